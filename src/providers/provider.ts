@@ -1,0 +1,48 @@
+import type { Candidate } from '../candidate.ts'
+import type { ChatRequest } from '../openai/chat.ts'
+
+/** One try at one candidate. */
+export interface ProviderCall {
+  candidate: Candidate
+  /** The client's request: parsed fields, and the raw bytes with the places that may be rewritten. */
+  request: ChatRequest
+  /** Aborted when the client leaves, when a timer runs out, or on shutdown. */
+  signal: AbortSignal
+  /** Our request id, sent upstream as `x-request-id`. */
+  requestId: string
+}
+
+/** What a provider answered, always in OpenAI's wire format. */
+export interface ProviderAnswer {
+  status: number
+  /** Lower-cased; hop-by-hop headers, `content-length` and `content-encoding` are already gone. */
+  headers: Record<string, string>
+  /**
+   * The body's bytes as they arrive: for a streamed answer SSE bytes, exactly the provider's own where it speaks OpenAI's format.
+   * Ends when the upstream ends; throws when the connection breaks. Returning from the iterator closes the upstream.
+   */
+  body: AsyncIterable<Uint8Array>
+}
+
+/** Who serves candidates. A provider is one file and a line in `index.ts`. */
+export interface Provider {
+  readonly name: string
+  /** Why it can't be used now (e.g. "OPENAI_API_KEY is not set"), or null. */
+  readonly unavailable: string | null
+  /** Sends one request. Resolves with the status and headers; throws `UpstreamError` when no response could be had. */
+  chat(call: ProviderCall): Promise<ProviderAnswer>
+  close(): Promise<void>
+}
+
+export type UpstreamFault = 'connect' | 'reset' | 'timeout' | 'protocol' | 'aborted'
+
+/** No usable response came: what went wrong, without the address. */
+export class UpstreamError extends Error {
+  override readonly name = 'UpstreamError'
+  readonly fault: UpstreamFault
+
+  constructor(fault: UpstreamFault, message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause })
+    this.fault = fault
+  }
+}

@@ -1,0 +1,46 @@
+import type { Candidate } from '../candidate.ts'
+
+export interface RouteQuery {
+  tenant: string
+  /** The query's embedding, [E]. */
+  embedding: Float32Array
+  /** Tokens. */
+  promptTokens: number
+  /** The user's state under this router's version, or null: cold start. */
+  state: Float32Array | null
+  /** 0..1 replaces the learned trade-off; undefined = learned. */
+  costWeight?: number
+}
+
+export interface CandidateScore {
+  candidate: Candidate
+  /** Expected reward, and its standard deviation from what is not known of the user. */
+  mean: number
+  std: number
+  /** Named parts that add up to `mean`. */
+  parts: Record<string, number>
+  /** Predicted probability of a good answer. */
+  quality: number
+  completionTokens: number
+  costUsd: number
+}
+
+/** Scores candidates for a user's query. */
+export interface Router {
+  /** Artifact version, or the name of a fallback. */
+  readonly version: string
+  /** `cuda` or `cpu`; null where no graph is run. */
+  readonly device: string | null
+  /** Scores every candidate of the tenant, in the order given. Throws `RouterError` for NaN, timeouts, or a broken session. */
+  score(query: RouteQuery, candidates: readonly Candidate[]): Promise<CandidateScore[]>
+}
+
+export class RouterError extends Error {
+  override readonly name = 'RouterError'
+  readonly reason: 'not_finite' | 'all_equal' | 'timeout' | 'session'
+
+  constructor(reason: RouterError['reason'], message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause })
+    this.reason = reason
+  }
+}

@@ -1,0 +1,155 @@
+import type { InteractionRecord, RewardRecord } from './records.ts'
+
+/** A tenant key as stored: the secret itself is nowhere. */
+export interface KeyRecord {
+  id: string
+  tenant: string
+  name: string
+  /** SHA-256 of the key, hex: the look-up index. */
+  hash: string
+  /** First characters, to recognise it by. */
+  prefix: string
+  createdAt: number
+  /** Unix milliseconds, null = never. */
+  expiresAt: number | null
+  revokedAt: number | null
+  /** Candidate names or groups this key may use; null = all of the tenant's. */
+  models: string[] | null
+}
+
+/** A user's belief and what the tenant stated of him. Vectors are opaque to the gateway (see router-model/ARTIFACT.md). */
+export interface StoredUser {
+  /** Grows by one with every commit: optimistic locking. */
+  revision: number
+  /** Artifact version under which `sums` and `state` were computed. */
+  policy: string
+  /** Rewards ever counted. */
+  rewards: number
+  sums: Float32Array
+  state: Float32Array
+  /** Stated preferences (PUT profile). */
+  preferences: Record<string, unknown>
+  updatedAt: number
+}
+
+/** One rewarded answer of a user, kept so that sums can be rebuilt: the newest `MAX_EDGES` a user. */
+export interface StoredEdge {
+  /** `<interaction>:<kind>`: a later reward of the same kind for the same answer replaces the earlier one. */
+  id: string
+  /** The user's count of rewards when it was added: how often it has been decayed since. */
+  seq: number
+  ts: number
+  candidate: string
+  embedding: { int8: Int8Array; scale: number }
+  reward: number
+  /** Name in the manifest's `kinds`. */
+  kind: string
+  weight: number
+  promptTokens: number
+  /** Negative = unknown. */
+  completionTokens: number
+  costUsd: number
+}
+
+export const MAX_EDGES = 512
+
+/** What feedback needs of an interaction; found also while the answer is still on its way. */
+export interface InteractionSummary {
+  id: string
+  tenant: string
+  user: string
+  conversation: string | null
+  candidate: string
+  embedding: { int8: Int8Array; scale: number } | null
+  embedder: string
+  promptTokens: number
+  completionTokens: number
+  costUsd: number
+  ts: number
+  /** False while the answer is on its way. */
+  ended: boolean
+}
+
+/** The last turn of a conversation: what stickiness and implicit rewards compare with. */
+export interface ConversationState {
+  candidate: string
+  interaction: string
+  user: string
+  /** Hash of the last user message. */
+  lastUserHash: string
+  /** Embedding of the last user message, int8. */
+  embedding: { int8: Int8Array; scale: number } | null
+  messages: number
+  promptTokens: number
+  ts: number
+}
+
+/** Population outcomes of one tenant: `candidate -> sum of llm messages`, under one artifact version. */
+export type Evidence = Map<string, Float32Array>
+
+export type Invalidation =
+  | { kind: 'user'; tenant: string; user: string }
+  | { kind: 'keys'; tenant: string }
+  | { kind: 'evidence'; tenant: string }
+
+export interface RecordFilter {
+  tenant?: string
+  /** Unix milliseconds, inclusive. */
+  since?: number
+  until?: number
+}
+
+/**
+ * Everything that outlives a process. Implementations: SQLite (one process) and Redis (any number of replicas); one contract suite runs on all.
+ * Methods reject with `StoreError` when the store can't be reached in time; callers decide what a lack of it means.
+ */
+export interface Store {
+  readonly kind: 'sqlite' | 'redis'
+
+  findKey(hash: string): Promise<KeyRecord | null>
+  createKey(key: KeyRecord): Promise<void>
+  listKeys(tenant?: string): Promise<KeyRecord[]>
+  /** False when there is no such key. */
+  revokeKey(id: string, at: number): Promise<boolean>
+
+  loadUser(tenant: string, user: string): Promise<StoredUser | null>
+  /** Oldest first. */
+  loadEdges(tenant: string, user: string): Promise<StoredEdge[]>
+  /**
+   * Writes the user, and adds or replaces an edge (dropping the oldest beyond MAX_EDGES), if the stored revision still is
+   * `next.revision - 1` (0 = no user yet). False = somebody was quicker: load again.
+   */
+  commitUser(tenant: string, user: string, next: StoredUser, edge?: StoredEdge): Promise<boolean>
+  /** Erases user, edges, conversations, interactions, rewards: all of it. Returns how many rows went. Later writes of in-flight requests may come after; callers erase again then. */
+  eraseUser(tenant: string, user: string): Promise<number>
+
+  /** Notes that an answer is on its way (`ended: false`) so that feedback finds it. */
+  openInteractions(rows: InteractionSummary[]): Promise<void>
+  /** Idempotent: a row whose id is known is not written again. */
+  appendInteractions(rows: InteractionRecord[]): Promise<void>
+  /** Latest of (interaction, user, kind) wins for readers; the log keeps every row. Idempotent by (interaction, user, kind, ts). */
+  appendRewards(rows: RewardRecord[]): Promise<void>
+  /** By our request id or the provider's completion id, within the tenant only. */
+  findInteraction(tenant: string, id: string): Promise<InteractionSummary | null>
+  /** In order of time, in batches; erased users' rows are not there. */
+  readInteractions(filter: RecordFilter): AsyncIterable<InteractionRecord[]>
+  readRewards(filter: RecordFilter): AsyncIterable<RewardRecord[]>
+
+  loadConversation(tenant: string, id: string): Promise<ConversationState | null>
+  saveConversation(tenant: string, id: string, state: ConversationState, ttlS: number): Promise<void>
+
+  loadEvidence(tenant: string, policy: string): Promise<Evidence>
+  /** Atomically adds to the sums of a candidate. */
+  addEvidence(tenant: string, policy: string, candidate: string, message: Float32Array): Promise<void>
+
+  /** Other processes' (and this one's) changes, so that cached copies can be dropped. Returns the way to stop. */
+  subscribe(listener: (change: Invalidation) => void): () => void
+  /** Throws when the store does not answer. */
+  ping(): Promise<void>
+  close(): Promise<void>
+}
+
+/** The store can't be reached, refuses, or takes too long. */
+export class StoreError extends Error {
+  override readonly name = 'StoreError'
+}
