@@ -1,0 +1,62 @@
+import type { IncomingMessage } from 'node:http'
+import { GatewayError, invalidRequest } from '../errors.ts'
+
+/**
+ * Reads a request's body, no more of it than allowed.
+ *
+ * @throws GatewayError 413 as soon as the declared or the received size is over `maxBytes`; 408 after `timeoutMs`; 400 when it breaks off
+ */
+export function readBody(request: IncomingMessage, maxBytes: number, timeoutMs: number): Promise<Buffer> {
+  if (Number(request.headers['content-length'] ?? 0) > maxBytes) return Promise.reject(tooLarge(maxBytes))
+  const encoding = request.headers['content-encoding']
+  if (encoding !== undefined && encoding !== 'identity') {
+    return Promise.reject(
+      new GatewayError(`Unsupported content encoding.`, {
+        status: 415,
+        type: 'invalid_request_error',
+        param: 'content-encoding',
+      }),
+    )
+  }
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = []
+    let size = 0
+    const timer = setTimeout(() => fail(bodyTimeout()), timeoutMs)
+    const done = () => {
+      clearTimeout(timer)
+      request.off('data', onData).off('end', onEnd).off('error', onBreak).off('close', onBreak)
+    }
+    const fail = (error: GatewayError) => {
+      done()
+      request.pause()
+      reject(error)
+    }
+    const onData = (chunk: Buffer) => {
+      size += chunk.length
+      if (size > maxBytes) fail(tooLarge(maxBytes))
+      else chunks.push(chunk)
+    }
+    const onEnd = () => {
+      done()
+      resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, size))
+    }
+    const onBreak = () => fail(invalidRequest('The request body broke off.'))
+    request.on('data', onData).on('end', onEnd).on('error', onBreak).on('close', onBreak)
+  })
+}
+
+const tooLarge = (maxBytes: number) =>
+  new GatewayError(`The request body is over ${maxBytes} bytes.`, {
+    status: 413,
+    type: 'invalid_request_error',
+    code: 'request_too_large',
+    headers: { connection: 'close' },
+  })
+
+const bodyTimeout = () =>
+  new GatewayError('The request body took too long.', {
+    status: 408,
+    type: 'invalid_request_error',
+    shouldRetry: false,
+    headers: { connection: 'close' },
+  })

@@ -1,0 +1,124 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import type { InteractionRecord } from '../store/records.ts'
+
+const OVERHEAD_BUCKETS = [0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1]
+const LATENCY_BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300]
+
+/** Prometheus metrics. Labels hold only names from the configuration: no user, no key, no text. */
+export function createMetrics() {
+  const registry = new Registry()
+  const registers = [registry]
+  collectDefaultMetrics({ register: registry })
+  const requests = new Counter({
+    name: 'persona_router_requests_total',
+    help: 'Chat completions by tenant, candidate that answered, reason and HTTP status.',
+    labelNames: ['tenant', 'candidate', 'reason', 'status'],
+    registers,
+  })
+  const attempts = new Counter({
+    name: 'persona_router_attempts_total',
+    help: 'Tries at providers by kind of error ("none" = it worked).',
+    labelNames: ['provider', 'error'],
+    registers,
+  })
+  const tokens = new Counter({
+    name: 'persona_router_tokens_total',
+    help: 'Tokens by tenant, candidate and kind (prompt, completion, cached, reasoning).',
+    labelNames: ['tenant', 'candidate', 'kind'],
+    registers,
+  })
+  const cost = new Counter({
+    name: 'persona_router_cost_usd_total',
+    help: 'Dollars by tenant and candidate.',
+    labelNames: ['tenant', 'candidate'],
+    registers,
+  })
+  const overhead = new Histogram({
+    name: 'persona_router_overhead_seconds',
+    help: 'Our own time per request, upstream time taken out.',
+    buckets: OVERHEAD_BUCKETS,
+    registers,
+  })
+  const ttft = new Histogram({
+    name: 'persona_router_time_to_first_token_seconds',
+    help: 'Time from the request to the first byte of the answer, by candidate.',
+    labelNames: ['candidate'],
+    buckets: LATENCY_BUCKETS,
+    registers,
+  })
+  const duration = new Histogram({
+    name: 'persona_router_request_duration_seconds',
+    help: 'Time from the request to the end of the answer, by candidate.',
+    labelNames: ['candidate'],
+    buckets: LATENCY_BUCKETS,
+    registers,
+  })
+  const rejected = new Counter({
+    name: 'persona_router_rejected_total',
+    help: 'Requests refused before routing, by HTTP status and code.',
+    labelNames: ['status', 'code'],
+    registers,
+  })
+  const inFlight = new Gauge({ name: 'persona_router_in_flight', help: 'Requests in work.', registers })
+  const routerFallback = new Counter({
+    name: 'persona_router_router_fallback_total',
+    help: 'Requests that the fallback router decided, by reason.',
+    labelNames: ['reason'],
+    registers,
+  })
+  const rewards = new Counter({
+    name: 'persona_router_rewards_total',
+    help: 'Rewards by tenant and kind.',
+    labelNames: ['tenant', 'kind'],
+    registers,
+  })
+  const artifactLoads = new Counter({
+    name: 'persona_router_artifact_loads_total',
+    help: 'Artifacts loaded, by result.',
+    labelNames: ['result'],
+    registers,
+  })
+  const storeErrors = new Counter({
+    name: 'persona_router_store_errors_total',
+    help: 'Calls of the store that failed, by what they were for.',
+    labelNames: ['call'],
+    registers,
+  })
+
+  return {
+    registry,
+    rejected,
+    inFlight,
+    routerFallback,
+    rewards,
+    artifactLoads,
+    storeErrors,
+    /** Counts one finished request. */
+    observe(record: InteractionRecord): void {
+      const { tenant, chosen: candidate, usage } = record
+      requests.inc({ tenant, candidate, reason: record.reason, status: record.status })
+      for (const { provider, error } of record.attempts) attempts.inc({ provider, error: error ?? 'none' })
+      tokens.inc({ tenant, candidate, kind: 'prompt' }, usage.promptTokens)
+      tokens.inc({ tenant, candidate, kind: 'completion' }, usage.completionTokens)
+      if (usage.cachedTokens > 0) tokens.inc({ tenant, candidate, kind: 'cached' }, usage.cachedTokens)
+      if (usage.reasoningTokens > 0) tokens.inc({ tenant, candidate, kind: 'reasoning' }, usage.reasoningTokens)
+      if (record.costUsd > 0) cost.inc({ tenant, candidate }, record.costUsd)
+      overhead.observe(record.overheadUs / 1e6)
+      if (record.ttftMs !== null) ttft.observe({ candidate }, record.ttftMs / 1e3)
+      duration.observe({ candidate }, record.totalMs / 1e3)
+    },
+    /** A gauge that is read when Prometheus asks. */
+    watch(name: string, help: string, read: () => number): void {
+      new Gauge({
+        name: `persona_router_${name}`,
+        help,
+        registers,
+        collect() {
+          this.set(read())
+        },
+      })
+    },
+  }
+}
+
+export type Metrics = ReturnType<typeof createMetrics>

@@ -1,0 +1,115 @@
+import { z } from 'zod'
+import type { Capability } from '../candidate.ts'
+import { invalidRequest } from '../errors.ts'
+import type { ChatBody, ChatMessage, ChatRequest } from './chat.ts'
+import { parseRawBody } from './raw-body.ts'
+
+// Types only: ranges are the provider's business, and differ. Infinity passes, since 1e400 is forwarded as it came.
+const num = z.custom<number>((value) => typeof value === 'number', 'Expected number')
+const count = z.custom<number>((value) => typeof value === 'number' && value >= 1, 'Expected a positive integer')
+const part = z.looseObject({ type: z.string(), text: z.string().optional() })
+const message = z.looseObject({
+  role: z.string(),
+  content: z.union([z.string(), z.array(part)]).nullish(),
+  tool_calls: z.array(z.looseObject({})).nullish(),
+})
+
+const chatSchema = z.looseObject({
+  model: z.string().min(1).max(256),
+  messages: z.array(message).min(1),
+  stream: z.boolean().nullish(),
+  stream_options: z.looseObject({ include_usage: z.boolean().nullish() }).nullish(),
+  temperature: num.nullish(),
+  top_p: num.nullish(),
+  n: count.nullish(),
+  max_tokens: count.nullish(),
+  max_completion_tokens: count.nullish(),
+  stop: z.union([z.string(), z.array(z.string())]).nullish(),
+  presence_penalty: num.nullish(),
+  frequency_penalty: num.nullish(),
+  seed: num.nullish(),
+  logprobs: z.boolean().nullish(),
+  top_logprobs: num.nullish(),
+  tools: z.array(z.looseObject({ type: z.string() })).nullish(),
+  functions: z.array(z.looseObject({})).nullish(),
+  parallel_tool_calls: z.boolean().nullish(),
+  response_format: z.looseObject({ type: z.string() }).nullish(),
+  modalities: z.array(z.string()).nullish(),
+  user: z.string().nullish(),
+  safety_identifier: z.string().nullish(),
+})
+
+/**
+ * Reads a chat completion request: `POST /v1/chat/completions` of OpenAI's API. Fields that we do not know pass.
+ *
+ * @throws GatewayError 400 with `param` naming the field
+ */
+export function parseChat(raw: Buffer): ChatRequest {
+  const { json, spans } = parseRawBody(raw)
+  const parsed = chatSchema.safeParse(json)
+  if (!parsed.success) throw fieldError(parsed.error.issues[0])
+  // Not parsed.data: the schema must not be able to drop or change a field.
+  const body = json as unknown as ChatBody
+  return {
+    body,
+    raw,
+    spans,
+    stream: body.stream === true,
+    wantsUsage: body.stream_options?.include_usage === true,
+    needs: needsOf(body),
+    promptTokens: estimatePromptTokens(body, spans),
+  }
+}
+
+/** The first zod issue as OpenAI words it. */
+export function fieldError(issue: z.core.$ZodIssue | undefined) {
+  const param = issue?.path.length ? issue.path.map(String).join('.') : null
+  return invalidRequest(param === null ? 'Invalid request body.' : `Invalid '${param}': ${issue?.message}.`, param)
+}
+
+function needsOf(body: ChatBody): Set<Capability> {
+  const needs = new Set<Capability>()
+  if (body.tools?.length || (Array.isArray(body.functions) && body.functions.length)) needs.add('tools')
+  if ((body.response_format as { type?: string } | null | undefined)?.type === 'json_schema') needs.add('json_schema')
+  if (body.logprobs === true) needs.add('logprobs')
+  if (Array.isArray(body.modalities) && body.modalities.includes('audio')) needs.add('audio')
+  for (const { content } of body.messages) {
+    if (!Array.isArray(content)) continue
+    for (const { type } of content) {
+      if (type === 'image_url') needs.add('vision')
+      else if (type === 'input_audio') needs.add('audio')
+    }
+  }
+  return needs
+}
+
+const CHARS_PER_TOKEN = 4
+const TOKENS_PER_MESSAGE = 4
+/** A 1024 x 1024 image in OpenAI's high detail. */
+const TOKENS_PER_IMAGE = 765
+
+function estimatePromptTokens(body: ChatBody, spans: ReadonlyMap<string, { start: number; end: number }>): number {
+  let chars = 0
+  for (const field of ['tools', 'functions', 'response_format']) {
+    const span = spans.get(field)
+    if (span) chars += span.end - span.start
+  }
+  let tokens = 0
+  for (const entry of body.messages) {
+    tokens += TOKENS_PER_MESSAGE
+    chars += textLength(entry)
+    if (Array.isArray(entry.content)) {
+      for (const { type } of entry.content) if (type === 'image_url') tokens += TOKENS_PER_IMAGE
+    }
+  }
+  return tokens + Math.ceil(chars / CHARS_PER_TOKEN)
+}
+
+function textLength({ content, tool_calls }: ChatMessage): number {
+  const calls = tool_calls ? JSON.stringify(tool_calls).length : 0
+  if (typeof content === 'string') return calls + content.length
+  if (!Array.isArray(content)) return calls
+  let length = calls
+  for (const { text } of content) length += text?.length ?? 0
+  return length
+}
