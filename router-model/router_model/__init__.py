@@ -1,0 +1,1 @@
+"""The personalised graph router: query embedding, model, training, evaluation, export."""
