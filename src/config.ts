@@ -154,7 +154,8 @@ const routerSchema = z.strictObject({
 const baseProvider = { api_key: z.string().optional(), api_key_file: z.string().optional() }
 const httpProvider = {
   ...baseProvider,
-  base_url: z.string(),
+  /** Where left out (its variable is not set), the provider is off. */
+  base_url: z.string().default(''),
   headers: z.record(z.string(), z.string()).default({}),
   /** A provider without a key is off, unless it needs none (a local server). */
   key_required: z.boolean().default(true),
@@ -309,3 +310,6 @@ export type TenantConfig = Config['tenants'][number]
 export type LimitsConfig = TenantConfig['limits']
 export type TimeoutsConfig = Config['timeouts']
 export type RetriesConfig = Config['retries']
+
+/** JSON schema of the configuration file, for editors (draft 2020-12). */
+export const configJsonSchema = () => z.toJSONSchema(configSchema, { io: 'input', unrepresentable: 'any' })

@@ -1,7 +1,8 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
+import { timingSafeEqual } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import type { Config } from '../config.ts'
 import { unauthorized } from '../errors.ts'
+import { hashKey } from '../keys.ts'
 import type { KeyRecord, Store } from '../store/store.ts'
 
 /** Who calls: a tenant, by one of its keys. */
@@ -16,8 +17,6 @@ export interface Caller {
 export const KEY_CACHE_MS = 5_000
 /** While the store is away, a key that was good is believed for so long. */
 const STALE_KEY_MS = 3_600_000
-
-export const hashKey = (key: string): string => createHash('sha256').update(key).digest('hex')
 
 /**
  * Checks tenant keys: those of the config, and those of the store behind a cache. A key is only ever compared by its SHA-256.

@@ -88,9 +88,9 @@ function endOfString(raw: Buffer, start: number): number {
   let from = start + 1
   const quote = raw.indexOf(QUOTE, from)
   if (quote < 0) return raw.length
-  const escape = raw.subarray(from, quote).indexOf(BACKSLASH)
-  if (escape < 0) return quote + 1
-  for (from += escape; from < raw.length; from++) {
+  const backslash = raw.subarray(from, quote).indexOf(BACKSLASH)
+  if (backslash < 0) return quote + 1
+  for (from += backslash; from < raw.length; from++) {
     const byte = raw[from]
     if (byte === BACKSLASH) from++
     else if (byte === QUOTE) return from + 1
