@@ -1,4 +1,6 @@
+import { delimiter } from 'node:path'
 import { defineConfig } from 'vitest/config'
+import { cacheBin } from './scripts/lib/paths.mjs'
 
 export default defineConfig({
   test: {
@@ -7,5 +9,7 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 30_000,
     hookTimeout: 60_000,
+    // A redis-server that setup fetched is found by name, like an installed one.
+    env: { PATH: [cacheBin, process.env.PATH].join(delimiter) },
   },
 })

@@ -1,0 +1,39 @@
+#!/usr/bin/env node
+// Runs src/cli.ts on a Node that understands TypeScript: this one, else the one in node_modules.
+import { spawn } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { currentIsNewEnough, findNode, NODE_MAJOR } from './node-runtime.mjs'
+
+const cli = new URL('../src/cli.ts', import.meta.url)
+
+if (currentIsNewEnough) {
+  await import(cli.href)
+} else {
+  handOver(findNode(fileURLToPath(new URL('..', import.meta.url))))
+}
+
+/** @param {string | undefined} node */
+function handOver(node) {
+  if (!node) {
+    console.error(`persona-router needs Node ${NODE_MAJOR}; this is ${process.version}. Install it, or run: npm start`)
+    process.exitCode = 1
+    return
+  }
+  const child = spawn(node, [fileURLToPath(cli), ...process.argv.slice(2)], { stdio: 'inherit' })
+  child.on('error', (error) => {
+    console.error(`persona-router: ${error.message}`)
+    process.exitCode = 1
+  })
+  // A terminal sends Ctrl-C to the child as well, and a second one would cut its drain short.
+  const onTerminal = process.stdin.isTTY || process.stdout.isTTY || process.stderr.isTTY
+  for (const signal of /** @type {const} */ (['SIGTERM', 'SIGHUP', 'SIGINT', 'SIGUSR2'])) {
+    process.on(signal, () => {
+      if (signal !== 'SIGINT' || !onTerminal) child.kill(signal)
+    })
+  }
+  child.on('exit', (code, signal) => {
+    if (!signal) return process.exit(code ?? 1)
+    process.removeAllListeners(signal)
+    process.kill(process.pid, signal)
+  })
+}
