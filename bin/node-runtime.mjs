@@ -16,14 +16,21 @@ const PACKAGES = {
 export const currentIsNewEnough = Number(process.versions.node.split('.')[0]) >= NODE_MAJOR
 
 /**
- * A Node that runs the sources: this one, else the one in node_modules.
+ * The Node that npm installed for this machine.
  *
  * @param {string} root the repository
  * @returns {string | undefined} path of the executable
  */
-export function findNode(root) {
-  if (currentIsNewEnough) return process.execPath
+export function findInstalledNode(root) {
   const inPackage = PACKAGES[/** @type {keyof typeof PACKAGES} */ (`${process.platform}-${process.arch}`)]
   const path = inPackage && join(root, 'node_modules', inPackage)
   return path && existsSync(path) ? path : undefined
 }
+
+/**
+ * A Node that runs the sources: this one, else the installed one.
+ *
+ * @param {string} root the repository
+ * @returns {string | undefined} path of the executable
+ */
+export const findNode = (root) => (currentIsNewEnough ? process.execPath : findInstalledNode(root))

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { findNode, NODE_MAJOR } from '../../bin/node-runtime.mjs'
+import { existsSync, readFileSync, symlinkSync } from 'node:fs'
+import { join, relative } from 'node:path'
+import { findInstalledNode, findNode, NODE_MAJOR } from '../../bin/node-runtime.mjs'
 import { step } from './progress.mjs'
 import { SetupError } from './setup-error.mjs'
 
@@ -63,13 +63,26 @@ function assertNodeRuns(root) {
 }
 
 /**
+ * npm scripts and people call node_modules/.bin/node. npm 10 drops that link when it skips the packages of the other
+ * platforms, which all claim it.
+ *
+ * @param {string} root
+ */
+function linkNode(root) {
+  const bin = join(root, 'node_modules', '.bin')
+  const node = findInstalledNode(root)
+  if (!node || process.platform === 'win32' || existsSync(join(bin, 'node'))) return
+  symlinkSync(relative(bin, node), join(bin, 'node'))
+}
+
+/**
  * Installs the npm packages where they are missing or package-lock.json has changed.
  *
  * @param {string} root
  * @param {{ dev: boolean }} options development tools too; they also stay where they are already installed
  */
 export async function ensureNodeModules(root, { dev }) {
-  if (isComplete(root, { dev })) return
+  if (isComplete(root, { dev })) return linkNode(root)
   const all = dev || existsSync(join(root, 'node_modules', 'typescript'))
   const { command, args } = npm()
   const flags = all ? ['--include=dev'] : ['--omit=dev']
@@ -88,5 +101,6 @@ export async function ensureNodeModules(root, { dev }) {
       tail,
     )
   }
+  linkNode(root)
   assertNodeRuns(root)
 }
