@@ -9,6 +9,6 @@ const HEADER =
   '# Constraints, not requirements: the versions that `npm test` installs. Made anew by `npm run lock:python`.\n'
 
 const frozen = execFileSync(inVenv('python'), ['-m', 'pip', 'freeze', '--exclude-editable'], { encoding: 'utf8' })
-// "+cpu" names a build of one machine; what is not from an index can't be had elsewhere.
-const lines = frozen.split('\n').flatMap((line) => (line.includes('@') ? [] : [line.replace(/\+\w+$/, '')]))
+// torch is pinned in pyproject.toml alone: its builds ("+cpu") differ by machine. What is not from an index can't be had elsewhere.
+const lines = frozen.split('\n').filter((line) => !line.includes('@') && !line.startsWith('torch=='))
 writeFileSync(join(routerModel, 'requirements.lock'), HEADER + lines.join('\n'))
