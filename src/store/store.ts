@@ -41,6 +41,8 @@ export interface StoredEdge {
   ts: number
   candidate: string
   embedding: { int8: Int8Array; scale: number }
+  /** Version of the embedder: under another one the vector means nothing. */
+  embedder: string
   reward: number
   /** Name in the manifest's `kinds`. */
   kind: string
