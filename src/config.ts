@@ -173,6 +173,8 @@ const providerSchema = z.discriminatedUnion('kind', [
     query: z.record(z.string(), z.string()).default({}),
     /** Azure: the path holds the deployment, `{model}` is replaced. */
     chat_path: z.string().default('/chat/completions'),
+    /** Ask for usage in streamed answers (`stream_options`); false for servers that refuse the field. */
+    stream_usage: z.boolean().default(true),
     /** Make candidates of what `GET {base_url}/models` lists: for local servers. */
     discover: z.boolean().default(false),
   }),
@@ -251,6 +253,8 @@ const tenantSchema = z.strictObject({
 const timeoutsSchema = z.strictObject({
   /** Until the first event of an answer that says something. */
   first_byte_ms: ms.default(60_000),
+  /** Until the first byte of an answer that is not streamed: it comes only when all of it has been thought out. */
+  answer_ms: ms.default(300_000),
   /** Between two events that say something (comments do not count). */
   content_idle_ms: ms.default(30_000),
   /** The whole request, all tries together. */

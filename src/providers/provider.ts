@@ -31,7 +31,16 @@ export interface Provider {
   readonly unavailable: string | null
   /** Sends one request. Resolves with the status and headers; throws `UpstreamError` when no response could be had. */
   chat(call: ProviderCall): Promise<ProviderAnswer>
+  /** What it serves now: for local servers, whose candidates are not in the configuration. */
+  listModels?(signal: AbortSignal): Promise<ListedModel[]>
   close(): Promise<void>
+}
+
+export interface ListedModel {
+  /** What the provider calls it. */
+  id: string
+  /** Tokens, where the provider says. */
+  contextWindow?: number
 }
 
 export type UpstreamFault = 'connect' | 'reset' | 'timeout' | 'protocol' | 'aborted'

@@ -1,0 +1,63 @@
+import type { Candidate } from '../candidate.ts'
+import type { ChatRequest, Span } from './chat.ts'
+import { parseRawBody } from './raw-body.ts'
+
+export interface RewriteOptions {
+  /** Ask for the usage chunk of a streamed answer where the client did not; false for servers that refuse `stream_options`. */
+  askUsage: boolean
+}
+
+interface Splice extends Span {
+  text: string
+}
+
+/**
+ * The bytes to send to a candidate: `model` replaced, the candidate's defaults added where the request lacks them, and usage asked for.
+ * Every other byte is the client's own: spliced, never serialised again, so numbers beyond 2^53 and fields we do not know survive.
+ */
+export function rewrite(request: ChatRequest, candidate: Candidate, { askUsage }: RewriteOptions): Buffer {
+  const { raw, spans } = request
+  const splices: Splice[] = []
+  let inserted = ''
+  const set = (field: string, text: string) => {
+    const span = spans.get(field)
+    if (span) splices.push({ ...span, text })
+    else inserted += `${JSON.stringify(field)}:${text},`
+  }
+  set('model', JSON.stringify(candidate.model))
+  if (askUsage && request.stream && !request.wantsUsage) {
+    const span = spans.get('stream_options')
+    if (span && request.body.stream_options) splices.push(includeUsage(raw, span))
+    else set('stream_options', '{"include_usage":true}')
+  }
+  for (const [field, value] of Object.entries(candidate.defaults ?? {})) {
+    if (!spans.has(field)) set(field, JSON.stringify(value))
+  }
+  if (inserted !== '') {
+    const afterBrace = raw.indexOf(0x7b) + 1
+    splices.push({ start: afterBrace, end: afterBrace, text: inserted })
+  }
+  return splice(raw, splices)
+}
+
+/** Sets `include_usage` inside the client's own `stream_options` object. */
+function includeUsage(raw: Uint8Array, { start, end }: Span): Splice {
+  const bytes = Buffer.from(raw.buffer, raw.byteOffset + start, end - start)
+  const { json, spans } = parseRawBody(bytes)
+  const span = spans.get('include_usage')
+  if (span) return { start: start + span.start, end: start + span.end, text: 'true' }
+  const comma = Object.keys(json).length > 0 ? ',' : ''
+  return { start: start + 1, end: start + 1, text: `"include_usage":true${comma}` }
+}
+
+function splice(raw: Uint8Array, splices: Splice[]): Buffer {
+  splices.sort((a, b) => a.start - b.start)
+  const parts: Uint8Array[] = []
+  let from = 0
+  for (const { start, end, text } of splices) {
+    parts.push(raw.subarray(from, start), Buffer.from(text))
+    from = end
+  }
+  parts.push(raw.subarray(from))
+  return Buffer.concat(parts)
+}

@@ -1,0 +1,50 @@
+import { readFileSync, statSync } from 'node:fs'
+
+/** How often the file is looked at, at most: a `stat` costs more than the rest of reading a key. */
+const CHECK_EVERY_MS = 1_000
+
+export interface ApiKey {
+  /** The key as of now; undefined where there is none. */
+  read(): string | undefined
+  /** Why there is none, or null. */
+  readonly missing: string | null
+}
+
+/** A provider's key: from the configuration, or from a file that is read again when it changes (a mounted secret). */
+export function apiKey(
+  config: { api_key?: string | undefined; api_key_file?: string | undefined },
+  what: string,
+): ApiKey {
+  const { api_key: inline, api_key_file: file } = config
+  if (inline !== undefined && inline !== '') return { read: () => inline, missing: null }
+  if (file === undefined) return { read: () => undefined, missing: `${what} is not set` }
+  return keyFile(file)
+}
+
+function keyFile(file: string): ApiKey {
+  let key: string | undefined
+  let version = ''
+  let checkedAt = Number.NEGATIVE_INFINITY
+  const read = () => {
+    const now = performance.now()
+    if (now - checkedAt < CHECK_EVERY_MS) return key
+    checkedAt = now
+    try {
+      const { mtimeMs, ino, size } = statSync(file)
+      const current = `${mtimeMs}:${ino}:${size}`
+      if (current !== version) {
+        key = readFileSync(file, 'utf8').trim() || undefined
+        version = current
+      }
+    } catch {
+      // While a secret is being replaced it may be gone for a moment: the last key stays.
+    }
+    return key
+  }
+  return {
+    read,
+    get missing() {
+      return read() === undefined ? 'its api_key_file is missing or empty' : null
+    },
+  }
+}

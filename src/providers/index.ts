@@ -1,0 +1,24 @@
+import type { Config, ProviderConfig } from '../config.ts'
+import { openaiCompatible } from './openai-compatible.ts'
+import type { Provider } from './provider.ts'
+import { sandbox } from './sandbox.ts'
+
+function open(name: string, config: ProviderConfig): Provider {
+  switch (config.kind) {
+    case 'openai-compatible':
+      return openaiCompatible(name, config)
+    case 'anthropic':
+      return {
+        name,
+        unavailable: 'not built yet',
+        chat: () => Promise.reject(new Error('not built yet')),
+        close: async () => {},
+      }
+    case 'sandbox':
+      return sandbox(name, config.enabled)
+  }
+}
+
+/** The configured providers by name; those that can't be used say why in `unavailable`. */
+export const openProviders = (config: Pick<Config, 'providers'>): Map<string, Provider> =>
+  new Map(Object.entries(config.providers).map(([name, entry]) => [name, open(name, entry)]))

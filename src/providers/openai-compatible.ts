@@ -1,0 +1,81 @@
+import type { OpenAICompatibleConfig } from '../config.ts'
+import { rewrite } from '../openai/rewrite.ts'
+import { apiKey } from './api-key.ts'
+import { readModelList } from './discover.ts'
+import { HttpClient } from './http-client.ts'
+import type { ListedModel, Provider, ProviderAnswer, ProviderCall } from './provider.ts'
+
+/**
+ * Whoever speaks OpenAI's chat completions: OpenAI, Azure OpenAI, OpenRouter, Together, Groq, DeepSeek, Mistral, Gemini's compatible endpoint,
+ * vLLM, Ollama, llama.cpp. Bytes go through unchanged in both directions, but for `model` and the wish for usage.
+ */
+export function openaiCompatible(name: string, config: OpenAICompatibleConfig): Provider {
+  const key = apiKey(config, `the api_key of provider '${name}'`)
+  const problem = config.base_url === '' ? 'its base_url is not set' : checkUrl(config.base_url)
+  if (problem) return off(name, problem)
+
+  const base = new URL(config.base_url)
+  const prefix = base.pathname.replace(/\/+$/, '')
+  const query = new URLSearchParams([...base.searchParams, ...Object.entries(config.query)]).toString()
+  const suffix = query === '' ? '' : `?${query}`
+  const http = new HttpClient({
+    origin: base.origin,
+    connectTimeoutMs: config.connect_timeout_ms,
+    maxConnections: config.max_connections,
+  })
+  const fixed = { ...lowerCase(config.headers), 'content-type': 'application/json', 'accept-encoding': 'identity' }
+
+  const headers = (requestId: string, accept: string): Record<string, string> => {
+    const all: Record<string, string> = { ...fixed, accept, 'x-request-id': requestId }
+    const secret = config.auth === 'none' ? undefined : key.read()
+    if (secret !== undefined && config.auth === 'bearer') all.authorization = `Bearer ${secret}`
+    if (secret !== undefined && config.auth === 'api-key') all['api-key'] = secret
+    return all
+  }
+
+  return {
+    name,
+    get unavailable() {
+      return config.key_required && config.auth !== 'none' ? key.missing : null
+    },
+    chat({ candidate, request, signal, requestId }: ProviderCall): Promise<ProviderAnswer> {
+      const path = config.chat_path.replace('{model}', encodeURIComponent(candidate.model))
+      return http.send({
+        method: 'POST',
+        path: `${prefix}${path}${suffix}`,
+        headers: headers(requestId, request.stream ? 'text/event-stream' : 'application/json'),
+        body: rewrite(request, candidate, { askUsage: config.stream_usage }),
+        signal,
+      })
+    },
+    async listModels(signal: AbortSignal): Promise<ListedModel[]> {
+      const answer = await http.send({
+        method: 'GET',
+        path: `${prefix}/models${suffix}`,
+        headers: headers('discover', 'application/json'),
+        signal,
+      })
+      return readModelList(answer)
+    },
+    close: () => http.close(),
+  }
+}
+
+function off(name: string, unavailable: string): Provider {
+  return {
+    name,
+    unavailable,
+    chat: () => Promise.reject(new Error(`provider '${name}' is off: ${unavailable}`)),
+    close: async () => {},
+  }
+}
+
+function checkUrl(url: string): string | null {
+  if (!URL.canParse(url)) return 'its base_url is not a URL'
+  const { protocol, username, password } = new URL(url)
+  if (protocol !== 'http:' && protocol !== 'https:') return 'its base_url is neither http nor https'
+  return username || password ? 'its base_url holds credentials: use api_key' : null
+}
+
+const lowerCase = (headers: Record<string, string>) =>
+  Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))

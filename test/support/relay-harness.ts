@@ -1,0 +1,140 @@
+import { createServer, type IncomingMessage, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import type { Candidate } from '../../src/candidate.ts'
+import { configSchema } from '../../src/config.ts'
+import { renderError } from '../../src/http/error-handler.ts'
+import { parseChat } from '../../src/openai/parse-chat.ts'
+import { Breakers } from '../../src/providers/breakers.ts'
+import { type Forwarded, forward } from '../../src/providers/forward.ts'
+import { openProviders } from '../../src/providers/index.ts'
+import { type RelayOutcome, relay } from '../../src/providers/relay.ts'
+import type { Attempt } from '../../src/store/records.ts'
+
+export interface HarnessOptions {
+  /** One provider an origin; provider `p0`, `p1`, …, candidate `c0`, `c1`, …. */
+  origins: readonly string[]
+  timeouts?: Record<string, unknown>
+  retries?: Record<string, unknown>
+  provider?: Record<string, unknown>
+  writeIdleMs?: number
+}
+
+/** What one request came to. */
+export interface Result {
+  forwarded?: Forwarded
+  outcome?: RelayOutcome
+  error?: Error & { attempts?: Attempt[]; status?: number }
+  /** From arrival until all was over. */
+  ms: number
+}
+
+export interface Harness {
+  url: string
+  breakers: Breakers
+  candidates: Candidate[]
+  /** Results in the order in which requests ended. */
+  results: Result[]
+  /** Resolves when `count` requests have ended. */
+  settled(count: number): Promise<Result[]>
+  close(): Promise<void>
+}
+
+export const candidate = (name: string, provider: string, extra: Partial<Candidate> = {}): Candidate => ({
+  name,
+  provider,
+  model: `${name}-model`,
+  vendor: 'test',
+  description: '',
+  price: { input: 1, output: 2 },
+  contextWindow: 100_000,
+  capabilities: new Set(['tools']),
+  groups: ['default'],
+  explore: true,
+  benchmarks: {},
+  ...extra,
+})
+
+/** forward and relay behind a real HTTP server, as the gateway uses them, without the gateway: for faults of providers and of readers. */
+export async function startHarness(options: HarnessOptions): Promise<Harness> {
+  const config = configSchema.parse({
+    providers: Object.fromEntries(
+      options.origins.map((origin, index) => [
+        `p${index}`,
+        { kind: 'openai-compatible', base_url: `${origin}/v1`, api_key: 'sk-canary-provider-key', ...options.provider },
+      ]),
+    ),
+    timeouts: options.timeouts ?? {},
+    retries: { backoff_ms: 5, ...options.retries },
+  })
+  const providers = openProviders(config)
+  const breakers = new Breakers(config.retries.breaker)
+  const candidates = options.origins.map((_, index) => candidate(`c${index}`, `p${index}`))
+  const results: Result[] = []
+  const waiting: { count: number; resolve: (results: Result[]) => void }[] = []
+  const settle = (result: Result) => {
+    results.push(result)
+    for (const { count, resolve } of waiting) if (results.length >= count) resolve(results)
+  }
+
+  const server: Server = createServer(async (incoming, response) => {
+    const started = performance.now()
+    const gone = new AbortController()
+    response.once('close', () => {
+      if (!response.writableFinished) gone.abort()
+    })
+    const deadline = started + config.timeouts.total_ms
+    const result: Result = { ms: 0 }
+    try {
+      const request = parseChat(await readBody(incoming))
+      const forwarded = await forward(
+        { ranking: candidates, request, signal: gone.signal, requestId: 'req-test', deadline },
+        { providers, breakers, timeouts: config.timeouts, retries: config.retries },
+      )
+      result.forwarded = forwarded
+      result.outcome = await relay(forwarded, response, {
+        request,
+        headers: { 'x-request-id': 'req-test', 'x-router-model': forwarded.candidate.name },
+        signal: gone.signal,
+        deadline,
+        started,
+        contentIdleMs: config.timeouts.content_idle_ms,
+        writeIdleMs: options.writeIdleMs ?? 10_000,
+      })
+    } catch (error) {
+      result.error = error as Error
+      const { status, headers, body } = renderError(error, 'req-test')
+      if (!response.headersSent) response.writeHead(status, headers)
+      response.end(body)
+    }
+    result.ms = performance.now() - started
+    settle(result)
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`,
+    breakers,
+    candidates,
+    results,
+    settled: (count) =>
+      new Promise((resolve) => (results.length >= count ? resolve(results) : waiting.push({ count, resolve }))),
+    close: async () => {
+      server.closeAllConnections()
+      await new Promise((resolve) => server.close(resolve))
+      await Promise.all([...providers.values()].map((provider) => provider.close()))
+    },
+  }
+}
+
+async function readBody(incoming: IncomingMessage): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  for await (const chunk of incoming) chunks.push(chunk as Buffer)
+  return Buffer.concat(chunks)
+}
+
+export const ask = (url: string, body: Record<string, unknown> = {}, init: RequestInit = {}) =>
+  fetch(`${url}/chat/completions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ model: 'auto', messages: [{ role: 'user', content: 'Hi' }], ...body }),
+    ...init,
+  })
