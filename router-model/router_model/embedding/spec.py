@@ -2,7 +2,8 @@
 
 A folder holds `tokenizer.json` (WordPiece, format of the `tokenizers` library), `vectors.bin` and `embedder.json`
 (this model). `vectors.bin` is little-endian and has no header: `columns` float32 scales, one a dimension, then
-`rows x columns` int8, row-major, row i for token id i. Value = int8 x scale of its column.
+`rows x columns` int8, row-major, row i for token id i. Value = int8 x scale of its column. A vector is the
+normalised sum of its tokens' values [columns], followed by the text features, if there are any.
 """
 
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA: Literal["persona-router/embedder/1"] = "persona-router/embedder/1"
 SPEC_FILE = "embedder.json"
@@ -34,6 +35,26 @@ class MaxChars(BaseModel):
     tail: int
 
 
+class Feature(BaseModel):
+    """A text feature that follows the token vectors' mean: clip((x - mean) / std, -clip, clip) x gain."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    mean: float
+    std: float
+
+
+class Features(BaseModel):
+    """Text features in the order of the vector; see `features.py` for what each counts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    clip: float
+    gain: float
+    list: tuple[Feature, ...]
+
+
 class Source(BaseModel):
     """Where the vectors come from."""
 
@@ -50,7 +71,7 @@ class StaticSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    schema_: Literal["persona-router/embedder/1"] = SCHEMA
+    schema_: Literal["persona-router/embedder/1"] = Field(default=SCHEMA, alias="schema")
     kind: Literal["static"] = "static"
     version: str
     dim: int
@@ -62,20 +83,18 @@ class StaticSpec(BaseModel):
     rows: int
     columns: int
     max_chars: MaxChars
-    features: list[str] = []
-    """Names of the text features that follow the vector (see `features.py`)."""
+    features: Features | None = None
     source: Source
     licence: str
 
     def dump(self) -> str:
         """Render as the text of `embedder.json`."""
-        text = self.model_dump_json(indent=2)
-        return text.replace('"schema_"', '"schema"', 1) + "\n"
+        return self.model_dump_json(indent=2, by_alias=True) + "\n"
 
     @classmethod
     def load(cls, folder: Path) -> "StaticSpec":
         """Read and check `embedder.json` of a folder."""
-        return cls.model_validate_json((folder / SPEC_FILE).read_text("utf-8").replace('"schema"', '"schema_"', 1))
+        return cls.model_validate_json((folder / SPEC_FILE).read_text("utf-8"))
 
 
 def write_table(path: Path, table: Table) -> None:

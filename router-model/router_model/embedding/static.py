@@ -8,15 +8,16 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from router_model.embedding.embedder import Vectors
-from router_model.embedding.spec import StaticSpec, Table, read_table
-from router_model.embedding.text import clip_text
+from router_model.embedding.features import CLIP, FEATURES, text_features
+from router_model.embedding.spec import Feature, StaticSpec, Table, read_table
+from router_model.embedding.text import clip_text, utf16_units
 
 
 class StaticEmbedder:
-    """Embeds a text as the L2-normalised mean of its tokens' vectors.
+    """Embeds a text as the L2-normalised mean of its tokens' vectors, followed by a few text features.
 
-    Frequency weights are baked into the vectors; a token outside the vocabulary is skipped. A text without a known
-    token has the zero vector, the centre of the vocabulary. The sum is over integers: exact, the same everywhere.
+    The mean is centred: what an average text has is subtracted in every token's vector. A token outside the vocabulary
+    is skipped; a text without a known token has zeros there. The sum is over integers: exact, the same everywhere.
     """
 
     def __init__(self, spec: StaticSpec, tokenizer: Tokenizer, table: Table) -> None:
@@ -26,6 +27,8 @@ class StaticEmbedder:
         self._tokenizer = tokenizer
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
+        self._features = spec.features
+        _check_features(spec)
         self._unknown = tokenizer.token_to_id(tokenizer.model.unk_token)
 
     @classmethod
@@ -50,16 +53,35 @@ class StaticEmbedder:
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the ids of each text's known tokens."""
+        return self._ids([clip_text(text, self.spec.max_chars) for text in texts])
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """Return one vector a text: [n, E] float32, always finite. Its first `columns` have length 1 or are zero."""
         clipped = [clip_text(text, self.spec.max_chars) for text in texts]
+        sums = np.zeros((len(texts), self.spec.columns), dtype=np.int64)
+        for row, ids in enumerate(self._ids(clipped)):
+            sums[row] = self.table.rows[ids].sum(axis=0, dtype=np.int64)
+        means = _normalised(sums.astype(np.float64) * self.table.scale)
+        if self._features is None:
+            return means
+        if not texts:
+            return np.zeros((0, self.dim), dtype=np.float32)
+        features = np.stack([text_features(c, utf16_units(t)) for c, t in zip(clipped, texts, strict=True)])
+        return np.hstack([means, (features * self._features.gain).astype(np.float32)])
+
+    def _ids(self, clipped: list[str]) -> list[list[int]]:
         encodings = self._tokenizer.encode_batch_fast(clipped, add_special_tokens=False)
         return [[token for token in encoding.ids if token != self._unknown] for encoding in encodings]
 
-    def embed(self, texts: Sequence[str]) -> Vectors:
-        """Return one vector a text: [n, E] float32, of length 1, or zero for a text without a known token."""
-        sums = np.zeros((len(texts), self.spec.columns), dtype=np.int64)
-        for row, ids in enumerate(self.token_ids(texts)):
-            sums[row] = self.table.rows[ids].sum(axis=0, dtype=np.int64)
-        return _normalised(sums.astype(np.float64) * self.table.scale)
+
+def _check_features(spec: StaticSpec) -> None:
+    if spec.features is None:
+        return
+    wanted = [Feature(name=name, mean=mean, std=std) for name, (mean, std) in FEATURES.items()]
+    if list(spec.features.list) != wanted or spec.features.clip != CLIP:
+        raise ValueError(f"{spec.version} has other text features than this package computes")
+    if spec.dim != spec.columns + len(wanted):
+        raise ValueError(f"{spec.version}: dim {spec.dim} is not {spec.columns} + {len(wanted)} features")
 
 
 def _normalised(rows: npt.NDArray[np.float64]) -> Vectors:

@@ -10,6 +10,11 @@ def well_formed(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
+def utf16_units(text: str) -> int:
+    """Length of a text as JavaScript counts it."""
+    return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
 def clip_text(text: str, limit: MaxChars) -> str:
     """Keep the first `head` and the last `tail` code points of a text that has more than both together."""
     text = well_formed(text)
