@@ -1,6 +1,7 @@
-"""An LLM's card: what is publicly known of it, and the numbers that the model reads from that (ARTIFACT.md, "Card features").
+"""An LLM's card: what is publicly known of it, and the numbers that the model reads from that.
 
-The gateway computes the same numbers from its configuration, so every rule here has its twin there.
+See "Card features" in ARTIFACT.md. The gateway computes the same numbers from its configuration, so every rule here
+has its twin there.
 """
 
 from __future__ import annotations
@@ -85,7 +86,10 @@ class FeatureSpec(Protocol):
 
 @dataclass(frozen=True)
 class Card:
-    """What is known of an LLM; None where it isn't. Prices in dollars per million tokens, size in billions of parameters."""
+    """What is known of an LLM; None where it isn't.
+
+    Prices in dollars per million tokens, size in billions of parameters.
+    """
 
     name: str
     vendor: str
@@ -147,8 +151,8 @@ def code(text: str, n: int) -> Array:
     if not 0 <= n <= 256:
         raise ValueError(f"a code has 0 to 256 bits, not {n}")
     digest = np.frombuffer(hashlib.sha256(text.lower().encode()).digest(), dtype=np.uint8)
-    bits = np.unpackbits(digest, bitorder="little")[:n].astype(np.float32)
-    return ((2 * bits - 1) / np.sqrt(max(n, 1))).astype(np.float32)
+    bits = np.unpackbits(digest, bitorder="little")[:n]
+    return np.where(bits > 0, 1.0, -1.0).astype(np.float32) / np.float32(math.sqrt(max(n, 1)))
 
 
 def code_matrix(texts: Sequence[str], n: int) -> Array:

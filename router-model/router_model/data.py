@@ -1,8 +1,8 @@
 """Routing outcomes: which LLM answered which query how well, at what length and price.
 
-A pool is a complete grid of queries x LLMs. Layout of a folder: `llms.json` (`name`, `input_price`, `output_price`, further
-card fields where known) and one or more `*.jsonl.gz`, a row a query: `query`, `fold`, `scores` {llm: higher is better},
-and, where known, `id`, `task`, `prompt_chars`, `prompt_tokens`, `completion_chars` or `completion_tokens` {llm: n}.
+A pool is a complete grid of queries x LLMs. Layout of a folder: `llms.json` (`name`, `input_price`, `output_price`,
+further card fields where known) and one or more `*.jsonl.gz`, a row a query: `query`, `fold`, `scores` {llm: higher is
+better}, and, where known, `id`, `task`, `choices`, `prompt_chars`, `completion_chars` or `completion_tokens` {llm: n}.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ class Folds:
 
 
 # The instruction set of alpaca_eval is small (805), so more of it is kept for the test.
-POOL_FOLDS = {"alpaca_eval": Folds((0, 1, 2, 3, 4), (7,), (5, 6, 8)), "alpaca_eval_v1": Folds((0, 1, 2, 3, 4), (7,), (5, 6, 8))}
+_SMALL = Folds((0, 1, 2, 3, 4), (7,), (5, 6, 8))
+POOL_FOLDS = {"alpaca_eval": _SMALL, "alpaca_eval_v1": _SMALL}
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def load_pool(name: str, root: str | Path = DATA_ROOT, *, clean_test: bool = Fal
     """Reads a pool by name, or any folder of the layout by its path under `root`.
 
     `zeroeval`: priced LLMs with all questions, without those that bill hidden tokens. `llmrouter`: its train file;
-    `clean_test` adds the 372 rows of its test file that don't occur in train, by their own folds. `routellm`: GSM8K and MMLU.
+    `clean_test` adds the 372 rows of its test file that don't occur in train. `routellm`: GSM8K and MMLU.
     `alpaca_eval` and `alpaca_eval_v1`: one judge each. Raises `DataError` for a folder that is missing or malformed.
     """
     folder = Path(root) / {"alpaca_eval_v1": "alpaca_eval"}.get(name, name)
@@ -149,7 +150,9 @@ def _rows(folder: Path, name: str, clean_test: bool) -> Iterator[dict[str, Any]]
         if clean_test:
             yield from (row for row in read_rows(folder / "test.jsonl.gz") if not row["in_train"])
         return
-    files = [folder / "gsm8k.jsonl.gz", folder / "mmlu.jsonl.gz"] if name == "routellm" else sorted(folder.glob("*.jsonl.gz"))
+    files = sorted(folder.glob("*.jsonl.gz"))
+    if name == "routellm":
+        files = [folder / "gsm8k.jsonl.gz", folder / "mmlu.jsonl.gz"]  # MT-Bench has another scale
     if not files:
         raise DataError(f"{folder}: no *.jsonl.gz")
     for path in files:
@@ -179,16 +182,17 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def grid(name: str, cards: Sequence[Card], rows: Sequence[dict[str, Any]]) -> Pool:
-    """The complete grid within some rows: LLMs with a price and at least 99 % of the rows, rows with all of these LLMs."""
+    """The complete grid in some rows: LLMs with a price and at least 99 % of the rows, rows with all of these LLMs."""
     priced = [card for card in cards if card.input_price is not None and card.output_price is not None]
     has = np.array([[card.name in row["scores"] for card in priced] for row in rows], dtype=bool).reshape(len(rows), -1)
-    columns = np.flatnonzero(has.mean(0) >= 0.99) if len(rows) else []
+    columns = np.flatnonzero(has.sum(0) >= 0.99 * max(len(rows), 1))
     chosen = [priced[i] for i in columns]
-    kept = [row for row, complete in zip(rows, has[:, columns].all(1), strict=True) if complete] if chosen else []
+    complete = has[:, columns].sum(1) == len(columns)
+    kept = [row for row, whole in zip(rows, complete, strict=True) if whole and chosen]
     if not kept:
         raise DataError(f"{name}: no query has outcomes of a priced LLM")
     texts = [full_prompt(row) for row in kept]
-    prompt = [max(float(row.get("prompt_chars", 0)), len(text)) / CHARS_PER_TOKEN for row, text in zip(kept, texts, strict=True)]
+    chars = [max(float(row.get("prompt_chars", 0)), len(text)) for row, text in zip(kept, texts, strict=True)]
     return Pool(
         name=name,
         cards=tuple(chosen),
@@ -198,7 +202,7 @@ def grid(name: str, cards: Sequence[Card], rows: Sequence[dict[str, Any]]) -> Po
         fold=np.array([int(row["fold"]) for row in kept], dtype=np.int64),
         quality=np.array([[_mean(row["scores"][card.name]) for card in chosen] for row in kept], dtype=np.float32),
         completion_tokens=np.array([[_tokens(row, card.name) for card in chosen] for row in kept], dtype=np.float32),
-        prompt_tokens=np.maximum(1.0, np.array(prompt)).astype(np.float32),
+        prompt_tokens=np.maximum(1.0, np.array(chars) / CHARS_PER_TOKEN).astype(np.float32),
     )
 
 
