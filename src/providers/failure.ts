@@ -100,7 +100,8 @@ export function exhausted(failure: Failure): ForwardError {
     return error(502, 'upstream_auth', "The model's provider refused the gateway's own credentials.")
   }
   if (isRedirect(status)) return error(502, 'upstream_error', "The model's provider answered with a redirect.")
-  const seen = status === 503 || status === 504 ? status : 502
+  // 529: Anthropic is overloaded.
+  const seen = status === 529 ? 503 : status === 503 || status === 504 ? status : 502
   return error(seen, 'upstream_error', `The model's provider had an error (HTTP ${status}).`)
 }
 
@@ -122,3 +123,17 @@ export const clientGone = () =>
 
 const error = (status: number, code: string, message: string) =>
   new ForwardError(message, { status, type: errorTypeOf(status), code, shouldRetry: false })
+
+/** Another part's error, with room for the attempts. */
+export function asForwardError(known: GatewayError): ForwardError {
+  const { message, status, type, code, param, headers, retryAfterS, shouldRetry } = known
+  return new ForwardError(message, {
+    status,
+    type,
+    code,
+    param,
+    headers,
+    ...(retryAfterS !== undefined && { retryAfterS }),
+    ...(shouldRetry !== undefined && { shouldRetry }),
+  })
+}

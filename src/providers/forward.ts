@@ -13,16 +13,17 @@ import type { Breakers } from './breakers.ts'
 import { Deadline } from './deadline.ts'
 import {
   allOpen,
+  asForwardError,
   clientGone,
   errorKind,
   exhausted,
   type Failure,
-  ForwardError,
+  type ForwardError,
   isDeploymentFailure,
   isOurFault,
   judge,
 } from './failure.ts'
-import { type Provider, type ProviderAnswer, UpstreamError } from './provider.ts'
+import { type Provider, type ProviderAnswer, UnsupportedRequest, UpstreamError } from './provider.ts'
 import { readAll } from './read-all.ts'
 
 export interface ForwardInput {
@@ -100,6 +101,7 @@ export async function forward(input: ForwardInput, deps: ForwardDeps): Promise<F
   const run = new Run(input, deps)
   const refusedBy = new Set<string>()
   let last: Failure | null = null
+  let unsupported: UnsupportedRequest | null = null
   let soonestMs = Number.POSITIVE_INFINITY
 
   for (const [index, candidate] of ranking.entries()) {
@@ -112,6 +114,10 @@ export async function forward(input: ForwardInput, deps: ForwardDeps): Promise<F
       }
       const result = await breaker.run(() => run.attempt(candidate))
       if ('answer' in result) return result.answer
+      if ('unsupported' in result) {
+        unsupported ??= result.unsupported
+        break
+      }
       const { failure } = result
       last = failure
       if (failure.kind === 'status' && isOurFault(failure.status)) refusedBy.add(candidate.provider)
@@ -125,10 +131,15 @@ export async function forward(input: ForwardInput, deps: ForwardDeps): Promise<F
     }
   }
   if (signal.aborted) throw run.failed(abortedError(signal))
-  throw run.failed(last ? exhausted(last) : allOpen(Number.isFinite(soonestMs) ? soonestMs : 0))
+  if (last) throw run.failed(exhausted(last))
+  throw run.failed(unsupported ? asForwardError(unsupported) : allOpen(Number.isFinite(soonestMs) ? soonestMs : 0))
 }
 
-type AttemptResult = { deploymentFailed: boolean } & ({ answer: Forwarded } | { failure: Failure })
+type AttemptResult = { deploymentFailed: boolean } & (
+  | { answer: Forwarded }
+  | { failure: Failure }
+  | { unsupported: UnsupportedRequest }
+)
 
 /** One request's tries: what they share, and what is noted of them. */
 class Run {
@@ -172,7 +183,8 @@ class Run {
       failure = read.failure
       if (failure.kind === 'status') status = failure.status
     } catch (error) {
-      if (error instanceof GatewayError) throw error
+      if (error instanceof UnsupportedRequest) return { unsupported: error, deploymentFailed: false }
+      if (error instanceof GatewayError) throw this.failed(asForwardError(error))
       failure = failureOf(error)
       if (signal.aborted) {
         this.#note(candidate, status, 'aborted', started)
@@ -363,20 +375,8 @@ function failureOf(error: unknown): Failure {
   return { kind: error.fault === 'aborted' ? 'reset' : error.fault, message: error.message }
 }
 
-function abortedError(signal: AbortSignal): ForwardError {
-  const { reason } = signal
-  if (!(reason instanceof GatewayError)) return clientGone()
-  const { message, status, type, code, param, retryAfterS, shouldRetry, headers } = reason
-  return new ForwardError(message, {
-    status,
-    type,
-    code,
-    param,
-    headers,
-    ...(retryAfterS !== undefined && { retryAfterS }),
-    ...(shouldRetry !== undefined && { shouldRetry }),
-  })
-}
+const abortedError = ({ reason }: AbortSignal) =>
+  reason instanceof GatewayError ? asForwardError(reason) : clientGone()
 
 function backoffMs(initialDelay: number, tries: number): number {
   if (initialDelay === 0) return 0

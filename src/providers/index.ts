@@ -1,4 +1,5 @@
 import type { Config, ProviderConfig } from '../config.ts'
+import { anthropic } from './anthropic.ts'
 import { openaiCompatible } from './openai-compatible.ts'
 import type { Provider } from './provider.ts'
 import { sandbox } from './sandbox.ts'
@@ -8,12 +9,7 @@ function open(name: string, config: ProviderConfig): Provider {
     case 'openai-compatible':
       return openaiCompatible(name, config)
     case 'anthropic':
-      return {
-        name,
-        unavailable: 'not built yet',
-        chat: () => Promise.reject(new Error('not built yet')),
-        close: async () => {},
-      }
+      return anthropic(name, config)
     case 'sandbox':
       return sandbox(name, config.enabled)
   }

@@ -1,8 +1,10 @@
 import type { OpenAICompatibleConfig } from '../config.ts'
 import { rewrite } from '../openai/rewrite.ts'
 import { apiKey } from './api-key.ts'
+import { baseUrl } from './base-url.ts'
 import { readModelList } from './discover.ts'
 import { HttpClient } from './http-client.ts'
+import { offProvider } from './off-provider.ts'
 import type { ListedModel, Provider, ProviderAnswer, ProviderCall } from './provider.ts'
 
 /**
@@ -11,13 +13,8 @@ import type { ListedModel, Provider, ProviderAnswer, ProviderCall } from './prov
  */
 export function openaiCompatible(name: string, config: OpenAICompatibleConfig): Provider {
   const key = apiKey(config, `the api_key of provider '${name}'`)
-  const problem = config.base_url === '' ? 'its base_url is not set' : checkUrl(config.base_url)
-  if (problem) return off(name, problem)
-
-  const base = new URL(config.base_url)
-  const prefix = base.pathname.replace(/\/+$/, '')
-  const query = new URLSearchParams([...base.searchParams, ...Object.entries(config.query)]).toString()
-  const suffix = query === '' ? '' : `?${query}`
+  const base = baseUrl(config.base_url, config.query)
+  if (typeof base === 'string') return offProvider(name, base)
   const http = new HttpClient({
     origin: base.origin,
     connectTimeoutMs: config.connect_timeout_ms,
@@ -42,7 +39,7 @@ export function openaiCompatible(name: string, config: OpenAICompatibleConfig): 
       const path = config.chat_path.replace('{model}', encodeURIComponent(candidate.model))
       return http.send({
         method: 'POST',
-        path: `${prefix}${path}${suffix}`,
+        path: `${base.path}${path}${base.query}`,
         headers: headers(requestId, request.stream ? 'text/event-stream' : 'application/json'),
         body: rewrite(request, candidate, { askUsage: config.stream_usage }),
         signal,
@@ -51,7 +48,7 @@ export function openaiCompatible(name: string, config: OpenAICompatibleConfig): 
     async listModels(signal: AbortSignal): Promise<ListedModel[]> {
       const answer = await http.send({
         method: 'GET',
-        path: `${prefix}/models${suffix}`,
+        path: `${base.path}/models${base.query}`,
         headers: headers('discover', 'application/json'),
         signal,
       })
@@ -59,22 +56,6 @@ export function openaiCompatible(name: string, config: OpenAICompatibleConfig): 
     },
     close: () => http.close(),
   }
-}
-
-function off(name: string, unavailable: string): Provider {
-  return {
-    name,
-    unavailable,
-    chat: () => Promise.reject(new Error(`provider '${name}' is off: ${unavailable}`)),
-    close: async () => {},
-  }
-}
-
-function checkUrl(url: string): string | null {
-  if (!URL.canParse(url)) return 'its base_url is not a URL'
-  const { protocol, username, password } = new URL(url)
-  if (protocol !== 'http:' && protocol !== 'https:') return 'its base_url is neither http nor https'
-  return username || password ? 'its base_url holds credentials: use api_key' : null
 }
 
 const lowerCase = (headers: Record<string, string>) =>

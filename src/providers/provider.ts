@@ -1,4 +1,5 @@
 import type { Candidate } from '../candidate.ts'
+import { GatewayError } from '../errors.ts'
 import type { ChatRequest } from '../openai/chat.ts'
 
 /** One try at one candidate. */
@@ -53,5 +54,14 @@ export class UpstreamError extends Error {
   constructor(fault: UpstreamFault, message: string, cause?: unknown) {
     super(message, cause === undefined ? undefined : { cause })
     this.fault = fault
+  }
+}
+
+/** This provider can't do what is asked; another may. Thrown before anything is sent, and a 400 only where nobody else is left. */
+export class UnsupportedRequest extends GatewayError {
+  override readonly name = 'UnsupportedRequest'
+
+  constructor(message: string, param: string) {
+    super(message, { status: 400, type: 'invalid_request_error', code: 'unsupported_parameter', param })
   }
 }
