@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Removes the native libraries of other platforms, some 250 MB: onnxruntime-node ships them all. For images; run once.
+// Removes the native libraries of other platforms, some 240 MB: onnxruntime-node ships them all. For images; run once.
 import { readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 

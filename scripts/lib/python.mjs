@@ -33,7 +33,8 @@ async function requirePython() {
       `Debian, Ubuntu: apt-get install python3.${python.minor}-venv. Then run this again.`,
     ])
   }
-  throw new SetupError(`Python 3.${MINIMUM} or newer is needed for the tests of router-model.`, [
+  const named = process.env.PYTHON ? ` PYTHON=${process.env.PYTHON} is none.` : ''
+  throw new SetupError(`Python 3.${MINIMUM} or newer is needed for the tests of router-model.${named}`, [
     'Debian, Ubuntu: apt-get install python3 python3-venv. macOS: brew install python.',
     'Elsewhere on disk: PYTHON=/path/to/python3 npm test.',
     'Only the gateway: npm start needs no Python.',

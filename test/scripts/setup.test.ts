@@ -47,11 +47,15 @@ describe('isComplete', () => {
   })
 })
 
+/** Setup's own files in a folder where nothing else is. */
+const copyScripts = () => {
+  for (const name of ['scripts', 'bin']) cpSync(join(root, name), join(folder, name), { recursive: true })
+}
+
 describe('setup.mjs', () => {
   /** Setup in a folder of its own, with a stand-in for npm. */
   const setup = (npm: string) => {
-    cpSync(join(root, 'scripts'), join(folder, 'scripts'), { recursive: true })
-    cpSync(join(root, 'bin'), join(folder, 'bin'), { recursive: true })
+    copyScripts()
     writeLock('package-lock.json', { 'node_modules/hono': { version: '4.0.0' } })
     writeFileSync(join(folder, 'npm.js'), npm)
     const env = { ...process.env, npm_execpath: join(folder, 'npm.js'), npm_node_execpath: process.execPath }
@@ -82,10 +86,42 @@ describe('setup.mjs', () => {
     expect(stderr).toMatch(/^… installing npm packages \(2\.\d s\)\n✓ installing npm packages: \d\.\d s\n$/)
   })
 
-  it('is silent where everything is in place', () => {
-    const { status, stdout, stderr } = spawnSync(process.execPath, [join(root, 'scripts', 'setup.mjs'), 'test'], {
+  it('says which Python is needed', () => {
+    copyScripts()
+    writeLock('package-lock.json', {})
+    writeLock('node_modules/.package-lock.json', {})
+    mkdirSync(join(folder, 'router-model'))
+    for (const name of ['pyproject.toml', 'requirements.lock']) {
+      cpSync(join(root, 'router-model', name), join(folder, 'router-model', name))
+    }
+    const env = { ...process.env, PYTHON: '/nonexistent/python' }
+    const setup = join(folder, 'scripts', 'setup.mjs')
+    const { status, stderr } = spawnSync(process.execPath, [setup, 'test'], { encoding: 'utf8', env })
+    expect(status).toBe(1)
+    expect(stderr).toContain('✗ Python 3.11 or newer is needed')
+    expect(stderr).toContain('PYTHON=/nonexistent/python is none.')
+    expect(stderr).toContain('apt-get install python3 python3-venv')
+  })
+
+  it('says how to get a redis-server where it can neither find nor fetch one', () => {
+    copyScripts()
+    const script = `
+      const { ensureRedis } = await import('${join(folder, 'scripts', 'lib', 'redis.mjs')}')
+      await ensureRedis().catch((error) => console.log(error.render()))`
+    const { stdout } = spawnSync(process.execPath, ['--input-type=module', '--eval', script], {
       encoding: 'utf8',
+      env: { PATH: '/nonexistent' },
     })
+    expect(stdout).toContain('✗ A real redis-server is needed')
+    expect(stdout).toContain('apt-get install redis-server')
+  })
+
+  it('is silent where everything is in place', () => {
+    copyScripts()
+    writeLock('package-lock.json', { 'node_modules/hono': { version: '4.0.0' } })
+    writeLock('node_modules/.package-lock.json', { 'node_modules/hono': { version: '4.0.0' } })
+    const setup = join(folder, 'scripts', 'setup.mjs')
+    const { status, stdout, stderr } = spawnSync(process.execPath, [setup, 'start'], { encoding: 'utf8' })
     expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: '', stderr: '' })
   })
 })
