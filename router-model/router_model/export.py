@@ -31,6 +31,7 @@ from router_model.artifact import (
     pack_tensor,
 )
 from router_model.model import KINDS, PARTS, Router, Sizes
+from router_model.weights import WEIGHTS_FILE, save_weights
 
 OPSET = 20
 
@@ -227,8 +228,12 @@ def write_artifact(
     forget: float,
     metrics: Mapping[str, object],
     model_card: str,
+    more: Mapping[str, bytes] | None = None,
 ) -> Artifact:
-    """Writes and verifies an artifact; replaces `folder`. Raises `ArtifactError` when ONNX Runtime disagrees with PyTorch."""
+    """Writes and verifies an artifact; replaces `folder`. Raises `ArtifactError` when ONNX Runtime disagrees with PyTorch.
+
+    `more`: further files, by their path in the folder.
+    """
     router = router.eval()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -242,6 +247,10 @@ def write_artifact(
     (folder / "population.json").write_text(json.dumps(packed, indent=1) + "\n")
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     (folder / "MODEL_CARD.md").write_text(model_card)
+    save_weights(folder / WEIGHTS_FILE, router)
+    for name, content in (more or {}).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
     manifest = Manifest(
         schema=SCHEMA,
         version=version,
