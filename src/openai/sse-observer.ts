@@ -94,7 +94,8 @@ export class SseObserver {
       this.#skipLf = false
       this.#dropLf = false
     }
-    let eventStart = at
+    // The LF of a CRLF that was split belongs to the bytes before it.
+    let eventStart = this.#heldBytes > 0 ? 0 : at
     let cr = chunk.indexOf(CR, at)
     while (at < length) {
       const lf = chunk.indexOf(LF, at)

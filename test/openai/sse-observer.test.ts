@@ -1,0 +1,182 @@
+import { createHash } from 'node:crypto'
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { SseObserver } from '../../src/openai/sse-observer.ts'
+import { chunkOf, streamEvents, usageChunk } from '../support/upstream.ts'
+
+const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex')
+
+function pass(observer: SseObserver, pieces: readonly Buffer[]): Buffer {
+  const out: Buffer[] = []
+  for (const piece of pieces) {
+    const bytes = observer.push(piece)
+    if (bytes) out.push(bytes)
+  }
+  const held = observer.end()
+  if (held) out.push(held)
+  return Buffer.concat(out)
+}
+
+const cut = (bytes: Buffer, ...offsets: number[]) =>
+  [0, ...offsets].map((from, index) => bytes.subarray(from, offsets[index] ?? bytes.length))
+
+/** Every kind of line that the standard allows, with text of several bytes a character. */
+const rich = (eol: string) =>
+  Buffer.from(
+    [
+      ': keep-alive',
+      '',
+      `event: message${eol}data: ${JSON.stringify(chunkOf({ role: 'assistant', content: '' }))}`,
+      '',
+      `data:${JSON.stringify(chunkOf({ content: 'Grüße, 世界 🌍 \\" "usage": {"x":1} "finish_reason":"no"' }))}`,
+      '',
+      ': another comment',
+      `data: {"id":"chatcmpl-1","object":"chat.completion.chunk",`,
+      `data: "choices":[{"index":0,"delta":{"content":" two lines"},"finish_reason":null}]}`,
+      '',
+      `id: 7${eol}retry: 10${eol}data: ${JSON.stringify(chunkOf({}, 'stop'))}`,
+      '',
+      `data: ${JSON.stringify(usageChunk)}`,
+      '',
+      'data: [DONE]',
+      '',
+      '',
+    ].join(eol),
+  )
+
+describe.each([
+  ['LF', '\n'],
+  ['CRLF', '\r\n'],
+  ['CR', '\r'],
+])('events with %s', (_, eol) => {
+  const stream = rich(eol)
+  const usageEvent = Buffer.from(`data: ${JSON.stringify(usageChunk)}${eol}${eol}`)
+  const at = stream.indexOf(usageEvent)
+  const withoutUsage = Buffer.concat([stream.subarray(0, at), stream.subarray(at + usageEvent.length)])
+
+  test('sha256(in) = sha256(out), cut in two at every offset', () => {
+    for (let offset = 0; offset <= stream.length; offset++) {
+      const observer = new SseObserver({ dropUsage: false })
+      expect(sha256(pass(observer, cut(stream, offset)))).toBe(sha256(stream))
+      expect([observer.finishReason, observer.done, observer.usage?.promptTokens]).toEqual(['stop', true, 11])
+    }
+  })
+
+  test('without the usage event, cut in two at every offset: the rest is unchanged, and usage is known', () => {
+    for (let offset = 0; offset <= stream.length; offset++) {
+      const observer = new SseObserver({ dropUsage: true })
+      expect(pass(observer, cut(stream, offset)).toString()).toBe(withoutUsage.toString())
+      expect([observer.finishReason, observer.done, observer.usage?.completionTokens]).toEqual(['stop', true, 3])
+      expect(observer.isComplete(1)).toBe(true)
+    }
+  })
+
+  test('byte by byte, and in random pieces', () => {
+    const bytes = [...stream.keys()].map((index) => stream.subarray(index, index + 1))
+    expect(pass(new SseObserver({ dropUsage: true }), bytes).equals(withoutUsage)).toBe(true)
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: 0, max: stream.length }), { maxLength: 40 }), fc.boolean(), (offsets, dropUsage) => {
+        const observer = new SseObserver({ dropUsage })
+        const out = pass(observer, cut(stream, ...offsets.sort((a, b) => a - b)))
+        return out.equals(dropUsage ? withoutUsage : stream) && observer.usage?.promptTokens === 11
+      }),
+      { numRuns: 200 },
+    )
+  })
+})
+
+test('any bytes at all pass unchanged when nothing is to be dropped', () => {
+  fc.assert(
+    fc.property(fc.array(fc.uint8Array({ maxLength: 64 }), { maxLength: 20 }), (pieces) => {
+      const buffers = pieces.map((piece) => Buffer.from(piece))
+      return pass(new SseObserver({ dropUsage: false }), buffers).equals(Buffer.concat(buffers))
+    }),
+  )
+})
+
+test('any text without a usage event passes unchanged when usage is to be dropped', () => {
+  const piece = fc.oneof(fc.constantFrom('\r', '\n', '\r\n', 'data: ', 'data', ':', '"usage":{', '{"choices":[]}'), fc.string())
+  fc.assert(
+    fc.property(fc.array(piece, { maxLength: 40 }), (pieces) => {
+      const buffers = pieces.map((text) => Buffer.from(text))
+      return pass(new SseObserver({ dropUsage: true }), buffers).equals(Buffer.concat(buffers))
+    }),
+    { numRuns: 500 },
+  )
+})
+
+test('a chunk that ends with an event is passed on as the same object: nothing is copied', () => {
+  const observer = new SseObserver({ dropUsage: true })
+  const event = Buffer.from(`data: ${JSON.stringify(chunkOf({ content: 'x' }))}\n\n`)
+  expect(observer.push(event)).toBe(event)
+})
+
+test('a comment without an event is passed on at once', () => {
+  const observer = new SseObserver({ dropUsage: true })
+  expect(observer.push(Buffer.from(': keep-alive\n'))?.toString()).toBe(': keep-alive\n')
+  expect(observer.events).toBe(0)
+})
+
+describe('what is learned', () => {
+  const read = (events: readonly unknown[], options = { dropUsage: true }) => {
+    const observer = new SseObserver(options)
+    for (const event of events) observer.push(Buffer.from(`data: ${JSON.stringify(event)}\n\n`))
+    return observer
+  }
+
+  test('a role alone says nothing; text, a tool call, reasoning and an end do', () => {
+    expect(read([chunkOf({ role: 'assistant', content: '', tool_calls: [] })]).speaks).toBe(false)
+    expect(read([chunkOf({ content: 'a' })]).speaks).toBe(true)
+    expect(read([chunkOf({ tool_calls: [{ index: 0 }] })]).speaks).toBe(true)
+    expect(read([chunkOf({ reasoning_content: 'hm' })]).speaks).toBe(true)
+    expect(read([chunkOf({}, 'stop')]).speaks).toBe(true)
+  })
+
+  test('n choices are complete when each has ended', () => {
+    const end = (index: number) => ({ choices: [{ index, delta: {}, finish_reason: 'stop' }] })
+    expect(read([end(0)]).isComplete(2)).toBe(false)
+    expect(read([end(0), end(1)]).isComplete(2)).toBe(true)
+  })
+
+  test('text is measured: content, reasoning, arguments; escaped quotes do not end it', () => {
+    const observer = read([
+      chunkOf({ content: 'four' }),
+      chunkOf({ reasoning_content: 'sixsix' }),
+      chunkOf({ tool_calls: [{ index: 0, function: { arguments: '{"a":1}' } }] }),
+      chunkOf({ content: 'say "x"' }),
+    ])
+    expect(observer.outputEvents).toBe(4)
+    expect(observer.outputBytes).toBe(4 + 6 + '{\\"a\\":1}'.length + 'say \\"x\\"'.length)
+  })
+
+  test('usage beside a choice is read, and its event stays', () => {
+    const event = { ...chunkOf({}, 'stop'), usage: { prompt_tokens: 5, completion_tokens: 2 } }
+    const bytes = Buffer.from(`data: ${JSON.stringify(event)}\n\n`)
+    const observer = new SseObserver({ dropUsage: true })
+    expect(observer.push(bytes)).toBe(bytes)
+    expect(observer.usage?.promptTokens).toBe(5)
+  })
+
+  test('an error event, by its field or by its name', () => {
+    expect(read([chunkOf({ content: 'a' }), { error: { message: 'boom' } }]).error).toEqual({ message: 'boom' })
+    const named = new SseObserver({ dropUsage: false })
+    named.push(Buffer.from('event: error\ndata: {"message":"boom"}\n\n'))
+    expect(named.error).toEqual({ message: 'boom' })
+    expect(read([chunkOf({ content: 'the word "error" in text' })]).error).toBe(null)
+  })
+
+  test('whole stream', () => {
+    const observer = read(streamEvents(['a', 'b']))
+    expect(observer).toMatchObject({ id: 'chatcmpl-1', finishReason: 'stop', outputEvents: 2, outputBytes: 2 })
+  })
+
+  test('an event without end is oversize, and is not kept in memory', () => {
+    const observer = new SseObserver({ dropUsage: true })
+    const piece = Buffer.alloc(1024 * 1024, 'x')
+    observer.push(Buffer.from('data: '))
+    for (let i = 0; i < 15; i++) observer.push(piece)
+    expect(observer.oversize).toBe(false)
+    for (let i = 0; i < 2; i++) observer.push(piece)
+    expect(observer.oversize).toBe(true)
+  })
+})
