@@ -21,17 +21,17 @@ const DEFAULT_CAPABILITIES: Capability[] = ['tools', 'json_schema', 'logprobs']
  * The config's candidates completed from the catalogue (models.dev, by tokenlens); those whose provider can't be used are off.
  *
  * @param unavailable provider name -> why it can't be used
- * @param discovered what local servers listed
+ * @param more the built-in sandbox's candidates, and what local servers listed
  */
 export function listCandidates(
   config: Config,
   unavailable: ReadonlyMap<string, string | null>,
-  discovered: readonly CandidateConfig[] = [],
+  more: readonly CandidateConfig[] = [],
 ): CandidateList {
   const candidates: Candidate[] = []
   const off: CandidateOff[] = []
   const names = new Set<string>()
-  for (const entry of [...config.candidates, ...discovered]) {
+  for (const entry of [...config.candidates, ...more]) {
     if (names.has(entry.name)) continue
     names.add(entry.name)
     const built = unavailable.get(entry.provider) ?? complete(entry, config)

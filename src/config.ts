@@ -8,9 +8,9 @@ const share = z.number().min(0).max(1)
 
 const serverSchema = z.strictObject({
   host: z.string().default('127.0.0.1'),
-  port: z.number().int().min(0).max(65535).default(8787),
+  port: z.coerce.number().int().min(0).max(65535).default(8787),
   /** Processes that share the port (node:cluster); 1 = none but this one. */
-  workers: z.number().int().min(1).max(128).default(1),
+  workers: z.coerce.number().int().min(1).max(128).default(1),
   max_body_bytes: z
     .number()
     .int()

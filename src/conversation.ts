@@ -1,0 +1,42 @@
+import { createHash } from 'node:crypto'
+import type { ChatMessage } from './openai/chat.ts'
+
+/** How long a conversation is remembered: one that the client named, and one that we recognised by its opening. */
+export const NAMED_TTL_S = 86_400
+export const RECOGNISED_TTL_S = 3_600
+
+/** Where a request stands in its conversation. */
+export interface Turn {
+  /** Key of the conversation's state. */
+  key: string
+  ttlS: number
+  /** There was an answer before this request, so that there may be a state to look up. */
+  continues: boolean
+  /** The last message is a tool's result: the model that called the tool must go on. */
+  toolLoop: boolean
+  lastUserHash: string
+}
+
+/**
+ * Places a request in a conversation: the one that `x-conversation-id` names, else the one that opens with the same system and first user message.
+ *
+ * @param named stored id of the named conversation, or null
+ */
+export function turnOf(messages: readonly ChatMessage[], user: string, named: string | null): Turn {
+  const lastUser = messages.findLast(({ role }) => role === 'user')
+  const opening = messages.slice(0, messages.findIndex(({ role }) => role === 'user') + 1)
+  const answered = messages.some(({ role }) => role === 'assistant' || role === 'tool')
+  return {
+    key: named ?? `r:${digest([user, ...opening.map(({ content }) => JSON.stringify(content ?? null))])}`,
+    ttlS: named === null ? RECOGNISED_TTL_S : NAMED_TTL_S,
+    continues: answered || named !== null,
+    toolLoop: ['tool', 'function'].includes(messages.at(-1)?.role ?? ''),
+    lastUserHash: digest([JSON.stringify(lastUser?.content ?? null)]),
+  }
+}
+
+function digest(parts: string[]): string {
+  const hash = createHash('sha256')
+  for (const part of parts) hash.update(part).update('\0')
+  return hash.digest('base64url').slice(0, 22)
+}

@@ -1,0 +1,194 @@
+import { queryText } from './embedding/query-text.ts'
+import { GatewayError } from './errors.ts'
+import type { Exchange } from './http/exchange.ts'
+import type { Asked } from './http/read-request.ts'
+import type { Parts } from './parts.ts'
+import type { UserProfile } from './profile.ts'
+import { choose, type Limits, NoCandidateError, type Selection } from './routing/choose.ts'
+import type { Policy } from './routing/policy.ts'
+import { type CandidateScore, RouterError } from './routing/router.ts'
+import { StaticRouter } from './routing/static-router.ts'
+import { statedPreferences } from './stated-preferences.ts'
+import type { ConversationState } from './store/store.ts'
+
+/** What was decided for a request, and all that it was decided on. */
+export interface Decision {
+  selection: Selection
+  /** Of every candidate that the model name stands for. */
+  scores: readonly CandidateScore[]
+  /** The artifact that serves this user; null where none is loaded. */
+  policy: Policy | null
+  /** Version of whoever ranked: the artifact, or a fallback router. */
+  version: string
+  /** Why the fallback router ranked instead of the artifact, or null. */
+  fallback: string | null
+  profile: UserProfile
+  conversation: ConversationState | null
+  /** What was embedded. */
+  text: string
+  embedding: Float32Array | null
+}
+
+/**
+ * embed → score → choose, for one request. Whatever fails on the way costs the personal choice, not the answer.
+ *
+ * @throws GatewayError when no candidate fits
+ */
+export async function decide(parts: Parts, { live, ts }: Exchange, asked: Asked): Promise<Decision> {
+  const { request, asker, knobs, model, turn } = asked
+  const { tenant, user } = asker
+  const policy = parts.policies.of(tenant.name, user)
+  const text = queryText(request.body.messages)
+  const deadline = performance.now() + live.config.router.deadline_ms
+
+  const [profile, embedded, conversation] = await Promise.all([
+    parts.users.get(policy, tenant.name, user),
+    embed(policy, text, deadline),
+    turn.continues ? loadConversation(parts, tenant.name, turn.key) : null,
+  ])
+  const stated = statedPreferences(profile.preferences)
+  const costWeight = knobs.costWeight ?? stated.cost_weight
+  const query = {
+    tenant: tenant.name,
+    embedding: embedded.vector ?? NO_VECTOR,
+    promptTokens: request.promptTokens,
+    state: profile.state,
+    ...(costWeight !== undefined && { costWeight }),
+    deadline,
+  }
+  const scored = await score(parts, live.config.router.fallback, policy, embedded.failure, query, tenant.candidates)
+  if (scored.fallback === 'not_finite' && policy) parts.users.quarantine(policy, tenant.name, user)
+  if (scored.fallback !== null) parts.metrics.routerFallback.inc({ reason: scored.fallback })
+
+  const wanted = new Set(model.candidates)
+  const scores = scored.scores.filter(({ candidate }) => wanted.has(candidate))
+  const limits: Limits = {
+    needs: request.needs,
+    promptTokens: request.promptTokens,
+    maxTokens: request.body.max_completion_tokens ?? request.body.max_tokens ?? null,
+    ...definedOf({
+      allow: knobs.allow ?? stated.allow,
+      deny: knobs.deny ?? stated.deny,
+      maxCostUsd: knobs.maxCostUsd ?? stated.max_cost_usd,
+      maxLatencyMs: knobs.maxLatencyMs ?? stated.max_latency_ms,
+    }),
+    latencyMs: (name) => parts.latencies.expectedMs(name),
+    isOpen: (name) => {
+      const candidate = tenant.candidates.find((other) => other.name === name)
+      return candidate !== undefined && parts.breakers.of(candidate).isOpen
+    },
+  }
+  try {
+    const selection = choose({
+      scores,
+      by: scored.fallback === null ? 'graph' : 'fallback',
+      limits,
+      explicit: model.explicit ? (model.candidates[0]?.name ?? null) : null,
+      rewards: profile.rewards,
+      explore: live.config.router.explore && tenant.config.explore && knobs.explore && stated.explore !== false,
+      previous: conversation && {
+        candidate: conversation.candidate,
+        toolLoop: turn.toolLoop,
+        promptTokens: stillCached(conversation, ts) ? conversation.promptTokens : 0,
+      },
+      policy: live.config.router,
+      random: Math.random(),
+    })
+    return {
+      selection,
+      scores,
+      policy,
+      version: scored.version,
+      fallback: scored.fallback,
+      profile,
+      conversation,
+      text,
+      embedding: embedded.vector,
+    }
+  } catch (error) {
+    if (error instanceof NoCandidateError) throw noCandidate(error)
+    throw error
+  }
+}
+
+const NO_VECTOR = new Float32Array(0)
+/** Providers drop a cached prompt prefix after about five minutes without use. */
+const PROMPT_CACHE_MS = 300_000
+
+const stillCached = (conversation: ConversationState, now: number) => now - conversation.ts < PROMPT_CACHE_MS
+
+async function embed(
+  policy: Policy | null,
+  text: string,
+  deadline: number,
+): Promise<{ vector: Float32Array | null; failure: string | null }> {
+  if (policy === null) return { vector: null, failure: 'no_artifact' }
+  try {
+    const vector = policy.embedder.embed(text)
+    return { vector: vector instanceof Promise ? await before(deadline, vector) : vector, failure: null }
+  } catch {
+    return { vector: null, failure: 'embedder' }
+  }
+}
+
+async function before<T>(deadline: number, work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error('deadline')), Math.max(0, deadline - performance.now()))
+  })
+  return Promise.race([work, late]).finally(() => clearTimeout(timer))
+}
+
+async function score(
+  parts: Parts,
+  kind: ConstructorParameters<typeof StaticRouter>[0],
+  policy: Policy | null,
+  failure: string | null,
+  query: Parameters<StaticRouter['score']>[0],
+  candidates: Parameters<StaticRouter['score']>[1],
+): Promise<{ scores: CandidateScore[]; version: string; fallback: string | null }> {
+  let reason = failure
+  if (policy !== null && reason === null) {
+    try {
+      return { scores: await policy.router.score(query, candidates), version: policy.version, fallback: null }
+    } catch (error) {
+      if (!(error instanceof RouterError)) throw error
+      reason = error.reason
+      parts.log.warn({ reason, policy: policy.version }, 'the fallback router chooses')
+    }
+  }
+  const router = new StaticRouter(kind)
+  return { scores: await router.score(query, candidates), version: router.version, fallback: reason ?? 'no_artifact' }
+}
+
+async function loadConversation(parts: Parts, tenant: string, key: string): Promise<ConversationState | null> {
+  try {
+    return await parts.store.loadConversation(tenant, key)
+  } catch {
+    parts.metrics.storeErrors.inc({ call: 'loadConversation' })
+    return null
+  }
+}
+
+function noCandidate({ exclusions, temporary }: NoCandidateError): GatewayError {
+  if (temporary) {
+    return new GatewayError('No model is available for this request right now.', {
+      status: 503,
+      type: 'api_error',
+      code: 'no_candidate_available',
+      retryAfterS: 5,
+    })
+  }
+  const tooLong = exclusions.length > 0 && exclusions.every(({ why }) => why === 'context_window')
+  const why = exclusions.map(({ candidate, detail }) => `${candidate} ${detail}`).join('; ')
+  return new GatewayError(`No model fits this request${why ? `: ${why}` : ''}.`, {
+    status: 400,
+    type: 'invalid_request_error',
+    code: tooLong ? 'context_length_exceeded' : 'no_candidate',
+    param: tooLong ? 'messages' : 'model',
+  })
+}
+
+function definedOf<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as never
+}

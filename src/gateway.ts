@@ -1,0 +1,120 @@
+import { estimateUsage } from './accounting/estimate.ts'
+import { costUsd } from './accounting/pricing.ts'
+import { type Decision, decide } from './decide.ts'
+import type { GatewayError } from './errors.ts'
+import type { Exchange } from './http/exchange.ts'
+import { type Asked, readRequest } from './http/read-request.ts'
+import { NO_USAGE } from './openai/usage.ts'
+import type { Parts } from './parts.ts'
+import { ForwardError } from './providers/failure.ts'
+import { type Forwarded, forward } from './providers/forward.ts'
+import { type RelayOutcome, relay } from './providers/relay.ts'
+import { type Ending, recordOf, summaryOf } from './record.ts'
+
+/**
+ * One chat completion, from top to bottom: read → admit → embed, score, choose → forward → relay → record. The caller has been authenticated.
+ * What is thrown is for the client: nothing has been sent yet.
+ *
+ * @throws GatewayError
+ */
+export async function completeChat(parts: Parts, exchange: Exchange): Promise<void> {
+  const asked = await readRequest(exchange, parts.userIds)
+  await parts.admission.enter(asked.asker.tenant.config.priority, exchange.signal)
+  try {
+    const decision = await decide(parts, exchange, asked)
+    parts.recorder.open(summaryOf(exchange, asked, decision))
+    const ending = await answer(parts, exchange, asked, decision)
+    parts.afterAnswer(recordOf(exchange, asked, decision, ending), asked, decision)
+    if (ending.error) throw ending.error
+  } finally {
+    parts.admission.leave()
+  }
+}
+
+interface Answered extends Ending {
+  /** Nobody answered and nothing was sent: what the client is told. */
+  error: GatewayError | null
+}
+
+/** The candidates in order until one answers, and its bytes to the client. */
+async function answer(parts: Parts, exchange: Exchange, asked: Asked, decision: Decision): Promise<Answered> {
+  const { live, signal, requestId, startedAt } = exchange
+  const { timeouts, retries, server } = live.config
+  const { request } = asked
+  const deadline = startedAt + timeouts.total_ms
+  let forwarded: Forwarded
+  try {
+    forwarded = await forward(
+      { ranking: decision.selection.ranking, request, signal, requestId, deadline },
+      { providers: live.providers, breakers: parts.breakers, timeouts, retries },
+    )
+  } catch (error) {
+    if (error instanceof ForwardError) return unanswered(asked, decision, error)
+    throw error
+  }
+  const outcome = await relay(forwarded, exchange.outgoing, {
+    request,
+    headers: answerHeaders(requestId, decision, forwarded),
+    signal,
+    deadline,
+    started: startedAt,
+    contentIdleMs: timeouts.content_idle_ms,
+    writeIdleMs: server.write_idle_timeout_ms,
+  })
+  return answered(forwarded, outcome)
+}
+
+/** What the answer says of how it came about. */
+function answerHeaders(requestId: string, { selection, version, fallback }: Decision, forwarded: Forwarded) {
+  const { candidate } = forwarded
+  const isFirstChoice = candidate === selection.chosen.candidate
+  const reason = isFirstChoice ? selection.reason : 'fallback'
+  const detail = isFirstChoice ? (fallback ?? selection.detail) : (forwarded.attempts[0]?.error ?? '')
+  return {
+    'x-request-id': requestId,
+    'x-router-model': candidate.name,
+    'x-router-provider': candidate.provider,
+    'x-router-reason': detail === '' ? reason : `${reason};${detail}`,
+    'x-router-policy': version,
+    ...(!forwarded.stream &&
+      forwarded.usage && { 'x-router-cost-usd': costUsd(forwarded.usage, candidate.price).toFixed(9) }),
+  }
+}
+
+function answered(forwarded: Forwarded, outcome: RelayOutcome): Answered {
+  return {
+    candidate: forwarded.candidate,
+    attempts: withRelayError(forwarded, outcome.error),
+    status: forwarded.status,
+    usage: outcome.usage,
+    usageEstimated: outcome.usageEstimated,
+    finishReason: outcome.finishReason,
+    completionId: outcome.completionId,
+    ttftMs: outcome.ttftMs,
+    waitedMs: forwarded.upstreamMs + outcome.waitedMs,
+    error: null,
+  }
+}
+
+/** The try that began to answer and then broke did not work. */
+function withRelayError({ attempts }: Forwarded, error: string | null): Forwarded['attempts'] {
+  const last = attempts.at(-1)
+  return error === null || !last ? attempts : [...attempts.slice(0, -1), { ...last, error }]
+}
+
+function unanswered({ request }: Asked, { selection }: Decision, error: ForwardError): Answered {
+  const sent = error.attempts.some(({ status, error }) => status === 200 || error === 'aborted' || error === 'timeout')
+  return {
+    candidate: selection.chosen.candidate,
+    attempts: error.attempts,
+    status: error.status,
+    // A provider that was cut off has read the prompt, and bills it.
+    usage: sent ? estimateUsage(request.promptTokens, 0) : NO_USAGE,
+    usageEstimated: sent,
+    finishReason: error.code === 'client_closed_request' ? 'aborted' : 'error',
+    completionId: null,
+    ttftMs: null,
+    waitedMs: error.upstreamMs,
+    error,
+  }
+}

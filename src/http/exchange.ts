@@ -1,0 +1,53 @@
+import { randomUUID } from 'node:crypto'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { GatewayError } from '../errors.ts'
+import type { Live } from '../live.ts'
+import type { Caller } from './authenticate.ts'
+
+/** One request and its answer, with what holds for the whole of it. */
+export interface Exchange {
+  requestId: string
+  /** When it arrived: on `performance.now()`'s clock, and in Unix milliseconds. */
+  startedAt: number
+  ts: number
+  incoming: IncomingMessage
+  outgoing: ServerResponse
+  caller: Caller
+  /** The configuration it is served under. */
+  live: Live
+  /** Aborted when the client leaves, or (with a `GatewayError` as its reason) when the process must end. */
+  signal: AbortSignal
+}
+
+/** Exchanges in work: the process ends when there are none, or cuts them. */
+export class Exchanges {
+  readonly #open = new Set<AbortController>()
+
+  get size(): number {
+    return this.#open.size
+  }
+
+  begin(incoming: IncomingMessage, outgoing: ServerResponse, caller: Caller, live: Live): Exchange {
+    const controller = new AbortController()
+    this.#open.add(controller)
+    outgoing.once('close', () => {
+      this.#open.delete(controller)
+      if (!outgoing.writableFinished) controller.abort()
+    })
+    return {
+      requestId: `req_${randomUUID()}`,
+      startedAt: performance.now(),
+      ts: Date.now(),
+      incoming,
+      outgoing,
+      caller,
+      live,
+      signal: controller.signal,
+    }
+  }
+
+  /** Ends what is still open; a stream's client is told by a last event. */
+  cut(reason: GatewayError): void {
+    for (const controller of this.#open) controller.abort(reason)
+  }
+}

@@ -1,0 +1,73 @@
+import { randomUUID } from 'node:crypto'
+import { createServer, type Server, type ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import { createAdaptorServer } from '@hono/node-server'
+import type { Config } from '../config.ts'
+import { errorBody } from './error-handler.ts'
+
+/** Bytes of all headers together; more is answered with 431. */
+const MAX_HEADER_BYTES = 16 * 1024
+const MAX_HEADERS = 100
+/** How often Node looks for connections that are over their time. */
+const CHECK_CONNECTIONS_MS = 1_000
+
+/** An HTTP server in front of `fetch` that is hard to hold up: bounded headers, times and connections, OpenAI-shaped answers to broken requests. */
+export function createHttpServer(
+  fetch: Parameters<typeof createAdaptorServer>[0]['fetch'],
+  config: Config['server'],
+): Server {
+  const server = createAdaptorServer({
+    fetch,
+    createServer,
+    serverOptions: {
+      maxHeaderSize: MAX_HEADER_BYTES,
+      headersTimeout: config.headers_timeout_ms,
+      // Node's own limit of a whole request; bodies have a nearer one in read-body.ts.
+      requestTimeout: config.headers_timeout_ms + config.body_timeout_ms,
+      connectionsCheckingInterval: CHECK_CONNECTIONS_MS,
+      keepAliveTimeout: 65_000,
+      noDelay: true,
+    },
+  }) as Server
+  server.maxConnections = config.max_connections
+  // One more than allowed, so that authenticate can tell too many from just enough.
+  server.maxHeadersCount = MAX_HEADERS + 1
+  server.on('clientError', answerClientError)
+  return server
+}
+
+const CLIENT_ERRORS: Record<string, { status: string; message: string }> = {
+  HPE_HEADER_OVERFLOW: { status: '431 Request Header Fields Too Large', message: 'The request headers are too large.' },
+  ERR_HTTP_REQUEST_TIMEOUT: { status: '408 Request Timeout', message: 'The request took too long to arrive.' },
+}
+
+function answerClientError(
+  error: NodeJS.ErrnoException,
+  socket: Socket & { _httpMessage?: ServerResponse | null },
+): void {
+  // After the first byte of an answer there is nothing left to say.
+  if (!socket.writable || error.code === 'ECONNRESET' || socket._httpMessage?.headersSent) {
+    socket.destroy()
+    return
+  }
+  const { status, message } = CLIENT_ERRORS[error.code ?? ''] ?? {
+    status: '400 Bad Request',
+    message: 'The request is not valid HTTP.',
+  }
+  const body = errorBody({ message, type: 'invalid_request_error', param: null, code: null })
+  socket.end(
+    `HTTP/1.1 ${status}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n` +
+      `x-request-id: ${randomUUID()}\r\nconnection: close\r\n\r\n${body}`,
+  )
+}
+
+/** Stops taking connections, lets answers in work end until the deadline, then cuts what is left. Resolves when nothing is open any more. */
+export async function drainServer(server: Server, deadlineMs: number): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+  server.closeIdleConnections()
+  const sweep = setInterval(() => server.closeIdleConnections(), 100)
+  const cut = setTimeout(() => server.closeAllConnections(), deadlineMs)
+  await closed
+  clearInterval(sweep)
+  clearTimeout(cut)
+}

@@ -1,0 +1,44 @@
+import type { Decision } from './decide.ts'
+import type { Admission } from './http/admission.ts'
+import type { Authenticator } from './http/authenticate.ts'
+import type { Exchanges } from './http/exchange.ts'
+import type { Component } from './http/health.ts'
+import type { Asked } from './http/read-request.ts'
+import type { Live } from './live.ts'
+import type { Latencies } from './observability/latencies.ts'
+import type { Logger } from './observability/logger.ts'
+import type { Metrics } from './observability/metrics.ts'
+import type { Breakers } from './providers/breakers.ts'
+import type { Learner } from './rewards/learn.ts'
+import type { UserStates } from './rewards/user-states.ts'
+import type { Policies } from './routing/policies.ts'
+import type { Recorder } from './store/recorder.ts'
+import type { InteractionRecord } from './store/records.ts'
+import type { Store } from './store/store.ts'
+import type { UserIds } from './tenants.ts'
+
+/** What a process is made of; built once, in `index.ts`. */
+export interface Parts {
+  /** The configuration in force; take it once a request. */
+  live(): Live
+  /** Reads the configuration again. @throws ConfigError, and the old one stays */
+  reload(): Promise<void>
+  store: Store
+  recorder: Recorder
+  authenticator: Authenticator
+  admission: Admission
+  exchanges: Exchanges
+  userIds: UserIds
+  policies: Policies
+  users: UserStates
+  learner: Learner
+  breakers: Breakers
+  latencies: Latencies
+  metrics: Metrics
+  log: Logger
+  /** Accounts and records an answer that has ended, off the request path. */
+  afterAnswer(record: InteractionRecord, asked: Asked, decision: Decision): void
+  /** States of what can be worse than it should be, for `/readyz`. */
+  components(): Promise<Record<string, Component>>
+  draining(): boolean
+}
