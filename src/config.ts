@@ -121,6 +121,21 @@ const implicitSchema = z.strictObject({
     .prefault({}),
 })
 
+const judgeSchema = z.strictObject({
+  /** Name of the candidate that judges. */
+  candidate: z.string(),
+  /** Share of answers that are judged. */
+  rate: share.default(0.02),
+  /** Factor on the precision of a judge's word. */
+  weight: share.default(0.5),
+  /** No more is spent within 24 hours. */
+  usd_per_day: z.number().positive().default(1),
+  /** Judged at once; what comes in meanwhile is not judged. */
+  concurrent: z.number().int().positive().default(2),
+  /** Characters of question and answer that the judge reads, each. */
+  max_chars: z.number().int().positive().default(8_000),
+})
+
 const routerSchema = z.strictObject({
   /** Directory of an artifact. */
   artifact: z.string().default('router-model/artifacts/current'),
@@ -131,7 +146,10 @@ const routerSchema = z.strictObject({
   device: z.enum(['auto', 'cpu', 'cuda']).default('auto'),
   embedder: embedderSchema.default('static'),
   explore: z.boolean().default(true),
-  /** Inverse gap weighting: gamma = gamma_0 + gamma_per_reward x rewards of the user; more = greedier. */
+  /**
+   * Inverse gap weighting with gamma = (base + per_reward x rewards of the user) x candidates; more = greedier. The expected loss by exploring
+   * is below 1 / (base + per_reward x rewards) a request, on the scale of rewards (-1 to 1).
+   */
   gamma: z
     .strictObject({ base: z.number().positive().default(40), per_reward: z.number().nonnegative().default(4) })
     .prefault({}),
@@ -147,6 +165,12 @@ const routerSchema = z.strictObject({
     })
     .prefault({}),
   implicit_rewards: implicitSchema.prefault({}),
+  /** Directory of an artifact that scores beside the live one and is recorded, and never chooses. */
+  shadow: z.string().optional(),
+  /** Directory of an artifact that serves this share of users, told apart by a hash of their ids. */
+  canary: z.strictObject({ artifact: z.string(), share }).optional(),
+  /** Answers that a candidate is asked to grade, off the request's path. */
+  judge: judgeSchema.optional(),
   /** Users' beliefs kept in memory. */
   user_cache: z.number().int().positive().default(50_000),
 })

@@ -10,6 +10,8 @@ export interface RouteQuery {
   state: Float32Array | null
   /** 0..1 replaces the learned trade-off; undefined = learned. */
   costWeight?: number
+  /** When a score is of no use any more, on `performance.now()`'s clock; undefined = the router's own deadline from now on. */
+  deadline?: number
 }
 
 export interface CandidateScore {
@@ -18,7 +20,7 @@ export interface CandidateScore {
   mean: number
   std: number
   /** Named parts that add up to `mean`. */
-  parts: Record<string, number>
+  readonly parts: Readonly<Record<string, number>>
   /** Predicted probability of a good answer. */
   quality: number
   completionTokens: number

@@ -1,0 +1,172 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Logger } from '../observability/logger.ts'
+import { addMessage, isFiniteVector, subtractMessage } from '../profile.ts'
+import type { Policy } from '../routing/policy.ts'
+import type { RewardRecord } from '../store/records.ts'
+import { type InteractionSummary, MAX_EDGES, type Store, type StoredEdge, StoreError, type StoredUser } from '../store/store.ts'
+import { type Belief, type FindCandidate, messagesOf, rebuild, stateOf } from './belief.ts'
+import { edgesOf, outdatedBy, withdrawn } from './edges.ts'
+import { KeyedQueue } from './keyed-queue.ts'
+import type { UserStates } from './user-states.ts'
+
+export interface LearnerOptions {
+  store: Store
+  states: UserStates
+  find: FindCandidate
+  log: Logger
+}
+
+/** `learned`: the next request is scored with it. `outdated`: a later reward of the same answer is there already. */
+export type Outcome = 'learned' | 'outdated' | 'no_vector' | 'quarantined'
+
+type NewEdge = Omit<StoredEdge, 'seq'>
+
+/** Other processes may change the same user at the same time; each loss means that another one made progress. */
+const MAX_TRIES = 20
+
+/** Rewards become beliefs, at once: reward -> messages -> the user's sums -> his state, stored and cached. No gradient step. */
+export class Learner {
+  readonly #store: Store
+  readonly #states: UserStates
+  readonly #find: FindCandidate
+  readonly #log: Logger
+  readonly #queue = new KeyedQueue()
+
+  constructor({ store, states, find, log }: LearnerOptions) {
+    this.#store = store
+    this.#states = states
+    this.#find = find
+    this.#log = log
+  }
+
+  /**
+   * Takes in one reward. Giving the same one again changes nothing, so that a caller may retry when the store was away.
+   *
+   * @param policy the one that serves this user
+   * @throws StoreError
+   */
+  apply(policy: Policy, reward: RewardRecord, interaction: InteractionSummary): Promise<Outcome> {
+    const { tenant, user } = interaction
+    const edges = edgesOf(reward, interaction)
+    if (edges.length === 0) return Promise.resolve('no_vector')
+    return this.#queue.run(`${tenant}\0${user}`, async () => {
+      const kept = reward.kind === 'rating' ? await this.#store.loadEdges(tenant, user) : []
+      for (const edge of outdatedBy(reward, kept)) {
+        await this.#commit(policy, tenant, user, withdrawn(edge, reward.ts))
+      }
+      let outcome: Outcome = 'learned'
+      for (const edge of edges) outcome = await this.#commit(policy, tenant, user, edge)
+      return outcome
+    })
+  }
+
+  /** Sets what the tenant states of a user. */
+  setPreferences(policy: Policy | null, tenant: string, user: string, preferences: Record<string, unknown>): Promise<void> {
+    return this.#queue.run(`${tenant}\0${user}`, () =>
+      this.#compareAndSet(tenant, user, async (stored) => ({
+        next: { ...(stored ?? { ...NOBODY, policy: policy?.version ?? '' }), preferences },
+        result: undefined,
+      })),
+    )
+  }
+
+  /** Erases a user after what is being learned of him. Returns how many rows went. */
+  forgetUser(tenant: string, user: string): Promise<number> {
+    return this.#queue.run(`${tenant}\0${user}`, async () => {
+      const rows = await this.#store.eraseUser(tenant, user)
+      this.#states.invalidate(tenant, user)
+      return rows
+    })
+  }
+
+  async #commit(policy: Policy, tenant: string, user: string, edge: NewEdge): Promise<Outcome> {
+    const { outcome, told } = await this.#compareAndSet(tenant, user, async (stored) => {
+      const kept = await this.#store.loadEdges(tenant, user)
+      const old = kept.find(({ id }) => id === edge.id)
+      if (old && old.ts > edge.ts) return { result: { outcome: 'outdated' as Outcome, told: null } }
+      const added: StoredEdge = { ...edge, seq: (kept.at(-1)?.seq ?? 0) + 1 }
+      const { belief, told } = await this.#learn(policy, tenant, stored, kept, added, old)
+      if (!isFiniteVector(belief.state)) return { result: { outcome: 'quarantined' as Outcome, told: null } }
+      const rewards = (stored?.rewards ?? 0) + (old ? 0 : 1)
+      const next = { ...(stored ?? NOBODY), ...belief, policy: policy.version, rewards }
+      return { next, edge: added, result: { outcome: 'learned' as Outcome, told } }
+    })
+    if (outcome === 'quarantined') this.#states.quarantine(policy, tenant, user)
+    if (told) await this.#tell(policy, tenant, edge.candidate, told)
+    return outcome
+  }
+
+  /** The belief with an edge more, and what it tells of the LLM. */
+  async #learn(
+    policy: Policy,
+    tenant: string,
+    stored: StoredUser | null,
+    kept: readonly StoredEdge[],
+    added: StoredEdge,
+    old: StoredEdge | undefined,
+  ): Promise<{ belief: Belief; told: Float32Array | null }> {
+    const [now, before] = await messagesOf(policy, tenant, old ? [added, old] : [added], this.#find)
+    const told = now ? (before ? now.llm.map((value, i) => value - (before.llm[i] as number)) : now.llm) : null
+    const others = kept.filter(({ id }) => id !== added.id)
+    const { manifest, dims } = policy.router.artifact
+    const forget = manifest.forget.per_reward
+    const isCurrent =
+      stored === null || (stored.policy === policy.version && stored.sums.length === dims.G && isFiniteVector(stored.sums))
+    if (!isCurrent || (old && isWhole(kept))) {
+      return { belief: await rebuild(policy, tenant, [...others, added], this.#find), told }
+    }
+    let sums: Float32Array = stored?.sums ?? new Float32Array(dims.G)
+    if (before && old) {
+      sums = subtractMessage(sums, before.user, forget, others.filter(({ seq }) => seq > old.seq).length)
+    }
+    if (now) sums = addMessage(sums, now.user, forget)
+    const belief = { sums, state: await stateOf(policy, sums) }
+    // Sums that went wrong at some time are made anew from the history.
+    if (!isFiniteVector(belief.state)) return { belief: await rebuild(policy, tenant, [...others, added], this.#find), told }
+    return { belief, told }
+  }
+
+  /** Adds to what the tenant's users together know of an LLM. Losing it costs a little knowledge, not the reward. */
+  async #tell(policy: Policy, tenant: string, candidate: string, message: Float32Array): Promise<void> {
+    if (!isFiniteVector(message) || message.every((value) => value === 0)) return
+    try {
+      await this.#store.addEvidence(tenant, policy.version, candidate, message)
+      policy.router.llms.refreshSoon(tenant)
+    } catch (error) {
+      this.#log.warn({ err: error, tenant, candidate }, 'evidence not stored')
+    }
+  }
+
+  /** Loads, changes, stores if nobody else did meanwhile, else again. A change without `next` leaves all as it is. */
+  async #compareAndSet<T>(
+    tenant: string,
+    user: string,
+    change: (stored: StoredUser | null) => Promise<{ next?: NextUser; edge?: StoredEdge; result: T }>,
+  ): Promise<T> {
+    for (let tries = 0; tries < MAX_TRIES; tries++) {
+      if (tries > 0) await sleep(Math.random() * 5 * tries)
+      const stored = await this.#store.loadUser(tenant, user)
+      const { next, edge, result } = await change(stored)
+      if (!next) return result
+      const written = { ...next, revision: (stored?.revision ?? 0) + 1, updatedAt: Date.now() }
+      if (await this.#store.commitUser(tenant, user, written, edge)) {
+        this.#states.put(tenant, user, written)
+        return result
+      }
+    }
+    throw new StoreError('The user changes faster than a reward can be stored.')
+  }
+}
+
+type NextUser = Omit<StoredUser, 'revision' | 'updatedAt'>
+
+const NOBODY: NextUser = {
+  policy: '',
+  rewards: 0,
+  sums: new Float32Array(0),
+  state: new Float32Array(0),
+  preferences: {},
+}
+
+/** No edge has been dropped yet: the history is the whole history. */
+const isWhole = (kept: readonly StoredEdge[]) => kept.length < MAX_EDGES || kept[0]?.seq === 1

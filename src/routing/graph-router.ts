@@ -1,0 +1,174 @@
+import { Tensor } from 'onnxruntime-node'
+import type { Candidate } from '../candidate.ts'
+import type { Logger } from '../observability/logger.ts'
+import type { Evidence } from '../store/store.ts'
+import type { Artifact } from './artifact.ts'
+import { BatchScores } from './batch-scores.ts'
+import { type Embed, LlmStates, type LlmTable } from './llm-states.ts'
+import { type CandidateScore, type RouteQuery, type Router, RouterError } from './router.ts'
+
+/** A larger batch holds up the event loop for longer than it saves. */
+const MAX_BATCH = 32
+
+export interface GraphRouterOptions {
+  artifact: Artifact
+  /** For the candidates' cards. */
+  embed: Embed
+  loadEvidence: (tenant: string) => Promise<Evidence>
+  deadlineMs: number
+  log: Logger
+}
+
+interface Waiting {
+  query: RouteQuery
+  deadline: number
+  resolve: (scores: CandidateScore[]) => void
+  reject: (error: RouterError) => void
+}
+
+/** Buffers of one run; a run that waits for its turn must not share them with the next. */
+interface Inputs {
+  query: Float32Array
+  promptTokens: Float32Array
+  state: Float32Array
+  costWeight: Float32Array
+}
+
+/**
+ * Scores by the artifact's graphs. Requests that come in one turn of the event loop are scored as one batch: ONNX Runtime's fixed
+ * cost of a run (about 100 us) is shared, and as a run blocks the JavaScript thread there is nothing to gain by starting earlier.
+ */
+export class GraphRouter implements Router {
+  readonly version: string
+  readonly device: string
+  readonly llms: LlmStates
+  readonly artifact: Artifact
+  readonly #deadlineMs: number
+  readonly #cold: Float32Array
+  readonly #idle: Inputs[] = []
+  #waiting = new Map<LlmTable, Waiting[]>()
+
+  private constructor({ artifact, embed, loadEvidence, deadlineMs, log }: GraphRouterOptions, cold: Float32Array) {
+    this.artifact = artifact
+    this.version = artifact.version
+    this.device = artifact.device
+    this.llms = new LlmStates(artifact, embed, loadEvidence, log)
+    this.#deadlineMs = deadlineMs
+    this.#cold = cold
+  }
+
+  /** @throws RouterError where not even the state of a new user can be computed */
+  static async open(options: GraphRouterOptions): Promise<GraphRouter> {
+    const { artifact } = options
+    const sums = new Tensor('float32', new Float32Array(artifact.dims.G), [1, artifact.dims.G])
+    const { state } = await artifact.sessions.user.run({ sums })
+    const cold = state?.data as Float32Array
+    if (!cold.every(Number.isFinite)) throw new RouterError('not_finite', 'The state of a new user is not finite.')
+    return new GraphRouter(options, cold)
+  }
+
+  async score(query: RouteQuery, candidates: readonly Candidate[]): Promise<CandidateScore[]> {
+    if (candidates.length === 0) return []
+    const { E, S } = this.artifact.dims
+    if (query.embedding.length !== E) {
+      throw new RouterError('session', `The query has ${query.embedding.length} numbers, not ${E}.`)
+    }
+    if (query.state !== null && query.state.length !== S) {
+      throw new RouterError('session', `The user's state has ${query.state.length} numbers, not ${S}.`)
+    }
+    const deadline = query.deadline ?? performance.now() + this.#deadlineMs
+    const found = this.llms.table(query.tenant, candidates)
+    const table = found instanceof Promise ? await inTime(found, deadline) : found
+    return new Promise((resolve, reject) => {
+      const group = this.#waiting.get(table)
+      const waiting = { query, deadline, resolve, reject }
+      if (group) group.push(waiting)
+      else {
+        if (this.#waiting.size === 0) setImmediate(() => this.#flush())
+        this.#waiting.set(table, [waiting])
+      }
+    })
+  }
+
+  #flush(): void {
+    const groups = this.#waiting
+    this.#waiting = new Map()
+    for (const [table, waiting] of groups) {
+      for (let i = 0; i < waiting.length; i += MAX_BATCH) void this.#run(table, waiting.slice(i, i + MAX_BATCH))
+    }
+  }
+
+  async #run(table: LlmTable, all: Waiting[]): Promise<void> {
+    const batch = all.filter(stillInTime)
+    if (batch.length === 0) return
+    const inputs = this.#idle.pop() ?? this.#allocate()
+    try {
+      const outputs = await this.artifact.sessions.score.run(this.#feeds(table, batch, inputs))
+      const scores = new BatchScores(outputs, table.candidates, this.artifact.manifest.parts)
+      for (const [row, waiting] of batch.entries()) {
+        if (!stillInTime(waiting)) continue
+        try {
+          waiting.resolve(scores.row(row, waiting.query))
+        } catch (error) {
+          waiting.reject(error as RouterError)
+        }
+      }
+    } catch (error) {
+      for (const { reject } of batch) reject(new RouterError('session', 'The scoring graph failed.', error))
+    } finally {
+      this.#idle.push(inputs)
+    }
+  }
+
+  #feeds({ z }: LlmTable, batch: readonly Waiting[], inputs: Inputs): Record<string, Tensor> {
+    const { E, S } = this.artifact.dims
+    const n = batch.length
+    for (const [row, { query }] of batch.entries()) {
+      inputs.query.set(query.embedding, row * E)
+      inputs.state.set(query.state ?? this.#cold, row * S)
+      inputs.promptTokens[row] = query.promptTokens
+      inputs.costWeight[row] = query.costWeight ?? -1
+    }
+    return {
+      query: new Tensor('float32', inputs.query.subarray(0, n * E), [n, E]),
+      prompt_tokens: new Tensor('float32', inputs.promptTokens.subarray(0, n), [n]),
+      state: new Tensor('float32', inputs.state.subarray(0, n * S), [n, S]),
+      z,
+      cost_weight: new Tensor('float32', inputs.costWeight.subarray(0, n), [n]),
+    }
+  }
+
+  #allocate(): Inputs {
+    const { E, S } = this.artifact.dims
+    return {
+      query: new Float32Array(MAX_BATCH * E),
+      promptTokens: new Float32Array(MAX_BATCH),
+      state: new Float32Array(MAX_BATCH * S),
+      costWeight: new Float32Array(MAX_BATCH),
+    }
+  }
+}
+
+/** A run can't be interrupted, so that a clock does what a timer could not; rejects the request and says false when it is too late. */
+function stillInTime({ deadline, reject }: Waiting): boolean {
+  if (performance.now() <= deadline) return true
+  reject(tooLate())
+  return false
+}
+
+const tooLate = () => new RouterError('timeout', 'Scoring took longer than its deadline.')
+
+/** Reading a tenant's evidence for the first time may take as long as the store does. */
+async function inTime<T>(promise: Promise<T>, deadline: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(tooLate()), Math.max(0, deadline - performance.now()))
+  })
+  try {
+    return await Promise.race([promise, late])
+  } catch (error) {
+    throw error instanceof RouterError ? error : new RouterError('session', 'The LLM states can’t be computed.', error)
+  } finally {
+    clearTimeout(timer)
+  }
+}
