@@ -236,10 +236,12 @@ class SimulatedPopulation:
         a, b, c = weights[..., 0], weights[..., 1], weights[..., 2]
         wide = (slice(None),) + (None,) * (np.broadcast(a, quality).ndim - 1)
         if self.shift == "budget":
-            cost = np.float32(2.5) * np.maximum(np.float32(0), cost - _float(tastes.budget[users][wide]))
+            over = cost - _float(tastes.budget[users][wide])
+            cost = np.where(over > 0, 2.5 * over, 0.0).astype(np.float32)
         if self.shift == "ideal_length":
-            length = np.negative(np.abs(length - _float(tastes.ideal_length[users][wide])))
-            c = np.abs(c) + 0.1
+            apart = length - _float(tastes.ideal_length[users][wide])
+            length = np.minimum(apart, -apart)
+            c = (np.abs(c) + 0.1).astype(np.float32)
         value = a * quality - b * cost + c * length + liking
         if self.shift == "wrong_is_worthless":
             right = 0.5 * (quality + 1)
