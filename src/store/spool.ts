@@ -1,0 +1,186 @@
+import { closeSync, fdatasync, ftruncateSync, openSync, readSync, rmSync, statSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { SpoolHome } from './spool-home.ts'
+
+const SEGMENT_BYTES = 8 * 1024 * 1024
+/** A segment of which all was delivered is emptied when it has grown to this: a crash leaves at most so much to be delivered twice. */
+const EMPTY_AT_BYTES = 1024 * 1024
+const NEWLINE = 10
+
+const datasync = promisify(fdatasync)
+
+interface Segment {
+  path: string
+  size: number
+  /** Everything before it is delivered. */
+  offset: number
+}
+
+/** Complete lines from the front of the spool; `bytes` is what `advance` wants when they have been delivered. */
+export interface SpoolBatch {
+  lines: string[]
+  bytes: number
+}
+
+/**
+ * A queue of lines on disk: appended at the back, read at the front, gone when delivered. A line is in the kernel's hands when `append` returns, so the
+ * death of this process does not lose it; `sync` brings it to the disk. What a dead process left is taken over by `adopt`.
+ */
+export class Spool {
+  readonly #home: SpoolHome
+  readonly #maxBytes: number
+  /** Oldest first; the last one is being written. */
+  readonly #segments: Segment[] = []
+  #fd: number
+  #count = 0
+  #pendingBytes = 0
+
+  /** @throws Error when the directory can't be written */
+  constructor({ path, maxBytes }: { path: string; maxBytes: number }) {
+    this.#home = new SpoolHome(path)
+    this.#maxBytes = maxBytes
+    this.#fd = this.#newSegment()
+  }
+
+  /** Not delivered yet. */
+  get pendingBytes(): number {
+    return this.#pendingBytes
+  }
+
+  get #current(): Segment {
+    return this.#segments.at(-1)!
+  }
+
+  /** Appends lines, each ending in a newline. Returns the bytes; 0 = the bound is reached, or the disk refuses, and nothing was appended. */
+  append(text: string): number {
+    const bytes = Buffer.byteLength(text)
+    if (this.#pendingBytes + bytes > this.#maxBytes) return 0
+    try {
+      if (this.#current.size >= SEGMENT_BYTES) this.#rotate()
+      const buffer = Buffer.from(text)
+      for (let written = 0; written < bytes; ) written += writeSync(this.#fd, buffer, written)
+    } catch {
+      this.#cutTornEnd()
+      return 0
+    }
+    this.#current.size += bytes
+    this.#pendingBytes += bytes
+    return bytes
+  }
+
+  /** The next complete lines, about `maxBytes` of them but at least one. Null at the end. */
+  peek(maxBytes: number): SpoolBatch | null {
+    for (;;) {
+      const segment = this.#segments[0]!
+      const left = segment.size - segment.offset
+      if (left === 0) {
+        if (this.#segments.length === 1) return null
+        this.#drop(segment)
+        continue
+      }
+      const buffer = readAt(segment, Math.min(left, maxBytes))
+      const end = buffer.lastIndexOf(NEWLINE) + 1
+      if (end > 0) {
+        return { lines: buffer.toString('utf8', 0, end - 1).split('\n'), bytes: end }
+      }
+      // One line longer than that; or, at a segment's end, one that a dying process did not finish.
+      if (buffer.length < left) maxBytes *= 2
+      else this.advance(left)
+    }
+  }
+
+  /** So many bytes from the front have been delivered. */
+  advance(bytes: number): void {
+    this.#pendingBytes -= bytes
+    while (bytes > 0) {
+      const segment = this.#segments[0]!
+      const here = Math.min(bytes, segment.size - segment.offset)
+      segment.offset += here
+      bytes -= here
+      if (segment.offset < segment.size) break
+      if (segment !== this.#current) this.#drop(segment)
+      else if (segment.size >= EMPTY_AT_BYTES) this.#empty()
+    }
+  }
+
+  /** Puts what dead processes left in front of what is here. True when there was something. */
+  adopt(): boolean {
+    const found = this.#home
+      .adopt()
+      .map((path) => ({ path, size: statSync(path).size, offset: 0 }))
+      .filter(({ size }) => size > 0)
+    this.#segments.unshift(...found)
+    for (const { size } of found) this.#pendingBytes += size
+    return found.length > 0
+  }
+
+  /** Resolves when what was appended is on the disk. */
+  async sync(): Promise<void> {
+    await datasync(this.#fd).catch(() => undefined)
+  }
+
+  /** Keeps a line that the store will never take, for somebody to look at. */
+  reject(line: string): void {
+    const fd = openSync(join(this.#home.path, 'rejected.ndjson'), 'a', 0o600)
+    try {
+      writeSync(fd, `${line}\n`)
+    } finally {
+      closeSync(fd)
+    }
+  }
+
+  close(): void {
+    closeSync(this.#fd)
+    if (this.#pendingBytes === 0) for (const { path } of this.#segments) rmSync(path, { force: true })
+    this.#home.close()
+  }
+
+  #newSegment(): number {
+    const path = join(this.#home.path, `${String(++this.#count).padStart(6, '0')}.ndjson`)
+    const fd = openSync(path, 'a+', 0o600)
+    this.#segments.push({ path, size: 0, offset: 0 })
+    return fd
+  }
+
+  #rotate(): void {
+    const full = this.#fd
+    this.#fd = this.#newSegment()
+    fdatasync(full, () => closeSync(full))
+  }
+
+  #drop(segment: Segment): void {
+    this.#segments.shift()
+    rmSync(segment.path, { force: true })
+  }
+
+  #empty(): void {
+    ftruncateSync(this.#fd, 0)
+    this.#current.size = 0
+    this.#current.offset = 0
+  }
+
+  #cutTornEnd(): void {
+    try {
+      ftruncateSync(this.#fd, this.#current.size)
+    } catch {
+      // Then the torn line is left: it has no newline, and the next line joins it. Both are counted as unreadable.
+    }
+  }
+}
+
+function readAt({ path, offset }: Segment, bytes: number): Buffer {
+  const buffer = Buffer.allocUnsafe(bytes)
+  const fd = openSync(path, 'r')
+  try {
+    let read = 0
+    while (read < bytes) {
+      const got = readSync(fd, buffer, read, bytes - read, offset + read)
+      if (got === 0) break
+      read += got
+    }
+    return buffer.subarray(0, read)
+  } finally {
+    closeSync(fd)
+  }
+}

@@ -1,0 +1,88 @@
+import { randomUUID } from 'node:crypto'
+import type { InteractionRecord, RewardRecord } from '../../src/store/records.ts'
+import type { StoredEdge, StoredUser } from '../../src/store/store.ts'
+
+/** A record as a gateway with twelve candidates writes it; differs only where told. */
+export function anInteraction(overrides: Partial<InteractionRecord> = {}): InteractionRecord {
+  const id = overrides.id ?? randomUUID()
+  return {
+    id,
+    ts: Date.now(),
+    tenant: 'acme',
+    user: 'u-1',
+    conversation: 'conversation-1',
+    embedding: { int8: Buffer.from(Array.from({ length: 256 }, (_, i) => i)).toString('base64'), scale: 0.01 },
+    embedder: 'static-1',
+    text: null,
+    candidates: Array.from({ length: 12 }, (_, i) => ({
+      name: `candidate-${i}`,
+      mean: 0.123456789 * i,
+      std: 0.1,
+      predictedCostUsd: 0.000123,
+      propensity: 1 / 12,
+    })),
+    policy: '2026.01.01-1',
+    chosen: 'candidate-3',
+    reason: 'personal',
+    attempts: [{ candidate: 'candidate-3', provider: 'openai', status: 200, error: null, ms: 812.5 }],
+    usage: { promptTokens: 120, completionTokens: 340, cachedTokens: 64, cacheWriteTokens: 0, reasoningTokens: 12 },
+    usageEstimated: false,
+    costUsd: 0.00234,
+    ttftMs: 210.25,
+    totalMs: 900.5,
+    overheadUs: 180,
+    finishReason: 'stop',
+    status: 200,
+    stream: true,
+    tools: false,
+    modalities: ['text'],
+    completionId: `chatcmpl-${id}`,
+    ...overrides,
+  }
+}
+
+export function aReward(overrides: Partial<RewardRecord> = {}): RewardRecord {
+  return {
+    interaction: randomUUID(),
+    tenant: 'acme',
+    user: 'u-1',
+    kind: 'rating',
+    value: 1,
+    weight: 1,
+    binary: true,
+    ts: Date.now(),
+    preferredModel: null,
+    comment: null,
+    ...overrides,
+  }
+}
+
+export function aUser(overrides: Partial<StoredUser> = {}): StoredUser {
+  return {
+    revision: 1,
+    policy: '2026.01.01-1',
+    rewards: 1,
+    sums: Float32Array.from({ length: 400 }, (_, i) => i / 7),
+    state: Float32Array.from({ length: 300 }, (_, i) => -i / 3),
+    preferences: { note: 'short answers', cost_weight: 0.5 },
+    updatedAt: Date.now(),
+    ...overrides,
+  }
+}
+
+export function anEdge(overrides: Partial<StoredEdge> = {}): StoredEdge {
+  return {
+    id: `${randomUUID()}:rating`,
+    seq: 1,
+    ts: Date.now(),
+    candidate: 'candidate-3',
+    embedding: { int8: Int8Array.from({ length: 256 }, (_, i) => i - 128), scale: 0.02 },
+    reward: -0.25,
+    kind: 'thumb',
+    weight: 0.5,
+    promptTokens: 120,
+    completionTokens: -1,
+    costUsd: 0.00234,
+    ...overrides,
+  }
+}
