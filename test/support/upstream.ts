@@ -93,8 +93,8 @@ export interface Upstream {
   requests: SeenRequest[]
   /** Connections accepted so far. */
   connections: number
-  /** Connections open now. */
-  open: number
+  /** Exchanges whose script is still running: it ends when the other side closes, where it waits for that. */
+  busy: number
   /** Answers from now on: scripts in turn, the last one for ever. */
   play(...scripts: Script[]): void
   /** Closes every connection that is idle now. */
@@ -111,7 +111,7 @@ export async function startUpstream(...scripts: Script[]): Promise<Upstream> {
     port: 0,
     requests: [],
     connections: 0,
-    open: 0,
+    busy: 0,
     play: (...next) => {
       queue = next
     },
@@ -126,12 +126,10 @@ export async function startUpstream(...scripts: Script[]): Promise<Upstream> {
   const server: Server = createServer((socket) => {
     const connection = upstream.connections++
     const state = { busy: false }
-    upstream.open++
     sockets.set(socket, state)
     socket.setNoDelay(true)
     socket.on('error', () => {})
     socket.on('close', () => {
-      upstream.open--
       sockets.delete(socket)
     })
     let buffered: Buffer = Buffer.alloc(0)
@@ -145,7 +143,9 @@ export async function startUpstream(...scripts: Script[]): Promise<Upstream> {
         const script = queue.length > 1 ? queue.shift() : queue[0]
         working = working.then(async () => {
           state.busy = true
+          upstream.busy++
           await script?.(new Exchange(request, socket))
+          upstream.busy--
           state.busy = false
         })
       }
