@@ -51,9 +51,14 @@ class StaticEmbedder:
         """Length E of a vector."""
         return self.spec.dim
 
-    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the ids of each text's known tokens."""
-        return self._ids([clip_text(text, self.spec.max_chars) for text in texts])
+    def tokens(self) -> list[str]:
+        """Return the vocabulary, by id."""
+        vocabulary: dict[str, int] = self._tokenizer.get_vocab()
+        return sorted(vocabulary, key=vocabulary.__getitem__)
+
+    def token_ids(self, texts: Sequence[str], *, whole: bool = False) -> list[list[int]]:
+        """Return the ids of each text's known tokens; `whole`: without clipping it."""
+        return self._ids(list(texts) if whole else [clip_text(text, self.spec.max_chars) for text in texts])
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Return one vector a text: [n, E] float32, always finite. Its first `columns` have length 1 or are zero."""

@@ -1,0 +1,46 @@
+import type { ChatMessage } from '../openai/chat.ts'
+import { clipText, type MaxChars } from './clip-text.ts'
+
+/** A turn shorter than this ("and the second one?", "continue") is read together with the user turn before it. */
+const SHORT_TURN = 40
+/** More than any embedder reads, so that megabytes pasted into a message cost nothing. */
+const LIMIT: MaxChars = { head: 6144, tail: 2048 }
+
+/**
+ * What of a conversation the router reads: the last user turn, with the user turns before it as long as that is short. No system prompt and no
+ * answers: they drown the question (`docs/embedding.md` has the measurement). Without a user turn, the last text there is.
+ *
+ * @returns '' where there is no text at all, for example an image alone
+ */
+export function queryText(messages: readonly ChatMessage[]): string {
+  let text = ''
+  for (let i = messages.length - 1; i >= 0 && text.length < SHORT_TURN; i--) {
+    const message = messages[i]!
+    if (message.role !== 'user') continue
+    const turn = messageText(message)
+    if (turn) text = text ? `${turn}\n${text}` : turn
+  }
+  return text || lastText(messages)
+}
+
+function lastText(messages: readonly ChatMessage[]): string {
+  for (let i = messages.length - 1; i >= 0; i--) {
+    const text = messageText(messages[i]!)
+    if (text) return text
+  }
+  return ''
+}
+
+/** The text of a message, trimmed and clipped; parts that are no text are passed over. */
+function messageText({ content }: ChatMessage): string {
+  if (typeof content === 'string') return clipText(content, LIMIT).trim()
+  if (!Array.isArray(content)) return ''
+  let text = ''
+  for (const part of content as readonly { type?: unknown; text?: unknown }[]) {
+    if (part?.type !== 'text' || typeof part.text !== 'string') continue
+    const piece = clipText(part.text, LIMIT)
+    text = text ? `${text}\n${piece}` : piece
+    if (text.length > 2 * (LIMIT.head + LIMIT.tail)) text = clipText(text, LIMIT)
+  }
+  return clipText(text, LIMIT).trim()
+}
