@@ -81,7 +81,7 @@ def fit_heads(pool: Pool, embeddings: Floats, train: Ints, config: HeadsConfig |
 
 
 def cross_fitted(fit: Fitter, embeddings: Floats, target: Floats, train: Ints, fold: Ints) -> Floats:
-    """Predictions [Q, columns]: for a train query by a model that never saw its fold, else by one that saw all of train."""
+    """Predictions [Q, columns]; that for a train query is by a model that never saw its fold."""
     made = fit(embeddings[train], target[train])(embeddings)
     folds = np.unique(fold[train])
     for part in np.array_split(folds, min(PARTS, len(folds))):
@@ -153,12 +153,14 @@ class QualityNetwork(nn.Module):
     """Logits [n, M] from scaled embeddings [n, E]."""
 
     def __init__(self, inputs: int, llms: int, config: HeadsConfig) -> None:
+        """Sizes of the embedding and of the output."""
         super().__init__()
         self.hidden = nn.Linear(inputs, config.hidden)
         self.drop_input, self.drop_hidden = (nn.Dropout(rate) for rate in config.dropout)
         self.out = nn.Linear(config.hidden + inputs, llms)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits."""
         kept = self.drop_input(x)
         hidden = self.drop_hidden(torch.relu(self.hidden(kept)))
         logits: Tensor = self.out(torch.cat([hidden, kept], -1))
