@@ -1,5 +1,9 @@
+import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
 import { CAPABILITIES } from './candidate.ts'
+
+/** The artifact that comes with the gateway, wherever it is installed. */
+const BUNDLED_ARTIFACT = fileURLToPath(new URL('../router-model/artifacts/current', import.meta.url))
 
 const name = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}$/, 'letters, digits and . _ : / @ -, at most 128')
 const ms = z.number().int().positive()
@@ -137,8 +141,8 @@ const judgeSchema = z.strictObject({
 })
 
 const routerSchema = z.strictObject({
-  /** Directory of an artifact. */
-  artifact: z.string().default('router-model/artifacts/current'),
+  /** Directory of an artifact, or a link to one; the one that comes with the gateway where left out. */
+  artifact: z.string().default(BUNDLED_ARTIFACT),
   /** Refuse to start without a good artifact; otherwise the fallback router chooses and `/readyz` says degraded. */
   required: z.boolean().default(false),
   /** Load a new artifact when the directory, or the link to it, changes. */

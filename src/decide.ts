@@ -1,3 +1,4 @@
+import type { Candidate } from './candidate.ts'
 import { queryText } from './embedding/query-text.ts'
 import { GatewayError } from './errors.ts'
 import type { Exchange } from './http/exchange.ts'
@@ -5,9 +6,9 @@ import type { Asked } from './http/read-request.ts'
 import type { Parts } from './parts.ts'
 import type { UserProfile } from './profile.ts'
 import { choose, type Limits, NoCandidateError, type Selection } from './routing/choose.ts'
+import type { PolicySnapshot } from './routing/policies.ts'
 import type { Policy } from './routing/policy.ts'
-import { type CandidateScore, RouterError } from './routing/router.ts'
-import { StaticRouter } from './routing/static-router.ts'
+import { type CandidateScore, type RouteQuery, RouterError } from './routing/router.ts'
 import { statedPreferences } from './stated-preferences.ts'
 import type { ConversationState } from './store/store.ts'
 
@@ -37,7 +38,8 @@ export interface Decision {
 export async function decide(parts: Parts, { live, ts }: Exchange, asked: Asked): Promise<Decision> {
   const { request, asker, knobs, model, turn } = asked
   const { tenant, user } = asker
-  const policy = parts.policies.of(tenant.name, user)
+  const snapshot = parts.policies.snapshot(tenant.name, user)
+  const { policy } = snapshot
   const text = queryText(request.body.messages)
   const deadline = performance.now() + live.config.router.deadline_ms
 
@@ -56,7 +58,7 @@ export async function decide(parts: Parts, { live, ts }: Exchange, asked: Asked)
     ...(costWeight !== undefined && { costWeight }),
     deadline,
   }
-  const scored = await score(parts, live.config.router.fallback, policy, embedded.failure, query, tenant.candidates)
+  const scored = await score(parts, snapshot, embedded.failure, query, tenant.candidates)
   if (scored.fallback === 'not_finite' && policy) parts.users.quarantine(policy, tenant.name, user)
   if (scored.fallback !== null) parts.metrics.routerFallback.inc({ reason: scored.fallback })
 
@@ -141,14 +143,13 @@ async function before<T>(deadline: number, work: Promise<T>): Promise<T> {
 
 async function score(
   parts: Parts,
-  kind: ConstructorParameters<typeof StaticRouter>[0],
-  policy: Policy | null,
+  { policy, fallback }: PolicySnapshot,
   failure: string | null,
-  query: Parameters<StaticRouter['score']>[0],
-  candidates: Parameters<StaticRouter['score']>[1],
+  query: RouteQuery,
+  candidates: readonly Candidate[],
 ): Promise<{ scores: CandidateScore[]; version: string; fallback: string | null }> {
-  let reason = failure
-  if (policy !== null && reason === null) {
+  let reason = failure ?? 'no_artifact'
+  if (policy !== null && failure === null) {
     try {
       return { scores: await policy.router.score(query, candidates), version: policy.version, fallback: null }
     } catch (error) {
@@ -157,8 +158,7 @@ async function score(
       parts.log.warn({ reason, policy: policy.version }, 'the fallback router chooses')
     }
   }
-  const router = new StaticRouter(kind)
-  return { scores: await router.score(query, candidates), version: router.version, fallback: reason ?? 'no_artifact' }
+  return { scores: await fallback.score(query, candidates), version: fallback.version, fallback: reason }
 }
 
 async function loadConversation(parts: Parts, tenant: string, key: string): Promise<ConversationState | null> {

@@ -38,6 +38,8 @@ export interface Parts {
   log: Logger
   /** Accounts and records an answer that has ended, off the request path. */
   afterAnswer(record: InteractionRecord, asked: Asked, decision: Decision): void
+  /** Erases a user, also from what is in memory and in flight. Returns how many rows went. */
+  forgetUser(tenant: string, user: string): Promise<number>
   /** States of what can be worse than it should be, for `/readyz`. */
   components(): Promise<Record<string, Component>>
   draining(): boolean

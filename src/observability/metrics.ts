@@ -59,7 +59,6 @@ export function createMetrics() {
     labelNames: ['status', 'code'],
     registers,
   })
-  const inFlight = new Gauge({ name: 'persona_router_in_flight', help: 'Requests in work.', registers })
   const routerFallback = new Counter({
     name: 'persona_router_router_fallback_total',
     help: 'Requests that the fallback router decided, by reason.',
@@ -88,7 +87,6 @@ export function createMetrics() {
   return {
     registry,
     rejected,
-    inFlight,
     routerFallback,
     rewards,
     artifactLoads,

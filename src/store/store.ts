@@ -98,6 +98,8 @@ export type Invalidation =
 
 export interface RecordFilter {
   tenant?: string
+  /** As stored; only together with `tenant`. */
+  user?: string
   /** Unix milliseconds, inclusive. */
   since?: number
   until?: number

@@ -1,0 +1,121 @@
+import type { HttpBindings } from '@hono/node-server'
+import { type Context, Hono } from 'hono'
+import { decide } from './decide.ts'
+import { GatewayError, invalidRequest } from './errors.ts'
+import { admin } from './http/admin.ts'
+import { allowedCandidates, tenantOf } from './http/asker.ts'
+import { chatCompletions } from './http/chat-completions.ts'
+import { renderError } from './http/error-handler.ts'
+import type { Exchange } from './http/exchange.ts'
+import { explanationOf } from './http/explain.ts'
+import { parseFeedback, takeFeedback } from './http/feedback.ts'
+import { readiness } from './http/health.ts'
+import { refuseRepeatedHeaders } from './http/identity.ts'
+import { findModel, listModels } from './http/models.ts'
+import { exportProfile, parsePreferences } from './http/profiles.ts'
+import { readBody } from './http/read-body.ts'
+import { readRequest } from './http/read-request.ts'
+import type { Parts } from './parts.ts'
+
+interface Env {
+  Bindings: HttpBindings
+  Variables: { exchange: Exchange }
+}
+
+const MAX_SMALL_BODY = 64 * 1024
+
+/** All routes. Everything below `/v1` needs a tenant's key; what a route does is in `http/`, and one completion in `gateway.ts`. */
+export function createApp(parts: Parts): Hono<Env> {
+  const app = new Hono<Env>()
+
+  app.use('/v1/*', async (c, next) => {
+    const { incoming, outgoing } = c.env
+    const live = parts.live()
+    refuseRepeatedHeaders(incoming, live.config.identity.headers)
+    const caller = await parts.authenticator.authenticate(incoming.headers.authorization)
+    c.set('exchange', parts.exchanges.begin(incoming, outgoing, caller, live))
+    await next()
+  })
+
+  app.post('/v1/chat/completions', (c) => chatCompletions(parts, c.var.exchange))
+
+  app.get('/v1/models', (c) => json(c, { object: 'list', data: listModels(allowedTo(c)) }))
+  app.get('/v1/models/:id{.+}', (c) => json(c, findModel(allowedTo(c), c.req.param('id'))))
+
+  app.post('/v1/router/explain', async (c) => {
+    const asked = await readRequest(c.var.exchange, parts.userIds)
+    return json(c, explanationOf(await decide(parts, c.var.exchange, asked)))
+  })
+
+  app.post('/v1/feedback', async (c) => {
+    const feedback = parseFeedback(await smallBody(c))
+    return json(c, await takeFeedback(parts, c.var.exchange, feedback), 202)
+  })
+
+  app.get('/v1/users/:id/profile', async (c) => {
+    const { tenant, user, id } = userInPath(parts, c)
+    return json(c, await exportProfile(parts, tenant, user, id))
+  })
+  app.put('/v1/users/:id/profile', async (c) => {
+    const { tenant, user, id } = userInPath(parts, c)
+    const preferences = parsePreferences(await smallBody(c))
+    await parts.learner.setPreferences(parts.policies.snapshot(tenant, user).policy, tenant, user, preferences)
+    return json(c, { object: 'user.profile', id, preferences })
+  })
+  app.delete('/v1/users/:id/profile', async (c) => {
+    const { tenant, user, id } = userInPath(parts, c)
+    const rows = await parts.forgetUser(tenant, user)
+    return json(c, { object: 'user.profile.deleted', id, deleted: true, rows })
+  })
+
+  app.get('/healthz', (c) => c.json({ status: 'ok' }))
+  app.get('/readyz', async (c) => {
+    const state = readiness(parts.live(), parts.draining(), await parts.components())
+    return c.json(state, state.status === 'not_ready' ? 503 : 200)
+  })
+  app.get('/metrics', async (c) => {
+    if (!parts.live().config.metrics.enabled) return c.notFound()
+    return c.body(await parts.metrics.registry.metrics(), 200, { 'content-type': parts.metrics.registry.contentType })
+  })
+
+  app.route('/admin', admin(parts))
+
+  app.notFound((c) => failed(parts, c, unknownRoute(c.req.method, c.req.path)))
+  app.onError((error, c) => failed(parts, c, error))
+  return app
+}
+
+function allowedTo(c: Context<Env>) {
+  const { live, caller } = c.var.exchange
+  return allowedCandidates(tenantOf(live, caller), caller)
+}
+
+function smallBody(c: Context<Env>): Promise<Buffer> {
+  return readBody(c.env.incoming, MAX_SMALL_BODY, c.var.exchange.live.config.server.body_timeout_ms)
+}
+
+function userInPath({ userIds }: Parts, c: Context<Env>): { tenant: string; user: string; id: string } {
+  const { live, caller } = c.var.exchange
+  const { config, name } = tenantOf(live, caller)
+  const id = c.req.param('id') ?? ''
+  if (Buffer.byteLength(id) > 256) throw invalidRequest(`Invalid 'id': at most 256 bytes.`, 'id')
+  return { tenant: name, user: userIds.stored(config, id), id }
+}
+
+const json = (c: Context<Env>, body: object, status: 200 | 202 = 200) =>
+  c.json(body, status, { 'x-request-id': c.var.exchange.requestId })
+
+function failed(parts: Parts, c: Context<Env>, error: unknown): Response {
+  const requestId = c.var.exchange?.requestId ?? `req_${crypto.randomUUID()}`
+  const { status, headers, body } = renderError(error, requestId)
+  parts.metrics.rejected.inc({ status, code: (error instanceof GatewayError && error.code) || 'none' })
+  if (!(error instanceof GatewayError)) parts.log.error({ err: error, request: requestId }, 'internal error')
+  return new Response(body, { status, headers })
+}
+
+const unknownRoute = (method: string, path: string) =>
+  new GatewayError(`Invalid URL (${method} ${path.slice(0, 128).replace(/[^\x21-\x7e]/g, '?')})`, {
+    status: 404,
+    type: 'invalid_request_error',
+    code: 'unknown_url',
+  })

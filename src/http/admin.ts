@@ -1,0 +1,114 @@
+import { timingSafeEqual } from 'node:crypto'
+import type { HttpBindings } from '@hono/node-server'
+import { Hono } from 'hono'
+import { z } from 'zod'
+import { ConfigError } from '../config-file.ts'
+import { GatewayError, invalidRequest, notFound, unauthorized } from '../errors.ts'
+import { hashKey, makeKey } from '../keys.ts'
+import { fieldError } from '../openai/parse-chat.ts'
+import { parseRawBody } from '../openai/raw-body.ts'
+import type { Parts } from '../parts.ts'
+import { ArtifactError } from '../routing/artifact.ts'
+import { readBody } from './read-body.ts'
+
+const MAX_BODY = 64 * 1024
+const BODY_TIMEOUT_MS = 10_000
+
+const newKeySchema = z.strictObject({
+  tenant: z.string(),
+  name: z.string().max(128).default(''),
+  expires_at: z.iso.datetime().nullish(),
+  models: z.array(z.string()).min(1).nullish(),
+})
+const rollbackSchema = z.strictObject({ version: z.string() })
+const reloadSchema = z.strictObject({ artifact: z.string().optional() })
+
+/** The operator's routes, behind a key of their own; as if they did not exist while none is configured. */
+export function admin(parts: Parts): Hono<{ Bindings: HttpBindings }> {
+  const app = new Hono<{ Bindings: HttpBindings }>()
+
+  app.use('*', async (c, next) => {
+    const expected = parts.live().config.admin.key
+    if (expected === undefined) throw notFound('Not found.')
+    const given = /^Bearer +(\S{1,512})$/i.exec(c.env.incoming.headers.authorization ?? '')?.[1]
+    if (given === undefined || !sameKey(given, expected)) throw unauthorized()
+    await next()
+  })
+
+  const body = async <T>(incoming: HttpBindings['incoming'], schema: z.ZodType<T>): Promise<T> => {
+    const raw = await readBody(incoming, MAX_BODY, BODY_TIMEOUT_MS)
+    const parsed = schema.safeParse(raw.length === 0 ? {} : parseRawBody(raw).json)
+    if (!parsed.success) throw fieldError(parsed.error.issues[0])
+    return parsed.data
+  }
+
+  app.get('/status', async (c) =>
+    c.json({
+      policies: parts.policies.status(),
+      components: await parts.components(),
+      breakers: Object.fromEntries(parts.breakers.states()),
+      in_flight: parts.exchanges.size,
+    }),
+  )
+
+  app.get('/keys', async (c) => {
+    const keys = await parts.store.listKeys(c.req.query('tenant'))
+    return c.json({ data: keys.map(({ hash: _, ...shown }) => shown) })
+  })
+  app.post('/keys', async (c) => {
+    const { tenant, name, expires_at, models } = await body(c.env.incoming, newKeySchema)
+    if (!parts.live().tenants.has(tenant)) throw invalidRequest('There is no such tenant.', 'tenant')
+    const { secret, record } = makeKey({
+      tenant,
+      name,
+      expiresAt: expires_at ? Date.parse(expires_at) : null,
+      models: models ?? null,
+    })
+    await parts.store.createKey(record)
+    const { hash: _, ...shown } = record
+    return c.json({ key: secret, ...shown }, 201)
+  })
+  app.delete('/keys/:id', async (c) => {
+    if (!(await parts.store.revokeKey(c.req.param('id'), Date.now()))) throw notFound('There is no such key.')
+    return c.json({ revoked: true })
+  })
+
+  app.post('/config/reload', async (c) => {
+    try {
+      await parts.reload()
+      return c.json({ reloaded: true })
+    } catch (error) {
+      if (error instanceof ConfigError)
+        throw invalidRequest(`The configuration is not good: ${error.problems.join('; ')}`)
+      throw error
+    }
+  })
+
+  app.post('/artifact/reload', async (c) => {
+    const { artifact } = await body(c.env.incoming, reloadSchema)
+    return c.json({ policy: await refusable(() => parts.policies.reload(artifact)) })
+  })
+  app.post('/artifact/rollback', async (c) => {
+    const { version } = await body(c.env.incoming, rollbackSchema)
+    return c.json({ policy: await refusable(() => parts.policies.rollback(version)) })
+  })
+
+  return app
+}
+
+/** An operator is told which check an artifact failed, and by how much. */
+async function refusable<T>(change: () => Promise<T>): Promise<T> {
+  try {
+    return await change()
+  } catch (error) {
+    if (!(error instanceof ArtifactError)) throw error
+    throw new GatewayError(`The artifact was refused: ${error.message}`, {
+      status: 422,
+      type: 'invalid_request_error',
+      code: `artifact_${error.check}`,
+    })
+  }
+}
+
+const sameKey = (given: string, expected: string) =>
+  timingSafeEqual(Buffer.from(hashKey(given), 'hex'), Buffer.from(hashKey(expected), 'hex'))

@@ -1,0 +1,48 @@
+import { notFound } from '../errors.ts'
+import { fieldError } from '../openai/parse-chat.ts'
+import { parseRawBody } from '../openai/raw-body.ts'
+import type { Parts } from '../parts.ts'
+import { preferencesSchema, type StatedPreferences } from '../stated-preferences.ts'
+
+/** @throws GatewayError 400 with `param` */
+export function parsePreferences(raw: Buffer): StatedPreferences {
+  const { json } = parseRawBody(raw)
+  const parsed = preferencesSchema.safeParse('preferences' in json ? json.preferences : json)
+  if (!parsed.success) throw fieldError(parsed.error.issues[0])
+  return parsed.data
+}
+
+/**
+ * All that is kept of a user, but for vectors.
+ *
+ * @param id as the client wrote it
+ * @throws GatewayError 404 when nothing is kept
+ */
+export async function exportProfile({ store }: Parts, tenant: string, user: string, id: string) {
+  const [stored, edges] = await Promise.all([store.loadUser(tenant, user), store.loadEdges(tenant, user)])
+  const interactions = await collect(store.readInteractions({ tenant, user }), ({ embedding: _, ...row }) => row)
+  const rewards = await collect(store.readRewards({ tenant, user }), (row) => row)
+  if (!stored && interactions.length === 0) throw notFound('There is no such user.', 'user_not_found', 'id')
+  return {
+    object: 'user.profile',
+    id,
+    preferences: stored?.preferences ?? {},
+    policy: stored?.policy ?? null,
+    rewards_counted: stored?.rewards ?? 0,
+    updated_at: stored ? new Date(stored.updatedAt).toISOString() : null,
+    history: edges.map(({ candidate, reward, kind, ts }) => ({
+      candidate,
+      reward,
+      kind,
+      at: new Date(ts).toISOString(),
+    })),
+    interactions,
+    rewards,
+  }
+}
+
+async function collect<T, R>(batches: AsyncIterable<T[]>, map: (row: T) => R): Promise<R[]> {
+  const rows: R[] = []
+  for await (const batch of batches) for (const row of batch) rows.push(map(row))
+  return rows
+}

@@ -1,0 +1,220 @@
+import { type FSWatcher, watch } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import { afterAnswer } from './after-answer.ts'
+import { createApp } from './app.ts'
+import { loadConfig } from './config-file.ts'
+import { openEmbedder } from './embedding/index.ts'
+import { GatewayError } from './errors.ts'
+import { firstKey, printWelcome } from './first-key.ts'
+import { Admission } from './http/admission.ts'
+import { Authenticator } from './http/authenticate.ts'
+import { Exchanges } from './http/exchange.ts'
+import type { Component } from './http/health.ts'
+import { createHttpServer, drainServer } from './http/server.ts'
+import { identitySecret } from './identity-secret.ts'
+import { closeLive, type Live, makeLive } from './live.ts'
+import { Latencies } from './observability/latencies.ts'
+import { createLogger } from './observability/logger.ts'
+import { createMetrics } from './observability/metrics.ts'
+import type { Parts } from './parts.ts'
+import { Breakers } from './providers/breakers.ts'
+import { Learner } from './rewards/learn.ts'
+import { UserStates } from './rewards/user-states.ts'
+import { Policies } from './routing/policies.ts'
+import { openStore } from './store/index.ts'
+import { Recorder } from './store/recorder.ts'
+import { UserIds } from './tenants.ts'
+
+/** Reads the configuration, builds the parts, listens; drains on SIGTERM and SIGINT. */
+export async function serve(configPath: string): Promise<void> {
+  const loaded = loadConfig(configPath)
+  const { config } = loaded
+  const { log, dropped: droppedLines, flush: flushLog } = createLogger(config.log.level)
+  const metrics = createMetrics()
+  const store = await openStore(config.store)
+  const recorder = new Recorder(store, config.spool, {
+    away: (error) => log.warn({ reason: error.message }, 'store away: records wait in the spool'),
+    back: () => log.info('store back'),
+    dropped: (total) => log.error({ total }, 'spool full: records are lost'),
+    rejected: (error) => log.error({ err: error }, 'the store refuses a record'),
+  })
+  let live: Live = await makeLive(config)
+  let draining = false
+  const find = (name: string) => live.candidates.find((candidate) => candidate.name === name)
+
+  const policies = await Policies.open({
+    config: config.router,
+    openEmbedder: (artifact) => openEmbedder(config.router.embedder, artifact),
+    loadEvidence: (tenant, policy) => store.loadEvidence(tenant, policy),
+    log,
+    onLoad: (result) => metrics.artifactLoads.inc({ result }),
+  })
+  const users = new UserStates({
+    store,
+    find,
+    max: config.router.user_cache,
+    log,
+    onStoreError: (call) => metrics.storeErrors.inc({ call }),
+  })
+  store.subscribe((change) => {
+    if (change.kind === 'evidence') policies.refreshEvidence(change.tenant)
+  })
+
+  const dataDir = dirname(resolve(config.spool.path))
+  const parts: Parts = {
+    live: () => live,
+    reload,
+    store,
+    recorder,
+    authenticator: new Authenticator(store, config),
+    admission: new Admission(admissionOptions(config)),
+    exchanges: new Exchanges(),
+    userIds: new UserIds(identitySecret(config.identity.secret, join(dataDir, 'identity-secret'))),
+    policies,
+    users,
+    learner: new Learner({ store, states: users, find, log }),
+    breakers: new Breakers(config.retries.breaker, (deployment, state) => log.warn({ deployment, state }, 'breaker')),
+    latencies: new Latencies(),
+    metrics,
+    log,
+    afterAnswer: (record, asked, decision) => afterAnswer(parts, record, asked, decision),
+    async forgetUser(tenant, user) {
+      recorder.forget(tenant, user)
+      await recorder.flush()
+      return parts.learner.forgetUser(tenant, user)
+    },
+    components,
+    draining: () => draining,
+  }
+
+  async function reload(): Promise<void> {
+    const next = loadConfig(configPath)
+    const old = live
+    live = await makeLive(next.config)
+    parts.authenticator.configure(next.config)
+    parts.admission.configure(admissionOptions(next.config))
+    // Pools close once what is in flight on them has ended.
+    void closeLive(old)
+    log.info({ candidates: live.candidates.length, tenants: live.tenants.size }, 'configuration reloaded')
+    if (next.config.router.artifact !== old.config.router.artifact) await policies.reload(next.config.router.artifact)
+  }
+
+  async function components(): Promise<Record<string, Component>> {
+    const { policy, device, deviceNote, error } = policies.status()
+    const records = recorder.status()
+    const isFallback = policy.startsWith('fallback:')
+    const storeState = await store.ping().then(
+      (): Component => ({ state: 'ok', detail: store.kind }),
+      (): Component => ({ state: 'degraded', detail: `${store.kind} does not answer` }),
+    )
+    return {
+      store: storeState,
+      router: {
+        state: isFallback || error !== null ? 'degraded' : 'ok',
+        detail: [policy, device && `on ${device}`, deviceNote, error].filter(Boolean).join('; '),
+      },
+      records: {
+        state: records.away !== null || records.dropped > 0 ? 'degraded' : 'ok',
+        detail: `${records.queued} queued, ${records.spooledBytes} bytes spooled, ${records.dropped} lost, ${records.rejected} rejected`,
+      },
+    }
+  }
+
+  watchParts(parts, droppedLines)
+  const server = createHttpServer(createApp(parts).fetch, config.server)
+  const stopWatching = watchConfig(loaded.files, () => {
+    reload().catch((error: Error) =>
+      log.error({ reason: error.message }, 'configuration not reloaded: the old one stays'),
+    )
+  })
+
+  await new Promise<void>((listening, fail) => {
+    server.once('error', fail)
+    server.listen(config.server.port, config.server.host, listening)
+  })
+  const address = server.address()
+  const port = typeof address === 'object' && address ? address.port : config.server.port
+  log.info({ host: config.server.host, port, ...policies.status() }, 'listening')
+  const key = await firstKey(store, config, join(dataDir, 'first-key')).catch(() => null)
+  printWelcome({ host: config.server.host, port, key, live })
+
+  async function shutDown(signal: string): Promise<void> {
+    if (draining) process.exit(1)
+    draining = true
+    log.info({ signal, in_flight: parts.exchanges.size }, 'draining')
+    stopWatching()
+    const { drain_timeout_ms } = live.config.server
+    const cut = setTimeout(() => parts.exchanges.cut(shuttingDown()), drain_timeout_ms)
+    await drainServer(server, drain_timeout_ms + CUT_GRACE_MS)
+    clearTimeout(cut)
+    policies.close()
+    users.close()
+    await recorder.close().catch((error: unknown) => log.error({ err: error }, 'records stay in the spool'))
+    await closeLive(live)
+    await store.close()
+    log.info('bye')
+    flushLog()
+    process.exit(0)
+  }
+  process.on('SIGTERM', () => void shutDown('SIGTERM'))
+  process.on('SIGINT', () => void shutDown('SIGINT'))
+  process.on('SIGHUP', () => {
+    reload().catch((error: Error) =>
+      log.error({ reason: error.message }, 'configuration not reloaded: the old one stays'),
+    )
+  })
+}
+
+/** After the drain deadline, streams get this long to tell their clients. */
+const CUT_GRACE_MS = 1_000
+
+const admissionOptions = ({ server }: Live['config']) => ({
+  maxConcurrent: server.max_concurrent,
+  maxQueue: server.max_queue,
+})
+
+const shuttingDown = () =>
+  new GatewayError('The gateway is shutting down.', {
+    status: 503,
+    type: 'api_error',
+    code: 'shutting_down',
+    retryAfterS: 1,
+  })
+
+function watchParts({ metrics, exchanges, admission, recorder, breakers }: Parts, droppedLines: () => number): void {
+  metrics.watch('in_flight', 'Requests in work.', () => exchanges.size)
+  metrics.watch('queued', 'Requests that wait to be let in.', () => admission.queued)
+  metrics.watch('records_queued', 'Records that the store does not have yet.', () => recorder.status().queued)
+  metrics.watch(
+    'records_spooled_bytes',
+    'Bytes on disk that the store does not have yet.',
+    () => recorder.status().spooledBytes,
+  )
+  metrics.watch('records_dropped', 'Records lost since the start.', () => recorder.status().dropped)
+  metrics.watch('breakers_open', 'Deployments that are left alone for now.', () => {
+    return [...breakers.states().values()].filter((state) => state === 'open').length
+  })
+  metrics.watch('log_lines_dropped', 'Log lines that stdout did not take.', droppedLines)
+}
+
+/** Editors write a file more than once. */
+const SETTLE_MS = 200
+
+function watchConfig(files: string[], onChange: () => void): () => void {
+  let timer: NodeJS.Timeout | undefined
+  const names = new Set(files)
+  const watchers: FSWatcher[] = []
+  for (const directory of new Set(files.map((file) => dirname(file)))) {
+    const watcher = watch(directory, { persistent: false }, (_, name) => {
+      if (name === null || !names.has(join(directory, name))) return
+      clearTimeout(timer)
+      timer = setTimeout(onChange, SETTLE_MS)
+    })
+    watcher.on('error', () => watcher.close())
+    watchers.push(watcher)
+  }
+  return () => {
+    clearTimeout(timer)
+    for (const watcher of watchers) watcher.close()
+  }
+}
