@@ -344,10 +344,7 @@ describe('hang before the first byte', () => {
 
 const keepAlive: Script = async (exchange) => {
   exchange.stream()
-  for (let gone = false; !gone; ) {
-    exchange.chunk(': keep-alive\n\n')
-    gone = await Promise.race([exchange.closed.then(() => true), exchange.sleep(20).then(() => false)])
-  }
+  await exchange.every(20, () => exchange.chunk(': keep-alive\n\n'))
 }
 
 describe('200, then stall or only keep-alive comments', () => {
@@ -374,10 +371,7 @@ describe('200, then stall or only keep-alive comments', () => {
     const upstream = await upstreamWith(async (exchange) => {
       exchange.stream()
       exchange.event(chunkOf({ content: 'Hello' }))
-      for (let gone = false; !gone; ) {
-        exchange.chunk(': keep-alive\n\n')
-        gone = await Promise.race([exchange.closed.then(() => true), exchange.sleep(20).then(() => false)])
-      }
+      await exchange.every(20, () => exchange.chunk(': keep-alive\n\n'))
     })
     const harness = await gateway([upstream], { timeouts: { content_idle_ms: 300 } })
     const text = await (await ask(harness.url, { stream: true })).text()
@@ -400,10 +394,7 @@ describe('slow-drip body', () => {
         'content-type': exchange.json.stream ? 'text/event-stream' : 'application/json',
         'transfer-encoding': 'chunked',
       })
-      for (let gone = false; !gone; ) {
-        exchange.chunk(piece())
-        gone = await Promise.race([exchange.closed.then(() => true), exchange.sleep(30).then(() => false)])
-      }
+      await exchange.every(30, () => exchange.chunk(piece()))
     }
 
   test('stream: the total deadline ends it with an error frame', async () => {

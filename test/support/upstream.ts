@@ -14,13 +14,18 @@ export interface SeenRequest {
 export class Exchange {
   readonly request: SeenRequest
   readonly socket: Socket
-  /** Resolves when the other side has closed the connection. */
-  readonly closed: Promise<void>
 
   constructor(request: SeenRequest, socket: Socket) {
     this.request = request
     this.socket = socket
-    this.closed = new Promise((resolve) => socket.once('close', () => resolve()))
+  }
+
+  /** Resolves when the other side has closed the connection. */
+  get closed(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.socket.closed) resolve()
+      else this.socket.once('close', () => resolve())
+    })
   }
 
   get json(): Record<string, unknown> {
@@ -81,6 +86,14 @@ export class Exchange {
 
   sleep(ms: number): Promise<void> {
     return sleep(ms)
+  }
+
+  /** Does something again and again until the other side closes. */
+  async every(ms: number, action: () => void): Promise<void> {
+    const timer = setInterval(action, ms)
+    action()
+    await this.closed
+    clearInterval(timer)
   }
 }
 

@@ -1,0 +1,84 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { parseChat } from '../../src/openai/parse-chat.ts'
+import { rewrite } from '../../src/openai/rewrite.ts'
+import { candidate } from '../support/relay-harness.ts'
+
+const gpt = candidate('fast', 'openai', { model: 'gpt-x "quoted"' })
+const sent = (text: string, who = gpt, askUsage = true) =>
+  rewrite(parseChat(Buffer.from(text)), who, { askUsage }).toString()
+const MESSAGES = '"messages":[{"role":"user","content":"Hi"}]'
+
+describe('model', () => {
+  test('only its value changes; odd spacing, big numbers and unknown fields stay to the byte', () => {
+    const before = `{\n  "seed" : 12345678901234567890,"x":1e400 , "model"\t:  "auto",${MESSAGES}, "deep":{"model":"auto"},"😀":"\\ud83d\\ude00"}\n`
+    expect(sent(before)).toBe(before.replace('"auto"', '"gpt-x \\"quoted\\""'))
+  })
+})
+
+describe('usage of a stream', () => {
+  const stream = (options: string) => `{"model":"auto","stream":true${options},${MESSAGES}}`
+
+  test.each([
+    ['no wish', '', '{"stream_options":{"include_usage":true},"model":"M","stream":true,MS}'],
+    ['null', ',"stream_options":null', '{"model":"M","stream":true,"stream_options":{"include_usage":true},MS}'],
+    [
+      'false',
+      ',"stream_options":{ "include_usage" : false }',
+      '{"model":"M","stream":true,"stream_options":{ "include_usage" : true },MS}',
+    ],
+    [
+      'another option',
+      ',"stream_options":{"big":12345678901234567890}',
+      '{"model":"M","stream":true,"stream_options":{"include_usage":true,"big":12345678901234567890},MS}',
+    ],
+    [
+      'an empty object',
+      ',"stream_options":{ }',
+      '{"model":"M","stream":true,"stream_options":{"include_usage":true },MS}',
+    ],
+    [
+      'true',
+      ',"stream_options":{"include_usage":true}',
+      '{"model":"M","stream":true,"stream_options":{"include_usage":true},MS}',
+    ],
+  ])('%s', (_, options, expected) => {
+    expect(sent(stream(options))).toBe(expected.replace('"M"', JSON.stringify(gpt.model)).replace('MS', MESSAGES))
+  })
+
+  test('not asked for where the answer is plain, or the server refuses the field', () => {
+    expect(sent(`{"model":"auto",${MESSAGES}}`)).not.toContain('stream_options')
+    expect(sent(stream(''), gpt, false)).not.toContain('stream_options')
+  })
+})
+
+test("a candidate's defaults are added where the request lacks the field; its own value, null too, wins", () => {
+  const eager = { ...gpt, defaults: { reasoning_effort: 'low', temperature: 0.2 } }
+  expect(sent(`{"model":"auto","temperature":null,${MESSAGES}}`, eager)).toBe(
+    `{"reasoning_effort":"low","model":${JSON.stringify(gpt.model)},"temperature":null,${MESSAGES}}`,
+  )
+})
+
+test('whatever the request: the result parses, and all but model and stream_options is the same', () => {
+  const field = fc
+    .string({ minLength: 1 })
+    .filter((key) => !['model', 'messages', 'stream', 'stream_options', '__proto__'].includes(key))
+  fc.assert(
+    fc.property(
+      fc.dictionary(field, fc.jsonValue({ maxDepth: 3 }), { noNullPrototype: true }),
+      fc.boolean(),
+      (extra, stream) => {
+        const request = { ...extra, model: 'auto', stream, messages: [{ role: 'user', content: 'Hi' }] }
+        let parsed: ReturnType<typeof parseChat>
+        try {
+          parsed = parseChat(Buffer.from(JSON.stringify(request)))
+        } catch {
+          return // A field of OpenAI's with a value of the wrong type.
+        }
+        const { stream_options, ...result } = JSON.parse(rewrite(parsed, gpt, { askUsage: true }).toString())
+        expect(result).toEqual(JSON.parse(JSON.stringify({ ...request, model: gpt.model })))
+        expect(stream_options).toEqual(stream ? { include_usage: true } : undefined)
+      },
+    ),
+  )
+})
