@@ -13,15 +13,18 @@ export interface UserProfile {
 export const NEW_USER: UserProfile = { state: null, rewards: 0, preferences: {}, degraded: false }
 export const UNKNOWN_USER: UserProfile = { ...NEW_USER, degraded: true }
 
-/** Adds a reward's message to a user's sums: what was known fades by `forget` first. */
-export function addMessage(sums: Float32Array, message: Float32Array, forget: number): Float32Array {
-  return sums.map((sum, i) => sum * forget + (message[i] as number))
+/** Adds a reward's message to a user's sums, in place: what was known fades by `forget` first. */
+export function addMessage(sums: Float32Array, message: Float32Array, forget: number): void {
+  for (let i = 0; i < sums.length; i++) sums[i] = sums[i]! * forget + message[i]!
 }
 
-/** Takes a message out again that has been added `age` rewards ago. */
-export function subtractMessage(sums: Float32Array, message: Float32Array, forget: number, age: number): Float32Array {
+/** Takes a message out again, in place, that was added `age` rewards ago. */
+export function subtractMessage(sums: Float32Array, message: Float32Array, forget: number, age: number): void {
   const faded = forget ** age
-  return sums.map((sum, i) => sum - faded * (message[i] as number))
+  for (let i = 0; i < sums.length; i++) sums[i] = sums[i]! - faded * message[i]!
 }
 
-export const isFiniteVector = (vector: Float32Array) => vector.every(Number.isFinite)
+export function isFiniteVector(vector: Float32Array): boolean {
+  for (let i = 0; i < vector.length; i++) if (!Number.isFinite(vector[i])) return false
+  return true
+}

@@ -20,7 +20,7 @@ export interface Belief {
   state: Float32Array
 }
 
-/** One run of `edge.onnx` on so many rewards takes about a millisecond; others get their turn in between. */
+/** One run of `edge.onnx` on so many rewards takes about a millisecond; requests get their turn in between. */
 const CHUNK = 64
 
 /** The manifest's word for a kind that an older artifact may not know. */
@@ -40,14 +40,13 @@ export async function messagesOf(
   const readable = edges.flatMap((edge, index) => {
     const candidate = find(edge.candidate)
     const kind = kindIndex(policy, edge.kind)
-    const fits = edge.embedder === policy.embedder.version && edge.embedding.int8.length === policy.router.artifact.dims.E
+    const fits =
+      edge.embedder === policy.embedder.version && edge.embedding.int8.length === policy.router.artifact.dims.E
     return candidate && kind >= 0 && fits ? [{ edge, index, candidate, kind }] : []
   })
-  for (let start = 0; start < readable.length; start += CHUNK) {
-    const chunk = readable.slice(start, start + CHUNK)
-    const found = await runEdges(policy, tenant, chunk)
-    for (const [i, { index }] of chunk.entries()) messages[index] = found[i] as Messages
-  }
+  if (readable.length === 0) return messages
+  const found = await runEdges(policy, tenant, readable)
+  for (const [i, { index }] of readable.entries()) messages[index] = found[i] as Messages
   return messages
 }
 
@@ -59,16 +58,20 @@ export async function rebuild(
   find: FindCandidate,
 ): Promise<Belief> {
   const forget = policy.router.artifact.manifest.forget.per_reward
-  let sums: Float32Array = new Float32Array(policy.router.artifact.dims.G)
-  for (const messages of await messagesOf(policy, tenant, edges, find)) {
-    if (messages) sums = addMessage(sums, messages.user, forget)
+  const sums = new Float32Array(policy.router.artifact.dims.G)
+  for (let start = 0; start < edges.length; start += CHUNK) {
+    for (const messages of await messagesOf(policy, tenant, edges.slice(start, start + CHUNK), find)) {
+      if (messages) addMessage(sums, messages.user, forget)
+    }
   }
   return { sums, state: await stateOf(policy, sums) }
 }
 
 /** [S] from sums [G]. */
 export async function stateOf(policy: Policy, sums: Float32Array): Promise<Float32Array> {
-  const { state } = await policy.router.artifact.sessions.user.run({ sums: new Tensor('float32', sums, [1, sums.length]) })
+  const { state } = await policy.router.artifact.sessions.user.run({
+    sums: new Tensor('float32', sums, [1, sums.length]),
+  })
   return state?.data as Float32Array
 }
 
@@ -85,20 +88,32 @@ async function runEdges(
 ): Promise<Messages[]> {
   const { E, Z, G, V } = router.artifact.dims
   const n = rows.length
+  const states = await router.llms.rows(
+    tenant,
+    rows.map(({ candidate }) => candidate),
+  )
   const query = new Float32Array(n * E)
   const z = new Float32Array(n * Z)
-  for (const [i, { edge, candidate }] of rows.entries()) {
+  for (const [i, { edge }] of rows.entries()) {
     const { int8, scale } = edge.embedding
-    for (let k = 0; k < E; k++) query[i * E + k] = (int8[k] as number) * scale
-    z.set(await router.llms.row(tenant, candidate), i * Z)
+    for (let k = 0; k < E; k++) query[i * E + k] = int8[k]! * scale
+    z.set(states[i]!, i * Z)
   }
   const column = (read: (edge: StoredEdge) => number) =>
-    new Tensor('float32', Float32Array.from(rows, ({ edge }) => read(edge)), [n])
+    new Tensor(
+      'float32',
+      Float32Array.from(rows, ({ edge }) => read(edge)),
+      [n],
+    )
   const outputs = await router.artifact.sessions.edge.run({
     query: new Tensor('float32', query, [n, E]),
     z: new Tensor('float32', z, [n, Z]),
     reward: column(({ reward }) => reward),
-    kind: new Tensor('int64', BigInt64Array.from(rows, ({ kind }) => BigInt(kind)), [n]),
+    kind: new Tensor(
+      'int64',
+      BigInt64Array.from(rows, ({ kind }) => BigInt(kind)),
+      [n],
+    ),
     weight: column(({ weight }) => weight),
     prompt_tokens: column(({ promptTokens }) => promptTokens),
     completion_tokens: column(({ completionTokens }) => completionTokens),

@@ -1,5 +1,5 @@
-import type { InteractionSummary, StoredEdge } from '../store/store.ts'
 import type { RewardRecord } from '../store/records.ts'
+import type { InteractionSummary, StoredEdge } from '../store/store.ts'
 
 /** A preference is one observation about two answers: each side gets half its precision. */
 const HALF = 0.5

@@ -5,9 +5,11 @@ export class KeyedQueue {
   run<T>(key: string, task: () => Promise<T>): Promise<T> {
     const before = this.#last.get(key)
     const result = before ? before.then(task, task) : task()
-    const settled = result.catch(() => undefined).finally(() => {
-      if (this.#last.get(key) === settled) this.#last.delete(key)
-    })
+    const settled = result
+      .catch(() => undefined)
+      .finally(() => {
+        if (this.#last.get(key) === settled) this.#last.delete(key)
+      })
     this.#last.set(key, settled)
     return result
   }

@@ -3,7 +3,14 @@ import type { Logger } from '../observability/logger.ts'
 import { addMessage, isFiniteVector, subtractMessage } from '../profile.ts'
 import type { Policy } from '../routing/policy.ts'
 import type { RewardRecord } from '../store/records.ts'
-import { type InteractionSummary, MAX_EDGES, type Store, type StoredEdge, StoreError, type StoredUser } from '../store/store.ts'
+import {
+  type InteractionSummary,
+  MAX_EDGES,
+  type Store,
+  type StoredEdge,
+  type StoredUser,
+  StoreError,
+} from '../store/store.ts'
 import { type Belief, type FindCandidate, messagesOf, rebuild, stateOf } from './belief.ts'
 import { edgesOf, outdatedBy, withdrawn } from './edges.ts'
 import { KeyedQueue } from './keyed-queue.ts'
@@ -61,7 +68,12 @@ export class Learner {
   }
 
   /** Sets what the tenant states of a user. */
-  setPreferences(policy: Policy | null, tenant: string, user: string, preferences: Record<string, unknown>): Promise<void> {
+  setPreferences(
+    policy: Policy | null,
+    tenant: string,
+    user: string,
+    preferences: Record<string, unknown>,
+  ): Promise<void> {
     return this.#queue.run(`${tenant}\0${user}`, () =>
       this.#compareAndSet(tenant, user, async (stored) => ({
         next: { ...(stored ?? { ...NOBODY, policy: policy?.version ?? '' }), preferences },
@@ -111,18 +123,20 @@ export class Learner {
     const { manifest, dims } = policy.router.artifact
     const forget = manifest.forget.per_reward
     const isCurrent =
-      stored === null || (stored.policy === policy.version && stored.sums.length === dims.G && isFiniteVector(stored.sums))
+      stored === null ||
+      (stored.policy === policy.version && stored.sums.length === dims.G && isFiniteVector(stored.sums))
     if (!isCurrent || (old && isWhole(kept))) {
       return { belief: await rebuild(policy, tenant, [...others, added], this.#find), told }
     }
-    let sums: Float32Array = stored?.sums ?? new Float32Array(dims.G)
+    const sums = stored?.sums.slice() ?? new Float32Array(dims.G)
     if (before && old) {
-      sums = subtractMessage(sums, before.user, forget, others.filter(({ seq }) => seq > old.seq).length)
+      subtractMessage(sums, before.user, forget, others.filter(({ seq }) => seq > old.seq).length)
     }
-    if (now) sums = addMessage(sums, now.user, forget)
+    if (now) addMessage(sums, now.user, forget)
     const belief = { sums, state: await stateOf(policy, sums) }
     // Sums that went wrong at some time are made anew from the history.
-    if (!isFiniteVector(belief.state)) return { belief: await rebuild(policy, tenant, [...others, added], this.#find), told }
+    if (!isFiniteVector(belief.state))
+      return { belief: await rebuild(policy, tenant, [...others, added], this.#find), told }
     return { belief, told }
   }
 

@@ -1,26 +1,37 @@
-import type { Feedback } from '../http/feedback.ts'
 import type { RewardRecord } from '../store/records.ts'
 import type { InteractionSummary } from '../store/store.ts'
 
-/** The rewards that a feedback stands for: its rating on [-1, 1], and its preferred model. */
-export function ratingRewards(feedback: Feedback, interaction: InteractionSummary, ts: number): RewardRecord[] {
-  const { rating, preferred_model: preferred, comment } = feedback
-  const common = {
-    interaction: interaction.id,
-    tenant: interaction.tenant,
-    user: interaction.user,
-    weight: 1,
-    ts,
-    comment: comment ?? null,
-  }
+/** What a user said of an answer: a thumb, or a number from 0 (bad) to 1 (good); and which model he would rather have had. */
+export interface Rating {
+  rating?: 'up' | 'down' | number | undefined
+  preferred_model?: string | undefined
+  comment?: string | undefined
+}
+
+/**
+ * Feedback as rewards: one for the rating, one for the preference.
+ *
+ * @param ts when it came: the latest of the same kind wins
+ */
+export function ratingRewards(
+  { rating, preferred_model, comment }: Rating,
+  { id, tenant, user }: Pick<InteractionSummary, 'id' | 'tenant' | 'user'>,
+  ts: number,
+): RewardRecord[] {
+  const about = { interaction: id, tenant, user, weight: 1, ts, comment: comment ?? null }
   const rewards: RewardRecord[] = []
   if (rating !== undefined) {
-    const value = rating === 'up' ? 1 : rating === 'down' ? -1 : 2 * rating - 1
-    rewards.push({ ...common, kind: 'rating', value, binary: typeof rating === 'string', preferredModel: null })
+    rewards.push({ ...about, kind: 'rating', ...valueOfRating(rating), preferredModel: preferred_model ?? null })
   }
-  if (preferred !== undefined) {
-    const value = preferred === interaction.candidate ? 1 : -1
-    rewards.push({ ...common, kind: 'preference', value, binary: true, preferredModel: preferred })
+  if (preferred_model !== undefined) {
+    rewards.push({ ...about, kind: 'preference', value: -1, binary: true, preferredModel: preferred_model })
   }
   return rewards
+}
+
+/** On the scale of rewards, -1 to 1. A thumb is a yes or no of unknown strength, a number is a measurement. */
+function valueOfRating(rating: 'up' | 'down' | number): { value: number; binary: boolean } {
+  if (rating === 'up') return { value: 1, binary: true }
+  if (rating === 'down') return { value: -1, binary: true }
+  return { value: 2 * rating - 1, binary: false }
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { InferenceSession } from 'onnxruntime-node'
 import { z } from 'zod'
 import type { RouterConfig } from '../config.ts'
-import { checkGolden } from './golden.ts'
+import { checkGolden, type GoldenText } from './golden.ts'
 import { type Dims, GRAPHS, type GraphName, type Manifest, manifestSchema, SIGNATURES, sizeOf } from './manifest.ts'
 import { type Device, openSessions, type Sessions } from './sessions.ts'
 
@@ -20,6 +20,7 @@ export interface Artifact {
   readonly sessions: Sessions
   /** Lower-cased name or alias of an LLM -> its evidence, [V]. */
   readonly population: ReadonlyMap<string, Float32Array>
+  readonly goldenTexts: readonly GoldenText[]
 }
 
 export type ArtifactCheck = 'manifest' | 'file' | 'hash' | 'graph' | 'signature' | 'population' | 'golden' | 'embedder'
@@ -48,7 +49,7 @@ export async function loadArtifact(directory: string, device: RouterConfig['devi
   })
   for (const graph of GRAPHS) checkSignature(graph, opened.sessions[graph], manifest.dims)
   const population = readPopulation(fileOf(files, 'population.json'), manifest)
-  await checkGolden(opened.sessions, fileOf(files, 'golden.json'))
+  const goldenTexts = await checkGolden(opened.sessions, fileOf(files, 'golden.json'))
   return {
     directory,
     version: manifest.version,
@@ -58,6 +59,7 @@ export async function loadArtifact(directory: string, device: RouterConfig['devi
     deviceNote: opened.note,
     sessions: opened.sessions,
     population,
+    goldenTexts,
   }
 }
 

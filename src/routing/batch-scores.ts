@@ -29,34 +29,64 @@ export class BatchScores {
 
   /** @throws RouterError `not_finite`; `all_equal` where several candidates can't be told apart though the user's taste was asked */
   row(row: number, { promptTokens, costWeight }: RouteQuery): CandidateScore[] {
-    const scores = this.#candidates.map((candidate, column) => this.#score(row, column, candidate, promptTokens))
-    const first = scores[0]?.mean
+    const m = this.#candidates.length
+    const scores = new Array<CandidateScore>(m)
+    let equal = true
+    for (let i = 0, at = row * m; i < m; i++, at++) {
+      const candidate = this.#candidates[i]!
+      const [mean, std, quality, tokens] = [this.#mean[at]!, this.#std[at]!, this.#quality[at]!, this.#tokens[at]!]
+      // A sum is finite only if each of them is.
+      if (!Number.isFinite(mean + std + quality + tokens)) {
+        throw new RouterError('not_finite', 'A score is not a finite number.')
+      }
+      const costUsd = (promptTokens * candidate.price.input + tokens * candidate.price.output) / 1e6
+      scores[i] = new Score(candidate, mean, std, quality, tokens, costUsd, this.#parts, at, this.#partNames)
+      equal &&= mean === scores[0]!.mean
+    }
     // With a given weight, free models may well be equal.
-    if (scores.length > 1 && costWeight === undefined && scores.every(({ mean }) => mean === first)) {
+    if (equal && m > 1 && costWeight === undefined) {
       throw new RouterError('all_equal', 'All candidates have the same score.')
     }
     return scores
   }
+}
 
-  #score(row: number, column: number, candidate: Candidate, promptTokens: number): CandidateScore {
-    const at = row * this.#candidates.length + column
-    const [mean, std, quality, tokens] = [this.#mean[at]!, this.#std[at]!, this.#quality[at]!, this.#tokens[at]!]
-    // A sum is finite only if each of them is.
-    if (!Number.isFinite(mean + std + quality + tokens)) {
-      throw new RouterError('not_finite', 'A score is not a finite number.')
-    }
-    const [parts, names] = [this.#parts, this.#partNames]
-    return {
-      candidate,
-      mean,
-      std,
-      quality,
-      completionTokens: tokens,
-      costUsd: (promptTokens * candidate.price.input + tokens * candidate.price.output) / 1e6,
-      // Read by `explain` alone: not made for every request.
-      get parts() {
-        return Object.fromEntries(names.map((name, i) => [name, parts[at * names.length + i]!]))
-      },
-    }
+/** A hundred of these are made for a request: parts, which `explain` alone reads, are made when asked for. */
+class Score implements CandidateScore {
+  readonly candidate: Candidate
+  readonly mean: number
+  readonly std: number
+  readonly quality: number
+  readonly completionTokens: number
+  readonly costUsd: number
+  readonly #allParts: Float32Array
+  readonly #at: number
+  readonly #names: readonly string[]
+
+  constructor(
+    candidate: Candidate,
+    mean: number,
+    std: number,
+    quality: number,
+    completionTokens: number,
+    costUsd: number,
+    allParts: Float32Array,
+    at: number,
+    names: readonly string[],
+  ) {
+    this.candidate = candidate
+    this.mean = mean
+    this.std = std
+    this.quality = quality
+    this.completionTokens = completionTokens
+    this.costUsd = costUsd
+    this.#allParts = allParts
+    this.#at = at
+    this.#names = names
+  }
+
+  get parts(): Readonly<Record<string, number>> {
+    const start = this.#at * this.#names.length
+    return Object.fromEntries(this.#names.map((name, i) => [name, this.#allParts[start + i]!]))
   }
 }

@@ -75,11 +75,21 @@ export function choose(input: ChooseInput): Selection {
   if (held && previous) {
     const worth = afterSwitch(left, stay, previous, policy.sticky)
     const best = indexOfBest(worth)
-    return settle(left, worth, best, best, best === stay ? 'sticky' : personal, best === stay ? '' : 'switched', excluded)
+    return settle(
+      left,
+      worth,
+      best,
+      best,
+      best === stay ? 'sticky' : personal,
+      best === stay ? '' : 'switched',
+      excluded,
+    )
   }
   const worth = means(left)
   const best = indexOfBest(worth)
-  const propensities = input.explore ? inverseGap(left, worth, best, greed(input.rewards, policy.gamma)) : sure(left, best)
+  const propensities = input.explore
+    ? inverseGap(left, worth, best, greed(input.rewards, policy.gamma))
+    : sure(left, best)
   const drawn = draw(propensities, input.random)
   const reason = drawn === best ? personal : 'explore'
   return { ...settle(left, worth, best, drawn, reason, '', excluded), propensities }
@@ -178,4 +188,3 @@ function draw(propensities: readonly number[], random: number): number {
   }
   return propensities.findLastIndex((p) => p > 0)
 }
-

@@ -1,6 +1,7 @@
 import { Tensor } from 'onnxruntime-node'
 import type { Candidate } from '../candidate.ts'
 import type { Logger } from '../observability/logger.ts'
+import { isFiniteVector } from '../profile.ts'
 import type { Evidence } from '../store/store.ts'
 import type { Artifact } from './artifact.ts'
 import { cardFeatures, cardText, code } from './card.ts'
@@ -49,12 +50,7 @@ export class LlmStates {
   readonly #opening = new Map<string, Promise<TenantStates>>()
   readonly #timers = new Map<string, NodeJS.Timeout>()
 
-  constructor(
-    artifact: Artifact,
-    embed: Embed,
-    loadEvidence: (tenant: string) => Promise<Evidence>,
-    log: Logger,
-  ) {
+  constructor(artifact: Artifact, embed: Embed, loadEvidence: (tenant: string) => Promise<Evidence>, log: Logger) {
     this.#artifact = artifact
     this.#embed = embed
     this.#loadEvidence = loadEvidence
@@ -66,11 +62,11 @@ export class LlmStates {
     return this.#tenants.get(tenant)?.tables.get(candidates) ?? this.#makeTable(tenant, candidates)
   }
 
-  /** z of one candidate, [Z]. */
-  async row(tenant: string, candidate: Candidate): Promise<Float32Array> {
+  /** z of candidates, [Z] each. */
+  async rows(tenant: string, candidates: readonly Candidate[]): Promise<Float32Array[]> {
     const states = await this.#open(tenant)
-    await this.#compute(states, [candidate])
-    return states.rows.get(candidate) as Float32Array
+    await this.#compute(states, [...new Set(candidates)])
+    return candidates.map((candidate) => states.rows.get(candidate) as Float32Array)
   }
 
   /** Outcomes of this tenant arrived, here or in another process: takes them in soon. What is served meanwhile is the old z. */
@@ -140,7 +136,7 @@ export class LlmStates {
     const cards = await Promise.all(missing.map((candidate) => this.#card(candidate)))
     const own = missing.map(({ name }) => states.evidence.get(name) ?? null)
     let rows = await this.#run(cards, own)
-    if (!rows.every(isFinite)) {
+    if (!rows.every(isFiniteVector)) {
       // Broken sums of one tenant: better without them than without a router.
       this.#log.warn({ candidates: missing.map(({ name }) => name) }, 'evidence gives no finite LLM state: left out')
       rows = await this.#run(cards, [])
@@ -152,12 +148,30 @@ export class LlmStates {
     const { F, E, P, C, V, Z } = this.#artifact.dims
     const evidence = cards.map(({ population }, i) => plus(population, own[i]?.length === V ? own[i] : null))
     const { z } = await this.#artifact.sessions.llm.run({
-      card: stack(cards.map(({ features }) => features), F),
-      text: stack(cards.map(({ text }) => text), E),
-      provider_code: stack(cards.map(({ providerCode }) => providerCode), P),
-      name_code: stack(cards.map(({ nameCode }) => nameCode), C),
-      price: stack(cards.map(({ price }) => price), 2),
-      evidence: stack(evidence.map((sum) => sum ?? new Float32Array(V)), V),
+      card: stack(
+        cards.map(({ features }) => features),
+        F,
+      ),
+      text: stack(
+        cards.map(({ text }) => text),
+        E,
+      ),
+      provider_code: stack(
+        cards.map(({ providerCode }) => providerCode),
+        P,
+      ),
+      name_code: stack(
+        cards.map(({ nameCode }) => nameCode),
+        C,
+      ),
+      price: stack(
+        cards.map(({ price }) => price),
+        2,
+      ),
+      evidence: stack(
+        evidence.map((sum) => sum ?? new Float32Array(V)),
+        V,
+      ),
     })
     const all = z?.data as Float32Array
     return cards.map((_, i) => all.slice(i * Z, (i + 1) * Z))
@@ -181,8 +195,7 @@ export class LlmStates {
       providerCode: code(candidate.vendor, dims.P),
       nameCode: code(candidate.name, dims.C),
       price: [candidate.price.input, candidate.price.output],
-      population:
-        population.get(candidate.model.toLowerCase()) ?? population.get(candidate.name.toLowerCase()) ?? null,
+      population: population.get(candidate.model.toLowerCase()) ?? population.get(candidate.name.toLowerCase()) ?? null,
     }
   }
 }
@@ -197,5 +210,3 @@ function plus(a: Float32Array | null, b: Float32Array | null): Float32Array | nu
   if (!a || !b) return a ?? b
   return a.map((value, i) => value + (b[i] as number))
 }
-
-const isFinite = (numbers: Float32Array) => numbers.every(Number.isFinite)

@@ -4,9 +4,10 @@ import type { Logger } from '../observability/logger.ts'
 import type { Evidence } from '../store/store.ts'
 import { type Artifact, ArtifactError, loadArtifact } from './artifact.ts'
 import { watchArtifact } from './artifact-watch.ts'
+import { checkEmbedder } from './golden.ts'
 import { GraphRouter } from './graph-router.ts'
 import type { Policy, PolicyEmbedder } from './policy.ts'
-import { RouterError, type Router } from './router.ts'
+import { type Router, RouterError } from './router.ts'
 import { StaticRouter } from './static-router.ts'
 
 export interface PoliciesOptions {
@@ -44,6 +45,9 @@ export interface PoliciesStatus {
 
 /** Kept in memory for a rollback, besides what serves. */
 const KEPT_VERSIONS = 3
+
+/** Requests that began with a policy have ended with it after this time. */
+const GRACE_MS = 60_000
 
 /** Which policy serves whom. Artifacts are loaded and checked aside, and swapped in as a whole; a bad one changes nothing. */
 export class Policies {
@@ -155,7 +159,7 @@ export class Policies {
 
   close(): void {
     this.#stopWatching()
-    for (const policy of this.#all()) policy.router.llms.close()
+    for (const policy of this.#all()) letGo(policy)
   }
 
   #makeLive(policy: Policy): void {
@@ -163,7 +167,12 @@ export class Policies {
     this.#live = policy
     const kept = [...(old ? [old] : []), ...this.#previous].filter(({ version }) => version !== policy.version)
     this.#previous.splice(0, this.#previous.length, ...kept.slice(0, KEPT_VERSIONS))
-    this.#options.log.info({ policy: policy.version, device: policy.router.device, from: old?.version ?? null }, 'policy live')
+    const dropped = kept.slice(KEPT_VERSIONS).filter((one) => !this.#all().includes(one))
+    for (const one of dropped) setTimeout(() => letGo(one), GRACE_MS).unref()
+    this.#options.log.info(
+      { policy: policy.version, device: policy.router.device, from: old?.version ?? null },
+      'policy live',
+    )
   }
 
   async #load(directory: string): Promise<Policy> {
@@ -200,15 +209,27 @@ export class Policies {
   }
 }
 
+/** Sessions go when the last request that holds them does. */
+function letGo({ router, embedder }: Policy): void {
+  router.llms.close()
+  embedder.close?.().catch(() => {})
+}
+
 /** Users' states are kept by version: it must mean one thing. */
 const sameFiles = (a: Artifact, b: Artifact) =>
   JSON.stringify(Object.entries(a.manifest.files).sort()) === JSON.stringify(Object.entries(b.manifest.files).sort())
 
 async function openPolicy(
   artifact: Artifact,
-  { config, openEmbedder, loadEvidence, log }: Pick<PoliciesOptions, 'config' | 'openEmbedder' | 'loadEvidence' | 'log'>,
+  {
+    config,
+    openEmbedder,
+    loadEvidence,
+    log,
+  }: Pick<PoliciesOptions, 'config' | 'openEmbedder' | 'loadEvidence' | 'log'>,
 ): Promise<Policy> {
   const embedder = await openEmbedder(artifact)
+  await checkEmbedder(embedder, artifact)
   const router = await GraphRouter.open({
     artifact,
     embed: (text) => embedder.embed(text),

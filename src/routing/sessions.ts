@@ -1,3 +1,6 @@
+import { existsSync, readdirSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
 import { InferenceSession } from 'onnxruntime-node'
 import type { RouterConfig } from '../config.ts'
 import { GRAPHS, type GraphName } from './manifest.ts'
@@ -28,7 +31,9 @@ export async function openSessions(
   const opened: Partial<Record<GraphName, InferenceSession>> = {}
   let found: Device = 'cpu'
   let note: string | null = null
-  if (device !== 'cpu') {
+  if (device === 'auto' && !hasCudaLibraries()) {
+    note = 'no CUDA, so the CPU: the CUDA libraries of onnxruntime-node are not installed'
+  } else if (device !== 'cpu') {
     try {
       opened.score = await InferenceSession.create(graphs.score, { ...OPTIONS, executionProviders: ['cuda', 'cpu'] })
       found = 'cuda'
@@ -41,4 +46,12 @@ export async function openSessions(
     opened[graph] ??= await InferenceSession.create(graphs[graph], { ...OPTIONS, executionProviders: ['cpu'] })
   }
   return { sessions: opened as Sessions, device: found, note }
+}
+
+/** ONNX Runtime prints an error of its own where they lack, before it throws: so we look first. */
+function hasCudaLibraries(): boolean {
+  const bin = join(dirname(createRequire(import.meta.url).resolve('onnxruntime-node')), '../bin')
+  const platform = join(process.platform, process.arch)
+  const name = process.platform === 'win32' ? 'onnxruntime_providers_cuda.dll' : 'libonnxruntime_providers_cuda.so'
+  return readdirSync(bin).some((napi) => existsSync(join(bin, napi, platform, name)))
 }

@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import { Learner } from '../../src/rewards/learn.ts'
 import { UserStates } from '../../src/rewards/user-states.ts'
 import type { Policy } from '../../src/routing/policy.ts'
-import { SqliteStore } from '../../src/store/sqlite-store.ts'
 import type { RewardRecord } from '../../src/store/records.ts'
+import { SqliteStore } from '../../src/store/sqlite-store.ts'
 import type { InteractionSummary, Store } from '../../src/store/store.ts'
 import { findCandidate, POOL, silent, tinyEmbed } from '../routing/support.ts'
 
@@ -61,7 +61,12 @@ export const reward = (about: InteractionSummary, value: number, of: Partial<Rew
 })
 
 /** Expected reward of each candidate of the pool for a user's question. */
-export async function meansFor(policy: Policy, states: UserStates, user: string, tenant = 'acme'): Promise<Record<string, number>> {
+export async function meansFor(
+  policy: Policy,
+  states: UserStates,
+  user: string,
+  tenant = 'acme',
+): Promise<Record<string, number>> {
   const { state } = await states.get(policy, tenant, user)
   const scores = await policy.router.score({ tenant, embedding: tinyEmbed(QUESTION), promptTokens: 20, state }, POOL)
   return Object.fromEntries(scores.map(({ candidate, mean }) => [candidate.name, mean]))

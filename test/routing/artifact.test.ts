@@ -70,7 +70,8 @@ describe('loadArtifact', () => {
       'golden outputs that are no numbers',
       'golden',
       /off by NaN/,
-      (at) => rewrite(at, 'golden.json', (data) => JSON.stringify(shiftGolden(JSON.parse(data.toString()), Number.NaN))),
+      (at) =>
+        rewrite(at, 'golden.json', (data) => JSON.stringify(shiftGolden(JSON.parse(data.toString()), Number.NaN))),
     ],
   ]
 
@@ -98,7 +99,7 @@ describe('loadArtifact', () => {
 })
 
 function readOther(directory: string, file: string): Buffer {
-  let found = Buffer.alloc(0)
+  let found: Buffer = Buffer.alloc(0)
   rewrite(directory, file, (data) => {
     found = data
     return data

@@ -1,5 +1,5 @@
-import { cpSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { createHash } from 'node:crypto'
+import { cpSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -47,9 +47,13 @@ export function tinyEmbed(text: string): Float32Array {
   return vector.map((value) => value / norm)
 }
 
-export const tinyEmbedder: PolicyEmbedder = { version: 'tiny', embed: tinyEmbed }
+export const tinyEmbedder: PolicyEmbedder = { version: 'tiny', dim: TINY_E, embed: tinyEmbed }
 
-export async function tinyPolicy(directory = TINY_1, evidence: Evidence = new Map(), deadlineMs = 1_000): Promise<Policy> {
+export async function tinyPolicy(
+  directory = TINY_1,
+  evidence: Evidence = new Map(),
+  deadlineMs = 1_000,
+): Promise<Policy> {
   const artifact = await loadArtifact(directory)
   const router = await GraphRouter.open({
     artifact,

@@ -1,0 +1,32 @@
+/** What users think of the answers under one policy, so far, in this process. */
+export interface ArmSummary {
+  rewards: number
+  mean: number
+  /** 95 % interval of the mean; null for fewer than two rewards. */
+  interval: readonly [low: number, high: number] | null
+}
+
+const NORMAL_95 = 1.96
+
+/** Mean reward by policy version: tells whether a canary does better or worse. Constant memory (Welford's running variance). */
+export class ArmReport {
+  readonly #arms = new Map<string, { n: number; mean: number; squares: number }>()
+
+  note(policy: string, reward: number): void {
+    const arm = this.#arms.get(policy) ?? { n: 0, mean: 0, squares: 0 }
+    const apart = reward - arm.mean
+    arm.n++
+    arm.mean += apart / arm.n
+    arm.squares += apart * (reward - arm.mean)
+    this.#arms.set(policy, arm)
+  }
+
+  report(): Record<string, ArmSummary> {
+    return Object.fromEntries(
+      [...this.#arms].map(([policy, { n, mean, squares }]) => {
+        const half = n > 1 ? NORMAL_95 * Math.sqrt(squares / (n - 1) / n) : null
+        return [policy, { rewards: n, mean, interval: half === null ? null : [mean - half, mean + half] }]
+      }),
+    )
+  }
+}
