@@ -84,7 +84,7 @@ def distil(
         rows=len(table.rows),
         columns=columns,
         max_chars=max_chars,
-        features=_features() if features else None,
+        features=feature_spec() if features else None,
         source=Source(
             model=TEACHER,
             package=f"{PACKAGE}=={metadata.version(PACKAGE)}",
@@ -148,7 +148,8 @@ def quantise(vectors: Floats, clip_sigma: float = 5.0) -> Table:
     return Table(scale=scale, rows=rows)
 
 
-def _features() -> Features:
+def feature_spec() -> Features:
+    """Return the text features as this package computes them."""
     standard = tuple(Feature(name=name, mean=mean, std=std) for name, (mean, std) in FEATURES.items())
     return Features(clip=CLIP, gain=FEATURE_GAIN, list=standard)
 
