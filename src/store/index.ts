@@ -1,4 +1,5 @@
 import type { StoreConfig } from '../config.ts'
+import { RedisStore } from './redis-store.ts'
 import { SqliteStore } from './sqlite-store.ts'
 import type { Store } from './store.ts'
 
@@ -9,5 +10,7 @@ import type { Store } from './store.ts'
  */
 export async function openStore(config: StoreConfig): Promise<Store> {
   if (config.kind === 'sqlite') return new SqliteStore(config)
-  throw new Error('TODO')
+  const store = new RedisStore(config)
+  await store.connect()
+  return store
 }

@@ -147,9 +147,11 @@ export class Recorder {
   }
 
   #take(row: Row, line: string): void {
-    if (this.#closed) return this.#drop(1)
-    const bytes = this.#spool.append(`${line}\n`)
-    if (bytes === 0 && this.#onDisk) return this.#drop(1)
+    const bytes = this.#closed ? 0 : this.#spool.append(`${line}\n`)
+    if (bytes === 0 && (this.#onDisk || this.#closed)) {
+      this.#drop(1)
+      return
+    }
     this.#counts.queued++
     if (!this.#onDisk) {
       this.#rows.push({ ...row, bytes })

@@ -77,6 +77,7 @@ export function anEdge(overrides: Partial<StoredEdge> = {}): StoredEdge {
     ts: Date.now(),
     candidate: 'candidate-3',
     embedding: { int8: Int8Array.from({ length: 256 }, (_, i) => i - 128), scale: 0.02 },
+    embedder: 'static-1',
     reward: -0.25,
     kind: 'thumb',
     weight: 0.5,
@@ -85,4 +86,11 @@ export function anEdge(overrides: Partial<StoredEdge> = {}): StoredEdge {
     costUsd: 0.00234,
     ...overrides,
   }
+}
+
+/** What a store reads in batches, in one list. */
+export async function all<T>(batches: AsyncIterable<T[]>): Promise<T[]> {
+  const rows: T[] = []
+  for await (const batch of batches) rows.push(...batch)
+  return rows
 }

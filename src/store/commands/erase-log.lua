@@ -1,0 +1,41 @@
+--[[
+  Erases some of a user's log rows; called until nothing is left, so that Redis is never blocked for long.
+
+  KEYS[1]   log index of the user (see append-interactions.lua)
+  KEYS[2]   stream of interactions
+  KEYS[3]   stream of rewards
+
+  ARGV[1]   most rows
+  ARGV[2]   what a marker's key starts with       ARGV[3]   a completion's
+  ARGV[4]   a text's                              ARGV[5]   a set of known rewards'
+
+  Returns {index entries handled, rows that went}. Deletes keys that are not in KEYS: those of the rows, in the same slot.
+]]
+local function fields_of(stream, id)
+  local entry = redis.call('XRANGE', stream, id, id)[1]
+  local fields = {}
+  if entry then
+    for i = 1, #entry[2], 2 do fields[entry[2][i]] = entry[2][i + 1] end
+  end
+  return fields
+end
+
+local members = redis.call('ZRANGE', KEYS[1], 0, tonumber(ARGV[1]) - 1)
+local rows = 0
+for _, member in ipairs(members) do
+  local kind, id = string.sub(member, 1, 1), string.sub(member, 3)
+  if kind == 'i' then
+    local fields = fields_of(KEYS[2], id)
+    if fields.id then redis.call('DEL', ARGV[2] .. fields.id, ARGV[4] .. fields.id) end
+    if fields.completion and fields.completion ~= '' then redis.call('DEL', ARGV[3] .. fields.completion) end
+    rows = rows + redis.call('XDEL', KEYS[2], id)
+  elseif kind == 'r' then
+    local fields = fields_of(KEYS[3], id)
+    if fields.interaction then redis.call('DEL', ARGV[5] .. fields.interaction) end
+    rows = rows + redis.call('XDEL', KEYS[3], id)
+  else
+    rows = rows + redis.call('DEL', ARGV[2] .. id)
+  end
+  redis.call('ZREM', KEYS[1], member)
+end
+return { #members, rows }

@@ -1,0 +1,31 @@
+import { readFileSync } from 'node:fs'
+import type { Cluster, Redis } from 'ioredis'
+
+const SCRIPTS = [
+  'add-evidence',
+  'append-interactions',
+  'append-rewards',
+  'commit-user',
+  'create-key',
+  'erase-log',
+  'erase-user',
+  'find-interaction',
+  'open-interactions',
+  'revoke-key',
+  'save-conversation',
+] as const
+
+type Script = (typeof SCRIPTS)[number]
+type Argument = string | number | Buffer
+/** Runs a script of `commands/`: `keys` and `args` as its head says. Strings in the reply are Buffers. */
+export type RunScript = (script: Script, keys: string[], args: Argument[]) => Promise<unknown>
+
+/** Sent by their hash; a server that lost them (restart, SCRIPT FLUSH) gets them again without the caller seeing it. */
+export function defineScripts(client: Redis | Cluster): RunScript {
+  for (const script of SCRIPTS) {
+    const lua = readFileSync(new URL(`./commands/${script}.lua`, import.meta.url), 'utf8')
+    client.defineCommand(script, { lua })
+  }
+  const commands = client as unknown as Record<string, (...args: Argument[]) => Promise<unknown>>
+  return (script, keys, args) => commands[`${script}Buffer`]!(keys.length, ...keys, ...args)
+}

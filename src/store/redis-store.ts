@@ -1,0 +1,404 @@
+import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { Redis } from 'ioredis'
+import type { RedisConfig } from '../config.ts'
+import { Listeners } from './changes.ts'
+import { decodeEdge, decodeState, encodeEdge, encodeState, floatBytes, floatsOf } from './codec.ts'
+import { interactionJsonWithoutText, readInteraction, readReward, rewardJson, summaryOf } from './documents.ts'
+import type { InteractionRecord, RewardRecord } from './records.ts'
+import { ChangeChannel } from './redis-changes.ts'
+import { defineScripts, type RunScript } from './redis-commands.ts'
+import { createRedis, type RedisClient } from './redis-connection.ts'
+import { RedisGuard } from './redis-guard.ts'
+import * as keys from './redis-keys.ts'
+import { readStream } from './redis-stream.ts'
+import {
+  type ConversationState,
+  type Evidence,
+  type InteractionSummary,
+  type Invalidation,
+  type KeyRecord,
+  MAX_EDGES,
+  type RecordFilter,
+  type Store,
+  type StoredEdge,
+  type StoredUser,
+} from './store.ts'
+
+/** Rows a script: Redis does nothing else meanwhile. */
+const ROWS_PER_SCRIPT = 64
+/** Off the request path a call may take so much longer than `command_timeout_ms`. */
+const BATCH_DEADLINE_FACTOR = 8
+const CONNECT_WAIT_MS = 1_000
+const OPEN_MS = 86_400_000
+const SWEEP_MS = 600_000
+
+/**
+ * Everything in Redis, for any number of replicas. Each change of several keys is one script (`commands/`), each sent at most once by us and safe to be
+ * sent again: a lost reply doubles nothing (evidence, which is a sum, excepted). How much survives the death of Redis is up to its own persistence.
+ */
+export class RedisStore implements Store {
+  readonly kind = 'redis'
+  readonly #client: RedisClient
+  readonly #script: RunScript
+  readonly #deadlineMs: number
+  readonly #retentionMs: number
+  readonly #guards = new Map<string, RedisGuard>()
+  readonly #listeners = new Listeners()
+  readonly #channel: ChangeChannel
+  readonly #knownTenants = new Set<string>()
+  readonly #sweep: NodeJS.Timeout
+
+  /** @throws Error when the configuration is wrong; not when Redis is away */
+  constructor(config: RedisConfig) {
+    this.#client = createRedis(config)
+    this.#script = defineScripts(this.#client)
+    this.#deadlineMs = config.command_timeout_ms
+    this.#retentionMs = Math.round(config.retention_days * 86_400_000)
+    this.#channel = new ChangeChannel(this.#client, randomUUID(), (change) => this.#listeners.emit(change))
+    this.#sweep = setInterval(() => void this.sweep().catch(() => undefined), SWEEP_MS).unref()
+  }
+
+  /** Waits a moment for the connection, so that the first request finds it. Does not fail when there is none. */
+  async connect(): Promise<void> {
+    const signal = AbortSignal.timeout(CONNECT_WAIT_MS)
+    if (this.#client.status !== 'ready') await once(this.#client, 'ready', { signal }).catch(() => undefined)
+  }
+
+  async findKey(hash: string): Promise<KeyRecord | null> {
+    const [json, revoked] = await this.#ask('{keys}', () =>
+      this.#client.hmget(keys.tenantKeys.records, hash, `${hash}:revoked`),
+    )
+    return json ? keyOf(json, revoked ?? null) : null
+  }
+
+  async createKey(key: KeyRecord): Promise<void> {
+    const { revokedAt, ...rest } = key
+    const created = await this.#run('{keys}', 'create-key', KEY_KEYS, [
+      key.id,
+      key.hash,
+      JSON.stringify(rest),
+      revokedAt ?? '',
+      ...announcing({ kind: 'keys', tenant: key.tenant }),
+    ])
+    if (created !== 1) throw new Error(`There is a key ${key.id}, or one with its secret, already.`)
+  }
+
+  async listKeys(tenant?: string): Promise<KeyRecord[]> {
+    const records = new Map<string, string>()
+    let cursor = '0'
+    do {
+      const [next, fields] = await this.#ask('{keys}', () =>
+        this.#client.hscan(keys.tenantKeys.records, cursor, 'COUNT', 500),
+      )
+      cursor = next
+      for (let i = 0; i < fields.length; i += 2) records.set(fields[i]!, fields[i + 1]!)
+    } while (cursor !== '0')
+    return [...records]
+      .filter(([field]) => !field.endsWith(':revoked'))
+      .map(([hash, json]) => keyOf(json, records.get(`${hash}:revoked`) ?? null))
+      .filter((key) => tenant === undefined || key.tenant === tenant)
+      .sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1))
+  }
+
+  async revokeKey(id: string, at: number): Promise<boolean> {
+    return (await this.#run('{keys}', 'revoke-key', KEY_KEYS, [id, at, keys.CHANGES])) === 1
+  }
+
+  async loadUser(tenant: string, user: string): Promise<StoredUser | null> {
+    const fields = await this.#ask(tenant, () => this.#client.hgetallBuffer(keys.user(tenant, user)))
+    return fields.revision ? userOf(fields) : null
+  }
+
+  async loadEdges(tenant: string, user: string): Promise<StoredEdge[]> {
+    const edges = await this.#ask(tenant, () => this.#client.hvalsBuffer(keys.edges(tenant, user)))
+    return edges.map(decodeEdge).sort((a, b) => a.seq - b.seq || (a.id < b.id ? -1 : 1))
+  }
+
+  async commitUser(tenant: string, user: string, next: StoredUser, edge?: StoredEdge): Promise<boolean> {
+    const done = await this.#run(
+      tenant,
+      'commit-user',
+      [keys.user(tenant, user), keys.edges(tenant, user), keys.edgeOrder(tenant, user)],
+      [
+        next.revision,
+        next.policy,
+        next.rewards,
+        floatBytes(next.sums),
+        floatBytes(next.state),
+        JSON.stringify(next.preferences),
+        next.updatedAt,
+        ...announcing({ kind: 'user', tenant, user }),
+        MAX_EDGES,
+        ...(edge ? [edge.id, edge.seq, encodeEdge(edge)] : []),
+      ],
+    )
+    return done === 1
+  }
+
+  async eraseUser(tenant: string, user: string): Promise<number> {
+    let rows = Number(
+      await this.#runLong(
+        tenant,
+        'erase-user',
+        [
+          keys.user(tenant, user),
+          keys.edges(tenant, user),
+          keys.edgeOrder(tenant, user),
+          keys.userConversations(tenant, user),
+          keys.erased(tenant, user),
+        ],
+        [
+          Date.now(),
+          this.#retentionMs,
+          user,
+          keys.conversation(tenant, ''),
+          ...announcing({ kind: 'user', tenant, user }),
+        ],
+      ),
+    )
+    for (;;) {
+      const [handled, went] = (await this.#runLong(
+        tenant,
+        'erase-log',
+        [keys.userLog(tenant, user), keys.interactions(tenant), keys.rewards(tenant)],
+        [
+          ROWS_PER_SCRIPT,
+          keys.marker(tenant, ''),
+          keys.completion(tenant, ''),
+          keys.text(tenant, ''),
+          keys.knownRewards(tenant, ''),
+        ],
+      )) as [number, number]
+      rows += went
+      if (handled < ROWS_PER_SCRIPT) return rows
+    }
+  }
+
+  async openInteractions(rows: InteractionSummary[]): Promise<void> {
+    await eachTenant(rows, (tenant, part) =>
+      this.#runLong(
+        tenant,
+        'open-interactions',
+        part.flatMap(({ id, user }) => [keys.marker(tenant, id), keys.userLog(tenant, user)]),
+        [OPEN_MS, ...part.flatMap((row) => [row.id, encodeState(row)])],
+      ),
+    )
+  }
+
+  async appendInteractions(rows: InteractionRecord[]): Promise<void> {
+    await eachTenant(rows, async (tenant, part) => {
+      await this.#noteTenant(tenant)
+      await this.#runLong(
+        tenant,
+        'append-interactions',
+        [
+          keys.interactions(tenant),
+          ...part.flatMap(({ id, user, completionId }) => [
+            keys.marker(tenant, id),
+            keys.completion(tenant, completionId ?? ''),
+            keys.userLog(tenant, user),
+            keys.erased(tenant, user),
+            keys.text(tenant, id),
+          ]),
+        ],
+        [
+          this.#retentionMs,
+          ...part.flatMap((row) => [
+            row.id,
+            row.ts,
+            row.user,
+            row.completionId ?? '',
+            interactionJsonWithoutText(row),
+            row.text ?? '',
+            row.textExpiresAt ?? '',
+          ]),
+        ],
+      )
+    })
+  }
+
+  async appendRewards(rows: RewardRecord[]): Promise<void> {
+    await eachTenant(rows, async (tenant, part) => {
+      await this.#noteTenant(tenant)
+      await this.#runLong(
+        tenant,
+        'append-rewards',
+        [
+          keys.rewards(tenant),
+          ...part.flatMap(({ interaction, user }) => [
+            keys.knownRewards(tenant, interaction),
+            keys.userLog(tenant, user),
+            keys.erased(tenant, user),
+          ]),
+        ],
+        [
+          this.#retentionMs,
+          ...part.flatMap((row) => [
+            `${row.kind}:${row.ts}:${row.user}`,
+            row.ts,
+            row.user,
+            row.interaction,
+            rewardJson(row),
+          ]),
+        ],
+      )
+    })
+  }
+
+  async findInteraction(tenant: string, id: string): Promise<InteractionSummary | null> {
+    const found = (await this.#run(
+      tenant,
+      'find-interaction',
+      [keys.marker(tenant, id), keys.completion(tenant, id), keys.interactions(tenant)],
+      [keys.marker(tenant, '')],
+    )) as [Buffer, Buffer] | null
+    if (!found) return null
+    const [state, json] = found.map(String) as [string, string]
+    return state === 'o' ? decodeState<InteractionSummary>(json) : summaryOf(readInteraction(JSON.parse(json)))
+  }
+
+  async *readInteractions(filter: RecordFilter): AsyncGenerator<InteractionRecord[]> {
+    for (const tenant of await this.#tenants(filter)) {
+      const read = (from: string) =>
+        this.#askLong(tenant, () => this.#client.xrange(keys.interactions(tenant), from, '+', 'COUNT', 256))
+      for await (const entries of readStream(read, filter)) {
+        const texts = await this.#askLong(tenant, () =>
+          this.#client.mget(entries.map(({ document }) => keys.text(tenant, document.id))),
+        )
+        yield entries.map(({ document }, i) => readInteraction(document, texts[i] ?? null))
+      }
+    }
+  }
+
+  async *readRewards(filter: RecordFilter): AsyncGenerator<RewardRecord[]> {
+    for (const tenant of await this.#tenants(filter)) {
+      const read = (from: string) =>
+        this.#askLong(tenant, () => this.#client.xrange(keys.rewards(tenant), from, '+', 'COUNT', 1_000))
+      for await (const entries of readStream(read, filter)) yield entries.map(({ document }) => readReward(document))
+    }
+  }
+
+  async loadConversation(tenant: string, id: string): Promise<ConversationState | null> {
+    const state = await this.#ask(tenant, () => this.#client.hget(keys.conversation(tenant, id), 'state'))
+    return state === null ? null : decodeState<ConversationState>(state)
+  }
+
+  async saveConversation(tenant: string, id: string, state: ConversationState, ttlS: number): Promise<void> {
+    await this.#run(
+      tenant,
+      'save-conversation',
+      [keys.conversation(tenant, id), keys.userConversations(tenant, state.user)],
+      [id, state.user, encodeState(state), Math.round(ttlS * 1e3)],
+    )
+  }
+
+  async loadEvidence(tenant: string, policy: string): Promise<Evidence> {
+    const fields = await this.#ask(tenant, () => this.#client.hgetallBuffer(keys.evidence(tenant, policy)))
+    return new Map(Object.entries(fields).map(([candidate, sums]) => [candidate, floatsOf(sums)]))
+  }
+
+  async addEvidence(tenant: string, policy: string, candidate: string, message: Float32Array): Promise<void> {
+    await this.#run(
+      tenant,
+      'add-evidence',
+      [keys.evidence(tenant, policy)],
+      [candidate, floatBytes(message), this.#retentionMs, ...announcing({ kind: 'evidence', tenant })],
+    )
+  }
+
+  subscribe(listener: (change: Invalidation) => void): () => void {
+    return this.#listeners.add(listener)
+  }
+
+  async ping(): Promise<void> {
+    await this.#ask('{keys}', () => this.#client.exists(keys.tenantKeys.records))
+  }
+
+  /** Drops what is too old also of tenants that write no more. */
+  async sweep(): Promise<void> {
+    this.#knownTenants.clear()
+    const oldest = Date.now() - this.#retentionMs
+    for (const tenant of await this.#tenants({})) {
+      for (const stream of [keys.interactions(tenant), keys.rewards(tenant)]) {
+        await this.#askLong(tenant, () => this.#client.xtrim(stream, 'MINID', '~', oldest))
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#sweep)
+    for (const guard of this.#guards.values()) guard.stop()
+    this.#channel.close()
+    this.#client.disconnect()
+  }
+
+  #run(tenant: string, script: Parameters<RunScript>[0], on: string[], args: Parameters<RunScript>[2]) {
+    return this.#ask(tenant, () => this.#script(script, on, args))
+  }
+
+  #runLong(tenant: string, script: Parameters<RunScript>[0], on: string[], args: Parameters<RunScript>[2]) {
+    return this.#askLong(tenant, () => this.#script(script, on, args))
+  }
+
+  #ask<T>(tenant: string, command: () => Promise<T>): Promise<T> {
+    return this.#guardOf(tenant).run(command)
+  }
+
+  #askLong<T>(tenant: string, command: () => Promise<T>): Promise<T> {
+    return this.#guardOf(tenant).run(command, this.#deadlineMs * BATCH_DEADLINE_FACTOR)
+  }
+
+  /** A single server answers or it does not; a cluster may do so for some tenants only. */
+  #guardOf(tenant: string): RedisGuard {
+    const part = this.#client instanceof Redis ? '' : tenant
+    let guard = this.#guards.get(part)
+    if (!guard) {
+      const probed = tenant === '{keys}' ? keys.tenantKeys.records : keys.probe(tenant)
+      guard = new RedisGuard(() => this.#client.exists(probed), this.#deadlineMs)
+      this.#guards.set(part, guard)
+    }
+    return guard
+  }
+
+  async #noteTenant(tenant: string): Promise<void> {
+    if (this.#knownTenants.has(tenant)) return
+    await this.#askLong('{keys}', () => this.#client.sadd(keys.TENANTS, tenant))
+    this.#knownTenants.add(tenant)
+  }
+
+  async #tenants({ tenant }: RecordFilter): Promise<string[]> {
+    if (tenant !== undefined) return [tenant]
+    return (await this.#askLong('{keys}', () => this.#client.smembers(keys.TENANTS))).sort()
+  }
+}
+
+const KEY_KEYS = [keys.tenantKeys.records, keys.tenantKeys.ids]
+
+/** The last arguments of every script that tells the other replicas. */
+const announcing = (change: Invalidation) => [keys.CHANGES, JSON.stringify(change)]
+
+/** In parts of one tenant and bounded size; the order within a tenant is kept. */
+async function eachTenant<T extends { tenant: string }>(
+  rows: T[],
+  work: (tenant: string, part: T[]) => Promise<unknown>,
+): Promise<void> {
+  for (const [tenant, all] of Map.groupBy(rows, (row) => row.tenant)) {
+    for (let i = 0; i < all.length; i += ROWS_PER_SCRIPT) await work(tenant, all.slice(i, i + ROWS_PER_SCRIPT))
+  }
+}
+
+const keyOf = (json: string, revoked: string | null): KeyRecord => ({
+  ...JSON.parse(json),
+  revokedAt: revoked === null ? null : Number(revoked),
+})
+
+const userOf = (fields: Record<string, Buffer>): StoredUser => ({
+  revision: Number(fields.revision),
+  policy: String(fields.policy),
+  rewards: Number(fields.rewards),
+  sums: floatsOf(fields.sums!),
+  state: floatsOf(fields.state!),
+  preferences: JSON.parse(String(fields.preferences)),
+  updatedAt: Number(fields.updated_at),
+})

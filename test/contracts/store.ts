@@ -1,0 +1,412 @@
+import { randomUUID } from 'node:crypto'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import {
+  type InteractionSummary,
+  type Invalidation,
+  type KeyRecord,
+  MAX_EDGES,
+  type Store,
+} from '../../src/store/store.ts'
+import { all, anEdge, anInteraction, aReward, aUser } from '../store/records.ts'
+import { until } from '../support/redis.ts'
+
+export interface StoreUnderTest {
+  /** Opens the same data again: another replica, or the same process later. */
+  open: () => Promise<Store>
+  discard: () => Promise<void>
+}
+
+/** What every store must do. `start` is called once; each test uses tenants of its own. */
+export function storeContract(name: string, start: () => Promise<StoreUnderTest>): void {
+  describe(`store contract: ${name}`, () => {
+    let subject: StoreUnderTest
+    let store: Store
+    const tenant = () => `t-${randomUUID().slice(0, 8)}`
+
+    beforeAll(async () => {
+      subject = await start()
+      store = await subject.open()
+    })
+    afterAll(async () => {
+      await store?.close()
+      await subject?.discard()
+    })
+
+    const aKey = (overrides: Partial<KeyRecord> = {}): KeyRecord => ({
+      id: randomUUID(),
+      tenant: 'acme',
+      name: 'ci',
+      hash: randomUUID().replaceAll('-', '').repeat(2),
+      prefix: 'pr-abcde',
+      createdAt: Date.now(),
+      expiresAt: null,
+      revokedAt: null,
+      models: null,
+      ...overrides,
+    })
+
+    describe('keys', () => {
+      test('are found by their hash, as they were', async () => {
+        const key = aKey({ tenant: tenant(), expiresAt: Date.now() + 1000, models: ['gpt-5', 'default'] })
+        const other = aKey({ tenant: key.tenant, models: [], createdAt: key.createdAt + 1 })
+        await store.createKey(key)
+        await store.createKey(other)
+        expect(await store.findKey(key.hash)).toEqual(key)
+        expect(await store.findKey(other.hash)).toEqual(other)
+        expect(await store.findKey('0'.repeat(64))).toBeNull()
+        expect(await store.listKeys(key.tenant)).toEqual([key, other])
+        expect(await store.listKeys()).toEqual(expect.arrayContaining([key, other]))
+        expect(await store.listKeys(tenant())).toEqual([])
+      })
+
+      test('stay revoked since the first time', async () => {
+        const key = aKey({ tenant: tenant() })
+        await store.createKey(key)
+        expect(await store.revokeKey(key.id, 1_700_000_000_000)).toBe(true)
+        expect(await store.revokeKey(key.id, 1_800_000_000_000)).toBe(true)
+        expect(await store.findKey(key.hash)).toEqual({ ...key, revokedAt: 1_700_000_000_000 })
+        expect((await store.listKeys(key.tenant))[0]?.revokedAt).toBe(1_700_000_000_000)
+        expect(await store.revokeKey(randomUUID(), Date.now())).toBe(false)
+      })
+
+      test('are not replaced by another with the same id or hash', async () => {
+        const key = aKey({ tenant: tenant() })
+        await store.createKey(key)
+        await expect(store.createKey(aKey({ id: key.id }))).rejects.toThrow()
+        await expect(store.createKey(aKey({ hash: key.hash }))).rejects.toThrow()
+        expect(await store.findKey(key.hash)).toEqual(key)
+      })
+    })
+
+    describe('users', () => {
+      test('come back bit for bit', async () => {
+        const [t, user] = [tenant(), 'Zoë}:{ü 🦉']
+        const written = aUser({ sums: Float32Array.of(0, -0, 1e-40, Number.MAX_VALUE, Number.NaN, 0.1) })
+        expect(await store.loadUser(t, user)).toBeNull()
+        expect(await store.loadEdges(t, user)).toEqual([])
+        expect(await store.commitUser(t, user, written)).toBe(true)
+        const read = await store.loadUser(t, user)
+        expect(read).toEqual(written)
+        expect(Object.is(read?.sums[1], -0)).toBe(true)
+        expect(await store.loadUser(tenant(), user)).toBeNull()
+      })
+
+      test('are committed only on top of the revision that was read', async () => {
+        const t = tenant()
+        expect(await store.commitUser(t, 'u', aUser({ revision: 2 }))).toBe(false)
+        expect(await store.commitUser(t, 'u', aUser({ revision: 1 }))).toBe(true)
+        expect(await store.commitUser(t, 'u', aUser({ revision: 1 }), anEdge())).toBe(false)
+        expect(await store.commitUser(t, 'u', aUser({ revision: 2, rewards: 7 }))).toBe(true)
+        expect((await store.loadUser(t, 'u'))?.rewards).toBe(7)
+        expect(await store.loadEdges(t, 'u')).toEqual([])
+      })
+
+      test('lose no update when many commit at once', async () => {
+        const t = tenant()
+        const rivals = await Promise.all([subject.open(), subject.open()])
+        const addOne = async (on: Store, id: string) => {
+          for (;;) {
+            const known = await on.loadUser(t, 'u')
+            const revision = (known?.revision ?? 0) + 1
+            const next = aUser({ revision, rewards: (known?.rewards ?? 0) + 1 })
+            if (await on.commitUser(t, 'u', next, anEdge({ id, seq: revision }))) return
+          }
+        }
+        await Promise.all(Array.from({ length: 20 }, (_, i) => addOne(rivals[i % 2]!, `i-${i}:rating`)))
+        await Promise.all(rivals.map((rival) => rival.close()))
+        expect((await store.loadUser(t, 'u'))?.rewards).toBe(20)
+        expect(new Set((await store.loadEdges(t, 'u')).map(({ id }) => id)).size).toBe(20)
+      })
+
+      test('keep their newest edges, oldest first, one an id', async () => {
+        const t = tenant()
+        const commit = async (revision: number, id: string) => {
+          const edge = anEdge({ id, seq: revision, ts: revision })
+          expect(await store.commitUser(t, 'u', aUser({ revision }), edge)).toBe(true)
+          return edge
+        }
+        const written = []
+        for (let i = 1; i <= MAX_EDGES + 5; i++) written.push(await commit(i, `i-${i}:rating`))
+        const replaced = await commit(MAX_EDGES + 6, 'i-100:rating')
+        const expected = [...written.slice(5).filter(({ id }) => id !== replaced.id), replaced]
+        expect(await store.loadEdges(t, 'u')).toEqual(expected)
+      })
+    })
+
+    describe('the log', () => {
+      test('keeps every interaction once, field by field', async () => {
+        const t = tenant()
+        const rows = [
+          anInteraction({ tenant: t, ts: 1_000 }),
+          anInteraction({
+            tenant: t,
+            ts: 2_000,
+            embedding: null,
+            conversation: null,
+            completionId: null,
+            ttftMs: null,
+          }),
+          anInteraction({
+            tenant: t,
+            ts: 3_000,
+            text: 'Grüße, 🦉 "quoted"\n',
+            textExpiresAt: Date.now() + 3_600_000,
+            shadow: { policy: 'next', candidates: [] },
+            attempts: [{ candidate: 'a', provider: 'p', status: null, error: 'timeout', ms: 5 }],
+          }),
+        ]
+        await store.appendInteractions(rows.slice(0, 2))
+        await store.appendInteractions(rows)
+        await store.appendInteractions([{ ...rows[0]!, costUsd: 99 }])
+        expect(await all(store.readInteractions({ tenant: t }))).toEqual(rows)
+      })
+
+      test('is read by tenant and time, in batches', async () => {
+        const [a, b] = [tenant(), tenant()]
+        const start = Date.now()
+        const rows = Array.from({ length: 1_200 }, (_, i) => anInteraction({ tenant: i % 3 ? a : b, ts: start + i }))
+        await store.appendInteractions(rows)
+        const read = []
+        for await (const batch of store.readInteractions({ tenant: a })) read.push(batch)
+        expect(read.length).toBeGreaterThan(1)
+        expect(read.flat().map(({ id }) => id)).toEqual(rows.filter((row) => row.tenant === a).map(({ id }) => id))
+        const some = await all(store.readInteractions({ tenant: b, since: start + 300, until: start + 600 }))
+        expect(some.map(({ ts }) => ts - start)).toEqual(Array.from({ length: 101 }, (_, i) => 300 + 3 * i))
+        const everyone = await all(store.readInteractions({ since: start, until: start + 1_199 }))
+        expect(everyone.map(({ id }) => id)).toEqual(expect.arrayContaining(rows.map(({ id }) => id)))
+      })
+
+      test('keeps every reward once, changed minds included', async () => {
+        const t = tenant()
+        const first = aReward({ tenant: t, ts: 1_000, value: 1, comment: 'good', preferredModel: 'gpt-5' })
+        const changed = { ...first, ts: 2_000, value: -1 }
+        const implicit = { ...first, ts: 2_000, kind: 'regeneration' as const }
+        await store.appendRewards([first, changed])
+        await store.appendRewards([first, changed, implicit])
+        expect(await all(store.readRewards({ tenant: t }))).toEqual([first, changed, implicit])
+        expect(await all(store.readRewards({ tenant: t, since: 1_001 }))).toEqual([changed, implicit])
+      })
+
+      test('finds an answer on its way, then as it ended, within its tenant only', async () => {
+        const t = tenant()
+        const row = anInteraction({ tenant: t })
+        const open: InteractionSummary = {
+          id: row.id,
+          tenant: t,
+          user: row.user,
+          conversation: null,
+          candidate: 'candidate-1',
+          embedding: { int8: Int8Array.of(-128, 0, 127), scale: 0.5 },
+          embedder: 'static-1',
+          promptTokens: 3,
+          completionTokens: -1,
+          costUsd: 0,
+          ts: row.ts,
+          ended: false,
+        }
+        await store.openInteractions([open])
+        expect(await store.findInteraction(t, row.id)).toEqual(open)
+        await store.appendInteractions([row])
+        await store.openInteractions([open])
+        const ended = await store.findInteraction(t, row.id)
+        expect(ended).toEqual({
+          id: row.id,
+          tenant: t,
+          user: row.user,
+          conversation: row.conversation,
+          candidate: row.chosen,
+          embedding: { int8: Int8Array.from({ length: 256 }, (_, i) => i), scale: 0.01 },
+          embedder: row.embedder,
+          promptTokens: 120,
+          completionTokens: 340,
+          costUsd: row.costUsd,
+          ts: row.ts,
+          ended: true,
+        })
+        expect(await store.findInteraction(t, row.completionId!)).toEqual(ended)
+        expect(await store.findInteraction(tenant(), row.id)).toBeNull()
+        expect(await store.findInteraction(tenant(), row.completionId!)).toBeNull()
+        expect(await store.findInteraction(t, randomUUID())).toBeNull()
+      })
+    })
+
+    test('conversations are remembered for their time', async () => {
+      const t = tenant()
+      const state = {
+        candidate: 'candidate-1',
+        interaction: randomUUID(),
+        user: 'u',
+        lastUserHash: 'abc',
+        embedding: { int8: Int8Array.of(1, -1), scale: 2 },
+        messages: 3,
+        promptTokens: 40,
+        ts: Date.now(),
+      }
+      await store.saveConversation(t, 'c', state, 60)
+      await store.saveConversation(t, 'brief', { ...state, embedding: null }, 0.05)
+      expect(await store.loadConversation(t, 'c')).toEqual(state)
+      expect(await store.loadConversation(tenant(), 'c')).toBeNull()
+      await store.saveConversation(t, 'c', { ...state, messages: 5 }, 60)
+      expect((await store.loadConversation(t, 'c'))?.messages).toBe(5)
+      await until(async () => (await store.loadConversation(t, 'brief')) === null)
+    })
+
+    test('evidence adds up, whoever adds', async () => {
+      const t = tenant()
+      const other = await subject.open()
+      expect(await store.loadEvidence(t, 'p1')).toEqual(new Map())
+      await Promise.all(
+        Array.from({ length: 40 }, (_, i) =>
+          (i % 2 ? store : other).addEvidence(t, 'p1', 'a/b:c', Float32Array.of(1, -0.5, i)),
+        ),
+      )
+      await store.addEvidence(t, 'p1', 'other', Float32Array.of(1))
+      await store.addEvidence(t, 'p2', 'a/b:c', Float32Array.of(7))
+      expect(await other.loadEvidence(t, 'p1')).toEqual(
+        new Map([
+          ['a/b:c', Float32Array.of(40, -20, 780)],
+          ['other', Float32Array.of(1)],
+        ]),
+      )
+      await expect(store.addEvidence(t, 'p1', 'other', Float32Array.of(1, 2))).rejects.toThrow()
+      await other.close()
+    })
+
+    describe('erasing a user', () => {
+      test('leaves nothing of him, and all of the others', async () => {
+        const t = tenant()
+        const of = (user: string) => ({
+          rows: Array.from({ length: 150 }, () => anInteraction({ tenant: t, user, text: 'a question' })),
+          user,
+        })
+        const [gone, stays] = [of('gone'), of('stays')]
+        for (const { user, rows } of [gone, stays]) {
+          await store.commitUser(t, user, aUser(), anEdge())
+          await store.commitUser(t, user, aUser({ revision: 2 }), anEdge({ seq: 2 }))
+          await store.appendInteractions(rows)
+          await store.appendRewards(rows.slice(0, 3).map(({ id }) => aReward({ tenant: t, user, interaction: id })))
+          await store.saveConversation(t, `c-${user}`, conversationOf(user), 60)
+        }
+        expect(await store.eraseUser(t, 'gone')).toBe(1 + 2 + 150 + 3 + 1)
+        expect(await store.loadUser(t, 'gone')).toBeNull()
+        expect(await store.loadEdges(t, 'gone')).toEqual([])
+        expect(await store.loadConversation(t, 'c-gone')).toBeNull()
+        expect(await store.findInteraction(t, gone.rows[0]!.id)).toBeNull()
+        expect(await store.findInteraction(t, gone.rows[0]!.completionId!)).toBeNull()
+        const left = await all(store.readInteractions({ tenant: t }))
+        expect(left).toEqual(stays.rows)
+        const rewards = await all(store.readRewards({ tenant: t }))
+        expect(rewards.map(({ user }) => user)).toEqual(['stays', 'stays', 'stays'])
+        expect((await store.loadUser(t, 'stays'))?.revision).toBe(2)
+        expect(await store.loadConversation(t, 'c-stays')).not.toBeNull()
+        expect(await store.eraseUser(t, 'gone')).toBe(0)
+      })
+
+      test('holds for older records that arrive later, not for newer ones', async () => {
+        const t = tenant()
+        const before = anInteraction({ tenant: t, user: 'u', ts: Date.now() - 1_000 })
+        await store.openInteractions([{ ...summary(before), ended: false }])
+        expect(await store.eraseUser(t, 'u')).toBe(1)
+        await store.appendInteractions([before])
+        await store.appendRewards([aReward({ tenant: t, user: 'u', interaction: before.id, ts: before.ts })])
+        expect(await store.findInteraction(t, before.id)).toBeNull()
+        const after = anInteraction({ tenant: t, user: 'u', ts: Date.now() + 1_000 })
+        await store.appendInteractions([after])
+        expect(await all(store.readInteractions({ tenant: t }))).toEqual([after])
+        expect(await all(store.readRewards({ tenant: t }))).toEqual([])
+      })
+    })
+
+    test('tells this and other processes what changed', async () => {
+      const t = tenant()
+      const other = await subject.open()
+      const [here, there]: [Invalidation[], Invalidation[]] = [[], []]
+      const stopHere = store.subscribe((change) => here.push(change))
+      other.subscribe((change) => there.push(change))
+      const key = aKey({ tenant: t })
+      let revision = 0
+      const got = (seen: Invalidation[], change: object) =>
+        seen.some((one) => JSON.stringify(one) === JSON.stringify(change))
+      // A replica that has just been opened may still be on its way to be told.
+      await until(async () => {
+        await store.commitUser(t, 'u', aUser({ revision: ++revision }))
+        return got(there, { kind: 'user', tenant: t, user: 'u' })
+      })
+      await store.createKey(key)
+      await store.revokeKey(key.id, Date.now())
+      await store.addEvidence(t, 'p', 'c', Float32Array.of(1))
+      await store.eraseUser(t, 'erased')
+      for (const seen of [here, there]) {
+        await until(
+          () => seen.filter(({ kind, ...rest }) => kind === 'keys' && got([rest as never], { tenant: t })).length === 2,
+        )
+        await until(() => got(seen, { kind: 'evidence', tenant: t }))
+        await until(() => got(seen, { kind: 'user', tenant: t, user: 'erased' }))
+      }
+      stopHere()
+      const count = here.length
+      await store.commitUser(t, 'u', aUser({ revision: ++revision }))
+      await other.revokeKey(key.id, Date.now())
+      await until(() => there.filter(({ kind }) => kind === 'keys').length === 3)
+      expect(here.length).toBe(count)
+      await other.close()
+    })
+
+    test('answers a ping, and refuses with StoreError once closed', async () => {
+      const other = await subject.open()
+      await other.ping()
+      await other.close()
+      await expect(other.ping()).rejects.toMatchObject({ name: 'StoreError' })
+      await expect(other.loadUser('t', 'u')).rejects.toMatchObject({ name: 'StoreError' })
+      await other.close()
+    })
+
+    test('is there again when it is opened again', async () => {
+      const t = tenant()
+      const [first, row] = [await subject.open(), anInteraction({ tenant: t })]
+      await first.appendInteractions([row])
+      await first.commitUser(t, 'u', aUser(), anEdge())
+      await first.close()
+      const second = await subject.open()
+      expect(await all(second.readInteractions({ tenant: t }))).toEqual([row])
+      expect(await second.loadUser(t, 'u')).toMatchObject({ revision: 1 })
+      await second.close()
+    })
+  })
+}
+
+const conversationOf = (user: string) => ({
+  candidate: 'candidate-1',
+  interaction: randomUUID(),
+  user,
+  lastUserHash: 'abc',
+  embedding: null,
+  messages: 1,
+  promptTokens: 1,
+  ts: 1,
+})
+
+const summary = ({
+  id,
+  tenant,
+  user,
+  ts,
+}: {
+  id: string
+  tenant: string
+  user: string
+  ts: number
+}): InteractionSummary => ({
+  id,
+  tenant,
+  user,
+  conversation: null,
+  candidate: 'candidate-1',
+  embedding: null,
+  embedder: 'static-1',
+  promptTokens: 0,
+  completionTokens: 0,
+  costUsd: 0,
+  ts,
+  ended: false,
+})
