@@ -77,7 +77,7 @@ describe('a plain answer', () => {
     expect(data.choices[0]?.finish_reason).toBe('stop')
     expect(data.usage?.total_tokens).toBe((data.usage?.prompt_tokens ?? 0) + (data.usage?.completion_tokens ?? 0))
     expect(data.usage?.completion_tokens).toBeGreaterThan(0)
-    expect(data._request_id).toBe(response.headers.get('x-request-id'))
+    expect((data as { _request_id?: string })._request_id).toBe(response.headers.get('x-request-id'))
     expect(response.headers.get('x-request-id')).toMatch(/^req_[0-9a-f-]{36}$/)
     expect(response.headers.get('x-router-model')).toBe(data.model)
     expect(response.headers.get('x-router-provider')).toBe('sandbox')
@@ -305,7 +305,8 @@ describe('tools', () => {
           function: {
             name: 'get_weather',
             parameters: { type: 'object', properties: { city: { type: 'string' } }, required: ['city'] },
-            parse: JSON.parse,
+            description: 'The weather of a city',
+            parse: (text: string) => JSON.parse(text) as { city: string },
             function: ({ city }: { city: string }) => {
               asked.push(city)
               return `17 degrees in ${city}`
