@@ -152,10 +152,10 @@ const routerSchema = z.strictObject({
   explore: z.boolean().default(true),
   /**
    * Inverse gap weighting with gamma = (base + per_reward x rewards of the user) x candidates; more = greedier. The expected loss by exploring
-   * is below 1 / (base + per_reward x rewards) a request, on the scale of rewards (-1 to 1).
+   * is below 1 / (base + per_reward x rewards) a request, on the scale of rewards (-1 to 1). Defaults: see test/bench/explore.ts.
    */
   gamma: z
-    .strictObject({ base: z.number().positive().default(40), per_reward: z.number().nonnegative().default(4) })
+    .strictObject({ base: z.number().positive().default(80), per_reward: z.number().nonnegative().default(8) })
     .prefault({}),
   /** Embedding and scoring together; over it the fallback router chooses. */
   deadline_ms: ms.default(50),

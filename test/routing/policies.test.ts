@@ -1,0 +1,173 @@
+import { cpSync, mkdtempSync, renameSync, rmSync, symlinkSync, unlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { Policies, type PoliciesOptions } from '../../src/routing/policies.ts'
+import {
+  copyArtifact,
+  editManifest,
+  POOL,
+  rewrite,
+  routerConfig,
+  silent,
+  TINY_1,
+  TINY_2,
+  tinyEmbed,
+  tinyEmbedder,
+} from './support.ts'
+
+const opened: Policies[] = []
+afterEach(() => {
+  for (const policies of opened.splice(0)) policies.close()
+})
+
+async function open(config: Record<string, unknown>, of: Partial<PoliciesOptions> = {}): Promise<Policies> {
+  const policies = await Policies.open({
+    config: routerConfig(config),
+    openEmbedder: async () => tinyEmbedder,
+    loadEvidence: async () => new Map(),
+    log: silent,
+    ...of,
+  })
+  opened.push(policies)
+  return policies
+}
+
+const serving = (policies: Policies, user = 'ann') => policies.snapshot('acme', user).policy?.version ?? null
+
+describe('Policies', () => {
+  it('serves the configured artifact', async () => {
+    const policies = await open({ artifact: TINY_1 })
+    expect(policies.status()).toMatchObject({ policy: 'tiny-1', device: 'cpu', error: null, previous: [] })
+    expect(policies.snapshot('acme', 'ann')).toMatchObject({ arm: 'live', shadow: null })
+  })
+
+  it('swaps, and goes back by name', async () => {
+    const policies = await open({ artifact: TINY_1 })
+    expect(await policies.reload(TINY_2)).toBe('tiny-2')
+    expect(policies.status()).toMatchObject({ policy: 'tiny-2', previous: ['tiny-1'] })
+    expect(await policies.rollback('tiny-1')).toBe('tiny-1')
+    expect(policies.status()).toMatchObject({ policy: 'tiny-1', previous: ['tiny-2'] })
+    await expect(policies.rollback('tiny-9')).rejects.toThrow(/tiny-9 is not kept/)
+    expect(serving(policies)).toBe('tiny-1')
+  })
+
+  it('keeps one object for one version, so that a request and its feedback agree', async () => {
+    const policies = await open({ artifact: TINY_1 })
+    const before = policies.snapshot('acme', 'ann').policy
+    await policies.reload(TINY_2)
+    await policies.reload(TINY_1)
+    expect(policies.snapshot('acme', 'ann').policy).toBe(before)
+  })
+
+  it('refuses other files under a version that is known', async () => {
+    const policies = await open({ artifact: TINY_1 })
+    const other = copyArtifact(TINY_2)
+    editManifest(other, (manifest) => Object.assign(manifest, { version: 'tiny-1' }))
+    await expect(policies.reload(other)).rejects.toMatchObject({ check: 'manifest' })
+    expect(policies.status().error).toMatch(/has the version tiny-1 already/)
+  })
+
+  it('refuses an embedder that is not the one of training', async () => {
+    const policies = await open({ artifact: TINY_1 }, { openEmbedder: async () => ({ ...tinyEmbedder, version: 'x' }) })
+    expect(policies.status()).toMatchObject({ policy: 'fallback:first', error: expect.stringMatching(/^embedder: /) })
+  })
+
+  it('refuses an embedder that reads the golden texts otherwise', async () => {
+    const directory = copyArtifact()
+    const vector = (by: number) => Buffer.from(tinyEmbed('hello').map((value) => value + by).buffer).toString('base64')
+    const withText = (by: number) =>
+      rewrite(directory, 'golden.json', (data) => {
+        const golden = JSON.parse(data.toString())
+        return JSON.stringify({ ...golden, embed: [{ text: 'hello', vector: vector(by) }] })
+      })
+    withText(0.01)
+    const policies = await open({ artifact: directory })
+    expect(policies.status().error).toMatch(/golden text 0 is off by 0\.010/)
+    withText(0)
+    expect(await policies.reload()).toBe('tiny-1')
+    expect(policies.status().error).toBeNull()
+  })
+
+  it('sends a share of the users to the canary, always the same ones', async () => {
+    const policies = await open({ artifact: TINY_1, canary: { artifact: TINY_2, share: 0.2 } })
+    const users = Array.from({ length: 2_000 }, (_, i) => `user-${i}`)
+    const inCanary = users.filter((user) => policies.snapshot('acme', user).arm === 'canary')
+    // Four standard deviations of a fair hash.
+    expect(Math.abs(inCanary.length / users.length - 0.2)).toBeLessThan(4 * Math.sqrt((0.2 * 0.8) / users.length))
+    for (const user of users) expect(serving(policies, user)).toBe(inCanary.includes(user) ? 'tiny-2' : 'tiny-1')
+    await policies.setCanary(null)
+    expect(users.every((user) => serving(policies, user) === 'tiny-1')).toBe(true)
+  })
+
+  it('has the shadow beside the live policy, and takes it off', async () => {
+    const policies = await open({ artifact: TINY_1, shadow: TINY_2 })
+    expect(policies.snapshot('acme', 'ann').shadow?.version).toBe('tiny-2')
+    await policies.setShadow(null)
+    expect(policies.snapshot('acme', 'ann').shadow).toBeNull()
+  })
+
+  it('serves on when a shadow or a canary is bad', async () => {
+    const policies = await open({ artifact: TINY_1, shadow: '/nowhere', canary: { artifact: '/nowhere', share: 1 } })
+    expect(serving(policies)).toBe('tiny-1')
+    expect(policies.status().error).toMatch(/manifest\.json can’t be read/)
+  })
+
+  it('does not let scores wait for a load', async () => {
+    const policies = await open({ artifact: TINY_1 })
+    let done = false
+    const swap = policies.reload(TINY_2).then(() => {
+      done = true
+    })
+    const query = { tenant: 'acme', embedding: tinyEmbed('x'), promptTokens: 5, state: null }
+    let during = 0
+    while (!done) {
+      const { policy } = policies.snapshot('acme', 'ann')
+      await policy?.router.score(query, POOL)
+      if (!done) during++
+    }
+    await swap
+    expect(during).toBeGreaterThan(0)
+  })
+})
+
+describe('watching the artifact', () => {
+  it('takes in what is written into the directory', async () => {
+    const directory = copyArtifact(TINY_1)
+    const policies = await open({ artifact: directory, watch: true })
+    await settled()
+    cpSync(TINY_2, directory, { recursive: true, force: true })
+    await vi.waitFor(() => expect(serving(policies)).toBe('tiny-2'), { timeout: 10_000 })
+  })
+
+  it('follows a link that is turned to another artifact', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'artifacts-'))
+    const link = join(folder, 'current')
+    symlinkSync(TINY_1, link)
+    const policies = await open({ artifact: link, watch: true })
+    await settled()
+    symlinkSync(TINY_2, join(folder, 'next'))
+    renameSync(join(folder, 'next'), link)
+    await vi.waitFor(() => expect(serving(policies)).toBe('tiny-2'), { timeout: 10_000 })
+    unlinkSync(link)
+    rmSync(folder, { recursive: true })
+    await settled()
+    expect(serving(policies)).toBe('tiny-2')
+  })
+
+  it('recovers when a good one follows a bad one', async () => {
+    const results: string[] = []
+    const directory = copyArtifact(TINY_1)
+    const policies = await open({ artifact: directory, watch: true }, { onLoad: (result) => results.push(result) })
+    await settled()
+    editManifest(directory, (manifest) => Object.assign(manifest, { schema: 'nonsense' }))
+    await vi.waitFor(() => expect(results).toEqual(['ok', 'refused']), { timeout: 10_000 })
+    expect(serving(policies)).toBe('tiny-1')
+    cpSync(TINY_2, directory, { recursive: true, force: true })
+    await vi.waitFor(() => expect(serving(policies)).toBe('tiny-2'), { timeout: 10_000 })
+    expect(policies.status().error).toBeNull()
+  })
+})
+
+/** Watchers start in the background. */
+const settled = () => new Promise((done) => setTimeout(done, 100))
