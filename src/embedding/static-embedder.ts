@@ -3,11 +3,10 @@ import { join } from 'node:path'
 import { z } from 'zod'
 import { clipText } from './clip-text.ts'
 import { EmbedderError, type SyncEmbedder } from './embedder.ts'
-import { FEATURE_NAMES, writeFeatures } from './features.ts'
+import { writeFeatures } from './features.ts'
+import { featuresSchema, fileName, maxCharsSchema } from './spec.ts'
 import { VectorSum, type VectorTable } from './vector-sum.ts'
 import { type TokenizerFile, WordPiece } from './word-piece.ts'
-
-const fileName = z.string().regex(/^[\w.-]+$/)
 
 /** `embedder.json`, as `router_model/embedding/spec.py` writes it. */
 const specSchema = z.object({
@@ -21,14 +20,8 @@ const specSchema = z.object({
   scale: z.literal('per_column'),
   rows: z.number().int().positive(),
   columns: z.number().int().positive(),
-  max_chars: z.object({ head: z.number().int().positive(), tail: z.number().int().nonnegative() }),
-  features: z
-    .object({
-      clip: z.number().positive(),
-      gain: z.number(),
-      list: z.array(z.object({ name: z.string(), mean: z.number(), std: z.number().positive() })),
-    })
-    .nullable(),
+  max_chars: maxCharsSchema,
+  features: featuresSchema.nullable(),
 })
 
 export type StaticSpec = z.output<typeof specSchema>
@@ -102,8 +95,6 @@ function checkSpec(spec: StaticSpec, file: TokenizerFile): void {
   if (ids.length !== spec.rows) throw new Error(`${ids.length} tokens, but ${spec.rows} vectors`)
   if (!ids.every((id) => Number.isInteger(id) && id >= 0 && id < spec.rows))
     throw new Error('a token id is out of range')
-  const names = spec.features?.list.map((feature) => feature.name) ?? []
-  if (spec.dim !== spec.columns + names.length) throw new Error(`dim ${spec.dim} is not columns plus features`)
-  if (spec.features && names.join() !== FEATURE_NAMES.join())
-    throw new Error('text features that this gateway does not know')
+  if (spec.dim !== spec.columns + (spec.features?.list.length ?? 0))
+    throw new Error(`dim ${spec.dim} is not columns plus features`)
 }

@@ -30,7 +30,7 @@ const MAX_REMEMBERED = 65_536
 
 /**
  * BERT's uncased WordPiece (Devlin et al. 2019), the ids that the `tokenizers` library gives, in one pass and without a string
- * a word. Not the library itself: it takes ten times as long (`docs/embedding.md`). Unknown words give no id.
+ * a word. Not the library itself: it takes ten times as long (`docs/embedding.md`). Unknown words give no id, unless `keepUnknown`.
  */
 export class WordPiece {
   readonly #trie: Trie
@@ -47,9 +47,12 @@ export class WordPiece {
   #ids = new Int32Array(1024)
   #count = 0
 
+  readonly #unknown: number
+
   /** Throws an Error that says what is not supported. */
-  constructor(file: TokenizerFile) {
+  constructor(file: TokenizerFile, { keepUnknown = false }: { keepUnknown?: boolean } = {}) {
     assertSupported(file)
+    this.#unknown = keepUnknown ? file.model.vocab[file.model.unk_token]! : NONE
     this.#maxWordChars = file.model.max_input_chars_per_word
     this.#word = new Uint16Array(2 * this.#maxWordChars)
     this.#trie = new Trie(file.model.vocab, file.model.continuing_subword_prefix, file.model.unk_token)
@@ -106,9 +109,13 @@ export class WordPiece {
     const known = this.#chars <= this.#maxWordChars
     this.#units = 0
     this.#chars = 0
-    if (units === 0 || !known) return
+    if (units === 0) return
     if (this.#count + units > this.#ids.length) this.#grow()
     const before = this.#count
+    if (!known) {
+      this.#giveUp(before)
+      return
+    }
     for (let at = 0, root = this.#trie.wordRoot; at < units; root = this.#trie.pieceRoot) {
       let node = root
       let end = NONE
@@ -123,12 +130,17 @@ export class WordPiece {
         }
       }
       if (end === NONE) {
-        this.#count = before
+        this.#giveUp(before)
         return
       }
       this.#ids[this.#count++] = id
       at = end
     }
+  }
+
+  #giveUp(before: number): void {
+    this.#count = before
+    if (this.#unknown !== NONE) this.#ids[this.#count++] = this.#unknown
   }
 
   #grow(): void {

@@ -5,6 +5,10 @@ const path = (relative: string) => fileURLToPath(new URL(`../../${relative}`, im
 
 export const EMBEDDER = path('router-model/embedders/static-2')
 
+export const ARTIFACT = path('router-model/artifacts/current')
+export const PYTHON_ROOT = path('router-model')
+export const PYTHON = path('router-model/.venv/bin/python')
+
 export interface GoldenCase {
   name: string
   text: string
