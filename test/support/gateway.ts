@@ -1,0 +1,109 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { stringify } from 'yaml'
+
+const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '../..')
+const READY_WITHIN_MS = 30_000
+
+/** The key of the tenant `test` in `startGateway`'s configurations. */
+export const TEST_KEY = 'pr-test-key-0123456789abcdef'
+export const ADMIN_KEY = 'pr-admin-key-0123456789abcdef'
+
+export interface RunningGateway {
+  url: string
+  /** For SDKs. */
+  baseURL: string
+  key: string
+  dir: string
+  configFile: string
+  process: ChildProcess
+  stdout: () => string
+  stderr: () => string
+  /** SIGTERM, then waits; the exit code. */
+  stop: (signal?: NodeJS.Signals) => Promise<number | null>
+}
+
+/** A configuration that differs from the defaults only where given; merged one level deep. */
+export type TestConfig = Record<string, unknown> & { tenants?: unknown[] }
+
+/**
+ * Starts the real gateway as a process of its own on a free port, with a temporary directory for its data.
+ * Without `providers` it serves the sandbox.
+ */
+export async function startGateway(
+  config: TestConfig = {},
+  {
+    env = {},
+    dir = mkdtempSync(join(tmpdir(), 'persona-router-')),
+  }: { env?: Record<string, string>; dir?: string } = {},
+): Promise<RunningGateway> {
+  const configFile = join(dir, 'gateway.yaml')
+  writeFileSync(configFile, stringify(testConfig(config, dir)))
+  const child = spawn(process.execPath, [join(ROOT, 'src/cli.ts'), 'serve', '--config', configFile], {
+    cwd: ROOT,
+    env: { PATH: process.env.PATH, HOME: dir, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let stdout = ''
+  let stderr = ''
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    stdout += text
+  })
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    stderr += text
+  })
+  const exited = new Promise<number | null>((done) => child.once('exit', (code) => done(code)))
+  const port = await new Promise<number>((done, fail) => {
+    const timer = setTimeout(() => fail(new Error(`The gateway is not up:\n${stdout}\n${stderr}`)), READY_WITHIN_MS)
+    child.stdout.on('data', () => {
+      const found = /"msg":"listening"[^\n]*"port":(\d+)|"port":(\d+)[^\n]*"msg":"listening"/.exec(stdout)
+      if (!found) return
+      clearTimeout(timer)
+      done(Number(found[1] ?? found[2]))
+    })
+    child.once('exit', (code) => {
+      clearTimeout(timer)
+      fail(new Error(`The gateway ended with ${code}:\n${stdout}\n${stderr}`))
+    })
+  })
+  const url = `http://127.0.0.1:${port}`
+  return {
+    url,
+    baseURL: `${url}/v1`,
+    key: TEST_KEY,
+    dir,
+    configFile,
+    process: child,
+    stdout: () => stdout,
+    stderr: () => stderr,
+    stop: async (signal = 'SIGTERM') => {
+      if (child.exitCode === null && child.signalCode === null) child.kill(signal)
+      const code = await exited
+      return code
+    },
+  }
+}
+
+/** As `startGateway` writes it: for tests that rewrite the file later. */
+export function testConfig(config: TestConfig, dir: string): Record<string, unknown> {
+  return {
+    ...config,
+    ...('providers' in config ? {} : { include: [join(ROOT, 'config/models.yaml')] }),
+    server: { port: 0, drain_timeout_ms: 2_000, ...(config.server as object) },
+    store: config.store ?? { kind: 'sqlite', path: join(dir, 'gateway.db') },
+    spool: { path: join(dir, 'spool'), ...(config.spool as object) },
+    identity: { secret: 'identity-secret-for-tests', ...(config.identity as object) },
+    admin: { key: ADMIN_KEY },
+    tenants: config.tenants ?? [{ name: 'test', keys: [TEST_KEY] }],
+  }
+}
+
+/** Stops the gateway and removes its data. */
+export async function discard(gateway: RunningGateway | undefined): Promise<void> {
+  if (!gateway) return
+  await gateway.stop('SIGKILL')
+  rmSync(gateway.dir, { recursive: true, force: true })
+}
