@@ -2,11 +2,6 @@ import type { Usage } from '../accounting/usage.ts'
 import { parseUsage } from './usage.ts'
 
 const LF = 0x0a
-const CR = 0x0d
-const SPACE = 0x20
-const COLON = 0x3a
-const OPEN_BRACE = 0x7b
-const QUOTE = 0x22
 const BACKSLASH = 0x5c
 
 /** An event larger than this is not what a model says. */
@@ -16,15 +11,10 @@ const MAX_OBSERVED_BYTES = 1024 * 1024
 /** A usage chunk is far smaller; bytes of an event that may be one are held back until it ends. */
 const MAX_HELD_BYTES = 64 * 1024
 
-const DATA = Buffer.from('data')
-const EVENT = Buffer.from('event')
-const DONE = Buffer.from('[DONE]')
-const USAGE = Buffer.from('"usage"')
-const FINISH = Buffer.from('"finish_reason"')
-const ERROR = Buffer.from('"error"')
-const TEXTS = ['"content"', '"reasoning_content"', '"reasoning"', '"refusal"', '"arguments"'].map((key) =>
-  Buffer.from(key),
-)
+// One compiled expression over the whole event costs 0.3 us, a search for each key 0.3 us a key, JSON.parse 1.4 us.
+// Inside a JSON string quotes are escaped, so text that looks like these keys never matches.
+const NEWS = /"(?:usage|error)"\s*:\s*\{|"(?:finish_reason|error)"\s*:\s*"/
+const TEXT = /"(?:content|reasoning_content|reasoning|refusal|arguments)"\s*:\s*"/g
 
 export interface SseObserverOptions {
   /** Take out the event that holds usage and no choice: the client did not ask for it. */
@@ -58,8 +48,9 @@ export class SseObserver {
   readonly #dropUsage: boolean
   readonly #finished = new Set<number>()
 
-  #line: Buffer[] = []
-  #data: Buffer | null = null
+  // Lines are read as Latin-1, a character a byte: offsets are the chunk's own, split UTF-8 is no matter, and strings search faster than buffers.
+  #line = ''
+  #data: string | null = null
   #eventName: string | null = null
   #eventBytes = 0
   /** The current event has a field; comments before it are not part of it. */
@@ -96,10 +87,11 @@ export class SseObserver {
     }
     // The LF of a CRLF that was split belongs to the bytes before it.
     let eventStart = this.#heldBytes > 0 ? 0 : at
-    let cr = chunk.indexOf(CR, at)
+    const text = chunk.toString('latin1')
+    let cr = text.indexOf('\r', at)
     while (at < length) {
-      const lf = chunk.indexOf(LF, at)
-      if (cr >= 0 && cr < at) cr = chunk.indexOf(CR, at)
+      const lf = text.indexOf('\n', at)
+      if (cr >= 0 && cr < at) cr = text.indexOf('\r', at)
       const end = cr >= 0 && (lf < 0 || cr < lf) ? cr : lf
       if (end < 0) break
       let next = end + 1
@@ -108,7 +100,8 @@ export class SseObserver {
         else if (chunk[next] === LF) next++
       }
       this.#eventBytes += next - at
-      const line = this.#line.length > 0 ? this.#joinLine(chunk.subarray(at, end)) : chunk.subarray(at, end)
+      const line = this.#line + text.slice(at, end)
+      this.#line = ''
       at = next
       const boundary = this.#readLine(line)
       if (boundary === 'none') continue
@@ -125,7 +118,7 @@ export class SseObserver {
       this.#eventBytes = 0
       eventStart = next
     }
-    if (at < length) this.#keepLine(chunk.subarray(at))
+    if (at < length) this.#keepLine(text.slice(at))
     this.oversize ||= this.#eventBytes > MAX_EVENT_BYTES
     if (!this.#dropUsage) return chunk
     if (eventStart < length && !this.#passing) {
@@ -145,25 +138,24 @@ export class SseObserver {
 
   /** The stream has ended; returns what was held back. An event without its last blank line is read, too. */
   end(): Buffer | null {
-    const line = this.#line.length > 0 ? this.#joinLine(Buffer.alloc(0)) : null
-    if (line) this.#readLine(line)
+    if (this.#line !== '') this.#readLine(this.#line)
+    this.#line = ''
     const drop = this.#data !== null && this.#dispatch()
     const held = drop || this.#heldBytes === 0 ? null : Buffer.concat(this.#held)
     this.#clearHeld()
     return held
   }
 
-  #readLine(line: Buffer): 'none' | 'end' | 'drop' {
-    if (line.length === 0) return this.#dispatch() ? 'drop' : 'end'
-    if (line[0] === COLON) return this.#hasField ? 'none' : 'end'
+  #readLine(line: string): 'none' | 'end' | 'drop' {
+    if (line === '') return this.#dispatch() ? 'drop' : 'end'
+    if (line.startsWith(':')) return this.#hasField ? 'none' : 'end'
     this.#hasField = true
-    const data = fieldValue(line, DATA)
-    if (data) {
+    const data = fieldValue(line, 'data')
+    if (data !== null) {
       if (this.#data === null) this.#data = data
-      else if (this.#data.length < MAX_OBSERVED_BYTES) this.#data = Buffer.concat([this.#data, NEWLINE, data])
+      else if (this.#data.length < MAX_OBSERVED_BYTES) this.#data += `\n${data}`
     } else {
-      const name = fieldValue(line, EVENT)
-      if (name) this.#eventName = name.toString('latin1', 0, 64)
+      this.#eventName = fieldValue(line, 'event') ?? this.#eventName
     }
     return 'none'
   }
@@ -178,15 +170,14 @@ export class SseObserver {
     return data !== null && this.#observe(data, isError)
   }
 
-  #observe(data: Buffer, isError: boolean): boolean {
-    if (data.length <= DONE.length + 1 && data.indexOf(DONE) === 0) {
+  #observe(data: string, isError: boolean): boolean {
+    if (data.startsWith('[DONE]')) {
       this.done = true
       return false
     }
     this.events++
     this.#measure(data)
-    const hasUsage = holds(data, USAGE, OPEN_BRACE)
-    if (this.speaks && !hasUsage && !isError && !holds(data, FINISH, QUOTE) && data.indexOf(ERROR) < 0) return false
+    if (this.speaks && !isError && !NEWS.test(data)) return false
     const chunk = parse(data)
     if (isError) this.error ??= chunk?.error ?? chunk ?? {}
     if (!chunk) return false
@@ -194,7 +185,6 @@ export class SseObserver {
     if (this.id === null && typeof chunk.id === 'string') this.id = chunk.id
     const choices: unknown[] = Array.isArray(chunk.choices) ? chunk.choices : []
     for (const choice of choices) this.#readChoice(choice)
-    if (!hasUsage) return false
     const usage = parseUsage(chunk.usage)
     if (usage) this.usage = usage
     return this.#dropUsage && usage !== null && choices.length === 0 && !chunk.error
@@ -216,26 +206,22 @@ export class SseObserver {
     if (typeof choice.text === 'string' && choice.text !== '') this.speaks = true
   }
 
-  #measure(data: Buffer): void {
+  #measure(data: string): void {
     let bytes = 0
-    for (const key of TEXTS) {
-      const at = data.indexOf(key)
-      if (at >= 0) bytes += stringLength(data, at + key.length)
+    TEXT.lastIndex = 0
+    while (TEXT.test(data)) {
+      const end = stringEnd(data, TEXT.lastIndex)
+      bytes += end - TEXT.lastIndex
+      TEXT.lastIndex = end
     }
     if (bytes === 0) return
     this.outputBytes += bytes
     this.outputEvents++
   }
 
-  #keepLine(part: Buffer): void {
+  #keepLine(part: string): void {
     this.#eventBytes += part.length
-    if (this.#eventBytes <= MAX_OBSERVED_BYTES) this.#line.push(part)
-  }
-
-  #joinLine(last: Buffer): Buffer {
-    const line = Buffer.concat([...this.#line, last])
-    this.#line = []
-    return line
+    if (this.#eventBytes <= MAX_OBSERVED_BYTES) this.#line += part
   }
 
   #hold(part: Buffer): void {
@@ -249,48 +235,30 @@ export class SseObserver {
   }
 }
 
-const NEWLINE = Buffer.from('\n')
-
 /** `name: value` and `name:value`; null for another field. */
-function fieldValue(line: Buffer, name: Buffer): Buffer | null {
-  if (line.length < name.length) return null
-  for (let i = 0; i < name.length; i++) if (line[i] !== name[i]) return null
-  if (line.length === name.length) return line.subarray(name.length)
-  if (line[name.length] !== COLON) return null
-  return line.subarray(name.length + (line[name.length + 1] === SPACE ? 2 : 1))
+function fieldValue(line: string, name: string): string | null {
+  if (!line.startsWith(name)) return null
+  if (line.length === name.length) return ''
+  if (line[name.length] !== ':') return null
+  return line.slice(name.length + (line[name.length + 1] === ' ' ? 2 : 1))
 }
 
-/** Whether `key` is there with a value that begins with `first`. Inside a JSON string the key's quotes are escaped, so it is never found there. */
-function holds(data: Buffer, key: Buffer, first: number): boolean {
-  for (let at = data.indexOf(key); at >= 0; at = data.indexOf(key, at + key.length)) {
-    if (data[valueStart(data, at + key.length)] === first) return true
-  }
-  return false
+/** Where the JSON string that begins at `start` ends: its closing quote. */
+function stringEnd(data: string, start: number): number {
+  let end = data.indexOf('"', start)
+  while (end > start && isEscaped(data, end)) end = data.indexOf('"', end + 1)
+  return end < 0 ? data.length : end
 }
 
-function valueStart(data: Buffer, at: number): number {
-  let i = at
-  while (data[i] === SPACE || data[i] === COLON || data[i] === LF) i++
-  return i
-}
-
-function stringLength(data: Buffer, at: number): number {
-  const start = valueStart(data, at)
-  if (data[start] !== QUOTE) return 0
-  let end = data.indexOf(QUOTE, start + 1)
-  while (end > 0 && isEscaped(data, end)) end = data.indexOf(QUOTE, end + 1)
-  return end < 0 ? data.length - start - 1 : end - start - 1
-}
-
-function isEscaped(data: Buffer, quote: number): boolean {
+function isEscaped(data: string, quote: number): boolean {
   let backslashes = 0
-  while (data[quote - 1 - backslashes] === BACKSLASH) backslashes++
+  while (data.charCodeAt(quote - 1 - backslashes) === BACKSLASH) backslashes++
   return backslashes % 2 === 1
 }
 
-function parse(data: Buffer): Record<string, unknown> | null {
+function parse(latin1: string): Record<string, unknown> | null {
   try {
-    const json: unknown = JSON.parse(data.toString('utf8'))
+    const json: unknown = JSON.parse(Buffer.from(latin1, 'latin1').toString('utf8'))
     return isObject(json) ? json : null
   } catch {
     return null
