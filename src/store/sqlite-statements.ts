@@ -38,7 +38,7 @@ export function prepareStatements(db: DatabaseSync) {
     ),
     findOpenInteraction: prepare('SELECT state FROM open_interactions WHERE tenant = ? AND id = ?'),
     readInteractions: prepare(`
-      SELECT seq, tenant, ts, json, text FROM interactions
+      SELECT seq, tenant, ts, json, text, text_expires_at FROM interactions
       WHERE ts >= ? AND (ts, seq) > (?, ?) AND ts <= ? ORDER BY ts, seq LIMIT ?`),
     readRewards: prepare(`
       SELECT seq, tenant, ts, json FROM rewards
@@ -62,6 +62,8 @@ export function prepareStatements(db: DatabaseSync) {
     /** Another number whenever another connection changed the file. */
     dataVersion: prepare('PRAGMA data_version'),
     noteChange: prepare('INSERT INTO changes (origin, at, change) VALUES (?, ?, ?)'),
+    /** Emptied, not deleted: a gap in the numbers means that something was missed. */
+    forgetChanges: prepare('UPDATE changes SET change = \'{"kind":"all"}\' WHERE change = ?'),
     lastChange: prepare('SELECT max(seq) AS seq FROM changes'),
     changesSince: prepare('SELECT seq, origin, change FROM changes WHERE seq > ? ORDER BY seq'),
   }

@@ -125,6 +125,7 @@ export class SqliteStore implements Store {
   eraseUser(tenant: string, user: string): Promise<number> {
     return this.#write(() => {
       this.#sql.noteErasure.run(tenant, hashOf(user), Date.now())
+      this.#sql.forgetChanges.run(JSON.stringify({ kind: 'user', tenant, user }))
       let rows = 0
       for (const statement of this.#sql.erase) rows += Number(statement.run(tenant, user).changes)
       return [rows, { kind: 'user', tenant, user }]
@@ -175,9 +176,10 @@ export class SqliteStore implements Store {
   }
 
   readInteractions(filter: RecordFilter): AsyncGenerator<InteractionRecord[]> {
-    return this.#read(this.#sql.readInteractions, filter, ({ json, text }) =>
-      readInteraction(JSON.parse(String(json)), text as string | null),
-    )
+    return this.#read(this.#sql.readInteractions, filter, ({ json, text, text_expires_at }) => {
+      const expired = text_expires_at !== null && Number(text_expires_at) <= Date.now()
+      return readInteraction(JSON.parse(String(json)), expired ? null : (text as string | null))
+    })
   }
 
   readRewards(filter: RecordFilter): AsyncGenerator<RewardRecord[]> {
@@ -290,6 +292,8 @@ export class SqliteStore implements Store {
       if (version === this.#dataVersion) return
       this.#dataVersion = version
       for (const { seq, origin, change } of this.#sql.changesSince.all(this.#seenChange)) {
+        // Changes are kept for a minute: a process that stood still for longer has missed some.
+        if (Number(seq) !== this.#seenChange + 1) this.#listeners.emit({ kind: 'all' })
         this.#seenChange = Number(seq)
         if (origin !== this.#origin) this.#listeners.emit(JSON.parse(String(change)))
       }

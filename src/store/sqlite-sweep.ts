@@ -4,8 +4,8 @@ import type { DatabaseSync } from 'node:sqlite'
 const SLICE = 500
 /** An answer that never ended (its process died) is forgotten after a day. */
 const OPEN_MS = 86_400_000
-/** Longer than any process takes to see a change. */
-const CHANGES_MS = 600_000
+/** Long enough for other processes to see a change; it names a user, who may have been erased. */
+export const CHANGES_MS = 30_000
 
 /** Deletes a slice of what is too old. True = there is more. */
 export function sweep(db: DatabaseSync, retentionMs: number, now: number): boolean {

@@ -1,0 +1,73 @@
+import { z } from 'zod'
+import type { InteractionDocument, RewardDocument } from './documents.ts'
+import { REWARD_KINDS } from './records.ts'
+
+const id = z.string().min(1).max(512)
+const count = z.number().int().nonnegative()
+const unixMs = z.number().int().nonnegative()
+
+const candidate = z.object({
+  name: z.string(),
+  mean: z.number().nullable(),
+  std: z.number().nullable(),
+  predicted_cost_usd: z.number(),
+  propensity: z.number().min(0).max(1),
+})
+
+/** Documents that come from a file, hence from anywhere. Shape and meaning: `docs/records.md`. */
+export const interactionSchema: z.ZodType<InteractionDocument> = z.object({
+  id,
+  ts: unixMs,
+  tenant: id,
+  user: z.string(),
+  conversation: z.string().nullable(),
+  embedding: z.object({ int8: z.base64(), scale: z.number() }).nullable(),
+  embedder: z.string(),
+  text: z.string().nullable(),
+  text_expires_at: unixMs.exactOptional(),
+  candidates: z.array(candidate),
+  policy: z.string(),
+  chosen: z.string(),
+  reason: z.enum(['personal', 'cold_start', 'sticky', 'explicit', 'explore', 'fallback']),
+  attempts: z.array(
+    z.object({
+      candidate: z.string(),
+      provider: z.string(),
+      status: z.number().int().nullable(),
+      error: z.string().nullable(),
+      ms: z.number(),
+    }),
+  ),
+  usage: z.object({
+    prompt_tokens: count,
+    completion_tokens: count,
+    cached_tokens: count,
+    cache_write_tokens: count,
+    reasoning_tokens: count,
+  }),
+  usage_estimated: z.boolean(),
+  cost_usd: z.number(),
+  ttft_ms: z.number().nullable(),
+  total_ms: z.number(),
+  overhead_us: z.number(),
+  finish_reason: z.string(),
+  status: z.number().int(),
+  stream: z.boolean(),
+  tools: z.boolean(),
+  modalities: z.array(z.string()),
+  completion_id: z.string().nullable(),
+  shadow: z.object({ policy: z.string(), candidates: z.array(candidate) }).exactOptional(),
+})
+
+export const rewardSchema: z.ZodType<RewardDocument> = z.object({
+  interaction: id,
+  tenant: id,
+  user: z.string(),
+  kind: z.enum(REWARD_KINDS),
+  value: z.number().min(-1).max(1),
+  weight: z.number().nonnegative(),
+  binary: z.boolean(),
+  ts: unixMs,
+  preferred_model: z.string().nullable(),
+  comment: z.string().nullable(),
+})
