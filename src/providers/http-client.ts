@@ -51,6 +51,7 @@ export class HttpClient {
   readonly #origin: string
   readonly #options: Pool.Options
   readonly #pool: Pool
+  #closing: Promise<void> | null = null
 
   constructor({ origin, connectTimeoutMs, maxConnections }: HttpClientOptions) {
     this.#origin = origin
@@ -72,21 +73,29 @@ export class HttpClient {
    * @throws UpstreamError
    */
   async send(request: HttpRequest): Promise<ProviderAnswer> {
+    if (this.#closing) return this.#sendFresh(request)
     try {
       return await exchange(this.#pool, request)
     } catch (error) {
-      if (!(error instanceof UpstreamError) || error.fault !== 'reset' || !wasReused(error.cause)) throw error
-      const { connections: _, ...options } = this.#options
-      const fresh = new Client(this.#origin, options)
-      const answer = exchange(fresh, request)
-      // Graceful: the connection goes when the answer has ended.
-      fresh.close().catch(() => {})
-      return await answer
+      if (error instanceof UpstreamError && error.fault === 'reset' && wasReused(error.cause))
+        return this.#sendFresh(request)
+      throw error
     }
   }
 
-  async close(): Promise<void> {
-    await this.#pool.destroy()
+  /** Resolves when the last request has ended. A request that comes later all the same (it began before a reload) gets a connection of its own. */
+  close(): Promise<void> {
+    this.#closing ??= this.#pool.close()
+    return this.#closing
+  }
+
+  async #sendFresh(request: HttpRequest): Promise<ProviderAnswer> {
+    const { connections: _, ...options } = this.#options
+    const client = new Client(this.#origin, options)
+    const answer = exchange(client, request)
+    // Graceful: the connection goes when the answer has ended.
+    client.close().catch(() => {})
+    return await answer
   }
 }
 

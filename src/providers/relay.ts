@@ -3,11 +3,12 @@ import { estimateUsage } from '../accounting/estimate.ts'
 import type { Usage } from '../accounting/usage.ts'
 import { GatewayError } from '../errors.ts'
 import type { ChatRequest } from '../openai/chat.ts'
-import { errorFrame } from '../openai/error.ts'
+import { errorFrame, type OpenAIError } from '../openai/error.ts'
 import { NO_USAGE } from '../openai/usage.ts'
 import { Deadline } from './deadline.ts'
 import type { Forwarded, PlainAnswer, StreamAnswer } from './forward.ts'
 import { UpstreamError } from './provider.ts'
+import { Sink } from './sink.ts'
 
 export interface RelayOptions {
   request: ChatRequest
@@ -54,38 +55,40 @@ const headersOf = (answer: Forwarded, own: Record<string, string>) => {
   return Object.assign(headers, own)
 }
 
-function relayPlain(answer: PlainAnswer, response: ServerResponse, options: RelayOptions): Promise<RelayOutcome> {
+/** Large bodies go out piece by piece, so that a client that reads slowly but reads is not taken for one that does not. */
+const PIECE_BYTES = 256 * 1024
+
+async function relayPlain(answer: PlainAnswer, response: ServerResponse, options: RelayOptions): Promise<RelayOutcome> {
   const { body, status } = answer
-  const ok = status < 400
-  const { promise, resolve } = Promise.withResolvers<RelayOutcome>()
-  const sentAt = performance.now()
-  const finish = (error: string | null) => {
-    clearTimeout(idle)
-    const estimated = ok && answer.usage === null
-    resolve({
-      usage: answer.usage ?? (estimated ? estimateUsage(options.request.promptTokens, answer.outputChars) : NO_USAGE),
-      usageEstimated: estimated,
-      finishReason: error ? 'aborted' : (answer.finishReason ?? (ok ? 'stop' : 'error')),
-      completionId: answer.completionId,
-      ttftMs: sentAt - options.started,
-      bytes: body.length,
-      waitedMs: performance.now() - sentAt,
-      error,
-    })
+  const { signal, writeIdleMs } = options
+  const sink = new Sink(response, { signal, writeIdleMs, onLeave: () => {} })
+  let error: string | null = null
+  if (!sink.left) {
+    response.writeHead(status, { ...headersOf(answer, options.headers), 'content-length': String(body.length) })
+    for (let at = 0; at < body.length && error === null; at += PIECE_BYTES) {
+      if (!(await sink.send(body.subarray(at, at + PIECE_BYTES))))
+        error = sink.left || signal.aborted ? 'aborted' : 'slow_reader'
+    }
+  } else error = 'aborted'
+  sink.release()
+  if (error === null) response.end()
+  else response.destroy()
+  return plainOutcome(answer, options, sink, error)
+}
+
+function plainOutcome(answer: PlainAnswer, options: RelayOptions, sink: Sink, error: string | null): RelayOutcome {
+  const ok = answer.status < 400
+  const estimated = ok && answer.usage === null
+  return {
+    usage: answer.usage ?? (estimated ? estimateUsage(options.request.promptTokens, answer.outputChars) : NO_USAGE),
+    usageEstimated: estimated,
+    finishReason: error ? 'aborted' : (answer.finishReason ?? (ok ? 'stop' : 'error')),
+    completionId: answer.completionId,
+    ttftMs: sink.firstByteAt === null ? null : sink.firstByteAt - options.started,
+    bytes: sink.bytes,
+    waitedMs: sink.waitedMs,
+    error,
   }
-  const idle = setTimeout(() => {
-    finish('slow_reader')
-    response.destroy()
-  }, options.writeIdleMs)
-  response.once('close', () => finish(response.writableFinished ? null : 'aborted'))
-  if (response.destroyed) {
-    finish('aborted')
-    return promise
-  }
-  const headers = { ...headersOf(answer, options.headers), 'content-length': String(body.length) }
-  response.writeHead(status, headers)
-  response.end(body, () => finish(null))
-  return promise
 }
 
 /**
@@ -96,65 +99,51 @@ class StreamRelay {
   readonly #answer: StreamAnswer
   readonly #response: ServerResponse
   readonly #options: RelayOptions
-  #bytes = 0
-  #waitedMs = 0
-  #ttftMs: number | null = null
-  /** The client is gone; nothing more can be sent. */
-  #left = false
+  readonly #sink: Sink
+  #upstreamMs = 0
   #waitingForUpstream = false
-  #drained: PromiseWithResolvers<boolean> | null = null
 
   constructor(answer: StreamAnswer, response: ServerResponse, options: RelayOptions) {
     this.#answer = answer
     this.#response = response
     this.#options = options
+    this.#sink = new Sink(response, {
+      signal: options.signal,
+      writeIdleMs: options.writeIdleMs,
+      onLeave: () => answer.abort(new UpstreamError('aborted', 'the client left')),
+    })
   }
 
   async run(): Promise<RelayOutcome> {
     const { abort, release } = this.#answer
-    const { deadline, contentIdleMs, signal } = this.#options
+    const { deadline, contentIdleMs } = this.#options
     const total = new Deadline(deadline, () => abort(new UpstreamError('timeout', 'the answer took too long')))
     const idle = setTimeout(() => {
       // While the client is the slow one, the provider is not to blame.
       if (this.#waitingForUpstream) abort(new UpstreamError('timeout', 'the answer stalled'))
       else idle.refresh()
     }, contentIdleMs)
-    const onClose = () => {
-      this.#left = true
-      this.#drained?.resolve(false)
-      abort(new UpstreamError('aborted', 'the client left'))
-    }
-    const onDrain = () => this.#drained?.resolve(true)
-    // The provider's stream notices by itself; a client that does not read must be left behind, too.
-    const onAbort = () => this.#drained?.resolve(false)
-    this.#response.once('close', onClose)
-    this.#response.on('drain', onDrain)
-    signal.addEventListener('abort', onAbort, { once: true })
-    let error: string | null
     try {
-      if (this.#response.destroyed) onClose()
-      error = await this.#pump(idle)
+      return this.#outcome(await this.#pump(idle))
     } finally {
       clearTimeout(idle)
       total.clear()
       release()
-      this.#response.off('close', onClose)
-      this.#response.off('drain', onDrain)
-      signal.removeEventListener('abort', onAbort)
+      this.#sink.release()
     }
-    return this.#outcome(error)
   }
 
   async #pump(idle: NodeJS.Timeout): Promise<string | null> {
-    const { head, rest, observer } = this.#answer
-    this.#response.writeHead(this.#answer.status, {
+    const { head, rest, observer, status } = this.#answer
+    if (this.#sink.left) return this.#cut()
+    this.#response.writeHead(status, {
       'content-type': 'text/event-stream; charset=utf-8',
       'cache-control': 'no-cache',
       ...headersOf(this.#answer, this.#options.headers),
     })
     try {
-      for (const bytes of head) if (!(await this.#send(bytes))) return this.#cut(this.#leftBehind())
-      let events = observer.events
+      for (const bytes of head) if (!(await this.#sink.send(bytes))) return this.#cut()
+      let { events } = observer
       while (observer.error === null && !observer.oversize) {
         const { value, done } = await this.#next(rest)
         if (done) return this.#finish()
@@ -163,7 +152,7 @@ class StreamRelay {
           events = observer.events
           idle.refresh()
         }
-        if (bytes && !(await this.#send(bytes))) return this.#cut(this.#leftBehind())
+        if (bytes && !(await this.#sink.send(bytes))) return this.#cut()
       }
       await rest.return?.()
       if (observer.oversize) return this.#break('protocol', 'The model sent an event that is too large.')
@@ -177,33 +166,27 @@ class StreamRelay {
   /** The provider has closed the stream. */
   #finish(): string | null {
     const { observer } = this.#answer
-    const held = observer.end()
-    if (held) this.#write(held)
-    if (observer.error !== null) {
-      this.#response.end()
-      return 'upstream'
-    }
-    if (!observer.isComplete(this.#options.request.body.n ?? 1)) {
+    this.#flush()
+    if (observer.error === null && !this.#isComplete()) {
       return this.#break('reset', "The model's provider ended the stream before the answer was complete.")
     }
     this.#response.end()
-    return null
+    return observer.error === null ? null : 'upstream'
   }
 
   #failed(error: unknown): string | null {
-    const { signal, request } = this.#options
-    if (this.#left) return 'aborted'
-    if (signal.aborted && !(signal.reason instanceof GatewayError)) return this.#cut('aborted')
+    const { signal } = this.#options
+    if (this.#sink.left) return 'aborted'
+    if (signal.aborted && !(signal.reason instanceof GatewayError)) return this.#cut()
+    this.#flush()
     if (signal.aborted) {
       const { message, code, type } = signal.reason as GatewayError
-      this.#write(errorFrame({ message, type, param: null, code }))
-      this.#response.end()
+      this.#end({ message, type, param: null, code })
       return 'shutdown'
     }
     const fault = error instanceof UpstreamError ? error.fault : 'protocol'
-    const held = this.#answer.observer.end()
-    if (held) this.#write(held)
-    if (fault === 'reset' && this.#answer.observer.isComplete(request.body.n ?? 1)) {
+    // Nothing of the answer is missing, only its goodbye.
+    if (fault === 'reset' && this.#isComplete()) {
       this.#response.end()
       return null
     }
@@ -215,22 +198,36 @@ class StreamRelay {
     )
   }
 
+  #isComplete(): boolean {
+    return this.#answer.observer.isComplete(this.#options.request.body.n ?? 1)
+  }
+
+  /** Sends what was held back while it might have been the usage event. */
+  #flush(): void {
+    const held = this.#answer.observer.end()
+    if (held) this.#sink.write(held)
+  }
+
   #break(fault: string, message: string): string {
-    const code = fault === 'timeout' ? 'upstream_timeout' : 'upstream_error'
-    this.#write(errorFrame({ message, type: 'api_error', param: null, code }))
-    this.#response.end()
+    this.#end({
+      message,
+      type: 'api_error',
+      param: null,
+      code: fault === 'timeout' ? 'upstream_timeout' : 'upstream_error',
+    })
     return fault
+  }
+
+  #end(error: OpenAIError): void {
+    this.#sink.write(errorFrame(error))
+    this.#response.end()
   }
 
   /** Closes the connection: nobody reads on the other side. */
-  #cut(fault: string): string {
+  #cut(): string {
     this.#answer.abort(new UpstreamError('aborted', 'the client left'))
     this.#response.destroy()
-    return fault
-  }
-
-  #leftBehind(): string {
-    return this.#left || this.#options.signal.aborted ? 'aborted' : 'slow_reader'
+    return this.#sink.left || this.#options.signal.aborted ? 'aborted' : 'slow_reader'
   }
 
   async #next(rest: AsyncIterator<Uint8Array>): Promise<IteratorResult<Uint8Array>> {
@@ -240,46 +237,23 @@ class StreamRelay {
       return await rest.next()
     } finally {
       this.#waitingForUpstream = false
-      this.#waitedMs += performance.now() - from
+      this.#upstreamMs += performance.now() - from
     }
-  }
-
-  /** False when the client has left or did not read in time. */
-  #send(bytes: Buffer): boolean | Promise<boolean> {
-    if (this.#left) return false
-    return this.#write(bytes) || this.#drain()
-  }
-
-  #write(bytes: Buffer): boolean {
-    this.#ttftMs ??= performance.now() - this.#options.started
-    this.#bytes += bytes.length
-    return this.#response.write(bytes)
-  }
-
-  async #drain(): Promise<boolean> {
-    const from = performance.now()
-    const drained = Promise.withResolvers<boolean>()
-    this.#drained = drained
-    const timer = setTimeout(() => drained.resolve(false), this.#options.writeIdleMs)
-    const ok = await drained.promise
-    clearTimeout(timer)
-    this.#drained = null
-    this.#waitedMs += performance.now() - from
-    return ok
   }
 
   #outcome(error: string | null): RelayOutcome {
     const { observer } = this.#answer
-    const { request } = this.#options
+    const { request, started } = this.#options
+    const { bytes, firstByteAt, waitedMs } = this.#sink
     const aborted = error === 'aborted' || error === 'slow_reader'
     return {
       usage: observer.usage ?? estimateUsage(request.promptTokens, observer.outputBytes, observer.outputEvents),
       usageEstimated: observer.usage === null,
       finishReason: error ? (aborted ? 'aborted' : 'error') : (observer.finishReason ?? 'stop'),
       completionId: observer.id,
-      ttftMs: this.#ttftMs,
-      bytes: this.#bytes,
-      waitedMs: this.#waitedMs,
+      ttftMs: firstByteAt === null ? null : firstByteAt - started,
+      bytes,
+      waitedMs: waitedMs + this.#upstreamMs,
       error,
     }
   }

@@ -9,14 +9,14 @@ import type { Provider } from '../../src/providers/provider.ts'
 import { readAll } from '../../src/providers/read-all.ts'
 import { chat } from '../contracts/provider.ts'
 import { candidate } from '../support/relay-harness.ts'
-import { replyPlain, startUpstream, type Upstream } from '../support/upstream.ts'
+import { completionBody, replyPlain, startUpstream, type Upstream } from '../support/upstream.ts'
 
 let upstream: Upstream
 let provider: Provider
 
 afterEach(async () => {
-  await provider?.close()
   await upstream?.close()
+  await provider?.close()
 })
 
 const config = (entry: Record<string, unknown>) =>
@@ -143,6 +143,26 @@ describe('answers', () => {
     provider = openProviders(config({ api_key: 'k' })).get('p') as Provider
     for (let i = 0; i < 10; i++) await send()
     expect(upstream.connections).toBeLessThanOrEqual(2)
+  })
+})
+
+describe('close', () => {
+  test('lets requests in work end, and one that comes too late is still served', async () => {
+    let answer = () => {}
+    upstream = await startUpstream(async (exchange) => {
+      await new Promise<void>((resolve) => {
+        answer = resolve
+      })
+      exchange.reply(200, completionBody())
+    }, replyPlain())
+    provider = openProviders(config({ api_key: 'k' })).get('p') as Provider
+    const early = send()
+    while (upstream.requests.length === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+    const closed = provider.close()
+    expect((await send()).status).toBe(200)
+    answer()
+    expect((await early).status).toBe(200)
+    await closed
   })
 })
 
