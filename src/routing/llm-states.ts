@@ -69,6 +69,11 @@ export class LlmStates {
     return candidates.map((candidate) => states.rows.get(candidate) as Float32Array)
   }
 
+  /** Computes all that another artifact's states hold, so that a swap makes no request wait. */
+  async warmLike(other: LlmStates): Promise<void> {
+    for (const [tenant, { rows }] of other.#tenants) await this.rows(tenant, [...rows.keys()])
+  }
+
   /** Outcomes of this tenant arrived, here or in another process: takes them in soon. What is served meanwhile is the old z. */
   refreshSoon(tenant: string, afterMs = REFRESH_MS): void {
     if (!this.#tenants.has(tenant) || this.#timers.has(tenant)) return

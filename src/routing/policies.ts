@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import type { Candidate } from '../candidate.ts'
 import type { RouterConfig } from '../config.ts'
 import type { Logger } from '../observability/logger.ts'
 import type { Evidence } from '../store/store.ts'
@@ -106,7 +107,9 @@ export class Policies {
   reload(directory = this.#options.config.artifact): Promise<string> {
     return this.#alone(async () => {
       const policy = await this.#load(directory)
-      if (policy.version !== this.#live?.version) this.#makeLive(policy)
+      if (policy === this.#live) return policy.version
+      if (this.#live) await policy.router.llms.warmLike(this.#live.router.llms)
+      this.#makeLive(policy)
       return policy.version
     })
   }
@@ -137,6 +140,17 @@ export class Policies {
     return this.#alone(async () => {
       this.#canary = canary ? { policy: await this.#load(canary.artifact), share: canary.share } : null
     })
+  }
+
+  /** Computes what tenants' first requests would wait for. Never fails: what is not ready is computed then. */
+  async warm(tenants: Iterable<{ name: string; candidates: readonly Candidate[] }>): Promise<void> {
+    for (const { name, candidates } of tenants) {
+      for (const policy of this.#serving()) {
+        await Promise.resolve(policy.router.llms.table(name, candidates)).catch((error) =>
+          this.#options.log.warn({ err: error, tenant: name }, 'LLM states not ready'),
+        )
+      }
+    }
   }
 
   /** Another process, or this one, added to a tenant's outcomes. */
@@ -196,9 +210,12 @@ export class Policies {
     }
   }
 
+  #serving(): Policy[] {
+    return [this.#live, this.#shadow, this.#canary?.policy ?? null].filter((policy) => policy !== null)
+  }
+
   #all(): Policy[] {
-    const serving = [this.#live, this.#shadow, this.#canary?.policy ?? null].filter((policy) => policy !== null)
-    return [...new Set([...serving, ...this.#previous])]
+    return [...new Set([...this.#serving(), ...this.#previous])]
   }
 
   /** One change at a time, in the order they were asked for. */

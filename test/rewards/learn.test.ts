@@ -1,10 +1,13 @@
+import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Learner } from '../../src/rewards/learn.ts'
+import { ratingRewards } from '../../src/rewards/user-rating.ts'
 import type { UserStates } from '../../src/rewards/user-states.ts'
 import type { Policy } from '../../src/routing/policy.ts'
-import { MAX_EDGES, type Store } from '../../src/store/store.ts'
-import { CHEAP, DEAR, findCandidate, TINY_2, tinyPolicy } from '../routing/support.ts'
-import { interaction, learnerOn, meansFor, openTestStore, reward } from './support.ts'
+import type { RewardRecord } from '../../src/store/records.ts'
+import { type InteractionSummary, MAX_EDGES, type Store, StoreError } from '../../src/store/store.ts'
+import { CHEAP, DEAR, MIDDLE, POOL, TINY_2, tinyEmbed, tinyPolicy } from '../routing/support.ts'
+import { interaction, learnerOn, meansFor, openTestStore, quantise, reward, withOverrides } from './support.ts'
 
 let store: Store
 let policy: Policy
@@ -22,11 +25,35 @@ afterEach(async () => {
 })
 
 const best = (means: Record<string, number>) => Object.entries(means).sort(([, a], [, b]) => b - a)[0]?.[0]
+const sumsOf = async (user = 'ann') => (await store.loadUser('acme', user))?.sums ?? new Float32Array(0)
 
-const cheapAnswer = (id: string, user: string) =>
-  interaction(id, { user, candidate: CHEAP.name, completionTokens: 40, costUsd: 0.00002 })
-const dearAnswer = (id: string, user: string) =>
-  interaction(id, { user, candidate: DEAR.name, completionTokens: 900, costUsd: 0.054 })
+const cheapAnswer = (id: string, of: Partial<InteractionSummary> = {}) =>
+  interaction(id, { candidate: CHEAP.name, completionTokens: 40, costUsd: 0.00002, ...of })
+const dearAnswer = (id: string, of: Partial<InteractionSummary> = {}) =>
+  interaction(id, { candidate: DEAR.name, completionTokens: 900, costUsd: 0.054, ...of })
+
+/** A history of rewards on answers of different kinds. */
+function history(n: number, of: Partial<InteractionSummary> = {}): [RewardRecord, InteractionSummary][] {
+  return Array.from({ length: n }, (_, i) => {
+    const about = interaction(`h${i}`, {
+      candidate: POOL[i % POOL.length]?.name as string,
+      completionTokens: 50 * (i + 1),
+      costUsd: 0.001 * (i + 1),
+      embedding: quantise(tinyEmbed(`question ${i}`)),
+      ...of,
+    })
+    return [reward(about, Math.cos(i), { binary: i % 2 === 0 }), about]
+  })
+}
+
+async function learnAll(all: [RewardRecord, InteractionSummary][], by = learner, under = policy): Promise<void> {
+  for (const [given, about] of all) await by.apply(under, given, about)
+}
+
+function expectClose(found: Float32Array, expected: Float32Array): void {
+  expect(found).toHaveLength(expected.length)
+  for (const [i, value] of found.entries()) expect(value).toBeCloseTo(expected[i] as number, 4)
+}
 
 describe('feedback', () => {
   it('moves the user who gave it within ten ratings, either way, and nobody else', async () => {
@@ -36,7 +63,7 @@ describe('feedback', () => {
         ['thrifty', 1],
         ['lavish', -1],
       ] as const) {
-        const [cheap, dear] = [cheapAnswer(`${user}-c${i}`, user), dearAnswer(`${user}-d${i}`, user)]
+        const [cheap, dear] = [cheapAnswer(`${user}-c${i}`, { user }), dearAnswer(`${user}-d${i}`, { user })]
         expect(await learner.apply(policy, reward(cheap, sign), cheap)).toBe('learned')
         expect(await learner.apply(policy, reward(dear, -sign), dear)).toBe('learned')
       }
@@ -44,9 +71,245 @@ describe('feedback', () => {
     expect(best(await meansFor(policy, states, 'thrifty'))).toBe('cheap')
     expect(best(await meansFor(policy, states, 'lavish'))).toBe('dear')
     expect(await meansFor(policy, states, 'third')).toEqual(before)
+    // Tenants are strangers to each other, also where their users share an id.
+    expect(await meansFor(policy, states, 'thrifty', 'other')).toEqual(before)
+  })
+
+  it('is there for the very next request, and for a process that starts later', async () => {
+    const about = dearAnswer('d')
+    const before = await meansFor(policy, states, 'ann')
+    await learner.apply(policy, reward(about, -1), about)
+    const after = await meansFor(policy, states, 'ann')
+    expect(after.dear).toBeLessThan(before.dear as number)
+    const later = learnerOn(store)
+    expect(await meansFor(policy, later.states, 'ann')).toEqual(after)
+    later.states.close()
+  })
+
+  it('counts the same in any order', async () => {
+    const all = history(8)
+    await learnAll(all)
+    const expected = await sumsOf()
+    let runs = 0
+    await fc.assert(
+      fc.asyncProperty(fc.shuffledSubarray(all, { minLength: all.length }), async (shuffled) => {
+        const user = `shuffled-${runs++}`
+        await learnAll(
+          shuffled.map(([given, about]) => [
+            { ...given, user },
+            { ...about, user },
+          ]),
+        )
+        expectClose(await sumsOf(user), expected)
+      }),
+      { numRuns: 10 },
+    )
+  })
+
+  it('is lost by nobody when many rewards of one user come at once, in two processes', async () => {
+    const all = history(24)
+    await learnAll(all.map(([given, about]) => [given, { ...about, user: 'calm' }]))
+    const other = learnerOn(store)
+    await Promise.all(all.map(([given, about], i) => (i % 2 ? learner : other.learner).apply(policy, given, about)))
+    expect((await store.loadUser('acme', 'ann'))?.rewards).toBe(24)
+    expectClose(await sumsOf(), await sumsOf('calm'))
+    other.states.close()
+  })
+
+  it('can be given again, as after a lost reply, and counts once', async () => {
+    const all = history(5)
+    await learnAll(all)
+    const once = await sumsOf()
+    await learnAll(all)
+    expectClose(await sumsOf(), once)
+    expect((await store.loadUser('acme', 'ann'))?.rewards).toBe(5)
+  })
+
+  it('says that there is nothing to learn from where no vector was kept', async () => {
+    const about = interaction('blind', { embedding: null })
+    expect(await learner.apply(policy, reward(about, 1), about)).toBe('no_vector')
+    expect(await store.loadUser('acme', 'ann')).toBeNull()
+  })
+
+  it('on an answer that is on its way counts with the predicted length and cost', async () => {
+    const about = dearAnswer('d', { ended: false, completionTokens: 0, costUsd: 0 })
+    await learner.apply(policy, reward(about, 1), about)
+    expect(await store.loadEdges('acme', 'ann')).toMatchObject([{ completionTokens: -1, costUsd: -1 }])
+  })
+
+  it('tells the store when it can’t be kept', async () => {
+    const about = dearAnswer('d')
+    const broken = learnerOn(withOverrides(store, { commitUser: () => Promise.reject(new StoreError('away')) }))
+    await expect(broken.learner.apply(policy, reward(about, 1), about)).rejects.toThrow(StoreError)
+    broken.states.close()
   })
 })
 
-it.todo(`keeps ${MAX_EDGES} edges`)
-void findCandidate
-void TINY_2
+describe.each([
+  ['without forgetting', 'tiny-1'],
+  ['with forgetting', 'tiny-2'],
+])('a rating that is replaced, %s', (_, version) => {
+  it('is as if it had never been given', async () => {
+    const under = version === 'tiny-1' ? policy : await tinyPolicy(TINY_2)
+    const all = history(12)
+    const [changed, about] = all[4] as [RewardRecord, InteractionSummary]
+    const later = reward(about, -0.3, { binary: false })
+    await learnAll([...all, [later, about]], learner, under)
+
+    const never = all.filter(([given]) => given !== changed).map(([given, a]) => [given, { ...a, user: 'never' }])
+    await learnAll(
+      [...never, [later, { ...about, user: 'never' }]] as [RewardRecord, InteractionSummary][],
+      learner,
+      under,
+    )
+    expectClose(await sumsOf(), await sumsOf('never'))
+    expect((await store.loadUser('acme', 'ann'))?.rewards).toBe(12)
+    expect(await store.loadEdges('acme', 'ann')).toHaveLength(12)
+  })
+
+  it('does not come back when the older one arrives late', async () => {
+    const under = version === 'tiny-1' ? policy : await tinyPolicy(TINY_2)
+    const about = dearAnswer('d')
+    const [older, newer] = [reward(about, -1), reward(about, 1)]
+    await learner.apply(under, newer, about)
+    const expected = await sumsOf()
+    expect(await learner.apply(under, older, about)).toBe('outdated')
+    expect(await sumsOf()).toEqual(expected)
+  })
+})
+
+describe('a long history', () => {
+  it(`keeps the last ${MAX_EDGES} rewards, and takes back one of them though older ones are gone`, async () => {
+    const all = history(MAX_EDGES + 20)
+    await learnAll(all)
+    expect(await store.loadEdges('acme', 'ann')).toHaveLength(MAX_EDGES)
+    const [given, about] = all.at(-3) as [RewardRecord, InteractionSummary]
+    const before = await sumsOf()
+    await learner.apply(policy, { ...given, value: -given.value, ts: given.ts + 10_000 }, about)
+    await learner.apply(policy, { ...given, ts: given.ts + 20_000 }, about)
+    // There and back: what is older than the kept edges is still in the sums.
+    const after = await sumsOf()
+    for (const [i, value] of after.entries()) expect(value / (before[i] as number)).toBeCloseTo(1, 3)
+  })
+})
+
+describe('another artifact', () => {
+  it('reads a user from his kept edges, as if it had always served him', async () => {
+    const next = await tinyPolicy(TINY_2)
+    await learnAll(history(9))
+    const seen = await meansFor(next, states, 'ann')
+    await learnAll(
+      history(9).map(([given, about]) => [given, { ...about, user: 'native' }]),
+      learner,
+      next,
+    )
+    const native = await meansFor(next, states, 'native')
+    for (const { name } of POOL) expect(seen[name]).toBeCloseTo(native[name] as number, 4)
+    // Reading changes nothing; the next reward does.
+    expect((await store.loadUser('acme', 'ann'))?.policy).toBe('tiny-1')
+    const about = dearAnswer('d')
+    await learner.apply(next, reward(about, 1), about)
+    expect((await store.loadUser('acme', 'ann'))?.policy).toBe('tiny-2')
+  })
+
+  it('leaves out what it can’t read: another embedder’s vectors, candidates that are gone, unknown kinds', async () => {
+    await learnAll(history(4))
+    const expected = await sumsOf()
+    for (const of of [{ embedder: 'older' }, { candidate: 'gone' }, { embedding: quantise(new Float32Array(3)) }]) {
+      const about = dearAnswer(`odd-${Object.keys(of)}`, of)
+      expect(await learner.apply(policy, reward(about, -1), about)).toBe('learned')
+    }
+    expectClose(await sumsOf(), expected)
+    const next = await tinyPolicy(TINY_2)
+    await meansFor(next, states, 'ann')
+    expect(await store.loadEdges('acme', 'ann')).toHaveLength(7)
+  })
+})
+
+describe('a preferred model', () => {
+  const give = async (rating: Parameters<typeof ratingRewards>[0], ts: number, about = interaction('i')) => {
+    for (const given of ratingRewards(rating, about, ts)) await learner.apply(policy, given, about)
+  }
+
+  it('moves towards the preferred one and away from the one that answered', async () => {
+    const before = await meansFor(policy, states, 'ann')
+    await give({ preferred_model: 'dear' }, 1)
+    const after = await meansFor(policy, states, 'ann')
+    const gained = (name: string) => (after[name] as number) - (before[name] as number)
+    expect(gained('dear')).toBeGreaterThan(gained('middle'))
+    expect(await store.loadEdges('acme', 'ann')).toMatchObject([
+      { id: 'i:preference', candidate: 'middle', reward: -1, weight: 0.5 },
+      { id: 'i:preference:other', candidate: 'dear', reward: 1, weight: 0.5, completionTokens: -1, costUsd: -1 },
+    ])
+  })
+
+  it('that is another one later replaces the first', async () => {
+    await give({ preferred_model: 'dear' }, 1)
+    await give({ preferred_model: 'cheap' }, 2)
+    await give({ preferred_model: 'cheap' }, 1, interaction('i', { user: 'never' }))
+    expectClose(await sumsOf(), await sumsOf('never'))
+  })
+
+  it('is taken back by a later rating without one', async () => {
+    await give({ rating: 'down', preferred_model: 'dear' }, 1)
+    await give({ rating: 'up' }, 2)
+    await give({ rating: 'up' }, 1, interaction('i', { user: 'never' }))
+    expectClose(await sumsOf(), await sumsOf('never'))
+  })
+
+  it('that is the one that answered is praise', async () => {
+    const before = await meansFor(policy, states, 'ann')
+    await give({ preferred_model: MIDDLE.name }, 1)
+    expect((await meansFor(policy, states, 'ann')).middle).toBeGreaterThan(before.middle as number)
+  })
+})
+
+describe('what users tell of an LLM', () => {
+  it('is added to the tenant’s evidence, once, and changes with a replaced rating', async () => {
+    const about = dearAnswer('d')
+    await learner.apply(policy, reward(about, 1, { binary: false }), about)
+    const first = (await store.loadEvidence('acme', 'tiny-1')).get('dear') as Float32Array
+    expect(first[1]).toBeGreaterThan(0)
+    await learner.apply(policy, reward(about, -1, { binary: false }), about)
+    const second = (await store.loadEvidence('acme', 'tiny-1')).get('dear') as Float32Array
+    expectClose(second, Float32Array.of(first[0] as number, -(first[1] as number)))
+    expect((await store.loadEvidence('other', 'tiny-1')).size).toBe(0)
+  })
+})
+
+describe('erasing a user', () => {
+  it('leaves a new user, in this process and in others', async () => {
+    const fresh = await meansFor(policy, states, 'ann')
+    await learnAll(history(5))
+    const other = learnerOn(store)
+    expect(await meansFor(policy, other.states, 'ann')).not.toEqual(fresh)
+    expect(await learner.forgetUser('acme', 'ann')).toBeGreaterThan(0)
+    expect(await store.loadEdges('acme', 'ann')).toEqual([])
+    expect(await meansFor(policy, states, 'ann')).toEqual(fresh)
+    await expect.poll(() => meansFor(policy, other.states, 'ann'), { timeout: 5_000 }).toEqual(fresh)
+    other.states.close()
+  })
+
+  it('waits for what is being learned of him', async () => {
+    const learning = history(6).map(([given, about]) => learner.apply(policy, given, about))
+    await learner.forgetUser('acme', 'ann')
+    await Promise.all(learning)
+    expect(await store.loadUser('acme', 'ann')).toBeNull()
+  })
+})
+
+describe('stated preferences', () => {
+  it('are kept beside the belief', async () => {
+    await learner.setPreferences(policy, 'acme', 'ann', { cost_weight: 0.7 })
+    expect(await states.get(policy, 'acme', 'ann')).toMatchObject({
+      state: null,
+      rewards: 0,
+      preferences: { cost_weight: 0.7 },
+    })
+    await learnAll(history(3))
+    await learner.setPreferences(policy, 'acme', 'ann', { cost_weight: 0.2 })
+    const profile = await states.get(policy, 'acme', 'ann')
+    expect(profile).toMatchObject({ rewards: 3, preferences: { cost_weight: 0.2 } })
+    expect(profile.state).toHaveLength(8)
+  })
+})

@@ -71,3 +71,12 @@ export async function meansFor(
   const scores = await policy.router.score({ tenant, embedding: tinyEmbed(QUESTION), promptTokens: 20, state }, POOL)
   return Object.fromEntries(scores.map(({ candidate, mean }) => [candidate.name, mean]))
 }
+
+/** A store some of whose methods are replaced, as by one that is away. */
+export const withOverrides = (store: Store, overrides: Partial<Store>): Store =>
+  new Proxy(store, {
+    get: (target, name) => {
+      const value = Reflect.get(overrides, name) ?? Reflect.get(target, name)
+      return typeof value === 'function' ? value.bind(target) : value
+    },
+  })

@@ -89,6 +89,18 @@ describe('Policies', () => {
     expect(policies.status().error).toBeNull()
   })
 
+  it('has LLM states ready before it swaps, and when it is told of tenants at the start', async () => {
+    const asked: string[] = []
+    const loadEvidence = async (tenant: string, version: string) => {
+      asked.push(`${tenant} ${version}`)
+      return new Map()
+    }
+    const policies = await open({ artifact: TINY_1 }, { loadEvidence })
+    await policies.warm([{ name: 'acme', candidates: POOL }])
+    await policies.reload(TINY_2)
+    expect(asked).toEqual(['acme tiny-1', 'acme tiny-2'])
+  })
+
   it('sends a share of the users to the canary, always the same ones', async () => {
     const policies = await open({ artifact: TINY_1, canary: { artifact: TINY_2, share: 0.2 } })
     const users = Array.from({ length: 2_000 }, (_, i) => `user-${i}`)

@@ -1,0 +1,34 @@
+import { expect, it } from 'vitest'
+import { ratingRewards } from '../../src/rewards/user-rating.ts'
+
+const about = { id: 'i', tenant: 'acme', user: 'ann' }
+
+it.each([
+  ['up', 1, true],
+  ['down', -1, true],
+  [1, 1, false],
+  [0, -1, false],
+  [0.75, 0.5, false],
+] as const)('reads the rating %s as %d', (rating, value, binary) => {
+  expect(ratingRewards({ rating, comment: 'hm' }, about, 5)).toEqual([
+    {
+      interaction: 'i',
+      tenant: 'acme',
+      user: 'ann',
+      kind: 'rating',
+      value,
+      binary,
+      weight: 1,
+      ts: 5,
+      preferredModel: null,
+      comment: 'hm',
+    },
+  ])
+})
+
+it('reads a preferred model as a preference, with or without a rating', () => {
+  const kinds = (rating: Parameters<typeof ratingRewards>[0]) => ratingRewards(rating, about, 5).map(({ kind }) => kind)
+  expect(kinds({ preferred_model: 'x' })).toEqual(['preference'])
+  expect(kinds({ rating: 'up', preferred_model: 'x' })).toEqual(['rating', 'preference'])
+  expect(kinds({})).toEqual([])
+})
