@@ -2,14 +2,25 @@ import type { Decision } from './decide.ts'
 import type { Asked } from './http/read-request.ts'
 import type { Parts } from './parts.ts'
 import { quantise } from './quantise.ts'
+import { abortReward, type ImplicitReward, implicitRecord, implicitReward } from './rewards/implicit.ts'
+import { takeReward } from './rewards/take-reward.ts'
+import { askShadow } from './routing/shadow.ts'
 import type { InteractionRecord } from './store/records.ts'
+import type { ConversationState } from './store/store.ts'
 
-/** Accounts and records an answer that has ended, and remembers where the conversation is. Nothing here keeps a client waiting, and nothing throws. */
+/** Accounts and records an answer that has ended, and learns from how it came about. Nothing here keeps a client waiting, and nothing throws. */
 export function afterAnswer(parts: Parts, record: InteractionRecord, asked: Asked, decision: Decision): void {
-  parts.recorder.interaction(record)
+  if (decision.shadow) void recordWithShadow(parts, record, asked, decision)
+  else parts.recorder.interaction(record)
   parts.metrics.observe(record)
   if (record.ttftMs !== null) parts.latencies.note(record.chosen, record.ttftMs)
-  parts.log.info(
+  logAnswer(parts, record)
+  void learnFromTurn(parts, record, asked, decision)
+}
+
+function logAnswer({ log }: Parts, record: InteractionRecord): void {
+  const { usage, attempts } = record
+  log.info(
     {
       request: record.id,
       tenant: record.tenant,
@@ -18,9 +29,9 @@ export function afterAnswer(parts: Parts, record: InteractionRecord, asked: Aske
       policy: record.policy,
       status: record.status,
       finish: record.finishReason,
-      attempts: record.attempts.length,
-      prompt_tokens: record.usage.promptTokens,
-      completion_tokens: record.usage.completionTokens,
+      attempts: attempts.length,
+      prompt_tokens: usage.promptTokens,
+      completion_tokens: usage.completionTokens,
       cost_usd: record.costUsd,
       ttft_ms: record.ttftMs,
       total_ms: record.totalMs,
@@ -28,28 +39,76 @@ export function afterAnswer(parts: Parts, record: InteractionRecord, asked: Aske
     },
     'answered',
   )
-  if (record.status < 400) void rememberTurn(parts, record, asked, decision)
 }
 
-async function rememberTurn(parts: Parts, record: InteractionRecord, asked: Asked, decision: Decision): Promise<void> {
-  const { turn, request } = asked
+async function recordWithShadow(
+  parts: Parts,
+  record: InteractionRecord,
+  asked: Asked,
+  decision: Decision,
+): Promise<void> {
+  const { shadow, text } = decision
+  if (!shadow) return
+  const { asker, request, model } = asked
+  const would = await askShadow(
+    shadow.policy,
+    (policy, tenant, user) => parts.users.get(policy, tenant, user),
+    {
+      tenant: asker.tenant.name,
+      user: asker.user,
+      text,
+      promptTokens: request.promptTokens,
+      ...(shadow.costWeight !== undefined && { costWeight: shadow.costWeight }),
+    },
+    model.candidates,
+    shadow.input,
+  )
+  parts.recorder.interaction(would ? { ...record, shadow: would } : record)
+}
+
+/** What this request says of the answer before it, and where its conversation is now. */
+async function learnFromTurn(parts: Parts, record: InteractionRecord, asked: Asked, decision: Decision): Promise<void> {
+  const { implicit_rewards } = parts.live().config.router
+  const { turn } = asked
   try {
-    await parts.store.saveConversation(
-      record.tenant,
-      turn.key,
-      {
-        candidate: record.chosen,
-        interaction: record.id,
-        user: record.user,
-        lastUserHash: turn.lastUserHash,
-        embedding: quantise(decision.embedding),
-        messages: request.body.messages.length,
-        promptTokens: record.usage.promptTokens + record.usage.completionTokens,
-        ts: record.ts,
-      },
-      turn.ttlS,
-    )
+    const previous = decision.conversation ?? (await parts.store.loadConversation(record.tenant, turn.key))
+    const said = previous && implicitReward(previous, nextTurn(record, asked, decision), implicit_rewards)
+    if (said) await takeImplicit(parts, record.tenant, previous.interaction, said, record.ts)
+    const aborted = abortReward(record.finishReason, implicit_rewards)
+    if (aborted) await takeImplicit(parts, record.tenant, record.id, aborted, record.ts)
+    if (record.status < 400) {
+      await parts.store.saveConversation(record.tenant, turn.key, turnState(record, asked, decision), turn.ttlS)
+    }
   } catch {
-    parts.metrics.storeErrors.inc({ call: 'saveConversation' })
+    parts.metrics.storeErrors.inc({ call: 'conversation' })
   }
 }
+
+async function takeImplicit(parts: Parts, tenant: string, id: string, said: ImplicitReward, ts: number): Promise<void> {
+  const interaction = await parts.recorder.findInteraction(tenant, id)
+  if (interaction) await takeReward(parts, implicitRecord(said, interaction, ts), interaction)
+}
+
+const nextTurn = ({ user }: InteractionRecord, { turn, request }: Asked, { embedding }: Decision) => ({
+  user,
+  lastUserHash: turn.lastUserHash,
+  lastUserChars: turn.lastUserChars,
+  messages: request.body.messages.length,
+  toolLoop: turn.toolLoop,
+  embedding,
+})
+
+const turnState = (
+  record: InteractionRecord,
+  { turn, request }: Asked,
+  { embedding }: Decision,
+): ConversationState => ({
+  candidate: record.chosen,
+  interaction: record.id,
+  user: record.user,
+  lastUserHash: turn.lastUserHash,
+  embedding: quantise(embedding),
+  messages: request.body.messages.length,
+  promptTokens: record.usage.promptTokens + record.usage.completionTokens,
+  ts: record.ts,
+})

@@ -15,6 +15,8 @@ export interface Turn {
   /** The last message is a tool's result: the model that called the tool must go on. */
   toolLoop: boolean
   lastUserHash: string
+  /** Characters of it. */
+  lastUserChars: number
 }
 
 /**
@@ -24,6 +26,7 @@ export interface Turn {
  */
 export function turnOf(messages: readonly ChatMessage[], user: string, named: string | null): Turn {
   const lastUser = messages.findLast(({ role }) => role === 'user')
+  const lastUserText = JSON.stringify(lastUser?.content ?? null)
   const opening = messages.slice(0, messages.findIndex(({ role }) => role === 'user') + 1)
   const answered = messages.some(({ role }) => role === 'assistant' || role === 'tool')
   return {
@@ -31,7 +34,8 @@ export function turnOf(messages: readonly ChatMessage[], user: string, named: st
     ttlS: named === null ? RECOGNISED_TTL_S : NAMED_TTL_S,
     continues: answered || named !== null,
     toolLoop: ['tool', 'function'].includes(messages.at(-1)?.role ?? ''),
-    lastUserHash: digest([JSON.stringify(lastUser?.content ?? null)]),
+    lastUserHash: digest([lastUserText]),
+    lastUserChars: lastUserText.length,
   }
 }
 

@@ -5,7 +5,7 @@ import type { Exchange } from './http/exchange.ts'
 import type { Asked } from './http/read-request.ts'
 import type { Parts } from './parts.ts'
 import type { UserProfile } from './profile.ts'
-import { choose, type Limits, NoCandidateError, type Selection } from './routing/choose.ts'
+import { type ChooseInput, choose, type Limits, NoCandidateError, type Selection } from './routing/choose.ts'
 import type { PolicySnapshot } from './routing/policies.ts'
 import type { Policy } from './routing/policy.ts'
 import { type CandidateScore, type RouteQuery, RouterError } from './routing/router.ts'
@@ -28,6 +28,12 @@ export interface Decision {
   /** What was embedded. */
   text: string
   embedding: Float32Array | null
+  /** A policy that is to say what it would have done, and what `choose` was given. */
+  shadow: {
+    policy: Policy
+    input: Omit<ChooseInput, 'scores' | 'by' | 'rewards'>
+    costWeight: number | undefined
+  } | null
 }
 
 /**
@@ -81,12 +87,9 @@ export async function decide(parts: Parts, { live, ts }: Exchange, asked: Asked)
     },
   }
   try {
-    const selection = choose({
-      scores,
-      by: scored.fallback === null ? 'graph' : 'fallback',
+    const input = {
       limits,
       explicit: model.explicit ? (model.candidates[0]?.name ?? null) : null,
-      rewards: profile.rewards,
       explore: live.config.router.explore && tenant.config.explore && knobs.explore && stated.explore !== false,
       previous: conversation && {
         candidate: conversation.candidate,
@@ -95,7 +98,9 @@ export async function decide(parts: Parts, { live, ts }: Exchange, asked: Asked)
       },
       policy: live.config.router,
       random: Math.random(),
-    })
+    }
+    const by = scored.fallback === null ? 'graph' : 'fallback'
+    const selection = choose({ ...input, scores, by, rewards: profile.rewards })
     return {
       selection,
       scores,
@@ -106,6 +111,7 @@ export async function decide(parts: Parts, { live, ts }: Exchange, asked: Asked)
       conversation,
       text,
       embedding: embedded.vector,
+      shadow: snapshot.shadow && { policy: snapshot.shadow, input, costWeight },
     }
   } catch (error) {
     if (error instanceof NoCandidateError) throw noCandidate(error)

@@ -18,6 +18,7 @@ import { createLogger } from './observability/logger.ts'
 import { createMetrics } from './observability/metrics.ts'
 import type { Parts } from './parts.ts'
 import { Breakers } from './providers/breakers.ts'
+import { ArmReport } from './rewards/arm-report.ts'
 import { Learner } from './rewards/learn.ts'
 import { UserStates } from './rewards/user-states.ts'
 import { Policies } from './routing/policies.ts'
@@ -53,6 +54,7 @@ export async function serve(configPath: string): Promise<void> {
     store,
     find,
     max: config.router.user_cache,
+    deadlineMs: config.router.deadline_ms,
     log,
     onStoreError: (call) => metrics.storeErrors.inc({ call }),
   })
@@ -73,6 +75,7 @@ export async function serve(configPath: string): Promise<void> {
     policies,
     users,
     learner: new Learner({ store, states: users, find, log }),
+    arms: new ArmReport(),
     breakers: new Breakers(config.retries.breaker, (deployment, state) => log.warn({ deployment, state }, 'breaker')),
     latencies: new Latencies(),
     metrics,

@@ -9,6 +9,7 @@ import type { Latencies } from './observability/latencies.ts'
 import type { Logger } from './observability/logger.ts'
 import type { Metrics } from './observability/metrics.ts'
 import type { Breakers } from './providers/breakers.ts'
+import type { ArmReport } from './rewards/arm-report.ts'
 import type { Learner } from './rewards/learn.ts'
 import type { UserStates } from './rewards/user-states.ts'
 import type { Policies } from './routing/policies.ts'
@@ -32,6 +33,7 @@ export interface Parts {
   policies: Policies
   users: UserStates
   learner: Learner
+  arms: ArmReport
   breakers: Breakers
   latencies: Latencies
   metrics: Metrics

@@ -45,6 +45,7 @@ export function admin(parts: Parts): Hono<{ Bindings: HttpBindings }> {
   app.get('/status', async (c) =>
     c.json({
       policies: parts.policies.status(),
+      arms: parts.arms.report(),
       components: await parts.components(),
       breakers: Object.fromEntries(parts.breakers.states()),
       in_flight: parts.exchanges.size,

@@ -4,6 +4,7 @@ import { invalidRequest, notFound } from '../errors.ts'
 import { fieldError } from '../openai/parse-chat.ts'
 import { parseRawBody } from '../openai/raw-body.ts'
 import type { Parts } from '../parts.ts'
+import { takeReward } from '../rewards/take-reward.ts'
 import { ratingRewards } from '../rewards/user-rating.ts'
 import { tenantOf } from './asker.ts'
 import type { Exchange } from './exchange.ts'
@@ -54,17 +55,9 @@ export async function takeFeedback(parts: Parts, { caller, live, requestId, ts }
   if (preferred !== undefined && !live.tenants.get(tenant)?.candidates.some(({ name }) => name === preferred)) {
     throw invalidRequest(`Invalid 'preferred_model': no such model.`, 'preferred_model')
   }
-  const { policy } = parts.policies.snapshot(tenant, interaction.user)
-  const learned = ratingRewards(feedback, interaction, ts).map((reward) => {
-    parts.recorder.reward(reward)
-    parts.metrics.rewards.inc({ tenant, kind: reward.kind })
-    return policy && parts.learner.apply(policy, reward, interaction)
-  })
+  const rewards = ratingRewards(feedback, interaction, ts)
   await Promise.race([
-    Promise.all(learned).catch((error: unknown) => {
-      parts.metrics.storeErrors.inc({ call: 'learn' })
-      parts.log.warn({ err: error, tenant }, 'feedback is recorded, but not learned yet')
-    }),
+    Promise.all(rewards.map((reward) => takeReward(parts, reward, interaction))),
     sleep(LEARN_WITHIN_MS, undefined, { ref: false }),
   ])
   return { object: 'feedback', id: requestId, interaction_id: interaction.id, status: 'accepted' }
