@@ -99,7 +99,7 @@ export class Learner {
       const added: StoredEdge = { ...edge, seq: (kept.at(-1)?.seq ?? 0) + 1 }
       const { belief, told } = await this.#learn(policy, tenant, stored, kept, added, old)
       if (!isFiniteVector(belief.state)) return { result: { outcome: 'quarantined' as Outcome, told: null } }
-      const rewards = (stored?.rewards ?? 0) + (old ? 0 : 1)
+      const rewards = (stored?.rewards ?? 0) + counted(added) - (old ? counted(old) : 0)
       const next = { ...(stored ?? NOBODY), ...belief, policy: policy.version, rewards }
       return { next, edge: added, result: { outcome: 'learned' as Outcome, told } }
     })
@@ -181,6 +181,9 @@ const NOBODY: NextUser = {
   state: new Float32Array(0),
   preferences: {},
 }
+
+/** Hints, such as that a conversation went on, move the belief a little and say nothing of how well the user is known. */
+const counted = ({ weight }: StoredEdge) => (weight >= 0.5 ? 1 : 0)
 
 /** No edge has been dropped yet: the history is the whole history. */
 const isWhole = (kept: readonly StoredEdge[]) => kept.length < MAX_EDGES || kept[0]?.seq === 1

@@ -4,12 +4,15 @@ import { isFiniteVector, NEW_USER, UNKNOWN_USER, type UserProfile } from '../pro
 import type { Policy } from '../routing/policy.ts'
 import type { Invalidation, Store, StoredUser } from '../store/store.ts'
 import { type FindCandidate, rebuild } from './belief.ts'
+import { KeyedQueue } from './keyed-queue.ts'
 
 export interface UserStatesOptions {
   store: Store
   find: FindCandidate
   /** Users kept in memory. */
   max: number
+  /** A request waits no longer than this for a user who is not in memory; he is a new user for it, and known to the next. */
+  deadlineMs: number
   log: Logger
   /** Called for each failure of the store: for a metric. */
   onStoreError?: (call: string) => void
@@ -20,6 +23,9 @@ interface CachedUser {
   byPolicy: Map<string, UserProfile>
   loading: Map<string, Promise<UserProfile>>
 }
+
+/** Rebuilding a long history keeps the thread for some milliseconds, in slices: one user at a time, so that requests come between. */
+const REBUILDS = 'rebuilds'
 
 /** Without a policy only stated preferences matter. */
 const NO_POLICY = ''
@@ -32,6 +38,7 @@ export class UserStates {
   readonly #options: UserStatesOptions
   readonly #users: LRUCache<string, CachedUser>
   readonly #stop: () => void
+  readonly #queue = new KeyedQueue()
 
   constructor(options: UserStatesOptions) {
     this.#options = options
@@ -43,8 +50,13 @@ export class UserStates {
   get(policy: Policy | null, tenant: string, user: string): UserProfile | Promise<UserProfile> {
     const version = policy?.version ?? NO_POLICY
     const cached = this.#entry(tenant, user)
-    const found = cached.byPolicy.get(version) ?? cached.loading.get(version)
-    if (found) return found
+    const known = cached.byPolicy.get(version)
+    if (known) return known
+    return this.#inTime(cached.loading.get(version) ?? this.#startLoading(cached, policy, tenant, user))
+  }
+
+  #startLoading(cached: CachedUser, policy: Policy | null, tenant: string, user: string): Promise<UserProfile> {
+    const version = policy?.version ?? NO_POLICY
     const loading = this.#load(policy, tenant, user).then((profile) => {
       // What was invalidated while it was on its way must not stay.
       if (cached.loading.get(version) === loading) {
@@ -90,9 +102,10 @@ export class UserStates {
       const stored = await store.loadUser(tenant, user)
       if (!stored) return NEW_USER
       const profile = profileOf(stored)
-      if (!policy || stored.rewards === 0) return { ...profile, state: null }
-      if (stored.policy === policy.version && isUsable(stored.state, policy)) return profile
-      const { state } = await rebuild(policy, tenant, await store.loadEdges(tenant, user), find)
+      if (!policy || profile.state === null) return { ...profile, state: null }
+      if (stored.policy === policy.version && isUsable(profile.state, policy)) return profile
+      const edges = await store.loadEdges(tenant, user)
+      const { state } = await this.#queue.run(REBUILDS, () => rebuild(policy, tenant, edges, find))
       if (isUsable(state, policy)) return { ...profile, state }
       log.error({ tenant, policy: policy.version }, 'a user’s state is broken: quarantined')
       return { ...profile, state: null }
@@ -101,6 +114,15 @@ export class UserStates {
       log.warn({ err: error, tenant }, 'user not loaded: treated as a new one')
       return UNKNOWN_USER
     }
+  }
+
+  /** The load goes on when the request does not wait for it any more. */
+  async #inTime(loading: Promise<UserProfile>): Promise<UserProfile> {
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<UserProfile>((resolve) => {
+      timer = setTimeout(() => resolve(UNKNOWN_USER), this.#options.deadlineMs)
+    })
+    return Promise.race([loading, late]).finally(() => clearTimeout(timer))
   }
 
   #entry(tenant: string, user: string): CachedUser {
@@ -124,7 +146,7 @@ const isUsable = (state: Float32Array, policy: Policy) =>
   state.length === policy.router.artifact.dims.S && isFiniteVector(state)
 
 const profileOf = ({ state, rewards, preferences }: StoredUser): UserProfile => ({
-  state: rewards === 0 ? null : state,
+  state: state.length > 0 ? state : null,
   rewards,
   preferences,
   degraded: false,

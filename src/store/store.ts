@@ -23,7 +23,7 @@ export interface StoredUser {
   revision: number
   /** Artifact version under which `sums` and `state` were computed. */
   policy: string
-  /** Rewards ever counted. */
+  /** Answers that the user spoke of: ratings, preferences and what weighs as much; hints do not count. */
   rewards: number
   sums: Float32Array
   state: Float32Array
@@ -36,7 +36,7 @@ export interface StoredUser {
 export interface StoredEdge {
   /** `<interaction>:<kind>`: a later reward of the same kind for the same answer replaces the earlier one. */
   id: string
-  /** The user's count of rewards when it was added: how often it has been decayed since. */
+  /** Grows with every edge of the user that is added or replaced: their order. */
   seq: number
   ts: number
   candidate: string

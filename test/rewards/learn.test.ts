@@ -264,6 +264,20 @@ describe('a preferred model', () => {
   })
 })
 
+describe('a hint', () => {
+  it('moves the belief a little, and is not counted as knowing the user', async () => {
+    const before = await meansFor(policy, states, 'ann')
+    const about = dearAnswer('d')
+    await learner.apply(policy, reward(about, 1, { kind: 'continuation', weight: 0.1 }), about)
+    const hinted = await meansFor(policy, states, 'ann')
+    expect(hinted.dear).toBeGreaterThan(before.dear as number)
+    expect(await states.get(policy, 'acme', 'ann')).toMatchObject({ rewards: 0 })
+    await learner.apply(policy, reward(about, 1), about)
+    expect((await meansFor(policy, states, 'ann')).dear).toBeGreaterThan(hinted.dear as number)
+    expect(await states.get(policy, 'acme', 'ann')).toMatchObject({ rewards: 1 })
+  })
+})
+
 describe('what users tell of an LLM', () => {
   it('is added to the tenant’s evidence, once, and changes with a replaced rating', async () => {
     const about = dearAnswer('d')

@@ -17,7 +17,7 @@ export const openTestStore = (): Store =>
   })
 
 export function learnerOn(store: Store, find = findCandidate) {
-  const states = new UserStates({ store, find, max: 1_000, log: silent })
+  const states = new UserStates({ store, find, max: 1_000, deadlineMs: 5_000, log: silent })
   return { states, learner: new Learner({ store, states, find, log: silent }) }
 }
 

@@ -35,6 +35,7 @@ beforeEach(async () => {
     store,
     find: findCandidate,
     max: 3,
+    deadlineMs: 5_000,
     log: silent,
     onStoreError: (call) => errors.push(call),
   })
@@ -100,6 +101,20 @@ describe('UserStates', () => {
     expect(errors).toEqual(['loadUser'])
     broken = false
     expect(await states.get(policy, 'acme', 'ann')).toMatchObject({ rewards: 2, degraded: false })
+  })
+
+  it('does not make a request wait for a store that hangs, and has the user when it answers', async () => {
+    await real.commitUser('acme', 'ann', stored())
+    let open: () => void = () => {}
+    const gate = new Promise<void>((resolve) => {
+      open = resolve
+    })
+    const store = withOverrides(real, { loadUser: (tenant, user) => gate.then(() => real.loadUser(tenant, user)) })
+    const hanging = new UserStates({ store, find: findCandidate, max: 10, deadlineMs: 10, log: silent })
+    expect(await hanging.get(policy, 'acme', 'ann')).toMatchObject({ state: null, degraded: true })
+    open()
+    await expect.poll(() => hanging.get(policy, 'acme', 'ann')).toMatchObject({ rewards: 2, degraded: false })
+    hanging.close()
   })
 
   it('keeps a quarantined user from being scored until his next reward', async () => {
