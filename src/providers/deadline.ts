@@ -1,24 +1,37 @@
-/** A timer that fires once, at a time on `performance.now()`'s clock, and may be moved. */
+/** Node's timers take at most 2^31 - 1 ms. */
+const MAX_MS = 2 ** 31 - 1
+
+/** A timer that fires once, at a time on `performance.now()`'s clock. Moving it to a later time costs nothing: it looks again when it fires. */
 export class Deadline {
-  readonly #fire: () => void
+  readonly #onPassed: () => void
+  #at: number
   #timer: NodeJS.Timeout
 
-  constructor(at: number, fire: () => void) {
-    this.#fire = fire
-    this.#timer = start(at, fire)
+  constructor(at: number, onPassed: () => void) {
+    this.#at = at
+    this.#onPassed = onPassed
+    this.#timer = this.#start()
   }
 
   move(at: number): void {
+    const sooner = at < this.#at
+    this.#at = at
+    if (!sooner) return
     clearTimeout(this.#timer)
-    this.#timer = start(at, this.#fire)
+    this.#timer = this.#start()
   }
 
   clear(): void {
     clearTimeout(this.#timer)
   }
+
+  #start(): NodeJS.Timeout {
+    return setTimeout(this.#fire, Math.min(MAX_MS, Math.max(0, this.#at - performance.now())))
+  }
+
+  readonly #fire = () => {
+    // Timers may fire a fraction of a millisecond early.
+    if (performance.now() < this.#at - 1) this.#timer = this.#start()
+    else this.#onPassed()
+  }
 }
-
-/** Node's timers take at most 2^31 - 1 ms. */
-const MAX_MS = 2 ** 31 - 1
-
-const start = (at: number, fire: () => void) => setTimeout(fire, Math.min(MAX_MS, Math.max(0, at - performance.now())))

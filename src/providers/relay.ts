@@ -63,13 +63,13 @@ async function relayPlain(answer: PlainAnswer, response: ServerResponse, options
   const { signal, writeIdleMs } = options
   const sink = new Sink(response, { signal, writeIdleMs, onLeave: () => {} })
   let error: string | null = null
-  if (!sink.left) {
-    response.writeHead(status, { ...headersOf(answer, options.headers), 'content-length': String(body.length) })
-    for (let at = 0; at < body.length && error === null; at += PIECE_BYTES) {
-      if (!(await sink.send(body.subarray(at, at + PIECE_BYTES))))
-        error = sink.left || signal.aborted ? 'aborted' : 'slow_reader'
+  if (sink.left) error = 'aborted'
+  else response.writeHead(status, { ...headersOf(answer, options.headers), 'content-length': String(body.length) })
+  for (let at = 0; at < body.length && error === null; at += PIECE_BYTES) {
+    if (!(await sink.send(body.subarray(at, at + PIECE_BYTES)))) {
+      error = sink.left || signal.aborted ? 'aborted' : 'slow_reader'
     }
-  } else error = 'aborted'
+  }
   sink.release()
   if (error === null) response.end()
   else response.destroy()
