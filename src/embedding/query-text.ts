@@ -3,22 +3,25 @@ import { clipText, type MaxChars } from './clip-text.ts'
 
 /** A turn shorter than this ("and the second one?", "continue") is read together with the user turn before it. */
 const SHORT_TURN = 40
+/** A chat of short turns alone is read back so far. */
+const ENOUGH = 400
 /** More than any embedder reads, so that megabytes pasted into a message cost nothing. */
 const LIMIT: MaxChars = { head: 6144, tail: 2048 }
 
 /**
- * What of a conversation the router reads: the last user turn, with the user turns before it as long as that is short. No system prompt and no
+ * What of a conversation the router reads: the last user turn, with those before it up to one that is not short. No system prompt and no
  * answers: they drown the question (`docs/embedding.md` has the measurement). Without a user turn, the last text there is.
  *
  * @returns '' where there is no text at all, for example an image alone
  */
 export function queryText(messages: readonly ChatMessage[]): string {
   let text = ''
-  for (let i = messages.length - 1; i >= 0 && text.length < SHORT_TURN; i--) {
+  for (let i = messages.length - 1; i >= 0 && text.length < ENOUGH; i--) {
     const message = messages[i]!
     if (message.role !== 'user') continue
     const turn = messageText(message)
     if (turn) text = text ? `${turn}\n${text}` : turn
+    if (turn.length >= SHORT_TURN) break
   }
   return text || lastText(messages)
 }

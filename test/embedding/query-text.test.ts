@@ -53,6 +53,14 @@ describe('queryText', () => {
     expect(queryText(messages)).toBe(wanted)
   })
 
+  it('reads a chat of short turns back only so far', () => {
+    const turns = Array.from({ length: 1000 }, (_, i) => user(`short turn ${i}`))
+    const text = queryText(turns)
+    expect(text.length).toBeGreaterThan(400)
+    expect(text.length).toBeLessThan(450)
+    expect(text.endsWith('short turn 998\nshort turn 999')).toBe(true)
+  })
+
   it('keeps head and tail of a huge turn, also one of many parts', () => {
     const huge = `first ${'filler '.repeat(500_000)}last`
     const parts = Array.from({ length: 2000 }, (_, i) => ({ type: 'text', text: `${i} ${'filler '.repeat(50)}` }))
