@@ -4,9 +4,13 @@ import type { Invalidation } from './store.ts'
 
 const HEARTBEAT_MS = 1_000
 
+/** What a client says when a connection broke or came back; a cluster's does not say which one carried the subscription. */
+const INTERRUPTIONS = ['close', 'ready', '+node', '-node', 'node error']
+
 /**
- * Listens to what replicas publish. A subscription that breaks loses messages without a word, so this one also sends itself a number every second: when it
- * misses one, changes may be missing too, and `{ kind: 'all' }` is told. So a change is seen at once, or within a second or two of the subscription's return.
+ * Listens to what replicas publish. A subscription that breaks loses messages without a word. So this one sends itself a number every second: when a
+ * connection broke or a number is missing, changes may be missing too, and with the next number, which proves that it hears again, `{ kind: 'all' }` is told.
+ * A change is thus seen at once, or within a second or two of the subscription's return.
  */
 export class ChangeChannel {
   readonly #client: RedisClient
@@ -18,6 +22,7 @@ export class ChangeChannel {
   #closed = false
   #sent = 0
   #heard = 0
+  #interrupted = false
 
   constructor(client: RedisClient, replica: string, emit: (change: Invalidation) => void) {
     this.#client = client
@@ -26,6 +31,11 @@ export class ChangeChannel {
     this.#subscriber = createSubscriber(client)
     this.#subscriber.on('message', (channel: string, message: string) => this.#receive(channel, message))
     this.#heartbeat = setInterval(() => this.#beat(), HEARTBEAT_MS).unref()
+    for (const event of INTERRUPTIONS) {
+      this.#subscriber.on(event, () => {
+        this.#interrupted ||= this.#subscribed
+      })
+    }
     client.once('ready', () => void this.#subscribe())
   }
 
@@ -56,7 +66,8 @@ export class ChangeChannel {
       return
     }
     const number = Number(message)
-    if (number !== this.#heard + 1) this.#emit({ kind: 'all' })
+    if (this.#interrupted || number !== this.#heard + 1) this.#emit({ kind: 'all' })
+    this.#interrupted = false
     this.#heard = number
   }
 }

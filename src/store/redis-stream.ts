@@ -4,13 +4,13 @@ import type { RecordFilter } from './store.ts'
 const SKEW_MS = 3_600_000
 
 /**
- * Walks a stream of documents, batch by batch, and yields those in the filter's time.
+ * Walks a stream of documents, batch by batch, and yields those in the filter's time, of its user.
  *
  * @param read entries from this id on, in the form of XRANGE
  */
 export async function* readStream(
   read: (from: string) => Promise<[id: string, fields: string[]][]>,
-  { since = 0, until = Number.POSITIVE_INFINITY }: RecordFilter,
+  { user, since = 0, until = Number.POSITIVE_INFINITY }: RecordFilter,
 ) {
   let from = String(Math.max(0, since - SKEW_MS))
   for (;;) {
@@ -19,7 +19,10 @@ export async function* readStream(
     if (!last) return
     const rows = entries
       .map(([, fields]) => ({ document: JSON.parse(jsonOf(fields)) }))
-      .filter(({ document: { ts } }) => ts >= since && ts <= until)
+      .filter(
+        ({ document }) =>
+          document.ts >= since && document.ts <= until && (user === undefined || document.user === user),
+      )
     if (rows.length > 0) yield rows
     from = `(${last[0]}`
   }

@@ -43,6 +43,12 @@ export function prepareStatements(db: DatabaseSync) {
     readRewards: prepare(`
       SELECT seq, tenant, ts, json FROM rewards
       WHERE ts >= ? AND (ts, seq) > (?, ?) AND ts <= ? ORDER BY ts, seq LIMIT ?`),
+    readInteractionsOf: prepare(`
+      SELECT seq, tenant, ts, json, text, text_expires_at FROM interactions
+      WHERE tenant = ? AND user = ? AND ts >= ? AND (ts, seq) > (?, ?) AND ts <= ? ORDER BY ts, seq LIMIT ?`),
+    readRewardsOf: prepare(`
+      SELECT seq, tenant, ts, json FROM rewards
+      WHERE tenant = ? AND user = ? AND ts >= ? AND (ts, seq) > (?, ?) AND ts <= ? ORDER BY ts, seq LIMIT ?`),
 
     loadConversation: prepare('SELECT state FROM conversations WHERE tenant = ? AND id = ? AND expires_at > ?'),
     saveConversation: prepare('INSERT OR REPLACE INTO conversations VALUES (?, ?, ?, ?, ?)'),

@@ -176,14 +176,16 @@ export class SqliteStore implements Store {
   }
 
   readInteractions(filter: RecordFilter): AsyncGenerator<InteractionRecord[]> {
-    return this.#read(this.#sql.readInteractions, filter, ({ json, text, text_expires_at }) => {
+    const { readInteractions, readInteractionsOf } = this.#sql
+    return this.#read(readInteractions, readInteractionsOf, filter, ({ json, text, text_expires_at }) => {
       const expired = text_expires_at !== null && Number(text_expires_at) <= Date.now()
       return readInteraction(JSON.parse(String(json)), expired ? null : (text as string | null))
     })
   }
 
   readRewards(filter: RecordFilter): AsyncGenerator<RewardRecord[]> {
-    return this.#read(this.#sql.readRewards, filter, ({ json }) => readReward(JSON.parse(String(json))))
+    const { readRewards, readRewardsOf } = this.#sql
+    return this.#read(readRewards, readRewardsOf, filter, ({ json }) => readReward(JSON.parse(String(json))))
   }
 
   loadConversation(tenant: string, id: string): Promise<ConversationState | null> {
@@ -265,13 +267,17 @@ export class SqliteStore implements Store {
   }
 
   async *#read<T extends { tenant: string }>(
-    statement: { all: (...values: (string | number | null)[]) => Row[] },
-    { tenant, since, until }: RecordFilter,
+    everybody: { all: (...values: (string | number | null)[]) => Row[] },
+    ofUser: typeof everybody,
+    { tenant, user, since, until }: RecordFilter,
     decode: (row: Row) => T,
   ): AsyncGenerator<T[]> {
     let [ts, seq] = [since ?? 0, -1]
     for (;;) {
-      const rows = await this.#do(() => statement.all(ts, ts, seq, until ?? Number.MAX_SAFE_INTEGER, BATCH))
+      const place = [ts, ts, seq, until ?? Number.MAX_SAFE_INTEGER, BATCH]
+      const rows = await this.#do(() =>
+        tenant !== undefined && user !== undefined ? ofUser.all(tenant, user, ...place) : everybody.all(...place),
+      )
       const last = rows.at(-1)
       if (!last) return
       ;[ts, seq] = [Number(last.ts), Number(last.seq)]

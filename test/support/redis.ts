@@ -101,12 +101,21 @@ export interface RedisCluster {
   discard(): Promise<void>
 }
 
-/** A real Redis Cluster: its masters share the slots evenly; each has a replica if wanted. */
+/** A real Redis Cluster: its masters share the slots evenly, in order; each has a replica if wanted. One that lost a part serves the others. */
 export async function startRedisCluster({
   masters: count = 3,
   replicas: withReplicas = false,
 } = {}): Promise<RedisCluster> {
-  const args = ['--cluster-enabled', 'yes', '--cluster-node-timeout', '1000', '--appendonly', 'yes']
+  const args = [
+    '--cluster-enabled',
+    'yes',
+    '--cluster-node-timeout',
+    '1000',
+    '--cluster-require-full-coverage',
+    'no',
+    '--appendonly',
+    'yes',
+  ]
   const servers: RedisServer[] = []
   for (let i = 0; i < (withReplicas ? 2 : 1) * count; i++) servers.push(new RedisServer(await freePort(), args))
   await Promise.all(servers.map((server) => server.start()))

@@ -37,11 +37,12 @@ for row = 0, (#ARGV - 1) / 7 - 1 do
 
   local known = redis.call('GET', marker)
   if not (known and string.sub(known, 1, 1) == 'e') then
-    redis.call('ZREM', index, 'o:' .. id)
     local erased_at = redis.call('GET', erased)
     if erased_at and tonumber(erased_at) >= ts then
       redis.call('DEL', marker)
+      redis.call('ZREM', index, 'o:' .. id)
     else
+      -- First of all writes: a full Redis refuses it, and with it the script; it lets a script that has begun to write go on.
       local entry = redis.call('XADD', KEYS[1], 'MINID', '~', oldest, '*',
         'id', id, 'user', user, 'completion', completion_id, 'json', json)
       redis.call('SET', marker, 'e' .. entry, 'PX', retention)
@@ -51,6 +52,7 @@ for row = 0, (#ARGV - 1) / 7 - 1 do
         if prompt_until ~= '' then keep = math.min(keep, tonumber(prompt_until) - now) end
         if keep > 0 then redis.call('SET', text, prompt, 'PX', string.format('%d', keep)) end
       end
+      redis.call('ZREM', index, 'o:' .. id)
       redis.call('ZADD', index, now, 'i:' .. entry)
       redis.call('ZREMRANGEBYSCORE', index, '-inf', '(' .. oldest)
       redis.call('PEXPIRE', index, retention)

@@ -13,8 +13,9 @@
 
   Returns how many rows went. Deletes keys that are not in KEYS: the conversations, in the same slot.
 ]]
-redis.call('SET', KEYS[5], ARGV[1], 'PX', ARGV[2])
+-- DEL first: a full Redis refuses a script whose first write takes memory, and lets one go on that began with this.
 local rows = redis.call('DEL', KEYS[1]) + redis.call('ZCARD', KEYS[3])
+redis.call('SET', KEYS[5], ARGV[1], 'PX', ARGV[2])
 for _, id in ipairs(redis.call('ZRANGE', KEYS[4], 0, -1)) do
   local key = ARGV[4] .. id
   if redis.call('HGET', key, 'user') == ARGV[3] then rows = rows + redis.call('DEL', key) end

@@ -1,0 +1,15 @@
+import { writeSync } from 'node:fs'
+import { openStore } from '../../src/store/index.ts'
+import { Recorder } from '../../src/store/recorder.ts'
+import { anInteraction } from '../store/records.ts'
+
+// Records for ever, and says the id of each record once it has been told that it is recorded.
+const { store, spool } = JSON.parse(process.argv[2] ?? '')
+const recorder = new Recorder(await openStore(store), spool)
+setInterval(() => {
+  for (let i = 0; i < 3; i++) {
+    const row = anInteraction()
+    recorder.interaction(row)
+    writeSync(1, `${row.id}\n`)
+  }
+}, 1)
