@@ -1,6 +1,6 @@
 import { Tensor } from 'onnxruntime-node'
 import type { Candidate } from '../candidate.ts'
-import { addMessage } from '../profile.ts'
+import { addMessage, isFiniteVector } from '../profile.ts'
 import type { Policy } from '../routing/policy.ts'
 import type { StoredEdge } from '../store/store.ts'
 
@@ -28,7 +28,7 @@ const OTHERWISE: Readonly<Record<string, string>> = { thumb: 'rating' }
 
 /**
  * Messages of rewards under a policy, in order; null for those that it can't read: another embedder's vectors, candidates that are no
- * longer in the configuration, kinds that it does not know.
+ * longer in the configuration, kinds that it does not know, numbers that are none.
  */
 export async function messagesOf(
   policy: Policy,
@@ -46,7 +46,10 @@ export async function messagesOf(
   })
   if (readable.length === 0) return messages
   const found = await runEdges(policy, tenant, readable)
-  for (const [i, { index }] of readable.entries()) messages[index] = found[i] as Messages
+  for (const [i, { index }] of readable.entries()) {
+    const { user, llm } = found[i] as Messages
+    if (isFiniteVector(user) && isFiniteVector(llm)) messages[index] = { user, llm }
+  }
   return messages
 }
 

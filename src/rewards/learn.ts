@@ -13,6 +13,7 @@ import {
 } from '../store/store.ts'
 import { type Belief, type FindCandidate, messagesOf, rebuild, stateOf } from './belief.ts'
 import { edgesOf, outdatedBy, withdrawn } from './edges.ts'
+import { KeptEdges } from './kept-edges.ts'
 import { KeyedQueue } from './keyed-queue.ts'
 import type { UserStates } from './user-states.ts'
 
@@ -23,8 +24,14 @@ export interface LearnerOptions {
   log: Logger
 }
 
-/** `learned`: the next request is scored with it. `outdated`: a later reward of the same answer is there already. */
-export type Outcome = 'learned' | 'outdated' | 'no_vector' | 'quarantined'
+/**
+ * - `learned`: the next request is scored with it;
+ * - `kept`: this artifact can't read it, another one may;
+ * - `outdated`: a later reward of the same answer is there already;
+ * - `no_vector`: nothing to learn from was kept of the answer;
+ * - `quarantined`: the belief is broken, so that the user counts as a new one.
+ */
+export type Outcome = 'learned' | 'kept' | 'outdated' | 'no_vector' | 'quarantined'
 
 type NewEdge = Omit<StoredEdge, 'seq'>
 
@@ -38,9 +45,11 @@ export class Learner {
   readonly #find: FindCandidate
   readonly #log: Logger
   readonly #queue = new KeyedQueue()
+  readonly #kept: KeptEdges
 
   constructor({ store, states, find, log }: LearnerOptions) {
     this.#store = store
+    this.#kept = new KeptEdges(store)
     this.#states = states
     this.#find = find
     this.#log = log
@@ -57,9 +66,11 @@ export class Learner {
     const edges = edgesOf(reward, interaction)
     if (edges.length === 0) return Promise.resolve('no_vector')
     return this.#queue.run(`${tenant}\0${user}`, async () => {
-      const kept = reward.kind === 'rating' ? await this.#store.loadEdges(tenant, user) : []
-      for (const edge of outdatedBy(reward, kept)) {
-        await this.#commit(policy, tenant, user, withdrawn(edge, reward.ts))
+      if (reward.kind === 'rating') {
+        const kept = await this.#kept.of(tenant, user, await this.#store.loadUser(tenant, user))
+        for (const edge of outdatedBy(reward, kept)) {
+          await this.#commit(policy, tenant, user, withdrawn(edge, reward.ts))
+        }
       }
       let outcome: Outcome = 'learned'
       for (const edge of edges) outcome = await this.#commit(policy, tenant, user, edge)
@@ -86,6 +97,7 @@ export class Learner {
   forgetUser(tenant: string, user: string): Promise<number> {
     return this.#queue.run(`${tenant}\0${user}`, async () => {
       const rows = await this.#store.eraseUser(tenant, user)
+      this.#kept.forget(tenant, user)
       this.#states.invalidate(tenant, user)
       return rows
     })
@@ -93,7 +105,7 @@ export class Learner {
 
   async #commit(policy: Policy, tenant: string, user: string, edge: NewEdge): Promise<Outcome> {
     const { outcome, told } = await this.#compareAndSet(tenant, user, async (stored) => {
-      const kept = await this.#store.loadEdges(tenant, user)
+      const kept = await this.#kept.of(tenant, user, stored)
       const old = kept.find(({ id }) => id === edge.id)
       if (old && old.ts > edge.ts) return { result: { outcome: 'outdated' as Outcome, told: null } }
       const added: StoredEdge = { ...edge, seq: (kept.at(-1)?.seq ?? 0) + 1 }
@@ -101,7 +113,7 @@ export class Learner {
       if (!isFiniteVector(belief.state)) return { result: { outcome: 'quarantined' as Outcome, told: null } }
       const rewards = (stored?.rewards ?? 0) + counted(added) - (old ? counted(old) : 0)
       const next = { ...(stored ?? NOBODY), ...belief, policy: policy.version, rewards }
-      return { next, edge: added, result: { outcome: 'learned' as Outcome, told } }
+      return { next, edge: added, result: { outcome: (told ? 'learned' : 'kept') as Outcome, told } }
     })
     if (outcome === 'quarantined') this.#states.quarantine(policy, tenant, user)
     if (told) await this.#tell(policy, tenant, edge.candidate, told)
@@ -165,6 +177,7 @@ export class Learner {
       const written = { ...next, revision: (stored?.revision ?? 0) + 1, updatedAt: Date.now() }
       if (await this.#store.commitUser(tenant, user, written, edge)) {
         this.#states.put(tenant, user, written)
+        this.#kept.committed(tenant, user, written, await this.#kept.of(tenant, user, stored), edge)
         return result
       }
     }

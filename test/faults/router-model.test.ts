@@ -181,15 +181,16 @@ describe('scores that are not numbers', () => {
     states.close()
   })
 
-  it('of a reward that nobody can digest leave the user as he was', async () => {
+  it('of a reward that is no number move nobody', async () => {
     const policy = await tinyPolicy()
     const { learner, states } = learnerOn(store)
     const about = interaction('i1')
     await learner.apply(policy, reward(about, 1), about)
     const before = await store.loadUser('acme', 'ann')
     const odd = interaction('i2')
-    expect(await learner.apply(policy, reward(odd, Number.NaN), odd)).toBe('quarantined')
-    expect(await store.loadUser('acme', 'ann')).toEqual(before)
+    expect(await learner.apply(policy, reward(odd, Number.NaN), odd)).toBe('kept')
+    expect((await store.loadUser('acme', 'ann'))?.sums).toEqual(before?.sums)
+    expect((await states.get(policy, 'acme', 'ann')).state).toEqual(before?.state)
     states.close()
   })
 })

@@ -217,7 +217,7 @@ describe('another artifact', () => {
     const expected = await sumsOf()
     for (const of of [{ embedder: 'older' }, { candidate: 'gone' }, { embedding: quantise(new Float32Array(3)) }]) {
       const about = dearAnswer(`odd-${Object.keys(of)}`, of)
-      expect(await learner.apply(policy, reward(about, -1), about)).toBe('learned')
+      expect(await learner.apply(policy, reward(about, -1), about)).toBe('kept')
     }
     expectClose(await sumsOf(), expected)
     const next = await tinyPolicy(TINY_2)
@@ -261,6 +261,25 @@ describe('a preferred model', () => {
     const before = await meansFor(policy, states, 'ann')
     await give({ preferred_model: MIDDLE.name }, 1)
     expect((await meansFor(policy, states, 'ann')).middle).toBeGreaterThan(before.middle as number)
+  })
+})
+
+describe('two processes that take turns', () => {
+  it('never work on an old history, also when the user was erased in between', async () => {
+    const other = learnerOn(store)
+    const all = history(9)
+    for (const [i, [given, about]] of all.entries()) await (i % 2 ? other.learner : learner).apply(policy, given, about)
+    await learnAll(all.map(([given, about]) => [given, { ...about, user: 'calm' }]))
+    expectClose(await sumsOf(), await sumsOf('calm'))
+
+    await learner.forgetUser('acme', 'ann')
+    const again = history(5, { candidate: 'dear' })
+    for (const [i, [given, about]] of again.entries())
+      await (i % 2 ? other.learner : learner).apply(policy, given, about)
+    await learnAll(again.map(([given, about]) => [given, { ...about, user: 'back' }]))
+    expectClose(await sumsOf(), await sumsOf('back'))
+    expect(await store.loadEdges('acme', 'ann')).toHaveLength(5)
+    other.states.close()
   })
 })
 
