@@ -176,6 +176,24 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
         expect(everyone.map(({ id }) => id)).toEqual(expect.arrayContaining(rows.map(({ id }) => id)))
       })
 
+      test("is read by user: nobody else's rows", async () => {
+        const [t, other] = [tenant(), tenant()]
+        const rows = Array.from({ length: 600 }, (_, i) =>
+          anInteraction({ tenant: i % 5 ? t : other, user: `user-${i % 2}`, ts: 1_000 + i }),
+        )
+        await store.appendInteractions(rows)
+        const mine = rows.filter((row) => row.tenant === t && row.user === 'user-1')
+        const read = await all(store.readInteractions({ tenant: t, user: 'user-1' }))
+        expect(read.map(({ id }) => id)).toEqual(mine.map(({ id }) => id))
+        expect(
+          await all(store.readInteractions({ tenant: t, user: 'user-1', since: 1_200, until: 1_210 })),
+        ).toHaveLength(mine.filter(({ ts }) => ts >= 1_200 && ts <= 1_210).length)
+        const rewards = ['user-0', 'user-1'].map((user) => aReward({ tenant: t, user, ts: 1_000 }))
+        await store.appendRewards(rewards)
+        expect(await all(store.readRewards({ tenant: t, user: 'user-1' }))).toEqual([rewards[1]])
+        expect(await all(store.readRewards({ tenant: t, user: 'nobody' }))).toEqual([])
+      })
+
       test('keeps every reward once, changed minds included', async () => {
         const t = tenant()
         const first = aReward({ tenant: t, ts: 1_000, value: 1, comment: 'good', preferredModel: 'gpt-5' })
