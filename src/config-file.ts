@@ -106,8 +106,12 @@ function readYaml(file: string): Record<string, unknown> {
       document.errors.map((error) => error.message.split('\n')[0] as string),
     )
   }
-  // maxAliasCount bounds "billion laughs".
-  return asObject(document.toJS({ maxAliasCount: 100 }))
+  try {
+    // maxAliasCount bounds "billion laughs".
+    return asObject(document.toJS({ maxAliasCount: 100 }))
+  } catch (error) {
+    throw new ConfigError(file, [(error as Error).message])
+  }
 }
 
 const VARIABLE = /\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}/g

@@ -344,4 +344,12 @@ export type TimeoutsConfig = Config['timeouts']
 export type RetriesConfig = Config['retries']
 
 /** JSON schema of the configuration file, for editors (draft 2020-12). */
-export const configJsonSchema = () => z.toJSONSchema(configSchema, { io: 'input', unrepresentable: 'any' })
+export const configJsonSchema = () =>
+  z.toJSONSchema(configSchema, {
+    io: 'input',
+    unrepresentable: 'any',
+    override: ({ jsonSchema }) => {
+      // Where this installation lies is nobody's default but its own.
+      if (jsonSchema.default === BUNDLED_ARTIFACT) delete jsonSchema.default
+    },
+  })
