@@ -10,12 +10,14 @@ import type { ConversationState } from './store/store.ts'
 
 /** Accounts and records an answer that has ended, and learns from how it came about. Nothing here keeps a client waiting, and nothing throws. */
 export function afterAnswer(parts: Parts, record: InteractionRecord, asked: Asked, decision: Decision): void {
-  if (decision.shadow) void recordWithShadow(parts, record, asked, decision)
+  const isErased = parts.erasures.happened(record.tenant, record.user, record.ts)
+  if (isErased) parts.log.info({ request: record.id }, 'not recorded: the user has been erased')
+  else if (decision.shadow) void recordWithShadow(parts, record, asked, decision)
   else parts.recorder.interaction(record)
   parts.metrics.observe(record)
   if (record.ttftMs !== null) parts.latencies.note(record.chosen, record.ttftMs)
   logAnswer(parts, record)
-  void learnFromTurn(parts, record, asked, decision)
+  if (!isErased) void learnFromTurn(parts, record, asked, decision)
 }
 
 function logAnswer({ log }: Parts, record: InteractionRecord): void {

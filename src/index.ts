@@ -4,6 +4,7 @@ import { afterAnswer } from './after-answer.ts'
 import { createApp } from './app.ts'
 import { loadConfig } from './config-file.ts'
 import { openEmbedder } from './embedding/index.ts'
+import { Erasures } from './erasures.ts'
 import { GatewayError } from './errors.ts'
 import { firstKey, printWelcome } from './first-key.ts'
 import { Admission } from './http/admission.ts'
@@ -69,6 +70,7 @@ export async function serve(configPath: string): Promise<void> {
     store,
     recorder,
     authenticator: new Authenticator(store, config),
+    erasures: new Erasures(),
     admission: new Admission(admissionOptions(config)),
     exchanges: new Exchanges(),
     userIds: new UserIds(identitySecret(config.identity.secret, join(dataDir, 'identity-secret'))),
@@ -82,6 +84,7 @@ export async function serve(configPath: string): Promise<void> {
     log,
     afterAnswer: (record, asked, decision) => afterAnswer(parts, record, asked, decision),
     async forgetUser(tenant, user) {
+      parts.erasures.note(tenant, user, Date.now())
       recorder.forget(tenant, user)
       await recorder.flush()
       return parts.learner.forgetUser(tenant, user)

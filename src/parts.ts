@@ -1,4 +1,5 @@
 import type { Decision } from './decide.ts'
+import type { Erasures } from './erasures.ts'
 import type { Admission } from './http/admission.ts'
 import type { Authenticator } from './http/authenticate.ts'
 import type { Exchanges } from './http/exchange.ts'
@@ -28,6 +29,7 @@ export interface Parts {
   recorder: Recorder
   authenticator: Authenticator
   admission: Admission
+  erasures: Erasures
   exchanges: Exchanges
   userIds: UserIds
   policies: Policies
