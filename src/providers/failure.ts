@@ -124,6 +124,15 @@ export const clientGone = () =>
 const error = (status: number, code: string, message: string) =>
   new ForwardError(message, { status, type: errorTypeOf(status), code, shouldRetry: false })
 
+/** A mistake of ours: its cause is for the log. */
+export const internal = (cause: unknown) =>
+  new ForwardError('The gateway had an internal error while processing your request.', {
+    status: 500,
+    type: 'api_error',
+    code: 'internal_error',
+    cause,
+  })
+
 /** Another part's error, with room for the attempts. */
 export function asForwardError(known: GatewayError): ForwardError {
   const { message, status, type, code, param, headers, retryAfterS, shouldRetry } = known

@@ -19,6 +19,7 @@ import {
   exhausted,
   type Failure,
   type ForwardError,
+  internal,
   isDeploymentFailure,
   isOurFault,
   judge,
@@ -107,7 +108,7 @@ export async function forward(input: ForwardInput, deps: ForwardDeps): Promise<F
   for (const [index, candidate] of ranking.entries()) {
     if (refusedBy.has(candidate.provider)) continue
     const breaker = breakers.of(candidate)
-    for (let tries = 1; run.attempts.length < retries.max_attempts; tries++) {
+    for (let tries = 1; run.attempts.length < retries.max_attempts && performance.now() < input.deadline; tries++) {
       if (breaker.isOpen) {
         soonestMs = Math.min(soonestMs, breaker.remainingMs)
         break
@@ -131,9 +132,12 @@ export async function forward(input: ForwardInput, deps: ForwardDeps): Promise<F
     }
   }
   if (signal.aborted) throw run.failed(abortedError(signal))
+  if (performance.now() >= input.deadline) throw run.failed(exhausted(OUT_OF_TIME))
   if (last) throw run.failed(exhausted(last))
   throw run.failed(unsupported ? asForwardError(unsupported) : allOpen(Number.isFinite(soonestMs) ? soonestMs : 0))
 }
+
+const OUT_OF_TIME: Failure = { kind: 'timeout', message: 'the deadline passed' }
 
 type AttemptResult = { deploymentFailed: boolean } & (
   | { answer: Forwarded }
@@ -185,11 +189,15 @@ class Run {
     } catch (error) {
       if (error instanceof UnsupportedRequest) return { unsupported: error, deploymentFailed: false }
       if (error instanceof GatewayError) throw this.failed(asForwardError(error))
-      failure = failureOf(error)
       if (signal.aborted) {
         this.#note(candidate, status, 'aborted', started)
         throw this.failed(abortedError(signal))
       }
+      if (!(error instanceof UpstreamError)) {
+        this.#note(candidate, status, 'internal', started)
+        throw this.failed(internal(error))
+      }
+      failure = { kind: error.fault === 'aborted' ? 'reset' : error.fault, message: error.message }
     } finally {
       timer.clear()
       if (!keep) signal.removeEventListener('abort', onAbort)
@@ -239,7 +247,7 @@ class Run {
       signal.addEventListener('abort', done, { once: true })
     })
     if (signal.aborted) throw this.failed(abortedError(signal))
-    if (performance.now() >= deadline) throw this.failed(exhausted({ kind: 'timeout', message: 'the deadline passed' }))
+    if (performance.now() >= deadline) throw this.failed(exhausted(OUT_OF_TIME))
   }
 
   /** A streamed answer shows life early; a plain one comes only when all of it has been written. */
@@ -368,11 +376,6 @@ async function readErrorBody(body: AsyncIterable<Uint8Array>): Promise<Buffer> {
     if (error instanceof UpstreamError && (error.fault === 'aborted' || error.fault === 'timeout')) throw error
     return Buffer.alloc(0)
   }
-}
-
-function failureOf(error: unknown): Failure {
-  if (!(error instanceof UpstreamError)) throw error
-  return { kind: error.fault === 'aborted' ? 'reset' : error.fault, message: error.message }
 }
 
 const abortedError = ({ reason }: AbortSignal) =>

@@ -1,4 +1,5 @@
 import type Anthropic from '@anthropic-ai/sdk'
+import fc from 'fast-check'
 import OpenAI from 'openai'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { Candidate } from '../../src/candidate.ts'
@@ -53,7 +54,10 @@ describe('request', () => {
         { role: 'user', content: 'Four' },
       ],
     })
-    expect(sent.system).toBe('Be brief.\n\nBe kind.')
+    expect(sent.system).toEqual([
+      { type: 'text', text: 'Be brief.' },
+      { type: 'text', text: 'Be kind.' },
+    ])
     expect(sent.messages).toEqual([
       {
         role: 'user',
@@ -256,7 +260,7 @@ describe('request', () => {
     })
 
     test('json_object: said in words', () => {
-      expect(body({ response_format: { type: 'json_object' } }).system).toContain('JSON object')
+      expect(JSON.stringify(body({ response_format: { type: 'json_object' } }).system)).toContain('JSON object')
     })
 
     test('constraints that the API refuses are said in words; the rest stays', () => {
@@ -281,6 +285,84 @@ describe('request', () => {
         additionalProperties: false,
       })
     })
+  })
+
+  test('cache marks are passed on: of parts, and of the whole from defaults', () => {
+    const mark = { cache_control: { type: 'ephemeral' } }
+    const part = { type: 'text', text: 'long', ...mark }
+    const sent = body(
+      {
+        messages: [
+          { role: 'system', content: [part] },
+          { role: 'user', content: [part] },
+        ],
+      },
+      { ...sonnet, defaults: mark },
+    )
+    expect(sent).toMatchObject({ system: [part], messages: [{ content: [part] }], ...mark })
+  })
+
+  test('whatever a valid request holds, it is converted or refused', () => {
+    const loose = fc.oneof(
+      fc.jsonValue({ maxDepth: 2 }),
+      fc.constantFrom('auto', 'json_schema', 'high', {}, [{}], [null]),
+    )
+    const part = fc.record(
+      {
+        type: fc.constantFrom('text', 'image_url', 'file', 'input_audio', 'x'),
+        text: fc.string(),
+        image_url: loose,
+        file: loose,
+        cache_control: loose,
+      },
+      { requiredKeys: ['type'] },
+    )
+    const message = fc.record(
+      {
+        role: fc.constantFrom('system', 'developer', 'user', 'assistant', 'tool', 'function'),
+        content: fc.oneof(fc.string(), fc.array(part), fc.constant(null)),
+        tool_calls: fc.array(fc.record({ id: loose, function: loose }, { requiredKeys: [] })),
+        tool_call_id: loose,
+        reasoning_details: loose,
+      },
+      { requiredKeys: ['role'] },
+    )
+    const fields = fc.record(
+      {
+        messages: fc.array(message, { minLength: 1 }),
+        tools: fc.array(
+          fc.record({ type: fc.constantFrom('function', 'custom'), function: loose }, { requiredKeys: ['type'] }),
+        ),
+        tool_choice: loose,
+        parallel_tool_calls: fc.boolean(),
+        reasoning_effort: loose,
+        response_format: fc.record({ type: fc.constantFrom('text', 'json_object', 'json_schema'), json_schema: loose }),
+        max_tokens: fc.integer({ min: 1 }),
+        cache_control: loose,
+      },
+      { requiredKeys: ['messages'] },
+    )
+    fc.assert(
+      fc.property(
+        fields,
+        fc.constantFrom('claude-3-5-haiku-20241022', 'claude-sonnet-4-5', 'claude-opus-5'),
+        (given, model) => {
+          try {
+            const { messages, max_tokens } = body(given, of(model))
+            expect(messages.length).toBeGreaterThan(0)
+            expect(max_tokens).toBeGreaterThan(0)
+            // Turns alternate, and none is empty.
+            messages.forEach(({ role, content }, index) => {
+              expect(content.length).toBeGreaterThan(0)
+              expect(role).not.toBe(messages[index - 1]?.role)
+            })
+          } catch (error) {
+            if (!(error instanceof UnsupportedRequest)) throw error
+          }
+        },
+      ),
+      { numRuns: 500 },
+    )
   })
 
   test.each([

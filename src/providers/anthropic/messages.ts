@@ -6,8 +6,10 @@ type Block = Anthropic.ContentBlockParam
 type Turn = { role: 'user' | 'assistant'; content: Block[] }
 type Part = { type: string; text?: string; [key: string]: unknown }
 
+type Cached = { cache_control?: Anthropic.CacheControlEphemeral }
+
 export interface Conversation {
-  system: string | undefined
+  system: Anthropic.TextBlockParam[]
   messages: Turn[]
 }
 
@@ -16,12 +18,12 @@ export interface Conversation {
  * neighbours of one role become one turn.
  */
 export function conversation(messages: readonly ChatMessage[]): Conversation {
-  const system: string[] = []
+  const system: Anthropic.TextBlockParam[] = []
   const turns: Turn[] = []
   messages.forEach((message, index) => {
     const param = `messages.${index}`
     if (message.role === 'system' || message.role === 'developer') {
-      system.push(plainText(message, param))
+      system.push(...systemBlocks(message, `${param}.content`))
       return
     }
     const turn = turnOf(message, param)
@@ -32,7 +34,7 @@ export function conversation(messages: readonly ChatMessage[]): Conversation {
   for (const turn of turns) if (turn.role === 'user') turn.content = resultsFirst(turn.content)
   trimEnd(turns.at(-1))
   if (turns.length === 0) throw malformed('expected at least one message that is not a system message', 'messages')
-  return { system: system.filter(Boolean).join('\n\n') || undefined, messages: turns }
+  return { system, messages: turns }
 }
 
 function turnOf(message: ChatMessage, param: string): Turn {
@@ -114,16 +116,20 @@ function blocks(content: ChatMessage['content'], param: string): Block[] {
   return content.flatMap((part, index) => blockOf(part, `${param}.${index}`))
 }
 
+/** A part may carry Anthropic's own `cache_control`, as OpenRouter and LiteLLM have it: up to there the prompt is cached. */
+const cached = ({ cache_control: mark }: Part): Cached =>
+  typeof mark === 'object' && mark !== null ? { cache_control: mark as Anthropic.CacheControlEphemeral } : {}
+
 function blockOf(part: Part, param: string): Block[] {
   switch (part.type) {
     case 'text':
-      return part.text ? [{ type: 'text', text: part.text }] : []
+      return part.text ? [{ type: 'text', text: part.text, ...cached(part) }] : []
     case 'refusal':
       return typeof part.refusal === 'string' && part.refusal !== '' ? [{ type: 'text', text: part.refusal }] : []
     case 'image_url':
-      return [image(part.image_url, `${param}.image_url`)]
+      return [{ ...image(part.image_url, `${param}.image_url`), ...cached(part) }]
     case 'file':
-      return [document(part.file, `${param}.file`)]
+      return [{ ...document(part.file, `${param}.file`), ...cached(part) }]
     case 'input_audio':
       throw unsupported('audio', param)
     default:
@@ -165,15 +171,11 @@ function dataUrl(url: string, param: string): { type: string; data: string } {
   return { type: match[1].toLowerCase(), data: url.slice(comma + 1) }
 }
 
-function plainText({ content }: ChatMessage, param: string): string {
-  if (typeof content === 'string') return content
-  return (content ?? [])
-    .map((part, index) => {
-      if (typeof part.text !== 'string')
-        throw unsupported('system messages that are not text', `${param}.content.${index}`)
-      return part.text
-    })
-    .join('\n')
+function systemBlocks({ content }: ChatMessage, param: string): Anthropic.TextBlockParam[] {
+  return blocks(content, param).map((block, index) => {
+    if (block.type !== 'text') throw unsupported('system messages that are not text', `${param}.${index}`)
+    return block
+  })
 }
 
 /** The API wants tool results before anything else in a turn. */

@@ -47,13 +47,14 @@ export function messagesBody(body: ChatBody, candidate: Candidate, defaultMaxTok
   }
   const stops = stopSequences(asked)
   const userId = asked.safety_identifier ?? asked.user
-  const instructions = [system, format.anyJson ? JSON_ONLY : undefined].filter(Boolean).join('\n\n')
+  const instructions = [...system, ...(format.anyJson ? [{ type: 'text' as const, text: JSON_ONLY }] : [])]
+  const cacheControl = asked.cache_control
   return {
     model: candidate.model,
     max_tokens: maxTokens,
     messages,
     stream: asked.stream === true,
-    ...(instructions !== '' && { system: instructions }),
+    ...(instructions.length > 0 && { system: instructions }),
     ...(offered.length > 0 && { tools: offered }),
     ...(offered.length > 0 && choice && { tool_choice: choice }),
     ...(config && { thinking: config }),
@@ -61,6 +62,9 @@ export function messagesBody(body: ChatBody, candidate: Candidate, defaultMaxTok
     ...(stops.length > 0 && { stop_sequences: stops }),
     // Thinking fixes the temperature.
     ...(dialect.sampling && !config && sampling(asked)),
+    // Anthropic's own field: set in a candidate's defaults, it caches every conversation.
+    ...(typeof cacheControl === 'object' &&
+      cacheControl !== null && { cache_control: { type: 'ephemeral', ...cacheControl } }),
     ...(userId && { metadata: { user_id: userId } }),
   }
 }
