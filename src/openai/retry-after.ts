@@ -9,7 +9,8 @@ export function retryAfterMs(headers: Readonly<Record<string, string>>, now = Da
   const value = headers['retry-after']
   const seconds = number(value)
   if (seconds !== null) return seconds * 1000
-  const date = value === undefined ? Number.NaN : Date.parse(value)
+  // Date.parse takes "-1" for a year.
+  const date = value !== undefined && /^[A-Z]/i.test(value) ? Date.parse(value) : Number.NaN
   return Number.isNaN(date) ? null : Math.max(0, date - now)
 }
 

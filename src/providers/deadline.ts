@@ -31,7 +31,7 @@ export class Deadline {
 
   readonly #fire = () => {
     // Timers may fire a fraction of a millisecond early.
-    if (performance.now() < this.#at - 1) this.#timer = this.#start()
+    if (performance.now() < this.#at) this.#timer = this.#start()
     else this.#onPassed()
   }
 }

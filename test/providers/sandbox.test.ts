@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import type OpenAI from 'openai'
 import { describe, expect, test } from 'vitest'
 import { configSchema } from '../../src/config.ts'
@@ -208,6 +209,37 @@ describe('fields', () => {
     ]) {
       expect(() => instanceOf(schema, fill)).not.toThrow()
     }
+  })
+
+  test('whatever a valid request holds, it is answered', async () => {
+    const loose = fc.oneof(fc.jsonValue({ maxDepth: 3 }), fc.constantFrom({}, [{}], [null]))
+    const fields = fc.record(
+      {
+        tools: fc.array(
+          fc.record({ type: fc.constant('function'), function: fc.record({ name: fc.string(), parameters: loose }) }),
+        ),
+        tool_choice: loose,
+        response_format: fc.record({
+          type: fc.constantFrom('text', 'json_object', 'json_schema'),
+          json_schema: fc.record({ schema: loose }),
+        }),
+        stop: fc.oneof(fc.string(), fc.array(fc.string())),
+        max_tokens: fc.integer({ min: 1, max: 50 }),
+        messages: fc.array(fc.record({ role: fc.constantFrom('user', 'tool', 'assistant'), content: fc.string() }), {
+          minLength: 1,
+          maxLength: 3,
+        }),
+        stream: fc.boolean(),
+      },
+      { requiredKeys: [] },
+    )
+    await fc.assert(
+      fc.asyncProperty(
+        fields,
+        fc.constantFrom(...PERSONAS.map(({ model }) => model)),
+        async (given, model) => (await complete(given, model)).status === 200,
+      ),
+    )
   })
 
   test('a model that it has not: 404', async () => {
