@@ -11,6 +11,7 @@ const SCRIPTS = [
   'erase-user',
   'find-interaction',
   'open-interactions',
+  'read-user-log',
   'revoke-key',
   'save-conversation',
 ] as const

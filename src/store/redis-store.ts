@@ -4,14 +4,22 @@ import { Redis } from 'ioredis'
 import type { RedisConfig } from '../config.ts'
 import { Listeners } from './changes.ts'
 import { decodeEdge, decodeState, encodeEdge, encodeState, floatBytes, floatsOf } from './codec.ts'
-import { interactionJsonWithoutText, readInteraction, readReward, rewardJson, summaryOf } from './documents.ts'
+import {
+  type InteractionDocument,
+  interactionJsonWithoutText,
+  type RewardDocument,
+  readInteraction,
+  readReward,
+  rewardJson,
+  summaryOf,
+} from './documents.ts'
 import type { InteractionRecord, RewardRecord } from './records.ts'
 import { ChangeChannel } from './redis-changes.ts'
 import { defineScripts, type RunScript } from './redis-commands.ts'
 import { createRedis, type RedisClient } from './redis-connection.ts'
 import { RedisGuard } from './redis-guard.ts'
 import * as keys from './redis-keys.ts'
-import { readStream } from './redis-stream.ts'
+import { readStream, readUserLog } from './redis-stream.ts'
 import {
   type ConversationState,
   type Evidence,
@@ -27,6 +35,7 @@ import {
 
 /** Rows a script: Redis does nothing else meanwhile. */
 const ROWS_PER_SCRIPT = 64
+const READ_ROWS = 256
 /** Off the request path a call may take so much longer than `command_timeout_ms`. */
 const BATCH_DEADLINE_FACTOR = 8
 const CONNECT_WAIT_MS = 1_000
@@ -259,23 +268,17 @@ export class RedisStore implements Store {
   }
 
   async *readInteractions(filter: RecordFilter): AsyncGenerator<InteractionRecord[]> {
-    for (const tenant of await this.#tenants(filter)) {
-      const read = (from: string) =>
-        this.#askLong(tenant, () => this.#client.xrange(keys.interactions(tenant), from, '+', 'COUNT', 256))
-      for await (const entries of readStream(read, filter)) {
-        const texts = await this.#askLong(tenant, () =>
-          this.#client.mget(entries.map(({ document }) => keys.text(tenant, document.id))),
-        )
-        yield entries.map(({ document }, i) => readInteraction(document, texts[i] ?? null))
-      }
+    for await (const [tenant, documents] of this.#readLog<InteractionDocument>('i', keys.interactions, filter)) {
+      const texts = await this.#askLong(tenant, () =>
+        this.#client.mget(documents.map(({ id }) => keys.text(tenant, id))),
+      )
+      yield documents.map((document, i) => readInteraction(document, texts[i] ?? null))
     }
   }
 
   async *readRewards(filter: RecordFilter): AsyncGenerator<RewardRecord[]> {
-    for (const tenant of await this.#tenants(filter)) {
-      const read = (from: string) =>
-        this.#askLong(tenant, () => this.#client.xrange(keys.rewards(tenant), from, '+', 'COUNT', 1_000))
-      for await (const entries of readStream(read, filter)) yield entries.map(({ document }) => readReward(document))
+    for await (const [, documents] of this.#readLog<RewardDocument>('r', keys.rewards, filter)) {
+      yield documents.map(readReward)
     }
   }
 
@@ -365,6 +368,35 @@ export class RedisStore implements Store {
     if (this.#knownTenants.has(tenant)) return
     await this.#askLong('{keys}', () => this.#client.sadd(keys.TENANTS, tenant))
     this.#knownTenants.add(tenant)
+  }
+
+  /** Tenant by tenant; of one user by the user's index. */
+  async *#readLog<T extends InteractionDocument | RewardDocument>(
+    kind: 'i' | 'r',
+    streamOf: (tenant: string) => string,
+    filter: RecordFilter,
+  ): AsyncGenerator<[tenant: string, documents: T[]]> {
+    const { user } = filter
+    for (const tenant of await this.#tenants(filter)) {
+      const stream = streamOf(tenant)
+      const batches =
+        user === undefined
+          ? readStream<T>(
+              (from) => this.#askLong(tenant, () => this.#client.xrange(stream, from, '+', 'COUNT', READ_ROWS)),
+              filter,
+            )
+          : readUserLog<T>(
+              (skip) =>
+                this.#runLong(
+                  tenant,
+                  'read-user-log',
+                  [keys.userLog(tenant, user), stream],
+                  [kind, skip, ROWS_PER_SCRIPT],
+                ) as Promise<[number, ...Buffer[]]>,
+              filter,
+            )
+      for await (const documents of batches) yield [tenant, documents]
+    }
   }
 
   async #tenants({ tenant }: RecordFilter): Promise<string[]> {

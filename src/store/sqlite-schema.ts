@@ -26,7 +26,7 @@ const MIGRATIONS = [
     UNIQUE (tenant, id)
   ) STRICT;
   CREATE INDEX interactions_in_time ON interactions (ts);
-  CREATE INDEX interactions_of_user ON interactions (tenant, user);
+  CREATE INDEX interactions_of_user ON interactions (tenant, user, ts);
   CREATE INDEX interactions_of_completion ON interactions (tenant, completion_id) WHERE completion_id IS NOT NULL;
   CREATE INDEX interactions_with_text ON interactions (text_expires_at) WHERE text_expires_at IS NOT NULL;
   CREATE TABLE open_interactions (
@@ -40,7 +40,7 @@ const MIGRATIONS = [
     UNIQUE (tenant, interaction, user, kind, ts)
   ) STRICT;
   CREATE INDEX rewards_in_time ON rewards (ts);
-  CREATE INDEX rewards_of_user ON rewards (tenant, user);
+  CREATE INDEX rewards_of_user ON rewards (tenant, user, ts);
 
   CREATE TABLE conversations (
     tenant TEXT NOT NULL, id TEXT NOT NULL, user TEXT NOT NULL, state TEXT NOT NULL, expires_at INTEGER NOT NULL,

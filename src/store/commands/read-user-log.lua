@@ -1,0 +1,22 @@
+--[[
+  Reads a user's rows of one stream, by the user's log index rather than by walking the stream.
+
+  KEYS[1]   log index of the user (see append-interactions.lua)
+  KEYS[2]   stream of interactions, or of rewards
+  ARGV[1]   "i" or "r": which of the index's entries lead to that stream
+  ARGV[2]   how many index entries to skip      ARGV[3]   most index entries to read
+
+  Returns the number of index entries read, then the documents.
+]]
+local members = redis.call('ZRANGE', KEYS[1], ARGV[2], ARGV[2] + ARGV[3] - 1)
+local reply = { #members }
+for _, member in ipairs(members) do
+  if string.sub(member, 1, 1) == ARGV[1] then
+    local id = string.sub(member, 3)
+    local entry = redis.call('XRANGE', KEYS[2], id, id)[1]
+    for field = 1, entry and #entry[2] or 0, 2 do
+      if entry[2][field] == 'json' then reply[#reply + 1] = entry[2][field + 1] end
+    end
+  end
+end
+return reply
