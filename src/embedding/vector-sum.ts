@@ -13,7 +13,7 @@ const BLOCK = 256
 
 /**
  * Sums int8 rows by id, exactly. Four columns share a 32-bit word, as bytes from 0 to 255; even and odd bytes are added up in
- * 16-bit lanes, two to a word: a third of the time of one column at a time (`docs/embedding.md`).
+ * 16-bit lanes, two to a word: a quarter of the time of one column at a time (`docs/embedding.md`).
  */
 export class VectorSum {
   readonly #columns: number
