@@ -6,7 +6,7 @@
   then, for each row:
   KEYS[2 + 5i]    marker of the interaction: "o<summary>" while on its way, "e<stream id>" when it has ended
   KEYS[3 + 5i]    completion id -> interaction id
-  KEYS[4 + 5i]    log index of the user: "i:<stream id>", "r:<stream id>", "o:<interaction id>" by time of arrival
+  KEYS[4 + 5i]    log index of the user: "i:<stream id>", "r:<stream id>", "o:<interaction id>" in order of arrival
   KEYS[5 + 5i]    when the user was erased, milliseconds
   KEYS[6 + 5i]    prompt text
 
@@ -27,6 +27,12 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local retention = tonumber(ARGV[1])
 local oldest = string.format('%d', math.max(0, now - retention))
 local added = 0
+
+-- A stream id as a number: milliseconds, and 4096ths of one for entries of the same millisecond (a double has no finer).
+local function order_of(entry)
+  local ms, seq = string.match(entry, '^(%d+)-(%d+)$')
+  return tonumber(ms) + math.min(tonumber(seq), 4095) / 4096
+end
 
 for row = 0, (#ARGV - 1) / 7 - 1 do
   local marker, completion, index, erased, text =
@@ -53,7 +59,7 @@ for row = 0, (#ARGV - 1) / 7 - 1 do
         if keep > 0 then redis.call('SET', text, prompt, 'PX', string.format('%d', keep)) end
       end
       redis.call('ZREM', index, 'o:' .. id)
-      redis.call('ZADD', index, now, 'i:' .. entry)
+      redis.call('ZADD', index, order_of(entry), 'i:' .. entry)
       redis.call('ZREMRANGEBYSCORE', index, '-inf', '(' .. oldest)
       redis.call('PEXPIRE', index, retention)
       added = added + 1

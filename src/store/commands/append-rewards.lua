@@ -23,6 +23,12 @@ local retention = tonumber(ARGV[1])
 local oldest = string.format('%d', math.max(0, now - retention))
 local added = 0
 
+-- A stream id as a number: milliseconds, and 4096ths of one for entries of the same millisecond (a double has no finer).
+local function order_of(entry)
+  local ms, seq = string.match(entry, '^(%d+)-(%d+)$')
+  return tonumber(ms) + math.min(tonumber(seq), 4095) / 4096
+end
+
 for row = 0, (#ARGV - 1) / 5 - 1 do
   local known, index, erased = KEYS[2 + row * 3], KEYS[3 + row * 3], KEYS[4 + row * 3]
   local unique, ts, user = ARGV[2 + row * 5], tonumber(ARGV[3 + row * 5]), ARGV[4 + row * 5]
@@ -33,7 +39,7 @@ for row = 0, (#ARGV - 1) / 5 - 1 do
     redis.call('PEXPIRE', known, retention)
     local entry = redis.call('XADD', KEYS[1], 'MINID', '~', oldest, '*',
       'interaction', interaction, 'user', user, 'json', json)
-    redis.call('ZADD', index, now, 'r:' .. entry)
+    redis.call('ZADD', index, order_of(entry), 'r:' .. entry)
     redis.call('ZREMRANGEBYSCORE', index, '-inf', '(' .. oldest)
     redis.call('PEXPIRE', index, retention)
     added = added + 1
