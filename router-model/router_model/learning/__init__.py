@@ -1,0 +1,1 @@
+"""From a log of interactions and rewards to a better router: reading, refitting, judging."""
