@@ -69,6 +69,8 @@ class Pool:
     """[Q, M]"""
     prompt_tokens: Floats
     """[Q]"""
+    test_folds: tuple[int, ...] | None = None
+    """Other test folds than the usual ones; whatever isn't train or validation may be."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -83,7 +85,12 @@ class Pool:
     @property
     def folds(self) -> Folds:
         """This pool's train, validation and test folds."""
-        return POOL_FOLDS.get(self.name, Folds())
+        usual = POOL_FOLDS.get(self.name, Folds())
+        if self.test_folds is None:
+            return usual
+        if clash := set(self.test_folds) & {*usual.train, *usual.validation}:
+            raise ValueError(f"{self.name}: folds {sorted(clash)} are for training or tuning")
+        return replace(usual, test=self.test_folds)
 
     def cost_usd(self) -> Floats:
         """Dollars [Q, M] of each answer; with `ASSUMED_COMPLETION_TOKENS` where the length isn't known."""

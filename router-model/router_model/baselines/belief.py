@@ -1,0 +1,199 @@
+"""A Gaussian-mixture belief over a user's weights w, learned from many users by expectation-maximisation.
+
+reward = w . phi + noise for ratings; P(thumb up) = sigmoid(w . phi) for thumbs, with the quadratic bound of Jaakkola &
+Jordan (2000), which makes that likelihood Gaussian with a weight per edge.
+Letters: U users, N edges, K features, J components.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Floats = NDArray[np.float32]
+Likelihood = Literal["linear", "logistic"]
+
+
+@dataclass(frozen=True)
+class BeliefConfig:
+    """Settings, tuned on validation."""
+
+    likelihood: Likelihood = "linear"
+    components: int = 1
+    doubt: float = 0.0
+    """How much noisier an edge is whose quality is in doubt."""
+    rounds: int = 15
+    pseudo_users: float = 400.0
+    """Strength of the pull of each component's covariance to a diagonal one."""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Edges of U users in float64; `weight` 0 = not rated."""
+
+    phi: Tensor
+    """[U, N, K]"""
+    reward: Tensor
+    """[U, N]"""
+    weight: Tensor
+    """[U, N]: factor on the precision."""
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Belief over the weights of U users."""
+
+    log_weight: Tensor
+    """[U, J]"""
+    mean: Tensor
+    """[U, J, K]"""
+    covariance: Tensor
+    """[U, J, K, K]"""
+
+    def expectation(self) -> Tensor:
+        """[U, K]."""
+        return (self.log_weight.exp().unsqueeze(-1) * self.mean).sum(1)
+
+    def total_covariance(self) -> Tensor:
+        """[U, K, K]: within and between components."""
+        weight = self.log_weight.exp()
+        apart = self.mean - self.expectation().unsqueeze(1)
+        within = torch.einsum("uj,ujkl->ukl", weight, self.covariance)
+        return within + torch.einsum("uj,ujk,ujl->ukl", weight, apart, apart)
+
+
+class MixtureBelief:
+    """The prior and what the rewards of new users make of it."""
+
+    def __init__(self, config: BeliefConfig) -> None:
+        """Before `fit` there is no belief."""
+        self.config = config
+        self.noise = 0.1
+
+    def fit(self, evidence: Evidence) -> None:
+        """Learns weights, means, covariances and noise from training users."""
+        k, components = evidence.phi.shape[-1], self.config.components
+        self._start(evidence)
+        bend = torch.ones_like(evidence.reward)
+        for number in range(self.config.rounds):
+            if number == self.config.rounds // 3 and components > 1:
+                self._split(self._posterior(evidence, bend), components)
+            posterior = self._posterior(evidence, bend)
+            if self.config.likelihood == "logistic":
+                bend = self._bend(evidence, posterior)
+            self._maximise(evidence, posterior, k)
+
+    def posterior(self, evidence: Evidence) -> Posterior:
+        """Belief after some edges; empty edges give the prior."""
+        if self.config.likelihood == "linear":
+            return self._posterior(evidence, torch.ones_like(evidence.reward))
+        posterior = self._posterior(evidence, self._bend(evidence, self._prior(len(evidence.reward))))
+        for _ in range(4):
+            posterior = self._posterior(evidence, self._bend(evidence, posterior))
+        return posterior
+
+    def _start(self, evidence: Evidence) -> None:
+        k = evidence.phi.shape[-1]
+        phi = evidence.phi.reshape(-1, k)
+        weight = evidence.weight.reshape(-1)
+        target = self._target(evidence).reshape(-1)
+        gram = (phi * weight.unsqueeze(-1)).T @ phi
+        ridge = 1e-2 * float(weight.sum()) * torch.eye(k, dtype=phi.dtype)
+        mean = torch.linalg.solve(gram + ridge, phi.T @ (weight * target))
+        residual = (weight * (target - phi @ mean) ** 2).sum() / weight.sum()
+        self.noise = float(residual)
+        self.log_weight = torch.zeros(1, dtype=phi.dtype)
+        self.mean = mean.unsqueeze(0)
+        self.covariance = 0.05 * torch.eye(k, dtype=phi.dtype).unsqueeze(0)
+
+    def _target(self, evidence: Evidence) -> Tensor:
+        # a thumb's log-odds are about four times its expected reward near zero
+        return evidence.reward * (2.0 if self.config.likelihood == "logistic" else 1.0)
+
+    def _precisions(self, evidence: Evidence, bend: Tensor) -> tuple[Tensor, Tensor]:
+        """Weight [U, N] of each edge's phi phi^T, and of its phi."""
+        if self.config.likelihood == "linear":
+            tau = evidence.weight / self.noise
+            return tau, tau * evidence.reward
+        return evidence.weight * 2 * bound(bend), evidence.weight * 0.5 * evidence.reward
+
+    def _bend(self, evidence: Evidence, posterior: Posterior) -> Tensor:
+        """Where the quadratic touches the logistic, sqrt E[(w . phi)^2], [U, N]."""
+        mean, covariance = posterior.expectation(), posterior.total_covariance()
+        second = covariance + mean.unsqueeze(-1) * mean.unsqueeze(-2)
+        return ((evidence.phi @ second) * evidence.phi).sum(-1).clamp(min=1e-8).sqrt()
+
+    def _prior(self, users: int) -> Posterior:
+        j, k = self.mean.shape
+        return Posterior(
+            self.log_weight.expand(users, j), self.mean.expand(users, j, k), self.covariance.expand(users, j, k, k)
+        )
+
+    def _posterior(self, evidence: Evidence, bend: Tensor) -> Posterior:
+        tau, pull = self._precisions(evidence, bend)
+        gram = (evidence.phi * tau.unsqueeze(-1)).transpose(-1, -2) @ evidence.phi
+        information = (evidence.phi.transpose(-1, -2) @ pull.unsqueeze(-1)).squeeze(-1)
+        log_weights, means, covariances = [], [], []
+        for j in range(len(self.log_weight)):
+            prior = torch.linalg.inv(self.covariance[j])
+            start = prior @ self.mean[j]
+            factor = torch.linalg.cholesky(prior + gram)
+            target = start + information
+            mean = torch.cholesky_solve(target.unsqueeze(-1), factor).squeeze(-1)
+            evidence_of = 0.5 * (mean * target).sum(-1) - 0.5 * (self.mean[j] @ start)
+            evidence_of = evidence_of + 0.5 * torch.logdet(prior) - factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+            log_weights.append(torch.log_softmax(self.log_weight, 0)[j] + evidence_of)
+            means.append(mean)
+            covariances.append(torch.cholesky_inverse(factor))
+        return Posterior(
+            torch.log_softmax(torch.stack(log_weights, 1), 1), torch.stack(means, 1), torch.stack(covariances, 1)
+        )
+
+    def _split(self, posterior: Posterior, components: int) -> None:
+        """Starts the components at clusters of users, by their posterior means in units of the prior's spread."""
+        mean = posterior.expectation()
+        scale = self.covariance[0].diagonal().sqrt()
+        label = clusters(((mean - self.mean[0]) / scale).numpy().astype(np.float32), components, self.config.seed)
+        groups = [mean[torch.as_tensor(label == j)] for j in range(components)]
+        sizes = torch.tensor([float(len(group)) for group in groups], dtype=mean.dtype)
+        self.log_weight = torch.log((sizes + 1) / (sizes.sum() + components))
+        self.mean = torch.stack([group.mean(0) if len(group) else self.mean[0] for group in groups])
+        self.covariance = (0.7 * self.covariance[0]).expand(components, -1, -1).clone()
+
+    def _maximise(self, evidence: Evidence, posterior: Posterior, k: int) -> None:
+        weight = posterior.log_weight.exp()
+        size = weight.sum(0)
+        self.log_weight = torch.log((size + 1) / (size.sum() + len(size)))
+        anchor = self.mean.mean(0)
+        mean = (torch.einsum("uj,ujk->jk", weight, posterior.mean) + 2 * anchor) / (size + 2).unsqueeze(-1)
+        apart = posterior.mean - mean
+        scatter = torch.einsum("uj,ujk,ujl->jkl", weight, apart, apart)
+        scatter = scatter + torch.einsum("uj,ujkl->jkl", weight, posterior.covariance)
+        pseudo = self.config.pseudo_users
+        pooled = scatter.sum(0) / size.sum()
+        pull = pseudo * torch.diag(pooled.diagonal())
+        self.mean = mean
+        self.covariance = (scatter + pull) / (size + pseudo).view(-1, 1, 1) + 1e-6 * torch.eye(k, dtype=mean.dtype)
+        if self.config.likelihood == "linear":
+            expectation, total = posterior.expectation(), posterior.total_covariance()
+            error = (evidence.reward - (evidence.phi @ expectation.unsqueeze(-1)).squeeze(-1)) ** 2
+            error = error + ((evidence.phi @ total) * evidence.phi).sum(-1)
+            self.noise = float((evidence.weight * error).sum() / (evidence.weight > 0).sum().clamp(min=1))
+
+
+def bound(bend: Tensor) -> Tensor:
+    """lambda of Jaakkola & Jordan: tanh(xi / 2) / (4 xi)."""
+    return torch.tanh(bend / 2) / (4 * bend)
+
+
+def clusters(x: Floats, k: int, seed: int) -> NDArray[np.int64]:
+    """k-means labels [n]."""
+    from sklearn.cluster import KMeans
+
+    return np.asarray(KMeans(k, n_init=4, random_state=seed).fit_predict(x), dtype=np.int64)

@@ -1,0 +1,81 @@
+"""What a user may like about an answer, as numbers phi: the input of every linear model of a user.
+
+[1, quality, cost, length], quality, cost and length once more for each soft task, one-hot LLM, one-hot provider; in the
+units of `population`. Quality is predicted; cost and length are predicted too, but realised ones are used in a history.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router_model.bench.contestant import Known
+from router_model.data import Pool
+from router_model.heads import Heads
+from router_model.population import standard_cost, standard_length
+from router_model.simulation import History
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """phi of every (query, LLM) of a pool, and of the edges of a history. K features."""
+
+    pool: Pool
+    heads: Heads
+    vendors: tuple[str, ...]
+    llm_scale: float = 1.0
+
+    @staticmethod
+    def of(known: Known) -> Preferences:
+        """For a contestant."""
+        return Preferences(known.pool, known.heads, tuple(sorted({card.vendor for card in known.pool.cards})))
+
+    @property
+    def size(self) -> int:
+        """K."""
+        return 4 + 3 * len(self.heads.tasks) + len(self.pool.cards) + len(self.vendors)
+
+    def grid(self, rows: Ints) -> Floats:
+        """phi [R, M, K] as predicted."""
+        heads, llms = self.heads, len(self.pool.cards)
+        parts = (
+            2 * heads.quality[rows] - 1,
+            standard_cost(heads.cost_usd[rows]),
+            standard_length(heads.completion_tokens[rows]),
+        )
+        basic = np.stack(parts, -1)
+        task = np.broadcast_to(heads.task[rows][:, None], (len(rows), llms, len(heads.tasks)))
+        codes = np.broadcast_to(self._codes(), (len(rows), llms, self._codes().shape[1]))
+        return self._join(basic, task, codes)
+
+    def edges(self, history: History) -> Floats:
+        """phi [U, N, K] of what was answered, with realised cost and length."""
+        heads = self.heads
+        quality = heads.quality[history.query, history.llm]
+        length = np.where(
+            np.isnan(history.completion_tokens),
+            heads.completion_tokens[history.query, history.llm],
+            history.completion_tokens,
+        )
+        basic = np.stack([2 * quality - 1, standard_cost(history.cost_usd), standard_length(length)], -1)
+        return self._join(basic, heads.task[history.query], self._codes()[history.llm])
+
+    def doubt(self, history: History) -> Floats:
+        """Variance [U, N] of what isn't known of each answer's quality, 0..1."""
+        quality = self.heads.quality[history.query, history.llm]
+        return np.asarray(4 * quality * (1 - quality), dtype=np.float32)
+
+    def _codes(self) -> Floats:
+        llm = np.eye(len(self.pool.cards))
+        vendor = [[float(card.vendor == name) for name in self.vendors] for card in self.pool.cards]
+        return np.hstack([llm, np.array(vendor)]).astype(np.float32)
+
+    def _join(self, basic: Floats, task: Floats, codes: Floats) -> Floats:
+        by_task = (basic[..., :, None] * task[..., None, :]).reshape(*basic.shape[:-1], 3 * task.shape[-1])
+        one = np.ones((*basic.shape[:-1], 1), dtype=np.float32)
+        return np.concatenate([one, basic, by_task, codes], -1).astype(np.float32)

@@ -1,0 +1,1 @@
+"""PersonaBench: simulated users judge routers on recorded outcomes."""

@@ -1,0 +1,150 @@
+"""The graph router as the gateway runs it: an artifact's four graphs in ONNX Runtime, nothing else (ARTIFACT.md)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router_model.artifact import Artifact
+from router_model.bench.contestant import Kind, Known
+from router_model.cards import card_matrix, code_matrix, price_matrix
+from router_model.embedding.static import StaticEmbedder
+from router_model.simulation import History
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+BATCH = 4096
+
+
+class ArtifactRouter:
+    """Messages summed over a user's history, the belief made of them, and the score of every candidate.
+
+    Candidates that `population.json` doesn't hold get the outcomes of the train folds, as a gateway would gather them.
+    """
+
+    kind: Kind = "personal"
+
+    def __init__(self, folder: Path, name: str = "graph router") -> None:
+        """Loads and verifies the artifact. Raises `ArtifactError`."""
+        self.artifact = Artifact(folder)
+        self.name = name
+        self.embedder = StaticEmbedder.load(folder / "embedder")
+
+    def fit(self, known: Known) -> None:
+        """No training: states of the candidates from their cards, and from outcomes where there are any."""
+        manifest, cards = self.artifact.manifest, known.pool.cards
+        self.known = known
+        self.query = self.embedder.embed(known.pool.queries)
+        self.inputs = {
+            "card": card_matrix(cards, manifest.card_features),
+            "text": self.embedder.embed([card.text for card in cards]),
+            "provider_code": code_matrix([card.vendor for card in cards], manifest.dims.P),
+            "name_code": code_matrix([card.name for card in cards], manifest.dims.C),
+            "price": price_matrix(cards),
+        }
+        evidence = np.zeros((len(cards), manifest.dims.V), dtype=np.float32)
+        aliases = {alias.lower(): name for name, many in manifest.aliases.items() for alias in (name, *many)}
+        population = {name.lower(): vector for name, vector in self.artifact.population.items()}
+        missing = []
+        for column, card in enumerate(cards):
+            name = aliases.get(card.name.lower(), card.name).lower()
+            if name in population:
+                evidence[column] = population[name]
+            else:
+                missing.append(column)
+        self.set_evidence(evidence)
+        for column in missing:
+            evidence[column] += self.outcome_evidence(column, known.train)
+        self.set_evidence(evidence)
+
+    def set_evidence(self, evidence: Floats) -> None:
+        """z of every candidate, given sums of messages [M, V]."""
+        self.evidence = evidence
+        self.z = self.artifact.run("llm", {**self.inputs, "evidence": evidence})["z"]
+
+    def outcome_evidence(self, column: int, rows: Ints) -> Floats:
+        """Sum [V] of the messages of an LLM's outcomes on some queries."""
+        pool = self.known.pool
+        llm = np.full(len(rows), column)
+        reward, tokens = 2 * pool.quality[rows, column] - 1, pool.completion_tokens[rows, column]
+        _, message = self.messages(rows, llm, reward, "outcome", tokens, np.full(len(rows), np.nan, dtype=np.float32))
+        return np.asarray(message.sum(0), dtype=np.float32)
+
+    def messages(
+        self,
+        rows: Ints,
+        llm: Ints,
+        reward: Floats,
+        kind: str,
+        tokens: Floats,
+        cost: Floats,
+    ) -> tuple[Floats, Floats]:
+        """Messages of N rewards to their users [N, G] and LLMs [N, V]. NaN tokens or cost = not known."""
+        users, llms = [], []
+        n = len(rows)
+        for part in np.array_split(np.arange(n), max(1, -(-n // BATCH))):
+            inputs = {
+                "query": self.query[rows[part]],
+                "z": self.z[llm[part]],
+                "reward": reward[part].astype(np.float32),
+                "kind": np.full(len(part), self.artifact.manifest.kinds.index(kind), dtype=np.int64),
+                "weight": np.ones(len(part), dtype=np.float32),
+                "prompt_tokens": self.known.pool.prompt_tokens[rows[part]],
+                "completion_tokens": np.nan_to_num(tokens[part], nan=-1.0).astype(np.float32),
+                "cost_usd": np.nan_to_num(cost[part], nan=-1.0).astype(np.float32),
+            }
+            out = self.artifact.run("edge", inputs)
+            users.append(out["user_message"])
+            llms.append(out["llm_message"])
+        return np.concatenate(users), np.concatenate(llms)
+
+    def states(self, history: History) -> Floats:
+        """[U, S]."""
+        users, n = history.query.shape
+        sums = np.zeros((users, self.artifact.manifest.dims.G), dtype=np.float32)
+        forget = np.float32(self.artifact.manifest.forget.per_reward)
+        for step in range(n):
+            rated = history.rated[:, step]
+            if not rated.any():
+                continue
+            who = np.flatnonzero(rated)
+            message, _ = self.messages(
+                history.query[who, step],
+                history.llm[who, step],
+                history.reward[who, step],
+                history.kind_name,
+                history.completion_tokens[who, step],
+                history.cost_usd[who, step],
+            )
+            sums[who] = sums[who] * forget + message
+        return self.artifact.run("user", {"sums": sums})["state"]
+
+    def scores(self, rows: Ints, history: History) -> Floats:
+        """See `Contestant`."""
+        return self.judge(rows, history)["mean"]
+
+    def deviations(self, rows: Ints, history: History) -> Floats:
+        """See `Uncertain`."""
+        return self.judge(rows, history)["std"]
+
+    def judge(self, rows: Ints, history: History) -> dict[str, Floats]:
+        """`mean` and `std` [U, R, M]."""
+        means, stds = [], []
+        prompt = self.known.pool.prompt_tokens[rows]
+        for state in self.states(history):
+            out = self.artifact.run(
+                "score",
+                {
+                    "query": self.query[rows],
+                    "prompt_tokens": prompt,
+                    "state": np.repeat(state[None], len(rows), 0),
+                    "z": self.z,
+                    "cost_weight": np.full(len(rows), -1.0, dtype=np.float32),
+                },
+            )
+            means.append(out["mean"])
+            stds.append(out["std"])
+        return {"mean": np.stack(means), "std": np.stack(stds)}

@@ -1,0 +1,54 @@
+"""The contestants by name, with settings that were tuned on validation users and folds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from router_model.baselines import simple
+from router_model.baselines.belief import BeliefConfig
+from router_model.baselines.regression import BestRegression, Regression
+from router_model.bench.artifact_router import ArtifactRouter
+from router_model.bench.run import Factory
+
+DENSE_DOUBT = 5.0
+VARIANTS = (
+    BeliefConfig("linear", 1),
+    BeliefConfig("linear", 6),
+    BeliefConfig("linear", 1, DENSE_DOUBT),
+    BeliefConfig("linear", 6, DENSE_DOUBT),
+    BeliefConfig("logistic", 1),
+    BeliefConfig("logistic", 6),
+)
+
+CONTESTANTS: Mapping[str, Factory] = {
+    "random": simple.Random,
+    "cheapest": simple.Cheapest,
+    "best-single": simple.BestSingle,
+    "best-per-task": simple.BestPerTask,
+    "regression-gaussian": partial(Regression, BeliefConfig("linear", 1)),
+    "regression-mixture": partial(Regression, BeliefConfig("linear", 6, DENSE_DOUBT)),
+    "regression-logistic": partial(Regression, BeliefConfig("logistic", 6)),
+    "regression": partial(BestRegression, VARIANTS),
+    "hindsight": simple.BestSingleInHindsight,
+    "true-population": simple.TruePopulation,
+    "true-tastes": simple.TrueTastes,
+}
+QUICK = ("random", "cheapest", "best-single", "regression-gaussian", "regression", "true-population", "true-tastes")
+
+
+def contestants(names: Sequence[str] | None, artifacts: Sequence[Path]) -> list[Factory]:
+    """Factories of the named contestants (all by default) and of each artifact.
+
+    The regression comes first, because the others are compared with it. Raises `ValueError` for an unknown name.
+    """
+    chosen = list(CONTESTANTS) if names is None else list(names)
+    unknown = [name for name in chosen if name not in CONTESTANTS]
+    if unknown:
+        raise ValueError(f"no contestant {', '.join(unknown)}; there are {', '.join(CONTESTANTS)}")
+    graphs: list[Factory] = [
+        partial(ArtifactRouter, path, "graph router" if len(artifacts) == 1 else f"graph router {path.name}")
+        for path in artifacts
+    ]
+    return [*graphs, *(CONTESTANTS[name] for name in chosen)]

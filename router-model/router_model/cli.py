@@ -1,0 +1,17 @@
+"""The package's commands; each lives in a module of its own and is a line here."""
+
+from __future__ import annotations
+
+import typer
+
+from router_model.evaluate import evaluate
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="The personalised graph router.")
+
+
+@app.callback()
+def main() -> None:
+    """Make the command's name part of the call, also while there is one command only."""
+
+
+app.command()(evaluate)
