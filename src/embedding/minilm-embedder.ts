@@ -39,7 +39,7 @@ export class MinilmEmbedder implements Embedder {
   }
 
   /** Resolves when the model is loaded. Throws `EmbedderError` (`load`). */
-  static async load(folder: string, { device = 'cpu', maxQueue = 64 }: MinilmOptions = {}): Promise<MinilmEmbedder> {
+  static async load(folder: string, { device = 'auto', maxQueue = 64 }: MinilmOptions = {}): Promise<MinilmEmbedder> {
     try {
       const spec = minilmSpecSchema.parse(JSON.parse(await readFile(join(folder, 'embedder.json'), 'utf8')))
       if (spec.dim !== spec.columns + spec.features.list.length) throw new Error('dim is not columns plus features')
