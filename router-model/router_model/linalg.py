@@ -36,6 +36,11 @@ def unpacked_indices(n: int, device: torch.device) -> Tensor:
     return torch.as_tensor(_unpacked(n), device=device)
 
 
+def pack(matrix: Tensor, n: int) -> Tensor:
+    """Packed form [.., n (n + 1) / 2] of symmetric matrices [.., n, n]."""
+    return matrix.flatten(-2).index_select(-1, packed_indices(n, matrix.device))
+
+
 def packed_outer(x: Tensor) -> Tensor:
     """x x^T for x [.., n], packed [.., n (n + 1) / 2]."""
     n = x.shape[-1]

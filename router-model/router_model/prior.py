@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from router_model.artifact import CardFeature
-from router_model.model import KINDS, NON_LINEAR, RATING, THUMB, Router
+from router_model.model import JUDGE, KINDS, OUTCOME, Router, Sizes
+from router_model.user_prior import Blocks, MixturePrior
 
 CARD_FEATURES = (
     CardFeature(field="input_price", transform="log10", mean=-0.2, std=0.7),
@@ -35,19 +38,19 @@ CARD_FEATURES = (
 
 # Log-odds of a good answer for one standard deviation of a card's field.
 ABILITY = {
-    "output_price": 0.35,
-    "input_price": 0.15,
-    "size_b": 0.45,
-    "context_window": 0.1,
-    "reasoning": 0.25,
-    "benchmarks.mmlu": 0.15,
-    "benchmarks.mmlu_pro": 0.2,
-    "benchmarks.gpqa": 0.25,
-    "benchmarks.math": 0.2,
-    "benchmarks.gsm8k": 0.1,
-    "benchmarks.humaneval": 0.1,
-    "benchmarks.livecodebench": 0.2,
-    "benchmarks.arena_elo": 0.4,
+    "output_price": 0.245,
+    "input_price": 0.105,
+    "size_b": 0.315,
+    "context_window": 0.07,
+    "reasoning": 0.175,
+    "benchmarks.mmlu": 0.105,
+    "benchmarks.mmlu_pro": 0.14,
+    "benchmarks.gpqa": 0.175,
+    "benchmarks.math": 0.14,
+    "benchmarks.gsm8k": 0.07,
+    "benchmarks.humaneval": 0.07,
+    "benchmarks.livecodebench": 0.14,
+    "benchmarks.arena_elo": 0.28,
 }
 ABILITY_AT_MEAN = 0.6
 LOG_TOKENS = {"output_price": 0.1, "reasoning": 0.35}
@@ -59,53 +62,71 @@ def value_column(field: str) -> int:
     return 2 * [f.field for f in CARD_FEATURES].index(field)
 
 
+# How sharply a kind of reward that is no dense score follows utility: up with probability sigmoid(gain x utility).
+GAINS = {"thumb": 4.0, "preference": 4.0, "regeneration": 2.0, "edit": 1.0, "continuation": 1.0, "abort": 1.5}
+NOISE = {"outcome": 0.25, "rating": 0.03, "judge": 0.15}  # variance of a dense score around utility
+
+
+def believed_slopes() -> NDArray[np.float64]:
+    """Slopes [F] of ability in a card's features."""
+    slopes = np.zeros(2 * len(CARD_FEATURES))
+    for field, slope in ABILITY.items():
+        slopes[value_column(field)] = slope
+    return slopes
+
+
 def believe_cards(router: Router) -> None:
     """Sets the LLM node's prior by hand: ability from price, size and benchmarks; reply length near the average."""
-    node = router.llm_node
+    sizes, node = router.sizes, router.llm_node
     with torch.no_grad():
-        for layer in (node.card_quality, node.card_length, node.text_quality, node.text_length):
-            layer.weight.zero_()
-        node.card_quality.bias.zero_()
-        node.card_length.bias.zero_()
-        node.card_quality.bias[0] = ABILITY_AT_MEAN
-        node.card_length.bias[0] = LOG_TOKENS_AT_MEAN
-        for field, slope in ABILITY.items():
-            node.card_quality.weight[0, value_column(field)] = slope
+        for belief in (node.quality, node.length):
+            belief.card.weight.zero_()
+            belief.card.bias.zero_()
+            belief.factor.copy_(torch.eye(belief.features) * 3.0)
+        node.quality.card.bias[: sizes.known_tasks] = ABILITY_AT_MEAN
+        node.quality.card.weight[: sizes.known_tasks] = torch.as_tensor(believed_slopes(), dtype=torch.float32)
+        node.length.card.bias[: sizes.tasks] = LOG_TOKENS_AT_MEAN
         for field, slope in LOG_TOKENS.items():
-            node.card_length.weight[0, value_column(field)] = slope
-        node.quality_log_precision.fill_(math.log(3.0))
-        node.length_log_precision.fill_(math.log(8.0))
-        router.length_log_noise.fill_(math.log(0.4))
+            node.length.card.weight[: sizes.tasks, value_column(field)] = slope
+
+
+def believe_rewards(router: Router) -> None:
+    """Sets what each kind of reward means."""
+    with torch.no_grad():
+        for kind, gain in GAINS.items():
+            router.reading.log_gain[KINDS.index(kind)] = math.log(gain)
+        for kind, noise in NOISE.items():
+            router.reading.log_noise[KINDS.index(kind)] = math.log(noise)
+        router.kind_user.fill_(1.0)
+        router.kind_user[OUTCOME] = 0.0
         router.kind_llm.zero_()
-        router.kind_llm[KINDS.index("outcome")] = 1.0
-        router.kind_llm[KINDS.index("judge")] = 0.5
-        router.kind_llm[RATING] = 0.02
-        router.kind_llm[THUMB] = 0.02
+        router.kind_llm[OUTCOME] = 1.0
+        router.kind_llm[JUDGE] = 0.5
 
 
 def believe_people(router: Router) -> None:
-    """Sets the user node's prior by hand: quality is liked, cost and length mildly disliked, all with a wide spread."""
+    """Sets the user node's prior by hand: quality is liked, cost mildly disliked, all with a wide spread."""
     sizes, node = router.sizes, router.user_node
-    tasks = 1 + sizes.tasks
-    mean = torch.zeros(sizes.user)
-    spread = torch.full((sizes.user,), 0.08)
-    for row, (centre, width) in enumerate(((0.1, 0.25), (0.3, 0.2), (-0.12, 0.2), (-0.02, 0.15))):
-        mean[row * tasks], spread[row * tasks] = centre, width
-    spread[4 * tasks : 4 * tasks + NON_LINEAR] = 0.03
-    spread[4 * tasks + NON_LINEAR :] = 0.12
-    # preference weights of rather quality-first, price-first, terse and thorough people, and of anybody
-    leaning = torch.tensor([[0.0, 0.0, 0.0], [0.2, 0.1, 0.0], [-0.15, -0.25, 0.0], [0.0, -0.05, -0.2], [0.0, 0.05, 0.2]])
+    prior = wide_prior(sizes)
     with torch.no_grad():
         node.log_weight.zero_()
-        node.mean.copy_(mean.expand_as(node.mean))
-        for component in range(sizes.components):
-            node.mean[component, tasks * torch.arange(1, 4)] += leaning[component % len(leaning)]
-        node.factor.copy_(torch.diag(-spread.log()).expand_as(node.factor))
-        router.kind_log_precision.fill_(math.log(2.0))
-        router.kind_log_precision[RATING] = math.log(8.0)
-        router.kind_log_precision[THUMB] = math.log(2.25)
-        router.kind_gain.fill_(0.67)
-        router.kind_gain[RATING] = 1.0
-        router.kind_user.fill_(1.0)
-        router.kind_user[KINDS.index("outcome")] = 0.0
-        router.trade.copy_(torch.tensor([1.0, 1.0]))
+        node.mean.copy_(torch.as_tensor(prior.mean).expand_as(node.mean))
+        factor = torch.linalg.cholesky(torch.linalg.inv(torch.as_tensor(prior.covariance)))
+        factor.diagonal(dim1=-2, dim2=-1).log_()
+        node.factor.copy_(factor.expand_as(node.factor))
+    node.summarise()
+
+
+def wide_prior(sizes: Sizes) -> MixturePrior:
+    """One broad component: where expectation maximisation starts."""
+    width, blocks = 1 + sizes.tasks, Blocks.of(sizes)
+    mean, spread = np.zeros(sizes.user), np.full(sizes.user, 0.05)
+    for row, (centre, wide, by_task) in enumerate(
+        ((0.3, 0.2, 0.15), (-0.08, 0.12, 0.05), (0.0, 0.12, 0.03))
+    ):
+        mean[row * width] = centre
+        spread[row * width], spread[row * width + 1 : (row + 1) * width] = wide, by_task
+    mean[3 * width], spread[3 * width] = 0.05, 0.2
+    spread[blocks.bends] = 0.03
+    spread[blocks.vendor], spread[blocks.name] = 0.1, 0.08
+    return MixturePrior(np.ones(1), mean[None], np.diag(spread**2)[None])
