@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parentPort, workerData } from 'node:worker_threads'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
+import { hasCudaLibraries } from '../cuda.ts'
 import { clipText } from './clip-text.ts'
 import { writeFeatures } from './features.ts'
 import type { EmbedJob, MinilmSpec, WorkerAnswer } from './minilm-spec.ts'
@@ -48,7 +49,7 @@ async function embed(text: string): Promise<Float32Array<ArrayBuffer>> {
 async function openSession(): Promise<InferenceSession> {
   const model = join(folder, spec.model)
   const options = { intraOpNumThreads: 1, interOpNumThreads: 1, logSeverityLevel: 3 } as const
-  if (device !== 'cpu') {
+  if (device === 'cuda' || (device === 'auto' && hasCudaLibraries())) {
     try {
       return await InferenceSession.create(model, { ...options, executionProviders: ['cuda', 'cpu'] })
     } catch (error) {
