@@ -3,8 +3,12 @@ import type { ChatRequest, Span } from './chat.ts'
 import { parseRawBody } from './raw-body.ts'
 
 export interface RewriteOptions {
-  /** Ask for the usage chunk of a streamed answer where the client did not; false for servers that refuse `stream_options`. */
+  /** Ask for the usage chunk of a streamed answer where the client did not. */
   askUsage: boolean
+  /** Fields that the server refuses. */
+  omit?: ReadonlySet<string>
+  /** Field -> what the server calls it. */
+  rename?: ReadonlyMap<string, string>
 }
 
 interface Splice extends Span {
@@ -14,8 +18,11 @@ interface Splice extends Span {
 /**
  * The bytes to send to a candidate: `model` replaced, the candidate's defaults added where the request lacks them, and usage asked for.
  * Every other byte is the client's own: spliced, never serialised again, so numbers beyond 2^53 and fields we do not know survive.
+ * Fields that the server refuses are left out first; the values of all others are the client's bytes then, too.
  */
-export function rewrite(request: ChatRequest, candidate: Candidate, { askUsage }: RewriteOptions): Buffer {
+export function rewrite(given: ChatRequest, candidate: Candidate, options: RewriteOptions): Buffer {
+  const request = adapt(given, options)
+  const { askUsage } = options
   const { raw, spans } = request
   const splices: Splice[] = []
   let inserted = ''
@@ -48,6 +55,22 @@ function includeUsage(raw: Uint8Array, { start, end }: Span): Splice {
   if (span) return { start: start + span.start, end: start + span.end, text: 'true' }
   const comma = Object.keys(json).length > 0 ? ',' : ''
   return { start: start + 1, end: start + 1, text: `"include_usage":true${comma}` }
+}
+
+/** The request without the fields to omit, and with the others under the server's names. */
+function adapt(request: ChatRequest, { omit, rename }: RewriteOptions): ChatRequest {
+  const { raw, spans } = request
+  const isOdd = (field: string) => omit?.has(field) || rename?.has(field)
+  if (![...spans.keys()].some(isOdd)) return request
+  const members: string[] = []
+  for (const [field, { start, end }] of spans) {
+    const name = rename?.get(field) ?? field
+    const isTaken = name !== field && spans.has(name)
+    if (omit?.has(field) || isTaken) continue
+    members.push(`${JSON.stringify(name)}:${Buffer.from(raw.subarray(start, end)).toString('utf8')}`)
+  }
+  const bytes = Buffer.from(`{${members.join(',')}}`)
+  return { ...request, raw: bytes, spans: parseRawBody(bytes).spans }
 }
 
 function splice(raw: Uint8Array, splices: Splice[]): Buffer {

@@ -22,6 +22,12 @@ export function openaiCompatible(name: string, config: OpenAICompatibleConfig): 
   })
   const fixed = { ...lowerCase(config.headers), 'content-type': 'application/json', 'accept-encoding': 'identity' }
 
+  const rewriting = {
+    askUsage: config.stream_usage,
+    omit: new Set([...config.omit, ...(config.stream_usage ? [] : ['stream_options'])]),
+    rename: new Map(Object.entries(config.rename)),
+  }
+
   const headers = (requestId: string, accept: string): Record<string, string> => {
     const all: Record<string, string> = { ...fixed, accept, 'x-request-id': requestId }
     const secret = config.auth === 'none' ? undefined : key.read()
@@ -41,7 +47,7 @@ export function openaiCompatible(name: string, config: OpenAICompatibleConfig): 
         method: 'POST',
         path: `${base.path}${path}${base.query}`,
         headers: headers(requestId, request.stream ? 'text/event-stream' : 'application/json'),
-        body: rewrite(request, candidate, { askUsage: config.stream_usage }),
+        body: rewrite(request, candidate, rewriting),
         signal,
       })
     },

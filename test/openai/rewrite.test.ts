@@ -59,6 +59,24 @@ test("a candidate's defaults are added where the request lacks the field; its ow
   )
 })
 
+test('fields that a server refuses are left out or renamed; values stay to the byte', () => {
+  const text = `{ "user":"u", "max_completion_tokens" : 12345678901234567890 ,"model":"auto",${MESSAGES}, "x": 1e400, "stream_options":{"include_usage":true},"stream":true }`
+  const options = {
+    askUsage: false,
+    omit: new Set(['user', 'stream_options', 'absent']),
+    rename: new Map([['max_completion_tokens', 'max_tokens']]),
+  }
+  expect(rewrite(parseChat(Buffer.from(text)), gpt, options).toString()).toBe(
+    `{"max_tokens":12345678901234567890,"model":${JSON.stringify(gpt.model)},${MESSAGES},"x":1e400,"stream":true}`,
+  )
+  const both = `{"max_tokens":5,"max_completion_tokens":9,"model":"auto",${MESSAGES}}`
+  expect(JSON.parse(rewrite(parseChat(Buffer.from(both)), gpt, options).toString())).toMatchObject({ max_tokens: 5 })
+  const untouched = `{ "model":"auto" ,${MESSAGES} }`
+  expect(rewrite(parseChat(Buffer.from(untouched)), gpt, options).toString()).toBe(
+    untouched.replace('"auto"', JSON.stringify(gpt.model)),
+  )
+})
+
 test('whatever the request: the result parses, and all but model and stream_options is the same', () => {
   const field = fc
     .string({ minLength: 1 })
