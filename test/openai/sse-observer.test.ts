@@ -75,11 +75,15 @@ describe.each([
     const bytes = [...stream.keys()].map((index) => stream.subarray(index, index + 1))
     expect(pass(new SseObserver({ dropUsage: true }), bytes).equals(withoutUsage)).toBe(true)
     fc.assert(
-      fc.property(fc.array(fc.integer({ min: 0, max: stream.length }), { maxLength: 40 }), fc.boolean(), (offsets, dropUsage) => {
-        const observer = new SseObserver({ dropUsage })
-        const out = pass(observer, cut(stream, ...offsets.sort((a, b) => a - b)))
-        return out.equals(dropUsage ? withoutUsage : stream) && observer.usage?.promptTokens === 11
-      }),
+      fc.property(
+        fc.array(fc.integer({ min: 0, max: stream.length }), { maxLength: 40 }),
+        fc.boolean(),
+        (offsets, dropUsage) => {
+          const observer = new SseObserver({ dropUsage })
+          const out = pass(observer, cut(stream, ...offsets.sort((a, b) => a - b)))
+          return out.equals(dropUsage ? withoutUsage : stream) && observer.usage?.promptTokens === 11
+        },
+      ),
       { numRuns: 200 },
     )
   })
@@ -95,7 +99,10 @@ test('any bytes at all pass unchanged when nothing is to be dropped', () => {
 })
 
 test('any text without a usage event passes unchanged when usage is to be dropped', () => {
-  const piece = fc.oneof(fc.constantFrom('\r', '\n', '\r\n', 'data: ', 'data', ':', '"usage":{', '{"choices":[]}'), fc.string())
+  const piece = fc.oneof(
+    fc.constantFrom('\r', '\n', '\r\n', 'data: ', 'data', ':', '"usage":{', '{"choices":[]}'),
+    fc.string(),
+  )
   fc.assert(
     fc.property(fc.array(piece, { maxLength: 40 }), (pieces) => {
       const buffers = pieces.map((text) => Buffer.from(text))
