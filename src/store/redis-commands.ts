@@ -5,19 +5,23 @@ const SCRIPTS = [
   'add-evidence',
   'append-interactions',
   'append-rewards',
+  'claim',
   'commit-user',
+  'complete',
   'create-key',
   'erase-log',
   'erase-user',
   'find-interaction',
   'open-interactions',
   'read-user-log',
+  'reserve',
   'revoke-key',
   'save-conversation',
+  'settle',
 ] as const
 
-type Script = (typeof SCRIPTS)[number]
-type Argument = string | number | Buffer
+export type Script = (typeof SCRIPTS)[number]
+export type Argument = string | number | Buffer
 /** Runs a script of `commands/`: `keys` and `args` as its head says. Strings in the reply are Buffers. */
 export type RunScript = (script: Script, keys: string[], args: Argument[]) => Promise<unknown>
 

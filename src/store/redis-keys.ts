@@ -39,5 +39,12 @@ export const knownRewards = (tenant: string, id: string) => `${tag(tenant)}known
 
 export const conversation = (tenant: string, id: string) => `${tag(tenant)}conversation:${id}`
 export const evidence = (tenant: string, policy: string) => `${tag(tenant)}evidence:${policy}`
+/** Of one limit, without its window: "<scope>:<what>:<window>". */
+export const counter = (tenant: string, limit: string) => `${tag(tenant)}limit:${limit}`
+export const reservations = (tenant: string) => `${tag(tenant)}reservations`
+export const reservation = (tenant: string, id: string) => `${tag(tenant)}reservation:${id}`
+export const idempotencyKeys = (tenant: string) => `${tag(tenant)}idempotency`
+/** By a hash of the client's key. */
+export const idempotencyKey = (tenant: string, hash: string) => `${tag(tenant)}idempotency:${hash}`
 /** Never written: read to learn whether the tenant's part of a cluster answers. */
 export const probe = (tenant: string) => `${tag(tenant)}probe`

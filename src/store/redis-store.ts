@@ -13,12 +13,15 @@ import {
   rewardJson,
   summaryOf,
 } from './documents.ts'
+import type { Idempotency, Limits } from './limits.ts'
 import type { InteractionRecord, RewardRecord } from './records.ts'
 import { ChangeChannel } from './redis-changes.ts'
-import { defineScripts, type RunScript } from './redis-commands.ts'
+import { type Argument, defineScripts, type RunScript, type Script } from './redis-commands.ts'
 import { createRedis, type RedisClient } from './redis-connection.ts'
 import { RedisGuard } from './redis-guard.ts'
+import { RedisIdempotency } from './redis-idempotency.ts'
 import * as keys from './redis-keys.ts'
+import { RedisLimits } from './redis-limits.ts'
 import { readStream, readUserLog } from './redis-stream.ts'
 import {
   type ConversationState,
@@ -48,6 +51,8 @@ const SWEEP_MS = 600_000
  */
 export class RedisStore implements Store {
   readonly kind = 'redis'
+  readonly limits: Limits
+  readonly idempotency: Idempotency
   readonly #client: RedisClient
   readonly #script: RunScript
   readonly #deadlineMs: number
@@ -65,6 +70,9 @@ export class RedisStore implements Store {
     this.#deadlineMs = config.command_timeout_ms
     this.#retentionMs = Math.round(config.retention_days * 86_400_000)
     this.#channel = new ChangeChannel(this.#client, randomUUID(), (change) => this.#listeners.emit(change))
+    const run = this.#run.bind(this)
+    this.limits = new RedisLimits(run)
+    this.idempotency = new RedisIdempotency(run)
     this.#sweep = setInterval(() => void this.sweep().catch(() => undefined), SWEEP_MS).unref()
   }
 
@@ -177,6 +185,7 @@ export class RedisStore implements Store {
           keys.completion(tenant, ''),
           keys.text(tenant, ''),
           keys.knownRewards(tenant, ''),
+          keys.idempotencyKey(tenant, ''),
         ],
       )) as [number, number]
       rows += went
@@ -336,11 +345,11 @@ export class RedisStore implements Store {
     this.#client.disconnect()
   }
 
-  #run(tenant: string, script: Parameters<RunScript>[0], on: string[], args: Parameters<RunScript>[2]) {
+  #run(tenant: string, script: Script, on: string[], args: Argument[]) {
     return this.#ask(tenant, () => this.#script(script, on, args))
   }
 
-  #runLong(tenant: string, script: Parameters<RunScript>[0], on: string[], args: Parameters<RunScript>[2]) {
+  #runLong(tenant: string, script: Script, on: string[], args: Argument[]) {
     return this.#askLong(tenant, () => this.#script(script, on, args))
   }
 

@@ -65,6 +65,27 @@ const MIGRATIONS = [
     seq INTEGER PRIMARY KEY AUTOINCREMENT, origin TEXT NOT NULL, at INTEGER NOT NULL, change TEXT NOT NULL
   ) STRICT;
   `,
+  `
+  CREATE TABLE counters (
+    tenant TEXT NOT NULL, counter TEXT NOT NULL, value INTEGER NOT NULL, expires_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant, counter)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX counters_by_expiry ON counters (expires_at);
+  CREATE TABLE reservations (
+    tenant TEXT NOT NULL, id TEXT NOT NULL, state TEXT NOT NULL, expires_at INTEGER NOT NULL, forget_at INTEGER NOT NULL,
+    parts TEXT NOT NULL,
+    PRIMARY KEY (tenant, id)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX reservations_open ON reservations (tenant, expires_at) WHERE state = 'open';
+  CREATE INDEX reservations_by_age ON reservations (forget_at);
+  CREATE TABLE idempotency (
+    tenant TEXT NOT NULL, key TEXT NOT NULL, user TEXT NOT NULL, body TEXT NOT NULL, token TEXT NOT NULL, response BLOB,
+    expires_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant, key)
+  ) STRICT;
+  CREATE INDEX idempotency_of_user ON idempotency (tenant, user);
+  CREATE INDEX idempotency_by_expiry ON idempotency (tenant, expires_at);
+  `,
 ]
 
 /** @throws Error when the file was written by a newer version of this program */

@@ -6,7 +6,10 @@ import type { SqliteConfig } from '../config.ts'
 import { Listeners } from './changes.ts'
 import { decodeEdge, decodeState, encodeEdge, encodeState, floatBytes, floatsOf } from './codec.ts'
 import { interactionJsonWithoutText, readInteraction, readReward, rewardJson, summaryOf } from './documents.ts'
+import type { Idempotency, Limits } from './limits.ts'
 import type { InteractionRecord, RewardRecord } from './records.ts'
+import { SqliteIdempotency } from './sqlite-idempotency.ts'
+import { SqliteLimits, type Transact } from './sqlite-limits.ts'
 import { migrate } from './sqlite-schema.ts'
 import { prepareStatements } from './sqlite-statements.ts'
 import { sweep } from './sqlite-sweep.ts'
@@ -39,6 +42,8 @@ type Row = Record<string, SQLOutputValue>
  */
 export class SqliteStore implements Store {
   readonly kind = 'sqlite'
+  readonly limits: Limits
+  readonly idempotency: Idempotency
   readonly #db: DatabaseSync
   readonly #sql: ReturnType<typeof prepareStatements>
   readonly #listeners = new Listeners()
@@ -56,6 +61,9 @@ export class SqliteStore implements Store {
       throw new StoreError(`Cannot open ${config.path}: ${messageOf(error)}`, { cause: error })
     }
     this.#sql = prepareStatements(this.#db)
+    const transact: Transact = (work) => this.#write(() => [work()])
+    this.limits = new SqliteLimits(this.#db, transact)
+    this.idempotency = new SqliteIdempotency(this.#db, transact)
     this.#seenChange = Number(this.#sql.lastChange.get()?.seq ?? 0)
     this.#poll = setInterval(() => this.#pollChanges(), POLL_MS).unref()
     this.#sweepIn(NEXT_SLICE_MS, config.retention_days * 86_400_000)

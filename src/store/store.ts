@@ -1,3 +1,4 @@
+import type { Idempotency, Limits } from './limits.ts'
 import type { InteractionRecord, RewardRecord } from './records.ts'
 
 /** A tenant key as stored: the secret itself is nowhere. */
@@ -111,6 +112,8 @@ export interface RecordFilter {
  */
 export interface Store {
   readonly kind: 'sqlite' | 'redis'
+  readonly limits: Limits
+  readonly idempotency: Idempotency
 
   findKey(hash: string): Promise<KeyRecord | null>
   createKey(key: KeyRecord): Promise<void>

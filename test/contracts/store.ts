@@ -9,6 +9,7 @@ import {
 } from '../../src/store/store.ts'
 import { all, anEdge, anInteraction, aReward, aUser } from '../store/records.ts'
 import { until } from '../support/redis.ts'
+import { limitsContract } from './limits.ts'
 
 export interface StoreUnderTest {
   /** Opens the same data again: another replica, or the same process later. */
@@ -378,6 +379,12 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
       await expect(other.loadUser('t', 'u')).rejects.toMatchObject({ name: 'StoreError' })
       await other.close()
     })
+
+    describe('limits', () =>
+      limitsContract(
+        () => subject.open(),
+        (work) => () => work(store),
+      ))
 
     test('is there again when it is opened again', async () => {
       const t = tenant()

@@ -6,7 +6,7 @@
   then, for each row:
   KEYS[2 + 5i]    marker of the interaction: "o<summary>" while on its way, "e<stream id>" when it has ended
   KEYS[3 + 5i]    completion id -> interaction id
-  KEYS[4 + 5i]    log index of the user: "i:<stream id>", "r:<stream id>", "o:<interaction id>" in order of arrival
+  KEYS[4 + 5i]    log index of the user, in order of arrival: "i:<stream id>", "r:<stream id>", "o:<interaction id>", "p:<idempotency key's hash>"
   KEYS[5 + 5i]    when the user was erased, milliseconds
   KEYS[6 + 5i]    prompt text
 

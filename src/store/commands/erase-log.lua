@@ -8,6 +8,7 @@
   ARGV[1]   most rows
   ARGV[2]   what a marker's key starts with       ARGV[3]   a completion's
   ARGV[4]   a text's                              ARGV[5]   a set of known rewards'
+  ARGV[6]   an idempotency key's
 
   Returns {index entries handled, rows that went}. Deletes keys that are not in KEYS: those of the rows, in the same slot.
 ]]
@@ -33,6 +34,8 @@ for _, member in ipairs(members) do
     local fields = fields_of(KEYS[3], id)
     if fields.interaction then redis.call('DEL', ARGV[5] .. fields.interaction) end
     rows = rows + redis.call('XDEL', KEYS[3], id)
+  elseif kind == 'p' then
+    rows = rows + redis.call('DEL', ARGV[6] .. id)
   else
     rows = rows + redis.call('DEL', ARGV[2] .. id)
   end

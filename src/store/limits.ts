@@ -1,0 +1,109 @@
+/** `flight`: while a request is in work. Minutes slide; days and months are UTC's. */
+export type Window = 'flight' | 'minute' | 'day' | 'month'
+
+/** Money is counted in billionths of a dollar: whole numbers add up exactly. */
+export interface Amounts {
+  requests: number
+  tokens: number
+  nanoUsd: number
+}
+
+/** One bound. At most `max` of `what` by `scope` in a window. */
+export interface Limit {
+  /** Whom it bounds, within the tenant: `tenant`, `key:<id>`, `user:<id>`. */
+  scope: string
+  what: keyof Amounts
+  window: Window
+  max: number
+}
+
+export interface LimitState {
+  /** What may still be used, this reservation taken off; never below zero. */
+  remaining: number
+  /** Milliseconds until the window is over (`flight`: 0). */
+  resetMs: number
+}
+
+export interface Reservation {
+  granted: boolean
+  /** The limit that refused, null = granted. Then nothing at all was reserved. */
+  refusedBy: Limit | null
+  /** One for each limit, in their order. */
+  states: LimitState[]
+}
+
+export interface ReserveRequest {
+  tenant: string
+  /** The request's id: asked again (a reply was lost), the same reservation is granted, and counted once. */
+  id: string
+  limits: Limit[]
+  /** An upper estimate: what is reserved is never exceeded, what is settled may be. */
+  amounts: Amounts
+  /** After this a reservation that was not settled (its process died) is given back. Longer than any request takes. */
+  ttlMs: number
+}
+
+/** Budgets and rates over all replicas: reserved before, settled after. Windows are by the store's clock. Methods reject with `StoreError`. */
+export interface Limits {
+  /** All limits or none, in one step. */
+  reserve(request: ReserveRequest): Promise<Reservation>
+  /** Replaces what was reserved by what it came to; once. False = it was settled before, or is unknown. A late one, after `ttlMs`, counts too. */
+  settle(tenant: string, id: string, actual: Amounts): Promise<boolean>
+}
+
+/** What became of a request with this `Idempotency-Key` so far. */
+export type Claim =
+  /** Ours to answer; `complete` or `release` want the token. */
+  | { state: 'claimed'; token: string }
+  | { state: 'in_flight' }
+  /** The key was used for another body. */
+  | { state: 'mismatch' }
+  | { state: 'done'; response: Buffer }
+
+export interface ClaimRequest {
+  tenant: string
+  /** As stored; his replies go when he is erased. */
+  user: string
+  key: string
+  bodyHash: string
+  /** After this a claim that was not completed (its process died) is free again. */
+  ttlMs: number
+}
+
+/** Answers kept to be given again. */
+export interface Idempotency {
+  claim(request: ClaimRequest): Promise<Claim>
+  /** Keeps the answer. False = not kept: it is larger than `MAX_REPLAY_BYTES` (the key is free again), or the claim had run out. */
+  complete(tenant: string, key: string, token: string, response: Buffer, keepMs: number): Promise<boolean>
+  /** Frees the key: the request failed, and may be tried again. */
+  release(tenant: string, key: string, token: string): Promise<void>
+}
+
+export const MAX_REPLAY_BYTES = 1024 * 1024
+/** Keys that a tenant may have at once; beyond, the one that would run out first is forgotten. */
+export const MAX_REPLAYS = 10_000
+
+/** Settled and expired reservations are remembered for so long, for what comes late or twice. */
+export const REMEMBER_MS = 86_400_000
+
+const MINUTE_MS = 60_000
+const DAY_MS = 86_400_000
+
+/** Where a window of this kind that holds `now` begins and ends, Unix milliseconds. */
+export function windowAt(window: Window, now: number): { start: number; end: number } {
+  switch (window) {
+    case 'flight':
+      return { start: 0, end: now }
+    case 'minute':
+    case 'day': {
+      const length = window === 'minute' ? MINUTE_MS : DAY_MS
+      const start = Math.floor(now / length) * length
+      return { start, end: start + length }
+    }
+    case 'month': {
+      const date = new Date(now)
+      const [year, month] = [date.getUTCFullYear(), date.getUTCMonth()]
+      return { start: Date.UTC(year, month), end: Date.UTC(year, month + 1) }
+    }
+  }
+}
