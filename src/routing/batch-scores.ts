@@ -1,4 +1,4 @@
-import type { InferenceSession, Tensor } from 'onnxruntime-node'
+import type { Tensor } from 'onnxruntime-node'
 import type { Candidate } from '../candidate.ts'
 import { type CandidateScore, type RouteQuery, RouterError } from './router.ts'
 
@@ -13,11 +13,11 @@ export class BatchScores {
   readonly #tokens: Float32Array
 
   constructor(
-    outputs: InferenceSession.OnnxValueMapType,
+    outputs: Readonly<Record<string, Tensor>>,
     candidates: readonly Candidate[],
     partNames: readonly string[],
   ) {
-    const data = (name: string) => (outputs[name] as Tensor).data as Float32Array
+    const data = (name: string) => outputs[name]!.data as Float32Array
     this.#candidates = candidates
     this.#partNames = partNames
     this.#mean = data('mean')

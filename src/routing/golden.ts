@@ -1,9 +1,9 @@
 import { Tensor } from 'onnxruntime-node'
 import { z } from 'zod'
-import { type Artifact, ArtifactError } from './artifact.ts'
-import { GRAPHS, SIGNATURES } from './manifest.ts'
+import { ArtifactError } from './artifact-error.ts'
+import { GRAPHS, type GraphName, type Manifest, SIGNATURES } from './manifest.ts'
 import type { PolicyEmbedder } from './policy.ts'
-import type { Sessions } from './sessions.ts'
+import type { Graph } from './sessions.ts'
 
 /** Absolute or relative, whichever is larger. */
 const TOLERANCE = 1e-4
@@ -17,78 +17,71 @@ const caseSchema = z.object({
   inputs: z.record(z.string(), tensorSchema),
   outputs: z.record(z.string(), tensorSchema),
 })
-const textSchema = z.object({ text: z.string(), vector: z.base64() })
 const goldenSchema = z.object({
   graphs: z.record(z.enum(GRAPHS), z.array(caseSchema).min(1)),
-  embed: z.array(textSchema),
+  embed: z.array(z.object({ text: z.string(), vector: z.base64() })),
 })
 
-/** A text and the vector that the embedder must give for it. */
-export interface GoldenText {
-  text: string
-  vector: Float32Array
+/** `golden.json`: what graphs and embedder gave in training. */
+export type Golden = z.output<typeof goldenSchema>
+
+/** @throws ArtifactError */
+export function parseGolden(json: unknown): Golden {
+  const parsed = goldenSchema.safeParse(json)
+  if (parsed.success) return parsed.data
+  throw new ArtifactError('golden', `golden.json: ${z.prettifyError(parsed.error)}`)
 }
 
 /**
- * Runs every golden case: this machine must give the numbers that training saw.
+ * Runs a graph's golden cases: this machine must give the numbers that training saw.
  *
- * @returns the golden texts, for the embedder
  * @throws ArtifactError with the graph, the output, the case and the largest error
  */
-export async function checkGolden(sessions: Sessions, data: Buffer): Promise<GoldenText[]> {
-  const parsed = goldenSchema.safeParse(json(data))
-  if (!parsed.success) throw new ArtifactError('golden', `golden.json: ${z.prettifyError(parsed.error)}`)
-  for (const graph of GRAPHS) {
-    for (const [number, { inputs, outputs }] of parsed.data.graphs[graph].entries()) {
-      const feeds = Object.fromEntries(Object.entries(inputs).map(([name, value]) => [name, tensorOf(value)]))
-      const found = await sessions[graph].run(feeds).catch((error: Error) => {
-        throw new ArtifactError('golden', `${graph}.onnx fails on case ${number}: ${error.message}`, error)
-      })
-      for (const name of Object.keys(SIGNATURES[graph].outputs)) {
-        const expected = outputs[name]
-        if (!expected) throw new ArtifactError('golden', `${graph}.onnx: case ${number} lacks the output ${name}`)
-        const error = tensorError(found[name] as Tensor, tensorOf(expected))
-        if (!(error <= TOLERANCE)) {
-          throw new ArtifactError(
-            'golden',
-            `${graph}.onnx: ${name} of case ${number} is off by ${error.toPrecision(2)} (at most ${TOLERANCE})`,
-          )
-        }
+export async function checkGolden(name: GraphName, graph: Graph, golden: Golden): Promise<void> {
+  for (const [number, { inputs, outputs }] of golden.graphs[name].entries()) {
+    const feeds = Object.fromEntries(Object.entries(inputs).map(([input, value]) => [input, tensorOf(value)]))
+    const found = await graph.run(feeds).catch((error: Error) => {
+      throw new ArtifactError('golden', `${name}.onnx fails on case ${number}: ${error.message}`, error)
+    })
+    for (const output of Object.keys(SIGNATURES[name].outputs)) {
+      const expected = outputs[output]
+      if (!expected) throw new ArtifactError('golden', `${name}.onnx: case ${number} lacks the output ${output}`)
+      const error = tensorError(found[output] as Tensor, tensorOf(expected))
+      if (!(error <= TOLERANCE)) {
+        throw new ArtifactError(
+          'golden',
+          `${name}.onnx: ${output} of case ${number} is off by ${error.toPrecision(2)} (at most ${TOLERANCE})`,
+        )
       }
     }
   }
-  return parsed.data.embed.map(({ text, vector }) => ({ text, vector: floatsOf(vector) }))
 }
 
 /**
- * The embedder must read texts as the one in training did.
+ * The embedder must be the one of training, and read texts as it did.
  *
  * @throws ArtifactError
  */
-export async function checkEmbedder(embedder: PolicyEmbedder, { manifest, goldenTexts }: Artifact): Promise<void> {
-  const { kind, version, dim } = manifest.embedder
+export async function checkEmbedder(
+  embedder: PolicyEmbedder,
+  trained: Manifest['embedder'],
+  golden: Golden,
+): Promise<void> {
+  const { kind, version, dim } = trained
   if (embedder.dim !== dim || embedder.version !== version) {
     const found = `${embedder.version} with ${embedder.dim} numbers`
     throw new ArtifactError('embedder', `it was trained with ${version} (${dim} numbers), and the embedder is ${found}`)
   }
   // Others may be far away, and need not give the same bits.
   if (kind !== 'static') return
-  for (const [number, { text, vector }] of goldenTexts.entries()) {
-    const error = largestError(await embedder.embed(text), vector)
+  for (const [number, { text, vector }] of golden.embed.entries()) {
+    const error = largestError(await embedder.embed(text), floatsOf(vector))
     if (!(error <= TOLERANCE)) {
       throw new ArtifactError(
         'embedder',
         `golden text ${number} is off by ${error.toPrecision(2)} (at most ${TOLERANCE})`,
       )
     }
-  }
-}
-
-function json(data: Buffer): unknown {
-  try {
-    return JSON.parse(data.toString())
-  } catch (error) {
-    throw new ArtifactError('golden', 'golden.json is not JSON', error)
   }
 }
 
@@ -119,8 +112,8 @@ function largestError(found: Float32Array, expected: Float32Array): number {
   let largest = 0
   for (let i = 0; i < found.length; i++) {
     const error = Math.abs(found[i]! - expected[i]!) / Math.max(1, Math.abs(expected[i]!))
-    if (!(error <= largest)) largest = error
     if (Number.isNaN(error)) return Number.NaN
+    largest = Math.max(largest, error)
   }
   return largest
 }

@@ -197,6 +197,7 @@ export class Policies {
       if (known && !sameFiles(known.router.artifact, artifact)) {
         throw new ArtifactError('manifest', `another artifact has the version ${artifact.version} already`)
       }
+      if (known) artifact.release()
       const policy = known ?? (await openPolicy(artifact, { config, openEmbedder, loadEvidence, log }))
       this.#error = null
       onLoad?.('ok')
@@ -226,9 +227,9 @@ export class Policies {
   }
 }
 
-/** Sessions go when the last request that holds them does. */
 function letGo({ router, embedder }: Policy): void {
   router.llms.close()
+  router.artifact.release()
   embedder.close?.().catch(() => {})
 }
 
@@ -246,7 +247,7 @@ async function openPolicy(
   }: Pick<PoliciesOptions, 'config' | 'openEmbedder' | 'loadEvidence' | 'log'>,
 ): Promise<Policy> {
   const embedder = await openEmbedder(artifact)
-  await checkEmbedder(embedder, artifact)
+  await checkEmbedder(embedder, artifact.manifest.embedder, artifact.golden)
   const router = await GraphRouter.open({
     artifact,
     embed: (text) => embedder.embed(text),

@@ -1,12 +1,18 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
-import { InferenceSession } from 'onnxruntime-node'
+import { InferenceSession, type Tensor } from 'onnxruntime-node'
 import type { RouterConfig } from '../config.ts'
-import { GRAPHS, type GraphName } from './manifest.ts'
+import { ArtifactError } from './artifact-error.ts'
+import { checkGolden, type Golden } from './golden.ts'
+import { type Dims, type GraphName, SIGNATURES, sizeOf } from './manifest.ts'
 
 export type Device = 'cpu' | 'cuda'
-export type Sessions = Readonly<Record<GraphName, InferenceSession>>
+
+/** A graph that can be run, here or in another thread. */
+export interface Graph {
+  run(feeds: Record<string, Tensor>): Promise<Record<string, Tensor>>
+}
 
 /** Two cores serve requests, not matrices of a few thousand numbers: one thread a run, no pool that spins. */
 const OPTIONS = {
@@ -18,34 +24,45 @@ const OPTIONS = {
 } satisfies InferenceSession.SessionOptions
 
 /**
- * Opens the four graphs. Only `score` goes to the GPU: the others run per reward, on one row, where launching hundreds of small
- * kernels costs more than it saves.
+ * Opens a graph and checks it: signature and golden vectors.
  *
- * @param device `auto`: CUDA where it can be had, else the CPU
- * @throws what ONNX Runtime throws for a broken graph, or for `cuda` where there is none
+ * @throws ArtifactError
  */
-export async function openSessions(
-  graphs: Readonly<Record<GraphName, Uint8Array>>,
+export async function openGraph(
+  name: GraphName,
+  bytes: Uint8Array,
+  dims: Dims,
+  golden: Golden,
+  device: Device = 'cpu',
+): Promise<InferenceSession> {
+  const executionProviders = device === 'cuda' ? ['cuda', 'cpu'] : ['cpu']
+  const session = await InferenceSession.create(bytes, { ...OPTIONS, executionProviders }).catch((error: Error) => {
+    throw new ArtifactError('graph', `${name}.onnx: ${error.message}`, error)
+  })
+  checkSignature(name, session, dims)
+  await checkGolden(name, session as Graph, golden)
+  return session
+}
+
+/** `openGraph` on CUDA where it can be had, or must be. */
+export async function openGraphOn(
   device: RouterConfig['device'],
-): Promise<{ sessions: Sessions; device: Device; note: string | null }> {
-  const opened: Partial<Record<GraphName, InferenceSession>> = {}
-  let found: Device = 'cpu'
+  ...[name, bytes, dims, golden]: [name: GraphName, bytes: Uint8Array, dims: Dims, golden: Golden]
+): Promise<{ session: InferenceSession; device: Device; note: string | null }> {
+  if (device === 'cuda') {
+    return { session: await openGraph(name, bytes, dims, golden, 'cuda'), device: 'cuda', note: null }
+  }
   let note: string | null = null
-  if (device === 'auto' && !hasCudaLibraries()) {
-    note = 'no CUDA, so the CPU: the CUDA libraries of onnxruntime-node are not installed'
-  } else if (device !== 'cpu') {
-    try {
-      opened.score = await InferenceSession.create(graphs.score, { ...OPTIONS, executionProviders: ['cuda', 'cpu'] })
-      found = 'cuda'
-    } catch (error) {
-      if (device === 'cuda') throw error
-      note = `no CUDA, so the CPU: ${(error as Error).message}`
-    }
+  if (device === 'auto') {
+    if (hasCudaLibraries()) {
+      try {
+        return { session: await openGraph(name, bytes, dims, golden, 'cuda'), device: 'cuda', note }
+      } catch (error) {
+        note = `no CUDA, so the CPU: ${(error as Error).message}`
+      }
+    } else note = 'no CUDA, so the CPU: the CUDA libraries of onnxruntime-node are not installed'
   }
-  for (const graph of GRAPHS) {
-    opened[graph] ??= await InferenceSession.create(graphs[graph], { ...OPTIONS, executionProviders: ['cpu'] })
-  }
-  return { sessions: opened as Sessions, device: found, note }
+  return { session: await openGraph(name, bytes, dims, golden), device: 'cpu', note }
 }
 
 /** ONNX Runtime prints an error of its own where they lack, before it throws: so we look first. */
@@ -54,4 +71,36 @@ function hasCudaLibraries(): boolean {
   const platform = join(process.platform, process.arch)
   const name = process.platform === 'win32' ? 'onnxruntime_providers_cuda.dll' : 'libonnxruntime_providers_cuda.so'
   return readdirSync(bin).some((napi) => existsSync(join(bin, napi, platform, name)))
+}
+
+function checkSignature(graph: GraphName, session: InferenceSession, dims: Dims): void {
+  const expected = SIGNATURES[graph]
+  for (const [side, found, wanted] of [
+    ['input', session.inputMetadata, expected.inputs],
+    ['output', session.outputMetadata, expected.outputs],
+  ] as const) {
+    const names = found.map(({ name }) => name)
+    if (names.length !== Object.keys(wanted).length || !names.every((name) => name in wanted)) {
+      const list = Object.keys(wanted).join(', ')
+      throw new ArtifactError('signature', `${graph}.onnx has the ${side}s ${names.join(', ')}, not ${list}`)
+    }
+    for (const value of found) {
+      const axes = wanted[value.name] ?? []
+      const type = value.name === 'kind' ? 'int64' : 'float32'
+      const shape = value.isTensor ? value.shape : []
+      const fits =
+        value.isTensor &&
+        value.type === type &&
+        shape.length === axes.length &&
+        axes.every((axis, i) => {
+          const size = sizeOf(axis, dims)
+          // A free axis has a name; an output's fixed one may have a name, too, where shape inference gave up.
+          return typeof shape[i] === 'number' ? shape[i] === size : size === null || side === 'output'
+        })
+      if (fits) continue
+      const is = value.isTensor ? `${value.type} [${shape.join(', ')}]` : 'no tensor'
+      const wants = `${type} [${axes.map((axis) => sizeOf(axis, dims) ?? axis).join(', ')}]`
+      throw new ArtifactError('signature', `${graph}.onnx: ${side} ${value.name} is ${is}, not ${wants}`)
+    }
+  }
 }

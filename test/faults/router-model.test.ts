@@ -42,7 +42,7 @@ const damages: [name: string, check: string, damage: (directory: string) => void
   ['missing', 'manifest', (at) => rmSync(at, { recursive: true })],
   ['corrupt', 'hash', (at) => writeFileSync(join(at, 'score.onnx'), Buffer.alloc(2_000, 7))],
   ['corrupt with a hash that fits', 'graph', (at) => rewrite(at, 'score.onnx', (data) => data.subarray(0, 500))],
-  ['of the wrong signature', 'signature', (at) => editManifest(at, (m) => Object.assign(m.dims, { V: 5 }))],
+  ['of the wrong signature', 'signature', (at) => editManifest(at, (m) => Object.assign(m.dims, { S: 5 }))],
   [
     'of the wrong golden outputs',
     'golden',
