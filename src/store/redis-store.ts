@@ -333,7 +333,7 @@ export class RedisStore implements Store {
     const oldest = Date.now() - this.#retentionMs
     for (const tenant of await this.#tenants({})) {
       for (const stream of [keys.interactions(tenant), keys.rewards(tenant)]) {
-        await this.#askLong(tenant, () => this.#client.xtrim(stream, 'MINID', '~', oldest))
+        await this.#askLong(tenant, () => this.#client.xtrim(stream, 'MINID', oldest))
       }
     }
   }

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
-import { type Amounts, type Limit, MAX_REPLAY_BYTES } from '../../src/store/limits.ts'
+import { type Amounts, type Limit, MAX_REPLAY_BYTES, windowAt } from '../../src/store/limits.ts'
 import type { Store } from '../../src/store/store.ts'
 import { until } from '../support/redis.ts'
 
@@ -8,10 +8,7 @@ const amounts = (overrides: Partial<Amounts> = {}): Amounts => ({ requests: 1, t
 const LONG_MS = 60_000
 
 /** Limits and idempotency of a store; part of the store contract. */
-export function limitsContract(
-  open: () => Promise<Store>,
-  use: (work: (store: Store) => Promise<void>) => () => Promise<void>,
-) {
+export function limitsContract(current: () => Store, open: () => Promise<Store>) {
   const tenant = () => `t-${randomUUID().slice(0, 8)}`
   const budget = (max: number, overrides: Partial<Limit> = {}): Limit => ({
     scope: 'tenant',
@@ -21,151 +18,136 @@ export function limitsContract(
     ...overrides,
   })
 
-  test(
-    'a hundred at once against a budget for ten, from two replicas: ten are admitted',
-    use(async (store) => {
-      const t = tenant()
-      const other = await open()
-      const results = await Promise.all(
-        Array.from({ length: 100 }, (_, i) =>
-          (i % 2 ? store : other).limits.reserve({
-            tenant: t,
-            id: `r-${i}`,
-            limits: [budget(1_000_000)],
-            amounts: amounts({ nanoUsd: 100_000 }),
-            ttlMs: LONG_MS,
-          }),
-        ),
-      )
-      expect(results.filter(({ granted }) => granted)).toHaveLength(10)
-      expect(Math.min(...results.map(({ states }) => states[0]!.remaining))).toBe(0)
-      await other.close()
-    }),
-  )
+  test('a hundred at once against a budget for ten, from two replicas: ten are admitted', async () => {
+    const store = current()
+    const t = tenant()
+    const other = await open()
+    const results = await Promise.all(
+      Array.from({ length: 100 }, (_, i) =>
+        (i % 2 ? store : other).limits.reserve({
+          tenant: t,
+          id: `r-${i}`,
+          limits: [budget(1_000_000)],
+          amounts: amounts({ nanoUsd: 100_000 }),
+          ttlMs: LONG_MS,
+        }),
+      ),
+    )
+    expect(results.filter(({ granted }) => granted)).toHaveLength(10)
+    expect(Math.min(...results.map(({ states }) => states[0]!.remaining))).toBe(0)
+    await other.close()
+  })
 
-  test(
-    'all limits or none: what one refuses, none has counted',
-    use(async (store) => {
-      const t = tenant()
-      const wide = budget(1_000, { what: 'tokens', window: 'month' })
-      const narrow = budget(150, { what: 'tokens', window: 'day', scope: 'user:u' })
-      const reserve = (id: string, limits: Limit[], tokens: number) =>
-        store.limits.reserve({ tenant: t, id, limits, amounts: amounts({ tokens }), ttlMs: LONG_MS })
-      expect(await reserve('1', [wide, narrow], 100)).toMatchObject({
-        granted: true,
-        refusedBy: null,
-        states: [{ remaining: 900 }, { remaining: 50 }],
-      })
-      const refused = await reserve('2', [wide, narrow], 100)
-      expect(refused).toMatchObject({
-        granted: false,
-        refusedBy: narrow,
-        states: [{ remaining: 900 }, { remaining: 50 }],
-      })
-      expect(refused.states[1]!.resetMs).toBeGreaterThan(0)
-      expect(refused.states[1]!.resetMs).toBeLessThanOrEqual(86_400_000)
-      expect(refused.states[0]!.resetMs).toBeLessThanOrEqual(31 * 86_400_000)
-      expect(await reserve('3', [wide], 900)).toMatchObject({ granted: true, states: [{ remaining: 0 }] })
-      expect(await reserve('4', [budget(10, { what: 'tokens', scope: 'user:other' })], 10)).toMatchObject({
-        granted: true,
-      })
-    }),
-  )
+  test('all limits or none: what one refuses, none has counted', async () => {
+    const store = current()
+    const t = tenant()
+    const wide = budget(1_000, { what: 'tokens', window: 'month' })
+    const narrow = budget(150, { what: 'tokens', window: 'day', scope: 'user:u' })
+    const reserve = (id: string, limits: Limit[], tokens: number) =>
+      store.limits.reserve({ tenant: t, id, limits, amounts: amounts({ tokens }), ttlMs: LONG_MS })
+    expect(await reserve('1', [wide, narrow], 100)).toMatchObject({
+      granted: true,
+      refusedBy: null,
+      states: [{ remaining: 900 }, { remaining: 50 }],
+    })
+    const refused = await reserve('2', [wide, narrow], 100)
+    expect(refused).toMatchObject({
+      granted: false,
+      refusedBy: narrow,
+      states: [{ remaining: 900 }, { remaining: 50 }],
+    })
+    expect(refused.states[1]!.resetMs).toBeGreaterThan(0)
+    expect(refused.states[1]!.resetMs).toBeLessThanOrEqual(86_400_000)
+    const { end } = windowAt('month', Date.now())
+    expect(Math.abs(Date.now() + refused.states[0]!.resetMs - end)).toBeLessThan(10_000)
+    expect(await reserve('3', [wide], 900)).toMatchObject({ granted: true, states: [{ remaining: 0 }] })
+    expect(await reserve('4', [budget(10, { what: 'tokens', scope: 'user:other' })], 10)).toMatchObject({
+      granted: true,
+    })
+  })
 
-  test(
-    'settling counts what it came to, once, and frees what is in flight',
-    use(async (store) => {
-      const t = tenant()
-      const limits = [budget(1_000), budget(1, { what: 'requests', window: 'flight', scope: 'key:k' })]
-      const reserve = (id: string, nanoUsd: number) =>
-        store.limits.reserve({ tenant: t, id, limits, amounts: amounts({ nanoUsd }), ttlMs: LONG_MS })
-      expect(await reserve('1', 600)).toMatchObject({ granted: true, states: [{ remaining: 400 }, { remaining: 0 }] })
-      expect(await reserve('2', 100)).toMatchObject({ granted: false, refusedBy: limits[1] })
-      expect(await store.limits.settle(t, '1', amounts({ nanoUsd: 250 }))).toBe(true)
-      expect(await store.limits.settle(t, '1', amounts({ nanoUsd: 250 }))).toBe(false)
-      expect(await store.limits.settle(t, 'unknown', amounts({ nanoUsd: 250 }))).toBe(false)
-      expect(await reserve('2', 750)).toMatchObject({ granted: true, states: [{ remaining: 0 }, { remaining: 0 }] })
-      // The answer was dearer than thought: it is counted all the same.
-      expect(await store.limits.settle(t, '2', amounts({ nanoUsd: 5_000 }))).toBe(true)
-      expect(await reserve('3', 1)).toMatchObject({ granted: false, refusedBy: limits[0] })
-    }),
-  )
+  test('settling counts what it came to, once, and frees what is in flight', async () => {
+    const store = current()
+    const t = tenant()
+    const limits = [budget(1_000), budget(1, { what: 'requests', window: 'flight', scope: 'key:k' })]
+    const reserve = (id: string, nanoUsd: number) =>
+      store.limits.reserve({ tenant: t, id, limits, amounts: amounts({ nanoUsd }), ttlMs: LONG_MS })
+    expect(await reserve('1', 600)).toMatchObject({ granted: true, states: [{ remaining: 400 }, { remaining: 0 }] })
+    expect(await reserve('2', 100)).toMatchObject({ granted: false, refusedBy: limits[1] })
+    expect(await store.limits.settle(t, '1', amounts({ nanoUsd: 250 }))).toBe(true)
+    expect(await store.limits.settle(t, '1', amounts({ nanoUsd: 250 }))).toBe(false)
+    expect(await store.limits.settle(t, 'unknown', amounts({ nanoUsd: 250 }))).toBe(false)
+    expect(await reserve('2', 750)).toMatchObject({ granted: true, states: [{ remaining: 0 }, { remaining: 0 }] })
+    // The answer was dearer than thought: it is counted all the same.
+    expect(await store.limits.settle(t, '2', amounts({ nanoUsd: 5_000 }))).toBe(true)
+    expect(await reserve('3', 1)).toMatchObject({ granted: false, refusedBy: limits[0] })
+  })
 
-  test(
-    'the same reservation asked for twice counts once',
-    use(async (store) => {
-      const t = tenant()
-      const request = { tenant: t, id: '1', limits: [budget(100)], amounts: amounts({ nanoUsd: 80 }), ttlMs: LONG_MS }
-      expect(await store.limits.reserve(request)).toMatchObject({ granted: true, states: [{ remaining: 20 }] })
-      expect(await store.limits.reserve(request)).toMatchObject({ granted: true, states: [{ remaining: 20 }] })
-    }),
-  )
+  test('the same reservation asked for twice counts once', async () => {
+    const store = current()
+    const t = tenant()
+    const request = { tenant: t, id: '1', limits: [budget(100)], amounts: amounts({ nanoUsd: 80 }), ttlMs: LONG_MS }
+    expect(await store.limits.reserve(request)).toMatchObject({ granted: true, states: [{ remaining: 20 }] })
+    expect(await store.limits.reserve(request)).toMatchObject({ granted: true, states: [{ remaining: 20 }] })
+  })
 
-  test(
-    'a reservation whose process died is given back; settled late, it counts',
-    use(async (store) => {
-      const t = tenant()
-      const limits = [budget(100), budget(1, { what: 'requests', window: 'flight' })]
-      const reserve = (id: string, ttlMs: number) =>
-        store.limits.reserve({ tenant: t, id, limits, amounts: amounts({ nanoUsd: 100 }), ttlMs })
-      expect(await reserve('dies', 30)).toMatchObject({ granted: true })
-      await until(async () => (await reserve('next', LONG_MS)).granted)
-      expect(await store.limits.settle(t, 'next', amounts({ nanoUsd: 0 }))).toBe(true)
-      expect(await store.limits.settle(t, 'dies', amounts({ nanoUsd: 70 }))).toBe(true)
-      expect(await store.limits.settle(t, 'dies', amounts({ nanoUsd: 70 }))).toBe(false)
-      const small = { tenant: t, limits, amounts: amounts({ nanoUsd: 30 }), ttlMs: LONG_MS }
-      expect(await store.limits.reserve({ ...small, id: 'small' })).toMatchObject({
-        states: [{ remaining: 0 }, { remaining: 0 }],
-      })
-    }),
-  )
+  test('a reservation whose process died is given back; settled late, it counts', async () => {
+    const store = current()
+    const t = tenant()
+    const limits = [budget(100), budget(1, { what: 'requests', window: 'flight' })]
+    const reserve = (id: string, ttlMs: number) =>
+      store.limits.reserve({ tenant: t, id, limits, amounts: amounts({ nanoUsd: 100 }), ttlMs })
+    expect(await reserve('dies', 30)).toMatchObject({ granted: true })
+    await until(async () => (await reserve('next', LONG_MS)).granted)
+    expect(await store.limits.settle(t, 'next', amounts({ nanoUsd: 0 }))).toBe(true)
+    expect(await store.limits.settle(t, 'dies', amounts({ nanoUsd: 70 }))).toBe(true)
+    expect(await store.limits.settle(t, 'dies', amounts({ nanoUsd: 70 }))).toBe(false)
+    const small = { tenant: t, limits, amounts: amounts({ nanoUsd: 30 }), ttlMs: LONG_MS }
+    expect(await store.limits.reserve({ ...small, id: 'small' })).toMatchObject({
+      states: [{ remaining: 0 }, { remaining: 0 }],
+    })
+  })
 
-  test(
-    'an idempotency key is claimed once, replayed when done, and bound to its body and tenant',
-    use(async (store) => {
-      const t = tenant()
-      const request = { tenant: t, user: 'u', key: 'order 1', bodyHash: 'b1', ttlMs: LONG_MS }
-      const claims = await Promise.all(Array.from({ length: 10 }, () => store.idempotency.claim(request)))
-      const [claimed] = claims.filter((claim) => claim.state === 'claimed')
-      expect(claims.map(({ state }) => state).sort()).toEqual(['claimed', ...Array(9).fill('in_flight')])
-      expect(await store.idempotency.claim({ ...request, bodyHash: 'b2' })).toEqual({ state: 'mismatch' })
-      expect(await store.idempotency.claim({ ...request, tenant: tenant() })).toMatchObject({ state: 'claimed' })
-      const response = Buffer.from([0, 255, 10, 128])
-      expect(await store.idempotency.complete(t, 'order 1', 'not the token', response, LONG_MS)).toBe(false)
-      expect(await store.idempotency.complete(t, 'order 1', claimed!.token, response, LONG_MS)).toBe(true)
-      const replay = await store.idempotency.claim(request)
-      expect(replay).toEqual({ state: 'done', response })
-      expect(await store.idempotency.claim({ ...request, bodyHash: 'b2' })).toEqual({ state: 'mismatch' })
-    }),
-  )
+  test('an idempotency key is claimed once, replayed when done, and bound to its body and tenant', async () => {
+    const store = current()
+    const t = tenant()
+    const request = { tenant: t, user: 'u', key: 'order 1', bodyHash: 'b1', ttlMs: LONG_MS }
+    const claims = await Promise.all(Array.from({ length: 10 }, () => store.idempotency.claim(request)))
+    const [claimed] = claims.filter((claim) => claim.state === 'claimed')
+    expect(claims.map(({ state }) => state).sort()).toEqual(['claimed', ...Array(9).fill('in_flight')])
+    expect(await store.idempotency.claim({ ...request, bodyHash: 'b2' })).toEqual({ state: 'mismatch' })
+    expect(await store.idempotency.claim({ ...request, tenant: tenant() })).toMatchObject({ state: 'claimed' })
+    const response = Buffer.from([0, 255, 10, 128])
+    expect(await store.idempotency.complete(t, 'order 1', 'not the token', response, LONG_MS)).toBe(false)
+    expect(await store.idempotency.complete(t, 'order 1', claimed!.token, response, LONG_MS)).toBe(true)
+    const replay = await store.idempotency.claim(request)
+    expect(replay).toEqual({ state: 'done', response })
+    expect(await store.idempotency.claim({ ...request, bodyHash: 'b2' })).toEqual({ state: 'mismatch' })
+  })
 
-  test(
-    'an idempotency key is free again when it is released, has run out, or its answer is too large to keep',
-    use(async (store) => {
-      const t = tenant()
-      const claim = (key: string, ttlMs = LONG_MS) =>
-        store.idempotency.claim({ tenant: t, user: 'u', key, bodyHash: 'b', ttlMs })
-      const tokenOf = async (key: string, ttlMs?: number) => ((await claim(key, ttlMs)) as { token: string }).token
-      await store.idempotency.release(t, 'a', await tokenOf('a'))
-      expect(await claim('a')).toMatchObject({ state: 'claimed' })
-      const large = Buffer.alloc(MAX_REPLAY_BYTES + 1)
-      expect(await store.idempotency.complete(t, 'b', await tokenOf('b'), large, LONG_MS)).toBe(false)
-      expect(await claim('b')).toMatchObject({ state: 'claimed' })
-      const late = await tokenOf('c', 20)
-      await until(async () => (await claim('c')).state === 'claimed')
-      expect(await store.idempotency.complete(t, 'c', late, Buffer.from('x'), LONG_MS)).toBe(false)
-    }),
-  )
+  test('an idempotency key is free again when it is released, has run out, or its answer is too large to keep', async () => {
+    const store = current()
+    const t = tenant()
+    const claim = (key: string, ttlMs = LONG_MS) =>
+      store.idempotency.claim({ tenant: t, user: 'u', key, bodyHash: 'b', ttlMs })
+    const tokenOf = async (key: string, ttlMs?: number) => ((await claim(key, ttlMs)) as { token: string }).token
+    await store.idempotency.release(t, 'a', await tokenOf('a'))
+    expect(await claim('a')).toMatchObject({ state: 'claimed' })
+    const large = Buffer.alloc(MAX_REPLAY_BYTES + 1)
+    expect(await store.idempotency.complete(t, 'b', await tokenOf('b'), large, LONG_MS)).toBe(false)
+    expect(await claim('b')).toMatchObject({ state: 'claimed' })
+    const late = await tokenOf('c', 20)
+    await until(async () => (await claim('c')).state === 'claimed')
+    expect(await store.idempotency.complete(t, 'c', late, Buffer.from('x'), LONG_MS)).toBe(false)
+  })
 
-  test(
-    "an erased user's kept answers go with him",
-    use(async (store) => {
-      const t = tenant()
-      const request = { tenant: t, user: 'gone', key: 'k', bodyHash: 'b', ttlMs: LONG_MS }
-      const { token } = (await store.idempotency.claim(request)) as { token: string }
-      await store.idempotency.complete(t, 'k', token, Buffer.from('an answer'), LONG_MS)
-      expect(await store.eraseUser(t, 'gone')).toBe(1)
-      expect(await store.idempotency.claim(request)).toMatchObject({ state: 'claimed' })
-    }),
-  )
+  test("an erased user's kept answers go with him", async () => {
+    const store = current()
+    const t = tenant()
+    const request = { tenant: t, user: 'gone', key: 'k', bodyHash: 'b', ttlMs: LONG_MS }
+    const { token } = (await store.idempotency.claim(request)) as { token: string }
+    await store.idempotency.complete(t, 'k', token, Buffer.from('an answer'), LONG_MS)
+    expect(await store.eraseUser(t, 'gone')).toBe(1)
+    expect(await store.idempotency.claim(request)).toMatchObject({ state: 'claimed' })
+  })
 }

@@ -382,8 +382,8 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
 
     describe('limits', () =>
       limitsContract(
+        () => store,
         () => subject.open(),
-        (work) => () => work(store),
       ))
 
     test('is there again when it is opened again', async () => {
