@@ -299,6 +299,8 @@ const retriesSchema = z.strictObject({
   backoff_ms: z.number().nonnegative().default(100),
   /** A Retry-After up to this is waited for; longer means the next candidate. */
   max_retry_after_ms: z.number().nonnegative().default(2_000),
+  /** Where a candidate has not begun to answer after so long, the next is asked beside it, and the first answer is taken. Costs tokens twice; off where left out. */
+  hedge_after_ms: ms.optional(),
   /** Consecutive failures of one candidate that open its breaker, and how long it stays open. */
   breaker: z
     .strictObject({ failures: z.number().int().positive().default(5), open_ms: ms.default(15_000) })

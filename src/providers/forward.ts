@@ -24,6 +24,7 @@ import {
   isOurFault,
   judge,
 } from './failure.ts'
+import { hedge } from './hedge.ts'
 import { type Provider, type ProviderAnswer, UnsupportedRequest, UpstreamError } from './provider.ts'
 import { readAll } from './read-all.ts'
 
@@ -104,16 +105,18 @@ export async function forward(input: ForwardInput, deps: ForwardDeps): Promise<F
   let last: Failure | null = null
   let unsupported: UnsupportedRequest | null = null
   let soonestMs = Number.POSITIVE_INFINITY
+  const isUsable = (other: Candidate) => !refusedBy.has(other.provider) && !breakers.of(other).isOpen
 
   for (const [index, candidate] of ranking.entries()) {
     if (refusedBy.has(candidate.provider)) continue
     const breaker = breakers.of(candidate)
+    const backups = ranking.slice(index + 1)
     for (let tries = 1; run.attempts.length < retries.max_attempts && performance.now() < input.deadline; tries++) {
       if (breaker.isOpen) {
         soonestMs = Math.min(soonestMs, breaker.remainingMs)
         break
       }
-      const result = await breaker.run(() => run.attempt(candidate))
+      const result = await run.ask(candidate, backups.find(isUsable))
       if ('answer' in result) return result.answer
       if ('unsupported' in result) {
         unsupported ??= result.unsupported
@@ -122,10 +125,8 @@ export async function forward(input: ForwardInput, deps: ForwardDeps): Promise<F
       const { failure } = result
       last = failure
       if (failure.kind === 'status' && isOurFault(failure.status)) refusedBy.add(candidate.provider)
-      const hasNext = ranking
-        .slice(index + 1)
-        .some((other) => !refusedBy.has(other.provider) && !breakers.of(other).isOpen)
-      const verdict = judge(failure, { tries, hasNext, maxRetryAfterMs: retries.max_retry_after_ms })
+      const situation = { tries, hasNext: backups.some(isUsable), maxRetryAfterMs: retries.max_retry_after_ms }
+      const verdict = judge(failure, situation)
       if (verdict === 'pass' && failure.kind === 'status') return run.passError(candidate, failure)
       if (verdict === 'next' || run.attempts.length >= retries.max_attempts) break
       await run.wait(failure, tries)
@@ -157,8 +158,20 @@ class Run {
     this.#deps = deps
   }
 
-  /** @throws ForwardError when the client left */
-  async attempt(candidate: Candidate): Promise<AttemptResult> {
+  /** One try, or two at once where hedging is on and the first is slow. */
+  ask(candidate: Candidate, backup: Candidate | undefined): Promise<AttemptResult> {
+    const { breakers, retries } = this.#deps
+    const attempt = (who: Candidate) => (cancel?: AbortSignal) => breakers.of(who).run(() => this.#attempt(who, cancel))
+    const { hedge_after_ms: afterMs, max_attempts: most } = retries
+    if (afterMs === undefined || !backup || this.attempts.length + 2 > most) return attempt(candidate)()
+    return hedge(attempt(candidate), attempt(backup), afterMs, (result) => 'answer' in result)
+  }
+
+  /**
+   * @param cancel aborted when another try has answered first
+   * @throws ForwardError when the client left, or the try was cancelled
+   */
+  async #attempt(candidate: Candidate, cancel?: AbortSignal): Promise<AttemptResult> {
     const { request, signal, requestId, deadline } = this.#input
     const provider = this.#deps.providers.get(candidate.provider)
     const started = performance.now()
@@ -166,6 +179,10 @@ class Run {
     const onAbort = () => abort.abort(new UpstreamError('aborted', 'the client left', signal.reason))
     if (signal.aborted) throw this.failed(abortedError(signal))
     signal.addEventListener('abort', onAbort, { once: true })
+    cancel?.addEventListener('abort', () => {
+      this.#noteHedged(candidate, started)
+      abort.abort(new UpstreamError('aborted', 'another try answered first'))
+    })
     const timer = new Deadline(Math.min(started + this.#patience(), deadline), () =>
       abort.abort(new UpstreamError('timeout', 'the answer did not come in time')),
     )
@@ -193,6 +210,7 @@ class Run {
         this.#note(candidate, status, 'aborted', started)
         throw this.failed(abortedError(signal))
       }
+      if (cancel?.aborted) throw this.failed(clientGone())
       if (!(error instanceof UpstreamError)) {
         this.#note(candidate, status, 'internal', started)
         throw this.failed(internal(error))
@@ -254,6 +272,12 @@ class Run {
   #patience(): number {
     const { timeouts } = this.#deps
     return this.#input.request.stream ? timeouts.first_byte_ms : timeouts.answer_ms
+  }
+
+  /** Before the note of the try that answered, which stays the last; its time ran beside the other's. */
+  #noteHedged({ name, provider }: Candidate, started: number): void {
+    const ms = Math.round(performance.now() - started)
+    this.attempts.splice(-1, 0, { candidate: name, provider, status: null, error: 'hedged', ms })
   }
 
   #note(candidate: Candidate, status: number | null, error: string | null, started: number): void {

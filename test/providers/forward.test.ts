@@ -123,6 +123,90 @@ describe('forward', () => {
   })
 })
 
+describe('hedging', () => {
+  const on = { hedge_after_ms: 20 }
+  const ranking = [candidate('a', 'p0'), candidate('b', 'p1')]
+
+  /** Answers when told to; notes when it was cancelled. */
+  const held = () => {
+    const gate = Promise.withResolvers<{ status: number; body: unknown }>()
+    const state = { aborted: false }
+    const answer: Answer = ({ signal }) => {
+      signal.addEventListener('abort', () => {
+        state.aborted = true
+        gate.reject(signal.reason)
+      })
+      return gate.promise
+    }
+    return { answer, state, release: (code = 200) => gate.resolve({ status: code, body: completionBody() }) }
+  }
+
+  test('is off unless configured', async () => {
+    const slow = held()
+    const { asked, run } = setUp({ p0: slow.answer, p1: good })
+    setTimeout(slow.release, 60)
+    expect((await run(ranking)).candidate.name).toBe('a')
+    expect(asked).toEqual(['a'])
+  })
+
+  test('a slow first candidate loses to the second, and is cancelled', async () => {
+    const slow = held()
+    const { breakers, run } = setUp({ p0: slow.answer, p1: good }, on)
+    const answer = await run(ranking)
+    expect(answer.candidate.name).toBe('b')
+    expect(answer.attempts).toMatchObject([
+      { candidate: 'a', error: 'hedged' },
+      { candidate: 'b', error: null },
+    ])
+    expect(slow.state.aborted).toBe(true)
+    expect(new Set(breakers.states().values())).toEqual(new Set(['closed']))
+  })
+
+  test('a quick one is asked alone', async () => {
+    const { asked, run } = setUp({ p0: good, p1: good }, on)
+    expect((await run(ranking)).candidate.name).toBe('a')
+    expect(asked).toEqual(['a'])
+  })
+
+  test('the first may still win, and the second is cancelled', async () => {
+    const [slow, backup] = [held(), held()]
+    const { asked, run } = setUp({ p0: slow.answer, p1: backup.answer }, on)
+    const answer = run(ranking)
+    await vi.waitFor(() => expect(asked).toEqual(['a', 'b']))
+    slow.release()
+    expect((await answer).candidate.name).toBe('a')
+    expect((await answer).attempts.map(({ error }) => error)).toEqual(['hedged', null])
+    expect(backup.state.aborted).toBe(true)
+  })
+
+  test('a second that fails leaves the first its time; two that fail are two failures', async () => {
+    const slow = held()
+    const one = setUp({ p0: slow.answer, p1: status(500) }, on)
+    const answer = one.run(ranking)
+    await vi.waitFor(() => expect(one.asked).toEqual(['a', 'b']))
+    slow.release()
+    expect((await answer).candidate.name).toBe('a')
+
+    const failing = held()
+    const both = setUp({ p0: failing.answer, p1: status(500) }, { ...on, max_attempts: 2 })
+    const error = failed(both.run(ranking))
+    await vi.waitFor(() => expect(both.asked).toEqual(['a', 'b']))
+    failing.release(503)
+    expect((await error).attempts.map(({ error: kind }) => kind).sort()).toEqual(['http_500', 'http_503'])
+  })
+
+  test('a client that leaves ends both', async () => {
+    const [slow, backup] = [held(), held()]
+    const abort = new AbortController()
+    const { asked, run } = setUp({ p0: slow.answer, p1: backup.answer }, on)
+    const error = failed(run(ranking, { signal: abort.signal }))
+    await vi.waitFor(() => expect(asked).toEqual(['a', 'b']))
+    abort.abort()
+    expect(await error).toMatchObject({ status: 499 })
+    expect([slow.state.aborted, backup.state.aborted]).toEqual([true, true])
+  })
+})
+
 describe('breakers', () => {
   const broken = { failures: 2, open_ms: 60_000 }
 
