@@ -1,0 +1,108 @@
+"""Asks the gateway, as any client does: with the OpenAI SDK, which also retries."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import openai
+
+USER = "collect"
+JUDGE_PROMPT = """You grade an answer to a question. Be strict: the answer must be correct, complete and to the point.
+
+<question>
+{question}
+</question>
+{reference}<answer>
+{answer}
+</answer>
+
+Reply with a single line: SCORE: followed by a number from 0 (useless) to 10 (perfect)."""
+
+
+class AskError(Exception):
+    """A candidate that did not answer, after all retries; the message may be shown."""
+
+
+class FatalAskError(Exception):
+    """Nothing can be asked: a wrong key, an unknown candidate, no gateway."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back. `cost_usd` is None where the gateway didn't say."""
+
+    text: str
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    cost_usd: float | None
+
+
+class Asker(Protocol):
+    """Somebody who puts a prompt to an LLM."""
+
+    async def ask(self, model: str, prompt: str) -> Answer:
+        """Raises `AskError` or `FatalAskError`."""
+
+
+class GatewayAsker:
+    """The gateway behind `url` (…/v1)."""
+
+    def __init__(self, url: str, key: str, max_tokens: int | None = None, timeout_s: float = 300.0) -> None:
+        """Makes a client; nothing is sent yet."""
+        self.client = openai.AsyncOpenAI(base_url=url, api_key=key, timeout=timeout_s, max_retries=4)
+        self.max_tokens = max_tokens
+
+    async def ask(self, model: str, prompt: str) -> Answer:
+        """See `Asker`."""
+        more: dict[str, Any] = {} if self.max_tokens is None else {"max_completion_tokens": self.max_tokens}
+        try:
+            raw = await self.client.chat.completions.with_raw_response.create(
+                model=model,
+                messages=[{"role": "user", "content": prompt}],
+                extra_headers={"x-user-id": USER},
+                **more,
+            )
+        except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
+            raise FatalAskError(f"{model}: {error.status_code}: {_message(error)}") from error
+        except openai.APIStatusError as error:
+            raise AskError(f"{error.status_code}: {_message(error)}") from error
+        except openai.APIConnectionError as error:
+            raise FatalAskError(f"{self.client.base_url}: no answer ({error}); is the gateway running?") from error
+        completion = raw.parse()
+        if not completion.choices:
+            raise AskError("an answer without choices")
+        cost, usage = raw.headers.get("x-router-cost-usd"), completion.usage
+        return Answer(
+            completion.choices[0].message.content or "",
+            usage.prompt_tokens if usage else None,
+            usage.completion_tokens if usage else None,
+            float(cost) if cost else None,
+        )
+
+    async def models(self) -> list[dict[str, Any]]:
+        """What the gateway offers this key, with prices and descriptions."""
+        try:
+            return [model.model_dump() async for model in self.client.models.list()]
+        except openai.OpenAIError as error:
+            raise FatalAskError(f"{self.client.base_url}models: {error}") from error
+
+    async def close(self) -> None:
+        """Lets connections go."""
+        await self.client.close()
+
+
+async def judged(asker: Asker, judge: str, question: str, truth: tuple[str, ...], answer: str) -> tuple[float, Answer]:
+    """Score 0..1 by an LLM, and its reply. Raises `AskError` where it gives none."""
+    reference = f"<reference>\n{truth[0]}\n</reference>\n" if truth else ""
+    reply = await asker.ask(judge, JUDGE_PROMPT.format(question=question, reference=reference, answer=answer))
+    found = re.findall(r"SCORE\W*(\d+(?:\.\d+)?)", reply.text, re.IGNORECASE)
+    if not found:
+        raise AskError(f"the judge gave no score: {reply.text[:80]!r}")
+    return min(float(found[-1]) / 10, 1.0), reply
+
+
+def _message(error: openai.APIStatusError) -> str:
+    body = error.body
+    return str(body.get("message")) if isinstance(body, dict) and "message" in body else error.message
