@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { createServer, type Server, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import { createAdaptorServer } from '@hono/node-server'
+import { getRequestListener, RequestError } from '@hono/node-server'
 import type { Config } from '../config.ts'
-import { errorBody } from './error-handler.ts'
+import { GatewayError } from '../errors.ts'
+import { errorBody, renderError } from './error-handler.ts'
 
 /** Bytes of all headers together; more is answered with 431. */
 const MAX_HEADER_BYTES = 16 * 1024
@@ -12,29 +13,35 @@ const MAX_HEADERS = 100
 const CHECK_CONNECTIONS_MS = 1_000
 
 /** An HTTP server in front of `fetch` that is hard to hold up: bounded headers, times and connections, OpenAI-shaped answers to broken requests. */
-export function createHttpServer(
-  fetch: Parameters<typeof createAdaptorServer>[0]['fetch'],
-  config: Config['server'],
-): Server {
-  const server = createAdaptorServer({
-    fetch,
-    createServer,
-    serverOptions: {
-      maxHeaderSize: MAX_HEADER_BYTES,
-      headersTimeout: config.headers_timeout_ms,
-      // Node's own limit of a whole request; bodies have a nearer one in read-body.ts.
-      requestTimeout: config.headers_timeout_ms + config.body_timeout_ms,
-      connectionsCheckingInterval: CHECK_CONNECTIONS_MS,
-      keepAliveTimeout: 65_000,
-      noDelay: true,
-    },
-  }) as Server
+export function createHttpServer(fetch: Parameters<typeof getRequestListener>[0], config: Config['server']): Server {
+  const options = {
+    maxHeaderSize: MAX_HEADER_BYTES,
+    headersTimeout: config.headers_timeout_ms,
+    // Node's own limit of a whole request; bodies have a nearer one in read-body.ts.
+    requestTimeout: config.headers_timeout_ms + config.body_timeout_ms,
+    connectionsCheckingInterval: CHECK_CONNECTIONS_MS,
+    keepAliveTimeout: 65_000,
+    noDelay: true,
+    // Node's own answer has no body; refuse gives it one.
+    requireHostHeader: false,
+  }
+  const server = createServer(options, getRequestListener(fetch, { errorHandler: refuse }))
   server.maxConnections = config.max_connections
   // One more than allowed, so that authenticate can tell too many from just enough.
   server.maxHeadersCount = MAX_HEADERS + 1
   server.on('clientError', answerClientError)
   return server
 }
+
+/** A request that parses, but of which no URL can be made: a bad or missing host, a bad target. */
+function refuse(error: unknown): Response {
+  const known = error instanceof RequestError ? new GatewayError(INVALID_HTTP, CLOSING) : error
+  const { status, headers, body } = renderError(known, `req_${randomUUID()}`)
+  return new Response(body, { status, headers })
+}
+
+const INVALID_HTTP = 'The request is not valid HTTP.'
+const CLOSING = { status: 400, type: 'invalid_request_error', headers: { connection: 'close' } } as const
 
 const CLIENT_ERRORS: Record<string, { status: string; message: string }> = {
   HPE_HEADER_OVERFLOW: { status: '431 Request Header Fields Too Large', message: 'The request headers are too large.' },
@@ -52,7 +59,7 @@ function answerClientError(
   }
   const { status, message } = CLIENT_ERRORS[error.code ?? ''] ?? {
     status: '400 Bad Request',
-    message: 'The request is not valid HTTP.',
+    message: INVALID_HTTP,
   }
   const body = errorBody({ message, type: 'invalid_request_error', param: null, code: null })
   socket.end(
