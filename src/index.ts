@@ -1,5 +1,6 @@
 import { type FSWatcher, watch } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
+import { Settlements } from './accounting/settlements.ts'
 import { afterAnswer } from './after-answer.ts'
 import { createApp } from './app.ts'
 import { loadConfig } from './config-file.ts'
@@ -71,12 +72,19 @@ export async function serve(configPath: string): Promise<void> {
     recorder,
     authenticator: new Authenticator(store, config),
     erasures: new Erasures(),
+    settlements: new Settlements(store.limits, () => metrics.storeErrors.inc({ call: 'settle' })),
     admission: new Admission(admissionOptions(config)),
     exchanges: new Exchanges(),
     userIds: new UserIds(identitySecret(config.identity.secret, join(dataDir, 'identity-secret'))),
     policies,
     users,
-    learner: new Learner({ store, states: users, find, log }),
+    learner: new Learner({
+      store,
+      states: users,
+      find,
+      policyFor: (tenant, user) => policies.snapshot(tenant, user).policy,
+      log,
+    }),
     arms: new ArmReport(),
     breakers: new Breakers(config.retries.breaker, (deployment, state) => log.warn({ deployment, state }, 'breaker')),
     latencies: new Latencies(),
@@ -102,7 +110,8 @@ export async function serve(configPath: string): Promise<void> {
     // Pools close once what is in flight on them has ended.
     void closeLive(old)
     log.info({ candidates: live.candidates.length, tenants: live.tenants.size }, 'configuration reloaded')
-    if (next.config.router.artifact !== old.config.router.artifact) await policies.reload(next.config.router.artifact)
+    await policies.configure(next.config.router)
+    await policies.warm(live.tenants.values())
   }
 
   async function components(): Promise<Record<string, Component>> {
@@ -126,6 +135,7 @@ export async function serve(configPath: string): Promise<void> {
     }
   }
 
+  await policies.warm(live.tenants.values())
   watchParts(parts, droppedLines)
   const server = createHttpServer(createApp(parts).fetch, config.server)
   const stopWatching = watchConfig(loaded.files, () => {
@@ -154,7 +164,9 @@ export async function serve(configPath: string): Promise<void> {
     await drainServer(server, drain_timeout_ms + CUT_GRACE_MS)
     clearTimeout(cut)
     policies.close()
+    parts.learner.close()
     users.close()
+    await parts.settlements.close()
     await recorder.close().catch((error: unknown) => log.error({ err: error }, 'records stay in the spool'))
     await closeLive(live)
     await store.close()

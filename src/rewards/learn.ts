@@ -15,13 +15,17 @@ import { type Belief, type FindCandidate, messagesOf, rebuild, stateOf } from '.
 import { edgesOf, outdatedBy, withdrawn } from './edges.ts'
 import { KeptEdges } from './kept-edges.ts'
 import { KeyedQueue } from './keyed-queue.ts'
+import { LearnLater } from './learn-later.ts'
 import type { UserStates } from './user-states.ts'
 
 export interface LearnerOptions {
   store: Store
   states: UserStates
   find: FindCandidate
+  /** Which policy serves a user by now: for rewards that had to wait for the store. Without it they are learned under the first one. */
+  policyFor?: (tenant: string, user: string) => Policy | null
   log: Logger
+  retryEveryMs?: number
 }
 
 /**
@@ -46,8 +50,12 @@ export class Learner {
   readonly #log: Logger
   readonly #queue = new KeyedQueue()
   readonly #kept: KeptEdges
+  readonly #later: LearnLater
+  readonly #policyFor: LearnerOptions['policyFor']
 
-  constructor({ store, states, find, log }: LearnerOptions) {
+  constructor({ store, states, find, log, policyFor, retryEveryMs }: LearnerOptions) {
+    this.#later = new LearnLater({ log, ...(retryEveryMs !== undefined && { everyMs: retryEveryMs }) })
+    this.#policyFor = policyFor
     this.#store = store
     this.#kept = new KeptEdges(store)
     this.#states = states
@@ -55,17 +63,40 @@ export class Learner {
     this.#log = log
   }
 
+  /** Rewards that wait for the store. */
+  get waiting(): number {
+    return this.#later.waiting
+  }
+
   /**
-   * Takes in one reward. Giving the same one again changes nothing, so that a caller may retry when the store was away.
+   * Takes in one reward. Giving the same one again changes nothing.
    *
    * @param policy the one that serves this user
-   * @throws StoreError
+   * @throws StoreError when the store is away; the reward is learned when it is back
    */
-  apply(policy: Policy, reward: RewardRecord, interaction: InteractionSummary): Promise<Outcome> {
+  async apply(policy: Policy, reward: RewardRecord, interaction: InteractionSummary): Promise<Outcome> {
+    try {
+      return await this.#apply(policy, reward, interaction)
+    } catch (error) {
+      if (error instanceof StoreError) {
+        const { tenant, user } = interaction
+        this.#later.add(keyOf(tenant, user), () =>
+          this.#apply(this.#policyFor?.(tenant, user) ?? policy, reward, interaction),
+        )
+      }
+      throw error
+    }
+  }
+
+  close(): void {
+    this.#later.close()
+  }
+
+  async #apply(policy: Policy, reward: RewardRecord, interaction: InteractionSummary): Promise<Outcome> {
     const { tenant, user } = interaction
     const edges = edgesOf(reward, interaction)
-    if (edges.length === 0) return Promise.resolve('no_vector')
-    return this.#queue.run(`${tenant}\0${user}`, async () => {
+    if (edges.length === 0) return 'no_vector'
+    return this.#queue.run(keyOf(tenant, user), async () => {
       if (reward.kind === 'rating') {
         const kept = await this.#kept.of(tenant, user, await this.#store.loadUser(tenant, user))
         for (const edge of outdatedBy(reward, kept)) {
@@ -85,7 +116,7 @@ export class Learner {
     user: string,
     preferences: Record<string, unknown>,
   ): Promise<void> {
-    return this.#queue.run(`${tenant}\0${user}`, () =>
+    return this.#queue.run(keyOf(tenant, user), () =>
       this.#compareAndSet(tenant, user, async (stored) => ({
         next: { ...(stored ?? { ...NOBODY, policy: policy?.version ?? '' }), preferences },
         result: undefined,
@@ -95,7 +126,8 @@ export class Learner {
 
   /** Erases a user after what is being learned of him. Returns how many rows went. */
   forgetUser(tenant: string, user: string): Promise<number> {
-    return this.#queue.run(`${tenant}\0${user}`, async () => {
+    this.#later.forget(keyOf(tenant, user))
+    return this.#queue.run(keyOf(tenant, user), async () => {
       const rows = await this.#store.eraseUser(tenant, user)
       this.#kept.forget(tenant, user)
       this.#states.invalidate(tenant, user)
@@ -184,6 +216,8 @@ export class Learner {
     throw new StoreError('The user changes faster than a reward can be stored.')
   }
 }
+
+const keyOf = (tenant: string, user: string) => `${tenant}\0${user}`
 
 type NextUser = Omit<StoredUser, 'revision' | 'updatedAt'>
 

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Candidate } from '../candidate.ts'
 import type { RouterConfig } from '../config.ts'
 import type { Logger } from '../observability/logger.ts'
@@ -47,6 +48,8 @@ export interface PoliciesStatus {
 /** Kept in memory for a rollback, besides what serves. */
 const KEPT_VERSIONS = 3
 
+/** A store that is away must not keep a gateway from starting. */
+const WARM_WITHIN_MS = 1_000
 /** Requests that began with a policy have ended with it after this time. */
 const GRACE_MS = 60_000
 
@@ -54,6 +57,7 @@ const GRACE_MS = 60_000
 export class Policies {
   readonly #options: PoliciesOptions
   readonly #fallback: Router
+  #config: RouterConfig
   readonly #previous: Policy[] = []
   #live: Policy | null = null
   #shadow: Policy | null = null
@@ -64,13 +68,14 @@ export class Policies {
 
   private constructor(options: PoliciesOptions) {
     this.#options = options
+    this.#config = options.config
     this.#fallback = new StaticRouter(options.config.fallback)
   }
 
   /** @throws ArtifactError where the artifact is bad and `required` */
   static async open(options: PoliciesOptions): Promise<Policies> {
     const policies = new Policies(options)
-    const { artifact, shadow, canary, required, watch } = options.config
+    const { artifact, shadow, canary, required } = options.config
     try {
       await policies.reload(artifact)
     } catch (error) {
@@ -78,11 +83,7 @@ export class Policies {
     }
     await policies.setShadow(shadow ?? null).catch(() => {})
     await policies.setCanary(canary ?? null).catch(() => {})
-    if (watch) {
-      policies.#stopWatching = watchArtifact(artifact, options.log, async () => {
-        await policies.reload(artifact).catch(() => {})
-      })
-    }
+    policies.#watch()
     return policies
   }
 
@@ -104,7 +105,7 @@ export class Policies {
    * @returns its version
    * @throws ArtifactError; what was live stays live
    */
-  reload(directory = this.#options.config.artifact): Promise<string> {
+  reload(directory = this.#config.artifact): Promise<string> {
     return this.#alone(async () => {
       const policy = await this.#load(directory)
       if (policy === this.#live) return policy.version
@@ -142,15 +143,25 @@ export class Policies {
     })
   }
 
+  /** Takes in what a new configuration changes of what serves. Never fails: a bad artifact is refused as ever, and the old one stays. */
+  async configure({ artifact, shadow, canary }: RouterConfig): Promise<void> {
+    const old = this.#config
+    this.#config = { ...old, artifact, shadow, canary }
+    if (artifact !== old.artifact) {
+      this.#watch()
+      await this.reload().catch(() => {})
+    }
+    if (shadow !== old.shadow) await this.setShadow(shadow ?? null).catch(() => {})
+    if (JSON.stringify(canary) !== JSON.stringify(old.canary)) await this.setCanary(canary ?? null).catch(() => {})
+  }
+
   /** Computes what tenants' first requests would wait for. Never fails: what is not ready is computed then. */
   async warm(tenants: Iterable<{ name: string; candidates: readonly Candidate[] }>): Promise<void> {
-    for (const { name, candidates } of tenants) {
-      for (const policy of this.#serving()) {
-        await Promise.resolve(policy.router.llms.table(name, candidates)).catch((error) =>
-          this.#options.log.warn({ err: error, tenant: name }, 'LLM states not ready'),
-        )
-      }
-    }
+    const tables = [...tenants].flatMap(({ name, candidates }) =>
+      this.#serving().map(async ({ router }) => router.llms.table(name, candidates)),
+    )
+    const ready = Promise.allSettled(tables)
+    await Promise.race([ready, sleep(WARM_WITHIN_MS, undefined, { ref: false })])
   }
 
   /** Another process, or this one, added to a tenant's outcomes. */
@@ -176,6 +187,14 @@ export class Policies {
     for (const policy of this.#all()) letGo(policy)
   }
 
+  #watch(): void {
+    this.#stopWatching()
+    if (!this.#config.watch) return
+    this.#stopWatching = watchArtifact(this.#config.artifact, this.#options.log, async () => {
+      await this.reload().catch(() => {})
+    })
+  }
+
   #makeLive(policy: Policy): void {
     const old = this.#live
     this.#live = policy
@@ -190,7 +209,8 @@ export class Policies {
   }
 
   async #load(directory: string): Promise<Policy> {
-    const { config, openEmbedder, loadEvidence, log, onLoad } = this.#options
+    const { openEmbedder, loadEvidence, log, onLoad } = this.#options
+    const config = this.#config
     try {
       const artifact = await loadArtifact(directory, config.device)
       const known = this.#all().find(({ version }) => version === artifact.version)

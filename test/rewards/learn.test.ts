@@ -137,11 +137,38 @@ describe('feedback', () => {
     expect(await store.loadEdges('acme', 'ann')).toMatchObject([{ completionTokens: -1, costUsd: -1 }])
   })
 
-  it('tells the store when it can’t be kept', async () => {
+  it('that comes while the store is away is learned when it is back, in order, and under the policy of then', async () => {
+    let away = true
+    const next = await tinyPolicy(TINY_2)
+    const flaky = withOverrides(store, {
+      commitUser: (...args) => (away ? Promise.reject(new StoreError('away')) : store.commitUser(...args)),
+    })
+    const { learner: patient, states: seen } = learnerOn(flaky, undefined, { policyFor: () => next, retryEveryMs: 5 })
+    const [first, second] = [dearAnswer('d1'), dearAnswer('d2')]
+    await expect(patient.apply(policy, reward(first, -1), first)).rejects.toThrow(StoreError)
+    await expect(patient.apply(policy, reward(second, -1), second)).rejects.toThrow(StoreError)
+    await expect(patient.apply(policy, reward(first, 1), first)).rejects.toThrow(StoreError)
+    expect(patient.waiting).toBe(3)
+    expect(await store.loadUser('acme', 'ann')).toBeNull()
+    away = false
+    await expect.poll(() => patient.waiting).toBe(0)
+    expect(await store.loadUser('acme', 'ann')).toMatchObject({ rewards: 2, policy: 'tiny-2' })
+    expect(await store.loadEdges('acme', 'ann')).toMatchObject([
+      { id: 'd2:rating', reward: -1 },
+      { id: 'd1:rating', reward: 1 },
+    ])
+    patient.close()
+    seen.close()
+  })
+
+  it('that waits for the store is dropped with an erased user', async () => {
+    const flaky = withOverrides(store, { commitUser: () => Promise.reject(new StoreError('away')) })
+    const { learner: patient, states: seen } = learnerOn(flaky)
     const about = dearAnswer('d')
-    const broken = learnerOn(withOverrides(store, { commitUser: () => Promise.reject(new StoreError('away')) }))
-    await expect(broken.learner.apply(policy, reward(about, 1), about)).rejects.toThrow(StoreError)
-    broken.states.close()
+    await expect(patient.apply(policy, reward(about, -1), about)).rejects.toThrow(StoreError)
+    await patient.forgetUser('acme', 'ann')
+    expect(patient.waiting).toBe(0)
+    seen.close()
   })
 })
 

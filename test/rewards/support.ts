@@ -1,7 +1,7 @@
 import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Learner } from '../../src/rewards/learn.ts'
+import { Learner, type LearnerOptions } from '../../src/rewards/learn.ts'
 import { UserStates } from '../../src/rewards/user-states.ts'
 import type { Policy } from '../../src/routing/policy.ts'
 import type { RewardRecord } from '../../src/store/records.ts'
@@ -16,9 +16,9 @@ export const openTestStore = (): Store =>
     retention_days: 90,
   })
 
-export function learnerOn(store: Store, find = findCandidate) {
+export function learnerOn(store: Store, find = findCandidate, of: Partial<LearnerOptions> = {}) {
   const states = new UserStates({ store, find, max: 1_000, deadlineMs: 5_000, log: silent })
-  return { states, learner: new Learner({ store, states, find, log: silent }) }
+  return { states, learner: new Learner({ store, states, find, log: silent, ...of }) }
 }
 
 export function quantise(vector: Float32Array): { int8: Int8Array; scale: number } {

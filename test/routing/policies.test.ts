@@ -143,6 +143,24 @@ describe('Policies', () => {
   })
 })
 
+describe('another configuration', () => {
+  it('changes artifact, shadow and canary, and what is watched', async () => {
+    const policies = await open({ artifact: TINY_1, watch: true })
+    const directory = copyArtifact(TINY_2)
+    await policies.configure(
+      routerConfig({ artifact: directory, shadow: TINY_1, canary: { artifact: TINY_1, share: 1 } }),
+    )
+    expect(policies.status()).toMatchObject({ policy: 'tiny-2', shadow: 'tiny-1', canary: { share: 1 } })
+    await policies.configure(routerConfig({ artifact: directory }))
+    expect(policies.status()).toMatchObject({ policy: 'tiny-2', shadow: null, canary: null })
+    await settled()
+    cpSync(TINY_1, directory, { recursive: true, force: true })
+    await vi.waitFor(() => expect(serving(policies)).toBe('tiny-1'), { timeout: 10_000 })
+    await policies.configure(routerConfig({ artifact: '/nowhere' }))
+    expect(policies.status()).toMatchObject({ policy: 'tiny-1', error: expect.stringMatching(/^manifest/) })
+  })
+})
+
 describe('watching the artifact', () => {
   it('takes in what is written into the directory', async () => {
     const directory = copyArtifact(TINY_1)
