@@ -15,12 +15,16 @@ interface Segment {
   size: number
   /** Everything before it is delivered. */
   offset: number
+  /** False: an earlier process wrote it. */
+  own: boolean
 }
 
 /** Complete lines from the front of the spool; `bytes` is what `advance` wants when they have been delivered. */
 export interface SpoolBatch {
   lines: string[]
   bytes: number
+  /** False: an earlier process wrote them. */
+  own: boolean
 }
 
 /**
@@ -82,7 +86,7 @@ export class Spool {
       const buffer = readAt(segment, Math.min(left, maxBytes))
       const end = buffer.lastIndexOf(NEWLINE) + 1
       if (end > 0) {
-        return { lines: buffer.toString('utf8', 0, end - 1).split('\n'), bytes: end }
+        return { lines: buffer.toString('utf8', 0, end - 1).split('\n'), bytes: end, own: segment.own }
       }
       // One line longer than that; or, at a segment's end, one that a dying process did not finish.
       if (buffer.length < left) maxBytes *= 2
@@ -108,7 +112,7 @@ export class Spool {
   adopt(): boolean {
     const found = this.#home
       .adopt()
-      .map((path) => ({ path, size: statSync(path).size, offset: 0 }))
+      .map((path) => ({ path, size: statSync(path).size, offset: 0, own: false }))
       .filter(({ size }) => size > 0)
     this.#segments.unshift(...found)
     for (const { size } of found) this.#pendingBytes += size
@@ -139,7 +143,7 @@ export class Spool {
   #newSegment(): number {
     const path = join(this.#home.path, `${String(++this.#count).padStart(6, '0')}.ndjson`)
     const fd = openSync(path, 'a+', 0o600)
-    this.#segments.push({ path, size: 0, offset: 0 })
+    this.#segments.push({ path, size: 0, offset: 0, own: true })
     return fd
   }
 

@@ -10,7 +10,14 @@ import { Recorder } from '../../src/store/recorder.ts'
 import type { Store } from '../../src/store/store.ts'
 import { all, anEdge, anInteraction, aReward, aUser } from '../store/records.ts'
 import { LossyProxy } from '../support/lossy-proxy.ts'
-import { freePort, RedisServer, startRedis, startRedisCluster, until } from '../support/redis.ts'
+import {
+  freePort,
+  RedisServer,
+  startRedis,
+  startRedisBehindSentinel,
+  startRedisCluster,
+  until,
+} from '../support/redis.ts'
 
 const APPEND_ONLY = ['--appendonly', 'yes']
 const DEADLINE_MS = 250
@@ -295,6 +302,29 @@ describe('Redis', () => {
     await trusting.ping()
     const wary = await opened({ url })
     await expect(wary.ping()).rejects.toMatchObject({ name: 'StoreError' })
+  })
+})
+
+describe('Redis behind a Sentinel', () => {
+  test('the master dies under load: the replica takes over, records go on, none doubled', async () => {
+    const group = await startRedisBehindSentinel()
+    cleanUp.push(() => group.discard())
+    const store = await opened({ sentinel: { name: 'main', nodes: [group.sentinel.address] } })
+    const recorder = recording(store)
+    const stop = traffic(recorder)
+    await until(() => recorder.status().delivered > 50)
+    await group.master.kill()
+    await until(() => recorder.status().away !== null)
+    const { delivered } = recorder.status()
+    await until(() => recorder.status().away === null && recorder.status().delivered > delivered + 50)
+    const rows = stop()
+    await until(() => recorder.flush())
+    // Replicas copy asynchronously: the master may have taken the last batches with it, and no others.
+    const stored = (await all(store.readInteractions({}))).map(({ id }) => id)
+    expect(new Set(stored).size).toBe(stored.length)
+    expect(stored.slice(-50)).toEqual(rows.slice(-50).map(({ id }) => id))
+    expect(recorder.status()).toMatchObject({ dropped: 0, queued: 0 })
+    expect(String(((await group.replica.command('ROLE')) as unknown[])[0])).toBe('master')
   })
 })
 

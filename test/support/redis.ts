@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -36,8 +36,7 @@ export class RedisServer {
   }
 
   /** Resolves when it takes commands. Also starts it again, with what it had written to disk. */
-  async start(): Promise<void> {
-    const args = ['--port', `${this.port}`, '--bind', '127.0.0.1', '--dir', this.dir, '--save', '', ...this.#args]
+  async start(args = this.#ownArgs(), started = /Ready to accept connections/): Promise<void> {
     const child = spawn('redis-server', args, { stdio: ['ignore', 'pipe', 'pipe'] })
     this.#process = child
     running.add(child)
@@ -48,7 +47,7 @@ export class RedisServer {
       child.once('exit', (code) => fail(new Error(`redis-server ended with ${code}:\n${output}`)))
       child.stdout.on('data', (text) => {
         output += text
-        if (/Ready to accept connections/.test(output)) ready()
+        if (started.test(output)) ready()
       })
     })
   }
@@ -79,6 +78,10 @@ export class RedisServer {
     } finally {
       client.disconnect()
     }
+  }
+
+  #ownArgs(): string[] {
+    return ['--port', `${this.port}`, '--bind', '127.0.0.1', '--dir', this.dir, '--save', '', ...this.#args]
   }
 
   async discard(): Promise<void> {
@@ -168,6 +171,40 @@ async function knownNodes(server: RedisServer): Promise<number> {
     .trim()
     .split('\n')
     .filter((line) => !line.includes('handshake')).length
+}
+
+/** A master, its replica, and the Sentinel that makes the one the other when it dies. */
+export async function startRedisBehindSentinel(): Promise<{
+  master: RedisServer
+  replica: RedisServer
+  sentinel: RedisServer
+  discard(): Promise<void>
+}> {
+  const master = await startRedis()
+  const replica = await startRedis('--replicaof', '127.0.0.1', `${master.port}`, '--repl-diskless-sync-delay', '0')
+  await until(async () => String(await replica.command('INFO', 'replication')).includes('master_link_status:up'))
+  const sentinel = new RedisServer(await freePort(), [])
+  const config = join(sentinel.dir, 'sentinel.conf')
+  writeFileSync(
+    config,
+    [
+      `port ${sentinel.port}`,
+      'bind 127.0.0.1',
+      `dir ${sentinel.dir}`,
+      `sentinel monitor main 127.0.0.1 ${master.port} 1`,
+      'sentinel down-after-milliseconds main 500',
+      'sentinel failover-timeout main 3000',
+    ].join('\n'),
+  )
+  await sentinel.start([config, '--sentinel'], /monitor master main/)
+  await until(async () => ((await sentinel.command('SENTINEL', 'REPLICAS', 'main')) as unknown[]).length === 1)
+  const servers = [sentinel, replica, master]
+  return {
+    master,
+    replica,
+    sentinel,
+    discard: async () => void (await Promise.all(servers.map((server) => server.discard()))),
+  }
 }
 
 /** Asks again and again until it is so. */
