@@ -1,8 +1,10 @@
 import { estimateUsage } from './accounting/estimate.ts'
 import { costUsd } from './accounting/pricing.ts'
+import { reserveAllowance } from './allowance.ts'
 import { type Decision, decide } from './decide.ts'
 import type { GatewayError } from './errors.ts'
 import type { Exchange } from './http/exchange.ts'
+import { claimIdempotencyKey } from './http/idempotency.ts'
 import { type Asked, readRequest } from './http/read-request.ts'
 import { NO_USAGE } from './openai/usage.ts'
 import type { Parts } from './parts.ts'
@@ -10,24 +12,45 @@ import { ForwardError } from './providers/failure.ts'
 import { type Forwarded, forward } from './providers/forward.ts'
 import { type RelayOutcome, relay } from './providers/relay.ts'
 import { type Ending, recordOf, summaryOf } from './record.ts'
+import type { InteractionRecord } from './store/records.ts'
 
 /**
- * One chat completion, from top to bottom: read → admit → embed, score, choose → forward → relay → record. The caller has been authenticated.
- * What is thrown is for the client: nothing has been sent yet.
+ * One chat completion, from top to bottom: read → admit → embed, score, choose → reserve → forward → relay → record. The caller has been
+ * authenticated. What is thrown is for the client: nothing has been sent yet.
  *
  * @throws GatewayError
  */
 export async function completeChat(parts: Parts, exchange: Exchange): Promise<void> {
   const asked = await readRequest(exchange, parts.userIds)
-  await parts.admission.enter(asked.asker.tenant.config.priority, exchange.signal)
+  const claimed = await claimIdempotencyKey(parts, exchange, asked)
+  if (claimed === 'replayed') return
+  let isWhole = false
   try {
-    const decision = await decide(parts, exchange, asked)
-    parts.recorder.open(summaryOf(exchange, asked, decision))
-    const ending = await answer(parts, exchange, asked, decision)
-    parts.afterAnswer(recordOf(exchange, asked, decision, ending), asked, decision)
-    if (ending.error) throw ending.error
+    await parts.admission.enter(asked.asker.tenant.config.priority, exchange.signal)
+    try {
+      isWhole = await decideAndAnswer(parts, exchange, asked)
+    } finally {
+      parts.admission.leave()
+    }
   } finally {
-    parts.admission.leave()
+    claimed?.end(isWhole)
+  }
+}
+
+/** @returns whether the client has got a whole answer */
+async function decideAndAnswer(parts: Parts, exchange: Exchange, asked: Asked): Promise<boolean> {
+  const decision = await decide(parts, exchange, asked)
+  const allowance = await reserveAllowance(parts, exchange, asked, decision)
+  parts.recorder.open(summaryOf(exchange, asked, decision))
+  let record: InteractionRecord | null = null
+  try {
+    const ending = await answer(parts, exchange, asked, decision, allowance.headers)
+    record = recordOf(exchange, asked, decision, ending)
+    parts.afterAnswer(record, asked, decision)
+    if (ending.error) throw ending.error
+    return ending.status < 400 && !['error', 'aborted'].includes(ending.finishReason)
+  } finally {
+    allowance.settle(record)
   }
 }
 
@@ -37,7 +60,13 @@ interface Answered extends Ending {
 }
 
 /** The candidates in order until one answers, and its bytes to the client. */
-async function answer(parts: Parts, exchange: Exchange, asked: Asked, decision: Decision): Promise<Answered> {
+async function answer(
+  parts: Parts,
+  exchange: Exchange,
+  asked: Asked,
+  decision: Decision,
+  limitHeaders: Record<string, string>,
+): Promise<Answered> {
   const { live, signal, requestId, startedAt } = exchange
   const { timeouts, retries, server } = live.config
   const { request } = asked
@@ -54,7 +83,7 @@ async function answer(parts: Parts, exchange: Exchange, asked: Asked, decision: 
   }
   const outcome = await relay(forwarded, exchange.outgoing, {
     request,
-    headers: answerHeaders(requestId, decision, forwarded),
+    headers: { ...limitHeaders, ...answerHeaders(requestId, decision, forwarded) },
     signal,
     deadline,
     started: startedAt,

@@ -1,3 +1,4 @@
+import type { Settlements } from './accounting/settlements.ts'
 import type { Decision } from './decide.ts'
 import type { Erasures } from './erasures.ts'
 import type { Admission } from './http/admission.ts'
@@ -30,6 +31,7 @@ export interface Parts {
   authenticator: Authenticator
   admission: Admission
   erasures: Erasures
+  settlements: Settlements
   exchanges: Exchanges
   userIds: UserIds
   policies: Policies

@@ -83,33 +83,32 @@ function needsOf(body: ChatBody): Set<Capability> {
   return needs
 }
 
-const CHARS_PER_TOKEN = 4
+/** UTF-8 bytes, so that scripts of three bytes a character count nearly a token a character. */
+const BYTES_PER_TOKEN = 4
 const TOKENS_PER_MESSAGE = 4
 /** A 1024 x 1024 image in OpenAI's high detail. */
 const TOKENS_PER_IMAGE = 765
 
 function estimatePromptTokens(body: ChatBody, spans: ReadonlyMap<string, { start: number; end: number }>): number {
-  let chars = 0
+  let bytes = 0
   for (const field of ['tools', 'functions', 'response_format']) {
     const span = spans.get(field)
-    if (span) chars += span.end - span.start
+    if (span) bytes += span.end - span.start
   }
   let tokens = 0
   for (const entry of body.messages) {
     tokens += TOKENS_PER_MESSAGE
-    chars += textLength(entry)
+    bytes += textBytes(entry)
     if (Array.isArray(entry.content)) {
       for (const { type } of entry.content) if (type === 'image_url') tokens += TOKENS_PER_IMAGE
     }
   }
-  return tokens + Math.ceil(chars / CHARS_PER_TOKEN)
+  return tokens + Math.ceil(bytes / BYTES_PER_TOKEN)
 }
 
-function textLength({ content, tool_calls }: ChatMessage): number {
+function textBytes({ content, tool_calls }: ChatMessage): number {
   const calls = tool_calls ? JSON.stringify(tool_calls).length : 0
-  if (typeof content === 'string') return calls + content.length
+  if (typeof content === 'string') return calls + Buffer.byteLength(content)
   if (!Array.isArray(content)) return calls
-  let length = calls
-  for (const { text } of content) length += text?.length ?? 0
-  return length
+  return content.reduce((bytes, { text }) => bytes + (text ? Buffer.byteLength(text) : 0), calls)
 }

@@ -1,0 +1,138 @@
+import type { LimitsConfig } from './config.ts'
+import type { Decision } from './decide.ts'
+import { GatewayError } from './errors.ts'
+import type { Exchange } from './http/exchange.ts'
+import type { Asked } from './http/read-request.ts'
+import type { Parts } from './parts.ts'
+import type { Amounts, Limit, Reservation } from './store/limits.ts'
+import type { InteractionRecord } from './store/records.ts'
+import type { Tenant } from './tenants.ts'
+
+/** What a request may use: reserved before it is forwarded, settled when it has ended. */
+export interface Allowance {
+  /** OpenAI's `x-ratelimit-*`. */
+  headers: Record<string, string>
+  /** With the record of the answer; null where there was none. */
+  settle(record: InteractionRecord | null): void
+}
+
+const NONE: Allowance = { headers: {}, settle: () => {} }
+
+/** Reserved for an answer whose length the request does not bound. */
+const UNBOUNDED_ANSWER_TOKENS = 4_096
+/** The estimate of a prompt may be short: other scripts, other vocabularies, and what providers wrap around it. */
+const PROMPT_MARGIN = { factor: 1.5, tokens: 64 }
+const NANO = 1e9
+/** Longer than any request takes. */
+const TTL_MARGIN_MS = 60_000
+
+/**
+ * Reserves an upper estimate of a request's tokens and dollars under the limits of tenant, key and user, all or none. When the store is away nothing is
+ * limited: what it counts is worth less than the answers.
+ *
+ * @throws GatewayError 429 with `retry-after`
+ */
+export async function reserveAllowance(
+  parts: Parts,
+  { requestId, live }: Exchange,
+  asked: Asked,
+  decision: Decision,
+): Promise<Allowance> {
+  const { asker } = asked
+  const limits = limitsOf(asker.tenant, asker.keyId, asker.user)
+  if (limits.length === 0) return NONE
+  const tenant = asker.tenant.name
+  let reservation: Reservation
+  try {
+    reservation = await parts.store.limits.reserve({
+      tenant,
+      id: requestId,
+      limits,
+      amounts: upperEstimate(asked, decision),
+      ttlMs: live.config.timeouts.total_ms + TTL_MARGIN_MS,
+    })
+  } catch {
+    parts.metrics.storeErrors.inc({ call: 'reserve' })
+    return NONE
+  }
+  const headers = rateLimitHeaders(limits, reservation)
+  if (!reservation.granted) throw refusal(limits, reservation, headers)
+  return { headers, settle: (record) => parts.settlements.settle(tenant, requestId, amountsOf(record)) }
+}
+
+/** All that bounds a request of this key and user. */
+export function limitsOf({ config }: Tenant, keyId: string, user: string): Limit[] {
+  return [
+    ...boundsOf('tenant', config.limits),
+    ...boundsOf(`key:${keyId}`, config.key_limits),
+    ...boundsOf(`user:${user}`, config.user_limits),
+  ]
+}
+
+function boundsOf(scope: string, config: LimitsConfig): Limit[] {
+  const bound = (what: Limit['what'], window: Limit['window'], max: number | undefined): Limit[] =>
+    max === undefined ? [] : [{ scope, what, window, max }]
+  return [
+    ...bound('requests', 'minute', config.requests_per_minute),
+    ...bound('tokens', 'minute', config.tokens_per_minute),
+    ...bound('requests', 'flight', config.concurrent),
+    ...bound('nanoUsd', 'day', config.usd_per_day && Math.round(config.usd_per_day * NANO)),
+    ...bound('nanoUsd', 'month', config.usd_per_month && Math.round(config.usd_per_month * NANO)),
+  ]
+}
+
+/** What the dearest candidate that may answer could come to. */
+function upperEstimate({ request }: Asked, { selection }: Decision): Amounts {
+  const { body } = request
+  const prompt = Math.ceil(request.promptTokens * PROMPT_MARGIN.factor) + PROMPT_MARGIN.tokens
+  const answers = Math.max(1, Math.min(body.n ?? 1, 128))
+  const longest = body.max_completion_tokens ?? body.max_tokens ?? UNBOUNDED_ANSWER_TOKENS
+  const costs = selection.ranking.map(({ price, maxOutputTokens }) => {
+    const completion = Math.min(longest, maxOutputTokens ?? longest) * answers
+    return prompt * Math.max(price.input, price.cacheWrite ?? 0) + completion * price.output
+  })
+  return { requests: 1, tokens: prompt + longest * answers, nanoUsd: Math.ceil((Math.max(...costs) / 1e6) * NANO) }
+}
+
+function amountsOf(record: InteractionRecord | null): Amounts {
+  if (!record) return { requests: 0, tokens: 0, nanoUsd: 0 }
+  const { promptTokens, completionTokens } = record.usage
+  return { requests: 1, tokens: promptTokens + completionTokens, nanoUsd: Math.round(record.costUsd * NANO) }
+}
+
+/** The nearest limit of requests and of tokens a minute, as OpenAI tells of them. */
+function rateLimitHeaders(limits: readonly Limit[], { states }: Reservation): Record<string, string> {
+  const headers: Record<string, string> = {}
+  for (const what of ['requests', 'tokens'] as const) {
+    const found = limits
+      .map((limit, index) => ({ limit, state: states[index] }))
+      .filter(({ limit, state }) => limit.what === what && limit.window === 'minute' && state !== undefined)
+      .sort((a, b) => (a.state?.remaining ?? 0) - (b.state?.remaining ?? 0))[0]
+    if (!found?.state) continue
+    headers[`x-ratelimit-limit-${what}`] = String(found.limit.max)
+    headers[`x-ratelimit-remaining-${what}`] = String(Math.floor(found.state.remaining))
+    headers[`x-ratelimit-reset-${what}`] = `${(found.state.resetMs / 1000).toFixed(3)}s`
+  }
+  return headers
+}
+
+function refusal(limits: readonly Limit[], reservation: Reservation, headers: Record<string, string>): GatewayError {
+  const { refusedBy } = reservation
+  const index = limits.findIndex((limit) => limit === refusedBy || sameLimit(limit, refusedBy))
+  const isBudget = refusedBy?.what === 'nanoUsd'
+  const whose = refusedBy?.scope.split(':')[0] ?? 'tenant'
+  const per = refusedBy?.window === 'flight' ? 'at once' : `a ${refusedBy?.window}`
+  const what = isBudget ? 'dollars' : refusedBy?.what
+  return new GatewayError(`Limit reached for this ${whose}: ${what} ${per}.`, {
+    status: 429,
+    type: isBudget ? 'insufficient_quota' : 'rate_limit_error',
+    code: isBudget ? 'insufficient_quota' : 'rate_limit_exceeded',
+    retryAfterS: Math.max(1, (reservation.states[index]?.resetMs ?? 1_000) / 1000),
+    // A budget does not come back while an SDK waits.
+    ...(isBudget && { shouldRetry: false }),
+    headers,
+  })
+}
+
+const sameLimit = (a: Limit, b: Limit | null) =>
+  b !== null && a.scope === b.scope && a.what === b.what && a.window === b.window

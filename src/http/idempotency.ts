@@ -1,0 +1,127 @@
+import { createHash } from 'node:crypto'
+import type { OutgoingHttpHeaders, ServerResponse } from 'node:http'
+import { GatewayError, invalidRequest } from '../errors.ts'
+import type { Parts } from '../parts.ts'
+import { MAX_REPLAY_BYTES } from '../store/limits.ts'
+import type { Exchange } from './exchange.ts'
+import { headerText } from './identity.ts'
+import type { Asked } from './read-request.ts'
+
+const KEEP_MS = 86_400_000
+const CLAIM_MARGIN_MS = 60_000
+const MAX_KEY_BYTES = 255
+
+/** A request with an `Idempotency-Key`: ours to answer, once. */
+export interface Claimed {
+  /** Call it when the answer has ended: a whole and good one is kept for the next request with this key, otherwise the key is free again. */
+  end(isWhole: boolean): void
+}
+
+/**
+ * Looks whether this request has been answered before (draft-ietf-httpapi-idempotency-key-header; keys are the tenant's).
+ *
+ * @returns `replayed` where the kept answer has been sent, null where the request has no key, or the store can't tell
+ * @throws GatewayError 409 while the first one is in work, 422 when the key was used for another body
+ */
+export async function claimIdempotencyKey(
+  parts: Parts,
+  exchange: Exchange,
+  { request, asker }: Asked,
+): Promise<Claimed | 'replayed' | null> {
+  const key = headerText(exchange.incoming, 'idempotency-key')
+  if (!key) return null
+  if (Buffer.byteLength(key) > MAX_KEY_BYTES) {
+    throw invalidRequest(`Invalid 'idempotency-key': at most ${MAX_KEY_BYTES} bytes.`, 'idempotency-key')
+  }
+  const tenant = asker.tenant.name
+  const bodyHash = createHash('sha256').update(asker.user).update('\0').update(request.raw).digest('base64url')
+  const { idempotency } = parts.store
+  const claim = await idempotency
+    .claim({ tenant, user: asker.user, key, bodyHash, ttlMs: exchange.live.config.timeouts.total_ms + CLAIM_MARGIN_MS })
+    .catch(() => {
+      parts.metrics.storeErrors.inc({ call: 'claim' })
+      return null
+    })
+  switch (claim?.state) {
+    case undefined:
+      return null
+    case 'in_flight':
+      throw conflict()
+    case 'mismatch':
+      throw reused()
+    case 'done':
+      replay(exchange.outgoing, claim.response)
+      return 'replayed'
+    case 'claimed': {
+      const { token } = claim
+      const answer = capture(exchange.outgoing)
+      return {
+        end(isWhole) {
+          const kept = isWhole ? answer() : null
+          const done = kept
+            ? idempotency.complete(tenant, key, token, kept, KEEP_MS)
+            : idempotency.release(tenant, key, token)
+          done.catch(() => parts.metrics.storeErrors.inc({ call: 'complete' }))
+        },
+      }
+    }
+  }
+}
+
+/** Listens to what is written. Returns the way to get it: head as a line of JSON, then the body; null where it is too large. */
+function capture(outgoing: ServerResponse): () => Buffer | null {
+  const chunks: Buffer[] = []
+  let size = 0
+  const take = (chunk: unknown) => {
+    if (!(chunk instanceof Uint8Array) && typeof chunk !== 'string') return
+    size += chunk.length
+    if (size <= MAX_REPLAY_BYTES) chunks.push(Buffer.from(chunk as Uint8Array))
+    else chunks.length = 0
+  }
+  let headers: OutgoingHttpHeaders = {}
+  const { writeHead, write, end } = outgoing
+  outgoing.writeHead = ((status: number, ...rest: [OutgoingHttpHeaders]) => {
+    headers = rest[0]
+    return writeHead.call(outgoing, status, ...rest)
+  }) as typeof writeHead
+  outgoing.write = ((...args: unknown[]) => {
+    take(args[0])
+    return Reflect.apply(write, outgoing, args)
+  }) as typeof write
+  outgoing.end = ((...args: unknown[]) => {
+    take(args[0])
+    return Reflect.apply(end, outgoing, args)
+  }) as typeof end
+  return () => {
+    if (size > MAX_REPLAY_BYTES) return null
+    const head = JSON.stringify({ status: outgoing.statusCode, headers })
+    return Buffer.concat([Buffer.from(`${head}\n`), ...chunks])
+  }
+}
+
+function replay(outgoing: ServerResponse, response: Buffer): void {
+  const newline = response.indexOf(0x0a)
+  const { status, headers } = JSON.parse(response.toString('utf8', 0, newline)) as {
+    status: number
+    headers: Record<string, string>
+  }
+  outgoing.writeHead(status, { ...headers, 'idempotency-replayed': 'true' })
+  outgoing.end(response.subarray(newline + 1))
+}
+
+const conflict = () =>
+  new GatewayError('A request with this Idempotency-Key is in progress.', {
+    status: 409,
+    type: 'invalid_request_error',
+    code: 'idempotency_conflict',
+    param: 'idempotency-key',
+    retryAfterS: 1,
+  })
+
+const reused = () =>
+  new GatewayError('This Idempotency-Key was used for a different request.', {
+    status: 422,
+    type: 'invalid_request_error',
+    code: 'idempotency_key_reused',
+    param: 'idempotency-key',
+  })
