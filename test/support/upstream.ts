@@ -141,6 +141,8 @@ export async function startUpstream(...scripts: Script[]): Promise<Upstream> {
     const state = { busy: false }
     sockets.set(socket, state)
     socket.setNoDelay(true)
+    // Each exchange of a connection listens for its end.
+    socket.setMaxListeners(0)
     socket.on('error', () => {})
     socket.on('close', () => {
       sockets.delete(socket)
