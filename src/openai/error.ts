@@ -1,4 +1,5 @@
 import type { ErrorType } from '../errors.ts'
+import { isObject } from './is-object.ts'
 import { frame } from './sse.ts'
 
 export interface OpenAIError {
@@ -92,6 +93,4 @@ export function parseJson(body: Buffer): unknown {
     return undefined
   }
 }
-
-const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null
 const isTextOrNone = (value: unknown) => value === undefined || value === null || typeof value === 'string'

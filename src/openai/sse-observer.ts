@@ -1,4 +1,5 @@
 import type { Usage } from '../accounting/usage.ts'
+import { isObject } from './is-object.ts'
 import { parseUsage } from './usage.ts'
 
 const LF = 0x0a
@@ -264,5 +265,3 @@ function parse(latin1: string): Record<string, unknown> | null {
     return null
   }
 }
-
-const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null

@@ -1,4 +1,5 @@
 import type { Usage } from '../accounting/usage.ts'
+import { isObject } from './is-object.ts'
 
 export const NO_USAGE: Usage = Object.freeze({
   promptTokens: 0,
@@ -29,5 +30,4 @@ export function parseUsage(value: unknown): Usage | null {
   }
 }
 
-const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null
 const count = (value: unknown) => (typeof value === 'number' && Number.isFinite(value) && value >= 0 ? value : null)

@@ -146,3 +146,10 @@ export function asForwardError(known: GatewayError): ForwardError {
     ...(shouldRetry !== undefined && { shouldRetry }),
   })
 }
+
+/** The whole request's deadline has passed. */
+export const OUT_OF_TIME: Failure = { kind: 'timeout', message: 'the deadline passed' }
+
+/** The client left, or the gateway shuts down: then the signal's reason is what the client is told. */
+export const abortedError = ({ reason }: AbortSignal): ForwardError =>
+  reason instanceof GatewayError ? asForwardError(reason) : clientGone()

@@ -505,6 +505,17 @@ describe('reset or clean EOF mid-stream', () => {
     })
   })
 
+  test('a last event without its blank line reaches the client, also when it is the first that says something', async () => {
+    const only = `data: ${JSON.stringify(chunkOf({ content: 'Hello' }, 'stop'))}`
+    const upstream = await upstreamWith((exchange) => {
+      exchange.stream()
+      exchange.chunk(only)
+      exchange.end()
+    })
+    const harness = await gateway([upstream])
+    expect(await (await ask(harness.url, { stream: true })).text()).toBe(only)
+  })
+
   test("the provider's own error event mid-stream is passed on, and ends the stream", async () => {
     const upstream = await upstreamWith((exchange) => {
       exchange.stream()

@@ -1,0 +1,3 @@
+/** What JSON calls an object, or an array. */
+export const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null
