@@ -175,8 +175,10 @@ const routerSchema = z.strictObject({
   canary: z.strictObject({ artifact: z.string(), share }).optional(),
   /** Answers that a candidate is asked to grade, off the request's path. */
   judge: judgeSchema.optional(),
-  /** Users' beliefs kept in memory. */
-  user_cache: z.number().int().positive().default(50_000),
+  /** What users of a tenant say of a model tells something to its other users once so many have spoken; what one says moves nobody else. */
+  shared_after_users: z.number().int().min(1).max(16).default(5),
+  /** Users' beliefs kept in memory, about 20 KB each. */
+  user_cache: z.number().int().positive().default(10_000),
 })
 
 const baseProvider = { api_key: z.string().optional(), api_key_file: z.string().optional() }

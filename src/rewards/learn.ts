@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from '../observability/logger.ts'
 import { addMessage, isFiniteVector, subtractMessage } from '../profile.ts'
+import { evidenceSlot } from '../routing/evidence.ts'
 import type { Policy } from '../routing/policy.ts'
 import type { RewardRecord } from '../store/records.ts'
 import {
@@ -148,7 +149,7 @@ export class Learner {
       return { next, edge: added, result: { outcome: (told ? 'learned' : 'kept') as Outcome, told } }
     })
     if (outcome === 'quarantined') this.#states.quarantine(policy, tenant, user)
-    if (told) await this.#tell(policy, tenant, edge.candidate, told)
+    if (told) await this.#tell(policy, tenant, evidenceSlot(edge.candidate, edge.kind === 'judge' ? null : user), told)
     return outcome
   }
 
@@ -162,8 +163,10 @@ export class Learner {
     old: StoredEdge | undefined,
   ): Promise<{ belief: Belief; told: Float32Array | null }> {
     const [now, before] = await messagesOf(policy, tenant, old ? [added, old] : [added], this.#find)
-    const told = now ? (before ? now.llm.map((value, i) => value - (before.llm[i] as number)) : now.llm) : null
     const others = kept.filter(({ id }) => id !== added.id)
+    // What one user says again and again of an LLM is his taste, not the LLM.
+    const said = others.filter(({ candidate, seq }) => candidate === added.candidate && seq < (old ?? added).seq).length
+    const told = now ? now.llm.map((value, i) => (value - (before?.llm[i] ?? 0)) / (1 + said)) : null
     const { manifest, dims } = policy.router.artifact
     const forget = manifest.forget.per_reward
     const isCurrent =
@@ -185,13 +188,13 @@ export class Learner {
   }
 
   /** Adds to what the tenant's users together know of an LLM. Losing it costs a little knowledge, not the reward. */
-  async #tell(policy: Policy, tenant: string, candidate: string, message: Float32Array): Promise<void> {
+  async #tell(policy: Policy, tenant: string, slot: string, message: Float32Array): Promise<void> {
     if (!isFiniteVector(message) || message.every((value) => value === 0)) return
     try {
-      await this.#store.addEvidence(tenant, policy.version, candidate, message)
+      await this.#store.addEvidence(tenant, policy.version, slot, message)
       policy.router.llms.refreshSoon(tenant)
     } catch (error) {
-      this.#log.warn({ err: error, tenant, candidate }, 'evidence not stored')
+      this.#log.warn({ err: error, tenant }, 'evidence not stored')
     }
   }
 

@@ -35,7 +35,7 @@ interface TenantStates {
 }
 
 /** New outcomes of a tenant show within this time; each of them costs nothing then. */
-const REFRESH_MS = 200
+const REFRESH_MS = 2_000
 /** After a failure of the store the evidence is asked for again. */
 const RETRY_MS = 5_000
 

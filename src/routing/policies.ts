@@ -6,6 +6,7 @@ import type { Logger } from '../observability/logger.ts'
 import type { Evidence } from '../store/store.ts'
 import { type Artifact, ArtifactError, loadArtifact } from './artifact.ts'
 import { watchArtifact } from './artifact-watch.ts'
+import { pooledEvidence } from './evidence.ts'
 import { checkEmbedder } from './golden.ts'
 import { GraphRouter } from './graph-router.ts'
 import type { Policy, PolicyEmbedder } from './policy.ts'
@@ -271,7 +272,8 @@ async function openPolicy(
   const router = await GraphRouter.open({
     artifact,
     embed: (text) => embedder.embed(text),
-    loadEvidence: (tenant) => loadEvidence(tenant, artifact.version),
+    loadEvidence: async (tenant) =>
+      pooledEvidence(await loadEvidence(tenant, artifact.version), config.shared_after_users),
     deadlineMs: config.deadline_ms,
     log,
   })

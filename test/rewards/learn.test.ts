@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Learner } from '../../src/rewards/learn.ts'
 import { ratingRewards } from '../../src/rewards/user-rating.ts'
 import type { UserStates } from '../../src/rewards/user-states.ts'
+import { pooledEvidence } from '../../src/routing/evidence.ts'
 import type { Policy } from '../../src/routing/policy.ts'
 import type { RewardRecord } from '../../src/store/records.ts'
 import { type InteractionSummary, MAX_EDGES, type Store, StoreError } from '../../src/store/store.ts'
@@ -325,17 +326,44 @@ describe('a hint', () => {
 })
 
 describe('what users tell of an LLM', () => {
+  const evidence = async (minUsers: number) => pooledEvidence(await store.loadEvidence('acme', 'tiny-1'), minUsers)
+
   it('is added to the tenant’s evidence, once, and changes with a replaced rating', async () => {
     const about = dearAnswer('d')
     await learner.apply(policy, reward(about, 1, { binary: false }), about)
-    const first = (await store.loadEvidence('acme', 'tiny-1')).get('dear') as Float32Array
+    const first = (await evidence(1)).get('dear') as Float32Array
     expect(first[1]).toBeGreaterThan(0)
     await learner.apply(policy, reward(about, -1, { binary: false }), about)
-    const second = (await store.loadEvidence('acme', 'tiny-1')).get('dear') as Float32Array
+    const second = (await evidence(1)).get('dear') as Float32Array
     expectClose(second, Float32Array.of(first[0] as number, -(first[1] as number)))
     expect((await store.loadEvidence('other', 'tiny-1')).size).toBe(0)
   })
+
+  it('tells nothing to others before enough users have spoken', async () => {
+    for (let i = 0; i < 30; i++) {
+      const about = dearAnswer(`loud-${i}`, { user: 'loud' })
+      await learner.apply(policy, reward(about, 1, { binary: false }), about)
+    }
+    expect((await evidence(2)).size).toBe(0)
+    const oneUser = (await evidence(1)).get('dear')?.[0] as number
+    for (const user of ['b', 'c', 'd', 'e', 'f']) {
+      const about = dearAnswer(`by-${user}`, { user })
+      await learner.apply(policy, reward(about, 1, { binary: false }), about)
+    }
+    // The tiny model's first number is the count of ratings: thirty of one user weigh as much as four of four.
+    expect(oneUser / 4).toBeCloseTo(1 + 1 / 2 + 1 / 3 + 1 / 4 + sumOfInverses(5, 30), 3)
+    expect((await evidence(2)).get('dear')?.[0]).toBeCloseTo(oneUser + 5 * 4, 3)
+  })
+
+  it('counts at once where it is a judge’s word', async () => {
+    const about = dearAnswer('d')
+    await learner.apply(policy, reward(about, 1, { kind: 'judge', binary: false }), about)
+    expect((await evidence(5)).get('dear')?.[1]).toBeGreaterThan(0)
+  })
 })
+
+const sumOfInverses = (from: number, to: number) =>
+  Array.from({ length: to - from + 1 }, (_, i) => 1 / (from + i)).reduce((sum, x) => sum + x, 0)
 
 describe('erasing a user', () => {
   it('leaves a new user, in this process and in others', async () => {

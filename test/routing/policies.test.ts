@@ -127,6 +127,7 @@ describe('Policies', () => {
 
   it('does not let scores wait for a load', async () => {
     const policies = await open({ artifact: TINY_1 })
+    await policies.warm([{ name: 'acme', candidates: POOL }])
     let done = false
     const swap = policies.reload(TINY_2).then(() => {
       done = true
