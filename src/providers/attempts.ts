@@ -183,9 +183,11 @@ export class Attempts {
     return this.#input.request.stream ? timeouts.first_byte_ms : timeouts.answer_ms
   }
 
-  /** Before the note of the try that answered, which stays the last; its time ran beside the other's. */
+  /** Goes before the note of the try that answered, which stays the last; its time ran beside the other's. */
   #noteHedged({ name, provider }: Candidate, started: number): void {
     const ms = Math.round(performance.now() - started)
+    const own = this.made.findIndex(({ candidate, error }) => candidate === name && error === null)
+    if (own >= 0) this.made.splice(own, 1)
     this.made.splice(-1, 0, { candidate: name, provider, status: null, error: 'hedged', ms })
   }
 

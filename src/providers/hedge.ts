@@ -19,11 +19,14 @@ export async function hedge<T>(
   const early = await Promise.race([one.then((result) => ({ result })), due]).finally(() => clearTimeout(timer))
   if (early) return early.result
   const two = second(cancels[1].signal)
+  let won = false
   return new Promise<T>((resolve, reject) => {
     const race = (mine: Promise<T>, loser: AbortController) =>
       mine.then(
         (result) => {
-          if (!isGood(result)) return
+          // Where both are good in one turn, the second to be heard was cancelled by the first.
+          if (won || !isGood(result)) return
+          won = true
           loser.abort()
           resolve(result)
         },

@@ -6,6 +6,7 @@ import { retryAfterMs } from '../../src/openai/retry-after.ts'
 import { Breakers } from '../../src/providers/breakers.ts'
 import { type Failure, ForwardError, judge } from '../../src/providers/failure.ts'
 import { forward } from '../../src/providers/forward.ts'
+import { hedge } from '../../src/providers/hedge.ts'
 import { type Provider, type ProviderCall, UnsupportedRequest, UpstreamError } from '../../src/providers/provider.ts'
 import { chat } from '../contracts/provider.ts'
 import { candidate } from '../support/relay-harness.ts'
@@ -193,6 +194,22 @@ describe('hedging', () => {
     await vi.waitFor(() => expect(both.asked).toEqual(['a', 'b']))
     failing.release(503)
     expect((await error).attempts.map(({ error: kind }) => kind).sort()).toEqual(['http_500', 'http_503'])
+  })
+
+  test('where both answer in one turn one wins, and only the other is cancelled', async () => {
+    const gates = [Promise.withResolvers<string>(), Promise.withResolvers<string>()] as const
+    const signals: AbortSignal[] = []
+    const one = (gate: PromiseWithResolvers<string>) => (signal: AbortSignal) => {
+      signals.push(signal)
+      return gate.promise
+    }
+    const result = hedge(one(gates[0]), one(gates[1]), 1, () => true)
+    await vi.waitFor(() => expect(signals).toHaveLength(2))
+    gates[0].resolve('first')
+    gates[1].resolve('second')
+    expect(await result).toBe('first')
+    await Promise.resolve()
+    expect(signals.map(({ aborted }) => aborted)).toEqual([false, true])
   })
 
   test('a client that leaves ends both', async () => {
