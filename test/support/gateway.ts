@@ -96,7 +96,7 @@ export function testConfig(config: TestConfig, dir: string): Record<string, unkn
     store: config.store ?? { kind: 'sqlite', path: join(dir, 'gateway.db') },
     spool: { path: join(dir, 'spool'), ...(config.spool as object) },
     identity: { secret: 'identity-secret-for-tests', ...(config.identity as object) },
-    admin: { key: ADMIN_KEY },
+    admin: config.admin ?? { key: ADMIN_KEY },
     // On a busy machine the artifact would now and then be given up on, and the fallback router decide.
     router: { deadline_ms: 10_000, ...(config.router as object) },
     tenants: config.tenants ?? [{ name: 'test', keys: [TEST_KEY] }],
