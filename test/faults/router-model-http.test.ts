@@ -3,8 +3,9 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, describe, expect, it } from 'vitest'
+import { SqliteStore } from '../../src/store/sqlite-store.ts'
 import { editManifest } from '../routing/support.ts'
-import { ADMIN_KEY, discard, type RunningGateway, startGateway } from '../support/gateway.ts'
+import { ADMIN_KEY, discard, type RunningGateway, startGateway, TEST_KEY } from '../support/gateway.ts'
 
 const ARTIFACT = resolve(fileURLToPath(new URL('../../router-model/artifacts/current', import.meta.url)))
 
@@ -32,10 +33,20 @@ async function ask({ baseURL, key }: RunningGateway, user: string) {
   await response.arrayBuffer()
   return {
     status: response.status,
+    id: response.headers.get('x-request-id') ?? '',
     reason: header('reason'),
     policy: header('policy'),
   }
 }
+
+const rate = async ({ baseURL, key }: RunningGateway, user: string, id: string) =>
+  (
+    await fetch(`${baseURL}/feedback`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json', 'x-user-id': user },
+      body: JSON.stringify({ request_id: id, rating: 'up' }),
+    })
+  ).status
 
 const stateOf = async ({ url }: RunningGateway) => (await (await fetch(`${url}/readyz`)).json()).components.router
 const metric = async ({ url }: RunningGateway, name: string) =>
@@ -72,6 +83,38 @@ describe('a corrupt artifact at boot', () => {
     const directory = copyOf()
     writeFileSync(join(directory, 'score.onnx'), 'broken')
     await expect(startGateway({ router: { artifact: directory, required: true } })).rejects.toThrow(/ended with [1-9]/)
+  })
+})
+
+describe('a user whose scores are no numbers', () => {
+  it('is served by the fallback router, which the header names, and from then on like a new one; others are as ever', async () => {
+    const config = {
+      router: { artifact: ARTIFACT, fallback: 'cheapest', explore: false },
+      tenants: [{ name: 'test', keys: [TEST_KEY], plain_user_ids: true }],
+    }
+    const before = await startGateway(config)
+    gateway = before
+    const { id } = await ask(before, 'ann')
+    expect(await rate(before, 'ann', id)).toBe(202)
+    await before.stop()
+
+    const store = new SqliteStore({ kind: 'sqlite', path: join(before.dir, 'gateway.db'), retention_days: 90 })
+    const good = await store.loadUser('test', 'p:ann')
+    if (!good) throw new Error('The rating was not learned.')
+    // Finite, so that nobody notices before it is used.
+    await store.commitUser('test', 'p:ann', { ...good, revision: good.revision + 1, state: good.state.fill(3e38) })
+    await store.close()
+
+    const after = await startGateway(config, { dir: before.dir })
+    gateway = after
+    expect(await ask(after, 'ann')).toMatchObject({
+      status: 200,
+      policy: 'fallback:cheapest',
+      reason: expect.stringMatching(/^fallback; *not_finite/),
+    })
+    expect(await ask(after, 'ann')).toMatchObject({ status: 200, policy: expect.not.stringContaining('fallback') })
+    expect((await ask(after, 'bob')).reason).toMatch(/^cold_start/)
+    expect(await metric(after, 'persona_router_router_fallback_total{reason="not_finite"} 1')).toHaveLength(1)
   })
 })
 
