@@ -265,6 +265,7 @@ export class Recorder {
   }
 
   #delivered(rows: Row[], queued: number): void {
+    this.#isBack()
     this.#counts.delivered += rows.length
     this.#counts.queued -= queued
     for (const { type, record } of rows) {
