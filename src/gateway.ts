@@ -3,6 +3,7 @@ import { costUsd } from './accounting/pricing.ts'
 import { reserveAllowance } from './allowance.ts'
 import { type Decision, decide } from './decide.ts'
 import type { GatewayError } from './errors.ts'
+import { captureResponse } from './http/capture-response.ts'
 import type { Exchange } from './http/exchange.ts'
 import { claimIdempotencyKey } from './http/idempotency.ts'
 import { type Asked, readRequest } from './http/read-request.ts'
@@ -12,6 +13,7 @@ import { ForwardError } from './providers/failure.ts'
 import { type Forwarded, forward } from './providers/forward.ts'
 import { type RelayOutcome, relay } from './providers/relay.ts'
 import { type Ending, recordOf, summaryOf } from './record.ts'
+import { considerJudging } from './rewards/consider-judging.ts'
 import type { InteractionRecord } from './store/records.ts'
 
 /**
@@ -42,17 +44,22 @@ async function decideAndAnswer(parts: Parts, exchange: Exchange, asked: Asked): 
   const decision = await decide(parts, exchange, asked)
   const allowance = await reserveAllowance(parts, exchange, asked, decision)
   parts.recorder.open(summaryOf(exchange, asked, decision))
+  const judged = parts.judge && captureResponse(exchange.outgoing, MAX_JUDGED_BYTES)
   let record: InteractionRecord | null = null
   try {
     const ending = await answer(parts, exchange, asked, decision, allowance.headers)
     record = recordOf(exchange, asked, decision, ending)
     parts.afterAnswer(record, asked, decision)
     if (ending.error) throw ending.error
+    if (judged) considerJudging(parts, record, decision.text, judged())
     return ending.status < 400 && !['error', 'aborted'].includes(ending.finishReason)
   } finally {
     allowance.settle(record)
   }
 }
+
+/** An answer that is larger is not judged. */
+const MAX_JUDGED_BYTES = 256 * 1024
 
 interface Answered extends Ending {
   /** Nobody answered and nothing was sent: what the client is told. */

@@ -3,6 +3,7 @@ import { dirname, join, resolve } from 'node:path'
 import { Settlements } from './accounting/settlements.ts'
 import { afterAnswer } from './after-answer.ts'
 import { createApp } from './app.ts'
+import { askCandidate } from './ask-candidate.ts'
 import { loadConfig } from './config-file.ts'
 import { openEmbedder } from './embedding/index.ts'
 import { Erasures } from './erasures.ts'
@@ -21,7 +22,9 @@ import { createMetrics } from './observability/metrics.ts'
 import type { Parts } from './parts.ts'
 import { Breakers } from './providers/breakers.ts'
 import { ArmReport } from './rewards/arm-report.ts'
+import { Judge } from './rewards/judge.ts'
 import { Learner } from './rewards/learn.ts'
+import { takeReward } from './rewards/take-reward.ts'
 import { UserStates } from './rewards/user-states.ts'
 import { Policies } from './routing/policies.ts'
 import { openStore } from './store/index.ts'
@@ -86,6 +89,15 @@ export async function serve(configPath: string): Promise<void> {
       log,
     }),
     arms: new ArmReport(),
+    judge:
+      config.router.judge === undefined
+        ? null
+        : new Judge({
+            config: config.router.judge,
+            ask: (name, prompt, signal) => askCandidate(parts, name, prompt, signal),
+            onReward: (reward, interaction) => takeReward(parts, reward, interaction),
+            log,
+          }),
     breakers: new Breakers(config.retries.breaker, (deployment, state) => log.warn({ deployment, state }, 'breaker')),
     latencies: new Latencies(),
     metrics,
@@ -166,6 +178,7 @@ export async function serve(configPath: string): Promise<void> {
     policies.close()
     parts.learner.close()
     users.close()
+    await parts.judge?.close()
     await parts.settlements.close()
     await recorder.close().catch((error: unknown) => log.error({ err: error }, 'records stay in the spool'))
     await closeLive(live)

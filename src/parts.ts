@@ -12,6 +12,7 @@ import type { Logger } from './observability/logger.ts'
 import type { Metrics } from './observability/metrics.ts'
 import type { Breakers } from './providers/breakers.ts'
 import type { ArmReport } from './rewards/arm-report.ts'
+import type { Judge } from './rewards/judge.ts'
 import type { Learner } from './rewards/learn.ts'
 import type { UserStates } from './rewards/user-states.ts'
 import type { Policies } from './routing/policies.ts'
@@ -38,6 +39,8 @@ export interface Parts {
   users: UserStates
   learner: Learner
   arms: ArmReport
+  /** Null where none is configured. */
+  judge: Judge | null
   breakers: Breakers
   latencies: Latencies
   metrics: Metrics

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto'
-import type { OutgoingHttpHeaders, ServerResponse } from 'node:http'
+import type { ServerResponse } from 'node:http'
 import { GatewayError, invalidRequest } from '../errors.ts'
 import type { Parts } from '../parts.ts'
 import { MAX_REPLAY_BYTES } from '../store/limits.ts'
+import { type CapturedResponse, captureResponse } from './capture-response.ts'
 import type { Exchange } from './exchange.ts'
 import { headerText } from './identity.ts'
 import type { Asked } from './read-request.ts'
@@ -54,10 +55,10 @@ export async function claimIdempotencyKey(
       return 'replayed'
     case 'claimed': {
       const { token } = claim
-      const answer = capture(exchange.outgoing)
+      const captured = captureResponse(exchange.outgoing, MAX_REPLAY_BYTES)
       return {
         end(isWhole) {
-          const kept = isWhole ? answer() : null
+          const kept = isWhole ? packed(captured()) : null
           const done = kept
             ? idempotency.complete(tenant, key, token, kept, KEEP_MS)
             : idempotency.release(tenant, key, token)
@@ -68,35 +69,9 @@ export async function claimIdempotencyKey(
   }
 }
 
-/** Listens to what is written. Returns the way to get it: head as a line of JSON, then the body; null where it is too large. */
-function capture(outgoing: ServerResponse): () => Buffer | null {
-  const chunks: Buffer[] = []
-  let size = 0
-  const take = (chunk: unknown) => {
-    if (!(chunk instanceof Uint8Array) && typeof chunk !== 'string') return
-    size += chunk.length
-    if (size <= MAX_REPLAY_BYTES) chunks.push(Buffer.from(chunk as Uint8Array))
-    else chunks.length = 0
-  }
-  let headers: OutgoingHttpHeaders = {}
-  const { writeHead, write, end } = outgoing
-  outgoing.writeHead = ((status: number, ...rest: [OutgoingHttpHeaders]) => {
-    headers = rest[0]
-    return writeHead.call(outgoing, status, ...rest)
-  }) as typeof writeHead
-  outgoing.write = ((...args: unknown[]) => {
-    take(args[0])
-    return Reflect.apply(write, outgoing, args)
-  }) as typeof write
-  outgoing.end = ((...args: unknown[]) => {
-    take(args[0])
-    return Reflect.apply(end, outgoing, args)
-  }) as typeof end
-  return () => {
-    if (size > MAX_REPLAY_BYTES) return null
-    const head = JSON.stringify({ status: outgoing.statusCode, headers })
-    return Buffer.concat([Buffer.from(`${head}\n`), ...chunks])
-  }
+/** Head as a line of JSON, then the body. */
+function packed({ status, headers, body }: CapturedResponse): Buffer | null {
+  return body && Buffer.concat([Buffer.from(`${JSON.stringify({ status, headers })}\n`), body])
 }
 
 function replay(outgoing: ServerResponse, response: Buffer): void {

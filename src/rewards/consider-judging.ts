@@ -1,0 +1,15 @@
+import type { CapturedResponse } from '../http/capture-response.ts'
+import { answerText } from '../openai/answer-text.ts'
+import type { Parts } from '../parts.ts'
+import { summaryOf } from '../store/documents.ts'
+import type { InteractionRecord } from '../store/records.ts'
+
+/** Perhaps has an answer judged that the client has got. */
+export function considerJudging(
+  parts: Parts,
+  record: InteractionRecord,
+  question: string,
+  { body }: CapturedResponse,
+): void {
+  if (body && record.status < 400) parts.judge?.consider(summaryOf(record), question, answerText(body, record.stream))
+}
