@@ -45,6 +45,7 @@ export function anthropic(name: string, config: AnthropicConfig): Provider {
         headers: { ...fixed, 'x-request-id': requestId, ...(secret !== undefined && { 'x-api-key': secret }) },
         body: Buffer.from(JSON.stringify(body)),
         signal,
+        secret,
       })
       return convert(answer, request.stream)
     },

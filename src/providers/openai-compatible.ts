@@ -49,6 +49,7 @@ export function openaiCompatible(name: string, config: OpenAICompatibleConfig): 
         headers: headers(requestId, request.stream ? 'text/event-stream' : 'application/json'),
         body: rewrite(request, candidate, rewriting),
         signal,
+        secret: key.read(),
       })
     },
     async listModels(signal: AbortSignal): Promise<ListedModel[]> {
