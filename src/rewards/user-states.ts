@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache'
+import { inTime } from '../in-time.ts'
 import type { Logger } from '../observability/logger.ts'
 import { isFiniteVector, NEW_USER, UNKNOWN_USER, type UserProfile } from '../profile.ts'
 import type { Policy } from '../routing/policy.ts'
@@ -52,7 +53,8 @@ export class UserStates {
     const cached = this.#entry(tenant, user)
     const known = cached.byPolicy.get(version)
     if (known) return known
-    return this.#inTime(cached.loading.get(version) ?? this.#startLoading(cached, policy, tenant, user))
+    const loading = cached.loading.get(version) ?? this.#startLoading(cached, policy, tenant, user)
+    return inTime(loading, this.#options.deadlineMs, () => UNKNOWN_USER)
   }
 
   #startLoading(cached: CachedUser, policy: Policy | null, tenant: string, user: string): Promise<UserProfile> {
@@ -114,15 +116,6 @@ export class UserStates {
       log.warn({ err: error, tenant }, 'user not loaded: treated as a new one')
       return UNKNOWN_USER
     }
-  }
-
-  /** The load goes on when the request does not wait for it any more. */
-  async #inTime(loading: Promise<UserProfile>): Promise<UserProfile> {
-    let timer: NodeJS.Timeout | undefined
-    const late = new Promise<UserProfile>((resolve) => {
-      timer = setTimeout(() => resolve(UNKNOWN_USER), this.#options.deadlineMs)
-    })
-    return Promise.race([loading, late]).finally(() => clearTimeout(timer))
   }
 
   #entry(tenant: string, user: string): CachedUser {

@@ -1,5 +1,6 @@
 import { Tensor } from 'onnxruntime-node'
 import type { Candidate } from '../candidate.ts'
+import { inTime } from '../in-time.ts'
 import type { Logger } from '../observability/logger.ts'
 import type { Evidence } from '../store/store.ts'
 import type { Artifact } from './artifact.ts'
@@ -88,7 +89,7 @@ export class GraphRouter implements Router {
     const deadline = query.deadline ?? now + this.#deadlineMs
     if (now > deadline || now < this.#pausedUntil) throw tooLate()
     const found = this.llms.table(query.tenant, candidates)
-    const table = found instanceof Promise ? await inTime(found, deadline) : found
+    const table = found instanceof Promise ? await tableInTime(found, deadline) : found
     return new Promise((resolve, reject) => {
       const group = this.#waiting.get(table)
       const waiting = { query, resolve, reject }
@@ -171,16 +172,12 @@ export class GraphRouter implements Router {
 const tooLate = () => new RouterError('timeout', 'Scoring took longer than its deadline.')
 
 /** Reading a tenant's evidence for the first time may take as long as the store does. */
-async function inTime<T>(promise: Promise<T>, deadline: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(tooLate()), Math.max(0, deadline - performance.now()))
-  })
+async function tableInTime(table: Promise<LlmTable>, deadline: number): Promise<LlmTable> {
   try {
-    return await Promise.race([promise, late])
+    return await inTime(table, deadline - performance.now(), () => {
+      throw tooLate()
+    })
   } catch (error) {
     throw error instanceof RouterError ? error : new RouterError('session', 'The LLM states can’t be computed.', error)
-  } finally {
-    clearTimeout(timer)
   }
 }

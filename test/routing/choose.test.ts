@@ -291,6 +291,11 @@ describe('choose', () => {
       for (const random of [0, 0.3, 0.6, 0.99]) expect(turn(100, { random }).chosen).toBe(better)
     })
 
+    it('chooses the best in a tool loop whose model is gone', () => {
+      const previous = { candidate: 'gone', toolLoop: true, promptTokens: 10 }
+      for (const random of [0, 0.5, 0.99]) expect(turn(10, { previous, random }).chosen).toBe(better)
+    })
+
     it('chooses anew when it is not to be sticky, or when the old one is gone', () => {
       const loose = { ...policy, sticky: { ...policy.sticky, enabled: false } }
       expect(turn(100_000, { policy: loose, explore: false })).toMatchObject({ chosen: better, reason: 'cold_start' })
