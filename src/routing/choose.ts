@@ -87,9 +87,9 @@ export function choose(input: ChooseInput): Selection {
   }
   const worth = means(left)
   const best = indexOfBest(worth)
-  const propensities = input.explore
-    ? inverseGap(left, worth, best, greed(input.rewards, policy.gamma))
-    : sure(left, best)
+  // A tool's result that its own model can't read any more is no time to try things out.
+  const explore = input.explore && previous?.toolLoop !== true
+  const propensities = explore ? inverseGap(left, worth, best, greed(input.rewards, policy.gamma)) : sure(left, best)
   const drawn = draw(propensities, input.random)
   const reason = drawn === best ? personal : 'explore'
   return { ...settle(left, worth, best, drawn, reason, '', excluded), propensities }
