@@ -55,13 +55,22 @@ class History:
 
     def first(self, n: int) -> History:
         """The first n requests of every user."""
-        fields = ("query", "llm", "reward", "rated", "cost_usd", "completion_tokens", "propensity")
-        return replace(self, **{name: getattr(self, name)[:, :n] for name in fields})
+        return replace(self, **{name: getattr(self, name)[:, :n] for name in _BY_REQUEST})
+
+    def last(self, n: int) -> History:
+        """The last n requests of every user."""
+        return replace(self, **{name: getattr(self, name)[:, self.query.shape[1] - n :] for name in _BY_REQUEST})
+
+    def reordered(self, order: Ints) -> History:
+        """Each user's requests in another order [U, N]."""
+        return replace(self, **{name: np.take_along_axis(getattr(self, name), order, 1) for name in _BY_REQUEST})
 
     def of(self, index: Ints) -> History:
         """Some of the users, by position."""
-        fields = ("users", "query", "llm", "reward", "rated", "cost_usd", "completion_tokens", "propensity")
-        return replace(self, **{name: getattr(self, name)[index] for name in fields})
+        return replace(self, **{name: getattr(self, name)[index] for name in ("users", *_BY_REQUEST)})
+
+
+_BY_REQUEST = ("query", "llm", "reward", "rated", "cost_usd", "completion_tokens", "propensity")
 
 
 def sigmoid(x: Floats) -> Floats:

@@ -28,7 +28,6 @@ class Preferences:
     pool: Pool
     heads: Heads
     vendors: tuple[str, ...]
-    llm_scale: float = 1.0
 
     @staticmethod
     def of(known: Known) -> Preferences:
@@ -39,6 +38,12 @@ class Preferences:
     def size(self) -> int:
         """K."""
         return 4 + 3 * len(self.heads.tasks) + len(self.pool.cards) + len(self.vendors)
+
+    @property
+    def llm_columns(self) -> slice:
+        """Where the one-hot LLM is in phi."""
+        first = 4 + 3 * len(self.heads.tasks)
+        return slice(first, first + len(self.pool.cards))
 
     def grid(self, rows: Ints) -> Floats:
         """phi [R, M, K] as predicted."""

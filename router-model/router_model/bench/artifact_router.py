@@ -59,6 +59,7 @@ class ArtifactRouter:
         for column in missing:
             evidence[column] += self.outcome_evidence(column, known.train)
         self.set_evidence(evidence)
+        self.set_evidence(evidence + self.log_evidence(known.log.train))
 
     def set_evidence(self, evidence: Floats) -> None:
         """z of every candidate, given sums of messages [M, V]."""
@@ -72,6 +73,22 @@ class ArtifactRouter:
         reward, tokens = 2 * pool.quality[rows, column] - 1, pool.completion_tokens[rows, column]
         _, message = self.messages(rows, llm, reward, "outcome", tokens, np.full(len(rows), np.nan, dtype=np.float32))
         return np.asarray(message.sum(0), dtype=np.float32)
+
+    def log_evidence(self, log: History) -> Floats:
+        """Sums [M, V] of what training users' rewards say of each candidate, as a gateway adds them up."""
+        users, at = np.nonzero(log.rated)
+        llm = log.llm[users, at]
+        _, message = self.messages(
+            log.query[users, at],
+            llm,
+            log.reward[users, at],
+            log.kind_name,
+            log.completion_tokens[users, at],
+            log.cost_usd[users, at],
+        )
+        total = np.zeros(self.evidence.shape, dtype=np.float64)
+        np.add.at(total, llm, message)
+        return total.astype(np.float32)
 
     def messages(
         self,

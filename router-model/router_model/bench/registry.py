@@ -7,7 +7,13 @@ from functools import partial
 from pathlib import Path
 
 from router_model.baselines import simple
+from router_model.baselines.bandit import PerUserLinear
 from router_model.baselines.belief import BeliefConfig
+from router_model.baselines.factorisation import factorisation_fitter
+from router_model.baselines.gmt_router import GmtRouter
+from router_model.baselines.graph_router import GraphRouter
+from router_model.baselines.personalized_router import PersonalizedRouter
+from router_model.baselines.population_taste import NonPersonal, cluster_fitter, multi_layer, nearest_neighbours
 from router_model.baselines.regression import BestRegression, Regression
 from router_model.bench.artifact_router import ArtifactRouter
 from router_model.bench.run import Factory
@@ -27,6 +33,16 @@ CONTESTANTS: Mapping[str, Factory] = {
     "cheapest": simple.Cheapest,
     "best-single": simple.BestSingle,
     "best-per-task": simple.BestPerTask,
+    "quality-heads": partial(NonPersonal, "shared quality heads"),
+    "neighbours": lambda: NonPersonal("k-nearest neighbours", nearest_neighbours()),
+    "clusters": lambda: NonPersonal("clusters (Avengers-Pro)", cluster_fitter()),
+    "factorisation": lambda: NonPersonal("matrix factorisation (RouteLLM)", factorisation_fitter()),
+    "network": lambda: NonPersonal("multi-layer network", multi_layer()),
+    "graph-router": GraphRouter,
+    "personalized-router-released": partial(PersonalizedRouter, personal=False),
+    "personalized-router": PersonalizedRouter,
+    "gmt-router": GmtRouter,
+    "linucb": PerUserLinear,
     "regression-gaussian": partial(Regression, BeliefConfig("linear", 1)),
     "regression-mixture": partial(Regression, BeliefConfig("linear", 6, DENSE_DOUBT)),
     "regression-logistic": partial(Regression, BeliefConfig("logistic", 6)),

@@ -1,0 +1,56 @@
+"""LinUCB (Li et al. 2010) and Thompson sampling (Agrawal & Goyal 2013), a linear model for each user on its own.
+
+No user learns from another one; all start at the average taste. Exploration matters only where choices make the history
+(see `bench.regret`); on a logged history both are the same ridge regression.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router_model.baselines.population_taste import average_taste
+from router_model.baselines.preferences import Preferences
+from router_model.bench.contestant import Kind, Known
+from router_model.simulation import History
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+
+class PerUserLinear:
+    """Ridge regression on the features phi, towards the average taste."""
+
+    kind: Kind = "personal"
+
+    def __init__(self, name: str = "LinUCB / Thompson, per user", ridge: float = 8.0) -> None:
+        """`ridge`: strength of the pull towards the average taste, in rewards; tuned on validation."""
+        self.name = name
+        self.ridge = ridge
+
+    def fit(self, known: Known) -> None:
+        """Where all users start, and how noisy rewards are."""
+        self.preferences = Preferences.of(known)
+        self.start = np.zeros(self.preferences.size)
+        taste, liking = average_taste(known)
+        self.start[:4] = taste
+        self.start[self.preferences.llm_columns] = liking
+        log = known.log.train
+        residual = log.reward - self.preferences.edges(log) @ self.start
+        self.noise = float(np.sqrt((residual[log.rated] ** 2).mean()))
+
+    def belief(self, history: History) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean [U, K] and covariance [U, K, K] of each user's weights."""
+        phi = self.preferences.edges(history).astype(np.float64) * history.rated[..., None]
+        gram = np.swapaxes(phi, 1, 2) @ phi + self.ridge * np.eye(phi.shape[-1])
+        information = (phi * history.reward[..., None]).sum(1) + self.ridge * self.start
+        covariance = np.linalg.inv(gram)
+        mean = (covariance @ information[..., None])[..., 0]
+        return mean.astype(np.float64), (self.noise**2 * covariance).astype(np.float64)
+
+    def scores(self, rows: Ints, history: History) -> Floats:
+        """See `Contestant`."""
+        grid = self.preferences.grid(rows)
+        mean, _ = self.belief(history)
+        flat = mean.astype(np.float32) @ grid.reshape(-1, grid.shape[-1]).T
+        return np.asarray(flat.reshape(len(mean), *grid.shape[:2]), dtype=np.float32)
