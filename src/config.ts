@@ -287,7 +287,7 @@ const tenantSchema = z.strictObject({
 const timeoutsSchema = z.strictObject({
   /** Until the first event of an answer that says something. */
   first_byte_ms: ms.default(60_000),
-  /** Until the first byte of an answer that is not streamed: it comes only when all of it has been thought out. */
+  /** Until the first byte of an answer that is not streamed, and between two: it comes only when all of it has been thought out. */
   answer_ms: ms.default(300_000),
   /** Between two events that say something (comments do not count). */
   content_idle_ms: ms.default(30_000),

@@ -87,7 +87,8 @@ export class Attempts {
       this.#noteHedged(candidate, started)
       abort.abort(new UpstreamError('aborted', 'another try answered first'))
     })
-    const timer = new Deadline(Math.min(started + this.#patience(), deadline), () =>
+    const patience = () => Math.min(performance.now() + this.#patienceMs(), deadline)
+    const timer = new Deadline(patience(), () =>
       abort.abort(new UpstreamError('timeout', 'the answer did not come in time')),
     )
     let keep = false
@@ -97,11 +98,11 @@ export class Attempts {
       if (!provider) throw new UpstreamError('connect', 'its provider is not configured')
       const answer = await provider.chat({ candidate, request, signal: abort.signal, requestId })
       status = answer.status
-      if (!request.stream) timer.move(deadline)
       const { headers, body } = answer
       const head: AnswerHead = { candidate, status, headers, attempts: this.made, upstreamMs: 0 }
       const read = await readAnswer(head, body, request, {
         abort: (reason) => abort.abort(reason),
+        onBytes: () => timer.move(patience()),
         release: () => signal.removeEventListener('abort', onAbort),
       })
       if ('answer' in read) {
@@ -178,7 +179,7 @@ export class Attempts {
   }
 
   /** A streamed answer shows life early; a plain one comes only when all of it has been written. */
-  #patience(): number {
+  #patienceMs(): number {
     const { timeouts } = this.#deps
     return this.#input.request.stream ? timeouts.first_byte_ms : timeouts.answer_ms
   }

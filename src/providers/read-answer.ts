@@ -18,6 +18,11 @@ const MAX_HEAD_BYTES = 16 * 1024 * 1024
 type Read<Answer> = { answer: Answer } | { failure: Failure }
 type Body = AsyncIterable<Uint8Array>
 
+export interface ReadControl extends Pick<StreamAnswer, 'abort' | 'release'> {
+  /** Bytes of a plain answer have come. */
+  onBytes(): void
+}
+
 /**
  * Reads as much of an answer as tells whether it is one: all of a plain answer, a stream up to the first event that says something.
  * An error there has been seen by nobody yet.
@@ -28,11 +33,11 @@ export async function readAnswer(
   head: AnswerHead,
   body: Body,
   request: ChatRequest,
-  control: Pick<StreamAnswer, 'abort' | 'release'>,
+  { onBytes, ...control }: ReadControl,
 ): Promise<Read<Forwarded>> {
   const { status, headers } = head
   if (status < 200 || status >= 300) return { failure: statusFailure(status, headers, await readErrorBody(body)) }
-  if (!request.stream) return readPlain(head, body)
+  if (!request.stream) return readPlain(head, body, onBytes)
   if (/^(application\/json|text\/html)/i.test(headers['content-type'] ?? '')) {
     const json = parseJson(await readErrorBody(body))
     return { failure: bodyFailure(json) ?? protocol('the provider did not stream') }
@@ -65,8 +70,8 @@ async function peek(
   return { failure: protocol('the provider ended its answer before it said anything') }
 }
 
-async function readPlain(common: AnswerHead, body: Body): Promise<Read<PlainAnswer>> {
-  const bytes = await readAll(body, MAX_BODY_BYTES)
+async function readPlain(common: AnswerHead, body: Body, onBytes: () => void): Promise<Read<PlainAnswer>> {
+  const bytes = await readAll(body, MAX_BODY_BYTES, onBytes)
   const json = parseJson(bytes)
   const failed = bodyFailure(json)
   if (failed) return { failure: failed }

@@ -367,6 +367,17 @@ describe('200, then stall or only keep-alive comments', () => {
     await eventually(() => first.busy === 0)
   })
 
+  test('a plain body that stalls: failover, too', async () => {
+    const first = await upstreamWith(async (exchange) => {
+      exchange.head(200, { 'content-type': 'application/json', 'content-length': '1000' })
+      exchange.raw('{"id":')
+      await exchange.closed
+    })
+    const harness = await gateway([first, await upstreamWith(replyPlain())], { timeouts: { answer_ms: 200 } })
+    expect((await ask(harness.url)).headers.get('x-router-model')).toBe('c1')
+    await eventually(() => first.busy === 0)
+  })
+
   test('after output: an error frame on time, though comments go on', async () => {
     const upstream = await upstreamWith(async (exchange) => {
       exchange.stream()
