@@ -31,8 +31,12 @@ import { openStore } from './store/index.ts'
 import { Recorder } from './store/recorder.ts'
 import { UserIds } from './tenants.ts'
 
-/** Reads the configuration, builds the parts, listens; drains on SIGTERM and SIGINT. */
-export async function serve(configPath: string): Promise<void> {
+/**
+ * Reads the configuration, builds the parts, listens; drains on SIGTERM and SIGINT.
+ *
+ * @param change gets the parts before the first request: the bench takes some of them out
+ */
+export async function serve(configPath: string, change: (parts: Parts) => void = () => {}): Promise<void> {
   const loaded = loadConfig(configPath)
   const { config } = loaded
   const { log, dropped: droppedLines, flush: flushLog } = createLogger(config.log.level)
@@ -149,6 +153,7 @@ export async function serve(configPath: string): Promise<void> {
 
   await policies.warm(live.tenants.values())
   watchParts(parts, droppedLines)
+  change(parts)
   const server = createHttpServer(createApp(parts).fetch, config.server)
   const stopWatching = watchConfig(loaded.files, () => {
     reload().catch((error: Error) =>

@@ -1,0 +1,54 @@
+/**
+ * The gateway, with parts of it taken out: `node gateway.ts <configuration> [part,part,…]`. A part is taken out by making its calls do nothing;
+ * nothing else changes, so the difference is what the part costs. What the configuration can switch off (limits, log) is switched off there.
+ */
+import { serve } from '../../../src/index.ts'
+import type { Parts } from '../../../src/parts.ts'
+import type { CandidateScore, RouteQuery } from '../../../src/routing/router.ts'
+import type { Candidate } from '../../../src/candidate.ts'
+
+const nothing = () => {}
+
+const REMOVALS: Record<string, (parts: Parts) => void> = {
+  key({ authenticator }) {
+    authenticator.authenticate = async () => ({ tenant: 'bench', keyId: 'config-bench-0', models: null })
+  },
+  embedding: ({ policies }) => {
+    const { policy } = policies.snapshot('bench', 'user')
+    if (!policy) throw new Error('There is no artifact to take the embedder from.')
+    const vector = new Float32Array(policy.embedder.dim).fill(0.05)
+    policy.embedder.embed = () => vector
+  },
+  gnn({ policies }) {
+    const { policy } = policies.snapshot('bench', 'user')
+    if (!policy) throw new Error('There is no artifact to take the router from.')
+    policy.router.score = async (_: RouteQuery, candidates: readonly Candidate[]) => candidates.map(fixedScore)
+  },
+  record({ recorder }) {
+    recorder.open = nothing
+    recorder.interaction = nothing
+  },
+  conversation({ store }) {
+    store.loadConversation = async () => null
+    store.saveConversation = async () => {}
+  },
+  metrics({ metrics }) {
+    metrics.observe = nothing
+  },
+}
+
+const fixedScore = (candidate: Candidate, index: number): CandidateScore => ({
+  candidate,
+  mean: 0.5 - index / 1000,
+  std: 0.1,
+  quality: 0.5,
+  completionTokens: 100,
+  costUsd: 1e-4,
+  parts: {},
+})
+
+const [config = '', parts = ''] = process.argv.slice(2)
+await serve(config, (built) => {
+  for (const part of parts.split(',').filter(Boolean)) REMOVALS[part]?.(built)
+})
+process.once('disconnect', () => process.exit(0))

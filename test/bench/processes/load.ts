@@ -1,0 +1,179 @@
+/**
+ * The load generator: so many connections, each with one request in flight, over bare TCP so that it costs little. A message is an `Order`, the
+ * answer a `Report`. `hold` opens streams and keeps them open until the next order.
+ */
+import { connect, type Socket } from 'node:net'
+import type { Order, Report } from '../harness/orders.ts'
+import { quantiles } from '../harness/quantiles.ts'
+
+const END_OF_CHUNKS = Buffer.from('0\r\n\r\n')
+const held: Socket[] = []
+
+process.on('message', (order: Order) => {
+  const work = order.hold ? hold(order) : drive(order)
+  work.then(
+    (report) => process.send?.(report),
+    (error: Error) => process.send?.({ error: error.message }),
+  )
+})
+process.once('disconnect', () => process.exit(0))
+
+function requestsOf({ port, headers, body, users }: Order): Buffer[] {
+  const bytes = Buffer.from(body)
+  return Array.from({ length: users }, (_, i) => {
+    const lines = Object.entries({ ...headers, 'x-user-id': `user-${i}`, 'content-length': bytes.length })
+    const head = lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')
+    return Buffer.concat([Buffer.from(`POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:${port}\r\n${head}\r\n`), bytes])
+  })
+}
+
+async function drive(order: Order): Promise<Report> {
+  for (const socket of held.splice(0)) socket.destroy()
+  const requests = requestsOf(order)
+  const latencies: number[] = []
+  const firstBytes: number[] = []
+  let errors = 0
+  let next = Math.floor(Math.random() * requests.length)
+  const startedAt = performance.now()
+  const until = startedAt + order.seconds * 1e3
+  await Promise.all(
+    Array.from({ length: order.inFlight }, async () => {
+      const client = await Client.open(order.port)
+      while (performance.now() < until) {
+        const from = performance.now()
+        const { status, firstByteAt } = await client.ask(requests[next++ % requests.length]!)
+        if (status !== 200) {
+          errors++
+          if (errors > 20) break
+          continue
+        }
+        latencies.push(performance.now() - from)
+        firstBytes.push(firstByteAt - from)
+      }
+      client.close()
+    }),
+  )
+  return {
+    requests: latencies.length,
+    errors,
+    seconds: (performance.now() - startedAt) / 1e3,
+    latencyMs: quantiles(latencies),
+    firstByteMs: quantiles(firstBytes),
+  }
+}
+
+/** Opens streams, some at a time, and resolves when each has said something. */
+async function hold(order: Order): Promise<Report> {
+  const requests = requestsOf(order)
+  const startedAt = performance.now()
+  let errors = 0
+  let opened = 0
+  const open = async () => {
+    while (opened < order.inFlight) {
+      const request = requests[opened++ % requests.length]!
+      const socket = connect({ port: order.port, host: '127.0.0.1', noDelay: true })
+      socket.on('error', () => {})
+      held.push(socket)
+      await new Promise<void>((done) => {
+        let seen = ''
+        socket.once('connect', () => socket.write(request))
+        socket.on('data', (data) => {
+          seen += seen.length < 4_096 ? data.toString('latin1') : ''
+          if (seen.includes('data: ')) done()
+          else if (!seen.startsWith('HTTP/1.1 200')) {
+            errors++
+            done()
+          }
+        })
+        socket.once('close', () => {
+          errors++
+          done()
+        })
+      })
+    }
+  }
+  await Promise.all(Array.from({ length: 64 }, open))
+  const none = quantiles([])
+  return {
+    requests: order.inFlight - errors,
+    errors,
+    seconds: (performance.now() - startedAt) / 1e3,
+    latencyMs: none,
+    firstByteMs: none,
+  }
+}
+
+interface Answer {
+  status: number
+  firstByteAt: number
+}
+
+/** One keep-alive connection; reads just enough of an answer to know where it ends (RFC 9112, 6). */
+class Client {
+  readonly #socket: Socket
+  #waiting: PromiseWithResolvers<Answer> | null = null
+  #status = 0
+  #firstByteAt = 0
+  #head: Buffer | null = null
+  /** Bytes of the body still to come; null = in chunks. */
+  #left: number | null = 0
+  #tail: Buffer = Buffer.alloc(0)
+
+  static async open(port: number): Promise<Client> {
+    const socket = connect({ port, host: '127.0.0.1', noDelay: true })
+    await new Promise<void>((done, fail) => socket.once('connect', done).once('error', fail))
+    return new Client(socket)
+  }
+
+  private constructor(socket: Socket) {
+    this.#socket = socket
+    socket.on('data', (data) => this.#read(data))
+    socket.on('error', () => {})
+    socket.on('close', () => this.#end(0))
+  }
+
+  ask(request: Buffer): Promise<Answer> {
+    const waiting = Promise.withResolvers<Answer>()
+    this.#waiting = waiting
+    this.#status = 0
+    this.#head = null
+    this.#firstByteAt = 0
+    this.#socket.write(request)
+    return waiting.promise
+  }
+
+  close(): void {
+    this.#socket.destroy()
+  }
+
+  #read(data: Buffer): void {
+    if (this.#status === 0) {
+      const bytes = this.#head ? Buffer.concat([this.#head, data]) : data
+      const end = bytes.indexOf('\r\n\r\n')
+      if (end < 0) {
+        this.#head = bytes
+        return
+      }
+      const head = bytes.latin1Slice(0, end)
+      this.#status = Number(head.slice(9, 12))
+      const length = /content-length: *(\d+)/i.exec(head)?.[1]
+      this.#left = length === undefined ? null : Number(length)
+      this.#tail = Buffer.alloc(0)
+      this.#firstByteAt = performance.now()
+      data = bytes.subarray(end + 4)
+    }
+    if (this.#left !== null) {
+      this.#left -= data.length
+      if (this.#left <= 0) this.#end(this.#status)
+      return
+    }
+    this.#tail = data.length >= END_OF_CHUNKS.length ? data : Buffer.concat([this.#tail, data])
+    if (this.#tail.subarray(-END_OF_CHUNKS.length).equals(END_OF_CHUNKS)) this.#end(this.#status)
+  }
+
+  #end(status: number): void {
+    const waiting = this.#waiting
+    this.#waiting = null
+    waiting?.resolve({ status, firstByteAt: this.#firstByteAt })
+  }
+}
