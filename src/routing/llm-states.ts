@@ -69,6 +69,18 @@ export class LlmStates {
     return candidates.map((candidate) => states.rows.get(candidate) as Float32Array)
   }
 
+  /** Forgets candidates of former configurations. */
+  keepOnly(tenant: string, candidates: readonly Candidate[]): void {
+    const rows = this.#tenants.get(tenant)?.rows
+    const kept = new Set(candidates)
+    for (const candidate of rows?.keys() ?? []) if (!kept.has(candidate)) rows?.delete(candidate)
+  }
+
+  /** How many candidates of a tenant are in memory. */
+  size(tenant: string): number {
+    return this.#tenants.get(tenant)?.rows.size ?? 0
+  }
+
   /** Computes all that another artifact's states hold, so that a swap makes no request wait. */
   async warmLike(other: LlmStates): Promise<void> {
     for (const [tenant, { rows }] of other.#tenants) await this.rows(tenant, [...rows.keys()])

@@ -156,10 +156,16 @@ export class Policies {
     if (JSON.stringify(canary) !== JSON.stringify(old.canary)) await this.setCanary(canary ?? null).catch(() => {})
   }
 
-  /** Computes what tenants' first requests would wait for. Never fails: what is not ready is computed then. */
+  /**
+   * Computes what tenants' first requests would wait for, and forgets candidates that are no longer theirs: call it with every new
+   * configuration. Never fails: what is not ready is computed when it is asked for.
+   */
   async warm(tenants: Iterable<{ name: string; candidates: readonly Candidate[] }>): Promise<void> {
     const tables = [...tenants].flatMap(({ name, candidates }) =>
-      this.#serving().map(async ({ router }) => router.llms.table(name, candidates)),
+      this.#serving().map(async ({ router: { llms } }) => {
+        await llms.table(name, candidates)
+        llms.keepOnly(name, candidates)
+      }),
     )
     const ready = Promise.allSettled(tables)
     await Promise.race([ready, sleep(WARM_WITHIN_MS, undefined, { ref: false })])

@@ -101,6 +101,15 @@ describe('Policies', () => {
     expect(asked).toEqual(['acme tiny-1', 'acme tiny-2'])
   })
 
+  it('forgets candidates of former configurations', async () => {
+    const policies = await open({ artifact: TINY_1 })
+    for (let reload = 0; reload < 3; reload++) {
+      await policies.warm([{ name: 'acme', candidates: POOL.map((one) => ({ ...one })) }])
+    }
+    const { policy } = policies.snapshot('acme', 'ann')
+    expect(policy?.router.llms.size('acme')).toBe(POOL.length)
+  })
+
   it('sends a share of the users to the canary, always the same ones', async () => {
     const policies = await open({ artifact: TINY_1, canary: { artifact: TINY_2, share: 0.2 } })
     const users = Array.from({ length: 2_000 }, (_, i) => `user-${i}`)
