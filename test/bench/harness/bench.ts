@@ -1,5 +1,5 @@
 import type { ChildProcess } from 'node:child_process'
-import type { Order, Report } from './orders.ts'
+import { NUMBER, type Order, type Report } from './orders.ts'
 import { childrenOf, processCost } from './process-cost.ts'
 import { CORES, end, portOf, spawnNode } from './spawned.ts'
 import type { Subject } from './subjects.ts'
@@ -88,6 +88,7 @@ export class Bench {
   }
 }
 
+const QUESTION = `Question ${NUMBER}: `
 const WORDS = 'Please explain in simple words how a bill becomes law and who may stop it on the way there. '
 
 /** A chat completion request of about so many bytes. */
@@ -100,6 +101,6 @@ export function bodyOf(model: string, { bytes = 200, chunks, idle }: Asked): str
       ...(chunks !== undefined && { stream: true, bench_chunks: chunks }),
       ...(idle && { bench_idle: true }),
     })
-  const left = Math.max(1, bytes - body('').length)
-  return body(WORDS.repeat(Math.ceil(left / WORDS.length)).slice(0, left))
+  const left = Math.max(1, bytes - body(QUESTION).length)
+  return body(QUESTION + WORDS.repeat(Math.ceil(left / WORDS.length)).slice(0, left))
 }

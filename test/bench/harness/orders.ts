@@ -1,5 +1,8 @@
 import type { Quantiles } from './quantiles.ts'
 
+/** Stands in a body where each request has a number of its own: nobody asks the same question twice. */
+export const NUMBER = '#########'
+
 /** What the load generator is to do. */
 export interface Order {
   port: number

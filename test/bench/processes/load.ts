@@ -3,7 +3,7 @@
  * answer a `Report`. `hold` opens streams and keeps them open until the next order.
  */
 import { connect, type Socket } from 'node:net'
-import type { Order, Report } from '../harness/orders.ts'
+import { NUMBER, type Order, type Report } from '../harness/orders.ts'
 import { quantiles } from '../harness/quantiles.ts'
 
 const END_OF_CHUNKS = Buffer.from('0\r\n\r\n')
@@ -18,13 +18,29 @@ process.on('message', (order: Order) => {
 })
 process.once('disconnect', () => process.exit(0))
 
-function requestsOf({ port, headers, body, users }: Order): Buffer[] {
+interface Prepared {
+  bytes: Buffer
+  numberAt: number
+}
+
+/** One request a user; `numbered` makes each of them another question, hence another conversation. */
+function requestsOf({ port, headers, body, users }: Order): Prepared[] {
   const bytes = Buffer.from(body)
   return Array.from({ length: users }, (_, i) => {
     const lines = Object.entries({ ...headers, 'x-user-id': `user-${i}`, 'content-length': bytes.length })
     const head = lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')
-    return Buffer.concat([Buffer.from(`POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:${port}\r\n${head}\r\n`), bytes])
+    const request = `POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:${port}\r\n${head}\r\n`
+    const all = Buffer.concat([Buffer.from(request), bytes])
+    return { bytes: all, numberAt: all.indexOf(NUMBER) }
   })
+}
+
+let asked = 0
+
+/** Bytes are changed in place: a request is written out before its connection asks again, and users outnumber connections. */
+function numbered({ bytes, numberAt }: Prepared): Buffer {
+  bytes.write(String(++asked).padStart(NUMBER.length, '0'), numberAt, 'latin1')
+  return bytes
 }
 
 async function drive(order: Order): Promise<Report> {
@@ -41,7 +57,7 @@ async function drive(order: Order): Promise<Report> {
       const client = await Client.open(order.port)
       while (performance.now() < until) {
         const from = performance.now()
-        const { status, firstByteAt } = await client.ask(requests[next++ % requests.length]!)
+        const { status, firstByteAt } = await client.ask(numbered(requests[next++ % requests.length]!))
         if (status !== 200) {
           errors++
           if (errors > 20) break
@@ -70,13 +86,13 @@ async function hold(order: Order): Promise<Report> {
   let opened = 0
   const open = async () => {
     while (opened < order.inFlight) {
-      const request = requests[opened++ % requests.length]!
+      const request = numbered(requests[opened++ % requests.length]!)
       const socket = connect({ port: order.port, host: '127.0.0.1', noDelay: true })
       socket.on('error', () => {})
       held.push(socket)
       await new Promise<void>((done) => {
         let seen = ''
-        socket.once('connect', () => socket.write(request))
+        socket.once('connect', () => socket.write(Buffer.from(request)))
         socket.on('data', (data) => {
           seen += seen.length < 4_096 ? data.toString('latin1') : ''
           if (seen.includes('data: ')) done()
