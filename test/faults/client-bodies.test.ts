@@ -143,14 +143,17 @@ describe('deep or wide JSON: 400 before anything walks it', () => {
 
   test('and nobody else waits for it', async () => {
     const evil = `{"model":"one","messages":[${'{"role":"user"},'.repeat(49_900)}{"role":1}]}`
-    // Reading the metric starts its count anew.
-    await metric(scripted.gateway, 'nodejs_eventloop_lag_max_seconds')
+    const cpuSeconds = () => metric(scripted.gateway, 'process_cpu_seconds_total')
+    // Reading metrics starts the count of the lag anew.
+    const before = await cpuSeconds()
     for (let i = 0; i < 8; i++) await refused(await post(evil))
     const lag = await metric(scripted.gateway, 'nodejs_eventloop_lag_max_seconds')
-    measured('longest turn of the event loop under bodies of 49,900 messages', `${(lag * 1000).toFixed(0)} ms`)
-    expect(lag).toBeGreaterThan(0)
-    // Measured: see README.md. The bound leaves room for a machine that is busy with other tests.
-    expect(lag).toBeLessThan(0.5)
+    const perBody = ((await cpuSeconds()) - before) / 8
+    measured('CPU time of a body of 49,900 messages', `${(perBody * 1000).toFixed(0)} ms`)
+    measured('longest turn of the event loop meanwhile', `${(lag * 1000).toFixed(0)} ms`)
+    // Time of the processor: a busy machine makes the turn of the event loop long, whatever we do.
+    expect(perBody).toBeGreaterThan(0)
+    expect(perBody).toBeLessThan(0.2)
   })
 
   test('what is allowed to be large is not refused', async () => {

@@ -1,19 +1,211 @@
-import { describe, test } from 'vitest'
+import OpenAI from 'openai'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { call, complete, expectError, openai } from '../support/clients.ts'
+import { eventually } from '../support/eventually.ts'
+import { discard, type RunningGateway, startGateway, TEST_KEY } from '../support/gateway.ts'
+import { measured } from '../support/measured.ts'
+import { type RedisServer, startRedis } from '../support/redis.ts'
+import {
+  completionBody,
+  type Exchange,
+  replyPlain,
+  replyStream,
+  startUpstream,
+  streamEvents,
+  type Upstream,
+} from '../support/upstream.ts'
 
-// Waits for the limits of tenants, keys and users (src/store/limits.ts), which the gateway does not enforce yet.
+const BUDGET_KEY = 'pr-budget-key-0123456789abcdef'
+const RATE_KEY = 'pr-rate-key-0123456789abcdef'
+const OTHER_KEY = 'pr-other-key-0123456789abcdef'
+/** 100 tokens at 1,000 dollars a million: what each answer costs. */
+const COST_USD = 0.1
+const BUDGET_USD = 10 * COST_USD * 2
+
+let redis: RedisServer
+let upstream: Upstream
+let a: RunningGateway
+let b: RunningGateway
+
+beforeAll(async () => {
+  upstream = await startUpstream()
+  redis = await startRedis()
+  const config = {
+    store: { kind: 'redis', url: redis.url },
+    providers: { up: { kind: 'openai-compatible', base_url: `${upstream.origin}/v1`, key_required: false } },
+    candidates: [{ name: 'one', provider: 'up', price: { input: 0, output: 1_000 } }],
+    retries: { max_attempts: 1 },
+    tenants: [
+      { name: 'test', keys: [TEST_KEY] },
+      { name: 'other', keys: [OTHER_KEY] },
+      { name: 'budget', keys: [BUDGET_KEY], limits: { usd_per_day: BUDGET_USD } },
+      { name: 'rate', keys: [RATE_KEY], limits: { requests_per_minute: 3 } },
+    ],
+  }
+  ;[a, b] = await Promise.all([startGateway(config), startGateway(config)])
+})
+afterAll(async () => {
+  await Promise.all([discard(a), discard(b)])
+  await redis?.discard()
+  await upstream?.close()
+})
+
+let hitsBefore = 0
+const hits = () => upstream.requests.length - hitsBefore
+let answers = 0
+/** Each answer is another one, of `tokens` tokens. */
+const answerOf = (tokens: number) => (exchange: Exchange) =>
+  exchange.reply(
+    200,
+    completionBody(`Answer ${++answers}.`, {
+      id: `chatcmpl-${answers}`,
+      usage: { prompt_tokens: 1, completion_tokens: tokens, total_tokens: tokens + 1 },
+    }),
+  )
+
+beforeEach(() => {
+  upstream.play(answerOf(100))
+  hitsBefore = upstream.requests.length
+})
+
 describe('budget race', () => {
-  test.todo('100 concurrent requests against a budget for ten: what is admitted never exceeds the budget')
-  test.todo('the same over two processes on one Redis')
-  test.todo('a refused request gets 429 insufficient_quota, and the SDK raises RateLimitError without trying again')
+  test('100 concurrent requests over two processes: what the provider is paid never exceeds the budget', async () => {
+    const statuses = await Promise.all(
+      Array.from({ length: 100 }, async (_, i) => {
+        const response = await complete(i % 2 ? a : b, { max_tokens: 200 }, { key: BUDGET_KEY })
+        await response.text()
+        return response.status
+      }),
+    )
+    const admitted = statuses.filter((status) => status === 200).length
+    expect(statuses.filter((status) => status === 429).length).toBe(100 - admitted)
+    expect(hits()).toBe(admitted)
+    measured('of 100 concurrent requests, admitted to a budget for 10 to 20', admitted)
+    // Each reserves 200 tokens and is settled at 100: ten fit at once, twenty if one waits for the other.
+    expect(admitted).toBeGreaterThanOrEqual(10)
+    expect(admitted * COST_USD).toBeLessThanOrEqual(BUDGET_USD)
+  })
+
+  test('a spent budget: RateLimitError, told at once, nobody asked, not tried again', async () => {
+    while ((await complete(a, { max_tokens: 100 }, { key: BUDGET_KEY })).status === 200);
+    hitsBefore = upstream.requests.length
+    const asking = openai(a, { apiKey: BUDGET_KEY }).chat.completions.create({
+      model: 'one',
+      max_tokens: 100,
+      messages: [{ role: 'user', content: 'Hi' }],
+    })
+    const error = await asking.catch((caught) => caught)
+    expect(error).toBeInstanceOf(OpenAI.RateLimitError)
+    expect(error).toMatchObject({ code: 'insufficient_quota', type: 'insufficient_quota' })
+    expect(error.headers.get('x-should-retry')).toBe('false')
+    expect(hits()).toBe(0)
+  })
+
+  test('a rate: the same over both processes, with the time to wait', async () => {
+    const statuses: number[] = []
+    for (const gateway of [a, b, a, b, a]) statuses.push((await complete(gateway, {}, { key: RATE_KEY })).status)
+    expect(statuses).toEqual([200, 200, 200, 429, 429])
+    const refused = await complete(b, {}, { key: RATE_KEY })
+    expect(expectError(await refused.text())).toMatchObject({ code: 'rate_limit_exceeded' })
+    expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0)
+    expect(hits()).toBe(3)
+  })
 })
 
-describe('crash between reserve and settle', () => {
-  test.todo('kill -9 in flight: the reservation expires, and the budget recovers')
-})
+const once = (gateway: RunningGateway, key: string, body: Record<string, unknown> = {}, tenant = TEST_KEY) =>
+  complete(gateway, body, { key: tenant, user: 'ada', headers: { 'idempotency-key': key } })
+
+/** The answer of the first, once it is kept. */
+const replayed = (gateway: RunningGateway, key: string, body: Record<string, unknown> = {}) =>
+  eventually(async () => {
+    const response = await once(gateway, key, body)
+    return response.headers.get('idempotency-replayed') === 'true' && response
+  }, 'the answer is replayed')
 
 describe('the same Idempotency-Key', () => {
-  test.todo('again after the answer: the same bytes, one upstream hit')
-  test.todo('while the first is in flight: 409')
-  test.todo('with another body: 422')
-  test.todo("is the tenant's own: another tenant's same key is another request")
+  test('again, at the other process: the same bytes, one upstream hit, one record', async () => {
+    const first = await once(a, 'again')
+    const text = await first.text()
+    const second = await replayed(b, 'again')
+    expect(await second.text()).toBe(text)
+    expect(second.headers.get('x-request-id')).toBe(first.headers.get('x-request-id'))
+    expect(hits()).toBe(1)
+    await eventually(async () => {
+      const { interactions } = await (await call(a, '/v1/users/ada/profile')).json()
+      return interactions?.length === 1
+    }, 'one record')
+  })
+
+  test('while the first is in flight, at both processes: 409, one upstream hit', async () => {
+    let finish = () => {}
+    upstream.play(async (exchange) => {
+      await new Promise<void>((resolve) => {
+        finish = resolve
+      })
+      answerOf(1)(exchange)
+    })
+    const first = once(a, 'in-flight')
+    await eventually(() => hits() === 1, 'the first is in flight')
+    for (const gateway of [a, b]) {
+      const second = await once(gateway, 'in-flight')
+      expect(second.status).toBe(409)
+      expect(expectError(await second.text()).param).toBe('idempotency-key')
+    }
+    finish()
+    expect((await first).status).toBe(200)
+    expect(hits()).toBe(1)
+  })
+
+  test('with another body: 422, nobody asked', async () => {
+    await (await once(a, 'other-body')).text()
+    await replayed(a, 'other-body')
+    const second = await once(b, 'other-body', { temperature: 0.5 })
+    expect(second.status).toBe(422)
+    expectError(await second.text())
+    expect(hits()).toBe(1)
+  })
+
+  test("is the tenant's own", async () => {
+    const [mine, theirs] = [await once(a, 'shared-name'), await once(a, 'shared-name', {}, OTHER_KEY)]
+    expect(await theirs.text()).not.toBe(await mine.text())
+    expect(hits()).toBe(2)
+  })
+
+  test.each([
+    ['a provider that failed', replyPlain(500, '{}')],
+    [
+      'a stream that broke',
+      (exchange: Exchange) => {
+        exchange.stream()
+        for (const event of streamEvents().slice(0, 2)) exchange.event(event)
+        setTimeout(() => exchange.reset(), 20)
+      },
+    ],
+  ])('%s leaves the key free', async (what, script) => {
+    upstream.play(script)
+    const body = { stream: what.includes('stream') }
+    await (await once(a, what, body)).text()
+    upstream.play(body.stream ? replyStream() : answerOf(1))
+    const answer = await eventually(async () => {
+      const response = await once(b, what, body)
+      return response.status === 200 && response
+    }, 'the key is free')
+    expect(answer.headers.get('idempotency-replayed')).toBeNull()
+  })
+
+  test('a client that left leaves the key free', async () => {
+    upstream.play(async (exchange) => exchange.closed)
+    const leaving = new AbortController()
+    const first = fetch(`${a.baseURL}/chat/completions`, {
+      method: 'POST',
+      signal: leaving.signal,
+      headers: { authorization: `Bearer ${TEST_KEY}`, 'idempotency-key': 'left', 'x-user-id': 'ada' },
+      body: '{"model":"auto","messages":[{"role":"user","content":"Hi"}]}',
+    }).catch(() => null)
+    await eventually(() => hits() === 1, 'the first is in flight')
+    leaving.abort()
+    await first
+    upstream.play(answerOf(1))
+    await eventually(async () => (await once(b, 'left')).status === 200, 'the key is free')
+  })
 })
