@@ -269,7 +269,18 @@ describe('Redis', () => {
 
   test('needs its user and password, and does not repeat a wrong one', async () => {
     const server = await started()
-    await server.command('ACL', 'SETUSER', 'gate', 'on', '>gate-secret', '~pr:*', '&pr:*', '+@all', '-@admin')
+    await server.command(
+      'ACL',
+      'SETUSER',
+      'gate',
+      'on',
+      '>gate-secret',
+      '~pr:*',
+      'resetchannels',
+      '&pr:*',
+      '+@all',
+      '-@admin',
+    )
     const good = await opened({ url: server.url, username: 'gate', password: 'gate-secret' })
     await good.appendInteractions([anInteraction()])
     expect(await all(good.readInteractions({}))).toHaveLength(1)

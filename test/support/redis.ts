@@ -44,7 +44,10 @@ export class RedisServer {
     let output = ''
     await new Promise<void>((ready, fail) => {
       child.once('error', fail)
-      child.once('exit', (code) => fail(new Error(`redis-server ended with ${code}:\n${output}`)))
+      child.once('close', (code) => fail(new Error(`redis-server ended with ${code}:\n${output}`)))
+      child.stderr.on('data', (text) => {
+        output += text
+      })
       child.stdout.on('data', (text) => {
         output += text
         if (started.test(output)) ready()
