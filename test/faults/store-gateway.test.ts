@@ -6,7 +6,7 @@ import { all } from '../store/records.ts'
 import { discard, type RunningGateway, startGateway } from '../support/gateway.ts'
 import { freePort, RedisServer, startRedis, until } from '../support/redis.ts'
 
-const APPEND_ONLY = ['--appendonly', 'yes']
+const APPEND_ONLY = ['--appendonly', 'yes', '--appendfsync', 'always']
 const CLIENTS = 4
 
 const cleanUp: (() => unknown)[] = []

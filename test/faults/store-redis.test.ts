@@ -19,7 +19,7 @@ import {
   until,
 } from '../support/redis.ts'
 
-const APPEND_ONLY = ['--appendonly', 'yes']
+const APPEND_ONLY = ['--appendonly', 'yes', '--appendfsync', 'always']
 const DEADLINE_MS = 250
 
 const config = (server: Partial<RedisConfig>): RedisConfig => ({
