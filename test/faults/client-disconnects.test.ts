@@ -239,7 +239,7 @@ describe('slow reader', () => {
   // Again where it fails: V8 may let its heap grow at any time, so that noise only ever adds.
   test('256 MB to a client that dawdles: all of it arrives, memory is bounded', {
     timeout: 60_000,
-    retry: 1,
+    retry: 2,
   }, async () => {
     // Warm: what the first stream leaves in memory is not this one's.
     const warm = { bytes: 0, closed: false }

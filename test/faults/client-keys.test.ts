@@ -71,11 +71,16 @@ describe('a bad key: 401 on every route, always the same, never echoed', () => {
     }
   })
 
+  let expired: { key: string }
+  let revoked: { id: string; key: string }
+  beforeAll(async () => {
+    expired = await newKey({ expires_at: new Date(Date.now() - 1_000).toISOString() })
+    revoked = await newKey()
+    await adminCall(gateway, `/keys/${revoked.id}`, { method: 'DELETE' })
+  })
+
   describe.each(ROUTES)('$method $path', ({ method, path }) => {
     test('tells them not apart', async () => {
-      const expired = await newKey({ expires_at: new Date(Date.now() - 1_000).toISOString() })
-      const revoked = await newKey()
-      await adminCall(gateway, `/keys/${revoked.id}`, { method: 'DELETE' })
       const isAdmin = path.startsWith('/admin')
       const bad: Record<string, string | undefined> = {
         missing: undefined,
