@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import typer
 
+from router_model.collect.run import command as collect
 from router_model.evaluate import evaluate
+from router_model.retrain import command as retrain
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="The personalised graph router.")
 
@@ -15,3 +17,5 @@ def main() -> None:
 
 
 app.command()(evaluate)
+app.command("retrain")(retrain)
+app.command("collect")(collect)

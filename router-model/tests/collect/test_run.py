@@ -10,14 +10,12 @@ from pathlib import Path
 
 import pytest
 import typer
+from fake_gateway import KEY, FakeGateway
 from typer.testing import CliRunner
 
 from router_model.collect.journal import Journal, Outcome
 from router_model.collect.run import OUT_OF_BUDGET, command
 from router_model.data import load_pool
-
-sys.path.insert(0, str(Path(__file__).parent))
-from gateway import KEY, FakeGateway
 
 app = typer.Typer()
 app.command()(command)

@@ -1,0 +1,184 @@
+"""A made-up log in the gateway's format, of simulated users on recorded outcomes: for tests, and to measure retraining.
+
+`python -m router_model.learning.made_log out.jsonl --interactions 1000000`
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich.progress import track
+
+from router_model.data import Pool, load_pool
+from router_model.embedding import Embedder, StaticEmbedder
+from router_model.population import SimulatedPopulation, simulate
+
+Document = dict[str, Any]
+
+START_MS = 1_790_000_000_000
+STEP_MS = 60_000  # between two requests of a user
+HUMAN_NOISE = 0.15
+THUMB_SHARPNESS = 4.0
+BLOCK = 500  # users at once
+
+
+@dataclass(frozen=True)
+class MadeLog:
+    """Users ask a pool's questions; a policy that knows mean outcomes explores; some answers are rated."""
+
+    pool: Pool
+    embedder: Embedder
+    population: SimulatedPopulation
+    tenant: str = "acme"
+    requests: int = 50
+    """Of each user."""
+    rated: float = 1.0
+    """Share of answers that get a rating."""
+    thumbs: float = 0.3
+    """Share of the ratings that are thumbs."""
+    judged: float = 0.1
+    """Share of answers that a judge looks at, too."""
+    temperature: float = 0.25
+    uniform: float = 0.3
+    """Share of the policy that is uniform."""
+    seed: int = 0
+
+    def documents(self, users: int | None = None) -> Iterator[list[Document]]:
+        """Of each user in turn, interactions and rewards as `persona-router export` writes them, in order of time."""
+        pool, rng = self.pool, np.random.default_rng(self.seed)
+        price = np.array([[card.input_price or 0.0, card.output_price or 0.0] for card in pool.cards])
+        vectors = [_packed(vector) for vector in self.embedder.embed(list(pool.queries))]
+        cost, tokens = pool.cost_usd(), _reply_tokens(pool, rng)
+        everybody = np.arange(min(self.population.users, 40))
+        usual = self.population.utility(everybody, pool, np.arange(len(pool.ids))).mean(0).mean(0)
+        weight = np.exp((usual - usual.max()) / self.temperature)
+        chance = (1 - self.uniform) * weight / weight.sum() + self.uniform / len(weight)
+        total = users if users is not None else self.population.users
+        for start in range(0, total, BLOCK):
+            block = np.arange(start, min(start + BLOCK, total))
+            rows = rng.integers(len(pool.ids), size=(len(block), self.requests))
+            llms = rng.choice(len(chance), size=rows.shape, p=chance)
+            utility = self.population.utility_at(block, pool, rows, llms, np.arange(self.requests))
+            for i, user in enumerate(block.tolist()):
+                made: list[Document] = []
+                for n, (row, llm) in enumerate(zip(rows[i].tolist(), llms[i].tolist(), strict=True)):
+                    asked, replied = float(pool.prompt_tokens[row]), float(tokens[row, llm])
+                    name, ts = f"{self.tenant}-{user}-{n}", START_MS + n * STEP_MS + user
+                    answer = self._interaction(name, ts, f"user-{user}", llm, chance, usual, cost[row])
+                    answer["embedding"] = vectors[row]
+                    answer["usage"] |= {"prompt_tokens": round(asked), "completion_tokens": round(replied)}
+                    answer["cost_usd"] = float(asked * price[llm, 0] + replied * price[llm, 1]) * 1e-6
+                    made.append(answer)
+                    made += self._rewards(answer, float(utility[i, n]), float(pool.quality[row, llm]), rng)
+                yield made
+
+    def _interaction(self, name: str, ts: int, user: str, llm: int, chance: Any, usual: Any, cost: Any) -> Document:
+        names = self.pool.names
+        candidates = [
+            {"name": n, "mean": float(u), "std": 0.1, "predicted_cost_usd": float(c), "propensity": float(p)}
+            for n, u, c, p in zip(names, usual, cost, chance, strict=True)
+        ]
+        return {
+            "type": "interaction",
+            "id": name,
+            "ts": ts,
+            "tenant": self.tenant,
+            "user": user,
+            "conversation": None,
+            "embedding": None,
+            "embedder": self.embedder.version,
+            "text": None,
+            "candidates": candidates,
+            "policy": "made-up",
+            "chosen": names[llm],
+            "reason": "personal" if llm == int(np.argmax(usual)) else "explore",
+            "attempts": [{"candidate": names[llm], "provider": "made-up", "status": 200, "error": None, "ms": 100}],
+            "usage": {"cached_tokens": 0, "cache_write_tokens": 0, "reasoning_tokens": 0},
+            "usage_estimated": False,
+            "cost_usd": 0.0,
+            "ttft_ms": 50,
+            "total_ms": 100,
+            "overhead_us": 100,
+            "finish_reason": "stop",
+            "status": 200,
+            "stream": False,
+            "tools": False,
+            "modalities": ["text"],
+            "completion_id": f"chatcmpl-{name}",
+        }
+
+    def _rewards(self, answer: Document, liked: float, quality: float, rng: np.random.Generator) -> Iterator[Document]:
+        if rng.random() < self.rated:
+            if rng.random() < self.thumbs:
+                up = rng.random() < 1 / (1 + np.exp(-THUMB_SHARPNESS * liked))
+                yield _reward(answer, "rating", 1.0 if up else -1.0, binary=True)
+            else:
+                yield _reward(answer, "rating", float(np.clip(liked + HUMAN_NOISE * rng.standard_normal(), -1, 1)))
+        if rng.random() < self.judged:
+            yield _reward(answer, "judge", 2 * quality - 1)
+
+
+def _reward(answer: Document, kind: str, value: float, binary: bool = False) -> Document:
+    return {
+        "type": "reward",
+        "interaction": answer["id"],
+        "tenant": answer["tenant"],
+        "user": answer["user"],
+        "kind": kind,
+        "value": value,
+        "weight": 1.0,
+        "binary": binary,
+        "ts": answer["ts"] + 5_000,
+        "preferred_model": None,
+        "comment": None,
+    }
+
+
+def _packed(vector: NDArray[np.float32]) -> Document:
+    scale = max(float(np.abs(vector).max()) / 127, 1e-12)
+    int8 = np.rint(vector / scale).astype(np.int8)
+    return {"int8": base64.b64encode(int8.tobytes()).decode(), "scale": scale}
+
+
+def _reply_tokens(pool: Pool, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Lengths [Q, M]: the recorded ones, else made up, some LLMs being wordier than others."""
+    talk = np.exp(rng.normal(5.0, 0.3, len(pool.names)) + 0.4 * rng.standard_normal((len(pool.ids), 1)))
+    return np.where(np.isnan(pool.completion_tokens), talk, pool.completion_tokens).clip(min=1.0)
+
+
+def write_jsonl(path: Path, log: MadeLog, users: int | None = None) -> int:
+    """Writes a log; returns the number of rows."""
+    rows = 0
+    total = users if users is not None else log.population.users
+    with path.open("w", encoding="utf-8") as file:
+        for made in track(log.documents(users), "writing", total=total, transient=True):
+            file.write("".join(json.dumps(row, separators=(",", ":")) + "\n" for row in made))
+            rows += len(made)
+    return rows
+
+
+def main(
+    out: Path,
+    embedder: Annotated[Path, typer.Option(help="folder of the embedder")],
+    interactions: int = 1_000_000,
+    requests: int = 50,
+    pool: str = "llmrouter",
+    tenant: str = "acme",
+    seed: int = 0,
+) -> None:
+    """Write a log of simulated users."""
+    population = simulate(seed, interactions // requests)
+    log = MadeLog(load_pool(pool), StaticEmbedder.load(embedder), population, tenant, requests, seed=seed)
+    print(f"{write_jsonl(out, log):,} rows")
+
+
+if __name__ == "__main__":
+    typer.run(main)
