@@ -50,7 +50,7 @@ export interface RecorderEvents {
 /**
  * Takes records off the request path. `interaction` and `reward` write the record to the spool first, and return when the kernel has it: the death of
  * this process loses no record for which they returned, and what it had not delivered is delivered by the next one on the same directory. Batches
- * reach the store within `flush_ms`, in order; the store leaves out what it has. While the store is away the spool is also synced to the disk
+ * reach the store within `flush_ms`, in order; the store leaves out what it has. After a failure the last seconds' records are delivered once more. While the store is away the spool is also synced to the disk
  * once a batch; the loss of power may cost the last `flush_ms` (and what the store itself had not synced).
  */
 export class Recorder {
@@ -231,7 +231,8 @@ export class Recorder {
       const rows = batch.lines.flatMap((line) => this.#parse(line))
       await this.#send(rows)
       this.#spool.advance(batch.bytes)
-      this.#delivered(rows, batch.own ? batch.lines.length : 0)
+      if (batch.kind === 'again') this.#isBack()
+      else this.#delivered(rows, batch.kind === 'own' ? batch.lines.length : 0)
       return true
     }
     const rows = this.#rows.slice(0, BATCH_ROWS)
@@ -298,7 +299,11 @@ export class Recorder {
     const first = this.#away === null
     this.#away = error.message
     if (!first) this.#retryMs = Math.min(RETRY.maxMs, this.#retryMs * 2)
-    if (first) this.#events.away?.(error)
+    if (first) {
+      // What it acknowledged last may be gone with it; it leaves out what is not.
+      if (this.#spool.rewind()) this.#leaveToDisk()
+      this.#events.away?.(error)
+    }
     await this.#spool.sync()
   }
 }

@@ -78,11 +78,19 @@ export class RedisGuard {
 }
 
 function within<T>(work: Promise<T>, ms: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const deadline = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Outage(`no answer within ${ms} ms`)), ms)
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Outage(`no answer within ${ms} ms`)), ms)
+    work.then(
+      (value) => {
+        clearTimeout(timer)
+        resolve(value)
+      },
+      (error) => {
+        clearTimeout(timer)
+        reject(error)
+      },
+    )
   })
-  return Promise.race([work, deadline]).finally(() => clearTimeout(timer))
 }
 
 /** Without what was sent: ioredis puts the command and its arguments on its errors, and those are users' data. */

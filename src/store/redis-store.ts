@@ -70,6 +70,8 @@ export class RedisStore implements Store {
     this.#deadlineMs = config.command_timeout_ms
     this.#retentionMs = Math.round(config.retention_days * 86_400_000)
     this.#channel = new ChangeChannel(this.#client, randomUUID(), (change) => this.#listeners.emit(change))
+    // A server that comes back may have forgotten them.
+    for (const event of ['ready', '+node']) this.#client.on(event, () => this.#knownTenants.clear())
     const run = this.#run.bind(this)
     this.limits = new RedisLimits(run)
     this.idempotency = new RedisIdempotency(run)

@@ -3,9 +3,9 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { SpoolHome } from './spool-home.ts'
 
-const SEGMENT_BYTES = 8 * 1024 * 1024
-/** A segment of which all was delivered is emptied when it has grown to this: a crash leaves at most so much to be delivered twice. */
-const EMPTY_AT_BYTES = 1024 * 1024
+const SEGMENT_BYTES = 1024 * 1024
+/** What was delivered is kept for so long, to be delivered again (`rewind`): a Redis that dies may take with it what it had acknowledged. */
+const KEEP_MS = 5_000
 const NEWLINE = 10
 
 const datasync = promisify(fdatasync)
@@ -15,20 +15,24 @@ interface Segment {
   size: number
   /** Everything before it is delivered. */
   offset: number
+  /** Everything before it has been delivered at least once. */
+  once: number
   /** False: an earlier process wrote it. */
   own: boolean
+  /** When the last of it was delivered, on the monotonic clock. */
+  deliveredAt: number
 }
 
 /** Complete lines from the front of the spool; `bytes` is what `advance` wants when they have been delivered. */
 export interface SpoolBatch {
   lines: string[]
   bytes: number
-  /** False: an earlier process wrote them. */
-  own: boolean
+  /** `adopted`: an earlier process wrote them; `again`: they have been delivered before. */
+  kind: 'own' | 'adopted' | 'again'
 }
 
 /**
- * A queue of lines on disk: appended at the back, read at the front, gone when delivered. A line is in the kernel's hands when `append` returns, so the
+ * A queue of lines on disk: appended at the back, read at the front, gone some seconds after they were delivered. A line is in the kernel's hands when `append` returns, so the
  * death of this process does not lose it; `sync` brings it to the disk. What a dead process left is taken over by `adopt`.
  */
 export class Spool {
@@ -75,18 +79,18 @@ export class Spool {
 
   /** The next complete lines, about `maxBytes` of them but at least one. Null at the end. */
   peek(maxBytes: number): SpoolBatch | null {
+    this.#dropOld()
     for (;;) {
-      const segment = this.#segments[0]!
-      const left = segment.size - segment.offset
-      if (left === 0) {
-        if (this.#segments.length === 1) return null
-        this.#drop(segment)
-        continue
-      }
+      const segment = this.#segments.find(({ offset, size }) => offset < size)
+      if (!segment) return null
+      const { offset, once, size, own } = segment
+      const isAgain = offset < once
+      const left = (isAgain ? once : size) - offset
       const buffer = readAt(segment, Math.min(left, maxBytes))
       const end = buffer.lastIndexOf(NEWLINE) + 1
       if (end > 0) {
-        return { lines: buffer.toString('utf8', 0, end - 1).split('\n'), bytes: end, own: segment.own }
+        const kind = isAgain ? 'again' : own ? 'own' : 'adopted'
+        return { lines: buffer.toString('utf8', 0, end - 1).split('\n'), bytes: end, kind }
       }
       // One line longer than that; or, at a segment's end, one that a dying process did not finish.
       if (buffer.length < left) maxBytes *= 2
@@ -96,23 +100,31 @@ export class Spool {
 
   /** So many bytes from the front have been delivered. */
   advance(bytes: number): void {
-    this.#pendingBytes -= bytes
-    while (bytes > 0) {
-      const segment = this.#segments[0]!
+    for (const segment of this.#segments) {
+      if (bytes === 0) break
       const here = Math.min(bytes, segment.size - segment.offset)
+      if (here === 0) continue
       segment.offset += here
       bytes -= here
-      if (segment.offset < segment.size) break
-      if (segment !== this.#current) this.#drop(segment)
-      else if (segment.size >= EMPTY_AT_BYTES) this.#empty()
+      segment.deliveredAt = performance.now()
+      this.#pendingBytes -= Math.max(0, segment.offset - segment.once)
+      segment.once = Math.max(segment.once, segment.offset)
     }
+    this.#dropOld()
+  }
+
+  /** What was delivered in the last seconds is to be delivered again. True when there is something. */
+  rewind(): boolean {
+    this.#dropOld()
+    for (const segment of this.#segments) segment.offset = 0
+    return this.#segments.some(({ size }) => size > 0)
   }
 
   /** Puts what dead processes left in front of what is here. True when there was something. */
   adopt(): boolean {
     const found = this.#home
       .adopt()
-      .map((path) => ({ path, size: statSync(path).size, offset: 0, own: false }))
+      .map((path) => ({ path, size: statSync(path).size, offset: 0, once: 0, own: false, deliveredAt: 0 }))
       .filter(({ size }) => size > 0)
     this.#segments.unshift(...found)
     for (const { size } of found) this.#pendingBytes += size
@@ -136,14 +148,14 @@ export class Spool {
 
   close(): void {
     closeSync(this.#fd)
-    if (this.#pendingBytes === 0) for (const { path } of this.#segments) rmSync(path, { force: true })
+    for (const { path, offset, size } of this.#segments) if (offset === size) rmSync(path, { force: true })
     this.#home.close()
   }
 
   #newSegment(): number {
     const path = join(this.#home.path, `${String(++this.#count).padStart(6, '0')}.ndjson`)
     const fd = openSync(path, 'a+', 0o600)
-    this.#segments.push({ path, size: 0, offset: 0, own: true })
+    this.#segments.push({ path, size: 0, offset: 0, once: 0, own: true, deliveredAt: 0 })
     return fd
   }
 
@@ -153,15 +165,13 @@ export class Spool {
     fdatasync(full, () => closeSync(full))
   }
 
-  #drop(segment: Segment): void {
-    this.#segments.shift()
-    rmSync(segment.path, { force: true })
-  }
-
-  #empty(): void {
-    ftruncateSync(this.#fd, 0)
-    this.#current.size = 0
-    this.#current.offset = 0
+  #dropOld(): void {
+    const before = performance.now() - KEEP_MS
+    for (const segment of this.#segments.slice(0, -1)) {
+      if (segment.offset < segment.size || segment.deliveredAt > before) return
+      this.#segments.shift()
+      rmSync(segment.path, { force: true })
+    }
   }
 
   #cutTornEnd(): void {

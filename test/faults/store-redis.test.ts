@@ -118,6 +118,25 @@ describe('Redis', () => {
     expect(recorder.status().dropped).toBe(0)
   })
 
+  test('forgets its last seconds when it dies: they are delivered once more', async () => {
+    const server = await started()
+    const store = await opened({ url: server.url })
+    const recorder = recording(store)
+    const rows = Array.from({ length: 100 }, () => anInteraction())
+    for (const row of rows) recorder.interaction(row)
+    await until(() => recorder.flush())
+    expect(await all(store.readInteractions({}))).toHaveLength(100)
+    // Nothing was written to disk: it comes back empty.
+    await server.kill()
+    const meanwhile = anInteraction()
+    recorder.interaction(meanwhile)
+    await until(() => recorder.status().away !== null)
+    await server.start()
+    await until(() => recorder.flush())
+    expect(ids(await all(store.readInteractions({})))).toEqual(ids([...rows, meanwhile]))
+    expect(recorder.status()).toMatchObject({ queued: 0, delivered: 101, spooledBytes: 0 })
+  })
+
   test('frozen: a call fails at its deadline, then calls cost nothing, and it thaws without loss', async () => {
     const server = await started()
     const store = await opened({ url: server.url })
