@@ -6,11 +6,23 @@ export interface QuantisedVector {
 
 const MAX_INT8 = 127
 
-/** Symmetric quantisation with one scale for the whole vector; the largest number becomes 127. */
+/** A request's vector is asked for three times: by its summary, its record and its conversation. */
+const known = new WeakMap<Float32Array, QuantisedVector>()
+
+/** Symmetric quantisation with one scale for the whole vector; the largest number becomes 127. Made once a vector: don't change it afterwards. */
 export function quantise(vector: Float32Array | null): QuantisedVector | null {
   if (vector === null) return null
+  let quantised = known.get(vector)
+  if (quantised === undefined) {
+    quantised = quantiseNow(vector)
+    known.set(vector, quantised)
+  }
+  return quantised
+}
+
+function quantiseNow(vector: Float32Array): QuantisedVector {
   let peak = 0
-  for (const value of vector) peak = Math.max(peak, Math.abs(value))
+  for (let i = 0; i < vector.length; i++) peak = Math.max(peak, Math.abs(vector[i] as number))
   const scale = peak / MAX_INT8 || 1
   const int8 = new Int8Array(vector.length)
   for (let i = 0; i < vector.length; i++) int8[i] = Math.round((vector[i] as number) / scale)

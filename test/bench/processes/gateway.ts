@@ -2,10 +2,11 @@
  * The gateway, with parts of it taken out: `node gateway.ts <configuration> [part,part,…]`. A part is taken out by making its calls do nothing;
  * nothing else changes, so the difference is what the part costs. What the configuration can switch off (limits, log) is switched off there.
  */
+
+import type { Candidate } from '../../../src/candidate.ts'
 import { serve } from '../../../src/index.ts'
 import type { Parts } from '../../../src/parts.ts'
 import type { CandidateScore, RouteQuery } from '../../../src/routing/router.ts'
-import type { Candidate } from '../../../src/candidate.ts'
 
 const nothing = () => {}
 

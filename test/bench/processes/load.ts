@@ -170,7 +170,7 @@ class Client {
         this.#head = bytes
         return
       }
-      const head = bytes.latin1Slice(0, end)
+      const head = bytes.toString('latin1', 0, end)
       this.#status = Number(head.slice(9, 12))
       const length = /content-length: *(\d+)/i.exec(head)?.[1]
       this.#left = length === undefined ? null : Number(length)

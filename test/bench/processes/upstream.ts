@@ -21,9 +21,7 @@ const head = Buffer.from(
     eventOf(chunkOf({ role: 'assistant', content: 'It' })),
 )
 const word = Buffer.from(eventOf(chunkOf({ content: ' word' })))
-const last = Buffer.from(
-  `${eventOf(chunkOf({}, 'stop'))}${eventOf(usageChunk)}${framed('data: [DONE]\n\n')}0\r\n\r\n`,
-)
+const last = Buffer.from(`${eventOf(chunkOf({}, 'stop'))}${eventOf(usageChunk)}${framed('data: [DONE]\n\n')}0\r\n\r\n`)
 
 /** Streams in work, and how many events each still gets. */
 const streams = new Map<Socket, number>()
@@ -49,9 +47,9 @@ const server = createServer({ noDelay: true }, (socket) => {
       pending = pending.length > 0 ? Buffer.concat([pending, data]) : data
       const end = pending.indexOf('\r\n\r\n')
       if (end < 0) return
-      const length = Number(/content-length: *(\d+)/i.exec(pending.latin1Slice(0, end))?.[1] ?? 0)
+      const length = Number(/content-length: *(\d+)/i.exec(pending.toString('latin1', 0, end))?.[1] ?? 0)
       missing = end + 4 + length - pending.length
-      tail = pending.latin1Slice(Math.max(0, pending.length - 256))
+      tail = pending.toString('latin1', Math.max(0, pending.length - 256))
     }
     if (missing > 0) return
     pending = Buffer.alloc(0)

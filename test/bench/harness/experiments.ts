@@ -1,0 +1,254 @@
+import { readFileSync } from 'node:fs'
+import type { RedisServer } from '../../support/redis.ts'
+import type { Asked, Bench, Round } from './bench.ts'
+import { childrenOf, processCost } from './process-cost.ts'
+import { median, spread } from './quantiles.ts'
+import { type GatewayOptions, type Subject, startFloor, startGateway, startLiteLlm, startPortkey } from './subjects.ts'
+
+/** How long and how often things are measured. */
+export interface Pace {
+  seconds: number
+  rounds: number
+  warmUpSeconds: number
+  /** Streams held open. */
+  idleStreams: number
+}
+
+export interface Setting {
+  bench: Bench
+  redis: RedisServer | null
+  pace: Pace
+  device: string
+  log: (line: string) => void
+}
+
+/** CPU of a request: median, spread and best of the rounds. */
+export interface Cost {
+  cpuUs: number
+  spreadUs: number
+  bestUs: number
+  /** Median over rounds of the ratio to the floor in the same round. */
+  timesFloor: number
+  perCore: number
+}
+
+export type Costs = Record<string, Cost>
+
+export const ALL_ON = 'everything on'
+export const FLOOR = 'bare Hono + undici'
+const PARTS = ['key', 'limits', 'embedding', 'gnn', 'policy', 'record', 'conversation', 'metrics', 'log'] as const
+
+export function gateway({ bench, redis, device }: Setting, name: string, options: GatewayOptions = {}) {
+  return startGateway(name, bench.upstreamPort, { redis: redis?.url ?? null, device, ...options })
+}
+
+async function warmUp({ bench, pace }: Setting, subjects: readonly Subject[], asked: Asked = {}): Promise<void> {
+  for (const subject of subjects) await bench.round(subject, { ...asked, seconds: pace.warmUpSeconds })
+}
+
+/** Runs `work` and stops the subjects however it ends. */
+async function using<T>(subjects: readonly Subject[], work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } finally {
+    for (const subject of subjects) await subject.stop()
+  }
+}
+
+function costsOf(rounds: ReadonlyMap<Subject, Round[]>): Costs {
+  const floor = [...rounds].find(([{ name }]) => name === FLOOR)?.[1] ?? []
+  return Object.fromEntries(
+    [...rounds].map(([{ name }, all]): [string, Cost] => {
+      const cpu = all.map(({ cpuUs }) => cpuUs)
+      const ratios = cpu.map((us, i) => us / (floor[i]?.cpuUs ?? Number.NaN))
+      const cpuUs = median(cpu)
+      const cost = { cpuUs, spreadUs: spread(cpu), bestUs: Math.min(...cpu), timesFloor: median(ratios) }
+      return [name, { ...cost, perCore: 1e6 / cpuUs }]
+    }),
+  )
+}
+
+/** What a request costs: the floor, everything on, each part off in turn, and the peers that are installed. */
+export async function partCosts(setting: Setting): Promise<Costs> {
+  const { bench, redis, pace, log } = setting
+  const subjects = [await startFloor(bench.upstreamPort), await gateway(setting, ALL_ON)]
+  for (const part of PARTS) subjects.push(await gateway(setting, `without ${part}`, { without: [part] }))
+  subjects.push(await gateway(setting, 'without all of these', { without: PARTS }))
+  if (redis) subjects.push(await gateway(setting, 'SQLite instead of Redis', { redis: null }))
+  for (const [name, peer] of [
+    ['Portkey', await startPortkey(bench.upstreamPort)],
+    ['LiteLLM', await startLiteLlm(bench.upstreamPort)],
+  ] as const) {
+    if (peer) subjects.push(peer)
+    else log(`${name}: not installed, skipped (npm run bench:peers)`)
+  }
+  return using(subjects, async () => {
+    await warmUp(setting, subjects)
+    return costsOf(await bench.rounds(subjects, { seconds: pace.seconds }, pace.rounds))
+  })
+}
+
+/** Latencies less those without a proxy, milliseconds; medians over rounds, and the best round. */
+export interface Added {
+  p50: number
+  p99: number
+  p999: number
+  best: { p50: number; p99: number }
+}
+
+export async function latencies(setting: Setting): Promise<Record<string, Record<string, Added>>> {
+  const { bench, pace } = setting
+  const portkey = await startPortkey(bench.upstreamPort)
+  const proxies = [await startFloor(bench.upstreamPort), await gateway(setting, ALL_ON), ...(portkey ? [portkey] : [])]
+  return using(proxies, async () => {
+    await warmUp(setting, proxies)
+    const result: Record<string, Record<string, Added>> = {}
+    for (const inFlight of [1, 32, 256]) {
+      const all = await bench.rounds([bench.direct, ...proxies], { inFlight, seconds: pace.seconds }, pace.rounds)
+      const direct = all.get([...all.keys()][0]!)!
+      result[inFlight] = Object.fromEntries(
+        proxies.map((proxy): [string, Added] => {
+          const rounds = all.get(proxy)!
+          const added = (which: 'p50' | 'p99' | 'p999') =>
+            rounds.map(({ latencyMs }, i) => latencyMs[which] - direct[i]!.latencyMs[which])
+          const best = { p50: Math.min(...added('p50')), p99: Math.min(...added('p99')) }
+          return [
+            proxy.name,
+            { p50: median(added('p50')), p99: median(added('p99')), p999: median(added('p999')), best },
+          ]
+        }),
+      )
+    }
+    return result
+  })
+}
+
+export interface Streaming {
+  /** CPU of one more event, microseconds. */
+  chunkUs: number
+  /** Time to the first byte less that without a proxy, milliseconds. */
+  firstByteAddedMs: number
+}
+
+const CHUNKS = 100
+
+export async function streaming(setting: Setting): Promise<Record<string, Streaming>> {
+  const { bench, pace } = setting
+  const portkey = await startPortkey(bench.upstreamPort)
+  const proxies = [await startFloor(bench.upstreamPort), await gateway(setting, ALL_ON), ...(portkey ? [portkey] : [])]
+  return using(proxies, async () => {
+    await warmUp(setting, proxies, { chunks: CHUNKS })
+    const seconds = Math.max(pace.seconds, 1)
+    const short = await bench.rounds(proxies, { chunks: 1, inFlight: 16, seconds }, pace.rounds)
+    const long = await bench.rounds(proxies, { chunks: CHUNKS + 1, inFlight: 16, seconds }, pace.rounds)
+    const alone = await bench.rounds([bench.direct, ...proxies], { chunks: 1, inFlight: 1, seconds }, pace.rounds)
+    const direct = alone.get([...alone.keys()][0]!)!
+    return Object.fromEntries(
+      proxies.map((proxy): [string, Streaming] => {
+        const [few, many] = [short, long].map((rounds) => median(rounds.get(proxy)!.map(({ cpuUs }) => cpuUs)))
+        const firstByteAddedMs = median(
+          alone.get(proxy)!.map(({ firstByteMs }, i) => firstByteMs.p50 - direct[i]!.firstByteMs.p50),
+        )
+        return [proxy.name, { chunkUs: (many! - few!) / CHUNKS, firstByteAddedMs }]
+      }),
+    )
+  })
+}
+
+export interface Idle {
+  streams: number
+  kbPerStream: number
+  /** Resident memory of the gateway with all of them open. */
+  totalMb: number
+}
+
+/** A stream is two sockets for the gateway. */
+export function openableStreams(wanted: number): number {
+  const limit = /Max open files +(\d+)/.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1]
+  return Math.min(wanted, Math.floor((Number(limit ?? 1_024) - 200) / 2))
+}
+
+export async function idleStreams(setting: Setting): Promise<Idle> {
+  const { bench, pace } = setting
+  const subject = await gateway(setting, ALL_ON)
+  return using([subject], async () => {
+    await warmUp(setting, [subject], { chunks: 5 })
+    const rss = () => processCost([subject.child.pid ?? 0]).rss
+    const before = rss()
+    const streams = openableStreams(pace.idleStreams)
+    const held = { hold: true, idle: true, chunks: 1, inFlight: streams }
+    await bench.round(subject, held)
+    await new Promise((done) => setTimeout(done, 1_000))
+    return { streams, kbPerStream: (rss() - before) / streams / 1024, totalMb: rss() / 1024 / 1024 }
+  })
+}
+
+/** The floor and everything on, with bodies of several sizes. */
+export async function bodies(setting: Setting): Promise<Record<string, Costs>> {
+  const { bench, pace } = setting
+  const subjects = [await startFloor(bench.upstreamPort), await gateway(setting, ALL_ON)]
+  return using(subjects, async () => {
+    await warmUp(setting, subjects)
+    const result: Record<string, Costs> = {}
+    for (const [name, bytes] of [
+      ['200 B', 200],
+      ['20 KB', 20_000],
+      ['1 MB', 1_000_000],
+    ] as const) {
+      // The generator keeps a request for each of its users.
+      const asked = { bytes, seconds: pace.seconds, inFlight: 8, users: 32 }
+      result[name] = costsOf(await bench.rounds(subjects, asked, pace.rounds))
+    }
+    return result
+  })
+}
+
+export async function pools(setting: Setting): Promise<Costs> {
+  const { bench, pace } = setting
+  const subjects = [await startFloor(bench.upstreamPort)]
+  for (const candidates of [3, 12, 100]) {
+    subjects.push(await gateway(setting, `${candidates} candidates`, { candidates }))
+  }
+  return using(subjects, async () => {
+    await warmUp(setting, subjects)
+    return costsOf(await bench.rounds(subjects, { seconds: pace.seconds }, pace.rounds))
+  })
+}
+
+export interface Scaling {
+  perSecond: number
+  cpuUs: number
+}
+
+/** Requests a second of one process and of two, on cores that they share with everything else here. */
+export async function workers(setting: Setting): Promise<Record<string, Scaling>> {
+  const { bench, pace } = setting
+  const subjects = [await gateway(setting, '1 worker'), await gateway(setting, '2 workers', { workers: 2 })]
+  return using(subjects, async () => {
+    await warmUp(setting, subjects, { inFlight: 64 })
+    const all = await bench.rounds(subjects, { seconds: pace.seconds, inFlight: 64 }, pace.rounds)
+    return Object.fromEntries(
+      [...all].map(([{ name }, rounds]): [string, Scaling] => [
+        name,
+        {
+          perSecond: median(rounds.map(({ requests, seconds }) => requests / seconds)),
+          cpuUs: median(rounds.map(({ cpuUs }) => cpuUs)),
+        },
+      ]),
+    )
+  })
+}
+
+/** Milliseconds from the start of the process until it answers, best and median. */
+export async function startUp(setting: Setting): Promise<{ bestMs: number; medianMs: number; rssMb: number }> {
+  const times: number[] = []
+  let rssMb = 0
+  for (let i = 0; i < Math.min(3, setting.pace.rounds); i++) {
+    const subject = await gateway(setting, ALL_ON)
+    times.push(subject.readyMs)
+    const pid = subject.child.pid ?? 0
+    rssMb = processCost([pid, ...childrenOf(pid)]).rss / 1024 / 1024
+    await subject.stop()
+  }
+  return { bestMs: Math.min(...times), medianMs: median(times), rssMb }
+}

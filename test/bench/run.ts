@@ -1,0 +1,124 @@
+/**
+ * What routing costs, beside a bare proxy and the peers that are installed: README.md.
+ *
+ *     npm run bench -- [--quick] [--only parts,latency,…] [--device cpu|cuda] [--seconds 1] [--rounds 7] [--out <file>]
+ */
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { availableParallelism, cpus, loadavg } from 'node:os'
+import { dirname } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { type RedisServer, startRedis } from '../support/redis.ts'
+import { Bench } from './harness/bench.ts'
+import * as experiments from './harness/experiments.ts'
+import { redisUse } from './harness/redis-use.ts'
+import * as tables from './harness/tables.ts'
+import { targets } from './harness/targets.ts'
+
+const { values } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    only: { type: 'string' },
+    device: { type: 'string', default: 'cpu' },
+    seconds: { type: 'string' },
+    rounds: { type: 'string' },
+    out: { type: 'string' },
+  },
+})
+
+const pace: experiments.Pace = values.quick
+  ? { seconds: 0.15, rounds: 2, warmUpSeconds: 0.3, idleStreams: 200 }
+  : { seconds: 0.8, rounds: 9, warmUpSeconds: 2, idleStreams: 10_000 }
+if (values.seconds) pace.seconds = Number(values.seconds)
+if (values.rounds) pace.rounds = Number(values.rounds)
+
+const only = values.only?.split(',')
+const isWanted = (name: string) => only === undefined || only.includes(name)
+
+async function redisIfThere(): Promise<RedisServer | null> {
+  return startRedis().catch(() => null)
+}
+
+const redis = await redisIfThere()
+const bench = await Bench.open()
+const setting: experiments.Setting = { bench, redis, pace, device: values.device, log: console.log }
+const machine = {
+  node: process.version,
+  cpu: cpus()[0]?.model,
+  cores: availableParallelism(),
+  loadAtStart: loadavg(),
+  device: values.device,
+  store: redis ? 'redis' : 'sqlite (no redis-server here)',
+}
+console.log(machine)
+
+const results: Record<string, unknown> = { at: new Date().toISOString(), machine, pace }
+
+async function section<T>(name: string, title: string, work: () => Promise<T>, show: (result: T) => string) {
+  if (!isWanted(name)) return
+  const result = await work()
+  results[name] = result
+  console.log(`\n${title}\n\n${show(result)}`)
+}
+
+try {
+  await section(
+    'startup',
+    'Start to ready',
+    () => experiments.startUp(setting),
+    (it) => {
+      return `${it.bestMs.toFixed(0)} ms at best, ${it.medianMs.toFixed(0)} ms median; ${it.rssMb.toFixed(0)} MB`
+    },
+  )
+  await section(
+    'parts',
+    'CPU of a request, 32 in flight, 12 candidates, 200 B',
+    () => experiments.partCosts(setting),
+    tables.costTable,
+  )
+  await section('latency', 'Latency added', () => experiments.latencies(setting), tables.latencyTable)
+  await section('streaming', 'Streaming, 100 chunks', () => experiments.streaming(setting), tables.streamTable)
+  await section(
+    'bodies',
+    'Bodies, 8 in flight',
+    () => experiments.bodies(setting),
+    (all) =>
+      Object.entries(all)
+        .map(([name, costs]) => `${name}\n${tables.costTable(costs)}`)
+        .join('\n\n'),
+  )
+  await section('pools', 'Candidates', () => experiments.pools(setting), tables.costTable)
+  await section('workers', 'Workers, 64 in flight', () => experiments.workers(setting), tables.scalingTable)
+  if (redis) {
+    await section(
+      'redis',
+      'What a request asks of Redis',
+      () => useOfRedis(redis),
+      (use) =>
+        Object.entries(use)
+          .map(([name, value]) => `${name}: ${value.toFixed(1)}`)
+          .join('\n'),
+    )
+  }
+  await section('idle', 'Memory', () => experiments.idleStreams(setting), tables.idleLine)
+  console.log(`\n${targets(results)}`)
+} finally {
+  await bench.close()
+  await redis?.discard()
+}
+
+async function useOfRedis(server: RedisServer) {
+  const subject = await experiments.gateway(setting, experiments.ALL_ON)
+  try {
+    await bench.round(subject, { seconds: pace.warmUpSeconds })
+    return await redisUse(bench, server, subject, pace.seconds * 3)
+  } finally {
+    await subject.stop()
+  }
+}
+
+const out = values.out ?? fileURLToPath(new URL(`results/${values.quick ? 'quick' : 'latest'}.json`, import.meta.url))
+mkdirSync(dirname(out), { recursive: true })
+writeFileSync(out, `${JSON.stringify(results, null, 2)}\n`)
+console.log(`\nwritten to ${out}`)
+process.exit(0)
