@@ -197,7 +197,7 @@ describe('two processes, one Redis', () => {
     await useAndRate(a, 'ada', 'cheap and short', 10)
     await useAndRate(a, 'ben', 'dear and long', 10)
     for (const user of ['ada', 'ben']) {
-      await eventually(async () => (await explain(b, 'Why?', { user })).user.rewards === 10, `B knows ${user}`, 1_000)
+      await eventually(async () => (await explain(b, 'Why?', { user })).user.rewards === 10, `B knows ${user}`, 5_000)
     }
     expect(kinds(await examine(b, 'ada'))).toEqual(new Set(['cheap and short']))
     expect(kinds(await examine(b, 'ben'))).toEqual(new Set(['dear and long']))
@@ -213,13 +213,13 @@ describe('two processes, one Redis', () => {
         return rated.status === 202
       },
       'B finds the answer of A',
-      1_000,
+      5_000,
     )
     expect(accepted).toBe(true)
     await eventually(
       async () => (await explain(a, 'Why?', { user: 'cleo' })).user.rewards === 1,
       'A knows of it',
-      1_000,
+      5_000,
     )
   })
 })

@@ -68,7 +68,7 @@ const slotsFree = () =>
   eventually(
     async () => (await metric(scripted.gateway, 'persona_router_in_flight')) === 0,
     'every slot is free',
-    2_000,
+    10_000,
   )
 
 /** An upstream that says when it was asked and when its connection was closed. */
@@ -173,7 +173,7 @@ describe('a client that leaves: upstream aborted within 1 s, one record, slot fr
       await eventually(
         async () => (await metric(other.gateway, 'persona_router_in_flight')) === 0,
         'every slot is free',
-        1_000,
+        5_000,
       )
       await sleep(500)
       expect(other.upstream.requests.length).toBe(1)

@@ -246,7 +246,11 @@ describe('slowloris', () => {
 
   test('connections are capped; when they go, others come in', async () => {
     const held = await Promise.all(Array.from({ length: MAX_CONNECTIONS + 16 }, open))
-    await eventually(() => held.filter(({ isClosed }) => isClosed).length >= 16, 'those over the cap are closed', 900)
+    // Without a word; those that only say nothing for too long are told so.
+    await eventually(
+      () => held.filter(({ isClosed, received }) => isClosed && received === '').length >= 16,
+      'those over the cap are closed',
+    )
     for (const connection of held) connection.destroy()
     await eventually(async () => {
       const response = await complete(scripted.gateway).catch(() => null)
