@@ -47,11 +47,12 @@ async function decideAndAnswer(parts: Parts, exchange: Exchange, asked: Asked): 
   const judged = parts.judge && captureResponse(exchange.outgoing, MAX_JUDGED_BYTES)
   let record: InteractionRecord | null = null
   try {
-    const ending = await answer(parts, exchange, asked, decision, allowance.headers)
-    record = recordOf(exchange, asked, decision, ending)
-    parts.afterAnswer(record, asked, decision)
+    const ending = await answer(parts, exchange, asked, decision, allowance.headers, (ended) => {
+      record = recordOf(exchange, asked, decision, ended)
+      parts.afterAnswer(record, asked, decision)
+    })
     if (ending.error) throw ending.error
-    if (judged) considerJudging(parts, record, decision.text, judged())
+    if (judged && record) considerJudging(parts, record, decision.text, judged())
     return ending.status < 400 && !['error', 'aborted'].includes(ending.finishReason)
   } finally {
     allowance.settle(record)
@@ -66,13 +67,18 @@ interface Answered extends Ending {
   error: GatewayError | null
 }
 
-/** The candidates in order until one answers, and its bytes to the client. */
+/**
+ * The candidates in order until one answers, and its bytes to the client.
+ *
+ * @param onEnding called once, before the client can know that the answer is whole
+ */
 async function answer(
   parts: Parts,
   exchange: Exchange,
   asked: Asked,
   decision: Decision,
   limitHeaders: Record<string, string>,
+  onEnding: (ending: Ending) => void,
 ): Promise<Answered> {
   const { live, signal, requestId, startedAt } = exchange
   const { timeouts, retries, server } = live.config
@@ -85,8 +91,10 @@ async function answer(
       { providers: live.providers, breakers: parts.breakers, timeouts, retries },
     )
   } catch (error) {
-    if (error instanceof ForwardError) return unanswered(asked, decision, error)
-    throw error
+    if (!(error instanceof ForwardError)) throw error
+    const ending = unanswered(asked, decision, error)
+    onEnding(ending)
+    return ending
   }
   const outcome = await relay(forwarded, exchange.outgoing, {
     request,
@@ -96,6 +104,7 @@ async function answer(
     started: startedAt,
     contentIdleMs: timeouts.content_idle_ms,
     writeIdleMs: server.write_idle_timeout_ms,
+    onEnding: (outcome) => onEnding(answered(forwarded, outcome)),
   })
   return answered(forwarded, outcome)
 }

@@ -22,6 +22,11 @@ export interface RelayOptions {
   started: number
   contentIdleMs: number
   writeIdleMs: number
+  /**
+   * Called once: before the last bytes of a whole answer go out, so that what is noted there is noted of every answer that a client has got in whole,
+   * however this process ends; otherwise when the answer has failed.
+   */
+  onEnding?: (outcome: RelayOutcome) => void
 }
 
 /** How an answer ended, for the record and the bill. */
@@ -55,6 +60,12 @@ const headersOf = (answer: Forwarded, own: Record<string, string>) => {
   return Object.assign(headers, own)
 }
 
+/** A whole answer is told of just before its first byte goes out, where it has but one piece. */
+function firstByteMs({ firstByteAt }: Sink, started: number, error: string | null): number | null {
+  if (firstByteAt !== null) return firstByteAt - started
+  return error === null ? performance.now() - started : null
+}
+
 /** Large bodies go out piece by piece, so that a client that reads slowly but reads is not taken for one that does not. */
 const PIECE_BYTES = 256 * 1024
 
@@ -65,12 +76,19 @@ async function relayPlain(answer: PlainAnswer, response: ServerResponse, options
   let error: string | null = null
   if (sink.left) error = 'aborted'
   else response.writeHead(status, { ...headersOf(answer, options.headers), 'content-length': String(body.length) })
+  let ended = false
+  const end = () => {
+    if (!ended) options.onEnding?.(plainOutcome(answer, options, sink, error))
+    ended = true
+  }
   for (let at = 0; at < body.length && error === null; at += PIECE_BYTES) {
+    if (at + PIECE_BYTES >= body.length) end()
     if (!(await sink.send(body.subarray(at, at + PIECE_BYTES)))) {
       error = sink.left || signal.aborted ? 'aborted' : 'slow_reader'
     }
   }
   sink.release()
+  end()
   if (error === null) response.end()
   else response.destroy()
   return plainOutcome(answer, options, sink, error)
@@ -84,7 +102,7 @@ function plainOutcome(answer: PlainAnswer, options: RelayOptions, sink: Sink, er
     usageEstimated: estimated,
     finishReason: error ? 'aborted' : (answer.finishReason ?? (ok ? 'stop' : 'error')),
     completionId: answer.completionId,
-    ttftMs: sink.firstByteAt === null ? null : sink.firstByteAt - options.started,
+    ttftMs: firstByteMs(sink, options.started, error),
     bytes: sink.bytes,
     waitedMs: sink.waitedMs,
     error,
@@ -102,6 +120,7 @@ class StreamRelay {
   readonly #sink: Sink
   #upstreamMs = 0
   #waitingForUpstream = false
+  #reported: RelayOutcome | null = null
 
   constructor(answer: StreamAnswer, response: ServerResponse, options: RelayOptions) {
     this.#answer = answer
@@ -124,7 +143,7 @@ class StreamRelay {
       else idle.refresh()
     }, contentIdleMs)
     try {
-      return this.#outcome(await this.#pump(idle))
+      return this.#report(await this.#pump(idle))
     } finally {
       clearTimeout(idle)
       total.clear()
@@ -142,6 +161,7 @@ class StreamRelay {
       ...headersOf(this.#answer, this.#options.headers),
     })
     try {
+      if (observer.done) this.#report(null)
       for (const bytes of head) if (!(await this.#sink.send(bytes))) return this.#cut()
       let { events } = observer
       while (observer.error === null && !observer.oversize) {
@@ -152,6 +172,7 @@ class StreamRelay {
           events = observer.events
           idle.refresh()
         }
+        if (observer.done && observer.error === null) this.#report(null)
         if (bytes && !(await this.#sink.send(bytes))) return this.#cut()
       }
       await rest.return?.()
@@ -170,8 +191,10 @@ class StreamRelay {
     if (observer.error === null && !this.#isComplete()) {
       return this.#break('reset', "The model's provider ended the stream before the answer was complete.")
     }
+    const error = observer.error === null ? null : 'upstream'
+    this.#report(error)
     this.#response.end()
-    return observer.error === null ? null : 'upstream'
+    return error
   }
 
   #failed(error: unknown): string | null {
@@ -241,17 +264,25 @@ class StreamRelay {
     }
   }
 
+  #report(error: string | null): RelayOutcome {
+    if (!this.#reported) {
+      this.#reported = this.#outcome(error)
+      this.#options.onEnding?.(this.#reported)
+    }
+    return this.#reported
+  }
+
   #outcome(error: string | null): RelayOutcome {
     const { observer } = this.#answer
     const { request, started } = this.#options
-    const { bytes, firstByteAt, waitedMs } = this.#sink
+    const { bytes, waitedMs } = this.#sink
     const aborted = error === 'aborted' || error === 'slow_reader'
     return {
       usage: observer.usage ?? estimateUsage(request.promptTokens, observer.outputBytes, observer.outputEvents),
       usageEstimated: observer.usage === null,
       finishReason: error ? (aborted ? 'aborted' : 'error') : (observer.finishReason ?? 'stop'),
       completionId: observer.id,
-      ttftMs: firstByteAt === null ? null : firstByteAt - started,
+      ttftMs: firstByteMs(this.#sink, started, error),
       bytes,
       waitedMs: waitedMs + this.#upstreamMs,
       error,
