@@ -286,11 +286,11 @@ const tenantSchema = z.strictObject({
 
 const timeoutsSchema = z.strictObject({
   /** Until the first event of an answer that says something. */
-  first_byte_ms: ms.default(60_000),
+  first_byte_ms: ms.default(120_000),
   /** Until the first byte of an answer that is not streamed, and between two: it comes only when all of it has been thought out. */
   answer_ms: ms.default(300_000),
   /** Between two events that say something (comments do not count). */
-  content_idle_ms: ms.default(30_000),
+  content_idle_ms: ms.default(60_000),
   /** The whole request, all tries together. */
   total_ms: ms.default(600_000),
 })

@@ -3,6 +3,7 @@ import { queryText } from './embedding/query-text.ts'
 import { GatewayError } from './errors.ts'
 import type { Exchange } from './http/exchange.ts'
 import type { Asked } from './http/read-request.ts'
+import { inTime } from './in-time.ts'
 import type { Parts } from './parts.ts'
 import type { UserProfile } from './profile.ts'
 import { type ChooseInput, choose, type Limits, NoCandidateError, type Selection } from './routing/choose.ts'
@@ -133,18 +134,15 @@ async function embed(
   if (policy === null) return { vector: null, failure: 'no_artifact' }
   try {
     const vector = policy.embedder.embed(text)
-    return { vector: vector instanceof Promise ? await before(deadline, vector) : vector, failure: null }
+    const found = vector instanceof Promise ? await inTime(vector, deadline - performance.now(), tooLate) : vector
+    return { vector: found, failure: null }
   } catch {
     return { vector: null, failure: 'embedder' }
   }
 }
 
-async function before<T>(deadline: number, work: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error('deadline')), Math.max(0, deadline - performance.now()))
-  })
-  return Promise.race([work, late]).finally(() => clearTimeout(timer))
+function tooLate(): never {
+  throw new Error('deadline')
 }
 
 async function score(

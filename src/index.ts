@@ -69,6 +69,7 @@ export async function serve(configPath: string, change: (parts: Parts) => void =
   })
   store.subscribe((change) => {
     if (change.kind === 'evidence') policies.refreshEvidence(change.tenant)
+    if (change.kind === 'all') for (const tenant of live.tenants.keys()) policies.refreshEvidence(tenant)
   })
 
   const dataDir = dirname(resolve(config.spool.path))

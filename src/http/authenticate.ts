@@ -23,7 +23,7 @@ const STALE_KEY_MS = 3_600_000
  */
 export class Authenticator {
   readonly #store: Store
-  readonly #cache = new LRUCache<string, { record: KeyRecord | null; at: number }>({ max: 10_000 })
+  readonly #cache = new LRUCache<string, { record: KeyRecord | null; at: number; fresh: boolean }>({ max: 10_000 })
   #configured = new Map<string, Caller>()
 
   constructor(store: Store, config: Config) {
@@ -31,6 +31,8 @@ export class Authenticator {
     this.configure(config)
     store.subscribe((change) => {
       if (change.kind === 'keys') this.#cache.clear()
+      // Something may have been missed: ask again, but believe what was known if the store is gone again.
+      if (change.kind === 'all') for (const entry of this.#cache.values()) entry.fresh = false
     })
   }
 
@@ -61,10 +63,10 @@ export class Authenticator {
   async #lookUp(hash: string): Promise<KeyRecord | null> {
     const cached = this.#cache.get(hash)
     const now = performance.now()
-    if (cached && now - cached.at < KEY_CACHE_MS) return cached.record
+    if (cached?.fresh && now - cached.at < KEY_CACHE_MS) return cached.record
     try {
       const record = await this.#store.findKey(hash)
-      this.#cache.set(hash, { record, at: now })
+      this.#cache.set(hash, { record, at: now, fresh: true })
       return record
     } catch (error) {
       if (cached?.record && now - cached.at < STALE_KEY_MS) return cached.record

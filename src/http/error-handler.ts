@@ -1,4 +1,5 @@
 import { GatewayError } from '../errors.ts'
+import { StoreError } from '../store/store.ts'
 
 export interface ErrorReply {
   status: number
@@ -12,7 +13,7 @@ export const errorBody = ({ message, type, param, code }: Pick<GatewayError, 'me
 
 /** Any error as the client sees it; what is not ours to tell becomes a plain 500. */
 export function renderError(error: unknown, requestId: string): ErrorReply {
-  const known = error instanceof GatewayError ? error : internalError()
+  const known = asGatewayError(error)
   return {
     status: known.status,
     headers: {
@@ -26,7 +27,20 @@ export function renderError(error: unknown, requestId: string): ErrorReply {
   }
 }
 
-export const internalError = () =>
+function asGatewayError(error: unknown): GatewayError {
+  if (error instanceof GatewayError) return error
+  return error instanceof StoreError ? storeAway() : internalError()
+}
+
+const storeAway = () =>
+  new GatewayError('The gateway cannot reach its store right now.', {
+    status: 503,
+    type: 'api_error',
+    code: 'store_unavailable',
+    retryAfterS: 1,
+  })
+
+const internalError = () =>
   new GatewayError('The gateway had an internal error while processing your request.', {
     status: 500,
     type: 'api_error',

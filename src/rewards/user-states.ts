@@ -130,6 +130,7 @@ export class UserStates {
 
   #onChange(change: Invalidation): void {
     if (change.kind === 'user') this.invalidate(change.tenant, change.user)
+    if (change.kind === 'all') this.#users.clear()
   }
 }
 
