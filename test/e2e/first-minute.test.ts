@@ -1,0 +1,81 @@
+import { execFileSync, spawn } from 'node:child_process'
+import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { afterAll, expect, it } from 'vitest'
+import { startUpstream } from '../support/upstream.ts'
+
+const ROOT = resolve(import.meta.dirname, '../..')
+const dir = mkdtempSync(join(tmpdir(), 'first-minute-'))
+afterAll(() => rmSync(dir, { recursive: true, force: true }))
+
+/** As `npm start` runs it: the committed configuration, nothing set, data in the working directory. */
+async function start(env: Record<string, string> = {}) {
+  const child = spawn(
+    process.execPath,
+    [join(ROOT, 'bin/persona-router.mjs'), 'serve', '-c', join(ROOT, 'config/gateway.yaml')],
+    {
+      cwd: dir,
+      env: { PATH: process.env.PATH, HOME: dir, PORT: '0', ...env },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    },
+  )
+  let text = ''
+  child.stderr.setEncoding('utf8')
+  await new Promise<void>((ready, fail) => {
+    child.stderr.on('data', (chunk: string) => {
+      text += chunk
+      if (text.includes('listening on') && text.endsWith('\n\n')) ready()
+    })
+    child.once('exit', () => fail(new Error(text)))
+  })
+  const stop = () =>
+    new Promise<number | null>((done) => {
+      child.removeAllListeners('exit').once('exit', done)
+      child.kill('SIGTERM')
+    })
+  return { text, stop }
+}
+
+it('prints an address, a key and a curl line; pasting the line gives an answer; the key survives a restart', async () => {
+  const first = await start()
+  const curl = first.text.slice(first.text.indexOf('curl ')).trim()
+  const answer = JSON.parse(execFileSync('bash', ['-c', `${curl} -s`], { encoding: 'utf8' }))
+  expect(answer.choices[0].message.content).toContain('[sandbox')
+  expect(answer.system_fingerprint).toBe('sandbox')
+  expect(first.text).toContain('Set OPENAI_API_KEY')
+  expect(await first.stop()).toBe(0)
+  for (const file of ['first-key', 'identity-secret'])
+    expect(statSync(join(dir, 'data', file)).mode & 0o777).toBe(0o600)
+
+  const second = await start()
+  const keyOf = (text: string) => /tenant key: (pr-\S+)/.exec(text)?.[1]
+  expect(keyOf(second.text)).toBe(keyOf(first.text))
+  await second.stop()
+})
+
+it.each([
+  ['OPENAI_API_KEY', 'gpt-5-mini'],
+  ['ANTHROPIC_API_KEY', 'claude-haiku-4-5'],
+  ['OPENROUTER_API_KEY', 'openrouter/llama-3.3-70b'],
+  ['GEMINI_API_KEY', 'gemini-2.5-flash'],
+])('%s alone turns its candidates on, and the sandbox off', async (variable, candidate) => {
+  const { text, stop } = await start({ [variable]: 'sk-test' })
+  const line = /candidates: (.*)/.exec(text)?.[1] ?? ''
+  expect(line.split(', ')).toContain(candidate)
+  expect(line).not.toContain('sandbox')
+  await stop()
+})
+
+it.each(['OLLAMA_BASE_URL', 'VLLM_BASE_URL', 'LLAMACPP_BASE_URL'])(
+  '%s alone makes candidates of what the server lists',
+  async (variable) => {
+    const upstream = await startUpstream((exchange) =>
+      exchange.reply(200, { object: 'list', data: [{ id: 'qwen3:8b' }] }),
+    )
+    const { text, stop } = await start({ [variable]: `${upstream.origin}/v1` })
+    expect(/candidates: (.*)/.exec(text)?.[1]).toMatch(/^\w+\/qwen3:8b$/)
+    await stop()
+    await upstream.close()
+  },
+)
