@@ -1,11 +1,11 @@
-import { createHash, randomBytes, randomUUID } from 'node:crypto'
+import { hash, randomBytes, randomUUID } from 'node:crypto'
 import type { KeyRecord } from './store/store.ts'
 
 const PREFIX = 'pr-'
 const SHOWN_CHARS = 8
 
 /** How a key is looked up and compared: never in the clear. */
-export const hashKey = (key: string): string => createHash('sha256').update(key).digest('hex')
+export const hashKey = (key: string): string => hash('sha256', key, 'hex')
 
 export interface NewKey {
   tenant: string

@@ -5,8 +5,8 @@ export type { Logger }
 
 /** Lines wait here while stdout does not take them; what goes beyond is dropped and counted, and never blocks a request. */
 const MAX_BUFFERED_CHARS = 1024 * 1024
-/** Lines are written together: a system call for each costs more than all else about it (docs/profile.md). */
-const WRITE_TOGETHER = { minLength: 8 * 1024, periodicFlush: 100 }
+/** Lines of so many milliseconds are written together: a system call for each costs more than all else about it (docs/profile.md). */
+const WRITE_EVERY_MS = 20
 
 export interface LogOutput {
   log: Logger
@@ -17,15 +17,32 @@ export interface LogOutput {
 /** JSON lines on stdout. Never log a key, a prompt, a header or a body: log names, counts, codes and times. */
 export function createLogger(level: Config['log']['level']): LogOutput {
   let dropped = 0
-  const stdout = destination({ fd: 1, sync: false, ...WRITE_TOGETHER, maxLength: MAX_BUFFERED_CHARS })
-  stdout.on('drop', () => dropped++)
+  const stdout = destination({ fd: 1, sync: false, minLength: 0, maxLength: MAX_BUFFERED_CHARS })
+  stdout.on('drop', (lines: string) => {
+    dropped += lines.split('\n').length - 1
+  })
   stdout.on('error', () => dropped++)
-  const log = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, stdout as DestinationStream)
+  let waiting: string[] = []
+  let timer: NodeJS.Timeout | undefined
+  const writeWaiting = () => {
+    const lines = waiting
+    waiting = []
+    timer = undefined
+    if (lines.length > 0) stdout.write(lines.join(''))
+  }
+  const together: DestinationStream = {
+    write(line) {
+      waiting.push(line)
+      timer ??= setTimeout(writeWaiting, WRITE_EVERY_MS)
+    },
+  }
+  const log = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, together)
   return {
     log,
     dropped: () => dropped,
     flush: () => {
       try {
+        writeWaiting()
         stdout.flushSync()
       } catch {
         // Nobody reads stdout any more.

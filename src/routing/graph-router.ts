@@ -55,6 +55,7 @@ export class GraphRouter implements Router {
   readonly #idle: Inputs[] = []
   #waiting = new Map<LlmTable, Waiting[]>()
   #pausedUntil = 0
+  #lastBatch = 0
 
   private constructor({ artifact, embed, loadEvidence, deadlineMs, log }: GraphRouterOptions, cold: Float32Array) {
     this.artifact = artifact
@@ -95,16 +96,27 @@ export class GraphRouter implements Router {
       const waiting = { query, resolve, reject }
       if (group) group.push(waiting)
       else {
-        if (this.#waiting.size === 0) setImmediate(() => this.#flush())
+        if (this.#waiting.size === 0) setImmediate(() => this.#flushSoon())
         this.#waiting.set(table, [waiting])
       }
     })
   }
 
+  /**
+   * Where requests come in company they wait for one more turn: then more of them share a run, and what follows it (writes to Redis and to
+   * providers) is shared, too. One that comes alone does not wait.
+   */
+  #flushSoon(): void {
+    if (this.#lastBatch > 1) setImmediate(() => this.#flush())
+    else this.#flush()
+  }
+
   #flush(): void {
     const groups = this.#waiting
     this.#waiting = new Map()
+    this.#lastBatch = 0
     for (const [table, waiting] of groups) {
+      this.#lastBatch += waiting.length
       for (let i = 0; i < waiting.length; i += MAX_BATCH) void this.#run(table, waiting.slice(i, i + MAX_BATCH))
     }
   }
