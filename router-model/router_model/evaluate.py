@@ -38,6 +38,9 @@ def evaluate(
     only: Annotated[str, typer.Option(help=f"contestants: {', '.join(CONTESTANTS)}")] = "",
     seeds: Annotated[int, typer.Option(min=1)] = 5,
     users: Annotated[int, typer.Option(min=20, help="users of a population, 20 % of them test users")] = 1000,
+    regret: Annotated[bool, typer.Option(help="also live regret over 200 requests")] = False,
+    newcomers: Annotated[bool, typer.Option(help="also LLMs that joined after training")] = False,
+    families: Annotated[str, typer.Option(help="makers whose LLMs join later; the three largest by default")] = "",
     quick: Annotated[bool, typer.Option(help="a minute's worth: one pool, one seed, few contestants")] = False,
     config: Annotated[Path | None, typer.Option(help="TOML with any of these options")] = None,
     out: Annotated[Path, typer.Option(help="folder for results.json, results.md and curves.png")] = OUT,
@@ -47,6 +50,7 @@ def evaluate(
     options: dict[str, Any] = {
         "pools": pools, "data": data, "feedback": feedback, "shifts": shifts, "folds": folds, "llms": llms,
         "population": population, "artifact": artifact, "only": only, "seeds": seeds, "users": users,
+        "regret": regret, "newcomers": newcomers, "families": families,
     }  # fmt: skip
     if config is not None:
         options |= tomllib.loads(config.read_text(encoding="utf-8"))
@@ -82,6 +86,9 @@ def make_plan(options: dict[str, Any], quick: bool) -> Plan:
         population=Path(options["population"]) if options["population"] else None,
         folds=tuple(int(fold) for fold in _words(str(options["folds"]))) or None,
         llms=_words(options["llms"]) or None,
+        regret=bool(options["regret"]),
+        newcomers=bool(options["newcomers"]),
+        families=_words(options["families"]) or None,
     )
     if not quick:
         return plan

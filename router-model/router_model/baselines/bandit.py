@@ -16,6 +16,8 @@ from router_model.simulation import History
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+Doubles = NDArray[np.float64]
 
 
 class PerUserLinear:
@@ -48,9 +50,40 @@ class PerUserLinear:
         mean = (covariance @ information[..., None])[..., 0]
         return mean.astype(np.float64), (self.noise**2 * covariance).astype(np.float64)
 
+    def begin(self, users: int) -> BanditSession:
+        """See `Learner`."""
+        return BanditSession(self, users)
+
     def scores(self, rows: Ints, history: History) -> Floats:
         """See `Contestant`."""
         grid = self.preferences.grid(rows)
         mean, _ = self.belief(history)
         flat = mean.astype(np.float32) @ grid.reshape(-1, grid.shape[-1]).T
         return np.asarray(flat.reshape(len(mean), *grid.shape[:2]), dtype=np.float32)
+
+
+class BanditSession:
+    """Inverse gram matrix and information of U users, updated by the formula of Sherman & Morrison."""
+
+    def __init__(self, bandit: PerUserLinear, users: int) -> None:
+        """All users start at the average taste."""
+        self.preferences, self.noise = bandit.preferences, bandit.noise
+        k = self.preferences.size
+        self.inverse: Doubles = np.broadcast_to(np.eye(k) / bandit.ridge, (users, k, k)).copy()
+        self.information: Doubles = np.broadcast_to(bandit.ridge * bandit.start, (users, k)).copy()
+
+    def expect(self, rows: Ints) -> tuple[Floats, Floats]:
+        """See `Session`."""
+        phi = self.preferences.grid(rows).astype(np.float64)
+        weights = (self.inverse @ self.information[..., None])[..., 0]
+        mean = (phi @ weights[..., None])[..., 0]
+        variance = ((phi @ self.inverse) * phi).sum(-1)
+        return mean.astype(np.float32), (self.noise * np.sqrt(np.maximum(variance, 0))).astype(np.float32)
+
+    def observe(self, rows: Ints, llm: Ints, reward: Floats, rated: Bools, cost_usd: Floats, tokens: Floats) -> None:
+        """See `Session`."""
+        phi = self.preferences.answered(rows, llm, cost_usd, tokens).astype(np.float64) * rated[:, None]
+        moved = (self.inverse @ phi[..., None])[..., 0]
+        scale = 1 + (phi * moved).sum(-1)
+        self.inverse -= moved[:, :, None] * moved[:, None, :] / scale[:, None, None]
+        self.information += phi * reward[:, None]

@@ -7,6 +7,7 @@ Letters: U users, N edges, K features, J components.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -75,6 +76,9 @@ class MixtureBelief:
         """Before `fit` there is no belief."""
         self.config = config
         self.noise = 0.1
+        self.log_weight = torch.zeros(1, dtype=torch.float64)
+        self.mean = torch.zeros(1, 0, dtype=torch.float64)
+        self.covariance = torch.zeros(1, 0, 0, dtype=torch.float64)
 
     def fit(self, evidence: Evidence) -> None:
         """Learns weights, means, covariances and noise from training users."""
@@ -97,6 +101,26 @@ class MixtureBelief:
         for _ in range(4):
             posterior = self._posterior(evidence, self._bend(evidence, posterior))
         return posterior
+
+    def rearrange(self, source: Sequence[int | slice]) -> None:
+        """Belief over other features: feature i is the old `source[i]`, or a further one of a group of old features.
+
+        A further one has the group's mean, and its variance with the spread of its means; it is independent.
+        """
+        kept = [i for i, where in enumerate(source) if isinstance(where, int)]
+        old = torch.tensor([where for where in source if isinstance(where, int)])
+        j, size = len(self.mean), len(source)
+        mean = self.mean.new_zeros(j, size)
+        covariance = self.mean.new_zeros(j, size, size)
+        mean[:, kept] = self.mean[:, old]
+        index = torch.tensor(kept)
+        covariance[:, index[:, None], index[None, :]] = self.covariance[:, old[:, None], old[None, :]]
+        variance = self.covariance.diagonal(dim1=-2, dim2=-1)
+        for i, where in enumerate(source):
+            if isinstance(where, slice):
+                mean[:, i] = self.mean[:, where].mean(1)
+                covariance[:, i, i] = variance[:, where].mean(1) + self.mean[:, where].var(1, correction=0)
+        self.mean, self.covariance = mean, covariance
 
     def _start(self, evidence: Evidence) -> None:
         k = evidence.phi.shape[-1]
@@ -139,6 +163,10 @@ class MixtureBelief:
         tau, pull = self._precisions(evidence, bend)
         gram = (evidence.phi * tau.unsqueeze(-1)).transpose(-1, -2) @ evidence.phi
         information = (evidence.phi.transpose(-1, -2) @ pull.unsqueeze(-1)).squeeze(-1)
+        return self.from_sums(gram, information)
+
+    def from_sums(self, gram: Tensor, information: Tensor) -> Posterior:
+        """Belief given sums over edges of tau phi phi^T [U, K, K] and tau reward phi [U, K]."""
         log_weights, means, covariances = [], [], []
         for j in range(len(self.log_weight)):
             prior = torch.linalg.inv(self.covariance[j])

@@ -1,4 +1,4 @@
-"""GraphRouter (Feng et al. 2024, arXiv 2410.03834): task, query and LLM nodes, edge prediction; nobody in particular."""
+"""GraphRouter (Feng et al. 2024, arXiv 2410.03834): task, query and LLM nodes, edge prediction; not personal."""
 
 from __future__ import annotations
 

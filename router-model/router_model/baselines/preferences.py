@@ -45,6 +45,21 @@ class Preferences:
         first = 4 + 3 * len(self.heads.tasks)
         return slice(first, first + len(self.pool.cards))
 
+    @property
+    def vendor_columns(self) -> slice:
+        """Where the one-hot provider is in phi."""
+        return slice(self.llm_columns.stop, self.size)
+
+    def columns_in(self, old: Preferences) -> list[int | slice]:
+        """For each feature where another pool's phi has it, or the group of features that it is a new one of."""
+        shared: list[int | slice] = list(range(old.llm_columns.start))
+        for names, known, group in (
+            (self.pool.names, old.pool.names, old.llm_columns),
+            (self.vendors, old.vendors, old.vendor_columns),
+        ):
+            shared += [group.start + known.index(name) if name in known else group for name in names]
+        return shared
+
     def grid(self, rows: Ints) -> Floats:
         """phi [R, M, K] as predicted."""
         heads, llms = self.heads, len(self.pool.cards)
@@ -60,15 +75,14 @@ class Preferences:
 
     def edges(self, history: History) -> Floats:
         """phi [U, N, K] of what was answered, with realised cost and length."""
+        return self.answered(history.query, history.llm, history.cost_usd, history.completion_tokens)
+
+    def answered(self, query: Ints, llm: Ints, cost_usd: Floats, tokens: Floats) -> Floats:
+        """phi [..., K] of answers; NaN tokens = not known."""
         heads = self.heads
-        quality = heads.quality[history.query, history.llm]
-        length = np.where(
-            np.isnan(history.completion_tokens),
-            heads.completion_tokens[history.query, history.llm],
-            history.completion_tokens,
-        )
-        basic = np.stack([2 * quality - 1, standard_cost(history.cost_usd), standard_length(length)], -1)
-        return self._join(basic, heads.task[history.query], self._codes()[history.llm])
+        length = np.where(np.isnan(tokens), heads.completion_tokens[query, llm], tokens)
+        basic = np.stack([2 * heads.quality[query, llm] - 1, standard_cost(cost_usd), standard_length(length)], -1)
+        return self._join(basic, heads.task[query], self._codes()[llm])
 
     def doubt(self, history: History) -> Floats:
         """Variance [U, N] of what isn't known of each answer's quality, 0..1."""

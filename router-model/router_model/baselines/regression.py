@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from copy import copy
+from typing import cast
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from router_model.simulation import THUMB_SHARPNESS, History
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 
 class Regression:
@@ -32,8 +34,16 @@ class Regression:
     def fit(self, known: Known) -> None:
         """Empirical Bayes on the training log."""
         self.preferences = Preferences.of(known)
-        self.belief = MixtureBelief(self.config)
-        self.belief.fit(self.evidence(known.log.train))
+        if self.config not in known.memory:
+            belief = MixtureBelief(self.config)
+            belief.fit(self.evidence(known.log.train))
+            known.memory[self.config] = belief
+        self.belief = cast(MixtureBelief, copy(known.memory[self.config]))
+
+    def join(self, known: Known) -> None:
+        """See `Joinable`: of a new LLM or provider is believed what is believed of any."""
+        old, self.preferences = self.preferences, Preferences.of(known)
+        self.belief.rearrange(self.preferences.columns_in(old))
 
     def evidence(self, history: History) -> Evidence:
         """Edges of a history."""
@@ -60,10 +70,45 @@ class Regression:
         made = [np.sqrt(((flat @ factor) ** 2).sum(-1)).reshape(grid.shape[:2]) for factor in factors]
         return np.asarray(np.stack(made) * self._scale, dtype=np.float32)
 
+    def begin(self, users: int) -> RegressionSession:
+        """See `Learner`. Thumbs are read as rewards of 1 and -1."""
+        return RegressionSession(self, users)
+
     @property
     def _scale(self) -> np.float32:
         """From log-odds of a thumb to the scale of rewards."""
         return np.float32(1 / THUMB_SHARPNESS if self.config.likelihood == "logistic" else 1)
+
+
+class RegressionSession:
+    """Sums of evidence of U users, one request at a time."""
+
+    def __init__(self, regression: Regression, users: int) -> None:
+        """Nothing known of anybody. Raises `ValueError` for the logistic likelihood, whose evidence isn't a sum."""
+        if regression.config.likelihood != "linear":
+            raise ValueError("only the linear likelihood has evidence that adds up")
+        self.preferences, self.belief = regression.preferences, regression.belief
+        self.doubt = regression.config.doubt
+        k = self.preferences.size
+        self.gram = torch.zeros(users, k, k, dtype=torch.float64)
+        self.information = torch.zeros(users, k, dtype=torch.float64)
+
+    def expect(self, rows: Ints) -> tuple[Floats, Floats]:
+        """See `Session`."""
+        phi = torch.as_tensor(self.preferences.grid(rows), dtype=torch.float64)
+        posterior = self.belief.from_sums(self.gram, self.information)
+        mean = (phi @ posterior.expectation().unsqueeze(-1)).squeeze(-1)
+        variance = ((phi @ posterior.total_covariance()) * phi).sum(-1)
+        return mean.numpy().astype(np.float32), variance.clamp(min=0).sqrt().numpy().astype(np.float32)
+
+    def observe(self, rows: Ints, llm: Ints, reward: Floats, rated: Bools, cost_usd: Floats, tokens: Floats) -> None:
+        """See `Session`."""
+        phi = torch.as_tensor(self.preferences.answered(rows, llm, cost_usd, tokens), dtype=torch.float64)
+        quality = self.preferences.heads.quality[rows, llm]
+        weight = rated / (1 + self.doubt * 4 * quality * (1 - quality)) / self.belief.noise
+        tau = torch.as_tensor(weight, dtype=torch.float64).unsqueeze(-1)
+        self.gram += (tau * phi).unsqueeze(-1) * phi.unsqueeze(-2)
+        self.information += tau * torch.as_tensor(reward, dtype=torch.float64).unsqueeze(-1) * phi
 
 
 class BestRegression:
@@ -81,12 +126,23 @@ class BestRegression:
         thumbs = known.log.train.kind != "dense"
         fitted: list[tuple[float, Regression]] = []
         for config in self.variants:
-            if thumbs or config.likelihood == "linear":
-                variant = Regression(replace(config, seed=known.seed))
+            if config.likelihood == "linear" if not thumbs else config.doubt == 0:
+                variant = Regression(config)
                 variant.fit(known)
                 fitted.append((known.validate(variant), variant))
-        self.validation = {f"{variant.config}": gap for gap, variant in fitted}
         self.chosen = max(fitted, key=lambda pair: pair[0])[1]
+        linear = [pair for pair in fitted if pair[1].config.likelihood == "linear"]
+        self.linear = max(linear, key=lambda pair: pair[0])[1]
+
+    def join(self, known: Known) -> None:
+        """See `Joinable`."""
+        self.chosen.join(known)
+        if self.linear is not self.chosen:
+            self.linear.join(known)
+
+    def begin(self, users: int) -> RegressionSession:
+        """See `Learner`; where a logistic variant was chosen, its linear sibling is live."""
+        return self.linear.begin(users)
 
     def scores(self, rows: Ints, history: History) -> Floats:
         """See `Contestant`."""

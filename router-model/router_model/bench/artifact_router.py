@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 from router_model.artifact import Artifact
 from router_model.bench.contestant import Kind, Known
 from router_model.cards import card_matrix, code_matrix, price_matrix
+from router_model.data import cost_of
 from router_model.embedding.static import StaticEmbedder
 from router_model.simulation import History
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 BATCH = 4096
 
@@ -51,15 +53,19 @@ class ArtifactRouter:
         missing = []
         for column, card in enumerate(cards):
             name = aliases.get(card.name.lower(), card.name).lower()
-            if name in population:
+            if name in population and column not in known.newcomers:
                 evidence[column] = population[name]
             else:
                 missing.append(column)
         self.set_evidence(evidence)
         for column in missing:
-            evidence[column] += self.outcome_evidence(column, known.train)
+            evidence[column] = self.outcome_evidence(column, np.flatnonzero(np.isfinite(known.pool.quality[:, column])))
         self.set_evidence(evidence)
         self.set_evidence(evidence + self.log_evidence(known.log.train))
+
+    def join(self, known: Known) -> None:
+        """See `Joinable`."""
+        self.fit(known)
 
     def set_evidence(self, evidence: Floats) -> None:
         """z of every candidate, given sums of messages [M, V]."""
@@ -137,7 +143,27 @@ class ArtifactRouter:
                 history.cost_usd[who, step],
             )
             sums[who] = sums[who] * forget + message
-        return self.artifact.run("user", {"sums": sums})["state"]
+        state: Floats = self.artifact.run("user", {"sums": sums})["state"]
+        return state
+
+    def begin(self, users: int) -> ArtifactSession:
+        """See `Learner`."""
+        return ArtifactSession(self, users)
+
+    def score(self, rows: Ints, state: Floats) -> tuple[Floats, Floats]:
+        """Mean and deviation [n, M] for n queries, each with a state [n, S] of its user."""
+        out = self._run_score(rows, state)
+        return out["mean"], out["std"]
+
+    def _run_score(self, rows: Ints, state: Floats) -> dict[str, Floats]:
+        inputs = {
+            "query": self.query[rows],
+            "prompt_tokens": self.known.pool.prompt_tokens[rows],
+            "state": state,
+            "z": self.z,
+            "cost_weight": np.full(len(rows), -1.0, dtype=np.float32),
+        }
+        return self.artifact.run("score", inputs)
 
     def scores(self, rows: Ints, history: History) -> Floats:
         """See `Contestant`."""
@@ -147,21 +173,42 @@ class ArtifactRouter:
         """See `Uncertain`."""
         return self.judge(rows, history)["std"]
 
+    def outcomes(self, rows: Ints) -> tuple[Floats, Floats]:
+        """Predicted quality, and dollars [R, M], whoever asks."""
+        new = self.artifact.run("user", {"sums": np.zeros((1, self.artifact.manifest.dims.G), dtype=np.float32)})[
+            "state"
+        ]
+        out = self._run_score(rows, np.broadcast_to(new, (len(rows), new.shape[1])))
+        return out["quality"], cost_of(
+            self.inputs["price"], self.known.pool.prompt_tokens[rows], out["completion_tokens"]
+        )
+
     def judge(self, rows: Ints, history: History) -> dict[str, Floats]:
         """`mean` and `std` [U, R, M]."""
-        means, stds = [], []
-        prompt = self.known.pool.prompt_tokens[rows]
-        for state in self.states(history):
-            out = self.artifact.run(
-                "score",
-                {
-                    "query": self.query[rows],
-                    "prompt_tokens": prompt,
-                    "state": np.repeat(state[None], len(rows), 0),
-                    "z": self.z,
-                    "cost_weight": np.full(len(rows), -1.0, dtype=np.float32),
-                },
-            )
-            means.append(out["mean"])
-            stds.append(out["std"])
-        return {"mean": np.stack(means), "std": np.stack(stds)}
+        every = [self.score(rows, np.broadcast_to(state, (len(rows), len(state)))) for state in self.states(history)]
+        return {"mean": np.stack([mean for mean, _ in every]), "std": np.stack([std for _, std in every])}
+
+
+class ArtifactSession:
+    """Sums of messages and states of U users, as the gateway keeps them."""
+
+    def __init__(self, router: ArtifactRouter, users: int) -> None:
+        """New users."""
+        self.router = router
+        self.sums = np.zeros((users, router.artifact.manifest.dims.G), dtype=np.float32)
+        self.state = router.artifact.run("user", {"sums": self.sums})["state"]
+
+    def expect(self, rows: Ints) -> tuple[Floats, Floats]:
+        """See `Session`."""
+        return self.router.score(rows, self.state)
+
+    def observe(self, rows: Ints, llm: Ints, reward: Floats, rated: Bools, cost_usd: Floats, tokens: Floats) -> None:
+        """See `Session`."""
+        who = np.flatnonzero(rated)
+        if not len(who):
+            return
+        kind = self.router.known.log.train.kind_name
+        message, _ = self.router.messages(rows[who], llm[who], reward[who], kind, tokens[who], cost_usd[who])
+        forget = np.float32(self.router.artifact.manifest.forget.per_reward)
+        self.sums[who] = self.sums[who] * forget + message
+        self.state[who] = self.router.artifact.run("user", {"sums": self.sums[who]})["state"]

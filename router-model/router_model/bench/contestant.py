@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -38,6 +38,10 @@ class Known:
     seed: int
     validate: Callable[[Contestant], float]
     """Mean gap closed on validation users and folds: for tuning, and for nothing else."""
+    memory: dict[object, object] = field(default_factory=dict, compare=False)
+    """What contestants of this round have in common, such as a fit that several of them use."""
+    newcomers: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    """LLMs that joined after training: there is nothing of them in the log, and few outcomes."""
 
 
 class Contestant(Protocol):

@@ -7,7 +7,7 @@ neither users nor queries of the judgement were seen before.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -69,9 +69,15 @@ class Judgement:
     best_single: int
     resampling: Resampling
 
+    memory: dict[int, Floats] = field(default_factory=dict, compare=False)
+
     def utility(self, n: int) -> Floats:
         """[U, R, M] after n requests."""
-        return self.population.utility(self.users, self.pool, self.rows, n)
+        time = n if getattr(self.population, "shift", None) in ("drift", "flip") else 0
+        if time not in self.memory:
+            self.memory.clear()
+            self.memory[time] = self.population.utility(self.users, self.pool, self.rows, time)
+        return self.memory[time]
 
     def chosen(self, contestant: Contestant, n: int, utility: Floats) -> Floats:
         """True utility [U, R] of the contestant's choices after n requests; `utility` is `utility(n)`."""

@@ -11,8 +11,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from router_model.baselines.bandit import PerUserLinear
+from router_model.baselines.regression import BestRegression
+from router_model.bench.artifact_router import ArtifactRouter
 from router_model.bench.contestant import Contestant, Informed, Kind, Uncertain
 from router_model.bench.episode import FLIP_LENGTHS, LENGTHS, Episode, Judgement, Setup, make_episode
+from router_model.bench.extras import live_regret, new_llms, without_users
 from router_model.bench.results import Figure, Results, Row
 from router_model.data import Pool, load_pool
 from router_model.heads import HeadsConfig
@@ -52,6 +56,10 @@ class Plan:
     heads: HeadsConfig | None = None
     folds: tuple[int, ...] | None = None
     llms: tuple[str, ...] | None = None
+    regret: bool = False
+    newcomers: bool = False
+    newcomer_seeds: int = 2
+    families: tuple[str, ...] | None = None
 
 
 @dataclass
@@ -79,7 +87,32 @@ def run(plan: Plan, factories: Sequence[Factory], tell: Tell = lambda _: None) -
                 for factory in factories:
                     _compete(episode, factory(), tally, tell)
             _summarise(results, name, feedback, plan, tally)
+            setups = [Setup(name, feedback, seed, plan.users, plan.lengths) for seed in range(plan.seeds)]
+            if plan.regret:
+                live_regret(results, setups, pool, learners(factories), tell)
+            if plan.newcomers:
+                new_llms(results, setups[: plan.newcomer_seeds], pool, factories, tell, plan.heads, plan.families)
+        if plan.regret or plan.newcomers:
+            routers = [made for made in (factory() for factory in factories) if isinstance(made, ArtifactRouter)]
+            episode = make_episode(Setup(name, "dense", 0, 100), pool, heads=plan.heads)
+            for router in routers:
+                router.fit(episode.known)
+            without_users(results, episode, routers)
     return results
+
+
+def learners(factories: Sequence[Factory]) -> list[tuple[Factory, str]]:
+    """Who plays live, and how it explores."""
+    chosen: list[tuple[Factory, str]] = []
+    for factory in factories:
+        made = factory()
+        if isinstance(made, ArtifactRouter):
+            chosen += [(factory, "thompson"), (factory, "inverse gap")]
+        elif isinstance(made, PerUserLinear):
+            chosen += [(factory, "ucb"), (factory, "thompson")]
+        elif isinstance(made, BestRegression):
+            chosen.append((factory, "thompson"))
+    return chosen
 
 
 def prepared_pool(plan: Plan, name: str) -> Pool:

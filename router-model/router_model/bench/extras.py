@@ -1,0 +1,119 @@
+"""The parts of the benchmark beside learning curves: live regret, new LLMs, and quality against dollars."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from router_model.bench.artifact_router import ArtifactRouter
+from router_model.bench.contestant import Contestant
+from router_model.bench.episode import Episode, Setup, make_episode
+from router_model.bench.live import OPTIONS, Exploration, Learner, Regret, live, tune
+from router_model.bench.newcomers import OUTCOMES, Joinable, Newcomers, families, hold_out, retention
+from router_model.bench.results import Figure, Results
+from router_model.data import Pool
+from router_model.heads import HeadsConfig
+from router_model.metrics import Gain, interval, tradeoff
+
+Factory = Callable[[], Contestant]
+Tell = Callable[[str], None]
+
+REQUESTS = 200
+Kept = dict[tuple[str, int, int], list[Gain]]
+Full = dict[tuple[str, int], list[Gain]]
+JOINED_AT = (20, 50)  # requests of a user after which the worth of new LLMs is judged
+
+
+def live_regret(
+    results: Results, setups: Sequence[Setup], pool: Pool, learners: Sequence[tuple[Factory, str]], tell: Tell
+) -> None:
+    """Regret over 200 requests, exploration tuned on validation users of the first seed."""
+    pooled: dict[str, list[Regret]] = {}
+    chosen: dict[str, Exploration] = {}
+    for setup in setups:
+        episode = make_episode(setup, pool)
+        for factory, policy in learners:
+            learner = factory()
+            name = f"{learner.name}, {policy}"
+            tell(f"{setup.pool}, {setup.feedback}, seed {setup.seed}: live regret of {name}")
+            learner.fit(episode.known)
+            assert isinstance(learner, Learner)
+            if name not in chosen:
+                chosen[name] = tune(episode.validation, learner, OPTIONS[policy](), 10_000 + setup.seed, REQUESTS)
+            pooled.setdefault(name, []).append(live(episode.tests["none"], learner, chosen[name], setup.seed, REQUESTS))
+    for name, regrets in pooled.items():
+        missed = np.concatenate([regret.by_user for regret in regrets])
+        weights = np.random.default_rng(0).multinomial(len(missed), np.full(len(missed), 1 / len(missed)), size=500)
+        spread = interval(np.concatenate([[missed.mean()], weights @ missed / len(missed)]))
+        first = setups[0]
+        results.figures.append(
+            Figure(first.pool, first.feedback, name, "regret over 200 requests", spread.value, spread.low, spread.high)
+        )
+
+
+def new_llms(
+    results: Results,
+    setups: Sequence[Setup],
+    pool: Pool,
+    factories: Sequence[Factory],
+    tell: Tell,
+    heads: HeadsConfig | None = None,
+    names: Sequence[str] | None = None,
+) -> None:
+    """Gain with a family of LLMs that joined after training, as a share of the gain with it in training."""
+    kept: Kept = {}
+    full: Full = {}
+    for setup in setups:
+        for family in names or families(pool):
+            tell(f"{setup.pool}, {setup.feedback}, seed {setup.seed}: {family} joins later")
+            held = hold_out(setup, pool, family, heads)
+            for factory in factories:
+                _join(held, factory, kept, full)
+    first = setups[0]
+    for (name, k, n), gains in kept.items():
+        share = retention(gains, full[name, n])
+        what = f"gain kept, {k} outcomes, n = {n}"
+        results.figures.append(Figure(first.pool, first.feedback, name, what, share.value, share.low, share.high))
+
+
+def _join(
+    held: Newcomers,
+    factory: Factory,
+    kept: dict[tuple[str, int, int], list[Gain]],
+    full: dict[tuple[str, int], list[Gain]],
+) -> None:
+    judgement = held.trained.tests["none"]
+    trained = factory()
+    if not isinstance(trained, Joinable):
+        return
+    trained.fit(held.trained.known)
+
+    def measure(contestant: Contestant, n: int) -> Gain:
+        utility = judgement.utility(n)
+        return judgement.gain(judgement.chosen(contestant, n, utility), utility)
+
+    for n in JOINED_AT:
+        full.setdefault((trained.name, n), []).append(measure(trained, n))
+    for k in OUTCOMES:
+        joined = factory()
+        joined.fit(held.without.known)
+        assert isinstance(joined, Joinable)
+        joined.join(held.joined(k))
+        for n in JOINED_AT:
+            kept.setdefault((trained.name, k, n), []).append(measure(joined, n))
+
+
+def without_users(results: Results, episode: Episode, artifacts: Sequence[ArtifactRouter]) -> None:
+    """Performance gain and cost saving at equal accuracy of quality predictions alone, on the test queries."""
+    pool, known, rows = episode.pool, episode.known, episode.tests["none"].rows
+    quality, cost = pool.quality[rows], pool.cost_usd()[rows]
+    best = int(np.nanmean(known.pool.quality[known.train], 0).argmax())
+    sources = [("shared quality heads", known.heads.quality[rows], known.heads.cost_usd[rows])]
+    for router in artifacts:
+        predicted, dollars = router.outcomes(rows)
+        sources.append((router.name, predicted, dollars))
+    for name, predicted, dollars in sources:
+        found = tradeoff(predicted, dollars, quality, cost, best)
+        for what, value in (("performance gain", found.performance_gain), ("cost saving", found.cost_saving)):
+            results.figures.append(Figure(episode.setup.pool, "outcomes", name, what, value))
