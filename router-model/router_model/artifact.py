@@ -1,4 +1,4 @@
-"""The artifact's files in one typed place: manifest, verification, and running the graphs (ARTIFACT.md is the contract)."""
+"""The artifact's files in one typed place: manifest, verification, running the graphs. ARTIFACT.md is the contract."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA = "persona-router/artifact/1"
+SCHEMA: Literal["persona-router/artifact/1"] = "persona-router/artifact/1"
 GRAPHS = ("llm", "edge", "user", "score")
 TOLERANCE = 1e-4
 
@@ -164,6 +164,7 @@ class Artifact:
     """
 
     def __init__(self, folder: Path, threads: int = 1) -> None:
+        """Loads and verifies the folder."""
         import onnxruntime as ort
 
         self.folder = folder
@@ -200,7 +201,9 @@ class Artifact:
                 for name, entry in case["outputs"].items():
                     error = largest_error(found[name], unpack_tensor(entry))
                     if not error <= TOLERANCE:
-                        raise ArtifactError(f"{graph}.onnx: output {name} of golden case {number} is off by {error:.2g}")
+                        raise ArtifactError(
+                            f"{graph}.onnx: output {name} of golden case {number} is off by {error:.2g}"
+                        )
 
 
 def largest_error(found: Array, expected: Array) -> float:

@@ -7,6 +7,7 @@ import typer
 from router_model.collect.run import command as collect
 from router_model.evaluate import evaluate
 from router_model.retrain import command as retrain
+from router_model.train_command import export, train
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="The personalised graph router.")
 
@@ -17,5 +18,7 @@ def main() -> None:
 
 
 app.command()(evaluate)
+app.command()(train)
+app.command()(export)
 app.command("retrain")(retrain)
 app.command("collect")(collect)

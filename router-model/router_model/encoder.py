@@ -22,6 +22,7 @@ class QueryEncoder(nn.Module):
     group: Tensor
 
     def __init__(self, sizes: Sizes) -> None:
+        """Allocates; values come from training or from `prior`."""
         super().__init__()
         self.sizes = sizes
         self.register_buffer("group", torch.full((sizes.known_tasks, sizes.tasks), 1.0 / sizes.tasks))
@@ -47,4 +48,5 @@ class QueryEncoder(nn.Module):
         return torch.cat([task, difficulty], -1), torch.cat([group, verbosity], -1), group
 
     def forward(self, query: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """See the class."""
         return self.features(*self.read(query))

@@ -101,7 +101,8 @@ def dims_of(sizes: Sizes) -> Dims:
 
 
 def example(graph: str, sizes: Sizes, lengths: Mapping[str, int], seed: int = 0) -> dict[str, Tensor]:
-    """Plausible inputs of a graph, with `lengths` for the dynamic axes. User sums and states come from real messages."""
+    """Plausible inputs of a graph, with `lengths` for the dynamic axes. User sums and states come from real
+    messages."""
     generator = torch.Generator().manual_seed(seed)
     named = {**dims_of(sizes).model_dump(), "2": 2, **lengths}
 
@@ -170,7 +171,11 @@ def export_graph(router: Router, graph: str, path: Path) -> None:
     made = example(graph, router.sizes, letters)
     free = {letter: Dim(letter, min=1) for letter in letters}
     axes = tuple({i: free[x] for i, x in enumerate(axis) if x in free} for axis in INPUTS[graph].values())
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         program = torch.onnx.export(
@@ -234,7 +239,8 @@ def write_artifact(
     model_card: str,
     more: Mapping[str, bytes] | None = None,
 ) -> Artifact:
-    """Writes and verifies an artifact; replaces `folder`. Raises `ArtifactError` when ONNX Runtime disagrees with PyTorch.
+    """Writes and verifies an artifact; replaces `folder`. Raises `ArtifactError` when ONNX Runtime disagrees with
+    PyTorch.
 
     `more`: further files, by their path in the folder.
     """

@@ -10,6 +10,25 @@ from torch.nn import functional
 
 from router_model.sizes import PARTS, Sizes
 
+COST_CENTRE, COST_SCALE = -3.5, 0.8  # log10 dollars
+LENGTH_CENTRE, LENGTH_SCALE = math.log(150.0), 0.9  # log tokens
+
+
+def standard_quality(quality: Tensor) -> Tensor:
+    """Probability 0..1 to -1 (wrong) .. 1 (right)."""
+    return 2 * quality - 1
+
+
+def standard_cost(dollars: Tensor) -> Tensor:
+    """Dollars to about zero mean and unit spread of their logarithm."""
+    scale = COST_SCALE * math.log(10)
+    return torch.log(dollars.clamp(min=1e-9)) * (1 / scale) - COST_CENTRE / COST_SCALE
+
+
+def standard_length(log_tokens: Tensor) -> Tensor:
+    """Log tokens to about zero mean and unit spread."""
+    return log_tokens * (1 / LENGTH_SCALE) - LENGTH_CENTRE / LENGTH_SCALE
+
 
 class UserFeatures(nn.Module):
     """phi(query, llm) [.., K]: [quality, cost, length] x [1, task], 1, some non-linear ones, vendor and name codes.
@@ -18,15 +37,16 @@ class UserFeatures(nn.Module):
     need no table of LLMs and work for LLMs that training never saw.
     """
 
-    centre: Tensor
-    scale: Tensor
+    first: Tensor
+    second: Tensor
 
     def __init__(self, sizes: Sizes) -> None:
+        """Allocates; values come from training or from `prior`."""
         super().__init__()
         self.sizes = sizes
-        # quality, log10 dollars, log tokens
-        self.register_buffer("centre", torch.tensor([0.5, -3.5, math.log(150.0)]))
-        self.register_buffer("scale", torch.tensor([0.5, 0.8, 0.9]))
+        # pairs of [1, quality, cost, length] whose products are features: 1, and what a linear preference can't say
+        self.register_buffer("first", torch.tensor([0, 1, 1, 2, 3]), persistent=False)
+        self.register_buffer("second", torch.tensor([0, 2, 3, 2, 3]), persistent=False)
         self.quality_scale = nn.Parameter(torch.ones(1))
         self.quality_shift = nn.Parameter(torch.zeros(1))
 
@@ -35,26 +55,21 @@ class UserFeatures(nn.Module):
         return torch.sigmoid(self.quality_scale * logit + self.quality_shift)
 
     def standardise(self, quality: Tensor, cost: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Quality 0..1, dollars, tokens, any equal shapes, to about zero mean and unit spread."""
-        log_cost = torch.log10(cost.clamp(min=1e-9))
-        log_tokens = torch.log(tokens.clamp(min=1.0))
-        return (
-            (quality - self.centre[0]) / self.scale[0],
-            (log_cost - self.centre[1]) / self.scale[1],
-            (log_tokens - self.centre[2]) / self.scale[2],
-        )
+        """Quality 0..1, dollars, tokens, any equal shapes, to the units of preference weights."""
+        return standard_quality(quality), standard_cost(cost), standard_length(torch.log(tokens.clamp(min=1.0)))
 
     def forward(self, quality: Tensor, cost: Tensor, length: Tensor, task: Tensor, codes: Tensor) -> Tensor:
-        """All but `task` [.., T], which broadcasts, and `codes` [.., P + C] of one shape [..]; linear in quality, so that the expected
-        feature is the feature of the expected quality.
+        """All but `task` [.., T], which broadcasts, and `codes` [.., P + C] of one shape [..]; linear in quality, so
+        that the expected feature is the feature of the expected quality.
         """
-        linear = torch.stack([quality, cost, length], -1)
-        with_task = torch.cat([torch.ones_like(task[..., :1]), task], -1)
-        outer = (linear.unsqueeze(-1) * with_task.unsqueeze(-2)).flatten(-2)
-        # what a linear preference can't say: wrong is worthless, a budget, an ideal length
-        one = torch.ones_like(quality)
-        bends = (quality * cost, quality * length, cost * cost, length * length, torch.relu(cost), torch.relu(length))
-        return torch.cat([outer, torch.stack([one, *bends], -1), codes], -1)
+        basic = torch.stack([quality, cost, length], -1)
+        with_task = functional.pad(task, (1, 0), value=1.0)
+        outer = (basic.unsqueeze(-1) * with_task.unsqueeze(-2)).flatten(-2)
+        with_one = functional.pad(basic, (1, 0), value=1.0)
+        products = with_one.index_select(-1, self.first) * with_one.index_select(-1, self.second)
+        # a budget and an ideal length
+        hinges = torch.relu(basic[..., 1:])
+        return torch.cat([outer, products, hinges, codes], -1)
 
     def part_of(self) -> Tensor:
         """[K, R]: 1 where a feature belongs to a part of the score."""

@@ -1,7 +1,8 @@
 """The nodes of the graph and the messages between them; all aggregation is a sum.
 
-*llm*: a Gaussian belief over what an LLM can do (a Bayesian last layer, Harrison et al. 2018, arXiv 1807.08912), from its
-card, its kin, and outcomes. *user*: a mixture of Gaussians over preference weights. *edge*: a reward becomes evidence
+*llm*: a Gaussian belief over what an LLM can do (a Bayesian last layer, Harrison et al. 2018, arXiv 1807.08912), from
+its card, its kin, and outcomes. *user*: a mixture of Gaussians over preference weights. *edge*: a reward becomes
+evidence
 for both. Messages depend on no user's state, so that a reward can be taken back and replicas can add up their sums.
 """
 
@@ -39,6 +40,7 @@ class Belief(nn.Module):
     kin_mask: Tensor
 
     def __init__(self, sizes: Sizes, features: int) -> None:
+        """Allocates; values come from training or from `prior`."""
         super().__init__()
         self.features = features
         self.card = nn.Linear(sizes.card, features)
@@ -76,13 +78,15 @@ class Belief(nn.Module):
         covariance, _ = inverse_and_logdet(prior + unpack(packed, n))
         # The correction is zero, exactly, where there is no evidence.
         target = information - (unpack(packed, n) @ mean.double().unsqueeze(-1)).squeeze(-1)
-        return mean + (covariance @ target.unsqueeze(-1)).squeeze(-1).to(mean.dtype)
+        correction: Tensor = (covariance @ target.unsqueeze(-1)).squeeze(-1).to(mean.dtype)
+        return mean + correction
 
 
 class LlmNode(nn.Module):
     """z of an LLM: what its card makes us expect, corrected by the outcomes seen (logits of quality, log tokens)."""
 
     def __init__(self, sizes: Sizes) -> None:
+        """Allocates; values come from training or from `prior`."""
         super().__init__()
         self.sizes = sizes
         self.quality = Belief(sizes, sizes.quality)
@@ -92,6 +96,7 @@ class LlmNode(nn.Module):
     def forward(
         self, card: Tensor, text: Tensor, provider_code: Tensor, name_code: Tensor, price: Tensor, evidence: Tensor
     ) -> Tensor:
+        """See the class."""
         d, length = self.sizes.quality, self.sizes.length
         of_quality, of_length, of_liking = evidence.split(
             (d * (d + 1) // 2 + d, length * (length + 1) // 2 + length, 2), -1
@@ -108,6 +113,7 @@ class UserNode(nn.Module):
     population_covariance: Tensor
 
     def __init__(self, sizes: Sizes) -> None:
+        """Allocates; values come from training or from `prior`."""
         super().__init__()
         self.sizes = sizes
         self.log_weight = nn.Parameter(torch.zeros(sizes.components))
@@ -158,6 +164,7 @@ class UserNode(nn.Module):
         return mean, within + between
 
     def forward(self, sums: Tensor) -> Tensor:
+        """See the class."""
         mean, covariance = self.moments(sums)
         return torch.cat([mean, covariance.flatten(-2)], -1).to(sums.dtype)
 
@@ -166,7 +173,8 @@ class RewardReading(nn.Module):
     """What a reward says of a user: the best Gaussian evidence about two numbers, u and v.
 
     u is the user's utility of the answer apart from quality, v what quality is worth, and utility = u + s v with s = 1
-    for a right answer and -1 for a wrong one. Which it was nobody knows, but the reward itself tells: the exact posterior
+    for a right answer and -1 for a wrong one. Which it was nobody knows, but the reward itself tells: the exact
+    posterior
     under the population's belief is a mixture of two Gaussians (right, wrong), and the message is the Gaussian evidence
     that leads from the prior to the mixture's mean and covariance (assumed density filtering: Minka 2001, UAI).
     Taking predicted quality for realised quality instead costs a tenth of the gain at 50 ratings.
@@ -177,6 +185,7 @@ class RewardReading(nn.Module):
     log_weights: Tensor
 
     def __init__(self) -> None:
+        """Allocates; values come from training or from `prior`."""
         super().__init__()
         kinds = len(KINDS)
         nodes, weights = np.polynomial.hermite_e.hermegauss(QUADRATURE)
@@ -190,7 +199,8 @@ class RewardReading(nn.Module):
         self.log_gain = nn.Parameter(torch.full((kinds,), 1.386))
 
     def moments(self, mean: Tensor, variance: Tensor, reward: Tensor, kind: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Log evidence, posterior mean and variance, each [N], of a utility that was N(mean, variance), given rewards."""
+        """Log evidence, posterior mean and variance, each [N], of a utility that was N(mean, variance), given
+        rewards."""
         noise = self.log_noise.to(mean.dtype).exp()[kind]
         total = variance + noise
         apart = reward - mean
@@ -216,8 +226,8 @@ class RewardReading(nn.Module):
     def forward(
         self, mean: Tensor, covariance: Tensor, quality: Tensor, reward: Tensor, kind: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Precision [N, 2, 2] and information [N, 2] about (u, v), whose prior is `mean` [N, 2], `covariance` [N, 2, 2];
-        `quality` [N] is the predicted probability of a right answer. All float64.
+        """Precision [N, 2, 2] and information [N, 2] about (u, v), whose prior is `mean` [N, 2], `covariance` [N, 2,
+        2]; `quality` [N] is the predicted probability of a right answer. All float64.
         """
         log_shares, means, covariances = [], [], []
         for sign, chance in ((1.0, quality), (-1.0, 1 - quality)):

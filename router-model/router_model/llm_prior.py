@@ -1,8 +1,9 @@
 """Second stage of training: what a card says of an LLM, learned from the LLMs whose outcomes are known.
 
 Thirty LLMs can't determine forty card features. So a card speaks through one number, ability, whose slopes stay near
-hand-set ones (`prior.ABILITY`); each skill is affine in ability; what is left over is the prior covariance over skills,
-which tells how outcomes of one task inform about another; and kin (LLMs with alike descriptions) share what is left over.
+hand-set ones (`prior.ABILITY`); each skill is affine in ability; what is left over is the prior covariance over
+skills, which tells how outcomes of one task inform about another; and kin (LLMs with alike descriptions) share what
+is left over.
 """
 
 from __future__ import annotations
@@ -78,15 +79,18 @@ def fit_card_prior(
 ) -> CardPrior:
     """Alternates between offsets and gains, slopes, and the covariance of what is left over.
 
-    `slopes` [F] and `gain` [n] are what is believed beforehand; the ridges say how firmly. `spread` and `strength` shape
-    the covariance's own prior; `kin`: share of the left-over variance that alike LLMs have in common, 0 = none.
+    `slopes` [F] and `gain` [n] are what is believed beforehand; the ridges say how firmly. `spread` and `strength`
+    shape the covariance's own prior; `kin`: share of the left-over variance that alike LLMs have in common, 0 = none.
     """
     llms, n = known.weights.shape
     covariance = np.eye(n) * spread**2
     learned = slopes.copy()
     offset = np.zeros(n)
     for _ in range(rounds):
-        total = np.linalg.inv(np.linalg.inv(known.precision + 1e-6 * np.eye(n)) + covariance)  # of weights around mean
+        # precision of the weights around their mean
+        total = np.asarray(
+            np.linalg.inv(np.linalg.inv(known.precision + 1e-6 * np.eye(n)) + covariance), dtype=np.float64
+        )
         ability = known.card @ learned
         offset, new_gain = _offset_and_gain(known.weights, total, ability, gain, gain_ridge)
         learned = _slopes(known, total, offset, new_gain, slopes, slope_ridge)

@@ -15,12 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from router_model.encoder import QueryEncoder
-from router_model.features import UserFeatures
+from router_model.features import UserFeatures, standard_cost, standard_length, standard_quality
 from router_model.graph import LlmNode, RewardReading, UserNode
 from router_model.linalg import pack, packed_outer
 from router_model.sizes import JUDGE, KINDS, NON_LINEAR, OUTCOME, PARTS, RATING, THUMB, Sizes
 
 __all__ = ["JUDGE", "KINDS", "NON_LINEAR", "OUTCOME", "PARTS", "RATING", "THUMB", "Router", "Sizes"]
+
+MOST_LOG_TOKENS = 10.37  # 32,000 tokens
+# Strength of quality (at cost weight 0) and of cost (at 1), in units of reward.
+REQUESTED_QUALITY, REQUESTED_COST = 0.8, 0.2
 
 
 class Router(nn.Module):
@@ -29,8 +33,12 @@ class Router(nn.Module):
     kind_user: Tensor
     kind_llm: Tensor
     part_of: Tensor
+    not_base: Tensor
+    quality_only: Tensor
+    cost_for_quality: Tensor
 
     def __init__(self, sizes: Sizes) -> None:
+        """Allocates; values come from training or from `prior`."""
         super().__init__()
         self.sizes = sizes
         self.encoder = QueryEncoder(sizes)
@@ -44,8 +52,9 @@ class Router(nn.Module):
         self.register_buffer("kind_llm", torch.zeros(kinds))
         self.register_buffer("part_of", self.features.part_of(), persistent=False)
         self.length_log_noise = nn.Parameter(torch.tensor([-1.0]))
-        self.popularity_log_noise = nn.Parameter(torch.tensor([-1.5]))
-        self.trade = nn.Parameter(torch.tensor([0.8, 0.2]))  # strength of quality and cost where a request weighs them
+        by_request = requested_weights(sizes)
+        for name, values in by_request.items():
+            self.register_buffer(name, values, persistent=False)
 
     def split_z(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Quality weights, length weights, popularity, price, codes."""
@@ -84,83 +93,69 @@ class Router(nn.Module):
         right = self.features(one, cost, length, task, codes).double()
         wrong = self.features(-one, cost, length, task, codes).double()
         weight = weight.clamp(min=0.0).double()
-        user_message = self.to_user(right, wrong, quality, reward, kind, weight, popularity)
-        llm_message = self.to_llm(
-            of_quality, of_length, quality, right, wrong, reward, kind, weight, completion_tokens
-        )
-        return user_message.to(query.dtype), llm_message.to(query.dtype)
-
-    def to_user(
-        self,
-        right: Tensor,
-        wrong: Tensor,
-        quality: Tensor,
-        reward: Tensor,
-        kind: Tensor,
-        weight: Tensor,
-        popularity: Tensor,
-    ) -> Tensor:
-        """Packed precision and information [N, G] about the weights, from features of a right and a wrong answer [N, K]."""
         plane = torch.stack([(right + wrong) / 2, (right - wrong) / 2], -2)  # [N, 2, K]: of u and of v
-        shift = torch.stack([popularity, torch.zeros_like(popularity)], -1).double()  # everybody's liking is part of u
-        mean = plane @ self.user_node.population_mean.double() + shift
+        usual = plane @ self.user_node.population_mean.double()
         covariance = plane @ self.user_node.population_covariance.double() @ plane.transpose(-1, -2)
         covariance = covariance + 1e-6 * torch.eye(2, dtype=covariance.dtype, device=covariance.device)
         chance = quality.double().clamp(0.02, 0.98)
-        precision, information = self.reading(mean, covariance, chance, reward.double(), kind)
-        information = information - (precision @ shift.unsqueeze(-1)).squeeze(-1)
-        k = self.sizes.user
-        whole = plane.transpose(-1, -2) @ precision @ plane
-        total = torch.cat([pack(whole, k), (information.unsqueeze(-2) @ plane).squeeze(-2)], -1)
-        return total * (weight * self.kind_user[kind]).unsqueeze(-1)
+        heeded = (weight * self.kind_user[kind]).unsqueeze(-1)
+        message = heeded * self.to_user(plane, usual, covariance, chance, reward.double(), kind, popularity.double())
+        liking = torch.stack(self.liking(usual, covariance, chance, reward.double(), kind), -1)
+        liked = heeded * (1 - self.kind_llm[kind]).unsqueeze(-1) * liking
 
-    def to_llm(
+        # Polya-Gamma at logit 0 (Polson et al. 2013): precision 1/4, information y - 1/2 with y = (r + 1) / 2.
+        judged = (weight * self.kind_llm[kind]).to(query.dtype).unsqueeze(-1)
+        heard = (known & (weight > 0)).to(query.dtype).unsqueeze(-1) * torch.exp(-self.length_log_noise)
+        log_tokens = torch.log(completion_tokens.clamp(min=1.0)).unsqueeze(-1)
+        to_llm = [
+            judged * 0.25 * packed_outer(of_quality),
+            judged * 0.5 * reward.unsqueeze(-1) * of_quality,
+            heard * packed_outer(of_length),
+            heard * log_tokens * of_length,
+            liked.to(query.dtype),
+        ]
+        return message.to(query.dtype), torch.cat(to_llm, -1)
+
+    def to_user(
         self,
-        of_quality: Tensor,
-        of_length: Tensor,
-        quality: Tensor,
-        right: Tensor,
-        wrong: Tensor,
+        plane: Tensor,
+        usual: Tensor,
+        covariance: Tensor,
+        chance: Tensor,
         reward: Tensor,
         kind: Tensor,
-        weight: Tensor,
-        completion_tokens: Tensor,
+        popularity: Tensor,
     ) -> Tensor:
-        """Evidence [N, V] about what the LLM can do (from outcomes), how much it writes, and how it is liked."""
-        # Polya-Gamma at logit 0 (Polson et al. 2013): precision 1/4, information y - 1/2 with y = (r + 1) / 2.
-        judged = (weight * self.kind_llm[kind]).to(of_quality.dtype).unsqueeze(-1)
-        known = (completion_tokens >= 0).to(of_quality.dtype)
-        sent = (weight > 0).to(of_quality.dtype)
-        heard = (known * sent).unsqueeze(-1) * torch.exp(-self.length_log_noise)
-        log_tokens = torch.log(completion_tokens.clamp(min=1.0)).unsqueeze(-1)
-        expected = wrong + quality.double().unsqueeze(-1) * (right - wrong)
-        usual = (expected @ self.user_node.population_mean.double()).to(of_quality.dtype)
-        heeded = (weight * self.kind_user[kind] * (1 - self.kind_llm[kind])).to(of_quality.dtype)
-        liked = heeded.unsqueeze(-1) * torch.stack(self.liking(usual, reward, kind), -1)
-        return torch.cat(
-            [
-                judged * 0.25 * packed_outer(of_quality),
-                judged * 0.5 * reward.unsqueeze(-1) * of_quality,
-                heard * packed_outer(of_length),
-                heard * log_tokens * of_length,
-                liked,
-            ],
-            -1,
-        )
-
-    def liking(self, usual: Tensor, reward: Tensor, kind: Tensor) -> tuple[Tensor, Tensor]:
-        """Precision and information [N] about how much more everybody likes an LLM than what is `usual` for its answer.
-
-        A single user's tastes are noise here. A thumb enters by one step of Fisher scoring (a sigmoid averaged over that
-        noise is a flatter sigmoid: MacKay 1992).
+        """Packed precision and information [N, G] about the weights, from what u and v are by the features `plane`
+        [N, 2, K] and usually are, `usual` [N, 2] and `covariance` [N, 2, 2].
         """
-        noise = self.popularity_log_noise.exp()
-        gain = self.reading.log_gain.exp()[kind]
-        gain = gain / torch.sqrt(1 + math.pi / 8 * gain.square() * noise)
-        chance = torch.sigmoid(gain * usual)
+        shift = torch.stack([popularity, torch.zeros_like(popularity)], -1)  # everybody's liking is part of u
+        precision, information = self.reading(usual + shift, covariance, chance, reward, kind)
+        information = information - (precision @ shift.unsqueeze(-1)).squeeze(-1)
+        whole = plane.transpose(-1, -2) @ precision @ plane
+        return torch.cat([pack(whole, self.sizes.user), (information.unsqueeze(-2) @ plane).squeeze(-2)], -1)
+
+    def liking(
+        self, usual: Tensor, covariance: Tensor, chance: Tensor, reward: Tensor, kind: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Precision and information [N] about how much more everybody likes an LLM than what is usual for its answer.
+
+        A single user's tastes are noise here. One step of Fisher scoring from zero; a sigmoid averaged over that
+        noise is a flatter sigmoid (MacKay 1992).
+        """
+        noise, gain = self.reading.log_noise.double().exp()[kind], self.reading.log_gain.double().exp()[kind]
+        mean = second = slope = up = torch.zeros_like(chance)
+        for sign, share in ((1.0, chance), (-1.0, 1 - chance)):
+            utility = usual[:, 0] + sign * usual[:, 1]
+            variance = covariance[:, 0, 0] + 2 * sign * covariance[:, 0, 1] + covariance[:, 1, 1]
+            flat = gain / torch.sqrt(1 + math.pi / 8 * gain.square() * variance)
+            p = torch.sigmoid(flat * utility)
+            up, slope = up + share * p, slope + share * flat * p * (1 - p)
+            mean, second = mean + share * utility, second + share * (utility.square() + variance + noise)
         dense = self.reading.dense[kind] > 0
-        precision = torch.where(dense, 1 / noise, gain.square() * chance * (1 - chance))
-        information = torch.where(dense, (reward - usual) / noise, gain * ((reward + 1) / 2 - chance))
+        spread = second - mean * mean
+        information = torch.where(dense, (reward - mean) / spread, slope * ((reward + 1) / 2 - up) / (up * (1 - up)))
+        precision = torch.where(dense, 1 / spread, slope.square() / (up * (1 - up)))
         return precision, information
 
     def user(self, sums: Tensor) -> Tensor:
@@ -169,36 +164,46 @@ class Router(nn.Module):
         return state
 
     def predict(self, query: Tensor, prompt_tokens: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Not personal: quality [B, M], dollars [B, M], reply tokens [B, M], soft task group [B, T]."""
+        """Not personal: quality [B, M], dollars [B, M], log of reply tokens [B, M], soft task group [B, T]."""
         of_quality, of_length, task = self.encoder(query)
         quality_weights, length_weights, _, price, _ = self.split_z(z)
         quality = self.features.quality(of_quality @ quality_weights.T)
-        tokens = predicted_tokens(of_length @ length_weights.T)
-        cost = (prompt_tokens.clamp(min=0.0).unsqueeze(-1) * price[:, 0] + tokens * price[:, 1]) * 1e-6
-        return quality, cost, tokens, task
+        log_tokens = (of_length @ length_weights.T).clamp(0.0, MOST_LOG_TOKENS)
+        rates = price.T * 1e-6
+        cost = prompt_tokens.clamp(min=0.0).unsqueeze(-1) * rates[0] + log_tokens.exp() * rates[1]
+        return quality, cost, log_tokens, task
 
     def score(
         self, query: Tensor, prompt_tokens: Tensor, state: Tensor, z: Tensor, cost_weight: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Mean [B, M], std [B, M], parts [B, M, R], quality [B, M], completion tokens [B, M]."""
         k = self.sizes.user
-        quality, dollars, tokens, task = self.predict(query, prompt_tokens, z)
+        quality, dollars, log_tokens, task = self.predict(query, prompt_tokens, z)
         _, _, popularity, _, codes = self.split_z(z)
-        q, c, n = self.features.standardise(quality, dollars, tokens)
+        q, c, n = standard_quality(quality), standard_cost(dollars), standard_length(log_tokens)
         phi = self.features(q, c, n, task.unsqueeze(1), codes.expand(q.shape[0], -1, -1))  # [B, M, K]
-        weights, covariance = state.split((k, k * k), -1)
+        learned, covariance = state.split((k, k * k), -1)
         variance = ((phi @ covariance.reshape(-1, k, k)) * phi).sum(-1)
 
-        by_part = weights.unsqueeze(-1) * self.part_of  # [B, K, R]
-        learned = phi @ by_part + popularity.unsqueeze(-1) * self.part_of[-1]  # [B, M, R]
-        share = cost_weight.clamp(0.0, 1.0).reshape(-1, 1, 1)
-        traded = torch.stack([(1 - share) * self.trade[0], -share * self.trade[1]], -1)  # [B, 1, 1, 2]
-        both = (torch.stack([q, c], -1).unsqueeze(-2) * traded).squeeze(-2)  # [B, M, 2]
-        asked = torch.cat([learned[..., :1], both, torch.zeros_like(both)], -1)
-        parts = torch.where((cost_weight < 0).reshape(-1, 1, 1), learned, asked)
-        return parts.sum(-1), variance.clamp(min=1e-10).sqrt(), parts, quality, tokens
+        # A given trade-off replaces all weights but the one that is the same for every candidate.
+        asked = (cost_weight >= 0).to(query.dtype).unsqueeze(-1)
+        traded = self.quality_only + cost_weight.clamp(0.0, 1.0).unsqueeze(-1) * self.cost_for_quality
+        weights = learned * (1 - asked * self.not_base) + asked * traded
+        parts = phi @ (weights.unsqueeze(-1) * self.part_of)
+        parts = parts + ((1 - asked) * popularity).unsqueeze(-1) * self.part_of[-1]
+        return parts.sum(-1), variance.clamp(min=1e-10).sqrt(), parts, quality, log_tokens.exp()
+
+
+def requested_weights(sizes: Sizes) -> dict[str, Tensor]:
+    """Where a request gives its own cost weight: weights [K] at 0, their change to 1, and which of the learned go."""
+    width = 1 + sizes.tasks
+    quality_only, cost_for_quality, not_base = torch.zeros(sizes.user), torch.zeros(sizes.user), torch.ones(sizes.user)
+    quality_only[0] = REQUESTED_QUALITY
+    cost_for_quality[0], cost_for_quality[width] = -REQUESTED_QUALITY, -REQUESTED_COST
+    not_base[3 * width] = 0.0
+    return {"quality_only": quality_only, "cost_for_quality": cost_for_quality, "not_base": not_base}
 
 
 def predicted_tokens(log_tokens: Tensor) -> Tensor:
     """Reply length from its logarithm, kept between 1 and 32,000 tokens."""
-    return log_tokens.clamp(0.0, 10.37).exp()
+    return log_tokens.clamp(0.0, MOST_LOG_TOKENS).exp()

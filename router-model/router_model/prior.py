@@ -1,7 +1,7 @@
 """What is believed before any data: what a card says of an LLM, and what people tend to like.
 
-Training starts from here, and where training data cannot speak (nine to thirty LLMs don't determine forty card features)
-this is what stays.
+Training starts from here, and where training data cannot speak (nine to thirty LLMs don't determine forty card
+features) this is what stays.
 """
 
 from __future__ import annotations
@@ -121,9 +121,7 @@ def wide_prior(sizes: Sizes) -> MixturePrior:
     """One broad component: where expectation maximisation starts."""
     width, blocks = 1 + sizes.tasks, Blocks.of(sizes)
     mean, spread = np.zeros(sizes.user), np.full(sizes.user, 0.05)
-    for row, (centre, wide, by_task) in enumerate(
-        ((0.3, 0.2, 0.15), (-0.08, 0.12, 0.05), (0.0, 0.12, 0.03))
-    ):
+    for row, (centre, wide, by_task) in enumerate(((0.3, 0.2, 0.15), (-0.08, 0.12, 0.05), (0.0, 0.12, 0.03))):
         mean[row * width] = centre
         spread[row * width], spread[row * width + 1 : (row + 1) * width] = wide, by_task
     mean[3 * width], spread[3 * width] = 0.05, 0.2

@@ -81,19 +81,20 @@ def model_card(
     size = sum(p.numel() for p in router.parameters())
     return f"""# Router model {version}
 
-Predicts, for a user, a query and each candidate LLM, the reward that this user would give; see `router-model/README.md`.
+Predicts the reward that a user would give each candidate LLM's answer to a query; see `router-model/README.md`.
 
 - **Licence**: Apache-2.0. {size:,} parameters, four ONNX graphs, float32.
 - **Trained on** outcomes of:
 {data}
-- **Users**: {config.people.users} simulated people of six kinds (`router_model/population.py`, seed {config.seed}), 70 % of them for training.
-  No real person's data.
-- **Intended use**: choosing among chat LLMs in a gateway whose users rate answers. It starts from what cards say and from average
-  tastes, and becomes a user's own with that user's ratings.
-- **Limits**: quality is learned from English benchmark questions with a checkable answer; open-ended writing is nearly unseen, and
-  what a card says stands in for it. Scores of a candidate that the training data lacks rest on price, size and public benchmarks
-  until outcomes arrive. Tastes are those of a simulator: the prior is a guess about real people.
+- **Users**: {config.people.users} simulated people of six kinds (`router_model/population.py`, seed {config.seed}),
+  70 % of them for training. No real person's data.
+- **Intended use**: choosing among chat LLMs in a gateway whose users rate answers. It starts from what cards say and
+  from average tastes, and becomes a user's own with that user's ratings.
+- **Limits**: quality is learned from English benchmark questions with a checkable answer; open-ended writing is nearly
+  unseen, and what a card says stands in for it. Scores of a candidate that the training data lacks rest on price, size
+  and public benchmarks until outcomes arrive. Tastes are a simulator's: the prior is a guess about real people.
 - **Not for** judging people, or quality of LLMs outside of routing.
 
-Made by `python -m router_model train` from `configs/` with seed {config.seed}. Figures: `metrics.json`{"" if metrics else " (none yet)"}.
+Made by `python -m router_model train` from `configs/` with seed {config.seed}.
+Figures: `metrics.json`{"" if metrics else " (none yet)"}.
 """

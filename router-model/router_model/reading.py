@@ -129,7 +129,9 @@ def fit_reading(
     encoder.train()
     for epoch in range(config.epochs):
         batches = [
-            (pool.name, rows) for pool in pools for rows in torch.randperm(len(pool.task)).to(device).split(config.batch)
+            (pool.name, rows)
+            for pool in pools
+            for rows in torch.randperm(len(pool.task)).to(device).split(config.batch)
         ]
         shuffler.shuffle(batches)
         for name, rows in batches:

@@ -26,7 +26,14 @@ from router_model.llm_prior import KnownLlms, fit_card_prior
 from router_model.model import Router, Sizes
 from router_model.people import Expected, rating_evidence
 from router_model.population import TRAIN, simulate
-from router_model.prior import CARD_FEATURES, believe_cards, believe_people, believe_rewards, believed_slopes, wide_prior
+from router_model.prior import (
+    CARD_FEATURES,
+    believe_cards,
+    believe_people,
+    believe_rewards,
+    believed_slopes,
+    wide_prior,
+)
 from router_model.reading import Outcomes, Reading, ReadingConfig, cross_fit, fit_reading, laplace, predict
 from router_model.simulation import simulate_log
 from router_model.user_prior import Blocks, MixturePrior, fit_mixture, posterior_means, spread_start, write_prior
@@ -83,7 +90,8 @@ class TrainConfig(BaseModel):
     pools: list[str]
     train_folds: list[int] = [0, 1, 2, 3, 4, 5, 6]
     validation_folds: list[int] = [7]
-    rows_per_pool: int = 2500
+    most_rows: dict[str, int] = Field(default_factory=dict)
+    """At most so many queries of a pool, so that a large one doesn't drown the rest."""
     cross_fit: int = 4
     task_groups: dict[str, list[str]]
     sizes: SizeConfig = SizeConfig()
@@ -122,6 +130,7 @@ class Stages:
     """Results of finished stages in a folder; None = keep nothing."""
 
     def __init__(self, folder: Path | None) -> None:
+        """Keeps results in `folder`."""
         self.folder = folder
 
     def run(self, name: str, make: Callable[[], Any]) -> Any:
@@ -163,7 +172,7 @@ def train(config: TrainConfig, runs: Path | None = None, quiet: bool = False) ->
         read = progress.add_task("read queries", total=(config.cross_fit + 1) * config.reading.epochs)
 
         def fit(some: Sequence[Outcomes]) -> Reading:
-            capped = [cap(o, config.rows_per_pool, config.seed) for o in some]
+            capped = [cap(o, config.most_rows.get(o.name, len(o.task)), config.seed) for o in some]
             return fit_reading(
                 capped,
                 sizes,
@@ -279,9 +288,7 @@ def fit_llm_node(
     return {c.name: row for c, row in zip(cards, evidence, strict=True)}
 
 
-def calibrate_quality(
-    router: Router, reading: Reading, outcomes: dict[str, Outcomes], config: TrainConfig
-) -> None:
+def calibrate_quality(router: Router, reading: Reading, outcomes: dict[str, Outcomes], config: TrainConfig) -> None:
     """Fits scale and shift of the quality logit on validation folds (Platt scaling)."""
     logits, scores = [], []
     for o in outcomes.values():

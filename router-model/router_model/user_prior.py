@@ -2,7 +2,8 @@
 
 A user enters as evidence (A_u, b_u), the sums of the messages of a long history; weights are never known exactly.
 Covariances are structured, so that 700 users suffice and LLMs that training never saw are treated alike: a full block
-for the weights of quality, cost, length and 1, a variance per row of task deviations, per non-linear feature, and one for each code.
+for the weights of quality, cost, length and 1; one variance for each row of task deviations, each non-linear feature,
+and each code.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def _expect(
     for j in range(components):
         inverse = np.linalg.inv(prior.covariance[j])
         whole = inverse + precision
-        covariance = np.linalg.inv(whole)
+        covariance = np.asarray(np.linalg.inv(whole), dtype=np.float64)
         target = information + inverse @ prior.mean[j]
         means[:, j] = np.einsum("ukl,ul->uk", covariance, target)
         gain = np.linalg.slogdet(inverse)[1] - np.linalg.slogdet(whole)[1]
@@ -109,7 +110,13 @@ def _expect(
 
 
 def _maximise(
-    share: Doubles, mean: Doubles, covariance: list[Doubles], prior: MixturePrior, blocks: Blocks, strength: float, bend_floor: float
+    share: Doubles,
+    mean: Doubles,
+    covariance: list[Doubles],
+    prior: MixturePrior,
+    blocks: Blocks,
+    strength: float,
+    bend_floor: float,
 ) -> MixturePrior:
     components, size = prior.mean.shape
     count = share.sum(0)
@@ -148,7 +155,8 @@ def spread_start(centre: MixturePrior, weights: Doubles, components: int, blocks
 def posterior_means(precision: Doubles, information: Doubles, prior: MixturePrior) -> Doubles:
     """Expected weights [U, K] of users, given sums of messages."""
     share, means, _, _ = _expect(precision, information, prior)
-    return np.einsum("uj,ujk->uk", share, means)
+    expected: Doubles = np.einsum("uj,ujk->uk", share, means)
+    return expected
 
 
 def write_prior(node: UserNode, prior: MixturePrior) -> None:
