@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from router_model.model import Router, Sizes
 
@@ -21,7 +21,8 @@ class WeightsError(ValueError):
 def save_weights(path: Path, router: Router) -> None:
     """Writes parameters, buffers and sizes."""
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in router.state_dict().items()}
-    save_file(tensors, path, metadata={"sizes": json.dumps(router.sizes.as_dict())})
+    # Not `save_file`, whose files only their owner may read: the gateway often is somebody else.
+    path.write_bytes(save(tensors, metadata={"sizes": json.dumps(router.sizes.as_dict())}))
 
 
 def load_weights(path: Path) -> Router:
