@@ -75,7 +75,8 @@ export function createApp(parts: Parts): Hono<Env> {
   })
   app.get('/metrics', async (c) => {
     if (!parts.live().config.metrics.enabled) return c.notFound()
-    return c.body(await parts.metrics.registry.metrics(), 200, { 'content-type': parts.metrics.registry.contentType })
+    const text = (await parts.siblings.metrics()) ?? (await parts.metrics.registry.metrics())
+    return c.body(text, 200, { 'content-type': parts.metrics.registry.contentType })
   })
 
   app.route('/admin', admin(parts))

@@ -1,10 +1,13 @@
-import { type FSWatcher, watch } from 'node:fs'
+import { randomUUID } from 'node:crypto'
 import { dirname, join, resolve } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Settlements } from './accounting/settlements.ts'
 import { afterAnswer } from './after-answer.ts'
 import { createApp } from './app.ts'
 import { askCandidate } from './ask-candidate.ts'
+import { isFirst, isSupervisor, Siblings, supervise } from './cluster.ts'
 import { loadConfig } from './config-file.ts'
+import { watchConfig } from './config-watch.ts'
 import { openEmbedder } from './embedding/index.ts'
 import { Erasures } from './erasures.ts'
 import { GatewayError } from './errors.ts'
@@ -13,7 +16,7 @@ import { Admission } from './http/admission.ts'
 import { Authenticator } from './http/authenticate.ts'
 import { Exchanges } from './http/exchange.ts'
 import type { Component } from './http/health.ts'
-import { createHttpServer, drainServer } from './http/server.ts'
+import { closeAfterAnswers, createHttpServer, drainServer } from './http/server.ts'
 import { identitySecret } from './identity-secret.ts'
 import { closeLive, type Live, makeLive } from './live.ts'
 import { Latencies } from './observability/latencies.ts'
@@ -40,6 +43,7 @@ export async function serve(configPath: string, change: (parts: Parts) => void =
   const loaded = loadConfig(configPath)
   const { config } = loaded
   const { log, dropped: droppedLines, flush: flushLog } = createLogger(config.log.level)
+  if (isSupervisor(config.server.workers)) return supervise(config.server.workers, log)
   const metrics = createMetrics()
   const store = await openStore(config.store)
   const recorder = new Recorder(store, config.spool, {
@@ -49,6 +53,8 @@ export async function serve(configPath: string, change: (parts: Parts) => void =
     rejected: (error) => log.error({ err: error }, 'the store refuses a record'),
   })
   let live: Live = await makeLive(config)
+  let { files } = loaded
+  let reloading: Promise<void> = Promise.resolve()
   let draining = false
   const find = (name: string) => live.candidates.find((candidate) => candidate.name === name)
 
@@ -67,12 +73,28 @@ export async function serve(configPath: string, change: (parts: Parts) => void =
     log,
     onStoreError: (call) => metrics.storeErrors.inc({ call }),
   })
+  const replica = randomUUID()
+  const breakers = new Breakers(
+    config.retries.breaker,
+    (deployment, state) => log.warn({ deployment, state }, 'breaker'),
+    (deployment, ms) => {
+      // The others learn it for themselves where this does not reach them.
+      store.publish({ kind: 'breaker', deployment, ms, from: replica }).catch(() => undefined)
+    },
+  )
   store.subscribe((change) => {
     if (change.kind === 'evidence') policies.refreshEvidence(change.tenant)
+    if (change.kind === 'breaker' && change.from !== replica) breakers.holdOpen(change.deployment, change.ms)
     if (change.kind === 'all') for (const tenant of live.tenants.keys()) policies.refreshEvidence(tenant)
   })
 
   const dataDir = dirname(resolve(config.spool.path))
+  const identity = await identitySecret(config.identity.secret, join(dataDir, 'identity-secret'), store)
+  const userIds = new UserIds(identity.secret)
+  const stopAgreeing = identity.agreeLater((secret) => {
+    log.warn('the replicas keep user ids under another secret: it is used from now on')
+    userIds.use(secret)
+  })
   const parts: Parts = {
     live: () => live,
     reload,
@@ -83,7 +105,16 @@ export async function serve(configPath: string, change: (parts: Parts) => void =
     settlements: new Settlements(store.limits, () => metrics.storeErrors.inc({ call: 'settle' })),
     admission: new Admission(admissionOptions(config)),
     exchanges: new Exchanges(),
-    userIds: new UserIds(identitySecret(config.identity.secret, join(dataDir, 'identity-secret'))),
+    siblings: new Siblings((order) => {
+      const done =
+        order.kind === 'config'
+          ? reload()
+          : order.kind === 'artifact'
+            ? policies.reload(order.artifact)
+            : policies.rollback(order.version)
+      done.catch((error: Error) => log.error({ reason: error.message, order: order.kind }, 'not done as a sibling did'))
+    }),
+    userIds,
     policies,
     users,
     learner: new Learner({
@@ -103,7 +134,7 @@ export async function serve(configPath: string, change: (parts: Parts) => void =
             onReward: (reward, interaction) => takeReward(parts, reward, interaction),
             log,
           }),
-    breakers: new Breakers(config.retries.breaker, (deployment, state) => log.warn({ deployment, state }, 'breaker')),
+    breakers,
     latencies: new Latencies(),
     metrics,
     log,
@@ -118,14 +149,21 @@ export async function serve(configPath: string, change: (parts: Parts) => void =
     draining: () => draining,
   }
 
-  async function reload(): Promise<void> {
+  /** One after the other: of two, the later one counts. */
+  function reload(): Promise<void> {
+    const done = reloading.then(loadAgain)
+    reloading = done.catch(() => undefined)
+    return done
+  }
+
+  async function loadAgain(): Promise<void> {
     const next = loadConfig(configPath)
     const old = live
     live = await makeLive(next.config)
+    files = next.files
     parts.authenticator.configure(next.config)
     parts.admission.configure(admissionOptions(next.config))
-    // Pools close once what is in flight on them has ended.
-    void closeLive(old)
+    void parts.exchanges.unused(old).then(() => closeLive(old))
     log.info({ candidates: live.candidates.length, tenants: live.tenants.size }, 'configuration reloaded')
     await policies.configure(next.config.router)
     await policies.warm(live.tenants.values())
@@ -156,11 +194,14 @@ export async function serve(configPath: string, change: (parts: Parts) => void =
   watchParts(parts, droppedLines)
   change(parts)
   const server = createHttpServer(createApp(parts).fetch, config.server)
-  const stopWatching = watchConfig(loaded.files, () => {
-    reload().catch((error: Error) =>
-      log.error({ reason: error.message }, 'configuration not reloaded: the old one stays'),
-    )
-  })
+  const stopWatching = watchConfig(
+    () => files,
+    () => {
+      reload().catch((error: Error) =>
+        log.error({ reason: error.message }, 'configuration not reloaded: the old one stays'),
+      )
+    },
+  )
 
   await new Promise<void>((listening, fail) => {
     server.once('error', fail)
@@ -169,15 +210,22 @@ export async function serve(configPath: string, change: (parts: Parts) => void =
   const address = server.address()
   const port = typeof address === 'object' && address ? address.port : config.server.port
   log.info({ host: config.server.host, port, ...policies.status() }, 'listening')
-  const key = await firstKey(store, config, join(dataDir, 'first-key')).catch(() => null)
-  printWelcome({ host: config.server.host, port, key, live })
+  if (isFirst()) {
+    const key = await firstKey(store, config, join(dataDir, 'first-key')).catch(() => null)
+    printWelcome({ host: config.server.host, port, key, live })
+  }
 
   async function shutDown(signal: string): Promise<void> {
     if (draining) process.exit(1)
     draining = true
     log.info({ signal, in_flight: parts.exchanges.size }, 'draining')
     stopWatching()
-    const { drain_timeout_ms } = live.config.server
+    stopAgreeing()
+    const { drain_delay_ms, drain_timeout_ms } = live.config.server
+    closeAfterAnswers(server)
+    parts.exchanges.closeAfterAnswers()
+    // Nobody balances in front of a terminal.
+    if (signal !== 'SIGINT') await sleep(drain_delay_ms)
     const cut = setTimeout(() => parts.exchanges.cut(shuttingDown()), drain_timeout_ms)
     await drainServer(server, drain_timeout_ms + CUT_GRACE_MS)
     clearTimeout(cut)
@@ -232,26 +280,4 @@ function watchParts({ metrics, exchanges, admission, recorder, breakers }: Parts
     return [...breakers.states().values()].filter((state) => state === 'open').length
   })
   metrics.watch('log_lines_dropped', 'Log lines that stdout did not take.', droppedLines)
-}
-
-/** Editors write a file more than once. */
-const SETTLE_MS = 200
-
-function watchConfig(files: string[], onChange: () => void): () => void {
-  let timer: NodeJS.Timeout | undefined
-  const names = new Set(files)
-  const watchers: FSWatcher[] = []
-  for (const directory of new Set(files.map((file) => dirname(file)))) {
-    const watcher = watch(directory, { persistent: false }, (_, name) => {
-      if (name === null || !names.has(join(directory, name))) return
-      clearTimeout(timer)
-      timer = setTimeout(onChange, SETTLE_MS)
-    })
-    watcher.on('error', () => watcher.close())
-    watchers.push(watcher)
-  }
-  return () => {
-    clearTimeout(timer)
-    for (const watcher of watchers) watcher.close()
-  }
 }

@@ -1,4 +1,5 @@
 import type { Settlements } from './accounting/settlements.ts'
+import type { Siblings } from './cluster.ts'
 import type { Decision } from './decide.ts'
 import type { Erasures } from './erasures.ts'
 import type { Admission } from './http/admission.ts'
@@ -34,6 +35,7 @@ export interface Parts {
   erasures: Erasures
   settlements: Settlements
   exchanges: Exchanges
+  siblings: Siblings
   userIds: UserIds
   policies: Policies
   users: UserStates

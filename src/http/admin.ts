@@ -77,6 +77,7 @@ export function admin(parts: Parts): Hono<{ Bindings: HttpBindings }> {
   app.post('/config/reload', async (c) => {
     try {
       await parts.reload()
+      parts.siblings.tell({ kind: 'config' })
       return c.json({ reloaded: true })
     } catch (error) {
       if (error instanceof ConfigError)
@@ -87,11 +88,15 @@ export function admin(parts: Parts): Hono<{ Bindings: HttpBindings }> {
 
   app.post('/artifact/reload', async (c) => {
     const { artifact } = await body(c.env.incoming, reloadSchema)
-    return c.json({ policy: await refusable(() => parts.policies.reload(artifact)) })
+    const policy = await refusable(() => parts.policies.reload(artifact))
+    parts.siblings.tell({ kind: 'artifact', artifact })
+    return c.json({ policy })
   })
   app.post('/artifact/rollback', async (c) => {
     const { version } = await body(c.env.incoming, rollbackSchema)
-    return c.json({ policy: await refusable(() => parts.policies.rollback(version)) })
+    const policy = await refusable(() => parts.policies.rollback(version))
+    parts.siblings.tell({ kind: 'rollback', version })
+    return c.json({ policy })
   })
 
   return app

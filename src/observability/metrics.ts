@@ -1,4 +1,5 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import cluster from 'node:cluster'
+import { AggregatorRegistry, Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { InteractionRecord } from '../store/records.ts'
 
 const OVERHEAD_BUCKETS = [0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1]
@@ -7,6 +8,11 @@ const LATENCY_BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300]
 /** Prometheus metrics. Labels hold only names from the configuration: no user, no key, no text. */
 export function createMetrics() {
   const registry = new Registry()
+  // In a worker it listens for the supervisor, who asks all of them (src/cluster.ts).
+  if (cluster.isWorker) {
+    AggregatorRegistry.setRegistries([registry])
+    new AggregatorRegistry()
+  }
   const registers = [registry]
   collectDefaultMetrics({ register: registry })
   const requests = new Counter({

@@ -27,8 +27,8 @@ const { values } = parseArgs({
 })
 
 const pace: experiments.Pace = values.quick
-  ? { seconds: 0.15, rounds: 2, warmUpSeconds: 0.3, idleStreams: 200 }
-  : { seconds: 0.8, rounds: 9, warmUpSeconds: 2, idleStreams: 10_000 }
+  ? { seconds: 0.15, rounds: 2, warmUpRequests: 1, idleStreams: 200 }
+  : { seconds: 0.8, rounds: 9, warmUpRequests: 15_000, idleStreams: 10_000 }
 if (values.seconds) pace.seconds = Number(values.seconds)
 if (values.rounds) pace.rounds = Number(values.rounds)
 
@@ -110,7 +110,7 @@ try {
 async function useOfRedis(server: RedisServer) {
   const subject = await experiments.gateway(setting, experiments.ALL_ON)
   try {
-    await bench.round(subject, { seconds: pace.warmUpSeconds })
+    await experiments.warmUp(setting, [subject])
     return await redisUse(bench, server, subject, pace.seconds * 3)
   } finally {
     await subject.stop()

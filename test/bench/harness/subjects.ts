@@ -1,5 +1,5 @@
 import type { ChildProcess } from 'node:child_process'
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -8,6 +8,7 @@ import { freePort } from '../../support/redis.ts'
 import { CORES, end, portOf, spawnNode, spawnOn } from './spawned.ts'
 
 export const PEERS_DIR = fileURLToPath(new URL('../../../.cache/peers', import.meta.url))
+const ARTIFACTS = fileURLToPath(new URL('../../../router-model/artifacts', import.meta.url))
 const KEY = 'pr-bench-key-0123456789abcdef'
 
 /** Something to measure: a running proxy in front of the bench's upstream. */
@@ -45,18 +46,36 @@ export async function startGateway(name: string, upstream: number, options: Gate
   const from = performance.now()
   const child = spawnNode('gateway.ts', [file, without.join(',')], { core: workers > 1 ? null : CORES.proxy, node })
   await listening(child, port)
+  const readyMs = performance.now() - from
+  await checkReady(port)
   return {
     name,
     port,
     child,
     headers: { 'content-type': 'application/json', authorization: `Bearer ${KEY}` },
     model: without.includes('policy') ? 'llm-0' : 'auto',
-    readyMs: performance.now() - from,
+    readyMs,
     stop: async () => {
       await end(child, node.length > 0 ? 'SIGTERM' : 'SIGKILL')
       rmSync(dir, { recursive: true, force: true })
     },
   }
+}
+
+function newestArtifact(): string {
+  const newest = readdirSync(ARTIFACTS)
+    .filter((name) => existsSync(join(ARTIFACTS, name, 'manifest.json')))
+    .sort()
+    .at(-1)
+  if (newest === undefined) throw new Error('There is no artifact to route by.')
+  return join(ARTIFACTS, newest)
+}
+
+/** Without its artifact it would be another, cheaper gateway. */
+async function checkReady(port: number): Promise<void> {
+  const answer = await fetch(`http://127.0.0.1:${port}/readyz`)
+  const { status, components } = (await answer.json()) as { status: string; components: unknown }
+  if (status !== 'ready') throw new Error(`The gateway is ${status}: ${JSON.stringify(components)}`)
 }
 
 /** Limits that are never reached: what they cost is counting. */
@@ -73,7 +92,7 @@ function gatewayConfig(dir: string, port: number, upstream: number, options: Gat
     store: redis ? { kind: 'redis', url: redis } : { kind: 'sqlite', path: join(dir, 'gateway.db') },
     spool: { path: join(dir, 'spool') },
     identity: { secret: 'identity-secret-for-the-bench' },
-    router: { device, deadline_ms: 10_000 },
+    router: { artifact: newestArtifact(), device, deadline_ms: 10_000 },
     log: { level: off.has('log') ? 'silent' : 'info' },
     providers: {
       bench: {
