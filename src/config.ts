@@ -25,7 +25,9 @@ const serverSchema = z.strictObject({
   body_timeout_ms: ms.default(30_000),
   /** A client that reads nothing for so long is let go. */
   write_idle_timeout_ms: ms.default(60_000),
-  /** After SIGTERM: how long streams may go on. */
+  /** After SIGTERM: how long new requests are still taken while `/readyz` says no, so that balancers look elsewhere. */
+  drain_delay_ms: z.number().int().nonnegative().default(1_000),
+  /** And then: how long streams may go on. */
   drain_timeout_ms: ms.default(30_000),
   /** Requests in work at once, over all tenants; more wait in a queue of `max_queue`, and then are shed with 503. */
   max_concurrent: z.number().int().positive().default(2_000),

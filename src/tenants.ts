@@ -53,11 +53,17 @@ export function resolveModel(model: string, allowed: readonly Candidate[]): Mode
 
 /** User ids as they are stored: an HMAC-SHA256 under the gateway's secret and the tenant, unless the tenant asked for plain ones. */
 export class UserIds {
-  readonly #secret: string
+  #secret: string
   readonly #cache = new LRUCache<string, string>({ max: 10_000 })
 
   constructor(secret: string) {
     this.#secret = secret
+  }
+
+  /** From now on another secret: users are others than before. */
+  use(secret: string): void {
+    this.#secret = secret
+    this.#cache.clear()
   }
 
   stored(tenant: TenantConfig, user: string | null): string {

@@ -21,7 +21,8 @@ export interface Exchange {
 
 /** Exchanges in work: the process ends when there are none, or cuts them. */
 export class Exchanges {
-  readonly #open = new Set<AbortController>()
+  readonly #open = new Map<AbortController, Pick<Exchange, 'outgoing' | 'live'>>()
+  readonly #waiting = new Map<Live, () => void>()
 
   get size(): number {
     return this.#open.size
@@ -29,10 +30,11 @@ export class Exchanges {
 
   begin(incoming: IncomingMessage, outgoing: ServerResponse, caller: Caller, live: Live): Exchange {
     const controller = new AbortController()
-    this.#open.add(controller)
+    this.#open.set(controller, { outgoing, live })
     outgoing.once('close', () => {
       this.#open.delete(controller)
       if (!outgoing.writableFinished) controller.abort()
+      this.#tellWhenUnused(live)
     })
     return {
       requestId: `req_${randomUUID()}`,
@@ -46,8 +48,28 @@ export class Exchanges {
     }
   }
 
+  /** Resolves when nothing is served any more under a configuration that was replaced. */
+  async unused(live: Live): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.#waiting.set(live, resolve)
+      this.#tellWhenUnused(live)
+    })
+  }
+
+  /** What has not begun to be answered will say that its connection ends with it. */
+  closeAfterAnswers(): void {
+    for (const { outgoing } of this.#open.values()) outgoing.shouldKeepAlive = false
+  }
+
   /** Ends what is still open; a stream's client is told by a last event. */
   cut(reason: GatewayError): void {
-    for (const controller of this.#open) controller.abort(reason)
+    for (const controller of this.#open.keys()) controller.abort(reason)
+  }
+
+  #tellWhenUnused(live: Live): void {
+    const tell = this.#waiting.get(live)
+    if (!tell || [...this.#open.values()].some((exchange) => exchange.live === live)) return
+    this.#waiting.delete(live)
+    tell()
   }
 }

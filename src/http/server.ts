@@ -68,6 +68,13 @@ function answerClientError(
   )
 }
 
+/** From now on each answer says that it is the last on its connection, and clients go elsewhere. */
+export function closeAfterAnswers(server: Server): void {
+  server.prependListener('request', (_, response: ServerResponse) => {
+    response.shouldKeepAlive = false
+  })
+}
+
 /** Stops taking connections, lets answers in work end until the deadline, then cuts what is left. Resolves when nothing is open any more. */
 export async function drainServer(server: Server, deadlineMs: number): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()))

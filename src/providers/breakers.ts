@@ -21,25 +21,36 @@ export class Breakers {
   readonly #config: RetriesConfig['breaker']
   readonly #breakers = new Map<string, Breaker>()
   readonly #onChange: ((deployment: string, state: BreakerState) => void) | undefined
+  readonly #onBreak: ((deployment: string, ms: number) => void) | undefined
 
-  constructor(config: RetriesConfig['breaker'], onChange?: (deployment: string, state: BreakerState) => void) {
+  /** @param onBreak a breaker opened by what this process saw, for so long: not when another's was taken over */
+  constructor(
+    config: RetriesConfig['breaker'],
+    onChange?: (deployment: string, state: BreakerState) => void,
+    onBreak?: (deployment: string, ms: number) => void,
+  ) {
     this.#config = config
     this.#onChange = onChange
+    this.#onBreak = onBreak
   }
 
   of(candidate: Candidate): Breaker {
     return this.#named(deploymentOf(candidate))
   }
 
-  /** Turns requests away for `ms`: how another replica's open breaker is taken over. */
+  /** Turns requests away for `ms`, or as long as a breaker is open here: how another replica's open breaker is taken over. */
   holdOpen(deployment: string, ms: number): void {
-    this.#named(deployment).holdOpen(ms)
+    this.#named(deployment).holdOpen(Math.min(ms, this.#config.open_ms))
   }
 
   #named(deployment: string): Breaker {
     let breaker = this.#breakers.get(deployment)
     if (!breaker) {
-      breaker = new Breaker(this.#config, (state) => this.#onChange?.(deployment, state))
+      breaker = new Breaker(
+        this.#config,
+        (state) => this.#onChange?.(deployment, state),
+        (ms) => this.#onBreak?.(deployment, ms),
+      )
       this.#breakers.set(deployment, breaker)
     }
     return breaker
@@ -60,13 +71,19 @@ export const deploymentOf = ({ provider, model }: Candidate) => `${provider}/${m
 export class Breaker {
   readonly #config: RetriesConfig['breaker']
   readonly #onChange: (state: BreakerState) => void
+  readonly #onBreak: (ms: number) => void
   #policy: CircuitBreakerPolicy
   #openUntil = Number.NEGATIVE_INFINITY
   #heldUntil = Number.NEGATIVE_INFINITY
 
-  constructor(config: RetriesConfig['breaker'], onChange: (state: BreakerState) => void) {
+  constructor(
+    config: RetriesConfig['breaker'],
+    onChange: (state: BreakerState) => void,
+    onBreak: (ms: number) => void = () => {},
+  ) {
     this.#config = config
     this.#onChange = onChange
+    this.#onBreak = onBreak
     this.#policy = this.#createPolicy()
   }
 
@@ -118,6 +135,7 @@ export class Breaker {
     policy.onBreak(() => {
       this.#openUntil = performance.now() + this.#config.open_ms
       this.#onChange('open')
+      this.#onBreak(this.#config.open_ms)
     })
     policy.onHalfOpen(() => this.#onChange('half-open'))
     policy.onReset(() => this.#onChange('closed'))

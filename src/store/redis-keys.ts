@@ -13,6 +13,8 @@ export const tenantKeys = {
 
 /** Names of the tenants that have a log. */
 export const TENANTS = 'pr:tenants'
+/** Under which all replicas keep user ids. */
+export const SHARED_SECRET = 'pr:shared-secret'
 /** Published in every change that replicas cache: `Invalidation` as JSON. */
 export const CHANGES = 'pr:changes'
 /** A replica hears from itself there, and so knows whether it may have missed a change. */

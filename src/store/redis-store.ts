@@ -321,6 +321,17 @@ export class RedisStore implements Store {
     )
   }
 
+  sharedSecret(proposed: string): Promise<string> {
+    return this.#ask('{keys}', async () => {
+      await this.#client.set(keys.SHARED_SECRET, proposed, 'NX')
+      return (await this.#client.get(keys.SHARED_SECRET)) ?? proposed
+    })
+  }
+
+  async publish(change: Invalidation): Promise<void> {
+    await this.#ask('{keys}', () => this.#client.publish(keys.CHANGES, JSON.stringify(change)))
+  }
+
   subscribe(listener: (change: Invalidation) => void): () => void {
     return this.#listeners.add(listener)
   }

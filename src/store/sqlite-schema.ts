@@ -86,6 +86,9 @@ const MIGRATIONS = [
   CREATE INDEX idempotency_of_user ON idempotency (tenant, user);
   CREATE INDEX idempotency_by_expiry ON idempotency (tenant, expires_at);
   `,
+  `
+  CREATE TABLE secrets (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+  `,
 ]
 
 /** @throws Error when the file was written by a newer version of this program */

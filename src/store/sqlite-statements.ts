@@ -13,6 +13,9 @@ export function prepareStatements(db: DatabaseSync) {
     listKeys: prepare('SELECT * FROM keys WHERE ? IS NULL OR tenant = ? ORDER BY created_at, id'),
     revokeKey: prepare('UPDATE keys SET revoked_at = coalesce(revoked_at, ?) WHERE id = ? RETURNING tenant'),
 
+    proposeSecret: prepare("INSERT OR IGNORE INTO secrets VALUES ('identity', ?)"),
+    sharedSecret: prepare("SELECT value FROM secrets WHERE name = 'identity'"),
+
     loadUser: prepare('SELECT * FROM users WHERE tenant = ? AND user = ?'),
     userRevision: prepare('SELECT revision FROM users WHERE tenant = ? AND user = ?'),
     saveUser: prepare('INSERT OR REPLACE INTO users VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)'),

@@ -229,6 +229,17 @@ export class SqliteStore implements Store {
     })
   }
 
+  sharedSecret(proposed: string): Promise<string> {
+    return this.#write(() => {
+      this.#sql.proposeSecret.run(proposed)
+      return [String(this.#sql.sharedSecret.get()?.value)]
+    })
+  }
+
+  publish(change: Invalidation): Promise<void> {
+    return this.#write(() => [undefined, change])
+  }
+
   subscribe(listener: (change: Invalidation) => void): () => void {
     return this.#listeners.add(listener)
   }
