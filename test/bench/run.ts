@@ -8,6 +8,7 @@ import { availableParallelism, cpus, loadavg } from 'node:os'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { hasCudaLibraries } from '../../src/cuda.ts'
 import { type RedisServer, startRedis } from '../support/redis.ts'
 import { Bench } from './harness/bench.ts'
 import * as experiments from './harness/experiments.ts'
@@ -39,15 +40,19 @@ async function redisIfThere(): Promise<RedisServer | null> {
   return startRedis().catch(() => null)
 }
 
+const noCuda = values.device === 'cuda' && !hasCudaLibraries()
+if (noCuda) console.log('CUDA: not tried, its libraries are not installed (docs/gpu.md); this is the CPU')
+const device = noCuda ? 'cpu' : values.device
+
 const redis = await redisIfThere()
 const bench = await Bench.open()
-const setting: experiments.Setting = { bench, redis, pace, device: values.device, log: console.log }
+const setting: experiments.Setting = { bench, redis, pace, device, log: console.log }
 const machine = {
   node: process.version,
   cpu: cpus()[0]?.model,
   cores: availableParallelism(),
   loadAtStart: loadavg(),
-  device: values.device,
+  device: noCuda ? 'cpu (cuda not tried: not installed)' : device,
   store: redis ? 'redis' : 'sqlite (no redis-server here)',
 }
 console.log(machine)
