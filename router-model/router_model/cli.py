@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from router_model.ablate import ablate
 from router_model.collect.run import command as collect
 from router_model.evaluate import evaluate
 from router_model.retrain import command as retrain
@@ -18,6 +19,7 @@ def main() -> None:
 
 
 app.command()(evaluate)
+app.command()(ablate)
 app.command()(train)
 app.command()(export)
 app.command("retrain")(retrain)
