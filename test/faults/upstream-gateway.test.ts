@@ -230,8 +230,10 @@ describe('memory', () => {
 
   const event = Buffer.from(`data: ${JSON.stringify(chunkOf({ content: 'x'.repeat(16_000) }))}\n\n`)
 
+  // Again where it fails: V8 may let its heap grow at any time, so that noise only ever adds.
   test.skipIf(process.platform !== 'linux')(
     'a client that does not read 256 MB: backpressure, then it is let go',
+    { retry: 2 },
     async () => {
       upstream.play(async (exchange) => {
         exchange.stream()
