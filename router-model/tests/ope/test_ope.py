@@ -38,7 +38,7 @@ class World:
         return softmax(4.0 * (self.context @ (self.weights + 0.2)))
 
     def truth(self) -> float:
-        """The policy's value over all users and contexts: tastes are zero on average and the policy doesn't know them."""
+        """The policy's value over all users and contexts: tastes are zero on average, and it doesn't know them."""
         fixed = np.random.default_rng(8)
         context = fixed.normal(size=(400_000, FEATURES))
         return float((softmax(4.0 * (context @ (self.weights + 0.2))) * np.tanh(context @ self.weights)).sum(1).mean())
