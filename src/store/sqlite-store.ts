@@ -34,7 +34,16 @@ const POLL_MS = 500
 const SWEEP_MS = 60_000
 const NEXT_SLICE_MS = 100
 
+/** More would hold up the event loop for too long. */
+const WRITES_PER_COMMIT = 64
+
 type Row = Record<string, SQLOutputValue>
+
+interface Write {
+  work: () => [result: unknown, change?: Invalidation]
+  resolve: (result: unknown) => void
+  reject: (error: unknown) => void
+}
 
 /**
  * Everything in one file, for one gateway (its operator's commands may use the file at the same time). A change that was acknowledged survives the
@@ -50,6 +59,7 @@ export class SqliteStore implements Store {
   readonly #origin = randomUUID()
   readonly #poll: NodeJS.Timeout
   #nextSweep: NodeJS.Timeout | undefined
+  readonly #writes: Write[] = []
   #dataVersion = 0
   #seenChange = 0
 
@@ -253,6 +263,7 @@ export class SqliteStore implements Store {
   async close(): Promise<void> {
     clearInterval(this.#poll)
     clearTimeout(this.#nextSweep)
+    while (this.#writes.length > 0) this.#commit()
     if (this.#db.isOpen) this.#db.close()
   }
 
@@ -265,24 +276,47 @@ export class SqliteStore implements Store {
     }
   }
 
-  /** Runs writes as one transaction, and then tells of the change. */
-  async #write<T>(work: () => [result: T, change?: Invalidation]): Promise<T> {
+  /** Runs writes all or none, and then tells of the change. Resolves when they are committed. */
+  #write<T>(work: () => [result: T, change?: Invalidation]): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      if (this.#writes.length === 0) setImmediate(() => this.#commit())
+      this.#writes.push({ work, resolve: resolve as (result: unknown) => void, reject })
+    })
+  }
+
+  /** Writes of one turn of the event loop share a transaction: a commit costs more than they do (docs/profile.md). One that fails is undone alone. */
+  #commit(): void {
+    const writes = this.#writes.splice(0, WRITES_PER_COMMIT)
+    if (writes.length === 0) return
+    if (this.#writes.length > 0) setImmediate(() => this.#commit())
+    const tell: (() => void)[] = []
     try {
       this.#sql.begin.run()
-      let done: [T, Invalidation?]
-      try {
-        done = work()
-        if (done[1]) this.#sql.noteChange.run(this.#origin, Date.now(), JSON.stringify(done[1]))
-        this.#sql.commit.run()
-      } catch (error) {
-        if (this.#db.isTransaction) this.#sql.rollback.run()
-        throw error
+      for (const { work, resolve, reject } of writes) {
+        this.#sql.savepoint.run()
+        try {
+          const [result, change] = work()
+          if (change) this.#sql.noteChange.run(this.#origin, Date.now(), JSON.stringify(change))
+          this.#sql.release.run()
+          tell.push(() => {
+            if (change) this.#listeners.emit(change)
+            resolve(result)
+          })
+        } catch (error) {
+          // Some errors end the transaction: then nothing of it is left to commit.
+          if (!this.#db.isTransaction) throw error
+          this.#sql.undo.run()
+          this.#sql.release.run()
+          tell.push(() => reject(storeError(error)))
+        }
       }
-      if (done[1]) this.#listeners.emit(done[1])
-      return done[0]
+      this.#sql.commit.run()
     } catch (error) {
-      throw storeError(error)
+      if (this.#db.isTransaction) this.#sql.rollback.run()
+      for (const { reject } of writes) reject(storeError(error))
+      return
     }
+    for (const one of tell) one()
   }
 
   async *#read<T extends { tenant: string }>(
