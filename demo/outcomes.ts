@@ -4,6 +4,7 @@ import { gunzipSync } from 'node:zlib'
 /** A question with what every LLM made of it. */
 export interface Question {
   query: string
+  task: string
   /** LLM -> 0 or 1. */
   scores: Record<string, number>
   /** LLM -> characters of its reply. */
@@ -61,9 +62,11 @@ export function loadOutcomes(): { llms: Llm[]; questions: Question[] } {
     .split('\n')
     .map((line) => JSON.parse(line))
     .filter(({ fold }) => fold === TEST_FOLD)
-    .map(({ query, scores, completion_chars }): Question => ({ query, scores, chars: completion_chars }))
+    .map(({ query, task, scores, completion_chars }): Question => ({ query, task, scores, chars: completion_chars }))
   return { llms, questions }
 }
+
+export const tasksOf = (questions: readonly Question[]) => [...new Set(questions.map(({ task }) => task))]
 
 export const tokensOf = (chars: number) => Math.ceil(chars / CHARS_PER_TOKEN)
 

@@ -1,45 +1,45 @@
+import { tableOf } from './table.ts'
 import type { Tally } from './tally.ts'
 
 const BAR = 30
+const LINE_EVERY = 0.1
 
-/** Draws over its own last picture on a terminal; elsewhere prints a line now and then. */
+/** A bar and a table that are drawn over their last picture on a terminal; elsewhere a line now and then. */
 export class Screen {
-  #lines = 0
-  #nextLine = 0
+  readonly #total: number
+  readonly #tallies: readonly Tally[]
+  #drawn = 0
+  #nextLine = LINE_EVERY
 
-  draw(done: number, total: number, tallies: readonly Tally[]): void {
-    const share = done / total
-    if (!process.stdout.isTTY) {
-      if (share < this.#nextLine) return
-      this.#nextLine += 0.1
-      process.stdout.write(
-        `${Math.round(share * 100)} %: ${tallies.map((t) => `${t.name} ${t.reward.mean.toFixed(3)}`).join(', ')}\n`,
-      )
-      return
-    }
-    const filled = Math.round(share * BAR)
-    const text = [
-      `${'█'.repeat(filled)}${'░'.repeat(BAR - filled)} ${done} of ${total} requests`,
-      '',
-      ...tableOf(tallies),
-    ]
-    process.stdout.write(
-      `${this.#lines > 0 ? `\x1b[${this.#lines}A` : ''}${text.map((line) => `\x1b[2K${line}\n`).join('')}`,
-    )
-    this.#lines = text.length
+  constructor(total: number, tallies: readonly Tally[]) {
+    this.#total = total
+    this.#tallies = tallies
   }
-}
 
-export function tableOf(tallies: readonly Tally[]): string[] {
-  const rows = tallies.map(({ name, reward, cost, regret }) => [
-    name,
-    `${reward.mean.toFixed(3)} ± ${(1.96 * reward.standardError).toFixed(3)}`,
-    `$${(cost.mean * 1000).toFixed(2)}`,
-    regret.mean.toFixed(3),
-  ])
-  const all = [['', 'mean reward (95 %)', 'cost of 1,000', 'regret'], ...rows]
-  const widths = [0, 1, 2, 3].map((column) => Math.max(...all.map((row) => (row[column] as string).length)))
-  return all.map((row) =>
-    row.map((cell, i) => (i === 0 ? cell.padEnd(widths[0] as number) : cell.padStart(widths[i] as number))).join('   '),
-  )
+  draw(done: number): void {
+    const share = done / this.#total
+    if (process.stdout.isTTY) this.#redraw(done, share)
+    else if (share >= this.#nextLine) this.#line(share)
+  }
+
+  /** The last picture stays. */
+  finish(done: number): void {
+    if (process.stdout.isTTY) this.#redraw(done, done / this.#total)
+    else process.stdout.write(`\n${tableOf(this.#tallies).join('\n')}\n`)
+  }
+
+  #line(share: number): void {
+    this.#nextLine = (Math.floor(share / LINE_EVERY) + 1) * LINE_EVERY
+    const means = this.#tallies.map(({ name, reward }) => `${name} ${reward.mean.toFixed(3)}`)
+    process.stdout.write(`${String(Math.round(share * 100)).padStart(3)} %  mean reward: ${means.join(', ')}\n`)
+  }
+
+  #redraw(done: number, share: number): void {
+    const filled = Math.round(share * BAR)
+    const bar = `${'█'.repeat(filled)}${'░'.repeat(BAR - filled)} ${done} of ${this.#total} requests`
+    const lines = [bar, '', ...tableOf(this.#tallies)]
+    const back = this.#drawn > 0 ? `\x1b[${this.#drawn}A` : ''
+    process.stdout.write(back + lines.map((line) => `\x1b[2K${line}\n`).join(''))
+    this.#drawn = lines.length
+  }
 }
