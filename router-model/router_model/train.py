@@ -110,7 +110,7 @@ class TrainConfig(BaseModel):
 
     def digest(self) -> str:
         """Names a run."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+        return hashlib.sha256(self.model_dump_json(exclude={"forget"}).encode()).hexdigest()[:12]
 
 
 @dataclass
