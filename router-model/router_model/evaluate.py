@@ -23,6 +23,7 @@ from router_model.simulation import Feedback
 
 POOLS = "zeroeval,llmrouter"
 OUT = Path("runs/evaluate")
+WIDE = 180  # columns of a terminal from which intervals fit
 QUICK_HEADS = HeadsConfig(networks=1, epochs=10)
 
 
@@ -40,6 +41,8 @@ def evaluate(
     users: Annotated[int, typer.Option(min=20, help="users of a population, 20 % of them test users")] = 1000,
     regret: Annotated[bool, typer.Option(help="also live regret over 200 requests")] = False,
     newcomers: Annotated[bool, typer.Option(help="also LLMs that joined after training")] = False,
+    strategies: Annotated[bool, typer.Option(help="also PersonalizedRouter's multi-cost-efficiency users")] = False,
+    people: Annotated[bool, typer.Option(help="also real people's votes, where --data holds them")] = False,
     families: Annotated[str, typer.Option(help="makers whose LLMs join later; the three largest by default")] = "",
     quick: Annotated[bool, typer.Option(help="a minute's worth: one pool, one seed, few contestants")] = False,
     config: Annotated[Path | None, typer.Option(help="TOML with any of these options")] = None,
@@ -51,6 +54,7 @@ def evaluate(
         "pools": pools, "data": data, "feedback": feedback, "shifts": shifts, "folds": folds, "llms": llms,
         "population": population, "artifact": artifact, "only": only, "seeds": seeds, "users": users,
         "regret": regret, "newcomers": newcomers, "families": families,
+        "strategies": strategies, "people": people,
     }  # fmt: skip
     if config is not None:
         options |= tomllib.loads(config.read_text(encoding="utf-8"))
@@ -67,7 +71,7 @@ def evaluate(
     results.save(out / "results.json")
     (out / "results.md").write_text(markdown(results), encoding="utf-8")
     picture(results, out / "curves.png")
-    for table in terminal_tables(results):
+    for table in terminal_tables(results, precise=console.width >= WIDE):
         console.print(table)
     console.print(f"Written: {out / 'results.json'}, {out / 'results.md'}, {out / 'curves.png'}")
 
@@ -87,6 +91,8 @@ def make_plan(options: dict[str, Any], quick: bool) -> Plan:
         folds=tuple(int(fold) for fold in _words(str(options["folds"]))) or None,
         llms=_words(options["llms"]) or None,
         regret=bool(options["regret"]),
+        strategies=bool(options["strategies"]),
+        people=bool(options["people"]),
         newcomers=bool(options["newcomers"]),
         families=_words(options["families"]) or None,
     )

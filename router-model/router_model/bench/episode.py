@@ -109,10 +109,15 @@ class Episode:
     """Test users of the population as trained on (`none`), and of shifted ones."""
 
 
-def make_episode(setup: Setup, pool: Pool, *, heads: HeadsConfig | None = None) -> Episode:
-    """Population, log and test users of a setup; the training population never has a shift."""
+def make_episode(
+    setup: Setup, pool: Pool, *, heads: HeadsConfig | None = None, users: Population | None = None
+) -> Episode:
+    """Population, log and test users of a setup; the training population never has a shift.
+
+    `users`: a population to use instead of the generator's.
+    """
     seed = setup.seed
-    population = SimulatedPopulation.load(setup.population) if setup.population else simulate(seed, setup.users)
+    population = users or _population(setup)
     train = pool.rows(pool.folds.train)
     embeddings = embed_queries(pool)
     log = simulate_log(population, pool, topics(embeddings, train), setup.feedback, seed)
@@ -134,8 +139,12 @@ def make_episode(setup: Setup, pool: Pool, *, heads: HeadsConfig | None = None) 
         validate=validate,
     )
     shifted = {s: population if s == "none" else simulate(seed, setup.users, s) for s in setup.shifts}
-    tests = {shift: scene.judgement(users, TEST, pool.folds.test) for shift, users in shifted.items()}
+    tests = {shift: scene.judgement(other, TEST, pool.folds.test) for shift, other in shifted.items()}
     return Episode(setup, pool, population, known, validation, tests)
+
+
+def _population(setup: Setup) -> Population:
+    return SimulatedPopulation.load(setup.population) if setup.population else simulate(setup.seed, setup.users)
 
 
 @dataclass(frozen=True)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from router_model.bench.artifact_router import ArtifactRouter
-from router_model.bench.contestant import Contestant
+from router_model.bench.contestant import Contestant, Informed
 from router_model.bench.episode import Episode, Setup, make_episode
 from router_model.bench.live import OPTIONS, Exploration, Learner, Regret, live, tune
 from router_model.bench.newcomers import OUTCOMES, Joinable, Newcomers, families, hold_out, retention
+from router_model.bench.people import judge_people, mtbench_votes, wmt_ratings
 from router_model.bench.results import Figure, Results
 from router_model.data import Pool
 from router_model.heads import HeadsConfig
 from router_model.metrics import Gain, interval, tradeoff
+from router_model.strategies import CostEfficiencyPopulation, outcome
 
 Factory = Callable[[], Contestant]
 Tell = Callable[[str], None]
@@ -102,6 +105,52 @@ def _join(
         joined.join(held.joined(k))
         for n in JOINED_AT:
             kept.setdefault((trained.name, k, n), []).append(measure(joined, n))
+
+
+def cost_efficiency(
+    results: Results, setup: Setup, pool: Pool, factories: Sequence[Factory], tell: Tell, heads: HeadsConfig | None
+) -> None:
+    """Performance, Cost and Reward of the paper's multi-cost-efficiency users: its nine, and 1,000 spread over them."""
+    groups = {
+        "nine users": CostEfficiencyPopulation.nine(20, setup.seed),
+        f"{setup.users} users": CostEfficiencyPopulation.spread(setup.users, setup.seed),
+    }
+    for group, users in groups.items():
+        episode = make_episode(setup, pool, heads=heads, users=users)
+        judgement = episode.tests["none"]
+        n = min(max(JOINED_AT), max(setup.lengths))
+        history = judgement.history.first(n)
+        for factory in factories:
+            contestant = factory()
+            if contestant.kind == "bound":
+                continue
+            tell(f"{setup.pool}, cost efficiency, {group}: {contestant.name}")
+            if isinstance(contestant, Informed):
+                contestant.tell(users, pool)
+            contestant.fit(episode.known)
+            scores = contestant.scores(judgement.rows, history)
+            chosen = np.asarray(scores.argmax(-1), dtype=np.int64)
+            found = outcome(users, judgement.users, pool, judgement.rows, chosen)
+            for what in ("performance", "cost", "reward"):
+                name = f"{what.capitalize()}, cost efficiency, {group}, n = {n}"
+                results.figures.append(Figure(setup.pool, setup.feedback, contestant.name, name, getattr(found, what)))
+
+
+def real_people(results: Results, data: Path, tell: Tell) -> None:
+    """Accuracy of predicted votes with the voter's own history, a stranger's, and none; where the data is at hand."""
+    for source, read in (("mtbench_human", mtbench_votes), ("wmt24_esa", wmt_ratings)):
+        if not (data / source).is_dir():
+            continue
+        tell(f"{source}: real people")
+        verdict = judge_people(source, read(data))
+        for who in ("nobody", "own", "strangers"):
+            name = f"accuracy with {who}'s history" if who != "own" else "accuracy with own history"
+            results.figures.append(
+                Figure(source, "votes", "regression, Gaussian, logistic", name, getattr(verdict, who))
+            )
+        for against, gained in (("a stranger's", verdict.own_over_strangers), ("no", verdict.own_over_nobody)):
+            name = f"own history over {against}"
+            results.figures.append(Figure(source, "votes", model, name, gained.value, gained.low, gained.high))
 
 
 def without_users(results: Results, episode: Episode, artifacts: Sequence[ArtifactRouter]) -> None:

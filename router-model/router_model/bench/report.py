@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from router_model.bench.results import Results, Row, contestants_of
+from router_model.bench.results import Figure, Results, Row, contestants_of
 
 MARKS = "+ / -: significantly above / below the regression (95 %, bootstrap paired over users and queries)"
 
@@ -50,13 +50,16 @@ def terminal_tables(results: Results, *, precise: bool = True) -> list[Table]:
 
 def _figures(results: Results) -> Table:
     table = Table(title="other figures", title_justify="left")
-    names = list(dict.fromkeys(figure.name for figure in results.figures))
-    for column in ("pool", "feedback", "contestant", *names):
+    for column in ("pool", "feedback", "contestant", "figure", "value"):
         table.add_column(column)
-    for key in dict.fromkeys((f.pool, f.feedback, f.contestant) for f in results.figures):
-        found = {f.name: f.value for f in results.figures if (f.pool, f.feedback, f.contestant) == key}
-        table.add_row(*key, *(f"{found[name]:.3f}" if name in found else "" for name in names))
+    for figure in sorted(results.figures, key=lambda f: (f.pool, f.feedback, f.name)):
+        table.add_row(figure.pool, figure.feedback, figure.contestant, figure.name, _value(figure))
     return table
+
+
+def _value(figure: Figure) -> str:
+    spread = "" if figure.low is None else f" [{figure.low:.3g}, {figure.high:.3g}]"
+    return f"{figure.value:.3g}{spread}"
 
 
 def markdown(results: Results) -> str:
@@ -73,6 +76,12 @@ def markdown(results: Results) -> str:
             lines.append(f"| {name} | {shown} | {worse} |")
         lines.append("")
     lines += [f"{MARKS}.", ""]
+    if results.figures:
+        lines += ["| pool | feedback | contestant | figure | value |", "| --- | --- | --- | --- | ---: |"]
+        for figure in sorted(results.figures, key=lambda f: (f.pool, f.feedback, f.name)):
+            told = (figure.pool, figure.feedback, figure.contestant, figure.name, _value(figure))
+            lines.append("| " + " | ".join(told) + " |")
+        lines.append("")
     return "\n".join(lines)
 
 

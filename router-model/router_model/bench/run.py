@@ -16,7 +16,7 @@ from router_model.baselines.regression import BestRegression
 from router_model.bench.artifact_router import ArtifactRouter
 from router_model.bench.contestant import Contestant, Informed, Kind, Uncertain
 from router_model.bench.episode import FLIP_LENGTHS, LENGTHS, Episode, Judgement, Setup, make_episode
-from router_model.bench.extras import live_regret, new_llms, without_users
+from router_model.bench.extras import cost_efficiency, live_regret, new_llms, real_people, without_users
 from router_model.bench.results import Figure, Results, Row
 from router_model.data import Pool, load_pool
 from router_model.heads import HeadsConfig
@@ -59,6 +59,8 @@ class Plan:
     regret: bool = False
     newcomers: bool = False
     newcomer_seeds: int = 2
+    strategies: bool = False
+    people: bool = False
     families: tuple[str, ...] | None = None
 
 
@@ -92,12 +94,17 @@ def run(plan: Plan, factories: Sequence[Factory], tell: Tell = lambda _: None) -
                 live_regret(results, setups, pool, learners(factories), tell)
             if plan.newcomers:
                 new_llms(results, setups[: plan.newcomer_seeds], pool, factories, tell, plan.heads, plan.families)
+        if plan.strategies:
+            setup = Setup(name, plan.feedbacks[0], 0, plan.users, plan.lengths)
+            cost_efficiency(results, setup, pool, factories, tell, plan.heads)
         if plan.regret or plan.newcomers:
             routers = [made for made in (factory() for factory in factories) if isinstance(made, ArtifactRouter)]
             episode = make_episode(Setup(name, "dense", 0, 100), pool, heads=plan.heads)
             for router in routers:
                 router.fit(episode.known)
             without_users(results, episode, routers)
+    if plan.people:
+        real_people(results, plan.data, tell)
     return results
 
 
