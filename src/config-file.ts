@@ -99,6 +99,8 @@ function readYaml(file: string): Record<string, unknown> {
   } catch (error) {
     throw new ConfigError(file, [`can't be read: ${(error as NodeJS.ErrnoException).code ?? 'unknown error'}`])
   }
+  // As an editor leaves it for a moment that truncates before it writes; and nobody means it.
+  if (text.trim() === '') throw new ConfigError(file, ['is empty'])
   const document = parseDocument(text, { prettyErrors: true })
   if (document.errors.length > 0) {
     throw new ConfigError(

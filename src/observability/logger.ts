@@ -1,3 +1,4 @@
+import { constants, fstatSync, openSync } from 'node:fs'
 import { type DestinationStream, destination, type Logger, pino } from 'pino'
 import type { Config } from '../config.ts'
 
@@ -7,6 +8,8 @@ export type { Logger }
 const MAX_BUFFERED_CHARS = 1024 * 1024
 /** Lines of so many milliseconds are written together: a system call for each costs more than all else about it (docs/profile.md). */
 const WRITE_EVERY_MS = 20
+/** At the end: how often a full stdout is tried again, about ten times a second, before what is left is given up. */
+const LAST_TRIES = 10
 
 export interface LogOutput {
   log: Logger
@@ -17,7 +20,15 @@ export interface LogOutput {
 /** JSON lines on stdout. Never log a key, a prompt, a header or a body: log names, counts, codes and times. */
 export function createLogger(level: Config['log']['level']): LogOutput {
   let dropped = 0
-  const stdout = destination({ fd: 1, sync: false, minLength: 0, maxLength: MAX_BUFFERED_CHARS })
+  let isLast = false
+  let triesLeft = LAST_TRIES
+  const stdout = destination({
+    fd: nonBlockingStdout(),
+    sync: false,
+    minLength: 0,
+    maxLength: MAX_BUFFERED_CHARS,
+    retryEAGAIN: () => !isLast || triesLeft-- > 0,
+  })
   stdout.on('drop', (lines: string) => {
     dropped += lines.split('\n').length - 1
   })
@@ -41,12 +52,27 @@ export function createLogger(level: Config['log']['level']): LogOutput {
     log,
     dropped: () => dropped,
     flush: () => {
+      isLast = true
       try {
         writeWaiting()
         stdout.flushSync()
       } catch {
-        // Nobody reads stdout any more.
+        // Nobody reads stdout any more. Destroyed, it is not flushed once more when the process exits.
+        stdout.destroy()
       }
     },
+  }
+}
+
+/**
+ * A pipe that is full holds up whoever writes to it: a thread of Node's pool, and at the end the process, which waits for that thread. Opened anew it can be
+ * told not to, without changing it for those who share it.
+ */
+function nonBlockingStdout(): number {
+  try {
+    if (!fstatSync(1).isFIFO()) return 1
+    return openSync('/proc/self/fd/1', constants.O_WRONLY | constants.O_NONBLOCK)
+  } catch {
+    return 1
   }
 }
