@@ -156,7 +156,7 @@ def simulate_history(
     `propensities` [Q, M] of the whole pool.
     """
     choices = np.broadcast_to(rows, (len(users), rows.shape[-1]))
-    rounds = -(-requests // choices.shape[1])
+    rounds = max(1, -(-requests // choices.shape[1]))
     asked = np.concatenate([rng.permuted(choices, axis=1) for _ in range(rounds)], axis=1)[:, :requests]
     cumulative = np.cumsum(propensities[asked].astype(np.float64), -1)
     llm = (rng.random((*asked.shape, 1)) > cumulative / cumulative[..., -1:]).sum(-1)

@@ -143,11 +143,9 @@ def real_people(results: Results, data: Path, tell: Tell) -> None:
             continue
         tell(f"{source}: real people")
         verdict = judge_people(source, read(data))
-        for who in ("nobody", "own", "strangers"):
-            name = f"accuracy with {who}'s history" if who != "own" else "accuracy with own history"
-            results.figures.append(
-                Figure(source, "votes", "regression, Gaussian, logistic", name, getattr(verdict, who))
-            )
+        model = "regression, Gaussian, logistic"
+        for whose, value in (("no", verdict.nobody), ("own", verdict.own), ("a stranger's", verdict.strangers)):
+            results.figures.append(Figure(source, "votes", model, f"accuracy with {whose} history", value))
         for against, gained in (("a stranger's", verdict.own_over_strangers), ("no", verdict.own_over_nobody)):
             name = f"own history over {against}"
             results.figures.append(Figure(source, "votes", model, name, gained.value, gained.low, gained.high))
