@@ -439,8 +439,10 @@ def command(
         raise typer.Exit(2)
     torch.set_num_threads(1)
     limits = Limits(value_margin=value_margin, tenant_loss=tenant_loss)
-    options = Options(held_out=held, limits=limits, waived=tuple(waive or ()), seed=seed)
     try:
+        gateway = read_config(config) if config else None
+        gamma = gateway.gamma if gateway else Gamma()
+        options = Options(held_out=held, gamma=gamma, limits=limits, waived=tuple(waive or ()), seed=seed)
         with _progress(console) as watch:
             summary = retrain(
                 source,
@@ -448,7 +450,7 @@ def command(
                 out=out,
                 tenants=tenant or (),
                 shared=shared,
-                config=read_config(config) if config else None,
+                config=gateway,
                 report=report,
                 options=options,
                 watch=watch,

@@ -7,13 +7,14 @@ tenants that gave rows to it, or to all if every tenant said so.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from router_model.cards import Card, known_card, vendor_of
+from router_model.learning.policy import Gamma
 
 CAPABILITIES = ("tools", "vision", "json_schema")
 
@@ -30,6 +31,8 @@ class GatewayConfig:
     """Tenant -> `share_training`."""
     cards: dict[str, Card]
     """Candidate name -> its card, as the gateway makes it (prices may be missing: then its catalogue has them)."""
+    gamma: Gamma = field(default_factory=Gamma)
+    """How much it explores."""
 
 
 def read_config(path: Path) -> GatewayConfig:
@@ -44,7 +47,8 @@ def read_config(path: Path) -> GatewayConfig:
     cards: dict[str, Card] = {}
     for entry in entries:
         cards.setdefault(str(entry["name"]), _card(entry))
-    return GatewayConfig(sharing, cards)
+    explore = (main.get("router") or {}).get("gamma") or {}
+    return GatewayConfig(sharing, cards, Gamma(**{name: float(value) for name, value in explore.items()}))
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import numpy as np
 import typer
@@ -19,7 +19,7 @@ from rich.progress import track
 
 from router_model.data import Pool, load_pool
 from router_model.embedding import Embedder, StaticEmbedder
-from router_model.population import SimulatedPopulation, simulate
+from router_model.population import Shift, SimulatedPopulation, simulate
 
 Document = dict[str, Any]
 
@@ -172,10 +172,11 @@ def main(
     requests: int = 50,
     pool: str = "llmrouter",
     tenant: str = "acme",
+    shift: Annotated[str, typer.Option(help="a shifted population, e.g. anti_correlated")] = "none",
     seed: int = 0,
 ) -> None:
     """Write a log of simulated users."""
-    population = simulate(seed, interactions // requests)
+    population = simulate(seed, interactions // requests, cast("Shift", shift))
     log = MadeLog(load_pool(pool), StaticEmbedder.load(embedder), population, tenant, requests, seed=seed)
     print(f"{write_jsonl(out, log):,} rows")
 

@@ -58,10 +58,12 @@ def test_the_configuration_is_read_with_its_includes(tmp_path: Path) -> None:
     (tmp_path / "gateway.yaml").write_text(
         "include: [models.yaml]\nproviders: { p: { kind: openai-compatible, api_key: '${KEY}' } }\n"
         "candidates: [{ name: own, provider: p, vendor: Ours }]\n"
+        "router: { gamma: { base: 10 } }\n"
         "tenants:\n  - { name: acme, share_training: true }\n  - { name: bell }\n"
     )
     config = read_config(tmp_path / "gateway.yaml")
     assert config.sharing == {"acme": True, "bell": False}
+    assert (config.gamma.base, config.gamma.per_reward) == (10, 4)
     big = config.cards["big"]
     assert (big.vendor, big.input_price, big.size_b, big.tools, big.vision) == ("openai", 1, 70, True, False)
     assert config.cards["own"].vendor == "ours", "the file itself goes before what it includes"
