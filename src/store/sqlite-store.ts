@@ -384,6 +384,8 @@ function openDatabase(path: string): DatabaseSync {
   db.exec(
     'PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA secure_delete = ON; PRAGMA cache_size = -16384',
   )
+  // 32 MB of changes between two checkpoints: a page that changes a hundred times is written to the file once.
+  db.exec('PRAGMA wal_autocheckpoint = 8000')
   migrate(db)
   return db
 }
