@@ -3,25 +3,19 @@
  *
  *     node test/bench/device.ts [folder of a MiniLM embedder]
  */
-import { existsSync, readdirSync } from 'node:fs'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { basename } from 'node:path'
 import { Tensor } from 'onnxruntime-node'
 import { hasCudaLibraries } from '../../src/cuda.ts'
 import { MinilmEmbedder } from '../../src/embedding/minilm-embedder.ts'
 import { loadArtifact } from '../../src/routing/artifact.ts'
+import { newestArtifact } from './harness/newest-artifact.ts'
 import { quantiles } from './harness/quantiles.ts'
 import { table } from './harness/tables.ts'
 
-const ARTIFACTS = fileURLToPath(new URL('../../router-model/artifacts', import.meta.url))
 const CANDIDATES = 12
 const ROUND_MS = 1_500
 
-const artifact = readdirSync(ARTIFACTS)
-  .filter((name) => existsSync(join(ARTIFACTS, name, 'manifest.json')))
-  .sort()
-  .at(-1)
-if (artifact === undefined) throw new Error('There is no artifact.')
+const folder = newestArtifact()
 
 const rows: string[][] = []
 
@@ -45,7 +39,7 @@ async function measure(device: string, what: string, batch: number, run: () => P
 }
 
 async function scoreOn(device: 'cpu' | 'cuda'): Promise<void> {
-  const { dims, sessions } = await loadArtifact(join(ARTIFACTS, artifact!), device)
+  const { dims, sessions } = await loadArtifact(folder, device)
   const { E, S, Z } = dims
   const noise = (...shape: number[]) => {
     const size = shape.reduce((a, b) => a * b, 1)
@@ -67,8 +61,8 @@ async function scoreOn(device: 'cpu' | 'cuda'): Promise<void> {
   }
 }
 
-async function embedOn(device: 'cpu' | 'cuda', folder: string): Promise<void> {
-  const embedder = await MinilmEmbedder.load(folder, { device })
+async function embedOn(device: 'cpu' | 'cuda', minilm: string): Promise<void> {
+  const embedder = await MinilmEmbedder.load(minilm, { device })
   for (const batch of [1, 32]) {
     const texts = Array.from(
       { length: batch },
@@ -85,7 +79,7 @@ for (const device of devices) {
   await scoreOn(device)
   if (minilm) await embedOn(device, minilm)
 }
-console.log(`${artifact}\n`)
+console.log(`${basename(folder)}\n`)
 console.log(table(['device', 'what', 'batch', 'p50', 'p99', 'rows / s'], rows))
 if (devices.length === 1) console.log('\nCUDA: not tried, its libraries are not installed (docs/gpu.md)')
 process.exit(0)

@@ -28,8 +28,8 @@ const { values } = parseArgs({
 })
 
 const pace: experiments.Pace = values.quick
-  ? { seconds: 0.15, rounds: 2, warmUpRequests: 1, idleStreams: 200 }
-  : { seconds: 0.8, rounds: 9, warmUpRequests: 15_000, idleStreams: 10_000 }
+  ? { seconds: 0.15, rounds: 2, warmUpRequests: 1, idleStreams: 200, peers: false }
+  : { seconds: 0.8, rounds: 9, warmUpRequests: 10_000, idleStreams: 10_000, peers: true }
 if (values.seconds) pace.seconds = Number(values.seconds)
 if (values.rounds) pace.rounds = Number(values.rounds)
 
@@ -57,12 +57,16 @@ const machine = {
 }
 console.log(machine)
 
+const out = values.out ?? fileURLToPath(new URL(`results/${values.quick ? 'quick' : 'latest'}.json`, import.meta.url))
+mkdirSync(dirname(out), { recursive: true })
 const results: Record<string, unknown> = { at: new Date().toISOString(), machine, pace }
 
 async function section<T>(name: string, title: string, work: () => Promise<T>, show: (result: T) => string) {
   if (!isWanted(name)) return
   const result = await work()
   results[name] = result
+  // A run takes a quarter of an hour: what is done is not lost when it is cut short.
+  writeFileSync(out, `${JSON.stringify(results, null, 2)}\n`)
   console.log(`\n${title}\n\n${show(result)}`)
 }
 
@@ -122,8 +126,5 @@ async function useOfRedis(server: RedisServer) {
   }
 }
 
-const out = values.out ?? fileURLToPath(new URL(`results/${values.quick ? 'quick' : 'latest'}.json`, import.meta.url))
-mkdirSync(dirname(out), { recursive: true })
-writeFileSync(out, `${JSON.stringify(results, null, 2)}\n`)
 console.log(`\nwritten to ${out}`)
 process.exit(0)

@@ -13,6 +13,8 @@ export interface Pace {
   warmUpRequests: number
   /** Streams held open. */
   idleStreams: number
+  /** Measure the peers, too: LiteLLM alone takes a quarter of a minute to come up. */
+  peers: boolean
 }
 
 export interface Setting {
@@ -38,6 +40,11 @@ export type Costs = Record<string, Cost>
 export const ALL_ON = 'everything on'
 export const FLOOR = 'bare Hono + undici'
 const PARTS = ['key', 'limits', 'embedding', 'gnn', 'policy', 'record', 'conversation', 'metrics', 'log'] as const
+
+const PEERS = [
+  ['Portkey', startPortkey],
+  ['LiteLLM', startLiteLlm],
+] as const
 
 export function gateway({ bench, redis, device }: Setting, name: string, options: GatewayOptions = {}) {
   return startGateway(name, bench.upstreamPort, { redis: redis?.url ?? null, device, ...options })
@@ -84,10 +91,8 @@ export async function partCosts(setting: Setting): Promise<Costs> {
   for (const part of PARTS) subjects.push(await gateway(setting, `without ${part}`, { without: [part] }))
   subjects.push(await gateway(setting, 'without all of these', { without: PARTS }))
   if (redis) subjects.push(await gateway(setting, 'SQLite instead of Redis', { redis: null }))
-  for (const [name, peer] of [
-    ['Portkey', await startPortkey(bench.upstreamPort)],
-    ['LiteLLM', await startLiteLlm(bench.upstreamPort)],
-  ] as const) {
+  for (const [name, start] of pace.peers ? PEERS : []) {
+    const peer = await start(bench.upstreamPort)
     if (peer) subjects.push(peer)
     else log(`${name}: not installed, skipped (npm run bench:peers)`)
   }
@@ -107,7 +112,7 @@ export interface Added {
 
 export async function latencies(setting: Setting): Promise<Record<string, Record<string, Added>>> {
   const { bench, pace } = setting
-  const portkey = await startPortkey(bench.upstreamPort)
+  const portkey = pace.peers ? await startPortkey(bench.upstreamPort) : null
   const proxies = [await startFloor(bench.upstreamPort), await gateway(setting, ALL_ON), ...(portkey ? [portkey] : [])]
   return using(proxies, async () => {
     await warmUp(setting, proxies)
@@ -143,7 +148,7 @@ const CHUNKS = 100
 
 export async function streaming(setting: Setting): Promise<Record<string, Streaming>> {
   const { bench, pace } = setting
-  const portkey = await startPortkey(bench.upstreamPort)
+  const portkey = pace.peers ? await startPortkey(bench.upstreamPort) : null
   const proxies = [await startFloor(bench.upstreamPort), await gateway(setting, ALL_ON), ...(portkey ? [portkey] : [])]
   return using(proxies, async () => {
     await warmUp(setting, proxies, { chunks: CHUNKS })

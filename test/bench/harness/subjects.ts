@@ -1,14 +1,14 @@
 import type { ChildProcess } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { stringify } from 'yaml'
 import { freePort } from '../../support/redis.ts'
+import { newestArtifact } from './newest-artifact.ts'
 import { CORES, end, portOf, spawnNode, spawnOn } from './spawned.ts'
 
 export const PEERS_DIR = fileURLToPath(new URL('../../../.cache/peers', import.meta.url))
-const ARTIFACTS = fileURLToPath(new URL('../../../router-model/artifacts', import.meta.url))
 const KEY = 'pr-bench-key-0123456789abcdef'
 
 /** Something to measure: a running proxy in front of the bench's upstream. */
@@ -60,15 +60,6 @@ export async function startGateway(name: string, upstream: number, options: Gate
       rmSync(dir, { recursive: true, force: true })
     },
   }
-}
-
-function newestArtifact(): string {
-  const newest = readdirSync(ARTIFACTS)
-    .filter((name) => existsSync(join(ARTIFACTS, name, 'manifest.json')))
-    .sort()
-    .at(-1)
-  if (newest === undefined) throw new Error('There is no artifact to route by.')
-  return join(ARTIFACTS, newest)
 }
 
 /** Without its artifact it would be another, cheaper gateway. */
