@@ -71,19 +71,28 @@ async function recordWithShadow(
 /** What this request says of the answer before it, and where its conversation is now. */
 async function learnFromTurn(parts: Parts, record: InteractionRecord, asked: Asked, decision: Decision): Promise<void> {
   const { implicit_rewards } = parts.live().config.router
-  const { turn } = asked
   try {
-    const previous = decision.conversation ?? (await parts.store.loadConversation(record.tenant, turn.key))
+    const previous = await moveOn(parts, record, asked, decision)
     const said = previous && implicitReward(previous, nextTurn(record, asked, decision), implicit_rewards)
     if (said) await takeImplicit(parts, record.tenant, previous.interaction, said, record.ts)
     const aborted = abortReward(record.finishReason, implicit_rewards)
     if (aborted) await takeImplicit(parts, record.tenant, record.id, aborted, record.ts)
-    if (record.status < 400) {
-      await parts.store.saveConversation(record.tenant, turn.key, turnState(record, asked, decision), turn.ttlS)
-    }
   } catch {
     parts.metrics.storeErrors.inc({ call: 'conversation' })
   }
+}
+
+/** Notes where the conversation is now. Returns where it was: the one look at the store tells both. */
+async function moveOn(
+  { store }: Parts,
+  record: InteractionRecord,
+  asked: Asked,
+  decision: Decision,
+): Promise<ConversationState | null> {
+  const { key, ttlS } = asked.turn
+  if (record.status >= 400) return decision.conversation ?? store.loadConversation(record.tenant, key)
+  const before = await store.saveConversation(record.tenant, key, turnState(record, asked, decision), ttlS)
+  return decision.conversation ?? before
 }
 
 async function takeImplicit(parts: Parts, tenant: string, id: string, said: ImplicitReward, ts: number): Promise<void> {

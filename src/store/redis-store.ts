@@ -298,13 +298,19 @@ export class RedisStore implements Store {
     return state === null ? null : decodeState<ConversationState>(state)
   }
 
-  async saveConversation(tenant: string, id: string, state: ConversationState, ttlS: number): Promise<void> {
-    await this.#run(
+  async saveConversation(
+    tenant: string,
+    id: string,
+    state: ConversationState,
+    ttlS: number,
+  ): Promise<ConversationState | null> {
+    const before = await this.#run(
       tenant,
       'save-conversation',
       [keys.conversation(tenant, id), keys.userConversations(tenant, state.user)],
       [id, state.user, encodeState(state), Math.round(ttlS * 1e3)],
     )
+    return before === null ? null : decodeState<ConversationState>(String(before))
   }
 
   async loadEvidence(tenant: string, policy: string): Promise<Evidence> {

@@ -213,10 +213,17 @@ export class SqliteStore implements Store {
     })
   }
 
-  saveConversation(tenant: string, id: string, state: ConversationState, ttlS: number): Promise<void> {
+  saveConversation(
+    tenant: string,
+    id: string,
+    state: ConversationState,
+    ttlS: number,
+  ): Promise<ConversationState | null> {
     return this.#write(() => {
-      this.#sql.saveConversation.run(tenant, id, state.user, encodeState(state), Date.now() + Math.round(ttlS * 1e3))
-      return [undefined]
+      const now = Date.now()
+      const before = this.#sql.loadConversation.get(tenant, id, now)
+      this.#sql.saveConversation.run(tenant, id, state.user, encodeState(state), now + Math.round(ttlS * 1e3))
+      return [before ? decodeState<ConversationState>(String(before.state)) : null]
     })
   }
 

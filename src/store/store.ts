@@ -150,7 +150,13 @@ export interface Store {
   readRewards(filter: RecordFilter): AsyncIterable<RewardRecord[]>
 
   loadConversation(tenant: string, id: string): Promise<ConversationState | null>
-  saveConversation(tenant: string, id: string, state: ConversationState, ttlS: number): Promise<void>
+  /** Returns what it replaces: who saves a turn wants to know the one before, and need not ask on its own. */
+  saveConversation(
+    tenant: string,
+    id: string,
+    state: ConversationState,
+    ttlS: number,
+  ): Promise<ConversationState | null>
 
   loadEvidence(tenant: string, policy: string): Promise<Evidence>
   /** Atomically adds to the sums of a candidate. */

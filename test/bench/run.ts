@@ -57,7 +57,9 @@ const machine = {
 }
 console.log(machine)
 
-const out = values.out ?? fileURLToPath(new URL(`results/${values.quick ? 'quick' : 'latest'}.json`, import.meta.url))
+const out =
+  values.out ??
+  fileURLToPath(new URL(values.quick ? '../../.cache/bench-quick.json' : 'results/latest.json', import.meta.url))
 mkdirSync(dirname(out), { recursive: true })
 const results: Record<string, unknown> = { at: new Date().toISOString(), machine, pace }
 

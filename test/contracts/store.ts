@@ -261,11 +261,11 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
         promptTokens: 40,
         ts: Date.now(),
       }
-      await store.saveConversation(t, 'c', state, 60)
+      expect(await store.saveConversation(t, 'c', state, 60)).toBeNull()
       await store.saveConversation(t, 'brief', { ...state, embedding: null }, 0.05)
       expect(await store.loadConversation(t, 'c')).toEqual(state)
       expect(await store.loadConversation(tenant(), 'c')).toBeNull()
-      await store.saveConversation(t, 'c', { ...state, messages: 5 }, 60)
+      expect(await store.saveConversation(t, 'c', { ...state, messages: 5 }, 60)).toEqual(state)
       expect((await store.loadConversation(t, 'c'))?.messages).toBe(5)
       await until(async () => (await store.loadConversation(t, 'brief')) === null)
     })

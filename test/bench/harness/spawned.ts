@@ -13,6 +13,8 @@ process.once('exit', () => {
   for (const child of running) child.kill('SIGKILL')
 })
 
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
+
 export interface SpawnOptions {
   core: number | null
   env?: Record<string, string>

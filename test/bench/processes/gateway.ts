@@ -31,7 +31,7 @@ const REMOVALS: Record<string, (parts: Parts) => void> = {
   },
   conversation({ store }) {
     store.loadConversation = async () => null
-    store.saveConversation = async () => {}
+    store.saveConversation = async () => null
   },
   metrics({ metrics }) {
     metrics.observe = nothing
