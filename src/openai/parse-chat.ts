@@ -63,7 +63,9 @@ export function parseChat(raw: Buffer): ChatRequest {
 
 /** The first zod issue as OpenAI words it. */
 export function fieldError(issue: z.core.$ZodIssue | undefined) {
-  const param = issue?.path.length ? issue.path.map(String).join('.') : null
+  const unknown = issue?.code === 'unrecognized_keys' ? issue.keys.slice(0, 1) : []
+  const path = [...(issue?.path ?? []), ...unknown].map(String).join('.')
+  const param = path === '' ? null : path
   return invalidRequest(param === null ? 'Invalid request body.' : `Invalid '${param}': ${issue?.message}.`, param)
 }
 
