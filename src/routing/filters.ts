@@ -44,8 +44,9 @@ export class NoCandidateError extends Error {
 export function exclusionOf({ candidate, costUsd }: CandidateScore, limits: Limits): Exclusion | null {
   const { name, capabilities, contextWindow, maxOutputTokens } = candidate
   const because = (why: Exclusion['why'], detail: string): Exclusion => ({ candidate: name, why, detail })
-  if (limits.allow && !limits.allow.includes(name)) return because('not_allowed', 'not in x-router-allow')
-  if (limits.deny?.includes(name)) return because('denied', 'in x-router-deny')
+  if (limits.allow && !limits.allow.includes(name))
+    return because('not_allowed', 'is not among those allowed by x-router-allow or the user’s profile')
+  if (limits.deny?.includes(name)) return because('denied', 'is denied by x-router-deny or the user’s profile')
   for (const need of limits.needs) if (!capabilities.has(need)) return because('capability', `lacks ${need}`)
   const answer = limits.maxTokens ?? 0
   if (limits.promptTokens + answer > contextWindow) {
