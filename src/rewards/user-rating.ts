@@ -15,7 +15,7 @@ export interface Rating {
  */
 export function ratingRewards(
   { rating, preferred_model, comment }: Rating,
-  { id, tenant, user }: Pick<InteractionSummary, 'id' | 'tenant' | 'user'>,
+  { id, tenant, user, candidate }: Pick<InteractionSummary, 'id' | 'tenant' | 'user' | 'candidate'>,
   ts: number,
 ): RewardRecord[] {
   const about = { interaction: id, tenant, user, weight: 1, ts, comment: comment ?? null }
@@ -24,7 +24,8 @@ export function ratingRewards(
     rewards.push({ ...about, kind: 'rating', ...valueOfRating(rating), preferredModel: preferred_model ?? null })
   }
   if (preferred_model !== undefined) {
-    rewards.push({ ...about, kind: 'preference', value: -1, binary: true, preferredModel: preferred_model })
+    const value = preferred_model === candidate ? 1 : -1
+    rewards.push({ ...about, kind: 'preference', value, binary: true, preferredModel: preferred_model })
   }
   return rewards
 }

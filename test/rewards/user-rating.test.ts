@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { ratingRewards } from '../../src/rewards/user-rating.ts'
 
-const about = { id: 'i', tenant: 'acme', user: 'ann' }
+const about = { id: 'i', tenant: 'acme', user: 'ann', candidate: 'a' }
 
 it.each([
   ['up', 1, true],
@@ -31,4 +31,10 @@ it('reads a preferred model as a preference, with or without a rating', () => {
   expect(kinds({ preferred_model: 'x' })).toEqual(['preference'])
   expect(kinds({ rating: 'up', preferred_model: 'x' })).toEqual(['rating', 'preference'])
   expect(kinds({})).toEqual([])
+})
+
+it('a preference is against the answer, unless its own model is the preferred one', () => {
+  const value = (preferred_model: string) => ratingRewards({ preferred_model }, about, 5)[0]?.value
+  expect(value('b')).toBe(-1)
+  expect(value('a')).toBe(1)
 })
