@@ -118,7 +118,7 @@ program
         ...(options.user && { 'x-user-id': options.user }),
       },
       body: JSON.stringify({ model: options.model, messages: [{ role: 'user', content: question }] }),
-    })
+    }).catch(() => fail(`No gateway answers at ${options.url}. Is it running? Give its address with --url.`))
     const answer: unknown = await response.json()
     if (!response.ok) fail(`${response.status}: ${JSON.stringify(answer)}`)
     process.stdout.write(explainTable(answer))
@@ -133,6 +133,11 @@ program
   .addOption(new Option('--format <format>', 'output format').choices(['jsonl']).default('jsonl'))
   .action(async (options: { tenant?: string; since?: number; until?: number }) => {
     const { exportRecords } = await import('./store/export.ts')
+    // `export | head` has had enough.
+    process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error
+      process.exit(0)
+    })
     await withStore(async (store) => {
       await exportRecords(
         store,
@@ -199,6 +204,11 @@ function parseList(text: string): string[] {
     .filter((item) => item !== '')
 }
 
+/** A file that is not there, a port that is taken: the message says it all, a stack would hide it. */
+function isSystemError(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && 'syscall' in error
+}
+
 function fail(message: string): never {
   process.stderr.write(`${message}\n`)
   process.exit(1)
@@ -207,6 +217,6 @@ function fail(message: string): never {
 try {
   await program.parseAsync()
 } catch (error) {
-  if (error instanceof ConfigError) fail(error.message)
+  if (error instanceof ConfigError || isSystemError(error)) fail(error.message)
   throw error
 }

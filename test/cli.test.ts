@@ -73,6 +73,17 @@ it('explain prints the table of a running gateway', () => {
   expect(stdout.match(/sandbox-/g)?.length).toBeGreaterThan(4)
 })
 
+it.each([
+  [['explain', 'hi', '--url', 'http://127.0.0.1:1'], 'No gateway answers at http://127.0.0.1:1.'],
+  [['import', 'not-there.jsonl'], 'ENOENT'],
+])('%j fails with a line, not a stack', (args, message) => {
+  const { status, stderr } = cli(...args)
+  expect(status).toBe(1)
+  expect(stderr).toContain(message)
+  expect(stderr).not.toContain('    at ')
+  expect(stderr.trim().split('\n')).toHaveLength(1)
+})
+
 it('export writes what import reads back, into another store', async () => {
   const answer = await complete(gateway, {}, { user: 'ada' })
   await answer.text()
