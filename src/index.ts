@@ -24,6 +24,7 @@ import { createLogger } from './observability/logger.ts'
 import { createMetrics } from './observability/metrics.ts'
 import type { Parts } from './parts.ts'
 import { Breakers } from './providers/breakers.ts'
+import { restartNeeded } from './restart-needed.ts'
 import { ArmReport } from './rewards/arm-report.ts'
 import { Judge } from './rewards/judge.ts'
 import { Learner } from './rewards/learn.ts'
@@ -165,6 +166,8 @@ export async function serve(configPath: string, change: (parts: Parts) => void =
     parts.admission.configure(admissionOptions(next.config))
     void parts.exchanges.unused(old).then(() => closeLive(old))
     log.info({ candidates: live.candidates.length, tenants: live.tenants.size }, 'configuration reloaded')
+    const waiting = restartNeeded(config, next.config)
+    if (waiting.length > 0) log.warn({ settings: waiting }, 'these settings count from the next start on')
     await policies.configure(next.config.router)
     await policies.warm(live.tenants.values())
   }
