@@ -39,12 +39,18 @@ const SPREAD = { factor: 0.3, offset: 0.04, task: 0.6, vendor: 0.09, llm: 0.07, 
 const TASK_DEPENDENT = 0.4
 const RATING_NOISE = 0.075
 
-export function makeUsers(count: number, llms: readonly Llm[], tasks: readonly string[], random: Random): User[] {
-  const names = Object.keys(PERSONAS)
+export function makeUsers(
+  count: number,
+  llms: readonly Llm[],
+  tasks: readonly string[],
+  random: Random,
+  personas = PERSONAS,
+): User[] {
+  const names = Object.keys(personas)
   const liked = [...new Set(llms.map(({ vendor }) => vendor))]
   return Array.from({ length: count }, (_, index) => {
     const persona = names[index % names.length] as string
-    const centre = PERSONAS[persona] as Taste
+    const centre = personas[persona] as Taste
     const own = person(centre, random)
     const thrifty = person(PERSONAS['price first'] as Taste, random)
     const depends = random() < TASK_DEPENDENT

@@ -79,7 +79,10 @@ export class Recorder {
     this.#spool = new Spool({ path: spool.path, maxBytes: spool.max_bytes })
     this.#flushMs = spool.flush_ms
     this.#events = events
-    this.#adoption = setInterval(() => this.#schedule(0), ADOPT_MS).unref()
+    this.#adoption = setInterval(() => {
+      this.#spool.tidy()
+      this.#schedule(0)
+    }, ADOPT_MS).unref()
     this.#schedule(0)
   }
 

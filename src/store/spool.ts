@@ -131,6 +131,17 @@ export class Spool {
     return found.length > 0
   }
 
+  /** To be called now and then: what was delivered does not stay on the disk until more comes. It may be of a user who was erased since. */
+  tidy(): void {
+    const { offset, size } = this.#current
+    try {
+      if (size > 0 && offset === size) this.#rotate()
+    } catch {
+      // A disk that refuses a new segment: the next time, then.
+    }
+    this.#dropOld()
+  }
+
   /** Resolves when what was appended is on the disk. */
   async sync(): Promise<void> {
     await datasync(this.#fd).catch(() => undefined)
