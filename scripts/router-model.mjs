@@ -19,7 +19,7 @@ const child = spawn(inVenv('python'), ['-m', 'router_model', ...process.argv.sli
   cwd: process.env.INIT_CWD ?? process.cwd(),
   stdio: 'inherit',
 })
-for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal))
+for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) process.on(signal, () => child.kill(signal))
 child.on('close', (code) => {
   process.exitCode = code ?? 1
 })
