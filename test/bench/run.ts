@@ -1,7 +1,7 @@
 /**
  * What routing costs, beside a bare proxy and the peers that are installed: README.md.
  *
- *     npm run bench -- [--quick] [--only parts,latency,…] [--device cpu|cuda] [--seconds 1] [--rounds 7] [--out <file>]
+ *     npm run bench -- [--quick] [--only parts,latency,…] [--device cpu|cuda] [--seconds 0.8] [--rounds 9] [--warm-up 10000] [--out <file>]
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { availableParallelism, cpus, loadavg } from 'node:os'
@@ -23,6 +23,7 @@ const { values } = parseArgs({
     device: { type: 'string', default: 'cpu' },
     seconds: { type: 'string' },
     rounds: { type: 'string' },
+    'warm-up': { type: 'string' },
     out: { type: 'string' },
   },
 })
@@ -31,6 +32,7 @@ const pace: experiments.Pace = values.quick
   ? { seconds: 0.15, rounds: 2, warmUpRequests: 1, idleStreams: 200, peers: false }
   : { seconds: 0.8, rounds: 9, warmUpRequests: 10_000, idleStreams: 10_000, peers: true }
 if (values.seconds) pace.seconds = Number(values.seconds)
+if (values['warm-up']) pace.warmUpRequests = Number(values['warm-up'])
 if (values.rounds) pace.rounds = Number(values.rounds)
 
 const only = values.only?.split(',')
@@ -86,6 +88,12 @@ try {
     'CPU of a request, 32 in flight, 12 candidates, 200 B',
     () => experiments.partCosts(setting),
     tables.costTable,
+  )
+  await section(
+    'peers',
+    'Beside other gateways',
+    () => experiments.peerCosts(setting),
+    (all) => Object.values(all).map(tables.costTable).join('\n\n'),
   )
   await section('latency', 'Latency added', () => experiments.latencies(setting), tables.latencyTable)
   await section('streaming', 'Streaming, 100 chunks', () => experiments.streaming(setting), tables.streamTable)

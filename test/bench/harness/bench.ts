@@ -67,7 +67,11 @@ export class Bench {
   async rounds(subjects: readonly Subject[], asked: Asked, count: number): Promise<Map<Subject, Round[]>> {
     const all = new Map<Subject, Round[]>(subjects.map((subject) => [subject, []]))
     for (let i = 0; i < count; i++) {
-      for (const [subject, rounds] of all) rounds.push(await this.round(subject, asked))
+      // Who came first comes last in the next round: what one leaves running falls on another each time.
+      for (let k = 0; k < subjects.length; k++) {
+        const subject = subjects[(k + i) % subjects.length]!
+        all.get(subject)!.push(await this.round(subject, asked))
+      }
     }
     return all
   }

@@ -84,22 +84,36 @@ function costsOf(rounds: ReadonlyMap<Subject, Round[]>): Costs {
   )
 }
 
-/** What a request costs: the floor, everything on, each part off in turn, and the peers that are installed. */
+/** What a request costs: the floor, everything on, and each part off in turn. */
 export async function partCosts(setting: Setting): Promise<Costs> {
-  const { bench, redis, pace, log } = setting
+  const { bench, redis, pace } = setting
   const subjects = [await startFloor(bench.upstreamPort), await gateway(setting, ALL_ON)]
   for (const part of PARTS) subjects.push(await gateway(setting, `without ${part}`, { without: [part] }))
   subjects.push(await gateway(setting, 'without all of these', { without: PARTS }))
   if (redis) subjects.push(await gateway(setting, 'SQLite instead of Redis', { redis: null }))
-  for (const [name, start] of pace.peers ? PEERS : []) {
-    const peer = await start(bench.upstreamPort)
-    if (peer) subjects.push(peer)
-    else log(`${name}: not installed, skipped (npm run bench:peers)`)
-  }
   return using(subjects, async () => {
     await warmUp(setting, subjects)
     return costsOf(await bench.rounds(subjects, { seconds: pace.seconds }, pace.rounds))
   })
+}
+
+/** The peers that are installed, each with the floor and this gateway in the same rounds, and apart from all else: LiteLLM works on after its last answer. */
+export async function peerCosts(setting: Setting): Promise<Record<string, Costs>> {
+  const { bench, pace, log } = setting
+  const result: Record<string, Costs> = {}
+  for (const [name, start] of pace.peers ? PEERS : []) {
+    const peer = await start(bench.upstreamPort)
+    if (!peer) {
+      log(`${name}: not installed, skipped (npm run bench:peers)`)
+      continue
+    }
+    const subjects = [await startFloor(bench.upstreamPort), await gateway(setting, ALL_ON), peer]
+    result[name] = await using(subjects, async () => {
+      await warmUp(setting, subjects)
+      return costsOf(await bench.rounds(subjects, { seconds: pace.seconds }, pace.rounds))
+    })
+  }
+  return result
 }
 
 /** Latencies less those without a proxy, milliseconds; medians over rounds, and the best round. */
@@ -148,7 +162,6 @@ const CHUNKS = 100
 
 export async function streaming(setting: Setting): Promise<Record<string, Streaming>> {
   const { bench, pace } = setting
-  const portkey = pace.peers ? await startPortkey(bench.upstreamPort) : null
   const proxies = [await startFloor(bench.upstreamPort), await gateway(setting, ALL_ON), ...(portkey ? [portkey] : [])]
   return using(proxies, async () => {
     await warmUp(setting, proxies, { chunks: CHUNKS })

@@ -3,6 +3,7 @@ import { type Added, ALL_ON, type Costs, FLOOR, type Idle, type Streaming } from
 interface Results {
   startup?: { bestMs: number }
   parts?: Costs
+  peers?: Record<string, Costs>
   latency?: Record<string, Record<string, Added>>
   streaming?: Record<string, Streaming>
   pools?: Costs
@@ -11,15 +12,15 @@ interface Results {
 
 /** The targets, and what this run says of those that it measured. */
 export function targets(results: Results): string {
-  const { parts, latency, streaming, pools, idle, startup } = results
+  const { parts, peers, latency, streaming, pools, idle, startup } = results
   const mine = parts?.[ALL_ON]
-  const portkey = parts?.Portkey
+  const { Portkey: portkey, [ALL_ON]: beside } = peers?.Portkey ?? {}
   const alone = latency?.['1']?.[ALL_ON]
   const [ours, floors] = [streaming?.[ALL_ON], streaming?.[FLOOR]]
   const [few, many] = [pools?.['12 candidates'], pools?.['100 candidates']]
   const lines: [what: string, value: number | undefined, target: number, sense: '<=' | '>='][] = [
     ['CPU per request, x the bare proxy', mine?.timesFloor, 2, '<='],
-    ['requests per core, x Portkey', mine && portkey && mine.perCore / portkey.perCore, 8, '>='],
+    ['requests per core, x Portkey', beside && portkey && beside.perCore / portkey.perCore, 8, '>='],
     ['added at one in flight, p50 ms', alone?.p50, 0.3, '<='],
     ['added at one in flight, p99 ms', alone?.p99, 1, '<='],
     ['us a chunk more than the bare proxy', ours && floors && ours.chunkUs - floors.chunkUs, 5, '<='],
