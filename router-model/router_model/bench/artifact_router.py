@@ -75,6 +75,8 @@ class ArtifactRouter:
     def outcome_evidence(self, column: int, rows: Ints) -> Floats:
         """Sum [V] of the messages of an LLM's outcomes on some queries."""
         pool = self.known.pool
+        if not len(rows):
+            return np.zeros(self.artifact.manifest.dims.V, dtype=np.float32)
         llm = np.full(len(rows), column)
         reward, tokens = 2 * pool.quality[rows, column] - 1, pool.completion_tokens[rows, column]
         _, message = self.messages(rows, llm, reward, "outcome", tokens, np.full(len(rows), np.nan, dtype=np.float32))
