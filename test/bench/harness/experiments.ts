@@ -127,7 +127,7 @@ export interface Added {
 export async function latencies(setting: Setting): Promise<Record<string, Record<string, Added>>> {
   const { bench, pace } = setting
   const portkey = pace.peers ? await startPortkey(bench.upstreamPort) : null
-  const proxies = [await startFloor(bench.upstreamPort), await gateway(setting, ALL_ON), ...(portkey ? [portkey] : [])]
+  const proxies = [await startFloor(bench.upstreamPort), await gateway(setting, ALL_ON)]
   return using(proxies, async () => {
     await warmUp(setting, proxies)
     const result: Record<string, Record<string, Added>> = {}
@@ -162,7 +162,7 @@ const CHUNKS = 100
 
 export async function streaming(setting: Setting): Promise<Record<string, Streaming>> {
   const { bench, pace } = setting
-  const proxies = [await startFloor(bench.upstreamPort), await gateway(setting, ALL_ON), ...(portkey ? [portkey] : [])]
+  const proxies = [await startFloor(bench.upstreamPort), await gateway(setting, ALL_ON)]
   return using(proxies, async () => {
     await warmUp(setting, proxies, { chunks: CHUNKS })
     const seconds = Math.max(pace.seconds, 1)
