@@ -127,7 +127,7 @@ export interface Added {
 export async function latencies(setting: Setting): Promise<Record<string, Record<string, Added>>> {
   const { bench, pace } = setting
   const portkey = pace.peers ? await startPortkey(bench.upstreamPort) : null
-  const proxies = [await startFloor(bench.upstreamPort), await gateway(setting, ALL_ON)]
+  const proxies = [await startFloor(bench.upstreamPort), await gateway(setting, ALL_ON), ...(portkey ? [portkey] : [])]
   return using(proxies, async () => {
     await warmUp(setting, proxies)
     const result: Record<string, Record<string, Added>> = {}
