@@ -22,8 +22,9 @@ const problemsOf = (text: string, env = {}): string[] => {
   return []
 }
 
-it('an empty file is the default configuration', () => {
-  const { config } = loadConfig(write(''), {})
+it('a file that says nothing is the default configuration; an empty one is refused: an editor may be about to write it', () => {
+  expect(() => loadConfig(write(''), {})).toThrow('is empty')
+  const { config } = loadConfig(write('# all defaults'), {})
   expect(config.server.port).toBe(8787)
   expect(config.tenants.map(({ name }) => name)).toEqual(['default'])
 })
@@ -120,4 +121,15 @@ it('the committed schema is the schema', () => {
   expect(JSON.parse(readFileSync('config/gateway.schema.json', 'utf8'))).toEqual(
     JSON.parse(JSON.stringify(configJsonSchema())),
   )
+})
+
+it('the example shows every field', () => {
+  const example = readFileSync('config/gateway.example.yaml', 'utf8')
+  const fields = new Set<string>()
+  JSON.stringify(configJsonSchema(), (key, value) => {
+    if (key === 'properties') for (const field of Object.keys(value)) fields.add(field)
+    return value
+  })
+  expect(fields.size).toBeGreaterThan(80)
+  expect([...fields].filter((field) => !new RegExp(`\\b${field}\\b`).test(example))).toEqual([])
 })
