@@ -6,7 +6,7 @@ Letters: U users, Q queries of the pool, M LLMs, N requests of a user, D query f
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +63,8 @@ class History:
 
     def reordered(self, order: Ints) -> History:
         """Each user's requests in another order [U, N]."""
-        return replace(self, **{name: np.take_along_axis(getattr(self, name), order, 1) for name in _BY_REQUEST})
+        parts: dict[str, Any] = {name: np.take_along_axis(getattr(self, name), order, 1) for name in _BY_REQUEST}
+        return replace(self, **parts)
 
     def of(self, index: Ints) -> History:
         """Some of the users, by position."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from tiny import SIZES, edges, tiny_router
@@ -8,7 +10,7 @@ from router_model.export import realistic
 from router_model.graph import aggregate
 from router_model.model import KINDS, OUTCOME, RATING, THUMB, Router
 
-NEAR = {"rtol": 1e-4, "atol": 1e-5}
+NEAR: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-5}
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ def tiny_router(seed: int = 0) -> Router:
     believe_rewards(router)
     believe_people(router)
     with torch.no_grad():
-        router.user_node.mean += 0.1 * torch.randn_like(router.user_node.mean)
+        router.user_node.mean.add_(0.1 * torch.randn_like(router.user_node.mean))
         router.llm_node.quality.set_kin(
             torch.randn(2, SIZES.query), torch.randn(2, SIZES.quality), 4.0, torch.ones(SIZES.query)
         )
