@@ -44,7 +44,9 @@ def test_code_refuses_more_bits_than_there_are():
 
 
 def test_a_known_card_has_no_price_of_its_own_but_takes_the_rows():
-    assert known_card("GPT-4o-mini-2024-07-18").input_price is None
+    known = known_card("GPT-4o-mini-2024-07-18")
+    assert known is not None
+    assert known.input_price is None
     card = card_for({"name": "gpt-4o-mini-2024-07-18", "input_price": 0.15, "output_price": 0.6})
     assert (card.vendor, card.tools, card.input_price) == ("openai", True, 0.15)
     assert card.text.startswith("openai gpt-4o-mini-2024-07-18: ")

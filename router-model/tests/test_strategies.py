@@ -33,10 +33,12 @@ def pool():
 def judge():
     """A server that speaks the wire format and prefers the shortest answer; holds the bodies it was sent."""
 
+    bodies: list[dict[str, object]] = []
+
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            server.bodies.append(body)
+            bodies.append(body)
             if body["model"] == "broken":
                 self.send_error(500)
                 return
@@ -56,7 +58,7 @@ def judge():
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
-    server.bodies = []
+    server.bodies = bodies  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield server
