@@ -20,6 +20,8 @@ const HELP = `npm run demo -- [options]
   --out D        where the picture and the figures go (data/demo)
 `
 const REDRAW_MS = 250
+/** As shells have it: 128 + SIGINT. */
+const INTERRUPTED = 130
 
 await main()
 
@@ -51,6 +53,12 @@ async function main(): Promise<void> {
   const replay = await startReplayServer(questions)
   const gateway = await startDemoGateway(replay.url, llms, options.router)
   const screen = new Screen(users.length * options.turns, tallies)
+  let interrupted = false
+  process.once('SIGINT', () => {
+    interrupted = true
+    // What is still asked fails, and ends the game.
+    void gateway.stop()
+  })
   const redraw = setInterval(() => screen.draw(personal.reward.n), REDRAW_MS)
   try {
     await play({
@@ -68,6 +76,9 @@ async function main(): Promise<void> {
         for (const [tally, choose] of fixed) note(tally, choose())
       },
     })
+  } catch (error) {
+    if (!interrupted) throw error
+    process.exitCode = INTERRUPTED
   } finally {
     clearInterval(redraw)
     await gateway.stop()
