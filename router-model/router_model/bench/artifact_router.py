@@ -175,15 +175,14 @@ class ArtifactRouter:
         """See `Uncertain`."""
         return self.judge(rows, history)["std"]
 
-    def outcomes(self, rows: Ints) -> tuple[Floats, Floats]:
-        """Predicted quality, and dollars [R, M], whoever asks."""
-        new = self.artifact.run("user", {"sums": np.zeros((1, self.artifact.manifest.dims.G), dtype=np.float32)})[
-            "state"
-        ]
+    def outcomes(self, rows: Ints) -> tuple[Floats, Floats, Floats]:
+        """Predicted quality, reply tokens and dollars [R, M], whoever asks."""
+        nothing = np.zeros((1, self.artifact.manifest.dims.G), dtype=np.float32)
+        new = self.artifact.run("user", {"sums": nothing})["state"]
         out = self._run_score(rows, np.broadcast_to(new, (len(rows), new.shape[1])))
-        return out["quality"], cost_of(
-            self.inputs["price"], self.known.pool.prompt_tokens[rows], out["completion_tokens"]
-        )
+        tokens = out["completion_tokens"]
+        prompt = self.known.pool.prompt_tokens[rows]
+        return out["quality"], tokens, cost_of(self.inputs["price"], prompt, tokens)
 
     def judge(self, rows: Ints, history: History) -> dict[str, Floats]:
         """`mean` and `std` [U, R, M]."""

@@ -158,7 +158,7 @@ def without_users(results: Results, episode: Episode, artifacts: Sequence[Artifa
     best = int(np.nanmean(known.pool.quality[known.train], 0).argmax())
     sources = [("shared quality heads", known.heads.quality[rows], known.heads.cost_usd[rows])]
     for router in artifacts:
-        predicted, dollars = router.outcomes(rows)
+        predicted, _, dollars = router.outcomes(rows)
         sources.append((router.name, predicted, dollars))
     for name, predicted, dollars in sources:
         found = tradeoff(predicted, dollars, quality, cost, best)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from router_model.baselines import simple
 from router_model.baselines.bandit import PerUserLinear
-from router_model.baselines.belief import BeliefConfig
 from router_model.baselines.factorisation import factorisation_fitter
 from router_model.baselines.gmt_router import GmtRouter
 from router_model.baselines.graph_router import GraphRouter
@@ -16,17 +15,9 @@ from router_model.baselines.personalized_router import PersonalizedRouter
 from router_model.baselines.population_taste import NonPersonal, cluster_fitter, multi_layer, nearest_neighbours
 from router_model.baselines.regression import BestRegression, Regression
 from router_model.bench.artifact_router import ArtifactRouter
+from router_model.bench.borrowed_heads import BorrowedHeads
 from router_model.bench.run import Factory
-
-DENSE_DOUBT = 5.0
-VARIANTS = (
-    BeliefConfig("linear", 1),
-    BeliefConfig("linear", 6),
-    BeliefConfig("linear", 1, DENSE_DOUBT),
-    BeliefConfig("linear", 6, DENSE_DOUBT),
-    BeliefConfig("logistic", 1),
-    BeliefConfig("logistic", 6),
-)
+from router_model.bench.variants import VARIANTS
 
 CONTESTANTS: Mapping[str, Factory] = {
     "random": simple.Random,
@@ -67,4 +58,5 @@ def contestants(names: Sequence[str] | None, artifacts: Sequence[Path]) -> list[
         partial(ArtifactRouter, path, "graph router" if len(artifacts) == 1 else f"graph router {path.name}")
         for path in artifacts
     ]
-    return [*graphs, *(CONTESTANTS[name] for name in chosen)]
+    borrowed: list[Factory] = [partial(BorrowedHeads, artifacts[0])] if len(artifacts) == 1 else []
+    return [*graphs, *(CONTESTANTS[name] for name in chosen), *borrowed]

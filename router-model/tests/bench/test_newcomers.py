@@ -4,7 +4,7 @@ import pytest
 from router_model.baselines.regression import Regression
 from router_model.bench.episode import Setup
 from router_model.bench.newcomers import OUTCOMES, extend_heads, families, fitted_offset, hold_out, retention
-from router_model.bench.registry import VARIANTS
+from router_model.bench.variants import VARIANTS
 
 from .conftest import HEADS
 
