@@ -3,6 +3,8 @@ import { readFileSync, statSync } from 'node:fs'
 /** How often the file is looked at, at most: a `stat` costs more than the rest of reading a key. */
 const CHECK_EVERY_MS = 1_000
 
+const MAX_KEY_BYTES = 64 * 1024
+
 export interface ApiKey {
   /** The key as of now; undefined where there is none. */
   read(): string | undefined
@@ -30,9 +32,10 @@ function keyFile(file: string): ApiKey {
     if (now - checkedAt < CHECK_EVERY_MS) return key
     checkedAt = now
     try {
-      const { mtimeMs, ino, size } = statSync(file)
-      const current = `${mtimeMs}:${ino}:${size}`
-      if (current !== version) {
+      const stats = statSync(file)
+      const current = `${stats.mtimeMs}:${stats.ino}:${stats.size}`
+      // A pipe would hold up the process, a device would never end.
+      if (current !== version && stats.isFile() && stats.size <= MAX_KEY_BYTES) {
         key = readFileSync(file, 'utf8').trim() || undefined
         version = current
       }

@@ -34,9 +34,12 @@ const FILLER = new Set(
   ),
 )
 
+/** The sandbox makes do with so much of a question: some of its expressions take the square of what they read. */
+const MAX_READ_CHARS = 2_000
+
 export function readQuestion({ messages }: ChatBody): Question {
   const users = messages.filter(({ role }) => role === 'user')
-  const text = textOf(users.at(-1))
+  const text = textOf(users.at(-1)).slice(0, MAX_READ_CHARS)
   const last = messages.at(-1)
   const keywords = [...new Set(text.match(/[\p{L}\p{N}][\p{L}\p{N}'-]*/gu) ?? [])]
     .filter((word) => word.length > 2 && !FILLER.has(word.toLowerCase()))
