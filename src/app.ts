@@ -16,12 +16,15 @@ import { exportProfile, parsePreferences } from './http/profiles.ts'
 import { readBody } from './http/read-body.ts'
 import { readRequest } from './http/read-request.ts'
 import type { Parts } from './parts.ts'
+import { ANONYMOUS } from './tenants.ts'
 
 interface Env {
   Bindings: HttpBindings
   Variables: { exchange: Exchange }
 }
 
+/** Stands in a path for the user of all requests that name none. */
+const ANONYMOUS_PATH = '~anonymous'
 const MAX_SMALL_BODY = 64 * 1024
 
 /** All routes. Everything below `/v1` needs a tenant's key; what a route does is in `http/`, and one completion in `gateway.ts`. */
@@ -100,7 +103,7 @@ function userInPath({ userIds }: Parts, c: Context<Env>): { tenant: string; user
   const { config, name } = tenantOf(live, caller)
   const id = c.req.param('id') ?? ''
   if (Buffer.byteLength(id) > 256) throw invalidRequest(`Invalid 'id': at most 256 bytes.`, 'id')
-  return { tenant: name, user: userIds.stored(config, id), id }
+  return { tenant: name, user: id === ANONYMOUS_PATH ? ANONYMOUS : userIds.stored(config, id), id }
 }
 
 const json = (c: Context<Env>, body: object, status: 200 | 202 = 200) =>

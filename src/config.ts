@@ -160,7 +160,7 @@ const routerSchema = z.strictObject({
     .strictObject({ base: z.number().positive().default(80), per_reward: z.number().nonnegative().default(8) })
     .prefault({}),
   /** Embedding and scoring together; over it the fallback router chooses. */
-  deadline_ms: ms.default(50),
+  deadline_ms: ms.default(150),
   fallback: z.enum(['cheapest', 'first', 'best_quality']).default('first'),
   /** Leave a conversation's model only if the predicted gain exceeds the price of a cold prompt cache times this. */
   sticky: z

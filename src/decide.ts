@@ -2,6 +2,7 @@ import type { Candidate } from './candidate.ts'
 import { queryText } from './embedding/query-text.ts'
 import { GatewayError } from './errors.ts'
 import type { Exchange } from './http/exchange.ts'
+import type { Knobs } from './http/knobs.ts'
 import type { Asked } from './http/read-request.ts'
 import { inTime } from './in-time.ts'
 import type { Parts } from './parts.ts'
@@ -10,7 +11,7 @@ import { type ChooseInput, choose, type Limits, NoCandidateError, type Selection
 import type { PolicySnapshot } from './routing/policies.ts'
 import type { Policy } from './routing/policy.ts'
 import { type CandidateScore, type RouteQuery, RouterError } from './routing/router.ts'
-import { statedPreferences } from './stated-preferences.ts'
+import { type StatedPreferences, statedPreferences } from './stated-preferences.ts'
 import type { ConversationState } from './store/store.ts'
 
 /** What was decided for a request, and all that it was decided on. */
@@ -75,12 +76,7 @@ export async function decide(parts: Parts, { live, ts }: Exchange, asked: Asked)
     needs: request.needs,
     promptTokens: request.promptTokens,
     maxTokens: request.body.max_completion_tokens ?? request.body.max_tokens ?? null,
-    ...definedOf({
-      allow: knobs.allow ?? stated.allow,
-      deny: knobs.deny ?? stated.deny,
-      maxCostUsd: knobs.maxCostUsd ?? stated.max_cost_usd,
-      maxLatencyMs: knobs.maxLatencyMs ?? stated.max_latency_ms,
-    }),
+    ...strictest(knobs, stated),
     latencyMs: (name) => parts.latencies.expectedMs(name),
     isOpen: (name) => {
       const candidate = tenant.candidates.find((other) => other.name === name)
@@ -192,6 +188,24 @@ function noCandidate({ exclusions, temporary }: NoCandidateError): GatewayError 
     param: tooLong ? 'messages' : 'model',
   })
 }
+
+/** A request can narrow what its user's profile states, never widen it. */
+function strictest(knobs: Knobs, stated: StatedPreferences): Partial<Limits> {
+  const allow =
+    knobs.allow && stated.allow
+      ? knobs.allow.filter((name) => stated.allow?.includes(name))
+      : (knobs.allow ?? stated.allow)
+  const deny = [...(knobs.deny ?? []), ...(stated.deny ?? [])]
+  return definedOf({
+    allow,
+    deny: deny.length > 0 ? deny : undefined,
+    maxCostUsd: smaller(knobs.maxCostUsd, stated.max_cost_usd),
+    maxLatencyMs: smaller(knobs.maxLatencyMs, stated.max_latency_ms),
+  })
+}
+
+const smaller = (a: number | undefined, b: number | undefined) =>
+  a === undefined ? b : b === undefined ? a : Math.min(a, b)
 
 function definedOf<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as never

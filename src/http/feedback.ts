@@ -6,7 +6,7 @@ import { parseRawBody } from '../openai/raw-body.ts'
 import type { Parts } from '../parts.ts'
 import { takeReward } from '../rewards/take-reward.ts'
 import { ratingRewards } from '../rewards/user-rating.ts'
-import { tenantOf } from './asker.ts'
+import { allowedCandidates, tenantOf } from './asker.ts'
 import type { Exchange } from './exchange.ts'
 
 const MAX_COMMENT_CHARS = 4_000
@@ -52,7 +52,10 @@ export async function takeFeedback(parts: Parts, { caller, live, requestId, ts }
     throw notFound('There is no such completion.', 'interaction_not_found', param)
   }
   const preferred = feedback.preferred_model
-  if (preferred !== undefined && !live.tenants.get(tenant)?.candidates.some(({ name }) => name === preferred)) {
+  if (
+    preferred !== undefined &&
+    !allowedCandidates(tenantOf(live, caller), caller).some(({ name }) => name === preferred)
+  ) {
     throw invalidRequest(`Invalid 'preferred_model': no such model.`, 'preferred_model')
   }
   const rewards = ratingRewards(feedback, interaction, ts)

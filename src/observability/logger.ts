@@ -44,7 +44,7 @@ export function createLogger(level: Config['log']['level']): LogOutput {
   const together: DestinationStream = {
     write(line) {
       waiting.push(line)
-      timer ??= setTimeout(writeWaiting, WRITE_EVERY_MS)
+      if (timer === undefined) timer = setTimeout(writeWaiting, WRITE_EVERY_MS)
     },
   }
   const log = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, together)

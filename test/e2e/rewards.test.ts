@@ -138,3 +138,24 @@ it('the operator sees the mean reward by policy, with its interval', async () =>
   }
   expect(arms[policies.policy]).toMatchObject({ rewards: 3, mean: expect.closeTo(2 / 3) })
 })
+
+it('a request narrows what its user’s profile states, and can not widen it', async () => {
+  const profile = '/v1/users/strict/profile'
+  const stated = { deny: ['judge'], max_cost_usd: 1 }
+  expect((await call(gateway, profile, { method: 'PUT', body: stated })).status).toBe(200)
+  const asked = (headers: Record<string, string>) =>
+    complete(gateway, { messages: [question] }, { user: 'strict', headers }).then(async (answer) => [
+      answer.status,
+      (await answer.text()).includes('no_candidate'),
+    ])
+  expect(await asked({ 'x-router-deny': 'nothing-else' })).toEqual([200, false])
+  expect(await asked({ 'x-router-allow': 'judge' })).toEqual([400, true])
+})
+
+it('the user of requests that name none can be exported and erased', async () => {
+  await (await complete(gateway, { messages: [question] })).text()
+  const profile = '/v1/users/~anonymous/profile'
+  await expect.poll(async () => (await call(gateway, profile)).status, { timeout: 5_000 }).toBe(200)
+  expect((await call(gateway, profile, { method: 'DELETE' })).status).toBe(200)
+  expect((await call(gateway, profile)).status).toBe(404)
+})
