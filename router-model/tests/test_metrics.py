@@ -87,7 +87,8 @@ def test_tradeoff_of_perfect_predictions():
     cost = np.tile(np.array([0.001, 0.01], np.float32), (4, 1))
     found = tradeoff(quality, cost, quality, cost, best=1)
     assert found.performance_gain == pytest.approx(1 / 0.75 - 1)
-    assert found.cost_saving == pytest.approx(1 - (3 * 0.001 + 0.01) / 0.04)
+    # always the cheap one is right as often as always the dear one
+    assert found.cost_saving == pytest.approx(0.9)
 
 
 def test_regret_adds_up_what_was_missed():
