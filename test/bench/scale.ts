@@ -115,8 +115,7 @@ Written by \`npm run bench:scale\` from unit costs that it measures itself (a re
 |---|---|
 | CPU of a request in the gateway, everything on | ${mine.cpuUs.toFixed(0)} us |
 | CPU of a request in Redis | ${redis.cpuUsPerRequest.toFixed(0)} us |
-| scripts and reads a request sends to Redis | ${redis.callsPerRequest.toFixed(1)} |
-| commands Redis carries out for it, inside scripts included | ${redis.commandsPerRequest.toFixed(0)} |
+| commands Redis carries out for it, those inside scripts included | ${redis.commandsPerRequest.toFixed(0)} |
 | traffic of a request with Redis | ${kb(redis.bytesPerRequest)} |
 | kept in Redis of a request (log row, index, conversation, reservation) | ${kb(redis.keptBytesPerRequest)} |
 ${rewardsOf.map((rewards) => `| a user in Redis after ${rewards} reward${rewards === 1 ? '' : 's'} | ${kb(bytes.get(rewards)!)} |`).join('\n')}

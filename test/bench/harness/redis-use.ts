@@ -4,8 +4,6 @@ import type { Subject } from './subjects.ts'
 
 /** What one request asks of Redis. */
 export interface RedisUse {
-  /** Calls from the gateway, scripts as one. */
-  callsPerRequest: number
   /** Commands, those inside scripts included. */
   commandsPerRequest: number
   /** CPU of the server, microseconds. */
@@ -25,7 +23,6 @@ export async function redisUse(bench: Bench, redis: RedisServer, subject: Subjec
   const after = await info(redis)
   const per = (name: string) => ((after.get(name) ?? 0) - (before.get(name) ?? 0)) / requests
   return {
-    callsPerRequest: per('cmdstat_evalsha') + per('cmdstat_hget') + per('cmdstat_get') + per('cmdstat_hgetall'),
     commandsPerRequest: per('total_commands_processed'),
     cpuUsPerRequest: (per('used_cpu_user') + per('used_cpu_sys')) * 1e6,
     bytesPerRequest: per('total_net_input_bytes') + per('total_net_output_bytes'),
