@@ -131,7 +131,7 @@ A user who never gave feedback is stored nowhere.
 |---|---|
 ${rewardsOf.map((rewards) => `| ${rewards} reward${rewards === 1 ? '' : 's'} | ${gb(bytes.get(rewards)! * MILLION)} |`).join('\n')}
 
-Half of that is twice the same: \`state\` is computed from \`sums\`. A gateway keeps the last \`router.user_cache\` users (50,000: ${gb(cachedUserBytes * 50_000)}); a user who
+More than half of a user of few rewards is \`state\`, which is computed from \`sums\` and could be left out. A gateway keeps the last \`router.user_cache\` users (50,000: ${gb(cachedUserBytes * 50_000)}); a user who
 is not there costs one read of ${kb(4 * (manifest.dims.S + manifest.dims.G))}.
 
 ## Per 1,000 requests a second
