@@ -1,4 +1,7 @@
-"""Writes a small artifact with hand-set beliefs to argv[2], read by the embedder in argv[1]: retraining one of full size takes minutes."""
+"""Writes a small artifact with hand-set beliefs to argv[2]; its embedder is a copy of argv[1].
+
+Retraining one of full size takes minutes.
+"""
 
 import sys
 from pathlib import Path
