@@ -147,7 +147,16 @@ export class SqliteStore implements Store {
       let rows = 0
       for (const statement of this.#sql.erase) rows += Number(statement.run(tenant, user).changes)
       return [rows, { kind: 'user', tenant, user }]
-    })
+    }).finally(() => this.#emptyWal())
+  }
+
+  /** What was erased still stands in the write-ahead log, until it is written back. Another reader may be in the way: the next checkpoint does it then. */
+  #emptyWal(): void {
+    try {
+      this.#db.exec('PRAGMA wal_checkpoint(TRUNCATE)')
+    } catch {
+      // Closed meanwhile, which empties it, too.
+    }
   }
 
   openInteractions(rows: InteractionSummary[]): Promise<void> {

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -31,12 +31,15 @@ describe('SQLite', () => {
 
   test('drops what is older than the retention, however much, and prompt text when its own time is over', async () => {
     const now = Date.now()
-    const store = open()
+    const before = open()
     const old = Array.from({ length: 1_500 }, () => anInteraction({ ts: now - 31 * DAY_MS }))
     const recent = anInteraction({ ts: now - 29 * DAY_MS, text: 'kept', textExpiresAt: now + DAY_MS })
     const fading = anInteraction({ ts: now, text: 'gone', textExpiresAt: now + 1 })
-    await store.appendInteractions([...old, recent, fading])
-    await store.appendRewards([aReward({ ts: now - 31 * DAY_MS }), aReward({ ts: now, value: 0.5 })])
+    await before.appendInteractions([...old, recent, fading])
+    await before.appendRewards([aReward({ ts: now - 31 * DAY_MS }), aReward({ ts: now, value: 0.5 })])
+    await before.close()
+    // A store sweeps soon after it is opened, and then once a minute.
+    const store = open()
     await until(async () => (await all(store.readInteractions({}))).length === 2)
     await until(async () => (await all(store.readRewards({}))).length === 1)
     expect((await all(store.readInteractions({}))).map(({ text }) => text)).toEqual(['kept', null])
@@ -50,6 +53,8 @@ describe('SQLite', () => {
     await store.appendInteractions([row])
     await store.commitUser('acme', secret, aUser({ preferences: { secret } }), anEdge({ candidate: secret }))
     await store.eraseUser('acme', secret)
+    // The write-ahead log is empty at once; what tells other processes of the erasure goes a little later.
+    expect(statSync(join(dir, 'store.db-wal')).size).toBe(0)
     await store.close()
     const db = new DatabaseSync(join(dir, 'store.db'))
     db.exec('PRAGMA secure_delete = ON')

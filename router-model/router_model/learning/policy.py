@@ -15,8 +15,8 @@ Bools = NDArray[np.bool_]
 class Gamma:
     """`router.gamma` of the configuration: how greedy, by the user's rewards so far."""
 
-    base: float = 40.0
-    per_reward: float = 4.0
+    base: float = 80.0
+    per_reward: float = 8.0
 
 
 def greedy(worth: Doubles, candidate: Bools) -> Doubles:
