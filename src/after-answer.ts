@@ -1,3 +1,4 @@
+import { pendingKey } from './conversation.ts'
 import type { Decision } from './decide.ts'
 import type { Asked } from './http/read-request.ts'
 import type { Parts } from './parts.ts'
@@ -84,14 +85,19 @@ async function learnFromTurn(parts: Parts, record: InteractionRecord, asked: Ask
 
 /** Notes where the conversation is now. Returns where it was: the one look at the store tells both. */
 async function moveOn(
-  { store }: Parts,
+  { store, pendingTurns }: Parts,
   record: InteractionRecord,
   asked: Asked,
   decision: Decision,
 ): Promise<ConversationState | null> {
   const { key, ttlS } = asked.turn
   if (record.status >= 400) return decision.conversation ?? store.loadConversation(record.tenant, key)
-  const before = await store.saveConversation(record.tenant, key, turnState(record, asked, decision), ttlS)
+  const state = turnState(record, asked, decision)
+  const pending = pendingKey(record.tenant, key)
+  pendingTurns.set(pending, state)
+  const before = await store.saveConversation(record.tenant, key, state, ttlS).finally(() => {
+    if (pendingTurns.get(pending) === state) pendingTurns.delete(pending)
+  })
   return decision.conversation ?? before
 }
 

@@ -162,10 +162,15 @@ program
     })
   })
 
+const OPERATOR_TIMEOUT_MS = 10_000
+
 async function withStore(work: (store: Store, tenants: string[]) => Promise<void>): Promise<void> {
   const { config: loaded } = loadConfig(configPath())
   const { openStore } = await import('./store/index.ts')
-  const store = await openStore(loaded.store)
+  // An operator waits longer than a request does.
+  const store = await openStore(
+    loaded.store.kind === 'redis' ? { ...loaded.store, command_timeout_ms: OPERATOR_TIMEOUT_MS } : loaded.store,
+  )
   try {
     await work(
       store,

@@ -40,6 +40,9 @@ export function turnOf(messages: readonly ChatMessage[], user: string, named: st
 }
 
 /** In one call: an object that is fed part by part costs more than the hash (docs/profile.md). */
+/** Of a turn in `Parts.pendingTurns`. */
+export const pendingKey = (tenant: string, key: string) => `${tenant}\0${key}`
+
 function digest(parts: string[]): string {
   return hash('sha256', `${parts.join('\0')}\0`, 'base64url').slice(0, 22)
 }

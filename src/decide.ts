@@ -1,4 +1,5 @@
 import type { Candidate } from './candidate.ts'
+import { pendingKey } from './conversation.ts'
 import { queryText } from './embedding/query-text.ts'
 import { GatewayError } from './errors.ts'
 import type { Exchange } from './http/exchange.ts'
@@ -163,7 +164,7 @@ async function score(
 
 async function loadConversation(parts: Parts, tenant: string, key: string): Promise<ConversationState | null> {
   try {
-    return await parts.store.loadConversation(tenant, key)
+    return parts.pendingTurns.get(pendingKey(tenant, key)) ?? (await parts.store.loadConversation(tenant, key))
   } catch {
     parts.metrics.storeErrors.inc({ call: 'loadConversation' })
     return null

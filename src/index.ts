@@ -103,6 +103,7 @@ export async function serve(configPath: string, change: (parts: Parts) => void =
     recorder,
     authenticator: new Authenticator(store, config),
     erasures: new Erasures(),
+    pendingTurns: new Map(),
     settlements: new Settlements(store.limits, () => metrics.storeErrors.inc({ call: 'settle' })),
     admission: new Admission(admissionOptions(config)),
     exchanges: new Exchanges(),
@@ -206,6 +207,15 @@ export async function serve(configPath: string, change: (parts: Parts) => void =
     },
   )
 
+  // Before the port is open: who sees it open may send a signal.
+  process.on('SIGTERM', () => void shutDown('SIGTERM'))
+  process.on('SIGINT', () => void shutDown('SIGINT'))
+  process.on('SIGHUP', () => {
+    reload().catch((error: Error) =>
+      log.error({ reason: error.message }, 'configuration not reloaded: the old one stays'),
+    )
+  })
+
   await new Promise<void>((listening, fail) => {
     server.once('error', fail)
     server.listen(config.server.port, config.server.host, listening)
@@ -244,13 +254,6 @@ export async function serve(configPath: string, change: (parts: Parts) => void =
     flushLog()
     process.exit(0)
   }
-  process.on('SIGTERM', () => void shutDown('SIGTERM'))
-  process.on('SIGINT', () => void shutDown('SIGINT'))
-  process.on('SIGHUP', () => {
-    reload().catch((error: Error) =>
-      log.error({ reason: error.message }, 'configuration not reloaded: the old one stays'),
-    )
-  })
 }
 
 /** After the drain deadline, streams get this long to tell their clients. */

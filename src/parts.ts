@@ -19,7 +19,7 @@ import type { UserStates } from './rewards/user-states.ts'
 import type { Policies } from './routing/policies.ts'
 import type { Recorder } from './store/recorder.ts'
 import type { InteractionRecord } from './store/records.ts'
-import type { Store } from './store/store.ts'
+import type { ConversationState, Store } from './store/store.ts'
 import type { UserIds } from './tenants.ts'
 
 /** What a process is made of; built once, in `index.ts`. */
@@ -33,6 +33,8 @@ export interface Parts {
   authenticator: Authenticator
   admission: Admission
   erasures: Erasures
+  /** Turns whose state is on its way to the store: the next request may be here before it is there. */
+  pendingTurns: Map<string, ConversationState>
   settlements: Settlements
   exchanges: Exchanges
   siblings: Siblings

@@ -22,8 +22,8 @@ export interface RunningGateway {
   process: ChildProcess
   stdout: () => string
   stderr: () => string
-  /** SIGTERM, then waits; the exit code. */
-  stop: (signal?: NodeJS.Signals) => Promise<number | null>
+  /** SIGTERM, then waits; the exit code, or the signal that ended it. */
+  stop: (signal?: NodeJS.Signals) => Promise<number | NodeJS.Signals | null>
 }
 
 /** A configuration that differs from the defaults only where given; merged one level deep. */
@@ -55,7 +55,9 @@ export async function startGateway(
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     stderr += text
   })
-  const exited = new Promise<number | null>((done) => child.once('exit', (code) => done(code)))
+  const exited = new Promise<number | NodeJS.Signals | null>((done) =>
+    child.once('exit', (code, signal) => done(code ?? signal)),
+  )
   const port = await new Promise<number>((done, fail) => {
     const timer = setTimeout(() => fail(new Error(`The gateway is not up:\n${stdout}\n${stderr}`)), READY_WITHIN_MS)
     child.stdout.on('data', () => {
