@@ -162,7 +162,7 @@ program
     })
   })
 
-const OPERATOR_TIMEOUT_MS = 10_000
+const OPERATOR_TIMEOUT_MS = 1_000
 
 async function withStore(work: (store: Store, tenants: string[]) => Promise<void>): Promise<void> {
   const { config: loaded } = loadConfig(configPath())

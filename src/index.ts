@@ -30,6 +30,7 @@ import { Judge } from './rewards/judge.ts'
 import { Learner } from './rewards/learn.ts'
 import { takeReward } from './rewards/take-reward.ts'
 import { UserStates } from './rewards/user-states.ts'
+import { modelThread } from './routing/model-thread.ts'
 import { Policies } from './routing/policies.ts'
 import { openStore } from './store/index.ts'
 import { Recorder } from './store/recorder.ts'
@@ -250,6 +251,7 @@ export async function serve(configPath: string, change: (parts: Parts) => void =
     await recorder.close().catch((error: unknown) => log.error({ err: error }, 'records stay in the spool'))
     await closeLive(live)
     await store.close()
+    await modelThread.stop()
     log.info('bye')
     flushLog()
     process.exit(0)

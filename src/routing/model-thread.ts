@@ -1,9 +1,12 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { Tensor } from 'onnxruntime-node'
 import { ArtifactError } from './artifact-error.ts'
 import type { ArtifactFiles } from './artifact-files.ts'
 import { type Answer, type Job, type LearningGraph, type Results, type SentTensors, send } from './model-jobs.ts'
 import type { Graph } from './sessions.ts'
+
+const STOP_WITHIN_MS = 2_000
 
 interface Waiting {
   resolve: (result: never) => void
@@ -39,8 +42,10 @@ class ModelThread {
     if (this.#open.delete(key)) this.#ask({ op: 'release', key }).catch(() => {})
   }
 
-  /** Ends the thread; what waits for it fails. */
+  /** Ends the thread once its jobs are done. A process that exits while ONNX Runtime works on another thread is aborted by it. */
   async stop(): Promise<void> {
+    const deadline = performance.now() + STOP_WITHIN_MS
+    while (this.#waiting.size > 0 && performance.now() < deadline) await sleep(5)
     await this.#worker?.terminate()
   }
 
