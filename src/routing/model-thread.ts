@@ -6,7 +6,7 @@ import type { ArtifactFiles } from './artifact-files.ts'
 import { type Answer, type Job, type LearningGraph, type Results, type SentTensors, send } from './model-jobs.ts'
 import type { Graph } from './sessions.ts'
 
-const STOP_WITHIN_MS = 2_000
+const IDLE_WITHIN_MS = 2_000
 
 interface Waiting {
   resolve: (result: never) => void
@@ -42,10 +42,14 @@ class ModelThread {
     if (this.#open.delete(key)) this.#ask({ op: 'release', key }).catch(() => {})
   }
 
-  /** Ends the thread once its jobs are done. A process that exits while ONNX Runtime works on another thread is aborted by it. */
-  async stop(): Promise<void> {
-    const deadline = performance.now() + STOP_WITHIN_MS
+  /** Waits until its jobs are done: a process that exits while ONNX Runtime works on another thread is aborted by it. */
+  async idle(): Promise<void> {
+    const deadline = performance.now() + IDLE_WITHIN_MS
     while (this.#waiting.size > 0 && performance.now() < deadline) await sleep(5)
+  }
+
+  /** Ends the thread; what waits for it fails. */
+  async stop(): Promise<void> {
     await this.#worker?.terminate()
   }
 
