@@ -1,8 +1,6 @@
-import { existsSync, readdirSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
 import { InferenceSession, type Tensor } from 'onnxruntime-node'
 import type { RouterConfig } from '../config.ts'
+import { hasCudaLibraries } from '../cuda.ts'
 import { ArtifactError } from './artifact-error.ts'
 import { checkGolden, type Golden } from './golden.ts'
 import { type Dims, type GraphName, SIGNATURES, sizeOf } from './manifest.ts'
@@ -63,14 +61,6 @@ export async function openGraphOn(
     } else note = 'no CUDA, so the CPU: the CUDA libraries of onnxruntime-node are not installed'
   }
   return { session: await openGraph(name, bytes, dims, golden), device: 'cpu', note }
-}
-
-/** ONNX Runtime prints an error of its own where they lack, before it throws: so we look first. */
-function hasCudaLibraries(): boolean {
-  const bin = join(dirname(createRequire(import.meta.url).resolve('onnxruntime-node')), '../bin')
-  const platform = join(process.platform, process.arch)
-  const name = process.platform === 'win32' ? 'onnxruntime_providers_cuda.dll' : 'libonnxruntime_providers_cuda.so'
-  return readdirSync(bin).some((napi) => existsSync(join(bin, napi, platform, name)))
 }
 
 function checkSignature(graph: GraphName, session: InferenceSession, dims: Dims): void {
