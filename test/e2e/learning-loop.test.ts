@@ -143,14 +143,11 @@ describe.each([
     expect(gain.mean).toBeGreaterThan(0.1)
   })
 
-  // Ratings teach the gateway at once, of LLMs too: retraining must keep that.
-  test('lose nothing by retraining of what the ratings had taught at once', () => {
-    const change = difference(after, rated, from, to)
-    measured(
-      `change for ${who} by retraining`,
-      `${change.mean.toFixed(3)}, standard error ${change.standardError.toFixed(3)}`,
-    )
-    expect(change.mean).toBeGreaterThanOrEqual(-3 * change.standardError)
+  // Ratings teach the gateway at once, of LLMs too: retraining must keep that. Newcomers are all sent alike, so that one close call moves them all.
+  test('keep by retraining what the ratings had taught at once', () => {
+    const [atOnce, kept] = [difference(rated, atFirst, from, to), difference(after, atFirst, from, to)]
+    measured(`gain of ${who} at once`, `${atOnce.mean.toFixed(3)}, standard error ${atOnce.standardError.toFixed(3)}`)
+    expect(kept.mean).toBeGreaterThanOrEqual(0.75 * atOnce.mean)
   })
 })
 

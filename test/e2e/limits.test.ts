@@ -1,8 +1,17 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { discard, type RunningGateway, startGateway, TEST_KEY } from '../support/gateway.ts'
 import { type RedisServer, startRedis } from '../support/redis.ts'
+import { replyPlain, startUpstream, type Upstream } from '../support/upstream.ts'
 
-const SANDBOX = { providers: { sandbox: { kind: 'sandbox', enabled: true } } }
+const SANDBOX = { kind: 'sandbox', enabled: true }
+/** A candidate that answers when the test lets it. */
+const scripted = (upstream: Upstream) => ({
+  providers: {
+    sandbox: SANDBOX,
+    up: { kind: 'openai-compatible', base_url: `${upstream.origin}/v1`, key_required: false, auth: 'none' },
+  },
+  candidates: [{ name: 'scripted', provider: 'up', price: { input: 1, output: 2 } }],
+})
 const KEYS = {
   requests: 'pr-requests-0123456789',
   budget: 'pr-budget-0123456789',
@@ -40,15 +49,18 @@ const count = (statuses: number[], status: number) => statuses.filter((other) =>
 describe.each(['sqlite', 'redis'] as const)('limits on %s', (kind) => {
   let redis: RedisServer | undefined
   let gateways: RunningGateway[] = []
+  let upstream: Upstream
 
   beforeAll(async () => {
+    upstream = await startUpstream(replyPlain())
     if (kind === 'redis') redis = await startRedis()
     const store = redis ? { store: { kind: 'redis', url: redis.url } } : {}
-    const config = { ...SANDBOX, ...store, tenants: TENANTS }
+    const config = { ...scripted(upstream), ...store, tenants: TENANTS }
     gateways = await Promise.all((redis ? [1, 2] : [1]).map(() => startGateway(config)))
   })
   afterAll(async () => {
     await Promise.all(gateways.map(discard))
+    await upstream.close()
     await redis?.kill()
   })
   const any = (i: number) => gateways[i % gateways.length] as RunningGateway
@@ -118,8 +130,14 @@ describe.each(['sqlite', 'redis'] as const)('limits on %s', (kind) => {
     })
 
     it('of two at once, one is answered and the other told to wait', async () => {
-      const statuses = await statusesOf([once('k-race', { stream: true }), once('k-race', { stream: true })])
-      expect(statuses.toSorted()).toEqual([200, 409])
+      const { promise: told, resolve: tell } = Promise.withResolvers<void>()
+      upstream.play((exchange) => told.then(() => replyPlain()(exchange)))
+      const two = [1, 2].map(() => once('k-race', { model: 'scripted' }))
+      const first = await Promise.race(two)
+      expect(first.status).toBe(409)
+      tell()
+      expect((await statusesOf(two)).toSorted()).toEqual([200, 409])
+      expect(upstream.requests).toHaveLength(1)
     })
 
     it('another tenant’s key of the same name is another key', async () => {

@@ -63,7 +63,7 @@ def test_the_configuration_is_read_with_its_includes(tmp_path: Path) -> None:
     )
     config = read_config(tmp_path / "gateway.yaml")
     assert config.sharing == {"acme": True, "bell": False}
-    assert (config.gamma.base, config.gamma.per_reward) == (10, 4)
+    assert (config.gamma.base, config.gamma.per_reward) == (10, 8)
     big = config.cards["big"]
     assert (big.vendor, big.input_price, big.size_b, big.tools, big.vision) == ("openai", 1, 70, True, False)
     assert config.cards["own"].vendor == "ours", "the file itself goes before what it includes"
