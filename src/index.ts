@@ -86,7 +86,7 @@ export async function serve(configPath: string, change: (parts: Parts) => void =
   )
   store.subscribe((change) => {
     if (change.kind === 'evidence') policies.refreshEvidence(change.tenant)
-    if (change.kind === 'breaker' && change.from !== replica) breakers.holdOpen(change.deployment, change.ms)
+    if (change.kind === 'breaker' && change.from !== replica) breakers.hear(change.deployment, change.ms)
     if (change.kind === 'all') for (const tenant of live.tenants.keys()) policies.refreshEvidence(tenant)
   })
 

@@ -65,7 +65,11 @@ export class Attempts {
   /** One try, or two at once where hedging is on and the first is slow. */
   ask(candidate: Candidate, backup: Candidate | undefined): Promise<AttemptResult> {
     const { breakers, retries } = this.#deps
-    const attempt = (who: Candidate) => (cancel?: AbortSignal) => breakers.of(who).run(() => this.#attempt(who, cancel))
+    const attempt = (who: Candidate) => (cancel?: AbortSignal) =>
+      breakers
+        .of(who)
+        .run(() => this.#attempt(who, cancel))
+        .catch(asUnsupported)
     const { hedge_after_ms: afterMs, max_attempts: most } = retries
     if (afterMs === undefined || !backup || this.made.length + 2 > most) return attempt(candidate)()
     return hedge(attempt(candidate), attempt(backup), afterMs, (result) => 'answer' in result)
@@ -114,7 +118,7 @@ export class Attempts {
       failure = read.failure
       if (failure.kind === 'status') status = failure.status
     } catch (error) {
-      if (error instanceof UnsupportedRequest) return { unsupported: error, deploymentFailed: false }
+      if (error instanceof UnsupportedRequest) throw error
       if (error instanceof GatewayError) throw this.failed(asForwardError(error))
       if (signal.aborted) {
         this.#note(candidate, status, 'aborted', started)
@@ -197,6 +201,12 @@ export class Attempts {
     this.upstreamMs += ms
     this.made.push({ candidate: candidate.name, provider: candidate.provider, status, error, ms: Math.round(ms) })
   }
+}
+
+/** A request that a provider can't express says nothing of its health: the breaker sees a throw. */
+function asUnsupported(error: unknown): AttemptResult {
+  if (error instanceof UnsupportedRequest) return { unsupported: error, deploymentFailed: false }
+  throw error
 }
 
 function backoffMs(initialDelay: number, tries: number): number {

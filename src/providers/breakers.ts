@@ -16,31 +16,38 @@ export interface Outcome {
   deploymentFailed: boolean
 }
 
-/** One breaker a deployment: a provider's model. Several candidates may share one. */
+/**
+ * One breaker a deployment: a provider's model. Several candidates may share one.
+ *
+ * Replicas tell each other of theirs, so that mostly one of them probes for all: who opened is due first, the others a little later, and whoever
+ * probes holds the others back meanwhile. Nobody waits for another's word for longer than `MAX_HELD` times `open_ms`; then he asks for himself.
+ */
 export class Breakers {
   readonly #config: RetriesConfig['breaker']
   readonly #breakers = new Map<string, Breaker>()
   readonly #onChange: ((deployment: string, state: BreakerState) => void) | undefined
-  readonly #onBreak: ((deployment: string, ms: number) => void) | undefined
+  readonly #tell: ((deployment: string, ms: number) => void) | undefined
 
-  /** @param onBreak a breaker opened by what this process saw, for so long: not when another's was taken over */
+  /** @param tell what the other replicas should hear through `hear`: leave it alone for `ms`; 0: it is well */
   constructor(
     config: RetriesConfig['breaker'],
     onChange?: (deployment: string, state: BreakerState) => void,
-    onBreak?: (deployment: string, ms: number) => void,
+    tell?: (deployment: string, ms: number) => void,
   ) {
     this.#config = config
     this.#onChange = onChange
-    this.#onBreak = onBreak
+    this.#tell = tell
   }
 
   of(candidate: Candidate): Breaker {
     return this.#named(deploymentOf(candidate))
   }
 
-  /** Turns requests away for `ms`, or as long as a breaker is open here: how another replica's open breaker is taken over. */
-  holdOpen(deployment: string, ms: number): void {
-    this.#named(deployment).holdOpen(Math.min(ms, this.#config.open_ms))
+  /** What another replica tells. */
+  hear(deployment: string, ms: number): void {
+    const breaker = this.#named(deployment)
+    if (ms > 0) breaker.hold(Math.min(ms, this.#config.open_ms))
+    else breaker.release()
   }
 
   #named(deployment: string): Breaker {
@@ -49,7 +56,7 @@ export class Breakers {
       breaker = new Breaker(
         this.#config,
         (state) => this.#onChange?.(deployment, state),
-        (ms) => this.#onBreak?.(deployment, ms),
+        (ms) => this.#tell?.(deployment, ms),
       )
       this.#breakers.set(deployment, breaker)
     }
@@ -64,6 +71,11 @@ export class Breakers {
 
 export const deploymentOf = ({ provider, model }: Candidate) => `${provider}/${model}`
 
+/** Times `open_ms` that other replicas can keep a breaker open without a probe of its own. */
+const MAX_HELD = 2
+/** Later than who opened, and not all at once: shares of `open_ms`. */
+const [LATER, SPREAD] = [0.1, 0.25]
+
 /**
  * cockatiel's consecutive breaker, on a monotonic clock (its own reads the wall clock, and a jump back would keep it open for as long), and without
  * a queue: while the one probe of a half-open breaker is out, others are turned away and go to the next candidate.
@@ -71,24 +83,25 @@ export const deploymentOf = ({ provider, model }: Candidate) => `${provider}/${m
 export class Breaker {
   readonly #config: RetriesConfig['breaker']
   readonly #onChange: (state: BreakerState) => void
-  readonly #onBreak: (ms: number) => void
+  readonly #tell: (ms: number) => void
   #policy: CircuitBreakerPolicy
   #openUntil = Number.NEGATIVE_INFINITY
-  #heldUntil = Number.NEGATIVE_INFINITY
+  #openedAt = Number.NEGATIVE_INFINITY
+  /** Opened on another replica's word. */
+  #isHeld = false
 
   constructor(
     config: RetriesConfig['breaker'],
     onChange: (state: BreakerState) => void,
-    onBreak: (ms: number) => void = () => {},
+    tell: (ms: number) => void = () => {},
   ) {
     this.#config = config
     this.#onChange = onChange
-    this.#onBreak = onBreak
+    this.#tell = tell
     this.#policy = this.#createPolicy()
   }
 
   get state(): BreakerState {
-    if (performance.now() < this.#heldUntil) return 'open'
     switch (this.#policy.state) {
       case CircuitState.Closed:
         return 'closed'
@@ -101,26 +114,57 @@ export class Breaker {
 
   /** Whether a request would be turned away now. */
   get isOpen(): boolean {
-    const now = performance.now()
-    if (now < this.#heldUntil) return true
     const { state } = this.#policy
-    return state === CircuitState.HalfOpen || (state === CircuitState.Open && now < this.#openUntil)
+    return state === CircuitState.HalfOpen || (state === CircuitState.Open && performance.now() < this.#openUntil)
   }
 
   /** Milliseconds until it is worth asking again. */
   get remainingMs(): number {
-    return Math.max(0, Math.max(this.#openUntil, this.#heldUntil) - performance.now())
+    return Math.max(0, this.#openUntil - performance.now())
   }
 
-  holdOpen(ms: number): void {
-    this.#heldUntil = performance.now() + ms
-    this.#onChange('open')
+  /** Another replica opened, or probes: open here too, for a little longer. A probe that is out goes on. */
+  hold(ms: number): void {
+    if (this.#policy.state === CircuitState.HalfOpen) return
+    const now = performance.now()
+    if (this.#policy.state === CircuitState.Closed) {
+      this.#openedAt = now
+      this.#isHeld = true
+      this.#policy = this.#createPolicy(due(this.#config.failures))
+      this.#onChange('open')
+    }
+    const openMs = this.#config.open_ms
+    const until = now + ms + openMs * (LATER + SPREAD * Math.random())
+    this.#openUntil = Math.max(this.#openUntil, Math.min(until, this.#openedAt + MAX_HELD * openMs))
+  }
+
+  /** Another replica found it well: closed, where it was open on others' word; else due for a probe. */
+  release(): void {
+    if (this.#policy.state !== CircuitState.Open) return
+    this.#openUntil = Number.NEGATIVE_INFINITY
+    if (!this.#isHeld) return
+    this.#isHeld = false
+    this.#policy = this.#createPolicy()
+    this.#onChange('closed')
   }
 
   /** Runs one try. A throw counts neither way (the client left). Call only while `isOpen` is false. */
   run<T extends Outcome>(attempt: () => Promise<T>): Promise<T> {
-    if (this.#policy.state === CircuitState.Open) this.#policy = this.#createPolicy(due(this.#config.failures))
-    return this.#policy.execute(attempt)
+    if (this.#policy.state !== CircuitState.Open) return this.#policy.execute(attempt)
+    this.#policy = this.#createPolicy(due(this.#config.failures))
+    return this.#probe(this.#policy, attempt)
+  }
+
+  #probe<T extends Outcome>(policy: CircuitBreakerPolicy, attempt: () => Promise<T>): Promise<T> {
+    return policy.execute(async () => {
+      try {
+        return await attempt()
+      } catch (error) {
+        // To cockatiel a success: it would close.
+        this.#policy = this.#createPolicy(due(this.#config.failures))
+        throw error
+      }
+    })
   }
 
   #createPolicy(initialState?: unknown): CircuitBreakerPolicy {
@@ -132,13 +176,20 @@ export class Breaker {
         ...(initialState !== undefined && { initialState }),
       },
     )
-    policy.onBreak(() => {
-      this.#openUntil = performance.now() + this.#config.open_ms
-      this.#onChange('open')
-      this.#onBreak(this.#config.open_ms)
-    })
-    policy.onHalfOpen(() => this.#onChange('half-open'))
-    policy.onReset(() => this.#onChange('closed'))
+    const changed = (state: BreakerState, ms: number) => {
+      // Tries that began under an earlier policy end under it, unheard.
+      if (policy !== this.#policy) return
+      this.#isHeld = false
+      if (state === 'open') {
+        this.#openedAt = performance.now()
+        this.#openUntil = this.#openedAt + ms
+      }
+      this.#onChange(state)
+      this.#tell(ms)
+    }
+    policy.onBreak(() => changed('open', this.#config.open_ms))
+    policy.onHalfOpen(() => changed('half-open', this.#config.open_ms))
+    policy.onReset(() => changed('closed', 0))
     return policy
   }
 }

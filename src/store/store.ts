@@ -94,7 +94,7 @@ export type Invalidation =
   | { kind: 'user'; tenant: string; user: string }
   | { kind: 'keys'; tenant: string }
   | { kind: 'evidence'; tenant: string }
-  /** A replica's breaker opened: the others need not find out for themselves. `from` is the replica, `ms` how long. */
+  /** A replica's breaker opened or probes: the others need not find out for themselves. `from` is the replica, `ms` how long; 0: it closed. */
   | { kind: 'breaker'; deployment: string; ms: number; from: string }
   /** The connection was interrupted, so that changes may have been missed: drop every cached copy. */
   | { kind: 'all' }

@@ -254,13 +254,37 @@ describe('breakers', () => {
     expect([...breakers.states().values()]).toEqual(['open'])
   })
 
-  test("another replica's open breaker is taken over, for as long", async () => {
-    const { breakers, run } = setUp({ p0: good })
-    breakers.holdOpen('p0/a-model', 40)
-    expect(breakers.of(candidate('a', 'p0')).isOpen).toBe(true)
-    expect(await failed(run([candidate('a', 'p0')]))).toMatchObject({ status: 503 })
-    await vi.waitFor(() => expect(breakers.of(candidate('a', 'p0')).isOpen).toBe(false))
-    expect((await run([candidate('a', 'p0')])).status).toBe(200)
+  test('what a provider can’t express counts neither way', async () => {
+    let asked = 0
+    const picky = () => {
+      if (asked++ === 1) throw new UnsupportedRequest('no audio', 'audio')
+      return { status: 500, body: {} }
+    }
+    const { breakers, run } = setUp({ p0: async () => picky() }, { max_attempts: 1, breaker: broken })
+    for (let i = 0; i < 3; i++) await failed(run([candidate('a', 'p0')]))
+    expect([...breakers.states().values()]).toEqual(['open'])
+  })
+
+  test('a probe whose client leaves is none: the next request probes', async () => {
+    const abort = new AbortController()
+    let asked = 0
+    const { breakers, run } = setUp(
+      {
+        p0: async ({ signal }) => {
+          if (++asked !== 2) return { status: 500, body: {} }
+          abort.abort()
+          throw signal.reason
+        },
+      },
+      { max_attempts: 1, breaker: { failures: 1, open_ms: 40 } },
+    )
+    const a = candidate('a', 'p0')
+    await failed(run([a]))
+    await vi.waitFor(() => expect(breakers.of(a).state).toBe('half-open'))
+    await failed(run([a], { signal: abort.signal }))
+    expect(breakers.of(a).state).toBe('half-open')
+    await failed(run([a]))
+    expect(breakers.of(a).state).toBe('open')
   })
 
   test.each([-3_600_000, 3_600_000])('a wall clock that jumps by %d ms changes nothing', async (jump) => {
