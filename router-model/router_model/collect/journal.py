@@ -4,10 +4,31 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, ClassVar, Generic, Protocol, TypeVar
+
+
+class Row(Protocol):
+    """What a journal holds."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Which question, and who was asked, or for whom."""
+
+    @property
+    def done(self) -> bool:
+        """Whether it need not be asked again."""
+
+    @property
+    def cost_usd(self) -> float:
+        """What it cost, done or not."""
+
+
+T = TypeVar("T", bound=Row)
 
 
 @dataclass(frozen=True)
@@ -24,45 +45,57 @@ class Outcome:
     error: str | None = None
     reply: str | None = None
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """Question and LLM."""
+        return self.question, self.llm
 
-class Journal:
-    """Appends outcomes to a file; opening it reads back what is there."""
+    @property
+    def done(self) -> bool:
+        """Whether there is a score."""
+        return self.score is not None
 
-    def __init__(self, path: Path) -> None:
-        """Opens or makes the file. A line that a crash cut off is dropped."""
+
+class Journal(Generic[T]):
+    """Appends rows to a file; opening it reads back what is there."""
+
+    def __init__(self, path: Path, kind: Callable[..., T], counts: Callable[[T], bool] = lambda _: True) -> None:
+        """Opens or makes the file. A line that a crash cut off is dropped. `counts`: whether a row still holds."""
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.outcomes: dict[tuple[str, str], Outcome] = {}
+        self.rows: dict[tuple[str, str], T] = {}
         self.spent = 0.0
+        self._counts = counts
         whole = 0
         if path.exists():
             for line in path.read_bytes().splitlines(keepends=True):
                 if not line.endswith(b"\n"):
                     break
-                self._take(Outcome(**json.loads(line)))
+                self._take(kind(**json.loads(line)))
                 whole += len(line)
         self._file: IO[bytes] = path.open("r+b" if path.exists() else "w+b")
         self._file.truncate(whole)
         self._file.seek(whole)
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, row: T) -> None:
         """Writes through to the disk."""
-        self._file.write(json.dumps(asdict(outcome), ensure_ascii=False).encode() + b"\n")
+        self._file.write(json.dumps(asdict(row), ensure_ascii=False).encode() + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())
-        self._take(outcome)
+        self._take(row)
 
-    def _take(self, outcome: Outcome) -> None:
-        self.spent += outcome.cost_usd
-        self.outcomes[outcome.question, outcome.llm] = outcome
+    def _take(self, row: T) -> None:
+        self.spent += row.cost_usd
+        if self._counts(row):
+            self.rows[row.key] = row
 
-    def missing(self, questions: list[str], llms: list[str]) -> Iterator[tuple[str, str]]:
-        """Pairs without a score yet, question by question: failures are tried again."""
+    def missing(self, questions: Sequence[str], asked: Sequence[str]) -> Iterator[tuple[str, str]]:
+        """Keys that aren't done, question by question: failures are tried again."""
         for question in questions:
-            for llm in llms:
-                known = self.outcomes.get((question, llm))
-                if known is None or known.score is None:
-                    yield question, llm
+            for who in asked:
+                known = self.rows.get((question, who))
+                if known is None or not known.done:
+                    yield question, who
 
     def close(self) -> None:
         """Closes the file."""

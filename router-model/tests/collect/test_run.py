@@ -13,8 +13,9 @@ import typer
 from fake_gateway import KEY, FakeGateway
 from typer.testing import CliRunner
 
+from router_model.collect.budget import OUT_OF_BUDGET
 from router_model.collect.journal import Journal, Outcome
-from router_model.collect.run import OUT_OF_BUDGET, command
+from router_model.collect.run import command
 from router_model.data import load_pool
 
 app = typer.Typer()
@@ -83,7 +84,7 @@ def test_it_stops_at_the_budget_and_goes_on_with_a_larger_one(tmp_path: Path) ->
         code, output = collect(gateway, tmp_path, "--budget-usd", "0.1", "--at-once", "4")
         assert code == OUT_OF_BUDGET
         assert "Stopped at the budget" in output
-        spent = Journal(tmp_path / "out" / "journal.jsonl").spent
+        spent = Journal(tmp_path / "out" / "journal.jsonl", Outcome).spent
         # What is in flight before any price is known may go over: here at most three answers.
         assert 0.05 < spent <= 0.1 + 3 * 0.011
         code, _ = collect(gateway, tmp_path, "--budget-usd", "1")
@@ -109,8 +110,8 @@ def test_failures_are_noted_and_tried_again(tmp_path: Path) -> None:
     with FakeGateway(flaky) as gateway:
         code, output = collect(gateway, tmp_path)
         assert (code, "1 failed" in output) == (0, True), output
-        journal = Journal(tmp_path / "out" / "journal.jsonl")
-        failed = [outcome for outcome in journal.outcomes.values() if outcome.score is None]
+        journal = Journal(tmp_path / "out" / "journal.jsonl", Outcome)
+        failed = [outcome for outcome in journal.rows.values() if outcome.score is None]
         assert [(o.question, o.llm, o.error) for o in failed] == [("q3", "cheap", "500: Try later.")]
         before = sum(gateway.asked.values())
         down["value"] = False
@@ -150,7 +151,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
         process.send_signal(signal.SIGKILL)
         process.wait()
         path = tmp_path / "out" / "journal.jsonl"
-        known = len(Journal(path).outcomes)
+        known = len(Journal(path, Outcome).rows)
         assert 15 <= known < 60
         with path.open("ab") as file:
             file.write(b'{"question": "q29", "llm": "che')  # a line that was cut off
@@ -165,14 +166,14 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
 
 def test_a_journal_survives_a_torn_line(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
-    journal = Journal(path)
+    journal = Journal(path, Outcome)
     journal.add(Outcome("a", "x", 1.0, cost_usd=0.5))
     journal.close()
     whole = path.read_bytes()
     path.write_bytes(whole + whole[:-5])
-    again = Journal(path)
+    again = Journal(path, Outcome)
     assert again.spent == 0.5
     again.add(Outcome("b", "x", None, error="no"))
     again.close()
     assert [json.loads(line)["question"] for line in path.read_text().splitlines()] == ["a", "b"]
-    assert list(Journal(path).missing(["a", "b"], ["x", "y"])) == [("a", "y"), ("b", "x"), ("b", "y")]
+    assert list(Journal(path, Outcome).missing(["a", "b"], ["x", "y"])) == [("a", "y"), ("b", "x"), ("b", "y")]
