@@ -38,8 +38,11 @@ export class SpoolHome {
     this.#heartbeat = setInterval(() => touch(join(this.path, OWNER)), HEARTBEAT_MS).unref()
   }
 
-  /** Moves the segments of dead processes into our folder. Returns where they are now, oldest first. */
-  adopt(): string[] {
+  /**
+   * Moves the segments of dead processes into our folder, but for those that had been delivered `keepMs` before the process was last heard of: they go.
+   * Returns where they are now, oldest first.
+   */
+  adopt(keepMs: number): string[] {
     const adopted: string[] = []
     for (const entry of readdirSync(this.#root, { withFileTypes: true })) {
       const orphan = join(this.#root, entry.name)
@@ -50,14 +53,16 @@ export class SpoolHome {
       } catch {
         continue // Somebody else was quicker.
       }
-      adopted.push(...this.#flatten(claimed))
+      adopted.push(...this.#flatten(claimed, keepMs))
     }
     return adopted
   }
 
   /** Heirs of heirs would nest ever deeper. */
-  #flatten(folder: string): string[] {
-    const files = [...segmentsIn(folder), ...rejectedIn(folder)].sort(byAge)
+  #flatten(folder: string, keepMs: number): string[] {
+    const lastHeard = Math.max(...filesIn(folder).map((file) => Math.max(statSync(file).mtimeMs, doneAt(file) ?? 0)))
+    const isOld = (file: string) => (doneAt(file) ?? lastHeard) < lastHeard - keepMs
+    const files = [...segmentsIn(folder), ...rejectedIn(folder)].filter((file) => !isOld(file)).sort(byAge)
     const moved = files.map((file) => {
       const target = join(this.path, `from-${String(++this.#adopted).padStart(4, '0')}-${basename(file)}`)
       renameSync(file, target)
@@ -74,6 +79,19 @@ export class SpoolHome {
     if (left.length === 0) rmSync(this.path, { recursive: true, force: true })
     ours.delete(this.path)
   }
+}
+
+const DONE = /\.done-(\d+)\.ndjson$/
+
+/** The name of a segment all of which was delivered now. */
+export const doneName = (segment: string) => segment.replace(/\.ndjson$/, `.done-${Date.now()}.ndjson`)
+
+export const isDone = (segment: string) => DONE.test(segment)
+
+/** Unix milliseconds; null: not all of it was. */
+function doneAt(segment: string): number | null {
+  const ms = DONE.exec(segment)?.[1]
+  return ms === undefined ? null : Number(ms)
 }
 
 const isSegment = (file: string) => /\d+\.ndjson$/.test(file)

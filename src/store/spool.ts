@@ -1,7 +1,17 @@
-import { closeSync, fdatasync, ftruncateSync, openSync, readSync, rmSync, statSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  fdatasync,
+  ftruncateSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { SpoolHome } from './spool-home.ts'
+import { doneName, isDone, SpoolHome } from './spool-home.ts'
 
 const SEGMENT_BYTES = 1024 * 1024
 /** What was delivered is kept for so long, to be delivered again (`rewind`): a Redis that dies may take with it what it had acknowledged. */
@@ -109,6 +119,7 @@ export class Spool {
       segment.deliveredAt = performance.now()
       this.#pendingBytes -= Math.max(0, segment.offset - segment.once)
       segment.once = Math.max(segment.once, segment.offset)
+      this.#markDone(segment)
     }
     this.#dropOld()
   }
@@ -123,11 +134,12 @@ export class Spool {
   /** Puts what dead processes left in front of what is here. True when there was something. */
   adopt(): boolean {
     const found = this.#home
-      .adopt()
-      .map((path) => ({ path, size: statSync(path).size, offset: 0, once: 0, own: false, deliveredAt: 0 }))
+      .adopt(KEEP_MS)
+      .map((path) => ({ path, size: statSync(path).size }))
       .filter(({ size }) => size > 0)
+      .map(({ path, size }) => ({ path, size, offset: 0, once: isDone(path) ? size : 0, own: false, deliveredAt: 0 }))
     this.#segments.unshift(...found)
-    for (const { size } of found) this.#pendingBytes += size
+    for (const { size, once } of found) this.#pendingBytes += size - once
     return found.length > 0
   }
 
@@ -172,8 +184,23 @@ export class Spool {
 
   #rotate(): void {
     const full = this.#fd
+    const segment = this.#current
     this.#fd = this.#newSegment()
     fdatasync(full, () => closeSync(full))
+    this.#markDone(segment)
+  }
+
+  /** Else an heir would deliver it again, and the heir's heir: a process that dies again and again would fill the spool with what the store has. */
+  #markDone(segment: Segment): void {
+    const { path, offset, size } = segment
+    if (segment === this.#current || offset < size || isDone(path)) return
+    try {
+      const done = doneName(path)
+      renameSync(path, done)
+      segment.path = done
+    } catch {
+      // Then it is delivered once more than it need be.
+    }
   }
 
   #dropOld(): void {

@@ -1,7 +1,7 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { Spool } from '../../src/store/spool.ts'
 
 let dir: string
@@ -39,4 +39,63 @@ test('tidied up, a spool at rest holds nothing that was delivered more than some
   spool.append('three\n')
   expect(spool.peek(100)).toMatchObject({ lines: ['three'], kind: 'own' })
   spool.close()
+})
+
+/** What a process that died here leaves: its folder, under a name that is nobody's. */
+function die(as: string): void {
+  const [folder] = readdirSync(dir).filter((name) => !name.startsWith('dead-'))
+  const left = join(dir, `dead-${as}`)
+  renameSync(join(dir, folder!), left)
+  writeFileSync(join(left, 'owner.json'), JSON.stringify({ host: hostname(), pid: 0x7fffffff, startedAt: '' }))
+}
+
+/** Delivers all that is there, and counts it. */
+function deliver(spool: Spool): Record<string, number> {
+  const counts: Record<string, number> = { own: 0, adopted: 0, again: 0 }
+  for (let batch = spool.peek(1e5); batch; batch = spool.peek(1e5)) {
+    counts[batch.kind]! += batch.lines.length
+    spool.advance(batch.bytes)
+  }
+  return counts
+}
+
+describe('processes that die one after the other', () => {
+  const LINE = `${'x'.repeat(99_999)}\n`
+
+  beforeEach(() => {
+    vi.useFakeTimers({ toFake: ['performance', 'Date'] })
+  })
+
+  test('deliver what is in the spool once more at most, and do not hand it down for ever', () => {
+    const counts: Record<string, number>[] = []
+    for (let life = 0; life < 8; life++) {
+      const spool = new Spool({ path: dir, maxBytes: 1e9 })
+      spool.adopt()
+      const adopted = deliver(spool)
+      for (let line = 0; line < 40; line++) spool.append(LINE)
+      deliver(spool)
+      counts.push(adopted)
+      vi.advanceTimersByTime(2_000)
+      die(String(life))
+    }
+    // Of a life's four segments the last was being written: nothing on the disk tells how much of it was delivered.
+    for (const { adopted } of counts.slice(1)) expect(adopted).toBeLessThanOrEqual(11)
+    // What was delivered in the last five seconds, which are three lives.
+    for (const { again } of counts.slice(1)) expect(again).toBeLessThanOrEqual(3 * 40)
+    expect(counts.at(-1)!.again).toBeGreaterThan(0)
+    expect(onDisk().length).toBeLessThan(5 * 40 * LINE.length)
+  })
+
+  test('count what they had delivered as no burden of the spool, and what they had not as one', () => {
+    const first = new Spool({ path: dir, maxBytes: 1e9 })
+    for (let line = 0; line < 25; line++) first.append(LINE)
+    first.advance(11 * LINE.length)
+    die('first')
+    const second = new Spool({ path: dir, maxBytes: 1e9 })
+    expect(second.adopt()).toBe(true)
+    expect(second.pendingBytes).toBe(14 * LINE.length)
+    expect(deliver(second)).toEqual({ own: 0, adopted: 14, again: 11 })
+    expect(second.pendingBytes).toBe(0)
+    second.close()
+  })
 })
