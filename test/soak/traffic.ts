@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-export type Kind = 'plain' | 'stream' | 'tools' | 'feedback' | 'bad' | 'abort'
+export type Kind = 'plain' | 'stream' | 'tools' | 'feedback' | 'bad' | 'abort' | 'control'
 
 export interface Sample {
   kind: Kind
+  /** When it was asked, on `performance.now()`'s clock. */
+  at: number
   /** 0: no answer, or not all of it. */
   status: number
   /** The request id of a completion whose whole answer is here; null otherwise. */
@@ -14,12 +16,14 @@ export interface Sample {
 
 /** Shares of mixed traffic; they sum to 1. */
 const MIX: [Kind, number][] = [
-  ['plain', 0.45],
+  ['plain', 0.4],
   ['stream', 0.25],
   ['tools', 0.08],
   ['feedback', 0.1],
   ['bad', 0.07],
   ['abort', 0.05],
+  // Asks the provider itself: how quick the machine is now, the gateway left out.
+  ['control', 0.05],
 ]
 const USERS = 50
 /** After a refused connection: the gateway is being started again. */
@@ -51,18 +55,29 @@ function pickKind(mix: [Kind, number][]): Kind {
   return 'plain'
 }
 
+export interface TrafficOptions {
+  url: () => string
+  key: string
+  clients: number
+  only?: Kind
+  control?: string
+}
+
 /** Clients that ask one thing after another of whatever gateway `url` names now. */
 export class Traffic {
   readonly samples: Sample[] = []
   readonly #url: () => string
   readonly #key: string
+  readonly #control: string
   readonly #loops: Promise<void>[]
   #over = false
   #lastId = ''
 
-  constructor({ url, key, clients, only }: { url: () => string; key: string; clients: number; only?: Kind }) {
+  /** @param control what `control` requests ask */
+  constructor({ url, key, clients, only, control = '' }: TrafficOptions) {
     this.#url = url
     this.#key = key
+    this.#control = control
     const mix = only === undefined ? MIX : ([[only, 1]] satisfies [Kind, number][])
     this.#loops = Array.from({ length: clients }, () => this.#loop(mix))
   }
@@ -85,9 +100,9 @@ export class Traffic {
   async #loop(mix: [Kind, number][]): Promise<void> {
     while (!this.#over) {
       const kind = pickKind(mix)
-      const started = performance.now()
+      const at = performance.now()
       const outcome = await this.#ask(kind).catch(() => ({ status: 0, answered: null }))
-      this.samples.push({ kind, ...outcome, ms: performance.now() - started })
+      this.samples.push({ kind, at, ...outcome, ms: performance.now() - at })
       if (outcome.status === 0 && kind !== 'abort') await sleep(PAUSE_MS)
     }
   }
@@ -103,6 +118,11 @@ export class Traffic {
     }
     if (kind === 'bad') {
       const answer = await this.#post('/v1/chat/completions', pick(BAD_BODIES))
+      await answer.arrayBuffer()
+      return { status: answer.status, answered: null }
+    }
+    if (kind === 'control') {
+      const answer = await fetch(this.#control, { method: 'POST', body: '{}' })
       await answer.arrayBuffer()
       return { status: answer.status, answered: null }
     }
