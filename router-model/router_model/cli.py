@@ -5,7 +5,9 @@ from __future__ import annotations
 import typer
 
 from router_model.ablate import ablate
+from router_model.collect.personas import command as judge_personas
 from router_model.collect.run import command as collect
+from router_model.collect.users import command as simulate_users
 from router_model.evaluate import evaluate
 from router_model.retrain import command as retrain
 from router_model.train_command import export, train
@@ -24,3 +26,5 @@ app.command()(train)
 app.command()(export)
 app.command("retrain")(retrain)
 app.command("collect")(collect)
+app.command("simulate-users")(simulate_users)
+app.command("judge-personas")(judge_personas)

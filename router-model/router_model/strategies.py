@@ -1,7 +1,8 @@
 """The two ways in which PersonalizedRouter (arXiv 2511.16883) makes users out of outcomes.
 
 Multi-cost-efficiency: reward = a x effect - (1 - a) x cost, with nine values of a, or many users spread over them.
-LLM as a judge: persona prompts, as data, ask any OpenAI-compatible endpoint which answer such a person would prefer.
+LLM as a judge: persona prompts, as data, ask which answer such a person would prefer.
+`simulate-users` and `judge-personas` (`router_model/collect/`) make both out of what `collect` gathered.
 Letters: U users, Q queries, M LLMs.
 """
 
@@ -13,16 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from router_model.data import Pool
 from router_model.population import generator
-
-if TYPE_CHECKING:
-    from openai import OpenAI
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -45,6 +42,11 @@ class CostEfficiencyPopulation:
         """The paper's nine users, each `copies` times, split 70 / 10 / 20 % within each value of a."""
         weight = np.repeat(np.array(TRADE_OFFS), copies)
         return CostEfficiencyPopulation(weight, _split(len(weight), seed))
+
+    @staticmethod
+    def over_nine(users: int = 1000, seed: int = 0) -> CostEfficiencyPopulation:
+        """So many users, the paper's nine values of a in turn."""
+        return CostEfficiencyPopulation(np.resize(np.array(TRADE_OFFS), users), _split(users, seed))
 
     @staticmethod
     def spread(users: int = 1000, seed: int = 0) -> CostEfficiencyPopulation:
@@ -109,7 +111,18 @@ class JudgePersona:
 @cache
 def judge_personas() -> tuple[JudgePersona, ...]:
     """The personas of `judge_personas.json`."""
-    return tuple(JudgePersona(**entry) for entry in json.loads(PERSONAS_FILE.read_text(encoding="utf-8")))
+    return read_personas(PERSONAS_FILE)
+
+
+def read_personas(path: Path) -> tuple[JudgePersona, ...]:
+    """A JSON list of objects with `name` and `description`. Raises `ValueError` naming the file."""
+    try:
+        found = tuple(JudgePersona(**entry) for entry in json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: not a list of objects with name and description: {error}") from error
+    if not found or len({persona.name for persona in found}) < len(found):
+        raise ValueError(f"{path}: there must be personas, each with a name of its own")
+    return found
 
 
 @dataclass(frozen=True)
@@ -138,26 +151,32 @@ def preferred(reply: str, answers: int) -> int | None:
     return fitting[0] - 1 if fitting else None
 
 
-class JudgeError(RuntimeError):
-    """The judge could not be asked; the message says what was tried."""
+def shown_order(persona: JudgePersona, query: str, answers: int, seed: int = 0) -> Ints:
+    """In which order a judge sees the answers: at random, so that one who likes the first one favours no LLM."""
+    return generator(seed, "order of answers", persona.name, query).permutation(answers)
 
 
-def ask_judge(
-    client: OpenAI, model: str, persona: JudgePersona, query: str, answers: Sequence[Answer], seed: int = 0
-) -> int | None:
-    """Position of the answer that the persona prefers, by an OpenAI-compatible endpoint.
+@dataclass(frozen=True)
+class PersonaPopulation:
+    """Users who are personas, in turn. Implements `population.Population`."""
 
-    Answers are shown in random order, so that a judge that likes the first one favours no LLM. None where the reply
-    names no answer. Raises `JudgeError` where the endpoint fails.
-    """
-    from openai import OpenAIError
+    favourite: Ints
+    """[P, Q]: which LLM a persona prefers for a query of the pool that was judged; -1 = not known."""
+    split: Ints
+    """[U]: user i is persona i modulo P."""
 
-    order = generator(seed, "order of answers", persona.name, query).permutation(len(answers))
-    prompt = judge_prompt(persona, query, [answers[i] for i in order])
-    message = {"role": "user", "content": prompt}
-    try:
-        reply = client.chat.completions.create(model=model, messages=[message], temperature=0, max_tokens=8)  # type: ignore[list-item]
-    except OpenAIError as error:
-        raise JudgeError(f"{model} could not judge for {persona.name}: {error}") from error
-    choice = preferred(reply.choices[0].message.content or "", len(answers)) if reply.choices else None
-    return None if choice is None else int(order[choice])
+    @staticmethod
+    def of(favourite: Ints, users: int, seed: int = 0) -> PersonaPopulation:
+        """So many users, split 70 / 10 / 20 %."""
+        return PersonaPopulation(favourite, _split(users, seed))
+
+    def utility(self, users: Ints, pool: Pool, rows: Ints, time: int = 0) -> Floats:
+        """[U, Q, M]: 1 for the preferred answer, -1 for others, NaN where nobody asked."""
+        best = self.favourite[users % len(self.favourite)][:, rows][..., None]
+        liked = np.where(best == np.arange(len(pool.cards)), 1.0, -1.0)
+        return np.where(best >= 0, liked, np.nan).astype(np.float32)
+
+    def utility_at(self, users: Ints, pool: Pool, rows: Ints, llms: Ints, time: Ints) -> Floats:
+        """[U, N] for single answers."""
+        best = self.favourite[(users % len(self.favourite))[:, None], rows]
+        return np.where(best >= 0, np.where(best == llms, 1.0, -1.0), np.nan).astype(np.float32)

@@ -1,23 +1,19 @@
-import json
-import os
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
-
 import numpy as np
 import pytest
-from openai import OpenAI
 
 from router_model.data import load_pool
 from router_model.strategies import (
     TRADE_OFFS,
     Answer,
     CostEfficiencyPopulation,
-    JudgeError,
-    ask_judge,
+    PersonaPopulation,
     judge_personas,
+    judge_prompt,
     outcome,
     preferred,
+    read_personas,
     scaled_cost,
+    shown_order,
 )
 
 ANSWERS = [Answer("cheap", "Four.", 1e-6), Answer("long", "2 + 2 = 4, because " + "so " * 50, 1e-3)]
@@ -27,48 +23,6 @@ ANSWERS = [Answer("cheap", "Four.", 1e-6), Answer("long", "2 + 2 = 4, because " 
 def pool():
     whole = load_pool("zeroeval")
     return whole.select_queries(np.arange(0, 2000, 20))
-
-
-@pytest.fixture
-def judge():
-    """A server that speaks the wire format and prefers the shortest answer; holds the bodies it was sent."""
-
-    bodies: list[dict[str, object]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            bodies.append(body)
-            if body["model"] == "broken":
-                self.send_error(500)
-                return
-            blocks = body["messages"][0]["content"].split("\n\n[")[1:]
-            shortest = min(range(len(blocks)), key=lambda i: len(blocks[i].split("\n\nWhich")[0]))
-            reply = {"id": "1", "object": "chat.completion", "created": 0, "model": body["model"]}
-            message = {"role": "assistant", "content": f"Answer {shortest + 1}."}
-            reply["choices"] = [{"index": 0, "message": message, "finish_reason": "stop"}]
-            data = json.dumps(reply).encode()
-            self.send_response(200)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_):
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    server.bodies = bodies  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-def client_of(server):
-    return OpenAI(base_url=f"http://127.0.0.1:{server.server_port}/v1", api_key="none", max_retries=0)
 
 
 def test_the_nine_users_weigh_effect_from_a_fifth_to_all(pool):
@@ -94,20 +48,50 @@ def test_performance_cost_and_reward_add_up_for_every_user(pool):
     assert np.bincount(users.split).tolist() == [35, 5, 10]
 
 
-def test_a_judge_plays_a_persona_and_its_choice_is_mapped_back(judge):
-    for query in ("What is 2 + 2?", "How much is two and two?", "2 + 2 = ?"):
-        for persona in judge_personas():
-            assert ask_judge(client_of(judge), "m", persona, query, ANSWERS) == 0
-    said = judge.bodies[0]["messages"][0]["content"]
-    assert judge_personas()[0].description in said
-    assert "cheap" not in said.split("[1]")[1].split("Which")[0].replace("cheapest", "")
-    shown_first = {"[1] (cost: $0.001000)" in body["messages"][0]["content"] for body in judge.bodies}
-    assert shown_first == {True, False}  # the order depends on persona and query
+def test_users_have_the_nine_values_in_turn():
+    users = CostEfficiencyPopulation.over_nine(1000)
+    assert sorted(set(users.weight)) == list(TRADE_OFFS)
+    assert np.unique(users.weight, return_counts=True)[1].tolist() == [112] + [111] * 8
+    assert np.bincount(users.split).tolist() == [700, 100, 200]
 
 
-def test_a_failing_judge_is_an_error_that_names_it(judge):
-    with pytest.raises(JudgeError, match="broken could not judge"):
-        ask_judge(client_of(judge), "broken", judge_personas()[0], "q", ANSWERS)
+def test_a_persona_likes_one_answer_and_no_other(pool):
+    favourite = np.array([[3, 0, -1], [1, 1, 1]])
+    people = PersonaPopulation.of(favourite, users=4)
+    three = pool.select_queries(np.arange(3))
+    utility = people.utility(np.arange(4), three, np.arange(3))
+    assert utility[2, 0].tolist() == [1.0 if llm == 3 else -1.0 for llm in range(len(pool.names))]
+    assert np.isnan(utility[0, 2]).all(), "nobody knows"
+    assert (utility[1, :, 1] == 1).all()
+    at = people.utility_at(np.arange(4), three, np.array([[0, 2]] * 4), np.array([[3, 3]] * 4), np.arange(2))
+    assert at[0, 0] == 1
+    assert np.isnan(at[0, 1])
+    assert at[1].tolist() == [-1, -1]
+
+
+def test_a_judge_is_told_who_it_is_and_not_who_answered():
+    persona = judge_personas()[0]
+    said = judge_prompt(persona, "What is 2 + 2?", ANSWERS)
+    assert persona.description in said
+    assert "[1] (cost: $0.000001)\nFour." in said
+    assert "long" not in said
+    orders = {tuple(shown_order(p, q, 2)) for p in judge_personas() for q in ("2 + 2?", "How much is two and two?")}
+    assert orders == {(0, 1), (1, 0)}, "the order depends on persona and query"
+
+
+def test_personas_of_ones_own(tmp_path):
+    path = tmp_path / "personas.json"
+    path.write_text('[{"name": "pirate", "description": "a pirate."}]')
+    assert [persona.name for persona in read_personas(path)] == ["pirate"]
+    for broken in (
+        "{",
+        "[]",
+        '[{"name": "a"}]',
+        '[{"name": "a", "description": "x"}, {"name": "a", "description": "y"}]',
+    ):
+        path.write_text(broken)
+        with pytest.raises(ValueError, match=r"personas\.json"):
+            read_personas(path)
 
 
 @pytest.mark.parametrize(
@@ -115,13 +99,3 @@ def test_a_failing_judge_is_an_error_that_names_it(judge):
 )
 def test_what_a_judge_may_say(reply, choice):
     assert preferred(reply, 2) == choice
-
-
-@pytest.mark.skipif("JUDGE_BASE_URL" not in os.environ, reason="set JUDGE_BASE_URL to a local LLM's address to ask it")
-def test_a_real_llm_names_an_answer_or_none():
-    client = OpenAI(base_url=os.environ["JUDGE_BASE_URL"], api_key="none")
-    assert ask_judge(client, os.environ.get("JUDGE_MODEL", "local"), judge_personas()[3], "2 + 2?", ANSWERS) in (
-        0,
-        1,
-        None,
-    )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import openai
+from openai.types import CompletionUsage
 
 USER = "collect"
 JUDGE_PROMPT = """You grade an answer to a question. Be strict: the answer must be correct, complete and to the point.
@@ -47,12 +48,20 @@ class Asker(Protocol):
 
 
 class GatewayAsker:
-    """The gateway behind `url` (…/v1)."""
+    """The gateway behind `url` (…/v1), or whatever else speaks as OpenAI does."""
 
-    def __init__(self, url: str, key: str, max_tokens: int | None = None, timeout_s: float = 300.0) -> None:
-        """Makes a client; nothing is sent yet."""
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        max_tokens: int | None = None,
+        price: tuple[float, float] | None = None,
+        timeout_s: float = 300.0,
+    ) -> None:
+        """Sends nothing yet. `price`: dollars per million tokens, in and out, where the answer holds no cost."""
         self.client = openai.AsyncOpenAI(base_url=url, api_key=key, timeout=timeout_s, max_retries=4)
         self.max_tokens = max_tokens
+        self.price = price
 
     async def ask(self, model: str, prompt: str) -> Answer:
         """See `Asker`."""
@@ -78,8 +87,13 @@ class GatewayAsker:
             completion.choices[0].message.content or "",
             usage.prompt_tokens if usage else None,
             usage.completion_tokens if usage else None,
-            float(cost) if cost else None,
+            float(cost) if cost else self._by_price(usage),
         )
+
+    def _by_price(self, usage: CompletionUsage | None) -> float | None:
+        if self.price is None or usage is None:
+            return None
+        return (usage.prompt_tokens * self.price[0] + usage.completion_tokens * self.price[1]) / 1e6
 
     async def models(self) -> list[dict[str, Any]]:
         """What the gateway offers this key, with prices and descriptions."""

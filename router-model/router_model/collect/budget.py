@@ -40,7 +40,9 @@ class Budget:
     def paid(self, answer: Answer) -> float:
         """What an answer cost. Raises `FatalAskError` where that must be known, and isn't."""
         if answer.cost_usd is None and self.usd is not None:
-            raise FatalAskError("an answer came without x-router-cost-usd, so no budget can be kept to")
+            raise FatalAskError(
+                "an answer came without x-router-cost-usd, and no --price is given: no budget can be kept to"
+            )
         return answer.cost_usd or 0.0
 
 

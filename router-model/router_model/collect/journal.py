@@ -56,6 +56,17 @@ class Outcome:
         return self.score is not None
 
 
+def read_rows(path: Path, kind: Callable[..., T]) -> tuple[list[T], int]:
+    """Rows of a journal, and of how many bytes they are: a line that a crash cut off is left out."""
+    rows, whole = [], 0
+    for line in path.read_bytes().splitlines(keepends=True):
+        if not line.endswith(b"\n"):
+            break
+        rows.append(kind(**json.loads(line)))
+        whole += len(line)
+    return rows, whole
+
+
 class Journal(Generic[T]):
     """Appends rows to a file; opening it reads back what is there."""
 
@@ -66,13 +77,9 @@ class Journal(Generic[T]):
         self.rows: dict[tuple[str, str], T] = {}
         self.spent = 0.0
         self._counts = counts
-        whole = 0
-        if path.exists():
-            for line in path.read_bytes().splitlines(keepends=True):
-                if not line.endswith(b"\n"):
-                    break
-                self._take(kind(**json.loads(line)))
-                whole += len(line)
+        rows, whole = read_rows(path, kind) if path.exists() else ([], 0)
+        for row in rows:
+            self._take(row)
         self._file: IO[bytes] = path.open("r+b" if path.exists() else "w+b")
         self._file.truncate(whole)
         self._file.seek(whole)

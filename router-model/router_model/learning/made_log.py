@@ -6,20 +6,22 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import IO, Annotated, Any, Literal, cast
 
 import numpy as np
 import typer
 from numpy.typing import NDArray
+from rich.console import Console
 from rich.progress import track
 
 from router_model.data import Pool, load_pool
 from router_model.embedding import Embedder, StaticEmbedder
-from router_model.population import Shift, SimulatedPopulation, simulate
+from router_model.population import Population, Shift, simulate
 
 Document = dict[str, Any]
 
@@ -36,10 +38,15 @@ class MadeLog:
 
     pool: Pool
     embedder: Embedder
-    population: SimulatedPopulation
+    population: Population
+    """Whose utilities are NaN where nothing is known: such answers are not rated."""
     tenant: str = "acme"
     requests: int = 50
     """Of each user."""
+    kind: Literal["rating", "preference"] = "rating"
+    """A preference says no more than whether the answer was the one that the user would have had."""
+    noise: float = HUMAN_NOISE
+    """Standard deviation of ratings around the utility."""
     rated: float = 1.0
     """Share of answers that get a rating."""
     thumbs: float = 0.3
@@ -57,11 +64,11 @@ class MadeLog:
         price = np.array([[card.input_price or 0.0, card.output_price or 0.0] for card in pool.cards])
         vectors = [_packed(vector) for vector in self.embedder.embed(list(pool.queries))]
         cost, tokens = pool.cost_usd(), _reply_tokens(pool, rng)
-        everybody = np.arange(min(self.population.users, 40))
-        usual = self.population.utility(everybody, pool, np.arange(len(pool.ids))).mean(0).mean(0)
+        everybody = np.arange(min(len(self.population.split), 40))
+        usual = np.nanmean(self.population.utility(everybody, pool, np.arange(len(pool.ids))), (0, 1))
         weight = np.exp((usual - usual.max()) / self.temperature)
         chance = (1 - self.uniform) * weight / weight.sum() + self.uniform / len(weight)
-        total = users if users is not None else self.population.users
+        total = users if users is not None else len(self.population.split)
         for start in range(0, total, BLOCK):
             block = np.arange(start, min(start + BLOCK, total))
             rows = rng.integers(len(pool.ids), size=(len(block), self.requests))
@@ -116,12 +123,14 @@ class MadeLog:
         }
 
     def _rewards(self, answer: Document, liked: float, quality: float, rng: np.random.Generator) -> Iterator[Document]:
-        if rng.random() < self.rated:
-            if rng.random() < self.thumbs:
+        if rng.random() < self.rated and not np.isnan(liked):
+            if self.kind == "preference":
+                yield _reward(answer, "preference", 1.0 if liked > 0 else -1.0, binary=True)
+            elif rng.random() < self.thumbs:
                 up = rng.random() < 1 / (1 + np.exp(-THUMB_SHARPNESS * liked))
                 yield _reward(answer, "rating", 1.0 if up else -1.0, binary=True)
             else:
-                yield _reward(answer, "rating", float(np.clip(liked + HUMAN_NOISE * rng.standard_normal(), -1, 1)))
+                yield _reward(answer, "rating", float(np.clip(liked + self.noise * rng.standard_normal(), -1, 1)))
         if rng.random() < self.judged:
             yield _reward(answer, "judge", 2 * quality - 1)
 
@@ -155,14 +164,21 @@ def _reply_tokens(pool: Pool, rng: np.random.Generator) -> NDArray[np.float64]:
 
 
 def write_jsonl(path: Path, log: MadeLog, users: int | None = None) -> int:
-    """Writes a log; returns the number of rows."""
+    """Writes a log, compressed where the name ends in .gz; returns the number of rows."""
     rows = 0
-    total = users if users is not None else log.population.users
-    with path.open("w", encoding="utf-8") as file:
-        for made in track(log.documents(users), "writing", total=total, transient=True):
-            file.write("".join(json.dumps(row, separators=(",", ":")) + "\n" for row in made))
+    total = users if users is not None else len(log.population.split)
+    console = Console(stderr=True)
+    with _written(path) as file:
+        for made in track(log.documents(users), "writing", total=total, transient=True, console=console):
+            file.write("".join(json.dumps(row, separators=(",", ":")) + "\n" for row in made).encode())
             rows += len(made)
     return rows
+
+
+def _written(path: Path) -> IO[bytes]:
+    if path.suffix == ".gz":
+        return cast("IO[bytes]", gzip.open(path, "wb", compresslevel=6))
+    return path.open("wb")
 
 
 def main(
