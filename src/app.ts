@@ -12,7 +12,7 @@ import { parseFeedback, takeFeedback } from './http/feedback.ts'
 import { readiness } from './http/health.ts'
 import { refuseRepeatedHeaders } from './http/identity.ts'
 import { findModel, listModels } from './http/models.ts'
-import { exportProfile, parsePreferences } from './http/profiles.ts'
+import { exportProfile, parsePreferences, refuseUnknownNames } from './http/profiles.ts'
 import { readBody } from './http/read-body.ts'
 import { readRequest } from './http/read-request.ts'
 import type { Parts } from './parts.ts'
@@ -61,7 +61,9 @@ export function createApp(parts: Parts): Hono<Env> {
   })
   app.put('/v1/users/:id/profile', async (c) => {
     const { tenant, user, id } = userInPath(parts, c)
+    const { live, caller } = c.var.exchange
     const preferences = parsePreferences(await smallBody(c))
+    refuseUnknownNames(preferences, live.config, tenantOf(live, caller))
     await parts.learner.setPreferences(parts.policies.snapshot(tenant, user).policy, tenant, user, preferences)
     return json(c, { object: 'user.profile', id, preferences })
   })

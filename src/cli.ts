@@ -1,7 +1,8 @@
 import { Command, InvalidArgumentError, Option } from 'commander'
-import { configJsonSchema } from './config.ts'
-import { ConfigError, loadConfig } from './config-file.ts'
+import { type Config, configJsonSchema } from './config.ts'
+import { ConfigError, loadConfig, unknownNames } from './config-file.ts'
 import { makeKey } from './keys.ts'
+import { keyProblem } from './new-key.ts'
 import type { Store } from './store/store.ts'
 
 const program = new Command('persona-router')
@@ -30,15 +31,16 @@ keys
   .option('--expires <when>', 'days from now (e.g. 90), or a date', parseExpiry)
   .option('--models <names>', 'candidates or groups it may use, comma-separated', parseList)
   .action(async (options: { tenant: string; name: string; expires?: number; models?: string[] }) => {
-    await withStore(async (store, tenants) => {
-      if (!tenants.includes(options.tenant))
-        fail(`There is no tenant '${options.tenant}'; there are: ${tenants.join(', ')}.`)
-      const { secret, record } = makeKey({
+    await withStore(async (store, config) => {
+      const wanted = {
         tenant: options.tenant,
         name: options.name,
         expiresAt: options.expires ?? null,
         models: options.models ?? null,
-      })
+      }
+      const problem = keyProblem(config, wanted, Date.now())
+      if (problem) fail(problem.message)
+      const { secret, record } = makeKey(wanted)
       await store.createKey(record)
       process.stderr.write(`Key ${record.id} of tenant '${record.tenant}'. It is shown only now:\n`)
       process.stdout.write(`${secret}\n`)
@@ -92,6 +94,11 @@ config
     process.stdout.write(
       `${files.join(', ')}: good. ${checked.candidates.length} candidates, ${Object.keys(checked.providers).length} providers, ${checked.tenants.length} tenants.\n`,
     )
+    for (const unknown of unknownNames(checked)) {
+      process.stdout.write(
+        `  ${unknown} here: only a server that lists its models when the gateway starts can have it\n`,
+      )
+    }
   })
 
 config
@@ -164,7 +171,7 @@ program
 
 const OPERATOR_TIMEOUT_MS = 1_000
 
-async function withStore(work: (store: Store, tenants: string[]) => Promise<void>): Promise<void> {
+async function withStore(work: (store: Store, config: Config) => Promise<void>): Promise<void> {
   const { config: loaded } = loadConfig(configPath())
   const { openStore } = await import('./store/index.ts')
   // An operator waits longer than a request does.
@@ -172,10 +179,7 @@ async function withStore(work: (store: Store, tenants: string[]) => Promise<void
     loaded.store.kind === 'redis' ? { ...loaded.store, command_timeout_ms: OPERATOR_TIMEOUT_MS } : loaded.store,
   )
   try {
-    await work(
-      store,
-      loaded.tenants.map(({ name }) => name),
-    )
+    await work(store, loaded)
   } finally {
     await store.close()
   }

@@ -9,8 +9,8 @@ const METRICS_WITHIN_MS = 3_000
 /** What one process tells the others that share its port. */
 export type SiblingOrder =
   | { kind: 'config' }
-  | { kind: 'artifact'; artifact: string | undefined }
-  | { kind: 'rollback'; version: string }
+  | { kind: 'artifact'; artifact: string | undefined; tenant: string | undefined }
+  | { kind: 'rollback'; version: string; tenant: string | undefined }
 
 type Message =
   | { persona: 'order'; order: SiblingOrder }

@@ -57,7 +57,6 @@ function validate(file: string, root: Record<string, unknown>): Config {
 function crossCheck(config: Config): string[] {
   const problems: string[] = []
   const names = new Set<string>()
-  const groups = new Set<string>(['default'])
   config.candidates.forEach((candidate, index) => {
     const path = `candidates.${index}`
     if (names.has(candidate.name)) problems.push(`${path}.name: '${candidate.name}' is there twice`)
@@ -65,31 +64,36 @@ function crossCheck(config: Config): string[] {
     if (candidate.name === 'auto' || candidate.name.startsWith('auto:')) {
       problems.push(`${path}.name: 'auto' is the gateway's own`)
     }
-    for (const group of candidate.groups) groups.add(group)
     if (!(candidate.provider in config.providers)) {
       problems.push(
         `${path}.provider: expected one of ${Object.keys(config.providers).join(', ') || '(none configured)'}, got '${candidate.provider}'`,
       )
     }
   })
+  const discovers = Object.values(config.providers).some((p) => p.kind === 'openai-compatible' && p.discover)
+  if (!discovers) problems.push(...unknownNames(config))
   const tenants = new Set<string>()
   const keys = new Set<string>()
   config.tenants.forEach((tenant, index) => {
     const path = `tenants.${index}`
     if (tenants.has(tenant.name)) problems.push(`${path}.name: '${tenant.name}' is there twice`)
     tenants.add(tenant.name)
-    for (const wanted of tenant.candidates) {
-      const discovers = Object.values(config.providers).some((p) => p.kind === 'openai-compatible' && p.discover)
-      if (!names.has(wanted) && !groups.has(wanted) && !discovers) {
-        problems.push(`${path}.candidates: '${wanted}' is neither a candidate nor a group`)
-      }
-    }
     for (const key of tenant.keys) {
       if (keys.has(key)) problems.push(`${path}.keys: a key is given twice`)
       keys.add(key)
     }
   })
   return problems
+}
+
+/** What tenants list that is not in the file: a mistake, unless a server that lists its models has it. */
+export function unknownNames({ candidates, tenants }: Config): string[] {
+  const known = new Set(['default', ...candidates.flatMap(({ name, groups }) => [name, ...groups])])
+  return tenants.flatMap((tenant, index) =>
+    tenant.candidates
+      .filter((wanted) => !known.has(wanted))
+      .map((wanted) => `tenants.${index}.candidates: '${wanted}' is neither a candidate nor a group`),
+  )
 }
 
 function readYaml(file: string): Record<string, unknown> {

@@ -142,6 +142,8 @@ const judgeSchema = z.strictObject({
   max_chars: z.number().int().positive().default(8_000),
 })
 
+const canarySchema = z.strictObject({ artifact: z.string(), share })
+
 const routerSchema = z.strictObject({
   /** Directory of an artifact, or a link to one; the one that comes with the gateway where left out. */
   artifact: z.string().default(BUNDLED_ARTIFACT),
@@ -174,7 +176,7 @@ const routerSchema = z.strictObject({
   /** Directory of an artifact that scores beside the live one and is recorded, and never chooses. */
   shadow: z.string().optional(),
   /** Directory of an artifact that serves this share of users, told apart by a hash of their ids. */
-  canary: z.strictObject({ artifact: z.string(), share }).optional(),
+  canary: canarySchema.optional(),
   /** Answers that a candidate is asked to grade, off the request's path. */
   judge: judgeSchema.optional(),
   /** What users of a tenant say of a model tells something to its other users once so many have spoken; what one says moves nobody else. */
@@ -284,6 +286,14 @@ const tenantSchema = z.strictObject({
   keep_text_days: z.number().positive().optional(),
   /** Let this tenant's log train models that serve other tenants, too. */
   share_training: z.boolean().default(false),
+  /**
+   * Directory of this tenant's own artifact, or a link to one. Where left out: `tenants/<name>/current` beside `router.artifact`, where `retrain`
+   * puts it, as soon as there is one; else everybody's.
+   */
+  artifact: z.string().optional(),
+  /** As in `router`, for this tenant. Where any of the three is its own, `router.shadow` and `router.canary` are not for it. */
+  shadow: z.string().optional(),
+  canary: canarySchema.optional(),
 })
 
 const timeoutsSchema = z.strictObject({

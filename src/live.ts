@@ -5,7 +5,7 @@ import { discover } from './providers/discover.ts'
 import { openProviders } from './providers/index.ts'
 import type { Provider } from './providers/provider.ts'
 import { sandboxCandidates } from './providers/sandbox.ts'
-import { resolveTenants, type Tenant } from './tenants.ts'
+import { type EmptyEntry, emptyEntries, resolveTenants, type Tenant } from './tenants.ts'
 
 /** All that one configuration stands for. A request takes one at its start and keeps it: a reload swaps the whole. */
 export interface Live {
@@ -15,6 +15,8 @@ export interface Live {
   /** Candidates and providers that can't be used, and why. */
   off: readonly CandidateOff[]
   tenants: ReadonlyMap<string, Tenant>
+  /** Names and groups in tenants' lists behind which there is no candidate that can be used. */
+  empty: readonly EmptyEntry[]
 }
 
 /** Opens the providers of a configuration, asks local servers for their models, and resolves tenants. */
@@ -25,12 +27,18 @@ export async function makeLive(config: Config): Promise<Live> {
     kind === 'sandbox' ? sandboxCandidates(name) : [],
   )
   const { candidates, off } = candidatesOf(config, providers, [...builtIn, ...discovered])
+  const empty = emptyEntries(config, candidates)
   return {
     config,
     providers,
     candidates,
-    off: [...off, ...[...failed].map(([name, why]) => ({ name, why }))],
+    off: [
+      ...off,
+      ...[...failed].map(([name, why]) => ({ name, why })),
+      ...empty.map(({ tenant, wanted }) => ({ name: `tenant ${tenant}: ${wanted}`, why: 'no usable candidate' })),
+    ],
     tenants: resolveTenants(config, candidates),
+    empty,
   }
 }
 

@@ -22,7 +22,7 @@ import type { InteractionRecord } from './store/records.ts'
 import type { ConversationState, Store } from './store/store.ts'
 import type { UserIds } from './tenants.ts'
 
-/** What a process is made of; built once, in `index.ts`. */
+/** What a process is made of; built once, in `build-parts.ts`. */
 export interface Parts {
   /** The configuration in force; take it once a request. */
   live(): Live
@@ -39,6 +39,8 @@ export interface Parts {
   exchanges: Exchanges
   siblings: Siblings
   userIds: UserIds
+  /** Ends the wait for a secret of user ids that all replicas share. */
+  stopAgreeing(): void
   policies: Policies
   users: UserStates
   learner: Learner

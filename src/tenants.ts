@@ -27,6 +27,20 @@ export function selectCandidates(candidates: readonly Candidate[], wanted: reado
   return candidates.filter(({ name, groups }) => names.has(name) || groups.some((group) => names.has(group)))
 }
 
+export interface EmptyEntry {
+  tenant: string
+  /** A name or a group. */
+  wanted: string
+}
+
+/** What tenants list and nobody can be reached by. */
+export const emptyEntries = (config: Config, candidates: readonly Candidate[]): EmptyEntry[] =>
+  config.tenants.flatMap(({ name, candidates: list }) =>
+    list
+      .filter((wanted) => selectCandidates(candidates, [wanted]).length === 0)
+      .map((wanted) => ({ tenant: name, wanted })),
+  )
+
 export interface ModelChoice {
   /** `auto` and `auto:<group>` are routed; a name is obeyed. */
   explicit: boolean

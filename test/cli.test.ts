@@ -43,8 +43,11 @@ describe('keys', () => {
       .find(({ name }) => name === 'short')
     expect(cli('keys', 'revoke', id).status).toBe(0)
     await expect.poll(async () => (await call(gateway, '/v1/models', { key })).status, { timeout: 6_000 }).toBe(401)
-    const expired = cli('keys', 'create', '--tenant', 'test', '--expires', '2020-01-01').stdout.trim()
-    expect((await call(gateway, '/v1/models', { key: expired })).status).toBe(401)
+    const second = String(1 / 86_400)
+    const expiring = cli('keys', 'create', '--tenant', 'test', '--expires', second).stdout.trim()
+    await expect
+      .poll(async () => (await call(gateway, '/v1/models', { key: expiring })).status, { timeout: 6_000 })
+      .toBe(401)
   })
 
   it('may be limited to some candidates', async () => {
@@ -57,11 +60,23 @@ describe('keys', () => {
     expect(routed.headers.get('x-router-model')).toBe('sandbox-terse')
   })
 
-  it('a tenant that is not configured, a key that is not there: told plainly', () => {
-    expect(cli('keys', 'create', '--tenant', 'nobody')).toMatchObject({
+  it.each([
+    [['--tenant', 'nobody'], "no tenant 'nobody'; there are: test"],
+    [
+      ['--tenant', 'test', '--models', 'default,sandbox-ters'],
+      "no candidate or group 'sandbox-ters'; it has: default, sa",
+    ],
+    [['--tenant', 'test', '--expires', '2020-01-01'], '2020-01-01T00:00:00.000Z is over'],
+    [['--tenant', 'test', '--expires', '0'], 'is over'],
+  ])('create %j would be of no use: told plainly', (args, message) => {
+    expect(cli('keys', 'create', ...args)).toMatchObject({
       status: 1,
-      stderr: expect.stringContaining("no tenant 'nobody'"),
+      stdout: '',
+      stderr: expect.stringContaining(message),
     })
+  })
+
+  it('a key that is not there: told plainly', () => {
     expect(cli('keys', 'revoke', 'none')).toMatchObject({ status: 1, stderr: expect.stringContaining("no key 'none'") })
   })
 })
@@ -109,6 +124,16 @@ it('export writes what import reads back, into another store', async () => {
 })
 
 describe('config', () => {
+  it('check tells what only a server that lists its models could have', () => {
+    const file = join(gateway.dir, 'discover.yaml')
+    const local = 'providers: { local: { kind: openai-compatible, base_url: "http://127.0.0.1:1/v1", discover: true } }'
+    writeFileSync(file, `${local}\ntenants: [{ name: test, candidates: [default, local/llama] }]\n`)
+    const { status, stdout } = cliWith(file, 'config', 'check')
+    expect(status).toBe(0)
+    expect(stdout).toContain("tenants.0.candidates: 'local/llama' is neither a candidate nor a group here")
+    expect(stdout).not.toContain("'default'")
+  })
+
   it('check says that a file is good, or names each mistake', () => {
     expect(cli('config', 'check')).toMatchObject({ status: 0, stdout: expect.stringContaining('good') })
     const file = join(gateway.dir, 'bad.yaml')

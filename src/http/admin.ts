@@ -5,23 +5,28 @@ import { z } from 'zod'
 import { ConfigError } from '../config-file.ts'
 import { GatewayError, invalidRequest, notFound, unauthorized } from '../errors.ts'
 import { hashKey, makeKey } from '../keys.ts'
+import { keyProblem } from '../new-key.ts'
 import { fieldError } from '../openai/parse-chat.ts'
 import { parseRawBody } from '../openai/raw-body.ts'
 import type { Parts } from '../parts.ts'
 import { ArtifactError } from '../routing/artifact.ts'
+import { EVERYBODY } from '../routing/wanted-policies.ts'
 import { readBody } from './read-body.ts'
 
 const MAX_BODY = 64 * 1024
 const BODY_TIMEOUT_MS = 10_000
 
+const KEY_FIELDS = { tenant: 'tenant', models: 'models', expires: 'expires_at' } as const
 const newKeySchema = z.strictObject({
   tenant: z.string(),
   name: z.string().max(128).default(''),
   expires_at: z.iso.datetime().nullish(),
   models: z.array(z.string()).min(1).nullish(),
 })
-const rollbackSchema = z.strictObject({ version: z.string() })
-const reloadSchema = z.strictObject({ artifact: z.string().optional() })
+/** Without a tenant: of everybody who has no artifact of his own. */
+const tenant = z.string().min(1).optional()
+const rollbackSchema = z.strictObject({ version: z.string(), tenant })
+const reloadSchema = z.strictObject({ artifact: z.string().optional(), tenant })
 
 /** The operator's routes, behind a key of their own; as if they did not exist while none is configured. */
 export function admin(parts: Parts): Hono<{ Bindings: HttpBindings }> {
@@ -42,15 +47,17 @@ export function admin(parts: Parts): Hono<{ Bindings: HttpBindings }> {
     return parsed.data
   }
 
-  app.get('/status', async (c) =>
-    c.json({
-      policies: parts.policies.status(),
-      arms: parts.arms.report(),
+  app.get('/status', async (c) => {
+    const { tenants, ...policies } = parts.policies.status()
+    const own = Object.entries(tenants).map(([name, status]) => [name, { ...status, arms: parts.arms.report(name) }])
+    return c.json({
+      policies: { ...policies, tenants: Object.fromEntries(own) },
+      arms: parts.arms.report(EVERYBODY),
       components: await parts.components(),
       breakers: Object.fromEntries(parts.breakers.states()),
       in_flight: parts.exchanges.size,
-    }),
-  )
+    })
+  })
 
   app.get('/keys', async (c) => {
     const keys = await parts.store.listKeys(c.req.query('tenant'))
@@ -58,13 +65,10 @@ export function admin(parts: Parts): Hono<{ Bindings: HttpBindings }> {
   })
   app.post('/keys', async (c) => {
     const { tenant, name, expires_at, models } = await body(c.env.incoming, newKeySchema)
-    if (!parts.live().tenants.has(tenant)) throw invalidRequest('There is no such tenant.', 'tenant')
-    const { secret, record } = makeKey({
-      tenant,
-      name,
-      expiresAt: expires_at ? Date.parse(expires_at) : null,
-      models: models ?? null,
-    })
+    const wanted = { tenant, name, expiresAt: expires_at ? Date.parse(expires_at) : null, models: models ?? null }
+    const problem = keyProblem(parts.live().config, wanted, Date.now())
+    if (problem) throw invalidRequest(problem.message, KEY_FIELDS[problem.field])
+    const { secret, record } = makeKey(wanted)
     await parts.store.createKey(record)
     const { hash: _, ...shown } = record
     return c.json({ key: secret, ...shown }, 201)
@@ -87,15 +91,15 @@ export function admin(parts: Parts): Hono<{ Bindings: HttpBindings }> {
   })
 
   app.post('/artifact/reload', async (c) => {
-    const { artifact } = await body(c.env.incoming, reloadSchema)
-    const policy = await refusable(() => parts.policies.reload(artifact))
-    parts.siblings.tell({ kind: 'artifact', artifact })
+    const { artifact, tenant } = await body(c.env.incoming, reloadSchema)
+    const policy = await refusable(() => parts.policies.reload(artifact, tenant))
+    parts.siblings.tell({ kind: 'artifact', artifact, tenant })
     return c.json({ policy })
   })
   app.post('/artifact/rollback', async (c) => {
-    const { version } = await body(c.env.incoming, rollbackSchema)
-    const policy = await refusable(() => parts.policies.rollback(version))
-    parts.siblings.tell({ kind: 'rollback', version })
+    const { version, tenant } = await body(c.env.incoming, rollbackSchema)
+    const policy = await parts.policies.rollback(version, tenant)
+    parts.siblings.tell({ kind: 'rollback', version, tenant })
     return c.json({ policy })
   })
 

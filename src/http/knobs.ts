@@ -42,10 +42,13 @@ export function readKnobs(request: IncomingMessage): Knobs {
   }
 }
 
+/** Without the `0x10`, `Infinity` and such that JavaScript would take for numbers. */
+const DECIMAL = /^\+?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i
+
 function number(request: IncomingMessage, header: string, min: number, max: number): number | undefined {
   const text = headerText(request, header)
   if (text === undefined) return undefined
-  const value = text.trim() === '' ? Number.NaN : Number(text)
+  const value = DECIMAL.test(text.trim()) ? Number(text) : Number.NaN
   if (!(value >= min && value <= max)) {
     throw invalidRequest(
       `Invalid '${header}': expected a number ${max === 1 ? 'from 0 to 1' : 'of 0 or more'}.`,

@@ -1,8 +1,11 @@
-import { notFound } from '../errors.ts'
+import type { Config } from '../config.ts'
+import { invalidRequest, notFound } from '../errors.ts'
+import { knownNames, mayBeDiscovered } from '../known-names.ts'
 import { fieldError } from '../openai/parse-chat.ts'
 import { parseRawBody } from '../openai/raw-body.ts'
 import type { Parts } from '../parts.ts'
 import { preferencesSchema, type StatedPreferences } from '../stated-preferences.ts'
+import type { Tenant } from '../tenants.ts'
 
 /** @throws GatewayError 400 with `param` */
 export function parsePreferences(raw: Buffer): StatedPreferences {
@@ -10,6 +13,26 @@ export function parsePreferences(raw: Buffer): StatedPreferences {
   const parsed = preferencesSchema.safeParse('preferences' in json ? json.preferences : json)
   if (!parsed.success) throw fieldError(parsed.error.issues[0])
   return parsed.data
+}
+
+/**
+ * A slip in a list would let through what was to be denied, or deny all.
+ *
+ * @throws GatewayError 400 with `param`
+ */
+export function refuseUnknownNames(
+  preferences: StatedPreferences,
+  config: Config,
+  { candidates, ...of }: Tenant,
+): void {
+  const known = knownNames(config, of.config.candidates).candidates
+  const isKnown = (name: string) =>
+    known.has(name) || candidates.some((one) => one.name === name) || mayBeDiscovered(config, name)
+  for (const field of ['allow', 'deny'] as const) {
+    const unknown = preferences[field]?.find((name) => !isKnown(name))
+    if (unknown === undefined) continue
+    throw invalidRequest(`Invalid '${field}': there is no candidate '${unknown}'; see /v1/models.`, field)
+  }
 }
 
 /**

@@ -17,8 +17,8 @@ export function createMetrics() {
   collectDefaultMetrics({ register: registry })
   const requests = new Counter({
     name: 'persona_router_requests_total',
-    help: 'Chat completions by tenant, candidate that answered, reason and HTTP status.',
-    labelNames: ['tenant', 'candidate', 'reason', 'status'],
+    help: 'Chat completions by tenant, candidate that answered, reason, HTTP status and policy.',
+    labelNames: ['tenant', 'candidate', 'reason', 'status', 'policy'],
     registers,
   })
   const attempts = new Counter({
@@ -100,7 +100,7 @@ export function createMetrics() {
     /** Counts one finished request. */
     observe(record: InteractionRecord): void {
       const { tenant, chosen: candidate, usage } = record
-      requests.inc({ tenant, candidate, reason: record.reason, status: record.status })
+      requests.inc({ tenant, candidate, reason: record.reason, status: record.status, policy: record.policy })
       for (const { provider, error } of record.attempts) attempts.inc({ provider, error: error ?? 'none' })
       tokens.inc({ tenant, candidate, kind: 'prompt' }, usage.promptTokens)
       tokens.inc({ tenant, candidate, kind: 'completion' }, usage.completionTokens)

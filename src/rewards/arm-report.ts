@@ -8,22 +8,27 @@ export interface ArmSummary {
 
 const NORMAL_95 = 1.96
 
+type Arms = Map<string, { n: number; mean: number; squares: number }>
+
 /** Mean reward by policy version: tells whether a canary does better or worse. Constant memory (Welford's running variance). */
 export class ArmReport {
-  readonly #arms = new Map<string, { n: number; mean: number; squares: number }>()
+  readonly #audiences = new Map<string, Arms>()
 
-  note(policy: string, reward: number): void {
-    const arm = this.#arms.get(policy) ?? { n: 0, mean: 0, squares: 0 }
+  /** @param audience whom the policies compared serve: tenants' users are not each other's control group */
+  note(audience: string, policy: string, reward: number): void {
+    const arms: Arms = this.#audiences.get(audience) ?? new Map()
+    this.#audiences.set(audience, arms)
+    const arm = arms.get(policy) ?? { n: 0, mean: 0, squares: 0 }
     const apart = reward - arm.mean
     arm.n++
     arm.mean += apart / arm.n
     arm.squares += apart * (reward - arm.mean)
-    this.#arms.set(policy, arm)
+    arms.set(policy, arm)
   }
 
-  report(): Record<string, ArmSummary> {
+  report(audience: string): Record<string, ArmSummary> {
     return Object.fromEntries(
-      [...this.#arms].map(([policy, { n, mean, squares }]) => {
+      [...(this.#audiences.get(audience) ?? [])].map(([policy, { n, mean, squares }]) => {
         const half = n > 1 ? NORMAL_95 * Math.sqrt(squares / (n - 1) / n) : null
         return [policy, { rewards: n, mean, interval: half === null ? null : [mean - half, mean + half] }]
       }),

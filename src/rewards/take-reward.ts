@@ -12,7 +12,7 @@ export async function takeReward(parts: Parts, reward: RewardRecord, interaction
   parts.metrics.rewards.inc({ tenant, kind: reward.kind })
   const { policy } = parts.policies.snapshot(tenant, user)
   if (!policy) return
-  if (reward.kind === 'rating') parts.arms.note(policy.version, reward.value)
+  if (reward.kind === 'rating') parts.arms.note(parts.policies.audienceOf(tenant), policy.version, reward.value)
   try {
     await parts.learner.apply(policy, reward, interaction)
   } catch (error) {

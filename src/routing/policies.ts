@@ -1,117 +1,95 @@
-import { createHash } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { isDeepStrictEqual } from 'node:util'
 import type { Candidate } from '../candidate.ts'
 import type { RouterConfig } from '../config.ts'
+import { notFound } from '../errors.ts'
 import type { Logger } from '../observability/logger.ts'
-import type { Evidence } from '../store/store.ts'
-import { type Artifact, ArtifactError, loadArtifact } from './artifact.ts'
 import { watchArtifact } from './artifact-watch.ts'
-import { pooledEvidence } from './evidence.ts'
-import { checkEmbedder } from './golden.ts'
-import { GraphRouter } from './graph-router.ts'
-import type { Policy, PolicyEmbedder } from './policy.ts'
-import { type Router, RouterError } from './router.ts'
+import type { Policy } from './policy.ts'
+import { type LoaderOptions, PolicyLoader } from './policy-loader.ts'
+import { PolicySet, type PolicySetStatus, type PolicySnapshot, type Role } from './policy-set.ts'
 import { StaticRouter } from './static-router.ts'
+import { EVERYBODY, type TenantPolicies, type WantedPolicies, wantedPolicies } from './wanted-policies.ts'
 
-export interface PoliciesOptions {
-  config: RouterConfig
-  /** Opens the embedder that belongs to an artifact. */
-  openEmbedder: (artifact: Artifact) => Promise<PolicyEmbedder>
-  loadEvidence: (tenant: string, policy: string) => Promise<Evidence>
-  log: Logger
-  /** Called for each load: for a metric. */
-  onLoad?: (result: 'ok' | 'refused') => void
+export type { PolicySnapshot } from './policy-set.ts'
+
+export interface PoliciesOptions extends LoaderOptions {
+  /** Tenants may have policies of their own. */
+  tenants?: Iterable<TenantPolicies>
 }
 
-/** What one request is served with. Taken once, at its start: a swap in between changes nothing for it. */
-export interface PolicySnapshot {
-  /** Null while there is no good artifact: then `fallback` chooses. */
-  policy: Policy | null
-  arm: 'live' | 'canary'
-  /** Scores beside it and is recorded. */
-  shadow: Policy | null
-  fallback: Router
+export interface PoliciesStatus extends PolicySetStatus {
+  /** Of tenants that have their own. */
+  tenants: Record<string, PolicySetStatus>
 }
-
-export interface PoliciesStatus {
-  policy: string
-  device: string | null
-  /** Why not CUDA, where it was wanted. */
-  deviceNote: string | null
-  shadow: string | null
-  canary: { policy: string; share: number } | null
-  /** Versions that `rollback` can go back to, the latest first. */
-  previous: readonly string[]
-  /** Why the last load was refused; null when it was not. */
-  error: string | null
-}
-
-/** Kept in memory for a rollback, besides what serves. */
-const KEPT_VERSIONS = 3
 
 /** A store that is away must not keep a gateway from starting. */
 const WARM_WITHIN_MS = 1_000
-/** Requests that began with a policy have ended with it after this time. */
-const GRACE_MS = 60_000
 
 /** Which policy serves whom. Artifacts are loaded and checked aside, and swapped in as a whole; a bad one changes nothing. */
 export class Policies {
-  readonly #options: PoliciesOptions
-  readonly #fallback: Router
-  #config: RouterConfig
-  readonly #previous: Policy[] = []
-  #live: Policy | null = null
-  #shadow: Policy | null = null
-  #canary: { policy: Policy; share: number } | null = null
-  #error: string | null = null
+  readonly #loader: PolicyLoader
+  readonly #log: Logger
+  readonly #watch: boolean
+  readonly #everybody: PolicySet
+  readonly #newSet: () => PolicySet
+  readonly #tenants = new Map<string, PolicySet>()
+  readonly #watching = new Map<string, { directory: string; stop: () => void }>()
+  #wanted: ReadonlyMap<string, WantedPolicies> = new Map()
   #busy: Promise<unknown> = Promise.resolve()
-  #stopWatching: () => void = () => {}
 
   private constructor(options: PoliciesOptions) {
-    this.#options = options
-    this.#config = options.config
-    this.#fallback = new StaticRouter(options.config.fallback)
+    const fallback = new StaticRouter(options.config.fallback)
+    this.#loader = new PolicyLoader(options)
+    this.#log = options.log
+    this.#watch = options.config.watch
+    this.#everybody = new PolicySet(fallback)
+    this.#newSet = () => new PolicySet(fallback, this.#everybody)
   }
 
-  /** @throws ArtifactError where the artifact is bad and `required` */
+  /** @throws ArtifactError where everybody's artifact is bad and `required` */
   static async open(options: PoliciesOptions): Promise<Policies> {
     const policies = new Policies(options)
-    const { artifact, shadow, canary, required } = options.config
     try {
-      await policies.reload(artifact)
+      await policies.configure(options.config, options.tenants ?? [])
+      // Once more, for what is wrong with it.
+      if (options.config.required && !policies.#everybody.live) await policies.reload()
     } catch (error) {
-      if (required) throw error
+      policies.close()
+      throw error
     }
-    await policies.setShadow(shadow ?? null).catch(() => {})
-    await policies.setCanary(canary ?? null).catch(() => {})
-    policies.#watch()
     return policies
   }
 
   /** For one request of this user. */
   snapshot(tenant: string, user: string): PolicySnapshot {
-    const inCanary = this.#canary !== null && positionOf(tenant, user) < this.#canary.share
-    return {
-      policy: inCanary ? (this.#canary?.policy ?? null) : this.#live,
-      arm: inCanary ? 'canary' : 'live',
-      shadow: this.#shadow,
-      fallback: this.#fallback,
-    }
+    return this.#servingSet(tenant).snapshot(tenant, user)
+  }
+
+  /** Whose policies serve a tenant: its own, by its name, or everybody's. */
+  audienceOf(tenant: string): string {
+    return this.#servingSet(tenant) === this.#everybody ? EVERYBODY : tenant
   }
 
   /**
-   * Loads an artifact aside and makes it live.
+   * Loads an artifact aside and makes it live, for everybody who has none of his own or for one tenant.
    *
    * @param directory the configured one where left out
    * @returns its version
    * @throws ArtifactError; what was live stays live
+   * @throws GatewayError 404 for an unknown tenant
    */
-  reload(directory = this.#config.artifact): Promise<string> {
+  reload(directory?: string, tenant = EVERYBODY): Promise<string> {
     return this.#alone(async () => {
-      const policy = await this.#load(directory)
-      if (policy === this.#live) return policy.version
-      if (this.#live) await policy.router.llms.warmLike(this.#live.router.llms)
-      this.#makeLive(policy)
+      const set = this.#setOf(tenant)
+      const policy = await this.#loader.load(directory ?? this.#wanted.get(tenant)?.artifact ?? '').catch((error) => {
+        // What an operator names is his to know; what is configured is missed until it is there.
+        if (directory === undefined) set.note('artifact', error.message)
+        throw error
+      })
+      await this.#makeLive(tenant, set, policy)
       return policy.version
     })
   }
@@ -119,41 +97,38 @@ export class Policies {
   /**
    * Goes back to a version that was live since the start.
    *
-   * @throws ArtifactError where it is not kept
+   * @throws GatewayError 404 where it is not kept
    */
-  rollback(version: string): Promise<string> {
+  rollback(version: string, tenant = EVERYBODY): Promise<string> {
     return this.#alone(async () => {
-      const policy = this.#previous.find((kept) => kept.version === version)
-      if (!policy) throw new ArtifactError('manifest', `version ${version} is not kept: load its directory instead`)
-      this.#makeLive(policy)
+      const set = this.#setOf(tenant)
+      const policy = set.kept(version)
+      if (!policy) {
+        const kept = set.status().previous.join(', ') || 'none'
+        const message = `Version ${version} is not kept; kept: ${kept}. Load its directory instead.`
+        throw notFound(message, 'artifact_not_found', 'version')
+      }
+      await this.#makeLive(tenant, set, policy)
       return version
     })
   }
 
-  /** @throws ArtifactError; the old one stays */
-  setShadow(directory: string | null): Promise<void> {
+  /**
+   * Takes in what a configuration says of who is served by what. Never fails: a bad artifact is refused as ever, and what was there before stays.
+   */
+  configure(router: RouterConfig, tenants: Iterable<TenantPolicies> = []): Promise<void> {
     return this.#alone(async () => {
-      this.#shadow = directory === null ? null : await this.#load(directory)
+      const [old, wanted] = [this.#wanted, wantedPolicies(router, tenants)]
+      this.#wanted = wanted
+      for (const name of this.#tenants.keys()) if (!wanted.has(name)) this.#tenants.delete(name)
+      const load = once((directory) => this.#loader.load(directory))
+      for (const [name, next] of wanted) {
+        if (name !== EVERYBODY && !this.#tenants.has(name)) this.#tenants.set(name, this.#newSet())
+        await this.#take(name, next, old.get(name) ?? NOTHING, load)
+      }
+      this.#follow()
+      this.#letGo()
     })
-  }
-
-  /** @throws ArtifactError; the old one stays */
-  setCanary(canary: RouterConfig['canary'] | null): Promise<void> {
-    return this.#alone(async () => {
-      this.#canary = canary ? { policy: await this.#load(canary.artifact), share: canary.share } : null
-    })
-  }
-
-  /** Takes in what a new configuration changes of what serves. Never fails: a bad artifact is refused as ever, and the old one stays. */
-  async configure({ artifact, shadow, canary }: RouterConfig): Promise<void> {
-    const old = this.#config
-    this.#config = { ...old, artifact, shadow, canary }
-    if (artifact !== old.artifact) {
-      this.#watch()
-      await this.reload().catch(() => {})
-    }
-    if (shadow !== old.shadow) await this.setShadow(shadow ?? null).catch(() => {})
-    if (JSON.stringify(canary) !== JSON.stringify(old.canary)) await this.setCanary(canary ?? null).catch(() => {})
   }
 
   /**
@@ -162,10 +137,12 @@ export class Policies {
    */
   async warm(tenants: Iterable<{ name: string; candidates: readonly Candidate[] }>): Promise<void> {
     const tables = [...tenants].flatMap(({ name, candidates }) =>
-      this.#serving().map(async ({ router: { llms } }) => {
-        await llms.table(name, candidates)
-        llms.keepOnly(name, candidates)
-      }),
+      this.#servingSet(name)
+        .serving()
+        .map(async ({ router: { llms } }) => {
+          await llms.table(name, candidates)
+          llms.keepOnly(name, candidates)
+        }),
     )
     const ready = Promise.allSettled(tables)
     await Promise.race([ready, sleep(WARM_WITHIN_MS, undefined, { ref: false })])
@@ -173,77 +150,86 @@ export class Policies {
 
   /** Another process, or this one, added to a tenant's outcomes. */
   refreshEvidence(tenant: string): void {
-    for (const policy of this.#all()) policy.router.llms.refreshSoon(tenant)
+    for (const policy of this.#loader.loaded) policy.router.llms.refreshSoon(tenant)
   }
 
   status(): PoliciesStatus {
-    const live = this.#live
+    const own = [...this.#tenants].filter(([, set]) => set.isOwn)
     return {
-      policy: live?.version ?? this.#fallback.version,
-      device: live?.router.device ?? null,
-      deviceNote: live?.router.artifact.deviceNote ?? null,
-      shadow: this.#shadow?.version ?? null,
-      canary: this.#canary && { policy: this.#canary.policy.version, share: this.#canary.share },
-      previous: this.#previous.map(({ version }) => version),
-      error: this.#error,
+      ...this.#everybody.status(),
+      tenants: Object.fromEntries(own.map(([name, set]) => [name, set.status()])),
     }
   }
 
   close(): void {
-    this.#stopWatching()
-    for (const policy of this.#all()) letGo(policy)
+    for (const { stop } of this.#watching.values()) stop()
+    this.#watching.clear()
+    this.#loader.close()
   }
 
-  #watch(): void {
-    this.#stopWatching()
-    if (!this.#config.watch) return
-    this.#stopWatching = watchArtifact(this.#config.artifact, this.#options.log, async () => {
-      await this.reload().catch(() => {})
-    })
+  #servingSet(tenant: string): PolicySet {
+    const set = this.#tenants.get(tenant)
+    return set?.isOwn ? set : this.#everybody
   }
 
-  #makeLive(policy: Policy): void {
-    const old = this.#live
-    this.#live = policy
-    const kept = [...(old ? [old] : []), ...this.#previous].filter(({ version }) => version !== policy.version)
-    this.#previous.splice(0, this.#previous.length, ...kept.slice(0, KEPT_VERSIONS))
-    const dropped = kept.slice(KEPT_VERSIONS).filter((one) => !this.#all().includes(one))
-    for (const one of dropped) setTimeout(() => letGo(one), GRACE_MS).unref()
-    this.#options.log.info(
-      { policy: policy.version, device: policy.router.device, from: old?.version ?? null },
-      'policy live',
-    )
+  #setOf(tenant: string): PolicySet {
+    const set = tenant === EVERYBODY ? this.#everybody : this.#tenants.get(tenant)
+    if (!set) throw notFound('There is no such tenant.', 'tenant_not_found', 'tenant')
+    return set
   }
 
-  async #load(directory: string): Promise<Policy> {
-    const { openEmbedder, loadEvidence, log, onLoad } = this.#options
-    const config = this.#config
-    try {
-      const artifact = await loadArtifact(directory, config.device)
-      const known = this.#all().find(({ version }) => version === artifact.version)
-      if (known && !sameFiles(known.router.artifact, artifact)) {
-        throw new ArtifactError('manifest', `another artifact has the version ${artifact.version} already`)
+  async #take(name: string, next: WantedPolicies, was: WantedPolicies, load: Load): Promise<void> {
+    const set = this.#setOf(name)
+    if (next.artifact !== was.artifact || next.mustExist !== was.mustExist) {
+      if (!next.mustExist && !existsSync(join(next.artifact, 'manifest.json'))) set.followEverybody()
+      else {
+        const policy = await noting(set, 'artifact', () => load(next.artifact))
+        if (policy) await this.#makeLive(name, set, policy)
       }
-      if (known) artifact.release()
-      const policy = known ?? (await openPolicy(artifact, { config, openEmbedder, loadEvidence, log }))
-      this.#error = null
-      onLoad?.('ok')
-      return policy
-    } catch (error) {
-      const refused = asArtifactError(error)
-      this.#error = refused.message
-      onLoad?.('refused')
-      log.error({ directory, check: refused.check, reason: refused.message }, 'artifact refused')
-      throw refused
+    }
+    if (next.shadow !== was.shadow) {
+      const { shadow } = next
+      const policy = await noting(set, 'shadow', async () => (shadow === null ? null : load(shadow)))
+      if (policy !== undefined) set.shadow = policy
+    }
+    if (!isDeepStrictEqual(next.canary, was.canary)) {
+      const { canary } = next
+      const policy = await noting(set, 'canary', async () => (canary === null ? null : load(canary.artifact)))
+      if (policy !== undefined) set.canary = policy && canary && { policy, share: canary.share }
     }
   }
 
-  #serving(): Policy[] {
-    return [this.#live, this.#shadow, this.#canary?.policy ?? null].filter((policy) => policy !== null)
+  async #makeLive(tenant: string, set: PolicySet, policy: Policy): Promise<void> {
+    set.note('artifact', null)
+    if (policy === set.own) return
+    const { live } = set
+    const { llms, device } = policy.router
+    if (live) await llms.warmLike(live.router.llms, tenant === EVERYBODY ? undefined : tenant)
+    set.makeLive(policy)
+    this.#letGo()
+    const whose = tenant === EVERYBODY ? {} : { tenant }
+    this.#log.info({ ...whose, policy: policy.version, device, from: live?.version ?? null }, 'policy live')
   }
 
-  #all(): Policy[] {
-    return [...new Set([...this.#serving(), ...this.#previous])]
+  #letGo(): void {
+    this.#loader.keepOnly(new Set([this.#everybody, ...this.#tenants.values()].flatMap((set) => set.all())))
+  }
+
+  /** Looks at what is configured from now on. */
+  #follow(): void {
+    for (const [name, { directory, stop }] of this.#watching) {
+      if (this.#wanted.get(name)?.artifact === directory) continue
+      stop()
+      this.#watching.delete(name)
+    }
+    if (!this.#watch) return
+    for (const [name, { artifact: directory }] of this.#wanted) {
+      if (this.#watching.has(name)) continue
+      const stop = watchArtifact(directory, this.#log, async () => {
+        await this.reload(undefined, name).catch(() => {})
+      })
+      this.#watching.set(name, { directory, stop })
+    }
   }
 
   /** One change at a time, in the order they were asked for. */
@@ -254,45 +240,28 @@ export class Policies {
   }
 }
 
-function letGo({ router, embedder }: Policy): void {
-  router.llms.close()
-  router.artifact.release()
-  embedder.close?.().catch(() => {})
+type Load = (directory: string) => Promise<Policy>
+
+const NOTHING: WantedPolicies = { artifact: '', mustExist: false, shadow: null, canary: null }
+
+/** Tenants may share a directory: it is read once for all of them. */
+function once(load: Load): Load {
+  const loads = new Map<string, Promise<Policy>>()
+  return (directory) => {
+    const loading = loads.get(directory) ?? load(directory)
+    loads.set(directory, loading)
+    return loading
+  }
 }
 
-/** Users' states are kept by version: it must mean one thing. */
-const sameFiles = (a: Artifact, b: Artifact) =>
-  JSON.stringify(Object.entries(a.manifest.files).sort()) === JSON.stringify(Object.entries(b.manifest.files).sort())
-
-async function openPolicy(
-  artifact: Artifact,
-  {
-    config,
-    openEmbedder,
-    loadEvidence,
-    log,
-  }: Pick<PoliciesOptions, 'config' | 'openEmbedder' | 'loadEvidence' | 'log'>,
-): Promise<Policy> {
-  const embedder = await openEmbedder(artifact)
-  await checkEmbedder(embedder, artifact.manifest.embedder, artifact.golden)
-  const router = await GraphRouter.open({
-    artifact,
-    embed: (text) => embedder.embed(text),
-    loadEvidence: async (tenant) =>
-      pooledEvidence(await loadEvidence(tenant, artifact.version), config.shared_after_users),
-    deadlineMs: config.deadline_ms,
-    log,
-  })
-  return { version: artifact.version, router, embedder }
-}
-
-function asArtifactError(error: unknown): ArtifactError {
-  if (error instanceof ArtifactError) return error
-  const message = error instanceof Error ? error.message : String(error)
-  return new ArtifactError(error instanceof RouterError ? 'graph' : 'embedder', message, error)
-}
-
-/** Where a user stands between 0 and 1: always the same, and spread evenly. */
-function positionOf(tenant: string, user: string): number {
-  return createHash('sha256').update(`${tenant}\0${user}`).digest().readUInt32LE(0) / 2 ** 32
+/** Keeps for `status` why something that is configured is not there. Undefined where it was refused. */
+async function noting<T>(set: PolicySet, role: Role, load: () => Promise<T>): Promise<T | undefined> {
+  try {
+    const found = await load()
+    set.note(role, null)
+    return found
+  } catch (error) {
+    set.note(role, (error as Error).message)
+    return undefined
+  }
 }

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { parse, stringify } from 'yaml'
@@ -79,11 +79,23 @@ function traffic(gateway: RunningGateway): { answers: Answer[]; stop: () => Prom
 const policiesOf = async (gateway: RunningGateway) =>
   (await (await adminCall(gateway, '/status')).json()).policies as { policy: string; error: string; previous: string[] }
 
+interface Ready {
+  status: string
+  router: string
+}
+
+async function readiness(gateway: RunningGateway): Promise<Ready> {
+  const { status, components } = await (await fetch(`${gateway.url}/readyz`)).json()
+  return { status, router: components.router.detail }
+}
+
 describe('artifacts are swapped under a few hundred requests a second', () => {
   let gateway: RunningGateway
   let answers: Answer[] = []
   let records: InteractionDocument[] = []
   const refusals: { status: number; code: string; live: string }[] = []
+  let degraded: Ready
+  let restored: Ready
   /** The policy that was told to be live, in order. */
   const told: string[] = []
 
@@ -126,8 +138,10 @@ describe('artifacts are swapped under a few hundred requests a second', () => {
     folder.turnTo('damaged')
     await eventually(async () => (await metric(gateway, 'persona_router_artifact_loads_total')) > before, 'it looks')
     refusals.push({ status: 0, code: 'watched', live: (await policiesOf(gateway)).policy })
+    degraded = await readiness(gateway)
     await served('two')
     await order('rollback', { version: 'one' })
+    restored = await readiness(gateway)
     await served('one')
     await load.stop()
     answers = load.answers
@@ -154,9 +168,14 @@ describe('artifacts are swapped under a few hundred requests a second', () => {
       { status: 422, code: 'artifact_hash', live: 'two' },
       { status: 422, code: 'artifact_golden', live: 'two' },
       { status: 422, code: 'artifact_manifest', live: 'two' },
-      { status: 422, code: 'artifact_manifest', live: 'two' },
+      { status: 404, code: 'artifact_not_found', live: 'two' },
       { status: 0, code: 'watched', live: 'two' },
     ])
+  })
+
+  test('a configured artifact that was refused is missed until there is a good one again', () => {
+    expect(degraded).toMatchObject({ status: 'degraded', router: expect.stringContaining('score.onnx has 1000 bytes') })
+    expect(restored).toEqual({ status: 'ready', router: expect.stringMatching(/^one; on /) })
   })
 
   test('the record of every request names the version that its header names, and holds scores of no other', () => {
@@ -270,5 +289,102 @@ describe('a policy on trial', () => {
     seen.clear()
     await askAll()
     expect(new Set([...seen.values()].flat())).toEqual(new Set(['one']))
+  })
+})
+
+describe('a tenant with an artifact of its own', () => {
+  const KEYS = { acme: 'pr-acme-key-0123456789abcdef', bell: 'pr-bell-key-0123456789abcdef' }
+  const TENANTS = ['acme', 'bell'] as const
+  let gateway: RunningGateway
+
+  /** What serves `ada`, who is a user of both. */
+  const ask = async (tenant: (typeof TENANTS)[number]) => {
+    const response = await complete(gateway, {}, { key: KEYS[tenant], user: 'ada' })
+    await response.text()
+    const [id, policy] = ['x-request-id', 'x-router-policy'].map((name) => response.headers.get(name) ?? '')
+    return { id: id as string, policy: policy as string }
+  }
+  const policies = async () => [(await ask('acme')).policy, (await ask('bell')).policy]
+  const rate = async (tenant: (typeof TENANTS)[number], rating: number) => {
+    const { id } = await ask(tenant)
+    const rated = await call(gateway, '/v1/feedback', {
+      key: KEYS[tenant],
+      user: 'ada',
+      body: { request_id: id, rating },
+    })
+    expect(rated.status).toBe(202)
+  }
+  const profileOf = async (tenant: (typeof TENANTS)[number]) =>
+    (await call(gateway, '/v1/users/ada/profile', { key: KEYS[tenant] })).json()
+  const status = async () => (await (await adminCall(gateway, '/status')).json()).policies
+
+  beforeAll(async () => {
+    folder.turnTo('one')
+    mkdirSync(folder.of('tenants/acme'), { recursive: true })
+    gateway = await startGateway({
+      // The same question over and over is no reward here.
+      ...config({ artifact: folder.current, implicit_rewards: { regeneration: { enabled: false } } }),
+      tenants: TENANTS.map((name) => ({ name, keys: [KEYS[name]] })),
+    })
+  })
+  afterAll(() => discard(gateway))
+
+  test('has everybody’s while there is none', async () => {
+    expect(await policies()).toEqual(['one', 'one'])
+    for (const tenant of TENANTS) await rate(tenant, 0.9)
+    expect(await status()).toMatchObject({ policy: 'one', tenants: {} })
+  })
+
+  test('gets it where retraining puts it, without a restart, and nobody else does', async () => {
+    symlinkSync(folder.of('two'), folder.of('tenants/acme/current'))
+    await eventually(async () => (await ask('acme')).policy === 'two', 'it is seen', 30_000)
+    expect(await policies()).toEqual(['two', 'one'])
+    expect(await status()).toMatchObject({ policy: 'one', tenants: { acme: { policy: 'two', previous: ['one'] } } })
+    expect((await readiness(gateway)).router).toMatch(/^one; .*tenant acme: two/)
+  })
+
+  test('what its users said before counts under it, too', async () => {
+    await rate('acme', 0.8)
+    await eventually(async () => (await profileOf('acme')).rewards_counted === 2, 'both ratings count')
+    expect(await profileOf('acme')).toMatchObject({ policy: 'two', rewards_counted: 2 })
+    expect(await profileOf('bell')).toMatchObject({ policy: 'one', rewards_counted: 1 })
+  })
+
+  test('goes back by name alone, and forward again', async () => {
+    const order = async (what: string, body: object) => (await adminCall(gateway, `/artifact/${what}`, { body })).status
+    expect(await order('rollback', { version: 'one' })).toBe(404)
+    expect(await order('rollback', { version: 'one', tenant: 'acme' })).toBe(200)
+    expect(await policies()).toEqual(['one', 'one'])
+    expect(await order('reload', { tenant: 'nobody' })).toBe(404)
+    expect(await order('reload', { tenant: 'acme' })).toBe(200)
+    expect(await policies()).toEqual(['two', 'one'])
+  })
+
+  test('a trial of its own compares its users alone', async () => {
+    const file = parse(readFileSync(gateway.configFile, 'utf8'))
+    const canary = { artifact: folder.of('one'), share: 1 }
+    const tenants = file.tenants.map((tenant: { name: string }) =>
+      tenant.name === 'acme' ? { ...tenant, canary, shadow: folder.of('two') } : tenant,
+    )
+    writeFileSync(gateway.configFile, stringify({ ...file, tenants }))
+    expect((await adminCall(gateway, '/config/reload', { method: 'POST' })).status).toBe(200)
+    await eventually(async () => (await status()).tenants.acme?.canary !== null, 'the trial is on')
+    const acme = { policy: 'two', canary: { policy: 'one', share: 1 }, shadow: 'two' }
+    expect(await status()).toMatchObject({ policy: 'one', canary: null, shadow: null, tenants: { acme } })
+    expect(await policies()).toEqual(['one', 'one'])
+    await rate('acme', 1)
+    const { arms } = (await status()).tenants.acme
+    expect(Object.keys(arms).sort()).toEqual(['one', 'two'])
+    expect(arms.one).toMatchObject({ rewards: 1, mean: 1 })
+  })
+
+  test('records and metrics tell who was served by what', async () => {
+    const records = await exported(gateway)
+    const served = (tenant: string) =>
+      new Set(records.filter((row) => row.tenant === tenant).map(({ policy }) => policy))
+    expect([served('acme'), served('bell')]).toEqual([new Set(['one', 'two']), new Set(['one'])])
+    const text = await (await fetch(`${gateway.url}/metrics`)).text()
+    expect(text).toMatch(/^persona_router_requests_total\{tenant="acme",.*policy="two"\} \d+$/m)
+    expect(text).not.toMatch(/^persona_router_requests_total\{tenant="bell",.*policy="two"\}/m)
   })
 })

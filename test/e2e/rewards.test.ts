@@ -141,7 +141,7 @@ it('the operator sees the mean reward by policy, with its interval', async () =>
 
 it('a request narrows what its user’s profile states, and can not widen it', async () => {
   const profile = '/v1/users/strict/profile'
-  const stated = { deny: ['judge'], max_cost_usd: 1 }
+  const stated = { allow: ['worker'], max_cost_usd: 1 }
   expect((await call(gateway, profile, { method: 'PUT', body: stated })).status).toBe(200)
   const asked = (headers: Record<string, string>) =>
     complete(gateway, { messages: [question] }, { user: 'strict', headers }).then(async (answer) => [

@@ -228,6 +228,8 @@ describe('wrong types: 400 with the field as param', () => {
   test.each([
     ['x-router-cost-weight', '1.5'],
     ['x-router-cost-weight', 'low'],
+    ['x-router-cost-weight', '0x1'],
+    ['x-router-max-cost-usd', 'Infinity'],
     ['x-router-max-cost-usd', '-1'],
     ['x-router-max-latency-ms', 'NaN'],
     ['x-router-explore', 'maybe'],

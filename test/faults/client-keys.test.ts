@@ -74,9 +74,10 @@ describe('a bad key: 401 on every route, always the same, never echoed', () => {
   let expired: { key: string }
   let revoked: { id: string; key: string }
   beforeAll(async () => {
-    expired = await newKey({ expires_at: new Date(Date.now() - 1_000).toISOString() })
+    expired = await newKey({ expires_at: new Date(Date.now() + 1_500).toISOString() })
     revoked = await newKey()
     await adminCall(gateway, `/keys/${revoked.id}`, { method: 'DELETE' })
+    await eventually(async () => (await statusOf(expired.key)) === 401, 'the key expires', 3_000)
   })
 
   describe.each(ROUTES)('$method $path', ({ method, path }) => {
@@ -158,6 +159,15 @@ describe('a bad key: 401 on every route, always the same, never echoed', () => {
 })
 
 describe('a key in the store', () => {
+  test.each([
+    ['tenant', { tenant: 'nobody' }],
+    ['models', { models: ['default', 'no-such-model'] }],
+    ['expires_at', { expires_at: '2020-01-01T00:00:00Z' }],
+  ])('is not made where its %s would make it useless', async (param, fields) => {
+    const response = await adminCall(gateway, '/keys', { body: { tenant: 'test', ...fields } })
+    expect([response.status, (await response.json()).error.param]).toEqual([400, param])
+  })
+
   test('works from its making until it expires', async () => {
     const { key } = await newKey({ expires_at: new Date(Date.now() + 1_500).toISOString() })
     expect(await statusOf(key)).toBe(200)
@@ -261,16 +271,18 @@ describe('a model that is not for this tenant', () => {
   test('cannot be allowed by a header or by stated preferences', async () => {
     expect((await ask('auto', { 'x-router-allow': 'secret' })).status).toBe(400)
     const user = 'wisher'
-    await call(gateway, `/v1/users/${user}/profile`, { method: 'PUT', key: OTHER_KEY, body: { allow: ['secret'] } })
-    expect((await complete(gateway, {}, { key: OTHER_KEY, user })).status).toBe(400)
+    const stated = { method: 'PUT', key: OTHER_KEY, body: { allow: ['secret'] } }
+    expect((await call(gateway, `/v1/users/${user}/profile`, stated)).status).toBe(400)
+    const routed = await complete(gateway, {}, { key: OTHER_KEY, user })
+    expect(routed.headers.get('x-router-model')).toBe('shared')
   })
 
   test('nor by a key that is limited to others', async () => {
     const { key } = await newKey({ models: ['shared'] })
     expect((await complete(gateway, { model: 'shared' }, { key })).status).toBe(200)
     expect((await complete(gateway, { model: 'secret' }, { key })).status).toBe(404)
-    const { key: vip } = await newKey({ tenant: 'other', models: ['vip'] })
-    expect((await complete(gateway, { model: 'secret' }, { key: vip })).status).toBe(404)
+    const refused = await adminCall(gateway, '/keys', { body: { tenant: 'other', models: ['vip'] } })
+    expect(expectError(await refused.text()).param).toBe('models')
   })
 })
 

@@ -7,14 +7,16 @@ it('has the mean of each arm and its 95 % interval', () => {
   fc.assert(
     fc.property(rewards, (all) => {
       const arms = new ArmReport()
-      arms.note('other', 1)
-      for (const reward of all) arms.note('v1', reward)
+      arms.note('', 'other', 1)
+      arms.note('acme', 'v1', -1)
+      for (const reward of all) arms.note('', 'v1', reward)
       const mean = all.reduce((sum, x) => sum + x, 0) / all.length
       const variance = all.reduce((sum, x) => sum + (x - mean) ** 2, 0) / (all.length - 1)
-      const { v1, other } = arms.report()
+      const { v1, other } = arms.report('')
       expect(v1?.mean).toBeCloseTo(mean, 10)
       expect(v1?.interval?.[1]).toBeCloseTo(mean + 1.96 * Math.sqrt(variance / all.length), 10)
       expect(other).toEqual({ rewards: 1, mean: 1, interval: null })
+      expect(arms.report('acme')).toEqual({ v1: { rewards: 1, mean: -1, interval: null } })
     }),
   )
 })

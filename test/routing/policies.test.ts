@@ -1,4 +1,4 @@
-import { cpSync, mkdtempSync, renameSync, rmSync, symlinkSync, unlinkSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it, vi } from 'vitest'
@@ -48,7 +48,7 @@ describe('Policies', () => {
     expect(policies.status()).toMatchObject({ policy: 'tiny-2', previous: ['tiny-1'] })
     expect(await policies.rollback('tiny-1')).toBe('tiny-1')
     expect(policies.status()).toMatchObject({ policy: 'tiny-1', previous: ['tiny-2'] })
-    await expect(policies.rollback('tiny-9')).rejects.toThrow(/tiny-9 is not kept/)
+    await expect(policies.rollback('tiny-9')).rejects.toMatchObject({ status: 404, code: 'artifact_not_found' })
     expect(serving(policies)).toBe('tiny-1')
   })
 
@@ -64,8 +64,9 @@ describe('Policies', () => {
     const policies = await open({ artifact: TINY_1 })
     const other = copyArtifact(TINY_2)
     editManifest(other, (manifest) => Object.assign(manifest, { version: 'tiny-1' }))
-    await expect(policies.reload(other)).rejects.toMatchObject({ check: 'manifest' })
-    expect(policies.status().error).toMatch(/has the version tiny-1 already/)
+    await expect(policies.reload(other)).rejects.toThrow(/has the version tiny-1 already/)
+    // Nothing that is configured is missing.
+    expect(policies.status().error).toBeNull()
   })
 
   it('refuses an embedder that is not the one of training', async () => {
@@ -117,14 +118,14 @@ describe('Policies', () => {
     // Four standard deviations of a fair hash.
     expect(Math.abs(inCanary.length / users.length - 0.2)).toBeLessThan(4 * Math.sqrt((0.2 * 0.8) / users.length))
     for (const user of users) expect(serving(policies, user)).toBe(inCanary.includes(user) ? 'tiny-2' : 'tiny-1')
-    await policies.setCanary(null)
+    await policies.configure(routerConfig({ artifact: TINY_1 }))
     expect(users.every((user) => serving(policies, user) === 'tiny-1')).toBe(true)
   })
 
   it('has the shadow beside the live policy, and takes it off', async () => {
     const policies = await open({ artifact: TINY_1, shadow: TINY_2 })
     expect(policies.snapshot('acme', 'ann').shadow?.version).toBe('tiny-2')
-    await policies.setShadow(null)
+    await policies.configure(routerConfig({ artifact: TINY_1 }))
     expect(policies.snapshot('acme', 'ann').shadow).toBeNull()
   })
 
@@ -150,6 +151,105 @@ describe('Policies', () => {
     }
     await swap
     expect(during).toBeGreaterThan(0)
+  })
+})
+
+describe('what is configured and refused', () => {
+  it('is told by what it is for, until it is good or no longer wanted', async () => {
+    const directory = copyArtifact()
+    editManifest(directory, (manifest) => Object.assign(manifest, { schema: 'nonsense' }))
+    const policies = await open({ artifact: directory, shadow: '/nowhere' })
+    expect(policies.status().error).toMatch(/schema.*can’t be read/s)
+    cpSync(TINY_1, directory, { recursive: true, force: true })
+    await policies.reload()
+    expect(policies.status().error).toMatch(/^manifest: manifest\.json can’t be read/)
+    await policies.configure(routerConfig({ artifact: directory }))
+    expect(policies.status().error).toBeNull()
+  })
+
+  it('is no news any more once the operator has gone back', async () => {
+    const directory = copyArtifact(TINY_1)
+    const policies = await open({ artifact: directory })
+    await policies.reload(TINY_2)
+    writeFileSync(join(directory, 'score.onnx'), 'damaged')
+    await expect(policies.reload()).rejects.toMatchObject({ check: 'hash' })
+    expect(policies.status().error).toMatch(/^hash/)
+    await policies.rollback('tiny-1')
+    expect(policies.status()).toMatchObject({ policy: 'tiny-1', error: null })
+  })
+})
+
+describe('tenants with policies of their own', () => {
+  const POLICIES = { artifact: TINY_1, canary: { artifact: TINY_1, share: 1 } }
+  const of = (policies: Policies, tenant: string) => policies.snapshot(tenant, 'ann').policy?.version
+
+  it('are served by them, and nobody else is', async () => {
+    const policies = await open(POLICIES, {
+      tenants: [{ name: 'acme', artifact: TINY_2, shadow: TINY_1 }, { name: 'bell' }],
+    })
+    expect([of(policies, 'acme'), of(policies, 'bell'), of(policies, 'other')]).toEqual(['tiny-2', 'tiny-1', 'tiny-1'])
+    expect(policies.snapshot('acme', 'ann')).toMatchObject({ arm: 'live', shadow: { version: 'tiny-1' } })
+    expect(policies.snapshot('bell', 'ann')).toMatchObject({ arm: 'canary', shadow: null })
+    expect([policies.audienceOf('acme'), policies.audienceOf('bell')]).toEqual(['acme', ''])
+    expect(Object.keys(policies.status().tenants)).toEqual(['acme'])
+  })
+
+  it('share what is loaded', async () => {
+    const results: string[] = []
+    const policies = await open(
+      { artifact: TINY_1 },
+      {
+        tenants: ['acme', 'bell', 'coop'].map((name) => ({ name, artifact: TINY_2 })),
+        onLoad: (result) => results.push(result),
+      },
+    )
+    const [acme, bell, coop] = ['acme', 'bell', 'coop'].map((tenant) => policies.snapshot(tenant, 'ann').policy)
+    expect(acme?.version).toBe('tiny-2')
+    expect(bell).toBe(acme)
+    expect(coop).toBe(acme)
+    expect(results).toEqual(['ok', 'ok'])
+  })
+
+  it('are swapped and rolled back alone; the first one goes back to everybody’s', async () => {
+    const policies = await open({ artifact: TINY_1 }, { tenants: [{ name: 'acme' }, { name: 'bell' }] })
+    await policies.reload(TINY_2, 'acme')
+    expect([of(policies, 'acme'), of(policies, 'bell')]).toEqual(['tiny-2', 'tiny-1'])
+    await expect(policies.rollback('tiny-1')).rejects.toMatchObject({ code: 'artifact_not_found' })
+    await policies.rollback('tiny-1', 'acme')
+    expect(of(policies, 'acme')).toBe('tiny-1')
+    await expect(policies.reload(TINY_2, 'nobody')).rejects.toMatchObject({ status: 404, code: 'tenant_not_found' })
+  })
+
+  it('follow everybody’s where theirs is bad or no longer configured', async () => {
+    const policies = await open({ artifact: TINY_1 }, { tenants: [{ name: 'acme', artifact: '/nowhere' }] })
+    expect(of(policies, 'acme')).toBe('tiny-1')
+    expect(policies.status()).toMatchObject({
+      error: null,
+      tenants: { acme: { policy: 'tiny-1', error: expect.stringMatching(/^manifest/) } },
+    })
+    await policies.configure(routerConfig({ artifact: TINY_1 }), [{ name: 'acme', artifact: TINY_2 }])
+    expect(of(policies, 'acme')).toBe('tiny-2')
+    await policies.configure(routerConfig({ artifact: TINY_1 }), [{ name: 'acme' }])
+    expect(of(policies, 'acme')).toBe('tiny-1')
+    await policies.reload(TINY_2)
+    expect(of(policies, 'acme')).toBe('tiny-2')
+    expect(policies.status().tenants).toEqual({})
+  })
+
+  it('are found where retraining puts them, as soon as they are there', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'artifacts-'))
+    symlinkSync(TINY_1, join(folder, 'current'))
+    const own = join(folder, 'tenants', 'acme')
+    mkdirSync(own, { recursive: true })
+    const policies = await open({ artifact: join(folder, 'current'), watch: true }, { tenants: [{ name: 'acme' }] })
+    expect(of(policies, 'acme')).toBe('tiny-1')
+    expect(policies.status().tenants).toEqual({})
+    await settled()
+    symlinkSync(TINY_2, join(own, 'current'))
+    await vi.waitFor(() => expect(of(policies, 'acme')).toBe('tiny-2'), { timeout: 10_000 })
+    expect(serving(policies)).toBe('tiny-2')
+    expect(of(policies, 'other')).toBe('tiny-1')
+    rmSync(folder, { recursive: true })
   })
 })
 

@@ -1,0 +1,43 @@
+import type { Server } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { GatewayError } from './errors.ts'
+import { closeAfterAnswers, drainServer } from './http/server.ts'
+import { closeLive } from './live.ts'
+import type { Parts } from './parts.ts'
+import { modelThread } from './routing/model-thread.ts'
+
+/** After the drain deadline, streams get this long to tell their clients. */
+const CUT_GRACE_MS = 1_000
+
+/** Lets answers in work end, cuts what is left at the deadline, then closes all that was opened, each thing after those that use it. */
+export async function shutDown(parts: Parts, server: Server, signal: NodeJS.Signals): Promise<void> {
+  const { exchanges, learner, policies, users, judge, settlements, recorder, store, log } = parts
+  log.info({ signal, in_flight: exchanges.size }, 'draining')
+  parts.stopAgreeing()
+  const { drain_delay_ms, drain_timeout_ms } = parts.live().config.server
+  closeAfterAnswers(server)
+  exchanges.closeAfterAnswers()
+  // Nobody balances in front of a terminal.
+  if (signal !== 'SIGINT') await sleep(drain_delay_ms)
+  const cut = setTimeout(() => exchanges.cut(shuttingDown()), drain_timeout_ms)
+  await drainServer(server, drain_timeout_ms + CUT_GRACE_MS)
+  clearTimeout(cut)
+  learner.close()
+  await modelThread.idle()
+  policies.close()
+  users.close()
+  await judge?.close()
+  await settlements.close()
+  await recorder.close().catch((error: unknown) => log.error({ err: error }, 'records stay in the spool'))
+  await closeLive(parts.live())
+  await store.close()
+  log.info('bye')
+}
+
+const shuttingDown = () =>
+  new GatewayError('The gateway is shutting down.', {
+    status: 503,
+    type: 'api_error',
+    code: 'shutting_down',
+    retryAfterS: 1,
+  })
