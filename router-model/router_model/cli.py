@@ -1,30 +1,42 @@
-"""The package's commands; each lives in a module of its own and is a line here."""
+"""The package's commands: each lives in a module of its own, is a line here, and is imported when it is asked for."""
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Any
+
 import typer
+from typer.core import TyperGroup
 
-from router_model.ablate import ablate
-from router_model.collect.personas import command as judge_personas
-from router_model.collect.run import command as collect
-from router_model.collect.users import command as simulate_users
-from router_model.evaluate import evaluate
-from router_model.retrain import command as retrain
-from router_model.train_command import export, train
+COMMANDS = {
+    "evaluate": "evaluate:evaluate",
+    "ablate": "ablate:ablate",
+    "train": "train_command:train",
+    "export": "train_command:export",
+    "retrain": "retrain:command",
+    "collect": "collect.run:command",
+    "simulate-users": "collect.users:command",
+    "judge-personas": "collect.personas:command",
+}
+"""Module and function by name. Most need PyTorch, which takes seconds to load; `collect` doesn't."""
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="The personalised graph router.")
+
+class _Commands(TyperGroup):
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, function = COMMANDS[cmd_name].partition(":")
+        alone = typer.Typer(add_completion=False)
+        alone.command(cmd_name)(getattr(import_module(f"router_model.{module}"), function))
+        return typer.main.get_command(alone)
+
+
+app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, help="The personalised graph router.")
 
 
 @app.callback()
 def main() -> None:
-    """Make the command's name part of the call, also while there is one command only."""
-
-
-app.command()(evaluate)
-app.command()(ablate)
-app.command()(train)
-app.command()(export)
-app.command("retrain")(retrain)
-app.command("collect")(collect)
-app.command("simulate-users")(simulate_users)
-app.command("judge-personas")(judge_personas)
+    """Typer wants one where commands come later."""

@@ -41,6 +41,7 @@ from router_model.learning.consent import (
 )
 from router_model.learning.judgement import JudgeError, best_single_order, choices_of, evenly, judge
 from router_model.learning.logbook import Logbook, read_logbook
+from router_model.learning.places import ARTIFACTS, NoArtifactError, find_artifact
 from router_model.learning.policy import Gamma
 from router_model.learning.refit import (
     KindReading,
@@ -61,7 +62,6 @@ from router_model.report import Summary, metrics, write_report
 from router_model.user_prior import write_prior
 from router_model.weights import WEIGHTS_FILE, WeightsError, load_weights
 
-ARTIFACTS = Path(__file__).parents[1] / "artifacts"
 RUNS = Path(__file__).parents[1] / "runs"
 REFUSED = 3
 
@@ -244,19 +244,6 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def find_artifact(name: str, out: Path) -> Path:
-    """`current`: the link in `out`, else in the package, else the newest there. Else a path. Raises `RetrainError`."""
-    if name != "current":
-        return Path(name)
-    for folder in (out, ARTIFACTS):
-        if (folder / "current").exists():
-            return (folder / "current").resolve()
-        versions = sorted((p for p in folder.glob("*/manifest.json")), key=lambda p: p.stat().st_mtime)
-        if versions:
-            return versions[-1].parent
-    raise RetrainError(f"no artifact in {out} or {ARTIFACTS}; name one with --artifact")
-
-
 def retrain(
     source: str,
     *,
@@ -271,8 +258,8 @@ def retrain(
 ) -> Summary:
     """The whole of it. The artifact is published in `out` if all gates pass; the report is written either way.
 
-    Raises `LogError`, `ConsentError`, `ArtifactError`, `WeightsError`, `JudgeError` or `RetrainError` where nothing can
-    be made.
+    Raises `LogError`, `ConsentError`, `ArtifactError`, `WeightsError`, `JudgeError`, `NoArtifactError` or
+    `RetrainError` where nothing can be made.
     """
     options = options or Options()
     watch = watch or (lambda *_: None)
@@ -455,7 +442,7 @@ def command(
                 options=options,
                 watch=watch,
             )
-    except (LogError, ConsentError, ArtifactError, WeightsError, JudgeError, RetrainError) as error:
+    except (LogError, ConsentError, ArtifactError, WeightsError, JudgeError, NoArtifactError, RetrainError) as error:
         console.print(f"[bold]Nothing was retrained.[/] {error}", highlight=False)
         raise typer.Exit(1) from error
     for gate in summary.gates:

@@ -21,7 +21,7 @@ from router_model.collect.run import JOURNAL
 from router_model.collect.users import LOG, Collected, ForArtifact, Requests, Tenant, embedder_of, pool_of, write_users
 from router_model.data import DataError, Pool
 from router_model.learning.made_log import MadeLog
-from router_model.retrain import RetrainError
+from router_model.learning.places import NoArtifactError
 from router_model.strategies import (
     Answer,
     JudgePersona,
@@ -172,7 +172,7 @@ def command(
             rows = write_users(out, log, [{"persona": played[user % len(played)].name} for user in range(users)])
             console.print(_table(plan, favourite))
             console.print(f"{users:,} users, {rows:,} rows: {out / LOG}", highlight=False)
-    except (DataError, FatalAskError, RetrainError, OSError, ValueError) as error:
+    except (DataError, FatalAskError, NoArtifactError, OSError, ValueError) as error:
         console.print(str(error), highlight=False, markup=False)
         raise typer.Exit(1) from error
     conclude(console, result, "verdicts", out)

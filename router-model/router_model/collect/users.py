@@ -15,7 +15,7 @@ from rich.console import Console
 from router_model.data import DataError, Pool, load_pool
 from router_model.embedding import StaticEmbedder
 from router_model.learning.made_log import MadeLog, write_jsonl
-from router_model.retrain import ARTIFACTS, RetrainError, find_artifact
+from router_model.learning.places import ARTIFACTS, NoArtifactError, find_artifact
 from router_model.strategies import TRADE_OFFS, CostEfficiencyPopulation, scaled_cost
 
 LOG = "log.jsonl.gz"
@@ -49,7 +49,7 @@ def command(
         pool = pool_of(collected)
         log = MadeLog(pool, embedder_of(artifact), people, tenant, requests, noise=noise, thumbs=0, judged=0, seed=seed)
         rows = write_users(out, log, [{"a": round(float(a), 4)} for a in people.weight])
-    except (DataError, RetrainError, OSError) as error:
+    except (DataError, NoArtifactError, OSError) as error:
         console.print(str(error), highlight=False, markup=False)
         raise typer.Exit(1) from error
     console.print(best_of_each(people, pool), highlight=False)
@@ -62,7 +62,7 @@ def pool_of(collected: Path) -> Pool:
 
 
 def embedder_of(artifact: str) -> StaticEmbedder:
-    """The embedder that an artifact carries. Raises `RetrainError` where there is none, `OSError` if it is damaged."""
+    """The embedder that an artifact carries. Raises `NoArtifactError`, or `OSError` where there is no embedder."""
     return StaticEmbedder.load(find_artifact(artifact, ARTIFACTS) / "embedder")
 
 
