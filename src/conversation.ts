@@ -26,23 +26,53 @@ export interface Turn {
  */
 export function turnOf(messages: readonly ChatMessage[], user: string, named: string | null): Turn {
   const lastUser = messages.findLast(({ role }) => role === 'user')
-  const lastUserText = JSON.stringify(lastUser?.content ?? null)
+  const said = contentOf(lastUser)
   const opening = messages.slice(0, messages.findIndex(({ role }) => role === 'user') + 1)
   const answered = messages.some(({ role }) => role === 'assistant' || role === 'tool')
   return {
-    key: named ?? `r:${digest([user, ...opening.map(({ content }) => JSON.stringify(content ?? null))])}`,
+    key: named ?? `r:${digest([user, ...opening.flatMap((message) => contentOf(message).texts)])}`,
     ttlS: named === null ? RECOGNISED_TTL_S : NAMED_TTL_S,
     continues: answered || named !== null,
     toolLoop: ['tool', 'function'].includes(messages.at(-1)?.role ?? ''),
-    lastUserHash: digest([lastUserText]),
-    lastUserChars: lastUserText.length,
+    lastUserHash: digest(said.texts),
+    lastUserChars: said.chars,
   }
 }
 
-/** In one call: an object that is fed part by part costs more than the hash (docs/profile.md). */
+/** Longer texts (images, mostly) are told apart by so many slices of them, and by their length. */
+const [MAX_CHARS, SLICES, SLICE_CHARS] = [16_384, 16, 512]
+
+/** What a message says, in work that its size does not decide; `chars` counts all of it. */
+function contentOf(message: ChatMessage | undefined): { texts: string[]; chars: number } {
+  const texts: string[] = []
+  let chars = 0
+  const visit = (value: unknown): void => {
+    if (typeof value === 'string') {
+      chars += value.length
+      if (value.length <= MAX_CHARS) texts.push(value)
+      else texts.push(`${value.length}`, ...slicesOf(value))
+    } else if (typeof value === 'object' && value !== null) {
+      texts.push(Array.isArray(value) ? '[' : '{')
+      for (const [key, inner] of Object.entries(value)) {
+        texts.push(key)
+        visit(inner)
+      }
+      texts.push('}')
+    } else texts.push(String(value))
+  }
+  visit(message?.content ?? null)
+  return { texts, chars }
+}
+
+function slicesOf(text: string): string[] {
+  const step = (text.length - SLICE_CHARS) / (SLICES - 1)
+  return Array.from({ length: SLICES }, (_, i) => text.slice(i * step, i * step + SLICE_CHARS))
+}
+
 /** Of a turn in `Parts.pendingTurns`. */
 export const pendingKey = (tenant: string, key: string) => `${tenant}\0${key}`
 
+/** In one call: an object that is fed part by part costs more than the hash (docs/profile.md). */
 function digest(parts: string[]): string {
   return hash('sha256', `${parts.join('\0')}\0`, 'base64url').slice(0, 22)
 }
