@@ -44,6 +44,7 @@ def evaluate(
     strategies: Annotated[bool, typer.Option(help="also PersonalizedRouter's multi-cost-efficiency users")] = False,
     people: Annotated[bool, typer.Option(help="also real people's votes, where --data holds them")] = False,
     families: Annotated[str, typer.Option(help="makers whose LLMs join later; the three largest by default")] = "",
+    without: Annotated[Path | None, typer.Option(help="artifact that never saw --families, to join later")] = None,
     quick: Annotated[bool, typer.Option(help="a minute's worth: one pool, one seed, few contestants")] = False,
     config: Annotated[Path | None, typer.Option(help="TOML with any of these options")] = None,
     out: Annotated[Path, typer.Option(help="folder for results.json, results.md and curves.png")] = OUT,
@@ -54,7 +55,7 @@ def evaluate(
         "pools": pools, "data": data, "feedback": feedback, "shifts": shifts, "folds": folds, "llms": llms,
         "population": population, "artifact": artifact, "only": only, "seeds": seeds, "users": users,
         "regret": regret, "newcomers": newcomers, "families": families,
-        "strategies": strategies, "people": people,
+        "strategies": strategies, "people": people, "without": without,
     }  # fmt: skip
     if config is not None:
         options |= tomllib.loads(config.read_text(encoding="utf-8"))
@@ -64,7 +65,7 @@ def evaluate(
         names = _words(options["only"]) or (QUICK if quick else None)
         factories = contestants(names, [Path(path) for path in options["artifact"] or []])
         with console.status("PersonaBench") as status:
-            results = run(plan, factories, _speaker(status))
+            results = run(plan, factories, _speaker(status, console))
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
     out.mkdir(parents=True, exist_ok=True)
@@ -95,6 +96,7 @@ def make_plan(options: dict[str, Any], quick: bool) -> Plan:
         people=bool(options["people"]),
         newcomers=bool(options["newcomers"]),
         families=_words(options["families"]) or None,
+        without=Path(options["without"]) if options["without"] else None,
     )
     if not quick:
         return plan
@@ -113,5 +115,8 @@ def _checked(what: str, words: Sequence[str], known: tuple[Any, ...]) -> tuple[A
     return tuple(words)
 
 
-def _speaker(status: Status) -> Callable[[str], None]:
-    return lambda text: status.update(text)
+def _speaker(status: Status, console: Console) -> Callable[[str], None]:
+    """Progress in place on a terminal, in lines with the time elsewhere: a run of hours has a log."""
+    if console.is_terminal:
+        return lambda text: status.update(text)
+    return console.log

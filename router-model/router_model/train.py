@@ -100,7 +100,7 @@ class TrainConfig(BaseModel):
     forget: float = 1.0
     """What a user's older rewards are multiplied by when a new one comes."""
     hold_out: list[str] = Field(default_factory=list)
-    """Names of LLMs that training never sees."""
+    """LLMs, or makers of LLMs, that training never sees."""
 
     @staticmethod
     def load(path: Path) -> TrainConfig:
@@ -221,8 +221,8 @@ def task_groups(config: TrainConfig) -> tuple[list[str], Floats]:
 
 
 def held_in(pool: Pool, hold_out: Sequence[str]) -> Pool:
-    """A pool without some LLMs."""
-    return pool.select_llms([i for i, card in enumerate(pool.cards) if card.name not in hold_out])
+    """A pool without some LLMs, given by name or by maker."""
+    return pool.select_llms([i for i, card in enumerate(pool.cards) if not {card.name, card.vendor} & set(hold_out)])
 
 
 def outcomes_of(pool: Pool, embedder: StaticEmbedder, tasks: Sequence[str]) -> Outcomes:

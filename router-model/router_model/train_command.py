@@ -25,6 +25,7 @@ def train(
     out: Annotated[Path, typer.Option(help="where artifacts are")] = ROOT / "artifacts",
     runs: Annotated[Path, typer.Option(help="where finished stages are kept")] = ROOT / "runs",
     metrics: Annotated[Path | None, typer.Option(help="results.json of `evaluate`, to go into the artifact")] = None,
+    hold_out: Annotated[str, typer.Option(help="LLMs or makers that training never sees, comma-separated")] = "",
     threads: Annotated[int, typer.Option(min=1)] = 1,
 ) -> None:
     """Train a router and write it as an artifact; goes on where an earlier run of the same configuration stopped."""
@@ -32,6 +33,7 @@ def train(
     console = Console()
     try:
         settings = TrainConfig.load(config)
+        settings.hold_out.extend(word.strip() for word in hold_out.split(",") if word.strip())
         trained = train_router(settings, runs)
         _publish(trained, settings, out / version, version, metrics)
     except (ArtifactError, DataError, ValueError, OSError) as error:
@@ -50,7 +52,7 @@ def export(
     settings = TrainConfig.load(config)
     if not (runs / settings.digest() / "people.pt").is_file():
         raise typer.BadParameter(f"{config}: no finished run of this configuration in {runs}; train first")
-    train(config, version, out, runs, metrics)
+    train(config, version, out, runs, metrics, hold_out="", threads=1)
 
 
 def _publish(trained: Trained, settings: TrainConfig, folder: Path, version: str, metrics: Path | None) -> None:

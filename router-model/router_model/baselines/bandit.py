@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from router_model.baselines.population_taste import average_taste
 from router_model.baselines.preferences import Preferences
 from router_model.bench.contestant import Kind, Known
+from router_model.bench.live import drawn
 from router_model.simulation import History
 
 Floats = NDArray[np.float32]
@@ -79,6 +80,12 @@ class BanditSession:
         mean = (phi @ weights[..., None])[..., 0]
         variance = ((phi @ self.inverse) * phi).sum(-1)
         return mean.astype(np.float32), (self.noise * np.sqrt(np.maximum(variance, 0))).astype(np.float32)
+
+    def draw(self, rows: Ints, width: float, rng: np.random.Generator) -> Floats:
+        """See `Session`."""
+        mean = (self.inverse @ self.information[..., None])[..., 0]
+        weights = drawn(mean, self.noise**2 * self.inverse, width, rng)
+        return np.asarray((self.preferences.grid(rows) @ weights[..., None])[..., 0], dtype=np.float32)
 
     def observe(self, rows: Ints, llm: Ints, reward: Floats, rated: Bools, cost_usd: Floats, tokens: Floats) -> None:
         """See `Session`."""

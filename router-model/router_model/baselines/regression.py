@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from router_model.baselines.belief import BeliefConfig, Evidence, MixtureBelief, Posterior
 from router_model.baselines.preferences import Preferences
 from router_model.bench.contestant import Kind, Known
+from router_model.bench.live import drawn
 from router_model.simulation import THUMB_SHARPNESS, History
 
 Floats = NDArray[np.float32]
@@ -100,6 +101,12 @@ class RegressionSession:
         mean = (phi @ posterior.expectation().unsqueeze(-1)).squeeze(-1)
         variance = ((phi @ posterior.total_covariance()) * phi).sum(-1)
         return mean.numpy().astype(np.float32), variance.clamp(min=0).sqrt().numpy().astype(np.float32)
+
+    def draw(self, rows: Ints, width: float, rng: np.random.Generator) -> Floats:
+        """See `Session`."""
+        posterior = self.belief.from_sums(self.gram, self.information)
+        weights = drawn(posterior.expectation().numpy(), posterior.total_covariance().numpy(), width, rng)
+        return np.asarray((self.preferences.grid(rows) @ weights[..., None])[..., 0], dtype=np.float32)
 
     def observe(self, rows: Ints, llm: Ints, reward: Floats, rated: Bools, cost_usd: Floats, tokens: Floats) -> None:
         """See `Session`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from router_model.artifact import Artifact
 from router_model.bench.contestant import Kind, Known
+from router_model.bench.live import drawn
 from router_model.cards import card_matrix, code_matrix, price_matrix
 from router_model.data import cost_of
 from router_model.embedding.static import StaticEmbedder
@@ -202,6 +204,13 @@ class ArtifactSession:
     def expect(self, rows: Ints) -> tuple[Floats, Floats]:
         """See `Session`."""
         return self.router.score(rows, self.state)
+
+    def draw(self, rows: Ints, width: float, rng: np.random.Generator) -> Floats:
+        """See `Session`; the one place that knows how a state is laid out (`Sizes.state`)."""
+        k = math.isqrt(self.state.shape[1])
+        mean, covariance = self.state[:, :k].astype(np.float64), self.state[:, k:].reshape(-1, k, k).astype(np.float64)
+        state = np.concatenate([drawn(mean, covariance, width, rng).astype(np.float32), self.state[:, k:]], 1)
+        return self.router.score(rows, state)[0]
 
     def observe(self, rows: Ints, llm: Ints, reward: Floats, rated: Bools, cost_usd: Floats, tokens: Floats) -> None:
         """See `Session`."""

@@ -63,8 +63,12 @@ def new_llms(
     tell: Tell,
     heads: HeadsConfig | None = None,
     names: Sequence[str] | None = None,
+    without: Path | None = None,
 ) -> None:
-    """Gain with a family of LLMs that joined after training, as a share of the gain with it in training."""
+    """Gain with a family of LLMs that joined after training, as a share of the gain with it in training.
+
+    `without`: an artifact that never saw the families, to join instead of the one that did.
+    """
     kept: Kept = {}
     full: Full = {}
     for setup in setups:
@@ -72,7 +76,7 @@ def new_llms(
             tell(f"{setup.pool}, {setup.feedback}, seed {setup.seed}: {family} joins later")
             held = hold_out(setup, pool, family, heads)
             for factory in factories:
-                _join(held, factory, kept, full)
+                _join(held, factory, kept, full, without)
     first = setups[0]
     for (name, k, n), gains in kept.items():
         share = retention(gains, full[name, n])
@@ -85,6 +89,7 @@ def _join(
     factory: Factory,
     kept: dict[tuple[str, int, int], list[Gain]],
     full: dict[tuple[str, int], list[Gain]],
+    without: Path | None,
 ) -> None:
     judgement = held.trained.tests["none"]
     trained = factory()
@@ -99,7 +104,7 @@ def _join(
     for n in JOINED_AT:
         full.setdefault((trained.name, n), []).append(measure(trained, n))
     for k in OUTCOMES:
-        joined = factory()
+        joined = ArtifactRouter(without) if without and isinstance(trained, ArtifactRouter) else factory()
         joined.fit(held.without.known)
         assert isinstance(joined, Joinable)
         joined.join(held.joined(k))

@@ -31,6 +31,9 @@ class Session(Protocol):
     def expect(self, rows: Ints) -> tuple[Floats, Floats]:
         """Mean and standard deviation [U, M] of the reward of each LLM on each user's next query `rows` [U]."""
 
+    def draw(self, rows: Ints, width: float, rng: np.random.Generator) -> Floats:
+        """The same mean [U, M] if weights drawn from each user's posterior, its deviations times `width`, were true."""
+
     def observe(self, rows: Ints, llm: Ints, reward: Floats, rated: Bools, cost_usd: Floats, tokens: Floats) -> None:
         """What happened to that query; all [U]. NaN tokens = not known."""
 
@@ -49,20 +52,21 @@ class Exploration:
 
     policy: Policy
     width: float = 1.0
-    """Deviations added (ucb), or factor on the sampled ones (thompson)."""
+    """Deviations added (ucb), or factor on those of the drawn weights (thompson)."""
     base: float = 80.0
     per_reward: float = 8.0
     """Inverse gap: gamma = (base + per_reward x rewards so far) x candidates, as in the gateway."""
 
 
-def explore(mean: Floats, std: Floats, exploration: Exploration, step: int, rng: np.random.Generator) -> Ints:
-    """LLM [U] for each user."""
+def explore(session: Session, rows: Ints, exploration: Exploration, step: int, rng: np.random.Generator) -> Ints:
+    """LLM [U] for each user's next query `rows` [U]."""
+    if exploration.policy == "thompson":
+        return best_of(session.draw(rows, exploration.width, rng))
+    mean, std = session.expect(rows)
     if exploration.policy == "greedy":
         return best_of(mean)
     if exploration.policy == "ucb":
         return best_of(mean + exploration.width * std)
-    if exploration.policy == "thompson":
-        return best_of(mean + exploration.width * std * rng.standard_normal(mean.shape).astype(np.float32))
     llms = mean.shape[1]
     gamma = (exploration.base + exploration.per_reward * step) * llms
     best = mean.argmax(1)
@@ -112,8 +116,7 @@ def live(
     missed = np.zeros((len(users), requests), dtype=np.float32)
     for step in range(requests):
         rows = asked[:, step]
-        mean, std = session.expect(rows)
-        llm = explore(mean, std, exploration, step, rng)
+        llm = explore(session, rows, exploration, step, rng)
         worth = utility[who, np.array([place[int(row)] for row in rows])]
         got = worth[who, llm]
         missed[:, step] = worth.max(1) - got
@@ -138,10 +141,20 @@ def tune(
     return options[int(np.argmin(totals))]
 
 
+WIDTHS = (0.0, 0.1, 0.3, 1.0)
 OPTIONS: dict[str, Callable[[], list[Exploration]]] = {
-    "ucb": lambda: [Exploration("ucb", width) for width in (0.3, 1.0)],
-    "thompson": lambda: [Exploration("thompson", width) for width in (0.3, 1.0)],
+    "ucb": lambda: [Exploration("ucb", width) for width in WIDTHS],
+    "thompson": lambda: [Exploration("thompson", width) for width in WIDTHS],
     "inverse gap": lambda: [
-        Exploration("inverse gap", base=base, per_reward=each) for base, each in ((10, 2), (80, 8))
+        Exploration("inverse gap", base=base, per_reward=each) for base, each in ((10, 2), (80, 8), (320, 32))
     ],
 }
+
+
+def drawn(mean: Doubles, covariance: Doubles, width: float, rng: np.random.Generator) -> Doubles:
+    """Weights [U, K] from Gaussians of that mean [U, K] and covariance [U, K, K], `width` times as wide."""
+    if width == 0:
+        return mean
+    factor = np.linalg.cholesky(covariance + 1e-9 * np.eye(mean.shape[-1]))
+    noise = rng.standard_normal(mean.shape)
+    return np.asarray(mean + width * (factor @ noise[..., None])[..., 0], dtype=np.float64)

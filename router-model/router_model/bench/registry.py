@@ -15,7 +15,7 @@ from router_model.baselines.personalized_router import PersonalizedRouter
 from router_model.baselines.population_taste import NonPersonal, cluster_fitter, multi_layer, nearest_neighbours
 from router_model.baselines.regression import BestRegression, Regression
 from router_model.bench.artifact_router import ArtifactRouter
-from router_model.bench.borrowed_heads import BorrowedHeads
+from router_model.bench.borrowed_heads import BorrowedHeads, BorrowedPopulation, BorrowedTastes
 from router_model.bench.run import Factory
 from router_model.bench.variants import VARIANTS
 
@@ -58,5 +58,6 @@ def contestants(names: Sequence[str] | None, artifacts: Sequence[Path]) -> list[
         partial(ArtifactRouter, path, "graph router" if len(artifacts) == 1 else f"graph router {path.name}")
         for path in artifacts
     ]
-    borrowed: list[Factory] = [partial(BorrowedHeads, artifacts[0])] if len(artifacts) == 1 else []
+    bounds = (BorrowedHeads, BorrowedPopulation, BorrowedTastes)
+    borrowed: list[Factory] = [partial(bound, artifacts[0]) for bound in bounds] if len(artifacts) == 1 else []
     return [*graphs, *(CONTESTANTS[name] for name in chosen), *borrowed]

@@ -62,6 +62,7 @@ class Plan:
     strategies: bool = False
     people: bool = False
     families: tuple[str, ...] | None = None
+    without: Path | None = None
 
 
 @dataclass
@@ -93,7 +94,8 @@ def run(plan: Plan, factories: Sequence[Factory], tell: Tell = lambda _: None) -
             if plan.regret:
                 live_regret(results, setups, pool, learners(factories), tell)
             if plan.newcomers:
-                new_llms(results, setups[: plan.newcomer_seeds], pool, factories, tell, plan.heads, plan.families)
+                joining = setups[: plan.newcomer_seeds]
+                new_llms(results, joining, pool, factories, tell, plan.heads, plan.families, plan.without)
         if plan.strategies:
             setup = Setup(name, plan.feedbacks[0], 0, plan.users, plan.lengths)
             cost_efficiency(results, setup, pool, factories, tell, plan.heads)
