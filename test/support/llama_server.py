@@ -16,6 +16,8 @@ params.n_parallel = 2
 # One: with more, threads spin at barriers, which on a busy machine takes ten times as long.
 params.cpuparams.n_threads = 1
 params.cpuparams_batch.n_threads = 1
+# The same answer each time, unless a request says otherwise.
+params.sampling.temp = 0.0
 params.ui = False
 params.endpoint_slots = True
 server = xllamacpp.Server(params)
