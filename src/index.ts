@@ -12,6 +12,7 @@ import { createHttpServer } from './http/server.ts'
 import { LiveConfig } from './live-config.ts'
 import { createLogger } from './observability/logger.ts'
 import type { Parts } from './parts.ts'
+import { modelThread } from './routing/model-thread.ts'
 import { shutDown } from './shut-down.ts'
 
 /**
@@ -37,7 +38,10 @@ export async function serve(configPath: string, change: (parts: Parts) => void =
   process.on('SIGINT', end)
   process.on('SIGHUP', reload)
 
-  const port = await listen(server, config.server)
+  const port = await listen(server, config.server).catch(async (error) => {
+    await modelThread.close()
+    throw error
+  })
   log.info({ host: config.server.host, port, ...parts.policies.status() }, 'listening')
   if (isFirst()) {
     const key = await firstKey(parts.store, config, join(dataDirOf(config), 'first-key')).catch(() => null)
@@ -52,7 +56,7 @@ export async function serve(configPath: string, change: (parts: Parts) => void =
 
   async function end(signal: NodeJS.Signals): Promise<void> {
     // Who asks twice does not want to wait.
-    if (draining) process.exit(1)
+    if (draining) return modelThread.close().finally(() => process.exit(1))
     draining = true
     stopWatching()
     await shutDown(parts, server, signal)

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
+import { endWorker } from '../end-worker.ts'
 import { type Embedder, EmbedderError } from './embedder.ts'
 import { type EmbedJob, type MinilmSpec, minilmSpecSchema, type WorkerAnswer } from './minilm-spec.ts'
 
@@ -68,7 +69,8 @@ export class MinilmEmbedder implements Embedder {
 
   async close(): Promise<void> {
     this.#closed = true
-    await this.#worker?.terminate()
+    this.#fail('the embedder is closed')
+    if (this.#worker) await endWorker(this.#worker)
   }
 
   /** A worker that dies fails what waits for it; the next text starts another. */
@@ -78,10 +80,14 @@ export class MinilmEmbedder implements Embedder {
     worker.on('error', () => {})
     worker.on('exit', () => {
       this.#worker = null
-      for (const { reject } of this.#waiting.values()) reject(new EmbedderError('closed', 'the embedder thread ended'))
-      this.#waiting.clear()
+      this.#fail('the embedder thread ended')
     })
     return worker
+  }
+
+  #fail(why: string): void {
+    for (const { reject } of this.#waiting.values()) reject(new EmbedderError('closed', why))
+    this.#waiting.clear()
   }
 
   #settle(answer: WorkerAnswer): void {

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { parentPort, workerData } from 'node:worker_threads'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
 import { hasCudaLibraries } from '../cuda.ts'
+import { END } from '../end-worker.ts'
 import { clipText } from './clip-text.ts'
 import { writeFeatures } from './features.ts'
 import type { EmbedJob, MinilmSpec, WorkerAnswer } from './minilm-spec.ts'
@@ -16,9 +17,14 @@ const tokenizer = new WordPiece(JSON.parse(await readFile(join(folder, spec.toke
 const session = await openSession()
 // One job after the other: ONNX Runtime would take them at once, and each would only be slower.
 let queue = Promise.resolve()
+let ended = false
 
-parentPort!.on('message', (job: EmbedJob) => {
-  queue = queue.then(() => answer(job))
+parentPort!.on('message', (job: EmbedJob | typeof END) => {
+  ended ||= job === END
+  queue = queue.then(async () => {
+    if (job === END) parentPort!.close()
+    else if (!ended) await answer(job)
+  })
 })
 send({ kind: 'ready' })
 

@@ -40,6 +40,8 @@ export type Outcome = 'learned' | 'kept' | 'outdated' | 'no_vector' | 'quarantin
 
 type NewEdge = Omit<StoredEdge, 'seq'>
 
+const CLOSE_WITHIN_MS = 2_000
+
 /** Other processes may change the same user at the same time; each loss means that another one made progress. */
 const MAX_TRIES = 20
 
@@ -52,6 +54,7 @@ export class Learner {
   readonly #queue = new KeyedQueue()
   readonly #kept: KeptEdges
   readonly #later: LearnLater
+  readonly #working = new Set<Promise<Outcome>>()
   readonly #policyFor: LearnerOptions['policyFor']
 
   constructor({ store, states, find, log, policyFor, retryEveryMs }: LearnerOptions) {
@@ -76,8 +79,10 @@ export class Learner {
    * @throws StoreError when the store is away; the reward is learned when it is back
    */
   async apply(policy: Policy, reward: RewardRecord, interaction: InteractionSummary): Promise<Outcome> {
+    const working = this.#apply(policy, reward, interaction)
+    this.#working.add(working)
     try {
-      return await this.#apply(policy, reward, interaction)
+      return await working
     } catch (error) {
       if (error instanceof StoreError) {
         const { tenant, user } = interaction
@@ -86,11 +91,15 @@ export class Learner {
         )
       }
       throw error
+    } finally {
+      this.#working.delete(working)
     }
   }
 
-  close(): void {
+  /** Waits for what is being learned; what waits for the store is left to the log. */
+  async close(): Promise<void> {
     this.#later.close()
+    await Promise.race([Promise.allSettled(this.#working), sleep(CLOSE_WITHIN_MS, undefined, { ref: false })])
   }
 
   async #apply(policy: Policy, reward: RewardRecord, interaction: InteractionSummary): Promise<Outcome> {

@@ -1,12 +1,10 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { Tensor } from 'onnxruntime-node'
+import { endWorker } from '../end-worker.ts'
 import { ArtifactError } from './artifact-error.ts'
 import type { ArtifactFiles } from './artifact-files.ts'
 import { type Answer, type Job, type LearningGraph, type Results, type SentTensors, send } from './model-jobs.ts'
 import type { Graph } from './sessions.ts'
-
-const IDLE_WITHIN_MS = 2_000
 
 interface Waiting {
   resolve: (result: never) => void
@@ -21,6 +19,7 @@ class ModelThread {
   readonly #open = new Set<number>()
   #nextId = 0
   #nextKey = 0
+  #closed = false
 
   /** @throws ArtifactError */
   async load(directory: string): Promise<{ key: number; files: ArtifactFiles }> {
@@ -42,18 +41,19 @@ class ModelThread {
     if (this.#open.delete(key)) this.#ask({ op: 'release', key }).catch(() => {})
   }
 
-  /** Waits until its jobs are done: a process that exits while ONNX Runtime works on another thread is aborted by it. */
-  async idle(): Promise<void> {
-    const deadline = performance.now() + IDLE_WITHIN_MS
-    while (this.#waiting.size > 0 && performance.now() < deadline) await sleep(5)
+  /** Ends the thread when it has done what it was asked for; the next job starts another. */
+  async stop(): Promise<void> {
+    if (this.#worker) await endWorker(this.#worker)
   }
 
-  /** Ends the thread; what waits for it fails. */
-  async stop(): Promise<void> {
-    await this.#worker?.terminate()
+  /** As `stop`, and nothing starts it again: to be awaited before the process ends. */
+  async close(): Promise<void> {
+    this.#closed = true
+    await this.stop()
   }
 
   #ask<J extends Job>(job: J): Promise<Results[J['op']]> {
+    if (this.#closed) return Promise.reject(new Error('The model thread is closed.'))
     this.#worker ??= this.#start()
     const id = this.#nextId++
     return new Promise((resolve, reject) => {

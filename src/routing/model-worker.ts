@@ -1,5 +1,6 @@
 import { parentPort } from 'node:worker_threads'
 import { type InferenceSession, Tensor } from 'onnxruntime-node'
+import { END } from '../end-worker.ts'
 import { ArtifactError } from './artifact-error.ts'
 import { type ArtifactFiles, readArtifact } from './artifact-files.ts'
 import {
@@ -21,8 +22,10 @@ const artifacts = new Map<number, Record<LearningGraph, InferenceSession>>()
 // One job after the other, in the order they came.
 let queue = Promise.resolve()
 
-parentPort!.on('message', ({ id, job }: { id: number; job: Job }) => {
+parentPort!.on('message', (message: { id: number; job: Job } | typeof END) => {
   queue = queue.then(async () => {
+    if (message === END) return parentPort!.close()
+    const { id, job } = message
     const answer: Answer = await work(job).then(
       (result) => ({ id, result }),
       (error: Error) => ({

@@ -57,7 +57,7 @@ export class Policies {
       // Once more, for what is wrong with it.
       if (options.config.required && !policies.#everybody.live) await policies.reload()
     } catch (error) {
-      policies.close()
+      await policies.close()
       throw error
     }
     return policies
@@ -161,10 +161,10 @@ export class Policies {
     }
   }
 
-  close(): void {
+  async close(): Promise<void> {
     for (const { stop } of this.#watching.values()) stop()
     this.#watching.clear()
-    this.#loader.close()
+    await this.#loader.close()
   }
 
   #servingSet(tenant: string): PolicySet {

@@ -58,14 +58,14 @@ export class PolicyLoader {
         clearTimeout(this.#leaving.get(policy))
         this.#leaving.delete(policy)
       } else if (!this.#leaving.has(policy)) {
-        this.#leaving.set(policy, setTimeout(() => this.#letGo(policy), GRACE_MS).unref())
+        this.#leaving.set(policy, setTimeout(() => void this.#letGo(policy), GRACE_MS).unref())
       }
     }
   }
 
-  close(): void {
+  async close(): Promise<void> {
     for (const timer of this.#leaving.values()) clearTimeout(timer)
-    for (const policy of this.#loaded.values()) this.#letGo(policy)
+    await Promise.all([...this.#loaded.values()].map((policy) => this.#letGo(policy)))
   }
 
   async #policyOf(artifact: Artifact): Promise<Policy> {
@@ -87,12 +87,12 @@ export class PolicyLoader {
     return known
   }
 
-  #letGo(policy: Policy): void {
+  async #letGo(policy: Policy): Promise<void> {
     this.#leaving.delete(policy)
     this.#loaded.delete(policy.version)
     policy.router.llms.close()
     policy.router.artifact.release()
-    policy.embedder.close?.().catch(() => {})
+    await policy.embedder.close?.().catch(() => {})
   }
 }
 
