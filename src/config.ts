@@ -161,6 +161,11 @@ const routerSchema = z.strictObject({
   gamma: z
     .strictObject({ base: z.number().positive().default(80), per_reward: z.number().nonnegative().default(8) })
     .prefault({}),
+  /**
+   * For tests, and to play something again: the same question of the same user, with as many rewards given, explores alike, also in another
+   * process (with the same identity secret). Chance where left out.
+   */
+  exploration_seed: z.number().int().optional(),
   /** Embedding and scoring together; over it the fallback router chooses. */
   deadline_ms: ms.default(150),
   fallback: z.enum(['cheapest', 'first', 'best_quality']).default('first'),

@@ -9,6 +9,7 @@ import { inTime } from './in-time.ts'
 import type { Parts } from './parts.ts'
 import type { UserProfile } from './profile.ts'
 import { type ChooseInput, choose, type Limits, NoCandidateError, type Selection } from './routing/choose.ts'
+import { draw } from './routing/draw.ts'
 import type { PolicySnapshot } from './routing/policies.ts'
 import type { Policy } from './routing/policy.ts'
 import { type CandidateScore, type RouteQuery, RouterError } from './routing/router.ts'
@@ -95,7 +96,7 @@ export async function decide(parts: Parts, { live, ts }: Exchange, asked: Asked)
         promptTokens: stillCached(conversation, ts) ? conversation.promptTokens : 0,
       },
       policy: live.config.router,
-      random: Math.random(),
+      random: draw(live.config.router.exploration_seed, tenant.name, user, text, profile.rewards),
     }
     const by = scored.fallback === null ? 'graph' : 'fallback'
     const selection = choose({ ...input, scores, by, rewards: profile.rewards })
