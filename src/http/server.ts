@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { createServer, type Server, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { getRequestListener, RequestError } from '@hono/node-server'
 import type { Config } from '../config.ts'
@@ -25,12 +25,46 @@ export function createHttpServer(fetch: Parameters<typeof getRequestListener>[0]
     // Node's own answer has no body; refuse gives it one.
     requireHostHeader: false,
   }
-  const server = createServer(options, getRequestListener(fetch, { errorHandler: refuse }))
+  const answer = getRequestListener(fetch, { errorHandler: refuse })
+  const server = createServer(options, (request, response) => {
+    if (isAmbiguous(request)) answerInvalid(response)
+    else answer(request, response)
+  })
   server.maxConnections = config.max_connections
   // One more than allowed, so that authenticate can tell too many from just enough.
   server.maxHeadersCount = MAX_HEADERS + 1
   server.on('clientError', answerClientError)
+  server.prependListener('request', closeAfterUpgrade)
   return server
+}
+
+/**
+ * What Node serves and others read differently: a request line without a version (HTTP/0.9), 2.0, chunks under 1.0, which did not know them, and bodies
+ * that are coded besides.
+ */
+function isAmbiguous({ httpVersion, headers }: IncomingMessage): boolean {
+  const coding = headers['transfer-encoding']
+  if (httpVersion !== '1.1') return httpVersion !== '1.0' || coding !== undefined
+  return coding !== undefined && coding.toLowerCase() !== 'chunked'
+}
+
+function answerInvalid(response: ServerResponse): void {
+  const body = errorBody({ message: INVALID_HTTP, type: 'invalid_request_error', param: null, code: null })
+  response.writeHead(400, {
+    'content-type': 'application/json',
+    'content-length': Buffer.byteLength(body),
+    'x-request-id': `req_${randomUUID()}`,
+    connection: 'close',
+  })
+  response.end(body)
+}
+
+/** Node drops what came in one packet with a request for another protocol, unless it has a body: whoever sent more must not wait for an answer. */
+function closeAfterUpgrade({ headers }: IncomingMessage, response: ServerResponse): void {
+  if (headers.upgrade === undefined) return
+  if (headers['content-length'] === undefined && headers['transfer-encoding'] === undefined) {
+    response.shouldKeepAlive = false
+  }
 }
 
 /** A request that parses, but of which no URL can be made: a bad or missing host, a bad target. */
@@ -50,10 +84,21 @@ const CLIENT_ERRORS: Record<string, { status: string; message: string }> = {
 
 function answerClientError(
   error: NodeJS.ErrnoException,
-  socket: Socket & { _httpMessage?: ServerResponse | null },
+  socket: Socket & {
+    _httpMessage?: ServerResponse | null
+    parser?: { incoming: IncomingMessage | null } | null
+  },
 ): void {
-  // After the first byte of an answer there is nothing left to say.
-  if (!socket.writable || error.code === 'ECONNRESET' || socket._httpMessage?.headersSent) {
+  const { _httpMessage: answer, parser } = socket
+  const request = parser?.incoming
+  if (socket.writable && error.code !== 'ECONNRESET' && answer && request?.complete) {
+    // It came after a request that is still being answered: that answer is the last one.
+    endAfter(answer, socket)
+    return
+  }
+  // After the first byte of an answer there is nothing left to say, nor when it came before the body that is broken.
+  const isAnswered = answer ? answer.headersSent : request?.complete === false
+  if (!socket.writable || error.code === 'ECONNRESET' || isAnswered) {
     socket.destroy()
     return
   }
@@ -66,6 +111,16 @@ function answerClientError(
     `HTTP/1.1 ${status}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n` +
       `x-request-id: ${randomUUID()}\r\nconnection: close\r\n\r\n${body}`,
   )
+}
+
+const lastAnswers = new WeakSet<ServerResponse>()
+
+function endAfter(answer: ServerResponse, socket: Socket): void {
+  // More bytes, more errors.
+  if (lastAnswers.has(answer)) return
+  lastAnswers.add(answer)
+  answer.shouldKeepAlive = false
+  answer.once('finish', () => socket.end())
 }
 
 /** From now on each answer says that it is the last on its connection, and clients go elsewhere. */

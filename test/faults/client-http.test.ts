@@ -172,6 +172,7 @@ describe('requests that two servers read differently: 400, one response, closed'
     ['a folded header', () => ['host: gateway', auth, 'x-a: 1\r\n transfer-encoding: chunked', length], text],
     ['a bare CR in a header', () => ['host: gateway', auth, 'x-a: 1\rtransfer-encoding: chunked', length], text],
     ['a NUL in a header', () => ['host: gateway', auth, 'x-a: 1\0', length], text],
+    ['a coding besides chunks', () => ['host: gateway', auth, 'transfer-encoding: gzip, chunked'], chunked],
     [
       'a chunk size with a sign',
       () => ['host: gateway', auth, 'transfer-encoding: chunked'],
@@ -194,6 +195,52 @@ describe('requests that two servers read differently: 400, one response, closed'
     '\x16\x03\x01\x02\x00\x01\x00\x01\xfc',
   ])('no HTTP at all: %j', async (bytes) => {
     await expectRefused(bytes, 400)
+  })
+
+  test.each([
+    ['no version (HTTP/0.9)', '', [length], text],
+    ['HTTP/2.0', ' HTTP/2.0', [length], text],
+    ['chunks under HTTP/1.0', ' HTTP/1.0', ['transfer-encoding: chunked'], chunked],
+  ])('%s', async (_, version, headers, body) => {
+    const head = [`POST /v1/chat/completions${version}`, 'host: gateway', auth, ...headers, '', ''].join('\r\n')
+    await expectRefused(head + body + smuggled, 400)
+  })
+
+  test('what is broken after a request takes nothing from its answer, and nothing is served after it', async () => {
+    const connection = await open()
+    connection.send(
+      Buffer.concat([postText(['host: gateway', auth, length], text), Buffer.from(`?\r\n\r\n${smuggled}`)]),
+    )
+    expect((await connection.answer()).status).toBe(200)
+    await connection.closed
+    expect([connection.answers, hits()]).toEqual([1, 1])
+  })
+
+  test('what was answered before its body came is not answered again', async () => {
+    const connection = await open()
+    connection.send('GET /healthz HTTP/1.1\r\nhost: gateway\r\ntransfer-encoding: chunked\r\n\r\n')
+    await connection.answer()
+    connection.send('?\r\n')
+    await connection.closed
+    expect(connection.answers).toBe(1)
+  })
+
+  test('whoever asks for another protocol, and more at once, is not left waiting', async () => {
+    const connection = await open()
+    connection.send(`GET /healthz HTTP/1.1\r\nhost: gateway\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n${smuggled}`)
+    expect((await connection.answer()).headers.connection).toBe('close')
+    await connection.closed
+    expect(connection.answers).toBe(1)
+  })
+
+  test('an upgrade that some HTTP clients ask for with each request keeps its connection', async () => {
+    const connection = await open()
+    const upgrade = ['connection: Upgrade, HTTP2-Settings', 'upgrade: h2c', 'http2-settings: AAEAAEAA']
+    for (let i = 1; i <= 2; i++) {
+      connection.send(postText(['host: gateway', auth, ...upgrade, length], text))
+      await eventually(() => connection.answers === i, 'an answer')
+    }
+    expect(hits()).toBe(2)
   })
 
   test('a proper chunked body is read', async () => {

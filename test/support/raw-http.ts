@@ -50,7 +50,7 @@ export class RawConnection {
 
   /** Status lines seen so far. */
   get answers(): number {
-    return this.received.match(/^HTTP\/1\.1 \d{3}/gm)?.length ?? 0
+    return this.received.match(/HTTP\/1\.1 \d{3} /g)?.length ?? 0
   }
 
   /** The first answer, once all of its body is there. */
