@@ -39,6 +39,7 @@ const python = (name, args) => ({ name, command: inVenv(name), args, cwd: router
 
 const lanes = [
   [
+    { name: 'audit', command: node, args: [join(root, 'scripts', 'audit.mjs')], cwd: root, env },
     js('biome', '@biomejs/biome/bin/biome', ['check', '.']),
     js('tsc', 'typescript/bin/tsc', ['--noEmit']),
     js('knip', 'knip/bin/knip.js', ['--no-progress']),

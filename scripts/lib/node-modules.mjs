@@ -38,7 +38,7 @@ export function isComplete(root, { dev }) {
 }
 
 /** The npm that runs us, on the Node that it runs on: node_modules/.bin/node goes away during an install. */
-function npm() {
+export function npm() {
   const { npm_execpath: script, npm_node_execpath: node } = process.env
   if (script?.endsWith('.js')) return { command: node ?? process.execPath, args: [script] }
   return { command: process.platform === 'win32' ? 'npm.cmd' : 'npm', args: [] }
