@@ -6,6 +6,7 @@ made of it: so a row counts once however often one retrains, and rows that were 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import resource
@@ -56,7 +57,7 @@ from router_model.learning.refit import (
 )
 from router_model.learning.replay import Ints, Model, replay
 from router_model.learning.runner import TorchRunner, llm_states
-from router_model.log import LogError, open_log
+from router_model.log import LogError, open_log, shown_source
 from router_model.model import Router
 from router_model.report import Summary, metrics, write_report
 from router_model.user_prior import write_prior
@@ -64,6 +65,7 @@ from router_model.weights import WEIGHTS_FILE, WeightsError, load_weights
 
 RUNS = Path(__file__).parents[1] / "runs"
 REFUSED = 3
+OWNER_CHARS = 40
 
 Watch = Callable[[str, int, int], None]
 
@@ -208,13 +210,24 @@ def _some(users: Ints, most: int, generator: np.random.Generator) -> Ints:
     return np.sort(generator.permutation(users)[:most])
 
 
-def next_version(out: Path, now: datetime, current: str) -> str:
-    """`YYYY.MM.DD-n`, the first that is free in `out` and not the current artifact's."""
+def next_version(out: Path, now: datetime, current: str, owner: str = "") -> str:
+    """`YYYY.MM.DD-n`, the first that is free in `out` and not the current artifact's; with `-<owner>` where it is not
+    for everybody. A gateway that serves several tenants knows an artifact by this name.
+    """
     day = now.strftime("%Y.%m.%d")
+    tail = f"-{owner}" if owner else ""
     number = 1
-    while (out / f"{day}-{number}").exists() or f"{day}-{number}" == current:
+    while (out / f"{day}-{number}{tail}").exists() or f"{day}-{number}{tail}" == current:
         number += 1
-    return f"{day}-{number}"
+    return f"{day}-{number}{tail}"
+
+
+def owner_part(chosen: Sequence[str], present: Sequence[str], config: GatewayConfig | None) -> str:
+    """Whose a model is, as part of its version (at most 64 characters in all); empty where it is everybody's."""
+    if may_serve_all(chosen, present, config):
+        return ""
+    names = "-".join(chosen)
+    return names if len(names) <= OWNER_CHARS else hashlib.sha256(names.encode()).hexdigest()[:16]
 
 
 def publish(made: Path, out: Path, version: str) -> Path:
@@ -285,7 +298,8 @@ def retrain(
         fitted = fit(log, base, prepared, forget, judging, options, watch)
 
     out.mkdir(parents=True, exist_ok=True)
-    version = next_version(out, datetime.now(UTC), current.manifest.version)
+    owner = owner_part(chosen, present, config)
+    version = next_version(out, datetime.now(UTC), current.manifest.version, owner)
     workshop = Path(tempfile.mkdtemp(prefix=f".{version}-", dir=out))
     try:
         with clock.step("judge"):
@@ -311,7 +325,7 @@ def retrain(
     summary = Summary(
         version=version,
         current=current.manifest.version,
-        source=hide_password(source),
+        source=shown_source(source),
         tenants=chosen,
         interactions=len(log.decisions),
         rewards=len(log.edges),
@@ -379,12 +393,6 @@ def default_out(chosen: Sequence[str], present: Sequence[str], config: GatewayCo
     )
 
 
-def hide_password(source: str) -> str:
-    """A Redis URL without its password."""
-    scheme, found, rest = source.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}" if found else source
-
-
 class _Clock:
     """Seconds of each step."""
 
@@ -399,7 +407,13 @@ class _Clock:
 
 
 def command(
-    source: Annotated[str, typer.Option("--from", help="redis://…, sqlite:<file>, or a .jsonl or .jsonl.gz file")],
+    source: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            help="redis://…, redis-cluster://…, redis-sentinel://…, sqlite:<file>, or a .jsonl or .jsonl.gz file",
+        ),
+    ],
     artifact: Annotated[str, typer.Option(help="what to improve on: `current` or a directory")] = "current",
     out: Annotated[Path | None, typer.Option(help="where artifacts lie; the gateway watches it")] = None,
     tenant: Annotated[list[str] | None, typer.Option(help="whose rows (again for several, who must all share)")] = None,

@@ -39,6 +39,7 @@ from router_model.retrain import (
     default_out,
     fit,
     next_version,
+    owner_part,
     prepare,
     publish,
     retrain,
@@ -255,6 +256,7 @@ def test_publishing_is_one_step(tmp_path: Path) -> None:
     (out / "current").symlink_to("1")  # rolled back by hand
     now = datetime(2026, 11, 25, tzinfo=UTC)
     assert next_version(out, now, "2026.11.25-1") == "2026.11.25-2"
+    assert next_version(out, now, "2026.11.25-1", "acme") == "2026.11.25-1-acme"
 
 
 def test_a_tenants_model_goes_to_nobody_else(base: Path, rows: list[Document], tmp_path: Path) -> None:
@@ -265,6 +267,9 @@ def test_a_tenants_model_goes_to_nobody_else(base: Path, rows: list[Document], t
         retrain(str(log), artifact=str(base), out=tmp_path / "out", tenants=["acme", "bell"])
     assert default_out(["acme"], ["acme", "bell"], None) == ARTIFACTS / "tenants" / "acme"
     assert default_out(["acme"], ["acme"], None) == ARTIFACTS
+    assert owner_part(["acme"], ["acme", "bell"], None) == "acme"
+    assert owner_part(["acme"], ["acme"], None) == ""
+    assert len(owner_part(["a" * 64], ["a" * 64, "bell"], None)) == 16
 
 
 def test_shared_rows_train_together(
