@@ -27,6 +27,8 @@ export function createHttpServer(fetch: Parameters<typeof getRequestListener>[0]
   }
   const answer = getRequestListener(fetch, { errorHandler: refuse })
   const server = createServer(options, (request, response) => {
+    if (upgrading.has(request.socket)) return
+    if (request.headers.upgrade !== undefined) closeAfterUpgrade(request, response)
     if (isAmbiguous(request)) answerInvalid(response)
     else answer(request, response)
   })
@@ -34,7 +36,6 @@ export function createHttpServer(fetch: Parameters<typeof getRequestListener>[0]
   // One more than allowed, so that authenticate can tell too many from just enough.
   server.maxHeadersCount = MAX_HEADERS + 1
   server.on('clientError', answerClientError)
-  server.prependListener('request', closeAfterUpgrade)
   return server
 }
 
@@ -59,12 +60,15 @@ function answerInvalid(response: ServerResponse): void {
   response.end(body)
 }
 
-/** Node drops what came in one packet with a request for another protocol, unless it has a body: whoever sent more must not wait for an answer. */
-function closeAfterUpgrade({ headers }: IncomingMessage, response: ServerResponse): void {
-  if (headers.upgrade === undefined) return
-  if (headers['content-length'] === undefined && headers['transfer-encoding'] === undefined) {
-    response.shouldKeepAlive = false
-  }
+const upgrading = new WeakSet<Socket>()
+
+/**
+ * A request for another protocol is answered in this one, as the last: Node drops the bytes that came in one packet with it, so that what comes later
+ * may begin in the middle of something.
+ */
+function closeAfterUpgrade({ socket }: IncomingMessage, response: ServerResponse): void {
+  upgrading.add(socket)
+  response.shouldKeepAlive = false
 }
 
 /** A request that parses, but of which no URL can be made: a bad or missing host, a bad target. */

@@ -37,8 +37,8 @@ export function readRequests(bytes: Buffer): ReadRequests {
       isHeadNext = false
       requests.push({ method, conversation: conversationOf(body) })
       const connection = headers.get('connection')?.join().toLowerCase() ?? ''
-      const isUpgrade = headers.has('upgrade') && body.length === 0
-      isLast = connection.includes('close') || (minor === '0' && !connection.includes('keep-alive')) || isUpgrade
+      isLast =
+        connection.includes('close') || (minor === '0' && !connection.includes('keep-alive')) || headers.has('upgrade')
     }
   } catch (error) {
     if (!(error instanceof Unclear)) throw error
