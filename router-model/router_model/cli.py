@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 COMMANDS = {
     "evaluate": "evaluate:evaluate",
     "ablate": "ablate:ablate",
+    "trials": "trials:trials",
     "train": "train_command:train",
     "export": "train_command:export",
     "retrain": "retrain:command",
@@ -29,12 +30,18 @@ class _Commands(TyperGroup):
         if cmd_name not in COMMANDS:
             return None
         module, _, function = COMMANDS[cmd_name].partition(":")
-        alone = typer.Typer(add_completion=False)
+        alone = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
         alone.command(cmd_name)(getattr(import_module(f"router_model.{module}"), function))
         return typer.main.get_command(alone)
 
 
-app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, help="The personalised graph router.")
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,  # there are keys among them
+    help="The personalised graph router.",
+)
 
 
 @app.callback()

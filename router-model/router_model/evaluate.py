@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.status import Status
 
-from router_model.bench.registry import CONTESTANTS, QUICK, contestants
+from router_model.bench.registry import BORROWED, CONTESTANTS, QUICK, contestants
 from router_model.bench.report import markdown, picture, terminal_tables
 from router_model.bench.run import Plan, run
 from router_model.data import DATA_ROOT
@@ -36,7 +36,7 @@ def evaluate(
     llms: Annotated[str, typer.Option(help="LLMs of the pool to keep, comma-separated; all by default")] = "",
     population: Annotated[Path | None, typer.Option(help="users from a file instead of the generator")] = None,
     artifact: Annotated[list[Path] | None, typer.Option(help="artifact folder, may be repeated")] = None,
-    only: Annotated[str, typer.Option(help=f"contestants: {', '.join(CONTESTANTS)}")] = "",
+    only: Annotated[str, typer.Option(help=f"contestants: {', '.join([*CONTESTANTS, *BORROWED])}")] = "",
     seeds: Annotated[int, typer.Option(min=1)] = 5,
     users: Annotated[int, typer.Option(min=20, help="users of a population, 20 % of them test users")] = 1000,
     regret: Annotated[bool, typer.Option(help="also live regret over 200 requests")] = False,

@@ -9,7 +9,16 @@ import pytest
 import torch
 
 from router_model.data import load_pool
-from router_model.train import PeopleSettings, ReadingSettings, SizeConfig, TrainConfig, outcomes_of, task_groups, train
+from router_model.train import (
+    PeopleSettings,
+    ReadingSettings,
+    SizeConfig,
+    TrainConfig,
+    held_in,
+    outcomes_of,
+    task_groups,
+    train,
+)
 
 ROOT = Path(__file__).parents[1]
 
@@ -60,6 +69,13 @@ def test_people_like_quality_and_mind_cost(config: TrainConfig, tmp_path: Path) 
 def test_task_in_no_group_is_named(config: TrainConfig) -> None:
     with pytest.raises(ValueError, match="crux"):
         train(config.model_copy(update={"task_groups": {"numbers": ["gsm8k", "math_l5"]}}), None, quiet=True)
+
+
+def test_a_maker_may_be_held_out(config: TrainConfig) -> None:
+    pool = load_pool("zeroeval", config.data)
+    left = held_in(pool, ["anthropic", "gpt-4o-2024-05-13"])
+    gone = {card.name for card in pool.cards} - set(left.names)
+    assert gone == {card.name for card in pool.cards if card.vendor == "anthropic"} | {"gpt-4o-2024-05-13"}
 
 
 def test_training_is_deterministic(config: TrainConfig) -> None:

@@ -6,7 +6,7 @@ neither users nor queries of the judgement were seen before.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -107,6 +107,8 @@ class Episode:
     validation: Judgement
     tests: Mapping[Shift, Judgement]
     """Test users of the population as trained on (`none`), and of shifted ones."""
+    validation_of: Callable[[Shift], Judgement]
+    """Validation users of a shifted population."""
 
 
 def make_episode(
@@ -140,7 +142,12 @@ def make_episode(
     )
     shifted = {s: population if s == "none" else simulate(seed, setup.users, s) for s in setup.shifts}
     tests = {shift: scene.judgement(other, TEST, pool.folds.test) for shift, other in shifted.items()}
-    return Episode(setup, pool, population, known, validation, tests)
+
+    def validation_of(shift: Shift) -> Judgement:
+        other = population if shift == "none" else simulate(seed, setup.users, shift)
+        return scene.judgement(other, VALIDATION, pool.folds.validation)
+
+    return Episode(setup, pool, population, known, validation, tests, validation_of)
 
 
 def _population(setup: Setup) -> Population:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from router_model.bench.artifact_router import ArtifactRouter
 from router_model.bench.contestant import Contestant, Informed
 from router_model.bench.episode import Episode, Setup, make_episode
-from router_model.bench.live import OPTIONS, Exploration, Learner, Regret, live, tune
+from router_model.bench.live import OPTIONS, Exploration, Learner, Regret, live, ratio, tune
 from router_model.bench.newcomers import OUTCOMES, Joinable, Newcomers, families, hold_out, retention
 from router_model.bench.people import judge_people, mtbench_votes, wmt_ratings
 from router_model.bench.results import Figure, Results
@@ -19,6 +20,7 @@ from router_model.heads import HeadsConfig
 from router_model.metrics import Gain, interval, tradeoff
 from router_model.strategies import CostEfficiencyPopulation, outcome
 
+Floats = NDArray[np.float32]
 Factory = Callable[[], Contestant]
 Tell = Callable[[str], None]
 
@@ -34,8 +36,11 @@ def live_regret(
     """Regret over 200 requests, exploration tuned on validation users of the first seed."""
     pooled: dict[str, list[Regret]] = {}
     chosen: dict[str, Exploration] = {}
+    fixed: list[Floats] = []
     for setup in setups:
         episode = make_episode(setup, pool)
+        utility = episode.tests["none"].utility(0)
+        fixed.append((utility.max(-1) - utility[..., episode.known.best_single]).mean(1) * REQUESTS)
         for factory, policy in learners:
             learner = factory()
             name = f"{learner.name}, {policy}"
@@ -45,14 +50,28 @@ def live_regret(
             if name not in chosen:
                 chosen[name] = tune(episode.validation, learner, OPTIONS[policy](), 10_000 + setup.seed, REQUESTS)
             pooled.setdefault(name, []).append(live(episode.tests["none"], learner, chosen[name], setup.seed, REQUESTS))
+    missed_by = {name: np.concatenate([r.by_user for r in regrets]) for name, regrets in pooled.items()}
     for name, regrets in pooled.items():
-        missed = np.concatenate([regret.by_user for regret in regrets])
+        for other in (o for o in pooled if o.startswith("LinUCB") and o != name):
+            share = ratio(_joined(regrets), _joined(pooled[other]))
+            what = f"regret as a share of that of {other}"
+            first = setups[0]
+            results.figures.append(Figure(first.pool, first.feedback, name, what, share.value, share.low, share.high))
+    missed_by["best single"] = np.concatenate(fixed).astype(np.float64)
+    for name, missed in missed_by.items():
         weights = np.random.default_rng(0).multinomial(len(missed), np.full(len(missed), 1 / len(missed)), size=500)
         spread = interval(np.concatenate([[missed.mean()], weights @ missed / len(missed)]))
         first = setups[0]
+        if name in chosen:
+            tell(f"{name}: {chosen[name]}")
         results.figures.append(
             Figure(first.pool, first.feedback, name, "regret over 200 requests", spread.value, spread.low, spread.high)
         )
+
+
+def _joined(regrets: Sequence[Regret]) -> Regret:
+    """Of the users of all seeds."""
+    return Regret(np.concatenate([regret.missed for regret in regrets]))
 
 
 def new_llms(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from router_model.baselines.population_taste import NonPersonal, cluster_fitter,
 from router_model.baselines.regression import BestRegression, Regression
 from router_model.bench.artifact_router import ArtifactRouter
 from router_model.bench.borrowed_heads import BorrowedHeads, BorrowedPopulation, BorrowedTastes
+from router_model.bench.contestant import Contestant
 from router_model.bench.run import Factory
 from router_model.bench.variants import VARIANTS
 
@@ -45,19 +46,27 @@ CONTESTANTS: Mapping[str, Factory] = {
 QUICK = ("random", "cheapest", "best-single", "regression-gaussian", "regression", "true-population", "true-tastes")
 
 
+# The same with the quality, length and cost that the artifact predicts.
+BORROWED: Mapping[str, Callable[[Path], Contestant]] = {
+    "regression-graph-heads": BorrowedHeads,
+    "true-population-graph-heads": BorrowedPopulation,
+    "true-tastes-graph-heads": BorrowedTastes,
+}
+
+
 def contestants(names: Sequence[str] | None, artifacts: Sequence[Path]) -> list[Factory]:
     """Factories of the named contestants (all by default) and of each artifact.
 
-    The regression comes first, because the others are compared with it. Raises `ValueError` for an unknown name.
+    Raises `ValueError` for an unknown name, and for one that borrows from the artifact where there isn't just one.
     """
-    chosen = list(CONTESTANTS) if names is None else list(names)
-    unknown = [name for name in chosen if name not in CONTESTANTS]
+    borrowing = list(BORROWED) if len(artifacts) == 1 else []
+    chosen = [*CONTESTANTS, *borrowing] if names is None else list(names)
+    unknown = [name for name in chosen if name not in CONTESTANTS and name not in borrowing]
     if unknown:
-        raise ValueError(f"no contestant {', '.join(unknown)}; there are {', '.join(CONTESTANTS)}")
+        raise ValueError(f"no contestant {', '.join(unknown)}; there are {', '.join([*CONTESTANTS, *borrowing])}")
     graphs: list[Factory] = [
         partial(ArtifactRouter, path, "graph router" if len(artifacts) == 1 else f"graph router {path.name}")
         for path in artifacts
     ]
-    bounds = (BorrowedHeads, BorrowedPopulation, BorrowedTastes)
-    borrowed: list[Factory] = [partial(bound, artifacts[0]) for bound in bounds] if len(artifacts) == 1 else []
-    return [*graphs, *(CONTESTANTS[name] for name in chosen), *borrowed]
+    others = (CONTESTANTS[n] if n in CONTESTANTS else partial(BORROWED[n], artifacts[0]) for n in chosen)
+    return [*graphs, *others]

@@ -6,7 +6,7 @@ import pytest
 from router_model.bench.artifact_router import ArtifactRouter
 from router_model.bench.contestant import Informed, Seer
 from router_model.bench.live import Exploration, live
-from router_model.bench.registry import CONTESTANTS
+from router_model.bench.registry import BORROWED, CONTESTANTS, contestants
 
 
 def ready(name, episode):
@@ -94,6 +94,51 @@ def test_the_artifact_competes_by_its_graphs_alone_and_sessions_agree_with_histo
         )  # fmt: skip
     mean, _ = session.expect(np.full(len(test.users), rows[1]))
     assert mean == pytest.approx(scores[:, 1], abs=1e-3)
+
+
+def play(learner, episode, steps):
+    test = episode.tests["none"]
+    history, session = test.history, learner.begin(len(test.users))
+    for step in range(steps):
+        session.observe(
+            history.query[:, step], history.llm[:, step], history.reward[:, step], history.rated[:, step],
+            history.cost_usd[:, step], history.completion_tokens[:, step],
+        )  # fmt: skip
+    return session, np.full(len(test.users), test.rows[0])
+
+
+@pytest.mark.parametrize("name", ["linucb", "regression-gaussian", "artifact"])
+def test_drawn_weights_spread_as_the_session_says_it_doubts(name, episodes, artifact):
+    episode = episodes("dense")
+    learner = ArtifactRouter(artifact) if name == "artifact" else CONTESTANTS[name]()
+    learner.fit(episode.known)
+    session, rows = play(learner, episode, 3)
+    mean, std = session.expect(rows)
+    rng = np.random.default_rng(0)
+    assert session.draw(rows, 0.0, rng) == pytest.approx(mean, abs=1e-4)
+    drawn = np.stack([session.draw(rows, 1.0, rng) for _ in range(60)])
+    assert drawn.std(0).mean() == pytest.approx(std.mean(), rel=0.1)
+    assert np.abs(drawn.mean(0) - mean).mean() < 0.2 * std.mean()
+
+
+@pytest.mark.parametrize("name", ["true-population-graph-heads", "true-tastes-graph-heads"])
+def test_bounds_borrow_the_artifacts_reading_of_unseen_queries_alone(name, episodes, artifact):
+    episode = episodes("dense")
+    bound = BORROWED[name](artifact)
+    bound.tell(episode.population, episode.pool)
+    bound.fit(episode.known)
+    assert gap(bound, episode.tests["none"], 5) > 0.03
+    if name.startswith("true-tastes"):
+        shared, train = episode.known.heads.quality, episode.known.train
+        assert np.array_equal(bound.pool.quality[train], shared[train])
+        assert not np.allclose(bound.pool.quality, shared)
+
+
+def test_whoever_borrows_needs_one_artifact(artifact):
+    assert len(contestants(["best-single", *BORROWED], [artifact])) == 2 + len(BORROWED)
+    for artifacts in ([], [artifact, artifact]):
+        with pytest.raises(ValueError, match="true-tastes-graph-heads"):
+            contestants(["true-tastes-graph-heads"], artifacts)
 
 
 def test_the_artifact_takes_a_new_llm_by_card_and_outcomes(episodes, artifact):

@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+
+from router_model.bench.artifact_router import ArtifactRouter
+from router_model.trials import LOUDNESS, caution, fading, rules, shrunken, view
+from router_model.weights import WEIGHTS_FILE, load_weights
+
+
+@pytest.fixture(scope="module")
+def seen(episodes, artifact):
+    episode, router = episodes("dense"), ArtifactRouter(artifact)
+    router.fit(episode.known)
+    weights = load_weights(artifact / WEIGHTS_FILE)
+    return view(episode.validation, episode.known, router, weights)
+
+
+def test_a_trial_scores_as_the_graphs_do(seen):
+    judgement = seen.judgement
+    history = judgement.history.first(5)
+    expected = seen.router.scores(judgement.rows, history)
+    assert seen.mean(seen.router.states(history)[:, : seen.features]) == pytest.approx(expected, abs=1e-3)
+
+
+def test_more_caution_leaves_fewer_users_worse_off_and_gains_no_more(seen, monkeypatch):
+    monkeypatch.setattr("router_model.trials.AFTER", (5,))
+    found = {name: worth for name, _, worth in caution(seen)}
+    assert set(found) == set(rules())
+    bold, careful = found["highest expected reward"], found["less 0.5 deviations from everybody's favourite"]
+    assert careful[2] <= bold[2]
+    assert careful[1] == pytest.approx(bold[1])
+
+
+def test_every_loudness_is_tried_at_every_length(seen):
+    found = list(fading(seen, "none"))
+    assert {name for name, _, _ in found} == {f"message x {a}, older ones x {b}" for a, b in LOUDNESS}
+    assert all(np.isfinite(worth).all() for _, _, worth in found)
+
+
+def test_predicted_quality_is_worth_more_than_an_llms_mean(seen, episodes, pool, artifact):
+    known, rows = episodes("dense").known, seen.judgement.rows
+    weights = load_weights(artifact / WEIGHTS_FILE)
+    told = shrunken(weights, seen.router, known, rows, pool.quality[rows])
+    losses = [float(cell.split(": ")[1]) for cell in told.split(", ")]
+    assert min(losses[2:]) <= losses[0]
