@@ -12,6 +12,7 @@ COMMANDS = {
     "evaluate": "evaluate:evaluate",
     "ablate": "ablate:ablate",
     "trials": "trials:trials",
+    "record": "record:record",
     "train": "train_command:train",
     "export": "train_command:export",
     "retrain": "retrain:command",

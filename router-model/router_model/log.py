@@ -1,7 +1,8 @@
 """Where the gateway's log lies, and its rows as JSON documents, in batches: `docs/records.md` is the format.
 
-`redis://…` (also a cluster): streams `pr:{<tenant>}:interactions` and `:rewards`, field `json`. `sqlite:<file>`: tables
-`interactions` and `rewards`. A path ending in `.jsonl` or `.jsonl.gz`: what `persona-router export` writes.
+`redis://…` (also a Cluster, or behind Sentinels: `redis_address.py`): streams `pr:{<tenant>}:interactions` and
+`:rewards`, field `json`. `sqlite:<file>`: tables `interactions` and `rewards`. A path ending in `.jsonl` or
+`.jsonl.gz`: what `persona-router export` writes.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import IO, Any, Literal, Protocol, cast
 
 from pydantic_core import from_json
+
+from router_model.redis_address import AddressError, is_redis, parse_redis
 
 Document = dict[str, Any]
 Kind = Literal["interaction", "reward"]
@@ -46,8 +49,8 @@ class LogSource(Protocol):
 
 
 def open_log(where: str) -> LogSource:
-    """Finds the log behind `redis://…`, `rediss://…`, `sqlite:<file>` or a path. Raises `LogError`."""
-    if where.startswith(("redis://", "rediss://")):
+    """Finds the log behind an address of Redis, `sqlite:<file>` or a path. Raises `LogError`."""
+    if is_redis(where):
         return RedisLog(where)
     if where.startswith("sqlite:"):
         return SqliteLog(Path(where.removeprefix("sqlite:").removeprefix("//")))
@@ -56,7 +59,17 @@ def open_log(where: str) -> LogSource:
         return JsonlLog(path)
     if path.suffix in (".db", ".sqlite", ".sqlite3"):
         return SqliteLog(path)
-    raise LogError(f"{where}: expected redis://…, sqlite:<file> or a file that ends in .jsonl or .jsonl.gz")
+    # Of what isn't known nobody knows where its password is.
+    scheme, found, _ = where.partition("://")
+    raise LogError(
+        f"{f'{scheme}://…' if found else where}: expected redis://…, redis-cluster://…, redis-sentinel://…, "
+        "sqlite:<file>, or a file that ends in .jsonl, .jsonl.gz or .db"
+    )
+
+
+def shown_source(where: str) -> str:
+    """What may be printed of a source: no credentials."""
+    return str(parse_redis(where)) if is_redis(where) else where
 
 
 class JsonlLog:
@@ -153,21 +166,24 @@ class SqliteLog:
 
 
 class RedisLog:
-    """The streams of the gateway's Redis store: one server, or a cluster that this server belongs to."""
+    """The streams of the gateway's Redis store."""
 
     def __init__(self, url: str) -> None:
         """Connects. Raises `LogError`."""
         import redis
 
-        self._errors = redis.exceptions.RedisError
-        self.where = _without_password(url)
+        self._errors = (redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError)
         try:
-            client: Any = redis.Redis.from_url(url, decode_responses=False)
-            if int(cast("dict[str, Any]", client.info("cluster")).get("cluster_enabled", 0)):
-                client = redis.RedisCluster.from_url(url)
-        except (redis.exceptions.RedisError, ValueError) as error:
-            raise LogError(f"{self.where}: {error}") from error
-        self.client = client
+            address = parse_redis(url)
+        except AddressError as error:
+            raise LogError(str(error)) from error
+        self.where = str(address)
+        with self._explain():
+            self.client = address.connect()
+            try:
+                self.client.ping()
+            except redis.sentinel.MasterNotFoundError as error:  # its own words are a page long
+                raise LogError(f"{self.where}: whoever answers there knows no master called {address.path}") from error
 
     def tenants(self) -> list[str]:
         """See `LogSource`."""
@@ -210,7 +226,7 @@ class RedisLog:
 class _Explain:
     """Turns errors of a library into `LogError`."""
 
-    def __init__(self, where: str, errors: type[Exception]) -> None:
+    def __init__(self, where: str, errors: tuple[type[Exception], ...]) -> None:
         self.where, self.errors = where, errors
 
     def __enter__(self) -> None:
@@ -243,8 +259,3 @@ def _with_text(document: Document, text: str | None) -> Document:
     if text is not None:
         document["text"] = text
     return document
-
-
-def _without_password(url: str) -> str:
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"

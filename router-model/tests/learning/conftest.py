@@ -1,9 +1,5 @@
 from __future__ import annotations
 
-import shutil
-import socket
-import subprocess
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from made_rows import EMBEDDER
+from redis_servers import server
 
 from router_model.data import load_pool
 from router_model.embedding import StaticEmbedder
@@ -43,22 +40,5 @@ def make_log(embedder: StaticEmbedder) -> Callable[..., MadeLog]:
 @pytest.fixture(scope="session")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real redis-server of our own."""
-    server = shutil.which("redis-server")
-    if server is None:
-        pytest.skip("redis-server is not on the PATH: npm run setup")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    folder = tmp_path_factory.mktemp("redis")
-    arguments = ["--port", str(port), "--dir", str(folder), "--save", "", "--appendonly", "no", "--bind", "127.0.0.1"]
-    process = subprocess.Popen([server, *arguments], stdout=subprocess.DEVNULL)
-    try:
-        for _ in range(200):
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                time.sleep(0.05)
+    with server(tmp_path_factory.mktemp("redis")) as port:
         yield f"redis://127.0.0.1:{port}/0"
-    finally:
-        process.terminate()
-        process.wait()

@@ -26,13 +26,13 @@ from router_model.learning.consent import ConsentError, read_config
 from router_model.learning.judgement import JudgeError
 from router_model.learning.logbook import read_logbook
 from router_model.learning.made_log import MadeLog
+from router_model.learning.places import ARTIFACTS
 from router_model.learning.refit import held_out
 from router_model.log import open_log
 from router_model.model import Router, Sizes
 from router_model.prior import CARD_FEATURES, believe_cards, believe_people, believe_rewards
 from router_model.report import Summary
 from router_model.retrain import (
-    ARTIFACTS,
     REFUSED,
     Options,
     base_of,
