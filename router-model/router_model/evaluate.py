@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -68,6 +70,7 @@ def evaluate(
             results = run(plan, factories, _speaker(status, console))
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
+    results.settings["command"] = f"python -m router_model {shlex.join(sys.argv[1:])}"
     out.mkdir(parents=True, exist_ok=True)
     results.save(out / "results.json")
     (out / "results.md").write_text(markdown(results), encoding="utf-8")

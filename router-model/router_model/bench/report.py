@@ -62,8 +62,8 @@ def _value(figure: Figure) -> str:
     return f"{figure.value:.3g}{spread}"
 
 
-def markdown(results: Results) -> str:
-    """The same tables, for a README."""
+def markdown(results: Results, *, precise: bool = False) -> str:
+    """The same tables, for a README; `precise`: with intervals."""
     lines: list[str] = []
     for pool, feedback, shift in results.parts():
         lengths, named = _grid(results.of(pool, feedback, shift))
@@ -72,7 +72,7 @@ def markdown(results: Results) -> str:
         lines += ["| --- |" + " ---: |" * (len(lengths) + 1)]
         for name, cells in named.items():
             worse = f"{100 * cells[20].worse_off:.0f} %" if 20 in cells else ""
-            shown = " | ".join(_cell(cells[n], precise=False) if n in cells else "" for n in lengths)
+            shown = " | ".join(_cell(cells[n], precise) if n in cells else "" for n in lengths)
             lines.append(f"| {name} | {shown} | {worse} |")
         lines.append("")
     lines += [f"{MARKS}.", ""]

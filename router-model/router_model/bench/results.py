@@ -52,15 +52,18 @@ class Results:
     rows: list[Row] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
 
-    def save(self, path: Path) -> None:
-        """As JSON."""
-        made = {
+    def as_dict(self) -> dict[str, object]:
+        """For JSON."""
+        return {
             "schema": SCHEMA,
             "settings": self.settings,
             "rows": [asdict(row) for row in self.rows],
             "figures": [asdict(figure) for figure in self.figures],
         }
-        path.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+
+    def save(self, path: Path) -> None:
+        """As JSON."""
+        path.write_text(json.dumps(self.as_dict(), indent=1) + "\n", encoding="utf-8")
 
     @staticmethod
     def load(path: Path) -> Results:

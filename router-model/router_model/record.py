@@ -1,0 +1,69 @@
+"""`python -m router_model record`: the figures of several runs of `evaluate` into an artifact, tables and a picture.
+
+Graphs and weights of the artifact stay as they are; `metrics.json`, the last line of `MODEL_CARD.md` and the manifest's
+hashes of both change.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from router_model.artifact import Artifact, digest, read_manifest
+from router_model.bench.report import markdown, picture
+from router_model.bench.results import Results
+
+FIGURES = re.compile(r"Figures: .*\n")
+
+
+def record(
+    results: Annotated[list[Path], typer.Option(help="results.json of a run, may be repeated")],
+    artifact: Annotated[Path, typer.Option(help="the artifact that was judged")],
+    out: Annotated[Path, typer.Option(help="folder for RESULTS.md and curves.png")] = Path("runs/record"),
+) -> None:
+    """Put the figures of finished runs into an artifact, and all their tables and curves into one page."""
+    runs = [Results.load(path) for path in results]
+    write_metrics(artifact, runs)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "RESULTS.md").write_text(page(read_manifest(artifact).version, runs), encoding="utf-8")
+    curves = [row for run in runs for row in run.rows if row.shift == "none"]
+    # The run of most seeds speaks for a part that several runs hold.
+    spoken = {(row.pool, row.feedback, row.contestant, row.n): row for row in reversed(curves)}
+    picture(Results({}, list(reversed(spoken.values()))), out / "curves.png")
+    Console().print(f"Written: {artifact / 'metrics.json'}, {out / 'RESULTS.md'}, {out / 'curves.png'}")
+
+
+def page(version: str, runs: Sequence[Results]) -> str:
+    """Every table under the command that printed it."""
+    parts = [
+        f"# Figures of router model {version}",
+        "",
+        "Written by `python -m router_model record`; read `README.md` first.",
+        "",
+    ]
+    for run in runs:
+        parts += [f"```\n{run.settings.get('command', '')}\n```", "", markdown(run, precise=True)]
+    return "\n".join(parts)
+
+
+def write_metrics(folder: Path, runs: Sequence[Results]) -> None:
+    """Replaces the artifact's figures. Raises `ArtifactError` where it isn't sound, before and after."""
+    Artifact(folder)
+    made = {"runs": [run.as_dict() for run in runs]}
+    text = json.dumps(made, indent=1)
+    # a row or figure a line
+    text = re.sub(r"\n {5,}|\n {4}(?=[\]}])", " ", text)
+    (folder / "metrics.json").write_text(text + "\n", encoding="utf-8")
+    card = folder / "MODEL_CARD.md"
+    card.write_text(FIGURES.sub("Figures: `metrics.json`.\n", card.read_text(encoding="utf-8")), encoding="utf-8")
+    manifest = read_manifest(folder)
+    changed = {name: digest(folder / name) for name in ("metrics.json", "MODEL_CARD.md")}
+    made_again = manifest.model_copy(update={"files": manifest.files | changed})
+    (folder / "manifest.json").write_text(made_again.model_dump_json(by_alias=True, indent=2) + "\n")
+    Artifact(folder)
