@@ -74,6 +74,11 @@ def golden(folder: Path) -> GateResult:
     return GateResult("golden", 0.0, 0.0, 0.0, "every file has its hash, every graph gives its golden outputs")
 
 
+def longer(times: float) -> str:
+    """How much more of a log would do; nothing where there is enough."""
+    return f"; a log {times:.1f} times as long would do" if 1 < times < 1e6 else ""
+
+
 def propensities(j: Judgement, limits: Limits) -> GateResult:
     """Without true propensities no value below means anything."""
     p = j.propensities.p_value
@@ -85,7 +90,8 @@ def propensities(j: Judgement, limits: Limits) -> GateResult:
 def evidence(j: Judgement, limits: Limits) -> GateResult:
     """Enough exploration to tell."""
     unseen = f"{j.unsupported:.1%} of choices were never explored"
-    says = f"{j.effective:.0f} effective rewards (at least {limits.effective:.0f}); {unseen}"
+    enough = longer(limits.effective / max(j.effective, 1e-9))
+    says = f"{j.effective:.0f} effective rewards (at least {limits.effective:.0f}); {unseen}{enough}"
     return _at_least("evidence", j.effective, limits.effective, says)
 
 
@@ -93,6 +99,9 @@ def value(j: Judgement, limits: Limits) -> GateResult:
     """The policy's value against the current one's."""
     g = j.gain
     says = f"value of new minus current {g.value:+.4f}, 95 % from {g.low:+.4f} (at least {-limits.value_margin:+.4f})"
+    room = g.value + limits.value_margin
+    # Half the interval's width shrinks with the root of the number of users.
+    says += longer(((g.value - g.low) / room) ** 2) + ", if the estimate holds" if 0 < room < g.value - g.low else ""
     return _at_least("value", g.low, -limits.value_margin, says)
 
 

@@ -55,7 +55,14 @@ def test_a_good_one_passes(good: Judgement) -> None:
     [
         ("propensities", {"propensities": PropensityCheck(1e-9, 0.5, 0.5, 1.0, 9.0, np.array([5.0]))}, 1e-4, "+5.0 sd"),
         ("evidence", {"effective": 150.0}, 50, "150 effective rewards"),
+        ("evidence", {"effective": 150.0}, 50, "; a log 1.3 times as long would do"),
         ("value", {"gain": Estimate(0.02, -0.03, 0.07, 10, 5)}, 0.02, "95 % from -0.0300"),
+        (
+            "value",
+            {"gain": Estimate(0.02, -0.03, 0.07, 10, 5)},
+            0.02,
+            "a log 2.8 times as long would do, if",
+        ),
         ("cold_start", {"cold_gain": Estimate(-0.05, -0.2, 0.1, 10, 5)}, 0.03, "always big: -0.0500"),
         ("cold_start", {"cold_gain": Estimate(-0.015, -0.02, -0.01, 10, 5)}, 0.01, "always big: -0.0150"),
         ("calibration", {"calibration_new": calibration(0.17)}, 0.07, "off by 0.170"),
@@ -70,6 +77,13 @@ def test_a_refusal_says_which_gate_and_by_how_much(
     assert results[gate].short == pytest.approx(short, rel=1e-3)
     assert says in str(results[gate])
     assert "REFUSED" in str(results[gate])
+
+
+def test_no_log_is_long_enough_for_what_is_worse(good: Judgement) -> None:
+    worse = gates.value(replace(good, gain=Estimate(-0.02, -0.05, 0.01, 1000, 50)), LIMITS)
+    assert not worse.passed
+    assert "would do" not in worse.says
+    assert "would do" not in run(good)["value"].says + run(good)["evidence"].says
 
 
 def test_the_tenant_that_loses_most_counts(good: Judgement) -> None:
