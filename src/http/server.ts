@@ -36,6 +36,11 @@ export function createHttpServer(fetch: Parameters<typeof getRequestListener>[0]
   // One more than allowed, so that authenticate can tell too many from just enough.
   server.maxHeadersCount = MAX_HEADERS + 1
   server.on('clientError', answerClientError)
+  server.on('checkContinue', (request, response) => {
+    // Behind another answer, Node would put it into the middle of this one.
+    if (response.socket) response.writeContinue()
+    server.emit('request', request, response)
+  })
   return server
 }
 

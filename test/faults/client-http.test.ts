@@ -240,6 +240,18 @@ describe('requests that two servers read differently: 400, one response, closed'
     expect(connection.answers).toBe(1)
   })
 
+  test('100 Continue comes before an answer, or not at all', async () => {
+    const expecting = postText(['host: gateway', auth, 'expect: 100-continue', length], text)
+    const connection = await open()
+    connection.send(expecting)
+    await eventually(() => connection.answers === 2, 'both')
+    expect(connection.received).toMatch(/^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 200 /)
+    const behind = await open()
+    behind.send(Buffer.concat([expecting, expecting]))
+    await eventually(() => behind.received.match(/200 OK/g)?.length === 2, 'both')
+    expect(behind.received.match(/ 100 Continue/g)).toHaveLength(1)
+  })
+
   test('a proper chunked body is read', async () => {
     const connection = await open()
     connection.send(postText(['host: gateway', auth, 'transfer-encoding: chunked'], chunked))

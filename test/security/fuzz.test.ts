@@ -49,7 +49,8 @@ describe('http: a gateway that is sent any bytes', () => {
         const random = randomFrom(seed)
         await http.run(mutateHttp(inputs, random), random)
       }),
-      { numRuns: HTTP_RUNS, endOnFailure: true },
+      // The same each time: what is rare is for the longer run to find.
+      { numRuns: HTTP_RUNS, seed: 1, endOnFailure: true },
     )
   })
 })
