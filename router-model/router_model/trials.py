@@ -1,7 +1,8 @@
 """`python -m router_model trials`: what else was tried with an artifact, on validation users and folds.
 
-Three questions. Do predictions of quality deserve more or less weight than they have? Should a user's choice be more
-cautious, at what price? How fast should ratings fade, and how loud should they be? Test users and folds are not read.
+Four questions. Do predictions of quality deserve more or less weight than they have? Should a user's choice be more
+cautious, at what price? How fast should ratings fade, and how loud should they be? What do messages lose by knowing
+nothing of the user? Test users and folds are not read.
 Letters: U users, R judged queries, M LLMs, K preference weights.
 """
 
@@ -21,6 +22,7 @@ from rich.console import Console
 from router_model.bench.artifact_router import ArtifactRouter
 from router_model.bench.contestant import Known
 from router_model.bench.episode import FLIP_LENGTHS, Judgement, Setup, make_episode, pick
+from router_model.bench.own_belief import own_beliefs
 from router_model.data import DATA_ROOT, load_pool
 from router_model.features import standard_cost, standard_length, standard_quality
 from router_model.heads import HeadsConfig
@@ -33,6 +35,7 @@ from router_model.weights import WEIGHTS_FILE, load_weights
 Floats = NDArray[np.float32]
 NO_HEADS = HeadsConfig(networks=1, epochs=1)  # the artifact reads queries itself
 AFTER = (0, 5, 20, 100)
+ALL = "caution,fading,inference,quality"
 
 
 @dataclass(frozen=True)
@@ -147,6 +150,16 @@ def fading(seen: View, shift: Shift) -> Iterator[tuple[str, int, tuple[float, fl
                 yield f"message x {loud}, older ones x {forget}", n, seen.worth(seen.mean(weights), n)
 
 
+def inference(seen: View, weights: Router) -> Iterator[tuple[str, int, tuple[float, float, float]]]:
+    """Sums of messages against the same evidence read with every user's own belief."""
+    for n in (m for m in AFTER if m):
+        history = seen.judgement.history.first(n)
+        sums = seen.router.states(history)[:, : seen.features]
+        yield "sums of messages", n, seen.worth(seen.mean(sums), n)
+        own = own_beliefs(seen.router, weights, history)
+        yield "every message knows the user's own belief", n, seen.worth(seen.mean(own), n)
+
+
 def shrunken(weights: Router, router: ArtifactRouter, known: Known, rows: NDArray[np.int64], truth: Floats) -> str:
     """Log loss of predicted quality where what is peculiar to a (query, LLM) pair counts more or less."""
     query, prompt, z = (torch.as_tensor(x) for x in (router.query[rows], known.pool.prompt_tokens[rows], router.z))
@@ -194,7 +207,7 @@ def trials(
     data: Annotated[Path, typer.Option(help="where the pools' folders are")] = DATA_ROOT,
     feedback: Annotated[str, typer.Option(help="dense, thumbs")] = "dense,thumbs",
     seeds: Annotated[int, typer.Option(min=1)] = 5,
-    only: Annotated[str, typer.Option(help="caution, fading, quality")] = "caution,fading,quality",
+    only: Annotated[str, typer.Option(help="caution, fading, inference, quality")] = ALL,
     out: Annotated[Path, typer.Option(help="folder for the tables")] = Path("runs/trials"),
 ) -> None:
     """Print what more caution, other fading and other weights of quality would change on validation users."""
@@ -207,7 +220,7 @@ def trials(
                 shift: _Table(f"{name}, {kind}" + ("" if shift == "none" else f", {shift}"))
                 for shift in ("none", "drift", "flip")
             }
-            cautious = _Table(f"{name}, {kind}, caution")
+            cautious, inferred = _Table(f"{name}, {kind}, caution"), _Table(f"{name}, {kind}, inference")
             for seed in range(seeds):
                 setup = Setup(name, kind, seed, lengths=(0, 100))
                 episode = make_episode(setup, pool, heads=NO_HEADS)
@@ -216,6 +229,8 @@ def trials(
                 seen = view(episode.validation, episode.known, router, weights)
                 if "caution" in only:
                     cautious.add(caution(seen))
+                if "inference" in only:
+                    inferred.add(inference(seen, weights))
                 if "fading" in only:
                     for shift, table in tables.items():
                         judged = episode.validation_of(cast(Shift, shift))
@@ -224,7 +239,7 @@ def trials(
                 rows = episode.validation.rows
                 found = shrunken(weights, router, episode.known, rows, pool.quality[rows])
                 parts.append(f"{name}: log loss where what is peculiar to a (query, LLM) pair counts {found}.\n")
-            filled = [table for table in (cautious, *tables.values()) if table.cells]
+            filled = [table for table in (cautious, inferred, *tables.values()) if table.cells]
             parts += [table.markdown() for table in filled]
             console.print("\n".join(parts[-len(filled) - 1 :]))
     out.mkdir(parents=True, exist_ok=True)

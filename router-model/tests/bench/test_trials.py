@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from router_model.bench.artifact_router import ArtifactRouter
+from router_model.bench.own_belief import own_beliefs
 from router_model.trials import LOUDNESS, caution, fading, rules, shrunken, view
 from router_model.weights import WEIGHTS_FILE, load_weights
 
@@ -34,6 +35,14 @@ def test_every_loudness_is_tried_at_every_length(seen):
     found = list(fading(seen, "none"))
     assert {name for name, _, _ in found} == {f"message x {a}, older ones x {b}" for a, b in LOUDNESS}
     assert all(np.isfinite(worth).all() for _, _, worth in found)
+
+
+def test_messages_that_know_the_user_agree_with_sums_on_the_first_reward_and_later_nearly(seen, artifact):
+    weights, history = load_weights(artifact / WEIGHTS_FILE), seen.judgement.history
+    for n, least in ((1, 0.999), (20, 0.9)):
+        sums = seen.mean(seen.router.states(history.first(n))[:, : seen.features])
+        own = seen.mean(own_beliefs(seen.router, weights, history.first(n)))
+        assert np.corrcoef(sums.ravel(), own.ravel())[0, 1] > least
 
 
 def test_predicted_quality_is_worth_more_than_an_llms_mean(seen, episodes, pool, artifact):
