@@ -3,7 +3,7 @@ import { killLoop } from '../soak/kills.ts'
 import { measured } from '../support/measured.ts'
 
 /** More by `npm run soak -- --kills 50`. */
-const KILLS = 5
+const KILLS = 3
 
 // Stated window: none for a client that has the whole answer; a request that was cut off may have a record or none.
 test('kill -9 of the gateway, of Redis and of both at random moments: whoever has the whole answer has one record', async () => {

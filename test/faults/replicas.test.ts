@@ -1,6 +1,7 @@
 import { cpSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { parse, stringify } from 'yaml'
@@ -31,7 +32,7 @@ const config = (store: object) => ({
   identity: { secret: undefined },
   providers: { up: { kind: 'openai-compatible', base_url: `${upstream.origin}/v1`, key_required: false } },
   candidates: ['one', 'two'].map((name) => ({ name, provider: 'up', price: { input: 1, output: 2 } })),
-  server: { drain_delay_ms: 800 },
+  server: { drain_delay_ms: 500 },
   router: { artifact: join(shared, 'current'), embedder: 'static' },
   retries: { max_attempts: 1, breaker: { failures: 3, open_ms: 60_000 } },
 })
@@ -179,6 +180,8 @@ describe('a rolling restart under load', () => {
         const response = await complete(reach, { model: 'one' }, { user: 'roll' })
         await response.arrayBuffer()
         results.push({ status: response.status, id: response.headers.get('x-request-id') ?? '' })
+        // Leaves the processor to those that start.
+        await sleep(10)
       }
     })
     try {
@@ -207,7 +210,7 @@ describe('a rolling restart under load', () => {
       await balancer.close()
       await Promise.all(replicas.map(discard))
     }
-  })
+  }, 90_000)
 })
 
 describe('a Redis Cluster that loses a master under load', () => {
@@ -242,7 +245,9 @@ describe('a Redis Cluster that loses a master under load', () => {
     const wanted = new Set(ids)
     await eventually(
       async () => {
-        const found = (await exported(gateway!)).map(({ id }) => id).filter((id) => wanted.has(id))
+        // A command that met the cluster in the middle of it is asked again.
+        const rows = await exported(gateway!).catch(() => [])
+        const found = rows.map(({ id }) => id).filter((id) => wanted.has(id))
         expect(new Set(found).size).toBe(found.length)
         return found.length === wanted.size
       },

@@ -29,7 +29,7 @@ export async function killLoop(
   const redis = await startRedis('--appendonly', 'yes', '--appendfsync', 'always')
   const store = { kind: 'redis', url: redis.url }
   let gateway: RunningGateway = await startGateway({ ...config, store })
-  const traffic = new Traffic({ url: () => gateway.url, key: gateway.key, clients: CLIENTS, only: 'plain' })
+  const traffic = new Traffic({ url: () => gateway.url, key: gateway.key, clients: CLIENTS, only: 'plain', pauseMs: 2 })
   const counts = { gateway: 0, redis: 0, both: 0 }
   const killGateway = async () => {
     await gateway.stop('SIGKILL')

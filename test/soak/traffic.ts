@@ -61,6 +61,8 @@ export interface TrafficOptions {
   clients: number
   only?: Kind
   control?: string
+  /** Between an answer and the next request of a client. */
+  pauseMs?: number
 }
 
 /** Clients that ask one thing after another of whatever gateway `url` names now. */
@@ -69,15 +71,17 @@ export class Traffic {
   readonly #url: () => string
   readonly #key: string
   readonly #control: string
+  readonly #pauseMs: number
   readonly #loops: Promise<void>[]
   #over = false
   #lastId = ''
 
   /** @param control what `control` requests ask */
-  constructor({ url, key, clients, only, control = '' }: TrafficOptions) {
+  constructor({ url, key, clients, only, control = '', pauseMs = 0 }: TrafficOptions) {
     this.#url = url
     this.#key = key
     this.#control = control
+    this.#pauseMs = pauseMs
     const mix = only === undefined ? MIX : ([[only, 1]] satisfies [Kind, number][])
     this.#loops = Array.from({ length: clients }, () => this.#loop(mix))
   }
@@ -104,6 +108,7 @@ export class Traffic {
       const outcome = await this.#ask(kind).catch(() => ({ status: 0, answered: null }))
       this.samples.push({ kind, at, ...outcome, ms: performance.now() - at })
       if (outcome.status === 0 && kind !== 'abort') await sleep(PAUSE_MS)
+      else if (this.#pauseMs > 0) await sleep(this.#pauseMs)
     }
   }
 
