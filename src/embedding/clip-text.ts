@@ -13,16 +13,21 @@ export function clipText(text: string, limit: MaxChars): string {
 }
 
 function forward(text: string, codePoints: number): number {
+  if (!SURROGATE.test(text.slice(0, codePoints))) return Math.min(codePoints, text.length)
   let at = 0
   for (let n = 0; n < codePoints && at < text.length; n++) at += isPair(text, at) ? 2 : 1
   return at
 }
 
 function backward(text: string, codePoints: number): number {
+  if (!SURROGATE.test(text.slice(-codePoints - 1))) return Math.max(0, text.length - codePoints)
   let at = text.length
   for (let n = 0; n < codePoints && at > 0; n++) at -= at > 1 && isPair(text, at - 2) ? 2 : 1
   return at
 }
+
+/** Most texts have none, and V8 knows that of a text in Latin-1 without looking. */
+const SURROGATE = /[\ud800-\udfff]/
 
 /** A high surrogate at `at`, and its low one after it. */
 function isPair(text: string, at: number): boolean {

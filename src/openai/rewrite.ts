@@ -19,8 +19,10 @@ interface Splice extends Span {
  * The bytes to send to a candidate: `model` replaced, the candidate's defaults added where the request lacks them, and usage asked for.
  * Every other byte is the client's own: spliced, never serialised again, so numbers beyond 2^53 and fields we do not know survive.
  * Fields that the server refuses are left out first; the values of all others are the client's bytes then, too.
+ *
+ * @returns the pieces, one after the other; where they are small, a single one
  */
-export function rewrite(given: ChatRequest, candidate: Candidate, options: RewriteOptions): Buffer {
+export function rewrite(given: ChatRequest, candidate: Candidate, options: RewriteOptions): Buffer[] {
   const request = adapt(given, options)
   const { askUsage } = options
   const { raw, spans } = request
@@ -73,14 +75,20 @@ function adapt(request: ChatRequest, { omit, rename }: RewriteOptions): ChatRequ
   return { ...request, raw: bytes, spans: parseRawBody(bytes).spans }
 }
 
-function splice(raw: Uint8Array, splices: Splice[]): Buffer {
+/** Beyond, a copy costs more than several writes: above all the new pages that it takes. */
+const MAX_COPIED_BYTES = 64 * 1024
+
+function splice(raw: Uint8Array, splices: Splice[]): Buffer[] {
   splices.sort((a, b) => a.start - b.start)
-  const parts: Uint8Array[] = []
+  const parts: Buffer[] = []
   let from = 0
   for (const { start, end, text } of splices) {
-    parts.push(raw.subarray(from, start), Buffer.from(text))
+    parts.push(view(raw, from, start), Buffer.from(text))
     from = end
   }
-  parts.push(raw.subarray(from))
-  return Buffer.concat(parts)
+  parts.push(view(raw, from, raw.length))
+  return raw.length > MAX_COPIED_BYTES ? parts : [Buffer.concat(parts)]
 }
+
+const view = (raw: Uint8Array, start: number, end: number) =>
+  Buffer.from(raw.buffer, raw.byteOffset + start, end - start)

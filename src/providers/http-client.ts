@@ -16,7 +16,8 @@ export interface HttpRequest {
   method: 'GET' | 'POST'
   path: string
   headers: Record<string, string>
-  body?: Buffer
+  /** One piece or several, one after the other. */
+  body?: Buffer | readonly Buffer[]
   signal: AbortSignal
   /** Our key: asterisks in the answer, should the provider repeat it ("incorrect API key: …"). One that is cut in two by a packet's end is not seen. */
   secret?: string | undefined
@@ -112,14 +113,21 @@ async function exchange(dispatcher: Dispatcher, request: HttpRequest): Promise<P
     {
       method: request.method,
       path: request.path,
-      headers: request.headers,
-      ...(request.body && { body: request.body }),
+      ...payloadOf(request),
     },
     answer,
   )
   const { status, headers } = await answer.started
   const encoding = headers['content-encoding']
   return { status, headers: endToEnd(headers), body: encoding ? decode(answer, String(encoding)) : answer }
+}
+
+/** undici does not know the length of several pieces. */
+function payloadOf({ headers, body }: HttpRequest): Pick<Dispatcher.DispatchOptions, 'headers' | 'body'> {
+  if (!Array.isArray(body)) return body ? { headers, body: body as Buffer } : { headers }
+  if (body.length === 1) return { headers, body: body[0] }
+  const length = body.reduce((sum, piece) => sum + piece.length, 0)
+  return { headers: { ...headers, 'content-length': String(length) }, body: body as unknown as Readable }
 }
 
 /** In place and of the same length. The search costs about 0.2 us a chunk. */

@@ -14,16 +14,17 @@ const SCRIPTS = [
   'find-interaction',
   'open-interactions',
   'read-user-log',
-  'reserve',
   'revoke-key',
-  'save-conversation',
-  'settle',
+  'turn',
 ] as const
 
 export type Script = (typeof SCRIPTS)[number]
 export type Argument = string | number | Buffer
 /** Runs a script of `commands/`: `keys` and `args` as its head says. Strings in the reply are Buffers. */
 export type RunScript = (script: Script, keys: string[], args: Argument[]) => Promise<unknown>
+
+/** Runs a script for a tenant, within the usual deadline. */
+export type RunFor = (tenant: string, script: Script, on: string[], args: Argument[]) => Promise<unknown>
 
 /** Sent by their hash; a server that lost them (restart, SCRIPT FLUSH) gets them again without the caller seeing it. */
 export function defineScripts(client: Redis | Cluster): RunScript {

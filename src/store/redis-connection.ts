@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import type { ConnectionOptions } from 'node:tls'
 import { Cluster, Redis, type RedisOptions } from 'ioredis'
 import type { RedisConfig } from '../config.ts'
+import { atTurnsEnd } from '../turns-end.ts'
 
 const CONNECT_MS = 2_000
 const RECONNECT = { firstMs: 50, maxMs: 1_000 }
@@ -39,7 +40,7 @@ function groupWrites(client: Redis): void {
       if (!grouping) {
         grouping = true
         stream.cork()
-        setImmediate(() => {
+        atTurnsEnd(() => {
           grouping = false
           stream.uncork()
         })

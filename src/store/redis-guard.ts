@@ -94,7 +94,7 @@ function within<T>(work: Promise<T>, ms: number): Promise<T> {
 }
 
 /** Without what was sent: ioredis puts the command and its arguments on its errors, and those are users' data. */
-function translate(error: unknown): unknown {
+export function translate(error: unknown): unknown {
   if (!(error instanceof Error) || error instanceof StoreError) return error
   if (error.name !== 'ReplyError') return new Outage(error.message)
   delete (error as { command?: unknown }).command

@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { type Claim, type ClaimRequest, type Idempotency, MAX_REPLAY_BYTES, MAX_REPLAYS } from './limits.ts'
+import type { RunFor } from './redis-commands.ts'
 import * as keys from './redis-keys.ts'
-import type { RunFor } from './redis-limits.ts'
 
 export class RedisIdempotency implements Idempotency {
   readonly #run: RunFor

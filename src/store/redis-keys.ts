@@ -1,10 +1,10 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 
 /**
  * Every key in Redis. All of a tenant's share the hash tag `{<tenant>}`, so that one script may change several of them in a Redis Cluster. Tenant keys
  * (credentials) are looked up before the tenant is known; they share a slot of their own, so that a revocation is one step. They are few, and cached.
  */
-const tag = (tenant: string) => `pr:{${tenant}}:`
+export const tag = (tenant: string) => `pr:{${tenant}}:`
 
 export const tenantKeys = {
   records: 'pr:{keys}:records',
@@ -30,8 +30,7 @@ export const edgeOrder = (tenant: string, id: string) => `${tag(tenant)}edge-ord
 export const userLog = (tenant: string, id: string) => `${tag(tenant)}user-log:${id}`
 export const userConversations = (tenant: string, id: string) => `${tag(tenant)}user-conversations:${id}`
 /** By a hash of the user: who was erased leaves no id behind. */
-export const erased = (tenant: string, id: string) =>
-  `${tag(tenant)}erased:${createHash('sha256').update(id).digest('base64url')}`
+export const erased = (tenant: string, id: string) => `${tag(tenant)}erased:${hash('sha256', id, 'base64url')}`
 
 /** Of one interaction; each takes its id, or "" for what such a key starts with. */
 export const marker = (tenant: string, id: string) => `${tag(tenant)}interaction:${id}`
@@ -39,12 +38,8 @@ export const completion = (tenant: string, id: string) => `${tag(tenant)}complet
 export const text = (tenant: string, id: string) => `${tag(tenant)}text:${id}`
 export const knownRewards = (tenant: string, id: string) => `${tag(tenant)}known-rewards:${id}`
 
-export const conversation = (tenant: string, id: string) => `${tag(tenant)}conversation:${id}`
+export const conversation = (tenant: string, id: string) => `${tag(tenant)}turn:${id}`
 export const evidence = (tenant: string, policy: string) => `${tag(tenant)}evidence:${policy}`
-/** Of one limit, without its window: "<scope>:<what>:<window>". */
-export const counter = (tenant: string, limit: string) => `${tag(tenant)}limit:${limit}`
-export const reservations = (tenant: string) => `${tag(tenant)}reservations`
-export const reservation = (tenant: string, id: string) => `${tag(tenant)}reservation:${id}`
 export const idempotencyKeys = (tenant: string) => `${tag(tenant)}idempotency`
 /** By a hash of the client's key. */
 export const idempotencyKey = (tenant: string, hash: string) => `${tag(tenant)}idempotency:${hash}`

@@ -1,44 +1,39 @@
 import { type Amounts, type Limits, REMEMBER_MS, type Reservation, type ReserveRequest } from './limits.ts'
-import type { Argument, Script } from './redis-commands.ts'
-import * as keys from './redis-keys.ts'
-
-/** Runs a script for a tenant, within the usual deadline. */
-export type RunFor = (tenant: string, script: Script, on: string[], args: Argument[]) => Promise<unknown>
+import type { Argument } from './redis-commands.ts'
+import type { RedisTurns } from './redis-turns.ts'
 
 export class RedisLimits implements Limits {
-  readonly #run: RunFor
+  readonly #turns: RedisTurns
+  /** Reservations that others may soon be waiting for. */
+  readonly #scarce = new Set<string>()
 
-  constructor(run: RunFor) {
-    this.#run = run
+  constructor(turns: RedisTurns) {
+    this.#turns = turns
   }
 
   async reserve({ tenant, id, limits, amounts, ttlMs }: ReserveRequest): Promise<Reservation> {
-    const reply = (await this.#run(
-      tenant,
+    const operation: Argument[] = [
       'reserve',
-      [
-        keys.reservations(tenant),
-        keys.reservation(tenant, id),
-        ...limits.map(({ scope, what, window }) => keys.counter(tenant, `${scope}:${what}:${window}`)),
-      ],
-      [
-        id,
-        ttlMs,
-        REMEMBER_MS,
-        keys.reservation(tenant, ''),
-        ...limits.flatMap(({ window, what, max }) => [window, what, max, amounts[what]]),
-      ],
-    )) as [number, ...Buffer[]]
-    const [refused, ...numbers] = reply
-    return {
-      granted: refused === 0,
-      refusedBy: limits[refused - 1] ?? null,
-      states: limits.map((_, i) => ({ remaining: Number(numbers[2 * i]), resetMs: Number(numbers[2 * i + 1]) })),
+      id,
+      ttlMs,
+      REMEMBER_MS,
+      amounts.requests,
+      amounts.tokens,
+      amounts.nanoUsd,
+      limits.length,
+    ]
+    for (const { scope, what, window, max } of limits) operation.push(`${scope}:${what}:${window}`, what, window, max)
+    const [refused = 0, ...numbers] = (await this.#turns.ask(tenant, operation)) as number[]
+    const states = limits.map((_, i) => ({ remaining: numbers[2 * i]!, resetMs: numbers[2 * i + 1]! }))
+    const granted = refused === 0
+    if (granted && limits.some(({ window, max }, i) => window === 'flight' && states[i]!.remaining < max / 2)) {
+      this.#scarce.add(id)
     }
+    return { granted, refusedBy: limits[refused - 1] ?? null, states }
   }
 
   async settle(tenant: string, id: string, { requests, tokens, nanoUsd }: Amounts): Promise<boolean> {
-    const on = [keys.reservations(tenant), keys.reservation(tenant, id)]
-    return (await this.#run(tenant, 'settle', on, [id, requests, tokens, nanoUsd])) === 1
+    const when = this.#scarce.delete(id) ? 'now' : 'soon'
+    return (await this.#turns.ask(tenant, ['settle', id, requests, tokens, nanoUsd], when)) === 1
   }
 }

@@ -23,6 +23,7 @@ import { RedisIdempotency } from './redis-idempotency.ts'
 import * as keys from './redis-keys.ts'
 import { RedisLimits } from './redis-limits.ts'
 import { readStream, readUserLog } from './redis-stream.ts'
+import { RedisTurns } from './redis-turns.ts'
 import {
   type ConversationState,
   type Evidence,
@@ -55,6 +56,7 @@ export class RedisStore implements Store {
   readonly idempotency: Idempotency
   readonly #client: RedisClient
   readonly #script: RunScript
+  readonly #turns: RedisTurns
   readonly #deadlineMs: number
   readonly #retentionMs: number
   readonly #guards = new Map<string, RedisGuard>()
@@ -73,7 +75,8 @@ export class RedisStore implements Store {
     // A server that comes back may have forgotten them.
     for (const event of ['ready', '+node']) this.#client.on(event, () => this.#knownTenants.clear())
     const run = this.#run.bind(this)
-    this.limits = new RedisLimits(run)
+    this.#turns = new RedisTurns((tenant, args) => run(tenant, 'turn', [keys.tag(tenant)], args))
+    this.limits = new RedisLimits(this.#turns)
     this.idempotency = new RedisIdempotency(run)
     this.#sweep = setInterval(() => void this.sweep().catch(() => undefined), SWEEP_MS).unref()
   }
@@ -294,8 +297,7 @@ export class RedisStore implements Store {
   }
 
   async loadConversation(tenant: string, id: string): Promise<ConversationState | null> {
-    const state = await this.#ask(tenant, () => this.#client.hget(keys.conversation(tenant, id), 'state'))
-    return state === null ? null : decodeState<ConversationState>(state)
+    return turnOf(await this.#ask(tenant, () => this.#client.get(keys.conversation(tenant, id))))
   }
 
   async saveConversation(
@@ -304,13 +306,9 @@ export class RedisStore implements Store {
     state: ConversationState,
     ttlS: number,
   ): Promise<ConversationState | null> {
-    const before = await this.#run(
-      tenant,
-      'save-conversation',
-      [keys.conversation(tenant, id), keys.userConversations(tenant, state.user)],
-      [id, state.user, encodeState(state), Math.round(ttlS * 1e3)],
-    )
-    return before === null ? null : decodeState<ConversationState>(String(before))
+    const operation = ['converse', id, state.user, encodeState(state), Math.round(ttlS * 1e3)]
+    const before = (await this.#turns.ask(tenant, operation, 'soon')) as Buffer | null
+    return turnOf(before && String(before))
   }
 
   async loadEvidence(tenant: string, policy: string): Promise<Evidence> {
@@ -359,6 +357,7 @@ export class RedisStore implements Store {
 
   async close(): Promise<void> {
     clearInterval(this.#sweep)
+    await this.#turns.close()
     for (const guard of this.#guards.values()) guard.stop()
     this.#channel.close()
     this.#client.disconnect()
@@ -447,6 +446,10 @@ async function eachTenant<T extends { tenant: string }>(
     for (let i = 0; i < all.length; i += ROWS_PER_SCRIPT) await work(tenant, all.slice(i, i + ROWS_PER_SCRIPT))
   }
 }
+
+/** "<user>\n<state>", see turn.lua. */
+const turnOf = (turn: string | null) =>
+  turn === null ? null : decodeState<ConversationState>(turn.slice(turn.lastIndexOf('\n') + 1))
 
 const keyOf = (json: string, revoked: string | null): KeyRecord => ({
   ...JSON.parse(json),

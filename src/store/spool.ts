@@ -7,6 +7,7 @@ import {
   renameSync,
   rmSync,
   statSync,
+  unlinkSync,
   writeSync,
 } from 'node:fs'
 import { join } from 'node:path'
@@ -205,10 +206,15 @@ export class Spool {
 
   #dropOld(): void {
     const before = performance.now() - KEEP_MS
-    for (const segment of this.#segments.slice(0, -1)) {
-      if (segment.offset < segment.size || segment.deliveredAt > before) return
+    while (this.#segments.length > 1) {
+      const { path, offset, size, deliveredAt } = this.#segments[0]!
+      if (offset < size || deliveredAt > before) return
       this.#segments.shift()
-      rmSync(segment.path, { force: true })
+      try {
+        unlinkSync(path)
+      } catch {
+        // One that stays is delivered again by whoever adopts it, and left out by the store.
+      }
     }
   }
 

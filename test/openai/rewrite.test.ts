@@ -6,7 +6,7 @@ import { candidate } from '../support/relay-harness.ts'
 
 const gpt = candidate('fast', 'openai', { model: 'gpt-x "quoted"' })
 const sent = (text: string, who = gpt, askUsage = true) =>
-  rewrite(parseChat(Buffer.from(text)), who, { askUsage }).toString()
+  Buffer.concat(rewrite(parseChat(Buffer.from(text)), who, { askUsage })).toString()
 const MESSAGES = '"messages":[{"role":"user","content":"Hi"}]'
 
 describe('model', () => {
@@ -66,13 +66,15 @@ test('fields that a server refuses are left out or renamed; values stay to the b
     omit: new Set(['user', 'stream_options', 'absent']),
     rename: new Map([['max_completion_tokens', 'max_tokens']]),
   }
-  expect(rewrite(parseChat(Buffer.from(text)), gpt, options).toString()).toBe(
+  expect(Buffer.concat(rewrite(parseChat(Buffer.from(text)), gpt, options)).toString()).toBe(
     `{"max_tokens":12345678901234567890,"model":${JSON.stringify(gpt.model)},${MESSAGES},"x":1e400,"stream":true}`,
   )
   const both = `{"max_tokens":5,"max_completion_tokens":9,"model":"auto",${MESSAGES}}`
-  expect(JSON.parse(rewrite(parseChat(Buffer.from(both)), gpt, options).toString())).toMatchObject({ max_tokens: 5 })
+  expect(JSON.parse(Buffer.concat(rewrite(parseChat(Buffer.from(both)), gpt, options)).toString())).toMatchObject({
+    max_tokens: 5,
+  })
   const untouched = `{ "model":"auto" ,${MESSAGES} }`
-  expect(rewrite(parseChat(Buffer.from(untouched)), gpt, options).toString()).toBe(
+  expect(Buffer.concat(rewrite(parseChat(Buffer.from(untouched)), gpt, options)).toString()).toBe(
     untouched.replace('"auto"', JSON.stringify(gpt.model)),
   )
 })
@@ -93,7 +95,9 @@ test('whatever the request: the result parses, and all but model and stream_opti
         } catch {
           return // A field of OpenAI's with a value of the wrong type.
         }
-        const { stream_options, ...result } = JSON.parse(rewrite(parsed, gpt, { askUsage: true }).toString())
+        const { stream_options, ...result } = JSON.parse(
+          Buffer.concat(rewrite(parsed, gpt, { askUsage: true })).toString(),
+        )
         expect(result).toEqual(JSON.parse(JSON.stringify({ ...request, model: gpt.model })))
         expect(stream_options).toEqual(stream ? { include_usage: true } : undefined)
       },

@@ -56,6 +56,13 @@ describe('what is sent', () => {
     })
   })
 
+  test('a long request arrives whole, with its length', async () => {
+    const content = 'ä long text '.repeat(20_000)
+    const request = await arrived({ api_key: 'k' }, { messages: [{ role: 'user', content }] })
+    expect(JSON.parse(String(request?.body))).toMatchObject({ model: 'my model', messages: [{ content }] })
+    expect(request?.headers['content-length']).toBe(String(Buffer.byteLength(String(request?.body))))
+  })
+
   test('Azure: api-key header, api-version, the deployment in the path', async () => {
     const request = await arrived({
       auth: 'api-key',

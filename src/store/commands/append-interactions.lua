@@ -34,16 +34,27 @@ local function order_of(entry)
   return tonumber(ms) + math.min(tonumber(seq), 4095) / 4096
 end
 
-for row = 0, (#ARGV - 1) / 7 - 1 do
+-- Of every row at once: what its marker says, and when its user was erased.
+local rows = (#ARGV - 1) / 7
+local asked = {}
+for row = 0, rows - 1 do
+  asked[#asked + 1] = KEYS[2 + row * 5]
+  asked[#asked + 1] = KEYS[5 + row * 5]
+end
+local answers = redis.call('MGET', unpack(asked))
+local known = {}
+for i, key in ipairs(asked) do known[key] = answers[i] end
+
+for row = 0, rows - 1 do
   local marker, completion, index, erased, text =
     KEYS[2 + row * 5], KEYS[3 + row * 5], KEYS[4 + row * 5], KEYS[5 + row * 5], KEYS[6 + row * 5]
   local id, ts, user = ARGV[2 + row * 7], tonumber(ARGV[3 + row * 7]), ARGV[4 + row * 7]
   local completion_id, json = ARGV[5 + row * 7], ARGV[6 + row * 7]
   local prompt, prompt_until = ARGV[7 + row * 7], ARGV[8 + row * 7]
 
-  local known = redis.call('GET', marker)
-  if not (known and string.sub(known, 1, 1) == 'e') then
-    local erased_at = redis.call('GET', erased)
+  local state = known[marker] and string.sub(known[marker], 1, 1)
+  if state ~= 'e' then
+    local erased_at = known[erased]
     if erased_at and tonumber(erased_at) >= ts then
       redis.call('DEL', marker)
       redis.call('ZREM', index, 'o:' .. id)
@@ -52,16 +63,20 @@ for row = 0, (#ARGV - 1) / 7 - 1 do
       local entry = redis.call('XADD', KEYS[1], 'MINID', '~', oldest, '*',
         'id', id, 'user', user, 'completion', completion_id, 'json', json)
       redis.call('SET', marker, 'e' .. entry, 'PX', retention)
+      known[marker] = 'e'
       if completion_id ~= '' then redis.call('SET', completion, id, 'PX', retention) end
       if prompt ~= '' then
         local keep = retention
         if prompt_until ~= '' then keep = math.min(keep, tonumber(prompt_until) - now) end
         if keep > 0 then redis.call('SET', text, prompt, 'PX', string.format('%d', keep)) end
       end
-      redis.call('ZREM', index, 'o:' .. id)
+      if state == 'o' then redis.call('ZREM', index, 'o:' .. id) end
       redis.call('ZADD', index, order_of(entry), 'i:' .. entry)
-      redis.call('ZREMRANGEBYSCORE', index, '-inf', '(' .. oldest)
-      redis.call('PEXPIRE', index, retention)
+      -- A hundredth longer than need be: then it is not said again with every row.
+      if redis.call('PTTL', index) < retention then
+        redis.call('ZREMRANGEBYSCORE', index, '-inf', '(' .. oldest)
+        redis.call('PEXPIRE', index, string.format('%d', retention * 1.01))
+      end
       added = added + 1
     end
   end

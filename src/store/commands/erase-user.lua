@@ -8,7 +8,7 @@
   ARGV[1]   now, milliseconds, on the clock that records are stamped by
   ARGV[2]   how long that is remembered, milliseconds
   ARGV[3]   user
-  ARGV[4]   what a conversation's key starts with
+  ARGV[4]   what a conversation's key starts with ("<user>\n<state>", see turn.lua)
   ARGV[5]   channel       ARGV[6]   message for it
 
   Returns how many rows went. Deletes keys that are not in KEYS: the conversations, in the same slot.
@@ -18,7 +18,8 @@ local rows = redis.call('DEL', KEYS[1]) + redis.call('ZCARD', KEYS[3])
 redis.call('SET', KEYS[5], ARGV[1], 'PX', ARGV[2])
 for _, id in ipairs(redis.call('ZRANGE', KEYS[4], 0, -1)) do
   local key = ARGV[4] .. id
-  if redis.call('HGET', key, 'user') == ARGV[3] then rows = rows + redis.call('DEL', key) end
+  local turn = redis.call('GET', key)
+  if turn and string.match(turn, '^(.*)\n') == ARGV[3] then rows = rows + redis.call('DEL', key) end
 end
 redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
 redis.call('PUBLISH', ARGV[5], ARGV[6])

@@ -1,0 +1,87 @@
+import { atTurnsEnd } from '../turns-end.ts'
+import type { Argument } from './redis-commands.ts'
+import { translate } from './redis-guard.ts'
+
+/** Redis does nothing else while a script runs. */
+const OPERATIONS_PER_SCRIPT = 64
+const SOON_MS = 2
+
+interface Operation {
+  args: readonly Argument[]
+  resolve: (reply: unknown) => void
+  reject: (error: unknown) => void
+}
+
+/** Runs `turn.lua` for a tenant, within the usual deadline. */
+export type RunTurn = (tenant: string, args: Argument[]) => Promise<unknown>
+
+/**
+ * What a tenant's requests ask of Redis in one turn of the event loop goes as one call of one script: a call costs the two processes more than what it does
+ * there (docs/profile.md). In order; each succeeds or fails for itself.
+ */
+export class RedisTurns {
+  readonly #run: RunTurn
+  readonly #sent = new Set<Promise<void>>()
+  #waiting = new Map<string, Operation[]>()
+  #isDue = false
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(run: RunTurn) {
+    this.#run = run
+  }
+
+  /**
+   * @param args an operation as `commands/turn.lua` says
+   * @param when `soon`: nobody waits for it, so that it may go along with the next one that is asked for now
+   * @throws StoreError
+   */
+  ask(tenant: string, args: readonly Argument[], when: 'now' | 'soon' = 'now'): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      const operation = { args, resolve, reject }
+      const operations = this.#waiting.get(tenant)
+      if (operations) operations.push(operation)
+      else this.#waiting.set(tenant, [operation])
+      if (when === 'soon') this.#timer ??= setTimeout(this.#flush, SOON_MS)
+      else if (!this.#isDue) {
+        this.#isDue = true
+        atTurnsEnd(this.#flush)
+      }
+    })
+  }
+
+  /** Resolves when all has been answered. */
+  async close(): Promise<void> {
+    this.#flush()
+    await Promise.all(this.#sent)
+  }
+
+  readonly #flush = () => {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    this.#isDue = false
+    const waiting = this.#waiting
+    this.#waiting = new Map()
+    for (const [tenant, operations] of waiting) {
+      for (let i = 0; i < operations.length; i += OPERATIONS_PER_SCRIPT) {
+        const sent = this.#send(tenant, operations.slice(i, i + OPERATIONS_PER_SCRIPT))
+        this.#sent.add(sent)
+        void sent.then(() => this.#sent.delete(sent))
+      }
+    }
+  }
+
+  async #send(tenant: string, operations: readonly Operation[]): Promise<void> {
+    try {
+      const args: Argument[] = []
+      for (const operation of operations) args.push(...operation.args)
+      const replies = (await this.#run(tenant, args)) as unknown[]
+      for (const [i, { resolve, reject }] of operations.entries()) {
+        const reply = replies[i]
+        if (reply instanceof Error) reject(translate(reply))
+        else resolve(reply)
+      }
+    } catch (error) {
+      for (const { reject } of operations) reject(error)
+    }
+  }
+}

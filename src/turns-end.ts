@@ -1,0 +1,15 @@
+let waiting: (() => void)[] = []
+
+/** Does some work at the end of this turn of the event loop, after what was asked for earlier; work that asks for more gets it in the same turn. */
+export function atTurnsEnd(work: () => void): void {
+  if (waiting.length === 0) setImmediate(doAll)
+  waiting.push(work)
+}
+
+function doAll(): void {
+  try {
+    for (let i = 0; i < waiting.length; i++) waiting[i]!()
+  } finally {
+    waiting = []
+  }
+}
