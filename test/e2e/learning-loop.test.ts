@@ -75,7 +75,7 @@ beforeAll(async () => {
     providers: { replay: { kind: 'openai-compatible', base_url: replay.url, key_required: false, auth: 'none' } },
     candidates: candidatesOf(llms, 'replay'),
     // So few ratings must tell of every LLM.
-    router: { artifact: folder.current, required: true, gamma: { base: 4, per_reward: 0 } },
+    router: { artifact: folder.current, required: true, gamma: { base: 4, per_reward: 0 }, exploration_seed: 7 },
   })
   atFirst = await worthTo(everybody)
   await play({ gateway, users: teachers, questions: taught, llms, turns: TURNS, seed: 7 })
