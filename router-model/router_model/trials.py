@@ -1,8 +1,8 @@
 """`python -m router_model trials`: what else was tried with an artifact, on validation users and folds.
 
-Four questions. Do predictions of quality deserve more or less weight than they have? Should a user's choice be more
-cautious, at what price? How fast should ratings fade, and how loud should they be? What do messages lose by knowing
-nothing of the user? Test users and folds are not read.
+Do predictions of quality deserve more or less weight than they have? Should a user's choice be more cautious, at what
+price? How fast should ratings fade, and how loud should they be? What do messages lose by knowing nothing of the user?
+How lenient should raters be thought to be? Test users and folds are not read.
 Letters: U users, R judged queries, M LLMs, K preference weights.
 """
 
@@ -18,10 +18,12 @@ import torch
 import typer
 from numpy.typing import NDArray
 from rich.console import Console
+from torch import Tensor
 
+from router_model.ablate import Ablated
 from router_model.bench.artifact_router import ArtifactRouter
 from router_model.bench.contestant import Known
-from router_model.bench.episode import FLIP_LENGTHS, Judgement, Setup, make_episode, pick
+from router_model.bench.episode import FLIP_LENGTHS, Episode, Judgement, Setup, make_episode, pick
 from router_model.bench.own_belief import own_beliefs
 from router_model.data import DATA_ROOT, load_pool
 from router_model.features import standard_cost, standard_length, standard_quality
@@ -35,7 +37,7 @@ from router_model.weights import WEIGHTS_FILE, load_weights
 Floats = NDArray[np.float32]
 NO_HEADS = HeadsConfig(networks=1, epochs=1)  # the artifact reads queries itself
 AFTER = (0, 5, 20, 100)
-ALL = "caution,fading,inference,quality"
+ALL = "caution,fading,inference,leniency,quality"
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,39 @@ def inference(seen: View, weights: Router) -> Iterator[tuple[str, int, tuple[flo
         yield "every message knows the user's own belief", n, seen.worth(seen.mean(own), n)
 
 
+LENIENCIES = (0.0, 0.2, 0.4, 0.7)
+
+
+def lenient(width: float) -> Callable[[Router], None]:
+    """A message then allows that a user's ratings are higher or lower than utility by so many (standard deviation)."""
+
+    def change(router: Router) -> None:
+        read = router.reading.forward
+
+        def forward(
+            mean: Tensor, covariance: Tensor, quality: Tensor, reward: Tensor, kind: Tensor
+        ) -> tuple[Tensor, Tensor]:
+            wider = covariance.clone()
+            wider[:, 0, 0] += width**2
+            return read(mean, wider, quality, reward, kind)
+
+        router.reading.forward = forward  # type: ignore[method-assign]
+
+    return change
+
+
+def leniency(episode: Episode, artifact: Path, shift: Shift) -> Iterator[tuple[str, int, tuple[float, float, float]]]:
+    """Every leniency, for users of one shift."""
+    judgement = episode.validation_of(shift)
+    for width in LENIENCIES:
+        router = Ablated(artifact, "lenient", lenient(width))
+        router.fit(episode.known)
+        seen = view(judgement, episode.known, router, load_weights(artifact / WEIGHTS_FILE))
+        for n in (5, 20, 50, 100):
+            weights = router.states(judgement.history.first(n))[:, : seen.features]
+            yield f"ratings off by {width}", n, seen.worth(seen.mean(weights), n)
+
+
 def shrunken(weights: Router, router: ArtifactRouter, known: Known, rows: NDArray[np.int64], truth: Floats) -> str:
     """Log loss of predicted quality where what is peculiar to a (query, LLM) pair counts more or less."""
     query, prompt, z = (torch.as_tensor(x) for x in (router.query[rows], known.pool.prompt_tokens[rows], router.z))
@@ -207,7 +242,7 @@ def trials(
     data: Annotated[Path, typer.Option(help="where the pools' folders are")] = DATA_ROOT,
     feedback: Annotated[str, typer.Option(help="dense, thumbs")] = "dense,thumbs",
     seeds: Annotated[int, typer.Option(min=1)] = 5,
-    only: Annotated[str, typer.Option(help="caution, fading, inference, quality")] = ALL,
+    only: Annotated[str, typer.Option(help=f"some of {ALL}")] = ALL,
     out: Annotated[Path, typer.Option(help="folder for the tables")] = Path("runs/trials"),
 ) -> None:
     """Print what more caution, other fading and other weights of quality would change on validation users."""
@@ -221,6 +256,7 @@ def trials(
                 for shift in ("none", "drift", "flip")
             }
             cautious, inferred = _Table(f"{name}, {kind}, caution"), _Table(f"{name}, {kind}, inference")
+            lenients = {shift: _Table(f"{name}, {kind}, leniency, {shift}") for shift in ("none", "satisfied")}
             for seed in range(seeds):
                 setup = Setup(name, kind, seed, lengths=(0, 100))
                 episode = make_episode(setup, pool, heads=NO_HEADS)
@@ -229,6 +265,9 @@ def trials(
                 seen = view(episode.validation, episode.known, router, weights)
                 if "caution" in only:
                     cautious.add(caution(seen))
+                if "leniency" in only and kind == "dense":
+                    for shift, table in lenients.items():
+                        table.add(leniency(episode, artifact, cast(Shift, shift)))
                 if "inference" in only:
                     inferred.add(inference(seen, weights))
                 if "fading" in only:
@@ -239,7 +278,7 @@ def trials(
                 rows = episode.validation.rows
                 found = shrunken(weights, router, episode.known, rows, pool.quality[rows])
                 parts.append(f"{name}: log loss where what is peculiar to a (query, LLM) pair counts {found}.\n")
-            filled = [table for table in (cautious, inferred, *tables.values()) if table.cells]
+            filled = [table for table in (cautious, inferred, *tables.values(), *lenients.values()) if table.cells]
             parts += [table.markdown() for table in filled]
             console.print("\n".join(parts[-len(filled) - 1 :]))
     out.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
+from router_model.ablate import Ablated
 from router_model.bench.artifact_router import ArtifactRouter
 from router_model.bench.own_belief import own_beliefs
-from router_model.trials import LOUDNESS, caution, fading, rules, shrunken, view
+from router_model.trials import LOUDNESS, caution, fading, lenient, rules, shrunken, view
 from router_model.weights import WEIGHTS_FILE, load_weights
 
 
@@ -43,6 +44,21 @@ def test_messages_that_know_the_user_agree_with_sums_on_the_first_reward_and_lat
         sums = seen.mean(seen.router.states(history.first(n))[:, : seen.features])
         own = seen.mean(own_beliefs(seen.router, weights, history.first(n)))
         assert np.corrcoef(sums.ravel(), own.ravel())[0, 1] > least
+
+
+def test_leniency_zero_is_the_artifact(seen, episodes, artifact, monkeypatch):
+    monkeypatch.setattr(ArtifactRouter, "log_evidence", lambda self, _: 0 * self.evidence)
+    history = seen.judgement.history.first(5)
+    states = []
+    for width in (0.0, 0.4):
+        router = Ablated(artifact, "lenient", lenient(width))
+        router.fit(episodes("dense").known)
+        states.append(router.states(history))
+    k = seen.features
+    assert np.abs(states[0] - states[1])[:, :k].max() > 1e-3
+    plain = Ablated(artifact, "plain")
+    plain.fit(episodes("dense").known)
+    assert states[0] == pytest.approx(plain.states(history), abs=1e-5)
 
 
 def test_predicted_quality_is_worth_more_than_an_llms_mean(seen, episodes, pool, artifact):
