@@ -32,6 +32,8 @@ it.skipIf(process.platform !== 'linux')(
       expect(Object.keys(results.bodies)).toEqual(['200 B', '20 KB', '1 MB'])
       expect(Object.keys(results.pools)).toContain('100 candidates')
       expect(results.workers['2 workers'].perSecond).toBeGreaterThan(0)
+      expect(results.swap.requests).toBeGreaterThanOrEqual(400)
+      expect(results.swap.swaps).toBeGreaterThan(0)
       expect(output).toMatch(/CPU per request, x the bare proxy/)
     } finally {
       rmSync(dir, { recursive: true, force: true })

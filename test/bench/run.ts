@@ -1,7 +1,7 @@
 /**
  * What routing costs, beside a bare proxy and the peers that are installed: README.md.
  *
- *     npm run bench -- [--quick] [--only parts,latency,…] [--device cpu|cuda] [--seconds 0.8] [--rounds 9] [--warm-up 10000] [--out <file>]
+ *     npm run bench -- [--quick] [--only parts,latency,…] [--device cpu|cuda] [--seconds 0.8] [--rounds 9] [--warm-up 10000] [--per-second 500] [--out <file>]
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { availableParallelism, cpus, loadavg } from 'node:os'
@@ -13,6 +13,7 @@ import { type RedisServer, startRedis } from '../support/redis.ts'
 import { Bench } from './harness/bench.ts'
 import * as experiments from './harness/experiments.ts'
 import { redisUse } from './harness/redis-use.ts'
+import { swapUnderLoad } from './harness/swap.ts'
 import * as tables from './harness/tables.ts'
 import { targets } from './harness/targets.ts'
 
@@ -24,6 +25,7 @@ const { values } = parseArgs({
     seconds: { type: 'string' },
     rounds: { type: 'string' },
     'warm-up': { type: 'string' },
+    'per-second': { type: 'string', default: '500' },
     out: { type: 'string' },
   },
 })
@@ -119,6 +121,12 @@ try {
           .join('\n'),
     )
   }
+  await section(
+    'swap',
+    'Artifacts swapped under load',
+    () => swapUnderLoad(setting, values.quick ? 100 : Number(values['per-second']), values.quick ? 4 : 45),
+    tables.swapLine,
+  )
   await section('idle', 'Memory', () => experiments.idleStreams(setting), tables.idleLine)
   console.log(`\n${targets(results)}`)
 } finally {

@@ -10,13 +10,15 @@ export interface Round extends Report {
   cpuUs: number
 }
 
-export type Asked = Partial<Pick<Order, 'inFlight' | 'seconds' | 'users' | 'hold'>> & {
+export type Asked = Partial<Pick<Order, 'inFlight' | 'seconds' | 'users' | 'firstUser' | 'hold' | 'perSecond'>> & {
   /** Bytes of the question. */
   bytes?: number
   /** Events of a streamed answer; a plain answer where left out. */
   chunks?: number
   /** The stream stays open. */
   idle?: boolean
+  /** Everybody asks the same. */
+  same?: boolean
 }
 
 /** The upstream and the load generator, in processes of their own, and what is measured with them. */
@@ -76,14 +78,23 @@ export class Bench {
     return all
   }
 
+  /** So many requests a second, whatever becomes of them. */
+  offer(subject: Subject, asked: Asked & { perSecond: number }): Promise<Report> {
+    return this.#drive(subject, asked)
+  }
+
   async close(): Promise<void> {
     await end(this.#load)
     await end(this.#upstream)
   }
 
   #drive({ port, headers, model }: Subject, asked: Asked): Promise<Report> {
-    const { inFlight = 32, seconds = 1, users = 512, hold } = asked
-    const order: Order = { port, headers, body: bodyOf(model, asked), inFlight, seconds, users, ...(hold && { hold }) }
+    const { inFlight = 32, seconds = 1, users = 512, firstUser = 0, hold, perSecond } = asked
+    const order: Order = {
+      ...{ port, headers, body: bodyOf(model, asked), inFlight, seconds, users, firstUser },
+      ...(hold && { hold }),
+      ...(perSecond && { perSecond }),
+    }
     return new Promise((done, fail) => {
       this.#load.once('message', (message: Report | { error: string }) => {
         if ('error' in message) fail(new Error(message.error))
@@ -98,7 +109,8 @@ const QUESTION = `Question ${NUMBER}: `
 const WORDS = 'Please explain in simple words how a bill becomes law and who may stop it on the way there. '
 
 /** A chat completion request of about so many bytes. */
-export function bodyOf(model: string, { bytes = 200, chunks, idle }: Asked): string {
+export function bodyOf(model: string, { bytes = 200, chunks, idle, same }: Asked): string {
+  const question = same ? QUESTION.replace(NUMBER, '1') : QUESTION
   const body = (content: string) =>
     JSON.stringify({
       model,
@@ -107,6 +119,6 @@ export function bodyOf(model: string, { bytes = 200, chunks, idle }: Asked): str
       ...(chunks !== undefined && { stream: true, bench_chunks: chunks }),
       ...(idle && { bench_idle: true }),
     })
-  const left = Math.max(1, bytes - body(QUESTION).length)
-  return body(QUESTION + WORDS.repeat(Math.ceil(left / WORDS.length)).slice(0, left))
+  const left = Math.max(1, bytes - body(question).length)
+  return body(question + WORDS.repeat(Math.ceil(left / WORDS.length)).slice(0, left))
 }

@@ -13,8 +13,19 @@ export interface Order {
   seconds: number
   /** Ids that `x-user-id` takes in turn. */
   users: number
+  /** The first of them; 0 where left out. */
+  firstUser?: number
   /** Open `inFlight` streams and keep them. */
   hold?: boolean
+  /** So many requests are begun a second, whether or not those before have been answered; `inFlight` connections are open at the start. */
+  perSecond?: number
+}
+
+/** An answer: what it says of who chose it, and how long after its request was due it came. */
+export interface Told {
+  id: string
+  policy: string
+  ms: number
 }
 
 export interface Report {
@@ -24,4 +35,6 @@ export interface Report {
   seconds: number
   latencyMs: Quantiles
   firstByteMs: Quantiles
+  /** Where `perSecond` was asked for: the answers with 200. */
+  told?: Told[]
 }

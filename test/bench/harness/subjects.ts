@@ -21,6 +21,8 @@ export interface Subject {
   model: string
   /** From its start until it listens. */
   readyMs: number
+  /** The configuration of a gateway of ours. */
+  configFile?: string
   stop(): Promise<void>
 }
 
@@ -30,6 +32,10 @@ export interface GatewayOptions {
   /** Address of a Redis; SQLite where null. */
   redis?: string | null
   candidates?: number
+  /** What the candidates are called; `llm-0` and so on where left out. */
+  names?: readonly string[]
+  /** Directory of the artifact, or a link to one; the newest where left out. */
+  artifact?: string
   workers?: number
   device?: string
   /** Arguments of Node, such as `--cpu-prof`. */
@@ -55,6 +61,7 @@ export async function startGateway(name: string, upstream: number, options: Gate
     headers: { 'content-type': 'application/json', authorization: `Bearer ${KEY}` },
     model: without.includes('policy') ? 'llm-0' : 'auto',
     readyMs,
+    configFile: file,
     stop: async () => {
       await end(child, node.length > 0 ? 'SIGTERM' : 'SIGKILL')
       rmSync(dir, { recursive: true, force: true })
@@ -76,14 +83,14 @@ const LIMITS = {
 }
 
 function gatewayConfig(dir: string, port: number, upstream: number, options: GatewayOptions) {
-  const { without = [], redis = null, candidates = 12, workers = 1, device = 'cpu' } = options
+  const { without = [], redis = null, candidates = 12, names = [], workers = 1, device = 'cpu' } = options
   const off = new Set(without)
   return {
     server: { port, workers, max_connections: 40_000, max_concurrent: 40_000 },
     store: redis ? { kind: 'redis', url: redis } : { kind: 'sqlite', path: join(dir, 'gateway.db') },
     spool: { path: join(dir, 'spool') },
     identity: { secret: 'identity-secret-for-the-bench' },
-    router: { artifact: newestArtifact(), device, deadline_ms: 10_000 },
+    router: { artifact: options.artifact ?? newestArtifact(), device, deadline_ms: 10_000 },
     log: { level: off.has('log') ? 'silent' : 'info' },
     providers: {
       bench: {
@@ -94,7 +101,7 @@ function gatewayConfig(dir: string, port: number, upstream: number, options: Gat
       },
     },
     candidates: Array.from({ length: candidates }, (_, i) => ({
-      name: `llm-${i}`,
+      name: names[i] ?? `llm-${i}`,
       provider: 'bench',
       vendor: `vendor-${i % 5}`,
       description: `Model number ${i} of the bench.`,

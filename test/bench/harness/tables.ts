@@ -1,4 +1,5 @@
 import type { Added, Costs, Idle, Scaling, Streaming } from './experiments.ts'
+import type { Swapped } from './swap.ts'
 
 const us = (value: number) => `${value.toFixed(0)} us`
 const ms = (value: number) => `${value.toFixed(3)} ms`
@@ -53,3 +54,7 @@ export const scalingTable = (all: Record<string, Scaling>) =>
 
 export const idleLine = ({ streams, kbPerStream, totalMb }: Idle) =>
   `${streams} idle streams: ${kbPerStream.toFixed(1)} KB each, ${totalMb.toFixed(0)} MB in all`
+
+export const swapLine = ({ offeredPerSecond, perSecond, requests, swaps, p50Ms, p99Ms, slowestMs }: Swapped) =>
+  `${offeredPerSecond} offered a second, ${perSecond.toFixed(0)} answered; ${requests} requests and ${swaps} swaps, 0 failed, ` +
+  `each recorded under the version it was answered by; p50 ${ms(p50Ms)}, p99 ${ms(p99Ms)}, slowest ${ms(slowestMs)}`

@@ -1,16 +1,16 @@
 /**
  * The load generator: so many connections, each with one request in flight, over bare TCP so that it costs little. A message is an `Order`, the
- * answer a `Report`. `hold` opens streams and keeps them open until the next order.
+ * answer a `Report`. `hold` opens streams and keeps them open until the next order; `perSecond` begins requests when they are due.
  */
 import { connect, type Socket } from 'node:net'
-import { NUMBER, type Order, type Report } from '../harness/orders.ts'
+import { NUMBER, type Order, type Report, type Told } from '../harness/orders.ts'
 import { quantiles } from '../harness/quantiles.ts'
 
 const END_OF_CHUNKS = Buffer.from('0\r\n\r\n')
 const held: Socket[] = []
 
 process.on('message', (order: Order) => {
-  const work = order.hold ? hold(order) : drive(order)
+  const work = order.hold ? hold(order) : order.perSecond ? offer(order, order.perSecond) : drive(order)
   work.then(
     (report) => process.send?.(report),
     (error: Error) => process.send?.({ error: error.message }),
@@ -23,11 +23,11 @@ interface Prepared {
   numberAt: number
 }
 
-/** One request a user; `numbered` makes each of them another question, hence another conversation. */
-function requestsOf({ port, headers, body, users }: Order): Prepared[] {
+/** One request a user; `numbered` makes each of them another question, hence another conversation, where there is a number in it. */
+function requestsOf({ port, headers, body, users, firstUser = 0 }: Order): Prepared[] {
   const bytes = Buffer.from(body)
   return Array.from({ length: users }, (_, i) => {
-    const lines = Object.entries({ ...headers, 'x-user-id': `user-${i}`, 'content-length': bytes.length })
+    const lines = Object.entries({ ...headers, 'x-user-id': `user-${firstUser + i}`, 'content-length': bytes.length })
     const head = lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')
     const request = `POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:${port}\r\n${head}\r\n`
     const all = Buffer.concat([Buffer.from(request), bytes])
@@ -39,7 +39,7 @@ let asked = 0
 
 /** Bytes are changed in place: a request is written out before its connection asks again, and users outnumber connections. */
 function numbered({ bytes, numberAt }: Prepared): Buffer {
-  bytes.write(String(++asked).padStart(NUMBER.length, '0'), numberAt, 'latin1')
+  if (numberAt >= 0) bytes.write(String(++asked).padStart(NUMBER.length, '0'), numberAt, 'latin1')
   return bytes
 }
 
@@ -77,6 +77,58 @@ async function drive(order: Order): Promise<Report> {
     firstByteMs: quantiles(firstBytes),
   }
 }
+
+/** An open loop: a gateway that is slow for a moment gets no fewer requests, and each waits from when it was due. */
+async function offer(order: Order, perSecond: number): Promise<Report> {
+  const requests = requestsOf(order)
+  const free = await Promise.all(Array.from({ length: order.inFlight }, () => Client.open(order.port)))
+  const clients = new Set(free)
+  const firstBytes: number[] = []
+  const told: Told[] = []
+  const running = new Set<Promise<void>>()
+  let errors = 0
+
+  async function ask(request: Prepared, due: number): Promise<void> {
+    const client = free.pop() ?? (await Client.open(order.port))
+    clients.add(client)
+    const { status, firstByteAt, head } = await client.ask(numbered(request))
+    free.push(client)
+    if (status !== 200) {
+      errors++
+      return
+    }
+    const ms = performance.now() - due
+    firstBytes.push(firstByteAt - due)
+    told.push({ id: headerOf(head, 'x-request-id'), policy: headerOf(head, 'x-router-policy'), ms })
+  }
+
+  const startedAt = performance.now()
+  const total = Math.round(order.seconds * perSecond)
+  for (let i = 0; i < total; ) {
+    const dueBy = Math.min(total, Math.floor(((performance.now() - startedAt) / 1e3) * perSecond) + 1)
+    for (; i < dueBy; i++) {
+      const one = ask(requests[i % requests.length]!, startedAt + (i / perSecond) * 1e3).catch(() => {
+        errors++
+      })
+      running.add(one)
+      void one.finally(() => running.delete(one))
+    }
+    await new Promise((done) => setTimeout(done, 1))
+  }
+  await Promise.all(running)
+  const seconds = (performance.now() - startedAt) / 1e3
+  for (const client of clients) client.close()
+  return {
+    requests: told.length,
+    errors,
+    seconds,
+    latencyMs: quantiles(told.map(({ ms }) => ms)),
+    firstByteMs: quantiles(firstBytes),
+    told,
+  }
+}
+
+const headerOf = (head: string, name: string) => new RegExp(`^${name}: *(.*)$`, 'im').exec(head)?.[1]?.trim() ?? ''
 
 /** Opens streams, some at a time, and resolves when each has said something. */
 async function hold(order: Order): Promise<Report> {
@@ -122,6 +174,8 @@ async function hold(order: Order): Promise<Report> {
 interface Answer {
   status: number
   firstByteAt: number
+  /** Status line and headers. */
+  head: string
 }
 
 /** One keep-alive connection; reads just enough of an answer to know where it ends (RFC 9112, 6). */
@@ -131,6 +185,7 @@ class Client {
   #status = 0
   #firstByteAt = 0
   #head: Buffer | null = null
+  #headText = ''
   /** Bytes of the body still to come; null = in chunks. */
   #left: number | null = 0
   #tail: Buffer = Buffer.alloc(0)
@@ -171,6 +226,7 @@ class Client {
         return
       }
       const head = bytes.toString('latin1', 0, end)
+      this.#headText = head
       this.#status = Number(head.slice(9, 12))
       const length = /content-length: *(\d+)/i.exec(head)?.[1]
       this.#left = length === undefined ? null : Number(length)
@@ -190,6 +246,6 @@ class Client {
   #end(status: number): void {
     const waiting = this.#waiting
     this.#waiting = null
-    waiting?.resolve({ status, firstByteAt: this.#firstByteAt })
+    waiting?.resolve({ status, firstByteAt: this.#firstByteAt, head: this.#headText })
   }
 }
