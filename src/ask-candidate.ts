@@ -1,3 +1,4 @@
+import { estimateUsage } from './accounting/estimate.ts'
 import { costUsd } from './accounting/pricing.ts'
 import { answerText } from './openai/answer-text.ts'
 import { parseChat } from './openai/parse-chat.ts'
@@ -28,8 +29,7 @@ export async function askCandidate(
     { providers, breakers, timeouts: config.timeouts, retries: config.retries },
   )
   if (answer.stream || answer.status >= 400) throw new Error(`${name} answered with HTTP ${answer.status}`)
-  return {
-    text: answerText(answer.body, false),
-    costUsd: answer.usage ? costUsd(answer.usage, candidate.price) : 0,
-  }
+  // Who does not count is not for free: a budget must end.
+  const usage = answer.usage ?? estimateUsage(request.promptTokens, answer.outputChars)
+  return { text: answerText(answer.body, false), costUsd: costUsd(usage, candidate.price) }
 }

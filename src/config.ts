@@ -285,6 +285,8 @@ const tenantSchema = z.strictObject({
   /** When shedding: higher goes first. */
   priority: z.number().int().min(0).max(9).default(5),
   explore: z.boolean().default(true),
+  /** Let the judge of `router.judge`, who need not be one of its candidates, read a sample of its answers. */
+  judged: z.boolean().default(true),
   /** Keep user ids as they come instead of their HMAC. */
   plain_user_ids: z.boolean().default(false),
   /** Keep prompt text in the record, for so many days; off by default. */

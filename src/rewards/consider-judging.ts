@@ -11,5 +11,6 @@ export function considerJudging(
   question: string,
   { body }: CapturedResponse,
 ): void {
+  if (parts.live().tenants.get(record.tenant)?.config.judged === false) return
   if (body && record.status < 400) parts.judge?.consider(summaryOf(record), question, answerText(body, record.stream))
 }

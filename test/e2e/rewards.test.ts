@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { adminCall, call, complete } from '../support/clients.ts'
-import { discard, type RunningGateway, startGateway } from '../support/gateway.ts'
+import { discard, type RunningGateway, startGateway, TEST_KEY } from '../support/gateway.ts'
 import { type Exchange, startUpstream, type Upstream } from '../support/upstream.ts'
 
 /** Answers as a worker, and grades as a judge. */
@@ -21,6 +21,8 @@ const upstream = (exchange: Exchange) => {
   exchange.end()
 }
 
+const PRIVATE_KEY = 'pr-private-key-0123456789abcdef'
+
 let server: Upstream
 let gateway: RunningGateway
 
@@ -34,6 +36,10 @@ beforeAll(async () => {
     candidates: [
       { name: 'worker', provider: 'up', price },
       { name: 'judge', provider: 'up', price, groups: ['judges'] },
+    ],
+    tenants: [
+      { name: 'test', keys: [TEST_KEY] },
+      { name: 'private', keys: [PRIVATE_KEY], judged: false },
     ],
     router: {
       judge: { candidate: 'judge', rate: 1, concurrent: 50 },
@@ -119,6 +125,18 @@ it.each([false, true])(
     await expect.poll(() => rewardsOf(id), { timeout: 10_000 }).toContainEqual(['judge', 0.8])
   },
 )
+
+it('a judge reads no answer of a tenant that keeps them to itself', async () => {
+  const secret = 'What does nobody else may read?'
+  const own = { ...gateway, key: PRIVATE_KEY }
+  await (await complete(own, { messages: [{ role: 'user', content: secret }] })).text()
+  // Answers are considered in the order in which they end: this one is judged after the other would have been.
+  const later = await ask('later', [question])
+  await expect.poll(() => rewardsOf(later), { timeout: 10_000 }).toContainEqual(['judge', 0.8])
+  const judged = server.requests.map(({ body }) => body.toString()).filter((body) => body.includes('"model":"judge"'))
+  expect(judged.length).toBeGreaterThan(0)
+  expect(judged.join()).not.toContain(secret)
+})
 
 it('a shadow policy is recorded beside the one that chose', async () => {
   const id = await ask('shadowed', [question])
