@@ -40,6 +40,17 @@ def config() -> TrainConfig:
     )
 
 
+@pytest.mark.parametrize(("name", "device"), [("small", "cpu"), ("full", "cuda")])
+def test_committed_configurations_are_whole(name: str, device: str) -> None:
+    made = TrainConfig.load(ROOT / "configs" / f"{name}.yaml")
+    assert made.device == device
+    assert made.embedder.is_dir()
+    tasks, _ = task_groups(made)
+    for pool in made.pools:
+        assert set(load_pool(pool, made.data).task.tolist()) <= set(tasks)
+    assert not set(made.train_folds) & {*made.validation_folds, 8}
+
+
 def test_training_learns_resumes_and_repeats(config: TrainConfig, tmp_path: Path) -> None:
     torch.set_num_threads(1)
     first = train(config, tmp_path, quiet=True)
