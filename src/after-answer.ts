@@ -8,18 +8,25 @@ import { takeReward } from './rewards/take-reward.ts'
 import { askShadow } from './routing/shadow.ts'
 import type { InteractionRecord } from './store/records.ts'
 import type { ConversationState } from './store/store.ts'
+import { atTurnsEnd } from './turns-end.ts'
 
-/** Accounts and records an answer that has ended, and learns from how it came about. Nothing here keeps a client waiting, and nothing throws. */
+/**
+ * Accounts and records an answer that has ended, and learns from how it came about. The record is made before the last bytes go out; the rest, for which
+ * no client waits, right after them, before the next request is read. Nothing here throws.
+ */
 export function afterAnswer(parts: Parts, record: InteractionRecord, asked: Asked, decision: Decision): void {
-  const isErased = parts.erasures.happened(record.tenant, record.user, record.ts)
-  if (isErased) parts.log.info({ request: record.id }, 'not recorded: the user has been erased')
+  if (isErased(parts, record)) parts.log.info({ request: record.id }, 'not recorded: the user has been erased')
   else if (decision.shadow) void recordWithShadow(parts, record, asked, decision)
   else parts.recorder.interaction(record)
-  parts.metrics.observe(record)
-  if (record.ttftMs !== null) parts.latencies.note(record.chosen, record.ttftMs)
-  logAnswer(parts, record)
-  if (!isErased) void learnFromTurn(parts, record, asked, decision)
+  atTurnsEnd(() => {
+    parts.metrics.observe(record)
+    if (record.ttftMs !== null) parts.latencies.note(record.chosen, record.ttftMs)
+    logAnswer(parts, record)
+    if (!isErased(parts, record)) void learnFromTurn(parts, record, asked, decision)
+  })
 }
+
+const isErased = ({ erasures }: Parts, { tenant, user, ts }: InteractionRecord) => erasures.happened(tenant, user, ts)
 
 function logAnswer({ log }: Parts, record: InteractionRecord): void {
   const { usage, attempts } = record

@@ -1,4 +1,4 @@
-import type { LimitsConfig } from './config.ts'
+import type { LimitsConfig, TenantConfig } from './config.ts'
 import type { Decision } from './decide.ts'
 import { GatewayError } from './errors.ts'
 import type { Exchange } from './http/exchange.ts'
@@ -62,11 +62,24 @@ export async function reserveAllowance(
 
 /** All that bounds a request of this key and user. */
 export function limitsOf({ config }: Tenant, keyId: string, user: string): Limit[] {
-  return [
-    ...boundsOf('tenant', config.limits),
-    ...boundsOf(`key:${keyId}`, config.key_limits),
-    ...boundsOf(`user:${user}`, config.user_limits),
-  ]
+  return [...sharedLimits(config, keyId), ...boundsOf(`user:${user}`, config.user_limits)]
+}
+
+/** Of a configuration's tenant and key: the same for all requests. */
+const shared = new WeakMap<TenantConfig, Map<string, Limit[]>>()
+
+function sharedLimits(config: TenantConfig, keyId: string): Limit[] {
+  let ofKeys = shared.get(config)
+  if (!ofKeys) {
+    ofKeys = new Map()
+    shared.set(config, ofKeys)
+  }
+  let limits = ofKeys.get(keyId)
+  if (!limits) {
+    limits = [...boundsOf('tenant', config.limits), ...boundsOf(`key:${keyId}`, config.key_limits)]
+    ofKeys.set(keyId, limits)
+  }
+  return limits
 }
 
 function boundsOf(scope: string, config: LimitsConfig): Limit[] {
@@ -104,14 +117,16 @@ function amountsOf(record: InteractionRecord | null): Amounts {
 function rateLimitHeaders(limits: readonly Limit[], { states }: Reservation): Record<string, string> {
   const headers: Record<string, string> = {}
   for (const what of ['requests', 'tokens'] as const) {
-    const found = limits
-      .map((limit, index) => ({ limit, state: states[index] }))
-      .filter(({ limit, state }) => limit.what === what && limit.window === 'minute' && state !== undefined)
-      .sort((a, b) => (a.state?.remaining ?? 0) - (b.state?.remaining ?? 0))[0]
-    if (!found?.state) continue
-    headers[`x-ratelimit-limit-${what}`] = String(found.limit.max)
-    headers[`x-ratelimit-remaining-${what}`] = String(Math.floor(found.state.remaining))
-    headers[`x-ratelimit-reset-${what}`] = `${(found.state.resetMs / 1000).toFixed(3)}s`
+    let nearest = -1
+    for (const [i, limit] of limits.entries()) {
+      if (limit.what !== what || limit.window !== 'minute' || !states[i]) continue
+      if (nearest < 0 || states[i].remaining < states[nearest]!.remaining) nearest = i
+    }
+    if (nearest < 0) continue
+    const { remaining, resetMs } = states[nearest]!
+    headers[`x-ratelimit-limit-${what}`] = String(limits[nearest]!.max)
+    headers[`x-ratelimit-remaining-${what}`] = String(Math.floor(remaining))
+    headers[`x-ratelimit-reset-${what}`] = `${(resetMs / 1000).toFixed(3)}s`
   }
   return headers
 }

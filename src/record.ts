@@ -69,12 +69,15 @@ const rounded = (ms: number) => Math.round(ms * 1e3) / 1e3
 function scoredCandidate(score: CandidateScore, propensity: number, byGraph: boolean): ScoredCandidate {
   return {
     name: score.candidate.name,
-    mean: byGraph ? score.mean : null,
-    std: byGraph ? score.std : null,
-    predictedCostUsd: score.costUsd,
-    propensity,
+    mean: byGraph ? toDecimals(score.mean, 1e8) : null,
+    std: byGraph ? toDecimals(score.std, 1e8) : null,
+    predictedCostUsd: toDecimals(score.costUsd, 1e12),
+    propensity: toDecimals(propensity, 1e12),
   }
 }
+
+/** Scores are float32: as doubles they would have ten digits more that mean nothing, a fifth of the record. */
+const toDecimals = (value: number, scale: number) => Math.round(value * scale) / scale
 
 /** What feedback needs while the answer is still on its way. */
 export function summaryOf(exchange: Exchange, asked: Asked, decision: Decision): InteractionSummary {

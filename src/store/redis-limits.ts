@@ -12,17 +12,9 @@ export class RedisLimits implements Limits {
   }
 
   async reserve({ tenant, id, limits, amounts, ttlMs }: ReserveRequest): Promise<Reservation> {
-    const operation: Argument[] = [
-      'reserve',
-      id,
-      ttlMs,
-      REMEMBER_MS,
-      amounts.requests,
-      amounts.tokens,
-      amounts.nanoUsd,
-      limits.length,
-    ]
-    for (const { scope, what, window, max } of limits) operation.push(`${scope}:${what}:${window}`, what, window, max)
+    const operation: Argument[] = ['reserve', id, ttlMs, REMEMBER_MS, amounts.requests, amounts.tokens, amounts.nanoUsd]
+    operation.push(limits.length)
+    for (const { scope, what, window, max } of limits) operation.push(`${scope}:${what}:${window}`, max)
     const [refused = 0, ...numbers] = (await this.#turns.ask(tenant, operation)) as number[]
     const states = limits.map((_, i) => ({ remaining: numbers[2 * i]!, resetMs: numbers[2 * i + 1]! }))
     const granted = refused === 0

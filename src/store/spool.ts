@@ -18,6 +18,8 @@ const SEGMENT_BYTES = 1024 * 1024
 /** What was delivered is kept for so long, to be delivered again (`rewind`): a Redis that dies may take with it what it had acknowledged. */
 const KEEP_MS = 5_000
 const NEWLINE = 10
+/** What is being appended, where it fits: at most three bytes for a UTF-16 unit. */
+const SCRATCH = Buffer.allocUnsafeSlow(64 * 1024)
 
 const datasync = promisify(fdatasync)
 
@@ -73,12 +75,12 @@ export class Spool {
 
   /** Appends lines, each ending in a newline. Returns the bytes; 0 = the bound is reached, or the disk refuses, and nothing was appended. */
   append(text: string): number {
-    const bytes = Buffer.byteLength(text)
+    const buffer = text.length <= SCRATCH.length / 3 ? SCRATCH : Buffer.from(text)
+    const bytes = buffer === SCRATCH ? SCRATCH.write(text) : buffer.length
     if (this.#pendingBytes + bytes > this.#maxBytes) return 0
     try {
       if (this.#current.size >= SEGMENT_BYTES) this.#rotate()
-      const buffer = Buffer.from(text)
-      for (let written = 0; written < bytes; ) written += writeSync(this.#fd, buffer, written)
+      for (let written = 0; written < bytes; ) written += writeSync(this.#fd, buffer, written, bytes - written)
     } catch {
       this.#cutTornEnd()
       return 0

@@ -6,7 +6,7 @@
 
   ARGV      operations, each with its arguments:
     reserve   id, time to live, how long it is remembered after that (milliseconds), requests, tokens, nanoUsd, number of limits,
-              then for each limit: "<scope>:<what>:<window>", what (requests, tokens, nanoUsd), window (flight, minute, day, month), most
+              then for each limit: "<scope>:<requests|tokens|nanoUsd>:<flight|minute|day|month>", most
               All limits or none. Asked again, the same reservation is granted, and counted once.
               -> {0, or the number of the limit that refuses, then for each limit: what remains, milliseconds until its window ends}
     settle    id, requests, tokens, nanoUsd
@@ -212,7 +212,9 @@ local function operation()
   if name == 'reserve' then
     local ttl, remember, wanted, limits = tonumber(argument()), tonumber(argument()), amounts(), {}
     for i = 1, tonumber(argument()) do
-      limits[i] = { name = argument(), what = argument(), window = argument(), max = tonumber(argument()) }
+      local name = argument()
+      local what, window = string.match(name, ':(%a+):(%a+)$')
+      limits[i] = { name = name, what = what, window = window, max = tonumber(argument()) }
     end
     return reserve, id, ttl, remember, wanted, limits
   elseif name == 'settle' then
