@@ -41,6 +41,8 @@ export function createHttpServer(fetch: Parameters<typeof getRequestListener>[0]
     if (response.socket) response.writeContinue()
     server.emit('request', request, response)
   })
+  // Other expectations need not be met (RFC 9110, 10.1.1); Node's own refusal has no body, and goes past what is above.
+  server.on('checkExpectation', (request, response) => void server.emit('request', request, response))
   return server
 }
 

@@ -98,10 +98,10 @@ describe('oversize body', () => {
     const connection = await open()
     const text = body('')
     connection.send(postText([...headers, `content-length: ${text.length}`], `${text}${'x'.repeat(1000)}`))
-    expect((await connection.answer()).status).toBe(400)
+    expect((await connection.answer()).status).toBe(200)
     await connection.closed
     expect(connection.answers).toBe(1)
-    expect(hits()).toBeLessThanOrEqual(1)
+    expect(hits()).toBe(1)
     await expectAlive()
   })
 
@@ -136,20 +136,20 @@ describe('deep or wide JSON: 400 before anything walks it', () => {
     ['deep objects, well formed', () => body(`,"x":${'{"a":'.repeat(100_000)}1${'}'.repeat(100_000)}`)],
     ['a million numbers', () => body(`,"x":[${'1,'.repeat(1_000_000)}1]`)],
     ['a million keys', () => body(`,"x":{${Array.from({ length: 250_000 }, (_, i) => `"k${i}":1`).join(',')}}`)],
-    ['50,001 messages', () => `{"model":"one","messages":[${'{},'.repeat(50_001)}{}]}`],
+    ['32,770 messages', () => `{"model":"one","messages":[${'{},'.repeat(32_769)}{}]}`],
   ])('%s', async (_, make) => {
     await refused(await post(make()))
   })
 
   test('and nobody else waits for it', async () => {
-    const evil = `{"model":"one","messages":[${'{"role":"user"},'.repeat(49_900)}{"role":1}]}`
+    const evil = `{"model":"one","messages":[${'{"role":"user"},'.repeat(32_700)}{"role":1}]}`
     const cpuSeconds = () => metric(scripted.gateway, 'process_cpu_seconds_total')
     // Reading metrics starts the count of the lag anew.
     const before = await cpuSeconds()
     for (let i = 0; i < 8; i++) await refused(await post(evil))
     const lag = await metric(scripted.gateway, 'nodejs_eventloop_lag_max_seconds')
     const perBody = ((await cpuSeconds()) - before) / 8
-    measured('CPU time of a body of 49,900 messages', `${(perBody * 1000).toFixed(0)} ms`)
+    measured('CPU time of a body of 32,700 messages', `${(perBody * 1000).toFixed(0)} ms`)
     measured('longest turn of the event loop meanwhile', `${(lag * 1000).toFixed(0)} ms`)
     // Time of the processor: a busy machine makes the turn of the event loop long, whatever we do.
     expect(perBody).toBeGreaterThan(0)

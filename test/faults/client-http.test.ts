@@ -240,6 +240,12 @@ describe('requests that two servers read differently: 400, one response, closed'
     expect(connection.answers).toBe(1)
   })
 
+  test('an expectation that nobody knows is passed over', async () => {
+    const connection = await open()
+    connection.send(postText(['host: gateway', auth, 'expect: wonders', length], text))
+    expect((await connection.answer()).status).toBe(200)
+  })
+
   test('100 Continue comes before an answer, or not at all', async () => {
     const expecting = postText(['host: gateway', auth, 'expect: 100-continue', length], text)
     const connection = await open()

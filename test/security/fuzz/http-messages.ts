@@ -37,7 +37,10 @@ export function readRequests(bytes: Buffer): ReadRequests {
       const body = readBody(reader, headers, minor === '0')
       isHeadNext = false
       requests.push({ method, conversation: conversationOf(body) })
-      const connection = headers.get('connection')?.join().toLowerCase() ?? ''
+      const connection = (headers.get('connection')?.join() ?? '')
+        .toLowerCase()
+        .split(',')
+        .map((option) => option.trim())
       isLast =
         connection.includes('close') || (minor === '0' && !connection.includes('keep-alive')) || headers.has('upgrade')
     }
