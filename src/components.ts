@@ -1,5 +1,10 @@
-import type { Component } from './http/health.ts'
 import type { Parts } from './parts.ts'
+
+/** One thing that can be worse than it should be. */
+export interface Component {
+  state: 'ok' | 'degraded' | 'down'
+  detail?: string
+}
 
 /** States of what can be worse than it should be. */
 export async function componentsOf({ store, policies, recorder }: Parts): Promise<Record<string, Component>> {

@@ -9,9 +9,9 @@ import { keyProblem } from '../new-key.ts'
 import { fieldError } from '../openai/parse-chat.ts'
 import { parseRawBody } from '../openai/raw-body.ts'
 import type { Parts } from '../parts.ts'
+import { readBody } from '../request/read-body.ts'
 import { ArtifactError } from '../routing/artifact.ts'
 import { EVERYBODY } from '../routing/wanted-policies.ts'
-import { readBody } from './read-body.ts'
 
 const MAX_BODY = 64 * 1024
 const BODY_TIMEOUT_MS = 10_000

@@ -1,7 +1,7 @@
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { completeChat } from '../gateway.ts'
 import type { Parts } from '../parts.ts'
-import type { Exchange } from './exchange.ts'
+import type { Exchange } from '../request/exchange.ts'
 import { sendError } from './send-error.ts'
 
 /** Answers on Node's own response: no web stream between the provider's bytes and the client's socket. */

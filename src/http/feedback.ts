@@ -4,10 +4,10 @@ import { invalidRequest, notFound } from '../errors.ts'
 import { fieldError } from '../openai/parse-chat.ts'
 import { parseRawBody } from '../openai/raw-body.ts'
 import type { Parts } from '../parts.ts'
+import { allowedCandidates, tenantOf } from '../request/asker.ts'
+import type { Exchange } from '../request/exchange.ts'
 import { takeReward } from '../rewards/take-reward.ts'
 import { ratingRewards } from '../rewards/user-rating.ts'
-import { allowedCandidates, tenantOf } from './asker.ts'
-import type { Exchange } from './exchange.ts'
 
 const MAX_COMMENT_CHARS = 4_000
 

@@ -1,10 +1,5 @@
+import type { Component } from '../components.ts'
 import type { Live } from '../live.ts'
-
-/** One thing that can be worse than it should be. */
-export interface Component {
-  state: 'ok' | 'degraded' | 'down'
-  detail?: string
-}
 
 export interface Readiness {
   status: 'ready' | 'degraded' | 'not_ready'

@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { GatewayError } from '../errors.ts'
 import type { Parts } from '../parts.ts'
+import type { Exchange } from '../request/exchange.ts'
 import { renderError } from './error-handler.ts'
-import type { Exchange } from './exchange.ts'
 
 /** The one place where an error of a chat completion becomes an answer. */
 export function sendError({ metrics, log }: Parts, { incoming, outgoing, requestId }: Exchange, error: unknown): void {

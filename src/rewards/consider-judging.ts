@@ -1,6 +1,6 @@
-import type { CapturedResponse } from '../http/capture-response.ts'
 import { answerText } from '../openai/answer-text.ts'
 import type { Parts } from '../parts.ts'
+import type { CapturedResponse } from '../request/capture-response.ts'
 import { summaryOf } from '../store/documents.ts'
 import type { InteractionRecord } from '../store/records.ts'
 

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { Admission } from '../../src/http/admission.ts'
+import { Admission } from '../../src/request/admission.ts'
 
 const signal = new AbortController().signal
 
