@@ -17,6 +17,7 @@ import { edgesOf, outdatedBy, withdrawn } from './edges.ts'
 import { KeptEdges } from './kept-edges.ts'
 import { KeyedQueue } from './keyed-queue.ts'
 import { LearnLater } from './learn-later.ts'
+import { Pace } from './pace.ts'
 import type { UserStates } from './user-states.ts'
 
 export interface LearnerOptions {
@@ -34,13 +35,18 @@ export interface LearnerOptions {
  * - `kept`: this artifact can't read it, another one may;
  * - `outdated`: a later reward of the same answer is there already;
  * - `no_vector`: nothing to learn from was kept of the answer;
- * - `quarantined`: the belief is broken, so that the user counts as a new one.
+ * - `quarantined`: the belief is broken, so that the user counts as a new one;
+ * - `paced`: more hints came of this user than a person gives; the log has them for the next training.
  */
-export type Outcome = 'learned' | 'kept' | 'outdated' | 'no_vector' | 'quarantined'
+export type Outcome = 'learned' | 'kept' | 'outdated' | 'no_vector' | 'quarantined' | 'paced'
 
 type NewEdge = Omit<StoredEdge, 'seq'>
 
 const CLOSE_WITHIN_MS = 2_000
+
+/** What nobody said in so many words. Learning one takes some milliseconds, and a loop of requests would give one each. */
+const HINTS: ReadonlySet<RewardRecord['kind']> = new Set(['regeneration', 'edit', 'continuation', 'abort'])
+const HINTS_A_MINUTE = 60
 
 /** Other processes may change the same user at the same time; each loss means that another one made progress. */
 const MAX_TRIES = 20
@@ -52,6 +58,7 @@ export class Learner {
   readonly #find: FindCandidate
   readonly #log: Logger
   readonly #queue = new KeyedQueue()
+  readonly #pace = new Pace(HINTS_A_MINUTE)
   readonly #kept: KeptEdges
   readonly #later: LearnLater
   readonly #working = new Set<Promise<Outcome>>()
@@ -79,13 +86,14 @@ export class Learner {
    * @throws StoreError when the store is away; the reward is learned when it is back
    */
   async apply(policy: Policy, reward: RewardRecord, interaction: InteractionSummary): Promise<Outcome> {
+    const { tenant, user } = interaction
+    if (HINTS.has(reward.kind) && !this.#pace.allows(keyOf(tenant, user))) return 'paced'
     const working = this.#apply(policy, reward, interaction)
     this.#working.add(working)
     try {
       return await working
     } catch (error) {
       if (error instanceof StoreError) {
-        const { tenant, user } = interaction
         this.#later.add(keyOf(tenant, user), () =>
           this.#apply(this.#policyFor?.(tenant, user) ?? policy, reward, interaction),
         )

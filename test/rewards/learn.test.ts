@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { Learner } from '../../src/rewards/learn.ts'
 import { ratingRewards } from '../../src/rewards/user-rating.ts'
 import type { UserStates } from '../../src/rewards/user-states.ts'
@@ -85,6 +85,27 @@ describe('feedback', () => {
     const later = learnerOn(store)
     expect(await meansFor(policy, later.states, 'ann')).toEqual(after)
     later.states.close()
+  })
+
+  it('of a loop of hints is learned at a person’s pace; what he says in so many words always is', async () => {
+    vi.useFakeTimers({ toFake: ['performance'] })
+    try {
+      const hint = (i: number, user = 'ann') => {
+        const about = cheapAnswer(`${user}-loop-${i}`, { user })
+        return learner.apply(policy, reward(about, -1, { kind: 'regeneration', weight: 0.1 }), about)
+      }
+      const outcomes: string[] = []
+      for (let i = 0; i < 70; i++) outcomes.push(await hint(i))
+      expect(outcomes.filter((outcome) => outcome === 'learned')).toHaveLength(60)
+      expect(new Set(outcomes.slice(60))).toEqual(new Set(['paced']))
+      const about = cheapAnswer('said')
+      expect(await learner.apply(policy, reward(about, -1), about)).toBe('learned')
+      expect(await hint(0, 'bob')).toBe('learned')
+      vi.advanceTimersByTime(60_000)
+      expect(await hint(99)).toBe('learned')
+    } finally {
+      vi.useRealTimers()
+    }
   })
 
   it('counts the same in any order', async () => {
