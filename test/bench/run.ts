@@ -1,9 +1,9 @@
 /**
  * What routing costs, beside a bare proxy and the peers that are installed: README.md.
  *
- *     npm run bench -- [--quick] [--only parts,latency,…] [--device cpu|cuda] [--seconds 0.8] [--rounds 9] [--warm-up 10000] [--per-second 500] [--out <file>]
+ *     npm run bench -- [--quick] [--only parts,latency,… [--add]] [--device cpu|cuda] [--seconds 0.8] [--rounds 9] [--warm-up 10000] [--per-second 500] [--out <file>]
  */
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { availableParallelism, cpus, loadavg } from 'node:os'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -21,6 +21,7 @@ const { values } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
     only: { type: 'string' },
+    add: { type: 'boolean', default: false },
     device: { type: 'string', default: 'cpu' },
     seconds: { type: 'string' },
     rounds: { type: 'string' },
@@ -65,15 +66,16 @@ const out =
   values.out ??
   fileURLToPath(new URL(values.quick ? '../../.cache/bench-quick.json' : 'results/latest.json', import.meta.url))
 mkdirSync(dirname(out), { recursive: true })
-const results: Record<string, unknown> = { at: new Date().toISOString(), machine, pace }
+const earlier = values.add && existsSync(out) ? JSON.parse(readFileSync(out, 'utf8')) : {}
+const results: Record<string, unknown> = { ...earlier, at: new Date().toISOString(), machine, pace }
 
 async function section<T>(name: string, title: string, work: () => Promise<T>, show: (result: T) => string) {
-  if (!isWanted(name)) return
-  const result = await work()
-  results[name] = result
-  // A run takes a quarter of an hour: what is done is not lost when it is cut short.
-  writeFileSync(out, `${JSON.stringify(results, null, 2)}\n`)
-  console.log(`\n${title}\n\n${show(result)}`)
+  if (isWanted(name)) {
+    results[name] = await work()
+    // A run takes a quarter of an hour: what is done is not lost when it is cut short.
+    writeFileSync(out, `${JSON.stringify(results, null, 2)}\n`)
+  }
+  if (results[name] !== undefined) console.log(`\n${title}\n\n${show(results[name] as T)}`)
 }
 
 try {
