@@ -75,7 +75,8 @@ export class PolicyLoader {
         throw new ArtifactError('manifest', `another artifact has the version ${artifact.version} already`)
       }
       if (!known) {
-        const policy = await openPolicy(artifact, this.#options)
+        const twin = [...this.#loaded.values()].find(({ router }) => sameEmbedder(router.artifact, artifact))
+        const policy = await openPolicy(artifact, twin?.embedder ?? null, this.#options)
         this.#loaded.set(policy.version, policy)
         return policy
       }
@@ -92,7 +93,8 @@ export class PolicyLoader {
     this.#loaded.delete(policy.version)
     policy.router.llms.close()
     policy.router.artifact.release()
-    await policy.embedder.close?.().catch(() => {})
+    const isShared = [...this.#loaded.values()].some(({ embedder }) => embedder === policy.embedder)
+    if (!isShared) await policy.embedder.close?.().catch(() => {})
   }
 }
 
@@ -100,11 +102,18 @@ export class PolicyLoader {
 const sameFiles = (a: Artifact, b: Artifact) =>
   JSON.stringify(Object.entries(a.manifest.files).sort()) === JSON.stringify(Object.entries(b.manifest.files).sort())
 
+/** Retraining leaves the embedder as it is: its vectors, by far the most of an artifact, are in memory once. */
+const sameEmbedder = (a: Artifact, b: Artifact) => embedderKey(a) === embedderKey(b)
+
+const embedderKey = ({ manifest: { embedder, files } }: Artifact) =>
+  JSON.stringify([embedder, embedder.files.map((name) => files[name]?.sha256)])
+
 async function openPolicy(
   artifact: Artifact,
+  open: PolicyEmbedder | null,
   { config, openEmbedder, loadEvidence, log }: LoaderOptions,
 ): Promise<Policy> {
-  const embedder = await openEmbedder(artifact)
+  const embedder = open ?? (await openEmbedder(artifact))
   await checkEmbedder(embedder, artifact.manifest.embedder, artifact.golden)
   const router = await GraphRouter.open({
     artifact,

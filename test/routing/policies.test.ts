@@ -210,6 +210,29 @@ describe('tenants with policies of their own', () => {
     expect(results).toEqual(['ok', 'ok'])
   })
 
+  it('have one embedder where theirs are the same, open until the last of them ends', async () => {
+    let opened = 0
+    let closed = 0
+    const policies = await open(
+      { artifact: TINY_1 },
+      {
+        tenants: [{ name: 'acme', artifact: TINY_2 }],
+        openEmbedder: async () => {
+          opened++
+          return {
+            ...tinyEmbedder,
+            close: async () => {
+              closed++
+            },
+          }
+        },
+      },
+    )
+    expect(of(policies, 'acme')).toBe('tiny-2')
+    await policies.close()
+    expect([opened, closed]).toEqual([1, 1])
+  })
+
   it('are swapped and rolled back alone; the first one goes back to everybody’s', async () => {
     const policies = await open({ artifact: TINY_1 }, { tenants: [{ name: 'acme' }, { name: 'bell' }] })
     await policies.reload(TINY_2, 'acme')
