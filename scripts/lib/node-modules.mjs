@@ -85,7 +85,8 @@ export async function ensureNodeModules(root, { dev }) {
   if (isComplete(root, { dev })) return linkNode(root)
   const all = dev || existsSync(join(root, 'node_modules', 'typescript'))
   const { command, args } = npm()
-  const flags = all ? ['--include=dev'] : ['--omit=dev']
+  // No package's own script runs here (docs/security.md).
+  const flags = ['--ignore-scripts', all ? '--include=dev' : '--omit=dev']
   const { ok, tail } = await step('installing npm packages', command, [...args, 'ci', ...flags], {
     cwd: root,
     // Read by onnxruntime-node's install script, where npm runs it: no CUDA libraries.
