@@ -106,6 +106,8 @@ export interface Upstream {
   requests: SeenRequest[]
   /** Connections accepted so far. */
   connections: number
+  /** Connections that are open now. */
+  readonly open: number
   /** Exchanges whose script is still running: it ends when the other side closes, where it waits for that. */
   busy: number
   /** Answers from now on: scripts in turn, the last one for ever. */
@@ -124,6 +126,9 @@ export async function startUpstream(...scripts: Script[]): Promise<Upstream> {
     port: 0,
     requests: [],
     connections: 0,
+    get open() {
+      return sockets.size
+    },
     busy: 0,
     play: (...next) => {
       queue = next
