@@ -64,7 +64,8 @@ def choices_of(log: Logbook, users: NDArray[np.bool_], value_kinds: Sequence[str
     """
     edges, decisions, answers = log.edges, log.decisions, log.answers
     rank = np.array([value_kinds.index(k) if k in value_kinds else len(value_kinds) for k in KINDS])[edges.kind]
-    counted = np.flatnonzero((rank < len(value_kinds)) & users[edges.user] & (edges.weight > 0))
+    given = (rank < len(value_kinds)) & users[edges.user] & (edges.weight > 0) & answers.seen[edges.row]
+    counted = np.flatnonzero(given)
     counted = counted[np.lexsort((rank[counted], edges.row[counted]))]
     counted = counted[np.unique(edges.row[counted], return_index=True)[1]]
     row = answers.decision[edges.row[counted]]

@@ -85,6 +85,8 @@ class Answers:
     prompt_tokens: Floats
     completion_tokens: Floats
     cost_usd: Floats
+    seen: Bools
+    """[A] False: what somebody would rather have had, of which only a preference tells."""
 
     def embedding(self, rows: Ints) -> Floats:
         """[len(rows), E] float32."""
@@ -162,7 +164,11 @@ def key_of(*parts: str) -> int:
     return int.from_bytes(blake2b("\0".join(parts).encode(), digest_size=8).digest(), "little")
 
 
-REWARD = np.dtype([("id", "u8"), ("user", "u8"), ("kind", "i1"), ("value", "f4"), ("weight", "f4"), ("ts", "i8")])
+REWARD = np.dtype(
+    [("id", "u8"), ("user", "u8"), ("kind", "i1"), ("value", "f4"), ("weight", "f4"), ("ts", "i8"), ("rather", "i2")]
+)
+NOBODY = -1
+PREFERENCE, RATING = KINDS.index("preference"), KINDS.index("rating")
 CHUNK = 65536
 
 
@@ -201,6 +207,7 @@ class _Reader:
             return self.leave_out(f"rewards of an unknown kind, {kind}")
         tenant = row["tenant"]
         value = min(max(float(row["value"]), -1.0), 1.0)
+        rather = row.get("preferred_model")
         self.raw_rewards.add(
             (
                 key_of(tenant, row["interaction"]),
@@ -209,6 +216,7 @@ class _Reader:
                 value,
                 row["weight"],
                 row["ts"],
+                self.names["llm"].number(rather) if kind == "preference" and rather else NOBODY,
             )
         )
         return None
@@ -223,7 +231,17 @@ class _Reader:
         last[:-1] = (
             (rows["id"][1:] != rows["id"][:-1]) | (rows["user"][1:] != rows["user"][:-1]) | (rating[1:] != rating[:-1])
         )
-        self.rewards = rows[last]
+        rows, rating = rows[last], rating[last]
+        # The latest feedback counts as a whole: a rating without a preference takes back an earlier one.
+        outdated = np.zeros(len(rows), bool)
+        outdated[1:] = (
+            (rating[1:] == PREFERENCE)
+            & (rating[:-1] == RATING)
+            & (rows["id"][1:] == rows["id"][:-1])
+            & (rows["user"][1:] == rows["user"][:-1])
+            & (rows["ts"][1:] < rows["ts"][:-1])
+        )
+        self.rewards = rows[~outdated]
         self.raw_rewards = _Rows(REWARD)
         self.rewarded = set(self.rewards["id"].tolist())
 
@@ -280,6 +298,8 @@ class _Reader:
             self.left_out["rewards of interactions that are not in the log"] = orphans
         if foreign:
             self.left_out["rewards by somebody else than the one who asked"] = foreign
+        seen = len(answers)
+        edges, answers = _with_preferred(edges, answers)
         moved = decisions[order]
         row_user = decisions["user"][answers["decision"]]
         sequence = np.lexsort((edges["ts"], row_user[edges["row"]])) if len(edges["row"]) else np.zeros(0, np.int64)
@@ -306,6 +326,7 @@ class _Reader:
                 prompt_tokens=answers["prompt"],
                 completion_tokens=answers["completion"],
                 cost_usd=answers["cost"],
+                seen=np.arange(len(answers)) < seen,
             ),
             edges=Edges(user=row_user[edges["row"]].astype(np.int64), **edges),
             price=np.array([self.costs[i].solve() if i in self.costs else (np.nan, np.nan) for i in range(len(llms))],
@@ -327,9 +348,25 @@ def _join(rewards: Any, answers: Any) -> tuple[dict[str, Any], int, int]:
         found = same = np.zeros(len(rewards), bool)
     known = np.flatnonzero(same)
     known = known[answers["scale"][row[known]] > 0] if len(known) else known
-    columns = {name: rewards[name][known].copy() for name in ("ts", "value", "weight")}
+    columns = {name: rewards[name][known].copy() for name in ("ts", "value", "weight", "rather")}
     edges = {"row": row[known], "kind": rewards["kind"][known].astype(np.int64), **columns}
     return edges, int((~found).sum()), int((found & ~same).sum())
+
+
+def _with_preferred(edges: dict[str, Any], answers: Any) -> tuple[dict[str, Any], Any]:
+    """ "I would rather have had Y" is -1 for the one that answered and +1 for Y, each with half the weight.
+
+    As in the gateway. Nobody has seen Y's answer: its length and cost are unknown.
+    """
+    rather = edges.pop("rather")
+    two = np.flatnonzero((rather != NOBODY) & (rather != answers["llm"][edges["row"]]))
+    unseen = answers[edges["row"][two]].copy()
+    unseen["llm"], unseen["completion"], unseen["cost"] = rather[two], -1, -1
+    edges["weight"][two] /= 2
+    more = {name: column[two] for name, column in edges.items()}
+    more["row"] = len(answers) + np.arange(len(two))
+    more["value"] = np.ones(len(two), np.float32)
+    return {name: np.concatenate([edges[name], more[name]]) for name in edges}, np.concatenate([answers, unseen])
 
 
 class _Rows:

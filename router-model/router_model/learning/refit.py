@@ -6,6 +6,7 @@ on the tenant's LLMs, how each kind of reward speaks, calibration of quality, an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -32,6 +33,9 @@ from router_model.model import JUDGE, KINDS, OUTCOME, Router, predicted_tokens
 from router_model.user_prior import MixturePrior, fit_mixture
 
 KIND_SPREAD = 0.3  # how far from its present value the log of a kind's noise or gain may well be
+# Variance, that of people (`people.py`). Ratings by a rule have less: and then a model that is never quite right would
+# be sure of its mistakes.
+LEAST_NOISE = 0.0225
 PRIOR_STRENGTH = 30.0  # users' worth of belief in the prior so far
 CALIBRATION_STRENGTH = 25.0  # curvature of about a hundred judged answers
 EM_ITERATIONS = 8
@@ -81,19 +85,34 @@ class Beliefs:
 def llm_evidence(
     model: Model, log: Logbook, edges: Edges, progress: Callable[[int, int], None] | None = None
 ) -> Doubles:
-    """Sums [M, V] of the messages to the LLMs."""
+    """Sums [M, V] of the messages to the LLMs.
+
+    As in the gateway, the n-th of a user about the same LLM counts 1/n: what somebody says again and again is a taste.
+    """
     total: Doubles | None = None
     done = 0
+    share = 1 / (1 + repeats(log, edges))
     for some, _, made in messages(model, log, edges):
         if total is None:
             total = np.zeros((len(log.llms), made.shape[1]))
-        np.add.at(total, log.answers.llm[some.row].astype(np.int64), made.astype(np.float64))
+        added = made.astype(np.float64) * share[done : done + len(some), None]
+        np.add.at(total, log.answers.llm[some.row].astype(np.int64), added)
         done += len(some)
         if progress is not None:
             progress(done, len(edges))
     if total is None:
         raise ValueError("no rewarded answers")
     return total
+
+
+def repeats(log: Logbook, edges: Edges) -> Ints:
+    """[E]: how many earlier edges are of the same user about the same LLM."""
+    llm = log.answers.llm[edges.row].astype(np.int64)
+    order = np.lexsort((edges.ts, llm, edges.user))
+    who = (edges.user * len(log.llms) + llm)[order]
+    made = np.empty(len(edges), np.int64)
+    made[order] = np.arange(len(edges)) - np.searchsorted(who, who)
+    return made
 
 
 def beliefs(
@@ -175,7 +194,7 @@ def fit_readings(router: Router, log: Logbook, edges: Edges, found: Beliefs) -> 
     if len(edges):
         optimiser.step(step)
     with torch.no_grad():
-        router.reading.log_noise.copy_(reading.log_noise)
+        router.reading.log_noise.copy_(reading.log_noise.clamp(min=math.log(LEAST_NOISE)))
         router.reading.log_gain.copy_(reading.log_gain)
     made = readings_of(router)
     expected = (chance * mean[:, 0] + (1 - chance) * mean[:, 1]).numpy()

@@ -9,6 +9,7 @@ import pytest
 from made_rows import Document, rows_of, write
 
 from router_model.embedding import StaticEmbedder
+from router_model.learning.judgement import choices_of
 from router_model.learning.logbook import EXPLICIT, Logbook, read_logbook
 from router_model.learning.made_log import MadeLog
 from router_model.log import open_log
@@ -131,6 +132,47 @@ def test_prices_follow_from_what_answers_cost(make_log: Callable[..., MadeLog], 
     for card in made.pool.cards:
         fitted = log.price[log.llms.index(card.name)]
         assert fitted == pytest.approx([card.input_price, card.output_price], rel=0.02)
+
+
+def test_a_preference_is_about_two_llms(rows: list[Document], read: Callable[..., Logbook]) -> None:
+    answered, other = of_type(rows, "interaction")[:2]
+    rather = next(c["name"] for c in answered["candidates"] if c["name"] != answered["chosen"])
+    base: Document = {
+        "type": "reward",
+        "tenant": "acme",
+        "kind": "preference",
+        "weight": 1.0,
+        "binary": True,
+        "comment": None,
+    }
+    said = base | {"interaction": answered["id"], "user": answered["user"], "ts": answered["ts"] + 5}
+    same = base | {"interaction": other["id"], "user": other["user"], "ts": other["ts"] + 5}
+    feedback = [
+        said | {"value": -1, "preferred_model": rather},
+        same | {"value": 1, "preferred_model": other["chosen"]},
+    ]
+    interactions = of_type(rows, "interaction")
+    log = read([*interactions, *feedback])
+    found = [
+        (log.llms[log.answers.llm[r]], v, w, bool(log.answers.seen[r]), log.answers.cost_usd[r] > 0)
+        for r, v, w in zip(log.edges.row, log.edges.value, log.edges.weight, strict=True)
+    ]
+    assert sorted(found) == sorted(
+        [
+            (answered["chosen"], -1, 0.5, True, True),
+            (rather, 1, 0.5, False, False),
+            (other["chosen"], 1, 1, True, True),
+        ]
+    )
+    assert {KINDS[kind] for kind in log.edges.kind} == {"preference"}
+    judged = choices_of(log, np.ones(len(log.users), bool))
+    assert len(judged.answer) == 2, "what nobody was given is no outcome"
+
+    rating = said | {"kind": "rating", "binary": False, "value": 0.5, "preferred_model": None, "ts": said["ts"] + 1}
+    later = read([*interactions, *feedback, rating])
+    assert sorted(later.edges.value.tolist()) == [0.5, 1], "a later rating without a preference takes it back"
+    together = read([*interactions, *feedback, rating | {"ts": said["ts"]}])
+    assert sorted(together.edges.value.tolist()) == [-1, 0.5, 1, 1]
 
 
 def test_tenants_do_not_mix(make_log: Callable[..., MadeLog], read: Callable[..., Logbook]) -> None:

@@ -11,6 +11,7 @@ import torch
 from router_model.learning.judgement import JudgeError, choices_of, evenly
 from router_model.learning.logbook import REASONS, Answers, Decisions, Edges, Logbook
 from router_model.learning.refit import (
+    LEAST_NOISE,
     beliefs,
     blend,
     calibrate_quality,
@@ -21,6 +22,7 @@ from router_model.learning.refit import (
     llm_evidence,
     prior_of,
     readings_of,
+    repeats,
 )
 from router_model.learning.replay import Model, answers_of, edges_of, replay, user_sums
 from router_model.learning.runner import TorchRunner
@@ -117,7 +119,7 @@ def world(
         propensity=np.full((n, LLMS), 1 / LLMS, np.float32),
         cost_usd=usd,
     )
-    answers = Answers(np.arange(n), llm, int8, scale, prompt, tokens, usd)
+    answers = Answers(np.arange(n), llm, int8, scale, prompt, tokens, usd, np.ones(n, bool))
     names = [f"llm-{i}" for i in range(LLMS)]
     everybody = [("acme", f"user-{i}") for i in range(users)]
     return Logbook(everybody, names, ["made-up"], decisions, answers, edges, np.ones((LLMS, 2), np.float32), {})
@@ -223,6 +225,12 @@ def test_a_better_prior_predicts_better(router: Router, model: Model) -> None:
     assert error(replace(model, runner=TorchRunner(changed))) < 0.9 * error(model)
 
 
+def test_ratings_without_noise_are_not_believed_to_the_letter(router: Router, model: Model) -> None:
+    log = world(router, model, 60, {RATING: 0.0})
+    fitted = fit_readings(copy_of(router), log, log.edges, beliefs(router, model, log, np.arange(60)))
+    assert fitted[RATING].strength == pytest.approx(LEAST_NOISE)
+
+
 def test_quality_is_calibrated_on_judged_answers(router: Router, model: Model) -> None:
     log = world(router, model, 60, {JUDGE: 0.0})
     changed = copy_of(router)
@@ -243,6 +251,23 @@ def test_evidence_is_the_sum_of_messages(router: Router, model: Model) -> None:
     apart = llm_evidence(model, log, log.edges.only(half)) + llm_evidence(model, log, log.edges.only(~half))
     np.testing.assert_allclose(found, apart, rtol=1e-6)
     assert found.shape == (LLMS, SIZES.llm_message)
+
+
+def test_what_somebody_says_again_and_again_of_an_llm_counts_less(router: Router, model: Model) -> None:
+    log = world(router, model, 4, {RATING: 0.03})
+    edges = log.edges
+    count = repeats(log, edges)
+    llm = log.answers.llm[edges.row]
+    for user in range(4):
+        for one in range(LLMS):
+            mine = np.flatnonzero((edges.user == user) & (llm == one))
+            assert count[mine[np.argsort(edges.ts[mine], kind="stable")]].tolist() == list(range(len(mine)))
+    assert count.max() > 1
+    # An edge after all others of the same user about the same LLM adds its message divided by how many they are.
+    last = int(np.flatnonzero(count == count.max())[0])
+    added = llm_evidence(model, log, edges) - llm_evidence(model, log, edges.only(np.arange(len(edges)) != last))
+    alone = llm_evidence(model, log, edges.only(np.array([last])))
+    np.testing.assert_allclose(added, alone / (1 + count.max()), atol=1e-4)
 
 
 def test_blend(router: Router) -> None:
