@@ -65,11 +65,14 @@ export async function serve(configPath: string, change: (parts: Parts) => void =
   }
 }
 
+/** Connections that the kernel keeps while the process is busy; what comes on top tries again after a second, then after three. */
+const BACKLOG = 4_096
+
 /** @returns the port, which the system picks where 0 is asked for */
 async function listen(server: Server, { host, port }: Config['server']): Promise<number> {
   await new Promise<void>((listening, fail) => {
     server.once('error', fail)
-    server.listen(port, host, listening)
+    server.listen({ port, host, backlog: BACKLOG }, listening)
   })
   const address = server.address()
   return typeof address === 'object' && address ? address.port : port

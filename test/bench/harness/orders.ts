@@ -17,7 +17,7 @@ export interface Order {
   firstUser?: number
   /** Open `inFlight` streams and keep them. */
   hold?: boolean
-  /** So many requests are begun a second, whether or not those before have been answered; `inFlight` connections are open at the start. */
+  /** So many requests are due a second, whether or not those before have been answered, on `inFlight` connections. */
   perSecond?: number
 }
 

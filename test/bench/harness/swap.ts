@@ -55,7 +55,7 @@ export async function swapUnderLoad(setting: Setting, perSecond: number, seconds
     // On a machine that is busy with other things a swap may take longer than a short run.
     for (let round = 0; round === 0 || (round < ROUNDS_MOST && versionsIn(told).size < 2); round++) {
       // Nobody asks twice, so that the same question has one score under one version.
-      const asked = { perSecond, seconds, inFlight: 64, users, firstUser: FIRST_USER + round * users, same: true }
+      const asked = { perSecond, seconds, inFlight: 256, users, firstUser: FIRST_USER + round * users, same: true }
       const report = await setting.bench.offer(subject, asked)
       if (report.errors > 0) throw new Error(`${report.errors} requests failed while artifacts were swapped.`)
       told.push(...(report.told ?? []))

@@ -82,17 +82,20 @@ async function drive(order: Order): Promise<Report> {
 async function offer(order: Order, perSecond: number): Promise<Report> {
   const requests = requestsOf(order)
   const free = await Promise.all(Array.from({ length: order.inFlight }, () => Client.open(order.port)))
-  const clients = new Set(free)
+  const clients = [...free]
+  const waiting: ((client: Client) => void)[] = []
   const firstBytes: number[] = []
   const told: Told[] = []
   const running = new Set<Promise<void>>()
   let errors = 0
 
+  /** On one of its connections: more of them would wait for the kernel, not for the gateway. */
   async function ask(request: Prepared, due: number): Promise<void> {
-    const client = free.pop() ?? (await Client.open(order.port))
-    clients.add(client)
+    const client = free.pop() ?? (await new Promise<Client>((freed) => waiting.push(freed)))
     const { status, firstByteAt, head } = await client.ask(numbered(request))
-    free.push(client)
+    const next = waiting.shift()
+    if (next) next(client)
+    else free.push(client)
     if (status !== 200) {
       errors++
       return
