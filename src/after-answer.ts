@@ -11,18 +11,21 @@ import type { ConversationState } from './store/store.ts'
 import { atTurnsEnd } from './turns-end.ts'
 
 /**
- * Accounts and records an answer that has ended, and learns from how it came about. The record is made before the last bytes go out; the rest, for which
- * no client waits, right after them, before the next request is read. Nothing here throws.
+ * Accounts and records an answer that has ended, and learns from how it came about. What the next request must find is there before the last bytes go
+ * out; the rest, for which no client waits, comes after them. Nothing here throws.
  */
 export function afterAnswer(parts: Parts, record: InteractionRecord, asked: Asked, decision: Decision): void {
   if (isErased(parts, record)) parts.log.info({ request: record.id }, 'not recorded: the user has been erased')
   else if (decision.shadow) void recordWithShadow(parts, record, asked, decision)
   else parts.recorder.interaction(record)
+  const state = record.status < 400 && !isErased(parts, record) ? turnState(record, asked, decision) : null
+  if (state) parts.pendingTurns.set(pendingKey(record.tenant, asked.turn.key), state)
   atTurnsEnd(() => {
     parts.metrics.observe(record)
     if (record.ttftMs !== null) parts.latencies.note(record.chosen, record.ttftMs)
     logAnswer(parts, record)
-    if (!isErased(parts, record)) void learnFromTurn(parts, record, asked, decision)
+    if (!isErased(parts, record)) void learnFromTurn(parts, record, asked, decision, state)
+    else if (state) forgetPending(parts, record, asked, state)
   })
 }
 
@@ -77,10 +80,16 @@ async function recordWithShadow(
 }
 
 /** What this request says of the answer before it, and where its conversation is now. */
-async function learnFromTurn(parts: Parts, record: InteractionRecord, asked: Asked, decision: Decision): Promise<void> {
+async function learnFromTurn(
+  parts: Parts,
+  record: InteractionRecord,
+  asked: Asked,
+  decision: Decision,
+  state: ConversationState | null,
+): Promise<void> {
   const { implicit_rewards } = parts.live().config.router
   try {
-    const previous = await moveOn(parts, record, asked, decision)
+    const previous = await moveOn(parts, record, asked, decision, state)
     const said = previous && implicitReward(previous, nextTurn(record, asked, decision), implicit_rewards)
     if (said) await takeImplicit(parts, record.tenant, previous.interaction, said, record.ts)
     const aborted = abortReward(record.finishReason, implicit_rewards)
@@ -92,20 +101,23 @@ async function learnFromTurn(parts: Parts, record: InteractionRecord, asked: Ask
 
 /** Notes where the conversation is now. Returns where it was: the one look at the store tells both. */
 async function moveOn(
-  { store, pendingTurns }: Parts,
+  parts: Parts,
   record: InteractionRecord,
   asked: Asked,
   decision: Decision,
+  state: ConversationState | null,
 ): Promise<ConversationState | null> {
   const { key, ttlS } = asked.turn
-  if (record.status >= 400) return decision.conversation ?? store.loadConversation(record.tenant, key)
-  const state = turnState(record, asked, decision)
-  const pending = pendingKey(record.tenant, key)
-  pendingTurns.set(pending, state)
-  const before = await store.saveConversation(record.tenant, key, state, ttlS).finally(() => {
-    if (pendingTurns.get(pending) === state) pendingTurns.delete(pending)
-  })
+  if (!state) return decision.conversation ?? parts.store.loadConversation(record.tenant, key)
+  const before = await parts.store
+    .saveConversation(record.tenant, key, state, ttlS)
+    .finally(() => forgetPending(parts, record, asked, state))
   return decision.conversation ?? before
+}
+
+function forgetPending({ pendingTurns }: Parts, { tenant }: InteractionRecord, asked: Asked, state: ConversationState) {
+  const pending = pendingKey(tenant, asked.turn.key)
+  if (pendingTurns.get(pending) === state) pendingTurns.delete(pending)
 }
 
 async function takeImplicit(parts: Parts, tenant: string, id: string, said: ImplicitReward, ts: number): Promise<void> {

@@ -7,9 +7,12 @@ export function atTurnsEnd(work: () => void): void {
 }
 
 function doAll(): void {
+  let done = 0
   try {
-    for (let i = 0; i < waiting.length; i++) waiting[i]!()
+    while (done < waiting.length) waiting[done++]!()
   } finally {
-    waiting = []
+    // One that throws harms no other.
+    waiting = waiting.slice(done)
+    if (waiting.length > 0) setImmediate(doAll)
   }
 }
