@@ -155,7 +155,7 @@ def judge(
     gamma: Gamma,
 ) -> Judgement:
     """`replays`, `readings`: current and new, for the users of `choices`. `best_order`: LLMs, the best one first."""
-    current, new = (_at(found, choices.answer) for found in replays)
+    current, new = (found.of(choices.answer) for found in replays)
     sample = choices.sample
     explored = sample.propensity > 0
     arms = (choices.candidate, explored)
@@ -263,17 +263,3 @@ def _expected(readings: list[KindReading], kind: Ints, mean: Doubles, std: Doubl
     for k in np.unique(kind):
         made[kind == k] = readings[k].expected(mean[kind == k], std[kind == k])
     return made
-
-
-def _at(found: Replay, answer: Ints) -> Replay:
-    """A replay's rows for some answers, in their order."""
-    order = np.argsort(found.answer)
-    rows = order[np.searchsorted(found.answer[order], answer)]
-    return Replay(
-        found.answer[rows],
-        found.rewards[rows],
-        found.mean[rows],
-        found.std[rows],
-        found.quality[rows],
-        found.cold[rows],
-    )

@@ -48,6 +48,14 @@ class Replay:
     cold: Doubles
     """[n, M], expected reward for a user of whom nothing is known."""
 
+    def of(self, answer: Ints) -> Replay:
+        """The rows for some answers, in their order."""
+        order = np.argsort(self.answer)
+        rows = order[np.searchsorted(self.answer[order], answer)]
+        return Replay(
+            self.answer[rows], self.rewards[rows], self.mean[rows], self.std[rows], self.quality[rows], self.cold[rows]
+        )
+
 
 @dataclass(frozen=True)
 class Visit:

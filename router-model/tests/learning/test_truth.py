@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from made_rows import rows_of, write
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from router_model.learning.made_log import HUMAN_NOISE, MadeLog
 from router_model.learning.policy import Gamma, greedy, inverse_gap
 from router_model.learning.replay import Model, replay
 from router_model.learning.runner import TorchRunner, llm_states
+from router_model.learning.true_gain import main, true_utility
 from router_model.log import open_log
 from router_model.model import Router, Sizes
 from router_model.ope import check_propensities, difference, dr, estimate, ips, snips
@@ -48,18 +49,7 @@ def plain_model(log: Logbook, embedder: StaticEmbedder) -> Model:
 
 def true_rewards(made: MadeLog, log: Logbook, answers: NDArray[np.int64]) -> NDArray[np.float64]:
     """Expected rating [n, M] of each candidate's answer to the question that was asked, by whoever asked it."""
-    vectors = made.embedder.embed(list(made.pool.queries))
-    scale = np.maximum(np.abs(vectors).max(1) / 127, 1e-12)
-    asked = {
-        np.rint(v / s).astype(np.int8).tobytes(): row for row, (v, s) in enumerate(zip(vectors, scale, strict=True))
-    }
-    rows = np.array([asked[log.answers.int8[a].tobytes()] for a in answers])
-    names = [log.users[u][1] for u in log.decisions.user[log.answers.decision[answers]]]
-    users = np.array([int(re.sub(r"\D", "", name)) for name in names])
-    columns = [made.pool.names.index(name) for name in log.llms]
-    utility = np.concatenate(
-        [made.population.utility(np.array([u]), made.pool, np.array([r]))[0] for u, r in zip(users, rows, strict=True)]
-    )[:, columns].astype(float)
+    utility = true_utility(made, log, answers)
     nodes, weights = np.polynomial.hermite_e.hermegauss(9)
     noisy = np.clip(utility[..., None] + HUMAN_NOISE * nodes, -1, 1)
     expected: NDArray[np.float64] = noisy @ (weights / weights.sum())
@@ -75,11 +65,11 @@ def test_values_of_a_personal_policy_are_true(
     sample = choices.sample
     assert check_propensities(sample).p_value > 1e-3
     found = replay(plain_model(log, embedder), log, choices.answer)
-    place = np.argsort(found.answer)[np.searchsorted(np.sort(found.answer), choices.answer)]
-    mean, rewards = found.mean[place], found.rewards[place]
+    found = found.of(choices.answer)
+    mean, rewards = found.mean, found.rewards
     truth = true_rewards(made, log, choices.answer)
     personal = inverse_gap(mean, choices.candidate, choices.candidate, rewards, Gamma())
-    cold = greedy(found.cold[place], choices.candidate)
+    cold = greedy(found.cold, choices.candidate)
 
     for policy in (personal, cold):
         value = float((policy * truth).sum(1).mean())
@@ -92,3 +82,15 @@ def test_values_of_a_personal_policy_are_true(
     robust = estimate(dr(sample, personal, mean), sample.cluster).value
     value = float((personal * truth).sum(1).mean())
     assert abs(robust - value) < abs(direct - value), "the log corrects what the model believes of itself"
+
+
+def test_the_true_gain_of_retraining_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    main(shift="cost_efficiency", users=40, requests=6, judged=30)
+    header, *rows = capsys.readouterr().out.splitlines()
+    assert header.startswith("rewards known")
+    assert [row.split(" | ")[0] for row in rows] == ["0 to 0", "1 to 2", "3 to 5"]
+    for row in rows:
+        _, answers, old, new, gain, best = row.split(" | ")
+        assert int(answers) > 0
+        assert float(new) - float(old) == pytest.approx(float(gain.split()[0]), abs=2e-4)
+        assert float(best) >= max(float(old), float(new))
