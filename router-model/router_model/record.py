@@ -17,7 +17,7 @@ from rich.console import Console
 
 from router_model.artifact import Artifact, digest, read_manifest
 from router_model.bench.report import markdown, picture
-from router_model.bench.results import Results
+from router_model.bench.results import Results, Row
 
 FIGURES = re.compile(r"Figures: .*\n")
 
@@ -32,10 +32,7 @@ def record(
     write_metrics(artifact, runs)
     out.mkdir(parents=True, exist_ok=True)
     (out / "RESULTS.md").write_text(page(read_manifest(artifact).version, runs), encoding="utf-8")
-    curves = [row for run in runs for row in run.rows if row.shift == "none"]
-    # The run of most seeds speaks for a part that several runs hold.
-    spoken = {(row.pool, row.feedback, row.contestant, row.n): row for row in reversed(curves)}
-    picture(Results({}, list(reversed(spoken.values()))), out / "curves.png")
+    picture(Results({}, curves(runs)), out / "curves.png")
     Console().print(f"Written: {artifact / 'metrics.json'}, {out / 'RESULTS.md'}, {out / 'curves.png'}")
 
 
@@ -52,11 +49,20 @@ def page(version: str, runs: Sequence[Results]) -> str:
     return "\n".join(parts)
 
 
+def curves(runs: Sequence[Results]) -> list[Row]:
+    """Rows without a shift; of several runs of one pool and kind of feedback the first speaks."""
+    first: dict[tuple[str, str], Results] = {}
+    for run in runs:
+        for pool, feedback, _ in run.parts():
+            first.setdefault((pool, feedback), run)
+    return [row for (pool, feedback), run in first.items() for row in run.of(pool, feedback, "none")]
+
+
 def write_metrics(folder: Path, runs: Sequence[Results]) -> None:
     """Replaces the artifact's figures. Raises `ArtifactError` where it isn't sound, before and after."""
     Artifact(folder)
-    made = {"runs": [run.as_dict() for run in runs]}
-    text = json.dumps(made, indent=1)
+    made = json.dumps({"runs": [run.as_dict() for run in runs]})
+    text = json.dumps(json.loads(made, parse_float=lambda digits: round(float(digits), 4)), indent=1)
     # a row or figure a line
     text = re.sub(r"\n {5,}|\n {4}(?=[\]}])", " ", text)
     (folder / "metrics.json").write_text(text + "\n", encoding="utf-8")

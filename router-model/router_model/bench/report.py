@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
@@ -99,8 +100,8 @@ def picture(results: Results, path: Path) -> None:
     colours = pyplot.colormaps["tab20"]
     order = contestants_of(results.rows)
     for axis, part in zip(axes.flat, parts, strict=False):
-        _, named = _grid(results.of(*part))
-        for name, cells in named.items():
+        _, rows = _grid(results.of(*part))
+        for name, cells in rows.items():
             lengths = sorted(cells)
             x = [1 + n for n in lengths]
             colour = colours(order.index(name) % 20)
@@ -114,8 +115,11 @@ def picture(results: Results, path: Path) -> None:
         axis.grid(alpha=0.3)
     for axis in list(axes.flat)[len(parts) :]:
         axis.set_axis_off()
-    handles, labels = axes.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncols=3, fontsize="small")
+    named: dict[str, Any] = {}
+    for axis in axes.flat:
+        handles, labels = axis.get_legend_handles_labels()
+        named |= zip(map(str, labels), handles, strict=True)
+    figure.legend(list(named.values()), list(named), loc="lower center", ncols=3, fontsize="small")
     figure.tight_layout(rect=(0, 0.04 + 0.35 / (height * 4), 1, 1))
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
