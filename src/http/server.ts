@@ -12,6 +12,12 @@ const MAX_HEADERS = 100
 /** How often Node looks for connections that are over their time. */
 const CHECK_CONNECTIONS_MS = 1_000
 
+/**
+ * Connections that have had their last request: one that is read in two ways, so that what follows may be inside of it; or one for another protocol,
+ * with which Node drops the bytes that came in the same packet, so that what follows may begin in the middle of something.
+ */
+const served = new WeakSet<Socket>()
+
 /** An HTTP server in front of `fetch` that is hard to hold up: bounded headers, times and connections, OpenAI-shaped answers to broken requests. */
 export function createHttpServer(fetch: Parameters<typeof getRequestListener>[0], config: Config['server']): Server {
   const options = {
@@ -27,9 +33,14 @@ export function createHttpServer(fetch: Parameters<typeof getRequestListener>[0]
   }
   const answer = getRequestListener(fetch, { errorHandler: refuse })
   const server = createServer(options, (request, response) => {
-    if (upgrading.has(request.socket)) return
-    if (request.headers.upgrade !== undefined) closeAfterUpgrade(request, response)
-    if (isAmbiguous(request)) answerInvalid(response)
+    const { socket, headers } = request
+    if (served.has(socket)) return
+    const isInvalid = isAmbiguous(request)
+    if (isInvalid || headers.upgrade !== undefined) {
+      served.add(socket)
+      response.shouldKeepAlive = false
+    }
+    if (isInvalid) answerInvalid(response)
     else answer(request, response)
   })
   server.maxConnections = config.max_connections
@@ -62,20 +73,8 @@ function answerInvalid(response: ServerResponse): void {
     'content-type': 'application/json',
     'content-length': Buffer.byteLength(body),
     'x-request-id': `req_${randomUUID()}`,
-    connection: 'close',
   })
   response.end(body)
-}
-
-const upgrading = new WeakSet<Socket>()
-
-/**
- * A request for another protocol is answered in this one, as the last: Node drops the bytes that came in one packet with it, so that what comes later
- * may begin in the middle of something.
- */
-function closeAfterUpgrade({ socket }: IncomingMessage, response: ServerResponse): void {
-  upgrading.add(socket)
-  response.shouldKeepAlive = false
 }
 
 /** A request that parses, but of which no URL can be made: a bad or missing host, a bad target. */

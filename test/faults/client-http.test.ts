@@ -172,6 +172,11 @@ describe('requests that two servers read differently: 400, one response, closed'
     ['a folded header', () => ['host: gateway', auth, 'x-a: 1\r\n transfer-encoding: chunked', length], text],
     ['a bare CR in a header', () => ['host: gateway', auth, 'x-a: 1\rtransfer-encoding: chunked', length], text],
     ['a NUL in a header', () => ['host: gateway', auth, 'x-a: 1\0', length], text],
+    [
+      'two codings',
+      () => ['host: gateway', auth, 'transfer-encoding: identity', 'transfer-encoding: chunked'],
+      chunked,
+    ],
     ['a coding besides chunks', () => ['host: gateway', auth, 'transfer-encoding: gzip, chunked'], chunked],
     [
       'a chunk size with a sign',
@@ -205,6 +210,13 @@ describe('requests that two servers read differently: 400, one response, closed'
     const head = [`POST /v1/chat/completions${version}`, 'host: gateway', auth, ...headers, '', ''].join('\r\n')
     await expectRefused(head + body + smuggled, 400)
   })
+
+  test.each(['transfer-encoding: gzip, chunked', 'transfer-encoding: identity\r\ntransfer-encoding: chunked'])(
+    'nor is anything served that follows: %j',
+    async (coding) => {
+      await expectRefused(postText(['host: gateway', auth, coding], `${chunked}${postText(['host: gateway', auth, length], text)}`), 400) // biome-ignore format: one line
+    },
+  )
 
   test('what is broken after a request takes nothing from its answer, and nothing is served after it', async () => {
     const connection = await open()
