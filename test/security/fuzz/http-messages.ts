@@ -5,7 +5,8 @@ export interface ReadRequest {
   conversation: string | null
 }
 
-const REQUEST_LINE = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+) (\S+) HTTP\/1\.([01])$/
+/** Several spaces, too, as RFC 9112 (3) allows. */
+const REQUEST_LINE = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+) +(\S+) +HTTP\/1\.([01])$/
 const HEADER = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\0\r\n]*?)[ \t]*$/
 const CHUNK_SIZE = /^([0-9a-fA-F]{1,8})(?:;[^\r\n]*)?$/
 
