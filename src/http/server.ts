@@ -33,10 +33,10 @@ export function createHttpServer(fetch: Parameters<typeof getRequestListener>[0]
   }
   const answer = getRequestListener(fetch, { errorHandler: refuse })
   const server = createServer(options, (request, response) => {
-    const { socket, headers } = request
+    const { socket } = request
     if (served.has(socket)) return
     const isInvalid = isAmbiguous(request)
-    if (isInvalid || headers.upgrade !== undefined) {
+    if (isInvalid || isLast(request)) {
       served.add(socket)
       response.shouldKeepAlive = false
     }
@@ -66,6 +66,10 @@ function isAmbiguous({ httpVersion, headers }: IncomingMessage): boolean {
   if (httpVersion !== '1.1') return httpVersion !== '1.0' || coding !== undefined
   return coding !== undefined && coding.toLowerCase() !== 'chunked'
 }
+
+/** Under HTTP/1.0 Node goes on where both `close` and `keep-alive` are asked for. */
+const isLast = ({ httpVersion, headers }: IncomingMessage) =>
+  headers.upgrade !== undefined || (httpVersion === '1.0' && /\bclose\b/i.test(headers.connection ?? ''))
 
 function answerInvalid(response: ServerResponse): void {
   const body = errorBody({ message: INVALID_HTTP, type: 'invalid_request_error', param: null, code: null })

@@ -245,6 +245,15 @@ describe('requests that two servers read differently: 400, one response, closed'
     expect([connection.answers, hits()]).toEqual([1, 1])
   })
 
+  test('close is the last word, under HTTP/1.0 too', async () => {
+    const connection = await open()
+    const head = 'POST /v1/chat/completions HTTP/1.0\r\nconnection: close\r\nconnection: keep-alive'
+    connection.send(`${head}\r\nhost: gateway\r\n${auth}\r\n${length}\r\n\r\n${text}${smuggled}`)
+    expect((await connection.answer()).status).toBe(200)
+    await connection.closed
+    expect([connection.answers, hits()]).toEqual([1, 1])
+  })
+
   test('what was answered before its body came is not answered again', async () => {
     const connection = await open()
     connection.send('GET /healthz HTTP/1.1\r\nhost: gateway\r\ntransfer-encoding: chunked\r\n\r\n')
