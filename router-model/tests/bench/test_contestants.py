@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from router_model.baselines.simple import TruePopulation, TrueTastes
 from router_model.bench.artifact_router import ArtifactRouter
 from router_model.bench.contestant import Informed, Seer
 from router_model.bench.live import Exploration, live
@@ -125,10 +126,11 @@ def test_drawn_weights_spread_as_the_session_says_it_doubts(name, episodes, arti
 def test_bounds_borrow_the_artifacts_reading_of_unseen_queries_alone(name, episodes, artifact):
     episode = episodes("dense")
     bound = BORROWED[name](artifact)
+    assert isinstance(bound, TrueTastes | TruePopulation)
     bound.tell(episode.population, episode.pool)
     bound.fit(episode.known)
     assert gap(bound, episode.tests["none"], 5) > 0.03
-    if name.startswith("true-tastes"):
+    if isinstance(bound, TrueTastes):
         shared, train = episode.known.heads.quality, episode.known.train
         assert np.array_equal(bound.pool.quality[train], shared[train])
         assert not np.allclose(bound.pool.quality, shared)

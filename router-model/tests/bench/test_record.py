@@ -10,7 +10,7 @@ from router_model.record import record
 def run_of(pool, value):
     gap = Interval(value, value - 0.1, value + 0.1)
     row = Row(pool, "dense", "none", "graph router", "personal", 5, gap, None, 0.1)
-    settings = {"command": f"python -m router_model evaluate --pools {pool}"}
+    settings: dict[str, object] = {"command": f"python -m router_model evaluate --pools {pool}"}
     return Results(settings, [row], [Figure(pool, "dense", "x", "ECE", 0.01)])
 
 
