@@ -76,7 +76,7 @@ function scoredCandidate(score: CandidateScore, propensity: number, byGraph: boo
   }
 }
 
-/** Scores are float32: as doubles they would have ten digits more that mean nothing, a fifth of the record. */
+/** Scores are float32: as doubles they would have ten digits more that mean nothing, an eighth of the record. */
 const toDecimals = (value: number, scale: number) => Math.round(value * scale) / scale
 
 /** What feedback needs while the answer is still on its way. */
