@@ -91,7 +91,8 @@ async function offer(order: Order, perSecond: number): Promise<Report> {
 
   /** On one of its connections: more of them would wait for the kernel, not for the gateway. */
   async function ask(request: Prepared, due: number): Promise<void> {
-    const client = free.pop() ?? (await new Promise<Client>((freed) => waiting.push(freed)))
+    // Each in turn: a connection on which nothing is asked for long is closed by the gateway.
+    const client = free.shift() ?? (await new Promise<Client>((freed) => waiting.push(freed)))
     const { status, firstByteAt, head } = await client.ask(numbered(request))
     const next = waiting.shift()
     if (next) next(client)
@@ -206,13 +207,15 @@ class Client {
     socket.on('close', () => this.#end(0))
   }
 
+  /** Status 0: the connection was closed. */
   ask(request: Buffer): Promise<Answer> {
     const waiting = Promise.withResolvers<Answer>()
     this.#waiting = waiting
     this.#status = 0
     this.#head = null
     this.#firstByteAt = 0
-    this.#socket.write(request)
+    if (this.#socket.destroyed) this.#end(0)
+    else this.#socket.write(request)
     return waiting.promise
   }
 
