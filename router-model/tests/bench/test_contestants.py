@@ -18,6 +18,18 @@ def ready(name, episode):
     return contestant
 
 
+def play(learner, episode, steps):
+    """A session that has seen so many requests of every test user, and the first test question for each of them."""
+    test = episode.tests["none"]
+    history, session = test.history, learner.begin(len(test.users))
+    for step in range(steps):
+        session.observe(
+            history.query[:, step], history.llm[:, step], history.reward[:, step], history.rated[:, step],
+            history.cost_usd[:, step], history.completion_tokens[:, step],
+        )  # fmt: skip
+    return session, np.full(len(test.users), test.rows[0])
+
+
 def gap(contestant, judgement, n):
     utility = judgement.utility(n)
     return judgement.gain(judgement.chosen(contestant, n, utility), utility).gap_closed[0]
@@ -57,12 +69,7 @@ def test_a_belief_that_adds_up_is_the_belief_of_the_whole_history(episodes):
     episode = episodes("dense")
     regression, test = ready("regression-gaussian", episode), episode.tests["none"]
     history = test.history.first(6)
-    session = regression.begin(len(test.users))
-    for step in range(6):
-        session.observe(
-            history.query[:, step], history.llm[:, step], history.reward[:, step], history.rated[:, step],
-            history.cost_usd[:, step], history.completion_tokens[:, step],
-        )  # fmt: skip
+    session, _ = play(regression, episode, 6)
     rows = test.rows[:3]
     scores = regression.scores(rows, history)
     for i, row in enumerate(rows):
@@ -87,25 +94,9 @@ def test_the_artifact_competes_by_its_graphs_alone_and_sessions_agree_with_histo
     scores, deviations = router.scores(rows, history), router.deviations(rows, history)
     assert scores.shape == deviations.shape == (len(test.users), 3, len(episode.pool.cards))
     assert (deviations > 0).all()
-    session = router.begin(len(test.users))
-    for step in range(4):
-        session.observe(
-            history.query[:, step], history.llm[:, step], history.reward[:, step], history.rated[:, step],
-            history.cost_usd[:, step], history.completion_tokens[:, step],
-        )  # fmt: skip
+    session, _ = play(router, episode, 4)
     mean, _ = session.expect(np.full(len(test.users), rows[1]))
     assert mean == pytest.approx(scores[:, 1], abs=1e-3)
-
-
-def play(learner, episode, steps):
-    test = episode.tests["none"]
-    history, session = test.history, learner.begin(len(test.users))
-    for step in range(steps):
-        session.observe(
-            history.query[:, step], history.llm[:, step], history.reward[:, step], history.rated[:, step],
-            history.cost_usd[:, step], history.completion_tokens[:, step],
-        )  # fmt: skip
-    return session, np.full(len(test.users), test.rows[0])
 
 
 @pytest.mark.parametrize("name", ["linucb", "regression-gaussian", "artifact"])

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 import yaml
 from made_rows import EMBEDDER, Document, rows_of, write
+from small_artifact import write_small_artifact
 from typer.testing import CliRunner
 
 from router_model import retrain as module
-from router_model.artifact import Artifact, EmbedderEntry, digest, read_manifest
+from router_model.artifact import Artifact, digest, read_manifest
 from router_model.cli import app
 from router_model.embedding import StaticEmbedder
-from router_model.export import write_artifact
 from router_model.gates import Limits, golden
 from router_model.learning.consent import ConsentError, read_config
 from router_model.learning.judgement import JudgeError
@@ -29,8 +29,6 @@ from router_model.learning.made_log import MadeLog
 from router_model.learning.places import ARTIFACTS
 from router_model.learning.refit import held_out
 from router_model.log import open_log
-from router_model.model import Router, Sizes
-from router_model.prior import CARD_FEATURES, believe_cards, believe_people, believe_rewards
 from router_model.report import Summary
 from router_model.retrain import (
     REFUSED,
@@ -47,45 +45,13 @@ from router_model.retrain import (
 
 # A log for a test is too small to prove that nothing got worse.
 LENIENT = Limits(value_margin=1, cold_margin=1, tenant_loss=1, calibration_error=1, effective=1, latency_ms=1e6)
-SIZES = Sizes(
-    card=2 * len(CARD_FEATURES),
-    provider_code=4,
-    name_code=4,
-    known_tasks=4,
-    tasks=2,
-    difficulties=2,
-    verbosities=1,
-    hidden=8,
-    components=2,
-)
 OPTIONS = Options(limits=LENIENT, prior_users=20, reading_users=10, judged_rows=60)
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small artifact: exporting a large one takes a minute."""
-    embedder = StaticEmbedder.load(EMBEDDER)
-    router = Router(SIZES)
-    believe_cards(router)
-    believe_people(router)
-    believe_rewards(router)
-    files = ("embedder/embedder.json", "embedder/tokenizer.json", "embedder/vectors.bin")
     folder = tmp_path_factory.mktemp("base") / "2026.01.01-1"
-    write_artifact(
-        folder,
-        router,
-        version=folder.name,
-        embedder=EMBEDDER,
-        embedder_entry=EmbedderEntry(kind="static", version=embedder.version, dim=embedder.dim, files=files),
-        golden_texts={"Hello": embedder.embed(["Hello"])[0]},
-        card_features=CARD_FEATURES,
-        population={},
-        aliases={},
-        trained_on=[],
-        forget=1.0,
-        metrics={},
-        model_card="# For a test\n",
-    )
+    write_small_artifact(EMBEDDER, folder)
     return folder
 
 
