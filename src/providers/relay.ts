@@ -61,10 +61,16 @@ const headersOf = (answer: Forwarded, own: Record<string, string>) => {
 }
 
 /** A whole answer is told of just before its first byte goes out, where it has but one piece. */
-function firstByteMs({ firstByteAt }: Sink, started: number, error: string | null): number | null {
+function firstByteMs({ firstByteAt }: Sent, started: number, error: string | null): number | null {
   if (firstByteAt !== null) return firstByteAt - started
   return error === null ? performance.now() - started : null
 }
+
+/** What has gone to the client. */
+type Sent = Pick<Sink, 'firstByteAt' | 'bytes' | 'waitedMs'>
+
+/** Below the mark at which a socket asks to wait. */
+const MAX_AT_ONCE_BYTES = 16 * 1024
 
 /** Large bodies go out piece by piece, so that a client that reads slowly but reads is not taken for one that does not. */
 const PIECE_BYTES = 256 * 1024
@@ -72,6 +78,7 @@ const PIECE_BYTES = 256 * 1024
 async function relayPlain(answer: PlainAnswer, response: ServerResponse, options: RelayOptions): Promise<RelayOutcome> {
   const { body, status } = answer
   const { signal, writeIdleMs } = options
+  if (goesAtOnce(body, response)) return relayAtOnce(answer, response, options)
   const sink = new Sink(response, { signal, writeIdleMs, onLeave: () => {} })
   let error: string | null = null
   if (sink.left) error = 'aborted'
@@ -94,7 +101,21 @@ async function relayPlain(answer: PlainAnswer, response: ServerResponse, options
   return plainOutcome(answer, options, sink, error)
 }
 
-function plainOutcome(answer: PlainAnswer, options: RelayOptions, sink: Sink, error: string | null): RelayOutcome {
+const goesAtOnce = (body: Buffer, { destroyed, socket }: ServerResponse) =>
+  !destroyed && socket?.writableLength === 0 && body.length > 0 && body.length <= MAX_AT_ONCE_BYTES
+
+/** Nothing to wait for, nobody to watch: headers, body and end in one write (docs/profile.md). */
+function relayAtOnce(answer: PlainAnswer, response: ServerResponse, options: RelayOptions): RelayOutcome {
+  const { body, status } = answer
+  response.writeHead(status, { ...headersOf(answer, options.headers), 'content-length': String(body.length) })
+  const sent = { firstByteAt: performance.now(), bytes: body.length, waitedMs: 0 }
+  const outcome = plainOutcome(answer, options, sent, null)
+  options.onEnding?.(outcome)
+  response.end(body)
+  return outcome
+}
+
+function plainOutcome(answer: PlainAnswer, options: RelayOptions, sent: Sent, error: string | null): RelayOutcome {
   const ok = answer.status < 400
   const estimated = ok && answer.usage === null
   return {
@@ -102,9 +123,9 @@ function plainOutcome(answer: PlainAnswer, options: RelayOptions, sink: Sink, er
     usageEstimated: estimated,
     finishReason: error ? 'aborted' : (answer.finishReason ?? (ok ? 'stop' : 'error')),
     completionId: answer.completionId,
-    ttftMs: firstByteMs(sink, options.started, error),
-    bytes: sink.bytes,
-    waitedMs: sink.waitedMs,
+    ttftMs: firstByteMs(sent, options.started, error),
+    bytes: sent.bytes,
+    waitedMs: sent.waitedMs,
     error,
   }
 }
