@@ -3,6 +3,7 @@ import { type Context, Hono } from 'hono'
 import { decide } from './decide.ts'
 import { GatewayError, invalidRequest } from './errors.ts'
 import { admin } from './http/admin.ts'
+import { beginExchange } from './http/begin-exchange.ts'
 import { chatCompletions } from './http/chat-completions.ts'
 import { renderError } from './http/error-handler.ts'
 import { explanationOf } from './http/explain.ts'
@@ -13,7 +14,6 @@ import { exportProfile, parsePreferences, refuseUnknownNames } from './http/prof
 import type { Parts } from './parts.ts'
 import { allowedCandidates, tenantOf } from './request/asker.ts'
 import type { Exchange } from './request/exchange.ts'
-import { refuseRepeatedHeaders } from './request/identity.ts'
 import { readBody } from './request/read-body.ts'
 import { readRequest } from './request/read-request.ts'
 import { ANONYMOUS } from './tenants.ts'
@@ -32,11 +32,7 @@ export function createApp(parts: Parts): Hono<Env> {
   const app = new Hono<Env>()
 
   app.use('/v1/*', async (c, next) => {
-    const { incoming, outgoing } = c.env
-    const live = parts.live()
-    refuseRepeatedHeaders(incoming, live.config.identity.headers)
-    const caller = await parts.authenticator.authenticate(incoming.headers.authorization)
-    c.set('exchange', parts.exchanges.begin(incoming, outgoing, caller, live))
+    c.set('exchange', await beginExchange(parts, c.env.incoming, c.env.outgoing))
     await next()
   })
 

@@ -8,6 +8,7 @@ import { loadConfig } from './config-file.ts'
 import { watchConfig } from './config-watch.ts'
 import { firstKey, printWelcome } from './first-key.ts'
 import { watchParts } from './gauges.ts'
+import { directly } from './http/chat-completions.ts'
 import { createHttpServer } from './http/server.ts'
 import { LiveConfig } from './live-config.ts'
 import { createLogger } from './observability/logger.ts'
@@ -30,7 +31,7 @@ export async function serve(configPath: string, change: (parts: Parts) => void =
   const parts = await buildParts(configured, log, () => draining)
   watchParts(parts, dropped)
   change(parts)
-  const server = createHttpServer(createApp(parts).fetch, config.server)
+  const server = createHttpServer(createApp(parts).fetch, config.server, directly(parts))
   const stopWatching = watchConfig(() => configured.files, reload)
 
   // Before the port is open: who sees it open may send a signal.

@@ -1,8 +1,11 @@
+import type { IncomingMessage } from 'node:http'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { completeChat } from '../gateway.ts'
 import type { Parts } from '../parts.ts'
 import type { Exchange } from '../request/exchange.ts'
+import { beginExchange } from './begin-exchange.ts'
 import { sendError } from './send-error.ts'
+import type { Shortcut } from './server.ts'
 
 /** Answers on Node's own response: no web stream between the provider's bytes and the client's socket. */
 export async function chatCompletions(parts: Parts, exchange: Exchange): Promise<Response> {
@@ -13,3 +16,27 @@ export async function chatCompletions(parts: Parts, exchange: Exchange): Promise
   }
   return RESPONSE_ALREADY_SENT
 }
+
+/** What Hono's adapter takes for a host without asking a URL parser. */
+const PLAIN_HOST = /^[a-z0-9._-]+(?::(?:[1-5]\d{3,4}|[6-9]\d{3}))?$/
+
+/** Of the usual shape. What is odd or wrong about a request is the app's to find. */
+const isPlainCompletion = ({ method, url, headers }: IncomingMessage) =>
+  url === '/v1/chat/completions' &&
+  method === 'POST' &&
+  headers['content-encoding'] === undefined &&
+  PLAIN_HOST.test(headers.host ?? '')
+
+/** The app's road to `chatCompletions`, for most requests, without what the app costs on the way (docs/profile.md). */
+export const directly = (parts: Parts): Shortcut =>
+  async function answer(incoming, outgoing) {
+    if (!isPlainCompletion(incoming)) return false
+    let exchange: Exchange
+    try {
+      exchange = await beginExchange(parts, incoming, outgoing)
+    } catch {
+      return false
+    }
+    await chatCompletions(parts, exchange)
+    return true
+  }

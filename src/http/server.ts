@@ -18,8 +18,19 @@ const CHECK_CONNECTIONS_MS = 1_000
  */
 const served = new WeakSet<Socket>()
 
-/** An HTTP server in front of `fetch` that is hard to hold up: bounded headers, times and connections, OpenAI-shaped answers to broken requests. */
-export function createHttpServer(fetch: Parameters<typeof getRequestListener>[0], config: Config['server']): Server {
+/** Answers a request on Node's own response. Resolves with false where it does not, and has done nothing. */
+export type Shortcut = (request: IncomingMessage, response: ServerResponse) => Promise<boolean>
+
+/**
+ * An HTTP server in front of `fetch` that is hard to hold up: bounded headers, times and connections, OpenAI-shaped answers to broken requests.
+ *
+ * @param shortcut asked first
+ */
+export function createHttpServer(
+  fetch: Parameters<typeof getRequestListener>[0],
+  config: Config['server'],
+  shortcut: Shortcut,
+): Server {
   const options = {
     maxHeaderSize: MAX_HEADER_BYTES,
     headersTimeout: config.headers_timeout_ms,
@@ -32,6 +43,9 @@ export function createHttpServer(fetch: Parameters<typeof getRequestListener>[0]
     requireHostHeader: false,
   }
   const answer = getRequestListener(fetch, { errorHandler: refuse })
+  const serve = async (request: IncomingMessage, response: ServerResponse) => {
+    if (!(await shortcut(request, response))) await answer(request, response)
+  }
   const server = createServer(options, (request, response) => {
     const { socket } = request
     if (served.has(socket)) return
@@ -41,7 +55,7 @@ export function createHttpServer(fetch: Parameters<typeof getRequestListener>[0]
       response.shouldKeepAlive = false
     }
     if (isInvalid) answerInvalid(response)
-    else answer(request, response)
+    else serve(request, response).catch(() => response.destroy())
   })
   server.maxConnections = config.max_connections
   // One more than allowed, so that authenticate can tell too many from just enough.

@@ -1,0 +1,20 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Parts } from '../parts.ts'
+import type { Exchange } from '../request/exchange.ts'
+import { refuseRepeatedHeaders } from '../request/identity.ts'
+
+/**
+ * What each request below `/v1` begins with: whose it is.
+ *
+ * @throws GatewayError 400, 401
+ */
+export async function beginExchange(
+  parts: Parts,
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+): Promise<Exchange> {
+  const live = parts.live()
+  refuseRepeatedHeaders(incoming, live.config.identity.headers)
+  const caller = await parts.authenticator.authenticate(incoming.headers.authorization)
+  return parts.exchanges.begin(incoming, outgoing, caller, live)
+}
