@@ -1,9 +1,9 @@
 import type { Usage } from '../accounting/usage.ts'
 import { isObject } from './is-object.ts'
+import { stringEnd } from './string-end.ts'
 import { parseUsage } from './usage.ts'
 
 const LF = 0x0a
-const BACKSLASH = 0x5c
 
 /** An event larger than this is not what a model says. */
 export const MAX_EVENT_BYTES = 16 * 1024 * 1024
@@ -242,19 +242,6 @@ function fieldValue(line: string, name: string): string | null {
   if (line.length === name.length) return ''
   if (line[name.length] !== ':') return null
   return line.slice(name.length + (line[name.length + 1] === ' ' ? 2 : 1))
-}
-
-/** Where the JSON string that begins at `start` ends: its closing quote. */
-function stringEnd(data: string, start: number): number {
-  let end = data.indexOf('"', start)
-  while (end > start && isEscaped(data, end)) end = data.indexOf('"', end + 1)
-  return end < 0 ? data.length : end
-}
-
-function isEscaped(data: string, quote: number): boolean {
-  let backslashes = 0
-  while (data.charCodeAt(quote - 1 - backslashes) === BACKSLASH) backslashes++
-  return backslashes % 2 === 1
 }
 
 function parse(latin1: string): Record<string, unknown> | null {
