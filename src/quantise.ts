@@ -22,7 +22,10 @@ export function quantise(vector: Float32Array | null): QuantisedVector | null {
 
 function quantiseNow(vector: Float32Array): QuantisedVector {
   let peak = 0
-  for (let i = 0; i < vector.length; i++) peak = Math.max(peak, Math.abs(vector[i] as number))
+  for (let i = 0; i < vector.length; i++) {
+    const size = Math.abs(vector[i] as number)
+    if (size > peak) peak = size
+  }
   const scale = peak / MAX_INT8 || 1
   const int8 = new Int8Array(vector.length)
   for (let i = 0; i < vector.length; i++) int8[i] = Math.round((vector[i] as number) / scale)
