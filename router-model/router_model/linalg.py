@@ -1,4 +1,4 @@
-"""Small dense algebra that exports to ONNX, which has no Cholesky and no inverse."""
+"""Small dense algebra that exports to few ONNX operators: their start costs more than what they compute."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-BLOCK = 8
+LEAF = 16  # matrices up to this size are inverted by one operator
 
 
 @lru_cache(maxsize=32)
@@ -38,26 +38,31 @@ def unpacked_indices(n: int, device: torch.device) -> Tensor:
 
 def pack(matrix: Tensor, n: int) -> Tensor:
     """Packed form [.., n (n + 1) / 2] of symmetric matrices [.., n, n]."""
-    return matrix.flatten(-2).index_select(-1, packed_indices(n, matrix.device))
+    return _take(matrix.flatten(-2), packed_indices(n, matrix.device))
 
 
 def packed_outer(x: Tensor) -> Tensor:
     """x x^T for x [.., n], packed [.., n (n + 1) / 2]."""
-    n = x.shape[-1]
-    outer = x.unsqueeze(-1) * x.unsqueeze(-2)
-    return outer.flatten(-2).index_select(-1, packed_indices(n, x.device))
+    return pack(x.unsqueeze(-1) * x.unsqueeze(-2), x.shape[-1])
 
 
 def unpack(packed: Tensor, n: int) -> Tensor:
     """Symmetric [.., n, n] from its packed form [.., n (n + 1) / 2]."""
-    flat = packed.index_select(-1, unpacked_indices(n, packed.device))
-    return flat.reshape(*packed.shape[:-1], n, n)
+    return _take(packed, unpacked_indices(n, packed.device)).reshape(*packed.shape[:-1], n, n)
+
+
+def _take(values: Tensor, index: Tensor) -> Tensor:
+    """Entries [.., I] of values [.., V] at places [I]."""
+    # Gather copies entry by entry in ONNX Runtime, ten times slower than GatherElements.
+    if torch.onnx.is_in_onnx_export():
+        return values.gather(-1, index.expand(*values.shape[:-1], -1))
+    return values.index_select(-1, index)
 
 
 def inverse_and_logdet(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """Inverse [.., n, n] and log determinant [..] of symmetric positive definite matrices.
 
-    LAPACK's Cholesky normally, block elimination with plain operators while exporting; they agree to rounding.
+    LAPACK's Cholesky normally, block elimination while exporting; they agree to rounding.
     """
     if torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export():
         return eliminate(matrix)
@@ -67,28 +72,62 @@ def inverse_and_logdet(matrix: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def eliminate(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """`inverse_and_logdet` by recursive Schur complements: unrolled, no branches on values."""
+    """`inverse_and_logdet` by Schur complements, unrolled: no branches on values, no pivoting."""
+    leaves: dict[int, list[tuple[Tensor, Tensor]]] = {}
+    inverse = _invert(matrix.unsqueeze(0), leaves).squeeze(0)
+    parts = [_logdet(*map(torch.cat, zip(*same, strict=True))) for same in leaves.values()]
+    return inverse, sum(parts[1:], parts[0])
+
+
+def _invert(matrix: Tensor, leaves: dict[int, list[tuple[Tensor, Tensor]]]) -> Tensor:
+    """Inverse [.., n, n]. Adds to `leaves`, by size, the blocks whose determinants multiply up to that of `matrix`, and
+    their inverses.
+    """
     n = matrix.shape[-1]
-    if n == 1:
-        return 1 / matrix, matrix.log()[..., 0, 0]
-    if n == 2:
-        a, b, d = matrix[..., :1, :1], matrix[..., :1, 1:], matrix[..., 1:, 1:]
-        det = a * d - b * b
-        top, bottom = torch.cat([d, -b], -1), torch.cat([-b, a], -1)
-        return torch.cat([top, bottom], -2) / det, det.log()[..., 0, 0]
-    half = 1
-    while half * 2 < n:
-        half *= 2
+    if n <= LEAF:
+        inverse = _inverse(matrix)
+        leaves.setdefault(n, []).append((matrix, inverse))
+        return inverse
+    half = n // 2
     corner, side, rest = matrix[..., :half, :half], matrix[..., :half, half:], matrix[..., half:, half:]
-    first, first_logdet = eliminate(corner)
+    first = _invert(corner, leaves)
     across = first @ side
-    second, second_logdet = eliminate(rest - side.transpose(-1, -2) @ across)
+    second = _invert(rest - side.transpose(-1, -2) @ across, leaves)
     off = -(across @ second)
-    whole = torch.cat(
-        [
-            torch.cat([first - off @ across.transpose(-1, -2), off], -1),
-            torch.cat([off.transpose(-1, -2), second], -1),
-        ],
-        -2,
-    )
-    return whole, first_logdet + second_logdet
+    above = torch.cat([first - off @ across.transpose(-1, -2), off], -1)
+    return torch.cat([above, torch.cat([off.transpose(-1, -2), second], -1)], -2)
+
+
+def _inverse(matrix: Tensor) -> Tensor:
+    """Inverse [.., n, n] by one operator: ONNX has none, ONNX Runtime has."""
+    if torch.onnx.is_in_onnx_export():
+        return torch.onnx.ops.symbolic(
+            "com.microsoft::Inverse", (matrix,), dtype=matrix.dtype, shape=matrix.shape, version=1
+        )
+    inverse: Tensor = torch.linalg.inv(matrix)
+    return inverse
+
+
+def _logdet(matrix: Tensor, inverse: Tensor) -> Tensor:
+    """Log determinant [..] of the product of matrices [L, .., n, n], given their inverses.
+
+    By Jacobi's complementary minors, det A = det A[:h, :h] / det A^-1[h:, h:]: two eliminations of half the size, side
+    by side, are half as many operators as one.
+    """
+    n = matrix.shape[-1]
+    counted = n // 2  # pivots of the matrix; all of the inverse's count, one more where n is odd
+    size = n - counted
+    left = torch.stack([matrix[..., :size, :size], inverse[..., counted:, counted:]])
+    pivots = []
+    for step in range(size):
+        row, below = left.split((1, size - step - 1), -2)
+        pivot, beside = row.split((1, size - step - 1), -1)
+        pivots.append(pivot)
+        if step < size - 1:
+            column, rest = below.split((1, size - step - 1), -1)
+            left = rest - column * (beside / pivot)
+    signs = torch.ones(2, *[1] * (matrix.dim() - 2), 1, size, dtype=matrix.dtype, device=matrix.device)
+    signs[0, ..., counted:] = 0
+    signs[1] = -1
+    logs = torch.cat(pivots, -1).log() * signs  # [2, L, .., 1, size]
+    return logs.sum((-1, -2)).sum((0, 1))

@@ -7,7 +7,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 import torch
-from tiny import SIZES, tiny_router
+from tiny import SIZES, edges, tiny_router
 
 from router_model.artifact import TOLERANCE, Artifact, ArtifactError, EmbedderEntry, largest_error
 from router_model.export import INPUTS, export_graph, outputs_of, realistic, write_artifact
@@ -50,7 +50,14 @@ def test_a_row_is_the_same_alone_and_in_a_batch(router: Router, graphs: dict[str
         assert largest_error(graphs["user"].run(None, {"sums": sums[row : row + 1]})[0][0], together[row]) <= 1e-5
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 7, 60])
+def test_a_long_history_loses_no_digits(router: Router, graphs: dict[str, ort.InferenceSession]) -> None:
+    messages, _ = router.edge(**edges(router, 2000))
+    sums = 5 * messages.sum(0, keepdim=True).detach()
+    found = graphs["user"].run(None, {"sums": sums.numpy()})[0]
+    assert largest_error(found, router.user(sums).detach().numpy()) <= 1e-6
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 35, 60])
 def test_elimination_is_the_inverse(size: int) -> None:
     root = torch.randn(3, size, size, dtype=torch.double, generator=torch.Generator().manual_seed(size))
     matrix = root @ root.transpose(-1, -2) + torch.eye(size)
