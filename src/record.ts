@@ -5,8 +5,8 @@ import type { Decision } from './decide.ts'
 import { quantise } from './quantise.ts'
 import type { Exchange } from './request/exchange.ts'
 import type { Asked } from './request/read-request.ts'
-import type { CandidateScore } from './routing/router.ts'
-import type { Attempt, InteractionRecord, ScoredCandidate } from './store/records.ts'
+import type { Attempt, InteractionRecord } from './store/records.ts'
+import { scoredCandidates } from './store/scored-candidates.ts'
 import type { InteractionSummary } from './store/store.ts'
 
 /** How an answer ended, as far as the record tells. */
@@ -42,9 +42,7 @@ export function recordOf(exchange: Exchange, asked: Asked, decision: Decision, e
     embedder: decision.policy?.embedder.version ?? '',
     text: keepDays === undefined ? null : decision.text,
     ...(keepDays !== undefined && { textExpiresAt: exchange.ts + keepDays * DAY_MS }),
-    candidates: selection.scored.map((score, index) =>
-      scoredCandidate(score, selection.propensities[index] ?? 0, decision.fallback === null),
-    ),
+    candidates: scoredCandidates(selection.scored, selection.propensities, decision.fallback === null),
     policy: decision.version,
     chosen: ending.candidate.name,
     reason: ending.candidate === selection.chosen.candidate ? selection.reason : 'fallback',
@@ -65,19 +63,6 @@ export function recordOf(exchange: Exchange, asked: Asked, decision: Decision, e
 }
 
 const rounded = (ms: number) => Math.round(ms * 1e3) / 1e3
-
-function scoredCandidate(score: CandidateScore, propensity: number, byGraph: boolean): ScoredCandidate {
-  return {
-    name: score.candidate.name,
-    mean: byGraph ? toDecimals(score.mean, 1e8) : null,
-    std: byGraph ? toDecimals(score.std, 1e8) : null,
-    predictedCostUsd: toDecimals(score.costUsd, 1e12),
-    propensity: toDecimals(propensity, 1e12),
-  }
-}
-
-/** Scores are float32: as doubles they would have ten digits more that mean nothing, an eighth of the record. */
-const toDecimals = (value: number, scale: number) => Math.round(value * scale) / scale
 
 /** What feedback needs while the answer is still on its way. */
 export function summaryOf(exchange: Exchange, asked: Asked, decision: Decision): InteractionSummary {

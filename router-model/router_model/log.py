@@ -2,7 +2,8 @@
 
 `redis://…` (also a Cluster, or behind Sentinels: `redis_address.py`): streams `pr:{<tenant>}:interactions` and
 `:rewards`, field `json`. `sqlite:<file>`: tables `interactions` and `rewards`. A path ending in `.jsonl` or
-`.jsonl.gz`: what `persona-router export` writes.
+`.jsonl.gz`: what `persona-router export` writes. Candidates are a table in the stores and a list in an export:
+`learning/candidates.py` reads both.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ import { fieldError } from '../openai/parse-chat.ts'
 import { parseRawBody } from '../openai/raw-body.ts'
 import type { Parts } from '../parts.ts'
 import { preferencesSchema, type StatedPreferences } from '../stated-preferences.ts'
+import type { InteractionRecord } from '../store/records.ts'
+import { eachCandidate } from '../store/scored-candidates.ts'
 import type { Tenant } from '../tenants.ts'
 
 /** @throws GatewayError 400 with `param` */
@@ -43,7 +45,7 @@ export function refuseUnknownNames(
  */
 export async function exportProfile({ store }: Parts, tenant: string, user: string, id: string) {
   const [stored, edges] = await Promise.all([store.loadUser(tenant, user), store.loadEdges(tenant, user)])
-  const interactions = await collect(store.readInteractions({ tenant, user }), ({ embedding: _, ...row }) => row)
+  const interactions = await collect(store.readInteractions({ tenant, user }), withoutVectors)
   const rewards = await collect(store.readRewards({ tenant, user }), (row) => row)
   if (!stored && interactions.length === 0) throw notFound('There is no such user.', 'user_not_found', 'id')
   return {
@@ -63,6 +65,12 @@ export async function exportProfile({ store }: Parts, tenant: string, user: stri
     rewards,
   }
 }
+
+const withoutVectors = ({ embedding: _, candidates, shadow, ...row }: InteractionRecord) => ({
+  ...row,
+  candidates: eachCandidate(candidates),
+  ...(shadow && { shadow: { policy: shadow.policy, candidates: eachCandidate(shadow.candidates) } }),
+})
 
 async function collect<T, R>(batches: AsyncIterable<T[]>, map: (row: T) => R): Promise<R[]> {
   const rows: R[] = []

@@ -1,6 +1,7 @@
 import type { Candidate } from '../candidate.ts'
 import type { UserProfile } from '../profile.ts'
 import type { InteractionRecord } from '../store/records.ts'
+import { scoredCandidates } from '../store/scored-candidates.ts'
 import { type ChooseInput, choose } from './choose.ts'
 import type { Policy } from './policy.ts'
 
@@ -36,16 +37,7 @@ export async function askShadow(
     const query = { tenant, embedding, promptTokens, state, ...(costWeight !== undefined && { costWeight }) }
     const scores = await shadow.router.score(query, candidates)
     const { scored, propensities } = choose({ ...input, scores, by: 'graph', rewards })
-    return {
-      policy: shadow.version,
-      candidates: scored.map(({ candidate, mean, std, costUsd }, i) => ({
-        name: candidate.name,
-        mean,
-        std,
-        predictedCostUsd: costUsd,
-        propensity: propensities[i] as number,
-      })),
-    }
+    return { policy: shadow.version, candidates: scoredCandidates(scored, propensities, true) }
   } catch {
     return null
   }

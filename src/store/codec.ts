@@ -1,4 +1,3 @@
-import { int8FromBase64 } from './documents.ts'
 import type { ConversationState, InteractionSummary, StoredEdge } from './store.ts'
 
 /** float32, little-endian, as they lie in memory on every platform that Node runs on. */
@@ -40,6 +39,10 @@ const packEmbedding = (embedding: Embedding) =>
 
 const unpackEmbedding = (packed: ReturnType<typeof packEmbedding>): Embedding =>
   packed && { int8: int8FromBase64(packed.int8), scale: packed.scale }
+
+export function int8FromBase64(base64: string): Int8Array {
+  return new Int8Array(Buffer.from(base64, 'base64'))
+}
 
 const asBytes = (int8: Int8Array) => new Uint8Array(int8.buffer, int8.byteOffset, int8.byteLength)
 

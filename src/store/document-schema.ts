@@ -1,6 +1,7 @@
 import { z } from 'zod'
-import type { InteractionDocument, RewardDocument } from './documents.ts'
+import type { RewardDocument, StoredInteraction } from './documents.ts'
 import { REWARD_KINDS } from './records.ts'
+import { candidateDocuments, readCandidates } from './scored-candidates.ts'
 
 const id = z.string().min(1).max(512)
 const count = z.number().int().nonnegative()
@@ -14,8 +15,26 @@ const candidate = z.object({
   propensity: z.number().min(0).max(1),
 })
 
-/** Documents that come from a file, hence from anywhere. Shape and meaning: `docs/records.md`. */
-export const interactionSchema: z.ZodType<InteractionDocument> = z.object({
+/** The numbers are checked as the rows that they stand for: NaN in a column is null. */
+const table = z
+  .object({
+    names: z.array(z.string()),
+    columns: z.array(z.enum(['mean', 'std', 'predicted_cost_usd', 'propensity'])),
+    float32: z.base64(),
+  })
+  .superRefine((document, context) => {
+    try {
+      const checked = z.array(candidate).safeParse(candidateDocuments(readCandidates(document)))
+      for (const { path, message } of checked.error?.issues ?? []) context.addIssue({ code: 'custom', path, message })
+    } catch (error) {
+      context.addIssue({ code: 'custom', message: (error as Error).message })
+    }
+  })
+
+const candidates = z.union([z.array(candidate), table])
+
+/** Documents that come from a file, hence from anywhere: exported, or as a spool has them. Shape and meaning: `docs/records.md`. */
+export const interactionSchema: z.ZodType<StoredInteraction> = z.object({
   id,
   ts: unixMs,
   tenant: id,
@@ -25,7 +44,7 @@ export const interactionSchema: z.ZodType<InteractionDocument> = z.object({
   embedder: z.string(),
   text: z.string().nullable(),
   text_expires_at: unixMs.exactOptional(),
-  candidates: z.array(candidate),
+  candidates,
   policy: z.string(),
   chosen: z.string(),
   reason: z.enum(['personal', 'cold_start', 'sticky', 'explicit', 'explore', 'fallback']),
@@ -56,7 +75,7 @@ export const interactionSchema: z.ZodType<InteractionDocument> = z.object({
   tools: z.boolean(),
   modalities: z.array(z.string()),
   completion_id: z.string().nullable(),
-  shadow: z.object({ policy: z.string(), candidates: z.array(candidate) }).exactOptional(),
+  shadow: z.object({ policy: z.string(), candidates }).exactOptional(),
 })
 
 export const rewardSchema: z.ZodType<RewardDocument> = z.object({

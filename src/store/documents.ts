@@ -1,9 +1,23 @@
 import type { Usage } from '../accounting/usage.ts'
-import type { Attempt, InteractionRecord, Reason, RewardKind, RewardRecord, ScoredCandidate } from './records.ts'
+import { int8FromBase64 } from './codec.ts'
+import type { Attempt, InteractionRecord, Reason, RewardKind, RewardRecord, ScoredCandidates } from './records.ts'
+import { type CandidateDocument, candidateDocuments, candidatesJson, readCandidates } from './scored-candidates.ts'
 import type { InteractionSummary } from './store.ts'
 
-/** An interaction as it is stored and exported: `docs/records.md`. */
-export interface InteractionDocument {
+/** An interaction as it is exported: `docs/records.md`. */
+export interface InteractionDocument extends InteractionRest {
+  candidates: CandidateDocument[]
+  shadow?: { policy: string; candidates: CandidateDocument[] }
+}
+
+/** As it is stored. Earlier versions stored what they exported. */
+export interface StoredInteraction extends InteractionRest {
+  candidates: ScoredCandidates | CandidateDocument[]
+  shadow?: { policy: string; candidates: ScoredCandidates | CandidateDocument[] }
+}
+
+/** What looks the same in both, with a place for the candidates. */
+interface InteractionRest {
   id: string
   ts: number
   tenant: string
@@ -13,7 +27,7 @@ export interface InteractionDocument {
   embedder: string
   text: string | null
   text_expires_at?: number
-  candidates: CandidateDocument[]
+  candidates?: unknown
   policy: string
   chosen: string
   reason: Reason
@@ -36,15 +50,6 @@ export interface InteractionDocument {
   tools: boolean
   modalities: string[]
   completion_id: string | null
-  shadow?: { policy: string; candidates: CandidateDocument[] }
-}
-
-interface CandidateDocument {
-  name: string
-  mean: number | null
-  std: number | null
-  predicted_cost_usd: number
-  propensity: number
 }
 
 export interface RewardDocument {
@@ -63,20 +68,27 @@ export interface RewardDocument {
 /** JSON of each record that is on its way: the spool and the store need the same text. */
 const known = new WeakMap<InteractionRecord | RewardRecord, string>()
 
-/** The JSON document of a record, text included. Made once a record: don't change it afterwards. */
-export function interactionJson(record: InteractionRecord): string {
+/** A record as it is stored, text included. Made once a record: don't change it afterwards. */
+function interactionJson(record: InteractionRecord): string {
   let json = known.get(record)
   if (json === undefined) {
-    json = JSON.stringify(interactionDocument(record))
+    json = storedJson(record, restOf(record))
     known.set(record, json)
   }
   return json
 }
 
-/** As `interactionJson`, without the prompt's text: that is kept apart, to be deleted earlier. */
+/** As the spool has it, without the prompt's text: that is kept apart, to be deleted earlier. */
 export function interactionJsonWithoutText(record: InteractionRecord): string {
   if (record.text === null) return interactionJson(record)
-  return JSON.stringify({ ...interactionDocument(record), text: null })
+  return storedJson(record, { ...restOf(record), text: null })
+}
+
+function storedJson({ candidates, shadow }: InteractionRecord, rest: InteractionRest): string {
+  const would = shadow
+    ? `,"shadow":{"policy":${JSON.stringify(shadow.policy)},"candidates":${candidatesJson(shadow.candidates)}}`
+    : ''
+  return `${JSON.stringify(rest).slice(0, -1)},"candidates":${candidatesJson(candidates)}${would}}`
 }
 
 export function rewardJson(record: RewardRecord): string {
@@ -88,13 +100,26 @@ export function rewardJson(record: RewardRecord): string {
   return json
 }
 
-/** One line of an export or a spool: the document, and before it what it is. */
+/** One line of a spool: the document as stored, and before it what it is. */
 export const interactionLine = (record: InteractionRecord) =>
   `{"type":"interaction",${interactionJson(record).slice(1)}`
+/** One line of an export. */
+export const exportedLine = (record: InteractionRecord) =>
+  JSON.stringify({ type: 'interaction', ...interactionDocument(record) })
+/** One line of either. */
 export const rewardLine = (record: RewardRecord) => `{"type":"reward",${rewardJson(record).slice(1)}`
 
 function interactionDocument(record: InteractionRecord): InteractionDocument {
-  const { usage, shadow } = record
+  const { candidates, shadow } = record
+  return {
+    ...restOf(record),
+    candidates: candidateDocuments(candidates),
+    ...(shadow && { shadow: { policy: shadow.policy, candidates: candidateDocuments(shadow.candidates) } }),
+  }
+}
+
+function restOf(record: InteractionRecord): InteractionRest {
+  const { usage } = record
   return {
     id: record.id,
     ts: record.ts,
@@ -105,7 +130,7 @@ function interactionDocument(record: InteractionRecord): InteractionDocument {
     embedder: record.embedder,
     text: record.text,
     ...(record.textExpiresAt !== undefined && { text_expires_at: record.textExpiresAt }),
-    candidates: record.candidates.map(candidateDocument),
+    candidates: undefined,
     policy: record.policy,
     chosen: record.chosen,
     reason: record.reason,
@@ -128,20 +153,15 @@ function interactionDocument(record: InteractionRecord): InteractionDocument {
     tools: record.tools,
     modalities: record.modalities,
     completion_id: record.completionId,
-    ...(shadow && { shadow: { policy: shadow.policy, candidates: shadow.candidates.map(candidateDocument) } }),
   }
 }
 
-const candidateDocument = ({ name, mean, std, predictedCostUsd, propensity }: ScoredCandidate): CandidateDocument => ({
-  name,
-  mean,
-  std,
-  predicted_cost_usd: predictedCostUsd,
-  propensity,
-})
-
-/** The way back. `text`: where it was kept apart. */
-export function readInteraction(document: InteractionDocument, text = document.text): InteractionRecord {
+/**
+ * The way back, of either form. `text`: where it was kept apart.
+ *
+ * @throws Error when the candidates can't be read
+ */
+export function readInteraction(document: StoredInteraction, text = document.text): InteractionRecord {
   const { shadow } = document
   return {
     id: document.id,
@@ -153,7 +173,7 @@ export function readInteraction(document: InteractionDocument, text = document.t
     embedder: document.embedder,
     text,
     ...(document.text_expires_at !== undefined && { textExpiresAt: document.text_expires_at }),
-    candidates: document.candidates.map(readCandidate),
+    candidates: readCandidates(document.candidates),
     policy: document.policy,
     chosen: document.chosen,
     reason: document.reason,
@@ -170,17 +190,9 @@ export function readInteraction(document: InteractionDocument, text = document.t
     tools: document.tools,
     modalities: document.modalities,
     completionId: document.completion_id,
-    ...(shadow && { shadow: { policy: shadow.policy, candidates: shadow.candidates.map(readCandidate) } }),
+    ...(shadow && { shadow: { policy: shadow.policy, candidates: readCandidates(shadow.candidates) } }),
   }
 }
-
-const readCandidate = (document: CandidateDocument): ScoredCandidate => ({
-  name: document.name,
-  mean: document.mean,
-  std: document.std,
-  predictedCostUsd: document.predicted_cost_usd,
-  propensity: document.propensity,
-})
 
 const readUsage = (document: InteractionDocument['usage']): Usage => ({
   promptTokens: document.prompt_tokens,
@@ -234,7 +246,3 @@ export const summaryOf = (record: InteractionRecord): InteractionSummary => ({
   ts: record.ts,
   ended: true,
 })
-
-export function int8FromBase64(base64: string): Int8Array {
-  return new Int8Array(Buffer.from(base64, 'base64'))
-}

@@ -1,4 +1,4 @@
-import { interactionLine, rewardLine } from './documents.ts'
+import { exportedLine, rewardLine } from './documents.ts'
 import type { RecordFilter, Store } from './store.ts'
 
 /**
@@ -14,7 +14,7 @@ export async function exportRecords(
 ): Promise<{ interactions: number; rewards: number }> {
   let [interactions, rewards] = [0, 0]
   for await (const batch of store.readInteractions(filter)) {
-    await write(`${batch.map(interactionLine).join('\n')}\n`)
+    await write(`${batch.map(exportedLine).join('\n')}\n`)
     interactions += batch.length
   }
   for await (const batch of store.readRewards(filter)) {

@@ -50,5 +50,15 @@ const lineSchema = z.looseObject({ type: z.enum(['interaction', 'reward']) })
 /** Where and what was expected, never the contents: a record may hold a prompt. */
 const describe = (error: unknown) =>
   error instanceof z.ZodError
-    ? error.issues.map(({ path, message }) => `${path.join('.') || 'type'}: ${message}`).join('; ')
+    ? error.issues
+        .flatMap(closest)
+        .map(({ path, message }) => `${path.join('.') || 'type'}: ${message}`)
+        .join('; ')
     : 'it is not JSON'
+
+/** Of what may have two forms: what is wrong with the form that it nearly has. */
+function closest(issue: z.core.$ZodIssue): { path: PropertyKey[]; message: string }[] {
+  const inside = issue.code === 'invalid_union' ? issue.errors.flat().filter(({ path }) => path.length > 0) : []
+  if (inside.length === 0) return [issue]
+  return inside.map(({ path, message }) => ({ path: [...issue.path, ...path], message }))
+}

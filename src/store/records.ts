@@ -3,13 +3,26 @@ import type { Usage } from '../accounting/usage.ts'
 /** How a selection came about: `x-router-reason`, before its detail. */
 export type Reason = 'personal' | 'cold_start' | 'sticky' | 'explicit' | 'explore' | 'fallback'
 
+/**
+ * The candidates of a request and what was thought of each, as a table: it is made for every request and read for few of them (`eachCandidate`).
+ * The same in memory and in a store.
+ */
+export interface ScoredCandidates {
+  names: readonly string[]
+  /** `mean`, `std` (where the graph ranked), `predicted_cost_usd`, `propensity`. */
+  columns: readonly string[]
+  /** Little-endian, [columns, names], in base64. */
+  float32: string
+}
+
+/** A row of that table. */
 export interface ScoredCandidate {
   name: string
   /** Expected reward and its standard deviation; null where a fallback router chose. */
   mean: number | null
   std: number | null
   predictedCostUsd: number
-  /** Probability with which this candidate was to be chosen, given everything known. Sums to 1. */
+  /** Probability with which this candidate was to be chosen, given everything known. They sum to 1, as far as float32 can tell. */
   propensity: number
 }
 
@@ -40,7 +53,7 @@ export interface InteractionRecord {
   text: string | null
   /** Unix milliseconds at which `text` is deleted; with the row where left out. */
   textExpiresAt?: number
-  candidates: ScoredCandidate[]
+  candidates: ScoredCandidates
   /** Artifact version. */
   policy: string
   /** Who answered at last (the first choice where nobody did). */
@@ -63,7 +76,7 @@ export interface InteractionRecord {
   /** The provider's id of the completion, by which feedback may name it. */
   completionId: string | null
   /** Scores of a shadow policy, where one runs. */
-  shadow?: { policy: string; candidates: ScoredCandidate[] }
+  shadow?: { policy: string; candidates: ScoredCandidates }
 }
 
 export const REWARD_KINDS = ['rating', 'preference', 'regeneration', 'edit', 'continuation', 'abort', 'judge'] as const

@@ -5,12 +5,12 @@ import type { RedisConfig } from '../config.ts'
 import { Listeners } from './changes.ts'
 import { decodeEdge, decodeState, encodeEdge, encodeState, floatBytes, floatsOf } from './codec.ts'
 import {
-  type InteractionDocument,
   interactionJsonWithoutText,
   type RewardDocument,
   readInteraction,
   readReward,
   rewardJson,
+  type StoredInteraction,
   summaryOf,
 } from './documents.ts'
 import type { Idempotency, Limits } from './limits.ts'
@@ -282,7 +282,7 @@ export class RedisStore implements Store {
   }
 
   async *readInteractions(filter: RecordFilter): AsyncGenerator<InteractionRecord[]> {
-    for await (const [tenant, documents] of this.#readLog<InteractionDocument>('i', keys.interactions, filter)) {
+    for await (const [tenant, documents] of this.#readLog<StoredInteraction>('i', keys.interactions, filter)) {
       const texts = await this.#askLong(tenant, () =>
         this.#client.mget(documents.map(({ id }) => keys.text(tenant, id))),
       )
@@ -398,7 +398,7 @@ export class RedisStore implements Store {
   }
 
   /** Tenant by tenant; of one user by the user's index. */
-  async *#readLog<T extends InteractionDocument | RewardDocument>(
+  async *#readLog<T extends StoredInteraction | RewardDocument>(
     kind: 'i' | 'r',
     streamOf: (tenant: string) => string,
     filter: RecordFilter,

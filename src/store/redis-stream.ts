@@ -1,10 +1,10 @@
-import type { InteractionDocument, RewardDocument } from './documents.ts'
+import type { RewardDocument, StoredInteraction } from './documents.ts'
 import type { RecordFilter } from './store.ts'
 
 /** A row arrives after its time, unless clocks disagree: by no more than this. */
 const SKEW_MS = 3_600_000
 
-type Row = InteractionDocument | RewardDocument
+type Row = StoredInteraction | RewardDocument
 
 /**
  * Walks a stream of documents, batch by batch, and yields those in the filter's time.

@@ -7,7 +7,7 @@ import {
   MAX_EDGES,
   type Store,
 } from '../../src/store/store.ts'
-import { all, anEdge, anInteraction, aReward, aUser } from '../store/records.ts'
+import { all, anEdge, anInteraction, aReward, aUser, NO_CANDIDATES } from '../store/records.ts'
 import { until } from '../support/redis.ts'
 import { limitsContract } from './limits.ts'
 
@@ -152,7 +152,7 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
             ts: 3_000,
             text: 'Grüße, 🦉 "quoted"\n',
             textExpiresAt: Date.now() + 3_600_000,
-            shadow: { policy: 'next', candidates: [] },
+            shadow: { policy: 'next', candidates: NO_CANDIDATES },
             attempts: [{ candidate: 'a', provider: 'p', status: null, error: 'timeout', ms: 5 }],
           }),
         ]

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { NEW_USER } from '../../src/profile.ts'
 import { askShadow } from '../../src/routing/shadow.ts'
+import { eachCandidate } from '../../src/store/scored-candidates.ts'
 import { POOL, routerConfig, TINY_2, tinyPolicy } from './support.ts'
 
 const query = { tenant: 'acme', user: 'ann', text: 'Why is the sky blue?', promptTokens: 10 }
@@ -17,8 +18,9 @@ describe('askShadow', () => {
   it('says what the other policy would have done with the same request', async () => {
     const shadow = await tinyPolicy(TINY_2)
     const found = await askShadow(shadow, () => NEW_USER, query, POOL, input)
-    expect(found).toMatchObject({ policy: 'tiny-2', candidates: [{ name: 'cheap' }, { name: 'middle' }] })
-    expect(found?.candidates.reduce((sum, { propensity }) => sum + propensity, 0)).toBeCloseTo(1, 12)
+    expect(found).toMatchObject({ policy: 'tiny-2', candidates: { names: ['cheap', 'middle'] } })
+    const candidates = found ? eachCandidate(found.candidates) : []
+    expect(candidates.reduce((sum, { propensity }) => sum + propensity, 0)).toBeCloseTo(1, 6)
   })
 
   it('never fails a request', async () => {

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { exportRecords } from '../../src/store/export.ts'
 import { importRecords } from '../../src/store/import.ts'
 import { SqliteStore } from '../../src/store/sqlite-store.ts'
-import { all, anInteraction, aReward } from './records.ts'
+import { all, anInteraction, aReward, NO_CANDIDATES } from './records.ts'
 
 let dir: string
 beforeAll(() => {
@@ -28,7 +28,7 @@ test('an export names every field as the record contract does', async () => {
   const row = anInteraction({
     text: 'hello',
     textExpiresAt: Date.now() + 1e6,
-    shadow: { policy: 'next', candidates: [] },
+    shadow: { policy: 'next', candidates: NO_CANDIDATES },
   })
   const reward = aReward({ interaction: row.id })
   await store.appendInteractions([row])

@@ -7,7 +7,7 @@ import { Recorder } from '../../src/store/recorder.ts'
 import { SqliteStore } from '../../src/store/sqlite-store.ts'
 import { type InteractionSummary, StoreError } from '../../src/store/store.ts'
 import { until } from '../support/redis.ts'
-import { all, anInteraction, aReward } from './records.ts'
+import { all, anInteraction, aReward, NO_CANDIDATES } from './records.ts'
 
 /** The real store, which can be told to be away. */
 class FlakyStore extends SqliteStore {
@@ -119,7 +119,7 @@ describe('Recorder', () => {
     const seen: string[] = []
     store.away = true
     const recorder = open({}, { away: () => seen.push('away'), back: () => seen.push('back') })
-    const rows = Array.from({ length: 5_000 }, (_, i) => anInteraction({ ts: 1e12 + i, candidates: [] }))
+    const rows = Array.from({ length: 5_000 }, (_, i) => anInteraction({ ts: 1e12 + i, candidates: NO_CANDIDATES }))
     for (const row of rows) recorder.interaction(row)
     expect(await recorder.flush()).toBe(false)
     expect(recorder.status()).toMatchObject({ queued: 5_000, dropped: 0, delivered: 0, away: 'away' })

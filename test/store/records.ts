@@ -1,6 +1,19 @@
 import { randomUUID } from 'node:crypto'
-import type { InteractionRecord, RewardRecord } from '../../src/store/records.ts'
+import type { InteractionRecord, RewardRecord, ScoredCandidates } from '../../src/store/records.ts'
+import { scoredCandidates } from '../../src/store/scored-candidates.ts'
 import type { StoredEdge, StoredUser } from '../../src/store/store.ts'
+
+const scored = (m: number): ScoredCandidates =>
+  scoredCandidates(
+    Array.from({ length: m }, (_, i) => ({
+      candidate: { name: `candidate-${i}` },
+      ...{ mean: 0.123456789 * i, std: 0.1, costUsd: 0.000123 },
+    })),
+    Array.from({ length: m }, () => 1 / m),
+    true,
+  )
+
+export const NO_CANDIDATES = scored(0)
 
 /** A record as a gateway with twelve candidates writes it; differs only where told. */
 export function anInteraction(overrides: Partial<InteractionRecord> = {}): InteractionRecord {
@@ -14,13 +27,7 @@ export function anInteraction(overrides: Partial<InteractionRecord> = {}): Inter
     embedding: { int8: Buffer.from(Array.from({ length: 256 }, (_, i) => i)).toString('base64'), scale: 0.01 },
     embedder: 'static-1',
     text: null,
-    candidates: Array.from({ length: 12 }, (_, i) => ({
-      name: `candidate-${i}`,
-      mean: 0.123456789 * i,
-      std: 0.1,
-      predictedCostUsd: 0.000123,
-      propensity: 1 / 12,
-    })),
+    candidates: scored(12),
     policy: '2026.01.01-1',
     chosen: 'candidate-3',
     reason: 'personal',

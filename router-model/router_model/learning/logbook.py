@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router_model.embedding import Embedder
+from router_model.learning.candidates import candidates
 from router_model.log import Document, Kind, LogSource
 from router_model.model import KINDS
 
@@ -254,8 +255,9 @@ class _Reader:
         chosen = llm(row["chosen"])
         attempts = row["attempts"]
         first = llm(attempts[0]["candidate"]) if attempts else chosen
-        columns = [llm(candidate["name"]) for candidate in row["candidates"]]
-        self.chances.add(columns, [candidate["propensity"] for candidate in row["candidates"]])
+        names, propensities = candidates(row["candidates"], "propensity")
+        columns = [llm(name) for name in names]
+        self.chances.add(columns, propensities)
         reason = REASONS.index(row["reason"]) if row["reason"] in REASONS else UNKNOWN_REASON
         user = self.names["user"].number(f"{tenant}\0{row['user']}")
         policy = self.names["policy"].number(row["policy"])

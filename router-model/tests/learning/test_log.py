@@ -18,15 +18,24 @@ from redis_servers import behind_sentinel, cluster, free_port, server
 from typer.testing import CliRunner
 
 from router_model.cli import app
+from router_model.learning.candidates import Column, candidates
 from router_model.learning.made_log import MadeLog
 from router_model.log import BATCH, LogError, LogSource, open_log, shown_source
 
 NODE = ROOT / "node_modules" / ".bin" / "node"
 
 
+ODD_NAMES = ['a "quoted" one', "back\\slash", "模型 🦙", "line\nbreak", ""]
+
+
 @pytest.fixture(scope="module")
 def rows(make_log: Callable[..., MadeLog]) -> list[Document]:
     made = [row for tenant in ("acme", "bell") for row in rows_of(make_log(6, tenant=tenant))]
+    answers = [row for row in made if row["type"] == "interaction"]
+    for one, name in zip(answers[0]["candidates"], ODD_NAMES, strict=False):
+        one["name"] = name
+    for one in answers[1]["candidates"]:  # a fallback router chose
+        one |= {"mean": None, "std": None, "propensity": float(one["name"] == answers[1]["chosen"])}
     return sorted(made, key=lambda row: (row["type"], row["ts"], row.get("id", row.get("interaction"))))
 
 
@@ -51,6 +60,13 @@ def imported(store: str, rows: list[Document], folder: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+COLUMNS: tuple[Column, ...] = ("mean", "std", "predicted_cost_usd", "propensity")
+
+
+def rest_of(row: Document) -> Document:
+    return {name: value for name, value in row.items() if name not in ("type", "candidates")}
+
+
 def same(log: LogSource, rows: list[Document]) -> None:
     assert log.tenants() == ["acme", "bell"]
     for kind in ("interaction", "reward"):
@@ -59,7 +75,11 @@ def same(log: LogSource, rows: list[Document]) -> None:
             found = [row for batch in log.read(kind, tenants) for row in batch]
             key = (lambda row: row["id"]) if kind == "interaction" else lambda row: (row["interaction"], row["kind"])
             for a, b in zip(sorted(found, key=key), sorted(wanted, key=key), strict=True):
-                assert {k: v for k, v in a.items() if k != "type"} == {k: v for k, v in b.items() if k != "type"}
+                assert rest_of(a) == rest_of(b)
+                for column in COLUMNS if kind == "interaction" else ():
+                    (names, values), (same_names, same_values) = (candidates(x["candidates"], column) for x in (a, b))
+                    assert names == same_names
+                    assert values == pytest.approx(same_values, rel=1e-7, nan_ok=True)
             assert log.count(kind, tenants) in (0, len(wanted))
 
 

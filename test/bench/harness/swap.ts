@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { loadConfig } from '../../../src/config-file.ts'
 import { openStore } from '../../../src/store/index.ts'
 import type { InteractionRecord } from '../../../src/store/records.ts'
+import { eachCandidate } from '../../../src/store/scored-candidates.ts'
 import { ArtifactFolder } from '../../support/artifacts.ts'
 import { ALL_ON, gateway, type Setting, warmUp } from './experiments.ts'
 import type { Told } from './orders.ts'
@@ -122,7 +123,7 @@ function checkVersions(told: readonly Told[], records: ReadonlyMap<string, Inter
     if (record?.policy !== policy) throw new Error(`An answer of ${policy} has a record of ${record?.policy}.`)
     const scores = ranges.get(policy) ?? new Map()
     ranges.set(policy, scores)
-    for (const { name, mean } of record.candidates) {
+    for (const { name, mean } of eachCandidate(record.candidates)) {
       const at = mean ?? Number.NaN
       const { low, high } = scores.get(name) ?? { low: at, high: at }
       scores.set(name, { low: Math.min(low, at), high: Math.max(high, at) })

@@ -1,0 +1,150 @@
+/**
+ * What writing down a request costs on one core:
+ *
+ *     node test/bench/record.ts [candidates] [rounds]
+ *
+ * "made": `recordOf`. "line": with its text as the spool gets it. "recorder": with the spool's write, and a store that takes everything at once. CPU time of
+ * the whole process, median and best of the rounds. "kept": what Redis takes for rows of one user, conversations and index left out (needs redis-server).
+ */
+import { randomUUID } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Candidate } from '../../src/candidate.ts'
+import type { Decision } from '../../src/decide.ts'
+import { type Ending, recordOf } from '../../src/record.ts'
+import type { Exchange } from '../../src/request/exchange.ts'
+import type { Asked } from '../../src/request/read-request.ts'
+import { interactionLine } from '../../src/store/documents.ts'
+import { openStore } from '../../src/store/index.ts'
+import { Recorder } from '../../src/store/recorder.ts'
+import type { InteractionRecord } from '../../src/store/records.ts'
+import type { Store } from '../../src/store/store.ts'
+import { startRedis } from '../support/redis.ts'
+
+const [candidates = 12, rounds = 9] = process.argv.slice(2).map(Number)
+const PER_ROUND = 20_000
+const KEPT = 5_000
+
+const pool = Array.from({ length: candidates }, (_, i) => ({
+  name: `bench-${String(i).padStart(2, '0')}`,
+  provider: 'bench',
+  price: { input: 0.1 * (i + 1), output: 0.4 * (i + 1) },
+})) as unknown as Candidate[]
+const noise = (seed: number) => Math.fround(Math.sin(seed * 1.7))
+
+/** As `decide` leaves it, numbers of its own for each request. */
+function decision(n: number): Decision {
+  const scored = pool.map((candidate, i) => ({
+    ...{ candidate, mean: noise(n + i), std: Math.abs(noise(n - i)), quality: 0.5, completionTokens: 200 + i },
+    ...{ costUsd: (n + 200 * i) / 3e8, parts: {} },
+  }))
+  const propensities = pool.map((_, i) => (i === 0 ? 1 - 0.03 * (candidates - 1) : 0.03 + noise(n) / 1e3))
+  return {
+    selection: {
+      chosen: scored[0]!,
+      reason: 'personal',
+      detail: '',
+      ranking: pool,
+      scored,
+      propensities,
+      excluded: [],
+    },
+    scores: scored,
+    policy: { embedder: { version: 'static-2' } },
+    version: '2026.11.24-4',
+    fallback: null,
+    embedding: Float32Array.from({ length: 256 }, (_, i) => noise(n + i)),
+  } as unknown as Decision
+}
+
+const exchange = (): Exchange =>
+  ({ requestId: `req_${randomUUID()}`, startedAt: performance.now(), ts: Date.now() }) as unknown as Exchange
+const asked = {
+  request: { stream: true, needs: new Set() },
+  asker: { tenant: { name: 'bench', config: {} }, user: 'h_3vQm0a1V0y5r8bq7nN1u0bYt2cXz9K4w' },
+  conversation: 'h_8bq7nN1u0bYt2cXz9K4w3vQm0a1V0y5r',
+} as unknown as Asked
+const ending = (n: number): Ending => ({
+  candidate: pool[0]!,
+  attempts: [{ candidate: 'bench-00', provider: 'bench', status: 200, error: null, ms: 12.345 }],
+  status: 200,
+  usage: {
+    promptTokens: 50 + (n % 50),
+    completionTokens: 200,
+    cachedTokens: 0,
+    cacheWriteTokens: 0,
+    reasoningTokens: 0,
+  },
+  usageEstimated: false,
+  finishReason: 'stop',
+  completionId: `chatcmpl-${n}`,
+  ttftMs: 10.125,
+  waitedMs: 0,
+})
+
+const decisions = Array.from({ length: 256 }, (_, n) => decision(n))
+let n = 0
+const made = (): InteractionRecord => recordOf(exchange(), asked, decisions[++n % 256]!, ending(n))
+
+const cpuUs = () => {
+  const { user, system } = process.cpuUsage()
+  return user + system
+}
+
+async function measure(name: string, task: () => unknown, after: () => Promise<unknown> = async () => {}) {
+  const took: number[] = []
+  for (let round = -2; round < rounds; round++) {
+    const before = cpuUs()
+    for (let i = 0; i < PER_ROUND; i++) {
+      task()
+      // A batch of records a turn, as in a busy gateway.
+      if (i % 32 === 31) await new Promise(setImmediate)
+    }
+    await after()
+    if (round >= 0) took.push((cpuUs() - before) / PER_ROUND)
+  }
+  took.sort((a, b) => a - b)
+  console.log(`${name.padEnd(10)} ${took[took.length >> 1]!.toFixed(2)} us, best ${took[0]!.toFixed(2)}`)
+}
+
+let bytes = 0
+await measure('nothing', () => ending(exchange().ts))
+await measure('made', made)
+await measure('line', () => {
+  bytes = Buffer.byteLength(interactionLine(made()))
+})
+const folder = mkdtempSync(join(tmpdir(), 'persona-router-record-'))
+const sink = { appendInteractions: async () => {}, appendRewards: async () => {} } as unknown as Store
+const recorder = new Recorder(sink, { path: join(folder, 'spool'), max_bytes: 1e9, flush_ms: 10 })
+await measure(
+  'recorder',
+  () => recorder.interaction(made()),
+  () => recorder.flush(),
+)
+await recorder.close()
+rmSync(folder, { recursive: true })
+console.log(`a line     ${bytes} bytes`)
+
+const redis = await startRedis()
+const store = await openStore({ kind: 'redis', url: redis.url, command_timeout_ms: 5_000, retention_days: 90 })
+const used = async (name: string) => {
+  const section = String(await redis.command('INFO', 'everything'))
+  return Number(new RegExp(`\n${name}:([\\d.]+)`).exec(section)?.[1])
+}
+await store.appendInteractions([made()])
+const [keptBefore, sentBefore, cpuBefore] = [
+  await used('used_memory_dataset'),
+  await used('total_net_input_bytes'),
+  await used('used_cpu_user'),
+]
+const ownBefore = cpuUs()
+for (let i = 0; i < KEPT; i += 50) await store.appendInteractions(Array.from({ length: 50 }, made))
+const own = (cpuUs() - ownBefore) / KEPT
+const cpu = (((await used('used_cpu_user')) - cpuBefore) * 1e6) / KEPT
+console.log(
+  `redis      ${(((await used('used_memory_dataset')) - keptBefore) / KEPT).toFixed(0)} bytes kept, ${(((await used('total_net_input_bytes')) - sentBefore) / KEPT).toFixed(0)} sent; ${own.toFixed(1)} us here (made, too), ${cpu.toFixed(1)} us there`,
+)
+await store.close()
+await redis.discard()
+process.exit(0)
