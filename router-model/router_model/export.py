@@ -31,6 +31,7 @@ from router_model.artifact import (
     pack_tensor,
 )
 from router_model.model import KINDS, PARTS, Router, Sizes
+from router_model.scoring import Scorer
 from router_model.weights import WEIGHTS_FILE, save_weights
 
 OPSET = 20
@@ -77,11 +78,10 @@ class _Graph(nn.Module):
     def __init__(self, router: Router, name: str) -> None:
         super().__init__()
         self.router = router
-        self.name = name
+        self.method = Scorer(router) if name == "score" else getattr(router, name)
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
-        method = getattr(self.router, self.name)
-        outputs: Tensor | tuple[Tensor, ...] = method(*inputs)
+        outputs: Tensor | tuple[Tensor, ...] = self.method(*inputs)
         return outputs
 
 

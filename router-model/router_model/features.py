@@ -12,6 +12,14 @@ from router_model.sizes import PARTS, Sizes
 
 COST_CENTRE, COST_SCALE = -3.5, 0.8  # log10 dollars
 LENGTH_CENTRE, LENGTH_SCALE = math.log(150.0), 0.9  # log tokens
+LEAST_DOLLARS = 1e-9
+# What `standard_quality`, `standard_cost` and `standard_length` make of 1, quality, log dollars and log tokens (rows).
+AFFINE = [
+    [1.0, -1.0, -COST_CENTRE / COST_SCALE, -LENGTH_CENTRE / LENGTH_SCALE],
+    [0.0, 2.0, 0.0, 0.0],
+    [0.0, 0.0, 1 / (COST_SCALE * math.log(10)), 0.0],
+    [0.0, 0.0, 0.0, 1 / LENGTH_SCALE],
+]
 
 
 def standard_quality(quality: Tensor) -> Tensor:
@@ -22,7 +30,7 @@ def standard_quality(quality: Tensor) -> Tensor:
 def standard_cost(dollars: Tensor) -> Tensor:
     """Dollars to about zero mean and unit spread of their logarithm."""
     scale = COST_SCALE * math.log(10)
-    return torch.log(dollars.clamp(min=1e-9)) * (1 / scale) - COST_CENTRE / COST_SCALE
+    return torch.log(dollars.clamp(min=LEAST_DOLLARS)) * (1 / scale) - COST_CENTRE / COST_SCALE
 
 
 def standard_length(log_tokens: Tensor) -> Tensor:

@@ -15,14 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from router_model.encoder import QueryEncoder
-from router_model.features import UserFeatures, standard_cost, standard_length, standard_quality
+from router_model.features import UserFeatures
 from router_model.graph import LlmNode, RewardReading, UserNode
 from router_model.linalg import pack, packed_outer
-from router_model.sizes import JUDGE, KINDS, NON_LINEAR, OUTCOME, PARTS, RATING, THUMB, Sizes
+from router_model.scoring import Scorer
+from router_model.sizes import JUDGE, KINDS, MOST_LOG_TOKENS, NON_LINEAR, OUTCOME, PARTS, RATING, THUMB, Sizes
 
 __all__ = ["JUDGE", "KINDS", "NON_LINEAR", "OUTCOME", "PARTS", "RATING", "THUMB", "Router", "Sizes"]
 
-MOST_LOG_TOKENS = 10.37  # 32,000 tokens
 # Strength of quality (at cost weight 0) and of cost (at 1), in units of reward.
 REQUESTED_QUALITY, REQUESTED_COST = 0.8, 0.2
 
@@ -177,21 +177,10 @@ class Router(nn.Module):
         self, query: Tensor, prompt_tokens: Tensor, state: Tensor, z: Tensor, cost_weight: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Mean [B, M], std [B, M], parts [B, M, R], quality [B, M], completion tokens [B, M]."""
-        k = self.sizes.user
-        quality, dollars, log_tokens, task = self.predict(query, prompt_tokens, z)
-        _, _, popularity, _, codes = self.split_z(z)
-        q, c, n = standard_quality(quality), standard_cost(dollars), standard_length(log_tokens)
-        phi = self.features(q, c, n, task.unsqueeze(1), codes.expand(q.shape[0], -1, -1))  # [B, M, K]
-        learned, covariance = state.split((k, k * k), -1)
-        variance = ((phi @ covariance.reshape(-1, k, k)) * phi).sum(-1)
-
-        # A given trade-off replaces all weights but the one that is the same for every candidate.
-        asked = (cost_weight >= 0).to(query.dtype).unsqueeze(-1)
-        traded = self.quality_only + cost_weight.clamp(0.0, 1.0).unsqueeze(-1) * self.cost_for_quality
-        weights = learned * (1 - asked * self.not_base) + asked * traded
-        parts = phi @ (weights.unsqueeze(-1) * self.part_of)
-        parts = parts + ((1 - asked) * popularity).unsqueeze(-1) * self.part_of[-1]
-        return parts.sum(-1), variance.clamp(min=1e-10).sqrt(), parts, quality, log_tokens.exp()
+        scores: tuple[Tensor, Tensor, Tensor, Tensor, Tensor] = Scorer(self)(
+            query, prompt_tokens, state, z, cost_weight
+        )
+        return scores
 
 
 def requested_weights(sizes: Sizes) -> dict[str, Tensor]:

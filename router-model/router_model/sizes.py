@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 KINDS = ("outcome", "rating", "thumb", "preference", "regeneration", "edit", "continuation", "abort", "judge")
 PARTS = ("base", "quality", "cost", "length", "liking")
 OUTCOME, RATING, THUMB, JUDGE = 0, 1, 2, 8
+MOST_LOG_TOKENS = 10.37  # 32,000 tokens
 NON_LINEAR = 6  # features of the user beside the linear ones: see `UserFeatures`
 
 
