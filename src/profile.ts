@@ -13,15 +13,39 @@ export interface UserProfile {
 export const NEW_USER: UserProfile = { state: null, rewards: 0, preferences: {}, degraded: false }
 export const UNKNOWN_USER: UserProfile = { ...NEW_USER, degraded: true }
 
-/** Adds a reward's message to a user's sums, in place: what was known fades by `forget` first. */
-export function addMessage(sums: Float32Array, message: Float32Array, forget: number): void {
-  for (let i = 0; i < sums.length; i++) sums[i] = sums[i]! * forget + message[i]!
+/**
+ * A user's sums lie in blocks of `message.length` numbers, the newest first: so that a change of taste can be found in them
+ * (router-model/ARTIFACT.md). Which block of rewards the `seq`-th belongs to, counted from the first reward.
+ */
+export const blockOf = (seq: number, block: number): number => Math.floor((seq - 1) / block)
+
+/** Starts so many new blocks, in place: what leaves the last block but one joins the last. `size`: numbers in a block. */
+export function startBlocks(sums: Float32Array, size: number, count: number): void {
+  const last = sums.length - size
+  for (let step = 0; step < count && step * size < last; step++) {
+    for (let i = 0; i < size; i++) sums[last + i]! += sums[last - size + i]!
+    sums.copyWithin(size, 0, last - size)
+    sums.fill(0, 0, size)
+  }
 }
 
-/** Takes a message out again, in place, that was added `age` rewards ago. */
-export function subtractMessage(sums: Float32Array, message: Float32Array, forget: number, age: number): void {
+/** Adds a reward's message to the newest block of a user's sums, in place: what was known fades by `forget` first. */
+export function addMessage(sums: Float32Array, message: Float32Array, forget: number): void {
+  if (forget !== 1) for (let i = 0; i < sums.length; i++) sums[i]! *= forget
+  for (let i = 0; i < message.length; i++) sums[i]! += message[i]!
+}
+
+/** Takes a message out again, in place, that was added `age` rewards and `blocks` blocks ago. */
+export function subtractMessage(
+  sums: Float32Array,
+  message: Float32Array,
+  forget: number,
+  age: number,
+  blocks: number,
+): void {
   const faded = forget ** age
-  for (let i = 0; i < sums.length; i++) sums[i] = sums[i]! - faded * message[i]!
+  const start = Math.min(blocks * message.length, sums.length - message.length)
+  for (let i = 0; i < message.length; i++) sums[start + i]! -= faded * message[i]!
 }
 
 /** Ten times as fast as asking each number: x * 0 is 0, but NaN for NaN and for both infinities. */

@@ -1,6 +1,6 @@
 import { Tensor } from 'onnxruntime-node'
 import type { Candidate } from '../candidate.ts'
-import { addMessage, isFiniteVector } from '../profile.ts'
+import { addMessage, blockOf, isFiniteVector, startBlocks } from '../profile.ts'
 import type { Policy } from '../routing/policy.ts'
 import type { StoredEdge } from '../store/store.ts'
 
@@ -14,7 +14,7 @@ export interface Messages {
 }
 
 export interface Belief {
-  /** [G] */
+  /** [H] */
   sums: Float32Array
   /** [S] */
   state: Float32Array
@@ -60,17 +60,23 @@ export async function rebuild(
   edges: readonly StoredEdge[],
   find: FindCandidate,
 ): Promise<Belief> {
-  const forget = policy.router.artifact.manifest.forget.per_reward
-  const sums = new Float32Array(policy.router.artifact.dims.G)
+  const { manifest, dims } = policy.router.artifact
+  const { per_reward, block } = manifest.forget
+  const sums = new Float32Array(dims.H)
+  let newest = 0
   for (let start = 0; start < edges.length; start += CHUNK) {
-    for (const messages of await messagesOf(policy, tenant, edges.slice(start, start + CHUNK), find)) {
-      if (messages) addMessage(sums, messages.user, forget)
+    const some = edges.slice(start, start + CHUNK)
+    for (const [i, messages] of (await messagesOf(policy, tenant, some, find)).entries()) {
+      const own = blockOf(some[i]!.seq, block)
+      startBlocks(sums, dims.G, own - newest)
+      newest = own
+      if (messages) addMessage(sums, messages.user, per_reward)
     }
   }
   return { sums, state: await stateOf(policy, sums) }
 }
 
-/** [S] from sums [G]. */
+/** [S] from sums [H]. */
 export async function stateOf(policy: Policy, sums: Float32Array): Promise<Float32Array> {
   const { state } = await policy.router.artifact.sessions.user.run({
     sums: new Tensor('float32', sums, [1, sums.length]),

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from '../observability/logger.ts'
-import { addMessage, isFiniteVector, subtractMessage } from '../profile.ts'
+import { addMessage, blockOf, isFiniteVector, startBlocks, subtractMessage } from '../profile.ts'
 import { evidenceSlot } from '../routing/evidence.ts'
 import type { Policy } from '../routing/policy.ts'
 import type { RewardRecord } from '../store/records.ts'
@@ -185,18 +185,21 @@ export class Learner {
     const said = others.filter(({ candidate, seq }) => candidate === added.candidate && seq < (old ?? added).seq).length
     const told = now ? now.llm.map((value, i) => (value - (before?.llm[i] ?? 0)) / (1 + said)) : null
     const { manifest, dims } = policy.router.artifact
-    const forget = manifest.forget.per_reward
+    const { per_reward, block } = manifest.forget
     const isCurrent =
       stored === null ||
-      (stored.policy === policy.version && stored.sums.length === dims.G && isFiniteVector(stored.sums))
+      (stored.policy === policy.version && stored.sums.length === dims.H && isFiniteVector(stored.sums))
     if (!isCurrent || (old && isWhole(kept))) {
       return { belief: await rebuild(policy, tenant, [...others, added], this.#find), told }
     }
-    const sums = stored?.sums.slice() ?? new Float32Array(dims.G)
+    const sums = stored?.sums.slice() ?? new Float32Array(dims.H)
+    const newest = blockOf(kept.at(-1)?.seq ?? 1, block)
     if (before && old) {
-      subtractMessage(sums, before.user, forget, others.filter(({ seq }) => seq > old.seq).length)
+      const age = others.filter(({ seq }) => seq > old.seq).length
+      subtractMessage(sums, before.user, per_reward, age, newest - blockOf(old.seq, block))
     }
-    if (now) addMessage(sums, now.user, forget)
+    startBlocks(sums, dims.G, blockOf(added.seq, block) - newest)
+    if (now) addMessage(sums, now.user, per_reward)
     const belief = { sums, state: await stateOf(policy, sums) }
     // Sums that went wrong at some time are made anew from the history.
     if (!isFiniteVector(belief.state))

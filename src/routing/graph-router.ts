@@ -73,7 +73,7 @@ export class GraphRouter implements Router {
   /** @throws RouterError where not even the state of a new user can be computed */
   static async open(options: GraphRouterOptions): Promise<GraphRouter> {
     const { artifact } = options
-    const sums = new Tensor('float32', new Float32Array(artifact.dims.G), [1, artifact.dims.G])
+    const sums = new Tensor('float32', new Float32Array(artifact.dims.H), [1, artifact.dims.H])
     const { state } = await artifact.sessions.user.run({ sums })
     const cold = state?.data as Float32Array
     if (!cold.every(Number.isFinite)) throw new RouterError('not_finite', 'The state of a new user is not finite.')

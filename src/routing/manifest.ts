@@ -2,7 +2,9 @@ import { z } from 'zod'
 
 const size = z.number().int().nonnegative()
 const code = size.max(256)
-const dims = z.object({ E: size, F: size, P: code, C: code, Z: size, V: size, G: size, S: size, R: size })
+const dims = z
+  .object({ E: size, F: size, P: code, C: code, Z: size, V: size, G: size, H: size.optional(), S: size, R: size })
+  .transform(({ H, ...sizes }) => ({ ...sizes, H: H ?? sizes.G }))
 
 /** `manifest.json` of an artifact, as router-model/ARTIFACT.md has it. Fields that we don't know are left alone. */
 export const manifestSchema = z
@@ -25,7 +27,7 @@ export const manifestSchema = z
         std: z.number().positive(),
       }),
     ),
-    forget: z.object({ per_reward: z.number().gt(0).max(1) }),
+    forget: z.object({ per_reward: z.number().gt(0).max(1), block: z.number().int().positive().default(1) }),
     embedder: z.object({
       kind: z.string(),
       version: z.string(),
@@ -35,6 +37,10 @@ export const manifestSchema = z
     aliases: z.record(z.string(), z.array(z.string())),
   })
   .refine(({ dims, parts }) => parts.length === dims.R, { error: 'dims.R is not the number of parts', path: ['parts'] })
+  .refine(({ dims: { G, H } }) => H >= G && H % Math.max(G, 1) === 0, {
+    error: 'dims.H is not a multiple of dims.G',
+    path: ['dims', 'H'],
+  })
   .refine(({ dims, card_features }) => 2 * card_features.length === dims.F, {
     error: 'dims.F is not twice the number of card features',
     path: ['card_features'],
@@ -85,7 +91,7 @@ export const SIGNATURES: Readonly<Record<GraphName, { inputs: Signature; outputs
     },
     outputs: { user_message: ['N', 'G'], llm_message: ['N', 'V'] },
   },
-  user: { inputs: { sums: ['B', 'G'] }, outputs: { state: ['B', 'S'] } },
+  user: { inputs: { sums: ['B', 'H'] }, outputs: { state: ['B', 'S'] } },
   score: {
     inputs: {
       query: ['B', 'E'],

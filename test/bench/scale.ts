@@ -29,8 +29,10 @@ const GB = 1024 ** 3
 const measured = JSON.parse(readFileSync(RESULTS, 'utf8')) as Measured
 const manifest = JSON.parse(readFileSync(`${newestArtifact()}/manifest.json`, 'utf8')) as {
   version: string
-  dims: { E: number; G: number; S: number }
+  dims: { E: number; G: number; H?: number; S: number }
 }
+
+const sumsLength = manifest.dims.H ?? manifest.dims.G
 
 const noise = (n: number, seed: number) => Float32Array.from({ length: n }, (_, i) => Math.sin(seed + i * 1.7))
 
@@ -38,7 +40,7 @@ const userWith = (seed: number, rewards: number): StoredUser => ({
   revision: rewards,
   policy: manifest.version,
   rewards,
-  sums: noise(manifest.dims.G, seed),
+  sums: noise(sumsLength, seed),
   state: noise(manifest.dims.S, seed),
   preferences: {},
   updatedAt: 1,
@@ -132,7 +134,7 @@ A user who never gave feedback is stored nowhere.
 ${rewardsOf.map((rewards) => `| ${rewards} reward${rewards === 1 ? '' : 's'} | ${gb(bytes.get(rewards)! * MILLION)} |`).join('\n')}
 
 More than half of a user of few rewards is \`state\`, which is computed from \`sums\` and could be left out. A gateway keeps the last \`router.user_cache\` users (50,000: ${gb(cachedUserBytes * 50_000)}); a user who
-is not there costs one read of ${kb(4 * (manifest.dims.S + manifest.dims.G))}.
+is not there costs one read of ${kb(4 * (manifest.dims.S + sumsLength))}.
 
 ## Per 1,000 requests a second
 
@@ -143,7 +145,7 @@ is not there costs one read of ${kb(4 * (manifest.dims.S + manifest.dims.G))}.
 | network to Redis | ${((redis.bytesPerRequest * rate * 8) / 1e6).toFixed(0)} Mbit/s |
 | log | ${gb(logPerDay)} a day; ${gb(logPerDay * 90)} in the default 90 days of \`retention_days\` |
 | streams open, answers of ${ANSWER_S} s | ${(rate * ANSWER_S).toLocaleString('en')}: ${gb(idle.kbPerStream * 1024 * rate * ANSWER_S)} over all gateways |
-| feedback on one answer in ten | 100 commits a second, ${((4 * (manifest.dims.S + manifest.dims.G) * 100 * 8) / 1e6).toFixed(0)} Mbit/s |
+| feedback on one answer in ten | 100 commits a second, ${((4 * (manifest.dims.S + sumsLength) * 100 * 8) / 1e6).toFixed(0)} Mbit/s |
 
 ## The first limit
 

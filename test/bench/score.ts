@@ -30,7 +30,7 @@ const artifact = await loadArtifact(directory, device as 'cpu' | 'cuda')
 console.log(
   `${artifact.version} on ${artifact.device}, loaded and checked in ${(performance.now() - loading).toFixed(0)} ms`,
 )
-const { E, G, S, Z } = artifact.dims
+const { E, H, S, Z } = artifact.dims
 
 const noise = (n: number) => Float32Array.from({ length: n }, (_, i) => Math.sin(i * 1.7) / Math.sqrt(E))
 const router = await GraphRouter.open({
@@ -126,7 +126,7 @@ const edges = Array.from({ length: 512 }, (_, i): StoredEdge => {
   }
 })
 const find = (name: string) => candidates.find((candidate) => candidate.name === name)
-const sums = noise(G).fill(0)
+const sums = noise(H).fill(0)
 await measure('user.onnx, one user', () => stateOf(policy, sums))
 await measure('one reward: edge.onnx + user.onnx', () => rebuild(policy, 'bench', edges.slice(0, 1), find))
 await measure('rebuild from 20 rewards', () => rebuild(policy, 'bench', edges.slice(0, 20), find), 1, 50)

@@ -4,7 +4,7 @@ import { loadArtifact } from '../../src/routing/artifact.ts'
 import { modelThread } from '../../src/routing/model-thread.ts'
 
 const { sessions, dims } = await loadArtifact(process.argv[2] ?? '')
-const feeds = { sums: new Tensor('float32', new Float32Array(dims.G), [1, dims.G]) }
+const feeds = { sums: new Tensor('float32', new Float32Array(dims.H), [1, dims.H]) }
 const keepBusy = async (): Promise<never> => {
   for (;;) await sessions.user.run(feeds)
 }
