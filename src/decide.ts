@@ -80,10 +80,7 @@ export async function decide(parts: Parts, { live, ts }: Exchange, asked: Asked)
     maxTokens: request.body.max_completion_tokens ?? request.body.max_tokens ?? null,
     ...strictest(knobs, stated),
     latencyMs: (name) => parts.latencies.expectedMs(name),
-    isOpen: (name) => {
-      const candidate = tenant.candidates.find((other) => other.name === name)
-      return candidate !== undefined && parts.breakers.of(candidate).isOpen
-    },
+    isOpen: (candidate) => parts.breakers.of(candidate).isOpen,
   }
   try {
     const input = {
@@ -198,17 +195,15 @@ function strictest(knobs: Knobs, stated: StatedPreferences): Partial<Limits> {
       ? knobs.allow.filter((name) => stated.allow?.includes(name))
       : (knobs.allow ?? stated.allow)
   const deny = [...(knobs.deny ?? []), ...(stated.deny ?? [])]
-  return definedOf({
-    allow,
-    deny: deny.length > 0 ? deny : undefined,
-    maxCostUsd: smaller(knobs.maxCostUsd, stated.max_cost_usd),
-    maxLatencyMs: smaller(knobs.maxLatencyMs, stated.max_latency_ms),
-  })
+  const maxCostUsd = smaller(knobs.maxCostUsd, stated.max_cost_usd)
+  const maxLatencyMs = smaller(knobs.maxLatencyMs, stated.max_latency_ms)
+  return {
+    ...(allow && { allow }),
+    ...(deny.length > 0 && { deny }),
+    ...(maxCostUsd !== undefined && { maxCostUsd }),
+    ...(maxLatencyMs !== undefined && { maxLatencyMs }),
+  }
 }
 
 const smaller = (a: number | undefined, b: number | undefined) =>
   a === undefined ? b : b === undefined ? a : Math.min(a, b)
-
-function definedOf<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as never
-}

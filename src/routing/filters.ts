@@ -1,4 +1,4 @@
-import type { Capability } from '../candidate.ts'
+import type { Candidate, Capability } from '../candidate.ts'
 import type { CandidateScore } from './router.ts'
 
 /** What a candidate must hold to. None of it is ever relaxed. */
@@ -16,7 +16,7 @@ export interface Limits {
   /** Time to the first byte that is expected of a candidate; undefined = not known, which excludes nobody. */
   latencyMs?: (candidate: string) => number | undefined
   /** The candidate's breaker is open. */
-  isOpen?: (candidate: string) => boolean
+  isOpen?: (candidate: Candidate) => boolean
 }
 
 export interface Exclusion {
@@ -43,27 +43,28 @@ export class NoCandidateError extends Error {
 /** Why a candidate can't answer; null when it can. The request's own demands come first, passing troubles last. */
 export function exclusionOf({ candidate, costUsd }: CandidateScore, limits: Limits): Exclusion | null {
   const { name, capabilities, contextWindow, maxOutputTokens } = candidate
-  const because = (why: Exclusion['why'], detail: string): Exclusion => ({ candidate: name, why, detail })
   if (limits.allow && !limits.allow.includes(name))
-    return because('not_allowed', 'is not among those allowed by x-router-allow or the user’s profile')
-  if (limits.deny?.includes(name)) return because('denied', 'is denied by x-router-deny or the user’s profile')
-  for (const need of limits.needs) if (!capabilities.has(need)) return because('capability', `lacks ${need}`)
+    return because(name, 'not_allowed', 'is not among those allowed by x-router-allow or the user’s profile')
+  if (limits.deny?.includes(name)) return because(name, 'denied', 'is denied by x-router-deny or the user’s profile')
+  for (const need of limits.needs) if (!capabilities.has(need)) return because(name, 'capability', `lacks ${need}`)
   const answer = limits.maxTokens ?? 0
   if (limits.promptTokens + answer > contextWindow) {
-    return because('context_window', `${limits.promptTokens + answer} tokens do not fit into ${contextWindow}`)
+    return because(name, 'context_window', `${limits.promptTokens + answer} tokens do not fit into ${contextWindow}`)
   }
   if (maxOutputTokens !== undefined && answer > maxOutputTokens) {
-    return because('output_limit', `answers have at most ${maxOutputTokens} tokens`)
+    return because(name, 'output_limit', `answers have at most ${maxOutputTokens} tokens`)
   }
   if (limits.maxCostUsd !== undefined && costUsd > limits.maxCostUsd) {
-    return because('cost', `would cost about $${costUsd.toPrecision(2)}`)
+    return because(name, 'cost', `would cost about $${costUsd.toPrecision(2)}`)
   }
   if (limits.maxLatencyMs !== undefined) {
     const latency = limits.latencyMs?.(name)
     if (latency !== undefined && latency > limits.maxLatencyMs) {
-      return because('latency', `takes about ${Math.round(latency)} ms`)
+      return because(name, 'latency', `takes about ${Math.round(latency)} ms`)
     }
   }
-  if (limits.isOpen?.(name)) return because('unavailable', 'failed lately')
+  if (limits.isOpen?.(candidate)) return because(name, 'unavailable', 'failed lately')
   return null
 }
+
+const because = (candidate: string, why: Exclusion['why'], detail: string): Exclusion => ({ candidate, why, detail })

@@ -238,7 +238,7 @@ describe('choose', () => {
     ['context_window', { promptTokens: 900, maxTokens: 200 }, { contextWindow: 1_000 }],
     ['output_limit', { maxTokens: 200 }, { maxOutputTokens: 100 }],
     ['latency', { maxLatencyMs: 100, latencyMs: (name) => (name === 'odd' ? 200 : undefined) }, {}],
-    ['unavailable', { isOpen: (name) => name === 'odd' }, {}],
+    ['unavailable', { isOpen: ({ name }) => name === 'odd' }, {}],
   ])('excludes for %s', (why, limits, of) => {
     const odd = score('odd', 0.9, of)
     const fit = score('fit', 0.1, { capabilities: new Set(['vision']) })
