@@ -19,12 +19,13 @@ from router_model.bench.artifact_router import ArtifactRouter
 from router_model.bench.report import markdown, terminal_tables
 from router_model.bench.run import Factory, Plan, run
 from router_model.data import DATA_ROOT
+from router_model.export import dims_of
 from router_model.learning.runner import TorchRunner
+from router_model.memory import Memory
 from router_model.model import Router
 from router_model.people import DOUBT_VARIANCE, RATING_VARIANCE
 from router_model.simulation import History
 from router_model.sizes import NON_LINEAR
-from router_model.user_prior import MixturePrior, write_prior
 from router_model.weights import WEIGHTS_FILE, load_weights
 
 Floats = NDArray[np.float32]
@@ -49,7 +50,10 @@ class _Changed:
 
     def __init__(self, artifact: Artifact, runner: TorchRunner) -> None:
         """Keeps the manifest and the evidence of known LLMs."""
-        self.manifest, self.population, self._runner = artifact.manifest, artifact.population, runner
+        dims = dims_of(runner.router.sizes)  # an older artifact's messages may be shorter
+        forget = Memory.of_sizes(runner.router.sizes, artifact.manifest.forget.per_reward).forget
+        self.manifest = artifact.manifest.model_copy(update={"dims": dims, "forget": forget})
+        self.population, self._runner = artifact.population, runner
 
     def run(self, graph: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """See `Artifact.run`."""
@@ -131,12 +135,9 @@ def _mask(router: Router, columns: slice, tasks: bool = True) -> None:
     router.features.forward = forward  # type: ignore[method-assign]
 
 
-def one_gaussian(router: Router) -> None:
-    """One Gaussian of the same mean and covariance instead of the mixture."""
-    node = router.user_node
-    mean, covariance = node.population_mean.double().numpy(), node.population_covariance.double().numpy()
-    j = router.sizes.components
-    write_prior(node, MixturePrior(np.full(j, 1 / j), np.stack([mean] * j), np.stack([covariance] * j)))
+def no_changes(router: Router) -> None:
+    """Tastes never change: one Gaussian."""
+    router.user_node.log_odds[:-1] = -1e9
 
 
 def ablate(
@@ -156,7 +157,7 @@ def ablate(
         partial(NoPopularity, artifact, "no rewards to LLMs"),
         partial(Ablated, artifact, "linear messages", linear_messages),
         partial(Ablated, artifact, "no tasks", no_tasks),
-        partial(Ablated, artifact, "no mixture", one_gaussian),
+        partial(Ablated, artifact, "no changes of taste", no_changes),
         partial(Ablated, artifact, "no non-linear features", no_bends),
     ]
     console = Console()

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 SCHEMA: Literal["persona-router/artifact/1"] = "persona-router/artifact/1"
 GRAPHS = ("llm", "edge", "user", "score")
@@ -54,14 +54,22 @@ class Dims(_Strict):
     Z: int
     V: int
     G: int
+    H: int
     S: int
     R: int
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_block(cls, sizes: dict[str, int]) -> dict[str, int]:
+        return sizes if "H" in sizes else {**sizes, "H": sizes["G"]}  # older artifacts
 
 
 class Forget(_Strict):
     """How fast a user's older rewards fade."""
 
     per_reward: float = Field(gt=0, le=1)
+    block: int = Field(default=1, ge=1)
+    """Rewards to a block of a user's sums, where there is more than one."""
 
 
 class EmbedderEntry(_Strict):

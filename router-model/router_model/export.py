@@ -23,13 +23,13 @@ from router_model.artifact import (
     CardFeature,
     Dims,
     EmbedderEntry,
-    Forget,
     Manifest,
     Source,
     files_of,
     pack,
     pack_tensor,
 )
+from router_model.memory import Memory
 from router_model.model import KINDS, PARTS, Router, Sizes
 from router_model.scoring import Scorer
 from router_model.weights import WEIGHTS_FILE, save_weights
@@ -55,7 +55,7 @@ INPUTS: dict[str, dict[str, tuple[str, ...]]] = {
         "completion_tokens": ("N",),
         "cost_usd": ("N",),
     },
-    "user": {"sums": ("B", "G")},
+    "user": {"sums": ("B", "H")},
     "score": {
         "query": ("B", "E"),
         "prompt_tokens": ("B",),
@@ -95,6 +95,7 @@ def dims_of(sizes: Sizes) -> Dims:
         Z=sizes.z,
         V=sizes.llm_message,
         G=sizes.user_message,
+        H=sizes.user_sums,
         S=sizes.state,
         R=len(PARTS),
     )
@@ -150,9 +151,9 @@ def realistic(router: Router, graph: str, lengths: Mapping[str, int], seed: int)
         if graph == "llm":
             made["evidence"] = torch.stack([_history(router, i * 3, seed + i)[1] for i in range(lengths["M"])])
         if graph == "user":
-            made["sums"] = torch.stack([_history(router, i * 20, seed + i)[0] for i in range(lengths["B"])])
+            made["sums"] = torch.stack([_user_sums(router, i * 20, seed + i) for i in range(lengths["B"])])
         if graph == "score":
-            sums = torch.stack([_history(router, i * 20, seed + i)[0] for i in range(lengths["B"])])
+            sums = torch.stack([_user_sums(router, i * 20, seed + i) for i in range(lengths["B"])])
             made["state"] = router.user(sums)
     return made
 
@@ -163,6 +164,11 @@ def _history(router: Router, edges: int, seed: int) -> tuple[Tensor, Tensor]:
         return torch.zeros(router.sizes.user_message), torch.zeros(router.sizes.llm_message)
     user, llm = router.edge(**realistic(router, "edge", {"N": edges}, seed))
     return user.sum(0), llm.sum(0)
+
+
+def _user_sums(router: Router, edges: int, seed: int) -> Tensor:
+    """Sums [H] of so many rewards' messages, alike in all blocks."""
+    return torch.cat([_history(router, edges // router.sizes.blocks, seed + i)[0] for i in range(router.sizes.blocks)])
 
 
 def export_graph(router: Router, graph: str, path: Path) -> None:
@@ -271,7 +277,7 @@ def write_artifact(
         parts=PARTS,
         kinds=KINDS,
         card_features=tuple(card_features),
-        forget=Forget(per_reward=forget),
+        forget=Memory.of_sizes(router.sizes, forget).forget,
         embedder=embedder_entry,
         aliases={name: tuple(names) for name, names in sorted(aliases.items())},
         trained_on=tuple(trained_on),

@@ -1,12 +1,14 @@
 """The nodes of the graph and the messages between them; all aggregation is a sum.
 
 *llm*: a Gaussian belief over what an LLM can do (a Bayesian last layer, Harrison et al. 2018, arXiv 1807.08912), from
-its card, its kin, and outcomes. *user*: a mixture of Gaussians over preference weights. *edge*: a reward becomes
-evidence
-for both. Messages depend on no user's state, so that a reward can be taken back and replicas can add up their sums.
+its card, its kin, and outcomes. *user*: Gaussians over preference weights, one for each time at which they may have
+changed last. *edge*: a reward becomes evidence for both. Messages depend on no user's state, so that a reward can be
+taken back and replicas can add up their sums.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import torch
@@ -18,6 +20,7 @@ from router_model.linalg import inverse_and_logdet, unpack
 from router_model.sizes import JUDGE, KINDS, OUTCOME, RATING, Sizes
 
 QUADRATURE = 12  # nodes of the Gauss-Hermite rule for a thumb
+CHANGE = 0.05  # prior odds that tastes changed between two blocks; chosen on validation users (`trials`, changes)
 
 
 def unit(x: Tensor) -> Tensor:
@@ -107,10 +110,20 @@ class LlmNode(nn.Module):
 
 
 class UserNode(nn.Module):
-    """The belief over a user's preference weights: a mixture of J Gaussians, updated by the sum of messages."""
+    """The belief over a user's preference weights, from the sums of messages, which come in blocks by age.
+
+    Tastes change: any block may be the first that speaks of the present ones, and what older blocks say is of somebody
+    else then. So the belief is a mixture of one Gaussian for each such block, weighted by how likely both parts are as
+    words of two strangers, against all as words of one person (Bayesian detection of change points: Adams & MacKay
+    2007, arXiv 0710.3742). Each starts from the population as one Gaussian, that of a mixture of J that training fits.
+    """
 
     population_mean: Tensor
     population_covariance: Tensor
+    precision: Tensor
+    pull: Tensor
+    split: Tensor
+    log_odds: Tensor
 
     def __init__(self, sizes: Sizes) -> None:
         """Allocates; values come from training or from `prior`."""
@@ -123,50 +136,81 @@ class UserNode(nn.Module):
         # The population as one Gaussian: what a message takes for granted of whoever rates.
         self.register_buffer("population_mean", torch.zeros(sizes.user))
         self.register_buffer("population_covariance", torch.eye(sizes.user))
+        for name, values in self._derived().items():
+            self.register_buffer(name, values, persistent=False)
+        self.register_load_state_dict_post_hook(_derive)
+
+    def _derived(self) -> dict[str, Tensor]:
+        """What follows from the population and the sizes."""
+        blocks, mean = self.sizes.blocks, self.population_mean.double()
+        precision = torch.linalg.inv(self.population_covariance.double())
+        newest = torch.ones(blocks, blocks, dtype=torch.double, device=mean.device).tril()
+        # A change adds an earlier self, whose evidence is measured from that of no words at all.
+        silence = 0.5 * (mean @ precision @ mean - torch.logdet(precision))
+        log_odds = (math.log(CHANGE) - silence).repeat(blocks)
+        log_odds[-1] = 0.0
+        return {
+            "precision": precision,
+            "pull": precision @ mean,
+            # Of the sums [W, G]: the newest block, the newest two, .., all; all but the newest, .., the oldest.
+            "split": torch.cat([newest, 1 - newest[:-1]]),
+            "log_odds": log_odds,
+        }
+
+    def derive(self) -> None:
+        """Call after changing the population's mean or covariance."""
+        for name, values in self._derived().items():
+            setattr(self, name, values)
 
     def summarise(self) -> None:
         """Recomputes the population's mean and covariance from the mixture; call after changing the prior."""
         with torch.no_grad():
-            mean, covariance = self.moments(self.mean.new_zeros(1, self.sizes.user_message))
-            self.population_mean.copy_(mean[0])
-            self.population_covariance.copy_(covariance[0])
+            weight, mean = torch.softmax(self.log_weight.double(), -1), self.mean.double()
+            centre, covariance = mixed(weight, mean, torch.linalg.inv(self.prior_precision()))
+            self.population_mean.copy_(centre)
+            self.population_covariance.copy_(covariance)
+            self.derive()
 
     def prior_precision(self) -> Tensor:
         """[J, K, K]."""
         lower = self.factor.double().tril(-1) + torch.diag_embed(self.factor.double().diagonal(dim1=-2, dim2=-1).exp())
         return lower @ lower.transpose(-1, -2)
 
-    def components(self, sums: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Log weight [B, J], mean [B, J, K], covariance [B, J, K, K] of each component given `sums` [B, G], float64."""
-        k = self.sizes.user
-        packed, information = sums.double().split((k * (k + 1) // 2, k), -1)
-        prior = self.prior_precision()
-        mean = self.mean.double()
-        pull = (prior @ mean.unsqueeze(-1)).squeeze(-1)  # [J, K]
-        start = torch.log_softmax(self.log_weight.double(), -1) - 0.5 * (pull * mean).sum(-1)
-        start = start + self.factor.double().diagonal(dim1=-2, dim2=-1).sum(-1)
-        precision = prior + unpack(packed, k).unsqueeze(-3)
-        covariance, logdet = inverse_and_logdet(precision)
-        target = information.unsqueeze(-2) + pull
-        posterior = (covariance @ target.unsqueeze(-1)).squeeze(-1)
-        log_weight = start - 0.5 * logdet + 0.5 * (posterior * target).sum(-1)
-        return torch.log_softmax(log_weight, -1), posterior, covariance
-
     def moments(self, sums: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean [B, K] and covariance [B, K, K] of the whole belief, float64."""
-        log_weight, posterior, covariance = self.components(sums)
-        weight = log_weight.exp()
-        mean = (weight.unsqueeze(-2) @ posterior).squeeze(-2)
-        apart = posterior - mean.unsqueeze(-2)
-        k = self.sizes.user
-        within = (weight.unsqueeze(-2) @ covariance.flatten(-2)).reshape(-1, k, k)
-        between = (apart * weight.unsqueeze(-1)).transpose(-1, -2) @ apart
-        return mean, within + between
+        """Mean [B, K] and covariance [B, K, K] of the belief, float64, given packed precisions and information
+        [B, W, belief] of the W blocks, newest first.
+        """
+        k, blocks = self.sizes.user, self.sizes.blocks
+        packed, information = (self.split @ sums.double()).split((k * (k + 1) // 2, k), -1)
+        covariance, logdet = inverse_and_logdet(self.precision + unpack(packed, k))
+        target = information + self.pull
+        posterior = (covariance @ target.unsqueeze(-1)).squeeze(-1)  # [B, 2 W - 1, K]
+        evidence = 0.5 * ((posterior * target).sum(-1) - logdet)
+        recent, earlier = evidence.split((blocks, blocks - 1), -1)
+        log_weight = recent + functional.pad(earlier, (0, 1)) + self.log_odds
+        return mixed(torch.softmax(log_weight, -1), posterior[..., :blocks, :], covariance[..., :blocks, :, :])
 
     def forward(self, sums: Tensor) -> Tensor:
-        """See the class."""
+        """State [B, S] from the sums [B, W, belief]; see `moments`."""
         mean, covariance = self.moments(sums)
         return torch.cat([mean, covariance.flatten(-2)], -1).to(sums.dtype)
+
+
+def _derive(node: nn.Module, _: object) -> None:
+    assert isinstance(node, UserNode)
+    node.derive()
+
+
+def mixed(weight: Tensor, means: Tensor, covariances: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean [.., K] and covariance [.., K, K] of a mixture of Gaussians: weight [.., J], mean [.., J, K], covariance
+    [.., J, K, K].
+    """
+    k = means.shape[-1]
+    mean = (weight.unsqueeze(-2) @ means).squeeze(-2)
+    apart = means - mean.unsqueeze(-2)
+    within = (weight.unsqueeze(-2) @ covariances.flatten(-2)).unflatten(-1, (k, k)).squeeze(-3)
+    between = (apart * weight.unsqueeze(-1)).transpose(-1, -2) @ apart
+    return mean, within + between
 
 
 class RewardReading(nn.Module):

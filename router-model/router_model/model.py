@@ -160,7 +160,7 @@ class Router(nn.Module):
 
     def user(self, sums: Tensor) -> Tensor:
         """State [B, S]."""
-        state: Tensor = self.user_node(sums)
+        state: Tensor = self.user_node(sums.unflatten(-1, (self.sizes.blocks, self.sizes.user_message)))
         return state
 
     def predict(self, query: Tensor, prompt_tokens: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -58,6 +58,7 @@ from router_model.learning.refit import (
 from router_model.learning.replay import Ints, Model, replay
 from router_model.learning.runner import TorchRunner, llm_states
 from router_model.log import LogError, open_log, shown_source
+from router_model.memory import Memory
 from router_model.model import Router
 from router_model.report import Summary, metrics, write_report
 from router_model.user_prior import write_prior
@@ -169,23 +170,23 @@ class Fitted:
 
 
 def fit(
-    log: Logbook, base: Base, prepared: Prepared, forget: float, judging: np.ndarray, options: Options, watch: Watch
+    log: Logbook, base: Base, prepared: Prepared, fade: float, judging: np.ndarray, options: Options, watch: Watch
 ) -> Fitted:
     """Learns from the users that are not kept for judging; see `refit`."""
     generator = np.random.default_rng(options.seed)
     router = copy_of(base.router)
-    runner = TorchRunner(router)
+    runner, memory = TorchRunner(router), Memory.of_sizes(router.sizes, fade)
     taught = log.edges.only(~judging[log.edges.user])
     if len(taught) == 0:
         raise RetrainError("no rewards to learn from: nobody but held-out users has rated an answer")
     newest = taught.only(np.sort(np.argsort(taught.ts, kind="stable")[-options.evidence_edges :]))
 
     def evidence_by(z: np.ndarray, name: str) -> np.ndarray:
-        added = llm_evidence(Model(runner, z, forget), log, newest, lambda a, b: watch(name, a, b))
+        added = llm_evidence(Model(runner, z, memory), log, newest, lambda a, b: watch(name, a, b))
         return prepared.base_evidence + added
 
     first = evidence_by(llm_states(runner, prepared.inputs, prepared.base_evidence), "evidence on LLMs")
-    model = Model(runner, llm_states(runner, prepared.inputs, first), forget)
+    model = Model(runner, llm_states(runner, prepared.inputs, first), memory)
     users, counts = np.unique(taught.user, return_counts=True)
     before = readings_of(router)
     believed = beliefs(
@@ -293,9 +294,9 @@ def retrain(
         )
     judging = held_out(log.users, options.held_out)
     prepared = prepare(log, current, base, embedder, config)
-    forget = current.manifest.forget.per_reward
+    fade = current.manifest.forget.per_reward
     with clock.step("fit"):
-        fitted = fit(log, base, prepared, forget, judging, options, watch)
+        fitted = fit(log, base, prepared, fade, judging, options, watch)
 
     out.mkdir(parents=True, exist_ok=True)
     owner = owner_part(chosen, present, config)
@@ -309,7 +310,9 @@ def retrain(
             order = best_single_order(log, choices_of(log, ~judging))
             # The current artifact as the gateway runs it by now: it, too, has heard these rewards.
             heard = ((current, fitted.evidence_before), (made, fitted.evidence))
-            models = [Model(a, llm_states(a, prepared.inputs, evidence), forget) for a, evidence in heard]
+            models = [
+                Model(a, llm_states(a, prepared.inputs, evidence), Memory.of(a.manifest)) for a, evidence in heard
+            ]
             names = ("judging the current artifact", "judging the new artifact")
             old, new = (
                 replay(model, log, choices.answer, lambda a, b, name=name: watch(name, a, b))  # type: ignore[misc]

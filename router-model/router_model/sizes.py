@@ -26,6 +26,8 @@ class Sizes:
     hidden: int = 128
     components: int = 4  # J
     kin: int = 64  # known LLMs that a new one may resemble
+    blocks: int = 4  # W, of a user's messages: see `UserNode`
+    block_rewards: int = 12
 
     @property
     def quality(self) -> int:
@@ -56,6 +58,11 @@ class Sizes:
     def user_message(self) -> int:
         """G: packed precision and information of the preference weights."""
         return self.user * (self.user + 1) // 2 + self.user
+
+    @property
+    def user_sums(self) -> int:
+        """H: sums of messages to a user, block by block."""
+        return self.blocks * self.user_message
 
     @property
     def state(self) -> int:

@@ -143,12 +143,13 @@ def fading(seen: View, shift: Shift) -> Iterator[tuple[str, int, tuple[float, fl
         rows, llm, reward = history.query[:, step], history.llm[:, step], history.reward[:, step]
         tokens, cost = history.completion_tokens[:, step], history.cost_usd[:, step]
         messages.append(seen.router.messages(rows, llm, reward, history.kind_name, tokens, cost)[0])
+    users = len(messages[0])
     for loud, forget in LOUDNESS:
-        sums = np.zeros_like(messages[0])
+        sums, memory = seen.router.nothing(users), replace(seen.router.memory, fade=forget)
         for n, message in enumerate(messages, 1):
-            sums = sums * np.float32(forget) + np.float32(loud) * message
+            sums = memory.add(sums, np.float32(loud) * message, np.full(users, n - 1))
             if n in lengths:
-                weights = seen.router.artifact.run("user", {"sums": sums})["state"][:, : seen.features]
+                weights = seen.router.believe(sums)[:, : seen.features]
                 yield f"message x {loud}, older ones x {forget}", n, seen.worth(seen.mean(weights), n)
 
 

@@ -60,7 +60,7 @@ class Gateway:
         }
         self.price = cards["price"]
         self.z = self.artifact.run("llm", cards)["z"]
-        self.sums = np.zeros((1, dims.G), dtype=np.float32)
+        self.sums = np.zeros((1, dims.H), dtype=np.float32)
 
     def rate(self, llm: int, question: int, reward: float, kind: str, tokens: float) -> None:
         cost = (20 * self.price[llm, 0] + tokens * self.price[llm, 1]) * 1e-6
@@ -74,7 +74,7 @@ class Gateway:
             "completion_tokens": np.full(1, tokens, dtype=np.float32),
             "cost_usd": np.full(1, cost, dtype=np.float32),
         }
-        self.sums += self.artifact.run("edge", edge)["user_message"]
+        self.sums[:, : self.artifact.manifest.dims.G] += self.artifact.run("edge", edge)["user_message"]
 
     def scores(self, cost_weight: float = -1.0) -> dict[str, np.ndarray]:
         state = self.artifact.run("user", {"sums": self.sums})["state"]

@@ -18,6 +18,11 @@ def router() -> Router:
     return tiny_router()
 
 
+def recent(message: torch.Tensor) -> torch.Tensor:
+    """Sums [1, H] of a user with all messages [G] in the newest block."""
+    return torch.nn.functional.pad(message, (0, SIZES.user_sums - SIZES.user_message)).unsqueeze(0)
+
+
 def scored(router: Router, **change: torch.Tensor) -> tuple[torch.Tensor, ...]:
     inputs = {**realistic(router, "score", {"B": 3, "M": 4}, 1), **change}
     with torch.no_grad():
@@ -27,8 +32,8 @@ def scored(router: Router, **change: torch.Tensor) -> tuple[torch.Tensor, ...]:
 def test_order_of_history_does_not_matter(router: Router) -> None:
     with torch.no_grad():
         messages, _ = router.edge(**edges(router, 30))
-        forwards = router.user(messages.sum(0, keepdim=True))
-        shuffled = router.user(messages[torch.randperm(30)].sum(0, keepdim=True))
+        forwards = router.user(recent(messages.sum(0)))
+        shuffled = router.user(recent(messages[torch.randperm(30)].sum(0)))
     torch.testing.assert_close(forwards, shuffled, **NEAR)
 
 
@@ -98,7 +103,7 @@ def test_reward_moves_the_belief_towards_itself_and_makes_it_surer(router: Route
     for reward in (-1.0, 0.0, 1.0):
         with torch.no_grad():
             messages, _ = router.edge(**{**made, "reward": torch.full((5,), reward)})
-            sums = messages.sum(0, keepdim=True) * (reward != 0)
+            sums = recent(messages.sum(0) * (reward != 0))
             mean, std, *_ = router.score(**score, state=router.user(sums), z=made["z"][:1])
         means.append(mean.item())
         stds.append(std.item())
@@ -170,6 +175,6 @@ def test_extreme_inputs_stay_finite(router: Router) -> None:
     made["query"] = torch.zeros_like(made["query"])
     with torch.no_grad():
         to_user, to_llm = router.edge(**made)
-        state = router.user(1e4 * to_user.sum(0, keepdim=True))
+        state = router.user(recent(1e4 * to_user.sum(0)))
     for value in (to_user, to_llm, state):
         assert torch.isfinite(value).all()

@@ -62,7 +62,7 @@ class World:
                 "evidence": np.zeros((len(cards), manifest.dims.V), dtype=np.float32),
             },
         )["z"]
-        self.nobody = np.zeros((1, manifest.dims.G), dtype=np.float32)
+        self.nobody = np.zeros((1, manifest.dims.H), dtype=np.float32)
 
     def scores(self, sums: np.ndarray) -> dict[str, np.ndarray]:
         state = self.artifact.run("user", {"sums": sums})["state"]
@@ -108,7 +108,9 @@ class World:
                 "cost_usd": cost[row, llm],
             },
         )["user_message"]
-        return np.asarray(message.sum(0, keepdims=True))
+        sums = self.nobody.copy()
+        sums[0, : message.shape[1]] = message.sum(0)
+        return sums
 
     def missed(self, persona: int, sums: np.ndarray) -> tuple[float, float]:
         """What the choice among the new cards misses, and what the mean new card misses, as the persona sees it."""

@@ -14,6 +14,7 @@ from router_model.bench.live import drawn
 from router_model.cards import card_matrix, code_matrix, price_matrix
 from router_model.data import cost_of
 from router_model.embedding.static import StaticEmbedder
+from router_model.memory import Memory
 from router_model.simulation import History
 
 Floats = NDArray[np.float32]
@@ -131,8 +132,8 @@ class ArtifactRouter:
     def states(self, history: History) -> Floats:
         """[U, S]."""
         users, n = history.query.shape
-        sums = np.zeros((users, self.artifact.manifest.dims.G), dtype=np.float32)
-        forget = np.float32(self.artifact.manifest.forget.per_reward)
+        sums = self.nothing(users)
+        before = np.zeros(users, dtype=np.int64)
         for step in range(n):
             rated = history.rated[:, step]
             if not rated.any():
@@ -146,8 +147,22 @@ class ArtifactRouter:
                 history.completion_tokens[who, step],
                 history.cost_usd[who, step],
             )
-            sums[who] = sums[who] * forget + message
-        state: Floats = self.artifact.run("user", {"sums": sums})["state"]
+            sums[who] = self.memory.add(sums[who], message, before[who])
+            before[who] += 1
+        return self.believe(sums)
+
+    @property
+    def memory(self) -> Memory:
+        """How messages are kept."""
+        return Memory.of(self.artifact.manifest)
+
+    def nothing(self, users: int) -> Floats:
+        """Sums [U, W, G] of users who said nothing."""
+        return self.memory.empty(users, self.artifact.manifest.dims.G, np.float32)
+
+    def believe(self, sums: Floats) -> Floats:
+        """States [U, S] from sums [U, W, G]."""
+        state: Floats = self.artifact.run("user", {"sums": sums.reshape(len(sums), -1)})["state"]
         return state
 
     def begin(self, users: int) -> ArtifactSession:
@@ -179,8 +194,7 @@ class ArtifactRouter:
 
     def outcomes(self, rows: Ints) -> tuple[Floats, Floats, Floats]:
         """Predicted quality, reply tokens and dollars [R, M], whoever asks."""
-        nothing = np.zeros((1, self.artifact.manifest.dims.G), dtype=np.float32)
-        new = self.artifact.run("user", {"sums": nothing})["state"]
+        new = self.believe(self.nothing(1))
         out = self._run_score(rows, np.broadcast_to(new, (len(rows), new.shape[1])))
         tokens = out["completion_tokens"]
         prompt = self.known.pool.prompt_tokens[rows]
@@ -198,8 +212,9 @@ class ArtifactSession:
     def __init__(self, router: ArtifactRouter, users: int) -> None:
         """New users."""
         self.router = router
-        self.sums = np.zeros((users, router.artifact.manifest.dims.G), dtype=np.float32)
-        self.state = router.artifact.run("user", {"sums": self.sums})["state"]
+        self.sums = router.nothing(users)
+        self.before = np.zeros(users, dtype=np.int64)
+        self.state = router.believe(self.sums)
 
     def expect(self, rows: Ints) -> tuple[Floats, Floats]:
         """See `Session`."""
@@ -219,6 +234,6 @@ class ArtifactSession:
             return
         kind = self.router.known.log.train.kind_name
         message, _ = self.router.messages(rows[who], llm[who], reward[who], kind, tokens[who], cost_usd[who])
-        forget = np.float32(self.router.artifact.manifest.forget.per_reward)
-        self.sums[who] = self.sums[who] * forget + message
-        self.state[who] = self.router.artifact.run("user", {"sums": self.sums[who]})["state"]
+        self.sums[who] = self.router.memory.add(self.sums[who], message, self.before[who])
+        self.before[who] += 1
+        self.state[who] = self.router.believe(self.sums[who])

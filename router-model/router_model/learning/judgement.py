@@ -234,7 +234,7 @@ def latency_ms(artifact: Artifact, repeats: int = 200) -> float:
     inputs = {
         "query": np.full((1, dims.E), dims.E**-0.5, np.float32),
         "prompt_tokens": np.full(1, 100.0, np.float32),
-        "state": artifact.run("user", {"sums": np.zeros((1, dims.G), np.float32)})["state"],
+        "state": artifact.run("user", {"sums": np.zeros((1, dims.H), np.float32)})["state"],
         "z": np.zeros((LATENCY_CANDIDATES, dims.Z), np.float32),
         "cost_weight": np.full(1, -1.0, np.float32),
     }

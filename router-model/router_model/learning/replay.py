@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from router_model.learning.logbook import Edges, Logbook
 from router_model.learning.runner import Runner
+from router_model.memory import Memory
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -27,8 +28,8 @@ class Model:
     runner: Runner
     z: Floats
     """[M, Z], in the order of the log's LLMs."""
-    forget: float
-    """A user's sums are multiplied by this before a message is added."""
+    memory: Memory
+    """How users' messages are kept."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Visit:
     rewards: Ints
     """[n] how many rewards the user had given."""
     sums: Floats
-    """[s, G], each of the sums that were current at one of the answers."""
+    """[s, W, G], each of the sums that were current at one of the answers."""
     which: Ints
     """[n] row of `sums`."""
 
@@ -96,9 +97,8 @@ def replay(model: Model, log: Logbook, answers: Ints, progress: Callable[[int, i
     cold_state: Floats | None = None
     for some in visit(model, log, answers, progress):
         if cold_state is None:
-            nothing = np.zeros((1, some.sums.shape[1]), np.float32)
-            cold_state = model.runner.run("user", {"sums": nothing})["state"]
-        states = model.runner.run("user", {"sums": some.sums})["state"]
+            cold_state = _states(model, np.zeros_like(some.sums[:1]))
+        states = _states(model, some.sums)
         found = _score(model, log, some.answer, states[some.which])
         cold = _score(model, log, some.answer, np.repeat(cold_state, len(some.answer), 0))
         columns = [found["mean"], found["std"], found["quality"], cold["mean"]]
@@ -137,12 +137,12 @@ def messages(model: Model, log: Logbook, edges: Edges) -> Iterator[tuple[Edges, 
 
 
 def user_sums(model: Model, log: Logbook, edges: Edges) -> Doubles:
-    """One user's sums [G] after all the edges."""
+    """One user's sums [G] after all the edges, of all blocks."""
     total: Doubles | None = None
     for _, made, _ in messages(model, log, edges):
-        decay = model.forget ** np.arange(len(made) - 1, -1, -1, dtype=np.float64)
+        decay = model.memory.fade ** np.arange(len(made) - 1, -1, -1, dtype=np.float64)
         added = decay @ made.astype(np.float64)
-        total = added if total is None else total * model.forget ** len(made) + added
+        total = added if total is None else total * model.memory.fade ** len(made) + added
     assert total is not None
     return total
 
@@ -161,20 +161,26 @@ def _visit_user(model: Model, log: Logbook, edges: Edges, rows: Ints) -> Iterato
 
 
 def _sums_after(model: Model, log: Logbook, edges: Edges, needed: Ints) -> Floats:
-    """Sums [len(needed), G] after the first `needed` edges (ascending)."""
+    """Sums [len(needed), W, G] after the first `needed` edges (ascending)."""
     total: Doubles | None = None
     taken: list[Doubles] = []
     seen = 0
     for _, made, _ in messages(model, log, edges):
         if total is None:
-            total = np.zeros(made.shape[1])
-            taken += [total.copy()] * int((needed == 0).sum())
+            total = model.memory.empty(1, made.shape[1], np.float64)
+            taken += [total] * int((needed == 0).sum())
         for message in made:
-            total = total * model.forget + message
+            total = model.memory.add(total, message[None].astype(np.float64), np.array([seen]))
             seen += 1
             if len(taken) < len(needed) and needed[len(taken)] == seen:
-                taken.append(total.copy())
-    return np.stack(taken).astype(np.float32)
+                taken.append(total)
+    return np.concatenate(taken).astype(np.float32)
+
+
+def _states(model: Model, sums: Floats) -> Floats:
+    """States [s, S] from sums [s, W, G]."""
+    states: Floats = model.runner.run("user", {"sums": sums.reshape(len(sums), -1)})["state"]
+    return states
 
 
 def _score(model: Model, log: Logbook, rows: Ints, states: Floats) -> dict[str, NDArray[np.float32]]:

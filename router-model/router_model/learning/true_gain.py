@@ -27,6 +27,7 @@ from router_model.learning.refit import held_out
 from router_model.learning.replay import Model, Replay, replay
 from router_model.learning.runner import TorchRunner, llm_states
 from router_model.log import open_log
+from router_model.memory import Memory
 from router_model.model import Router
 from router_model.ope.estimators import Terms
 from router_model.ope.interval import estimate
@@ -77,15 +78,16 @@ def main(
         write_jsonl(path, made)
         log = read_logbook(open_log(str(path)), [made.tenant], embedder)
     base, options = base_of(current), Options(seed=seed)
-    prepared, forget = prepare(log, current, base, embedder, None), current.manifest.forget.per_reward
+    prepared, fade = prepare(log, current, base, embedder, None), current.manifest.forget.per_reward
     judging = held_out(log.users, options.held_out)
-    fitted = fit(log, base, prepared, forget, judging, options, lambda *_: None)
+    fitted = fit(log, base, prepared, fade, judging, options, lambda *_: None)
     choices = evenly(choices_of(log, judging), judged, np.random.default_rng(seed))
     truth = true_utility(made, log, choices.answer)
 
     def found(router: Router, evidence: NDArray[np.float64]) -> Replay:
         runner = TorchRunner(router)
-        made = replay(Model(runner, llm_states(runner, prepared.inputs, evidence), forget), log, choices.answer)
+        model = Model(runner, llm_states(runner, prepared.inputs, evidence), Memory.of_sizes(router.sizes, fade))
+        made = replay(model, log, choices.answer)
         return made.of(choices.answer)
 
     before, after = found(base.router, fitted.evidence_before), found(fitted.router, fitted.evidence)

@@ -26,6 +26,7 @@ from router_model.learning.refit import (
 )
 from router_model.learning.replay import Model, answers_of, edges_of, replay, user_sums
 from router_model.learning.runner import TorchRunner
+from router_model.memory import Memory
 from router_model.model import JUDGE, KINDS, RATING, THUMB, Router, Sizes
 from router_model.prior import CARD_FEATURES, believe_cards, believe_people, believe_rewards
 from router_model.user_prior import Blocks, write_prior
@@ -56,7 +57,7 @@ def model(router: Router) -> Model:
     z[:, price : price + 2] = np.geomspace(0.1, 10, LLMS)[:, None] * [1, 3]
     codes = SIZES.provider_code + SIZES.name_code
     z[:, -codes:] = np.sign(rng.normal(size=(LLMS, codes))) / np.sqrt(codes / 2)
-    return Model(TorchRunner(router), z, 1.0)
+    return Model(TorchRunner(router), z, Memory.of_sizes(router.sizes, 1.0))
 
 
 def world(
@@ -137,14 +138,16 @@ def test_a_replay_knows_only_what_had_come_in(router: Router, model: Model) -> N
     np.testing.assert_allclose(found.mean[0], found.cold[0], rtol=1e-5)
     # the state at the 20th answer of user 2, made in one go
     edges = edges_of(log.edges, 2)
-    sums = user_sums(model, log, edges.only(np.arange(20)))
+    sums = model.memory.empty(1, SIZES.user_message, np.float64)
+    for n in range(20):
+        sums = model.memory.add(sums, user_sums(model, log, edges.only(np.array([n])))[None], np.array([n]))
     row = edges.row[20]
     by_hand = model.runner.run(
         "score",
         {
             "query": log.answers.embedding(np.array([row])),
             "prompt_tokens": log.answers.prompt_tokens[[row]],
-            "state": model.runner.run("user", {"sums": sums[None].astype(np.float32)})["state"],
+            "state": model.runner.run("user", {"sums": sums.reshape(1, -1).astype(np.float32)})["state"],
             "z": model.z,
             "cost_weight": np.full(1, -1, np.float32),
         },
@@ -158,7 +161,7 @@ def test_forgetting_weighs_the_newest_most(router: Router, model: Model) -> None
     log = world(router, model, 1, {RATING: 0.03})
     edges = edges_of(log.edges, 0)
     parts = [user_sums(model, log, edges.only(np.array([i]))) for i in range(4)]
-    forgetful = replace(model, forget=0.5)
+    forgetful = replace(model, memory=replace(model.memory, fade=0.5))
     found = user_sums(forgetful, log, edges.only(np.arange(4)))
     np.testing.assert_allclose(found, parts[0] / 8 + parts[1] / 4 + parts[2] / 2 + parts[3], rtol=1e-4, atol=1e-5)
     last = replay(forgetful, log, answers_of(log, np.array([0])))

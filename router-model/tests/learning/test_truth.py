@@ -22,6 +22,7 @@ from router_model.learning.replay import Model, replay
 from router_model.learning.runner import TorchRunner, llm_states
 from router_model.learning.true_gain import main, true_utility
 from router_model.log import open_log
+from router_model.memory import Memory
 from router_model.model import Router, Sizes
 from router_model.ope import check_propensities, difference, dr, estimate, ips, snips
 from router_model.prior import CARD_FEATURES, believe_cards, believe_people, believe_rewards
@@ -44,7 +45,8 @@ def plain_model(log: Logbook, embedder: StaticEmbedder) -> Model:
         "price": price_matrix(cards),
     }
     runner = TorchRunner(router)
-    return Model(runner, llm_states(runner, inputs, np.zeros((len(cards), SIZES.llm_message))), 1.0)
+    z = llm_states(runner, inputs, np.zeros((len(cards), SIZES.llm_message)))
+    return Model(runner, z, Memory.of_sizes(SIZES, 1.0))
 
 
 def true_rewards(made: MadeLog, log: Logbook, answers: NDArray[np.int64]) -> NDArray[np.float64]:
