@@ -102,7 +102,8 @@ class _LinearReading(nn.Module):
         variance = torch.where(dense, RATING_VARIANCE + DOUBT_VARIANCE * quality * (1 - quality), 0.5)
         precision = direction.unsqueeze(-1) * direction.unsqueeze(-2) / variance.unsqueeze(-1).unsqueeze(-1)
         target = torch.where(dense, reward, reward / 1.5)
-        return precision, direction * (target / variance).unsqueeze(-1)
+        information = direction * (target / variance).unsqueeze(-1)
+        return precision.expand(*mean.shape, 2), information.expand_as(mean)
 
 
 def linear_messages(router: Router) -> None:

@@ -125,7 +125,7 @@ def example(graph: str, sizes: Sizes, lengths: Mapping[str, int], seed: int = 0)
         elif name == "kind":
             made[name] = torch.randint(0, len(KINDS), shape(name), generator=generator)
         elif name == "reward":
-            made[name] = uniform(name, -1, 1)
+            made[name] = uniform(name, -1.3, 1.3).clamp(-1, 1)  # some at the end of the scale
         elif name == "price":
             made[name] = torch.exp(normal(name))
         elif name in ("weight", "cost_usd"):

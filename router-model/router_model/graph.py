@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch_geometric.nn.aggr import SumAggregation
 
+from router_model.censored import END, at_the_end
 from router_model.linalg import inverse_and_logdet, unpack
 from router_model.sizes import JUDGE, KINDS, OUTCOME, RATING, Sizes
 
@@ -221,7 +222,8 @@ class RewardReading(nn.Module):
     posterior
     under the population's belief is a mixture of two Gaussians (right, wrong), and the message is the Gaussian evidence
     that leads from the prior to the mixture's mean and covariance (assumed density filtering: Minka 2001, UAI).
-    Taking predicted quality for realised quality instead costs a tenth of the gain at 50 ratings.
+    Taking predicted quality for realised quality instead costs a tenth of the gain at 50 ratings. A dense reward at the
+    end of the scale says only that utility is at least that far (`at_the_end`).
     """
 
     dense: Tensor
@@ -239,6 +241,7 @@ class RewardReading(nn.Module):
         dense = torch.zeros(kinds)
         dense[[OUTCOME, RATING, JUDGE]] = 1.0
         self.register_buffer("dense", dense)
+        self.end = END
         self.log_noise = nn.Parameter(torch.full((kinds,), -3.5))
         self.log_gain = nn.Parameter(torch.full((kinds,), 1.386))
 
@@ -248,11 +251,14 @@ class RewardReading(nn.Module):
         noise = self.log_noise.to(mean.dtype).exp()[kind]
         total = variance + noise
         apart = reward - mean
-        of_dense = (
-            -0.5 * torch.log(total) - 0.5 * apart.square() / total,
+        inside = (
+            -0.5 * torch.log(2 * math.pi * total) - 0.5 * apart.square() / total,
             mean + variance / total * apart,
             variance * noise / total,
         )
+        beyond = at_the_end(mean, variance, noise, torch.sign(reward))
+        cut = reward.abs() >= self.end
+        of_dense = [torch.where(cut, a, b) for a, b in zip(beyond, inside, strict=True)]
         gain = self.log_gain.to(mean.dtype).exp()[kind]
         at = mean.unsqueeze(-1) + variance.sqrt().unsqueeze(-1) * self.nodes  # [N, nodes]
         sign = gain * reward
@@ -270,8 +276,8 @@ class RewardReading(nn.Module):
     def forward(
         self, mean: Tensor, covariance: Tensor, quality: Tensor, reward: Tensor, kind: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Precision [N, 2, 2] and information [N, 2] about (u, v), whose prior is `mean` [N, 2], `covariance` [N, 2,
-        2]; `quality` [N] is the predicted probability of a right answer. All float64.
+        """Precision [.., N, 2, 2] and information [.., N, 2] about (u, v), whose prior is `mean` [.., N, 2],
+        `covariance` [N, 2, 2]; `quality` [N] is the predicted probability of a right answer. All float64.
         """
         log_shares, means, covariances = [], [], []
         for sign, chance in ((1.0, quality), (-1.0, 1 - quality)):

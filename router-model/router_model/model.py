@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from router_model.encoder import QueryEncoder
 from router_model.features import UserFeatures
 from router_model.graph import LlmNode, RewardReading, UserNode
+from router_model.leniency import Leniency
 from router_model.linalg import pack, packed_outer
 from router_model.scoring import Scorer
 from router_model.sizes import JUDGE, KINDS, MOST_LOG_TOKENS, NON_LINEAR, OUTCOME, PARTS, RATING, THUMB, Sizes
@@ -46,6 +47,7 @@ class Router(nn.Module):
         self.features = UserFeatures(sizes)
         self.user_node = UserNode(sizes)
         self.reading = RewardReading()
+        self.leniency = Leniency(sizes)
         kinds = len(KINDS)
         # How much of a message each kind sends: 1 from a rating to the user, from an outcome to the LLM.
         self.register_buffer("kind_user", torch.ones(kinds))
@@ -99,9 +101,12 @@ class Router(nn.Module):
         covariance = covariance + 1e-6 * torch.eye(2, dtype=covariance.dtype, device=covariance.device)
         chance = quality.double().clamp(0.02, 0.98)
         heeded = (weight * self.kind_user[kind]).unsqueeze(-1)
-        message = heeded * self.to_user(plane, usual, covariance, chance, reward.double(), kind, popularity.double())
-        liking = torch.stack(self.liking(usual, covariance, chance, reward.double(), kind), -1)
-        liked = heeded * (1 - self.kind_llm[kind]).unsqueeze(-1) * liking
+        popularity, offsets = popularity.double(), self.leniency.offsets(kind)
+        readings = self.to_user(plane, usual, covariance, chance, reward.double(), kind, popularity + offsets)
+        more, told = self.liking(usual, covariance, chance, reward.double(), kind)
+        lenient = self.leniency.evidence(more, told, popularity, kind)
+        message = heeded * torch.cat([readings[0], readings[1], lenient], -1)
+        liked = heeded * (1 - self.kind_llm[kind]).unsqueeze(-1) * torch.stack([more, told], -1)
 
         # Polya-Gamma at logit 0 (Polson et al. 2013): precision 1/4, information y - 1/2 with y = (r + 1) / 2.
         judged = (weight * self.kind_llm[kind]).to(query.dtype).unsqueeze(-1)
@@ -124,12 +129,13 @@ class Router(nn.Module):
         chance: Tensor,
         reward: Tensor,
         kind: Tensor,
-        popularity: Tensor,
+        besides: Tensor,
     ) -> Tensor:
-        """Packed precision and information [N, G] about the weights, from what u and v are by the features `plane`
-        [N, 2, K] and usually are, `usual` [N, 2] and `covariance` [N, 2, 2].
+        """Packed precision and information [.., N, belief] about the weights, from what u and v are by the features
+        `plane` [N, 2, K] and usually are, `usual` [N, 2] and `covariance` [N, 2, 2]. `besides` [.., N]: what else is in
+        u, everybody's liking and a rater's leniency.
         """
-        shift = torch.stack([popularity, torch.zeros_like(popularity)], -1)  # everybody's liking is part of u
+        shift = torch.stack([besides, torch.zeros_like(besides)], -1)
         precision, information = self.reading(usual + shift, covariance, chance, reward, kind)
         information = information - (precision @ shift.unsqueeze(-1)).squeeze(-1)
         whole = plane.transpose(-1, -2) @ precision @ plane
@@ -160,7 +166,8 @@ class Router(nn.Module):
 
     def user(self, sums: Tensor) -> Tensor:
         """State [B, S]."""
-        state: Tensor = self.user_node(sums.unflatten(-1, (self.sizes.blocks, self.sizes.user_message)))
+        blocks = sums.unflatten(-1, (self.sizes.blocks, self.sizes.user_message))
+        state: Tensor = self.user_node(self.leniency(blocks))
         return state
 
     def predict(self, query: Tensor, prompt_tokens: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

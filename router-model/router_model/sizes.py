@@ -55,9 +55,16 @@ class Sizes:
         return sum(n * (n + 1) // 2 + n for n in (self.quality, self.length, 1))
 
     @property
-    def user_message(self) -> int:
-        """G: packed precision and information of the preference weights."""
+    def belief(self) -> int:
+        """Packed precision and information of the preference weights."""
         return self.user * (self.user + 1) // 2 + self.user
+
+    @property
+    def user_message(self) -> int:
+        """G: what a reward says of the preference weights at face value, what it says if the rater is lenient, and two
+        numbers about how lenient.
+        """
+        return 2 * self.belief + 2
 
     @property
     def user_sums(self) -> int:

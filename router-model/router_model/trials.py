@@ -2,7 +2,7 @@
 
 Do predictions of quality deserve more or less weight than they have? Should a user's choice be more cautious, at what
 price? How fast should ratings fade, and how loud should they be? What do messages lose by knowing nothing of the user?
-How lenient should raters be thought to be? Test users and folds are not read.
+Are raters lenient, and do they run out of scale? Test users and folds are not read.
 Letters: U users, R judged queries, M LLMs, K preference weights.
 """
 
@@ -18,12 +18,10 @@ import torch
 import typer
 from numpy.typing import NDArray
 from rich.console import Console
-from torch import Tensor
 
-from router_model.ablate import Ablated
 from router_model.bench.artifact_router import ArtifactRouter
 from router_model.bench.contestant import Known
-from router_model.bench.episode import FLIP_LENGTHS, Episode, Judgement, Setup, make_episode, pick
+from router_model.bench.episode import FLIP_LENGTHS, Judgement, Setup, make_episode, pick
 from router_model.bench.own_belief import own_beliefs
 from router_model.data import DATA_ROOT, load_pool
 from router_model.features import standard_cost, standard_length, standard_quality
@@ -32,12 +30,13 @@ from router_model.metrics import share_worse_off
 from router_model.model import Router
 from router_model.population import Shift
 from router_model.simulation import Feedback
+from router_model.trial_ratings import routers
 from router_model.weights import WEIGHTS_FILE, load_weights
 
 Floats = NDArray[np.float32]
 NO_HEADS = HeadsConfig(networks=1, epochs=1)  # the artifact reads queries itself
 AFTER = (0, 5, 20, 100)
-ALL = "caution,fading,inference,leniency,quality"
+ALL = "caution,fading,inference,quality,ratings"
 
 
 @dataclass(frozen=True)
@@ -163,37 +162,16 @@ def inference(seen: View, weights: Router) -> Iterator[tuple[str, int, tuple[flo
         yield "every message knows the user's own belief", n, seen.worth(seen.mean(own), n)
 
 
-LENIENCIES = (0.0, 0.2, 0.4, 0.7)
+RATED = (5, 20, 50, 100)
 
 
-def lenient(width: float) -> Callable[[Router], None]:
-    """A message then allows that a user's ratings are higher or lower than utility by so many (standard deviation)."""
-
-    def change(router: Router) -> None:
-        read = router.reading.forward
-
-        def forward(
-            mean: Tensor, covariance: Tensor, quality: Tensor, reward: Tensor, kind: Tensor
-        ) -> tuple[Tensor, Tensor]:
-            wider = covariance.clone()
-            wider[:, 0, 0] += width**2
-            return read(mean, wider, quality, reward, kind)
-
-        router.reading.forward = forward  # type: ignore[method-assign]
-
-    return change
-
-
-def leniency(episode: Episode, artifact: Path, shift: Shift) -> Iterator[tuple[str, int, tuple[float, float, float]]]:
-    """Every leniency, for users of one shift."""
-    judgement = episode.validation_of(shift)
-    for width in LENIENCIES:
-        router = Ablated(artifact, "lenient", lenient(width))
-        router.fit(episode.known)
-        seen = view(judgement, episode.known, router, load_weights(artifact / WEIGHTS_FILE))
-        for n in (5, 20, 50, 100):
-            weights = router.states(judgement.history.first(n))[:, : seen.features]
-            yield f"ratings off by {width}", n, seen.worth(seen.mean(weights), n)
+def ratings(
+    seen: View, judgement: Judgement, router: ArtifactRouter
+) -> Iterator[tuple[int, tuple[float, float, float]]]:
+    """One way to read rewards, for users of one shift."""
+    judged = replace(seen, judgement=judgement)
+    for n in RATED:
+        yield n, judged.worth(judged.mean(router.states(judgement.history.first(n))[:, : seen.features]), n)
 
 
 def shrunken(weights: Router, router: ArtifactRouter, known: Known, rows: NDArray[np.int64], truth: Floats) -> str:
@@ -257,7 +235,9 @@ def trials(
                 for shift in ("none", "drift", "flip")
             }
             cautious, inferred = _Table(f"{name}, {kind}, caution"), _Table(f"{name}, {kind}, inference")
-            lenients = {shift: _Table(f"{name}, {kind}, leniency, {shift}") for shift in ("none", "satisfied")}
+            read: Mapping[str, _Table] = {
+                shift: _Table(f"{name}, {kind}, ratings, {shift}") for shift in ("none", "satisfied")
+            }
             for seed in range(seeds):
                 setup = Setup(name, kind, seed, lengths=(0, 100))
                 episode = make_episode(setup, pool, heads=NO_HEADS)
@@ -266,9 +246,11 @@ def trials(
                 seen = view(episode.validation, episode.known, router, weights)
                 if "caution" in only:
                     cautious.add(caution(seen))
-                if "leniency" in only and kind == "dense":
-                    for shift, table in lenients.items():
-                        table.add(leniency(episode, artifact, cast(Shift, shift)))
+                if "ratings" in only:
+                    judgements = {shift: episode.validation_of(cast(Shift, shift)) for shift in read}
+                    for way, reader in routers(artifact, episode.known):
+                        for shift, judged in judgements.items():
+                            read[shift].add((way, n, worth) for n, worth in ratings(seen, judged, reader))
                 if "inference" in only:
                     inferred.add(inference(seen, weights))
                 if "fading" in only:
@@ -279,7 +261,7 @@ def trials(
                 rows = episode.validation.rows
                 found = shrunken(weights, router, episode.known, rows, pool.quality[rows])
                 parts.append(f"{name}: log loss where what is peculiar to a (query, LLM) pair counts {found}.\n")
-            filled = [table for table in (cautious, inferred, *tables.values(), *lenients.values()) if table.cells]
+            filled = [table for table in (cautious, inferred, *tables.values(), *read.values()) if table.cells]
             parts += [table.markdown() for table in filled]
             console.print("\n".join(parts[-len(filled) - 1 :]))
     out.mkdir(parents=True, exist_ok=True)

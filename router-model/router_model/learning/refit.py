@@ -144,7 +144,9 @@ def _believed(router: Router, model: Model, log: Logbook, some: Visit) -> tuple[
         _, cost, length = router.features.standardise(quality, usd, tokens)
         one = torch.ones_like(cost)
         phi = torch.stack([router.features(side * one, cost, length, task, codes) for side in (1, -1)], 1).double()
-        weights, covariance = (of[some.which] for of in router.user_node.moments(torch.from_numpy(some.sums)))
+        weights, covariance = (
+            of[some.which] for of in router.user_node.moments(router.leniency(torch.from_numpy(some.sums)))
+        )
         mean = (phi @ weights.unsqueeze(-1)).squeeze(-1) + popularity.double().unsqueeze(-1)
         variance = ((phi @ covariance) * phi).sum(-1)
     return quality.double().clamp(1e-6, 1 - 1e-6), mean, variance.clamp(min=1e-8)
@@ -254,9 +256,11 @@ def fit_prior(
     before = prior_of(router)
     k = router.sizes.user
     sums = np.stack([user_sums(model, log, edges_of(log.edges, user)) for user in users.tolist()])
-    packed, information = np.split(sums, [k * (k + 1) // 2], 1)
-    precision = unpack(torch.from_numpy(packed), k).numpy()
-    fitted, _ = fit_mixture(precision, information, before, router.sizes, EM_ITERATIONS, progress=progress)
+    packed, information = (
+        router.leniency(torch.from_numpy(sums).unsqueeze(1)).squeeze(1).split((k * (k + 1) // 2, k), -1)
+    )
+    precision = unpack(packed, k).numpy()
+    fitted, _ = fit_mixture(precision, information.numpy(), before, router.sizes, EM_ITERATIONS, progress=progress)
     return blend(before, fitted, len(users) / (len(users) + PRIOR_STRENGTH))
 
 

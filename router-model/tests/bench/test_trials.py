@@ -1,10 +1,13 @@
+from copy import copy
+
 import numpy as np
 import pytest
 
 from router_model.ablate import Ablated
 from router_model.bench.artifact_router import ArtifactRouter
 from router_model.bench.own_belief import own_beliefs
-from router_model.trials import LOUDNESS, caution, fading, lenient, rules, shrunken, view
+from router_model.trial_ratings import NOBODY, lenient, raters, readings, routers
+from router_model.trials import LOUDNESS, caution, fading, ratings, rules, shrunken, view
 from router_model.weights import WEIGHTS_FILE, load_weights
 
 
@@ -40,25 +43,37 @@ def test_every_loudness_is_tried_at_every_length(seen):
 
 def test_messages_that_know_the_user_agree_with_sums_on_the_first_reward_and_later_nearly(seen, artifact):
     weights, history = load_weights(artifact / WEIGHTS_FILE), seen.judgement.history
-    for n, least in ((1, 0.999), (20, 0.9)):
-        sums = seen.mean(seen.router.states(history.first(n))[:, : seen.features])
+    plain = copy(seen.router)  # no message knows of lenient raters but through the sum
+    plain.artifact = Ablated(artifact, "plain", raters(NOBODY)).artifact
+    for n, least in ((1, 0.995), (20, 0.9)):
+        sums = seen.mean(plain.states(history.first(n))[:, : seen.features])
         own = seen.mean(own_beliefs(seen.router, weights, history.first(n)))
         assert np.corrcoef(sums.ravel(), own.ravel())[0, 1] > least
 
 
-def test_leniency_zero_is_the_artifact(seen, episodes, artifact, monkeypatch):
+def test_every_reading_is_tried_at_every_length(seen, episodes, artifact, monkeypatch):
+    monkeypatch.setattr("router_model.trials.RATED", (5, 20))
+    monkeypatch.setattr(ArtifactRouter, "log_evidence", lambda self, _: 0 * self.evidence)
+    found = {
+        name: dict(ratings(seen, seen.judgement, router)) for name, router in routers(artifact, episodes("dense").known)
+    }
+    assert set(found) == set(readings())
+    assert all(set(row) == {5, 20} for row in found.values())
+    worths = [row[20] for row in found.values()]
+    assert len(set(worths)) > len(worths) / 2
+    assert np.ptp([possible for _, possible, _ in worths]) < 1e-3
+
+
+def test_doubt_about_each_rating_changes_what_is_learned_and_none_of_it_nothing(seen, episodes, artifact, monkeypatch):
     monkeypatch.setattr(ArtifactRouter, "log_evidence", lambda self, _: 0 * self.evidence)
     history = seen.judgement.history.first(5)
-    states = []
-    for width in (0.0, 0.4):
-        router = Ablated(artifact, "lenient", lenient(width))
+    made = []
+    for change in (None, lenient(0.0), lenient(0.4)):
+        router = Ablated(artifact, "lenient", change)
         router.fit(episodes("dense").known)
-        states.append(router.states(history))
-    k = seen.features
-    assert np.abs(states[0] - states[1])[:, :k].max() > 1e-3
-    plain = Ablated(artifact, "plain")
-    plain.fit(episodes("dense").known)
-    assert states[0] == pytest.approx(plain.states(history), abs=1e-5)
+        made.append(router.states(history))
+    assert made[1] == pytest.approx(made[0], abs=1e-5)
+    assert np.abs(made[0] - made[2])[:, : seen.features].max() > 1e-3
 
 
 def test_predicted_quality_is_worth_more_than_an_llms_mean(seen, episodes, pool, artifact):
