@@ -25,6 +25,8 @@ export interface Outcome {
 export class Breakers {
   readonly #config: RetriesConfig['breaker']
   readonly #breakers = new Map<string, Breaker>()
+  /** Of all that may answer each request asks: without putting their names together. */
+  readonly #ofCandidates = new WeakMap<Candidate, Breaker>()
   readonly #onChange: ((deployment: string, state: BreakerState) => void) | undefined
   readonly #tell: ((deployment: string, ms: number) => void) | undefined
 
@@ -40,7 +42,12 @@ export class Breakers {
   }
 
   of(candidate: Candidate): Breaker {
-    return this.#named(deploymentOf(candidate))
+    let breaker = this.#ofCandidates.get(candidate)
+    if (!breaker) {
+      breaker = this.#named(deploymentOf(candidate))
+      this.#ofCandidates.set(candidate, breaker)
+    }
+    return breaker
   }
 
   /** What another replica tells. */
