@@ -48,6 +48,13 @@ export function subtractMessage(
   for (let i = 0; i < message.length; i++) sums[start + i]! -= faded * message[i]!
 }
 
+/** What is stored of sums: of a user of few rewards most blocks are empty. A view, not a copy. */
+export function withoutZerosAtEnd(sums: Float32Array): Float32Array {
+  let length = sums.length
+  while (length > 0 && sums[length - 1] === 0) length--
+  return sums.subarray(0, length)
+}
+
 /** Ten times as fast as asking each number: x * 0 is 0, but NaN for NaN and for both infinities. */
 export function isFiniteVector(vector: Float32Array): boolean {
   let sum = 0

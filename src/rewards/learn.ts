@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from '../observability/logger.ts'
-import { addMessage, blockOf, isFiniteVector, startBlocks, subtractMessage } from '../profile.ts'
+import { addMessage, blockOf, isFiniteVector, startBlocks, subtractMessage, withoutZerosAtEnd } from '../profile.ts'
 import { evidenceSlot } from '../routing/evidence.ts'
 import type { Policy } from '../routing/policy.ts'
 import type { RewardRecord } from '../store/records.ts'
@@ -162,7 +162,13 @@ export class Learner {
       const { belief, told } = await this.#learn(policy, tenant, stored, kept, added, old)
       if (!isFiniteVector(belief.state)) return { result: { outcome: 'quarantined' as Outcome, told: null } }
       const rewards = (stored?.rewards ?? 0) + counted(added) - (old ? counted(old) : 0)
-      const next = { ...(stored ?? NOBODY), ...belief, policy: policy.version, rewards }
+      const next = {
+        ...(stored ?? NOBODY),
+        sums: withoutZerosAtEnd(belief.sums),
+        state: belief.state,
+        policy: policy.version,
+        rewards,
+      }
       return { next, edge: added, result: { outcome: (told ? 'learned' : 'kept') as Outcome, told } }
     })
     if (outcome === 'quarantined') this.#states.quarantine(policy, tenant, user)
@@ -188,11 +194,12 @@ export class Learner {
     const { per_reward, block } = manifest.forget
     const isCurrent =
       stored === null ||
-      (stored.policy === policy.version && stored.sums.length === dims.H && isFiniteVector(stored.sums))
+      (stored.policy === policy.version && stored.sums.length <= dims.H && isFiniteVector(stored.sums))
     if (!isCurrent || (old && isWhole(kept))) {
       return { belief: await rebuild(policy, tenant, [...others, added], this.#find), told }
     }
-    const sums = stored?.sums.slice() ?? new Float32Array(dims.H)
+    const sums = new Float32Array(dims.H)
+    if (stored) sums.set(stored.sums)
     const newest = blockOf(kept.at(-1)?.seq ?? 1, block)
     if (before && old) {
       const age = others.filter(({ seq }) => seq > old.seq).length

@@ -3,7 +3,7 @@ import { inTime } from '../in-time.ts'
 import type { Logger } from '../observability/logger.ts'
 import { isFiniteVector, NEW_USER, UNKNOWN_USER, type UserProfile } from '../profile.ts'
 import type { Policy } from '../routing/policy.ts'
-import type { Invalidation, Store, StoredUser } from '../store/store.ts'
+import type { Invalidation, Store, UserState } from '../store/store.ts'
 import { type FindCandidate, rebuild } from './belief.ts'
 import { KeyedQueue } from './keyed-queue.ts'
 
@@ -72,7 +72,7 @@ export class UserStates {
   }
 
   /** What this process has just committed. */
-  put(tenant: string, user: string, stored: StoredUser): void {
+  put(tenant: string, user: string, stored: UserState): void {
     this.invalidate(tenant, user)
     this.#entry(tenant, user).byPolicy.set(stored.policy, profileOf(stored))
   }
@@ -101,7 +101,7 @@ export class UserStates {
   async #load(policy: Policy | null, tenant: string, user: string): Promise<UserProfile> {
     const { store, find, log, onStoreError } = this.#options
     try {
-      const stored = await store.loadUser(tenant, user)
+      const stored = await store.loadUserState(tenant, user)
       if (!stored) return NEW_USER
       const profile = profileOf(stored)
       if (!policy || profile.state === null) return { ...profile, state: null }
@@ -112,7 +112,7 @@ export class UserStates {
       log.error({ tenant, policy: policy.version }, 'a user’s state is broken: quarantined')
       return { ...profile, state: null }
     } catch (error) {
-      onStoreError?.('loadUser')
+      onStoreError?.('loadUserState')
       log.warn({ err: error, tenant }, 'user not loaded: treated as a new one')
       return UNKNOWN_USER
     }
@@ -139,7 +139,7 @@ const keyOf = (tenant: string, user: string) => `${tenant}\0${user}`
 const isUsable = (state: Float32Array, policy: Policy) =>
   state.length === policy.router.artifact.dims.S && isFiniteVector(state)
 
-const profileOf = ({ state, rewards, preferences }: StoredUser): UserProfile => ({
+const profileOf = ({ state, rewards, preferences }: UserState): UserProfile => ({
   state: state.length > 0 ? state : null,
   rewards,
   preferences,

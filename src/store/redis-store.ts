@@ -35,6 +35,7 @@ import {
   type Store,
   type StoredEdge,
   type StoredUser,
+  type UserState,
 } from './store.ts'
 
 /** Rows a script: Redis does nothing else meanwhile. */
@@ -129,7 +130,13 @@ export class RedisStore implements Store {
 
   async loadUser(tenant: string, user: string): Promise<StoredUser | null> {
     const fields = await this.#ask(tenant, () => this.#client.hgetallBuffer(keys.user(tenant, user)))
-    return fields.revision ? userOf(fields) : null
+    return fields.revision ? userOf(fields as Record<StateField | 'sums', Buffer>) : null
+  }
+
+  async loadUserState(tenant: string, user: string): Promise<UserState | null> {
+    const values = await this.#ask(tenant, () => this.#client.hmgetBuffer(keys.user(tenant, user), ...STATE_FIELDS))
+    const fields = Object.fromEntries(STATE_FIELDS.map((field, i) => [field, values[i]]))
+    return fields.revision ? userStateOf(fields as Record<StateField, Buffer>) : null
   }
 
   async loadEdges(tenant: string, user: string): Promise<StoredEdge[]> {
@@ -456,12 +463,19 @@ const keyOf = (json: string, revoked: string | null): KeyRecord => ({
   revokedAt: revoked === null ? null : Number(revoked),
 })
 
-const userOf = (fields: Record<string, Buffer>): StoredUser => ({
+const STATE_FIELDS = ['revision', 'policy', 'rewards', 'state', 'preferences', 'updated_at'] as const
+type StateField = (typeof STATE_FIELDS)[number]
+
+const userOf = (fields: Record<StateField | 'sums', Buffer>): StoredUser => ({
+  ...userStateOf(fields),
+  sums: floatsOf(fields.sums),
+})
+
+const userStateOf = (fields: Record<StateField, Buffer>): UserState => ({
   revision: Number(fields.revision),
   policy: String(fields.policy),
   rewards: Number(fields.rewards),
-  sums: floatsOf(fields.sums!),
-  state: floatsOf(fields.state!),
+  state: floatsOf(fields.state),
   preferences: JSON.parse(String(fields.preferences)),
   updatedAt: Number(fields.updated_at),
 })

@@ -20,6 +20,9 @@ export function prepareStatements(db: DatabaseSync) {
     sharedSecret: prepare("SELECT value FROM secrets WHERE name = 'identity'"),
 
     loadUser: prepare('SELECT * FROM users WHERE tenant = ? AND user = ?'),
+    loadUserState: prepare(
+      'SELECT revision, policy, rewards, state, preferences, updated_at FROM users WHERE tenant = ? AND user = ?',
+    ),
     userRevision: prepare('SELECT revision FROM users WHERE tenant = ? AND user = ?'),
     saveUser: prepare('INSERT OR REPLACE INTO users VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)'),
     loadEdges: prepare('SELECT edge FROM edges WHERE tenant = ? AND user = ? ORDER BY seq, id'),

@@ -25,6 +25,7 @@ import {
   type StoredEdge,
   type StoredUser,
   StoreError,
+  type UserState,
 } from './store.ts'
 
 const BATCH = 500
@@ -110,6 +111,13 @@ export class SqliteStore implements Store {
     return this.#do(() => {
       const row = this.#sql.loadUser.get(tenant, user)
       return row ? userOf(row) : null
+    })
+  }
+
+  loadUserState(tenant: string, user: string): Promise<UserState | null> {
+    return this.#do(() => {
+      const row = this.#sql.loadUserState.get(tenant, user)
+      return row ? userStateOf(row) : null
     })
   }
 
@@ -418,11 +426,12 @@ const keyOf = (row: Row): KeyRecord => ({
   models: row.models === null ? null : JSON.parse(String(row.models)),
 })
 
-const userOf = (row: Row): StoredUser => ({
+const userOf = (row: Row): StoredUser => ({ ...userStateOf(row), sums: floatsOf(row.sums as Uint8Array) })
+
+const userStateOf = (row: Row): UserState => ({
   revision: Number(row.revision),
   policy: String(row.policy),
   rewards: Number(row.rewards),
-  sums: floatsOf(row.sums as Uint8Array),
   state: floatsOf(row.state as Uint8Array),
   preferences: JSON.parse(String(row.preferences)),
   updatedAt: Number(row.updated_at),

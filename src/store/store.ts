@@ -26,12 +26,15 @@ export interface StoredUser {
   policy: string
   /** Answers that the user spoke of: ratings, preferences and what weighs as much; hints do not count. */
   rewards: number
+  /** Zeros at the end are left out. */
   sums: Float32Array
   state: Float32Array
   /** Stated preferences (PUT profile). */
   preferences: Record<string, unknown>
   updatedAt: number
 }
+
+export type UserState = Omit<StoredUser, 'sums'>
 
 /** One rewarded answer of a user, kept so that sums can be rebuilt: the newest `MAX_EDGES` a user. */
 export interface StoredEdge {
@@ -124,6 +127,8 @@ export interface Store {
   revokeKey(id: string, at: number): Promise<boolean>
 
   loadUser(tenant: string, user: string): Promise<StoredUser | null>
+  /** What a request needs of a user: the sums are several times as large as all else. */
+  loadUserState(tenant: string, user: string): Promise<UserState | null>
   /** Oldest first. */
   loadEdges(tenant: string, user: string): Promise<StoredEdge[]>
   /**

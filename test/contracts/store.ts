@@ -88,8 +88,11 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
         expect(await store.commitUser(t, user, written)).toBe(true)
         const read = await store.loadUser(t, user)
         expect(read).toEqual(written)
+        const { sums: _, ...state } = written
+        expect(await store.loadUserState(t, user)).toEqual(state)
         expect(Object.is(read?.sums[1], -0)).toBe(true)
         expect(await store.loadUser(tenant(), user)).toBeNull()
+        expect(await store.loadUserState(tenant(), user)).toBeNull()
       })
 
       test('are committed only on top of the revision that was read', async () => {

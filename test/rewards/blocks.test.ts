@@ -51,7 +51,14 @@ function inBlocks(of: Policy, fade: number): Policy {
   return { ...of, router }
 }
 
-const sumsOf = async () => (await store.loadUser('acme', 'ann'))?.sums ?? new Float32Array(0)
+const storedSums = async () => (await store.loadUser('acme', 'ann'))?.sums ?? new Float32Array(0)
+
+/** With the empty blocks, which are not stored. */
+async function sumsOf(): Promise<Float32Array> {
+  const sums = new Float32Array(WIDTH * policy.router.artifact.dims.G)
+  sums.set(await storedSums())
+  return sums
+}
 
 async function learn(i: number, value: number): Promise<Float32Array> {
   const about = interaction(`b${i}`, {
@@ -79,6 +86,9 @@ it('keeps messages in blocks by age: the newest two, two before them, and all ot
     blocks = [0, 1, 2].map((block) => after.slice(block * G, (block + 1) * G))
     if (i === 0) continue
     const old = [0, 1, 2].map((block) => before.slice(block * G, (block + 1) * G))
+    expect((await storedSums()).length, 'empty blocks are not stored').toBe(
+      G * Math.min(WIDTH, 1 + Math.floor(i / BLOCK)),
+    )
     const starts = i % BLOCK === 0
     expectClose(
       blocks[1]!,

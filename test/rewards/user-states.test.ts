@@ -21,10 +21,10 @@ beforeEach(async () => {
   broken = false
   errors.length = 0
   const store = withOverrides(real, {
-    loadUser: async (tenant, user) => {
+    loadUserState: async (tenant, user) => {
       loads++
       if (broken) throw new StoreError('away')
-      return real.loadUser(tenant, user)
+      return real.loadUserState(tenant, user)
     },
     subscribe: (listener) => {
       announce = listener
@@ -98,7 +98,7 @@ describe('UserStates', () => {
     await real.commitUser('acme', 'ann', stored())
     broken = true
     expect(await states.get(policy, 'acme', 'ann')).toMatchObject({ state: null, degraded: true })
-    expect(errors).toEqual(['loadUser'])
+    expect(errors).toEqual(['loadUserState'])
     broken = false
     expect(await states.get(policy, 'acme', 'ann')).toMatchObject({ rewards: 2, degraded: false })
   })
@@ -109,7 +109,9 @@ describe('UserStates', () => {
     const gate = new Promise<void>((resolve) => {
       open = resolve
     })
-    const store = withOverrides(real, { loadUser: (tenant, user) => gate.then(() => real.loadUser(tenant, user)) })
+    const store = withOverrides(real, {
+      loadUserState: (tenant, user) => gate.then(() => real.loadUserState(tenant, user)),
+    })
     const hanging = new UserStates({ store, find: findCandidate, max: 10, deadlineMs: 10, log: silent })
     expect(await hanging.get(policy, 'acme', 'ann')).toMatchObject({ state: null, degraded: true })
     open()
