@@ -129,7 +129,7 @@ class UserNode(nn.Module):
     def __init__(self, sizes: Sizes) -> None:
         """Allocates; values come from training or from `prior`."""
         super().__init__()
-        self.sizes = sizes
+        self.sizes, self.change = sizes, CHANGE
         self.log_weight = nn.Parameter(torch.zeros(sizes.components))
         self.mean = nn.Parameter(torch.zeros(sizes.components, sizes.user))
         # lower factor of each component's precision; the exponential of its diagonal is used
@@ -148,7 +148,7 @@ class UserNode(nn.Module):
         newest = torch.ones(blocks, blocks, dtype=torch.double, device=mean.device).tril()
         # A change adds an earlier self, whose evidence is measured from that of no words at all.
         silence = 0.5 * (mean @ precision @ mean - torch.logdet(precision))
-        log_odds = (math.log(CHANGE) - silence).repeat(blocks)
+        log_odds = (math.log(self.change) - silence).repeat(blocks)
         log_odds[-1] = 0.0
         return {
             "precision": precision,
@@ -159,7 +159,7 @@ class UserNode(nn.Module):
         }
 
     def derive(self) -> None:
-        """Call after changing the population's mean or covariance."""
+        """Call after changing the population's mean or covariance, the sizes or the odds of a change."""
         for name, values in self._derived().items():
             setattr(self, name, values)
 

@@ -1,8 +1,8 @@
 """`python -m router_model trials`: what else was tried with an artifact, on validation users and folds.
 
 Do predictions of quality deserve more or less weight than they have? Should a user's choice be more cautious, at what
-price? How fast should ratings fade, and how loud should they be? What do messages lose by knowing nothing of the user?
-Are raters lenient, and do they run out of scale? Test users and folds are not read.
+price? How fast should ratings fade, and how loud should they be? How likely are changes of taste? What do messages lose
+by knowing nothing of the user? Are raters lenient, and do they run out of scale? Test users and folds are not read.
 Letters: U users, R judged queries, M LLMs, K preference weights.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -29,14 +30,15 @@ from router_model.heads import HeadsConfig
 from router_model.metrics import share_worse_off
 from router_model.model import Router
 from router_model.population import Shift
-from router_model.simulation import Feedback
+from router_model.simulation import Feedback, History
+from router_model.trial_changes import believed, messages_of
 from router_model.trial_ratings import routers
 from router_model.weights import WEIGHTS_FILE, load_weights
 
 Floats = NDArray[np.float32]
 NO_HEADS = HeadsConfig(networks=1, epochs=1)  # the artifact reads queries itself
 AFTER = (0, 5, 20, 100)
-ALL = "caution,fading,inference,quality,ratings"
+ALL = "caution,changes,fading,inference,quality,ratings"
 
 
 @dataclass(frozen=True)
@@ -132,24 +134,35 @@ LOUDNESS = ((1.0, 1.0), (1.0, 0.998), (1.0, 0.995), (1.0, 0.99), (1.0, 0.98), (0
 """Factor on every message, and what older ones are multiplied by when a new one comes."""
 
 
-def fading(seen: View, shift: Shift) -> Iterator[tuple[str, int, tuple[float, float, float]]]:
-    """Every loudness and forgetting."""
-    history = seen.judgement.history
+def _lengths(history: History, shift: Shift) -> list[int]:
     judged = FLIP_LENGTHS if shift == "flip" else (5, 20, 50, 100)
-    lengths = [n for n in judged if n <= history.query.shape[1]]
-    messages = []
-    for step in range(max(lengths)):
-        rows, llm, reward = history.query[:, step], history.llm[:, step], history.reward[:, step]
-        tokens, cost = history.completion_tokens[:, step], history.cost_usd[:, step]
-        messages.append(seen.router.messages(rows, llm, reward, history.kind_name, tokens, cost)[0])
+    return [n for n in judged if n <= history.query.shape[1]]
+
+
+def fading(seen: View, shift: Shift) -> Iterator[tuple[str, int, tuple[float, float, float]]]:
+    """Every loudness and forgetting, with blocks and changes of taste as the artifact has them."""
+    history, memory = seen.judgement.history, seen.router.memory
+    lengths = _lengths(history, shift)
+    messages = messages_of(seen.router, history, max(lengths))
     users = len(messages[0])
     for loud, forget in LOUDNESS:
-        sums, memory = seen.router.nothing(users), replace(seen.router.memory, fade=forget)
+        sums, faded = seen.router.nothing(users), replace(memory, fade=forget)
         for n, message in enumerate(messages, 1):
-            sums = memory.add(sums, np.float32(loud) * message, np.full(users, n - 1))
+            sums = faded.add(sums, np.float32(loud) * message, np.full(users, n - 1))
             if n in lengths:
                 weights = seen.router.believe(sums)[:, : seen.features]
                 yield f"message x {loud}, older ones x {forget}", n, seen.worth(seen.mean(weights), n)
+
+
+def changes(seen: View, shift: Shift, artifact: Path) -> Iterator[tuple[str, int, tuple[float, float, float]]]:
+    """Every way to keep messages so that a change of taste can be found, from every start."""
+    lengths = _lengths(seen.judgement.history, shift)
+    found = [
+        (name, n, states[:, : seen.features].copy())
+        for name, n, states in believed(seen.router, artifact, seen.judgement.history, lengths)
+    ]
+    for name, n, weights in sorted(found, key=lambda x: x[1]):  # true tastes are made anew for each length
+        yield name, n, seen.worth(seen.mean(weights), n)
 
 
 def inference(seen: View, weights: Router) -> Iterator[tuple[str, int, tuple[float, float, float]]]:
@@ -224,15 +237,15 @@ def trials(
     only: Annotated[str, typer.Option(help=f"some of {ALL}")] = ALL,
     out: Annotated[Path, typer.Option(help="folder for the tables")] = Path("runs/trials"),
 ) -> None:
-    """Print what more caution, other fading and other weights of quality would change on validation users."""
+    """Print what more caution, other fading, other weights of quality and so on would change on validation users."""
     torch.set_num_threads(1)
     weights, console, parts = load_weights(artifact / WEIGHTS_FILE), Console(), []
     for name in pools.split(","):
         pool = load_pool(name, data)
         for kind in cast("list[Feedback]", feedback.split(",")):
-            tables: Mapping[str, _Table] = {
-                shift: _Table(f"{name}, {kind}" + ("" if shift == "none" else f", {shift}"))
-                for shift in ("none", "drift", "flip")
+            moving: Mapping[str, Mapping[str, _Table]] = {
+                trial: {shift: _Table(f"{name}, {kind}, {trial}, {shift}") for shift in ("none", "drift", "flip")}
+                for trial in ("changes", "fading")
             }
             cautious, inferred = _Table(f"{name}, {kind}, caution"), _Table(f"{name}, {kind}, inference")
             read: Mapping[str, _Table] = {
@@ -253,15 +266,16 @@ def trials(
                             read[shift].add((way, n, worth) for n, worth in ratings(seen, judged, reader))
                 if "inference" in only:
                     inferred.add(inference(seen, weights))
-                if "fading" in only:
-                    for shift, table in tables.items():
+                for trial, tried in (("changes", partial(changes, artifact=artifact)), ("fading", fading)):
+                    for shift, table in moving[trial].items() if trial in only else ():
                         judged = episode.validation_of(cast(Shift, shift))
-                        table.add(fading(replace(seen, judgement=judged), cast(Shift, shift)))
+                        table.add(tried(replace(seen, judgement=judged), cast(Shift, shift)))
             if "quality" in only and kind == "dense":
                 rows = episode.validation.rows
                 found = shrunken(weights, router, episode.known, rows, pool.quality[rows])
                 parts.append(f"{name}: log loss where what is peculiar to a (query, LLM) pair counts {found}.\n")
-            filled = [table for table in (cautious, inferred, *tables.values(), *read.values()) if table.cells]
+            every = (cautious, inferred, *moving["changes"].values(), *moving["fading"].values(), *read.values())
+            filled = [table for table in every if table.cells]
             parts += [table.markdown() for table in filled]
             console.print("\n".join(parts[-len(filled) - 1 :]))
     out.mkdir(parents=True, exist_ok=True)

@@ -3,11 +3,15 @@ from copy import copy
 import numpy as np
 import pytest
 
-from router_model.ablate import Ablated
+from router_model.ablate import Ablated, no_changes
 from router_model.bench.artifact_router import ArtifactRouter
 from router_model.bench.own_belief import own_beliefs
+from router_model.graph import CHANGE
+from router_model.memory import Memory
+from router_model.sizes import Sizes
+from router_model.trial_changes import KEEPINGS, Keeping, believed, reader
 from router_model.trial_ratings import NOBODY, lenient, raters, readings, routers
-from router_model.trials import LOUDNESS, caution, fading, ratings, rules, shrunken, view
+from router_model.trials import LOUDNESS, caution, changes, fading, ratings, rules, shrunken, view
 from router_model.weights import WEIGHTS_FILE, load_weights
 
 
@@ -39,6 +43,32 @@ def test_every_loudness_is_tried_at_every_length(seen):
     found = list(fading(seen, "none"))
     assert {name for name, _, _ in found} == {f"message x {a}, older ones x {b}" for a, b in LOUDNESS}
     assert all(np.isfinite(worth).all() for _, _, worth in found)
+
+
+def test_every_keeping_is_tried_from_every_start_at_every_length(seen, artifact):
+    found = list(changes(seen, "none", artifact))
+    lengths = [n for n in (5, 20, 50, 100) if n <= seen.judgement.history.query.shape[1]]
+    for keeping in KEEPINGS:
+        assert [n for name, n, _ in found if name == keeping.name] == sorted(lengths * len(keeping.starts))
+    assert sum("(the model)" in keeping.name for keeping in KEEPINGS) == 1
+    assert len({worth for _, n, worth in found if n == 20}) > len(KEEPINGS)
+    assert np.ptp([possible for *_, (_, possible, _) in found]) < 1e-3
+
+
+def test_the_models_keeping_is_the_model_and_one_block_the_model_without_changes(seen, artifact):
+    history = seen.judgement.history.first(20)
+    found: dict[str, np.ndarray] = {}
+    for name, _, states in believed(seen.router, artifact, history, [20]):
+        found.setdefault(name, states)  # the first start: that of the gateway
+    sizes = Sizes()
+    model, one = Keeping(sizes.blocks, sizes.block_rewards, CHANGE), KEEPINGS[0]
+    plain = copy(seen.router)
+    plain.artifact = Ablated(artifact, "plain").artifact
+    assert found[model.name] == pytest.approx(plain.states(history), abs=1e-5)
+    plain.artifact = Ablated(artifact, "no changes", no_changes).artifact
+    assert found[one.name] == pytest.approx(plain.states(history), abs=1e-5)
+    assert np.abs(found[one.name] - found[model.name])[:, : seen.features].max() > 1e-3
+    assert reader(seen.router, artifact, Keeping(2, 7, 0.1)).memory == Memory(2, 7, seen.router.memory.fade)
 
 
 def test_messages_that_know_the_user_agree_with_sums_on_the_first_reward_and_later_nearly(seen, artifact):
