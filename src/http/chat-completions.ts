@@ -9,11 +9,10 @@ import type { Shortcut } from './server.ts'
 
 /** Answers on Node's own response: no web stream between the provider's bytes and the client's socket. */
 export async function chatCompletions(parts: Parts, exchange: Exchange): Promise<Response> {
-  try {
-    await completeChat(parts, exchange)
-  } catch (error) {
-    sendError(parts, exchange, error)
-  }
+  await completeChat(parts, exchange)
+    .catch((error: unknown) => sendError(parts, exchange, error))
+    // Where telling an error is what went wrong. Not left to the app: not every request comes by it.
+    .catch((error: unknown) => sendError(parts, exchange, error))
   return RESPONSE_ALREADY_SENT
 }
 

@@ -30,12 +30,15 @@ export class Exchanges {
 
   begin(incoming: IncomingMessage, outgoing: ServerResponse, caller: Caller, live: Live): Exchange {
     const controller = new AbortController()
-    this.#open.set(controller, { outgoing, live })
-    outgoing.once('close', () => {
+    const end = () => {
       this.#open.delete(controller)
       if (!outgoing.writableFinished) controller.abort()
       this.#tellWhenUnused(live)
-    })
+    }
+    this.#open.set(controller, { outgoing, live })
+    // Who left while we looked up who it is does not leave again.
+    if (outgoing.destroyed) end()
+    else outgoing.once('close', end)
     return {
       requestId: `req_${randomUUID()}`,
       startedAt: performance.now(),

@@ -18,6 +18,7 @@ export function readBody(request: IncomingMessage, maxBytes: number, timeoutMs: 
       }),
     )
   }
+  if (request.destroyed) return Promise.reject(brokenOff())
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let size = 0
@@ -40,10 +41,12 @@ export function readBody(request: IncomingMessage, maxBytes: number, timeoutMs: 
       done()
       resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, size))
     }
-    const onBreak = () => fail(invalidRequest('The request body broke off.'))
+    const onBreak = () => fail(brokenOff())
     request.on('data', onData).on('end', onEnd).on('error', onBreak).on('close', onBreak)
   })
 }
+
+const brokenOff = () => invalidRequest('The request body broke off.')
 
 const tooLarge = (maxBytes: number) =>
   new GatewayError(`The request body is over ${maxBytes} bytes.`, {
