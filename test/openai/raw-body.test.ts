@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { GatewayError } from '../../src/errors.ts'
@@ -36,8 +38,97 @@ describe('spans', () => {
   })
 })
 
+/** What is hard to read character by character where a character is a byte: quotes, backslashes, bytes that look like ASCII in another width. */
+const hard = fc.string({
+  unit: fc.oneof(
+    fc.constantFrom(
+      '"',
+      '\\',
+      '\\"',
+      '{',
+      '}',
+      ',',
+      ':',
+      '\u00e9',
+      '\u0122',
+      '\u225c',
+      '\u00a0',
+      '\u2028',
+      '\ufeff',
+      '\ud800',
+      '🦙',
+      'a',
+    ),
+    fc.string({ unit: 'binary', minLength: 1, maxLength: 1 }),
+  ),
+  maxLength: 12,
+})
+const escaped = (char: string) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`
+/** One text of many for a string: any of its characters may be escaped. A lone surrogate has to be, in UTF-8. */
+const quoted = (text: string) =>
+  fc.infiniteStream(fc.boolean()).map((escapes) => {
+    const all = Array.from(text, (char) => {
+      if (escapes.next().value)
+        return Array.from({ length: char.length }, (_, i) => escaped(char[i] as string)).join('')
+      return JSON.stringify(char).slice(1, -1)
+    })
+    return `"${all.join('')}"`
+  })
+const member = fc
+  .tuple(fc.oneof(hard, fc.constantFrom('model', 'stream_options', '__proto__')), hard)
+  .chain(([key, value]) => fc.tuple(fc.constant(key), quoted(key), quoted(value)))
+const space = fc.string({ unit: fc.constantFrom(' ', '\n', '\r', '\t'), maxLength: 2 })
+
+it('finds every value to the byte, whatever the characters and however they are escaped; a key twice is a 400', () => {
+  fc.assert(
+    fc.property(
+      fc.array(member, { maxLength: 6 }),
+      fc.array(space, { minLength: 4, maxLength: 4 }),
+      (members, spaces) => {
+        const [a, b, c, d] = spaces as [string, string, string, string]
+        const raw = Buffer.from(
+          `${a}{${members.map(([, key, value]) => `${b}${key}${c}:${d}${value}${a}`).join(',')}}${b}`,
+        )
+        const keys = members.map(([key]) => key)
+        if (new Set(keys).size < keys.length) {
+          expect(refusal(raw)).toMatchObject({ status: 400, message: expect.stringContaining('Duplicate') })
+          return
+        }
+        const { json, spans } = parseRawBody(raw)
+        expect(json).toEqual(JSON.parse(raw.toString()))
+        expect([...spans].map(([key, { start, end }]) => [key, raw.toString('utf8', start, end)])).toEqual(
+          members.map(([key, , value]) => [key, value]),
+        )
+      },
+    ),
+    { numRuns: 500 },
+  )
+})
+
+it('what is kept of a body for its answer does not hold the body', () => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const bodies = 50
+  const text = `{"model":"one","stream_options":null,"max_completion_tokens":1,"pad":"${'x'.repeat(200_000)}"}`
+  collect()
+  const before = process.memoryUsage().heapUsed
+  const kept = Array.from({ length: bodies }, () => parseRawBody(Buffer.from(text)).spans)
+  collect()
+  const bytes = process.memoryUsage().heapUsed - before
+  expect(kept).toHaveLength(bodies)
+  expect(bytes / bodies).toBeLessThan(text.length / 2)
+})
+
 it.each([
   ['nothing', '', null],
+  ['a byte order mark', '\ufeff{"model":"a"}', null],
+  ['a string without end', '{"model":"a', null],
+  ['a key without end', '{"mod', null],
+  ['a backslash at the end', '{"model":"a\\\\\\', null],
+  ['a control character in a key', '{"mo\u0000del":"a"}', null],
+  ['a key with a bad escape', '{"mo\\del":"a"}', null],
+  ['a space that is none in JSON', '{\u00a0"model":"a"}', null],
+  ['a repeated key that is not ASCII', '{"modèle":1,"mod\\u00e8le":2}', 'mod?le'],
   ['an array', '[]', null],
   ['half an object', '{"a":', null],
   ['a repeated key', '{"model":"a","model":"b"}', 'model'],
@@ -50,7 +141,10 @@ it.each([
 })
 
 it('refuses bytes that are not UTF-8', () => {
-  expect(refusal(Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d])).message).toMatch(/UTF-8/)
+  for (const bytes of [[0xff], [0xc3], [0xc0, 0xa2], [0xed, 0xa0, 0x80], [0xf4, 0x90, 0x80, 0x80], [0xe9]]) {
+    const raw = Buffer.from([0x7b, 0x22, ...bytes, 0x22, 0x3a, 0x31, 0x7d])
+    expect(refusal(raw).message).toMatch(/UTF-8/)
+  }
 })
 
 it('whatever comes, the answer is an object or a 400', () => {

@@ -16,6 +16,18 @@ describe('model', () => {
   })
 })
 
+test('the model is replaced to the byte in any body: other bytes, wide characters and all, are the client’s', () => {
+  const value = fc.string({ unit: 'binary', minLength: 1 }).map((text) => JSON.stringify(text))
+  fc.assert(
+    fc.property(value, value, value, fc.constantFrom('"model"', '"m\\u006fdel"'), (before, after, model, key) => {
+      const text = (name: string) =>
+        `{"é\\"":${before} , ${key}\t: ${name}, "messages":[{"role":"user","content":${after}}]}`
+      const sent = Buffer.concat(rewrite(parseChat(Buffer.from(text(model))), gpt, { askUsage: true }))
+      expect(sent.equals(Buffer.from(text(JSON.stringify(gpt.model))))).toBe(true)
+    }),
+  )
+})
+
 describe('usage of a stream', () => {
   const stream = (options: string) => `{"model":"auto","stream":true${options},${MESSAGES}}`
 
