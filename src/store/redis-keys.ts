@@ -30,7 +30,9 @@ export const edgeOrder = (tenant: string, id: string) => `${tag(tenant)}edge-ord
 export const userLog = (tenant: string, id: string) => `${tag(tenant)}user-log:${id}`
 export const userConversations = (tenant: string, id: string) => `${tag(tenant)}user-conversations:${id}`
 /** By a hash of the user: who was erased leaves no id behind. */
-export const erased = (tenant: string, id: string) => `${tag(tenant)}erased:${hash('sha256', id, 'base64url')}`
+export const erased = (tenant: string, id: string) => tag(tenant) + erasedOf(id)
+/** The same, without what a tenant's keys start with. */
+export const erasedOf = (id: string) => `erased:${hash('sha256', id, 'base64url')}`
 
 /** Of one interaction; each takes its id, or "" for what such a key starts with. */
 export const marker = (tenant: string, id: string) => `${tag(tenant)}interaction:${id}`

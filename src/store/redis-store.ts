@@ -210,8 +210,8 @@ export class RedisStore implements Store {
       this.#runLong(
         tenant,
         'open-interactions',
-        part.flatMap(({ id, user }) => [keys.marker(tenant, id), keys.userLog(tenant, user)]),
-        [OPEN_MS, ...part.flatMap((row) => [row.id, encodeState(row)])],
+        [keys.tag(tenant)],
+        [OPEN_MS, ...part.flatMap((row) => [row.id, row.user, encodeState(row)])],
       ),
     )
   }
@@ -219,32 +219,12 @@ export class RedisStore implements Store {
   async appendInteractions(rows: InteractionRecord[]): Promise<void> {
     await eachTenant(rows, async (tenant, part) => {
       await this.#noteTenant(tenant)
-      await this.#runLong(
-        tenant,
-        'append-interactions',
-        [
-          keys.interactions(tenant),
-          ...part.flatMap(({ id, user, completionId }) => [
-            keys.marker(tenant, id),
-            keys.completion(tenant, completionId ?? ''),
-            keys.userLog(tenant, user),
-            keys.erased(tenant, user),
-            keys.text(tenant, id),
-          ]),
-        ],
-        [
-          this.#retentionMs,
-          ...part.flatMap((row) => [
-            row.id,
-            row.ts,
-            row.user,
-            row.completionId ?? '',
-            interactionJsonWithoutText(row),
-            row.text ?? '',
-            row.textExpiresAt ?? '',
-          ]),
-        ],
-      )
+      const args: Argument[] = [this.#retentionMs]
+      for (const row of part) {
+        args.push(row.id, row.ts, row.user, keys.erasedOf(row.user), row.completionId ?? '')
+        args.push(interactionJsonWithoutText(row), row.text ?? '', row.textExpiresAt ?? '')
+      }
+      await this.#runLong(tenant, 'append-interactions', [keys.tag(tenant)], args)
     })
   }
 
