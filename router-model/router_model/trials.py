@@ -239,7 +239,8 @@ def trials(
 ) -> None:
     """Print what more caution, other fading, other weights of quality and so on would change on validation users."""
     torch.set_num_threads(1)
-    weights, console, parts = load_weights(artifact / WEIGHTS_FILE), Console(), []
+    weights, console = load_weights(artifact / WEIGHTS_FILE), Console()
+    parts: list[str] = []
     for name in pools.split(","):
         pool = load_pool(name, data)
         for kind in cast("list[Feedback]", feedback.split(",")):
@@ -270,13 +271,14 @@ def trials(
                     for shift, table in moving[trial].items() if trial in only else ():
                         judged = episode.validation_of(cast(Shift, shift))
                         table.add(tried(replace(seen, judgement=judged), cast(Shift, shift)))
+            told = []
             if "quality" in only and kind == "dense":
                 rows = episode.validation.rows
                 found = shrunken(weights, router, episode.known, rows, pool.quality[rows])
-                parts.append(f"{name}: log loss where what is peculiar to a (query, LLM) pair counts {found}.\n")
+                told.append(f"{name}: log loss where what is peculiar to a (query, LLM) pair counts {found}.\n")
             every = (cautious, inferred, *moving["changes"].values(), *moving["fading"].values(), *read.values())
-            filled = [table for table in every if table.cells]
-            parts += [table.markdown() for table in filled]
-            console.print("\n".join(parts[-len(filled) - 1 :]))
+            told += [table.markdown() for table in every if table.cells]
+            console.print("\n".join(told))
+            parts += told
     out.mkdir(parents=True, exist_ok=True)
     (out / "results.md").write_text("\n".join(parts), encoding="utf-8")
