@@ -38,7 +38,8 @@ const ASCII = /^[\x00-\x7f]*$/
 /** A header's value; Node gives bytes as Latin-1, clients send UTF-8. */
 export function headerText(request: IncomingMessage, name: string): string | undefined {
   const value = request.headers[name]
-  if (typeof value !== 'string' || ASCII.test(value)) return value as string | undefined
+  if (typeof value !== 'string') return undefined
+  if (ASCII.test(value)) return value
   const bytes = Buffer.from(value, 'latin1')
   return isUtf8(bytes) ? bytes.toString('utf8') : value
 }
