@@ -20,6 +20,8 @@ const NONE: Allowance = { headers: {}, settle: () => {} }
 
 /** Reserved for an answer whose length the request does not bound. */
 const UNBOUNDED_ANSWER_TOKENS = 4_096
+/** A bound above this, `1e400` too, is read as this: what is counted stays finite. */
+const MOST_ANSWER_TOKENS = 2 ** 40
 /** The estimate of a prompt may be short: other scripts, other vocabularies, and what providers wrap around it. */
 const PROMPT_MARGIN = { factor: 1.5, tokens: 64 }
 const NANO = 1e9
@@ -99,7 +101,8 @@ function upperEstimate({ request }: Asked, { selection }: Decision): Amounts {
   const { body } = request
   const prompt = Math.ceil(request.promptTokens * PROMPT_MARGIN.factor) + PROMPT_MARGIN.tokens
   const answers = Math.max(1, Math.min(body.n ?? 1, 128))
-  const longest = body.max_completion_tokens ?? body.max_tokens ?? UNBOUNDED_ANSWER_TOKENS
+  const bound = body.max_completion_tokens ?? body.max_tokens ?? UNBOUNDED_ANSWER_TOKENS
+  const longest = Math.min(bound, MOST_ANSWER_TOKENS)
   const costs = selection.ranking.map(({ price, maxOutputTokens }) => {
     const completion = Math.min(longest, maxOutputTokens ?? longest) * answers
     return prompt * Math.max(price.input, price.cacheWrite ?? 0) + completion * price.output

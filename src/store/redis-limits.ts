@@ -1,6 +1,5 @@
 import { type Amounts, type Limits, REMEMBER_MS, type Reservation, type ReserveRequest } from './limits.ts'
-import type { Argument } from './redis-commands.ts'
-import type { RedisTurns } from './redis-turns.ts'
+import type { RedisTurns, TurnOperation } from './redis-turns.ts'
 
 export class RedisLimits implements Limits {
   readonly #turns: RedisTurns
@@ -12,8 +11,8 @@ export class RedisLimits implements Limits {
   }
 
   async reserve({ tenant, id, limits, amounts, ttlMs }: ReserveRequest): Promise<Reservation> {
-    const operation: Argument[] = ['reserve', id, ttlMs, REMEMBER_MS, amounts.requests, amounts.tokens, amounts.nanoUsd]
-    operation.push(limits.length)
+    const { requests, tokens, nanoUsd } = amounts
+    const operation: TurnOperation = ['reserve', id, ttlMs, REMEMBER_MS, requests, tokens, nanoUsd]
     for (const { scope, what, window, max } of limits) operation.push(`${scope}:${what}:${window}`, max)
     const [refused = 0, ...numbers] = (await this.#turns.ask(tenant, operation)) as number[]
     const states = limits.map((_, i) => ({ remaining: numbers[2 * i]!, resetMs: numbers[2 * i + 1]! }))

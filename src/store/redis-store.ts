@@ -76,7 +76,7 @@ export class RedisStore implements Store {
     // A server that comes back may have forgotten them.
     for (const event of ['ready', '+node']) this.#client.on(event, () => this.#knownTenants.clear())
     const run = this.#run.bind(this)
-    this.#turns = new RedisTurns((tenant, args) => run(tenant, 'turn', [keys.tag(tenant)], args))
+    this.#turns = new RedisTurns((tenant, operations) => run(tenant, 'turn', [keys.tag(tenant)], [operations]))
     this.limits = new RedisLimits(this.#turns)
     this.idempotency = new RedisIdempotency(run)
     this.#sweep = setInterval(() => void this.sweep().catch(() => undefined), SWEEP_MS).unref()

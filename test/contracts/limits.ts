@@ -38,6 +38,30 @@ export function limitsContract(current: () => Store, open: () => Promise<Store>)
     await other.close()
   })
 
+  test('half a character in a name is no matter, nor for those who ask at the same time', async () => {
+    const store = current()
+    const t = tenant()
+    const ask = (id: string, scope: string) =>
+      store.limits.reserve({
+        tenant: t,
+        id,
+        limits: [budget(10, { scope })],
+        amounts: amounts({ nanoUsd: 4 }),
+        ttlMs: LONG_MS,
+      })
+    const asked = await Promise.all([
+      ask('a', 'user:\ud800'),
+      ask('b', 'user:"\\ud83d\ude00\0'),
+      ask('c', 'user:\ud800'),
+    ])
+    expect(asked.map(({ granted, states }) => [granted, states[0]?.remaining])).toEqual([
+      [true, 6],
+      [true, 6],
+      [true, 2],
+    ])
+    expect(await store.limits.settle(t, 'c', amounts())).toBe(true)
+  })
+
   test('all limits or none: what one refuses, none has counted', async () => {
     const store = current()
     const t = tenant()

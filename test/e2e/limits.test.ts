@@ -97,6 +97,10 @@ describe.each(['sqlite', 'redis'] as const)('limits on %s', (kind) => {
     expect(await refused.json()).toMatchObject({ error: { code: 'insufficient_quota' } })
   })
 
+  it('no number of tokens is too large to be counted', async () => {
+    expect((await ask(any(0), KEYS.budget, { body: { max_tokens: 1e308, n: 128 } })).status).toBe(429)
+  })
+
   it('one user’s limit is no other user’s', async () => {
     const as = (user: string) => ask(any(0), KEYS.users, { headers: { 'x-user-id': user } })
     const ada = await statusesOf([as('ada'), as('ada'), as('ada')])

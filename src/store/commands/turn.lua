@@ -4,8 +4,8 @@
 
   KEYS[1]   what the tenant's keys start with
 
-  ARGV      operations, each with its arguments:
-    reserve   id, time to live, how long it is remembered after that (milliseconds), requests, tokens, nanoUsd, number of limits,
+  ARGV[1]   operations, a list in JSON: each is a list of its name and its arguments
+    reserve   id, time to live, how long it is remembered after that (milliseconds), requests, tokens, nanoUsd,
               then for each limit: "<scope>:<requests|tokens|nanoUsd>:<flight|minute|day|month>", most
               All limits or none. Asked again, the same reservation is granted, and counted once.
               -> {0, or the number of the limit that refuses, then for each limit: what remains, milliseconds until its window ends}
@@ -199,36 +199,30 @@ local function converse(id, user, state, ttl)
   return before
 end
 
-local at = 0
-local function argument()
-  at = at + 1
-  return ARGV[at]
+local function amounts(requests, tokens, nano_usd)
+  return { requests = requests, tokens = tokens, nanoUsd = nano_usd, flight = 0 }
 end
-local function amounts()
-  return { requests = tonumber(argument()), tokens = tonumber(argument()), nanoUsd = tonumber(argument()), flight = 0 }
-end
-local function operation()
-  local name, id = argument(), argument()
+local function run(operation)
+  local name, id = operation[1], operation[2]
   if name == 'reserve' then
-    local ttl, remember, wanted, limits = tonumber(argument()), tonumber(argument()), amounts(), {}
-    for i = 1, tonumber(argument()) do
-      local name = argument()
-      local what, window = string.match(name, ':(%a+):(%a+)$')
-      limits[i] = { name = name, what = what, window = window, max = tonumber(argument()) }
+    local limits = {}
+    for i = 8, #operation, 2 do
+      local what, window = string.match(operation[i], ':(%a+):(%a+)$')
+      limits[#limits + 1] = { name = operation[i], what = what, window = window, max = operation[i + 1] }
     end
-    return reserve, id, ttl, remember, wanted, limits
+    return reserve(id, operation[3], operation[4], amounts(operation[5], operation[6], operation[7]), limits)
   elseif name == 'settle' then
-    return settle, id, amounts()
+    return settle(id, amounts(operation[3], operation[4], operation[5]))
   else
-    return converse, id, argument(), argument(), tonumber(argument())
+    return converse(id, operation[3], operation[4], operation[5])
   end
 end
 
 local replies = {}
-while at < #ARGV do
-  local done, reply = pcall(operation())
+for i, operation in ipairs(cjson.decode(ARGV[1])) do
+  local done, reply = pcall(run, operation)
   if not done then reply = type(reply) == 'table' and reply or redis.error_reply(tostring(reply)) end
-  replies[#replies + 1] = reply or false
+  replies[i] = reply or false
 end
 write_counters()
 if #over > 0 then redis.call('ZREM', prefix .. 'reservations', unpack(over)) end
