@@ -31,7 +31,12 @@ export async function serve(configPath: string, change: (parts: Parts) => void =
   const parts = await buildParts(configured, log, () => draining)
   watchParts(parts, dropped)
   change(parts)
-  const server = createHttpServer(createApp(parts).fetch, config.server, directly(parts))
+  const server = createHttpServer(
+    createApp(parts).fetch,
+    config.server,
+    directly(parts),
+    () => parts.live().config.server.write_idle_timeout_ms,
+  )
   const stopWatching = watchConfig(() => configured.files, reload)
 
   // Before the port is open: who sees it open may send a signal.

@@ -25,11 +25,13 @@ export type Shortcut = (request: IncomingMessage, response: ServerResponse) => P
  * An HTTP server in front of `fetch` that is hard to hold up: bounded headers, times and connections, OpenAI-shaped answers to broken requests.
  *
  * @param shortcut asked first
+ * @param writeIdleMs a client that takes nothing of the end of an answer for so long is let go
  */
 export function createHttpServer(
   fetch: Parameters<typeof getRequestListener>[0],
   config: Config['server'],
   shortcut: Shortcut,
+  writeIdleMs: () => number,
 ): Server {
   const options = {
     maxHeaderSize: MAX_HEADER_BYTES,
@@ -49,6 +51,7 @@ export function createHttpServer(
   const server = createServer(options, (request, response) => {
     const { socket } = request
     if (served.has(socket)) return
+    response.once('prefinish', () => boundEnd(response, socket, writeIdleMs()))
     const isInvalid = isAmbiguous(request)
     if (isInvalid || isLast(request)) {
       served.add(socket)
@@ -69,6 +72,18 @@ export function createHttpServer(
   // Other expectations need not be met (RFC 9110, 10.1.1); Node's own refusal has no body, and goes past what is above.
   server.on('checkExpectation', (request, response) => void server.emit('request', request, response))
   return server
+}
+
+/**
+ * All of an answer is written, and nobody waits for it any more: whoever sends many requests and reads no answer would hold on to the last of what the
+ * kernel has no room for, and to his connection.
+ */
+function boundEnd(response: ServerResponse, socket: Socket, ms: number): void {
+  if (socket.writableLength === 0) return
+  // Told apart by Node: a client that takes little from one that takes nothing.
+  socket.setTimeout(ms)
+  // Before Node gives the connection the time that it has between two requests.
+  response.prependOnceListener('finish', () => socket.setTimeout(0))
 }
 
 /**

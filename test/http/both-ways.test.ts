@@ -1,8 +1,9 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import type { Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
 import { createApp } from '../../src/app.ts'
 import { buildParts } from '../../src/build-parts.ts'
@@ -32,6 +33,8 @@ let dir: string
 const servers: Server[] = []
 let taken = 0
 
+const WRITE_IDLE_MS = 700
+
 beforeAll(async () => {
   upstream = await startUpstream(replyPlain())
   dir = mkdtempSync(join(tmpdir(), 'both-ways-'))
@@ -41,7 +44,12 @@ beforeAll(async () => {
     candidates: [{ name: 'one', provider: 'up', model: 'model-one', price: { input: 1, output: 2 } }],
     retries: { max_attempts: 1, breaker: { failures: 1_000 } },
     router: { artifact: join(dir, 'none'), watch: false },
-    server: { max_body_bytes: 1_500, body_timeout_ms: 400, headers_timeout_ms: 400 },
+    server: {
+      max_body_bytes: 1_500,
+      body_timeout_ms: 400,
+      headers_timeout_ms: 400,
+      write_idle_timeout_ms: WRITE_IDLE_MS,
+    },
   }
   // YAML holds JSON.
   writeFileSync(path, JSON.stringify(testConfig(config, dir)))
@@ -53,7 +61,7 @@ beforeAll(async () => {
     return isTaken
   }
   for (const first of [counted, async () => false]) {
-    const server = createHttpServer(createApp(parts).fetch, parts.live().config.server, first)
+    const server = createHttpServer(createApp(parts).fetch, parts.live().config.server, first, () => WRITE_IDLE_MS)
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     servers.push(server)
   }
@@ -283,5 +291,50 @@ test('of several requests that a client leaves behind none is waited for', async
     connection.destroy()
     await vi.waitFor(() => expect(parts.exchanges.size).toBe(0))
     await vi.waitFor(() => expect(upstream.busy).toBe(0))
+  }
+})
+
+/** More than kernels keep for a client that reads nothing, in answers that nobody waits for. */
+async function fill(server: Server, bytes: string, count: number, last = '') {
+  const accepted = new Promise<Socket>((resolve) => server.once('connection', resolve))
+  const connection = await openRaw(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+  connection.socket.pause()
+  const socket = await accepted
+  connection.send(bytes.repeat(count) + last)
+  await vi.waitFor(() => expect(socket.writableLength).toBeGreaterThan(0), { timeout: 10_000 })
+  return { connection, socket }
+}
+
+test.each([
+  ['chats', post(), 400],
+  ['of the app, without a key', head('GET /metrics HTTP/1.1', [HOST]), 400],
+])(
+  'a client that sends many requests, %s, and reads no answer is let go, however small they are',
+  async (_, bytes, count) => {
+    upstream.play(replyPlain(200, completionBody('x'.repeat(15_000))))
+    for (const server of servers) {
+      const { connection, socket } = await fill(server, bytes, count)
+      await vi.waitFor(() => expect(socket.destroyed).toBe(true), { timeout: 10_000 })
+      await vi.waitFor(() => expect(parts.exchanges.size).toBe(0))
+      connection.destroy()
+    }
+  },
+)
+
+test('one that reads after all gets all of them, the last of which may take longer than he could have taken to read', async () => {
+  for (const server of servers) {
+    const { promise: released, resolve: release } = Promise.withResolvers<void>()
+    upstream.play(async (exchange) => {
+      if (exchange.request.body.includes('slow')) await released
+      replyPlain(200, completionBody('x'.repeat(15_000)))(exchange)
+    })
+    const { connection, socket } = await fill(server, post(), 400, post([], TEXT.replace('Hi', 'slow')))
+    connection.socket.resume()
+    await vi.waitFor(() => expect(connection.answers).toBe(400), { timeout: 10_000 })
+    await sleep(2 * WRITE_IDLE_MS)
+    expect(socket.destroyed).toBe(false)
+    release()
+    await vi.waitFor(() => expect(connection.answers).toBe(401), { timeout: 10_000 })
+    connection.destroy()
   }
 })
