@@ -78,7 +78,8 @@ export function readCandidates(document: ScoredCandidates | CandidateDocument[])
   if (Array.isArray(document)) return tableOf(document)
   const { names, columns, float32 } = document
   const bytes = 4 * names.length * columns.length
-  if (float32.length !== 4 * Math.ceil(bytes / 3) || !/^[A-Za-z0-9+/]*={0,2}$/.test(float32)) {
+  const isWhole = float32.length === 4 * Math.ceil(bytes / 3) && Buffer.byteLength(float32, 'base64') === bytes
+  if (!isWhole || !/^[A-Za-z0-9+/]*={0,2}$/.test(float32)) {
     throw new Error(`float32: ${float32.length} characters for ${columns.length} columns of ${names.length} numbers`)
   }
   return { names, columns, float32 }

@@ -103,6 +103,10 @@ describe('candidates of a record', () => {
       { ...candidates, columns: candidates.columns.slice(1) },
       { ...candidates, float32: candidates.float32.slice(4) },
       { ...candidates, float32: `"${candidates.float32.slice(1)}` },
+      // As long in text, and two bytes longer.
+      { names: ['one'], columns: ['mean'], float32: 'AAAAAAAA' },
+      { names: ['one'], columns: ['mean'], float32: 'AAAA====' },
+      { names: ['one'], columns: ['mean'], float32: 'AAAAAA' },
     ]) {
       expect(() => readCandidates(wrong)).toThrow(/^float32: /)
     }
