@@ -21,7 +21,7 @@ from router_model.linalg import inverse_and_logdet, unpack
 from router_model.sizes import JUDGE, KINDS, OUTCOME, RATING, Sizes
 
 QUADRATURE = 12  # nodes of the Gauss-Hermite rule for a thumb
-CHANGE = 0.05  # prior odds that tastes changed between two blocks; chosen on validation users (`trials`, changes)
+CHANGE = 0.05  # prior odds that tastes changed between two blocks; a compromise on validation users (`trials`, changes)
 
 
 def unit(x: Tensor) -> Tensor:
