@@ -16,7 +16,7 @@ import {
 import type { Idempotency, Limits } from './limits.ts'
 import type { InteractionRecord, RewardRecord } from './records.ts'
 import { ChangeChannel } from './redis-changes.ts'
-import { type Argument, defineScripts, type RunScript, type Script } from './redis-commands.ts'
+import { type Argument, defineScripts, jsonArgument, type RunScript, type Script } from './redis-commands.ts'
 import { createRedis, type RedisClient } from './redis-connection.ts'
 import { RedisGuard } from './redis-guard.ts'
 import { RedisIdempotency } from './redis-idempotency.ts'
@@ -219,11 +219,10 @@ export class RedisStore implements Store {
   async appendInteractions(rows: InteractionRecord[]): Promise<void> {
     await eachTenant(rows, async (tenant, part) => {
       await this.#noteTenant(tenant)
-      const args: Argument[] = [this.#retentionMs]
-      for (const row of part) {
-        args.push(row.id, row.ts, row.user, keys.erasedOf(row.user), row.completionId ?? '')
-        args.push(interactionJsonWithoutText(row), row.text ?? '', row.textExpiresAt ?? '')
-      }
+      const heads = part.map(({ id, ts, user, completionId, text, textExpiresAt }) => {
+        return [id, ts, user, keys.erasedOf(user), completionId ?? '', text ?? '', textExpiresAt ?? '']
+      })
+      const args = [this.#retentionMs, jsonArgument(heads), ...part.map(interactionJsonWithoutText)]
       await this.#runLong(tenant, 'append-interactions', [keys.tag(tenant)], args)
     })
   }

@@ -1,4 +1,5 @@
 import { atTurnsEnd } from '../turns-end.ts'
+import { jsonArgument } from './redis-commands.ts'
 import { translate } from './redis-guard.ts'
 
 /** Redis does nothing else while a script runs. */
@@ -73,7 +74,7 @@ export class RedisTurns {
 
   async #send(tenant: string, operations: readonly Operation[]): Promise<void> {
     try {
-      const replies = (await this.#run(tenant, jsonOf(operations.map(({ args }) => args)))) as unknown[]
+      const replies = (await this.#run(tenant, jsonArgument(operations.map(({ args }) => args)))) as unknown[]
       for (const [i, { resolve, reject }] of operations.entries()) {
         const reply = replies[i]
         if (reply instanceof Error) reject(translate(reply))
@@ -83,12 +84,4 @@ export class RedisTurns {
       for (const { reject } of operations) reject(error)
     }
   }
-}
-
-/** One argument of a command instead of thirty a request, each of which the client measures and frames (docs/profile.md). */
-function jsonOf(operations: TurnOperation[]): string {
-  const json = JSON.stringify(operations)
-  // Half a character, which the server's reader of JSON refuses: with it the operations of all others.
-  if (!json.includes('\\ud')) return json
-  return JSON.stringify(operations, (_, value) => (typeof value === 'string' ? value.toWellFormed() : value))
 }

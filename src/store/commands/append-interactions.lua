@@ -5,15 +5,15 @@
   KEYS[1]         what the tenant's keys start with
 
   ARGV[1]         retention, milliseconds
-  then, for each row:
-  ARGV[2 + 8i]    interaction id
-  ARGV[3 + 8i]    time of the interaction, milliseconds
-  ARGV[4 + 8i]    user
-  ARGV[5 + 8i]    key of the time at which the user was erased, without KEYS[1]
-  ARGV[6 + 8i]    completion id, or ""
-  ARGV[7 + 8i]    document, without text
-  ARGV[8 + 8i]    prompt text, or ""
-  ARGV[9 + 8i]    when the text is deleted, milliseconds, or ""
+  ARGV[2]         rows, a list in JSON: each is a list of
+                    interaction id
+                    time of the interaction, milliseconds
+                    user
+                    key of the time at which the user was erased, without KEYS[1]
+                    completion id, or ""
+                    prompt text, or ""
+                    when the text is deleted, milliseconds, or ""
+  ARGV[3 + i]     document of each row, without text
 
   Uses keys that are not in KEYS, in the same slot, each beginning with KEYS[1]:
     interactions              stream
@@ -43,24 +43,25 @@ end
 
 -- Of every row at once: what its marker says, and when its user was erased.
 local prefix = KEYS[1]
+local rows = cjson.decode(ARGV[2])
 local asked = {}
-for at = 2, #ARGV, 8 do
-  asked[#asked + 1] = prefix .. 'interaction:' .. ARGV[at]
-  asked[#asked + 1] = prefix .. ARGV[at + 3]
+for _, row in ipairs(rows) do
+  asked[#asked + 1] = prefix .. 'interaction:' .. row[1]
+  asked[#asked + 1] = prefix .. row[4]
 end
 local answers = redis.call('MGET', unpack(asked))
 local known = {}
 for i, key in ipairs(asked) do known[key] = answers[i] end
 
 local stream = prefix .. 'interactions'
-for at = 2, #ARGV, 8 do
-  local id, ts, completion_id, json = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 4], ARGV[at + 5]
-  local user, prompt, prompt_until = ARGV[at + 2], ARGV[at + 6], ARGV[at + 7]
+for i, row in ipairs(rows) do
+  local id, ts, user, erased, completion_id, prompt, prompt_until = unpack(row)
+  local json = ARGV[2 + i]
   local marker, index = prefix .. 'interaction:' .. id, prefix .. 'user-log:' .. user
 
   local state = known[marker] and string.sub(known[marker], 1, 1)
   if state ~= 'e' then
-    local erased_at = known[prefix .. ARGV[at + 3]]
+    local erased_at = known[prefix .. erased]
     if erased_at and tonumber(erased_at) >= ts then
       redis.call('DEL', marker)
       redis.call('ZREM', index, 'o:' .. id)
