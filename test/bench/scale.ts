@@ -30,9 +30,15 @@ const measured = JSON.parse(readFileSync(RESULTS, 'utf8')) as Measured
 const manifest = JSON.parse(readFileSync(`${newestArtifact()}/manifest.json`, 'utf8')) as {
   version: string
   dims: { E: number; G: number; H?: number; S: number }
+  forget: { block?: number }
 }
 
-const sumsLength = manifest.dims.H ?? manifest.dims.G
+/** Numbers of a user's sums after so many rewards: empty blocks are not stored. */
+function sumsAfter(rewards: number): number {
+  const { G, H = G } = manifest.dims
+  const blocks = manifest.forget.block ? 1 + Math.floor((rewards - 1) / manifest.forget.block) : 1
+  return Math.min(H, blocks * G)
+}
 
 const noise = (n: number, seed: number) => Float32Array.from({ length: n }, (_, i) => Math.sin(seed + i * 1.7))
 
@@ -40,7 +46,7 @@ const userWith = (seed: number, rewards: number): StoredUser => ({
   revision: rewards,
   policy: manifest.version,
   rewards,
-  sums: noise(sumsLength, seed),
+  sums: noise(sumsAfter(rewards), seed),
   state: noise(manifest.dims.S, seed),
   preferences: {},
   updatedAt: 1,
@@ -133,8 +139,8 @@ A user who never gave feedback is stored nowhere.
 |---|---|
 ${rewardsOf.map((rewards) => `| ${rewards} reward${rewards === 1 ? '' : 's'} | ${gb(bytes.get(rewards)! * MILLION)} |`).join('\n')}
 
-More than half of a user of few rewards is \`state\`, which is computed from \`sums\` and could be left out. A gateway keeps the last \`router.user_cache\` users (50,000: ${gb(cachedUserBytes * 50_000)}); a user who
-is not there costs one read of ${kb(4 * (manifest.dims.S + sumsLength))}.
+Much of a user of few rewards is \`state\`, which is computed from \`sums\` and could be left out. A gateway keeps the last \`router.user_cache\` users (50,000: ${gb(cachedUserBytes * 50_000)}); a user who
+is not there costs one read of ${kb(4 * manifest.dims.S)}.
 
 ## Per 1,000 requests a second
 
@@ -145,11 +151,11 @@ is not there costs one read of ${kb(4 * (manifest.dims.S + sumsLength))}.
 | network to Redis | ${((redis.bytesPerRequest * rate * 8) / 1e6).toFixed(0)} Mbit/s |
 | log | ${gb(logPerDay)} a day; ${gb(logPerDay * 90)} in the default 90 days of \`retention_days\` |
 | streams open, answers of ${ANSWER_S} s | ${(rate * ANSWER_S).toLocaleString('en')}: ${gb(idle.kbPerStream * 1024 * rate * ANSWER_S)} over all gateways |
-| feedback on one answer in ten | 100 commits a second, ${((4 * (manifest.dims.S + sumsLength) * 100 * 8) / 1e6).toFixed(0)} Mbit/s |
+| feedback on one answer in ten | 100 commits a second, ${((4 * (manifest.dims.S + sumsAfter(100)) * 100 * 8) / 1e6).toFixed(0)} Mbit/s |
 
 ## The first limit
 
-1. **Memory of Redis, by the log.** At 1,000 requests a second a server of 64 GB is full after ${((64 * GB - typical * MILLION) / logPerDay).toFixed(1)} days beside a million users with 20 rewards each. Lower
+1. **Memory of Redis.** 1,000 requests a second write ${gb(logPerDay)} of log a day, beside ${gb(typical * MILLION)} for a million users with 20 rewards each. Lower
    \`store.retention_days\`, and export the log (\`persona-router export\`) to where disk is cheap; training reads files as well.
 2. **${limits[0]![0]}**: ${limits[0]![1].toFixed(0)} requests a second. Gateways hold no state: add \`workers\`, then machines.
 3. **${limits[1]![0]}**: ${limits[1]![1].toFixed(0)} requests a second, of all gateways together.
