@@ -15,6 +15,7 @@ import { Latencies } from './observability/latencies.ts'
 import type { Logger } from './observability/logger.ts'
 import { createMetrics } from './observability/metrics.ts'
 import type { Parts } from './parts.ts'
+import { PassingMap } from './passing-map.ts'
 import { Breakers } from './providers/breakers.ts'
 import { Admission } from './request/admission.ts'
 import { Authenticator } from './request/authenticate.ts'
@@ -95,7 +96,7 @@ export async function buildParts(configured: LiveConfig, log: Logger, draining: 
     recorder,
     authenticator: new Authenticator(store, config),
     erasures: new Erasures(),
-    pendingTurns: new Map(),
+    pendingTurns: new PassingMap(),
     settlements: new Settlements(store.limits, () => metrics.storeErrors.inc({ call: 'settle' })),
     admission: new Admission(admissionOptions(config)),
     exchanges: new Exchanges(),

@@ -7,6 +7,7 @@ import type { Live } from './live.ts'
 import type { Latencies } from './observability/latencies.ts'
 import type { Logger } from './observability/logger.ts'
 import type { Metrics } from './observability/metrics.ts'
+import type { PassingMap } from './passing-map.ts'
 import type { Breakers } from './providers/breakers.ts'
 import type { Admission } from './request/admission.ts'
 import type { Authenticator } from './request/authenticate.ts'
@@ -34,7 +35,7 @@ export interface Parts {
   admission: Admission
   erasures: Erasures
   /** Turns whose state is on its way to the store: the next request may be here before it is there. */
-  pendingTurns: Map<string, ConversationState>
+  pendingTurns: PassingMap<ConversationState>
   settlements: Settlements
   exchanges: Exchanges
   siblings: Siblings

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { GatewayError } from '../errors.ts'
 import type { Live } from '../live.ts'
+import { PassingMap } from '../passing-map.ts'
 import type { Caller } from './authenticate.ts'
 
 /** One request and its answer, with what holds for the whole of it. */
@@ -21,7 +22,7 @@ export interface Exchange {
 
 /** Exchanges in work: the process ends when there are none, or cuts them. */
 export class Exchanges {
-  readonly #open = new Map<AbortController, Pick<Exchange, 'outgoing' | 'live'>>()
+  readonly #open = new PassingMap<Pick<Exchange, 'outgoing' | 'live'> & { controller: AbortController }>()
   readonly #waiting = new Map<Live, () => void>()
 
   get size(): number {
@@ -30,17 +31,18 @@ export class Exchanges {
 
   begin(incoming: IncomingMessage, outgoing: ServerResponse, caller: Caller, live: Live): Exchange {
     const controller = new AbortController()
+    const requestId = `req_${randomUUID()}`
     const end = () => {
-      this.#open.delete(controller)
+      this.#open.delete(requestId)
       if (!outgoing.writableFinished) controller.abort()
       this.#tellWhenUnused(live)
     }
-    this.#open.set(controller, { outgoing, live })
+    this.#open.set(requestId, { outgoing, live, controller })
     // Who left while we looked up who it is does not leave again.
     if (outgoing.destroyed) end()
     else outgoing.once('close', end)
     return {
-      requestId: `req_${randomUUID()}`,
+      requestId,
       startedAt: performance.now(),
       ts: Date.now(),
       incoming,
@@ -61,17 +63,17 @@ export class Exchanges {
 
   /** What has not begun to be answered will say that its connection ends with it. */
   closeAfterAnswers(): void {
-    for (const { outgoing } of this.#open.values()) outgoing.shouldKeepAlive = false
+    for (const [, { outgoing }] of this.#open) outgoing.shouldKeepAlive = false
   }
 
   /** Ends what is still open; a stream's client is told by a last event. */
   cut(reason: GatewayError): void {
-    for (const controller of this.#open.keys()) controller.abort(reason)
+    for (const [, { controller }] of this.#open) controller.abort(reason)
   }
 
   #tellWhenUnused(live: Live): void {
     const tell = this.#waiting.get(live)
-    if (!tell || [...this.#open.values()].some((exchange) => exchange.live === live)) return
+    if (!tell || [...this.#open].some(([, exchange]) => exchange.live === live)) return
     this.#waiting.delete(live)
     tell()
   }

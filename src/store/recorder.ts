@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Config } from '../config.ts'
+import { PassingMap } from '../passing-map.ts'
 import { interactionLine, readInteraction, readReward, rewardLine, summaryOf } from './documents.ts'
-import { Newest } from './newest.ts'
 import type { InteractionRecord, RewardRecord } from './records.ts'
 import { Spool } from './spool.ts'
 import { type InteractionSummary, type Store, StoreError } from './store.ts'
@@ -63,8 +63,8 @@ export class Recorder {
   #rows: Entry[] = []
   #onDisk = false
   #lastAdopted = Number.NEGATIVE_INFINITY
-  readonly #findable = new Newest<InteractionRecord>(2 * MAX_FINDABLE)
-  readonly #open = new Newest<InteractionSummary>(MAX_FINDABLE)
+  readonly #findable = new PassingMap<InteractionRecord>(2 * MAX_FINDABLE)
+  readonly #open = new PassingMap<InteractionSummary>(MAX_FINDABLE)
   #newlyOpen: InteractionSummary[] = []
   #timer: NodeJS.Timeout | undefined
   #running: Promise<void> | undefined

@@ -24,7 +24,9 @@ export type RunTurn = (tenant: string, operations: string) => Promise<unknown>
  */
 export class RedisTurns {
   readonly #run: RunTurn
-  readonly #sent = new Set<Promise<void>>()
+  /** Calls without a reply so far. */
+  #sent = 0
+  #onAnswered: (() => void) | undefined
   #waiting = new Map<string, Operation[]>()
   #isDue = false
   #timer: NodeJS.Timeout | undefined
@@ -54,7 +56,7 @@ export class RedisTurns {
   /** Resolves when all has been answered. */
   async close(): Promise<void> {
     this.#flush()
-    await Promise.all(this.#sent)
+    if (this.#sent > 0) await new Promise<void>((answered) => (this.#onAnswered = answered))
   }
 
   readonly #flush = () => {
@@ -65,14 +67,13 @@ export class RedisTurns {
     this.#waiting = new Map()
     for (const [tenant, operations] of waiting) {
       for (let i = 0; i < operations.length; i += OPERATIONS_PER_SCRIPT) {
-        const sent = this.#send(tenant, operations.slice(i, i + OPERATIONS_PER_SCRIPT))
-        this.#sent.add(sent)
-        void sent.then(() => this.#sent.delete(sent))
+        void this.#send(tenant, operations.slice(i, i + OPERATIONS_PER_SCRIPT))
       }
     }
   }
 
   async #send(tenant: string, operations: readonly Operation[]): Promise<void> {
+    this.#sent++
     try {
       const replies = (await this.#run(tenant, jsonArgument(operations.map(({ args }) => args)))) as unknown[]
       for (const [i, { resolve, reject }] of operations.entries()) {
@@ -82,6 +83,8 @@ export class RedisTurns {
       }
     } catch (error) {
       for (const { reject } of operations) reject(error)
+    } finally {
+      if (--this.#sent === 0) this.#onAnswered?.()
     }
   }
 }
