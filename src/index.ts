@@ -1,5 +1,6 @@
 import type { Server } from 'node:http'
 import { join } from 'node:path'
+import { setFlagsFromString } from 'node:v8'
 import { createApp } from './app.ts'
 import { buildParts, dataDirOf } from './build-parts.ts'
 import { isFirst, isSupervisor, supervise } from './cluster.ts'
@@ -25,6 +26,9 @@ export async function serve(configPath: string, change: (parts: Parts) => void =
   const { config, files } = loadConfig(configPath)
   const { log, dropped, flush } = createLogger(config.log.level)
   if (isSupervisor(config.server.workers)) return supervise(config.server.workers, log)
+
+  // V8 would allocate as old what it takes for long-lived. Once dead it still keeps alive what it refers to, here the next requests (docs/profile.md).
+  setFlagsFromString('--no-allocation-site-pretenuring')
 
   let draining = false
   const configured = await LiveConfig.open(configPath, { config, files })

@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { Cluster, Redis } from 'ioredis'
 
@@ -26,14 +27,31 @@ export type RunScript = (script: Script, keys: string[], args: Argument[]) => Pr
 /** Runs a script for a tenant, within the usual deadline. */
 export type RunFor = (tenant: string, script: Script, on: string[], args: Argument[]) => Promise<unknown>
 
-/** Sent by their hash; a server that lost them (restart, SCRIPT FLUSH) gets them again without the caller seeing it. */
+/**
+ * Sent by their hash; a server that does not have them (yet, or after a restart or SCRIPT FLUSH) gets them without the caller seeing it. Not by ioredis'
+ * `defineCommand`: what was sent by it lived on until the next full collection (docs/profile.md).
+ */
 export function defineScripts(client: Redis | Cluster): RunScript {
-  for (const script of SCRIPTS) {
-    const lua = readFileSync(new URL(`./commands/${script}.lua`, import.meta.url), 'utf8')
-    client.defineCommand(script, { lua })
+  const known = Object.fromEntries(SCRIPTS.map((name) => [name, readScript(name)])) as Record<Script, ScriptText>
+  return async (script, keys, args) => {
+    const { lua, sha1 } = known[script]
+    try {
+      return await client.callBuffer('evalsha', sha1, keys.length, ...keys, ...args)
+    } catch (error) {
+      if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error
+      return await client.callBuffer('eval', lua, keys.length, ...keys, ...args)
+    }
   }
-  const commands = client as unknown as Record<string, (...args: Argument[]) => Promise<unknown>>
-  return (script, keys, args) => commands[`${script}Buffer`]!(keys.length, ...keys, ...args)
+}
+
+interface ScriptText {
+  lua: string
+  sha1: string
+}
+
+function readScript(name: Script): ScriptText {
+  const lua = readFileSync(new URL(`./commands/${name}.lua`, import.meta.url), 'utf8')
+  return { lua, sha1: hash('sha1', lua) }
 }
 
 /** One argument instead of thirty a request, each of which the client measures and frames (docs/profile.md). */
