@@ -85,15 +85,16 @@ function sharedLimits(config: TenantConfig, keyId: string): Limit[] {
 }
 
 function boundsOf(scope: string, config: LimitsConfig): Limit[] {
-  const bound = (what: Limit['what'], window: Limit['window'], max: number | undefined): Limit[] =>
-    max === undefined ? [] : [{ scope, what, window, max }]
-  return [
-    ...bound('requests', 'minute', config.requests_per_minute),
-    ...bound('tokens', 'minute', config.tokens_per_minute),
-    ...bound('requests', 'flight', config.concurrent),
-    ...bound('nanoUsd', 'day', config.usd_per_day && Math.round(config.usd_per_day * NANO)),
-    ...bound('nanoUsd', 'month', config.usd_per_month && Math.round(config.usd_per_month * NANO)),
-  ]
+  const bounds: Limit[] = []
+  const bound = (what: Limit['what'], window: Limit['window'], max: number | undefined) => {
+    if (max !== undefined) bounds.push({ scope, what, window, max })
+  }
+  bound('requests', 'minute', config.requests_per_minute)
+  bound('tokens', 'minute', config.tokens_per_minute)
+  bound('requests', 'flight', config.concurrent)
+  bound('nanoUsd', 'day', config.usd_per_day && Math.round(config.usd_per_day * NANO))
+  bound('nanoUsd', 'month', config.usd_per_month && Math.round(config.usd_per_month * NANO))
+  return bounds
 }
 
 /** What the dearest candidate that may answer could come to. */
@@ -103,11 +104,12 @@ function upperEstimate({ request }: Asked, { selection }: Decision): Amounts {
   const answers = Math.max(1, Math.min(body.n ?? 1, 128))
   const bound = body.max_completion_tokens ?? body.max_tokens ?? UNBOUNDED_ANSWER_TOKENS
   const longest = Math.min(bound, MOST_ANSWER_TOKENS)
-  const costs = selection.ranking.map(({ price, maxOutputTokens }) => {
+  let dearest = 0
+  for (const { price, maxOutputTokens } of selection.ranking) {
     const completion = Math.min(longest, maxOutputTokens ?? longest) * answers
-    return prompt * Math.max(price.input, price.cacheWrite ?? 0) + completion * price.output
-  })
-  return { requests: 1, tokens: prompt + longest * answers, nanoUsd: Math.ceil((Math.max(...costs) / 1e6) * NANO) }
+    dearest = Math.max(dearest, prompt * Math.max(price.input, price.cacheWrite ?? 0) + completion * price.output)
+  }
+  return { requests: 1, tokens: prompt + longest * answers, nanoUsd: Math.ceil((dearest / 1e6) * NANO) }
 }
 
 function amountsOf(record: InteractionRecord | null): Amounts {

@@ -53,11 +53,13 @@ export async function decide(parts: Parts, { live, ts }: Exchange, asked: Asked)
   const text = queryText(request.body.messages)
   const deadline = performance.now() + live.config.router.deadline_ms
 
-  const [profile, embedded, conversation] = await Promise.all([
+  // None of the three fails. Asked for at once; mostly all are there already.
+  const asking = [
     parts.users.get(policy, tenant.name, user),
     embed(policy, text, deadline),
     turn.continues ? loadConversation(parts, tenant.name, turn.key) : null,
-  ])
+  ] as const
+  const [profile, embedded, conversation] = [await asking[0], await asking[1], await asking[2]]
   const stated = statedPreferences(profile.preferences)
   const costWeight = knobs.costWeight ?? stated.cost_weight
   const query = {
@@ -72,8 +74,7 @@ export async function decide(parts: Parts, { live, ts }: Exchange, asked: Asked)
   if (scored.fallback === 'not_finite' && policy) parts.users.quarantine(policy, tenant.name, user)
   if (scored.fallback !== null) parts.metrics.routerFallback.inc({ reason: scored.fallback })
 
-  const wanted = new Set(model.candidates)
-  const scores = scored.scores.filter(({ candidate }) => wanted.has(candidate))
+  const scores = scoresOf(scored.scores, model.candidates)
   const limits: Limits = {
     needs: request.needs,
     promptTokens: request.promptTokens,
@@ -115,24 +116,36 @@ export async function decide(parts: Parts, { live, ts }: Exchange, asked: Asked)
   }
 }
 
+/** Of the candidates that the model name stands for: often all of the tenant's. */
+function scoresOf(all: readonly CandidateScore[], candidates: readonly Candidate[]): readonly CandidateScore[] {
+  if (all.length === candidates.length && all.every(({ candidate }, i) => candidate === candidates[i])) return all
+  const wanted = new Set(candidates)
+  return all.filter(({ candidate }) => wanted.has(candidate))
+}
+
 const NO_VECTOR = new Float32Array(0)
 /** Providers drop a cached prompt prefix after about five minutes without use. */
 const PROMPT_CACHE_MS = 300_000
 
 const stillCached = (conversation: ConversationState, now: number) => now - conversation.ts < PROMPT_CACHE_MS
 
-async function embed(
-  policy: Policy | null,
-  text: string,
-  deadline: number,
-): Promise<{ vector: Float32Array | null; failure: string | null }> {
+interface Embedded {
+  vector: Float32Array | null
+  failure: string | null
+}
+
+function embed(policy: Policy | null, text: string, deadline: number): Embedded | Promise<Embedded> {
   if (policy === null) return { vector: null, failure: 'no_artifact' }
+  const failed = () => ({ vector: null, failure: 'embedder' })
   try {
     const vector = policy.embedder.embed(text)
-    const found = vector instanceof Promise ? await inTime(vector, deadline - performance.now(), tooLate) : vector
-    return { vector: found, failure: null }
+    if (!(vector instanceof Promise)) return { vector, failure: null }
+    return inTime(vector, deadline - performance.now(), tooLate).then(
+      (found) => ({ vector: found, failure: null }),
+      failed,
+    )
   } catch {
-    return { vector: null, failure: 'embedder' }
+    return failed()
   }
 }
 

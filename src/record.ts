@@ -5,6 +5,7 @@ import type { Decision } from './decide.ts'
 import { quantise } from './quantise.ts'
 import type { Exchange } from './request/exchange.ts'
 import type { Asked } from './request/read-request.ts'
+import { base64Of } from './store/codec.ts'
 import type { Attempt, InteractionRecord } from './store/records.ts'
 import { scoredCandidates } from './store/scored-candidates.ts'
 import type { InteractionSummary } from './store/store.ts'
@@ -38,7 +39,7 @@ export function recordOf(exchange: Exchange, asked: Asked, decision: Decision, e
     tenant: asker.tenant.name,
     user: asker.user,
     conversation,
-    embedding: embedding && { int8: Buffer.from(embedding.int8.buffer).toString('base64'), scale: embedding.scale },
+    embedding: embedding && { int8: base64Of(embedding.int8), scale: embedding.scale },
     embedder: decision.policy?.embedder.version ?? '',
     text: keepDays === undefined ? null : decision.text,
     ...(keepDays !== undefined && { textExpiresAt: exchange.ts + keepDays * DAY_MS }),

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Parts } from '../parts.ts'
+import type { Caller } from '../request/authenticate.ts'
 import type { Exchange } from '../request/exchange.ts'
 import { refuseRepeatedHeaders } from '../request/identity.ts'
 
@@ -8,13 +9,14 @@ import { refuseRepeatedHeaders } from '../request/identity.ts'
  *
  * @throws GatewayError 400, 401
  */
-export async function beginExchange(
+export function beginExchange(
   parts: Parts,
   incoming: IncomingMessage,
   outgoing: ServerResponse,
-): Promise<Exchange> {
+): Exchange | Promise<Exchange> {
   const live = parts.live()
   refuseRepeatedHeaders(incoming, live.config.identity.headers)
-  const caller = await parts.authenticator.authenticate(incoming.headers.authorization)
-  return parts.exchanges.begin(incoming, outgoing, caller, live)
+  const begin = (caller: Caller) => parts.exchanges.begin(incoming, outgoing, caller, live)
+  const caller = parts.authenticator.authenticate(incoming.headers.authorization)
+  return caller instanceof Promise ? caller.then(begin) : begin(caller)
 }

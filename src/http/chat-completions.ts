@@ -9,10 +9,16 @@ import type { Shortcut } from './server.ts'
 
 /** Answers on Node's own response: no web stream between the provider's bytes and the client's socket. */
 export async function chatCompletions(parts: Parts, exchange: Exchange): Promise<Response> {
-  await completeChat(parts, exchange)
-    .catch((error: unknown) => sendError(parts, exchange, error))
-    // Where telling an error is what went wrong. Not left to the app: not every request comes by it.
-    .catch((error: unknown) => sendError(parts, exchange, error))
+  try {
+    await completeChat(parts, exchange)
+  } catch (error) {
+    try {
+      sendError(parts, exchange, error)
+    } catch (failed) {
+      // Telling an error is what went wrong. Not left to the app: not every request comes by it.
+      sendError(parts, exchange, failed)
+    }
+  }
   return RESPONSE_ALREADY_SENT
 }
 
@@ -32,7 +38,8 @@ export const directly = (parts: Parts): Shortcut =>
     if (!isPlainCompletion(incoming)) return false
     let exchange: Exchange
     try {
-      exchange = await beginExchange(parts, incoming, outgoing)
+      const begun = beginExchange(parts, incoming, outgoing)
+      exchange = begun instanceof Promise ? await begun : begun
     } catch {
       return false
     }

@@ -63,16 +63,17 @@ export class Attempts {
   }
 
   /** One try, or two at once where hedging is on and the first is slow. */
-  ask(candidate: Candidate, backup: Candidate | undefined): Promise<AttemptResult> {
-    const { breakers, retries } = this.#deps
-    const attempt = (who: Candidate) => (cancel?: AbortSignal) =>
-      breakers
-        .of(who)
-        .run(() => this.#attempt(who, cancel))
-        .catch(asUnsupported)
-    const { hedge_after_ms: afterMs, max_attempts: most } = retries
-    if (afterMs === undefined || !backup || this.made.length + 2 > most) return attempt(candidate)()
+  ask(candidate: Candidate, findBackup: () => Candidate | undefined): Promise<AttemptResult> {
+    const { hedge_after_ms: afterMs, max_attempts: most } = this.#deps.retries
+    const backup = afterMs === undefined || this.made.length + 2 > most ? undefined : findBackup()
+    if (afterMs === undefined || !backup) return this.#askOne(candidate)
+    const attempt = (who: Candidate) => (cancel: AbortSignal) => this.#askOne(who, cancel)
     return hedge(attempt(candidate), attempt(backup), afterMs, (result) => 'answer' in result)
+  }
+
+  #askOne(candidate: Candidate, cancel?: AbortSignal): Promise<AttemptResult> {
+    const breaker = this.#deps.breakers.of(candidate)
+    return breaker.run(() => this.#attempt(candidate, cancel)).catch(asUnsupported)
   }
 
   /**

@@ -25,22 +25,22 @@ export async function forward(input: ForwardInput, deps: ForwardDeps): Promise<F
   const { ranking, signal } = input
   const { breakers, retries } = deps
   const attempts = new Attempts(input, deps)
-  const refusedBy = new Set<string>()
+  const refusedBy: string[] = []
   let last: Failure | null = null
   let unsupported: UnsupportedRequest | null = null
   let soonestMs = Number.POSITIVE_INFINITY
-  const isUsable = (other: Candidate) => !refusedBy.has(other.provider) && !breakers.of(other).isOpen
+  const isUsable = (other: Candidate) => !refusedBy.includes(other.provider) && !breakers.of(other).isOpen
 
   for (const [index, candidate] of ranking.entries()) {
-    if (refusedBy.has(candidate.provider)) continue
+    if (refusedBy.includes(candidate.provider)) continue
     const breaker = breakers.of(candidate)
-    const backups = ranking.slice(index + 1)
+    const nextUsable = () => ranking.find((other, i) => i > index && isUsable(other))
     for (let tries = 1; attempts.made.length < retries.max_attempts && performance.now() < input.deadline; tries++) {
       if (breaker.isOpen) {
         soonestMs = Math.min(soonestMs, breaker.remainingMs)
         break
       }
-      const result = await attempts.ask(candidate, backups.find(isUsable))
+      const result = await attempts.ask(candidate, nextUsable)
       if ('answer' in result) return result.answer
       if ('unsupported' in result) {
         unsupported ??= result.unsupported
@@ -48,8 +48,8 @@ export async function forward(input: ForwardInput, deps: ForwardDeps): Promise<F
       }
       const { failure } = result
       last = failure
-      if (failure.kind === 'status' && isOurFault(failure.status)) refusedBy.add(candidate.provider)
-      const situation = { tries, hasNext: backups.some(isUsable), maxRetryAfterMs: retries.max_retry_after_ms }
+      if (failure.kind === 'status' && isOurFault(failure.status)) refusedBy.push(candidate.provider)
+      const situation = { tries, hasNext: nextUsable() !== undefined, maxRetryAfterMs: retries.max_retry_after_ms }
       const verdict = judge(failure, situation)
       if (verdict === 'pass' && failure.kind === 'status') return attempts.passError(candidate, failure)
       if (verdict === 'next' || attempts.made.length >= retries.max_attempts) break

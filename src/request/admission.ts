@@ -34,15 +34,17 @@ export class Admission {
   }
 
   /**
-   * Resolves when the request may go on; call `leave` once when it is over.
+   * Undefined where the request may go on, else resolves when it may; call `leave` once when it is over.
    *
    * @throws GatewayError 503 with retry-after when it is shed
    */
-  async enter(priority: number, signal: AbortSignal): Promise<void> {
-    if (this.#inWork < this.#options.maxConcurrent) {
-      this.#inWork++
-      return
-    }
+  enter(priority: number, signal: AbortSignal): Promise<void> | undefined {
+    if (this.#inWork >= this.#options.maxConcurrent) return this.#wait(priority, signal)
+    this.#inWork++
+    return undefined
+  }
+
+  async #wait(priority: number, signal: AbortSignal): Promise<void> {
     if (this.#queue.length >= this.#options.maxQueue && !this.#shedBelow(priority)) throw overloaded()
     await new Promise<void>((enter, refuse) => {
       const waiting: Waiting = { priority, enter, refuse }

@@ -47,13 +47,20 @@ export class Authenticator {
     )
   }
 
-  /** @throws GatewayError 401, the same for every reason */
-  async authenticate(authorization: string | undefined): Promise<Caller> {
+  /**
+   * Without waiting for a key of the configuration.
+   *
+   * @throws GatewayError 401, the same for every reason
+   */
+  authenticate(authorization: string | undefined): Caller | Promise<Caller> {
     const key = /^Bearer +([\x21-\x7e]{8,512})$/i.exec(authorization ?? '')?.[1]
     if (key === undefined) throw unauthorized()
     const hash = hashKey(key)
     const configured = this.#configured.get(hash)
-    if (configured) return configured
+    return configured ?? this.#stored(hash)
+  }
+
+  async #stored(hash: string): Promise<Caller> {
     const record = await this.#lookUp(hash)
     if (!record || !sameHash(record.hash, hash)) throw unauthorized()
     if (record.revokedAt !== null || (record.expiresAt !== null && record.expiresAt <= Date.now())) throw unauthorized()

@@ -24,26 +24,34 @@ export interface Claimed {
  * @returns `replayed` where the kept answer has been sent, null where the request has no key, or the store can't tell
  * @throws GatewayError 409 while the first one is in work, 422 when the key was used for another body
  */
-export async function claimIdempotencyKey(
+export function claimIdempotencyKey(
+  parts: Parts,
+  exchange: Exchange,
+  asked: Asked,
+): Promise<Claimed | 'replayed' | null> | null {
+  const key = headerText(exchange.incoming, 'idempotency-key')
+  return key ? claim(parts, exchange, asked, key) : null
+}
+
+async function claim(
   parts: Parts,
   exchange: Exchange,
   { request, asker }: Asked,
+  key: string,
 ): Promise<Claimed | 'replayed' | null> {
-  const key = headerText(exchange.incoming, 'idempotency-key')
-  if (!key) return null
   if (Buffer.byteLength(key) > MAX_KEY_BYTES) {
     throw invalidRequest(`Invalid 'idempotency-key': at most ${MAX_KEY_BYTES} bytes.`, 'idempotency-key')
   }
   const tenant = asker.tenant.name
   const bodyHash = createHash('sha256').update(asker.user).update('\0').update(request.raw).digest('base64url')
   const { idempotency } = parts.store
-  const claim = await idempotency
+  const claimed = await idempotency
     .claim({ tenant, user: asker.user, key, bodyHash, ttlMs: exchange.live.config.timeouts.total_ms + CLAIM_MARGIN_MS })
     .catch(() => {
       parts.metrics.storeErrors.inc({ call: 'claim' })
       return null
     })
-  switch (claim?.state) {
+  switch (claimed?.state) {
     case undefined:
       return null
     case 'in_flight':
@@ -51,10 +59,10 @@ export async function claimIdempotencyKey(
     case 'mismatch':
       throw reused()
     case 'done':
-      replay(exchange.outgoing, claim.response)
+      replay(exchange.outgoing, claimed.response)
       return 'replayed'
     case 'claimed': {
-      const { token } = claim
+      const { token } = claimed
       const captured = captureResponse(exchange.outgoing, MAX_REPLAY_BYTES)
       return {
         end(isWhole) {

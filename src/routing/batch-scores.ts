@@ -4,13 +4,13 @@ import { type CandidateScore, type RouteQuery, RouterError } from './router.ts'
 
 /** The outputs of one run of `score.onnx`, read row by row. */
 export class BatchScores {
+  readonly mean: Float32Array
+  readonly std: Float32Array
+  readonly quality: Float32Array
+  readonly tokens: Float32Array
+  readonly parts: Float32Array
+  readonly partNames: readonly string[]
   readonly #candidates: readonly Candidate[]
-  readonly #partNames: readonly string[]
-  readonly #mean: Float32Array
-  readonly #std: Float32Array
-  readonly #parts: Float32Array
-  readonly #quality: Float32Array
-  readonly #tokens: Float32Array
 
   constructor(
     outputs: Readonly<Record<string, Tensor>>,
@@ -18,30 +18,28 @@ export class BatchScores {
     partNames: readonly string[],
   ) {
     const data = (name: string) => outputs[name]!.data as Float32Array
+    this.mean = data('mean')
+    this.std = data('std')
+    this.quality = data('quality')
+    this.tokens = data('completion_tokens')
+    this.parts = data('parts')
+    this.partNames = partNames
     this.#candidates = candidates
-    this.#partNames = partNames
-    this.#mean = data('mean')
-    this.#std = data('std')
-    this.#parts = data('parts')
-    this.#quality = data('quality')
-    this.#tokens = data('completion_tokens')
   }
 
   /** @throws RouterError `not_finite`; `all_equal` where several candidates can't be told apart though the user's taste was asked */
   row(row: number, { promptTokens, costWeight }: RouteQuery): CandidateScore[] {
     const m = this.#candidates.length
+    const first = row * m
     const scores = new Array<CandidateScore>(m)
     let equal = true
-    for (let i = 0, at = row * m; i < m; i++, at++) {
-      const candidate = this.#candidates[i]!
-      const [mean, std, quality, tokens] = [this.#mean[at]!, this.#std[at]!, this.#quality[at]!, this.#tokens[at]!]
+    for (let i = 0, at = first; i < m; i++, at++) {
       // A sum is finite only if each of them is.
-      if (!Number.isFinite(mean + std + quality + tokens)) {
+      if (!Number.isFinite(this.mean[at]! + this.std[at]! + this.quality[at]! + this.tokens[at]!)) {
         throw new RouterError('not_finite', 'A score is not a finite number.')
       }
-      const costUsd = (promptTokens * candidate.price.input + tokens * candidate.price.output) / 1e6
-      scores[i] = new Score(candidate, mean, std, quality, tokens, costUsd, this.#parts, at, this.#partNames)
-      equal &&= mean === scores[0]!.mean
+      scores[i] = new Score(this.#candidates[i]!, promptTokens, this, at)
+      equal &&= this.mean[at] === this.mean[first]
     }
     // With a given weight, free models may well be equal.
     if (equal && m > 1 && costWeight === undefined) {
@@ -51,42 +49,44 @@ export class BatchScores {
   }
 }
 
-/** A hundred of these are made for a request: parts, which `explain` alone reads, are made when asked for. */
+/** A view of one entry: a hundred of these are made for a request, and of most no more than the mean is read. */
 class Score implements CandidateScore {
   readonly candidate: Candidate
-  readonly mean: number
-  readonly std: number
-  readonly quality: number
-  readonly completionTokens: number
-  readonly costUsd: number
-  readonly #allParts: Float32Array
+  readonly #promptTokens: number
+  readonly #batch: BatchScores
   readonly #at: number
-  readonly #names: readonly string[]
 
-  constructor(
-    candidate: Candidate,
-    mean: number,
-    std: number,
-    quality: number,
-    completionTokens: number,
-    costUsd: number,
-    allParts: Float32Array,
-    at: number,
-    names: readonly string[],
-  ) {
+  constructor(candidate: Candidate, promptTokens: number, batch: BatchScores, at: number) {
     this.candidate = candidate
-    this.mean = mean
-    this.std = std
-    this.quality = quality
-    this.completionTokens = completionTokens
-    this.costUsd = costUsd
-    this.#allParts = allParts
+    this.#promptTokens = promptTokens
+    this.#batch = batch
     this.#at = at
-    this.#names = names
+  }
+
+  get mean(): number {
+    return this.#batch.mean[this.#at]!
+  }
+
+  get std(): number {
+    return this.#batch.std[this.#at]!
+  }
+
+  get quality(): number {
+    return this.#batch.quality[this.#at]!
+  }
+
+  get completionTokens(): number {
+    return this.#batch.tokens[this.#at]!
+  }
+
+  get costUsd(): number {
+    const { input, output } = this.candidate.price
+    return (this.#promptTokens * input + this.completionTokens * output) / 1e6
   }
 
   get parts(): Readonly<Record<string, number>> {
-    const start = this.#at * this.#names.length
-    return Object.fromEntries(this.#names.map((name, i) => [name, this.#allParts[start + i]!]))
+    const { parts, partNames } = this.#batch
+    const start = this.#at * partNames.length
+    return Object.fromEntries(partNames.map((name, i) => [name, parts[start + i]!]))
   }
 }

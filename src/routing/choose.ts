@@ -112,14 +112,14 @@ function settle(
   excluded: readonly Exclusion[],
 ): Selection {
   const first = scored[chosen] as CandidateScore
+  const ranking = [first.candidate]
   const order = scored.map((_, index) => index).sort((a, b) => (worth[b] as number) - (worth[a] as number) || a - b)
+  for (const i of order) if (i !== chosen) ranking.push((scored[i] as CandidateScore).candidate)
   return {
     chosen: first,
     reason,
     detail,
-    ranking: [first, ...order.filter((i) => i !== chosen).map((i) => scored[i] as CandidateScore)].map(
-      ({ candidate }) => candidate,
-    ),
+    ranking,
     scored,
     propensities: sure(scored, best),
     excluded,
@@ -169,13 +169,17 @@ function inverseGap(
   best: number,
   perArm: number,
 ): number[] {
-  const open = scores.map(({ candidate }, i) => i === best || candidate.explore)
-  const arms = open.filter(Boolean).length
+  const isOther = (i: number) => i !== best && (scores[i] as CandidateScore).candidate.explore
+  let arms = 1
+  for (let i = 0; i < scores.length; i++) if (isOther(i)) arms++
   const top = worth[best] as number
-  const propensities = scores.map((_, i) =>
-    i === best || !open[i] ? 0 : 1 / (arms * (1 + perArm * (top - (worth[i] as number)))),
-  )
-  propensities[best] = 1 - propensities.reduce((sum, p) => sum + p, 0)
+  let others = 0
+  const propensities = worth.map((value, i) => {
+    const propensity = isOther(i) ? 1 / (arms * (1 + perArm * (top - value))) : 0
+    others += propensity
+    return propensity
+  })
+  propensities[best] = 1 - others
   return propensities
 }
 

@@ -80,29 +80,37 @@ export class GraphRouter implements Router {
     return new GraphRouter(options, cold)
   }
 
-  async score(query: RouteQuery, candidates: readonly Candidate[]): Promise<CandidateScore[]> {
-    if (candidates.length === 0) return []
-    const { E, S } = this.artifact.dims
-    if (query.embedding.length !== E) {
-      throw new RouterError('session', `The query has ${query.embedding.length} numbers, not ${E}.`)
-    }
-    if (query.state !== null && query.state.length !== S) {
-      throw new RouterError('session', `The user's state has ${query.state.length} numbers, not ${S}.`)
-    }
-    const now = performance.now()
-    const deadline = query.deadline ?? now + this.#deadlineMs
-    if (now > deadline || now < this.#pausedUntil) throw tooLate()
-    const found = this.llms.table(query.tenant, candidates)
-    const table = found instanceof Promise ? await tableInTime(found, deadline) : found
+  score(query: RouteQuery, candidates: readonly Candidate[]): Promise<CandidateScore[]> {
+    if (candidates.length === 0) return Promise.resolve([])
     return new Promise((resolve, reject) => {
-      const group = this.#waiting.get(table)
+      this.#check(query)
+      const now = performance.now()
+      const deadline = query.deadline ?? now + this.#deadlineMs
+      if (now > deadline || now < this.#pausedUntil) throw tooLate()
       const waiting = { query, resolve, reject }
-      if (group) group.push(waiting)
-      else {
-        if (this.#waiting.size === 0) setImmediate(() => this.#flushSoon())
-        this.#waiting.set(table, [waiting])
-      }
+      const table = this.llms.table(query.tenant, candidates)
+      if (table instanceof Promise) tableInTime(table, deadline).then((found) => this.#wait(found, waiting), reject)
+      else this.#wait(table, waiting)
     })
+  }
+
+  #check({ embedding, state }: RouteQuery): void {
+    const { E, S } = this.artifact.dims
+    if (embedding.length !== E) {
+      throw new RouterError('session', `The query has ${embedding.length} numbers, not ${E}.`)
+    }
+    if (state !== null && state.length !== S) {
+      throw new RouterError('session', `The user's state has ${state.length} numbers, not ${S}.`)
+    }
+  }
+
+  #wait(table: LlmTable, waiting: Waiting): void {
+    const group = this.#waiting.get(table)
+    if (group) group.push(waiting)
+    else {
+      if (this.#waiting.size === 0) setImmediate(() => this.#flushSoon())
+      this.#waiting.set(table, [waiting])
+    }
   }
 
   /**

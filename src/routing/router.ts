@@ -15,16 +15,16 @@ export interface RouteQuery {
 }
 
 export interface CandidateScore {
-  candidate: Candidate
+  readonly candidate: Candidate
   /** Expected reward, and its standard deviation from what is not known of the user. */
-  mean: number
-  std: number
+  readonly mean: number
+  readonly std: number
   /** Named parts that add up to `mean`. */
   readonly parts: Readonly<Record<string, number>>
   /** Predicted probability of a good answer. */
-  quality: number
-  completionTokens: number
-  costUsd: number
+  readonly quality: number
+  readonly completionTokens: number
+  readonly costUsd: number
 }
 
 /** Scores candidates for a user's query. */

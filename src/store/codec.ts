@@ -34,11 +34,13 @@ export function decodeEdge(value: Uint8Array): StoredEdge {
 
 type Embedding = { int8: Int8Array; scale: number } | null
 
-const packEmbedding = (embedding: Embedding) =>
-  embedding && { int8: Buffer.from(asBytes(embedding.int8)).toString('base64'), scale: embedding.scale }
+const packEmbedding = (embedding: Embedding) => embedding && { int8: base64Of(embedding.int8), scale: embedding.scale }
 
 const unpackEmbedding = (packed: ReturnType<typeof packEmbedding>): Embedding =>
   packed && { int8: int8FromBase64(packed.int8), scale: packed.scale }
+
+export const base64Of = ({ buffer, byteOffset, byteLength }: Int8Array) =>
+  Buffer.from(buffer, byteOffset, byteLength).toString('base64')
 
 export function int8FromBase64(base64: string): Int8Array {
   return new Int8Array(Buffer.from(base64, 'base64'))

@@ -12,7 +12,7 @@ it('lets so many in, queues the rest by priority, first come first served within
     ['high', 9],
     ['middle', 5],
     ['middle 2', 5],
-  ].map(([name, priority]) => admission.enter(priority as number, signal).then(() => order.push(name as string)))
+  ].map(([name, priority]) => admission.enter(priority as number, signal)?.then(() => order.push(name as string)))
   expect(admission.queued).toBe(4)
   for (let i = 0; i < 4; i++) {
     admission.leave()
