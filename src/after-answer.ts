@@ -13,20 +13,40 @@ import { atTurnsEnd } from './turns-end.ts'
 /**
  * Accounts and records an answer that has ended, and learns from how it came about. What the next request must find is there before the last bytes go
  * out; the rest, for which no client waits, comes after them. Nothing here throws.
+ *
+ * @returns when the last bytes may go out; undefined = at once
  */
-export function afterAnswer(parts: Parts, record: InteractionRecord, asked: Asked, decision: Decision): void {
-  if (isErased(parts, record)) parts.log.info({ request: record.id }, 'not recorded: the user has been erased')
-  else if (decision.shadow) void recordWithShadow(parts, record, asked, decision)
-  else parts.recorder.interaction(record)
+export function afterAnswer(
+  parts: Parts,
+  record: InteractionRecord,
+  asked: Asked,
+  decision: Decision,
+): Promise<void> | undefined {
+  const recorded = recordAnswer(parts, record, asked, decision)
   const state = record.status < 400 && !isErased(parts, record) ? turnState(record, asked, decision) : null
   if (state) parts.pendingTurns.set(pendingKey(record.tenant, asked.turn.key), state)
-  atTurnsEnd(() => {
+  const finish = () => {
     parts.metrics.observe(record)
     if (record.ttftMs !== null) parts.latencies.note(record.chosen, record.ttftMs)
     logAnswer(parts, record)
     if (!isErased(parts, record)) void learnFromTurn(parts, record, asked, decision, state)
     else if (state) forgetPending(parts, record, asked, state)
-  })
+  }
+  if (recorded) void recorded.then(() => atTurnsEnd(finish))
+  else atTurnsEnd(finish)
+  return recorded
+}
+
+function recordAnswer(
+  parts: Parts,
+  record: InteractionRecord,
+  asked: Asked,
+  decision: Decision,
+): Promise<void> | undefined {
+  if (isErased(parts, record)) parts.log.info({ request: record.id }, 'not recorded: the user has been erased')
+  else if (decision.shadow) void recordWithShadow(parts, record, asked, decision)
+  else return parts.recorder.interaction(record)
+  return undefined
 }
 
 const isErased = ({ erasures }: Parts, { tenant, user, ts }: InteractionRecord) => erasures.happened(tenant, user, ts)
@@ -76,7 +96,7 @@ async function recordWithShadow(
     model.candidates,
     shadow.input,
   )
-  parts.recorder.interaction(would ? { ...record, shadow: would } : record)
+  await parts.recorder.interaction(would ? { ...record, shadow: would } : record)
 }
 
 /** What this request says of the answer before it, and where its conversation is now. */

@@ -49,7 +49,7 @@ async function decideAndAnswer(parts: Parts, exchange: Exchange, asked: Asked): 
   try {
     const ending = await answer(parts, exchange, asked, decision, allowance.headers, (ended) => {
       record = recordOf(exchange, asked, decision, ended)
-      parts.afterAnswer(record, asked, decision)
+      return parts.afterAnswer(record, asked, decision)
     })
     if (ending.error) throw ending.error
     if (judged && record) considerJudging(parts, record, decision.text, judged())
@@ -70,7 +70,7 @@ interface Answered extends Ending {
 /**
  * The candidates in order until one answers, and its bytes to the client.
  *
- * @param onEnding called once, before the client can know that the answer is whole
+ * @param onEnding called once and awaited, before the client can know that the answer is whole
  */
 async function answer(
   parts: Parts,
@@ -78,7 +78,7 @@ async function answer(
   asked: Asked,
   decision: Decision,
   limitHeaders: Record<string, string>,
-  onEnding: (ending: Ending) => void,
+  onEnding: (ending: Ending) => Promise<void> | undefined,
 ): Promise<Answered> {
   const { live, signal, requestId, startedAt } = exchange
   const { timeouts, retries, server } = live.config
@@ -93,7 +93,7 @@ async function answer(
   } catch (error) {
     if (!(error instanceof ForwardError)) throw error
     const ending = unanswered(asked, decision, error)
-    onEnding(ending)
+    await onEnding(ending)
     return ending
   }
   const outcome = await relay(forwarded, exchange.outgoing, {

@@ -53,7 +53,7 @@ export interface Parts {
   metrics: Metrics
   log: Logger
   /** Accounts and records an answer that has ended, off the request path. */
-  afterAnswer(record: InteractionRecord, asked: Asked, decision: Decision): void
+  afterAnswer(record: InteractionRecord, asked: Asked, decision: Decision): Promise<void> | undefined
   /** Erases a user, also from what is in memory and in flight. Returns how many rows went. */
   forgetUser(tenant: string, user: string): Promise<number>
   /** States of what can be worse than it should be, for `/readyz`. */

@@ -23,10 +23,10 @@ export interface RelayOptions {
   contentIdleMs: number
   writeIdleMs: number
   /**
-   * Called once: before the last bytes of a whole answer go out, so that what is noted there is noted of every answer that a client has got in whole,
+   * Called once, and awaited: before the last bytes of a whole answer go out, so that what is noted there is noted of every answer that a client has got in whole,
    * however this process ends; otherwise when the answer has failed.
    */
-  onEnding?: (outcome: RelayOutcome) => void
+  onEnding?: (outcome: RelayOutcome) => Promise<void> | undefined
 }
 
 /** How an answer ended, for the record and the bill. */
@@ -48,7 +48,8 @@ export interface RelayOutcome {
 
 /** Sends an answer to the client; never throws. The response is ended when it resolves. */
 export function relay(answer: Forwarded, response: ServerResponse, options: RelayOptions): Promise<RelayOutcome> {
-  return answer.stream ? new StreamRelay(answer, response, options).run() : relayPlain(answer, response, options)
+  if (answer.stream) return new StreamRelay(answer, response, options).run()
+  return (goesAtOnce(answer.body, response) ? relayAtOnce : relayPlain)(answer, response, options)
 }
 
 /** Providers' headers that would mislead the client about this connection, or about us. */
@@ -78,24 +79,24 @@ const PIECE_BYTES = 256 * 1024
 async function relayPlain(answer: PlainAnswer, response: ServerResponse, options: RelayOptions): Promise<RelayOutcome> {
   const { body, status } = answer
   const { signal, writeIdleMs } = options
-  if (goesAtOnce(body, response)) return relayAtOnce(answer, response, options)
   const sink = new Sink(response, { signal, writeIdleMs, onLeave: () => {} })
   let error: string | null = null
   if (sink.left) error = 'aborted'
   else response.writeHead(status, { ...headersOf(answer, options.headers), 'content-length': String(body.length) })
   let ended = false
-  const end = () => {
-    if (!ended) options.onEnding?.(plainOutcome(answer, options, sink, error))
+  const end = async () => {
+    if (ended) return
     ended = true
+    await options.onEnding?.(plainOutcome(answer, options, sink, error))
   }
   for (let at = 0; at < body.length && error === null; at += PIECE_BYTES) {
-    if (at + PIECE_BYTES >= body.length) end()
+    if (at + PIECE_BYTES >= body.length) await end()
     if (!(await sink.send(body.subarray(at, at + PIECE_BYTES)))) {
       error = sink.left || signal.aborted ? 'aborted' : 'slow_reader'
     }
   }
   sink.release()
-  end()
+  await end()
   if (error === null) response.end()
   else response.destroy()
   return plainOutcome(answer, options, sink, error)
@@ -105,12 +106,16 @@ const goesAtOnce = (body: Buffer, { destroyed, socket }: ServerResponse) =>
   !destroyed && socket?.writableLength === 0 && body.length > 0 && body.length <= MAX_AT_ONCE_BYTES
 
 /** Nothing to wait for, nobody to watch: headers, body and end in one write (docs/profile.md). */
-function relayAtOnce(answer: PlainAnswer, response: ServerResponse, options: RelayOptions): RelayOutcome {
+async function relayAtOnce(
+  answer: PlainAnswer,
+  response: ServerResponse,
+  options: RelayOptions,
+): Promise<RelayOutcome> {
   const { body, status } = answer
   response.writeHead(status, { ...headersOf(answer, options.headers), 'content-length': String(body.length) })
   const sent = { firstByteAt: performance.now(), bytes: body.length, waitedMs: 0 }
   const outcome = plainOutcome(answer, options, sent, null)
-  options.onEnding?.(outcome)
+  await options.onEnding?.(outcome)
   response.end(body)
   return outcome
 }
@@ -164,7 +169,7 @@ class StreamRelay {
       else idle.refresh()
     }, contentIdleMs)
     try {
-      return this.#report(await this.#pump(idle))
+      return await this.#report(await this.#pump(idle))
     } finally {
       clearTimeout(idle)
       total.clear()
@@ -182,18 +187,18 @@ class StreamRelay {
       ...headersOf(this.#answer, this.#options.headers),
     })
     try {
-      if (observer.done) this.#report(null)
+      if (observer.done) await this.#report(null)
       for (const bytes of head) if (!(await this.#sink.send(bytes))) return this.#cut()
       let { events } = observer
       while (observer.error === null && !observer.oversize) {
         const { value, done } = await this.#next(rest)
-        if (done) return this.#finish()
+        if (done) return await this.#finish()
         const bytes = observer.push(value)
         if (observer.events !== events || observer.done) {
           events = observer.events
           idle.refresh()
         }
-        if (observer.done && observer.error === null) this.#report(null)
+        if (observer.done && observer.error === null) await this.#report(null)
         if (bytes && !(await this.#sink.send(bytes))) return this.#cut()
       }
       await rest.return?.()
@@ -206,14 +211,14 @@ class StreamRelay {
   }
 
   /** The provider has closed the stream. */
-  #finish(): string | null {
+  async #finish(): Promise<string | null> {
     const { observer } = this.#answer
     this.#flush()
     if (observer.error === null && !this.#isComplete()) {
       return this.#break('reset', "The model's provider ended the stream before the answer was complete.")
     }
     const error = observer.error === null ? null : 'upstream'
-    this.#report(error)
+    await this.#report(error)
     this.#response.end()
     return error
   }
@@ -285,10 +290,10 @@ class StreamRelay {
     }
   }
 
-  #report(error: string | null): RelayOutcome {
+  async #report(error: string | null): Promise<RelayOutcome> {
     if (!this.#reported) {
       this.#reported = this.#outcome(error)
-      this.#options.onEnding?.(this.#reported)
+      await this.#options.onEnding?.(this.#reported)
     }
     return this.#reported
   }

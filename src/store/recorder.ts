@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Config } from '../config.ts'
 import { PassingMap } from '../passing-map.ts'
+import { atTurnsEnd } from '../turns-end.ts'
 import { interactionLine, readInteraction, readReward, rewardLine, summaryOf } from './documents.ts'
 import type { InteractionRecord, RewardRecord } from './records.ts'
 import { Spool } from './spool.ts'
@@ -48,8 +49,8 @@ export interface RecorderEvents {
 }
 
 /**
- * Takes records off the request path. `interaction` and `reward` write the record to the spool first, and return when the kernel has it: the death of
- * this process loses no record for which they returned, and what it had not delivered is delivered by the next one on the same directory. Batches
+ * Takes records off the request path. They are written to the spool first: `interaction` resolves, and `reward` returns, when the kernel has it. The death of
+ * this process loses no record of which they said so, and what it had not delivered is delivered by the next one on the same directory. Batches
  * reach the store within `flush_ms`, in order; the store leaves out what it has. After a failure the last seconds' records are delivered once more. While the store is away the spool is also synced to the disk
  * once a batch; the loss of power may cost the last `flush_ms` (and what the store itself had not synced).
  */
@@ -59,6 +60,9 @@ export class Recorder {
   readonly #flushMs: number
   readonly #events: RecorderEvents
   readonly #adoption: NodeJS.Timeout
+  /** What the spool gets at the end of this turn, and who waits for that. */
+  #fresh: { row: Row; line: string }[] = []
+  #written: PromiseWithResolvers<void> | null = null
   /** Undelivered rows in order, while all of them fit; otherwise the spool alone has them (`#onDisk`). */
   #rows: Entry[] = []
   #onDisk = false
@@ -94,17 +98,23 @@ export class Recorder {
     this.#schedule(this.#flushMs)
   }
 
-  /** An answer has ended. Don't change the record afterwards. */
-  interaction(record: InteractionRecord): void {
+  /** An answer has ended. Don't change the record afterwards. Those of one turn of the event loop are written together, at its end. */
+  interaction(record: InteractionRecord): Promise<void> {
     const { tenant, id, completionId } = record
     this.#open.delete(keyOf(tenant, id))
     this.#findable.set(keyOf(tenant, id), record)
     if (completionId !== null) this.#findable.set(keyOf(tenant, completionId), record)
-    this.#take({ type: 'interaction', record }, interactionLine(record))
+    this.#fresh.push({ row: { type: 'interaction', record }, line: `${interactionLine(record)}\n` })
+    if (!this.#written) {
+      this.#written = Promise.withResolvers()
+      atTurnsEnd(this.#writeFresh)
+    }
+    return this.#written.promise
   }
 
   reward(record: RewardRecord): void {
-    this.#take({ type: 'reward', record }, rewardLine(record))
+    this.#fresh.push({ row: { type: 'reward', record }, line: `${rewardLine(record)}\n` })
+    this.#writeFresh()
   }
 
   /**
@@ -130,6 +140,7 @@ export class Recorder {
   async flush(): Promise<boolean> {
     clearTimeout(this.#timer)
     this.#timer = undefined
+    this.#writeFresh()
     await this.#running
     await this.#run()
     return this.#away === null
@@ -151,8 +162,17 @@ export class Recorder {
     return { ...this.#counts, spooledBytes: this.#spool.pendingBytes, away: this.#away }
   }
 
-  #take(row: Row, line: string): void {
-    const bytes = this.#closed ? 0 : this.#spool.append(`${line}\n`)
+  readonly #writeFresh = () => {
+    const fresh = this.#fresh
+    this.#fresh = []
+    const sizes = this.#closed ? [] : this.#spool.append(fresh.map(({ line }) => line))
+    for (const [i, { row }] of fresh.entries()) this.#take(row, sizes[i] ?? 0)
+    this.#written?.resolve()
+    this.#written = null
+  }
+
+  /** @param bytes of it in the spool; 0 = it had no room */
+  #take(row: Row, bytes: number): void {
     if (bytes === 0 && (this.#onDisk || this.#closed)) {
       this.#drop(1)
       return

@@ -18,7 +18,9 @@ const SEGMENT_BYTES = 1024 * 1024
 /** What was delivered is kept for so long, to be delivered again (`rewind`): a Redis that dies may take with it what it had acknowledged. */
 const KEEP_MS = 5_000
 const NEWLINE = 10
-/** What is being appended, where it fits: at most three bytes for a UTF-16 unit. */
+/** UTF-8 of a UTF-16 unit. */
+const MOST_BYTES_PER_CHAR = 3
+/** What is being appended, where it fits. */
 const SCRATCH = Buffer.allocUnsafeSlow(64 * 1024)
 
 const datasync = promisify(fdatasync)
@@ -73,21 +75,43 @@ export class Spool {
     return this.#segments.at(-1)!
   }
 
-  /** Appends lines, each ending in a newline. Returns the bytes; 0 = the bound is reached, or the disk refuses, and nothing was appended. */
-  append(text: string): number {
-    const buffer = text.length <= SCRATCH.length / 3 ? SCRATCH : Buffer.from(text)
-    const bytes = buffer === SCRATCH ? SCRATCH.write(text) : buffer.length
-    if (this.#pendingBytes + bytes > this.#maxBytes) return 0
+  /**
+   * Appends lines, in one write as far as they fit.
+   *
+   * @param lines each ending in a newline
+   * @returns the bytes of each; 0 = the bound is reached, or the disk refuses, and it was not appended
+   */
+  append(lines: readonly string[]): number[] {
+    const sizes: number[] = []
+    for (let next = 0; next < lines.length; ) {
+      const first = next
+      let bytes = 0
+      while (next < lines.length && bytes + MOST_BYTES_PER_CHAR * lines[next]!.length <= SCRATCH.length) {
+        const size = SCRATCH.write(lines[next++]!, bytes)
+        sizes.push(size)
+        bytes += size
+      }
+      const isLong = next === first
+      const buffer = isLong ? Buffer.from(lines[next++]!) : SCRATCH
+      if (isLong) sizes.push(buffer.length)
+      if (!this.#write(buffer, isLong ? buffer.length : bytes)) sizes.fill(0, first)
+    }
+    return sizes
+  }
+
+  /** False: nothing was written. */
+  #write(buffer: Buffer, bytes: number): boolean {
+    if (this.#pendingBytes + bytes > this.#maxBytes) return false
     try {
       if (this.#current.size >= SEGMENT_BYTES) this.#rotate()
       for (let written = 0; written < bytes; ) written += writeSync(this.#fd, buffer, written, bytes - written)
     } catch {
       this.#cutTornEnd()
-      return 0
+      return false
     }
     this.#current.size += bytes
     this.#pendingBytes += bytes
-    return bytes
+    return true
   }
 
   /** The next complete lines, about `maxBytes` of them but at least one. Null at the end. */

@@ -9,7 +9,6 @@ const recorder = new Recorder(await openStore(store), spool)
 setInterval(() => {
   for (let i = 0; i < 3; i++) {
     const row = anInteraction()
-    recorder.interaction(row)
-    writeSync(1, `${row.id}\n`)
+    void recorder.interaction(row).then(() => writeSync(1, `${row.id}\n`))
   }
 }, 1)

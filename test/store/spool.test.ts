@@ -22,8 +22,8 @@ const onDisk = () =>
 
 test('tidied up, a spool at rest holds nothing that was delivered more than some seconds ago', () => {
   const spool = new Spool({ path: dir, maxBytes: 1e6 })
-  spool.append('one\n')
-  spool.append('two\n')
+  spool.append(['one\n'])
+  spool.append(['two\n'])
   spool.advance(4)
   vi.advanceTimersByTime(10_000)
   spool.tidy()
@@ -36,7 +36,7 @@ test('tidied up, a spool at rest holds nothing that was delivered more than some
   spool.tidy()
   expect(onDisk()).not.toMatch(/one|two/)
 
-  spool.append('three\n')
+  spool.append(['three\n'])
   expect(spool.peek(100)).toMatchObject({ lines: ['three'], kind: 'own' })
   spool.close()
 })
@@ -72,7 +72,7 @@ describe('processes that die one after the other', () => {
       const spool = new Spool({ path: dir, maxBytes: 1e9 })
       spool.adopt()
       const adopted = deliver(spool)
-      for (let line = 0; line < 40; line++) spool.append(LINE)
+      for (let line = 0; line < 40; line++) spool.append([LINE])
       deliver(spool)
       counts.push(adopted)
       vi.advanceTimersByTime(2_000)
@@ -88,7 +88,7 @@ describe('processes that die one after the other', () => {
 
   test('count what they had delivered as no burden of the spool, and what they had not as one', () => {
     const first = new Spool({ path: dir, maxBytes: 1e9 })
-    for (let line = 0; line < 25; line++) first.append(LINE)
+    for (let line = 0; line < 25; line++) first.append([LINE])
     first.advance(11 * LINE.length)
     die('first')
     const second = new Spool({ path: dir, maxBytes: 1e9 })

@@ -27,7 +27,7 @@ const REMOVALS: Record<string, (parts: Parts) => void> = {
   },
   record({ recorder }) {
     recorder.open = nothing
-    recorder.interaction = nothing
+    recorder.interaction = async () => {}
   },
   conversation({ store }) {
     store.loadConversation = async () => null
