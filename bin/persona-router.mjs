@@ -2,12 +2,12 @@
 // Runs src/cli.ts on a Node that understands TypeScript: this one, else the one in node_modules.
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { keepCompiled } from './compile-cache.mjs'
 import { currentIsNewEnough, findNode, NODE_MAJOR } from './node-runtime.mjs'
 
-const cli = new URL('../src/cli.ts', import.meta.url)
-
 if (currentIsNewEnough) {
-  await import(cli.href)
+  keepCompiled()
+  await import('../src/cli.ts')
 } else {
   handOver(findNode(fileURLToPath(new URL('..', import.meta.url))))
 }
@@ -19,7 +19,7 @@ function handOver(node) {
     process.exitCode = 1
     return
   }
-  const child = spawn(node, [fileURLToPath(cli), ...process.argv.slice(2)], { stdio: 'inherit' })
+  const child = spawn(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], { stdio: 'inherit' })
   child.on('error', (error) => {
     console.error(`persona-router: ${error.message}`)
     process.exitCode = 1

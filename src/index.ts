@@ -1,4 +1,5 @@
 import type { Server } from 'node:http'
+import { flushCompileCache } from 'node:module'
 import { join } from 'node:path'
 import { setFlagsFromString } from 'node:v8'
 import { createApp } from './app.ts'
@@ -53,6 +54,8 @@ export async function serve(configPath: string, change: (parts: Parts) => void =
     throw error
   })
   log.info({ host: config.server.host, port, ...parts.policies.status() }, 'listening')
+  // Now, not at the exit: a process that is killed has none.
+  flushCompileCache()
   if (isFirst()) {
     const key = await firstKey(parts.store, config, join(dataDirOf(config), 'first-key')).catch(() => null)
     printWelcome({ host: config.server.host, port, key, live: parts.live() })

@@ -3,8 +3,8 @@
  * nothing else changes, so the difference is what the part costs. What the configuration can switch off (limits, log) is switched off there.
  */
 
+import { keepCompiled } from '../../../bin/compile-cache.mjs'
 import type { Candidate } from '../../../src/candidate.ts'
-import { serve } from '../../../src/index.ts'
 import type { Parts } from '../../../src/parts.ts'
 import type { CandidateScore, RouteQuery } from '../../../src/routing/router.ts'
 
@@ -49,6 +49,9 @@ const fixedScore = (candidate: Candidate, index: number): CandidateScore => ({
 })
 
 const [config = '', parts = ''] = process.argv.slice(2)
+// As bin/persona-router.mjs does.
+keepCompiled()
+const { serve } = await import('../../../src/index.ts')
 await serve(config, (built) => {
   for (const part of parts.split(',').filter(Boolean)) REMOVALS[part]?.(built)
 })
