@@ -1,5 +1,4 @@
 import type { LimitsConfig, TenantConfig } from './config.ts'
-import type { Decision } from './decide.ts'
 import { GatewayError } from './errors.ts'
 import type { Parts } from './parts.ts'
 import type { Exchange } from './request/exchange.ts'
@@ -34,12 +33,7 @@ const TTL_MARGIN_MS = 60_000
  *
  * @throws GatewayError 429 with `retry-after`
  */
-export async function reserveAllowance(
-  parts: Parts,
-  { requestId, live }: Exchange,
-  asked: Asked,
-  decision: Decision,
-): Promise<Allowance> {
+export async function reserveAllowance(parts: Parts, { requestId, live }: Exchange, asked: Asked): Promise<Allowance> {
   const { asker } = asked
   const limits = limitsOf(asker.tenant, asker.keyId, asker.user)
   if (limits.length === 0) return NONE
@@ -50,7 +44,7 @@ export async function reserveAllowance(
       tenant,
       id: requestId,
       limits,
-      amounts: upperEstimate(asked, decision),
+      amounts: upperEstimate(asked),
       ttlMs: live.config.timeouts.total_ms + TTL_MARGIN_MS,
     })
   } catch {
@@ -98,14 +92,14 @@ function boundsOf(scope: string, config: LimitsConfig): Limit[] {
 }
 
 /** What the dearest candidate that may answer could come to. */
-function upperEstimate({ request }: Asked, { selection }: Decision): Amounts {
+function upperEstimate({ request, model }: Asked): Amounts {
   const { body } = request
   const prompt = Math.ceil(request.promptTokens * PROMPT_MARGIN.factor) + PROMPT_MARGIN.tokens
   const answers = Math.max(1, Math.min(body.n ?? 1, 128))
   const bound = body.max_completion_tokens ?? body.max_tokens ?? UNBOUNDED_ANSWER_TOKENS
   const longest = Math.min(bound, MOST_ANSWER_TOKENS)
   let dearest = 0
-  for (const { price, maxOutputTokens } of selection.ranking) {
+  for (const { price, maxOutputTokens } of model.candidates) {
     const completion = Math.min(longest, maxOutputTokens ?? longest) * answers
     dearest = Math.max(dearest, prompt * Math.max(price.input, price.cacheWrite ?? 0) + completion * price.output)
   }

@@ -17,7 +17,7 @@ import { considerJudging } from './rewards/consider-judging.ts'
 import type { InteractionRecord } from './store/records.ts'
 
 /**
- * One chat completion, from top to bottom: read → admit → embed, score, choose → reserve → forward → relay → record. The caller has been
+ * One chat completion, from top to bottom: read → admit → reserve; embed, score, choose → forward → relay → record. The caller has been
  * authenticated. What is thrown is for the client: nothing has been sent yet.
  *
  * @throws GatewayError
@@ -41,8 +41,14 @@ export async function completeChat(parts: Parts, exchange: Exchange): Promise<vo
 
 /** @returns whether the client has got a whole answer */
 async function decideAndAnswer(parts: Parts, exchange: Exchange, asked: Asked): Promise<boolean> {
-  const decision = await decide(parts, exchange, asked)
-  const allowance = await reserveAllowance(parts, exchange, asked, decision)
+  // At once: the store answers while the model scores.
+  const [reserved, decided] = await Promise.allSettled([
+    reserveAllowance(parts, exchange, asked),
+    decide(parts, exchange, asked),
+  ])
+  if (decided.status === 'rejected' && reserved.status === 'fulfilled') reserved.value.settle(null)
+  const decision = resultOf(decided)
+  const allowance = resultOf(reserved)
   parts.recorder.open(summaryOf(exchange, asked, decision))
   const judged = parts.judge && captureResponse(exchange.outgoing, MAX_JUDGED_BYTES)
   let record: InteractionRecord | null = null
@@ -57,6 +63,11 @@ async function decideAndAnswer(parts: Parts, exchange: Exchange, asked: Asked): 
   } finally {
     allowance.settle(record)
   }
+}
+
+function resultOf<T>(result: PromiseSettledResult<T>): T {
+  if (result.status === 'rejected') throw result.reason
+  return result.value
 }
 
 /** An answer that is larger is not judged. */

@@ -1,5 +1,6 @@
 import { Tensor } from 'onnxruntime-node'
 import type { Candidate } from '../candidate.ts'
+import { gather } from '../gather.ts'
 import { inTime } from '../in-time.ts'
 import type { Logger } from '../observability/logger.ts'
 import type { Evidence } from '../store/store.ts'
@@ -10,9 +11,6 @@ import { type CandidateScore, type RouteQuery, type Router, RouterError } from '
 
 /** After a run over the deadline nobody is made to wait for another one so soon. */
 const PAUSE_MS = 2_000
-
-/** Requests of so long share a run where they come in company. */
-const GATHER_MS = 1
 
 /** A larger batch holds up the event loop for longer than it saves. */
 const MAX_BATCH = 32
@@ -41,7 +39,7 @@ interface Inputs {
 }
 
 /**
- * Scores by the artifact's graphs. Requests that come in one turn of the event loop are scored as one batch: ONNX Runtime's fixed
+ * Scores by the artifact's graphs. Requests that come together (`gather`) are scored as one batch: ONNX Runtime's fixed
  * cost of a run (about 100 us) is shared, and as a run blocks the JavaScript thread there is nothing to gain by starting earlier.
  *
  * A run can't be interrupted. One that took longer than the deadline fails its requests, and those of the next seconds at once, without a
@@ -58,7 +56,6 @@ export class GraphRouter implements Router {
   readonly #idle: Inputs[] = []
   #waiting = new Map<LlmTable, Waiting[]>()
   #pausedUntil = 0
-  #lastBatch = 0
 
   private constructor({ artifact, embed, loadEvidence, deadlineMs, log }: GraphRouterOptions, cold: Float32Array) {
     this.artifact = artifact
@@ -107,27 +104,14 @@ export class GraphRouter implements Router {
   #wait(table: LlmTable, waiting: Waiting): void {
     const group = this.#waiting.get(table)
     if (group) group.push(waiting)
-    else {
-      if (this.#waiting.size === 0) setImmediate(() => this.#flushSoon())
-      this.#waiting.set(table, [waiting])
-    }
+    else this.#waiting.set(table, [waiting])
+    gather(this.#flush)
   }
 
-  /**
-   * Where requests come in company they wait for more of them: then a run is shared, and so is what follows it (writes to Redis and to providers). That
-   * takes less than it saves (docs/profile.md). One that comes alone does not wait.
-   */
-  #flushSoon(): void {
-    if (this.#lastBatch > 1) setTimeout(() => this.#flush(), GATHER_MS)
-    else this.#flush()
-  }
-
-  #flush(): void {
+  readonly #flush = () => {
     const groups = this.#waiting
     this.#waiting = new Map()
-    this.#lastBatch = 0
     for (const [table, waiting] of groups) {
-      this.#lastBatch += waiting.length
       for (let i = 0; i < waiting.length; i += MAX_BATCH) void this.#run(table, waiting.slice(i, i + MAX_BATCH))
     }
   }

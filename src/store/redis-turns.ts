@@ -1,10 +1,10 @@
-import { atTurnsEnd } from '../turns-end.ts'
+import { gather } from '../gather.ts'
 import { jsonArgument } from './redis-commands.ts'
 import { translate } from './redis-guard.ts'
 
 /** Redis does nothing else while a script runs. */
 const OPERATIONS_PER_SCRIPT = 64
-const SOON_MS = 2
+const SOON_MS = 5
 
 /** As `commands/turn.lua` says: its name, then its arguments. */
 export type TurnOperation = (string | number)[]
@@ -28,7 +28,6 @@ export class RedisTurns {
   #sent = 0
   #onAnswered: (() => void) | undefined
   #waiting = new Map<string, Operation[]>()
-  #isDue = false
   #timer: NodeJS.Timeout | undefined
 
   constructor(run: RunTurn) {
@@ -45,11 +44,8 @@ export class RedisTurns {
       const operations = this.#waiting.get(tenant)
       if (operations) operations.push(operation)
       else this.#waiting.set(tenant, [operation])
-      if (when === 'soon') this.#timer ??= setTimeout(this.#flush, SOON_MS)
-      else if (!this.#isDue) {
-        this.#isDue = true
-        atTurnsEnd(this.#flush)
-      }
+      if (when === 'now') gather(this.#flush)
+      else this.#timer ??= setTimeout(this.#flush, SOON_MS)
     })
   }
 
@@ -62,7 +58,6 @@ export class RedisTurns {
   readonly #flush = () => {
     clearTimeout(this.#timer)
     this.#timer = undefined
-    this.#isDue = false
     const waiting = this.#waiting
     this.#waiting = new Map()
     for (const [tenant, operations] of waiting) {
