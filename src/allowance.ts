@@ -91,7 +91,7 @@ function boundsOf(scope: string, config: LimitsConfig): Limit[] {
   return bounds
 }
 
-/** What the dearest candidate that may answer could come to. */
+/** What the dearest candidate that the model name stands for could come to: it is not chosen yet. */
 function upperEstimate({ request, model }: Asked): Amounts {
   const { body } = request
   const prompt = Math.ceil(request.promptTokens * PROMPT_MARGIN.factor) + PROMPT_MARGIN.tokens

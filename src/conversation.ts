@@ -30,7 +30,9 @@ export function turnOf(messages: readonly ChatMessage[], user: string, named: st
   const opening = messages.slice(0, messages.findIndex(({ role }) => role === 'user') + 1)
   const answered = messages.some(({ role }) => role === 'assistant' || role === 'tool')
   return {
-    key: named ?? `r:${digest([user, ...opening.flatMap((message) => contentOf(message).texts)])}`,
+    key:
+      named ??
+      `r:${digest([user, ...opening.flatMap((message) => (message === lastUser ? said : contentOf(message)).texts)])}`,
     ttlS: named === null ? RECOGNISED_TTL_S : NAMED_TTL_S,
     continues: answered || named !== null,
     toolLoop: ['tool', 'function'].includes(messages.at(-1)?.role ?? ''),

@@ -10,6 +10,7 @@ export class Erasures {
 
   /** @param since Unix milliseconds: when the request came */
   happened(tenant: string, user: string, since: number): boolean {
+    if (this.#at.size === 0) return false
     return (this.#at.get(`${tenant}\0${user}`) ?? Number.NEGATIVE_INFINITY) >= since
   }
 }

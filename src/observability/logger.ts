@@ -47,7 +47,7 @@ export function createLogger(level: Config['log']['level']): LogOutput {
       if (timer === undefined) timer = setTimeout(writeWaiting, WRITE_EVERY_MS)
     },
   }
-  const log = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, together)
+  const log = pino({ level, base: null, timestamp: isoTime() }, together)
   return {
     log,
     dropped: () => dropped,
@@ -61,6 +61,20 @@ export function createLogger(level: Config['log']['level']): LogOutput {
         stdout.destroy()
       }
     },
+  }
+}
+
+/** As `pino.stdTimeFunctions.isoTime`: lines of one turn mostly share their millisecond, and its text. */
+function isoTime(): () => string {
+  let at = 0
+  let text = ''
+  return () => {
+    const now = Date.now()
+    if (now !== at) {
+      at = now
+      text = `,"time":"${new Date(now).toISOString()}"`
+    }
+    return text
   }
 }
 

@@ -55,10 +55,12 @@ export function relay(answer: Forwarded, response: ServerResponse, options: Rela
 /** Providers' headers that would mislead the client about this connection, or about us. */
 const KEPT = /^(content-type|openai-|anthropic-|retry-after|x-should-retry)/
 
-const headersOf = (answer: Forwarded, own: Record<string, string>) => {
+function headersOf(answer: Forwarded, own: Record<string, string>): Record<string, string> {
   const headers: Record<string, string> = {}
   for (const name in answer.headers) if (KEPT.test(name)) headers[name] = answer.headers[name] as string
-  return Object.assign(headers, own)
+  Object.assign(headers, own)
+  if (!answer.stream) headers['content-length'] = String(answer.body.length)
+  return headers
 }
 
 /** A whole answer is told of just before its first byte goes out, where it has but one piece. */
@@ -82,7 +84,7 @@ async function relayPlain(answer: PlainAnswer, response: ServerResponse, options
   const sink = new Sink(response, { signal, writeIdleMs, onLeave: () => {} })
   let error: string | null = null
   if (sink.left) error = 'aborted'
-  else response.writeHead(status, { ...headersOf(answer, options.headers), 'content-length': String(body.length) })
+  else response.writeHead(status, headersOf(answer, options.headers))
   let ended = false
   const end = async () => {
     if (ended) return
@@ -112,7 +114,7 @@ async function relayAtOnce(
   options: RelayOptions,
 ): Promise<RelayOutcome> {
   const { body, status } = answer
-  response.writeHead(status, { ...headersOf(answer, options.headers), 'content-length': String(body.length) })
+  response.writeHead(status, headersOf(answer, options.headers))
   const sent = { firstByteAt: performance.now(), bytes: body.length, waitedMs: 0 }
   const outcome = plainOutcome(answer, options, sent, null)
   await options.onEnding?.(outcome)
