@@ -222,7 +222,11 @@ export class RedisStore implements Store {
       const heads = part.map(({ id, ts, user, completionId, text, textExpiresAt }) => {
         return [id, ts, user, keys.erasedOf(user), completionId ?? '', text ?? '', textExpiresAt ?? '']
       })
-      const args = [this.#retentionMs, jsonArgument(heads), ...part.map(interactionJsonWithoutText)]
+      const args = [
+        this.#retentionMs,
+        jsonArgument(heads),
+        ...part.map((row) => Buffer.from(interactionJsonWithoutText(row))),
+      ]
       await this.#runLong(tenant, 'append-interactions', [keys.tag(tenant)], args)
     })
   }

@@ -16,7 +16,7 @@ interface Operation {
 }
 
 /** Runs `turn.lua` for a tenant, within the usual deadline. */
-export type RunTurn = (tenant: string, operations: string) => Promise<unknown>
+export type RunTurn = (tenant: string, operations: Buffer) => Promise<unknown>
 
 /**
  * What a tenant's requests ask of Redis in one turn of the event loop goes as one call of one script: a call costs the two processes more than what it does
