@@ -163,12 +163,16 @@ export class Recorder {
   }
 
   readonly #writeFresh = () => {
-    const fresh = this.#fresh
+    const [fresh, written] = [this.#fresh, this.#written]
     this.#fresh = []
-    const sizes = this.#closed ? [] : this.#spool.append(fresh.map(({ line }) => line))
-    for (const [i, { row }] of fresh.entries()) this.#take(row, sizes[i] ?? 0)
-    this.#written?.resolve()
     this.#written = null
+    try {
+      const sizes = this.#closed ? [] : this.#spool.append(fresh.map(({ line }) => line))
+      for (const [i, { row }] of fresh.entries()) this.#take(row, sizes[i] ?? 0)
+    } finally {
+      // Answers wait for it.
+      written?.resolve()
+    }
   }
 
   /** @param bytes of it in the spool; 0 = it had no room */

@@ -91,7 +91,7 @@ try {
     'parts',
     'CPU of a request, 32 in flight, 12 candidates, 200 B',
     () => experiments.partCosts(setting),
-    tables.costTable,
+    tables.partTable,
   )
   await section(
     'peers',

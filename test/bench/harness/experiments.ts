@@ -33,6 +33,8 @@ export interface Cost {
   /** Median over rounds of the ratio to the floor in the same round. */
   timesFloor: number
   perCore: number
+  /** Less than everything on: median over rounds of the difference in the same round. */
+  savedUs?: number
 }
 
 export type Costs = Record<string, Cost>
@@ -71,10 +73,15 @@ async function using<T>(subjects: readonly Subject[], work: () => Promise<T>): P
   }
 }
 
-function costsOf(rounds: ReadonlyMap<Subject, Round[]>): Costs {
-  const floor = [...rounds].find(([{ name }]) => name === FLOOR)?.[1] ?? []
+const costsOf = (rounds: ReadonlyMap<Subject, Round[]>) => costsByName(byName(rounds))
+
+const byName = (rounds: ReadonlyMap<Subject, Round[]>) =>
+  new Map([...rounds].map(([{ name }, all]): [string, Round[]] => [name, all]))
+
+function costsByName(rounds: ReadonlyMap<string, Round[]>): Costs {
+  const floor = rounds.get(FLOOR) ?? []
   return Object.fromEntries(
-    [...rounds].map(([{ name }, all]): [string, Cost] => {
+    [...rounds].map(([name, all]): [string, Cost] => {
       const cpu = all.map(({ cpuUs }) => cpuUs)
       const ratios = cpu.map((us, i) => us / (floor[i]?.cpuUs ?? Number.NaN))
       const cpuUs = median(cpu)
@@ -84,17 +91,31 @@ function costsOf(rounds: ReadonlyMap<Subject, Round[]>): Costs {
   )
 }
 
-/** What a request costs: the floor, everything on, and each part off in turn. */
+/**
+ * What a request costs: the floor, everything on, and each part off in turn. Each beside fresh ones of the first two: of a dozen processes that take turns,
+ * those that wait for minutes first are half as fast.
+ */
 export async function partCosts(setting: Setting): Promise<Costs> {
   const { bench, redis, pace } = setting
-  const subjects = [await startFloor(bench.upstreamPort), await gateway(setting, ALL_ON)]
-  for (const part of PARTS) subjects.push(await gateway(setting, `without ${part}`, { without: [part] }))
-  subjects.push(await gateway(setting, 'without all of these', { without: PARTS }))
-  if (redis) subjects.push(await gateway(setting, 'SQLite instead of Redis', { redis: null }))
-  return using(subjects, async () => {
-    await warmUp(setting, subjects)
-    return costsOf(await bench.rounds(subjects, { seconds: pace.seconds }, pace.rounds))
-  })
+  const variants: [name: string, options: GatewayOptions][] = [
+    ...PARTS.map((part): [string, GatewayOptions] => [`without ${part}`, { without: [part] }]),
+    ['without all of these', { without: PARTS }],
+  ]
+  if (redis) variants.push(['SQLite instead of Redis', { redis: null }])
+  const common = new Map<string, Round[]>([FLOOR, ALL_ON].map((name) => [name, []]))
+  const costs: Costs = {}
+  for (const [name, options] of variants) {
+    const subjects = [await startFloor(bench.upstreamPort), await gateway(setting, ALL_ON)]
+    subjects.push(await gateway(setting, name, options))
+    const rounds = await using(subjects, async () => {
+      await warmUp(setting, subjects)
+      return byName(await bench.rounds(subjects, { seconds: pace.seconds }, pace.rounds))
+    })
+    for (const [each, all] of common) all.push(...rounds.get(each)!)
+    const saved = rounds.get(name)!.map(({ cpuUs }, i) => rounds.get(ALL_ON)![i]!.cpuUs - cpuUs)
+    costs[name] = { ...costsByName(rounds)[name]!, savedUs: median(saved) }
+  }
+  return { ...costsByName(common), ...costs }
 }
 
 /** The peers that are installed, each with the floor and this gateway in the same rounds, and apart from all else: LiteLLM works on after its last answer. */

@@ -25,6 +25,18 @@ export const costTable = (costs: Costs) =>
     ]),
   )
 
+/** What each part costs. */
+export const partTable = (costs: Costs) =>
+  table(
+    ['', 'CPU / request', '± spread', 'best round', 'x floor', 'less than everything'],
+    Object.entries(costs).map(([name, { cpuUs, spreadUs, bestUs, timesFloor, savedUs }]) => [
+      name,
+      ...[cpuUs, spreadUs, bestUs].map(us),
+      timesFloor.toFixed(2),
+      savedUs === undefined ? '' : us(savedUs),
+    ]),
+  )
+
 export const latencyTable = (all: Record<string, Record<string, Added>>) =>
   table(
     ['in flight, proxy', 'p50', 'p99', 'p99.9', 'best p50', 'best p99'],
