@@ -71,11 +71,13 @@ export async function startLlamaServer(): Promise<LlamaServer> {
 function addressOf(child: ChildProcess): Promise<string> {
   return new Promise((resolve, reject) => {
     let said = ''
-    const fail = (why: string) => reject(new Error(`llama.cpp's server ${why}:\n${said.slice(-2_000)}`))
+    let log = ''
+    const fail = (why: string) => reject(new Error(`llama.cpp's server ${why}:\n${said}${log.slice(-2_000)}`))
     const timer = setTimeout(() => fail('is not up in time'), UP_WITHIN_MS)
     child.once('exit', (code) => fail(`ended with ${code}`))
+    // Apart: one of its lines may be half here when the address comes.
     child.stderr?.on('data', (data) => {
-      said += data
+      log += data
     })
     child.stdout?.on('data', (data) => {
       said += data

@@ -11,6 +11,8 @@ export interface Pace {
   rounds: number
   /** Before anything is measured: V8 is done optimising after some 15,000 (a chunk of a stream counts as one). */
   warmUpRequests: number
+  /** What is taken out in turn. */
+  parts: readonly (typeof PARTS)[number][]
   /** Streams held open. */
   idleStreams: number
   /** Measure the peers, too: LiteLLM alone takes a quarter of a minute to come up. */
@@ -41,7 +43,17 @@ export type Costs = Record<string, Cost>
 
 export const ALL_ON = 'everything on'
 export const FLOOR = 'bare Hono + undici'
-const PARTS = ['key', 'limits', 'embedding', 'gnn', 'policy', 'record', 'conversation', 'metrics', 'log'] as const
+export const PARTS = [
+  'key',
+  'limits',
+  'embedding',
+  'gnn',
+  'policy',
+  'record',
+  'conversation',
+  'metrics',
+  'log',
+] as const
 
 const PEERS = [
   ['Portkey', startPortkey],
@@ -98,7 +110,7 @@ function costsByName(rounds: ReadonlyMap<string, Round[]>): Costs {
 export async function partCosts(setting: Setting): Promise<Costs> {
   const { bench, redis, pace } = setting
   const variants: [name: string, options: GatewayOptions][] = [
-    ...PARTS.map((part): [string, GatewayOptions] => [`without ${part}`, { without: [part] }]),
+    ...pace.parts.map((part): [string, GatewayOptions] => [`without ${part}`, { without: [part] }]),
     ['without all of these', { without: PARTS }],
   ]
   if (redis) variants.push(['SQLite instead of Redis', { redis: null }])
