@@ -1,3 +1,4 @@
+import type { Candidate } from './candidate.ts'
 import type { LimitsConfig, TenantConfig } from './config.ts'
 import { GatewayError } from './errors.ts'
 import type { Parts } from './parts.ts'
@@ -28,12 +29,17 @@ const NANO = 1e9
 const TTL_MARGIN_MS = 60_000
 
 /**
- * Reserves an upper estimate of a request's tokens and dollars under the limits of tenant, key and user, all or none. When the store is away nothing is
+ * Reserves an upper estimate, for the dearest of `candidates`, of a request's tokens and dollars under the limits of tenant, key and user, all or none. When the store is away nothing is
  * limited: what it counts is worth less than the answers.
  *
  * @throws GatewayError 429 with `retry-after`
  */
-export async function reserveAllowance(parts: Parts, { requestId, live }: Exchange, asked: Asked): Promise<Allowance> {
+export async function reserveAllowance(
+  parts: Parts,
+  { requestId, live }: Exchange,
+  asked: Asked,
+  candidates: readonly Candidate[] = asked.model.candidates,
+): Promise<Allowance> {
   const { asker } = asked
   const limits = limitsOf(asker.tenant, asker.keyId, asker.user)
   if (limits.length === 0) return NONE
@@ -44,7 +50,7 @@ export async function reserveAllowance(parts: Parts, { requestId, live }: Exchan
       tenant,
       id: requestId,
       limits,
-      amounts: upperEstimate(asked),
+      amounts: upperEstimate(asked, candidates),
       ttlMs: live.config.timeouts.total_ms + TTL_MARGIN_MS,
     })
   } catch {
@@ -91,15 +97,15 @@ function boundsOf(scope: string, config: LimitsConfig): Limit[] {
   return bounds
 }
 
-/** What the dearest candidate that the model name stands for could come to: it is not chosen yet. */
-function upperEstimate({ request, model }: Asked): Amounts {
+/** What the dearest candidate that may answer could come to. */
+function upperEstimate({ request }: Asked, candidates: readonly Candidate[]): Amounts {
   const { body } = request
   const prompt = Math.ceil(request.promptTokens * PROMPT_MARGIN.factor) + PROMPT_MARGIN.tokens
   const answers = Math.max(1, Math.min(body.n ?? 1, 128))
   const bound = body.max_completion_tokens ?? body.max_tokens ?? UNBOUNDED_ANSWER_TOKENS
   const longest = Math.min(bound, MOST_ANSWER_TOKENS)
   let dearest = 0
-  for (const { price, maxOutputTokens } of model.candidates) {
+  for (const { price, maxOutputTokens } of candidates) {
     const completion = Math.min(longest, maxOutputTokens ?? longest) * answers
     dearest = Math.max(dearest, prompt * Math.max(price.input, price.cacheWrite ?? 0) + completion * price.output)
   }

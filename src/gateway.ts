@@ -41,14 +41,20 @@ export async function completeChat(parts: Parts, exchange: Exchange): Promise<vo
 
 /** @returns whether the client has got a whole answer */
 async function decideAndAnswer(parts: Parts, exchange: Exchange, asked: Asked): Promise<boolean> {
-  // At once: the store answers while the model scores.
+  // At once: the store answers while the model scores. Nobody is chosen yet, so that it reserves for the dearest that the model's name stands for.
   const [reserved, decided] = await Promise.allSettled([
     reserveAllowance(parts, exchange, asked),
     decide(parts, exchange, asked),
   ])
   if (decided.status === 'rejected' && reserved.status === 'fulfilled') reserved.value.settle(null)
   const decision = resultOf(decided)
-  const allowance = resultOf(reserved)
+  const { ranking } = decision.selection
+  const isForAll = ranking.length === asked.model.candidates.length
+  // Refused for the dearest of all, it may be granted for those that are left.
+  const allowance =
+    reserved.status === 'fulfilled' || isForAll
+      ? resultOf(reserved)
+      : await reserveAllowance(parts, exchange, asked, ranking)
   parts.recorder.open(summaryOf(exchange, asked, decision))
   const judged = parts.judge && captureResponse(exchange.outgoing, MAX_JUDGED_BYTES)
   let record: InteractionRecord | null = null

@@ -107,7 +107,7 @@ async function relayPlain(answer: PlainAnswer, response: ServerResponse, options
 const goesAtOnce = (body: Buffer, { destroyed, socket }: ServerResponse) =>
   !destroyed && socket?.writableLength === 0 && body.length > 0 && body.length <= MAX_AT_ONCE_BYTES
 
-/** Nothing to wait for, nobody to watch: headers, body and end in one write (docs/profile.md). */
+/** Nothing to wait for but the record, nobody to watch: headers, body and end in one write (docs/profile.md). */
 async function relayAtOnce(
   answer: PlainAnswer,
   response: ServerResponse,
@@ -148,7 +148,7 @@ class StreamRelay {
   readonly #sink: Sink
   #upstreamMs = 0
   #waitingForUpstream = false
-  #reported: RelayOutcome | null = null
+  #isReported = false
 
   constructor(answer: StreamAnswer, response: ServerResponse, options: RelayOptions) {
     this.#answer = answer
@@ -171,7 +171,10 @@ class StreamRelay {
       else idle.refresh()
     }, contentIdleMs)
     try {
-      return await this.#report(await this.#pump(idle))
+      const error = await this.#pump(idle)
+      await this.#report(error)
+      // Not what was reported: the client may have left between that and the last bytes.
+      return this.#outcome(error)
     } finally {
       clearTimeout(idle)
       total.clear()
@@ -208,7 +211,7 @@ class StreamRelay {
       this.#response.end()
       return 'upstream'
     } catch (error) {
-      return this.#failed(error)
+      return await this.#failed(error)
     }
   }
 
@@ -225,7 +228,7 @@ class StreamRelay {
     return error
   }
 
-  #failed(error: unknown): string | null {
+  async #failed(error: unknown): Promise<string | null> {
     const { signal } = this.#options
     if (this.#sink.left) return 'aborted'
     if (signal.aborted && !(signal.reason instanceof GatewayError)) return this.#cut()
@@ -238,6 +241,7 @@ class StreamRelay {
     const fault = error instanceof UpstreamError ? error.fault : 'protocol'
     // Nothing of the answer is missing, only its goodbye.
     if (fault === 'reset' && this.#isComplete()) {
+      await this.#report(null)
       this.#response.end()
       return null
     }
@@ -292,12 +296,10 @@ class StreamRelay {
     }
   }
 
-  async #report(error: string | null): Promise<RelayOutcome> {
-    if (!this.#reported) {
-      this.#reported = this.#outcome(error)
-      await this.#options.onEnding?.(this.#reported)
-    }
-    return this.#reported
+  async #report(error: string | null): Promise<void> {
+    if (this.#isReported) return
+    this.#isReported = true
+    await this.#options.onEnding?.(this.#outcome(error))
   }
 
   #outcome(error: string | null): RelayOutcome {

@@ -19,7 +19,7 @@ interface Operation {
 export type RunTurn = (tenant: string, operations: Buffer) => Promise<unknown>
 
 /**
- * What a tenant's requests ask of Redis in one turn of the event loop goes as one call of one script: a call costs the two processes more than what it does
+ * What a tenant's requests ask of Redis together (`gather`) goes as one call of one script: a call costs the two processes more than what it does
  * there (docs/profile.md). In order; each succeeds or fails for itself.
  */
 export class RedisTurns {

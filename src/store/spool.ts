@@ -94,7 +94,12 @@ export class Spool {
       const isLong = next === first
       const buffer = isLong ? Buffer.from(lines[next++]!) : SCRATCH
       if (isLong) sizes.push(buffer.length)
-      if (!this.#write(buffer, isLong ? buffer.length : bytes)) sizes.fill(0, first)
+      if (this.#write(buffer, isLong ? buffer.length : bytes)) continue
+      // Some of them may fit by themselves.
+      for (let i = first; i < next; i++) {
+        const line = Buffer.from(lines[i]!)
+        sizes[i] = next - first > 1 && this.#write(line, line.length) ? line.length : 0
+      }
     }
     return sizes
   }

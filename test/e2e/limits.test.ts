@@ -15,6 +15,7 @@ const scripted = (upstream: Upstream) => ({
 const KEYS = {
   requests: 'pr-requests-0123456789',
   budget: 'pr-budget-0123456789',
+  cheap: 'pr-cheap-0123456789',
   users: 'pr-users-0123456789',
   flight: 'pr-flight-0123456789',
 }
@@ -24,6 +25,7 @@ const TENANTS = [
   { name: 'requests', keys: [KEYS.requests], limits: { requests_per_minute: 5 } },
   // A request reserves 10 tokens of sandbox-premium's 15 dollars a million, and its prompt: about 0.0004 dollars.
   { name: 'budget', keys: [KEYS.budget], limits: { usd_per_day: 0.004 } },
+  { name: 'cheap', keys: [KEYS.cheap], limits: { usd_per_day: 0.01 } },
   { name: 'users', keys: [KEYS.users], user_limits: { requests_per_minute: 2 } },
 ]
 
@@ -88,6 +90,16 @@ describe.each(['sqlite', 'redis'] as const)('limits on %s', (kind) => {
       .reduce((sum, [, usd]) => sum + Number(usd), 0)
     expect(spent).toBeGreaterThan(0)
     expect(spent).toBeLessThanOrEqual(0.004)
+  })
+
+  it('a budget is asked for those alone that may answer', async () => {
+    const asks = { body: { model: 'auto', max_tokens: 1_000 } }
+    // A thousand tokens of sandbox-premium are more than the whole budget.
+    const refused = await ask(gateways[0]!, KEYS.cheap, asks)
+    expect(refused.status).toBe(429)
+    await refused.body?.cancel()
+    const deny = { 'x-router-deny': 'sandbox-premium' }
+    expect(await statusesOf([ask(gateways[0]!, KEYS.cheap, { ...asks, headers: deny })])).toEqual([200])
   })
 
   it('a spent budget is told apart from a rate', async () => {

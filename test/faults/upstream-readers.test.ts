@@ -2,7 +2,7 @@ import { request as httpRequest } from 'node:http'
 import { connect } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
 import { type Harness, startHarness } from '../support/relay-harness.ts'
-import { chunkOf, replyPlain, type Script, startUpstream, type Upstream } from '../support/upstream.ts'
+import { chunkOf, completionBody, replyPlain, type Script, startUpstream, type Upstream } from '../support/upstream.ts'
 
 let upstream: Upstream
 let harness: Harness
@@ -50,6 +50,32 @@ describe('disconnect', () => {
     expect(upstream.requests.length).toBe(1)
     expect([...harness.breakers.states().values()]).toEqual(['closed'])
   })
+
+  test.each([true, false])(
+    'while the whole answer is written down, streamed: %s: it was not sent in whole',
+    async (stream) => {
+      const replyOnce: Script = async (exchange) => {
+        exchange.stream()
+        exchange.chunk(`data: ${JSON.stringify(chunkOf({ content: 'one' }, 'stop'))}\n\ndata: [DONE]\n\n`)
+        exchange.end()
+      }
+      upstream = await startUpstream(stream ? replyOnce : replyPlain(200, completionBody('x'.repeat(1e6))))
+      let client: ReturnType<typeof ask> | undefined
+      let leaves = false
+      harness = await startHarness({
+        origins: [upstream.origin],
+        onEnding: async () => {
+          leaves = true
+          client?.destroy()
+          await new Promise((seen) => setTimeout(seen, 100))
+        },
+      })
+      client = ask(stream)
+      const [result] = await harness.settled(1)
+      expect(leaves).toBe(true)
+      expect(result?.outcome).toMatchObject({ error: 'aborted', finishReason: 'aborted' })
+    },
+  )
 
   test('mid-stream: the upstream is aborted, partial tokens are billed', async () => {
     upstream = await startUpstream(async (exchange) => {

@@ -1,7 +1,7 @@
 import { appendFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { interactionLine } from '../../src/store/documents.ts'
 import { Recorder } from '../../src/store/recorder.ts'
 import { SqliteStore } from '../../src/store/sqlite-store.ts'
@@ -64,6 +64,24 @@ describe('Recorder', () => {
     expect(recorder.status()).toMatchObject({ queued: 0, spooledBytes: 0, dropped: 0, delivered: 701, away: null })
     await recorder.close()
     expect(readdirSync(join(dir, 'spool'))).toEqual([])
+  })
+
+  test('what comes while it closes is written down for the next process', async () => {
+    const recorder = open()
+    const [early, late] = [anInteraction(), anInteraction()]
+    void recorder.interaction(early)
+    const flush = recorder.flush.bind(recorder)
+    vi.spyOn(recorder, 'flush').mockImplementation(async () => {
+      const flushed = await flush()
+      void recorder.interaction(late)
+      return flushed
+    })
+    await recorder.close()
+    expect(recorder.status().dropped).toBe(0)
+    const next = open()
+    await until(async () => (await ids()).length === 2)
+    expect(await ids()).toEqual([early.id, late.id])
+    await next.close()
   })
 
   test('finds what the store does not have yet, until it does, within its tenant only', async () => {

@@ -41,6 +41,21 @@ test('tidied up, a spool at rest holds nothing that was delivered more than some
   spool.close()
 })
 
+test('of lines that do not fit together, those that fit are kept, and bytes are counted as they lie there', () => {
+  const lines = ['a', 'b', 'c', 'd'].map((letter) => `${letter.repeat(3_000)}\n`)
+  const spool = new Spool({ path: dir, maxBytes: 10_000 })
+  expect(spool.append(lines)).toEqual([3_001, 3_001, 3_001, 0])
+  expect(spool.append(['e\n'])).toEqual([2])
+  expect(onDisk()).toContain([...lines.slice(0, 3), 'e\n'].join(''))
+  expect(spool.pendingBytes).toBe(9_005)
+  const long = `${'ü'.repeat(50_000)}\n`
+  const wide = new Spool({ path: dir, maxBytes: 1e6 })
+  expect(wide.append(['x\n', long, 'y\n'])).toEqual([2, 100_001, 2])
+  expect(wide.peek(1e6)).toMatchObject({ lines: ['x', long.trimEnd(), 'y'] })
+  spool.close()
+  wide.close()
+})
+
 /** What a process that died here leaves: its folder, under a name that is nobody's. */
 function die(as: string): void {
   const [folder] = readdirSync(dir).filter((name) => !name.startsWith('dead-'))

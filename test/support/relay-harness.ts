@@ -17,6 +17,8 @@ export interface HarnessOptions {
   retries?: Record<string, unknown>
   provider?: Record<string, unknown>
   writeIdleMs?: number
+  /** What is awaited before the last bytes. */
+  onEnding?: (outcome: RelayOutcome) => Promise<void>
 }
 
 /** What one request came to. */
@@ -99,6 +101,7 @@ export async function startHarness(options: HarnessOptions): Promise<Harness> {
         started,
         contentIdleMs: config.timeouts.content_idle_ms,
         writeIdleMs: options.writeIdleMs ?? 10_000,
+        ...(options.onEnding && { onEnding: options.onEnding }),
       })
     } catch (error) {
       result.error = error as Error

@@ -1,5 +1,5 @@
 --[[
-  What the requests of one tenant ask of Redis in one turn of the event loop: reservations under limits, their settlements, turns of conversations. One
+  What the requests of one tenant ask of Redis together: reservations under limits, their settlements, turns of conversations. One
   after the other; one that fails is an error in its place, and the others stand. Windows are by the server's clock.
 
   KEYS[1]   what the tenant's keys start with
