@@ -29,8 +29,8 @@ const NANO = 1e9
 const TTL_MARGIN_MS = 60_000
 
 /**
- * Reserves an upper estimate, for the dearest of `candidates`, of a request's tokens and dollars under the limits of tenant, key and user, all or none. When the store is away nothing is
- * limited: what it counts is worth less than the answers.
+ * Reserves an upper estimate, for the dearest of `candidates`, of a request's tokens and dollars under the limits of tenant, key and user, all or none. When
+ * the store is away nothing is limited: what it counts is worth less than the answers.
  *
  * @throws GatewayError 429 with `retry-after`
  */

@@ -23,8 +23,8 @@ export interface RelayOptions {
   contentIdleMs: number
   writeIdleMs: number
   /**
-   * Called once, and awaited: before the last bytes of a whole answer go out, so that what is noted there is noted of every answer that a client has got in whole,
-   * however this process ends; otherwise when the answer has failed.
+   * Called once, and awaited: before the last bytes of a whole answer go out, so that what is noted there is noted of every answer that a client has got in
+   * whole, however this process ends; otherwise when the answer has failed.
    */
   onEnding?: (outcome: RelayOutcome) => Promise<void> | undefined
 }

@@ -49,10 +49,11 @@ export interface RecorderEvents {
 }
 
 /**
- * Takes records off the request path. They are written to the spool first: `interaction` resolves, and `reward` returns, when the kernel has it, or the spool has no room for it. The death of
- * this process loses no record of which they said so, and what it had not delivered is delivered by the next one on the same directory. Batches
- * reach the store within `flush_ms`, in order; the store leaves out what it has. After a failure the last seconds' records are delivered once more. While the store is away the spool is also synced to the disk
- * once a batch; the loss of power may cost the last `flush_ms` (and what the store itself had not synced).
+ * Takes records off the request path. They are written to the spool first: `interaction` resolves, and `reward` returns, when the kernel has it, or the
+ * spool has no room for it. The death of this process loses no record of which they said so, and what it had not delivered is delivered by the next one on
+ * the same directory. Batches reach the store within `flush_ms`, in order; the store leaves out what it has. After a failure the last seconds' records are
+ * delivered once more. While the store is away the spool is also synced to the disk once a batch; the loss of power may cost the last `flush_ms` (and what the
+ * store itself had not synced).
  */
 export class Recorder {
   readonly #store: Store

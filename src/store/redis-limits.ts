@@ -14,7 +14,7 @@ export class RedisLimits implements Limits {
     const { requests, tokens, nanoUsd } = amounts
     const operation: TurnOperation = ['reserve', id, ttlMs, REMEMBER_MS, requests, tokens, nanoUsd]
     for (const { scope, what, window, max } of limits) operation.push(`${scope}:${what}:${window}`, max)
-    const [refused, ...numbers] = (await this.#turns.ask(tenant, operation)) as [number, ...number[]]
+    const [refused = 0, ...numbers] = (await this.#turns.ask(tenant, operation)) as number[]
     const states = limits.map((_, i) => ({ remaining: numbers[2 * i]!, resetMs: numbers[2 * i + 1]! }))
     const granted = refused === 0
     if (granted && limits.some(({ window, max }, i) => window === 'flight' && states[i]!.remaining < max / 2)) {

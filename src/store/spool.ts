@@ -91,17 +91,19 @@ export class Spool {
         sizes.push(size)
         bytes += size
       }
-      const isLong = next === first
-      const buffer = isLong ? Buffer.from(lines[next++]!) : SCRATCH
-      if (isLong) sizes.push(buffer.length)
-      if (this.#write(buffer, isLong ? buffer.length : bytes)) continue
-      // Some of them may fit by themselves.
-      for (let i = first; i < next; i++) {
-        const line = Buffer.from(lines[i]!)
-        sizes[i] = next - first > 1 && this.#write(line, line.length) ? line.length : 0
+      // Larger than what is written together.
+      if (next === first) sizes.push(this.#appendAlone(lines[next++]!))
+      else if (!this.#write(SCRATCH, bytes)) {
+        // Some of them may fit by themselves.
+        for (let i = first; i < next; i++) sizes[i] = this.#appendAlone(lines[i]!)
       }
     }
     return sizes
+  }
+
+  #appendAlone(line: string): number {
+    const bytes = Buffer.from(line)
+    return this.#write(bytes, bytes.length) ? bytes.length : 0
   }
 
   /** False: nothing was written. */
