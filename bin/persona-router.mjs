@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Runs src/cli.ts on a Node that understands TypeScript: this one, else the one in node_modules.
+// Runs src/cli/cli.ts on a Node that understands TypeScript: this one, else the one in node_modules.
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { keepCompiled } from './compile-cache.mjs'
@@ -7,7 +7,7 @@ import { currentIsNewEnough, findNode, NODE_MAJOR } from './node-runtime.mjs'
 
 if (currentIsNewEnough) {
   keepCompiled()
-  await import('../src/cli.ts')
+  await import('../src/cli/cli.ts')
 } else {
   handOver(findNode(fileURLToPath(new URL('..', import.meta.url))))
 }

@@ -1,10 +1,10 @@
 import type { Server } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { closeLive } from './config/snapshot.ts'
 import { GatewayError } from './errors.ts'
-import { closeAfterAnswers, drainServer } from './http/server.ts'
-import { closeLive } from './live.ts'
 import type { Parts } from './parts.ts'
-import { modelThread } from './routing/model-thread.ts'
+import { modelThread } from './routing/model/thread.ts'
+import { closeAfterAnswers, drainServer } from './server/http-server.ts'
 
 /** After the drain deadline, streams get this long to tell their clients. */
 const CUT_GRACE_MS = 1_000

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import type { EmbedderConfig } from '../config.ts'
+import type { EmbedderConfig } from '../config/schema.ts'
 import { type Embedder, EmbedderError } from './embedder.ts'
 import { MinilmEmbedder } from './minilm-embedder.ts'
 import { OpenAIEmbedder } from './openai-embedder.ts'

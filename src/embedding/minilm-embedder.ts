@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
-import { endWorker } from '../end-worker.ts'
+import { endWorker } from '../runtime/end-worker.ts'
 import { type Embedder, EmbedderError } from './embedder.ts'
 import { type EmbedJob, type MinilmSpec, minilmSpecSchema, type WorkerAnswer } from './minilm-spec.ts'
 

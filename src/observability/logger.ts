@@ -1,6 +1,6 @@
 import { constants, fstatSync, openSync } from 'node:fs'
 import { type DestinationStream, destination, type Logger, pino } from 'pino'
-import type { Config } from '../config.ts'
+import type { Config } from '../config/schema.ts'
 
 export type { Logger }
 

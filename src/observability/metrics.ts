@@ -1,6 +1,6 @@
 import cluster from 'node:cluster'
 import { AggregatorRegistry, Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
-import type { InteractionRecord } from '../store/records.ts'
+import type { InteractionRecord } from '../store/records/records.ts'
 
 const OVERHEAD_BUCKETS = [0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1]
 const LATENCY_BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300]
@@ -8,7 +8,7 @@ const LATENCY_BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300]
 /** Prometheus metrics. Labels hold only names from the configuration: no user, no key, no text. */
 export function createMetrics() {
   const registry = new Registry()
-  // In a worker it listens for the supervisor, who asks all of them (src/cluster.ts).
+  // In a worker it listens for the supervisor, who asks all of them (src/server/workers.ts).
   if (cluster.isWorker) {
     AggregatorRegistry.setRegistries([registry])
     new AggregatorRegistry()

@@ -1,4 +1,4 @@
-import type { Capability } from '../candidate.ts'
+import type { Capability } from '../candidates/candidate.ts'
 
 /** A part of a message as far as we read it; everything else passes through in the raw bytes. */
 export interface ChatMessage {

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { Capability } from '../candidate.ts'
+import type { Capability } from '../candidates/candidate.ts'
 import { invalidRequest } from '../errors.ts'
 import type { ChatBody, ChatMessage, ChatRequest } from './chat.ts'
 import { parseRawBody } from './raw-body.ts'

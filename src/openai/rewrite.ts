@@ -1,4 +1,4 @@
-import type { Candidate } from '../candidate.ts'
+import type { Candidate } from '../candidates/candidate.ts'
 import type { ChatRequest, Span } from './chat.ts'
 import { parseRawBody } from './raw-body.ts'
 

@@ -1,4 +1,4 @@
-import type { Usage } from '../accounting/usage.ts'
+import type { Usage } from '../candidates/usage.ts'
 import { isObject } from './is-object.ts'
 import { stringEnd } from './string-end.ts'
 import { parseUsage } from './usage.ts'

@@ -1,4 +1,4 @@
-import type { Usage } from '../accounting/usage.ts'
+import type { Usage } from '../candidates/usage.ts'
 import { isObject } from './is-object.ts'
 
 export const NO_USAGE: Usage = Object.freeze({

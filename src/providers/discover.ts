@@ -1,9 +1,9 @@
 import { posix } from 'node:path'
-import type { CandidateConfig, Config } from '../config.ts'
+import type { CandidateConfig, Config } from '../config/schema.ts'
 import { parseJson } from '../openai/error.ts'
+import { readAll } from './http/read-all.ts'
+import { sandboxCandidates } from './kinds/sandbox/sandbox.ts'
 import { type ListedModel, type Provider, type ProviderAnswer, UpstreamError } from './provider.ts'
-import { readAll } from './read-all.ts'
-import { sandboxCandidates } from './sandbox.ts'
 
 const MAX_LIST_BYTES = 4 * 1024 * 1024
 const LIST_TIMEOUT_MS = 2_000

@@ -1,4 +1,4 @@
-import type { Candidate } from '../candidate.ts'
+import type { Candidate } from '../candidates/candidate.ts'
 import { GatewayError } from '../errors.ts'
 import type { ChatRequest } from '../openai/chat.ts'
 

@@ -1,4 +1,4 @@
-import type { GraphRouter } from './graph-router.ts'
+import type { GraphRouter } from './model/graph-router.ts'
 
 /** What a policy needs of an embedder: queries and cards must be read by the one that the artifact was trained with. */
 export interface PolicyEmbedder {

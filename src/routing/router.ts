@@ -1,4 +1,4 @@
-import type { Candidate } from '../candidate.ts'
+import type { Candidate } from '../candidates/candidate.ts'
 
 export interface RouteQuery {
   tenant: string

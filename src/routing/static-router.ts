@@ -1,5 +1,5 @@
-import type { Candidate } from '../candidate.ts'
-import type { RouterConfig } from '../config.ts'
+import type { Candidate } from '../candidates/candidate.ts'
+import type { RouterConfig } from '../config/schema.ts'
 import type { CandidateScore, RouteQuery, Router } from './router.ts'
 
 export type FallbackKind = RouterConfig['fallback']

@@ -1,6 +1,6 @@
-import type { StoreConfig } from '../config.ts'
-import { RedisStore } from './redis-store.ts'
-import { SqliteStore } from './sqlite-store.ts'
+import type { StoreConfig } from '../config/schema.ts'
+import { RedisStore } from './redis/store.ts'
+import { SqliteStore } from './sqlite/store.ts'
 import type { Store } from './store.ts'
 
 /**

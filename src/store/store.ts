@@ -1,5 +1,5 @@
 import type { Idempotency, Limits } from './limits.ts'
-import type { InteractionRecord, RewardRecord } from './records.ts'
+import type { InteractionRecord, RewardRecord } from './records/records.ts'
 
 /** A tenant key as stored: the secret itself is nowhere. */
 export interface KeyRecord {

@@ -5,9 +5,9 @@
  */
 import { basename } from 'node:path'
 import { Tensor } from 'onnxruntime-node'
-import { hasCudaLibraries } from '../../src/cuda.ts'
 import { MinilmEmbedder } from '../../src/embedding/minilm-embedder.ts'
-import { loadArtifact } from '../../src/routing/artifact.ts'
+import { loadArtifact } from '../../src/routing/artifact/load.ts'
+import { hasCudaLibraries } from '../../src/runtime/cuda.ts'
 import { newestArtifact } from './harness/newest-artifact.ts'
 import { quantiles } from './harness/quantiles.ts'
 import { table } from './harness/tables.ts'

@@ -1,11 +1,11 @@
 import type OpenAI from 'openai'
 import { afterEach, describe, expect, test } from 'vitest'
-import type { Candidate } from '../../src/candidate.ts'
+import type { Candidate } from '../../src/candidates/candidate.ts'
 import { parseChat } from '../../src/openai/parse-chat.ts'
 import { SseObserver } from '../../src/openai/sse-observer.ts'
 import { parseUsage } from '../../src/openai/usage.ts'
+import { readAll } from '../../src/providers/http/read-all.ts'
 import { type Provider, type ProviderAnswer, UpstreamError } from '../../src/providers/provider.ts'
-import { readAll } from '../../src/providers/read-all.ts'
 
 export type Reply = 'plain' | 'tools' | 'error' | 'hang'
 

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest'
-import type { Candidate } from '../../src/candidate.ts'
+import type { Candidate } from '../../src/candidates/candidate.ts'
 import type { RouteQuery, Router } from '../../src/routing/router.ts'
 
 export interface RouterUnderTest {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { createApp } from '../../src/app.ts'
 import type { Parts } from '../../src/parts.ts'
+import { createApp } from '../../src/server/app.ts'
 import { adminCall, call, complete, expectError, explain } from '../support/clients.ts'
 import { eventually } from '../support/eventually.ts'
 import { ADMIN_KEY, discard, type RunningGateway, startGateway, TEST_KEY } from '../support/gateway.ts'

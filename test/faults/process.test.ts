@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
 import { parse, stringify } from 'yaml'
-import { loadConfig } from '../../src/config-file.ts'
+import { loadConfig } from '../../src/config/load.ts'
 import { adminCall, call, complete, expectError, metric } from '../support/clients.ts'
 import { eventually } from '../support/eventually.ts'
 import { discard, startGateway, TEST_KEY, type TestConfig, testConfig } from '../support/gateway.ts'
@@ -416,7 +416,7 @@ describe.skipIf(process.platform === 'win32')('stdout that nobody reads', () => 
     const port = await freePort()
     const good = stringify(testConfig({ ...oneCandidate(provider), server: { port, drain_delay_ms: 0 } }, dir))
     writeFileSync(configFile, good)
-    const child = spawn(process.execPath, ['src/cli.ts', 'serve', '--config', configFile], {
+    const child = spawn(process.execPath, ['src/cli/cli.ts', 'serve', '--config', configFile], {
       stdio: ['ignore', pipe, 'ignore'],
     })
     const exit = new Promise<number | null>((done) => child.once('exit', done))

@@ -1,12 +1,12 @@
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { loadArtifact } from '../../src/routing/artifact.ts'
-import { GraphRouter } from '../../src/routing/graph-router.ts'
-import { Policies, type PoliciesOptions } from '../../src/routing/policies.ts'
+import { loadArtifact } from '../../src/routing/artifact/load.ts'
+import { GraphRouter } from '../../src/routing/model/graph-router.ts'
+import { Policies, type PoliciesOptions } from '../../src/routing/policies/policies.ts'
 import type { CandidateScore } from '../../src/routing/router.ts'
 import type { Evidence, Store, StoredUser } from '../../src/store/store.ts'
-import { interaction, learnerOn, openTestStore, reward } from '../rewards/support.ts'
+import { interaction, learnerOn, openTestStore, reward } from '../learning/support.ts'
 import {
   candidate,
   copyArtifact,

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { afterEach, describe, expect, test } from 'vitest'
-import type { RedisConfig } from '../../src/config.ts'
+import type { RedisConfig } from '../../src/config/schema.ts'
 import { openStore } from '../../src/store/index.ts'
 import { all } from '../store/records.ts'
 import { discard, type RunningGateway, startGateway } from '../support/gateway.ts'

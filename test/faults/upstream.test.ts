@@ -2,7 +2,7 @@ import { createServer } from 'node:net'
 import { brotliCompressSync, gzipSync } from 'node:zlib'
 import OpenAI from 'openai'
 import { afterEach, describe, expect, test } from 'vitest'
-import { costUsd } from '../../src/accounting/pricing.ts'
+import { costUsd } from '../../src/candidates/pricing.ts'
 import { ask, type Harness, type HarnessOptions, startHarness } from '../support/relay-harness.ts'
 import {
   chunkOf,

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { parseCopy, readDockerfile } from '../../scripts/lib/dockerfile.mjs'
 import { inVenv, root } from '../../scripts/lib/paths.mjs'
-import { loadConfig } from '../../src/config-file.ts'
+import { loadConfig } from '../../src/config/load.ts'
 
 const run = (command: string, args: string[]) => {
   const { status, stdout, stderr, error } = spawnSync(command, args, { cwd: root, encoding: 'utf8' })

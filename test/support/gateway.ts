@@ -42,7 +42,7 @@ export async function startGateway(
 ): Promise<RunningGateway> {
   const configFile = join(dir, 'gateway.yaml')
   writeFileSync(configFile, stringify(testConfig(config, dir)))
-  const child = spawn(process.execPath, [join(ROOT, 'src/cli.ts'), 'serve', '--config', configFile], {
+  const child = spawn(process.execPath, [join(ROOT, 'src/cli/cli.ts'), 'serve', '--config', configFile], {
     cwd: ROOT,
     env: { PATH: process.env.PATH, HOME: dir, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -1,14 +1,14 @@
 import { createServer, type IncomingMessage, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import type { Candidate } from '../../src/candidate.ts'
-import { configSchema } from '../../src/config.ts'
-import { renderError } from '../../src/http/error-handler.ts'
+import type { Candidate } from '../../src/candidates/candidate.ts'
+import { configSchema } from '../../src/config/schema.ts'
 import { parseChat } from '../../src/openai/parse-chat.ts'
-import { Breakers } from '../../src/providers/breakers.ts'
-import { type Forwarded, forward } from '../../src/providers/forward.ts'
-import { openProviders } from '../../src/providers/index.ts'
-import { type RelayOutcome, relay } from '../../src/providers/relay.ts'
-import type { Attempt } from '../../src/store/records.ts'
+import { Breakers } from '../../src/providers/forward/breakers.ts'
+import { type Forwarded, forward } from '../../src/providers/forward/forward.ts'
+import { openProviders } from '../../src/providers/kinds.ts'
+import { type RelayOutcome, relay } from '../../src/providers/relay/relay.ts'
+import { renderError } from '../../src/server/error-handler.ts'
+import type { Attempt } from '../../src/store/records/records.ts'
 
 export interface HarnessOptions {
   /** One provider an origin; provider `p0`, `p1`, …, candidate `c0`, `c1`, …. */

@@ -4,7 +4,7 @@
  */
 
 import { keepCompiled } from '../../../bin/compile-cache.mjs'
-import type { Candidate } from '../../../src/candidate.ts'
+import type { Candidate } from '../../../src/candidates/candidate.ts'
 import type { Parts } from '../../../src/parts.ts'
 import type { CandidateScore, RouteQuery } from '../../../src/routing/router.ts'
 
@@ -51,7 +51,7 @@ const fixedScore = (candidate: Candidate, index: number): CandidateScore => ({
 const [config = '', parts = ''] = process.argv.slice(2)
 // As bin/persona-router.mjs does.
 keepCompiled()
-const { serve } = await import('../../../src/index.ts')
+const { serve } = await import('../../../src/main.ts')
 await serve(config, (built) => {
   for (const part of parts.split(',').filter(Boolean)) REMOVALS[part]?.(built)
 })

@@ -1,0 +1,124 @@
+import { timingSafeEqual } from 'node:crypto'
+import type { HttpBindings } from '@hono/node-server'
+import { Hono } from 'hono'
+import { z } from 'zod'
+import { hashKey, makeKey } from '../candidates/keys.ts'
+import { keyProblem } from '../candidates/new-key.ts'
+import { ConfigError } from '../config/load.ts'
+import { GatewayError, invalidRequest, notFound, unauthorized } from '../errors.ts'
+import { fieldError } from '../openai/parse-chat.ts'
+import { parseRawBody } from '../openai/raw-body.ts'
+import type { Parts } from '../parts.ts'
+import { ArtifactError } from '../routing/artifact/load.ts'
+import { EVERYBODY } from '../routing/policies/wanted.ts'
+import { readBody } from '../server/body.ts'
+
+const MAX_BODY = 64 * 1024
+const BODY_TIMEOUT_MS = 10_000
+
+const KEY_FIELDS = { tenant: 'tenant', models: 'models', expires: 'expires_at' } as const
+const newKeySchema = z.strictObject({
+  tenant: z.string(),
+  name: z.string().max(128).default(''),
+  expires_at: z.iso.datetime().nullish(),
+  models: z.array(z.string()).min(1).nullish(),
+})
+/** Without a tenant: of everybody who has no artifact of his own. */
+const tenant = z.string().min(1).optional()
+const rollbackSchema = z.strictObject({ version: z.string(), tenant })
+const reloadSchema = z.strictObject({ artifact: z.string().optional(), tenant })
+
+/** The operator's routes, behind a key of their own; as if they did not exist while none is configured. */
+export function admin(parts: Parts): Hono<{ Bindings: HttpBindings }> {
+  const app = new Hono<{ Bindings: HttpBindings }>()
+
+  app.use('*', async (c, next) => {
+    const expected = parts.live().config.admin.key
+    if (expected === undefined) throw notFound('Not found.')
+    const given = /^Bearer +(\S{1,512})$/i.exec(c.env.incoming.headers.authorization ?? '')?.[1]
+    if (given === undefined || !sameKey(given, expected)) throw unauthorized()
+    await next()
+  })
+
+  const body = async <T>(incoming: HttpBindings['incoming'], schema: z.ZodType<T>): Promise<T> => {
+    const raw = await readBody(incoming, MAX_BODY, BODY_TIMEOUT_MS)
+    const parsed = schema.safeParse(raw.length === 0 ? {} : parseRawBody(raw).json)
+    if (!parsed.success) throw fieldError(parsed.error.issues[0])
+    return parsed.data
+  }
+
+  app.get('/status', async (c) => {
+    const { tenants, ...policies } = parts.policies.status()
+    const own = Object.entries(tenants).map(([name, status]) => [name, { ...status, arms: parts.arms.report(name) }])
+    return c.json({
+      policies: { ...policies, tenants: Object.fromEntries(own) },
+      arms: parts.arms.report(EVERYBODY),
+      components: await parts.components(),
+      breakers: Object.fromEntries(parts.breakers.states()),
+      in_flight: parts.exchanges.size,
+    })
+  })
+
+  app.get('/keys', async (c) => {
+    const keys = await parts.store.listKeys(c.req.query('tenant'))
+    return c.json({ data: keys.map(({ hash: _, ...shown }) => shown) })
+  })
+  app.post('/keys', async (c) => {
+    const { tenant, name, expires_at, models } = await body(c.env.incoming, newKeySchema)
+    const wanted = { tenant, name, expiresAt: expires_at ? Date.parse(expires_at) : null, models: models ?? null }
+    const problem = keyProblem(parts.live().config, wanted, Date.now())
+    if (problem) throw invalidRequest(problem.message, KEY_FIELDS[problem.field])
+    const { secret, record } = makeKey(wanted)
+    await parts.store.createKey(record)
+    const { hash: _, ...shown } = record
+    return c.json({ key: secret, ...shown }, 201)
+  })
+  app.delete('/keys/:id', async (c) => {
+    if (!(await parts.store.revokeKey(c.req.param('id'), Date.now()))) throw notFound('There is no such key.')
+    return c.json({ revoked: true })
+  })
+
+  app.post('/config/reload', async (c) => {
+    try {
+      await parts.reload()
+      parts.siblings.tell({ kind: 'config' })
+      return c.json({ reloaded: true })
+    } catch (error) {
+      if (error instanceof ConfigError)
+        throw invalidRequest(`The configuration is not good: ${error.problems.join('; ')}`)
+      throw error
+    }
+  })
+
+  app.post('/artifact/reload', async (c) => {
+    const { artifact, tenant } = await body(c.env.incoming, reloadSchema)
+    const policy = await refusable(() => parts.policies.reload(artifact, tenant))
+    parts.siblings.tell({ kind: 'artifact', artifact, tenant })
+    return c.json({ policy })
+  })
+  app.post('/artifact/rollback', async (c) => {
+    const { version, tenant } = await body(c.env.incoming, rollbackSchema)
+    const policy = await parts.policies.rollback(version, tenant)
+    parts.siblings.tell({ kind: 'rollback', version, tenant })
+    return c.json({ policy })
+  })
+
+  return app
+}
+
+/** An operator is told which check an artifact failed, and by how much. */
+async function refusable<T>(change: () => Promise<T>): Promise<T> {
+  try {
+    return await change()
+  } catch (error) {
+    if (!(error instanceof ArtifactError)) throw error
+    throw new GatewayError(`The artifact was refused: ${error.message}`, {
+      status: 422,
+      type: 'invalid_request_error',
+      code: `artifact_${error.check}`,
+    })
+  }
+}
+
+const sameKey = (given: string, expected: string) =>
+  timingSafeEqual(Buffer.from(hashKey(given), 'hex'), Buffer.from(hashKey(expected), 'hex'))

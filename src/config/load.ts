@@ -1,0 +1,151 @@
+import { readFileSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import { parseDocument } from 'yaml'
+import { type Config, configSchema } from './schema.ts'
+
+/** The configuration can't be used; `problems` has a line for each mistake: path, and what was expected. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError'
+  readonly problems: string[]
+
+  constructor(file: string, problems: string[]) {
+    super(`${file}:\n${problems.map((problem) => `  ${problem}`).join('\n')}`)
+    this.problems = problems
+  }
+}
+
+export interface LoadedConfig {
+  config: Config
+  /** The file and all that it includes: what to watch. */
+  files: string[]
+}
+
+/**
+ * Reads a YAML configuration, puts in environment variables (`${VAR}`, `${VAR:-default}`), adds its includes, validates it whole.
+ * A variable that is not set and has no default leaves its field out: a provider without its key is off, not a mistake.
+ *
+ * @throws ConfigError
+ */
+export function loadConfig(path: string, env: NodeJS.ProcessEnv = process.env): LoadedConfig {
+  const file = resolve(path)
+  const files = [file]
+  const root = substitute(readYaml(file), env)
+  for (const include of asArray(root.include)) {
+    const included = resolve(dirname(file), String(include))
+    files.push(included)
+    const more = substitute(readYaml(included), env)
+    root.providers = { ...asObject(more.providers), ...asObject(root.providers) }
+    root.candidates = [...asArray(root.candidates), ...asArray(more.candidates)]
+  }
+  return { config: validate(file, root), files }
+}
+
+function validate(file: string, root: Record<string, unknown>): Config {
+  const parsed = configSchema.safeParse(root)
+  if (!parsed.success) {
+    throw new ConfigError(
+      file,
+      parsed.error.issues.map(({ path, message }) => `${path.map(String).join('.') || '(root)'}: ${message}`),
+    )
+  }
+  const problems = crossCheck(parsed.data)
+  if (problems.length > 0) throw new ConfigError(file, problems)
+  return parsed.data
+}
+
+/** What zod can't see: names that must exist, or exist once. */
+function crossCheck(config: Config): string[] {
+  const problems: string[] = []
+  const names = new Set<string>()
+  config.candidates.forEach((candidate, index) => {
+    const path = `candidates.${index}`
+    if (names.has(candidate.name)) problems.push(`${path}.name: '${candidate.name}' is there twice`)
+    names.add(candidate.name)
+    if (candidate.name === 'auto' || candidate.name.startsWith('auto:')) {
+      problems.push(`${path}.name: 'auto' is the gateway's own`)
+    }
+    if (!(candidate.provider in config.providers)) {
+      problems.push(
+        `${path}.provider: expected one of ${Object.keys(config.providers).join(', ') || '(none configured)'}, got '${candidate.provider}'`,
+      )
+    }
+  })
+  const discovers = Object.values(config.providers).some((p) => p.kind === 'openai-compatible' && p.discover)
+  if (!discovers) problems.push(...unknownNames(config))
+  const tenants = new Set<string>()
+  const keys = new Set<string>()
+  config.tenants.forEach((tenant, index) => {
+    const path = `tenants.${index}`
+    if (tenants.has(tenant.name)) problems.push(`${path}.name: '${tenant.name}' is there twice`)
+    tenants.add(tenant.name)
+    for (const key of tenant.keys) {
+      if (keys.has(key)) problems.push(`${path}.keys: a key is given twice`)
+      keys.add(key)
+    }
+  })
+  return problems
+}
+
+/** What tenants list that is not in the file: a mistake, unless a server that lists its models has it. */
+export function unknownNames({ candidates, tenants }: Config): string[] {
+  const known = new Set(['default', ...candidates.flatMap(({ name, groups }) => [name, ...groups])])
+  return tenants.flatMap((tenant, index) =>
+    tenant.candidates
+      .filter((wanted) => !known.has(wanted))
+      .map((wanted) => `tenants.${index}.candidates: '${wanted}' is neither a candidate nor a group`),
+  )
+}
+
+function readYaml(file: string): Record<string, unknown> {
+  let text: string
+  try {
+    text = readFileSync(file, 'utf8')
+  } catch (error) {
+    throw new ConfigError(file, [`can't be read: ${(error as NodeJS.ErrnoException).code ?? 'unknown error'}`])
+  }
+  // As an editor leaves it for a moment that truncates before it writes; and nobody means it.
+  if (text.trim() === '') throw new ConfigError(file, ['is empty'])
+  const document = parseDocument(text, { prettyErrors: true })
+  if (document.errors.length > 0) {
+    throw new ConfigError(
+      file,
+      document.errors.map((error) => error.message.split('\n')[0] as string),
+    )
+  }
+  try {
+    // maxAliasCount bounds "billion laughs".
+    return asObject(document.toJS({ maxAliasCount: 100 }))
+  } catch (error) {
+    throw new ConfigError(file, [(error as Error).message])
+  }
+}
+
+const VARIABLE = /\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}/g
+
+function substitute(value: Record<string, unknown>, env: NodeJS.ProcessEnv): Record<string, unknown> {
+  return asObject(substituteIn(value, env))
+}
+
+function substituteIn(value: unknown, env: NodeJS.ProcessEnv): unknown {
+  if (typeof value === 'string') return substituteText(value, env)
+  if (Array.isArray(value)) {
+    return value.map((item) => substituteIn(item, env)).filter((item) => item !== undefined)
+  }
+  if (typeof value !== 'object' || value === null) return value
+  const entries = Object.entries(value).map(([key, item]) => [key, substituteIn(item, env)] as const)
+  return Object.fromEntries(entries.filter(([, item]) => item !== undefined))
+}
+
+function substituteText(text: string, env: NodeJS.ProcessEnv): string | undefined {
+  let missing = false
+  const replaced = text.replace(VARIABLE, (_, variable: string, fallback: string | undefined) => {
+    const found = env[variable] || fallback
+    if (found === undefined) missing = true
+    return found ?? ''
+  })
+  return missing ? undefined : replaced
+}
+
+const asObject = (value: unknown): Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value) ? { ...value } : {}
+const asArray = (value: unknown): unknown[] => (Array.isArray(value) ? value : [])

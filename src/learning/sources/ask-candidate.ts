@@ -1,0 +1,35 @@
+import { costUsd } from '../../candidates/pricing.ts'
+import { answerText } from '../../openai/answer-text.ts'
+import { estimateUsage } from '../../openai/estimate-tokens.ts'
+import { parseChat } from '../../openai/parse-chat.ts'
+import type { Parts } from '../../parts.ts'
+import { forward } from '../../providers/forward/forward.ts'
+
+/** One question of the gateway's own to a candidate, outside any tenant's traffic: deadlines, retries and breakers as for all. */
+export async function askCandidate(
+  { live, breakers }: Pick<Parts, 'live' | 'breakers'>,
+  name: string,
+  prompt: string,
+  signal: AbortSignal,
+): Promise<{ text: string; costUsd: number }> {
+  const { candidates, providers, config } = live()
+  const candidate = candidates.find((other) => other.name === name)
+  if (!candidate) throw new Error(`there is no candidate ${name}`)
+  const request = parseChat(
+    Buffer.from(JSON.stringify({ model: name, messages: [{ role: 'user', content: prompt }], temperature: 0 })),
+  )
+  const answer = await forward(
+    {
+      ranking: [candidate],
+      request,
+      signal,
+      requestId: `req_${crypto.randomUUID()}`,
+      deadline: performance.now() + config.timeouts.total_ms,
+    },
+    { providers, breakers, timeouts: config.timeouts, retries: config.retries },
+  )
+  if (answer.stream || answer.status >= 400) throw new Error(`${name} answered with HTTP ${answer.status}`)
+  // Who does not count is not for free: a budget must end.
+  const usage = answer.usage ?? estimateUsage(request.promptTokens, answer.outputChars)
+  return { text: answerText(answer.body, false), costUsd: costUsd(usage, candidate.price) }
+}

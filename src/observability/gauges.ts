@@ -1,0 +1,21 @@
+import type { Parts } from '../parts.ts'
+
+/** Metrics that are read when Prometheus asks. */
+export function watchParts(
+  { metrics, exchanges, admission, recorder, breakers }: Parts,
+  droppedLines: () => number,
+): void {
+  metrics.watch('in_flight', 'Requests in work.', () => exchanges.size)
+  metrics.watch('queued', 'Requests that wait to be let in.', () => admission.queued)
+  metrics.watch('records_queued', 'Records that the store does not have yet.', () => recorder.status().queued)
+  metrics.watch(
+    'records_spooled_bytes',
+    'Bytes on disk that the store does not have yet.',
+    () => recorder.status().spooledBytes,
+  )
+  metrics.watch('records_dropped', 'Records lost since the start.', () => recorder.status().dropped)
+  metrics.watch('breakers_open', 'Deployments that are left alone for now.', () => {
+    return [...breakers.states().values()].filter((state) => state === 'open').length
+  })
+  metrics.watch('log_lines_dropped', 'Log lines that stdout did not take.', droppedLines)
+}

@@ -1,0 +1,88 @@
+import { timingSafeEqual } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
+import { hashKey } from '../candidates/keys.ts'
+import type { Config } from '../config/schema.ts'
+import { unauthorized } from '../errors.ts'
+import type { KeyRecord, Store } from '../store/store.ts'
+
+/** Who calls: a tenant, by one of its keys. */
+export interface Caller {
+  tenant: string
+  keyId: string
+  /** Candidates or groups that the key is limited to; null = all of the tenant's. */
+  models: readonly string[] | null
+}
+
+/** A key is believed for so long without asking the store again; a revocation is also announced, and then seen at once. */
+export const KEY_CACHE_MS = 5_000
+/** While the store is away, a key that was good is believed for so long. */
+const STALE_KEY_MS = 3_600_000
+
+/**
+ * Checks tenant keys: those of the config, and those of the store behind a cache. A key is only ever compared by its SHA-256.
+ */
+export class Authenticator {
+  readonly #store: Store
+  readonly #cache = new LRUCache<string, { record: KeyRecord | null; at: number; fresh: boolean }>({ max: 10_000 })
+  #configured = new Map<string, Caller>()
+
+  constructor(store: Store, config: Config) {
+    this.#store = store
+    this.configure(config)
+    store.subscribe((change) => {
+      if (change.kind === 'keys') this.#cache.clear()
+      // Something may have been missed: ask again, but believe what was known if the store is gone again.
+      if (change.kind === 'all') for (const entry of this.#cache.values()) entry.fresh = false
+    })
+  }
+
+  configure(config: Config): void {
+    this.#configured = new Map(
+      config.tenants.flatMap(({ name, keys }) =>
+        keys.map((key, index): [string, Caller] => [
+          hashKey(key),
+          { tenant: name, keyId: `config-${name}-${index}`, models: null },
+        ]),
+      ),
+    )
+  }
+
+  /**
+   * Without waiting for a key of the configuration.
+   *
+   * @throws GatewayError 401, the same for every reason
+   */
+  authenticate(authorization: string | undefined): Caller | Promise<Caller> {
+    const key = /^Bearer +([\x21-\x7e]{8,512})$/i.exec(authorization ?? '')?.[1]
+    if (key === undefined) throw unauthorized()
+    const hash = hashKey(key)
+    const configured = this.#configured.get(hash)
+    return configured ?? this.#stored(hash)
+  }
+
+  async #stored(hash: string): Promise<Caller> {
+    const record = await this.#lookUp(hash)
+    if (!record || !sameHash(record.hash, hash)) throw unauthorized()
+    if (record.revokedAt !== null || (record.expiresAt !== null && record.expiresAt <= Date.now())) throw unauthorized()
+    return { tenant: record.tenant, keyId: record.id, models: record.models }
+  }
+
+  async #lookUp(hash: string): Promise<KeyRecord | null> {
+    const cached = this.#cache.get(hash)
+    const now = performance.now()
+    if (cached?.fresh && now - cached.at < KEY_CACHE_MS) return cached.record
+    try {
+      const record = await this.#store.findKey(hash)
+      this.#cache.set(hash, { record, at: now, fresh: true })
+      return record
+    } catch (error) {
+      if (cached?.record && now - cached.at < STALE_KEY_MS) return cached.record
+      throw error
+    }
+  }
+}
+
+function sameHash(a: string, b: string): boolean {
+  const [left, right] = [Buffer.from(a, 'hex'), Buffer.from(b, 'hex')]
+  return left.length === right.length && timingSafeEqual(left, right)
+}

@@ -1,0 +1,80 @@
+import { hash } from 'node:crypto'
+import type { ChatMessage } from '../openai/chat.ts'
+
+/** How long a conversation is remembered: one that the client named, and one that we recognised by its opening. */
+export const NAMED_TTL_S = 86_400
+export const RECOGNISED_TTL_S = 3_600
+
+/** Where a request stands in its conversation. */
+export interface Turn {
+  /** Key of the conversation's state. */
+  key: string
+  ttlS: number
+  /** There was an answer before this request, so that there may be a state to look up. */
+  continues: boolean
+  /** The last message is a tool's result: the model that called the tool must go on. */
+  toolLoop: boolean
+  lastUserHash: string
+  /** Characters of it. */
+  lastUserChars: number
+}
+
+/**
+ * Places a request in a conversation: the one that `x-conversation-id` names, else the one that opens with the same system and first user message.
+ *
+ * @param named stored id of the named conversation, or null
+ */
+export function turnOf(messages: readonly ChatMessage[], user: string, named: string | null): Turn {
+  const lastUser = messages.findLast(({ role }) => role === 'user')
+  const said = contentOf(lastUser)
+  const opening = messages.slice(0, messages.findIndex(({ role }) => role === 'user') + 1)
+  const answered = messages.some(({ role }) => role === 'assistant' || role === 'tool')
+  return {
+    key:
+      named ??
+      `r:${digest([user, ...opening.flatMap((message) => (message === lastUser ? said : contentOf(message)).texts)])}`,
+    ttlS: named === null ? RECOGNISED_TTL_S : NAMED_TTL_S,
+    continues: answered || named !== null,
+    toolLoop: ['tool', 'function'].includes(messages.at(-1)?.role ?? ''),
+    lastUserHash: digest(said.texts),
+    lastUserChars: said.chars,
+  }
+}
+
+/** Longer texts (images, mostly) are told apart by so many slices of them, and by their length. */
+const [MAX_CHARS, SLICES, SLICE_CHARS] = [16_384, 16, 512]
+
+/** What a message says, in work that its size does not decide; `chars` counts all of it. */
+function contentOf(message: ChatMessage | undefined): { texts: string[]; chars: number } {
+  const texts: string[] = []
+  let chars = 0
+  const visit = (value: unknown): void => {
+    if (typeof value === 'string') {
+      chars += value.length
+      if (value.length <= MAX_CHARS) texts.push(value)
+      else texts.push(`${value.length}`, ...slicesOf(value))
+    } else if (typeof value === 'object' && value !== null) {
+      texts.push(Array.isArray(value) ? '[' : '{')
+      for (const [key, inner] of Object.entries(value)) {
+        texts.push(key)
+        visit(inner)
+      }
+      texts.push('}')
+    } else texts.push(String(value))
+  }
+  visit(message?.content ?? null)
+  return { texts, chars }
+}
+
+function slicesOf(text: string): string[] {
+  const step = (text.length - SLICE_CHARS) / (SLICES - 1)
+  return Array.from({ length: SLICES }, (_, i) => text.slice(i * step, i * step + SLICE_CHARS))
+}
+
+/** Of a turn in `Parts.pendingTurns`. */
+export const pendingKey = (tenant: string, key: string) => `${tenant}\0${key}`
+
+/** In one call: an object that is fed part by part costs more than the hash (docs/profile.md). */
+function digest(parts: string[]): string {
+  return hash('sha256', `${parts.join('\0')}\0`, 'base64url').slice(0, 22)
+}

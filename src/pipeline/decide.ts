@@ -1,0 +1,222 @@
+import type { Candidate } from '../candidates/candidate.ts'
+import { queryText } from '../embedding/query-text.ts'
+import { GatewayError } from '../errors.ts'
+import type { UserProfile } from '../learning/profile.ts'
+import { type StatedPreferences, statedPreferences } from '../learning/stated-preferences.ts'
+import type { Parts } from '../parts.ts'
+import { type ChooseInput, choose, type Limits, NoCandidateError, type Selection } from '../routing/choose/choose.ts'
+import { draw } from '../routing/choose/draw.ts'
+import type { PolicySnapshot } from '../routing/policies/policies.ts'
+import type { Policy } from '../routing/policy.ts'
+import { type CandidateScore, type RouteQuery, RouterError } from '../routing/router.ts'
+import { inTime } from '../runtime/in-time.ts'
+import type { ConversationState } from '../store/store.ts'
+import type { Asked } from './call.ts'
+import type { Exchange } from './context.ts'
+import { pendingKey } from './conversation.ts'
+import type { Knobs } from './knobs.ts'
+
+/** What was decided for a request, and all that it was decided on. */
+export interface Decision {
+  selection: Selection
+  /** Of every candidate that the model name stands for. */
+  scores: readonly CandidateScore[]
+  /** The artifact that serves this user; null where none is loaded. */
+  policy: Policy | null
+  /** Version of whoever ranked: the artifact, or a fallback router. */
+  version: string
+  /** Why the fallback router ranked instead of the artifact, or null. */
+  fallback: string | null
+  profile: UserProfile
+  conversation: ConversationState | null
+  /** What was embedded. */
+  text: string
+  embedding: Float32Array | null
+  /** A policy that is to say what it would have done, and what `choose` was given. */
+  shadow: {
+    policy: Policy
+    input: Omit<ChooseInput, 'scores' | 'by' | 'rewards'>
+    costWeight: number | undefined
+  } | null
+}
+
+/**
+ * embed → score → choose, for one request. Whatever fails on the way costs the personal choice, not the answer.
+ *
+ * @throws GatewayError when no candidate fits
+ */
+export async function decide(parts: Parts, { live, ts }: Exchange, asked: Asked): Promise<Decision> {
+  const { request, asker, knobs, model, turn } = asked
+  const { tenant, user } = asker
+  const snapshot = parts.policies.snapshot(tenant.name, user)
+  const { policy } = snapshot
+  const text = queryText(request.body.messages)
+  const deadline = performance.now() + live.config.router.deadline_ms
+
+  // None of the three fails. Asked for at once; mostly all are there already.
+  const asking = [
+    parts.users.get(policy, tenant.name, user),
+    embed(policy, text, deadline),
+    turn.continues ? loadConversation(parts, tenant.name, turn.key) : null,
+  ] as const
+  const [profile, embedded, conversation] = [await asking[0], await asking[1], await asking[2]]
+  const stated = statedPreferences(profile.preferences)
+  const costWeight = knobs.costWeight ?? stated.cost_weight
+  const query = {
+    tenant: tenant.name,
+    embedding: embedded.vector ?? NO_VECTOR,
+    promptTokens: request.promptTokens,
+    state: profile.state,
+    ...(costWeight !== undefined && { costWeight }),
+    deadline,
+  }
+  const scored = await score(parts, snapshot, embedded.failure, query, tenant.candidates)
+  if (scored.fallback === 'not_finite' && policy) parts.users.quarantine(policy, tenant.name, user)
+  if (scored.fallback !== null) parts.metrics.routerFallback.inc({ reason: scored.fallback })
+
+  const scores = scoresOf(scored.scores, model.candidates)
+  const limits: Limits = {
+    needs: request.needs,
+    promptTokens: request.promptTokens,
+    maxTokens: request.body.max_completion_tokens ?? request.body.max_tokens ?? null,
+    ...strictest(knobs, stated),
+    latencyMs: (name) => parts.latencies.expectedMs(name),
+    isOpen: (candidate) => parts.breakers.of(candidate).isOpen,
+  }
+  try {
+    const input = {
+      limits,
+      explicit: model.explicit ? (model.candidates[0]?.name ?? null) : null,
+      explore: live.config.router.explore && tenant.config.explore && knobs.explore && stated.explore !== false,
+      previous: conversation && {
+        candidate: conversation.candidate,
+        toolLoop: turn.toolLoop,
+        promptTokens: stillCached(conversation, ts) ? conversation.promptTokens : 0,
+      },
+      policy: live.config.router,
+      random: draw(live.config.router.exploration_seed, tenant.name, user, text, profile.rewards),
+    }
+    const by = scored.fallback === null ? 'graph' : 'fallback'
+    const selection = choose({ ...input, scores, by, rewards: profile.rewards })
+    return {
+      selection,
+      scores,
+      policy,
+      version: scored.version,
+      fallback: scored.fallback,
+      profile,
+      conversation,
+      text,
+      embedding: embedded.vector,
+      shadow: snapshot.shadow && { policy: snapshot.shadow, input, costWeight },
+    }
+  } catch (error) {
+    if (error instanceof NoCandidateError) throw noCandidate(error)
+    throw error
+  }
+}
+
+/** Of the candidates that the model name stands for: often all of the tenant's. */
+function scoresOf(all: readonly CandidateScore[], candidates: readonly Candidate[]): readonly CandidateScore[] {
+  if (all.length === candidates.length && all.every(({ candidate }, i) => candidate === candidates[i])) return all
+  const wanted = new Set(candidates)
+  return all.filter(({ candidate }) => wanted.has(candidate))
+}
+
+const NO_VECTOR = new Float32Array(0)
+/** Providers drop a cached prompt prefix after about five minutes without use. */
+const PROMPT_CACHE_MS = 300_000
+
+const stillCached = (conversation: ConversationState, now: number) => now - conversation.ts < PROMPT_CACHE_MS
+
+interface Embedded {
+  vector: Float32Array | null
+  failure: string | null
+}
+
+function embed(policy: Policy | null, text: string, deadline: number): Embedded | Promise<Embedded> {
+  if (policy === null) return { vector: null, failure: 'no_artifact' }
+  const failed = () => ({ vector: null, failure: 'embedder' })
+  try {
+    const vector = policy.embedder.embed(text)
+    if (!(vector instanceof Promise)) return { vector, failure: null }
+    return inTime(vector, deadline - performance.now(), tooLate).then(
+      (found) => ({ vector: found, failure: null }),
+      failed,
+    )
+  } catch {
+    return failed()
+  }
+}
+
+function tooLate(): never {
+  throw new Error('deadline')
+}
+
+async function score(
+  parts: Parts,
+  { policy, fallback }: PolicySnapshot,
+  failure: string | null,
+  query: RouteQuery,
+  candidates: readonly Candidate[],
+): Promise<{ scores: CandidateScore[]; version: string; fallback: string | null }> {
+  let reason = failure ?? 'no_artifact'
+  if (policy !== null && failure === null) {
+    try {
+      return { scores: await policy.router.score(query, candidates), version: policy.version, fallback: null }
+    } catch (error) {
+      if (!(error instanceof RouterError)) throw error
+      reason = error.reason
+      parts.log.warn({ reason, policy: policy.version }, 'the fallback router chooses')
+    }
+  }
+  return { scores: await fallback.score(query, candidates), version: fallback.version, fallback: reason }
+}
+
+async function loadConversation(parts: Parts, tenant: string, key: string): Promise<ConversationState | null> {
+  try {
+    return parts.pendingTurns.get(pendingKey(tenant, key)) ?? (await parts.store.loadConversation(tenant, key))
+  } catch {
+    parts.metrics.storeErrors.inc({ call: 'loadConversation' })
+    return null
+  }
+}
+
+function noCandidate({ exclusions, temporary }: NoCandidateError): GatewayError {
+  if (temporary) {
+    return new GatewayError('No model is available for this request right now.', {
+      status: 503,
+      type: 'api_error',
+      code: 'no_candidate_available',
+      retryAfterS: 5,
+    })
+  }
+  const tooLong = exclusions.length > 0 && exclusions.every(({ why }) => why === 'context_window')
+  const why = exclusions.map(({ candidate, detail }) => `${candidate} ${detail}`).join('; ')
+  return new GatewayError(`No model fits this request${why ? `: ${why}` : ''}.`, {
+    status: 400,
+    type: 'invalid_request_error',
+    code: tooLong ? 'context_length_exceeded' : 'no_candidate',
+    param: tooLong ? 'messages' : 'model',
+  })
+}
+
+/** A request can narrow what its user's profile states, never widen it. */
+function strictest(knobs: Knobs, stated: StatedPreferences): Partial<Limits> {
+  const allow =
+    knobs.allow && stated.allow
+      ? knobs.allow.filter((name) => stated.allow?.includes(name))
+      : (knobs.allow ?? stated.allow)
+  const deny = [...(knobs.deny ?? []), ...(stated.deny ?? [])]
+  const maxCostUsd = smaller(knobs.maxCostUsd, stated.max_cost_usd)
+  const maxLatencyMs = smaller(knobs.maxLatencyMs, stated.max_latency_ms)
+  return {
+    ...(allow && { allow }),
+    ...(deny.length > 0 && { deny }),
+    ...(maxCostUsd !== undefined && { maxCostUsd }),
+    ...(maxLatencyMs !== undefined && { maxLatencyMs }),
+  }
+}
+
+const smaller = (a: number | undefined, b: number | undefined) =>
+  a === undefined ? b : b === undefined ? a : Math.min(a, b)

@@ -1,0 +1,158 @@
+import type { Candidate } from '../candidates/candidate.ts'
+import type { Tenant } from '../candidates/tenants.ts'
+import type { LimitsConfig, TenantConfig } from '../config/schema.ts'
+import { GatewayError } from '../errors.ts'
+import type { Parts } from '../parts.ts'
+import type { Amounts, Limit, Reservation } from '../store/limits.ts'
+import type { InteractionRecord } from '../store/records/records.ts'
+import type { Asked } from './call.ts'
+import type { Exchange } from './context.ts'
+
+/** What a request may use: reserved before it is forwarded, settled when it has ended. */
+export interface Allowance {
+  /** OpenAI's `x-ratelimit-*`. */
+  headers: Record<string, string>
+  /** With the record of the answer; null where there was none. */
+  settle(record: InteractionRecord | null): void
+}
+
+const NONE: Allowance = { headers: {}, settle: () => {} }
+
+/** Reserved for an answer whose length the request does not bound. */
+const UNBOUNDED_ANSWER_TOKENS = 4_096
+/** A bound above this, `1e400` too, is read as this: what is counted stays finite. */
+const MOST_ANSWER_TOKENS = 2 ** 40
+/** The estimate of a prompt may be short: other scripts, other vocabularies, and what providers wrap around it. */
+const PROMPT_MARGIN = { factor: 1.5, tokens: 64 }
+const NANO = 1e9
+/** Longer than any request takes. */
+const TTL_MARGIN_MS = 60_000
+
+/**
+ * Reserves an upper estimate, for the dearest of `candidates`, of a request's tokens and dollars under the limits of tenant, key and user, all or none. When
+ * the store is away nothing is limited: what it counts is worth less than the answers.
+ *
+ * @throws GatewayError 429 with `retry-after`
+ */
+export async function reserveAllowance(
+  parts: Parts,
+  { requestId, live }: Exchange,
+  asked: Asked,
+  candidates: readonly Candidate[] = asked.model.candidates,
+): Promise<Allowance> {
+  const { asker } = asked
+  const limits = limitsOf(asker.tenant, asker.keyId, asker.user)
+  if (limits.length === 0) return NONE
+  const tenant = asker.tenant.name
+  let reservation: Reservation
+  try {
+    reservation = await parts.store.limits.reserve({
+      tenant,
+      id: requestId,
+      limits,
+      amounts: upperEstimate(asked, candidates),
+      ttlMs: live.config.timeouts.total_ms + TTL_MARGIN_MS,
+    })
+  } catch {
+    parts.metrics.storeErrors.inc({ call: 'reserve' })
+    return NONE
+  }
+  const headers = rateLimitHeaders(limits, reservation)
+  if (!reservation.granted) throw refusal(limits, reservation, headers)
+  return { headers, settle: (record) => parts.settlements.settle(tenant, requestId, amountsOf(record)) }
+}
+
+/** All that bounds a request of this key and user. */
+export function limitsOf({ config }: Tenant, keyId: string, user: string): Limit[] {
+  return [...sharedLimits(config, keyId), ...boundsOf(`user:${user}`, config.user_limits)]
+}
+
+/** Of a configuration's tenant and key: the same for all requests. */
+const shared = new WeakMap<TenantConfig, Map<string, Limit[]>>()
+
+function sharedLimits(config: TenantConfig, keyId: string): Limit[] {
+  let ofKeys = shared.get(config)
+  if (!ofKeys) {
+    ofKeys = new Map()
+    shared.set(config, ofKeys)
+  }
+  let limits = ofKeys.get(keyId)
+  if (!limits) {
+    limits = [...boundsOf('tenant', config.limits), ...boundsOf(`key:${keyId}`, config.key_limits)]
+    ofKeys.set(keyId, limits)
+  }
+  return limits
+}
+
+function boundsOf(scope: string, config: LimitsConfig): Limit[] {
+  const bounds: Limit[] = []
+  const bound = (what: Limit['what'], window: Limit['window'], max: number | undefined) => {
+    if (max !== undefined) bounds.push({ scope, what, window, max })
+  }
+  bound('requests', 'minute', config.requests_per_minute)
+  bound('tokens', 'minute', config.tokens_per_minute)
+  bound('requests', 'flight', config.concurrent)
+  bound('nanoUsd', 'day', config.usd_per_day && Math.round(config.usd_per_day * NANO))
+  bound('nanoUsd', 'month', config.usd_per_month && Math.round(config.usd_per_month * NANO))
+  return bounds
+}
+
+/** What the dearest candidate that may answer could come to. */
+function upperEstimate({ request }: Asked, candidates: readonly Candidate[]): Amounts {
+  const { body } = request
+  const prompt = Math.ceil(request.promptTokens * PROMPT_MARGIN.factor) + PROMPT_MARGIN.tokens
+  const answers = Math.max(1, Math.min(body.n ?? 1, 128))
+  const bound = body.max_completion_tokens ?? body.max_tokens ?? UNBOUNDED_ANSWER_TOKENS
+  const longest = Math.min(bound, MOST_ANSWER_TOKENS)
+  let dearest = 0
+  for (const { price, maxOutputTokens } of candidates) {
+    const completion = Math.min(longest, maxOutputTokens ?? longest) * answers
+    dearest = Math.max(dearest, prompt * Math.max(price.input, price.cacheWrite ?? 0) + completion * price.output)
+  }
+  return { requests: 1, tokens: prompt + longest * answers, nanoUsd: Math.ceil((dearest / 1e6) * NANO) }
+}
+
+function amountsOf(record: InteractionRecord | null): Amounts {
+  if (!record) return { requests: 0, tokens: 0, nanoUsd: 0 }
+  const { promptTokens, completionTokens } = record.usage
+  return { requests: 1, tokens: promptTokens + completionTokens, nanoUsd: Math.round(record.costUsd * NANO) }
+}
+
+/** The nearest limit of requests and of tokens a minute, as OpenAI tells of them. */
+function rateLimitHeaders(limits: readonly Limit[], { states }: Reservation): Record<string, string> {
+  const headers: Record<string, string> = {}
+  for (const what of ['requests', 'tokens'] as const) {
+    let nearest = -1
+    for (const [i, limit] of limits.entries()) {
+      if (limit.what !== what || limit.window !== 'minute' || !states[i]) continue
+      if (nearest < 0 || states[i].remaining < states[nearest]!.remaining) nearest = i
+    }
+    if (nearest < 0) continue
+    const { remaining, resetMs } = states[nearest]!
+    headers[`x-ratelimit-limit-${what}`] = String(limits[nearest]!.max)
+    headers[`x-ratelimit-remaining-${what}`] = String(Math.floor(remaining))
+    headers[`x-ratelimit-reset-${what}`] = `${(resetMs / 1000).toFixed(3)}s`
+  }
+  return headers
+}
+
+function refusal(limits: readonly Limit[], reservation: Reservation, headers: Record<string, string>): GatewayError {
+  const { refusedBy } = reservation
+  const index = limits.findIndex((limit) => limit === refusedBy || sameLimit(limit, refusedBy))
+  const isBudget = refusedBy?.what === 'nanoUsd'
+  const whose = refusedBy?.scope.split(':')[0] ?? 'tenant'
+  const per = refusedBy?.window === 'flight' ? 'at once' : `a ${refusedBy?.window}`
+  const what = isBudget ? 'dollars' : refusedBy?.what
+  return new GatewayError(`Limit reached for this ${whose}: ${what} ${per}.`, {
+    status: 429,
+    type: isBudget ? 'insufficient_quota' : 'rate_limit_error',
+    code: isBudget ? 'insufficient_quota' : 'rate_limit_exceeded',
+    retryAfterS: Math.max(1, (reservation.states[index]?.resetMs ?? 1_000) / 1000),
+    // A budget does not come back while an SDK waits.
+    ...(isBudget && { shouldRetry: false }),
+    headers,
+  })
+}
+
+const sameLimit = (a: Limit, b: Limit | null) =>
+  b !== null && a.scope === b.scope && a.what === b.what && a.window === b.window

@@ -1,0 +1,222 @@
+import { decorrelatedJitterGenerator, ExponentialBackoff } from 'cockatiel'
+import type { Candidate } from '../../candidates/candidate.ts'
+import type { RetriesConfig, TimeoutsConfig } from '../../config/schema.ts'
+import { GatewayError } from '../../errors.ts'
+import type { ChatRequest } from '../../openai/chat.ts'
+import { errorBodyOf } from '../../openai/error.ts'
+import type { Attempt } from '../../store/records/records.ts'
+import { type Provider, UnsupportedRequest, UpstreamError } from '../provider.ts'
+import type { AnswerHead, Forwarded, PlainAnswer } from '../relay/answer.ts'
+import { readAnswer } from '../relay/read-answer.ts'
+import type { Breakers } from './breakers.ts'
+import { Deadline } from './deadline.ts'
+import {
+  abortedError,
+  asForwardError,
+  clientGone,
+  errorKind,
+  exhausted,
+  type Failure,
+  type ForwardError,
+  internal,
+  isDeploymentFailure,
+  OUT_OF_TIME,
+} from './failure.ts'
+import { hedge } from './hedge.ts'
+
+export interface ForwardInput {
+  /** Whom to try, best first; not empty. */
+  ranking: readonly Candidate[]
+  request: ChatRequest
+  /** Aborted when the client leaves, or on shutdown; a `GatewayError` as its reason is what the client is told. */
+  signal: AbortSignal
+  requestId: string
+  /** When all must have ended, on `performance.now()`'s clock. */
+  deadline: number
+}
+
+export interface ForwardDeps {
+  providers: ReadonlyMap<string, Provider>
+  breakers: Breakers
+  timeouts: TimeoutsConfig
+  retries: RetriesConfig
+}
+
+const MAX_BACKOFF_MS = 5_000
+
+export type AttemptResult = { deploymentFailed: boolean } & (
+  | { answer: Forwarded }
+  | { failure: Failure }
+  | { unsupported: UnsupportedRequest }
+)
+
+/** One request's tries: what they share, and what is noted of them. */
+export class Attempts {
+  readonly made: Attempt[] = []
+  upstreamMs = 0
+  readonly #input: ForwardInput
+  readonly #deps: ForwardDeps
+
+  constructor(input: ForwardInput, deps: ForwardDeps) {
+    this.#input = input
+    this.#deps = deps
+  }
+
+  /** One try, or two at once where hedging is on and the first is slow. */
+  ask(candidate: Candidate, findBackup: () => Candidate | undefined): Promise<AttemptResult> {
+    const { hedge_after_ms: afterMs, max_attempts: most } = this.#deps.retries
+    const backup = afterMs === undefined || this.made.length + 2 > most ? undefined : findBackup()
+    if (afterMs === undefined || !backup) return this.#askOne(candidate)
+    const attempt = (who: Candidate) => (cancel: AbortSignal) => this.#askOne(who, cancel)
+    return hedge(attempt(candidate), attempt(backup), afterMs, (result) => 'answer' in result)
+  }
+
+  #askOne(candidate: Candidate, cancel?: AbortSignal): Promise<AttemptResult> {
+    const breaker = this.#deps.breakers.of(candidate)
+    return breaker.run(() => this.#attempt(candidate, cancel)).catch(asUnsupported)
+  }
+
+  /**
+   * @param cancel aborted when another try has answered first
+   * @throws ForwardError when the client left, or the try was cancelled
+   */
+  async #attempt(candidate: Candidate, cancel?: AbortSignal): Promise<AttemptResult> {
+    const { request, signal, requestId, deadline } = this.#input
+    const provider = this.#deps.providers.get(candidate.provider)
+    const started = performance.now()
+    const abort = new AbortController()
+    const onAbort = () => abort.abort(new UpstreamError('aborted', 'the client left', signal.reason))
+    if (signal.aborted) throw this.failed(abortedError(signal))
+    signal.addEventListener('abort', onAbort, { once: true })
+    cancel?.addEventListener('abort', () => {
+      this.#noteHedged(candidate, started)
+      abort.abort(new UpstreamError('aborted', 'another try answered first'))
+    })
+    const patience = () => Math.min(performance.now() + this.#patienceMs(), deadline)
+    const timer = new Deadline(patience(), () =>
+      abort.abort(new UpstreamError('timeout', 'the answer did not come in time')),
+    )
+    let keep = false
+    let failure: Failure
+    let status: number | null = null
+    try {
+      if (!provider) throw new UpstreamError('connect', 'its provider is not configured')
+      const answer = await provider.chat({ candidate, request, signal: abort.signal, requestId })
+      status = answer.status
+      const { headers, body } = answer
+      const head: AnswerHead = { candidate, status, headers, attempts: this.made, upstreamMs: 0 }
+      const read = await readAnswer(head, body, request, {
+        abort: (reason) => abort.abort(reason),
+        onBytes: () => timer.move(patience()),
+        release: () => signal.removeEventListener('abort', onAbort),
+      })
+      if ('answer' in read) {
+        this.#note(candidate, status, null, started)
+        read.answer.upstreamMs = this.upstreamMs
+        keep = read.answer.stream
+        return { answer: read.answer, deploymentFailed: false }
+      }
+      failure = read.failure
+      if (failure.kind === 'status') status = failure.status
+    } catch (error) {
+      if (error instanceof UnsupportedRequest) throw error
+      if (error instanceof GatewayError) throw this.failed(asForwardError(error))
+      if (signal.aborted) {
+        this.#note(candidate, status, 'aborted', started)
+        throw this.failed(abortedError(signal))
+      }
+      if (cancel?.aborted) throw this.failed(clientGone())
+      if (!(error instanceof UpstreamError)) {
+        this.#note(candidate, status, 'internal', started)
+        throw this.failed(internal(error))
+      }
+      failure = { kind: error.fault === 'aborted' ? 'reset' : error.fault, message: error.message }
+    } finally {
+      timer.clear()
+      if (!keep) signal.removeEventListener('abort', onAbort)
+    }
+    this.#note(candidate, status, errorKind(failure), started)
+    return { failure, deploymentFailed: isDeploymentFailure(failure) }
+  }
+
+  /** The provider's own 4xx goes to the client. */
+  async passError(candidate: Candidate, failure: Failure & { kind: 'status' }): Promise<PlainAnswer> {
+    return {
+      stream: false,
+      candidate,
+      status: failure.status,
+      headers: { ...failure.headers, 'content-type': 'application/json' },
+      attempts: this.made,
+      upstreamMs: this.upstreamMs,
+      body: errorBodyOf(failure.status, failure.body),
+      usage: null,
+      finishReason: null,
+      completionId: null,
+      outputChars: 0,
+    }
+  }
+
+  failed(error: ForwardError): ForwardError {
+    error.attempts = this.made
+    error.upstreamMs = this.upstreamMs
+    return error
+  }
+
+  /** Waits before the same candidate is asked again: as it asked for, else exponential with jitter. */
+  async wait(failure: Failure, tries: number): Promise<void> {
+    const { signal, deadline } = this.#input
+    const asked = failure.kind === 'status' ? failure.retryAfterMs : null
+    const ms = Math.min(
+      asked ?? backoffMs(this.#deps.retries.backoff_ms, tries),
+      Math.max(0, deadline - performance.now()),
+    )
+    await new Promise<void>((resolve) => {
+      const done = () => {
+        clearTimeout(timer)
+        signal.removeEventListener('abort', done)
+        resolve()
+      }
+      const timer = setTimeout(done, ms)
+      signal.addEventListener('abort', done, { once: true })
+    })
+    if (signal.aborted) throw this.failed(abortedError(signal))
+    if (performance.now() >= deadline) throw this.failed(exhausted(OUT_OF_TIME))
+  }
+
+  /** A streamed answer shows life early; a plain one comes only when all of it has been written. */
+  #patienceMs(): number {
+    const { timeouts } = this.#deps
+    return this.#input.request.stream ? timeouts.first_byte_ms : timeouts.answer_ms
+  }
+
+  /** Goes before the note of the try that answered, which stays the last; its time ran beside the other's. */
+  #noteHedged({ name, provider }: Candidate, started: number): void {
+    const ms = Math.round(performance.now() - started)
+    const own = this.made.findIndex(({ candidate, error }) => candidate === name && error === null)
+    if (own >= 0) this.made.splice(own, 1)
+    this.made.splice(-1, 0, { candidate: name, provider, status: null, error: 'hedged', ms })
+  }
+
+  #note(candidate: Candidate, status: number | null, error: string | null, started: number): void {
+    const ms = performance.now() - started
+    this.upstreamMs += ms
+    this.made.push({ candidate: candidate.name, provider: candidate.provider, status, error, ms: Math.round(ms) })
+  }
+}
+
+/** A request that a provider can't express says nothing of its health: the breaker sees a throw. */
+function asUnsupported(error: unknown): AttemptResult {
+  if (error instanceof UnsupportedRequest) return { unsupported: error, deploymentFailed: false }
+  throw error
+}
+
+function backoffMs(initialDelay: number, tries: number): number {
+  if (initialDelay === 0) return 0
+  let backoff = new ExponentialBackoff({
+    generator: decorrelatedJitterGenerator,
+    initialDelay,
+    maxDelay: MAX_BACKOFF_MS,
+  }).next()
+  for (let i = 1; i < tries; i++) backoff = backoff.next(undefined)
+  return backoff.duration
+}

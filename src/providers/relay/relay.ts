@@ -1,0 +1,321 @@
+import type { ServerResponse } from 'node:http'
+import type { Usage } from '../../candidates/usage.ts'
+import { GatewayError } from '../../errors.ts'
+import type { ChatRequest } from '../../openai/chat.ts'
+import { errorFrame, type OpenAIError } from '../../openai/error.ts'
+import { estimateUsage } from '../../openai/estimate-tokens.ts'
+import { NO_USAGE } from '../../openai/usage.ts'
+import { Deadline } from '../forward/deadline.ts'
+import { UpstreamError } from '../provider.ts'
+import type { Forwarded, PlainAnswer, StreamAnswer } from './answer.ts'
+import { Sink } from './sink.ts'
+
+export interface RelayOptions {
+  request: ChatRequest
+  /** The gateway's own headers; they win over the provider's. */
+  headers: Record<string, string>
+  /** Aborted when the client leaves, or on shutdown; a `GatewayError` as its reason becomes the stream's last event. */
+  signal: AbortSignal
+  /** When all must have ended, on `performance.now()`'s clock. */
+  deadline: number
+  /** When the request arrived, on the same clock: where `ttftMs` starts. */
+  started: number
+  contentIdleMs: number
+  writeIdleMs: number
+  /**
+   * Called once, and awaited: before the last bytes of a whole answer go out, so that what is noted there is noted of every answer that a client has got in
+   * whole, however this process ends; otherwise when the answer has failed.
+   */
+  onEnding?: (outcome: RelayOutcome) => Promise<void> | undefined
+}
+
+/** How an answer ended, for the record and the bill. */
+export interface RelayOutcome {
+  usage: Usage
+  usageEstimated: boolean
+  /** The provider's; `error` or `aborted` where the answer did not end by itself. */
+  finishReason: string
+  completionId: string | null
+  /** Milliseconds until the first byte went to the client. */
+  ttftMs: number | null
+  /** Bytes sent to the client. */
+  bytes: number
+  /** Milliseconds spent waiting for the provider or for the client to read. */
+  waitedMs: number
+  /** What went wrong after the answer had begun, or null: `aborted`, `timeout`, `reset`, `protocol`, `upstream`, `slow_reader`, `shutdown`. */
+  error: string | null
+}
+
+/** Sends an answer to the client; never throws. The response is ended when it resolves. */
+export function relay(answer: Forwarded, response: ServerResponse, options: RelayOptions): Promise<RelayOutcome> {
+  if (answer.stream) return new StreamRelay(answer, response, options).run()
+  return (goesAtOnce(answer.body, response) ? relayAtOnce : relayPlain)(answer, response, options)
+}
+
+/** Providers' headers that would mislead the client about this connection, or about us. */
+const KEPT = /^(content-type|openai-|anthropic-|retry-after|x-should-retry)/
+
+function headersOf(answer: Forwarded, own: Record<string, string>): Record<string, string> {
+  const headers: Record<string, string> = {}
+  for (const name in answer.headers) if (KEPT.test(name)) headers[name] = answer.headers[name] as string
+  Object.assign(headers, own)
+  if (!answer.stream) headers['content-length'] = String(answer.body.length)
+  return headers
+}
+
+/** A whole answer is told of just before its first byte goes out, where it has but one piece. */
+function firstByteMs({ firstByteAt }: Sent, started: number, error: string | null): number | null {
+  if (firstByteAt !== null) return firstByteAt - started
+  return error === null ? performance.now() - started : null
+}
+
+/** What has gone to the client. */
+type Sent = Pick<Sink, 'firstByteAt' | 'bytes' | 'waitedMs'>
+
+/** Below the mark at which a socket asks to wait. */
+const MAX_AT_ONCE_BYTES = 16 * 1024
+
+/** Large bodies go out piece by piece, so that a client that reads slowly but reads is not taken for one that does not. */
+const PIECE_BYTES = 256 * 1024
+
+async function relayPlain(answer: PlainAnswer, response: ServerResponse, options: RelayOptions): Promise<RelayOutcome> {
+  const { body, status } = answer
+  const { signal, writeIdleMs } = options
+  const sink = new Sink(response, { signal, writeIdleMs, onLeave: () => {} })
+  let error: string | null = null
+  if (sink.left) error = 'aborted'
+  else response.writeHead(status, headersOf(answer, options.headers))
+  let ended = false
+  const end = async () => {
+    if (ended) return
+    ended = true
+    await options.onEnding?.(plainOutcome(answer, options, sink, error))
+  }
+  for (let at = 0; at < body.length && error === null; at += PIECE_BYTES) {
+    if (at + PIECE_BYTES >= body.length) await end()
+    if (!(await sink.send(body.subarray(at, at + PIECE_BYTES)))) {
+      error = sink.left || signal.aborted ? 'aborted' : 'slow_reader'
+    }
+  }
+  sink.release()
+  await end()
+  if (error === null) response.end()
+  else response.destroy()
+  return plainOutcome(answer, options, sink, error)
+}
+
+const goesAtOnce = (body: Buffer, { destroyed, socket }: ServerResponse) =>
+  !destroyed && socket?.writableLength === 0 && body.length > 0 && body.length <= MAX_AT_ONCE_BYTES
+
+/** Nothing to wait for but the record, nobody to watch: headers, body and end in one write (docs/profile.md). */
+async function relayAtOnce(
+  answer: PlainAnswer,
+  response: ServerResponse,
+  options: RelayOptions,
+): Promise<RelayOutcome> {
+  const { body, status } = answer
+  response.writeHead(status, headersOf(answer, options.headers))
+  const sent = { firstByteAt: performance.now(), bytes: body.length, waitedMs: 0 }
+  const outcome = plainOutcome(answer, options, sent, null)
+  await options.onEnding?.(outcome)
+  response.end(body)
+  return outcome
+}
+
+function plainOutcome(answer: PlainAnswer, options: RelayOptions, sent: Sent, error: string | null): RelayOutcome {
+  const ok = answer.status < 400
+  const estimated = ok && answer.usage === null
+  return {
+    usage: answer.usage ?? (estimated ? estimateUsage(options.request.promptTokens, answer.outputChars) : NO_USAGE),
+    usageEstimated: estimated,
+    finishReason: error ? 'aborted' : (answer.finishReason ?? (ok ? 'stop' : 'error')),
+    completionId: answer.completionId,
+    ttftMs: firstByteMs(sent, options.started, error),
+    bytes: sent.bytes,
+    waitedMs: sent.waitedMs,
+    error,
+  }
+}
+
+/**
+ * Passes a stream on, chunk by chunk, at the client's pace. After the first byte there is no second try: what goes wrong becomes an event
+ * `{"error": …}`, on which the official SDKs raise, and no `[DONE]`.
+ */
+class StreamRelay {
+  readonly #answer: StreamAnswer
+  readonly #response: ServerResponse
+  readonly #options: RelayOptions
+  readonly #sink: Sink
+  #upstreamMs = 0
+  #waitingForUpstream = false
+  #isReported = false
+
+  constructor(answer: StreamAnswer, response: ServerResponse, options: RelayOptions) {
+    this.#answer = answer
+    this.#response = response
+    this.#options = options
+    this.#sink = new Sink(response, {
+      signal: options.signal,
+      writeIdleMs: options.writeIdleMs,
+      onLeave: () => answer.abort(new UpstreamError('aborted', 'the client left')),
+    })
+  }
+
+  async run(): Promise<RelayOutcome> {
+    const { abort, release } = this.#answer
+    const { deadline, contentIdleMs } = this.#options
+    const total = new Deadline(deadline, () => abort(new UpstreamError('timeout', 'the answer took too long')))
+    const idle = setTimeout(() => {
+      // While the client is the slow one, the provider is not to blame.
+      if (this.#waitingForUpstream) abort(new UpstreamError('timeout', 'the answer stalled'))
+      else idle.refresh()
+    }, contentIdleMs)
+    try {
+      const error = await this.#pump(idle)
+      await this.#report(error)
+      // Not what was reported: the client may have left between that and the last bytes.
+      return this.#outcome(error)
+    } finally {
+      clearTimeout(idle)
+      total.clear()
+      release()
+      this.#sink.release()
+    }
+  }
+
+  async #pump(idle: NodeJS.Timeout): Promise<string | null> {
+    const { head, rest, observer, status } = this.#answer
+    if (this.#sink.left) return this.#cut()
+    this.#response.writeHead(status, {
+      'content-type': 'text/event-stream; charset=utf-8',
+      'cache-control': 'no-cache',
+      ...headersOf(this.#answer, this.#options.headers),
+    })
+    try {
+      if (observer.done) await this.#report(null)
+      for (const bytes of head) if (!(await this.#sink.send(bytes))) return this.#cut()
+      let { events } = observer
+      while (observer.error === null && !observer.oversize) {
+        const { value, done } = await this.#next(rest)
+        if (done) return await this.#finish()
+        const bytes = observer.push(value)
+        if (observer.events !== events || observer.done) {
+          events = observer.events
+          idle.refresh()
+        }
+        if (observer.done && observer.error === null) await this.#report(null)
+        if (bytes && !(await this.#sink.send(bytes))) return this.#cut()
+      }
+      await rest.return?.()
+      if (observer.oversize) return this.#break('protocol', 'The model sent an event that is too large.')
+      this.#response.end()
+      return 'upstream'
+    } catch (error) {
+      return await this.#failed(error)
+    }
+  }
+
+  /** The provider has closed the stream. */
+  async #finish(): Promise<string | null> {
+    const { observer } = this.#answer
+    this.#flush()
+    if (observer.error === null && !this.#isComplete()) {
+      return this.#break('reset', "The model's provider ended the stream before the answer was complete.")
+    }
+    const error = observer.error === null ? null : 'upstream'
+    await this.#report(error)
+    this.#response.end()
+    return error
+  }
+
+  async #failed(error: unknown): Promise<string | null> {
+    const { signal } = this.#options
+    if (this.#sink.left) return 'aborted'
+    if (signal.aborted && !(signal.reason instanceof GatewayError)) return this.#cut()
+    this.#flush()
+    if (signal.aborted) {
+      const { message, code, type } = signal.reason as GatewayError
+      this.#end({ message, type, param: null, code })
+      return 'shutdown'
+    }
+    const fault = error instanceof UpstreamError ? error.fault : 'protocol'
+    // Nothing of the answer is missing, only its goodbye.
+    if (fault === 'reset' && this.#isComplete()) {
+      await this.#report(null)
+      this.#response.end()
+      return null
+    }
+    return this.#break(
+      fault,
+      fault === 'timeout'
+        ? "The model's answer took too long."
+        : "The connection to the model's provider broke before the answer was complete.",
+    )
+  }
+
+  #isComplete(): boolean {
+    return this.#answer.observer.isComplete(this.#options.request.body.n ?? 1)
+  }
+
+  /** Sends what was held back while it might have been the usage event. */
+  #flush(): void {
+    const held = this.#answer.observer.end()
+    if (held) this.#sink.write(held)
+  }
+
+  #break(fault: string, message: string): string {
+    this.#end({
+      message,
+      type: 'api_error',
+      param: null,
+      code: fault === 'timeout' ? 'upstream_timeout' : 'upstream_error',
+    })
+    return fault
+  }
+
+  #end(error: OpenAIError): void {
+    this.#sink.write(errorFrame(error))
+    this.#response.end()
+  }
+
+  /** Closes the connection: nobody reads on the other side. */
+  #cut(): string {
+    this.#answer.abort(new UpstreamError('aborted', 'the client left'))
+    this.#response.destroy()
+    return this.#sink.left || this.#options.signal.aborted ? 'aborted' : 'slow_reader'
+  }
+
+  async #next(rest: AsyncIterator<Uint8Array>): Promise<IteratorResult<Uint8Array>> {
+    const from = performance.now()
+    this.#waitingForUpstream = true
+    try {
+      return await rest.next()
+    } finally {
+      this.#waitingForUpstream = false
+      this.#upstreamMs += performance.now() - from
+    }
+  }
+
+  async #report(error: string | null): Promise<void> {
+    if (this.#isReported) return
+    this.#isReported = true
+    await this.#options.onEnding?.(this.#outcome(error))
+  }
+
+  #outcome(error: string | null): RelayOutcome {
+    const { observer } = this.#answer
+    const { request, started } = this.#options
+    const { bytes, waitedMs } = this.#sink
+    const aborted = error === 'aborted' || error === 'slow_reader'
+    return {
+      usage: observer.usage ?? estimateUsage(request.promptTokens, observer.outputBytes, observer.outputEvents),
+      usageEstimated: observer.usage === null,
+      finishReason: error ? (aborted ? 'aborted' : 'error') : (observer.finishReason ?? 'stop'),
+      completionId: observer.id,
+      ttftMs: firstByteMs(this.#sink, started, error),
+      bytes,
+      waitedMs: waitedMs + this.#upstreamMs,
+      error,
+    }
+  }
+}

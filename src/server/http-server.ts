@@ -1,0 +1,185 @@
+import { randomUUID } from 'node:crypto'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import { getRequestListener, RequestError } from '@hono/node-server'
+import type { Config } from '../config/schema.ts'
+import { GatewayError } from '../errors.ts'
+import { errorBody, renderError } from './error-handler.ts'
+
+/** Bytes of all headers together; more is answered with 431. */
+const MAX_HEADER_BYTES = 16 * 1024
+const MAX_HEADERS = 100
+/** How often Node looks for connections that are over their time. */
+const CHECK_CONNECTIONS_MS = 1_000
+
+/**
+ * Connections that have had their last request: one that is read in two ways, so that what follows may be inside of it; or one for another protocol,
+ * with which Node drops the bytes that came in the same packet, so that what follows may begin in the middle of something.
+ */
+const served = new WeakSet<Socket>()
+
+/** Answers a request on Node's own response. Resolves with false where it does not, and has done nothing. */
+export type Shortcut = (request: IncomingMessage, response: ServerResponse) => Promise<boolean>
+
+/**
+ * An HTTP server in front of `fetch` that is hard to hold up: bounded headers, times and connections, OpenAI-shaped answers to broken requests.
+ *
+ * @param shortcut asked first
+ * @param writeIdleMs a client that takes nothing of the end of an answer for so long is let go
+ */
+export function createHttpServer(
+  fetch: Parameters<typeof getRequestListener>[0],
+  config: Config['server'],
+  shortcut: Shortcut,
+  writeIdleMs: () => number,
+): Server {
+  const options = {
+    maxHeaderSize: MAX_HEADER_BYTES,
+    headersTimeout: config.headers_timeout_ms,
+    // Node's own limit of a whole request; bodies have a nearer one in read-body.ts.
+    requestTimeout: config.headers_timeout_ms + config.body_timeout_ms,
+    connectionsCheckingInterval: CHECK_CONNECTIONS_MS,
+    keepAliveTimeout: 65_000,
+    noDelay: true,
+    // Node's own answer has no body; refuse gives it one.
+    requireHostHeader: false,
+  }
+  const answer = getRequestListener(fetch, { errorHandler: refuse })
+  const serve = async (request: IncomingMessage, response: ServerResponse) => {
+    if (!(await shortcut(request, response))) await answer(request, response)
+  }
+  const server = createServer(options, (request, response) => {
+    const { socket } = request
+    if (served.has(socket)) return
+    response.once('prefinish', () => boundEnd(response, socket, writeIdleMs()))
+    const isInvalid = isAmbiguous(request)
+    if (isInvalid || isLast(request)) {
+      served.add(socket)
+      response.shouldKeepAlive = false
+    }
+    if (isInvalid) answerInvalid(response)
+    else serve(request, response).catch(() => response.destroy())
+  })
+  server.maxConnections = config.max_connections
+  // One more than allowed, so that authenticate can tell too many from just enough.
+  server.maxHeadersCount = MAX_HEADERS + 1
+  server.on('clientError', answerClientError)
+  server.on('checkContinue', (request, response) => {
+    // Behind another answer, Node would put it into the middle of this one.
+    if (response.socket) response.writeContinue()
+    server.emit('request', request, response)
+  })
+  // Other expectations need not be met (RFC 9110, 10.1.1); Node's own refusal has no body, and goes past what is above.
+  server.on('checkExpectation', (request, response) => void server.emit('request', request, response))
+  return server
+}
+
+/**
+ * All of an answer is written, and nobody waits for it any more: whoever sends many requests and reads no answer would hold on to the last of what the
+ * kernel has no room for, and to his connection.
+ */
+function boundEnd(response: ServerResponse, socket: Socket, ms: number): void {
+  if (socket.writableLength === 0) return
+  // Told apart by Node: a client that takes little from one that takes nothing.
+  socket.setTimeout(ms)
+  // Before Node gives the connection the time that it has between two requests.
+  response.prependOnceListener('finish', () => socket.setTimeout(0))
+}
+
+/**
+ * What Node serves and others read differently: a request line without a version (HTTP/0.9), 2.0, chunks under 1.0, which did not know them, and bodies
+ * that are coded besides.
+ */
+function isAmbiguous({ httpVersion, headers }: IncomingMessage): boolean {
+  const coding = headers['transfer-encoding']
+  if (httpVersion !== '1.1') return httpVersion !== '1.0' || coding !== undefined
+  return coding !== undefined && coding.toLowerCase() !== 'chunked'
+}
+
+/** Under HTTP/1.0 Node goes on where both `close` and `keep-alive` are asked for. */
+const isLast = ({ httpVersion, headers }: IncomingMessage) =>
+  headers.upgrade !== undefined || (httpVersion === '1.0' && /\bclose\b/i.test(headers.connection ?? ''))
+
+function answerInvalid(response: ServerResponse): void {
+  const body = errorBody({ message: INVALID_HTTP, type: 'invalid_request_error', param: null, code: null })
+  response.writeHead(400, {
+    'content-type': 'application/json',
+    'content-length': Buffer.byteLength(body),
+    'x-request-id': `req_${randomUUID()}`,
+  })
+  response.end(body)
+}
+
+/** A request that parses, but of which no URL can be made: a bad or missing host, a bad target. */
+function refuse(error: unknown): Response {
+  const known = error instanceof RequestError ? new GatewayError(INVALID_HTTP, CLOSING) : error
+  const { status, headers, body } = renderError(known, `req_${randomUUID()}`)
+  return new Response(body, { status, headers })
+}
+
+const INVALID_HTTP = 'The request is not valid HTTP.'
+const CLOSING = { status: 400, type: 'invalid_request_error', headers: { connection: 'close' } } as const
+
+const CLIENT_ERRORS: Record<string, { status: string; message: string }> = {
+  HPE_HEADER_OVERFLOW: { status: '431 Request Header Fields Too Large', message: 'The request headers are too large.' },
+  ERR_HTTP_REQUEST_TIMEOUT: { status: '408 Request Timeout', message: 'The request took too long to arrive.' },
+}
+
+function answerClientError(
+  error: NodeJS.ErrnoException,
+  socket: Socket & {
+    _httpMessage?: ServerResponse | null
+    parser?: { incoming: IncomingMessage | null } | null
+  },
+): void {
+  const { _httpMessage: answer, parser } = socket
+  const request = parser?.incoming
+  if (socket.writable && error.code !== 'ECONNRESET' && answer && request?.complete) {
+    // It came after a request that is still being answered: that answer is the last one.
+    endAfter(answer, socket)
+    return
+  }
+  // After the first byte of an answer there is nothing left to say, nor when it came before the body that is broken.
+  const isAnswered = answer ? answer.headersSent : request?.complete === false
+  if (!socket.writable || error.code === 'ECONNRESET' || isAnswered) {
+    socket.destroy()
+    return
+  }
+  const { status, message } = CLIENT_ERRORS[error.code ?? ''] ?? {
+    status: '400 Bad Request',
+    message: INVALID_HTTP,
+  }
+  const body = errorBody({ message, type: 'invalid_request_error', param: null, code: null })
+  socket.end(
+    `HTTP/1.1 ${status}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n` +
+      `x-request-id: ${randomUUID()}\r\nconnection: close\r\n\r\n${body}`,
+  )
+}
+
+const lastAnswers = new WeakSet<ServerResponse>()
+
+function endAfter(answer: ServerResponse, socket: Socket): void {
+  // More bytes, more errors.
+  if (lastAnswers.has(answer)) return
+  lastAnswers.add(answer)
+  answer.shouldKeepAlive = false
+  answer.once('finish', () => socket.end())
+}
+
+/** From now on each answer says that it is the last on its connection, and clients go elsewhere. */
+export function closeAfterAnswers(server: Server): void {
+  server.prependListener('request', (_, response: ServerResponse) => {
+    response.shouldKeepAlive = false
+  })
+}
+
+/** Stops taking connections, lets answers in work end until the deadline, then cuts what is left. Resolves when nothing is open any more. */
+export async function drainServer(server: Server, deadlineMs: number): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+  server.closeIdleConnections()
+  const sweep = setInterval(() => server.closeIdleConnections(), 100)
+  const cut = setTimeout(() => server.closeAllConnections(), deadlineMs)
+  await closed
+  clearInterval(sweep)
+  clearTimeout(cut)
+}

@@ -1,0 +1,104 @@
+import { CircuitState, ConsecutiveBreaker, circuitBreaker, handleWhen } from 'cockatiel'
+import { StoreError } from '../store.ts'
+
+const FAILURES_TO_OPEN = 3
+const PROBE_MS = 250
+
+/** The server answers, but not as it should: what was asked may work later. */
+const REFUSALS = /\b(OOM|READONLY|MISCONF|NOREPLICAS|NOAUTH|WRONGPASS|NOPERM|TRYAGAIN)\b/
+/** It answers, but can't serve. */
+const OUTAGES = /\b(LOADING|CLUSTERDOWN|MASTERDOWN|BUSY|UNBLOCKED)\b/
+
+/** Redis could not be asked, or did not answer in time: counted by the breaker. */
+class Outage extends StoreError {}
+
+/**
+ * Stands before a Redis server (or a tenant's part of a cluster): every call has a deadline, and after a few failures in a row calls fail at once, without
+ * being sent. No request is used to try whether it is back: `probe` is, by a timer.
+ */
+export class RedisGuard {
+  readonly #probe: () => Promise<unknown>
+  readonly #deadlineMs: number
+  readonly #breaker = circuitBreaker(
+    handleWhen((error) => error instanceof Outage),
+    { breaker: new ConsecutiveBreaker(FAILURES_TO_OPEN), halfOpenAfter: 0 },
+  )
+  #close: (() => void) | undefined
+  #timer: NodeJS.Timeout | undefined
+  #lastError = ''
+
+  constructor(probe: () => Promise<unknown>, deadlineMs: number) {
+    this.#probe = probe
+    this.#deadlineMs = deadlineMs
+    this.#breaker.onBreak(() => {
+      // Once isolated it stays so until told otherwise, by no clock; isolating emits this event again.
+      if (this.#close) return
+      this.#close = () => undefined
+      const hold = this.#breaker.isolate()
+      this.#close = () => hold.dispose()
+      this.#probeLater()
+    })
+  }
+
+  /**
+   * @param deadlineMs another deadline than the usual: for batches, off the request path
+   * @throws StoreError when Redis can't be reached, does not answer in time, or refuses for now. Other errors are ours, and come as they are.
+   */
+  async run<T>(work: () => Promise<T>, deadlineMs = this.#deadlineMs): Promise<T> {
+    if (this.#breaker.state !== CircuitState.Closed) throw new StoreError(`Redis is away: ${this.#lastError}`)
+    return this.#breaker.execute(() => this.#attempt(work, deadlineMs))
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer)
+  }
+
+  async #attempt<T>(work: () => Promise<T>, deadlineMs: number): Promise<T> {
+    try {
+      return await within(work(), deadlineMs)
+    } catch (error) {
+      const translated = translate(error)
+      if (translated instanceof StoreError) this.#lastError = translated.message
+      throw translated
+    }
+  }
+
+  #probeLater(): void {
+    this.#timer = setTimeout(async () => {
+      try {
+        await this.#attempt(this.#probe, this.#deadlineMs)
+        const close = this.#close
+        this.#close = undefined
+        close?.()
+      } catch {
+        this.#probeLater()
+      }
+    }, PROBE_MS).unref()
+  }
+}
+
+function within<T>(work: Promise<T>, ms: number): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Outage(`no answer within ${ms} ms`)), ms)
+    work.then(
+      (value) => {
+        clearTimeout(timer)
+        resolve(value)
+      },
+      (error) => {
+        clearTimeout(timer)
+        reject(error)
+      },
+    )
+  })
+}
+
+/** Without what was sent: ioredis puts the command and its arguments on its errors, and those are users' data. */
+export function translate(error: unknown): unknown {
+  if (!(error instanceof Error) || error instanceof StoreError) return error
+  if (error.name !== 'ReplyError') return new Outage(error.message)
+  delete (error as { command?: unknown }).command
+  if (OUTAGES.test(error.message)) return new Outage(error.message)
+  if (REFUSALS.test(error.message)) return new StoreError(error.message)
+  return error
+}
