@@ -6,7 +6,10 @@ import { Mean, type Tally } from './tally.ts'
 
 const NORMAL_95 = 1.96
 
-/** What came of it, in lines for people. `tallies`: the router first, then what it is compared with, the best single LLM first. */
+/**
+ * What came of it, in lines for people. `tallies`: the router first, then what it is compared with, the best single LLM
+ * first.
+ */
 export function report(tallies: readonly Tally[]): string[] {
   const [personal, single] = tallies as [Tally, Tally]
   const gain = personal.reward.mean - single.reward.mean

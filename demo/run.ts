@@ -25,7 +25,9 @@ const INTERRUPTED = 130
 
 await main()
 
-/** Simulated users ask recorded questions through a real gateway, and rate the answers: does it learn what they like? */
+/**
+ * Simulated users ask recorded questions through a real gateway, and rate the answers: does it learn what they like?
+ */
 async function main(): Promise<void> {
   const options = readOptions()
   if (options === null) {

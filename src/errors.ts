@@ -24,8 +24,8 @@ export interface GatewayErrorOptions {
 }
 
 /**
- * An error that the client may see. Its message is written for the client: it never holds an upstream URL, a key, a prompt or a stack.
- * Rendered once, in `http/error-handler.ts`, in the shape that OpenAI's clients parse.
+ * An error that the client may see. Its message is written for the client: it never holds an upstream URL, a key, a
+ * prompt or a stack. Rendered once, in `http/error-handler.ts`, in the shape that OpenAI's clients parse.
  */
 export class GatewayError extends Error {
   override readonly name: string = 'GatewayError'

@@ -6,16 +6,16 @@ import { directly } from './api/chat-completions.ts'
 import { firstKey, printWelcome } from './cli/first-run.ts'
 import { loadConfig } from './config/load.ts'
 import type { Config } from './config/schema.ts'
-import { LiveConfig } from './config/source.ts'
+import { ConfigSource } from './config/source.ts'
 import { watchConfig } from './config/watch.ts'
 import { watchParts } from './observability/gauges.ts'
 import { createLogger } from './observability/logger.ts'
-import type { Parts } from './parts.ts'
+import type { Services } from './parts.ts'
 import { modelThread } from './routing/model/thread.ts'
 import { createApp } from './server/app.ts'
 import { createHttpServer } from './server/http-server.ts'
 import { isFirst, isSupervisor, supervise } from './server/workers.ts'
-import { buildParts, dataDirOf } from './services.ts'
+import { createServices, dataDirOf } from './services.ts'
 import { shutDown } from './shut-down.ts'
 
 /**
@@ -23,24 +23,25 @@ import { shutDown } from './shut-down.ts'
  *
  * @param change gets the parts before the first request: the bench takes some of them out
  */
-export async function serve(configPath: string, change: (parts: Parts) => void = () => {}): Promise<void> {
+export async function serve(configPath: string, change: (services: Services) => void = () => {}): Promise<void> {
   const { config, files } = loadConfig(configPath)
   const { log, dropped, flush } = createLogger(config.log.level)
   if (isSupervisor(config.server.workers)) return supervise(config.server.workers, log)
 
-  // V8 would allocate as old what it takes for long-lived. Once dead it still keeps alive what it refers to, here the next requests (docs/profile.md).
+  // V8 would allocate as old what it takes for long-lived. Once dead it still keeps alive what it refers to, here the
+  // next requests (docs/profile.md).
   setFlagsFromString('--no-allocation-site-pretenuring')
 
   let draining = false
-  const configured = await LiveConfig.open(configPath, { config, files })
-  const parts = await buildParts(configured, log, () => draining)
-  watchParts(parts, dropped)
-  change(parts)
+  const configured = await ConfigSource.open(configPath, { config, files })
+  const services = await createServices(configured, log, () => draining)
+  watchParts(services, dropped)
+  change(services)
   const server = createHttpServer(
-    createApp(parts).fetch,
+    createApp(services).fetch,
     config.server,
-    directly(parts),
-    () => parts.live().config.server.write_idle_timeout_ms,
+    directly(services),
+    () => services.snapshot().config.server.write_idle_timeout_ms,
   )
   const stopWatching = watchConfig(() => configured.files, reload)
 
@@ -53,16 +54,16 @@ export async function serve(configPath: string, change: (parts: Parts) => void =
     await modelThread.close()
     throw error
   })
-  log.info({ host: config.server.host, port, ...parts.policies.status() }, 'listening')
+  log.info({ host: config.server.host, port, ...services.policies.status() }, 'listening')
   // Now, not at the exit: a process that is killed has none.
   flushCompileCache()
   if (isFirst()) {
-    const key = await firstKey(parts.store, config, join(dataDirOf(config), 'first-key')).catch(() => null)
-    printWelcome({ host: config.server.host, port, key, live: parts.live() })
+    const key = await firstKey(services.store, config, join(dataDirOf(config), 'first-key')).catch(() => null)
+    printWelcome({ host: config.server.host, port, key, snapshot: services.snapshot() })
   }
 
   function reload(): void {
-    parts.reload().catch((error: Error) => {
+    services.reload().catch((error: Error) => {
       log.error({ reason: error.message }, 'configuration not reloaded: the old one stays')
     })
   }
@@ -72,13 +73,16 @@ export async function serve(configPath: string, change: (parts: Parts) => void =
     if (draining) return modelThread.close().finally(() => process.exit(1))
     draining = true
     stopWatching()
-    await shutDown(parts, server, signal)
+    await shutDown(services, server, signal)
     flush()
     process.exit(0)
   }
 }
 
-/** Connections that the kernel keeps while the process is busy; what comes on top tries again after a second, then after three. */
+/**
+ * Connections that the kernel keeps while the process is busy; what comes on top tries again after a second, then after
+ * three.
+ */
 const BACKLOG = 4_096
 
 /** @returns the port, which the system picks where 0 is asked for */

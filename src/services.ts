@@ -4,8 +4,8 @@ import { identitySecret } from './candidates/identity-secret.ts'
 import { UserIds } from './candidates/tenants.ts'
 import { restartNeeded } from './config/restart.ts'
 import type { Config } from './config/schema.ts'
-import { closeLive, type Live } from './config/snapshot.ts'
-import type { LiveConfig } from './config/source.ts'
+import { closeSnapshot, type Snapshot } from './config/snapshot.ts'
+import type { ConfigSource } from './config/source.ts'
 import { openEmbedder } from './embedding/index.ts'
 import { ArmReport } from './learning/arm-report.ts'
 import { Erasures } from './learning/erasures.ts'
@@ -18,15 +18,15 @@ import { componentsOf } from './observability/components.ts'
 import { Latencies } from './observability/latencies.ts'
 import type { Logger } from './observability/logger.ts'
 import { createMetrics } from './observability/metrics.ts'
-import type { Parts } from './parts.ts'
+import type { Services } from './parts.ts'
 import { Admission } from './pipeline/admission.ts'
 import { afterAnswer } from './pipeline/after-answer.ts'
 import { Authenticator } from './pipeline/authenticate.ts'
-import { Exchanges } from './pipeline/context.ts'
+import { RequestContexts } from './pipeline/context.ts'
 import { Settlements } from './pipeline/settlements.ts'
 import { Breakers } from './providers/forward/breakers.ts'
 import { Policies } from './routing/policies/policies.ts'
-import { PassingMap } from './runtime/ephemeral-map.ts'
+import { EphemeralMap } from './runtime/ephemeral-map.ts'
 import { Siblings } from './server/workers.ts'
 import { openStore } from './store/index.ts'
 import { Recorder } from './store/recorder/recorder.ts'
@@ -40,10 +40,14 @@ export const dataDirOf = (config: Config) => dirname(resolve(config.spool.path))
  * @param draining whether the process is about to end
  * @throws ArtifactError where one is required
  */
-export async function buildParts(configured: LiveConfig, log: Logger, draining: () => boolean): Promise<Parts> {
+export async function createServices(
+  configured: ConfigSource,
+  log: Logger,
+  draining: () => boolean,
+): Promise<Services> {
   const { config } = configured.current
-  const live = () => configured.current
-  const find = (name: string) => live().candidates.find((candidate) => candidate.name === name)
+  const snapshot = () => configured.current
+  const find = (name: string) => snapshot().candidates.find((candidate) => candidate.name === name)
   const metrics = createMetrics()
   const store = await openStore(config.store)
   const recorder = new Recorder(store, config.spool, {
@@ -80,7 +84,7 @@ export async function buildParts(configured: LiveConfig, log: Logger, draining: 
   store.subscribe((change) => {
     if (change.kind === 'evidence') policies.refreshEvidence(change.tenant)
     if (change.kind === 'breaker' && change.from !== replica) breakers.hear(change.deployment, change.ms)
-    if (change.kind === 'all') for (const tenant of live().tenants.keys()) policies.refreshEvidence(tenant)
+    if (change.kind === 'all') for (const tenant of snapshot().tenants.keys()) policies.refreshEvidence(tenant)
   })
 
   const identity = await identitySecret(config.identity.secret, join(dataDirOf(config), 'identity-secret'), store)
@@ -89,21 +93,21 @@ export async function buildParts(configured: LiveConfig, log: Logger, draining: 
     log.warn('the replicas keep user ids under another secret: it is used from now on')
     userIds.use(secret)
   })
-  const parts: Parts = {
-    live,
-    reload: () => configured.reload((next, old) => takeIn(parts, config, next, old)),
+  const services: Services = {
+    snapshot,
+    reload: () => configured.reload((next, old) => takeIn(services, config, next, old)),
     store,
     recorder,
     authenticator: new Authenticator(store, config),
     erasures: new Erasures(),
-    pendingTurns: new PassingMap(),
+    pendingTurns: new EphemeralMap(),
     settlements: new Settlements(store.limits, () => metrics.storeErrors.inc({ call: 'settle' })),
     admission: new Admission(admissionOptions(config)),
-    exchanges: new Exchanges(),
+    requests: new RequestContexts(),
     siblings: new Siblings((order) => {
       const done =
         order.kind === 'config'
-          ? parts.reload()
+          ? services.reload()
           : order.kind === 'artifact'
             ? policies.reload(order.artifact, order.tenant)
             : policies.rollback(order.version, order.tenant)
@@ -126,35 +130,35 @@ export async function buildParts(configured: LiveConfig, log: Logger, draining: 
         ? null
         : new Judge({
             config: config.router.judge,
-            ask: (name, prompt, signal) => askCandidate(parts, name, prompt, signal),
-            onReward: (reward, interaction) => takeReward(parts, reward, interaction),
+            ask: (name, prompt, signal) => askCandidate(services, name, prompt, signal),
+            onReward: (reward, interaction) => takeReward(services, reward, interaction),
             log,
           }),
     breakers,
     latencies: new Latencies(),
     metrics,
     log,
-    afterAnswer: (record, asked, decision) => afterAnswer(parts, record, asked, decision),
+    afterAnswer: (record, call, decision) => afterAnswer(services, record, call, decision),
     async forgetUser(tenant, user) {
-      parts.erasures.note(tenant, user, Date.now())
+      services.erasures.note(tenant, user, Date.now())
       recorder.forget(tenant, user)
       await recorder.flush()
-      return parts.learner.forgetUser(tenant, user)
+      return services.learner.forgetUser(tenant, user)
     },
-    components: () => componentsOf(parts),
+    components: () => componentsOf(services),
     draining,
   }
-  warnOfEmpty(live(), log)
-  await policies.warm(live().tenants.values())
-  return parts
+  warnOfEmpty(snapshot(), log)
+  await policies.warm(snapshot().tenants.values())
+  return services
 }
 
 /** What a new configuration changes in a process that began with another. */
-async function takeIn(parts: Parts, started: Config, next: Live, old: Live): Promise<void> {
-  const { authenticator, admission, exchanges, policies, log } = parts
+async function takeIn(services: Services, started: Config, next: Snapshot, old: Snapshot): Promise<void> {
+  const { authenticator, admission, requests, policies, log } = services
   authenticator.configure(next.config)
   admission.configure(admissionOptions(next.config))
-  void exchanges.unused(old).then(() => closeLive(old))
+  void requests.unused(old).then(() => closeSnapshot(old))
   log.info({ candidates: next.candidates.length, tenants: next.tenants.size }, 'configuration reloaded')
   warnOfEmpty(next, log)
   const waiting = restartNeeded(started, next.config)
@@ -163,8 +167,11 @@ async function takeIn(parts: Parts, started: Config, next: Live, old: Live): Pro
   await policies.warm(next.tenants.values())
 }
 
-/** A local server that lists other models than it did, or a provider whose key is missing, empties a list without anybody's mistake. */
-function warnOfEmpty({ empty }: Live, log: Logger): void {
+/**
+ * A local server that lists other models than it did, or a provider whose key is missing, empties a list without
+ * anybody's mistake.
+ */
+function warnOfEmpty({ empty }: Snapshot, log: Logger): void {
   for (const { tenant, wanted } of empty) log.warn({ tenant, wanted }, 'no usable candidate has this name or group')
 }
 

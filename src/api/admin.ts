@@ -8,9 +8,9 @@ import { ConfigError } from '../config/load.ts'
 import { GatewayError, invalidRequest, notFound, unauthorized } from '../errors.ts'
 import { fieldError } from '../openai/parse-chat.ts'
 import { parseRawBody } from '../openai/raw-body.ts'
-import type { Parts } from '../parts.ts'
+import type { Services } from '../parts.ts'
 import { ArtifactError } from '../routing/artifact/load.ts'
-import { EVERYBODY } from '../routing/policies/wanted.ts'
+import { DEFAULT_AUDIENCE } from '../routing/policies/wanted.ts'
 import { readBody } from '../server/body.ts'
 
 const MAX_BODY = 64 * 1024
@@ -29,11 +29,11 @@ const rollbackSchema = z.strictObject({ version: z.string(), tenant })
 const reloadSchema = z.strictObject({ artifact: z.string().optional(), tenant })
 
 /** The operator's routes, behind a key of their own; as if they did not exist while none is configured. */
-export function admin(parts: Parts): Hono<{ Bindings: HttpBindings }> {
+export function admin(services: Services): Hono<{ Bindings: HttpBindings }> {
   const app = new Hono<{ Bindings: HttpBindings }>()
 
   app.use('*', async (c, next) => {
-    const expected = parts.live().config.admin.key
+    const expected = services.snapshot().config.admin.key
     if (expected === undefined) throw notFound('Not found.')
     const given = /^Bearer +(\S{1,512})$/i.exec(c.env.incoming.headers.authorization ?? '')?.[1]
     if (given === undefined || !sameKey(given, expected)) throw unauthorized()
@@ -48,40 +48,40 @@ export function admin(parts: Parts): Hono<{ Bindings: HttpBindings }> {
   }
 
   app.get('/status', async (c) => {
-    const { tenants, ...policies } = parts.policies.status()
-    const own = Object.entries(tenants).map(([name, status]) => [name, { ...status, arms: parts.arms.report(name) }])
+    const { tenants, ...policies } = services.policies.status()
+    const own = Object.entries(tenants).map(([name, status]) => [name, { ...status, arms: services.arms.report(name) }])
     return c.json({
       policies: { ...policies, tenants: Object.fromEntries(own) },
-      arms: parts.arms.report(EVERYBODY),
-      components: await parts.components(),
-      breakers: Object.fromEntries(parts.breakers.states()),
-      in_flight: parts.exchanges.size,
+      arms: services.arms.report(DEFAULT_AUDIENCE),
+      components: await services.components(),
+      breakers: Object.fromEntries(services.breakers.states()),
+      in_flight: services.requests.size,
     })
   })
 
   app.get('/keys', async (c) => {
-    const keys = await parts.store.listKeys(c.req.query('tenant'))
+    const keys = await services.store.listKeys(c.req.query('tenant'))
     return c.json({ data: keys.map(({ hash: _, ...shown }) => shown) })
   })
   app.post('/keys', async (c) => {
     const { tenant, name, expires_at, models } = await body(c.env.incoming, newKeySchema)
     const wanted = { tenant, name, expiresAt: expires_at ? Date.parse(expires_at) : null, models: models ?? null }
-    const problem = keyProblem(parts.live().config, wanted, Date.now())
+    const problem = keyProblem(services.snapshot().config, wanted, Date.now())
     if (problem) throw invalidRequest(problem.message, KEY_FIELDS[problem.field])
     const { secret, record } = makeKey(wanted)
-    await parts.store.createKey(record)
+    await services.store.createKey(record)
     const { hash: _, ...shown } = record
     return c.json({ key: secret, ...shown }, 201)
   })
   app.delete('/keys/:id', async (c) => {
-    if (!(await parts.store.revokeKey(c.req.param('id'), Date.now()))) throw notFound('There is no such key.')
+    if (!(await services.store.revokeKey(c.req.param('id'), Date.now()))) throw notFound('There is no such key.')
     return c.json({ revoked: true })
   })
 
   app.post('/config/reload', async (c) => {
     try {
-      await parts.reload()
-      parts.siblings.tell({ kind: 'config' })
+      await services.reload()
+      services.siblings.tell({ kind: 'config' })
       return c.json({ reloaded: true })
     } catch (error) {
       if (error instanceof ConfigError)
@@ -92,14 +92,14 @@ export function admin(parts: Parts): Hono<{ Bindings: HttpBindings }> {
 
   app.post('/artifact/reload', async (c) => {
     const { artifact, tenant } = await body(c.env.incoming, reloadSchema)
-    const policy = await refusable(() => parts.policies.reload(artifact, tenant))
-    parts.siblings.tell({ kind: 'artifact', artifact, tenant })
+    const policy = await refusable(() => services.policies.reload(artifact, tenant))
+    services.siblings.tell({ kind: 'artifact', artifact, tenant })
     return c.json({ policy })
   })
   app.post('/artifact/rollback', async (c) => {
     const { version, tenant } = await body(c.env.incoming, rollbackSchema)
-    const policy = await parts.policies.rollback(version, tenant)
-    parts.siblings.tell({ kind: 'rollback', version, tenant })
+    const policy = await services.policies.rollback(version, tenant)
+    services.siblings.tell({ kind: 'rollback', version, tenant })
     return c.json({ policy })
   })
 

@@ -1,22 +1,22 @@
 import type { IncomingMessage } from 'node:http'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
-import type { Parts } from '../parts.ts'
-import { beginExchange } from '../pipeline/begin-exchange.ts'
+import type { Services } from '../parts.ts'
+import { beginRequest } from '../pipeline/begin-exchange.ts'
 import { completeChat } from '../pipeline/chat.ts'
-import type { Exchange } from '../pipeline/context.ts'
+import type { RequestContext } from '../pipeline/context.ts'
 import type { Shortcut } from '../server/http-server.ts'
 import { sendError } from '../server/send-error.ts'
 
 /** Answers on Node's own response: no web stream between the provider's bytes and the client's socket. */
-export async function chatCompletions(parts: Parts, exchange: Exchange): Promise<Response> {
+export async function chatCompletions(services: Services, context: RequestContext): Promise<Response> {
   try {
-    await completeChat(parts, exchange)
+    await completeChat(services, context)
   } catch (error) {
     try {
-      sendError(parts, exchange, error)
+      sendError(services, context, error)
     } catch (failed) {
       // Telling an error is what went wrong. Not left to the app: not every request comes by it.
-      sendError(parts, exchange, failed)
+      sendError(services, context, failed)
     }
   }
   return RESPONSE_ALREADY_SENT
@@ -33,16 +33,16 @@ const isPlainCompletion = ({ method, url, headers }: IncomingMessage) =>
   PLAIN_HOST.test(headers.host ?? '')
 
 /** The app's road to `chatCompletions`, for most requests, without what the app costs on the way (docs/profile.md). */
-export const directly = (parts: Parts): Shortcut =>
+export const directly = (services: Services): Shortcut =>
   async function answer(incoming, outgoing) {
     if (!isPlainCompletion(incoming)) return false
-    let exchange: Exchange
+    let context: RequestContext
     try {
-      const begun = beginExchange(parts, incoming, outgoing)
-      exchange = begun instanceof Promise ? await begun : begun
+      const begun = beginRequest(services, incoming, outgoing)
+      context = begun instanceof Promise ? await begun : begun
     } catch {
       return false
     }
-    await chatCompletions(parts, exchange)
+    await chatCompletions(services, context)
     return true
   }

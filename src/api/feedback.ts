@@ -5,8 +5,8 @@ import { ratingRewards } from '../learning/sources/user-rating.ts'
 import { takeReward } from '../learning/take-reward.ts'
 import { fieldError } from '../openai/parse-chat.ts'
 import { parseRawBody } from '../openai/raw-body.ts'
-import type { Parts } from '../parts.ts'
-import type { Exchange } from '../pipeline/context.ts'
+import type { Services } from '../parts.ts'
+import type { RequestContext } from '../pipeline/context.ts'
 import { allowedCandidates, tenantOf } from '../pipeline/principal.ts'
 
 const MAX_COMMENT_CHARS = 4_000
@@ -43,10 +43,14 @@ const LEARN_WITHIN_MS = 250
  *
  * @throws GatewayError 404 when the tenant has no such interaction; 503 when the store can't say
  */
-export async function takeFeedback(parts: Parts, { caller, live, requestId, ts }: Exchange, feedback: Feedback) {
-  const { name: tenant } = tenantOf(live, caller)
+export async function takeFeedback(
+  services: Services,
+  { caller, snapshot, requestId, ts }: RequestContext,
+  feedback: Feedback,
+) {
+  const { name: tenant } = tenantOf(snapshot, caller)
   const id = feedback.request_id ?? feedback.completion_id ?? ''
-  const interaction = await parts.recorder.findInteraction(tenant, id)
+  const interaction = await services.recorder.findInteraction(tenant, id)
   if (!interaction) {
     const param = feedback.request_id === undefined ? 'completion_id' : 'request_id'
     throw notFound('There is no such completion.', 'interaction_not_found', param)
@@ -54,13 +58,13 @@ export async function takeFeedback(parts: Parts, { caller, live, requestId, ts }
   const preferred = feedback.preferred_model
   if (
     preferred !== undefined &&
-    !allowedCandidates(tenantOf(live, caller), caller).some(({ name }) => name === preferred)
+    !allowedCandidates(tenantOf(snapshot, caller), caller).some(({ name }) => name === preferred)
   ) {
     throw invalidRequest(`Invalid 'preferred_model': no such model.`, 'preferred_model')
   }
   const rewards = ratingRewards(feedback, interaction, ts)
   await Promise.race([
-    Promise.all(rewards.map((reward) => takeReward(parts, reward, interaction))),
+    Promise.all(rewards.map((reward) => takeReward(services, reward, interaction))),
     sleep(LEARN_WITHIN_MS, undefined, { ref: false }),
   ])
   return { object: 'feedback', id: requestId, interaction_id: interaction.id, status: 'accepted' }

@@ -1,4 +1,4 @@
-import type { Live } from '../config/snapshot.ts'
+import type { Snapshot } from '../config/snapshot.ts'
 import type { Component } from '../observability/components.ts'
 
 export interface Readiness {
@@ -9,13 +9,13 @@ export interface Readiness {
 }
 
 /** Ready means that requests are answered; degraded, that something they would like to have is missing. */
-export function readiness(live: Live, draining: boolean, components: Record<string, Component>): Readiness {
+export function readiness(snapshot: Snapshot, draining: boolean, components: Record<string, Component>): Readiness {
   const off: Record<string, string> = {}
-  for (const [name, provider] of live.providers) if (provider.unavailable !== null) off[name] = provider.unavailable
-  for (const { name, why } of live.off) off[name] ??= why
+  for (const [name, provider] of snapshot.providers) if (provider.unavailable !== null) off[name] = provider.unavailable
+  for (const { name, why } of snapshot.off) off[name] ??= why
   const candidates: Component =
-    live.candidates.length > 0
-      ? { state: 'ok', detail: `${live.candidates.length} usable` }
+    snapshot.candidates.length > 0
+      ? { state: 'ok', detail: `${snapshot.candidates.length} usable` }
       : { state: 'down', detail: 'no candidate can be used' }
   const all = { candidates, ...components }
   const states = Object.values(all).map(({ state }) => state)

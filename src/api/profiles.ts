@@ -5,7 +5,7 @@ import { invalidRequest, notFound } from '../errors.ts'
 import { preferencesSchema, type StatedPreferences } from '../learning/stated-preferences.ts'
 import { fieldError } from '../openai/parse-chat.ts'
 import { parseRawBody } from '../openai/raw-body.ts'
-import type { Parts } from '../parts.ts'
+import type { Services } from '../parts.ts'
 import type { InteractionRecord } from '../store/records/records.ts'
 import { eachCandidate } from '../store/records/scored-candidates.ts'
 
@@ -43,7 +43,7 @@ export function refuseUnknownNames(
  * @param id as the client wrote it
  * @throws GatewayError 404 when nothing is kept
  */
-export async function exportProfile({ store }: Parts, tenant: string, user: string, id: string) {
+export async function exportProfile({ store }: Services, tenant: string, user: string, id: string) {
   const [stored, edges] = await Promise.all([store.loadUser(tenant, user), store.loadEdges(tenant, user)])
   const interactions = await collect(store.readInteractions({ tenant, user }), withoutVectors)
   const rewards = await collect(store.readRewards({ tenant, user }), (row) => row)

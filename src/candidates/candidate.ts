@@ -37,6 +37,9 @@ export interface Candidate {
   reasoning?: boolean
   /** Public benchmark scores, 0..1 (`arena_elo`: Elo). */
   benchmarks: Readonly<Record<string, number>>
-  /** Extra top-level request fields that this candidate always sends, e.g. `{ reasoning_effort: "low" }`; a request's own fields win. */
+  /**
+   * Extra top-level request fields that this candidate always sends, e.g. `{ reasoning_effort: "low" }`; a request's
+   * own fields win.
+   */
   defaults?: Readonly<Record<string, unknown>>
 }

@@ -18,7 +18,8 @@ const DEFAULT_CONTEXT = 32_768
 const DEFAULT_CAPABILITIES: Capability[] = ['tools', 'json_schema', 'logprobs']
 
 /**
- * The config's candidates completed from the catalogue (models.dev, by tokenlens); those whose provider can't be used are off.
+ * The config's candidates completed from the catalogue (models.dev, by tokenlens); those whose provider can't be used
+ * are off.
  *
  * @param unavailable provider name -> why it can't be used
  * @param more the built-in sandbox's candidates, and what local servers listed

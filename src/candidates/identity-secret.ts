@@ -7,13 +7,16 @@ const TRY_AGAIN_MS = 1_000
 
 export interface IdentitySecret {
   secret: string
-  /** Asks the store until it answers, if it has not yet; tells when its secret is another one. Returns the way to stop. */
+  /**
+   * Asks the store until it answers, if it has not yet; tells when its secret is another one. Returns the way to stop.
+   */
   agreeLater: (onChange: (secret: string) => void) => () => void
 }
 
 /**
- * The secret under which user ids are kept: the configured one, else one that is made on the first start and kept in the store, so that every replica
- * has the same. A copy is in a file, readable by its owner alone: a start without the store keeps the ids.
+ * The secret under which user ids are kept: the configured one, else one that is made on the first start and kept in
+ * the store, so that every replica has the same. A copy is in a file, readable by its owner alone: a start without the
+ * store keeps the ids.
  */
 export async function identitySecret(
   configured: string | undefined,

@@ -9,7 +9,8 @@ export interface KeyProblem {
 }
 
 /**
- * A key for a tenant that is not there, for models that the tenant does not have, or that has expired already, is a slip of the pen.
+ * A key for a tenant that is not there, for models that the tenant does not have, or that has expired already, is a
+ * slip of the pen.
  *
  * @param now Unix milliseconds
  */

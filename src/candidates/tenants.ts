@@ -65,7 +65,10 @@ export function resolveModel(model: string, allowed: readonly Candidate[]): Mode
   throw notFound(`The model \`${shown}\` does not exist or you do not have access to it.`, 'model_not_found', 'model')
 }
 
-/** User ids as they are stored: an HMAC-SHA256 under the gateway's secret and the tenant, unless the tenant asked for plain ones. */
+/**
+ * User ids as they are stored: an HMAC-SHA256 under the gateway's secret and the tenant, unless the tenant asked for
+ * plain ones.
+ */
 export class UserIds {
   #secret: string
   readonly #cache = new LRUCache<string, string>({ max: 10_000 })

@@ -21,8 +21,9 @@ export interface LoadedConfig {
 }
 
 /**
- * Reads a YAML configuration, puts in environment variables (`${VAR}`, `${VAR:-default}`), adds its includes, validates it whole.
- * A variable that is not set and has no default leaves its field out: a provider without its key is off, not a mistake.
+ * Reads a YAML configuration, puts in environment variables (`${VAR}`, `${VAR:-default}`), adds its includes, validates
+ * it whole. A variable that is not set and has no default leaves its field out: a provider without its key is off, not
+ * a mistake.
  *
  * @throws ConfigError
  */

@@ -155,15 +155,16 @@ const routerSchema = z.strictObject({
   embedder: embedderSchema.default('static'),
   explore: z.boolean().default(true),
   /**
-   * Inverse gap weighting with gamma = (base + per_reward x rewards of the user) x candidates; more = greedier. The expected loss by exploring
-   * is below 1 / (base + per_reward x rewards) a request, on the scale of rewards (-1 to 1). Defaults: see test/bench/explore.ts.
+   * Inverse gap weighting with gamma = (base + per_reward x rewards of the user) x candidates; more = greedier. The
+   * expected loss by exploring is below 1 / (base + per_reward x rewards) a request, on the scale of rewards (-1 to 1).
+   * Defaults: see test/bench/explore.ts.
    */
   gamma: z
     .strictObject({ base: z.number().positive().default(80), per_reward: z.number().nonnegative().default(8) })
     .prefault({}),
   /**
-   * For tests, and to play something again: the same question of the same user, with as many rewards given, explores alike, also in another
-   * process (with the same identity secret). Chance where left out.
+   * For tests, and to play something again: the same question of the same user, with as many rewards given, explores
+   * alike, also in another process (with the same identity secret). Chance where left out.
    */
   exploration_seed: z.number().int().optional(),
   /** Embedding and scoring together; over it the fallback router chooses. */
@@ -184,7 +185,10 @@ const routerSchema = z.strictObject({
   canary: canarySchema.optional(),
   /** Answers that a candidate is asked to grade, off the request's path. */
   judge: judgeSchema.optional(),
-  /** What users of a tenant say of a model tells something to its other users once so many have spoken; what one says moves nobody else. */
+  /**
+   * What users of a tenant say of a model tells something to its other users once so many have spoken; what one says
+   * moves nobody else.
+   */
   shared_after_users: z.number().int().min(1).max(16).default(5),
   /** Users' beliefs kept in memory, about 20 KB each. */
   user_cache: z.number().int().positive().default(10_000),
@@ -212,7 +216,10 @@ const providerSchema = z.discriminatedUnion('kind', [
     query: z.record(z.string(), z.string()).default({}),
     /** Azure: the path holds the deployment, `{model}` is replaced. */
     chat_path: z.string().default('/chat/completions'),
-    /** Ask for usage in streamed answers (`stream_options`); false for servers that refuse the field: it is then never sent. */
+    /**
+     * Ask for usage in streamed answers (`stream_options`); false for servers that refuse the field: it is then never
+     * sent.
+     */
     stream_usage: z.boolean().default(true),
     /** Request fields that this server refuses instead of ignoring: left out. */
     omit: z.array(z.string()).default([]),
@@ -294,11 +301,14 @@ const tenantSchema = z.strictObject({
   /** Let this tenant's log train models that serve other tenants, too. */
   share_training: z.boolean().default(false),
   /**
-   * Directory of this tenant's own artifact, or a link to one. Where left out: `tenants/<name>/current` beside `router.artifact`, where `retrain`
-   * puts it, as soon as there is one; else everybody's.
+   * Directory of this tenant's own artifact, or a link to one. Where left out: `tenants/<name>/current` beside
+   * `router.artifact`, where `retrain` puts it, as soon as there is one; else everybody's.
    */
   artifact: z.string().optional(),
-  /** As in `router`, for this tenant. Where any of the three is its own, `router.shadow` and `router.canary` are not for it. */
+  /**
+   * As in `router`, for this tenant. Where any of the three is its own, `router.shadow` and `router.canary` are not for
+   * it.
+   */
   shadow: z.string().optional(),
   canary: canarySchema.optional(),
 })
@@ -306,7 +316,10 @@ const tenantSchema = z.strictObject({
 const timeoutsSchema = z.strictObject({
   /** Until the first event of an answer that says something. */
   first_byte_ms: ms.default(120_000),
-  /** Until the first byte of an answer that is not streamed, and between two: it comes only when all of it has been thought out. */
+  /**
+   * Until the first byte of an answer that is not streamed, and between two: it comes only when all of it has been
+   * thought out.
+   */
   answer_ms: ms.default(300_000),
   /** Between two events that say something (comments do not count). */
   content_idle_ms: ms.default(60_000),
@@ -320,7 +333,10 @@ const retriesSchema = z.strictObject({
   backoff_ms: z.number().nonnegative().default(100),
   /** A Retry-After up to this is waited for; longer means the next candidate. */
   max_retry_after_ms: z.number().nonnegative().default(2_000),
-  /** Where a candidate has not begun to answer after so long, the next is asked beside it, and the first answer is taken. Costs tokens twice; off where left out. */
+  /**
+   * Where a candidate has not begun to answer after so long, the next is asked beside it, and the first answer is
+   * taken. Costs tokens twice; off where left out.
+   */
   hedge_after_ms: ms.optional(),
   /** Consecutive failures of one candidate that open its breaker, and how long it stays open. */
   breaker: z
@@ -344,7 +360,9 @@ export const configSchema = z.strictObject({
   identity: z
     .strictObject({
       headers: z.array(z.string().toLowerCase()).default(['x-user-id', 'x-openwebui-user-id']),
-      /** Secret of the HMAC that user ids are kept as; made and kept in `data/` where left out. Replicas must share it. */
+      /**
+       * Secret of the HMAC that user ids are kept as; made and kept in `data/` where left out. Replicas must share it.
+       */
       secret: z.string().min(16).optional(),
     })
     .prefault({}),

@@ -8,7 +8,7 @@ import type { Provider } from '../providers/provider.ts'
 import type { CandidateConfig, Config } from './schema.ts'
 
 /** All that one configuration stands for. A request takes one at its start and keeps it: a reload swaps the whole. */
-export interface Live {
+export interface Snapshot {
   config: Config
   providers: ReadonlyMap<string, Provider>
   candidates: readonly Candidate[]
@@ -20,7 +20,7 @@ export interface Live {
 }
 
 /** Opens the providers of a configuration, asks local servers for their models, and resolves tenants. */
-export async function makeLive(config: Config): Promise<Live> {
+export async function makeSnapshot(config: Config): Promise<Snapshot> {
   const providers = openProviders(config)
   const { candidates: discovered, failed } = await discover(config, providers)
   const builtIn = Object.entries(config.providers).flatMap(([name, { kind }]) =>
@@ -58,6 +58,6 @@ function candidatesOf(
   return real.length > 0 ? { candidates: real, off: all.off } : all
 }
 
-export async function closeLive(live: Live): Promise<void> {
-  await Promise.all([...live.providers.values()].map((provider) => provider.close()))
+export async function closeSnapshot(snapshot: Snapshot): Promise<void> {
+  await Promise.all([...snapshot.providers.values()].map((provider) => provider.close()))
 }

@@ -1,24 +1,24 @@
 import { type LoadedConfig, loadConfig } from './load.ts'
-import { type Live, makeLive } from './snapshot.ts'
+import { makeSnapshot, type Snapshot } from './snapshot.ts'
 
 /** The configuration in force, and the way to the next one. */
-export class LiveConfig {
+export class ConfigSource {
   readonly #path: string
-  #current: Live
+  #current: Snapshot
   #files: readonly string[]
   #reloading: Promise<void> = Promise.resolve()
 
-  static async open(path: string, { config, files }: LoadedConfig): Promise<LiveConfig> {
-    return new LiveConfig(path, await makeLive(config), files)
+  static async open(path: string, { config, files }: LoadedConfig): Promise<ConfigSource> {
+    return new ConfigSource(path, await makeSnapshot(config), files)
   }
 
-  private constructor(path: string, live: Live, files: readonly string[]) {
+  private constructor(path: string, snapshot: Snapshot, files: readonly string[]) {
     this.#path = path
-    this.#current = live
+    this.#current = snapshot
     this.#files = files
   }
 
-  get current(): Live {
+  get current(): Snapshot {
     return this.#current
   }
 
@@ -33,11 +33,11 @@ export class LiveConfig {
    * @param use takes in what has changed
    * @throws ConfigError, and the old one stays
    */
-  reload(use: (next: Live, old: Live) => Promise<void>): Promise<void> {
+  reload(use: (next: Snapshot, old: Snapshot) => Promise<void>): Promise<void> {
     const done = this.#reloading.then(async () => {
       const { config, files } = loadConfig(this.#path)
       const old = this.#current
-      this.#current = await makeLive(config)
+      this.#current = await makeSnapshot(config)
       this.#files = files
       await use(this.#current, old)
     })

@@ -7,8 +7,8 @@ const SETTLE_MS = 200
 const POLL_MS = 5_000
 
 /**
- * Calls `onChange` when one of the files becomes another one, be it written, replaced, or reached through a link that now leads elsewhere (as Kubernetes
- * swaps mounted ConfigMaps).
+ * Calls `onChange` when one of the files becomes another one, be it written, replaced, or reached through a link that
+ * now leads elsewhere (as Kubernetes swaps mounted ConfigMaps).
  *
  * @param files asked again and again: a reload may include others
  * @returns the way to stop

@@ -18,8 +18,8 @@ interface Waiting {
 }
 
 /**
- * MiniLM through ONNX Runtime in a worker thread: milliseconds a text, during which the gateway's own thread is free. The folder is
- * made by `export_minilm` of the Python package.
+ * MiniLM through ONNX Runtime in a worker thread: milliseconds a text, during which the gateway's own thread is free.
+ * The folder is made by `export_minilm` of the Python package.
  */
 export class MinilmEmbedder implements Embedder {
   readonly version: string

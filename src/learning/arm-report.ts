@@ -10,7 +10,10 @@ const NORMAL_95 = 1.96
 
 type Arms = Map<string, { n: number; mean: number; squares: number }>
 
-/** Mean reward by policy version: tells whether a canary does better or worse. Constant memory (Welford's running variance). */
+/**
+ * Mean reward by policy version: tells whether a canary does better or worse. Constant memory (Welford's running
+ * variance).
+ */
 export class ArmReport {
   readonly #audiences = new Map<string, Arms>()
 

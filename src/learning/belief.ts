@@ -27,8 +27,8 @@ const CHUNK = 64
 const OTHERWISE: Readonly<Record<string, string>> = { thumb: 'rating' }
 
 /**
- * Messages of rewards under a policy, in order; null for those that it can't read: another embedder's vectors, candidates that are no
- * longer in the configuration, kinds that it does not know, numbers that are none.
+ * Messages of rewards under a policy, in order; null for those that it can't read: another embedder's vectors,
+ * candidates that are no longer in the configuration, kinds that it does not know, numbers that are none.
  */
 export async function messagesOf(
   policy: Policy,

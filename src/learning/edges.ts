@@ -7,9 +7,9 @@ const HALF = 0.5
 /**
  * The edges that a reward adds to its user's node.
  *
- * "I would rather have had Y" is +1 for Y, whose answer nobody has seen (its length and cost are the predicted ones), and -1 for the one
- * that answered, each with half the weight. It is counted beside a rating of the same answer: rated up, an answer stays liked though
- * another would have been liked better.
+ * "I would rather have had Y" is +1 for Y, whose answer nobody has seen (its length and cost are the predicted ones),
+ * and -1 for the one that answered, each with half the weight. It is counted beside a rating of the same answer: rated
+ * up, an answer stays liked though another would have been liked better.
  *
  * @returns none where the interaction has no vector to learn from
  */
@@ -43,7 +43,10 @@ export function edgesOf(reward: RewardRecord, interaction: InteractionSummary): 
 /** An edge that says nothing any more: its messages are exactly zero. */
 export const withdrawn = (edge: StoredEdge, ts: number): Omit<StoredEdge, 'seq'> => ({ ...edge, ts, weight: 0 })
 
-/** A rating without a preferred model takes back the preference of an earlier feedback: the latest feedback counts as a whole. */
+/**
+ * A rating without a preferred model takes back the preference of an earlier feedback: the latest feedback counts as a
+ * whole.
+ */
 export function outdatedBy(reward: RewardRecord, kept: readonly StoredEdge[]): StoredEdge[] {
   const ids = new Set([`${reward.interaction}:preference`, `${reward.interaction}:preference:other`])
   return kept.filter(({ id, ts, weight }) => ids.has(id) && ts < reward.ts && weight > 0)

@@ -15,8 +15,8 @@ export interface LearnLaterOptions {
 }
 
 /**
- * Rewards that could not be learned because the store was away, tried again in their order until it is back. They wait in memory: what a
- * crash takes is in the log still, for the next training, but not in the user's belief.
+ * Rewards that could not be learned because the store was away, tried again in their order until it is back. They wait
+ * in memory: what a crash takes is in the log still, for the next training, but not in the user's belief.
  */
 export class LearnLater {
   readonly #log: Logger

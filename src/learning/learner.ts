@@ -24,7 +24,10 @@ export interface LearnerOptions {
   store: Store
   states: UserStates
   find: FindCandidate
-  /** Which policy serves a user by now: for rewards that had to wait for the store. Without it they are learned under the first one. */
+  /**
+   * Which policy serves a user by now: for rewards that had to wait for the store. Without it they are learned under
+   * the first one.
+   */
   policyFor?: (tenant: string, user: string) => Policy | null
   log: Logger
   retryEveryMs?: number
@@ -44,14 +47,19 @@ type NewEdge = Omit<StoredEdge, 'seq'>
 
 const CLOSE_WITHIN_MS = 2_000
 
-/** What nobody said in so many words. Learning one takes some milliseconds, and a loop of requests would give one each. */
+/**
+ * What nobody said in so many words. Learning one takes some milliseconds, and a loop of requests would give one each.
+ */
 const HINTS: ReadonlySet<RewardRecord['kind']> = new Set(['regeneration', 'edit', 'continuation', 'abort'])
 const HINTS_A_MINUTE = 60
 
 /** Other processes may change the same user at the same time; each loss means that another one made progress. */
 const MAX_TRIES = 20
 
-/** Rewards become beliefs, at once: reward -> messages -> the user's sums -> his state, stored and cached. No gradient step. */
+/**
+ * Rewards become beliefs, at once: reward -> messages -> the user's sums -> his state, stored and cached. No gradient
+ * step.
+ */
 export class Learner {
   readonly #store: Store
   readonly #states: UserStates
@@ -259,7 +267,9 @@ const NOBODY: NextUser = {
   preferences: {},
 }
 
-/** Hints, such as that a conversation went on, move the belief a little and say nothing of how well the user is known. */
+/**
+ * Hints, such as that a conversation went on, move the belief a little and say nothing of how well the user is known.
+ */
 const counted = ({ weight }: StoredEdge) => (weight >= 0.5 ? 1 : 0)
 
 /** No edge has been dropped yet: the history is the whole history. */

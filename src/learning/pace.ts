@@ -3,7 +3,10 @@ import { LRUCache } from 'lru-cache'
 const MINUTE_MS = 60_000
 const MAX_KEYS = 10_000
 
-/** So many a minute for each key, by minutes of the monotonic clock; of keys that are many at once the oldest begin anew. */
+/**
+ * So many a minute for each key, by minutes of the monotonic clock; of keys that are many at once the oldest begin
+ * anew.
+ */
 export class Pace {
   readonly #perMinute: number
   readonly #counts = new LRUCache<string, { minute: number; count: number }>({ max: MAX_KEYS })

@@ -14,12 +14,14 @@ export const NEW_USER: UserProfile = { state: null, rewards: 0, preferences: {},
 export const UNKNOWN_USER: UserProfile = { ...NEW_USER, degraded: true }
 
 /**
- * A user's sums lie in blocks of `message.length` numbers, the newest first: so that a change of taste can be found in them
- * (router-model/ARTIFACT.md). Which block of rewards the `seq`-th belongs to, counted from the first reward.
+ * A user's sums lie in blocks of `message.length` numbers, the newest first: so that a change of taste can be found in
+ * them (router-model/ARTIFACT.md). Which block of rewards the `seq`-th belongs to, counted from the first reward.
  */
 export const blockOf = (seq: number, block: number): number => Math.floor((seq - 1) / block)
 
-/** Starts so many new blocks, in place: what leaves the last block but one joins the last. `size`: numbers in a block. */
+/**
+ * Starts so many new blocks, in place: what leaves the last block but one joins the last. `size`: numbers in a block.
+ */
 export function startBlocks(sums: Float32Array, size: number, count: number): void {
   const last = sums.length - size
   for (let step = 0; step < count && step * size < last; step++) {

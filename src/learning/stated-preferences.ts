@@ -2,7 +2,10 @@ import { z } from 'zod'
 
 const names = z.array(z.string().min(1).max(128)).max(256)
 
-/** What a tenant states of a user (`PUT /v1/users/{id}/profile`): bounds that a request's headers can narrow, and defaults for the rest. */
+/**
+ * What a tenant states of a user (`PUT /v1/users/{id}/profile`): bounds that a request's headers can narrow, and
+ * defaults for the rest.
+ */
 export const preferencesSchema = z.strictObject({
   cost_weight: z.number().min(0).max(1).optional(),
   max_cost_usd: z.number().nonnegative().optional(),

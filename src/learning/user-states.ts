@@ -12,7 +12,10 @@ export interface UserStatesOptions {
   find: FindCandidate
   /** Users kept in memory. */
   max: number
-  /** A request waits no longer than this for a user who is not in memory; he is a new user for it, and known to the next. */
+  /**
+   * A request waits no longer than this for a user who is not in memory; he is a new user for it, and known to the
+   * next.
+   */
   deadlineMs: number
   log: Logger
   /** Called for each failure of the store: for a metric. */
@@ -25,15 +28,18 @@ interface CachedUser {
   loading: Map<string, Promise<UserProfile>>
 }
 
-/** Rebuilding a long history keeps the thread for some milliseconds, in slices: one user at a time, so that requests come between. */
+/**
+ * Rebuilding a long history keeps the thread for some milliseconds, in slices: one user at a time, so that requests
+ * come between.
+ */
 const REBUILDS = 'rebuilds'
 
 /** Without a policy only stated preferences matter. */
 const NO_POLICY = ''
 
 /**
- * Users' profiles, cached: what a request reads. Never fails: a user whom the store can't tell of, or whose state is broken, is a new
- * user for this request.
+ * Users' profiles, cached: what a request reads. Never fails: a user whom the store can't tell of, or whose state is
+ * broken, is a new user for this request.
  */
 export class UserStates {
   readonly #options: UserStatesOptions

@@ -1,4 +1,4 @@
-import type { Parts } from '../parts.ts'
+import type { Services } from '../parts.ts'
 
 /** One thing that can be worse than it should be. */
 export interface Component {
@@ -7,7 +7,7 @@ export interface Component {
 }
 
 /** States of what can be worse than it should be. */
-export async function componentsOf({ store, policies, recorder }: Parts): Promise<Record<string, Component>> {
+export async function componentsOf({ store, policies, recorder }: Services): Promise<Record<string, Component>> {
   const records = recorder.status()
   return {
     store: await store.ping().then(
@@ -22,7 +22,7 @@ export async function componentsOf({ store, policies, recorder }: Parts): Promis
   }
 }
 
-function routerComponent({ policy, device, deviceNote, error, tenants }: ReturnType<Parts['policies']['status']>) {
+function routerComponent({ policy, device, deviceNote, error, tenants }: ReturnType<Services['policies']['status']>) {
   const own = Object.entries(tenants)
   const refused = own.flatMap(([name, { error }]) => (error === null ? [] : [`tenant ${name}: ${error}`]))
   const isGood = !policy.startsWith('fallback:') && error === null && refused.length === 0

@@ -1,11 +1,11 @@
-import type { Parts } from '../parts.ts'
+import type { Services } from '../parts.ts'
 
 /** Metrics that are read when Prometheus asks. */
 export function watchParts(
-  { metrics, exchanges, admission, recorder, breakers }: Parts,
+  { metrics, requests, admission, recorder, breakers }: Services,
   droppedLines: () => number,
 ): void {
-  metrics.watch('in_flight', 'Requests in work.', () => exchanges.size)
+  metrics.watch('in_flight', 'Requests in work.', () => requests.size)
   metrics.watch('queued', 'Requests that wait to be let in.', () => admission.queued)
   metrics.watch('records_queued', 'Records that the store does not have yet.', () => recorder.status().queued)
   metrics.watch(

@@ -4,9 +4,14 @@ import type { Config } from '../config/schema.ts'
 
 export type { Logger }
 
-/** Lines wait here while stdout does not take them; what goes beyond is dropped and counted, and never blocks a request. */
+/**
+ * Lines wait here while stdout does not take them; what goes beyond is dropped and counted, and never blocks a request.
+ */
 const MAX_BUFFERED_CHARS = 1024 * 1024
-/** Lines of so many milliseconds are written together: a system call for each costs more than all else about it (docs/profile.md). */
+/**
+ * Lines of so many milliseconds are written together: a system call for each costs more than all else about it
+ * (docs/profile.md).
+ */
 const WRITE_EVERY_MS = 20
 /** At the end: how often a full stdout is tried again, about ten times a second, before what is left is given up. */
 const LAST_TRIES = 10
@@ -79,8 +84,8 @@ function isoTime(): () => string {
 }
 
 /**
- * A pipe that is full holds up whoever writes to it: a thread of Node's pool, and at the end the process, which waits for that thread. Opened anew it can be
- * told not to, without changing it for those who share it.
+ * A pipe that is full holds up whoever writes to it: a thread of Node's pool, and at the end the process, which waits
+ * for that thread. Opened anew it can be told not to, without changing it for those who share it.
  */
 function nonBlockingStdout(): number {
   try {

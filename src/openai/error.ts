@@ -24,8 +24,9 @@ export const errorFrame = ({ message, type, param, code }: OpenAIError) =>
   frame({ error: { message, type, param, code } })
 
 /**
- * A provider's error body as OpenAI's clients parse it: the very bytes where they already have the shape `{ error: { message, code: string | null } }`,
- * else the same message in that shape. Known other shapes: `[{ error }]` (Gemini), `{ detail }` (FastAPI), `{ message }` (Mistral, vLLM), text.
+ * A provider's error body as OpenAI's clients parse it: the very bytes where they already have the shape `{ error: {
+ * message, code: string | null } }`, else the same message in that shape. Known other shapes: `[{ error }]` (Gemini),
+ * `{ detail }` (FastAPI), `{ message }` (Mistral, vLLM), text.
  */
 export function errorBodyOf(status: number, body: Buffer): Buffer {
   const json = parseJson(body)

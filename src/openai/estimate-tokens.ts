@@ -10,7 +10,8 @@ export const estimateTokens = (chars: number): number => Math.ceil(chars / CHARS
  *
  * @param promptTokens as estimated from the request
  * @param outputChars characters of text, reasoning and tool arguments seen
- * @param outputEvents events that carried them: a stream has at most about one token an event, so the larger of both estimates holds
+ * @param outputEvents events that carried them: a stream has at most about one token an event, so the larger of both
+ * estimates holds
  */
 export function estimateUsage(promptTokens: number, outputChars: number, outputEvents = 0): Usage {
   return {

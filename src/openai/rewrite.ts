@@ -16,9 +16,10 @@ interface Splice extends Span {
 }
 
 /**
- * The bytes to send to a candidate: `model` replaced, the candidate's defaults added where the request lacks them, and usage asked for.
- * Every other byte is the client's own: spliced, never serialised again, so numbers beyond 2^53 and fields we do not know survive.
- * Fields that the server refuses are left out first; the values of all others are the client's bytes then, too.
+ * The bytes to send to a candidate: `model` replaced, the candidate's defaults added where the request lacks them, and
+ * usage asked for. Every other byte is the client's own: spliced, never serialised again, so numbers beyond 2^53 and
+ * fields we do not know survive. Fields that the server refuses are left out first; the values of all others are the
+ * client's bytes then, too.
  *
  * @returns the pieces, one after the other; where they are small, a single one
  */

@@ -23,9 +23,10 @@ export interface SseObserverOptions {
 }
 
 /**
- * Reads along in a stream of chat completion chunks without changing a byte of it, but for the usage event that may be taken out.
- * Lines end in CRLF, LF or CR and may be split anywhere (WHATWG HTML, 9.2.6). JSON is parsed only where something is to be learned:
- * the events up to the first that says something, and those with a usage object, a finish reason or an error.
+ * Reads along in a stream of chat completion chunks without changing a byte of it, but for the usage event that may be
+ * taken out. Lines end in CRLF, LF or CR and may be split anywhere (WHATWG HTML, 9.2.6). JSON is parsed only where
+ * something is to be learned: the events up to the first that says something, and those with a usage object, a finish
+ * reason or an error.
  */
 export class SseObserver {
   /** The provider's id of the completion. */
@@ -49,7 +50,8 @@ export class SseObserver {
   readonly #dropUsage: boolean
   readonly #finished = new Set<number>()
 
-  // Lines are read as Latin-1, a character a byte: offsets are the chunk's own, split UTF-8 is no matter, and strings search faster than buffers.
+  // Lines are read as Latin-1, a character a byte: offsets are the chunk's own, split UTF-8 is no matter, and strings
+  // search faster than buffers.
   #line = ''
   #data: string | null = null
   #eventName: string | null = null

@@ -11,7 +11,10 @@ interface Waiting {
   refuse: (error: GatewayError) => void
 }
 
-/** Bounds the requests in work; more wait, the highest priority first, and when the queue is full the least important is shed. */
+/**
+ * Bounds the requests in work; more wait, the highest priority first, and when the queue is full the least important is
+ * shed.
+ */
 export class Admission {
   #options: AdmissionOptions
   #inWork = 0

@@ -13,13 +13,16 @@ export interface Caller {
   models: readonly string[] | null
 }
 
-/** A key is believed for so long without asking the store again; a revocation is also announced, and then seen at once. */
+/**
+ * A key is believed for so long without asking the store again; a revocation is also announced, and then seen at once.
+ */
 export const KEY_CACHE_MS = 5_000
 /** While the store is away, a key that was good is believed for so long. */
 const STALE_KEY_MS = 3_600_000
 
 /**
- * Checks tenant keys: those of the config, and those of the store behind a cache. A key is only ever compared by its SHA-256.
+ * Checks tenant keys: those of the config, and those of the store behind a cache. A key is only ever compared by its
+ * SHA-256.
  */
 export class Authenticator {
   readonly #store: Store

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Parts } from '../parts.ts'
+import type { Services } from '../parts.ts'
 import type { Caller } from './authenticate.ts'
-import type { Exchange } from './context.ts'
+import type { RequestContext } from './context.ts'
 import { refuseRepeatedHeaders } from './identity.ts'
 
 /**
@@ -9,14 +9,14 @@ import { refuseRepeatedHeaders } from './identity.ts'
  *
  * @throws GatewayError 400, 401
  */
-export function beginExchange(
-  parts: Parts,
+export function beginRequest(
+  services: Services,
   incoming: IncomingMessage,
   outgoing: ServerResponse,
-): Exchange | Promise<Exchange> {
-  const live = parts.live()
-  refuseRepeatedHeaders(incoming, live.config.identity.headers)
-  const begin = (caller: Caller) => parts.exchanges.begin(incoming, outgoing, caller, live)
-  const caller = parts.authenticator.authenticate(incoming.headers.authorization)
+): RequestContext | Promise<RequestContext> {
+  const snapshot = services.snapshot()
+  refuseRepeatedHeaders(incoming, snapshot.config.identity.headers)
+  const begin = (caller: Caller) => services.requests.begin(incoming, outgoing, caller, snapshot)
+  const caller = services.authenticator.authenticate(incoming.headers.authorization)
   return caller instanceof Promise ? caller.then(begin) : begin(caller)
 }

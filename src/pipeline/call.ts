@@ -2,15 +2,15 @@ import { type ModelChoice, resolveModel, type UserIds } from '../candidates/tena
 import type { ChatRequest } from '../openai/chat.ts'
 import { parseChat } from '../openai/parse-chat.ts'
 import { readBody } from '../server/body.ts'
-import type { Exchange } from './context.ts'
+import type { RequestContext } from './context.ts'
 import { type Turn, turnOf } from './conversation.ts'
 import { type Knobs, readKnobs } from './knobs.ts'
-import { type Asker, askerOf } from './principal.ts'
+import { type Principal, principalOf } from './principal.ts'
 
 /** A valid chat completion request: what is asked, by whom, of which models, where in which conversation. */
-export interface Asked {
+export interface Call {
   request: ChatRequest
-  asker: Asker
+  principal: Principal
   knobs: Knobs
   model: ModelChoice
   turn: Turn
@@ -19,13 +19,20 @@ export interface Asked {
 }
 
 /** @throws GatewayError 400, 401, 404, 408, 413 */
-export async function readRequest(exchange: Exchange, userIds: UserIds): Promise<Asked> {
-  const { live, incoming } = exchange
-  const { max_body_bytes, body_timeout_ms } = live.config.server
+export async function readCall(context: RequestContext, userIds: UserIds): Promise<Call> {
+  const { snapshot, incoming } = context
+  const { max_body_bytes, body_timeout_ms } = snapshot.config.server
   const request = parseChat(await readBody(incoming, max_body_bytes, body_timeout_ms))
-  const asker = askerOf(live, userIds, exchange.caller, incoming, request.body)
+  const principal = principalOf(snapshot, userIds, context.caller, incoming, request.body)
   const knobs = readKnobs(incoming)
-  const model = resolveModel(request.body.model, asker.allowed)
-  const conversation = userIds.conversation(asker.tenant.config, asker.user, knobs.conversation)
-  return { request, asker, knobs, model, turn: turnOf(request.body.messages, asker.user, conversation), conversation }
+  const model = resolveModel(request.body.model, principal.allowed)
+  const conversation = userIds.conversation(principal.tenant.config, principal.user, knobs.conversation)
+  return {
+    request,
+    principal,
+    knobs,
+    model,
+    turn: turnOf(request.body.messages, principal.user, conversation),
+    conversation,
+  }
 }

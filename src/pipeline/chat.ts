@@ -3,36 +3,36 @@ import type { GatewayError } from '../errors.ts'
 import { considerJudging } from '../learning/sources/consider-judging.ts'
 import { estimateUsage } from '../openai/estimate-tokens.ts'
 import { NO_USAGE } from '../openai/usage.ts'
-import type { Parts } from '../parts.ts'
+import type { Services } from '../parts.ts'
 import { ForwardError } from '../providers/forward/failure.ts'
 import { type Forwarded, forward } from '../providers/forward/forward.ts'
 import { type RelayOutcome, relay } from '../providers/relay/relay.ts'
 import type { InteractionRecord } from '../store/records/records.ts'
-import { type Asked, readRequest } from './call.ts'
+import { type Call, readCall } from './call.ts'
 import { captureResponse } from './capture-response.ts'
-import type { Exchange } from './context.ts'
+import type { RequestContext } from './context.ts'
 import { type Decision, decide } from './decide.ts'
 import { claimIdempotencyKey } from './idempotency.ts'
 import { reserveAllowance } from './quota.ts'
 import { type Ending, recordOf, summaryOf } from './record.ts'
 
 /**
- * One chat completion, from top to bottom: read → admit → reserve; embed, score, choose → forward → relay → record. The caller has been
- * authenticated. What is thrown is for the client: nothing has been sent yet.
+ * One chat completion, from top to bottom: read → admit → reserve; embed, score, choose → forward → relay → record. The
+ * caller has been authenticated. What is thrown is for the client: nothing has been sent yet.
  *
  * @throws GatewayError
  */
-export async function completeChat(parts: Parts, exchange: Exchange): Promise<void> {
-  const asked = await readRequest(exchange, parts.userIds)
-  const claimed = await claimIdempotencyKey(parts, exchange, asked)
+export async function completeChat(services: Services, context: RequestContext): Promise<void> {
+  const call = await readCall(context, services.userIds)
+  const claimed = await claimIdempotencyKey(services, context, call)
   if (claimed === 'replayed') return
   let isWhole = false
   try {
-    await parts.admission.enter(asked.asker.tenant.config.priority, exchange.signal)
+    await services.admission.enter(call.principal.tenant.config.priority, context.signal)
     try {
-      isWhole = await decideAndAnswer(parts, exchange, asked)
+      isWhole = await decideAndAnswer(services, context, call)
     } finally {
-      parts.admission.leave()
+      services.admission.leave()
     }
   } finally {
     claimed?.end(isWhole)
@@ -40,31 +40,32 @@ export async function completeChat(parts: Parts, exchange: Exchange): Promise<vo
 }
 
 /** @returns whether the client has got a whole answer */
-async function decideAndAnswer(parts: Parts, exchange: Exchange, asked: Asked): Promise<boolean> {
-  // At once: the store answers while the model scores. Nobody is chosen yet, so that it reserves for the dearest that the model's name stands for.
+async function decideAndAnswer(services: Services, context: RequestContext, call: Call): Promise<boolean> {
+  // At once: the store answers while the model scores. Nobody is chosen yet, so that it reserves for the dearest that
+  // the model's name stands for.
   const [reserved, decided] = await Promise.allSettled([
-    reserveAllowance(parts, exchange, asked),
-    decide(parts, exchange, asked),
+    reserveAllowance(services, context, call),
+    decide(services, context, call),
   ])
   if (decided.status === 'rejected' && reserved.status === 'fulfilled') reserved.value.settle(null)
   const decision = resultOf(decided)
   const { ranking } = decision.selection
-  const isForAll = ranking.length === asked.model.candidates.length
+  const isForAll = ranking.length === call.model.candidates.length
   // Refused for the dearest of all, it may be granted for those that are left.
   const allowance =
     reserved.status === 'fulfilled' || isForAll
       ? resultOf(reserved)
-      : await reserveAllowance(parts, exchange, asked, ranking)
-  parts.recorder.open(summaryOf(exchange, asked, decision))
-  const judged = parts.judge && captureResponse(exchange.outgoing, MAX_JUDGED_BYTES)
+      : await reserveAllowance(services, context, call, ranking)
+  services.recorder.open(summaryOf(context, call, decision))
+  const judged = services.judge && captureResponse(context.outgoing, MAX_JUDGED_BYTES)
   let record: InteractionRecord | null = null
   try {
-    const ending = await answer(parts, exchange, asked, decision, allowance.headers, (ended) => {
-      record = recordOf(exchange, asked, decision, ended)
-      return parts.afterAnswer(record, asked, decision)
+    const ending = await answer(services, context, call, decision, allowance.headers, (ended) => {
+      record = recordOf(context, call, decision, ended)
+      return services.afterAnswer(record, call, decision)
     })
     if (ending.error) throw ending.error
-    if (judged && record) considerJudging(parts, record, decision.text, judged())
+    if (judged && record) considerJudging(services, record, decision.text, judged())
     return ending.status < 400 && !['error', 'aborted'].includes(ending.finishReason)
   } finally {
     allowance.settle(record)
@@ -90,30 +91,30 @@ interface Answered extends Ending {
  * @param onEnding called once and awaited, before the client can know that the answer is whole
  */
 async function answer(
-  parts: Parts,
-  exchange: Exchange,
-  asked: Asked,
+  services: Services,
+  context: RequestContext,
+  call: Call,
   decision: Decision,
   limitHeaders: Record<string, string>,
   onEnding: (ending: Ending) => Promise<void> | undefined,
 ): Promise<Answered> {
-  const { live, signal, requestId, startedAt } = exchange
-  const { timeouts, retries, server } = live.config
-  const { request } = asked
+  const { snapshot, signal, requestId, startedAt } = context
+  const { timeouts, retries, server } = snapshot.config
+  const { request } = call
   const deadline = startedAt + timeouts.total_ms
   let forwarded: Forwarded
   try {
     forwarded = await forward(
       { ranking: decision.selection.ranking, request, signal, requestId, deadline },
-      { providers: live.providers, breakers: parts.breakers, timeouts, retries },
+      { providers: snapshot.providers, breakers: services.breakers, timeouts, retries },
     )
   } catch (error) {
     if (!(error instanceof ForwardError)) throw error
-    const ending = unanswered(asked, decision, error)
+    const ending = unanswered(call, decision, error)
     await onEnding(ending)
     return ending
   }
-  const outcome = await relay(forwarded, exchange.outgoing, {
+  const outcome = await relay(forwarded, context.outgoing, {
     request,
     headers: { ...limitHeaders, ...answerHeaders(requestId, decision, forwarded) },
     signal,
@@ -164,7 +165,7 @@ function withRelayError({ attempts }: Forwarded, error: string | null): Forwarde
   return error === null || !last ? attempts : [...attempts.slice(0, -1), { ...last, error }]
 }
 
-function unanswered({ request }: Asked, { selection }: Decision, error: ForwardError): Answered {
+function unanswered({ request }: Call, { selection }: Decision, error: ForwardError): Answered {
   const sent = error.attempts.some(({ status, error }) => status === 200 || error === 'aborted' || error === 'timeout')
   return {
     candidate: selection.chosen.candidate,

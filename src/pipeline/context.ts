@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Live } from '../config/snapshot.ts'
+import type { Snapshot } from '../config/snapshot.ts'
 import type { GatewayError } from '../errors.ts'
-import { PassingMap } from '../runtime/ephemeral-map.ts'
+import { EphemeralMap } from '../runtime/ephemeral-map.ts'
 import type { Caller } from './authenticate.ts'
 
 /** One request and its answer, with what holds for the whole of it. */
-export interface Exchange {
+export interface RequestContext {
   requestId: string
   /** When it arrived: on `performance.now()`'s clock, and in Unix milliseconds. */
   startedAt: number
@@ -15,29 +15,29 @@ export interface Exchange {
   outgoing: ServerResponse
   caller: Caller
   /** The configuration it is served under. */
-  live: Live
+  snapshot: Snapshot
   /** Aborted when the client leaves, or (with a `GatewayError` as its reason) when the process must end. */
   signal: AbortSignal
 }
 
 /** Exchanges in work: the process ends when there are none, or cuts them. */
-export class Exchanges {
-  readonly #open = new PassingMap<Pick<Exchange, 'outgoing' | 'live'> & { controller: AbortController }>()
-  readonly #waiting = new Map<Live, () => void>()
+export class RequestContexts {
+  readonly #open = new EphemeralMap<Pick<RequestContext, 'outgoing' | 'snapshot'> & { controller: AbortController }>()
+  readonly #waiting = new Map<Snapshot, () => void>()
 
   get size(): number {
     return this.#open.size
   }
 
-  begin(incoming: IncomingMessage, outgoing: ServerResponse, caller: Caller, live: Live): Exchange {
+  begin(incoming: IncomingMessage, outgoing: ServerResponse, caller: Caller, snapshot: Snapshot): RequestContext {
     const controller = new AbortController()
     const requestId = `req_${randomUUID()}`
     const end = () => {
       this.#open.delete(requestId)
       if (!outgoing.writableFinished) controller.abort()
-      this.#tellWhenUnused(live)
+      this.#tellWhenUnused(snapshot)
     }
-    this.#open.set(requestId, { outgoing, live, controller })
+    this.#open.set(requestId, { outgoing, snapshot, controller })
     // Who left while we looked up who it is does not leave again.
     if (outgoing.destroyed) end()
     else outgoing.once('close', end)
@@ -48,16 +48,16 @@ export class Exchanges {
       incoming,
       outgoing,
       caller,
-      live,
+      snapshot,
       signal: controller.signal,
     }
   }
 
   /** Resolves when nothing is served any more under a configuration that was replaced. */
-  async unused(live: Live): Promise<void> {
+  async unused(snapshot: Snapshot): Promise<void> {
     await new Promise<void>((resolve) => {
-      this.#waiting.set(live, resolve)
-      this.#tellWhenUnused(live)
+      this.#waiting.set(snapshot, resolve)
+      this.#tellWhenUnused(snapshot)
     })
   }
 
@@ -71,10 +71,10 @@ export class Exchanges {
     for (const [, { controller }] of this.#open) controller.abort(reason)
   }
 
-  #tellWhenUnused(live: Live): void {
-    const tell = this.#waiting.get(live)
-    if (!tell || [...this.#open].some(([, exchange]) => exchange.live === live)) return
-    this.#waiting.delete(live)
+  #tellWhenUnused(snapshot: Snapshot): void {
+    const tell = this.#waiting.get(snapshot)
+    if (!tell || [...this.#open].some(([, context]) => context.snapshot === snapshot)) return
+    this.#waiting.delete(snapshot)
     tell()
   }
 }

@@ -20,7 +20,8 @@ export interface Turn {
 }
 
 /**
- * Places a request in a conversation: the one that `x-conversation-id` names, else the one that opens with the same system and first user message.
+ * Places a request in a conversation: the one that `x-conversation-id` names, else the one that opens with the same
+ * system and first user message.
  *
  * @param named stored id of the named conversation, or null
  */
@@ -71,7 +72,7 @@ function slicesOf(text: string): string[] {
   return Array.from({ length: SLICES }, (_, i) => text.slice(i * step, i * step + SLICE_CHARS))
 }
 
-/** Of a turn in `Parts.pendingTurns`. */
+/** Of a turn in `Services.pendingTurns`. */
 export const pendingKey = (tenant: string, key: string) => `${tenant}\0${key}`
 
 /** In one call: an object that is fed part by part costs more than the hash (docs/profile.md). */

@@ -3,7 +3,7 @@ import { queryText } from '../embedding/query-text.ts'
 import { GatewayError } from '../errors.ts'
 import type { UserProfile } from '../learning/profile.ts'
 import { type StatedPreferences, statedPreferences } from '../learning/stated-preferences.ts'
-import type { Parts } from '../parts.ts'
+import type { Services } from '../parts.ts'
 import { type ChooseInput, choose, type Limits, NoCandidateError, type Selection } from '../routing/choose/choose.ts'
 import { draw } from '../routing/choose/draw.ts'
 import type { PolicySnapshot } from '../routing/policies/policies.ts'
@@ -11,8 +11,8 @@ import type { Policy } from '../routing/policy.ts'
 import { type CandidateScore, type RouteQuery, RouterError } from '../routing/router.ts'
 import { inTime } from '../runtime/in-time.ts'
 import type { ConversationState } from '../store/store.ts'
-import type { Asked } from './call.ts'
-import type { Exchange } from './context.ts'
+import type { Call } from './call.ts'
+import type { RequestContext } from './context.ts'
 import { pendingKey } from './conversation.ts'
 import type { Knobs } from './knobs.ts'
 
@@ -45,19 +45,19 @@ export interface Decision {
  *
  * @throws GatewayError when no candidate fits
  */
-export async function decide(parts: Parts, { live, ts }: Exchange, asked: Asked): Promise<Decision> {
-  const { request, asker, knobs, model, turn } = asked
-  const { tenant, user } = asker
-  const snapshot = parts.policies.snapshot(tenant.name, user)
-  const { policy } = snapshot
+export async function decide(services: Services, { snapshot, ts }: RequestContext, call: Call): Promise<Decision> {
+  const { request, principal, knobs, model, turn } = call
+  const { tenant, user } = principal
+  const serving = services.policies.snapshot(tenant.name, user)
+  const { policy } = serving
   const text = queryText(request.body.messages)
-  const deadline = performance.now() + live.config.router.deadline_ms
+  const deadline = performance.now() + snapshot.config.router.deadline_ms
 
   // None of the three fails. Asked for at once; mostly all are there already.
   const asking = [
-    parts.users.get(policy, tenant.name, user),
+    services.users.get(policy, tenant.name, user),
     embed(policy, text, deadline),
-    turn.continues ? loadConversation(parts, tenant.name, turn.key) : null,
+    turn.continues ? loadConversation(services, tenant.name, turn.key) : null,
   ] as const
   const [profile, embedded, conversation] = [await asking[0], await asking[1], await asking[2]]
   const stated = statedPreferences(profile.preferences)
@@ -70,9 +70,9 @@ export async function decide(parts: Parts, { live, ts }: Exchange, asked: Asked)
     ...(costWeight !== undefined && { costWeight }),
     deadline,
   }
-  const scored = await score(parts, snapshot, embedded.failure, query, tenant.candidates)
-  if (scored.fallback === 'not_finite' && policy) parts.users.quarantine(policy, tenant.name, user)
-  if (scored.fallback !== null) parts.metrics.routerFallback.inc({ reason: scored.fallback })
+  const scored = await score(services, serving, embedded.failure, query, tenant.candidates)
+  if (scored.fallback === 'not_finite' && policy) services.users.quarantine(policy, tenant.name, user)
+  if (scored.fallback !== null) services.metrics.routerFallback.inc({ reason: scored.fallback })
 
   const scores = scoresOf(scored.scores, model.candidates)
   const limits: Limits = {
@@ -80,21 +80,21 @@ export async function decide(parts: Parts, { live, ts }: Exchange, asked: Asked)
     promptTokens: request.promptTokens,
     maxTokens: request.body.max_completion_tokens ?? request.body.max_tokens ?? null,
     ...strictest(knobs, stated),
-    latencyMs: (name) => parts.latencies.expectedMs(name),
-    isOpen: (candidate) => parts.breakers.of(candidate).isOpen,
+    latencyMs: (name) => services.latencies.expectedMs(name),
+    isOpen: (candidate) => services.breakers.of(candidate).isOpen,
   }
   try {
     const input = {
       limits,
       explicit: model.explicit ? (model.candidates[0]?.name ?? null) : null,
-      explore: live.config.router.explore && tenant.config.explore && knobs.explore && stated.explore !== false,
+      explore: snapshot.config.router.explore && tenant.config.explore && knobs.explore && stated.explore !== false,
       previous: conversation && {
         candidate: conversation.candidate,
         toolLoop: turn.toolLoop,
         promptTokens: stillCached(conversation, ts) ? conversation.promptTokens : 0,
       },
-      policy: live.config.router,
-      random: draw(live.config.router.exploration_seed, tenant.name, user, text, profile.rewards),
+      policy: snapshot.config.router,
+      random: draw(snapshot.config.router.exploration_seed, tenant.name, user, text, profile.rewards),
     }
     const by = scored.fallback === null ? 'graph' : 'fallback'
     const selection = choose({ ...input, scores, by, rewards: profile.rewards })
@@ -108,7 +108,7 @@ export async function decide(parts: Parts, { live, ts }: Exchange, asked: Asked)
       conversation,
       text,
       embedding: embedded.vector,
-      shadow: snapshot.shadow && { policy: snapshot.shadow, input, costWeight },
+      shadow: serving.shadow && { policy: serving.shadow, input, costWeight },
     }
   } catch (error) {
     if (error instanceof NoCandidateError) throw noCandidate(error)
@@ -154,7 +154,7 @@ function tooLate(): never {
 }
 
 async function score(
-  parts: Parts,
+  services: Services,
   { policy, fallback }: PolicySnapshot,
   failure: string | null,
   query: RouteQuery,
@@ -167,17 +167,17 @@ async function score(
     } catch (error) {
       if (!(error instanceof RouterError)) throw error
       reason = error.reason
-      parts.log.warn({ reason, policy: policy.version }, 'the fallback router chooses')
+      services.log.warn({ reason, policy: policy.version }, 'the fallback router chooses')
     }
   }
   return { scores: await fallback.score(query, candidates), version: fallback.version, fallback: reason }
 }
 
-async function loadConversation(parts: Parts, tenant: string, key: string): Promise<ConversationState | null> {
+async function loadConversation(services: Services, tenant: string, key: string): Promise<ConversationState | null> {
   try {
-    return parts.pendingTurns.get(pendingKey(tenant, key)) ?? (await parts.store.loadConversation(tenant, key))
+    return services.pendingTurns.get(pendingKey(tenant, key)) ?? (await services.store.loadConversation(tenant, key))
   } catch {
-    parts.metrics.storeErrors.inc({ call: 'loadConversation' })
+    services.metrics.storeErrors.inc({ call: 'loadConversation' })
     return null
   }
 }

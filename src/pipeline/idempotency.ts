@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
 import { GatewayError, invalidRequest } from '../errors.ts'
-import type { Parts } from '../parts.ts'
+import type { Services } from '../parts.ts'
 import { MAX_REPLAY_BYTES } from '../store/limits.ts'
-import type { Asked } from './call.ts'
+import type { Call } from './call.ts'
 import { type CapturedResponse, captureResponse } from './capture-response.ts'
-import type { Exchange } from './context.ts'
+import type { RequestContext } from './context.ts'
 import { headerText } from './identity.ts'
 
 const KEEP_MS = 86_400_000
@@ -14,41 +14,51 @@ const MAX_KEY_BYTES = 255
 
 /** A request with an `Idempotency-Key`: ours to answer, once. */
 export interface Claimed {
-  /** Call it when the answer has ended: a whole and good one is kept for the next request with this key, otherwise the key is free again. */
+  /**
+   * Call it when the answer has ended: a whole and good one is kept for the next request with this key, otherwise the
+   * key is free again.
+   */
   end(isWhole: boolean): void
 }
 
 /**
- * Looks whether this request has been answered before (draft-ietf-httpapi-idempotency-key-header; keys are the tenant's).
+ * Looks whether this request has been answered before (draft-ietf-httpapi-idempotency-key-header; keys are the
+ * tenant's).
  *
  * @returns `replayed` where the kept answer has been sent, null where the request has no key, or the store can't tell
  * @throws GatewayError 409 while the first one is in work, 422 when the key was used for another body
  */
 export function claimIdempotencyKey(
-  parts: Parts,
-  exchange: Exchange,
-  asked: Asked,
+  services: Services,
+  context: RequestContext,
+  call: Call,
 ): Promise<Claimed | 'replayed' | null> | null {
-  const key = headerText(exchange.incoming, 'idempotency-key')
-  return key ? claim(parts, exchange, asked, key) : null
+  const key = headerText(context.incoming, 'idempotency-key')
+  return key ? claim(services, context, call, key) : null
 }
 
 async function claim(
-  parts: Parts,
-  exchange: Exchange,
-  { request, asker }: Asked,
+  services: Services,
+  context: RequestContext,
+  { request, principal }: Call,
   key: string,
 ): Promise<Claimed | 'replayed' | null> {
   if (Buffer.byteLength(key) > MAX_KEY_BYTES) {
     throw invalidRequest(`Invalid 'idempotency-key': at most ${MAX_KEY_BYTES} bytes.`, 'idempotency-key')
   }
-  const tenant = asker.tenant.name
-  const bodyHash = createHash('sha256').update(asker.user).update('\0').update(request.raw).digest('base64url')
-  const { idempotency } = parts.store
+  const tenant = principal.tenant.name
+  const bodyHash = createHash('sha256').update(principal.user).update('\0').update(request.raw).digest('base64url')
+  const { idempotency } = services.store
   const claimed = await idempotency
-    .claim({ tenant, user: asker.user, key, bodyHash, ttlMs: exchange.live.config.timeouts.total_ms + CLAIM_MARGIN_MS })
+    .claim({
+      tenant,
+      user: principal.user,
+      key,
+      bodyHash,
+      ttlMs: context.snapshot.config.timeouts.total_ms + CLAIM_MARGIN_MS,
+    })
     .catch(() => {
-      parts.metrics.storeErrors.inc({ call: 'claim' })
+      services.metrics.storeErrors.inc({ call: 'claim' })
       return null
     })
   switch (claimed?.state) {
@@ -59,18 +69,18 @@ async function claim(
     case 'mismatch':
       throw reused()
     case 'done':
-      replay(exchange.outgoing, claimed.response)
+      replay(context.outgoing, claimed.response)
       return 'replayed'
     case 'claimed': {
       const { token } = claimed
-      const captured = captureResponse(exchange.outgoing, MAX_REPLAY_BYTES)
+      const captured = captureResponse(context.outgoing, MAX_REPLAY_BYTES)
       return {
         end(isWhole) {
           const kept = isWhole ? packed(captured()) : null
           const done = kept
             ? idempotency.complete(tenant, key, token, kept, KEEP_MS)
             : idempotency.release(tenant, key, token)
-          done.catch(() => parts.metrics.storeErrors.inc({ call: 'complete' }))
+          done.catch(() => services.metrics.storeErrors.inc({ call: 'complete' }))
         },
       }
     }

@@ -5,7 +5,8 @@ import { invalidRequest } from '../errors.ts'
 const MAX_USER_BYTES = 256
 
 /**
- * Whose request this is: the first of the configured headers that is there, then the body's `safety_identifier`, then `user`, else nobody.
+ * Whose request this is: the first of the configured headers that is there, then the body's `safety_identifier`, then
+ * `user`, else nobody.
  *
  * @throws GatewayError 400 when the id is longer than 256 bytes
  */
@@ -45,7 +46,8 @@ export function headerText(request: IncomingMessage, name: string): string | und
 }
 
 /**
- * Headers that decide who asks, or where to, must be there once: proxies and servers differ in which of two they believe.
+ * Headers that decide who asks, or where to, must be there once: proxies and servers differ in which of two they
+ * believe.
  *
  * @throws GatewayError 400
  */

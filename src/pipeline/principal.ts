@@ -1,13 +1,13 @@
 import type { IncomingMessage } from 'node:http'
 import type { Candidate } from '../candidates/candidate.ts'
 import { selectCandidates, type Tenant, type UserIds } from '../candidates/tenants.ts'
-import type { Live } from '../config/snapshot.ts'
+import type { Snapshot } from '../config/snapshot.ts'
 import { unauthorized } from '../errors.ts'
 import type { Caller } from './authenticate.ts'
 import { userOf } from './identity.ts'
 
 /** On whose behalf a request comes: the tenant whose key it is, and that tenant's user. */
-export interface Asker {
+export interface Principal {
   tenant: Tenant
   keyId: string
   /** As stored. */
@@ -17,15 +17,15 @@ export interface Asker {
 }
 
 /** @throws GatewayError 401 when the key's tenant is no longer configured; 400 for an impossible user id */
-export function askerOf(
-  live: Live,
+export function principalOf(
+  snapshot: Snapshot,
   userIds: UserIds,
   caller: Caller,
   request: IncomingMessage,
   body?: { safety_identifier?: unknown; user?: unknown },
-): Asker {
-  const tenant = tenantOf(live, caller)
-  const user = userOf(request, live.config.identity.headers, body)
+): Principal {
+  const tenant = tenantOf(snapshot, caller)
+  const user = userOf(request, snapshot.config.identity.headers, body)
   return {
     tenant,
     keyId: caller.keyId,
@@ -35,8 +35,8 @@ export function askerOf(
 }
 
 /** @throws GatewayError 401 */
-export function tenantOf(live: Live, caller: Caller): Tenant {
-  const tenant = live.tenants.get(caller.tenant)
+export function tenantOf(snapshot: Snapshot, caller: Caller): Tenant {
+  const tenant = snapshot.tenants.get(caller.tenant)
   if (!tenant) throw unauthorized()
   return tenant
 }

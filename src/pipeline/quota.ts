@@ -2,11 +2,11 @@ import type { Candidate } from '../candidates/candidate.ts'
 import type { Tenant } from '../candidates/tenants.ts'
 import type { LimitsConfig, TenantConfig } from '../config/schema.ts'
 import { GatewayError } from '../errors.ts'
-import type { Parts } from '../parts.ts'
+import type { Services } from '../parts.ts'
 import type { Amounts, Limit, Reservation } from '../store/limits.ts'
 import type { InteractionRecord } from '../store/records/records.ts'
-import type { Asked } from './call.ts'
-import type { Exchange } from './context.ts'
+import type { Call } from './call.ts'
+import type { RequestContext } from './context.ts'
 
 /** What a request may use: reserved before it is forwarded, settled when it has ended. */
 export interface Allowance {
@@ -29,37 +29,38 @@ const NANO = 1e9
 const TTL_MARGIN_MS = 60_000
 
 /**
- * Reserves an upper estimate, for the dearest of `candidates`, of a request's tokens and dollars under the limits of tenant, key and user, all or none. When
- * the store is away nothing is limited: what it counts is worth less than the answers.
+ * Reserves an upper estimate, for the dearest of `candidates`, of a request's tokens and dollars under the limits of
+ * tenant, key and user, all or none. When the store is away nothing is limited: what it counts is worth less than the
+ * answers.
  *
  * @throws GatewayError 429 with `retry-after`
  */
 export async function reserveAllowance(
-  parts: Parts,
-  { requestId, live }: Exchange,
-  asked: Asked,
-  candidates: readonly Candidate[] = asked.model.candidates,
+  services: Services,
+  { requestId, snapshot }: RequestContext,
+  call: Call,
+  candidates: readonly Candidate[] = call.model.candidates,
 ): Promise<Allowance> {
-  const { asker } = asked
-  const limits = limitsOf(asker.tenant, asker.keyId, asker.user)
+  const { principal } = call
+  const limits = limitsOf(principal.tenant, principal.keyId, principal.user)
   if (limits.length === 0) return NONE
-  const tenant = asker.tenant.name
+  const tenant = principal.tenant.name
   let reservation: Reservation
   try {
-    reservation = await parts.store.limits.reserve({
+    reservation = await services.store.limits.reserve({
       tenant,
       id: requestId,
       limits,
-      amounts: upperEstimate(asked, candidates),
-      ttlMs: live.config.timeouts.total_ms + TTL_MARGIN_MS,
+      amounts: upperEstimate(call, candidates),
+      ttlMs: snapshot.config.timeouts.total_ms + TTL_MARGIN_MS,
     })
   } catch {
-    parts.metrics.storeErrors.inc({ call: 'reserve' })
+    services.metrics.storeErrors.inc({ call: 'reserve' })
     return NONE
   }
   const headers = rateLimitHeaders(limits, reservation)
   if (!reservation.granted) throw refusal(limits, reservation, headers)
-  return { headers, settle: (record) => parts.settlements.settle(tenant, requestId, amountsOf(record)) }
+  return { headers, settle: (record) => services.settlements.settle(tenant, requestId, amountsOf(record)) }
 }
 
 /** All that bounds a request of this key and user. */
@@ -98,7 +99,7 @@ function boundsOf(scope: string, config: LimitsConfig): Limit[] {
 }
 
 /** What the dearest candidate that may answer could come to. */
-function upperEstimate({ request }: Asked, candidates: readonly Candidate[]): Amounts {
+function upperEstimate({ request }: Call, candidates: readonly Candidate[]): Amounts {
   const { body } = request
   const prompt = Math.ceil(request.promptTokens * PROMPT_MARGIN.factor) + PROMPT_MARGIN.tokens
   const answers = Math.max(1, Math.min(body.n ?? 1, 128))

@@ -6,8 +6,8 @@ import { base64Of } from '../store/codec.ts'
 import type { Attempt, InteractionRecord } from '../store/records/records.ts'
 import { scoredCandidates } from '../store/records/scored-candidates.ts'
 import type { InteractionSummary } from '../store/store.ts'
-import type { Asked } from './call.ts'
-import type { Exchange } from './context.ts'
+import type { Call } from './call.ts'
+import type { RequestContext } from './context.ts'
 import type { Decision } from './decide.ts'
 
 /** How an answer ended, as far as the record tells. */
@@ -27,22 +27,22 @@ export interface Ending {
 const DAY_MS = 86_400_000
 
 /** The row of one request. */
-export function recordOf(exchange: Exchange, asked: Asked, decision: Decision, ending: Ending): InteractionRecord {
-  const { request, asker, conversation } = asked
+export function recordOf(context: RequestContext, call: Call, decision: Decision, ending: Ending): InteractionRecord {
+  const { request, principal, conversation } = call
   const { selection } = decision
-  const keepDays = asker.tenant.config.keep_text_days
-  const totalMs = performance.now() - exchange.startedAt
+  const keepDays = principal.tenant.config.keep_text_days
+  const totalMs = performance.now() - context.startedAt
   const embedding = quantise(decision.embedding)
   return {
-    id: exchange.requestId,
-    ts: exchange.ts,
-    tenant: asker.tenant.name,
-    user: asker.user,
+    id: context.requestId,
+    ts: context.ts,
+    tenant: principal.tenant.name,
+    user: principal.user,
     conversation,
     embedding: embedding && { int8: base64Of(embedding.int8), scale: embedding.scale },
     embedder: decision.policy?.embedder.version ?? '',
     text: keepDays === undefined ? null : decision.text,
-    ...(keepDays !== undefined && { textExpiresAt: exchange.ts + keepDays * DAY_MS }),
+    ...(keepDays !== undefined && { textExpiresAt: context.ts + keepDays * DAY_MS }),
     candidates: scoredCandidates(selection.scored, selection.propensities, decision.fallback === null),
     policy: decision.version,
     chosen: ending.candidate.name,
@@ -66,12 +66,12 @@ export function recordOf(exchange: Exchange, asked: Asked, decision: Decision, e
 const rounded = (ms: number) => Math.round(ms * 1e3) / 1e3
 
 /** What feedback needs while the answer is still on its way. */
-export function summaryOf(exchange: Exchange, asked: Asked, decision: Decision): InteractionSummary {
-  const { asker, conversation, request } = asked
+export function summaryOf(context: RequestContext, call: Call, decision: Decision): InteractionSummary {
+  const { principal, conversation, request } = call
   return {
-    id: exchange.requestId,
-    tenant: asker.tenant.name,
-    user: asker.user,
+    id: context.requestId,
+    tenant: principal.tenant.name,
+    user: principal.user,
     conversation,
     candidate: decision.selection.chosen.candidate.name,
     embedding: quantise(decision.embedding),
@@ -79,7 +79,7 @@ export function summaryOf(exchange: Exchange, asked: Asked, decision: Decision):
     promptTokens: request.promptTokens,
     completionTokens: -1,
     costUsd: -1,
-    ts: exchange.ts,
+    ts: context.ts,
     ended: false,
   }
 }

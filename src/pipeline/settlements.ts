@@ -9,7 +9,10 @@ interface Settlement {
   amounts: Amounts
 }
 
-/** Settles reservations off the request path. What the store can't take now is tried again until it is back; a settlement counts once however often it is sent. */
+/**
+ * Settles reservations off the request path. What the store can't take now is tried again until it is back; a
+ * settlement counts once however often it is sent.
+ */
 export class Settlements {
   readonly #limits: Limits
   readonly #onError: () => void

@@ -14,7 +14,10 @@ export interface Discovered {
   failed: Map<string, string>
 }
 
-/** Asks every provider with `discover: true` for its models and makes candidates of them, named `<provider>/<model>`; adds the sandbox's own. */
+/**
+ * Asks every provider with `discover: true` for its models and makes candidates of them, named `<provider>/<model>`;
+ * adds the sandbox's own.
+ */
 export async function discover(config: Config, providers: ReadonlyMap<string, Provider>): Promise<Discovered> {
   const failed = new Map<string, string>()
   const lists = await Promise.all(
@@ -61,7 +64,10 @@ function sizeOf(id: string): { size_b?: number } {
   return { size_b: Number(match[1]) / (match[2]?.toLowerCase() === 'm' ? 1000 : 1) }
 }
 
-/** The answer of `GET /models`: OpenAI's list, with vLLM's `max_model_len` and llama.cpp's `meta.n_ctx_train`. Embedding models are left out. */
+/**
+ * The answer of `GET /models`: OpenAI's list, with vLLM's `max_model_len` and llama.cpp's `meta.n_ctx_train`. Embedding
+ * models are left out.
+ */
 export async function readModelList({ status, body }: ProviderAnswer): Promise<ListedModel[]> {
   const json = parseJson(await readAll(body, MAX_LIST_BYTES))
   const data = typeof json === 'object' && json !== null && 'data' in json ? json.data : null

@@ -19,8 +19,9 @@ export interface ProviderAnswer {
   /** Lower-cased; hop-by-hop headers, `content-length` and `content-encoding` are already gone. */
   headers: Record<string, string>
   /**
-   * The body's bytes as they arrive: for a streamed answer SSE bytes, exactly the provider's own where it speaks OpenAI's format.
-   * Ends when the upstream ends; throws when the connection breaks. Returning from the iterator closes the upstream.
+   * The body's bytes as they arrive: for a streamed answer SSE bytes, exactly the provider's own where it speaks
+   * OpenAI's format. Ends when the upstream ends; throws when the connection breaks. Returning from the iterator closes
+   * the upstream.
    */
   body: AsyncIterable<Uint8Array>
 }
@@ -57,7 +58,10 @@ export class UpstreamError extends Error {
   }
 }
 
-/** This provider can't do what is asked; another may. Thrown before anything is sent, and a 400 only where nobody else is left. */
+/**
+ * This provider can't do what is asked; another may. Thrown before anything is sent, and a 400 only where nobody else
+ * is left.
+ */
 export class UnsupportedRequest extends GatewayError {
   override readonly name = 'UnsupportedRequest'
 

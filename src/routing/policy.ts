@@ -8,7 +8,10 @@ export interface PolicyEmbedder {
   close?(): Promise<void>
 }
 
-/** One artifact, ready to serve: its router and its embedder belong together. A request takes one at its start and keeps it. */
+/**
+ * One artifact, ready to serve: its router and its embedder belong together. A request takes one at its start and keeps
+ * it.
+ */
 export interface Policy {
   /** The artifact's. */
   readonly version: string

@@ -1,7 +1,10 @@
 let waiting: (() => void)[] = []
 
-/** Does some work at the end of this turn of the event loop, after what was asked for earlier; work that asks for more gets it in the same turn. */
-export function atTurnsEnd(work: () => void): void {
+/**
+ * Does some work at the end of this turn of the event loop, after what was asked for earlier; work that asks for more
+ * gets it in the same turn.
+ */
+export function atEndOfTick(work: () => void): void {
   if (waiting.length === 0) setImmediate(doAll)
   waiting.push(work)
 }

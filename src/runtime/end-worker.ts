@@ -7,8 +7,8 @@ export const END = 'end'
 const END_WITHIN_MS = 5_000
 
 /**
- * Lets a worker finish what it was asked for and end by itself. One that `terminate` or `process.exit` cuts off in the middle of a run can't hand over
- * its results, and ONNX Runtime's binding aborts the whole process.
+ * Lets a worker finish what it was asked for and end by itself. One that `terminate` or `process.exit` cuts off in the
+ * middle of a run can't hand over its results, and ONNX Runtime's binding aborts the whole process.
  */
 export async function endWorker(worker: Worker): Promise<void> {
   const { promise: ended, resolve } = Promise.withResolvers<void>()

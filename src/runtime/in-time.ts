@@ -1,6 +1,6 @@
 /**
- * What work comes to, or `late` when it takes too long; the work itself goes on. Where the event loop was held up, what has arrived
- * meanwhile is looked at before it is called late.
+ * What work comes to, or `late` when it takes too long; the work itself goes on. Where the event loop was held up, what
+ * has arrived meanwhile is looked at before it is called late.
  *
  * @param late gives another value, or throws
  */

@@ -9,7 +9,10 @@ const MAX_INT8 = 127
 /** A request's vector is asked for three times: by its summary, its record and its conversation. */
 const known = new WeakMap<Float32Array, QuantisedVector>()
 
-/** Symmetric quantisation with one scale for the whole vector; the largest number becomes 127. Made once a vector: don't change it afterwards. */
+/**
+ * Symmetric quantisation with one scale for the whole vector; the largest number becomes 127. Made once a vector: don't
+ * change it afterwards.
+ */
 export function quantise(vector: Float32Array | null): QuantisedVector | null {
   if (vector === null) return null
   let quantised = known.get(vector)

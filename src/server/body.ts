@@ -4,7 +4,8 @@ import { GatewayError, invalidRequest } from '../errors.ts'
 /**
  * Reads a request's body, no more of it than allowed.
  *
- * @throws GatewayError 413 as soon as the declared or the received size is over `maxBytes`; 408 after `timeoutMs`; 400 when it breaks off
+ * @throws GatewayError 413 as soon as the declared or the received size is over `maxBytes`; 408 after `timeoutMs`; 400
+ * when it breaks off
  */
 export function readBody(request: IncomingMessage, maxBytes: number, timeoutMs: number): Promise<Buffer> {
   if (Number(request.headers['content-length'] ?? 0) > maxBytes) return Promise.reject(tooLarge(maxBytes))

@@ -13,8 +13,9 @@ const MAX_HEADERS = 100
 const CHECK_CONNECTIONS_MS = 1_000
 
 /**
- * Connections that have had their last request: one that is read in two ways, so that what follows may be inside of it; or one for another protocol,
- * with which Node drops the bytes that came in the same packet, so that what follows may begin in the middle of something.
+ * Connections that have had their last request: one that is read in two ways, so that what follows may be inside of it;
+ * or one for another protocol, with which Node drops the bytes that came in the same packet, so that what follows may
+ * begin in the middle of something.
  */
 const served = new WeakSet<Socket>()
 
@@ -22,7 +23,8 @@ const served = new WeakSet<Socket>()
 export type Shortcut = (request: IncomingMessage, response: ServerResponse) => Promise<boolean>
 
 /**
- * An HTTP server in front of `fetch` that is hard to hold up: bounded headers, times and connections, OpenAI-shaped answers to broken requests.
+ * An HTTP server in front of `fetch` that is hard to hold up: bounded headers, times and connections, OpenAI-shaped
+ * answers to broken requests.
  *
  * @param shortcut asked first
  * @param writeIdleMs a client that takes nothing of the end of an answer for so long is let go
@@ -75,8 +77,8 @@ export function createHttpServer(
 }
 
 /**
- * All of an answer is written, and nobody waits for it any more: whoever sends many requests and reads no answer would hold on to the last of what the
- * kernel has no room for, and to his connection.
+ * All of an answer is written, and nobody waits for it any more: whoever sends many requests and reads no answer would
+ * hold on to the last of what the kernel has no room for, and to his connection.
  */
 function boundEnd(response: ServerResponse, socket: Socket, ms: number): void {
   if (socket.writableLength === 0) return
@@ -87,8 +89,8 @@ function boundEnd(response: ServerResponse, socket: Socket, ms: number): void {
 }
 
 /**
- * What Node serves and others read differently: a request line without a version (HTTP/0.9), 2.0, chunks under 1.0, which did not know them, and bodies
- * that are coded besides.
+ * What Node serves and others read differently: a request line without a version (HTTP/0.9), 2.0, chunks under 1.0,
+ * which did not know them, and bodies that are coded besides.
  */
 function isAmbiguous({ httpVersion, headers }: IncomingMessage): boolean {
   const coding = headers['transfer-encoding']
@@ -173,7 +175,10 @@ export function closeAfterAnswers(server: Server): void {
   })
 }
 
-/** Stops taking connections, lets answers in work end until the deadline, then cuts what is left. Resolves when nothing is open any more. */
+/**
+ * Stops taking connections, lets answers in work end until the deadline, then cuts what is left. Resolves when nothing
+ * is open any more.
+ */
 export async function drainServer(server: Server, deadlineMs: number): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()))
   server.closeIdleConnections()

@@ -1,11 +1,15 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { GatewayError } from '../errors.ts'
-import type { Parts } from '../parts.ts'
-import type { Exchange } from '../pipeline/context.ts'
+import type { Services } from '../parts.ts'
+import type { RequestContext } from '../pipeline/context.ts'
 import { renderError } from './error-handler.ts'
 
 /** The one place where an error of a chat completion becomes an answer. */
-export function sendError({ metrics, log }: Parts, { incoming, outgoing, requestId }: Exchange, error: unknown): void {
+export function sendError(
+  { metrics, log }: Services,
+  { incoming, outgoing, requestId }: RequestContext,
+  error: unknown,
+): void {
   const { status, headers, body } = renderError(error, requestId)
   metrics.rejected.inc({ status, code: (error instanceof GatewayError && error.code) || 'none' })
   if (!(error instanceof GatewayError)) log.error({ err: error, request: requestId }, 'internal error')
@@ -23,8 +27,8 @@ const LINGER_MS = 2_000
 const LINGER_BYTES = 32 * 1024 * 1024
 
 /**
- * Answers a client that is still sending. Closing on it would reset the connection, and it would see that instead of the answer (RFC 9112,
- * 9.6): what it sends is read and dropped, for a while.
+ * Answers a client that is still sending. Closing on it would reset the connection, and it would see that instead of
+ * the answer (RFC 9112, 9.6): what it sends is read and dropped, for a while.
  */
 function endLingering(incoming: IncomingMessage, outgoing: ServerResponse, body: string): void {
   let left = LINGER_BYTES

@@ -26,8 +26,9 @@ export const isSupervisor = (workers: number): boolean => workers > 1 && cluster
 export const isFirst = (): boolean => cluster.isPrimary || process.env[FIRST] === '1'
 
 /**
- * Starts `count` workers that share the port (node:cluster), starts one again when it ends, and passes SIGTERM, SIGINT and SIGHUP on. The first one comes up
- * alone: it migrates the store and makes the secrets that the others read. Never returns; the process ends when the last worker has.
+ * Starts `count` workers that share the port (node:cluster), starts one again when it ends, and passes SIGTERM, SIGINT
+ * and SIGHUP on. The first one comes up alone: it migrates the store and makes the secrets that the others read. Never
+ * returns; the process ends when the last worker has.
  *
  * What each worker has for itself is in docs/workers.md.
  */

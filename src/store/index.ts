@@ -4,7 +4,8 @@ import { SqliteStore } from './sqlite/store.ts'
 import type { Store } from './store.ts'
 
 /**
- * Opens the configured store. A Redis that is away does not matter: the store then rejects with `StoreError` until it is back.
+ * Opens the configured store. A Redis that is away does not matter: the store then rejects with `StoreError` until it
+ * is back.
  *
  * @throws StoreError when the SQLite file can't be opened
  */

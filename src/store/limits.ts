@@ -43,11 +43,17 @@ export interface ReserveRequest {
   ttlMs: number
 }
 
-/** Budgets and rates over all replicas: reserved before, settled after. Windows are by the store's clock. Methods reject with `StoreError`. */
+/**
+ * Budgets and rates over all replicas: reserved before, settled after. Windows are by the store's clock. Methods reject
+ * with `StoreError`.
+ */
 export interface Limits {
   /** All limits or none, in one step. */
   reserve(request: ReserveRequest): Promise<Reservation>
-  /** Replaces what was reserved by what it came to; once. False = it was settled before, or is unknown. A late one, after `ttlMs`, counts too. */
+  /**
+   * Replaces what was reserved by what it came to; once. False = it was settled before, or is unknown. A late one,
+   * after `ttlMs`, counts too.
+   */
   settle(tenant: string, id: string, actual: Amounts): Promise<boolean>
 }
 
@@ -73,7 +79,10 @@ export interface ClaimRequest {
 /** Answers kept to be given again. */
 export interface Idempotency {
   claim(request: ClaimRequest): Promise<Claim>
-  /** Keeps the answer. False = not kept: it is larger than `MAX_REPLAY_BYTES` (the key is free again), or the claim had run out. */
+  /**
+   * Keeps the answer. False = not kept: it is larger than `MAX_REPLAY_BYTES` (the key is free again), or the claim had
+   * run out.
+   */
   complete(tenant: string, key: string, token: string, response: Buffer, keepMs: number): Promise<boolean>
   /** Frees the key: the request failed, and may be tried again. */
   release(tenant: string, key: string, token: string): Promise<void>

@@ -18,7 +18,9 @@ export interface KeyRecord {
   models: string[] | null
 }
 
-/** A user's belief and what the tenant stated of him. Vectors are opaque to the gateway (see router-model/ARTIFACT.md). */
+/**
+ * A user's belief and what the tenant stated of him. Vectors are opaque to the gateway (see router-model/ARTIFACT.md).
+ */
 export interface StoredUser {
   /** Grows by one with every commit: optimistic locking. */
   revision: number
@@ -97,7 +99,10 @@ export type Invalidation =
   | { kind: 'user'; tenant: string; user: string }
   | { kind: 'keys'; tenant: string }
   | { kind: 'evidence'; tenant: string }
-  /** A replica's breaker opened or probes: the others need not find out for themselves. `from` is the replica, `ms` how long; 0: it closed. */
+  /**
+   * A replica's breaker opened or probes: the others need not find out for themselves. `from` is the replica, `ms` how
+   * long; 0: it closed.
+   */
   | { kind: 'breaker'; deployment: string; ms: number; from: string }
   /** The connection was interrupted, so that changes may have been missed: drop every cached copy. */
   | { kind: 'all' }
@@ -112,8 +117,9 @@ export interface RecordFilter {
 }
 
 /**
- * Everything that outlives a process. Implementations: SQLite (one process) and Redis (any number of replicas); one contract suite runs on all.
- * Methods reject with `StoreError` when the store can't be reached in time; callers decide what a lack of it means.
+ * Everything that outlives a process. Implementations: SQLite (one process) and Redis (any number of replicas); one
+ * contract suite runs on all. Methods reject with `StoreError` when the store can't be reached in time; callers decide
+ * what a lack of it means.
  */
 export interface Store {
   readonly kind: 'sqlite' | 'redis'
@@ -132,13 +138,14 @@ export interface Store {
   /** Oldest first. */
   loadEdges(tenant: string, user: string): Promise<StoredEdge[]>
   /**
-   * Writes the user, and adds or replaces an edge (dropping the oldest beyond MAX_EDGES), if the stored revision still is
-   * `next.revision - 1` (0 = no user yet). False = somebody was quicker: load again.
+   * Writes the user, and adds or replaces an edge (dropping the oldest beyond MAX_EDGES), if the stored revision still
+   * is `next.revision - 1` (0 = no user yet). False = somebody was quicker: load again.
    */
   commitUser(tenant: string, user: string, next: StoredUser, edge?: StoredEdge): Promise<boolean>
   /**
-   * Erases user, edges, conversations, interactions, rewards: all of it. Returns how many rows went. Records older than the erasure that arrive later
-   * (from a spool, say) are left out; what an in-flight request writes after it may come after, and callers erase again then.
+   * Erases user, edges, conversations, interactions, rewards: all of it. Returns how many rows went. Records older than
+   * the erasure that arrive later (from a spool, say) are left out; what an in-flight request writes after it may come
+   * after, and callers erase again then.
    */
   eraseUser(tenant: string, user: string): Promise<number>
 
@@ -146,11 +153,17 @@ export interface Store {
   openInteractions(rows: InteractionSummary[]): Promise<void>
   /** Idempotent: a row whose id is known is not written again. */
   appendInteractions(rows: InteractionRecord[]): Promise<void>
-  /** The log keeps every row; who reads it takes the latest of (interaction, user, kind). Idempotent by (interaction, user, kind, ts). */
+  /**
+   * The log keeps every row; who reads it takes the latest of (interaction, user, kind). Idempotent by (interaction,
+   * user, kind, ts).
+   */
   appendRewards(rows: RewardRecord[]): Promise<void>
   /** By our request id or the provider's completion id, within the tenant only. */
   findInteraction(tenant: string, id: string): Promise<InteractionSummary | null>
-  /** In order of time (SQLite) or of arrival (Redis: the same, but for rows that waited in a spool), in batches; erased users' rows are not there. */
+  /**
+   * In order of time (SQLite) or of arrival (Redis: the same, but for rows that waited in a spool), in batches; erased
+   * users' rows are not there.
+   */
   readInteractions(filter: RecordFilter): AsyncIterable<InteractionRecord[]>
   readRewards(filter: RecordFilter): AsyncIterable<RewardRecord[]>
 

@@ -7,13 +7,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
 import { directly } from '../../src/api/chat-completions.ts'
 import { loadConfig } from '../../src/config/load.ts'
-import { closeLive } from '../../src/config/snapshot.ts'
-import { LiveConfig } from '../../src/config/source.ts'
-import type { Parts } from '../../src/parts.ts'
+import { closeSnapshot } from '../../src/config/snapshot.ts'
+import { ConfigSource } from '../../src/config/source.ts'
+import type { Services } from '../../src/parts.ts'
 import { modelThread } from '../../src/routing/model/thread.ts'
 import { createApp } from '../../src/server/app.ts'
 import { createHttpServer } from '../../src/server/http-server.ts'
-import { buildParts } from '../../src/services.ts'
+import { createServices } from '../../src/services.ts'
 import { silent } from '../routing/support.ts'
 import { TEST_KEY, testConfig } from '../support/gateway.ts'
 import { openRaw } from '../support/raw-http.ts'
@@ -27,7 +27,7 @@ import {
 } from '../support/upstream.ts'
 
 /** One gateway behind two servers: one asks its shortcut first, the other leaves everything to the app. */
-let parts: Parts
+let services: Services
 let upstream: Upstream
 let dir: string
 const servers: Server[] = []
@@ -53,15 +53,20 @@ beforeAll(async () => {
   }
   // YAML holds JSON.
   writeFileSync(path, JSON.stringify(testConfig(config, dir)))
-  parts = await buildParts(await LiveConfig.open(path, loadConfig(path)), silent, () => false)
-  const shortcut = directly(parts)
+  services = await createServices(await ConfigSource.open(path, loadConfig(path)), silent, () => false)
+  const shortcut = directly(services)
   const counted: typeof shortcut = async (request, response) => {
     const isTaken = await shortcut(request, response)
     if (isTaken) taken++
     return isTaken
   }
   for (const first of [counted, async () => false]) {
-    const server = createHttpServer(createApp(parts).fetch, parts.live().config.server, first, () => WRITE_IDLE_MS)
+    const server = createHttpServer(
+      createApp(services).fetch,
+      services.snapshot().config.server,
+      first,
+      () => WRITE_IDLE_MS,
+    )
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     servers.push(server)
   }
@@ -71,14 +76,14 @@ afterAll(async () => {
     server.closeAllConnections()
     server.close()
   }
-  await parts?.learner.close()
-  await parts?.policies.close()
+  await services?.learner.close()
+  await services?.policies.close()
   await modelThread.close()
-  parts?.users.close()
-  await parts?.settlements.close()
-  await parts?.recorder.close()
-  await closeLive(parts.live())
-  await parts?.store.close()
+  services?.users.close()
+  await services?.settlements.close()
+  await services?.recorder.close()
+  await closeSnapshot(services.snapshot())
+  await services?.store.close()
   await upstream?.close()
   rmSync(dir, { recursive: true, force: true })
 })
@@ -99,7 +104,10 @@ const post = (headers: readonly string[] = [], body = TEXT, path = '/v1/chat/com
 const bare = (headers: readonly string[], body = TEXT) => head('POST /v1/chat/completions HTTP/1.1', headers) + body
 const NEXT = head('GET /healthz HTTP/1.1', [HOST, 'connection: close'])
 
-/** All that comes back for a request and, once it is answered, for another on the same connection; what is new each time is left out. */
+/**
+ * All that comes back for a request and, once it is answered, for another on the same connection; what is new each time
+ * is left out.
+ */
 async function ask(server: Server, bytes: string): Promise<string> {
   const connection = await openRaw(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
   connection.send(bytes)
@@ -111,17 +119,20 @@ async function ask(server: Server, bytes: string): Promise<string> {
     .replace(/(?:req_)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, '…')
 }
 
-/** Answers of both ways, which must be the same, as must be what is counted and logged; and whether the first came by the shortcut. */
+/**
+ * Answers of both ways, which must be the same, as must be what is counted and logged; and whether the first came by
+ * the shortcut.
+ */
 async function onBothWays(bytes: string, before: () => void = () => {}) {
   const found = []
   const takenBefore = taken
   for (const server of servers) {
-    parts.metrics.rejected.reset()
-    const logged = vi.spyOn(parts.log, 'error')
+    services.metrics.rejected.reset()
+    const logged = vi.spyOn(services.log, 'error')
     before()
     const text = await ask(server, bytes)
-    await vi.waitFor(() => expect(parts.exchanges.size).toBe(0))
-    const { values } = await parts.metrics.rejected.get()
+    await vi.waitFor(() => expect(services.requests.size).toBe(0))
+    const { values } = await services.metrics.rejected.get()
     found.push({ text, refusals: values, errors: logged.mock.calls.map(([, message]) => message) })
     vi.restoreAllMocks()
   }
@@ -239,15 +250,15 @@ const boom = () => {
 test.each<[string, () => void, RegExp]>([
   [
     'before a model is asked',
-    () => vi.spyOn(parts.admission, 'enter').mockImplementation(boom),
+    () => vi.spyOn(services.admission, 'enter').mockImplementation(boom),
     /^HTTP\/1\.1 500 .*internal_error.*"status":"ok"/s,
   ],
-  ['when the answer is written down', () => vi.spyOn(parts, 'afterAnswer').mockImplementation(boom), /^$/],
+  ['when the answer is written down', () => vi.spyOn(services, 'afterAnswer').mockImplementation(boom), /^$/],
   [
     'when an error is told',
     () => {
-      vi.spyOn(parts.admission, 'enter').mockImplementation(boom)
-      vi.spyOn(parts.metrics.rejected, 'inc').mockImplementationOnce(boom)
+      vi.spyOn(services.admission, 'enter').mockImplementation(boom)
+      vi.spyOn(services.metrics.rejected, 'inc').mockImplementationOnce(boom)
     },
     /^HTTP\/1\.1 500 .*internal_error.*"status":"ok"/s,
   ],
@@ -260,21 +271,21 @@ test.each<[string, () => void, RegExp]>([
 test('a client that leaves while its key is looked up is not waited for', async () => {
   for (const server of servers) {
     const { promise: known, resolve: tell } = Promise.withResolvers<void>()
-    const caller = await parts.authenticator.authenticate(`Bearer ${TEST_KEY}`)
-    vi.spyOn(parts.authenticator, 'authenticate').mockImplementation(() => known.then(() => caller))
-    const begin = vi.spyOn(parts.exchanges, 'begin')
+    const caller = await services.authenticator.authenticate(`Bearer ${TEST_KEY}`)
+    vi.spyOn(services.authenticator, 'authenticate').mockImplementation(() => known.then(() => caller))
+    const begin = vi.spyOn(services.requests, 'begin')
     const asked = upstream.requests.length
     const connection = await openRaw(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
     const left = new Promise<void>((resolve) =>
       server.once('request', (_, response) => void response.once('close', resolve)),
     )
     connection.send(post())
-    await vi.waitFor(() => expect(parts.authenticator.authenticate).toHaveBeenCalled())
+    await vi.waitFor(() => expect(services.authenticator.authenticate).toHaveBeenCalled())
     connection.destroy()
     await left
     tell()
     await vi.waitFor(() => expect(begin).toHaveBeenCalled())
-    await vi.waitFor(() => expect(parts.exchanges.size).toBe(0))
+    await vi.waitFor(() => expect(services.requests.size).toBe(0))
     expect(begin.mock.results[0]?.value.signal.aborted).toBe(true)
     expect(upstream.requests.length).toBe(asked)
     vi.restoreAllMocks()
@@ -286,10 +297,10 @@ test('of several requests that a client leaves behind none is waited for', async
     upstream.play((exchange) => exchange.closed)
     const connection = await openRaw(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
     connection.send(post() + post() + post([], STREAMED))
-    await vi.waitFor(() => expect(parts.exchanges.size).toBe(3))
+    await vi.waitFor(() => expect(services.requests.size).toBe(3))
     await vi.waitFor(() => expect(upstream.busy).toBe(3))
     connection.destroy()
-    await vi.waitFor(() => expect(parts.exchanges.size).toBe(0))
+    await vi.waitFor(() => expect(services.requests.size).toBe(0))
     await vi.waitFor(() => expect(upstream.busy).toBe(0))
   }
 })
@@ -315,7 +326,7 @@ test.each([
     for (const server of servers) {
       const { connection, socket } = await fill(server, bytes, count)
       await vi.waitFor(() => expect(socket.destroyed).toBe(true), { timeout: 10_000 })
-      await vi.waitFor(() => expect(parts.exchanges.size).toBe(0))
+      await vi.waitFor(() => expect(services.requests.size).toBe(0))
       connection.destroy()
     }
   },

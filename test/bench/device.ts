@@ -1,5 +1,6 @@
 /**
- * Scoring on the CPU and on a GPU: latency of one run and throughput, by batch; and the MiniLM embedder where its folder is given.
+ * Scoring on the CPU and on a GPU: latency of one run and throughput, by batch; and the MiniLM embedder where its
+ * folder is given.
  *
  *     node test/bench/device.ts [folder of a MiniLM embedder]
  */

@@ -3,8 +3,9 @@
  *
  *     node test/bench/explore.ts
  *
- * Users have Gaussian tastes over quality, cost, length and single LLMs; the model is the exact Bayesian belief over them; every user, query
- * and noise is the same in each row (common random numbers). `rated` = share of answers that are rated.
+ * Users have Gaussian tastes over quality, cost, length and single LLMs; the model is the exact Bayesian belief over
+ * them; every user, query and noise is the same in each row (common random numbers). `rated` = share of answers that
+ * are rated.
  */
 import type { Candidate } from '../../src/candidates/candidate.ts'
 import { choose } from '../../src/routing/choose/choose.ts'

@@ -3,16 +3,17 @@
  *
  *     node test/bench/record.ts [candidates] [rounds]
  *
- * "made": `recordOf`. "line": with its text as the spool gets it. "recorder": with the spool's write, and a store that takes everything at once. CPU time of
- * the whole process, median and best of the rounds. "kept": what Redis takes for rows of one user, conversations and index left out (needs redis-server).
+ * "made": `recordOf`. "line": with its text as the spool gets it. "recorder": with the spool's write, and a store that
+ * takes everything at once. CPU time of the whole process, median and best of the rounds. "kept": what Redis takes for
+ * rows of one user, conversations and index left out (needs redis-server).
  */
 import { randomUUID } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Candidate } from '../../src/candidates/candidate.ts'
-import type { Asked } from '../../src/pipeline/call.ts'
-import type { Exchange } from '../../src/pipeline/context.ts'
+import type { Call } from '../../src/pipeline/call.ts'
+import type { RequestContext } from '../../src/pipeline/context.ts'
 import type { Decision } from '../../src/pipeline/decide.ts'
 import { type Ending, recordOf } from '../../src/pipeline/record.ts'
 import { openStore } from '../../src/store/index.ts'
@@ -58,13 +59,13 @@ function decision(n: number): Decision {
   } as unknown as Decision
 }
 
-const exchange = (): Exchange =>
-  ({ requestId: `req_${randomUUID()}`, startedAt: performance.now(), ts: Date.now() }) as unknown as Exchange
-const asked = {
+const contextOf = (): RequestContext =>
+  ({ requestId: `req_${randomUUID()}`, startedAt: performance.now(), ts: Date.now() }) as unknown as RequestContext
+const call = {
   request: { stream: true, needs: new Set() },
-  asker: { tenant: { name: 'bench', config: {} }, user: 'h_3vQm0a1V0y5r8bq7nN1u0bYt2cXz9K4w' },
+  principal: { tenant: { name: 'bench', config: {} }, user: 'h_3vQm0a1V0y5r8bq7nN1u0bYt2cXz9K4w' },
   conversation: 'h_8bq7nN1u0bYt2cXz9K4w3vQm0a1V0y5r',
-} as unknown as Asked
+} as unknown as Call
 const ending = (n: number): Ending => ({
   candidate: pool[0]!,
   attempts: [{ candidate: 'bench-00', provider: 'bench', status: 200, error: null, ms: 12.345 }],
@@ -85,7 +86,7 @@ const ending = (n: number): Ending => ({
 
 const decisions = Array.from({ length: 256 }, (_, n) => decision(n))
 let n = 0
-const made = (): InteractionRecord => recordOf(exchange(), asked, decisions[++n % 256]!, ending(n))
+const made = (): InteractionRecord => recordOf(contextOf(), call, decisions[++n % 256]!, ending(n))
 
 const cpuUs = () => {
   const { user, system } = process.cpuUsage()
@@ -109,7 +110,7 @@ async function measure(name: string, task: () => unknown, after: () => Promise<u
 }
 
 let bytes = 0
-await measure('nothing', () => ending(exchange().ts))
+await measure('nothing', () => ending(contextOf().ts))
 await measure('made', made)
 await measure('line', () => {
   bytes = Buffer.byteLength(interactionLine(made()))

@@ -3,8 +3,8 @@
  *
  *     node test/bench/score.ts [artifact] [cpu | cuda]
  *
- * "alone": `session.run` by itself. "router": `GraphRouter.score`, so many requests in one turn of the event loop. CPU time of the whole
- * process, median of several rounds.
+ * "alone": `session.run` by itself. "router": `GraphRouter.score`, so many requests in one turn of the event loop. CPU
+ * time of the whole process, median of several rounds.
  */
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'

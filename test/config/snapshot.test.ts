@@ -1,9 +1,9 @@
 import { expect, it } from 'vitest'
 import { configSchema } from '../../src/config/schema.ts'
-import { closeLive, makeLive } from '../../src/config/snapshot.ts'
+import { closeSnapshot, makeSnapshot } from '../../src/config/snapshot.ts'
 
 it('tells which entries of tenants’ lists stay empty: of a server that is away, or of providers without a key', async () => {
-  const live = await makeLive(
+  const snapshot = await makeSnapshot(
     configSchema.parse({
       providers: {
         local: { kind: 'openai-compatible', base_url: 'http://127.0.0.1:1/v1', key_required: false, discover: true },
@@ -14,8 +14,8 @@ it('tells which entries of tenants’ lists stay empty: of a server that is away
       tenants: [{ name: 'acme', candidates: ['default', 'local/llama', 'eu'] }],
     }),
   )
-  expect(live.empty).toEqual(['local/llama', 'eu'].map((wanted) => ({ tenant: 'acme', wanted })))
-  expect(live.off.map(({ name }) => name)).toContain('tenant acme: eu')
-  expect(live.tenants.get('acme')?.candidates.length).toBeGreaterThan(0)
-  await closeLive(live)
+  expect(snapshot.empty).toEqual(['local/llama', 'eu'].map((wanted) => ({ tenant: 'acme', wanted })))
+  expect(snapshot.off.map(({ name }) => name)).toContain('tenant acme: eu')
+  expect(snapshot.tenants.get('acme')?.candidates.length).toBeGreaterThan(0)
+  await closeSnapshot(snapshot)
 })

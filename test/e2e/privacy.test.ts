@@ -26,7 +26,10 @@ const keyOf = (name: string) => TENANTS.find((tenant) => tenant.name === name)?.
 const USERS = ['ann', 'bob']
 const RATED = 3
 
-/** What `retrain` reads, by its own code, for each set of tenants named; "" = all that share: of whom how many rewards, or why not. */
+/**
+ * What `retrain` reads, by its own code, for each set of tenants named; "" = all that share: of whom how many rewards,
+ * or why not.
+ */
 const READ_LOG = `
 import json, sys
 from pathlib import Path

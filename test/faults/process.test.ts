@@ -254,7 +254,10 @@ const FAKETIME = ['/usr/lib/x86_64-linux-gnu', '/usr/lib/aarch64-linux-gnu']
 
 const JUMPING_CLOCK = new URL('../support/jumping-clock.mjs', import.meta.url).href
 
-/** With libfaketime (Debian: apt-get install libfaketime) the wall clock of the whole process jumps; without it, what its JavaScript sees of it. */
+/**
+ * With libfaketime (Debian: apt-get install libfaketime) the wall clock of the whole process jumps; without it, what
+ * its JavaScript sees of it.
+ */
 const clockFrom = (file: string): Record<string, string> =>
   FAKETIME
     ? {

@@ -274,7 +274,8 @@ describe('refused / DNS failure', () => {
   })
 
   test('an address that never answers SYN: failover once the connect timeout has passed', async () => {
-    // Its backlog is full, so the kernel drops what comes next; where a system answers all the same, the first-byte timer ends it.
+    // Its backlog is full, so the kernel drops what comes next; where a system answers all the same, the first-byte
+    // timer ends it.
     const harness = await gateway(['http://192.0.2.1', await upstreamWith(replyPlain())], {
       provider: { connect_timeout_ms: 300 },
       timeouts: { answer_ms: 4_000 },

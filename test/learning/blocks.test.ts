@@ -118,7 +118,10 @@ it('takes a rating out of the block that it is in: as if the history were learne
   }
 })
 
-/** Something that is said of an answer, under one of several artifacts, in one of two processes, perhaps while the other is at it. */
+/**
+ * Something that is said of an answer, under one of several artifacts, in one of two processes, perhaps while the other
+ * is at it.
+ */
 const saying = fc.record({
   answer: fc.nat(9),
   candidate: fc.constantFrom('cheap', 'middle', 'dear', 'gone'),

@@ -75,7 +75,10 @@ export function copyArtifact(directory = TINY_1): string {
   return copy
 }
 
-/** Changes a file of an artifact and writes its new hash into the manifest, as a wrong but consistent artifact would have it. */
+/**
+ * Changes a file of an artifact and writes its new hash into the manifest, as a wrong but consistent artifact would
+ * have it.
+ */
 export function rewrite(directory: string, file: string, change: (data: Buffer) => Buffer | string): void {
   const data = Buffer.from(change(readFileSync(join(directory, file))))
   writeFileSync(join(directory, file), data)

@@ -1,8 +1,8 @@
 import { expect, it } from 'vitest'
-import { PassingMap } from '../../src/runtime/ephemeral-map.ts'
+import { EphemeralMap } from '../../src/runtime/ephemeral-map.ts'
 
 it('keeps what was set, the latest of a key, until it is deleted', () => {
-  const map = new PassingMap<number>()
+  const map = new EphemeralMap<number>()
   map.set('a', 1)
   map.set('b', 2)
   map.set('a', 3)
@@ -18,7 +18,7 @@ it('keeps what was set, the latest of a key, until it is deleted', () => {
 })
 
 it('forgets what was set first beyond its bound', () => {
-  const map = new PassingMap<number>(2)
+  const map = new EphemeralMap<number>(2)
   for (const [i, key] of ['a', 'b', 'c', 'b', 'd'].entries()) map.set(key, i)
   expect([...map]).toEqual([
     ['c', 2],
@@ -27,7 +27,7 @@ it('forgets what was set first beyond its bound', () => {
 })
 
 it('may lose entries while it is gone through', () => {
-  const map = new PassingMap<number>()
+  const map = new EphemeralMap<number>()
   for (const key of ['a', 'b', 'c']) map.set(key, key.charCodeAt(0))
   const seen: string[] = []
   for (const [key] of map) {

@@ -56,7 +56,10 @@ export const candidate = (name: string, provider: string, extra: Partial<Candida
   ...extra,
 })
 
-/** forward and relay behind a real HTTP server, as the gateway uses them, without the gateway: for faults of providers and of readers. */
+/**
+ * forward and relay behind a real HTTP server, as the gateway uses them, without the gateway: for faults of providers
+ * and of readers.
+ */
 export async function startHarness(options: HarnessOptions): Promise<Harness> {
   const config = configSchema.parse({
     providers: Object.fromEntries(

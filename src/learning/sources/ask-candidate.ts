@@ -2,17 +2,20 @@ import { costUsd } from '../../candidates/pricing.ts'
 import { answerText } from '../../openai/answer-text.ts'
 import { estimateUsage } from '../../openai/estimate-tokens.ts'
 import { parseChat } from '../../openai/parse-chat.ts'
-import type { Parts } from '../../parts.ts'
+import type { Services } from '../../parts.ts'
 import { forward } from '../../providers/forward/forward.ts'
 
-/** One question of the gateway's own to a candidate, outside any tenant's traffic: deadlines, retries and breakers as for all. */
+/**
+ * One question of the gateway's own to a candidate, outside any tenant's traffic: deadlines, retries and breakers as
+ * for all.
+ */
 export async function askCandidate(
-  { live, breakers }: Pick<Parts, 'live' | 'breakers'>,
+  { snapshot, breakers }: Pick<Services, 'snapshot' | 'breakers'>,
   name: string,
   prompt: string,
   signal: AbortSignal,
 ): Promise<{ text: string; costUsd: number }> {
-  const { candidates, providers, config } = live()
+  const { candidates, providers, config } = snapshot()
   const candidate = candidates.find((other) => other.name === name)
   if (!candidate) throw new Error(`there is no candidate ${name}`)
   const request = parseChat(

@@ -23,7 +23,10 @@ const TIMEOUT_MS = 60_000
 const BEST = 10
 const verdictSchema = z.object({ score: z.number().min(0).max(BEST) })
 
-/** Lets a candidate grade a sample of the answers, off the request's path, within a budget. Texts are read from memory and kept nowhere. */
+/**
+ * Lets a candidate grade a sample of the answers, off the request's path, within a budget. Texts are read from memory
+ * and kept nowhere.
+ */
 export class Judge {
   readonly #options: Required<JudgeOptions>
   readonly #running = new Set<Promise<void>>()
@@ -103,7 +106,10 @@ const judgeRecord = (
   comment: null,
 })
 
-/** Question and answer are data: what they say to the judge is not to be obeyed, and can't close the frame that they stand in. */
+/**
+ * Question and answer are data: what they say to the judge is not to be obeyed, and can't close the frame that they
+ * stand in.
+ */
 export function judgePrompt(question: string, answer: string): string {
   const framed = (tag: string, text: string) => `<${tag}>\n${text.replaceAll('<', '‹')}\n</${tag}>`
   return [

@@ -1,7 +1,10 @@
 import type { RewardRecord } from '../../store/records/records.ts'
 import type { InteractionSummary } from '../../store/store.ts'
 
-/** What a user said of an answer: a thumb, or a number from 0 (bad) to 1 (good); and which model he would rather have had. */
+/**
+ * What a user said of an answer: a thumb, or a number from 0 (bad) to 1 (good); and which model he would rather have
+ * had.
+ */
 export interface Rating {
   rating?: 'up' | 'down' | number | undefined
   preferred_model?: string | undefined

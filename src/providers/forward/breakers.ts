@@ -19,8 +19,9 @@ export interface Outcome {
 /**
  * One breaker a deployment: a provider's model. Several candidates may share one.
  *
- * Replicas tell each other of theirs, so that mostly one of them probes for all: who opened is due first, the others a little later, and whoever
- * probes holds the others back meanwhile. Nobody waits for another's word for longer than `MAX_HELD` times `open_ms`; then he asks for himself.
+ * Replicas tell each other of theirs, so that mostly one of them probes for all: who opened is due first, the others a
+ * little later, and whoever probes holds the others back meanwhile. Nobody waits for another's word for longer than
+ * `MAX_HELD` times `open_ms`; then he asks for himself.
  */
 export class Breakers {
   readonly #config: RetriesConfig['breaker']
@@ -84,8 +85,9 @@ const MAX_HELD = 2
 const [LATER, SPREAD] = [0.1, 0.25]
 
 /**
- * cockatiel's consecutive breaker, on a monotonic clock (its own reads the wall clock, and a jump back would keep it open for as long), and without
- * a queue: while the one probe of a half-open breaker is out, others are turned away and go to the next candidate.
+ * cockatiel's consecutive breaker, on a monotonic clock (its own reads the wall clock, and a jump back would keep it
+ * open for as long), and without a queue: while the one probe of a half-open breaker is out, others are turned away and
+ * go to the next candidate.
  */
 export class Breaker {
   readonly #config: RetriesConfig['breaker']
@@ -201,7 +203,10 @@ export class Breaker {
   }
 }
 
-/** As `CircuitBreakerPolicy.toJSON` tells of a breaker that may probe: open since the epoch, and one more failure opens it again. */
+/**
+ * As `CircuitBreakerPolicy.toJSON` tells of a breaker that may probe: open since the epoch, and one more failure opens
+ * it again.
+ */
 const due = (failures: number) => ({
   ownState: { value: CircuitState.Open, openedAt: 0, attemptNo: 1 },
   breakerState: failures - 1,

@@ -1,7 +1,10 @@
 /** Node's timers take at most 2^31 - 1 ms. */
 const MAX_MS = 2 ** 31 - 1
 
-/** A timer that fires once, at a time on `performance.now()`'s clock. Moving it to a later time costs nothing: it looks again when it fires. */
+/**
+ * A timer that fires once, at a time on `performance.now()`'s clock. Moving it to a later time costs nothing: it looks
+ * again when it fires.
+ */
 export class Deadline {
   readonly #onPassed: () => void
   #at: number

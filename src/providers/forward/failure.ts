@@ -15,7 +15,10 @@ export type Failure =
     }
   | { kind: Exclude<UpstreamFault, 'aborted'>; message: string }
 
-/** What to do about it. `pass`: the client's own mistake, it gets the body; `again`: the same candidate once more; `next`: the next candidate. */
+/**
+ * What to do about it. `pass`: the client's own mistake, it gets the body; `again`: the same candidate once more;
+ * `next`: the next candidate.
+ */
 export type Verdict = 'pass' | 'again' | 'next'
 
 export interface Situation {
@@ -28,7 +31,7 @@ export interface Situation {
 }
 
 /** The Upstream table of the fault matrix, as a function. Attempts are bounded by the caller. */
-export function judge(failure: Failure, { tries, hasNext, maxRetryAfterMs }: Situation): Verdict {
+export function classifyFailure(failure: Failure, { tries, hasNext, maxRetryAfterMs }: Situation): Verdict {
   // One more try where somebody else could answer, too; all the tries that are left where nobody else can.
   const mayRepeat = tries < 2 || !hasNext
   switch (failure.kind) {
@@ -77,7 +80,10 @@ export class ForwardError extends GatewayError {
   upstreamMs = 0
 }
 
-/** The last failure as the client sees it. The official SDKs must not retry what has been retried here: `x-should-retry: false`. */
+/**
+ * The last failure as the client sees it. The official SDKs must not retry what has been retried here: `x-should-retry:
+ * false`.
+ */
 export function exhausted(failure: Failure): ForwardError {
   if (failure.kind === 'timeout') {
     return error(504, 'upstream_timeout', 'The model did not answer in time.')

@@ -6,18 +6,18 @@ import {
   abortedError,
   allOpen,
   asForwardError,
+  classifyFailure,
   exhausted,
   type Failure,
   isOurFault,
-  judge,
   OUT_OF_TIME,
 } from './failure.ts'
 
 export type { Forwarded } from '../relay/answer.ts'
 
 /**
- * Tries candidates in order until one answers: the Upstream table of the fault matrix. Nothing has been sent to the client before this resolves,
- * so every failure until then may be tried again elsewhere.
+ * Tries candidates in order until one answers: the Upstream table of the fault matrix. Nothing has been sent to the
+ * client before this resolves, so every failure until then may be tried again elsewhere.
  *
  * @throws ForwardError with the attempts made
  */
@@ -50,7 +50,7 @@ export async function forward(input: ForwardInput, deps: ForwardDeps): Promise<F
       last = failure
       if (failure.kind === 'status' && isOurFault(failure.status)) refusedBy.push(candidate.provider)
       const situation = { tries, hasNext: nextUsable() !== undefined, maxRetryAfterMs: retries.max_retry_after_ms }
-      const verdict = judge(failure, situation)
+      const verdict = classifyFailure(failure, situation)
       if (verdict === 'pass' && failure.kind === 'status') return attempts.passError(candidate, failure)
       if (verdict === 'next' || attempts.made.length >= retries.max_attempts) break
       await attempts.wait(failure, tries)

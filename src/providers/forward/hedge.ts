@@ -1,8 +1,9 @@
 type Try<T> = (cancel: AbortSignal) => Promise<T>
 
 /**
- * Runs `first`, and `second` beside it where the first has not settled after `afterMs` (The Tail at Scale, Dean & Barroso 2013). The first good
- * result wins, and the other try is cancelled; where neither is good it is the first's. Rejects as soon as the first rejects.
+ * Runs `first`, and `second` beside it where the first has not settled after `afterMs` (The Tail at Scale, Dean &
+ * Barroso 2013). The first good result wins, and the other try is cancelled; where neither is good it is the first's.
+ * Rejects as soon as the first rejects.
  */
 export async function hedge<T>(
   first: Try<T>,

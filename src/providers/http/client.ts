@@ -19,7 +19,10 @@ export interface HttpRequest {
   /** One piece or several, one after the other. */
   body?: Buffer | readonly Buffer[]
   signal: AbortSignal
-  /** Our key: asterisks in the answer, should the provider repeat it ("incorrect API key: …"). One that is cut in two by a packet's end is not seen. */
+  /**
+   * Our key: asterisks in the answer, should the provider repeat it ("incorrect API key: …"). One that is cut in two by
+   * a packet's end is not seen.
+   */
   secret?: string | undefined
 }
 
@@ -50,8 +53,8 @@ const DROPPED = new Set([
 ])
 
 /**
- * Keep-alive connections to one provider, on an undici pool: `fetch` costs four times as much per request. Redirects are not followed and no
- * timer runs here but the connect timeout; the caller's signal ends the rest.
+ * Keep-alive connections to one provider, on an undici pool: `fetch` costs four times as much per request. Redirects
+ * are not followed and no timer runs here but the connect timeout; the caller's signal ends the rest.
  */
 export class HttpClient {
   readonly #origin: string
@@ -73,8 +76,8 @@ export class HttpClient {
   }
 
   /**
-   * Sends one request; a connection that was kept alive and breaks before any byte of the answer says nothing about the server, so there is one
-   * more try, on a fresh connection.
+   * Sends one request; a connection that was kept alive and breaks before any byte of the answer says nothing about the
+   * server, so there is one more try, on a fresh connection.
    *
    * @throws UpstreamError
    */
@@ -89,7 +92,10 @@ export class HttpClient {
     }
   }
 
-  /** Resolves when the last request has ended. A request that comes later all the same (it began before a reload) gets a connection of its own. */
+  /**
+   * Resolves when the last request has ended. A request that comes later all the same (it began before a reload) gets a
+   * connection of its own.
+   */
   close(): Promise<void> {
     this.#closing ??= this.#pool.close()
     return this.#closing
@@ -108,7 +114,7 @@ export class HttpClient {
 async function exchange(dispatcher: Dispatcher, request: HttpRequest): Promise<ProviderAnswer> {
   const { signal, secret = '' } = request
   if (signal.aborted) throw abortError(signal)
-  const answer = new Exchange(signal, secret.length < MIN_SECRET_CHARS ? null : Buffer.from(secret))
+  const answer = new UpstreamCall(signal, secret.length < MIN_SECRET_CHARS ? null : Buffer.from(secret))
   dispatcher.dispatch(
     {
       method: request.method,
@@ -138,10 +144,10 @@ function blot(chunk: Buffer, secret: Buffer): void {
 type ResponseHeaders = Record<string, string | string[] | undefined>
 
 /**
- * One request and its answer: an undici handler that is read as an async iterable. undici's own `request()` puts a Node stream in between,
- * which costs 2 to 3 us a chunk; here a chunk that is awaited goes straight to the reader.
+ * One request and its answer: an undici handler that is read as an async iterable. undici's own `request()` puts a Node
+ * stream in between, which costs 2 to 3 us a chunk; here a chunk that is awaited goes straight to the reader.
  */
-class Exchange implements Dispatcher.DispatchHandler, AsyncIterableIterator<Uint8Array> {
+class UpstreamCall implements Dispatcher.DispatchHandler, AsyncIterableIterator<Uint8Array> {
   readonly started: Promise<{ status: number; headers: ResponseHeaders }>
   readonly #signal: AbortSignal
   readonly #start = Promise.withResolvers<{ status: number; headers: ResponseHeaders }>()
@@ -294,7 +300,9 @@ function endToEnd(headers: ResponseHeaders): Record<string, string> {
   return kept
 }
 
-/** We ask for `identity`; a provider that compresses all the same is decoded (RFC 9110, 8.4.1), its last coding first. */
+/**
+ * We ask for `identity`; a provider that compresses all the same is decoded (RFC 9110, 8.4.1), its last coding first.
+ */
 function decode(body: AsyncIterableIterator<Uint8Array>, encodings: string): AsyncIterable<Uint8Array> {
   let stream = Readable.from(body, { objectMode: false, highWaterMark: HIGH_WATER })
   for (const encoding of encodings.toLowerCase().split(',').reverse()) {

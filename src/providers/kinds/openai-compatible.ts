@@ -8,8 +8,9 @@ import { offProvider } from '../off-provider.ts'
 import type { ListedModel, Provider, ProviderAnswer, ProviderCall } from '../provider.ts'
 
 /**
- * Whoever speaks OpenAI's chat completions: OpenAI, Azure OpenAI, OpenRouter, Together, Groq, DeepSeek, Mistral, Gemini's compatible endpoint,
- * vLLM, Ollama, llama.cpp. Bytes go through unchanged in both directions, but for `model` and the wish for usage.
+ * Whoever speaks OpenAI's chat completions: OpenAI, Azure OpenAI, OpenRouter, Together, Groq, DeepSeek, Mistral,
+ * Gemini's compatible endpoint, vLLM, Ollama, llama.cpp. Bytes go through unchanged in both directions, but for `model`
+ * and the wish for usage.
  */
 export function openaiCompatible(name: string, config: OpenAICompatibleConfig): Provider {
   const key = apiKey(config, `the api_key of provider '${name}'`)

@@ -24,8 +24,8 @@ export interface ReadControl extends Pick<StreamAnswer, 'abort' | 'release'> {
 }
 
 /**
- * Reads as much of an answer as tells whether it is one: all of a plain answer, a stream up to the first event that says something.
- * An error there has been seen by nobody yet.
+ * Reads as much of an answer as tells whether it is one: all of a plain answer, a stream up to the first event that
+ * says something. An error there has been seen by nobody yet.
  *
  * @throws UpstreamError
  */

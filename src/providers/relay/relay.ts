@@ -23,8 +23,8 @@ export interface RelayOptions {
   contentIdleMs: number
   writeIdleMs: number
   /**
-   * Called once, and awaited: before the last bytes of a whole answer go out, so that what is noted there is noted of every answer that a client has got in
-   * whole, however this process ends; otherwise when the answer has failed.
+   * Called once, and awaited: before the last bytes of a whole answer go out, so that what is noted there is noted of
+   * every answer that a client has got in whole, however this process ends; otherwise when the answer has failed.
    */
   onEnding?: (outcome: RelayOutcome) => Promise<void> | undefined
 }
@@ -42,7 +42,10 @@ export interface RelayOutcome {
   bytes: number
   /** Milliseconds spent waiting for the provider or for the client to read. */
   waitedMs: number
-  /** What went wrong after the answer had begun, or null: `aborted`, `timeout`, `reset`, `protocol`, `upstream`, `slow_reader`, `shutdown`. */
+  /**
+   * What went wrong after the answer had begun, or null: `aborted`, `timeout`, `reset`, `protocol`, `upstream`,
+   * `slow_reader`, `shutdown`.
+   */
   error: string | null
 }
 
@@ -75,7 +78,9 @@ type Sent = Pick<Sink, 'firstByteAt' | 'bytes' | 'waitedMs'>
 /** Below the mark at which a socket asks to wait. */
 const MAX_AT_ONCE_BYTES = 16 * 1024
 
-/** Large bodies go out piece by piece, so that a client that reads slowly but reads is not taken for one that does not. */
+/**
+ * Large bodies go out piece by piece, so that a client that reads slowly but reads is not taken for one that does not.
+ */
 const PIECE_BYTES = 256 * 1024
 
 async function relayPlain(answer: PlainAnswer, response: ServerResponse, options: RelayOptions): Promise<RelayOutcome> {
@@ -138,8 +143,8 @@ function plainOutcome(answer: PlainAnswer, options: RelayOptions, sent: Sent, er
 }
 
 /**
- * Passes a stream on, chunk by chunk, at the client's pace. After the first byte there is no second try: what goes wrong becomes an event
- * `{"error": …}`, on which the official SDKs raise, and no `[DONE]`.
+ * Passes a stream on, chunk by chunk, at the client's pace. After the first byte there is no second try: what goes
+ * wrong becomes an event `{"error": …}`, on which the official SDKs raise, and no `[DONE]`.
  */
 class StreamRelay {
   readonly #answer: StreamAnswer

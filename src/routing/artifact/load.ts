@@ -17,8 +17,8 @@ export interface Artifact {
   /** Why not CUDA, where that was asked for or tried; else null. */
   readonly deviceNote: string | null
   /**
-   * `score` runs in this thread, for requests; the others in the model thread, for rewards. They take one row at a time, where launching
-   * hundreds of small kernels on a GPU would cost more than it saves.
+   * `score` runs in this thread, for requests; the others in the model thread, for rewards. They take one row at a
+   * time, where launching hundreds of small kernels on a GPU would cost more than it saves.
    */
   readonly sessions: Readonly<Record<GraphName, Graph>>
   /** Lower-cased name or alias of an LLM -> its evidence, [V]. */
@@ -29,8 +29,8 @@ export interface Artifact {
 }
 
 /**
- * Reads and checks a directory without touching anything that serves: manifest, hashes, graphs, signatures, population, golden vectors.
- * All but the scoring graph is read and checked in the model thread, so that requests go on meanwhile.
+ * Reads and checks a directory without touching anything that serves: manifest, hashes, graphs, signatures, population,
+ * golden vectors. All but the scoring graph is read and checked in the model thread, so that requests go on meanwhile.
  *
  * @throws ArtifactError
  */

@@ -6,7 +6,8 @@ const CLIP = 4
 const SMALLEST = 1e-3
 
 /**
- * A candidate's card in numbers: value and presence of each feature, standardised. router-model's `cards.py` computes the same.
+ * A candidate's card in numbers: value and presence of each feature, standardised. router-model's `cards.py` computes
+ * the same.
  *
  * @returns [2 x features]
  */
@@ -58,8 +59,8 @@ const flag = (value: boolean | undefined) => (value === undefined ? undefined : 
 export const cardText = ({ vendor, name, description }: Candidate) => `${vendor} ${name}: ${description}`
 
 /**
- * Code of a text: the first n bits of its SHA-256, lowest bit of each byte first, as ±1/√n. Codes of different texts are
- * nearly orthogonal, so that a liking for one vendor or LLM needs no table of them.
+ * Code of a text: the first n bits of its SHA-256, lowest bit of each byte first, as ±1/√n. Codes of different texts
+ * are nearly orthogonal, so that a liking for one vendor or LLM needs no table of them.
  */
 export function code(text: string, n: number): Float32Array {
   const digest = createHash('sha256').update(text.toLowerCase()).digest()

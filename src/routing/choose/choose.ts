@@ -137,8 +137,8 @@ function indexOfBest(worth: readonly number[]): number {
 }
 
 /**
- * What each candidate is worth in a conversation that another one has held so far: less the price of a cold prompt cache, and less a
- * margin, because a change of voice is a cost of its own.
+ * What each candidate is worth in a conversation that another one has held so far: less the price of a cold prompt
+ * cache, and less a margin, because a change of voice is a cost of its own.
  */
 function afterSwitch(
   scores: readonly CandidateScore[],
@@ -160,8 +160,8 @@ function afterSwitch(
 const greed = (rewards: number, { base, per_reward }: RouterConfig['gamma']) => base + per_reward * rewards
 
 /**
- * Inverse gap weighting (SquareCB, Foster & Rakhlin 2020): p = 1 / (K + gamma x gap), the rest goes to the best. Gamma is K times
- * `perArm`, so that the expected loss of a request is below 1 / `perArm` however many candidates there are.
+ * Inverse gap weighting (SquareCB, Foster & Rakhlin 2020): p = 1 / (K + gamma x gap), the rest goes to the best. Gamma
+ * is K times `perArm`, so that the expected loss of a request is below 1 / `perArm` however many candidates there are.
  */
 function inverseGap(
   scores: readonly CandidateScore[],

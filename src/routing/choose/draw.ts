@@ -5,8 +5,8 @@ const BYTES = 6
 /**
  * The random number that `choose` explores with: 0 <= draw < 1.
  *
- * With a seed it depends on nothing but the seed and `asked`: not on the order of requests, on the process, or on the scores, so that
- * propensities stay true.
+ * With a seed it depends on nothing but the seed and `asked`: not on the order of requests, on the process, or on the
+ * scores, so that propensities stay true.
  *
  * @param asked by whom, what, and how often he had rated before
  */

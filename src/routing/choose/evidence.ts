@@ -6,8 +6,8 @@ const SLOTS = 16
 const SEPARATOR = '#'
 
 /**
- * Under which name a message about a candidate is summed up: one of a few slots, by the user who gave it. So the store need not know who
- * rated what, and yet it can be told whether enough different users did.
+ * Under which name a message about a candidate is summed up: one of a few slots, by the user who gave it. So the store
+ * need not know who rated what, and yet it can be told whether enough different users did.
  *
  * @param user null for what is nobody's opinion: a judge's word
  */
@@ -17,8 +17,8 @@ export function evidenceSlot(candidate: string, user: string | null): string {
 }
 
 /**
- * Sums by candidate. Opinions count once at least `minUsers` slots hold some: what one user says moves nobody else, and nobody can read
- * it from what others are served.
+ * Sums by candidate. Opinions count once at least `minUsers` slots hold some: what one user says moves nobody else, and
+ * nobody can read it from what others are served.
  */
 export function pooledEvidence(slots: Evidence, minUsers: number): Evidence {
   const opinions = new Map<string, Float32Array[]>()

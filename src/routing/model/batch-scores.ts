@@ -27,7 +27,10 @@ export class BatchScores {
     this.#candidates = candidates
   }
 
-  /** @throws RouterError `not_finite`; `all_equal` where several candidates can't be told apart though the user's taste was asked */
+  /**
+   * @throws RouterError `not_finite`; `all_equal` where several candidates can't be told apart though the user's taste
+   * was asked
+   */
   row(row: number, { promptTokens, costWeight }: RouteQuery): CandidateScore[] {
     const m = this.#candidates.length
     const first = row * m

@@ -2,7 +2,7 @@ import { Tensor } from 'onnxruntime-node'
 import type { Candidate } from '../../candidates/candidate.ts'
 import type { Logger } from '../../observability/logger.ts'
 import { inTime } from '../../runtime/in-time.ts'
-import { gather } from '../../runtime/micro-batch.ts'
+import { microBatch } from '../../runtime/micro-batch.ts'
 import type { Evidence } from '../../store/store.ts'
 import type { Artifact } from '../artifact/load.ts'
 import { type CandidateScore, type RouteQuery, type Router, RouterError } from '../router.ts'
@@ -39,11 +39,13 @@ interface Inputs {
 }
 
 /**
- * Scores by the artifact's graphs. Requests that come together (`gather`) are scored as one batch: ONNX Runtime's fixed
- * cost of a run (about 100 us) is shared, and as a run blocks the JavaScript thread there is nothing to gain by starting earlier.
+ * Scores by the artifact's graphs. Requests that come together (`microBatch`) are scored as one batch: ONNX Runtime's
+ * fixed cost of a run (about 100 us) is shared, and as a run blocks the JavaScript thread there is nothing to gain by
+ * starting earlier.
  *
- * A run can't be interrupted. One that took longer than the deadline fails its requests, and those of the next seconds at once, without a
- * run. That the event loop was held up before the run does not: the score is as good as ever, and takes less time than was lost.
+ * A run can't be interrupted. One that took longer than the deadline fails its requests, and those of the next seconds
+ * at once, without a run. That the event loop was held up before the run does not: the score is as good as ever, and
+ * takes less time than was lost.
  */
 export class GraphRouter implements Router {
   readonly version: string
@@ -105,7 +107,7 @@ export class GraphRouter implements Router {
     const group = this.#waiting.get(table)
     if (group) group.push(waiting)
     else this.#waiting.set(table, [waiting])
-    gather(this.#flush)
+    microBatch(this.#flush)
   }
 
   readonly #flush = () => {

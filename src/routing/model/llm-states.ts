@@ -81,13 +81,18 @@ export class LlmStates {
     return this.#tenants.get(tenant)?.rows.size ?? 0
   }
 
-  /** Computes all that another artifact's states hold, of one tenant or of all, so that a swap makes no request wait. */
+  /**
+   * Computes all that another artifact's states hold, of one tenant or of all, so that a swap makes no request wait.
+   */
   async warmLike(other: LlmStates, tenant?: string): Promise<void> {
     const tenants = tenant === undefined ? [...other.#tenants.keys()] : [tenant]
     for (const name of tenants) await this.rows(name, [...(other.#tenants.get(name)?.rows.keys() ?? [])])
   }
 
-  /** Outcomes of this tenant arrived, here or in another process: takes them in soon. What is served meanwhile is the old z. */
+  /**
+   * Outcomes of this tenant arrived, here or in another process: takes them in soon. What is served meanwhile is the
+   * old z.
+   */
   refreshSoon(tenant: string, afterMs = REFRESH_MS): void {
     if (!this.#tenants.has(tenant) || this.#timers.has(tenant)) return
     const timer = setTimeout(() => {

@@ -15,8 +15,8 @@ import {
 import { openGraph } from './sessions.ts'
 
 /**
- * The model thread: checks artifacts, and runs the graphs that learning needs. Both keep a thread for milliseconds at a time, which the
- * one that serves requests does not have.
+ * The model thread: checks artifacts, and runs the graphs that learning needs. Both keep a thread for milliseconds at a
+ * time, which the one that serves requests does not have.
  */
 const artifacts = new Map<number, Record<LearningGraph, InferenceSession>>()
 // One job after the other, in the order they came.

@@ -11,7 +11,7 @@ import type { Policy } from '../policy.ts'
 import { StaticRouter } from '../static-router.ts'
 import { type LoaderOptions, PolicyLoader } from './loader.ts'
 import { PolicySet, type PolicySetStatus, type PolicySnapshot, type Role } from './set.ts'
-import { EVERYBODY, type TenantPolicies, type WantedPolicies, wantedPolicies } from './wanted.ts'
+import { DEFAULT_AUDIENCE, type TenantPolicies, type WantedPolicies, wantedPolicies } from './wanted.ts'
 
 export type { PolicySnapshot } from './set.ts'
 
@@ -28,12 +28,15 @@ export interface PoliciesStatus extends PolicySetStatus {
 /** A store that is away must not keep a gateway from starting. */
 const WARM_WITHIN_MS = 1_000
 
-/** Which policy serves whom. Artifacts are loaded and checked aside, and swapped in as a whole; a bad one changes nothing. */
+/**
+ * Which policy serves whom. Artifacts are loaded and checked aside, and swapped in as a whole; a bad one changes
+ * nothing.
+ */
 export class Policies {
   readonly #loader: PolicyLoader
   readonly #log: Logger
   readonly #watch: boolean
-  readonly #everybody: PolicySet
+  readonly #everyone: PolicySet
   readonly #newSet: () => PolicySet
   readonly #tenants = new Map<string, PolicySet>()
   readonly #watching = new Map<string, { directory: string; stop: () => void }>()
@@ -45,8 +48,8 @@ export class Policies {
     this.#loader = new PolicyLoader(options)
     this.#log = options.log
     this.#watch = options.config.watch
-    this.#everybody = new PolicySet(fallback)
-    this.#newSet = () => new PolicySet(fallback, this.#everybody)
+    this.#everyone = new PolicySet(fallback)
+    this.#newSet = () => new PolicySet(fallback, this.#everyone)
   }
 
   /** @throws ArtifactError where everybody's artifact is bad and `required` */
@@ -55,7 +58,7 @@ export class Policies {
     try {
       await policies.configure(options.config, options.tenants ?? [])
       // Once more, for what is wrong with it.
-      if (options.config.required && !policies.#everybody.live) await policies.reload()
+      if (options.config.required && !policies.#everyone.live) await policies.reload()
     } catch (error) {
       await policies.close()
       throw error
@@ -70,7 +73,7 @@ export class Policies {
 
   /** Whose policies serve a tenant: its own, by its name, or everybody's. */
   audienceOf(tenant: string): string {
-    return this.#servingSet(tenant) === this.#everybody ? EVERYBODY : tenant
+    return this.#servingSet(tenant) === this.#everyone ? DEFAULT_AUDIENCE : tenant
   }
 
   /**
@@ -81,7 +84,7 @@ export class Policies {
    * @throws ArtifactError; what was live stays live
    * @throws GatewayError 404 for an unknown tenant
    */
-  reload(directory?: string, tenant = EVERYBODY): Promise<string> {
+  reload(directory?: string, tenant = DEFAULT_AUDIENCE): Promise<string> {
     return this.#alone(async () => {
       const set = this.#setOf(tenant)
       const policy = await this.#loader.load(directory ?? this.#wanted.get(tenant)?.artifact ?? '').catch((error) => {
@@ -99,7 +102,7 @@ export class Policies {
    *
    * @throws GatewayError 404 where it is not kept
    */
-  rollback(version: string, tenant = EVERYBODY): Promise<string> {
+  rollback(version: string, tenant = DEFAULT_AUDIENCE): Promise<string> {
     return this.#alone(async () => {
       const set = this.#setOf(tenant)
       const policy = set.kept(version)
@@ -114,7 +117,8 @@ export class Policies {
   }
 
   /**
-   * Takes in what a configuration says of who is served by what. Never fails: a bad artifact is refused as ever, and what was there before stays.
+   * Takes in what a configuration says of who is served by what. Never fails: a bad artifact is refused as ever, and
+   * what was there before stays.
    */
   configure(router: RouterConfig, tenants: Iterable<TenantPolicies> = []): Promise<void> {
     return this.#alone(async () => {
@@ -123,7 +127,7 @@ export class Policies {
       for (const name of this.#tenants.keys()) if (!wanted.has(name)) this.#tenants.delete(name)
       const load = once((directory) => this.#loader.load(directory))
       for (const [name, next] of wanted) {
-        if (name !== EVERYBODY && !this.#tenants.has(name)) this.#tenants.set(name, this.#newSet())
+        if (name !== DEFAULT_AUDIENCE && !this.#tenants.has(name)) this.#tenants.set(name, this.#newSet())
         await this.#take(name, next, old.get(name) ?? NOTHING, load)
       }
       this.#follow()
@@ -132,8 +136,8 @@ export class Policies {
   }
 
   /**
-   * Computes what tenants' first requests would wait for, and forgets candidates that are no longer theirs: call it with every new
-   * configuration. Never fails: what is not ready is computed when it is asked for.
+   * Computes what tenants' first requests would wait for, and forgets candidates that are no longer theirs: call it
+   * with every new configuration. Never fails: what is not ready is computed when it is asked for.
    */
   async warm(tenants: Iterable<{ name: string; candidates: readonly Candidate[] }>): Promise<void> {
     const tables = [...tenants].flatMap(({ name, candidates }) =>
@@ -156,7 +160,7 @@ export class Policies {
   status(): PoliciesStatus {
     const own = [...this.#tenants].filter(([, set]) => set.isOwn)
     return {
-      ...this.#everybody.status(),
+      ...this.#everyone.status(),
       tenants: Object.fromEntries(own.map(([name, set]) => [name, set.status()])),
     }
   }
@@ -169,11 +173,11 @@ export class Policies {
 
   #servingSet(tenant: string): PolicySet {
     const set = this.#tenants.get(tenant)
-    return set?.isOwn ? set : this.#everybody
+    return set?.isOwn ? set : this.#everyone
   }
 
   #setOf(tenant: string): PolicySet {
-    const set = tenant === EVERYBODY ? this.#everybody : this.#tenants.get(tenant)
+    const set = tenant === DEFAULT_AUDIENCE ? this.#everyone : this.#tenants.get(tenant)
     if (!set) throw notFound('There is no such tenant.', 'tenant_not_found', 'tenant')
     return set
   }
@@ -204,15 +208,15 @@ export class Policies {
     if (policy === set.own) return
     const { live } = set
     const { llms, device } = policy.router
-    if (live) await llms.warmLike(live.router.llms, tenant === EVERYBODY ? undefined : tenant)
+    if (live) await llms.warmLike(live.router.llms, tenant === DEFAULT_AUDIENCE ? undefined : tenant)
     set.makeLive(policy)
     this.#letGo()
-    const whose = tenant === EVERYBODY ? {} : { tenant }
+    const whose = tenant === DEFAULT_AUDIENCE ? {} : { tenant }
     this.#log.info({ ...whose, policy: policy.version, device, from: live?.version ?? null }, 'policy live')
   }
 
   #letGo(): void {
-    this.#loader.keepOnly(new Set([this.#everybody, ...this.#tenants.values()].flatMap((set) => set.all())))
+    this.#loader.keepOnly(new Set([this.#everyone, ...this.#tenants.values()].flatMap((set) => set.all())))
   }
 
   /** Looks at what is configured from now on. */

@@ -38,7 +38,7 @@ const KEPT_VERSIONS = 3
 /** The policies of one audience: of everybody, or of one tenant that has its own. */
 export class PolicySet {
   readonly #fallback: Router
-  readonly #everybody: PolicySet | null
+  readonly #everyone: PolicySet | null
   readonly #previous: Policy[] = []
   readonly #refused = new Map<Role, string>()
   #own: Policy | null = null
@@ -48,7 +48,7 @@ export class PolicySet {
   /** @param everybody whose artifact serves while there is none of its own; null: this is everybody's */
   constructor(fallback: Router, everybody: PolicySet | null = null) {
     this.#fallback = fallback
-    this.#everybody = everybody
+    this.#everyone = everybody
   }
 
   get own(): Policy | null {
@@ -56,7 +56,7 @@ export class PolicySet {
   }
 
   get live(): Policy | null {
-    return this.#own ?? this.#everybody?.live ?? null
+    return this.#own ?? this.#everyone?.live ?? null
   }
 
   /** Whether anything in it differs from everybody's. */

@@ -13,19 +13,20 @@ export interface WantedPolicies {
 export type TenantPolicies = Pick<TenantConfig, 'name' | 'artifact' | 'shadow' | 'canary'>
 
 /** Everybody who has nothing of his own; no tenant is called so. */
-export const EVERYBODY = ''
+export const DEFAULT_AUDIENCE = ''
 
 /**
- * Who is to be served by what. A tenant's artifact is looked for where `retrain` puts it: beside everybody's, in `tenants/<name>/current`.
+ * Who is to be served by what. A tenant's artifact is looked for where `retrain` puts it: beside everybody's, in
+ * `tenants/<name>/current`.
  *
- * @returns tenant, or `EVERYBODY` -> what is wanted
+ * @returns tenant, or `DEFAULT_AUDIENCE` -> what is wanted
  */
 export function wantedPolicies(router: RouterConfig, tenants: Iterable<TenantPolicies>): Map<string, WantedPolicies> {
   const { artifact, shadow, canary } = router
-  const everybody = { artifact, mustExist: true, shadow: shadow ?? null, canary: canary ?? null }
+  const everyone = { artifact, mustExist: true, shadow: shadow ?? null, canary: canary ?? null }
   const root = join(dirname(artifact), 'tenants')
   return new Map([
-    [EVERYBODY, everybody],
+    [DEFAULT_AUDIENCE, everyone],
     ...[...tenants].map((tenant): [string, WantedPolicies] => [
       tenant.name,
       {

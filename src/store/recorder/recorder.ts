@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Config } from '../../config/schema.ts'
-import { atTurnsEnd } from '../../runtime/end-of-tick.ts'
-import { PassingMap } from '../../runtime/ephemeral-map.ts'
+import { atEndOfTick } from '../../runtime/end-of-tick.ts'
+import { EphemeralMap } from '../../runtime/ephemeral-map.ts'
 import { interactionLine, readInteraction, readReward, rewardLine, summaryOf } from '../records/documents.ts'
 import type { InteractionRecord, RewardRecord } from '../records/records.ts'
 import { type InteractionSummary, type Store, StoreError } from '../store.ts'
@@ -49,11 +49,12 @@ export interface RecorderEvents {
 }
 
 /**
- * Takes records off the request path. They are written to the spool first: `interaction` resolves, and `reward` returns, when the kernel has it, or the
- * spool has no room for it. The death of this process loses no record of which they said so, and what it had not delivered is delivered by the next one on
- * the same directory. Batches reach the store within `flush_ms`, in order; the store leaves out what it has. After a failure the last seconds' records are
- * delivered once more. While the store is away the spool is also synced to the disk once a batch; the loss of power may cost the last `flush_ms` (and what the
- * store itself had not synced).
+ * Takes records off the request path. They are written to the spool first: `interaction` resolves, and `reward`
+ * returns, when the kernel has it, or the spool has no room for it. The death of this process loses no record of which
+ * they said so, and what it had not delivered is delivered by the next one on the same directory. Batches reach the
+ * store within `flush_ms`, in order; the store leaves out what it has. After a failure the last seconds' records are
+ * delivered once more. While the store is away the spool is also synced to the disk once a batch; the loss of power may
+ * cost the last `flush_ms` (and what the store itself had not synced).
  */
 export class Recorder {
   readonly #store: Store
@@ -68,8 +69,8 @@ export class Recorder {
   #rows: Entry[] = []
   #onDisk = false
   #lastAdopted = Number.NEGATIVE_INFINITY
-  readonly #findable = new PassingMap<InteractionRecord>(2 * MAX_FINDABLE)
-  readonly #open = new PassingMap<InteractionSummary>(MAX_FINDABLE)
+  readonly #findable = new EphemeralMap<InteractionRecord>(2 * MAX_FINDABLE)
+  readonly #open = new EphemeralMap<InteractionSummary>(MAX_FINDABLE)
   #newlyOpen: InteractionSummary[] = []
   #timer: NodeJS.Timeout | undefined
   #running: Promise<void> | undefined
@@ -99,7 +100,10 @@ export class Recorder {
     this.#schedule(this.#flushMs)
   }
 
-  /** An answer has ended. Don't change the record afterwards. Those of one turn of the event loop are written together, at its end. */
+  /**
+   * An answer has ended. Don't change the record afterwards. Those of one turn of the event loop are written together,
+   * at its end.
+   */
   interaction(record: InteractionRecord): Promise<void> {
     const { tenant, id, completionId } = record
     this.#open.delete(keyOf(tenant, id))
@@ -108,7 +112,7 @@ export class Recorder {
     this.#fresh.push({ row: { type: 'interaction', record }, line: `${interactionLine(record)}\n` })
     if (!this.#written) {
       this.#written = Promise.withResolvers()
-      atTurnsEnd(this.#writeFresh)
+      atEndOfTick(this.#writeFresh)
     }
     return this.#written.promise
   }

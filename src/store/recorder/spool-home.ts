@@ -19,8 +19,9 @@ interface Owner {
 const ours = new Set<string>()
 
 /**
- * A process's own folder in the spool directory. Those of dead processes are taken over, each by one heir: by renaming, which only one can do.
- * A directory may be shared by processes of one host, and by hosts whose clocks agree to some seconds.
+ * A process's own folder in the spool directory. Those of dead processes are taken over, each by one heir: by renaming,
+ * which only one can do. A directory may be shared by processes of one host, and by hosts whose clocks agree to some
+ * seconds.
  */
 export class SpoolHome {
   readonly path: string
@@ -39,8 +40,8 @@ export class SpoolHome {
   }
 
   /**
-   * Moves the segments of dead processes into our folder, but for those that had been delivered `keepMs` before the process was last heard of: they go.
-   * Returns where they are now, oldest first.
+   * Moves the segments of dead processes into our folder, but for those that had been delivered `keepMs` before the
+   * process was last heard of: they go. Returns where they are now, oldest first.
    */
   adopt(keepMs: number): string[] {
     const adopted: string[] = []
@@ -130,7 +131,10 @@ function isFresh(home: string): boolean {
   }
 }
 
-/** Linux: the process's start in clock ticks since boot. Elsewhere nothing, and a reused process id hides an orphan until that process ends. */
+/**
+ * Linux: the process's start in clock ticks since boot. Elsewhere nothing, and a reused process id hides an orphan
+ * until that process ends.
+ */
 function startOf(pid: number): string {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')

@@ -15,7 +15,10 @@ import { promisify } from 'node:util'
 import { doneName, isDone, SpoolHome } from './spool-home.ts'
 
 const SEGMENT_BYTES = 1024 * 1024
-/** What was delivered is kept for so long, to be delivered again (`rewind`): a Redis that dies may take with it what it had acknowledged. */
+/**
+ * What was delivered is kept for so long, to be delivered again (`rewind`): a Redis that dies may take with it what it
+ * had acknowledged.
+ */
 const KEEP_MS = 5_000
 const NEWLINE = 10
 /** UTF-8 of a UTF-16 unit. */
@@ -47,8 +50,9 @@ export interface SpoolBatch {
 }
 
 /**
- * A queue of lines on disk: appended at the back, read at the front, gone some seconds after they were delivered. A line is in the kernel's hands when `append` returns, so the
- * death of this process does not lose it; `sync` brings it to the disk. What a dead process left is taken over by `adopt`.
+ * A queue of lines on disk: appended at the back, read at the front, gone some seconds after they were delivered. A
+ * line is in the kernel's hands when `append` returns, so the death of this process does not lose it; `sync` brings it
+ * to the disk. What a dead process left is taken over by `adopt`.
  */
 export class Spool {
   readonly #home: SpoolHome
@@ -177,7 +181,10 @@ export class Spool {
     return found.length > 0
   }
 
-  /** To be called now and then: what was delivered does not stay on the disk until more comes. It may be of a user who was erased since. */
+  /**
+   * To be called now and then: what was delivered does not stay on the disk until more comes. It may be of a user who
+   * was erased since.
+   */
   tidy(): void {
     const { offset, size } = this.#current
     try {
@@ -224,7 +231,10 @@ export class Spool {
     this.#markDone(segment)
   }
 
-  /** Else an heir would deliver it again, and the heir's heir: a process that dies again and again would fill the spool with what the store has. */
+  /**
+   * Else an heir would deliver it again, and the heir's heir: a process that dies again and again would fill the spool
+   * with what the store has.
+   */
   #markDone(segment: Segment): void {
     const { path, offset, size } = segment
     if (segment === this.#current || offset < size || isDone(path)) return

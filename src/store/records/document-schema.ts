@@ -33,7 +33,10 @@ const table = z
 
 const candidates = z.union([z.array(candidate), table])
 
-/** Documents that come from a file, hence from anywhere: exported, or as a spool has them. Shape and meaning: `docs/records.md`. */
+/**
+ * Documents that come from a file, hence from anywhere: exported, or as a spool has them. Shape and meaning:
+ * `docs/records.md`.
+ */
 export const interactionSchema: z.ZodType<StoredInteraction> = z.object({
   id,
   ts: unixMs,

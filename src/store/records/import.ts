@@ -9,10 +9,12 @@ import type { InteractionRecord, RewardRecord } from './records.ts'
 const BATCH = 500
 
 /**
- * Reads what `exportRecords` wrote (or a spool's segment) into a store; what it has already is left alone. Returns how many rows were read.
+ * Reads what `exportRecords` wrote (or a spool's segment) into a store; what it has already is left alone. Returns how
+ * many rows were read.
  *
  * @param file a path, or `-` for standard input
- * @throws Error naming the line that is not a record; what came before it has been imported. StoreError when the store fails.
+ * @throws Error naming the line that is not a record; what came before it has been imported. StoreError when the store
+ * fails.
  */
 export async function importRecords(store: Store, file: string): Promise<{ interactions: number; rewards: number }> {
   const input = file === '-' ? process.stdin : createReadStream(file)

@@ -4,8 +4,8 @@ import type { Usage } from '../../candidates/usage.ts'
 export type Reason = 'personal' | 'cold_start' | 'sticky' | 'explicit' | 'explore' | 'fallback'
 
 /**
- * The candidates of a request and what was thought of each, as a table: it is made for every request and read for few of them (`eachCandidate`).
- * The same in memory and in a store.
+ * The candidates of a request and what was thought of each, as a table: it is made for every request and read for few
+ * of them (`eachCandidate`). The same in memory and in a store.
  */
 export interface ScoredCandidates {
   names: readonly string[]
@@ -22,7 +22,10 @@ export interface ScoredCandidate {
   mean: number | null
   std: number | null
   predictedCostUsd: number
-  /** Probability with which this candidate was to be chosen, given everything known. They sum to 1, as far as float32 can tell. */
+  /**
+   * Probability with which this candidate was to be chosen, given everything known. They sum to 1, as far as float32
+   * can tell.
+   */
   propensity: number
 }
 

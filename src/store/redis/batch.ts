@@ -1,4 +1,4 @@
-import { gather } from '../../runtime/micro-batch.ts'
+import { microBatch } from '../../runtime/micro-batch.ts'
 import { jsonArgument } from './commands.ts'
 import { translate } from './guard.ts'
 
@@ -6,31 +6,31 @@ import { translate } from './guard.ts'
 const OPERATIONS_PER_SCRIPT = 64
 const SOON_MS = 5
 
-/** As `commands/turn.lua` says: its name, then its arguments. */
-export type TurnOperation = (string | number)[]
+/** As `commands/batch.lua` says: its name, then its arguments. */
+export type BatchOperation = (string | number)[]
 
 interface Operation {
-  args: TurnOperation
+  args: BatchOperation
   resolve: (reply: unknown) => void
   reject: (error: unknown) => void
 }
 
-/** Runs `turn.lua` for a tenant, within the usual deadline. */
-export type RunTurn = (tenant: string, operations: Buffer) => Promise<unknown>
+/** Runs `batch.lua` for a tenant, within the usual deadline. */
+export type RunBatch = (tenant: string, operations: Buffer) => Promise<unknown>
 
 /**
- * What a tenant's requests ask of Redis together (`gather`) goes as one call of one script: a call costs the two processes more than what it does
- * there (docs/profile.md). In order; each succeeds or fails for itself.
+ * What a tenant's requests ask of Redis together (`microBatch`) goes as one call of one script: a call costs the two
+ * processes more than what it does there (docs/profile.md). In order; each succeeds or fails for itself.
  */
-export class RedisTurns {
-  readonly #run: RunTurn
+export class RedisBatch {
+  readonly #run: RunBatch
   /** Calls without a reply so far. */
   #sent = 0
   #onAnswered: (() => void) | undefined
   #waiting = new Map<string, Operation[]>()
   #timer: NodeJS.Timeout | undefined
 
-  constructor(run: RunTurn) {
+  constructor(run: RunBatch) {
     this.#run = run
   }
 
@@ -38,13 +38,13 @@ export class RedisTurns {
    * @param when `soon`: nobody waits for it, so that it may go along with the next one that is asked for now
    * @throws StoreError
    */
-  ask(tenant: string, args: TurnOperation, when: 'now' | 'soon' = 'now'): Promise<unknown> {
+  ask(tenant: string, args: BatchOperation, when: 'now' | 'soon' = 'now'): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const operation = { args, resolve, reject }
       const operations = this.#waiting.get(tenant)
       if (operations) operations.push(operation)
       else this.#waiting.set(tenant, [operation])
-      if (when === 'now') gather(this.#flush)
+      if (when === 'now') microBatch(this.#flush)
       else this.#timer ??= setTimeout(this.#flush, SOON_MS)
     })
   }

@@ -4,13 +4,16 @@ import * as keys from './keys.ts'
 
 const HEARTBEAT_MS = 1_000
 
-/** What a client says when a connection broke or came back; a cluster's does not say which one carried the subscription. */
+/**
+ * What a client says when a connection broke or came back; a cluster's does not say which one carried the subscription.
+ */
 const INTERRUPTIONS = ['close', 'ready', '+node', '-node', 'node error']
 
 /**
- * Listens to what replicas publish. A subscription that breaks loses messages without a word. So this one sends itself a number every second: when a
- * connection broke or a number is missing, changes may be missing too, and with the next number, which proves that it hears again, `{ kind: 'all' }` is told.
- * A change is thus seen at once, or within a second or two of the subscription's return.
+ * Listens to what replicas publish. A subscription that breaks loses messages without a word. So this one sends itself
+ * a number every second: when a connection broke or a number is missing, changes may be missing too, and with the next
+ * number, which proves that it hears again, `{ kind: 'all' }` is told. A change is thus seen at once, or within a
+ * second or two of the subscription's return.
  */
 export class ChangeChannel {
   readonly #client: RedisClient

@@ -6,6 +6,7 @@ const SCRIPTS = [
   'add-evidence',
   'append-interactions',
   'append-rewards',
+  'batch',
   'claim',
   'commit-user',
   'complete',
@@ -16,7 +17,6 @@ const SCRIPTS = [
   'open-interactions',
   'read-user-log',
   'revoke-key',
-  'turn',
 ] as const
 
 export type Script = (typeof SCRIPTS)[number]
@@ -28,8 +28,9 @@ export type RunScript = (script: Script, keys: string[], args: Argument[]) => Pr
 export type RunFor = (tenant: string, script: Script, on: string[], args: Argument[]) => Promise<unknown>
 
 /**
- * Sent by their hash; a server that does not have them (yet, or after a restart or SCRIPT FLUSH) gets them without the caller seeing it. Not by ioredis'
- * `defineCommand`: what was sent by it lived on until the next full collection (docs/profile.md).
+ * Sent by their hash; a server that does not have them (yet, or after a restart or SCRIPT FLUSH) gets them without the
+ * caller seeing it. Not by ioredis' `defineCommand`: what was sent by it lived on until the next full collection
+ * (docs/profile.md).
  */
 export function defineScripts(client: Redis | Cluster): RunScript {
   const known = Object.fromEntries(SCRIPTS.map((name) => [name, readScript(name)])) as Record<Script, ScriptText>
@@ -55,8 +56,8 @@ function readScript(name: Script): ScriptText {
 }
 
 /**
- * One argument instead of thirty a request, each of which the client measures and frames. Large ones as bytes: strings that ioredis puts together lived on
- * until the next full collection (docs/profile.md).
+ * One argument instead of thirty a request, each of which the client measures and frames. Large ones as bytes: strings
+ * that ioredis puts together lived on until the next full collection (docs/profile.md).
  */
 export function jsonArgument(list: (string | number)[][]): Buffer {
   const json = JSON.stringify(list)

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import type { ConnectionOptions } from 'node:tls'
 import { Cluster, Redis, type RedisOptions } from 'ioredis'
 import type { RedisConfig } from '../../config/schema.ts'
-import { atTurnsEnd } from '../../runtime/end-of-tick.ts'
+import { atEndOfTick } from '../../runtime/end-of-tick.ts'
 
 const CONNECT_MS = 2_000
 const RECONNECT = { firstMs: 50, maxMs: 1_000 }
@@ -12,8 +12,8 @@ const SILENT_MS = 3_000
 export type RedisClient = Redis | Cluster
 
 /**
- * A client of a single server, of the master that Sentinels name, or of a Cluster. It connects by itself, again and again. Commands are never queued while
- * there is no connection: they fail at once.
+ * A client of a single server, of the master that Sentinels name, or of a Cluster. It connects by itself, again and
+ * again. Commands are never queued while there is no connection: they fail at once.
  *
  * @throws Error when the configuration names no server, or a TLS file can't be read
  */
@@ -30,7 +30,10 @@ export function createRedis(config: RedisConfig): RedisClient {
   return client
 }
 
-/** Commands of one turn of the event loop leave in one write: a system call each was a quarter of the CPU of a request (docs/profile.md). */
+/**
+ * Commands of one turn of the event loop leave in one write: a system call each was a quarter of the CPU of a request
+ * (docs/profile.md).
+ */
 function groupWrites(client: Redis): void {
   client.on('connect', () => {
     const { stream } = client
@@ -40,7 +43,7 @@ function groupWrites(client: Redis): void {
       if (!grouping) {
         grouping = true
         stream.cork()
-        atTurnsEnd(() => {
+        atEndOfTick(() => {
           grouping = false
           stream.uncork()
         })

@@ -13,8 +13,9 @@ const OUTAGES = /\b(LOADING|CLUSTERDOWN|MASTERDOWN|BUSY|UNBLOCKED)\b/
 class Outage extends StoreError {}
 
 /**
- * Stands before a Redis server (or a tenant's part of a cluster): every call has a deadline, and after a few failures in a row calls fail at once, without
- * being sent. No request is used to try whether it is back: `probe` is, by a timer.
+ * Stands before a Redis server (or a tenant's part of a cluster): every call has a deadline, and after a few failures
+ * in a row calls fail at once, without being sent. No request is used to try whether it is back: `probe` is, by a
+ * timer.
  */
 export class RedisGuard {
   readonly #probe: () => Promise<unknown>
@@ -42,7 +43,8 @@ export class RedisGuard {
 
   /**
    * @param deadlineMs another deadline than the usual: for batches, off the request path
-   * @throws StoreError when Redis can't be reached, does not answer in time, or refuses for now. Other errors are ours, and come as they are.
+   * @throws StoreError when Redis can't be reached, does not answer in time, or refuses for now. Other errors are ours,
+   * and come as they are.
    */
   async run<T>(work: () => Promise<T>, deadlineMs = this.#deadlineMs): Promise<T> {
     if (this.#breaker.state !== CircuitState.Closed) throw new StoreError(`Redis is away: ${this.#lastError}`)

@@ -1,8 +1,9 @@
 import { hash } from 'node:crypto'
 
 /**
- * Every key in Redis. All of a tenant's share the hash tag `{<tenant>}`, so that one script may change several of them in a Redis Cluster. Tenant keys
- * (credentials) are looked up before the tenant is known; they share a slot of their own, so that a revocation is one step. They are few, and cached.
+ * Every key in Redis. All of a tenant's share the hash tag `{<tenant>}`, so that one script may change several of them
+ * in a Redis Cluster. Tenant keys (credentials) are looked up before the tenant is known; they share a slot of their
+ * own, so that a revocation is one step. They are few, and cached.
  */
 export const tag = (tenant: string) => `pr:{${tenant}}:`
 

@@ -28,7 +28,7 @@ import {
   type StoredUser,
   type UserState,
 } from '../store.ts'
-import { RedisTurns } from './batch.ts'
+import { RedisBatch } from './batch.ts'
 import { ChangeChannel } from './changes.ts'
 import { type Argument, defineScripts, jsonArgument, type RunScript, type Script } from './commands.ts'
 import { createRedis, type RedisClient } from './connection.ts'
@@ -48,8 +48,9 @@ const OPEN_MS = 86_400_000
 const SWEEP_MS = 600_000
 
 /**
- * Everything in Redis, for any number of replicas. Each change of several keys is one script (`commands/`), each sent at most once by us and safe to be
- * sent again: a lost reply doubles nothing (evidence, which is a sum, excepted). How much survives the death of Redis is up to its own persistence.
+ * Everything in Redis, for any number of replicas. Each change of several keys is one script (`commands/`), each sent
+ * at most once by us and safe to be sent again: a lost reply doubles nothing (evidence, which is a sum, excepted). How
+ * much survives the death of Redis is up to its own persistence.
  */
 export class RedisStore implements Store {
   readonly kind = 'redis'
@@ -57,7 +58,7 @@ export class RedisStore implements Store {
   readonly idempotency: Idempotency
   readonly #client: RedisClient
   readonly #script: RunScript
-  readonly #turns: RedisTurns
+  readonly #batch: RedisBatch
   readonly #deadlineMs: number
   readonly #retentionMs: number
   readonly #guards = new Map<string, RedisGuard>()
@@ -76,8 +77,8 @@ export class RedisStore implements Store {
     // A server that comes back may have forgotten them.
     for (const event of ['ready', '+node']) this.#client.on(event, () => this.#knownTenants.clear())
     const run = this.#run.bind(this)
-    this.#turns = new RedisTurns((tenant, operations) => run(tenant, 'turn', [keys.tag(tenant)], [operations]))
-    this.limits = new RedisLimits(this.#turns)
+    this.#batch = new RedisBatch((tenant, operations) => run(tenant, 'batch', [keys.tag(tenant)], [operations]))
+    this.limits = new RedisLimits(this.#batch)
     this.idempotency = new RedisIdempotency(run)
     this.#sweep = setInterval(() => void this.sweep().catch(() => undefined), SWEEP_MS).unref()
   }
@@ -297,7 +298,7 @@ export class RedisStore implements Store {
     ttlS: number,
   ): Promise<ConversationState | null> {
     const operation = ['converse', id, state.user, encodeState(state), Math.round(ttlS * 1e3)]
-    const before = (await this.#turns.ask(tenant, operation, 'soon')) as Buffer | null
+    const before = (await this.#batch.ask(tenant, operation, 'soon')) as Buffer | null
     return turnOf(before && String(before))
   }
 
@@ -347,7 +348,7 @@ export class RedisStore implements Store {
 
   async close(): Promise<void> {
     clearInterval(this.#sweep)
-    await this.#turns.close()
+    await this.#batch.close()
     for (const guard of this.#guards.values()) guard.stop()
     this.#channel.close()
     this.#client.disconnect()
@@ -437,7 +438,7 @@ async function eachTenant<T extends { tenant: string }>(
   }
 }
 
-/** "<user>\n<state>", see turn.lua. */
+/** "<user>\n<state>", see batch.lua. */
 const turnOf = (turn: string | null) =>
   turn === null ? null : decodeState<ConversationState>(turn.slice(turn.lastIndexOf('\n') + 1))
 

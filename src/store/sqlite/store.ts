@@ -47,8 +47,9 @@ interface Write {
 }
 
 /**
- * Everything in one file, for one gateway (its operator's commands may use the file at the same time). A change that was acknowledged survives the
- * death of the process; the last ones may be lost when the machine loses power (WAL, `synchronous = NORMAL`), but the file stays sound.
+ * Everything in one file, for one gateway (its operator's commands may use the file at the same time). A change that
+ * was acknowledged survives the death of the process; the last ones may be lost when the machine loses power (WAL,
+ * `synchronous = NORMAL`), but the file stays sound.
  */
 export class SqliteStore implements Store {
   readonly kind = 'sqlite'
@@ -158,7 +159,10 @@ export class SqliteStore implements Store {
     }).finally(() => this.#emptyWal())
   }
 
-  /** What was erased still stands in the write-ahead log, until it is written back. Another reader may be in the way: the next checkpoint does it then. */
+  /**
+   * What was erased still stands in the write-ahead log, until it is written back. Another reader may be in the way:
+   * the next checkpoint does it then.
+   */
   #emptyWal(): void {
     try {
       this.#db.exec('PRAGMA wal_checkpoint(TRUNCATE)')
@@ -308,7 +312,10 @@ export class SqliteStore implements Store {
     })
   }
 
-  /** Writes of one turn of the event loop share a transaction: a commit costs more than they do (docs/profile.md). One that fails is undone alone. */
+  /**
+   * Writes of one turn of the event loop share a transaction: a commit costs more than they do (docs/profile.md). One
+   * that fails is undone alone.
+   */
   #commit(): void {
     const writes = this.#writes.splice(0, WRITES_PER_COMMIT)
     if (writes.length === 0) return

@@ -28,7 +28,8 @@ const FIRST_USER = 1_000
 const RECORDED_WITHIN_MS = 20_000
 
 /**
- * Requests at a fixed rate while two artifacts, which score every candidate otherwise, take turns by the link that is watched.
+ * Requests at a fixed rate while two artifacts, which score every candidate otherwise, take turns by the link that is
+ * watched.
  *
  * @throws Error where a request fails, has no record, or has one of another version or with scores of both
  */

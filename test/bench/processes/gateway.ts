@@ -1,16 +1,17 @@
 /**
- * The gateway, with parts of it taken out: `node gateway.ts <configuration> [part,part,…]`. A part is taken out by making its calls do nothing;
- * nothing else changes, so the difference is what the part costs. What the configuration can switch off (limits, log) is switched off there.
+ * The gateway, with parts of it taken out: `node gateway.ts <configuration> [part,part,…]`. A part is taken out by
+ * making its calls do nothing; nothing else changes, so the difference is what the part costs. What the configuration
+ * can switch off (limits, log) is switched off there.
  */
 
 import { keepCompiled } from '../../../bin/compile-cache.mjs'
 import type { Candidate } from '../../../src/candidates/candidate.ts'
-import type { Parts } from '../../../src/parts.ts'
+import type { Services } from '../../../src/parts.ts'
 import type { CandidateScore, RouteQuery } from '../../../src/routing/router.ts'
 
 const nothing = () => {}
 
-const REMOVALS: Record<string, (parts: Parts) => void> = {
+const REMOVALS: Record<string, (services: Services) => void> = {
   key({ authenticator }) {
     authenticator.authenticate = async () => ({ tenant: 'bench', keyId: 'config-bench-0', models: null })
   },

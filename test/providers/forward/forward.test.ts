@@ -4,7 +4,7 @@ import { configSchema } from '../../../src/config/schema.ts'
 import { GatewayError } from '../../../src/errors.ts'
 import { retryAfterMs } from '../../../src/openai/retry-after.ts'
 import { Breakers } from '../../../src/providers/forward/breakers.ts'
-import { type Failure, ForwardError, judge } from '../../../src/providers/forward/failure.ts'
+import { classifyFailure, type Failure, ForwardError } from '../../../src/providers/forward/failure.ts'
 import { forward } from '../../../src/providers/forward/forward.ts'
 import { hedge } from '../../../src/providers/forward/hedge.ts'
 import { type Provider, type ProviderCall, UnsupportedRequest, UpstreamError } from '../../../src/providers/provider.ts'
@@ -336,7 +336,7 @@ describe('judge', () => {
     [fault('timeout'), 1, false, 'next'],
     [fault('protocol'), 1, false, 'next'],
   ] as const)('%# %o after %d tries, next %s: %s', (failure, tries, hasNext, verdict) => {
-    expect(judge(failure, { tries, hasNext, maxRetryAfterMs: 2_000 })).toBe(verdict)
+    expect(classifyFailure(failure, { tries, hasNext, maxRetryAfterMs: 2_000 })).toBe(verdict)
   })
 })
 

@@ -35,7 +35,7 @@ describe('Redis', () => {
   afterAll(() => server.discard())
 
   test("the scripts' calendar is the calendar", async () => {
-    const lua = readFileSync(new URL('../../../src/store/redis/commands/turn.lua', import.meta.url), 'utf8')
+    const lua = readFileSync(new URL('../../../src/store/redis/commands/batch.lua', import.meta.url), 'utf8')
     const calendar = lua.slice(lua.indexOf('local function first_of_month'), lua.indexOf('local function window_at'))
     const everyDay = `${calendar}
       local months = {}

@@ -19,7 +19,10 @@ const KINDS: Record<string, { type: string; code: string | null; status: number 
   overloaded_error: { type: 'api_error', code: 'overloaded', status: 529 },
 }
 
-/** `{ type: "error", error: { type, message } }` as OpenAI's error, with the status it stands for (an error in a stream has none of its own). */
+/**
+ * `{ type: "error", error: { type, message } }` as OpenAI's error, with the status it stands for (an error in a stream
+ * has none of its own).
+ */
 export function openaiError(json: unknown): OpenAIError & { status: number } {
   const { type, message } = ((json as { error?: AnthropicError } | null)?.error ?? {}) as AnthropicError
   const kind = KINDS[String(type)] ?? { type: 'api_error', code: null, status: 500 }

@@ -1,6 +1,9 @@
 /** What a Claude model takes, as far as its generation decides it. */
 export interface Dialect {
-  /** `adaptive`: `thinking: adaptive` with `output_config.effort` (4.6 on); `budget`: `thinking: enabled` with tokens (3.7 to 4.5); `none` before. */
+  /**
+   * `adaptive`: `thinking: adaptive` with `output_config.effort` (4.6 on); `budget`: `thinking: enabled` with tokens
+   * (3.7 to 4.5); `none` before.
+   */
   thinking: 'adaptive' | 'budget' | 'none'
   /** Thinks unless told not to (5 on). */
   thinksByDefault: boolean
@@ -12,7 +15,10 @@ export interface Dialect {
 
 const LATEST = 99
 
-/** By the version in the model's name: "claude-sonnet-4-5-20250929", "claude-3-7-sonnet-latest", "claude-opus-5". Names without one count as new. */
+/**
+ * By the version in the model's name: "claude-sonnet-4-5-20250929", "claude-3-7-sonnet-latest", "claude-opus-5". Names
+ * without one count as new.
+ */
 export function dialectOf(model: string): Dialect {
   const version = versionOf(model)
   return {

@@ -1,6 +1,8 @@
 type Schema = Record<string, unknown>
 
-/** Constraints that structured outputs refuse; the model is told of them in words instead, as Anthropic's own SDKs do. */
+/**
+ * Constraints that structured outputs refuse; the model is told of them in words instead, as Anthropic's own SDKs do.
+ */
 const CONSTRAINTS = [
   'minimum',
   'maximum',

@@ -14,8 +14,8 @@ export interface Conversation {
 }
 
 /**
- * OpenAI's messages as Anthropic's turns: system and developer messages become `system`, tool results become blocks of a user turn,
- * neighbours of one role become one turn.
+ * OpenAI's messages as Anthropic's turns: system and developer messages become `system`, tool results become blocks of
+ * a user turn, neighbours of one role become one turn.
  */
 export function conversation(messages: readonly ChatMessage[]): Conversation {
   const system: Anthropic.TextBlockParam[] = []
@@ -116,7 +116,10 @@ function blocks(content: ChatMessage['content'], param: string): Block[] {
   return content.flatMap((part, index) => blockOf(part, `${param}.${index}`))
 }
 
-/** A part may carry Anthropic's own `cache_control`, as OpenRouter and LiteLLM have it: up to there the prompt is cached. */
+/**
+ * A part may carry Anthropic's own `cache_control`, as OpenRouter and LiteLLM have it: up to there the prompt is
+ * cached.
+ */
 const cached = ({ cache_control: mark }: Part): Cached =>
   typeof mark === 'object' && mark !== null ? { cache_control: mark as Anthropic.CacheControlEphemeral } : {}
 

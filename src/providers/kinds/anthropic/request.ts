@@ -16,8 +16,9 @@ const JSON_ONLY = 'Answer with a single JSON object and nothing else: no prose, 
 export type MessagesBody = Anthropic.MessageCreateParams & { temperature?: number; top_p?: number; top_k?: number }
 
 /**
- * A chat completion request as a body for `POST /v1/messages`. What Anthropic has no counterpart for and does not change what the answer is
- * (seed, penalties, logit_bias, store, metadata) is left out; what it would change (n, logprobs, audio) is refused.
+ * A chat completion request as a body for `POST /v1/messages`. What Anthropic has no counterpart for and does not
+ * change what the answer is (seed, penalties, logit_bias, store, metadata) is left out; what it would change (n,
+ * logprobs, audio) is refused.
  *
  * @throws UnsupportedRequest
  */

@@ -4,8 +4,9 @@ import { JSON_TOOL } from './request.ts'
 import { type AnthropicUsage, openaiUsage } from './usage.ts'
 
 /**
- * Thoughts with the signature that Anthropic wants back in a tool loop: `reasoning_details` is OpenRouter's field, and clients that send messages
- * back whole keep it. For reading there is `reasoning_content`, which DeepSeek, vLLM, LiteLLM and the AI SDK use.
+ * Thoughts with the signature that Anthropic wants back in a tool loop: `reasoning_details` is OpenRouter's field, and
+ * clients that send messages back whole keep it. For reading there is `reasoning_content`, which DeepSeek, vLLM,
+ * LiteLLM and the AI SDK use.
  */
 export type ReasoningDetail =
   | { type: 'reasoning.text'; text: string; signature: string; index: number }

@@ -14,7 +14,10 @@ const MAX_EVENT_CHARS = 16 * 1024 * 1024
 /** A ping keeps the connection alive on our side, too. */
 const PING = Buffer.from(': ping\n\n')
 
-/** The Messages API's event stream as chat completion chunks; usage comes last, then `[DONE]`. @param created Unix seconds */
+/**
+ * The Messages API's event stream as chat completion chunks; usage comes last, then `[DONE]`. @param created Unix
+ * seconds
+ */
 export async function* openaiStream(body: AsyncIterable<Uint8Array>, created: number): AsyncGenerator<Buffer> {
   const events: StreamEvent[] = []
   let failure: UpstreamError | null = null

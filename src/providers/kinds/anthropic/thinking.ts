@@ -27,8 +27,8 @@ export interface TokenLimits {
 }
 
 /**
- * OpenAI's `reasoning_effort` as thinking. OpenAI's token limit includes thoughts, and so does Anthropic's; the default limit does not, so that
- * an answer is left when the thinking is done.
+ * OpenAI's `reasoning_effort` as thinking. OpenAI's token limit includes thoughts, and so does Anthropic's; the default
+ * limit does not, so that an answer is left when the thinking is done.
  */
 export function thinking(body: ChatBody, dialect: Dialect, limits: TokenLimits): Thinking {
   const wanted = body.max_completion_tokens ?? body.max_tokens ?? undefined

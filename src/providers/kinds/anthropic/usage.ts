@@ -7,7 +7,9 @@ export interface AnthropicUsage {
   output_tokens_details?: { thinking_tokens?: number | null } | null
 }
 
-/** In OpenAI's shape, where the prompt includes the cache. `cache_write_tokens` is OpenRouter's name: OpenAI has none. */
+/**
+ * In OpenAI's shape, where the prompt includes the cache. `cache_write_tokens` is OpenRouter's name: OpenAI has none.
+ */
 export function openaiUsage(usage: AnthropicUsage) {
   const cached = usage.cache_read_input_tokens ?? 0
   const written = usage.cache_creation_input_tokens ?? 0

@@ -96,7 +96,10 @@ function callTools(body: ChatBody, question: Question, choice: number): ToolCall
   }))
 }
 
-/** What strings in arguments and structured answers hold: a name from the question where the field wants a place or a person. */
+/**
+ * What strings in arguments and structured answers hold: a name from the question where the field wants a place or a
+ * person.
+ */
 function fillFrom({ text, topic, keywords }: Question, mark: string): (field: string) => string {
   const proper = text.match(/(?<=\s)\p{Lu}[\p{L}-]+(?:\s\p{Lu}[\p{L}-]+)*/u)?.[0]
   return (field) => {

@@ -13,8 +13,8 @@ export const sandboxCandidates = (provider: string): CandidateConfig[] =>
   PERSONAS.map(({ model, card }) => ({ ...card, name: model, provider, model }))
 
 /**
- * Answers without any key, at once and always the same, each model in its own style: for the first minute, for demos and tests. Every answer is
- * marked `[sandbox …]` and has `system_fingerprint: "sandbox"`.
+ * Answers without any key, at once and always the same, each model in its own style: for the first minute, for demos
+ * and tests. Every answer is marked `[sandbox …]` and has `system_fingerprint: "sandbox"`.
  */
 export function sandbox(name: string, enabled: boolean | 'auto'): Provider {
   return {

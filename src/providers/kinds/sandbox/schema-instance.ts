@@ -3,8 +3,8 @@ type Schema = Record<string, unknown>
 const MAX_DEPTH = 12
 
 /**
- * The smallest value that a JSON schema (the subset that OpenAI's structured outputs allow) accepts: required properties, first `enum` value,
- * first branch of `anyOf`. In strict schemas every property is required.
+ * The smallest value that a JSON schema (the subset that OpenAI's structured outputs allow) accepts: required
+ * properties, first `enum` value, first branch of `anyOf`. In strict schemas every property is required.
  *
  * @param fill text for a string without constraints, by property name
  */

@@ -8,7 +8,7 @@
   ARGV[1]   now, milliseconds, on the clock that records are stamped by
   ARGV[2]   how long that is remembered, milliseconds
   ARGV[3]   user
-  ARGV[4]   what a conversation's key starts with ("<user>\n<state>", see turn.lua)
+  ARGV[4]   what a conversation's key starts with ("<user>\n<state>", see batch.lua)
   ARGV[5]   channel       ARGV[6]   message for it
 
   Returns how many rows went. Deletes keys that are not in KEYS: the conversations, in the same slot.
