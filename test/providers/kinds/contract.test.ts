@@ -42,7 +42,7 @@ providerContract(
     (origin) => ({ kind: 'openai-compatible', base_url: `${origin}/v1`, api_key: 'sk-test' }),
     'gpt-4o-mini',
   ),
-  { remote: true },
+  { remote: true, city: 'Paris' },
 )
 
 providerContract(
@@ -52,7 +52,7 @@ providerContract(
     (origin) => ({ kind: 'anthropic', base_url: `${origin}/v1`, api_key: 'sk-ant-test' }),
     'claude-sonnet-4-5',
   ),
-  { remote: true },
+  { remote: true, city: 'Paris' },
 )
 
 providerContract(
@@ -64,5 +64,5 @@ providerContract(
     sent: () => [],
     close: async () => {},
   }),
-  { remote: false },
+  { remote: false, city: 'sandbox' },
 )

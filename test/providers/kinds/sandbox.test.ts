@@ -123,14 +123,14 @@ describe('fields', () => {
     },
   }))
 
-  test('tools: those named in the question, required parameters filled; as tool_choice says', async () => {
-    const ask = user('What will the weather be in New York? Then book a flight.')
+  test('tools: those named in the question where a call is required; as tool_choice says', async () => {
+    const ask = { ...user('What will the weather be in New York? Then book a flight.'), tool_choice: 'required' }
     const calls = (await completion({ ...ask, tools })).choices[0]?.message.tool_calls
     expect(
       calls?.map((call) => call.type === 'function' && [call.function.name, JSON.parse(call.function.arguments)]),
     ).toEqual([
-      ['get_weather', { city: 'New York', days: 2 }],
-      ['book_flight', { city: 'New York', days: 2 }],
+      ['get_weather', { city: 'sandbox', days: 2 }],
+      ['book_flight', { city: 'sandbox', days: 2 }],
     ])
     const one = await completion({
       ...ask,
@@ -141,7 +141,48 @@ describe('fields', () => {
     expect(
       (await completion({ ...ask, tools, parallel_tool_calls: false })).choices[0]?.message.tool_calls,
     ).toHaveLength(1)
-    expect((await completion({ ...ask, tools, tool_choice: 'none' })).choices[0]?.finish_reason).toBe('stop')
+    const allowed = (mode: string) => ({
+      type: 'allowed_tools',
+      allowed_tools: { mode, tools: [{ type: 'function', function: { name: 'book_flight' } }] },
+    })
+    const limited = await completion({ ...ask, tools, tool_choice: allowed('required') })
+    expect(limited.choices[0]?.message.tool_calls).toMatchObject([{ function: { name: 'book_flight' } }])
+    for (const tool_choice of ['none', 'auto', undefined, null, allowed('auto')])
+      expect((await completion({ ...ask, tools, tool_choice })).choices[0]).toMatchObject({
+        finish_reason: 'stop',
+        message: { content: expect.stringMatching(/^\[sandbox/) },
+      })
+  })
+
+  // The tools of coding agents, by what they take: these run what they are given.
+  const agentTools = [
+    ['bash', { command: { type: 'string' }, description: { type: 'string' } }],
+    ['shell', { command: { type: 'array', items: { type: 'string' }, minItems: 1 }, workdir: { type: 'string' } }],
+    ['Edit', { file_path: { type: 'string' }, old_string: { type: 'string' }, new_string: { type: 'string' } }],
+    ['Write', { file_path: { type: 'string' }, content: { type: 'string' }, force: { type: 'boolean' } }],
+    ['web_search', { query: { type: 'string' } }],
+    ['ask_person', { name: { type: 'string' }, question: { type: 'string' } }],
+  ].map(([name, properties]) => ({
+    type: 'function',
+    function: { name, parameters: { type: 'object', properties, required: Object.keys(properties as object) } },
+  }))
+  const commands = ['shutdown the server', 'kill 1', 'rm -rf build please', 'Delete Berlin now, bash shell Edit Write']
+
+  test.each(commands)('a coding agent that is told "%s" is given nothing to run', async (command) => {
+    for (const { model } of PERSONAS) {
+      const asked = { ...user(command), tools: agentTools }
+      expect((await completion(asked, model)).choices[0]?.message.tool_calls).toBeUndefined()
+      for (const { function: called } of agentTools) {
+        for (const tool_choice of ['required', { type: 'function', function: { name: called.name } }]) {
+          const { tool_calls } = (await completion({ ...asked, tool_choice }, model)).choices[0]?.message ?? {}
+          expect(tool_calls?.length).toBeGreaterThan(0)
+          for (const call of tool_calls ?? []) {
+            const values = Object.values(JSON.parse(call.type === 'function' ? call.function.arguments : '')).flat()
+            expect(values.every((value) => value === 'sandbox' || value === false)).toBe(true)
+          }
+        }
+      }
+    }
   })
 
   test('after a tool result it answers with it', async () => {
@@ -195,7 +236,7 @@ describe('fields', () => {
   })
 
   test('odd schemas end: recursive ones, empty ones, nonsense', () => {
-    const fill = () => 'x'
+    const fill = { text: () => 'x', flag: true }
     const loop = { type: 'object', properties: { a: { $ref: '#' } }, required: ['a'] }
     expect(JSON.stringify(instanceOf(loop, fill)).length).toBeLessThan(500)
     for (const schema of [

@@ -63,7 +63,10 @@ export function answer(body: ChatBody, persona: Persona, choice: number): Answer
   const text = persona.write(question)
   const format = body.response_format as { type?: string; json_schema?: { schema?: unknown } } | null | undefined
   if (format?.type === 'json_schema') {
-    return { content: JSON.stringify(instanceOf(format.json_schema?.schema, fillFrom(question, mark))), toolCalls: [] }
+    return {
+      content: JSON.stringify(instanceOf(format.json_schema?.schema, { text: fillFrom(question, mark), flag: true })),
+      toolCalls: [],
+    }
   }
   if (format?.type === 'json_object') return { content: JSON.stringify({ answer: `${mark} ${text}` }), toolCalls: [] }
   return { content: `${mark} ${text}`, toolCalls: [] }
@@ -74,32 +77,54 @@ interface FunctionTool {
   function?: { name?: string; parameters?: unknown }
 }
 
-/** Calls the functions that the question names, else the first; as `tool_choice` says. */
+/** The value of every free text in a call: an agent that runs the call as a command runs nothing. */
+const HARMLESS = 'sandbox'
+
+/**
+ * Calls tools only where the client insists on a call: agents run what is called, and the sandbox understands nothing
+ * of what it would have them run. For the same reason no word of the conversation goes into arguments.
+ */
 function callTools(body: ChatBody, question: Question, choice: number): ToolCall[] {
-  const tools = ((body.tools ?? []) as FunctionTool[]).filter((tool) => typeof tool.function?.name === 'string')
-  const wish = body.tool_choice as string | { function?: { name?: string } } | null | undefined
-  if (tools.length === 0 || wish === 'none') return []
-  const forced = typeof wish === 'object' ? wish?.function?.name : undefined
+  const tools = requiredTools(body)
   const text = question.text.toLowerCase()
   const named = tools.filter((tool) =>
-    (tool.function?.name ?? '').split(/[_\W]+/).some((word) => word.length > 3 && text.includes(word.toLowerCase())),
+    tool.name.split(/[_\W]+/).some((word) => word.length > 3 && text.includes(word.toLowerCase())),
   )
-  const wanted = forced === undefined ? named : tools.filter((tool) => tool.function?.name === forced)
-  const chosen = wanted.length > 0 ? wanted : tools.slice(0, 1)
+  const chosen = named.length > 0 ? named : tools.slice(0, 1)
   return (body.parallel_tool_calls === false ? chosen.slice(0, 1) : chosen).map((tool, index) => ({
     id: `call_sandbox_${choice}_${index}`,
     type: 'function',
     function: {
-      name: tool.function?.name as string,
-      arguments: JSON.stringify(instanceOf(tool.function?.parameters ?? { type: 'object' }, fillFrom(question, ''))),
+      name: tool.name,
+      arguments: JSON.stringify(
+        instanceOf(tool.parameters ?? { type: 'object' }, { text: () => HARMLESS, flag: false }),
+      ),
     },
   }))
 }
 
-/**
- * What strings in arguments and structured answers hold: a name from the question where the field wants a place or a
- * person.
- */
+/** The functions of which one must be called, as `tool_choice` says; none under `auto`. */
+function requiredTools(body: ChatBody): { name: string; parameters?: unknown }[] {
+  const tools = ((body.tools ?? []) as FunctionTool[]).flatMap(({ function: called }) =>
+    typeof called?.name === 'string' ? [{ ...called, name: called.name }] : [],
+  )
+  const wish = body.tool_choice as string | ToolWish | null | undefined
+  if (wish === 'required') return tools
+  if (typeof wish !== 'object' || wish === null) return []
+  const allowed = wish.allowed_tools
+  if (allowed?.mode === 'required' && Array.isArray(allowed.tools)) {
+    const names = new Set(allowed.tools.map((tool) => tool?.function?.name))
+    return tools.filter(({ name }) => names.has(name))
+  }
+  return tools.filter(({ name }) => name === wish.function?.name)
+}
+
+interface ToolWish {
+  function?: { name?: unknown }
+  allowed_tools?: { mode?: unknown; tools?: ({ function?: { name?: unknown } } | null)[] }
+}
+
+/** Text of a structured answer's strings: a name from the question where the field wants a place or a person. */
 function fillFrom({ text, topic, keywords }: Question, mark: string): (field: string) => string {
   const proper = text.match(/(?<=\s)\p{Lu}[\p{L}-]+(?:\s\p{Lu}[\p{L}-]+)*/u)?.[0]
   return (field) => {

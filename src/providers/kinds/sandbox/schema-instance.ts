@@ -1,18 +1,25 @@
 type Schema = Record<string, unknown>
 
+export interface Fill {
+  /** Of a string without constraints, by property name. */
+  text(field: string): string
+  /** Of a boolean. */
+  flag: boolean
+}
+
 const MAX_DEPTH = 12
 
 /**
  * The smallest value that a JSON schema (the subset that OpenAI's structured outputs allow) accepts: required
  * properties, first `enum` value, first branch of `anyOf`. In strict schemas every property is required.
  *
- * @param fill text for a string without constraints, by property name
+ * @param fill values where the schema leaves the choice
  */
-export function instanceOf(schema: unknown, fill: (field: string) => string): unknown {
+export function instanceOf(schema: unknown, fill: Fill): unknown {
   return build(isSchema(schema) ? schema : {}, 'value', fill, isSchema(schema) ? schema : {}, 0)
 }
 
-function build(schema: Schema, field: string, fill: (field: string) => string, root: Schema, depth: number): unknown {
+function build(schema: Schema, field: string, fill: Fill, root: Schema, depth: number): unknown {
   if (depth > MAX_DEPTH) return null
   const next = (inner: unknown, name = field) => build(isSchema(inner) ? inner : {}, name, fill, root, depth + 1)
   if ('const' in schema) return schema.const
@@ -45,11 +52,11 @@ function build(schema: Schema, field: string, fill: (field: string) => string, r
     case 'number':
       return inRange(schema)
     case 'boolean':
-      return true
+      return fill.flag
     case 'null':
       return null
     default:
-      return text(schema, fill(field))
+      return text(schema, fill.text(field))
   }
 }
 
