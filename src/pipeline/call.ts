@@ -40,7 +40,7 @@ async function parseCall(
   const { raw, names, toChat } = endpoint.read(body)
   const principal = principalOf(snapshot, userIds, context.caller, incoming, names)
   const knobs = readKnobs(incoming)
-  const model = resolveModel(names.model, principal.allowed)
+  const model = resolveModel(names.model, principal.allowed, principal.tenant.aliases)
   const conversation = userIds.conversation(principal.tenant.config, principal.user, knobs.conversation)
   const asked = toChat(context, principal)
   const { request, writer, turnKey } = asked instanceof Promise ? await asked : asked
