@@ -30,12 +30,7 @@ export async function readCall(context: RequestContext, userIds: UserIds, endpoi
 }
 
 /** @throws GatewayError 400, 401, 404 */
-async function parseCall(
-  context: RequestContext,
-  userIds: UserIds,
-  endpoint: Endpoint,
-  body: Buffer,
-): Promise<Call> {
+async function parseCall(context: RequestContext, userIds: UserIds, endpoint: Endpoint, body: Buffer): Promise<Call> {
   const { snapshot, incoming } = context
   const { raw, names, toChat } = endpoint.read(body)
   const principal = principalOf(snapshot, userIds, context.caller, incoming, names)
