@@ -280,12 +280,22 @@ const limitsSchema = z.strictObject({
   usd_per_month: z.number().positive().optional(),
 })
 
+/**
+ * Model names that clients send, and what they stand for: `auto`, `auto:<group>` or a candidate. A `*` stands for any
+ * characters; the most specific pattern wins, and a candidate's own name wins over all.
+ */
+const aliasesSchema = z
+  .record(z.string().regex(/^[\x21-\x7e]{1,128}$/, 'at most 128 visible characters'), z.string().min(1))
+  .default({})
+
 const tenantSchema = z.strictObject({
   name: z.string().regex(/^[a-z0-9][a-z0-9_-]{0,63}$/, 'lower-case letters, digits, _ and -, at most 64'),
   /** Groups or candidate names; default: the group `default`. */
   candidates: z.array(z.string()).min(1).default(['default']),
   /** Keys given here besides those in the store. */
   keys: z.array(z.string().min(16, 'a key has at least 16 characters')).default([]),
+  /** Before those of all tenants. */
+  aliases: aliasesSchema,
   limits: limitsSchema.prefault({}),
   user_limits: limitsSchema.prefault({}),
   key_limits: limitsSchema.prefault({}),
@@ -353,6 +363,7 @@ export const configSchema = z.strictObject({
   router: routerSchema.prefault({}),
   providers: z.record(z.string().regex(/^[a-z0-9][a-z0-9_-]{0,63}$/), providerSchema).default({}),
   candidates: z.array(candidateSchema).default([]),
+  aliases: aliasesSchema,
   tenants: z
     .array(tenantSchema)
     .min(1)

@@ -1,6 +1,6 @@
-import { Tensor } from 'onnxruntime-node'
 import type { Candidate } from '../candidates/candidate.ts'
 import type { Policy } from '../routing/policy.ts'
+import { Tensor } from '../runtime/onnxruntime.ts'
 import type { StoredEdge } from '../store/store.ts'
 import { addMessage, blockOf, isFiniteVector, startBlocks } from './profile.ts'
 

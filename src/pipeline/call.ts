@@ -25,7 +25,7 @@ export async function readCall(context: RequestContext, userIds: UserIds): Promi
   const request = parseChat(await readBody(incoming, max_body_bytes, body_timeout_ms))
   const principal = principalOf(snapshot, userIds, context.caller, incoming, request.body)
   const knobs = readKnobs(incoming)
-  const model = resolveModel(request.body.model, principal.allowed)
+  const model = resolveModel(request.body.model, principal.allowed, principal.tenant.aliases)
   const conversation = userIds.conversation(principal.tenant.config, principal.user, knobs.conversation)
   return {
     request,

@@ -1,12 +1,10 @@
 import { costUsd } from '../candidates/pricing.ts'
-import type { GatewayError } from '../errors.ts'
 import { considerJudging } from '../learning/sources/consider-judging.ts'
-import { estimateUsage } from '../openai/estimate-tokens.ts'
-import { NO_USAGE } from '../openai/usage.ts'
 import type { Services } from '../parts.ts'
 import { ForwardError } from '../providers/forward/failure.ts'
 import { type Forwarded, forward } from '../providers/forward/forward.ts'
-import { type RelayOutcome, relay } from '../providers/relay/relay.ts'
+import { isWhole, type Outcome, unanswered } from '../providers/relay/outcome.ts'
+import { relay } from '../providers/relay/relay.ts'
 import type { InteractionRecord } from '../store/records/records.ts'
 import { type Call, readCall } from './call.ts'
 import { captureResponse } from './capture-response.ts'
@@ -14,7 +12,7 @@ import type { RequestContext } from './context.ts'
 import { type Decision, decide } from './decide.ts'
 import { claimIdempotencyKey } from './idempotency.ts'
 import { reserveAllowance } from './quota.ts'
-import { type Ending, recordOf, summaryOf } from './record.ts'
+import { recordOf, summaryOf } from './record.ts'
 
 /**
  * One chat completion, from top to bottom: read → admit → reserve; embed, score, choose → forward → relay → record. The
@@ -60,13 +58,12 @@ async function decideAndAnswer(services: Services, context: RequestContext, call
   const judged = services.judge && captureResponse(context.outgoing, MAX_JUDGED_BYTES)
   let record: InteractionRecord | null = null
   try {
-    const ending = await answer(services, context, call, decision, allowance.headers, (ended) => {
+    const outcome = await answer(services, context, call, decision, allowance.headers, (ended) => {
       record = recordOf(context, call, decision, ended)
       return services.afterAnswer(record, call, decision)
     })
-    if (ending.error) throw ending.error
     if (judged && record) considerJudging(services, record, decision.text, judged())
-    return ending.status < 400 && !['error', 'aborted'].includes(ending.finishReason)
+    return isWhole(outcome)
   } finally {
     allowance.settle(record)
   }
@@ -80,15 +77,11 @@ function resultOf<T>(result: PromiseSettledResult<T>): T {
 /** An answer that is larger is not judged. */
 const MAX_JUDGED_BYTES = 256 * 1024
 
-interface Answered extends Ending {
-  /** Nobody answered and nothing was sent: what the client is told. */
-  error: GatewayError | null
-}
-
 /**
  * The candidates in order until one answers, and its bytes to the client.
  *
  * @param onEnding called once and awaited, before the client can know that the answer is whole
+ * @throws ForwardError where none answered: nothing has been sent
  */
 async function answer(
   services: Services,
@@ -96,8 +89,8 @@ async function answer(
   call: Call,
   decision: Decision,
   limitHeaders: Record<string, string>,
-  onEnding: (ending: Ending) => Promise<void> | undefined,
-): Promise<Answered> {
+  onEnding: (outcome: Outcome) => Promise<void> | undefined,
+): Promise<Outcome> {
   const { snapshot, signal, requestId, startedAt } = context
   const { timeouts, retries, server } = snapshot.config
   const { request } = call
@@ -110,11 +103,10 @@ async function answer(
     )
   } catch (error) {
     if (!(error instanceof ForwardError)) throw error
-    const ending = unanswered(call, decision, error)
-    await onEnding(ending)
-    return ending
+    await onEnding(unanswered(error, decision.selection.chosen.candidate, request))
+    throw error
   }
-  const outcome = await relay(forwarded, context.outgoing, {
+  return relay(forwarded, context.outgoing, {
     request,
     headers: { ...limitHeaders, ...answerHeaders(requestId, decision, forwarded) },
     signal,
@@ -122,9 +114,8 @@ async function answer(
     started: startedAt,
     contentIdleMs: timeouts.content_idle_ms,
     writeIdleMs: server.write_idle_timeout_ms,
-    onEnding: (outcome) => onEnding(answered(forwarded, outcome)),
+    onEnding,
   })
-  return answered(forwarded, outcome)
 }
 
 /** What the answer says of how it came about. */
@@ -141,43 +132,5 @@ function answerHeaders(requestId: string, { selection, version, fallback }: Deci
     'x-router-policy': version,
     ...(!forwarded.stream &&
       forwarded.usage && { 'x-router-cost-usd': costUsd(forwarded.usage, candidate.price).toFixed(9) }),
-  }
-}
-
-function answered(forwarded: Forwarded, outcome: RelayOutcome): Answered {
-  return {
-    candidate: forwarded.candidate,
-    attempts: withRelayError(forwarded, outcome.error),
-    status: forwarded.status,
-    usage: outcome.usage,
-    usageEstimated: outcome.usageEstimated,
-    finishReason: outcome.finishReason,
-    completionId: outcome.completionId,
-    ttftMs: outcome.ttftMs,
-    waitedMs: forwarded.upstreamMs + outcome.waitedMs,
-    error: null,
-  }
-}
-
-/** The try that began to answer and then broke did not work. */
-function withRelayError({ attempts }: Forwarded, error: string | null): Forwarded['attempts'] {
-  const last = attempts.at(-1)
-  return error === null || !last ? attempts : [...attempts.slice(0, -1), { ...last, error }]
-}
-
-function unanswered({ request }: Call, { selection }: Decision, error: ForwardError): Answered {
-  const sent = error.attempts.some(({ status, error }) => status === 200 || error === 'aborted' || error === 'timeout')
-  return {
-    candidate: selection.chosen.candidate,
-    attempts: error.attempts,
-    status: error.status,
-    // A provider that was cut off has read the prompt, and bills it.
-    usage: sent ? estimateUsage(request.promptTokens, 0) : NO_USAGE,
-    usageEstimated: sent,
-    finishReason: error.code === 'client_closed_request' ? 'aborted' : 'error',
-    completionId: null,
-    ttftMs: null,
-    waitedMs: error.upstreamMs,
-    error,
   }
 }

@@ -1,33 +1,18 @@
-import type { Candidate } from '../candidates/candidate.ts'
 import { costUsd } from '../candidates/pricing.ts'
-import type { Usage } from '../candidates/usage.ts'
+import type { Outcome } from '../providers/relay/outcome.ts'
 import { quantise } from '../runtime/quantise.ts'
 import { base64Of } from '../store/codec.ts'
-import type { Attempt, InteractionRecord } from '../store/records/records.ts'
+import type { InteractionRecord } from '../store/records/records.ts'
 import { scoredCandidates } from '../store/records/scored-candidates.ts'
 import type { InteractionSummary } from '../store/store.ts'
 import type { Call } from './call.ts'
 import type { RequestContext } from './context.ts'
 import type { Decision } from './decide.ts'
 
-/** How an answer ended, as far as the record tells. */
-export interface Ending {
-  candidate: Candidate
-  attempts: Attempt[]
-  status: number
-  usage: Usage
-  usageEstimated: boolean
-  finishReason: string
-  completionId: string | null
-  ttftMs: number | null
-  /** Time that was not ours: waiting for providers, and for the client to read. */
-  waitedMs: number
-}
-
 const DAY_MS = 86_400_000
 
 /** The row of one request. */
-export function recordOf(context: RequestContext, call: Call, decision: Decision, ending: Ending): InteractionRecord {
+export function recordOf(context: RequestContext, call: Call, decision: Decision, outcome: Outcome): InteractionRecord {
   const { request, principal, conversation } = call
   const { selection } = decision
   const keepDays = principal.tenant.config.keep_text_days
@@ -45,21 +30,21 @@ export function recordOf(context: RequestContext, call: Call, decision: Decision
     ...(keepDays !== undefined && { textExpiresAt: context.ts + keepDays * DAY_MS }),
     candidates: scoredCandidates(selection.scored, selection.propensities, decision.fallback === null),
     policy: decision.version,
-    chosen: ending.candidate.name,
-    reason: ending.candidate === selection.chosen.candidate ? selection.reason : 'fallback',
-    attempts: ending.attempts,
-    usage: ending.usage,
-    usageEstimated: ending.usageEstimated,
-    costUsd: costUsd(ending.usage, ending.candidate.price),
-    ttftMs: ending.ttftMs === null ? null : rounded(ending.ttftMs),
+    chosen: outcome.candidate.name,
+    reason: outcome.candidate === selection.chosen.candidate ? selection.reason : 'fallback',
+    attempts: outcome.attempts,
+    usage: outcome.usage,
+    usageEstimated: outcome.usageEstimated,
+    costUsd: costUsd(outcome.usage, outcome.candidate.price),
+    ttftMs: outcome.ttftMs === null ? null : rounded(outcome.ttftMs),
     totalMs: rounded(totalMs),
-    overheadUs: Math.max(0, Math.round((totalMs - ending.waitedMs) * 1e3)),
-    finishReason: ending.finishReason,
-    status: ending.status,
+    overheadUs: Math.max(0, Math.round((totalMs - outcome.waitedMs) * 1e3)),
+    finishReason: outcome.finishReason,
+    status: outcome.status,
     stream: request.stream,
     tools: request.needs.has('tools'),
     modalities: ['text', ...(['vision', 'audio'] as const).filter((modality) => request.needs.has(modality))],
-    completionId: ending.completionId,
+    completionId: outcome.completionId,
   }
 }
 

@@ -41,8 +41,8 @@ export function createApp(services: Services): Hono<Env> {
 
   app.post('/v1/chat/completions', (c) => chatCompletions(services, c.var.context))
 
-  app.get('/v1/models', (c) => json(c, { object: 'list', data: listModels(allowedTo(c)) }))
-  app.get('/v1/models/:id{.+}', (c) => json(c, findModel(allowedTo(c), c.req.param('id'))))
+  app.get('/v1/models', (c) => json(c, { object: 'list', data: listModels(...modelsOf(c)) }))
+  app.get('/v1/models/:id{.+}', (c) => json(c, findModel(...modelsOf(c), c.req.param('id'))))
 
   app.post('/v1/router/explain', async (c) => {
     const call = await readCall(c.var.context, services.userIds)
@@ -90,9 +90,10 @@ export function createApp(services: Services): Hono<Env> {
   return app
 }
 
-function allowedTo(c: Context<Env>) {
+function modelsOf(c: Context<Env>) {
   const { snapshot, caller } = c.var.context
-  return allowedCandidates(tenantOf(snapshot, caller), caller)
+  const tenant = tenantOf(snapshot, caller)
+  return [allowedCandidates(tenant, caller), tenant.aliases] as const
 }
 
 function smallBody(c: Context<Env>): Promise<Buffer> {

@@ -5,10 +5,10 @@
  *     node test/bench/device.ts [folder of a MiniLM embedder]
  */
 import { basename } from 'node:path'
-import { Tensor } from 'onnxruntime-node'
 import { MinilmEmbedder } from '../../src/embedding/minilm-embedder.ts'
 import { loadArtifact } from '../../src/routing/artifact/load.ts'
 import { hasCudaLibraries } from '../../src/runtime/cuda.ts'
+import { Tensor } from '../../src/runtime/onnxruntime.ts'
 import { newestArtifact } from './harness/newest-artifact.ts'
 import { quantiles } from './harness/quantiles.ts'
 import { table } from './harness/tables.ts'

@@ -15,7 +15,8 @@ import type { Candidate } from '../../src/candidates/candidate.ts'
 import type { Call } from '../../src/pipeline/call.ts'
 import type { RequestContext } from '../../src/pipeline/context.ts'
 import type { Decision } from '../../src/pipeline/decide.ts'
-import { type Ending, recordOf } from '../../src/pipeline/record.ts'
+import { recordOf } from '../../src/pipeline/record.ts'
+import type { Outcome } from '../../src/providers/relay/outcome.ts'
 import { openStore } from '../../src/store/index.ts'
 import { Recorder } from '../../src/store/recorder/recorder.ts'
 import { interactionLine } from '../../src/store/records/documents.ts'
@@ -66,7 +67,7 @@ const call = {
   principal: { tenant: { name: 'bench', config: {} }, user: 'h_3vQm0a1V0y5r8bq7nN1u0bYt2cXz9K4w' },
   conversation: 'h_8bq7nN1u0bYt2cXz9K4w3vQm0a1V0y5r',
 } as unknown as Call
-const ending = (n: number): Ending => ({
+const outcome = (n: number): Outcome => ({
   candidate: pool[0]!,
   attempts: [{ candidate: 'bench-00', provider: 'bench', status: 200, error: null, ms: 12.345 }],
   status: 200,
@@ -82,11 +83,12 @@ const ending = (n: number): Ending => ({
   completionId: `chatcmpl-${n}`,
   ttftMs: 10.125,
   waitedMs: 0,
+  error: null,
 })
 
 const decisions = Array.from({ length: 256 }, (_, n) => decision(n))
 let n = 0
-const made = (): InteractionRecord => recordOf(contextOf(), call, decisions[++n % 256]!, ending(n))
+const made = (): InteractionRecord => recordOf(contextOf(), call, decisions[++n % 256]!, outcome(n))
 
 const cpuUs = () => {
   const { user, system } = process.cpuUsage()
@@ -110,7 +112,7 @@ async function measure(name: string, task: () => unknown, after: () => Promise<u
 }
 
 let bytes = 0
-await measure('nothing', () => ending(contextOf().ts))
+await measure('nothing', () => outcome(contextOf().ts))
 await measure('made', made)
 await measure('line', () => {
   bytes = Buffer.byteLength(interactionLine(made()))

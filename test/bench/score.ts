@@ -9,12 +9,12 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Tensor } from 'onnxruntime-node'
 import { pino } from 'pino'
 import type { Candidate } from '../../src/candidates/candidate.ts'
 import { rebuild, stateOf } from '../../src/learning/belief.ts'
 import { loadArtifact } from '../../src/routing/artifact/load.ts'
 import { GraphRouter } from '../../src/routing/model/graph-router.ts'
+import { Tensor } from '../../src/runtime/onnxruntime.ts'
 import type { StoredEdge } from '../../src/store/store.ts'
 
 const ARTIFACTS = fileURLToPath(new URL('../../router-model/artifacts', import.meta.url))

@@ -9,7 +9,7 @@ import { seeded } from '../../demo/random.ts'
 import { Mean } from '../../demo/tally.ts'
 import { makeUsers, utility } from '../../demo/users.ts'
 
-const ROOT = resolve(import.meta.dirname, '..')
+const ROOT = resolve(import.meta.dirname, '../..')
 const out = mkdtempSync(join(tmpdir(), 'persona-router-demo-out-'))
 afterAll(() => rmSync(out, { recursive: true, force: true }))
 

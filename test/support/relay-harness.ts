@@ -6,7 +6,8 @@ import { parseChat } from '../../src/openai/parse-chat.ts'
 import { Breakers } from '../../src/providers/forward/breakers.ts'
 import { type Forwarded, forward } from '../../src/providers/forward/forward.ts'
 import { openProviders } from '../../src/providers/kinds.ts'
-import { type RelayOutcome, relay } from '../../src/providers/relay/relay.ts'
+import type { Outcome } from '../../src/providers/relay/outcome.ts'
+import { relay } from '../../src/providers/relay/relay.ts'
 import { renderError } from '../../src/server/error-handler.ts'
 import type { Attempt } from '../../src/store/records/records.ts'
 
@@ -18,13 +19,13 @@ export interface HarnessOptions {
   provider?: Record<string, unknown>
   writeIdleMs?: number
   /** What is awaited before the last bytes. */
-  onEnding?: (outcome: RelayOutcome) => Promise<void>
+  onEnding?: (outcome: Outcome) => Promise<void>
 }
 
 /** What one request came to. */
 export interface Result {
   forwarded?: Forwarded
-  outcome?: RelayOutcome
+  outcome?: Outcome
   error?: Error & { attempts?: Attempt[]; status?: number }
   /** From arrival until all was over. */
   ms: number

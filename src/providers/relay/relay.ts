@@ -1,5 +1,4 @@
 import type { ServerResponse } from 'node:http'
-import type { Usage } from '../../candidates/usage.ts'
 import { GatewayError } from '../../errors.ts'
 import type { ChatRequest } from '../../openai/chat.ts'
 import { errorFrame, type OpenAIError } from '../../openai/error.ts'
@@ -9,6 +8,7 @@ import { FairTimer } from '../../runtime/fair-timer.ts'
 import { Deadline } from '../forward/deadline.ts'
 import { UpstreamError } from '../provider.ts'
 import type { Forwarded, PlainAnswer, StreamAnswer } from './answer.ts'
+import { type Outcome, withError } from './outcome.ts'
 import { Sink } from './sink.ts'
 
 export interface RelayOptions {
@@ -27,31 +27,11 @@ export interface RelayOptions {
    * Called once, and awaited: before the last bytes of a whole answer go out, so that what is noted there is noted of
    * every answer that a client has got in whole, however this process ends; otherwise when the answer has failed.
    */
-  onEnding?: (outcome: RelayOutcome) => Promise<void> | undefined
-}
-
-/** How an answer ended, for the record and the bill. */
-export interface RelayOutcome {
-  usage: Usage
-  usageEstimated: boolean
-  /** The provider's; `error` or `aborted` where the answer did not end by itself. */
-  finishReason: string
-  completionId: string | null
-  /** Milliseconds until the first byte went to the client. */
-  ttftMs: number | null
-  /** Bytes sent to the client. */
-  bytes: number
-  /** Milliseconds spent waiting for the provider or for the client to read. */
-  waitedMs: number
-  /**
-   * What went wrong after the answer had begun, or null: `aborted`, `timeout`, `reset`, `protocol`, `upstream`,
-   * `slow_reader`, `shutdown`.
-   */
-  error: string | null
+  onEnding?: (outcome: Outcome) => Promise<void> | undefined
 }
 
 /** Sends an answer to the client; never throws. The response is ended when it resolves. */
-export function relay(answer: Forwarded, response: ServerResponse, options: RelayOptions): Promise<RelayOutcome> {
+export function relay(answer: Forwarded, response: ServerResponse, options: RelayOptions): Promise<Outcome> {
   if (answer.stream) return new StreamRelay(answer, response, options).run()
   return (goesAtOnce(answer.body, response) ? relayAtOnce : relayPlain)(answer, response, options)
 }
@@ -74,7 +54,7 @@ function firstByteMs({ firstByteAt }: Sent, started: number, error: string | nul
 }
 
 /** What has gone to the client. */
-type Sent = Pick<Sink, 'firstByteAt' | 'bytes' | 'waitedMs'>
+type Sent = Pick<Sink, 'firstByteAt' | 'waitedMs'>
 
 /** Below the mark at which a socket asks to wait. */
 const MAX_AT_ONCE_BYTES = 16 * 1024
@@ -84,7 +64,7 @@ const MAX_AT_ONCE_BYTES = 16 * 1024
  */
 const PIECE_BYTES = 256 * 1024
 
-async function relayPlain(answer: PlainAnswer, response: ServerResponse, options: RelayOptions): Promise<RelayOutcome> {
+async function relayPlain(answer: PlainAnswer, response: ServerResponse, options: RelayOptions): Promise<Outcome> {
   const { body, status } = answer
   const { signal, writeIdleMs } = options
   const sink = new Sink(response, { signal, writeIdleMs, onLeave: () => {} })
@@ -114,31 +94,29 @@ const goesAtOnce = (body: Buffer, { destroyed, socket }: ServerResponse) =>
   !destroyed && socket?.writableLength === 0 && body.length > 0 && body.length <= MAX_AT_ONCE_BYTES
 
 /** Nothing to wait for but the record, nobody to watch: headers, body and end in one write (docs/profile.md). */
-async function relayAtOnce(
-  answer: PlainAnswer,
-  response: ServerResponse,
-  options: RelayOptions,
-): Promise<RelayOutcome> {
+async function relayAtOnce(answer: PlainAnswer, response: ServerResponse, options: RelayOptions): Promise<Outcome> {
   const { body, status } = answer
   response.writeHead(status, headersOf(answer, options.headers))
-  const sent = { firstByteAt: performance.now(), bytes: body.length, waitedMs: 0 }
+  const sent = { firstByteAt: performance.now(), waitedMs: 0 }
   const outcome = plainOutcome(answer, options, sent, null)
   await options.onEnding?.(outcome)
   response.end(body)
   return outcome
 }
 
-function plainOutcome(answer: PlainAnswer, options: RelayOptions, sent: Sent, error: string | null): RelayOutcome {
+function plainOutcome(answer: PlainAnswer, options: RelayOptions, sent: Sent, error: string | null): Outcome {
   const ok = answer.status < 400
   const estimated = ok && answer.usage === null
   return {
+    candidate: answer.candidate,
+    attempts: withError(answer.attempts, error),
+    status: answer.status,
     usage: answer.usage ?? (estimated ? estimateUsage(options.request.promptTokens, answer.outputChars) : NO_USAGE),
     usageEstimated: estimated,
     finishReason: error ? 'aborted' : (answer.finishReason ?? (ok ? 'stop' : 'error')),
     completionId: answer.completionId,
     ttftMs: firstByteMs(sent, options.started, error),
-    bytes: sent.bytes,
-    waitedMs: sent.waitedMs,
+    waitedMs: answer.upstreamMs + sent.waitedMs,
     error,
   }
 }
@@ -167,7 +145,7 @@ class StreamRelay {
     })
   }
 
-  async run(): Promise<RelayOutcome> {
+  async run(): Promise<Outcome> {
     const { abort, release } = this.#answer
     const { deadline, contentIdleMs } = this.#options
     const total = new Deadline(deadline, () => abort(new UpstreamError('timeout', 'the answer took too long')))
@@ -308,19 +286,20 @@ class StreamRelay {
     await this.#options.onEnding?.(this.#outcome(error))
   }
 
-  #outcome(error: string | null): RelayOutcome {
-    const { observer } = this.#answer
+  #outcome(error: string | null): Outcome {
+    const { candidate, attempts, status, observer, upstreamMs } = this.#answer
     const { request, started } = this.#options
-    const { bytes, waitedMs } = this.#sink
     const aborted = error === 'aborted' || error === 'slow_reader'
     return {
+      candidate,
+      attempts: withError(attempts, error),
+      status,
       usage: observer.usage ?? estimateUsage(request.promptTokens, observer.outputBytes, observer.outputEvents),
       usageEstimated: observer.usage === null,
       finishReason: error ? (aborted ? 'aborted' : 'error') : (observer.finishReason ?? 'stop'),
       completionId: observer.id,
       ttftMs: firstByteMs(this.#sink, started, error),
-      bytes,
-      waitedMs: waitedMs + this.#upstreamMs,
+      waitedMs: upstreamMs + this.#upstreamMs + this.#sink.waitedMs,
       error,
     }
   }

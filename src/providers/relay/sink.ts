@@ -14,7 +14,6 @@ export interface SinkOptions {
 export class Sink {
   /** The client is gone; nothing more can be sent. */
   left = false
-  bytes = 0
   /** Milliseconds spent waiting for the client to read. */
   waitedMs = 0
   /** When the first byte went out, on `performance.now()`'s clock. */
@@ -41,7 +40,6 @@ export class Sink {
   /** Without waiting; false when the client should be given time to read. */
   write(bytes: Uint8Array): boolean {
     this.firstByteAt ??= performance.now()
-    this.bytes += bytes.length
     return this.#response.write(bytes)
   }
 

@@ -1,5 +1,5 @@
-import { Tensor } from 'onnxruntime-node'
 import { z } from 'zod'
+import { Tensor } from '../../runtime/onnxruntime.ts'
 import type { Graph } from '../model/sessions.ts'
 import type { PolicyEmbedder } from '../policy.ts'
 import { ArtifactError } from './error.ts'

@@ -1,5 +1,5 @@
-import type { Tensor } from 'onnxruntime-node'
 import type { Candidate } from '../../candidates/candidate.ts'
+import type { Tensor } from '../../runtime/onnxruntime.ts'
 import { type CandidateScore, type RouteQuery, RouterError } from '../router.ts'
 
 /** The outputs of one run of `score.onnx`, read row by row. */

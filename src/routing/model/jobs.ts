@@ -1,4 +1,4 @@
-import type { Tensor } from 'onnxruntime-node'
+import type { Tensor } from '../../runtime/onnxruntime.ts'
 import type { ArtifactCheck } from '../artifact/error.ts'
 import type { ArtifactFiles } from '../artifact/files.ts'
 import type { GraphName } from '../artifact/manifest.ts'

@@ -1,7 +1,7 @@
-import { Tensor } from 'onnxruntime-node'
 import type { Candidate } from '../../candidates/candidate.ts'
 import { isFiniteVector } from '../../learning/profile.ts'
 import type { Logger } from '../../observability/logger.ts'
+import { Tensor } from '../../runtime/onnxruntime.ts'
 import type { Evidence } from '../../store/store.ts'
 import type { Artifact } from '../artifact/load.ts'
 import { cardFeatures, cardText, code } from '../choose/card.ts'

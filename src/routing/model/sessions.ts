@@ -1,6 +1,6 @@
-import { InferenceSession, type Tensor } from 'onnxruntime-node'
 import type { RouterConfig } from '../../config/schema.ts'
 import { hasCudaLibraries } from '../../runtime/cuda.ts'
+import { InferenceSession, type Tensor } from '../../runtime/onnxruntime.ts'
 import { ArtifactError } from '../artifact/error.ts'
 import { checkGolden, type Golden } from '../artifact/golden.ts'
 import { type Dims, type GraphName, SIGNATURES, sizeOf } from '../artifact/manifest.ts'

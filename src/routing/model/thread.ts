@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads'
-import { Tensor } from 'onnxruntime-node'
 import { endWorker } from '../../runtime/end-worker.ts'
+import { Tensor } from '../../runtime/onnxruntime.ts'
 import { ArtifactError } from '../artifact/error.ts'
 import type { ArtifactFiles } from '../artifact/files.ts'
 import { type Answer, type Job, type LearningGraph, type Results, type SentTensors, send } from './jobs.ts'

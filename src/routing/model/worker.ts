@@ -1,6 +1,6 @@
 import { parentPort } from 'node:worker_threads'
-import { type InferenceSession, Tensor } from 'onnxruntime-node'
 import { END } from '../../runtime/end-worker.ts'
+import { type InferenceSession, Tensor } from '../../runtime/onnxruntime.ts'
 import { ArtifactError } from '../artifact/error.ts'
 import { type ArtifactFiles, readArtifact } from '../artifact/files.ts'
 import {

@@ -1,7 +1,8 @@
 /** A process that ends while the model thread works: `model-thread.test.ts` looks at its exit code. */
-import { Tensor } from 'onnxruntime-node'
+
 import { loadArtifact } from '../../../src/routing/artifact/load.ts'
 import { modelThread } from '../../../src/routing/model/thread.ts'
+import { Tensor } from '../../../src/runtime/onnxruntime.ts'
 
 const { sessions, dims } = await loadArtifact(process.argv[2] ?? '')
 const feeds = { sums: new Tensor('float32', new Float32Array(dims.H), [1, dims.H]) }

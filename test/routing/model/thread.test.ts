@@ -1,10 +1,10 @@
 import { spawnSync } from 'node:child_process'
 import { rmSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { Tensor } from 'onnxruntime-node'
 import { expect, it } from 'vitest'
 import { loadArtifact } from '../../../src/routing/artifact/load.ts'
 import { modelThread } from '../../../src/routing/model/thread.ts'
+import { Tensor } from '../../../src/runtime/onnxruntime.ts'
 import { COMMITTED } from '../../support/artifacts.ts'
 import { copyArtifact, TINY_1, TINY_2 } from '../support.ts'
 
