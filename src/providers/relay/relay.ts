@@ -4,6 +4,7 @@ import type { ChatRequest } from '../../openai/chat.ts'
 import { errorFrame, type OpenAIError, readError } from '../../openai/error.ts'
 import { estimateUsage } from '../../openai/estimate-tokens.ts'
 import { NO_USAGE } from '../../openai/usage.ts'
+import { FairTimer } from '../../runtime/fair-timer.ts'
 import { Deadline } from '../forward/deadline.ts'
 import { UpstreamError } from '../provider.ts'
 import type { Forwarded, PlainAnswer, StreamAnswer } from './answer.ts'
@@ -157,25 +158,25 @@ class StreamRelay {
     const { abort, release } = this.#answer
     const { deadline, contentIdleMs } = this.#options
     const total = new Deadline(deadline, () => abort(new UpstreamError('timeout', 'the answer took too long')))
-    const idle = setTimeout(() => {
+    const idle = new FairTimer(contentIdleMs, () => {
       // While the client is the slow one, the provider is not to blame.
       if (this.#waitingForUpstream) abort(new UpstreamError('timeout', 'the answer stalled'))
       else idle.refresh()
-    }, contentIdleMs)
+    })
     try {
       const error = await this.#pump(idle)
       await this.#report(error)
       // Not what was reported: the client may have left between that and the last bytes.
       return this.#outcome(error)
     } finally {
-      clearTimeout(idle)
+      idle.clear()
       total.clear()
       release()
       this.#sink.release()
     }
   }
 
-  async #pump(idle: NodeJS.Timeout): Promise<string | null> {
+  async #pump(idle: FairTimer): Promise<string | null> {
     const { head, rest, observer, status } = this.#answer
     const { writer } = this.#options
     if (this.#sink.left) return this.#cut()
