@@ -4,7 +4,8 @@ import type { Socket } from 'node:net'
 import { getRequestListener, RequestError } from '@hono/node-server'
 import type { Config } from '../config/schema.ts'
 import { GatewayError } from '../errors.ts'
-import { errorBody, renderError } from './error-handler.ts'
+import { errorBody } from '../openai/error.ts'
+import { renderError } from './error-handler.ts'
 
 /** Bytes of all headers together; more is answered with 431. */
 const MAX_HEADER_BYTES = 16 * 1024
