@@ -79,7 +79,7 @@ export function createHttpServer(
 
 /**
  * All of an answer is written, and nobody waits for it any more: whoever sends many requests and reads no answer would
- * hold on to the last of what the kernel has no room for, and to his connection.
+ * hold on to the last of what the kernel has no room for, and to their connection.
  */
 function boundEnd(response: ServerResponse, socket: Socket, ms: number): void {
   if (socket.writableLength === 0) return
