@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
-import { CAPABILITIES } from '../candidates/candidate.ts'
+import { APIS, type Api, CAPABILITIES } from '../candidates/candidate.ts'
 
 /** The artifact that comes with the gateway, wherever it is installed. */
 const BUNDLED_ARTIFACT = fileURLToPath(new URL('../../router-model/artifacts/current', import.meta.url))
@@ -194,6 +194,13 @@ const routerSchema = z.strictObject({
   user_cache: z.number().int().positive().default(10_000),
 })
 
+/**
+ * Formats that a provider speaks. Chat completions are asked of all; requests in another of these go to it as they are,
+ * those in any other are converted.
+ */
+const apis = <T extends Api>(known: readonly T[]) =>
+  z.array(z.enum(known)).refine((list) => (list as Api[]).includes('chat'), "'chat' must be among them")
+
 const baseProvider = { api_key: z.string().optional(), api_key_file: z.string().optional() }
 const httpProvider = {
   ...baseProvider,
@@ -210,6 +217,10 @@ const providerSchema = z.discriminatedUnion('kind', [
   z.strictObject({
     kind: z.literal('openai-compatible'),
     ...httpProvider,
+    /** `responses`: it has a Responses endpoint of its own. */
+    api: apis(['chat', 'responses']).default(['chat']),
+    /** Path of that endpoint; `{model}` is replaced. */
+    responses_path: z.string().default('/responses'),
     /** `bearer`: Authorization; `api-key`: Azure OpenAI. */
     auth: z.enum(['bearer', 'api-key', 'none']).default('bearer'),
     /** Added to every URL, e.g. Azure's `api-version`. */
@@ -233,6 +244,7 @@ const providerSchema = z.discriminatedUnion('kind', [
     ...httpProvider,
     base_url: z.string().default('https://api.anthropic.com/v1'),
     version: z.string().default('2023-06-01'),
+    api: apis(['chat', 'messages']).default(['chat', 'messages']),
     /** Used where a request sets no limit: the Messages API demands one. */
     default_max_tokens: z.number().int().positive().default(4096),
   }),
@@ -263,6 +275,8 @@ const candidateSchema = z.strictObject({
   context_window: z.number().int().positive().optional(),
   max_output_tokens: z.number().int().positive().optional(),
   capabilities: z.array(z.enum(CAPABILITIES)).optional(),
+  /** As its provider's, where this model differs. */
+  api: apis(APIS).optional(),
   groups: z.array(z.string()).default(['default']),
   explore: z.boolean().default(true),
   size_b: z.number().positive().optional(),
@@ -288,6 +302,22 @@ const aliasesSchema = z
   .record(z.string().regex(/^[\x21-\x7e]{1,128}$/, 'at most 128 visible characters'), z.string().min(1))
   .default({})
 
+const responsesSchema = z.strictObject({
+  /**
+   * Keep what is asked and answered by `POST /v1/responses`, so that the next request can refer to it; `off`: nothing
+   * is kept, and the answers say so. A request may ask not to be kept (`store: false`).
+   */
+  store: z.enum(['on', 'off']).default('on'),
+  /** Kept for so long after it was last referred to. */
+  ttl_days: z.number().positive().default(30),
+  /** Kept of one tenant, compressed; beyond, what was longest not referred to goes. */
+  max_bytes: z
+    .number()
+    .int()
+    .positive()
+    .default(1024 * 1024 * 1024),
+})
+
 const tenantSchema = z.strictObject({
   name: z.string().regex(/^[a-z0-9][a-z0-9_-]{0,63}$/, 'lower-case letters, digits, _ and -, at most 64'),
   /** Groups or candidate names; default: the group `default`. */
@@ -308,6 +338,8 @@ const tenantSchema = z.strictObject({
   plain_user_ids: z.boolean().default(false),
   /** Keep prompt text in the record, for so many days; off by default. */
   keep_text_days: z.number().positive().optional(),
+  /** As in `responses`, for this tenant. */
+  responses: responsesSchema.partial().prefault({}),
   /** Let this tenant's log train models that serve other tenants, too. */
   share_training: z.boolean().default(false),
   /**
@@ -377,6 +409,7 @@ export const configSchema = z.strictObject({
       secret: z.string().min(16).optional(),
     })
     .prefault({}),
+  responses: responsesSchema.prefault({}),
   timeouts: timeoutsSchema.prefault({}),
   retries: retriesSchema.prefault({}),
   admin: z.strictObject({ key: z.string().min(16).optional() }).prefault({}),
@@ -395,6 +428,7 @@ export type RedisConfig = Extract<StoreConfig, { kind: 'redis' }>
 export type RouterConfig = Config['router']
 export type EmbedderConfig = RouterConfig['embedder']
 export type TenantConfig = Config['tenants'][number]
+export type ResponsesConfig = Config['responses']
 export type LimitsConfig = TenantConfig['limits']
 export type TimeoutsConfig = Config['timeouts']
 export type RetriesConfig = Config['retries']

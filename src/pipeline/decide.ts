@@ -4,8 +4,9 @@ import { GatewayError } from '../errors.ts'
 import type { UserProfile } from '../learning/profile.ts'
 import { type StatedPreferences, statedPreferences } from '../learning/stated-preferences.ts'
 import type { Services } from '../parts.ts'
-import { type ChooseInput, choose, type Limits, NoCandidateError, type Selection } from '../routing/choose/choose.ts'
+import { type ChooseInput, type Limits, NoCandidateError, type Selection } from '../routing/choose/choose.ts'
 import { draw } from '../routing/choose/draw.ts'
+import { choosePreferring } from '../routing/choose/prefer.ts'
 import type { PolicySnapshot } from '../routing/policies/policies.ts'
 import type { Policy } from '../routing/policy.ts'
 import { type CandidateScore, type RouteQuery, RouterError } from '../routing/router.ts'
@@ -98,7 +99,7 @@ export async function decide(services: Services, { snapshot, ts }: RequestContex
       random: draw(snapshot.config.router.exploration_seed, tenant.name, user, text, profile.rewards),
     }
     const by = scored.fallback === null ? 'graph' : 'fallback'
-    const selection = choose({ ...input, scores, by, rewards: profile.rewards })
+    const selection = choosePreferring(request.prefers, { ...input, scores, by, rewards: profile.rewards })
     return {
       selection,
       scores,

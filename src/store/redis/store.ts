@@ -37,6 +37,7 @@ import { RedisGuard } from './guard.ts'
 import { RedisIdempotency } from './idempotency.ts'
 import * as keys from './keys.ts'
 import { RedisLimits } from './limits.ts'
+import { RedisResponses } from './responses.ts'
 import { readStream, readUserLog } from './stream.ts'
 
 /** Rows a script: Redis does nothing else meanwhile. */
@@ -57,6 +58,7 @@ export class RedisStore implements Store {
   readonly kind = 'redis'
   readonly limits: Limits
   readonly idempotency: Idempotency
+  readonly responses: RedisResponses
   readonly #client: RedisClient
   readonly #script: RunScript
   readonly #batch: RedisBatch
@@ -81,6 +83,7 @@ export class RedisStore implements Store {
     this.#batch = new RedisBatch((tenant, operations) => run(tenant, 'batch', [keys.tag(tenant)], [operations]))
     this.limits = new RedisLimits(this.#batch)
     this.idempotency = new RedisIdempotency(run)
+    this.responses = new RedisResponses(run, this.#runLong.bind(this))
     this.#sweep = setInterval(() => void this.sweep().catch(() => undefined), SWEEP_MS).unref()
   }
 
@@ -188,6 +191,7 @@ export class RedisStore implements Store {
         ],
       ),
     )
+    rows += await this.responses.erase(tenant, user, ROWS_PER_SCRIPT)
     for (;;) {
       const [handled, went] = (await this.#runLong(
         tenant,
