@@ -2,6 +2,7 @@ import { type ModelChoice, resolveModel, type UserIds } from '../candidates/tena
 import type { ChatRequest } from '../openai/chat.ts'
 import { parseChat } from '../openai/parse-chat.ts'
 import { readBody } from '../server/body.ts'
+import { deploymentOf } from './address.ts'
 import type { RequestContext } from './context.ts'
 import { type Turn, turnOf } from './conversation.ts'
 import { type Knobs, readKnobs } from './knobs.ts'
@@ -22,7 +23,7 @@ export interface Call {
 export async function readCall(context: RequestContext, userIds: UserIds): Promise<Call> {
   const { snapshot, incoming } = context
   const { max_body_bytes, body_timeout_ms } = snapshot.config.server
-  const request = parseChat(await readBody(incoming, max_body_bytes, body_timeout_ms))
+  const request = parseChat(await readBody(incoming, max_body_bytes, body_timeout_ms), deploymentOf(incoming))
   const principal = principalOf(snapshot, userIds, context.caller, incoming, request.body)
   const knobs = readKnobs(incoming)
   const model = resolveModel(request.body.model, principal.allowed, principal.tenant.aliases)
