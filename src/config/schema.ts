@@ -275,6 +275,18 @@ const retriesSchema = z.strictObject({
     .prefault({}),
 })
 
+const corsSchema = z.strictObject({
+  /**
+   * Origins whose pages may call `/v1` from a browser, as browsers send them (`https://chat.example.com`), or `*` for
+   * all; none where empty. Cookies are never taken, so that a page needs a key of its own.
+   */
+  origins: z
+    .array(z.string().regex(/^(\*|[a-z][a-z0-9+.-]*:\/\/[^/\s]+)$/, "an origin, such as https://example.com, or '*'"))
+    .default([]),
+  /** How long a browser may keep the answer to a preflight. */
+  max_age_s: z.number().int().nonnegative().default(600),
+})
+
 export const configSchema = z.strictObject({
   /** Other files whose providers and candidates are added, relative to this one. */
   include: z.array(z.string()).default([]),
@@ -298,6 +310,7 @@ export const configSchema = z.strictObject({
       secret: z.string().min(16).optional(),
     })
     .prefault({}),
+  cors: corsSchema.prefault({}),
   timeouts: timeoutsSchema.prefault({}),
   retries: retriesSchema.prefault({}),
   admin: z.strictObject({ key: z.string().min(16).optional() }).prefault({}),
