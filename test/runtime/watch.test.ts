@@ -83,7 +83,7 @@ it('sees fewer changes than there are writes, and none once it is stopped', asyn
     writeFileSync(path('a'), 'x'.repeat(i + 1))
     await sleep(10)
   }
-  await eventually(() => changes > 0)
+  await eventually(() => changes > 0, 'a change')
   stop()
   const before = changes
   expect(before).toBeLessThan(50)
