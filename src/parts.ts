@@ -18,6 +18,7 @@ import type { Settlements } from './pipeline/settlements.ts'
 import type { Breakers } from './providers/forward/breakers.ts'
 import type { Policies } from './routing/policies/policies.ts'
 import type { EphemeralMap } from './runtime/ephemeral-map.ts'
+import type { Seal } from './runtime/seal.ts'
 import type { Siblings } from './server/workers.ts'
 import type { Recorder } from './store/recorder/recorder.ts'
 import type { InteractionRecord } from './store/records/records.ts'
@@ -40,6 +41,8 @@ export interface Services {
   requests: RequestContexts
   siblings: Siblings
   userIds: UserIds
+  /** Of what clients keep for models. */
+  seal: Seal
   /** Ends the wait for a secret of user ids that all replicas share. */
   stopAgreeing(): void
   policies: Policies

@@ -27,6 +27,7 @@ import { Settlements } from './pipeline/settlements.ts'
 import { Breakers } from './providers/forward/breakers.ts'
 import { Policies } from './routing/policies/policies.ts'
 import { EphemeralMap } from './runtime/ephemeral-map.ts'
+import { Seal } from './runtime/seal.ts'
 import { Siblings } from './server/workers.ts'
 import { openStore } from './store/index.ts'
 import { Recorder } from './store/recorder/recorder.ts'
@@ -68,7 +69,9 @@ export async function createServices(
     store,
     find,
     max: config.router.user_cache,
-    deadlineMs: config.router.deadline_ms,
+    get deadlineMs() {
+      return snapshot().config.router.deadline_ms
+    },
     log,
     onStoreError: (call) => metrics.storeErrors.inc({ call }),
   })
@@ -89,9 +92,11 @@ export async function createServices(
 
   const identity = await identitySecret(config.identity.secret, join(dataDirOf(config), 'identity-secret'), store)
   const userIds = new UserIds(identity.secret)
+  const seal = new Seal(identity.secret, 'thoughts')
   const stopAgreeing = identity.agreeLater((secret) => {
     log.warn('the replicas keep user ids under another secret: it is used from now on')
     userIds.use(secret)
+    seal.use(secret)
   })
   const services: Services = {
     snapshot,
@@ -114,6 +119,7 @@ export async function createServices(
       done.catch((error: Error) => log.error({ reason: error.message, order: order.kind }, 'not done as a sibling did'))
     }),
     userIds,
+    seal,
     stopAgreeing,
     policies,
     users,

@@ -1,4 +1,15 @@
+import { parseRawBody } from '../openai/raw-body.ts'
 import type { Decision } from '../pipeline/decide.ts'
+import type { Endpoint } from '../pipeline/endpoint.ts'
+
+/** Takes the body of a completion or of a response, told apart by what they alone have. */
+export const whichever = (chat: Endpoint, responses: Endpoint): Endpoint => ({
+  ...chat,
+  read: (raw) => (isForResponses(parseRawBody(raw).json) ? responses : chat).read(raw),
+})
+
+const isForResponses = (body: Record<string, unknown>) =>
+  !('messages' in body) && ('input' in body || 'previous_response_id' in body)
 
 /** The table of candidates and why: the answer of `POST /v1/router/explain`. */
 export function explanationOf({ selection, scores, version, fallback, profile, conversation }: Decision) {

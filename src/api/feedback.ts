@@ -5,6 +5,7 @@ import { ratingRewards } from '../learning/sources/user-rating.ts'
 import { takeReward } from '../learning/take-reward.ts'
 import { fieldError } from '../openai/parse-chat.ts'
 import { parseRawBody } from '../openai/raw-body.ts'
+import { requestIdOf } from '../openai/responses/items.ts'
 import type { Services } from '../parts.ts'
 import type { RequestContext } from '../pipeline/context.ts'
 import { allowedCandidates, tenantOf } from '../pipeline/principal.ts'
@@ -49,7 +50,7 @@ export async function takeFeedback(
   feedback: Feedback,
 ) {
   const { name: tenant } = tenantOf(snapshot, caller)
-  const id = feedback.request_id ?? feedback.completion_id ?? ''
+  const id = requestIdOf(feedback.request_id ?? feedback.completion_id ?? '')
   const interaction = await services.recorder.findInteraction(tenant, id)
   if (!interaction) {
     const param = feedback.request_id === undefined ? 'completion_id' : 'request_id'

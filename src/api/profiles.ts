@@ -8,6 +8,7 @@ import { parseRawBody } from '../openai/raw-body.ts'
 import type { Services } from '../parts.ts'
 import type { InteractionRecord } from '../store/records/records.ts'
 import { eachCandidate } from '../store/records/scored-candidates.ts'
+import { allResponses } from './responses/kept-responses.ts'
 
 /** @throws GatewayError 400 with `param` */
 export function parsePreferences(raw: Buffer): StatedPreferences {
@@ -47,7 +48,10 @@ export async function exportProfile({ store }: Services, tenant: string, user: s
   const [stored, edges] = await Promise.all([store.loadUser(tenant, user), store.loadEdges(tenant, user)])
   const interactions = await collect(store.readInteractions({ tenant, user }), withoutVectors)
   const rewards = await collect(store.readRewards({ tenant, user }), (row) => row)
-  if (!stored && interactions.length === 0) throw notFound('There is no such user.', 'user_not_found', 'id')
+  const responses = await allResponses({ responses: store.responses, tenant, user })
+  if (!stored && interactions.length === 0 && responses.length === 0) {
+    throw notFound('There is no such user.', 'user_not_found', 'id')
+  }
   return {
     object: 'user.profile',
     id,
@@ -63,6 +67,7 @@ export async function exportProfile({ store }: Services, tenant: string, user: s
     })),
     interactions,
     rewards,
+    responses,
   }
 }
 

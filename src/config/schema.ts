@@ -1,28 +1,30 @@
 import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
-import { APIS, type Api, CAPABILITIES } from '../candidates/candidate.ts'
+import { candidateSchema } from '../candidates/schema.ts'
+import { providerSchema } from '../providers/kind-schemas.ts'
 
 /** The artifact that comes with the gateway, wherever it is installed. */
 const BUNDLED_ARTIFACT = fileURLToPath(new URL('../../router-model/artifacts/current', import.meta.url))
 
-const name = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}$/, 'letters, digits and . _ : / @ -, at most 128')
+/** Read once, when the process starts: a reload says so (`restart.ts`). */
+const restart = { restart: true }
+
 const ms = z.number().int().positive()
-const dollars = z.number().nonnegative()
 const share = z.number().min(0).max(1)
 
 const serverSchema = z.strictObject({
-  host: z.string().default('127.0.0.1'),
-  port: z.coerce.number().int().min(0).max(65535).default(8787),
+  host: z.string().default('127.0.0.1').meta(restart),
+  port: z.coerce.number().int().min(0).max(65535).default(8787).meta(restart),
   /** Processes that share the port (node:cluster); 1 = none but this one. */
-  workers: z.coerce.number().int().min(1).max(128).default(1),
+  workers: z.coerce.number().int().min(1).max(128).default(1).meta(restart),
   max_body_bytes: z
     .number()
     .int()
     .positive()
     .default(20 * 1024 * 1024),
-  max_connections: z.number().int().positive().default(20_000),
-  headers_timeout_ms: ms.default(10_000),
-  body_timeout_ms: ms.default(30_000),
+  max_connections: z.number().int().positive().default(20_000).meta(restart),
+  headers_timeout_ms: ms.default(10_000).meta(restart),
+  body_timeout_ms: ms.default(30_000).meta(restart),
   /** A client that reads nothing for so long is let go. */
   write_idle_timeout_ms: ms.default(60_000),
   /** After SIGTERM: how long new requests are still taken while `/readyz` says no, so that balancers look elsewhere. */
@@ -150,9 +152,9 @@ const routerSchema = z.strictObject({
   /** Refuse to start without a good artifact; otherwise the fallback router chooses and `/readyz` says degraded. */
   required: z.boolean().default(false),
   /** Load a new artifact when the directory, or the link to it, changes. */
-  watch: z.boolean().default(true),
-  device: z.enum(['auto', 'cpu', 'cuda']).default('auto'),
-  embedder: embedderSchema.default('static'),
+  watch: z.boolean().default(true).meta(restart),
+  device: z.enum(['auto', 'cpu', 'cuda']).default('auto').meta(restart),
+  embedder: embedderSchema.default('static').meta(restart),
   explore: z.boolean().default(true),
   /**
    * Inverse gap weighting with gamma = (base + per_reward x rewards of the user) x candidates; more = greedier. The
@@ -169,7 +171,7 @@ const routerSchema = z.strictObject({
   exploration_seed: z.number().int().optional(),
   /** Embedding and scoring together; over it the fallback router chooses. */
   deadline_ms: ms.default(150),
-  fallback: z.enum(['cheapest', 'first', 'best_quality']).default('first'),
+  fallback: z.enum(['cheapest', 'first', 'best_quality']).default('first').meta(restart),
   /** Leave a conversation's model only if the predicted gain exceeds the price of a cold prompt cache times this. */
   sticky: z
     .strictObject({
@@ -184,106 +186,14 @@ const routerSchema = z.strictObject({
   /** Directory of an artifact that serves this share of users, told apart by a hash of their ids. */
   canary: canarySchema.optional(),
   /** Answers that a candidate is asked to grade, off the request's path. */
-  judge: judgeSchema.optional(),
+  judge: judgeSchema.optional().meta(restart),
   /**
    * What users of a tenant say of a model tells something to its other users once so many have spoken; what one says
    * moves nobody else.
    */
-  shared_after_users: z.number().int().min(1).max(16).default(5),
+  shared_after_users: z.number().int().min(1).max(16).default(5).meta(restart),
   /** Users' beliefs kept in memory, about 20 KB each. */
-  user_cache: z.number().int().positive().default(10_000),
-})
-
-/**
- * Formats that a provider speaks. Chat completions are asked of all; requests in another of these go to it as they are,
- * those in any other are converted.
- */
-const apis = <T extends Api>(known: readonly T[]) =>
-  z.array(z.enum(known)).refine((list) => (list as Api[]).includes('chat'), "'chat' must be among them")
-
-const baseProvider = { api_key: z.string().optional(), api_key_file: z.string().optional() }
-const httpProvider = {
-  ...baseProvider,
-  /** Where left out (its variable is not set), the provider is off. */
-  base_url: z.string().default(''),
-  headers: z.record(z.string(), z.string()).default({}),
-  /** A provider without a key is off, unless it needs none (a local server). */
-  key_required: z.boolean().default(true),
-  connect_timeout_ms: ms.default(3_000),
-  max_connections: z.number().int().positive().default(256),
-}
-
-const providerSchema = z.discriminatedUnion('kind', [
-  z.strictObject({
-    kind: z.literal('openai-compatible'),
-    ...httpProvider,
-    /** `responses`: it has a Responses endpoint of its own. */
-    api: apis(['chat', 'responses']).default(['chat']),
-    /** Path of that endpoint; `{model}` is replaced. */
-    responses_path: z.string().default('/responses'),
-    /** `bearer`: Authorization; `api-key`: Azure OpenAI. */
-    auth: z.enum(['bearer', 'api-key', 'none']).default('bearer'),
-    /** Added to every URL, e.g. Azure's `api-version`. */
-    query: z.record(z.string(), z.string()).default({}),
-    /** Azure: the path holds the deployment, `{model}` is replaced. */
-    chat_path: z.string().default('/chat/completions'),
-    /**
-     * Ask for usage in streamed answers (`stream_options`); false for servers that refuse the field: it is then never
-     * sent.
-     */
-    stream_usage: z.boolean().default(true),
-    /** Request fields that this server refuses instead of ignoring: left out. */
-    omit: z.array(z.string()).default([]),
-    /** Request fields that this server calls otherwise, e.g. `{ max_completion_tokens: max_tokens }`. */
-    rename: z.record(z.string(), z.string()).default({}),
-    /** Make candidates of what `GET {base_url}/models` lists: for local servers. */
-    discover: z.boolean().default(false),
-  }),
-  z.strictObject({
-    kind: z.literal('anthropic'),
-    ...httpProvider,
-    base_url: z.string().default('https://api.anthropic.com/v1'),
-    version: z.string().default('2023-06-01'),
-    api: apis(['chat', 'messages']).default(['chat', 'messages']),
-    /** Used where a request sets no limit: the Messages API demands one. */
-    default_max_tokens: z.number().int().positive().default(4096),
-  }),
-  z.strictObject({
-    kind: z.literal('sandbox'),
-    ...baseProvider,
-    /** `auto`: only while no other provider can be used. */
-    enabled: z.union([z.boolean(), z.literal('auto')]).default('auto'),
-  }),
-])
-
-const candidateSchema = z.strictObject({
-  name,
-  provider: z.string(),
-  /** What the provider calls it; the name where left out. */
-  model: z.string().optional(),
-  vendor: z.string().optional(),
-  description: z.string().optional(),
-  /** Dollars per million tokens; from the catalogue where left out. */
-  price: z
-    .strictObject({
-      input: dollars,
-      output: dollars,
-      cached_input: dollars.optional(),
-      cache_write: dollars.optional(),
-    })
-    .optional(),
-  context_window: z.number().int().positive().optional(),
-  max_output_tokens: z.number().int().positive().optional(),
-  capabilities: z.array(z.enum(CAPABILITIES)).optional(),
-  /** As its provider's, where this model differs. */
-  api: apis(APIS).optional(),
-  groups: z.array(z.string()).default(['default']),
-  explore: z.boolean().default(true),
-  size_b: z.number().positive().optional(),
-  open_weights: z.boolean().optional(),
-  reasoning: z.boolean().optional(),
-  benchmarks: z.record(z.string(), z.number()).default({}),
-  defaults: z.record(z.string(), z.unknown()).optional(),
+  user_cache: z.number().int().positive().default(10_000).meta(restart),
 })
 
 const limitsSchema = z.strictObject({
@@ -383,15 +293,28 @@ const retriesSchema = z.strictObject({
   /** Consecutive failures of one candidate that open its breaker, and how long it stays open. */
   breaker: z
     .strictObject({ failures: z.number().int().positive().default(5), open_ms: ms.default(15_000) })
-    .prefault({}),
+    .prefault({})
+    .meta(restart),
+})
+
+const corsSchema = z.strictObject({
+  /**
+   * Origins whose pages may call `/v1` from a browser, as browsers send them (`https://chat.example.com`), or `*` for
+   * all; none where empty. Cookies are never taken, so that a page needs a key of its own.
+   */
+  origins: z
+    .array(z.string().regex(/^(\*|[a-z][a-z0-9+.-]*:\/\/[^/\s]+)$/, "an origin, such as https://example.com, or '*'"))
+    .default([]),
+  /** How long a browser may keep the answer to a preflight. */
+  max_age_s: z.number().int().nonnegative().default(600),
 })
 
 export const configSchema = z.strictObject({
   /** Other files whose providers and candidates are added, relative to this one. */
   include: z.array(z.string()).default([]),
   server: serverSchema.prefault({}),
-  store: storeSchema,
-  spool: spoolSchema.prefault({}),
+  store: storeSchema.meta(restart),
+  spool: spoolSchema.prefault({}).meta(restart),
   router: routerSchema.prefault({}),
   providers: z.record(z.string().regex(/^[a-z0-9][a-z0-9_-]{0,63}$/), providerSchema).default({}),
   candidates: z.array(candidateSchema).default([]),
@@ -406,22 +329,21 @@ export const configSchema = z.strictObject({
       /**
        * Secret of the HMAC that user ids are kept as; made and kept in `data/` where left out. Replicas must share it.
        */
-      secret: z.string().min(16).optional(),
+      secret: z.string().min(16).optional().meta(restart),
     })
     .prefault({}),
   responses: responsesSchema.prefault({}),
+  cors: corsSchema.prefault({}),
   timeouts: timeoutsSchema.prefault({}),
   retries: retriesSchema.prefault({}),
   admin: z.strictObject({ key: z.string().min(16).optional() }).prefault({}),
-  log: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info') }).prefault({}),
+  log: z
+    .strictObject({ level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info').meta(restart) })
+    .prefault({}),
   metrics: z.strictObject({ enabled: z.boolean().default(true) }).prefault({}),
 })
 
 export type Config = z.output<typeof configSchema>
-export type CandidateConfig = z.output<typeof candidateSchema>
-export type ProviderConfig = z.output<typeof providerSchema>
-export type OpenAICompatibleConfig = Extract<ProviderConfig, { kind: 'openai-compatible' }>
-export type AnthropicConfig = Extract<ProviderConfig, { kind: 'anthropic' }>
 export type StoreConfig = Config['store']
 export type SqliteConfig = Extract<StoreConfig, { kind: 'sqlite' }>
 export type RedisConfig = Extract<StoreConfig, { kind: 'redis' }>
@@ -441,5 +363,9 @@ export const configJsonSchema = () =>
     override: ({ jsonSchema }) => {
       // Where this installation lies is nobody's default but its own.
       if (jsonSchema.default === BUNDLED_ARTIFACT) delete jsonSchema.default
+      if (jsonSchema.restart) {
+        delete jsonSchema.restart
+        jsonSchema.$comment = 'Read once, when the process starts.'
+      }
     },
   })

@@ -2,11 +2,13 @@ import type { HttpBindings } from '@hono/node-server'
 import { type Context, Hono } from 'hono'
 import { admin } from '../api/admin.ts'
 import { answerBy } from '../api/chat-completions.ts'
-import { explanationOf } from '../api/explain.ts'
+import { explanationOf, whichever } from '../api/explain.ts'
 import { parseFeedback, takeFeedback } from '../api/feedback.ts'
 import { readiness } from '../api/health.ts'
 import { findModel, listModels } from '../api/models.ts'
 import { exportProfile, parsePreferences, refuseUnknownNames } from '../api/profiles.ts'
+import { responsesEndpoint } from '../api/responses/endpoint.ts'
+import { responsesRoutes } from '../api/responses/routes.ts'
 import { ANONYMOUS } from '../candidates/tenants.ts'
 import { GatewayError, invalidRequest } from '../errors.ts'
 import type { Services } from '../parts.ts'
@@ -42,11 +44,19 @@ export function createApp(services: Services): Hono<Env> {
 
   app.post('/v1/chat/completions', (c) => answerBy(chatEndpoint, services, c.var.context))
 
+  const responses = responsesEndpoint({
+    responses: services.store.responses,
+    seal: services.seal,
+    isErased: (tenant, user, ts) => services.erasures.happened(tenant, user, ts),
+    onStoreError: (call) => services.metrics.storeErrors.inc({ call }),
+  })
+  app.route('/v1/responses', responsesRoutes(services, responses))
+
   app.get('/v1/models', (c) => json(c, { object: 'list', data: listModels(...modelsOf(c)) }))
   app.get('/v1/models/:id{.+}', (c) => json(c, findModel(...modelsOf(c), c.req.param('id'))))
 
   app.post('/v1/router/explain', async (c) => {
-    const call = await readCall(c.var.context, services.userIds, chatEndpoint)
+    const call = await readCall(c.var.context, services.userIds, whichever(chatEndpoint, responses))
     return json(c, explanationOf(await decide(services, c.var.context, call)))
   })
 

@@ -33,8 +33,8 @@ export const partsOf = (content: unknown): Part[] =>
 /** The id of the response to a request of ours, and of the items in it: a stored response is found by them. */
 export const responseId = (requestId: string) => requestId.replace(/^req_/, 'resp_')
 
-/** The request that made a response of ours; any other id stays as it is. */
-export const requestIdOf = (id: string) => id.replace(/^resp_/, 'req_')
+/** The request that made a response of ours, by the response's id; any other id stays as it is. */
+export const requestIdOf = (id: string) => (OURS.test(id) ? id.replace(/^resp_/, 'req_') : id)
 
 const OURS = /^[a-z]+_([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:_i?\d+)?$/
 

@@ -1,0 +1,48 @@
+import type { HttpBindings } from '@hono/node-server'
+import { type Context, Hono } from 'hono'
+import type { Services } from '../../parts.ts'
+import type { RequestContext } from '../../pipeline/context.ts'
+import type { Endpoint } from '../../pipeline/endpoint.ts'
+import { principalOf } from '../../pipeline/principal.ts'
+import { answerBy } from '../chat-completions.ts'
+import type { Shelf } from './conversation.ts'
+import { deleteResponse, findResponse, listInput, notServed, noWebSocket } from './kept-responses.ts'
+
+interface Env {
+  Bindings: HttpBindings
+  Variables: { context: RequestContext }
+}
+
+/** Everything below `/v1/responses`. */
+export function responsesRoutes(services: Services, endpoint: Endpoint): Hono<Env> {
+  const app = new Hono<Env>()
+  const shelfOf = (c: Context<Env>): Shelf => {
+    const { snapshot, caller, incoming } = c.var.context
+    const { tenant, user } = principalOf(snapshot, services.userIds, caller, incoming)
+    return { responses: services.store.responses, tenant: tenant.name, user }
+  }
+  const answer = (c: Context<Env>, body: object) => c.json(body, 200, { 'x-request-id': c.var.context.requestId })
+
+  app.post('/', (c) => answerBy(endpoint, services, c.var.context))
+  app.get('/', async (c, next) => {
+    if (c.req.header('upgrade')?.toLowerCase() === 'websocket') throw noWebSocket()
+    await next()
+  })
+  for (const [path, what] of [
+    ['/compact', 'compaction: send the conversation as it is'],
+    ['/input_tokens', 'counting tokens'],
+  ] as const) {
+    app.post(path, () => {
+      throw notServed(what, 404)
+    })
+  }
+  app.get('/:id', async (c) => answer(c, await findResponse(shelfOf(c), c.req.param('id'), queryOf(c))))
+  app.delete('/:id', async (c) => answer(c, await deleteResponse(shelfOf(c), c.req.param('id'))))
+  app.get('/:id/input_items', async (c) => answer(c, await listInput(shelfOf(c), c.req.param('id'), queryOf(c))))
+  app.post('/:id/cancel', () => {
+    throw notServed('background responses, which alone could be cancelled', 400)
+  })
+  return app
+}
+
+const queryOf = (c: Context<Env>) => new URL(c.req.url).searchParams
