@@ -44,11 +44,11 @@ export function refuseUnknownNames(
  * @param id as the client wrote it
  * @throws GatewayError 404 when nothing is kept
  */
-export async function exportProfile({ store }: Services, tenant: string, user: string, id: string) {
+export async function exportProfile({ store, seal }: Services, tenant: string, user: string, id: string) {
   const [stored, edges] = await Promise.all([store.loadUser(tenant, user), store.loadEdges(tenant, user)])
   const interactions = await collect(store.readInteractions({ tenant, user }), withoutVectors)
   const rewards = await collect(store.readRewards({ tenant, user }), (row) => row)
-  const responses = await allResponses({ responses: store.responses, tenant, user })
+  const responses = await allResponses({ responses: store.responses, seal, tenant, user })
   if (!stored && interactions.length === 0 && responses.length === 0) {
     throw notFound('There is no such user.', 'user_not_found', 'id')
   }

@@ -111,7 +111,7 @@ const usageOfStream = ({ observer, request }: StreamAnswer) =>
 
 /** False where it is not kept: it was not to be, or could not. */
 async function keepResponse(
-  { responses, isErased, onStoreError }: ResponsesDeps,
+  { responses, seal, isErased, onStoreError }: ResponsesDeps,
   { whole, config, context, principal, turnKey, request }: Asked,
   response: ResponseResource,
   { candidate, request: { native } }: Forwarded,
@@ -128,7 +128,7 @@ async function keepResponse(
       ts: context.ts,
       chain: whole.chain,
       items: foreignIds(kept),
-      body: await packKept(kept),
+      body: await packKept(kept, { responses, seal, tenant, user }),
     }
     return await responses.save(tenant, user, row, { ttlMs: config.ttl_days * DAY_MS, maxBytes: config.max_bytes })
   } catch {

@@ -1,8 +1,7 @@
 import { invalidRequest } from '../../errors.ts'
 import type { ResponsesRequest } from '../../openai/responses/body.ts'
 import { type InputItem, responseOfItem } from '../../openai/responses/items.ts'
-import type { Responses } from '../../store/responses.ts'
-import { type KeptResponse, unpackKept } from './kept.ts'
+import { type FoundResponse, type KeptResponse, loadKept, type Shelf } from './kept.ts'
 
 /** An item, and the candidate whose provider made it, where one did. */
 export interface KnownItem {
@@ -22,13 +21,6 @@ export interface WholeConversation {
   refers: boolean
   /** The one candidate whose provider knows all that the request refers to, or null. */
   origin: string | null
-}
-
-/** Where a user's responses are looked up. */
-export interface Shelf {
-  responses: Responses
-  tenant: string
-  user: string
 }
 
 const isReference = ({ type }: InputItem) => type === 'item_reference'
@@ -77,17 +69,14 @@ const itemsOf = (kept: KeptResponse): KnownItem[] => [
 
 /** The responses before this request, oldest first. */
 async function loadChain(previous: string, shelf: Shelf): Promise<{ kept: KeptResponse[]; chain: string[] }> {
-  const [last] = await load([previous], shelf)
+  const [last] = await loadKept([previous], shelf)
   if (!last) throw notFound(previous)
-  const earlier = await load(last.chain, shelf)
-  const rows = [last, ...earlier]
-  const missing = rows.indexOf(null)
-  if (missing >= 0) throw notFound(last.chain[missing - 1] ?? previous)
-  const kept = await Promise.all(rows.reverse().flatMap((row) => (row ? [unpackKept(row)] : [])))
+  const earlier = await loadKept(last.chain, shelf)
+  const missing = earlier.indexOf(null)
+  if (missing >= 0) throw notFound(last.chain[missing] ?? previous)
+  const kept = [last, ...earlier].filter((one) => one !== null).reverse()
   return { kept, chain: [previous, ...last.chain] }
 }
-
-const load = (ids: readonly string[], { responses, tenant, user }: Shelf) => responses.load(tenant, user, ids)
 
 /** References become the items that they stand for; what the conversation holds already is not said twice. */
 async function resolve(
@@ -102,8 +91,7 @@ async function resolve(
   const found = await shelf.responses.findItems(shelf.tenant, shelf.user, others)
   for (const [i, id] of others.entries()) holders.set(id, found[i] ?? null)
   const ids = [...new Set(holders.values())].filter((id) => id !== null)
-  const rows = (await load(ids, shelf)).filter((row) => row !== null)
-  const from = await Promise.all(rows.map(unpackKept))
+  const from: FoundResponse[] = (await loadKept(ids, shelf)).filter((one) => one !== null)
   const byId = new Map(from.flatMap(itemsOf).map((one) => [one.item.id, one]))
   const resolved = items.flatMap((item, index): KnownItem[] => {
     if (!isReference(item)) return [{ item, maker: null }]

@@ -30,7 +30,7 @@ export const responsesEndpoint = (deps: ResponsesDeps): Endpoint => ({
         const build = (whole: WholeConversation) => chatCall(deps, request, whole, context, principal)
         if (!refers(request)) return build(alone(request))
         const { tenant, user } = principal
-        return wholeConversation(request, { responses: deps.responses, tenant: tenant.name, user }).then(build)
+        return wholeConversation(request, { ...deps, tenant: tenant.name, user }).then(build)
       },
     }
   },

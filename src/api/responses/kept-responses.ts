@@ -1,8 +1,7 @@
 import { GatewayError, invalidRequest, notFound } from '../../errors.ts'
 import type { InputItem } from '../../openai/responses/items.ts'
 import type { ResponseResource } from '../../openai/responses/resource.ts'
-import type { Shelf } from './conversation.ts'
-import { type KeptResponse, unpackKept } from './kept.ts'
+import { type FoundResponse, loadKept, type Shelf } from './kept.ts'
 
 /** `GET /v1/responses/{id}`. @throws GatewayError 404; 400 for a stream: what is kept is whole */
 export async function findResponse(shelf: Shelf, id: string, query: URLSearchParams): Promise<ResponseResource> {
@@ -52,13 +51,9 @@ export async function listInput(shelf: Shelf, id: string, query: URLSearchParams
 }
 
 async function inputOf(shelf: Shelf, id: string): Promise<InputItem[]> {
-  const { responses, tenant, user } = shelf
-  const [row] = await responses.load(tenant, user, [id])
-  if (!row) throw unknown(id)
-  const before = (await responses.load(tenant, user, row.chain)).filter((one) => one !== null).reverse()
-  const kept = await Promise.all(before.map(unpackKept))
-  const { input } = await unpackKept(row)
-  return [...kept.flatMap((one) => [...one.input, ...one.response.output]), ...input].map(listed)
+  const { chain, input } = await find(shelf, id)
+  const before = (await loadKept(chain, shelf)).filter((one) => one !== null).reverse()
+  return [...before.flatMap((one) => [...one.input, ...one.response.output]), ...input].map(listed)
 }
 
 /** As the listing has messages: their content is parts. */
@@ -69,20 +64,18 @@ function listed(item: InputItem): InputItem {
   return { status: 'completed', ...item, content: [part] }
 }
 
-async function find({ responses, tenant, user }: Shelf, id: string): Promise<KeptResponse> {
-  const [row] = await responses.load(tenant, user, [id])
-  if (!row) throw unknown(id)
-  return unpackKept(row)
+async function find(shelf: Shelf, id: string): Promise<FoundResponse> {
+  const [found] = await loadKept([id], shelf)
+  if (!found) throw unknown(id)
+  return found
 }
 
 /** All that is kept of a user's responses, oldest first. */
-export async function allResponses({ responses, tenant, user }: Shelf) {
+export async function allResponses(shelf: Shelf) {
   const all: (ResponseResource & { input: InputItem[] })[] = []
-  for (const id of await responses.list(tenant, user)) {
-    const [row] = await responses.load(tenant, user, [id])
-    if (!row) continue
-    const { response, input } = await unpackKept(row)
-    all.push({ ...response, input })
+  for (const id of await shelf.responses.list(shelf.tenant, shelf.user)) {
+    const [found] = await loadKept([id], shelf)
+    if (found) all.push({ ...found.response, input: found.input })
   }
   return all
 }

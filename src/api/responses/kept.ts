@@ -2,7 +2,8 @@ import { promisify } from 'node:util'
 import { constants, deflateRaw, inflateRaw } from 'node:zlib'
 import { type InputItem, itemId, kindOf, responseOfItem } from '../../openai/responses/items.ts'
 import type { ResponseResource } from '../../openai/responses/resource.ts'
-import type { StoredResponse } from '../../store/responses.ts'
+import type { Seal } from '../../runtime/seal.ts'
+import type { Responses, StoredResponse } from '../../store/responses.ts'
 
 const compress = promisify(deflateRaw)
 const decompress = promisify(inflateRaw)
@@ -20,14 +21,46 @@ export interface KeptResponse {
   turnKey: string
 }
 
+/** Where a user's responses are looked up, and what they are sealed with. */
+export interface Shelf {
+  responses: Responses
+  seal: Seal
+  tenant: string
+  user: string
+}
+
+/** The kept responses of these ids, in their order; null = there is none. @throws StoreError */
+export async function loadKept(ids: readonly string[], shelf: Shelf): Promise<(FoundResponse | null)[]> {
+  const rows = await shelf.responses.load(shelf.tenant, shelf.user, ids)
+  return Promise.all(
+    rows.map(async (row) => {
+      const kept = row && (await unpackKept(row, shelf))
+      return kept && { ...kept, chain: row.chain }
+    }),
+  )
+}
+
+/** With the responses that it goes on from, nearest first. */
+export interface FoundResponse extends KeptResponse {
+  chain: readonly string[]
+}
+
+const contextOf = (tenant: string, user: string, id: string) => `kept\0${tenant}\0${user}\0${id}`
+
 /** Larger bodies are bounded by the requests that made them, and by the model's answers. */
 const MAX_INFLATED_BYTES = 256 * 1024 * 1024
 
-export const packKept = (kept: KeptResponse): Promise<Buffer> =>
-  compress(Buffer.from(JSON.stringify(kept)), { level: constants.Z_BEST_SPEED })
+/** Compressed, and sealed: whoever reads the store alone does not read what was said. */
+export async function packKept(kept: KeptResponse, { seal, tenant, user }: Shelf): Promise<Buffer> {
+  const bytes = await compress(Buffer.from(JSON.stringify(kept)), { level: constants.Z_BEST_SPEED })
+  return seal.seal(bytes, contextOf(tenant, user, kept.response.id))
+}
 
-export async function unpackKept({ body }: StoredResponse): Promise<KeptResponse> {
-  const json = await decompress(body, { maxOutputLength: MAX_INFLATED_BYTES })
+/** Null where it was kept under another identity secret. */
+async function unpackKept({ id, body }: StoredResponse, { seal, tenant, user }: Shelf) {
+  const bytes = seal.open(body, contextOf(tenant, user, id))
+  if (!bytes) return null
+  const json = await decompress(bytes, { maxOutputLength: MAX_INFLATED_BYTES })
   return JSON.parse(json.toString('utf8')) as KeptResponse
 }
 

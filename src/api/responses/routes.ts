@@ -5,7 +5,7 @@ import type { RequestContext } from '../../pipeline/context.ts'
 import type { Endpoint } from '../../pipeline/endpoint.ts'
 import { principalOf } from '../../pipeline/principal.ts'
 import { answerBy } from '../chat-completions.ts'
-import type { Shelf } from './conversation.ts'
+import type { Shelf } from './kept.ts'
 import { deleteResponse, findResponse, listInput, notServed, noWebSocket } from './kept-responses.ts'
 
 interface Env {
@@ -19,7 +19,7 @@ export function responsesRoutes(services: Services, endpoint: Endpoint): Hono<En
   const shelfOf = (c: Context<Env>): Shelf => {
     const { snapshot, caller, incoming } = c.var.context
     const { tenant, user } = principalOf(snapshot, services.userIds, caller, incoming)
-    return { responses: services.store.responses, tenant: tenant.name, user }
+    return { responses: services.store.responses, seal: services.seal, tenant: tenant.name, user }
   }
   const answer = (c: Context<Env>, body: object) => c.json(body, 200, { 'x-request-id': c.var.context.requestId })
 

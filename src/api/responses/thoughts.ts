@@ -8,7 +8,7 @@ const MARK = 'pr1.'
 
 /** Seals a model's thoughts for the client to keep: only this tenant's same candidate gets them back. */
 export function thoughtSeal(seal: Seal, tenant: string): ThoughtSeal {
-  const context = (candidate: string) => `${tenant}\0${candidate}`
+  const context = (candidate: string) => `thoughts\0${tenant}\0${candidate}`
   return {
     seal: (candidate, thoughts) => {
       const bytes = deflateRawSync(Buffer.from(JSON.stringify(thoughts)))
