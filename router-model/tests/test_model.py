@@ -7,8 +7,8 @@ import torch
 from tiny import SIZES, edges, tiny_router
 
 from router_model.export.onnx import realistic
-from router_model.graph import aggregate
 from router_model.model import KINDS, OUTCOME, RATING, THUMB, Router
+from router_model.network import aggregate
 
 NEAR: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-5}
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from personabench.ablate import Ablated, Change
 from personabench.bench.contestant import Known
-from router_model.leniency import OFFSET, SHARE, SPREAD
+from router_model.evidence import OFFSET, SHARE, SPREAD
 from router_model.model import Router
 
 NO_END = 2.0  # beyond any rating
