@@ -21,10 +21,8 @@ from router_model.data.pools import DATA_ROOT
 from router_model.data.simulation import History
 from router_model.export.artifact import Artifact
 from router_model.export.onnx import dims_of
-from router_model.memory import Memory
-from router_model.model import Router
+from router_model.network import NON_LINEAR, Router
 from router_model.retrain.runner import TorchRunner
-from router_model.sizes import NON_LINEAR
 from router_model.train.people import DOUBT_VARIANCE, RATING_VARIANCE
 from router_model.train.weights import WEIGHTS_FILE, load_weights
 
@@ -51,7 +49,7 @@ class _Changed:
     def __init__(self, artifact: Artifact, runner: TorchRunner) -> None:
         """Keeps the manifest and the evidence of known LLMs."""
         dims = dims_of(runner.router.sizes)  # an older artifact's messages may be shorter
-        forget = Memory.of_sizes(runner.router.sizes, artifact.manifest.forget.per_reward).forget
+        forget = artifact.manifest.forget.model_copy(update={"block": runner.router.sizes.block_rewards})
         self.manifest = artifact.manifest.model_copy(update={"dims": dims, "forget": forget})
         self.population, self._runner = artifact.population, runner
 

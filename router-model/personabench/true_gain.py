@@ -22,8 +22,7 @@ from router_model.data.pools import load_pool
 from router_model.data.population import Population, Shift, simulate
 from router_model.embedding import StaticEmbedder
 from router_model.export.artifact import Artifact
-from router_model.memory import Memory
-from router_model.model import Router
+from router_model.network import Router
 from router_model.retrain.command import Options, base_of, fit, prepare
 from router_model.retrain.judgement import choices_of, evenly
 from router_model.retrain.log import open_log
@@ -86,7 +85,7 @@ def main(
 
     def found(router: Router, evidence: NDArray[np.float64]) -> Replay:
         runner = TorchRunner(router)
-        model = Model(runner, llm_states(runner, prepared.inputs, evidence), Memory.of_sizes(router.sizes, fade))
+        model = Model(runner, llm_states(runner, prepared.inputs, evidence), router.sizes.memory(fade))
         made = replay(model, log, choices.answer)
         return made.of(choices.answer)
 

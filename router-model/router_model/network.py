@@ -1,38 +1,218 @@
-"""The nodes of the graph and the messages between them; all aggregation is a sum.
+"""The network, top to bottom: sizes, query encoder, features, LLM node, user node, messages, prediction, score.
 
-*llm*: a Gaussian belief over what an LLM can do (a Bayesian last layer, Harrison et al. 2018, arXiv 1807.08912), from
-its card, its kin, and outcomes. *user*: Gaussians over preference weights, one for each time at which they may have
-changed last. *edge*: a reward becomes evidence for both. Messages depend on no user's state, so that a reward can be
-taken back and replicas can add up their sums.
+A *query* is read as skills that it asks for. An *LLM* is a Gaussian belief over its skills (a Bayesian last layer:
+Harrison et al. 2018, arXiv 1807.08912), from its card, its kin and outcomes. Both together predict quality, length and
+cost of an answer, and a *user* sees these as features phi(query, LLM). A user is not a vector that gradient steps must
+find but a belief over weights w of these features; the expected reward is w phi, its uncertainty phi' C phi. A *reward*
+is evidence for both beliefs, a message along the edge between user and LLM; what a node gathers is the sum of its
+messages. A message depends on no user's state, so a reward can be taken back, and replicas can add up their sums.
+
+Letters: B requests, M candidates, N rewards (edges), T task groups, D quality features, L length features, K features
+of a user, J components of the prior, W blocks of a user's messages; the rest as in ARTIFACT.md. How a reward is read
+is in `evidence.py`, the score as the gateway runs it in `export/fold.py`.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import asdict, dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch_geometric.nn.aggr import SumAggregation
 
-from router_model.censored import END, at_the_end
-from router_model.linalg import inverse_and_logdet, unpack
-from router_model.sizes import JUDGE, KINDS, OUTCOME, RATING, Sizes
+from router_model.evidence import Leniency, Memory, RewardReading
+from router_model.kinds import KINDS
+from router_model.linalg import inverse_and_logdet, pack, packed_outer, unpack
+from router_model.units import LEAST_DOLLARS, standard_cost, standard_length, standard_quality
 
-QUADRATURE = 12  # nodes of the Gauss-Hermite rule for a thumb
+PARTS = ("base", "quality", "cost", "length", "liking")  # of a score
+NON_LINEAR = 6  # features of a user beside the linear ones: see `UserFeatures`
+GAIN = 8.0  # of an embedding, whose entries are about 1/16
+MOST_LOG_TOKENS = 10.37  # 32,000 tokens
+LEAST_VARIANCE = 1e-10  # of a score
 CHANGE = 0.05  # prior odds that tastes changed between two blocks; a compromise on validation users (`trials`, changes)
+# Strength of quality (at cost weight 0) and of cost (at 1), in units of reward, where a request gives a cost weight.
+REQUESTED_QUALITY, REQUESTED_COST = 0.8, 0.2
+
+# ------------------------------------------------------------------------------------------------------------- sizes
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of everything that the manifest's `dims` name, and of what is inside the graphs."""
+
+    query: int = 256  # E
+    card: int = 36  # F
+    provider_code: int = 8  # P
+    name_code: int = 24  # C
+    known_tasks: int = 18  # told apart in training
+    tasks: int = 6  # T, groups of them: what a user's taste may depend on
+    difficulties: int = 8
+    verbosities: int = 4
+    hidden: int = 128
+    components: int = 4  # J
+    kin: int = 64  # known LLMs that a new one may resemble
+    blocks: int = 4  # W, of a user's messages: see `UserNode` and `Memory`
+    block_rewards: int = 12
+
+    @property
+    def quality(self) -> int:
+        """D."""
+        return self.known_tasks + self.difficulties
+
+    @property
+    def length(self) -> int:
+        """L."""
+        return self.tasks + self.verbosities
+
+    @property
+    def user(self) -> int:
+        """K: features of a (query, LLM) pair as a user sees it."""
+        return 3 * (1 + self.tasks) + 1 + NON_LINEAR + self.provider_code + self.name_code
+
+    @property
+    def z(self) -> int:
+        """Z: quality weights, length weights, popularity, two prices, two codes."""
+        return self.quality + self.length + 3 + self.provider_code + self.name_code
+
+    @property
+    def llm_message(self) -> int:
+        """V: packed precision and information of quality, of length, and of popularity."""
+        return sum(n * (n + 1) // 2 + n for n in (self.quality, self.length, 1))
+
+    @property
+    def belief(self) -> int:
+        """Packed precision and information of the preference weights."""
+        return self.user * (self.user + 1) // 2 + self.user
+
+    @property
+    def user_message(self) -> int:
+        """G: what a reward says of the preference weights at face value, what it says if the rater is lenient, and two
+        numbers about how lenient.
+        """
+        return 2 * self.belief + 2
+
+    @property
+    def user_sums(self) -> int:
+        """H: sums of messages to a user, block by block."""
+        return self.blocks * self.user_message
+
+    @property
+    def state(self) -> int:
+        """S: posterior mean and covariance, unpacked because scoring would pay for unpacking it."""
+        return self.user * (self.user + 1)
+
+    def memory(self, fade: float) -> Memory:
+        """How a user's messages are kept; `fade`: factor on what is known, before a message is added."""
+        return Memory(self.blocks, self.block_rewards, fade)
+
+    def as_dict(self) -> dict[str, int]:
+        """For a checkpoint."""
+        return asdict(self)
+
+
+# ------------------------------------------------------------------------------------------------- query and features
+
+
+class QueryEncoder(nn.Module):
+    """Reads a query's embedding: features of quality [.., D], of length [.., L], and a soft task group [.., T].
+
+    Features of quality are the probabilities of the benchmark-like tasks that training knows, then latent difficulties;
+    features of length are task groups, then latents. A softmax over tasks is what makes nine LLMs on 4,000 questions
+    teach more than they do to a free multi-layer network.
+    """
+
+    group: Tensor
+
+    def __init__(self, sizes: Sizes) -> None:
+        """Allocates; values come from training or from `priors`."""
+        super().__init__()
+        self.sizes = sizes
+        self.register_buffer("group", torch.full((sizes.known_tasks, sizes.tasks), 1.0 / sizes.tasks))
+        read = sizes.hidden + sizes.query
+        self.hidden = nn.Linear(sizes.query, sizes.hidden)
+        self.task = nn.Linear(read, sizes.known_tasks)
+        self.latent = nn.Linear(read + sizes.known_tasks, sizes.difficulties + sizes.verbosities)
+        self.dropout = (0.0, 0.0)  # of the embedding and of the hidden layer, while training
+
+    def read(self, query: Tensor) -> tuple[Tensor, Tensor]:
+        """Task logits [.., known tasks] and latents [.., difficulties + verbosities]."""
+        x = functional.dropout(query * GAIN, self.dropout[0], self.training)
+        hidden = functional.dropout(torch.relu(self.hidden(x)), self.dropout[1], self.training)
+        read = torch.cat([hidden, x], -1)
+        logits = self.task(read)
+        return logits, self.latent(torch.cat([read, 4 * torch.softmax(logits, -1).detach()], -1))
+
+    def features(self, logits: Tensor, latent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """From what `read` returns to what `forward` returns."""
+        difficulty, verbosity = latent.split((self.sizes.difficulties, self.sizes.verbosities), -1)
+        task = torch.softmax(logits, -1)
+        group = task @ self.group
+        return torch.cat([task, difficulty], -1), torch.cat([group, verbosity], -1), group
+
+    def forward(self, query: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Features of quality [.., D], of length [.., L], and a soft task group [.., T] of embeddings [.., E]."""
+        return self.features(*self.read(query))
+
+
+class UserFeatures(nn.Module):
+    """phi(query, llm) [.., K]: [quality, cost, length] x [1, task], 1, some non-linear ones, vendor and name codes.
+
+    Quality, cost and length enter standardised; codes are random signatures, so that likings of single LLMs and vendors
+    need no table of LLMs and work for LLMs that training never saw.
+    """
+
+    first: Tensor
+    second: Tensor
+
+    def __init__(self, sizes: Sizes) -> None:
+        """Allocates; values come from training or from `priors`."""
+        super().__init__()
+        self.sizes = sizes
+        # pairs of [1, quality, cost, length] whose products are features: 1, and what a linear preference can't say
+        self.register_buffer("first", torch.tensor([0, 1, 1, 2, 3]), persistent=False)
+        self.register_buffer("second", torch.tensor([0, 2, 3, 2, 3]), persistent=False)
+        self.quality_scale = nn.Parameter(torch.ones(1))
+        self.quality_shift = nn.Parameter(torch.zeros(1))
+
+    def quality(self, logit: Tensor) -> Tensor:
+        """Probability of a good answer from the LLM node's logit."""
+        return torch.sigmoid(self.quality_scale * logit + self.quality_shift)
+
+    def standardise(self, quality: Tensor, cost: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Quality 0..1, dollars, tokens, any equal shapes, to the units of preference weights."""
+        log_dollars = torch.log(cost.clamp(min=LEAST_DOLLARS))
+        return standard_quality(quality), standard_cost(log_dollars), standard_length(torch.log(tokens.clamp(min=1.0)))
+
+    def forward(self, quality: Tensor, cost: Tensor, length: Tensor, task: Tensor, codes: Tensor) -> Tensor:
+        """All but `task` [.., T], which broadcasts, and `codes` [.., P + C] of one shape [..]; linear in quality, so
+        that the expected feature is the feature of the expected quality.
+        """
+        basic = torch.stack([quality, cost, length], -1)
+        with_task = functional.pad(task, (1, 0), value=1.0)
+        outer = (basic.unsqueeze(-1) * with_task.unsqueeze(-2)).flatten(-2)
+        with_one = functional.pad(basic, (1, 0), value=1.0)
+        products = with_one.index_select(-1, self.first) * with_one.index_select(-1, self.second)
+        # a budget and an ideal length
+        hinges = torch.relu(basic[..., 1:])
+        return torch.cat([outer, products, hinges, codes], -1)
+
+    def part_of(self) -> Tensor:
+        """[K, R]: 1 where a feature belongs to a part of the score."""
+        s = self.sizes
+        width = 1 + s.tasks
+        parts = [1] * width + [2] * width + [3] * width
+        parts += [0, 2, 3, 2, 3, 2, 3] + [4] * (s.provider_code + s.name_code)
+        return functional.one_hot(torch.tensor(parts), len(PARTS)).float()
+
+
+# --------------------------------------------------------------------------------------------------------------- nodes
 
 
 def unit(x: Tensor) -> Tensor:
     """Rows of length 1; zero rows stay zero."""
     return x / x.square().sum(-1, keepdim=True).clamp(min=1e-12).sqrt()
-
-
-def aggregate(messages: Tensor, node: Tensor, nodes: int) -> Tensor:
-    """Sums [nodes, G] of messages [N, G] by the node [N] that each goes to."""
-    summed: Tensor = SumAggregation()(messages, node, dim_size=nodes, dim=0)
-    return summed
 
 
 class Belief(nn.Module):
@@ -44,7 +224,7 @@ class Belief(nn.Module):
     kin_mask: Tensor
 
     def __init__(self, sizes: Sizes, features: int) -> None:
-        """Allocates; values come from training or from `prior`."""
+        """Allocates; values come from training or from `priors`."""
         super().__init__()
         self.features = features
         self.card = nn.Linear(sizes.card, features)
@@ -90,7 +270,7 @@ class LlmNode(nn.Module):
     """z of an LLM: what its card makes us expect, corrected by the outcomes seen (logits of quality, log tokens)."""
 
     def __init__(self, sizes: Sizes) -> None:
-        """Allocates; values come from training or from `prior`."""
+        """Allocates; values come from training or from `priors`."""
         super().__init__()
         self.sizes = sizes
         self.quality = Belief(sizes, sizes.quality)
@@ -100,7 +280,9 @@ class LlmNode(nn.Module):
     def forward(
         self, card: Tensor, text: Tensor, provider_code: Tensor, name_code: Tensor, price: Tensor, evidence: Tensor
     ) -> Tensor:
-        """See the class."""
+        """z [M, Z] from cards [M, F], embedded descriptions [M, E], codes [M, P] and [M, C], prices [M, 2] and sums of
+        messages [M, V].
+        """
         d, length = self.sizes.quality, self.sizes.length
         of_quality, of_length, of_liking = evidence.split(
             (d * (d + 1) // 2 + d, length * (length + 1) // 2 + length, 2), -1
@@ -127,7 +309,7 @@ class UserNode(nn.Module):
     log_odds: Tensor
 
     def __init__(self, sizes: Sizes) -> None:
-        """Allocates; values come from training or from `prior`."""
+        """Allocates; values come from training or from `priors`."""
         super().__init__()
         self.sizes, self.change = sizes, CHANGE
         self.log_weight = nn.Parameter(torch.zeros(sizes.components))
@@ -214,109 +396,199 @@ def mixed(weight: Tensor, means: Tensor, covariances: Tensor) -> tuple[Tensor, T
     return mean, within + between
 
 
-class RewardReading(nn.Module):
-    """What a reward says of a user: the best Gaussian evidence about two numbers, u and v.
+# -------------------------------------------------------------------------------------------------------------- router
 
-    u is the user's utility of the answer apart from quality, v what quality is worth, and utility = u + s v with s = 1
-    for a right answer and -1 for a wrong one. Which it was nobody knows, but the reward itself tells: the exact
-    posterior
-    under the population's belief is a mixture of two Gaussians (right, wrong), and the message is the Gaussian evidence
-    that leads from the prior to the mixture's mean and covariance (assumed density filtering: Minka 2001, UAI).
-    Taking predicted quality for realised quality instead costs a tenth of the gain at 50 ratings. A dense reward at the
-    end of the scale says only that utility is at least that far (`at_the_end`).
-    """
 
-    dense: Tensor
-    nodes: Tensor
-    log_weights: Tensor
+def predicted_tokens(log_tokens: Tensor) -> Tensor:
+    """Reply length from its logarithm, kept between 1 and 32,000 tokens."""
+    return log_tokens.clamp(0.0, MOST_LOG_TOKENS).exp()
 
-    def __init__(self) -> None:
-        """Allocates; values come from training or from `prior`."""
+
+def requested_weights(sizes: Sizes) -> dict[str, Tensor]:
+    """Where a request gives its own cost weight: weights [K] at 0, their change to 1, and which of the learned go."""
+    width = 1 + sizes.tasks
+    quality_only, cost_for_quality, not_base = torch.zeros(sizes.user), torch.zeros(sizes.user), torch.ones(sizes.user)
+    quality_only[0] = REQUESTED_QUALITY
+    cost_for_quality[0], cost_for_quality[width] = -REQUESTED_QUALITY, -REQUESTED_COST
+    not_base[3 * width] = 0.0
+    return {"quality_only": quality_only, "cost_for_quality": cost_for_quality, "not_base": not_base}
+
+
+class Router(nn.Module):
+    """All four graphs over shared weights; `llm`, `edge`, `user` and `score` are what is exported."""
+
+    kind_user: Tensor
+    kind_llm: Tensor
+    part_of: Tensor
+    not_base: Tensor
+    quality_only: Tensor
+    cost_for_quality: Tensor
+
+    def __init__(self, sizes: Sizes) -> None:
+        """Allocates; values come from training or from `priors`."""
         super().__init__()
+        self.sizes = sizes
+        self.encoder = QueryEncoder(sizes)
+        self.llm_node = LlmNode(sizes)
+        self.features = UserFeatures(sizes)
+        self.user_node = UserNode(sizes)
+        self.reading = RewardReading()
+        self.leniency = Leniency(sizes.belief)
         kinds = len(KINDS)
-        nodes, weights = np.polynomial.hermite_e.hermegauss(QUADRATURE)
-        self.register_buffer("nodes", torch.as_tensor(nodes))
-        self.register_buffer("log_weights", torch.as_tensor(np.log(weights / weights.sum())))
-        # A dense kind is utility plus Gaussian noise; any other is a thumb: up with probability sigmoid(gain utility).
-        dense = torch.zeros(kinds)
-        dense[[OUTCOME, RATING, JUDGE]] = 1.0
-        self.register_buffer("dense", dense)
-        self.end = END
-        self.log_noise = nn.Parameter(torch.full((kinds,), -3.5))
-        self.log_gain = nn.Parameter(torch.full((kinds,), 1.386))
+        # How much of a message each kind sends: 1 from a rating to the user, from an outcome to the LLM.
+        self.register_buffer("kind_user", torch.ones(kinds))
+        self.register_buffer("kind_llm", torch.zeros(kinds))
+        self.register_buffer("part_of", self.features.part_of(), persistent=False)
+        self.length_log_noise = nn.Parameter(torch.tensor([-1.0]))
+        by_request = requested_weights(sizes)
+        for name, values in by_request.items():
+            self.register_buffer(name, values, persistent=False)
 
-    def moments(self, mean: Tensor, variance: Tensor, reward: Tensor, kind: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Log evidence, posterior mean and variance, each [N], of a utility that was N(mean, variance), given
-        rewards."""
-        noise = self.log_noise.to(mean.dtype).exp()[kind]
-        total = variance + noise
-        apart = reward - mean
-        inside = (
-            -0.5 * torch.log(2 * math.pi * total) - 0.5 * apart.square() / total,
-            mean + variance / total * apart,
-            variance * noise / total,
-        )
-        beyond = at_the_end(mean, variance, noise, torch.sign(reward))
-        cut = reward.abs() >= self.end
-        of_dense = [torch.where(cut, a, b) for a, b in zip(beyond, inside, strict=True)]
-        gain = self.log_gain.to(mean.dtype).exp()[kind]
-        at = mean.unsqueeze(-1) + variance.sqrt().unsqueeze(-1) * self.nodes  # [N, nodes]
-        sign = gain * reward
-        likelihood = functional.logsigmoid(sign.unsqueeze(-1) * at) + self.log_weights
-        top = likelihood.amax(-1, keepdim=True)
-        share = torch.exp(likelihood - top)
-        total_share = share.sum(-1)
-        centre = (share * at).sum(-1) / total_share
-        spread = (share * (at - centre.unsqueeze(-1)).square()).sum(-1) / total_share
-        of_thumb = torch.log(total_share) + top.squeeze(-1), centre, spread
-        dense = self.dense[kind] > 0
-        evidence, posterior, left = (torch.where(dense, a, b) for a, b in zip(of_dense, of_thumb, strict=True))
-        return evidence, posterior, left
+    def split_z(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Quality weights, length weights, popularity, price, codes."""
+        s = self.sizes
+        parts = z.split((s.quality, s.length, 1, 2, s.provider_code + s.name_code), -1)
+        quality, length, popularity, price, codes = parts
+        return quality, length, popularity.squeeze(-1), price, codes
 
-    def forward(
-        self, mean: Tensor, covariance: Tensor, quality: Tensor, reward: Tensor, kind: Tensor
+    def llm(
+        self, card: Tensor, text: Tensor, provider_code: Tensor, name_code: Tensor, price: Tensor, evidence: Tensor
+    ) -> Tensor:
+        """z [M, Z]."""
+        z: Tensor = self.llm_node(card, text, provider_code, name_code, price, evidence)
+        return z
+
+    def edge(
+        self,
+        query: Tensor,
+        z: Tensor,
+        reward: Tensor,
+        kind: Tensor,
+        weight: Tensor,
+        prompt_tokens: Tensor,
+        completion_tokens: Tensor,
+        cost_usd: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Precision [.., N, 2, 2] and information [.., N, 2] about (u, v), whose prior is `mean` [.., N, 2],
-        `covariance` [N, 2, 2]; `quality` [N] is the predicted probability of a right answer. All float64.
+        """Messages of N rewards: to the user [N, G], to the LLM [N, V]. Negative tokens or cost: not known."""
+        of_quality, of_length, task = self.encoder(query)
+        quality_weights, length_weights, popularity, price, codes = self.split_z(z)
+        quality = self.features.quality((of_quality * quality_weights).sum(-1))
+        known = completion_tokens >= 0
+        tokens = torch.where(known, completion_tokens, predicted_tokens((of_length * length_weights).sum(-1)))
+        paid = (prompt_tokens.clamp(min=0.0) * price[:, 0] + tokens * price[:, 1]) * 1e-6
+        _, cost, length = self.features.standardise(quality, torch.where(cost_usd >= 0, cost_usd, paid), tokens)
+        one = torch.ones_like(cost)
+        right = self.features(one, cost, length, task, codes).double()
+        wrong = self.features(-one, cost, length, task, codes).double()
+        weight = weight.clamp(min=0.0).double()
+        plane = torch.stack([(right + wrong) / 2, (right - wrong) / 2], -2)  # [N, 2, K]: of u and of v
+        usual = plane @ self.user_node.population_mean.double()
+        covariance = plane @ self.user_node.population_covariance.double() @ plane.transpose(-1, -2)
+        covariance = covariance + 1e-6 * torch.eye(2, dtype=covariance.dtype, device=covariance.device)
+        chance = quality.double().clamp(0.02, 0.98)
+        heeded = (weight * self.kind_user[kind]).unsqueeze(-1)
+        popularity, offsets = popularity.double(), self.leniency.offsets(kind)
+        readings = self.to_user(plane, usual, covariance, chance, reward.double(), kind, popularity + offsets)
+        more, told = self.liking(usual, covariance, chance, reward.double(), kind)
+        lenient = self.leniency.evidence(more, told, popularity, kind)
+        message = heeded * torch.cat([readings[0], readings[1], lenient], -1)
+        liked = heeded * (1 - self.kind_llm[kind]).unsqueeze(-1) * torch.stack([more, told], -1)
+
+        # Polya-Gamma at logit 0 (Polson et al. 2013): precision 1/4, information y - 1/2 with y = (r + 1) / 2.
+        judged = (weight * self.kind_llm[kind]).to(query.dtype).unsqueeze(-1)
+        heard = (known & (weight > 0)).to(query.dtype).unsqueeze(-1) * torch.exp(-self.length_log_noise)
+        log_tokens = torch.log(completion_tokens.clamp(min=1.0)).unsqueeze(-1)
+        to_llm = [
+            judged * 0.25 * packed_outer(of_quality),
+            judged * 0.5 * reward.unsqueeze(-1) * of_quality,
+            heard * packed_outer(of_length),
+            heard * log_tokens * of_length,
+            liked.to(query.dtype),
+        ]
+        return message.to(query.dtype), torch.cat(to_llm, -1)
+
+    def to_user(
+        self,
+        plane: Tensor,
+        usual: Tensor,
+        covariance: Tensor,
+        chance: Tensor,
+        reward: Tensor,
+        kind: Tensor,
+        besides: Tensor,
+    ) -> Tensor:
+        """Packed precision and information [.., N, belief] about the weights, from what u and v are by the features
+        `plane` [N, 2, K] and usually are, `usual` [N, 2] and `covariance` [N, 2, 2]. `besides` [.., N]: what else is in
+        u, everybody's liking and a rater's leniency.
         """
-        log_shares, means, covariances = [], [], []
-        for sign, chance in ((1.0, quality), (-1.0, 1 - quality)):
-            direction = mean.new_tensor([1.0, sign])
-            pull = covariance @ direction  # [N, 2]
-            variance = pull @ direction
-            evidence, posterior, left = self.moments(mean @ direction, variance, reward, kind)
-            step = pull / variance.unsqueeze(-1)
-            means.append(mean + step * (posterior - mean @ direction).unsqueeze(-1))
-            shrink = (variance - left).unsqueeze(-1).unsqueeze(-1)
-            covariances.append(covariance - shrink * step.unsqueeze(-1) * step.unsqueeze(-2))
-            log_shares.append(torch.log(chance) + evidence)
-        share = torch.softmax(torch.stack(log_shares, -1), -1)
-        right, wrong = share[..., :1], share[..., 1:]
-        centre = right * means[0] + wrong * means[1]
-        apart = means[0] - means[1]
-        spread = (right * wrong).unsqueeze(-1) * apart.unsqueeze(-1) * apart.unsqueeze(-2)
-        after = right.unsqueeze(-1) * covariances[0] + wrong.unsqueeze(-1) * covariances[1] + spread
-        prior = inverse_2x2(covariance)
-        precision = positive_part_2x2(inverse_2x2(after) - prior)
-        information = precision @ centre.unsqueeze(-1) + prior @ (centre - mean).unsqueeze(-1)
-        return precision, information.squeeze(-1)
+        shift = torch.stack([besides, torch.zeros_like(besides)], -1)
+        precision, information = self.reading(usual + shift, covariance, chance, reward, kind)
+        information = information - (precision @ shift.unsqueeze(-1)).squeeze(-1)
+        whole = plane.transpose(-1, -2) @ precision @ plane
+        return torch.cat([pack(whole, self.sizes.user), (information.unsqueeze(-2) @ plane).squeeze(-2)], -1)
 
+    def liking(
+        self, usual: Tensor, covariance: Tensor, chance: Tensor, reward: Tensor, kind: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Precision and information [N] about how much more everybody likes an LLM than what is usual for its answer.
 
-def inverse_2x2(matrix: Tensor) -> Tensor:
-    """Inverse [.., 2, 2] of symmetric matrices."""
-    a, b, d = matrix[..., 0, 0], matrix[..., 0, 1], matrix[..., 1, 1]
-    flat = torch.stack([d, -b, -b, a], -1) / (a * d - b * b).unsqueeze(-1)
-    return flat.reshape(matrix.shape)
+        A single user's tastes are noise here. One step of Fisher scoring from zero; a sigmoid averaged over that
+        noise is a flatter sigmoid (MacKay 1992).
+        """
+        noise, gain = self.reading.log_noise.double().exp()[kind], self.reading.log_gain.double().exp()[kind]
+        mean = second = slope = up = torch.zeros_like(chance)
+        for sign, share in ((1.0, chance), (-1.0, 1 - chance)):
+            utility = usual[:, 0] + sign * usual[:, 1]
+            variance = covariance[:, 0, 0] + 2 * sign * covariance[:, 0, 1] + covariance[:, 1, 1]
+            flat = gain / torch.sqrt(1 + math.pi / 8 * gain.square() * variance)
+            p = torch.sigmoid(flat * utility)
+            up, slope = up + share * p, slope + share * flat * p * (1 - p)
+            mean, second = mean + share * utility, second + share * (utility.square() + variance + noise)
+        dense = self.reading.dense[kind] > 0
+        spread = second - mean * mean
+        information = torch.where(dense, (reward - mean) / spread, slope * ((reward + 1) / 2 - up) / (up * (1 - up)))
+        precision = torch.where(dense, 1 / spread, slope.square() / (up * (1 - up)))
+        return precision, information
 
+    def user(self, sums: Tensor) -> Tensor:
+        """State [B, S]."""
+        blocks = sums.unflatten(-1, (self.sizes.blocks, self.sizes.user_message))
+        state: Tensor = self.user_node(self.leniency(blocks))
+        return state
 
-def positive_part_2x2(matrix: Tensor) -> Tensor:
-    """Symmetric matrices [.., 2, 2] without their negative eigenvalues."""
-    a, b, d = matrix[..., 0, 0], matrix[..., 0, 1], matrix[..., 1, 1]
-    middle = 0.5 * (a + d)
-    reach = (0.25 * (a - d).square() + b * b + 1e-18).sqrt()
-    high, low = torch.relu(middle + reach), torch.relu(middle - reach)
-    # f(matrix) = f(low) + (matrix - low) slope, exact for two eigenvalues
-    slope = ((high - low) / (2 * reach)).unsqueeze(-1).unsqueeze(-1)
-    identity = torch.eye(2, dtype=matrix.dtype, device=matrix.device)
-    offset = (low - slope.squeeze(-1).squeeze(-1) * (middle - reach)).unsqueeze(-1).unsqueeze(-1)
-    return slope * matrix + offset * identity
+    def predict(self, query: Tensor, prompt_tokens: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Not personal: quality [B, M], dollars [B, M], log of reply tokens [B, M], soft task group [B, T]."""
+        of_quality, of_length, task = self.encoder(query)
+        quality_weights, length_weights, _, price, _ = self.split_z(z)
+        quality = self.features.quality(of_quality @ quality_weights.T)
+        log_tokens = (of_length @ length_weights.T).clamp(0.0, MOST_LOG_TOKENS)
+        rates = price.T * 1e-6
+        cost = prompt_tokens.clamp(min=0.0).unsqueeze(-1) * rates[0] + log_tokens.exp() * rates[1]
+        return quality, cost, log_tokens, task
+
+    def phi(self, query: Tensor, prompt_tokens: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Features [B, M, K] of each answer that may come, its quality [B, M] and log of its tokens [B, M]."""
+        quality, dollars, log_tokens, task = self.predict(query, prompt_tokens, z)
+        *_, codes = self.split_z(z)
+        seen = self.features.standardise(quality, dollars, log_tokens.exp())
+        return self.features(*seen, task.unsqueeze(1), codes.expand(len(query), -1, -1)), quality, log_tokens
+
+    def score(
+        self, query: Tensor, prompt_tokens: Tensor, state: Tensor, z: Tensor, cost_weight: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Mean [B, M], std [B, M], parts [B, M, R], quality [B, M], completion tokens [B, M] of queries [B, E] by users
+        in states [B, S]. A cost weight [B] of 0..1 replaces what was learned of the user, a negative one doesn't.
+        """
+        phi, quality, log_tokens = self.phi(query, prompt_tokens, z)
+        _, _, popularity, _, _ = self.split_z(z)
+        k = self.sizes.user
+        learned, covariance = state[:, :k], state[:, k:].unflatten(-1, (k, k))
+        asked = (cost_weight >= 0).unsqueeze(-1)
+        given = self.quality_only + cost_weight.clamp(0, 1).unsqueeze(-1) * self.cost_for_quality
+        weights = torch.where(asked, learned * (1 - self.not_base) + given, learned)  # [B, K]
+        liking = torch.where(asked, torch.zeros_like(popularity), popularity)  # [B, M]
+
+        parts = (phi * weights.unsqueeze(1)) @ self.part_of  # [B, M, R]
+        parts[..., PARTS.index("liking")] += liking
+        variance = torch.einsum("bmk,bkl,bml->bm", phi, covariance, phi)
+        return parts.sum(-1), variance.clamp(min=LEAST_VARIANCE).sqrt(), parts, quality, log_tokens.exp()

@@ -10,7 +10,7 @@ from personabench.bench.contestant import Kind, Known
 from personabench.heads import Fitter, HeadsConfig, Predictor, length_fitter, neighbours, network, unit
 from router_model.data.cards import price_matrix
 from router_model.data.pools import cost_of
-from router_model.data.population import standard_cost, standard_length
+from router_model.data.population import cost_units, length_units
 from router_model.data.simulation import History
 
 Floats = NDArray[np.float32]
@@ -53,7 +53,7 @@ class NonPersonal:
                 tokens = np.exp(length_fitter(HeadsConfig())(known.embeddings[train], logs)(known.embeddings))
         self.cost = cost_of(price_matrix(pool.cards), pool.prompt_tokens, tokens)
         taste, liking = average_taste(known)
-        parts = (2 * self.predicted - 1, standard_cost(self.cost), standard_length(tokens))
+        parts = (2 * self.predicted - 1, cost_units(self.cost), length_units(tokens))
         self.score = np.asarray(np.stack(parts, -1) @ taste[1:] + liking, dtype=np.float32)
 
     def scores(self, rows: Ints, history: History) -> Floats:

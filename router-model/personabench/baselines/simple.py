@@ -16,9 +16,9 @@ from router_model.data.population import (
     TRAIN,
     Population,
     SimulatedPopulation,
+    cost_units,
+    length_units,
     simulate,
-    standard_cost,
-    standard_length,
 )
 from router_model.data.simulation import RATING_NOISE, THUMB_SHARPNESS, History
 
@@ -173,10 +173,10 @@ class TruePopulation:
     def scores(self, rows: Ints, history: History) -> Floats:
         """See `Contestant`."""
         heads = self.heads
-        cost, length = standard_cost(heads.cost_usd), standard_length(heads.completion_tokens)
+        cost, length = cost_units(heads.cost_usd), length_units(heads.completion_tokens)
         grid = self._phi(rows[:, None], np.arange(cost.shape[1])[None], cost[rows], length[rows])
         edges = self._phi(
-            history.query, history.llm, standard_cost(history.cost_usd), standard_length(history.completion_tokens)
+            history.query, history.llm, cost_units(history.cost_usd), length_units(history.completion_tokens)
         )
         quality = heads.quality[history.query, history.llm]
         weight = history.rated / (1 + self.doubt * 4 * quality * (1 - quality))

@@ -14,8 +14,8 @@ from router_model.data.cards import card_matrix, code_matrix, price_matrix
 from router_model.data.pools import cost_of
 from router_model.data.simulation import History
 from router_model.embedding.static import StaticEmbedder
+from router_model.evidence import Memory
 from router_model.export.artifact import Artifact
-from router_model.memory import Memory
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]

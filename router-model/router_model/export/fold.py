@@ -1,29 +1,33 @@
-"""Scores as few, wide operators: what `Router.predict`, `UserFeatures` and a user's weights say, as matrix products.
+"""`Router.score` as few, wide operators: the same numbers by matrix products.
 
 A score of a dozen candidates is so little arithmetic that each operator's start counts. All that is linear is therefore
-folded into matrices, made once of a router's weights. Letters as in `model.py`; n: width of what is known of a request.
+folded into matrices, made once of a router's weights. Letters as in `network.py`; n: width of what is known of a
+request.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from router_model.encoder import GAIN
-from router_model.features import AFFINE, LEAST_DOLLARS
-from router_model.sizes import MOST_LOG_TOKENS, PARTS
-
-if TYPE_CHECKING:
-    from router_model.model import Router
+from router_model.network import GAIN, LEAST_VARIANCE, MOST_LOG_TOKENS, PARTS, Router
+from router_model.units import COST_CENTRE, COST_SCALE, LEAST_DOLLARS, LENGTH_CENTRE, LENGTH_SCALE
 
 ONE, QUALITY, COST, LENGTH = range(4)  # rows and columns of `AFFINE`
+# What `units.standard_quality`, `.standard_cost` and `.standard_length` make of 1, quality, log dollars and log tokens.
+AFFINE = [
+    [1.0, -1.0, -COST_CENTRE / COST_SCALE, -LENGTH_CENTRE / LENGTH_SCALE],
+    [0.0, 2.0, 0.0, 0.0],
+    [0.0, 0.0, 1 / (COST_SCALE * math.log(10)), 0.0],
+    [0.0, 0.0, 0.0, 1 / LENGTH_SCALE],
+]
 CHANNELS = 4 + len(PARTS)  # logit of quality, log tokens, dollars of the prompt, dollars of a token, liking in its part
 
 
-class Scorer(nn.Module):
+class FoldedScore(nn.Module):
     """A router's `score` with its weights as they are now."""
 
     hidden: Tensor
@@ -76,7 +80,7 @@ class Scorer(nn.Module):
         variance = ((phi @ covariance.reshape(-1, k, k)) * phi).sum(-1)
         weights = learned * kept + given
         parts = (phi * weights.unsqueeze(-2)) @ self.part_of + liking
-        std = variance.clamp(min=1e-10).sqrt()
+        std = variance.clamp(min=LEAST_VARIANCE).sqrt()
         return parts.sum(-1), std, parts, quality.squeeze(-1), tokens.squeeze(-1)
 
     def known(self, query: Tensor, prompt_tokens: Tensor, cost_weight: Tensor) -> Tensor:
@@ -105,8 +109,8 @@ def _encoder(router: Router) -> dict[str, Tensor]:
 
 
 def _of_request(router: Router) -> dict[str, Tensor]:
-    """Matrix [n, ..] and bias that make of `Scorer.known` how an LLM is read [width, channels], a factor of phi [K] and
-    weights of the features: kept share of the learned ones [K] and what is given instead [K].
+    """Matrix [n, ..] and bias that make of `FoldedScore.known` how an LLM is read [width, channels], a factor of phi
+    [K] and weights of the features: kept share of the learned ones [K] and what is given instead [K].
 
     A given trade-off replaces all weights but the one that is the same for every candidate.
     """

@@ -23,15 +23,16 @@ from router_model.export.artifact import (
     CardFeature,
     Dims,
     EmbedderEntry,
+    Forget,
     Manifest,
     Source,
     files_of,
     pack,
     pack_tensor,
 )
-from router_model.export.fold import Scorer
-from router_model.memory import Memory
-from router_model.model import KINDS, PARTS, Router, Sizes
+from router_model.export.fold import FoldedScore
+from router_model.kinds import KINDS
+from router_model.network import PARTS, Router, Sizes
 from router_model.train.weights import WEIGHTS_FILE, save_weights
 
 OPSET = 20
@@ -64,11 +65,17 @@ INPUTS: dict[str, dict[str, tuple[str, ...]]] = {
         "cost_weight": ("B",),
     },
 }
-OUTPUTS: dict[str, tuple[str, ...]] = {
-    "llm": ("z",),
-    "edge": ("user_message", "llm_message"),
-    "user": ("state",),
-    "score": ("mean", "std", "parts", "quality", "completion_tokens"),
+OUTPUTS: dict[str, dict[str, tuple[str, ...]]] = {
+    "llm": {"z": ("M", "Z")},
+    "edge": {"user_message": ("N", "G"), "llm_message": ("N", "V")},
+    "user": {"state": ("B", "S")},
+    "score": {
+        "mean": ("B", "M"),
+        "std": ("B", "M"),
+        "parts": ("B", "M", "R"),
+        "quality": ("B", "M"),
+        "completion_tokens": ("B", "M"),
+    },
 }
 
 
@@ -78,7 +85,7 @@ class _Graph(nn.Module):
     def __init__(self, router: Router, name: str) -> None:
         super().__init__()
         self.router = router
-        self.method = Scorer(router) if name == "score" else getattr(router, name)
+        self.method = FoldedScore(router) if name == "score" else getattr(router, name)
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         outputs: Tensor | tuple[Tensor, ...] = self.method(*inputs)
@@ -277,7 +284,7 @@ def write_artifact(
         parts=PARTS,
         kinds=KINDS,
         card_features=tuple(card_features),
-        forget=Memory.of_sizes(router.sizes, forget).forget,
+        forget=Forget(per_reward=forget, block=router.sizes.block_rewards),
         embedder=embedder_entry,
         aliases={name: tuple(names) for name, names in sorted(aliases.items())},
         trained_on=tuple(trained_on),

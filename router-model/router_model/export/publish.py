@@ -9,7 +9,7 @@ from typing import Any
 
 from router_model.export.artifact import Artifact, EmbedderEntry, Source
 from router_model.export.onnx import write_artifact
-from router_model.model import Router
+from router_model.network import Router
 from router_model.priors.prior import CARD_FEATURES
 from router_model.train.train import TrainConfig, Trained
 

@@ -29,10 +29,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from router_model.data.cards import Card, card_matrix, code_matrix, price_matrix
 from router_model.embedding import Embedder, StaticEmbedder
+from router_model.evidence import Memory
 from router_model.export.artifact import Artifact, ArtifactError, Source, digest, read_manifest, unpack_vector
 from router_model.export.onnx import write_artifact
-from router_model.memory import Memory
-from router_model.model import Router
+from router_model.network import Router
 from router_model.priors.user import write_prior
 from router_model.retrain.consent import (
     ConsentError,
@@ -175,7 +175,7 @@ def fit(
     """Learns from the users that are not kept for judging; see `refit`."""
     generator = np.random.default_rng(options.seed)
     router = copy_of(base.router)
-    runner, memory = TorchRunner(router), Memory.of_sizes(router.sizes, fade)
+    runner, memory = TorchRunner(router), router.sizes.memory(fade)
     taught = log.edges.only(~judging[log.edges.user])
     if len(taught) == 0:
         raise RetrainError("no rewards to learn from: nobody but held-out users has rated an answer")

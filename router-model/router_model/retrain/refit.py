@@ -16,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from router_model.kinds import KINDS, OF_ANSWERS, TWO_SIDED
 from router_model.linalg import unpack
-from router_model.model import JUDGE, KINDS, OUTCOME, Router, predicted_tokens
+from router_model.network import Router, predicted_tokens
 from router_model.priors.user import MixturePrior, fit_mixture
 from router_model.retrain.logbook import Edges, Logbook
 from router_model.retrain.replay import (
@@ -39,8 +40,6 @@ LEAST_NOISE = 0.0225
 PRIOR_STRENGTH = 30.0  # users' worth of belief in the prior so far
 CALIBRATION_STRENGTH = 25.0  # curvature of about a hundred judged answers
 EM_ITERATIONS = 8
-# Kinds that say yes as well as no. Of the others only one side is ever seen, which tells nothing of how sharp they are.
-TWO_SIDED = tuple(KINDS.index(kind) for kind in ("rating", "thumb", "preference", "judge"))
 
 
 @dataclass(frozen=True)
@@ -213,9 +212,9 @@ def fit_readings(router: Router, log: Logbook, edges: Edges, found: Beliefs) -> 
 def calibrate_quality(router: Router, log: Logbook, edges: Edges, found: Beliefs) -> tuple[float, float, int]:
     """Platt scaling of predicted quality on judged answers: slope, shift and how many there were. Changes the router.
 
-    Only an `outcome` or a `judge` says whether an answer was right; ridge towards no change.
+    Ridge towards no change.
     """
-    judged = edges.only(np.isin(edges.kind, [OUTCOME, JUDGE]) & np.isin(edges.row, found.answer))
+    judged = edges.only(np.isin(edges.kind, OF_ANSWERS) & np.isin(edges.row, found.answer))
     if len(judged) == 0:
         return 1.0, 0.0, 0
     order = np.argsort(found.answer)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from router_model.export.artifact import Artifact
 from router_model.export.onnx import INPUTS, OUTPUTS
-from router_model.model import Router
+from router_model.network import Router
 
 Array = NDArray[Any]
 Graph = str

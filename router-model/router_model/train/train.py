@@ -24,7 +24,7 @@ from router_model.data.pools import ASSUMED_COMPLETION_TOKENS, LICENCES, Pool, l
 from router_model.data.population import TRAIN, simulate
 from router_model.data.simulation import simulate_log
 from router_model.embedding import StaticEmbedder
-from router_model.model import Router, Sizes
+from router_model.network import Router, Sizes
 from router_model.priors.llm import KnownLlms, fit_card_prior
 from router_model.priors.prior import (
     CARD_FEATURES,

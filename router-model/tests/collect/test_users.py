@@ -24,7 +24,7 @@ from router_model.collect.personas import Verdict
 from router_model.collect.strategies import judge_personas, scaled_cost
 from router_model.collect.users import embedder_of
 from router_model.data.pools import DATA_ROOT, load_pool
-from router_model.model import KINDS
+from router_model.kinds import KINDS
 from router_model.retrain.log import open_log
 from router_model.retrain.logbook import Logbook, read_logbook
 

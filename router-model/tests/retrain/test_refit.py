@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from router_model.memory import Memory
-from router_model.model import JUDGE, KINDS, RATING, THUMB, Router, Sizes
+from router_model.kinds import JUDGE, KINDS, RATING, THUMB
+from router_model.network import Router, Sizes
 from router_model.priors.prior import CARD_FEATURES, believe_cards, believe_people, believe_rewards
 from router_model.priors.user import Blocks, write_prior
 from router_model.retrain.judgement import JudgeError, choices_of, evenly
@@ -57,7 +57,7 @@ def model(router: Router) -> Model:
     z[:, price : price + 2] = np.geomspace(0.1, 10, LLMS)[:, None] * [1, 3]
     codes = SIZES.provider_code + SIZES.name_code
     z[:, -codes:] = np.sign(rng.normal(size=(LLMS, codes))) / np.sqrt(codes / 2)
-    return Model(TorchRunner(router), z, Memory.of_sizes(router.sizes, 1.0))
+    return Model(TorchRunner(router), z, router.sizes.memory(1.0))
 
 
 def world(

@@ -5,8 +5,8 @@ import pytest
 import torch
 from tiny import SIZES, edges, tiny_router
 
-from router_model.memory import Memory
-from router_model.model import Router
+from router_model.evidence import Memory
+from router_model.network import Router
 
 MEMORY = Memory(count=3, rewards=2, fade=0.5)
 
@@ -54,7 +54,7 @@ def opinion(router: Router, likes: list[bool]) -> float:
     made["reward"] = torch.tensor([0.8 if like else -0.8 for like in likes])
     with torch.no_grad():
         messages, _ = router.edge(**made)
-        sums = kept(Memory.of_sizes(SIZES, 1.0), messages.numpy().astype(np.float64))
+        sums = kept(SIZES.memory(1.0), messages.numpy().astype(np.float64))
         state = router.user(torch.from_numpy(sums.reshape(1, -1)).float())
         asked = {"query": made["query"][:1], "prompt_tokens": made["prompt_tokens"][:1]}
         mean, *_ = router.score(**asked, state=state, z=made["z"][:1], cost_weight=torch.tensor([-1.0]))

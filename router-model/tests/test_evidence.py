@@ -4,8 +4,8 @@ import pytest
 import torch
 from tiny import SIZES, edges, tiny_router
 
-from router_model.censored import at_the_end, log_normal_cdf
-from router_model.model import KINDS, RATING, THUMB
+from router_model.evidence import at_the_end, log_normal_cdf
+from router_model.kinds import KINDS, RATING, THUMB
 
 
 @pytest.fixture(scope="module")

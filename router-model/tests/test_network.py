@@ -7,8 +7,8 @@ import torch
 from tiny import SIZES, edges, tiny_router
 
 from router_model.export.onnx import realistic
-from router_model.model import KINDS, OUTCOME, RATING, THUMB, Router
-from router_model.network import aggregate
+from router_model.kinds import KINDS, OUTCOME, RATING, THUMB
+from router_model.network import Router
 
 NEAR: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-5}
 
@@ -35,15 +35,6 @@ def test_order_of_history_does_not_matter(router: Router) -> None:
         forwards = router.user(recent(messages.sum(0)))
         shuffled = router.user(recent(messages[torch.randperm(30)].sum(0)))
     torch.testing.assert_close(forwards, shuffled, **NEAR)
-
-
-def test_aggregate_is_the_sum_by_node(router: Router) -> None:
-    with torch.no_grad():
-        messages, _ = router.edge(**edges(router, 6))
-    node = torch.tensor([0, 2, 0, 2, 2, 0])
-    summed = aggregate(messages, node, 3)
-    torch.testing.assert_close(summed[0], messages[node == 0].sum(0), **NEAR)
-    assert torch.equal(summed[1], torch.zeros_like(summed[1]))
 
 
 def test_replaced_rating_leaves_no_trace(router: Router) -> None:
