@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from personabench.bench.artifact_router import ArtifactRouter
 from personabench.bench.report import markdown, terminal_tables
 from personabench.bench.run import Factory, Plan, run
-from router_model.data.pools import DATA_ROOT
 from router_model.data.simulation import History
 from router_model.export.artifact import Artifact
 from router_model.export.onnx import dims_of
 from router_model.network import NON_LINEAR, Router
+from router_model.places import DATA
 from router_model.retrain.runner import TorchRunner
 from router_model.train.people import DOUBT_VARIANCE, RATING_VARIANCE
 from router_model.train.weights import WEIGHTS_FILE, load_weights
@@ -54,7 +54,7 @@ class _Changed:
         self.population, self._runner = artifact.population, runner
 
     def run(self, graph: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """See `Artifact.run`."""
+        """One of the four graphs, by the changed network."""
         return self._runner.run(graph, inputs)
 
 
@@ -94,7 +94,7 @@ class _LinearReading(nn.Module):
     def forward(
         self, mean: Tensor, covariance: Tensor, quality: Tensor, reward: Tensor, kind: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """See `RewardReading`."""
+        """Precision [.., N, 2, 2] and information [.., N, 2] about (u, v), as `RewardReading` gives them."""
         direction = torch.stack([torch.ones_like(quality), 2 * quality - 1], -1)
         dense = self.dense[kind] > 0
         variance = torch.where(dense, RATING_VARIANCE + DOUBT_VARIANCE * quality * (1 - quality), 0.5)
@@ -142,7 +142,7 @@ def no_changes(router: Router) -> None:
 def ablate(
     artifact: Annotated[Path, typer.Option(help="artifact folder")],
     pools: Annotated[str, typer.Option(help="comma-separated")] = "zeroeval,llmrouter",
-    data: Annotated[Path, typer.Option(help="where the pools' folders are")] = DATA_ROOT,
+    data: Annotated[Path, typer.Option(help="where the pools' folders are")] = DATA,
     feedback: Annotated[str, typer.Option(help="dense, thumbs")] = "dense",
     seeds: Annotated[int, typer.Option(min=1)] = 3,
     out: Annotated[Path, typer.Option(help="folder for the table")] = Path("runs/ablate"),

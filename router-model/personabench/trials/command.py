@@ -28,10 +28,11 @@ from personabench.heads import HeadsConfig
 from personabench.metrics import share_worse_off
 from personabench.trials.changes import believed, messages_of
 from personabench.trials.ratings import routers
-from router_model.data.pools import DATA_ROOT, load_pool
+from router_model.data.pools import load_pool
 from router_model.data.population import Shift
 from router_model.data.simulation import Feedback, History
 from router_model.network import Router
+from router_model.places import DATA
 from router_model.train.weights import WEIGHTS_FILE, load_weights
 
 Floats = NDArray[np.float32]
@@ -228,7 +229,7 @@ def _shown(worths: NDArray[np.float64]) -> str:
 def trials(
     artifact: Annotated[Path, typer.Option(help="artifact folder")],
     pools: Annotated[str, typer.Option(help="comma-separated")] = "zeroeval,llmrouter",
-    data: Annotated[Path, typer.Option(help="where the pools' folders are")] = DATA_ROOT,
+    data: Annotated[Path, typer.Option(help="where the pools' folders are")] = DATA,
     feedback: Annotated[str, typer.Option(help="dense, thumbs")] = "dense,thumbs",
     seeds: Annotated[int, typer.Option(min=1)] = 5,
     only: Annotated[str, typer.Option(help=f"some of {ALL}")] = ALL,

@@ -13,15 +13,16 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from router_model.places import DATA
+
 Array = NDArray[np.float32]
 
-CARDS_FILE = Path(__file__).parents[2] / "data" / "cards.json"
+CARDS_FILE = DATA / "cards.json"
 CLIP = 4.0
 
 # Makers of LLMs by the beginning of a name, for data sets that don't say.

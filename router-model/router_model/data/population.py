@@ -141,7 +141,7 @@ class SimulatedPopulation:
         return np.flatnonzero(self.split == split)
 
     def utility(self, users: Ints, pool: Pool, rows: Ints, time: int = 0) -> Floats:
-        """See `Population`."""
+        """Utilities [len(users), len(rows), M] of every answer, after `time` requests."""
         outcome = outcome_features(pool)[rows][None]
         tasks, index = np.unique(pool.task[rows], return_inverse=True)
         share = self._share_of_later(users, rows[None, :], np.full(len(rows), time))[..., None]
@@ -155,7 +155,7 @@ class SimulatedPopulation:
         return value
 
     def utility_at(self, users: Ints, pool: Pool, rows: Ints, llms: Ints, time: Ints) -> Floats:
-        """See `Population`."""
+        """Utilities [U, N] of single answers, each at its own time."""
         outcome = outcome_features(pool)[rows, llms]
         tasks, index = np.unique(pool.task, return_inverse=True)
         share = self._share_of_later(users, rows, time)

@@ -209,7 +209,7 @@ def fit_readings(router: Router, log: Logbook, edges: Edges, found: Beliefs) -> 
     return made
 
 
-def calibrate_quality(router: Router, log: Logbook, edges: Edges, found: Beliefs) -> tuple[float, float, int]:
+def calibrate_on_judged(router: Router, log: Logbook, edges: Edges, found: Beliefs) -> tuple[float, float, int]:
     """Platt scaling of predicted quality on judged answers: slope, shift and how many there were. Changes the router.
 
     Ridge towards no change.

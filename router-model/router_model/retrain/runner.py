@@ -32,7 +32,7 @@ class TorchRunner:
         self.router = router.eval()
 
     def run(self, graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """See `Runner`."""
+        """Outputs by name, computed by PyTorch."""
         tensors = {name: torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in INPUTS[graph]}
         with torch.no_grad():
             found = getattr(self.router, graph)(**tensors)

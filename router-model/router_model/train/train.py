@@ -5,6 +5,7 @@ Stages are saved as they end, under a hash of the configuration; a run that was 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ from router_model.data.population import TRAIN, simulate
 from router_model.data.simulation import simulate_log
 from router_model.embedding import StaticEmbedder
 from router_model.network import Router, Sizes
+from router_model.places import HOME
 from router_model.priors.llm import KnownLlms, fit_card_prior
 from router_model.priors.prior import (
     CARD_FEATURES,
@@ -39,7 +41,6 @@ from router_model.train.people import Expected, rating_evidence
 from router_model.train.reading import Outcomes, Reading, ReadingConfig, cross_fit, fit_reading, laplace, predict
 
 Floats = NDArray[np.float32]
-ROOT = Path(__file__).parents[2]
 
 
 class SizeConfig(BaseModel):
@@ -56,7 +57,7 @@ class SizeConfig(BaseModel):
 
 
 class ReadingSettings(BaseModel):
-    """See `ReadingConfig`."""
+    """How the reading of queries is trained: the fields of `ReadingConfig` that a configuration may set."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -106,7 +107,7 @@ class TrainConfig(BaseModel):
     def load(path: Path) -> TrainConfig:
         """Reads a YAML file; relative paths in it start at the package's project folder."""
         made = TrainConfig.model_validate(yaml.safe_load(path.read_text()))
-        return made.model_copy(update={"data": ROOT / made.data, "embedder": ROOT / made.embedder})
+        return made.model_copy(update={"data": HOME / made.data, "embedder": HOME / made.embedder})
 
     def digest(self) -> str:
         """Names a run."""
@@ -134,10 +135,11 @@ class Stages:
         self.folder = folder
 
     def run(self, name: str, make: Callable[[], Any]) -> Any:
-        """The stage's result, from the folder where it is there."""
+        """The stage's result, from the folder where it is there and of this package."""
         path = None if self.folder is None else self.folder / f"{name}.pt"
         if path is not None and path.is_file():
-            return torch.load(path, weights_only=False)
+            with contextlib.suppress(AttributeError, ModuleNotFoundError):  # kept by an older one: made anew
+                return torch.load(path, weights_only=False)
         made = make()
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -193,7 +195,7 @@ def train(config: TrainConfig, runs: Path | None = None, quiet: bool = False) ->
         believe_rewards(router)
         believe_people(router)
         population = fit_llm_node(router, reading, known, pools, embedder)
-        calibrate_quality(router, reading, outcomes, config)
+        calibrate_on_folds(router, reading, outcomes, config)
 
         people = progress.add_task("learn people", total=2 * config.people.iterations)
         expected = {
@@ -288,7 +290,7 @@ def fit_llm_node(
     return {c.name: row for c, row in zip(cards, evidence, strict=True)}
 
 
-def calibrate_quality(router: Router, reading: Reading, outcomes: dict[str, Outcomes], config: TrainConfig) -> None:
+def calibrate_on_folds(router: Router, reading: Reading, outcomes: dict[str, Outcomes], config: TrainConfig) -> None:
     """Fits scale and shift of the quality logit on validation folds (Platt scaling)."""
     logits, scores = [], []
     for o in outcomes.values():

@@ -18,7 +18,7 @@ from router_model.retrain.refit import (
     LEAST_NOISE,
     beliefs,
     blend,
-    calibrate_quality,
+    calibrate_on_judged,
     copy_of,
     fit_prior,
     fit_readings,
@@ -241,7 +241,7 @@ def test_quality_is_calibrated_on_judged_answers(router: Router, model: Model) -
         changed.features.quality_scale.fill_(2.0)
         changed.features.quality_shift.fill_(0.7)
     found = beliefs(changed, replace(model, runner=TorchRunner(changed)), log, np.arange(60))
-    _, _, judged = calibrate_quality(changed, log, log.edges, found)
+    _, _, judged = calibrate_on_judged(changed, log, log.edges, found)
     assert judged == 60 * REQUESTS
     assert changed.features.quality_scale.item() == pytest.approx(1.0, abs=0.2)
     assert changed.features.quality_shift.item() == pytest.approx(0.0, abs=0.2)

@@ -40,7 +40,7 @@ GOLDEN_TEXTS = (
 )
 
 
-def publish(trained: Trained, config: TrainConfig, folder: Path, version: str) -> Artifact:
+def write_trained(trained: Trained, config: TrainConfig, folder: Path, version: str) -> Artifact:
     """Writes the artifact to `folder`, which may exist, only once all of it is made and verified."""
     spec = trained.embedder.spec
     aside = folder.with_name(f".{folder.name}.part")

@@ -1,10 +1,13 @@
-"""Where artifacts lie."""
+"""Where this package's files lie: data, configurations, artifacts, runs."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-ARTIFACTS = Path(__file__).parents[2] / "artifacts"
+HOME = Path(__file__).parents[1]
+ARTIFACTS, CONFIGS, DATA, EMBEDDERS, RUNS = (
+    HOME / name for name in ("artifacts", "configs", "data", "embedders", "runs")
+)
 
 
 class NoArtifactError(ValueError):
