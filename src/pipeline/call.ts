@@ -21,8 +21,8 @@ export interface Call {
 /** @throws GatewayError 400, 401, 404, 408, 413 */
 export async function readCall(context: RequestContext, userIds: UserIds): Promise<Call> {
   const { snapshot, incoming } = context
-  const { max_body_bytes, body_timeout_ms } = snapshot.config.server
-  const request = parseChat(await readBody(incoming, max_body_bytes, body_timeout_ms))
+  const { max_body_bytes, body_timeout_ms, body_min_bytes_per_s } = snapshot.config.server
+  const request = parseChat(await readBody(incoming, max_body_bytes, body_timeout_ms, body_min_bytes_per_s))
   const principal = principalOf(snapshot, userIds, context.caller, incoming, request.body)
   const knobs = readKnobs(incoming)
   const model = resolveModel(request.body.model, principal.allowed)

@@ -1,13 +1,22 @@
 import type { IncomingMessage } from 'node:http'
 import { GatewayError, invalidRequest } from '../errors.ts'
 
+/** A client on a slow line still sends so much. */
+const MIN_BYTES_PER_S = 4_096
+
 /**
  * Reads a request's body, no more of it than allowed.
  *
- * @throws GatewayError 413 as soon as the declared or the received size is over `maxBytes`; 408 after `timeoutMs`; 400
+ * @param timeoutMs between two pieces, and what a whole body is given on top of its size's share at `minBytesPerS`
+ * @throws GatewayError 413 as soon as the declared or the received size is over `maxBytes`; 408 when it is too slow; 400
  * when it breaks off
  */
-export function readBody(request: IncomingMessage, maxBytes: number, timeoutMs: number): Promise<Buffer> {
+export function readBody(
+  request: IncomingMessage,
+  maxBytes: number,
+  timeoutMs: number,
+  minBytesPerS = MIN_BYTES_PER_S,
+): Promise<Buffer> {
   if (Number(request.headers['content-length'] ?? 0) > maxBytes) return Promise.reject(tooLarge(maxBytes))
   const encoding = request.headers['content-encoding']
   if (encoding !== undefined && encoding !== 'identity') {
@@ -23,7 +32,17 @@ export function readBody(request: IncomingMessage, maxBytes: number, timeoutMs: 
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let size = 0
-    const timer = setTimeout(() => fail(bodyTimeout()), timeoutMs)
+    const started = performance.now()
+    let heardAt = started
+    // A steady upload may take as long as its size takes; one byte now and then may not.
+    const leftMs = () =>
+      Math.min(heardAt + timeoutMs, started + timeoutMs + (size / minBytesPerS) * 1_000) - performance.now()
+    const look = () => {
+      const ms = leftMs()
+      if (ms > 0) timer = setTimeout(look, Math.ceil(ms))
+      else fail(bodyTimeout())
+    }
+    let timer = setTimeout(look, timeoutMs)
     const done = () => {
       clearTimeout(timer)
       request.off('data', onData).off('end', onEnd).off('error', onBreak).off('close', onBreak)
@@ -35,6 +54,7 @@ export function readBody(request: IncomingMessage, maxBytes: number, timeoutMs: 
     }
     const onData = (chunk: Buffer) => {
       size += chunk.length
+      heardAt = performance.now()
       if (size > maxBytes) fail(tooLarge(maxBytes))
       else chunks.push(chunk)
     }

@@ -104,10 +104,13 @@ export class Attempts {
       const answer = await provider.chat({ candidate, request, signal: abort.signal, requestId })
       status = answer.status
       const { headers, body } = answer
-      const head: AnswerHead = { candidate, status, headers, attempts: this.made, upstreamMs: 0 }
+      const head: AnswerHead = { candidate, status, headers, attempts: this.made, dropped: [], upstreamMs: 0 }
+      const cap = request.stream ? started + this.#deps.timeouts.comments_ms : Number.POSITIVE_INFINITY
       const read = await readAnswer(head, body, request, {
         abort: (reason) => abort.abort(reason),
-        onBytes: () => timer.move(patience()),
+        onBytes: () => timer.move(Math.min(patience(), Math.max(cap, performance.now()))),
+        // In a race nobody has won yet.
+        quietMs: cancel ? null : this.#deps.timeouts.quiet_ms,
         release: () => signal.removeEventListener('abort', onAbort),
       })
       if ('answer' in read) {
@@ -147,6 +150,7 @@ export class Attempts {
       status: failure.status,
       headers: { ...failure.headers, 'content-type': 'application/json' },
       attempts: this.made,
+      dropped: [],
       upstreamMs: this.upstreamMs,
       body: errorBodyOf(failure.status, failure.body),
       usage: null,

@@ -10,6 +10,8 @@ export interface AnswerHead {
   /** The provider's, hop-by-hop headers taken out. */
   headers: Record<string, string>
   attempts: Attempt[]
+  /** Fields of the request that this candidate does not take, and that were left off: `x-router-dropped`. */
+  dropped: readonly string[]
   /** Milliseconds spent waiting for providers so far. */
   upstreamMs: number
 }

@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import { GatewayError } from '../../errors.ts'
 import type { ChatRequest } from '../../openai/chat.ts'
-import { errorFrame, type OpenAIError } from '../../openai/error.ts'
+import { errorFrame, type OpenAIError, readError, statusOfError } from '../../openai/error.ts'
 import { estimateUsage } from '../../openai/estimate-tokens.ts'
 import { NO_USAGE } from '../../openai/usage.ts'
 import { Deadline } from '../forward/deadline.ts'
@@ -21,6 +21,8 @@ export interface RelayOptions {
   /** When the request arrived, on the same clock: where `ttftMs` starts. */
   started: number
   contentIdleMs: number
+  /** How long comments alone keep a stream from being taken for stalled; milliseconds since the last event. */
+  commentsMs: number
   writeIdleMs: number
   /**
    * Called once, and awaited: before the last bytes of a whole answer go out, so that what is noted there is noted of
@@ -130,6 +132,8 @@ class StreamRelay {
   readonly #options: RelayOptions
   readonly #sink: Sink
   #upstreamMs = 0
+  /** When the provider was last heard of, on `performance.now()`'s clock. */
+  #heardAt = 0
   #waitingForUpstream = false
   #isReported = false
 
@@ -168,6 +172,7 @@ class StreamRelay {
 
   async #pump(idle: NodeJS.Timeout): Promise<string | null> {
     const { head, rest, observer, status } = this.#answer
+    const { commentsMs } = this.#options
     if (this.#sink.left) return this.#cut()
     this.#response.writeHead(status, {
       'content-type': 'text/event-stream; charset=utf-8',
@@ -178,21 +183,29 @@ class StreamRelay {
       if (observer.done) await this.#report(null)
       for (const bytes of head) if (!(await this.#sink.send(bytes))) return this.#cut()
       let { events } = observer
-      while (observer.error === null && !observer.oversize) {
+      let eventAt = performance.now()
+      while (observer.error === null && !observer.done && !observer.oversize) {
+        // Comments and roles say nothing yet: the time to the first byte is the time to the first word.
+        if (!observer.speaks) this.#sink.firstByteAt = null
         const { value, done } = await this.#next(rest)
         if (done) return await this.#finish()
         const bytes = observer.push(value)
         if (observer.events !== events || observer.done) {
           events = observer.events
+          eventAt = this.#heardAt
           idle.refresh()
-        }
+        } else if (this.#heardAt - eventAt < commentsMs) idle.refresh()
         if (observer.done && observer.error === null) await this.#report(null)
         if (bytes && !(await this.#sink.send(bytes))) return this.#cut()
       }
+      if (observer.done && observer.error === null) {
+        this.#response.end()
+        void drain(this.#answer)
+        return null
+      }
       await rest.return?.()
       if (observer.oversize) return this.#break('protocol', 'The model sent an event that is too large.')
-      this.#response.end()
-      return 'upstream'
+      return this.#endAfterError()
     } catch (error) {
       return await this.#failed(error)
     }
@@ -202,13 +215,21 @@ class StreamRelay {
   async #finish(): Promise<string | null> {
     const { observer } = this.#answer
     this.#flush()
-    if (observer.error === null && !this.#isComplete()) {
+    if (observer.error !== null) return this.#endAfterError()
+    if (!this.#isComplete()) {
       return this.#break('reset', "The model's provider ended the stream before the answer was complete.")
     }
-    const error = observer.error === null ? null : 'upstream'
-    await this.#report(error)
+    await this.#report(null)
     this.#response.end()
-    return error
+    return null
+  }
+
+  /** The provider's own error event is the last one. */
+  #endAfterError(): string {
+    const { error, errorUntold } = this.#answer.observer
+    if (errorUntold) this.#end(readError(statusOfError(error), { error }))
+    else this.#response.end()
+    return 'upstream'
   }
 
   async #failed(error: unknown): Promise<string | null> {
@@ -222,12 +243,14 @@ class StreamRelay {
       return 'shutdown'
     }
     const fault = error instanceof UpstreamError ? error.fault : 'protocol'
+    const { observer } = this.#answer
     // Nothing of the answer is missing, only its goodbye.
-    if (fault === 'reset' && this.#isComplete()) {
+    if (observer.error === null && this.#isComplete()) {
       await this.#report(null)
       this.#response.end()
       return null
     }
+    if (observer.error !== null) return this.#endAfterError()
     return this.#break(
       fault,
       fault === 'timeout'
@@ -240,7 +263,7 @@ class StreamRelay {
     return this.#answer.observer.isComplete(this.#options.request.body.n ?? 1)
   }
 
-  /** Sends what was held back while it might have been the usage event. */
+  /** Sends a last event that lacked only its line ends; half an event is dropped. */
   #flush(): void {
     const held = this.#answer.observer.end()
     if (held) this.#sink.write(held)
@@ -257,6 +280,11 @@ class StreamRelay {
   }
 
   #end(error: OpenAIError): void {
+    // Behind half an event an error would be read as part of it; a broken connection is an error, too.
+    if (this.#answer.observer.torn) {
+      this.#response.destroy()
+      return
+    }
     this.#sink.write(errorFrame(error))
     this.#response.end()
   }
@@ -275,7 +303,8 @@ class StreamRelay {
       return await rest.next()
     } finally {
       this.#waitingForUpstream = false
-      this.#upstreamMs += performance.now() - from
+      this.#heardAt = performance.now()
+      this.#upstreamMs += this.#heardAt - from
     }
   }
 
@@ -301,5 +330,20 @@ class StreamRelay {
       waitedMs: upstreamMs + this.#upstreamMs + this.#sink.waitedMs,
       error,
     }
+  }
+}
+
+/** A provider closes right after `[DONE]`; then its connection can be used again. */
+const GOODBYE_MS = 1_000
+
+/** Reads on after `[DONE]`, where nothing is for the client any more. */
+async function drain({ rest, abort }: StreamAnswer): Promise<void> {
+  const timer = setTimeout(() => abort(new UpstreamError('aborted', 'the answer was whole')), GOODBYE_MS).unref()
+  try {
+    while (!(await rest.next()).done);
+  } catch {
+    // Nobody misses what comes after the end.
+  } finally {
+    clearTimeout(timer)
   }
 }
