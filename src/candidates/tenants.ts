@@ -2,6 +2,7 @@ import { createHmac } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import type { Config, TenantConfig } from '../config/schema.ts'
 import { notFound } from '../errors.ts'
+import { type Alias, aliasTarget, orderAliases } from './aliases.ts'
 import type { Candidate } from './candidate.ts'
 
 /** A tenant with what it may use, resolved once per configuration. */
@@ -9,6 +10,8 @@ export interface Tenant {
   name: string
   config: TenantConfig
   candidates: readonly Candidate[]
+  /** In order of precedence. */
+  aliases: readonly Alias[]
 }
 
 /** @returns tenant name -> tenant */
@@ -16,7 +19,12 @@ export function resolveTenants(config: Config, candidates: readonly Candidate[])
   return new Map(
     config.tenants.map((tenant) => [
       tenant.name,
-      { name: tenant.name, config: tenant, candidates: selectCandidates(candidates, tenant.candidates) },
+      {
+        name: tenant.name,
+        config: tenant,
+        candidates: selectCandidates(candidates, tenant.candidates),
+        aliases: orderAliases(tenant.aliases, config.aliases),
+      },
     ]),
   )
 }
@@ -48,11 +56,24 @@ export interface ModelChoice {
 }
 
 /**
- * What a request's `model` stands for, among what the caller may use.
+ * What a request's `model` stands for, among what the caller may use: a candidate's own name comes before an alias.
  *
  * @throws GatewayError 404 `model_not_found`
  */
-export function resolveModel(model: string, allowed: readonly Candidate[]): ModelChoice {
+export function resolveModel(
+  model: string,
+  allowed: readonly Candidate[],
+  aliases: readonly Alias[] = [],
+): ModelChoice {
+  const target = choiceOf(model, allowed) ? undefined : aliasTarget(aliases, model)
+  const choice = choiceOf(target ?? model, allowed)
+  if (choice) return choice
+  const shown = model.slice(0, 64).replace(/[^\x20-\x7e]/g, '?')
+  throw notFound(`The model \`${shown}\` does not exist or you do not have access to it.`, 'model_not_found', 'model')
+}
+
+/** What a name stands for, aliases apart; null where it stands for nothing. */
+export function choiceOf(model: string, allowed: readonly Candidate[]): ModelChoice | null {
   if (model === 'auto') return { explicit: false, candidates: allowed }
   if (model.startsWith('auto:')) {
     const group = model.slice('auto:'.length)
@@ -60,9 +81,7 @@ export function resolveModel(model: string, allowed: readonly Candidate[]): Mode
     if (candidates.length > 0) return { explicit: false, candidates }
   }
   const candidate = allowed.find(({ name }) => name === model)
-  if (candidate) return { explicit: true, candidates: [candidate] }
-  const shown = model.slice(0, 64).replace(/[^\x20-\x7e]/g, '?')
-  throw notFound(`The model \`${shown}\` does not exist or you do not have access to it.`, 'model_not_found', 'model')
+  return candidate ? { explicit: true, candidates: [candidate] } : null
 }
 
 /**

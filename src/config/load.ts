@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { parseDocument } from 'yaml'
+import { knownNames, mayBeDiscovered } from '../candidates/names.ts'
+import { isDiscovering } from '../providers/kind-schemas.ts'
 import { type Config, configSchema } from './schema.ts'
 
 /** The configuration can't be used; `problems` has a line for each mistake: path, and what was expected. */
@@ -71,8 +73,9 @@ function crossCheck(config: Config): string[] {
       )
     }
   })
-  const discovers = Object.values(config.providers).some((p) => p.kind === 'openai-compatible' && p.discover)
+  const discovers = Object.values(config.providers).some(isDiscovering)
   if (!discovers) problems.push(...unknownNames(config))
+  problems.push(...aliasProblems(config))
   const tenants = new Set<string>()
   const keys = new Set<string>()
   config.tenants.forEach((tenant, index) => {
@@ -94,6 +97,31 @@ export function unknownNames({ candidates, tenants }: Config): string[] {
     tenant.candidates
       .filter((wanted) => !known.has(wanted))
       .map((wanted) => `tenants.${index}.candidates: '${wanted}' is neither a candidate nor a group`),
+  )
+}
+
+/** Aliases that lead nowhere, and those that would stand before the gateway's own names. */
+function aliasProblems(config: Config): string[] {
+  const everything = [...config.candidates.map(({ name }) => name), ...config.tenants.flatMap((t) => t.candidates)]
+  const lists = [
+    { path: 'aliases', aliases: config.aliases, names: knownNames(config, ['default', ...everything]) },
+    ...config.tenants.map((tenant, index) => ({
+      path: `tenants.${index}.aliases`,
+      aliases: tenant.aliases,
+      names: knownNames(config, tenant.candidates),
+    })),
+  ]
+  return lists.flatMap(({ path, aliases, names }) =>
+    Object.entries(aliases).flatMap(([pattern, target]) => {
+      if (pattern === 'auto' || pattern.startsWith('auto:')) return [`${path}.${pattern}: 'auto' is the gateway's own`]
+      const group = /^auto:(.*)$/.exec(target)?.[1]
+      const isKnown =
+        target === 'auto' ||
+        (group === undefined
+          ? names.candidates.has(target) || mayBeDiscovered(config, target)
+          : names.groups.has(group) || mayBeDiscovered(config, `${group}/`))
+      return isKnown ? [] : [`${path}.${pattern}: '${target}' is neither 'auto', 'auto:<group>' nor a candidate`]
+    }),
   )
 }
 

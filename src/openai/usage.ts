@@ -11,8 +11,8 @@ export const NO_USAGE: Usage = Object.freeze({
 
 /**
  * Reads the `usage` object of a chat completion as OpenAI and those who speak its format send it; null where it holds
- * no counts, or zeros alone. Cached tokens: `prompt_tokens_details.cached_tokens` (OpenAI, OpenRouter, vLLM), `prompt_cache_hit_tokens`
- * (DeepSeek), `cached_tokens` (Moonshot, Together).
+ * no counts, or zeros alone. Cached tokens: `prompt_tokens_details.cached_tokens` (OpenAI, OpenRouter, vLLM),
+ * `prompt_cache_hit_tokens` (DeepSeek), `cached_tokens` (Moonshot, Together).
  */
 export function parseUsage(value: unknown): Usage | null {
   if (!isObject(value)) return null

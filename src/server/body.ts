@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { GatewayError, invalidRequest } from '../errors.ts'
+import { FairTimer } from '../runtime/fair-timer.ts'
 
 /** A client on a slow line still sends so much. */
 const MIN_BYTES_PER_S = 4_096
@@ -8,8 +9,8 @@ const MIN_BYTES_PER_S = 4_096
  * Reads a request's body, no more of it than allowed.
  *
  * @param timeoutMs between two pieces, and what a whole body is given on top of its size's share at `minBytesPerS`
- * @throws GatewayError 413 as soon as the declared or the received size is over `maxBytes`; 408 when it is too slow; 400
- * when it breaks off
+ * @throws GatewayError 413 as soon as the declared or the received size is over `maxBytes`; 408 when it is too slow;
+ * 400 when it breaks off
  */
 export function readBody(
   request: IncomingMessage,
@@ -33,18 +34,9 @@ export function readBody(
     const chunks: Buffer[] = []
     let size = 0
     const started = performance.now()
-    let heardAt = started
-    // A steady upload may take as long as its size takes; one byte now and then may not.
-    const leftMs = () =>
-      Math.min(heardAt + timeoutMs, started + timeoutMs + (size / minBytesPerS) * 1_000) - performance.now()
-    const look = () => {
-      const ms = leftMs()
-      if (ms > 0) timer = setTimeout(look, Math.ceil(ms))
-      else fail(bodyTimeout())
-    }
-    let timer = setTimeout(look, timeoutMs)
+    const timer = new FairTimer(timeoutMs, () => fail(bodyTimeout()))
     const done = () => {
-      clearTimeout(timer)
+      timer.clear()
       request.off('data', onData).off('end', onEnd).off('error', onBreak).off('close', onBreak)
     }
     const fail = (error: GatewayError) => {
@@ -54,9 +46,11 @@ export function readBody(
     }
     const onData = (chunk: Buffer) => {
       size += chunk.length
-      heardAt = performance.now()
-      if (size > maxBytes) fail(tooLarge(maxBytes))
-      else chunks.push(chunk)
+      if (size > maxBytes) return fail(tooLarge(maxBytes))
+      // A steady upload may take as long as its size takes; one byte now and then may not.
+      if (performance.now() - started > timeoutMs + (size / minBytesPerS) * 1_000) return fail(bodyTimeout())
+      chunks.push(chunk)
+      timer.refresh()
     }
     const onEnd = () => {
       done()

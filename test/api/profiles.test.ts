@@ -45,4 +45,5 @@ const refuse = (preferences: object) =>
     name: 'default',
     config: config.tenants[0]!,
     candidates: [candidate('good'), candidate('discovered')],
+    aliases: [],
   })

@@ -1,10 +1,10 @@
-import type { ChatRequest } from '../../openai/chat.ts'
 import { completionOfStream, streamOfCompletion } from '../../openai/convert-stream.ts'
 import { parseJson, readError, saysError, statusOfError, withoutMark } from '../../openai/error.ts'
 import { endOf } from '../../openai/finish-reason.ts'
 import { isObject } from '../../openai/is-object.ts'
 import { retryAfterMs } from '../../openai/retry-after.ts'
 import { SseObserver } from '../../openai/sse-observer.ts'
+import type { PlainFacts, StreamObserver } from '../../openai/stream-observer.ts'
 import { parseUsage } from '../../openai/usage.ts'
 import type { Failure } from '../forward/failure.ts'
 import { readAll } from '../http/read-all.ts'
@@ -35,24 +35,23 @@ export interface ReadControl extends Pick<StreamAnswer, 'abort' | 'release'> {
  *
  * @throws UpstreamError
  */
-export async function readAnswer(
-  head: AnswerHead,
-  body: Body,
-  request: ChatRequest,
-  control: ReadControl,
-): Promise<Read<Forwarded>> {
-  const { status, headers } = head
+export async function readAnswer(head: AnswerHead, body: Body, control: ReadControl): Promise<Read<Forwarded>> {
+  const { status, headers, request } = head
   if (status < 200 || status >= 300) return { failure: statusFailure(status, headers, await readErrorBody(body)) }
   if (!request.stream) return readPlain(head, body, control.onBytes)
   const { shape, body: all } = await shapeOf(body)
+  const { native } = request
   if (shape === 'events') {
-    return peek(asEvents(head), all, new SseObserver({ dropUsage: !request.wantsUsage }), control)
+    const observer = native?.observe() ?? new SseObserver({ dropUsage: !request.wantsUsage })
+    return peek(asEvents(head), all, observer, control)
   }
-  const plain = await readPlain(head, all, control.onBytes)
+  const plain = native
+    ? { failure: protocol('the provider did not stream') }
+    : await readPlain(head, all, control.onBytes)
   if ('failure' in plain) {
     return plain.failure.kind === 'protocol' ? { failure: protocol('the provider did not stream') } : plain
   }
-  return { answer: streamOf(plain.answer, request, control) }
+  return { answer: streamOf(plain.answer, control) }
 }
 
 /** The official label, whatever the provider wrote. */
@@ -63,14 +62,12 @@ function asEvents(head: AnswerHead): AnswerHead {
 
 /** A whole answer where a stream was asked for. */
 function streamOf(
-  { body, ...head }: PlainAnswer,
-  request: ChatRequest,
+  { body, candidate, status, headers, attempts, upstreamMs, request }: PlainAnswer,
   { abort, release }: Pick<StreamAnswer, 'abort' | 'release'>,
 ): StreamAnswer {
   const observer = new SseObserver({ dropUsage: !request.wantsUsage })
   const bytes = observer.push(streamOfCompletion(parseJson(body) as Record<string, unknown>))
-  const { candidate, status, headers, attempts, dropped, upstreamMs } = head
-  const events = asEvents({ candidate, status, headers, attempts, dropped, upstreamMs })
+  const events = asEvents({ candidate, status, headers, attempts, upstreamMs, request })
   return { ...events, stream: true, head: bytes ? [bytes] : [], rest: NOTHING, observer, abort, release }
 }
 
@@ -79,7 +76,7 @@ const NOTHING: AsyncIterator<Uint8Array> = { next: async () => ({ value: undefin
 async function peek(
   common: AnswerHead,
   body: Body,
-  observer: SseObserver,
+  observer: StreamObserver,
   { onBytes, quietMs, abort, release }: ReadControl,
 ): Promise<Read<StreamAnswer>> {
   const rest = body[Symbol.asyncIterator]()
@@ -155,7 +152,7 @@ function resume<T>(asked: Promise<IteratorResult<T>>, rest: AsyncIterator<T>): A
 
 async function readPlain(common: AnswerHead, body: Body, onBytes: () => void): Promise<Read<PlainAnswer>> {
   const raw = withoutMark(await readAll(body, MAX_BODY_BYTES, onBytes))
-  if (looksLikeEvents(raw)) return readEvents(common, raw)
+  if (!common.request.native && looksLikeEvents(raw)) return readEvents(common, raw)
   return plainOf(common, raw, parseJson(raw))
 }
 
@@ -172,20 +169,20 @@ function readEvents(common: AnswerHead, raw: Buffer): Read<PlainAnswer> {
 function plainOf(common: AnswerHead, bytes: Buffer, json: unknown): Read<PlainAnswer> {
   const failed = bodyFailure(json)
   if (failed) return { failure: failed }
+  const { native } = common.request
+  const facts = native ? native.read(json) : factsOf(json)
+  if (!facts) return { failure: protocol(`the provider sent something that is not a ${native?.api ?? 'chat'} answer`) }
+  return { answer: { ...common, stream: false, body: bytes, ...facts } }
+}
+
+function factsOf(json: unknown): PlainFacts | null {
   const choices = isObject(json) && Array.isArray(json.choices) ? json.choices.filter(isObject) : []
-  if (!isObject(json) || choices.length === 0) {
-    return { failure: protocol('the provider sent something that is not a chat completion') }
-  }
+  if (!isObject(json) || choices.length === 0) return null
   return {
-    answer: {
-      ...common,
-      stream: false,
-      body: bytes,
-      usage: parseUsage(json.usage),
-      finishReason: choices.map((choice) => endOf(choice.finish_reason)).find((reason) => reason !== null) ?? null,
-      completionId: typeof json.id === 'string' && json.id !== '' ? json.id : null,
-      outputChars: choices.reduce((sum, { message }) => sum + textLength(message), 0),
-    },
+    usage: parseUsage(json.usage),
+    finishReason: choices.map((choice) => endOf(choice.finish_reason)).find((reason) => reason !== null) ?? null,
+    completionId: typeof json.id === 'string' && json.id !== '' ? json.id : null,
+    outputChars: choices.reduce((sum, { message }) => sum + textLength(message), 0),
   }
 }
 
