@@ -1,48 +1,26 @@
-import type { IncomingMessage } from 'node:http'
-import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
-import type { Services } from '../parts.ts'
-import { beginRequest } from '../pipeline/begin-exchange.ts'
-import { completeChat } from '../pipeline/chat.ts'
+import type { UserIds } from '../candidates/tenants.ts'
+import { parseChat } from '../openai/parse-chat.ts'
+import { type Call, callOf } from '../pipeline/call.ts'
+import { type ChatDeps, completeChat } from '../pipeline/chat.ts'
 import type { RequestContext } from '../pipeline/context.ts'
-import type { Shortcut } from '../server/http-server.ts'
-import { sendError } from '../server/send-error.ts'
+import { readBody } from './body.ts'
 
-/** Answers on Node's own response: no web stream between the provider's bytes and the client's socket. */
-export async function chatCompletions(services: Services, context: RequestContext): Promise<Response> {
-  try {
-    await completeChat(services, context)
-  } catch (error) {
-    try {
-      sendError(services, context, error)
-    } catch (failed) {
-      // Telling an error is what went wrong. Not left to the app: not every request comes by it.
-      sendError(services, context, failed)
-    }
-  }
-  return RESPONSE_ALREADY_SENT
+export interface ChatCompletionsDeps extends ChatDeps {
+  userIds: UserIds
 }
 
-/** What Hono's adapter takes for a host without asking a URL parser. */
-const PLAIN_HOST = /^[a-z0-9._-]+(?::(?:[1-5]\d{3,4}|[6-9]\d{3}))?$/
+/**
+ * `POST /v1/chat/completions`: answers on Node's own response, with no web stream between the provider's bytes and the
+ * client's socket.
+ *
+ * @throws GatewayError while nothing has been sent
+ */
+export async function chatCompletions(deps: ChatCompletionsDeps, context: RequestContext): Promise<void> {
+  await completeChat(deps, context, await readCall(context, deps.userIds))
+}
 
-/** Of the usual shape. What is odd or wrong about a request is the app's to find. */
-const isPlainCompletion = ({ method, url, headers }: IncomingMessage) =>
-  url === '/v1/chat/completions' &&
-  method === 'POST' &&
-  headers['content-encoding'] === undefined &&
-  PLAIN_HOST.test(headers.host ?? '')
-
-/** The app's road to `chatCompletions`, for most requests, without what the app costs on the way (docs/profile.md). */
-export const directly = (services: Services): Shortcut =>
-  async function answer(incoming, outgoing) {
-    if (!isPlainCompletion(incoming)) return false
-    let context: RequestContext
-    try {
-      const begun = beginRequest(services, incoming, outgoing)
-      context = begun instanceof Promise ? await begun : begun
-    } catch {
-      return false
-    }
-    await chatCompletions(services, context)
-    return true
-  }
+/** @throws GatewayError 400, 401, 404, 408, 413, 415 */
+export async function readCall(context: RequestContext, userIds: UserIds): Promise<Call> {
+  const { max_body_bytes, body_timeout_ms } = context.snapshot.config.server
+  return callOf(context, userIds, parseChat(await readBody(context.incoming, max_body_bytes, body_timeout_ms)))
+}

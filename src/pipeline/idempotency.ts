@@ -1,16 +1,21 @@
 import { createHash } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
 import { GatewayError, invalidRequest } from '../errors.ts'
-import type { Services } from '../parts.ts'
-import { MAX_REPLAY_BYTES } from '../store/limits.ts'
+import type { Metrics } from '../observability/metrics.ts'
+import { type Idempotency, MAX_REPLAY_BYTES } from '../store/limits.ts'
 import type { Call } from './call.ts'
 import { type CapturedResponse, captureResponse } from './capture-response.ts'
 import type { RequestContext } from './context.ts'
-import { headerText } from './identity.ts'
+import { headerText } from './principal.ts'
 
 const KEEP_MS = 86_400_000
 const CLAIM_MARGIN_MS = 60_000
 const MAX_KEY_BYTES = 255
+
+export interface IdempotencyDeps {
+  store: { idempotency: Idempotency }
+  metrics: Metrics
+}
 
 /** A request with an `Idempotency-Key`: ours to answer, once. */
 export interface Claimed {
@@ -29,16 +34,16 @@ export interface Claimed {
  * @throws GatewayError 409 while the first one is in work, 422 when the key was used for another body
  */
 export function claimIdempotencyKey(
-  services: Services,
+  deps: IdempotencyDeps,
   context: RequestContext,
   call: Call,
 ): Promise<Claimed | 'replayed' | null> | null {
   const key = headerText(context.incoming, 'idempotency-key')
-  return key ? claim(services, context, call, key) : null
+  return key ? claim(deps, context, call, key) : null
 }
 
 async function claim(
-  services: Services,
+  deps: IdempotencyDeps,
   context: RequestContext,
   { request, principal }: Call,
   key: string,
@@ -48,7 +53,7 @@ async function claim(
   }
   const tenant = principal.tenant.name
   const bodyHash = createHash('sha256').update(principal.user).update('\0').update(request.raw).digest('base64url')
-  const { idempotency } = services.store
+  const { idempotency } = deps.store
   const claimed = await idempotency
     .claim({
       tenant,
@@ -58,7 +63,7 @@ async function claim(
       ttlMs: context.snapshot.config.timeouts.total_ms + CLAIM_MARGIN_MS,
     })
     .catch(() => {
-      services.metrics.storeErrors.inc({ call: 'claim' })
+      deps.metrics.storeErrors.inc({ call: 'claim' })
       return null
     })
   switch (claimed?.state) {
@@ -80,7 +85,7 @@ async function claim(
           const done = kept
             ? idempotency.complete(tenant, key, token, kept, KEEP_MS)
             : idempotency.release(tenant, key, token)
-          done.catch(() => services.metrics.storeErrors.inc({ call: 'complete' }))
+          done.catch(() => deps.metrics.storeErrors.inc({ call: 'complete' }))
         },
       }
     }

@@ -1,8 +1,9 @@
 import { costUsd } from '../../candidates/pricing.ts'
+import type { Snapshot } from '../../config/snapshot.ts'
 import { answerText } from '../../openai/answer-text.ts'
 import { estimateUsage } from '../../openai/estimate-tokens.ts'
 import { parseChat } from '../../openai/parse-chat.ts'
-import type { Services } from '../../parts.ts'
+import type { Breakers } from '../../providers/forward/breakers.ts'
 import { forward } from '../../providers/forward/forward.ts'
 
 /**
@@ -10,12 +11,12 @@ import { forward } from '../../providers/forward/forward.ts'
  * for all.
  */
 export async function askCandidate(
-  { snapshot, breakers }: Pick<Services, 'snapshot' | 'breakers'>,
+  { candidates, providers, config }: Snapshot,
+  breakers: Breakers,
   name: string,
   prompt: string,
   signal: AbortSignal,
 ): Promise<{ text: string; costUsd: number }> {
-  const { candidates, providers, config } = snapshot()
   const candidate = candidates.find((other) => other.name === name)
   if (!candidate) throw new Error(`there is no candidate ${name}`)
   const request = parseChat(

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { GatewayError, invalidRequest } from '../errors.ts'
+import type { RequestContext } from '../pipeline/context.ts'
 
 /**
  * Reads a request's body, no more of it than allowed.
@@ -46,6 +47,12 @@ export function readBody(request: IncomingMessage, maxBytes: number, timeoutMs: 
     request.on('data', onData).on('end', onEnd).on('error', onBreak).on('close', onBreak)
   })
 }
+
+const MAX_SMALL_BYTES = 64 * 1024
+
+/** A body that only names things: ratings, preferences. @throws GatewayError as `readBody` */
+export const readSmallBody = ({ incoming, snapshot }: RequestContext): Promise<Buffer> =>
+  readBody(incoming, MAX_SMALL_BYTES, snapshot.config.server.body_timeout_ms)
 
 const brokenOff = () => invalidRequest('The request body broke off.')
 
