@@ -25,8 +25,8 @@ export interface GatewayErrorOptions {
 
 /**
  * An error that the client may see. Its message is written for the client: it never holds an upstream URL, a key, a
- * prompt or a stack. Its cause is for the log. Rendered in `server/errors.ts` alone, in the shape that a route's clients
- * parse.
+ * prompt or a stack. Its cause is for the log. Rendered in `server/errors.ts` alone, in the shape that a route's
+ * clients parse.
  */
 export class GatewayError extends Error {
   override readonly name: string = 'GatewayError'
@@ -47,6 +47,18 @@ export class GatewayError extends Error {
     this.retryAfterS = options.retryAfterS
     this.shouldRetry = options.shouldRetry
     this.headers = options.headers ?? {}
+  }
+}
+
+/**
+ * This candidate can't do what is asked; another may. Thrown before anything is sent, and a 400 only where nobody else
+ * is left.
+ */
+export class UnsupportedRequest extends GatewayError {
+  override readonly name = 'UnsupportedRequest'
+
+  constructor(message: string, param: string) {
+    super(message, { status: 400, type: 'invalid_request_error', code: 'unsupported_parameter', param })
   }
 }
 

@@ -40,6 +40,7 @@ export async function serve(configPath: string, overrides: Overrides = {}): Prom
     fetch: createApp(services).fetch,
     shortcut: directly(services),
     config: config.server,
+    cors: () => services.snapshot().config.cors,
     writeIdleMs: () => services.snapshot().config.server.write_idle_timeout_ms,
     errors: services,
   })

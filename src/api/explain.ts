@@ -1,6 +1,7 @@
 import type { UserIds } from '../candidates/tenants.ts'
 import type { RequestContext } from '../pipeline/context.ts'
 import { type DecideDeps, type Decision, decide } from '../pipeline/decide.ts'
+import { chatEndpoint } from '../pipeline/endpoint.ts'
 import { readCall } from './chat-completions.ts'
 
 /**
@@ -9,7 +10,7 @@ import { readCall } from './chat-completions.ts'
  * @throws GatewayError
  */
 export async function explain(deps: DecideDeps & { userIds: UserIds }, context: RequestContext) {
-  return explanationOf(await decide(deps, context, await readCall(context, deps.userIds)))
+  return explanationOf(await decide(deps, context, await readCall(context, deps.userIds, chatEndpoint)))
 }
 
 function explanationOf({ selection, scores, version, fallback, profile, conversation }: Decision) {

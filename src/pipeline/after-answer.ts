@@ -5,7 +5,6 @@ import { type RewardDeps, takeReward } from '../learning/take-reward.ts'
 import type { UserStates } from '../learning/user-states.ts'
 import type { Latencies } from '../observability/latencies.ts'
 import type { Logger } from '../observability/logger.ts'
-import { answerText } from '../openai/answer-text.ts'
 import { askShadow } from '../routing/policies/shadow.ts'
 import { atEndOfTick } from '../runtime/end-of-tick.ts'
 import { quantise } from '../runtime/quantise.ts'
@@ -177,5 +176,5 @@ export function considerJudging(
   body: Buffer | null,
 ): void {
   if (call.principal.tenant.config.judged === false || record.status >= 400 || !body) return
-  judge.consider(summaryOf(record), decision.text, answerText(body, record.stream))
+  judge.consider(summaryOf(record), decision.text, call.endpoint.answerText(body, record.stream))
 }

@@ -2,13 +2,19 @@ import type { IncomingMessage } from 'node:http'
 import { type ModelChoice, resolveModel, type UserIds } from '../candidates/tenants.ts'
 import { invalidRequest } from '../errors.ts'
 import type { ChatRequest } from '../openai/chat.ts'
+import { deploymentOf } from './address.ts'
 import type { RequestContext } from './context.ts'
 import { type Turn, turnOf } from './conversation.ts'
+import type { ChatCall, Endpoint } from './endpoint.ts'
 import { headerText, type Principal, principalOf } from './principal.ts'
 
-/** A valid chat completion request: its messages, on whose behalf, of which models, where in which conversation. */
+/** A valid request: its messages, on whose behalf, of which models, where in which conversation. */
 export interface Call {
+  endpoint: Endpoint
+  /** The client's bytes. */
+  raw: Uint8Array
   request: ChatRequest
+  writer: ChatCall['writer']
   principal: Principal
   knobs: Knobs
   model: ModelChoice
@@ -30,18 +36,29 @@ export interface Knobs {
 }
 
 /** @throws GatewayError 400, 401, 404 */
-export function callOf(context: RequestContext, userIds: UserIds, request: ChatRequest): Call {
+export async function parseCall(
+  context: RequestContext,
+  userIds: UserIds,
+  endpoint: Endpoint,
+  body: Buffer,
+): Promise<Call> {
   const { snapshot, incoming } = context
-  const principal = principalOf(snapshot, userIds, context.caller, incoming, request.body)
+  const { raw, names, toChat } = endpoint.read(body, deploymentOf(incoming))
+  const principal = principalOf(snapshot, userIds, context.caller, incoming, names)
   const knobs = readKnobs(incoming)
-  const model = resolveModel(request.body.model, principal.allowed, principal.tenant.aliases)
+  const model = resolveModel(names.model, principal.allowed, principal.tenant.aliases)
   const conversation = userIds.conversation(principal.tenant.config, principal.user, knobs.conversation)
+  const asked = toChat(context, principal)
+  const { request, writer, turnKey } = asked instanceof Promise ? await asked : asked
   return {
+    endpoint,
+    raw,
     request,
+    writer,
     principal,
     knobs,
     model,
-    turn: turnOf(request.body.messages, principal.user, conversation),
+    turn: turnOf(request.body.messages, principal.user, conversation ?? turnKey ?? null),
     conversation,
   }
 }

@@ -23,12 +23,13 @@ export interface ChatDeps extends DecideDeps, IdempotencyDeps, AfterAnswerDeps {
 }
 
 /**
- * One chat completion, from top to bottom: admit → reserve; embed, score, choose → forward → relay → record. The caller
- * has been authenticated and the request parsed. What is thrown is for the client: nothing has been sent yet.
+ * One answer, from top to bottom, whichever endpoint it is asked by: admit → reserve; embed, score, choose → forward →
+ * relay → record. The caller has been authenticated and the request parsed. What is thrown is for the client: nothing
+ * has been sent yet.
  *
  * @throws GatewayError
  */
-export async function completeChat(deps: ChatDeps, context: RequestContext, call: Call): Promise<void> {
+export async function complete(deps: ChatDeps, context: RequestContext, call: Call): Promise<void> {
   const claimed = await claimIdempotencyKey(deps, context, call)
   if (claimed === 'replayed') return
   let hasWholeAnswer = false
@@ -108,9 +109,12 @@ async function answer(
     await onEnding(unanswered(error, decision.selection.chosen.candidate, request))
     throw error
   }
+  const writer = call.writer?.(call)
+  if (writer && !forwarded.stream) forwarded.body = await writer.plain(forwarded)
   return relay(forwarded, context.outgoing, {
     request,
     headers: { ...limitHeaders, ...answerHeaders(requestId, decision, forwarded) },
+    writer: writer && forwarded.stream ? writer.stream(forwarded) : undefined,
     signal,
     deadline,
     started: startedAt,
@@ -132,6 +136,7 @@ function answerHeaders(requestId: string, { selection, version, fallback }: Deci
     'x-router-provider': candidate.provider,
     'x-router-reason': detail === '' ? reason : `${reason};${detail}`,
     'x-router-policy': version,
+    ...(forwarded.request.dropped?.length && { 'x-router-dropped': forwarded.request.dropped.join(', ') }),
     ...(!forwarded.stream &&
       forwarded.usage && { 'x-router-cost-usd': costUsd(forwarded.usage, candidate.price).toFixed(9) }),
   }

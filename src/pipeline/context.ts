@@ -41,7 +41,7 @@ export function beginRequest(
   const snapshot = deps.snapshot()
   refuseRepeatedHeaders(incoming, snapshot.config.identity.headers)
   const begin = (caller: Caller) => deps.requests.begin(incoming, outgoing, caller, snapshot)
-  const caller = deps.authenticator.authenticate(incoming.headers.authorization)
+  const caller = deps.authenticator.authenticate(incoming.headers)
   return caller instanceof Promise ? caller.then(begin) : begin(caller)
 }
 

@@ -3,6 +3,7 @@ import type { ServerResponse } from 'node:http'
 import { GatewayError, invalidRequest } from '../errors.ts'
 import type { Metrics } from '../observability/metrics.ts'
 import { type Idempotency, MAX_REPLAY_BYTES } from '../store/limits.ts'
+import { deploymentOf } from './address.ts'
 import type { Call } from './call.ts'
 import { type CapturedResponse, captureResponse } from './capture-response.ts'
 import type { RequestContext } from './context.ts'
@@ -45,14 +46,15 @@ export function claimIdempotencyKey(
 async function claim(
   deps: IdempotencyDeps,
   context: RequestContext,
-  { request, principal }: Call,
+  { endpoint, raw, principal }: Call,
   key: string,
 ): Promise<Claimed | 'replayed' | null> {
   if (Buffer.byteLength(key) > MAX_KEY_BYTES) {
     throw invalidRequest(`Invalid 'idempotency-key': at most ${MAX_KEY_BYTES} bytes.`, 'idempotency-key')
   }
   const tenant = principal.tenant.name
-  const bodyHash = createHash('sha256').update(principal.user).update('\0').update(request.raw).digest('base64url')
+  const asked = `${principal.user}\0${endpoint.name}\0${deploymentOf(context.incoming) ?? ''}\0`
+  const bodyHash = createHash('sha256').update(asked).update(raw).digest('base64url')
   const { idempotency } = deps.store
   const claimed = await idempotency
     .claim({

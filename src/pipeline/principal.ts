@@ -4,7 +4,7 @@ import type { Candidate } from '../candidates/candidate.ts'
 import { selectCandidates, type Tenant, type UserIds } from '../candidates/tenants.ts'
 import type { Snapshot } from '../config/snapshot.ts'
 import { invalidRequest, unauthorized } from '../errors.ts'
-import type { Caller } from './authenticate.ts'
+import { type Caller, KEY_HEADERS } from './authenticate.ts'
 
 /** On whose behalf a request comes: the tenant whose key it is, and that tenant's user. */
 export interface Principal {
@@ -90,6 +90,8 @@ export function headerText(request: IncomingMessage, name: string): string | und
   return isUtf8(bytes) ? bytes.toString('utf8') : value
 }
 
+const KEY_NAMES: ReadonlySet<string> = new Set(KEY_HEADERS)
+
 /**
  * Headers that say on whose behalf a request comes, or where it goes, must be there once: of two, proxies and servers
  * differ in which one they believe.
@@ -101,7 +103,7 @@ export function refuseRepeatedHeaders(request: IncomingMessage, identityHeaders:
   let seen = ''
   for (let i = 0; i < raw.length; i += 2) {
     const name = (raw[i] as string).toLowerCase()
-    if (name !== 'authorization' && name !== 'host' && !identityHeaders.includes(name)) continue
+    if (name !== 'host' && !KEY_NAMES.has(name) && !identityHeaders.includes(name)) continue
     const mark = `|${name}|`
     if (seen.includes(mark)) throw invalidRequest(`The header '${name}' is there twice.`, name)
     seen += mark

@@ -2,7 +2,7 @@ import type { HttpBindings } from '@hono/node-server'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { type Context, Hono } from 'hono'
 import { type AdminDeps, admin } from '../api/admin.ts'
-import { type ChatCompletionsDeps, chatCompletions } from '../api/chat-completions.ts'
+import type { AnswerDeps } from '../api/chat-completions.ts'
 import { explain } from '../api/explain.ts'
 import { takeFeedback } from '../api/feedback.ts'
 import { type ReadinessDeps, readiness } from '../api/health.ts'
@@ -10,9 +10,10 @@ import { findModel, listModels } from '../api/models.ts'
 import { deleteProfile, getProfile, setProfile } from '../api/profiles.ts'
 import { GatewayError } from '../errors.ts'
 import { type BeginDeps, beginRequest, type RequestContext } from '../pipeline/context.ts'
+import { chatEndpoint, type Endpoint } from '../pipeline/endpoint.ts'
 import type { Store } from '../store/store.ts'
 import { answerOnNode } from './direct.ts'
-import { type ErrorDeps, errorResponse, errorShapeOf, report } from './errors.ts'
+import { type ErrorDeps, errorResponse, report } from './errors.ts'
 import type { Siblings } from './workers.ts'
 
 interface Env {
@@ -20,11 +21,16 @@ interface Env {
   Variables: { context: RequestContext }
 }
 
-export interface AppDeps extends BeginDeps, ChatCompletionsDeps, ReadinessDeps, AdminDeps, ErrorDeps {
+export interface AppDeps extends BeginDeps, AnswerDeps, ReadinessDeps, AdminDeps, ErrorDeps {
   store: Store
-  policies: ChatCompletionsDeps['policies']
-  recorder: ChatCompletionsDeps['recorder']
+  policies: AnswerDeps['policies']
+  recorder: AnswerDeps['recorder']
   siblings: Siblings
+}
+
+/** The routes that answer, each with its format; errors below such a path have that format, too. */
+const ENDPOINTS: Readonly<Record<string, Endpoint>> = {
+  '/v1/chat/completions': chatEndpoint,
 }
 
 /** All routes. Everything below `/v1` needs a tenant's key; the work of a route is in `api/`. */
@@ -36,7 +42,12 @@ export function createApp(deps: AppDeps): Hono<Env> {
     await next()
   })
 
-  app.post('/v1/chat/completions', (c) => onNode(c, chatCompletions))
+  for (const [path, endpoint] of Object.entries(ENDPOINTS)) {
+    app.post(path, async (c) => {
+      await answerOnNode(endpoint, deps, c.var.context)
+      return RESPONSE_ALREADY_SENT
+    })
+  }
   app.get('/v1/models', (c) => json(c, listModels(c.var.context)))
   app.get('/v1/models/:id{.+}', (c) => json(c, findModel(c.var.context, c.req.param('id'))))
   app.post('/v1/router/explain', async (c) => json(c, await explain(deps, c.var.context)))
@@ -62,16 +73,13 @@ export function createApp(deps: AppDeps): Hono<Env> {
   app.onError((error, c) => failed(c, error))
   return app
 
-  async function onNode(c: Context<Env>, handler: (deps: AppDeps, context: RequestContext) => Promise<void>) {
-    const { context } = c.var
-    await answerOnNode(deps, context, () => handler(deps, context), errorShapeOf(c.req.path))
-    return RESPONSE_ALREADY_SENT
-  }
-
   function failed(c: Context<Env>, error: unknown): Response {
     return errorResponse(report(deps, error, c.var.context?.requestId, errorShapeOf(c.req.path)))
   }
 }
+
+const errorShapeOf = (path: string) =>
+  Object.entries(ENDPOINTS).find(([base]) => path === base || path.startsWith(`${base}/`))?.[1].errorBody
 
 const json = (c: Context<Env>, body: object, status: 200 | 202 = 200) =>
   c.json(body, status, { 'x-request-id': c.var.context.requestId })

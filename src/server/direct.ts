@@ -1,19 +1,20 @@
 import type { IncomingMessage } from 'node:http'
-import { type ChatCompletionsDeps, chatCompletions } from '../api/chat-completions.ts'
+import { type AnswerDeps, answerBy } from '../api/chat-completions.ts'
 import { type BeginDeps, beginRequest, type RequestContext } from '../pipeline/context.ts'
-import { type ErrorDeps, type ErrorShape, report, sendError } from './errors.ts'
+import { chatEndpoint, type Endpoint } from '../pipeline/endpoint.ts'
+import { type ErrorDeps, report, sendError } from './errors.ts'
 import type { Shortcut } from './http-server.ts'
 
-/** Runs a handler that answers on Node's own response; an error that it throws becomes the answer. */
+/** Answers on Node's own response; an error becomes the answer, in the endpoint's shape. */
 export async function answerOnNode(
-  deps: ErrorDeps,
-  { incoming, outgoing, requestId }: RequestContext,
-  handler: () => Promise<void>,
-  shape?: ErrorShape,
+  endpoint: Endpoint,
+  deps: AnswerDeps & ErrorDeps,
+  context: RequestContext,
 ): Promise<void> {
-  const fail = (error: unknown) => sendError(outgoing, report(deps, error, requestId, shape), incoming)
+  const { incoming, outgoing, requestId } = context
+  const fail = (error: unknown) => sendError(outgoing, report(deps, error, requestId, endpoint.errorBody), incoming)
   try {
-    await handler()
+    await answerBy(endpoint, deps, context)
   } catch (error) {
     try {
       fail(error)
@@ -34,8 +35,8 @@ const isPlainCompletion = ({ method, url, headers }: IncomingMessage) =>
   headers['content-encoding'] === undefined &&
   PLAIN_HOST.test(headers.host ?? '')
 
-/** The app's road to `chatCompletions`, for most requests, without what the app costs on the way (docs/profile.md). */
-export const directly = (deps: BeginDeps & ChatCompletionsDeps & ErrorDeps): Shortcut =>
+/** The app's road to chat completions, for most requests, without what the app costs on the way (docs/profile.md). */
+export const directly = (deps: BeginDeps & AnswerDeps & ErrorDeps): Shortcut =>
   async function answer(incoming, outgoing) {
     if (!isPlainCompletion(incoming)) return false
     let context: RequestContext
@@ -45,6 +46,6 @@ export const directly = (deps: BeginDeps & ChatCompletionsDeps & ErrorDeps): Sho
     } catch {
       return false
     }
-    await answerOnNode(deps, context, () => chatCompletions(deps, context))
+    await answerOnNode(chatEndpoint, deps, context)
     return true
   }

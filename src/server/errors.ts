@@ -4,6 +4,7 @@ import type { Socket } from 'node:net'
 import { GatewayError } from '../errors.ts'
 import type { Logger } from '../observability/logger.ts'
 import type { Metrics } from '../observability/metrics.ts'
+import { errorBody, type OpenAIError } from '../openai/error.ts'
 import { StoreError } from '../store/store.ts'
 
 export interface ErrorDeps {
@@ -18,34 +19,8 @@ export interface ErrorReply {
   body: string
 }
 
-/** Body of an error, as the clients of a route parse it. */
-export type ErrorShape = (error: GatewayError, requestId: string) => object
-
-/** OpenAI's: `{ error: { message, type, param, code } }`. */
-const openAIShape: ErrorShape = ({ message, type, param, code }) => ({ error: { message, type, param, code } })
-
-/** Anthropic's: `{ type: "error", error: { type, message }, request_id }` (docs.anthropic.com/en/api/errors). */
-const anthropicShape: ErrorShape = ({ message, status }, requestId) => ({
-  type: 'error',
-  error: { type: ANTHROPIC_TYPES[status] ?? (status < 500 ? 'invalid_request_error' : 'api_error'), message },
-  request_id: requestId,
-})
-
-const ANTHROPIC_TYPES: Record<number, string> = {
-  401: 'authentication_error',
-  402: 'billing_error',
-  403: 'permission_error',
-  404: 'not_found_error',
-  413: 'request_too_large',
-  429: 'rate_limit_error',
-  503: 'overloaded_error',
-  504: 'timeout_error',
-  529: 'overloaded_error',
-}
-
-/** Shape of the errors of a route. */
-export const errorShapeOf = (path: string): ErrorShape =>
-  path === '/v1/messages' || path.startsWith('/v1/messages/') ? anthropicShape : openAIShape
+/** Body of an error, as the clients of a route parse it: `errorBody` for OpenAI's. */
+export type ErrorShape = (error: OpenAIError) => string
 
 /**
  * Every error on its way to a client: rendered, counted, and logged with its cause where it has one. What is not for
@@ -55,7 +30,7 @@ export function report(
   { metrics, log }: ErrorDeps,
   error: unknown,
   requestId: string = newRequestId(),
-  shape: ErrorShape = openAIShape,
+  shape: ErrorShape = errorBody,
 ): ErrorReply {
   const known = asGatewayError(error)
   const { status, code, message, cause } = known
@@ -67,7 +42,7 @@ export function report(
 
 const newRequestId = () => `req_${randomUUID()}`
 
-export function renderError(error: GatewayError, requestId: string, shape: ErrorShape = openAIShape): ErrorReply {
+export function renderError(error: GatewayError, requestId: string, shape: ErrorShape = errorBody): ErrorReply {
   const { status, retryAfterS, shouldRetry, headers } = error
   return {
     status,
@@ -78,7 +53,7 @@ export function renderError(error: GatewayError, requestId: string, shape: Error
       ...(shouldRetry !== undefined && { 'x-should-retry': String(shouldRetry) }),
       ...headers,
     },
-    body: JSON.stringify(shape(error, requestId)),
+    body: shape(error),
   }
 }
 

@@ -3,6 +3,8 @@ import type { Socket } from 'node:net'
 import { getRequestListener, RequestError } from '@hono/node-server'
 import type { Config } from '../config/schema.ts'
 import { GatewayError } from '../errors.ts'
+import { useAddress } from '../pipeline/address.ts'
+import { answerCors } from './cors.ts'
 import { type ErrorDeps, endSocket, errorResponse, report, sendError } from './errors.ts'
 
 /** Bytes of all headers together; more is answered with 431. */
@@ -26,6 +28,8 @@ export interface HttpServerOptions {
   /** Asked before `fetch`. */
   shortcut: Shortcut
   config: Config['server']
+  /** Origins whose pages may call; asked for at each request. */
+  cors(): Config['cors']
   /** A client that takes nothing of the end of an answer for this long is cut off; asked for at each answer. */
   writeIdleMs(): number
   errors: ErrorDeps
@@ -35,7 +39,7 @@ export interface HttpServerOptions {
  * An HTTP server in front of `fetch` that is hard to hold up: bounded headers, times and connections, answers in the
  * API's shape to broken requests.
  */
-export function createHttpServer({ fetch, shortcut, config, writeIdleMs, errors }: HttpServerOptions): Server {
+export function createHttpServer({ fetch, shortcut, config, cors, writeIdleMs, errors }: HttpServerOptions): Server {
   const options = {
     maxHeaderSize: MAX_HEADER_BYTES,
     headersTimeout: config.headers_timeout_ms,
@@ -49,6 +53,8 @@ export function createHttpServer({ fetch, shortcut, config, writeIdleMs, errors 
   }
   const answer = getRequestListener(fetch, { errorHandler: (error) => refuse(errors, error) })
   const serve = async (request: IncomingMessage, response: ServerResponse) => {
+    useAddress(request)
+    if (answerCors(request, response, cors())) return
     if (!(await shortcut(request, response))) await answer(request, response)
   }
   const server = createServer(options, (request, response) => {
@@ -78,8 +84,8 @@ export function createHttpServer({ fetch, shortcut, config, writeIdleMs, errors 
 }
 
 /**
- * All of an answer is written, and nobody waits for it any more: whoever sends many requests and reads no answer would
- * hold on to the last of what the kernel has no room for, and to his connection.
+ * Bounds the end of an answer: all of it is written, and no handler waits for it any more. A client that sends many
+ * requests and reads no answer would keep its connection, and in memory what the kernel has no room for.
  */
 function boundEnd(response: ServerResponse, socket: Socket, ms: number): void {
   if (socket.writableLength === 0) return
