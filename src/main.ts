@@ -7,11 +7,11 @@ import { firstKey, printWelcome } from './cli/first-run.ts'
 import { loadConfig } from './config/load.ts'
 import type { Config } from './config/schema.ts'
 import { ConfigSource } from './config/source.ts'
-import { watchConfig } from './config/watch.ts'
 import { GatewayError } from './errors.ts'
 import { watchGauges } from './observability/gauges.ts'
 import { createLogger } from './observability/logger.ts'
 import { modelThread } from './routing/model/thread.ts'
+import { watchFiles } from './runtime/watch.ts'
 import { createApp } from './server/app.ts'
 import { directly } from './server/direct.ts'
 import { closeAfterAnswers, createHttpServer, drainServer } from './server/http-server.ts'
@@ -44,7 +44,7 @@ export async function serve(configPath: string, overrides: Overrides = {}): Prom
     writeIdleMs: () => services.snapshot().config.server.write_idle_timeout_ms,
     errors: services,
   })
-  const stopWatching = watchConfig(() => source.files, reload)
+  const stopWatching = watchFiles(() => source.files, reload)
 
   // Before the port is open: a supervisor that sees it open may send a signal.
   process.on('SIGTERM', end)

@@ -107,7 +107,9 @@ export async function createServices(source: ConfigSource, log: Logger, override
       store,
       find,
       max: config.router.user_cache,
-      deadlineMs: config.router.deadline_ms,
+      get deadlineMs() {
+        return snapshot().config.router.deadline_ms
+      },
       log,
       onStoreError,
     }),
