@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { dirname, join, resolve } from 'node:path'
 import { identitySecret } from './candidates/identity-secret.ts'
 import { UserIds } from './candidates/tenants.ts'
@@ -114,21 +113,12 @@ export async function createServices(source: ConfigSource, log: Logger, override
       onStoreError,
     }),
   )
-  const replica = randomUUID()
   const breakers = made(
     'breakers',
-    new Breakers(
-      config.retries.breaker,
-      (deployment, state) => log.warn({ deployment, state }, 'breaker'),
-      (deployment, ms) => {
-        // Replicas that this does not reach find out for themselves.
-        store.publish({ kind: 'breaker', deployment, ms, from: replica }).catch(() => undefined)
-      },
-    ),
+    new Breakers(config.retries.breaker, (deployment, state) => log.warn({ deployment, state }, 'breaker')),
   )
   store.subscribe((change) => {
     if (change.kind === 'evidence') policies.refreshEvidence(change.tenant)
-    if (change.kind === 'breaker' && change.from !== replica) breakers.hear(change.deployment, change.ms)
     if (change.kind === 'all') for (const tenant of snapshot().tenants.keys()) policies.refreshEvidence(tenant)
   })
 

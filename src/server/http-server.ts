@@ -44,7 +44,10 @@ export function createHttpServer({ fetch, shortcut, config, cors, writeIdleMs, e
     maxHeaderSize: MAX_HEADER_BYTES,
     headersTimeout: config.headers_timeout_ms,
     // Node's own limit of a whole request; bodies have a nearer one in api/body.ts.
-    requestTimeout: config.headers_timeout_ms + config.body_timeout_ms,
+    requestTimeout:
+      config.headers_timeout_ms +
+      config.body_timeout_ms +
+      Math.ceil((config.max_body_bytes / config.body_min_bytes_per_s) * 1_000),
     connectionsCheckingInterval: CHECK_CONNECTIONS_MS,
     keepAliveTimeout: 65_000,
     noDelay: true,
