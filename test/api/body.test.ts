@@ -3,8 +3,8 @@ import { createServer, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, expect, test } from 'vitest'
+import { readBody } from '../../src/api/body.ts'
 import type { GatewayError } from '../../src/errors.ts'
-import { readBody } from '../../src/server/body.ts'
 
 const servers: ReturnType<typeof createServer>[] = []
 afterEach(() => {

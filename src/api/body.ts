@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { GatewayError, invalidRequest } from '../errors.ts'
+import type { RequestContext } from '../pipeline/context.ts'
 import { FairTimer } from '../runtime/fair-timer.ts'
 
 /** A client on a slow line still sends so much. */
@@ -60,6 +61,12 @@ export function readBody(
     request.on('data', onData).on('end', onEnd).on('error', onBreak).on('close', onBreak)
   })
 }
+
+const MAX_SMALL_BYTES = 64 * 1024
+
+/** A body that only names things: ratings, preferences. @throws GatewayError as `readBody` */
+export const readSmallBody = ({ incoming, snapshot }: RequestContext): Promise<Buffer> =>
+  readBody(incoming, MAX_SMALL_BYTES, snapshot.config.server.body_timeout_ms)
 
 const brokenOff = () => invalidRequest('The request body broke off.')
 

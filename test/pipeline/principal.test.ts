@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { expect, it } from 'vitest'
-import { headerText } from '../../src/pipeline/identity.ts'
+import { headerText } from '../../src/pipeline/principal.ts'
 
 const request = (headers: IncomingMessage['headers']) => ({ headers }) as IncomingMessage
 const latin1 = (text: string) => Buffer.from(text).toString('latin1')
