@@ -20,12 +20,12 @@ import { thoughtSeal } from './thoughts.ts'
 /** `POST /v1/responses`: the Open Responses specification, and what OpenAI's clients rely on beyond it. */
 export const responsesEndpoint = (deps: ResponsesDeps): Endpoint => ({
   name: 'responses',
-  read(raw) {
+  read(raw, model) {
     const request = parseResponses(raw)
     const { body } = request
     return {
       raw,
-      names: { model: body.model ?? 'auto', safety_identifier: body.safety_identifier, user: body.user },
+      names: { model: model ?? body.model ?? 'auto', safety_identifier: body.safety_identifier, user: body.user },
       toChat(context, principal) {
         const build = (whole: WholeConversation) => chatCall(deps, request, whole, context, principal)
         if (!refers(request)) return build(alone(request))

@@ -1,10 +1,10 @@
 import type { HttpBindings } from '@hono/node-server'
 import { type Context, Hono } from 'hono'
-import type { Services } from '../../parts.ts'
+import type { UserIds } from '../../candidates/tenants.ts'
 import type { RequestContext } from '../../pipeline/context.ts'
-import type { Endpoint } from '../../pipeline/endpoint.ts'
 import { principalOf } from '../../pipeline/principal.ts'
-import { answerBy } from '../chat-completions.ts'
+import type { Seal } from '../../runtime/seal.ts'
+import type { Store } from '../../store/store.ts'
 import type { Shelf } from './kept.ts'
 import { deleteResponse, findResponse, listInput, notServed, noWebSocket } from './kept-responses.ts'
 
@@ -13,17 +13,22 @@ interface Env {
   Variables: { context: RequestContext }
 }
 
-/** Everything below `/v1/responses`. */
-export function responsesRoutes(services: Services, endpoint: Endpoint): Hono<Env> {
+export interface KeptDeps {
+  store: Store
+  seal: Seal
+  userIds: UserIds
+}
+
+/** Everything below `/v1/responses` but the asking. */
+export function keptResponses({ store, seal, userIds }: KeptDeps): Hono<Env> {
   const app = new Hono<Env>()
   const shelfOf = (c: Context<Env>): Shelf => {
     const { snapshot, caller, incoming } = c.var.context
-    const { tenant, user } = principalOf(snapshot, services.userIds, caller, incoming)
-    return { responses: services.store.responses, seal: services.seal, tenant: tenant.name, user }
+    const { tenant, user } = principalOf(snapshot, userIds, caller, incoming)
+    return { responses: store.responses, seal, tenant: tenant.name, user }
   }
   const answer = (c: Context<Env>, body: object) => c.json(body, 200, { 'x-request-id': c.var.context.requestId })
 
-  app.post('/', (c) => answerBy(endpoint, services, c.var.context))
   app.get('/', async (c, next) => {
     if (c.req.header('upgrade')?.toLowerCase() === 'websocket') throw noWebSocket()
     await next()
