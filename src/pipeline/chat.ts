@@ -16,8 +16,9 @@ import { reserveAllowance } from './quota.ts'
 import { recordOf, summaryOf } from './record.ts'
 
 /**
- * One answer, from top to bottom, whichever endpoint it is asked by: read → admit → reserve; embed, score, choose → forward → relay → record. The
- * caller has been authenticated. What is thrown is for the client: nothing has been sent yet.
+ * One answer, from top to bottom, whichever endpoint it is asked by: read → admit → reserve; embed, score, choose →
+ * forward → relay → record. The caller has been authenticated. What is thrown is for the client: nothing has been sent
+ * yet.
  *
  * @throws GatewayError
  */

@@ -4,6 +4,7 @@ import { GatewayError, invalidRequest } from '../errors.ts'
 import type { Services } from '../parts.ts'
 import { type Claim, MAX_REPLAY_BYTES } from '../store/limits.ts'
 import { StoreError } from '../store/store.ts'
+import { deploymentOf } from './address.ts'
 import type { Call } from './call.ts'
 import { type CapturedResponse, captureResponse } from './capture-response.ts'
 import type { RequestContext } from './context.ts'
@@ -42,8 +43,8 @@ export function claimIdempotencyKey(
 
 async function claim(
   { store: { idempotency }, metrics }: Services,
-  { outgoing, snapshot: { config } }: RequestContext,
-  { request, principal }: Call,
+  { incoming, outgoing, snapshot: { config } }: RequestContext,
+  { endpoint, raw, principal }: Call,
   key: string,
 ): Promise<Claimed | 'replayed' | null> {
   if (Buffer.byteLength(key) > MAX_KEY_BYTES) {
@@ -51,7 +52,8 @@ async function claim(
   }
   const tenant = principal.tenant.name
   const { user } = principal
-  const bodyHash = createHash('sha256').update(user).update('\0').update(request.raw).digest('base64url')
+  const asked = `${user}\0${endpoint.name}\0${deploymentOf(incoming) ?? ''}\0`
+  const bodyHash = createHash('sha256').update(asked).update(raw).digest('base64url')
   const token = randomUUID()
   const ttlMs = config.timeouts.total_ms + CLAIM_MARGIN_MS
   const end = (response: Buffer | null) => {

@@ -21,7 +21,9 @@ export class FairTimer {
   #left: number
   #look: NodeJS.Immediate | undefined
 
-  /** @param ms until `onPassed` is called, once; late by a few milliseconds, and by the time in which the loop was busy */
+  /**
+   * @param ms until `onPassed` is called, once; late by a few milliseconds, and by the time in which the loop was busy
+   */
   constructor(ms: number, onPassed: () => void) {
     this.#onPassed = onPassed
     this.#parts = Math.max(1, Math.min(PARTS, Math.floor(ms)))
