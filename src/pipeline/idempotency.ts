@@ -1,18 +1,23 @@
 import { createHash, randomUUID } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
 import { GatewayError, invalidRequest } from '../errors.ts'
-import type { Services } from '../parts.ts'
-import { type Claim, MAX_REPLAY_BYTES } from '../store/limits.ts'
+import type { Metrics } from '../observability/metrics.ts'
+import { type Claim, type Idempotency, MAX_REPLAY_BYTES } from '../store/limits.ts'
 import { StoreError } from '../store/store.ts'
 import { deploymentOf } from './address.ts'
 import type { Call } from './call.ts'
 import { type CapturedResponse, captureResponse } from './capture-response.ts'
 import type { RequestContext } from './context.ts'
-import { headerText } from './identity.ts'
+import { headerText } from './principal.ts'
 
 const KEEP_MS = 86_400_000
 const CLAIM_MARGIN_MS = 60_000
 const MAX_KEY_BYTES = 255
+
+export interface IdempotencyDeps {
+  store: { idempotency: Idempotency }
+  metrics: Metrics
+}
 
 /** A request with an `Idempotency-Key`: ours to answer, once. */
 export interface Claimed {
@@ -33,16 +38,16 @@ export interface Claimed {
  * store can't tell
  */
 export function claimIdempotencyKey(
-  services: Services,
+  deps: IdempotencyDeps,
   context: RequestContext,
   call: Call,
 ): Promise<Claimed | 'replayed' | null> | null {
   const key = headerText(context.incoming, 'idempotency-key')
-  return key ? claim(services, context, call, key) : null
+  return key ? claim(deps, context, call, key) : null
 }
 
 async function claim(
-  { store: { idempotency }, metrics }: Services,
+  { store: { idempotency }, metrics }: IdempotencyDeps,
   { incoming, outgoing, snapshot: { config } }: RequestContext,
   { endpoint, raw, principal }: Call,
   key: string,
