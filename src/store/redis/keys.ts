@@ -46,5 +46,7 @@ export const evidence = (tenant: string, policy: string) => `${tag(tenant)}evide
 export const idempotencyKeys = (tenant: string) => `${tag(tenant)}idempotency`
 /** By a hash of the client's key. */
 export const idempotencyKey = (tenant: string, hash: string) => `${tag(tenant)}idempotency:${hash}`
+/** A claim that was given up while it may still be on its way, by its token. */
+export const voidClaim = (tenant: string, token: string) => `${tag(tenant)}void-claim:${token}`
 /** Never written: read to learn whether the tenant's part of a cluster answers. */
 export const probe = (tenant: string) => `${tag(tenant)}probe`
