@@ -342,6 +342,15 @@ export const configSchema = z.strictObject({
     })
     .prefault({}),
   responses: responsesSchema.prefault({}),
+  idempotency: z
+    .strictObject({
+      /**
+       * A request with an `Idempotency-Key` asks for one answer at most. Where the store can't tell whether there was
+       * one: `refuse` it with 503 and Retry-After, or `forward` it, and perhaps pay twice.
+       */
+      when_store_is_away: z.enum(['refuse', 'forward']).default('refuse'),
+    })
+    .prefault({}),
   cors: corsSchema.prefault({}),
   timeouts: timeoutsSchema.prefault({}),
   retries: retriesSchema.prefault({}),

@@ -190,4 +190,11 @@ export interface Store {
 /** The store can't be reached, refuses, or takes too long. */
 export class StoreError extends Error {
   override readonly name = 'StoreError'
+  /** What was asked was sent, and no reply came: it may have been done, and it may still be. */
+  readonly mayBeDone: boolean
+
+  constructor(message: string, { mayBeDone = false, ...options }: ErrorOptions & { mayBeDone?: boolean } = {}) {
+    super(message, options)
+    this.mayBeDone = mayBeDone
+  }
 }

@@ -53,5 +53,7 @@ export const responseBytes = (tenant: string) => `${tag(tenant)}response-bytes`
 export const response = (tenant: string, member: string) => `${tag(tenant)}response:${member}`
 export const userResponses = (tenant: string, id: string) => `${tag(tenant)}user-responses:${id}`
 export const responseItems = (tenant: string, id: string) => `${tag(tenant)}response-items:${id}`
+/** A claim that was given up while it may still be on its way, by its token. */
+export const voidClaim = (tenant: string, token: string) => `${tag(tenant)}void-claim:${token}`
 /** Never written: read to learn whether the tenant's part of a cluster answers. */
 export const probe = (tenant: string) => `${tag(tenant)}probe`

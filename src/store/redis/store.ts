@@ -5,7 +5,8 @@ import type { RedisConfig } from '../../config/schema.ts'
 import { fairTimeout } from '../../runtime/fair-timer.ts'
 import { Listeners } from '../changes.ts'
 import { decodeEdge, decodeState, encodeEdge, encodeState, floatBytes, floatsOf } from '../codec.ts'
-import type { Idempotency, Limits } from '../limits.ts'
+import type { Limits } from '../limits.ts'
+import { OwedEnds } from '../owed-ends.ts'
 import {
   interactionJsonWithoutText,
   type RewardDocument,
@@ -57,7 +58,7 @@ const SWEEP_MS = 600_000
 export class RedisStore implements Store {
   readonly kind = 'redis'
   readonly limits: Limits
-  readonly idempotency: Idempotency
+  readonly idempotency: OwedEnds
   readonly responses: RedisResponses
   readonly #client: RedisClient
   readonly #script: RunScript
@@ -82,7 +83,7 @@ export class RedisStore implements Store {
     const run = this.#run.bind(this)
     this.#batch = new RedisBatch((tenant, operations) => run(tenant, 'batch', [keys.tag(tenant)], [operations]))
     this.limits = new RedisLimits(this.#batch)
-    this.idempotency = new RedisIdempotency(run)
+    this.idempotency = new OwedEnds(new RedisIdempotency(run))
     this.responses = new RedisResponses(run, this.#runLong.bind(this))
     this.#sweep = setInterval(() => void this.sweep().catch(() => undefined), SWEEP_MS).unref()
   }
@@ -349,7 +350,7 @@ export class RedisStore implements Store {
 
   async close(): Promise<void> {
     clearInterval(this.#sweep)
-    await this.#batch.close()
+    await Promise.all([this.#batch.close(), this.idempotency.close()])
     for (const guard of this.#guards.values()) guard.stop()
     this.#channel.close()
     this.#client.disconnect()

@@ -5,7 +5,8 @@ import { DatabaseSync, type SQLOutputValue } from 'node:sqlite'
 import type { SqliteConfig } from '../../config/schema.ts'
 import { Listeners } from '../changes.ts'
 import { decodeEdge, decodeState, encodeEdge, encodeState, floatBytes, floatsOf } from '../codec.ts'
-import type { Idempotency, Limits } from '../limits.ts'
+import type { Limits } from '../limits.ts'
+import { OwedEnds } from '../owed-ends.ts'
 import { interactionJsonWithoutText, readInteraction, readReward, rewardJson, summaryOf } from '../records/documents.ts'
 import type { InteractionRecord, RewardRecord } from '../records/records.ts'
 import type { Responses } from '../responses.ts'
@@ -56,7 +57,7 @@ interface Write {
 export class SqliteStore implements Store {
   readonly kind = 'sqlite'
   readonly limits: Limits
-  readonly idempotency: Idempotency
+  readonly idempotency: OwedEnds
   readonly responses: Responses
   readonly #db: DatabaseSync
   readonly #sql: ReturnType<typeof prepareStatements>
@@ -78,7 +79,7 @@ export class SqliteStore implements Store {
     this.#sql = prepareStatements(this.#db)
     const transact: Transact = (work) => this.#write(() => [work()])
     this.limits = new SqliteLimits(this.#db, transact)
-    this.idempotency = new SqliteIdempotency(this.#db, transact)
+    this.idempotency = new OwedEnds(new SqliteIdempotency(this.#db, transact))
     this.responses = new SqliteResponses(
       this.#db,
       transact,
@@ -296,6 +297,7 @@ export class SqliteStore implements Store {
   async close(): Promise<void> {
     clearInterval(this.#poll)
     clearTimeout(this.#nextSweep)
+    await this.idempotency.close()
     while (this.#writes.length > 0) this.#commit()
     if (this.#db.isOpen) this.#db.close()
   }
