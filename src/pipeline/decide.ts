@@ -35,7 +35,7 @@ export interface Decision {
   /** A policy that is to say what it would have done, and what `choose` was given. */
   shadow: {
     policy: Policy
-    input: Omit<ChooseInput, 'scores' | 'by' | 'rewards'>
+    input: Omit<ChooseInput, 'scores' | 'by' | 'rewards' | 'baseline'>
     costWeight: number | undefined
   } | null
 }
@@ -97,7 +97,7 @@ export async function decide(services: Services, { snapshot, ts }: RequestContex
       random: draw(snapshot.config.router.exploration_seed, tenant.name, user, text, profile.rewards),
     }
     const by = scored.fallback === null ? 'graph' : 'fallback'
-    const selection = choose({ ...input, scores, by, rewards: profile.rewards })
+    const selection = choose({ ...input, scores, by, rewards: profile.rewards, baseline: null })
     return {
       selection,
       scores,
