@@ -40,7 +40,7 @@ const python = (name, args) => ({ name, command: inVenv(name), args, cwd: router
 const lanes = [
   [
     { name: 'audit', command: node, args: [join(root, 'scripts', 'audit.mjs')], cwd: root, env },
-    js('biome', '@biomejs/biome/bin/biome', ['check', '.']),
+    { name: 'lint', command: node, args: [join(root, 'scripts', 'lint.mjs')], cwd: root, env },
     js('tsc', 'typescript/bin/tsc', ['--noEmit']),
     js('knip', 'knip/bin/knip.js', ['--no-progress']),
     { ...js('vitest', 'vitest/vitest.mjs', ['run']), closing: /^ *(?:Test Files|Tests|Duration) / },

@@ -49,6 +49,18 @@ export class GatewayError extends Error {
   }
 }
 
+/**
+ * This candidate can't do what is asked; another may. Thrown before anything is sent, and a 400 only where nobody else
+ * is left.
+ */
+export class UnsupportedRequest extends GatewayError {
+  override readonly name = 'UnsupportedRequest'
+
+  constructor(message: string, param: string) {
+    super(message, { status: 400, type: 'invalid_request_error', code: 'unsupported_parameter', param })
+  }
+}
+
 export const invalidRequest = (message: string, param: string | null = null, code: string | null = null) =>
   new GatewayError(message, { status: 400, type: 'invalid_request_error', param, code })
 

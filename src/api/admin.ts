@@ -23,7 +23,7 @@ const newKeySchema = z.strictObject({
   expires_at: z.iso.datetime().nullish(),
   models: z.array(z.string()).min(1).nullish(),
 })
-/** Without a tenant: of everybody who has no artifact of his own. */
+/** Without a tenant: of all tenants without an artifact of their own. */
 const tenant = z.string().min(1).optional()
 const rollbackSchema = z.strictObject({ version: z.string(), tenant })
 const reloadSchema = z.strictObject({ artifact: z.string().optional(), tenant })

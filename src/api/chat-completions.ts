@@ -2,21 +2,22 @@ import type { IncomingMessage } from 'node:http'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import type { Services } from '../parts.ts'
 import { beginRequest } from '../pipeline/begin-exchange.ts'
-import { completeChat } from '../pipeline/chat.ts'
+import { complete } from '../pipeline/chat.ts'
 import type { RequestContext } from '../pipeline/context.ts'
+import { chatEndpoint, type Endpoint } from '../pipeline/endpoint.ts'
 import type { Shortcut } from '../server/http-server.ts'
 import { sendError } from '../server/send-error.ts'
 
 /** Answers on Node's own response: no web stream between the provider's bytes and the client's socket. */
-export async function chatCompletions(services: Services, context: RequestContext): Promise<Response> {
+export async function answerBy(endpoint: Endpoint, services: Services, context: RequestContext): Promise<Response> {
   try {
-    await completeChat(services, context)
+    await complete(services, context, endpoint)
   } catch (error) {
     try {
-      sendError(services, context, error)
+      sendError(services, context, error, endpoint)
     } catch (failed) {
       // Telling an error is what went wrong. Not left to the app: not every request comes by it.
-      sendError(services, context, failed)
+      sendError(services, context, failed, endpoint)
     }
   }
   return RESPONSE_ALREADY_SENT
@@ -32,7 +33,7 @@ const isPlainCompletion = ({ method, url, headers }: IncomingMessage) =>
   headers['content-encoding'] === undefined &&
   PLAIN_HOST.test(headers.host ?? '')
 
-/** The app's road to `chatCompletions`, for most requests, without what the app costs on the way (docs/profile.md). */
+/** The app's road to chat completions, for most requests, without what the app costs on the way (docs/profile.md). */
 export const directly = (services: Services): Shortcut =>
   async function answer(incoming, outgoing) {
     if (!isPlainCompletion(incoming)) return false
@@ -43,6 +44,6 @@ export const directly = (services: Services): Shortcut =>
     } catch {
       return false
     }
-    await chatCompletions(services, context)
+    await answerBy(chatEndpoint, services, context)
     return true
   }

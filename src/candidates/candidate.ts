@@ -2,6 +2,10 @@
 export const CAPABILITIES = ['tools', 'vision', 'audio', 'json_schema', 'logprobs'] as const
 export type Capability = (typeof CAPABILITIES)[number]
 
+/** Formats in which a provider takes a candidate's requests; all take chat completions, by conversion where need be. */
+export const APIS = ['chat', 'responses', 'messages'] as const
+export type Api = (typeof APIS)[number]
+
 /** Dollars per million tokens. */
 export interface Price {
   input: number
@@ -29,6 +33,8 @@ export interface Candidate {
   maxOutputTokens?: number
   capabilities: ReadonlySet<Capability>
   groups: readonly string[]
+  /** Formats other than chat completions that its provider speaks itself; none where left out. */
+  apis?: ReadonlySet<Api>
   /** False keeps exploration away from it. */
   explore: boolean
   /** Billions of parameters. */

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { Pool } from 'undici'
 import { z } from 'zod'
+import { fairTimeout } from '../runtime/fair-timer.ts'
 import { clipText, type MaxChars } from './clip-text.ts'
 import { type Embedder, EmbedderError } from './embedder.ts'
 
@@ -89,7 +90,7 @@ export class OpenAIEmbedder implements Embedder {
 
   async #ask(text: string): Promise<Float32Array> {
     const { apiKey, model, timeoutMs } = this.#options
-    const signal = AbortSignal.timeout(timeoutMs)
+    const signal = fairTimeout(timeoutMs)
     try {
       const { statusCode, body } = await this.#pool.request({
         method: 'POST',

@@ -57,7 +57,7 @@ const HINTS_A_MINUTE = 60
 const MAX_TRIES = 20
 
 /**
- * Rewards become beliefs, at once: reward -> messages -> the user's sums -> his state, stored and cached. No gradient
+ * Rewards become beliefs, at once: reward -> messages -> the user's sums -> their state, stored and cached. No gradient
  * step.
  */
 export class Learner {
@@ -150,7 +150,7 @@ export class Learner {
     )
   }
 
-  /** Erases a user after what is being learned of him. Returns how many rows went. */
+  /** Erases a user after what is being learned of them. Returns how many rows went. */
   forgetUser(tenant: string, user: string): Promise<number> {
     this.#later.forget(keyOf(tenant, user))
     return this.#queue.run(keyOf(tenant, user), async () => {
@@ -195,7 +195,7 @@ export class Learner {
   ): Promise<{ belief: Belief; told: Float32Array | null }> {
     const [now, before] = await messagesOf(policy, tenant, old ? [added, old] : [added], this.#find)
     const others = kept.filter(({ id }) => id !== added.id)
-    // What one user says again and again of an LLM is his taste, not the LLM.
+    // What one user says again and again of an LLM is their taste, not the LLM.
     const said = others.filter(({ candidate, seq }) => candidate === added.candidate && seq < (old ?? added).seq).length
     const told = now ? now.llm.map((value, i) => (value - (before?.llm[i] ?? 0)) / (1 + said)) : null
     const { manifest, dims } = policy.router.artifact

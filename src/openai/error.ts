@@ -19,6 +19,10 @@ const STATUS_TYPES: Record<number, ErrorType> = {
 export const errorTypeOf = (status: number): ErrorType =>
   STATUS_TYPES[status] ?? (status < 500 ? 'invalid_request_error' : 'api_error')
 
+/** OpenAI's error body: `{ error: { message, type, param, code } }`. */
+export const errorBody = ({ message, type, param, code }: OpenAIError) =>
+  JSON.stringify({ error: { message, type, param, code } })
+
 /** The last event of a stream that broke. The official SDKs raise when an event holds `error`. */
 export const errorFrame = ({ message, type, param, code }: OpenAIError) =>
   frame({ error: { message, type, param, code } })

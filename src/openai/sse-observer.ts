@@ -1,5 +1,6 @@
 import type { Usage } from '../candidates/usage.ts'
 import { isObject } from './is-object.ts'
+import type { StreamObserver } from './stream-observer.ts'
 import { stringEnd } from './string-end.ts'
 import { parseUsage } from './usage.ts'
 
@@ -28,7 +29,7 @@ export interface SseObserverOptions {
  * something is to be learned: the events up to the first that says something, and those with a usage object, a finish
  * reason or an error.
  */
-export class SseObserver {
+export class SseObserver implements StreamObserver {
   /** The provider's id of the completion. */
   id: string | null = null
   usage: Usage | null = null

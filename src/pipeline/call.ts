@@ -1,15 +1,19 @@
 import { type ModelChoice, resolveModel, type UserIds } from '../candidates/tenants.ts'
 import type { ChatRequest } from '../openai/chat.ts'
-import { parseChat } from '../openai/parse-chat.ts'
 import { readBody } from '../server/body.ts'
 import type { RequestContext } from './context.ts'
 import { type Turn, turnOf } from './conversation.ts'
+import type { ChatCall, Endpoint } from './endpoint.ts'
 import { type Knobs, readKnobs } from './knobs.ts'
 import { type Principal, principalOf } from './principal.ts'
 
-/** A valid chat completion request: what is asked, by whom, of which models, where in which conversation. */
+/** A valid request: what is asked, by whom, of which models, where in which conversation. */
 export interface Call {
+  endpoint: Endpoint
+  /** The client's bytes. */
+  raw: Uint8Array
   request: ChatRequest
+  writer: ChatCall['writer']
   principal: Principal
   knobs: Knobs
   model: ModelChoice
@@ -19,20 +23,31 @@ export interface Call {
 }
 
 /** @throws GatewayError 400, 401, 404, 408, 413 */
-export async function readCall(context: RequestContext, userIds: UserIds): Promise<Call> {
+export async function readCall(context: RequestContext, userIds: UserIds, endpoint: Endpoint): Promise<Call> {
+  const { max_body_bytes, body_timeout_ms } = context.snapshot.config.server
+  const body = await readBody(context.incoming, max_body_bytes, body_timeout_ms)
+  return parseCall(context, userIds, endpoint, body)
+}
+
+/** @throws GatewayError 400, 401, 404 */
+async function parseCall(context: RequestContext, userIds: UserIds, endpoint: Endpoint, body: Buffer): Promise<Call> {
   const { snapshot, incoming } = context
-  const { max_body_bytes, body_timeout_ms } = snapshot.config.server
-  const request = parseChat(await readBody(incoming, max_body_bytes, body_timeout_ms))
-  const principal = principalOf(snapshot, userIds, context.caller, incoming, request.body)
+  const { raw, names, toChat } = endpoint.read(body)
+  const principal = principalOf(snapshot, userIds, context.caller, incoming, names)
   const knobs = readKnobs(incoming)
-  const model = resolveModel(request.body.model, principal.allowed, principal.tenant.aliases)
+  const model = resolveModel(names.model, principal.allowed, principal.tenant.aliases)
   const conversation = userIds.conversation(principal.tenant.config, principal.user, knobs.conversation)
+  const asked = toChat(context, principal)
+  const { request, writer, turnKey } = asked instanceof Promise ? await asked : asked
   return {
+    endpoint,
+    raw,
     request,
+    writer,
     principal,
     knobs,
     model,
-    turn: turnOf(request.body.messages, principal.user, conversation),
+    turn: turnOf(request.body.messages, principal.user, conversation ?? turnKey ?? null),
     conversation,
   }
 }

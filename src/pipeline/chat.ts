@@ -10,18 +10,20 @@ import { type Call, readCall } from './call.ts'
 import { captureResponse } from './capture-response.ts'
 import type { RequestContext } from './context.ts'
 import { type Decision, decide } from './decide.ts'
+import type { Endpoint } from './endpoint.ts'
 import { claimIdempotencyKey } from './idempotency.ts'
 import { reserveAllowance } from './quota.ts'
 import { recordOf, summaryOf } from './record.ts'
 
 /**
- * One chat completion, from top to bottom: read → admit → reserve; embed, score, choose → forward → relay → record. The
- * caller has been authenticated. What is thrown is for the client: nothing has been sent yet.
+ * One answer, from top to bottom, whichever endpoint it is asked by: read → admit → reserve; embed, score, choose →
+ * forward → relay → record. The caller has been authenticated. What is thrown is for the client: nothing has been sent
+ * yet.
  *
  * @throws GatewayError
  */
-export async function completeChat(services: Services, context: RequestContext): Promise<void> {
-  const call = await readCall(context, services.userIds)
+export async function complete(services: Services, context: RequestContext, endpoint: Endpoint): Promise<void> {
+  const call = await readCall(context, services.userIds, endpoint)
   const claimed = await claimIdempotencyKey(services, context, call)
   if (claimed === 'replayed') return
   let isWhole = false
@@ -62,7 +64,7 @@ async function decideAndAnswer(services: Services, context: RequestContext, call
       record = recordOf(context, call, decision, ended)
       return services.afterAnswer(record, call, decision)
     })
-    if (judged && record) considerJudging(services, record, decision.text, judged())
+    if (judged && record) considerJudging(services, record, decision.text, judged(), call.endpoint)
     return isWhole(outcome)
   } finally {
     allowance.settle(record)
@@ -106,9 +108,12 @@ async function answer(
     await onEnding(unanswered(error, decision.selection.chosen.candidate, request))
     throw error
   }
+  const writer = call.writer?.(call)
+  if (writer && !forwarded.stream) forwarded.body = await writer.plain(forwarded)
   return relay(forwarded, context.outgoing, {
     request,
     headers: { ...limitHeaders, ...answerHeaders(requestId, decision, forwarded) },
+    writer: writer && forwarded.stream ? writer.stream(forwarded) : undefined,
     signal,
     deadline,
     started: startedAt,
@@ -130,6 +135,7 @@ function answerHeaders(requestId: string, { selection, version, fallback }: Deci
     'x-router-provider': candidate.provider,
     'x-router-reason': detail === '' ? reason : `${reason};${detail}`,
     'x-router-policy': version,
+    ...(forwarded.request.dropped?.length && { 'x-router-dropped': forwarded.request.dropped.join(', ') }),
     ...(!forwarded.stream &&
       forwarded.usage && { 'x-router-cost-usd': costUsd(forwarded.usage, candidate.price).toFixed(9) }),
   }

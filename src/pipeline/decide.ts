@@ -68,7 +68,8 @@ export async function decide(services: Services, { snapshot, ts }: RequestContex
     promptTokens: request.promptTokens,
     state: profile.state,
     ...(costWeight !== undefined && { costWeight }),
-    deadline,
+    // What came late because this process was busy is scored all the same: that takes less than was lost.
+    deadline: Math.max(deadline, performance.now() + snapshot.config.router.deadline_ms / 10),
   }
   const scored = await score(services, serving, embedded.failure, query, tenant.candidates)
   if (scored.fallback === 'not_finite' && policy) services.users.quarantine(policy, tenant.name, user)

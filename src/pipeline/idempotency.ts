@@ -40,14 +40,14 @@ export function claimIdempotencyKey(
 async function claim(
   services: Services,
   context: RequestContext,
-  { request, principal }: Call,
+  { endpoint, raw, principal }: Call,
   key: string,
 ): Promise<Claimed | 'replayed' | null> {
   if (Buffer.byteLength(key) > MAX_KEY_BYTES) {
     throw invalidRequest(`Invalid 'idempotency-key': at most ${MAX_KEY_BYTES} bytes.`, 'idempotency-key')
   }
   const tenant = principal.tenant.name
-  const bodyHash = createHash('sha256').update(principal.user).update('\0').update(request.raw).digest('base64url')
+  const bodyHash = createHash('sha256').update(`${principal.user}\0${endpoint.name}\0`).update(raw).digest('base64url')
   const { idempotency } = services.store
   const claimed = await idempotency
     .claim({

@@ -1,6 +1,7 @@
 import { posix } from 'node:path'
 import type { CandidateConfig, Config } from '../config/schema.ts'
 import { parseJson } from '../openai/error.ts'
+import { fairTimeout } from '../runtime/fair-timer.ts'
 import { readAll } from './http/read-all.ts'
 import { sandboxCandidates } from './kinds/sandbox/sandbox.ts'
 import { type ListedModel, type Provider, type ProviderAnswer, UpstreamError } from './provider.ts'
@@ -27,7 +28,7 @@ export async function discover(config: Config, providers: ReadonlyMap<string, Pr
       if (entry.kind !== 'openai-compatible' || !entry.discover || !provider?.listModels || provider.unavailable)
         return []
       try {
-        const models = await provider.listModels(AbortSignal.timeout(LIST_TIMEOUT_MS))
+        const models = await provider.listModels(fairTimeout(LIST_TIMEOUT_MS))
         return models.map((model) => candidateOf(name, model))
       } catch {
         failed.set(name, 'it did not list its models')

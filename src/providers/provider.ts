@@ -1,5 +1,4 @@
 import type { Candidate } from '../candidates/candidate.ts'
-import { GatewayError } from '../errors.ts'
 import type { ChatRequest } from '../openai/chat.ts'
 
 /** One try at one candidate. */
@@ -55,17 +54,5 @@ export class UpstreamError extends Error {
   constructor(fault: UpstreamFault, message: string, cause?: unknown) {
     super(message, cause === undefined ? undefined : { cause })
     this.fault = fault
-  }
-}
-
-/**
- * This provider can't do what is asked; another may. Thrown before anything is sent, and a 400 only where nobody else
- * is left.
- */
-export class UnsupportedRequest extends GatewayError {
-  override readonly name = 'UnsupportedRequest'
-
-  constructor(message: string, param: string) {
-    super(message, { status: 400, type: 'invalid_request_error', code: 'unsupported_parameter', param })
   }
 }

@@ -1,18 +1,29 @@
+import { FairTimer } from './fair-timer.ts'
+
 /**
- * What work comes to, or `late` when it takes too long; the work itself goes on. Where the event loop was held up, what
- * has arrived meanwhile is looked at before it is called late.
+ * What work comes to, or `late` when it takes too long; the work itself goes on. Time in which the event loop was held
+ * up is not held against the work (`FairTimer`).
  *
  * @param late gives another value, or throws
  */
-export async function inTime<T>(work: Promise<T>, ms: number, late: () => T): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const tooLong = new Promise<null>((resolve) => {
-    timer = setTimeout(() => setImmediate(() => resolve(null)), Math.max(0, ms))
+export function inTime<T>(work: Promise<T>, ms: number, late: () => T): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = new FairTimer(ms, () => {
+      try {
+        resolve(late())
+      } catch (error) {
+        reject(error)
+      }
+    })
+    work.then(
+      (value) => {
+        timer.clear()
+        resolve(value)
+      },
+      (error) => {
+        timer.clear()
+        reject(error)
+      },
+    )
   })
-  try {
-    const done = await Promise.race([work.then((value) => ({ value })), tooLong])
-    return done === null ? late() : done.value
-  } finally {
-    clearTimeout(timer)
-  }
 }

@@ -1,7 +1,7 @@
 import type { HttpBindings } from '@hono/node-server'
 import { type Context, Hono } from 'hono'
 import { admin } from '../api/admin.ts'
-import { chatCompletions } from '../api/chat-completions.ts'
+import { answerBy } from '../api/chat-completions.ts'
 import { explanationOf } from '../api/explain.ts'
 import { parseFeedback, takeFeedback } from '../api/feedback.ts'
 import { readiness } from '../api/health.ts'
@@ -14,6 +14,7 @@ import { beginRequest } from '../pipeline/begin-exchange.ts'
 import { readCall } from '../pipeline/call.ts'
 import type { RequestContext } from '../pipeline/context.ts'
 import { decide } from '../pipeline/decide.ts'
+import { chatEndpoint } from '../pipeline/endpoint.ts'
 import { allowedCandidates, tenantOf } from '../pipeline/principal.ts'
 import { readBody } from './body.ts'
 import { renderError } from './error-handler.ts'
@@ -39,13 +40,13 @@ export function createApp(services: Services): Hono<Env> {
     await next()
   })
 
-  app.post('/v1/chat/completions', (c) => chatCompletions(services, c.var.context))
+  app.post('/v1/chat/completions', (c) => answerBy(chatEndpoint, services, c.var.context))
 
   app.get('/v1/models', (c) => json(c, { object: 'list', data: listModels(...modelsOf(c)) }))
   app.get('/v1/models/:id{.+}', (c) => json(c, findModel(...modelsOf(c), c.req.param('id'))))
 
   app.post('/v1/router/explain', async (c) => {
-    const call = await readCall(c.var.context, services.userIds)
+    const call = await readCall(c.var.context, services.userIds, chatEndpoint)
     return json(c, explanationOf(await decide(services, c.var.context, call)))
   })
 

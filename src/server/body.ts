@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { GatewayError, invalidRequest } from '../errors.ts'
+import { FairTimer } from '../runtime/fair-timer.ts'
 
 /**
  * Reads a request's body, no more of it than allowed.
@@ -23,9 +24,9 @@ export function readBody(request: IncomingMessage, maxBytes: number, timeoutMs: 
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let size = 0
-    const timer = setTimeout(() => fail(bodyTimeout()), timeoutMs)
+    const timer = new FairTimer(timeoutMs, () => fail(bodyTimeout()))
     const done = () => {
-      clearTimeout(timer)
+      timer.clear()
       request.off('data', onData).off('end', onEnd).off('error', onBreak).off('close', onBreak)
     }
     const fail = (error: GatewayError) => {

@@ -1,4 +1,5 @@
 import { GatewayError } from '../errors.ts'
+import { errorBody } from '../openai/error.ts'
 import { StoreError } from '../store/store.ts'
 
 export interface ErrorReply {
@@ -7,12 +8,8 @@ export interface ErrorReply {
   body: string
 }
 
-/** OpenAI's error body: `{ error: { message, type, param, code } }`. */
-export const errorBody = ({ message, type, param, code }: Pick<GatewayError, 'message' | 'type' | 'param' | 'code'>) =>
-  JSON.stringify({ error: { message, type, param, code } })
-
 /** Any error as the client sees it; what is not ours to tell becomes a plain 500. */
-export function renderError(error: unknown, requestId: string): ErrorReply {
+export function renderError(error: unknown, requestId: string, write: typeof errorBody = errorBody): ErrorReply {
   const known = asGatewayError(error)
   return {
     status: known.status,
@@ -23,7 +20,7 @@ export function renderError(error: unknown, requestId: string): ErrorReply {
       ...(known.shouldRetry !== undefined && { 'x-should-retry': String(known.shouldRetry) }),
       ...known.headers,
     },
-    body: errorBody(known),
+    body: write(known),
   }
 }
 

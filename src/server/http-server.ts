@@ -4,7 +4,8 @@ import type { Socket } from 'node:net'
 import { getRequestListener, RequestError } from '@hono/node-server'
 import type { Config } from '../config/schema.ts'
 import { GatewayError } from '../errors.ts'
-import { errorBody, renderError } from './error-handler.ts'
+import { errorBody } from '../openai/error.ts'
+import { renderError } from './error-handler.ts'
 
 /** Bytes of all headers together; more is answered with 431. */
 const MAX_HEADER_BYTES = 16 * 1024
@@ -78,7 +79,7 @@ export function createHttpServer(
 
 /**
  * All of an answer is written, and nobody waits for it any more: whoever sends many requests and reads no answer would
- * hold on to the last of what the kernel has no room for, and to his connection.
+ * hold on to the last of what the kernel has no room for, and to their connection.
  */
 function boundEnd(response: ServerResponse, socket: Socket, ms: number): void {
   if (socket.writableLength === 0) return

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { GatewayError } from '../errors.ts'
 import type { Services } from '../parts.ts'
 import type { RequestContext } from '../pipeline/context.ts'
+import type { Endpoint } from '../pipeline/endpoint.ts'
 import { renderError } from './error-handler.ts'
 
 /** The one place where an error of a chat completion becomes an answer. */
@@ -9,8 +10,9 @@ export function sendError(
   { metrics, log }: Services,
   { incoming, outgoing, requestId }: RequestContext,
   error: unknown,
+  endpoint?: Pick<Endpoint, 'errorBody'>,
 ): void {
-  const { status, headers, body } = renderError(error, requestId)
+  const { status, headers, body } = renderError(error, requestId, endpoint?.errorBody)
   metrics.rejected.inc({ status, code: (error instanceof GatewayError && error.code) || 'none' })
   if (!(error instanceof GatewayError)) log.error({ err: error, request: requestId }, 'internal error')
   if (outgoing.destroyed) return

@@ -1,6 +1,7 @@
 import cluster, { type Worker } from 'node:cluster'
 import { AggregatorRegistry } from 'prom-client'
 import type { Logger } from '../observability/logger.ts'
+import { FairTimer } from '../runtime/fair-timer.ts'
 
 /** A worker that ends unasked comes back: at once, then ever later while it keeps ending soon after its start. */
 const REFORK = { firstMs: 100, maxMs: 10_000, healthyAfterMs: 30_000 }
@@ -124,10 +125,10 @@ export class Siblings {
     const id = ++this.#asked
     const { promise, resolve } = Promise.withResolvers<string | null>()
     this.#waiting.set(id, resolve)
-    const timer = setTimeout(() => resolve(null), METRICS_WITHIN_MS)
+    const timer = new FairTimer(METRICS_WITHIN_MS, () => resolve(null))
     process.send?.({ persona: 'metrics', id } satisfies Message)
     return promise.finally(() => {
-      clearTimeout(timer)
+      timer.clear()
       this.#waiting.delete(id)
     })
   }

@@ -68,7 +68,7 @@ export type Claim =
 
 export interface ClaimRequest {
   tenant: string
-  /** As stored; his replies go when he is erased. */
+  /** As stored; their replies go when they are erased. */
   user: string
   key: string
   bodyHash: string

@@ -19,7 +19,7 @@ export interface KeyRecord {
 }
 
 /**
- * A user's belief and what the tenant stated of him. Vectors are opaque to the gateway (see router-model/ARTIFACT.md).
+ * A user's belief and what the tenant stated of them. Vectors are opaque to the gateway (see router-model/ARTIFACT.md).
  */
 export interface StoredUser {
   /** Grows by one with every commit: optimistic locking. */

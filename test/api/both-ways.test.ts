@@ -332,7 +332,7 @@ test.each([
   },
 )
 
-test('one that reads after all gets all of them, the last of which may take longer than he could have taken to read', async () => {
+test('one that reads after all gets all of them, the last of which may take longer than it could have taken to read', async () => {
   for (const server of servers) {
     const { promise: released, resolve: release } = Promise.withResolvers<void>()
     upstream.play(async (exchange) => {

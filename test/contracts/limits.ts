@@ -165,7 +165,7 @@ export function limitsContract(current: () => Store, open: () => Promise<Store>)
     expect(await store.idempotency.complete(t, 'c', late, Buffer.from('x'), LONG_MS)).toBe(false)
   })
 
-  test("an erased user's kept answers go with him", async () => {
+  test("an erased user's kept answers go with them", async () => {
     const store = current()
     const t = tenant()
     const request = { tenant: t, user: 'gone', key: 'k', bodyHash: 'b', ttlMs: LONG_MS }

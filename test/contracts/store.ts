@@ -295,7 +295,7 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
     })
 
     describe('erasing a user', () => {
-      test('leaves nothing of him, and all of the others', async () => {
+      test('leaves nothing of them, and all of the others', async () => {
         const t = tenant()
         const of = (user: string) => ({
           rows: Array.from({ length: 150 }, () => anInteraction({ tenant: t, user, text: 'a question' })),

@@ -248,7 +248,7 @@ describe('a policy on trial', () => {
     const { arms, policies } = await (await adminCall(gateway, '/status')).json()
     expect(policies).toMatchObject({ policy: 'one', canary: { policy: 'two', share: SHARE }, shadow: 'two' })
     for (const version of ['one', 'two']) {
-      // By hand: each user rated twice, with what his number says.
+      // By hand: each user rated twice, with what their number says.
       const given = users.flatMap((user, i) =>
         (seen.get(user) ?? []).filter((p) => p === version).map(() => (i % 5) / 2 - 1),
       )

@@ -150,7 +150,7 @@ describe('scores that are not numbers', () => {
     for (const result of results) if (result.status === 'fulfilled') expect(meansOf(result.value)).toEqual(healthy)
   })
 
-  it('quarantine the user until his next reward makes his belief anew', async () => {
+  it('quarantine the user until their next reward makes their belief anew', async () => {
     const policy = await tinyPolicy()
     const { learner, states } = learnerOn(store)
     const about = interaction('i1')

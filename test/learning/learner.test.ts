@@ -87,7 +87,7 @@ describe('feedback', () => {
     later.states.close()
   })
 
-  it('of a loop of hints is learned at a person’s pace; what he says in so many words always is', async () => {
+  it('of a loop of hints is learned at a person’s pace; what they say in so many words always is', async () => {
     vi.useFakeTimers({ toFake: ['performance'] })
     try {
       const hint = (i: number, user = 'ann') => {
@@ -243,7 +243,7 @@ describe('a long history', () => {
 })
 
 describe('another artifact', () => {
-  it('reads a user from his kept edges, as if it had always served him', async () => {
+  it('reads a user from their kept edges, as if it had always served them', async () => {
     const next = await tinyPolicy(TINY_2)
     await learnAll(history(9))
     const seen = await meansFor(next, states, 'ann')
@@ -399,7 +399,7 @@ describe('erasing a user', () => {
     other.states.close()
   })
 
-  it('waits for what is being learned of him', async () => {
+  it('waits for what is being learned of them', async () => {
     const learning = history(6).map(([given, about]) => learner.apply(policy, given, about))
     await learner.forgetUser('acme', 'ann')
     await Promise.all(learning)

@@ -67,7 +67,7 @@ def embedder_of(artifact: str) -> StaticEmbedder:
 
 
 def write_users(out: Path, log: MadeLog, about: Sequence[dict[str, Any]]) -> int:
-    """Writes the log, and of each user what he is made of; returns the number of rows."""
+    """Writes the log, and of each user what they are made of; returns the number of rows."""
     out.mkdir(parents=True, exist_ok=True)
     rows = write_jsonl(out / LOG, log)
     listed = [{"user": f"user-{number}"} | what for number, what in enumerate(about)]

@@ -1,4 +1,3 @@
-import { answerText } from '../../openai/answer-text.ts'
 import type { Services } from '../../parts.ts'
 import type { CapturedResponse } from '../../pipeline/capture-response.ts'
 import { summaryOf } from '../../store/records/documents.ts'
@@ -10,8 +9,9 @@ export function considerJudging(
   record: InteractionRecord,
   question: string,
   { body }: CapturedResponse,
+  endpoint: { answerText(body: Buffer, stream: boolean): string },
 ): void {
   if (services.snapshot().tenants.get(record.tenant)?.config.judged === false) return
   if (body && record.status < 400)
-    services.judge?.consider(summaryOf(record), question, answerText(body, record.stream))
+    services.judge?.consider(summaryOf(record), question, endpoint.answerText(body, record.stream))
 }

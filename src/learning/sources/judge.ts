@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import type { RouterConfig } from '../../config/schema.ts'
 import type { Logger } from '../../observability/logger.ts'
+import { fairTimeout } from '../../runtime/fair-timer.ts'
 import type { RewardRecord } from '../../store/records/records.ts'
 import type { InteractionSummary } from '../../store/store.ts'
 
@@ -63,7 +64,7 @@ export class Judge {
   async #judge(interaction: InteractionSummary, question: string, answer: string): Promise<void> {
     const { config, ask, onReward, log, now } = this.#options
     try {
-      const signal = AbortSignal.any([this.#stop.signal, AbortSignal.timeout(TIMEOUT_MS)])
+      const signal = AbortSignal.any([this.#stop.signal, fairTimeout(TIMEOUT_MS)])
       const prompt = judgePrompt(question.slice(0, config.max_chars), answer.slice(0, config.max_chars))
       const { text, costUsd } = await ask(config.candidate, prompt, signal)
       this.#spentUsd += costUsd

@@ -1,11 +1,11 @@
 import { decorrelatedJitterGenerator, ExponentialBackoff } from 'cockatiel'
 import type { Candidate } from '../../candidates/candidate.ts'
 import type { RetriesConfig, TimeoutsConfig } from '../../config/schema.ts'
-import { GatewayError } from '../../errors.ts'
+import { GatewayError, UnsupportedRequest } from '../../errors.ts'
 import type { ChatRequest } from '../../openai/chat.ts'
 import { errorBodyOf } from '../../openai/error.ts'
 import type { Attempt } from '../../store/records/records.ts'
-import { type Provider, UnsupportedRequest, UpstreamError } from '../provider.ts'
+import { type Provider, UpstreamError } from '../provider.ts'
 import type { AnswerHead, Forwarded, PlainAnswer } from '../relay/answer.ts'
 import { readAnswer } from '../relay/read-answer.ts'
 import type { Breakers } from './breakers.ts'
@@ -81,7 +81,7 @@ export class Attempts {
    * @throws ForwardError when the client left, or the try was cancelled
    */
   async #attempt(candidate: Candidate, cancel?: AbortSignal): Promise<AttemptResult> {
-    const { request, signal, requestId, deadline } = this.#input
+    const { request: given, signal, requestId, deadline } = this.#input
     const provider = this.#deps.providers.get(candidate.provider)
     const started = performance.now()
     const abort = new AbortController()
@@ -101,11 +101,12 @@ export class Attempts {
     let status: number | null = null
     try {
       if (!provider) throw new UpstreamError('connect', 'its provider is not configured')
+      const request = given.forCandidate?.(candidate) ?? given
       const answer = await provider.chat({ candidate, request, signal: abort.signal, requestId })
       status = answer.status
       const { headers, body } = answer
-      const head: AnswerHead = { candidate, status, headers, attempts: this.made, upstreamMs: 0 }
-      const read = await readAnswer(head, body, request, {
+      const head: AnswerHead = { candidate, request, status, headers, attempts: this.made, upstreamMs: 0 }
+      const read = await readAnswer(head, body, {
         abort: (reason) => abort.abort(reason),
         onBytes: () => timer.move(patience()),
         release: () => signal.removeEventListener('abort', onAbort),
@@ -144,6 +145,7 @@ export class Attempts {
     return {
       stream: false,
       candidate,
+      request: this.#input.request,
       status: failure.status,
       headers: { ...failure.headers, 'content-type': 'application/json' },
       attempts: this.made,

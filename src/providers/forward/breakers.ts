@@ -21,7 +21,7 @@ export interface Outcome {
  *
  * Replicas tell each other of theirs, so that mostly one of them probes for all: who opened is due first, the others a
  * little later, and whoever probes holds the others back meanwhile. Nobody waits for another's word for longer than
- * `MAX_HELD` times `open_ms`; then he asks for himself.
+ * `MAX_HELD` times `open_ms`; then it asks for itself.
  */
 export class Breakers {
   readonly #config: RetriesConfig['breaker']

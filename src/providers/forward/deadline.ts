@@ -3,12 +3,14 @@ const MAX_MS = 2 ** 31 - 1
 
 /**
  * A timer that fires once, at a time on `performance.now()`'s clock. Moving it to a later time costs nothing: it looks
- * again when it fires.
+ * again when it fires. What had arrived by then, but was not read since the event loop was busy, may move or clear it
+ * first (as in `FairTimer`).
  */
 export class Deadline {
   readonly #onPassed: () => void
   #at: number
   #timer: NodeJS.Timeout
+  #look: NodeJS.Immediate | undefined
 
   constructor(at: number, onPassed: () => void) {
     this.#at = at
@@ -20,12 +22,13 @@ export class Deadline {
     const sooner = at < this.#at
     this.#at = at
     if (!sooner) return
-    clearTimeout(this.#timer)
+    this.clear()
     this.#timer = this.#start()
   }
 
   clear(): void {
     clearTimeout(this.#timer)
+    clearImmediate(this.#look)
   }
 
   #start(): NodeJS.Timeout {
@@ -34,6 +37,11 @@ export class Deadline {
 
   readonly #fire = () => {
     // Timers may fire a fraction of a millisecond early.
+    if (performance.now() < this.#at) this.#timer = this.#start()
+    else this.#look = setImmediate(this.#looked)
+  }
+
+  readonly #looked = () => {
     if (performance.now() < this.#at) this.#timer = this.#start()
     else this.#onPassed()
   }

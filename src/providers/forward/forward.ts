@@ -1,5 +1,5 @@
 import type { Candidate } from '../../candidates/candidate.ts'
-import type { UnsupportedRequest } from '../provider.ts'
+import type { UnsupportedRequest } from '../../errors.ts'
 import type { Forwarded } from '../relay/answer.ts'
 import { Attempts, type ForwardDeps, type ForwardInput } from './attempts.ts'
 import {

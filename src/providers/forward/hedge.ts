@@ -1,3 +1,5 @@
+import { inTime } from '../../runtime/in-time.ts'
+
 type Try<T> = (cancel: AbortSignal) => Promise<T>
 
 /**
@@ -13,11 +15,11 @@ export async function hedge<T>(
 ): Promise<T> {
   const cancels = [new AbortController(), new AbortController()] as const
   const one = first(cancels[0].signal)
-  let timer: NodeJS.Timeout | undefined
-  const due = new Promise<null>((resolve) => {
-    timer = setTimeout(() => resolve(null), afterMs)
-  })
-  const early = await Promise.race([one.then((result) => ({ result })), due]).finally(() => clearTimeout(timer))
+  const early = await inTime<{ result: T } | null>(
+    one.then((result) => ({ result })),
+    afterMs,
+    () => null,
+  )
   if (early) return early.result
   const two = second(cancels[1].signal)
   let won = false

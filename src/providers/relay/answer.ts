@@ -1,6 +1,6 @@
 import type { Candidate } from '../../candidates/candidate.ts'
-import type { Usage } from '../../candidates/usage.ts'
-import type { SseObserver } from '../../openai/sse-observer.ts'
+import type { ChatRequest } from '../../openai/chat.ts'
+import type { PlainFacts, StreamObserver } from '../../openai/stream-observer.ts'
 import type { Attempt } from '../../store/records/records.ts'
 import type { UpstreamError } from '../provider.ts'
 
@@ -12,17 +12,14 @@ export interface AnswerHead {
   attempts: Attempt[]
   /** Milliseconds spent waiting for providers so far. */
   upstreamMs: number
+  /** The request as this candidate got it. */
+  request: ChatRequest
 }
 
 /** A whole answer, checked to be JSON; or the provider's own 4xx, in OpenAI's shape. */
-export interface PlainAnswer extends AnswerHead {
+export interface PlainAnswer extends AnswerHead, PlainFacts {
   stream: false
   body: Buffer
-  usage: Usage | null
-  finishReason: string | null
-  completionId: string | null
-  /** Characters of text in it, for an estimate where `usage` is null. */
-  outputChars: number
 }
 
 /** A stream that has begun to say something. */
@@ -33,7 +30,7 @@ export interface StreamAnswer extends AnswerHead {
   /** What follows; throws `UpstreamError`. */
   rest: AsyncIterator<Uint8Array>
   /** Has read `head`, and reads the rest along. */
-  observer: SseObserver
+  observer: StreamObserver
   /** Ends the upstream; the reason is what `rest` then throws. */
   abort(reason: UpstreamError): void
   /** Lets go of the client's signal; call it when the stream has ended. */

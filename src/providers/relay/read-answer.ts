@@ -1,8 +1,8 @@
-import type { ChatRequest } from '../../openai/chat.ts'
 import { parseJson, readError, statusOfError } from '../../openai/error.ts'
 import { isObject } from '../../openai/is-object.ts'
 import { retryAfterMs } from '../../openai/retry-after.ts'
 import { SseObserver } from '../../openai/sse-observer.ts'
+import type { PlainFacts, StreamObserver } from '../../openai/stream-observer.ts'
 import { parseUsage } from '../../openai/usage.ts'
 import type { Failure } from '../forward/failure.ts'
 import { readAll } from '../http/read-all.ts'
@@ -32,23 +32,22 @@ export interface ReadControl extends Pick<StreamAnswer, 'abort' | 'release'> {
 export async function readAnswer(
   head: AnswerHead,
   body: Body,
-  request: ChatRequest,
   { onBytes, ...control }: ReadControl,
 ): Promise<Read<Forwarded>> {
-  const { status, headers } = head
+  const { status, headers, request } = head
   if (status < 200 || status >= 300) return { failure: statusFailure(status, headers, await readErrorBody(body)) }
   if (!request.stream) return readPlain(head, body, onBytes)
   if (/^(application\/json|text\/html)/i.test(headers['content-type'] ?? '')) {
     const json = parseJson(await readErrorBody(body))
     return { failure: bodyFailure(json) ?? protocol('the provider did not stream') }
   }
-  return peek(head, body, new SseObserver({ dropUsage: !request.wantsUsage }), control)
+  return peek(head, body, request.native?.observe() ?? new SseObserver({ dropUsage: !request.wantsUsage }), control)
 }
 
 async function peek(
   common: AnswerHead,
   body: Body,
-  observer: SseObserver,
+  observer: StreamObserver,
   control: Pick<StreamAnswer, 'abort' | 'release'>,
 ): Promise<Read<StreamAnswer>> {
   const rest = body[Symbol.asyncIterator]()
@@ -75,21 +74,21 @@ async function readPlain(common: AnswerHead, body: Body, onBytes: () => void): P
   const json = parseJson(bytes)
   const failed = bodyFailure(json)
   if (failed) return { failure: failed }
-  if (!isObject(json) || !Array.isArray(json.choices)) {
-    return { failure: protocol('the provider sent something that is not a chat completion') }
-  }
+  const { native } = common.request
+  const facts = native ? native.read(json) : factsOf(json)
+  if (!facts) return { failure: protocol(`the provider sent something that is not a ${native?.api ?? 'chat'} answer`) }
+  return { answer: { ...common, stream: false, body: bytes, ...facts } }
+}
+
+function factsOf(json: unknown): PlainFacts | null {
+  if (!isObject(json) || !Array.isArray(json.choices)) return null
   const choices = json.choices.filter(isObject)
   const reason = choices.find((choice) => typeof choice.finish_reason === 'string')?.finish_reason
   return {
-    answer: {
-      ...common,
-      stream: false,
-      body: bytes,
-      usage: parseUsage(json.usage),
-      finishReason: typeof reason === 'string' ? reason : null,
-      completionId: typeof json.id === 'string' ? json.id : null,
-      outputChars: choices.reduce((sum, { message }) => sum + textLength(message), 0),
-    },
+    usage: parseUsage(json.usage),
+    finishReason: typeof reason === 'string' ? reason : null,
+    completionId: typeof json.id === 'string' ? json.id : null,
+    outputChars: choices.reduce((sum, { message }) => sum + textLength(message), 0),
   }
 }
 

@@ -1,14 +1,16 @@
 import type { ServerResponse } from 'node:http'
 import { GatewayError } from '../../errors.ts'
 import type { ChatRequest } from '../../openai/chat.ts'
-import { errorFrame, type OpenAIError } from '../../openai/error.ts'
+import { errorFrame, type OpenAIError, readError } from '../../openai/error.ts'
 import { estimateUsage } from '../../openai/estimate-tokens.ts'
 import { NO_USAGE } from '../../openai/usage.ts'
+import { FairTimer } from '../../runtime/fair-timer.ts'
 import { Deadline } from '../forward/deadline.ts'
 import { UpstreamError } from '../provider.ts'
 import type { Forwarded, PlainAnswer, StreamAnswer } from './answer.ts'
 import { type Outcome, withError } from './outcome.ts'
 import { Sink } from './sink.ts'
+import type { StreamWriter } from './writer.ts'
 
 export interface RelayOptions {
   request: ChatRequest
@@ -22,6 +24,8 @@ export interface RelayOptions {
   started: number
   contentIdleMs: number
   writeIdleMs: number
+  /** Tells a stream in the endpoint's own format; the provider's bytes go through where left out. */
+  writer?: StreamWriter | undefined
   /**
    * Called once, and awaited: before the last bytes of a whole answer go out, so that what is noted there is noted of
    * every answer that a client has got in whole, however this process ends; otherwise when the answer has failed.
@@ -120,6 +124,12 @@ function plainOutcome(answer: PlainAnswer, options: RelayOptions, sent: Sent, er
   }
 }
 
+const writtenAll = (writer: StreamWriter, head: readonly Buffer[]) =>
+  head.map((bytes) => writer.push(bytes)).filter((bytes) => bytes !== null)
+
+const joined = (bytes: Buffer | null, last: Buffer | null) =>
+  bytes && last ? Buffer.concat([bytes, last]) : (bytes ?? last)
+
 /**
  * Passes a stream on, chunk by chunk, at the client's pace. After the first byte there is no second try: what goes
  * wrong becomes an event `{"error": …}`, on which the official SDKs raise, and no `[DONE]`.
@@ -148,26 +158,27 @@ class StreamRelay {
     const { abort, release } = this.#answer
     const { deadline, contentIdleMs } = this.#options
     const total = new Deadline(deadline, () => abort(new UpstreamError('timeout', 'the answer took too long')))
-    const idle = setTimeout(() => {
+    const idle = new FairTimer(contentIdleMs, () => {
       // While the client is the slow one, the provider is not to blame.
       if (this.#waitingForUpstream) abort(new UpstreamError('timeout', 'the answer stalled'))
       else idle.refresh()
-    }, contentIdleMs)
+    })
     try {
       const error = await this.#pump(idle)
       await this.#report(error)
       // Not what was reported: the client may have left between that and the last bytes.
       return this.#outcome(error)
     } finally {
-      clearTimeout(idle)
+      idle.clear()
       total.clear()
       release()
       this.#sink.release()
     }
   }
 
-  async #pump(idle: NodeJS.Timeout): Promise<string | null> {
+  async #pump(idle: FairTimer): Promise<string | null> {
     const { head, rest, observer, status } = this.#answer
+    const { writer } = this.#options
     if (this.#sink.left) return this.#cut()
     this.#response.writeHead(status, {
       'content-type': 'text/event-stream; charset=utf-8',
@@ -175,22 +186,25 @@ class StreamRelay {
       ...headersOf(this.#answer, this.#options.headers),
     })
     try {
-      if (observer.done) await this.#report(null)
-      for (const bytes of head) if (!(await this.#sink.send(bytes))) return this.#cut()
+      const first = writer ? writtenAll(writer, head) : head
+      const last = observer.done ? await this.#complete() : null
+      for (const bytes of last ? [...first, last] : first) if (!(await this.#sink.send(bytes))) return this.#cut()
       let { events } = observer
       while (observer.error === null && !observer.oversize) {
         const { value, done } = await this.#next(rest)
         if (done) return await this.#finish()
-        const bytes = observer.push(value)
+        let bytes = observer.push(value)
+        if (bytes && writer) bytes = writer.push(bytes)
         if (observer.events !== events || observer.done) {
           events = observer.events
           idle.refresh()
         }
-        if (observer.done && observer.error === null) await this.#report(null)
+        if (observer.done && observer.error === null) bytes = joined(bytes, await this.#complete())
         if (bytes && !(await this.#sink.send(bytes))) return this.#cut()
       }
       await rest.return?.()
       if (observer.oversize) return this.#break('protocol', 'The model sent an event that is too large.')
+      if (writer) this.#writeError(readError(500, { error: observer.error }))
       this.#response.end()
       return 'upstream'
     } catch (error) {
@@ -205,10 +219,14 @@ class StreamRelay {
     if (observer.error === null && !this.#isComplete()) {
       return this.#break('reset', "The model's provider ended the stream before the answer was complete.")
     }
-    const error = observer.error === null ? null : 'upstream'
-    await this.#report(error)
+    if (observer.error === null) {
+      await this.#sendLast()
+      return null
+    }
+    if (this.#options.writer) this.#writeError(readError(500, { error: observer.error }))
+    await this.#report('upstream')
     this.#response.end()
-    return error
+    return 'upstream'
   }
 
   async #failed(error: unknown): Promise<string | null> {
@@ -224,8 +242,7 @@ class StreamRelay {
     const fault = error instanceof UpstreamError ? error.fault : 'protocol'
     // Nothing of the answer is missing, only its goodbye.
     if (fault === 'reset' && this.#isComplete()) {
-      await this.#report(null)
-      this.#response.end()
+      await this.#sendLast()
       return null
     }
     return this.#break(
@@ -243,7 +260,20 @@ class StreamRelay {
   /** Sends what was held back while it might have been the usage event. */
   #flush(): void {
     const held = this.#answer.observer.end()
-    if (held) this.#sink.write(held)
+    const bytes = held && this.#options.writer ? this.#options.writer.push(held) : held
+    if (bytes) this.#sink.write(bytes)
+  }
+
+  /** Nothing of the answer is missing. Returns what the endpoint's format has after it. */
+  async #complete(): Promise<Buffer | null> {
+    await this.#report(null)
+    return (await this.#options.writer?.end()) ?? null
+  }
+
+  async #sendLast(): Promise<void> {
+    const last = await this.#complete()
+    if (last) this.#sink.write(last)
+    this.#response.end()
   }
 
   #break(fault: string, message: string): string {
@@ -257,8 +287,14 @@ class StreamRelay {
   }
 
   #end(error: OpenAIError): void {
-    this.#sink.write(errorFrame(error))
+    this.#writeError(error)
     this.#response.end()
+  }
+
+  #writeError(error: OpenAIError): void {
+    const { writer } = this.#options
+    const bytes = writer ? writer.fail(error) : errorFrame(error)
+    if (bytes) this.#sink.write(bytes)
   }
 
   /** Closes the connection: nobody reads on the other side. */

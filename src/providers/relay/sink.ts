@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http'
+import { FairTimer } from '../../runtime/fair-timer.ts'
 
 export interface SinkOptions {
   /** Aborted when the client leaves, or on shutdown. */
@@ -64,9 +65,9 @@ export class Sink {
     const from = performance.now()
     const drained = Promise.withResolvers<boolean>()
     this.#drained = drained
-    const timer = setTimeout(() => drained.resolve(false), this.#options.writeIdleMs)
+    const timer = new FairTimer(this.#options.writeIdleMs, () => drained.resolve(false))
     const ok = await drained.promise
-    clearTimeout(timer)
+    timer.clear()
     this.#drained = null
     this.waitedMs += performance.now() - from
     return ok

@@ -77,7 +77,7 @@ export class Policies {
   }
 
   /**
-   * Loads an artifact aside and makes it live, for everybody who has none of his own or for one tenant.
+   * Loads an artifact aside and makes it live, for all tenants without one of their own or for one tenant.
    *
    * @param directory the configured one where left out
    * @returns its version
@@ -88,7 +88,7 @@ export class Policies {
     return this.#alone(async () => {
       const set = this.#setOf(tenant)
       const policy = await this.#loader.load(directory ?? this.#wanted.get(tenant)?.artifact ?? '').catch((error) => {
-        // What an operator names is his to know; what is configured is missed until it is there.
+        // What an operator names is theirs to know; what is configured is missed until it is there.
         if (directory === undefined) set.note('artifact', error.message)
         throw error
       })

@@ -14,7 +14,7 @@ export interface ShadowQuery {
   costWeight?: number
 }
 
-/** The user as the shadow policy sees him. */
+/** The user as the shadow policy sees them. */
 type GetProfile = (policy: Policy, tenant: string, user: string) => UserProfile | Promise<UserProfile>
 
 /**

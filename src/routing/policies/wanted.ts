@@ -12,7 +12,7 @@ export interface WantedPolicies {
 
 export type TenantPolicies = Pick<TenantConfig, 'name' | 'artifact' | 'shadow' | 'canary'>
 
-/** Everybody who has nothing of his own; no tenant is called so. */
+/** The audience of tenants with no artifact of their own; no tenant is called so. */
 export const DEFAULT_AUDIENCE = ''
 
 /**

@@ -3,10 +3,11 @@ import type { ConnectionOptions } from 'node:tls'
 import { Cluster, Redis, type RedisOptions } from 'ioredis'
 import type { RedisConfig } from '../../config/schema.ts'
 import { atEndOfTick } from '../../runtime/end-of-tick.ts'
+import { FairTimer } from '../../runtime/fair-timer.ts'
 
 const CONNECT_MS = 2_000
 const RECONNECT = { firstMs: 50, maxMs: 1_000 }
-/** A connection that owes replies for so long is taken for dead. */
+/** A connection that is written to and says nothing for so long is taken for dead. */
 const SILENT_MS = 3_000
 
 export type RedisClient = Redis | Cluster
@@ -25,32 +26,58 @@ export function createRedis(config: RedisConfig): RedisClient {
       : new Redis(urlOf(config), { ...commonOptions(config), ...queueNothing })
   // What went wrong is seen by the commands that fail; without a listener Node would end the process.
   client.on('error', () => undefined)
-  if (client instanceof Redis) groupWrites(client)
-  else client.on('+node', groupWrites)
+  onEachConnection(client, groupWrites)
+  onEachConnection(client, watchSilence)
   return client
 }
+
+function onEachConnection(client: RedisClient, work: (stream: Stream) => void): void {
+  const watch = (one: Redis) => void one.on('connect', () => work(one.stream))
+  if (client instanceof Redis) watch(client)
+  else client.on('+node', watch)
+}
+
+type Stream = Redis['stream']
 
 /**
  * Commands of one turn of the event loop leave in one write: a system call each was a quarter of the CPU of a request
  * (docs/profile.md).
  */
-function groupWrites(client: Redis): void {
-  client.on('connect', () => {
-    const { stream } = client
-    const write = stream.write.bind(stream)
-    let grouping = false
-    stream.write = ((...args: Parameters<typeof write>) => {
-      if (!grouping) {
-        grouping = true
-        stream.cork()
-        atEndOfTick(() => {
-          grouping = false
-          stream.uncork()
-        })
-      }
-      return write(...args)
-    }) as typeof write
+function groupWrites(stream: Stream): void {
+  let grouping = false
+  beforeEachWrite(stream, () => {
+    if (grouping) return
+    grouping = true
+    stream.cork()
+    atEndOfTick(() => {
+      grouping = false
+      stream.uncork()
+    })
   })
+}
+
+/** ioredis' own `socketTimeout` fires also where this process was too busy to read the reply. */
+function watchSilence(stream: Stream): void {
+  let timer: FairTimer | null = null
+  const watch = () => {
+    timer ??= new FairTimer(SILENT_MS, () => stream.destroy(new Error(`no reply within ${SILENT_MS} ms`))).unref()
+  }
+  const stop = () => {
+    timer?.clear()
+    timer = null
+  }
+  stream.on('data', stop).once('close', stop)
+  // ioredis has greeted the server before it tells of the connection.
+  if (stream.bytesWritten > 0) watch()
+  beforeEachWrite(stream, watch)
+}
+
+function beforeEachWrite(stream: Stream, work: () => void): void {
+  const write = stream.write.bind(stream)
+  stream.write = ((...args: Parameters<typeof write>) => {
+    work()
+    return write(...args)
+  }) as typeof write
 }
 
 function createCluster(nodes: string[], common: CommonOptions): Cluster {
@@ -85,6 +112,7 @@ export function createSubscriber(client: RedisClient): RedisClient {
   if (!(client instanceof Redis)) return client
   const subscriber = client.duplicate({ enableOfflineQueue: true, maxRetriesPerRequest: null })
   subscriber.on('error', () => undefined)
+  onEachConnection(subscriber, watchSilence)
   return subscriber
 }
 
@@ -103,7 +131,6 @@ function commonOptions({ username, password, tls }: RedisConfig) {
   return {
     connectionName: 'persona-router',
     connectTimeout: CONNECT_MS,
-    socketTimeout: SILENT_MS,
     ...(username !== undefined && { username }),
     ...(password !== undefined && { password }),
     ...(tls && { tls: tlsOptions(tls) }),

@@ -1,4 +1,5 @@
 import { CircuitState, ConsecutiveBreaker, circuitBreaker, handleWhen } from 'cockatiel'
+import { inTime } from '../../runtime/in-time.ts'
 import { StoreError } from '../store.ts'
 
 const FAILURES_TO_OPEN = 3
@@ -57,7 +58,9 @@ export class RedisGuard {
 
   async #attempt<T>(work: () => Promise<T>, deadlineMs: number): Promise<T> {
     try {
-      return await within(work(), deadlineMs)
+      return await inTime(work(), deadlineMs, () => {
+        throw new Outage(`no answer within ${deadlineMs} ms`)
+      })
     } catch (error) {
       const translated = translate(error)
       if (translated instanceof StoreError) this.#lastError = translated.message
@@ -77,22 +80,6 @@ export class RedisGuard {
       }
     }, PROBE_MS).unref()
   }
-}
-
-function within<T>(work: Promise<T>, ms: number): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Outage(`no answer within ${ms} ms`)), ms)
-    work.then(
-      (value) => {
-        clearTimeout(timer)
-        resolve(value)
-      },
-      (error) => {
-        clearTimeout(timer)
-        reject(error)
-      },
-    )
-  })
 }
 
 /** Without what was sent: ioredis puts the command and its arguments on its errors, and those are users' data. */

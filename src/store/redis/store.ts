@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { Redis } from 'ioredis'
 import type { RedisConfig } from '../../config/schema.ts'
+import { fairTimeout } from '../../runtime/fair-timer.ts'
 import { Listeners } from '../changes.ts'
 import { decodeEdge, decodeState, encodeEdge, encodeState, floatBytes, floatsOf } from '../codec.ts'
 import type { Idempotency, Limits } from '../limits.ts'
@@ -85,7 +86,7 @@ export class RedisStore implements Store {
 
   /** Waits a moment for the connection, so that the first request finds it. Does not fail when there is none. */
   async connect(): Promise<void> {
-    const signal = AbortSignal.timeout(CONNECT_WAIT_MS)
+    const signal = fairTimeout(CONNECT_WAIT_MS)
     if (this.#client.status !== 'ready') await once(this.#client, 'ready', { signal }).catch(() => undefined)
   }
 

@@ -62,7 +62,7 @@ describe('replicas that hear each other', () => {
     vi.useRealTimers()
   })
 
-  test('open with the first of them, and wait a little longer than he does', async () => {
+  test('open with the first of them, and wait a little longer than it does', async () => {
     const views = viewsOf(3)
     await fail(views[0]!)
     expect(views.map(stateOf)).toEqual(['open', 'open', 'open'])

@@ -201,7 +201,7 @@ describe('choose, whatever is asked', () => {
 })
 
 describe('choose', () => {
-  it('takes the best for a known user, and says for a new one that it does not know him', () => {
+  it('takes the best for a known user, and says for a new one that it does not know them', () => {
     expect(choose(input(THREE, { rewards: 3, explore: false }))).toMatchObject({
       chosen: { candidate: { name: 'b' } },
       reason: 'personal',

@@ -1,4 +1,4 @@
-import { UnsupportedRequest } from '../../provider.ts'
+import { UnsupportedRequest } from '../../../errors.ts'
 
 /** A field that the Messages API has no counterpart for. */
 export const unsupported = (what: string, param: string) =>
