@@ -8,7 +8,7 @@ import { globSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { root } from './lib/paths.mjs'
 import { importsOf } from './lint/imports.mjs'
-import { brokenRules } from './lint/rules.mjs'
+import { brokenRules, kindsByName } from './lint/rules.mjs'
 import { textProblems } from './lint/text.mjs'
 
 const TEXT = [
@@ -27,8 +27,10 @@ const { status } = spawnSync(process.execPath, [biome, 'check', '.'], { cwd: roo
 const find = (/** @type {string[]} */ patterns) =>
   globSync(patterns, { cwd: root, exclude: (path) => NOT_OURS.some((name) => path.split('/').includes(name)) }).sort()
 const files = find(['src/**/*.ts'])
+const kinds = globSync('*', { cwd: join(root, 'src', 'providers', 'kinds') })
 const found = [
   ...brokenRules(importsOf(root, files), files),
+  ...files.flatMap((file) => kindsByName(file, readFileSync(join(root, file), 'utf8'), kinds)),
   ...find(TEXT).flatMap((file) => textProblems(file, readFileSync(join(root, file), 'utf8'))),
 ]
 

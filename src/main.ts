@@ -41,6 +41,7 @@ export async function serve(configPath: string, change: (services: Services) => 
     createApp(services).fetch,
     config.server,
     directly(services),
+    () => services.snapshot().config.cors,
     () => services.snapshot().config.server.write_idle_timeout_ms,
   )
   const stopWatching = watchConfig(() => configured.files, reload)

@@ -17,7 +17,15 @@ const LAYERS = [
   ['config/'],
   ['providers/', 'routing/', 'learning/'],
   ['store/', 'embedding/', 'candidates/', 'openai/'],
-  ['config/schema', 'providers/kinds/*/schema', 'providers/kind-schemas'],
+  // The form of a configuration, and what can be told from it alone.
+  [
+    'config/schema',
+    'candidates/schema',
+    'candidates/candidate',
+    'providers/kind-schemas',
+    'providers/kinds/*/schema',
+    'providers/fields',
+  ],
   ['observability/'],
   ['runtime/', 'errors'],
 ]
@@ -91,6 +99,22 @@ export function brokenRules(imports, files) {
   }
   for (const cycle of findCycles(imports)) broken.push(`${[...cycle, cycle[0]].join(' -> ')}: a cycle`)
   return broken
+}
+
+/**
+ * Places that ask for a kind of provider by its name: it should say itself what it is (`providers/kind-schemas.ts`).
+ *
+ * @param {string} file
+ * @param {string} text
+ * @param {string[]} kinds names of the folders in `src/providers/kinds/`
+ * @returns {string[]}
+ */
+export function kindsByName(file, text, kinds) {
+  if (/^src\/providers\/kinds\//.test(file)) return []
+  const asked = new RegExp(`kind\\b[\\w\\])]* *[!=]== *'(?:${kinds.join('|')})'`)
+  return text
+    .split('\n')
+    .flatMap((line, number) => (asked.test(line) ? [`${file}:${number + 1}: asks for a kind of provider by name`] : []))
 }
 
 /**

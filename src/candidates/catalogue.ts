@@ -1,6 +1,8 @@
 import { getModelRaw } from 'tokenlens'
-import type { CandidateConfig, Config } from '../config/schema.ts'
+import type { Config } from '../config/schema.ts'
+import { kindOf } from '../providers/kind-schemas.ts'
 import { CAPABILITIES, type Candidate, type Capability } from './candidate.ts'
+import type { CandidateConfig } from './schema.ts'
 
 /** A candidate that can't be used, and why: shown in `/readyz`. */
 export interface CandidateOff {
@@ -22,7 +24,7 @@ const DEFAULT_CAPABILITIES: Capability[] = ['tools', 'json_schema', 'logprobs']
  * are off.
  *
  * @param unavailable provider name -> why it can't be used
- * @param more the built-in sandbox's candidates, and what local servers listed
+ * @param more candidates that providers bring along, and what local servers listed
  */
 export function listCandidates(
   config: Config,
@@ -46,8 +48,7 @@ function complete(entry: CandidateConfig, config: Config): Candidate | string {
   const model = entry.model ?? entry.name
   const known = catalogueEntry(entry.provider, model)
   const provider = config.providers[entry.provider]
-  const local =
-    provider?.kind === 'sandbox' || (provider !== undefined && 'key_required' in provider && !provider.key_required)
+  const local = provider !== undefined && kindOf(provider).isLocal?.(provider)
   const pricing = known?.pricing
   const price =
     entry.price ??

@@ -2,6 +2,7 @@ import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { makeKey } from '../candidates/keys.ts'
 import type { Config } from '../config/schema.ts'
 import type { Snapshot } from '../config/snapshot.ts'
+import { kindOf } from '../providers/kind-schemas.ts'
 import type { Store } from '../store/store.ts'
 
 /**
@@ -31,12 +32,15 @@ export interface Welcome {
 export function printWelcome({ host, port, key, snapshot }: Welcome): void {
   const shownHost = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host
   const url = `http://${shownHost}:${port}`
-  const isSandbox = snapshot.candidates.every(({ provider }) => snapshot.config.providers[provider]?.kind === 'sandbox')
+  const isDemo = snapshot.candidates.every(({ provider }) => {
+    const entry = snapshot.config.providers[provider]
+    return entry !== undefined && kindOf(entry).isDemo
+  })
   const lines = [
     '',
     `persona-router is listening on ${url}`,
     `candidates: ${snapshot.candidates.map(({ name }) => name).join(', ') || 'none (see /readyz)'}`,
-    ...(isSandbox && snapshot.candidates.length > 0
+    ...(isDemo && snapshot.candidates.length > 0
       ? ['No provider key is set, so the built-in sandbox answers. Set OPENAI_API_KEY (or another) and start again.']
       : []),
   ]

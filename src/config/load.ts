@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { parseDocument } from 'yaml'
 import { knownNames, mayBeDiscovered } from '../candidates/names.ts'
+import { isDiscovering } from '../providers/kind-schemas.ts'
 import { type Config, configSchema } from './schema.ts'
 
 /** The configuration can't be used; `problems` has a line for each mistake: path, and what was expected. */
@@ -72,7 +73,7 @@ function crossCheck(config: Config): string[] {
       )
     }
   })
-  const discovers = Object.values(config.providers).some((p) => p.kind === 'openai-compatible' && p.discover)
+  const discovers = Object.values(config.providers).some(isDiscovering)
   if (!discovers) problems.push(...unknownNames(config))
   problems.push(...aliasProblems(config))
   const tenants = new Set<string>()

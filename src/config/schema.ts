@@ -1,13 +1,12 @@
 import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
-import { CAPABILITIES } from '../candidates/candidate.ts'
+import { candidateSchema } from '../candidates/schema.ts'
+import { providerSchema } from '../providers/kind-schemas.ts'
 
 /** The artifact that comes with the gateway, wherever it is installed. */
 const BUNDLED_ARTIFACT = fileURLToPath(new URL('../../router-model/artifacts/current', import.meta.url))
 
-const name = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}$/, 'letters, digits and . _ : / @ -, at most 128')
 const ms = z.number().int().positive()
-const dollars = z.number().nonnegative()
 const share = z.number().min(0).max(1)
 
 const serverSchema = z.strictObject({
@@ -194,84 +193,6 @@ const routerSchema = z.strictObject({
   user_cache: z.number().int().positive().default(10_000),
 })
 
-const baseProvider = { api_key: z.string().optional(), api_key_file: z.string().optional() }
-const httpProvider = {
-  ...baseProvider,
-  /** Where left out (its variable is not set), the provider is off. */
-  base_url: z.string().default(''),
-  headers: z.record(z.string(), z.string()).default({}),
-  /** A provider without a key is off, unless it needs none (a local server). */
-  key_required: z.boolean().default(true),
-  connect_timeout_ms: ms.default(3_000),
-  max_connections: z.number().int().positive().default(256),
-}
-
-const providerSchema = z.discriminatedUnion('kind', [
-  z.strictObject({
-    kind: z.literal('openai-compatible'),
-    ...httpProvider,
-    /** `bearer`: Authorization; `api-key`: Azure OpenAI. */
-    auth: z.enum(['bearer', 'api-key', 'none']).default('bearer'),
-    /** Added to every URL, e.g. Azure's `api-version`. */
-    query: z.record(z.string(), z.string()).default({}),
-    /** Azure: the path holds the deployment, `{model}` is replaced. */
-    chat_path: z.string().default('/chat/completions'),
-    /**
-     * Ask for usage in streamed answers (`stream_options`); false for servers that refuse the field: it is then never
-     * sent.
-     */
-    stream_usage: z.boolean().default(true),
-    /** Request fields that this server refuses instead of ignoring: left out. */
-    omit: z.array(z.string()).default([]),
-    /** Request fields that this server calls otherwise, e.g. `{ max_completion_tokens: max_tokens }`. */
-    rename: z.record(z.string(), z.string()).default({}),
-    /** Make candidates of what `GET {base_url}/models` lists: for local servers. */
-    discover: z.boolean().default(false),
-  }),
-  z.strictObject({
-    kind: z.literal('anthropic'),
-    ...httpProvider,
-    base_url: z.string().default('https://api.anthropic.com/v1'),
-    version: z.string().default('2023-06-01'),
-    /** Used where a request sets no limit: the Messages API demands one. */
-    default_max_tokens: z.number().int().positive().default(4096),
-  }),
-  z.strictObject({
-    kind: z.literal('sandbox'),
-    ...baseProvider,
-    /** `auto`: only while no other provider can be used. */
-    enabled: z.union([z.boolean(), z.literal('auto')]).default('auto'),
-  }),
-])
-
-const candidateSchema = z.strictObject({
-  name,
-  provider: z.string(),
-  /** What the provider calls it; the name where left out. */
-  model: z.string().optional(),
-  vendor: z.string().optional(),
-  description: z.string().optional(),
-  /** Dollars per million tokens; from the catalogue where left out. */
-  price: z
-    .strictObject({
-      input: dollars,
-      output: dollars,
-      cached_input: dollars.optional(),
-      cache_write: dollars.optional(),
-    })
-    .optional(),
-  context_window: z.number().int().positive().optional(),
-  max_output_tokens: z.number().int().positive().optional(),
-  capabilities: z.array(z.enum(CAPABILITIES)).optional(),
-  groups: z.array(z.string()).default(['default']),
-  explore: z.boolean().default(true),
-  size_b: z.number().positive().optional(),
-  open_weights: z.boolean().optional(),
-  reasoning: z.boolean().optional(),
-  benchmarks: z.record(z.string(), z.number()).default({}),
-  defaults: z.record(z.string(), z.unknown()).optional(),
-})
-
 const limitsSchema = z.strictObject({
   requests_per_minute: z.number().int().positive().optional(),
   tokens_per_minute: z.number().int().positive().optional(),
@@ -354,6 +275,18 @@ const retriesSchema = z.strictObject({
     .prefault({}),
 })
 
+const corsSchema = z.strictObject({
+  /**
+   * Origins whose pages may call `/v1` from a browser, as browsers send them (`https://chat.example.com`), or `*` for
+   * all; none where empty. Cookies are never taken, so that a page needs a key of its own.
+   */
+  origins: z
+    .array(z.string().regex(/^(\*|[a-z][a-z0-9+.-]*:\/\/[^/\s]+)$/, "an origin, such as https://example.com, or '*'"))
+    .default([]),
+  /** How long a browser may keep the answer to a preflight. */
+  max_age_s: z.number().int().nonnegative().default(600),
+})
+
 export const configSchema = z.strictObject({
   /** Other files whose providers and candidates are added, relative to this one. */
   include: z.array(z.string()).default([]),
@@ -377,6 +310,7 @@ export const configSchema = z.strictObject({
       secret: z.string().min(16).optional(),
     })
     .prefault({}),
+  cors: corsSchema.prefault({}),
   timeouts: timeoutsSchema.prefault({}),
   retries: retriesSchema.prefault({}),
   admin: z.strictObject({ key: z.string().min(16).optional() }).prefault({}),
@@ -385,10 +319,6 @@ export const configSchema = z.strictObject({
 })
 
 export type Config = z.output<typeof configSchema>
-export type CandidateConfig = z.output<typeof candidateSchema>
-export type ProviderConfig = z.output<typeof providerSchema>
-export type OpenAICompatibleConfig = Extract<ProviderConfig, { kind: 'openai-compatible' }>
-export type AnthropicConfig = Extract<ProviderConfig, { kind: 'anthropic' }>
 export type StoreConfig = Config['store']
 export type SqliteConfig = Extract<StoreConfig, { kind: 'sqlite' }>
 export type RedisConfig = Extract<StoreConfig, { kind: 'redis' }>

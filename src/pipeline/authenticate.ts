@@ -1,8 +1,9 @@
 import { timingSafeEqual } from 'node:crypto'
+import type { IncomingHttpHeaders } from 'node:http'
 import { LRUCache } from 'lru-cache'
 import { hashKey } from '../candidates/keys.ts'
 import type { Config } from '../config/schema.ts'
-import { unauthorized } from '../errors.ts'
+import { invalidRequest, unauthorized } from '../errors.ts'
 import type { KeyRecord, Store } from '../store/store.ts'
 
 /** Who calls: a tenant, by one of its keys. */
@@ -53,10 +54,10 @@ export class Authenticator {
   /**
    * Without waiting for a key of the configuration.
    *
-   * @throws GatewayError 401, the same for every reason
+   * @throws GatewayError 401, the same for every reason; 400 where headers hold different keys
    */
-  authenticate(authorization: string | undefined): Caller | Promise<Caller> {
-    const key = /^Bearer +([\x21-\x7e]{8,512})$/i.exec(authorization ?? '')?.[1]
+  authenticate(headers: IncomingHttpHeaders): Caller | Promise<Caller> {
+    const key = keyOf(headers)
     if (key === undefined) throw unauthorized()
     const hash = hashKey(key)
     const configured = this.#configured.get(hash)
@@ -84,6 +85,28 @@ export class Authenticator {
     }
   }
 }
+
+/** Where OpenAI's clients, Anthropic's and Azure OpenAI's put their key. */
+export const KEY_HEADERS = ['authorization', 'x-api-key', 'api-key'] as const
+
+/** A well-formed key, undefined where there is none or one is not. @throws GatewayError 400 for two different ones */
+function keyOf(headers: IncomingHttpHeaders): string | undefined {
+  let found: string | undefined
+  for (const name of KEY_HEADERS) {
+    const value = headers[name]
+    if (value === undefined || (value === '' && name !== 'authorization')) continue
+    const key = (name === 'authorization' ? BEARER : BARE).exec(String(value))?.[1]
+    if (key === undefined) return undefined
+    if (found !== undefined && found !== key) {
+      throw invalidRequest(`The headers 'authorization', 'x-api-key' and 'api-key' hold different keys.`, name)
+    }
+    found = key
+  }
+  return found
+}
+
+const BEARER = /^Bearer +([\x21-\x7e]{8,512})$/i
+const BARE = /^([\x21-\x7e]{8,512})$/
 
 function sameHash(a: string, b: string): boolean {
   const [left, right] = [Buffer.from(a, 'hex'), Buffer.from(b, 'hex')]

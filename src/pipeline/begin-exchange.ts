@@ -17,6 +17,6 @@ export function beginRequest(
   const snapshot = services.snapshot()
   refuseRepeatedHeaders(incoming, snapshot.config.identity.headers)
   const begin = (caller: Caller) => services.requests.begin(incoming, outgoing, caller, snapshot)
-  const caller = services.authenticator.authenticate(incoming.headers.authorization)
+  const caller = services.authenticator.authenticate(incoming.headers)
   return caller instanceof Promise ? caller.then(begin) : begin(caller)
 }

@@ -1,6 +1,7 @@
 import { type ModelChoice, resolveModel, type UserIds } from '../candidates/tenants.ts'
 import type { ChatRequest } from '../openai/chat.ts'
 import { readBody } from '../server/body.ts'
+import { deploymentOf } from './address.ts'
 import type { RequestContext } from './context.ts'
 import { type Turn, turnOf } from './conversation.ts'
 import type { ChatCall, Endpoint } from './endpoint.ts'
@@ -32,7 +33,7 @@ export async function readCall(context: RequestContext, userIds: UserIds, endpoi
 /** @throws GatewayError 400, 401, 404 */
 async function parseCall(context: RequestContext, userIds: UserIds, endpoint: Endpoint, body: Buffer): Promise<Call> {
   const { snapshot, incoming } = context
-  const { raw, names, toChat } = endpoint.read(body)
+  const { raw, names, toChat } = endpoint.read(body, deploymentOf(incoming))
   const principal = principalOf(snapshot, userIds, context.caller, incoming, names)
   const knobs = readKnobs(incoming)
   const model = resolveModel(names.model, principal.allowed, principal.tenant.aliases)

@@ -13,8 +13,11 @@ import type { Principal } from './principal.ts'
  */
 export interface Endpoint {
   readonly name: 'chat' | 'responses' | 'messages' | 'completions'
-  /** @throws GatewayError 400 with `param` naming the field */
-  read(raw: Buffer): EndpointRequest
+  /**
+   * @param model what the request's path says; it wins over the body's
+   * @throws GatewayError 400 with `param` naming the field
+   */
+  read(raw: Buffer, model?: string): EndpointRequest
   /** The body of an answer that is an error. */
   errorBody(error: OpenAIError): string
   /** The text of an answer, from the bytes that the client got; '' where it has none. */
@@ -46,8 +49,8 @@ export interface ChatCall {
 /** Chat completions: what is inside is what came. */
 export const chatEndpoint: Endpoint = {
   name: 'chat',
-  read(bytes) {
-    const request = parseChat(bytes)
+  read(bytes, model) {
+    const request = parseChat(bytes, model)
     return { raw: request.raw, names: request.body, toChat: () => ({ request, writer: null }) }
   },
   errorBody,

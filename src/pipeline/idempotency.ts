@@ -3,6 +3,7 @@ import type { ServerResponse } from 'node:http'
 import { GatewayError, invalidRequest } from '../errors.ts'
 import type { Services } from '../parts.ts'
 import { MAX_REPLAY_BYTES } from '../store/limits.ts'
+import { deploymentOf } from './address.ts'
 import type { Call } from './call.ts'
 import { type CapturedResponse, captureResponse } from './capture-response.ts'
 import type { RequestContext } from './context.ts'
@@ -47,7 +48,8 @@ async function claim(
     throw invalidRequest(`Invalid 'idempotency-key': at most ${MAX_KEY_BYTES} bytes.`, 'idempotency-key')
   }
   const tenant = principal.tenant.name
-  const bodyHash = createHash('sha256').update(`${principal.user}\0${endpoint.name}\0`).update(raw).digest('base64url')
+  const asked = `${principal.user}\0${endpoint.name}\0${deploymentOf(context.incoming) ?? ''}\0`
+  const bodyHash = createHash('sha256').update(asked).update(raw).digest('base64url')
   const { idempotency } = services.store
   const claimed = await idempotency
     .claim({

@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import type { IncomingMessage } from 'node:http'
 import { invalidRequest } from '../errors.ts'
+import { KEY_HEADERS } from './authenticate.ts'
 
 const MAX_USER_BYTES = 256
 
@@ -45,6 +46,8 @@ export function headerText(request: IncomingMessage, name: string): string | und
   return isUtf8(bytes) ? bytes.toString('utf8') : value
 }
 
+const KEY_NAMES: ReadonlySet<string> = new Set(KEY_HEADERS)
+
 /**
  * Headers that decide who asks, or where to, must be there once: proxies and servers differ in which of two they
  * believe.
@@ -56,7 +59,7 @@ export function refuseRepeatedHeaders(request: IncomingMessage, identityHeaders:
   let seen = ''
   for (let i = 0; i < raw.length; i += 2) {
     const name = (raw[i] as string).toLowerCase()
-    if (name !== 'authorization' && name !== 'host' && !identityHeaders.includes(name)) continue
+    if (name !== 'host' && !KEY_NAMES.has(name) && !identityHeaders.includes(name)) continue
     const mark = `|${name}|`
     if (seen.includes(mark)) throw invalidRequest(`The header '${name}' is there twice.`, name)
     seen += mark

@@ -5,6 +5,8 @@ import { getRequestListener, RequestError } from '@hono/node-server'
 import type { Config } from '../config/schema.ts'
 import { GatewayError } from '../errors.ts'
 import { errorBody } from '../openai/error.ts'
+import { useAddress } from '../pipeline/address.ts'
+import { answerCors } from './cors.ts'
 import { renderError } from './error-handler.ts'
 
 /** Bytes of all headers together; more is answered with 431. */
@@ -28,12 +30,14 @@ export type Shortcut = (request: IncomingMessage, response: ServerResponse) => P
  * answers to broken requests.
  *
  * @param shortcut asked first
+ * @param cors which origins' pages may call
  * @param writeIdleMs a client that takes nothing of the end of an answer for so long is let go
  */
 export function createHttpServer(
   fetch: Parameters<typeof getRequestListener>[0],
   config: Config['server'],
   shortcut: Shortcut,
+  cors: () => Config['cors'],
   writeIdleMs: () => number,
 ): Server {
   const options = {
@@ -49,6 +53,8 @@ export function createHttpServer(
   }
   const answer = getRequestListener(fetch, { errorHandler: refuse })
   const serve = async (request: IncomingMessage, response: ServerResponse) => {
+    useAddress(request)
+    if (answerCors(request, response, cors())) return
     if (!(await shortcut(request, response))) await answer(request, response)
   }
   const server = createServer(options, (request, response) => {

@@ -65,6 +65,7 @@ beforeAll(async () => {
       createApp(services).fetch,
       services.snapshot().config.server,
       first,
+      () => ({ origins: ['https://page.example'], max_age_s: 60 }),
       () => WRITE_IDLE_MS,
     )
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
@@ -181,7 +182,21 @@ test.each<[string, string, RegExp, Script?]>([
   ],
   ['two at once', post() + post(), /^HTTP\/1\.1 200 [\s\S]*HTTP\/1\.1 200 /],
   ['a bad one and a good one at once', post([], '{') + post(), /^HTTP\/1\.1 400 [\s\S]*HTTP\/1\.1 200 /],
-  ['a page of another origin', post(['origin: https://page.example']), /^HTTP\/1\.1 200 /],
+  ['a slash at the end', post([], TEXT, '/v1/chat/completions/'), /^HTTP\/1\.1 200 /],
+  ['two slashes', post([], TEXT, '//v1/chat/completions'), /^HTTP\/1\.1 200 /],
+  ['no version in the path', post([], TEXT, '/chat/completions'), /^HTTP\/1\.1 200 /],
+  [
+    'a page of a configured origin',
+    post(['origin: https://page.example']),
+    /^HTTP\/1\.1 200 [\s\S]*access-control-allow-origin: https:\/\/page\.example\r\n/,
+  ],
+  [
+    'a stream to a page of a configured origin',
+    post(['origin: https://page.example'], STREAMED),
+    /^HTTP\/1\.1 200 [\s\S]*access-control-allow-origin: https:\/\/page\.example\r\n/,
+    replyStream(),
+  ],
+  ['a page of another origin', post(['origin: https://evil.example']), /^HTTP\/1\.1 200 (?![\s\S]*access-control)/],
   ['no JSON', post([], '{'), /^HTTP\/1\.1 400 /],
   ['nothing', post([], ''), /^HTTP\/1\.1 400 /],
   ['no such model', post([], TEXT.replace('"one"', '"none"')), /^HTTP\/1\.1 404 /],
@@ -218,8 +233,6 @@ test.each<[string, string, RegExp]>([
   ['a compressed body', post(['content-encoding: gzip']), /^HTTP\/1\.1 415 /],
   ['a body that is not compressed, and says so', post(['content-encoding: identity']), /^HTTP\/1\.1 200 /],
   ['a query', post([], TEXT, '/v1/chat/completions?api-version=1'), /^HTTP\/1\.1 200 /],
-  ['a slash at the end', post([], TEXT, '/v1/chat/completions/'), /^HTTP\/1\.1 404 /],
-  ['two slashes', post([], TEXT, '//v1/chat/completions'), /^HTTP\/1\.1 404 /],
   ['capitals', post([], TEXT, '/V1/chat/completions'), /^HTTP\/1\.1 404 /],
   ['another way to spell it', post([], TEXT, '/v1/chat/completion%73'), /^HTTP\/1\.1 /],
   ['a proxy’s target', post([], TEXT, 'http://gateway.example/v1/chat/completions'), /^HTTP\/1\.1 200 /],
@@ -271,7 +284,7 @@ test.each<[string, () => void, RegExp]>([
 test('a client that leaves while its key is looked up is not waited for', async () => {
   for (const server of servers) {
     const { promise: known, resolve: tell } = Promise.withResolvers<void>()
-    const caller = await services.authenticator.authenticate(`Bearer ${TEST_KEY}`)
+    const caller = await services.authenticator.authenticate({ authorization: `Bearer ${TEST_KEY}` })
     vi.spyOn(services.authenticator, 'authenticate').mockImplementation(() => known.then(() => caller))
     const begin = vi.spyOn(services.requests, 'begin')
     const asked = upstream.requests.length

@@ -120,6 +120,72 @@ describe('a bad key: 401 on every route, always the same, never echoed', () => {
     })
   })
 
+  /** The headers of other vendors' clients, and the addresses that clients make of a base URL. */
+  const CLIENT_ROUTES = ROUTES.filter(({ path }) => path.startsWith('/v1/'))
+  const answerTo = async (method: string, path: string, headers: Record<string, string>) => {
+    const connection = await openRaw(gateway.url)
+    const body = method === 'GET' ? '' : '{"model":"shared","messages":[{"role":"user","content":"Hi"}]}'
+    const lines = Object.entries({ host: 'gateway', ...headers }).map(([name, value]) => `${name}: ${value}`)
+    connection.send(
+      `${[`${method} ${path} HTTP/1.1`, ...lines, 'connection: close', `content-length: ${body.length}`].join('\r\n')}\r\n\r\n${body}`,
+    )
+    const answer = await connection.answer()
+    connection.destroy()
+    return answer.status
+  }
+
+  test.each(CLIENT_ROUTES)('$method $path: in another header, at another address', async ({ method, path }) => {
+    const before = upstream.requests.length
+    for (const name of ['x-api-key', 'api-key']) {
+      for (const key of ['', 'short', `Bearer ${TEST_KEY}`, `${TEST_KEY}x`, `${TEST_KEY}, ${TEST_KEY}`, revoked.key]) {
+        expect([name, key, await answerTo(method, path, { [name]: key })]).toEqual([name, key, 401])
+      }
+    }
+    const rest = path.slice('/v1'.length)
+    for (const other of [
+      rest,
+      `/v1/v1${rest}`,
+      `//v1/${rest}/`,
+      `/openai/v1${rest}`,
+      `/openai${rest}?api-version=2024-10-21`,
+      `/openai/deployments/shared${rest}?api-version=2024-10-21`,
+    ]) {
+      for (const bad of [{}, { 'api-key': revoked.key }, { authorization: `Bearer ${ADMIN_KEY}` }] as Record<
+        string,
+        string
+      >[]) {
+        expect([other, await answerTo(method, other, bad)]).toEqual([other, 401])
+      }
+    }
+    expect(upstream.requests.length).toBe(before)
+  })
+
+  test('a key in two headers is one key, or none', async () => {
+    const bearer = { authorization: `Bearer ${TEST_KEY}` }
+    const status = (headers: Record<string, string>) => answerTo('GET', '/v1/models', headers)
+    for (const name of ['x-api-key', 'api-key']) {
+      expect(await status({ [name]: TEST_KEY })).toBe(200)
+      expect(await status({ ...bearer, [name]: TEST_KEY })).toBe(200)
+      expect(await status({ ...bearer, [name]: '' })).toBe(200)
+      expect(await status({ ...bearer, [name]: OTHER_KEY })).toBe(400)
+      expect(await status({ ...bearer, [name]: 'pr-nobody-gave-me-this-key-0123' })).toBe(400)
+      expect(await status({ authorization: 'Basic eDp5', [name]: TEST_KEY })).toBe(401)
+      // Node's parser would take two of one name for one with a comma.
+      expect(await answerTo('GET', '/v1/models', { [name]: `${TEST_KEY}\r\n${name}: ${TEST_KEY}` })).toBe(400)
+      expect(await answerTo('GET', '/v1/models', { ...bearer, [name]: `${TEST_KEY}\r\n${name}: ${OTHER_KEY}` })).toBe(
+        400,
+      )
+    }
+    expect(await status({ 'x-api-key': TEST_KEY, 'api-key': OTHER_KEY })).toBe(400)
+  })
+
+  test('a preflight without a configured origin needs a key like everything else', async () => {
+    for (const { path } of CLIENT_ROUTES) {
+      const headers = { origin: 'https://page.example', 'access-control-request-method': 'POST' }
+      expect([path, await answerTo('OPTIONS', path, headers)]).toEqual([path, 401])
+    }
+  })
+
   test('an unknown route tells nothing either', async () => {
     expect((await fetch(`${gateway.url}/v1/secrets`)).status).toBe(401)
     expect((await call(gateway, '/v1/secrets')).status).toBe(404)

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { findCycles, findImports } from '../../scripts/lint/imports.mjs'
-import { brokenRules } from '../../scripts/lint/rules.mjs'
+import { brokenRules, kindsByName } from '../../scripts/lint/rules.mjs'
 import { textProblems } from '../../scripts/lint/text.mjs'
 
 /** The problems of a tree with one made-up import. */
@@ -59,6 +59,14 @@ describe('imports', () => {
     ['src/runtime/watch.ts', 'src/errors.ts', /runtime\/ knows nothing/],
   ])('%s -> %s is reserved', (from, to, problem) => {
     expect(imports(from, to)).toEqual([expect.stringMatching(problem)])
+  })
+
+  it('of a kind are not made up for by its name', () => {
+    const asks = (file: string, text: string) => kindsByName(file, text, ['sandbox', 'anthropic']).length
+    expect(asks('src/config/load.ts', "if (entry.kind === 'sandbox') return")).toBe(1)
+    expect(asks('src/config/load.ts', "a && entry?.kind !== 'anthropic'")).toBe(1)
+    expect(asks('src/providers/kinds/sandbox/sandbox.ts', "kind === 'sandbox'")).toBe(0)
+    expect(asks('src/config/load.ts', "store.kind === 'redis'")).toBe(0)
   })
 
   it('make no cycle', () => {

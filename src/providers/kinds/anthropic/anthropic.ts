@@ -1,5 +1,4 @@
 import type Anthropic from '@anthropic-ai/sdk'
-import type { AnthropicConfig } from '../../../config/schema.ts'
 import { parseJson } from '../../../openai/error.ts'
 import { apiKey } from '../../api-key.ts'
 import { baseUrl } from '../../base-url.ts'
@@ -10,6 +9,7 @@ import { type Provider, type ProviderAnswer, type ProviderCall, UpstreamError } 
 import { openaiError } from './error.ts'
 import { messagesBody } from './request.ts'
 import { completionOf } from './response.ts'
+import type { AnthropicConfig } from './schema.ts'
 import { openaiStream } from './stream.ts'
 
 const MAX_BODY_BYTES = 64 * 1024 * 1024

@@ -1,11 +1,11 @@
-import type { OpenAICompatibleConfig } from '../../config/schema.ts'
-import { rewrite } from '../../openai/rewrite.ts'
-import { apiKey } from '../api-key.ts'
-import { baseUrl } from '../base-url.ts'
-import { readModelList } from '../discover.ts'
-import { HttpClient } from '../http/client.ts'
-import { offProvider } from '../off-provider.ts'
-import type { ListedModel, Provider, ProviderAnswer, ProviderCall } from '../provider.ts'
+import { rewrite } from '../../../openai/rewrite.ts'
+import { apiKey } from '../../api-key.ts'
+import { baseUrl } from '../../base-url.ts'
+import { readModelList } from '../../discover.ts'
+import { HttpClient } from '../../http/client.ts'
+import { offProvider } from '../../off-provider.ts'
+import type { ListedModel, Provider, ProviderAnswer, ProviderCall } from '../../provider.ts'
+import type { OpenAICompatibleConfig } from './schema.ts'
 
 /**
  * Whoever speaks OpenAI's chat completions: OpenAI, Azure OpenAI, OpenRouter, Together, Groq, DeepSeek, Mistral,

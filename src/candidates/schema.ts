@@ -1,0 +1,35 @@
+import { z } from 'zod'
+import { CAPABILITIES } from './candidate.ts'
+
+const dollars = z.number().nonnegative()
+
+/** A candidate as configured, or as a provider brings it; completed from the catalogue (`catalogue.ts`). */
+export const candidateSchema = z.strictObject({
+  name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}$/, 'letters, digits and . _ : / @ -, at most 128'),
+  provider: z.string(),
+  /** What the provider calls it; the name where left out. */
+  model: z.string().optional(),
+  vendor: z.string().optional(),
+  description: z.string().optional(),
+  /** Dollars per million tokens; from the catalogue where left out. */
+  price: z
+    .strictObject({
+      input: dollars,
+      output: dollars,
+      cached_input: dollars.optional(),
+      cache_write: dollars.optional(),
+    })
+    .optional(),
+  context_window: z.number().int().positive().optional(),
+  max_output_tokens: z.number().int().positive().optional(),
+  capabilities: z.array(z.enum(CAPABILITIES)).optional(),
+  groups: z.array(z.string()).default(['default']),
+  explore: z.boolean().default(true),
+  size_b: z.number().positive().optional(),
+  open_weights: z.boolean().optional(),
+  reasoning: z.boolean().optional(),
+  benchmarks: z.record(z.string(), z.number()).default({}),
+  defaults: z.record(z.string(), z.unknown()).optional(),
+})
+
+export type CandidateConfig = z.output<typeof candidateSchema>

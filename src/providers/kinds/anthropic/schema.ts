@@ -1,0 +1,18 @@
+import { z } from 'zod'
+import { httpFields } from '../../fields.ts'
+
+const schema = z.strictObject({
+  kind: z.literal('anthropic'),
+  ...httpFields,
+  base_url: z.string().default('https://api.anthropic.com/v1'),
+  version: z.string().default('2023-06-01'),
+  /** Used where a request sets no limit: the Messages API demands one. */
+  default_max_tokens: z.number().int().positive().default(4096),
+})
+
+export type AnthropicConfig = z.output<typeof schema>
+
+export const anthropicKind = {
+  schema,
+  isLocal: ({ key_required }: AnthropicConfig) => !key_required,
+}
