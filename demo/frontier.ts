@@ -1,6 +1,8 @@
 import { Mean } from './tally.ts'
 
-/** A share of the requests to one LLM, the others to a second: what can be had without a router, at any cost between. */
+/**
+ * A share of the requests to one LLM, the others to a second: what can be had without a router, at any cost between.
+ */
 export interface Mix {
   llms: readonly [string, string]
   /** Share of the first. */
