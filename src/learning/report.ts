@@ -2,7 +2,6 @@ import type { InteractionRecord, RewardRecord } from '../store/records/records.t
 import type { RecordFilter, Store } from '../store/store.ts'
 
 const NORMAL_95 = 1.96
-const DAY_MS = 86_400_000
 
 /** Requests of one kind: one model's, one day's, those that the router or the baseline answered. */
 export interface Part {
@@ -27,6 +26,8 @@ export interface Report {
   /** ISO 8601, UTC. */
   since: string
   until: string
+  /** Artifact versions that chose, the latest last. */
+  policies: string[]
   total: Part
   /** Who chose: `route`, `baseline`, `holdout`. */
   by_arm: Record<string, Part>
@@ -47,11 +48,13 @@ export async function makeReport(
 ): Promise<Report> {
   const ratings = await ratingsOf(store, { tenant, since })
   const total = new Sums()
+  const policies = new Map<string, number>()
   const parts = { by_arm: new Map<string, Sums>(), by_model: new Map<string, Sums>(), by_day: new Map<string, Sums>() }
   for await (const batch of store.readInteractions({ tenant, since, until })) {
     for (const record of batch) {
       const rating = ratings.get(`${record.id}\0${record.user}`)?.value
       total.add(record, rating)
+      policies.set(record.policy, record.ts)
       sumsOf(parts.by_arm, record.arm ?? 'route').add(record, rating)
       sumsOf(parts.by_model, record.chosen).add(record, rating)
       sumsOf(parts.by_day, new Date(record.ts).toISOString().slice(0, 10)).add(record, rating)
@@ -64,6 +67,7 @@ export async function makeReport(
     tenant,
     since: new Date(since).toISOString(),
     until: new Date(until).toISOString(),
+    policies: [...policies].sort(([, a], [, b]) => a - b).map(([version]) => version),
     total: total.part(),
     by_arm: shown(parts.by_arm),
     by_model: shown(parts.by_model),
@@ -143,6 +147,3 @@ class Sums {
     }
   }
 }
-
-/** The last midnight in UTC, so many days ago. */
-export const daysAgo = (days: number, now: number) => Math.floor(now / DAY_MS - days + 1) * DAY_MS

@@ -41,12 +41,7 @@ export function baselineOf(
 }
 
 /** The same answer for a user in every process and at all times; another draw than that of a canary. */
-function isHeldOut(
-  { name, config }: Tenant,
-  user: string,
-  share: number,
-  userIds: Pick<UserIds, 'stored'>,
-): boolean {
+function isHeldOut({ name, config }: Tenant, user: string, share: number, userIds: Pick<UserIds, 'stored'>): boolean {
   if (share === 0 || config.never_held_out.some((id) => userIds.stored(config, id) === user)) return false
   return hash('sha256', `holdout\0${name}\0${user}`, 'buffer').readUInt32LE(0) / 2 ** 32 < share
 }

@@ -1,4 +1,5 @@
 import type { Logger } from '../../observability/logger.ts'
+import type { GainNote } from '../../store/records/records.ts'
 import type { Evidence, Store } from '../../store/store.ts'
 import { type Bounds, boundsOf, observe, SUMS } from './confidence-sequence.ts'
 import { gainOf, type Lift } from './lift.ts'
@@ -7,7 +8,7 @@ import { gainOf, type Lift } from './lift.ts'
 export type Mode = 'observe' | 'assist' | 'route'
 
 /** Users by what is known of them: a router may help those whom it knows, and harm those whom it does not. */
-export type Group = 'new' | 'known' | 'regular'
+export type Group = GainNote['group']
 export const groupOf = (rewards: number): Group => (rewards === 0 ? 'new' : rewards < 20 ? 'known' : 'regular')
 const GROUPS: readonly Group[] = ['new', 'known', 'regular']
 const ALL = 'all'

@@ -230,6 +230,7 @@ export const readReward = (document: RewardDocument): RewardRecord => ({
 
 /** What feedback needs of an answer that has ended. */
 export const summaryOf = (record: InteractionRecord): InteractionSummary => ({
+  gain: record.gain ?? null,
   id: record.id,
   tenant: record.tenant,
   user: record.user,
