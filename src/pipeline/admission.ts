@@ -5,6 +5,7 @@ export interface AdmissionOptions {
   maxQueue: number
 }
 
+/** A request that waits for a place. */
 interface Waiting {
   priority: number
   enter: () => void
@@ -26,10 +27,6 @@ export class Admission {
 
   configure(options: AdmissionOptions): void {
     this.#options = options
-  }
-
-  get inWork(): number {
-    return this.#inWork
   }
 
   get queued(): number {
