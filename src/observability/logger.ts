@@ -9,11 +9,11 @@ export type { Logger }
  */
 const MAX_BUFFERED_CHARS = 1024 * 1024
 /**
- * Lines of so many milliseconds are written together: a system call for each costs more than all else about it
+ * Lines are collected for this long and written together: a system call for each costs more than all else about it
  * (docs/profile.md).
  */
 const WRITE_EVERY_MS = 20
-/** At the end: how often a full stdout is tried again, about ten times a second, before what is left is given up. */
+/** Tries to write to a full stdout at the end, about ten a second, before the lines that are left are given up. */
 const LAST_TRIES = 10
 
 export interface LogOutput {

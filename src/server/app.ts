@@ -28,7 +28,7 @@ export interface AppDeps extends BeginDeps, AnswerDeps, ReadinessDeps, AdminDeps
   siblings: Siblings
 }
 
-/** The routes that answer, each with its format; errors below such a path have that format, too. */
+/** Routes that answer, each in its format; errors below such a path have the same format. */
 const ENDPOINTS: Readonly<Record<string, Endpoint>> = {
   '/v1/chat/completions': chatEndpoint,
 }
