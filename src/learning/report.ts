@@ -29,7 +29,7 @@ export interface Report {
   /** Artifact versions that chose, the latest last. */
   policies: string[]
   total: Part
-  /** Who chose: `route`, `baseline`, `holdout`. */
+  /** Who chose: `route`, `baseline`, `holdout`; `explicit`: the client named a model. */
   by_arm: Record<string, Part>
   by_model: Record<string, Part>
   /** UTC days. */
@@ -55,7 +55,7 @@ export async function makeReport(
       const rating = ratings.get(`${record.id}\0${record.user}`)?.value
       total.add(record, rating)
       policies.set(record.policy, record.ts)
-      sumsOf(parts.by_arm, record.arm ?? 'route').add(record, rating)
+      sumsOf(parts.by_arm, record.arm ?? (record.reason === 'explicit' ? 'explicit' : 'route')).add(record, rating)
       sumsOf(parts.by_model, record.chosen).add(record, rating)
       sumsOf(parts.by_day, new Date(record.ts).toISOString().slice(0, 10)).add(record, rating)
     }

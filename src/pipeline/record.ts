@@ -45,9 +45,13 @@ export function recordOf(context: RequestContext, call: Call, decision: Decision
     tools: request.needs.has('tools'),
     modalities: ['text', ...(['vision', 'audio'] as const).filter((modality) => request.needs.has(modality))],
     completionId: outcome.completionId,
-    arm: armOf(decision),
-    baselineUsd: baselineUsd(context, decision, outcome),
-    gain: outcome.candidate === selection.chosen.candidate ? gainNote(decision) : null,
+    key: principal.keyId,
+    endpoint: call.endpoint.name,
+    ...(decision.baseline && {
+      arm: armOf(decision),
+      baselineUsd: baselineUsd(context, decision, outcome),
+      gain: outcome.candidate === selection.chosen.candidate ? gainNote(decision) : null,
+    }),
   }
 }
 
@@ -71,7 +75,7 @@ function baselineUsd({ snapshot, ts }: RequestContext, decision: Decision, { usa
 
 const rounded = (ms: number) => Math.round(ms * 1e3) / 1e3
 
-/** What feedback needs while the answer is still on its way. */
+/** The part of a record that feedback needs while the answer is still on its way. */
 export function summaryOf(context: RequestContext, call: Call, decision: Decision): InteractionSummary {
   const { principal, conversation, request } = call
   return {

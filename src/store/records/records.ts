@@ -97,6 +97,10 @@ export interface InteractionRecord {
   completionId: string | null
   /** Who chose: the router, or the baseline (for a while, or for good: a user who is held out). */
   arm?: Arm
+  /** Id of the key that the request came with. */
+  key?: string
+  /** Name of the API that the client spoke: `chat`, `responses`, `messages`, … */
+  endpoint?: string
   /** Dollars that the baseline would have cost for the same tokens; null where there is none. */
   baselineUsd?: number | null
   /** What a rating tells of the router's gain; null where it tells nothing. */
