@@ -7,11 +7,11 @@ import { firstKey, printWelcome } from './cli/first-run.ts'
 import { loadConfig } from './config/load.ts'
 import type { Config } from './config/schema.ts'
 import { ConfigSource } from './config/source.ts'
-import { watchConfig } from './config/watch.ts'
 import { watchParts } from './observability/gauges.ts'
 import { createLogger } from './observability/logger.ts'
 import type { Services } from './parts.ts'
 import { modelThread } from './routing/model/thread.ts'
+import { watchFiles } from './runtime/watch.ts'
 import { createApp } from './server/app.ts'
 import { createHttpServer } from './server/http-server.ts'
 import { isFirst, isSupervisor, supervise } from './server/workers.ts'
@@ -44,7 +44,7 @@ export async function serve(configPath: string, change: (services: Services) => 
     () => services.snapshot().config.cors,
     () => services.snapshot().config.server.write_idle_timeout_ms,
   )
-  const stopWatching = watchConfig(() => configured.files, reload)
+  const stopWatching = watchFiles(() => configured.files, reload)
 
   // Before the port is open: who sees it open may send a signal.
   process.on('SIGTERM', end)

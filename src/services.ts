@@ -68,7 +68,9 @@ export async function createServices(
     store,
     find,
     max: config.router.user_cache,
-    deadlineMs: config.router.deadline_ms,
+    get deadlineMs() {
+      return snapshot().config.router.deadline_ms
+    },
     log,
     onStoreError: (call) => metrics.storeErrors.inc({ call }),
   })

@@ -9,7 +9,7 @@ import { GatewayError, invalidRequest, notFound, unauthorized } from '../errors.
 import { fieldError } from '../openai/parse-chat.ts'
 import { parseRawBody } from '../openai/raw-body.ts'
 import type { Services } from '../parts.ts'
-import { ArtifactError } from '../routing/artifact/load.ts'
+import { ArtifactError } from '../routing/artifact/error.ts'
 import { DEFAULT_AUDIENCE } from '../routing/policies/wanted.ts'
 import { readBody } from '../server/body.ts'
 

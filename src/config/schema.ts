@@ -6,22 +6,25 @@ import { providerSchema } from '../providers/kind-schemas.ts'
 /** The artifact that comes with the gateway, wherever it is installed. */
 const BUNDLED_ARTIFACT = fileURLToPath(new URL('../../router-model/artifacts/current', import.meta.url))
 
+/** Read once, when the process starts: a reload says so (`restart.ts`). */
+const restart = { restart: true }
+
 const ms = z.number().int().positive()
 const share = z.number().min(0).max(1)
 
 const serverSchema = z.strictObject({
-  host: z.string().default('127.0.0.1'),
-  port: z.coerce.number().int().min(0).max(65535).default(8787),
+  host: z.string().default('127.0.0.1').meta(restart),
+  port: z.coerce.number().int().min(0).max(65535).default(8787).meta(restart),
   /** Processes that share the port (node:cluster); 1 = none but this one. */
-  workers: z.coerce.number().int().min(1).max(128).default(1),
+  workers: z.coerce.number().int().min(1).max(128).default(1).meta(restart),
   max_body_bytes: z
     .number()
     .int()
     .positive()
     .default(20 * 1024 * 1024),
-  max_connections: z.number().int().positive().default(20_000),
-  headers_timeout_ms: ms.default(10_000),
-  body_timeout_ms: ms.default(30_000),
+  max_connections: z.number().int().positive().default(20_000).meta(restart),
+  headers_timeout_ms: ms.default(10_000).meta(restart),
+  body_timeout_ms: ms.default(30_000).meta(restart),
   /** A client that reads nothing for so long is let go. */
   write_idle_timeout_ms: ms.default(60_000),
   /** After SIGTERM: how long new requests are still taken while `/readyz` says no, so that balancers look elsewhere. */
@@ -149,9 +152,9 @@ const routerSchema = z.strictObject({
   /** Refuse to start without a good artifact; otherwise the fallback router chooses and `/readyz` says degraded. */
   required: z.boolean().default(false),
   /** Load a new artifact when the directory, or the link to it, changes. */
-  watch: z.boolean().default(true),
-  device: z.enum(['auto', 'cpu', 'cuda']).default('auto'),
-  embedder: embedderSchema.default('static'),
+  watch: z.boolean().default(true).meta(restart),
+  device: z.enum(['auto', 'cpu', 'cuda']).default('auto').meta(restart),
+  embedder: embedderSchema.default('static').meta(restart),
   explore: z.boolean().default(true),
   /**
    * Inverse gap weighting with gamma = (base + per_reward x rewards of the user) x candidates; more = greedier. The
@@ -168,7 +171,7 @@ const routerSchema = z.strictObject({
   exploration_seed: z.number().int().optional(),
   /** Embedding and scoring together; over it the fallback router chooses. */
   deadline_ms: ms.default(150),
-  fallback: z.enum(['cheapest', 'first', 'best_quality']).default('first'),
+  fallback: z.enum(['cheapest', 'first', 'best_quality']).default('first').meta(restart),
   /** Leave a conversation's model only if the predicted gain exceeds the price of a cold prompt cache times this. */
   sticky: z
     .strictObject({
@@ -183,14 +186,14 @@ const routerSchema = z.strictObject({
   /** Directory of an artifact that serves this share of users, told apart by a hash of their ids. */
   canary: canarySchema.optional(),
   /** Answers that a candidate is asked to grade, off the request's path. */
-  judge: judgeSchema.optional(),
+  judge: judgeSchema.optional().meta(restart),
   /**
    * What users of a tenant say of a model tells something to its other users once so many have spoken; what one says
    * moves nobody else.
    */
-  shared_after_users: z.number().int().min(1).max(16).default(5),
+  shared_after_users: z.number().int().min(1).max(16).default(5).meta(restart),
   /** Users' beliefs kept in memory, about 20 KB each. */
-  user_cache: z.number().int().positive().default(10_000),
+  user_cache: z.number().int().positive().default(10_000).meta(restart),
 })
 
 const limitsSchema = z.strictObject({
@@ -272,7 +275,8 @@ const retriesSchema = z.strictObject({
   /** Consecutive failures of one candidate that open its breaker, and how long it stays open. */
   breaker: z
     .strictObject({ failures: z.number().int().positive().default(5), open_ms: ms.default(15_000) })
-    .prefault({}),
+    .prefault({})
+    .meta(restart),
 })
 
 const corsSchema = z.strictObject({
@@ -291,8 +295,8 @@ export const configSchema = z.strictObject({
   /** Other files whose providers and candidates are added, relative to this one. */
   include: z.array(z.string()).default([]),
   server: serverSchema.prefault({}),
-  store: storeSchema,
-  spool: spoolSchema.prefault({}),
+  store: storeSchema.meta(restart),
+  spool: spoolSchema.prefault({}).meta(restart),
   router: routerSchema.prefault({}),
   providers: z.record(z.string().regex(/^[a-z0-9][a-z0-9_-]{0,63}$/), providerSchema).default({}),
   candidates: z.array(candidateSchema).default([]),
@@ -307,14 +311,16 @@ export const configSchema = z.strictObject({
       /**
        * Secret of the HMAC that user ids are kept as; made and kept in `data/` where left out. Replicas must share it.
        */
-      secret: z.string().min(16).optional(),
+      secret: z.string().min(16).optional().meta(restart),
     })
     .prefault({}),
   cors: corsSchema.prefault({}),
   timeouts: timeoutsSchema.prefault({}),
   retries: retriesSchema.prefault({}),
   admin: z.strictObject({ key: z.string().min(16).optional() }).prefault({}),
-  log: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info') }).prefault({}),
+  log: z
+    .strictObject({ level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info').meta(restart) })
+    .prefault({}),
   metrics: z.strictObject({ enabled: z.boolean().default(true) }).prefault({}),
 })
 
@@ -337,5 +343,9 @@ export const configJsonSchema = () =>
     override: ({ jsonSchema }) => {
       // Where this installation lies is nobody's default but its own.
       if (jsonSchema.default === BUNDLED_ARTIFACT) delete jsonSchema.default
+      if (jsonSchema.restart) {
+        delete jsonSchema.restart
+        jsonSchema.$comment = 'Read once, when the process starts.'
+      }
     },
   })

@@ -6,9 +6,10 @@ import { fileURLToPath } from 'node:url'
 import { pino } from 'pino'
 import type { Candidate } from '../../src/candidates/candidate.ts'
 import { configSchema, type RouterConfig } from '../../src/config/schema.ts'
+import type { Embedder } from '../../src/embedding/embedder.ts'
 import { loadArtifact } from '../../src/routing/artifact/load.ts'
 import { GraphRouter } from '../../src/routing/model/graph-router.ts'
-import type { Policy, PolicyEmbedder } from '../../src/routing/policy.ts'
+import type { Policy } from '../../src/routing/policy.ts'
 import type { Evidence } from '../../src/store/store.ts'
 
 export const TINY_1 = fileURLToPath(new URL('../fixtures/artifacts/tiny-1', import.meta.url))
@@ -47,7 +48,7 @@ export function tinyEmbed(text: string): Float32Array {
   return vector.map((value) => value / norm)
 }
 
-export const tinyEmbedder: PolicyEmbedder = { version: 'tiny', dim: TINY_E, embed: tinyEmbed }
+export const tinyEmbedder: Embedder = { version: 'tiny', dim: TINY_E, embed: tinyEmbed }
 
 export async function tinyPolicy(
   directory = TINY_1,

@@ -1,9 +1,9 @@
 import { z } from 'zod'
+import type { Embedder } from '../../embedding/embedder.ts'
 import { Tensor } from '../../runtime/onnxruntime.ts'
-import type { Graph } from '../model/sessions.ts'
-import type { PolicyEmbedder } from '../policy.ts'
 import { ArtifactError } from './error.ts'
 import { GRAPHS, type GraphName, type Manifest, SIGNATURES } from './manifest.ts'
+import type { Golden, GoldenTensor, Graph } from './types.ts'
 
 /** Absolute or relative, whichever is larger. */
 const TOLERANCE = 1e-4
@@ -21,9 +21,6 @@ const goldenSchema = z.object({
   graphs: z.record(z.enum(GRAPHS), z.array(caseSchema).min(1)),
   embed: z.array(z.object({ text: z.string(), vector: z.base64() })),
 })
-
-/** `golden.json`: what graphs and embedder gave in training. */
-export type Golden = z.output<typeof goldenSchema>
 
 /** @throws ArtifactError */
 export function parseGolden(json: unknown): Golden {
@@ -62,11 +59,7 @@ export async function checkGolden(name: GraphName, graph: Graph, golden: Golden)
  *
  * @throws ArtifactError
  */
-export async function checkEmbedder(
-  embedder: PolicyEmbedder,
-  trained: Manifest['embedder'],
-  golden: Golden,
-): Promise<void> {
+export async function checkEmbedder(embedder: Embedder, trained: Manifest['embedder'], golden: Golden): Promise<void> {
   const { kind, version, dim } = trained
   if (embedder.dim !== dim || embedder.version !== version) {
     const found = `${embedder.version} with ${embedder.dim} numbers`
@@ -85,7 +78,7 @@ export async function checkEmbedder(
   }
 }
 
-function tensorOf({ shape, dtype, data }: z.output<typeof tensorSchema>): Tensor {
+function tensorOf({ shape, dtype, data }: GoldenTensor): Tensor {
   const bytes = Uint8Array.from(Buffer.from(data, 'base64'))
   const count = shape.reduce((product, size) => product * size, 1)
   if (bytes.length !== count * (dtype === 'int64' ? 8 : 4)) {

@@ -1,7 +1,7 @@
 import type { Tensor } from '../../runtime/onnxruntime.ts'
 import type { ArtifactCheck } from '../artifact/error.ts'
-import type { ArtifactFiles } from '../artifact/files.ts'
 import type { GraphName } from '../artifact/manifest.ts'
+import type { ArtifactFiles } from '../artifact/types.ts'
 
 /** Graphs that learning runs. */
 export const LEARNING_GRAPHS = ['llm', 'edge', 'user'] as const satisfies readonly GraphName[]

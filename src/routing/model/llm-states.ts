@@ -3,7 +3,7 @@ import { isFiniteVector } from '../../learning/profile.ts'
 import type { Logger } from '../../observability/logger.ts'
 import { Tensor } from '../../runtime/onnxruntime.ts'
 import type { Evidence } from '../../store/store.ts'
-import type { Artifact } from '../artifact/load.ts'
+import type { Artifact } from '../artifact/types.ts'
 import { cardFeatures, cardText, code } from '../choose/card.ts'
 
 /** A text's vector, from the embedder that the artifact was trained with; [E]. */

@@ -1,16 +1,10 @@
 import type { RouterConfig } from '../../config/schema.ts'
 import { hasCudaLibraries } from '../../runtime/cuda.ts'
-import { InferenceSession, type Tensor } from '../../runtime/onnxruntime.ts'
+import { InferenceSession } from '../../runtime/onnxruntime.ts'
 import { ArtifactError } from '../artifact/error.ts'
-import { checkGolden, type Golden } from '../artifact/golden.ts'
+import { checkGolden } from '../artifact/golden.ts'
 import { type Dims, type GraphName, SIGNATURES, sizeOf } from '../artifact/manifest.ts'
-
-export type Device = 'cpu' | 'cuda'
-
-/** A graph that can be run, here or in another thread. */
-export interface Graph {
-  run(feeds: Record<string, Tensor>): Promise<Record<string, Tensor>>
-}
+import type { Device, Golden, Graph } from '../artifact/types.ts'
 
 /** Two cores serve requests, not matrices of a few thousand numbers: one thread a run, no pool that spins. */
 const OPTIONS = {

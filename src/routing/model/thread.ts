@@ -2,9 +2,8 @@ import { Worker } from 'node:worker_threads'
 import { endWorker } from '../../runtime/end-worker.ts'
 import { Tensor } from '../../runtime/onnxruntime.ts'
 import { ArtifactError } from '../artifact/error.ts'
-import type { ArtifactFiles } from '../artifact/files.ts'
+import type { ArtifactFiles, Graph } from '../artifact/types.ts'
 import { type Answer, type Job, type LearningGraph, type Results, type SentTensors, send } from './jobs.ts'
-import type { Graph } from './sessions.ts'
 
 interface Waiting {
   resolve: (result: never) => void

@@ -2,7 +2,8 @@ import { parentPort } from 'node:worker_threads'
 import { END } from '../../runtime/end-worker.ts'
 import { type InferenceSession, Tensor } from '../../runtime/onnxruntime.ts'
 import { ArtifactError } from '../artifact/error.ts'
-import { type ArtifactFiles, readArtifact } from '../artifact/files.ts'
+import { readArtifact } from '../artifact/files.ts'
+import type { ArtifactFiles } from '../artifact/types.ts'
 import {
   type Answer,
   type Job,

@@ -1,12 +1,12 @@
 import { existsSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
 import type { Candidate } from '../../candidates/candidate.ts'
 import type { RouterConfig } from '../../config/schema.ts'
 import { notFound } from '../../errors.ts'
 import type { Logger } from '../../observability/logger.ts'
-import { watchArtifact } from '../artifact/watch.ts'
+import { watchFiles } from '../../runtime/watch.ts'
 import type { Policy } from '../policy.ts'
 import { StaticRouter } from '../static-router.ts'
 import { type LoaderOptions, PolicyLoader } from './loader.ts'
@@ -229,9 +229,12 @@ export class Policies {
     if (!this.#watch) return
     for (const [name, { artifact: directory }] of this.#wanted) {
       if (this.#watching.has(name)) continue
-      const stop = watchArtifact(directory, this.#log, async () => {
-        await this.reload(undefined, name).catch(() => {})
-      })
+      const manifest = join(resolve(directory), 'manifest.json')
+      const reload = () => {
+        // A directory that is just being replaced is no news.
+        if (existsSync(manifest)) this.reload(undefined, name).catch(() => {})
+      }
+      const stop = watchFiles(() => [manifest], reload)
       this.#watching.set(name, { directory, stop })
     }
   }

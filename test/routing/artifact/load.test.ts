@@ -1,7 +1,8 @@
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { type ArtifactCheck, ArtifactError, loadArtifact } from '../../../src/routing/artifact/load.ts'
+import { type ArtifactCheck, ArtifactError } from '../../../src/routing/artifact/error.ts'
+import { loadArtifact } from '../../../src/routing/artifact/load.ts'
 import { copyArtifact, editManifest, rewrite, TINY_1 } from '../support.ts'
 
 describe('loadArtifact', () => {
