@@ -37,9 +37,11 @@ async function parseCall(context: RequestContext, userIds: UserIds, endpoint: En
   const principal = principalOf(snapshot, userIds, context.caller, incoming, names)
   const knobs = readKnobs(incoming)
   const model = resolveModel(names.model, principal.allowed, principal.tenant.aliases)
-  const conversation = userIds.conversation(principal.tenant.config, principal.user, knobs.conversation)
+  const named = knobs.conversation ?? names.conversation ?? null
+  const conversation = userIds.conversation(principal.tenant.config, principal.user, named)
   const asked = toChat(context, principal)
-  const { request, writer, turnKey } = asked instanceof Promise ? await asked : asked
+  const { request, writer, turnKey, inToolLoop } = asked instanceof Promise ? await asked : asked
+  const turn = turnOf(request.body.messages, principal.user, conversation ?? turnKey ?? null)
   return {
     endpoint,
     raw,
@@ -48,7 +50,7 @@ async function parseCall(context: RequestContext, userIds: UserIds, endpoint: En
     principal,
     knobs,
     model,
-    turn: turnOf(request.body.messages, principal.user, conversation ?? turnKey ?? null),
+    turn: inToolLoop ? { ...turn, toolLoop: true } : turn,
     conversation,
   }
 }
