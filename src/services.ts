@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { dirname, join, resolve } from 'node:path'
 import { identitySecret } from './candidates/identity-secret.ts'
 import { UserIds } from './candidates/tenants.ts'
@@ -74,18 +73,11 @@ export async function createServices(
     log,
     onStoreError: (call) => metrics.storeErrors.inc({ call }),
   })
-  const replica = randomUUID()
-  const breakers = new Breakers(
-    config.retries.breaker,
-    (deployment, state) => log.warn({ deployment, state }, 'breaker'),
-    (deployment, ms) => {
-      // The others learn it for themselves where this does not reach them.
-      store.publish({ kind: 'breaker', deployment, ms, from: replica }).catch(() => undefined)
-    },
-  )
+  const breakers = new Breakers(config.retries.breaker, (deployment, state) => {
+    log.warn({ deployment, state }, 'breaker')
+  })
   store.subscribe((change) => {
     if (change.kind === 'evidence') policies.refreshEvidence(change.tenant)
-    if (change.kind === 'breaker' && change.from !== replica) breakers.hear(change.deployment, change.ms)
     if (change.kind === 'all') for (const tenant of snapshot().tenants.keys()) policies.refreshEvidence(tenant)
   })
 

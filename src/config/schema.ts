@@ -24,7 +24,9 @@ const serverSchema = z.strictObject({
     .default(20 * 1024 * 1024),
   max_connections: z.number().int().positive().default(20_000).meta(restart),
   headers_timeout_ms: ms.default(10_000).meta(restart),
+  /** A request's body: between two pieces of it; and all of it, where it is slower than `body_min_bytes_per_s`. */
   body_timeout_ms: ms.default(30_000).meta(restart),
+  body_min_bytes_per_s: z.number().int().positive().default(4_096).meta(restart),
   /** A client that reads nothing for so long is let go. */
   write_idle_timeout_ms: ms.default(60_000),
   /** After SIGTERM: how long new requests are still taken while `/readyz` says no, so that balancers look elsewhere. */
@@ -248,14 +250,21 @@ const tenantSchema = z.strictObject({
 })
 
 const timeoutsSchema = z.strictObject({
-  /** Until the first event of an answer that says something. */
+  /** Until the first event of an answer that says something; comments of the provider extend it up to `comments_ms`. */
   first_byte_ms: ms.default(120_000),
+  /**
+   * A streaming client gets headers and comments after so long, though nothing has been said yet: from then on no other
+   * candidate can take over. Not while `hedge_after_ms` is set.
+   */
+  quiet_ms: ms.default(5_000),
+  /** How long comments alone keep a stream alive: since its last event, or since it began. */
+  comments_ms: ms.default(600_000),
   /**
    * Until the first byte of an answer that is not streamed, and between two: it comes only when all of it has been
    * thought out.
    */
   answer_ms: ms.default(300_000),
-  /** Between two events that say something (comments do not count). */
+  /** Between two events that say something; comments extend it up to `comments_ms`. */
   content_idle_ms: ms.default(60_000),
   /** The whole request, all tries together. */
   total_ms: ms.default(600_000),

@@ -25,8 +25,8 @@ export interface Call {
 
 /** @throws GatewayError 400, 401, 404, 408, 413 */
 export async function readCall(context: RequestContext, userIds: UserIds, endpoint: Endpoint): Promise<Call> {
-  const { max_body_bytes, body_timeout_ms } = context.snapshot.config.server
-  const body = await readBody(context.incoming, max_body_bytes, body_timeout_ms)
+  const { max_body_bytes, body_timeout_ms, body_min_bytes_per_s } = context.snapshot.config.server
+  const body = await readBody(context.incoming, max_body_bytes, body_timeout_ms, body_min_bytes_per_s)
   return parseCall(context, userIds, endpoint, body)
 }
 

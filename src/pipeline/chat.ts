@@ -118,6 +118,7 @@ async function answer(
     deadline,
     started: startedAt,
     contentIdleMs: timeouts.content_idle_ms,
+    commentsMs: timeouts.comments_ms,
     writeIdleMs: server.write_idle_timeout_ms,
     onEnding,
   })

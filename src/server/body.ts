@@ -2,13 +2,22 @@ import type { IncomingMessage } from 'node:http'
 import { GatewayError, invalidRequest } from '../errors.ts'
 import { FairTimer } from '../runtime/fair-timer.ts'
 
+/** A client on a slow line still sends so much. */
+const MIN_BYTES_PER_S = 4_096
+
 /**
  * Reads a request's body, no more of it than allowed.
  *
- * @throws GatewayError 413 as soon as the declared or the received size is over `maxBytes`; 408 after `timeoutMs`; 400
- * when it breaks off
+ * @param timeoutMs between two pieces, and what a whole body is given on top of its size's share at `minBytesPerS`
+ * @throws GatewayError 413 as soon as the declared or the received size is over `maxBytes`; 408 when it is too slow;
+ * 400 when it breaks off
  */
-export function readBody(request: IncomingMessage, maxBytes: number, timeoutMs: number): Promise<Buffer> {
+export function readBody(
+  request: IncomingMessage,
+  maxBytes: number,
+  timeoutMs: number,
+  minBytesPerS = MIN_BYTES_PER_S,
+): Promise<Buffer> {
   if (Number(request.headers['content-length'] ?? 0) > maxBytes) return Promise.reject(tooLarge(maxBytes))
   const encoding = request.headers['content-encoding']
   if (encoding !== undefined && encoding !== 'identity') {
@@ -24,6 +33,7 @@ export function readBody(request: IncomingMessage, maxBytes: number, timeoutMs: 
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let size = 0
+    const started = performance.now()
     const timer = new FairTimer(timeoutMs, () => fail(bodyTimeout()))
     const done = () => {
       timer.clear()
@@ -36,8 +46,11 @@ export function readBody(request: IncomingMessage, maxBytes: number, timeoutMs: 
     }
     const onData = (chunk: Buffer) => {
       size += chunk.length
-      if (size > maxBytes) fail(tooLarge(maxBytes))
-      else chunks.push(chunk)
+      if (size > maxBytes) return fail(tooLarge(maxBytes))
+      // A steady upload may take as long as its size takes; one byte now and then may not.
+      if (performance.now() - started > timeoutMs + (size / minBytesPerS) * 1_000) return fail(bodyTimeout())
+      chunks.push(chunk)
+      timer.refresh()
     }
     const onEnd = () => {
       done()

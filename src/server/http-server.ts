@@ -43,8 +43,11 @@ export function createHttpServer(
   const options = {
     maxHeaderSize: MAX_HEADER_BYTES,
     headersTimeout: config.headers_timeout_ms,
-    // Node's own limit of a whole request; bodies have a nearer one in read-body.ts.
-    requestTimeout: config.headers_timeout_ms + config.body_timeout_ms,
+    // Node's own limit of a whole request; bodies have a nearer one in body.ts.
+    requestTimeout:
+      config.headers_timeout_ms +
+      config.body_timeout_ms +
+      Math.ceil((config.max_body_bytes / config.body_min_bytes_per_s) * 1_000),
     connectionsCheckingInterval: CHECK_CONNECTIONS_MS,
     keepAliveTimeout: 65_000,
     noDelay: true,

@@ -99,11 +99,6 @@ export type Invalidation =
   | { kind: 'user'; tenant: string; user: string }
   | { kind: 'keys'; tenant: string }
   | { kind: 'evidence'; tenant: string }
-  /**
-   * A replica's breaker opened or probes: the others need not find out for themselves. `from` is the replica, `ms` how
-   * long; 0: it closed.
-   */
-  | { kind: 'breaker'; deployment: string; ms: number; from: string }
   /** The connection was interrupted, so that changes may have been missed: drop every cached copy. */
   | { kind: 'all' }
 
@@ -183,8 +178,6 @@ export interface Store {
   /** One secret for all replicas: the one that is there, else `proposed`, from now on and for all. */
   sharedSecret(proposed: string): Promise<string>
 
-  /** Tells all subscribers of a change that no other call tells of. */
-  publish(change: Invalidation): Promise<void>
   /** Other processes' (and this one's) changes, so that cached copies can be dropped. Returns the way to stop. */
   subscribe(listener: (change: Invalidation) => void): () => void
   /** Throws when the store does not answer. */

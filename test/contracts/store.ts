@@ -392,21 +392,6 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
       expect(await store.sharedSecret('too late')).toBe(secrets[0])
     })
 
-    test('tells every replica what one publishes', async () => {
-      const other = await subject.open()
-      const heard: Invalidation[][] = [[], []]
-      const stops = [store, other].map((replica, i) => replica.subscribe((change) => heard[i]!.push(change)))
-      const change: Invalidation = { kind: 'breaker', deployment: 'up/one', ms: 15_000, from: randomUUID() }
-      // A subscription takes a moment to begin.
-      await until(async () => {
-        await other.publish(change)
-        return heard.every((changes) => changes.length > 0)
-      })
-      for (const changes of heard) expect(changes.filter(({ kind }) => kind !== 'all')).toContainEqual(change)
-      for (const stop of stops) stop()
-      await other.close()
-    })
-
     describe('limits', () =>
       limitsContract(
         () => store,

@@ -104,6 +104,7 @@ export async function startHarness(options: HarnessOptions): Promise<Harness> {
         deadline,
         started,
         contentIdleMs: config.timeouts.content_idle_ms,
+        commentsMs: config.timeouts.comments_ms,
         writeIdleMs: options.writeIdleMs ?? 10_000,
         ...(options.onEnding && { onEnding: options.onEnding }),
       })

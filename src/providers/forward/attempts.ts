@@ -106,9 +106,12 @@ export class Attempts {
       status = answer.status
       const { headers, body } = answer
       const head: AnswerHead = { candidate, request, status, headers, attempts: this.made, upstreamMs: 0 }
+      const cap = request.stream ? started + this.#deps.timeouts.comments_ms : Number.POSITIVE_INFINITY
       const read = await readAnswer(head, body, {
         abort: (reason) => abort.abort(reason),
-        onBytes: () => timer.move(patience()),
+        onBytes: () => timer.move(Math.min(patience(), Math.max(cap, performance.now()))),
+        // In a race nobody has won yet.
+        quietMs: cancel ? null : this.#deps.timeouts.quiet_ms,
         release: () => signal.removeEventListener('abort', onAbort),
       })
       if ('answer' in read) {

@@ -1,4 +1,3 @@
-import { CircuitState, ConsecutiveBreaker, circuitBreaker, handleWhen } from 'cockatiel'
 import { inTime } from '../../runtime/in-time.ts'
 import { StoreError } from '../store.ts'
 
@@ -21,25 +20,14 @@ class Outage extends StoreError {}
 export class RedisGuard {
   readonly #probe: () => Promise<unknown>
   readonly #deadlineMs: number
-  readonly #breaker = circuitBreaker(
-    handleWhen((error) => error instanceof Outage),
-    { breaker: new ConsecutiveBreaker(FAILURES_TO_OPEN), halfOpenAfter: 0 },
-  )
-  #close: (() => void) | undefined
+  /** Outages in a row. */
+  #outages = 0
   #timer: NodeJS.Timeout | undefined
   #lastError = ''
 
   constructor(probe: () => Promise<unknown>, deadlineMs: number) {
     this.#probe = probe
     this.#deadlineMs = deadlineMs
-    this.#breaker.onBreak(() => {
-      // Once isolated it stays so until told otherwise, by no clock; isolating emits this event again.
-      if (this.#close) return
-      this.#close = () => undefined
-      const hold = this.#breaker.isolate()
-      this.#close = () => hold.dispose()
-      this.#probeLater()
-    })
   }
 
   /**
@@ -48,12 +36,24 @@ export class RedisGuard {
    * and come as they are.
    */
   async run<T>(work: () => Promise<T>, deadlineMs = this.#deadlineMs): Promise<T> {
-    if (this.#breaker.state !== CircuitState.Closed) throw new StoreError(`Redis is away: ${this.#lastError}`)
-    return this.#breaker.execute(() => this.#attempt(work, deadlineMs))
+    if (this.#isAway) throw new StoreError(`Redis is away: ${this.#lastError}`)
+    try {
+      const result = await this.#attempt(work, deadlineMs)
+      if (!this.#isAway) this.#outages = 0
+      return result
+    } catch (error) {
+      // Of calls that were out together, one starts the probes.
+      if (error instanceof Outage && !this.#isAway && ++this.#outages === FAILURES_TO_OPEN) this.#probeLater()
+      throw error
+    }
   }
 
   stop(): void {
     clearTimeout(this.#timer)
+  }
+
+  get #isAway(): boolean {
+    return this.#outages >= FAILURES_TO_OPEN
   }
 
   async #attempt<T>(work: () => Promise<T>, deadlineMs: number): Promise<T> {
@@ -72,9 +72,7 @@ export class RedisGuard {
     this.#timer = setTimeout(async () => {
       try {
         await this.#attempt(this.#probe, this.#deadlineMs)
-        const close = this.#close
-        this.#close = undefined
-        close?.()
+        this.#outages = 0
       } catch {
         this.#probeLater()
       }

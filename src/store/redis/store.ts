@@ -324,10 +324,6 @@ export class RedisStore implements Store {
     })
   }
 
-  async publish(change: Invalidation): Promise<void> {
-    await this.#ask('{keys}', () => this.#client.publish(keys.CHANGES, JSON.stringify(change)))
-  }
-
   subscribe(listener: (change: Invalidation) => void): () => void {
     return this.#listeners.add(listener)
   }

@@ -274,10 +274,6 @@ export class SqliteStore implements Store {
     })
   }
 
-  publish(change: Invalidation): Promise<void> {
-    return this.#write(() => [undefined, change])
-  }
-
   subscribe(listener: (change: Invalidation) => void): () => void {
     return this.#listeners.add(listener)
   }

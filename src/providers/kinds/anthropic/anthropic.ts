@@ -7,6 +7,7 @@ import { HttpClient } from '../../http/client.ts'
 import { readAll } from '../../http/read-all.ts'
 import { offProvider } from '../../off-provider.ts'
 import { type Provider, type ProviderAnswer, type ProviderCall, UpstreamError } from '../../provider.ts'
+import { shapeOf } from '../../relay/shape.ts'
 import { openaiError } from './error.ts'
 import { messagesBody } from './request.ts'
 import { completionOf } from './response.ts'
@@ -114,14 +115,23 @@ function convert(answer: ProviderAnswer, stream: boolean): ProviderAnswer {
   const { status, headers, body } = answer
   const created = Math.floor(Date.now() / 1000)
   if (status !== 200) return { status, headers, body: convertedError(body) }
-  if (stream && /^text\/event-stream/i.test(headers['content-type'] ?? '')) {
-    return { status, headers, body: openaiStream(body, created) }
+  return {
+    status,
+    headers: { ...headers, 'content-type': stream ? EVENTS : 'application/json' },
+    body: converted(body, created),
   }
-  return { status, headers, body: convertedMessage(body, created) }
 }
 
-async function* convertedMessage(body: AsyncIterable<Uint8Array>, created: number): AsyncGenerator<Buffer> {
-  const json = parseJson(await readAll(body, MAX_BODY_BYTES)) as Anthropic.Message | undefined
+const EVENTS = 'text/event-stream; charset=utf-8'
+
+/** A stream or a message, whichever was sent: the label may lie. */
+async function* converted(body: AsyncIterable<Uint8Array>, created: number): AsyncGenerator<Buffer> {
+  const { shape, body: all } = await shapeOf(body)
+  if (shape === 'events') {
+    yield* openaiStream(all, created)
+    return
+  }
+  const json = parseJson(await readAll(all, MAX_BODY_BYTES)) as Anthropic.Message | undefined
   if (json?.type !== 'message' || !Array.isArray(json.content)) {
     throw new UpstreamError('protocol', 'the provider sent something that is not a message')
   }
