@@ -25,7 +25,8 @@ export interface GatewayErrorOptions {
 
 /**
  * An error that the client may see. Its message is written for the client: it never holds an upstream URL, a key, a
- * prompt or a stack. Rendered once, in `http/error-handler.ts`, in the shape that OpenAI's clients parse.
+ * prompt or a stack. Its cause is for the log. Rendered in `server/errors.ts` alone, in the shape that a route's
+ * clients parse.
  */
 export class GatewayError extends Error {
   override readonly name: string = 'GatewayError'

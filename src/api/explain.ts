@@ -1,7 +1,19 @@
-import type { Decision } from '../pipeline/decide.ts'
+import type { UserIds } from '../candidates/tenants.ts'
+import type { RequestContext } from '../pipeline/context.ts'
+import { type DecideDeps, type Decision, decide } from '../pipeline/decide.ts'
+import { chatEndpoint } from '../pipeline/endpoint.ts'
+import { readCall } from './chat-completions.ts'
 
-/** The table of candidates and why: the answer of `POST /v1/router/explain`. */
-export function explanationOf({ selection, scores, version, fallback, profile, conversation }: Decision) {
+/**
+ * `POST /v1/router/explain`: the table of candidates and why one is chosen; nothing is forwarded.
+ *
+ * @throws GatewayError
+ */
+export async function explain(deps: DecideDeps & { userIds: UserIds }, context: RequestContext) {
+  return explanationOf(await decide(deps, context, await readCall(context, deps.userIds, chatEndpoint)))
+}
+
+function explanationOf({ selection, scores, version, fallback, profile, conversation }: Decision) {
   const propensity = new Map(
     selection.scored.map(({ candidate }, index) => [candidate.name, selection.propensities[index]]),
   )

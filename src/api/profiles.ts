@@ -1,13 +1,89 @@
 import { knownNames, mayBeDiscovered } from '../candidates/names.ts'
-import type { Tenant } from '../candidates/tenants.ts'
+import { ANONYMOUS, type Tenant, type UserIds } from '../candidates/tenants.ts'
 import type { Config } from '../config/schema.ts'
 import { invalidRequest, notFound } from '../errors.ts'
+import { type ForgetDeps, forgetUser } from '../learning/erasures.ts'
+import type { Learner } from '../learning/learner.ts'
 import { preferencesSchema, type StatedPreferences } from '../learning/stated-preferences.ts'
 import { fieldError } from '../openai/parse-chat.ts'
 import { parseRawBody } from '../openai/raw-body.ts'
-import type { Services } from '../parts.ts'
+import type { RequestContext } from '../pipeline/context.ts'
+import { tenantOf } from '../pipeline/principal.ts'
+import type { Policies } from '../routing/policies/policies.ts'
 import type { InteractionRecord } from '../store/records/records.ts'
 import { eachCandidate } from '../store/records/scored-candidates.ts'
+import type { Store } from '../store/store.ts'
+import { readSmallBody } from './body.ts'
+
+interface ProfileDeps {
+  userIds: UserIds
+}
+
+/** Stands in a path for the user of all requests that name none. */
+const ANONYMOUS_PATH = '~anonymous'
+const MAX_ID_BYTES = 256
+
+/**
+ * `GET /v1/users/{id}/profile`: all that is kept of a user, but for vectors.
+ *
+ * @throws GatewayError 400, 404 when nothing is kept. @throws StoreError
+ */
+export async function getProfile(deps: ProfileDeps & { store: Store }, context: RequestContext, id: string) {
+  const { store } = deps
+  const { tenant: ofUser, user } = userInPath(deps, context, id)
+  const tenant = ofUser.name
+  const [stored, edges] = await Promise.all([store.loadUser(tenant, user), store.loadEdges(tenant, user)])
+  const interactions = await collect(store.readInteractions({ tenant, user }), withoutVectors)
+  const rewards = await collect(store.readRewards({ tenant, user }), (row) => row)
+  if (!stored && interactions.length === 0) throw notFound('There is no such user.', 'user_not_found', 'id')
+  return {
+    object: 'user.profile',
+    id,
+    preferences: stored?.preferences ?? {},
+    policy: stored?.policy ?? null,
+    rewards_counted: stored?.rewards ?? 0,
+    updated_at: stored ? new Date(stored.updatedAt).toISOString() : null,
+    history: edges.map(({ candidate, reward, kind, ts }) => ({
+      candidate,
+      reward,
+      kind,
+      at: new Date(ts).toISOString(),
+    })),
+    interactions,
+    rewards,
+  }
+}
+
+/**
+ * `PUT /v1/users/{id}/profile`: sets what a user states of their wishes.
+ *
+ * @throws GatewayError 400 with `param`. @throws StoreError
+ */
+export async function setProfile(
+  deps: ProfileDeps & { policies: Policies; learner: Learner },
+  context: RequestContext,
+  id: string,
+) {
+  const { tenant, user } = userInPath(deps, context, id)
+  const preferences = parsePreferences(await readSmallBody(context))
+  refuseUnknownNames(preferences, context.snapshot.config, tenant)
+  const { policy } = deps.policies.snapshot(tenant.name, user)
+  await deps.learner.setPreferences(policy, tenant.name, user, preferences)
+  return { object: 'user.profile', id, preferences }
+}
+
+/** `DELETE /v1/users/{id}/profile`: erases a user. @throws GatewayError 400. @throws StoreError */
+export async function deleteProfile(deps: ProfileDeps & ForgetDeps, context: RequestContext, id: string) {
+  const { tenant, user } = userInPath(deps, context, id)
+  const rows = await forgetUser(deps, tenant.name, user)
+  return { object: 'user.profile.deleted', id, deleted: true, rows }
+}
+
+function userInPath({ userIds }: ProfileDeps, { snapshot, caller }: RequestContext, id: string) {
+  const tenant = tenantOf(snapshot, caller)
+  if (Buffer.byteLength(id) > MAX_ID_BYTES) throw invalidRequest(`Invalid 'id': at most ${MAX_ID_BYTES} bytes.`, 'id')
+  return { tenant, user: id === ANONYMOUS_PATH ? ANONYMOUS : userIds.stored(tenant.config, id) }
+}
 
 /** @throws GatewayError 400 with `param` */
 export function parsePreferences(raw: Buffer): StatedPreferences {
@@ -34,35 +110,6 @@ export function refuseUnknownNames(
     const unknown = preferences[field]?.find((name) => !isKnown(name))
     if (unknown === undefined) continue
     throw invalidRequest(`Invalid '${field}': there is no candidate '${unknown}'; see /v1/models.`, field)
-  }
-}
-
-/**
- * All that is kept of a user, but for vectors.
- *
- * @param id as the client wrote it
- * @throws GatewayError 404 when nothing is kept
- */
-export async function exportProfile({ store }: Services, tenant: string, user: string, id: string) {
-  const [stored, edges] = await Promise.all([store.loadUser(tenant, user), store.loadEdges(tenant, user)])
-  const interactions = await collect(store.readInteractions({ tenant, user }), withoutVectors)
-  const rewards = await collect(store.readRewards({ tenant, user }), (row) => row)
-  if (!stored && interactions.length === 0) throw notFound('There is no such user.', 'user_not_found', 'id')
-  return {
-    object: 'user.profile',
-    id,
-    preferences: stored?.preferences ?? {},
-    policy: stored?.policy ?? null,
-    rewards_counted: stored?.rewards ?? 0,
-    updated_at: stored ? new Date(stored.updatedAt).toISOString() : null,
-    history: edges.map(({ candidate, reward, kind, ts }) => ({
-      candidate,
-      reward,
-      kind,
-      at: new Date(ts).toISOString(),
-    })),
-    interactions,
-    rewards,
   }
 }
 

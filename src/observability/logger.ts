@@ -1,6 +1,5 @@
 import { constants, fstatSync, openSync } from 'node:fs'
-import { type DestinationStream, destination, type Logger, pino } from 'pino'
-import type { Config } from '../config/schema.ts'
+import { type DestinationStream, destination, type LevelWithSilent, type Logger, pino } from 'pino'
 
 export type { Logger }
 
@@ -23,7 +22,7 @@ export interface LogOutput {
 }
 
 /** JSON lines on stdout. Never log a key, a prompt, a header or a body: log names, counts, codes and times. */
-export function createLogger(level: Config['log']['level']): LogOutput {
+export function createLogger(level: LevelWithSilent): LogOutput {
   let dropped = 0
   let isLast = false
   let triesLeft = LAST_TRIES

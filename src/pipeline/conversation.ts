@@ -1,5 +1,7 @@
 import { hash } from 'node:crypto'
 import type { ChatMessage } from '../openai/chat.ts'
+import { EphemeralMap } from '../runtime/ephemeral-map.ts'
+import type { ConversationState, Store } from '../store/store.ts'
 
 /** How long a conversation is remembered: one that the client named, and one that we recognised by its opening. */
 export const NAMED_TTL_S = 86_400
@@ -72,10 +74,52 @@ function slicesOf(text: string): string[] {
   return Array.from({ length: SLICES }, (_, i) => text.slice(i * step, i * step + SLICE_CHARS))
 }
 
-/** Of a turn in `Services.pendingTurns`. */
-export const pendingKey = (tenant: string, key: string) => `${tenant}\0${key}`
-
 /** In one call: an object that is fed part by part costs more than the hash (docs/profile.md). */
 function digest(parts: string[]): string {
   return hash('sha256', `${parts.join('\0')}\0`, 'base64url').slice(0, 22)
 }
+
+/**
+ * States of conversations. A state is found from `note` on, though it reaches the store only after the answer: the next
+ * request may be here before that.
+ */
+export class Conversations {
+  readonly #store: Store
+  readonly #onStoreError: () => void
+  readonly #pending = new EphemeralMap<ConversationState>()
+
+  constructor(store: Store, onStoreError: () => void) {
+    this.#store = store
+    this.#onStoreError = onStoreError
+  }
+
+  /** Null where there is none, and where the store can't tell. */
+  async load(tenant: string, key: string): Promise<ConversationState | null> {
+    try {
+      return this.#pending.get(pendingKey(tenant, key)) ?? (await this.#store.loadConversation(tenant, key))
+    } catch {
+      this.#onStoreError()
+      return null
+    }
+  }
+
+  /** Must be followed by `save` or `forget`. */
+  note(tenant: string, { key }: Turn, state: ConversationState): void {
+    this.#pending.set(pendingKey(tenant, key), state)
+  }
+
+  /** @returns the state that it replaces. @throws StoreError */
+  save(tenant: string, turn: Turn, state: ConversationState): Promise<ConversationState | null> {
+    return this.#store
+      .saveConversation(tenant, turn.key, state, turn.ttlS)
+      .finally(() => this.forget(tenant, turn, state))
+  }
+
+  /** A noted state that is not to be found any more; a later one stays. */
+  forget(tenant: string, { key }: Turn, state: ConversationState): void {
+    const pending = pendingKey(tenant, key)
+    if (this.#pending.get(pending) === state) this.#pending.delete(pending)
+  }
+}
+
+const pendingKey = (tenant: string, key: string) => `${tenant}\0${key}`

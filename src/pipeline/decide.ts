@@ -3,18 +3,21 @@ import { queryText } from '../embedding/query-text.ts'
 import { GatewayError } from '../errors.ts'
 import type { UserProfile } from '../learning/profile.ts'
 import { type StatedPreferences, statedPreferences } from '../learning/stated-preferences.ts'
-import type { Services } from '../parts.ts'
+import type { UserStates } from '../learning/user-states.ts'
+import type { Latencies } from '../observability/latencies.ts'
+import type { Logger } from '../observability/logger.ts'
+import type { Metrics } from '../observability/metrics.ts'
+import type { Breakers } from '../providers/forward/breakers.ts'
 import { type ChooseInput, choose, type Limits, NoCandidateError, type Selection } from '../routing/choose/choose.ts'
 import { draw } from '../routing/choose/draw.ts'
-import type { PolicySnapshot } from '../routing/policies/policies.ts'
+import type { Policies, PolicySnapshot } from '../routing/policies/policies.ts'
 import type { Policy } from '../routing/policy.ts'
 import { type CandidateScore, type RouteQuery, RouterError } from '../routing/router.ts'
 import { inTime } from '../runtime/in-time.ts'
 import type { ConversationState } from '../store/store.ts'
-import type { Call } from './call.ts'
+import type { Call, Knobs } from './call.ts'
 import type { RequestContext } from './context.ts'
-import { pendingKey } from './conversation.ts'
-import type { Knobs } from './knobs.ts'
+import type { Conversations } from './conversation.ts'
 
 /** What was decided for a request, and all that it was decided on. */
 export interface Decision {
@@ -40,24 +43,34 @@ export interface Decision {
   } | null
 }
 
+export interface DecideDeps {
+  policies: Policies
+  users: UserStates
+  conversations: Conversations
+  latencies: Latencies
+  breakers: Breakers
+  metrics: Metrics
+  log: Logger
+}
+
 /**
  * embed → score → choose, for one request. Whatever fails on the way costs the personal choice, not the answer.
  *
  * @throws GatewayError when no candidate fits
  */
-export async function decide(services: Services, { snapshot, ts }: RequestContext, call: Call): Promise<Decision> {
+export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext, call: Call): Promise<Decision> {
   const { request, principal, knobs, model, turn } = call
   const { tenant, user } = principal
-  const serving = services.policies.snapshot(tenant.name, user)
+  const serving = deps.policies.snapshot(tenant.name, user)
   const { policy } = serving
   const text = queryText(request.body.messages)
   const deadline = performance.now() + snapshot.config.router.deadline_ms
 
   // None of the three fails. Asked for at once; mostly all are there already.
   const asking = [
-    services.users.get(policy, tenant.name, user),
+    deps.users.get(policy, tenant.name, user),
     embed(policy, text, deadline),
-    turn.continues ? loadConversation(services, tenant.name, turn.key) : null,
+    turn.continues ? deps.conversations.load(tenant.name, turn.key) : null,
   ] as const
   const [profile, embedded, conversation] = [await asking[0], await asking[1], await asking[2]]
   const stated = statedPreferences(profile.preferences)
@@ -71,9 +84,9 @@ export async function decide(services: Services, { snapshot, ts }: RequestContex
     // What came late because this process was busy is scored all the same: that takes less than was lost.
     deadline: Math.max(deadline, performance.now() + snapshot.config.router.deadline_ms / 10),
   }
-  const scored = await score(services, serving, embedded.failure, query, tenant.candidates)
-  if (scored.fallback === 'not_finite' && policy) services.users.quarantine(policy, tenant.name, user)
-  if (scored.fallback !== null) services.metrics.routerFallback.inc({ reason: scored.fallback })
+  const scored = await score(deps, serving, embedded.failure, query, tenant.candidates)
+  if (scored.fallback === 'not_finite' && policy) deps.users.quarantine(policy, tenant.name, user)
+  if (scored.fallback !== null) deps.metrics.routerFallback.inc({ reason: scored.fallback })
 
   const scores = scoresOf(scored.scores, model.candidates)
   const limits: Limits = {
@@ -81,8 +94,8 @@ export async function decide(services: Services, { snapshot, ts }: RequestContex
     promptTokens: request.promptTokens,
     maxTokens: request.body.max_completion_tokens ?? request.body.max_tokens ?? null,
     ...strictest(knobs, stated),
-    latencyMs: (name) => services.latencies.expectedMs(name),
-    isOpen: (candidate) => services.breakers.of(candidate).isOpen,
+    latencyMs: (name) => deps.latencies.expectedMs(name),
+    isOpen: (candidate) => deps.breakers.of(candidate).isOpen,
   }
   try {
     const input = {
@@ -155,7 +168,7 @@ function tooLate(): never {
 }
 
 async function score(
-  services: Services,
+  deps: DecideDeps,
   { policy, fallback }: PolicySnapshot,
   failure: string | null,
   query: RouteQuery,
@@ -168,19 +181,10 @@ async function score(
     } catch (error) {
       if (!(error instanceof RouterError)) throw error
       reason = error.reason
-      services.log.warn({ reason, policy: policy.version }, 'the fallback router chooses')
+      deps.log.warn({ reason, policy: policy.version }, 'the fallback router chooses')
     }
   }
   return { scores: await fallback.score(query, candidates), version: fallback.version, fallback: reason }
-}
-
-async function loadConversation(services: Services, tenant: string, key: string): Promise<ConversationState | null> {
-  try {
-    return services.pendingTurns.get(pendingKey(tenant, key)) ?? (await services.store.loadConversation(tenant, key))
-  } catch {
-    services.metrics.storeErrors.inc({ call: 'loadConversation' })
-    return null
-  }
 }
 
 function noCandidate({ exclusions, temporary }: NoCandidateError): GatewayError {

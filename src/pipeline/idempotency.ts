@@ -1,17 +1,22 @@
 import { createHash } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
 import { GatewayError, invalidRequest } from '../errors.ts'
-import type { Services } from '../parts.ts'
-import { MAX_REPLAY_BYTES } from '../store/limits.ts'
+import type { Metrics } from '../observability/metrics.ts'
+import { type Idempotency, MAX_REPLAY_BYTES } from '../store/limits.ts'
 import { deploymentOf } from './address.ts'
 import type { Call } from './call.ts'
 import { type CapturedResponse, captureResponse } from './capture-response.ts'
 import type { RequestContext } from './context.ts'
-import { headerText } from './identity.ts'
+import { headerText } from './principal.ts'
 
 const KEEP_MS = 86_400_000
 const CLAIM_MARGIN_MS = 60_000
 const MAX_KEY_BYTES = 255
+
+export interface IdempotencyDeps {
+  store: { idempotency: Idempotency }
+  metrics: Metrics
+}
 
 /** A request with an `Idempotency-Key`: ours to answer, once. */
 export interface Claimed {
@@ -30,16 +35,16 @@ export interface Claimed {
  * @throws GatewayError 409 while the first one is in work, 422 when the key was used for another body
  */
 export function claimIdempotencyKey(
-  services: Services,
+  deps: IdempotencyDeps,
   context: RequestContext,
   call: Call,
 ): Promise<Claimed | 'replayed' | null> | null {
   const key = headerText(context.incoming, 'idempotency-key')
-  return key ? claim(services, context, call, key) : null
+  return key ? claim(deps, context, call, key) : null
 }
 
 async function claim(
-  services: Services,
+  deps: IdempotencyDeps,
   context: RequestContext,
   { endpoint, raw, principal }: Call,
   key: string,
@@ -50,7 +55,7 @@ async function claim(
   const tenant = principal.tenant.name
   const asked = `${principal.user}\0${endpoint.name}\0${deploymentOf(context.incoming) ?? ''}\0`
   const bodyHash = createHash('sha256').update(asked).update(raw).digest('base64url')
-  const { idempotency } = services.store
+  const { idempotency } = deps.store
   const claimed = await idempotency
     .claim({
       tenant,
@@ -60,7 +65,7 @@ async function claim(
       ttlMs: context.snapshot.config.timeouts.total_ms + CLAIM_MARGIN_MS,
     })
     .catch(() => {
-      services.metrics.storeErrors.inc({ call: 'claim' })
+      deps.metrics.storeErrors.inc({ call: 'claim' })
       return null
     })
   switch (claimed?.state) {
@@ -82,7 +87,7 @@ async function claim(
           const done = kept
             ? idempotency.complete(tenant, key, token, kept, KEEP_MS)
             : idempotency.release(tenant, key, token)
-          done.catch(() => services.metrics.storeErrors.inc({ call: 'complete' }))
+          done.catch(() => deps.metrics.storeErrors.inc({ call: 'complete' }))
         },
       }
     }

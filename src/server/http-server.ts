@@ -1,13 +1,11 @@
-import { randomUUID } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { getRequestListener, RequestError } from '@hono/node-server'
 import type { Config } from '../config/schema.ts'
 import { GatewayError } from '../errors.ts'
-import { errorBody } from '../openai/error.ts'
 import { useAddress } from '../pipeline/address.ts'
 import { answerCors } from './cors.ts'
-import { renderError } from './error-handler.ts'
+import { type ErrorDeps, endSocket, errorResponse, report, sendError } from './errors.ts'
 
 /** Bytes of all headers together; more is answered with 431. */
 const MAX_HEADER_BYTES = 16 * 1024
@@ -25,25 +23,27 @@ const served = new WeakSet<Socket>()
 /** Answers a request on Node's own response. Resolves with false where it does not, and has done nothing. */
 export type Shortcut = (request: IncomingMessage, response: ServerResponse) => Promise<boolean>
 
+export interface HttpServerOptions {
+  fetch: Parameters<typeof getRequestListener>[0]
+  /** Asked before `fetch`. */
+  shortcut: Shortcut
+  config: Config['server']
+  /** Origins whose pages may call; asked for at each request. */
+  cors(): Config['cors']
+  /** A client that takes nothing of the end of an answer for this long is cut off; asked for at each answer. */
+  writeIdleMs(): number
+  errors: ErrorDeps
+}
+
 /**
- * An HTTP server in front of `fetch` that is hard to hold up: bounded headers, times and connections, OpenAI-shaped
- * answers to broken requests.
- *
- * @param shortcut asked first
- * @param cors which origins' pages may call
- * @param writeIdleMs a client that takes nothing of the end of an answer for so long is let go
+ * An HTTP server in front of `fetch` that is hard to hold up: bounded headers, times and connections, answers in the
+ * API's shape to broken requests.
  */
-export function createHttpServer(
-  fetch: Parameters<typeof getRequestListener>[0],
-  config: Config['server'],
-  shortcut: Shortcut,
-  cors: () => Config['cors'],
-  writeIdleMs: () => number,
-): Server {
+export function createHttpServer({ fetch, shortcut, config, cors, writeIdleMs, errors }: HttpServerOptions): Server {
   const options = {
     maxHeaderSize: MAX_HEADER_BYTES,
     headersTimeout: config.headers_timeout_ms,
-    // Node's own limit of a whole request; bodies have a nearer one in body.ts.
+    // Node's own limit of a whole request; bodies have a nearer one in api/body.ts.
     requestTimeout:
       config.headers_timeout_ms +
       config.body_timeout_ms +
@@ -51,10 +51,10 @@ export function createHttpServer(
     connectionsCheckingInterval: CHECK_CONNECTIONS_MS,
     keepAliveTimeout: 65_000,
     noDelay: true,
-    // Node's own answer has no body; refuse gives it one.
+    // Node's own answer has no body; `refuse` gives it one.
     requireHostHeader: false,
   }
-  const answer = getRequestListener(fetch, { errorHandler: refuse })
+  const answer = getRequestListener(fetch, { errorHandler: (error) => refuse(errors, error) })
   const serve = async (request: IncomingMessage, response: ServerResponse) => {
     useAddress(request)
     if (answerCors(request, response, cors())) return
@@ -69,13 +69,13 @@ export function createHttpServer(
       served.add(socket)
       response.shouldKeepAlive = false
     }
-    if (isInvalid) answerInvalid(response)
+    if (isInvalid) sendError(response, report(errors, invalidHttp()))
     else serve(request, response).catch(() => response.destroy())
   })
   server.maxConnections = config.max_connections
   // One more than allowed, so that authenticate can tell too many from just enough.
   server.maxHeadersCount = MAX_HEADERS + 1
-  server.on('clientError', answerClientError)
+  server.on('clientError', (error, socket: ClientSocket) => answerClientError(errors, error, socket))
   server.on('checkContinue', (request, response) => {
     // Behind another answer, Node would put it into the middle of this one.
     if (response.socket) response.writeContinue()
@@ -87,8 +87,8 @@ export function createHttpServer(
 }
 
 /**
- * All of an answer is written, and nobody waits for it any more: whoever sends many requests and reads no answer would
- * hold on to the last of what the kernel has no room for, and to their connection.
+ * Bounds the end of an answer: all of it is written, and no handler waits for it any more. A client that sends many
+ * requests and reads no answer would keep its connection, and in memory what the kernel has no room for.
  */
 function boundEnd(response: ServerResponse, socket: Socket, ms: number): void {
   if (socket.writableLength === 0) return
@@ -112,38 +112,25 @@ function isAmbiguous({ httpVersion, headers }: IncomingMessage): boolean {
 const isLast = ({ httpVersion, headers }: IncomingMessage) =>
   headers.upgrade !== undefined || (httpVersion === '1.0' && /\bclose\b/i.test(headers.connection ?? ''))
 
-function answerInvalid(response: ServerResponse): void {
-  const body = errorBody({ message: INVALID_HTTP, type: 'invalid_request_error', param: null, code: null })
-  response.writeHead(400, {
-    'content-type': 'application/json',
-    'content-length': Buffer.byteLength(body),
-    'x-request-id': `req_${randomUUID()}`,
-  })
-  response.end(body)
-}
-
 /** A request that parses, but of which no URL can be made: a bad or missing host, a bad target. */
-function refuse(error: unknown): Response {
-  const known = error instanceof RequestError ? new GatewayError(INVALID_HTTP, CLOSING) : error
-  const { status, headers, body } = renderError(known, `req_${randomUUID()}`)
-  return new Response(body, { status, headers })
+const refuse = (errors: ErrorDeps, error: unknown): Response =>
+  errorResponse(report(errors, error instanceof RequestError ? invalidHttp({ connection: 'close' }) : error))
+
+const invalidHttp = (headers: Record<string, string> = {}) =>
+  new GatewayError('The request is not valid HTTP.', { status: 400, type: 'invalid_request_error', headers })
+
+const CLIENT_ERRORS: Record<string, { status: number; message: string }> = {
+  HPE_HEADER_OVERFLOW: { status: 431, message: 'The request headers are too large.' },
+  ERR_HTTP_REQUEST_TIMEOUT: { status: 408, message: 'The request took too long to arrive.' },
 }
 
-const INVALID_HTTP = 'The request is not valid HTTP.'
-const CLOSING = { status: 400, type: 'invalid_request_error', headers: { connection: 'close' } } as const
-
-const CLIENT_ERRORS: Record<string, { status: string; message: string }> = {
-  HPE_HEADER_OVERFLOW: { status: '431 Request Header Fields Too Large', message: 'The request headers are too large.' },
-  ERR_HTTP_REQUEST_TIMEOUT: { status: '408 Request Timeout', message: 'The request took too long to arrive.' },
+/** A socket with what Node keeps at it: the answer in work, and the request that is being parsed. */
+type ClientSocket = Socket & {
+  _httpMessage?: ServerResponse | null
+  parser?: { incoming: IncomingMessage | null } | null
 }
 
-function answerClientError(
-  error: NodeJS.ErrnoException,
-  socket: Socket & {
-    _httpMessage?: ServerResponse | null
-    parser?: { incoming: IncomingMessage | null } | null
-  },
-): void {
+function answerClientError(errors: ErrorDeps, error: NodeJS.ErrnoException, socket: ClientSocket): void {
   const { _httpMessage: answer, parser } = socket
   const request = parser?.incoming
   if (socket.writable && error.code !== 'ECONNRESET' && answer && request?.complete) {
@@ -157,15 +144,11 @@ function answerClientError(
     socket.destroy()
     return
   }
-  const { status, message } = CLIENT_ERRORS[error.code ?? ''] ?? {
-    status: '400 Bad Request',
-    message: INVALID_HTTP,
-  }
-  const body = errorBody({ message, type: 'invalid_request_error', param: null, code: null })
-  socket.end(
-    `HTTP/1.1 ${status}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n` +
-      `x-request-id: ${randomUUID()}\r\nconnection: close\r\n\r\n${body}`,
-  )
+  const known = CLIENT_ERRORS[error.code ?? '']
+  const told = known
+    ? new GatewayError(known.message, { status: known.status, type: 'invalid_request_error' })
+    : invalidHttp()
+  endSocket(socket, report(errors, told))
 }
 
 const lastAnswers = new WeakSet<ServerResponse>()

@@ -1,17 +1,12 @@
 import cluster, { type Worker } from 'node:cluster'
 import { AggregatorRegistry } from 'prom-client'
+import type { SiblingOrder } from '../api/admin.ts'
 import type { Logger } from '../observability/logger.ts'
 import { FairTimer } from '../runtime/fair-timer.ts'
 
 /** A worker that ends unasked comes back: at once, then ever later while it keeps ending soon after its start. */
 const REFORK = { firstMs: 100, maxMs: 10_000, healthyAfterMs: 30_000 }
 const METRICS_WITHIN_MS = 3_000
-
-/** What one process tells the others that share its port. */
-export type SiblingOrder =
-  | { kind: 'config' }
-  | { kind: 'artifact'; artifact: string | undefined; tenant: string | undefined }
-  | { kind: 'rollback'; version: string; tenant: string | undefined }
 
 type Message =
   | { persona: 'order'; order: SiblingOrder }

@@ -134,7 +134,7 @@ export class Attempts {
         this.#note(candidate, status, 'internal', started)
         throw this.failed(internal(error))
       }
-      failure = { kind: error.fault === 'aborted' ? 'reset' : error.fault, message: error.message }
+      failure = { kind: error.fault === 'aborted' ? 'reset' : error.fault, message: error.message, cause: error }
     } finally {
       timer.clear()
       if (!keep) signal.removeEventListener('abort', onAbort)
