@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import { createParser } from 'eventsource-parser'
 import type { Candidate } from '../candidates/candidate.ts'
+import { resolveModel, type UserIds } from '../candidates/tenants.ts'
 import type { ChatRequest } from '../openai/chat.ts'
 import { parseJson, readError } from '../openai/error.ts'
 import { estimateUsage } from '../openai/estimate-tokens.ts'
@@ -12,8 +13,14 @@ import { nativeRequest } from '../openai/messages/native.ts'
 import { messageOf } from '../openai/messages/plain.ts'
 import { eventFrame, MessageStream } from '../openai/messages/stream.ts'
 import { needsMessages, toChat } from '../openai/messages/to-chat.ts'
+import { deploymentOf } from '../pipeline/address.ts'
+import type { RequestContext } from '../pipeline/context.ts'
 import type { Endpoint } from '../pipeline/endpoint.ts'
+import { principalOf } from '../pipeline/principal.ts'
+import type { Quota } from '../pipeline/quota.ts'
 import type { AnswerWriter } from '../providers/relay/writer.ts'
+import { fairTimeout } from '../runtime/fair-timer.ts'
+import { readBody } from './body.ts'
 
 /**
  * `POST /v1/messages`: Anthropic's Messages API. A candidate whose provider speaks it gets the client's bytes, and the
@@ -37,6 +44,47 @@ export const messagesEndpoint: Endpoint = {
   errorBody: messagesErrorBody,
   answerText,
 }
+
+/** Where Anthropic's SDKs look for a request's id. */
+export const tellRequestId = ({ outgoing, requestId }: RequestContext) => outgoing.setHeader('request-id', requestId)
+
+export interface CountTokensDeps {
+  userIds: UserIds
+  quota: Quota
+}
+
+/**
+ * `POST /v1/messages/count_tokens`: as a provider of the Messages API counts, where the model's name stands for one of
+ * its models; else as we estimate.
+ *
+ * @throws GatewayError
+ */
+export async function countTokens({ userIds, quota }: CountTokensDeps, context: RequestContext) {
+  const { snapshot, caller, incoming, requestId, signal } = context
+  const { max_body_bytes, body_timeout_ms, body_min_bytes_per_s } = snapshot.config.server
+  const raw = await readBody(incoming, max_body_bytes, body_timeout_ms, body_min_bytes_per_s)
+  const deployment = deploymentOf(incoming)
+  const parsed = parseMessages(raw, { counts: true, ...(deployment !== undefined && { model: deployment }) })
+  const { body } = parsed
+  const principal = principalOf(snapshot, userIds, caller, incoming, namedBy(body.metadata?.user_id))
+  const { candidates } = resolveModel(body.model, principal.allowed, principal.tenant.aliases)
+  const { request } = toChat(body, null)
+  const grant = await quota.reserveRequest(context, principal)
+  try {
+    const candidate = candidates.find(({ apis }) => apis?.has('messages'))
+    const provider = candidate && snapshot.providers.get(candidate.provider)
+    const native = nativeRequest(parsed, formatHeaders(incoming))
+    const within = AbortSignal.any([signal, fairTimeout(COUNT_WITHIN_MS)])
+    const count = candidate && provider?.countTokens?.({ candidate, native, signal: within, requestId })
+    const counted = await count?.catch(() => null)
+    return { input_tokens: counted ?? request.promptTokens }
+  } finally {
+    grant.settle()
+  }
+}
+
+/** An estimate in time is of more use than a count. */
+const COUNT_WITHIN_MS = 5_000
 
 /** Headers that change the meaning of a request's fields: they go where the bytes go. */
 function formatHeaders({ headers }: IncomingMessage): Record<string, string> {

@@ -6,6 +6,7 @@ import type { AnswerDeps } from '../api/chat-completions.ts'
 import { explain } from '../api/explain.ts'
 import { takeFeedback } from '../api/feedback.ts'
 import { type ReadinessDeps, readiness } from '../api/health.ts'
+import { countTokens, messagesEndpoint, tellRequestId } from '../api/messages.ts'
 import { findModel, listModels } from '../api/models.ts'
 import { deleteProfile, getProfile, setProfile } from '../api/profiles.ts'
 import { GatewayError } from '../errors.ts'
@@ -31,6 +32,7 @@ export interface AppDeps extends BeginDeps, AnswerDeps, ReadinessDeps, AdminDeps
 /** The routes that answer, each with its format; errors below such a path have that format, too. */
 const ENDPOINTS: Readonly<Record<string, Endpoint>> = {
   '/v1/chat/completions': chatEndpoint,
+  '/v1/messages': messagesEndpoint,
 }
 
 /** All routes. Everything below `/v1` needs a tenant's key; the work of a route is in `api/`. */
@@ -42,12 +44,17 @@ export function createApp(deps: AppDeps): Hono<Env> {
     await next()
   })
 
+  app.use('/v1/messages/*', async (c, next) => {
+    tellRequestId(c.var.context)
+    await next()
+  })
   for (const [path, endpoint] of Object.entries(ENDPOINTS)) {
     app.post(path, async (c) => {
       await answerOnNode(endpoint, deps, c.var.context)
       return RESPONSE_ALREADY_SENT
     })
   }
+  app.post('/v1/messages/count_tokens', async (c) => json(c, await countTokens(deps, c.var.context)))
   app.get('/v1/models', (c) => json(c, listModels(c.var.context)))
   app.get('/v1/models/:id{.+}', (c) => json(c, findModel(c.var.context, c.req.param('id'))))
   app.post('/v1/router/explain', async (c) => json(c, await explain(deps, c.var.context)))

@@ -1,5 +1,4 @@
 import type { OpenAIError } from '../error.ts'
-import { isObject } from '../is-object.ts'
 
 /** Anthropic's words for what our codes and types say. */
 const BY_CODE: Record<string, string> = {
@@ -34,5 +33,3 @@ export const messagesError = ({ message, type, code }: OpenAIError) => ({
 })
 
 export const messagesErrorBody = (error: OpenAIError): string => JSON.stringify(messagesError(error))
-
-export const isMessagesError = (json: unknown): boolean => isObject(json) && json.type === 'error'
