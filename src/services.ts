@@ -24,6 +24,7 @@ import { Quota } from './pipeline/quota.ts'
 import { Breakers } from './providers/forward/breakers.ts'
 import { modelThread } from './routing/model/thread.ts'
 import { Policies } from './routing/policies/policies.ts'
+import { Seal } from './runtime/seal.ts'
 import { Siblings } from './server/workers.ts'
 import { openStore } from './store/index.ts'
 import { Recorder } from './store/recorder/recorder.ts'
@@ -45,6 +46,8 @@ export interface Services {
   requests: RequestContexts
   siblings: Siblings
   userIds: UserIds
+  /** Of what is kept of responses, here and by clients. */
+  seal: Seal
   /** Ends the wait for a secret of user ids that all replicas share. */
   stopAgreeing(): void
   policies: Policies
@@ -124,9 +127,11 @@ export async function createServices(source: ConfigSource, log: Logger, override
 
   const identity = await identitySecret(config.identity.secret, join(dataDirOf(config), 'identity-secret'), store)
   const userIds = made('userIds', new UserIds(identity.secret))
+  const seal = made('seal', new Seal(identity.secret, 'responses'))
   const stopAgreeing = identity.agreeLater((secret) => {
     log.warn('the replicas keep user ids under another secret: it is used from now on')
     userIds.use(secret)
+    seal.use(secret)
   })
 
   const learner = made(
@@ -170,6 +175,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
     requests,
     siblings: made('siblings', siblingsOf(reload, policies, log)),
     userIds,
+    seal,
     stopAgreeing,
     policies,
     users,

@@ -109,7 +109,7 @@ async function answer(
     await onEnding(unanswered(error, decision.selection.chosen.candidate, request))
     throw error
   }
-  const writer = call.writer?.(call)
+  const writer = call.writer?.(call.turn.key)
   if (writer && !forwarded.stream) forwarded.body = await writer.plain(forwarded)
   return relay(forwarded, context.outgoing, {
     request,

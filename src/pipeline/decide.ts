@@ -8,8 +8,9 @@ import type { Latencies } from '../observability/latencies.ts'
 import type { Logger } from '../observability/logger.ts'
 import type { Metrics } from '../observability/metrics.ts'
 import type { Breakers } from '../providers/forward/breakers.ts'
-import { type ChooseInput, choose, type Limits, NoCandidateError, type Selection } from '../routing/choose/choose.ts'
+import { type ChooseInput, type Limits, NoCandidateError, type Selection } from '../routing/choose/choose.ts'
 import { draw } from '../routing/choose/draw.ts'
+import { choosePreferring } from '../routing/choose/prefer.ts'
 import type { Policies, PolicySnapshot } from '../routing/policies/policies.ts'
 import type { Policy } from '../routing/policy.ts'
 import { type CandidateScore, type RouteQuery, RouterError } from '../routing/router.ts'
@@ -111,7 +112,7 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
       random: draw(snapshot.config.router.exploration_seed, tenant.name, user, text, profile.rewards),
     }
     const by = scored.fallback === null ? 'graph' : 'fallback'
-    const selection = choose({ ...input, scores, by, rewards: profile.rewards })
+    const selection = choosePreferring(request.prefers, { ...input, scores, by, rewards: profile.rewards })
     return {
       selection,
       scores,

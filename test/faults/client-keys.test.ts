@@ -18,7 +18,7 @@ const OPEN_ROUTES = ['/healthz', '/readyz', '/metrics', '/console']
 /** Every route that the app has, as a request could hit it. */
 const ROUTES = [
   ...new Map(
-    createApp({} as AppDeps)
+    createApp({ store: {} } as AppDeps)
       .routes.filter(({ method, path }) => method !== 'ALL' && !OPEN_ROUTES.some((open) => path.startsWith(open)))
       .map(({ method, path }) => [`${method} ${path}`, { method, path: path.replace(/:\w+(\{[^}]*\})?/g, 'some-id') }]),
   ).values(),

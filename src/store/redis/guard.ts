@@ -9,6 +9,9 @@ const REFUSALS = /\b(OOM|READONLY|MISCONF|NOREPLICAS|NOAUTH|WRONGPASS|NOPERM|TRY
 /** It answers, but can't serve. */
 const OUTAGES = /\b(LOADING|CLUSTERDOWN|MASTERDOWN|BUSY|UNBLOCKED)\b/
 
+/** ioredis, where there is no connection to send it by. */
+const NOT_SENT = /enableOfflineQueue/
+
 /** Redis could not be asked, or did not answer in time: counted by the breaker. */
 class Outage extends StoreError {}
 
@@ -59,7 +62,7 @@ export class RedisGuard {
   async #attempt<T>(work: () => Promise<T>, deadlineMs: number): Promise<T> {
     try {
       return await inTime(work(), deadlineMs, () => {
-        throw new Outage(`no answer within ${deadlineMs} ms`)
+        throw new Outage(`no answer within ${deadlineMs} ms`, { mayBeDone: true })
       })
     } catch (error) {
       const translated = translate(error)
@@ -83,7 +86,7 @@ export class RedisGuard {
 /** Without what was sent: ioredis puts the command and its arguments on its errors, and those are users' data. */
 export function translate(error: unknown): unknown {
   if (!(error instanceof Error) || error instanceof StoreError) return error
-  if (error.name !== 'ReplyError') return new Outage(error.message)
+  if (error.name !== 'ReplyError') return new Outage(error.message, { mayBeDone: !NOT_SENT.test(error.message) })
   delete (error as { command?: unknown }).command
   if (OUTAGES.test(error.message)) return new Outage(error.message)
   if (REFUSALS.test(error.message)) return new StoreError(error.message)

@@ -5,7 +5,8 @@ import type { RedisConfig } from '../../config/schema.ts'
 import { fairTimeout } from '../../runtime/fair-timer.ts'
 import { Listeners } from '../changes.ts'
 import { decodeEdge, decodeState, encodeEdge, encodeState, floatBytes, floatsOf } from '../codec.ts'
-import type { Idempotency, Limits } from '../limits.ts'
+import type { Limits } from '../limits.ts'
+import { OwedEnds } from '../owed-ends.ts'
 import {
   interactionJsonWithoutText,
   type RewardDocument,
@@ -37,6 +38,7 @@ import { RedisGuard } from './guard.ts'
 import { RedisIdempotency } from './idempotency.ts'
 import * as keys from './keys.ts'
 import { RedisLimits } from './limits.ts'
+import { RedisResponses } from './responses.ts'
 import { readStream, readUserLog } from './stream.ts'
 
 /** Rows a script: Redis does nothing else meanwhile. */
@@ -56,7 +58,8 @@ const SWEEP_MS = 600_000
 export class RedisStore implements Store {
   readonly kind = 'redis'
   readonly limits: Limits
-  readonly idempotency: Idempotency
+  readonly idempotency: OwedEnds
+  readonly responses: RedisResponses
   readonly #client: RedisClient
   readonly #script: RunScript
   readonly #batch: RedisBatch
@@ -80,7 +83,8 @@ export class RedisStore implements Store {
     const run = this.#run.bind(this)
     this.#batch = new RedisBatch((tenant, operations) => run(tenant, 'batch', [keys.tag(tenant)], [operations]))
     this.limits = new RedisLimits(this.#batch)
-    this.idempotency = new RedisIdempotency(run)
+    this.idempotency = new OwedEnds(new RedisIdempotency(run))
+    this.responses = new RedisResponses(run, this.#runLong.bind(this))
     this.#sweep = setInterval(() => void this.sweep().catch(() => undefined), SWEEP_MS).unref()
   }
 
@@ -188,6 +192,7 @@ export class RedisStore implements Store {
         ],
       ),
     )
+    rows += await this.responses.erase(tenant, user, ROWS_PER_SCRIPT)
     for (;;) {
       const [handled, went] = (await this.#runLong(
         tenant,
@@ -345,7 +350,7 @@ export class RedisStore implements Store {
 
   async close(): Promise<void> {
     clearInterval(this.#sweep)
-    await this.#batch.close()
+    await Promise.all([this.#batch.close(), this.idempotency.close()])
     for (const guard of this.#guards.values()) guard.stop()
     this.#channel.close()
     this.#client.disconnect()

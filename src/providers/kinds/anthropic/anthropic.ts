@@ -1,6 +1,6 @@
 import type Anthropic from '@anthropic-ai/sdk'
-import type { NativeRequest } from '../../../openai/chat.ts'
 import { parseJson } from '../../../openai/error.ts'
+import { replaceModel } from '../../../openai/rewrite.ts'
 import { apiKey } from '../../api-key.ts'
 import { baseUrl } from '../../base-url.ts'
 import { HttpClient } from '../../http/client.ts'
@@ -63,7 +63,7 @@ export function anthropic(name: string, config: AnthropicConfig): Provider {
       const native = request.native?.api === 'messages' ? request.native : null
       const answer = await send('/messages', {
         body: native
-          ? withModel(native, candidate.model)
+          ? replaceModel(native.raw, native.spans, candidate.model)
           : Buffer.from(JSON.stringify(messagesBody(request.body, candidate, config.default_max_tokens))),
         headers: native?.headers ?? {},
         signal,
@@ -73,7 +73,7 @@ export function anthropic(name: string, config: AnthropicConfig): Provider {
     },
     async countTokens({ candidate, native, signal, requestId }): Promise<number> {
       const { status, body } = await send('/messages/count_tokens', {
-        body: withModel(native, candidate.model),
+        body: replaceModel(native.raw, native.spans, candidate.model),
         headers: native.headers ?? {},
         signal,
         requestId,
@@ -97,18 +97,8 @@ function betas(...all: Readonly<Record<string, string>>[]): Record<string, strin
 }
 
 interface MessagesCall {
-  body: Buffer
+  body: Buffer | readonly Buffer[]
   headers: Readonly<Record<string, string>>
-}
-
-/** A request in the Messages format, for one model; every other byte is the client's. */
-function withModel({ raw, spans }: NativeRequest, model: string): Buffer {
-  const bytes = Buffer.from(raw.buffer, raw.byteOffset, raw.length)
-  const span = spans.get('model')
-  const name = JSON.stringify(model)
-  if (span) return Buffer.concat([bytes.subarray(0, span.start), Buffer.from(name), bytes.subarray(span.end)])
-  const at = bytes.indexOf('{') + 1
-  return Buffer.concat([bytes.subarray(0, at), Buffer.from(`"model":${name},`), bytes.subarray(at)])
 }
 
 function convert(answer: ProviderAnswer, stream: boolean): ProviderAnswer {
