@@ -33,7 +33,7 @@ export interface AppDeps extends BeginDeps, AnswerDeps, ReadinessDeps, AdminDeps
   seal: Seal
 }
 
-/** The routes that answer, each with its format; errors below such a path have that format, too. */
+/** Routes that answer, each in its format; errors below such a path have the same format. */
 const endpointsOf = (deps: AppDeps) => ({
   '/v1/chat/completions': chatEndpoint,
   '/v1/messages': messagesEndpoint,
