@@ -45,7 +45,8 @@ const lanes = [
     { name: 'audit', command: node, args: [join(root, 'scripts', 'audit.mjs')], cwd: root, env },
     { name: 'lint', command: node, args: [join(root, 'scripts', 'lint.mjs')], cwd: root, env },
     js('tsc', 'typescript/bin/tsc', ['--noEmit']),
-    js('knip', 'knip/bin/knip.js', ['--no-progress']),
+    js('knip', 'knip/bin/knip.js', ['--no-progress', '--no-config-hints']),
+    js('knip-src', 'knip/bin/knip.js', ['--no-progress', '--no-config-hints', '--production']),
     { ...js('vitest', 'vitest/vitest.mjs', ['run']), closing: VITEST_CLOSING },
     // What fails where the cores are busy: deadlines that take a timer for the truth.
     {

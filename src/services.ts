@@ -24,12 +24,13 @@ import { Quota } from './pipeline/quota.ts'
 import { Breakers } from './providers/forward/breakers.ts'
 import { modelThread } from './routing/model/thread.ts'
 import { Policies } from './routing/policies/policies.ts'
+import { Seal } from './runtime/seal.ts'
 import { Siblings } from './server/workers.ts'
 import { openStore } from './store/index.ts'
 import { Recorder } from './store/recorder/recorder.ts'
 import type { Store } from './store/store.ts'
 
-/** All parts of a process. Only this file knows all classes: a function names the few parts that it uses. */
+/** All parts of a process. Only this file knows all classes; a function names the few parts that it uses. */
 export interface Services {
   /** The configuration in force; a request takes it once. */
   snapshot(): Snapshot
@@ -45,6 +46,8 @@ export interface Services {
   requests: RequestContexts
   siblings: Siblings
   userIds: UserIds
+  /** Of what is kept of responses, here and by clients. */
+  seal: Seal
   /** Ends the wait for a secret of user ids that all replicas share. */
   stopAgreeing(): void
   policies: Policies
@@ -62,7 +65,7 @@ export interface Services {
 /** Changes or replaces parts right after they are made, before others get them. */
 export type Overrides = { readonly [Name in keyof Services]?: (made: Services[Name]) => Services[Name] }
 
-/** Directory of what a process makes for itself: beside the spool. */
+/** Directory of files that a process makes for itself: beside the spool. */
 export const dataDirOf = (config: Config) => dirname(resolve(config.spool.path))
 
 /**
@@ -124,9 +127,11 @@ export async function createServices(source: ConfigSource, log: Logger, override
 
   const identity = await identitySecret(config.identity.secret, join(dataDirOf(config), 'identity-secret'), store)
   const userIds = made('userIds', new UserIds(identity.secret))
+  const seal = made('seal', new Seal(identity.secret, 'responses'))
   const stopAgreeing = identity.agreeLater((secret) => {
     log.warn('the replicas keep user ids under another secret: it is used from now on')
     userIds.use(secret)
+    seal.use(secret)
   })
 
   const learner = made(
@@ -170,6 +175,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
     requests,
     siblings: made('siblings', siblingsOf(reload, policies, log)),
     userIds,
+    seal,
     stopAgreeing,
     policies,
     users,
@@ -201,7 +207,7 @@ export async function closeServices(services: Services): Promise<void> {
   await store.close()
 }
 
-/** The other processes behind the same port; what one of them was told, this one does too. */
+/** The other processes behind the same port: an order that one of them was given is carried out here, too. */
 function siblingsOf(reload: () => Promise<void>, policies: Policies, log: Logger): Siblings {
   return new Siblings((order) => {
     const done =
@@ -210,11 +216,13 @@ function siblingsOf(reload: () => Promise<void>, policies: Policies, log: Logger
         : order.kind === 'artifact'
           ? policies.reload(order.artifact, order.tenant)
           : policies.rollback(order.version, order.tenant)
-    done.catch((error: Error) => log.error({ reason: error.message, order: order.kind }, 'not done as a sibling did'))
+    done.catch((error: Error) =>
+      log.error({ reason: error.message, order: order.kind }, 'an order of a sibling failed'),
+    )
   })
 }
 
-/** Takes in a new configuration, as far as a process can that started with another. */
+/** Takes in a new configuration, as far as a running process can. */
 async function takeIn(
   services: Pick<Services, 'authenticator' | 'admission' | 'requests' | 'policies' | 'log'>,
   started: Config,
@@ -234,8 +242,8 @@ async function takeIn(
 }
 
 /**
- * A local server that lists other models than it did, or a provider whose key is missing, empties a list without a
- * mistake in the configuration.
+ * Warns of names and groups that stand for no candidate. It need not be a mistake in the configuration: a local server
+ * may list other models than before, or a provider lack its key.
  */
 function warnOfEmpty({ empty }: Snapshot, log: Logger): void {
   for (const { tenant, wanted } of empty) log.warn({ tenant, wanted }, 'no usable candidate has this name or group')

@@ -5,6 +5,7 @@ import { ratingRewards } from '../learning/sources/user-rating.ts'
 import { type RewardDeps, takeReward } from '../learning/take-reward.ts'
 import { fieldError } from '../openai/parse-chat.ts'
 import { parseRawBody } from '../openai/raw-body.ts'
+import { requestIdOf } from '../openai/responses/items.ts'
 import type { RequestContext } from '../pipeline/context.ts'
 import { allowedCandidates, tenantOf } from '../pipeline/principal.ts'
 import { readSmallBody } from './body.ts'
@@ -47,7 +48,7 @@ export async function takeFeedback(deps: RewardDeps, context: RequestContext) {
   const feedback = parseFeedback(await readSmallBody(context))
   const { caller, snapshot, requestId, ts } = context
   const { name: tenant } = tenantOf(snapshot, caller)
-  const id = feedback.request_id ?? feedback.completion_id ?? ''
+  const id = requestIdOf(feedback.request_id ?? feedback.completion_id ?? '')
   const interaction = await deps.recorder.findInteraction(tenant, id)
   if (!interaction) {
     const param = feedback.request_id === undefined ? 'completion_id' : 'request_id'

@@ -10,16 +10,18 @@ import { parseRawBody } from '../openai/raw-body.ts'
 import type { RequestContext } from '../pipeline/context.ts'
 import { tenantOf } from '../pipeline/principal.ts'
 import type { Policies } from '../routing/policies/policies.ts'
+import type { Seal } from '../runtime/seal.ts'
 import type { InteractionRecord } from '../store/records/records.ts'
 import { eachCandidate } from '../store/records/scored-candidates.ts'
 import type { Store } from '../store/store.ts'
 import { readSmallBody } from './body.ts'
+import { allResponses } from './responses/kept-responses.ts'
 
 interface ProfileDeps {
   userIds: UserIds
 }
 
-/** Stands in a path for the user of all requests that name none. */
+/** In a path: the user of all requests that name none. */
 const ANONYMOUS_PATH = '~anonymous'
 const MAX_ID_BYTES = 256
 
@@ -28,14 +30,21 @@ const MAX_ID_BYTES = 256
  *
  * @throws GatewayError 400, 404 when nothing is kept. @throws StoreError
  */
-export async function getProfile(deps: ProfileDeps & { store: Store }, context: RequestContext, id: string) {
-  const { store } = deps
+export async function getProfile(
+  deps: ProfileDeps & { store: Store; seal: Seal },
+  context: RequestContext,
+  id: string,
+) {
+  const { store, seal } = deps
   const { tenant: ofUser, user } = userInPath(deps, context, id)
   const tenant = ofUser.name
   const [stored, edges] = await Promise.all([store.loadUser(tenant, user), store.loadEdges(tenant, user)])
   const interactions = await collect(store.readInteractions({ tenant, user }), withoutVectors)
   const rewards = await collect(store.readRewards({ tenant, user }), (row) => row)
-  if (!stored && interactions.length === 0) throw notFound('There is no such user.', 'user_not_found', 'id')
+  const responses = await allResponses({ responses: store.responses, seal, tenant, user })
+  if (!stored && interactions.length === 0 && responses.length === 0) {
+    throw notFound('There is no such user.', 'user_not_found', 'id')
+  }
   return {
     object: 'user.profile',
     id,
@@ -51,6 +60,7 @@ export async function getProfile(deps: ProfileDeps & { store: Store }, context: 
     })),
     interactions,
     rewards,
+    responses,
   }
 }
 
@@ -94,7 +104,7 @@ export function parsePreferences(raw: Buffer): StatedPreferences {
 }
 
 /**
- * A slip in a list would let through what was to be denied, or deny all.
+ * Refuses unknown names: a typo in a list would allow what was to be denied, or deny everything.
  *
  * @throws GatewayError 400 with `param`
  */

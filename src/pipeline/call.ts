@@ -23,7 +23,7 @@ export interface Call {
   conversation: string | null
 }
 
-/** Wishes of one request for its routing: headers, so that typed SDKs can send them. */
+/** Wishes of a request for its own routing. They come in headers, so that typed SDKs can send them. */
 export interface Knobs {
   /** 0..1: overrides the learned trade-off between quality (0) and cost (1). */
   costWeight?: number
@@ -91,7 +91,7 @@ function readKnobs(request: IncomingMessage): Knobs {
   }
 }
 
-/** Without the `0x10`, `Infinity` and such that JavaScript would take for numbers. */
+/** Decimal numbers alone: JavaScript would also take `0x10` and `Infinity`. */
 const DECIMAL = /^\+?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i
 
 function number(request: IncomingMessage, header: string, min: number, max: number): number | undefined {

@@ -23,9 +23,9 @@ export interface ChatDeps extends DecideDeps, IdempotencyDeps, AfterAnswerDeps {
 }
 
 /**
- * One answer, from top to bottom, whichever endpoint it is asked by: admit → reserve; embed, score, choose → forward →
- * relay → record. The caller has been authenticated and the request parsed. What is thrown is for the client: nothing
- * has been sent yet.
+ * One answer, from top to bottom, for every endpoint: admit → reserve; embed, score, choose → forward → relay → record.
+ * The caller has been authenticated and the request parsed. Errors that are thrown are for the client: nothing has been
+ * sent yet.
  *
  * @throws GatewayError
  */
@@ -47,14 +47,14 @@ export async function complete(deps: ChatDeps, context: RequestContext, call: Ca
 
 /** @returns whether the client has got a whole answer */
 async function decideAndAnswer(deps: ChatDeps, context: RequestContext, call: Call): Promise<boolean> {
-  // Together: the store answers while the model scores. No candidate is chosen yet, so it reserves for the dearest that
-  // the model's name stands for.
+  // Together: the store answers while the model scores. No candidate is chosen yet, so it reserves for the dearest one
+  // that the model's name stands for.
   const [reserved, decided] = await Promise.allSettled([deps.quota.reserve(context, call), decide(deps, context, call)])
   if (decided.status === 'rejected' && reserved.status === 'fulfilled') reserved.value.settle(null)
   const decision = resultOf(decided)
   const { ranking } = decision.selection
   const isForAll = ranking.length === call.model.candidates.length
-  // Refused for the dearest of all, it may be granted for those that are left.
+  // A reservation that was refused for the dearest of all may be granted for those that are left.
   const grant =
     reserved.status === 'fulfilled' || isForAll ? resultOf(reserved) : await deps.quota.reserve(context, call, ranking)
   deps.recorder.open(summaryOf(context, call, decision))
@@ -77,11 +77,11 @@ function resultOf<T>(result: PromiseSettledResult<T>): T {
   return result.value
 }
 
-/** An answer that is larger is not judged. */
+/** Larger answers are not judged. */
 const MAX_JUDGED_BYTES = 256 * 1024
 
 /**
- * The candidates in order until one answers, and its bytes to the client.
+ * Asks the candidates in order until one answers, and sends its bytes to the client.
  *
  * @param onEnding called once and awaited, before the client can know that the answer is whole
  * @throws ForwardError where none answered: nothing has been sent
@@ -109,7 +109,7 @@ async function answer(
     await onEnding(unanswered(error, decision.selection.chosen.candidate, request))
     throw error
   }
-  const writer = call.writer?.(call)
+  const writer = call.writer?.(call.turn.key)
   if (writer && !forwarded.stream) forwarded.body = await writer.plain(forwarded)
   return relay(forwarded, context.outgoing, {
     request,
@@ -125,7 +125,7 @@ async function answer(
   })
 }
 
-/** What the answer says of how it came about. */
+/** Headers that say how the answer came about. */
 function answerHeaders(requestId: string, { selection, version, fallback }: Decision, forwarded: Forwarded) {
   const { candidate } = forwarded
   const isFirstChoice = candidate === selection.chosen.candidate

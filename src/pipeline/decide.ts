@@ -8,8 +8,9 @@ import type { Latencies } from '../observability/latencies.ts'
 import type { Logger } from '../observability/logger.ts'
 import type { Metrics } from '../observability/metrics.ts'
 import type { Breakers } from '../providers/forward/breakers.ts'
-import { type ChooseInput, choose, type Limits, NoCandidateError, type Selection } from '../routing/choose/choose.ts'
+import { type ChooseInput, type Limits, NoCandidateError, type Selection } from '../routing/choose/choose.ts'
 import { draw } from '../routing/choose/draw.ts'
+import { choosePreferring } from '../routing/choose/prefer.ts'
 import type { Policies, PolicySnapshot } from '../routing/policies/policies.ts'
 import type { Policy } from '../routing/policy.ts'
 import { type CandidateScore, type RouteQuery, RouterError } from '../routing/router.ts'
@@ -19,23 +20,23 @@ import type { Call, Knobs } from './call.ts'
 import type { RequestContext } from './context.ts'
 import type { Conversations } from './conversation.ts'
 
-/** What was decided for a request, and all that it was decided on. */
+/** A decision for a request, with all that it was based on. */
 export interface Decision {
   selection: Selection
   /** Of every candidate that the model name stands for. */
   scores: readonly CandidateScore[]
   /** The artifact that serves this user; null where none is loaded. */
   policy: Policy | null
-  /** Version of whoever ranked: the artifact, or a fallback router. */
+  /** Version of the artifact that ranked, or of the fallback router. */
   version: string
   /** Why the fallback router ranked instead of the artifact, or null. */
   fallback: string | null
   profile: UserProfile
   conversation: ConversationState | null
-  /** What was embedded. */
+  /** The text that was embedded. */
   text: string
   embedding: Float32Array | null
-  /** A policy that is to say what it would have done, and what `choose` was given. */
+  /** A policy that is asked afterwards for its own choice, with the input of `choose`; null where none runs. */
   shadow: {
     policy: Policy
     input: Omit<ChooseInput, 'scores' | 'by' | 'rewards'>
@@ -54,7 +55,7 @@ export interface DecideDeps {
 }
 
 /**
- * embed → score → choose, for one request. Whatever fails on the way costs the personal choice, not the answer.
+ * embed → score → choose, for one request. A failure on the way costs the personal choice, never the answer.
  *
  * @throws GatewayError when no candidate fits
  */
@@ -66,7 +67,7 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
   const text = queryText(request.body.messages)
   const deadline = performance.now() + snapshot.config.router.deadline_ms
 
-  // None of the three fails. Asked for at once; mostly all are there already.
+  // None of the three fails. All are started before the first is awaited; mostly they are there already.
   const asking = [
     deps.users.get(policy, tenant.name, user),
     embed(policy, text, deadline),
@@ -81,7 +82,7 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
     promptTokens: request.promptTokens,
     state: profile.state,
     ...(costWeight !== undefined && { costWeight }),
-    // What came late because this process was busy is scored all the same: that takes less than was lost.
+    // Inputs that came late because this process was busy are scored all the same: scoring takes less than was lost.
     deadline: Math.max(deadline, performance.now() + snapshot.config.router.deadline_ms / 10),
   }
   const scored = await score(deps, serving, embedded.failure, query, tenant.candidates)
@@ -111,7 +112,7 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
       random: draw(snapshot.config.router.exploration_seed, tenant.name, user, text, profile.rewards),
     }
     const by = scored.fallback === null ? 'graph' : 'fallback'
-    const selection = choose({ ...input, scores, by, rewards: profile.rewards })
+    const selection = choosePreferring(request.prefers, { ...input, scores, by, rewards: profile.rewards })
     return {
       selection,
       scores,
@@ -130,7 +131,7 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
   }
 }
 
-/** Of the candidates that the model name stands for: often all of the tenant's. */
+/** Scores of the candidates that the model name stands for: often all of the tenant's. */
 function scoresOf(all: readonly CandidateScore[], candidates: readonly Candidate[]): readonly CandidateScore[] {
   if (all.length === candidates.length && all.every(({ candidate }, i) => candidate === candidates[i])) return all
   const wanted = new Set(candidates)

@@ -7,11 +7,11 @@ import type { InteractionRecord } from '../store/records/records.ts'
 import type { Call } from './call.ts'
 import type { RequestContext } from './context.ts'
 
-/** The part of its limits that a request holds: reserved before it is forwarded, settled when it has ended. */
+/** A reservation of one request: made before it is forwarded, settled when it has ended. */
 export interface Grant {
   /** OpenAI's `x-ratelimit-*`. */
   headers: Record<string, string>
-  /** With the record of the answer; null where there was none. */
+  /** @param record of the answer; null where there was none */
   settle(record: InteractionRecord | null): void
 }
 
@@ -25,9 +25,9 @@ const UNLIMITED: Grant = { headers: {}, settle: () => {} }
 
 /** Reserved for an answer whose length the request does not bound. */
 const UNBOUNDED_ANSWER_TOKENS = 4_096
-/** A bound above this, `1e400` too, is read as this: what is counted stays finite. */
+/** A bound above this, `1e400` too, is read as this, so that counters stay finite. */
 const MOST_ANSWER_TOKENS = 2 ** 40
-/** The estimate of a prompt may be short: other scripts, other vocabularies, and what providers wrap around it. */
+/** The estimate of a prompt may be too low: other scripts, other vocabularies, and text that providers add. */
 const PROMPT_MARGIN = { factor: 1.5, tokens: 64 }
 const NANO = 1e9
 /** Longer than any request takes. */
@@ -115,12 +115,12 @@ export class Quota {
   }
 }
 
-/** All that bounds a request of this key and user. */
+/** All limits that hold for a request of this key and user. */
 function limitsOf({ config }: Tenant, keyId: string, user: string): Limit[] {
   return [...sharedLimits(config, keyId), ...boundsOf(`user:${user}`, config.user_limits)]
 }
 
-/** Of a configuration's tenant and key: the same for all requests. */
+/** Limits of a configured tenant and its keys: the same for all requests. */
 const shared = new WeakMap<TenantConfig, Map<string, Limit[]>>()
 
 function sharedLimits(config: TenantConfig, keyId: string): Limit[] {
@@ -150,7 +150,7 @@ function boundsOf(scope: string, config: LimitsConfig): Limit[] {
   return bounds
 }
 
-/** What the dearest candidate that may answer could come to. */
+/** The most that an answer of the dearest candidate could take. */
 function upperEstimate({ request }: Call, candidates: readonly Candidate[]): Amounts {
   const { body } = request
   const prompt = Math.ceil(request.promptTokens * PROMPT_MARGIN.factor) + PROMPT_MARGIN.tokens
@@ -171,7 +171,7 @@ function amountsOf(record: InteractionRecord | null): Amounts {
   return { requests: 1, tokens: promptTokens + completionTokens, nanoUsd: Math.round(record.costUsd * NANO) }
 }
 
-/** The nearest limit of requests and of tokens a minute, as OpenAI tells of them. */
+/** The limits of requests and of tokens a minute with the least left, in OpenAI's headers. */
 function rateLimitHeaders(limits: readonly Limit[], { states }: Reservation): Record<string, string> {
   const headers: Record<string, string> = {}
   for (const what of ['requests', 'tokens'] as const) {

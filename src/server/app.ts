@@ -8,9 +8,12 @@ import { takeFeedback } from '../api/feedback.ts'
 import { type ReadinessDeps, readiness } from '../api/health.ts'
 import { findModel, listModels } from '../api/models.ts'
 import { deleteProfile, getProfile, setProfile } from '../api/profiles.ts'
+import { responsesEndpoint } from '../api/responses/endpoint.ts'
+import { keptResponses } from '../api/responses/routes.ts'
 import { GatewayError } from '../errors.ts'
 import { type BeginDeps, beginRequest, type RequestContext } from '../pipeline/context.ts'
 import { chatEndpoint, type Endpoint } from '../pipeline/endpoint.ts'
+import type { Seal } from '../runtime/seal.ts'
 import type { Store } from '../store/store.ts'
 import { answerOnNode } from './direct.ts'
 import { type ErrorDeps, errorResponse, report } from './errors.ts'
@@ -26,31 +29,40 @@ export interface AppDeps extends BeginDeps, AnswerDeps, ReadinessDeps, AdminDeps
   policies: AnswerDeps['policies']
   recorder: AnswerDeps['recorder']
   siblings: Siblings
+  seal: Seal
 }
 
-/** The routes that answer, each with its format; errors below such a path have that format, too. */
-const ENDPOINTS: Readonly<Record<string, Endpoint>> = {
+/** Routes that answer, each in its format; errors below such a path have the same format. */
+const endpointsOf = (deps: AppDeps) => ({
   '/v1/chat/completions': chatEndpoint,
-}
+  '/v1/responses': responsesEndpoint({
+    responses: deps.store.responses,
+    seal: deps.seal,
+    isErased: (tenant, user, ts) => deps.erasures.happened(tenant, user, ts),
+    onStoreError: (call) => deps.metrics.storeErrors.inc({ call }),
+  }),
+})
 
 /** All routes. Everything below `/v1` needs a tenant's key; the work of a route is in `api/`. */
 export function createApp(deps: AppDeps): Hono<Env> {
   const app = new Hono<Env>()
+  const endpoints = endpointsOf(deps)
 
   app.use('/v1/*', async (c, next) => {
     c.set('context', await beginRequest(deps, c.env.incoming, c.env.outgoing))
     await next()
   })
 
-  for (const [path, endpoint] of Object.entries(ENDPOINTS)) {
+  for (const [path, endpoint] of Object.entries<Endpoint>(endpoints)) {
     app.post(path, async (c) => {
       await answerOnNode(endpoint, deps, c.var.context)
       return RESPONSE_ALREADY_SENT
     })
   }
+  app.route('/v1/responses', keptResponses(deps))
   app.get('/v1/models', (c) => json(c, listModels(c.var.context)))
   app.get('/v1/models/:id{.+}', (c) => json(c, findModel(c.var.context, c.req.param('id'))))
-  app.post('/v1/router/explain', async (c) => json(c, await explain(deps, c.var.context)))
+  app.post('/v1/router/explain', async (c) => json(c, await explain(deps, c.var.context, endpoints['/v1/responses'])))
   app.post('/v1/feedback', async (c) => json(c, await takeFeedback(deps, c.var.context), 202))
   app.get('/v1/users/:id/profile', async (c) => json(c, await getProfile(deps, c.var.context, c.req.param('id'))))
   app.put('/v1/users/:id/profile', async (c) => json(c, await setProfile(deps, c.var.context, c.req.param('id'))))
@@ -74,12 +86,12 @@ export function createApp(deps: AppDeps): Hono<Env> {
   return app
 
   function failed(c: Context<Env>, error: unknown): Response {
-    return errorResponse(report(deps, error, c.var.context?.requestId, errorShapeOf(c.req.path)))
+    return errorResponse(report(deps, error, c.var.context?.requestId, errorShapeOf(c.req.path, endpoints)))
   }
 }
 
-const errorShapeOf = (path: string) =>
-  Object.entries(ENDPOINTS).find(([base]) => path === base || path.startsWith(`${base}/`))?.[1].errorBody
+const errorShapeOf = (path: string, endpoints: Readonly<Record<string, Endpoint>>) =>
+  Object.entries(endpoints).find(([base]) => path === base || path.startsWith(`${base}/`))?.[1].errorBody
 
 const json = (c: Context<Env>, body: object, status: 200 | 202 = 200) =>
   c.json(body, status, { 'x-request-id': c.var.context.requestId })

@@ -1,5 +1,6 @@
 import type { Idempotency, Limits } from './limits.ts'
 import type { InteractionRecord, RewardRecord } from './records/records.ts'
+import type { Responses } from './responses.ts'
 
 /** A tenant key as stored: the secret itself is nowhere. */
 export interface KeyRecord {
@@ -120,6 +121,7 @@ export interface Store {
   readonly kind: 'sqlite' | 'redis'
   readonly limits: Limits
   readonly idempotency: Idempotency
+  readonly responses: Responses
 
   findKey(hash: string): Promise<KeyRecord | null>
   createKey(key: KeyRecord): Promise<void>
@@ -138,9 +140,9 @@ export interface Store {
    */
   commitUser(tenant: string, user: string, next: StoredUser, edge?: StoredEdge): Promise<boolean>
   /**
-   * Erases user, edges, conversations, interactions, rewards: all of it. Returns how many rows went. Records older than
-   * the erasure that arrive later (from a spool, say) are left out; what an in-flight request writes after it may come
-   * after, and callers erase again then.
+   * Erases user, edges, conversations, responses, interactions, rewards: all of it. Returns how many rows went. Records
+   * older than the erasure that arrive later (from a spool, say) are left out; what an in-flight request writes after
+   * it may come after, and callers erase again then.
    */
   eraseUser(tenant: string, user: string): Promise<number>
 

@@ -10,6 +10,7 @@ import {
 import { all, anEdge, anInteraction, aReward, aUser, NO_CANDIDATES } from '../store/records.ts'
 import { until } from '../support/redis.ts'
 import { limitsContract } from './limits.ts'
+import { responsesContract } from './responses.ts'
 
 export interface StoreUnderTest {
   /** Opens the same data again: another replica, or the same process later. */
@@ -394,6 +395,12 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
 
     describe('limits', () =>
       limitsContract(
+        () => store,
+        () => subject.open(),
+      ))
+
+    describe('responses', () =>
+      responsesContract(
         () => store,
         () => subject.open(),
       ))

@@ -38,6 +38,7 @@ import { RedisGuard } from './guard.ts'
 import { RedisIdempotency } from './idempotency.ts'
 import * as keys from './keys.ts'
 import { RedisLimits } from './limits.ts'
+import { RedisResponses } from './responses.ts'
 import { readStream, readUserLog } from './stream.ts'
 
 /** Rows a script: Redis does nothing else meanwhile. */
@@ -58,6 +59,7 @@ export class RedisStore implements Store {
   readonly kind = 'redis'
   readonly limits: Limits
   readonly idempotency: OwedEnds
+  readonly responses: RedisResponses
   readonly #client: RedisClient
   readonly #script: RunScript
   readonly #batch: RedisBatch
@@ -82,6 +84,7 @@ export class RedisStore implements Store {
     this.#batch = new RedisBatch((tenant, operations) => run(tenant, 'batch', [keys.tag(tenant)], [operations]))
     this.limits = new RedisLimits(this.#batch)
     this.idempotency = new OwedEnds(new RedisIdempotency(run))
+    this.responses = new RedisResponses(run, this.#runLong.bind(this))
     this.#sweep = setInterval(() => void this.sweep().catch(() => undefined), SWEEP_MS).unref()
   }
 
@@ -189,6 +192,7 @@ export class RedisStore implements Store {
         ],
       ),
     )
+    rows += await this.responses.erase(tenant, user, ROWS_PER_SCRIPT)
     for (;;) {
       const [handled, went] = (await this.#runLong(
         tenant,

@@ -9,6 +9,7 @@ import type { Limits } from '../limits.ts'
 import { OwedEnds } from '../owed-ends.ts'
 import { interactionJsonWithoutText, readInteraction, readReward, rewardJson, summaryOf } from '../records/documents.ts'
 import type { InteractionRecord, RewardRecord } from '../records/records.ts'
+import type { Responses } from '../responses.ts'
 import {
   type ConversationState,
   type Evidence,
@@ -25,6 +26,7 @@ import {
 } from '../store.ts'
 import { SqliteIdempotency } from './idempotency.ts'
 import { SqliteLimits, type Transact } from './limits.ts'
+import { SqliteResponses } from './responses.ts'
 import { migrate } from './schema.ts'
 import { prepareStatements } from './statements.ts'
 import { sweep } from './sweep.ts'
@@ -56,6 +58,7 @@ export class SqliteStore implements Store {
   readonly kind = 'sqlite'
   readonly limits: Limits
   readonly idempotency: OwedEnds
+  readonly responses: Responses
   readonly #db: DatabaseSync
   readonly #sql: ReturnType<typeof prepareStatements>
   readonly #listeners = new Listeners()
@@ -77,6 +80,12 @@ export class SqliteStore implements Store {
     const transact: Transact = (work) => this.#write(() => [work()])
     this.limits = new SqliteLimits(this.#db, transact)
     this.idempotency = new OwedEnds(new SqliteIdempotency(this.#db, transact))
+    this.responses = new SqliteResponses(
+      this.#db,
+      transact,
+      (work) => this.#do(work),
+      (row) => this.#erasedBefore()(row),
+    )
     this.#seenChange = Number(this.#sql.lastChange.get()?.seq ?? 0)
     this.#poll = setInterval(() => this.#pollChanges(), POLL_MS).unref()
     this.#sweepIn(NEXT_SLICE_MS, config.retention_days * 86_400_000)
