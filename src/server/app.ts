@@ -24,13 +24,12 @@ interface Env {
   Variables: { context: RequestContext }
 }
 
-export interface AppDeps extends BeginDeps, AnswerDeps, ReadinessDeps, AdminDeps, ErrorDeps {
-  store: Store
-  policies: AnswerDeps['policies']
-  recorder: AnswerDeps['recorder']
-  siblings: Siblings
-  seal: Seal
-}
+/** The parts that routes use, all routes together. */
+export type AppDeps = BeginDeps &
+  AnswerDeps &
+  ReadinessDeps &
+  AdminDeps &
+  ErrorDeps & { store: Store; siblings: Siblings; seal: Seal }
 
 /** Routes that answer, each in its format; errors below such a path have the same format. */
 const endpointsOf = (deps: AppDeps) => ({
