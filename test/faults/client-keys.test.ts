@@ -109,7 +109,9 @@ describe('a bad key: 401 on every route, always the same, never echoed', () => {
         })
         const text = await response.text()
         expect([what, response.status]).toEqual([what, 401])
-        expect(expectError(text)).toMatchObject({ code: 'invalid_api_key' })
+        if (path.startsWith('/v1/messages')) {
+          expect(JSON.parse(text)).toMatchObject({ type: 'error', error: { type: 'authentication_error' } })
+        } else expect(expectError(text)).toMatchObject({ code: 'invalid_api_key' })
         expect(response.headers.get('www-authenticate')).toBe('Bearer')
         answers.add(text)
         for (const secret of [TEST_KEY, expired.key, revoked.key, ADMIN_KEY]) expect(text).not.toContain(secret)
