@@ -15,6 +15,7 @@ import type { Call } from './pipeline/call.ts'
 import type { RequestContexts } from './pipeline/context.ts'
 import type { Decision } from './pipeline/decide.ts'
 import type { Settlements } from './pipeline/settlements.ts'
+import type { Refusals } from './providers/dialect/refusals.ts'
 import type { Breakers } from './providers/forward/breakers.ts'
 import type { Policies } from './routing/policies/policies.ts'
 import type { EphemeralMap } from './runtime/ephemeral-map.ts'
@@ -49,6 +50,7 @@ export interface Services {
   /** Null where none is configured. */
   judge: Judge | null
   breakers: Breakers
+  refusals: Refusals
   latencies: Latencies
   metrics: Metrics
   log: Logger

@@ -24,7 +24,9 @@ import { afterAnswer } from './pipeline/after-answer.ts'
 import { Authenticator } from './pipeline/authenticate.ts'
 import { RequestContexts } from './pipeline/context.ts'
 import { Settlements } from './pipeline/settlements.ts'
-import { Breakers } from './providers/forward/breakers.ts'
+import { Refusals } from './providers/dialect/refusals.ts'
+import { Breakers, deploymentOf } from './providers/forward/breakers.ts'
+import { answers } from './providers/forward/probe.ts'
 import { Policies } from './routing/policies/policies.ts'
 import { EphemeralMap } from './runtime/ephemeral-map.ts'
 import { Siblings } from './server/workers.ts'
@@ -82,9 +84,17 @@ export async function createServices(
       // The others learn it for themselves where this does not reach them.
       store.publish({ kind: 'breaker', deployment, ms, from: replica }).catch(() => undefined)
     },
+    async (deployment) => {
+      const candidate = snapshot().candidates.find((one) => deploymentOf(one) === deployment)
+      const provider = candidate && snapshot().providers.get(candidate.provider)
+      return !candidate || !provider || answers(candidate, provider)
+    },
   )
+  const refusals = new Refusals(store)
   store.subscribe((change) => {
     if (change.kind === 'evidence') policies.refreshEvidence(change.tenant)
+    if (change.kind === 'refusals') refusals.reload(change.tenant)
+    if (change.kind === 'all') refusals.reloadAll()
     if (change.kind === 'breaker' && change.from !== replica) breakers.hear(change.deployment, change.ms)
     if (change.kind === 'all') for (const tenant of snapshot().tenants.keys()) policies.refreshEvidence(tenant)
   })
@@ -137,6 +147,7 @@ export async function createServices(
             log,
           }),
     breakers,
+    refusals,
     latencies: new Latencies(),
     metrics,
     log,

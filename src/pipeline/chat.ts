@@ -95,13 +95,30 @@ async function answer(
 ): Promise<Outcome> {
   const { snapshot, signal, requestId, startedAt } = context
   const { timeouts, retries, server } = snapshot.config
-  const { request } = call
+  const { request, principal, knobs, model } = call
   const deadline = startedAt + timeouts.total_ms
   let forwarded: Forwarded
   try {
     forwarded = await forward(
-      { ranking: decision.selection.ranking, request, signal, requestId, deadline },
-      { providers: snapshot.providers, breakers: services.breakers, timeouts, retries },
+      {
+        ranking: decision.selection.ranking,
+        request,
+        signal,
+        requestId,
+        deadline,
+        routed: !model.explicit,
+        strict: knobs.strict,
+        tenant: principal.tenant.name,
+        user: principal.user,
+      },
+      {
+        providers: snapshot.providers,
+        breakers: services.breakers,
+        timeouts,
+        retries,
+        refusals: services.refusals,
+        onBug: (error, candidate) => services.log.error({ ...bugOf(error), candidate: candidate.name }, CONVERSION),
+      },
     )
   } catch (error) {
     if (!(error instanceof ForwardError)) throw error
@@ -121,7 +138,17 @@ async function answer(
     commentsMs: timeouts.comments_ms,
     writeIdleMs: server.write_idle_timeout_ms,
     onEnding,
+    onBug: (error) => services.log.error({ ...bugOf(error), candidate: forwarded.candidate.name }, CONVERSION),
   })
+}
+
+const CONVERSION = 'a request or an answer could not be converted'
+
+/** Where a mistake of ours is; its message may hold what was converted. */
+function bugOf(error: unknown) {
+  const { name, stack } = error instanceof Error ? error : new Error('unknown')
+  const at = (stack ?? '').split('\n').filter((line) => /^\s+at /.test(line))
+  return { bug: name, at: at.slice(0, 4).map((line) => line.trim()) }
 }
 
 /** What the answer says of how it came about. */

@@ -4,6 +4,7 @@ import { GatewayError } from '../errors.ts'
 import type { UserProfile } from '../learning/profile.ts'
 import { type StatedPreferences, statedPreferences } from '../learning/stated-preferences.ts'
 import type { Services } from '../parts.ts'
+import { unfitFor } from '../providers/dialect/plan.ts'
 import { type ChooseInput, choose, type Limits, NoCandidateError, type Selection } from '../routing/choose/choose.ts'
 import { draw } from '../routing/choose/draw.ts'
 import type { PolicySnapshot } from '../routing/policies/policies.ts'
@@ -82,6 +83,8 @@ export async function decide(services: Services, { snapshot, ts }: RequestContex
     maxTokens: request.body.max_completion_tokens ?? request.body.max_tokens ?? null,
     ...strictest(knobs, stated),
     latencyMs: (name) => services.latencies.expectedMs(name),
+    unfit: (candidate) =>
+      unfitFor(request, candidate.dialect, services.refusals.of(tenant.name, candidate), knobs.strict),
     isOpen: (candidate) => services.breakers.of(candidate).isOpen,
   }
   try {

@@ -1,20 +1,20 @@
-import {
-  type CircuitBreakerPolicy,
-  CircuitState,
-  ConsecutiveBreaker,
-  circuitBreaker,
-  handleWhenResult,
-} from 'cockatiel'
+import { type CircuitBreakerPolicy, CircuitState, circuitBreaker, handleWhenResult } from 'cockatiel'
 import type { Candidate } from '../../candidates/candidate.ts'
 import type { RetriesConfig } from '../../config/schema.ts'
 
 export type BreakerState = 'closed' | 'open' | 'half-open'
 
 /** What a breaker sees of one try. */
-export interface Outcome {
-  /** The deployment is at fault; false for answers, the client's own mistakes included. */
-  deploymentFailed: boolean
+export interface Health {
+  /**
+   * `failed`: the deployment failed, and a request's content may have been what made it; `gone`: it failed whatever was
+   * asked; `unknown`: it answered, and that says nothing (a refusal of this request).
+   */
+  health: 'well' | 'failed' | 'gone' | 'unknown'
 }
+
+/** Asks a deployment something harmless: whether it answers. */
+export type Probe = (deployment: string) => Promise<boolean>
 
 /**
  * One breaker a deployment: a provider's model. Several candidates may share one.
@@ -30,16 +30,22 @@ export class Breakers {
   readonly #ofCandidates = new WeakMap<Candidate, Breaker>()
   readonly #onChange: ((deployment: string, state: BreakerState) => void) | undefined
   readonly #tell: ((deployment: string, ms: number) => void) | undefined
+  readonly #probe: Probe | undefined
 
-  /** @param tell what the other replicas should hear through `hear`: leave it alone for `ms`; 0: it is well */
+  /**
+   * @param tell what the other replicas should hear through `hear`: leave it alone for `ms`; 0: it is well
+   * @param probe decides where all failures are one user's: what they asked may be to blame
+   */
   constructor(
     config: RetriesConfig['breaker'],
     onChange?: (deployment: string, state: BreakerState) => void,
     tell?: (deployment: string, ms: number) => void,
+    probe?: Probe,
   ) {
     this.#config = config
     this.#onChange = onChange
     this.#tell = tell
+    this.#probe = probe
   }
 
   of(candidate: Candidate): Breaker {
@@ -65,6 +71,7 @@ export class Breakers {
         this.#config,
         (state) => this.#onChange?.(deployment, state),
         (ms) => this.#tell?.(deployment, ms),
+        this.#probe && (() => this.#probe?.(deployment) ?? Promise.resolve(true)),
       )
       this.#breakers.set(deployment, breaker)
     }
@@ -85,14 +92,80 @@ const MAX_HELD = 2
 const [LATER, SPREAD] = [0.1, 0.25]
 
 /**
- * cockatiel's consecutive breaker, on a monotonic clock (its own reads the wall clock, and a jump back would keep it
- * open for as long), and without a queue: while the one probe of a half-open breaker is out, others are turned away and
- * go to the next candidate.
+ * Consecutive failures, and who saw them: one caller's alone open nothing, since what they ask for may be what fails.
+ * A refusal counts neither way.
+ */
+class Evidence {
+  state: unknown
+  #failures = 0
+  #gone = 0
+  readonly #askers = new Set<string>()
+  #asked = false
+  #confirmed = false
+  readonly #needed: number
+  readonly #onSuspicion: (() => void) | undefined
+
+  constructor(needed: number, onSuspicion: (() => void) | undefined) {
+    this.#needed = needed
+    this.#onSuspicion = onSuspicion
+  }
+
+  /** @returns whether it is a failure */
+  note({ health }: Health, asker: string | undefined): boolean {
+    if (health === 'well') this.#reset()
+    if (health !== 'failed' && health !== 'gone') return false
+    this.#failures++
+    if (health === 'gone') this.#gone++
+    // Who is not known counts each time.
+    this.#askers.add(asker ?? `\0${this.#failures}`)
+    return true
+  }
+
+  /** A probe of the gateway's own failed. */
+  confirm(): void {
+    this.#confirmed = true
+  }
+
+  success(state: CircuitState): void {
+    if (state === CircuitState.HalfOpen) this.#reset()
+  }
+
+  failure(): boolean {
+    if (this.#failures < this.#needed) return false
+    if (this.#confirmed || this.#askers.size > 1 || this.#gone >= this.#needed || !this.#onSuspicion) return true
+    if (!this.#asked) this.#onSuspicion()
+    this.#asked = true
+    return false
+  }
+
+  /** The probe was answered: it is the caller's own trouble. */
+  acquit(): void {
+    this.#reset()
+  }
+
+  #reset(): void {
+    this.#failures = 0
+    this.#gone = 0
+    this.#askers.clear()
+    this.#asked = false
+    this.#confirmed = false
+  }
+}
+
+/** Carries who asked to the breaker. */
+type Seen = Health & { asker?: string | undefined }
+
+/**
+ * A consecutive breaker on cockatiel's policy, on a monotonic clock (its own reads the wall clock, and a jump back
+ * would keep it open for as long), and without a queue: while the one probe of a half-open breaker is out, others are
+ * turned away and go to the next candidate.
  */
 export class Breaker {
   readonly #config: RetriesConfig['breaker']
   readonly #onChange: (state: BreakerState) => void
   readonly #tell: (ms: number) => void
+  readonly #suspect: (() => void) | undefined
+  #evidence: Evidence
   #policy: CircuitBreakerPolicy
   #openUntil = Number.NEGATIVE_INFINITY
   #openedAt = Number.NEGATIVE_INFINITY
@@ -103,10 +176,13 @@ export class Breaker {
     config: RetriesConfig['breaker'],
     onChange: (state: BreakerState) => void,
     tell: (ms: number) => void = () => {},
+    probe?: () => Promise<boolean>,
   ) {
     this.#config = config
     this.#onChange = onChange
     this.#tell = tell
+    this.#suspect = probe && (() => void this.#ask(probe))
+    this.#evidence = new Evidence(config.failures, this.#suspect)
     this.#policy = this.#createPolicy()
   }
 
@@ -157,14 +233,33 @@ export class Breaker {
     this.#onChange('closed')
   }
 
-  /** Runs one try. A throw counts neither way (the client left). Call only while `isOpen` is false. */
-  run<T extends Outcome>(attempt: () => Promise<T>): Promise<T> {
-    if (this.#policy.state !== CircuitState.Open) return this.#policy.execute(attempt)
+  /**
+   * Runs one try. A throw counts neither way (the client left). Call only while `isOpen` is false.
+   *
+   * @param asker whose request it is
+   */
+  async run<T extends Health>(attempt: () => Promise<T>, asker?: string): Promise<T> {
+    const seen = async () => {
+      const result: T & Seen = await attempt()
+      if (asker !== undefined) result.asker = asker
+      return result
+    }
+    if (this.#policy.state !== CircuitState.Open) return this.#policy.execute(seen)
     this.#policy = this.#createPolicy(due(this.#config.failures))
-    return this.#probe(this.#policy, attempt)
+    return this.#probe(this.#policy, seen)
   }
 
-  #probe<T extends Outcome>(policy: CircuitBreakerPolicy, attempt: () => Promise<T>): Promise<T> {
+  /** Whether it fails whoever asks: then it opens. */
+  async #ask(probe: () => Promise<boolean>): Promise<void> {
+    const evidence = this.#evidence
+    const isWell = await probe().catch(() => false)
+    if (evidence !== this.#evidence || this.#policy.state !== CircuitState.Closed) return
+    if (isWell) return evidence.acquit()
+    evidence.confirm()
+    await this.#policy.execute(async (): Promise<Health> => ({ health: 'gone' }))
+  }
+
+  #probe<T extends Health>(policy: CircuitBreakerPolicy, attempt: () => Promise<T>): Promise<T> {
     return policy.execute(async () => {
       try {
         return await attempt()
@@ -177,11 +272,13 @@ export class Breaker {
   }
 
   #createPolicy(initialState?: unknown): CircuitBreakerPolicy {
+    const evidence = new Evidence(this.#config.failures, this.#suspect)
+    this.#evidence = evidence
     const policy = circuitBreaker(
-      handleWhenResult((result) => (result as Outcome).deploymentFailed),
+      handleWhenResult((result) => evidence.note(result as Seen, (result as Seen).asker)),
       {
         halfOpenAfter: this.#config.open_ms,
-        breaker: new ConsecutiveBreaker(this.#config.failures),
+        breaker: evidence,
         ...(initialState !== undefined && { initialState }),
       },
     )

@@ -33,6 +33,8 @@ export interface RelayOptions {
    * every answer that a client has got in whole, however this process ends; otherwise when the answer has failed.
    */
   onEnding?: (outcome: Outcome) => Promise<void> | undefined
+  /** A mistake of ours broke the stream. */
+  onBug?: (error: unknown) => void
 }
 
 /** Sends an answer to the client; never throws. The response is ended when it resolves. */
@@ -254,6 +256,7 @@ class StreamRelay {
       this.#end({ message, type, param: null, code })
       return 'shutdown'
     }
+    if (!(error instanceof UpstreamError)) this.#options.onBug?.(error)
     const fault = error instanceof UpstreamError ? error.fault : 'protocol'
     const { observer } = this.#answer
     // Nothing of the answer is missing, only its goodbye.

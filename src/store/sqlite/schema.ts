@@ -89,6 +89,12 @@ const MIGRATIONS = [
   `
   CREATE TABLE secrets (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
   `,
+  `
+  CREATE TABLE refusals (
+    tenant TEXT NOT NULL, deployment TEXT NOT NULL, field TEXT NOT NULL, expires_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant, deployment, field)
+  ) STRICT, WITHOUT ROWID;
+  `,
 ]
 
 /** @throws Error when the file was written by a newer version of this program */

@@ -23,7 +23,7 @@ async function ask(view: View, meanwhile: () => unknown = () => {}): Promise<boo
   view.probes++
   await breaker.run(async () => {
     await meanwhile()
-    return { deploymentFailed: !view.isWell }
+    return { health: view.isWell ? ('well' as const) : ('failed' as const) }
   })
   return true
 }

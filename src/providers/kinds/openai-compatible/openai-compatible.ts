@@ -42,13 +42,13 @@ export function openaiCompatible(name: string, config: OpenAICompatibleConfig): 
     get unavailable() {
       return config.key_required && config.auth !== 'none' ? key.missing : null
     },
-    chat({ candidate, request, signal, requestId }: ProviderCall): Promise<ProviderAnswer> {
+    chat({ candidate, request, signal, requestId, askUsage = true }: ProviderCall): Promise<ProviderAnswer> {
       const path = config.chat_path.replace('{model}', encodeURIComponent(candidate.model))
       return http.send({
         method: 'POST',
         path: `${base.path}${path}${base.query}`,
         headers: headers(requestId, request.stream ? 'text/event-stream' : 'application/json'),
-        body: rewrite(request, candidate, rewriting),
+        body: rewrite(request, candidate, askUsage ? rewriting : { ...rewriting, askUsage }),
         signal,
         secret: key.read(),
       })
