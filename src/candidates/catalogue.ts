@@ -78,6 +78,7 @@ function complete(entry: CandidateConfig, config: Config): Candidate | string {
       entry.capabilities ?? (known ? catalogueCapabilities(known.modalities) : DEFAULT_CAPABILITIES),
     ),
     groups: entry.groups,
+    apis: new Set(entry.api ?? (provider && 'api' in provider ? provider.api : [])),
     explore: entry.explore,
     ...(entry.size_b !== undefined && { sizeB: entry.size_b }),
     ...(entry.open_weights !== undefined && { openWeights: entry.open_weights }),

@@ -1,7 +1,14 @@
 import { z } from 'zod'
-import { CAPABILITIES } from './candidate.ts'
+import { APIS, type Api, CAPABILITIES } from './candidate.ts'
 
 const dollars = z.number().nonnegative()
+
+/**
+ * Formats that a provider speaks. Chat completions are asked of all; requests in another of these go to it as they are,
+ * those in any other are converted.
+ */
+export const apis = <T extends Api>(known: readonly T[]) =>
+  z.array(z.enum(known)).refine((list) => (list as Api[]).includes('chat'), "'chat' must be among them")
 
 /** A candidate as configured, or as a provider brings it; completed from the catalogue (`catalogue.ts`). */
 export const candidateSchema = z.strictObject({
@@ -23,6 +30,8 @@ export const candidateSchema = z.strictObject({
   context_window: z.number().int().positive().optional(),
   max_output_tokens: z.number().int().positive().optional(),
   capabilities: z.array(z.enum(CAPABILITIES)).optional(),
+  /** As its provider's, where this model differs. */
+  api: apis(APIS).optional(),
   groups: z.array(z.string()).default(['default']),
   explore: z.boolean().default(true),
   size_b: z.number().positive().optional(),

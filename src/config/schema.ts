@@ -215,6 +215,22 @@ const aliasesSchema = z
   .record(z.string().regex(/^[\x21-\x7e]{1,128}$/, 'at most 128 visible characters'), z.string().min(1))
   .default({})
 
+const responsesSchema = z.strictObject({
+  /**
+   * Keep what is asked and answered by `POST /v1/responses`, so that the next request can refer to it; `off`: nothing
+   * is kept, and the answers say so. A request may ask not to be kept (`store: false`).
+   */
+  store: z.enum(['on', 'off']).default('on'),
+  /** Kept for so long after it was last referred to. */
+  ttl_days: z.number().positive().default(30),
+  /** Kept of one tenant, compressed; beyond, what was longest not referred to goes. */
+  max_bytes: z
+    .number()
+    .int()
+    .positive()
+    .default(1024 * 1024 * 1024),
+})
+
 const tenantSchema = z.strictObject({
   name: z.string().regex(/^[a-z0-9][a-z0-9_-]{0,63}$/, 'lower-case letters, digits, _ and -, at most 64'),
   /** Groups or candidate names; default: the group `default`. */
@@ -235,6 +251,8 @@ const tenantSchema = z.strictObject({
   plain_user_ids: z.boolean().default(false),
   /** Keep prompt text in the record, for so many days; off by default. */
   keep_text_days: z.number().positive().optional(),
+  /** As in `responses`, for this tenant. */
+  responses: responsesSchema.partial().prefault({}),
   /** Let this tenant's log train models that serve other tenants, too. */
   share_training: z.boolean().default(false),
   /**
@@ -328,6 +346,16 @@ export const configSchema = z.strictObject({
       secret: z.string().min(16).optional().meta(restart),
     })
     .prefault({}),
+  responses: responsesSchema.prefault({}),
+  idempotency: z
+    .strictObject({
+      /**
+       * A request with an `Idempotency-Key` asks for one answer at most. Where the store can't tell whether there was
+       * one: `refuse` it with 503 and Retry-After, or `forward` it, and perhaps pay twice.
+       */
+      when_store_is_away: z.enum(['refuse', 'forward']).default('refuse'),
+    })
+    .prefault({}),
   cors: corsSchema.prefault({}),
   timeouts: timeoutsSchema.prefault({}),
   retries: retriesSchema.prefault({}),
@@ -345,6 +373,7 @@ export type RedisConfig = Extract<StoreConfig, { kind: 'redis' }>
 export type RouterConfig = Config['router']
 export type EmbedderConfig = RouterConfig['embedder']
 export type TenantConfig = Config['tenants'][number]
+export type ResponsesConfig = Config['responses']
 export type LimitsConfig = TenantConfig['limits']
 export type TimeoutsConfig = Config['timeouts']
 export type RetriesConfig = Config['retries']

@@ -3,7 +3,6 @@ import type { ChatRequest } from '../openai/chat.ts'
 import { errorBody, type OpenAIError } from '../openai/error.ts'
 import { parseChat } from '../openai/parse-chat.ts'
 import type { AnswerWriter } from '../providers/relay/writer.ts'
-import type { Call } from './call.ts'
 import type { RequestContext } from './context.ts'
 import type { Principal } from './principal.ts'
 
@@ -42,8 +41,8 @@ export interface ChatCall {
   request: ChatRequest
   /** Key of the conversation that the request goes on with, where the endpoint knows it. */
   turnKey?: string | undefined
-  /** Null where the provider's bytes go through. */
-  writer: ((call: Call) => AnswerWriter) | null
+  /** Given the key of the conversation. Null where the provider's bytes go through. */
+  writer: ((turnKey: string) => AnswerWriter) | null
 }
 
 /** Chat completions: what is inside is what came. */

@@ -50,7 +50,7 @@ export function recordOf(context: RequestContext, call: Call, decision: Decision
 
 const rounded = (ms: number) => Math.round(ms * 1e3) / 1e3
 
-/** What feedback needs while the answer is still on its way. */
+/** The part of a record that feedback needs while the answer is still on its way. */
 export function summaryOf(context: RequestContext, call: Call, decision: Decision): InteractionSummary {
   const { principal, conversation, request } = call
   return {

@@ -1,5 +1,6 @@
 import type { Idempotency, Limits } from './limits.ts'
 import type { InteractionRecord, RewardRecord } from './records/records.ts'
+import type { Responses } from './responses.ts'
 
 /** A tenant key as stored: the secret itself is nowhere. */
 export interface KeyRecord {
@@ -111,11 +112,6 @@ export type Invalidation =
   | { kind: 'evidence'; tenant: string }
   /** A deployment refused something new. */
   | { kind: 'refusals'; tenant: string }
-  /**
-   * A replica's breaker opened or probes: the others need not find out for themselves. `from` is the replica, `ms` how
-   * long; 0: it closed.
-   */
-  | { kind: 'breaker'; deployment: string; ms: number; from: string }
   /** The connection was interrupted, so that changes may have been missed: drop every cached copy. */
   | { kind: 'all' }
 
@@ -137,6 +133,7 @@ export interface Store {
   readonly kind: 'sqlite' | 'redis'
   readonly limits: Limits
   readonly idempotency: Idempotency
+  readonly responses: Responses
 
   findKey(hash: string): Promise<KeyRecord | null>
   createKey(key: KeyRecord): Promise<void>
@@ -155,9 +152,9 @@ export interface Store {
    */
   commitUser(tenant: string, user: string, next: StoredUser, edge?: StoredEdge): Promise<boolean>
   /**
-   * Erases user, edges, conversations, interactions, rewards: all of it. Returns how many rows went. Records older than
-   * the erasure that arrive later (from a spool, say) are left out; what an in-flight request writes after it may come
-   * after, and callers erase again then.
+   * Erases user, edges, conversations, responses, interactions, rewards: all of it. Returns how many rows went. Records
+   * older than the erasure that arrive later (from a spool, say) are left out; what an in-flight request writes after
+   * it may come after, and callers erase again then.
    */
   eraseUser(tenant: string, user: string): Promise<number>
 
@@ -192,9 +189,7 @@ export interface Store {
   /** Atomically adds to the sums of a candidate. */
   addEvidence(tenant: string, policy: string, candidate: string, message: Float32Array): Promise<void>
 
-  /**
-   * Keeps what was refused until it expires, and tells the other replicas; what is known is only made to last longer.
-   */
+  /** Keeps what was refused until it expires, and tells the other replicas. */
   noteRefusals(tenant: string, rows: readonly StoredRefusal[]): Promise<void>
   /** What has not expired. */
   listRefusals(tenant: string): Promise<StoredRefusal[]>
@@ -202,8 +197,6 @@ export interface Store {
   /** One secret for all replicas: the one that is there, else `proposed`, from now on and for all. */
   sharedSecret(proposed: string): Promise<string>
 
-  /** Tells all subscribers of a change that no other call tells of. */
-  publish(change: Invalidation): Promise<void>
   /** Other processes' (and this one's) changes, so that cached copies can be dropped. Returns the way to stop. */
   subscribe(listener: (change: Invalidation) => void): () => void
   /** Throws when the store does not answer. */
@@ -214,4 +207,11 @@ export interface Store {
 /** The store can't be reached, refuses, or takes too long. */
 export class StoreError extends Error {
   override readonly name = 'StoreError'
+  /** What was asked was sent, and no reply came: it may have been done, and it may still be. */
+  readonly mayBeDone: boolean
+
+  constructor(message: string, { mayBeDone = false, ...options }: ErrorOptions & { mayBeDone?: boolean } = {}) {
+    super(message, options)
+    this.mayBeDone = mayBeDone
+  }
 }

@@ -5,15 +5,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
-import { directly } from '../../src/api/chat-completions.ts'
 import { loadConfig } from '../../src/config/load.ts'
-import { closeSnapshot } from '../../src/config/snapshot.ts'
 import { ConfigSource } from '../../src/config/source.ts'
-import type { Services } from '../../src/parts.ts'
-import { modelThread } from '../../src/routing/model/thread.ts'
 import { createApp } from '../../src/server/app.ts'
+import { directly } from '../../src/server/direct.ts'
 import { createHttpServer } from '../../src/server/http-server.ts'
-import { createServices } from '../../src/services.ts'
+import { closeServices, createServices, type Services } from '../../src/services.ts'
 import { silent } from '../routing/support.ts'
 import { TEST_KEY, testConfig } from '../support/gateway.ts'
 import { openRaw } from '../support/raw-http.ts'
@@ -53,7 +50,7 @@ beforeAll(async () => {
   }
   // YAML holds JSON.
   writeFileSync(path, JSON.stringify(testConfig(config, dir)))
-  services = await createServices(await ConfigSource.open(path, loadConfig(path)), silent, () => false)
+  services = await createServices(await ConfigSource.open(path, loadConfig(path)), silent)
   const shortcut = directly(services)
   const counted: typeof shortcut = async (request, response) => {
     const isTaken = await shortcut(request, response)
@@ -61,13 +58,14 @@ beforeAll(async () => {
     return isTaken
   }
   for (const first of [counted, async () => false]) {
-    const server = createHttpServer(
-      createApp(services).fetch,
-      services.snapshot().config.server,
-      first,
-      () => ({ origins: ['https://page.example'], max_age_s: 60 }),
-      () => WRITE_IDLE_MS,
-    )
+    const server = createHttpServer({
+      fetch: createApp(services).fetch,
+      shortcut: first,
+      config: services.snapshot().config.server,
+      cors: () => ({ origins: ['https://page.example'], max_age_s: 60 }),
+      writeIdleMs: () => WRITE_IDLE_MS,
+      errors: services,
+    })
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     servers.push(server)
   }
@@ -77,14 +75,7 @@ afterAll(async () => {
     server.closeAllConnections()
     server.close()
   }
-  await services?.learner.close()
-  await services?.policies.close()
-  await modelThread.close()
-  services?.users.close()
-  await services?.settlements.close()
-  await services?.recorder.close()
-  await closeSnapshot(services.snapshot())
-  await services?.store.close()
+  if (services) await closeServices(services)
   await upstream?.close()
   rmSync(dir, { recursive: true, force: true })
 })
@@ -266,7 +257,7 @@ test.each<[string, () => void, RegExp]>([
     () => vi.spyOn(services.admission, 'enter').mockImplementation(boom),
     /^HTTP\/1\.1 500 .*internal_error.*"status":"ok"/s,
   ],
-  ['when the answer is written down', () => vi.spyOn(services, 'afterAnswer').mockImplementation(boom), /^$/],
+  ['when the answer is written down', () => vi.spyOn(services.recorder, 'interaction').mockImplementation(boom), /^$/],
   [
     'when an error is told',
     () => {

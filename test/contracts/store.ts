@@ -10,6 +10,7 @@ import {
 import { all, anEdge, anInteraction, aReward, aUser, NO_CANDIDATES } from '../store/records.ts'
 import { until } from '../support/redis.ts'
 import { limitsContract } from './limits.ts'
+import { responsesContract } from './responses.ts'
 
 export interface StoreUnderTest {
   /** Opens the same data again: another replica, or the same process later. */
@@ -392,21 +393,6 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
       expect(await store.sharedSecret('too late')).toBe(secrets[0])
     })
 
-    test('tells every replica what one publishes', async () => {
-      const other = await subject.open()
-      const heard: Invalidation[][] = [[], []]
-      const stops = [store, other].map((replica, i) => replica.subscribe((change) => heard[i]!.push(change)))
-      const change: Invalidation = { kind: 'breaker', deployment: 'up/one', ms: 15_000, from: randomUUID() }
-      // A subscription takes a moment to begin.
-      await until(async () => {
-        await other.publish(change)
-        return heard.every((changes) => changes.length > 0)
-      })
-      for (const changes of heard) expect(changes.filter(({ kind }) => kind !== 'all')).toContainEqual(change)
-      for (const stop of stops) stop()
-      await other.close()
-    })
-
     test('keeps what deployments refused, by tenant, until it expires, and tells the other replicas', async () => {
       const [t, other] = [tenant(), tenant()]
       const later = Date.now() + 60_000
@@ -430,6 +416,12 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
 
     describe('limits', () =>
       limitsContract(
+        () => store,
+        () => subject.open(),
+      ))
+
+    describe('responses', () =>
+      responsesContract(
         () => store,
         () => subject.open(),
       ))

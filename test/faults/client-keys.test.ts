@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { Services } from '../../src/parts.ts'
-import { createApp } from '../../src/server/app.ts'
+import { type AppDeps, createApp } from '../../src/server/app.ts'
 import { adminCall, call, complete, expectError, explain } from '../support/clients.ts'
 import { eventually } from '../support/eventually.ts'
 import { ADMIN_KEY, discard, type RunningGateway, startGateway, TEST_KEY } from '../support/gateway.ts'
@@ -19,7 +18,7 @@ const OPEN_ROUTES = ['/healthz', '/readyz', '/metrics', '/console']
 /** Every route that the app has, as a request could hit it. */
 const ROUTES = [
   ...new Map(
-    createApp({} as Services)
+    createApp({} as AppDeps)
       .routes.filter(({ method, path }) => method !== 'ALL' && !OPEN_ROUTES.some((open) => path.startsWith(open)))
       .map(({ method, path }) => [`${method} ${path}`, { method, path: path.replace(/:\w+(\{[^}]*\})?/g, 'some-id') }]),
   ).values(),

@@ -14,6 +14,8 @@ import type { Evidence } from '../../src/store/store.ts'
 
 export const TINY_1 = fileURLToPath(new URL('../fixtures/artifacts/tiny-1', import.meta.url))
 export const TINY_2 = fileURLToPath(new URL('../fixtures/artifacts/tiny-2', import.meta.url))
+/** As `tiny-1`, but `llm` takes no codes and `score` gives its variance, too. */
+export const TINY_3 = fileURLToPath(new URL('../fixtures/artifacts/tiny-3', import.meta.url))
 export const TINY_E = 8
 
 export const silent = pino({ level: 'silent' })

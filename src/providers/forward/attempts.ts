@@ -183,7 +183,7 @@ export class Attempts {
       }
       if (cancel?.aborted) throw this.failed(clientGone())
       if (error instanceof UpstreamError) {
-        failure = { kind: error.fault === 'aborted' ? 'reset' : error.fault, message: error.message }
+        failure = { kind: error.fault === 'aborted' ? 'reset' : error.fault, message: error.message, cause: error }
       } else {
         this.#deps.onBug?.(error, candidate)
         failure = { kind: 'internal', message: 'the gateway could not convert it', cause: error }

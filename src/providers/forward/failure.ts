@@ -1,7 +1,7 @@
 import { GatewayError } from '../../errors.ts'
 import { errorTypeOf } from '../../openai/error.ts'
 import type { Attempt } from '../../store/records/records.ts'
-import type { UpstreamFault } from '../provider.ts'
+import type { UpstreamError, UpstreamFault } from '../provider.ts'
 
 /** Why a try gave no answer: an HTTP status that is not one, or no usable response. */
 export type Failure =
@@ -13,7 +13,7 @@ export type Failure =
       body: Buffer
       headers: Record<string, string>
     }
-  | { kind: Exclude<UpstreamFault, 'aborted'>; message: string }
+  | { kind: Exclude<UpstreamFault, 'aborted'>; message: string; cause?: UpstreamError }
   /** A mistake of ours in converting a request or an answer. */
   | { kind: 'internal'; message: string; cause?: unknown }
 
@@ -93,11 +93,11 @@ export class ForwardError extends GatewayError {
 export function exhausted(failure: Failure): ForwardError {
   if (failure.kind === 'internal') return internal(failure.cause)
   if (failure.kind === 'timeout') {
-    return error(504, 'upstream_timeout', 'The model did not answer in time.')
+    return error(504, 'upstream_timeout', 'The model did not answer in time.', failure.cause)
   }
   if (failure.kind !== 'status') {
     const code = failure.kind === 'connect' ? 'upstream_unreachable' : 'upstream_error'
-    return error(502, code, `The model could not answer: ${failure.message}.`)
+    return error(502, code, `The model could not answer: ${failure.message}.`, failure.cause)
   }
   const { status, retryAfterMs } = failure
   if (status === 429) {
@@ -143,8 +143,8 @@ export const allOpen = (remainingMs: number) =>
 export const clientGone = () =>
   new ForwardError('The client closed the request.', { status: 499, type: 'api_error', code: 'client_closed_request' })
 
-const error = (status: number, code: string, message: string) =>
-  new ForwardError(message, { status, type: errorTypeOf(status), code, shouldRetry: false })
+const error = (status: number, code: string, message: string, cause?: UpstreamError) =>
+  new ForwardError(message, { status, type: errorTypeOf(status), code, shouldRetry: false, cause })
 
 /** A mistake of ours: its cause is for the log. */
 export const internal = (cause: unknown) =>
@@ -157,13 +157,14 @@ export const internal = (cause: unknown) =>
 
 /** Another part's error, with room for the attempts. */
 export function asForwardError(known: GatewayError): ForwardError {
-  const { message, status, type, code, param, headers, retryAfterS, shouldRetry } = known
+  const { message, status, type, code, param, headers, retryAfterS, shouldRetry, cause } = known
   return new ForwardError(message, {
     status,
     type,
     code,
     param,
     headers,
+    cause,
     ...(retryAfterS !== undefined && { retryAfterS }),
     ...(shouldRetry !== undefined && { shouldRetry }),
   })

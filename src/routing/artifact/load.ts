@@ -1,7 +1,7 @@
 import type { RouterConfig } from '../../config/schema.ts'
 import { openGraphOn } from '../model/sessions.ts'
 import { modelThread, remoteGraph } from '../model/thread.ts'
-import type { Artifact, Graph } from './types.ts'
+import type { Artifact } from './types.ts'
 
 /**
  * Reads and checks a directory without touching anything that serves: manifest, hashes, graphs, signatures, population,
@@ -22,7 +22,7 @@ export async function loadArtifact(directory: string, device: RouterConfig['devi
       device: score.device,
       deviceNote: score.note,
       sessions: {
-        score: score.session as Graph,
+        score: score.graph,
         llm: remoteGraph(key, files, 'llm'),
         edge: remoteGraph(key, files, 'edge'),
         user: remoteGraph(key, files, 'user'),

@@ -62,10 +62,14 @@ export const GRAPHS = ['llm', 'edge', 'user', 'score'] as const
 export type GraphName = (typeof GRAPHS)[number]
 
 /** Letters of the axes; those of `Dims` have a fixed size, B, M and N are free. */
-type Axis = keyof Dims | 'B' | 'M' | 'N' | '2'
+export type Axis = keyof Dims | 'B' | 'M' | 'N' | '2'
 type Signature = Readonly<Record<string, readonly Axis[]>>
 
-/** What goes into each graph and what comes out. float32, but for `kind`, which is int64. */
+/**
+ * The inputs that the gateway can feed each graph and the outputs that it reads. A graph may take fewer inputs and give
+ * more outputs, so that artifacts from before an input, and from after it, are served alike. float32, but for `kind`,
+ * which is int64.
+ */
 export const SIGNATURES: Readonly<Record<GraphName, { inputs: Signature; outputs: Signature }>> = {
   llm: {
     inputs: {

@@ -5,7 +5,8 @@ import type { RedisConfig } from '../../config/schema.ts'
 import { fairTimeout } from '../../runtime/fair-timer.ts'
 import { Listeners } from '../changes.ts'
 import { decodeEdge, decodeState, encodeEdge, encodeState, floatBytes, floatsOf } from '../codec.ts'
-import type { Idempotency, Limits } from '../limits.ts'
+import type { Limits } from '../limits.ts'
+import { OwedEnds } from '../owed-ends.ts'
 import {
   interactionJsonWithoutText,
   type RewardDocument,
@@ -38,6 +39,7 @@ import { RedisGuard } from './guard.ts'
 import { RedisIdempotency } from './idempotency.ts'
 import * as keys from './keys.ts'
 import { RedisLimits } from './limits.ts'
+import { RedisResponses } from './responses.ts'
 import { readStream, readUserLog } from './stream.ts'
 
 /** Rows a script: Redis does nothing else meanwhile. */
@@ -57,7 +59,8 @@ const SWEEP_MS = 600_000
 export class RedisStore implements Store {
   readonly kind = 'redis'
   readonly limits: Limits
-  readonly idempotency: Idempotency
+  readonly idempotency: OwedEnds
+  readonly responses: RedisResponses
   readonly #client: RedisClient
   readonly #script: RunScript
   readonly #batch: RedisBatch
@@ -81,7 +84,8 @@ export class RedisStore implements Store {
     const run = this.#run.bind(this)
     this.#batch = new RedisBatch((tenant, operations) => run(tenant, 'batch', [keys.tag(tenant)], [operations]))
     this.limits = new RedisLimits(this.#batch)
-    this.idempotency = new RedisIdempotency(run)
+    this.idempotency = new OwedEnds(new RedisIdempotency(run))
+    this.responses = new RedisResponses(run, this.#runLong.bind(this))
     this.#sweep = setInterval(() => void this.sweep().catch(() => undefined), SWEEP_MS).unref()
   }
 
@@ -189,6 +193,7 @@ export class RedisStore implements Store {
         ],
       ),
     )
+    rows += await this.responses.erase(tenant, user, ROWS_PER_SCRIPT)
     for (;;) {
       const [handled, went] = (await this.#runLong(
         tenant,
@@ -328,7 +333,8 @@ export class RedisStore implements Store {
       await this.#client.pexpireat(key, Math.max(...rows.map(({ expiresAt }) => expiresAt)), 'GT')
       await this.#client.pexpireat(key, Math.max(...rows.map(({ expiresAt }) => expiresAt)), 'NX')
     })
-    await this.publish({ kind: 'refusals', tenant })
+    const change: Invalidation = { kind: 'refusals', tenant }
+    await this.#ask('{keys}', () => this.#client.publish(keys.CHANGES, JSON.stringify(change)))
   }
 
   async listRefusals(tenant: string): Promise<StoredRefusal[]> {
@@ -347,10 +353,6 @@ export class RedisStore implements Store {
       await this.#client.set(keys.SHARED_SECRET, proposed, 'NX')
       return (await this.#client.get(keys.SHARED_SECRET)) ?? proposed
     })
-  }
-
-  async publish(change: Invalidation): Promise<void> {
-    await this.#ask('{keys}', () => this.#client.publish(keys.CHANGES, JSON.stringify(change)))
   }
 
   subscribe(listener: (change: Invalidation) => void): () => void {
@@ -374,7 +376,7 @@ export class RedisStore implements Store {
 
   async close(): Promise<void> {
     clearInterval(this.#sweep)
-    await this.#batch.close()
+    await Promise.all([this.#batch.close(), this.idempotency.close()])
     for (const guard of this.#guards.values()) guard.stop()
     this.#channel.close()
     this.#client.disconnect()

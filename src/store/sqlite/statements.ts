@@ -77,9 +77,16 @@ export function prepareStatements(db: DatabaseSync) {
     anyErasure: prepare('SELECT 1 FROM erasures LIMIT 1'),
     erasure: prepare('SELECT at FROM erasures WHERE tenant = ? AND user_hash = ?'),
     /** Each takes tenant and user. */
-    erase: ['users', 'edges', 'open_interactions', 'interactions', 'rewards', 'conversations', 'idempotency'].map(
-      (table) => prepare(`DELETE FROM ${table} WHERE tenant = ? AND user = ?`),
-    ),
+    erase: [
+      'users',
+      'edges',
+      'open_interactions',
+      'interactions',
+      'rewards',
+      'conversations',
+      'idempotency',
+      'responses',
+    ].map((table) => prepare(`DELETE FROM ${table} WHERE tenant = ? AND user = ?`)),
 
     /** Another number whenever another connection changed the file. */
     dataVersion: prepare('PRAGMA data_version'),

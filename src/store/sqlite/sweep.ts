@@ -29,6 +29,7 @@ export function sweep(db: DatabaseSync, retentionMs: number, now: number): boole
     db.prepare('DELETE FROM counters WHERE expires_at < ?').run(now)
     db.prepare('DELETE FROM reservations WHERE forget_at < ?').run(now)
     drop('idempotency', 'expires_at', now)
+    drop('responses', 'expires_at', now)
     db.exec('COMMIT')
     return more
   } catch (error) {

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { apis } from '../../../candidates/schema.ts'
 import { httpFields } from '../../fields.ts'
 
 const schema = z.strictObject({
@@ -6,6 +7,7 @@ const schema = z.strictObject({
   ...httpFields,
   base_url: z.string().default('https://api.anthropic.com/v1'),
   version: z.string().default('2023-06-01'),
+  api: apis(['chat', 'messages']).default(['chat', 'messages']),
   /** Used where a request sets no limit: the Messages API demands one. */
   default_max_tokens: z.number().int().positive().default(4096),
 })

@@ -1,4 +1,4 @@
-import { rewrite } from '../../../openai/rewrite.ts'
+import { replaceModel, rewrite } from '../../../openai/rewrite.ts'
 import { apiKey } from '../../api-key.ts'
 import { baseUrl } from '../../base-url.ts'
 import { readModelList } from '../../discover.ts'
@@ -43,12 +43,16 @@ export function openaiCompatible(name: string, config: OpenAICompatibleConfig): 
       return config.key_required && config.auth !== 'none' ? key.missing : null
     },
     chat({ candidate, request, signal, requestId, askUsage = true }: ProviderCall): Promise<ProviderAnswer> {
-      const path = config.chat_path.replace('{model}', encodeURIComponent(candidate.model))
+      const { native } = request
+      const template = native ? config.responses_path : config.chat_path
+      const path = template.replace('{model}', encodeURIComponent(candidate.model))
       return http.send({
         method: 'POST',
         path: `${base.path}${path}${base.query}`,
         headers: headers(requestId, request.stream ? 'text/event-stream' : 'application/json'),
-        body: rewrite(request, candidate, askUsage ? rewriting : { ...rewriting, askUsage }),
+        body: native
+          ? replaceModel(native.raw, native.spans, candidate.model)
+          : rewrite(request, candidate, askUsage ? rewriting : { ...rewriting, askUsage }),
         signal,
         secret: key.read(),
       })

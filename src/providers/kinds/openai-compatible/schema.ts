@@ -1,9 +1,14 @@
 import { z } from 'zod'
+import { apis } from '../../../candidates/schema.ts'
 import { httpFields } from '../../fields.ts'
 
 const schema = z.strictObject({
   kind: z.literal('openai-compatible'),
   ...httpFields,
+  /** `responses`: it has a Responses endpoint of its own. */
+  api: apis(['chat', 'responses']).default(['chat']),
+  /** Path of that endpoint; `{model}` is replaced. */
+  responses_path: z.string().default('/responses'),
   /** `bearer`: Authorization; `api-key`: Azure OpenAI. */
   auth: z.enum(['bearer', 'api-key', 'none']).default('bearer'),
   /** Added to every URL, e.g. Azure's `api-version`. */

@@ -1,0 +1,261 @@
+"""The artifact's files in one typed place: manifest, verification, running the graphs. ARTIFACT.md is the contract."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+SCHEMA: Literal["persona-router/artifact/1"] = "persona-router/artifact/1"
+GRAPHS = ("llm", "edge", "user", "score")
+TOLERANCE = 1e-4
+
+Array = NDArray[Any]
+
+
+class ArtifactError(ValueError):
+    """An artifact that must not be served; the message names the file and what is wrong with it."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True)
+
+
+class FileEntry(_Strict):
+    """Hash and size of one file."""
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """Of its content, hexadecimal."""
+    bytes: int = Field(ge=0)
+    """Its size."""
+
+
+class CardFeature(_Strict):
+    """One entry of a card's numeric features."""
+
+    field: str
+    """Of the card; see *Card features*."""
+    transform: Literal["log10", "identity", "flag"]
+    """Of its value."""
+    mean: float
+    """Subtracted after that."""
+    std: float = Field(gt=0)
+    """Divided by."""
+
+
+class Dims(_Strict):
+    """The sizes named in ARTIFACT.md."""
+
+    E: int
+    """Query embedding, and embedded card."""
+    F: int
+    """Numeric features of a card."""
+    P: int
+    """Provider code."""
+    C: int
+    """Name code."""
+    Z: int
+    """LLM state `z`."""
+    V: int
+    """Message to an LLM, `llm_message`."""
+    G: int
+    """Message to a user, `user_message`."""
+    H: int
+    """A user's sums, `sums`; G where it is missing."""
+    S: int
+    """User state."""
+    R: int
+    """Parts of a score."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_block(cls, sizes: dict[str, int]) -> dict[str, int]:
+        return sizes if "H" in sizes else {**sizes, "H": sizes["G"]}  # older artifacts
+
+
+class Forget(_Strict):
+    """How fast a user's older rewards fade."""
+
+    per_reward: float = Field(gt=0, le=1)
+    """Factor on a user's sums before a message is added."""
+    block: int = Field(default=1, ge=1)
+    """Rewards to a block of a user's sums, where there is more than one block."""
+
+
+class EmbedderEntry(_Strict):
+    """Which embedder made the query vectors."""
+
+    kind: Literal["static"]
+    """`static` by this package; the gateway also serves `minilm` and `openai`."""
+    version: str
+    """That of `embedder.json`."""
+    dim: int
+    """E."""
+    files: tuple[str, ...]
+    """Paths in the artifact."""
+
+
+class Source(_Strict):
+    """Data that the artifact was trained on."""
+
+    name: str
+    """Of the pool or log."""
+    licence: str
+    """SPDX, or `private`."""
+
+
+class Manifest(_Strict):
+    """`manifest.json`."""
+
+    schema_: Literal["persona-router/artifact/1"] = Field(alias="schema")
+    """Of the artifact as a whole."""
+    version: str
+    """The artifact's name, that of its folder."""
+    created: str
+    """ISO 8601, UTC."""
+    files: dict[str, FileEntry]
+    """Every file but the manifest itself, by its path."""
+    opset: int = Field(ge=18)
+    """ONNX operator set of the graphs."""
+    dims: Dims
+    """Sizes by letter."""
+    parts: tuple[str, ...]
+    """Names of a score's parts, in order."""
+    kinds: tuple[str, ...]
+    """Names of the kinds of rewards, in order."""
+    card_features: tuple[CardFeature, ...]
+    """What `card` holds, in order."""
+    forget: Forget
+    """How older rewards fade, and how many share a block."""
+    embedder: EmbedderEntry
+    """What made the query vectors."""
+    aliases: dict[str, tuple[str, ...]]
+    """Other names of an LLM of the population."""
+    trained_on: tuple[Source, ...]
+    """Data."""
+    licence: str
+    """SPDX, of the weights."""
+
+
+def digest(path: Path) -> FileEntry:
+    """Hash and size of a file."""
+    data = path.read_bytes()
+    return FileEntry(sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
+
+
+def files_of(folder: Path) -> dict[str, FileEntry]:
+    """Every file below `folder` but the manifest, by its path there."""
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "manifest.json")
+    return {p.relative_to(folder).as_posix(): digest(p) for p in paths}
+
+
+def pack(array: Array) -> str:
+    """Base64 of little-endian values."""
+    little = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"))
+    return base64.b64encode(little.tobytes()).decode("ascii")
+
+
+def pack_tensor(array: Array) -> dict[str, object]:
+    """A tensor as golden.json holds it."""
+    return {"shape": list(array.shape), "dtype": str(array.dtype), "data": pack(array)}
+
+
+def unpack_tensor(entry: Mapping[str, Any]) -> Array:
+    """The inverse of `pack_tensor`."""
+    dtype = np.dtype(entry["dtype"]).newbyteorder("<")
+    return np.frombuffer(base64.b64decode(entry["data"]), dtype=dtype).reshape(entry["shape"]).astype(entry["dtype"])
+
+
+def unpack_vector(data: str) -> Array:
+    """Float32 vector from base64."""
+    return np.frombuffer(base64.b64decode(data), dtype="<f4").astype(np.float32)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Parses `manifest.json`. Raises `ArtifactError` where it is missing or not of this schema."""
+    path = folder / "manifest.json"
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise ArtifactError(f"{path}: no such file") from error
+    except ValueError as error:
+        raise ArtifactError(f"{path}: {error}") from error
+
+
+def verify_files(folder: Path, manifest: Manifest) -> None:
+    """Raises `ArtifactError` unless the folder holds exactly the manifest's files, unchanged."""
+    for name, entry in manifest.files.items():
+        path = folder / name
+        if not path.is_file():
+            raise ArtifactError(f"{path}: named in the manifest but missing")
+        if digest(path) != entry:
+            raise ArtifactError(f"{path}: differs from the hash in the manifest")
+    strangers = set(files_of(folder)) - set(manifest.files)
+    if strangers:
+        raise ArtifactError(f"{folder}: not in the manifest: {', '.join(sorted(strangers))}")
+
+
+class Artifact:
+    """A verified artifact with its graphs in ONNX Runtime on the CPU.
+
+    Raises `ArtifactError` for missing, changed or foreign files, wrong sizes, and golden outputs that are not met.
+    """
+
+    def __init__(self, folder: Path, threads: int = 1) -> None:
+        """Loads and verifies the folder."""
+        import onnxruntime as ort
+
+        self.folder = folder
+        self.manifest = read_manifest(folder)
+        verify_files(folder, self.manifest)
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        self.sessions = {
+            name: ort.InferenceSession(folder / f"{name}.onnx", options, providers=["CPUExecutionProvider"])
+            for name in GRAPHS
+        }
+        self.population = {
+            name: unpack_vector(data) for name, data in json.loads((folder / "population.json").read_text()).items()
+        }
+        for name, vector in self.population.items():
+            if vector.shape != (self.manifest.dims.V,):
+                raise ArtifactError(f"{folder / 'population.json'}: {name} has {vector.size} values, not V")
+        self.check_golden()
+
+    def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Outputs of a graph by name."""
+        session = self.sessions[graph]
+        names = [o.name for o in session.get_outputs()]
+        return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+
+    def check_golden(self) -> None:
+        """Raises `ArtifactError` where a graph does not give the outputs of golden.json."""
+        golden = json.loads((self.folder / "golden.json").read_text())
+        for graph in GRAPHS:
+            for number, case in enumerate(golden["graphs"][graph]):
+                inputs = {name: unpack_tensor(entry) for name, entry in case["inputs"].items()}
+                found = self.run(graph, inputs)
+                for name, entry in case["outputs"].items():
+                    error = largest_error(found[name], unpack_tensor(entry))
+                    if not error <= TOLERANCE:
+                        raise ArtifactError(
+                            f"{graph}.onnx: output {name} of golden case {number} is off by {error:.2g}"
+                        )
+
+
+def largest_error(found: Array, expected: Array) -> float:
+    """Largest absolute or relative difference, whichever is smaller for each value; infinite where shapes differ."""
+    if found.shape != expected.shape:
+        return float("inf")
+    if found.size == 0:
+        return 0.0
+    difference = np.abs(found.astype(np.float64) - expected) / np.maximum(1.0, np.abs(expected))
+    return float(difference.max())

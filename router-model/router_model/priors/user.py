@@ -1,0 +1,170 @@
+"""Third stage of training: the mixture prior over preference weights, by expectation maximisation on training users.
+
+A user enters as evidence (A_u, b_u), the sums of the messages of a long history; weights are never known exactly.
+Covariances are structured, so that 700 users suffice and LLMs that training never saw are treated alike: a full block
+for the weights of quality, cost, length and 1; one variance for each row of task deviations, each non-linear feature,
+and each code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from router_model.network import NON_LINEAR, Sizes, UserNode
+
+Doubles = NDArray[np.float64]
+
+
+@dataclass
+class MixturePrior:
+    """J Gaussians over K weights."""
+
+    weight: Doubles  # [J]
+    mean: Doubles  # [J, K]
+    covariance: Doubles  # [J, K, K]
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Which features share a variance."""
+
+    main: NDArray[np.int64]
+    tied: tuple[NDArray[np.int64], ...]
+    vendor: NDArray[np.int64]
+    name: NDArray[np.int64]
+    bends: NDArray[np.int64]
+
+    @property
+    def centred(self) -> NDArray[np.int64]:
+        """Features whose mean stays zero: no LLM is liked for its name before anybody has rated it."""
+        return np.concatenate([self.bends, self.vendor, self.name])
+
+    @classmethod
+    def of(cls, sizes: Sizes) -> Blocks:
+        """Layout of `UserFeatures`."""
+        width = 1 + sizes.tasks
+        rows = [np.arange(i * width + 1, (i + 1) * width) for i in range(3)]
+        start = 3 * width + 1
+        bends = np.arange(start, start + NON_LINEAR)
+        vendor = np.arange(start + NON_LINEAR, start + NON_LINEAR + sizes.provider_code)
+        name = np.arange(vendor[-1] + 1, sizes.user)
+        tied = (*rows, *bends[:, None], vendor, name)
+        return cls(np.array([0, width, 2 * width, 3 * width]), tied, vendor, name, bends)
+
+
+def fit_mixture(
+    precision: Doubles,
+    information: Doubles,
+    start: MixturePrior,
+    sizes: Sizes,
+    iterations: int,
+    strength: float = 10.0,
+    bend_floor: float = 0.03,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[MixturePrior, list[float]]:
+    """Maximises the users' marginal likelihood; `precision` [U, K, K] and `information` [U, K] are sums of messages.
+
+    `strength`: users' worth of belief in the covariance pooled over components. Returns the prior and the mean log
+    evidence after each iteration. `bend_floor`: least standard deviation of a non-linear taste, for people unlike those
+    of the training data.
+    """
+    blocks = Blocks.of(sizes)
+    prior = start
+    evidence = []
+    for iteration in range(iterations):
+        share, mean, covariance, log_evidence = _expect(precision, information, prior)
+        evidence.append(float(log_evidence.mean()))
+        prior = _maximise(share, mean, covariance, prior, blocks, strength, bend_floor)
+        if progress is not None:
+            progress(iteration + 1, iterations)
+    return prior, evidence
+
+
+def _expect(
+    precision: Doubles, information: Doubles, prior: MixturePrior
+) -> tuple[Doubles, Doubles, list[Doubles], Doubles]:
+    """Responsibilities [U, J], posterior means [U, J, K], covariances per component [U, K, K], log evidence [U]."""
+    users, components = len(precision), len(prior.weight)
+    log_share = np.zeros((users, components))
+    means = np.zeros((users, components, precision.shape[1]))
+    covariances: list[Doubles] = []
+    for j in range(components):
+        inverse = np.linalg.inv(prior.covariance[j])
+        whole = inverse + precision
+        covariance = np.asarray(np.linalg.inv(whole), dtype=np.float64)
+        target = information + inverse @ prior.mean[j]
+        means[:, j] = np.einsum("ukl,ul->uk", covariance, target)
+        gain = np.linalg.slogdet(inverse)[1] - np.linalg.slogdet(whole)[1]
+        fit = np.einsum("uk,uk->u", means[:, j], target) - prior.mean[j] @ inverse @ prior.mean[j]
+        log_share[:, j] = np.log(prior.weight[j]) + 0.5 * (gain + fit)
+        covariances.append(covariance)
+    top = log_share.max(1, keepdims=True)
+    log_evidence = top[:, 0] + np.log(np.exp(log_share - top).sum(1))
+    return np.exp(log_share - log_evidence[:, None]), means, covariances, log_evidence
+
+
+def _maximise(
+    share: Doubles,
+    mean: Doubles,
+    covariance: list[Doubles],
+    prior: MixturePrior,
+    blocks: Blocks,
+    strength: float,
+    bend_floor: float,
+) -> MixturePrior:
+    components, size = prior.mean.shape
+    count = share.sum(0)
+    pooled_centre = np.einsum("uj,ujk->k", share, mean) / len(share)
+    centre = (np.einsum("uj,ujk->jk", share, mean) + 2.0 * pooled_centre) / (count + 2.0)[:, None]
+    centre[:, blocks.centred] = 0.0
+    scatter = np.zeros((components, size, size))
+    for j in range(components):
+        apart = mean[:, j] - centre[j]
+        scatter[j] = np.einsum("u,ukl->kl", share[:, j], covariance[j]) + (share[:, j, None] * apart).T @ apart
+    pooled = scatter.sum(0) / len(share)
+    made = np.zeros_like(scatter)
+    for j in range(components):
+        raw = (scatter[j] + strength * pooled) / (count[j] + strength)
+        made[j][np.ix_(blocks.main, blocks.main)] = raw[np.ix_(blocks.main, blocks.main)]
+        made[j][blocks.main, blocks.main] += 1e-5
+        for tied in blocks.tied:
+            made[j][tied, tied] = max(float(raw[tied, tied].mean()), 1e-6)
+    return MixturePrior((count + 1.0) / (count.sum() + components), centre, made)
+
+
+def spread_start(centre: MixturePrior, weights: Doubles, components: int, blocks: Blocks, seed: int) -> MixturePrior:
+    """A start for `fit_mixture`: components at the main weights of random users (k-means++ style) around `centre`."""
+    generator = np.random.default_rng(seed)
+    main = weights[:, blocks.main]
+    scale = main.std(0) + 1e-9
+    chosen = [int(generator.integers(len(main)))]
+    for _ in range(components - 1):
+        near = np.min([(((main - main[c]) / scale) ** 2).sum(1) for c in chosen], axis=0)
+        chosen.append(int(generator.choice(len(main), p=near / near.sum())))
+    mean = np.repeat(centre.mean[:1], components, 0)
+    mean[:, blocks.main] = main[chosen]
+    return MixturePrior(np.full(components, 1.0 / components), mean, np.repeat(centre.covariance[:1], components, 0))
+
+
+def posterior_means(precision: Doubles, information: Doubles, prior: MixturePrior) -> Doubles:
+    """Expected weights [U, K] of users, given sums of messages."""
+    share, means, _, _ = _expect(precision, information, prior)
+    expected: Doubles = np.einsum("uj,ujk->uk", share, means)
+    return expected
+
+
+def write_prior(node: UserNode, prior: MixturePrior) -> None:
+    """Puts a prior into the user node."""
+    factor = np.linalg.cholesky(np.linalg.inv(prior.covariance))
+    identity = np.eye(factor.shape[-1])
+    lower = factor * (1 - identity) + np.log(np.diagonal(factor, axis1=1, axis2=2))[:, :, None] * identity
+    with torch.no_grad():
+        node.log_weight.copy_(torch.as_tensor(np.log(prior.weight)))
+        node.mean.copy_(torch.as_tensor(prior.mean))
+        node.factor.copy_(torch.as_tensor(lower))
+    node.summarise()

@@ -1,0 +1,108 @@
+"""`python -m router_model retrain`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from router_model.export.artifact import ArtifactError
+from router_model.places import RUNS, NoArtifactError
+from router_model.retrain.consent import ConsentError, read_config
+from router_model.retrain.gates import NAMES, Limits
+from router_model.retrain.judgement import JudgeError
+from router_model.retrain.log import LogError
+from router_model.retrain.options import Options, RetrainError, Watch
+from router_model.retrain.policy import Gamma
+from router_model.retrain.retrain import retrain
+from router_model.train.weights import WeightsError
+
+REFUSED = 3
+
+
+def command(
+    source: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            help="redis://…, redis-cluster://…, redis-sentinel://…, sqlite:<file>, or a .jsonl or .jsonl.gz file",
+        ),
+    ],
+    artifact: Annotated[str, typer.Option(help="what to improve on: `current` or a directory")] = "current",
+    out: Annotated[Path | None, typer.Option(help="where artifacts lie; the gateway watches it")] = None,
+    tenant: Annotated[list[str] | None, typer.Option(help="whose rows (again for several, who must all share)")] = None,
+    shared: Annotated[bool, typer.Option(help="the rows of all tenants with share_training: true")] = False,
+    config: Annotated[
+        Path | None, typer.Option(help="the gateway's configuration: who shares, and the candidates' cards")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="directory of the report; default: router-model/runs/<version>")
+    ] = None,
+    waive: Annotated[list[str] | None, typer.Option(help=f"measure a gate but let it pass: {', '.join(NAMES)}")] = None,
+    value_margin: Annotated[
+        float, typer.Option(help="how much worse than the current policy may be, at the lower end")
+    ] = 0.01,
+    tenant_loss: Annotated[float, typer.Option(help="how much any tenant may lose")] = 0.02,
+    held: Annotated[float, typer.Option("--held-out", help="share of users kept for judging", min=0.05, max=0.9)] = 0.2,
+    seed: Annotated[int, typer.Option()] = 0,
+) -> None:
+    """Learn from the gateway's log; publish the artifact only if it passes every gate (exit code 3 if not)."""
+    console = Console(stderr=True)
+    unknown = sorted(set(waive or ()) - set(NAMES))
+    if unknown:
+        console.print(f"No such gate: {', '.join(unknown)}. There are: {', '.join(NAMES)}.")
+        raise typer.Exit(2)
+    torch.set_num_threads(1)
+    limits = Limits(value_margin=value_margin, tenant_loss=tenant_loss)
+    try:
+        gateway = read_config(config) if config else None
+        gamma = gateway.gamma if gateway else Gamma()
+        options = Options(held_out=held, gamma=gamma, limits=limits, waived=tuple(waive or ()), seed=seed)
+        with _progress(console) as watch:
+            summary = retrain(
+                source,
+                artifact=artifact,
+                out=out,
+                tenants=tenant or (),
+                shared=shared,
+                config=gateway,
+                report=report,
+                options=options,
+                watch=watch,
+            )
+    except (LogError, ConsentError, ArtifactError, WeightsError, JudgeError, NoArtifactError, RetrainError) as error:
+        console.print(f"[bold]Nothing was retrained.[/] {error}", highlight=False)
+        raise typer.Exit(1) from error
+    for gate in summary.gates:
+        console.print(str(gate), highlight=False, markup=False)
+    written = report or RUNS / summary.version
+    if summary.published is None:
+        console.print(f"Refused; the current artifact stays. Report: {written / 'report.md'}")
+        raise typer.Exit(REFUSED)
+    console.print(f"Published {summary.published}. Report: {written / 'report.md'}")
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[Watch]:
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        tasks: dict[str, int] = {}
+
+        def watch(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = bar.add_task(name, total=total or None)
+            bar.update(tasks[name], completed=done, total=total or None)  # type: ignore[arg-type]
+
+        yield watch
