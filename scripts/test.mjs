@@ -42,7 +42,8 @@ const lanes = [
     { name: 'audit', command: node, args: [join(root, 'scripts', 'audit.mjs')], cwd: root, env },
     { name: 'lint', command: node, args: [join(root, 'scripts', 'lint.mjs')], cwd: root, env },
     js('tsc', 'typescript/bin/tsc', ['--noEmit']),
-    js('knip', 'knip/bin/knip.js', ['--no-progress']),
+    js('knip', 'knip/bin/knip.js', ['--no-progress', '--no-config-hints']),
+    js('knip-src', 'knip/bin/knip.js', ['--no-progress', '--no-config-hints', '--production']),
     { ...js('vitest', 'vitest/vitest.mjs', ['run']), closing: /^ *(?:Test Files|Tests|Duration) / },
   ],
   [

@@ -176,7 +176,7 @@ async function withStore(work: (store: Store, config: Config) => Promise<void>):
   const { openStore } = await import('../store/index.ts')
   // An operator waits longer than a request does.
   const store = await openStore(
-    loaded.store.kind === 'redis' ? { ...loaded.store, command_timeout_ms: OPERATOR_TIMEOUT_MS } : loaded.store,
+    'command_timeout_ms' in loaded.store ? { ...loaded.store, command_timeout_ms: OPERATOR_TIMEOUT_MS } : loaded.store,
   )
   try {
     await work(store, loaded)

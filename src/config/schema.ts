@@ -57,6 +57,7 @@ const redisSchema = z.strictObject({
     .optional(),
   username: z.string().optional(),
   password: z.string().optional(),
+  password_file: z.string().optional(),
   tls: redisTlsSchema.optional(),
   /** Deadline of one command. */
   command_timeout_ms: ms.default(250),
@@ -344,6 +345,7 @@ export const configSchema = z.strictObject({
        * Secret of the HMAC that user ids are kept as; made and kept in `data/` where left out. Replicas must share it.
        */
       secret: z.string().min(16).optional().meta(restart),
+      secret_file: z.string().optional(),
     })
     .prefault({}),
   responses: responsesSchema.prefault({}),
@@ -359,7 +361,13 @@ export const configSchema = z.strictObject({
   cors: corsSchema.prefault({}),
   timeouts: timeoutsSchema.prefault({}),
   retries: retriesSchema.prefault({}),
-  admin: z.strictObject({ key: z.string().min(16).optional() }).prefault({}),
+  admin: z
+    .strictObject({
+      key: z.string().min(16).optional(),
+      /** In place of `key`: a file that holds it; one that is replaced is taken in. So for the other `_file` fields. */
+      key_file: z.string().optional(),
+    })
+    .prefault({}),
   log: z
     .strictObject({ level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info').meta(restart) })
     .prefault({}),

@@ -77,13 +77,13 @@ export function createMetrics() {
   })
   const rejected = new Counter({
     name: 'persona_router_rejected_total',
-    help: 'Requests refused before routing, by HTTP status and code.',
+    help: 'Errors told to clients, by HTTP status and code.',
     labelNames: ['status', 'code'],
     registers,
   })
   const routerFallback = new Counter({
     name: 'persona_router_router_fallback_total',
-    help: 'Requests that the fallback router decided, by reason.',
+    help: 'Requests that the fallback router ranked, by reason.',
     labelNames: ['reason'],
     registers,
   })

@@ -49,9 +49,11 @@ export async function parseCall(
   const principal = principalOf(snapshot, userIds, context.caller, incoming, names)
   const knobs = readKnobs(incoming)
   const model = resolveModel(names.model, principal.allowed, principal.tenant.aliases)
-  const conversation = userIds.conversation(principal.tenant.config, principal.user, knobs.conversation)
+  const named = knobs.conversation ?? names.conversation ?? null
+  const conversation = userIds.conversation(principal.tenant.config, principal.user, named)
   const asked = toChat(context, principal)
-  const { request, writer, turnKey } = asked instanceof Promise ? await asked : asked
+  const { request, writer, turnKey, inToolLoop } = asked instanceof Promise ? await asked : asked
+  const turn = turnOf(request.body.messages, principal.user, conversation ?? turnKey ?? null)
   return {
     endpoint,
     raw,
@@ -60,7 +62,7 @@ export async function parseCall(
     principal,
     knobs,
     model,
-    turn: turnOf(request.body.messages, principal.user, conversation ?? turnKey ?? null),
+    turn: inToolLoop ? { ...turn, toolLoop: true } : turn,
     conversation,
   }
 }

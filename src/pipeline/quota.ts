@@ -6,11 +6,12 @@ import type { Amounts, Limit, Limits, Reservation } from '../store/limits.ts'
 import type { InteractionRecord } from '../store/records/records.ts'
 import type { Call } from './call.ts'
 import type { RequestContext } from './context.ts'
+import type { Principal } from './principal.ts'
 
 /** A reservation of one request: made before it is forwarded, settled when it has ended. */
 export interface Grant {
   /** OpenAI's `x-ratelimit-*`. */
-  headers: Record<string, string>
+  headers: Headers
   /** @param record of the answer; null where there was none */
   settle(record: InteractionRecord | null): void
 }
@@ -21,7 +22,10 @@ interface Settlement {
   amounts: Amounts
 }
 
-const UNLIMITED: Grant = { headers: {}, settle: () => {} }
+type Headers = Record<string, string>
+
+const UNLIMITED = { headers: {}, settle: () => {} }
+const ONE_REQUEST: Amounts = { requests: 1, tokens: 0, nanoUsd: 0 }
 
 /** Reserved for an answer whose length the request does not bound. */
 const UNBOUNDED_ANSWER_TOKENS = 4_096
@@ -58,11 +62,29 @@ export class Quota {
    * @throws GatewayError 429 with `retry-after`
    */
   async reserve(
-    { requestId, snapshot }: RequestContext,
+    context: RequestContext,
     call: Call,
     candidates: readonly Candidate[] = call.model.candidates,
   ): Promise<Grant> {
-    const { principal } = call
+    const { headers, settle } = await this.#reserve(context, call.principal, upperEstimate(call, candidates))
+    return { headers, settle: (record) => settle(amountsOf(record)) }
+  }
+
+  /**
+   * Reserves a request of which neither tokens nor dollars are known; it counts as a request, however it ends.
+   *
+   * @throws GatewayError 429 with `retry-after`
+   */
+  async reserveRequest(context: RequestContext, principal: Principal): Promise<{ headers: Headers; settle(): void }> {
+    const { headers, settle } = await this.#reserve(context, principal, ONE_REQUEST)
+    return { headers, settle: () => settle(ONE_REQUEST) }
+  }
+
+  async #reserve(
+    { requestId, snapshot }: RequestContext,
+    principal: Principal,
+    amounts: Amounts,
+  ): Promise<{ headers: Headers; settle(amounts: Amounts): void }> {
     const limits = limitsOf(principal.tenant, principal.keyId, principal.user)
     if (limits.length === 0) return UNLIMITED
     const tenant = principal.tenant.name
@@ -72,7 +94,7 @@ export class Quota {
         tenant,
         id: requestId,
         limits,
-        amounts: upperEstimate(call, candidates),
+        amounts,
         ttlMs: snapshot.config.timeouts.total_ms + TTL_MARGIN_MS,
       })
     } catch {
@@ -81,7 +103,7 @@ export class Quota {
     }
     const headers = rateLimitHeaders(limits, reservation)
     if (!reservation.granted) throw refusal(limits, reservation, headers)
-    return { headers, settle: (record) => void this.#settle({ tenant, id: requestId, amounts: amountsOf(record) }) }
+    return { headers, settle: (used) => void this.#settle({ tenant, id: requestId, amounts: used }) }
   }
 
   /** Tries once more to settle what is left. */

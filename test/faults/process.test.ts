@@ -134,7 +134,7 @@ describe('SIGTERM mid-stream', () => {
     expect(await exit).toBe(0)
   })
 
-  test('a second signal ends it now', async () => {
+  test('a second signal ends it at once', async () => {
     const scripted = await started({ server: { drain_timeout_ms: 600_000 } }, held().script)
     await openStream(scripted)
     const exit = exitOf(scripted)
@@ -319,7 +319,7 @@ describe('overload', () => {
     { name: 'important', keys: [IMPORTANT], priority: 9 },
   ]
 
-  test('so many in work, so many wait, the rest is shed with 503 and Retry-After; who matters more goes first', async () => {
+  test('up to the limits requests are in work or wait, the rest gets 503 with Retry-After; higher priorities go first', async () => {
     const waiting: (() => void)[] = []
     const scripted = await started({ server, tenants }, async (exchange) => {
       await new Promise<void>((go) => waiting.push(go))
@@ -409,8 +409,8 @@ describe('overload', () => {
 })
 
 // A pipe of the shell's kind, which blocks whoever writes when it is full.
-describe.skipIf(process.platform === 'win32')('stdout that nobody reads', () => {
-  test('holds up no request and no end; what is not written is counted', async () => {
+describe.skipIf(process.platform === 'win32')('a stdout without a reader', () => {
+  test('delays no request and no exit; lines that are not written are counted', async () => {
     const provider = await startUpstream(replyPlain())
     const dir = mkdtempSync(join(tmpdir(), 'persona-router-stdout-'))
     const [configFile, fifo] = [join(dir, 'gateway.yaml'), join(dir, 'stdout')]

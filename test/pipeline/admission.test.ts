@@ -13,7 +13,7 @@ function isFull(admission: Admission): boolean {
   return waiting !== undefined
 }
 
-it('admits so many, queues the rest by priority, first come first served within one', async () => {
+it('admits up to the limit, queues the rest by priority, in order of arrival within a priority', async () => {
   const admission = new Admission({ maxConcurrent: 1, maxQueue: 10 })
   const order: string[] = []
   await admission.enter(5, signal)
@@ -36,7 +36,7 @@ it('admits so many, queues the rest by priority, first come first served within 
   expect(isFull(admission)).toBe(false)
 })
 
-it('sheds with 503 when the queue is full, the least important first', async () => {
+it('refuses with 503 when the queue is full, the lowest priority first', async () => {
   const admission = new Admission({ maxConcurrent: 1, maxQueue: 1 })
   await admission.enter(5, signal)
   const low = admission.enter(1, signal)
@@ -47,7 +47,7 @@ it('sheds with 503 when the queue is full, the least important first', async () 
   await high
 })
 
-it('a client that leaves while it waits gives its place up', async () => {
+it('a client that leaves while it waits gives up its place', async () => {
   const admission = new Admission({ maxConcurrent: 1, maxQueue: 1 })
   await admission.enter(5, signal)
   const leaver = new AbortController()
