@@ -1,8 +1,10 @@
 import type { Candidate } from '../candidates/candidate.ts'
 import { costUsd } from '../candidates/pricing.ts'
 import type { Judge } from '../learning/sources/judge.ts'
+import type { Logger } from '../observability/logger.ts'
 import { ForwardError } from '../providers/forward/failure.ts'
 import { type Forwarded, forward } from '../providers/forward/forward.ts'
+import { UpstreamError } from '../providers/provider.ts'
 import { isWhole, type Outcome, unanswered } from '../providers/relay/outcome.ts'
 import { relay } from '../providers/relay/relay.ts'
 import type { InteractionRecord } from '../store/records/records.ts'
@@ -66,11 +68,19 @@ async function decideAndAnswer(deps: ChatDeps, context: RequestContext, call: Ca
       record = recordOf(context, call, decision, ended)
       return afterAnswer(deps, { context, call, decision, record })
     })
+    logBroken(deps.log, context, outcome)
     if (deps.judge && judged && record) considerJudging(deps.judge, { call, decision, record }, judged().body)
     return isWhole(outcome)
   } finally {
     grant.settle(record)
   }
+}
+
+/** An error after the first byte: the client has been told in the stream, its cause is for the log. */
+function logBroken(log: Logger, { requestId }: RequestContext, { error, cause }: Outcome): void {
+  if (cause === undefined) return
+  if (!(cause instanceof UpstreamError)) log.error({ err: cause, request: requestId }, 'internal error')
+  else if (error !== null) log.warn({ err: cause, request: requestId, error }, 'an answer broke')
 }
 
 function resultOf<T>(result: PromiseSettledResult<T>): T {
@@ -136,7 +146,6 @@ async function answer(
     commentsMs: timeouts.comments_ms,
     writeIdleMs: server.write_idle_timeout_ms,
     onEnding,
-    onBug: (error) => onBug(error, forwarded.candidate),
   })
 }
 

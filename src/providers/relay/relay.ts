@@ -33,8 +33,6 @@ export interface RelayOptions {
    * every answer that a client has got in whole, however this process ends; otherwise when the answer has failed.
    */
   onEnding?: (outcome: Outcome) => Promise<void> | undefined
-  /** A mistake of ours broke the stream. */
-  onBug?: (error: unknown) => void
 }
 
 /** Sends an answer to the client; never throws. The response is ended when it resolves. */
@@ -148,6 +146,7 @@ class StreamRelay {
   #heardAt = 0
   #waitingForUpstream = false
   #isReported = false
+  #cause: unknown
 
   constructor(answer: StreamAnswer, response: ServerResponse, options: RelayOptions) {
     this.#answer = answer
@@ -256,7 +255,7 @@ class StreamRelay {
       this.#end({ message, type, param: null, code })
       return 'shutdown'
     }
-    if (!(error instanceof UpstreamError)) this.#options.onBug?.(error)
+    this.#cause = error
     const fault = error instanceof UpstreamError ? error.fault : 'protocol'
     const { observer } = this.#answer
     // Nothing of the answer is missing, only its goodbye.
@@ -362,6 +361,7 @@ class StreamRelay {
       ttftMs: firstByteMs(this.#sink, started, error),
       waitedMs: upstreamMs + this.#upstreamMs + this.#sink.waitedMs,
       error,
+      cause: this.#cause,
     }
   }
 }
