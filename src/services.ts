@@ -21,7 +21,9 @@ import { Authenticator } from './pipeline/authenticate.ts'
 import { RequestContexts } from './pipeline/context.ts'
 import { Conversations } from './pipeline/conversation.ts'
 import { Quota } from './pipeline/quota.ts'
-import { Breakers } from './providers/forward/breakers.ts'
+import { Refusals } from './providers/dialect/refusals.ts'
+import { Breakers, deploymentOf } from './providers/forward/breakers.ts'
+import { answers } from './providers/forward/probe.ts'
 import { modelThread } from './routing/model/thread.ts'
 import { Policies } from './routing/policies/policies.ts'
 import { Gains } from './routing/safety/gains.ts'
@@ -59,6 +61,7 @@ export interface Services {
   /** Null where none is configured. */
   judge: Judge | null
   breakers: Breakers
+  refusals: Refusals
   latencies: Latencies
   metrics: Metrics
   log: Logger
@@ -120,10 +123,21 @@ export async function createServices(source: ConfigSource, log: Logger, override
   )
   const breakers = made(
     'breakers',
-    new Breakers(config.retries.breaker, (deployment, state) => log.warn({ deployment, state }, 'breaker')),
+    new Breakers(
+      config.retries.breaker,
+      (deployment, state) => log.warn({ deployment, state }, 'breaker'),
+      async (deployment) => {
+        const candidate = snapshot().candidates.find((one) => deploymentOf(one) === deployment)
+        const provider = candidate && snapshot().providers.get(candidate.provider)
+        return !candidate || !provider || answers(candidate, provider)
+      },
+    ),
   )
+  const refusals = made('refusals', new Refusals(store))
   store.subscribe((change) => {
     if (change.kind === 'evidence') policies.refreshEvidence(change.tenant)
+    if (change.kind === 'refusals') refusals.reload(change.tenant)
+    if (change.kind === 'all') refusals.reloadAll()
     if (change.kind === 'all') for (const tenant of snapshot().tenants.keys()) policies.refreshEvidence(tenant)
   })
 
@@ -200,6 +214,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
     gains,
     judge: made('judge', judge),
     breakers,
+    refusals,
     latencies: made('latencies', new Latencies()),
     metrics,
     log,

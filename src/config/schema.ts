@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
+import { dialectsSchema } from '../candidates/dialect.ts'
 import { candidateSchema } from '../candidates/schema.ts'
 import { providerSchema } from '../providers/kind-schemas.ts'
 
@@ -310,8 +311,10 @@ const timeoutsSchema = z.strictObject({
 })
 
 const retriesSchema = z.strictObject({
-  /** Tries over all candidates, the first included. */
+  /** Tries over all candidates that may fail, the first included. */
   max_attempts: z.number().int().min(1).max(10).default(3),
+  /** Candidates that may refuse a request that the router chose them for, on top of those tries. */
+  max_refusals: z.number().int().min(1).max(100).default(24),
   backoff_ms: z.number().nonnegative().default(100),
   /** A Retry-After up to this is waited for; longer means the next candidate. */
   max_retry_after_ms: z.number().nonnegative().default(2_000),
@@ -346,6 +349,8 @@ export const configSchema = z.strictObject({
   store: storeSchema.meta(restart),
   spool: spoolSchema.prefault({}).meta(restart),
   router: routerSchema.prefault({}),
+  /** How providers and families of models differ from OpenAI's API: by name, see `providers.*.dialect`. */
+  dialects: dialectsSchema.default({}),
   providers: z.record(z.string().regex(/^[a-z0-9][a-z0-9_-]{0,63}$/), providerSchema).default({}),
   candidates: z.array(candidateSchema).default([]),
   aliases: aliasesSchema,

@@ -8,6 +8,8 @@ import type { UserStates } from '../learning/user-states.ts'
 import type { Latencies } from '../observability/latencies.ts'
 import type { Logger } from '../observability/logger.ts'
 import type { Metrics } from '../observability/metrics.ts'
+import { unfitFor } from '../providers/dialect/plan.ts'
+import type { Refusals } from '../providers/dialect/refusals.ts'
 import type { Breakers } from '../providers/forward/breakers.ts'
 import { type ChooseInput, type Limits, NoCandidateError, type Selection } from '../routing/choose/choose.ts'
 import { draw } from '../routing/choose/draw.ts'
@@ -57,6 +59,7 @@ export interface DecideDeps {
   conversations: Conversations
   latencies: Latencies
   breakers: Breakers
+  refusals: Refusals
   metrics: Metrics
   log: Logger
 }
@@ -103,6 +106,7 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
     maxTokens: request.body.max_completion_tokens ?? request.body.max_tokens ?? null,
     ...strictest(knobs, stated),
     latencyMs: (name) => deps.latencies.expectedMs(name),
+    unfit: (candidate) => unfitFor(request, candidate.dialect, deps.refusals.of(tenant.name, candidate), knobs.strict),
     isOpen: (candidate) => deps.breakers.of(candidate).isOpen,
   }
   try {
