@@ -1,4 +1,4 @@
-/** How OpenAI groups errors: the `type` of an error body. */
+/** Groups of errors, as OpenAI has them: the `type` of an error body. */
 export type ErrorType =
   | 'invalid_request_error'
   | 'authentication_error'
@@ -51,8 +51,8 @@ export class GatewayError extends Error {
 }
 
 /**
- * This candidate can't do what is asked; another may. Thrown before anything is sent, and a 400 only where nobody else
- * is left.
+ * A request that this candidate can't serve, but another may. Thrown before anything is sent; a 400 only where no other
+ * candidate is left.
  */
 export class UnsupportedRequest extends GatewayError {
   override readonly name = 'UnsupportedRequest'

@@ -28,8 +28,8 @@ export async function serve(configPath: string, overrides: Overrides = {}): Prom
   const { log, dropped, flush } = createLogger(config.log.level)
   if (isSupervisor(config.server.workers)) return supervise(config.server.workers, log)
 
-  // V8 would allocate as old what it takes for long-lived. Once dead it still keeps alive what it refers to, here the
-  // next requests (docs/profile.md).
+  // V8 would allocate objects that it expects to live long in its old space. Dead there, they still keep alive the
+  // objects that they refer to, here the next requests (docs/profile.md).
   setFlagsFromString('--no-allocation-site-pretenuring')
 
   let ending = false
@@ -56,7 +56,7 @@ export async function serve(configPath: string, overrides: Overrides = {}): Prom
     throw error
   })
   log.info({ host: config.server.host, port, ...services.policies.status() }, 'listening')
-  // Now, not at the exit: a process that is killed has none.
+  // Now, not at the exit: a process that is killed has no exit.
   flushCompileCache()
   if (isFirst()) {
     const key = await firstKey(services.store, config, join(dataDirOf(config), 'first-key')).catch(() => null)
@@ -70,7 +70,7 @@ export async function serve(configPath: string, overrides: Overrides = {}): Prom
   }
 
   async function end(signal: NodeJS.Signals): Promise<void> {
-    // The second signal means: without waiting.
+    // A second signal ends the wait.
     if (ending) return modelThread.close().finally(() => process.exit(1))
     ending = true
     stopWatching()
@@ -107,8 +107,8 @@ const shuttingDown = () =>
   })
 
 /**
- * Connections that the kernel keeps while the process is busy; what comes on top tries again after a second, then after
- * three.
+ * Connections that the kernel keeps while the process is busy; a client that finds no room tries again after a second,
+ * then after three.
  */
 const BACKLOG = 4_096
 

@@ -21,16 +21,19 @@ import { Authenticator } from './pipeline/authenticate.ts'
 import { RequestContexts } from './pipeline/context.ts'
 import { Conversations } from './pipeline/conversation.ts'
 import { Quota } from './pipeline/quota.ts'
-import { Breakers } from './providers/forward/breakers.ts'
+import { Refusals } from './providers/dialect/refusals.ts'
+import { Breakers, deploymentOf } from './providers/forward/breakers.ts'
+import { answers } from './providers/forward/probe.ts'
 import { modelThread } from './routing/model/thread.ts'
 import { Policies } from './routing/policies/policies.ts'
+import { Gains } from './routing/safety/gains.ts'
 import { Seal } from './runtime/seal.ts'
 import { Siblings } from './server/workers.ts'
 import { openStore } from './store/index.ts'
 import { Recorder } from './store/recorder/recorder.ts'
 import type { Store } from './store/store.ts'
 
-/** All parts of a process. Only this file knows all classes: a function names the few parts that it uses. */
+/** All parts of a process. Only this file knows all classes; a function names the few parts that it uses. */
 export interface Services {
   /** The configuration in force; a request takes it once. */
   snapshot(): Snapshot
@@ -54,9 +57,11 @@ export interface Services {
   users: UserStates
   learner: Learner
   arms: ArmReport
+  gains: Gains
   /** Null where none is configured. */
   judge: Judge | null
   breakers: Breakers
+  refusals: Refusals
   latencies: Latencies
   metrics: Metrics
   log: Logger
@@ -65,7 +70,7 @@ export interface Services {
 /** Changes or replaces parts right after they are made, before others get them. */
 export type Overrides = { readonly [Name in keyof Services]?: (made: Services[Name]) => Services[Name] }
 
-/** Directory of what a process makes for itself: beside the spool. */
+/** Directory of files that a process makes for itself: beside the spool. */
 export const dataDirOf = (config: Config) => dirname(resolve(config.spool.path))
 
 /**
@@ -118,10 +123,21 @@ export async function createServices(source: ConfigSource, log: Logger, override
   )
   const breakers = made(
     'breakers',
-    new Breakers(config.retries.breaker, (deployment, state) => log.warn({ deployment, state }, 'breaker')),
+    new Breakers(
+      config.retries.breaker,
+      (deployment, state) => log.warn({ deployment, state }, 'breaker'),
+      async (deployment) => {
+        const candidate = snapshot().candidates.find((one) => deploymentOf(one) === deployment)
+        const provider = candidate && snapshot().providers.get(candidate.provider)
+        return !candidate || !provider || answers(candidate, provider)
+      },
+    ),
   )
+  const refusals = made('refusals', new Refusals(store))
   store.subscribe((change) => {
     if (change.kind === 'evidence') policies.refreshEvidence(change.tenant)
+    if (change.kind === 'refusals') refusals.reload(change.tenant)
+    if (change.kind === 'all') refusals.reloadAll()
     if (change.kind === 'all') for (const tenant of snapshot().tenants.keys()) policies.refreshEvidence(tenant)
   })
 
@@ -145,6 +161,20 @@ export async function createServices(source: ConfigSource, log: Logger, override
     }),
   )
   const arms = made('arms', new ArmReport())
+  const gains = made(
+    'gains',
+    new Gains({
+      store,
+      log,
+      onVerdict: ({ tenant, policy, baseline }, group, { verdict, low, high, count }) => {
+        metrics.gainVerdicts.inc({ tenant, verdict })
+        log.warn(
+          { tenant, policy, baseline, users: group, verdict, low, high, ratings: count },
+          'gain over the baseline',
+        )
+      },
+    }),
+  )
   const judge =
     config.router.judge === undefined
       ? null
@@ -152,7 +182,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
           config: config.router.judge,
           ask: (name, prompt, signal) => askCandidate(snapshot(), breakers, name, prompt, signal),
           onReward: (reward, interaction) =>
-            takeReward({ recorder, policies, learner, arms, metrics, log }, reward, interaction),
+            takeReward({ recorder, policies, learner, arms, gains, metrics, log }, reward, interaction),
           log,
         })
 
@@ -181,8 +211,10 @@ export async function createServices(source: ConfigSource, log: Logger, override
     users,
     learner,
     arms,
+    gains,
     judge: made('judge', judge),
     breakers,
+    refusals,
     latencies: made('latencies', new Latencies()),
     metrics,
     log,
@@ -207,7 +239,7 @@ export async function closeServices(services: Services): Promise<void> {
   await store.close()
 }
 
-/** The other processes behind the same port; what one of them was told, this one does too. */
+/** The other processes behind the same port: an order that one of them was given is carried out here, too. */
 function siblingsOf(reload: () => Promise<void>, policies: Policies, log: Logger): Siblings {
   return new Siblings((order) => {
     const done =
@@ -216,11 +248,13 @@ function siblingsOf(reload: () => Promise<void>, policies: Policies, log: Logger
         : order.kind === 'artifact'
           ? policies.reload(order.artifact, order.tenant)
           : policies.rollback(order.version, order.tenant)
-    done.catch((error: Error) => log.error({ reason: error.message, order: order.kind }, 'not done as a sibling did'))
+    done.catch((error: Error) =>
+      log.error({ reason: error.message, order: order.kind }, 'an order of a sibling failed'),
+    )
   })
 }
 
-/** Takes in a new configuration, as far as a process can that started with another. */
+/** Takes in a new configuration, as far as a running process can. */
 async function takeIn(
   services: Pick<Services, 'authenticator' | 'admission' | 'requests' | 'policies' | 'log'>,
   started: Config,
@@ -240,8 +274,8 @@ async function takeIn(
 }
 
 /**
- * A local server that lists other models than it did, or a provider whose key is missing, empties a list without a
- * mistake in the configuration.
+ * Warns of names and groups that stand for no candidate. It need not be a mistake in the configuration: a local server
+ * may list other models than before, or a provider lack its key.
  */
 function warnOfEmpty({ empty }: Snapshot, log: Logger): void {
   for (const { tenant, wanted } of empty) log.warn({ tenant, wanted }, 'no usable candidate has this name or group')

@@ -29,7 +29,7 @@ const newKeySchema = z.strictObject({
   expires_at: z.iso.datetime().nullish(),
   models: z.array(z.string()).min(1).nullish(),
 })
-/** Without a tenant: of all tenants without an artifact of their own. */
+/** Left out: the artifact of all tenants that have none of their own. */
 const tenant = z.string().min(1).optional()
 const rollbackSchema = z.strictObject({ version: z.string(), tenant })
 const reloadSchema = z.strictObject({ artifact: z.string().optional(), tenant })
@@ -52,7 +52,7 @@ export interface AdminDeps extends ComponentSources {
   siblings: { tell(order: SiblingOrder): void }
 }
 
-/** The operator's routes, behind a key of their own; as if they did not exist while none is configured. */
+/** The operator's routes, behind a key of their own; 404 while no such key is configured. */
 export function admin(deps: AdminDeps): Hono<{ Bindings: HttpBindings }> {
   const app = new Hono<{ Bindings: HttpBindings }>()
 
@@ -109,7 +109,7 @@ export function admin(deps: AdminDeps): Hono<{ Bindings: HttpBindings }> {
       return c.json({ reloaded: true })
     } catch (error) {
       if (error instanceof ConfigError)
-        throw invalidRequest(`The configuration is not good: ${error.problems.join('; ')}`)
+        throw invalidRequest(`The configuration is not valid: ${error.problems.join('; ')}`)
       throw error
     }
   })
@@ -130,7 +130,7 @@ export function admin(deps: AdminDeps): Hono<{ Bindings: HttpBindings }> {
   return app
 }
 
-/** An operator is told which check an artifact failed, and by how much. */
+/** Turns a refused artifact into a 422 that names the check that failed, and by how much. */
 async function refusable<T>(change: () => Promise<T>): Promise<T> {
   try {
     return await change()

@@ -3,11 +3,11 @@ import { GatewayError, invalidRequest } from '../errors.ts'
 import type { RequestContext } from '../pipeline/context.ts'
 import { FairTimer } from '../runtime/fair-timer.ts'
 
-/** A client on a slow line still sends so much. */
+/** A client on a slow line still sends this much. */
 const MIN_BYTES_PER_S = 4_096
 
 /**
- * Reads a request's body, no more of it than allowed.
+ * Reads a request's body up to a size.
  *
  * @param timeoutMs between two pieces, and what a whole body is given on top of its size's share at `minBytesPerS`
  * @throws GatewayError 413 as soon as the declared or the received size is over `maxBytes`; 408 when it is too slow;
@@ -64,7 +64,7 @@ export function readBody(
 
 const MAX_SMALL_BYTES = 64 * 1024
 
-/** A body that only names things: ratings, preferences. @throws GatewayError as `readBody` */
+/** Reads a body of a few fields, such as a rating or preferences. @throws GatewayError as `readBody` */
 export const readSmallBody = ({ incoming, snapshot }: RequestContext): Promise<Buffer> =>
   readBody(incoming, MAX_SMALL_BYTES, snapshot.config.server.body_timeout_ms)
 

@@ -14,7 +14,7 @@ export interface ReadinessDeps extends ComponentSources {
   requests: RequestContexts
 }
 
-/** `GET /readyz`. Ready: requests are answered; degraded: something that they would like to have is missing. */
+/** `GET /readyz`. Ready: requests are answered; degraded: they are, without something that they normally have. */
 export async function readiness(deps: ReadinessDeps): Promise<Readiness> {
   const snapshot = deps.snapshot()
   const components = await componentsOf(deps)

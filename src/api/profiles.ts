@@ -21,7 +21,7 @@ interface ProfileDeps {
   userIds: UserIds
 }
 
-/** Stands in a path for the user of all requests that name none. */
+/** In a path: the user of all requests that name none. */
 const ANONYMOUS_PATH = '~anonymous'
 const MAX_ID_BYTES = 256
 
@@ -104,7 +104,7 @@ export function parsePreferences(raw: Buffer): StatedPreferences {
 }
 
 /**
- * A slip in a list would let through what was to be denied, or deny all.
+ * Refuses unknown names: a typo in a list would allow what was to be denied, or deny everything.
  *
  * @throws GatewayError 400 with `param`
  */

@@ -18,7 +18,7 @@ export class ConfigError extends Error {
 
 export interface LoadedConfig {
   config: Config
-  /** The file and all that it includes: what to watch. */
+  /** The file, all that it includes, and those of secrets: what to watch. */
   files: string[]
 }
 
@@ -38,9 +38,38 @@ export function loadConfig(path: string, env: NodeJS.ProcessEnv = process.env): 
     files.push(included)
     const more = substitute(readYaml(included), env)
     root.providers = { ...asObject(more.providers), ...asObject(root.providers) }
+    root.dialects = { ...asObject(more.dialects), ...asObject(root.dialects) }
     root.candidates = [...asArray(root.candidates), ...asArray(more.candidates)]
   }
+  files.push(...readSecrets(file, root))
   return { config: validate(file, root), files }
+}
+
+/** Secrets that may lie in a file of their own, by section and field: `admin.key` in that of `admin.key_file`. */
+const SECRETS = [
+  ['admin', 'key'],
+  ['identity', 'secret'],
+  ['store', 'password'],
+] as const
+
+/**
+ * Puts secrets from files in their places.
+ *
+ * @returns the files: a mounted secret that is replaced is taken in like any change
+ */
+function readSecrets(file: string, root: Record<string, unknown>): string[] {
+  return SECRETS.flatMap(([section, field]) => {
+    const entries = asObject(root[section])
+    const named = entries[`${field}_file`]
+    if (typeof named !== 'string') return []
+    const path = `${section}.${field}`
+    if (entries[field] !== undefined) throw new ConfigError(file, [`${path}: is given twice, by ${path}_file too`])
+    const secretFile = resolve(dirname(file), named)
+    const secret = readText(file, secretFile, `${path}_file: `).trim()
+    if (secret === '') throw new ConfigError(file, [`${path}_file: is empty`])
+    root[section] = { ...entries, [field]: secret }
+    return [secretFile]
+  })
 }
 
 function validate(file: string, root: Record<string, unknown>): Config {
@@ -126,15 +155,10 @@ function aliasProblems(config: Config): string[] {
 }
 
 function readYaml(file: string): Record<string, unknown> {
-  let text: string
-  try {
-    text = readFileSync(file, 'utf8')
-  } catch (error) {
-    throw new ConfigError(file, [`can't be read: ${(error as NodeJS.ErrnoException).code ?? 'unknown error'}`])
-  }
+  const text = readText(file, file, '')
   // As an editor leaves it for a moment that truncates before it writes; and nobody means it.
   if (text.trim() === '') throw new ConfigError(file, ['is empty'])
-  const document = parseDocument(text, { prettyErrors: true })
+  const document = parseDocument(text, { prettyErrors: true, merge: true })
   if (document.errors.length > 0) {
     throw new ConfigError(
       file,
@@ -146,6 +170,16 @@ function readYaml(file: string): Record<string, unknown> {
     return asObject(document.toJS({ maxAliasCount: 100 }))
   } catch (error) {
     throw new ConfigError(file, [(error as Error).message])
+  }
+}
+
+/** @param where put before what is wrong */
+function readText(config: string, file: string, where: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    const { code = 'unknown error' } = error as NodeJS.ErrnoException
+    throw new ConfigError(config, [`${where}can't be read: ${code}`])
   }
 }
 

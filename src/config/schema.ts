@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
+import { dialectsSchema } from '../candidates/dialect.ts'
 import { candidateSchema } from '../candidates/schema.ts'
 import { providerSchema } from '../providers/kind-schemas.ts'
 
@@ -56,6 +57,7 @@ const redisSchema = z.strictObject({
     .optional(),
   username: z.string().optional(),
   password: z.string().optional(),
+  password_file: z.string().optional(),
   tls: redisTlsSchema.optional(),
   /** Deadline of one command. */
   command_timeout_ms: ms.default(250),
@@ -148,6 +150,13 @@ const judgeSchema = z.strictObject({
 
 const canarySchema = z.strictObject({ artifact: z.string(), share })
 
+/**
+ * How far the router is let, where there is a baseline. `observe`: the baseline answers, the router scores and is
+ * recorded. `assist`: the router answers where its gain over the baseline is certified, and a share of the others.
+ * `route`: the router answers. In each, whom it is known to harm gets the baseline.
+ */
+const modeSchema = z.enum(['observe', 'assist', 'route'])
+
 const routerSchema = z.strictObject({
   /** Directory of an artifact, or a link to one; the one that comes with the gateway where left out. */
   artifact: z.string().default(BUNDLED_ARTIFACT),
@@ -187,6 +196,13 @@ const routerSchema = z.strictObject({
   shadow: z.string().optional(),
   /** Directory of an artifact that serves this share of users, told apart by a hash of their ids. */
   canary: canarySchema.optional(),
+  /** Name of the candidate that would answer without a router: what the router is compared with. */
+  baseline: z.string().optional(),
+  mode: modeSchema.default('route'),
+  /** Share of requests in which the router chooses in `assist`, as long as no gain is certified. */
+  trial_share: share.default(0.2),
+  /** Share of users, told apart by a hash of their ids, who always get the baseline: what the gain is read from. */
+  holdout: share.default(0),
   /** Answers that a candidate is asked to grade, off the request's path. */
   judge: judgeSchema.optional().meta(restart),
   /**
@@ -214,20 +230,22 @@ const aliasesSchema = z
   .record(z.string().regex(/^[\x21-\x7e]{1,128}$/, 'at most 128 visible characters'), z.string().min(1))
   .default({})
 
-const responsesSchema = z.strictObject({
+const keeping = {
   /**
    * Keep what is asked and answered by `POST /v1/responses`, so that the next request can refer to it; `off`: nothing
    * is kept, and the answers say so. A request may ask not to be kept (`store: false`).
    */
-  store: z.enum(['on', 'off']).default('on'),
+  store: z.enum(['on', 'off']),
   /** Kept for so long after it was last referred to. */
-  ttl_days: z.number().positive().default(30),
+  ttl_days: z.number().positive(),
   /** Kept of one tenant, compressed; beyond, what was longest not referred to goes. */
-  max_bytes: z
-    .number()
-    .int()
-    .positive()
-    .default(1024 * 1024 * 1024),
+  max_bytes: z.number().int().positive(),
+}
+
+const responsesSchema = z.strictObject({
+  store: keeping.store.default('on'),
+  ttl_days: keeping.ttl_days.default(30),
+  max_bytes: keeping.max_bytes.default(1024 * 1024 * 1024),
 })
 
 const tenantSchema = z.strictObject({
@@ -251,7 +269,7 @@ const tenantSchema = z.strictObject({
   /** Keep prompt text in the record, for so many days; off by default. */
   keep_text_days: z.number().positive().optional(),
   /** As in `responses`, for this tenant. */
-  responses: responsesSchema.partial().prefault({}),
+  responses: z.strictObject(keeping).partial().default({}),
   /** Let this tenant's log train models that serve other tenants, too. */
   share_training: z.boolean().default(false),
   /**
@@ -265,6 +283,12 @@ const tenantSchema = z.strictObject({
    */
   shadow: z.string().optional(),
   canary: canarySchema.optional(),
+  /** As in `router`, for this tenant. */
+  baseline: z.string().optional(),
+  mode: modeSchema.optional(),
+  holdout: share.optional(),
+  /** Ids of users who are never held out. */
+  never_held_out: z.array(z.string()).default([]),
 })
 
 const timeoutsSchema = z.strictObject({
@@ -289,8 +313,10 @@ const timeoutsSchema = z.strictObject({
 })
 
 const retriesSchema = z.strictObject({
-  /** Tries over all candidates, the first included. */
+  /** Tries over all candidates that may fail, the first included. */
   max_attempts: z.number().int().min(1).max(10).default(3),
+  /** Candidates that may refuse a request that the router chose them for, on top of those tries. */
+  max_refusals: z.number().int().min(1).max(100).default(24),
   backoff_ms: z.number().nonnegative().default(100),
   /** A Retry-After up to this is waited for; longer means the next candidate. */
   max_retry_after_ms: z.number().nonnegative().default(2_000),
@@ -325,6 +351,8 @@ export const configSchema = z.strictObject({
   store: storeSchema.meta(restart),
   spool: spoolSchema.prefault({}).meta(restart),
   router: routerSchema.prefault({}),
+  /** How providers and families of models differ from OpenAI's API: by name, see `providers.*.dialect`. */
+  dialects: dialectsSchema.default({}),
   providers: z.record(z.string().regex(/^[a-z0-9][a-z0-9_-]{0,63}$/), providerSchema).default({}),
   candidates: z.array(candidateSchema).default([]),
   aliases: aliasesSchema,
@@ -339,6 +367,7 @@ export const configSchema = z.strictObject({
        * Secret of the HMAC that user ids are kept as; made and kept in `data/` where left out. Replicas must share it.
        */
       secret: z.string().min(16).optional().meta(restart),
+      secret_file: z.string().optional(),
     })
     .prefault({}),
   responses: responsesSchema.prefault({}),
@@ -354,7 +383,13 @@ export const configSchema = z.strictObject({
   cors: corsSchema.prefault({}),
   timeouts: timeoutsSchema.prefault({}),
   retries: retriesSchema.prefault({}),
-  admin: z.strictObject({ key: z.string().min(16).optional() }).prefault({}),
+  admin: z
+    .strictObject({
+      key: z.string().min(16).optional(),
+      /** In place of `key`: a file that holds it; one that is replaced is taken in. So for the other `_file` fields. */
+      key_file: z.string().optional(),
+    })
+    .prefault({}),
   log: z
     .strictObject({ level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info').meta(restart) })
     .prefault({}),

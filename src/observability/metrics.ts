@@ -77,14 +77,20 @@ export function createMetrics() {
   })
   const rejected = new Counter({
     name: 'persona_router_rejected_total',
-    help: 'Requests refused before routing, by HTTP status and code.',
+    help: 'Errors told to clients, by HTTP status and code.',
     labelNames: ['status', 'code'],
     registers,
   })
   const routerFallback = new Counter({
     name: 'persona_router_router_fallback_total',
-    help: 'Requests that the fallback router decided, by reason.',
+    help: 'Requests that the fallback router ranked, by reason.',
     labelNames: ['reason'],
+    registers,
+  })
+  const gainVerdicts = new Counter({
+    name: 'persona_router_gain_verdicts_total',
+    help: 'Groups of users found to gain or lose by the router, compared with the baseline.',
+    labelNames: ['tenant', 'verdict'],
     registers,
   })
   const rewards = new Counter({
@@ -110,6 +116,7 @@ export function createMetrics() {
     registry,
     rejected,
     routerFallback,
+    gainVerdicts,
     rewards,
     artifactLoads,
     storeErrors,

@@ -32,10 +32,10 @@ interface Ended {
 }
 
 /**
- * Accounts and records an answer that has ended, and learns from how it came about. What the next request must find is
- * there before the last bytes go out; the rest, for which no client waits, comes after them. Nothing here throws.
+ * Accounts and records an answer that has ended, and learns from it. The record, and the state that the next request
+ * must find, come before the last bytes go out; all else comes after them, since no client waits for it.
  *
- * @returns when the last bytes may go out; undefined = at once
+ * @returns a promise that resolves when the last bytes may go out; undefined = at once
  */
 export function afterAnswer(deps: AfterAnswerDeps, ended: Ended): Promise<void> | undefined {
   const { record, call } = ended
@@ -123,7 +123,7 @@ async function learnFromTurn(deps: AfterAnswerDeps, ended: Ended, state: Convers
   }
 }
 
-/** Stores the conversation's new state. @returns the one before: one call of the store gives both */
+/** Stores the conversation's new state. @returns the state before it, which the same call of the store gives back */
 async function moveOn(
   { conversations }: AfterAnswerDeps,
   { record, call, decision }: Ended,
@@ -166,7 +166,7 @@ const turnState = ({ record, call: { turn, request }, decision }: Ended): Conver
 })
 
 /**
- * Offers an answer that the client has got to the judge.
+ * Offers an answer to the judge, once the client has it.
  *
  * @param body as the client got it; null where it was too large to keep
  */

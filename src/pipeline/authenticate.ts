@@ -6,7 +6,7 @@ import type { Config } from '../config/schema.ts'
 import { invalidRequest, unauthorized } from '../errors.ts'
 import type { KeyRecord, Store } from '../store/store.ts'
 
-/** Who calls: a tenant, by one of its keys. */
+/** The caller: a tenant, by one of its keys. */
 export interface Caller {
   tenant: string
   keyId: string
@@ -15,15 +15,16 @@ export interface Caller {
 }
 
 /**
- * A key is believed for so long without asking the store again; a revocation is also announced, and then seen at once.
+ * A key is believed for this long without asking the store again. A revocation is also announced, and then takes effect
+ * at once.
  */
 export const KEY_CACHE_MS = 5_000
-/** While the store is away, a key that was good is believed for so long. */
+/** While the store is away, a key that was good is believed for this long. */
 const STALE_KEY_MS = 3_600_000
 
 /**
- * Checks tenant keys: those of the config, and those of the store behind a cache. A key is only ever compared by its
- * SHA-256.
+ * Checks tenant keys: those of the configuration, and those of the store behind a cache. Keys are compared by their
+ * SHA-256 alone.
  */
 export class Authenticator {
   readonly #store: Store
@@ -35,7 +36,7 @@ export class Authenticator {
     this.configure(config)
     store.subscribe((change) => {
       if (change.kind === 'keys') this.#cache.clear()
-      // Something may have been missed: ask again, but believe what was known if the store is gone again.
+      // A change may have been missed: ask again, but believe the cached answer if the store is away again.
       if (change.kind === 'all') for (const entry of this.#cache.values()) entry.fresh = false
     })
   }
@@ -52,7 +53,7 @@ export class Authenticator {
   }
 
   /**
-   * Without waiting for a key of the configuration.
+   * Finds the caller by a key; a key of the configuration without waiting.
    *
    * @throws GatewayError 401, the same for every reason; 400 where headers hold different keys
    */
@@ -86,10 +87,10 @@ export class Authenticator {
   }
 }
 
-/** Where OpenAI's clients, Anthropic's and Azure OpenAI's put their key. */
+/** Headers in which OpenAI's, Anthropic's and Azure OpenAI's clients send their key. */
 export const KEY_HEADERS = ['authorization', 'x-api-key', 'api-key'] as const
 
-/** A well-formed key, undefined where there is none or one is not. @throws GatewayError 400 for two different ones */
+/** The key, undefined where none is given or one is malformed. @throws GatewayError 400 for two different ones */
 function keyOf(headers: IncomingHttpHeaders): string | undefined {
   let found: string | undefined
   for (const name of KEY_HEADERS) {

@@ -23,7 +23,7 @@ export interface Call {
   conversation: string | null
 }
 
-/** Wishes of one request for its routing: headers, so that typed SDKs can send them. */
+/** Wishes of a request for its own routing. They come in headers, so that typed SDKs can send them. */
 export interface Knobs {
   /** 0..1: overrides the learned trade-off between quality (0) and cost (1). */
   costWeight?: number
@@ -33,6 +33,8 @@ export interface Knobs {
   deny?: readonly string[]
   conversation: string | null
   explore: boolean
+  /** No field of the request may be left off. */
+  strict: boolean
 }
 
 /** @throws GatewayError 400, 401, 404 */
@@ -47,9 +49,11 @@ export async function parseCall(
   const principal = principalOf(snapshot, userIds, context.caller, incoming, names)
   const knobs = readKnobs(incoming)
   const model = resolveModel(names.model, principal.allowed, principal.tenant.aliases)
-  const conversation = userIds.conversation(principal.tenant.config, principal.user, knobs.conversation)
+  const named = knobs.conversation ?? names.conversation ?? null
+  const conversation = userIds.conversation(principal.tenant.config, principal.user, named)
   const asked = toChat(context, principal)
-  const { request, writer, turnKey } = asked instanceof Promise ? await asked : asked
+  const { request, writer, turnKey, inToolLoop } = asked instanceof Promise ? await asked : asked
+  const turn = turnOf(request.body.messages, principal.user, conversation ?? turnKey ?? null)
   return {
     endpoint,
     raw,
@@ -58,7 +62,7 @@ export async function parseCall(
     principal,
     knobs,
     model,
-    turn: turnOf(request.body.messages, principal.user, conversation ?? turnKey ?? null),
+    turn: inToolLoop ? { ...turn, toolLoop: true } : turn,
     conversation,
   }
 }
@@ -76,6 +80,10 @@ function readKnobs(request: IncomingMessage): Knobs {
   if (explore !== undefined && explore !== 'on' && explore !== 'off') {
     throw invalidRequest(`Invalid 'x-router-explore': expected 'on' or 'off'.`, 'x-router-explore')
   }
+  const strict = headerText(request, 'x-router-strict')?.toLowerCase()
+  if (strict !== undefined && strict !== 'on' && strict !== 'off') {
+    throw invalidRequest(`Invalid 'x-router-strict': expected 'on' or 'off'.`, 'x-router-strict')
+  }
   const conversation = headerText(request, 'x-conversation-id') || null
   if (conversation !== null && Buffer.byteLength(conversation) > MAX_CONVERSATION_BYTES) {
     throw invalidRequest(`Invalid 'x-conversation-id': at most ${MAX_CONVERSATION_BYTES} bytes.`, 'x-conversation-id')
@@ -88,10 +96,11 @@ function readKnobs(request: IncomingMessage): Knobs {
     ...(deny && { deny }),
     conversation,
     explore: explore !== 'off',
+    strict: strict === 'on',
   }
 }
 
-/** Without the `0x10`, `Infinity` and such that JavaScript would take for numbers. */
+/** Decimal numbers alone: JavaScript would also take `0x10` and `Infinity`. */
 const DECIMAL = /^\+?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i
 
 function number(request: IncomingMessage, header: string, min: number, max: number): number | undefined {

@@ -1,7 +1,10 @@
+import type { Candidate } from '../candidates/candidate.ts'
 import { costUsd } from '../candidates/pricing.ts'
 import type { Judge } from '../learning/sources/judge.ts'
+import type { Logger } from '../observability/logger.ts'
 import { ForwardError } from '../providers/forward/failure.ts'
 import { type Forwarded, forward } from '../providers/forward/forward.ts'
+import { UpstreamError } from '../providers/provider.ts'
 import { isWhole, type Outcome, unanswered } from '../providers/relay/outcome.ts'
 import { relay } from '../providers/relay/relay.ts'
 import type { InteractionRecord } from '../store/records/records.ts'
@@ -23,9 +26,9 @@ export interface ChatDeps extends DecideDeps, IdempotencyDeps, AfterAnswerDeps {
 }
 
 /**
- * One answer, from top to bottom, whichever endpoint it is asked by: admit → reserve; embed, score, choose → forward →
- * relay → record. The caller has been authenticated and the request parsed. What is thrown is for the client: nothing
- * has been sent yet.
+ * One answer, from top to bottom, for every endpoint: admit → reserve; embed, score, choose → forward → relay → record.
+ * The caller has been authenticated and the request parsed. Errors that are thrown are for the client: nothing has been
+ * sent yet.
  *
  * @throws GatewayError
  */
@@ -47,14 +50,14 @@ export async function complete(deps: ChatDeps, context: RequestContext, call: Ca
 
 /** @returns whether the client has got a whole answer */
 async function decideAndAnswer(deps: ChatDeps, context: RequestContext, call: Call): Promise<boolean> {
-  // Together: the store answers while the model scores. No candidate is chosen yet, so it reserves for the dearest that
-  // the model's name stands for.
+  // Together: the store answers while the model scores. No candidate is chosen yet, so it reserves for the dearest one
+  // that the model's name stands for.
   const [reserved, decided] = await Promise.allSettled([deps.quota.reserve(context, call), decide(deps, context, call)])
   if (decided.status === 'rejected' && reserved.status === 'fulfilled') reserved.value.settle(null)
   const decision = resultOf(decided)
   const { ranking } = decision.selection
   const isForAll = ranking.length === call.model.candidates.length
-  // Refused for the dearest of all, it may be granted for those that are left.
+  // A reservation that was refused for the dearest of all may be granted for those that are left.
   const grant =
     reserved.status === 'fulfilled' || isForAll ? resultOf(reserved) : await deps.quota.reserve(context, call, ranking)
   deps.recorder.open(summaryOf(context, call, decision))
@@ -65,6 +68,7 @@ async function decideAndAnswer(deps: ChatDeps, context: RequestContext, call: Ca
       record = recordOf(context, call, decision, ended)
       return afterAnswer(deps, { context, call, decision, record })
     })
+    logBroken(deps.log, context, outcome)
     if (deps.judge && judged && record) considerJudging(deps.judge, { call, decision, record }, judged().body)
     return isWhole(outcome)
   } finally {
@@ -72,16 +76,23 @@ async function decideAndAnswer(deps: ChatDeps, context: RequestContext, call: Ca
   }
 }
 
+/** An error after the first byte: the client has been told in the stream, its cause is for the log. */
+function logBroken(log: Logger, { requestId }: RequestContext, { error, cause }: Outcome): void {
+  if (cause === undefined) return
+  if (!(cause instanceof UpstreamError)) log.error({ err: cause, request: requestId }, 'internal error')
+  else if (error !== null) log.warn({ err: cause, request: requestId, error }, 'an answer broke')
+}
+
 function resultOf<T>(result: PromiseSettledResult<T>): T {
   if (result.status === 'rejected') throw result.reason
   return result.value
 }
 
-/** An answer that is larger is not judged. */
+/** Larger answers are not judged. */
 const MAX_JUDGED_BYTES = 256 * 1024
 
 /**
- * The candidates in order until one answers, and its bytes to the client.
+ * Asks the candidates in order until one answers, and sends its bytes to the client.
  *
  * @param onEnding called once and awaited, before the client can know that the answer is whole
  * @throws ForwardError where none answered: nothing has been sent
@@ -96,13 +107,26 @@ async function answer(
 ): Promise<Outcome> {
   const { snapshot, signal, requestId, startedAt } = context
   const { timeouts, retries, server } = snapshot.config
-  const { request } = call
+  const { request, principal, knobs, model } = call
   const deadline = startedAt + timeouts.total_ms
+  // Its frames say where; its message might hold what was converted.
+  const onBug = (err: unknown, { name: candidate }: Candidate) =>
+    deps.log.error({ err, candidate, request: requestId }, 'a request or an answer could not be converted')
   let forwarded: Forwarded
   try {
     forwarded = await forward(
-      { ranking: decision.selection.ranking, request, signal, requestId, deadline },
-      { providers: snapshot.providers, breakers: deps.breakers, timeouts, retries },
+      {
+        ranking: decision.selection.ranking,
+        request,
+        signal,
+        requestId,
+        deadline,
+        routed: !model.explicit,
+        strict: knobs.strict,
+        tenant: principal.tenant.name,
+        user: principal.user,
+      },
+      { providers: snapshot.providers, breakers: deps.breakers, timeouts, retries, refusals: deps.refusals, onBug },
     )
   } catch (error) {
     if (!(error instanceof ForwardError)) throw error
@@ -125,7 +149,7 @@ async function answer(
   })
 }
 
-/** What the answer says of how it came about. */
+/** Headers that say how the answer came about. */
 function answerHeaders(requestId: string, { selection, version, fallback }: Decision, forwarded: Forwarded) {
   const { candidate } = forwarded
   const isFirstChoice = candidate === selection.chosen.candidate

@@ -6,7 +6,7 @@ import { EphemeralMap } from '../runtime/ephemeral-map.ts'
 import type { Authenticator, Caller } from './authenticate.ts'
 import { refuseRepeatedHeaders } from './principal.ts'
 
-/** One request and its answer, with what holds for the whole of it. */
+/** A request, its response, and all that stays the same from its start to its end. */
 export interface RequestContext {
   requestId: string
   /** When it arrived: on `performance.now()`'s clock, and in Unix milliseconds. */
@@ -15,7 +15,7 @@ export interface RequestContext {
   incoming: IncomingMessage
   outgoing: ServerResponse
   caller: Caller
-  /** The configuration it is served under. */
+  /** The configuration under which it is served. */
   snapshot: Snapshot
   /** Aborted when the client leaves, or (with a `GatewayError` as its reason) when the process must end. */
   signal: AbortSignal

@@ -3,11 +3,11 @@ import type { ChatMessage } from '../openai/chat.ts'
 import { EphemeralMap } from '../runtime/ephemeral-map.ts'
 import type { ConversationState, Store } from '../store/store.ts'
 
-/** How long a conversation is remembered: one that the client named, and one that we recognised by its opening. */
+/** Life of a conversation's state: of one that the client named, and of one that is recognised by its opening. */
 export const NAMED_TTL_S = 86_400
 export const RECOGNISED_TTL_S = 3_600
 
-/** Where a request stands in its conversation. */
+/** Place of a request in its conversation. */
 export interface Turn {
   /** Key of the conversation's state. */
   key: string
@@ -44,10 +44,10 @@ export function turnOf(messages: readonly ChatMessage[], user: string, named: st
   }
 }
 
-/** Longer texts (images, mostly) are told apart by so many slices of them, and by their length. */
+/** Longer texts (mostly images) are told apart by a few slices of them and by their length. */
 const [MAX_CHARS, SLICES, SLICE_CHARS] = [16_384, 16, 512]
 
-/** What a message says, in work that its size does not decide; `chars` counts all of it. */
+/** Content of a message, cut so that the work does not grow with its size; `chars` counts all of it. */
 function contentOf(message: ChatMessage | undefined): { texts: string[]; chars: number } {
   const texts: string[] = []
   let chars = 0

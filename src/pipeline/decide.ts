@@ -1,4 +1,5 @@
 import type { Candidate } from '../candidates/candidate.ts'
+import type { UserIds } from '../candidates/tenants.ts'
 import { queryText } from '../embedding/query-text.ts'
 import { GatewayError } from '../errors.ts'
 import type { UserProfile } from '../learning/profile.ts'
@@ -7,6 +8,8 @@ import type { UserStates } from '../learning/user-states.ts'
 import type { Latencies } from '../observability/latencies.ts'
 import type { Logger } from '../observability/logger.ts'
 import type { Metrics } from '../observability/metrics.ts'
+import { unfitFor } from '../providers/dialect/plan.ts'
+import type { Refusals } from '../providers/dialect/refusals.ts'
 import type { Breakers } from '../providers/forward/breakers.ts'
 import { type ChooseInput, type Limits, NoCandidateError, type Selection } from '../routing/choose/choose.ts'
 import { draw } from '../routing/choose/draw.ts'
@@ -14,32 +17,36 @@ import { choosePreferring } from '../routing/choose/prefer.ts'
 import type { Policies, PolicySnapshot } from '../routing/policies/policies.ts'
 import type { Policy } from '../routing/policy.ts'
 import { type CandidateScore, type RouteQuery, RouterError } from '../routing/router.ts'
+import type { Gains } from '../routing/safety/gains.ts'
 import { inTime } from '../runtime/in-time.ts'
 import type { ConversationState } from '../store/store.ts'
+import { type Baseline, baselineOf } from './baseline.ts'
 import type { Call, Knobs } from './call.ts'
 import type { RequestContext } from './context.ts'
 import type { Conversations } from './conversation.ts'
 
-/** What was decided for a request, and all that it was decided on. */
+/** A decision for a request, with all that it was based on. */
 export interface Decision {
   selection: Selection
   /** Of every candidate that the model name stands for. */
   scores: readonly CandidateScore[]
   /** The artifact that serves this user; null where none is loaded. */
   policy: Policy | null
-  /** Version of whoever ranked: the artifact, or a fallback router. */
+  /** Version of the artifact that ranked, or of the fallback router. */
   version: string
   /** Why the fallback router ranked instead of the artifact, or null. */
   fallback: string | null
   profile: UserProfile
+  /** What the choice is compared with; null where no baseline is configured, or a candidate was asked for by name. */
+  baseline: Baseline | null
   conversation: ConversationState | null
-  /** What was embedded. */
+  /** The text that was embedded. */
   text: string
   embedding: Float32Array | null
-  /** A policy that is to say what it would have done, and what `choose` was given. */
+  /** A policy that is asked afterwards for its own choice, with the input of `choose`; null where none runs. */
   shadow: {
     policy: Policy
-    input: Omit<ChooseInput, 'scores' | 'by' | 'rewards'>
+    input: Omit<ChooseInput, 'scores' | 'by' | 'rewards' | 'baseline'>
     costWeight: number | undefined
   } | null
 }
@@ -47,15 +54,18 @@ export interface Decision {
 export interface DecideDeps {
   policies: Policies
   users: UserStates
+  userIds: Pick<UserIds, 'stored'>
+  gains: Gains
   conversations: Conversations
   latencies: Latencies
   breakers: Breakers
+  refusals: Refusals
   metrics: Metrics
   log: Logger
 }
 
 /**
- * embed → score → choose, for one request. Whatever fails on the way costs the personal choice, not the answer.
+ * embed → score → choose, for one request. A failure on the way costs the personal choice, never the answer.
  *
  * @throws GatewayError when no candidate fits
  */
@@ -67,7 +77,7 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
   const text = queryText(request.body.messages)
   const deadline = performance.now() + snapshot.config.router.deadline_ms
 
-  // None of the three fails. Asked for at once; mostly all are there already.
+  // None of the three fails. All are started before the first is awaited; mostly they are there already.
   const asking = [
     deps.users.get(policy, tenant.name, user),
     embed(policy, text, deadline),
@@ -82,7 +92,7 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
     promptTokens: request.promptTokens,
     state: profile.state,
     ...(costWeight !== undefined && { costWeight }),
-    // What came late because this process was busy is scored all the same: that takes less than was lost.
+    // Inputs that came late because this process was busy are scored all the same: scoring takes less than was lost.
     deadline: Math.max(deadline, performance.now() + snapshot.config.router.deadline_ms / 10),
   }
   const scored = await score(deps, serving, embedded.failure, query, tenant.candidates)
@@ -96,6 +106,7 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
     maxTokens: request.body.max_completion_tokens ?? request.body.max_tokens ?? null,
     ...strictest(knobs, stated),
     latencyMs: (name) => deps.latencies.expectedMs(name),
+    unfit: (candidate) => unfitFor(request, candidate.dialect, deps.refusals.of(tenant.name, candidate), knobs.strict),
     isOpen: (candidate) => deps.breakers.of(candidate).isOpen,
   }
   try {
@@ -112,7 +123,17 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
       random: draw(snapshot.config.router.exploration_seed, tenant.name, user, text, profile.rewards),
     }
     const by = scored.fallback === null ? 'graph' : 'fallback'
-    const selection = choosePreferring(request.prefers, { ...input, scores, by, rewards: profile.rewards })
+    const { rewards } = profile
+    const baseline = model.explicit
+      ? null
+      : baselineOf(snapshot.config.router, deps.gains, deps.userIds, { tenant, user, rewards, policy: scored.version })
+    const selection = choosePreferring(request.prefers, {
+      ...input,
+      scores,
+      by,
+      rewards,
+      baseline: baseline?.rule ?? null,
+    })
     return {
       selection,
       scores,
@@ -120,6 +141,7 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
       version: scored.version,
       fallback: scored.fallback,
       profile,
+      baseline,
       conversation,
       text,
       embedding: embedded.vector,
@@ -131,7 +153,7 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
   }
 }
 
-/** Of the candidates that the model name stands for: often all of the tenant's. */
+/** Scores of the candidates that the model name stands for: often all of the tenant's. */
 function scoresOf(all: readonly CandidateScore[], candidates: readonly Candidate[]): readonly CandidateScore[] {
   if (all.length === candidates.length && all.every(({ candidate }, i) => candidate === candidates[i])) return all
   const wanted = new Set(candidates)
@@ -142,7 +164,7 @@ const NO_VECTOR = new Float32Array(0)
 /** Providers drop a cached prompt prefix after about five minutes without use. */
 const PROMPT_CACHE_MS = 300_000
 
-const stillCached = (conversation: ConversationState, now: number) => now - conversation.ts < PROMPT_CACHE_MS
+export const stillCached = (conversation: ConversationState, now: number) => now - conversation.ts < PROMPT_CACHE_MS
 
 interface Embedded {
   vector: Float32Array | null

@@ -28,7 +28,7 @@ export interface EndpointRequest {
   /** The client's bytes. */
   raw: Uint8Array
   /** Which model, and on whose behalf. */
-  names: { model: string; safety_identifier?: unknown; user?: unknown }
+  names: { model: string; safety_identifier?: unknown; user?: unknown; conversation?: string }
   /**
    * The request as a chat completion.
    *
@@ -41,6 +41,8 @@ export interface ChatCall {
   request: ChatRequest
   /** Key of the conversation that the request goes on with, where the endpoint knows it. */
   turnKey?: string | undefined
+  /** The request brings a tool's result: the model that called the tool must go on. */
+  inToolLoop?: boolean
   /** Given the key of the conversation. Null where the provider's bytes go through. */
   writer: ((turnKey: string) => AnswerWriter) | null
 }

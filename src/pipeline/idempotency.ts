@@ -19,17 +19,17 @@ export interface IdempotencyDeps {
   metrics: Metrics
 }
 
-/** A request with an `Idempotency-Key`: ours to answer, once. */
+/** A claimed `Idempotency-Key`: this request is the one that is answered. */
 export interface Claimed {
   /**
-   * Call it when the answer has ended: a whole and good one is kept for the next request with this key, otherwise the
-   * key is free again.
+   * To be called when the answer has ended. A whole and good one is kept for the next request with this key; otherwise
+   * the key is free again.
    */
   end(isWhole: boolean): void
 }
 
 /**
- * Looks whether this request has been answered before (draft-ietf-httpapi-idempotency-key-header; keys are the
+ * Finds out whether this request has been answered before (draft-ietf-httpapi-idempotency-key-header; keys are the
  * tenant's).
  *
  * @returns `replayed` where the kept answer has been sent; null where the request has no key, or the store can't tell

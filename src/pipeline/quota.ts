@@ -6,12 +6,13 @@ import type { Amounts, Limit, Limits, Reservation } from '../store/limits.ts'
 import type { InteractionRecord } from '../store/records/records.ts'
 import type { Call } from './call.ts'
 import type { RequestContext } from './context.ts'
+import type { Principal } from './principal.ts'
 
-/** The part of its limits that a request holds: reserved before it is forwarded, settled when it has ended. */
+/** A reservation of one request: made before it is forwarded, settled when it has ended. */
 export interface Grant {
   /** OpenAI's `x-ratelimit-*`. */
-  headers: Record<string, string>
-  /** With the record of the answer; null where there was none. */
+  headers: Headers
+  /** @param record of the answer; null where there was none */
   settle(record: InteractionRecord | null): void
 }
 
@@ -21,13 +22,16 @@ interface Settlement {
   amounts: Amounts
 }
 
-const UNLIMITED: Grant = { headers: {}, settle: () => {} }
+type Headers = Record<string, string>
+
+const UNLIMITED = { headers: {}, settle: () => {} }
+const ONE_REQUEST: Amounts = { requests: 1, tokens: 0, nanoUsd: 0 }
 
 /** Reserved for an answer whose length the request does not bound. */
 const UNBOUNDED_ANSWER_TOKENS = 4_096
-/** A bound above this, `1e400` too, is read as this: what is counted stays finite. */
+/** A bound above this, `1e400` too, is read as this, so that counters stay finite. */
 const MOST_ANSWER_TOKENS = 2 ** 40
-/** The estimate of a prompt may be short: other scripts, other vocabularies, and what providers wrap around it. */
+/** The estimate of a prompt may be too low: other scripts, other vocabularies, and text that providers add. */
 const PROMPT_MARGIN = { factor: 1.5, tokens: 64 }
 const NANO = 1e9
 /** Longer than any request takes. */
@@ -58,11 +62,29 @@ export class Quota {
    * @throws GatewayError 429 with `retry-after`
    */
   async reserve(
-    { requestId, snapshot }: RequestContext,
+    context: RequestContext,
     call: Call,
     candidates: readonly Candidate[] = call.model.candidates,
   ): Promise<Grant> {
-    const { principal } = call
+    const { headers, settle } = await this.#reserve(context, call.principal, upperEstimate(call, candidates))
+    return { headers, settle: (record) => settle(amountsOf(record)) }
+  }
+
+  /**
+   * Reserves a request of which neither tokens nor dollars are known; it counts as a request, however it ends.
+   *
+   * @throws GatewayError 429 with `retry-after`
+   */
+  async reserveRequest(context: RequestContext, principal: Principal): Promise<{ headers: Headers; settle(): void }> {
+    const { headers, settle } = await this.#reserve(context, principal, ONE_REQUEST)
+    return { headers, settle: () => settle(ONE_REQUEST) }
+  }
+
+  async #reserve(
+    { requestId, snapshot }: RequestContext,
+    principal: Principal,
+    amounts: Amounts,
+  ): Promise<{ headers: Headers; settle(amounts: Amounts): void }> {
     const limits = limitsOf(principal.tenant, principal.keyId, principal.user)
     if (limits.length === 0) return UNLIMITED
     const tenant = principal.tenant.name
@@ -72,7 +94,7 @@ export class Quota {
         tenant,
         id: requestId,
         limits,
-        amounts: upperEstimate(call, candidates),
+        amounts,
         ttlMs: snapshot.config.timeouts.total_ms + TTL_MARGIN_MS,
       })
     } catch {
@@ -81,7 +103,7 @@ export class Quota {
     }
     const headers = rateLimitHeaders(limits, reservation)
     if (!reservation.granted) throw refusal(limits, reservation, headers)
-    return { headers, settle: (record) => void this.#settle({ tenant, id: requestId, amounts: amountsOf(record) }) }
+    return { headers, settle: (used) => void this.#settle({ tenant, id: requestId, amounts: used }) }
   }
 
   /** Tries once more to settle what is left. */
@@ -115,12 +137,12 @@ export class Quota {
   }
 }
 
-/** All that bounds a request of this key and user. */
+/** All limits that hold for a request of this key and user. */
 function limitsOf({ config }: Tenant, keyId: string, user: string): Limit[] {
   return [...sharedLimits(config, keyId), ...boundsOf(`user:${user}`, config.user_limits)]
 }
 
-/** Of a configuration's tenant and key: the same for all requests. */
+/** Limits of a configured tenant and its keys: the same for all requests. */
 const shared = new WeakMap<TenantConfig, Map<string, Limit[]>>()
 
 function sharedLimits(config: TenantConfig, keyId: string): Limit[] {
@@ -150,7 +172,7 @@ function boundsOf(scope: string, config: LimitsConfig): Limit[] {
   return bounds
 }
 
-/** What the dearest candidate that may answer could come to. */
+/** The most that an answer of the dearest candidate could take. */
 function upperEstimate({ request }: Call, candidates: readonly Candidate[]): Amounts {
   const { body } = request
   const prompt = Math.ceil(request.promptTokens * PROMPT_MARGIN.factor) + PROMPT_MARGIN.tokens
@@ -171,7 +193,7 @@ function amountsOf(record: InteractionRecord | null): Amounts {
   return { requests: 1, tokens: promptTokens + completionTokens, nanoUsd: Math.round(record.costUsd * NANO) }
 }
 
-/** The nearest limit of requests and of tokens a minute, as OpenAI tells of them. */
+/** The limits of requests and of tokens a minute with the least left, in OpenAI's headers. */
 function rateLimitHeaders(limits: readonly Limit[], { states }: Reservation): Record<string, string> {
   const headers: Record<string, string> = {}
   for (const what of ['requests', 'tokens'] as const) {

@@ -1,5 +1,5 @@
 import type { Candidate } from '../candidates/candidate.ts'
-import type { ChatRequest } from '../openai/chat.ts'
+import type { ChatRequest, NativeRequest } from '../openai/chat.ts'
 
 /** One try at one candidate. */
 export interface ProviderCall {
@@ -10,6 +10,13 @@ export interface ProviderCall {
   signal: AbortSignal
   /** Our request id, sent upstream as `x-request-id`. */
   requestId: string
+  /** False where the server has refused to be asked for the usage of a stream. */
+  askUsage?: boolean
+}
+
+/** A request whose prompt is to be counted. */
+export interface CountCall extends Pick<ProviderCall, 'candidate' | 'signal' | 'requestId'> {
+  native: NativeRequest
 }
 
 /** What a provider answered, always in OpenAI's wire format. */
@@ -32,6 +39,12 @@ export interface Provider {
   readonly unavailable: string | null
   /** Sends one request. Resolves with the status and headers; throws `UpstreamError` when no response could be had. */
   chat(call: ProviderCall): Promise<ProviderAnswer>
+  /**
+   * Tokens of a request's prompt, as the provider itself counts them; for those that can.
+   *
+   * @throws UpstreamError
+   */
+  countTokens?(call: CountCall): Promise<number>
   /** What it serves now: for local servers, whose candidates are not in the configuration. */
   listModels?(signal: AbortSignal): Promise<ListedModel[]>
   close(): Promise<void>

@@ -6,6 +6,7 @@ import type { AnswerDeps } from '../api/chat-completions.ts'
 import { explain } from '../api/explain.ts'
 import { takeFeedback } from '../api/feedback.ts'
 import { type ReadinessDeps, readiness } from '../api/health.ts'
+import { countTokens, messagesEndpoint, tellRequestId } from '../api/messages.ts'
 import { findModel, listModels } from '../api/models.ts'
 import { deleteProfile, getProfile, setProfile } from '../api/profiles.ts'
 import { responsesEndpoint } from '../api/responses/endpoint.ts'
@@ -24,17 +25,17 @@ interface Env {
   Variables: { context: RequestContext }
 }
 
-export interface AppDeps extends BeginDeps, AnswerDeps, ReadinessDeps, AdminDeps, ErrorDeps {
-  store: Store
-  policies: AnswerDeps['policies']
-  recorder: AnswerDeps['recorder']
-  siblings: Siblings
-  seal: Seal
-}
+/** The parts that routes use, all routes together. */
+export type AppDeps = BeginDeps &
+  AnswerDeps &
+  ReadinessDeps &
+  AdminDeps &
+  ErrorDeps & { store: Store; siblings: Siblings; seal: Seal }
 
-/** The routes that answer, each with its format; errors below such a path have that format, too. */
+/** Routes that answer, each in its format; errors below such a path have the same format. */
 const endpointsOf = (deps: AppDeps) => ({
   '/v1/chat/completions': chatEndpoint,
+  '/v1/messages': messagesEndpoint,
   '/v1/responses': responsesEndpoint({
     responses: deps.store.responses,
     seal: deps.seal,
@@ -53,12 +54,17 @@ export function createApp(deps: AppDeps): Hono<Env> {
     await next()
   })
 
+  app.use('/v1/messages/*', async (c, next) => {
+    tellRequestId(c.var.context)
+    await next()
+  })
   for (const [path, endpoint] of Object.entries<Endpoint>(endpoints)) {
     app.post(path, async (c) => {
       await answerOnNode(endpoint, deps, c.var.context)
       return RESPONSE_ALREADY_SENT
     })
   }
+  app.post('/v1/messages/count_tokens', async (c) => json(c, await countTokens(deps, c.var.context)))
   app.route('/v1/responses', keptResponses(deps))
   app.get('/v1/models', (c) => json(c, listModels(c.var.context)))
   app.get('/v1/models/:id{.+}', (c) => json(c, findModel(c.var.context, c.req.param('id'))))

@@ -5,7 +5,7 @@ const METHODS = 'GET, POST, PUT, PATCH, DELETE'
 /** Field names (RFC 9110, 5.1) with commas between them. */
 const HEADER_NAMES = /^[!#$%&'*+\-.^_`|~0-9A-Za-z, ]{1,4096}$/
 
-/** Headers of ours that a page may read; the rest of what it may is the standard's. */
+/** The gateway's own headers that a page may read; others are allowed by the standard. */
 const EXPOSED = [
   'x-request-id',
   'request-id',
@@ -24,7 +24,7 @@ const EXPOSED = [
  * Lets pages of the configured origins call `/v1` (CORS, WHATWG Fetch 3.3): headers that the answer will have, and the
  * answer to a preflight, which has no key. Credentials are never allowed: keys come in headers, not in cookies.
  *
- * @returns whether it has answered
+ * @returns whether the request has been answered
  */
 export function answerCors(
   request: IncomingMessage,
@@ -33,7 +33,7 @@ export function answerCors(
 ): boolean {
   const { method, url = '', headers } = request
   if (origins.length === 0 || !url.startsWith('/v1/')) return false
-  // What is cached for one origin is not for another, nor for requests without one.
+  // A cached answer for one origin must not serve another, nor requests without one.
   response.setHeader('vary', 'Origin')
   const origin = headers.origin
   if (origin === undefined) return false
@@ -48,7 +48,7 @@ export function answerCors(
   response.writeHead(204, {
     'access-control-allow-methods': METHODS,
     ...(asked !== undefined && HEADER_NAMES.test(asked) && { 'access-control-allow-headers': asked }),
-    // A page of the internet that asks for a gateway on this machine (WICG Private Network Access).
+    // A page from the internet asks for a gateway on this machine (WICG Private Network Access).
     ...(headers['access-control-request-private-network'] === 'true' && {
       'access-control-allow-private-network': 'true',
     }),

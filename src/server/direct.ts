@@ -19,7 +19,7 @@ export async function answerOnNode(
     try {
       fail(error)
     } catch (failed) {
-      // The report itself went wrong. Not left to the app: the shortcut does not pass by it.
+      // The report itself failed. It is not left to the app, since the shortcut does not pass through it.
       fail(failed)
     }
   }
@@ -28,14 +28,14 @@ export async function answerOnNode(
 /** The hosts that Hono's adapter takes without asking a URL parser. */
 const PLAIN_HOST = /^[a-z0-9._-]+(?::(?:[1-5]\d{3,4}|[6-9]\d{3}))?$/
 
-/** Of the usual shape: all that is odd or wrong about a request is left to the app. */
+/** Whether a request has the usual shape; odd and broken ones are left to the app. */
 const isPlainCompletion = ({ method, url, headers }: IncomingMessage) =>
   url === '/v1/chat/completions' &&
   method === 'POST' &&
   headers['content-encoding'] === undefined &&
   PLAIN_HOST.test(headers.host ?? '')
 
-/** The app's road to chat completions, for most requests, without what the app costs on the way (docs/profile.md). */
+/** Answers most chat completions without the cost of the app (docs/profile.md). */
 export const directly = (deps: BeginDeps & AnswerDeps & ErrorDeps): Shortcut =>
   async function answer(incoming, outgoing) {
     if (!isPlainCompletion(incoming)) return false

@@ -23,8 +23,8 @@ export interface ErrorReply {
 export type ErrorShape = (error: OpenAIError) => string
 
 /**
- * Every error on its way to a client: rendered, counted, and logged with its cause where it has one. What is not for
- * the client to know becomes a plain 500.
+ * Renders an error for a client, counts it, and logs its cause where it has one. Errors that are not for the client
+ * become a plain 500.
  */
 export function report(
   { metrics, log }: ErrorDeps,
@@ -84,7 +84,7 @@ export const errorResponse = ({ status, headers, body }: ErrorReply) => new Resp
 /**
  * Ends a response with an error; one that has begun can only be cut off.
  *
- * @param incoming where the client may still be sending a body that it should be let finish
+ * @param incoming of a client that may still be sending its body
  */
 export function sendError(outgoing: ServerResponse, reply: ErrorReply, incoming?: IncomingMessage): void {
   const { status, headers, body } = reply
@@ -103,7 +103,7 @@ const LINGER_BYTES = 32 * 1024 * 1024
 
 /**
  * Answers a client that is still sending. Closing on it would reset the connection, and it would see that instead of
- * the answer (RFC 9112, 9.6): what it sends is read and dropped, for a while.
+ * the answer (RFC 9112, 9.6): its bytes are read and dropped for a while.
  */
 function endLingering(incoming: IncomingMessage, outgoing: ServerResponse, body: string): void {
   let left = LINGER_BYTES

@@ -14,13 +14,13 @@ const MAX_HEADERS = 100
 const CHECK_CONNECTIONS_MS = 1_000
 
 /**
- * Connections that have had their last request: one that is read in two ways, so that what follows may be inside of it;
- * or one for another protocol, with which Node drops the bytes that came in the same packet, so that what follows may
- * begin in the middle of something.
+ * Connections that have had their last request. Either it can be read in two ways, so that the next bytes may belong to
+ * it; or it asked for another protocol, where Node drops the rest of the packet, so that the next bytes may begin in
+ * the middle of a request.
  */
 const served = new WeakSet<Socket>()
 
-/** Answers a request on Node's own response. Resolves with false where it does not, and has done nothing. */
+/** Answers a request on Node's own response; resolves with false where it leaves the request untouched. */
 export type Shortcut = (request: IncomingMessage, response: ServerResponse) => Promise<boolean>
 
 export interface HttpServerOptions {
@@ -73,7 +73,7 @@ export function createHttpServer({ fetch, shortcut, config, cors, writeIdleMs, e
     else serve(request, response).catch(() => response.destroy())
   })
   server.maxConnections = config.max_connections
-  // One more than allowed, so that authenticate can tell too many from just enough.
+  // One more than allowed, so that authentication can tell too many from just enough.
   server.maxHeadersCount = MAX_HEADERS + 1
   server.on('clientError', (error, socket: ClientSocket) => answerClientError(errors, error, socket))
   server.on('checkContinue', (request, response) => {
@@ -81,7 +81,8 @@ export function createHttpServer({ fetch, shortcut, config, cors, writeIdleMs, e
     if (response.socket) response.writeContinue()
     server.emit('request', request, response)
   })
-  // Other expectations need not be met (RFC 9110, 10.1.1); Node's own refusal has no body, and goes past what is above.
+  // Other expectations need not be met (RFC 9110, 10.1.1); Node's own refusal would have no body, and pass by the rules
+  // above.
   server.on('checkExpectation', (request, response) => void server.emit('request', request, response))
   return server
 }
@@ -92,15 +93,15 @@ export function createHttpServer({ fetch, shortcut, config, cors, writeIdleMs, e
  */
 function boundEnd(response: ServerResponse, socket: Socket, ms: number): void {
   if (socket.writableLength === 0) return
-  // Told apart by Node: a client that takes little from one that takes nothing.
+  // Node restarts this timer whenever the client takes something.
   socket.setTimeout(ms)
-  // Before Node gives the connection the time that it has between two requests.
+  // Prepended: Node's own listener then sets the time that a connection has between two requests.
   response.prependOnceListener('finish', () => socket.setTimeout(0))
 }
 
 /**
- * What Node serves and others read differently: a request line without a version (HTTP/0.9), 2.0, chunks under 1.0,
- * which did not know them, and bodies that are coded besides.
+ * Requests that Node serves and other servers read differently: a request line without a version (HTTP/0.9), 2.0,
+ * chunks under 1.0, which did not have them, and bodies with a further transfer coding.
  */
 function isAmbiguous({ httpVersion, headers }: IncomingMessage): boolean {
   const coding = headers['transfer-encoding']
@@ -108,7 +109,7 @@ function isAmbiguous({ httpVersion, headers }: IncomingMessage): boolean {
   return coding !== undefined && coding.toLowerCase() !== 'chunked'
 }
 
-/** Under HTTP/1.0 Node goes on where both `close` and `keep-alive` are asked for. */
+/** Under HTTP/1.0, Node keeps a connection for which both `close` and `keep-alive` are asked. */
 const isLast = ({ httpVersion, headers }: IncomingMessage) =>
   headers.upgrade !== undefined || (httpVersion === '1.0' && /\bclose\b/i.test(headers.connection ?? ''))
 
@@ -124,7 +125,7 @@ const CLIENT_ERRORS: Record<string, { status: number; message: string }> = {
   ERR_HTTP_REQUEST_TIMEOUT: { status: 408, message: 'The request took too long to arrive.' },
 }
 
-/** A socket with what Node keeps at it: the answer in work, and the request that is being parsed. */
+/** A socket with two fields of Node's: the answer in work, and the parser of the request. */
 type ClientSocket = Socket & {
   _httpMessage?: ServerResponse | null
   parser?: { incoming: IncomingMessage | null } | null
@@ -134,11 +135,11 @@ function answerClientError(errors: ErrorDeps, error: NodeJS.ErrnoException, sock
   const { _httpMessage: answer, parser } = socket
   const request = parser?.incoming
   if (socket.writable && error.code !== 'ECONNRESET' && answer && request?.complete) {
-    // It came after a request that is still being answered: that answer is the last one.
+    // The broken bytes came after a request that is still being answered: that answer is the last one.
     endAfter(answer, socket)
     return
   }
-  // After the first byte of an answer there is nothing left to say, nor when it came before the body that is broken.
+  // Once an answer has begun, or was given before the broken body, there is nothing left to say.
   const isAnswered = answer ? answer.headersSent : request?.complete === false
   if (!socket.writable || error.code === 'ECONNRESET' || isAnswered) {
     socket.destroy()
@@ -154,14 +155,14 @@ function answerClientError(errors: ErrorDeps, error: NodeJS.ErrnoException, sock
 const lastAnswers = new WeakSet<ServerResponse>()
 
 function endAfter(answer: ServerResponse, socket: Socket): void {
-  // More bytes, more errors.
+  // Further bytes, further errors.
   if (lastAnswers.has(answer)) return
   lastAnswers.add(answer)
   answer.shouldKeepAlive = false
   answer.once('finish', () => socket.end())
 }
 
-/** From now on each answer says that it is the last on its connection, and clients go elsewhere. */
+/** From now on each answer says that it is the last on its connection, so that clients go elsewhere. */
 export function closeAfterAnswers(server: Server): void {
   server.prependListener('request', (_, response: ServerResponse) => {
     response.shouldKeepAlive = false

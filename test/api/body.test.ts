@@ -33,11 +33,11 @@ async function upload(pieces: number, bytes: number, everyMs: number): Promise<n
   return read.promise
 }
 
-test('a steady upload may take as long as its size takes, though longer than the timeout', async () => {
+test('a steady upload may take as long as its size needs, longer than the timeout too', async () => {
   expect(await upload(20, 20_000, 50)).toBe(400_000)
 })
 
-test('one that stops is refused, and so is one that only drips', async () => {
+test('an upload that stops is refused, and so is one that drips', async () => {
   expect(await upload(1, 100_000, 1_000)).toBe(408)
   expect(await upload(30, 1, 50)).toBe(408)
 })

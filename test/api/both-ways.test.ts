@@ -164,7 +164,7 @@ test.each<[string, string, RegExp, Script?]>([
     /^HTTP\/1\.1 200 /,
   ],
   ['100 Continue', post(['expect: 100-continue']), /^HTTP\/1\.1 100 [\s\S]*HTTP\/1\.1 200 /],
-  ['an expectation that nobody knows', post(['expect: nothing']), /^HTTP\/1\.1 200 /],
+  ['an unknown expectation', post(['expect: nothing']), /^HTTP\/1\.1 200 /],
   ['another protocol', post(['connection: upgrade', 'upgrade: h2c']), /^HTTP\/1\.1 200 /],
   [
     'chunks',
@@ -222,7 +222,7 @@ test.each<[string, string, RegExp]>([
   ['a host in capitals', bare(['host: Gateway.example', AUTH, lengthOf(TEXT)]), /^HTTP\/1\.1 200 /],
   ['an address of version 6', bare(['host: [::1]:8080', AUTH, lengthOf(TEXT)]), /^HTTP\/1\.1 200 /],
   ['a compressed body', post(['content-encoding: gzip']), /^HTTP\/1\.1 415 /],
-  ['a body that is not compressed, and says so', post(['content-encoding: identity']), /^HTTP\/1\.1 200 /],
+  ['a body declared as not compressed', post(['content-encoding: identity']), /^HTTP\/1\.1 200 /],
   ['a query', post([], TEXT, '/v1/chat/completions?api-version=1'), /^HTTP\/1\.1 200 /],
   ['capitals', post([], TEXT, '/V1/chat/completions'), /^HTTP\/1\.1 404 /],
   ['another way to spell it', post([], TEXT, '/v1/chat/completion%73'), /^HTTP\/1\.1 /],
@@ -241,7 +241,7 @@ test.each<[string, string, RegExp]>([
     head('POST /v1/chat/completions HTTP/1.0', [HOST, AUTH, 'transfer-encoding: chunked']),
     /^HTTP\/1\.1 400 /,
   ],
-])('%s: the app’s, with and without the shortcut', async (_, bytes, answer) => {
+])('%s: left to the app, with and without the shortcut', async (_, bytes, answer) => {
   const { text, isShort } = await onBothWays(bytes)
   expect(text).toMatch(answer)
   expect(isShort).toBe(false)
@@ -257,22 +257,42 @@ test.each<[string, () => void, RegExp]>([
     () => vi.spyOn(services.admission, 'enter').mockImplementation(boom),
     /^HTTP\/1\.1 500 .*internal_error.*"status":"ok"/s,
   ],
-  ['when the answer is written down', () => vi.spyOn(services.recorder, 'interaction').mockImplementation(boom), /^$/],
+  ['when the answer is recorded', () => vi.spyOn(services.recorder, 'interaction').mockImplementation(boom), /^$/],
   [
-    'when an error is told',
+    'when an error is reported',
     () => {
       vi.spyOn(services.admission, 'enter').mockImplementation(boom)
       vi.spyOn(services.metrics.rejected, 'inc').mockImplementationOnce(boom)
     },
     /^HTTP\/1\.1 500 .*internal_error.*"status":"ok"/s,
   ],
-])('a mistake of ours, %s: the same on both ways', async (_, mistake, answer) => {
+])('an internal error, %s: the same on both ways', async (_, mistake, answer) => {
   const { text, errors } = await onBothWays(post(), mistake)
   expect(text).toMatch(answer)
   expect(errors).toContain('internal error')
 })
 
-test('a client that leaves while its key is looked up is not waited for', async () => {
+test('what breaks a stream that has begun is logged with its cause', async () => {
+  const warned = vi.spyOn(services.log, 'warn')
+  upstream.play((exchange) => {
+    exchange.stream()
+    exchange.event({ choices: [{ index: 0, delta: { content: 'Hi' } }] })
+    exchange.close()
+  })
+  await ask(servers[0] as Server, post([], STREAMED))
+  expect(warned.mock.calls).toContainEqual([
+    expect.objectContaining({ err: expect.objectContaining({ name: 'UpstreamError' }), error: 'reset' }),
+    'an answer broke',
+  ])
+
+  upstream.play(replyStream())
+  const { errors } = await onBothWays(post([], STREAMED), () => {
+    vi.spyOn(services.recorder, 'interaction').mockImplementation(boom)
+  })
+  expect(errors).toContain('internal error')
+})
+
+test('a client that leaves while its key is looked up leaves nothing behind', async () => {
   for (const server of servers) {
     const { promise: known, resolve: tell } = Promise.withResolvers<void>()
     const caller = await services.authenticator.authenticate({ authorization: `Bearer ${TEST_KEY}` })
@@ -296,7 +316,7 @@ test('a client that leaves while its key is looked up is not waited for', async 
   }
 })
 
-test('of several requests that a client leaves behind none is waited for', async () => {
+test('a client that leaves with several requests in work leaves nothing behind', async () => {
   for (const server of servers) {
     upstream.play((exchange) => exchange.closed)
     const connection = await openRaw(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
@@ -322,9 +342,9 @@ async function fill(server: Server, bytes: string, count: number, last = '') {
 
 test.each([
   ['chats', post(), 400],
-  ['of the app, without a key', head('GET /metrics HTTP/1.1', [HOST]), 400],
+  ['to the app, without a key', head('GET /metrics HTTP/1.1', [HOST]), 400],
 ])(
-  'a client that sends many requests, %s, and reads no answer is let go, however small they are',
+  'a client that sends many requests, %s, and reads no answer is cut off, however small the answers are',
   async (_, bytes, count) => {
     upstream.play(replyPlain(200, completionBody('x'.repeat(15_000))))
     for (const server of servers) {
@@ -336,7 +356,7 @@ test.each([
   },
 )
 
-test('one that reads after all gets all of them, the last of which may take longer than it could have taken to read', async () => {
+test('a client that reads after all gets every answer, the last one also when it takes longer than the client may', async () => {
   for (const server of servers) {
     const { promise: released, resolve: release } = Promise.withResolvers<void>()
     upstream.play(async (exchange) => {

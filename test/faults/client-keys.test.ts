@@ -18,7 +18,7 @@ const OPEN_ROUTES = ['/healthz', '/readyz', '/metrics', '/console']
 /** Every route that the app has, as a request could hit it. */
 const ROUTES = [
   ...new Map(
-    createApp({} as AppDeps)
+    createApp({ store: {} } as AppDeps)
       .routes.filter(({ method, path }) => method !== 'ALL' && !OPEN_ROUTES.some((open) => path.startsWith(open)))
       .map(({ method, path }) => [`${method} ${path}`, { method, path: path.replace(/:\w+(\{[^}]*\})?/g, 'some-id') }]),
   ).values(),
@@ -80,7 +80,7 @@ describe('a bad key: 401 on every route, always the same, never echoed', () => {
   })
 
   describe.each(ROUTES)('$method $path', ({ method, path }) => {
-    test('tells them not apart', async () => {
+    test('gives all of them the same answer', async () => {
       const isAdmin = path.startsWith('/admin')
       const bad: Record<string, string | undefined> = {
         missing: undefined,
@@ -109,7 +109,9 @@ describe('a bad key: 401 on every route, always the same, never echoed', () => {
         })
         const text = await response.text()
         expect([what, response.status]).toEqual([what, 401])
-        expect(expectError(text)).toMatchObject({ code: 'invalid_api_key' })
+        if (path.startsWith('/v1/messages')) {
+          expect(JSON.parse(text)).toMatchObject({ type: 'error', error: { type: 'authentication_error' } })
+        } else expect(expectError(text)).toMatchObject({ code: 'invalid_api_key' })
         expect(response.headers.get('www-authenticate')).toBe('Bearer')
         answers.add(text)
         for (const secret of [TEST_KEY, expired.key, revoked.key, ADMIN_KEY]) expect(text).not.toContain(secret)
@@ -185,7 +187,7 @@ describe('a bad key: 401 on every route, always the same, never echoed', () => {
     }
   })
 
-  test('an unknown route tells nothing either', async () => {
+  test('an unknown route reveals nothing either', async () => {
     expect((await fetch(`${gateway.url}/v1/secrets`)).status).toBe(401)
     expect((await call(gateway, '/v1/secrets')).status).toBe(404)
     expect((await fetch(`${gateway.url}/admin/secrets`)).status).toBe(401)
@@ -316,7 +318,7 @@ describe('a model that is not for this tenant', () => {
     expect(upstream.requests.length).toBe(before)
   })
 
-  test('is not listed, not found, not explained, not to be preferred', async () => {
+  test('is not listed, found or explained, and can’t be preferred', async () => {
     const { data } = await (await call(gateway, '/v1/models', { key: OTHER_KEY })).json()
     expect(data.map(({ id }: { id: string }) => id)).toEqual(['auto', 'auto:default', 'shared'])
     expect((await call(gateway, '/v1/models/secret', { key: OTHER_KEY })).status).toBe(404)

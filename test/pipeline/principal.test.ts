@@ -10,16 +10,16 @@ it.each([
   ['nothing', '', ''],
   ['a control character', 'a\tb\x7f', 'a\tb\x7f'],
   ['UTF-8', latin1('Zoë 🦙'), 'Zoë 🦙'],
-  ['what is not UTF-8', 'Zo\xeb', 'Zoë'],
+  ['bytes that are not UTF-8', 'Zo\xeb', 'Zoë'],
 ])('a header of %s', (_, value, text) => {
   expect(headerText(request({ 'x-user-id': value }), 'x-user-id')).toBe(text)
 })
 
-it('what is there several times, or not at all, is no text', () => {
+it('a header that is there several times, or not at all, is no text', () => {
   expect(headerText(request({ 'set-cookie': ['a', 'b'] }), 'set-cookie')).toBeUndefined()
   expect(headerText(request({}), 'x-user-id')).toBeUndefined()
 })
 
-it('names of what every object has are names like any other', () => {
+it('names of an object’s own methods are names like any other', () => {
   expect(headerText(request({}), 'constructor')).toBeUndefined()
 })

@@ -1,5 +1,6 @@
 import type Anthropic from '@anthropic-ai/sdk'
 import { parseJson } from '../../../openai/error.ts'
+import { replaceModel } from '../../../openai/rewrite.ts'
 import { apiKey } from '../../api-key.ts'
 import { baseUrl } from '../../base-url.ts'
 import { HttpClient } from '../../http/client.ts'
@@ -25,11 +26,32 @@ export function anthropic(name: string, config: AnthropicConfig): Provider {
     connectTimeoutMs: config.connect_timeout_ms,
     maxConnections: config.max_connections,
   })
-  const fixed = {
-    ...config.headers,
+  const fixed: Record<string, string> = {
+    ...lowerCase(config.headers),
     'anthropic-version': config.version,
     'content-type': 'application/json',
     'accept-encoding': 'identity',
+  }
+
+  const send = (
+    path: string,
+    { body, headers, signal, requestId }: Pick<ProviderCall, 'signal' | 'requestId'> & MessagesCall,
+  ): Promise<ProviderAnswer> => {
+    const secret = key.read()
+    return http.send({
+      method: 'POST',
+      path: `${base.path}${path}${base.query}`,
+      headers: {
+        ...fixed,
+        ...headers,
+        ...betas(fixed, headers),
+        'x-request-id': requestId,
+        ...(secret !== undefined && { 'x-api-key': secret }),
+      },
+      body,
+      signal,
+      secret,
+    })
   }
 
   return {
@@ -38,20 +60,45 @@ export function anthropic(name: string, config: AnthropicConfig): Provider {
       return config.key_required ? key.missing : null
     },
     async chat({ candidate, request, signal, requestId }: ProviderCall): Promise<ProviderAnswer> {
-      const body = messagesBody(request.body, candidate, config.default_max_tokens)
-      const secret = key.read()
-      const answer = await http.send({
-        method: 'POST',
-        path: `${base.path}/messages${base.query}`,
-        headers: { ...fixed, 'x-request-id': requestId, ...(secret !== undefined && { 'x-api-key': secret }) },
-        body: Buffer.from(JSON.stringify(body)),
+      const native = request.native?.api === 'messages' ? request.native : null
+      const answer = await send('/messages', {
+        body: native
+          ? replaceModel(native.raw, native.spans, candidate.model)
+          : Buffer.from(JSON.stringify(messagesBody(request.body, candidate, config.default_max_tokens))),
+        headers: native?.headers ?? {},
         signal,
-        secret,
+        requestId,
       })
-      return convert(answer, request.stream)
+      return native && answer.status === 200 ? answer : convert(answer, request.stream)
+    },
+    async countTokens({ candidate, native, signal, requestId }): Promise<number> {
+      const { status, body } = await send('/messages/count_tokens', {
+        body: replaceModel(native.raw, native.spans, candidate.model),
+        headers: native.headers ?? {},
+        signal,
+        requestId,
+      })
+      const json = parseJson(await readAll(body, MAX_BODY_BYTES))
+      const count = (json as { input_tokens?: unknown } | undefined)?.input_tokens
+      if (status !== 200 || typeof count !== 'number') throw new UpstreamError('protocol', 'the provider did not count')
+      return count
     },
     close: () => http.close(),
   }
+}
+
+const lowerCase = (headers: Record<string, string>) =>
+  Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
+
+/** The configuration's and the client's. */
+function betas(...all: Readonly<Record<string, string>>[]): Record<string, string> {
+  const named = all.flatMap((headers) => headers['anthropic-beta'] ?? [])
+  return named.length > 0 ? { 'anthropic-beta': named.join(',') } : {}
+}
+
+interface MessagesCall {
+  body: Buffer | readonly Buffer[]
+  headers: Readonly<Record<string, string>>
 }
 
 function convert(answer: ProviderAnswer, stream: boolean): ProviderAnswer {
