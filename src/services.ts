@@ -26,6 +26,7 @@ import { Breakers, deploymentOf } from './providers/forward/breakers.ts'
 import { answers } from './providers/forward/probe.ts'
 import { modelThread } from './routing/model/thread.ts'
 import { Policies } from './routing/policies/policies.ts'
+import { Gains } from './routing/safety/gains.ts'
 import { Seal } from './runtime/seal.ts'
 import { Siblings } from './server/workers.ts'
 import { openStore } from './store/index.ts'
@@ -56,6 +57,7 @@ export interface Services {
   users: UserStates
   learner: Learner
   arms: ArmReport
+  gains: Gains
   /** Null where none is configured. */
   judge: Judge | null
   breakers: Breakers
@@ -159,6 +161,20 @@ export async function createServices(source: ConfigSource, log: Logger, override
     }),
   )
   const arms = made('arms', new ArmReport())
+  const gains = made(
+    'gains',
+    new Gains({
+      store,
+      log,
+      onVerdict: ({ tenant, policy, baseline }, group, { verdict, low, high, count }) => {
+        metrics.gainVerdicts.inc({ tenant, verdict })
+        log.warn(
+          { tenant, policy, baseline, users: group, verdict, low, high, ratings: count },
+          'gain over the baseline',
+        )
+      },
+    }),
+  )
   const judge =
     config.router.judge === undefined
       ? null
@@ -166,7 +182,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
           config: config.router.judge,
           ask: (name, prompt, signal) => askCandidate(snapshot(), breakers, name, prompt, signal),
           onReward: (reward, interaction) =>
-            takeReward({ recorder, policies, learner, arms, metrics, log }, reward, interaction),
+            takeReward({ recorder, policies, learner, arms, gains, metrics, log }, reward, interaction),
           log,
         })
 
@@ -195,6 +211,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
     users,
     learner,
     arms,
+    gains,
     judge: made('judge', judge),
     breakers,
     refusals,

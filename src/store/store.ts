@@ -1,5 +1,5 @@
 import type { Idempotency, Limits } from './limits.ts'
-import type { InteractionRecord, RewardRecord } from './records/records.ts'
+import type { GainNote, InteractionRecord, RewardRecord } from './records/records.ts'
 import type { Responses } from './responses.ts'
 
 /** A tenant key as stored: the secret itself is nowhere. */
@@ -77,6 +77,8 @@ export interface InteractionSummary {
   ts: number
   /** False while the answer is on its way. */
   ended: boolean
+  /** What a rating tells of the router's gain; null where it tells nothing. */
+  gain?: GainNote | null
 }
 
 /** The last turn of a conversation: what stickiness and implicit rewards compare with. */
