@@ -3,7 +3,7 @@ export const CAPABILITIES = ['tools', 'vision', 'audio', 'json_schema', 'logprob
 export type Capability = (typeof CAPABILITIES)[number]
 
 /** Formats in which a provider takes a candidate's requests; all take chat completions, by conversion where need be. */
-export const APIS = ['chat', 'responses', 'messages'] as const
+export const APIS = ['chat', 'responses', 'messages', 'completions', 'embeddings'] as const
 export type Api = (typeof APIS)[number]
 
 /** Dollars per million tokens. */

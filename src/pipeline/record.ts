@@ -44,6 +44,7 @@ export function recordOf(context: RequestContext, call: Call, decision: Decision
     stream: request.stream,
     tools: request.needs.has('tools'),
     modalities: ['text', ...(['vision', 'audio'] as const).filter((modality) => request.needs.has(modality))],
+    endpoint: call.endpoint.name,
     completionId: outcome.completionId,
   }
 }

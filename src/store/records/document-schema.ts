@@ -77,6 +77,7 @@ export const interactionSchema: z.ZodType<StoredInteraction> = z.object({
   stream: z.boolean(),
   tools: z.boolean(),
   modalities: z.array(z.string()),
+  endpoint: z.string().exactOptional(),
   completion_id: z.string().nullable(),
   shadow: z.object({ policy: z.string(), candidates }).exactOptional(),
 })

@@ -49,6 +49,7 @@ interface InteractionRest {
   stream: boolean
   tools: boolean
   modalities: string[]
+  endpoint?: string
   completion_id: string | null
 }
 
@@ -152,6 +153,7 @@ function restOf(record: InteractionRecord): InteractionRest {
     stream: record.stream,
     tools: record.tools,
     modalities: record.modalities,
+    ...(record.endpoint !== undefined && { endpoint: record.endpoint }),
     completion_id: record.completionId,
   }
 }
@@ -189,6 +191,7 @@ export function readInteraction(document: StoredInteraction, text = document.tex
     stream: document.stream,
     tools: document.tools,
     modalities: document.modalities,
+    ...(document.endpoint !== undefined && { endpoint: document.endpoint }),
     completionId: document.completion_id,
     ...(shadow && { shadow: { policy: shadow.policy, candidates: readCandidates(shadow.candidates) } }),
   }

@@ -76,6 +76,8 @@ export interface InteractionRecord {
   stream: boolean
   tools: boolean
   modalities: string[]
+  /** The format in which it was asked: `chat`, `responses`, `messages`, …; not in rows of earlier versions. */
+  endpoint?: string
   /** The provider's id of the completion, by which feedback may name it. */
   completionId: string | null
   /** Scores of a shadow policy, where one runs. */
