@@ -75,7 +75,7 @@ function callOf(context: RequestContext, userIds: UserIds, raw: Buffer): Call {
     request,
     writer: () => writerFor(body.encoding_format ?? 'float'),
     principal,
-    knobs: { conversation: null, explore: false },
+    knobs: { conversation: null, explore: false, strict: false },
     model: { explicit: true, candidates: [candidate] },
     turn: turnOf([], principal.user, null),
     conversation: null,

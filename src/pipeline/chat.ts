@@ -1,7 +1,10 @@
+import type { Candidate } from '../candidates/candidate.ts'
 import { costUsd } from '../candidates/pricing.ts'
 import type { Judge } from '../learning/sources/judge.ts'
+import type { Logger } from '../observability/logger.ts'
 import { ForwardError } from '../providers/forward/failure.ts'
 import { type Forwarded, forward } from '../providers/forward/forward.ts'
+import { UpstreamError } from '../providers/provider.ts'
 import { isWhole, type Outcome, unanswered } from '../providers/relay/outcome.ts'
 import { relay } from '../providers/relay/relay.ts'
 import type { InteractionRecord } from '../store/records/records.ts'
@@ -65,11 +68,19 @@ async function decideAndAnswer(deps: ChatDeps, context: RequestContext, call: Ca
       record = recordOf(context, call, decision, ended)
       return afterAnswer(deps, { context, call, decision, record })
     })
+    logBroken(deps.log, context, outcome)
     if (deps.judge && judged && record) considerJudging(deps.judge, { call, decision, record }, judged().body)
     return isWhole(outcome)
   } finally {
     grant.settle(record)
   }
+}
+
+/** An error after the first byte: the client has been told in the stream, its cause is for the log. */
+function logBroken(log: Logger, { requestId }: RequestContext, { error, cause }: Outcome): void {
+  if (cause === undefined) return
+  if (!(cause instanceof UpstreamError)) log.error({ err: cause, request: requestId }, 'internal error')
+  else if (error !== null) log.warn({ err: cause, request: requestId, error }, 'an answer broke')
 }
 
 function resultOf<T>(result: PromiseSettledResult<T>): T {
@@ -87,7 +98,7 @@ const MAX_JUDGED_BYTES = 256 * 1024
  * @throws ForwardError where none answered: nothing has been sent
  */
 export async function answer(
-  deps: Pick<ChatDeps, 'breakers'>,
+  deps: Pick<ChatDeps, 'breakers' | 'refusals' | 'log'>,
   context: RequestContext,
   call: Call,
   decision: Decision,
@@ -96,13 +107,26 @@ export async function answer(
 ): Promise<Outcome> {
   const { snapshot, signal, requestId, startedAt } = context
   const { timeouts, retries, server } = snapshot.config
-  const { request } = call
+  const { request, principal, knobs, model } = call
   const deadline = startedAt + timeouts.total_ms
+  // Its frames say where; its message might hold what was converted.
+  const onBug = (err: unknown, { name: candidate }: Candidate) =>
+    deps.log.error({ err, candidate, request: requestId }, 'a request or an answer could not be converted')
   let forwarded: Forwarded
   try {
     forwarded = await forward(
-      { ranking: decision.selection.ranking, request, signal, requestId, deadline },
-      { providers: snapshot.providers, breakers: deps.breakers, timeouts, retries },
+      {
+        ranking: decision.selection.ranking,
+        request,
+        signal,
+        requestId,
+        deadline,
+        routed: !model.explicit,
+        strict: knobs.strict,
+        tenant: principal.tenant.name,
+        user: principal.user,
+      },
+      { providers: snapshot.providers, breakers: deps.breakers, timeouts, retries, refusals: deps.refusals, onBug },
     )
   } catch (error) {
     if (!(error instanceof ForwardError)) throw error

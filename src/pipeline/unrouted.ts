@@ -10,7 +10,7 @@ import type { InteractionRecord } from '../store/records/records.ts'
 import type { Admission } from './admission.ts'
 import { logAnswer } from './after-answer.ts'
 import type { Call } from './call.ts'
-import { answer } from './chat.ts'
+import { answer, type ChatDeps } from './chat.ts'
 import type { RequestContext } from './context.ts'
 import type { Decision } from './decide.ts'
 import { claimIdempotencyKey, type IdempotencyDeps } from './idempotency.ts'
@@ -21,6 +21,7 @@ export interface UnroutedDeps extends IdempotencyDeps {
   admission: Admission
   quota: Quota
   breakers: Breakers
+  refusals: ChatDeps['refusals']
   recorder: Recorder
   erasures: Erasures
   metrics: Metrics
@@ -85,6 +86,7 @@ function givenModel(candidate: Candidate): Decision {
       scored: [score],
       propensities: [1],
       excluded: [],
+      lift: null,
     },
     scores: [score],
     policy: null,
@@ -95,5 +97,6 @@ function givenModel(candidate: Candidate): Decision {
     text: '',
     embedding: null,
     shadow: null,
+    baseline: null,
   }
 }

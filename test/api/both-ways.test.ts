@@ -272,6 +272,26 @@ test.each<[string, () => void, RegExp]>([
   expect(errors).toContain('internal error')
 })
 
+test('what breaks a stream that has begun is logged with its cause', async () => {
+  const warned = vi.spyOn(services.log, 'warn')
+  upstream.play((exchange) => {
+    exchange.stream()
+    exchange.event({ choices: [{ index: 0, delta: { content: 'Hi' } }] })
+    exchange.close()
+  })
+  await ask(servers[0] as Server, post([], STREAMED))
+  expect(warned.mock.calls).toContainEqual([
+    expect.objectContaining({ err: expect.objectContaining({ name: 'UpstreamError' }), error: 'reset' }),
+    'an answer broke',
+  ])
+
+  upstream.play(replyStream())
+  const { errors } = await onBothWays(post([], STREAMED), () => {
+    vi.spyOn(services.recorder, 'interaction').mockImplementation(boom)
+  })
+  expect(errors).toContain('internal error')
+})
+
 test('a client that leaves while its key is looked up leaves nothing behind', async () => {
   for (const server of servers) {
     const { promise: known, resolve: tell } = Promise.withResolvers<void>()

@@ -43,7 +43,6 @@ export function anInteraction(overrides: Partial<InteractionRecord> = {}): Inter
     stream: true,
     tools: false,
     modalities: ['text'],
-    endpoint: 'chat',
     completionId: `chatcmpl-${id}`,
     ...overrides,
   }

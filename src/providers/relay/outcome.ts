@@ -27,6 +27,8 @@ export interface Outcome {
    * `slow_reader`, `shutdown`; before it: the code of the error that the client is told.
    */
   error: string | null
+  /** An error that was thrown after the answer had begun, for the log; the answer may be whole all the same. */
+  cause?: unknown
 }
 
 /** Whether the client has got a whole and good answer. */

@@ -146,6 +146,7 @@ class StreamRelay {
   #heardAt = 0
   #waitingForUpstream = false
   #isReported = false
+  #cause: unknown
 
   constructor(answer: StreamAnswer, response: ServerResponse, options: RelayOptions) {
     this.#answer = answer
@@ -254,6 +255,7 @@ class StreamRelay {
       this.#end({ message, type, param: null, code })
       return 'shutdown'
     }
+    this.#cause = error
     const fault = error instanceof UpstreamError ? error.fault : 'protocol'
     const { observer } = this.#answer
     // Nothing of the answer is missing, only its goodbye.
@@ -359,6 +361,7 @@ class StreamRelay {
       ttftMs: firstByteMs(this.#sink, started, error),
       waitedMs: upstreamMs + this.#upstreamMs + this.#sink.waitedMs,
       error,
+      cause: this.#cause,
     }
   }
 }

@@ -5,7 +5,7 @@ import { ArtifactError } from './error.ts'
 import { GRAPHS, type GraphName, type Manifest, SIGNATURES } from './manifest.ts'
 import type { Golden, GoldenTensor, Graph } from './types.ts'
 
-/** Absolute or relative, whichever is larger. */
+/** Of an output's largest number: what another machine rounds otherwise grows with that. */
 const TOLERANCE = 1e-4
 
 const tensorSchema = z.object({
@@ -99,14 +99,13 @@ const tensorError = (found: Tensor, expected: Tensor) =>
     ? largestError(found.data as Float32Array, expected.data as Float32Array)
     : Number.POSITIVE_INFINITY
 
-/** Infinite where lengths differ, NaN where a value is. */
+/** As a share of the largest number expected. Infinite where lengths differ, NaN where a value is. */
 function largestError(found: Float32Array, expected: Float32Array): number {
   if (found.length !== expected.length) return Number.POSITIVE_INFINITY
-  let largest = 0
+  let [error, scale] = [0, 0]
   for (let i = 0; i < found.length; i++) {
-    const error = Math.abs(found[i]! - expected[i]!) / Math.max(1, Math.abs(expected[i]!))
-    if (Number.isNaN(error)) return Number.NaN
-    largest = Math.max(largest, error)
+    error = Math.max(error, Math.abs(found[i]! - expected[i]!))
+    scale = Math.max(scale, Math.abs(expected[i]!))
   }
-  return largest
+  return error / (scale || 1)
 }

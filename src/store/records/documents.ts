@@ -1,7 +1,16 @@
 import type { Usage } from '../../candidates/usage.ts'
 import { int8FromBase64 } from '../codec.ts'
 import type { InteractionSummary } from '../store.ts'
-import type { Attempt, InteractionRecord, Reason, RewardKind, RewardRecord, ScoredCandidates } from './records.ts'
+import type {
+  Arm,
+  Attempt,
+  GainNote,
+  InteractionRecord,
+  Reason,
+  RewardKind,
+  RewardRecord,
+  ScoredCandidates,
+} from './records.ts'
 import { type CandidateDocument, candidateDocuments, candidatesJson, readCandidates } from './scored-candidates.ts'
 
 /** An interaction as it is exported: `docs/records.md`. */
@@ -49,8 +58,12 @@ interface InteractionRest {
   stream: boolean
   tools: boolean
   modalities: string[]
-  endpoint?: string
   completion_id: string | null
+  key?: string
+  endpoint?: string
+  arm?: Arm
+  baseline_usd?: number | null
+  gain?: GainNote | null
 }
 
 export interface RewardDocument {
@@ -153,8 +166,12 @@ function restOf(record: InteractionRecord): InteractionRest {
     stream: record.stream,
     tools: record.tools,
     modalities: record.modalities,
-    ...(record.endpoint !== undefined && { endpoint: record.endpoint }),
     completion_id: record.completionId,
+    ...(record.key !== undefined && { key: record.key }),
+    ...(record.endpoint !== undefined && { endpoint: record.endpoint }),
+    ...(record.arm !== undefined && { arm: record.arm }),
+    ...(record.baselineUsd !== undefined && { baseline_usd: record.baselineUsd }),
+    ...(record.gain !== undefined && { gain: record.gain }),
   }
 }
 
@@ -191,8 +208,12 @@ export function readInteraction(document: StoredInteraction, text = document.tex
     stream: document.stream,
     tools: document.tools,
     modalities: document.modalities,
-    ...(document.endpoint !== undefined && { endpoint: document.endpoint }),
     completionId: document.completion_id,
+    ...(document.key !== undefined && { key: document.key }),
+    ...(document.endpoint !== undefined && { endpoint: document.endpoint }),
+    ...(document.arm !== undefined && { arm: document.arm }),
+    ...(document.baseline_usd !== undefined && { baselineUsd: document.baseline_usd }),
+    ...(document.gain !== undefined && { gain: document.gain }),
     ...(shadow && { shadow: { policy: shadow.policy, candidates: readCandidates(shadow.candidates) } }),
   }
 }
@@ -233,6 +254,7 @@ export const readReward = (document: RewardDocument): RewardRecord => ({
 
 /** What feedback needs of an answer that has ended. */
 export const summaryOf = (record: InteractionRecord): InteractionSummary => ({
+  gain: record.gain ?? null,
   id: record.id,
   tenant: record.tenant,
   user: record.user,

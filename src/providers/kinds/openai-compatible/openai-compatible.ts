@@ -40,11 +40,12 @@ export function openaiCompatible(name: string, config: OpenAICompatibleConfig): 
   }
 
   /** A candidate's defaults are fields of chat completions. */
-  const bodyFor = (request: ChatRequest, candidate: Candidate) => {
+  const bodyFor = (request: ChatRequest, candidate: Candidate, askUsage: boolean) => {
     const { native } = request
-    if (!native) return rewrite(request, candidate, rewriting)
+    const options = askUsage ? rewriting : { ...rewriting, askUsage }
+    if (!native) return rewrite(request, candidate, options)
     const { raw, spans, api } = native
-    if (api === 'completions') return rewrite({ ...request, raw, spans }, { model: candidate.model }, rewriting)
+    if (api === 'completions') return rewrite({ ...request, raw, spans }, { model: candidate.model }, options)
     return replaceModel(raw, spans, candidate.model)
   }
 
@@ -61,7 +62,7 @@ export function openaiCompatible(name: string, config: OpenAICompatibleConfig): 
     get unavailable() {
       return config.key_required && config.auth !== 'none' ? key.missing : null
     },
-    chat({ candidate, request, signal, requestId }: ProviderCall): Promise<ProviderAnswer> {
+    chat({ candidate, request, signal, requestId, askUsage = true }: ProviderCall): Promise<ProviderAnswer> {
       const { native } = request
       const template = paths[native?.api ?? 'chat']
       if (template === undefined) throw new UnsupportedRequest('This model does not take such requests.', 'model')
@@ -70,7 +71,7 @@ export function openaiCompatible(name: string, config: OpenAICompatibleConfig): 
         method: 'POST',
         path: `${base.path}${path}${base.query}`,
         headers: headers(requestId, request.stream ? 'text/event-stream' : 'application/json'),
-        body: bodyFor(request, candidate),
+        body: bodyFor(request, candidate, askUsage),
         signal,
         secret: key.read(),
       })
