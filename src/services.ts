@@ -21,9 +21,12 @@ import { Authenticator } from './pipeline/authenticate.ts'
 import { RequestContexts } from './pipeline/context.ts'
 import { Conversations } from './pipeline/conversation.ts'
 import { Quota } from './pipeline/quota.ts'
-import { Breakers } from './providers/forward/breakers.ts'
+import { Refusals } from './providers/dialect/refusals.ts'
+import { Breakers, deploymentOf } from './providers/forward/breakers.ts'
+import { answers } from './providers/forward/probe.ts'
 import { modelThread } from './routing/model/thread.ts'
 import { Policies } from './routing/policies/policies.ts'
+import { Gains } from './routing/safety/gains.ts'
 import { Seal } from './runtime/seal.ts'
 import { Siblings } from './server/workers.ts'
 import { openStore } from './store/index.ts'
@@ -54,9 +57,11 @@ export interface Services {
   users: UserStates
   learner: Learner
   arms: ArmReport
+  gains: Gains
   /** Null where none is configured. */
   judge: Judge | null
   breakers: Breakers
+  refusals: Refusals
   latencies: Latencies
   metrics: Metrics
   log: Logger
@@ -118,10 +123,21 @@ export async function createServices(source: ConfigSource, log: Logger, override
   )
   const breakers = made(
     'breakers',
-    new Breakers(config.retries.breaker, (deployment, state) => log.warn({ deployment, state }, 'breaker')),
+    new Breakers(
+      config.retries.breaker,
+      (deployment, state) => log.warn({ deployment, state }, 'breaker'),
+      async (deployment) => {
+        const candidate = snapshot().candidates.find((one) => deploymentOf(one) === deployment)
+        const provider = candidate && snapshot().providers.get(candidate.provider)
+        return !candidate || !provider || answers(candidate, provider)
+      },
+    ),
   )
+  const refusals = made('refusals', new Refusals(store))
   store.subscribe((change) => {
     if (change.kind === 'evidence') policies.refreshEvidence(change.tenant)
+    if (change.kind === 'refusals') refusals.reload(change.tenant)
+    if (change.kind === 'all') refusals.reloadAll()
     if (change.kind === 'all') for (const tenant of snapshot().tenants.keys()) policies.refreshEvidence(tenant)
   })
 
@@ -145,6 +161,20 @@ export async function createServices(source: ConfigSource, log: Logger, override
     }),
   )
   const arms = made('arms', new ArmReport())
+  const gains = made(
+    'gains',
+    new Gains({
+      store,
+      log,
+      onVerdict: ({ tenant, policy, baseline }, group, { verdict, low, high, count }) => {
+        metrics.gainVerdicts.inc({ tenant, verdict })
+        log.warn(
+          { tenant, policy, baseline, users: group, verdict, low, high, ratings: count },
+          'gain over the baseline',
+        )
+      },
+    }),
+  )
   const judge =
     config.router.judge === undefined
       ? null
@@ -152,7 +182,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
           config: config.router.judge,
           ask: (name, prompt, signal) => askCandidate(snapshot(), breakers, name, prompt, signal),
           onReward: (reward, interaction) =>
-            takeReward({ recorder, policies, learner, arms, metrics, log }, reward, interaction),
+            takeReward({ recorder, policies, learner, arms, gains, metrics, log }, reward, interaction),
           log,
         })
 
@@ -181,8 +211,10 @@ export async function createServices(source: ConfigSource, log: Logger, override
     users,
     learner,
     arms,
+    gains,
     judge: made('judge', judge),
     breakers,
+    refusals,
     latencies: made('latencies', new Latencies()),
     metrics,
     log,

@@ -22,6 +22,7 @@ const LAYERS = [
     'config/schema',
     'candidates/schema',
     'candidates/candidate',
+    'candidates/dialect',
     'providers/kind-schemas',
     'providers/kinds/*/schema',
     'providers/fields',

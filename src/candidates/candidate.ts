@@ -1,3 +1,5 @@
+import type { Dialect } from './dialect.ts'
+
 /** What a request may need and a candidate may lack. */
 export const CAPABILITIES = ['tools', 'vision', 'audio', 'json_schema', 'logprobs'] as const
 export type Capability = (typeof CAPABILITIES)[number]
@@ -43,6 +45,8 @@ export interface Candidate {
   reasoning?: boolean
   /** Public benchmark scores, 0..1 (`arena_elo`: Elo). */
   benchmarks: Readonly<Record<string, number>>
+  /** How it differs from OpenAI's API; nothing is known where left out. */
+  dialect?: Dialect
   /**
    * Extra top-level request fields that this candidate always sends, e.g. `{ reasoning_effort: "low" }`; a request's
    * own fields win.

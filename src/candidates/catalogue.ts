@@ -2,6 +2,7 @@ import { getModelRaw } from 'tokenlens'
 import type { Config } from '../config/schema.ts'
 import { kindOf } from '../providers/kind-schemas.ts'
 import { CAPABILITIES, type Candidate, type Capability } from './candidate.ts'
+import { dialectFor } from './dialect.ts'
 import type { CandidateConfig } from './schema.ts'
 
 /** A candidate that can't be used, and why: shown in `/readyz`. */
@@ -84,7 +85,15 @@ function complete(entry: CandidateConfig, config: Config): Candidate | string {
     ...(entry.reasoning !== undefined && { reasoning: entry.reasoning }),
     benchmarks: entry.benchmarks,
     ...(entry.defaults && { defaults: entry.defaults }),
+    ...dialectOf(entry.provider, model, config),
   }
+}
+
+function dialectOf(provider: string, model: string, { providers, dialects }: Config): Pick<Candidate, 'dialect'> {
+  const entry = providers[provider]
+  const named = entry && 'dialect' in entry ? entry.dialect : undefined
+  const config = dialects[named ?? provider]
+  return config ? { dialect: dialectFor(config, model) } : {}
 }
 
 /** "meta-llama/llama-3.1-8b" is meta-llama's, wherever it is served. */

@@ -38,6 +38,7 @@ export function loadConfig(path: string, env: NodeJS.ProcessEnv = process.env): 
     files.push(included)
     const more = substitute(readYaml(included), env)
     root.providers = { ...asObject(more.providers), ...asObject(root.providers) }
+    root.dialects = { ...asObject(more.dialects), ...asObject(root.dialects) }
     root.candidates = [...asArray(root.candidates), ...asArray(more.candidates)]
   }
   files.push(...readSecrets(file, root))
@@ -157,7 +158,7 @@ function readYaml(file: string): Record<string, unknown> {
   const text = readText(file, file, '')
   // As an editor leaves it for a moment that truncates before it writes; and nobody means it.
   if (text.trim() === '') throw new ConfigError(file, ['is empty'])
-  const document = parseDocument(text, { prettyErrors: true })
+  const document = parseDocument(text, { prettyErrors: true, merge: true })
   if (document.errors.length > 0) {
     throw new ConfigError(
       file,

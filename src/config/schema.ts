@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
+import { dialectsSchema } from '../candidates/dialect.ts'
 import { candidateSchema } from '../candidates/schema.ts'
 import { providerSchema } from '../providers/kind-schemas.ts'
 
@@ -149,6 +150,13 @@ const judgeSchema = z.strictObject({
 
 const canarySchema = z.strictObject({ artifact: z.string(), share })
 
+/**
+ * How far the router is let, where there is a baseline. `observe`: the baseline answers, the router scores and is
+ * recorded. `assist`: the router answers where its gain over the baseline is certified, and a share of the others.
+ * `route`: the router answers. In each, whom it is known to harm gets the baseline.
+ */
+const modeSchema = z.enum(['observe', 'assist', 'route'])
+
 const routerSchema = z.strictObject({
   /** Directory of an artifact, or a link to one; the one that comes with the gateway where left out. */
   artifact: z.string().default(BUNDLED_ARTIFACT),
@@ -188,6 +196,13 @@ const routerSchema = z.strictObject({
   shadow: z.string().optional(),
   /** Directory of an artifact that serves this share of users, told apart by a hash of their ids. */
   canary: canarySchema.optional(),
+  /** Name of the candidate that would answer without a router: what the router is compared with. */
+  baseline: z.string().optional(),
+  mode: modeSchema.default('route'),
+  /** Share of requests in which the router chooses in `assist`, as long as no gain is certified. */
+  trial_share: share.default(0.2),
+  /** Share of users, told apart by a hash of their ids, who always get the baseline: what the gain is read from. */
+  holdout: share.default(0),
   /** Answers that a candidate is asked to grade, off the request's path. */
   judge: judgeSchema.optional().meta(restart),
   /**
@@ -266,6 +281,12 @@ const tenantSchema = z.strictObject({
    */
   shadow: z.string().optional(),
   canary: canarySchema.optional(),
+  /** As in `router`, for this tenant. */
+  baseline: z.string().optional(),
+  mode: modeSchema.optional(),
+  holdout: share.optional(),
+  /** Ids of users who are never held out. */
+  never_held_out: z.array(z.string()).default([]),
 })
 
 const timeoutsSchema = z.strictObject({
@@ -290,8 +311,10 @@ const timeoutsSchema = z.strictObject({
 })
 
 const retriesSchema = z.strictObject({
-  /** Tries over all candidates, the first included. */
+  /** Tries over all candidates that may fail, the first included. */
   max_attempts: z.number().int().min(1).max(10).default(3),
+  /** Candidates that may refuse a request that the router chose them for, on top of those tries. */
+  max_refusals: z.number().int().min(1).max(100).default(24),
   backoff_ms: z.number().nonnegative().default(100),
   /** A Retry-After up to this is waited for; longer means the next candidate. */
   max_retry_after_ms: z.number().nonnegative().default(2_000),
@@ -326,6 +349,8 @@ export const configSchema = z.strictObject({
   store: storeSchema.meta(restart),
   spool: spoolSchema.prefault({}).meta(restart),
   router: routerSchema.prefault({}),
+  /** How providers and families of models differ from OpenAI's API: by name, see `providers.*.dialect`. */
+  dialects: dialectsSchema.default({}),
   providers: z.record(z.string().regex(/^[a-z0-9][a-z0-9_-]{0,63}$/), providerSchema).default({}),
   candidates: z.array(candidateSchema).default([]),
   aliases: aliasesSchema,

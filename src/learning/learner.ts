@@ -112,6 +112,12 @@ export class Learner {
     }
   }
 
+  /** Whether the user's rating of this answer is among what is kept of them. @throws StoreError */
+  async hasRated(tenant: string, user: string, interaction: string): Promise<boolean> {
+    const kept = await this.#kept.of(tenant, user, await this.#store.loadUser(tenant, user))
+    return kept.some(({ id }) => id === `${interaction}:rating`)
+  }
+
   /** Waits for what is being learned; what waits for the store is left to the log. */
   async close(): Promise<void> {
     this.#later.close()

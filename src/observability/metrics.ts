@@ -87,6 +87,12 @@ export function createMetrics() {
     labelNames: ['reason'],
     registers,
   })
+  const gainVerdicts = new Counter({
+    name: 'persona_router_gain_verdicts_total',
+    help: 'Groups of users found to gain or lose by the router, compared with the baseline.',
+    labelNames: ['tenant', 'verdict'],
+    registers,
+  })
   const rewards = new Counter({
     name: 'persona_router_rewards_total',
     help: 'Rewards by tenant and kind.',
@@ -110,6 +116,7 @@ export function createMetrics() {
     registry,
     rejected,
     routerFallback,
+    gainVerdicts,
     rewards,
     artifactLoads,
     storeErrors,

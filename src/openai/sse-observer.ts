@@ -156,7 +156,8 @@ export class SseObserver implements StreamObserver {
     if (isMidLine) this.#readLine(this.#line)
     this.#line = ''
     const isWhole = this.#data !== null && (this.#data.startsWith('[DONE]') || parse(this.#data) !== null)
-    const ends = Buffer.from(isMidLine ? '\n\n' : '\n')
+    // After a bare CR one LF would only be its other half.
+    const ends = Buffer.from(isMidLine || this.#skipLf ? '\n\n' : '\n')
     const held = [...this.#held, ends]
     const wasPassing = this.#passing
     this.#clearHeld()

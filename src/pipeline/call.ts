@@ -33,6 +33,8 @@ export interface Knobs {
   deny?: readonly string[]
   conversation: string | null
   explore: boolean
+  /** No field of the request may be left off. */
+  strict: boolean
 }
 
 /** @throws GatewayError 400, 401, 404 */
@@ -78,6 +80,10 @@ function readKnobs(request: IncomingMessage): Knobs {
   if (explore !== undefined && explore !== 'on' && explore !== 'off') {
     throw invalidRequest(`Invalid 'x-router-explore': expected 'on' or 'off'.`, 'x-router-explore')
   }
+  const strict = headerText(request, 'x-router-strict')?.toLowerCase()
+  if (strict !== undefined && strict !== 'on' && strict !== 'off') {
+    throw invalidRequest(`Invalid 'x-router-strict': expected 'on' or 'off'.`, 'x-router-strict')
+  }
   const conversation = headerText(request, 'x-conversation-id') || null
   if (conversation !== null && Buffer.byteLength(conversation) > MAX_CONVERSATION_BYTES) {
     throw invalidRequest(`Invalid 'x-conversation-id': at most ${MAX_CONVERSATION_BYTES} bytes.`, 'x-conversation-id')
@@ -90,6 +96,7 @@ function readKnobs(request: IncomingMessage): Knobs {
     ...(deny && { deny }),
     conversation,
     explore: explore !== 'off',
+    strict: strict === 'on',
   }
 }
 

@@ -1,3 +1,4 @@
+import type { Candidate } from '../candidates/candidate.ts'
 import { costUsd } from '../candidates/pricing.ts'
 import type { Judge } from '../learning/sources/judge.ts'
 import type { Logger } from '../observability/logger.ts'
@@ -106,13 +107,26 @@ async function answer(
 ): Promise<Outcome> {
   const { snapshot, signal, requestId, startedAt } = context
   const { timeouts, retries, server } = snapshot.config
-  const { request } = call
+  const { request, principal, knobs, model } = call
   const deadline = startedAt + timeouts.total_ms
+  // Its frames say where; its message might hold what was converted.
+  const onBug = (err: unknown, { name: candidate }: Candidate) =>
+    deps.log.error({ err, candidate, request: requestId }, 'a request or an answer could not be converted')
   let forwarded: Forwarded
   try {
     forwarded = await forward(
-      { ranking: decision.selection.ranking, request, signal, requestId, deadline },
-      { providers: snapshot.providers, breakers: deps.breakers, timeouts, retries },
+      {
+        ranking: decision.selection.ranking,
+        request,
+        signal,
+        requestId,
+        deadline,
+        routed: !model.explicit,
+        strict: knobs.strict,
+        tenant: principal.tenant.name,
+        user: principal.user,
+      },
+      { providers: snapshot.providers, breakers: deps.breakers, timeouts, retries, refusals: deps.refusals, onBug },
     )
   } catch (error) {
     if (!(error instanceof ForwardError)) throw error

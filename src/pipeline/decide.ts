@@ -1,4 +1,5 @@
 import type { Candidate } from '../candidates/candidate.ts'
+import type { UserIds } from '../candidates/tenants.ts'
 import { queryText } from '../embedding/query-text.ts'
 import { GatewayError } from '../errors.ts'
 import type { UserProfile } from '../learning/profile.ts'
@@ -7,6 +8,8 @@ import type { UserStates } from '../learning/user-states.ts'
 import type { Latencies } from '../observability/latencies.ts'
 import type { Logger } from '../observability/logger.ts'
 import type { Metrics } from '../observability/metrics.ts'
+import { unfitFor } from '../providers/dialect/plan.ts'
+import type { Refusals } from '../providers/dialect/refusals.ts'
 import type { Breakers } from '../providers/forward/breakers.ts'
 import { type ChooseInput, type Limits, NoCandidateError, type Selection } from '../routing/choose/choose.ts'
 import { draw } from '../routing/choose/draw.ts'
@@ -14,8 +17,10 @@ import { choosePreferring } from '../routing/choose/prefer.ts'
 import type { Policies, PolicySnapshot } from '../routing/policies/policies.ts'
 import type { Policy } from '../routing/policy.ts'
 import { type CandidateScore, type RouteQuery, RouterError } from '../routing/router.ts'
+import type { Gains } from '../routing/safety/gains.ts'
 import { inTime } from '../runtime/in-time.ts'
 import type { ConversationState } from '../store/store.ts'
+import { type Baseline, baselineOf } from './baseline.ts'
 import type { Call, Knobs } from './call.ts'
 import type { RequestContext } from './context.ts'
 import type { Conversations } from './conversation.ts'
@@ -32,6 +37,8 @@ export interface Decision {
   /** Why the fallback router ranked instead of the artifact, or null. */
   fallback: string | null
   profile: UserProfile
+  /** What the choice is compared with; null where no baseline is configured, or a candidate was asked for by name. */
+  baseline: Baseline | null
   conversation: ConversationState | null
   /** The text that was embedded. */
   text: string
@@ -39,7 +46,7 @@ export interface Decision {
   /** A policy that is asked afterwards for its own choice, with the input of `choose`; null where none runs. */
   shadow: {
     policy: Policy
-    input: Omit<ChooseInput, 'scores' | 'by' | 'rewards'>
+    input: Omit<ChooseInput, 'scores' | 'by' | 'rewards' | 'baseline'>
     costWeight: number | undefined
   } | null
 }
@@ -47,9 +54,12 @@ export interface Decision {
 export interface DecideDeps {
   policies: Policies
   users: UserStates
+  userIds: Pick<UserIds, 'stored'>
+  gains: Gains
   conversations: Conversations
   latencies: Latencies
   breakers: Breakers
+  refusals: Refusals
   metrics: Metrics
   log: Logger
 }
@@ -96,6 +106,7 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
     maxTokens: request.body.max_completion_tokens ?? request.body.max_tokens ?? null,
     ...strictest(knobs, stated),
     latencyMs: (name) => deps.latencies.expectedMs(name),
+    unfit: (candidate) => unfitFor(request, candidate.dialect, deps.refusals.of(tenant.name, candidate), knobs.strict),
     isOpen: (candidate) => deps.breakers.of(candidate).isOpen,
   }
   try {
@@ -112,7 +123,17 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
       random: draw(snapshot.config.router.exploration_seed, tenant.name, user, text, profile.rewards),
     }
     const by = scored.fallback === null ? 'graph' : 'fallback'
-    const selection = choosePreferring(request.prefers, { ...input, scores, by, rewards: profile.rewards })
+    const { rewards } = profile
+    const baseline = model.explicit
+      ? null
+      : baselineOf(snapshot.config.router, deps.gains, deps.userIds, { tenant, user, rewards, policy: scored.version })
+    const selection = choosePreferring(request.prefers, {
+      ...input,
+      scores,
+      by,
+      rewards,
+      baseline: baseline?.rule ?? null,
+    })
     return {
       selection,
       scores,
@@ -120,6 +141,7 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
       version: scored.version,
       fallback: scored.fallback,
       profile,
+      baseline,
       conversation,
       text,
       embedding: embedded.vector,
@@ -142,7 +164,7 @@ const NO_VECTOR = new Float32Array(0)
 /** Providers drop a cached prompt prefix after about five minutes without use. */
 const PROMPT_CACHE_MS = 300_000
 
-const stillCached = (conversation: ConversationState, now: number) => now - conversation.ts < PROMPT_CACHE_MS
+export const stillCached = (conversation: ConversationState, now: number) => now - conversation.ts < PROMPT_CACHE_MS
 
 interface Embedded {
   vector: Float32Array | null

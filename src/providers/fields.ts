@@ -8,6 +8,8 @@ export const httpFields = {
   ...keyFields,
   /** Where left out (its variable is not set), the provider is off. */
   base_url: z.string().default(''),
+  /** Which of `dialects` it speaks; the one of its own name where left out, if there is one. */
+  dialect: z.string().optional(),
   headers: z.record(z.string(), z.string()).default({}),
   /** A provider without a key is off, unless it needs none (a local server). */
   key_required: z.boolean().default(true),

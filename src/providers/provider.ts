@@ -10,6 +10,8 @@ export interface ProviderCall {
   signal: AbortSignal
   /** Our request id, sent upstream as `x-request-id`. */
   requestId: string
+  /** False where the server has refused to be asked for the usage of a stream. */
+  askUsage?: boolean
 }
 
 /** A request whose prompt is to be counted. */

@@ -1,5 +1,5 @@
 import type { Idempotency, Limits } from './limits.ts'
-import type { InteractionRecord, RewardRecord } from './records/records.ts'
+import type { GainNote, InteractionRecord, RewardRecord } from './records/records.ts'
 import type { Responses } from './responses.ts'
 
 /** A tenant key as stored: the secret itself is nowhere. */
@@ -77,6 +77,8 @@ export interface InteractionSummary {
   ts: number
   /** False while the answer is on its way. */
   ended: boolean
+  /** What a rating tells of the router's gain; null where it tells nothing. */
+  gain?: GainNote | null
 }
 
 /** The last turn of a conversation: what stickiness and implicit rewards compare with. */
@@ -96,10 +98,22 @@ export interface ConversationState {
 /** Population outcomes of one tenant: `candidate -> sum of llm messages`, under one artifact version. */
 export type Evidence = Map<string, Float32Array>
 
+/** Something of a tenant's requests that a deployment refused, and another took. */
+export interface StoredRefusal {
+  /** `<provider>/<model>` */
+  deployment: string
+  /** As `Learned` reads it: a field, a field and its value, a role, a part. */
+  field: string
+  /** Unix milliseconds. */
+  expiresAt: number
+}
+
 export type Invalidation =
   | { kind: 'user'; tenant: string; user: string }
   | { kind: 'keys'; tenant: string }
   | { kind: 'evidence'; tenant: string }
+  /** A deployment refused something new. */
+  | { kind: 'refusals'; tenant: string }
   /** The connection was interrupted, so that changes may have been missed: drop every cached copy. */
   | { kind: 'all' }
 
@@ -176,6 +190,11 @@ export interface Store {
   loadEvidence(tenant: string, policy: string): Promise<Evidence>
   /** Atomically adds to the sums of a candidate. */
   addEvidence(tenant: string, policy: string, candidate: string, message: Float32Array): Promise<void>
+
+  /** Keeps what was refused until it expires, and tells the other replicas. */
+  noteRefusals(tenant: string, rows: readonly StoredRefusal[]): Promise<void>
+  /** What has not expired. */
+  listRefusals(tenant: string): Promise<StoredRefusal[]>
 
   /** One secret for all replicas: the one that is there, else `proposed`, from now on and for all. */
   sharedSecret(proposed: string): Promise<string>

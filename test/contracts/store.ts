@@ -393,6 +393,27 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
       expect(await store.sharedSecret('too late')).toBe(secrets[0])
     })
 
+    test('keeps what deployments refused, by tenant, until it expires, and tells the other replicas', async () => {
+      const [t, other] = [tenant(), tenant()]
+      const later = Date.now() + 60_000
+      const rows = [
+        { deployment: 'openai/gpt-5', field: 'max_tokens>=16000', expiresAt: later },
+        { deployment: 'openai/gpt-5', field: 'temperature=0.2', expiresAt: later },
+      ]
+      const second = await subject.open()
+      const heard: Invalidation[] = []
+      const stop = second.subscribe((change) => heard.push(change))
+      await store.noteRefusals(t, rows)
+      await store.noteRefusals(t, [{ deployment: 'groq/llama', field: 'n', expiresAt: Date.now() - 1 }])
+      expect(await second.listRefusals(t)).toEqual(rows)
+      expect(await store.listRefusals(other)).toEqual([])
+      await store.noteRefusals(t, [{ ...rows[0]!, expiresAt: later + 1 }])
+      expect((await store.listRefusals(t))[0]?.expiresAt).toBe(later + 1)
+      await until(() => heard.some(({ kind }) => kind === 'refusals' || kind === 'all'))
+      stop()
+      await second.close()
+    })
+
     describe('limits', () =>
       limitsContract(
         () => store,

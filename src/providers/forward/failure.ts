@@ -14,6 +14,8 @@ export type Failure =
       headers: Record<string, string>
     }
   | { kind: Exclude<UpstreamFault, 'aborted'>; message: string; cause?: UpstreamError }
+  /** A mistake of ours in converting a request or an answer. */
+  | { kind: 'internal'; message: string; cause?: unknown }
 
 /**
  * What to do about it. `pass`: the client's own mistake, it gets the body; `again`: the same candidate once more;
@@ -41,6 +43,7 @@ export function classifyFailure(failure: Failure, { tries, hasNext, maxRetryAfte
       return mayRepeat ? 'again' : 'next'
     case 'timeout':
     case 'protocol':
+    case 'internal':
       return 'next'
     case 'status':
       return judgeStatus(failure, mayRepeat, maxRetryAfterMs)
@@ -67,7 +70,10 @@ const isRedirect = (status: number) => status >= 300 && status < 400
 
 /** Whether a breaker counts it: not the client's mistakes. */
 export const isDeploymentFailure = (failure: Failure) =>
-  failure.kind !== 'status' || judgeStatus(failure, false, 0) !== 'pass'
+  failure.kind === 'status' ? judgeStatus(failure, false, 0) !== 'pass' : failure.kind !== 'internal'
+
+/** Failures that no request's content can bring about: one caller's word is enough. */
+export const isBeyondContent = (failure: Failure) => failure.kind === 'connect'
 
 /** As `Attempt.error` tells it. */
 export const errorKind = (failure: Failure) => (failure.kind === 'status' ? `http_${failure.status}` : failure.kind)
@@ -85,6 +91,7 @@ export class ForwardError extends GatewayError {
  * false`.
  */
 export function exhausted(failure: Failure): ForwardError {
+  if (failure.kind === 'internal') return internal(failure.cause)
   if (failure.kind === 'timeout') {
     return error(504, 'upstream_timeout', 'The model did not answer in time.', failure.cause)
   }
@@ -112,6 +119,15 @@ export function exhausted(failure: Failure): ForwardError {
 }
 
 const DEFAULT_RETRY_AFTER_MS = 5_000
+
+/** What the operator's account at the provider is worth is not for the client; that fewer tokens would do is. */
+export const tooManyTokens = () =>
+  new ForwardError('The model can not write that many tokens for this request: ask for fewer.', {
+    status: 400,
+    type: 'invalid_request_error',
+    code: 'max_tokens_too_large',
+    param: 'max_tokens',
+  })
 
 /** Every candidate's breaker is open. */
 export const allOpen = (remainingMs: number) =>

@@ -15,6 +15,8 @@ export interface Limits {
   maxLatencyMs?: number
   /** Time to the first byte that is expected of a candidate; undefined = not known, which excludes nobody. */
   latencyMs?: (candidate: string) => number | undefined
+  /** What of the request a candidate does not take, by its dialect or by what it has refused before. */
+  unfit?: (candidate: Candidate) => string | undefined
   /** The candidate's breaker is open. */
   isOpen?: (candidate: Candidate) => boolean
 }
@@ -47,6 +49,8 @@ export function exclusionOf({ candidate, costUsd }: CandidateScore, limits: Limi
     return because(name, 'not_allowed', 'is not among those allowed by x-router-allow or the user’s profile')
   if (limits.deny?.includes(name)) return because(name, 'denied', 'is denied by x-router-deny or the user’s profile')
   for (const need of limits.needs) if (!capabilities.has(need)) return because(name, 'capability', `lacks ${need}`)
+  const unfit = limits.unfit?.(candidate)
+  if (unfit !== undefined) return because(name, 'capability', unfit)
   const answer = limits.maxTokens ?? 0
   if (limits.promptTokens + answer > contextWindow) {
     return because(name, 'context_window', `${limits.promptTokens + answer} tokens do not fit into ${contextWindow}`)

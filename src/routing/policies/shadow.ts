@@ -27,7 +27,7 @@ export async function askShadow(
   getProfile: GetProfile,
   { tenant, user, text, promptTokens, costWeight }: ShadowQuery,
   candidates: readonly Candidate[],
-  input: Omit<ChooseInput, 'scores' | 'by' | 'rewards'>,
+  input: Omit<ChooseInput, 'scores' | 'by' | 'rewards' | 'baseline'>,
 ): Promise<InteractionRecord['shadow'] | null> {
   try {
     const [{ state, rewards }, embedding] = await Promise.all([
@@ -36,7 +36,7 @@ export async function askShadow(
     ])
     const query = { tenant, embedding, promptTokens, state, ...(costWeight !== undefined && { costWeight }) }
     const scores = await shadow.router.score(query, candidates)
-    const { scored, propensities } = choose({ ...input, scores, by: 'graph', rewards })
+    const { scored, propensities } = choose({ ...input, scores, by: 'graph', rewards, baseline: null })
     return { policy: shadow.version, candidates: scoredCandidates(scored, propensities, true) }
   } catch {
     return null

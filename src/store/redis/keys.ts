@@ -42,6 +42,8 @@ export const text = (tenant: string, id: string) => `${tag(tenant)}text:${id}`
 export const knownRewards = (tenant: string, id: string) => `${tag(tenant)}known-rewards:${id}`
 
 export const conversation = (tenant: string, id: string) => `${tag(tenant)}turn:${id}`
+/** What deployments refused of the tenant's requests. */
+export const refusals = (tenant: string) => `${tag(tenant)}refusals`
 export const evidence = (tenant: string, policy: string) => `${tag(tenant)}evidence:${policy}`
 export const idempotencyKeys = (tenant: string) => `${tag(tenant)}idempotency`
 /** By a hash of the client's key. */

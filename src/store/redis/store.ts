@@ -27,6 +27,7 @@ import {
   type RecordFilter,
   type Store,
   type StoredEdge,
+  type StoredRefusal,
   type StoredUser,
   type UserState,
 } from '../store.ts'
@@ -322,6 +323,31 @@ export class RedisStore implements Store {
     )
   }
 
+  async noteRefusals(tenant: string, rows: readonly StoredRefusal[]): Promise<void> {
+    const key = keys.refusals(tenant)
+    const fields = Object.fromEntries(
+      rows.map(({ deployment, field, expiresAt }) => [`${deployment}\n${field}`, expiresAt]),
+    )
+    await this.#ask(tenant, async () => {
+      await this.#client.hset(key, fields)
+      await this.#client.pexpireat(key, Math.max(...rows.map(({ expiresAt }) => expiresAt)), 'GT')
+      await this.#client.pexpireat(key, Math.max(...rows.map(({ expiresAt }) => expiresAt)), 'NX')
+    })
+    const change: Invalidation = { kind: 'refusals', tenant }
+    await this.#ask('{keys}', () => this.#client.publish(keys.CHANGES, JSON.stringify(change)))
+  }
+
+  async listRefusals(tenant: string): Promise<StoredRefusal[]> {
+    const fields = await this.#ask(tenant, () => this.#client.hgetall(keys.refusals(tenant)))
+    return Object.entries(fields)
+      .map(([name, expiresAt]) => {
+        const [deployment = '', field = ''] = name.split('\n')
+        return { deployment, field, expiresAt: Number(expiresAt) }
+      })
+      .filter(({ expiresAt }) => expiresAt > Date.now())
+      .sort((a, b) => (keyOfRefusal(a) < keyOfRefusal(b) ? -1 : 1))
+  }
+
   sharedSecret(proposed: string): Promise<string> {
     return this.#ask('{keys}', async () => {
       await this.#client.set(keys.SHARED_SECRET, proposed, 'NX')
@@ -424,6 +450,8 @@ export class RedisStore implements Store {
     return (await this.#askLong('{keys}', () => this.#client.smembers(keys.TENANTS))).sort()
   }
 }
+
+const keyOfRefusal = ({ deployment, field }: StoredRefusal) => `${deployment}\n${field}`
 
 const KEY_KEYS = [keys.tenantKeys.records, keys.tenantKeys.ids]
 

@@ -114,6 +114,12 @@ const MIGRATIONS = [
     DELETE FROM response_items WHERE tenant = old.tenant AND user = old.user AND response = old.id;
   END;
   `,
+  `
+  CREATE TABLE refusals (
+    tenant TEXT NOT NULL, deployment TEXT NOT NULL, field TEXT NOT NULL, expires_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant, deployment, field)
+  ) STRICT, WITHOUT ROWID;
+  `,
 ]
 
 /** @throws Error when the file was written by a newer version of this program */

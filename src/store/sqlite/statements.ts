@@ -66,6 +66,13 @@ export function prepareStatements(db: DatabaseSync) {
     findEvidence: prepare('SELECT sums FROM evidence WHERE tenant = ? AND policy = ? AND candidate = ?'),
     saveEvidence: prepare('INSERT OR REPLACE INTO evidence VALUES (?, ?, ?, ?)'),
 
+    noteRefusal: prepare(`
+      INSERT INTO refusals VALUES (?, ?, ?, ?)
+      ON CONFLICT DO UPDATE SET expires_at = max(expires_at, excluded.expires_at)`),
+    listRefusals: prepare(
+      'SELECT deployment, field, expires_at FROM refusals WHERE tenant = ? AND expires_at > ? ORDER BY deployment, field',
+    ),
+
     noteErasure: prepare('INSERT OR REPLACE INTO erasures VALUES (?, ?, ?)'),
     anyErasure: prepare('SELECT 1 FROM erasures LIMIT 1'),
     erasure: prepare('SELECT at FROM erasures WHERE tenant = ? AND user_hash = ?'),

@@ -20,6 +20,7 @@ import {
   type RecordFilter,
   type Store,
   type StoredEdge,
+  type StoredRefusal,
   type StoredUser,
   StoreError,
   type UserState,
@@ -275,6 +276,25 @@ export class SqliteStore implements Store {
       this.#sql.saveEvidence.run(tenant, policy, candidate, floatBytes(sums))
       return [undefined, { kind: 'evidence', tenant }]
     })
+  }
+
+  noteRefusals(tenant: string, rows: readonly StoredRefusal[]): Promise<void> {
+    return this.#write(() => {
+      for (const { deployment, field, expiresAt } of rows) {
+        this.#sql.noteRefusal.run(tenant, deployment, field, expiresAt)
+      }
+      return [undefined, { kind: 'refusals', tenant }]
+    })
+  }
+
+  listRefusals(tenant: string): Promise<StoredRefusal[]> {
+    return this.#do(() =>
+      this.#sql.listRefusals.all(tenant, Date.now()).map((row) => ({
+        deployment: String(row.deployment),
+        field: String(row.field),
+        expiresAt: Number(row.expires_at),
+      })),
+    )
   }
 
   sharedSecret(proposed: string): Promise<string> {

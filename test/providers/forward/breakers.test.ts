@@ -23,7 +23,7 @@ const breaker = () => breakers.of(one)
 const attempt = (deploymentFailed: boolean, meanwhile: () => unknown = () => {}) =>
   breaker().run(async () => {
     await meanwhile()
-    return { deploymentFailed }
+    return { health: deploymentFailed ? ('failed' as const) : ('well' as const) }
   })
 const fail = (meanwhile?: () => unknown) => attempt(true, meanwhile)
 const succeed = (meanwhile?: () => unknown) => attempt(false, meanwhile)

@@ -31,6 +31,7 @@ const input = (scores: readonly CandidateScore[], of: Partial<ChooseInput> = {})
   rewards: 0,
   explore: true,
   previous: null,
+  baseline: null,
   policy,
   random: 0.999999,
   ...of,

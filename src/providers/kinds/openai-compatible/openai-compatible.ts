@@ -42,7 +42,7 @@ export function openaiCompatible(name: string, config: OpenAICompatibleConfig): 
     get unavailable() {
       return config.key_required && config.auth !== 'none' ? key.missing : null
     },
-    chat({ candidate, request, signal, requestId }: ProviderCall): Promise<ProviderAnswer> {
+    chat({ candidate, request, signal, requestId, askUsage = true }: ProviderCall): Promise<ProviderAnswer> {
       const { native } = request
       const template = native ? config.responses_path : config.chat_path
       const path = template.replace('{model}', encodeURIComponent(candidate.model))
@@ -50,7 +50,9 @@ export function openaiCompatible(name: string, config: OpenAICompatibleConfig): 
         method: 'POST',
         path: `${base.path}${path}${base.query}`,
         headers: headers(requestId, request.stream ? 'text/event-stream' : 'application/json'),
-        body: native ? replaceModel(native.raw, native.spans, candidate.model) : rewrite(request, candidate, rewriting),
+        body: native
+          ? replaceModel(native.raw, native.spans, candidate.model)
+          : rewrite(request, candidate, askUsage ? rewriting : { ...rewriting, askUsage }),
         signal,
         secret: key.read(),
       })
