@@ -20,6 +20,8 @@ const fieldRule = z.union([
     map: z.record(z.string(), scalar).optional(),
     min: z.number().optional(),
     max: z.number().optional(),
+    /** A regular expression that each text must match. */
+    pattern: z.string().optional(),
     /** Of a list. */
     max_items: z.number().int().positive().optional(),
     /** Of a value that none of the above lets through; `clamp` takes the nearest within `min` and `max`. */

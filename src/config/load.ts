@@ -18,14 +18,14 @@ export class ConfigError extends Error {
 
 export interface LoadedConfig {
   config: Config
-  /** The file, all that it includes, and those of secrets: what to watch. */
+  /** Files to watch: the configuration, its includes and the files of its secrets. */
   files: string[]
 }
 
 /**
- * Reads a YAML configuration, puts in environment variables (`${VAR}`, `${VAR:-default}`), adds its includes, validates
- * it whole. A variable that is not set and has no default leaves its field out: a provider without its key is off, not
- * a mistake.
+ * Reads a YAML configuration, substitutes environment variables (`${VAR}`, `${VAR:-default}`), adds its includes and
+ * validates the whole. A variable that is not set and has no default leaves its field out: a provider without its key
+ * is off, not an error.
  *
  * @throws ConfigError
  */
@@ -53,9 +53,9 @@ const SECRETS = [
 ] as const
 
 /**
- * Puts secrets from files in their places.
+ * Reads the secrets that lie in files into their fields.
  *
- * @returns the files: a mounted secret that is replaced is taken in like any change
+ * @returns the files, to be watched: a mounted secret may be replaced
  */
 function readSecrets(file: string, root: Record<string, unknown>): string[] {
   return SECRETS.flatMap(([section, field]) => {
@@ -85,7 +85,7 @@ function validate(file: string, root: Record<string, unknown>): Config {
   return parsed.data
 }
 
-/** What zod can't see: names that must exist, or exist once. */
+/** Checks across fields: names that must exist, or be unique. */
 function crossCheck(config: Config): string[] {
   const problems: string[] = []
   const names = new Set<string>()
@@ -119,7 +119,7 @@ function crossCheck(config: Config): string[] {
   return problems
 }
 
-/** What tenants list that is not in the file: a mistake, unless a server that lists its models has it. */
+/** Names in tenants' lists that the file does not define: an error, unless a server that lists its models has them. */
 export function unknownNames({ candidates, tenants }: Config): string[] {
   const known = new Set(['default', ...candidates.flatMap(({ name, groups }) => [name, ...groups])])
   return tenants.flatMap((tenant, index) =>
@@ -129,7 +129,7 @@ export function unknownNames({ candidates, tenants }: Config): string[] {
   )
 }
 
-/** Aliases that lead nowhere, and those that would stand before the gateway's own names. */
+/** Aliases that lead nowhere, and aliases that would hide the gateway's own names. */
 function aliasProblems(config: Config): string[] {
   const everything = [...config.candidates.map(({ name }) => name), ...config.tenants.flatMap((t) => t.candidates)]
   const lists = [
@@ -156,7 +156,7 @@ function aliasProblems(config: Config): string[] {
 
 function readYaml(file: string): Record<string, unknown> {
   const text = readText(file, file, '')
-  // As an editor leaves it for a moment that truncates before it writes; and nobody means it.
+  // An editor that truncates before it writes leaves it so for a moment.
   if (text.trim() === '') throw new ConfigError(file, ['is empty'])
   const document = parseDocument(text, { prettyErrors: true, merge: true })
   if (document.errors.length > 0) {
@@ -173,7 +173,7 @@ function readYaml(file: string): Record<string, unknown> {
   }
 }
 
-/** @param where put before what is wrong */
+/** @param where prefix of the problem's text */
 function readText(config: string, file: string, where: string): string {
   try {
     return readFileSync(file, 'utf8')

@@ -8,7 +8,7 @@ import { openProviders } from '../providers/kinds.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { Config } from './schema.ts'
 
-/** All that one configuration stands for. A request takes one at its start and keeps it: a reload swaps the whole. */
+/** One configuration, resolved. A request keeps the one that it began with; a reload swaps the whole. */
 export interface Snapshot {
   config: Config
   providers: ReadonlyMap<string, Provider>
@@ -16,7 +16,7 @@ export interface Snapshot {
   /** Candidates and providers that can't be used, and why. */
   off: readonly CandidateOff[]
   tenants: ReadonlyMap<string, Tenant>
-  /** Names and groups in tenants' lists behind which there is no candidate that can be used. */
+  /** Names and groups in tenants' lists that match no usable candidate. */
   empty: readonly EmptyEntry[]
 }
 
@@ -40,7 +40,7 @@ export async function makeSnapshot(config: Config): Promise<Snapshot> {
   }
 }
 
-/** Candidates of a stand-in are left out as soon as there is another one. */
+/** Leaves out candidates of a stand-in provider where there are others. */
 function candidatesOf(
   config: Config,
   providers: ReadonlyMap<string, Provider>,

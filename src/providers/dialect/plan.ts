@@ -78,9 +78,10 @@ function judge(field: string, value: unknown, rule: FieldRule): 'as it is' | 'un
   return rule.otherwise === 'drop' ? 'dropped' : 'unfit'
 }
 
-function isTaken(value: unknown, { values, min, max, max_items: items }: Exclude<FieldRule, string>): boolean {
+function isTaken(value: unknown, { values, min, max, pattern, max_items: items }: Exclude<FieldRule, string>): boolean {
   if (values && !values.includes(value as string)) return false
   if (typeof value === 'number' && (value < (min ?? value) || value > (max ?? value))) return false
+  if (pattern !== undefined && ![value].flat().every((text) => new RegExp(pattern).test(String(text)))) return false
   return !(Array.isArray(value) && items !== undefined && value.length > items)
 }
 

@@ -20,6 +20,8 @@ export function translateIds(messages: readonly ChatMessage[], form: IdForm): re
   let changed = false
   const translated = messages.map((message) => {
     if (message.role === 'tool') {
+      // Without an id there is nothing to translate, and a mistake to be told.
+      if (typeof message.tool_call_id !== 'string') return message
       const id = textOf(message.tool_call_id)
       const calls = open.get(id)
       const mapped = calls?.waiting.shift() ?? calls?.last ?? newId(id, form, used)

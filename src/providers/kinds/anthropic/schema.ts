@@ -8,8 +8,8 @@ const schema = z.strictObject({
   base_url: z.string().default('https://api.anthropic.com/v1'),
   version: z.string().default('2023-06-01'),
   api: apis(['chat', 'messages']).default(['chat', 'messages']),
-  /** Used where a request sets no limit: the Messages API demands one. */
-  default_max_tokens: z.number().int().positive().default(4096),
+  /** Used where a request sets no limit: the Messages API demands one. The model's own where left out, if known. */
+  default_max_tokens: z.number().int().positive().optional(),
 })
 
 export type AnthropicConfig = z.output<typeof schema>
