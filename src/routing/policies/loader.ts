@@ -54,7 +54,7 @@ export class PolicyLoader {
     }
   }
 
-  /** Lets go of all others, once requests that began with them have ended. */
+  /** Releases all others, once requests that began with them have ended. */
   keepOnly(used: ReadonlySet<Policy>): void {
     for (const policy of this.#loaded.values()) {
       if (used.has(policy)) {
