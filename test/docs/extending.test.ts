@@ -28,9 +28,11 @@ const PAGES = [
 
 /** Paths from the root of the repository in backticks; those with placeholders stand for no file. */
 const pathsOf = (text: string) =>
-  [...text.matchAll(/`((?:src|test|scripts|config|router-model|docs|demo|bin|docker)\/[\w./-]+)`/g)].map(
-    ([, path]) => path as string,
-  )
+  [
+    ...text.matchAll(
+      /(?:`|\b(?:vitest|node|pytest) )((?:src|test|scripts|config|router-model|docs|demo|bin|docker)\/[\w./-]+)(?=[`\s])/g,
+    ),
+  ].map(([, path]) => path as string)
 
 describe('the pages name files that are there', () => {
   it.each(PAGES.map((page) => [page]))('%s', (page) => {
