@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
 import { dialectsSchema } from '../candidates/dialect.ts'
-import { candidateSchema } from '../candidates/schema.ts'
+import { candidateSchema, embeddingModelSchema } from '../candidates/schema.ts'
 import { providerSchema } from '../providers/kind-schemas.ts'
 
 /** The artifact that comes with the gateway, wherever it is installed. */
@@ -354,6 +354,7 @@ export const configSchema = z.strictObject({
   dialects: dialectsSchema.default({}),
   providers: z.record(z.string().regex(/^[a-z0-9][a-z0-9_-]{0,63}$/), providerSchema).default({}),
   candidates: z.array(candidateSchema).default([]),
+  embeddings: z.array(embeddingModelSchema).default([]),
   aliases: aliasesSchema,
   tenants: z
     .array(tenantSchema)
@@ -379,6 +380,13 @@ export const configSchema = z.strictObject({
       when_store_is_away: z.enum(['refuse', 'forward']).default('refuse'),
     })
     .prefault({}),
+  /**
+   * Paths that go to a provider as they are, unrouted: prefix -> provider. With a key of ours, under the limits of
+   * requests, counted; none where left out.
+   */
+  passthrough: z
+    .record(z.string().regex(/^\/v1\/([a-z0-9_-]+\/)+$/, "a path from '/v1/' on that ends in '/'"), z.string())
+    .default({}),
   cors: corsSchema.prefault({}),
   timeouts: timeoutsSchema.prefault({}),
   retries: retriesSchema.prefault({}),

@@ -65,7 +65,7 @@ function recordAnswer(deps: AfterAnswerDeps, ended: Ended): Promise<void> | unde
 const isErased = ({ erasures }: AfterAnswerDeps, { tenant, user, ts }: InteractionRecord) =>
   erasures.happened(tenant, user, ts)
 
-function logAnswer(log: Logger, record: InteractionRecord): void {
+export function logAnswer(log: Logger, record: InteractionRecord): void {
   const { usage, attempts } = record
   log.info(
     {

@@ -97,8 +97,8 @@ const MAX_JUDGED_BYTES = 256 * 1024
  * @param onEnding called once and awaited, before the client can know that the answer is whole
  * @throws ForwardError where none answered: nothing has been sent
  */
-async function answer(
-  deps: ChatDeps,
+export async function answer(
+  deps: Pick<ChatDeps, 'breakers' | 'refusals' | 'log'>,
   context: RequestContext,
   call: Call,
   decision: Decision,

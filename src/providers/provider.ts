@@ -14,6 +14,18 @@ export interface ProviderCall {
   askUsage?: boolean
 }
 
+export type PassMethod = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
+
+export interface PassCall extends Pick<ProviderCall, 'signal' | 'requestId'> {
+  method: PassMethod
+  /** Begins with a slash; checked: no way out of the configured prefix. */
+  path: string
+  /** Without a question mark. */
+  query: string
+  headers: Record<string, string>
+  body: Buffer
+}
+
 /** A request whose prompt is to be counted. */
 export interface CountCall extends Pick<ProviderCall, 'candidate' | 'signal' | 'requestId'> {
   native: NativeRequest
@@ -45,6 +57,12 @@ export interface Provider {
    * @throws UpstreamError
    */
   countTokens?(call: CountCall): Promise<number>
+  /**
+   * Sends what is not routed, as it is, to a path behind the provider's base URL.
+   *
+   * @throws UpstreamError
+   */
+  pass?(call: PassCall): Promise<ProviderAnswer>
   /** Models that it serves now: for local servers, whose candidates are not in the configuration. */
   listModels?(signal: AbortSignal): Promise<ListedModel[]>
   close(): Promise<void>
