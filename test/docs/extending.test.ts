@@ -174,5 +174,5 @@ export const echo = (name: string, { greeting }: EchoConfig): Provider => ({
     })
     const bytes = await readAll(answer.body, 1_000)
     expect(JSON.parse(bytes.toString()).choices[0].message.content).toBe('Yes: "hi"')
-  })
+  }, 180_000)
 })
