@@ -4,6 +4,7 @@ import type { RetriesConfig, TimeoutsConfig } from '../../config/schema.ts'
 import { GatewayError, UnsupportedRequest } from '../../errors.ts'
 import type { ChatRequest } from '../../openai/chat.ts'
 import { errorBodyOf } from '../../openai/error.ts'
+import { userKey } from '../../runtime/keys.ts'
 import type { Attempt } from '../../store/records/records.ts'
 import { adapt } from '../dialect/adapt.ts'
 import { Learned, type Refused } from '../dialect/learned.ts'
@@ -118,7 +119,7 @@ export class Attempts {
   #askOne(candidate: Candidate, cancel?: AbortSignal): Promise<AttemptResult> {
     const breaker = this.#deps.breakers.of(candidate)
     const { tenant, user } = this.#input
-    const asker = user === undefined ? undefined : `${tenant}\0${user}`
+    const asker = user === undefined ? undefined : userKey(tenant ?? '', user)
     return breaker.run(() => this.#attempt(candidate, cancel), asker).catch(asUnsupported)
   }
 
