@@ -42,7 +42,7 @@ local function order_of(entry, index)
   return first and ms or tonumber(ms) + math.min(tonumber(seq), 4095) / 4096
 end
 
--- Of every row at once: what its marker says, and when its user was erased.
+-- For all rows in one call each: what the marker says, and when the user was erased.
 local prefix = KEYS[1]
 local rows = cjson.decode(ARGV[2])
 local asked = {}
