@@ -19,7 +19,8 @@
     interactions              stream
     interaction:<id>          marker: "o<summary>" while the interaction is on its way, "e<stream id>" when it has ended
     completion:<id>           interaction id
-    user-log:<user>           log index of the user, in order of arrival: "i:<stream id>", "r:<stream id>", "o:<interaction id>", "p:<idempotency key's hash>"
+    user-log:<user>           log index of the user, in order of arrival: "i:<stream id>", "r:<stream id>",
+                              "o:<interaction id>", "p:<idempotency key's hash>"
     text:<id>                 prompt text
 
   Returns the number of rows that were new.
