@@ -32,7 +32,7 @@ def numeric(answer: str, question: Question) -> float:
     if given is None:
         return 0.0
     wanted = [number for truth in question.truth if (number := last_number(truth)) is not None]
-    return float(any(abs(given - number) <= TOLERANCE * max(1.0, abs(number)) for number in wanted))
+    return float(any(abs(given - number) <= TOLERANCE * abs(number) for number in wanted))
 
 
 def choice(answer: str, question: Question) -> float:

@@ -33,6 +33,10 @@ def question(metric: Metric, *truth: str, choices: tuple[str, ...] = ()) -> Ques
         ("numeric", "-3", "3", 0),
         ("numeric", "3", "x = 3.", 1),
         ("numeric", "50", "50%", 1),
+        ("numeric", "0.33333", "0.3333", 1),
+        ("numeric", "0.00002", "0.00003", 0),
+        ("numeric", "0", "0.00005", 0),
+        ("numeric", "0", "It is 0.0", 1),
     ],
 )
 def test_checkable_answers(metric: Metric, truth: str, answer: str, score: float) -> None:
