@@ -48,7 +48,7 @@ def replace_fade(fade: float) -> Memory:
 
 
 def opinion(router: Router, likes: list[bool]) -> float:
-    """What a user is expected to think of an answer by now whose likes and dislikes of it came in this order."""
+    """Expected reward of an answer for a user whose likes and dislikes of it came in this order."""
     made = {name: value[:1].expand(len(likes), *value.shape[1:]) for name, value in edges(router, 1).items()}
     made["kind"] = torch.ones(len(likes), dtype=torch.int64)
     made["reward"] = torch.tensor([0.8 if like else -0.8 for like in likes])

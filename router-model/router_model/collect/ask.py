@@ -32,7 +32,7 @@ class FatalAskError(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back. `cost_usd` is None where the gateway didn't say."""
+    """One answer. `cost_usd` is None if the gateway didn't say."""
 
     text: str
     prompt_tokens: int | None
@@ -41,7 +41,7 @@ class Answer:
 
 
 class Asker(Protocol):
-    """Somebody who puts a prompt to an LLM."""
+    """Puts a prompt to an LLM."""
 
     async def ask(self, model: str, prompt: str) -> Answer:
         """Raises `AskError` or `FatalAskError`."""
@@ -96,7 +96,7 @@ class GatewayAsker:
         return (usage.prompt_tokens * self.price[0] + usage.completion_tokens * self.price[1]) / 1e6
 
     async def models(self) -> list[dict[str, Any]]:
-        """What the gateway offers this key, with prices and descriptions."""
+        """Models that the gateway offers this key, with prices and descriptions."""
         try:
             return [model.model_dump() async for model in self.client.models.list()]
         except openai.OpenAIError as error:

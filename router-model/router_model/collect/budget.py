@@ -38,7 +38,7 @@ class Budget:
     at_once: int = 8
 
     def paid(self, answer: Answer) -> float:
-        """What an answer cost. Raises `FatalAskError` where that must be known, and isn't."""
+        """Cost of an answer. Raises `FatalAskError` if it must be known and isn't."""
         if answer.cost_usd is None and self.usd is not None:
             raise FatalAskError(
                 "an answer came without x-router-cost-usd, and no --price is given: no budget can be kept to"

@@ -38,7 +38,7 @@ class MadeLog:
     pool: Pool
     embedder: Embedder
     population: Population
-    """Whose utilities are NaN where nothing is known: such answers are not rated."""
+    """Its utilities are NaN where nothing is known: such answers are not rated."""
     tenant: str = "acme"
     requests: int = 50
     """Of each user."""

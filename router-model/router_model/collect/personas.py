@@ -39,7 +39,7 @@ TENANT = "personas"
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whose answer to a question a persona prefers. Without one where the judge named none."""
+    """The LLM whose answer to a question a persona prefers; none if the judge named none."""
 
     question: str
     persona: str
@@ -62,7 +62,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Plan:
-    """Who judges what as whom."""
+    """The judge, the questions and the personas that it plays."""
 
     pool: Pool
     answers: Mapping[str, Sequence[Answer]]

@@ -24,7 +24,7 @@ JOURNAL = "journal.jsonl"
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be asked of whom, and for how much."""
+    """Questions, LLMs and budget of a run."""
 
     questions: Sequence[Question]
     llms: Sequence[str]
@@ -119,7 +119,7 @@ def command(
         if any(question.metric == "judge" for question in questions) and judge is None:
             raise QuestionError("some questions have no checkable answer: name an LLM that judges them with --judge")
         if any(question.metric == "code" for question in questions) and not isolated():
-            console.print("Code runs with limits, but with a network: this system lets nobody make network namespaces.")
+            console.print("Code runs with limits, but with a network: this system allows no network namespaces.")
         llms = list(dict.fromkeys(name.strip() for name in models.split(",") if name.strip()))
         plan = Plan(questions, llms, judge, Budget(budget_usd, at_once), keep_replies)
         result = asyncio.run(_collect(plan, url, key, out, max_tokens, console))

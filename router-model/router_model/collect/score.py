@@ -80,7 +80,7 @@ def last_number(text: str) -> float | None:
 
 
 def chosen_letter(answer: str, choices: tuple[str, ...]) -> str | None:
-    """Which choice an answer means: "(B)", "Answer: b", "B. Paris", or the choice's own words."""
+    """Letter of the choice that an answer means: "(B)", "Answer: b", "B. Paris", or the choice's own words."""
     allowed = letters(len(choices) or 5)
     text = answer.strip()
     alone = re.fullmatch(rf"\W*([{allowed}{allowed.lower()}])\W*", text)

@@ -1,4 +1,4 @@
-"""What a log of simulated users' requests looks like: who asked what, which LLM answered, what the user said of it.
+"""Logs of simulated users' requests: user, query, LLM that answered, reward.
 
 Letters: U users, Q queries of the pool, M LLMs, N requests of a user, D query features.
 """
@@ -95,7 +95,7 @@ def rate(population: Population, utility: Floats, feedback: Feedback, rng: np.ra
 
 
 def satisfied_lift(utility: Floats) -> float:
-    """What must be added to utilities so that 90 % of thumbs are up."""
+    """Offset to utilities that makes 90 % of thumbs go up."""
     low, high = -3.0, 3.0
     for _ in range(40):
         middle = (low + high) / 2
@@ -178,7 +178,7 @@ def simulate_history(
 
 @dataclass(frozen=True)
 class TrainingLog:
-    """What a deployed router has from its training users."""
+    """The log of a deployed router: its training users and its validation users."""
 
     train: History
     validation: History

@@ -90,7 +90,7 @@ class Forget(_Strict):
 
 
 class EmbedderEntry(_Strict):
-    """Which embedder made the query vectors."""
+    """The embedder of the query vectors."""
 
     kind: Literal["static"]
     """`static` by this package; the gateway also serves `minilm` and `openai`."""
@@ -131,11 +131,11 @@ class Manifest(_Strict):
     kinds: tuple[str, ...]
     """Names of the kinds of rewards, in order."""
     card_features: tuple[CardFeature, ...]
-    """What `card` holds, in order."""
+    """Features that `card` holds, in order."""
     forget: Forget
     """How older rewards fade, and how many share a block."""
     embedder: EmbedderEntry
-    """What made the query vectors."""
+    """The embedder of the query vectors."""
     aliases: dict[str, tuple[str, ...]]
     """Other names of an LLM of the population."""
     trained_on: tuple[Source, ...]

@@ -36,7 +36,9 @@ def command(
     ],
     artifact: Annotated[str, typer.Option(help="what to improve on: `current` or a directory")] = "current",
     out: Annotated[Path | None, typer.Option(help="where artifacts lie; the gateway watches it")] = None,
-    tenant: Annotated[list[str] | None, typer.Option(help="whose rows (again for several, who must all share)")] = None,
+    tenant: Annotated[
+        list[str] | None, typer.Option(help="tenant whose rows to learn from (again for several, which must all share)")
+    ] = None,
     shared: Annotated[bool, typer.Option(help="the rows of all tenants with share_training: true")] = False,
     config: Annotated[
         Path | None, typer.Option(help="the gateway's configuration: who shares, and the candidates' cards")

@@ -1,4 +1,4 @@
-"""What the gateway's configuration says of tenants and candidates, as far as retraining needs it.
+"""Tenants and candidates of the gateway's configuration, as far as retraining needs them.
 
 Tenants' rows train a model together only where each of them says `share_training: true`; and a model goes only to
 tenants that gave rows to it, or to all if every tenant said so.
@@ -98,7 +98,7 @@ def cards_of(names: Sequence[str], prices: Any, config: GatewayConfig | None) ->
 def choose_tenants(
     present: Sequence[str], named: Sequence[str], shared: bool, config: GatewayConfig | None
 ) -> list[str]:
-    """Whose rows train one model. `named`: asked for one by one; `shared`: all that share.
+    """Tenants whose rows train one model. `named`: asked for one by one; `shared`: all that share.
 
     Raises `ConsentError` for tenants that have no rows, and for several tenants that haven't all opted in.
     """

@@ -22,7 +22,7 @@ RATING_VARIANCE, DOUBT_VARIANCE = 0.0225, 0.3
 
 @dataclass(frozen=True)
 class Expected:
-    """What is predicted of every query and LLM of a pool, by an encoder that never saw the query."""
+    """Predictions for every query and LLM of a pool, by an encoder that never saw the query."""
 
     quality: Floats  # [Q, M], 0..1
     tokens: Floats  # [Q, M]

@@ -98,7 +98,7 @@ def test_code_can_do_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert not flag.exists()
 
 
-@pytest.mark.skipif(sys.platform != "linux" or not isolated(), reason="nobody may make network namespaces here")
+@pytest.mark.skipif(sys.platform != "linux" or not isolated(), reason="network namespaces are not allowed here")
 def test_code_has_no_network() -> None:
     connect = "import socket\nsocket.create_connection(('127.0.0.1', {port}), 2)"
     import socket

@@ -44,7 +44,7 @@ QUESTIONS = (
 
 
 class Gateway:
-    """What the gateway does with an artifact, for one user."""
+    """The gateway's use of an artifact, for one user."""
 
     def __init__(self, folder: Path) -> None:
         self.artifact = Artifact(folder)

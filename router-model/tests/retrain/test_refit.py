@@ -1,4 +1,4 @@
-"""What is learned from a log, on users whose tastes are drawn from a known population inside the router's own model."""
+"""Learning from a log of users whose tastes are drawn from a known population inside the router's own model."""
 
 from __future__ import annotations
 

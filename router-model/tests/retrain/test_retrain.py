@@ -65,7 +65,7 @@ def done(base: Path, rows: list[Document], tmp_path_factory: pytest.TempPathFact
 
 
 def fitted(artifact: Path, rows: list[Document], folder: Path, options: Options = OPTIONS) -> Any:
-    """What `fit` learns from some rows, without an export."""
+    """`fit` on some rows, without an export."""
     made = Artifact(artifact)
     embedder = StaticEmbedder.load(made.folder / "embedder")
     log = read_logbook(open_log(str(write(folder / "some.jsonl", rows))), ["acme"], embedder)
