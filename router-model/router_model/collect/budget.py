@@ -1,4 +1,4 @@
-"""Asks many things at once, and stops before the money is gone."""
+"""Concurrent requests within a budget: stops before it is spent."""
 
 from __future__ import annotations
 

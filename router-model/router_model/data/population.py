@@ -185,7 +185,7 @@ class SimulatedPopulation:
         if self.shift == "drift":
             return np.broadcast_to(np.minimum(1.0, time / DRIFT_OVER), shape).astype(np.float32)
         if self.shift == "shared":
-            # whose question it is: a fixed coin for each user and query
+            # the account's other user asks: a fixed coin for each user and query
             return ((users[:, None] * 2654435761 + rows * 40503 + self.seed) // 7 % 2).astype(np.float32)
         return np.zeros(shape, dtype=np.float32)
 
@@ -287,7 +287,7 @@ def simulate(seed: int, users: int = 1000, shift: Shift = "none") -> SimulatedPo
 def _draw(rng: np.random.Generator, users: int, shift: Shift) -> Tastes:
     centres = CENTRES
     if shift == "anti_correlated":
-        # who wants quality also pays least gladly, and the thorough are the thrifty
+        # users who want quality dislike cost most, and the thorough are the thrifty
         centres = ANTI_CORRELATED
     tail = 0.8 if shift == "heavy_tailed" else 0.3
     persona = rng.integers(len(PERSONAS), size=users)
