@@ -26,6 +26,8 @@ THUMB_SHARPNESS = 4.0
 SPARSE_RATE = 0.1
 INVERTED = 0.2  # share of an adversarial rater's rewards that say the opposite
 SATISFIED = 0.9  # share of thumbs up that mostly satisfied raters give
+UNIFORM_SHARE = 0.3  # of a logging policy
+TEMPERATURE = 0.1  # of the rest of it, a softmax
 
 
 @dataclass(frozen=True)
@@ -102,10 +104,6 @@ def satisfied_lift(utility: Floats) -> float:
         up = float(sigmoid(THUMB_SHARPNESS * (utility + middle)).mean())
         low, high = (middle, high) if up < SATISFIED else (low, middle)
     return low
-
-
-UNIFORM_SHARE = 0.3
-TEMPERATURE = 0.1
 
 
 @dataclass(frozen=True)

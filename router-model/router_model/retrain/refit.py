@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from router_model.data.simulation import RATING_NOISE
 from router_model.kinds import KINDS, OF_ANSWERS, TWO_SIDED
 from router_model.linalg import unpack
 from router_model.network import Router, predicted_tokens
@@ -34,9 +35,9 @@ from router_model.retrain.replay import (
 )
 
 KIND_SPREAD = 0.3  # how far from its present value the log of a kind's noise or gain may well be
-# Variance, that of people (`people.py`). Ratings by a rule have less: and then a model that is never quite right would
-# be sure of its mistakes.
-LEAST_NOISE = 0.0225
+# Variance, that of simulated people. Ratings by a rule have less: and then a model that is never quite right would be
+# sure of its mistakes.
+LEAST_NOISE = RATING_NOISE**2
 PRIOR_STRENGTH = 30.0  # users' worth of belief in the prior so far
 CALIBRATION_STRENGTH = 25.0  # curvature of about a hundred judged answers
 EM_ITERATIONS = 8
