@@ -41,7 +41,7 @@ def command(
     ] = None,
     shared: Annotated[bool, typer.Option(help="the rows of all tenants with share_training: true")] = False,
     config: Annotated[
-        Path | None, typer.Option(help="the gateway's configuration: who shares, and the candidates' cards")
+        Path | None, typer.Option(help="the gateway's configuration: the tenants that share, and the candidates' cards")
     ] = None,
     report: Annotated[
         Path | None, typer.Option(help="directory of the report; default: router-model/runs/<version>")

@@ -104,18 +104,18 @@ def choose_tenants(
     """
     missing = sorted(set(named) - set(present))
     if missing:
-        raise ConsentError(f"no rows of {', '.join(missing)}; there are rows of {', '.join(present) or 'nobody'}")
+        raise ConsentError(f"no rows of {', '.join(missing)}; there are rows of {', '.join(present) or 'no tenant'}")
     sharing = config.sharing if config else {}
     if shared:
         if config is None:
-            raise ConsentError("--shared needs --config: only the gateway's configuration says who shares")
+            raise ConsentError("--shared needs --config: only the gateway's configuration says which tenants share")
         named = [tenant for tenant in present if sharing.get(tenant)]
         if not named:
             raise ConsentError(f"none of {', '.join(present)} has share_training: true in the configuration")
     if not named:
         if len(present) != 1:
             raise ConsentError(
-                f"rows of {', '.join(present) or 'nobody'}: name one with --tenant, or those that share with --shared"
+                f"rows of {', '.join(present) or 'no tenant'}: name one with --tenant, or those that share with --shared"
             )
         named = present
     chosen = sorted(set(named))
