@@ -115,7 +115,7 @@ def choose_tenants(
     if not named:
         if len(present) != 1:
             raise ConsentError(
-                f"rows of {', '.join(present) or 'no tenant'}: name one with --tenant, or those that share with --shared"
+                f"rows of {', '.join(present) or 'no tenant'}: name one with --tenant, or all that share with --shared"
             )
         named = present
     chosen = sorted(set(named))
