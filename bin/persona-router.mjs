@@ -1,15 +1,26 @@
 #!/usr/bin/env node
-// Runs src/cli.ts on a Node that understands TypeScript: this one, else the one in node_modules.
+// Runs src/cli/cli.ts on a Node that understands TypeScript: this one, else the one in node_modules.
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { keepCompiled } from './compile-cache.mjs'
 import { currentIsNewEnough, findNode, NODE_MAJOR } from './node-runtime.mjs'
 
 if (currentIsNewEnough) {
+  endWithLauncher()
   keepCompiled()
-  await import('../src/cli.ts')
+  await import('../src/cli/cli.ts')
 } else {
   handOver(findNode(fileURLToPath(new URL('..', import.meta.url))))
+}
+
+/**
+ * Ends the gateway when the process that launched it is gone without a word (kill -9, out of memory): whoever restarts
+ * that one finds the port free. Like Ctrl-C: streams in work may end. A worker's channel is its supervisor's.
+ */
+function endWithLauncher() {
+  if (process.env.PERSONA_ROUTER_LAUNCHER !== `${process.ppid}` || !process.channel) return
+  process.channel.unref()
+  process.on('disconnect', () => process.kill(process.pid, 'SIGINT'))
 }
 
 /** @param {string | undefined} node */
@@ -19,7 +30,11 @@ function handOver(node) {
     process.exitCode = 1
     return
   }
-  const child = spawn(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], { stdio: 'inherit' })
+  const child = spawn(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], {
+    // The channel ends with this process, however it ends.
+    stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
+    env: { ...process.env, PERSONA_ROUTER_LAUNCHER: `${process.pid}` },
+  })
   child.on('error', (error) => {
     console.error(`persona-router: ${error.message}`)
     process.exitCode = 1

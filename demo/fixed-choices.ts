@@ -1,7 +1,10 @@
 import type { Llm, Question } from './outcomes.ts'
 import { type User, utility } from './users.ts'
 
-/** What a team without a router could choose at best: the LLM whose answers are worth most to these users together. In hindsight. */
+/**
+ * What a team without a router could choose at best: the LLM whose answers are worth most to these users together. In
+ * hindsight.
+ */
 export const bestFor = (users: readonly User[], questions: readonly Question[], llms: readonly Llm[]): Llm =>
   most(llms, (llm) => sum(users, (user) => sum(questions, (question) => utility(user, question, llm))))
 

@@ -37,7 +37,7 @@ export async function startDemoGateway(
     tenants: [{ name: 'demo', keys: [key] }],
   }
   writeFileSync(join(dir, 'gateway.yaml'), stringify(config))
-  const child = spawn(process.execPath, ['src/cli.ts', 'serve', '--config', join(dir, 'gateway.yaml')], {
+  const child = spawn(process.execPath, ['src/cli/cli.ts', 'serve', '--config', join(dir, 'gateway.yaml')], {
     cwd: ROOT,
     stdio: ['ignore', 'pipe', 'pipe'],
   })

@@ -3,17 +3,7 @@
 // folder, then the gateway as a user that may write to the data folder alone, its health check, and SIGTERM.
 //   --quick   takes node_modules from this repository instead of running npm ci
 import { spawn, spawnSync } from 'node:child_process'
-import {
-  chmodSync,
-  copyFileSync,
-  existsSync,
-  linkSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import { chmodSync, copyFileSync, existsSync, linkSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { basename, delimiter, dirname, join } from 'node:path'
@@ -22,7 +12,11 @@ import { findNode } from '../bin/node-runtime.mjs'
 import { parseCopy, readDockerfile } from './lib/dockerfile.mjs'
 import { root } from './lib/paths.mjs'
 
-const USER = 1000
+/** The image's own user, and one as OpenShift makes them up: any number, in group 0. */
+const USERS = [
+  { uid: 1000, gid: 1000 },
+  { uid: 1_000_680_000, gid: 0 },
+]
 const READY_MS = 20_000
 const quick = process.argv.includes('--quick')
 const asRoot = process.getuid?.() === 0
@@ -121,15 +115,13 @@ async function freePort() {
   return port
 }
 
-/** @param {Stage} image */
-async function tryOut({ folder, env, lists }) {
+/** @param {Stage} image @param {typeof USERS[number]} user */
+async function tryOut({ folder, env, lists }, user) {
   const port = await freePort()
-  const config = join(folder, env.PERSONA_ROUTER_CONFIG ?? '')
-  writeFileSync(config, readFileSync(config, 'utf8').replace('port: 8787', `port: ${port}`))
   const options = {
     cwd: folder,
     env: { ...env, PATH: `${bin}:/usr/bin:/bin`, HOME: '/nonexistent', DATA_DIR: data, PORT: String(port) },
-    ...(asRoot ? { uid: USER, gid: USER } : {}),
+    ...(asRoot ? { uid: user.uid, gid: user.gid } : {}),
   }
   const [command = '', ...args] = [...(lists.ENTRYPOINT ?? []), ...(lists.CMD ?? [])]
   const [check = '', ...checkArgs] = lists.HEALTHCHECK ?? []
@@ -161,7 +153,12 @@ try {
   chmodSync(work, 0o755)
   placeNode()
   const image = build()
-  await tryOut(image)
+  for (const user of asRoot ? USERS : USERS.slice(0, 1)) {
+    console.log(`  as user ${user.uid}, group ${user.gid}`)
+    await tryOut(image, user)
+    // Each begins with a volume of its own.
+    for (const name of readdirSync(data)) rmSync(join(data, name), { recursive: true })
+  }
   console.log('docker/Dockerfile: all steps work.')
 } catch (error) {
   console.error(`docker/Dockerfile: ${error instanceof Error ? error.message : error}`)

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-// Runs a TypeScript program of this repository on a Node that understands it: `node scripts/on-node.mjs <file> [arguments]`.
+// Runs a TypeScript program of this repository on a Node that understands it: `node scripts/on-node.mjs <file>
+// [arguments]`.
 import { spawnSync } from 'node:child_process'
 import { delimiter } from 'node:path'
 import { findNode, NODE_MAJOR } from '../bin/node-runtime.mjs'

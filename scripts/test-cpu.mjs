@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Runs the router model's numerical tests as an old CPU, as one with AVX2, and as this machine's own would compute them.
+// Runs the router model's numerical tests as an old CPU, one with AVX2, and this machine's own would compute them.
 //   npm run test:cpu                     all of them, minutes each
 //   npm run test:cpu -- --only avx2      one of them (or several: --only default,avx2)
 //   npm run test:cpu -- tests/export     what is no option goes to pytest

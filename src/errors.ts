@@ -1,4 +1,4 @@
-/** How OpenAI groups errors: the `type` of an error body. */
+/** Groups of errors, as OpenAI has them: the `type` of an error body. */
 export type ErrorType =
   | 'invalid_request_error'
   | 'authentication_error'
@@ -24,8 +24,9 @@ export interface GatewayErrorOptions {
 }
 
 /**
- * An error that the client may see. Its message is written for the client: it never holds an upstream URL, a key, a prompt or a stack.
- * Rendered once, in `http/error-handler.ts`, in the shape that OpenAI's clients parse.
+ * An error that the client may see. Its message is written for the client: it never holds an upstream URL, a key, a
+ * prompt or a stack. Its cause is for the log. Rendered in `server/errors.ts` alone, in the shape that a route's
+ * clients parse.
  */
 export class GatewayError extends Error {
   override readonly name: string = 'GatewayError'
@@ -46,6 +47,18 @@ export class GatewayError extends Error {
     this.retryAfterS = options.retryAfterS
     this.shouldRetry = options.shouldRetry
     this.headers = options.headers ?? {}
+  }
+}
+
+/**
+ * A request that this candidate can't serve, but another may. Thrown before anything is sent; a 400 only where no other
+ * candidate is left.
+ */
+export class UnsupportedRequest extends GatewayError {
+  override readonly name = 'UnsupportedRequest'
+
+  constructor(message: string, param: string) {
+    super(message, { status: 400, type: 'invalid_request_error', code: 'unsupported_parameter', param })
   }
 }
 

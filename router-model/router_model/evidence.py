@@ -238,7 +238,7 @@ class Memory:
 
     The newest `rewards` messages or fewer are in the first block, as many older ones in each of the next, all others in
     the last. Where a block starts depends on how many messages came before, never on what they say: replicas agree, and
-    a rating can be taken out of the block that it is in. The gateway does the same (`src/profile.ts`).
+    a rating can be taken out of the block that it is in. The gateway does the same (`src/learning/profile.ts`).
     """
 
     count: int

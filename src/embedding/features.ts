@@ -39,7 +39,9 @@ export const FEATURE_NAMES: readonly string[] = [
   'operators',
 ]
 
-/** Writes the features of a text to `out` from `offset` on; `clipped` is what is read, `units` the whole text's length. */
+/**
+ * Writes the features of a text to `out` from `offset` on; `clipped` is what is read, `units` the whole text's length.
+ */
 export function writeFeatures(
   clipped: string,
   units: number,

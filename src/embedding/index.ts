@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import type { EmbedderConfig } from '../config.ts'
+import type { EmbedderConfig } from '../config/schema.ts'
 import { type Embedder, EmbedderError } from './embedder.ts'
 import { MinilmEmbedder } from './minilm-embedder.ts'
 import { OpenAIEmbedder } from './openai-embedder.ts'
@@ -15,8 +15,8 @@ export interface ArtifactEmbedder {
 const shared = new WeakMap<object, Promise<Embedder>>()
 
 /**
- * The configured embedder; `static` is the one that the artifact carries. Throws `EmbedderError` (`load`), also where the
- * artifact was trained with another one: its graphs would read noise.
+ * The configured embedder; `static` is the one that the artifact carries. Throws `EmbedderError` (`load`), also where
+ * the artifact was trained with another one: its graphs would read noise.
  */
 export async function openEmbedder(config: EmbedderConfig, artifact: ArtifactEmbedder): Promise<Embedder> {
   const embedder = config === 'static' ? await openStatic(artifact) : await openShared(config)

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
-import { endWorker } from '../end-worker.ts'
+import { endWorker } from '../runtime/end-worker.ts'
 import { type Embedder, EmbedderError } from './embedder.ts'
 import { type EmbedJob, type MinilmSpec, minilmSpecSchema, type WorkerAnswer } from './minilm-spec.ts'
 
@@ -18,8 +18,8 @@ interface Waiting {
 }
 
 /**
- * MiniLM through ONNX Runtime in a worker thread: milliseconds a text, during which the gateway's own thread is free. The folder is
- * made by `export_minilm` of the Python package.
+ * MiniLM through ONNX Runtime in a worker thread: milliseconds a text, during which the gateway's own thread is free.
+ * The folder is made by `export_minilm` of the Python package.
  */
 export class MinilmEmbedder implements Embedder {
   readonly version: string

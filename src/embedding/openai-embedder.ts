@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { Pool } from 'undici'
 import { z } from 'zod'
+import { fairTimeout } from '../runtime/fair-timer.ts'
 import { clipText, type MaxChars } from './clip-text.ts'
 import { type Embedder, EmbedderError } from './embedder.ts'
 
@@ -10,7 +11,10 @@ export interface OpenAIEmbedderOptions {
   baseUrl: string
   apiKey?: string | undefined
   model: string
-  /** A longer vector is cut to so many numbers, as text-embedding-3 and other Matryoshka models allow; a shorter one is an error. */
+  /**
+   * A longer vector is cut to so many numbers, as text-embedding-3 and other Matryoshka models allow; a shorter one is
+   * an error.
+   */
   dim: number
   timeoutMs: number
   /** Vectors kept, by hash of the text. */
@@ -25,7 +29,10 @@ const MAX_ANSWER_BYTES = 4 * 1024 * 1024
 
 const answerSchema = z.object({ data: z.array(z.object({ embedding: z.array(z.number()) })).min(1) })
 
-/** Any endpoint that speaks OpenAI's `POST /v1/embeddings`. One try, one deadline: who waits for a vector has a fallback. */
+/**
+ * Any endpoint that speaks OpenAI's `POST /v1/embeddings`. One try, one deadline: who waits for a vector has a
+ * fallback.
+ */
 export class OpenAIEmbedder implements Embedder {
   readonly version: string
   readonly dim: number
@@ -83,7 +90,7 @@ export class OpenAIEmbedder implements Embedder {
 
   async #ask(text: string): Promise<Float32Array> {
     const { apiKey, model, timeoutMs } = this.#options
-    const signal = AbortSignal.timeout(timeoutMs)
+    const signal = fairTimeout(timeoutMs)
     try {
       const { statusCode, body } = await this.#pool.request({
         method: 'POST',

@@ -9,8 +9,9 @@ const ENOUGH = 400
 const LIMIT: MaxChars = { head: 6144, tail: 2048 }
 
 /**
- * What of a conversation the router reads: the last user turn, with those before it up to one that is not short. No system prompt and no
- * answers: they drown the question (`docs/embedding.md` has the measurement). Without a user turn, the last text there is.
+ * What of a conversation the router reads: the last user turn, with those before it up to one that is not short. No
+ * system prompt and no answers: they drown the question (`docs/embedding.md` has the measurement). Without a user turn,
+ * the last text there is.
  *
  * @returns '' where there is no text at all, for example an image alone
  */

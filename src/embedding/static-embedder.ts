@@ -27,8 +27,8 @@ const specSchema = z.object({
 export type StaticSpec = z.output<typeof specSchema>
 
 /**
- * The mean of the tokens' vectors, length 1 (zeros where no token is known), then the text features. Sums are integers, so
- * they equal Python's; the rest agrees to float32.
+ * The mean of the tokens' vectors, length 1 (zeros where no token is known), then the text features. Sums are integers,
+ * so they equal Python's; the rest agrees to float32.
  */
 export class StaticEmbedder implements SyncEmbedder {
   readonly version: string

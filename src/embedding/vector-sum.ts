@@ -12,8 +12,8 @@ const BIAS = 128
 const BLOCK = 256
 
 /**
- * Sums int8 rows by id, exactly. Four columns share a 32-bit word, as bytes from 0 to 255; even and odd bytes are added up in
- * 16-bit lanes, two to a word: a quarter of the time of one column at a time (`docs/embedding.md`).
+ * Sums int8 rows by id, exactly. Four columns share a 32-bit word, as bytes from 0 to 255; even and odd bytes are added
+ * up in 16-bit lanes, two to a word: a quarter of the time of one column at a time (`docs/embedding.md`).
  */
 export class VectorSum {
   readonly #columns: number

@@ -29,8 +29,9 @@ const NONE = -1
 const MAX_REMEMBERED = 65_536
 
 /**
- * BERT's uncased WordPiece (Devlin et al. 2019), the ids that the `tokenizers` library gives, in one pass and without a string
- * a word. Not the library itself: it takes 13 times as long (`docs/embedding.md`). Unknown words give no id, unless `keepUnknown`.
+ * BERT's uncased WordPiece (Devlin et al. 2019), the ids that the `tokenizers` library gives, in one pass and without a
+ * string a word. Not the library itself: it takes 13 times as long (`docs/embedding.md`). Unknown words give no id,
+ * unless `keepUnknown`.
  */
 export class WordPiece {
   readonly #trie: Trie

@@ -1,4 +1,5 @@
-import type { Capability } from '../candidate.ts'
+import type { Api, Candidate, Capability } from '../candidates/candidate.ts'
+import type { PlainFacts, StreamObserver } from './stream-observer.ts'
 
 /** A part of a message as far as we read it; everything else passes through in the raw bytes. */
 export interface ChatMessage {
@@ -41,4 +42,29 @@ export interface ChatRequest {
   needs: ReadonlySet<Capability>
   /** Estimated, for filters, prices and the router: tokens. */
   promptTokens: number
+  /**
+   * Of a request that came in another format: what this candidate gets of it; the same request where left out.
+   *
+   * @throws UnsupportedRequest
+   */
+  forCandidate?(candidate: Candidate): ChatRequest
+  /** The request in a format that the candidate's provider speaks itself. */
+  native?: NativeRequest
+  /** Candidates whose provider speaks this format come first: they alone can do all that is asked. */
+  prefers?: Api
+  /** Fields of the client's request that the candidate does not get. */
+  dropped?: readonly string[]
+}
+
+/** A request whose bytes go to the provider, and whose answer's bytes come back, in the endpoint's own format. */
+export interface NativeRequest {
+  api: Api
+  /** Headers of the client's that belong to the format. */
+  headers?: Readonly<Record<string, string>>
+  raw: Uint8Array
+  spans: ReadonlyMap<string, Span>
+  /** Reads along in a streamed answer. */
+  observe(): StreamObserver
+  /** What is to be known of a whole answer; null where it is none. */
+  read(json: unknown): PlainFacts | null
 }

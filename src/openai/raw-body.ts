@@ -20,8 +20,9 @@ export interface RawBody {
 }
 
 /**
- * Parses a JSON object (RFC 8259) and finds its top-level values' bytes. Depth and width are bounded before JSON.parse builds anything, and
- * repeated top-level keys are refused: parsers differ in which one they take, so the value we authorise might not be the value a provider reads.
+ * Parses a JSON object (RFC 8259) and finds its top-level values' bytes. Depth and width are bounded before JSON.parse
+ * builds anything, and repeated top-level keys are refused: parsers differ in which one they take, so the value we
+ * authorise might not be the value a provider reads.
  *
  * @throws GatewayError 400
  */
@@ -86,7 +87,10 @@ function findTopLevelSpans(bytes: string): Map<string, Span> {
 }
 
 const PLAIN_KEY = /^"[ !#-[\]-~]*"$/
-/** V8 copies a shorter part of a string; a longer one holds on to the whole, here to a body for as long as its answer takes. */
+/**
+ * V8 copies a shorter part of a string; a longer one holds on to the whole, here to a body for as long as its answer
+ * takes.
+ */
 const MIN_SLICED = 13
 
 /** @param quoted Latin-1 of a JSON string, with its quotes */

@@ -1,5 +1,6 @@
 /**
- * How long a provider asks to wait, in milliseconds: `retry-after-ms` (OpenAI, Azure), `retry-after` in seconds or as a date (RFC 9110, 10.2.3).
+ * How long a provider asks to wait, in milliseconds: `retry-after-ms` (OpenAI, Azure), `retry-after` in seconds or as a
+ * date (RFC 9110, 10.2.3).
  *
  * @param now Unix milliseconds
  */

@@ -1,4 +1,4 @@
-import type { Candidate } from '../candidate.ts'
+import type { Candidate } from '../candidates/candidate.ts'
 import type { ChatRequest, Span } from './chat.ts'
 import { parseRawBody } from './raw-body.ts'
 
@@ -16,9 +16,10 @@ interface Splice extends Span {
 }
 
 /**
- * The bytes to send to a candidate: `model` replaced, the candidate's defaults added where the request lacks them, and usage asked for.
- * Every other byte is the client's own: spliced, never serialised again, so numbers beyond 2^53 and fields we do not know survive.
- * Fields that the server refuses are left out first; the values of all others are the client's bytes then, too.
+ * The bytes to send to a candidate: `model` replaced, the candidate's defaults added where the request lacks them, and
+ * usage asked for. Every other byte is the client's own: spliced, never serialised again, so numbers beyond 2^53 and
+ * fields we do not know survive. Fields that the server refuses are left out first; the values of all others are the
+ * client's bytes then, too.
  *
  * @returns the pieces, one after the other; where they are small, a single one
  */
@@ -47,6 +48,14 @@ export function rewrite(given: ChatRequest, candidate: Candidate, options: Rewri
     splices.push({ start: afterBrace, end: afterBrace, text: inserted })
   }
   return splice(raw, splices)
+}
+
+/** The bytes of a request in another format, with another `model`. */
+export function replaceModel(raw: Uint8Array, spans: ReadonlyMap<string, Span>, model: string): Buffer[] {
+  const at = Buffer.from(raw.buffer, raw.byteOffset, raw.byteLength).indexOf(0x7b) + 1
+  const span = spans.get('model')
+  const text = JSON.stringify(model)
+  return splice(raw, [span ? { ...span, text } : { start: at, end: at, text: `"model":${text},` }])
 }
 
 /** Sets `include_usage` inside the client's own `stream_options` object. */

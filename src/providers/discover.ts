@@ -1,9 +1,11 @@
 import { posix } from 'node:path'
-import type { CandidateConfig, Config } from '../config.ts'
+import type { CandidateConfig } from '../candidates/schema.ts'
+import type { Config } from '../config/schema.ts'
 import { parseJson } from '../openai/error.ts'
+import { fairTimeout } from '../runtime/fair-timer.ts'
+import { readAll } from './http/read-all.ts'
+import { isDiscovering } from './kind-schemas.ts'
 import { type ListedModel, type Provider, type ProviderAnswer, UpstreamError } from './provider.ts'
-import { readAll } from './read-all.ts'
-import { sandboxCandidates } from './sandbox.ts'
 
 const MAX_LIST_BYTES = 4 * 1024 * 1024
 const LIST_TIMEOUT_MS = 2_000
@@ -14,17 +16,15 @@ export interface Discovered {
   failed: Map<string, string>
 }
 
-/** Asks every provider with `discover: true` for its models and makes candidates of them, named `<provider>/<model>`; adds the sandbox's own. */
+/** Asks the providers that list their models, and makes candidates of them, named `<provider>/<model>`. */
 export async function discover(config: Config, providers: ReadonlyMap<string, Provider>): Promise<Discovered> {
   const failed = new Map<string, string>()
   const lists = await Promise.all(
     Object.entries(config.providers).map(async ([name, entry]) => {
-      if (entry.kind === 'sandbox') return entry.enabled === false ? [] : sandboxCandidates(name)
       const provider = providers.get(name)
-      if (entry.kind !== 'openai-compatible' || !entry.discover || !provider?.listModels || provider.unavailable)
-        return []
+      if (!isDiscovering(entry) || !provider?.listModels || provider.unavailable) return []
       try {
-        const models = await provider.listModels(AbortSignal.timeout(LIST_TIMEOUT_MS))
+        const models = await provider.listModels(fairTimeout(LIST_TIMEOUT_MS))
         return models.map((model) => candidateOf(name, model))
       } catch {
         failed.set(name, 'it did not list its models')
@@ -61,7 +61,10 @@ function sizeOf(id: string): { size_b?: number } {
   return { size_b: Number(match[1]) / (match[2]?.toLowerCase() === 'm' ? 1000 : 1) }
 }
 
-/** The answer of `GET /models`: OpenAI's list, with vLLM's `max_model_len` and llama.cpp's `meta.n_ctx_train`. Embedding models are left out. */
+/**
+ * The answer of `GET /models`: OpenAI's list, with vLLM's `max_model_len` and llama.cpp's `meta.n_ctx_train`. Embedding
+ * models are left out.
+ */
 export async function readModelList({ status, body }: ProviderAnswer): Promise<ListedModel[]> {
   const json = parseJson(await readAll(body, MAX_LIST_BYTES))
   const data = typeof json === 'object' && json !== null && 'data' in json ? json.data : null

@@ -1,6 +1,5 @@
-import type { Candidate } from '../candidate.ts'
-import { GatewayError } from '../errors.ts'
-import type { ChatRequest } from '../openai/chat.ts'
+import type { Candidate } from '../candidates/candidate.ts'
+import type { ChatRequest, NativeRequest } from '../openai/chat.ts'
 
 /** One try at one candidate. */
 export interface ProviderCall {
@@ -11,6 +10,13 @@ export interface ProviderCall {
   signal: AbortSignal
   /** Our request id, sent upstream as `x-request-id`. */
   requestId: string
+  /** False where the server has refused to be asked for the usage of a stream. */
+  askUsage?: boolean
+}
+
+/** A request whose prompt is to be counted. */
+export interface CountCall extends Pick<ProviderCall, 'candidate' | 'signal' | 'requestId'> {
+  native: NativeRequest
 }
 
 /** What a provider answered, always in OpenAI's wire format. */
@@ -19,8 +25,9 @@ export interface ProviderAnswer {
   /** Lower-cased; hop-by-hop headers, `content-length` and `content-encoding` are already gone. */
   headers: Record<string, string>
   /**
-   * The body's bytes as they arrive: for a streamed answer SSE bytes, exactly the provider's own where it speaks OpenAI's format.
-   * Ends when the upstream ends; throws when the connection breaks. Returning from the iterator closes the upstream.
+   * The body's bytes as they arrive: for a streamed answer SSE bytes, exactly the provider's own where it speaks
+   * OpenAI's format. Ends when the upstream ends; throws when the connection breaks. Returning from the iterator closes
+   * the upstream.
    */
   body: AsyncIterable<Uint8Array>
 }
@@ -32,6 +39,12 @@ export interface Provider {
   readonly unavailable: string | null
   /** Sends one request. Resolves with the status and headers; throws `UpstreamError` when no response could be had. */
   chat(call: ProviderCall): Promise<ProviderAnswer>
+  /**
+   * Tokens of a request's prompt, as the provider itself counts them; for those that can.
+   *
+   * @throws UpstreamError
+   */
+  countTokens?(call: CountCall): Promise<number>
   /** What it serves now: for local servers, whose candidates are not in the configuration. */
   listModels?(signal: AbortSignal): Promise<ListedModel[]>
   close(): Promise<void>
@@ -54,14 +67,5 @@ export class UpstreamError extends Error {
   constructor(fault: UpstreamFault, message: string, cause?: unknown) {
     super(message, cause === undefined ? undefined : { cause })
     this.fault = fault
-  }
-}
-
-/** This provider can't do what is asked; another may. Thrown before anything is sent, and a 400 only where nobody else is left. */
-export class UnsupportedRequest extends GatewayError {
-  override readonly name = 'UnsupportedRequest'
-
-  constructor(message: string, param: string) {
-    super(message, { status: 400, type: 'invalid_request_error', code: 'unsupported_parameter', param })
   }
 }

@@ -1,4 +1,4 @@
-import type { Candidate } from '../candidate.ts'
+import type { Candidate } from '../candidates/candidate.ts'
 
 export interface RouteQuery {
   tenant: string
@@ -10,7 +10,10 @@ export interface RouteQuery {
   state: Float32Array | null
   /** 0..1 replaces the learned trade-off; undefined = learned. */
   costWeight?: number
-  /** When a score is of no use any more, on `performance.now()`'s clock; undefined = the router's own deadline from now on. */
+  /**
+   * When a score is of no use any more, on `performance.now()`'s clock; undefined = the router's own deadline from now
+   * on.
+   */
   deadline?: number
 }
 
@@ -33,7 +36,10 @@ export interface Router {
   readonly version: string
   /** `cuda` or `cpu`; null where no graph is run. */
   readonly device: string | null
-  /** Scores every candidate of the tenant, in the order given. Throws `RouterError` for NaN, timeouts, or a broken session. */
+  /**
+   * Scores every candidate of the tenant, in the order given. Throws `RouterError` for NaN, timeouts, or a broken
+   * session.
+   */
   score(query: RouteQuery, candidates: readonly Candidate[]): Promise<CandidateScore[]>
 }
 

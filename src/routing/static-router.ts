@@ -1,5 +1,5 @@
-import type { Candidate } from '../candidate.ts'
-import type { RouterConfig } from '../config.ts'
+import type { Candidate } from '../candidates/candidate.ts'
+import type { RouterConfig } from '../config/schema.ts'
 import type { CandidateScore, RouteQuery, Router } from './router.ts'
 
 export type FallbackKind = RouterConfig['fallback']
@@ -7,7 +7,10 @@ export type FallbackKind = RouterConfig['fallback']
 /** Guessed where no model is there to ask. */
 const ANSWER_TOKENS = 400
 
-/** Ranks without a model, when the model can't: by cost, by the order of the configuration, or by what is known of quality. */
+/**
+ * Ranks without a model, when the model can't: by cost, by the order of the configuration, or by what is known of
+ * quality.
+ */
 export class StaticRouter implements Router {
   readonly version: string
   readonly device = null

@@ -12,7 +12,10 @@ export function floatsOf(bytes: Uint8Array): Float32Array {
 
 const HEADER_BYTES = 2
 
-/** An edge in about 300 bytes: length of the JSON part (uint16, little-endian), JSON of all but the embedding, the embedding's int8. */
+/**
+ * An edge in about 300 bytes: length of the JSON part (uint16, little-endian), JSON of all but the embedding, the
+ * embedding's int8.
+ */
 export function encodeEdge({ embedding, ...rest }: StoredEdge): Buffer {
   const json = JSON.stringify({ ...rest, scale: embedding.scale })
   const jsonBytes = Buffer.byteLength(json)

@@ -1,10 +1,11 @@
-import type { StoreConfig } from '../config.ts'
-import { RedisStore } from './redis-store.ts'
-import { SqliteStore } from './sqlite-store.ts'
+import type { StoreConfig } from '../config/schema.ts'
+import { RedisStore } from './redis/store.ts'
+import { SqliteStore } from './sqlite/store.ts'
 import type { Store } from './store.ts'
 
 /**
- * Opens the configured store. A Redis that is away does not matter: the store then rejects with `StoreError` until it is back.
+ * Opens the configured store. A Redis that is away does not matter: the store then rejects with `StoreError` until it
+ * is back.
  *
  * @throws StoreError when the SQLite file can't be opened
  */

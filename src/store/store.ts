@@ -1,5 +1,6 @@
 import type { Idempotency, Limits } from './limits.ts'
-import type { InteractionRecord, RewardRecord } from './records.ts'
+import type { GainNote, InteractionRecord, RewardRecord } from './records/records.ts'
+import type { Responses } from './responses.ts'
 
 /** A tenant key as stored: the secret itself is nowhere. */
 export interface KeyRecord {
@@ -18,7 +19,9 @@ export interface KeyRecord {
   models: string[] | null
 }
 
-/** A user's belief and what the tenant stated of him. Vectors are opaque to the gateway (see router-model/ARTIFACT.md). */
+/**
+ * A user's belief and what the tenant stated of them. Vectors are opaque to the gateway (see router-model/ARTIFACT.md).
+ */
 export interface StoredUser {
   /** Grows by one with every commit: optimistic locking. */
   revision: number
@@ -74,6 +77,8 @@ export interface InteractionSummary {
   ts: number
   /** False while the answer is on its way. */
   ended: boolean
+  /** What a rating tells of the router's gain; null where it tells nothing. */
+  gain?: GainNote | null
 }
 
 /** The last turn of a conversation: what stickiness and implicit rewards compare with. */
@@ -93,12 +98,22 @@ export interface ConversationState {
 /** Population outcomes of one tenant: `candidate -> sum of llm messages`, under one artifact version. */
 export type Evidence = Map<string, Float32Array>
 
+/** Something of a tenant's requests that a deployment refused, and another took. */
+export interface StoredRefusal {
+  /** `<provider>/<model>` */
+  deployment: string
+  /** As `Learned` reads it: a field, a field and its value, a role, a part. */
+  field: string
+  /** Unix milliseconds. */
+  expiresAt: number
+}
+
 export type Invalidation =
   | { kind: 'user'; tenant: string; user: string }
   | { kind: 'keys'; tenant: string }
   | { kind: 'evidence'; tenant: string }
-  /** A replica's breaker opened or probes: the others need not find out for themselves. `from` is the replica, `ms` how long; 0: it closed. */
-  | { kind: 'breaker'; deployment: string; ms: number; from: string }
+  /** A deployment refused something new. */
+  | { kind: 'refusals'; tenant: string }
   /** The connection was interrupted, so that changes may have been missed: drop every cached copy. */
   | { kind: 'all' }
 
@@ -112,13 +127,15 @@ export interface RecordFilter {
 }
 
 /**
- * Everything that outlives a process. Implementations: SQLite (one process) and Redis (any number of replicas); one contract suite runs on all.
- * Methods reject with `StoreError` when the store can't be reached in time; callers decide what a lack of it means.
+ * Everything that outlives a process. Implementations: SQLite (one process) and Redis (any number of replicas); one
+ * contract suite runs on all. Methods reject with `StoreError` when the store can't be reached in time; callers decide
+ * what a lack of it means.
  */
 export interface Store {
   readonly kind: 'sqlite' | 'redis'
   readonly limits: Limits
   readonly idempotency: Idempotency
+  readonly responses: Responses
 
   findKey(hash: string): Promise<KeyRecord | null>
   createKey(key: KeyRecord): Promise<void>
@@ -132,13 +149,14 @@ export interface Store {
   /** Oldest first. */
   loadEdges(tenant: string, user: string): Promise<StoredEdge[]>
   /**
-   * Writes the user, and adds or replaces an edge (dropping the oldest beyond MAX_EDGES), if the stored revision still is
-   * `next.revision - 1` (0 = no user yet). False = somebody was quicker: load again.
+   * Writes the user, and adds or replaces an edge (dropping the oldest beyond MAX_EDGES), if the stored revision still
+   * is `next.revision - 1` (0 = no user yet). False = somebody was quicker: load again.
    */
   commitUser(tenant: string, user: string, next: StoredUser, edge?: StoredEdge): Promise<boolean>
   /**
-   * Erases user, edges, conversations, interactions, rewards: all of it. Returns how many rows went. Records older than the erasure that arrive later
-   * (from a spool, say) are left out; what an in-flight request writes after it may come after, and callers erase again then.
+   * Erases user, edges, conversations, responses, interactions, rewards: all of it. Returns how many rows went. Records
+   * older than the erasure that arrive later (from a spool, say) are left out; what an in-flight request writes after
+   * it may come after, and callers erase again then.
    */
   eraseUser(tenant: string, user: string): Promise<number>
 
@@ -146,11 +164,17 @@ export interface Store {
   openInteractions(rows: InteractionSummary[]): Promise<void>
   /** Idempotent: a row whose id is known is not written again. */
   appendInteractions(rows: InteractionRecord[]): Promise<void>
-  /** The log keeps every row; who reads it takes the latest of (interaction, user, kind). Idempotent by (interaction, user, kind, ts). */
+  /**
+   * The log keeps every row; who reads it takes the latest of (interaction, user, kind). Idempotent by (interaction,
+   * user, kind, ts).
+   */
   appendRewards(rows: RewardRecord[]): Promise<void>
   /** By our request id or the provider's completion id, within the tenant only. */
   findInteraction(tenant: string, id: string): Promise<InteractionSummary | null>
-  /** In order of time (SQLite) or of arrival (Redis: the same, but for rows that waited in a spool), in batches; erased users' rows are not there. */
+  /**
+   * In order of time (SQLite) or of arrival (Redis: the same, but for rows that waited in a spool), in batches; erased
+   * users' rows are not there.
+   */
   readInteractions(filter: RecordFilter): AsyncIterable<InteractionRecord[]>
   readRewards(filter: RecordFilter): AsyncIterable<RewardRecord[]>
 
@@ -167,11 +191,14 @@ export interface Store {
   /** Atomically adds to the sums of a candidate. */
   addEvidence(tenant: string, policy: string, candidate: string, message: Float32Array): Promise<void>
 
+  /** Keeps what was refused until it expires, and tells the other replicas. */
+  noteRefusals(tenant: string, rows: readonly StoredRefusal[]): Promise<void>
+  /** What has not expired. */
+  listRefusals(tenant: string): Promise<StoredRefusal[]>
+
   /** One secret for all replicas: the one that is there, else `proposed`, from now on and for all. */
   sharedSecret(proposed: string): Promise<string>
 
-  /** Tells all subscribers of a change that no other call tells of. */
-  publish(change: Invalidation): Promise<void>
   /** Other processes' (and this one's) changes, so that cached copies can be dropped. Returns the way to stop. */
   subscribe(listener: (change: Invalidation) => void): () => void
   /** Throws when the store does not answer. */
@@ -182,4 +209,11 @@ export interface Store {
 /** The store can't be reached, refuses, or takes too long. */
 export class StoreError extends Error {
   override readonly name = 'StoreError'
+  /** What was asked was sent, and no reply came: it may have been done, and it may still be. */
+  readonly mayBeDone: boolean
+
+  constructor(message: string, { mayBeDone = false, ...options }: ErrorOptions & { mayBeDone?: boolean } = {}) {
+    super(message, options)
+    this.mayBeDone = mayBeDone
+  }
 }

@@ -1,13 +1,14 @@
 /**
- * Scoring on the CPU and on a GPU: latency of one run and throughput, by batch; and the MiniLM embedder where its folder is given.
+ * Scoring on the CPU and on a GPU: latency of one run and throughput, by batch; and the MiniLM embedder where its
+ * folder is given.
  *
  *     node test/bench/device.ts [folder of a MiniLM embedder]
  */
 import { basename } from 'node:path'
-import { Tensor } from 'onnxruntime-node'
-import { hasCudaLibraries } from '../../src/cuda.ts'
 import { MinilmEmbedder } from '../../src/embedding/minilm-embedder.ts'
-import { loadArtifact } from '../../src/routing/artifact.ts'
+import { loadArtifact } from '../../src/routing/artifact/load.ts'
+import { hasCudaLibraries } from '../../src/runtime/cuda.ts'
+import { Tensor } from '../../src/runtime/onnxruntime.ts'
 import { newestArtifact } from './harness/newest-artifact.ts'
 import { quantiles } from './harness/quantiles.ts'
 import { table } from './harness/tables.ts'

@@ -3,11 +3,12 @@
  *
  *     node test/bench/explore.ts
  *
- * Users have Gaussian tastes over quality, cost, length and single LLMs; the model is the exact Bayesian belief over them; every user, query
- * and noise is the same in each row (common random numbers). `rated` = share of answers that are rated.
+ * Users have Gaussian tastes over quality, cost, length and single LLMs; the model is the exact Bayesian belief over
+ * them; every user, query and noise is the same in each row (common random numbers). `rated` = share of answers that
+ * are rated.
  */
-import type { Candidate } from '../../src/candidate.ts'
-import { choose } from '../../src/routing/choose.ts'
+import type { Candidate } from '../../src/candidates/candidate.ts'
+import { choose } from '../../src/routing/choose/choose.ts'
 
 const [USERS, REQUESTS, K, TASTES, NOISE] = [150, 200, 8, 4, 0.5]
 const PRIOR = { mean: [0.1, 0.3, -0.12, -0.02], spread: [0.25, 0.2, 0.2, 0.15], liking: 0.12 }
@@ -97,6 +98,7 @@ function regretOf(base: number, perReward: number, explore: boolean, rated: numb
         rewards,
         explore,
         previous: null,
+        baseline: null,
         policy: { gamma: { base, per_reward: perReward }, sticky: { enabled: false, reward_per_usd: 0, min_gain: 0 } },
         random: own.uniform(),
       })

@@ -1,5 +1,6 @@
 /**
- * Installs what the bench compares with, into `.cache/peers`: Portkey's gateway from npm and LiteLLM's proxy from PyPI. They are no dependencies.
+ * Installs what the bench compares with, into `.cache/peers`: Portkey's gateway from npm and LiteLLM's proxy from PyPI.
+ * They are no dependencies.
  *
  *     npm run bench:peers
  */

@@ -3,22 +3,24 @@
  *
  *     node test/bench/record.ts [candidates] [rounds]
  *
- * "made": `recordOf`. "line": with its text as the spool gets it. "recorder": with the spool's write, and a store that takes everything at once. CPU time of
- * the whole process, median and best of the rounds. "kept": what Redis takes for rows of one user, conversations and index left out (needs redis-server).
+ * "made": `recordOf`. "line": with its text as the spool gets it. "recorder": with the spool's write, and a store that
+ * takes everything at once. CPU time of the whole process, median and best of the rounds. "kept": what Redis takes for
+ * rows of one user, conversations and index left out (needs redis-server).
  */
 import { randomUUID } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { Candidate } from '../../src/candidate.ts'
-import type { Decision } from '../../src/decide.ts'
-import { type Ending, recordOf } from '../../src/record.ts'
-import type { Exchange } from '../../src/request/exchange.ts'
-import type { Asked } from '../../src/request/read-request.ts'
-import { interactionLine } from '../../src/store/documents.ts'
+import type { Candidate } from '../../src/candidates/candidate.ts'
+import type { Call } from '../../src/pipeline/call.ts'
+import type { RequestContext } from '../../src/pipeline/context.ts'
+import type { Decision } from '../../src/pipeline/decide.ts'
+import { recordOf } from '../../src/pipeline/record.ts'
+import type { Outcome } from '../../src/providers/relay/outcome.ts'
 import { openStore } from '../../src/store/index.ts'
-import { Recorder } from '../../src/store/recorder.ts'
-import type { InteractionRecord } from '../../src/store/records.ts'
+import { Recorder } from '../../src/store/recorder/recorder.ts'
+import { interactionLine } from '../../src/store/records/documents.ts'
+import type { InteractionRecord } from '../../src/store/records/records.ts'
 import type { Store } from '../../src/store/store.ts'
 import { startRedis } from '../support/redis.ts'
 
@@ -58,14 +60,15 @@ function decision(n: number): Decision {
   } as unknown as Decision
 }
 
-const exchange = (): Exchange =>
-  ({ requestId: `req_${randomUUID()}`, startedAt: performance.now(), ts: Date.now() }) as unknown as Exchange
-const asked = {
+const contextOf = (): RequestContext =>
+  ({ requestId: `req_${randomUUID()}`, startedAt: performance.now(), ts: Date.now() }) as unknown as RequestContext
+const call = {
+  endpoint: { name: 'chat' },
   request: { stream: true, needs: new Set() },
-  asker: { tenant: { name: 'bench', config: {} }, user: 'h_3vQm0a1V0y5r8bq7nN1u0bYt2cXz9K4w' },
+  principal: { tenant: { name: 'bench', config: {} }, user: 'h_3vQm0a1V0y5r8bq7nN1u0bYt2cXz9K4w' },
   conversation: 'h_8bq7nN1u0bYt2cXz9K4w3vQm0a1V0y5r',
-} as unknown as Asked
-const ending = (n: number): Ending => ({
+} as unknown as Call
+const outcome = (n: number): Outcome => ({
   candidate: pool[0]!,
   attempts: [{ candidate: 'bench-00', provider: 'bench', status: 200, error: null, ms: 12.345 }],
   status: 200,
@@ -81,11 +84,12 @@ const ending = (n: number): Ending => ({
   completionId: `chatcmpl-${n}`,
   ttftMs: 10.125,
   waitedMs: 0,
+  error: null,
 })
 
 const decisions = Array.from({ length: 256 }, (_, n) => decision(n))
 let n = 0
-const made = (): InteractionRecord => recordOf(exchange(), asked, decisions[++n % 256]!, ending(n))
+const made = (): InteractionRecord => recordOf(contextOf(), call, decisions[++n % 256]!, outcome(n))
 
 const cpuUs = () => {
   const { user, system } = process.cpuUsage()
@@ -109,7 +113,7 @@ async function measure(name: string, task: () => unknown, after: () => Promise<u
 }
 
 let bytes = 0
-await measure('nothing', () => ending(exchange().ts))
+await measure('nothing', () => outcome(contextOf().ts))
 await measure('made', made)
 await measure('line', () => {
   bytes = Buffer.byteLength(interactionLine(made()))

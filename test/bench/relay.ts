@@ -1,6 +1,6 @@
 /**
- * What forwarding and relaying cost: CPU of this process per plain request and per streamed chunk, beside a bare undici proxy in the same process;
- * upstream and client are processes of their own.
+ * What forwarding and relaying cost: CPU of this process per plain request and per streamed chunk, beside a bare undici
+ * proxy in the same process; upstream and client are processes of their own.
  *
  *     node test/bench/relay.ts
  */

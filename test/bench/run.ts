@@ -1,14 +1,15 @@
 /**
  * What routing costs, beside a bare proxy and the peers that are installed: README.md.
  *
- *     npm run bench -- [--quick] [--only parts,latency,… [--add]] [--device cpu|cuda] [--seconds 0.8] [--rounds 9] [--warm-up 10000] [--per-second 500] [--out <file>]
+ * npm run bench -- [--quick] [--only parts,latency,… [--add]] [--device cpu|cuda] [--seconds 0.8] [--rounds 9]
+ * [--warm-up 10000] [--per-second 500] [--out <file>]
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { availableParallelism, cpus, loadavg } from 'node:os'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { hasCudaLibraries } from '../../src/cuda.ts'
+import { hasCudaLibraries } from '../../src/runtime/cuda.ts'
 import { type RedisServer, startRedis } from '../support/redis.ts'
 import { Bench } from './harness/bench.ts'
 import * as experiments from './harness/experiments.ts'

@@ -1,5 +1,6 @@
 /**
- * How far it scales, on paper: unit costs measured here (a real redis-server, and test/bench/results/latest.json of `npm run bench`), multiplied.
+ * How far it scales, on paper: unit costs measured here (a real redis-server, and test/bench/results/latest.json of
+ * `npm run bench`), multiplied.
  *
  *     npm run bench:scale      writes docs/scale.md
  */

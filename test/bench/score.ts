@@ -3,18 +3,18 @@
  *
  *     node test/bench/score.ts [artifact] [cpu | cuda]
  *
- * "alone": `session.run` by itself. "router": `GraphRouter.score`, so many requests in one turn of the event loop. CPU time of the whole
- * process, median of several rounds.
+ * "alone": `session.run` by itself. "router": `GraphRouter.score`, so many requests in one turn of the event loop. CPU
+ * time of the whole process, median of several rounds.
  */
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Tensor } from 'onnxruntime-node'
 import { pino } from 'pino'
-import type { Candidate } from '../../src/candidate.ts'
-import { rebuild, stateOf } from '../../src/rewards/belief.ts'
-import { loadArtifact } from '../../src/routing/artifact.ts'
-import { GraphRouter } from '../../src/routing/graph-router.ts'
+import type { Candidate } from '../../src/candidates/candidate.ts'
+import { rebuild, stateOf } from '../../src/learning/belief.ts'
+import { loadArtifact } from '../../src/routing/artifact/load.ts'
+import { GraphRouter } from '../../src/routing/model/graph-router.ts'
+import { Tensor } from '../../src/runtime/onnxruntime.ts'
 import type { StoredEdge } from '../../src/store/store.ts'
 
 const ARTIFACTS = fileURLToPath(new URL('../../router-model/artifacts', import.meta.url))

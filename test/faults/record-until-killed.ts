@@ -1,6 +1,6 @@
 import { writeSync } from 'node:fs'
 import { openStore } from '../../src/store/index.ts'
-import { Recorder } from '../../src/store/recorder.ts'
+import { Recorder } from '../../src/store/recorder/recorder.ts'
 import { anInteraction } from '../store/records.ts'
 
 // Records for ever, and says the id of each record once it has been told that it is recorded.

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { afterEach, describe, expect, test } from 'vitest'
-import type { RedisConfig } from '../../src/config.ts'
+import type { RedisConfig } from '../../src/config/schema.ts'
 import { openStore } from '../../src/store/index.ts'
 import { all } from '../store/records.ts'
 import { discard, type RunningGateway, startGateway } from '../support/gateway.ts'
@@ -113,7 +113,7 @@ describe('a gateway whose Redis', () => {
     await eachOnce(server, answered)
   })
 
-  test('and itself are killed: whoever had his whole answer has a record when both are back', async () => {
+  test('and itself are killed: whoever had their whole answer has a record when both are back', async () => {
     const server = await startRedis(...APPEND_ONLY)
     cleanUp.push(() => server.discard())
     let gateway = await started(server)

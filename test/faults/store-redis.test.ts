@@ -1,14 +1,17 @@
 import { spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
-import type { RedisConfig } from '../../src/config.ts'
-import { makeKey } from '../../src/keys.ts'
+import { makeKey } from '../../src/candidates/keys.ts'
+import type { RedisConfig } from '../../src/config/schema.ts'
 import { openStore } from '../../src/store/index.ts'
-import { Recorder } from '../../src/store/recorder.ts'
+import { Recorder } from '../../src/store/recorder/recorder.ts'
 import type { Store } from '../../src/store/store.ts'
 import { all, anEdge, anInteraction, aReward, aUser } from '../store/records.ts'
+import { block } from '../support/block.ts'
 import { LossyProxy } from '../support/lossy-proxy.ts'
 import {
   freePort,
@@ -164,6 +167,57 @@ describe('Redis', () => {
     await until(() => recorder.flush())
     expect(ids(await all(store.readInteractions({})))).toEqual(ids(rows))
     expect(await store.loadUser('acme', 'u')).toMatchObject({ revision: 1 })
+  })
+
+  test('is not taken for dead where this process was too busy to read its replies', async () => {
+    const server = await started()
+    const store = await opened({ url: server.url })
+    await store.commitUser('acme', 'u', aUser(), anEdge())
+    const limit = { scope: 'tenant', what: 'requests', window: 'day', max: 100 } as const
+    const asked = (id: string) => [
+      store.loadUser('acme', 'u'),
+      store.ping(),
+      store.idempotency.claim({ tenant: 'acme', user: 'u', key: id, bodyHash: 'b', token: id, ttlMs: 60_000 }),
+      store.limits.reserve({
+        tenant: 'acme',
+        id,
+        limits: [limit],
+        amounts: { requests: 1, tokens: 0, nanoUsd: 0 },
+        ttlMs: 60_000,
+      }),
+    ]
+    for (let i = 0; i < 4; i++) {
+      const calls = asked(`r-${i}`)
+      // Before they are written, or while their replies are on the way.
+      if (i % 2 === 1) await new Promise((resolve) => setImmediate(resolve))
+      block(2 * DEADLINE_MS)
+      const [user, , claim, reserved] = await Promise.all(calls)
+      expect(user).toMatchObject({ revision: 1 })
+      expect(claim).toMatchObject({ state: 'claimed' })
+      expect(reserved).toMatchObject({ granted: true })
+    }
+    // Nor is the connection.
+    const last = Promise.all(asked('last'))
+    await new Promise((resolve) => setImmediate(resolve))
+    block(3_500)
+    await last
+    await store.ping()
+  })
+
+  test('a connection that says nothing is given up, and another one made', async () => {
+    const sockets = new Set<Socket>()
+    const silent = createServer((socket) => void sockets.add(socket.on('error', () => undefined))).listen(
+      0,
+      '127.0.0.1',
+    )
+    await once(silent, 'listening')
+    cleanUp.push(() => {
+      for (const socket of sockets) socket.destroy()
+      silent.close()
+    })
+    await opened({ url: `redis://127.0.0.1:${(silent.address() as AddressInfo).port}` })
+    // One for commands, and one for subscriptions.
+    await until(() => sockets.size > 2)
   })
 
   test.each<

@@ -38,7 +38,10 @@ describe('spans', () => {
   })
 })
 
-/** What is hard to read character by character where a character is a byte: quotes, backslashes, bytes that look like ASCII in another width. */
+/**
+ * What is hard to read character by character where a character is a byte: quotes, backslashes, bytes that look like
+ * ASCII in another width.
+ */
 const hard = fc.string({
   unit: fc.oneof(
     fc.constantFrom(

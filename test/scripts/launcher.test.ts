@@ -5,13 +5,18 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { root } from '../../scripts/lib/paths.mjs'
+import { eventually } from '../support/eventually.ts'
 
 const CLI = `
 const [command, value]: string[] = process.argv.slice(2)
 if (command === 'exit') process.exit(Number(value))
 process.on('SIGTERM', () => process.exit(7))
 if (command === 'die') process.kill(process.pid, 'SIGKILL')
-console.log(process.argv.slice(2).join(' '))
+console.log(command === 'pid' ? process.pid : process.argv.slice(2).join(' '))
+if (command === 'pid') {
+  process.on('SIGINT', () => process.exit(0))
+  setInterval(() => {}, 1000)
+}
 if (command === 'wait') setInterval(() => {}, 1000)
 `
 const OLD_NODE = `Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '18.20.8' } })`
@@ -25,12 +30,20 @@ beforeAll(() => {
   launcher = join(folder, 'bin', 'persona-router.mjs')
   pretendOld = join(folder, 'old-node.cjs')
   cpSync(join(root, 'bin'), join(folder, 'bin'), { recursive: true })
-  mkdirSync(join(folder, 'src'))
+  mkdirSync(join(folder, 'src', 'cli'), { recursive: true })
   writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
-  writeFileSync(join(folder, 'src', 'cli.ts'), CLI)
+  writeFileSync(join(folder, 'src', 'cli', 'cli.ts'), CLI)
   writeFileSync(pretendOld, OLD_NODE)
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
+}
 
 const saysItRuns = async (child: ChildProcess) => (await once(child.stdout as NodeJS.ReadableStream, 'data')).toString()
 
@@ -60,6 +73,14 @@ describe.each([
     expect(await saysItRuns(child)).toBe('wait\n')
     child.kill('SIGTERM')
     expect(await once(child, 'exit')).toEqual([7, null])
+  })
+
+  it('ends when it is killed, and leaves no process behind', async () => {
+    const child = spawn(process.execPath, [...flags(), launcher, 'pid'])
+    const pid = Number(await saysItRuns(child))
+    expect(isRunning(pid)).toBe(true)
+    child.kill('SIGKILL')
+    await eventually(() => !isRunning(pid), 'the gateway itself has ended')
   })
 })
 

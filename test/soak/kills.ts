@@ -16,8 +16,9 @@ export interface KillReport extends Account {
 }
 
 /**
- * kill -9 of the gateway, of Redis or of both at random moments under load, each started again on what it left on disk. Redis writes every command
- * to disk before it acknowledges it (`appendfsync always`): what it loses otherwise is its own choice.
+ * kill -9 of the gateway, of Redis or of both at random moments under load, each started again on what it left on disk.
+ * Redis writes every command to disk before it acknowledges it (`appendfsync always`): what it loses otherwise is its
+ * own choice.
  *
  * @param config of the gateway, but for its store
  */

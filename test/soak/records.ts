@@ -1,4 +1,4 @@
-import type { RedisConfig } from '../../src/config.ts'
+import type { RedisConfig } from '../../src/config/schema.ts'
 import { openStore } from '../../src/store/index.ts'
 
 export interface Account {

@@ -4,7 +4,10 @@ import { soak } from './soak.ts'
 
 const tell = (line: string) => process.stderr.write(`${line}\n`)
 
-/** `npm run soak -- --minutes 10`, or `npm run soak -- --kills 50`; ends with 1 when something was lost, doubled or leaked. */
+/**
+ * `npm run soak -- --minutes 10`, or `npm run soak -- --kills 50`; ends with 1 when something was lost, doubled or
+ * leaked.
+ */
 const { minutes, kills } = new Command('soak')
   .option('--minutes <n>', 'mixed traffic and faults for so long', Number, 10)
   .option('--kills <n>', 'instead: kill -9 of the gateway, of Redis and of both, so often', Number)

@@ -18,14 +18,22 @@ const COLLECT_GARBAGE = new URL('collect-garbage.mjs', import.meta.url).href
 const CLIENTS = 8
 /** Faults of one kind after the other, so far apart. */
 const FAULT_EVERY_MS = 4_500
-/** What a fault may still be seen by after its end: `timeouts.answer_ms`, an open breaker, a try at another candidate. */
+/**
+ * What a fault may still be seen by after its end: `timeouts.answer_ms`, an open breaker, a try at another candidate.
+ */
 const AFTERMATH_MS = 3_000
 const CALM_MS = 4_000
-/** Growth of the heap, after garbage collection, over the second half: more is a leak. What is cached grows in the first. */
+/**
+ * Growth of the heap, after garbage collection, over the second half: more is a leak. What is cached grows in the
+ * first.
+ */
 const MAX_HEAP_GROWTH = 24 * 1024 * 1024
 const MAX_MORE_HANDLES = 12
 const MAX_MORE_FILES = 16
-/** How much slower the last quarter's p99 may be than the first's, after what the machine itself has slowed down; plus a little. */
+/**
+ * How much slower the last quarter's p99 may be than the first's, after what the machine itself has slowed down; plus a
+ * little.
+ */
 const MAX_DRIFT = 3
 const MAX_DRIFT_MS = 100
 

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import type { InteractionRecord, RewardRecord, ScoredCandidates } from '../../src/store/records.ts'
-import { scoredCandidates } from '../../src/store/scored-candidates.ts'
+import type { InteractionRecord, RewardRecord, ScoredCandidates } from '../../src/store/records/records.ts'
+import { scoredCandidates } from '../../src/store/records/scored-candidates.ts'
 import type { StoredEdge, StoredUser } from '../../src/store/store.ts'
 
 const scored = (m: number): ScoredCandidates =>

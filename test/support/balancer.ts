@@ -3,8 +3,8 @@ import { Agent, createServer, type IncomingMessage, request, type Server, type S
 const CHECK_MS = 100
 
 /**
- * As people put one in front of replicas: asks `/readyz` all the time, sends requests in turn to those that are not down, and keeps connections open.
- * It never sends a request a second time.
+ * As people put one in front of replicas: asks `/readyz` all the time, sends requests in turn to those that are not
+ * down, and keeps connections open. It never sends a request a second time.
  */
 export class Balancer {
   readonly #server: Server

@@ -1,6 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** Asks again and again until there is an answer; undefined, null and false are none. What it was asked for last tells the rest. */
+/**
+ * Asks again and again until there is an answer; undefined, null and false are none. What it was asked for last tells
+ * the rest.
+ */
 export async function eventually<T>(
   ask: () => Promise<T | undefined | null | false> | T | undefined | null | false,
   what: string,

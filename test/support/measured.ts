@@ -1,4 +1,7 @@
-/** Prints a figure where asked to: `MEASURE=1 npx vitest run test/faults`. What test/faults/README.md tells comes from there. */
+/**
+ * Prints a figure where asked to: `MEASURE=1 npx vitest run test/faults`. What test/faults/README.md tells comes from
+ * there.
+ */
 export function measured(what: string, figure: string | number | null): void {
   if (process.env.MEASURE) process.stderr.write(`measured: ${what}: ${figure ?? 'not on this system'}\n`)
 }

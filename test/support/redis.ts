@@ -107,7 +107,10 @@ export interface RedisCluster {
   discard(): Promise<void>
 }
 
-/** A real Redis Cluster: its masters share the slots evenly, in order; each has a replica if wanted. One that lost a part serves the others. */
+/**
+ * A real Redis Cluster: its masters share the slots evenly, in order; each has a replica if wanted. One that lost a
+ * part serves the others.
+ */
 export async function startRedisCluster({
   masters: count = 3,
   replicas: withReplicas = false,

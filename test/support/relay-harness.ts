@@ -1,14 +1,16 @@
 import { createServer, type IncomingMessage, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import type { Candidate } from '../../src/candidate.ts'
-import { configSchema } from '../../src/config.ts'
-import { renderError } from '../../src/http/error-handler.ts'
+import type { Candidate } from '../../src/candidates/candidate.ts'
+import { configSchema } from '../../src/config/schema.ts'
+import { GatewayError } from '../../src/errors.ts'
 import { parseChat } from '../../src/openai/parse-chat.ts'
-import { Breakers } from '../../src/providers/breakers.ts'
-import { type Forwarded, forward } from '../../src/providers/forward.ts'
-import { openProviders } from '../../src/providers/index.ts'
-import { type RelayOutcome, relay } from '../../src/providers/relay.ts'
-import type { Attempt } from '../../src/store/records.ts'
+import { Breakers } from '../../src/providers/forward/breakers.ts'
+import { type Forwarded, forward } from '../../src/providers/forward/forward.ts'
+import { openProviders } from '../../src/providers/kinds.ts'
+import type { Outcome } from '../../src/providers/relay/outcome.ts'
+import { relay } from '../../src/providers/relay/relay.ts'
+import { renderError } from '../../src/server/errors.ts'
+import type { Attempt } from '../../src/store/records/records.ts'
 
 export interface HarnessOptions {
   /** One provider an origin; provider `p0`, `p1`, …, candidate `c0`, `c1`, …. */
@@ -18,13 +20,13 @@ export interface HarnessOptions {
   provider?: Record<string, unknown>
   writeIdleMs?: number
   /** What is awaited before the last bytes. */
-  onEnding?: (outcome: RelayOutcome) => Promise<void>
+  onEnding?: (outcome: Outcome) => Promise<void>
 }
 
 /** What one request came to. */
 export interface Result {
   forwarded?: Forwarded
-  outcome?: RelayOutcome
+  outcome?: Outcome
   error?: Error & { attempts?: Attempt[]; status?: number }
   /** From arrival until all was over. */
   ms: number
@@ -56,7 +58,10 @@ export const candidate = (name: string, provider: string, extra: Partial<Candida
   ...extra,
 })
 
-/** forward and relay behind a real HTTP server, as the gateway uses them, without the gateway: for faults of providers and of readers. */
+/**
+ * forward and relay behind a real HTTP server, as the gateway uses them, without the gateway: for faults of providers
+ * and of readers.
+ */
 export async function startHarness(options: HarnessOptions): Promise<Harness> {
   const config = configSchema.parse({
     providers: Object.fromEntries(
@@ -100,11 +105,13 @@ export async function startHarness(options: HarnessOptions): Promise<Harness> {
         deadline,
         started,
         contentIdleMs: config.timeouts.content_idle_ms,
+        commentsMs: config.timeouts.comments_ms,
         writeIdleMs: options.writeIdleMs ?? 10_000,
         ...(options.onEnding && { onEnding: options.onEnding }),
       })
     } catch (error) {
       result.error = error as Error
+      if (!(error instanceof GatewayError)) throw error
       const { status, headers, body } = renderError(error, 'req-test')
       if (!response.headersSent) response.writeHead(status, headers)
       response.end(body)

@@ -117,7 +117,10 @@ export interface Upstream {
   close(): Promise<void>
 }
 
-/** A provider over real TCP that does what a test says: any status, header, split of bytes, delay, stall, reset or close. */
+/**
+ * A provider over real TCP that does what a test says: any status, header, split of bytes, delay, stall, reset or
+ * close.
+ */
 export async function startUpstream(...scripts: Script[]): Promise<Upstream> {
   let queue = scripts
   const sockets = new Map<Socket, { busy: boolean }>()

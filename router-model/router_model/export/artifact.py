@@ -252,15 +252,14 @@ class Artifact:
 
 
 def largest_error(found: Array, expected: Array) -> float:
-    """Largest difference relative to the largest magnitude of its row, or to 1, the unit of rewards and probabilities;
-    infinite where shapes differ.
+    """Largest difference as a share of the largest value expected; infinite where shapes differ.
 
-    Entries of a row are made of the same terms, and what rounding leaves is a share of these: a small entry of a
+    An output's entries are made of the same terms, and what rounding leaves is a share of these: a small entry of a
     message may be what large ones left of each other, and differ from one CPU to the next.
     """
     if found.shape != expected.shape:
         return float("inf")
     if found.size == 0:
         return 0.0
-    row = np.abs(np.atleast_1d(expected).astype(np.float64)).max(-1, keepdims=True)
-    return float((np.abs(found.astype(np.float64) - expected) / np.maximum(1.0, row)).max())
+    scale = float(np.abs(expected).max()) or 1.0
+    return float(np.abs(found.astype(np.float64) - expected).max()) / scale

@@ -14,7 +14,7 @@ from router_model.retrain.policy import Gamma, greedy, inverse_gap
 NODE = ROOT / "node_modules" / ".bin" / "node"
 
 PROGRAM = """
-import { choose } from './src/routing/choose.ts'
+import { choose } from './src/routing/choose/choose.ts'
 const candidate = (explore, i) => ({
   name: `c${i}`, explore, price: { input: 1, output: 1 }, capabilities: new Set(), contextWindow: 1e6,
 })

@@ -104,8 +104,8 @@ function costsByName(rounds: ReadonlyMap<string, Round[]>): Costs {
 }
 
 /**
- * What a request costs: the floor, everything on, and each part off in turn. Each beside fresh ones of the first two: of a dozen processes that take turns,
- * those that wait for minutes first are half as fast.
+ * What a request costs: the floor, everything on, and each part off in turn. Each beside fresh ones of the first two:
+ * of a dozen processes that take turns, those that wait for minutes first are half as fast.
  */
 export async function partCosts(setting: Setting): Promise<Costs> {
   const { bench, redis, pace } = setting
@@ -130,7 +130,10 @@ export async function partCosts(setting: Setting): Promise<Costs> {
   return { ...costsByName(common), ...costs }
 }
 
-/** The peers that are installed, each with the floor and this gateway in the same rounds, and apart from all else: LiteLLM works on after its last answer. */
+/**
+ * The peers that are installed, each with the floor and this gateway in the same rounds, and apart from all else:
+ * LiteLLM works on after its last answer.
+ */
 export async function peerCosts(setting: Setting): Promise<Record<string, Costs>> {
   const { bench, pace, log } = setting
   const result: Record<string, Costs> = {}

@@ -1,6 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs'
 
-/** What a process has used so far, read from outside it (Linux's /proc): it holds however busy the machine is otherwise. */
+/**
+ * What a process has used so far, read from outside it (Linux's /proc): it holds however busy the machine is otherwise.
+ */
 export interface ProcessCost {
   /** Microseconds of CPU, of all threads. */
   cpuUs: number

@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { loadConfig } from '../../../src/config-file.ts'
+import { loadConfig } from '../../../src/config/load.ts'
 import { openStore } from '../../../src/store/index.ts'
-import type { InteractionRecord } from '../../../src/store/records.ts'
-import { eachCandidate } from '../../../src/store/scored-candidates.ts'
+import type { InteractionRecord } from '../../../src/store/records/records.ts'
+import { eachCandidate } from '../../../src/store/records/scored-candidates.ts'
 import { ArtifactFolder } from '../../support/artifacts.ts'
 import { ALL_ON, gateway, type Setting, warmUp } from './experiments.ts'
 import type { Told } from './orders.ts'
@@ -28,7 +28,8 @@ const FIRST_USER = 1_000
 const RECORDED_WITHIN_MS = 20_000
 
 /**
- * Requests at a fixed rate while two artifacts, which score every candidate otherwise, take turns by the link that is watched.
+ * Requests at a fixed rate while two artifacts, which score every candidate otherwise, take turns by the link that is
+ * watched.
  *
  * @throws Error where a request fails, has no record, or has one of another version or with scores of both
  */

@@ -1,4 +1,7 @@
-/** The floor: the least that a proxy on the same libraries does. Body in, undici pool, body out. `node floor.ts <upstream port>`. */
+/**
+ * The floor: the least that a proxy on the same libraries does. Body in, undici pool, body out. `node floor.ts
+ * <upstream port>`.
+ */
 import type { AddressInfo } from 'node:net'
 import { serve } from '@hono/node-server'
 import { Hono } from 'hono'

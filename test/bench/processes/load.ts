@@ -1,6 +1,7 @@
 /**
- * The load generator: so many connections, each with one request in flight, over bare TCP so that it costs little. A message is an `Order`, the
- * answer a `Report`. `hold` opens streams and keeps them open until the next order; `perSecond` begins requests when they are due.
+ * The load generator: so many connections, each with one request in flight, over bare TCP so that it costs little. A
+ * message is an `Order`, the answer a `Report`. `hold` opens streams and keeps them open until the next order;
+ * `perSecond` begins requests when they are due.
  */
 import { connect, type Socket } from 'node:net'
 import { NUMBER, type Order, type Report, type Told } from '../harness/orders.ts'
@@ -23,7 +24,10 @@ interface Prepared {
   numberAt: number
 }
 
-/** One request a user; `numbered` makes each of them another question, hence another conversation, where there is a number in it. */
+/**
+ * One request a user; `numbered` makes each of them another question, hence another conversation, where there is a
+ * number in it.
+ */
 function requestsOf({ port, headers, body, users, firstUser = 0 }: Order): Prepared[] {
   const bytes = Buffer.from(body)
   return Array.from({ length: users }, (_, i) => {
@@ -37,7 +41,10 @@ function requestsOf({ port, headers, body, users, firstUser = 0 }: Order): Prepa
 
 let asked = 0
 
-/** Bytes are changed in place: a request is written out before its connection asks again, and users outnumber connections. */
+/**
+ * Bytes are changed in place: a request is written out before its connection asks again, and users outnumber
+ * connections.
+ */
 function numbered({ bytes, numberAt }: Prepared): Buffer {
   if (numberAt >= 0) bytes.write(String(++asked).padStart(NUMBER.length, '0'), numberAt, 'latin1')
   return bytes

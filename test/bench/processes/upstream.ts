@@ -1,7 +1,7 @@
 /**
- * The provider of the bench: a plain answer, or a stream of N events, from bytes made beforehand, over bare TCP so that it costs little.
- * `x-bench-chunks` in the request's body (`"bench_chunks":N`) says how many events, `"bench_idle":true` that the stream stays open.
- * Sends its port to the parent.
+ * The provider of the bench: a plain answer, or a stream of N events, from bytes made beforehand, over bare TCP so that
+ * it costs little. `x-bench-chunks` in the request's body (`"bench_chunks":N`) says how many events,
+ * `"bench_idle":true` that the stream stays open. Sends its port to the parent.
  */
 import { createServer, type Socket } from 'node:net'
 import { chunkOf, completionBody, usageChunk } from '../../support/upstream.ts'

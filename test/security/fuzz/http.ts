@@ -16,8 +16,9 @@ const PATIENT = 0.01
 const MARK = '@@MARK@@'
 
 /**
- * A gateway that is sent bytes. Whatever they are: it stays up; each request has one whole answer, none of it a 5xx; the connection ends in time; and a provider
- * gets no request but those that a strict reader (RFC 9112) finds before the first thing that two readers might read differently.
+ * A gateway that is sent bytes. Whatever they are: it stays up; each request has one whole answer, none of it a 5xx;
+ * the connection ends in time; and a provider gets no request but those that a strict reader (RFC 9112) finds before
+ * the first thing that two readers might read differently.
  */
 export class HttpTarget {
   readonly #gateway: RunningGateway
@@ -152,7 +153,10 @@ const CHUNK_SIZES = [
 ]
 const LINE_ENDS = ['\n', '\r', '\r\r\n', '\n\r\n', '\r\n\r\n', '\r\n ', '']
 
-/** Bytes changed as `mutate` does, and what makes requests hard to read: lines, line ends, lengths, chunks, one request after another. */
+/**
+ * Bytes changed as `mutate` does, and what makes requests hard to read: lines, line ends, lengths, chunks, one request
+ * after another.
+ */
 export function mutateHttp(inputs: readonly Buffer[], random: () => number): Buffer {
   const pick = <T>(from: readonly T[]): T => from[Math.floor(random() * from.length)]!
   let text = pick(inputs).toString('latin1')

@@ -1,0 +1,57 @@
+import type { UserIds } from '../candidates/tenants.ts'
+import { parseRawBody } from '../openai/raw-body.ts'
+import type { RequestContext } from '../pipeline/context.ts'
+import { type DecideDeps, type Decision, decide } from '../pipeline/decide.ts'
+import { chatEndpoint, type Endpoint } from '../pipeline/endpoint.ts'
+import { readCall } from './chat-completions.ts'
+
+/**
+ * `POST /v1/router/explain`: the table of candidates and why one is chosen; nothing is forwarded.
+ *
+ * @throws GatewayError
+ */
+export async function explain(deps: DecideDeps & { userIds: UserIds }, context: RequestContext, responses: Endpoint) {
+  const call = await readCall(context, deps.userIds, eitherOf(responses))
+  return explanationOf(await decide(deps, context, call))
+}
+
+/** Takes the body of a completion or of a response, told apart by what they alone have. */
+const eitherOf = (responses: Endpoint): Endpoint => ({
+  ...chatEndpoint,
+  read: (raw, model) => (isForResponses(parseRawBody(raw).json) ? responses : chatEndpoint).read(raw, model),
+})
+
+const isForResponses = (body: Record<string, unknown>) =>
+  !('messages' in body) && ('input' in body || 'previous_response_id' in body)
+
+function explanationOf({ selection, scores, version, fallback, profile, conversation }: Decision) {
+  const propensity = new Map(
+    selection.scored.map(({ candidate }, index) => [candidate.name, selection.propensities[index]]),
+  )
+  const excluded = new Map(selection.excluded.map(({ candidate, why, detail }) => [candidate, { why, detail }]))
+  const byGraph = fallback === null
+  return {
+    object: 'router.explanation',
+    chosen: selection.chosen.candidate.name,
+    reason: selection.reason,
+    detail: fallback ?? selection.detail,
+    policy: version,
+    user: { rewards: profile.rewards, preferences: profile.preferences, degraded: profile.degraded },
+    conversation: conversation && { candidate: conversation.candidate, messages: conversation.messages },
+    candidates: scores
+      .map(({ candidate, mean, std, parts, quality, completionTokens, costUsd }) => ({
+        name: candidate.name,
+        provider: candidate.provider,
+        mean: byGraph ? mean : null,
+        std: byGraph ? std : null,
+        parts: byGraph ? parts : null,
+        quality: byGraph ? quality : null,
+        completion_tokens: completionTokens,
+        predicted_cost_usd: costUsd,
+        propensity: propensity.get(candidate.name) ?? 0,
+        excluded: excluded.get(candidate.name)?.detail ?? null,
+        excluded_code: excluded.get(candidate.name)?.why ?? null,
+      }))
+      .sort((a, b) => Number(a.excluded !== null) - Number(b.excluded !== null) || (b.mean ?? 0) - (a.mean ?? 0)),
+  }
+}

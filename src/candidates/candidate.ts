@@ -1,0 +1,55 @@
+import type { Dialect } from './dialect.ts'
+
+/** What a request may need and a candidate may lack. */
+export const CAPABILITIES = ['tools', 'vision', 'audio', 'json_schema', 'logprobs'] as const
+export type Capability = (typeof CAPABILITIES)[number]
+
+/** Formats in which a provider takes a candidate's requests; all take chat completions, by conversion where need be. */
+export const APIS = ['chat', 'responses', 'messages'] as const
+export type Api = (typeof APIS)[number]
+
+/** Dollars per million tokens. */
+export interface Price {
+  input: number
+  output: number
+  /** Reading a cached prompt prefix; `input` where absent. */
+  cachedInput?: number
+  /** Writing a prompt prefix to the provider's cache; `input` where absent. */
+  cacheWrite?: number
+}
+
+/** A model that may answer, with all that routing, accounting and the provider need to know of it. */
+export interface Candidate {
+  /** What clients and headers call it; unique. */
+  name: string
+  /** Key of `providers` in the config. */
+  provider: string
+  /** What the provider calls it. */
+  model: string
+  /** Who made it: "openai", "meta"; the provider code of the router model. */
+  vendor: string
+  description: string
+  price: Price
+  /** Tokens; prompt and answer together. */
+  contextWindow: number
+  maxOutputTokens?: number
+  capabilities: ReadonlySet<Capability>
+  groups: readonly string[]
+  /** Formats other than chat completions that its provider speaks itself; none where left out. */
+  apis?: ReadonlySet<Api>
+  /** False keeps exploration away from it. */
+  explore: boolean
+  /** Billions of parameters. */
+  sizeB?: number
+  openWeights?: boolean
+  reasoning?: boolean
+  /** Public benchmark scores, 0..1 (`arena_elo`: Elo). */
+  benchmarks: Readonly<Record<string, number>>
+  /** How it differs from OpenAI's API; nothing is known where left out. */
+  dialect?: Dialect
+  /**
+   * Extra top-level request fields that this candidate always sends, e.g. `{ reasoning_effort: "low" }`; a request's
+   * own fields win.
+   */
+  defaults?: Readonly<Record<string, unknown>>
+}

@@ -1,0 +1,129 @@
+import { createHmac } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
+import type { Config, TenantConfig } from '../config/schema.ts'
+import { notFound } from '../errors.ts'
+import { type Alias, aliasTarget, orderAliases } from './aliases.ts'
+import type { Candidate } from './candidate.ts'
+
+/** A tenant with what it may use, resolved once per configuration. */
+export interface Tenant {
+  name: string
+  config: TenantConfig
+  candidates: readonly Candidate[]
+  /** In order of precedence. */
+  aliases: readonly Alias[]
+}
+
+/** @returns tenant name -> tenant */
+export function resolveTenants(config: Config, candidates: readonly Candidate[]): Map<string, Tenant> {
+  return new Map(
+    config.tenants.map((tenant) => [
+      tenant.name,
+      {
+        name: tenant.name,
+        config: tenant,
+        candidates: selectCandidates(candidates, tenant.candidates),
+        aliases: orderAliases(tenant.aliases, config.aliases),
+      },
+    ]),
+  )
+}
+
+/** Those whose name or one of whose groups is wanted. */
+export function selectCandidates(candidates: readonly Candidate[], wanted: readonly string[]): Candidate[] {
+  const names = new Set(wanted)
+  return candidates.filter(({ name, groups }) => names.has(name) || groups.some((group) => names.has(group)))
+}
+
+export interface EmptyEntry {
+  tenant: string
+  /** A name or a group. */
+  wanted: string
+}
+
+/** What tenants list and nobody can be reached by. */
+export const emptyEntries = (config: Config, candidates: readonly Candidate[]): EmptyEntry[] =>
+  config.tenants.flatMap(({ name, candidates: list }) =>
+    list
+      .filter((wanted) => selectCandidates(candidates, [wanted]).length === 0)
+      .map((wanted) => ({ tenant: name, wanted })),
+  )
+
+export interface ModelChoice {
+  /** `auto` and `auto:<group>` are routed; a name is obeyed. */
+  explicit: boolean
+  candidates: readonly Candidate[]
+}
+
+/**
+ * What a request's `model` stands for, among what the caller may use: a candidate's own name comes before an alias.
+ *
+ * @throws GatewayError 404 `model_not_found`
+ */
+export function resolveModel(
+  model: string,
+  allowed: readonly Candidate[],
+  aliases: readonly Alias[] = [],
+): ModelChoice {
+  const target = choiceOf(model, allowed) ? undefined : aliasTarget(aliases, model)
+  const choice = choiceOf(target ?? model, allowed)
+  if (choice) return choice
+  const shown = model.slice(0, 64).replace(/[^\x20-\x7e]/g, '?')
+  throw notFound(`The model \`${shown}\` does not exist or you do not have access to it.`, 'model_not_found', 'model')
+}
+
+/** What a name stands for, aliases apart; null where it stands for nothing. */
+export function choiceOf(model: string, allowed: readonly Candidate[]): ModelChoice | null {
+  if (model === 'auto') return { explicit: false, candidates: allowed }
+  if (model.startsWith('auto:')) {
+    const group = model.slice('auto:'.length)
+    const candidates = allowed.filter(({ groups }) => groups.includes(group))
+    if (candidates.length > 0) return { explicit: false, candidates }
+  }
+  const candidate = allowed.find(({ name }) => name === model)
+  return candidate ? { explicit: true, candidates: [candidate] } : null
+}
+
+/**
+ * User ids as they are stored: an HMAC-SHA256 under the gateway's secret and the tenant, unless the tenant asked for
+ * plain ones.
+ */
+export class UserIds {
+  #secret: string
+  readonly #cache = new LRUCache<string, string>({ max: 10_000 })
+
+  constructor(secret: string) {
+    this.#secret = secret
+  }
+
+  /** From now on another secret: users are others than before. */
+  use(secret: string): void {
+    this.#secret = secret
+    this.#cache.clear()
+  }
+
+  stored(tenant: TenantConfig, user: string | null): string {
+    if (user === null) return ANONYMOUS
+    if (tenant.plain_user_ids) return `p:${user}`
+    const cacheKey = `${tenant.name}\0${user}`
+    let id = this.#cache.get(cacheKey)
+    if (id === undefined) {
+      id = createHmac('sha256', this.#secret).update(cacheKey).digest('base64url').slice(0, 32)
+      this.#cache.set(cacheKey, id)
+    }
+    return id
+  }
+
+  /** Conversation ids are the client's, too. */
+  conversation(tenant: TenantConfig, user: string, conversation: string | null): string | null {
+    return conversation === null
+      ? null
+      : createHmac('sha256', this.#secret)
+          .update(`${tenant.name}\0${user}\0${conversation}`)
+          .digest('base64url')
+          .slice(0, 32)
+  }
+}
+
+/** All requests of a tenant that name no user share one belief. */
+export const ANONYMOUS = 'anonymous'

@@ -1,0 +1,61 @@
+import type { Candidate } from '../candidates/candidate.ts'
+import { type CandidateList, type CandidateOff, listCandidates } from '../candidates/catalogue.ts'
+import type { CandidateConfig } from '../candidates/schema.ts'
+import { type EmptyEntry, emptyEntries, resolveTenants, type Tenant } from '../candidates/tenants.ts'
+import { discover } from '../providers/discover.ts'
+import { builtInCandidates, kindOf } from '../providers/kind-schemas.ts'
+import { openProviders } from '../providers/kinds.ts'
+import type { Provider } from '../providers/provider.ts'
+import type { Config } from './schema.ts'
+
+/** All that one configuration stands for. A request takes one at its start and keeps it: a reload swaps the whole. */
+export interface Snapshot {
+  config: Config
+  providers: ReadonlyMap<string, Provider>
+  candidates: readonly Candidate[]
+  /** Candidates and providers that can't be used, and why. */
+  off: readonly CandidateOff[]
+  tenants: ReadonlyMap<string, Tenant>
+  /** Names and groups in tenants' lists behind which there is no candidate that can be used. */
+  empty: readonly EmptyEntry[]
+}
+
+/** Opens the providers of a configuration, asks local servers for their models, and resolves tenants. */
+export async function makeSnapshot(config: Config): Promise<Snapshot> {
+  const providers = openProviders(config)
+  const { candidates: discovered, failed } = await discover(config, providers)
+  const { candidates, off } = candidatesOf(config, providers, [...builtInCandidates(config.providers), ...discovered])
+  const empty = emptyEntries(config, candidates)
+  return {
+    config,
+    providers,
+    candidates,
+    off: [
+      ...off,
+      ...[...failed].map(([name, why]) => ({ name, why })),
+      ...empty.map(({ tenant, wanted }) => ({ name: `tenant ${tenant}: ${wanted}`, why: 'no usable candidate' })),
+    ],
+    tenants: resolveTenants(config, candidates),
+    empty,
+  }
+}
+
+/** Candidates of a stand-in are left out as soon as there is another one. */
+function candidatesOf(
+  config: Config,
+  providers: ReadonlyMap<string, Provider>,
+  more: readonly CandidateConfig[],
+): CandidateList {
+  const unavailable = new Map([...providers].map(([name, provider]) => [name, provider.unavailable]))
+  const all = listCandidates(config, unavailable, more)
+  const isStandIn = ({ provider }: Candidate) => {
+    const entry = config.providers[provider]
+    return entry !== undefined && kindOf(entry).isStandIn?.(entry)
+  }
+  const real = all.candidates.filter((candidate) => !isStandIn(candidate))
+  return real.length > 0 ? { candidates: real, off: all.off } : all
+}
+
+export async function closeSnapshot(snapshot: Snapshot): Promise<void> {
+  await Promise.all([...snapshot.providers.values()].map((provider) => provider.close()))
+}

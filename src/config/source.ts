@@ -1,0 +1,47 @@
+import { type LoadedConfig, loadConfig } from './load.ts'
+import { makeSnapshot, type Snapshot } from './snapshot.ts'
+
+/** The configuration in force, and the way to the next one. */
+export class ConfigSource {
+  readonly #path: string
+  #current: Snapshot
+  #files: readonly string[]
+  #reloading: Promise<void> = Promise.resolve()
+
+  static async open(path: string, { config, files }: LoadedConfig): Promise<ConfigSource> {
+    return new ConfigSource(path, await makeSnapshot(config), files)
+  }
+
+  private constructor(path: string, snapshot: Snapshot, files: readonly string[]) {
+    this.#path = path
+    this.#current = snapshot
+    this.#files = files
+  }
+
+  get current(): Snapshot {
+    return this.#current
+  }
+
+  /** The file and all that it includes. */
+  get files(): readonly string[] {
+    return this.#files
+  }
+
+  /**
+   * Reads the file again, one time after the other: of two, the later one counts.
+   *
+   * @param use takes in what has changed
+   * @throws ConfigError, and the old one stays
+   */
+  reload(use: (next: Snapshot, old: Snapshot) => Promise<void>): Promise<void> {
+    const done = this.#reloading.then(async () => {
+      const { config, files } = loadConfig(this.#path)
+      const old = this.#current
+      this.#current = await makeSnapshot(config)
+      this.#files = files
+      await use(this.#current, old)
+    })
+    this.#reloading = done.catch(() => undefined)
+    return done
+  }
+}

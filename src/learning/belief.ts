@@ -1,0 +1,133 @@
+import type { Candidate } from '../candidates/candidate.ts'
+import type { Policy } from '../routing/policy.ts'
+import { Tensor } from '../runtime/onnxruntime.ts'
+import type { StoredEdge } from '../store/store.ts'
+import { addMessage, blockOf, isFiniteVector, startBlocks } from './profile.ts'
+
+/** A candidate of the running configuration by its name. */
+export type FindCandidate = (name: string) => Candidate | undefined
+
+/** What a reward tells: about the user [G], and about the LLM [V]. */
+export interface Messages {
+  user: Float32Array
+  llm: Float32Array
+}
+
+export interface Belief {
+  /** [H] */
+  sums: Float32Array
+  /** [S] */
+  state: Float32Array
+}
+
+/** One run of `edge.onnx` on so many rewards takes about a millisecond; requests get their turn in between. */
+const CHUNK = 64
+
+/** The manifest's word for a kind that an older artifact may not know. */
+const OTHERWISE: Readonly<Record<string, string>> = { thumb: 'rating' }
+
+/**
+ * Messages of rewards under a policy, in order; null for those that it can't read: another embedder's vectors,
+ * candidates that are no longer in the configuration, kinds that it does not know, numbers that are none.
+ */
+export async function messagesOf(
+  policy: Policy,
+  tenant: string,
+  edges: readonly StoredEdge[],
+  find: FindCandidate,
+): Promise<(Messages | null)[]> {
+  const messages: (Messages | null)[] = edges.map(() => null)
+  const readable = edges.flatMap((edge, index) => {
+    const candidate = find(edge.candidate)
+    const kind = kindIndex(policy, edge.kind)
+    const fits =
+      edge.embedder === policy.embedder.version && edge.embedding.int8.length === policy.router.artifact.dims.E
+    return candidate && kind >= 0 && fits ? [{ edge, index, candidate, kind }] : []
+  })
+  if (readable.length === 0) return messages
+  const found = await runEdges(policy, tenant, readable)
+  for (const [i, { index }] of readable.entries()) {
+    const { user, llm } = found[i] as Messages
+    if (isFiniteVector(user) && isFiniteVector(llm)) messages[index] = { user, llm }
+  }
+  return messages
+}
+
+/** The belief that a history gives: messages in order, each fading with every one that follows. */
+export async function rebuild(
+  policy: Policy,
+  tenant: string,
+  edges: readonly StoredEdge[],
+  find: FindCandidate,
+): Promise<Belief> {
+  const { manifest, dims } = policy.router.artifact
+  const { per_reward, block } = manifest.forget
+  const sums = new Float32Array(dims.H)
+  let newest = 0
+  for (let start = 0; start < edges.length; start += CHUNK) {
+    const some = edges.slice(start, start + CHUNK)
+    for (const [i, messages] of (await messagesOf(policy, tenant, some, find)).entries()) {
+      const own = blockOf(some[i]!.seq, block)
+      startBlocks(sums, dims.G, own - newest)
+      newest = own
+      if (messages) addMessage(sums, messages.user, per_reward)
+    }
+  }
+  return { sums, state: await stateOf(policy, sums) }
+}
+
+/** [S] from sums [H]. */
+export async function stateOf(policy: Policy, sums: Float32Array): Promise<Float32Array> {
+  const { state } = await policy.router.artifact.sessions.user.run({
+    sums: new Tensor('float32', sums, [1, sums.length]),
+  })
+  return state?.data as Float32Array
+}
+
+function kindIndex({ router }: Policy, kind: string): number {
+  const { kinds } = router.artifact.manifest
+  const index = kinds.indexOf(kind)
+  return index < 0 ? kinds.indexOf(OTHERWISE[kind] ?? kind) : index
+}
+
+async function runEdges(
+  { router }: Policy,
+  tenant: string,
+  rows: readonly { edge: StoredEdge; candidate: Candidate; kind: number }[],
+): Promise<Messages[]> {
+  const { E, Z, G, V } = router.artifact.dims
+  const n = rows.length
+  const states = await router.llms.rows(
+    tenant,
+    rows.map(({ candidate }) => candidate),
+  )
+  const query = new Float32Array(n * E)
+  const z = new Float32Array(n * Z)
+  for (const [i, { edge }] of rows.entries()) {
+    const { int8, scale } = edge.embedding
+    for (let k = 0; k < E; k++) query[i * E + k] = int8[k]! * scale
+    z.set(states[i]!, i * Z)
+  }
+  const column = (read: (edge: StoredEdge) => number) =>
+    new Tensor(
+      'float32',
+      Float32Array.from(rows, ({ edge }) => read(edge)),
+      [n],
+    )
+  const outputs = await router.artifact.sessions.edge.run({
+    query: new Tensor('float32', query, [n, E]),
+    z: new Tensor('float32', z, [n, Z]),
+    reward: column(({ reward }) => reward),
+    kind: new Tensor(
+      'int64',
+      BigInt64Array.from(rows, ({ kind }) => BigInt(kind)),
+      [n],
+    ),
+    weight: column(({ weight }) => weight),
+    prompt_tokens: column(({ promptTokens }) => promptTokens),
+    completion_tokens: column(({ completionTokens }) => completionTokens),
+    cost_usd: column(({ costUsd }) => costUsd),
+  })
+  const [user, llm] = [outputs.user_message?.data, outputs.llm_message?.data] as [Float32Array, Float32Array]
+  return rows.map((_, i) => ({ user: user.subarray(i * G, (i + 1) * G), llm: llm.slice(i * V, (i + 1) * V) }))
+}

@@ -1,0 +1,53 @@
+import type { RewardRecord } from '../store/records/records.ts'
+import type { InteractionSummary, StoredEdge } from '../store/store.ts'
+
+/** A preference is one observation about two answers: each side gets half its precision. */
+const HALF = 0.5
+
+/**
+ * The edges that a reward adds to its user's node.
+ *
+ * "I would rather have had Y" is +1 for Y, whose answer nobody has seen (its length and cost are the predicted ones),
+ * and -1 for the one that answered, each with half the weight. It is counted beside a rating of the same answer: rated
+ * up, an answer stays liked though another would have been liked better.
+ *
+ * @returns none where the interaction has no vector to learn from
+ */
+export function edgesOf(reward: RewardRecord, interaction: InteractionSummary): Omit<StoredEdge, 'seq'>[] {
+  const { embedding, embedder, candidate } = interaction
+  if (!embedding) return []
+  const about = (id: string, of: Partial<StoredEdge>): Omit<StoredEdge, 'seq'> => ({
+    id: `${interaction.id}:${id}`,
+    ts: reward.ts,
+    candidate,
+    embedding,
+    embedder,
+    reward: reward.value,
+    kind: reward.kind === 'rating' && reward.binary ? 'thumb' : reward.kind,
+    weight: reward.weight,
+    promptTokens: interaction.promptTokens,
+    completionTokens: interaction.ended ? interaction.completionTokens : -1,
+    costUsd: interaction.ended ? interaction.costUsd : -1,
+    ...of,
+  })
+  const { preferredModel } = reward
+  if (reward.kind !== 'preference' || preferredModel === null) return [about(reward.kind, {})]
+  if (preferredModel === candidate) return [about('preference', { reward: 1 })]
+  const weight = HALF * reward.weight
+  return [
+    about('preference', { reward: -1, weight }),
+    about('preference:other', { candidate: preferredModel, reward: 1, weight, completionTokens: -1, costUsd: -1 }),
+  ]
+}
+
+/** An edge that says nothing any more: its messages are exactly zero. */
+export const withdrawn = (edge: StoredEdge, ts: number): Omit<StoredEdge, 'seq'> => ({ ...edge, ts, weight: 0 })
+
+/**
+ * A rating without a preferred model takes back the preference of an earlier feedback: the latest feedback counts as a
+ * whole.
+ */
+export function outdatedBy(reward: RewardRecord, kept: readonly StoredEdge[]): StoredEdge[] {
+  const ids = new Set([`${reward.interaction}:preference`, `${reward.interaction}:preference:other`])
+  return kept.filter(({ id, ts, weight }) => ids.has(id) && ts < reward.ts && weight > 0)
+}

@@ -1,0 +1,282 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Logger } from '../observability/logger.ts'
+import { evidenceSlot } from '../routing/choose/evidence.ts'
+import type { Policy } from '../routing/policy.ts'
+import { KeyedQueue } from '../runtime/keyed-queue.ts'
+import type { RewardRecord } from '../store/records/records.ts'
+import {
+  type InteractionSummary,
+  MAX_EDGES,
+  type Store,
+  type StoredEdge,
+  type StoredUser,
+  StoreError,
+} from '../store/store.ts'
+import { type Belief, type FindCandidate, messagesOf, rebuild, stateOf } from './belief.ts'
+import { edgesOf, outdatedBy, withdrawn } from './edges.ts'
+import { KeptEdges } from './kept-edges.ts'
+import { LearnLater } from './learn-later.ts'
+import { Pace } from './pace.ts'
+import { addMessage, blockOf, isFiniteVector, startBlocks, subtractMessage, withoutZerosAtEnd } from './profile.ts'
+import type { UserStates } from './user-states.ts'
+
+export interface LearnerOptions {
+  store: Store
+  states: UserStates
+  find: FindCandidate
+  /**
+   * Which policy serves a user by now: for rewards that had to wait for the store. Without it they are learned under
+   * the first one.
+   */
+  policyFor?: (tenant: string, user: string) => Policy | null
+  log: Logger
+  retryEveryMs?: number
+}
+
+/**
+ * - `learned`: the next request is scored with it;
+ * - `kept`: this artifact can't read it, another one may;
+ * - `outdated`: a later reward of the same answer is there already;
+ * - `no_vector`: nothing to learn from was kept of the answer;
+ * - `quarantined`: the belief is broken, so that the user counts as a new one;
+ * - `paced`: more hints came of this user than a person gives; the log has them for the next training.
+ */
+export type Outcome = 'learned' | 'kept' | 'outdated' | 'no_vector' | 'quarantined' | 'paced'
+
+type NewEdge = Omit<StoredEdge, 'seq'>
+
+const CLOSE_WITHIN_MS = 2_000
+
+/**
+ * What nobody said in so many words. Learning one takes some milliseconds, and a loop of requests would give one each.
+ */
+const HINTS: ReadonlySet<RewardRecord['kind']> = new Set(['regeneration', 'edit', 'continuation', 'abort'])
+const HINTS_A_MINUTE = 60
+
+/** Other processes may change the same user at the same time; each loss means that another one made progress. */
+const MAX_TRIES = 20
+
+/**
+ * Rewards become beliefs, at once: reward -> messages -> the user's sums -> their state, stored and cached. No gradient
+ * step.
+ */
+export class Learner {
+  readonly #store: Store
+  readonly #states: UserStates
+  readonly #find: FindCandidate
+  readonly #log: Logger
+  readonly #queue = new KeyedQueue()
+  readonly #pace = new Pace(HINTS_A_MINUTE)
+  readonly #kept: KeptEdges
+  readonly #later: LearnLater
+  readonly #working = new Set<Promise<Outcome>>()
+  readonly #policyFor: LearnerOptions['policyFor']
+
+  constructor({ store, states, find, log, policyFor, retryEveryMs }: LearnerOptions) {
+    this.#later = new LearnLater({ log, ...(retryEveryMs !== undefined && { everyMs: retryEveryMs }) })
+    this.#policyFor = policyFor
+    this.#store = store
+    this.#kept = new KeptEdges(store)
+    this.#states = states
+    this.#find = find
+    this.#log = log
+  }
+
+  /** Rewards that wait for the store. */
+  get waiting(): number {
+    return this.#later.waiting
+  }
+
+  /**
+   * Takes in one reward. Giving the same one again changes nothing.
+   *
+   * @param policy the one that serves this user
+   * @throws StoreError when the store is away; the reward is learned when it is back
+   */
+  async apply(policy: Policy, reward: RewardRecord, interaction: InteractionSummary): Promise<Outcome> {
+    const { tenant, user } = interaction
+    if (HINTS.has(reward.kind) && !this.#pace.allows(keyOf(tenant, user))) return 'paced'
+    const working = this.#apply(policy, reward, interaction)
+    this.#working.add(working)
+    try {
+      return await working
+    } catch (error) {
+      if (error instanceof StoreError) {
+        this.#later.add(keyOf(tenant, user), () =>
+          this.#apply(this.#policyFor?.(tenant, user) ?? policy, reward, interaction),
+        )
+      }
+      throw error
+    } finally {
+      this.#working.delete(working)
+    }
+  }
+
+  /** Whether the user's rating of this answer is among what is kept of them. @throws StoreError */
+  async hasRated(tenant: string, user: string, interaction: string): Promise<boolean> {
+    const kept = await this.#kept.of(tenant, user, await this.#store.loadUser(tenant, user))
+    return kept.some(({ id }) => id === `${interaction}:rating`)
+  }
+
+  /** Waits for what is being learned; what waits for the store is left to the log. */
+  async close(): Promise<void> {
+    this.#later.close()
+    await Promise.race([Promise.allSettled(this.#working), sleep(CLOSE_WITHIN_MS, undefined, { ref: false })])
+  }
+
+  async #apply(policy: Policy, reward: RewardRecord, interaction: InteractionSummary): Promise<Outcome> {
+    const { tenant, user } = interaction
+    const edges = edgesOf(reward, interaction)
+    if (edges.length === 0) return 'no_vector'
+    return this.#queue.run(keyOf(tenant, user), async () => {
+      if (reward.kind === 'rating') {
+        const kept = await this.#kept.of(tenant, user, await this.#store.loadUser(tenant, user))
+        for (const edge of outdatedBy(reward, kept)) {
+          await this.#commit(policy, tenant, user, withdrawn(edge, reward.ts))
+        }
+      }
+      let outcome: Outcome = 'learned'
+      for (const edge of edges) outcome = await this.#commit(policy, tenant, user, edge)
+      return outcome
+    })
+  }
+
+  /** Sets what the tenant states of a user. */
+  setPreferences(
+    policy: Policy | null,
+    tenant: string,
+    user: string,
+    preferences: Record<string, unknown>,
+  ): Promise<void> {
+    return this.#queue.run(keyOf(tenant, user), () =>
+      this.#compareAndSet(tenant, user, async (stored) => ({
+        next: { ...(stored ?? { ...NOBODY, policy: policy?.version ?? '' }), preferences },
+        result: undefined,
+      })),
+    )
+  }
+
+  /** Erases a user after what is being learned of them. Returns how many rows went. */
+  forgetUser(tenant: string, user: string): Promise<number> {
+    this.#later.forget(keyOf(tenant, user))
+    return this.#queue.run(keyOf(tenant, user), async () => {
+      const rows = await this.#store.eraseUser(tenant, user)
+      this.#kept.forget(tenant, user)
+      this.#states.invalidate(tenant, user)
+      return rows
+    })
+  }
+
+  async #commit(policy: Policy, tenant: string, user: string, edge: NewEdge): Promise<Outcome> {
+    const { outcome, told } = await this.#compareAndSet(tenant, user, async (stored) => {
+      const kept = await this.#kept.of(tenant, user, stored)
+      const old = kept.find(({ id }) => id === edge.id)
+      if (old && old.ts > edge.ts) return { result: { outcome: 'outdated' as Outcome, told: null } }
+      const added: StoredEdge = { ...edge, seq: (kept.at(-1)?.seq ?? 0) + 1 }
+      const { belief, told } = await this.#learn(policy, tenant, stored, kept, added, old)
+      if (!isFiniteVector(belief.state)) return { result: { outcome: 'quarantined' as Outcome, told: null } }
+      const rewards = (stored?.rewards ?? 0) + counted(added) - (old ? counted(old) : 0)
+      const next = {
+        ...(stored ?? NOBODY),
+        sums: withoutZerosAtEnd(belief.sums),
+        state: belief.state,
+        policy: policy.version,
+        rewards,
+      }
+      return { next, edge: added, result: { outcome: (told ? 'learned' : 'kept') as Outcome, told } }
+    })
+    if (outcome === 'quarantined') this.#states.quarantine(policy, tenant, user)
+    if (told) await this.#tell(policy, tenant, evidenceSlot(edge.candidate, edge.kind === 'judge' ? null : user), told)
+    return outcome
+  }
+
+  /** The belief with an edge more, and what it tells of the LLM. */
+  async #learn(
+    policy: Policy,
+    tenant: string,
+    stored: StoredUser | null,
+    kept: readonly StoredEdge[],
+    added: StoredEdge,
+    old: StoredEdge | undefined,
+  ): Promise<{ belief: Belief; told: Float32Array | null }> {
+    const [now, before] = await messagesOf(policy, tenant, old ? [added, old] : [added], this.#find)
+    const others = kept.filter(({ id }) => id !== added.id)
+    // What one user says again and again of an LLM is their taste, not the LLM.
+    const said = others.filter(({ candidate, seq }) => candidate === added.candidate && seq < (old ?? added).seq).length
+    const told = now ? now.llm.map((value, i) => (value - (before?.llm[i] ?? 0)) / (1 + said)) : null
+    const { manifest, dims } = policy.router.artifact
+    const { per_reward, block } = manifest.forget
+    const isCurrent =
+      stored === null ||
+      (stored.policy === policy.version && stored.sums.length <= dims.H && isFiniteVector(stored.sums))
+    if (!isCurrent || (old && isWhole(kept))) {
+      return { belief: await rebuild(policy, tenant, [...others, added], this.#find), told }
+    }
+    const sums = new Float32Array(dims.H)
+    if (stored) sums.set(stored.sums)
+    const newest = blockOf(kept.at(-1)?.seq ?? 1, block)
+    if (before && old) {
+      const age = others.filter(({ seq }) => seq > old.seq).length
+      subtractMessage(sums, before.user, per_reward, age, newest - blockOf(old.seq, block))
+    }
+    startBlocks(sums, dims.G, blockOf(added.seq, block) - newest)
+    if (now) addMessage(sums, now.user, per_reward)
+    const belief = { sums, state: await stateOf(policy, sums) }
+    // Sums that went wrong at some time are made anew from the history.
+    if (!isFiniteVector(belief.state))
+      return { belief: await rebuild(policy, tenant, [...others, added], this.#find), told }
+    return { belief, told }
+  }
+
+  /** Adds to what the tenant's users together know of an LLM. Losing it costs a little knowledge, not the reward. */
+  async #tell(policy: Policy, tenant: string, slot: string, message: Float32Array): Promise<void> {
+    if (!isFiniteVector(message) || message.every((value) => value === 0)) return
+    try {
+      await this.#store.addEvidence(tenant, policy.version, slot, message)
+      policy.router.llms.refreshSoon(tenant)
+    } catch (error) {
+      this.#log.warn({ err: error, tenant }, 'evidence not stored')
+    }
+  }
+
+  /** Loads, changes, stores if nobody else did meanwhile, else again. A change without `next` leaves all as it is. */
+  async #compareAndSet<T>(
+    tenant: string,
+    user: string,
+    change: (stored: StoredUser | null) => Promise<{ next?: NextUser; edge?: StoredEdge; result: T }>,
+  ): Promise<T> {
+    for (let tries = 0; tries < MAX_TRIES; tries++) {
+      if (tries > 0) await sleep(Math.random() * 5 * tries)
+      const stored = await this.#store.loadUser(tenant, user)
+      const { next, edge, result } = await change(stored)
+      if (!next) return result
+      const written = { ...next, revision: (stored?.revision ?? 0) + 1, updatedAt: Date.now() }
+      if (await this.#store.commitUser(tenant, user, written, edge)) {
+        this.#states.put(tenant, user, written)
+        this.#kept.committed(tenant, user, written, await this.#kept.of(tenant, user, stored), edge)
+        return result
+      }
+    }
+    throw new StoreError('The user changes faster than a reward can be stored.')
+  }
+}
+
+const keyOf = (tenant: string, user: string) => `${tenant}\0${user}`
+
+type NextUser = Omit<StoredUser, 'revision' | 'updatedAt'>
+
+const NOBODY: NextUser = {
+  policy: '',
+  rewards: 0,
+  sums: new Float32Array(0),
+  state: new Float32Array(0),
+  preferences: {},
+}
+
+/**
+ * Hints, such as that a conversation went on, move the belief a little and say nothing of how well the user is known.
+ */
+const counted = ({ weight }: StoredEdge) => (weight >= 0.5 ? 1 : 0)
+
+/** No edge has been dropped yet: the history is the whole history. */
+const isWhole = (kept: readonly StoredEdge[]) => kept.length < MAX_EDGES || kept[0]?.seq === 1

@@ -1,0 +1,48 @@
+import type { Candidate } from '../../candidates/candidate.ts'
+import { costUsd } from '../../candidates/pricing.ts'
+import type { RetriesConfig, TimeoutsConfig } from '../../config/schema.ts'
+import { answerText } from '../../openai/answer-text.ts'
+import { estimateUsage } from '../../openai/estimate-tokens.ts'
+import { parseChat } from '../../openai/parse-chat.ts'
+import type { Breakers } from '../../providers/forward/breakers.ts'
+import { forward } from '../../providers/forward/forward.ts'
+import type { Provider } from '../../providers/provider.ts'
+
+/** Candidates, and the way to them. */
+export interface Askable {
+  candidates: readonly Candidate[]
+  providers: ReadonlyMap<string, Provider>
+  config: { timeouts: TimeoutsConfig; retries: RetriesConfig }
+}
+
+/**
+ * One question of the gateway's own to a candidate, outside any tenant's traffic: deadlines, retries and breakers as
+ * for all.
+ */
+export async function askCandidate(
+  { candidates, providers, config }: Askable,
+  breakers: Breakers,
+  name: string,
+  prompt: string,
+  signal: AbortSignal,
+): Promise<{ text: string; costUsd: number }> {
+  const candidate = candidates.find((other) => other.name === name)
+  if (!candidate) throw new Error(`there is no candidate ${name}`)
+  const request = parseChat(
+    Buffer.from(JSON.stringify({ model: name, messages: [{ role: 'user', content: prompt }], temperature: 0 })),
+  )
+  const answer = await forward(
+    {
+      ranking: [candidate],
+      request,
+      signal,
+      requestId: `req_${crypto.randomUUID()}`,
+      deadline: performance.now() + config.timeouts.total_ms,
+    },
+    { providers, breakers, timeouts: config.timeouts, retries: config.retries },
+  )
+  if (answer.stream || answer.status >= 400) throw new Error(`${name} answered with HTTP ${answer.status}`)
+  // A provider that does not count is not free: a budget must end.
+  const usage = answer.usage ?? estimateUsage(request.promptTokens, answer.outputChars)
+  return { text: answerText(answer.body, false), costUsd: costUsd(usage, candidate.price) }
+}

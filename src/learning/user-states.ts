@@ -1,0 +1,153 @@
+import { LRUCache } from 'lru-cache'
+import type { Logger } from '../observability/logger.ts'
+import type { Policy } from '../routing/policy.ts'
+import { inTime } from '../runtime/in-time.ts'
+import { KeyedQueue } from '../runtime/keyed-queue.ts'
+import type { Invalidation, Store, UserState } from '../store/store.ts'
+import { type FindCandidate, rebuild } from './belief.ts'
+import { isFiniteVector, NEW_USER, UNKNOWN_USER, type UserProfile } from './profile.ts'
+
+export interface UserStatesOptions {
+  store: Store
+  find: FindCandidate
+  /** Users kept in memory. */
+  max: number
+  /**
+   * A request waits no longer than this for a user who is not in memory; they are a new user for it, and known to the
+   * next.
+   */
+  deadlineMs: number
+  log: Logger
+  /** Called for each failure of the store: for a metric. */
+  onStoreError?: (call: string) => void
+}
+
+/** A user under each policy that asked for them; nearly always one. */
+interface CachedUser {
+  byPolicy: Map<string, UserProfile>
+  loading: Map<string, Promise<UserProfile>>
+}
+
+/**
+ * Rebuilding a long history keeps the thread for some milliseconds, in slices: one user at a time, so that requests
+ * come between.
+ */
+const REBUILDS = 'rebuilds'
+
+/** Without a policy only stated preferences matter. */
+const NO_POLICY = ''
+
+/**
+ * Users' profiles, cached: what a request reads. Never fails: a user whom the store can't tell of, or whose state is
+ * broken, is a new user for this request.
+ */
+export class UserStates {
+  readonly #options: UserStatesOptions
+  readonly #users: LRUCache<string, CachedUser>
+  readonly #stop: () => void
+  readonly #queue = new KeyedQueue()
+
+  constructor(options: UserStatesOptions) {
+    this.#options = options
+    this.#users = new LRUCache({ max: options.max })
+    this.#stop = options.store.subscribe((change) => this.#onChange(change))
+  }
+
+  /** Without waiting where it is in memory. */
+  get(policy: Policy | null, tenant: string, user: string): UserProfile | Promise<UserProfile> {
+    const version = policy?.version ?? NO_POLICY
+    const cached = this.#entry(tenant, user)
+    const known = cached.byPolicy.get(version)
+    if (known) return known
+    const loading = cached.loading.get(version) ?? this.#startLoading(cached, policy, tenant, user)
+    return inTime(loading, this.#options.deadlineMs, () => UNKNOWN_USER)
+  }
+
+  #startLoading(cached: CachedUser, policy: Policy | null, tenant: string, user: string): Promise<UserProfile> {
+    const version = policy?.version ?? NO_POLICY
+    const loading = this.#load(policy, tenant, user).then((profile) => {
+      // What was invalidated while it was on its way must not stay.
+      if (cached.loading.get(version) === loading) {
+        cached.loading.delete(version)
+        if (!profile.degraded) cached.byPolicy.set(version, profile)
+      }
+      return profile
+    })
+    cached.loading.set(version, loading)
+    return loading
+  }
+
+  /** What this process has just committed. */
+  put(tenant: string, user: string, stored: UserState): void {
+    this.invalidate(tenant, user)
+    this.#entry(tenant, user).byPolicy.set(stored.policy, profileOf(stored))
+  }
+
+  invalidate(tenant: string, user: string): void {
+    const key = keyOf(tenant, user)
+    const cached = this.#users.get(key)
+    if (!cached) return
+    cached.loading.clear()
+    this.#users.delete(key)
+  }
+
+  /** Scores of this user were not finite: a new user until their belief is computed again. */
+  quarantine(policy: Policy, tenant: string, user: string): void {
+    this.#options.log.error({ tenant, policy: policy.version }, 'a user’s state is broken: quarantined')
+    const cached = this.#entry(tenant, user)
+    const known = cached.byPolicy.get(policy.version) ?? NEW_USER
+    cached.byPolicy.set(policy.version, { ...known, state: null })
+  }
+
+  close(): void {
+    this.#stop()
+    this.#users.clear()
+  }
+
+  async #load(policy: Policy | null, tenant: string, user: string): Promise<UserProfile> {
+    const { store, find, log, onStoreError } = this.#options
+    try {
+      const stored = await store.loadUserState(tenant, user)
+      if (!stored) return NEW_USER
+      const profile = profileOf(stored)
+      if (!policy || profile.state === null) return { ...profile, state: null }
+      if (stored.policy === policy.version && isUsable(profile.state, policy)) return profile
+      const edges = await store.loadEdges(tenant, user)
+      const { state } = await this.#queue.run(REBUILDS, () => rebuild(policy, tenant, edges, find))
+      if (isUsable(state, policy)) return { ...profile, state }
+      log.error({ tenant, policy: policy.version }, 'a user’s state is broken: quarantined')
+      return { ...profile, state: null }
+    } catch (error) {
+      onStoreError?.('loadUserState')
+      log.warn({ err: error, tenant }, 'user not loaded: treated as a new one')
+      return UNKNOWN_USER
+    }
+  }
+
+  #entry(tenant: string, user: string): CachedUser {
+    const key = keyOf(tenant, user)
+    let cached = this.#users.get(key)
+    if (!cached) {
+      cached = { byPolicy: new Map(), loading: new Map() }
+      this.#users.set(key, cached)
+    }
+    return cached
+  }
+
+  #onChange(change: Invalidation): void {
+    if (change.kind === 'user') this.invalidate(change.tenant, change.user)
+    if (change.kind === 'all') this.#users.clear()
+  }
+}
+
+const keyOf = (tenant: string, user: string) => `${tenant}\0${user}`
+
+const isUsable = (state: Float32Array, policy: Policy) =>
+  state.length === policy.router.artifact.dims.S && isFiniteVector(state)
+
+const profileOf = ({ state, rewards, preferences }: UserState): UserProfile => ({
+  state: state.length > 0 ? state : null,
+  rewards,
+  preferences,
+  degraded: false,
+})

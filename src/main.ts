@@ -1,0 +1,123 @@
+import type { Server } from 'node:http'
+import { flushCompileCache } from 'node:module'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { firstKey, printWelcome } from './cli/first-run.ts'
+import { loadConfig } from './config/load.ts'
+import type { Config } from './config/schema.ts'
+import { ConfigSource } from './config/source.ts'
+import { GatewayError } from './errors.ts'
+import { watchGauges } from './observability/gauges.ts'
+import { createLogger } from './observability/logger.ts'
+import { modelThread } from './routing/model/thread.ts'
+import { watchFiles } from './runtime/watch.ts'
+import { createApp } from './server/app.ts'
+import { directly } from './server/direct.ts'
+import { closeAfterAnswers, createHttpServer, drainServer } from './server/http-server.ts'
+import { isFirst, isSupervisor, supervise } from './server/workers.ts'
+import { closeServices, createServices, dataDirOf, type Overrides, type Services } from './services.ts'
+
+/**
+ * Reads the configuration, builds the services, listens; drains on SIGTERM and SIGINT.
+ *
+ * @param overrides the bench takes parts of the services out
+ */
+export async function serve(configPath: string, overrides: Overrides = {}): Promise<void> {
+  const { config, files } = loadConfig(configPath)
+  const { log, dropped, flush } = createLogger(config.log.level)
+  if (isSupervisor(config.server.workers)) return supervise(config.server.workers, log)
+
+  // V8 would allocate objects that it expects to live long in its old space. Dead there, they still keep alive the
+  // objects that they refer to, here the next requests (docs/profile.md).
+  setFlagsFromString('--no-allocation-site-pretenuring')
+
+  let ending = false
+  const source = await ConfigSource.open(configPath, { config, files })
+  const services = await createServices(source, log, overrides)
+  watchGauges(services.metrics, services, dropped)
+  const server = createHttpServer({
+    fetch: createApp(services).fetch,
+    shortcut: directly(services),
+    config: config.server,
+    cors: () => services.snapshot().config.cors,
+    writeIdleMs: () => services.snapshot().config.server.write_idle_timeout_ms,
+    errors: services,
+  })
+  const stopWatching = watchFiles(() => source.files, reload)
+
+  // Before the port is open: a supervisor that sees it open may send a signal.
+  process.on('SIGTERM', end)
+  process.on('SIGINT', end)
+  process.on('SIGHUP', reload)
+
+  const port = await listen(server, config.server).catch(async (error) => {
+    await modelThread.close()
+    throw error
+  })
+  log.info({ host: config.server.host, port, ...services.policies.status() }, 'listening')
+  // Now, not at the exit: a process that is killed has no exit.
+  flushCompileCache()
+  if (isFirst()) {
+    const key = await firstKey(services.store, config, join(dataDirOf(config), 'first-key')).catch(() => null)
+    printWelcome({ host: config.server.host, port, key, snapshot: services.snapshot() })
+  }
+
+  function reload(): void {
+    services.reload().catch((error: Error) => {
+      log.error({ reason: error.message }, 'configuration not reloaded: the old one stays')
+    })
+  }
+
+  async function end(signal: NodeJS.Signals): Promise<void> {
+    // A second signal ends the wait.
+    if (ending) return modelThread.close().finally(() => process.exit(1))
+    ending = true
+    stopWatching()
+    log.info({ signal, in_flight: services.requests.size }, 'draining')
+    await drain(services, server, signal)
+    await closeServices(services)
+    log.info('bye')
+    flush()
+    process.exit(0)
+  }
+}
+
+/** After the drain deadline, streams get this long to tell their clients. */
+const CUT_GRACE_MS = 1_000
+
+/** Lets answers in work end, and cuts those that are left at the deadline. */
+async function drain({ requests, snapshot }: Services, server: Server, signal: NodeJS.Signals): Promise<void> {
+  const { drain_delay_ms, drain_timeout_ms } = snapshot().config.server
+  closeAfterAnswers(server)
+  requests.drain()
+  // A load balancer needs the delay to notice; in front of a terminal there is none.
+  if (signal !== 'SIGINT') await sleep(drain_delay_ms)
+  const cut = setTimeout(() => requests.cut(shuttingDown()), drain_timeout_ms)
+  await drainServer(server, drain_timeout_ms + CUT_GRACE_MS)
+  clearTimeout(cut)
+}
+
+const shuttingDown = () =>
+  new GatewayError('The gateway is shutting down.', {
+    status: 503,
+    type: 'api_error',
+    code: 'shutting_down',
+    retryAfterS: 1,
+  })
+
+/**
+ * Connections that the kernel keeps while the process is busy; a client that finds no room tries again after a second,
+ * then after three.
+ */
+const BACKLOG = 4_096
+
+/** @returns the port, which the system picks where 0 is asked for */
+async function listen(server: Server, { host, port }: Config['server']): Promise<number> {
+  await new Promise<void>((listening, fail) => {
+    server.once('error', fail)
+    server.listen({ port, host, backlog: BACKLOG }, listening)
+  })
+  const address = server.address()
+  return typeof address === 'object' && address ? address.port : port
+}

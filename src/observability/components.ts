@@ -1,0 +1,63 @@
+/** One thing that can be worse than it should be. */
+export interface Component {
+  state: 'ok' | 'degraded' | 'down'
+  detail?: string
+}
+
+/** Parts of the gateway that tell their state. */
+export interface ComponentSources {
+  store: { readonly kind: string; ping(): Promise<void> }
+  policies: { status(): RouterState & { tenants: Record<string, RouterState> } }
+  recorder: { status(): RecordsState }
+}
+
+interface RouterState {
+  /** Version of the artifact that serves, or `fallback:…`. */
+  policy: string
+  device: string | null
+  deviceNote: string | null
+  error: string | null
+}
+
+interface RecordsState {
+  away: string | null
+  queued: number
+  spooledBytes: number
+  dropped: number
+  rejected: number
+}
+
+/** States of store, router and records, for `/readyz` and the admin's status. */
+export async function componentsOf({
+  store,
+  policies,
+  recorder,
+}: ComponentSources): Promise<Record<string, Component>> {
+  const records = recorder.status()
+  return {
+    store: await store.ping().then(
+      (): Component => ({ state: 'ok', detail: store.kind }),
+      (): Component => ({ state: 'degraded', detail: `${store.kind} does not answer` }),
+    ),
+    router: routerComponent(policies.status()),
+    records: {
+      state: records.away !== null || records.dropped > 0 ? 'degraded' : 'ok',
+      detail: `${records.queued} queued, ${records.spooledBytes} bytes spooled, ${records.dropped} lost, ${records.rejected} rejected`,
+    },
+  }
+}
+
+function routerComponent({
+  policy,
+  device,
+  deviceNote,
+  error,
+  tenants,
+}: ReturnType<ComponentSources['policies']['status']>): Component {
+  const own = Object.entries(tenants)
+  const refused = own.flatMap(([name, { error }]) => (error === null ? [] : [`tenant ${name}: ${error}`]))
+  const isGood = !policy.startsWith('fallback:') && error === null && refused.length === 0
+  const ownPolicies = own.map(([name, { policy }]) => `tenant ${name}: ${policy}`)
+  const details = [policy, device && `on ${device}`, deviceNote, error, ...ownPolicies, ...refused]
+  return { state: isGood ? 'ok' : 'degraded', detail: details.filter(Boolean).join('; ') }
+}

@@ -1,0 +1,85 @@
+import { GatewayError } from '../errors.ts'
+
+export interface AdmissionOptions {
+  maxConcurrent: number
+  maxQueue: number
+}
+
+/** A request that waits for a place. */
+interface Waiting {
+  priority: number
+  enter: () => void
+  refuse: (error: GatewayError) => void
+}
+
+/**
+ * Bounds the requests in work. Further ones wait, the highest priority first; when the queue is full, the one of lowest
+ * priority is refused.
+ */
+export class Admission {
+  #options: AdmissionOptions
+  #inWork = 0
+  readonly #queue: Waiting[] = []
+
+  constructor(options: AdmissionOptions) {
+    this.#options = options
+  }
+
+  configure(options: AdmissionOptions): void {
+    this.#options = options
+  }
+
+  get queued(): number {
+    return this.#queue.length
+  }
+
+  /**
+   * Admits a request; call `leave` once when it is over.
+   *
+   * @returns undefined where it may go on at once, else a promise that resolves when it may
+   * @throws GatewayError 503 with `retry-after` when it is refused
+   */
+  enter(priority: number, signal: AbortSignal): Promise<void> | undefined {
+    if (this.#inWork >= this.#options.maxConcurrent) return this.#wait(priority, signal)
+    this.#inWork++
+    return undefined
+  }
+
+  async #wait(priority: number, signal: AbortSignal): Promise<void> {
+    if (this.#queue.length >= this.#options.maxQueue && !this.#shedBelow(priority)) throw overloaded()
+    await new Promise<void>((enter, refuse) => {
+      const waiting: Waiting = { priority, enter, refuse }
+      const at = this.#queue.findIndex((other) => other.priority < priority)
+      this.#queue.splice(at < 0 ? this.#queue.length : at, 0, waiting)
+      signal.addEventListener('abort', () => {
+        const index = this.#queue.indexOf(waiting)
+        if (index >= 0) {
+          this.#queue.splice(index, 1)
+          refuse(overloaded())
+        }
+      })
+    })
+  }
+
+  leave(): void {
+    const next = this.#queue.shift()
+    if (next) next.enter()
+    else this.#inWork--
+  }
+
+  #shedBelow(priority: number): boolean {
+    const last = this.#queue.at(-1)
+    if (!last || last.priority >= priority) return false
+    this.#queue.pop()
+    last.refuse(overloaded())
+    return true
+  }
+}
+
+const overloaded = () =>
+  new GatewayError('The gateway is overloaded. Please try again later.', {
+    status: 503,
+    type: 'api_error',
+    code: 'overloaded',
+    retryAfterS: 1,
+  })

@@ -1,0 +1,115 @@
+import { timingSafeEqual } from 'node:crypto'
+import type { IncomingHttpHeaders } from 'node:http'
+import { LRUCache } from 'lru-cache'
+import { hashKey } from '../candidates/keys.ts'
+import type { Config } from '../config/schema.ts'
+import { invalidRequest, unauthorized } from '../errors.ts'
+import type { KeyRecord, Store } from '../store/store.ts'
+
+/** The caller: a tenant, by one of its keys. */
+export interface Caller {
+  tenant: string
+  keyId: string
+  /** Candidates or groups that the key is limited to; null = all of the tenant's. */
+  models: readonly string[] | null
+}
+
+/**
+ * A key is believed for this long without asking the store again. A revocation is also announced, and then takes effect
+ * at once.
+ */
+export const KEY_CACHE_MS = 5_000
+/** While the store is away, a key that was good is believed for this long. */
+const STALE_KEY_MS = 3_600_000
+
+/**
+ * Checks tenant keys: those of the configuration, and those of the store behind a cache. Keys are compared by their
+ * SHA-256 alone.
+ */
+export class Authenticator {
+  readonly #store: Store
+  readonly #cache = new LRUCache<string, { record: KeyRecord | null; at: number; fresh: boolean }>({ max: 10_000 })
+  #configured = new Map<string, Caller>()
+
+  constructor(store: Store, config: Config) {
+    this.#store = store
+    this.configure(config)
+    store.subscribe((change) => {
+      if (change.kind === 'keys') this.#cache.clear()
+      // A change may have been missed: ask again, but believe the cached answer if the store is away again.
+      if (change.kind === 'all') for (const entry of this.#cache.values()) entry.fresh = false
+    })
+  }
+
+  configure(config: Config): void {
+    this.#configured = new Map(
+      config.tenants.flatMap(({ name, keys }) =>
+        keys.map((key, index): [string, Caller] => [
+          hashKey(key),
+          { tenant: name, keyId: `config-${name}-${index}`, models: null },
+        ]),
+      ),
+    )
+  }
+
+  /**
+   * Finds the caller by a key; a key of the configuration without waiting.
+   *
+   * @throws GatewayError 401, the same for every reason; 400 where headers hold different keys
+   */
+  authenticate(headers: IncomingHttpHeaders): Caller | Promise<Caller> {
+    const key = keyOf(headers)
+    if (key === undefined) throw unauthorized()
+    const hash = hashKey(key)
+    const configured = this.#configured.get(hash)
+    return configured ?? this.#stored(hash)
+  }
+
+  async #stored(hash: string): Promise<Caller> {
+    const record = await this.#lookUp(hash)
+    if (!record || !sameHash(record.hash, hash)) throw unauthorized()
+    if (record.revokedAt !== null || (record.expiresAt !== null && record.expiresAt <= Date.now())) throw unauthorized()
+    return { tenant: record.tenant, keyId: record.id, models: record.models }
+  }
+
+  async #lookUp(hash: string): Promise<KeyRecord | null> {
+    const cached = this.#cache.get(hash)
+    const now = performance.now()
+    if (cached?.fresh && now - cached.at < KEY_CACHE_MS) return cached.record
+    try {
+      const record = await this.#store.findKey(hash)
+      this.#cache.set(hash, { record, at: now, fresh: true })
+      return record
+    } catch (error) {
+      if (cached?.record && now - cached.at < STALE_KEY_MS) return cached.record
+      throw error
+    }
+  }
+}
+
+/** Headers in which OpenAI's, Anthropic's and Azure OpenAI's clients send their key. */
+export const KEY_HEADERS = ['authorization', 'x-api-key', 'api-key'] as const
+
+/** The key, undefined where none is given or one is malformed. @throws GatewayError 400 for two different ones */
+function keyOf(headers: IncomingHttpHeaders): string | undefined {
+  let found: string | undefined
+  for (const name of KEY_HEADERS) {
+    const value = headers[name]
+    if (value === undefined || (value === '' && name !== 'authorization')) continue
+    const key = (name === 'authorization' ? BEARER : BARE).exec(String(value))?.[1]
+    if (key === undefined) return undefined
+    if (found !== undefined && found !== key) {
+      throw invalidRequest(`The headers 'authorization', 'x-api-key' and 'api-key' hold different keys.`, name)
+    }
+    found = key
+  }
+  return found
+}
+
+const BEARER = /^Bearer +([\x21-\x7e]{8,512})$/i
+const BARE = /^([\x21-\x7e]{8,512})$/
+
+function sameHash(a: string, b: string): boolean {
+  const [left, right] = [Buffer.from(a, 'hex'), Buffer.from(b, 'hex')]
+  return left.length === right.length && timingSafeEqual(left, right)
+}

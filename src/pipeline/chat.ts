@@ -1,0 +1,168 @@
+import type { Candidate } from '../candidates/candidate.ts'
+import { costUsd } from '../candidates/pricing.ts'
+import type { Judge } from '../learning/sources/judge.ts'
+import type { Logger } from '../observability/logger.ts'
+import { ForwardError } from '../providers/forward/failure.ts'
+import { type Forwarded, forward } from '../providers/forward/forward.ts'
+import { UpstreamError } from '../providers/provider.ts'
+import { isWhole, type Outcome, unanswered } from '../providers/relay/outcome.ts'
+import { relay } from '../providers/relay/relay.ts'
+import type { InteractionRecord } from '../store/records/records.ts'
+import type { Admission } from './admission.ts'
+import { type AfterAnswerDeps, afterAnswer, considerJudging } from './after-answer.ts'
+import type { Call } from './call.ts'
+import { captureResponse } from './capture-response.ts'
+import type { RequestContext } from './context.ts'
+import { type DecideDeps, type Decision, decide } from './decide.ts'
+import { claimIdempotencyKey, type IdempotencyDeps } from './idempotency.ts'
+import type { Quota } from './quota.ts'
+import { recordOf, summaryOf } from './record.ts'
+
+export interface ChatDeps extends DecideDeps, IdempotencyDeps, AfterAnswerDeps {
+  admission: Admission
+  quota: Quota
+  /** Null where none is configured. */
+  judge: Judge | null
+}
+
+/**
+ * One answer, from top to bottom, for every endpoint: admit → reserve; embed, score, choose → forward → relay → record.
+ * The caller has been authenticated and the request parsed. Errors that are thrown are for the client: nothing has been
+ * sent yet.
+ *
+ * @throws GatewayError
+ */
+export async function complete(deps: ChatDeps, context: RequestContext, call: Call): Promise<void> {
+  const claimed = await claimIdempotencyKey(deps, context, call)
+  if (claimed === 'replayed') return
+  let hasWholeAnswer = false
+  try {
+    await deps.admission.enter(call.principal.tenant.config.priority, context.signal)
+    try {
+      hasWholeAnswer = await decideAndAnswer(deps, context, call)
+    } finally {
+      deps.admission.leave()
+    }
+  } finally {
+    claimed?.end(hasWholeAnswer)
+  }
+}
+
+/** @returns whether the client has got a whole answer */
+async function decideAndAnswer(deps: ChatDeps, context: RequestContext, call: Call): Promise<boolean> {
+  // Together: the store answers while the model scores. No candidate is chosen yet, so it reserves for the dearest one
+  // that the model's name stands for.
+  const [reserved, decided] = await Promise.allSettled([deps.quota.reserve(context, call), decide(deps, context, call)])
+  if (decided.status === 'rejected' && reserved.status === 'fulfilled') reserved.value.settle(null)
+  const decision = resultOf(decided)
+  const { ranking } = decision.selection
+  const isForAll = ranking.length === call.model.candidates.length
+  // A reservation that was refused for the dearest of all may be granted for those that are left.
+  const grant =
+    reserved.status === 'fulfilled' || isForAll ? resultOf(reserved) : await deps.quota.reserve(context, call, ranking)
+  deps.recorder.open(summaryOf(context, call, decision))
+  const judged = deps.judge && captureResponse(context.outgoing, MAX_JUDGED_BYTES)
+  let record: InteractionRecord | null = null
+  try {
+    const outcome = await answer(deps, context, call, decision, grant.headers, (ended) => {
+      record = recordOf(context, call, decision, ended)
+      return afterAnswer(deps, { context, call, decision, record })
+    })
+    logBroken(deps.log, context, outcome)
+    if (deps.judge && judged && record) considerJudging(deps.judge, { call, decision, record }, judged().body)
+    return isWhole(outcome)
+  } finally {
+    grant.settle(record)
+  }
+}
+
+/** An error after the first byte: the client has been told in the stream, its cause is for the log. */
+function logBroken(log: Logger, { requestId }: RequestContext, { error, cause }: Outcome): void {
+  if (cause === undefined) return
+  if (!(cause instanceof UpstreamError)) log.error({ err: cause, request: requestId }, 'internal error')
+  else if (error !== null) log.warn({ err: cause, request: requestId, error }, 'an answer broke')
+}
+
+function resultOf<T>(result: PromiseSettledResult<T>): T {
+  if (result.status === 'rejected') throw result.reason
+  return result.value
+}
+
+/** Larger answers are not judged. */
+const MAX_JUDGED_BYTES = 256 * 1024
+
+/**
+ * Asks the candidates in order until one answers, and sends its bytes to the client.
+ *
+ * @param onEnding called once and awaited, before the client can know that the answer is whole
+ * @throws ForwardError where none answered: nothing has been sent
+ */
+async function answer(
+  deps: ChatDeps,
+  context: RequestContext,
+  call: Call,
+  decision: Decision,
+  limitHeaders: Record<string, string>,
+  onEnding: (outcome: Outcome) => Promise<void> | undefined,
+): Promise<Outcome> {
+  const { snapshot, signal, requestId, startedAt } = context
+  const { timeouts, retries, server } = snapshot.config
+  const { request, principal, knobs, model } = call
+  const deadline = startedAt + timeouts.total_ms
+  // Its frames say where; its message might hold what was converted.
+  const onBug = (err: unknown, { name: candidate }: Candidate) =>
+    deps.log.error({ err, candidate, request: requestId }, 'a request or an answer could not be converted')
+  let forwarded: Forwarded
+  try {
+    forwarded = await forward(
+      {
+        ranking: decision.selection.ranking,
+        request,
+        signal,
+        requestId,
+        deadline,
+        routed: !model.explicit,
+        strict: knobs.strict,
+        tenant: principal.tenant.name,
+        user: principal.user,
+      },
+      { providers: snapshot.providers, breakers: deps.breakers, timeouts, retries, refusals: deps.refusals, onBug },
+    )
+  } catch (error) {
+    if (!(error instanceof ForwardError)) throw error
+    await onEnding(unanswered(error, decision.selection.chosen.candidate, request))
+    throw error
+  }
+  const writer = call.writer?.(call.turn.key)
+  if (writer && !forwarded.stream) forwarded.body = await writer.plain(forwarded)
+  return relay(forwarded, context.outgoing, {
+    request,
+    headers: { ...limitHeaders, ...answerHeaders(requestId, decision, forwarded) },
+    writer: writer && forwarded.stream ? writer.stream(forwarded) : undefined,
+    signal,
+    deadline,
+    started: startedAt,
+    contentIdleMs: timeouts.content_idle_ms,
+    commentsMs: timeouts.comments_ms,
+    writeIdleMs: server.write_idle_timeout_ms,
+    onEnding,
+  })
+}
+
+/** Headers that say how the answer came about. */
+function answerHeaders(requestId: string, { selection, version, fallback }: Decision, forwarded: Forwarded) {
+  const { candidate } = forwarded
+  const isFirstChoice = candidate === selection.chosen.candidate
+  const reason = isFirstChoice ? selection.reason : 'fallback'
+  const detail = isFirstChoice ? (fallback ?? selection.detail) : (forwarded.attempts[0]?.error ?? '')
+  return {
+    'x-request-id': requestId,
+    'x-router-model': candidate.name,
+    'x-router-provider': candidate.provider,
+    'x-router-reason': detail === '' ? reason : `${reason};${detail}`,
+    'x-router-policy': version,
+    ...(forwarded.request.dropped?.length && { 'x-router-dropped': forwarded.request.dropped.join(', ') }),
+    ...(!forwarded.stream &&
+      forwarded.usage && { 'x-router-cost-usd': costUsd(forwarded.usage, candidate.price).toFixed(9) }),
+  }
+}

@@ -1,0 +1,250 @@
+import type { Candidate } from '../candidates/candidate.ts'
+import type { UserIds } from '../candidates/tenants.ts'
+import { queryText } from '../embedding/query-text.ts'
+import { GatewayError } from '../errors.ts'
+import type { UserProfile } from '../learning/profile.ts'
+import { type StatedPreferences, statedPreferences } from '../learning/stated-preferences.ts'
+import type { UserStates } from '../learning/user-states.ts'
+import type { Latencies } from '../observability/latencies.ts'
+import type { Logger } from '../observability/logger.ts'
+import type { Metrics } from '../observability/metrics.ts'
+import { unfitFor } from '../providers/dialect/plan.ts'
+import type { Refusals } from '../providers/dialect/refusals.ts'
+import type { Breakers } from '../providers/forward/breakers.ts'
+import { type ChooseInput, type Limits, NoCandidateError, type Selection } from '../routing/choose/choose.ts'
+import { draw } from '../routing/choose/draw.ts'
+import { choosePreferring } from '../routing/choose/prefer.ts'
+import type { Policies, PolicySnapshot } from '../routing/policies/policies.ts'
+import type { Policy } from '../routing/policy.ts'
+import { type CandidateScore, type RouteQuery, RouterError } from '../routing/router.ts'
+import type { Gains } from '../routing/safety/gains.ts'
+import { inTime } from '../runtime/in-time.ts'
+import type { ConversationState } from '../store/store.ts'
+import { type Baseline, baselineOf } from './baseline.ts'
+import type { Call, Knobs } from './call.ts'
+import type { RequestContext } from './context.ts'
+import type { Conversations } from './conversation.ts'
+
+/** A decision for a request, with all that it was based on. */
+export interface Decision {
+  selection: Selection
+  /** Of every candidate that the model name stands for. */
+  scores: readonly CandidateScore[]
+  /** The artifact that serves this user; null where none is loaded. */
+  policy: Policy | null
+  /** Version of the artifact that ranked, or of the fallback router. */
+  version: string
+  /** Why the fallback router ranked instead of the artifact, or null. */
+  fallback: string | null
+  profile: UserProfile
+  /** What the choice is compared with; null where no baseline is configured, or a candidate was asked for by name. */
+  baseline: Baseline | null
+  conversation: ConversationState | null
+  /** The text that was embedded. */
+  text: string
+  embedding: Float32Array | null
+  /** A policy that is asked afterwards for its own choice, with the input of `choose`; null where none runs. */
+  shadow: {
+    policy: Policy
+    input: Omit<ChooseInput, 'scores' | 'by' | 'rewards' | 'baseline'>
+    costWeight: number | undefined
+  } | null
+}
+
+export interface DecideDeps {
+  policies: Policies
+  users: UserStates
+  userIds: Pick<UserIds, 'stored'>
+  gains: Gains
+  conversations: Conversations
+  latencies: Latencies
+  breakers: Breakers
+  refusals: Refusals
+  metrics: Metrics
+  log: Logger
+}
+
+/**
+ * embed → score → choose, for one request. A failure on the way costs the personal choice, never the answer.
+ *
+ * @throws GatewayError when no candidate fits
+ */
+export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext, call: Call): Promise<Decision> {
+  const { request, principal, knobs, model, turn } = call
+  const { tenant, user } = principal
+  const serving = deps.policies.snapshot(tenant.name, user)
+  const { policy } = serving
+  const text = queryText(request.body.messages)
+  const deadline = performance.now() + snapshot.config.router.deadline_ms
+
+  // None of the three fails. All are started before the first is awaited; mostly they are there already.
+  const asking = [
+    deps.users.get(policy, tenant.name, user),
+    embed(policy, text, deadline),
+    turn.continues ? deps.conversations.load(tenant.name, turn.key) : null,
+  ] as const
+  const [profile, embedded, conversation] = [await asking[0], await asking[1], await asking[2]]
+  const stated = statedPreferences(profile.preferences)
+  const costWeight = knobs.costWeight ?? stated.cost_weight
+  const query = {
+    tenant: tenant.name,
+    embedding: embedded.vector ?? NO_VECTOR,
+    promptTokens: request.promptTokens,
+    state: profile.state,
+    ...(costWeight !== undefined && { costWeight }),
+    // Inputs that came late because this process was busy are scored all the same: scoring takes less than was lost.
+    deadline: Math.max(deadline, performance.now() + snapshot.config.router.deadline_ms / 10),
+  }
+  const scored = await score(deps, serving, embedded.failure, query, tenant.candidates)
+  if (scored.fallback === 'not_finite' && policy) deps.users.quarantine(policy, tenant.name, user)
+  if (scored.fallback !== null) deps.metrics.routerFallback.inc({ reason: scored.fallback })
+
+  const scores = scoresOf(scored.scores, model.candidates)
+  const limits: Limits = {
+    needs: request.needs,
+    promptTokens: request.promptTokens,
+    maxTokens: request.body.max_completion_tokens ?? request.body.max_tokens ?? null,
+    ...strictest(knobs, stated),
+    latencyMs: (name) => deps.latencies.expectedMs(name),
+    unfit: (candidate) => unfitFor(request, candidate.dialect, deps.refusals.of(tenant.name, candidate), knobs.strict),
+    isOpen: (candidate) => deps.breakers.of(candidate).isOpen,
+  }
+  try {
+    const input = {
+      limits,
+      explicit: model.explicit ? (model.candidates[0]?.name ?? null) : null,
+      explore: snapshot.config.router.explore && tenant.config.explore && knobs.explore && stated.explore !== false,
+      previous: conversation && {
+        candidate: conversation.candidate,
+        toolLoop: turn.toolLoop,
+        promptTokens: stillCached(conversation, ts) ? conversation.promptTokens : 0,
+      },
+      policy: snapshot.config.router,
+      random: draw(snapshot.config.router.exploration_seed, tenant.name, user, text, profile.rewards),
+    }
+    const by = scored.fallback === null ? 'graph' : 'fallback'
+    const { rewards } = profile
+    const baseline = model.explicit
+      ? null
+      : baselineOf(snapshot.config.router, deps.gains, deps.userIds, { tenant, user, rewards, policy: scored.version })
+    const selection = choosePreferring(request.prefers, {
+      ...input,
+      scores,
+      by,
+      rewards,
+      baseline: baseline?.rule ?? null,
+    })
+    return {
+      selection,
+      scores,
+      policy,
+      version: scored.version,
+      fallback: scored.fallback,
+      profile,
+      baseline,
+      conversation,
+      text,
+      embedding: embedded.vector,
+      shadow: serving.shadow && { policy: serving.shadow, input, costWeight },
+    }
+  } catch (error) {
+    if (error instanceof NoCandidateError) throw noCandidate(error)
+    throw error
+  }
+}
+
+/** Scores of the candidates that the model name stands for: often all of the tenant's. */
+function scoresOf(all: readonly CandidateScore[], candidates: readonly Candidate[]): readonly CandidateScore[] {
+  if (all.length === candidates.length && all.every(({ candidate }, i) => candidate === candidates[i])) return all
+  const wanted = new Set(candidates)
+  return all.filter(({ candidate }) => wanted.has(candidate))
+}
+
+const NO_VECTOR = new Float32Array(0)
+/** Providers drop a cached prompt prefix after about five minutes without use. */
+const PROMPT_CACHE_MS = 300_000
+
+export const stillCached = (conversation: ConversationState, now: number) => now - conversation.ts < PROMPT_CACHE_MS
+
+interface Embedded {
+  vector: Float32Array | null
+  failure: string | null
+}
+
+function embed(policy: Policy | null, text: string, deadline: number): Embedded | Promise<Embedded> {
+  if (policy === null) return { vector: null, failure: 'no_artifact' }
+  const failed = () => ({ vector: null, failure: 'embedder' })
+  try {
+    const vector = policy.embedder.embed(text)
+    if (!(vector instanceof Promise)) return { vector, failure: null }
+    return inTime(vector, deadline - performance.now(), tooLate).then(
+      (found) => ({ vector: found, failure: null }),
+      failed,
+    )
+  } catch {
+    return failed()
+  }
+}
+
+function tooLate(): never {
+  throw new Error('deadline')
+}
+
+async function score(
+  deps: DecideDeps,
+  { policy, fallback }: PolicySnapshot,
+  failure: string | null,
+  query: RouteQuery,
+  candidates: readonly Candidate[],
+): Promise<{ scores: CandidateScore[]; version: string; fallback: string | null }> {
+  let reason = failure ?? 'no_artifact'
+  if (policy !== null && failure === null) {
+    try {
+      return { scores: await policy.router.score(query, candidates), version: policy.version, fallback: null }
+    } catch (error) {
+      if (!(error instanceof RouterError)) throw error
+      reason = error.reason
+      deps.log.warn({ reason, policy: policy.version }, 'the fallback router chooses')
+    }
+  }
+  return { scores: await fallback.score(query, candidates), version: fallback.version, fallback: reason }
+}
+
+function noCandidate({ exclusions, temporary }: NoCandidateError): GatewayError {
+  if (temporary) {
+    return new GatewayError('No model is available for this request right now.', {
+      status: 503,
+      type: 'api_error',
+      code: 'no_candidate_available',
+      retryAfterS: 5,
+    })
+  }
+  const tooLong = exclusions.length > 0 && exclusions.every(({ why }) => why === 'context_window')
+  const why = exclusions.map(({ candidate, detail }) => `${candidate} ${detail}`).join('; ')
+  return new GatewayError(`No model fits this request${why ? `: ${why}` : ''}.`, {
+    status: 400,
+    type: 'invalid_request_error',
+    code: tooLong ? 'context_length_exceeded' : 'no_candidate',
+    param: tooLong ? 'messages' : 'model',
+  })
+}
+
+/** A request can narrow what its user's profile states, never widen it. */
+function strictest(knobs: Knobs, stated: StatedPreferences): Partial<Limits> {
+  const allow =
+    knobs.allow && stated.allow
+      ? knobs.allow.filter((name) => stated.allow?.includes(name))
+      : (knobs.allow ?? stated.allow)
+  const deny = [...(knobs.deny ?? []), ...(stated.deny ?? [])]
+  const maxCostUsd = smaller(knobs.maxCostUsd, stated.max_cost_usd)
+  const maxLatencyMs = smaller(knobs.maxLatencyMs, stated.max_latency_ms)
+  return {
+    ...(allow && { allow }),
+    ...(deny.length > 0 && { deny }),
+    ...(maxCostUsd !== undefined && { maxCostUsd }),
+    ...(maxLatencyMs !== undefined && { maxLatencyMs }),
+  }
+}
+
+const smaller = (a: number | undefined, b: number | undefined) =>
+  a === undefined ? b : b === undefined ? a : Math.min(a, b)

@@ -1,0 +1,233 @@
+import type { Candidate } from '../candidates/candidate.ts'
+import type { Tenant } from '../candidates/tenants.ts'
+import type { LimitsConfig, TenantConfig } from '../config/schema.ts'
+import { GatewayError } from '../errors.ts'
+import type { Amounts, Limit, Limits, Reservation } from '../store/limits.ts'
+import type { InteractionRecord } from '../store/records/records.ts'
+import type { Call } from './call.ts'
+import type { RequestContext } from './context.ts'
+import type { Principal } from './principal.ts'
+
+/** A reservation of one request: made before it is forwarded, settled when it has ended. */
+export interface Grant {
+  /** OpenAI's `x-ratelimit-*`. */
+  headers: Headers
+  /** @param record of the answer; null where there was none */
+  settle(record: InteractionRecord | null): void
+}
+
+interface Settlement {
+  tenant: string
+  id: string
+  amounts: Amounts
+}
+
+type Headers = Record<string, string>
+
+const UNLIMITED = { headers: {}, settle: () => {} }
+const ONE_REQUEST: Amounts = { requests: 1, tokens: 0, nanoUsd: 0 }
+
+/** Reserved for an answer whose length the request does not bound. */
+const UNBOUNDED_ANSWER_TOKENS = 4_096
+/** A bound above this, `1e400` too, is read as this, so that counters stay finite. */
+const MOST_ANSWER_TOKENS = 2 ** 40
+/** The estimate of a prompt may be too low: other scripts, other vocabularies, and text that providers add. */
+const PROMPT_MARGIN = { factor: 1.5, tokens: 64 }
+const NANO = 1e9
+/** Longer than any request takes. */
+const TTL_MARGIN_MS = 60_000
+const RETRY_MS = 1_000
+const MAX_PENDING = 10_000
+
+/**
+ * Tokens, dollars and requests under the limits of tenant, key and user. Reserves before the answer, and settles off
+ * the request path: a settlement that the store can't take now is tried again until it can, and counts once however
+ * often it is sent.
+ */
+export class Quota {
+  readonly #limits: Limits
+  readonly #onStoreError: (call: 'reserve' | 'settle') => void
+  #pending: Settlement[] = []
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(limits: Limits, onStoreError: (call: 'reserve' | 'settle') => void) {
+    this.#limits = limits
+    this.#onStoreError = onStoreError
+  }
+
+  /**
+   * Reserves an upper estimate, for the dearest of `candidates`, under all limits or under none. When the store is away
+   * nothing is limited: its counts are worth less than the answers.
+   *
+   * @throws GatewayError 429 with `retry-after`
+   */
+  async reserve(
+    context: RequestContext,
+    call: Call,
+    candidates: readonly Candidate[] = call.model.candidates,
+  ): Promise<Grant> {
+    const { headers, settle } = await this.#reserve(context, call.principal, upperEstimate(call, candidates))
+    return { headers, settle: (record) => settle(amountsOf(record)) }
+  }
+
+  /**
+   * Reserves a request of which neither tokens nor dollars are known; it counts as a request, however it ends.
+   *
+   * @throws GatewayError 429 with `retry-after`
+   */
+  async reserveRequest(context: RequestContext, principal: Principal): Promise<{ headers: Headers; settle(): void }> {
+    const { headers, settle } = await this.#reserve(context, principal, ONE_REQUEST)
+    return { headers, settle: () => settle(ONE_REQUEST) }
+  }
+
+  async #reserve(
+    { requestId, snapshot }: RequestContext,
+    principal: Principal,
+    amounts: Amounts,
+  ): Promise<{ headers: Headers; settle(amounts: Amounts): void }> {
+    const limits = limitsOf(principal.tenant, principal.keyId, principal.user)
+    if (limits.length === 0) return UNLIMITED
+    const tenant = principal.tenant.name
+    let reservation: Reservation
+    try {
+      reservation = await this.#limits.reserve({
+        tenant,
+        id: requestId,
+        limits,
+        amounts,
+        ttlMs: snapshot.config.timeouts.total_ms + TTL_MARGIN_MS,
+      })
+    } catch {
+      this.#onStoreError('reserve')
+      return UNLIMITED
+    }
+    const headers = rateLimitHeaders(limits, reservation)
+    if (!reservation.granted) throw refusal(limits, reservation, headers)
+    return { headers, settle: (used) => void this.#settle({ tenant, id: requestId, amounts: used }) }
+  }
+
+  /** Tries once more to settle what is left. */
+  async close(): Promise<void> {
+    clearTimeout(this.#timer)
+    await Promise.all(this.#takePending().map((settlement) => this.#send(settlement))).catch(() => {})
+  }
+
+  async #settle(settlement: Settlement): Promise<void> {
+    try {
+      await this.#send(settlement)
+    } catch {
+      this.#onStoreError('settle')
+      // Beyond the bound a reservation expires by itself, and its upper estimate is given back.
+      if (this.#pending.length < MAX_PENDING) this.#pending.push(settlement)
+      this.#timer ??= setTimeout(() => {
+        this.#timer = undefined
+        for (const waiting of this.#takePending()) void this.#settle(waiting)
+      }, RETRY_MS).unref()
+    }
+  }
+
+  #send({ tenant, id, amounts }: Settlement): Promise<boolean> {
+    return this.#limits.settle(tenant, id, amounts)
+  }
+
+  #takePending(): Settlement[] {
+    const pending = this.#pending
+    this.#pending = []
+    return pending
+  }
+}
+
+/** All limits that hold for a request of this key and user. */
+function limitsOf({ config }: Tenant, keyId: string, user: string): Limit[] {
+  return [...sharedLimits(config, keyId), ...boundsOf(`user:${user}`, config.user_limits)]
+}
+
+/** Limits of a configured tenant and its keys: the same for all requests. */
+const shared = new WeakMap<TenantConfig, Map<string, Limit[]>>()
+
+function sharedLimits(config: TenantConfig, keyId: string): Limit[] {
+  let ofKeys = shared.get(config)
+  if (!ofKeys) {
+    ofKeys = new Map()
+    shared.set(config, ofKeys)
+  }
+  let limits = ofKeys.get(keyId)
+  if (!limits) {
+    limits = [...boundsOf('tenant', config.limits), ...boundsOf(`key:${keyId}`, config.key_limits)]
+    ofKeys.set(keyId, limits)
+  }
+  return limits
+}
+
+function boundsOf(scope: string, config: LimitsConfig): Limit[] {
+  const bounds: Limit[] = []
+  const bound = (what: Limit['what'], window: Limit['window'], max: number | undefined) => {
+    if (max !== undefined) bounds.push({ scope, what, window, max })
+  }
+  bound('requests', 'minute', config.requests_per_minute)
+  bound('tokens', 'minute', config.tokens_per_minute)
+  bound('requests', 'flight', config.concurrent)
+  bound('nanoUsd', 'day', config.usd_per_day && Math.round(config.usd_per_day * NANO))
+  bound('nanoUsd', 'month', config.usd_per_month && Math.round(config.usd_per_month * NANO))
+  return bounds
+}
+
+/** The most that an answer of the dearest candidate could take. */
+function upperEstimate({ request }: Call, candidates: readonly Candidate[]): Amounts {
+  const { body } = request
+  const prompt = Math.ceil(request.promptTokens * PROMPT_MARGIN.factor) + PROMPT_MARGIN.tokens
+  const answers = Math.max(1, Math.min(body.n ?? 1, 128))
+  const bound = body.max_completion_tokens ?? body.max_tokens ?? UNBOUNDED_ANSWER_TOKENS
+  const longest = Math.min(bound, MOST_ANSWER_TOKENS)
+  let dearest = 0
+  for (const { price, maxOutputTokens } of candidates) {
+    const completion = Math.min(longest, maxOutputTokens ?? longest) * answers
+    dearest = Math.max(dearest, prompt * Math.max(price.input, price.cacheWrite ?? 0) + completion * price.output)
+  }
+  return { requests: 1, tokens: prompt + longest * answers, nanoUsd: Math.ceil((dearest / 1e6) * NANO) }
+}
+
+function amountsOf(record: InteractionRecord | null): Amounts {
+  if (!record) return { requests: 0, tokens: 0, nanoUsd: 0 }
+  const { promptTokens, completionTokens } = record.usage
+  return { requests: 1, tokens: promptTokens + completionTokens, nanoUsd: Math.round(record.costUsd * NANO) }
+}
+
+/** The limits of requests and of tokens a minute with the least left, in OpenAI's headers. */
+function rateLimitHeaders(limits: readonly Limit[], { states }: Reservation): Record<string, string> {
+  const headers: Record<string, string> = {}
+  for (const what of ['requests', 'tokens'] as const) {
+    let nearest = -1
+    for (const [i, limit] of limits.entries()) {
+      if (limit.what !== what || limit.window !== 'minute' || !states[i]) continue
+      if (nearest < 0 || states[i].remaining < states[nearest]!.remaining) nearest = i
+    }
+    if (nearest < 0) continue
+    const { remaining, resetMs } = states[nearest]!
+    headers[`x-ratelimit-limit-${what}`] = String(limits[nearest]!.max)
+    headers[`x-ratelimit-remaining-${what}`] = String(Math.floor(remaining))
+    headers[`x-ratelimit-reset-${what}`] = `${(resetMs / 1000).toFixed(3)}s`
+  }
+  return headers
+}
+
+function refusal(limits: readonly Limit[], reservation: Reservation, headers: Record<string, string>): GatewayError {
+  const { refusedBy } = reservation
+  const index = limits.findIndex((limit) => limit === refusedBy || sameLimit(limit, refusedBy))
+  const isBudget = refusedBy?.what === 'nanoUsd'
+  const whose = refusedBy?.scope.split(':')[0] ?? 'tenant'
+  const per = refusedBy?.window === 'flight' ? 'at once' : `a ${refusedBy?.window}`
+  const what = isBudget ? 'dollars' : refusedBy?.what
+  return new GatewayError(`Limit reached for this ${whose}: ${what} ${per}.`, {
+    status: 429,
+    type: isBudget ? 'insufficient_quota' : 'rate_limit_error',
+    code: isBudget ? 'insufficient_quota' : 'rate_limit_exceeded',
+    retryAfterS: Math.max(1, (reservation.states[index]?.resetMs ?? 1_000) / 1000),
+    // A budget does not come back while an SDK waits.
+    ...(isBudget && { shouldRetry: false }),
+    headers,
+  })
+}
+
+const sameLimit = (a: Limit, b: Limit | null) =>
+  b !== null && a.scope === b.scope && a.what === b.what && a.window === b.window

@@ -1,0 +1,102 @@
+import { costUsd } from '../candidates/pricing.ts'
+import type { Outcome } from '../providers/relay/outcome.ts'
+import { quantise } from '../runtime/quantise.ts'
+import { base64Of } from '../store/codec.ts'
+import type { Arm, GainNote, InteractionRecord } from '../store/records/records.ts'
+import { scoredCandidates } from '../store/records/scored-candidates.ts'
+import type { InteractionSummary } from '../store/store.ts'
+import type { Call } from './call.ts'
+import type { RequestContext } from './context.ts'
+import { type Decision, stillCached } from './decide.ts'
+
+const DAY_MS = 86_400_000
+
+/** The row of one request. */
+export function recordOf(context: RequestContext, call: Call, decision: Decision, outcome: Outcome): InteractionRecord {
+  const { request, principal, conversation } = call
+  const { selection } = decision
+  const keepDays = principal.tenant.config.keep_text_days
+  const totalMs = performance.now() - context.startedAt
+  const embedding = quantise(decision.embedding)
+  return {
+    id: context.requestId,
+    ts: context.ts,
+    tenant: principal.tenant.name,
+    user: principal.user,
+    conversation,
+    embedding: embedding && { int8: base64Of(embedding.int8), scale: embedding.scale },
+    embedder: decision.policy?.embedder.version ?? '',
+    text: keepDays === undefined ? null : decision.text,
+    ...(keepDays !== undefined && { textExpiresAt: context.ts + keepDays * DAY_MS }),
+    candidates: scoredCandidates(selection.scored, selection.propensities, decision.fallback === null),
+    policy: decision.version,
+    chosen: outcome.candidate.name,
+    reason: outcome.candidate === selection.chosen.candidate ? selection.reason : 'fallback',
+    attempts: outcome.attempts,
+    usage: outcome.usage,
+    usageEstimated: outcome.usageEstimated,
+    costUsd: costUsd(outcome.usage, outcome.candidate.price),
+    ttftMs: outcome.ttftMs === null ? null : rounded(outcome.ttftMs),
+    totalMs: rounded(totalMs),
+    overheadUs: Math.max(0, Math.round((totalMs - outcome.waitedMs) * 1e3)),
+    finishReason: outcome.finishReason,
+    status: outcome.status,
+    stream: request.stream,
+    tools: request.needs.has('tools'),
+    modalities: ['text', ...(['vision', 'audio'] as const).filter((modality) => request.needs.has(modality))],
+    completionId: outcome.completionId,
+    key: principal.keyId,
+    endpoint: call.endpoint.name,
+    ...(decision.baseline && {
+      arm: armOf(decision),
+      baselineUsd: baselineUsd(context, decision, outcome),
+      gain: outcome.candidate === selection.chosen.candidate ? gainNote(decision) : null,
+    }),
+  }
+}
+
+/** Who chose: the router, or why the baseline. */
+function armOf({ selection: { reason, detail } }: Decision): Arm {
+  return reason === 'fallback' && (detail === 'baseline' || detail === 'holdout') ? detail : 'route'
+}
+
+/**
+ * Dollars that the baseline would have cost for the same tokens. In a conversation that goes on, it would have found
+ * its prompt in the provider's cache: so a switch of models is not said to be cheaper than it was.
+ */
+function baselineUsd({ snapshot, ts }: RequestContext, decision: Decision, { usage }: Outcome): number | null {
+  const { baseline, conversation } = decision
+  const price = snapshot.candidates.find(({ name }) => name === baseline?.comparison.baseline)?.price
+  if (!price) return null
+  const warm = conversation && stillCached(conversation, ts) ? conversation.promptTokens : 0
+  const cachedTokens = Math.max(usage.cachedTokens, Math.min(usage.promptTokens, warm))
+  return costUsd({ ...usage, cachedTokens, cacheWriteTokens: 0 }, price)
+}
+
+const rounded = (ms: number) => Math.round(ms * 1e3) / 1e3
+
+/** The part of a record that feedback needs while the answer is still on its way. */
+export function summaryOf(context: RequestContext, call: Call, decision: Decision): InteractionSummary {
+  const { principal, conversation, request } = call
+  return {
+    id: context.requestId,
+    tenant: principal.tenant.name,
+    user: principal.user,
+    conversation,
+    candidate: decision.selection.chosen.candidate.name,
+    embedding: quantise(decision.embedding),
+    embedder: decision.policy?.embedder.version ?? '',
+    promptTokens: request.promptTokens,
+    completionTokens: -1,
+    costUsd: -1,
+    ts: context.ts,
+    ended: false,
+    gain: gainNote(decision),
+  }
+}
+
+function gainNote({ baseline, selection: { lift } }: Decision): GainNote | null {
+  if (!baseline || !lift) return null
+  const { comparison, group } = baseline
+  return { baseline: comparison.baseline, policy: comparison.policy, group, ...lift }
+}

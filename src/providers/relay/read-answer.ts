@@ -1,0 +1,226 @@
+import { completionOfStream, streamOfCompletion } from '../../openai/convert-stream.ts'
+import { parseJson, readError, saysError, statusOfError, withoutMark } from '../../openai/error.ts'
+import { endOf } from '../../openai/finish-reason.ts'
+import { isObject } from '../../openai/is-object.ts'
+import { retryAfterMs } from '../../openai/retry-after.ts'
+import { SseObserver } from '../../openai/sse-observer.ts'
+import type { PlainFacts, StreamObserver } from '../../openai/stream-observer.ts'
+import { parseUsage } from '../../openai/usage.ts'
+import type { Failure } from '../forward/failure.ts'
+import { readAll } from '../http/read-all.ts'
+import { UpstreamError } from '../provider.ts'
+import type { AnswerHead, Forwarded, PlainAnswer, StreamAnswer } from './answer.ts'
+import { looksLikeEvents, shapeOf } from './shape.ts'
+
+/** A plain answer larger than this is refused; images and audio in base64 fit. */
+const MAX_BODY_BYTES = 64 * 1024 * 1024
+const MAX_ERROR_BYTES = 256 * 1024
+/** Before the first event that says something: role, comments, an image at most. */
+const MAX_HEAD_BYTES = 16 * 1024 * 1024
+
+type Read<Answer> = { answer: Answer } | { failure: Failure }
+type Body = AsyncIterable<Uint8Array>
+
+export interface ReadControl extends Pick<StreamAnswer, 'abort' | 'release'> {
+  /** Bytes have come, though nothing may have been said yet. */
+  onBytes(): void
+  /** Milliseconds after which a stream that is alive but says nothing is passed on as it is; none = never. */
+  quietMs: number | null
+}
+
+/**
+ * Reads as much of an answer as tells whether it is one: all of a plain answer, a stream up to the first event that
+ * says something, or for `quietMs`. An error there has been seen by nobody yet. The body's first bytes decide what it
+ * is, since labels lie.
+ *
+ * @throws UpstreamError
+ */
+export async function readAnswer(head: AnswerHead, body: Body, control: ReadControl): Promise<Read<Forwarded>> {
+  const { status, headers, request } = head
+  if (status < 200 || status >= 300) return { failure: statusFailure(status, headers, await readErrorBody(body)) }
+  if (!request.stream) return readPlain(head, body, control.onBytes)
+  const { shape, body: all } = await shapeOf(body)
+  const { native } = request
+  if (shape === 'events') {
+    const observer = native?.observe() ?? new SseObserver({ dropUsage: !request.wantsUsage })
+    return peek(asEvents(head), all, observer, control)
+  }
+  const plain = native
+    ? { failure: protocol('the provider did not stream') }
+    : await readPlain(head, all, control.onBytes)
+  if ('failure' in plain) {
+    return plain.failure.kind === 'protocol' ? { failure: protocol('the provider did not stream') } : plain
+  }
+  return { answer: streamOf(plain.answer, control) }
+}
+
+/** The official label, whatever the provider wrote. */
+function asEvents(head: AnswerHead): AnswerHead {
+  if (/^text\/event-stream/i.test(head.headers['content-type'] ?? '')) return head
+  return { ...head, headers: { ...head.headers, 'content-type': 'text/event-stream; charset=utf-8' } }
+}
+
+/** A whole answer where a stream was asked for. */
+function streamOf(
+  { body, candidate, status, headers, attempts, upstreamMs, request }: PlainAnswer,
+  { abort, release }: Pick<StreamAnswer, 'abort' | 'release'>,
+): StreamAnswer {
+  const observer = new SseObserver({ dropUsage: !request.wantsUsage })
+  const bytes = observer.push(streamOfCompletion(parseJson(body) as Record<string, unknown>))
+  const events = asEvents({ candidate, status, headers, attempts, upstreamMs, request })
+  return { ...events, stream: true, head: bytes ? [bytes] : [], rest: NOTHING, observer, abort, release }
+}
+
+const NOTHING: AsyncIterator<Uint8Array> = { next: async () => ({ value: undefined, done: true }) }
+
+async function peek(
+  common: AnswerHead,
+  body: Body,
+  observer: StreamObserver,
+  { onBytes, quietMs, abort, release }: ReadControl,
+): Promise<Read<StreamAnswer>> {
+  const rest = body[Symbol.asyncIterator]()
+  const head: Buffer[] = []
+  const quiet = new Quiet(quietMs)
+  let size = 0
+  try {
+    while (!observer.speaks && !observer.done && observer.error === null && size <= MAX_HEAD_BYTES) {
+      const next = rest.next()
+      const result = await quiet.orSooner(next)
+      if (result === null) {
+        const waiting = { ...common, head, rest: resume(next, rest), observer, abort, release }
+        return { answer: { ...waiting, stream: true } }
+      }
+      const { value, done } = result
+      const bytes = done ? observer.end() : observer.push(value)
+      if (bytes) head.push(bytes)
+      if (done) break
+      onBytes()
+      size += value.length
+    }
+  } finally {
+    quiet.end()
+  }
+  if (observer.speaks && observer.error === null) {
+    return { answer: { ...common, stream: true, head, rest, observer, abort, release } }
+  }
+  await rest.return?.()
+  if (observer.error !== null) return { failure: errorFailure(observer.error) }
+  if (size > MAX_HEAD_BYTES) return { failure: protocol('the provider sent more than we take') }
+  return { failure: protocol('the provider ended its answer before it said anything') }
+}
+
+/** Patience with a stream that has begun and says nothing. */
+class Quiet {
+  readonly #over: Promise<null> | null
+  readonly #timer: NodeJS.Timeout | undefined
+
+  constructor(ms: number | null) {
+    if (ms === null) {
+      this.#over = null
+      return
+    }
+    const over = Promise.withResolvers<null>()
+    this.#timer = setTimeout(() => over.resolve(null), ms)
+    this.#over = over.promise
+  }
+
+  /** Null when patience ends first. */
+  orSooner<T>(next: Promise<T>): Promise<T | null> {
+    return this.#over === null ? next : Promise.race([next, this.#over])
+  }
+
+  end(): void {
+    clearTimeout(this.#timer)
+  }
+}
+
+/** An iterator whose next result is already asked for. */
+function resume<T>(asked: Promise<IteratorResult<T>>, rest: AsyncIterator<T>): AsyncIterator<T> {
+  let first: Promise<IteratorResult<T>> | null = asked
+  // Whoever reads it hears of it; until then nobody does.
+  asked.catch(() => {})
+  return {
+    next: () => {
+      const next = first ?? rest.next()
+      first = null
+      return next
+    },
+    return: async () => (await rest.return?.()) ?? { value: undefined, done: true },
+  }
+}
+
+async function readPlain(common: AnswerHead, body: Body, onBytes: () => void): Promise<Read<PlainAnswer>> {
+  const raw = withoutMark(await readAll(body, MAX_BODY_BYTES, onBytes))
+  if (!common.request.native && looksLikeEvents(raw)) return readEvents(common, raw)
+  return plainOf(common, raw, parseJson(raw))
+}
+
+/** Events where a whole answer was asked for: put together. */
+function readEvents(common: AnswerHead, raw: Buffer): Read<PlainAnswer> {
+  const collected = completionOfStream(raw)
+  if ('error' in collected) return { failure: errorFailure(collected.error) }
+  if (collected.completion === null) return { failure: protocol('the provider ended its answer before it was whole') }
+  const { completion } = collected
+  const head = { ...common, headers: { ...common.headers, 'content-type': 'application/json' } }
+  return plainOf(head, Buffer.from(JSON.stringify(completion)), completion)
+}
+
+function plainOf(common: AnswerHead, bytes: Buffer, json: unknown): Read<PlainAnswer> {
+  const failed = bodyFailure(json)
+  if (failed) return { failure: failed }
+  const { native } = common.request
+  const facts = native ? native.read(json) : factsOf(json)
+  if (!facts) return { failure: protocol(`the provider sent something that is not a ${native?.api ?? 'chat'} answer`) }
+  return { answer: { ...common, stream: false, body: bytes, ...facts } }
+}
+
+function factsOf(json: unknown): PlainFacts | null {
+  const choices = isObject(json) && Array.isArray(json.choices) ? json.choices.filter(isObject) : []
+  if (!isObject(json) || choices.length === 0) return null
+  return {
+    usage: parseUsage(json.usage),
+    finishReason: choices.map((choice) => endOf(choice.finish_reason)).find((reason) => reason !== null) ?? null,
+    completionId: typeof json.id === 'string' && json.id !== '' ? json.id : null,
+    outputChars: choices.reduce((sum, { message }) => sum + textLength(message), 0),
+  }
+}
+
+function textLength(message: unknown): number {
+  if (!isObject(message)) return 0
+  const texts = [message.content, message.reasoning_content, message.reasoning, message.refusal]
+  const text = texts.reduce<number>((sum, value) => sum + (typeof value === 'string' ? value.length : 0), 0)
+  return text + (Array.isArray(message.tool_calls) ? JSON.stringify(message.tool_calls).length : 0)
+}
+
+const protocol = (message: string): Failure => ({ kind: 'protocol', message })
+
+/** Some answer 200 with an error in the body, or in its only choice. */
+function bodyFailure(json: unknown): Failure | null {
+  const outer = Array.isArray(json) ? json[0] : json
+  if (!isObject(outer)) return null
+  const choices: unknown[] = Array.isArray(outer.choices) ? outer.choices : []
+  if (choices.length === 0) return saysError(outer.error) ? errorFailure(outer.error) : null
+  const [choice] = choices
+  const isFailed = isObject(choice) && choice.finish_reason === 'error' && choices.length === 1
+  return isFailed && saysError(choice.error) ? errorFailure(choice.error) : null
+}
+
+function errorFailure(error: unknown): Failure {
+  return statusFailure(statusOfError(error), {}, Buffer.from(JSON.stringify({ error })))
+}
+
+function statusFailure(status: number, headers: Record<string, string>, body: Buffer): Failure {
+  const { code } = readError(status, parseJson(body))
+  return { kind: 'status', status, code, retryAfterMs: retryAfterMs(headers), body, headers }
+}
+
+/** The body of an error is of use only while it is small and comes at all. */
+async function readErrorBody(body: AsyncIterable<Uint8Array>): Promise<Buffer> {
+  try {
+    return await readAll(body, MAX_ERROR_BYTES)
+  } catch (error) {
+    if (error instanceof UpstreamError && (error.fault === 'aborted' || error.fault === 'timeout')) throw error
+    return Buffer.alloc(0)
+  }
+}

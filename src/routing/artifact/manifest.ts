@@ -1,0 +1,119 @@
+import { z } from 'zod'
+
+const size = z.number().int().nonnegative()
+const code = size.max(256)
+const dims = z
+  .object({ E: size, F: size, P: code, C: code, Z: size, V: size, G: size, H: size.optional(), S: size, R: size })
+  .transform(({ H, ...sizes }) => ({ ...sizes, H: H ?? sizes.G }))
+
+/** `manifest.json` of an artifact, as router-model/ARTIFACT.md has it. Fields that we don't know are left alone. */
+export const manifestSchema = z
+  .object({
+    schema: z.literal('persona-router/artifact/1'),
+    version: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'letters, digits and . _ -, at most 64'),
+    created: z.string(),
+    files: z.record(
+      z.string().refine(isInside, 'a path inside the artifact'),
+      z.object({ sha256: z.string().regex(/^[0-9a-f]{64}$/), bytes: size }),
+    ),
+    dims,
+    parts: z.array(z.string()).min(1),
+    kinds: z.array(z.string()).min(1),
+    card_features: z.array(
+      z.object({
+        field: z.string(),
+        transform: z.enum(['log10', 'identity', 'flag']),
+        mean: z.number(),
+        std: z.number().positive(),
+      }),
+    ),
+    forget: z.object({ per_reward: z.number().gt(0).max(1), block: z.number().int().positive().default(1) }),
+    embedder: z.object({
+      kind: z.string(),
+      version: z.string(),
+      dim: size,
+      files: z.array(z.string().refine(isInside, 'a path inside the artifact')),
+    }),
+    aliases: z.record(z.string(), z.array(z.string())),
+  })
+  .refine(({ dims, parts }) => parts.length === dims.R, { error: 'dims.R is not the number of parts', path: ['parts'] })
+  .refine(({ dims: { G, H } }) => H >= G && H % Math.max(G, 1) === 0, {
+    error: 'dims.H is not a multiple of dims.G',
+    path: ['dims', 'H'],
+  })
+  .refine(({ dims, card_features }) => 2 * card_features.length === dims.F, {
+    error: 'dims.F is not twice the number of card features',
+    path: ['card_features'],
+  })
+  .refine(({ dims, embedder }) => embedder.dim === dims.E, {
+    error: 'dims.E is not the embedder’s size',
+    path: ['embedder', 'dim'],
+  })
+
+export type Manifest = z.output<typeof manifestSchema>
+export type Dims = Manifest['dims']
+export type CardFeature = Manifest['card_features'][number]
+
+function isInside(path: string): boolean {
+  return path !== '' && !path.startsWith('/') && !path.includes('\\') && !path.split('/').includes('..')
+}
+
+export const GRAPHS = ['llm', 'edge', 'user', 'score'] as const
+export type GraphName = (typeof GRAPHS)[number]
+
+/** Letters of the axes; those of `Dims` have a fixed size, B, M and N are free. */
+export type Axis = keyof Dims | 'B' | 'M' | 'N' | '2'
+type Signature = Readonly<Record<string, readonly Axis[]>>
+
+/**
+ * The inputs that the gateway can feed each graph and the outputs that it reads. A graph may take fewer inputs and give
+ * more outputs, so that artifacts from before an input, and from after it, are served alike. float32, but for `kind`,
+ * which is int64.
+ */
+export const SIGNATURES: Readonly<Record<GraphName, { inputs: Signature; outputs: Signature }>> = {
+  llm: {
+    inputs: {
+      card: ['M', 'F'],
+      text: ['M', 'E'],
+      provider_code: ['M', 'P'],
+      name_code: ['M', 'C'],
+      price: ['M', '2'],
+      evidence: ['M', 'V'],
+    },
+    outputs: { z: ['M', 'Z'] },
+  },
+  edge: {
+    inputs: {
+      query: ['N', 'E'],
+      z: ['N', 'Z'],
+      reward: ['N'],
+      kind: ['N'],
+      weight: ['N'],
+      prompt_tokens: ['N'],
+      completion_tokens: ['N'],
+      cost_usd: ['N'],
+    },
+    outputs: { user_message: ['N', 'G'], llm_message: ['N', 'V'] },
+  },
+  user: { inputs: { sums: ['B', 'H'] }, outputs: { state: ['B', 'S'] } },
+  score: {
+    inputs: {
+      query: ['B', 'E'],
+      prompt_tokens: ['B'],
+      state: ['B', 'S'],
+      z: ['M', 'Z'],
+      cost_weight: ['B'],
+    },
+    outputs: {
+      mean: ['B', 'M'],
+      std: ['B', 'M'],
+      parts: ['B', 'M', 'R'],
+      quality: ['B', 'M'],
+      completion_tokens: ['B', 'M'],
+    },
+  },
+}
+
+/** Size of an axis, or null where it is free. */
+export const sizeOf = (axis: Axis, dims: Dims): number | null =>
+  axis === '2' ? 2 : axis === 'B' || axis === 'M' || axis === 'N' ? null : dims[axis]

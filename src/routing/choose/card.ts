@@ -1,0 +1,69 @@
+import { createHash } from 'node:crypto'
+import type { Candidate } from '../../candidates/candidate.ts'
+import type { CardFeature } from '../artifact/manifest.ts'
+
+const CLIP = 4
+const SMALLEST = 1e-3
+
+/**
+ * A candidate's card in numbers: value and presence of each feature, standardised. router-model's `cards.py` computes
+ * the same.
+ *
+ * @returns [2 x features]
+ */
+export function cardFeatures(candidate: Candidate, features: readonly CardFeature[]): Float32Array {
+  const numbers = new Float32Array(2 * features.length)
+  for (const [i, { field, transform, mean, std }] of features.entries()) {
+    const value = fieldOf(candidate, field)
+    if (value === undefined || !Number.isFinite(value)) continue
+    const standardised = (transformed(value, transform) - mean) / std
+    numbers[2 * i] = Math.min(Math.max(standardised, -CLIP), CLIP)
+    numbers[2 * i + 1] = 1
+  }
+  return numbers
+}
+
+function transformed(value: number, transform: CardFeature['transform']): number {
+  if (transform === 'log10') return Math.log10(Math.max(value, SMALLEST))
+  return transform === 'flag' ? Number(value !== 0) : value
+}
+
+/** A field by its name in the manifest; undefined where the candidate does not say, or we don't know the field. */
+function fieldOf(candidate: Candidate, field: string): number | undefined {
+  if (field.startsWith('benchmarks.')) return candidate.benchmarks[field.slice('benchmarks.'.length)]
+  switch (field) {
+    case 'input_price':
+      return candidate.price.input
+    case 'output_price':
+      return candidate.price.output
+    case 'context_window':
+      return candidate.contextWindow
+    case 'size_b':
+      return candidate.sizeB
+    case 'open_weights':
+      return flag(candidate.openWeights)
+    case 'reasoning':
+      return flag(candidate.reasoning)
+    case 'tools':
+    case 'vision':
+    case 'json_schema':
+      return flag(candidate.capabilities.has(field))
+    default:
+      return undefined
+  }
+}
+
+const flag = (value: boolean | undefined) => (value === undefined ? undefined : Number(value))
+
+/** What the embedder reads of a card. */
+export const cardText = ({ vendor, name, description }: Candidate) => `${vendor} ${name}: ${description}`
+
+/**
+ * Code of a text: the first n bits of its SHA-256, lowest bit of each byte first, as ±1/√n. Codes of different texts
+ * are nearly orthogonal, so that a liking for one vendor or LLM needs no table of them.
+ */
+export function code(text: string, n: number): Float32Array {
+  const digest = createHash('sha256').update(text.toLowerCase()).digest()
+  const step = 1 / Math.sqrt(n)
+  return Float32Array.from({ length: n }, (_, i) => (((digest[i >> 3] as number) >> (i & 7)) & 1 ? step : -step))
+}

@@ -1,0 +1,192 @@
+import type { Candidate } from '../../candidates/candidate.ts'
+import type { Logger } from '../../observability/logger.ts'
+import { inTime } from '../../runtime/in-time.ts'
+import { microBatch } from '../../runtime/micro-batch.ts'
+import { Tensor } from '../../runtime/onnxruntime.ts'
+import type { Evidence } from '../../store/store.ts'
+import type { Artifact } from '../artifact/types.ts'
+import { type CandidateScore, type RouteQuery, type Router, RouterError } from '../router.ts'
+import { BatchScores } from './batch-scores.ts'
+import { type Embed, LlmStates, type LlmTable } from './llm-states.ts'
+
+/** After a run over the deadline nobody is made to wait for another one so soon. */
+const PAUSE_MS = 2_000
+
+/** A larger batch holds up the event loop for longer than it saves. */
+const MAX_BATCH = 32
+
+export interface GraphRouterOptions {
+  artifact: Artifact
+  /** For the candidates' cards. */
+  embed: Embed
+  loadEvidence: (tenant: string) => Promise<Evidence>
+  deadlineMs: number
+  log: Logger
+}
+
+interface Waiting {
+  query: RouteQuery
+  resolve: (scores: CandidateScore[]) => void
+  reject: (error: RouterError) => void
+}
+
+/** Buffers of one run; a run that waits for its turn must not share them with the next. */
+interface Inputs {
+  query: Float32Array
+  promptTokens: Float32Array
+  state: Float32Array
+  costWeight: Float32Array
+}
+
+/**
+ * Scores by the artifact's graphs. Requests that come together (`microBatch`) are scored as one batch: ONNX Runtime's
+ * fixed cost of a run (about 100 us) is shared, and as a run blocks the JavaScript thread there is nothing to gain by
+ * starting earlier.
+ *
+ * A run can't be interrupted. One that took longer than the deadline fails its requests, and those of the next seconds
+ * at once, without a run. That the event loop was held up before the run does not: the score is as good as ever, and
+ * takes less time than was lost.
+ */
+export class GraphRouter implements Router {
+  readonly version: string
+  readonly device: string
+  readonly llms: LlmStates
+  readonly artifact: Artifact
+  readonly #deadlineMs: number
+  readonly #log: Logger
+  readonly #cold: Float32Array
+  readonly #idle: Inputs[] = []
+  #waiting = new Map<LlmTable, Waiting[]>()
+  #pausedUntil = 0
+
+  private constructor({ artifact, embed, loadEvidence, deadlineMs, log }: GraphRouterOptions, cold: Float32Array) {
+    this.artifact = artifact
+    this.version = artifact.version
+    this.device = artifact.device
+    this.llms = new LlmStates(artifact, embed, loadEvidence, log)
+    this.#deadlineMs = deadlineMs
+    this.#log = log
+    this.#cold = cold
+  }
+
+  /** @throws RouterError where not even the state of a new user can be computed */
+  static async open(options: GraphRouterOptions): Promise<GraphRouter> {
+    const { artifact } = options
+    const sums = new Tensor('float32', new Float32Array(artifact.dims.H), [1, artifact.dims.H])
+    const { state } = await artifact.sessions.user.run({ sums })
+    const cold = state?.data as Float32Array
+    if (!cold.every(Number.isFinite)) throw new RouterError('not_finite', 'The state of a new user is not finite.')
+    return new GraphRouter(options, cold)
+  }
+
+  score(query: RouteQuery, candidates: readonly Candidate[]): Promise<CandidateScore[]> {
+    if (candidates.length === 0) return Promise.resolve([])
+    return new Promise((resolve, reject) => {
+      this.#check(query)
+      const now = performance.now()
+      const deadline = query.deadline ?? now + this.#deadlineMs
+      if (now > deadline || now < this.#pausedUntil) throw tooLate()
+      const waiting = { query, resolve, reject }
+      const table = this.llms.table(query.tenant, candidates)
+      if (table instanceof Promise) tableInTime(table, deadline).then((found) => this.#wait(found, waiting), reject)
+      else this.#wait(table, waiting)
+    })
+  }
+
+  #check({ embedding, state }: RouteQuery): void {
+    const { E, S } = this.artifact.dims
+    if (embedding.length !== E) {
+      throw new RouterError('session', `The query has ${embedding.length} numbers, not ${E}.`)
+    }
+    if (state !== null && state.length !== S) {
+      throw new RouterError('session', `The user's state has ${state.length} numbers, not ${S}.`)
+    }
+  }
+
+  #wait(table: LlmTable, waiting: Waiting): void {
+    const group = this.#waiting.get(table)
+    if (group) group.push(waiting)
+    else this.#waiting.set(table, [waiting])
+    microBatch(this.#flush)
+  }
+
+  readonly #flush = () => {
+    const groups = this.#waiting
+    this.#waiting = new Map()
+    for (const [table, waiting] of groups) {
+      for (let i = 0; i < waiting.length; i += MAX_BATCH) void this.#run(table, waiting.slice(i, i + MAX_BATCH))
+    }
+  }
+
+  async #run(table: LlmTable, batch: readonly Waiting[]): Promise<void> {
+    const inputs = this.#idle.pop() ?? this.#allocate()
+    try {
+      let startedAt = performance.now()
+      // ONNX Runtime begins with the next immediate: this one comes right before it, whatever else holds up this turn.
+      setImmediate(() => {
+        startedAt = performance.now()
+      })
+      const outputs = await this.artifact.sessions.score.run(this.#feeds(table, batch, inputs))
+      const now = performance.now()
+      if (now - startedAt > this.#deadlineMs) {
+        this.#pausedUntil = now + PAUSE_MS
+        this.#log.warn({ policy: this.version, ms: Math.round(now - startedAt) }, 'scoring is too slow: paused')
+        for (const { reject } of batch) reject(tooLate())
+        return
+      }
+      const scores = new BatchScores(outputs, table.candidates, this.artifact.manifest.parts)
+      for (const [row, { query, resolve, reject }] of batch.entries()) {
+        try {
+          resolve(scores.row(row, query))
+        } catch (error) {
+          reject(error as RouterError)
+        }
+      }
+    } catch (error) {
+      for (const { reject } of batch) reject(new RouterError('session', 'The scoring graph failed.', error))
+    } finally {
+      this.#idle.push(inputs)
+    }
+  }
+
+  #feeds({ z }: LlmTable, batch: readonly Waiting[], inputs: Inputs): Record<string, Tensor> {
+    const { E, S } = this.artifact.dims
+    const n = batch.length
+    for (const [row, { query }] of batch.entries()) {
+      inputs.query.set(query.embedding, row * E)
+      inputs.state.set(query.state ?? this.#cold, row * S)
+      inputs.promptTokens[row] = query.promptTokens
+      inputs.costWeight[row] = query.costWeight ?? -1
+    }
+    return {
+      query: new Tensor('float32', inputs.query.subarray(0, n * E), [n, E]),
+      prompt_tokens: new Tensor('float32', inputs.promptTokens.subarray(0, n), [n]),
+      state: new Tensor('float32', inputs.state.subarray(0, n * S), [n, S]),
+      z,
+      cost_weight: new Tensor('float32', inputs.costWeight.subarray(0, n), [n]),
+    }
+  }
+
+  #allocate(): Inputs {
+    const { E, S } = this.artifact.dims
+    return {
+      query: new Float32Array(MAX_BATCH * E),
+      promptTokens: new Float32Array(MAX_BATCH),
+      state: new Float32Array(MAX_BATCH * S),
+      costWeight: new Float32Array(MAX_BATCH),
+    }
+  }
+}
+
+const tooLate = () => new RouterError('timeout', 'Scoring took longer than its deadline.')
+
+/** Reading a tenant's evidence for the first time may take as long as the store does. */
+async function tableInTime(table: Promise<LlmTable>, deadline: number): Promise<LlmTable> {
+  try {
+    return await inTime(table, deadline - performance.now(), () => {
+      throw tooLate()
+    })
+  } catch (error) {
+    throw error instanceof RouterError ? error : new RouterError('session', 'The LLM states can’t be computed.', error)
+  }
+}

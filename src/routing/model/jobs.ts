@@ -1,0 +1,40 @@
+import type { Tensor } from '../../runtime/onnxruntime.ts'
+import type { ArtifactCheck } from '../artifact/error.ts'
+import type { GraphName } from '../artifact/manifest.ts'
+import type { ArtifactFiles } from '../artifact/types.ts'
+
+/** Graphs that learning runs. */
+export const LEARNING_GRAPHS = ['llm', 'edge', 'user'] as const satisfies readonly GraphName[]
+export type LearningGraph = (typeof LEARNING_GRAPHS)[number]
+
+/** A tensor as it travels between threads. */
+export interface SentTensor {
+  type: 'float32' | 'int64'
+  data: Float32Array | BigInt64Array
+  dims: readonly number[]
+}
+export type SentTensors = Record<string, SentTensor>
+
+/** What the model thread is asked for. `key` names an artifact in it. */
+export type Job =
+  | { op: 'load'; key: number; directory: string }
+  | { op: 'open'; key: number; files: ArtifactFiles }
+  | { op: 'run'; key: number; graph: LearningGraph; feeds: SentTensors }
+  | { op: 'release'; key: number }
+
+/** What comes back, by operation. */
+export interface Results {
+  load: ArtifactFiles
+  open: null
+  run: SentTensors
+  release: null
+}
+
+export type Answer =
+  | { id: number; result: Results[keyof Results] }
+  | { id: number; error: string; check: ArtifactCheck | null }
+
+export const send = (tensors: Record<string, Tensor>): SentTensors =>
+  Object.fromEntries(
+    Object.entries(tensors).map(([name, { type, data, dims }]) => [name, { type, data, dims } as SentTensor]),
+  )

@@ -1,0 +1,235 @@
+import type { Candidate } from '../../candidates/candidate.ts'
+import { isFiniteVector } from '../../learning/profile.ts'
+import type { Logger } from '../../observability/logger.ts'
+import { Tensor } from '../../runtime/onnxruntime.ts'
+import type { Evidence } from '../../store/store.ts'
+import type { Artifact } from '../artifact/types.ts'
+import { cardFeatures, cardText, code } from '../choose/card.ts'
+
+/** A text's vector, from the embedder that the artifact was trained with; [E]. */
+export type Embed = (text: string) => Float32Array | Promise<Float32Array>
+
+/** States of a list of candidates as `score.onnx` takes them. */
+export interface LlmTable {
+  candidates: readonly Candidate[]
+  /** [M, Z] */
+  z: Tensor
+}
+
+interface Card {
+  features: Float32Array
+  text: Float32Array
+  providerCode: Float32Array
+  nameCode: Float32Array
+  price: readonly [number, number]
+  /** From the training data; null where it holds nothing of this LLM. */
+  population: Float32Array | null
+}
+
+/** What one tenant's outcomes made of the candidates. Replaced as a whole when outcomes arrive. */
+interface TenantStates {
+  evidence: Evidence
+  rows: Map<Candidate, Float32Array>
+  /** By identity of the list: a tenant's own list is the same array on every request. */
+  tables: WeakMap<readonly Candidate[], LlmTable>
+}
+
+/** New outcomes of a tenant show within this time; each of them costs nothing then. */
+const REFRESH_MS = 2_000
+/** After a failure of the store the evidence is asked for again. */
+const RETRY_MS = 5_000
+
+/** z of each candidate for each tenant: card and evidence through `llm.onnx`, kept until either changes. */
+export class LlmStates {
+  readonly #artifact: Artifact
+  readonly #embed: Embed
+  readonly #loadEvidence: (tenant: string) => Promise<Evidence>
+  readonly #log: Logger
+  readonly #cards = new WeakMap<Candidate, Promise<Card>>()
+  readonly #tenants = new Map<string, TenantStates>()
+  readonly #opening = new Map<string, Promise<TenantStates>>()
+  readonly #timers = new Map<string, NodeJS.Timeout>()
+
+  constructor(artifact: Artifact, embed: Embed, loadEvidence: (tenant: string) => Promise<Evidence>, log: Logger) {
+    this.#artifact = artifact
+    this.#embed = embed
+    this.#loadEvidence = loadEvidence
+    this.#log = log
+  }
+
+  /** Without waiting where it is known already: the way of nearly every request. */
+  table(tenant: string, candidates: readonly Candidate[]): LlmTable | Promise<LlmTable> {
+    return this.#tenants.get(tenant)?.tables.get(candidates) ?? this.#makeTable(tenant, candidates)
+  }
+
+  /** z of candidates, [Z] each. */
+  async rows(tenant: string, candidates: readonly Candidate[]): Promise<Float32Array[]> {
+    const states = await this.#open(tenant)
+    await this.#compute(states, [...new Set(candidates)])
+    return candidates.map((candidate) => states.rows.get(candidate) as Float32Array)
+  }
+
+  /** Forgets candidates of former configurations. */
+  keepOnly(tenant: string, candidates: readonly Candidate[]): void {
+    const rows = this.#tenants.get(tenant)?.rows
+    const kept = new Set(candidates)
+    for (const candidate of rows?.keys() ?? []) if (!kept.has(candidate)) rows?.delete(candidate)
+  }
+
+  /** How many candidates of a tenant are in memory. */
+  size(tenant: string): number {
+    return this.#tenants.get(tenant)?.rows.size ?? 0
+  }
+
+  /**
+   * Computes all that another artifact's states hold, of one tenant or of all, so that a swap makes no request wait.
+   */
+  async warmLike(other: LlmStates, tenant?: string): Promise<void> {
+    const tenants = tenant === undefined ? [...other.#tenants.keys()] : [tenant]
+    for (const name of tenants) await this.rows(name, [...(other.#tenants.get(name)?.rows.keys() ?? [])])
+  }
+
+  /**
+   * Outcomes of this tenant arrived, here or in another process: takes them in soon. What is served meanwhile is the
+   * old z.
+   */
+  refreshSoon(tenant: string, afterMs = REFRESH_MS): void {
+    if (!this.#tenants.has(tenant) || this.#timers.has(tenant)) return
+    const timer = setTimeout(() => {
+      this.#timers.delete(tenant)
+      this.refresh(tenant).catch((error) => this.#log.warn({ err: error, tenant }, 'evidence not refreshed'))
+    }, afterMs)
+    timer.unref()
+    this.#timers.set(tenant, timer)
+  }
+
+  /** Takes in a tenant's outcomes now; swaps when all is computed. */
+  async refresh(tenant: string): Promise<void> {
+    const old = this.#tenants.get(tenant)
+    if (!old) return
+    const next = await this.#load(tenant, old.evidence)
+    await this.#compute(next, [...old.rows.keys()])
+    this.#tenants.set(tenant, next)
+  }
+
+  close(): void {
+    for (const timer of this.#timers.values()) clearTimeout(timer)
+    this.#timers.clear()
+  }
+
+  async #makeTable(tenant: string, candidates: readonly Candidate[]): Promise<LlmTable> {
+    const states = await this.#open(tenant)
+    await this.#compute(states, candidates)
+    const made = states.tables.get(candidates)
+    if (made) return made
+    const { Z } = this.#artifact.dims
+    const z = new Float32Array(candidates.length * Z)
+    for (const [i, candidate] of candidates.entries()) z.set(states.rows.get(candidate) as Float32Array, i * Z)
+    const table = { candidates, z: new Tensor('float32', z, [candidates.length, Z]) }
+    states.tables.set(candidates, table)
+    return table
+  }
+
+  async #open(tenant: string): Promise<TenantStates> {
+    const known = this.#tenants.get(tenant)
+    if (known) return known
+    let opening = this.#opening.get(tenant)
+    if (!opening) {
+      opening = this.#load(tenant, new Map()).finally(() => this.#opening.delete(tenant))
+      this.#opening.set(tenant, opening)
+    }
+    const states = await opening
+    if (!this.#tenants.has(tenant)) this.#tenants.set(tenant, states)
+    return this.#tenants.get(tenant) as TenantStates
+  }
+
+  /** A store that is away costs the tenant's own outcomes for a while, not the request. */
+  async #load(tenant: string, otherwise: Evidence): Promise<TenantStates> {
+    const evidence = await this.#loadEvidence(tenant).catch((error) => {
+      this.#log.warn({ err: error, tenant }, 'evidence not loaded')
+      setTimeout(() => this.refreshSoon(tenant), RETRY_MS).unref()
+      return otherwise
+    })
+    return { evidence, rows: new Map(), tables: new WeakMap() }
+  }
+
+  async #compute(states: TenantStates, candidates: readonly Candidate[]): Promise<void> {
+    const missing = candidates.filter((candidate) => !states.rows.has(candidate))
+    if (missing.length === 0) return
+    const cards = await Promise.all(missing.map((candidate) => this.#card(candidate)))
+    const own = missing.map(({ name }) => states.evidence.get(name) ?? null)
+    let rows = await this.#run(cards, own)
+    if (!rows.every(isFiniteVector)) {
+      // Broken sums of one tenant: better without them than without a router.
+      this.#log.warn({ candidates: missing.map(({ name }) => name) }, 'evidence gives no finite LLM state: left out')
+      rows = await this.#run(cards, [])
+    }
+    for (const [i, candidate] of missing.entries()) states.rows.set(candidate, rows[i] as Float32Array)
+  }
+
+  async #run(cards: readonly Card[], own: readonly (Float32Array | null)[]): Promise<Float32Array[]> {
+    const { F, E, P, C, V, Z } = this.#artifact.dims
+    const evidence = cards.map(({ population }, i) => plus(population, own[i]?.length === V ? own[i] : null))
+    const { z } = await this.#artifact.sessions.llm.run({
+      card: stack(
+        cards.map(({ features }) => features),
+        F,
+      ),
+      text: stack(
+        cards.map(({ text }) => text),
+        E,
+      ),
+      provider_code: stack(
+        cards.map(({ providerCode }) => providerCode),
+        P,
+      ),
+      name_code: stack(
+        cards.map(({ nameCode }) => nameCode),
+        C,
+      ),
+      price: stack(
+        cards.map(({ price }) => price),
+        2,
+      ),
+      evidence: stack(
+        evidence.map((sum) => sum ?? new Float32Array(V)),
+        V,
+      ),
+    })
+    const all = z?.data as Float32Array
+    return cards.map((_, i) => all.slice(i * Z, (i + 1) * Z))
+  }
+
+  #card(candidate: Candidate): Promise<Card> {
+    let card = this.#cards.get(candidate)
+    if (!card) {
+      card = this.#readCard(candidate)
+      card.catch(() => this.#cards.delete(candidate))
+      this.#cards.set(candidate, card)
+    }
+    return card
+  }
+
+  async #readCard(candidate: Candidate): Promise<Card> {
+    const { manifest, population, dims } = this.#artifact
+    return {
+      features: cardFeatures(candidate, manifest.card_features),
+      text: await this.#embed(cardText(candidate)),
+      providerCode: code(candidate.vendor, dims.P),
+      nameCode: code(candidate.name, dims.C),
+      price: [candidate.price.input, candidate.price.output],
+      population: population.get(candidate.model.toLowerCase()) ?? population.get(candidate.name.toLowerCase()) ?? null,
+    }
+  }
+}
+
+function stack(rows: readonly (Float32Array | readonly number[])[], width: number): Tensor {
+  const data = new Float32Array(rows.length * width)
+  for (const [i, row] of rows.entries()) data.set(row, i * width)
+  return new Tensor('float32', data, [rows.length, width])
+}
+
+function plus(a: Float32Array | null, b: Float32Array | null): Float32Array | null {
+  if (!a || !b) return a ?? b
+  return a.map((value, i) => value + (b[i] as number))
+}

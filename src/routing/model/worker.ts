@@ -1,0 +1,77 @@
+import { parentPort } from 'node:worker_threads'
+import { END } from '../../runtime/end-worker.ts'
+import { Tensor } from '../../runtime/onnxruntime.ts'
+import { ArtifactError } from '../artifact/error.ts'
+import { readArtifact } from '../artifact/files.ts'
+import type { ArtifactFiles, Graph } from '../artifact/types.ts'
+import {
+  type Answer,
+  type Job,
+  LEARNING_GRAPHS,
+  type LearningGraph,
+  type Results,
+  type SentTensors,
+  send,
+} from './jobs.ts'
+import { openGraph } from './sessions.ts'
+
+/**
+ * The model thread: checks artifacts, and runs the graphs that learning needs. Both keep a thread for milliseconds at a
+ * time, which the one that serves requests does not have.
+ */
+const artifacts = new Map<number, Record<LearningGraph, Graph>>()
+// One job after the other, in the order they came.
+let queue = Promise.resolve()
+
+parentPort!.on('message', (message: { id: number; job: Job } | typeof END) => {
+  queue = queue.then(async () => {
+    if (message === END) return parentPort!.close()
+    const { id, job } = message
+    const answer: Answer = await work(job).then(
+      (result) => ({ id, result }),
+      (error: Error) => ({
+        id,
+        error: error.message,
+        check: error instanceof ArtifactError ? error.check : null,
+      }),
+    )
+    parentPort!.postMessage(
+      answer,
+      job.op === 'run' && 'result' in answer ? buffersOf(answer.result as SentTensors) : [],
+    )
+  })
+})
+
+async function work(job: Job): Promise<Results[keyof Results]> {
+  switch (job.op) {
+    case 'load': {
+      const files = await readArtifact(job.directory)
+      await open(job.key, files)
+      return files
+    }
+    case 'open':
+      await open(job.key, job.files)
+      return null
+    case 'run': {
+      const graph = artifacts.get(job.key)?.[job.graph]
+      if (!graph) throw new Error('The artifact has been let go.')
+      const feeds = Object.entries(job.feeds).map(([name, { type, data, dims }]) => [
+        name,
+        new Tensor(type, data as Float32Array, dims),
+      ])
+      return send(await graph.run(Object.fromEntries(feeds)))
+    }
+    case 'release':
+      artifacts.delete(job.key)
+      return null
+  }
+}
+
+async function open(key: number, { manifest, graphs, golden }: ArtifactFiles): Promise<void> {
+  const opened: Partial<Record<LearningGraph, Graph>> = {}
+  for (const name of LEARNING_GRAPHS) opened[name] = await openGraph(name, graphs[name], manifest.dims, golden)
+  artifacts.set(key, opened as Record<LearningGraph, Graph>)
+}
+
+/** Outputs are handed over rather than copied: those of 64 rewards are half a megabyte. */
+const buffersOf = (tensors: SentTensors) => Object.values(tensors).map(({ data }) => data.buffer as ArrayBuffer)

@@ -1,0 +1,44 @@
+import type { Candidate } from '../../candidates/candidate.ts'
+import type { UserProfile } from '../../learning/profile.ts'
+import type { InteractionRecord } from '../../store/records/records.ts'
+import { scoredCandidates } from '../../store/records/scored-candidates.ts'
+import { type ChooseInput, choose } from '../choose/choose.ts'
+import type { Policy } from '../policy.ts'
+
+export interface ShadowQuery {
+  tenant: string
+  user: string
+  /** What was embedded for the live policy. */
+  text: string
+  promptTokens: number
+  costWeight?: number
+}
+
+/** The user as the shadow policy sees them. */
+type GetProfile = (policy: Policy, tenant: string, user: string) => UserProfile | Promise<UserProfile>
+
+/**
+ * What a shadow policy would have done with a request, for its record. Never fails: null where it can't tell.
+ *
+ * @param input as given to `choose` for the live policy, without what depends on the policy
+ */
+export async function askShadow(
+  shadow: Policy,
+  getProfile: GetProfile,
+  { tenant, user, text, promptTokens, costWeight }: ShadowQuery,
+  candidates: readonly Candidate[],
+  input: Omit<ChooseInput, 'scores' | 'by' | 'rewards' | 'baseline'>,
+): Promise<InteractionRecord['shadow'] | null> {
+  try {
+    const [{ state, rewards }, embedding] = await Promise.all([
+      getProfile(shadow, tenant, user),
+      shadow.embedder.embed(text),
+    ])
+    const query = { tenant, embedding, promptTokens, state, ...(costWeight !== undefined && { costWeight }) }
+    const scores = await shadow.router.score(query, candidates)
+    const { scored, propensities } = choose({ ...input, scores, by: 'graph', rewards, baseline: null })
+    return { policy: shadow.version, candidates: scoredCandidates(scored, propensities, true) }
+  } catch {
+    return null
+  }
+}

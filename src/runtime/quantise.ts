@@ -1,0 +1,36 @@
+/** A vector as it is kept: int8 values times `scale`. */
+export interface QuantisedVector {
+  int8: Int8Array
+  scale: number
+}
+
+const MAX_INT8 = 127
+
+/** A request's vector is asked for three times: by its summary, its record and its conversation. */
+const known = new WeakMap<Float32Array, QuantisedVector>()
+
+/**
+ * Symmetric quantisation with one scale for the whole vector; the largest number becomes 127. Made once a vector: don't
+ * change it afterwards.
+ */
+export function quantise(vector: Float32Array | null): QuantisedVector | null {
+  if (vector === null) return null
+  let quantised = known.get(vector)
+  if (quantised === undefined) {
+    quantised = quantiseNow(vector)
+    known.set(vector, quantised)
+  }
+  return quantised
+}
+
+function quantiseNow(vector: Float32Array): QuantisedVector {
+  let peak = 0
+  for (let i = 0; i < vector.length; i++) {
+    const size = Math.abs(vector[i] as number)
+    if (size > peak) peak = size
+  }
+  const scale = peak / MAX_INT8 || 1
+  const int8 = new Int8Array(vector.length)
+  for (let i = 0; i < vector.length; i++) int8[i] = Math.round((vector[i] as number) / scale)
+  return { int8, scale }
+}

@@ -1,0 +1,352 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { Config } from '../../config/schema.ts'
+import { atEndOfTick } from '../../runtime/end-of-tick.ts'
+import { EphemeralMap } from '../../runtime/ephemeral-map.ts'
+import { interactionLine, readInteraction, readReward, rewardLine, summaryOf } from '../records/documents.ts'
+import type { InteractionRecord, RewardRecord } from '../records/records.ts'
+import { type InteractionSummary, type Store, StoreError } from '../store.ts'
+import { Spool } from './spool.ts'
+
+/** Of one batch: SQLite blocks the process meanwhile, some 30 us a row, and requests get their turn between two. */
+const BATCH_ROWS = 64
+const BATCH_BYTES = 128 * 1024
+/** Undelivered rows that are kept in memory; beyond, they are read back from the spool. */
+const MAX_IN_MEMORY = 4_096
+/** Answers that feedback finds here before the store has them. */
+const MAX_FINDABLE = 5_000
+const ADOPT_MS = 15_000
+const RETRY = { firstMs: 100, maxMs: 2_000 }
+
+type Row = { type: 'interaction'; record: InteractionRecord } | { type: 'reward'; record: RewardRecord }
+type Entry = Row & { bytes: number }
+
+export interface RecorderStatus {
+  /** Records that the store does not have yet, as far as this process made them. */
+  queued: number
+  /** Bytes on disk that the store does not have yet, those that an earlier process left included. */
+  spooledBytes: number
+  /** Records lost because the store was away and the spool full, since the start. */
+  dropped: number
+  /** Records that the store refuses for good; they are kept in `rejected.ndjson` in the spool. */
+  rejected: number
+  /** Lines of the spool that could not be read. */
+  unreadable: number
+  delivered: number
+  /** Why the store did not take the last batch; null = it did. */
+  away: string | null
+}
+
+/** For the log. None of them gets the contents of a record. */
+export interface RecorderEvents {
+  /** The store stopped taking records; they stay in the spool. */
+  away?(error: StoreError): void
+  /** The store takes records again. */
+  back?(): void
+  /** A record was lost: the store is away and the spool full. */
+  dropped?(total: number): void
+  /** A record that the store will never take. */
+  rejected?(error: unknown): void
+}
+
+/**
+ * Takes records off the request path. They are written to the spool first: `interaction` resolves, and `reward`
+ * returns, when the kernel has it, or the spool has no room for it. The death of this process loses no record of which
+ * they said so, and what it had not delivered is delivered by the next one on the same directory. Batches reach the
+ * store within `flush_ms`, in order; the store leaves out what it has. After a failure the last seconds' records are
+ * delivered once more. While the store is away the spool is also synced to the disk once a batch; the loss of power may
+ * cost the last `flush_ms` (and what the store itself had not synced).
+ */
+export class Recorder {
+  readonly #store: Store
+  readonly #spool: Spool
+  readonly #flushMs: number
+  readonly #events: RecorderEvents
+  readonly #adoption: NodeJS.Timeout
+  /** What the spool gets at the end of this turn, and who waits for that. */
+  #fresh: { row: Row; line: string }[] = []
+  #written: PromiseWithResolvers<void> | null = null
+  /** Undelivered rows in order, while all of them fit; otherwise the spool alone has them (`#onDisk`). */
+  #rows: Entry[] = []
+  #onDisk = false
+  #lastAdopted = Number.NEGATIVE_INFINITY
+  readonly #findable = new EphemeralMap<InteractionRecord>(2 * MAX_FINDABLE)
+  readonly #open = new EphemeralMap<InteractionSummary>(MAX_FINDABLE)
+  #newlyOpen: InteractionSummary[] = []
+  #timer: NodeJS.Timeout | undefined
+  #running: Promise<void> | undefined
+  #retryMs = RETRY.firstMs
+  #closed = false
+  readonly #counts = { queued: 0, dropped: 0, rejected: 0, unreadable: 0, delivered: 0 }
+  #away: string | null = null
+
+  /** @throws Error when the spool's directory can't be written */
+  constructor(store: Store, spool: Config['spool'], events: RecorderEvents = {}) {
+    this.#store = store
+    this.#spool = new Spool({ path: spool.path, maxBytes: spool.max_bytes })
+    this.#flushMs = spool.flush_ms
+    this.#events = events
+    this.#adoption = setInterval(() => {
+      this.#spool.tidy()
+      this.#schedule(0)
+    }, ADOPT_MS).unref()
+    this.#schedule(0)
+  }
+
+  /** An answer is on its way: feedback on it finds it, here at once and in other replicas after `flush_ms`. */
+  open(summary: InteractionSummary): void {
+    this.#open.set(keyOf(summary.tenant, summary.id), summary)
+    this.#newlyOpen.push(summary)
+    if (this.#newlyOpen.length > MAX_FINDABLE) this.#newlyOpen.splice(0, BATCH_ROWS)
+    this.#schedule(this.#flushMs)
+  }
+
+  /**
+   * An answer has ended. Don't change the record afterwards. Those of one turn of the event loop are written together,
+   * at its end.
+   */
+  interaction(record: InteractionRecord): Promise<void> {
+    const { tenant, id, completionId } = record
+    this.#open.delete(keyOf(tenant, id))
+    this.#findable.set(keyOf(tenant, id), record)
+    if (completionId !== null) this.#findable.set(keyOf(tenant, completionId), record)
+    this.#fresh.push({ row: { type: 'interaction', record }, line: `${interactionLine(record)}\n` })
+    if (!this.#written) {
+      this.#written = Promise.withResolvers()
+      atEndOfTick(this.#writeFresh)
+    }
+    return this.#written.promise
+  }
+
+  reward(record: RewardRecord): void {
+    this.#fresh.push({ row: { type: 'reward', record }, line: `${rewardLine(record)}\n` })
+    this.#writeFresh()
+  }
+
+  /**
+   * As `Store.findInteraction`, and also what the store does not have yet.
+   *
+   * @throws StoreError when it is not here and the store is away
+   */
+  async findInteraction(tenant: string, id: string): Promise<InteractionSummary | null> {
+    const key = keyOf(tenant, id)
+    const ended = this.#findable.get(key)
+    if (ended) return summaryOf(ended)
+    return this.#open.get(key) ?? this.#store.findInteraction(tenant, id)
+  }
+
+  /** An erased user's answers are no longer found here. Records of theirs that still wait are left out by the store. */
+  forget(tenant: string, user: string): void {
+    for (const [key, record] of this.#findable) {
+      if (record.tenant === tenant && record.user === user) this.#findable.delete(key)
+    }
+  }
+
+  /** Delivers what waits. False = the store is away: the rest stays in the spool. */
+  async flush(): Promise<boolean> {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    this.#writeFresh()
+    await this.#running
+    await this.#run()
+    return this.#away === null
+  }
+
+  /** Delivers what waits, and leaves the rest to the next process. Takes no more records. */
+  async close(): Promise<void> {
+    if (this.#closed) return
+    clearInterval(this.#adoption)
+    await this.flush()
+    // What came while that ended is the next process's.
+    this.#writeFresh()
+    this.#closed = true
+    clearTimeout(this.#timer)
+    await this.#running
+    await this.#spool.sync()
+    this.#spool.close()
+  }
+
+  status(): RecorderStatus {
+    return { ...this.#counts, spooledBytes: this.#spool.pendingBytes, away: this.#away }
+  }
+
+  readonly #writeFresh = () => {
+    const [fresh, written] = [this.#fresh, this.#written]
+    this.#fresh = []
+    this.#written = null
+    try {
+      const sizes = this.#closed ? [] : this.#spool.append(fresh.map(({ line }) => line))
+      for (const [i, { row }] of fresh.entries()) this.#take(row, sizes[i] ?? 0)
+    } finally {
+      // Answers wait for it.
+      written?.resolve()
+    }
+  }
+
+  /** @param bytes of it in the spool; 0 = it had no room */
+  #take(row: Row, bytes: number): void {
+    if (bytes === 0 && (this.#onDisk || this.#closed)) {
+      this.#drop(1)
+      return
+    }
+    this.#counts.queued++
+    if (!this.#onDisk) {
+      this.#rows.push({ ...row, bytes })
+      if (this.#rows.length > MAX_IN_MEMORY) this.#leaveToDisk()
+    }
+    this.#schedule(this.#away === null ? this.#flushMs : this.#retryMs)
+  }
+
+  /** From here on undelivered rows are read back from the spool. Those that it had no room for are lost. */
+  #leaveToDisk(): void {
+    this.#onDisk = true
+    const lost = this.#rows.filter(({ bytes }) => bytes === 0).length
+    this.#rows = []
+    this.#counts.queued -= lost
+    if (lost > 0) this.#drop(lost)
+  }
+
+  #drop(rows: number): void {
+    this.#counts.dropped += rows
+    this.#events.dropped?.(this.#counts.dropped)
+  }
+
+  #schedule(ms: number): void {
+    if (this.#timer || this.#running || this.#closed) return
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined
+      void this.#run()
+    }, ms)
+    // Records are safe in the spool: no need to keep a process alive for them.
+    this.#timer.unref()
+  }
+
+  #run(): Promise<void> {
+    this.#running ??= this.#deliverAll().finally(() => {
+      this.#running = undefined
+      if (this.#away !== null) this.#schedule(this.#retryMs)
+      else if (this.#rows.length > 0 || this.#newlyOpen.length > 0 || this.#spool.pendingBytes > 0)
+        this.#schedule(this.#flushMs)
+    })
+    return this.#running
+  }
+
+  async #deliverAll(): Promise<void> {
+    try {
+      this.#adoptOrphans()
+      await this.#announceOpen()
+      while (await this.#deliverBatch()) await nextTurn()
+      this.#isBack()
+    } catch (error) {
+      await this.#isAway(error instanceof StoreError ? error : new StoreError('Cannot record', { cause: error }))
+    }
+  }
+
+  #adoptOrphans(): void {
+    const now = performance.now()
+    if (now - this.#lastAdopted < ADOPT_MS - this.#flushMs) return
+    this.#lastAdopted = now
+    if (this.#spool.adopt()) this.#leaveToDisk()
+  }
+
+  async #announceOpen(): Promise<void> {
+    const still = this.#newlyOpen.filter(({ tenant, id }) => this.#open.has(keyOf(tenant, id)))
+    this.#newlyOpen = []
+    if (still.length > 0) await this.#store.openInteractions(still)
+  }
+
+  /** False = nothing waits. */
+  async #deliverBatch(): Promise<boolean> {
+    if (this.#onDisk) {
+      const batch = this.#spool.peek(BATCH_BYTES)
+      if (!batch) {
+        this.#onDisk = false
+        return false
+      }
+      const rows = batch.lines.flatMap((line) => this.#parse(line))
+      await this.#send(rows)
+      this.#spool.advance(batch.bytes)
+      if (batch.kind === 'again') this.#isBack()
+      else this.#delivered(rows, batch.kind === 'own' ? batch.lines.length : 0)
+      return true
+    }
+    const rows = this.#rows.slice(0, BATCH_ROWS)
+    if (rows.length === 0) return false
+    await this.#send(rows)
+    if (!this.#onDisk) this.#rows = this.#rows.slice(rows.length)
+    this.#spool.advance(rows.reduce((sum, { bytes }) => sum + bytes, 0))
+    this.#delivered(rows, rows.length)
+    return true
+  }
+
+  async #send(rows: Row[]): Promise<void> {
+    try {
+      await append(this.#store, rows)
+    } catch (error) {
+      if (error instanceof StoreError) throw error
+      for (const row of rows) await this.#sendAlone(row)
+    }
+  }
+
+  /** One bad row must not hold up the others for ever. */
+  async #sendAlone(row: Row): Promise<void> {
+    try {
+      await append(this.#store, [row])
+    } catch (error) {
+      if (error instanceof StoreError) throw error
+      this.#spool.reject(row.type === 'interaction' ? interactionLine(row.record) : rewardLine(row.record))
+      this.#counts.rejected++
+      this.#events.rejected?.(error)
+    }
+  }
+
+  #delivered(rows: Row[], queued: number): void {
+    this.#isBack()
+    this.#counts.delivered += rows.length
+    this.#counts.queued -= queued
+    for (const { type, record } of rows) {
+      if (type !== 'interaction') continue
+      this.#findable.delete(keyOf(record.tenant, record.id))
+      if (record.completionId !== null) this.#findable.delete(keyOf(record.tenant, record.completionId))
+    }
+  }
+
+  #parse(line: string): Row[] {
+    try {
+      const { type, ...document } = JSON.parse(line)
+      if (type === 'interaction') return [{ type, record: readInteraction(document) }]
+      if (type === 'reward') return [{ type, record: readReward(document) }]
+    } catch {
+      // Counted below.
+    }
+    this.#counts.unreadable++
+    return []
+  }
+
+  #isBack(): void {
+    this.#retryMs = RETRY.firstMs
+    if (this.#away === null) return
+    this.#away = null
+    this.#events.back?.()
+  }
+
+  async #isAway(error: StoreError): Promise<void> {
+    const first = this.#away === null
+    this.#away = error.message
+    if (!first) this.#retryMs = Math.min(RETRY.maxMs, this.#retryMs * 2)
+    if (first) {
+      // What it acknowledged last may be gone with it; it leaves out what is not.
+      if (this.#spool.rewind()) this.#leaveToDisk()
+      this.#events.away?.(error)
+    }
+    await this.#spool.sync()
+  }
+}
+
+async function append(store: Store, rows: Row[]): Promise<void> {
+  const interactions = rows.flatMap((row) => (row.type === 'interaction' ? [row.record] : []))
+  const rewards = rows.flatMap((row) => (row.type === 'reward' ? [row.record] : []))
+  if (interactions.length > 0) await store.appendInteractions(interactions)
+  if (rewards.length > 0) await store.appendRewards(rewards)
+}
+
+const keyOf = (tenant: string, id: string) => `${tenant}\0${id}`

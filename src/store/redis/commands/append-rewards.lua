@@ -1,0 +1,49 @@
+--[[
+  Appends rewards to the log, each once. Rows of one tenant.
+
+  KEYS[1]         stream of rewards
+  then, for each row:
+  KEYS[2 + 3i]    set of the interaction's rewards that are known
+  KEYS[3 + 3i]    log index of the user (see append-interactions.lua)
+  KEYS[4 + 3i]    when the user was erased, milliseconds
+
+  ARGV[1]         retention, milliseconds
+  then, for each row:
+  ARGV[2 + 5i]    what makes the reward unique within its interaction: kind, time, user
+  ARGV[3 + 5i]    time of the reward, milliseconds
+  ARGV[4 + 5i]    user
+  ARGV[5 + 5i]    interaction id
+  ARGV[6 + 5i]    document
+
+  Returns the number of rows that were new.
+]]
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local retention = tonumber(ARGV[1])
+local oldest = string.format('%d', math.max(0, now - retention))
+local added = 0
+
+-- A stream id as a number: milliseconds, and 4096ths of one for entries of the same millisecond (a double has no
+-- finer).
+local function order_of(entry)
+  local ms, seq = string.match(entry, '^(%d+)-(%d+)$')
+  return tonumber(ms) + math.min(tonumber(seq), 4095) / 4096
+end
+
+for row = 0, (#ARGV - 1) / 5 - 1 do
+  local known, index, erased = KEYS[2 + row * 3], KEYS[3 + row * 3], KEYS[4 + row * 3]
+  local unique, ts, user = ARGV[2 + row * 5], tonumber(ARGV[3 + row * 5]), ARGV[4 + row * 5]
+  local interaction, json = ARGV[5 + row * 5], ARGV[6 + row * 5]
+
+  local erased_at = redis.call('GET', erased)
+  if not (erased_at and tonumber(erased_at) >= ts) and redis.call('SADD', known, unique) == 1 then
+    redis.call('PEXPIRE', known, retention)
+    local entry = redis.call('XADD', KEYS[1], 'MINID', '~', oldest, '*',
+      'interaction', interaction, 'user', user, 'json', json)
+    redis.call('ZADD', index, order_of(entry), 'r:' .. entry)
+    redis.call('ZREMRANGEBYSCORE', index, '-inf', '(' .. oldest)
+    redis.call('PEXPIRE', index, retention)
+    added = added + 1
+  end
+end
+return added

@@ -1,0 +1,158 @@
+import { readFileSync } from 'node:fs'
+import type { ConnectionOptions } from 'node:tls'
+import { Cluster, Redis, type RedisOptions } from 'ioredis'
+import type { RedisConfig } from '../../config/schema.ts'
+import { atEndOfTick } from '../../runtime/end-of-tick.ts'
+import { FairTimer } from '../../runtime/fair-timer.ts'
+
+const CONNECT_MS = 2_000
+const RECONNECT = { firstMs: 50, maxMs: 1_000 }
+/** A connection that is written to and says nothing for so long is taken for dead. */
+const SILENT_MS = 3_000
+
+export type RedisClient = Redis | Cluster
+
+/**
+ * A client of a single server, of the master that Sentinels name, or of a Cluster. It connects by itself, again and
+ * again. Commands are never queued while there is no connection: they fail at once.
+ *
+ * @throws Error when the configuration names no server, or a TLS file can't be read
+ */
+export function createRedis(config: RedisConfig): RedisClient {
+  const client = config.cluster
+    ? createCluster(config.cluster, commonOptions(config))
+    : config.sentinel
+      ? createBehindSentinels(config.sentinel, commonOptions(config))
+      : new Redis(urlOf(config), { ...commonOptions(config), ...queueNothing })
+  // What went wrong is seen by the commands that fail; without a listener Node would end the process.
+  client.on('error', () => undefined)
+  onEachConnection(client, groupWrites)
+  onEachConnection(client, watchSilence)
+  return client
+}
+
+function onEachConnection(client: RedisClient, work: (stream: Stream) => void): void {
+  const watch = (one: Redis) => void one.on('connect', () => work(one.stream))
+  if (client instanceof Redis) watch(client)
+  else client.on('+node', watch)
+}
+
+type Stream = Redis['stream']
+
+/**
+ * Commands of one turn of the event loop leave in one write: a system call each was a quarter of the CPU of a request
+ * (docs/profile.md).
+ */
+function groupWrites(stream: Stream): void {
+  let grouping = false
+  beforeEachWrite(stream, () => {
+    if (grouping) return
+    grouping = true
+    stream.cork()
+    atEndOfTick(() => {
+      grouping = false
+      stream.uncork()
+    })
+  })
+}
+
+/** ioredis' own `socketTimeout` fires also where this process was too busy to read the reply. */
+function watchSilence(stream: Stream): void {
+  let timer: FairTimer | null = null
+  const watch = () => {
+    timer ??= new FairTimer(SILENT_MS, () => stream.destroy(new Error(`no reply within ${SILENT_MS} ms`))).unref()
+  }
+  const stop = () => {
+    timer?.clear()
+    timer = null
+  }
+  stream.on('data', stop).once('close', stop)
+  // ioredis has greeted the server before it tells of the connection.
+  if (stream.bytesWritten > 0) watch()
+  beforeEachWrite(stream, watch)
+}
+
+function beforeEachWrite(stream: Stream, work: () => void): void {
+  const write = stream.write.bind(stream)
+  stream.write = ((...args: Parameters<typeof write>) => {
+    work()
+    return write(...args)
+  }) as typeof write
+}
+
+function createCluster(nodes: string[], common: CommonOptions): Cluster {
+  return new Cluster(nodes.map(hostAndPort), {
+    redisOptions: common,
+    enableOfflineQueue: false,
+    slotsRefreshTimeout: CONNECT_MS,
+    clusterRetryStrategy: backoff,
+    clusterNodeRetryStrategy: backoff,
+    retryDelayOnFailover: RECONNECT.firstMs,
+    // Certificates name hosts: don't turn the names into addresses.
+    ...(common.tls && { dnsLookup: (address, done) => done(null, address) }),
+  })
+}
+
+function createBehindSentinels(sentinel: NonNullable<RedisConfig['sentinel']>, common: CommonOptions): Redis {
+  return new Redis({
+    ...common,
+    ...queueNothing,
+    sentinels: sentinel.nodes.map(hostAndPort),
+    name: sentinel.name,
+    ...(sentinel.password !== undefined && { sentinelPassword: sentinel.password }),
+    ...(common.tls && { sentinelTLS: common.tls, enableTLSForSentinelMode: true }),
+    sentinelRetryStrategy: backoff,
+    // Still connected to what was the master before a failover.
+    reconnectOnError: (error: Error) => error.message.includes('READONLY'),
+  })
+}
+
+/** A second connection for what is published: a connection that listens can't send commands. */
+export function createSubscriber(client: RedisClient): RedisClient {
+  if (!(client instanceof Redis)) return client
+  const subscriber = client.duplicate({ enableOfflineQueue: true, maxRetriesPerRequest: null })
+  subscriber.on('error', () => undefined)
+  onEachConnection(subscriber, watchSilence)
+  return subscriber
+}
+
+const backoff = (times: number) =>
+  Math.min(RECONNECT.maxMs, RECONNECT.firstMs * 2 ** Math.min(times, 10)) * (0.75 + Math.random() / 2)
+
+const queueNothing = {
+  enableOfflineQueue: false,
+  maxRetriesPerRequest: 0,
+  retryStrategy: backoff,
+} satisfies RedisOptions
+
+type CommonOptions = ReturnType<typeof commonOptions>
+
+function commonOptions({ username, password, tls }: RedisConfig) {
+  return {
+    connectionName: 'persona-router',
+    connectTimeout: CONNECT_MS,
+    ...(username !== undefined && { username }),
+    ...(password !== undefined && { password }),
+    ...(tls && { tls: tlsOptions(tls) }),
+  } satisfies RedisOptions
+}
+
+function tlsOptions(tls: NonNullable<RedisConfig['tls']>): ConnectionOptions {
+  return {
+    rejectUnauthorized: tls.reject_unauthorized,
+    ...(tls.ca_file !== undefined && { ca: readFileSync(tls.ca_file) }),
+    ...(tls.cert_file !== undefined && { cert: readFileSync(tls.cert_file) }),
+    ...(tls.key_file !== undefined && { key: readFileSync(tls.key_file) }),
+  }
+}
+
+function urlOf({ url }: RedisConfig): string {
+  if (url === undefined) throw new Error("store: a Redis needs one of 'url', 'cluster' and 'sentinel'.")
+  return url
+}
+
+/** `host`, `host:port`, `[v6]:port`. */
+function hostAndPort(address: string): { host: string; port: number } {
+  const { hostname, port } = new URL(`redis://${address}`)
+  return { host: hostname.replace(/^\[|\]$/g, ''), port: port === '' ? 6379 : Number(port) }
+}

@@ -1,0 +1,50 @@
+import { createHash } from 'node:crypto'
+import { type Claim, type ClaimRequest, type Idempotency, MAX_REPLAY_BYTES, MAX_REPLAYS } from '../limits.ts'
+import { StoreError } from '../store.ts'
+import type { RunFor } from './commands.ts'
+import * as keys from './keys.ts'
+
+export class RedisIdempotency implements Idempotency {
+  readonly #run: RunFor
+
+  constructor(run: RunFor) {
+    this.#run = run
+  }
+
+  async claim({ tenant, user, key, bodyHash, token, ttlMs }: ClaimRequest): Promise<Claim> {
+    const hash = hashOf(key)
+    const [state, response] = (await this.#run(
+      tenant,
+      'claim',
+      [
+        keys.idempotencyKey(tenant, hash),
+        keys.idempotencyKeys(tenant),
+        keys.userLog(tenant, user),
+        keys.voidClaim(tenant, token),
+      ],
+      [hash, bodyHash, token, ttlMs, MAX_REPLAYS, keys.idempotencyKey(tenant, '')],
+    )) as [Buffer, Buffer?]
+    if (response) return { state: 'done', response }
+    const outcome = String(state) as 'claimed' | 'in_flight' | 'mismatch' | 'void'
+    if (outcome === 'void') throw new StoreError('The claim was given up before it arrived.')
+    return { state: outcome }
+  }
+
+  async complete(tenant: string, key: string, token: string, response: Buffer, keepMs: number): Promise<boolean> {
+    const fits = response.length <= MAX_REPLAY_BYTES
+    const kept = await this.#end(tenant, key, token, fits ? keepMs : 0, fits ? response : '')
+    return kept && fits
+  }
+
+  async release(tenant: string, key: string, token: string): Promise<void> {
+    await this.#end(tenant, key, token, 0, '')
+  }
+
+  async #end(tenant: string, key: string, token: string, keepMs: number, response: Buffer | string): Promise<boolean> {
+    const hash = hashOf(key)
+    const on = [keys.idempotencyKey(tenant, hash), keys.idempotencyKeys(tenant), keys.voidClaim(tenant, token)]
+    return (await this.#run(tenant, 'complete', on, [hash, token, keepMs, response])) === 1
+  }
+}
+
+const hashOf = (key: string) => createHash('sha256').update(key).digest('base64url')

@@ -1,0 +1,61 @@
+import { hash } from 'node:crypto'
+
+/**
+ * Every key in Redis. All of a tenant's share the hash tag `{<tenant>}`, so that one script may change several of them
+ * in a Redis Cluster. Tenant keys (credentials) are looked up before the tenant is known; they share a slot of their
+ * own, so that a revocation is one step. They are few, and cached.
+ */
+export const tag = (tenant: string) => `pr:{${tenant}}:`
+
+export const tenantKeys = {
+  records: 'pr:{keys}:records',
+  ids: 'pr:{keys}:ids',
+}
+
+/** Names of the tenants that have a log. */
+export const TENANTS = 'pr:tenants'
+/** Under which all replicas keep user ids. */
+export const SHARED_SECRET = 'pr:shared-secret'
+/** Published in every change that replicas cache: `Invalidation` as JSON. */
+export const CHANGES = 'pr:changes'
+/** A replica hears from itself there, and so knows whether it may have missed a change. */
+export const heartbeatChannel = (replica: string) => `pr:heartbeat:${replica}`
+
+export const interactions = (tenant: string) => `${tag(tenant)}interactions`
+export const rewards = (tenant: string) => `${tag(tenant)}rewards`
+
+export const user = (tenant: string, id: string) => `${tag(tenant)}user:${id}`
+export const edges = (tenant: string, id: string) => `${tag(tenant)}edges:${id}`
+export const edgeOrder = (tenant: string, id: string) => `${tag(tenant)}edge-order:${id}`
+/** Which log rows are a user's. */
+export const userLog = (tenant: string, id: string) => `${tag(tenant)}user-log:${id}`
+export const userConversations = (tenant: string, id: string) => `${tag(tenant)}user-conversations:${id}`
+/** By a hash of the user: who was erased leaves no id behind. */
+export const erased = (tenant: string, id: string) => tag(tenant) + erasedOf(id)
+/** The same, without what a tenant's keys start with. */
+export const erasedOf = (id: string) => `erased:${hash('sha256', id, 'base64url')}`
+
+/** Of one interaction; each takes its id, or "" for what such a key starts with. */
+export const marker = (tenant: string, id: string) => `${tag(tenant)}interaction:${id}`
+export const completion = (tenant: string, id: string) => `${tag(tenant)}completion:${id}`
+export const text = (tenant: string, id: string) => `${tag(tenant)}text:${id}`
+export const knownRewards = (tenant: string, id: string) => `${tag(tenant)}known-rewards:${id}`
+
+export const conversation = (tenant: string, id: string) => `${tag(tenant)}turn:${id}`
+/** What deployments refused of the tenant's requests. */
+export const refusals = (tenant: string) => `${tag(tenant)}refusals`
+export const evidence = (tenant: string, policy: string) => `${tag(tenant)}evidence:${policy}`
+export const idempotencyKeys = (tenant: string) => `${tag(tenant)}idempotency`
+/** By a hash of the client's key. */
+export const idempotencyKey = (tenant: string, hash: string) => `${tag(tenant)}idempotency:${hash}`
+/** Of one tenant's kept responses: when they run out, and their sizes. */
+export const responses = (tenant: string) => `${tag(tenant)}responses`
+export const responseBytes = (tenant: string) => `${tag(tenant)}response-bytes`
+/** Takes "<id>\n<user>". */
+export const response = (tenant: string, member: string) => `${tag(tenant)}response:${member}`
+export const userResponses = (tenant: string, id: string) => `${tag(tenant)}user-responses:${id}`
+export const responseItems = (tenant: string, id: string) => `${tag(tenant)}response-items:${id}`
+/** A claim that was given up while it may still be on its way, by its token. */
+export const voidClaim = (tenant: string, token: string) => `${tag(tenant)}void-claim:${token}`
+/** Never written: read to learn whether the tenant's part of a cluster answers. */
+export const probe = (tenant: string) => `${tag(tenant)}probe`

@@ -1,0 +1,57 @@
+import type { DatabaseSync } from 'node:sqlite'
+import { type Claim, type ClaimRequest, type Idempotency, MAX_REPLAY_BYTES, MAX_REPLAYS } from '../limits.ts'
+import type { Transact } from './limits.ts'
+
+export class SqliteIdempotency implements Idempotency {
+  readonly #transact: Transact
+  readonly #sql: ReturnType<typeof prepareStatements>
+
+  constructor(db: DatabaseSync, transact: Transact) {
+    this.#transact = transact
+    this.#sql = prepareStatements(db)
+  }
+
+  claim({ tenant, user, key, bodyHash, token, ttlMs }: ClaimRequest): Promise<Claim> {
+    return this.#transact((): Claim => {
+      const now = Date.now()
+      const known = this.#sql.find.get(tenant, key, now)
+      if (known && known.body !== bodyHash) return { state: 'mismatch' }
+      if (known?.response) return { state: 'done', response: Buffer.from(known.response as Uint8Array) }
+      if (known) return { state: known.token === token ? 'claimed' : 'in_flight' }
+      this.#sql.save.run(tenant, key, user, bodyHash, token, now + ttlMs)
+      this.#sql.drop.run(tenant, tenant, tenant, MAX_REPLAYS)
+      return { state: 'claimed' }
+    })
+  }
+
+  complete(tenant: string, key: string, token: string, response: Buffer, keepMs: number): Promise<boolean> {
+    return this.#transact(() => {
+      if (response.length > MAX_REPLAY_BYTES) {
+        this.#sql.release.run(tenant, key, token)
+        return false
+      }
+      const now = Date.now()
+      return this.#sql.complete.run(response, now + keepMs, tenant, key, token, now).changes === 1
+    })
+  }
+
+  release(tenant: string, key: string, token: string): Promise<void> {
+    return this.#transact(() => {
+      this.#sql.release.run(tenant, key, token)
+    })
+  }
+}
+
+function prepareStatements(db: DatabaseSync) {
+  return {
+    find: db.prepare('SELECT body, response, token FROM idempotency WHERE tenant = ? AND key = ? AND expires_at > ?'),
+    save: db.prepare('INSERT OR REPLACE INTO idempotency VALUES (?, ?, ?, ?, ?, NULL, ?)'),
+    drop: db.prepare(`
+      DELETE FROM idempotency WHERE tenant = ? AND key IN (
+        SELECT key FROM idempotency WHERE tenant = ? AND response IS NOT NULL ORDER BY expires_at
+        LIMIT max(0, (SELECT count(*) FROM idempotency WHERE tenant = ?) - ?))`),
+    complete: db.prepare(`
+      UPDATE idempotency SET response = ?, expires_at = ? WHERE tenant = ? AND key = ? AND token = ? AND expires_at > ?`),
+    release: db.prepare('DELETE FROM idempotency WHERE tenant = ? AND key = ? AND token = ?'),
+  }
+}

@@ -1,0 +1,138 @@
+import type { DatabaseSync } from 'node:sqlite'
+
+/** Each entry takes the file one version further; never edit one that was released. */
+const MIGRATIONS = [
+  `
+  CREATE TABLE keys (
+    id TEXT PRIMARY KEY, tenant TEXT NOT NULL, name TEXT NOT NULL, hash TEXT NOT NULL UNIQUE, prefix TEXT NOT NULL,
+    created_at INTEGER NOT NULL, expires_at INTEGER, revoked_at INTEGER, models TEXT
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE users (
+    tenant TEXT NOT NULL, user TEXT NOT NULL, revision INTEGER NOT NULL, policy TEXT NOT NULL, rewards INTEGER NOT NULL,
+    sums BLOB NOT NULL, state BLOB NOT NULL, preferences TEXT NOT NULL, updated_at INTEGER NOT NULL,
+    UNIQUE (tenant, user)
+  ) STRICT;
+  CREATE TABLE edges (
+    tenant TEXT NOT NULL, user TEXT NOT NULL, id TEXT NOT NULL, seq INTEGER NOT NULL, edge BLOB NOT NULL,
+    PRIMARY KEY (tenant, user, id)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX edges_in_order ON edges (tenant, user, seq);
+
+  -- The answer's row as a JSON document; the other columns are what it is looked up by. Prompt text is apart: it goes earlier.
+  CREATE TABLE interactions (
+    seq INTEGER PRIMARY KEY, tenant TEXT NOT NULL, id TEXT NOT NULL, ts INTEGER NOT NULL, user TEXT NOT NULL,
+    completion_id TEXT, json TEXT NOT NULL, text TEXT, text_expires_at INTEGER,
+    UNIQUE (tenant, id)
+  ) STRICT;
+  CREATE INDEX interactions_in_time ON interactions (ts);
+  CREATE INDEX interactions_of_user ON interactions (tenant, user, ts);
+  CREATE INDEX interactions_of_completion ON interactions (tenant, completion_id) WHERE completion_id IS NOT NULL;
+  CREATE INDEX interactions_with_text ON interactions (text_expires_at) WHERE text_expires_at IS NOT NULL;
+  CREATE TABLE open_interactions (
+    tenant TEXT NOT NULL, id TEXT NOT NULL, user TEXT NOT NULL, ts INTEGER NOT NULL, state TEXT NOT NULL,
+    PRIMARY KEY (tenant, id)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE rewards (
+    seq INTEGER PRIMARY KEY, tenant TEXT NOT NULL, interaction TEXT NOT NULL, user TEXT NOT NULL, kind TEXT NOT NULL,
+    ts INTEGER NOT NULL, json TEXT NOT NULL,
+    UNIQUE (tenant, interaction, user, kind, ts)
+  ) STRICT;
+  CREATE INDEX rewards_in_time ON rewards (ts);
+  CREATE INDEX rewards_of_user ON rewards (tenant, user, ts);
+
+  CREATE TABLE conversations (
+    tenant TEXT NOT NULL, id TEXT NOT NULL, user TEXT NOT NULL, state TEXT NOT NULL, expires_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant, id)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX conversations_of_user ON conversations (tenant, user);
+  CREATE INDEX conversations_by_expiry ON conversations (expires_at);
+
+  CREATE TABLE evidence (
+    tenant TEXT NOT NULL, policy TEXT NOT NULL, candidate TEXT NOT NULL, sums BLOB NOT NULL,
+    PRIMARY KEY (tenant, policy, candidate)
+  ) STRICT, WITHOUT ROWID;
+
+  -- Who was erased when (as a hash), so that older records that still wait in a spool do not come back.
+  CREATE TABLE erasures (
+    tenant TEXT NOT NULL, user_hash TEXT NOT NULL, at INTEGER NOT NULL,
+    PRIMARY KEY (tenant, user_hash)
+  ) STRICT, WITHOUT ROWID;
+
+  -- What other processes on this file should drop from their caches.
+  CREATE TABLE changes (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, origin TEXT NOT NULL, at INTEGER NOT NULL, change TEXT NOT NULL
+  ) STRICT;
+  `,
+  `
+  CREATE TABLE counters (
+    tenant TEXT NOT NULL, counter TEXT NOT NULL, value INTEGER NOT NULL, expires_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant, counter)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX counters_by_expiry ON counters (expires_at);
+  CREATE TABLE reservations (
+    tenant TEXT NOT NULL, id TEXT NOT NULL, state TEXT NOT NULL, expires_at INTEGER NOT NULL, forget_at INTEGER NOT NULL,
+    parts TEXT NOT NULL,
+    PRIMARY KEY (tenant, id)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX reservations_open ON reservations (tenant, expires_at) WHERE state = 'open';
+  CREATE INDEX reservations_by_age ON reservations (forget_at);
+  CREATE TABLE idempotency (
+    tenant TEXT NOT NULL, key TEXT NOT NULL, user TEXT NOT NULL, body TEXT NOT NULL, token TEXT NOT NULL, response BLOB,
+    expires_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant, key)
+  ) STRICT;
+  CREATE INDEX idempotency_of_user ON idempotency (tenant, user);
+  CREATE INDEX idempotency_by_expiry ON idempotency (tenant, expires_at);
+  `,
+  `
+  CREATE TABLE secrets (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+  `,
+  `
+  CREATE TABLE responses (
+    tenant TEXT NOT NULL, user TEXT NOT NULL, id TEXT NOT NULL, ts INTEGER NOT NULL, bytes INTEGER NOT NULL,
+    response BLOB NOT NULL, expires_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant, user, id)
+  ) STRICT;
+  CREATE INDEX responses_by_expiry ON responses (tenant, expires_at);
+  CREATE INDEX responses_by_age ON responses (expires_at);
+  CREATE TABLE response_items (
+    tenant TEXT NOT NULL, user TEXT NOT NULL, item TEXT NOT NULL, response TEXT NOT NULL,
+    PRIMARY KEY (tenant, user, item)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX items_of_response ON response_items (tenant, user, response);
+  CREATE TABLE response_bytes (tenant TEXT PRIMARY KEY, bytes INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+
+  -- However a row comes or goes: what is kept of a tenant, and the items of what is gone.
+  CREATE TRIGGER response_added AFTER INSERT ON responses BEGIN
+    INSERT INTO response_bytes VALUES (new.tenant, new.bytes)
+      ON CONFLICT (tenant) DO UPDATE SET bytes = bytes + excluded.bytes;
+  END;
+  CREATE TRIGGER response_gone AFTER DELETE ON responses BEGIN
+    UPDATE response_bytes SET bytes = bytes - old.bytes WHERE tenant = old.tenant;
+    DELETE FROM response_items WHERE tenant = old.tenant AND user = old.user AND response = old.id;
+  END;
+  `,
+  `
+  CREATE TABLE refusals (
+    tenant TEXT NOT NULL, deployment TEXT NOT NULL, field TEXT NOT NULL, expires_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant, deployment, field)
+  ) STRICT, WITHOUT ROWID;
+  `,
+]
+
+/** @throws Error when the file was written by a newer version of this program */
+export function migrate(db: DatabaseSync): void {
+  const version = () => Number(db.prepare('PRAGMA user_version').get()?.user_version)
+  if (version() === MIGRATIONS.length) return
+  db.exec('BEGIN IMMEDIATE')
+  try {
+    if (version() > MIGRATIONS.length) throw new Error('The database was written by a newer version of persona-router.')
+    for (const migration of MIGRATIONS.slice(version())) db.exec(migration)
+    db.exec(`PRAGMA user_version = ${MIGRATIONS.length}; COMMIT`)
+  } catch (error) {
+    db.exec('ROLLBACK')
+    throw error
+  }
+}

@@ -1,0 +1,99 @@
+import type { DatabaseSync } from 'node:sqlite'
+
+/** Every statement of the SQLite store, prepared once. */
+export function prepareStatements(db: DatabaseSync) {
+  const prepare = (sql: string) => db.prepare(sql)
+  return {
+    begin: prepare('BEGIN IMMEDIATE'),
+    commit: prepare('COMMIT'),
+    rollback: prepare('ROLLBACK'),
+    savepoint: prepare('SAVEPOINT one'),
+    release: prepare('RELEASE one'),
+    undo: prepare('ROLLBACK TO one'),
+
+    findKey: prepare('SELECT * FROM keys WHERE hash = ?'),
+    createKey: prepare('INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)'),
+    listKeys: prepare('SELECT * FROM keys WHERE ? IS NULL OR tenant = ? ORDER BY created_at, id'),
+    revokeKey: prepare('UPDATE keys SET revoked_at = coalesce(revoked_at, ?) WHERE id = ? RETURNING tenant'),
+
+    proposeSecret: prepare("INSERT OR IGNORE INTO secrets VALUES ('identity', ?)"),
+    sharedSecret: prepare("SELECT value FROM secrets WHERE name = 'identity'"),
+
+    loadUser: prepare('SELECT * FROM users WHERE tenant = ? AND user = ?'),
+    loadUserState: prepare(
+      'SELECT revision, policy, rewards, state, preferences, updated_at FROM users WHERE tenant = ? AND user = ?',
+    ),
+    userRevision: prepare('SELECT revision FROM users WHERE tenant = ? AND user = ?'),
+    saveUser: prepare('INSERT OR REPLACE INTO users VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)'),
+    loadEdges: prepare('SELECT edge FROM edges WHERE tenant = ? AND user = ? ORDER BY seq, id'),
+    saveEdge: prepare('INSERT OR REPLACE INTO edges VALUES (?, ?, ?, ?, ?)'),
+    dropEdges: prepare(`
+      DELETE FROM edges WHERE tenant = ? AND user = ? AND id IN (
+        SELECT id FROM edges WHERE tenant = ? AND user = ? ORDER BY seq DESC, id DESC LIMIT -1 OFFSET ?)`),
+
+    openInteraction: prepare(`
+      INSERT OR IGNORE INTO open_interactions SELECT ?, ?, ?, ?, ?
+      WHERE NOT EXISTS (SELECT 1 FROM interactions WHERE tenant = ? AND id = ?)`),
+    closeInteraction: prepare('DELETE FROM open_interactions WHERE tenant = ? AND id = ?'),
+    appendInteraction: prepare(`
+      INSERT OR IGNORE INTO interactions (tenant, id, ts, user, completion_id, json, text, text_expires_at)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?)`),
+    appendReward: prepare(
+      'INSERT OR IGNORE INTO rewards (tenant, interaction, user, kind, ts, json) VALUES (?, ?, ?, ?, ?, ?)',
+    ),
+    findInteraction: prepare('SELECT json FROM interactions WHERE tenant = ? AND id = ?'),
+    findCompletion: prepare(
+      'SELECT json FROM interactions WHERE tenant = ? AND completion_id = ? ORDER BY seq DESC LIMIT 1',
+    ),
+    findOpenInteraction: prepare('SELECT state FROM open_interactions WHERE tenant = ? AND id = ?'),
+    readInteractions: prepare(`
+      SELECT seq, tenant, ts, json, text, text_expires_at FROM interactions
+      WHERE ts >= ? AND (ts, seq) > (?, ?) AND ts <= ? ORDER BY ts, seq LIMIT ?`),
+    readRewards: prepare(`
+      SELECT seq, tenant, ts, json FROM rewards
+      WHERE ts >= ? AND (ts, seq) > (?, ?) AND ts <= ? ORDER BY ts, seq LIMIT ?`),
+    readInteractionsOf: prepare(`
+      SELECT seq, tenant, ts, json, text, text_expires_at FROM interactions
+      WHERE tenant = ? AND user = ? AND ts >= ? AND (ts, seq) > (?, ?) AND ts <= ? ORDER BY ts, seq LIMIT ?`),
+    readRewardsOf: prepare(`
+      SELECT seq, tenant, ts, json FROM rewards
+      WHERE tenant = ? AND user = ? AND ts >= ? AND (ts, seq) > (?, ?) AND ts <= ? ORDER BY ts, seq LIMIT ?`),
+
+    loadConversation: prepare('SELECT state FROM conversations WHERE tenant = ? AND id = ? AND expires_at > ?'),
+    saveConversation: prepare('INSERT OR REPLACE INTO conversations VALUES (?, ?, ?, ?, ?)'),
+
+    loadEvidence: prepare('SELECT candidate, sums FROM evidence WHERE tenant = ? AND policy = ?'),
+    findEvidence: prepare('SELECT sums FROM evidence WHERE tenant = ? AND policy = ? AND candidate = ?'),
+    saveEvidence: prepare('INSERT OR REPLACE INTO evidence VALUES (?, ?, ?, ?)'),
+
+    noteRefusal: prepare(`
+      INSERT INTO refusals VALUES (?, ?, ?, ?)
+      ON CONFLICT DO UPDATE SET expires_at = max(expires_at, excluded.expires_at)`),
+    listRefusals: prepare(
+      'SELECT deployment, field, expires_at FROM refusals WHERE tenant = ? AND expires_at > ? ORDER BY deployment, field',
+    ),
+
+    noteErasure: prepare('INSERT OR REPLACE INTO erasures VALUES (?, ?, ?)'),
+    anyErasure: prepare('SELECT 1 FROM erasures LIMIT 1'),
+    erasure: prepare('SELECT at FROM erasures WHERE tenant = ? AND user_hash = ?'),
+    /** Each takes tenant and user. */
+    erase: [
+      'users',
+      'edges',
+      'open_interactions',
+      'interactions',
+      'rewards',
+      'conversations',
+      'idempotency',
+      'responses',
+    ].map((table) => prepare(`DELETE FROM ${table} WHERE tenant = ? AND user = ?`)),
+
+    /** Another number whenever another connection changed the file. */
+    dataVersion: prepare('PRAGMA data_version'),
+    noteChange: prepare('INSERT INTO changes (origin, at, change) VALUES (?, ?, ?)'),
+    /** Emptied, not deleted: a gap in the numbers means that something was missed. */
+    forgetChanges: prepare('UPDATE changes SET change = \'{"kind":"all"}\' WHERE change = ?'),
+    lastChange: prepare('SELECT max(seq) AS seq FROM changes'),
+    changesSince: prepare('SELECT seq, origin, change FROM changes WHERE seq > ? ORDER BY seq'),
+  }
+}

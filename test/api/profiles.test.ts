@@ -1,0 +1,49 @@
+import { expect, it } from 'vitest'
+import { parsePreferences, refuseUnknownNames } from '../../src/api/profiles.ts'
+import { configSchema } from '../../src/config/schema.ts'
+import { candidate } from '../routing/support.ts'
+
+const parse = (body: object) => parsePreferences(Buffer.from(JSON.stringify(body)))
+
+it('accepts preferences alone, or as in an exported profile', () => {
+  expect(parse({ cost_weight: 0.5, deny: ['a'] })).toEqual({ cost_weight: 0.5, deny: ['a'] })
+  expect(parse({ id: 'ann', preferences: { explore: false } })).toEqual({ explore: false })
+})
+
+it.each([
+  [{ denny: ['a'] }, 'denny'],
+  [{ cost_weight: 2 }, 'cost_weight'],
+  [{ allow: [''] }, 'allow.0'],
+])('%j is a 400 that names %s', (body, param) => {
+  expect(() => parse(body)).toThrow(
+    expect.objectContaining({ status: 400, param, message: expect.stringContaining(param) }),
+  )
+})
+
+it.each([
+  [{ allow: ['good', 'god'] }, 'allow'],
+  [{ deny: ['other-tenants'] }, 'deny'],
+  [{ deny: ['default'] }, 'deny'],
+])('%j names no candidate of the tenant', (preferences, param) => {
+  expect(() => refuse(preferences)).toThrow(expect.objectContaining({ status: 400, param }))
+})
+
+it('accepts candidates that can’t be used at the moment, or that a local server has', () => {
+  refuse({ allow: ['good', 'off', 'local/anything'], deny: ['discovered'] })
+})
+
+const config = configSchema.parse({
+  providers: { local: { kind: 'openai-compatible', base_url: 'http://127.0.0.1:1/v1', discover: true } },
+  candidates: [
+    { name: 'good', provider: 'p' },
+    { name: 'off', provider: 'p' },
+    { name: 'other-tenants', provider: 'p', groups: ['other'] },
+  ],
+})
+const refuse = (preferences: object) =>
+  refuseUnknownNames(preferences, config, {
+    name: 'default',
+    config: config.tenants[0]!,
+    candidates: [candidate('good'), candidate('discovered')],
+    aliases: [],
+  })

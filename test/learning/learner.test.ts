@@ -1,0 +1,421 @@
+import fc from 'fast-check'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import type { Learner } from '../../src/learning/learner.ts'
+import { ratingRewards } from '../../src/learning/sources/user-rating.ts'
+import type { UserStates } from '../../src/learning/user-states.ts'
+import { pooledEvidence } from '../../src/routing/choose/evidence.ts'
+import type { Policy } from '../../src/routing/policy.ts'
+import type { RewardRecord } from '../../src/store/records/records.ts'
+import { type InteractionSummary, MAX_EDGES, type Store, StoreError } from '../../src/store/store.ts'
+import { CHEAP, DEAR, MIDDLE, POOL, TINY_2, tinyEmbed, tinyPolicy } from '../routing/support.ts'
+import { expectClose } from '../support/close.ts'
+import { interaction, learnerOn, meansFor, openTestStore, quantise, reward, withOverrides } from './support.ts'
+
+let store: Store
+let policy: Policy
+let learner: Learner
+let states: UserStates
+
+beforeEach(async () => {
+  store = openTestStore()
+  policy = await tinyPolicy()
+  ;({ learner, states } = learnerOn(store))
+})
+afterEach(async () => {
+  states.close()
+  await store.close()
+})
+
+const best = (means: Record<string, number>) => Object.entries(means).sort(([, a], [, b]) => b - a)[0]?.[0]
+const sumsOf = async (user = 'ann') => (await store.loadUser('acme', user))?.sums ?? new Float32Array(0)
+
+const cheapAnswer = (id: string, of: Partial<InteractionSummary> = {}) =>
+  interaction(id, { candidate: CHEAP.name, completionTokens: 40, costUsd: 0.00002, ...of })
+const dearAnswer = (id: string, of: Partial<InteractionSummary> = {}) =>
+  interaction(id, { candidate: DEAR.name, completionTokens: 900, costUsd: 0.054, ...of })
+
+/** A history of rewards on answers of different kinds. */
+function history(n: number, of: Partial<InteractionSummary> = {}): [RewardRecord, InteractionSummary][] {
+  return Array.from({ length: n }, (_, i) => {
+    const about = interaction(`h${i}`, {
+      candidate: POOL[i % POOL.length]?.name as string,
+      completionTokens: 50 * (i + 1),
+      costUsd: 0.001 * (i + 1),
+      embedding: quantise(tinyEmbed(`question ${i}`)),
+      ...of,
+    })
+    return [reward(about, Math.cos(i), { binary: i % 2 === 0 }), about]
+  })
+}
+
+async function learnAll(all: [RewardRecord, InteractionSummary][], by = learner, under = policy): Promise<void> {
+  for (const [given, about] of all) await by.apply(under, given, about)
+}
+
+describe('feedback', () => {
+  it('moves the user who gave it within ten ratings, either way, and nobody else', async () => {
+    const before = await meansFor(policy, states, 'third')
+    for (let i = 0; i < 5; i++) {
+      for (const [user, sign] of [
+        ['thrifty', 1],
+        ['lavish', -1],
+      ] as const) {
+        const [cheap, dear] = [cheapAnswer(`${user}-c${i}`, { user }), dearAnswer(`${user}-d${i}`, { user })]
+        expect(await learner.apply(policy, reward(cheap, sign), cheap)).toBe('learned')
+        expect(await learner.apply(policy, reward(dear, -sign), dear)).toBe('learned')
+      }
+    }
+    expect(best(await meansFor(policy, states, 'thrifty'))).toBe('cheap')
+    expect(best(await meansFor(policy, states, 'lavish'))).toBe('dear')
+    expect(await meansFor(policy, states, 'third')).toEqual(before)
+    // Tenants are strangers to each other, also where their users share an id.
+    expect(await meansFor(policy, states, 'thrifty', 'other')).toEqual(before)
+  })
+
+  it('is there for the very next request, and for a process that starts later', async () => {
+    const about = dearAnswer('d')
+    const before = await meansFor(policy, states, 'ann')
+    await learner.apply(policy, reward(about, -1), about)
+    const after = await meansFor(policy, states, 'ann')
+    expect(after.dear).toBeLessThan(before.dear as number)
+    const later = learnerOn(store)
+    expect(await meansFor(policy, later.states, 'ann')).toEqual(after)
+    later.states.close()
+  })
+
+  it('of a loop of hints is learned at a person’s pace; what they say in so many words always is', async () => {
+    vi.useFakeTimers({ toFake: ['performance'] })
+    try {
+      const hint = (i: number, user = 'ann') => {
+        const about = cheapAnswer(`${user}-loop-${i}`, { user })
+        return learner.apply(policy, reward(about, -1, { kind: 'regeneration', weight: 0.1 }), about)
+      }
+      const outcomes: string[] = []
+      for (let i = 0; i < 70; i++) outcomes.push(await hint(i))
+      expect(outcomes.filter((outcome) => outcome === 'learned')).toHaveLength(60)
+      expect(new Set(outcomes.slice(60))).toEqual(new Set(['paced']))
+      const about = cheapAnswer('said')
+      expect(await learner.apply(policy, reward(about, -1), about)).toBe('learned')
+      expect(await hint(0, 'bob')).toBe('learned')
+      vi.advanceTimersByTime(60_000)
+      expect(await hint(99)).toBe('learned')
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+
+  it('counts the same in any order', async () => {
+    const all = history(8)
+    await learnAll(all)
+    const expected = await sumsOf()
+    let runs = 0
+    await fc.assert(
+      fc.asyncProperty(fc.shuffledSubarray(all, { minLength: all.length }), async (shuffled) => {
+        const user = `shuffled-${runs++}`
+        await learnAll(
+          shuffled.map(([given, about]) => [
+            { ...given, user },
+            { ...about, user },
+          ]),
+        )
+        expectClose(await sumsOf(user), expected)
+      }),
+      { numRuns: 10 },
+    )
+  })
+
+  it('is lost by nobody when many rewards of one user come at once, in two processes', async () => {
+    const all = history(24)
+    await learnAll(all.map(([given, about]) => [given, { ...about, user: 'calm' }]))
+    const other = learnerOn(store)
+    await Promise.all(all.map(([given, about], i) => (i % 2 ? learner : other.learner).apply(policy, given, about)))
+    expect((await store.loadUser('acme', 'ann'))?.rewards).toBe(24)
+    expectClose(await sumsOf(), await sumsOf('calm'))
+    other.states.close()
+  })
+
+  it('can be given again, as after a lost reply, and counts once', async () => {
+    const all = history(5)
+    await learnAll(all)
+    const once = await sumsOf()
+    await learnAll(all)
+    expectClose(await sumsOf(), once)
+    expect((await store.loadUser('acme', 'ann'))?.rewards).toBe(5)
+  })
+
+  it('says that there is nothing to learn from where no vector was kept', async () => {
+    const about = interaction('blind', { embedding: null })
+    expect(await learner.apply(policy, reward(about, 1), about)).toBe('no_vector')
+    expect(await store.loadUser('acme', 'ann')).toBeNull()
+  })
+
+  it('on an answer that is on its way counts with the predicted length and cost', async () => {
+    const about = dearAnswer('d', { ended: false, completionTokens: 0, costUsd: 0 })
+    await learner.apply(policy, reward(about, 1), about)
+    expect(await store.loadEdges('acme', 'ann')).toMatchObject([{ completionTokens: -1, costUsd: -1 }])
+  })
+
+  it('that comes while the store is away is learned when it is back, in order, and under the policy of then', async () => {
+    let away = true
+    const next = await tinyPolicy(TINY_2)
+    const flaky = withOverrides(store, {
+      commitUser: (...args) => (away ? Promise.reject(new StoreError('away')) : store.commitUser(...args)),
+    })
+    const { learner: patient, states: seen } = learnerOn(flaky, undefined, { policyFor: () => next, retryEveryMs: 5 })
+    const [first, second] = [dearAnswer('d1'), dearAnswer('d2')]
+    await expect(patient.apply(policy, reward(first, -1), first)).rejects.toThrow(StoreError)
+    await expect(patient.apply(policy, reward(second, -1), second)).rejects.toThrow(StoreError)
+    await expect(patient.apply(policy, reward(first, 1), first)).rejects.toThrow(StoreError)
+    expect(patient.waiting).toBe(3)
+    expect(await store.loadUser('acme', 'ann')).toBeNull()
+    away = false
+    await expect.poll(() => patient.waiting).toBe(0)
+    expect(await store.loadUser('acme', 'ann')).toMatchObject({ rewards: 2, policy: 'tiny-2' })
+    expect(await store.loadEdges('acme', 'ann')).toMatchObject([
+      { id: 'd2:rating', reward: -1 },
+      { id: 'd1:rating', reward: 1 },
+    ])
+    patient.close()
+    seen.close()
+  })
+
+  it('that waits for the store is dropped with an erased user', async () => {
+    const flaky = withOverrides(store, { commitUser: () => Promise.reject(new StoreError('away')) })
+    const { learner: patient, states: seen } = learnerOn(flaky)
+    const about = dearAnswer('d')
+    await expect(patient.apply(policy, reward(about, -1), about)).rejects.toThrow(StoreError)
+    await patient.forgetUser('acme', 'ann')
+    expect(patient.waiting).toBe(0)
+    seen.close()
+  })
+})
+
+describe.each([
+  ['without forgetting', 'tiny-1'],
+  ['with forgetting', 'tiny-2'],
+])('a rating that is replaced, %s', (_, version) => {
+  it('is as if it had never been given', async () => {
+    const under = version === 'tiny-1' ? policy : await tinyPolicy(TINY_2)
+    const all = history(12)
+    const [changed, about] = all[4] as [RewardRecord, InteractionSummary]
+    const later = reward(about, -0.3, { binary: false })
+    await learnAll([...all, [later, about]], learner, under)
+
+    const never = all.filter(([given]) => given !== changed).map(([given, a]) => [given, { ...a, user: 'never' }])
+    await learnAll(
+      [...never, [later, { ...about, user: 'never' }]] as [RewardRecord, InteractionSummary][],
+      learner,
+      under,
+    )
+    expectClose(await sumsOf(), await sumsOf('never'))
+    expect((await store.loadUser('acme', 'ann'))?.rewards).toBe(12)
+    expect(await store.loadEdges('acme', 'ann')).toHaveLength(12)
+  })
+
+  it('does not come back when the older one arrives late', async () => {
+    const under = version === 'tiny-1' ? policy : await tinyPolicy(TINY_2)
+    const about = dearAnswer('d')
+    const [older, newer] = [reward(about, -1), reward(about, 1)]
+    await learner.apply(under, newer, about)
+    const expected = await sumsOf()
+    expect(await learner.apply(under, older, about)).toBe('outdated')
+    expect(await sumsOf()).toEqual(expected)
+  })
+})
+
+describe('a long history', () => {
+  it(`keeps the last ${MAX_EDGES} rewards, and takes back one of them though older ones are gone`, async () => {
+    const all = history(MAX_EDGES + 20)
+    await learnAll(all)
+    expect(await store.loadEdges('acme', 'ann')).toHaveLength(MAX_EDGES)
+    const [given, about] = all.at(-3) as [RewardRecord, InteractionSummary]
+    const before = await sumsOf()
+    await learner.apply(policy, { ...given, value: -given.value, ts: given.ts + 10_000 }, about)
+    await learner.apply(policy, { ...given, ts: given.ts + 20_000 }, about)
+    // There and back: what is older than the kept edges is still in the sums.
+    const after = await sumsOf()
+    expectClose(after, before, 1e-3)
+  })
+})
+
+describe('another artifact', () => {
+  it('reads a user from their kept edges, as if it had always served them', async () => {
+    const next = await tinyPolicy(TINY_2)
+    await learnAll(history(9))
+    const seen = await meansFor(next, states, 'ann')
+    await learnAll(
+      history(9).map(([given, about]) => [given, { ...about, user: 'native' }]),
+      learner,
+      next,
+    )
+    const native = await meansFor(next, states, 'native')
+    const named = (means: Record<string, number>) => POOL.map(({ name }) => means[name] as number)
+    expectClose(named(seen), named(native))
+    // Reading changes nothing; the next reward does.
+    expect((await store.loadUser('acme', 'ann'))?.policy).toBe('tiny-1')
+    const about = dearAnswer('d')
+    await learner.apply(next, reward(about, 1), about)
+    expect((await store.loadUser('acme', 'ann'))?.policy).toBe('tiny-2')
+  })
+
+  it('leaves out what it can’t read: another embedder’s vectors, candidates that are gone, unknown kinds', async () => {
+    await learnAll(history(4))
+    const expected = await sumsOf()
+    for (const of of [{ embedder: 'older' }, { candidate: 'gone' }, { embedding: quantise(new Float32Array(3)) }]) {
+      const about = dearAnswer(`odd-${Object.keys(of)}`, of)
+      expect(await learner.apply(policy, reward(about, -1), about)).toBe('kept')
+    }
+    expectClose(await sumsOf(), expected)
+    const next = await tinyPolicy(TINY_2)
+    await meansFor(next, states, 'ann')
+    expect(await store.loadEdges('acme', 'ann')).toHaveLength(7)
+  })
+})
+
+describe('a preferred model', () => {
+  const give = async (rating: Parameters<typeof ratingRewards>[0], ts: number, about = interaction('i')) => {
+    for (const given of ratingRewards(rating, about, ts)) await learner.apply(policy, given, about)
+  }
+
+  it('moves towards the preferred one and away from the one that answered', async () => {
+    const before = await meansFor(policy, states, 'ann')
+    await give({ preferred_model: 'dear' }, 1)
+    const after = await meansFor(policy, states, 'ann')
+    const gained = (name: string) => (after[name] as number) - (before[name] as number)
+    expect(gained('dear')).toBeGreaterThan(gained('middle'))
+    expect(await store.loadEdges('acme', 'ann')).toMatchObject([
+      { id: 'i:preference', candidate: 'middle', reward: -1, weight: 0.5 },
+      { id: 'i:preference:other', candidate: 'dear', reward: 1, weight: 0.5, completionTokens: -1, costUsd: -1 },
+    ])
+  })
+
+  it('that is another one later replaces the first', async () => {
+    await give({ preferred_model: 'dear' }, 1)
+    await give({ preferred_model: 'cheap' }, 2)
+    await give({ preferred_model: 'cheap' }, 1, interaction('i', { user: 'never' }))
+    expectClose(await sumsOf(), await sumsOf('never'))
+  })
+
+  it('is taken back by a later rating without one', async () => {
+    await give({ rating: 'down', preferred_model: 'dear' }, 1)
+    await give({ rating: 'up' }, 2)
+    await give({ rating: 'up' }, 1, interaction('i', { user: 'never' }))
+    expectClose(await sumsOf(), await sumsOf('never'))
+  })
+
+  it('that is the one that answered is praise', async () => {
+    const before = await meansFor(policy, states, 'ann')
+    await give({ preferred_model: MIDDLE.name }, 1)
+    expect((await meansFor(policy, states, 'ann')).middle).toBeGreaterThan(before.middle as number)
+  })
+})
+
+describe('two processes that take turns', () => {
+  it('never work on an old history, also when the user was erased in between', async () => {
+    const other = learnerOn(store)
+    const all = history(9)
+    for (const [i, [given, about]] of all.entries()) await (i % 2 ? other.learner : learner).apply(policy, given, about)
+    await learnAll(all.map(([given, about]) => [given, { ...about, user: 'calm' }]))
+    expectClose(await sumsOf(), await sumsOf('calm'))
+
+    await learner.forgetUser('acme', 'ann')
+    const again = history(5, { candidate: 'dear' })
+    for (const [i, [given, about]] of again.entries())
+      await (i % 2 ? other.learner : learner).apply(policy, given, about)
+    await learnAll(again.map(([given, about]) => [given, { ...about, user: 'back' }]))
+    expectClose(await sumsOf(), await sumsOf('back'))
+    expect(await store.loadEdges('acme', 'ann')).toHaveLength(5)
+    other.states.close()
+  })
+})
+
+describe('a hint', () => {
+  it('moves the belief a little, and is not counted as knowing the user', async () => {
+    const before = await meansFor(policy, states, 'ann')
+    const about = dearAnswer('d')
+    await learner.apply(policy, reward(about, 1, { kind: 'continuation', weight: 0.1 }), about)
+    const hinted = await meansFor(policy, states, 'ann')
+    expect(hinted.dear).toBeGreaterThan(before.dear as number)
+    expect(await states.get(policy, 'acme', 'ann')).toMatchObject({ rewards: 0 })
+    await learner.apply(policy, reward(about, 1), about)
+    expect((await meansFor(policy, states, 'ann')).dear).toBeGreaterThan(hinted.dear as number)
+    expect(await states.get(policy, 'acme', 'ann')).toMatchObject({ rewards: 1 })
+  })
+})
+
+describe('what users tell of an LLM', () => {
+  const evidence = async (minUsers: number) => pooledEvidence(await store.loadEvidence('acme', 'tiny-1'), minUsers)
+
+  it('is added to the tenant’s evidence, once, and changes with a replaced rating', async () => {
+    const about = dearAnswer('d')
+    await learner.apply(policy, reward(about, 1, { binary: false }), about)
+    const first = (await evidence(1)).get('dear') as Float32Array
+    expect(first[1]).toBeGreaterThan(0)
+    await learner.apply(policy, reward(about, -1, { binary: false }), about)
+    const second = (await evidence(1)).get('dear') as Float32Array
+    expectClose(second, Float32Array.of(first[0] as number, -(first[1] as number)))
+    expect((await store.loadEvidence('other', 'tiny-1')).size).toBe(0)
+  })
+
+  it('tells nothing to others before enough users have spoken', async () => {
+    for (let i = 0; i < 30; i++) {
+      const about = dearAnswer(`loud-${i}`, { user: 'loud' })
+      await learner.apply(policy, reward(about, 1, { binary: false }), about)
+    }
+    expect((await evidence(2)).size).toBe(0)
+    const oneUser = (await evidence(1)).get('dear')?.[0] as number
+    for (const user of ['b', 'c', 'd', 'e', 'f']) {
+      const about = dearAnswer(`by-${user}`, { user })
+      await learner.apply(policy, reward(about, 1, { binary: false }), about)
+    }
+    // The tiny model's first number is the count of ratings: thirty of one user weigh as much as four of four.
+    expectClose(oneUser / 4, 1 + 1 / 2 + 1 / 3 + 1 / 4 + sumOfInverses(5, 30))
+    expectClose((await evidence(2)).get('dear')?.[0], oneUser + 5 * 4)
+  })
+
+  it('counts at once where it is a judge’s word', async () => {
+    const about = dearAnswer('d')
+    await learner.apply(policy, reward(about, 1, { kind: 'judge', binary: false }), about)
+    expect((await evidence(5)).get('dear')?.[1]).toBeGreaterThan(0)
+  })
+})
+
+const sumOfInverses = (from: number, to: number) =>
+  Array.from({ length: to - from + 1 }, (_, i) => 1 / (from + i)).reduce((sum, x) => sum + x, 0)
+
+describe('erasing a user', () => {
+  it('leaves a new user, in this process and in others', async () => {
+    const fresh = await meansFor(policy, states, 'ann')
+    await learnAll(history(5))
+    const other = learnerOn(store)
+    expect(await meansFor(policy, other.states, 'ann')).not.toEqual(fresh)
+    expect(await learner.forgetUser('acme', 'ann')).toBeGreaterThan(0)
+    expect(await store.loadEdges('acme', 'ann')).toEqual([])
+    expect(await meansFor(policy, states, 'ann')).toEqual(fresh)
+    await expect.poll(() => meansFor(policy, other.states, 'ann'), { timeout: 5_000 }).toEqual(fresh)
+    other.states.close()
+  })
+
+  it('waits for what is being learned of them', async () => {
+    const learning = history(6).map(([given, about]) => learner.apply(policy, given, about))
+    await learner.forgetUser('acme', 'ann')
+    await Promise.all(learning)
+    expect(await store.loadUser('acme', 'ann')).toBeNull()
+  })
+})
+
+describe('stated preferences', () => {
+  it('are kept beside the belief', async () => {
+    await learner.setPreferences(policy, 'acme', 'ann', { cost_weight: 0.7 })
+    expect(await states.get(policy, 'acme', 'ann')).toMatchObject({
+      state: null,
+      rewards: 0,
+      preferences: { cost_weight: 0.7 },
+    })
+    await learnAll(history(3))
+    await learner.setPreferences(policy, 'acme', 'ann', { cost_weight: 0.2 })
+    const profile = await states.get(policy, 'acme', 'ann')
+    expect(profile).toMatchObject({ rewards: 3, preferences: { cost_weight: 0.2 } })
+    expect(profile.state).toHaveLength(8)
+  })
+})

@@ -1,0 +1,361 @@
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import type { Candidate } from '../../../src/candidates/candidate.ts'
+import { configSchema } from '../../../src/config/schema.ts'
+import { GatewayError, UnsupportedRequest } from '../../../src/errors.ts'
+import { retryAfterMs } from '../../../src/openai/retry-after.ts'
+import { Breakers } from '../../../src/providers/forward/breakers.ts'
+import { classifyFailure, type Failure, ForwardError } from '../../../src/providers/forward/failure.ts'
+import { forward } from '../../../src/providers/forward/forward.ts'
+import { hedge } from '../../../src/providers/forward/hedge.ts'
+import { type Provider, type ProviderCall, UpstreamError } from '../../../src/providers/provider.ts'
+import { chat } from '../../contracts/provider.ts'
+import { candidate } from '../../support/relay-harness.ts'
+import { completionBody } from '../../support/upstream.ts'
+
+type Answer = (call: ProviderCall) => Promise<{ status: number; body: unknown }>
+
+async function* bytes(body: unknown) {
+  yield Buffer.from(JSON.stringify(body))
+}
+
+/** Providers that answer in this process, and what they were asked. */
+function setUp(answers: Record<string, Answer>, retries: Record<string, unknown> = {}) {
+  const asked: string[] = []
+  const providers = new Map(
+    Object.entries(answers).map(([name, answer]): [string, Provider] => [
+      name,
+      {
+        name,
+        unavailable: null,
+        async chat(call) {
+          asked.push(call.candidate.name)
+          const { status, body } = await answer(call)
+          return { status, headers: { 'content-type': 'application/json' }, body: bytes(body) }
+        },
+        close: async () => {},
+      },
+    ]),
+  )
+  const config = configSchema.parse({ retries: { backoff_ms: 1, ...retries } })
+  const breakers = new Breakers(config.retries.breaker)
+  const run = (ranking: readonly Candidate[], options: { withinMs?: number; signal?: AbortSignal } = {}) =>
+    forward(
+      {
+        ranking,
+        request: chat(),
+        signal: options.signal ?? new AbortController().signal,
+        requestId: 'r',
+        deadline: performance.now() + (options.withinMs ?? 5_000),
+      },
+      { providers, breakers, timeouts: config.timeouts, retries: config.retries },
+    )
+  return { asked, breakers, run }
+}
+
+const good: Answer = async () => ({ status: 200, body: completionBody() })
+const status =
+  (code: number): Answer =>
+  async () => ({ status: code, body: { error: { message: 'no' } } })
+const failed = (promise: Promise<unknown>): Promise<ForwardError> =>
+  promise.then(
+    () => Promise.reject(new Error('it did not fail')),
+    (error) => (error instanceof ForwardError ? error : Promise.reject(error)),
+  )
+
+afterEach(() => {
+  vi.useRealTimers()
+})
+
+describe('forward', () => {
+  test('a provider that refused our key is not asked again for its other models', async () => {
+    const { asked, run } = setUp({ p0: status(401), p1: good })
+    const answer = await run([candidate('a', 'p0'), candidate('b', 'p0'), candidate('c', 'p1')])
+    expect([answer.candidate.name, asked]).toEqual(['c', ['a', 'c']])
+  })
+
+  test('what one provider can not do goes to the next, and is no attempt; a 400 only where nobody can', async () => {
+    const unable: Answer = async () => {
+      throw new UnsupportedRequest('It can not.', 'n')
+    }
+    const both = setUp({ p0: unable, p1: good })
+    const answer = await both.run([candidate('a', 'p0'), candidate('b', 'p1')])
+    expect([answer.candidate.name, answer.attempts.length]).toEqual(['b', 1])
+    const alone = setUp({ p0: unable })
+    expect(await failed(alone.run([candidate('a', 'p0')]))).toMatchObject({ status: 400, param: 'n', attempts: [] })
+    expect([...alone.breakers.states().values()]).toEqual(['closed'])
+  })
+
+  test('time that the first candidate used up is not there for the second', async () => {
+    const slow: Answer = ({ signal }) =>
+      new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+    const { asked, run } = setUp({ p0: slow, p1: good })
+    expect(await failed(run([candidate('a', 'p0'), candidate('b', 'p1')], { withinMs: 60 }))).toMatchObject({
+      status: 504,
+    })
+    expect(asked).toEqual(['a'])
+  })
+
+  test('a mistake of ours is a 500 with its attempt and its cause, and says nothing of it', async () => {
+    const { run } = setUp({
+      p0: async () => {
+        throw new TypeError('secret detail')
+      },
+    })
+    const error = await failed(run([candidate('a', 'p0')]))
+    expect(error).toMatchObject({ status: 500, code: 'internal_error', attempts: [{ error: 'internal' }] })
+    expect(error.cause).toBeInstanceOf(TypeError)
+    expect(error.message).not.toContain('secret')
+  })
+
+  test('on shutdown the client is told what the signal says', async () => {
+    const abort = new AbortController()
+    const { run } = setUp({
+      p0: async ({ signal }) => {
+        abort.abort(new GatewayError('Shutting down.', { status: 503, type: 'api_error', retryAfterS: 1 }))
+        throw signal.reason
+      },
+    })
+    expect(await failed(run([candidate('a', 'p0')], { signal: abort.signal }))).toMatchObject({
+      status: 503,
+      message: 'Shutting down.',
+      retryAfterS: 1,
+      attempts: [{ error: 'aborted' }],
+    })
+  })
+})
+
+describe('hedging', () => {
+  const on = { hedge_after_ms: 20 }
+  const ranking = [candidate('a', 'p0'), candidate('b', 'p1')]
+
+  /** Answers when told to; notes when it was cancelled. */
+  const held = () => {
+    const gate = Promise.withResolvers<{ status: number; body: unknown }>()
+    const state = { aborted: false }
+    const answer: Answer = ({ signal }) => {
+      signal.addEventListener('abort', () => {
+        state.aborted = true
+        gate.reject(signal.reason)
+      })
+      return gate.promise
+    }
+    return { answer, state, release: (code = 200) => gate.resolve({ status: code, body: completionBody() }) }
+  }
+
+  test('is off unless configured', async () => {
+    const slow = held()
+    const { asked, run } = setUp({ p0: slow.answer, p1: good })
+    setTimeout(slow.release, 60)
+    expect((await run(ranking)).candidate.name).toBe('a')
+    expect(asked).toEqual(['a'])
+  })
+
+  test('a slow first candidate loses to the second, and is cancelled', async () => {
+    const slow = held()
+    const { breakers, run } = setUp({ p0: slow.answer, p1: good }, on)
+    const answer = await run(ranking)
+    expect(answer.candidate.name).toBe('b')
+    expect(answer.attempts).toMatchObject([
+      { candidate: 'a', error: 'hedged' },
+      { candidate: 'b', error: null },
+    ])
+    expect(slow.state.aborted).toBe(true)
+    expect(new Set(breakers.states().values())).toEqual(new Set(['closed']))
+  })
+
+  test('a quick one is asked alone', async () => {
+    const { asked, run } = setUp({ p0: good, p1: good }, on)
+    expect((await run(ranking)).candidate.name).toBe('a')
+    expect(asked).toEqual(['a'])
+  })
+
+  test('the first may still win, and the second is cancelled', async () => {
+    const [slow, backup] = [held(), held()]
+    const { asked, run } = setUp({ p0: slow.answer, p1: backup.answer }, on)
+    const answer = run(ranking)
+    await vi.waitFor(() => expect(asked).toEqual(['a', 'b']))
+    slow.release()
+    expect((await answer).candidate.name).toBe('a')
+    expect((await answer).attempts.map(({ error }) => error)).toEqual(['hedged', null])
+    expect(backup.state.aborted).toBe(true)
+  })
+
+  test('a second that fails leaves the first its time; two that fail are two failures', async () => {
+    const slow = held()
+    const one = setUp({ p0: slow.answer, p1: status(500) }, on)
+    const answer = one.run(ranking)
+    await vi.waitFor(() => expect(one.asked).toEqual(['a', 'b']))
+    slow.release()
+    expect((await answer).candidate.name).toBe('a')
+
+    const failing = held()
+    const both = setUp({ p0: failing.answer, p1: status(500) }, { ...on, max_attempts: 2 })
+    const error = failed(both.run(ranking))
+    await vi.waitFor(() => expect(both.asked).toEqual(['a', 'b']))
+    failing.release(503)
+    expect((await error).attempts.map(({ error: kind }) => kind).sort()).toEqual(['http_500', 'http_503'])
+  })
+
+  test('where both answer in one turn one wins, and only the other is cancelled', async () => {
+    const gates = [Promise.withResolvers<string>(), Promise.withResolvers<string>()] as const
+    const signals: AbortSignal[] = []
+    const one = (gate: PromiseWithResolvers<string>) => (signal: AbortSignal) => {
+      signals.push(signal)
+      return gate.promise
+    }
+    const result = hedge(one(gates[0]), one(gates[1]), 1, () => true)
+    await vi.waitFor(() => expect(signals).toHaveLength(2))
+    gates[0].resolve('first')
+    gates[1].resolve('second')
+    expect(await result).toBe('first')
+    await Promise.resolve()
+    expect(signals.map(({ aborted }) => aborted)).toEqual([false, true])
+  })
+
+  test('a client that leaves ends both', async () => {
+    const [slow, backup] = [held(), held()]
+    const abort = new AbortController()
+    const { asked, run } = setUp({ p0: slow.answer, p1: backup.answer }, on)
+    const error = failed(run(ranking, { signal: abort.signal }))
+    await vi.waitFor(() => expect(asked).toEqual(['a', 'b']))
+    abort.abort()
+    expect(await error).toMatchObject({ status: 499 })
+    expect([slow.state.aborted, backup.state.aborted]).toEqual([true, true])
+  })
+})
+
+describe('breakers', () => {
+  const broken = { failures: 2, open_ms: 60_000 }
+
+  test('candidates that share a deployment share its breaker', async () => {
+    const { asked, run } = setUp({ p0: status(500) }, { max_attempts: 1, breaker: broken })
+    const same = { model: 'm' }
+    await failed(run([candidate('a', 'p0', same)]))
+    await failed(run([candidate('b', 'p0', same)]))
+    expect(await failed(run([candidate('c', 'p0', same)]))).toMatchObject({ status: 503, retryAfterS: 60 })
+    expect(asked).toEqual(['a', 'b'])
+  })
+
+  test('a client that leaves counts neither way', async () => {
+    const abort = new AbortController()
+    const { breakers, run } = setUp(
+      {
+        p0: async ({ signal }) => {
+          if (abort.signal.aborted) return { status: 500, body: {} }
+          abort.abort()
+          throw signal.reason
+        },
+      },
+      { max_attempts: 1, breaker: { ...broken, failures: 1 } },
+    )
+    await failed(run([candidate('a', 'p0')], { signal: abort.signal }))
+    expect([...breakers.states().values()]).toEqual(['closed'])
+    await failed(run([candidate('a', 'p0')]))
+    expect([...breakers.states().values()]).toEqual(['open'])
+  })
+
+  test('what a provider can’t express counts neither way', async () => {
+    let asked = 0
+    const picky = () => {
+      if (asked++ === 1) throw new UnsupportedRequest('no audio', 'audio')
+      return { status: 500, body: {} }
+    }
+    const { breakers, run } = setUp({ p0: async () => picky() }, { max_attempts: 1, breaker: broken })
+    for (let i = 0; i < 3; i++) await failed(run([candidate('a', 'p0')]))
+    expect([...breakers.states().values()]).toEqual(['open'])
+  })
+
+  test('a probe whose client leaves is none: the next request probes', async () => {
+    const abort = new AbortController()
+    let asked = 0
+    const { breakers, run } = setUp(
+      {
+        p0: async ({ signal }) => {
+          if (++asked !== 2) return { status: 500, body: {} }
+          abort.abort()
+          throw signal.reason
+        },
+      },
+      { max_attempts: 1, breaker: { failures: 1, open_ms: 40 } },
+    )
+    const a = candidate('a', 'p0')
+    await failed(run([a]))
+    await vi.waitFor(() => expect(breakers.of(a).state).toBe('half-open'))
+    await failed(run([a], { signal: abort.signal }))
+    expect(breakers.of(a).state).toBe('half-open')
+    await failed(run([a]))
+    expect(breakers.of(a).state).toBe('open')
+  })
+
+  test.each([-3_600_000, 3_600_000])('a wall clock that jumps by %d ms changes nothing', async (jump) => {
+    const { breakers, run } = setUp({ p0: status(500) }, { max_attempts: 1, breaker: { failures: 1, open_ms: 50 } })
+    const a = candidate('a', 'p0')
+    await failed(run([a]))
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + jump })
+    expect(breakers.of(a).isOpen).toBe(true)
+    await vi.waitFor(() => expect(breakers.of(a).isOpen).toBe(false))
+    expect(await failed(run([a]))).toMatchObject({ status: 502 })
+    expect(breakers.of(a).state).toBe('open')
+  })
+})
+
+describe('judge', () => {
+  const http = (code: number, retryAfter: number | null = null): Failure => ({
+    kind: 'status',
+    status: code,
+    code: null,
+    retryAfterMs: retryAfter,
+    body: Buffer.alloc(0),
+    headers: {},
+  })
+  const fault = (kind: Exclude<Failure['kind'], 'status'>): Failure => ({ kind, message: '' })
+
+  test.each([
+    // failure, tries so far, somebody else is there, verdict
+    [http(400), 1, true, 'pass'],
+    [http(404), 1, false, 'pass'],
+    [http(409), 1, true, 'pass'],
+    [http(413), 1, true, 'pass'],
+    [http(401), 1, true, 'next'],
+    [http(307), 1, false, 'next'],
+    [http(408), 1, true, 'again'],
+    [http(429, 100), 1, true, 'again'],
+    [http(429, 100), 2, true, 'next'],
+    [http(429, 100), 2, false, 'again'],
+    [http(429, 9_000), 1, false, 'next'],
+    [http(429), 1, false, 'next'],
+    [http(503), 1, true, 'again'],
+    [http(503), 2, true, 'next'],
+    [http(503), 5, false, 'again'],
+    [http(503, 9_000), 1, false, 'next'],
+    [http(529), 1, true, 'again'],
+    [fault('connect'), 1, true, 'next'],
+    [fault('connect'), 1, false, 'again'],
+    [fault('reset'), 1, true, 'again'],
+    [fault('reset'), 2, true, 'next'],
+    [fault('timeout'), 1, false, 'next'],
+    [fault('protocol'), 1, false, 'next'],
+  ] as const)('%# %o after %d tries, next %s: %s', (failure, tries, hasNext, verdict) => {
+    expect(classifyFailure(failure, { tries, hasNext, maxRetryAfterMs: 2_000 })).toBe(verdict)
+  })
+})
+
+test.each([
+  [{}, null],
+  [{ 'retry-after': '2' }, 2_000],
+  [{ 'retry-after': '0.5' }, 500],
+  [{ 'retry-after-ms': '20', 'retry-after': '2' }, 20],
+  [{ 'retry-after': 'Thu, 01 Jan 1970 00:00:07 GMT' }, 6_000],
+  [{ 'retry-after': 'Thu, 01 Jan 1970 00:00:00 GMT' }, 0],
+  [{ 'retry-after': 'soon' }, null],
+  [{ 'retry-after': '-1' }, null],
+] as [Record<string, string>, number | null][])('retry-after %j is %s ms', (headers, ms) => {
+  expect(retryAfterMs(headers, 1_000)).toBe(ms)
+})
+
+test('an error that is not ours names no address', () => {
+  expect(
+    new UpstreamError('connect', 'the provider could not be reached', new Error('connect ECONNREFUSED 10.0.0.1'))
+      .message,
+  ).not.toContain('10.0')
+})

@@ -1,0 +1,66 @@
+import { readFileSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import type { Capability } from '../../../src/candidates/candidate.ts'
+import type { CardFeature } from '../../../src/routing/artifact/manifest.ts'
+import { cardFeatures, cardText, code } from '../../../src/routing/choose/card.ts'
+import { expectClose } from '../../support/close.ts'
+import { candidate } from '../support.ts'
+
+interface Golden {
+  spec: CardFeature[]
+  cards: { card: Record<string, unknown>; text: string; features: number[] }[]
+  codes: { text: string; n: number; code: number[] }[]
+}
+
+/** From the Python package: see make.py beside it. */
+const golden: Golden = JSON.parse(readFileSync(new URL('../../fixtures/cards/cards.json', import.meta.url), 'utf8'))
+
+const FLAGS = ['tools', 'vision', 'json_schema'] as const
+
+/** A candidate that says the same as a card of the Python package. */
+function candidateOf(card: Record<string, unknown>) {
+  const optional = { sizeB: card.size_b, openWeights: card.open_weights, reasoning: card.reasoning }
+  return candidate(card.name as string, {
+    vendor: card.vendor as string,
+    description: card.description as string,
+    price: { input: card.input_price as number, output: card.output_price as number },
+    contextWindow: card.context_window as number,
+    capabilities: new Set<Capability>(FLAGS.filter((name) => card[name] === true)),
+    benchmarks: card.benchmarks as Record<string, number>,
+    ...Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined)),
+  })
+}
+
+describe('card', () => {
+  it.each(golden.cards)('reads $card.name as the Python package does', ({ card, text, features }) => {
+    const one = candidateOf(card)
+    const found = cardFeatures(one, golden.spec)
+    for (const [i, { field }] of golden.spec.entries()) {
+      // A candidate always says what it can do; a card of the training data may not.
+      if (card[field] === undefined && (FLAGS as readonly string[]).includes(field)) continue
+      expectClose(found[2 * i], features[2 * i])
+      expect(found[2 * i + 1], field).toBe(features[2 * i + 1])
+    }
+    expect(cardText(one)).toBe(text)
+  })
+
+  it.each(golden.codes)('gives "$text" the same code of $n', ({ text, n, code: expected }) => {
+    expect(code(text, n)).toEqual(Float32Array.from(expected, (value) => Math.sign(value) / Math.sqrt(n)))
+    expectClose(code(text, n), expected)
+  })
+
+  it('does not mind capitals in a code', () => {
+    expect(code('OpenAI', 32)).toEqual(code('openai', 32))
+    expect(code('openai', 32)).not.toEqual(code('anthropic', 32))
+  })
+
+  it('leaves out what is no number, and clips what is far out', () => {
+    const spec: CardFeature[] = [
+      { field: 'input_price', transform: 'log10', mean: 0, std: 0.1 },
+      { field: 'benchmarks.mmlu', transform: 'identity', mean: 0, std: 1 },
+      { field: 'colour', transform: 'identity', mean: 0, std: 1 },
+    ]
+    const one = candidate('x', { price: { input: 1e9, output: 0 }, benchmarks: { mmlu: Number.NaN } })
+    expect([...cardFeatures(one, spec)]).toEqual([4, 1, 0, 0, 0, 0])
+  })
+})

@@ -1,0 +1,131 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { loadArtifact } from '../../../src/routing/artifact/load.ts'
+import { GraphRouter } from '../../../src/routing/model/graph-router.ts'
+import { RouterError } from '../../../src/routing/router.ts'
+import { routerContract } from '../../contracts/router.ts'
+import { expectClose } from '../../support/close.ts'
+import {
+  CHEAP,
+  candidate,
+  DEAR,
+  MIDDLE,
+  POOL,
+  silent,
+  TINY_1,
+  TINY_2,
+  TINY_E,
+  tinyEmbed,
+  tinyPolicy,
+} from '../support.ts'
+
+const embedding = (seed: number) => tinyEmbed(`question ${seed} of some length`)
+routerContract('GraphRouter', async () => ({ router: (await tinyPolicy()).router, embedding }), POOL)
+
+const query = (of = {}) => ({ tenant: 'acme', embedding: embedding(0), promptTokens: 100, state: null, ...of })
+/** Mean and variance of four weights. */
+const state = (...weights: number[]) => Float32Array.of(...weights, 0.1, 0.1, 0.1, 0.1)
+const meansOf = (scores: readonly { candidate: { name: string }; mean: number }[]) =>
+  Object.fromEntries(scores.map(({ candidate, mean }) => [candidate.name, mean]))
+
+describe('GraphRouter', () => {
+  it('keeps every request of a batch to itself, whatever users, tenants and candidates come together', async () => {
+    const { router } = await tinyPolicy()
+    const someone = fc.record({
+      tenant: fc.constantFrom('acme', 'other'),
+      embedding: fc.integer({ min: 0, max: 20 }).map(embedding),
+      promptTokens: fc.integer({ min: 1, max: 10_000 }),
+      state: fc.option(
+        fc.tuple(fc.integer({ min: -2, max: 2 }), fc.integer({ min: 1, max: 3 })).map(([a, b]) => state(0, a, b, 1)),
+      ),
+      pool: fc.constantFrom(POOL, [DEAR, CHEAP], [MIDDLE]),
+    })
+    await fc.assert(
+      fc.asyncProperty(fc.array(someone, { minLength: 2, maxLength: 40 }), async (requests) => {
+        const together = await Promise.all(requests.map(({ pool, ...request }) => router.score(request, pool)))
+        for (const [i, { pool, ...request }] of requests.entries()) {
+          const alone = await router.score(request, pool)
+          for (const field of ['mean', 'std'] as const) {
+            expectClose(
+              together[i]?.map((score) => score[field]),
+              alone.map((score) => score[field]),
+            )
+          }
+        }
+      }),
+      { numRuns: 30 },
+    )
+  })
+
+  it('scores by the state of the user', async () => {
+    const { router } = await tinyPolicy()
+    const thrifty = meansOf(await router.score(query({ state: state(0, 0, -2, 0) }), POOL))
+    const lavish = meansOf(await router.score(query({ state: state(0, 4, 0, 0) }), POOL))
+    expect(thrifty.cheap).toBeGreaterThan(thrifty.dear as number)
+    expect(lavish.dear).toBeGreaterThan(lavish.cheap as number)
+  })
+
+  it('replaces the learned trade-off by the given weight', async () => {
+    const { router } = await tinyPolicy()
+    const quality = meansOf(await router.score(query({ state: state(0, 0, -2, 0), costWeight: 0 }), POOL))
+    const cost = meansOf(await router.score(query({ state: state(0, 4, 0, 0), costWeight: 1 }), POOL))
+    expect(quality.dear).toBeGreaterThan(quality.cheap as number)
+    expect(cost.cheap).toBeGreaterThan(cost.dear as number)
+  })
+
+  it('predicts the price of an answer', async () => {
+    const { router } = await tinyPolicy()
+    const [{ costUsd, completionTokens } = { costUsd: 0, completionTokens: 0 }] = await router.score(query(), [DEAR])
+    expectClose(costUsd, (100 * 10 + completionTokens * 60) / 1e6)
+  })
+
+  it('starts an LLM of the training data from its outcomes, under any of its names', async () => {
+    const { router } = await tinyPolicy()
+    const pool = [candidate('a', { model: 'Known-LLM' }), candidate('known-llm-2024'), candidate('stranger')]
+    const [named, itself, stranger] = await router.score(query(), pool)
+    expectClose(named?.quality, itself?.quality)
+    expect(named?.quality).toBeGreaterThan((stranger?.quality as number) + 0.1)
+  })
+
+  it('counts the outcomes of a tenant’s own users, for this tenant alone, from the next refresh on', async () => {
+    const evidence = new Map<string, Float32Array>()
+    const artifact = await loadArtifact(TINY_1)
+    const loadEvidence = async (tenant: string) => new Map(tenant === 'acme' ? evidence : [])
+    const router = await GraphRouter.open({ artifact, embed: tinyEmbed, loadEvidence, deadlineMs: 1_000, log: silent })
+    const qualityOfCheap = async (tenant: string) => (await router.score(query({ tenant }), POOL))[0]?.quality as number
+    const before = await qualityOfCheap('acme')
+    await qualityOfCheap('other')
+    evidence.set('cheap', Float32Array.of(20, -20))
+    expect(await qualityOfCheap('acme')).toBe(before)
+    await router.llms.refresh('acme')
+    await router.llms.refresh('other')
+    expect(await qualityOfCheap('acme')).toBeLessThan(before - 0.1)
+    expect(await qualityOfCheap('other')).toBe(before)
+  })
+
+  it('does without outcomes that are no numbers', async () => {
+    const healthy = await (await tinyPolicy()).router.score(query(), POOL)
+    const { router } = await tinyPolicy(TINY_1, new Map([['cheap', Float32Array.of(Number.NaN, 1)]]))
+    expect(meansOf(await router.score(query(), POOL))).toEqual(meansOf(healthy))
+  })
+
+  it('serves without a tenant’s outcomes when the store can’t give them', async () => {
+    const artifact = await loadArtifact(TINY_1)
+    const loadEvidence = () => Promise.reject(new Error('store away'))
+    const router = await GraphRouter.open({ artifact, embed: tinyEmbed, loadEvidence, deadlineMs: 1_000, log: silent })
+    expect(await router.score(query(), POOL)).toHaveLength(3)
+    router.llms.close()
+  })
+
+  it('refuses vectors of another size', async () => {
+    const { router } = await tinyPolicy()
+    await expect(router.score(query({ embedding: new Float32Array(TINY_E + 1) }), POOL)).rejects.toThrow(RouterError)
+    await expect(router.score(query({ state: new Float32Array(3) }), POOL)).rejects.toMatchObject({ reason: 'session' })
+  })
+
+  it('tells versions apart', async () => {
+    const [one, two] = [await tinyPolicy(TINY_1), await tinyPolicy(TINY_2)]
+    expect(one.router.version).toBe('tiny-1')
+    expect(meansOf(await one.router.score(query(), POOL))).not.toEqual(meansOf(await two.router.score(query(), POOL)))
+  })
+})

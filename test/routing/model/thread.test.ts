@@ -1,0 +1,46 @@
+import { spawnSync } from 'node:child_process'
+import { rmSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { expect, it } from 'vitest'
+import { loadArtifact } from '../../../src/routing/artifact/load.ts'
+import { modelThread } from '../../../src/routing/model/thread.ts'
+import { Tensor } from '../../../src/runtime/onnxruntime.ts'
+import { COMMITTED } from '../../support/artifacts.ts'
+import { copyArtifact, TINY_1, TINY_2 } from '../support.ts'
+
+const feeds = (value: number) => ({ sums: new Tensor('float32', new Float32Array(8).fill(value), [1, 8]) })
+
+it('keeps artifacts apart', async () => {
+  const [one, two] = await Promise.all([loadArtifact(TINY_1), loadArtifact(TINY_2)])
+  const [a, b] = await Promise.all([one.sessions.user.run(feeds(0)), two.sessions.user.run(feeds(0))])
+  expect(a.state?.data).not.toEqual(b.state?.data)
+  one.release()
+  await expect(two.sessions.user.run(feeds(0))).resolves.toEqual(b)
+})
+
+it('starts again when it has died, with the artifacts that were open, though their files are gone', async () => {
+  const directory = copyArtifact(TINY_1)
+  const artifact = await loadArtifact(directory)
+  const before = await artifact.sessions.user.run(feeds(1))
+  rmSync(directory, { recursive: true })
+  const stopping = modelThread.stop()
+  await expect(artifact.sessions.user.run(feeds(1))).rejects.toThrow(/model thread ended/)
+  await stopping
+  expect(await artifact.sessions.user.run(feeds(1))).toEqual(before)
+})
+
+it('says what is wrong with a run', async () => {
+  const artifact = await loadArtifact(TINY_1)
+  const odd = { sums: new Tensor('float32', new Float32Array(3), [1, 3]) }
+  await expect(artifact.sessions.user.run(odd)).rejects.toThrow(/sums/)
+})
+
+// Without the close, every second process is aborted.
+it('a process that closes it ends as it says, however busy the thread is', () => {
+  const program = fileURLToPath(new URL('end-while-busy.ts', import.meta.url))
+  for (let i = 0; i < 8; i++) {
+    const { status, signal, stdout, stderr } = spawnSync(process.execPath, [program, COMMITTED], { encoding: 'utf8' })
+    expect({ status, signal, stderr }).toEqual({ status: 0, signal: null, stderr: '' })
+    expect(stdout).toContain('The model thread is closed.')
+  }
+})

@@ -1,0 +1,33 @@
+import { describe, expect, it } from 'vitest'
+import { NEW_USER } from '../../../src/learning/profile.ts'
+import { askShadow } from '../../../src/routing/policies/shadow.ts'
+import { eachCandidate } from '../../../src/store/records/scored-candidates.ts'
+import { POOL, routerConfig, TINY_2, tinyPolicy } from '../support.ts'
+
+const query = { tenant: 'acme', user: 'ann', text: 'Why is the sky blue?', promptTokens: 10 }
+const input = {
+  limits: { needs: new Set<never>(), promptTokens: 10, maxTokens: null, deny: ['dear'] },
+  explicit: null,
+  explore: true,
+  previous: null,
+  policy: routerConfig(),
+  random: 0.5,
+}
+
+describe('askShadow', () => {
+  it('says what the other policy would have done with the same request', async () => {
+    const shadow = await tinyPolicy(TINY_2)
+    const found = await askShadow(shadow, () => NEW_USER, query, POOL, input)
+    expect(found).toMatchObject({ policy: 'tiny-2', candidates: { names: ['cheap', 'middle'] } })
+    const candidates = found ? eachCandidate(found.candidates) : []
+    expect(candidates.reduce((sum, { propensity }) => sum + propensity, 0)).toBeCloseTo(1, 6)
+  })
+
+  it('never fails a request', async () => {
+    const shadow = await tinyPolicy(TINY_2)
+    const deaf = { ...shadow, embedder: { ...shadow.embedder, embed: () => Promise.reject(new Error('away')) } }
+    expect(await askShadow(deaf, () => NEW_USER, query, POOL, input)).toBeNull()
+    const nobody = { ...input, limits: { ...input.limits, allow: [] } }
+    expect(await askShadow(shadow, () => NEW_USER, query, POOL, nobody)).toBeNull()
+  })
+})

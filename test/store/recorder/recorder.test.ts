@@ -1,0 +1,245 @@
+import { appendFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { Recorder } from '../../../src/store/recorder/recorder.ts'
+import { interactionLine } from '../../../src/store/records/documents.ts'
+import { SqliteStore } from '../../../src/store/sqlite/store.ts'
+import { type InteractionSummary, StoreError } from '../../../src/store/store.ts'
+import { until } from '../../support/redis.ts'
+import { all, anInteraction, aReward, NO_CANDIDATES } from '../records.ts'
+
+/** The real store, which can be told to be away. */
+class FlakyStore extends SqliteStore {
+  away = false
+  bad: string | null = null
+
+  override appendInteractions(rows: Parameters<SqliteStore['appendInteractions']>[0]) {
+    if (this.away) return Promise.reject(new StoreError('away'))
+    if (rows.some(({ id }) => id === this.bad)) return Promise.reject(new TypeError('a row that cannot be stored'))
+    return super.appendInteractions(rows)
+  }
+
+  override appendRewards(rows: Parameters<SqliteStore['appendRewards']>[0]) {
+    return this.away ? Promise.reject(new StoreError('away')) : super.appendRewards(rows)
+  }
+}
+
+describe('Recorder', () => {
+  let dir: string
+  let store: FlakyStore
+  const recorders: Recorder[] = []
+  const open = (overrides: { max_bytes?: number } = {}, events = {}) => {
+    const recorder = new Recorder(
+      store,
+      { path: join(dir, 'spool'), max_bytes: 1e8, flush_ms: 5, ...overrides },
+      events,
+    )
+    recorders.push(recorder)
+    return recorder
+  }
+  const ids = async () => (await all(store.readInteractions({}))).map(({ id }) => id)
+  const segments = () =>
+    readdirSync(join(dir, 'spool'), { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ndjson'))
+
+  beforeEach(() => {
+    dir = mkdtempSync(join(tmpdir(), 'persona-router-recorder-'))
+    store = new FlakyStore({ kind: 'sqlite', path: join(dir, 'store.db'), retention_days: 36_500 })
+  })
+  afterEach(async () => {
+    for (const recorder of recorders.splice(0)) await recorder.close()
+    await store.close()
+    rmSync(dir, { recursive: true })
+  })
+
+  test('delivers by itself, in order, and leaves no file behind', async () => {
+    const recorder = open()
+    const rows = Array.from({ length: 700 }, (_, i) => anInteraction({ ts: 1e12 + i }))
+    for (const row of rows) recorder.interaction(row)
+    const reward = aReward({ interaction: rows[0]!.id })
+    recorder.reward(reward)
+    await until(() => recorder.status().queued === 0)
+    expect(await all(store.readInteractions({}))).toEqual(rows)
+    expect(await all(store.readRewards({}))).toEqual([reward])
+    expect(recorder.status()).toMatchObject({ queued: 0, spooledBytes: 0, dropped: 0, delivered: 701, away: null })
+    await recorder.close()
+    expect(readdirSync(join(dir, 'spool'))).toEqual([])
+  })
+
+  test('what comes while it closes is written down for the next process', async () => {
+    const recorder = open()
+    const [early, late] = [anInteraction(), anInteraction()]
+    void recorder.interaction(early)
+    const flush = recorder.flush.bind(recorder)
+    vi.spyOn(recorder, 'flush').mockImplementation(async () => {
+      const flushed = await flush()
+      void recorder.interaction(late)
+      return flushed
+    })
+    await recorder.close()
+    expect(recorder.status().dropped).toBe(0)
+    const next = open()
+    await until(async () => (await ids()).length === 2)
+    expect(await ids()).toEqual([early.id, late.id])
+    await next.close()
+  })
+
+  test('finds what the store does not have yet, until it does, within its tenant only', async () => {
+    store.away = true
+    const recorder = open()
+    const row = anInteraction({ tenant: 'acme' })
+    const summary: InteractionSummary = {
+      id: row.id,
+      tenant: 'acme',
+      user: row.user,
+      conversation: null,
+      candidate: 'candidate-1',
+      embedding: null,
+      embedder: 'static-1',
+      promptTokens: 1,
+      completionTokens: -1,
+      costUsd: 0,
+      ts: row.ts,
+      ended: false,
+    }
+    recorder.open(summary)
+    expect(await recorder.findInteraction('acme', row.id)).toEqual(summary)
+    recorder.interaction(row)
+    for (const id of [row.id, row.completionId!]) {
+      expect(await recorder.findInteraction('acme', id)).toMatchObject({
+        id: row.id,
+        ended: true,
+        costUsd: row.costUsd,
+      })
+      expect(await recorder.findInteraction('other', id)).toBeNull()
+    }
+    recorder.forget('acme', 'somebody else')
+    expect(await recorder.findInteraction('acme', row.id)).not.toBeNull()
+    recorder.forget('acme', row.user)
+    expect(await recorder.findInteraction('acme', row.id)).toBeNull()
+    store.away = false
+    expect(await recorder.flush()).toBe(true)
+    expect(await recorder.findInteraction('acme', row.completionId!)).toMatchObject({ id: row.id, ended: true })
+  })
+
+  test('tells other processes of answers on their way', async () => {
+    const recorder = open()
+    const { id, user, ts } = anInteraction()
+    recorder.open({
+      ...{ id, user, ts, tenant: 'acme', conversation: null, candidate: 'c', embedding: null, embedder: 'e' },
+      ...{ promptTokens: 1, completionTokens: -1, costUsd: 0, ended: false },
+    })
+    await until(async () => (await store.findInteraction('acme', id)) !== null)
+    expect(await store.findInteraction('acme', id)).toMatchObject({ ended: false, user })
+  })
+
+  test('waits on disk while the store is away, more than it keeps in memory, and says so', async () => {
+    const seen: string[] = []
+    store.away = true
+    const recorder = open({}, { away: () => seen.push('away'), back: () => seen.push('back') })
+    const rows = Array.from({ length: 5_000 }, (_, i) => anInteraction({ ts: 1e12 + i, candidates: NO_CANDIDATES }))
+    for (const row of rows) recorder.interaction(row)
+    expect(await recorder.flush()).toBe(false)
+    expect(recorder.status()).toMatchObject({ queued: 5_000, dropped: 0, delivered: 0, away: 'away' })
+    store.away = false
+    const late = anInteraction({ ts: 2e12 })
+    recorder.interaction(late)
+    await until(() => recorder.status().queued === 0)
+    expect(await ids()).toEqual([...rows, late].map(({ id }) => id))
+    expect(seen).toEqual(['away', 'back'])
+  })
+
+  test('counts what it drops when the spool is full, and goes on afterwards', async () => {
+    store.away = true
+    const drops: number[] = []
+    const line = Buffer.byteLength(`${interactionLine(anInteraction())}\n`)
+    const recorder = open({ max_bytes: 10 * line }, { dropped: (total: number) => drops.push(total) })
+    const rows = Array.from({ length: 6_000 }, () => anInteraction())
+    await Promise.all(rows.map((row) => recorder.interaction(row)))
+    const { dropped, queued } = recorder.status()
+    expect(dropped).toBeGreaterThan(0)
+    expect(dropped + queued).toBe(6_000)
+    expect(drops.at(-1)).toBe(dropped)
+    store.away = false
+    expect(await recorder.flush()).toBe(true)
+    recorder.interaction(anInteraction())
+    expect(await recorder.flush()).toBe(true)
+    expect(await ids()).toHaveLength(queued + 1)
+    expect(recorder.status().dropped).toBe(dropped)
+  })
+
+  test('a full spool loses nothing while the store takes records', async () => {
+    const recorder = open({ max_bytes: 1 })
+    for (let i = 0; i < 100; i++) recorder.interaction(anInteraction())
+    expect(await recorder.flush()).toBe(true)
+    expect(await ids()).toHaveLength(100)
+    expect(recorder.status()).toMatchObject({ dropped: 0, delivered: 100 })
+  })
+
+  test('sets aside a row that can never be stored, and delivers the others', async () => {
+    const recorder = open()
+    const rows = Array.from({ length: 5 }, () => anInteraction())
+    store.bad = rows[2]!.id
+    for (const row of rows) recorder.interaction(row)
+    expect(await recorder.flush()).toBe(true)
+    expect(await ids()).toHaveLength(4)
+    expect(recorder.status()).toMatchObject({ rejected: 1, queued: 0 })
+    const [rejected] = segments().filter((name) => name.endsWith('rejected.ndjson'))
+    expect(JSON.parse(readFileSync(join(dir, 'spool', rejected!), 'utf8'))).toMatchObject({ id: store.bad })
+    await recorder.close()
+    expect(segments()).toEqual([rejected])
+  })
+
+  test('takes over what an earlier process left, a torn line included', async () => {
+    const rows = Array.from({ length: 3 }, (_, i) => anInteraction({ ts: 1e12 + i }))
+    const orphan = join(dir, 'spool', 'host-1-dead')
+    mkdirSync(orphan, { recursive: true })
+    writeFileSync(join(orphan, 'owner.json'), JSON.stringify({ host: 'gone.example', pid: 1, startedAt: '1' }))
+    const { utimesSync } = await import('node:fs')
+    utimesSync(join(orphan, 'owner.json'), 1, 1)
+    const torn = interactionLine(anInteraction()).slice(0, 200)
+    writeFileSync(join(orphan, '000001.ndjson'), `${interactionLine(rows[0]!)}\n`)
+    writeFileSync(
+      join(orphan, '000002.ndjson'),
+      `not json\n${interactionLine(rows[1]!)}\n${interactionLine(rows[2]!)}\n`,
+    )
+    appendFileSync(join(orphan, '000002.ndjson'), torn)
+    const recorder = open()
+    const own = anInteraction({ ts: 2e12 })
+    await recorder.interaction(own)
+    await until(() => recorder.status().spooledBytes === 0 && recorder.status().queued === 0)
+    expect(await ids()).toEqual([...rows, own].map(({ id }) => id))
+    expect(recorder.status()).toMatchObject({ unreadable: 1, dropped: 0 })
+    await recorder.close()
+    expect(readdirSync(join(dir, 'spool'))).toEqual([])
+  })
+
+  test('leaves what it could not deliver to the next one, which leaves a living neighbour alone', async () => {
+    store.away = true
+    const [first, neighbour] = [open(), open()]
+    const rows = [anInteraction({ ts: 1 }), anInteraction({ ts: 2 })]
+    first.interaction(rows[0]!)
+    neighbour.interaction(rows[1]!)
+    // It has looked for heirlooms, and does not again so soon: else it may be the heir.
+    await neighbour.flush()
+    await first.close()
+    expect(segments()).toHaveLength(2)
+    const heir = open()
+    await until(() => heir.status().spooledBytes > 0)
+    expect(neighbour.status().spooledBytes).toBe(heir.status().spooledBytes)
+    store.away = false
+    await until(() => heir.status().spooledBytes === 0 && neighbour.status().queued === 0)
+    expect((await ids()).sort()).toEqual(rows.map(({ id }) => id).sort())
+  })
+
+  test('keeps the spool to its owner', async () => {
+    store.away = true
+    const recorder = open()
+    recorder.interaction(anInteraction({ text: 'a prompt' }))
+    const { statSync } = await import('node:fs')
+    for (const name of readdirSync(join(dir, 'spool'), { recursive: true, encoding: 'utf8' })) {
+      expect(statSync(join(dir, 'spool', name)).mode & 0o077).toBe(0)
+    }
+    expect(statSync(join(dir, 'store.db')).mode & 0o077).toBe(0)
+  })
+})

@@ -1,0 +1,92 @@
+import { readFileSync } from 'node:fs'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { RedisConfig } from '../../../src/config/schema.ts'
+import { openStore } from '../../../src/store/index.ts'
+import { windowAt } from '../../../src/store/limits.ts'
+import { RedisStore } from '../../../src/store/redis/store.ts'
+import { storeContract } from '../../contracts/store.ts'
+import { type RedisServer, startRedis, startRedisCluster, until } from '../../support/redis.ts'
+import { all, anEdge, anInteraction, aReward, aUser } from '../records.ts'
+
+const DAY_MS = 86_400_000
+
+const config = (server: Partial<RedisConfig>): RedisConfig => ({
+  kind: 'redis',
+  command_timeout_ms: 2_000,
+  retention_days: 36_500,
+  ...server,
+})
+
+storeContract('Redis', async () => {
+  const server = await startRedis()
+  return { open: () => openStore(config({ url: server.url })), discard: () => server.discard() }
+})
+
+storeContract('Redis Cluster of three nodes', async () => {
+  const cluster = await startRedisCluster()
+  return { open: () => openStore(config({ cluster: cluster.addresses })), discard: () => cluster.discard() }
+})
+
+describe('Redis', () => {
+  let server: RedisServer
+  beforeAll(async () => {
+    server = await startRedis()
+  })
+  afterAll(() => server.discard())
+
+  test("the scripts' calendar is the calendar", async () => {
+    const lua = readFileSync(new URL('../../../src/store/redis/commands/batch.lua', import.meta.url), 'utf8')
+    const calendar = lua.slice(lua.indexOf('local function first_of_month'), lua.indexOf('local function window_at'))
+    const everyDay = `${calendar}
+      local months = {}
+      for day = tonumber(ARGV[1]), tonumber(ARGV[2]) do
+        local from, to = month_of(day)
+        months[#months + 1] = from
+        months[#months + 1] = to
+      end
+      return months`
+    const [first, last] = [Date.UTC(2024, 0, 1) / DAY_MS, Date.UTC(2101, 0, 1) / DAY_MS]
+    const expected: number[] = []
+    for (let day = first; day <= last; day++) {
+      const { start, end } = windowAt('month', day * DAY_MS)
+      expected.push(start / DAY_MS, end / DAY_MS)
+    }
+    expect(await server.command('EVAL', everyDay, 0, first, last)).toEqual(expected)
+  })
+
+  test('drops what is older than the retention, also of a tenant that writes no more', async () => {
+    const store = new RedisStore(config({ url: server.url, retention_days: 0.2 / 86_400 }))
+    await store.connect()
+    await store.appendInteractions([anInteraction({ text: 'a prompt' })])
+    await store.appendRewards([aReward()])
+    expect(await all(store.readInteractions({}))).toHaveLength(1)
+    await until(async () => {
+      await store.sweep()
+      const rows = [...(await all(store.readInteractions({}))), ...(await all(store.readRewards({})))]
+      return rows.length === 0
+    })
+    // Whatever is left is a stream without entries, or the list of tenants.
+    await until(async () => {
+      const keys = (await server.command('KEYS', 'pr:*')) as string[]
+      return keys.every((key) => /:(interactions|rewards)$|^pr:tenants$/.test(String(key)))
+    })
+    await store.close()
+  })
+
+  test('every key of a tenant has its hash tag, and no other key names a user', async () => {
+    await server.command('FLUSHALL')
+    const store = new RedisStore(config({ url: server.url }))
+    await store.connect()
+    const row = anInteraction({ user: 'some-user', text: 'a prompt' })
+    await store.appendInteractions([row])
+    await store.appendRewards([aReward({ user: 'some-user', interaction: row.id })])
+    await store.commitUser('acme', 'some-user', aUser(), anEdge())
+    await store.addEvidence('acme', 'p', 'c', Float32Array.of(1))
+    await store.eraseUser('acme', 'other-user')
+    const keys = ((await server.command('KEYS', '*')) as Buffer[]).map(String)
+    expect(keys.length).toBeGreaterThan(10)
+    for (const key of keys.filter((name) => name !== 'pr:tenants')) expect(key).toMatch(/^pr:\{acme\}:/)
+    expect(keys.some((key) => key.includes('other-user'))).toBe(false)
+    await store.close()
+  })
+})

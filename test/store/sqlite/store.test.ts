@@ -1,0 +1,105 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { prepareStatements } from '../../../src/store/sqlite/statements.ts'
+import { SqliteStore } from '../../../src/store/sqlite/store.ts'
+import { CHANGES_MS, sweep } from '../../../src/store/sqlite/sweep.ts'
+import { StoreError } from '../../../src/store/store.ts'
+import { storeContract } from '../../contracts/store.ts'
+import { until } from '../../support/redis.ts'
+import { all, anEdge, anInteraction, aReward, aUser } from '../records.ts'
+
+const DAY_MS = 86_400_000
+
+storeContract('SQLite', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'persona-router-sqlite-'))
+  return {
+    open: async () => new SqliteStore({ kind: 'sqlite', path: join(dir, 'new', 'store.db'), retention_days: 36_500 }),
+    discard: async () => rmSync(dir, { recursive: true }),
+  }
+})
+
+describe('SQLite', () => {
+  let dir: string
+  const open = (retention_days = 30) => new SqliteStore({ kind: 'sqlite', path: join(dir, 'store.db'), retention_days })
+  beforeEach(() => {
+    dir = mkdtempSync(join(tmpdir(), 'persona-router-sqlite-'))
+  })
+  afterEach(() => rmSync(dir, { recursive: true }))
+
+  test('drops what is older than the retention, however much, and prompt text when its own time is over', async () => {
+    const now = Date.now()
+    const before = open()
+    const old = Array.from({ length: 1_500 }, () => anInteraction({ ts: now - 31 * DAY_MS }))
+    const recent = anInteraction({ ts: now - 29 * DAY_MS, text: 'kept', textExpiresAt: now + DAY_MS })
+    const fading = anInteraction({ ts: now, text: 'gone', textExpiresAt: now + 1 })
+    await before.appendInteractions([...old, recent, fading])
+    await before.appendRewards([aReward({ ts: now - 31 * DAY_MS }), aReward({ ts: now, value: 0.5 })])
+    await before.close()
+    // A store sweeps soon after it is opened, and then once a minute.
+    const store = open()
+    await until(async () => (await all(store.readInteractions({}))).length === 2)
+    await until(async () => (await all(store.readRewards({}))).length === 1)
+    expect((await all(store.readInteractions({}))).map(({ text }) => text)).toEqual(['kept', null])
+    await store.close()
+  })
+
+  test('leaves no byte of an erased user in the file, once other processes had the time to notice', async () => {
+    const store = open()
+    const secret = 'MARKER-OF-THE-ERASED-USER'
+    const row = anInteraction({ user: secret, text: `my ${secret}`, conversation: secret })
+    await store.appendInteractions([row])
+    await store.commitUser('acme', secret, aUser({ preferences: { secret } }), anEdge({ candidate: secret }))
+    await store.eraseUser('acme', secret)
+    // The write-ahead log is empty at once; what tells other processes of the erasure goes a little later.
+    expect(statSync(join(dir, 'store.db-wal')).size).toBe(0)
+    await store.close()
+    const db = new DatabaseSync(join(dir, 'store.db'))
+    db.exec('PRAGMA secure_delete = ON')
+    sweep(db, 30 * DAY_MS, Date.now() + CHANGES_MS + 1)
+    db.close()
+    for (const file of readdirSync(dir)) expect(readFileSync(join(dir, file)).includes(secret)).toBe(false)
+  })
+
+  test('does not open the file of a newer version, and says so', async () => {
+    await open().close()
+    const db = new DatabaseSync(join(dir, 'store.db'))
+    db.exec('PRAGMA user_version = 999')
+    db.close()
+    expect(() => open()).toThrow(/newer version/)
+  })
+
+  test('says which file can not be opened', () => {
+    writeFileSync(join(dir, 'store.db'), 'this is not a database, it only has its name'.repeat(100))
+    expect(() => open()).toThrow(StoreError)
+    expect(() => open()).toThrow(/store\.db/)
+  })
+
+  test('looks nothing up by reading a whole table', async () => {
+    await open().close()
+    const db = new DatabaseSync(join(dir, 'store.db'))
+    const plans: string[] = []
+    const spy = new Proxy(db, {
+      get: (target, name) =>
+        name === 'prepare'
+          ? (sql: string) => {
+              const parameters = [...sql.matchAll(/\?/g)].length
+              if (/^\s*(SELECT|DELETE|UPDATE)/.test(sql)) {
+                const steps = target.prepare(`EXPLAIN QUERY PLAN ${sql}`).all(...Array(parameters).fill(1))
+                for (const { detail } of steps) plans.push(`${detail} <- ${sql.trim()}`)
+              }
+              return target.prepare(sql)
+            }
+          : Reflect.get(target, name),
+    })
+    prepareStatements(spy)
+    db.close()
+    const scans = plans.filter(
+      (plan) => /^SCAN/.test(plan) && !/CONSTANT ROW|^SCAN (keys|erasures|changes)\b/.test(plan),
+    )
+    expect(plans.length).toBeGreaterThan(20)
+    expect(scans).toEqual([])
+  })
+})
