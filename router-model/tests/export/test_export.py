@@ -146,10 +146,11 @@ def test_wrong_golden_outputs_are_refused(artifact: Path, tmp_path: Path) -> Non
         Artifact(folder)
 
 
-def test_an_error_counts_by_the_largest_of_its_row_or_the_unit_of_rewards() -> None:
+def test_an_error_is_a_share_of_the_largest_value_of_an_output() -> None:
     expected = np.array([[1e-3, 500.0], [1e-3, 0.5]], dtype=np.float32)
-    assert largest_error(expected, expected) == 0
+    nothing = np.zeros((1, 2), dtype=np.float32)
+    assert largest_error(expected, expected) == largest_error(nothing, nothing) == 0
     assert largest_error(expected + np.array([[0.01, 0], [0, 0]]), expected) == pytest.approx(2e-5, rel=1e-3)
-    assert largest_error(expected + np.array([[0, 0], [0.01, 0]]), expected) == pytest.approx(0.01, rel=1e-3)
+    assert largest_error(expected[1:] + np.array([[5e-5, 0]]), expected[1:]) == pytest.approx(1e-4, rel=1e-3)
     assert not largest_error(expected * np.float32(np.nan), expected) <= TOLERANCE
     assert largest_error(expected[:1], expected) == float("inf")
