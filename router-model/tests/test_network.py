@@ -137,7 +137,7 @@ def test_llm_without_evidence_is_its_card_and_evidence_moves_it(router: Router) 
         z = router.llm(**{**made, "evidence": torch.zeros_like(made["evidence"])})
         expected = router.llm_node.quality.prior_mean(made["card"], made["text"])
         query = realistic(router, "edge", {"N": 60}, 3)
-        query |= {"kind": torch.zeros(60, dtype=torch.long), "reward": torch.ones(60), "weight": torch.ones(60)}
+        query |= {"kind": torch.full((60,), OUTCOME), "reward": torch.ones(60), "weight": torch.ones(60)}
         query["z"] = z[:1].expand(60, -1)
         good = router.llm(**{**made, "evidence": router.edge(**query)[1].sum(0).expand(3, -1)})
         before = router.predict(query["query"], query["prompt_tokens"], z)[0].mean(0)
