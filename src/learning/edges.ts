@@ -1,4 +1,4 @@
-import type { RewardRecord } from '../store/records/records.ts'
+import type { RewardRecord } from '../store/records/codec.ts'
 import type { InteractionSummary, StoredEdge } from '../store/store.ts'
 
 /** A preference is one observation about two answers: each side gets half its precision. */

@@ -3,7 +3,7 @@ import type { Logger } from '../observability/logger.ts'
 import { evidenceSlot } from '../routing/choose/evidence.ts'
 import type { Policy } from '../routing/policy.ts'
 import { KeyedQueue } from '../runtime/keyed-queue.ts'
-import type { RewardRecord } from '../store/records/records.ts'
+import type { RewardRecord } from '../store/records/codec.ts'
 import {
   type InteractionSummary,
   MAX_EDGES,

@@ -7,7 +7,7 @@ import { type Forwarded, forward } from '../providers/forward/forward.ts'
 import { UpstreamError } from '../providers/provider.ts'
 import { isWhole, type Outcome, unanswered } from '../providers/relay/outcome.ts'
 import { relay } from '../providers/relay/relay.ts'
-import type { InteractionRecord } from '../store/records/records.ts'
+import type { InteractionRecord } from '../store/records/codec.ts'
 import type { Admission } from './admission.ts'
 import { type AfterAnswerDeps, afterAnswer, considerJudging } from './after-answer.ts'
 import type { Call } from './call.ts'
@@ -97,8 +97,8 @@ const MAX_JUDGED_BYTES = 256 * 1024
  * @param onEnding called once and awaited, before the client can know that the answer is whole
  * @throws ForwardError where none answered: nothing has been sent
  */
-async function answer(
-  deps: ChatDeps,
+export async function answer(
+  deps: Pick<ChatDeps, 'breakers' | 'refusals' | 'log'>,
   context: RequestContext,
   call: Call,
   decision: Decision,

@@ -11,7 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { afterAll, describe, expect, it, test } from 'vitest'
 import { root } from '../../scripts/lib/paths.mjs'
 import { importsOf } from '../../scripts/lint/imports.mjs'
@@ -28,13 +28,30 @@ const PAGES = [
 
 /** Paths from the root of the repository in backticks; those with placeholders stand for no file. */
 const pathsOf = (text: string) =>
-  [...text.matchAll(/`((?:src|test|scripts|config|router-model|docs|demo|bin|docker)\/[\w./-]+)`/g)].map(
-    ([, path]) => path as string,
-  )
+  [
+    ...text.matchAll(
+      /(?:`|\b(?:vitest|node|pytest) )((?:src|test|scripts|config|router-model|docs|demo|bin|docker)\/[\w./-]+)(?=[`\s])/g,
+    ),
+  ].map(([, path]) => path as string)
 
 describe('the pages name files that are there', () => {
   it.each(PAGES.map((page) => [page]))('%s', (page) => {
     const gone = pathsOf(read(page)).filter((path) => !existsSync(join(root, path)) && !isMade(path))
+    expect(gone).toEqual([])
+  })
+
+  it('also where they leave out the folder', () => {
+    const there = new Set(
+      globSync('{src,test,scripts,demo,bin,router-model}/**/*.{ts,mjs,py,lua}', {
+        cwd: root,
+        exclude: (path) => /(?:^|\/)(?:node_modules|\.venv)$/.test(path),
+      }).map((path) => basename(path)),
+    )
+    const gone = PAGES.flatMap((page) =>
+      [...read(page).matchAll(/`(?:[\w-]+\/)*([\w-]+(?:\.test)?\.(?:ts|mjs|py|lua))`/g)]
+        .filter(([, name]) => !there.has(name as string))
+        .map(([, name]) => `${page}: ${name}`),
+    )
     expect(gone).toEqual([])
   })
 

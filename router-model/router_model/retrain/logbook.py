@@ -19,12 +19,12 @@ from router_model.embedding import Embedder
 from router_model.kinds import KINDS, PREFERENCE, RATING, THUMB
 from router_model.retrain.candidates import candidates
 from router_model.retrain.log import Document, Kind, LogSource
+from router_model.retrain.record import REASONS
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float32]
 
-REASONS = ("personal", "cold_start", "sticky", "explicit", "explore", "fallback")
 UNKNOWN_REASON = len(REASONS)
 EXPLICIT = REASONS.index("explicit")
 

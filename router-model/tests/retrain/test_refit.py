@@ -14,7 +14,8 @@ from router_model.network import Router, Sizes
 from router_model.priors.prior import CARD_FEATURES, believe_cards, believe_people, believe_rewards
 from router_model.priors.user import Blocks, write_prior
 from router_model.retrain.judgement import JudgeError, choices_of, evenly
-from router_model.retrain.logbook import REASONS, Answers, Decisions, Edges, Logbook
+from router_model.retrain.logbook import Answers, Decisions, Edges, Logbook
+from router_model.retrain.record import REASONS
 from router_model.retrain.refit import (
     LEAST_NOISE,
     beliefs,

@@ -1,5 +1,6 @@
 import type { RouterConfig } from '../../config/schema.ts'
-import type { RewardKind, RewardRecord } from '../../store/records/records.ts'
+import type { RewardRecord } from '../../store/records/codec.ts'
+import type { RewardKind } from '../../store/records/records.ts'
 import type { ConversationState, InteractionSummary } from '../../store/store.ts'
 
 /** What a new request tells of the answer before it. */

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import type { RouterConfig } from '../../config/schema.ts'
 import type { Logger } from '../../observability/logger.ts'
 import { fairTimeout } from '../../runtime/fair-timer.ts'
-import type { RewardRecord } from '../../store/records/records.ts'
+import type { RewardRecord } from '../../store/records/codec.ts'
 import type { InteractionSummary } from '../../store/store.ts'
 
 export interface JudgeOptions {

@@ -3,10 +3,12 @@ import { once } from 'node:events'
 import { Redis } from 'ioredis'
 import type { RedisConfig } from '../../config/schema.ts'
 import { fairTimeout } from '../../runtime/fair-timer.ts'
+import { floatBytes, floatsOf } from '../bytes.ts'
 import { Listeners } from '../changes.ts'
-import { decodeEdge, decodeState, encodeEdge, encodeState, floatBytes, floatsOf } from '../codec.ts'
+import { decodeEdge, decodeState, encodeEdge, encodeState } from '../codec.ts'
 import type { Limits } from '../limits.ts'
 import { OwedEnds } from '../owed-ends.ts'
+import type { InteractionRecord, RewardRecord } from '../records/codec.ts'
 import {
   interactionJsonWithoutText,
   type RewardDocument,
@@ -14,9 +16,8 @@ import {
   readReward,
   rewardJson,
   type StoredInteraction,
-  summaryOf,
-} from '../records/documents.ts'
-import type { InteractionRecord, RewardRecord } from '../records/records.ts'
+} from '../records/codec.ts'
+import { summaryOf } from '../records/summary.ts'
 import {
   type ConversationState,
   type Evidence,

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { RouterConfig } from '../../../src/config/schema.ts'
 import { Judge, type JudgeOptions, judgePrompt, parseVerdict } from '../../../src/learning/sources/judge.ts'
-import type { RewardRecord } from '../../../src/store/records/records.ts'
+import type { RewardRecord } from '../../../src/store/records/codec.ts'
 import { routerConfig, silent } from '../../routing/support.ts'
 import { interaction } from '../support.ts'
 

@@ -5,10 +5,12 @@ import { httpFields } from '../../fields.ts'
 const schema = z.strictObject({
   kind: z.literal('openai-compatible'),
   ...httpFields,
-  /** `responses`: it has a Responses endpoint of its own. */
-  api: apis(['chat', 'responses']).default(['chat']),
-  /** Path of that endpoint; `{model}` is replaced. */
+  /** `responses`: it has a Responses endpoint of its own; `completions`: one of legacy completions. */
+  api: apis(['chat', 'responses', 'completions']).default(['chat']),
+  /** Paths of those endpoints; `{model}` is replaced. */
   responses_path: z.string().default('/responses'),
+  completions_path: z.string().default('/completions'),
+  embeddings_path: z.string().default('/embeddings'),
   /** `bearer`: Authorization; `api-key`: Azure OpenAI. */
   auth: z.enum(['bearer', 'api-key', 'none']).default('bearer'),
   /** Added to every URL, e.g. Azure's `api-version`. */
