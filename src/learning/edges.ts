@@ -1,5 +1,6 @@
 import type { RewardRecord } from '../store/records/codec.ts'
 import type { InteractionSummary, StoredEdge } from '../store/store.ts'
+import { edgeKindOf } from './kinds.ts'
 
 /** A preference is one observation about two answers: each side gets half its precision. */
 const HALF = 0.5
@@ -23,7 +24,7 @@ export function edgesOf(reward: RewardRecord, interaction: InteractionSummary): 
     embedding,
     embedder,
     reward: reward.value,
-    kind: reward.kind === 'rating' && reward.binary ? 'thumb' : reward.kind,
+    kind: edgeKindOf(reward),
     weight: reward.weight,
     promptTokens: interaction.promptTokens,
     completionTokens: interaction.ended ? interaction.completionTokens : -1,

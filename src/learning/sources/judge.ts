@@ -33,15 +33,11 @@ export class Judge {
   readonly #running = new Set<Promise<void>>()
   readonly #stop = new AbortController()
   #windowStart = 0
+  /** In the current 24 hours. */
   #spentUsd = 0
 
   constructor(options: JudgeOptions) {
     this.#options = { now: Date.now, random: Math.random, ...options }
-  }
-
-  /** Spent in the current 24 hours. */
-  get spentUsd(): number {
-    return this.#spentUsd
   }
 
   /** Perhaps judges an answer. Returns at once, and says whether it does. */

@@ -4,6 +4,7 @@ import type { RetriesConfig, TimeoutsConfig } from '../../config/schema.ts'
 import { GatewayError, UnsupportedRequest } from '../../errors.ts'
 import type { ChatRequest } from '../../openai/chat.ts'
 import { errorBodyOf } from '../../openai/error.ts'
+import { userKey } from '../../runtime/keys.ts'
 import type { Attempt } from '../../store/records/records.ts'
 import { adapt } from '../dialect/adapt.ts'
 import { Learned, type Refused } from '../dialect/learned.ts'
@@ -103,7 +104,8 @@ export class Attempts {
   /** Whether a candidate could be asked again without what it has refused. */
   canDoWithout(candidate: Candidate, refused: readonly Refused[]): boolean {
     const { request, strict = false } = this.#input
-    if (refused.length === 0 || strict) return false
+    // A value that all refuse is the client's mistake; a field that none takes is not.
+    if (refused.length === 0 || strict || refused.some(isValue)) return false
     const learned = this.learnedOf(candidate)
     try {
       const own = request.forCandidate?.(candidate) ?? request
@@ -117,7 +119,7 @@ export class Attempts {
   #askOne(candidate: Candidate, cancel?: AbortSignal): Promise<AttemptResult> {
     const breaker = this.#deps.breakers.of(candidate)
     const { tenant, user } = this.#input
-    const asker = user === undefined ? undefined : `${tenant}\0${user}`
+    const asker = user === undefined ? undefined : userKey(tenant ?? '', user)
     return breaker.run(() => this.#attempt(candidate, cancel), asker).catch(asUnsupported)
   }
 
@@ -295,5 +297,7 @@ function healthOf(failure: Failure, refusal: Refusal | null): Health['health'] {
   if (!isDeploymentFailure(failure)) return 'unknown'
   return isBeyondContent(failure) ? 'gone' : 'failed'
 }
+
+const isValue = (refused: Refused) => refused.includes('=')
 
 const sameBytes = (a: ChatRequest, b: ChatRequest) => Buffer.compare(a.raw, b.raw) === 0

@@ -187,6 +187,7 @@ const REWARD = {
   comment: field('comment', z.string().nullable(), "the user's own words"),
 }
 
+/** @internal docs and JSON schema are made of it in a test */
 export const TABLES = { interaction: INTERACTION, reward: REWARD }
 
 export interface InteractionRecord extends RecordOf<typeof INTERACTION> {}
