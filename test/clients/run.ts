@@ -89,7 +89,13 @@ const failed: string[] = []
 for (const name of clients) {
   const started = Date.now()
   const ready = await install(name)
-  const env = { ...process.env, BASE_URL: gateway.baseURL, KEY: gateway.key, HOME: join(HOME, name, 'home'), REPOSITORY: root }
+  const env = {
+    ...process.env,
+    BASE_URL: gateway.baseURL,
+    KEY: gateway.key,
+    HOME: join(HOME, name, 'home'),
+    REPOSITORY: root,
+  }
   mkdirSync(env.HOME, { recursive: true })
   const { code, output } = 'command' in ready ? await run(ready.command, ready.args, ready.cwd, env) : ready
   console.log(`${code === 0 ? 'ok    ' : 'FAILED'} ${name} (${((Date.now() - started) / 1000).toFixed(0)} s)`)
