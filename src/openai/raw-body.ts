@@ -22,8 +22,8 @@ export interface RawBody {
 
 /**
  * Parses a JSON object (RFC 8259) and finds its top-level values' bytes. Depth and width are bounded before JSON.parse
- * builds anything. Repeated top-level keys and look-alikes of known fields are refused: parsers differ in which one they
- * take, so the value we authorise might not be the value a provider reads.
+ * builds anything. Repeated top-level keys and look-alikes of known fields are refused: parsers differ in which one
+ * they take, so the value we authorise might not be the value a provider reads.
  *
  * @throws GatewayError 400
  */

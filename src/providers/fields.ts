@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { Guards } from './guarded.ts'
+import type { Guards } from './guards.ts'
 
 /** Fields of a provider that takes a key. */
 export const keyFields = { api_key: z.string().optional(), api_key_file: z.string().optional() }

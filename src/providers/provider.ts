@@ -1,6 +1,6 @@
 import type { Candidate } from '../candidates/candidate.ts'
 import type { ChatRequest, NativeRequest } from '../openai/chat.ts'
-import type { Guards } from './guarded.ts'
+import type { Guards } from './guards.ts'
 
 /** One try at one candidate. */
 export interface ProviderCall {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { parseRawBody } from '../../src/openai/raw-body.ts'
-import { OPENAI_GUARDS } from '../../src/providers/guarded.ts'
+import { OPENAI_GUARDS } from '../../src/providers/guards.ts'
 import { call, complete, expectError } from '../support/clients.ts'
 import { discard, type RunningGateway, startGateway } from '../support/gateway.ts'
 import { completionBody, type Exchange, startUpstream, type Upstream } from '../support/upstream.ts'

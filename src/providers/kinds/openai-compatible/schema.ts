@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { apis } from '../../../candidates/schema.ts'
 import { httpFields, passField } from '../../fields.ts'
-import { OPENAI_GUARDS } from '../../guarded.ts'
+import { OPENAI_GUARDS } from '../../guards.ts'
 
 const schema = z.strictObject({
   kind: z.literal('openai-compatible'),
