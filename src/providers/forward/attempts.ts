@@ -104,7 +104,8 @@ export class Attempts {
   /** Whether a candidate could be asked again without what it has refused. */
   canDoWithout(candidate: Candidate, refused: readonly Refused[]): boolean {
     const { request, strict = false } = this.#input
-    if (refused.length === 0 || strict) return false
+    // A value that all refuse is the client's mistake; a field that none takes is not.
+    if (refused.length === 0 || strict || refused.some(isValue)) return false
     const learned = this.learnedOf(candidate)
     try {
       const own = request.forCandidate?.(candidate) ?? request
@@ -296,5 +297,7 @@ function healthOf(failure: Failure, refusal: Refusal | null): Health['health'] {
   if (!isDeploymentFailure(failure)) return 'unknown'
   return isBeyondContent(failure) ? 'gone' : 'failed'
 }
+
+const isValue = (refused: Refused) => refused.includes('=')
 
 const sameBytes = (a: ChatRequest, b: ChatRequest) => Buffer.compare(a.raw, b.raw) === 0
