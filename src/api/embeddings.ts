@@ -79,6 +79,7 @@ function callOf(context: RequestContext, userIds: UserIds, raw: Buffer): Call {
     model: { explicit: true, candidates: [candidate] },
     turn: turnOf([], principal.user, null),
     conversation: null,
+    message: null,
   }
 }
 

@@ -115,6 +115,11 @@ export class UserIds {
     return id
   }
 
+  /** Of the user's own messages alone: nobody names another's. */
+  message(tenant: TenantConfig, user: string, message: string | null): string | null {
+    return message === null ? null : `message-${this.conversation(tenant, user, `message\0${message}`)}`
+  }
+
   /** Conversation ids come from clients and are hashed as well. */
   conversation(tenant: TenantConfig, user: string, conversation: string | null): string | null {
     return conversation === null

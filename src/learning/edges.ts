@@ -8,7 +8,7 @@ const HALF = 0.5
 /**
  * The edges that a reward adds to its user's node.
  *
- * "I would rather have had Y" is +1 for Y, whose answer nobody has seen (its length and cost are the predicted ones),
+ * "I would rather have had Y" is +1 for Y, whose answer was not seen (its length and cost are the predicted ones),
  * and -1 for the one that answered, each with half the weight. It is counted beside a rating of the same answer: rated
  * up, an answer stays liked though another would have been liked better.
  *

@@ -3,17 +3,17 @@ import type { RewardKind } from '../store/records/records.ts'
 
 interface Kind {
   /**
-   * What nobody said in so many words: paced, since learning one takes some milliseconds, and a loop of requests would
-   * give one each.
+   * Inferred from behaviour, not stated. Paced: learning one takes some milliseconds, and a loop of requests would
+   * produce one each.
    */
   hint: boolean
-  /** Whether it is the user's own voice among what the tenant's users know of an LLM. */
+  /** Counts as the user's own voice in the tenant's evidence on an LLM. */
   ofUser: boolean
-  /** Said of the answer itself: reports and the measured gain count it, and it takes back an earlier preference. */
+  /** Rates the answer itself: counted by reports and by the measured gain; withdraws an earlier preference. */
   rates: boolean
 }
 
-/** Every kind of reward, and what sets it apart. What a kind weighs, the artifact learned. */
+/** Properties of each kind of reward. Its precision is learned, in the artifact. */
 const KINDS = {
   rating: { hint: false, ofUser: true, rates: true },
   preference: { hint: false, ofUser: true, rates: false },

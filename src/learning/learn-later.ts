@@ -2,7 +2,7 @@ import type { Logger } from '../observability/logger.ts'
 import { StoreError } from '../store/store.ts'
 
 interface Task {
-  /** Whose it is. */
+  /** The user, as `userKey`. */
   key: string
   run: () => Promise<unknown>
 }

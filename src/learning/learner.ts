@@ -55,8 +55,8 @@ const HINTS_A_MINUTE = 60
 const MAX_TRIES = 20
 
 /**
- * Rewards become beliefs, at once: reward -> messages -> the user's sums -> their state, stored and cached. No gradient
- * step.
+ * Turns rewards into beliefs, online: reward -> messages -> the user's sums -> their state, stored and cached. No
+ * gradient step.
  */
 export class Learner {
   readonly #store: Store
@@ -161,7 +161,7 @@ export class Learner {
     })
   }
 
-  /** @param voice whose it is among what the tenant's users know of an LLM; null: nobody's */
+  /** @param voice the user it counts for in the tenant's evidence on an LLM; null where it is no user's */
   async #commit(policy: Policy, tenant: string, user: string, edge: NewEdge, voice: string | null): Promise<Outcome> {
     const { outcome, told } = await this.#compareAndSet(tenant, user, async (stored) => {
       const kept = await this.#kept.of(tenant, user, stored)
@@ -234,7 +234,7 @@ export class Learner {
     }
   }
 
-  /** Loads, changes, stores if nobody else did meanwhile, else again. A change without `next` leaves all as it is. */
+  /** Optimistic locking: load, change, store unless another process did, else again. Without `next` nothing changes. */
   async #compareAndSet<T>(
     tenant: string,
     user: string,

@@ -45,7 +45,7 @@ export function recordOf(context: RequestContext, call: Call, decision: Decision
     stream: request.stream,
     tools: request.needs.has('tools'),
     modalities: ['text', ...(['vision', 'audio'] as const).filter((modality) => request.needs.has(modality))],
-    completionId: outcome.completionId,
+    completionId: call.message ?? outcome.completionId,
     key: principal.keyId,
     endpoint: call.endpoint.name,
     ...(decision.baseline && {

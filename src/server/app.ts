@@ -2,11 +2,13 @@ import type { HttpBindings } from '@hono/node-server'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { type Context, Hono } from 'hono'
 import { type AdminDeps, admin } from '../api/admin.ts'
+import { readSmallBody } from '../api/body.ts'
 import { type AnswerDeps, answerBy } from '../api/chat-completions.ts'
 import { completionsEndpoint } from '../api/completions.ts'
 import { embed } from '../api/embeddings.ts'
 import { explain } from '../api/explain.ts'
 import { takeFeedback } from '../api/feedback.ts'
+import { askForFeedback, takePageFeedback } from '../api/feedback-page.ts'
 import { type ReadinessDeps, readiness } from '../api/health.ts'
 import { countTokens, messagesEndpoint, tellRequestId } from '../api/messages.ts'
 import { findModel, listModels } from '../api/models.ts'
@@ -79,6 +81,12 @@ export function createApp(deps: AppDeps): Hono<Env> {
   app.get('/v1/users/:id/profile', async (c) => json(c, await getProfile(deps, c.var.context, c.req.param('id'))))
   app.put('/v1/users/:id/profile', async (c) => json(c, await setProfile(deps, c.var.context, c.req.param('id'))))
   app.delete('/v1/users/:id/profile', async (c) => json(c, await deleteProfile(deps, c.var.context, c.req.param('id'))))
+
+  app.get('/rate/:token', (c) => askForFeedback(deps, c.req.param('token')))
+  app.post('/rate/:token', async (c) => {
+    const form = await readSmallBody({ incoming: c.env.incoming, snapshot: deps.snapshot() })
+    return takePageFeedback(deps, c.req.param('token'), form.toString('utf8'))
+  })
 
   app.get('/healthz', (c) => c.json({ status: 'ok' }))
   app.get('/readyz', async (c) => {

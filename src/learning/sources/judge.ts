@@ -40,7 +40,7 @@ export class Judge {
     this.#options = { now: Date.now, random: Math.random, ...options }
   }
 
-  /** Perhaps judges an answer. Returns at once, and says whether it does. */
+  /** Judges a sample of answers, in the background. Returns whether this one is judged. */
   consider(interaction: InteractionSummary, question: string, answer: string): boolean {
     const { config, random } = this.#options
     // A candidate does not grade itself.

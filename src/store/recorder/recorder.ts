@@ -94,7 +94,7 @@ export class Recorder {
     this.#schedule(0)
   }
 
-  /** An answer is on its way: feedback on it finds it, here at once and in other replicas after `flush_ms`. */
+  /** An answer is on its way: feedback finds it in this process immediately, in other replicas after `flush_ms`. */
   open(summary: InteractionSummary): void {
     this.#open.set(userKey(summary.tenant, summary.id), summary)
     this.#newlyOpen.push(summary)

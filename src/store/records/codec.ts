@@ -91,7 +91,7 @@ const USAGE = {
 const INTERACTION = {
   id: field('id', id, 'of the request: `x-request-id`'),
   ts: field('ts', unixMs, 'Unix milliseconds'),
-  tenant: field('tenant', id, 'whose key it came with'),
+  tenant: field('tenant', id, 'the tenant of the key that the request came with'),
   /** As stored: an HMAC unless the tenant asked for plain ids. */
   user: field('user', z.string(), 'as stored: an HMAC, unless the tenant keeps plain ids'),
   conversation: field('conversation', z.string().nullable(), 'as stored, like `user`; null where there is none'),
@@ -117,8 +117,8 @@ const INTERACTION = {
   ),
   /** Artifact version. */
   policy: field('policy', z.string(), 'version of the artifact, or name of the fallback'),
-  /** Who answered at last (the first choice where nobody did). */
-  chosen: field('chosen', z.string(), 'who answered at last, or the first choice where nobody did'),
+  /** The candidate that answered in the end; the first choice where none did. */
+  chosen: field('chosen', z.string(), 'the candidate that answered in the end; the first choice where none did'),
   reason: field('reason', z.enum(REASONS), 'as in `x-router-reason`'),
   attempts: field('attempts', z.array(attempt), 'each try: `status` is null when none came, `error` when it worked'),
   usage: field('usage', nested(USAGE) as z.ZodType<Usage>, 'tokens, as the provider counted them'),
@@ -144,11 +144,11 @@ const INTERACTION = {
   key: field('key', z.string().optional(), 'id of the key that the request came with'),
   /** Name of the API that the client spoke. */
   endpoint: field('endpoint', z.string().optional(), 'which API it spoke: `chat`, `responses`, `messages`, …'),
-  /** Who chose: the router, or the baseline (for a while, or for good: a user who is held out). */
+  /** What chose: the router, or the baseline (for a while, or for good: a user who is held out). */
   arm: field(
     'arm',
     z.enum(['route', 'baseline', 'holdout']).optional(),
-    'who chose: `route`, `baseline` or `holdout` (`router.baseline`)',
+    'what chose: `route`, `baseline` or `holdout` (`router.baseline`)',
   ),
   /** Dollars that the baseline would have cost for the same tokens; null where there is none. */
   baselineUsd: field(
@@ -174,7 +174,7 @@ const INTERACTION = {
 const REWARD = {
   interaction: field('interaction', id, 'its `id`'),
   tenant: field('tenant', id, 'of the interaction'),
-  user: field('user', z.string(), 'who thought so, as stored'),
+  user: field('user', z.string(), 'the user who said so, as stored'),
   kind: field('kind', z.enum(REWARD_KINDS), 'where it comes from: docs/learning.md'),
   /** -1 … 1. */
   value: field('value', z.number().min(-1).max(1), 'bad … good'),
@@ -183,7 +183,7 @@ const REWARD = {
   /** A thumb is a yes or no, a number is a measurement: the model treats them differently. */
   binary: field('binary', z.boolean(), 'a thumb, not a measurement'),
   ts: field('ts', unixMs, 'Unix milliseconds'),
-  preferredModel: field('preferred_model', z.string().nullable(), 'who would rather have been asked'),
+  preferredModel: field('preferred_model', z.string().nullable(), 'the candidate that the user would rather have had'),
   comment: field('comment', z.string().nullable(), "the user's own words"),
 }
 

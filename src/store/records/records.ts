@@ -28,7 +28,7 @@ export interface ScoredCandidate {
   propensity: number
 }
 
-/** Who chose: the router, or the baseline, for a while or for good (a user who is held out). */
+/** What chose: the router, or the baseline, for a while or for good (a user who is held out). */
 export type Arm = 'route' | 'baseline' | 'holdout'
 
 /** One try at one provider. */

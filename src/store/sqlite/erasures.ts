@@ -7,5 +7,5 @@ export function erasedBefore({ sql }: SqliteFile): (row: { tenant: string; user:
   return ({ tenant, user, ts }) => Number(sql.erasure.get(tenant, hashOf(user))?.at ?? -1) >= ts
 }
 
-/** Who was erased leaves no id behind. */
+/** Erased users are remembered by a hash: their id is gone. */
 export const hashOf = (user: string) => createHash('sha256').update(user).digest('base64url')

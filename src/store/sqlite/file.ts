@@ -105,7 +105,7 @@ export class SqliteFile {
 function openDatabase(path: string): DatabaseSync {
   if (path !== ':memory:') {
     mkdirSync(dirname(path), { recursive: true })
-    // What users thought is nobody else's business on this machine.
+    // Readable by its owner alone: it holds what users thought.
     closeSync(openSync(path, 'a', 0o600))
   }
   const db = new DatabaseSync(path, { timeout: BUSY_TIMEOUT_MS })
