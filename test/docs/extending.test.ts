@@ -55,6 +55,12 @@ describe('the pages name files that are there', () => {
     expect(gone).toEqual([])
   })
 
+  it('with the names that docs/extending.md sees in them', () => {
+    const named = [...read('docs/extending.md').matchAll(/`(\w+)` in `([\w./-]+\.\w+)`/g)]
+    expect(named.length).toBeGreaterThan(5)
+    for (const [, name = '', file = ''] of named) expect(read(file), `${file} has ${name}`).toContain(name)
+  })
+
   it('and docs/extending.md names many', () => {
     expect(new Set(pathsOf(read('docs/extending.md'))).size).toBeGreaterThan(30)
   })

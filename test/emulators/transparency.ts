@@ -1,11 +1,10 @@
-import { readFileSync } from 'node:fs'
 import OpenAI from 'openai'
-import { parse } from 'yaml'
 import { discard, type RunningGateway, startGateway } from '../support/gateway.ts'
 import type { Body } from './emulator.ts'
 import { anyRequest, type Request } from './generate.ts'
 import { type RunningEmulators, startEmulators } from './index.ts'
 import { lossOf } from './meaning.ts'
+import { shipped } from './shipped.ts'
 
 export interface Totals {
   requests: number
@@ -148,17 +147,4 @@ export class TransparencyTarget {
     this.totals[kind]++
     if (this.totals.problems.length < 12) this.totals.problems.push(`${kind}: ${what}\n  ${JSON.stringify(request)}`)
   }
-}
-
-/** `config/models.yaml` with the emulators' addresses. */
-function shipped(emulators: RunningEmulators) {
-  const { providers, candidates, dialects } = parse(
-    readFileSync(new URL('../../config/models.yaml', import.meta.url), 'utf8'),
-    { merge: true },
-  )
-  for (const [name, override] of Object.entries(emulators.providers)) Object.assign(providers[name], override)
-  for (const [name, entry] of Object.entries<{ base_url?: string; kind: string }>(providers)) {
-    if (entry.kind !== 'sandbox' && !(name in emulators.providers)) delete providers[name]
-  }
-  return { providers, candidates, dialects }
 }

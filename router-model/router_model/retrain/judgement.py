@@ -105,7 +105,7 @@ class Policies:
     current: Doubles
     new: Doubles
     cold: Doubles
-    """What the new model chooses for a user of whom it knows nothing."""
+    """Choices of the new model for a user without a history."""
     best_single: Doubles
 
 
