@@ -98,9 +98,13 @@ describe.each(['sqlite', 'redis'] as const)('limits on %s', (kind) => {
   it('a budget is asked for those alone that may answer', async () => {
     const asks = { body: { model: 'auto', max_tokens: 1_000 } }
     // A thousand tokens of sandbox-premium are more than the whole budget.
-    const refused = await ask(gateways[0]!, KEYS.cheap, asks)
+    const refused = await ask(gateways[0]!, KEYS.cheap, { body: { max_tokens: 1_000 } })
     expect(refused.status).toBe(429)
     await refused.body?.cancel()
+    const routed = await ask(gateways[0]!, KEYS.cheap, asks)
+    expect(routed.status).toBe(200)
+    expect(routed.headers.get('x-router-model')).not.toBe('sandbox-premium')
+    await routed.body?.cancel()
     const deny = { 'x-router-deny': 'sandbox-premium' }
     expect(await statusesOf([ask(gateways[0]!, KEYS.cheap, { ...asks, headers: deny })])).toEqual([200])
   })

@@ -110,6 +110,10 @@ describe('headers', () => {
     expect(upstream.requests.length - before).toBe(2)
     expect(seen).not.toContain('client-secret')
     expect(seen).not.toContain(gateway.key)
+    // Another key beside the one that counts is refused: no provider sees either.
+    const twoKeys = await complete(gateway, { model: 'up' }, { headers: { 'x-api-key': 'client-secret' } })
+    expect(twoKeys.status).toBe(400)
+    expect(upstream.requests.length - before).toBe(2)
   })
 
   test.each([
