@@ -1,7 +1,7 @@
 #!/usr/bin/env node
-// Checks the form of the house: biome, the rules of imports between the rooms of src/ (scripts/lint/rules.mjs), the
-// width of comments and the words for people (scripts/lint/text.mjs). What breaks a rule today and is to go is listed
-// in scripts/lint/exceptions.json; an exception that is no longer needed is an error, so the list only shrinks.
+// Checks form: biome, the rules of imports between the folders of src/ (scripts/lint/rules.mjs), the width of comments
+// and the words for people (scripts/lint/text.mjs). Known violations are listed in scripts/lint/exceptions.json; an
+// exception that is no longer needed is an error, so the list only shrinks.
 //   node scripts/on-node.mjs scripts/lint.mjs
 import { spawnSync } from 'node:child_process'
 import { globSync, readFileSync } from 'node:fs'

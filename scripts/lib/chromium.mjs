@@ -5,7 +5,7 @@ const NAMES = ['chromium-headless-shell', 'chromium', 'chromium-browser', 'googl
 /** A browser on the PATH that tests can drive; undefined where there is none. */
 export const findChromium = () => NAMES.find(onPath)
 
-/** Gets a browser where that is possible; without one the tests that need it say so, and are left out. */
+/** Installs a browser where possible; tests that need one are skipped, and say so, without it. */
 export async function ensureChromium() {
   if (findChromium() || (await aptInstall('chromium-headless-shell'))) return
   process.stdout.write('No Chromium on the PATH, and none could be installed: tests in a browser are left out.\n')

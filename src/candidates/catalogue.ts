@@ -17,7 +17,7 @@ export interface CandidateList {
 }
 
 const DEFAULT_CONTEXT = 32_768
-/** What nearly every hosted chat model can do; vision and audio must be stated or be in the catalogue. */
+/** Capabilities of nearly every hosted chat model; vision and audio must be stated or be in the catalogue. */
 const DEFAULT_CAPABILITIES: Capability[] = ['tools', 'json_schema', 'logprobs']
 
 /**

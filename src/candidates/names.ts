@@ -2,7 +2,7 @@ import type { Config } from '../config/schema.ts'
 import { builtInCandidates, isDiscovering } from '../providers/kind-schemas.ts'
 import type { CandidateConfig } from './schema.ts'
 
-/** What a tenant's candidates and their groups are called, whether they can be used at the moment or not. */
+/** Names of a tenant's candidates and their groups, usable at the moment or not. */
 export interface KnownNames {
   candidates: ReadonlySet<string>
   groups: ReadonlySet<string>
@@ -19,6 +19,6 @@ export function knownNames(config: Config, listed: readonly string[]): KnownName
   }
 }
 
-/** Only a running gateway knows what a local server lists, and only while that one is up. */
+/** Models that a local server lists are known to a running gateway alone, and only while that server is up. */
 export const mayBeDiscovered = ({ providers }: Config, name: string): boolean =>
   isDiscovering(providers[name.slice(0, Math.max(0, name.indexOf('/')))])

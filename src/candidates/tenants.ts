@@ -2,6 +2,7 @@ import { createHmac } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import type { Config, TenantConfig } from '../config/schema.ts'
 import { notFound } from '../errors.ts'
+import { userKey } from '../runtime/keys.ts'
 import { type Alias, aliasTarget, orderAliases } from './aliases.ts'
 import type { Candidate } from './candidate.ts'
 
@@ -29,7 +30,7 @@ export function resolveTenants(config: Config, candidates: readonly Candidate[])
   )
 }
 
-/** Those whose name or one of whose groups is wanted. */
+/** Candidates whose name, or one of whose groups, is wanted. */
 export function selectCandidates(candidates: readonly Candidate[], wanted: readonly string[]): Candidate[] {
   const names = new Set(wanted)
   return candidates.filter(({ name, groups }) => names.has(name) || groups.some((group) => names.has(group)))
@@ -41,7 +42,7 @@ export interface EmptyEntry {
   wanted: string
 }
 
-/** What tenants list and nobody can be reached by. */
+/** Entries of tenants' lists that match no usable candidate. */
 export const emptyEntries = (config: Config, candidates: readonly Candidate[]): EmptyEntry[] =>
   config.tenants.flatMap(({ name, candidates: list }) =>
     list
@@ -56,7 +57,7 @@ export interface ModelChoice {
 }
 
 /**
- * What a request's `model` stands for, among what the caller may use: a candidate's own name comes before an alias.
+ * Resolves a request's `model` among the candidates that the caller may use; a candidate's own name wins over an alias.
  *
  * @throws GatewayError 404 `model_not_found`
  */
@@ -72,7 +73,7 @@ export function resolveModel(
   throw notFound(`The model \`${shown}\` does not exist or you do not have access to it.`, 'model_not_found', 'model')
 }
 
-/** What a name stands for, aliases apart; null where it stands for nothing. */
+/** Resolves a name without aliases; null where there is no such model. */
 export function choiceOf(model: string, allowed: readonly Candidate[]): ModelChoice | null {
   if (model === 'auto') return { explicit: false, candidates: allowed }
   if (model.startsWith('auto:')) {
@@ -96,7 +97,7 @@ export class UserIds {
     this.#secret = secret
   }
 
-  /** From now on another secret: users are others than before. */
+  /** Switches to another secret: users are others than before. */
   use(secret: string): void {
     this.#secret = secret
     this.#cache.clear()
@@ -105,7 +106,7 @@ export class UserIds {
   stored(tenant: TenantConfig, user: string | null): string {
     if (user === null) return ANONYMOUS
     if (tenant.plain_user_ids) return `p:${user}`
-    const cacheKey = `${tenant.name}\0${user}`
+    const cacheKey = userKey(tenant.name, user)
     let id = this.#cache.get(cacheKey)
     if (id === undefined) {
       id = createHmac('sha256', this.#secret).update(cacheKey).digest('base64url').slice(0, 32)
@@ -114,12 +115,17 @@ export class UserIds {
     return id
   }
 
-  /** Conversation ids are the client's, too. */
+  /** Of the user's own messages alone: nobody names another's. */
+  message(tenant: TenantConfig, user: string, message: string | null): string | null {
+    return message === null ? null : `message-${this.conversation(tenant, user, `message\0${message}`)}`
+  }
+
+  /** Conversation ids come from clients and are hashed as well. */
   conversation(tenant: TenantConfig, user: string, conversation: string | null): string | null {
     return conversation === null
       ? null
       : createHmac('sha256', this.#secret)
-          .update(`${tenant.name}\0${user}\0${conversation}`)
+          .update(`${userKey(tenant.name, user)}\0${conversation}`)
           .digest('base64url')
           .slice(0, 32)
   }

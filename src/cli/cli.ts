@@ -160,7 +160,7 @@ program
   .addOption(new Option('--format <format>', 'output format').choices(['jsonl']).default('jsonl'))
   .action(async (options: { tenant?: string; since?: number; until?: number }) => {
     const { exportRecords } = await import('../store/records/export.ts')
-    // `export | head` has had enough.
+    // The reader of the pipe (`export | head`) has closed it.
     process.stdout.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code !== 'EPIPE') throw error
       process.exit(0)
@@ -232,7 +232,7 @@ function parseList(text: string): string[] {
     .filter((item) => item !== '')
 }
 
-/** A file that is not there, a port that is taken: the message says it all, a stack would hide it. */
+/** A missing file, a port in use: the message says it all, a stack would hide it. */
 function isSystemError(error: unknown): error is NodeJS.ErrnoException {
   return error instanceof Error && 'syscall' in error
 }

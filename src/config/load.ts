@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { parseDocument } from 'yaml'
+import { embeddingProblems } from '../candidates/embedding-models.ts'
 import { knownNames, mayBeDiscovered } from '../candidates/names.ts'
 import { isDiscovering } from '../providers/kind-schemas.ts'
 import { type Config, configSchema } from './schema.ts'
@@ -18,14 +19,14 @@ export class ConfigError extends Error {
 
 export interface LoadedConfig {
   config: Config
-  /** The file, all that it includes, and those of secrets: what to watch. */
+  /** Files to watch: the configuration, its includes and the files of its secrets. */
   files: string[]
 }
 
 /**
- * Reads a YAML configuration, puts in environment variables (`${VAR}`, `${VAR:-default}`), adds its includes, validates
- * it whole. A variable that is not set and has no default leaves its field out: a provider without its key is off, not
- * a mistake.
+ * Reads a YAML configuration, substitutes environment variables (`${VAR}`, `${VAR:-default}`), adds its includes and
+ * validates the whole. A variable that is not set and has no default leaves its field out: a provider without its key
+ * is off, not an error.
  *
  * @throws ConfigError
  */
@@ -53,9 +54,9 @@ const SECRETS = [
 ] as const
 
 /**
- * Puts secrets from files in their places.
+ * Reads the secrets that lie in files into their fields.
  *
- * @returns the files: a mounted secret that is replaced is taken in like any change
+ * @returns the files, to be watched: a mounted secret may be replaced
  */
 function readSecrets(file: string, root: Record<string, unknown>): string[] {
   return SECRETS.flatMap(([section, field]) => {
@@ -85,7 +86,7 @@ function validate(file: string, root: Record<string, unknown>): Config {
   return parsed.data
 }
 
-/** What zod can't see: names that must exist, or exist once. */
+/** Checks across fields: names that must exist, or be unique. */
 function crossCheck(config: Config): string[] {
   const problems: string[] = []
   const names = new Set<string>()
@@ -104,7 +105,7 @@ function crossCheck(config: Config): string[] {
   })
   const discovers = Object.values(config.providers).some(isDiscovering)
   if (!discovers) problems.push(...unknownNames(config))
-  problems.push(...aliasProblems(config))
+  problems.push(...aliasProblems(config), ...embeddingProblems(config), ...passthroughProblems(config))
   const tenants = new Set<string>()
   const keys = new Set<string>()
   config.tenants.forEach((tenant, index) => {
@@ -119,9 +120,9 @@ function crossCheck(config: Config): string[] {
   return problems
 }
 
-/** What tenants list that is not in the file: a mistake, unless a server that lists its models has it. */
-export function unknownNames({ candidates, tenants }: Config): string[] {
-  const known = new Set(['default', ...candidates.flatMap(({ name, groups }) => [name, ...groups])])
+/** Names in tenants' lists that the file does not define: an error, unless a server that lists its models has them. */
+export function unknownNames({ candidates, embeddings, tenants }: Config): string[] {
+  const known = new Set(['default', ...[...candidates, ...embeddings].flatMap(({ name, groups }) => [name, ...groups])])
   return tenants.flatMap((tenant, index) =>
     tenant.candidates
       .filter((wanted) => !known.has(wanted))
@@ -129,7 +130,7 @@ export function unknownNames({ candidates, tenants }: Config): string[] {
   )
 }
 
-/** Aliases that lead nowhere, and those that would stand before the gateway's own names. */
+/** Aliases that lead nowhere, and aliases that would hide the gateway's own names. */
 function aliasProblems(config: Config): string[] {
   const everything = [...config.candidates.map(({ name }) => name), ...config.tenants.flatMap((t) => t.candidates)]
   const lists = [
@@ -154,9 +155,34 @@ function aliasProblems(config: Config): string[] {
   )
 }
 
+/** Paths that the gateway answers itself are never passed on, nor is what takes a connection over. */
+const OWN_PATHS = [
+  'chat',
+  'completions',
+  'embeddings',
+  'feedback',
+  'messages',
+  'models',
+  'realtime',
+  'responses',
+  'router',
+  'usage',
+  'users',
+]
+
+function passthroughProblems({ passthrough, providers }: Config): string[] {
+  return Object.entries(passthrough).flatMap(([prefix, provider]) => {
+    const [, , first = ''] = prefix.split('/')
+    return [
+      ...(OWN_PATHS.includes(first) ? [`passthrough.${prefix}: '/v1/${first}' is the gateway's own`] : []),
+      ...(providers[provider] ? [] : [`passthrough.${prefix}: there is no provider '${provider}'`]),
+    ]
+  })
+}
+
 function readYaml(file: string): Record<string, unknown> {
   const text = readText(file, file, '')
-  // As an editor leaves it for a moment that truncates before it writes; and nobody means it.
+  // An editor that truncates before it writes leaves it so for a moment.
   if (text.trim() === '') throw new ConfigError(file, ['is empty'])
   const document = parseDocument(text, { prettyErrors: true, merge: true })
   if (document.errors.length > 0) {
@@ -173,7 +199,7 @@ function readYaml(file: string): Record<string, unknown> {
   }
 }
 
-/** @param where put before what is wrong */
+/** @param where prefix of the problem's text */
 function readText(config: string, file: string, where: string): string {
   try {
     return readFileSync(file, 'utf8')

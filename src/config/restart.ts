@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { type Config, configSchema } from './schema.ts'
 
 /**
- * Settings that differ and that a reload can't change: those whose schema says `.meta({ restart: true })`.
+ * Changed settings that a reload can't apply: those whose schema says `.meta({ restart: true })`.
  *
  * @param started the configuration that the process started with
  * @returns paths, no values: they may be secrets
@@ -27,7 +27,7 @@ export function restartPaths(schema: z.core.$ZodType): string[][] {
   return []
 }
 
-/** What a default or an optional field wraps. */
+/** The schema inside a default or an optional. */
 const innerOf = (schema: z.core.$ZodType): z.core.$ZodType | undefined =>
   schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault || schema instanceof z.ZodOptional
     ? schema.def.innerType

@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
 import { dialectsSchema } from '../candidates/dialect.ts'
-import { candidateSchema } from '../candidates/schema.ts'
+import { candidateSchema, embeddingModelSchema } from '../candidates/schema.ts'
 import { providerSchema } from '../providers/kind-schemas.ts'
 
 /** The artifact that comes with the gateway, wherever it is installed. */
@@ -28,13 +28,13 @@ const serverSchema = z.strictObject({
   /** A request's body: between two pieces of it; and all of it, where it is slower than `body_min_bytes_per_s`. */
   body_timeout_ms: ms.default(30_000).meta(restart),
   body_min_bytes_per_s: z.number().int().positive().default(4_096).meta(restart),
-  /** A client that reads nothing for so long is let go. */
+  /** A client that reads nothing for this long is disconnected. */
   write_idle_timeout_ms: ms.default(60_000),
-  /** After SIGTERM: how long new requests are still taken while `/readyz` says no, so that balancers look elsewhere. */
+  /** After SIGTERM: how long requests are still accepted while `/readyz` fails, so that balancers move away. */
   drain_delay_ms: z.number().int().nonnegative().default(1_000),
-  /** And then: how long streams may go on. */
+  /** Then: how long running streams may continue. */
   drain_timeout_ms: ms.default(30_000),
-  /** Requests in work at once, over all tenants; more wait in a queue of `max_queue`, and then are shed with 503. */
+  /** Concurrent requests over all tenants; more wait in a queue of `max_queue`, beyond that they get 503. */
   max_concurrent: z.number().int().positive().default(2_000),
   max_queue: z.number().int().nonnegative().default(500),
 })
@@ -101,7 +101,7 @@ const embedderSchema = z.union([
 ])
 
 const implicitSchema = z.strictObject({
-  /** The same question again in the same conversation: against the first answer. */
+  /** The same question again in the same conversation counts against the first answer. */
   regeneration: z
     .strictObject({
       enabled: z.boolean().default(true),
@@ -140,9 +140,9 @@ const judgeSchema = z.strictObject({
   rate: share.default(0.02),
   /** Factor on the precision of a judge's word. */
   weight: share.default(0.5),
-  /** No more is spent within 24 hours. */
+  /** Limit of spending within 24 hours, in dollars. */
   usd_per_day: z.number().positive().default(1),
-  /** Judged at once; what comes in meanwhile is not judged. */
+  /** Answers judged concurrently; answers that arrive meanwhile are not judged. */
   concurrent: z.number().int().positive().default(2),
   /** Characters of question and answer that the judge reads, each. */
   max_chars: z.number().int().positive().default(8_000),
@@ -158,7 +158,7 @@ const canarySchema = z.strictObject({ artifact: z.string(), share })
 const modeSchema = z.enum(['observe', 'assist', 'route'])
 
 const routerSchema = z.strictObject({
-  /** Directory of an artifact, or a link to one; the one that comes with the gateway where left out. */
+  /** Directory of an artifact, or a link to one; default: the artifact that comes with the gateway. */
   artifact: z.string().default(BUNDLED_ARTIFACT),
   /** Refuse to start without a good artifact; otherwise the fallback router chooses and `/readyz` says degraded. */
   required: z.boolean().default(false),
@@ -176,11 +176,11 @@ const routerSchema = z.strictObject({
     .strictObject({ base: z.number().positive().default(80), per_reward: z.number().nonnegative().default(8) })
     .prefault({}),
   /**
-   * For tests, and to play something again: the same question of the same user, with as many rewards given, explores
-   * alike, also in another process (with the same identity secret). Chance where left out.
+   * Reproducible exploration, for tests and replays: the same question of the same user with the same number of
+   * rewards explores alike, in any process with the same identity secret. Random where left out.
    */
   exploration_seed: z.number().int().optional(),
-  /** Embedding and scoring together; over it the fallback router chooses. */
+  /** Limit of embedding and scoring together; beyond it the fallback router chooses. */
   deadline_ms: ms.default(150),
   fallback: z.enum(['cheapest', 'first', 'best_quality']).default('first').meta(restart),
   /** Leave a conversation's model only if the predicted gain exceeds the price of a cold prompt cache times this. */
@@ -192,9 +192,9 @@ const routerSchema = z.strictObject({
     })
     .prefault({}),
   implicit_rewards: implicitSchema.prefault({}),
-  /** Directory of an artifact that scores beside the live one and is recorded, and never chooses. */
+  /** Directory of an artifact that scores beside the live one: recorded, never used to choose. */
   shadow: z.string().optional(),
-  /** Directory of an artifact that serves this share of users, told apart by a hash of their ids. */
+  /** Directory of an artifact that serves this share of users, selected by a hash of their ids. */
   canary: canarySchema.optional(),
   /** Name of the candidate that would answer without a router: what the router is compared with. */
   baseline: z.string().optional(),
@@ -206,8 +206,8 @@ const routerSchema = z.strictObject({
   /** Answers that a candidate is asked to grade, off the request's path. */
   judge: judgeSchema.optional().meta(restart),
   /**
-   * What users of a tenant say of a model tells something to its other users once so many have spoken; what one says
-   * moves nobody else.
+   * Ratings of a model count for the tenant's other users once this many users have rated it; ratings of fewer users
+   * affect those users alone.
    */
   shared_after_users: z.number().int().min(1).max(16).default(5).meta(restart),
   /** Users' beliefs kept in memory, about 20 KB each. */
@@ -232,13 +232,13 @@ const aliasesSchema = z
 
 const keeping = {
   /**
-   * Keep what is asked and answered by `POST /v1/responses`, so that the next request can refer to it; `off`: nothing
+   * Keep requests and answers of `POST /v1/responses`, so that the next request can refer to them; `off`: nothing
    * is kept, and the answers say so. A request may ask not to be kept (`store: false`).
    */
   store: z.enum(['on', 'off']),
-  /** Kept for so long after it was last referred to. */
+  /** Days that a response is kept after the last reference to it. */
   ttl_days: z.number().positive(),
-  /** Kept of one tenant, compressed; beyond, what was longest not referred to goes. */
+  /** Compressed bytes kept of one tenant; beyond it the least recently used responses go. */
   max_bytes: z.number().int().positive(),
 }
 
@@ -254,19 +254,19 @@ const tenantSchema = z.strictObject({
   candidates: z.array(z.string()).min(1).default(['default']),
   /** Keys given here besides those in the store. */
   keys: z.array(z.string().min(16, 'a key has at least 16 characters')).default([]),
-  /** Before those of all tenants. */
+  /** Take precedence over the aliases of all tenants. */
   aliases: aliasesSchema,
   limits: limitsSchema.prefault({}),
   user_limits: limitsSchema.prefault({}),
   key_limits: limitsSchema.prefault({}),
-  /** When shedding: higher goes first. */
+  /** Higher priorities are served first under overload. */
   priority: z.number().int().min(0).max(9).default(5),
   explore: z.boolean().default(true),
   /** Let the judge of `router.judge`, who need not be one of its candidates, read a sample of its answers. */
   judged: z.boolean().default(true),
-  /** Keep user ids as they come instead of their HMAC. */
+  /** Store user ids in plain text instead of as an HMAC. */
   plain_user_ids: z.boolean().default(false),
-  /** Keep prompt text in the record, for so many days; off by default. */
+  /** Days to keep prompt text in the record; off by default. */
   keep_text_days: z.number().positive().optional(),
   /** As in `responses`, for this tenant. */
   responses: z.strictObject(keeping).partial().default({}),
@@ -274,12 +274,11 @@ const tenantSchema = z.strictObject({
   share_training: z.boolean().default(false),
   /**
    * Directory of this tenant's own artifact, or a link to one. Where left out: `tenants/<name>/current` beside
-   * `router.artifact`, where `retrain` puts it, as soon as there is one; else everybody's.
+   * `router.artifact`, where `retrain` puts it, as soon as there is one; else the shared one.
    */
   artifact: z.string().optional(),
   /**
-   * As in `router`, for this tenant. Where any of the three is its own, `router.shadow` and `router.canary` are not for
-   * it.
+   * As in `router`, for this tenant. With any of the three set, `router.shadow` and `router.canary` do not apply to it.
    */
   shadow: z.string().optional(),
   canary: canarySchema.optional(),
@@ -308,7 +307,7 @@ const timeoutsSchema = z.strictObject({
   answer_ms: ms.default(300_000),
   /** Between two events that say something; comments extend it up to `comments_ms`. */
   content_idle_ms: ms.default(60_000),
-  /** The whole request, all tries together. */
+  /** The whole request, with all tries. */
   total_ms: ms.default(600_000),
 })
 
@@ -321,11 +320,11 @@ const retriesSchema = z.strictObject({
   /** A Retry-After up to this is waited for; longer means the next candidate. */
   max_retry_after_ms: z.number().nonnegative().default(2_000),
   /**
-   * Where a candidate has not begun to answer after so long, the next is asked beside it, and the first answer is
-   * taken. Costs tokens twice; off where left out.
+   * A candidate that has not begun to answer by then is hedged: the next one is asked beside it, and the first answer
+   * wins. Costs tokens twice; off by default.
    */
   hedge_after_ms: ms.optional(),
-  /** Consecutive failures of one candidate that open its breaker, and how long it stays open. */
+  /** Consecutive failures of a deployment that open its breaker, and how long the breaker stays open. */
   breaker: z
     .strictObject({ failures: z.number().int().positive().default(5), open_ms: ms.default(15_000) })
     .prefault({})
@@ -344,6 +343,25 @@ const corsSchema = z.strictObject({
   max_age_s: z.number().int().nonnegative().default(600),
 })
 
+const userTokenSchema = z
+  .strictObject({
+    /** Header with a signed token that names the user; it comes before all other sources. */
+    header: z.string().toLowerCase().default('x-openwebui-user-jwt'),
+    /** Shared secret of an HMAC (HS256, HS384, HS512). */
+    secret: z.string().min(16).optional(),
+    /** Or where the issuer publishes its keys (RFC 7517). */
+    jwks_url: z.url({ protocol: /^https?$/ }).optional(),
+    claim: z.string().default('sub'),
+    issuer: z.string().optional(),
+    audience: z.string().optional(),
+    /** Refuse requests without a token: any other source of a user's name could be made up. */
+    required: z.boolean().default(false),
+  })
+  .refine(
+    ({ secret, jwks_url }) => (secret === undefined) !== (jwks_url === undefined),
+    'secret or jwks_url, one of them',
+  )
+
 export const configSchema = z.strictObject({
   /** Other files whose providers and candidates are added, relative to this one. */
   include: z.array(z.string()).default([]),
@@ -355,6 +373,7 @@ export const configSchema = z.strictObject({
   dialects: dialectsSchema.default({}),
   providers: z.record(z.string().regex(/^[a-z0-9][a-z0-9_-]{0,63}$/), providerSchema).default({}),
   candidates: z.array(candidateSchema).default([]),
+  embeddings: z.array(embeddingModelSchema).default([]),
   aliases: aliasesSchema,
   tenants: z
     .array(tenantSchema)
@@ -363,11 +382,36 @@ export const configSchema = z.strictObject({
   identity: z
     .strictObject({
       headers: z.array(z.string().toLowerCase()).default(['x-user-id', 'x-openwebui-user-id']),
+      /** Headers that name a conversation, as clients send them; the first that is there counts. */
+      conversation_headers: z
+        .array(z.string().toLowerCase())
+        .default([
+          'x-conversation-id',
+          'x-openwebui-chat-id',
+          'x-session-id',
+          'session-id',
+          'x-claude-code-session-id',
+        ]),
+      /** After them, take the body's `prompt_cache_key` for a conversation's name, where it looks like an id. */
+      prompt_cache_key: z.boolean().default(true),
+      /** Headers that name a message, by which feedback may name its answer later (`message_id`). */
+      message_headers: z.array(z.string().toLowerCase()).default(['x-openwebui-message-id']),
+      jwt: userTokenSchema.optional(),
       /**
-       * Secret of the HMAC that user ids are kept as; made and kept in `data/` where left out. Replicas must share it.
+       * Secret of the HMAC under which user ids are stored; generated into `data/` where left out. Replicas share it.
        */
       secret: z.string().min(16).optional().meta(restart),
       secret_file: z.string().optional(),
+    })
+    .prefault({}),
+  feedback: z
+    .strictObject({
+      /**
+       * Where users reach the gateway, such as `https://gateway.example.com`: each answer then has a header
+       * `x-router-feedback-url`, a link with which whoever has it may rate that answer; none where left out.
+       */
+      link_base_url: z.url({ protocol: /^https?$/ }).optional(),
+      link_ttl_days: z.number().positive().max(365).default(7),
     })
     .prefault({}),
   responses: responsesSchema.prefault({}),
@@ -380,13 +424,20 @@ export const configSchema = z.strictObject({
       when_store_is_away: z.enum(['refuse', 'forward']).default('refuse'),
     })
     .prefault({}),
+  /**
+   * Paths that go to a provider as they are, unrouted: prefix -> provider. With a key of ours, under the limits of
+   * requests, counted; none where left out.
+   */
+  passthrough: z
+    .record(z.string().regex(/^\/v1\/([a-z0-9_-]+\/)+$/, "a path from '/v1/' on that ends in '/'"), z.string())
+    .default({}),
   cors: corsSchema.prefault({}),
   timeouts: timeoutsSchema.prefault({}),
   retries: retriesSchema.prefault({}),
   admin: z
     .strictObject({
       key: z.string().min(16).optional(),
-      /** In place of `key`: a file that holds it; one that is replaced is taken in. So for the other `_file` fields. */
+      /** A file that holds the key, read again when it is replaced; so are the other `_file` fields. */
       key_file: z.string().optional(),
     })
     .prefault({}),
@@ -414,7 +465,7 @@ export const configJsonSchema = () =>
     io: 'input',
     unrepresentable: 'any',
     override: ({ jsonSchema }) => {
-      // Where this installation lies is nobody's default but its own.
+      // The path of this installation is no default of others.
       if (jsonSchema.default === BUNDLED_ARTIFACT) delete jsonSchema.default
       if (jsonSchema.restart) {
         delete jsonSchema.restart

@@ -7,20 +7,23 @@ import { type Forwarded, forward } from '../providers/forward/forward.ts'
 import { UpstreamError } from '../providers/provider.ts'
 import { isWhole, type Outcome, unanswered } from '../providers/relay/outcome.ts'
 import { relay } from '../providers/relay/relay.ts'
-import type { InteractionRecord } from '../store/records/records.ts'
+import type { Seal } from '../runtime/seal.ts'
+import type { InteractionRecord } from '../store/records/codec.ts'
 import type { Admission } from './admission.ts'
 import { type AfterAnswerDeps, afterAnswer, considerJudging } from './after-answer.ts'
 import type { Call } from './call.ts'
 import { captureResponse } from './capture-response.ts'
 import type { RequestContext } from './context.ts'
 import { type DecideDeps, type Decision, decide } from './decide.ts'
+import { feedbackLink } from './feedback-link.ts'
 import { claimIdempotencyKey, type IdempotencyDeps } from './idempotency.ts'
-import type { Quota } from './quota.ts'
+import { affordable, BudgetError, type Grant, type Quota } from './quota.ts'
 import { recordOf, summaryOf } from './record.ts'
 
 export interface ChatDeps extends DecideDeps, IdempotencyDeps, AfterAnswerDeps {
   admission: Admission
   quota: Quota
+  seal: Seal
   /** Null where none is configured. */
   judge: Judge | null
 }
@@ -49,22 +52,24 @@ export async function complete(deps: ChatDeps, context: RequestContext, call: Ca
 }
 
 /** @returns whether the client has got a whole answer */
-async function decideAndAnswer(deps: ChatDeps, context: RequestContext, call: Call): Promise<boolean> {
+async function decideAndAnswer(deps: ChatDeps, context: RequestContext, asked: Call): Promise<boolean> {
   // Together: the store answers while the model scores. No candidate is chosen yet, so it reserves for the dearest one
   // that the model's name stands for.
-  const [reserved, decided] = await Promise.allSettled([deps.quota.reserve(context, call), decide(deps, context, call)])
+  const [reserved, decided] = await Promise.allSettled([
+    deps.quota.reserve(context, asked),
+    decide(deps, context, asked),
+  ])
   if (decided.status === 'rejected' && reserved.status === 'fulfilled') reserved.value.settle(null)
-  const decision = resultOf(decided)
-  const { ranking } = decision.selection
-  const isForAll = ranking.length === call.model.candidates.length
-  // A reservation that was refused for the dearest of all may be granted for those that are left.
-  const grant =
-    reserved.status === 'fulfilled' || isForAll ? resultOf(reserved) : await deps.quota.reserve(context, call, ranking)
+  const { call, decision, grant } =
+    reserved.status === 'fulfilled'
+      ? { call: asked, decision: resultOf(decided), grant: reserved.value }
+      : await decideWithin(deps, context, asked, resultOf(decided), reserved.reason)
   deps.recorder.open(summaryOf(context, call, decision))
   const judged = deps.judge && captureResponse(context.outgoing, MAX_JUDGED_BYTES)
   let record: InteractionRecord | null = null
   try {
-    const outcome = await answer(deps, context, call, decision, grant.headers, (ended) => {
+    const headers = { ...grant.headers, ...feedbackLink(deps.seal, context, call) }
+    const outcome = await answer(deps, context, call, decision, headers, (ended) => {
       record = recordOf(context, call, decision, ended)
       return afterAnswer(deps, { context, call, decision, record })
     })
@@ -73,6 +78,36 @@ async function decideAndAnswer(deps: ChatDeps, context: RequestContext, call: Ca
     return isWhole(outcome)
   } finally {
     grant.settle(record)
+  }
+}
+
+/**
+ * Reserved for the dearest candidate, a request was refused: it goes to those whose answer fits what is left.
+ *
+ * @throws GatewayError 429 where none fits
+ */
+async function decideWithin(
+  deps: ChatDeps,
+  context: RequestContext,
+  call: Call,
+  decision: Decision,
+  refused: unknown,
+): Promise<{ call: Call; decision: Decision; grant: Grant }> {
+  const { ranking } = decision.selection
+  const fitting = refused instanceof BudgetError ? affordable(call, ranking, refused.left) : []
+  if (fitting.length === 0) {
+    if (ranking.length === call.model.candidates.length) throw refused
+    // With the figures of those that could answer.
+    return { call, decision, grant: await deps.quota.reserve(context, call, ranking) }
+  }
+  const grant = await deps.quota.reserve(context, call, fitting)
+  if (fitting.length === ranking.length) return { call, decision, grant }
+  const narrowed = { ...call, model: { ...call.model, candidates: fitting } }
+  try {
+    return { call: narrowed, decision: await decide(deps, context, narrowed), grant }
+  } catch (error) {
+    grant.settle(null)
+    throw error
   }
 }
 
@@ -97,8 +132,8 @@ const MAX_JUDGED_BYTES = 256 * 1024
  * @param onEnding called once and awaited, before the client can know that the answer is whole
  * @throws ForwardError where none answered: nothing has been sent
  */
-async function answer(
-  deps: ChatDeps,
+export async function answer(
+  deps: Pick<ChatDeps, 'breakers' | 'refusals' | 'log'>,
   context: RequestContext,
   call: Call,
   decision: Decision,

@@ -16,7 +16,7 @@ interface ProviderKind<Entry> {
   isLocal?(entry: Entry): boolean
   /** Whether it serves only while no other candidate can. */
   isStandIn?(entry: Entry): boolean
-  /** Its answers are made up. */
+  /** Answers are made up. */
   isDemo?: boolean
 }
 

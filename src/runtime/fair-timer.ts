@@ -2,14 +2,14 @@
 const PARTS = 5
 
 /**
- * A timer for giving up on somebody else: it counts time in which their answer could have been seen. A plain timer that
+ * A timer for giving up on another party: it counts time in which their answer could have been seen. A plain timer that
  * fires because this process's event loop was busy blames them for it, while their answer lies in the socket.
  *
  * The wait is cut into parts. After each the sockets are polled (a timer runs before the poll of its turn of the loop,
  * an immediate after it), so that whatever has arrived can call `clear` or `refresh` first; and a loop that is held up
  * for long uses up one part, not the whole wait.
  *
- * Plain timers are right where nobody is blamed: intervals, retries, back-off, the end of a drain or of a linger, an
+ * Plain timers are right where no peer is judged: intervals, retries, back-off, the end of a drain or of a linger, an
  * answer that goes out whether or not work is done (feedback, warming). A request's total deadline is the client's
  * patience, which our own delays use up, too; it looks once more before it ends an answer (`Deadline`). Libraries' own
  * time-outs look (undici's connect), only lead to another try (ioredis' connect), or are tens of seconds (Node's HTTP).

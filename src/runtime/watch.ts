@@ -11,9 +11,9 @@ const POLL_MS = 5_000
  * now leads elsewhere, in its directory (as Kubernetes swaps mounted ConfigMaps) or its directory itself (as artifacts
  * are swapped). A file that is gone counts as a change, too.
  *
- * @param files asked again at each look: a change may bring others
+ * @param files called at each look: a change may bring others
  * @param pollMs how often it looks without an event
- * @returns the way to stop
+ * @returns a function that stops it
  */
 export function watchFiles(files: () => readonly string[], onChange: () => void, pollMs = POLL_MS): () => void {
   const watchers = new Map<string, { inode: string; watcher: FSWatcher }>()
@@ -36,12 +36,12 @@ export function watchFiles(files: () => readonly string[], onChange: () => void,
     for (const file of files()) {
       const directory = dirname(file)
       watchDirectory(directory, soon)
-      // What else lies beside the directory is of no interest.
+      // Other entries beside the directory are ignored.
       watchDirectory(dirname(directory), (_, name) => name === basename(directory) && soon())
     }
   }
 
-  /** Once it has become another one, a directory has to be watched anew. */
+  /** Watches a directory; anew when the path leads to another one. */
   function watchDirectory(path: string, onEvent: (event: string, name: string | null) => void): void {
     const known = watchers.get(path)
     const inode = inodeOf(path)
@@ -53,7 +53,7 @@ export function watchFiles(files: () => readonly string[], onChange: () => void,
       watcher.on('error', () => watchers.delete(path) && watcher.close())
       watchers.set(path, { inode, watcher })
     } catch {
-      // Not there, or nothing that can be watched: the poll sees it.
+      // Missing or not watchable: the poll sees changes.
     }
   }
 

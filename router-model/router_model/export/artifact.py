@@ -90,7 +90,7 @@ class Forget(_Strict):
 
 
 class EmbedderEntry(_Strict):
-    """Which embedder made the query vectors."""
+    """The embedder of the query vectors."""
 
     kind: Literal["static"]
     """`static` by this package; the gateway also serves `minilm` and `openai`."""
@@ -131,11 +131,11 @@ class Manifest(_Strict):
     kinds: tuple[str, ...]
     """Names of the kinds of rewards, in order."""
     card_features: tuple[CardFeature, ...]
-    """What `card` holds, in order."""
+    """Features that `card` holds, in order."""
     forget: Forget
     """How older rewards fade, and how many share a block."""
     embedder: EmbedderEntry
-    """What made the query vectors."""
+    """The embedder of the query vectors."""
     aliases: dict[str, tuple[str, ...]]
     """Other names of an LLM of the population."""
     trained_on: tuple[Source, ...]
@@ -252,7 +252,11 @@ class Artifact:
 
 
 def largest_error(found: Array, expected: Array) -> float:
-    """Largest difference as a share of the largest value expected; infinite where shapes differ."""
+    """Largest difference as a share of the largest value expected; infinite where shapes differ.
+
+    An output's entries are made of the same terms, and what rounding leaves is a share of these: a small entry of a
+    message may be what large ones left of each other, and differ from one CPU to the next.
+    """
     if found.shape != expected.shape:
         return float("inf")
     if found.size == 0:

@@ -3,6 +3,9 @@ import { type InputItem, itemId, kindOf, type Part } from './items.ts'
 import { addDetails, detailText, type Thoughts } from './thoughts.ts'
 import { customInput } from './tools.ts'
 
+/** Of one answer: it is told as a whole when it ends, so that all of it is held. */
+const MAX_CHARS = 32 * 1024 * 1024
+
 /** What the gateway makes of an answer, beyond what its provider says. */
 export interface OutputOptions {
   /** Id of the response. */
@@ -32,8 +35,8 @@ interface OutputPart extends Part {
  */
 export class Output {
   readonly items: InputItem[] = []
-  /** Characters of all that was said. */
-  chars = 0
+  /** Of all that was said. */
+  #chars = 0
   readonly #options: OutputOptions
   readonly #emit: (event: OutputEvent) => void
   #open: Open | null = null
@@ -51,7 +54,7 @@ export class Output {
 
   /**
    * @param delta of a choice, or its message
-   * @throws Error where a call goes on that had ended
+   * @throws Error where a call goes on that had ended, or the answer is larger than is held
    */
   take(delta: Record<string, unknown>, logprobs: unknown): void {
     this.#think(delta)
@@ -62,6 +65,7 @@ export class Output {
     if (Array.isArray(annotations)) for (const one of annotations) this.#annotate(one)
     const calls: unknown[] = Array.isArray(delta.tool_calls) ? delta.tool_calls : []
     for (const [position, call] of calls.entries()) if (isObject(call)) this.#call(call, position)
+    if (this.#chars > MAX_CHARS) throw new Error('the answer is larger than is held')
   }
 
   /** Nothing more comes. @param cut the answer was not finished */
@@ -95,7 +99,7 @@ export class Output {
       this.#emit({ type: 'response.reasoning_summary_part.added', ...at, part: { type: 'summary_text', text: '' } })
     }
     open.text += delta
-    this.chars += delta.length
+    this.#chars += delta.length
     this.#emit({ type: 'response.reasoning_summary_text.delta', ...at, delta })
   }
 
@@ -123,7 +127,7 @@ export class Output {
     const part = this.#part('output_text')
     part.text += delta
     part.logprobs?.push(...logprobs)
-    this.chars += delta.length
+    this.#chars += delta.length
     this.#emit({ type: 'response.output_text.delta', ...this.#partAt(), delta, logprobs })
   }
 
@@ -131,7 +135,7 @@ export class Output {
     const part = this.#part('refusal')
     this.#isRefusal = true
     part.refusal += delta
-    this.chars += delta.length
+    this.#chars += delta.length
     this.#emit({ type: 'response.refusal.delta', ...this.#partAt(), delta })
   }
 
@@ -166,7 +170,7 @@ export class Output {
     const current = isNew ? this.#beginCall(key, id, String(name)) : open
     if (args === '') return
     current.args += args
-    this.chars += args.length
+    this.#chars += args.length
     if (current.item.type !== 'function_call') return
     current.item.arguments = current.args
     this.#emit({ type: 'response.function_call_arguments.delta', ...this.#at(), delta: args })

@@ -65,7 +65,7 @@ export async function checkEmbedder(embedder: Embedder, trained: Manifest['embed
     const found = `${embedder.version} with ${embedder.dim} numbers`
     throw new ArtifactError('embedder', `it was trained with ${version} (${dim} numbers), and the embedder is ${found}`)
   }
-  // Others may be far away, and need not give the same bits.
+  // Other kinds run elsewhere and need not give the same bits.
   if (kind !== 'static') return
   for (const [number, { text, vector }] of golden.embed.entries()) {
     const error = largestError(await embedder.embed(text), floatsOf(vector))

@@ -6,7 +6,7 @@ const dims = z
   .object({ E: size, F: size, P: code, C: code, Z: size, V: size, G: size, H: size.optional(), S: size, R: size })
   .transform(({ H, ...sizes }) => ({ ...sizes, H: H ?? sizes.G }))
 
-/** `manifest.json` of an artifact, as router-model/ARTIFACT.md has it. Fields that we don't know are left alone. */
+/** `manifest.json` of an artifact, as router-model/ARTIFACT.md describes it. Unknown fields are ignored. */
 export const manifestSchema = z
   .object({
     schema: z.literal('persona-router/artifact/1'),

@@ -41,7 +41,7 @@ export interface Artifact {
   readonly dims: Dims
   /** Where `score` runs. */
   readonly device: Device
-  /** Why not CUDA, where that was asked for or tried; else null. */
+  /** Why CUDA is not used, where it was asked for or tried; else null. */
   readonly deviceNote: string | null
   /**
    * `score` runs in this thread, for requests; the others in the model thread, for rewards. They take one row at a

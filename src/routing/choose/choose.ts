@@ -8,7 +8,7 @@ import { type Exclusion, exclusionOf, type Limits, NoCandidateError } from './fi
 export type { Exclusion, Limits } from './filters.ts'
 export { NoCandidateError } from './filters.ts'
 
-/** Who answered last in this conversation. */
+/** The candidate that answered last in this conversation. */
 export interface Previous {
   candidate: string
   /** The model that called a tool must read its result. */
@@ -51,7 +51,7 @@ export interface Selection {
   reason: Reason
   /** Why, in a few words, for the header; empty where the reason says it all. */
   detail: string
-  /** The chosen one first, then what to try if it fails. */
+  /** The chosen candidate first, then the fallbacks in order. */
   ranking: readonly Candidate[]
   /** All that passed the filters, in the order given. */
   scored: readonly CandidateScore[]
@@ -63,7 +63,7 @@ export interface Selection {
 }
 
 /**
- * Which candidate answers. Pure: the same input gives the same selection, and `propensities` are exact.
+ * Selects the candidate that answers. Pure: the same input gives the same selection, and `propensities` are exact.
  *
  * @throws NoCandidateError when the filters leave none
  */
@@ -164,8 +164,8 @@ function indexOfBest(worth: readonly number[]): number {
 }
 
 /**
- * What each candidate is worth in a conversation that another one has held so far: less the price of a cold prompt
- * cache, and less a margin, because a change of voice is a cost of its own.
+ * Gain of each candidate over the conversation's current one: less the price of a cold prompt cache, and less a margin,
+ * because a change of voice is a cost of its own.
  */
 function afterSwitch(
   scores: readonly CandidateScore[],
@@ -183,7 +183,7 @@ function afterSwitch(
   })
 }
 
-/** Grows with what is known of the user: exploring pays for those of whom little is known. */
+/** Greed per candidate; grows with the user's rewards, as exploring pays for users of whom little is known. */
 const greed = (rewards: number, { base, per_reward }: RouterConfig['gamma']) => base + per_reward * rewards
 
 /**

@@ -9,7 +9,7 @@ import { type CandidateScore, type RouteQuery, type Router, RouterError } from '
 import { BatchScores } from './batch-scores.ts'
 import { type Embed, LlmStates, type LlmTable } from './llm-states.ts'
 
-/** After a run over the deadline nobody is made to wait for another one so soon. */
+/** Milliseconds without a run after one that exceeded the deadline. */
 const PAUSE_MS = 2_000
 
 /** A larger batch holds up the event loop for longer than it saves. */
@@ -44,7 +44,7 @@ interface Inputs {
  * starting earlier.
  *
  * A run can't be interrupted. One that took longer than the deadline fails its requests, and those of the next seconds
- * at once, without a run. That the event loop was held up before the run does not: the score is as good as ever, and
+ * at once, without a run. An event loop that was held up before the run fails none: the score is as good as ever, and
  * takes less time than was lost.
  */
 export class GraphRouter implements Router {
@@ -180,7 +180,7 @@ export class GraphRouter implements Router {
 
 const tooLate = () => new RouterError('timeout', 'Scoring took longer than its deadline.')
 
-/** Reading a tenant's evidence for the first time may take as long as the store does. */
+/** Waits for a tenant's evidence, whose first read takes as long as the store. */
 async function tableInTime(table: Promise<LlmTable>, deadline: number): Promise<LlmTable> {
   try {
     return await inTime(table, deadline - performance.now(), () => {

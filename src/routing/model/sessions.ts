@@ -6,7 +6,7 @@ import { checkGolden } from '../artifact/golden.ts'
 import { type Axis, type Dims, type GraphName, SIGNATURES, sizeOf } from '../artifact/manifest.ts'
 import type { Device, Golden, Graph } from '../artifact/types.ts'
 
-/** Two cores serve requests, not matrices of a few thousand numbers: one thread a run, no pool that spins. */
+/** One thread a run and no spinning pool: the cores are for requests, the matrices are small. */
 const OPTIONS = {
   intraOpNumThreads: 1,
   interOpNumThreads: 1,
@@ -37,7 +37,7 @@ export async function openGraph(
   return graph
 }
 
-/** `openGraph` on CUDA where it can be had, or must be. */
+/** `openGraph` on CUDA where it is available (`auto`) or demanded (`cuda`). */
 export async function openGraphOn(
   device: RouterConfig['device'],
   ...[name, bytes, dims, golden]: [name: GraphName, bytes: Uint8Array, dims: Dims, golden: Golden]
@@ -58,7 +58,7 @@ export async function openGraphOn(
   return { graph: await openGraph(name, bytes, dims, golden), device: 'cpu', note }
 }
 
-/** Each graph is fed what it takes of what there is. */
+/** Feeds a graph only the inputs that it takes. */
 function fedByName(graph: GraphName, session: InferenceSession): Graph {
   const { inputNames } = session
   if (inputNames.length === Object.keys(SIGNATURES[graph].inputs).length) return session as Graph

@@ -16,8 +16,8 @@ import {
 import { openGraph } from './sessions.ts'
 
 /**
- * The model thread: checks artifacts, and runs the graphs that learning needs. Both keep a thread for milliseconds at a
- * time, which the one that serves requests does not have.
+ * The model thread: checks artifacts, and runs the graphs that learning needs. Both block a thread for milliseconds,
+ * which the thread that serves requests can't afford.
  */
 const artifacts = new Map<number, Record<LearningGraph, Graph>>()
 // One job after the other, in the order they came.

@@ -1,6 +1,6 @@
 import type { Candidate } from '../../candidates/candidate.ts'
 import type { UserProfile } from '../../learning/profile.ts'
-import type { InteractionRecord } from '../../store/records/records.ts'
+import type { InteractionRecord } from '../../store/records/codec.ts'
 import { scoredCandidates } from '../../store/records/scored-candidates.ts'
 import { type ChooseInput, choose } from '../choose/choose.ts'
 import type { Policy } from '../policy.ts'
@@ -8,7 +8,7 @@ import type { Policy } from '../policy.ts'
 export interface ShadowQuery {
   tenant: string
   user: string
-  /** What was embedded for the live policy. */
+  /** The text that was embedded for the live policy. */
   text: string
   promptTokens: number
   costWeight?: number
@@ -18,7 +18,7 @@ export interface ShadowQuery {
 type GetProfile = (policy: Policy, tenant: string, user: string) => UserProfile | Promise<UserProfile>
 
 /**
- * What a shadow policy would have done with a request, for its record. Never fails: null where it can't tell.
+ * The selection that a shadow policy would have made, for the record. Never fails: null where there is none.
  *
  * @param input as given to `choose` for the live policy, without what depends on the policy
  */

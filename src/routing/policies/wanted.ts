@@ -1,10 +1,10 @@
 import { dirname, join } from 'node:path'
 import type { RouterConfig, TenantConfig } from '../../config/schema.ts'
 
-/** What the configuration wants of one policy set. */
+/** Configuration of one policy set. */
 export interface WantedPolicies {
   artifact: string
-  /** Its not being there is an error. */
+  /** A missing artifact is an error. */
   mustExist: boolean
   shadow: string | null
   canary: NonNullable<RouterConfig['canary']> | null
@@ -16,17 +16,17 @@ export type TenantPolicies = Pick<TenantConfig, 'name' | 'artifact' | 'shadow' |
 export const DEFAULT_AUDIENCE = ''
 
 /**
- * Who is to be served by what. A tenant's artifact is looked for where `retrain` puts it: beside everybody's, in
+ * Policy sets of a configuration. A tenant's artifact is looked for where `retrain` puts it: beside the shared one, in
  * `tenants/<name>/current`.
  *
- * @returns tenant, or `DEFAULT_AUDIENCE` -> what is wanted
+ * @returns by tenant or `DEFAULT_AUDIENCE`
  */
 export function wantedPolicies(router: RouterConfig, tenants: Iterable<TenantPolicies>): Map<string, WantedPolicies> {
   const { artifact, shadow, canary } = router
-  const everyone = { artifact, mustExist: true, shadow: shadow ?? null, canary: canary ?? null }
+  const shared = { artifact, mustExist: true, shadow: shadow ?? null, canary: canary ?? null }
   const root = join(dirname(artifact), 'tenants')
   return new Map([
-    [DEFAULT_AUDIENCE, everyone],
+    [DEFAULT_AUDIENCE, shared],
     ...[...tenants].map((tenant): [string, WantedPolicies] => [
       tenant.name,
       {

@@ -1,0 +1,55 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+
+const { BASE_URL, KEY, HOME } = process.env
+const work = mkdtempSync(join(tmpdir(), 'codex-work-'))
+
+/** One turn of Codex under a configuration; the items that it reports. */
+async function turn(name, config, prompt) {
+  const home = join(HOME, name)
+  mkdirSync(home, { recursive: true })
+  writeFileSync(join(home, 'config.toml'), `approval_policy = "never"\nsandbox_mode = "danger-full-access"\n${config}`)
+  const args = ['exec', '--skip-git-repo-check', '--json', '-C', work, prompt]
+  const child = spawn('node_modules/.bin/codex', args, {
+    env: { ...process.env, CODEX_HOME: home, CODEX_API_KEY: KEY },
+    stdio: ['ignore', 'pipe', 'inherit'],
+    timeout: 120_000,
+  })
+  const stdout = await text(child.stdout)
+  const events = stdout
+    .trim()
+    .split('\n')
+    .filter((line) => line.startsWith('{'))
+    .map((line) => JSON.parse(line))
+  const completed = events.find(({ type }) => type === 'turn.completed')
+  assert.ok(completed?.usage.input_tokens > 0, stdout)
+  return events.filter(({ type }) => type === 'item.completed').map(({ item }) => item)
+}
+
+// As a provider of its own, with a tool call.
+const own = await turn(
+  'own',
+  `model = "caller"
+model_provider = "gateway"
+
+[model_providers.gateway]
+name = "gateway"
+base_url = "${BASE_URL}"
+env_key = "KEY"
+wire_api = "responses"
+http_headers = { "x-user-id" = "codex" }
+`,
+  'Say hello by a command.',
+)
+const command = own.find(({ type }) => type === 'command_execution')
+assert.match(command?.aggregated_output ?? '', /tool-was-here/)
+assert.equal(command.exit_code, 0)
+assert.match(own.findLast(({ type }) => type === 'agent_message')?.text ?? '', /The tool said: .*tool-was-here/s)
+
+// In place of its built-in provider: it asks for a WebSocket first, and goes on over HTTP.
+const builtIn = await turn('built-in', `model = "auto"\nopenai_base_url = "${BASE_URL}"\n`, 'Say hello.')
+assert.match(builtIn.findLast(({ type }) => type === 'agent_message')?.text ?? '', /^\[sandbox /)
