@@ -34,6 +34,7 @@ export function planOf(
   strict: boolean,
 ): Plan | string {
   const facts = factsOf(request)
+  if (facts.isPlain && !learned) return NO_PLAN
   const unfit =
     (dialect && (unfitMessages(facts, dialect) ?? unfitTools(request.body.tools, dialect.tools))) ??
     learned?.unfit(request, facts)
