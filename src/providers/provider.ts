@@ -1,5 +1,6 @@
 import type { Candidate } from '../candidates/candidate.ts'
 import type { ChatRequest, NativeRequest } from '../openai/chat.ts'
+import type { Guards } from './guards.ts'
 
 /** One try at one candidate. */
 export interface ProviderCall {
@@ -49,6 +50,8 @@ export interface Provider {
   readonly name: string
   /** Why it can't be used now (e.g. "OPENAI_API_KEY is not set"), or null. */
   readonly unavailable: string | null
+  /** Fields that it would take and a client may not set. */
+  readonly guards?: Guards
   /** Sends one request. Resolves with the status and headers; throws `UpstreamError` when no response could be had. */
   chat(call: ProviderCall): Promise<ProviderAnswer>
   /**

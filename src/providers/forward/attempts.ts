@@ -10,6 +10,7 @@ import { adapt } from '../dialect/adapt.ts'
 import { Learned, type Refused } from '../dialect/learned.ts'
 import { type Refusal, readRefusal } from '../dialect/refusal.ts'
 import type { Refusals } from '../dialect/refusals.ts'
+import { withoutGuarded } from '../guarded.ts'
 import { type Provider, UpstreamError } from '../provider.ts'
 import type { AnswerHead, Forwarded, PlainAnswer } from '../relay/answer.ts'
 import { readAnswer } from '../relay/read-answer.ts'
@@ -151,7 +152,9 @@ export class Attempts {
       if (!provider) throw new UpstreamError('connect', 'its provider is not configured')
       const own = given.forCandidate?.(candidate) ?? given
       const learned = this.learnedOf(candidate)
-      const request = routed ? adapt(own, candidate, learned, strict) : own
+      const adapted = routed ? adapt(own, candidate, learned, strict) : own
+      const { guards } = provider
+      const request = guards ? withoutGuarded(adapted, guards, candidate.name, strict) : adapted
       const askUsage = !learned?.has(ADDED_USAGE)
       const answer = await provider.chat({ candidate, request, signal: abort.signal, requestId, askUsage })
       status = answer.status

@@ -5,6 +5,7 @@ import { replaceModel, rewrite } from '../../../openai/rewrite.ts'
 import { apiKey } from '../../api-key.ts'
 import { baseUrl } from '../../base-url.ts'
 import { readModelList } from '../../discover.ts'
+import { OPENAI_GUARDS, without } from '../../guards.ts'
 import { HttpClient } from '../../http/client.ts'
 import { offProvider } from '../../off-provider.ts'
 import type { ListedModel, PassCall, Provider, ProviderAnswer, ProviderCall } from '../../provider.ts'
@@ -59,6 +60,7 @@ export function openaiCompatible(name: string, config: OpenAICompatibleConfig): 
 
   return {
     name,
+    guards: without(OPENAI_GUARDS, config.pass),
     get unavailable() {
       return config.key_required && config.auth !== 'none' ? key.missing : null
     },

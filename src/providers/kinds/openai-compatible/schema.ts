@@ -1,10 +1,12 @@
 import { z } from 'zod'
 import { apis } from '../../../candidates/schema.ts'
-import { httpFields } from '../../fields.ts'
+import { httpFields, passField } from '../../fields.ts'
+import { OPENAI_GUARDS } from '../../guards.ts'
 
 const schema = z.strictObject({
   kind: z.literal('openai-compatible'),
   ...httpFields,
+  pass: passField(OPENAI_GUARDS),
   /** `responses`: it has a Responses endpoint of its own; `completions`: one of legacy completions. */
   api: apis(['chat', 'responses', 'completions']).default(['chat']),
   /** Paths of those endpoints; `{model}` is replaced. */
