@@ -40,6 +40,23 @@ export const ENDPOINTS: readonly EndpointUnderTest[] = [
       return events.slice(-2).join() === 'error,response.failed'
     },
   },
+  {
+    name: 'messages',
+    path: '/v1/messages',
+    body: ({ prompt = 'Hi', ...rest } = {}) => ({
+      model: 'auto',
+      max_tokens: 256,
+      messages: [{ role: 'user', content: prompt }],
+      ...rest,
+    }),
+    tellsOfFailure: (stream) => /\n\nevent: error\ndata: \{"type":"error",[^\n]*\n\n$/.test(stream),
+  },
+  {
+    name: 'completions',
+    path: '/v1/completions',
+    body: ({ prompt = 'Hi', ...rest } = {}) => ({ model: 'auto', prompt, ...rest }),
+    tellsOfFailure: (stream) => /\n\ndata: \{"error":[^\n]*\n\n$/.test(stream),
+  },
 ]
 
 export const ask = (
