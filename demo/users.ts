@@ -22,8 +22,8 @@ export interface User {
 }
 
 /**
- * The six kinds of people of the benchmark, with its units and spreads (`router_model/population.py`); these ones are
- * new to the router. What an expert is outside of his subject: one who looks at the price.
+ * The six kinds of people of the benchmark, with its units and spreads (`router_model/data/population.py`); these
+ * ones are new to the router. What an expert is outside of his subject: one who looks at the price.
  */
 const PERSONAS: Record<string, Taste> = {
   'quality first': { quality: 0.46, cost: 0.02, length: 0 },

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Runs a command of the Python package in its own environment, which is put in place first where missing.
+// Runs a command of a Python package (router_model, personabench) in their environment, which is put in place first where missing.
 //   npm run retrain -- --from sqlite:data/persona-router.db
 import { spawn } from 'node:child_process'
 import { inVenv } from './lib/paths.mjs'
@@ -14,7 +14,7 @@ try {
   process.exit(1)
 }
 
-const child = spawn(inVenv('python'), ['-m', 'router_model', ...process.argv.slice(2)], {
+const child = spawn(inVenv('python'), ['-m', ...process.argv.slice(2)], {
   // npm runs scripts in the package's folder; paths on the command line are meant from where the user is.
   cwd: process.env.INIT_CWD ?? process.cwd(),
   stdio: 'inherit',

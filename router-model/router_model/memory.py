@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from router_model.artifact import Forget, Manifest
+from router_model.export.artifact import Forget, Manifest
 from router_model.sizes import Sizes
 
 Number = TypeVar("Number", bound=np.floating[Any])

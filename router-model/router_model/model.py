@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from router_model.encoder import QueryEncoder
+from router_model.export.fold import Scorer
 from router_model.features import UserFeatures
 from router_model.graph import LlmNode, RewardReading, UserNode
 from router_model.leniency import Leniency
 from router_model.linalg import pack, packed_outer
-from router_model.scoring import Scorer
 from router_model.sizes import JUDGE, KINDS, MOST_LOG_TOKENS, NON_LINEAR, OUTCOME, PARTS, RATING, THUMB, Sizes
 
 __all__ = ["JUDGE", "KINDS", "NON_LINEAR", "OUTCOME", "PARTS", "RATING", "THUMB", "Router", "Sizes"]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny import SIZES, edges, tiny_router
 
-from router_model.export import realistic
+from router_model.export.onnx import realistic
 from router_model.graph import aggregate
 from router_model.model import KINDS, OUTCOME, RATING, THUMB, Router
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from router_model.export import realistic
+from router_model.export.onnx import realistic
 from router_model.model import Router, Sizes
-from router_model.prior import CARD_FEATURES, believe_cards, believe_people, believe_rewards
+from router_model.priors.prior import CARD_FEATURES, believe_cards, believe_people, believe_rewards
 
 SIZES = Sizes(
     query=12,

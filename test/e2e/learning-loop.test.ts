@@ -18,7 +18,7 @@ import { type PythonResult, python } from '../support/python.ts'
 import { exportedTo } from '../support/records.ts'
 import { type RedisServer, startRedis } from '../support/redis.ts'
 
-const SMALL_ARTIFACT = fileURLToPath(new URL('../../router-model/tests/learning/small_artifact.py', import.meta.url))
+const SMALL_ARTIFACT = fileURLToPath(new URL('../../router-model/tests/retrain/small_artifact.py', import.meta.url))
 const [TEACHERS, TURNS, EXAMINED, EXAM] = [60, 8, 40, 6]
 /**
  * Unlike those that the first artifact believes in, who would rather have a cheap answer than a good one: the price is

@@ -34,9 +34,9 @@ const READ_LOG = `
 import json, sys
 from pathlib import Path
 from router_model.embedding import StaticEmbedder
-from router_model.learning.consent import ConsentError, choose_tenants, read_config
-from router_model.learning.logbook import read_logbook
-from router_model.log import open_log
+from router_model.retrain.consent import ConsentError, choose_tenants, read_config
+from router_model.retrain.logbook import read_logbook
+from router_model.retrain.log import open_log
 source, config, embedder, *wanted = sys.argv[1:]
 log, embedder = open_log(source), StaticEmbedder.load(Path(embedder))
 def read(names):

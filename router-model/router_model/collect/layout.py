@@ -1,4 +1,4 @@
-"""Writes what was gathered in the layout that `router_model/data.py` reads: `queries.jsonl.gz` and `llms.json`."""
+"""Writes what was gathered in the layout that `router_model/data/pools.py` reads: `queries.jsonl.gz`, `llms.json`."""
 
 from __future__ import annotations
 

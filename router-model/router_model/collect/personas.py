@@ -17,12 +17,9 @@ from rich.table import Table
 from router_model.collect.ask import Asker, AskError, FatalAskError, GatewayAsker
 from router_model.collect.budget import Budget, Result, ask_all, bar, conclude
 from router_model.collect.journal import Journal, Outcome, read_rows
+from router_model.collect.made_log import MadeLog
 from router_model.collect.run import JOURNAL
-from router_model.collect.users import LOG, Collected, ForArtifact, Requests, Tenant, embedder_of, pool_of, write_users
-from router_model.data import DataError, Pool
-from router_model.learning.made_log import MadeLog
-from router_model.learning.places import NoArtifactError
-from router_model.strategies import (
+from router_model.collect.strategies import (
     Answer,
     JudgePersona,
     PersonaPopulation,
@@ -32,6 +29,9 @@ from router_model.strategies import (
     read_personas,
     shown_order,
 )
+from router_model.collect.users import LOG, Collected, ForArtifact, Requests, Tenant, embedder_of, pool_of, write_users
+from router_model.data.pools import DataError, Pool
+from router_model.retrain.places import NoArtifactError
 
 VERDICTS = "verdicts.jsonl"
 TENANT = "personas"

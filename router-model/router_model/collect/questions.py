@@ -1,4 +1,4 @@
-"""What is asked: one JSON object a line, in the layout of `router_model/data.py` plus what scoring needs."""
+"""What is asked: one JSON object a line, in the layout of `router_model/data/pools.py` plus what scoring needs."""
 
 from __future__ import annotations
 

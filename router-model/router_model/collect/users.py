@@ -12,11 +12,11 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from router_model.data import DataError, Pool, load_pool
+from router_model.collect.made_log import MadeLog, write_jsonl
+from router_model.collect.strategies import TRADE_OFFS, CostEfficiencyPopulation, scaled_cost
+from router_model.data.pools import DataError, Pool, load_pool
 from router_model.embedding import StaticEmbedder
-from router_model.learning.made_log import MadeLog, write_jsonl
-from router_model.learning.places import ARTIFACTS, NoArtifactError, find_artifact
-from router_model.strategies import TRADE_OFFS, CostEfficiencyPopulation, scaled_cost
+from router_model.retrain.places import ARTIFACTS, NoArtifactError, find_artifact
 
 LOG = "log.jsonl.gz"
 USERS = "users.json"

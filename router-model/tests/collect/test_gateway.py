@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from router_model.cli import app
-from router_model.data import load_pool
+from router_model.data.pools import load_pool
 
 ROOT = Path(__file__).parents[3]
 NODE = ROOT / "node_modules" / ".bin" / "node"

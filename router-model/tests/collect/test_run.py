@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from router_model.collect.budget import OUT_OF_BUDGET
 from router_model.collect.journal import Journal, Outcome
 from router_model.collect.run import command
-from router_model.data import load_pool
+from router_model.data.pools import load_pool
 
 app = typer.Typer()
 app.command()(command)

@@ -9,7 +9,7 @@ import pytest
 from router_model.collect.questions import Metric, Question, QuestionError, read_questions
 from router_model.collect.sandbox import isolated, passes
 from router_model.collect.score import SCORERS, last_number
-from router_model.data import load_pool
+from router_model.data.pools import load_pool
 
 CAPITALS = ("Paris", "Rome", "Madrid")
 

@@ -21,12 +21,12 @@ from router_model.cli import app
 from router_model.collect.budget import OUT_OF_BUDGET
 from router_model.collect.journal import Journal
 from router_model.collect.personas import Verdict
+from router_model.collect.strategies import judge_personas, scaled_cost
 from router_model.collect.users import embedder_of
-from router_model.data import DATA_ROOT, load_pool
-from router_model.learning.logbook import Logbook, read_logbook
-from router_model.log import open_log
+from router_model.data.pools import DATA_ROOT, load_pool
 from router_model.model import KINDS
-from router_model.strategies import judge_personas, scaled_cost
+from router_model.retrain.log import open_log
+from router_model.retrain.logbook import Logbook, read_logbook
 
 QUESTIONS = 5
 

@@ -1,0 +1,1 @@
+"""The laboratory: benchmark, baselines, ablations and trials of the personalised graph router."""

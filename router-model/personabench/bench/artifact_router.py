@@ -1,0 +1,239 @@
+"""The graph router as the gateway runs it: an artifact's four graphs in ONNX Runtime, nothing else (ARTIFACT.md)."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from personabench.bench.contestant import Kind, Known
+from personabench.bench.live import drawn
+from router_model.data.cards import card_matrix, code_matrix, price_matrix
+from router_model.data.pools import cost_of
+from router_model.data.simulation import History
+from router_model.embedding.static import StaticEmbedder
+from router_model.export.artifact import Artifact
+from router_model.memory import Memory
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+BATCH = 4096
+
+
+class ArtifactRouter:
+    """Messages summed over a user's history, the belief made of them, and the score of every candidate.
+
+    Candidates that `population.json` doesn't hold get the outcomes of the train folds, as a gateway would gather them.
+    """
+
+    kind: Kind = "personal"
+
+    def __init__(self, folder: Path, name: str = "graph router") -> None:
+        """Loads and verifies the artifact. Raises `ArtifactError`."""
+        self.artifact = Artifact(folder)
+        self.name = name
+        self.embedder = StaticEmbedder.load(folder / "embedder")
+
+    def fit(self, known: Known) -> None:
+        """No training: states of the candidates from their cards, and from outcomes where there are any."""
+        manifest, cards = self.artifact.manifest, known.pool.cards
+        self.known = known
+        self.query = self.embedder.embed(known.pool.queries)
+        self.inputs = {
+            "card": card_matrix(cards, manifest.card_features),
+            "text": self.embedder.embed([card.text for card in cards]),
+            "provider_code": code_matrix([card.vendor for card in cards], manifest.dims.P),
+            "name_code": code_matrix([card.name for card in cards], manifest.dims.C),
+            "price": price_matrix(cards),
+        }
+        evidence = np.zeros((len(cards), manifest.dims.V), dtype=np.float32)
+        aliases = {alias.lower(): name for name, many in manifest.aliases.items() for alias in (name, *many)}
+        population = {name.lower(): vector for name, vector in self.artifact.population.items()}
+        missing = []
+        for column, card in enumerate(cards):
+            name = aliases.get(card.name.lower(), card.name).lower()
+            if name in population and column not in known.newcomers:
+                evidence[column] = population[name]
+            else:
+                missing.append(column)
+        self.set_evidence(evidence)
+        for column in missing:
+            evidence[column] = self.outcome_evidence(column, np.flatnonzero(np.isfinite(known.pool.quality[:, column])))
+        self.set_evidence(evidence)
+        self.set_evidence(evidence + self.log_evidence(known.log.train))
+
+    def join(self, known: Known) -> None:
+        """See `Joinable`."""
+        self.fit(known)
+
+    def set_evidence(self, evidence: Floats) -> None:
+        """z of every candidate, given sums of messages [M, V]."""
+        self.evidence = evidence
+        self.z = self.artifact.run("llm", {**self.inputs, "evidence": evidence})["z"]
+
+    def outcome_evidence(self, column: int, rows: Ints) -> Floats:
+        """Sum [V] of the messages of an LLM's outcomes on some queries."""
+        pool = self.known.pool
+        if not len(rows):
+            return np.zeros(self.artifact.manifest.dims.V, dtype=np.float32)
+        llm = np.full(len(rows), column)
+        reward, tokens = 2 * pool.quality[rows, column] - 1, pool.completion_tokens[rows, column]
+        _, message = self.messages(rows, llm, reward, "outcome", tokens, np.full(len(rows), np.nan, dtype=np.float32))
+        return np.asarray(message.sum(0), dtype=np.float32)
+
+    def log_evidence(self, log: History) -> Floats:
+        """Sums [M, V] of what training users' rewards say of each candidate, as a gateway adds them up."""
+        users, at = np.nonzero(log.rated)
+        llm = log.llm[users, at]
+        _, message = self.messages(
+            log.query[users, at],
+            llm,
+            log.reward[users, at],
+            log.kind_name,
+            log.completion_tokens[users, at],
+            log.cost_usd[users, at],
+        )
+        total = np.zeros(self.evidence.shape, dtype=np.float64)
+        np.add.at(total, llm, message)
+        return total.astype(np.float32)
+
+    def messages(
+        self,
+        rows: Ints,
+        llm: Ints,
+        reward: Floats,
+        kind: str,
+        tokens: Floats,
+        cost: Floats,
+    ) -> tuple[Floats, Floats]:
+        """Messages of N rewards to their users [N, G] and LLMs [N, V]. NaN tokens or cost = not known."""
+        users, llms = [], []
+        n = len(rows)
+        for part in np.array_split(np.arange(n), max(1, -(-n // BATCH))):
+            inputs = {
+                "query": self.query[rows[part]],
+                "z": self.z[llm[part]],
+                "reward": reward[part].astype(np.float32),
+                "kind": np.full(len(part), self.artifact.manifest.kinds.index(kind), dtype=np.int64),
+                "weight": np.ones(len(part), dtype=np.float32),
+                "prompt_tokens": self.known.pool.prompt_tokens[rows[part]],
+                "completion_tokens": np.nan_to_num(tokens[part], nan=-1.0).astype(np.float32),
+                "cost_usd": np.nan_to_num(cost[part], nan=-1.0).astype(np.float32),
+            }
+            out = self.artifact.run("edge", inputs)
+            users.append(out["user_message"])
+            llms.append(out["llm_message"])
+        return np.concatenate(users), np.concatenate(llms)
+
+    def states(self, history: History) -> Floats:
+        """[U, S]."""
+        users, n = history.query.shape
+        sums = self.nothing(users)
+        before = np.zeros(users, dtype=np.int64)
+        for step in range(n):
+            rated = history.rated[:, step]
+            if not rated.any():
+                continue
+            who = np.flatnonzero(rated)
+            message, _ = self.messages(
+                history.query[who, step],
+                history.llm[who, step],
+                history.reward[who, step],
+                history.kind_name,
+                history.completion_tokens[who, step],
+                history.cost_usd[who, step],
+            )
+            sums[who] = self.memory.add(sums[who], message, before[who])
+            before[who] += 1
+        return self.believe(sums)
+
+    @property
+    def memory(self) -> Memory:
+        """How messages are kept."""
+        return Memory.of(self.artifact.manifest)
+
+    def nothing(self, users: int) -> Floats:
+        """Sums [U, W, G] of users who said nothing."""
+        return self.memory.empty(users, self.artifact.manifest.dims.G, np.float32)
+
+    def believe(self, sums: Floats) -> Floats:
+        """States [U, S] from sums [U, W, G]."""
+        state: Floats = self.artifact.run("user", {"sums": sums.reshape(len(sums), -1)})["state"]
+        return state
+
+    def begin(self, users: int) -> ArtifactSession:
+        """See `Learner`."""
+        return ArtifactSession(self, users)
+
+    def score(self, rows: Ints, state: Floats) -> tuple[Floats, Floats]:
+        """Mean and deviation [n, M] for n queries, each with a state [n, S] of its user."""
+        out = self._run_score(rows, state)
+        return out["mean"], out["std"]
+
+    def _run_score(self, rows: Ints, state: Floats) -> dict[str, Floats]:
+        inputs = {
+            "query": self.query[rows],
+            "prompt_tokens": self.known.pool.prompt_tokens[rows],
+            "state": state,
+            "z": self.z,
+            "cost_weight": np.full(len(rows), -1.0, dtype=np.float32),
+        }
+        return self.artifact.run("score", inputs)
+
+    def scores(self, rows: Ints, history: History) -> Floats:
+        """See `Contestant`."""
+        return self.judge(rows, history)["mean"]
+
+    def deviations(self, rows: Ints, history: History) -> Floats:
+        """See `Uncertain`."""
+        return self.judge(rows, history)["std"]
+
+    def outcomes(self, rows: Ints) -> tuple[Floats, Floats, Floats]:
+        """Predicted quality, reply tokens and dollars [R, M], whoever asks."""
+        new = self.believe(self.nothing(1))
+        out = self._run_score(rows, np.broadcast_to(new, (len(rows), new.shape[1])))
+        tokens = out["completion_tokens"]
+        prompt = self.known.pool.prompt_tokens[rows]
+        return out["quality"], tokens, cost_of(self.inputs["price"], prompt, tokens)
+
+    def judge(self, rows: Ints, history: History) -> dict[str, Floats]:
+        """`mean` and `std` [U, R, M]."""
+        every = [self.score(rows, np.broadcast_to(state, (len(rows), len(state)))) for state in self.states(history)]
+        return {"mean": np.stack([mean for mean, _ in every]), "std": np.stack([std for _, std in every])}
+
+
+class ArtifactSession:
+    """Sums of messages and states of U users, as the gateway keeps them."""
+
+    def __init__(self, router: ArtifactRouter, users: int) -> None:
+        """New users."""
+        self.router = router
+        self.sums = router.nothing(users)
+        self.before = np.zeros(users, dtype=np.int64)
+        self.state = router.believe(self.sums)
+
+    def expect(self, rows: Ints) -> tuple[Floats, Floats]:
+        """See `Session`."""
+        return self.router.score(rows, self.state)
+
+    def draw(self, rows: Ints, width: float, rng: np.random.Generator) -> Floats:
+        """See `Session`; the one place that knows how a state is laid out (`Sizes.state`)."""
+        k = math.isqrt(self.state.shape[1])
+        mean, covariance = self.state[:, :k].astype(np.float64), self.state[:, k:].reshape(-1, k, k).astype(np.float64)
+        state = np.concatenate([drawn(mean, covariance, width, rng).astype(np.float32), self.state[:, k:]], 1)
+        return self.router.score(rows, state)[0]
+
+    def observe(self, rows: Ints, llm: Ints, reward: Floats, rated: Bools, cost_usd: Floats, tokens: Floats) -> None:
+        """See `Session`."""
+        who = np.flatnonzero(rated)
+        if not len(who):
+            return
+        kind = self.router.known.log.train.kind_name
+        message, _ = self.router.messages(rows[who], llm[who], reward[who], kind, tokens[who], cost_usd[who])
+        self.sums[who] = self.router.memory.add(self.sums[who], message, self.before[who])
+        self.before[who] += 1
+        self.state[who] = self.router.believe(self.sums[who])

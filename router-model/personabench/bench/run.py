@@ -1,0 +1,198 @@
+"""Runs contestants through episodes and adds up what they gained."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from personabench.baselines.bandit import PerUserLinear
+from personabench.baselines.regression import BestRegression
+from personabench.bench.artifact_router import ArtifactRouter
+from personabench.bench.contestant import Contestant, Informed, Kind, Uncertain
+from personabench.bench.episode import FLIP_LENGTHS, LENGTHS, Episode, Judgement, Setup, make_episode
+from personabench.bench.extras import cost_efficiency, live_regret, new_llms, real_people, without_users
+from personabench.bench.results import Figure, Results, Row
+from personabench.heads import HeadsConfig
+from personabench.metrics import (
+    Gain,
+    coverage,
+    difference,
+    expected_calibration_error,
+    interval,
+    share_worse_off,
+    total,
+)
+from router_model.data.pools import Pool, load_pool
+from router_model.data.population import Shift
+from router_model.data.simulation import Feedback
+
+Floats = NDArray[np.float32]
+
+REGRESSION = "the regression"
+CALIBRATED_AT = 20  # requests after which calibration is measured
+
+Factory = Callable[[], Contestant]
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to run."""
+
+    pools: tuple[str, ...]
+    data: Path
+    feedbacks: tuple[Feedback, ...] = ("dense", "thumbs")
+    shifts: tuple[Shift, ...] = ("none",)
+    seeds: int = 5
+    users: int = 1000
+    lengths: tuple[int, ...] = LENGTHS
+    population: Path | None = None
+    heads: HeadsConfig | None = None
+    folds: tuple[int, ...] | None = None
+    llms: tuple[str, ...] | None = None
+    regret: bool = False
+    newcomers: bool = False
+    newcomer_seeds: int = 2
+    strategies: bool = False
+    people: bool = False
+    families: tuple[str, ...] | None = None
+    without: Path | None = None
+
+
+@dataclass
+class _Tally:
+    """Sums over the seeds of one pool and feedback."""
+
+    gains: dict[tuple[Shift, str, int], list[Gain]] = field(default_factory=lambda: defaultdict(list))
+    worse: dict[tuple[Shift, str, int], list[float]] = field(default_factory=lambda: defaultdict(list))
+    other: dict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
+    kinds: dict[str, Kind] = field(default_factory=dict)
+
+
+def run(plan: Plan, factories: Sequence[Factory], tell: Tell = lambda _: None) -> Results:
+    """Every contestant on every pool, kind of feedback, shift and seed; `tell` hears of the progress."""
+    settings: dict[str, object] = {name: str(value) for name, value in vars(plan).items() if name != "data"}
+    results = Results(settings)
+    for name in plan.pools:
+        pool = prepared_pool(plan, name)
+        for feedback in plan.feedbacks:
+            tally = _Tally()
+            for seed in range(plan.seeds):
+                setup = Setup(name, feedback, seed, plan.users, plan.lengths, plan.shifts, plan.population)
+                tell(f"{name}, {feedback}, seed {seed}: users and their log")
+                episode = make_episode(setup, pool, heads=plan.heads)
+                for factory in factories:
+                    _compete(episode, factory(), tally, tell)
+            _summarise(results, name, feedback, plan, tally)
+            setups = [Setup(name, feedback, seed, plan.users, plan.lengths) for seed in range(plan.seeds)]
+            if plan.regret:
+                live_regret(results, setups, pool, learners(factories), tell)
+            if plan.newcomers:
+                joining = setups[: plan.newcomer_seeds]
+                new_llms(results, joining, pool, factories, tell, plan.heads, plan.families, plan.without)
+        if plan.strategies:
+            setup = Setup(name, plan.feedbacks[0], 0, plan.users, plan.lengths)
+            cost_efficiency(results, setup, pool, factories, tell, plan.heads)
+        if plan.regret or plan.newcomers:
+            routers = [made for made in (factory() for factory in factories) if isinstance(made, ArtifactRouter)]
+            episode = make_episode(Setup(name, "dense", 0, 100), pool, heads=plan.heads)
+            for router in routers:
+                router.fit(episode.known)
+            without_users(results, episode, routers)
+    if plan.people:
+        real_people(results, plan.data, tell)
+    return results
+
+
+def learners(factories: Sequence[Factory]) -> list[tuple[Factory, str]]:
+    """Who plays live, and how it explores."""
+    chosen: list[tuple[Factory, str]] = []
+    for factory in factories:
+        made = factory()
+        if isinstance(made, ArtifactRouter):
+            chosen += [(factory, "thompson"), (factory, "inverse gap")]
+        elif isinstance(made, PerUserLinear):
+            chosen += [(factory, "ucb"), (factory, "thompson")]
+        elif isinstance(made, BestRegression):
+            chosen.append((factory, "thompson"))
+    return chosen
+
+
+def prepared_pool(plan: Plan, name: str) -> Pool:
+    """The pool with the plan's LLMs. Raises `ValueError` for LLMs that it doesn't hold."""
+    pool = load_pool(name, plan.data)
+    if plan.llms is not None:
+        missing = set(plan.llms) - set(pool.names)
+        if missing:
+            raise ValueError(f"{name} has no {', '.join(sorted(missing))}; it has {', '.join(pool.names)}")
+        pool = pool.select_llms([pool.names.index(llm) for llm in plan.llms])
+    if plan.folds is not None:
+        pool = replace(pool, test_folds=plan.folds)
+    return pool
+
+
+def lengths_for(shift: Shift, lengths: tuple[int, ...]) -> tuple[int, ...]:
+    """Where tastes flip, what happens right before and after is what counts."""
+    return tuple(n for n in FLIP_LENGTHS if n <= max(lengths)) if shift == "flip" else lengths
+
+
+def _compete(episode: Episode, contestant: Contestant, tally: _Tally, tell: Tell) -> None:
+    setup = episode.setup
+    tell(f"{setup.pool}, {setup.feedback}, seed {setup.seed}: {contestant.name}")
+    start = time.process_time()
+    if isinstance(contestant, Informed):
+        contestant.tell(episode.population, episode.pool)
+    contestant.fit(episode.known)
+    name = contestant.name
+    tally.kinds[name] = contestant.kind
+    tally.other[name, "seconds to fit"].append(time.process_time() - start)
+    for shift, judgement in episode.tests.items():
+        if shift != "none" and isinstance(contestant, Informed):
+            contestant.tell(judgement.population, episode.pool)
+            contestant.fit(episode.known)
+        for n in lengths_for(shift, setup.lengths):
+            utility = judgement.utility(n)
+            chosen = judgement.chosen(contestant, n, utility)
+            tally.gains[shift, name, n].append(judgement.gain(chosen, utility))
+            single = utility[..., judgement.best_single]
+            tally.worse[shift, name, n].append(share_worse_off(chosen, single, judgement.counted))
+    # a thumb's scale is another one than that of utilities
+    if isinstance(contestant, Uncertain) and setup.feedback == "dense" and "none" in episode.tests:
+        calibration = calibrate(contestant, episode.tests["none"])
+        for what, value in calibration.items():
+            tally.other[name, what].append(value)
+
+
+def calibrate(contestant: Contestant, judgement: Judgement) -> dict[str, float]:
+    """ECE of the expected reward, and how often the user's mean opinion of an LLM lies in its 90 % interval.
+
+    Two kinds of doubt are apart: `std` is about the user, so it is held against what the user's tastes make of the
+    outcomes that an LLM is predicted to have; the luck of a single answer isn't part of it.
+    """
+    assert isinstance(contestant, Uncertain)
+    n = min(CALIBRATED_AT, judgement.history.query.shape[1])
+    history = judgement.history.first(n)
+    mean, std = contestant.scores(judgement.rows, history), contestant.deviations(judgement.rows, history)
+    utility = np.clip(judgement.utility(n), -1, 1)
+    counted = np.broadcast_to(judgement.counted[..., None], utility.shape)
+    weights = judgement.counted[..., None] / judgement.counted.sum(1)[:, None, None]
+    per_llm = [(x * weights).sum(1) for x in (mean, std, utility)]
+    ece = expected_calibration_error(mean[counted], utility[counted])
+    return {"ECE": ece, "coverage of 90 %": coverage(per_llm[0], per_llm[1], per_llm[2], 0.9)}
+
+
+def _summarise(results: Results, pool: str, feedback: Feedback, plan: Plan, tally: _Tally) -> None:
+    for (shift, name, n), gains in tally.gains.items():
+        reference = tally.gains.get((shift, REGRESSION, n))
+        over = difference(gains, reference) if reference and name != REGRESSION else None
+        worse = float(np.mean(tally.worse[shift, name, n]))
+        gap = interval(total(gains).gap_closed)
+        results.rows.append(Row(pool, feedback, shift, name, tally.kinds[name], n, gap, over, worse))
+    for (name, what), values in tally.other.items():
+        results.figures.append(Figure(pool, feedback, name, what, float(np.mean(values))))

@@ -1,0 +1,1 @@
+"""How much of an answer's quality an embedding of its query foretells."""

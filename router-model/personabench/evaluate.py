@@ -1,0 +1,125 @@
+"""`python -m personabench evaluate`: the whole of PersonaBench in one command."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import torch
+import typer
+from rich.console import Console
+from rich.status import Status
+
+from personabench.bench.registry import BORROWED, CONTESTANTS, QUICK, contestants
+from personabench.bench.report import markdown, picture, terminal_tables
+from personabench.bench.run import Plan, run
+from personabench.heads import HeadsConfig
+from router_model.data.pools import DATA_ROOT
+from router_model.data.population import SHIFTS, Shift
+from router_model.data.simulation import Feedback
+
+POOLS = "zeroeval,llmrouter"
+OUT = Path("runs/evaluate")
+WIDE = 180  # columns of a terminal from which intervals fit
+QUICK_HEADS = HeadsConfig(networks=1, epochs=10)
+
+
+def evaluate(
+    pools: Annotated[str, typer.Option(help="comma-separated names of pools, or folders under --data")] = POOLS,
+    data: Annotated[Path, typer.Option(help="where the pools' folders are")] = DATA_ROOT,
+    feedback: Annotated[str, typer.Option(help="dense, thumbs, sparse")] = "dense,thumbs",
+    shifts: Annotated[str, typer.Option(help="shifted populations beside the usual one, or `all`")] = "",
+    folds: Annotated[str, typer.Option(help="test folds, comma-separated; the pool's own by default")] = "",
+    llms: Annotated[str, typer.Option(help="LLMs of the pool to keep, comma-separated; all by default")] = "",
+    population: Annotated[Path | None, typer.Option(help="users from a file instead of the generator")] = None,
+    artifact: Annotated[list[Path] | None, typer.Option(help="artifact folder, may be repeated")] = None,
+    only: Annotated[str, typer.Option(help=f"contestants: {', '.join([*CONTESTANTS, *BORROWED])}")] = "",
+    seeds: Annotated[int, typer.Option(min=1)] = 5,
+    users: Annotated[int, typer.Option(min=20, help="users of a population, 20 % of them test users")] = 1000,
+    regret: Annotated[bool, typer.Option(help="also live regret over 200 requests")] = False,
+    newcomers: Annotated[bool, typer.Option(help="also LLMs that joined after training")] = False,
+    strategies: Annotated[bool, typer.Option(help="also PersonalizedRouter's multi-cost-efficiency users")] = False,
+    people: Annotated[bool, typer.Option(help="also real people's votes, where --data holds them")] = False,
+    families: Annotated[str, typer.Option(help="makers whose LLMs join later; the three largest by default")] = "",
+    without: Annotated[Path | None, typer.Option(help="artifact that never saw --families, to join later")] = None,
+    quick: Annotated[bool, typer.Option(help="a minute's worth: one pool, one seed, few contestants")] = False,
+    config: Annotated[Path | None, typer.Option(help="TOML with any of these options")] = None,
+    out: Annotated[Path, typer.Option(help="folder for results.json, results.md and curves.png")] = OUT,
+) -> None:
+    """Print how well routers serve users they have not met, with 95 % intervals; write JSON, markdown and a picture."""
+    torch.set_num_threads(1)
+    options: dict[str, Any] = {
+        "pools": pools, "data": data, "feedback": feedback, "shifts": shifts, "folds": folds, "llms": llms,
+        "population": population, "artifact": artifact, "only": only, "seeds": seeds, "users": users,
+        "regret": regret, "newcomers": newcomers, "families": families,
+        "strategies": strategies, "people": people, "without": without,
+    }  # fmt: skip
+    if config is not None:
+        options |= tomllib.loads(config.read_text(encoding="utf-8"))
+    console = Console()
+    try:
+        plan = make_plan(options, quick)
+        names = _words(options["only"]) or (QUICK if quick else None)
+        factories = contestants(names, [Path(path) for path in options["artifact"] or []])
+        with console.status("PersonaBench") as status:
+            results = run(plan, factories, _speaker(status, console))
+    except (ValueError, OSError) as error:
+        raise typer.BadParameter(str(error)) from error
+    results.settings["command"] = f"python -m personabench {shlex.join(sys.argv[1:])}"
+    out.mkdir(parents=True, exist_ok=True)
+    results.save(out / "results.json")
+    (out / "results.md").write_text(markdown(results), encoding="utf-8")
+    picture(results, out / "curves.png")
+    for table in terminal_tables(results, precise=console.width >= WIDE):
+        console.print(table)
+    console.print(f"Written: {out / 'results.json'}, {out / 'results.md'}, {out / 'curves.png'}")
+
+
+def make_plan(options: dict[str, Any], quick: bool) -> Plan:
+    """A plan from the command's options. Raises `ValueError` for an unknown kind of feedback or shift."""
+    asked = _words(options["shifts"])
+    shifted = SHIFTS if asked == ("all",) else asked
+    plan = Plan(
+        pools=_words(options["pools"]),
+        data=Path(options["data"]),
+        feedbacks=_checked("feedback", _words(options["feedback"]), get_args(Feedback)),
+        shifts=("none", *_checked("shift", [shift for shift in shifted if shift != "none"], get_args(Shift))),
+        seeds=int(options["seeds"]),
+        users=int(options["users"]),
+        population=Path(options["population"]) if options["population"] else None,
+        folds=tuple(int(fold) for fold in _words(str(options["folds"]))) or None,
+        llms=_words(options["llms"]) or None,
+        regret=bool(options["regret"]),
+        strategies=bool(options["strategies"]),
+        people=bool(options["people"]),
+        newcomers=bool(options["newcomers"]),
+        families=_words(options["families"]) or None,
+        without=Path(options["without"]) if options["without"] else None,
+    )
+    if not quick:
+        return plan
+    short = replace(plan, pools=plan.pools[:1], seeds=1, users=min(plan.users, 400))
+    return replace(short, heads=QUICK_HEADS, lengths=(0, 5, 20, 50))
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _checked(what: str, words: Sequence[str], known: tuple[Any, ...]) -> tuple[Any, ...]:
+    unknown = [word for word in words if word not in known]
+    if unknown:
+        raise ValueError(f"no {what} {', '.join(unknown)}; there are {', '.join(known)}")
+    return tuple(words)
+
+
+def _speaker(status: Status, console: Console) -> Callable[[str], None]:
+    """Progress in place on a terminal, in lines with the time elsewhere: a run of hours has a log."""
+    if console.is_terminal:
+        return lambda text: status.update(text)
+    return console.log

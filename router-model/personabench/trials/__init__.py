@@ -1,0 +1,1 @@
+"""Trials: what a change of the model does to what users gain."""

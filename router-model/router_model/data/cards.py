@@ -1,0 +1,212 @@
+"""An LLM's card: what is publicly known of it, and the numbers that the model reads from that.
+
+See "Card features" in ARTIFACT.md. The gateway computes the same numbers from its configuration, so every rule here
+has its twin there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+
+CARDS_FILE = Path(__file__).parents[2] / "data" / "cards.json"
+CLIP = 4.0
+
+# Makers of LLMs by the beginning of a name, for data sets that don't say.
+VENDORS = {
+    "alpaca": "stanford",
+    "aya": "cohere",
+    "chatglm": "zhipu",
+    "claude-": "anthropic",
+    "claude2-alpaca": "community",
+    "codegemma": "google",
+    "cohere": "cohere",
+    "command": "cohere",
+    "deepseek": "deepseek",
+    "evo": "community",
+    "falcon": "tii",
+    "gemini": "google",
+    "gemma": "google",
+    "gpt": "openai",
+    "guanaco": "community",
+    "humpback": "meta",
+    "jina": "jina",
+    "llama": "meta",
+    "meta-llama": "meta",
+    "minichat": "community",
+    "mistral": "mistral",
+    "mixtral": "mistral",
+    "oasst": "laion",
+    "openbuddy": "openbuddy",
+    "pairrm-tulu": "allenai",
+    "phi": "microsoft",
+    "pythia": "eleutherai",
+    "qwen": "qwen",
+    "text_davinci": "openai",
+    "tulu": "allenai",
+    "ultralm": "openbmb",
+    "vicuna": "lmsys",
+    "wizardlm": "microsoft",
+    "yi": "01-ai",
+    "zephyr": "huggingface",
+}
+
+
+class FeatureSpec(Protocol):
+    """One entry of the manifest's `card_features`."""
+
+    @property
+    def field(self) -> str:
+        """Field of the card, `benchmarks.<name>` for a benchmark."""
+
+    @property
+    def transform(self) -> str:
+        """`log10`, `identity` or `flag`."""
+
+    @property
+    def mean(self) -> float:
+        """Subtracted after the transform."""
+
+    @property
+    def std(self) -> float:
+        """Divides the difference."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is known of an LLM; None where it isn't.
+
+    Prices in dollars per million tokens, size in billions of parameters.
+    """
+
+    name: str
+    vendor: str
+    description: str = ""
+    input_price: float | None = None
+    output_price: float | None = None
+    context_window: int | None = None
+    size_b: float | None = None
+    open_weights: bool | None = None
+    reasoning: bool | None = None
+    tools: bool | None = None
+    vision: bool | None = None
+    json_schema: bool | None = None
+    benchmarks: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """What the embedder reads of the card."""
+        return f"{self.vendor} {self.name}: {self.description}"
+
+    def value(self, name: str) -> float | None:
+        """A field by the manifest's name for it."""
+        if name.startswith("benchmarks."):
+            return self.benchmarks.get(name.removeprefix("benchmarks."))
+        value: Any = getattr(self, name)
+        return None if value is None else float(value)
+
+
+def card_matrix(cards: Sequence[Card], spec: Sequence[FeatureSpec]) -> Array:
+    """Features [M, F]: standardised value and presence for each entry of `spec`, F = 2 x entries."""
+    features = np.zeros((len(cards), 2 * len(spec)), dtype=np.float32)
+    for row, card in enumerate(cards):
+        for column, entry in enumerate(spec):
+            value = card.value(entry.field)
+            if value is not None:
+                standardised = (transformed(value, entry.transform) - entry.mean) / entry.std
+                features[row, 2 * column] = min(max(standardised, -CLIP), CLIP)
+                features[row, 2 * column + 1] = 1.0
+    return features
+
+
+def transformed(value: float, transform: str) -> float:
+    """A raw field through the manifest's transform. Raises `ValueError` for an unknown one."""
+    if transform == "log10":
+        return math.log10(max(value, 1e-3))
+    if transform == "identity":
+        return value
+    if transform == "flag":
+        return 1.0 if value else 0.0
+    raise ValueError(f"unknown transform {transform!r}: log10, identity or flag")
+
+
+def code(text: str, n: int) -> Array:
+    """Signature [n] of a text: the first n bits of SHA-256 as +-1/sqrt(n), lowest bit of each byte first.
+
+    The dot product of two codes is 1 for the same text and about 0, give or take 1/sqrt(n), for two different ones.
+    Raises `ValueError` beyond 256 bits.
+    """
+    if not 0 <= n <= 256:
+        raise ValueError(f"a code has 0 to 256 bits, not {n}")
+    digest = np.frombuffer(hashlib.sha256(text.lower().encode()).digest(), dtype=np.uint8)
+    bits = np.unpackbits(digest, bitorder="little")[:n]
+    return np.where(bits > 0, 1.0, -1.0).astype(np.float32) / np.float32(math.sqrt(max(n, 1)))
+
+
+def code_matrix(texts: Sequence[str], n: int) -> Array:
+    """Codes [len(texts), n]."""
+    return np.stack([code(text, n) for text in texts]) if texts else np.zeros((0, n), dtype=np.float32)
+
+
+def price_matrix(cards: Sequence[Card]) -> Array:
+    """Input and output price [M, 2]; an unknown price counts as 0, as in the gateway."""
+    return np.array([[card.input_price or 0.0, card.output_price or 0.0] for card in cards], dtype=np.float32)
+
+
+def known_card(name: str) -> Card | None:
+    """The card that `data/cards.json` holds for a name, case-insensitive, without prices."""
+    entry = _known().get(name.lower())
+    return None if entry is None else Card(name=name, **entry)
+
+
+def card_for(row: Mapping[str, Any]) -> Card:
+    """A card from a row of some data set's `llms.json`, completed by what is publicly known of that LLM."""
+    name = str(row["name"])
+    card = known_card(name) or _card_from_row(row)
+    return replace(card, input_price=row.get("input_price"), output_price=row.get("output_price"))
+
+
+def _card_from_row(row: Mapping[str, Any]) -> Card:
+    name, size = str(row["name"]), size_in_billions(row.get("size"))
+    vendor = str(row.get("vendor") or row.get("provider") or vendor_of(name)).lower()
+    open_weights = row.get("open_weights", True if size else None)
+    kind = "open-weights chat model" if open_weights else "chat model"
+    described = row.get("description") or (f"A {kind} of {size:g} billion parameters." if size else f"A {kind}.")
+    known = {key: row[key] for key in ("context_window", "reasoning", "tools", "vision", "json_schema") if key in row}
+    benchmarks = row.get("benchmarks", {})
+    return Card(name, vendor, described, size_b=size, open_weights=open_weights, benchmarks=benchmarks, **known)
+
+
+def vendor_of(name: str) -> str:
+    """Maker of an LLM by its name, as far as the beginning tells; "community" otherwise."""
+    lower = name.lower()
+    fitting = [prefix for prefix in VENDORS if lower.startswith(prefix)]
+    return VENDORS[max(fitting, key=len)] if fitting else "community"
+
+
+def size_in_billions(size: object) -> float | None:
+    """70 of "70B", 56 of "8x7B"; None of anything else."""
+    match = re.fullmatch(r"(?:(\d+)x)?(\d+(?:\.\d+)?)B", str(size))
+    return float(match[1] or 1) * float(match[2]) if match else None
+
+
+@cache
+def _known() -> dict[str, dict[str, Any]]:
+    entries = json.loads(CARDS_FILE.read_text(encoding="utf-8"))
+    return {
+        name.lower(): {key: value for key, value in entry.items() if key != "names"}
+        for entry in entries
+        for name in entry["names"]
+    }

@@ -1,0 +1,1 @@
+"""An artifact: ONNX graphs, weights, manifest, golden values."""

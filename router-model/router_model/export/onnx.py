@@ -1,0 +1,287 @@
+"""Writes a router as an artifact: four ONNX graphs, embedder, golden vectors, population, model card, manifest."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import shutil
+import warnings
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+
+from router_model.export.artifact import (
+    SCHEMA,
+    Artifact,
+    CardFeature,
+    Dims,
+    EmbedderEntry,
+    Manifest,
+    Source,
+    files_of,
+    pack,
+    pack_tensor,
+)
+from router_model.export.fold import Scorer
+from router_model.memory import Memory
+from router_model.model import KINDS, PARTS, Router, Sizes
+from router_model.train.weights import WEIGHTS_FILE, save_weights
+
+OPSET = 20
+
+INPUTS: dict[str, dict[str, tuple[str, ...]]] = {
+    "llm": {
+        "card": ("M", "F"),
+        "text": ("M", "E"),
+        "provider_code": ("M", "P"),
+        "name_code": ("M", "C"),
+        "price": ("M", "2"),
+        "evidence": ("M", "V"),
+    },
+    "edge": {
+        "query": ("N", "E"),
+        "z": ("N", "Z"),
+        "reward": ("N",),
+        "kind": ("N",),
+        "weight": ("N",),
+        "prompt_tokens": ("N",),
+        "completion_tokens": ("N",),
+        "cost_usd": ("N",),
+    },
+    "user": {"sums": ("B", "H")},
+    "score": {
+        "query": ("B", "E"),
+        "prompt_tokens": ("B",),
+        "state": ("B", "S"),
+        "z": ("M", "Z"),
+        "cost_weight": ("B",),
+    },
+}
+OUTPUTS: dict[str, tuple[str, ...]] = {
+    "llm": ("z",),
+    "edge": ("user_message", "llm_message"),
+    "user": ("state",),
+    "score": ("mean", "std", "parts", "quality", "completion_tokens"),
+}
+
+
+class _Graph(nn.Module):
+    """One method of the router as a module, because the exporter wants one."""
+
+    def __init__(self, router: Router, name: str) -> None:
+        super().__init__()
+        self.router = router
+        self.method = Scorer(router) if name == "score" else getattr(router, name)
+
+    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        outputs: Tensor | tuple[Tensor, ...] = self.method(*inputs)
+        return outputs
+
+
+def dims_of(sizes: Sizes) -> Dims:
+    """The manifest's sizes."""
+    return Dims(
+        E=sizes.query,
+        F=sizes.card,
+        P=sizes.provider_code,
+        C=sizes.name_code,
+        Z=sizes.z,
+        V=sizes.llm_message,
+        G=sizes.user_message,
+        H=sizes.user_sums,
+        S=sizes.state,
+        R=len(PARTS),
+    )
+
+
+def example(graph: str, sizes: Sizes, lengths: Mapping[str, int], seed: int = 0) -> dict[str, Tensor]:
+    """Plausible inputs of a graph, with `lengths` for the dynamic axes. User sums and states come from real
+    messages."""
+    generator = torch.Generator().manual_seed(seed)
+    named = {**dims_of(sizes).model_dump(), "2": 2, **lengths}
+
+    def shape(name: str) -> list[int]:
+        return [named[letter] for letter in INPUTS[graph][name]]
+
+    def normal(name: str) -> Tensor:
+        return torch.randn(shape(name), generator=generator)
+
+    def uniform(name: str, low: float, high: float) -> Tensor:
+        return torch.rand(shape(name), generator=generator) * (high - low) + low
+
+    made: dict[str, Tensor] = {}
+    for name in INPUTS[graph]:
+        if name in ("query", "text"):
+            made[name] = torch.nn.functional.normalize(normal(name), dim=-1)
+        elif name.endswith("_code"):
+            made[name] = torch.sign(normal(name)) / shape(name)[-1] ** 0.5
+        elif name == "kind":
+            made[name] = torch.randint(0, len(KINDS), shape(name), generator=generator)
+        elif name == "reward":
+            made[name] = uniform(name, -1.3, 1.3).clamp(-1, 1)  # some at the end of the scale
+        elif name == "price":
+            made[name] = torch.exp(normal(name))
+        elif name in ("weight", "cost_usd"):
+            made[name] = uniform(name, 0, 1) * (1.0 if name == "weight" else 0.01)
+        elif name.endswith("_tokens"):
+            made[name] = torch.floor(uniform(name, 1, 900))
+        elif name == "cost_weight":
+            made[name] = torch.where(torch.arange(shape(name)[0]) % 2 == 0, -1.0, 0.3)
+        else:
+            made[name] = normal(name)
+    return made
+
+
+def realistic(router: Router, graph: str, lengths: Mapping[str, int], seed: int) -> dict[str, Tensor]:
+    """`example` with z, sums, evidence and states that the router itself made."""
+    sizes = router.sizes
+    made = example(graph, sizes, lengths, seed)
+    with torch.no_grad():
+        if "z" in made:
+            cards = example("llm", sizes, {"M": made["z"].shape[0]}, seed)
+            cards["evidence"] = torch.zeros_like(cards["evidence"])
+            made["z"] = router.llm(**cards)
+        if graph == "llm":
+            made["evidence"] = torch.stack([_history(router, i * 3, seed + i)[1] for i in range(lengths["M"])])
+        if graph == "user":
+            made["sums"] = torch.stack([_user_sums(router, i * 20, seed + i) for i in range(lengths["B"])])
+        if graph == "score":
+            sums = torch.stack([_user_sums(router, i * 20, seed + i) for i in range(lengths["B"])])
+            made["state"] = router.user(sums)
+    return made
+
+
+def _history(router: Router, edges: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Sums of the messages of `edges` made-up rewards, to the user [G] and to the LLM [V]."""
+    if edges == 0:
+        return torch.zeros(router.sizes.user_message), torch.zeros(router.sizes.llm_message)
+    user, llm = router.edge(**realistic(router, "edge", {"N": edges}, seed))
+    return user.sum(0), llm.sum(0)
+
+
+def _user_sums(router: Router, edges: int, seed: int) -> Tensor:
+    """Sums [H] of so many rewards' messages, alike in all blocks."""
+    return torch.cat([_history(router, edges // router.sizes.blocks, seed + i)[0] for i in range(router.sizes.blocks)])
+
+
+def export_graph(router: Router, graph: str, path: Path) -> None:
+    """Writes one ONNX graph with the contract's names and dynamic axes."""
+    letters = {"B": 2, "M": 3, "N": 4}
+    made = example(graph, router.sizes, letters)
+    free = {letter: Dim(letter, min=1) for letter in letters}
+    axes = tuple({i: free[x] for i, x in enumerate(axis) if x in free} for axis in INPUTS[graph].values())
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
+        warnings.simplefilter("ignore")
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        program = torch.onnx.export(
+            _Graph(router, graph).eval(),
+            tuple(made.values()),
+            dynamo=True,
+            dynamic_shapes=(axes,),
+            opset_version=OPSET,
+            input_names=list(INPUTS[graph]),
+            output_names=list(OUTPUTS[graph]),
+            verbose=False,
+        )
+    assert program is not None
+    proto = program.model_proto
+    for node in proto.graph.node:  # where each node came from in our sources: three quarters of the file
+        del node.metadata_props[:]
+        node.doc_string = ""
+    path.write_bytes(proto.SerializeToString())
+
+
+def outputs_of(router: Router, graph: str, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What PyTorch gives for a graph, by output name."""
+    with torch.no_grad():
+        found = getattr(router, graph)(**inputs)
+    values = found if isinstance(found, tuple) else (found,)
+    return dict(zip(OUTPUTS[graph], values, strict=True))
+
+
+def golden_cases(router: Router) -> dict[str, list[dict[str, object]]]:
+    """A few cases of each graph: one row, several rows, no history, one candidate."""
+    lengths = [{"B": 1, "M": 1, "N": 1}, {"B": 3, "M": 5, "N": 4}]
+    cases: dict[str, list[dict[str, object]]] = {}
+    for graph in INPUTS:
+        cases[graph] = []
+        for seed, sizes in enumerate(lengths):
+            inputs = realistic(router, graph, sizes, seed)
+            outputs = outputs_of(router, graph, inputs)
+            cases[graph].append(
+                {
+                    "inputs": {name: pack_tensor(value.numpy()) for name, value in inputs.items()},
+                    "outputs": {name: pack_tensor(value.numpy()) for name, value in outputs.items()},
+                }
+            )
+    return cases
+
+
+def write_artifact(
+    folder: Path,
+    router: Router,
+    *,
+    version: str,
+    embedder: Path,
+    embedder_entry: EmbedderEntry,
+    golden_texts: Mapping[str, np.ndarray],
+    card_features: Sequence[CardFeature],
+    population: Mapping[str, np.ndarray],
+    aliases: Mapping[str, Sequence[str]],
+    trained_on: Sequence[Source],
+    forget: float,
+    metrics: Mapping[str, object],
+    model_card: str,
+    more: Mapping[str, bytes] | None = None,
+) -> Artifact:
+    """Writes and verifies an artifact; replaces `folder`. Raises `ArtifactError` when ONNX Runtime disagrees with
+    PyTorch.
+
+    `more`: further files, by their path in the folder.
+    """
+    router = router.eval()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for graph in INPUTS:
+        export_graph(router, graph, folder / f"{graph}.onnx")
+    shutil.copytree(embedder, folder / "embedder")
+    embeds = [{"text": text, "vector": pack(vector)} for text, vector in golden_texts.items()]
+    golden = {"graphs": golden_cases(router), "embed": embeds}
+    (folder / "golden.json").write_text(json.dumps(golden, ensure_ascii=False) + "\n", encoding="utf-8")
+    packed = {name: pack(np.asarray(vector, dtype=np.float32)) for name, vector in sorted(population.items())}
+    (folder / "population.json").write_text(json.dumps(packed, indent=1) + "\n")
+    (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    (folder / "MODEL_CARD.md").write_text(model_card)
+    save_weights(folder / WEIGHTS_FILE, router)
+    for name, content in (more or {}).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    manifest = Manifest(
+        schema=SCHEMA,
+        version=version,
+        created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        files=files_of(folder),
+        opset=OPSET,
+        dims=dims_of(router.sizes),
+        parts=PARTS,
+        kinds=KINDS,
+        card_features=tuple(card_features),
+        forget=Memory.of_sizes(router.sizes, forget).forget,
+        embedder=embedder_entry,
+        aliases={name: tuple(names) for name, names in sorted(aliases.items())},
+        trained_on=tuple(trained_on),
+        licence="Apache-2.0",
+    )
+    (folder / "manifest.json").write_text(manifest.model_dump_json(by_alias=True, indent=2) + "\n")
+    return Artifact(folder)

@@ -1,0 +1,138 @@
+"""What the gateway's configuration says of tenants and candidates, as far as retraining needs it.
+
+Tenants' rows train a model together only where each of them says `share_training: true`; and a model goes only to
+tenants that gave rows to it, or to all if every tenant said so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from router_model.data.cards import Card, known_card, vendor_of
+from router_model.retrain.policy import Gamma
+
+CAPABILITIES = ("tools", "vision", "json_schema")
+
+
+class ConsentError(ValueError):
+    """Rows that may not be used together; the message says what would be allowed."""
+
+
+@dataclass(frozen=True)
+class GatewayConfig:
+    """The part of `config/gateway.yaml` that matters here."""
+
+    sharing: dict[str, bool]
+    """Tenant -> `share_training`."""
+    cards: dict[str, Card]
+    """Candidate name -> its card, as the gateway makes it (prices may be missing: then its catalogue has them)."""
+    gamma: Gamma = field(default_factory=Gamma)
+    """How much it explores."""
+
+
+def read_config(path: Path) -> GatewayConfig:
+    """Reads the gateway's YAML with its includes. Raises `ConsentError` where there is none."""
+    main = _load(path)
+    sharing = {
+        str(t["name"]): bool(t.get("share_training", False)) for t in main.get("tenants") or [{"name": "default"}]
+    }
+    entries = list(main.get("candidates") or [])
+    for name in main.get("include") or []:
+        entries += _load(path.parent / str(name)).get("candidates") or []
+    cards: dict[str, Card] = {}
+    for entry in entries:
+        cards.setdefault(str(entry["name"]), _card(entry))
+    explore = (main.get("router") or {}).get("gamma") or {}
+    return GatewayConfig(sharing, cards, Gamma(**{name: float(value) for name, value in explore.items()}))
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ConsentError(f"{path}: {error}") from error
+    if not isinstance(loaded, dict):
+        raise ConsentError(f"{path}: not a configuration")
+    return loaded
+
+
+def _card(entry: dict[str, Any]) -> Card:
+    model = str(entry.get("model") or entry["name"])
+    price = entry.get("price") or {}
+    stated = entry.get("capabilities")
+    can = {name: (name in stated) if stated is not None else None for name in CAPABILITIES}
+    return Card(
+        name=str(entry["name"]),
+        vendor=str(entry.get("vendor") or vendor_of(model)).lower(),
+        description=str(entry.get("description") or ""),
+        input_price=price.get("input"),
+        output_price=price.get("output"),
+        context_window=entry.get("context_window"),
+        size_b=entry.get("size_b"),
+        open_weights=entry.get("open_weights"),
+        reasoning=entry.get("reasoning"),
+        benchmarks=entry.get("benchmarks") or {},
+        **can,
+    )
+
+
+def cards_of(names: Sequence[str], prices: Any, config: GatewayConfig | None) -> list[Card]:
+    """A card for every LLM of a log: the configuration's, else what is publicly known, else its name alone.
+
+    A price that isn't stated is the one that fits what its answers cost (`prices` [M, 2], NaN = not known).
+    """
+    made = []
+    for name, (fitted_in, fitted_out) in zip(names, prices, strict=True):
+        card = (config.cards.get(name) if config else None) or known_card(name) or Card(name, vendor_of(name))
+        if card.input_price is None and fitted_in == fitted_in:
+            card = replace(card, input_price=float(fitted_in), output_price=float(fitted_out))
+        made.append(card)
+    return made
+
+
+def choose_tenants(
+    present: Sequence[str], named: Sequence[str], shared: bool, config: GatewayConfig | None
+) -> list[str]:
+    """Whose rows train one model. `named`: asked for one by one; `shared`: all that share.
+
+    Raises `ConsentError` for tenants that have no rows, and for several tenants that haven't all opted in.
+    """
+    missing = sorted(set(named) - set(present))
+    if missing:
+        raise ConsentError(f"no rows of {', '.join(missing)}; there are rows of {', '.join(present) or 'nobody'}")
+    sharing = config.sharing if config else {}
+    if shared:
+        if config is None:
+            raise ConsentError("--shared needs --config: only the gateway's configuration says who shares")
+        named = [tenant for tenant in present if sharing.get(tenant)]
+        if not named:
+            raise ConsentError(f"none of {', '.join(present)} has share_training: true in the configuration")
+    if not named:
+        if len(present) != 1:
+            raise ConsentError(
+                f"rows of {', '.join(present) or 'nobody'}: name one with --tenant, or those that share with --shared"
+            )
+        named = present
+    chosen = sorted(set(named))
+    unwilling = [tenant for tenant in chosen if not sharing.get(tenant)] if len(chosen) > 1 else []
+    if unwilling:
+        raise ConsentError(
+            f"{', '.join(unwilling)} did not opt in (share_training) to a model that other tenants train or use too: "
+            "retrain each tenant alone"
+        )
+    return chosen
+
+
+def may_serve_all(chosen: Sequence[str], present: Sequence[str], config: GatewayConfig | None) -> bool:
+    """Whether a model of these tenants' rows may go where every tenant of the gateway gets it.
+
+    Yes where there are no other tenants, in the log (`present`) or in the configuration, or where all of them share.
+    """
+    sharing = config.sharing if config else {}
+    everybody = {*present, *sharing, *chosen}
+    return everybody == set(chosen) or all(sharing.get(tenant, False) for tenant in everybody)

@@ -1,0 +1,157 @@
+"""What an artifact must show before it is published; docs/learning.md says why each gate is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from router_model.export.artifact import Artifact, ArtifactError
+from router_model.retrain.judgement import Judgement
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much each gate lets pass. Rewards lie between -1 and 1."""
+
+    value_margin: float = 0.01
+    """The new policy's value may be so much below the current one's, at the lower end of the interval."""
+    cold_margin: float = 0.02
+    """The same for new users, against the best single LLM."""
+    tenant_loss: float = 0.02
+    """No tenant may be estimated to lose more than this."""
+    calibration_error: float = 0.1
+    """Mean absolute difference of predicted and given rewards; more only where the current artifact is no better."""
+    latency_ms: float = 1.0
+    """Median of score.onnx for one request: it runs on the gateway's event loop."""
+    propensity_p: float = 1e-4
+    """Logged propensities less plausible than this are not believed."""
+    effective: float = 200.0
+    """Effective number of rewards behind the new policy's value."""
+    tenant_rows: int = 100
+    """Tenants with fewer rewards are judged in the whole only."""
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """`figure` and `limit` are what was compared; `short` is by how much it fell short, 0 when passed."""
+
+    name: str
+    figure: float
+    limit: float
+    short: float
+    says: str
+    waived: bool = False
+
+    @property
+    def passed(self) -> bool:
+        """Whether the artifact may be published as far as this gate goes."""
+        return self.short <= 0 or self.waived
+
+    def __str__(self) -> str:
+        """One line for people."""
+        outcome = "passed" if self.short <= 0 else "WAIVED" if self.waived else "REFUSED"
+        missing = "" if self.short <= 0 else f", short by {self.short:.3g}"
+        return f"{self.name}: {outcome}: {self.says}{missing}"
+
+
+def _at_least(name: str, figure: float, limit: float, says: str) -> GateResult:
+    short = limit - figure
+    return GateResult(name, figure, limit, short if not short <= 0 else 0.0, says)
+
+
+def _at_most(name: str, figure: float, limit: float, says: str) -> GateResult:
+    short = figure - limit
+    return GateResult(name, figure, limit, short if not short <= 0 else 0.0, says)
+
+
+def golden(folder: Path) -> GateResult:
+    """Files, hashes, sizes, and ONNX Runtime's outputs against the golden ones."""
+    try:
+        Artifact(folder)
+    except ArtifactError as error:
+        return GateResult("golden", 1.0, 0.0, 1.0, str(error))
+    return GateResult("golden", 0.0, 0.0, 0.0, "every file has its hash, every graph gives its golden outputs")
+
+
+def longer(times: float) -> str:
+    """How much more of a log would do; nothing where there is enough."""
+    return f"; a log {times:.1f} times as long would do" if 1 < times < 1e6 else ""
+
+
+def propensities(j: Judgement, limits: Limits) -> GateResult:
+    """Without true propensities no value below means anything."""
+    p = j.propensities.p_value
+    worst = max(j.propensities.excess, key=abs)
+    says = f"logged propensities: p = {p:.2g} (at least {limits.propensity_p:g}), largest deviation {worst:+.1f} sd"
+    return _at_least("propensities", p, limits.propensity_p, says)
+
+
+def evidence(j: Judgement, limits: Limits) -> GateResult:
+    """Enough exploration to tell."""
+    unseen = f"{j.unsupported:.1%} of choices were never explored"
+    enough = longer(limits.effective / max(j.effective, 1e-9))
+    says = f"{j.effective:.0f} effective rewards (at least {limits.effective:.0f}); {unseen}{enough}"
+    return _at_least("evidence", j.effective, limits.effective, says)
+
+
+def value(j: Judgement, limits: Limits) -> GateResult:
+    """The policy's value against the current one's."""
+    g = j.gain
+    says = f"value of new minus current {g.value:+.4f}, 95 % from {g.low:+.4f} (at least {-limits.value_margin:+.4f})"
+    room = g.value + limits.value_margin
+    # Half the interval's width shrinks with the root of the number of users.
+    says += longer(((g.value - g.low) / room) ** 2) + ", if the estimate holds" if 0 < room < g.value - g.low else ""
+    return _at_least("value", g.low, -limits.value_margin, says)
+
+
+def cold_start(j: Judgement, limits: Limits) -> GateResult:
+    """New users against the best single LLM: not surely worse, nor estimated worse by more than the margin."""
+    g = j.cold_gain
+    figure = min(g.value, g.high - limits.cold_margin)
+    range_ = f"{g.value:+.4f} [{g.low:+.4f}, {g.high:+.4f}]"
+    says = f"cold start minus always {j.best_single}: {range_} (at least {-limits.cold_margin:+.4f})"
+    return _at_least("cold_start", figure, -limits.cold_margin, says)
+
+
+def tenants(j: Judgement, limits: Limits) -> GateResult:
+    """The tenant that loses most."""
+    large = {name: e for name, e in j.tenants.items() if e.rows >= limits.tenant_rows}
+    if not large:
+        says = f"no tenant has {limits.tenant_rows} judged rewards; judged in the whole only"
+        return GateResult("tenants", 0.0, -limits.tenant_loss, 0.0, says)
+    name, worst = min(large.items(), key=lambda item: item[1].value)
+    says = f"{name} changes by {worst.value:+.4f} (no tenant below {-limits.tenant_loss:+.4f})"
+    return _at_least("tenants", worst.value, -limits.tenant_loss, says)
+
+
+def calibration(j: Judgement, limits: Limits) -> GateResult:
+    """Predicted against given rewards."""
+    limit = max(limits.calibration_error, j.calibration_current.error)
+    error = j.calibration_new.error
+    says = f"predicted rewards are off by {error:.3f} (at most {limit:.3f})"
+    return _at_most("calibration", error, limit, says)
+
+
+def latency(j: Judgement, limits: Limits) -> GateResult:
+    """One request on one core."""
+    says = f"scoring one request takes {j.latency_ms:.3f} ms (at most {limits.latency_ms:g})"
+    return _at_most("latency", j.latency_ms, limits.latency_ms, says)
+
+
+GATES: tuple[Callable[[Judgement, Limits], GateResult], ...] = (
+    propensities,
+    evidence,
+    value,
+    cold_start,
+    tenants,
+    calibration,
+    latency,
+)
+NAMES = ("golden", *(gate.__name__ for gate in GATES))
+
+
+def pass_gates(folder: Path, judgement: Judgement, limits: Limits, waived: Sequence[str] = ()) -> list[GateResult]:
+    """All gates, in order; `waived` ones are measured and let pass."""
+    results = [golden(folder), *(gate(judgement, limits) for gate in GATES)]
+    return [replace(result, waived=result.name in waived) for result in results]

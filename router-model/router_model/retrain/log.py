@@ -1,0 +1,262 @@
+"""Where the gateway's log lies, and its rows as JSON documents, in batches: `docs/records.md` is the format.
+
+`redis://…` (also a Cluster, or behind Sentinels: `redis_address.py`): streams `pr:{<tenant>}:interactions` and
+`:rewards`, field `json`. `sqlite:<file>`: tables `interactions` and `rewards`. A path ending in `.jsonl` or
+`.jsonl.gz`: what `persona-router export` writes. Candidates are a table in the stores and a list in an export:
+`candidates.py` reads both.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import IO, Any, Literal, Protocol, cast
+
+from pydantic_core import from_json
+
+from router_model.retrain.redis_address import AddressError, is_redis, parse_redis
+
+Document = dict[str, Any]
+Kind = Literal["interaction", "reward"]
+
+BATCH = 2000
+# In a JSON string a quote is escaped, so this is never part of a text.
+TENANT = re.compile(rb'"tenant" ?: ?"([^"]*)"')
+
+
+class LogError(ValueError):
+    """A log that can't be found, reached or read; the message says where and what would help."""
+
+
+class LogSource(Protocol):
+    """One log. Documents come in order of writing; duplicates are possible and are the reader's business."""
+
+    def tenants(self) -> list[str]:
+        """Everybody who has rows."""
+
+    def count(self, kind: Kind, tenants: list[str]) -> int:
+        """About how many rows there are, for progress; 0 = not known."""
+
+    def read(self, kind: Kind, tenants: list[str], embedder: str | None = None) -> Iterator[list[Document]]:
+        """All rows of some tenants in batches, at constant memory.
+
+        Prompt text that was kept is looked up for answers of another `embedder` only; None = for none.
+        """
+
+
+def open_log(where: str) -> LogSource:
+    """Finds the log behind an address of Redis, `sqlite:<file>` or a path. Raises `LogError`."""
+    if is_redis(where):
+        return RedisLog(where)
+    if where.startswith("sqlite:"):
+        return SqliteLog(Path(where.removeprefix("sqlite:").removeprefix("//")))
+    path = Path(where)
+    if path.name.endswith((".jsonl", ".jsonl.gz")):
+        return JsonlLog(path)
+    if path.suffix in (".db", ".sqlite", ".sqlite3"):
+        return SqliteLog(path)
+    # Of what isn't known nobody knows where its password is.
+    scheme, found, _ = where.partition("://")
+    raise LogError(
+        f"{f'{scheme}://…' if found else where}: expected redis://…, redis-cluster://…, redis-sentinel://…, "
+        "sqlite:<file>, or a file that ends in .jsonl, .jsonl.gz or .db"
+    )
+
+
+def shown_source(where: str) -> str:
+    """What may be printed of a source: no credentials."""
+    return str(parse_redis(where)) if is_redis(where) else where
+
+
+class JsonlLog:
+    """A file of lines `{"type": "interaction" | "reward", …}`."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises `LogError` where there is no such file."""
+        if not path.is_file():
+            raise LogError(f"{path}: no such file")
+        self.path = path
+
+    def tenants(self) -> list[str]:
+        """Goes through the whole file, without parsing it."""
+        with self._open() as lines:
+            found = {match[1] for line in lines if (match := TENANT.search(line))}
+        return sorted(json.loads(b'"' + name + b'"') for name in found)
+
+    def count(self, kind: Kind, tenants: list[str]) -> int:
+        """Not known without reading."""
+        return 0
+
+    def read(self, kind: Kind, tenants: list[str], embedder: str | None = None) -> Iterator[list[Document]]:
+        """See `LogSource`."""
+        wanted = set(tenants)
+        for batch in self._lines(kind):
+            kept = [document for document in batch if document["tenant"] in wanted]
+            if kept:
+                yield kept
+
+    def _open(self) -> IO[bytes]:
+        if self.path.suffix == ".gz":
+            return cast("IO[bytes]", gzip.open(self.path, "rb"))
+        return self.path.open("rb")
+
+    def _lines(self, kind: Kind) -> Iterator[list[Document]]:
+        # The type is the first field of a line, so most lines need no parsing; hand-made files may be spaced otherwise.
+        other = {"interaction": b'{"type":"reward"', "reward": b'{"type":"interaction"'}[kind]
+        batch: list[Document] = []
+        with self._open() as lines:
+            for number, line in enumerate(lines, 1):
+                if line.startswith(other) or not line.strip():
+                    continue
+                document = _parse(line, f"{self.path}, line {number}")
+                if document.get("type") not in ("interaction", "reward"):
+                    raise LogError(f'{self.path}, line {number}: "type" is neither interaction nor reward')
+                if kind == document["type"]:
+                    batch.append(document)
+                if len(batch) >= BATCH:
+                    yield batch
+                    batch = []
+        if batch:
+            yield batch
+
+
+class SqliteLog:
+    """The file of the gateway's SQLite store, opened for reading; the gateway may go on writing."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises `LogError` where there is no such file."""
+        if not path.is_file():
+            raise LogError(f"{path}: no such file")
+        self.path = path
+
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(f"{self.path.resolve().as_uri()}?mode=ro", uri=True)
+
+    def tenants(self) -> list[str]:
+        """See `LogSource`."""
+        return [row[0] for row in self._query("SELECT DISTINCT tenant FROM interactions ORDER BY tenant")]
+
+    def count(self, kind: Kind, tenants: list[str]) -> int:
+        """See `LogSource`."""
+        return int(next(self._query(f"SELECT count(*) FROM {kind}s WHERE {_among(tenants)}", *tenants))[0])
+
+    def read(self, kind: Kind, tenants: list[str], embedder: str | None = None) -> Iterator[list[Document]]:
+        """See `LogSource`. Pages by `seq`, so that no long read keeps the gateway's log from being tidied."""
+        text = "text" if kind == "interaction" else "NULL"
+        columns = f"seq, json, {text}"
+        last = 0
+        while True:
+            query = f"SELECT {columns} FROM {kind}s WHERE seq > ? AND {_among(tenants)} ORDER BY seq LIMIT {BATCH}"
+            rows = list(self._query(query, last, *tenants))
+            if not rows:
+                return
+            last = rows[-1][0]
+            yield [_with_text(_parse(row[1], f"{self.path}, {kind} {row[0]}"), row[2]) for row in rows]
+
+    def _query(self, sql: str, *values: object) -> Iterator[tuple[Any, ...]]:
+        try:
+            with closing(self._connect()) as db:
+                yield from db.execute(sql, values)
+        except sqlite3.Error as error:
+            raise LogError(f"{self.path}: {error}; is it the database of a persona-router?") from error
+
+
+class RedisLog:
+    """The streams of the gateway's Redis store."""
+
+    def __init__(self, url: str) -> None:
+        """Connects. Raises `LogError`."""
+        import redis
+
+        self._errors = (redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError)
+        try:
+            address = parse_redis(url)
+        except AddressError as error:
+            raise LogError(str(error)) from error
+        self.where = str(address)
+        with self._explain():
+            self.client = address.connect()
+            try:
+                self.client.ping()
+            except redis.sentinel.MasterNotFoundError as error:  # its own words are a page long
+                raise LogError(f"{self.where}: whoever answers there knows no master called {address.path}") from error
+
+    def tenants(self) -> list[str]:
+        """See `LogSource`."""
+        with self._explain():
+            return sorted(bytes(name).decode() for name in self.client.smembers("pr:tenants"))
+
+    def count(self, kind: Kind, tenants: list[str]) -> int:
+        """See `LogSource`."""
+        with self._explain():
+            return sum(int(self.client.xlen(_stream(tenant, kind))) for tenant in tenants)
+
+    def read(self, kind: Kind, tenants: list[str], embedder: str | None = None) -> Iterator[list[Document]]:
+        """See `LogSource`."""
+        for tenant in tenants:
+            after = "-"
+            while True:
+                with self._explain():
+                    entries = self.client.xrange(_stream(tenant, kind), min=after, count=BATCH)
+                if not entries:
+                    break
+                after = f"({entries[-1][0].decode()}"
+                named = f"{self.where}, {kind} of {tenant}"
+                documents = [_parse(fields[b"json"], named) for _, fields in entries if b"json" in fields]
+                if kind == "interaction" and embedder is not None:
+                    self._look_up_texts(tenant, [d for d in documents if d["embedder"] != embedder])
+                yield documents
+
+    def _look_up_texts(self, tenant: str, documents: list[Document]) -> None:
+        if not documents:
+            return
+        with self._explain():
+            texts = self.client.mget([f"pr:{{{tenant}}}:text:{document['id']}" for document in documents])
+        for document, text in zip(documents, texts, strict=True):
+            document["text"] = None if text is None else bytes(text).decode()
+
+    def _explain(self) -> _Explain:
+        return _Explain(self.where, self._errors)
+
+
+class _Explain:
+    """Turns errors of a library into `LogError`."""
+
+    def __init__(self, where: str, errors: tuple[type[Exception], ...]) -> None:
+        self.where, self.errors = where, errors
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, self.errors):
+            raise LogError(f"{self.where}: {error}") from error
+
+
+def _stream(tenant: str, kind: Kind) -> str:
+    return f"pr:{{{tenant}}}:{kind}s"
+
+
+def _among(tenants: list[str]) -> str:
+    return f"tenant IN ({', '.join('?' * len(tenants))})"
+
+
+def _parse(data: bytes | str, where: str) -> Document:
+    try:
+        document = from_json(data)
+    except ValueError as error:
+        raise LogError(f"{where}: {error}") from error
+    if not isinstance(document, dict):
+        raise LogError(f"{where}: not a JSON object")
+    return document
+
+
+def _with_text(document: Document, text: str | None) -> Document:
+    if text is not None:
+        document["text"] = text
+    return document

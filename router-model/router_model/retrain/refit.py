@@ -1,0 +1,285 @@
+"""What a log of rewards can teach a router without new benchmark outcomes, by closed forms and empirical Bayes.
+
+How queries are read (the encoder) stays: that needs outcomes of many LLMs on the same question. Learned are: evidence
+on the tenant's LLMs, how each kind of reward speaks, calibration of quality, and the prior over users' tastes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from router_model.linalg import unpack
+from router_model.model import JUDGE, KINDS, OUTCOME, Router, predicted_tokens
+from router_model.priors.user import MixturePrior, fit_mixture
+from router_model.retrain.logbook import Edges, Logbook
+from router_model.retrain.replay import (
+    Doubles,
+    Ints,
+    Model,
+    Visit,
+    answers_of,
+    edges_of,
+    messages,
+    user_sums,
+    visit,
+)
+
+KIND_SPREAD = 0.3  # how far from its present value the log of a kind's noise or gain may well be
+# Variance, that of people (`people.py`). Ratings by a rule have less: and then a model that is never quite right would
+# be sure of its mistakes.
+LEAST_NOISE = 0.0225
+PRIOR_STRENGTH = 30.0  # users' worth of belief in the prior so far
+CALIBRATION_STRENGTH = 25.0  # curvature of about a hundred judged answers
+EM_ITERATIONS = 8
+# Kinds that say yes as well as no. Of the others only one side is ever seen, which tells nothing of how sharp they are.
+TWO_SIDED = tuple(KINDS.index(kind) for kind in ("rating", "thumb", "preference", "judge"))
+
+
+@dataclass(frozen=True)
+class KindReading:
+    """How a kind of reward speaks of u, what the user thought of the answer (see `RewardReading`).
+
+    A dense kind is u plus Gaussian noise; any other is 1 with probability sigmoid(gain u), else -1.
+    """
+
+    kind: str
+    rewards: int
+    dense: bool
+    strength: float
+    """Variance of the noise, or gain."""
+    spread: float
+    """Variance of rewards around what a user well known should give: noise, and whether an answer turns out right."""
+
+    def expected(self, mean: Doubles, std: Doubles) -> Doubles:
+        """Expected reward of this kind where u is N(mean, std^2), each of any shape."""
+        if self.dense:
+            return np.clip(mean, -1.0, 1.0)
+        # MacKay 1992: the average of a sigmoid over a Gaussian
+        shrunk = self.strength * mean / np.sqrt(1 + np.pi / 8 * (self.strength * std) ** 2)
+        expected: Doubles = 2 / (1 + np.exp(-shrunk)) - 1
+        return expected
+
+
+@dataclass(frozen=True)
+class Beliefs:
+    """What was believed of n answers before they were rewarded. float64."""
+
+    answer: Ints
+    """[n]"""
+    quality: Tensor
+    """[n] probability of a right answer."""
+    mean: Tensor
+    """[n, 2] of the utility, if right and if wrong."""
+    variance: Tensor
+    """[n, 2]"""
+
+
+def llm_evidence(
+    model: Model, log: Logbook, edges: Edges, progress: Callable[[int, int], None] | None = None
+) -> Doubles:
+    """Sums [M, V] of the messages to the LLMs.
+
+    As in the gateway, the n-th of a user about the same LLM counts 1/n: what somebody says again and again is a taste.
+    """
+    total: Doubles | None = None
+    done = 0
+    share = 1 / (1 + repeats(log, edges))
+    for some, _, made in messages(model, log, edges):
+        if total is None:
+            total = np.zeros((len(log.llms), made.shape[1]))
+        added = made.astype(np.float64) * share[done : done + len(some), None]
+        np.add.at(total, log.answers.llm[some.row].astype(np.int64), added)
+        done += len(some)
+        if progress is not None:
+            progress(done, len(edges))
+    if total is None:
+        raise ValueError("no rewarded answers")
+    return total
+
+
+def repeats(log: Logbook, edges: Edges) -> Ints:
+    """[E]: how many earlier edges are of the same user about the same LLM."""
+    llm = log.answers.llm[edges.row].astype(np.int64)
+    order = np.lexsort((edges.ts, llm, edges.user))
+    who = (edges.user * len(log.llms) + llm)[order]
+    made = np.empty(len(edges), np.int64)
+    made[order] = np.arange(len(edges)) - np.searchsorted(who, who)
+    return made
+
+
+def beliefs(
+    router: Router, model: Model, log: Logbook, users: Ints, progress: Callable[[int, int], None] | None = None
+) -> Beliefs:
+    """Goes through some users' histories; realised cost and length are used, as in `Router.edge`."""
+    parts = [
+        (torch.from_numpy(some.answer), *_believed(router, model, log, some))
+        for some in visit(model, log, answers_of(log, users), progress)
+    ]
+    answer, quality, mean, variance = (torch.cat(column) for column in zip(*parts, strict=True))
+    return Beliefs(answer.numpy(), quality, mean, variance)
+
+
+def _believed(router: Router, model: Model, log: Logbook, some: Visit) -> tuple[Tensor, Tensor, Tensor]:
+    """Quality [n], means [n, 2], variances [n, 2]."""
+    answers, rows = log.answers, some.answer
+    with torch.no_grad():
+        of_quality, of_length, task = router.encoder(torch.from_numpy(answers.embedding(rows)))
+        z = torch.from_numpy(model.z[answers.llm[rows]])
+        of_llm, talk, popularity, price, codes = router.split_z(z)
+        quality = router.features.quality((of_quality * of_llm).sum(-1))
+        tokens, asked, paid = (
+            torch.from_numpy(column[rows])
+            for column in (answers.completion_tokens, answers.prompt_tokens, answers.cost_usd)
+        )
+        tokens = torch.where(tokens >= 0, tokens, predicted_tokens((of_length * talk).sum(-1)))
+        usd = torch.where(paid >= 0, paid, (asked * price[:, 0] + tokens * price[:, 1]) * 1e-6)
+        _, cost, length = router.features.standardise(quality, usd, tokens)
+        one = torch.ones_like(cost)
+        phi = torch.stack([router.features(side * one, cost, length, task, codes) for side in (1, -1)], 1).double()
+        weights, covariance = (
+            of[some.which] for of in router.user_node.moments(router.leniency(torch.from_numpy(some.sums)))
+        )
+        mean = (phi @ weights.unsqueeze(-1)).squeeze(-1) + popularity.double().unsqueeze(-1)
+        variance = ((phi @ covariance) * phi).sum(-1)
+    return quality.double().clamp(1e-6, 1 - 1e-6), mean, variance.clamp(min=1e-8)
+
+
+def readings_of(router: Router) -> list[KindReading]:
+    """How the router reads each kind now."""
+    dense = (router.reading.dense > 0).tolist()
+    noise, gain = router.reading.log_noise.exp().tolist(), router.reading.log_gain.exp().tolist()
+    return [
+        KindReading(kind, 0, dense[k], noise[k] if dense[k] else gain[k], noise[k] if dense[k] else 0.0)
+        for k, kind in enumerate(KINDS)
+    ]
+
+
+def fit_readings(router: Router, log: Logbook, edges: Edges, found: Beliefs) -> list[KindReading]:
+    """Noise and gain of each two-sided kind, by the likelihood of rewards under what was believed before they came.
+
+    The likelihood is the router's own: over right or wrong, and over what is not known of the user. A normal prior
+    around the present logarithms keeps a handful of rewards from meaning much. Changes the router.
+    """
+    edges = edges.only(np.isin(edges.row, found.answer) & np.isin(edges.kind, TWO_SIDED) & (edges.weight > 0))
+    order = np.argsort(found.answer)
+    place = torch.from_numpy(order[np.searchsorted(found.answer[order], edges.row)])
+    kind = torch.from_numpy(edges.kind)
+    reward, weight = torch.from_numpy(edges.value).double(), torch.from_numpy(edges.weight).double()
+    chance = found.quality[place].clamp(0.02, 0.98)  # as in `Router.to_user`
+    mean, variance = found.mean[place], found.variance[place]
+    reading = deepcopy(router.reading).double()
+    start = [reading.log_noise.detach().clone(), reading.log_gain.detach().clone()]
+    parameters = [reading.log_noise, reading.log_gain]
+
+    def loss() -> Tensor:
+        right, wrong = (reading.moments(mean[:, i], variance[:, i], reward, kind)[0] for i in (0, 1))
+        likelihood = torch.logaddexp(torch.log(chance) + right, torch.log(1 - chance) + wrong)
+        pulls = [((p - p0) / KIND_SPREAD).square().sum() / 2 for p, p0 in zip(parameters, start, strict=True)]
+        return sum(pulls, -(weight * likelihood).sum())
+
+    optimiser = torch.optim.LBFGS(parameters, max_iter=50, line_search_fn="strong_wolfe")
+
+    def step() -> Tensor:
+        optimiser.zero_grad()
+        value = loss()
+        value.backward()
+        return value
+
+    if len(edges):
+        optimiser.step(step)
+    with torch.no_grad():
+        router.reading.log_noise.copy_(reading.log_noise.clamp(min=math.log(LEAST_NOISE)))
+        router.reading.log_gain.copy_(reading.log_gain)
+    made = readings_of(router)
+    expected = (chance * mean[:, 0] + (1 - chance) * mean[:, 1]).numpy()
+    known = (chance * variance[:, 0] + (1 - chance) * variance[:, 1]).numpy()
+    for k in TWO_SIDED:
+        rows = edges.kind == k
+        if rows.any():
+            left = (edges.value[rows] - expected[rows]) ** 2 - known[rows]
+            spread = max(float(left.mean()), made[k].spread)
+            made[k] = replace(made[k], rewards=int(rows.sum()), spread=spread)
+    return made
+
+
+def calibrate_quality(router: Router, log: Logbook, edges: Edges, found: Beliefs) -> tuple[float, float, int]:
+    """Platt scaling of predicted quality on judged answers: slope, shift and how many there were. Changes the router.
+
+    Only an `outcome` or a `judge` says whether an answer was right; ridge towards no change.
+    """
+    judged = edges.only(np.isin(edges.kind, [OUTCOME, JUDGE]) & np.isin(edges.row, found.answer))
+    if len(judged) == 0:
+        return 1.0, 0.0, 0
+    order = np.argsort(found.answer)
+    p = found.quality.numpy()[order[np.searchsorted(found.answer[order], judged.row)]]
+    logit, good = np.log(p / (1 - p)), (judged.value.astype(float) + 1) / 2
+    theta = np.array([1.0, 0.0])
+    for _ in range(25):  # Newton
+        predicted = 1 / (1 + np.exp(-(theta[0] * logit + theta[1])))
+        design = np.stack([logit, np.ones_like(logit)], 1)
+        gradient = design.T @ (predicted - good) + CALIBRATION_STRENGTH * (theta - [1.0, 0.0])
+        hessian = design.T @ ((predicted * (1 - predicted))[:, None] * design) + CALIBRATION_STRENGTH * np.eye(2)
+        theta = theta - np.linalg.solve(hessian, gradient)
+    slope, shift = max(float(theta[0]), 0.1), float(theta[1])
+    with torch.no_grad():
+        features = router.features
+        features.quality_scale.mul_(slope)
+        features.quality_shift.mul_(slope).add_(shift)
+    return slope, shift, len(judged)
+
+
+def prior_of(router: Router) -> MixturePrior:
+    """The user node's prior."""
+    node = router.user_node
+    with torch.no_grad():
+        weight = torch.softmax(node.log_weight.double(), -1).numpy()
+        covariance = torch.linalg.inv(node.prior_precision()).numpy()
+        return MixturePrior(weight, node.mean.double().numpy(), covariance)
+
+
+def fit_prior(
+    router: Router,
+    model: Model,
+    log: Logbook,
+    users: Ints,
+    progress: Callable[[int, int], None] | None = None,
+) -> MixturePrior:
+    """Empirical Bayes over users' histories, drawn towards the prior so far as if that were `PRIOR_STRENGTH` users."""
+    before = prior_of(router)
+    k = router.sizes.user
+    sums = np.stack([user_sums(model, log, edges_of(log.edges, user)) for user in users.tolist()])
+    packed, information = (
+        router.leniency(torch.from_numpy(sums).unsqueeze(1)).squeeze(1).split((k * (k + 1) // 2, k), -1)
+    )
+    precision = unpack(packed, k).numpy()
+    fitted, _ = fit_mixture(precision, information.numpy(), before, router.sizes, EM_ITERATIONS, progress=progress)
+    return blend(before, fitted, len(users) / (len(users) + PRIOR_STRENGTH))
+
+
+def blend(old: MixturePrior, new: MixturePrior, share: float) -> MixturePrior:
+    """Component by component, `share` of the new one; the components correspond, since the fit started from the old."""
+    return MixturePrior(
+        (1 - share) * old.weight + share * new.weight,
+        (1 - share) * old.mean + share * new.mean,
+        (1 - share) * old.covariance + share * new.covariance,
+    )
+
+
+def copy_of(router: Router) -> Router:
+    """A router to change."""
+    return deepcopy(router).eval()
+
+
+def held_out(users: list[tuple[str, str]], share: float) -> NDArray[np.bool_]:
+    """Who is for judging only, [U]: by a hash of the name, so that the same users are in every retraining."""
+    from router_model.retrain.logbook import key_of
+
+    return np.array([key_of("held out", *user) % 10_000 < share * 10_000 for user in users], bool)

@@ -1,0 +1,197 @@
+"""Users' histories once more, under a model: what it would have predicted at each answer from what it knew by then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router_model.memory import Memory
+from router_model.retrain.logbook import Edges, Logbook
+from router_model.retrain.runner import Runner
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+EDGE_BATCH = 2048
+STATE_BATCH = 128
+
+
+@dataclass(frozen=True)
+class Model:
+    """A router that knows its candidates."""
+
+    runner: Runner
+    z: Floats
+    """[M, Z], in the order of the log's LLMs."""
+    memory: Memory
+    """How users' messages are kept."""
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Predictions for n answers, each from the rewards that had come in when it was asked for."""
+
+    answer: Ints
+    """[n] row of `Answers`."""
+    rewards: Ints
+    """[n] how many rewards the user had given."""
+    mean: Doubles
+    """[n, M], expected reward."""
+    std: Doubles
+    """[n, M], from what is not known of the user."""
+    quality: Doubles
+    """[n, M]"""
+    cold: Doubles
+    """[n, M], expected reward for a user of whom nothing is known."""
+
+    def of(self, answer: Ints) -> Replay:
+        """The rows for some answers, in their order."""
+        order = np.argsort(self.answer)
+        rows = order[np.searchsorted(self.answer[order], answer)]
+        return Replay(
+            self.answer[rows], self.rewards[rows], self.mean[rows], self.std[rows], self.quality[rows], self.cold[rows]
+        )
+
+
+@dataclass(frozen=True)
+class Visit:
+    """n answers of one user, in order of time, and what was known of the user when each was asked for."""
+
+    answer: Ints
+    """[n] row of `Answers`."""
+    rewards: Ints
+    """[n] how many rewards the user had given."""
+    sums: Floats
+    """[s, W, G], each of the sums that were current at one of the answers."""
+    which: Ints
+    """[n] row of `sums`."""
+
+
+def visit(
+    model: Model, log: Logbook, answers: Ints, progress: Callable[[int, int], None] | None = None
+) -> Iterator[Visit]:
+    """Goes through some rewarded answers, user by user, at most `STATE_BATCH` at a time."""
+    asked_by = log.decisions.user[log.answers.decision[answers]]
+    users = np.unique(asked_by)
+    order = np.argsort(asked_by, kind="stable")
+    parts = np.split(answers[order], np.searchsorted(asked_by[order], users[1:]))
+    for done, (user, rows) in enumerate(zip(users.tolist(), parts, strict=True)):
+        yield from _visit_user(model, log, edges_of(log.edges, user), rows)
+        if progress is not None:
+            progress(done + 1, len(users))
+
+
+def answers_of(log: Logbook, users: Ints) -> Ints:
+    """Rewarded answers of some users."""
+    return np.unique(log.edges.row[np.isin(log.edges.user, users)])
+
+
+def replay(model: Model, log: Logbook, answers: Ints, progress: Callable[[int, int], None] | None = None) -> Replay:
+    """Predictions for some rewarded answers, in order of user and time."""
+    parts: list[tuple[NDArray[Any], ...]] = []
+    cold_state: Floats | None = None
+    for some in visit(model, log, answers, progress):
+        if cold_state is None:
+            cold_state = _states(model, np.zeros_like(some.sums[:1]))
+        states = _states(model, some.sums)
+        found = _score(model, log, some.answer, states[some.which])
+        cold = _score(model, log, some.answer, np.repeat(cold_state, len(some.answer), 0))
+        columns = [found["mean"], found["std"], found["quality"], cold["mean"]]
+        parts.append((some.answer, some.rewards, *(column.astype(np.float64) for column in columns)))
+    if not parts:
+        none = np.zeros((0, len(log.llms)))
+        return Replay(np.zeros(0, np.int64), np.zeros(0, np.int64), none, none, none, none)
+    return Replay(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def edges_of(edges: Edges, user: int) -> Edges:
+    """A user's edges, by time: `Edges` is sorted by user."""
+    start, end = np.searchsorted(edges.user, [user, user + 1])
+    return edges.only(np.arange(start, end))
+
+
+def messages(model: Model, log: Logbook, edges: Edges) -> Iterator[tuple[Edges, Floats, Floats]]:
+    """Messages to the user [n, G] and to the LLM [n, V] of edges, in batches."""
+    answers = log.answers
+    for start in range(0, len(edges), EDGE_BATCH):
+        some = edges.only(np.arange(start, min(start + EDGE_BATCH, len(edges))))
+        made = model.runner.run(
+            "edge",
+            {
+                "query": answers.embedding(some.row),
+                "z": model.z[answers.llm[some.row]],
+                "reward": some.value,
+                "kind": some.kind,
+                "weight": some.weight,
+                "prompt_tokens": answers.prompt_tokens[some.row],
+                "completion_tokens": answers.completion_tokens[some.row],
+                "cost_usd": answers.cost_usd[some.row],
+            },
+        )
+        yield some, made["user_message"], made["llm_message"]
+
+
+def user_sums(model: Model, log: Logbook, edges: Edges) -> Doubles:
+    """One user's sums [G] after all the edges, of all blocks."""
+    total: Doubles | None = None
+    for _, made, _ in messages(model, log, edges):
+        decay = model.memory.fade ** np.arange(len(made) - 1, -1, -1, dtype=np.float64)
+        added = decay @ made.astype(np.float64)
+        total = added if total is None else total * model.memory.fade ** len(made) + added
+    assert total is not None
+    return total
+
+
+def _visit_user(model: Model, log: Logbook, edges: Edges, rows: Ints) -> Iterator[Visit]:
+    answers = log.answers
+    rows = rows[np.argsort(log.decisions.ts[answers.decision[rows]], kind="stable")]
+    asked = log.decisions.ts[answers.decision[rows]]
+    before = np.searchsorted(edges.ts, asked, "left")  # rewards that had come in
+    needed, which = np.unique(before, return_inverse=True)
+    sums = _sums_after(model, log, edges, needed)
+    for start in range(0, len(rows), STATE_BATCH):
+        part = slice(start, start + STATE_BATCH)
+        wanted, place = np.unique(which[part], return_inverse=True)
+        yield Visit(rows[part], before[part].astype(np.int64), sums[wanted], place)
+
+
+def _sums_after(model: Model, log: Logbook, edges: Edges, needed: Ints) -> Floats:
+    """Sums [len(needed), W, G] after the first `needed` edges (ascending)."""
+    total: Doubles | None = None
+    taken: list[Doubles] = []
+    seen = 0
+    for _, made, _ in messages(model, log, edges):
+        if total is None:
+            total = model.memory.empty(1, made.shape[1], np.float64)
+            taken += [total] * int((needed == 0).sum())
+        for message in made:
+            total = model.memory.add(total, message[None].astype(np.float64), np.array([seen]))
+            seen += 1
+            if len(taken) < len(needed) and needed[len(taken)] == seen:
+                taken.append(total)
+    return np.concatenate(taken).astype(np.float32)
+
+
+def _states(model: Model, sums: Floats) -> Floats:
+    """States [s, S] from sums [s, W, G]."""
+    states: Floats = model.runner.run("user", {"sums": sums.reshape(len(sums), -1)})["state"]
+    return states
+
+
+def _score(model: Model, log: Logbook, rows: Ints, states: Floats) -> dict[str, NDArray[np.float32]]:
+    answers = log.answers
+    return model.runner.run(
+        "score",
+        {
+            "query": answers.embedding(rows),
+            "prompt_tokens": answers.prompt_tokens[rows],
+            "state": states,
+            "z": model.z,
+            "cost_weight": np.full(len(rows), -1.0, np.float32),
+        },
+    )

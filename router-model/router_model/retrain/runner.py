@@ -1,0 +1,49 @@
+"""A router's four graphs on numpy arrays, whoever runs them: PyTorch while training, ONNX Runtime when judging."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from router_model.export.artifact import Artifact
+from router_model.export.onnx import INPUTS, OUTPUTS
+from router_model.model import Router
+
+Array = NDArray[Any]
+Graph = str
+
+
+class Runner(Protocol):
+    """Runs a graph by the names of ARTIFACT.md."""
+
+    def run(self, graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Outputs by name."""
+
+
+class TorchRunner:
+    """The network itself, without gradients."""
+
+    def __init__(self, router: Router) -> None:
+        """Puts the router into evaluation mode."""
+        self.router = router.eval()
+
+    def run(self, graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """See `Runner`."""
+        tensors = {name: torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in INPUTS[graph]}
+        with torch.no_grad():
+            found = getattr(self.router, graph)(**tensors)
+        values = found if isinstance(found, tuple) else (found,)
+        return {name: value.numpy() for name, value in zip(OUTPUTS[graph], values, strict=True)}
+
+
+def llm_states(runner: Runner, cards: Mapping[str, Array], evidence: Array) -> NDArray[np.float32]:
+    """z [M, Z] from the inputs of llm.onnx other than `evidence` [M, V]."""
+    z: NDArray[np.float32] = runner.run("llm", {**cards, "evidence": evidence.astype(np.float32)})["z"]
+    return z
+
+
+__all__ = ["Artifact", "Runner", "TorchRunner", "llm_states"]

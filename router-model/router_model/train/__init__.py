@@ -1,0 +1,1 @@
+"""Training from recorded outcomes and simulated users."""

@@ -1,0 +1,62 @@
+"""`python -m router_model train` and `export`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich.console import Console
+
+from router_model.data.pools import DataError
+from router_model.export.artifact import ArtifactError, read_manifest
+from router_model.export.publish import publish
+from router_model.train.train import TrainConfig, Trained
+from router_model.train.train import train as train_router
+
+ROOT = Path(__file__).parents[2]
+
+
+def train(
+    config: Annotated[Path, typer.Option(help="a file of configs/")] = ROOT / "configs" / "small.yaml",
+    version: Annotated[str, typer.Option(help="name of the artifact")] = "local",
+    out: Annotated[Path, typer.Option(help="where artifacts are")] = ROOT / "artifacts",
+    runs: Annotated[Path, typer.Option(help="where finished stages are kept")] = ROOT / "runs",
+    metrics: Annotated[Path | None, typer.Option(help="results.json of `evaluate`, to go into the artifact")] = None,
+    hold_out: Annotated[str, typer.Option(help="LLMs or makers that training never sees, comma-separated")] = "",
+    threads: Annotated[int, typer.Option(min=1)] = 1,
+) -> None:
+    """Train a router and write it as an artifact; goes on where an earlier run of the same configuration stopped."""
+    torch.set_num_threads(threads)
+    console = Console()
+    try:
+        settings = TrainConfig.load(config)
+        settings.hold_out.extend(word.strip() for word in hold_out.split(",") if word.strip())
+        trained = train_router(settings, runs)
+        _publish(trained, settings, out / version, version, metrics)
+    except (ArtifactError, DataError, ValueError, OSError) as error:
+        raise typer.BadParameter(str(error)) from error
+    console.print(f"Written: {out / version}")
+
+
+def export(
+    config: Annotated[Path, typer.Option(help="the configuration of a finished run")] = ROOT / "configs" / "small.yaml",
+    version: Annotated[str, typer.Option(help="name of the artifact")] = "local",
+    out: Annotated[Path, typer.Option(help="where artifacts are")] = ROOT / "artifacts",
+    runs: Annotated[Path, typer.Option(help="where finished stages are kept")] = ROOT / "runs",
+    metrics: Annotated[Path | None, typer.Option(help="results.json of `evaluate`, to go into the artifact")] = None,
+) -> None:
+    """Write a finished run's artifact again, for instance with the figures of `evaluate` in it."""
+    settings = TrainConfig.load(config)
+    if not (runs / settings.digest() / "people.pt").is_file():
+        raise typer.BadParameter(f"{config}: no finished run of this configuration in {runs}; train first")
+    train(config, version, out, runs, metrics, hold_out="", threads=1)
+
+
+def _publish(trained: Trained, settings: TrainConfig, folder: Path, version: str, metrics: Path | None) -> None:
+    if metrics is not None:
+        trained.metrics = json.loads(metrics.read_text())
+    publish(trained, settings, folder, version)
+    read_manifest(folder)

@@ -1,0 +1,367 @@
+"""Training, end to end: outcomes -> encoder -> LLM node -> user node -> calibration. One seed, one config, resumable.
+
+Stages are saved as they end, under a hash of the configuration; a run that was cut off goes on from the last one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from router_model.data.cards import card_matrix
+from router_model.data.pools import ASSUMED_COMPLETION_TOKENS, LICENCES, Pool, load_pool
+from router_model.data.population import TRAIN, simulate
+from router_model.data.simulation import simulate_log
+from router_model.embedding import StaticEmbedder
+from router_model.model import Router, Sizes
+from router_model.priors.llm import KnownLlms, fit_card_prior
+from router_model.priors.prior import (
+    CARD_FEATURES,
+    believe_cards,
+    believe_people,
+    believe_rewards,
+    believed_slopes,
+    wide_prior,
+)
+from router_model.priors.user import Blocks, MixturePrior, fit_mixture, posterior_means, spread_start, write_prior
+from router_model.train.people import Expected, rating_evidence
+from router_model.train.reading import Outcomes, Reading, ReadingConfig, cross_fit, fit_reading, laplace, predict
+
+Floats = NDArray[np.float32]
+ROOT = Path(__file__).parents[2]
+
+
+class SizeConfig(BaseModel):
+    """Sizes that data doesn't decide."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    hidden: int = 128
+    difficulties: int = 8
+    verbosities: int = 4
+    provider_code: int = 8
+    name_code: int = 24
+    components: int = 4
+
+
+class ReadingSettings(BaseModel):
+    """See `ReadingConfig`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    epochs: int = 40
+    batch: int = 128
+    learning_rate: float = 4e-3
+    weight_decay: float = 0.2
+    dropout: tuple[float, float] = (0.5, 0.5)
+
+
+class PeopleSettings(BaseModel):
+    """Simulated users for the prior."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    pools: list[str] = ["zeroeval", "llmrouter"]
+    users: int = 1000
+    requests: int = 100
+    iterations: int = 10
+
+
+class TrainConfig(BaseModel):
+    """A file in `configs/`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    seed: int = 0
+    device: str = "cpu"
+    data: Path = Path("data")
+    embedder: Path = Path("embedders/static-2")
+    pools: list[str]
+    train_folds: list[int] = [0, 1, 2, 3, 4, 5, 6]
+    validation_folds: list[int] = [7]
+    most_rows: dict[str, int] = Field(default_factory=dict)
+    """At most so many queries of a pool, so that a large one doesn't drown the rest."""
+    cross_fit: int = 4
+    task_groups: dict[str, list[str]]
+    sizes: SizeConfig = SizeConfig()
+    reading: ReadingSettings = ReadingSettings()
+    people: PeopleSettings = PeopleSettings()
+    forget: float = 1.0
+    """What a user's older rewards are multiplied by when a new one comes."""
+    hold_out: list[str] = Field(default_factory=list)
+    """LLMs, or makers of LLMs, that training never sees."""
+
+    @staticmethod
+    def load(path: Path) -> TrainConfig:
+        """Reads a YAML file; relative paths in it start at the package's project folder."""
+        made = TrainConfig.model_validate(yaml.safe_load(path.read_text()))
+        return made.model_copy(update={"data": ROOT / made.data, "embedder": ROOT / made.embedder})
+
+    def digest(self) -> str:
+        """Names a run."""
+        return hashlib.sha256(self.model_dump_json(exclude={"forget"}).encode()).hexdigest()[:12]
+
+
+@dataclass
+class Trained:
+    """What training leaves."""
+
+    router: Router
+    embedder: StaticEmbedder
+    population: dict[str, Floats]
+    """Evidence [V] of each training LLM."""
+    sources: dict[str, str]
+    """Data and licence."""
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+
+class Stages:
+    """Results of finished stages in a folder; None = keep nothing."""
+
+    def __init__(self, folder: Path | None) -> None:
+        """Keeps results in `folder`."""
+        self.folder = folder
+
+    def run(self, name: str, make: Callable[[], Any]) -> Any:
+        """The stage's result, from the folder where it is there."""
+        path = None if self.folder is None else self.folder / f"{name}.pt"
+        if path is not None and path.is_file():
+            return torch.load(path, weights_only=False)
+        made = make()
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_suffix(".part")
+            torch.save(made, temporary)
+            temporary.replace(path)
+        return made
+
+
+def train(config: TrainConfig, runs: Path | None = None, quiet: bool = False) -> Trained:
+    """Trains a router; with `runs`, finished stages are kept in `runs/<digest of the config>` and not done again."""
+    torch.manual_seed(config.seed)
+    stages = Stages(None if runs is None else runs / config.digest())
+    embedder = StaticEmbedder.load(config.embedder)
+    tasks, group = task_groups(config)
+    sizes = Sizes(
+        query=embedder.dim,
+        card=2 * len(CARD_FEATURES),
+        known_tasks=len(tasks),
+        tasks=group.shape[1],
+        **config.sizes.model_dump(),
+    )
+    pools = {name: held_in(load_pool(name, config.data), config.hold_out) for name in config.pools}
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, disable=quiet, transient=False) as progress:
+        embed = progress.add_task("embed queries", total=len(pools))
+        outcomes = {}
+        for name, pool in pools.items():
+            outcomes[name] = outcomes_of(pool, embedder, tasks)
+            progress.advance(embed)
+        known = {name: o.only(np.isin(o.fold, config.train_folds)) for name, o in outcomes.items()}
+        read = progress.add_task("read queries", total=(config.cross_fit + 1) * config.reading.epochs)
+
+        def fit(some: Sequence[Outcomes]) -> Reading:
+            capped = [cap(o, config.most_rows.get(o.name, len(o.task)), config.seed) for o in some]
+            return fit_reading(
+                capped,
+                sizes,
+                group,
+                ReadingConfig(**config.reading.model_dump()),
+                config.seed,
+                torch.device(config.device),
+                lambda _done, _all: progress.advance(read),
+            )
+
+        reading: Reading = stages.run("reading", lambda: fit(list(known.values())))
+        crossed = stages.run("cross", lambda: cross_fit(list(known.values()), fit, config.cross_fit))
+        progress.update(read, completed=(config.cross_fit + 1) * config.reading.epochs)
+
+        router = Router(sizes)
+        router.encoder.load_state_dict(reading.encoder.state_dict())
+        believe_cards(router)
+        believe_rewards(router)
+        believe_people(router)
+        population = fit_llm_node(router, reading, known, pools, embedder)
+        calibrate_quality(router, reading, outcomes, config)
+
+        people = progress.add_task("learn people", total=2 * config.people.iterations)
+        expected = {
+            name: expected_of(pools[name], outcomes[name], reading, crossed, config, sizes)
+            for name in config.people.pools
+            if name in pools
+        }
+        prior: MixturePrior = stages.run(
+            "people", lambda: learn_people(router, expected, pools, outcomes, config, lambda: progress.advance(people))
+        )
+        progress.update(people, completed=2 * config.people.iterations)
+        write_prior(router.user_node, prior)
+    sources = {name: LICENCES[name] for name in config.pools if name in LICENCES}
+    return Trained(router.eval(), embedder, population, sources)
+
+
+def task_groups(config: TrainConfig) -> tuple[list[str], Floats]:
+    """Known tasks, and which group each is in [known tasks, T]."""
+    tasks = [task for group in config.task_groups.values() for task in group]
+    group = np.zeros((len(tasks), len(config.task_groups)), dtype=np.float32)
+    for column, members in enumerate(config.task_groups.values()):
+        for task in members:
+            group[tasks.index(task), column] = 1.0
+    return tasks, group
+
+
+def held_in(pool: Pool, hold_out: Sequence[str]) -> Pool:
+    """A pool without some LLMs, given by name or by maker."""
+    return pool.select_llms([i for i, card in enumerate(pool.cards) if not {card.name, card.vendor} & set(hold_out)])
+
+
+def outcomes_of(pool: Pool, embedder: StaticEmbedder, tasks: Sequence[str]) -> Outcomes:
+    """Raises `ValueError` for a task that the configuration puts in no group."""
+    unknown = sorted(set(pool.task.tolist()) - set(tasks))
+    if unknown:
+        raise ValueError(f"{pool.name}: tasks in no group of the configuration: {', '.join(unknown)}")
+    tokens = pool.completion_tokens
+    if not np.isfinite(tokens).any():
+        tokens = np.full_like(tokens, ASSUMED_COMPLETION_TOKENS)
+    index = np.array([tasks.index(task) for task in pool.task.tolist()], dtype=np.int64)
+    query = embedder.embed(pool.queries)
+    return Outcomes(pool.name, query, pool.prompt_tokens, index, pool.fold, pool.names, pool.quality, tokens)
+
+
+def cap(outcomes: Outcomes, rows: int, seed: int) -> Outcomes:
+    """At most so many queries, drawn by seed."""
+    if len(outcomes.task) <= rows:
+        return outcomes
+    kept = np.zeros(len(outcomes.task), dtype=np.bool_)
+    kept[np.random.default_rng(seed).permutation(len(kept))[:rows]] = True
+    return outcomes.only(kept)
+
+
+def fit_llm_node(
+    router: Router,
+    reading: Reading,
+    known: dict[str, Outcomes],
+    pools: dict[str, Pool],
+    embedder: StaticEmbedder,
+) -> dict[str, Floats]:
+    """Learns what cards say, writes it into the router, and returns each training LLM's evidence [V]."""
+    sizes, node = router.sizes, router.llm_node
+    cards = [card for name in known for card in pools[name].cards]
+    card = card_matrix(cards, CARD_FEATURES)
+    text = embedder.embed([c.text for c in cards])
+    mask = np.zeros(embedder.dim, dtype=np.float32)
+    mask[: embedder.spec.columns] = 1.0
+    meaning = text * mask
+    meaning = meaning / np.maximum(np.linalg.norm(meaning, axis=1, keepdims=True), 1e-9)
+    found = [laplace(reading, o) for o in known.values()]
+    gain = {
+        "quality": np.concatenate([np.ones(sizes.known_tasks), np.zeros(sizes.difficulties)]),
+        "length": np.zeros(sizes.length),
+    }
+    parts = []
+    for number, (skill, belief) in enumerate((("quality", node.quality), ("length", node.length))):
+        weights = np.concatenate([getattr(reading.weights[name], skill) for name in known]).astype(np.float64)
+        precision = np.concatenate([f[number] for f in found])
+        llms = KnownLlms(card.astype(np.float64), meaning.astype(np.float64), weights, precision)
+        prior = fit_card_prior(llms, believed_slopes(), gain[skill], slope_ridge=100.0)
+        prior.write(belief, mask)
+        with torch.no_grad():
+            mean = belief.prior_mean(torch.as_tensor(card), torch.as_tensor(text)).double().numpy()
+        lower = np.tril(belief.factor.detach().double().numpy())
+        # evidence whose posterior mean is the fitted weights
+        pull = np.einsum("mkl,ml->mk", precision + lower @ lower.T, weights - mean)
+        information = np.einsum("mkl,ml->mk", precision, mean) + pull
+        upper = np.triu_indices(belief.features)
+        parts += [precision[:, upper[0], upper[1]], information]
+    parts.append(np.zeros((len(cards), 2)))  # popularity is for a deployment's own users to say
+    evidence = np.concatenate(parts, 1).astype(np.float32)
+    return {c.name: row for c, row in zip(cards, evidence, strict=True)}
+
+
+def calibrate_quality(router: Router, reading: Reading, outcomes: dict[str, Outcomes], config: TrainConfig) -> None:
+    """Fits scale and shift of the quality logit on validation folds (Platt scaling)."""
+    logits, scores = [], []
+    for o in outcomes.values():
+        unseen = o.only(np.isin(o.fold, config.validation_folds))
+        if len(unseen.task):
+            # a pool counts by its queries, not by how many LLMs answered each
+            logits.append(predict(reading, unseen)[0].mean(1))
+            scores.append(unseen.scores.mean(1))
+    if not logits:
+        return
+    x, y = (torch.as_tensor(np.concatenate(v)) for v in (logits, scores))
+    scale, shift = torch.ones(1, requires_grad=True), torch.zeros(1, requires_grad=True)
+    optimiser = torch.optim.LBFGS([scale, shift], max_iter=50)
+
+    def closure() -> torch.Tensor:
+        optimiser.zero_grad()
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(scale * x + shift, y)
+        loss = loss + 0.1 * ((scale - 1).square() + shift.square()).sum()
+        loss.backward()
+        return loss
+
+    optimiser.step(closure)
+    with torch.no_grad():
+        router.features.quality_scale.copy_(scale)
+        router.features.quality_shift.copy_(shift)
+
+
+def expected_of(
+    pool: Pool,
+    outcomes: Outcomes,
+    reading: Reading,
+    crossed: dict[str, tuple[Floats, Floats, Floats]],
+    config: TrainConfig,
+    sizes: Sizes,
+) -> Expected:
+    """Cross-fitted predictions on train folds, the final encoder's elsewhere."""
+    logit, log_tokens, task = (x.copy() for x in predict(reading, outcomes))
+    seen = np.isin(outcomes.fold, config.train_folds)
+    logit[seen], log_tokens[seen], task[seen] = crossed[pool.name]
+    return Expected.of(pool, logit, log_tokens, task, sizes)
+
+
+def learn_people(
+    router: Router,
+    expected: dict[str, Expected],
+    pools: dict[str, Pool],
+    outcomes: dict[str, Outcomes],
+    config: TrainConfig,
+    advance: Callable[[], None],
+) -> MixturePrior:
+    """The prior over preference weights from simulated training users, who are the same people on every pool."""
+    settings, sizes = config.people, router.sizes
+    people = simulate(config.seed, settings.users)
+    users = int((people.split == TRAIN).sum())
+    precision = np.zeros((users, sizes.user, sizes.user))
+    information = np.zeros((users, sizes.user))
+    for name, values in expected.items():
+        query = outcomes[name].query
+        features = np.concatenate([np.ones((len(query), 1), dtype=np.float32), query], 1)
+        log = simulate_log(people, pools[name], features, "dense", config.seed, settings.requests)
+        more = rating_evidence(router.features, values, log.train)
+        precision += more[0]
+        information += more[1]
+    step = lambda _done, _all: advance()  # noqa: E731
+    one, _ = fit_mixture(precision, information, wide_prior(sizes), sizes, settings.iterations, progress=step)
+    if config.sizes.components == 1:
+        return one
+    weights = posterior_means(precision, information, one)
+    start = spread_start(one, weights, config.sizes.components, Blocks.of(sizes), config.seed)
+    many, _ = fit_mixture(precision, information, start, sizes, settings.iterations, progress=step)
+    return many
+
+
+def report(trained: Trained) -> str:
+    """Metrics as JSON."""
+    return json.dumps(trained.metrics, indent=2)

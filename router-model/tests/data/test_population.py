@@ -1,0 +1,113 @@
+import numpy as np
+import pytest
+
+from router_model.data.cards import Card
+from router_model.data.pools import load_pool
+from router_model.data.population import SHIFTS, TEST, TRAIN, SimulatedPopulation, simulate
+from router_model.data.simulation import SATISFIED, LoggingPolicy, rate, simulate_history, simulate_log
+
+
+@pytest.fixture(scope="module")
+def pool():
+    whole = load_pool("zeroeval")
+    return whole.select_queries(np.arange(0, len(whole.queries), 6))
+
+
+def uniform(pool):
+    return np.full(pool.quality.shape, 1 / len(pool.cards), dtype=np.float32)
+
+
+def test_the_same_seed_makes_the_same_users_split_70_10_20():
+    a, b = simulate(3, 500), simulate(3, 500)
+    assert np.array_equal(a.now.weights, b.now.weights)
+    assert np.bincount(a.split).tolist() == [350, 50, 100]
+    assert not np.array_equal(a.now.weights, simulate(4, 500).now.weights)
+
+
+@pytest.mark.parametrize("shift", ["none", *SHIFTS])
+def test_single_answers_have_the_utility_of_the_grid(pool, shift):
+    population = simulate(1, 60, shift)
+    users = population.of_split(TEST)
+    rows = pool.rows(pool.folds.test)
+    history = simulate_history(population, users, pool, rows, uniform(pool), 45, "dense", np.random.default_rng(0))
+    at_end = population.utility_at(users, pool, history.query, history.llm, np.full(45, 45))
+    grid = population.utility(users, pool, rows, 45)
+    place = np.searchsorted(rows, history.query)
+    assert at_end == pytest.approx(grid[np.arange(len(users))[:, None], place, history.llm], abs=1e-5)
+
+
+def test_tastes_for_a_name_never_seen_are_well_defined_and_spread(pool):
+    population = simulate(0, 400)
+    users = np.arange(400)
+    new = Card("model-of-tomorrow", "a-new-maker")
+    once, again = population.true_liking(users, [new]), population.true_liking(users, [new, pool.cards[0]])
+    assert np.array_equal(once[:, 0], again[:, 0])
+    assert once.std() > 0.05
+
+
+def test_most_utilities_lie_on_the_scale_of_rewards(pool):
+    population = simulate(0, 300)
+    utility = population.utility(np.arange(300), pool, np.arange(len(pool.queries)))
+    assert (np.abs(utility) <= 1).mean() > 0.93
+    assert utility.std() > 0.25
+
+
+def test_flipped_tastes_are_those_of_somebody_else(pool):
+    population = simulate(0, 50, "flip")
+    users, rows = np.arange(50), np.arange(40)
+    before, after = population.utility(users, pool, rows, 39), population.utility(users, pool, rows, 40)
+    assert np.array_equal(before, population.utility(users, pool, rows, 0))
+    assert np.abs(before - after).mean() > 0.1
+
+
+def test_mostly_satisfied_raters_give_nine_thumbs_up_of_ten(pool):
+    population = simulate(0, 200, "satisfied")
+    utility = population.utility(np.arange(200), pool, np.arange(60))[..., 0]
+    reward, rated = rate(population, utility, "thumbs", np.random.default_rng(0))
+    assert rated.all()
+    assert (reward > 0).mean() == pytest.approx(SATISFIED, abs=0.01)
+
+
+def test_sparse_thumbs_are_a_tenth_and_unrated_answers_have_no_reward(pool):
+    population = simulate(0, 200)
+    reward, rated = rate(population, np.zeros((200, 300), np.float32), "sparse", np.random.default_rng(0))
+    assert rated.mean() == pytest.approx(0.1, abs=0.01)
+    assert not reward[~rated].any()
+
+
+def test_the_log_is_by_the_policy_whose_propensities_it_reports(pool):
+    population = simulate(0, 400)
+    features = np.ones((len(pool.queries), 1), dtype=np.float32)
+    log = simulate_log(population, pool, features, "dense", seed=0)
+    assert log.propensities.sum(1) == pytest.approx(np.ones(len(pool.queries)), abs=1e-4)
+    assert log.propensities.min() >= 0.3 / len(pool.cards) - 1e-6
+    share = np.bincount(log.train.llm.ravel(), minlength=len(pool.cards)) / log.train.llm.size
+    assert share == pytest.approx(log.propensities[0], abs=0.01)
+    assert set(np.unique(population.split[log.train.users])) == {TRAIN}
+    assert set(np.unique(pool.fold[log.train.query])) <= set(pool.folds.train)
+    assert set(np.unique(pool.fold[log.validation.query])) == {7}
+
+
+def test_a_policy_learned_from_nothing_is_uniform():
+    features = np.ones((5, 1), dtype=np.float32)
+    empty = simulate_history(
+        simulate(0, 20), np.arange(4), load_pool("zeroeval"), np.arange(5), np.full((5, 24), 1 / 24, np.float32), 0,
+        "dense", np.random.default_rng(0),
+    )  # fmt: skip
+    assert LoggingPolicy.learn(empty, features, 24).propensities(features) == pytest.approx(np.full((5, 24), 1 / 24))
+
+
+def test_a_population_survives_its_file_and_given_likings_count(pool, tmp_path):
+    population = simulate(5, 40, "heavy_tailed")
+    liked = SimulatedPopulation(5, "heavy_tailed", population.now, population.later, {7: {pool.names[2].lower(): 5.0}})
+    liked.save(tmp_path / "users.json")
+    loaded = SimulatedPopulation.load(tmp_path / "users.json")
+    users, rows = np.arange(40), np.arange(10)
+    assert loaded.utility(users, pool, rows) == pytest.approx(liked.utility(users, pool, rows), abs=1e-6)
+    assert (loaded.utility(users, pool, rows)[7].argmax(-1) == 2).all()
+
+
+def test_another_file_is_no_population(tmp_path):
+    (tmp_path / "x.json").write_text("[]")
+    with pytest.raises(ValueError, match="not a population"):
+        SimulatedPopulation.load(tmp_path / "x.json")

@@ -1,0 +1,150 @@
+"""The committed artifact: intact, and sensible about LLMs that no training data holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from router_model.data.cards import Card, card_matrix, code_matrix, price_matrix
+from router_model.embedding import StaticEmbedder
+from router_model.export.artifact import Artifact, unpack_vector
+
+FOLDERS = sorted((Path(__file__).parents[2] / "artifacts").glob("[0-9]*"))
+
+CARDS = (
+    Card(
+        name="gpt-5",
+        vendor="openai",
+        description="Frontier reasoning model.",
+        input_price=1.25,
+        output_price=10.0,
+        context_window=400_000,
+        reasoning=True,
+        tools=True,
+        vision=True,
+        benchmarks={"mmlu": 0.92, "gpqa": 0.85},
+    ),
+    Card("claude-opus-4-5", "anthropic", "The most capable model, thorough.", 5.0, 25.0, 200_000, reasoning=True),
+    Card("gpt-5-mini", "openai", "A faster, cheaper reasoning model.", 0.25, 2.0, 400_000, reasoning=True, tools=True),
+    Card("llama-3.3-70b", "meta", "A large open-weights model.", 0.59, 0.79, 131_072, 70.0, True, False, True),
+    Card("gemma-3-4b", "google", "A small open-weights model.", 0.02, 0.04, 131_072, 4.0, True, False),
+    Card("llama-3.2-1b", "meta", "A tiny open-weights model.", 0.01, 0.02, 131_072, 1.0, True, False),
+)
+FRONTIER, TINY = (0, 1), (4, 5)
+QUESTIONS = (
+    "Prove that the square root of two is irrational.",
+    "Write a function that merges two sorted lists.",
+    "A train leaves at 3 pm at 80 km/h. When has it gone 200 km?",
+    "Plan a week in Japan with two children.",
+    "What is the difference between a virus and a bacterium?",
+)
+
+
+class Gateway:
+    """What the gateway does with an artifact, for one user."""
+
+    def __init__(self, folder: Path) -> None:
+        self.artifact = Artifact(folder)
+        dims = self.artifact.manifest.dims
+        embedder = StaticEmbedder.load(folder / "embedder")
+        self.query = embedder.embed(QUESTIONS)
+        cards = {
+            "card": card_matrix(CARDS, self.artifact.manifest.card_features),
+            "text": embedder.embed([card.text for card in CARDS]),
+            "provider_code": code_matrix([card.vendor for card in CARDS], dims.P),
+            "name_code": code_matrix([card.name for card in CARDS], dims.C),
+            "price": price_matrix(CARDS),
+            "evidence": np.zeros((len(CARDS), dims.V), dtype=np.float32),
+        }
+        self.price = cards["price"]
+        self.z = self.artifact.run("llm", cards)["z"]
+        self.sums = np.zeros((1, dims.H), dtype=np.float32)
+
+    def rate(self, llm: int, question: int, reward: float, kind: str, tokens: float) -> None:
+        cost = (20 * self.price[llm, 0] + tokens * self.price[llm, 1]) * 1e-6
+        edge = {
+            "query": self.query[question : question + 1],
+            "z": self.z[llm : llm + 1],
+            "reward": np.array([reward], dtype=np.float32),
+            "kind": np.array([self.artifact.manifest.kinds.index(kind)]),
+            "weight": np.ones(1, dtype=np.float32),
+            "prompt_tokens": np.full(1, 20, dtype=np.float32),
+            "completion_tokens": np.full(1, tokens, dtype=np.float32),
+            "cost_usd": np.full(1, cost, dtype=np.float32),
+        }
+        self.sums[:, : self.artifact.manifest.dims.G] += self.artifact.run("edge", edge)["user_message"]
+
+    def scores(self, cost_weight: float = -1.0) -> dict[str, np.ndarray]:
+        state = self.artifact.run("user", {"sums": self.sums})["state"]
+        rows = len(QUESTIONS)
+        return self.artifact.run(
+            "score",
+            {
+                "query": self.query,
+                "prompt_tokens": np.full(rows, 20, dtype=np.float32),
+                "state": np.repeat(state, rows, 0),
+                "z": self.z,
+                "cost_weight": np.full(rows, cost_weight, dtype=np.float32),
+            },
+        )
+
+
+@pytest.fixture
+def gateway() -> Gateway:
+    return Gateway(FOLDERS[-1])
+
+
+def test_exactly_one_version_is_kept() -> None:
+    assert len(FOLDERS) == 1
+
+
+def test_population_and_embedder_match_the_manifest(gateway: Gateway) -> None:
+    import json
+
+    folder, manifest = gateway.artifact.folder, gateway.artifact.manifest
+    assert set(manifest.aliases) <= set(gateway.artifact.population)
+    embedder = StaticEmbedder.load(folder / "embedder")
+    assert (embedder.version, embedder.dim) == (manifest.embedder.version, manifest.dims.E)
+    for entry in json.loads((folder / "golden.json").read_text())["embed"]:
+        np.testing.assert_allclose(embedder.embed([entry["text"]])[0], unpack_vector(entry["vector"]), atol=1e-6)
+
+
+def test_frontier_is_expected_to_be_better_than_tiny_from_cards_alone(gateway: Gateway) -> None:
+    quality = gateway.scores()["quality"]
+    assert (quality[:, FRONTIER].min(1) > quality[:, TINY].max(1) + 0.15).all()
+    assert (quality[:, 2] > quality[:, TINY].max(1)).all()
+
+
+def test_cost_weight_spans_best_to_cheapest(gateway: Gateway) -> None:
+    assert np.isin(gateway.scores(0.0)["mean"].argmax(1), FRONTIER).all()
+    assert np.isin(gateway.scores(1.0)["mean"].argmax(1), TINY).all()
+
+
+def test_cold_start_is_not_the_dearest_and_seldom_the_tiniest(gateway: Gateway) -> None:
+    chosen = gateway.scores()["mean"].argmax(1)
+    assert (chosen != 1).all()
+    assert (chosen == 5).mean() <= 0.2
+
+
+@pytest.mark.parametrize("kind", ["thumb", "rating"])
+@pytest.mark.parametrize(("liked", "tokens"), [(TINY, (60.0, 900.0)), (FRONTIER, (60.0, 900.0))])
+def test_ten_ratings_send_a_user_to_what_was_liked(
+    gateway: Gateway, kind: str, liked: tuple[int, ...], tokens: tuple[float, float]
+) -> None:
+    short, long = tokens
+    for turn in range(10):
+        cheap = turn % 2 == 0
+        llm = (TINY if cheap else FRONTIER)[turn // 2 % 2]
+        reward = 1.0 if llm in liked else -1.0
+        gateway.rate(llm, turn % len(QUESTIONS), reward, kind, short if cheap else long)
+    chosen = gateway.scores()["mean"].argmax(1)
+    assert np.isin(chosen, (*liked, *((2,) if liked == FRONTIER else ()))).mean() > 0.8
+
+
+def test_ratings_make_the_belief_surer(gateway: Gateway) -> None:
+    before = gateway.scores()["std"]
+    for turn in range(12):
+        gateway.rate(turn % len(CARDS), turn % len(QUESTIONS), 0.5, "rating", 200.0)
+    assert (gateway.scores()["std"] < before).all()

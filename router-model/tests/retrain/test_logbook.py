@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_rows import Document, rows_of, write
+
+from router_model.collect.made_log import MadeLog
+from router_model.embedding import StaticEmbedder
+from router_model.model import KINDS
+from router_model.retrain.judgement import choices_of
+from router_model.retrain.log import open_log
+from router_model.retrain.logbook import EXPLICIT, Logbook, read_logbook
+
+
+@pytest.fixture
+def rows(make_log: Callable[..., MadeLog]) -> list[Document]:
+    return rows_of(make_log(4, judged=0.0, thumbs=0.0))
+
+
+@pytest.fixture
+def read(tmp_path: Path, embedder: StaticEmbedder) -> Callable[..., Logbook]:
+    def read(rows: list[Document], tenants: list[str] | None = None) -> Logbook:
+        return read_logbook(open_log(str(write(tmp_path / "log.jsonl", rows))), tenants or ["acme"], embedder)
+
+    return read
+
+
+def of_type(rows: list[Document], kind: str) -> list[Document]:
+    return [row for row in rows if row["type"] == kind]
+
+
+def test_everything_is_there(rows: list[Document], read: Callable[..., Logbook]) -> None:
+    log = read(rows)
+    interactions, rewards = of_type(rows, "interaction"), of_type(rows, "reward")
+    assert (len(log.decisions), len(log.edges)) == (len(interactions), len(rewards)) == (32, 32)
+    assert len(log.users) == 4
+    assert not log.left_out
+    assert (np.diff(log.decisions.ts) >= 0).all(), "in order of time"
+    by_key = {(row["ts"], row["user"]): row for row in interactions}
+    for i in range(len(log.edges)):
+        answer = log.edges.row[i]
+        decision = log.answers.decision[answer]
+        row = by_key[int(log.decisions.ts[decision]), log.users[log.decisions.user[decision]][1]]
+        reward = next(r for r in rewards if r["interaction"] == row["id"])
+        assert log.edges.value[i] == pytest.approx(reward["value"])
+        assert log.edges.user[i] == log.decisions.user[decision]
+        assert log.llms[log.answers.llm[answer]] == row["chosen"]
+        assert log.decisions.tried[decision] == log.answers.llm[answer]
+        assert log.answers.completion_tokens[answer] == row["usage"]["completion_tokens"]
+        vector = np.frombuffer(base64.b64decode(row["embedding"]["int8"]), np.int8) * row["embedding"]["scale"]
+        np.testing.assert_allclose(log.answers.embedding(np.array([answer]))[0], vector, rtol=1e-6)
+        chances = {c["name"]: c["propensity"] for c in row["candidates"]}
+        assert [chances[name] for name in log.llms] == pytest.approx(log.decisions.propensity[decision].tolist())
+    assert log.answers.int8.dtype == np.int8
+
+
+def test_the_latest_rating_counts(rows: list[Document], read: Callable[..., Logbook]) -> None:
+    first = of_type(rows, "reward")[0]
+    later = first | {"value": 0.123, "ts": first["ts"] + 10}
+    earlier = first | {"value": -0.9, "ts": first["ts"] - 10, "binary": True}
+    judge = first | {"kind": "judge", "value": 0.5}
+    log = read([later, *rows, earlier, judge])
+    assert len(log.edges) == 32 + 1, "a judge is another kind; a thumb replaces a rating and the other way round"
+    assert 0.123 in log.edges.value
+    assert not (log.edges.kind == KINDS.index("thumb")).any()
+
+
+def test_thumbs_are_told_from_ratings(rows: list[Document], read: Callable[..., Logbook]) -> None:
+    rewards = of_type(rows, "reward")
+    rewards[0] |= {"binary": True, "value": 1}
+    log = read(rows)
+    assert (log.edges.kind == KINDS.index("thumb")).sum() == 1
+
+
+def test_what_cannot_be_used_is_counted(rows: list[Document], read: Callable[..., Logbook]) -> None:
+    interactions, rewards = of_type(rows, "interaction"), of_type(rows, "reward")
+    rewards[0]["interaction"] = "gone"
+    rewards[1]["user"] = "somebody else"
+    rewards[2]["kind"] = "applause"
+    other = next(row for row in interactions if row["id"] == rewards[3]["interaction"])
+    other |= {"embedder": "older-1"}
+    log = read([*rows, interactions[5]])
+    assert len(log.edges) == 32 - 4
+    assert log.left_out == {
+        "rewards of interactions that are not in the log": 1,
+        "rewards by somebody else than the one who asked": 1,
+        "rewards of an unknown kind, applause": 1,
+        "answers whose vector is of another embedder, without text to make it anew": 1,
+        "interactions logged twice": 1,
+    }
+    assert len(log.decisions) == 32
+
+
+def test_a_kept_text_is_embedded_anew(
+    rows: list[Document], read: Callable[..., Logbook], embedder: StaticEmbedder
+) -> None:
+    for row in of_type(rows, "interaction"):
+        row |= {"embedder": "older-1", "embedding": None, "text": "What is the capital of France?"}
+    log = read(rows)
+    assert len(log.edges) == 32
+    wanted = embedder.embed(["What is the capital of France?"])[0]
+    np.testing.assert_allclose(log.answers.embedding(np.array([0]))[0], wanted, atol=np.abs(wanted).max() / 200)
+
+
+def test_a_failover_is_not_the_choice(rows: list[Document], read: Callable[..., Logbook]) -> None:
+    row = of_type(rows, "interaction")[0]
+    names = [c["name"] for c in row["candidates"]]
+    tried, answered = names[0], names[1]
+    failed = {"candidate": tried, "provider": "x", "status": 500, "error": "server", "ms": 1}
+    row |= {"attempts": [failed, failed | {"candidate": answered}], "chosen": answered, "reason": "fallback"}
+    log = read(rows)
+    place = int(np.flatnonzero((log.decisions.ts == row["ts"]) & (log.decisions.user == 0))[0])
+    assert log.llms[log.decisions.tried[place]] == tried
+    assert log.llms[log.answers.llm[np.flatnonzero(log.answers.decision == place)[0]]] == answered
+
+
+def test_a_named_model_has_one_candidate(rows: list[Document], read: Callable[..., Logbook]) -> None:
+    row = of_type(rows, "interaction")[0]
+    row |= {"reason": "explicit", "candidates": [row["candidates"][0] | {"propensity": 1}]}
+    log = read(rows)
+    place = int(np.flatnonzero(log.decisions.reason == EXPLICIT)[0])
+    assert np.isnan(log.decisions.propensity[place]).sum() == len(log.llms) - 1
+
+
+def test_prices_follow_from_what_answers_cost(make_log: Callable[..., MadeLog], read: Callable[..., Logbook]) -> None:
+    made = make_log(30)
+    log = read(rows_of(made))
+    for card in made.pool.cards:
+        fitted = log.price[log.llms.index(card.name)]
+        assert fitted == pytest.approx([card.input_price, card.output_price], rel=0.02)
+
+
+def test_a_preference_is_about_two_llms(rows: list[Document], read: Callable[..., Logbook]) -> None:
+    answered, other = of_type(rows, "interaction")[:2]
+    rather = next(c["name"] for c in answered["candidates"] if c["name"] != answered["chosen"])
+    base: Document = {
+        "type": "reward",
+        "tenant": "acme",
+        "kind": "preference",
+        "weight": 1.0,
+        "binary": True,
+        "comment": None,
+    }
+    said = base | {"interaction": answered["id"], "user": answered["user"], "ts": answered["ts"] + 5}
+    same = base | {"interaction": other["id"], "user": other["user"], "ts": other["ts"] + 5}
+    feedback = [
+        said | {"value": -1, "preferred_model": rather},
+        same | {"value": 1, "preferred_model": other["chosen"]},
+    ]
+    interactions = of_type(rows, "interaction")
+    log = read([*interactions, *feedback])
+    found = [
+        (log.llms[log.answers.llm[r]], v, w, bool(log.answers.seen[r]), log.answers.cost_usd[r] > 0)
+        for r, v, w in zip(log.edges.row, log.edges.value, log.edges.weight, strict=True)
+    ]
+    assert sorted(found) == sorted(
+        [
+            (answered["chosen"], -1, 0.5, True, True),
+            (rather, 1, 0.5, False, False),
+            (other["chosen"], 1, 1, True, True),
+        ]
+    )
+    assert {KINDS[kind] for kind in log.edges.kind} == {"preference"}
+    judged = choices_of(log, np.ones(len(log.users), bool))
+    assert len(judged.answer) == 2, "what nobody was given is no outcome"
+
+    rating = said | {"kind": "rating", "binary": False, "value": 0.5, "preferred_model": None, "ts": said["ts"] + 1}
+    later = read([*interactions, *feedback, rating])
+    assert sorted(later.edges.value.tolist()) == [0.5, 1], "a later rating without a preference takes it back"
+    together = read([*interactions, *feedback, rating | {"ts": said["ts"]}])
+    assert sorted(together.edges.value.tolist()) == [-1, 0.5, 1, 1]
+
+
+def test_tenants_do_not_mix(make_log: Callable[..., MadeLog], read: Callable[..., Logbook]) -> None:
+    """Ids and users of two tenants may be equal."""
+    ours = rows_of(make_log(3))
+    theirs = [row | {"tenant": "bell"} for row in ours]
+    assert read([*ours, *theirs]).users == [("acme", f"user-{i}") for i in range(3)]
+    both = read([*ours, *theirs], ["acme", "bell"])
+    assert len(both.users) == 6
+    assert len(both.decisions) == 2 * len(of_type(ours, "interaction"))
+
+
+def test_an_erased_user_is_nowhere(rows: list[Document], read: Callable[..., Logbook]) -> None:
+    """Erasing deletes rows. What is left, rewards included, must read as if that user had never been."""
+    without = read([row for row in rows if row["user"] != "user-1"])
+    reward_left = [row for row in rows if row["user"] != "user-1" or row["type"] == "reward"]
+    left = read(reward_left)
+    assert ("acme", "user-1") not in left.users
+    for name in ("row", "user", "value", "kind"):
+        np.testing.assert_array_equal(getattr(left.edges, name), getattr(without.edges, name))
+    np.testing.assert_array_equal(left.answers.int8, without.answers.int8)

@@ -1,0 +1,323 @@
+"""What is learned from a log, on users whose tastes are drawn from a known population inside the router's own model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from router_model.memory import Memory
+from router_model.model import JUDGE, KINDS, RATING, THUMB, Router, Sizes
+from router_model.priors.prior import CARD_FEATURES, believe_cards, believe_people, believe_rewards
+from router_model.priors.user import Blocks, write_prior
+from router_model.retrain.judgement import JudgeError, choices_of, evenly
+from router_model.retrain.logbook import REASONS, Answers, Decisions, Edges, Logbook
+from router_model.retrain.refit import (
+    LEAST_NOISE,
+    beliefs,
+    blend,
+    calibrate_quality,
+    copy_of,
+    fit_prior,
+    fit_readings,
+    held_out,
+    llm_evidence,
+    prior_of,
+    readings_of,
+    repeats,
+)
+from router_model.retrain.replay import Model, answers_of, edges_of, replay, user_sums
+from router_model.retrain.runner import TorchRunner
+
+LLMS, REQUESTS = 5, 30
+SIZES = Sizes(query=32, card=2 * len(CARD_FEATURES), known_tasks=4, tasks=2, hidden=16, name_code=8, components=2)
+
+COST = Blocks.of(SIZES).main[1]
+
+
+@pytest.fixture(scope="module")
+def router() -> Router:
+    torch.manual_seed(0)
+    router = Router(SIZES)
+    believe_cards(router)
+    believe_people(router)
+    believe_rewards(router)
+    return router.eval()
+
+
+@pytest.fixture(scope="module")
+def model(router: Router) -> Model:
+    rng = np.random.default_rng(0)
+    z = np.zeros((LLMS, SIZES.z), np.float32)
+    z[:, : SIZES.quality] = rng.normal(0, 1.0, (LLMS, SIZES.quality))
+    z[:, SIZES.quality : SIZES.quality + SIZES.tasks] = 5  # replies of exp(5) tokens
+    price = SIZES.quality + SIZES.length + 1
+    z[:, price : price + 2] = np.geomspace(0.1, 10, LLMS)[:, None] * [1, 3]
+    codes = SIZES.provider_code + SIZES.name_code
+    z[:, -codes:] = np.sign(rng.normal(size=(LLMS, codes))) / np.sqrt(codes / 2)
+    return Model(TorchRunner(router), z, Memory.of_sizes(router.sizes, 1.0))
+
+
+def world(
+    router: Router, model: Model, users: int, kinds: dict[int, float], seed: int = 0, shift: float = 0.0
+) -> Logbook:
+    """Users drawn from the router's prior, their liking of cost moved by `shift`; rewards as the router reads them."""
+    rng = np.random.default_rng(seed)
+    n = users * REQUESTS
+    vectors = rng.normal(size=(n, SIZES.query))
+    int8 = np.rint(vectors / np.abs(vectors).max(1, keepdims=True) * 127).astype(np.int8)
+    scale = (1 / np.linalg.norm(int8.astype(float), axis=1)).astype(np.float32)
+    llm = rng.integers(LLMS, size=n).astype(np.int16)
+    prompt, tokens = np.full(n, 50, np.float32), np.exp(rng.normal(5, 0.7, n)).astype(np.float32)
+    price = SIZES.quality + SIZES.length + 1
+    z = model.z[llm]
+    usd = ((prompt * z[:, price] + tokens * z[:, price + 1]) * 1e-6).astype(np.float32)
+    user = np.repeat(np.arange(users), REQUESTS)
+    ts = np.tile(np.arange(REQUESTS) * 1000, users) + user
+
+    prior = prior_of(router)
+    mean = prior.mean[0].copy()
+    mean[COST] += shift
+    weights = rng.multivariate_normal(mean, prior.covariance[0], users)[user]
+    with torch.no_grad():
+        query = torch.from_numpy(int8.astype(np.float32) * scale[:, None])
+        of_quality, _, task = router.encoder(query)
+        of_llm, _, popularity, _, codes = router.split_z(torch.from_numpy(z))
+        chance = router.features.quality((of_quality * of_llm).sum(-1)).numpy()
+        right = rng.random(n) < chance
+        side = torch.from_numpy(np.where(right, 1.0, -1.0).astype(np.float32))
+        _, cost, length = router.features.standardise(side, torch.from_numpy(usd), torch.from_numpy(tokens))
+        phi = router.features(side, cost, length, task, codes).numpy()
+        utility = (phi * weights).sum(1) + popularity.numpy()
+
+    rewards = []
+    for kind, strength in kinds.items():
+        if kind == RATING:
+            value = utility + np.sqrt(strength) * rng.normal(size=n)
+        elif kind == JUDGE:
+            value = np.where(right, 1.0, -1.0)
+        else:
+            value = np.where(rng.random(n) < 1 / (1 + np.exp(-strength * utility)), 1.0, -1.0)
+        rewards.append((np.full(n, kind), value))
+    row = np.tile(np.arange(n), len(rewards))
+    order = np.lexsort((ts[row], user[row]))
+    edges = Edges(
+        row=row[order],
+        user=user[row][order],
+        ts=ts[row][order] + 5,
+        kind=np.concatenate([kind for kind, _ in rewards])[order],
+        value=np.concatenate([value for _, value in rewards]).astype(np.float32)[order],
+        weight=np.ones(len(row), np.float32),
+    )
+    decisions = Decisions(
+        user=user.astype(np.int32),
+        ts=ts,
+        tried=llm,
+        reason=np.full(n, REASONS.index("explore"), np.int8),
+        policy=np.zeros(n, np.int16),
+        propensity=np.full((n, LLMS), 1 / LLMS, np.float32),
+        cost_usd=usd,
+    )
+    answers = Answers(np.arange(n), llm, int8, scale, prompt, tokens, usd, np.ones(n, bool))
+    names = [f"llm-{i}" for i in range(LLMS)]
+    everybody = [("acme", f"user-{i}") for i in range(users)]
+    return Logbook(everybody, names, ["made-up"], decisions, answers, edges, np.ones((LLMS, 2), np.float32), {})
+
+
+def test_a_replay_knows_only_what_had_come_in(router: Router, model: Model) -> None:
+    log = world(router, model, 3, {RATING: 0.03})
+    late = log.edges.ts.copy()
+    late[log.edges.user == 1] += 5_000  # this user's ratings come five requests late
+    log = replace(log, edges=replace(log.edges, ts=late))
+    found = replay(model, log, answers_of(log, np.array([1, 2])))
+    assert len(found.answer) == 2 * REQUESTS
+    assert found.rewards[:REQUESTS].tolist() == [max(0, n - 5) for n in range(REQUESTS)]
+    assert found.rewards[REQUESTS:].tolist() == list(range(REQUESTS))
+    np.testing.assert_allclose(found.mean[0], found.cold[0], rtol=1e-5)
+    # the state at the 20th answer of user 2, made in one go
+    edges = edges_of(log.edges, 2)
+    sums = model.memory.empty(1, SIZES.user_message, np.float64)
+    for n in range(20):
+        sums = model.memory.add(sums, user_sums(model, log, edges.only(np.array([n])))[None], np.array([n]))
+    row = edges.row[20]
+    by_hand = model.runner.run(
+        "score",
+        {
+            "query": log.answers.embedding(np.array([row])),
+            "prompt_tokens": log.answers.prompt_tokens[[row]],
+            "state": model.runner.run("user", {"sums": sums.reshape(1, -1).astype(np.float32)})["state"],
+            "z": model.z,
+            "cost_weight": np.full(1, -1, np.float32),
+        },
+    )
+    place = int(np.flatnonzero(found.answer == row)[0])
+    np.testing.assert_allclose(found.mean[place], by_hand["mean"][0], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(found.std[place], by_hand["std"][0], rtol=1e-3, atol=1e-4)
+
+
+def test_forgetting_weighs_the_newest_most(router: Router, model: Model) -> None:
+    log = world(router, model, 1, {RATING: 0.03})
+    edges = edges_of(log.edges, 0)
+    parts = [user_sums(model, log, edges.only(np.array([i]))) for i in range(4)]
+    forgetful = replace(model, memory=replace(model.memory, fade=0.5))
+    found = user_sums(forgetful, log, edges.only(np.arange(4)))
+    np.testing.assert_allclose(found, parts[0] / 8 + parts[1] / 4 + parts[2] / 2 + parts[3], rtol=1e-4, atol=1e-5)
+    last = replay(forgetful, log, answers_of(log, np.array([0])))
+    assert not np.allclose(last.mean[-1], replay(model, log, answers_of(log, np.array([0]))).mean[-1])
+
+
+def test_it_learns_how_rewards_speak(router: Router, model: Model) -> None:
+    """Noise of ratings and sharpness of thumbs, from where the router believes otherwise."""
+    log = world(router, model, 80, {RATING: 0.12, THUMB: 1.5})
+    before = {reading.kind: reading.strength for reading in readings_of(router)}
+    assert (before["rating"], before["thumb"]) == pytest.approx((0.03, 4.0), rel=1e-3)
+    changed = copy_of(router)
+    found = beliefs(changed, model, log, np.arange(80))
+    after = {reading.kind: reading for reading in fit_readings(changed, log, log.edges, found)}
+    assert after["rating"].strength == pytest.approx(0.12, rel=0.15)
+    assert after["thumb"].strength == pytest.approx(1.5, rel=0.25)
+    assert after["rating"].rewards == after["thumb"].rewards == 80 * REQUESTS
+    assert after["rating"].spread > after["rating"].strength, "whether an answer turns out right adds to the spread"
+    assert after["abort"] == readings_of(router)[KINDS.index("abort")], "of what was never seen nothing is learned"
+    assert changed.reading.log_noise[RATING].exp().item() == pytest.approx(after["rating"].strength)
+    assert router.reading.log_noise[RATING].exp().item() == pytest.approx(0.03, rel=1e-3), "the original stays"
+
+
+def test_a_few_rewards_change_little(router: Router, model: Model) -> None:
+    log = world(router, model, 1, {THUMB: 0.2})
+    changed = copy_of(router)
+    few = log.edges.only(np.arange(5))
+    found = beliefs(changed, model, log, np.array([0]))
+    after = fit_readings(changed, log, few, found)
+    assert after[THUMB].strength == pytest.approx(4.0, rel=0.4)
+
+
+def test_it_learns_what_people_want(router: Router, model: Model) -> None:
+    """The prior follows a population that dislikes cost far more than was believed, and not by two users' word."""
+    log = world(router, model, 60, {RATING: 0.03}, shift=-0.3)
+    before = prior_of(router)
+    wanted = before.mean[:, COST] @ before.weight - 0.3
+
+    def learned(users: int) -> float:
+        fitted = fit_prior(router, model, log, np.arange(users))
+        return float(fitted.mean[:, COST] @ fitted.weight)
+
+    start = float(before.mean[:, COST] @ before.weight)
+    # A belief worth thirty users keeps a third of the way back, at sixty.
+    assert abs(learned(60) - wanted) < 0.45 * abs(start - wanted)
+    assert abs(learned(2) - start) < 0.2 * abs(start - wanted)
+
+
+def test_a_better_prior_predicts_better(router: Router, model: Model) -> None:
+    log = world(router, model, 90, {RATING: 0.03}, shift=-0.3)
+    changed = copy_of(router)
+    write_prior(changed.user_node, fit_prior(router, model, log, np.arange(60)))
+    others = np.arange(60, 90)
+    llm = log.answers.llm.astype(int)
+
+    def error(of: Model) -> float:
+        found = replay(of, log, answers_of(log, others))
+        early = found.rewards < 5
+        by_row = dict(zip(log.edges.row.tolist(), log.edges.value.tolist(), strict=True))
+        given = np.array([by_row[a] for a in found.answer.tolist()])
+        predicted = found.mean[np.arange(len(given)), llm[found.answer]]
+        return float(((predicted - given)[early] ** 2).mean())
+
+    assert error(replace(model, runner=TorchRunner(changed))) < 0.9 * error(model)
+
+
+def test_ratings_without_noise_are_not_believed_to_the_letter(router: Router, model: Model) -> None:
+    log = world(router, model, 60, {RATING: 0.0})
+    fitted = fit_readings(copy_of(router), log, log.edges, beliefs(router, model, log, np.arange(60)))
+    assert fitted[RATING].strength == pytest.approx(LEAST_NOISE)
+
+
+def test_quality_is_calibrated_on_judged_answers(router: Router, model: Model) -> None:
+    log = world(router, model, 60, {JUDGE: 0.0})
+    changed = copy_of(router)
+    with torch.no_grad():  # over-confident, and too optimistic
+        changed.features.quality_scale.fill_(2.0)
+        changed.features.quality_shift.fill_(0.7)
+    found = beliefs(changed, replace(model, runner=TorchRunner(changed)), log, np.arange(60))
+    _, _, judged = calibrate_quality(changed, log, log.edges, found)
+    assert judged == 60 * REQUESTS
+    assert changed.features.quality_scale.item() == pytest.approx(1.0, abs=0.2)
+    assert changed.features.quality_shift.item() == pytest.approx(0.0, abs=0.2)
+
+
+def test_evidence_is_the_sum_of_messages(router: Router, model: Model) -> None:
+    log = world(router, model, 4, {RATING: 0.03, JUDGE: 0.0})
+    found = llm_evidence(model, log, log.edges)
+    half = log.edges.user < 2
+    apart = llm_evidence(model, log, log.edges.only(half)) + llm_evidence(model, log, log.edges.only(~half))
+    np.testing.assert_allclose(found, apart, rtol=1e-6)
+    assert found.shape == (LLMS, SIZES.llm_message)
+
+
+def test_what_somebody_says_again_and_again_of_an_llm_counts_less(router: Router, model: Model) -> None:
+    log = world(router, model, 4, {RATING: 0.03})
+    edges = log.edges
+    count = repeats(log, edges)
+    llm = log.answers.llm[edges.row]
+    for user in range(4):
+        for one in range(LLMS):
+            mine = np.flatnonzero((edges.user == user) & (llm == one))
+            assert count[mine[np.argsort(edges.ts[mine], kind="stable")]].tolist() == list(range(len(mine)))
+    assert count.max() > 1
+    # An edge after all others of the same user about the same LLM adds its message divided by how many they are.
+    last = int(np.flatnonzero(count == count.max())[0])
+    added = llm_evidence(model, log, edges) - llm_evidence(model, log, edges.only(np.arange(len(edges)) != last))
+    alone = llm_evidence(model, log, edges.only(np.array([last])))
+    np.testing.assert_allclose(added, alone / (1 + count.max()), atol=1e-4)
+
+
+def test_blend(router: Router) -> None:
+    prior = prior_of(router)
+    other = replace(prior, mean=prior.mean + 1)
+    np.testing.assert_allclose(blend(prior, other, 0.25).mean, prior.mean + 0.25)
+
+
+def test_the_same_users_are_held_out_each_time() -> None:
+    users = [("acme", f"user-{i}") for i in range(2000)]
+    mask = held_out(users, 0.2)
+    assert mask.mean() == pytest.approx(0.2, abs=0.03)
+    np.testing.assert_array_equal(held_out(users[::-1], 0.2), mask[::-1])
+    assert held_out(users, 0.3)[mask].all(), "a larger share keeps those of a smaller one"
+
+
+def test_choices_are_where_the_router_was_free(router: Router, model: Model) -> None:
+    log = world(router, model, 3, {RATING: 0.03, JUDGE: 0.0})
+    d = log.decisions
+    d.reason[0] = REASONS.index("explicit")
+    d.reason[1] = REASONS.index("sticky")
+    d.propensity[2] = [1, 0, 0, 0, 0]  # exploration was off
+    d.tried[3] = -1
+    d.reason[4] = REASONS.index("fallback")
+    d.propensity[5] = [0.5, 0.5, np.nan, np.nan, np.nan]
+    d.tried[5] = 1
+    everybody = np.ones(3, bool)
+    found = choices_of(log, everybody)
+    assert len(found.answer) == 3 * REQUESTS - 5
+    assert (found.kind == RATING).all(), "a rating goes before a judge"
+    assert set(range(5)).isdisjoint(found.answer.tolist())
+    assert found.candidate[found.answer == 5].tolist() == [[True, True, False, False, False]]
+    assert len(choices_of(log, np.array([False, True, False])).answer) == REQUESTS
+    fewer = evenly(choices_of(log, everybody), 20, np.random.default_rng(0))
+    assert sorted(np.bincount(fewer.sample.cluster)) == [6, 7, 7]
+    assert len(evenly(fewer, 100, np.random.default_rng(0)).answer) == 20
+    d.reason[:] = REASONS.index("explicit")
+    with pytest.raises(JudgeError, match="exploration on"):
+        choices_of(log, everybody)
+
+
+def test_some_answers_alone_are_predicted_as_among_all(router: Router, model: Model) -> None:
+    log = world(router, model, 3, {RATING: 0.03})
+    whole = replay(model, log, answers_of(log, np.arange(3)))
+    some = np.array([5, 40, 41, 80])
+    part = replay(model, log, some)
+    assert part.answer.tolist() == some.tolist()
+    place = [int(np.flatnonzero(whole.answer == a)[0]) for a in some]
+    np.testing.assert_allclose(part.mean, whole.mean[place], rtol=1e-4, atol=1e-5)
+    assert part.rewards.tolist() == whole.rewards[place].tolist()

@@ -1,0 +1,98 @@
+"""Training from end to end on a tiny configuration: does it run, resume, and learn?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from router_model.data.pools import load_pool
+from router_model.train.train import (
+    PeopleSettings,
+    ReadingSettings,
+    SizeConfig,
+    TrainConfig,
+    held_in,
+    outcomes_of,
+    task_groups,
+    train,
+)
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def config() -> TrainConfig:
+    return TrainConfig(
+        data=ROOT / "data",
+        embedder=ROOT / "embedders" / "static-2",
+        pools=["zeroeval"],
+        train_folds=[0, 1],
+        most_rows={"zeroeval": 300},
+        cross_fit=2,
+        task_groups={"numbers": ["gsm8k", "math_l5"], "code": ["crux"]},
+        sizes=SizeConfig(hidden=8, difficulties=2, verbosities=2, provider_code=3, name_code=4, components=2),
+        reading=ReadingSettings(epochs=4),
+        people=PeopleSettings(pools=["zeroeval"], users=60, requests=20, iterations=2),
+        hold_out=["gpt-4o-2024-05-13"],
+    )
+
+
+@pytest.mark.parametrize(("name", "device"), [("small", "cpu"), ("full", "cuda")])
+def test_committed_configurations_are_whole(name: str, device: str) -> None:
+    made = TrainConfig.load(ROOT / "configs" / f"{name}.yaml")
+    assert made.device == device
+    assert made.embedder.is_dir()
+    tasks, _ = task_groups(made)
+    for pool in made.pools:
+        assert set(load_pool(pool, made.data).task.tolist()) <= set(tasks)
+    assert not set(made.train_folds) & {*made.validation_folds, 8}
+
+
+def test_training_learns_resumes_and_repeats(config: TrainConfig, tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    first = train(config, tmp_path, quiet=True)
+    assert "gpt-4o-2024-05-13" not in first.population
+    assert len(list((tmp_path / config.digest()).glob("*.pt"))) == 3
+
+    tasks, _ = task_groups(config)
+    pool = load_pool("zeroeval", config.data)
+    unseen = outcomes_of(pool.select_queries(pool.rows([7])), first.embedder, tasks)
+    with torch.no_grad():
+        logits, _ = first.router.encoder.read(torch.as_tensor(unseen.query))
+    assert (logits.argmax(-1).numpy() == unseen.task).mean() > 0.8
+
+    again = train(config, tmp_path, quiet=True)  # from the kept stages
+    for name, value in first.router.state_dict().items():
+        assert torch.equal(value, again.router.state_dict()[name]), name
+
+
+def test_people_like_quality_and_mind_cost(config: TrainConfig, tmp_path: Path) -> None:
+    trained = train(config, None, quiet=True)
+    node, width = trained.router.user_node, 1 + trained.router.sizes.tasks
+    assert node.population_mean[0] > 0.1
+    assert node.population_mean[width] < 0
+    assert np.isfinite(node.population_covariance.numpy()).all()
+
+
+def test_task_in_no_group_is_named(config: TrainConfig) -> None:
+    with pytest.raises(ValueError, match="crux"):
+        train(config.model_copy(update={"task_groups": {"numbers": ["gsm8k", "math_l5"]}}), None, quiet=True)
+
+
+def test_a_maker_may_be_held_out(config: TrainConfig) -> None:
+    pool = load_pool("zeroeval", config.data)
+    left = held_in(pool, ["anthropic", "gpt-4o-2024-05-13"])
+    gone = {card.name for card in pool.cards} - set(left.names)
+    assert gone == {card.name for card in pool.cards if card.vendor == "anthropic"} | {"gpt-4o-2024-05-13"}
+
+
+def test_training_is_deterministic(config: TrainConfig) -> None:
+    short = config.model_copy(
+        update={"reading": ReadingSettings(epochs=1), "people": PeopleSettings(users=40, requests=5)}
+    )
+    one, two = train(short, None, quiet=True), train(short, None, quiet=True)
+    for name, value in one.router.state_dict().items():
+        assert torch.equal(value, two.router.state_dict()[name]), name
