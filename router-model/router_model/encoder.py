@@ -14,8 +14,7 @@ GAIN = 8.0  # of an embedding, whose entries are about 1/16
 class QueryEncoder(nn.Module):
     """Reads a query's embedding: features of quality [.., D], of length [.., L], and a soft task group [.., T].
 
-    Features of quality are the probabilities of the benchmark-like tasks that training knows, then latent difficulties;
-    features of length are task groups, then latents. A softmax over tasks is what makes nine LLMs on 4,000 questions
+    Features of quality and of length are the probabilities of the tasks that training knows, then latents of each. A softmax over tasks is what makes nine LLMs on 4,000 questions
     teach more than they do to a free multi-layer network.
     """
 
@@ -45,7 +44,7 @@ class QueryEncoder(nn.Module):
         difficulty, verbosity = latent.split((self.sizes.difficulties, self.sizes.verbosities), -1)
         task = torch.softmax(logits, -1)
         group = task @ self.group
-        return torch.cat([task, difficulty], -1), torch.cat([group, verbosity], -1), group
+        return torch.cat([task, difficulty], -1), torch.cat([task, verbosity], -1), group
 
     def forward(self, query: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See the class."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from router_model.sizes import PARTS, Sizes
+from router_model.sizes import PARTS, SATURATIONS, Sizes
 
 COST_CENTRE, COST_SCALE = -3.5, 0.8  # log10 dollars
 LENGTH_CENTRE, LENGTH_SCALE = math.log(150.0), 0.9  # log tokens
@@ -46,6 +46,7 @@ class UserFeatures(nn.Module):
     """
 
     first: Tensor
+    saturated: Tensor
     second: Tensor
 
     def __init__(self, sizes: Sizes) -> None:
@@ -55,6 +56,7 @@ class UserFeatures(nn.Module):
         # pairs of [1, quality, cost, length] whose products are features: 1, and what a linear preference can't say
         self.register_buffer("first", torch.tensor([0, 1, 1, 2, 3]), persistent=False)
         self.register_buffer("second", torch.tensor([0, 2, 3, 2, 3]), persistent=False)
+        self.register_buffer("saturated", torch.tensor([math.log(usd) for usd in SATURATIONS]), persistent=False)
         self.quality_scale = nn.Parameter(torch.ones(1))
         self.quality_shift = nn.Parameter(torch.zeros(1))
 
@@ -77,12 +79,14 @@ class UserFeatures(nn.Module):
         products = with_one.index_select(-1, self.first) * with_one.index_select(-1, self.second)
         # a budget and an ideal length
         hinges = torch.relu(basic[..., 1:])
-        return torch.cat([outer, products, hinges, codes], -1)
+        log_dollars = (cost + COST_CENTRE / COST_SCALE) * (COST_SCALE * math.log(10))
+        saturating = torch.sigmoid(log_dollars.unsqueeze(-1) - self.saturated)
+        return torch.cat([outer, products, hinges, saturating, codes], -1)
 
     def part_of(self) -> Tensor:
         """[K, R]: 1 where a feature belongs to a part of the score."""
         s = self.sizes
         width = 1 + s.tasks
         parts = [1] * width + [2] * width + [3] * width
-        parts += [0, 2, 3, 2, 3, 2, 3] + [4] * (s.provider_code + s.name_code)
+        parts += [0, 2, 3, 2, 3, 2, 3, *[2] * len(SATURATIONS)] + [4] * (s.provider_code + s.name_code)
         return functional.one_hot(torch.tensor(parts), len(PARTS)).float()

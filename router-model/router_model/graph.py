@@ -42,6 +42,8 @@ class Belief(nn.Module):
     kin_weights: Tensor
     kin_sharpness: Tensor
     kin_mask: Tensor
+    doubt: Tensor
+    gain: Tensor
 
     def __init__(self, sizes: Sizes, features: int) -> None:
         """Allocates; values come from training or from `prior`."""
@@ -52,6 +54,10 @@ class Belief(nn.Module):
         self.register_buffer("kin_weights", torch.zeros(sizes.kin, features))
         self.register_buffer("kin_sharpness", torch.tensor(8.0))
         self.register_buffer("kin_mask", torch.ones(sizes.query))
+        # Of the card's features: how unsure the ability is that the card's weights start from.
+        self.register_buffer("doubt", torch.zeros(sizes.card))
+        # What a weight changes with ability.
+        self.register_buffer("gain", torch.zeros(features))
         # Lower factor of the prior precision: what one LLM's skills say of its other skills.
         self.factor = nn.Parameter(torch.eye(features))
 
@@ -73,17 +79,25 @@ class Belief(nn.Module):
         self.kin_weights.zero_()[: len(weights)] = weights
         self.kin_sharpness.fill_(sharpness)
 
-    def forward(self, card: Tensor, text: Tensor, evidence: Tensor) -> Tensor:
-        """Posterior mean [M, n] given sums of messages [M, n (n + 1) / 2 + n]."""
+    def prior_precision(self, card: Tensor) -> Tensor:
+        """[M, n, n]: that of all LLMs, less what the doubt about an ability takes away along `gain`."""
+        factor, gain = self.factor.double().tril(), self.gain.double()
+        precision = factor @ factor.T
+        along = precision @ gain
+        variance = (card @ self.doubt).double().square()
+        share = variance / (1 + variance * (gain @ along))
+        return precision - share.unsqueeze(-1).unsqueeze(-1) * torch.outer(along, along)
+
+    def forward(self, card: Tensor, text: Tensor, evidence: Tensor) -> tuple[Tensor, Tensor]:
+        """Posterior mean [M, n] given sums of messages [M, n (n + 1) / 2 + n], and the prior mean [M, n]."""
         n = self.features
         packed, information = evidence.double().split((n * (n + 1) // 2, n), -1)
-        mean, factor = self.prior_mean(card, text), self.factor.double().tril()
-        prior = factor @ factor.T
-        covariance, _ = inverse_and_logdet(prior + unpack(packed, n))
+        mean = self.prior_mean(card, text)
+        covariance, _ = inverse_and_logdet(self.prior_precision(card) + unpack(packed, n))
         # The correction is zero, exactly, where there is no evidence.
         target = information - (unpack(packed, n) @ mean.double().unsqueeze(-1)).squeeze(-1)
         correction: Tensor = (covariance @ target.unsqueeze(-1)).squeeze(-1).to(mean.dtype)
-        return mean + correction
+        return mean + correction, mean
 
 
 class LlmNode(nn.Module):
@@ -106,8 +120,8 @@ class LlmNode(nn.Module):
             (d * (d + 1) // 2 + d, length * (length + 1) // 2 + length, 2), -1
         )
         popularity = of_liking[:, 1:] / (of_liking[:, :1] + self.popularity_log_precision.exp())
-        weights = self.quality(card, text, of_quality), self.length(card, text, of_length), popularity
-        return torch.cat([*weights, price, provider_code, name_code], -1)
+        (quality, by_card), (talk, _) = self.quality(card, text, of_quality), self.length(card, text, of_length)
+        return torch.cat([quality, talk, popularity, price, provider_code, name_code, by_card], -1)
 
 
 class UserNode(nn.Module):

@@ -26,6 +26,10 @@ __all__ = ["JUDGE", "KINDS", "NON_LINEAR", "OUTCOME", "PARTS", "RATING", "THUMB"
 
 # Strength of quality (at cost weight 0) and of cost (at 1), in units of reward.
 REQUESTED_QUALITY, REQUESTED_COST = 0.8, 0.2
+FURTHEST_LOGIT = 3.0  # of a card, for reading outcomes: beyond it one outcome would say too much
+
+
+Scores = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
 class Router(nn.Module):
@@ -58,12 +62,12 @@ class Router(nn.Module):
         for name, values in by_request.items():
             self.register_buffer(name, values, persistent=False)
 
-    def split_z(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Quality weights, length weights, popularity, price, codes."""
+    def split_z(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Quality weights, length weights, popularity, price, codes, quality weights by the card alone."""
         s = self.sizes
-        parts = z.split((s.quality, s.length, 1, 2, s.provider_code + s.name_code), -1)
-        quality, length, popularity, price, codes = parts
-        return quality, length, popularity.squeeze(-1), price, codes
+        parts = z.split((s.quality, s.length, 1, 2, s.provider_code + s.name_code, s.quality), -1)
+        quality, length, popularity, price, codes, by_card = parts
+        return quality, length, popularity.squeeze(-1), price, codes, by_card
 
     def llm(
         self, card: Tensor, text: Tensor, provider_code: Tensor, name_code: Tensor, price: Tensor, evidence: Tensor
@@ -85,7 +89,7 @@ class Router(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Messages of N rewards: to the user [N, G], to the LLM [N, V]. Negative tokens or cost: not known."""
         of_quality, of_length, task = self.encoder(query)
-        quality_weights, length_weights, popularity, price, codes = self.split_z(z)
+        quality_weights, length_weights, popularity, price, codes, by_card = self.split_z(z)
         quality = self.features.quality((of_quality * quality_weights).sum(-1))
         known = completion_tokens >= 0
         tokens = torch.where(known, completion_tokens, predicted_tokens((of_length * length_weights).sum(-1)))
@@ -108,13 +112,13 @@ class Router(nn.Module):
         message = heeded * torch.cat([readings[0], readings[1], lenient], -1)
         liked = heeded * (1 - self.kind_llm[kind]).unsqueeze(-1) * torch.stack([more, told], -1)
 
-        # Polya-Gamma at logit 0 (Polson et al. 2013): precision 1/4, information y - 1/2 with y = (r + 1) / 2.
         judged = (weight * self.kind_llm[kind]).to(query.dtype).unsqueeze(-1)
+        curvature, pull = outcome_terms((of_quality * by_card).sum(-1, keepdim=True), reward.unsqueeze(-1))
         heard = (known & (weight > 0)).to(query.dtype).unsqueeze(-1) * torch.exp(-self.length_log_noise)
         log_tokens = torch.log(completion_tokens.clamp(min=1.0)).unsqueeze(-1)
         to_llm = [
-            judged * 0.25 * packed_outer(of_quality),
-            judged * 0.5 * reward.unsqueeze(-1) * of_quality,
+            judged * curvature * packed_outer(of_quality),
+            judged * pull * of_quality,
             heard * packed_outer(of_length),
             heard * log_tokens * of_length,
             liked.to(query.dtype),
@@ -173,7 +177,7 @@ class Router(nn.Module):
     def predict(self, query: Tensor, prompt_tokens: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Not personal: quality [B, M], dollars [B, M], log of reply tokens [B, M], soft task group [B, T]."""
         of_quality, of_length, task = self.encoder(query)
-        quality_weights, length_weights, _, price, _ = self.split_z(z)
+        quality_weights, length_weights, _, price, _, _ = self.split_z(z)
         quality = self.features.quality(of_quality @ quality_weights.T)
         log_tokens = (of_length @ length_weights.T).clamp(0.0, MOST_LOG_TOKENS)
         rates = price.T * 1e-6
@@ -181,12 +185,12 @@ class Router(nn.Module):
         return quality, cost, log_tokens, task
 
     def score(
-        self, query: Tensor, prompt_tokens: Tensor, state: Tensor, z: Tensor, cost_weight: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Mean [B, M], std [B, M], parts [B, M, R], quality [B, M], completion tokens [B, M]."""
-        scores: tuple[Tensor, Tensor, Tensor, Tensor, Tensor] = Scorer(self)(
-            query, prompt_tokens, state, z, cost_weight
-        )
+        self, query: Tensor, prompt_tokens: Tensor, state: Tensor, z: Tensor, cost_weight: Tensor, anchor: Tensor
+    ) -> Scores:
+        """Mean [B, M], std [B, M], parts [B, M, R], quality [B, M], completion tokens [B, M], and the deviation [B, M]
+        of the difference to the LLM whose z is `anchor` [1, Z].
+        """
+        scores: Scores = Scorer(self)(query, prompt_tokens, state, z, cost_weight, anchor)
         return scores
 
 
@@ -198,6 +202,18 @@ def requested_weights(sizes: Sizes) -> dict[str, Tensor]:
     cost_for_quality[0], cost_for_quality[width] = -REQUESTED_QUALITY, -REQUESTED_COST
     not_base[3 * width] = 0.0
     return {"quality_only": quality_only, "cost_for_quality": cost_for_quality, "not_base": not_base}
+
+
+def outcome_terms(logit: Tensor, reward: Tensor) -> tuple[Tensor, Tensor]:
+    """Precision and information about a logit that one outcome gives, linearised at the card's own `logit`.
+
+    p (1 - p) and p (1 - p) logit + y - p with y = (reward + 1) / 2: one step of Newton from the card, so a strong LLM
+    rises to its truth. The card's logit, unlike the believed one, never changes: messages can be taken back.
+    """
+    at = logit.clamp(-FURTHEST_LOGIT, FURTHEST_LOGIT)
+    p = torch.sigmoid(at)
+    curvature = p * (1 - p)
+    return curvature, curvature * at + (reward + 1) / 2 - p
 
 
 def predicted_tokens(log_tokens: Tensor) -> Tensor:

@@ -8,7 +8,8 @@ KINDS = ("outcome", "rating", "thumb", "preference", "regeneration", "edit", "co
 PARTS = ("base", "quality", "cost", "length", "liking")
 OUTCOME, RATING, THUMB, JUDGE = 0, 1, 2, 8
 MOST_LOG_TOKENS = 10.37  # 32,000 tokens
-NON_LINEAR = 6  # features of the user beside the linear ones: see `UserFeatures`
+SATURATIONS = (3e-4, 3e-3, 3e-2)  # dollars at which a cost counts half: what a linear dislike of dollars needs
+NON_LINEAR = 6 + len(SATURATIONS)  # features of the user beside the linear ones: see `UserFeatures`
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Sizes:
     @property
     def length(self) -> int:
         """L."""
-        return self.tasks + self.verbosities
+        return self.known_tasks + self.verbosities
 
     @property
     def user(self) -> int:
@@ -46,8 +47,8 @@ class Sizes:
 
     @property
     def z(self) -> int:
-        """Z: quality weights, length weights, popularity, two prices, two codes."""
-        return self.quality + self.length + 3 + self.provider_code + self.name_code
+        """Z: quality weights, length weights, popularity, two prices, two codes, and the card's own quality weights."""
+        return self.quality + self.length + 3 + self.provider_code + self.name_code + self.quality
 
     @property
     def llm_message(self) -> int:

@@ -1,5 +1,6 @@
 import { getModelRaw } from 'tokenlens'
 import type { CandidateConfig, Config } from '../config/schema.ts'
+import { knownModel } from './abilities.ts'
 import { CAPABILITIES, type Candidate, type Capability } from './candidate.ts'
 
 /** A candidate that can't be used, and why: shown in `/readyz`. */
@@ -80,8 +81,26 @@ function complete(entry: CandidateConfig, config: Config): Candidate | string {
     ...(entry.size_b !== undefined && { sizeB: entry.size_b }),
     ...(entry.open_weights !== undefined && { openWeights: entry.open_weights }),
     ...(entry.reasoning !== undefined && { reasoning: entry.reasoning }),
+    ...arm(entry, model),
     benchmarks: entry.benchmarks,
     ...(entry.defaults && { defaults: entry.defaults }),
+  }
+}
+
+/** How it is asked to think, and what is known of it: fields left out say nothing. */
+function arm(entry: CandidateConfig, model: string): Pick<Candidate, 'thinking' | 'effort' | 'ability' | 'verbosity'> {
+  const { reasoning_effort: asked, thinking: budget } = entry.defaults ?? {}
+  const effort = entry.effort ?? (typeof asked === 'string' ? asked : undefined)
+  const type = (budget as { type?: unknown } | undefined)?.type
+  const thinking = entry.thinking ?? (type === 'enabled' ? true : type === 'disabled' ? false : undefined)
+  const known = knownModel(model) ?? knownModel(entry.name)
+  const verbosity = entry.verbosity === undefined ? known?.verbosity : { [effort ?? 'default']: entry.verbosity }
+  return {
+    ...(thinking !== undefined && { thinking }),
+    ...(effort !== undefined && { effort }),
+    // Figures of one's own say more of what one serves than the table.
+    ...(known && Object.keys(entry.benchmarks).length === 0 && { ability: known.ability }),
+    ...(verbosity && { verbosity }),
   }
 }
 

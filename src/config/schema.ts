@@ -155,6 +155,11 @@ const routerSchema = z.strictObject({
   embedder: embedderSchema.default('static'),
   explore: z.boolean().default(true),
   /**
+   * Leave everybody's favourite only for a candidate that is better by so many deviations of the difference between
+   * the two, as far as it comes from what is not known of the user. 0 = whoever has the highest mean.
+   */
+  caution: z.number().nonnegative().max(4).default(0.15),
+  /**
    * Inverse gap weighting with gamma = (base + per_reward x rewards of the user) x candidates; more = greedier. The
    * expected loss by exploring is below 1 / (base + per_reward x rewards) a request, on the scale of rewards (-1 to 1).
    * Defaults: see test/bench/explore.ts.
@@ -267,7 +272,13 @@ const candidateSchema = z.strictObject({
   explore: z.boolean().default(true),
   size_b: z.number().positive().optional(),
   open_weights: z.boolean().optional(),
+  /** It can think before it answers. */
   reasoning: z.boolean().optional(),
+  /** Whether it does; from `defaults`, else as its maker has it. Anthropic's do only where a budget or effort says so. */
+  thinking: z.boolean().optional(),
+  effort: z.enum(['none', 'minimal', 'low', 'medium', 'high', 'xhigh']).optional(),
+  /** Tokens of one reply to a short question, thoughts included, where somebody measured it. */
+  verbosity: z.number().positive().optional(),
   benchmarks: z.record(z.string(), z.number()).default({}),
   defaults: z.record(z.string(), z.unknown()).optional(),
 })

@@ -44,7 +44,7 @@ class ArtifactRouter:
         self.known = known
         self.query = self.embedder.embed(known.pool.queries)
         self.inputs = {
-            "card": card_matrix(cards, manifest.card_features),
+            "card": card_matrix(cards, manifest.card_features, manifest.ability, manifest.verbosity),
             "text": self.embedder.embed([card.text for card in cards]),
             "provider_code": code_matrix([card.vendor for card in cards], manifest.dims.P),
             "name_code": code_matrix([card.name for card in cards], manifest.dims.C),

@@ -15,11 +15,10 @@ from rich.console import Console
 from router_model.abilities.figures import FITTED, SHIPPED, Figure, effort_of_setting, read_figures
 from router_model.abilities.fit import EFFORTS, Fitted, effort_changes, fit_abilities, fit_verbosity
 from router_model.data.ability import VerbositySpec, infer
-from router_model.data.cards import ABILITIES_FILE, CARDS_FILE, Card, known_cards, plain_name, vendor_of
+from router_model.data.cards import ABILITIES_FILE, SPEC_FILE, Card, known_cards, plain_name, vendor_of
 
 # Cards call today's Arena rating, with style control, by its usual name.
 RENAMED = {"arena_text": "arena_elo"}
-SPEC_FILE = CARDS_FILE.with_name("ability.json")
 
 
 def abilities(
@@ -63,7 +62,9 @@ def fit(
     first = fit_abilities(cards, dict.fromkeys(EFFORTS, 0.0))
     loads = {f.field: f.load for f in first.spec.figures}
     changes = effort_changes(figures, loads, {name: str(entry.get("vendor")) for name, entry in models.items()})
-    fitted = Fitted(first.spec.model_copy(update={"effort": {k: round(v, 3) for k, v in changes.items()}}), first.ability)
+    fitted = Fitted(
+        first.spec.model_copy(update={"effort": {k: round(v, 3) for k, v in changes.items()}}), first.ability
+    )
     tokens = [(vendor_of(name.split("/")[-1]), effort, n) for name, _, effort, n in measured if effort != "default"]
     return fitted, fit_verbosity([(vendor, "xhigh" if effort == "max" else effort, n) for vendor, effort, n in tokens])
 

@@ -137,13 +137,17 @@ def _aspects(fields: Sequence[str], residual: Doubles, noise: Doubles) -> dict[s
             for j in at:
                 both = np.isfinite(residual[:, i]) & np.isfinite(residual[:, j])
                 if i < j and both.sum() >= 5:
-                    shared.append(float(np.mean(residual[both, i] * residual[both, j]) / math.sqrt(noise[i] * noise[j])))
+                    shared.append(
+                        float(np.mean(residual[both, i] * residual[both, j]) / math.sqrt(noise[i] * noise[j]))
+                    )
         part = min(max(float(np.mean(shared)) if shared else 0.3, 0.1), 0.8)
         found[name] = Aspect(figures={fields[i]: _short(math.sqrt(part * noise[i])) for i in at})
     return found
 
 
-def effort_changes(figures: Sequence[Figure], loads: Mapping[str, float], makers: Mapping[str, str]) -> dict[str, float]:
+def effort_changes(
+    figures: Sequence[Figure], loads: Mapping[str, float], makers: Mapping[str, str]
+) -> dict[str, float]:
     """What an effort lacks in ability to the best setting of the same LLM, over figures with several settings.
 
     Of people's requests and code alone: what thinking is worth in olympiads isn't what it is worth in a gateway.

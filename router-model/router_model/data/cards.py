@@ -24,6 +24,7 @@ from router_model.data.ability import AbilitySpec, VerbositySpec, infer, log_ver
 Array = NDArray[np.float32]
 
 CARDS_FILE = Path(__file__).parents[2] / "data" / "cards.json"
+SPEC_FILE = CARDS_FILE.with_name("ability.json")
 ABILITIES_FILE = Path(__file__).parents[3] / "config" / "abilities.json"
 CLIP = 4.0
 

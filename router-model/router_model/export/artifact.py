@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from router_model.data.ability import AbilitySpec, VerbositySpec
+
 SCHEMA: Literal["persona-router/artifact/1"] = "persona-router/artifact/1"
 GRAPHS = ("llm", "edge", "user", "score")
 TOLERANCE = 1e-4
@@ -39,7 +41,7 @@ class CardFeature(_Strict):
     """One entry of a card's numeric features."""
 
     field: str
-    transform: Literal["log10", "identity", "flag"]
+    transform: Literal["log10", "identity", "flag", "logit"]
     mean: float
     std: float = Field(gt=0)
 
@@ -100,6 +102,8 @@ class Manifest(_Strict):
     parts: tuple[str, ...]
     kinds: tuple[str, ...]
     card_features: tuple[CardFeature, ...]
+    ability: AbilitySpec | None = None
+    verbosity: VerbositySpec | None = None
     forget: Forget
     embedder: EmbedderEntry
     aliases: dict[str, tuple[str, ...]]

@@ -88,7 +88,7 @@ class _Heads(nn.Module):
         self.skill = nn.Parameter(torch.zeros(llms, sizes.known_tasks))
         self.level = nn.Parameter(torch.zeros(llms, 1))
         self.difficulty = nn.Parameter(0.3 + 0.3 * torch.randn(llms, sizes.difficulties))
-        self.talk = nn.Parameter(torch.full((llms, sizes.tasks), 5.0))
+        self.talk = nn.Parameter(torch.full((llms, sizes.known_tasks), 5.0))
         self.verbosity = nn.Parameter(0.1 + 0.1 * torch.randn(llms, sizes.verbosities))
 
     def quality(self, easiness: Tensor) -> Tensor:
