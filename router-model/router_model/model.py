@@ -185,12 +185,20 @@ class Router(nn.Module):
         return quality, cost, log_tokens, task
 
     def score(
-        self, query: Tensor, prompt_tokens: Tensor, state: Tensor, z: Tensor, cost_weight: Tensor, anchor: Tensor
+        self,
+        query: Tensor,
+        prompt_tokens: Tensor,
+        state: Tensor,
+        z: Tensor,
+        cost_weight: Tensor,
+        anchor: Tensor | None = None,
     ) -> Scores:
         """Mean [B, M], std [B, M], parts [B, M, R], quality [B, M], completion tokens [B, M], and the deviation [B, M]
-        of the difference to the LLM whose z is `anchor` [1, Z].
+        of the difference to the LLM whose z is `anchor` [1, Z], the first by default.
         """
-        scores: Scores = Scorer(self)(query, prompt_tokens, state, z, cost_weight, anchor)
+        scores: Scores = Scorer(self)(
+            query, prompt_tokens, state, z, cost_weight, z[:1] if anchor is None else anchor
+        )
         return scores
 
 

@@ -34,13 +34,20 @@ function readTable(): ReadonlyMap<string, KnownModel> {
   const { models } = tableSchema.parse(JSON.parse(readFileSync(TABLE, 'utf8')))
   const found = new Map<string, KnownModel>()
   for (const [key, { names, ability, ability_sd: sd, aspects, verbosity }] of Object.entries(models)) {
-    for (const name of [key, ...names]) found.set(plainName(name), { ability: { mean: ability, sd, aspects }, verbosity })
+    for (const name of [key, ...names])
+      found.set(plainName(name), { ability: { mean: ability, sd, aspects }, verbosity })
   }
   return found
 }
 
 /** Without provider, date and dots, as router-model's `plain_name`. */
 export function plainName(model: string): string {
-  const base = model.toLowerCase().replace(/^.*\//, '').replace(/:free$/, '').replace(/[.:_ ]/g, '-')
-  return base.replace(/(-20\d{2}-?\d{2}-?\d{2}|-latest|-preview|-instruct|-chat|-it)+$/, '')
+  const base = model
+    .toLowerCase()
+    .replace(/^.*\//, '')
+    .replace(/:free$/, '')
+    .replace(/[.:_ ]/g, '-')
+  return base
+    .replace(/(-20\d{2}-?\d{2}-?\d{2}|-latest|-preview|-instruct|-chat|-it|-v0-\d)+$/, '')
+    .replace(/^meta-(?=llama)/, '')
 }

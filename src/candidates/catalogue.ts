@@ -93,13 +93,12 @@ function arm(entry: CandidateConfig, model: string): Pick<Candidate, 'thinking' 
   const effort = entry.effort ?? (typeof asked === 'string' ? asked : undefined)
   const type = (budget as { type?: unknown } | undefined)?.type
   const thinking = entry.thinking ?? (type === 'enabled' ? true : type === 'disabled' ? false : undefined)
-  const known = knownModel(model) ?? knownModel(entry.name)
+  const known = knownModel(entry.known_as ?? model) ?? knownModel(entry.name)
   const verbosity = entry.verbosity === undefined ? known?.verbosity : { [effort ?? 'default']: entry.verbosity }
   return {
     ...(thinking !== undefined && { thinking }),
     ...(effort !== undefined && { effort }),
-    // Figures of one's own say more of what one serves than the table.
-    ...(known && Object.keys(entry.benchmarks).length === 0 && { ability: known.ability }),
+    ...(known && { ability: known.ability }),
     ...(verbosity && { verbosity }),
   }
 }

@@ -279,6 +279,8 @@ const candidateSchema = z.strictObject({
   effort: z.enum(['none', 'minimal', 'low', 'medium', 'high', 'xhigh']).optional(),
   /** Tokens of one reply to a short question, thoughts included, where somebody measured it. */
   verbosity: z.number().positive().optional(),
+  /** Its name in config/abilities.json, where neither name nor model is one. */
+  known_as: z.string().optional(),
   benchmarks: z.record(z.string(), z.number()).default({}),
   defaults: z.record(z.string(), z.unknown()).optional(),
 })

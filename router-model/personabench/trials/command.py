@@ -83,7 +83,7 @@ def _features(rows: NDArray[np.int64], router: ArtifactRouter, weights: Router, 
     query, prompt, z = (torch.as_tensor(x) for x in (router.query[rows], known.pool.prompt_tokens[rows], router.z))
     with torch.no_grad():
         quality, dollars, log_tokens, task = weights.predict(query, prompt, z)
-        _, _, popularity, _, codes = weights.split_z(z)
+        _, _, popularity, _, codes, _ = weights.split_z(z)
         outcome = standard_quality(quality), standard_cost(dollars), standard_length(log_tokens)
         phi = weights.features(*outcome, task.unsqueeze(1), codes.expand(len(rows), -1, -1))
     return phi.numpy(), popularity.numpy()

@@ -15,7 +15,7 @@ from rich.console import Console
 from router_model.abilities.figures import FITTED, SHIPPED, Figure, effort_of_setting, read_figures
 from router_model.abilities.fit import EFFORTS, Fitted, effort_changes, fit_abilities, fit_verbosity
 from router_model.data.ability import VerbositySpec, infer
-from router_model.data.cards import ABILITIES_FILE, SPEC_FILE, Card, known_cards, plain_name, vendor_of
+from router_model.data.cards import ABILITIES_FILE, CARDS_FILE, SPEC_FILE, Card, known_cards, plain_name, vendor_of
 
 # Cards call today's Arena rating, with style control, by its usual name.
 RENAMED = {"arena_text": "arena_elo"}
@@ -98,7 +98,7 @@ def table_of(
     for _, model, effort, tokens in measured:
         if model:
             lengths[model]["xhigh" if effort == "max" else effort] = round(tokens)
-    entries = {}
+    entries: dict[str, dict[str, Any]] = {}
     for name, entry in sorted(models.items()):
         mean, sd = fitted.ability[name]
         told = infer(replace(card_of(name, entry, figures), reasoning=None), fitted.spec)
@@ -118,6 +118,21 @@ def table_of(
             "verbosity": dict(sorted(lengths.get(name, {}).items())),
             "figures": dict(sorted(shown.items())),
         }
+    own = json.loads(CARDS_FILE.read_text(encoding="utf-8"))
+    taken = {plain_name(name) for name in entries} | {n for made in entries.values() for n in made["names"]}
+    for card, entry in zip(known_cards(), own, strict=True):
+        names = {plain_name(name) for name in entry["names"]}
+        if card.benchmarks and not names & taken:
+            mean, sd = fitted.ability[card.name]
+            entries[plain_name(card.name)] = {
+                "names": sorted(names - {plain_name(card.name)}),
+                "vendor": card.vendor,
+                "ability": round(mean, 3),
+                "ability_sd": round(sd, 3),
+                "aspects": {k: round(v, 3) for k, v in infer(replace(card, reasoning=None), fitted.spec).aspects.items()},
+                "verbosity": {},
+                "figures": {},
+            }
     claimed: dict[str, str] = {}
     for name in entries:
         claimed[plain_name(name)] = name

@@ -226,7 +226,8 @@ def able(card: Card, model: str) -> Card:
 def plain_name(model: str) -> str:
     """A model's name without provider, date and dots, by which the table of abilities is looked up."""
     name = re.sub(r"[.:_ ]", "-", model.lower().rsplit("/", 1)[-1].removesuffix(":free"))
-    return re.sub(r"(-20\d{2}-?\d{2}-?\d{2}|-latest|-preview|-instruct|-chat|-it)+$", "", name)
+    name = re.sub(r"(-20\d{2}-?\d{2}-?\d{2}|-latest|-preview|-instruct|-chat|-it|-v0-\d)+$", "", name)
+    return re.sub(r"^meta-(?=llama)", "", name)
 
 
 @cache

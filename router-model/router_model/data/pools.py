@@ -188,7 +188,7 @@ def sparse_pool(name: str, root: str | Path = DATA_ROOT) -> Pool:
         task=np.array([str(row.get("task", name)) for row in rows]),
         fold=np.array([int(row["fold"]) for row in rows], dtype=np.int64),
         quality=np.array(quality, dtype=np.float32),
-        completion_tokens=np.where(np.isnan(tokens), mean, tokens),
+        completion_tokens=np.where(np.isnan(tokens).all(0), mean, tokens),
         prompt_tokens=np.maximum(1.0, np.array(chars) / CHARS_PER_TOKEN).astype(np.float32),
     )
 

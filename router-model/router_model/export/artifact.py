@@ -104,6 +104,7 @@ class Manifest(_Strict):
     card_features: tuple[CardFeature, ...]
     ability: AbilitySpec | None = None
     verbosity: VerbositySpec | None = None
+    usual: str | None = None
     forget: Forget
     embedder: EmbedderEntry
     aliases: dict[str, tuple[str, ...]]
@@ -198,8 +199,10 @@ class Artifact:
         self.check_golden()
 
     def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Outputs of a graph by name."""
+        """Outputs of a graph by name. Without an `anchor`, a graph that takes one gets the first LLM."""
         session = self.sessions[graph]
+        if "anchor" not in inputs and any(entry.name == "anchor" for entry in session.get_inputs()):
+            inputs = {**inputs, "anchor": inputs["z"][:1]}
         names = [o.name for o in session.get_outputs()]
         return dict(zip(names, session.run(names, dict(inputs)), strict=True))
 

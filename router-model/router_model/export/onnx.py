@@ -249,11 +249,13 @@ def write_artifact(
     model_card: str,
     more: Mapping[str, bytes] | None = None,
     card_reading: tuple[AbilitySpec, VerbositySpec] | None = None,
+    usual: np.ndarray | None = None,
 ) -> Artifact:
     """Writes and verifies an artifact; replaces `folder`. Raises `ArtifactError` when ONNX Runtime disagrees with
     PyTorch.
 
-    `card_reading`: what the derived card features are inferred by. `more`: further files, by their path in the folder.
+    `card_reading`: what the derived card features are inferred by. `usual` [n, E]: usual questions. `more`: further
+    files, by their path in the folder.
     """
     router = router.eval()
     shutil.rmtree(folder, ignore_errors=True)
@@ -284,6 +286,7 @@ def write_artifact(
         card_features=tuple(card_features),
         ability=card_reading[0] if card_reading else None,
         verbosity=card_reading[1] if card_reading else None,
+        usual=None if usual is None else pack(usual.astype(np.float32)),
         forget=Memory.of_sizes(router.sizes, forget).forget,
         embedder=embedder_entry,
         aliases={name: tuple(names) for name, names in sorted(aliases.items())},

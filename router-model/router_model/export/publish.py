@@ -60,6 +60,7 @@ def publish(trained: Trained, config: TrainConfig, folder: Path, version: str) -
             golden_texts={text: trained.embedder.embed([text])[0] for text in GOLDEN_TEXTS},
             card_features=CARD_FEATURES,
             card_reading=ability_specs(),
+            usual=trained.usual,
             population=trained.population,
             aliases={name: many for name, many in ALIASES.items() if name in trained.population},
             trained_on=[Source(name=name, licence=licence) for name, licence in trained.sources.items()],

@@ -202,7 +202,8 @@ def fit(
     quality = calibrate_quality(router, log, taught, believed)
     teachers = _some(users[counts >= 3], options.prior_users, generator)
     if len(teachers):
-        write_prior(router.user_node, fit_prior(router, model, log, teachers, lambda a, b: watch("tastes", a, b)))
+        for _ in range(ROUNDS):
+            write_prior(router.user_node, fit_prior(router, model, log, teachers, lambda a, b: watch("tastes", a, b)))
     # What is usual, and so what a reward says of an LLM, depends on the prior: once more.
     evidence = evidence_by(model.z, "evidence on LLMs, again")
     population = dict(base.population) | dict(zip(prepared.keys, evidence.astype(np.float32), strict=True))
@@ -368,6 +369,8 @@ def write_new(
         embedder_entry=manifest.embedder,
         golden_texts={entry["text"]: unpack_vector(entry["vector"]) for entry in golden["embed"]},
         card_features=manifest.card_features,
+        card_reading=(manifest.ability, manifest.verbosity) if manifest.ability and manifest.verbosity else None,
+        usual=unpack_vector(manifest.usual) if manifest.usual else None,
         population=fitted.population,
         aliases=manifest.aliases,
         trained_on=[*kept, *donors],

@@ -41,9 +41,10 @@ from router_model.priors.prior import (
 from router_model.priors.talk import fit_talk_prior
 from router_model.priors.user import Blocks, MixturePrior, fit_mixture, posterior_means, spread_start, write_prior
 from router_model.train.people import Expected, rating_evidence
-from router_model.train.reading import Outcomes, Reading, ReadingConfig, cross_fit, fit_reading, laplace, predict
+from router_model.train.reading import Outcomes, Reading, ReadingConfig, cross_fit, fit_reading, laplace, predict, refine
 
 Floats = NDArray[np.float32]
+USUAL = 4  # questions of each pool on which a gateway decides who is everybody's favourite
 ROOT = Path(__file__).parents[2]
 
 
@@ -133,6 +134,8 @@ class Trained:
     """Evidence [V] of each training LLM."""
     sources: dict[str, str]
     """Data and licence."""
+    usual: Floats | None = None
+    """Embeddings [n, E] of usual questions, some of each pool."""
     metrics: dict[str, Any] = field(default_factory=dict)
 
 
@@ -188,7 +191,7 @@ def train(config: TrainConfig, runs: Path | None = None, quiet: bool = False) ->
                 capped,
                 sizes,
                 group,
-                ReadingConfig(**config.reading.model_dump()),
+                ReadingConfig(**config.reading.model_dump(), aside=tuple(config.more)),
                 config.seed,
                 torch.device(config.device),
                 lambda _done, _all: progress.advance(read),
@@ -196,6 +199,8 @@ def train(config: TrainConfig, runs: Path | None = None, quiet: bool = False) ->
 
         reading: Reading = stages.run("reading", lambda: fit(list(known.values())))
         crossed = stages.run("cross", lambda: cross_fit(list(known.values()), fit, config.cross_fit))
+        for name, o in known.items():
+            refine(reading, o, quality=name not in config.pools)
         progress.update(read, completed=(config.cross_fit + 1) * config.reading.epochs)
 
         router = Router(sizes)
@@ -218,7 +223,8 @@ def train(config: TrainConfig, runs: Path | None = None, quiet: bool = False) ->
         progress.update(people, completed=2 * config.people.iterations)
         write_prior(router.user_node, prior)
     sources = {name: LICENCES[name] for name in pools if name in LICENCES}
-    return Trained(router.eval(), embedder, population, sources)
+    usual = np.concatenate([o.query[np.isin(o.fold, config.train_folds)][:USUAL] for o in outcomes.values()])
+    return Trained(router.eval(), embedder, population, sources, usual)
 
 
 def task_groups(config: TrainConfig) -> tuple[list[str], Floats]:

@@ -26,7 +26,7 @@ def by_the_book(
     """What `Router.score` is to give, one step after the other."""
     k = SIZES.user
     quality, dollars, log_tokens, task = router.predict(query, prompt_tokens, z)
-    _, _, popularity, _, codes = router.split_z(z)
+    _, _, popularity, _, codes, _ = router.split_z(z)
     outcome = standard_quality(quality), standard_cost(dollars), standard_length(log_tokens)
     phi = router.features(*outcome, task.unsqueeze(1), codes.expand(len(query), -1, -1))  # [B, M, K]
     mean, covariance = state[:, :k], state[:, k:].reshape(-1, k, k)

@@ -84,7 +84,7 @@ def world(
     with torch.no_grad():
         query = torch.from_numpy(int8.astype(np.float32) * scale[:, None])
         of_quality, _, task = router.encoder(query)
-        of_llm, _, popularity, _, codes = router.split_z(torch.from_numpy(z))
+        of_llm, _, popularity, _, codes, _ = router.split_z(torch.from_numpy(z))
         chance = router.features.quality((of_quality * of_llm).sum(-1)).numpy()
         right = rng.random(n) < chance
         side = torch.from_numpy(np.where(right, 1.0, -1.0).astype(np.float32))

@@ -192,7 +192,8 @@ export class GraphRouter implements Router {
       anchor: new Tensor('float32', rows.slice(0, Z), [1, Z]),
     })
     const sums = new Float64Array(m)
-    for (const [i, value] of (mean?.data as Float32Array).entries()) sums[i % m] = (sums[i % m] as number) + value
+    if (!mean) throw new RouterError('session', 'The scoring graph gave no means.')
+    for (const [i, value] of (mean.data as Float32Array).entries()) sums[i % m] = (sums[i % m] as number) + value
     const favourite = sums.indexOf(Math.max(...sums))
     const from = Math.max(favourite, 0) * Z
     return new Tensor('float32', rows.slice(from, from + Z), [1, Z])
