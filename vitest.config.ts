@@ -1,6 +1,7 @@
 import { delimiter } from 'node:path'
 import { defineConfig } from 'vitest/config'
 import { cacheBin } from './scripts/lib/paths.mjs'
+import { FlakyReporter } from './test/support/flaky-reporter.ts'
 
 export default defineConfig({
   test: {
@@ -9,8 +10,9 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 30_000,
     hookTimeout: 60_000,
-    // Real processes on a shared machine: what fails twice is broken.
-    retry: process.env.CI ? 1 : 0,
+    // What fails twice is broken; what fails once is red, too, and named.
+    retry: 1,
+    reporters: ['default', new FlakyReporter()],
     // A redis-server that setup fetched is found by name, like an installed one.
     env: { PATH: [cacheBin, process.env.PATH].join(delimiter) },
   },

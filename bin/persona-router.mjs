@@ -14,8 +14,8 @@ if (currentIsNewEnough) {
 }
 
 /**
- * Ends the gateway when the process that launched it is gone without a word (kill -9, out of memory): whoever restarts
- * that one finds the port free. Like Ctrl-C: streams in work may end. A worker's channel is its supervisor's.
+ * Ends the gateway when its launcher dies without a signal (kill -9, out of memory), so that the port is free for the
+ * next one. As with Ctrl-C, running streams may end. A worker's channel is its supervisor's.
  */
 function endWithLauncher() {
   if (process.env.PERSONA_ROUTER_LAUNCHER !== `${process.ppid}` || !process.channel) return

@@ -20,17 +20,17 @@ export interface Game {
 
 export interface Answer {
   user: User
-  /** From 0: which of his requests it was. */
+  /** From 0: which of their requests it was. */
   turn: number
   question: Question
   llm: Llm
   /** `personal`, `explore`, `fallback`, … */
   reason: string
-  /** What it was worth to him: -1 to 1. */
+  /** What it was worth to them: -1 to 1. */
   worth: number
 }
 
-/** Every user asks, reads, rates, and asks again. Which questions, and how he rates, depends on the seed alone. */
+/** Every user asks, reads, rates, and asks again. Which questions, and how they rate, depends on the seed alone. */
 export async function play(game: Game): Promise<void> {
   const { gateway, users, turns, seed, inFlight = 16, until = Number.POSITIVE_INFINITY } = game
   const client = new OpenAI({ baseURL: `${gateway.url}/v1`, apiKey: gateway.key, maxRetries: 0 })
@@ -43,7 +43,7 @@ export async function play(game: Game): Promise<void> {
   const work = async () => {
     for (const { user, turn } of queue) {
       if (performance.now() > until) return
-      // A person reads an answer before he asks the next question.
+      // A person reads an answer before they ask the next question.
       const asked = (busy.get(user) ?? Promise.resolve()).then(() =>
         ask(client, game, user, turn, randoms.get(user) as Random),
       )

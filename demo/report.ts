@@ -1,6 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { learningCurve, sparkline } from './chart.ts'
+import type { Comparison, Mix } from './frontier.ts'
 import { aligned } from './table.ts'
 import { Mean, type Tally } from './tally.ts'
 
@@ -10,10 +11,8 @@ const NORMAL_95 = 1.96
  * What came of it, in lines for people. `tallies`: the router first, then what it is compared with, the best single LLM
  * first.
  */
-export function report(tallies: readonly Tally[]): string[] {
-  const [personal, single] = tallies as [Tally, Tally]
-  const gain = personal.reward.mean - single.reward.mean
-  const saved = Math.round((1 - personal.cost.mean / single.cost.mean) * 100)
+export function report(tallies: readonly Tally[], fixed: Comparison): string[] {
+  const [personal] = tallies as [Tally]
   const reasons = [...personal.reasons].map(([reason, n]) => `${reason} ${percent(n / personal.reward.n)}`)
   return [
     ...aligned([
@@ -35,12 +34,25 @@ export function report(tallies: readonly Tally[]): string[] {
     '',
     `learning curve, request by request: ${sparkline(personal)}`,
     `why the router chose as it did: ${reasons.join(', ')}`,
-    `against the best single LLM: ${gain < 0 ? 'a loss' : 'a gain'} of ${Math.abs(gain).toFixed(3)} in reward; ${
-      saved < 0 ? `${-saved} % dearer` : `${saved} % cheaper`
-    }`,
+    ...headline(personal, fixed),
     ...firstLoses(personal),
   ]
 }
+
+/** What a buyer compares: how much better at equal cost, how much cheaper at equal reward. */
+function headline({ reward, cost }: Tally, { mix, ahead, costOfEqual, reward: fixed }: Comparison): string[] {
+  const percentCheaper = costOfEqual === null ? 0 : Math.round((1 - cost.mean / costOfEqual) * 100)
+  return [
+    `at equal cost (${dollars(cost.mean)}): ${withInterval(ahead)} in reward over fixed LLMs (${named(mix)}, ${fixed.toFixed(3)})`,
+    costOfEqual === null
+      ? `at equal reward (${reward.mean.toFixed(3)}): no fixed LLM, nor a mix of two, is as good at any cost`
+      : `at equal reward (${reward.mean.toFixed(3)}): ${Math.abs(percentCheaper)} % ${percentCheaper < 0 ? 'dearer' : 'cheaper'} than fixed LLMs (${dollars(costOfEqual)})`,
+  ]
+}
+
+const dollars = (each: number) => `$${(each * 1000).toFixed(2)} for 1,000 requests`
+const named = ({ llms: [a, b], share }: Mix) =>
+  share === 1 || a === b ? a : share === 0 ? b : `${percent(share)} ${a}, ${percent(1 - share)} ${b}`
 
 /** Requests that are taken together, from 0. */
 const BANDS: readonly (readonly [from: number, to: number])[] = [
@@ -74,14 +86,26 @@ function together(means: readonly Mean[]): Mean {
 }
 
 /** Writes `learning-curve.svg` and `result.json`. @returns where the picture is */
-export function writeResults(out: string, tallies: readonly Tally[]): string {
+export function writeResults(out: string, tallies: readonly Tally[], fixed: Comparison): string {
   const folder = resolve(out)
   const picture = join(folder, 'learning-curve.svg')
   mkdirSync(folder, { recursive: true })
   writeFileSync(picture, learningCurve(tallies))
-  writeFileSync(join(folder, 'result.json'), `${JSON.stringify(tallies.map(figuresOf), null, 2)}\n`)
+  const [first, ...others] = tallies.map(figuresOf)
+  writeFileSync(
+    join(folder, 'result.json'),
+    `${JSON.stringify([{ ...first, against_fixed: againstFixed(fixed) }, ...others], null, 2)}\n`,
+  )
   return picture
 }
+
+const againstFixed = ({ mix, reward, ahead, costOfEqual }: Comparison) => ({
+  mix: { [mix.llms[0]]: mix.share, [mix.llms[1]]: 1 - mix.share },
+  reward_at_equal_cost: reward,
+  ahead_at_equal_cost: ahead.mean,
+  ahead_se: ahead.standardError,
+  cost_usd_at_equal_reward: costOfEqual,
+})
 
 const figuresOf = ({ name, reward, cost, regret, byTurn, aheadByTurn, byPersona, reasons }: Tally) => ({
   name,

@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util'
 import { bestFor, cheapestOf } from './fixed-choices.ts'
+import { Frontier } from './frontier.ts'
 import { startDemoGateway } from './gateway-process.ts'
 import { costOf, type Llm, loadOutcomes, tasksOf } from './outcomes.ts'
 import { play } from './play.ts'
@@ -45,6 +46,7 @@ async function main(): Promise<void> {
     [new Tally('cheapest'), () => cheapest],
     [new Tally('random'), () => llms[Math.floor(random() * llms.length)] as Llm],
   ]
+  const frontier = new Frontier(llms.map(({ name }) => name))
   const tallies = [personal, ...fixed.map(([tally]) => tally)]
   process.stdout.write(
     `${users.length} simulated users ask ${questions.length} recorded questions of ${llms.length} LLMs through a real gateway.\n` +
@@ -67,13 +69,20 @@ async function main(): Promise<void> {
       ...{ gateway, users, questions, llms, turns: options.turns, seed: options.seed },
       until: performance.now() + options.seconds * 1000,
       onAnswer: ({ user, turn, question, llm, reason }) => {
-        const best = Math.max(...llms.map((one) => utility(user, question, one)))
+        const worths = llms.map((one) => utility(user, question, one))
+        const best = Math.max(...worths)
         const usual = utility(user, question, single)
         const note = (tally: Tally, choice: Llm) => {
           const reward = utility(user, question, choice)
           tally.add({ persona: user.persona, turn, reward, cost: costOf(question, choice), best, usual })
         }
         note(personal, llm)
+        frontier.add(
+          worths[llms.indexOf(llm)] as number,
+          costOf(question, llm),
+          worths,
+          llms.map((one) => costOf(question, one)),
+        )
         personal.because(reason)
         for (const [tally, choose] of fixed) note(tally, choose())
       },
@@ -87,11 +96,11 @@ async function main(): Promise<void> {
     replay.server.close()
   }
   screen.finish(personal.reward.n)
-  const picture = writeResults(options.out, tallies)
+  const picture = writeResults(options.out, tallies, frontier.compare())
   const missing = users.length * options.turns - personal.reward.n
   if (missing > 0)
     process.stdout.write(`(${options.seconds} s were over before ${missing} more requests could be made)\n`)
-  process.stdout.write(`\n${report(tallies).join('\n')}\n\npicture: ${picture}\n`)
+  process.stdout.write(`\n${report(tallies, frontier.compare()).join('\n')}\n\npicture: ${picture}\n`)
 }
 
 function readOptions() {

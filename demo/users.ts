@@ -1,7 +1,7 @@
 import { costOf, type Llm, type Question, tokensOf } from './outcomes.ts'
 import { normal, type Random } from './random.ts'
 
-/** What somebody cares for when he asks about one thing. */
+/** What a user cares for when they ask about one thing. */
 interface Taste {
   quality: number
   cost: number
@@ -22,8 +22,8 @@ export interface User {
 }
 
 /**
- * The six kinds of people of the benchmark, with its units and spreads (`router_model/data/population.py`); these
- * ones are new to the router. What an expert is outside of his subject: one who looks at the price.
+ * The six kinds of people of the benchmark, with its units and spreads (`router_model/data/population.py`); these ones
+ * are new to the router. What an expert is outside of their subject: one who looks at the price.
  */
 const PERSONAS: Record<string, Taste> = {
   'quality first': { quality: 0.46, cost: 0.02, length: 0 },
@@ -91,7 +91,7 @@ export function utility(user: User, question: Question, llm: Llm): number {
   return taste.quality * right - taste.cost * dear + taste.length * long + liking + user.bias
 }
 
-/** What he says of it: 0 to 1, with a person's noise. */
+/** What they say of it: 0 to 1, with a person's noise. */
 export function ratingOf(worth: number, random: Random): number {
   return Math.max(0, Math.min(1, (worth + 1) / 2 + RATING_NOISE * normal(random)))
 }

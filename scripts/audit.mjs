@@ -2,7 +2,7 @@
 // Asks the npm registry for advisories on what package-lock.json pins.
 //   npm run audit               ends with 1 for one of high severity or worse that is not accepted
 //   npm run audit -- --python   requirements.lock too, by pip-audit (pip install pip-audit; it asks once a package)
-// A registry that can't be asked makes no check red: it is said, and the end is 0.
+// A registry that can't be reached fails no check: it is reported, and the exit code is 0.
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -10,7 +10,7 @@ import { advisoriesOf, judge } from './lib/advisories.mjs'
 import { npm } from './lib/node-modules.mjs'
 import { inVenv, root, routerModel } from './lib/paths.mjs'
 
-/** Once and not for long: `npm test` waits for it. */
+/** One short try: `npm test` waits for it. */
 const NO_WAITING = ['--fetch-retries=0', '--fetch-timeout=10000']
 
 /**

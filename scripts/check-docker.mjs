@@ -50,7 +50,7 @@ function runInstruction(stage, command) {
     return
   }
   const env = { ...process.env, ...stage.env, PATH: [bin, process.env.PATH].join(delimiter) }
-  // Only root can give files away; everybody else owns them already.
+  // Only root can change owners; other users own the files already.
   const possible = asRoot ? command : command.replace(/ && chown.*/, '')
   run('sh', ['-c', possible.replaceAll('/data', data)], { cwd: stage.folder, env })
 }
@@ -156,7 +156,7 @@ try {
   for (const user of asRoot ? USERS : USERS.slice(0, 1)) {
     console.log(`  as user ${user.uid}, group ${user.gid}`)
     await tryOut(image, user)
-    // Each begins with a volume of its own.
+    // Each run begins with an empty volume.
     for (const name of readdirSync(data)) rmSync(join(data, name), { recursive: true })
   }
   console.log('docker/Dockerfile: all steps work.')

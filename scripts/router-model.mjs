@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-// Runs a command of a Python package (router_model, personabench) in their environment, which is put in place first where missing.
+// Runs a command of a Python package (router_model, personabench) in their environment, which is put in place first
+// where missing.
 //   npm run retrain -- --from sqlite:data/persona-router.db
 import { spawn } from 'node:child_process'
 import { inVenv } from './lib/paths.mjs'

@@ -14,6 +14,7 @@ try {
   }
   if (target === 'test') {
     await (await import('./lib/redis.mjs')).ensureRedis()
+    await (await import('./lib/chromium.mjs')).ensureChromium()
   }
 } catch (error) {
   if (!(error instanceof SetupError)) throw error

@@ -37,13 +37,26 @@ const js = (name, script, args) => ({
  */
 const python = (name, args) => ({ name, command: inVenv(name), args, cwd: routerModel, env: pythonEnv })
 
+/** Tests that passed only when they were tried again are among them: they fail the run. */
+const VITEST_CLOSING = /^ *(?:Test Files|Tests|Flaky|Duration) /
+
 const lanes = [
   [
     { name: 'audit', command: node, args: [join(root, 'scripts', 'audit.mjs')], cwd: root, env },
-    js('biome', '@biomejs/biome/bin/biome', ['check', '.']),
+    { name: 'lint', command: node, args: [join(root, 'scripts', 'lint.mjs')], cwd: root, env },
     js('tsc', 'typescript/bin/tsc', ['--noEmit']),
-    js('knip', 'knip/bin/knip.js', ['--no-progress']),
-    { ...js('vitest', 'vitest/vitest.mjs', ['run']), closing: /^ *(?:Test Files|Tests|Duration) / },
+    js('knip', 'knip/bin/knip.js', ['--no-progress', '--no-config-hints']),
+    js('knip-src', 'knip/bin/knip.js', ['--no-progress', '--no-config-hints', '--production']),
+    { ...js('vitest', 'vitest/vitest.mjs', ['run']), closing: VITEST_CLOSING },
+    // What fails where the cores are busy: deadlines that take a timer for the truth.
+    {
+      name: 'busy',
+      command: node,
+      args: [join(root, 'scripts', 'test-busy.mjs'), '--short'],
+      cwd: root,
+      env,
+      closing: VITEST_CLOSING,
+    },
   ],
   [
     python('ruff', ['check', '.']),

@@ -1,4 +1,4 @@
-/** How OpenAI groups errors: the `type` of an error body. */
+/** Groups of errors, as OpenAI has them: the `type` of an error body. */
 export type ErrorType =
   | 'invalid_request_error'
   | 'authentication_error'
@@ -25,7 +25,8 @@ export interface GatewayErrorOptions {
 
 /**
  * An error that the client may see. Its message is written for the client: it never holds an upstream URL, a key, a
- * prompt or a stack. Rendered once, in `http/error-handler.ts`, in the shape that OpenAI's clients parse.
+ * prompt or a stack. Its cause is for the log. Rendered in `server/errors.ts` alone, in the shape that a route's
+ * clients parse.
  */
 export class GatewayError extends Error {
   override readonly name: string = 'GatewayError'
@@ -50,8 +51,8 @@ export class GatewayError extends Error {
 }
 
 /**
- * This candidate can't do what is asked; another may. Thrown before anything is sent, and a 400 only where nobody else
- * is left.
+ * A request that this candidate can't serve, but another may. Thrown before anything is sent; a 400 only where no other
+ * candidate is left.
  */
 export class UnsupportedRequest extends GatewayError {
   override readonly name = 'UnsupportedRequest'

@@ -1,51 +1,52 @@
 import type { Server } from 'node:http'
 import { flushCompileCache } from 'node:module'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
-import { directly } from './api/chat-completions.ts'
 import { firstKey, printWelcome } from './cli/first-run.ts'
 import { loadConfig } from './config/load.ts'
 import type { Config } from './config/schema.ts'
 import { ConfigSource } from './config/source.ts'
-import { watchConfig } from './config/watch.ts'
-import { watchParts } from './observability/gauges.ts'
+import { GatewayError } from './errors.ts'
+import { watchGauges } from './observability/gauges.ts'
 import { createLogger } from './observability/logger.ts'
-import type { Services } from './parts.ts'
 import { modelThread } from './routing/model/thread.ts'
+import { watchFiles } from './runtime/watch.ts'
 import { createApp } from './server/app.ts'
-import { createHttpServer } from './server/http-server.ts'
+import { directly } from './server/direct.ts'
+import { closeAfterAnswers, createHttpServer, drainServer } from './server/http-server.ts'
 import { isFirst, isSupervisor, supervise } from './server/workers.ts'
-import { createServices, dataDirOf } from './services.ts'
-import { shutDown } from './shut-down.ts'
+import { closeServices, createServices, dataDirOf, type Overrides, type Services } from './services.ts'
 
 /**
- * Reads the configuration, builds the parts, listens; drains on SIGTERM and SIGINT.
+ * Reads the configuration, builds the services, listens; drains on SIGTERM and SIGINT.
  *
- * @param change gets the parts before the first request: the bench takes some of them out
+ * @param overrides the bench takes parts of the services out
  */
-export async function serve(configPath: string, change: (services: Services) => void = () => {}): Promise<void> {
+export async function serve(configPath: string, overrides: Overrides = {}): Promise<void> {
   const { config, files } = loadConfig(configPath)
   const { log, dropped, flush } = createLogger(config.log.level)
   if (isSupervisor(config.server.workers)) return supervise(config.server.workers, log)
 
-  // V8 would allocate as old what it takes for long-lived. Once dead it still keeps alive what it refers to, here the
-  // next requests (docs/profile.md).
+  // V8 would allocate objects that it expects to live long in its old space. Dead there, they still keep alive the
+  // objects that they refer to, here the next requests (docs/profile.md).
   setFlagsFromString('--no-allocation-site-pretenuring')
 
-  let draining = false
-  const configured = await ConfigSource.open(configPath, { config, files })
-  const services = await createServices(configured, log, () => draining)
-  watchParts(services, dropped)
-  change(services)
-  const server = createHttpServer(
-    createApp(services).fetch,
-    config.server,
-    directly(services),
-    () => services.snapshot().config.server.write_idle_timeout_ms,
-  )
-  const stopWatching = watchConfig(() => configured.files, reload)
+  let ending = false
+  const source = await ConfigSource.open(configPath, { config, files })
+  const services = await createServices(source, log, overrides)
+  watchGauges(services.metrics, services, dropped)
+  const server = createHttpServer({
+    fetch: createApp(services).fetch,
+    shortcut: directly(services),
+    config: config.server,
+    cors: () => services.snapshot().config.cors,
+    writeIdleMs: () => services.snapshot().config.server.write_idle_timeout_ms,
+    errors: services,
+  })
+  const stopWatching = watchFiles(() => source.files, reload)
 
-  // Before the port is open: who sees it open may send a signal.
+  // Before the port is open: a supervisor that sees it open may send a signal.
   process.on('SIGTERM', end)
   process.on('SIGINT', end)
   process.on('SIGHUP', reload)
@@ -55,7 +56,7 @@ export async function serve(configPath: string, change: (services: Services) => 
     throw error
   })
   log.info({ host: config.server.host, port, ...services.policies.status() }, 'listening')
-  // Now, not at the exit: a process that is killed has none.
+  // Now, not at the exit: a process that is killed has no exit.
   flushCompileCache()
   if (isFirst()) {
     const key = await firstKey(services.store, config, join(dataDirOf(config), 'first-key')).catch(() => null)
@@ -69,19 +70,45 @@ export async function serve(configPath: string, change: (services: Services) => 
   }
 
   async function end(signal: NodeJS.Signals): Promise<void> {
-    // Who asks twice does not want to wait.
-    if (draining) return modelThread.close().finally(() => process.exit(1))
-    draining = true
+    // A second signal ends the wait.
+    if (ending) return modelThread.close().finally(() => process.exit(1))
+    ending = true
     stopWatching()
-    await shutDown(services, server, signal)
+    log.info({ signal, in_flight: services.requests.size }, 'draining')
+    await drain(services, server, signal)
+    await closeServices(services)
+    log.info('bye')
     flush()
     process.exit(0)
   }
 }
 
+/** After the drain deadline, streams get this long to tell their clients. */
+const CUT_GRACE_MS = 1_000
+
+/** Lets answers in work end, and cuts those that are left at the deadline. */
+async function drain({ requests, snapshot }: Services, server: Server, signal: NodeJS.Signals): Promise<void> {
+  const { drain_delay_ms, drain_timeout_ms } = snapshot().config.server
+  closeAfterAnswers(server)
+  requests.drain()
+  // A load balancer needs the delay to notice; in front of a terminal there is none.
+  if (signal !== 'SIGINT') await sleep(drain_delay_ms)
+  const cut = setTimeout(() => requests.cut(shuttingDown()), drain_timeout_ms)
+  await drainServer(server, drain_timeout_ms + CUT_GRACE_MS)
+  clearTimeout(cut)
+}
+
+const shuttingDown = () =>
+  new GatewayError('The gateway is shutting down.', {
+    status: 503,
+    type: 'api_error',
+    code: 'shutting_down',
+    retryAfterS: 1,
+  })
+
 /**
- * Connections that the kernel keeps while the process is busy; what comes on top tries again after a second, then after
- * three.
+ * Connections that the kernel keeps while the process is busy; a client that finds no room tries again after a second,
+ * then after three.
  */
 const BACKLOG = 4_096
 

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { dirname, join, resolve } from 'node:path'
 import { identitySecret } from './candidates/identity-secret.ts'
 import { UserIds } from './candidates/tenants.ts'
@@ -14,147 +13,254 @@ import { askCandidate } from './learning/sources/ask-candidate.ts'
 import { Judge } from './learning/sources/judge.ts'
 import { takeReward } from './learning/take-reward.ts'
 import { UserStates } from './learning/user-states.ts'
-import { componentsOf } from './observability/components.ts'
 import { Latencies } from './observability/latencies.ts'
 import type { Logger } from './observability/logger.ts'
-import { createMetrics } from './observability/metrics.ts'
-import type { Services } from './parts.ts'
+import { createMetrics, type Metrics } from './observability/metrics.ts'
 import { Admission } from './pipeline/admission.ts'
-import { afterAnswer } from './pipeline/after-answer.ts'
 import { Authenticator } from './pipeline/authenticate.ts'
 import { RequestContexts } from './pipeline/context.ts'
-import { Settlements } from './pipeline/settlements.ts'
-import { Breakers } from './providers/forward/breakers.ts'
+import { Conversations } from './pipeline/conversation.ts'
+import { Quota } from './pipeline/quota.ts'
+import { Refusals } from './providers/dialect/refusals.ts'
+import { Breakers, deploymentOf } from './providers/forward/breakers.ts'
+import { answers } from './providers/forward/probe.ts'
+import { modelThread } from './routing/model/thread.ts'
 import { Policies } from './routing/policies/policies.ts'
-import { EphemeralMap } from './runtime/ephemeral-map.ts'
+import { Gains } from './routing/safety/gains.ts'
+import { Seal } from './runtime/seal.ts'
 import { Siblings } from './server/workers.ts'
 import { openStore } from './store/index.ts'
 import { Recorder } from './store/recorder/recorder.ts'
+import type { Store } from './store/store.ts'
 
-/** Where what a process makes for itself is kept: beside the spool. */
+/** All parts of a process. Only this file knows all classes; a function names the few parts that it uses. */
+export interface Services {
+  /** The configuration in force; a request takes it once. */
+  snapshot(): Snapshot
+  /** Reads the configuration again. @throws ConfigError, and the old one stays */
+  reload(): Promise<void>
+  store: Store
+  recorder: Recorder
+  authenticator: Authenticator
+  admission: Admission
+  erasures: Erasures
+  conversations: Conversations
+  quota: Quota
+  requests: RequestContexts
+  siblings: Siblings
+  userIds: UserIds
+  /** Of what is kept of responses, here and by clients. */
+  seal: Seal
+  /** Ends the wait for a secret of user ids that all replicas share. */
+  stopAgreeing(): void
+  policies: Policies
+  users: UserStates
+  learner: Learner
+  arms: ArmReport
+  gains: Gains
+  /** Null where none is configured. */
+  judge: Judge | null
+  breakers: Breakers
+  refusals: Refusals
+  latencies: Latencies
+  metrics: Metrics
+  log: Logger
+}
+
+/** Changes or replaces parts right after they are made, before others get them. */
+export type Overrides = { readonly [Name in keyof Services]?: (made: Services[Name]) => Services[Name] }
+
+/** Directory of files that a process makes for itself: beside the spool. */
 export const dataDirOf = (config: Config) => dirname(resolve(config.spool.path))
 
 /**
- * Opens the store, loads the artifacts, and builds all that a process is made of.
+ * Opens the store, loads the artifacts, and builds all parts.
  *
- * @param draining whether the process is about to end
- * @throws ArtifactError where one is required
+ * @throws ArtifactError where one is required. @throws StoreError
  */
-export async function createServices(
-  configured: ConfigSource,
-  log: Logger,
-  draining: () => boolean,
-): Promise<Services> {
-  const { config } = configured.current
-  const snapshot = () => configured.current
+export async function createServices(source: ConfigSource, log: Logger, overrides: Overrides = {}): Promise<Services> {
+  const { config } = source.current
+  const snapshot = () => source.current
   const find = (name: string) => snapshot().candidates.find((candidate) => candidate.name === name)
-  const metrics = createMetrics()
-  const store = await openStore(config.store)
-  const recorder = new Recorder(store, config.spool, {
-    away: (error) => log.warn({ reason: error.message }, 'store away: records wait in the spool'),
-    back: () => log.info('store back'),
-    dropped: (total) => log.error({ total }, 'spool full: records are lost'),
-    rejected: (error) => log.error({ err: error }, 'the store refuses a record'),
-  })
-  const policies = await Policies.open({
-    config: config.router,
-    tenants: config.tenants,
-    openEmbedder: (artifact) => openEmbedder(config.router.embedder, artifact),
-    loadEvidence: (tenant, policy) => store.loadEvidence(tenant, policy),
-    log,
-    onLoad: (result) => metrics.artifactLoads.inc({ result }),
-  })
-  const users = new UserStates({
-    store,
-    find,
-    max: config.router.user_cache,
-    deadlineMs: config.router.deadline_ms,
-    log,
-    onStoreError: (call) => metrics.storeErrors.inc({ call }),
-  })
-  const replica = randomUUID()
-  const breakers = new Breakers(
-    config.retries.breaker,
-    (deployment, state) => log.warn({ deployment, state }, 'breaker'),
-    (deployment, ms) => {
-      // The others learn it for themselves where this does not reach them.
-      store.publish({ kind: 'breaker', deployment, ms, from: replica }).catch(() => undefined)
-    },
+  const made = <Name extends keyof Services>(name: Name, part: Services[Name]): Services[Name] =>
+    overrides[name]?.(part) ?? part
+
+  const metrics = made('metrics', createMetrics())
+  const onStoreError = (call: string) => metrics.storeErrors.inc({ call })
+  const store = made('store', await openStore(config.store))
+  const recorder = made(
+    'recorder',
+    new Recorder(store, config.spool, {
+      away: (error) => log.warn({ reason: error.message }, 'store away: records wait in the spool'),
+      back: () => log.info('store back'),
+      dropped: (total) => log.error({ total }, 'spool full: records are lost'),
+      rejected: (error) => log.error({ err: error }, 'the store refuses a record'),
+    }),
   )
+  const policies = made(
+    'policies',
+    await Policies.open({
+      config: config.router,
+      tenants: config.tenants,
+      openEmbedder: (artifact) => openEmbedder(config.router.embedder, artifact),
+      loadEvidence: (tenant, policy) => store.loadEvidence(tenant, policy),
+      log,
+      onLoad: (result) => metrics.artifactLoads.inc({ result }),
+    }),
+  )
+  const users = made(
+    'users',
+    new UserStates({
+      store,
+      find,
+      max: config.router.user_cache,
+      get deadlineMs() {
+        return snapshot().config.router.deadline_ms
+      },
+      log,
+      onStoreError,
+    }),
+  )
+  const breakers = made(
+    'breakers',
+    new Breakers(
+      config.retries.breaker,
+      (deployment, state) => log.warn({ deployment, state }, 'breaker'),
+      async (deployment) => {
+        const candidate = snapshot().candidates.find((one) => deploymentOf(one) === deployment)
+        const provider = candidate && snapshot().providers.get(candidate.provider)
+        return !candidate || !provider || answers(candidate, provider)
+      },
+    ),
+  )
+  const refusals = made('refusals', new Refusals(store))
   store.subscribe((change) => {
     if (change.kind === 'evidence') policies.refreshEvidence(change.tenant)
-    if (change.kind === 'breaker' && change.from !== replica) breakers.hear(change.deployment, change.ms)
+    if (change.kind === 'refusals') refusals.reload(change.tenant)
+    if (change.kind === 'all') refusals.reloadAll()
     if (change.kind === 'all') for (const tenant of snapshot().tenants.keys()) policies.refreshEvidence(tenant)
   })
 
   const identity = await identitySecret(config.identity.secret, join(dataDirOf(config), 'identity-secret'), store)
-  const userIds = new UserIds(identity.secret)
+  const userIds = made('userIds', new UserIds(identity.secret))
+  const seal = made('seal', new Seal(identity.secret, 'responses'))
   const stopAgreeing = identity.agreeLater((secret) => {
     log.warn('the replicas keep user ids under another secret: it is used from now on')
     userIds.use(secret)
+    seal.use(secret)
   })
-  const services: Services = {
-    snapshot,
-    reload: () => configured.reload((next, old) => takeIn(services, config, next, old)),
-    store,
-    recorder,
-    authenticator: new Authenticator(store, config),
-    erasures: new Erasures(),
-    pendingTurns: new EphemeralMap(),
-    settlements: new Settlements(store.limits, () => metrics.storeErrors.inc({ call: 'settle' })),
-    admission: new Admission(admissionOptions(config)),
-    requests: new RequestContexts(),
-    siblings: new Siblings((order) => {
-      const done =
-        order.kind === 'config'
-          ? services.reload()
-          : order.kind === 'artifact'
-            ? policies.reload(order.artifact, order.tenant)
-            : policies.rollback(order.version, order.tenant)
-      done.catch((error: Error) => log.error({ reason: error.message, order: order.kind }, 'not done as a sibling did'))
-    }),
-    userIds,
-    stopAgreeing,
-    policies,
-    users,
-    learner: new Learner({
+
+  const learner = made(
+    'learner',
+    new Learner({
       store,
       states: users,
       find,
       policyFor: (tenant, user) => policies.snapshot(tenant, user).policy,
       log,
     }),
-    arms: new ArmReport(),
-    judge:
-      config.router.judge === undefined
-        ? null
-        : new Judge({
-            config: config.router.judge,
-            ask: (name, prompt, signal) => askCandidate(services, name, prompt, signal),
-            onReward: (reward, interaction) => takeReward(services, reward, interaction),
-            log,
-          }),
+  )
+  const arms = made('arms', new ArmReport())
+  const gains = made(
+    'gains',
+    new Gains({
+      store,
+      log,
+      onVerdict: ({ tenant, policy, baseline }, group, { verdict, low, high, count }) => {
+        metrics.gainVerdicts.inc({ tenant, verdict })
+        log.warn(
+          { tenant, policy, baseline, users: group, verdict, low, high, ratings: count },
+          'gain over the baseline',
+        )
+      },
+    }),
+  )
+  const judge =
+    config.router.judge === undefined
+      ? null
+      : new Judge({
+          config: config.router.judge,
+          ask: (name, prompt, signal) => askCandidate(snapshot(), breakers, name, prompt, signal),
+          onReward: (reward, interaction) =>
+            takeReward({ recorder, policies, learner, arms, gains, metrics, log }, reward, interaction),
+          log,
+        })
+
+  const authenticator = made('authenticator', new Authenticator(store, config))
+  const admission = made('admission', new Admission(admissionOptions(config)))
+  const requests = made('requests', new RequestContexts())
+  const takesIn = { authenticator, admission, requests, policies, log }
+  const reload = () => source.reload((next, old) => takeIn(takesIn, config, next, old))
+
+  const services: Services = {
+    snapshot,
+    reload,
+    store,
+    recorder,
+    authenticator,
+    admission,
+    erasures: made('erasures', new Erasures()),
+    conversations: made('conversations', new Conversations(store, () => onStoreError('loadConversation'))),
+    quota: made('quota', new Quota(store.limits, onStoreError)),
+    requests,
+    siblings: made('siblings', siblingsOf(reload, policies, log)),
+    userIds,
+    seal,
+    stopAgreeing,
+    policies,
+    users,
+    learner,
+    arms,
+    gains,
+    judge: made('judge', judge),
     breakers,
-    latencies: new Latencies(),
+    refusals,
+    latencies: made('latencies', new Latencies()),
     metrics,
     log,
-    afterAnswer: (record, call, decision) => afterAnswer(services, record, call, decision),
-    async forgetUser(tenant, user) {
-      services.erasures.note(tenant, user, Date.now())
-      recorder.forget(tenant, user)
-      await recorder.flush()
-      return services.learner.forgetUser(tenant, user)
-    },
-    components: () => componentsOf(services),
-    draining,
   }
   warnOfEmpty(snapshot(), log)
   await policies.warm(snapshot().tenants.values())
   return services
 }
 
-/** What a new configuration changes in a process that began with another. */
-async function takeIn(services: Services, started: Config, next: Snapshot, old: Snapshot): Promise<void> {
+/** Closes all that `createServices` opened, each part after those that use it. Requests must have ended. */
+export async function closeServices(services: Services): Promise<void> {
+  const { learner, policies, users, judge, quota, recorder, store, log } = services
+  services.stopAgreeing()
+  await judge?.close()
+  await learner.close()
+  await policies.close()
+  await modelThread.close()
+  users.close()
+  await quota.close()
+  await recorder.close().catch((error: unknown) => log.error({ err: error }, 'records stay in the spool'))
+  await closeSnapshot(services.snapshot())
+  await store.close()
+}
+
+/** The other processes behind the same port: an order that one of them was given is carried out here, too. */
+function siblingsOf(reload: () => Promise<void>, policies: Policies, log: Logger): Siblings {
+  return new Siblings((order) => {
+    const done =
+      order.kind === 'config'
+        ? reload()
+        : order.kind === 'artifact'
+          ? policies.reload(order.artifact, order.tenant)
+          : policies.rollback(order.version, order.tenant)
+    done.catch((error: Error) =>
+      log.error({ reason: error.message, order: order.kind }, 'an order of a sibling failed'),
+    )
+  })
+}
+
+/** Takes in a new configuration, as far as a running process can. */
+async function takeIn(
+  services: Pick<Services, 'authenticator' | 'admission' | 'requests' | 'policies' | 'log'>,
+  started: Config,
+  next: Snapshot,
+  old: Snapshot,
+): Promise<void> {
   const { authenticator, admission, requests, policies, log } = services
   authenticator.configure(next.config)
   admission.configure(admissionOptions(next.config))
@@ -162,14 +268,14 @@ async function takeIn(services: Services, started: Config, next: Snapshot, old: 
   log.info({ candidates: next.candidates.length, tenants: next.tenants.size }, 'configuration reloaded')
   warnOfEmpty(next, log)
   const waiting = restartNeeded(started, next.config)
-  if (waiting.length > 0) log.warn({ settings: waiting }, 'these settings count from the next start on')
+  if (waiting.length > 0) log.warn({ settings: waiting }, 'these settings take effect at the next start')
   await policies.configure(next.config.router, next.config.tenants)
   await policies.warm(next.tenants.values())
 }
 
 /**
- * A local server that lists other models than it did, or a provider whose key is missing, empties a list without
- * anybody's mistake.
+ * Warns of names and groups that stand for no candidate. It need not be a mistake in the configuration: a local server
+ * may list other models than before, or a provider lack its key.
  */
 function warnOfEmpty({ empty }: Snapshot, log: Logger): void {
   for (const { tenant, wanted } of empty) log.warn({ tenant, wanted }, 'no usable candidate has this name or group')

@@ -17,14 +17,12 @@ from torch import Tensor, nn
 from personabench.bench.artifact_router import ArtifactRouter
 from personabench.bench.report import markdown, terminal_tables
 from personabench.bench.run import Factory, Plan, run
-from router_model.data.pools import DATA_ROOT
 from router_model.data.simulation import History
 from router_model.export.artifact import Artifact
 from router_model.export.onnx import dims_of
-from router_model.memory import Memory
-from router_model.model import Router
+from router_model.network import NON_LINEAR, Router
+from router_model.places import DATA
 from router_model.retrain.runner import TorchRunner
-from router_model.sizes import NON_LINEAR
 from router_model.train.people import DOUBT_VARIANCE, RATING_VARIANCE
 from router_model.train.weights import WEIGHTS_FILE, load_weights
 
@@ -51,12 +49,12 @@ class _Changed:
     def __init__(self, artifact: Artifact, runner: TorchRunner) -> None:
         """Keeps the manifest and the evidence of known LLMs."""
         dims = dims_of(runner.router.sizes)  # an older artifact's messages may be shorter
-        forget = Memory.of_sizes(runner.router.sizes, artifact.manifest.forget.per_reward).forget
+        forget = artifact.manifest.forget.model_copy(update={"block": runner.router.sizes.block_rewards})
         self.manifest = artifact.manifest.model_copy(update={"dims": dims, "forget": forget})
         self.population, self._runner = artifact.population, runner
 
     def run(self, graph: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """See `Artifact.run`."""
+        """One of the four graphs, by the changed network."""
         return self._runner.run(graph, inputs)
 
 
@@ -96,7 +94,7 @@ class _LinearReading(nn.Module):
     def forward(
         self, mean: Tensor, covariance: Tensor, quality: Tensor, reward: Tensor, kind: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """See `RewardReading`."""
+        """Precision [.., N, 2, 2] and information [.., N, 2] about (u, v), as `RewardReading` gives them."""
         direction = torch.stack([torch.ones_like(quality), 2 * quality - 1], -1)
         dense = self.dense[kind] > 0
         variance = torch.where(dense, RATING_VARIANCE + DOUBT_VARIANCE * quality * (1 - quality), 0.5)
@@ -144,7 +142,7 @@ def no_changes(router: Router) -> None:
 def ablate(
     artifact: Annotated[Path, typer.Option(help="artifact folder")],
     pools: Annotated[str, typer.Option(help="comma-separated")] = "zeroeval,llmrouter",
-    data: Annotated[Path, typer.Option(help="where the pools' folders are")] = DATA_ROOT,
+    data: Annotated[Path, typer.Option(help="where the pools' folders are")] = DATA,
     feedback: Annotated[str, typer.Option(help="dense, thumbs")] = "dense",
     seeds: Annotated[int, typer.Option(min=1)] = 3,
     out: Annotated[Path, typer.Option(help="folder for the table")] = Path("runs/ablate"),

@@ -19,9 +19,9 @@ from personabench.bench.registry import BORROWED, CONTESTANTS, QUICK, contestant
 from personabench.bench.report import markdown, picture, terminal_tables
 from personabench.bench.run import Plan, run
 from personabench.heads import HeadsConfig
-from router_model.data.pools import DATA_ROOT
 from router_model.data.population import SHIFTS, Shift
 from router_model.data.simulation import Feedback
+from router_model.places import DATA
 
 POOLS = "zeroeval,llmrouter"
 OUT = Path("runs/evaluate")
@@ -31,7 +31,7 @@ QUICK_HEADS = HeadsConfig(networks=1, epochs=10)
 
 def evaluate(
     pools: Annotated[str, typer.Option(help="comma-separated names of pools, or folders under --data")] = POOLS,
-    data: Annotated[Path, typer.Option(help="where the pools' folders are")] = DATA_ROOT,
+    data: Annotated[Path, typer.Option(help="where the pools' folders are")] = DATA,
     feedback: Annotated[str, typer.Option(help="dense, thumbs, sparse")] = "dense,thumbs",
     shifts: Annotated[str, typer.Option(help="shifted populations beside the usual one, or `all`")] = "",
     folds: Annotated[str, typer.Option(help="test folds, comma-separated; the pool's own by default")] = "",

@@ -7,7 +7,7 @@ predictions on logged queries holds on new ones. Letters: Q queries, E embedding
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,15 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from personabench.predictors import Fitter, Predictor, neighbours, ridge
 from router_model.data.cards import price_matrix
 from router_model.data.pools import Pool, cost_of
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
-
-# A predictor of [n, columns] on new queries, fitted on embeddings [m, E] and targets [m, columns].
-Predictor = Callable[[Floats], Floats]
-Fitter = Callable[[Floats, Floats], Predictor]
 
 PARTS = 5
 CLIP = 1e-3
@@ -72,7 +69,7 @@ def fit_heads(pool: Pool, embeddings: Floats, train: Ints, config: HeadsConfig |
     tokens = np.full(pool.quality.shape, np.nan, dtype=np.float32)
     if np.isfinite(pool.completion_tokens[train]).all():
         target = np.log(np.where(np.isnan(pool.completion_tokens), 1.0, pool.completion_tokens)).astype(np.float32)
-        tokens = np.exp(cross_fitted(length_fitter(config), embeddings, target, train, pool.fold)).astype(np.float32)
+        tokens = np.exp(cross_fitted(ridge(config.ridge), embeddings, target, train, pool.fold)).astype(np.float32)
     tasks = tuple(sorted(set(pool.task[train].tolist())))
     one_hot = np.stack([pool.task == task for task in tasks], -1).astype(np.float32)
     task = cross_fitted(task_fitter(config), embeddings, one_hot, train, pool.fold)
@@ -82,7 +79,7 @@ def fit_heads(pool: Pool, embeddings: Floats, train: Ints, config: HeadsConfig |
 
 def cross_fitted(fit: Fitter, embeddings: Floats, target: Floats, train: Ints, fold: Ints) -> Floats:
     """Predictions [Q, columns]; that for a train query is by a model that never saw its fold."""
-    made = fit(embeddings[train], target[train])(embeddings)
+    made: Floats = fit(embeddings[train], target[train])(embeddings)
     folds = np.unique(fold[train])
     for part in np.array_split(folds, min(PARTS, len(folds))):
         held = np.isin(fold[train], part)
@@ -96,7 +93,7 @@ def quality_fitter(config: HeadsConfig) -> Fitter:
 
     def fit(x: Floats, y: Floats) -> Predictor:
         inner = np.arange(len(x)) % 4 == 0
-        parts = [network(config), neighbours(config)]
+        parts = [network(config), neighbours(config.neighbours, config.sharpness, config.shrink)]
         trial = [part(x[~inner], y[~inner])(x[inner]) for part in parts]
         weights = np.linspace(0, 1, 11)
         losses = [log_loss(blend(trial, w), y[inner]) for w in weights]
@@ -187,43 +184,6 @@ def _train_network(config: HeadsConfig, x: Floats, y: Floats, seed: int) -> Qual
                 optimiser.step()
                 schedule.step()
     return model.eval()
-
-
-def neighbours(config: HeadsConfig) -> Fitter:
-    """Mean outcome of the most similar queries, weighted by likeness and shrunk towards the LLM's mean."""
-
-    def fit(x: Floats, y: Floats) -> Predictor:
-        known, mean = unit(x), y.mean(0)
-        k = min(config.neighbours, len(x))
-
-        def predict(new: Floats) -> Floats:
-            likeness = unit(new) @ known.T
-            nearest = np.argpartition(-likeness, k - 1, axis=1)[:, :k]
-            weight = np.exp(config.sharpness * (np.take_along_axis(likeness, nearest, 1) - 1))
-            weight = weight / weight.max(1, keepdims=True)
-            total = (weight[..., None] * y[nearest]).sum(1) + config.shrink * mean
-            return np.asarray(total / (weight.sum(1, keepdims=True) + config.shrink), dtype=np.float32)
-
-        return predict
-
-    return fit
-
-
-def unit(x: Floats) -> Floats:
-    """Rows scaled to length 1."""
-    return np.asarray(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-9), dtype=np.float32)
-
-
-def length_fitter(config: HeadsConfig) -> Fitter:
-    """Ridge regression on the embedding, for each LLM, centred."""
-
-    def fit(x: Floats, y: Floats) -> Predictor:
-        centre, mean = x.mean(0), y.mean(0)
-        gram = (x - centre).T @ (x - centre) + config.ridge * np.eye(x.shape[1], dtype=np.float32)
-        slope = np.linalg.solve(gram, (x - centre).T @ (y - mean))
-        return lambda new: np.asarray((new - centre) @ slope + mean, dtype=np.float32)
-
-    return fit
 
 
 def task_fitter(config: HeadsConfig) -> Fitter:

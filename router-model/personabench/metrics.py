@@ -154,8 +154,3 @@ def tradeoff(predicted: Floats, predicted_cost: Floats, quality: Floats, cost: F
         if quality[rows, chosen].mean() >= reference:
             saving = max(saving, 1 - float(cost[rows, chosen].mean()) / dollars)
     return Tradeoff(performance, saving)
-
-
-def cumulative_regret(utility: Floats, best: Floats) -> Doubles:
-    """[N]: mean over users of what was missed up to each request; both [U, N]."""
-    return np.cumsum((best - utility).mean(0, dtype=np.float64))

@@ -41,7 +41,7 @@ def page(version: str, runs: Sequence[Results]) -> str:
     parts = [
         f"# Figures of router model {version}",
         "",
-        "Written by `python -m personabench record`; read `README.md` first.",
+        "Written by `python -m personabench record`; what the figures mean: `personabench/README.md`.",
         "",
     ]
     for run in runs:

@@ -18,8 +18,9 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import rankdata
 
-from router_model.data.cards import Card, able, card_for, card_matrix, code_matrix, price_matrix, thinks
-from router_model.data.pools import DATA_ROOT, DataError, Pool, sparse_pool
+from router_model.data.ability import thinks
+from router_model.data.cards import Card, card_for, card_matrix, code_matrix, price_matrix
+from router_model.data.pools import DataError, Pool, sparse_pool
 from router_model.embedding.static import StaticEmbedder
 from router_model.export.artifact import Artifact, read_manifest
 
@@ -82,7 +83,9 @@ class CardsOnly:
         z: Floats = self.artifact.run("llm", inputs)["z"]
         return z
 
-    def predict(self, cards: Sequence[Card], queries: Sequence[str], prompt: Floats, weight: float) -> dict[str, Floats]:
+    def predict(
+        self, cards: Sequence[Card], queries: Sequence[str], prompt: Floats, weight: float
+    ) -> dict[str, Floats]:
         """Outputs of `score` [Q, M] at a cost weight."""
         z, query = self.states(cards), self.embedder.embed(list(queries))
         n = len(queries)
@@ -137,10 +140,7 @@ def judge(router: CardsOnly, pool: Pool, raw: dict[str, Any]) -> Found:
     low, high = spearman_interval(predicted, real)
     price = np.array([card.output_price or np.nan for card in pool.cards])[enough]
     priced = np.isfinite(price)
-    within = [
-        auc(quality[asked[:, m], m], pool.quality[asked[:, m], m] > 0.5)
-        for m in np.flatnonzero(enough)
-    ]
+    within = [auc(quality[asked[:, m], m], pool.quality[asked[:, m], m] > 0.5) for m in np.flatnonzero(enough)]
     slope = float(np.polyfit(predicted, real, 1)[0]) if np.ptp(predicted) > 0 else float("nan")
     thinking = np.array([thinks(card) for card in pool.cards])
     lengths = real_tokens(pool, raw)
@@ -195,7 +195,8 @@ def choices(router: CardsOnly, pool: Pool, quality: Floats) -> tuple[float, floa
     weights, of chosen minus random; on queries that every LLM answered, NaN where there are none.
     """
     full = np.isfinite(pool.quality).mean(0) > 0.95
-    rows = np.isfinite(pool.quality[:, full]).all(1) if full.any() else np.zeros(len(pool.queries), dtype=np.bool_)
+    answered = np.isfinite(pool.quality[:, full])
+    rows: NDArray[np.bool_] = answered.all(1) & full.any()
     if rows.sum() < 10:
         return (float("nan"),) * 4
     real = pool.quality[np.ix_(rows, full)]

@@ -22,18 +22,19 @@ from router_model.data.pools import load_pool
 from router_model.data.population import Population, Shift, simulate
 from router_model.embedding import StaticEmbedder
 from router_model.export.artifact import Artifact
-from router_model.memory import Memory
-from router_model.model import Router
-from router_model.retrain.command import Options, base_of, fit, prepare
+from router_model.network import Router
+from router_model.places import ARTIFACTS, find_artifact
+from router_model.retrain.fit import fit
 from router_model.retrain.judgement import choices_of, evenly
 from router_model.retrain.log import open_log
 from router_model.retrain.logbook import Logbook, read_logbook
 from router_model.retrain.ope.estimators import Terms
 from router_model.retrain.ope.interval import estimate
-from router_model.retrain.places import ARTIFACTS, find_artifact
+from router_model.retrain.options import Options
 from router_model.retrain.refit import held_out
 from router_model.retrain.replay import Model, Replay, replay
 from router_model.retrain.runner import TorchRunner, llm_states
+from router_model.retrain.start import base_of, prepare
 
 BANDS = ((0, 0), (1, 2), (3, 9), (10, 10_000))
 """Rewards of a user, from and to."""
@@ -86,7 +87,7 @@ def main(
 
     def found(router: Router, evidence: NDArray[np.float64]) -> Replay:
         runner = TorchRunner(router)
-        model = Model(runner, llm_states(runner, prepared.inputs, evidence), Memory.of_sizes(router.sizes, fade))
+        model = Model(runner, llm_states(runner, prepared.inputs, evidence), router.sizes.memory(fade))
         made = replay(model, log, choices.answer)
         return made.of(choices.answer)
 

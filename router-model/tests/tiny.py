@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from router_model.export.onnx import realistic
-from router_model.model import Router, Sizes
+from router_model.network import Router, Sizes
 from router_model.priors.prior import CARD_FEATURES, believe_cards, believe_people, believe_rewards
 
 SIZES = Sizes(

@@ -4,7 +4,7 @@ import { step } from './progress.mjs'
 /** @param {string} name */
 export const onPath = (name) => spawnSync(name, ['--version'], { stdio: 'ignore' }).status === 0
 
-/** Whether Debian packages can be installed without asking anybody. */
+/** Whether Debian packages can be installed without asking for a password. */
 const usable = () => process.getuid?.() === 0 && onPath('apt-get')
 
 /**

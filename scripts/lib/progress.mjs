@@ -48,7 +48,7 @@ export function showProgress(describe, out = process.stderr) {
 }
 
 /**
- * Runs a command to its end, with progress; says what was done if it took longer than two seconds.
+ * Runs a command to its end, with progress; reports it if it took longer than two seconds.
  *
  * @param {string} title in the -ing form: "installing npm packages"
  * @param {string} command

@@ -5,13 +5,19 @@ import { z } from 'zod'
 import { hashKey, makeKey } from '../candidates/keys.ts'
 import { keyProblem } from '../candidates/new-key.ts'
 import { ConfigError } from '../config/load.ts'
+import type { Snapshot } from '../config/snapshot.ts'
 import { GatewayError, invalidRequest, notFound, unauthorized } from '../errors.ts'
+import type { ArmReport } from '../learning/arm-report.ts'
+import { type ComponentSources, componentsOf } from '../observability/components.ts'
 import { fieldError } from '../openai/parse-chat.ts'
 import { parseRawBody } from '../openai/raw-body.ts'
-import type { Services } from '../parts.ts'
-import { ArtifactError } from '../routing/artifact/load.ts'
+import type { RequestContexts } from '../pipeline/context.ts'
+import type { Breakers } from '../providers/forward/breakers.ts'
+import { ArtifactError } from '../routing/artifact/error.ts'
+import type { Policies } from '../routing/policies/policies.ts'
 import { DEFAULT_AUDIENCE } from '../routing/policies/wanted.ts'
-import { readBody } from '../server/body.ts'
+import type { Store } from '../store/store.ts'
+import { readBody } from './body.ts'
 
 const MAX_BODY = 64 * 1024
 const BODY_TIMEOUT_MS = 10_000
@@ -23,17 +29,35 @@ const newKeySchema = z.strictObject({
   expires_at: z.iso.datetime().nullish(),
   models: z.array(z.string()).min(1).nullish(),
 })
-/** Without a tenant: of everybody who has no artifact of his own. */
+/** Left out: the artifact of all tenants that have none of their own. */
 const tenant = z.string().min(1).optional()
 const rollbackSchema = z.strictObject({ version: z.string(), tenant })
 const reloadSchema = z.strictObject({ artifact: z.string().optional(), tenant })
 
-/** The operator's routes, behind a key of their own; as if they did not exist while none is configured. */
-export function admin(services: Services): Hono<{ Bindings: HttpBindings }> {
+/** An order of the operator, as one process passes it on to the others that share its port. */
+export type SiblingOrder =
+  | { kind: 'config' }
+  | { kind: 'artifact'; artifact: string | undefined; tenant: string | undefined }
+  | { kind: 'rollback'; version: string; tenant: string | undefined }
+
+export interface AdminDeps extends ComponentSources {
+  snapshot(): Snapshot
+  /** Reads the configuration again. @throws ConfigError, and the old one stays */
+  reload(): Promise<void>
+  store: Store
+  policies: Policies
+  arms: ArmReport
+  breakers: Breakers
+  requests: RequestContexts
+  siblings: { tell(order: SiblingOrder): void }
+}
+
+/** The operator's routes, behind a key of their own; 404 while no such key is configured. */
+export function admin(deps: AdminDeps): Hono<{ Bindings: HttpBindings }> {
   const app = new Hono<{ Bindings: HttpBindings }>()
 
   app.use('*', async (c, next) => {
-    const expected = services.snapshot().config.admin.key
+    const expected = deps.snapshot().config.admin.key
     if (expected === undefined) throw notFound('Not found.')
     const given = /^Bearer +(\S{1,512})$/i.exec(c.env.incoming.headers.authorization ?? '')?.[1]
     if (given === undefined || !sameKey(given, expected)) throw unauthorized()
@@ -48,65 +72,65 @@ export function admin(services: Services): Hono<{ Bindings: HttpBindings }> {
   }
 
   app.get('/status', async (c) => {
-    const { tenants, ...policies } = services.policies.status()
-    const own = Object.entries(tenants).map(([name, status]) => [name, { ...status, arms: services.arms.report(name) }])
+    const { tenants, ...policies } = deps.policies.status()
+    const own = Object.entries(tenants).map(([name, status]) => [name, { ...status, arms: deps.arms.report(name) }])
     return c.json({
       policies: { ...policies, tenants: Object.fromEntries(own) },
-      arms: services.arms.report(DEFAULT_AUDIENCE),
-      components: await services.components(),
-      breakers: Object.fromEntries(services.breakers.states()),
-      in_flight: services.requests.size,
+      arms: deps.arms.report(DEFAULT_AUDIENCE),
+      components: await componentsOf(deps),
+      breakers: Object.fromEntries(deps.breakers.states()),
+      in_flight: deps.requests.size,
     })
   })
 
   app.get('/keys', async (c) => {
-    const keys = await services.store.listKeys(c.req.query('tenant'))
+    const keys = await deps.store.listKeys(c.req.query('tenant'))
     return c.json({ data: keys.map(({ hash: _, ...shown }) => shown) })
   })
   app.post('/keys', async (c) => {
     const { tenant, name, expires_at, models } = await body(c.env.incoming, newKeySchema)
     const wanted = { tenant, name, expiresAt: expires_at ? Date.parse(expires_at) : null, models: models ?? null }
-    const problem = keyProblem(services.snapshot().config, wanted, Date.now())
+    const problem = keyProblem(deps.snapshot().config, wanted, Date.now())
     if (problem) throw invalidRequest(problem.message, KEY_FIELDS[problem.field])
     const { secret, record } = makeKey(wanted)
-    await services.store.createKey(record)
+    await deps.store.createKey(record)
     const { hash: _, ...shown } = record
     return c.json({ key: secret, ...shown }, 201)
   })
   app.delete('/keys/:id', async (c) => {
-    if (!(await services.store.revokeKey(c.req.param('id'), Date.now()))) throw notFound('There is no such key.')
+    if (!(await deps.store.revokeKey(c.req.param('id'), Date.now()))) throw notFound('There is no such key.')
     return c.json({ revoked: true })
   })
 
   app.post('/config/reload', async (c) => {
     try {
-      await services.reload()
-      services.siblings.tell({ kind: 'config' })
+      await deps.reload()
+      deps.siblings.tell({ kind: 'config' })
       return c.json({ reloaded: true })
     } catch (error) {
       if (error instanceof ConfigError)
-        throw invalidRequest(`The configuration is not good: ${error.problems.join('; ')}`)
+        throw invalidRequest(`The configuration is not valid: ${error.problems.join('; ')}`)
       throw error
     }
   })
 
   app.post('/artifact/reload', async (c) => {
     const { artifact, tenant } = await body(c.env.incoming, reloadSchema)
-    const policy = await refusable(() => services.policies.reload(artifact, tenant))
-    services.siblings.tell({ kind: 'artifact', artifact, tenant })
+    const policy = await refusable(() => deps.policies.reload(artifact, tenant))
+    deps.siblings.tell({ kind: 'artifact', artifact, tenant })
     return c.json({ policy })
   })
   app.post('/artifact/rollback', async (c) => {
     const { version, tenant } = await body(c.env.incoming, rollbackSchema)
-    const policy = await services.policies.rollback(version, tenant)
-    services.siblings.tell({ kind: 'rollback', version, tenant })
+    const policy = await deps.policies.rollback(version, tenant)
+    deps.siblings.tell({ kind: 'rollback', version, tenant })
     return c.json({ policy })
   })
 
   return app
 }
 
-/** An operator is told which check an artifact failed, and by how much. */
+/** Turns a refused artifact into a 422 that names the check that failed, and by how much. */
 async function refusable<T>(change: () => Promise<T>): Promise<T> {
   try {
     return await change()

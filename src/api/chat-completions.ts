@@ -1,49 +1,27 @@
-import type { IncomingMessage } from 'node:http'
-import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
-import type { Services } from '../parts.ts'
-import { beginRequest } from '../pipeline/begin-exchange.ts'
-import { complete } from '../pipeline/chat.ts'
+import type { UserIds } from '../candidates/tenants.ts'
+import { type Call, parseCall } from '../pipeline/call.ts'
+import { type ChatDeps, complete } from '../pipeline/chat.ts'
 import type { RequestContext } from '../pipeline/context.ts'
-import { chatEndpoint, type Endpoint } from '../pipeline/endpoint.ts'
-import type { Shortcut } from '../server/http-server.ts'
-import { sendError } from '../server/send-error.ts'
+import type { Endpoint } from '../pipeline/endpoint.ts'
+import { readBody } from './body.ts'
 
-/** Answers on Node's own response: no web stream between the provider's bytes and the client's socket. */
-export async function answerBy(endpoint: Endpoint, services: Services, context: RequestContext): Promise<Response> {
-  try {
-    await complete(services, context, endpoint)
-  } catch (error) {
-    try {
-      sendError(services, context, error, endpoint)
-    } catch (failed) {
-      // Telling an error is what went wrong. Not left to the app: not every request comes by it.
-      sendError(services, context, failed, endpoint)
-    }
-  }
-  return RESPONSE_ALREADY_SENT
+export interface AnswerDeps extends ChatDeps {
+  userIds: UserIds
 }
 
-/** What Hono's adapter takes for a host without asking a URL parser. */
-const PLAIN_HOST = /^[a-z0-9._-]+(?::(?:[1-5]\d{3,4}|[6-9]\d{3}))?$/
+/**
+ * A request for an answer, `POST /v1/chat/completions` or another endpoint: answered on Node's own response, with no
+ * web stream between the provider's bytes and the client's socket.
+ *
+ * @throws GatewayError while nothing has been sent
+ */
+export async function answerBy(endpoint: Endpoint, deps: AnswerDeps, context: RequestContext): Promise<void> {
+  await complete(deps, context, await readCall(context, deps.userIds, endpoint))
+}
 
-/** Of the usual shape. What is odd or wrong about a request is the app's to find. */
-const isPlainCompletion = ({ method, url, headers }: IncomingMessage) =>
-  url === '/v1/chat/completions' &&
-  method === 'POST' &&
-  headers['content-encoding'] === undefined &&
-  PLAIN_HOST.test(headers.host ?? '')
-
-/** The app's road to chat completions, for most requests, without what the app costs on the way (docs/profile.md). */
-export const directly = (services: Services): Shortcut =>
-  async function answer(incoming, outgoing) {
-    if (!isPlainCompletion(incoming)) return false
-    let context: RequestContext
-    try {
-      const begun = beginRequest(services, incoming, outgoing)
-      context = begun instanceof Promise ? await begun : begun
-    } catch {
-      return false
-    }
-    await answerBy(chatEndpoint, services, context)
-    return true
-  }
+/** @throws GatewayError 400, 401, 404, 408, 413, 415 */
+export async function readCall(context: RequestContext, userIds: UserIds, endpoint: Endpoint): Promise<Call> {
+  const { max_body_bytes, body_timeout_ms, body_min_bytes_per_s } = context.snapshot.config.server
+  const body = await readBody(context.incoming, max_body_bytes, body_timeout_ms, body_min_bytes_per_s)
+  return parseCall(context, userIds, endpoint, body)
+}

@@ -1,7 +1,30 @@
-import type { Decision } from '../pipeline/decide.ts'
+import type { UserIds } from '../candidates/tenants.ts'
+import { parseRawBody } from '../openai/raw-body.ts'
+import type { RequestContext } from '../pipeline/context.ts'
+import { type DecideDeps, type Decision, decide } from '../pipeline/decide.ts'
+import { chatEndpoint, type Endpoint } from '../pipeline/endpoint.ts'
+import { readCall } from './chat-completions.ts'
 
-/** The table of candidates and why: the answer of `POST /v1/router/explain`. */
-export function explanationOf({ selection, scores, version, fallback, profile, conversation }: Decision) {
+/**
+ * `POST /v1/router/explain`: the table of candidates and why one is chosen; nothing is forwarded.
+ *
+ * @throws GatewayError
+ */
+export async function explain(deps: DecideDeps & { userIds: UserIds }, context: RequestContext, responses: Endpoint) {
+  const call = await readCall(context, deps.userIds, eitherOf(responses))
+  return explanationOf(await decide(deps, context, call))
+}
+
+/** Takes the body of a completion or of a response, told apart by what they alone have. */
+const eitherOf = (responses: Endpoint): Endpoint => ({
+  ...chatEndpoint,
+  read: (raw, model) => (isForResponses(parseRawBody(raw).json) ? responses : chatEndpoint).read(raw, model),
+})
+
+const isForResponses = (body: Record<string, unknown>) =>
+  !('messages' in body) && ('input' in body || 'previous_response_id' in body)
+
+function explanationOf({ selection, scores, version, fallback, profile, conversation }: Decision) {
   const propensity = new Map(
     selection.scored.map(({ candidate }, index) => [candidate.name, selection.propensities[index]]),
   )

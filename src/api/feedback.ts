@@ -2,12 +2,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
 import { invalidRequest, notFound } from '../errors.ts'
 import { ratingRewards } from '../learning/sources/user-rating.ts'
-import { takeReward } from '../learning/take-reward.ts'
+import { type RewardDeps, takeReward } from '../learning/take-reward.ts'
 import { fieldError } from '../openai/parse-chat.ts'
 import { parseRawBody } from '../openai/raw-body.ts'
-import type { Services } from '../parts.ts'
+import { requestIdOf } from '../openai/responses/items.ts'
 import type { RequestContext } from '../pipeline/context.ts'
 import { allowedCandidates, tenantOf } from '../pipeline/principal.ts'
+import { readSmallBody } from './body.ts'
 
 const MAX_COMMENT_CHARS = 4_000
 
@@ -19,7 +20,7 @@ const feedbackSchema = z.looseObject({
   comment: z.string().max(MAX_COMMENT_CHARS).optional(),
 })
 
-export type Feedback = z.output<typeof feedbackSchema>
+type Feedback = z.output<typeof feedbackSchema>
 
 /** @throws GatewayError 400 with `param` */
 export function parseFeedback(raw: Buffer): Feedback {
@@ -39,18 +40,16 @@ export function parseFeedback(raw: Buffer): Feedback {
 const LEARN_WITHIN_MS = 250
 
 /**
- * Records a user's feedback and learns from it: the next request of that user is decided with it.
+ * `POST /v1/feedback`: records a user's feedback and learns from it; the next request of that user is decided with it.
  *
- * @throws GatewayError 404 when the tenant has no such interaction; 503 when the store can't say
+ * @throws GatewayError 400; 404 when the tenant has no such interaction. @throws StoreError
  */
-export async function takeFeedback(
-  services: Services,
-  { caller, snapshot, requestId, ts }: RequestContext,
-  feedback: Feedback,
-) {
+export async function takeFeedback(deps: RewardDeps, context: RequestContext) {
+  const feedback = parseFeedback(await readSmallBody(context))
+  const { caller, snapshot, requestId, ts } = context
   const { name: tenant } = tenantOf(snapshot, caller)
-  const id = feedback.request_id ?? feedback.completion_id ?? ''
-  const interaction = await services.recorder.findInteraction(tenant, id)
+  const id = requestIdOf(feedback.request_id ?? feedback.completion_id ?? '')
+  const interaction = await deps.recorder.findInteraction(tenant, id)
   if (!interaction) {
     const param = feedback.request_id === undefined ? 'completion_id' : 'request_id'
     throw notFound('There is no such completion.', 'interaction_not_found', param)
@@ -64,7 +63,7 @@ export async function takeFeedback(
   }
   const rewards = ratingRewards(feedback, interaction, ts)
   await Promise.race([
-    Promise.all(rewards.map((reward) => takeReward(services, reward, interaction))),
+    Promise.all(rewards.map((reward) => takeReward(deps, reward, interaction))),
     sleep(LEARN_WITHIN_MS, undefined, { ref: false }),
   ])
   return { object: 'feedback', id: requestId, interaction_id: interaction.id, status: 'accepted' }

@@ -1,6 +1,8 @@
 import { type Alias, aliasTarget } from '../candidates/aliases.ts'
 import type { Candidate } from '../candidates/candidate.ts'
 import { choiceOf, resolveModel } from '../candidates/tenants.ts'
+import type { RequestContext } from '../pipeline/context.ts'
+import { allowedCandidates, tenantOf } from '../pipeline/principal.ts'
 
 /** A model as `GET /v1/models` lists it: OpenAI's four fields, and ours under `persona_router`. */
 interface ModelObject {
@@ -24,8 +26,25 @@ const auto = (id: string): ModelObject => ({ id, object: 'model', created: 0, ow
 
 const aliased = (id: string, target: string): ModelObject => ({ ...auto(id), persona_router: { alias_of: target } })
 
+/** `GET /v1/models`. @throws GatewayError 401 */
+export const listModels = (context: RequestContext) => ({ object: 'list', data: modelsOf(...namesOf(context)) })
+
+/** `GET /v1/models/{id}`. @throws GatewayError 401, 404 `model_not_found` */
+export function findModel(context: RequestContext, id: string): ModelObject {
+  const [allowed, aliases] = namesOf(context)
+  const listed = modelsOf(allowed, aliases).find((model) => model.id === id)
+  if (listed) return listed
+  resolveModel(id, allowed, aliases)
+  return aliased(id, aliasTarget(aliases, id) ?? id)
+}
+
+function namesOf({ snapshot, caller }: RequestContext): [allowed: readonly Candidate[], aliases: readonly Alias[]] {
+  const tenant = tenantOf(snapshot, caller)
+  return [allowedCandidates(tenant, caller), tenant.aliases]
+}
+
 /** `auto` first, then a router for each group, aliases, and the candidates that the caller may use. */
-export function listModels(allowed: readonly Candidate[], aliases: readonly Alias[]): ModelObject[] {
+function modelsOf(allowed: readonly Candidate[], aliases: readonly Alias[]): ModelObject[] {
   const groups = new Set(allowed.flatMap(({ groups }) => groups))
   const names = new Set(allowed.map(({ name }) => name))
   const usable = aliases.filter(({ pattern, target }) => !names.has(pattern) && choiceOf(target, allowed))
@@ -35,14 +54,6 @@ export function listModels(allowed: readonly Candidate[], aliases: readonly Alia
     ...usable.map(({ pattern, target }) => aliased(pattern, target)),
     ...allowed.map(modelObject),
   ]
-}
-
-/** @throws GatewayError 404 `model_not_found` */
-export function findModel(allowed: readonly Candidate[], aliases: readonly Alias[], id: string): ModelObject {
-  const listed = listModels(allowed, aliases).find((model) => model.id === id)
-  if (listed) return listed
-  resolveModel(id, allowed, aliases)
-  return aliased(id, aliasTarget(aliases, id) ?? id)
 }
 
 function modelObject(candidate: Candidate): ModelObject {

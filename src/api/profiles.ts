@@ -1,53 +1,50 @@
 import { knownNames, mayBeDiscovered } from '../candidates/names.ts'
-import type { Tenant } from '../candidates/tenants.ts'
+import { ANONYMOUS, type Tenant, type UserIds } from '../candidates/tenants.ts'
 import type { Config } from '../config/schema.ts'
 import { invalidRequest, notFound } from '../errors.ts'
+import { type ForgetDeps, forgetUser } from '../learning/erasures.ts'
+import type { Learner } from '../learning/learner.ts'
 import { preferencesSchema, type StatedPreferences } from '../learning/stated-preferences.ts'
 import { fieldError } from '../openai/parse-chat.ts'
 import { parseRawBody } from '../openai/raw-body.ts'
-import type { Services } from '../parts.ts'
+import type { RequestContext } from '../pipeline/context.ts'
+import { tenantOf } from '../pipeline/principal.ts'
+import type { Policies } from '../routing/policies/policies.ts'
+import type { Seal } from '../runtime/seal.ts'
 import type { InteractionRecord } from '../store/records/records.ts'
 import { eachCandidate } from '../store/records/scored-candidates.ts'
+import type { Store } from '../store/store.ts'
+import { readSmallBody } from './body.ts'
+import { allResponses } from './responses/kept-responses.ts'
 
-/** @throws GatewayError 400 with `param` */
-export function parsePreferences(raw: Buffer): StatedPreferences {
-  const { json } = parseRawBody(raw)
-  const parsed = preferencesSchema.safeParse('preferences' in json ? json.preferences : json)
-  if (!parsed.success) throw fieldError(parsed.error.issues[0])
-  return parsed.data
+interface ProfileDeps {
+  userIds: UserIds
 }
 
-/**
- * A slip in a list would let through what was to be denied, or deny all.
- *
- * @throws GatewayError 400 with `param`
- */
-export function refuseUnknownNames(
-  preferences: StatedPreferences,
-  config: Config,
-  { candidates, ...of }: Tenant,
-): void {
-  const known = knownNames(config, of.config.candidates).candidates
-  const isKnown = (name: string) =>
-    known.has(name) || candidates.some((one) => one.name === name) || mayBeDiscovered(config, name)
-  for (const field of ['allow', 'deny'] as const) {
-    const unknown = preferences[field]?.find((name) => !isKnown(name))
-    if (unknown === undefined) continue
-    throw invalidRequest(`Invalid '${field}': there is no candidate '${unknown}'; see /v1/models.`, field)
-  }
-}
+/** In a path: the user of all requests that name none. */
+const ANONYMOUS_PATH = '~anonymous'
+const MAX_ID_BYTES = 256
 
 /**
- * All that is kept of a user, but for vectors.
+ * `GET /v1/users/{id}/profile`: all that is kept of a user, but for vectors.
  *
- * @param id as the client wrote it
- * @throws GatewayError 404 when nothing is kept
+ * @throws GatewayError 400, 404 when nothing is kept. @throws StoreError
  */
-export async function exportProfile({ store }: Services, tenant: string, user: string, id: string) {
+export async function getProfile(
+  deps: ProfileDeps & { store: Store; seal: Seal },
+  context: RequestContext,
+  id: string,
+) {
+  const { store, seal } = deps
+  const { tenant: ofUser, user } = userInPath(deps, context, id)
+  const tenant = ofUser.name
   const [stored, edges] = await Promise.all([store.loadUser(tenant, user), store.loadEdges(tenant, user)])
   const interactions = await collect(store.readInteractions({ tenant, user }), withoutVectors)
   const rewards = await collect(store.readRewards({ tenant, user }), (row) => row)
-  if (!stored && interactions.length === 0) throw notFound('There is no such user.', 'user_not_found', 'id')
+  const responses = await allResponses({ responses: store.responses, seal, tenant, user })
+  if (!stored && interactions.length === 0 && responses.length === 0) {
+    throw notFound('There is no such user.', 'user_not_found', 'id')
+  }
   return {
     object: 'user.profile',
     id,
@@ -63,6 +60,66 @@ export async function exportProfile({ store }: Services, tenant: string, user: s
     })),
     interactions,
     rewards,
+    responses,
+  }
+}
+
+/**
+ * `PUT /v1/users/{id}/profile`: sets what a user states of their wishes.
+ *
+ * @throws GatewayError 400 with `param`. @throws StoreError
+ */
+export async function setProfile(
+  deps: ProfileDeps & { policies: Policies; learner: Learner },
+  context: RequestContext,
+  id: string,
+) {
+  const { tenant, user } = userInPath(deps, context, id)
+  const preferences = parsePreferences(await readSmallBody(context))
+  refuseUnknownNames(preferences, context.snapshot.config, tenant)
+  const { policy } = deps.policies.snapshot(tenant.name, user)
+  await deps.learner.setPreferences(policy, tenant.name, user, preferences)
+  return { object: 'user.profile', id, preferences }
+}
+
+/** `DELETE /v1/users/{id}/profile`: erases a user. @throws GatewayError 400. @throws StoreError */
+export async function deleteProfile(deps: ProfileDeps & ForgetDeps, context: RequestContext, id: string) {
+  const { tenant, user } = userInPath(deps, context, id)
+  const rows = await forgetUser(deps, tenant.name, user)
+  return { object: 'user.profile.deleted', id, deleted: true, rows }
+}
+
+function userInPath({ userIds }: ProfileDeps, { snapshot, caller }: RequestContext, id: string) {
+  const tenant = tenantOf(snapshot, caller)
+  if (Buffer.byteLength(id) > MAX_ID_BYTES) throw invalidRequest(`Invalid 'id': at most ${MAX_ID_BYTES} bytes.`, 'id')
+  return { tenant, user: id === ANONYMOUS_PATH ? ANONYMOUS : userIds.stored(tenant.config, id) }
+}
+
+/** @throws GatewayError 400 with `param` */
+export function parsePreferences(raw: Buffer): StatedPreferences {
+  const { json } = parseRawBody(raw)
+  const parsed = preferencesSchema.safeParse('preferences' in json ? json.preferences : json)
+  if (!parsed.success) throw fieldError(parsed.error.issues[0])
+  return parsed.data
+}
+
+/**
+ * Refuses unknown names: a typo in a list would allow what was to be denied, or deny everything.
+ *
+ * @throws GatewayError 400 with `param`
+ */
+export function refuseUnknownNames(
+  preferences: StatedPreferences,
+  config: Config,
+  { candidates, ...of }: Tenant,
+): void {
+  const known = knownNames(config, of.config.candidates).candidates
+  const isKnown = (name: string) =>
+    known.has(name) || candidates.some((one) => one.name === name) || mayBeDiscovered(config, name)
+  for (const field of ['allow', 'deny'] as const) {
+    const unknown = preferences[field]?.find((name) => !isKnown(name))
+    if (unknown === undefined) continue
+    throw invalidRequest(`Invalid '${field}': there is no candidate '${unknown}'; see /v1/models.`, field)
   }
 }
 

@@ -27,7 +27,7 @@ const ordered = (entries: [pattern: string, target: string][]): Alias[] =>
 const isGlob = ({ pattern }: Alias) => pattern.includes('*')
 const literals = ({ pattern }: Alias) => pattern.replaceAll('*', '').length
 
-/** In time that the lengths bound: no expression that could backtrack. */
+/** Linear time, without a regular expression that could backtrack. */
 function matches(pattern: string, model: string): boolean {
   const [first = '', ...rest] = pattern.split('*')
   const last = rest.pop()

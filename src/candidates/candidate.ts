@@ -1,8 +1,10 @@
-/** What a request may need and a candidate may lack. */
+import type { Dialect } from './dialect.ts'
+
+/** Abilities that a request may need and a candidate may lack. */
 export const CAPABILITIES = ['tools', 'vision', 'audio', 'json_schema', 'logprobs'] as const
 export type Capability = (typeof CAPABILITIES)[number]
 
-/** Formats in which a provider takes a candidate's requests; all take chat completions, by conversion where need be. */
+/** Formats in which a provider accepts a candidate's requests; chat completions always, by conversion if need be. */
 export const APIS = ['chat', 'responses', 'messages'] as const
 export type Api = (typeof APIS)[number]
 
@@ -16,15 +18,15 @@ export interface Price {
   cacheWrite?: number
 }
 
-/** A model that may answer, with all that routing, accounting and the provider need to know of it. */
+/** A model that may answer, with everything that routing, accounting and its provider need. */
 export interface Candidate {
-  /** What clients and headers call it; unique. */
+  /** Name in requests, headers and records; unique. */
   name: string
   /** Key of `providers` in the config. */
   provider: string
-  /** What the provider calls it. */
+  /** The provider's own name of the model. */
   model: string
-  /** Who made it: "openai", "meta"; the provider code of the router model. */
+  /** Maker of the model: "openai", "meta"; becomes the provider code of the router model. */
   vendor: string
   description: string
   price: Price
@@ -52,6 +54,8 @@ export interface Candidate {
   verbosity?: Readonly<Record<string, number>>
   /** Public benchmark scores, 0..1 (`arena_elo`: Elo). */
   benchmarks: Readonly<Record<string, number>>
+  /** How it differs from OpenAI's API; nothing is known where left out. */
+  dialect?: Dialect
   /**
    * Extra top-level request fields that this candidate always sends, e.g. `{ reasoning_effort: "low" }`; a request's
    * own fields win.

@@ -1,7 +1,10 @@
 import { getModelRaw } from 'tokenlens'
-import type { CandidateConfig, Config } from '../config/schema.ts'
+import type { Config } from '../config/schema.ts'
+import { kindOf } from '../providers/kind-schemas.ts'
 import { knownModel } from './abilities.ts'
 import { CAPABILITIES, type Candidate, type Capability } from './candidate.ts'
+import { dialectFor } from './dialect.ts'
+import type { CandidateConfig } from './schema.ts'
 
 /** A candidate that can't be used, and why: shown in `/readyz`. */
 export interface CandidateOff {
@@ -15,7 +18,7 @@ export interface CandidateList {
 }
 
 const DEFAULT_CONTEXT = 32_768
-/** What nearly every hosted chat model can do; vision and audio must be stated or be in the catalogue. */
+/** Capabilities of nearly every hosted chat model; vision and audio must be stated or be in the catalogue. */
 const DEFAULT_CAPABILITIES: Capability[] = ['tools', 'json_schema', 'logprobs']
 
 /**
@@ -23,7 +26,7 @@ const DEFAULT_CAPABILITIES: Capability[] = ['tools', 'json_schema', 'logprobs']
  * are off.
  *
  * @param unavailable provider name -> why it can't be used
- * @param more the built-in sandbox's candidates, and what local servers listed
+ * @param more candidates that providers bring along, and what local servers listed
  */
 export function listCandidates(
   config: Config,
@@ -47,8 +50,7 @@ function complete(entry: CandidateConfig, config: Config): Candidate | string {
   const model = entry.model ?? entry.name
   const known = catalogueEntry(entry.provider, model)
   const provider = config.providers[entry.provider]
-  const local =
-    provider?.kind === 'sandbox' || (provider !== undefined && 'key_required' in provider && !provider.key_required)
+  const local = provider !== undefined && kindOf(provider).isLocal?.(provider)
   const pricing = known?.pricing
   const price =
     entry.price ??
@@ -77,6 +79,7 @@ function complete(entry: CandidateConfig, config: Config): Candidate | string {
       entry.capabilities ?? (known ? catalogueCapabilities(known.modalities) : DEFAULT_CAPABILITIES),
     ),
     groups: entry.groups,
+    apis: new Set(entry.api ?? (provider && 'api' in provider ? provider.api : [])),
     explore: entry.explore,
     ...(entry.size_b !== undefined && { sizeB: entry.size_b }),
     ...(entry.open_weights !== undefined && { openWeights: entry.open_weights }),
@@ -84,6 +87,7 @@ function complete(entry: CandidateConfig, config: Config): Candidate | string {
     ...arm(entry, model),
     benchmarks: entry.benchmarks,
     ...(entry.defaults && { defaults: entry.defaults }),
+    ...dialectOf(entry.provider, model, config),
   }
 }
 
@@ -101,6 +105,13 @@ function arm(entry: CandidateConfig, model: string): Pick<Candidate, 'thinking' 
     ...(known && { ability: known.ability }),
     ...(verbosity && { verbosity }),
   }
+}
+
+function dialectOf(provider: string, model: string, { providers, dialects }: Config): Pick<Candidate, 'dialect'> {
+  const entry = providers[provider]
+  const named = entry && 'dialect' in entry ? entry.dialect : undefined
+  const config = dialects[named ?? provider]
+  return config ? { dialect: dialectFor(config, model) } : {}
 }
 
 /** "meta-llama/llama-3.1-8b" is meta-llama's, wherever it is served. */

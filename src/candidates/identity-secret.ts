@@ -8,7 +8,8 @@ const TRY_AGAIN_MS = 1_000
 export interface IdentitySecret {
   secret: string
   /**
-   * Asks the store until it answers, if it has not yet; tells when its secret is another one. Returns the way to stop.
+   * Asks the store until it answers, if it has not yet, and reports a secret that differs. Returns a function that
+   * stops it.
    */
   agreeLater: (onChange: (secret: string) => void) => () => void
 }

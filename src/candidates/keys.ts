@@ -4,7 +4,7 @@ import type { KeyRecord } from '../store/store.ts'
 const PREFIX = 'pr-'
 const SHOWN_CHARS = 8
 
-/** How a key is looked up and compared: never in the clear. */
+/** Hash by which a key is looked up and compared, never in the clear. */
 export const hashKey = (key: string): string => hash('sha256', key, 'hex')
 
 export interface NewKey {

@@ -2,15 +2,14 @@ import type { Config } from '../config/schema.ts'
 import type { NewKey } from './keys.ts'
 import { knownNames, mayBeDiscovered } from './names.ts'
 
-/** Why a key would be of no use; null where it is good. */
+/** A key that would be of no use, and why. */
 export interface KeyProblem {
   field: 'tenant' | 'models' | 'expires'
   message: string
 }
 
 /**
- * A key for a tenant that is not there, for models that the tenant does not have, or that has expired already, is a
- * slip of the pen.
+ * Checks a key before it is made: an unknown tenant, models that the tenant lacks or a date in the past is a mistake.
  *
  * @param now Unix milliseconds
  */

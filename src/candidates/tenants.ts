@@ -29,7 +29,7 @@ export function resolveTenants(config: Config, candidates: readonly Candidate[])
   )
 }
 
-/** Those whose name or one of whose groups is wanted. */
+/** Candidates whose name, or one of whose groups, is wanted. */
 export function selectCandidates(candidates: readonly Candidate[], wanted: readonly string[]): Candidate[] {
   const names = new Set(wanted)
   return candidates.filter(({ name, groups }) => names.has(name) || groups.some((group) => names.has(group)))
@@ -41,7 +41,7 @@ export interface EmptyEntry {
   wanted: string
 }
 
-/** What tenants list and nobody can be reached by. */
+/** Entries of tenants' lists that match no usable candidate. */
 export const emptyEntries = (config: Config, candidates: readonly Candidate[]): EmptyEntry[] =>
   config.tenants.flatMap(({ name, candidates: list }) =>
     list
@@ -56,7 +56,7 @@ export interface ModelChoice {
 }
 
 /**
- * What a request's `model` stands for, among what the caller may use: a candidate's own name comes before an alias.
+ * Resolves a request's `model` among the candidates that the caller may use; a candidate's own name wins over an alias.
  *
  * @throws GatewayError 404 `model_not_found`
  */
@@ -72,7 +72,7 @@ export function resolveModel(
   throw notFound(`The model \`${shown}\` does not exist or you do not have access to it.`, 'model_not_found', 'model')
 }
 
-/** What a name stands for, aliases apart; null where it stands for nothing. */
+/** Resolves a name without aliases; null where there is no such model. */
 export function choiceOf(model: string, allowed: readonly Candidate[]): ModelChoice | null {
   if (model === 'auto') return { explicit: false, candidates: allowed }
   if (model.startsWith('auto:')) {
@@ -96,7 +96,7 @@ export class UserIds {
     this.#secret = secret
   }
 
-  /** From now on another secret: users are others than before. */
+  /** Switches to another secret: users are others than before. */
   use(secret: string): void {
     this.#secret = secret
     this.#cache.clear()
@@ -114,7 +114,7 @@ export class UserIds {
     return id
   }
 
-  /** Conversation ids are the client's, too. */
+  /** Conversation ids come from clients and are hashed as well. */
   conversation(tenant: TenantConfig, user: string, conversation: string | null): string | null {
     return conversation === null
       ? null

@@ -5,6 +5,8 @@ import { ConfigError, loadConfig, unknownNames } from '../config/load.ts'
 import { type Config, configJsonSchema } from '../config/schema.ts'
 import type { Store } from '../store/store.ts'
 
+const DAY_MS = 86_400_000
+
 const program = new Command('persona-router')
   .description('An OpenAI-compatible gateway that learns, per user, which LLM that user would have picked.')
   .addOption(
@@ -132,6 +134,24 @@ program
   })
 
 program
+  .command('report')
+  .description('what a tenant’s requests cost, what users thought of them, and what the router gains over the baseline')
+  .requiredOption('--tenant <name>', 'whose requests')
+  .option('--since <when>', 'a date, or days ago (e.g. 7d)', parsePast, Date.now() - 7 * DAY_MS)
+  .option('--until <when>', 'a date, or days ago', parsePast, Date.now())
+  .option('--json', 'as JSON instead of Markdown')
+  .action(async ({ tenant, since, until, json }: { tenant: string; since: number; until: number; json?: boolean }) => {
+    const { makeReport } = await import('../learning/report.ts')
+    const { gainsOfTenant, reportMarkdown } = await import('./report.ts')
+    await withStore(async (store, config) => {
+      const report = await makeReport(store, { tenant, since, until })
+      const gains = await gainsOfTenant(store, config, tenant, report.policies)
+      const text = json ? JSON.stringify({ ...report, gains }, null, 2) : reportMarkdown(report, gains)
+      process.stdout.write(`${text.trimEnd()}\n`)
+    })
+  })
+
+program
   .command('export')
   .description('write interactions and rewards as JSON lines')
   .option('--tenant <name>', 'of this tenant only')
@@ -140,7 +160,7 @@ program
   .addOption(new Option('--format <format>', 'output format').choices(['jsonl']).default('jsonl'))
   .action(async (options: { tenant?: string; since?: number; until?: number }) => {
     const { exportRecords } = await import('../store/records/export.ts')
-    // `export | head` has had enough.
+    // The reader of the pipe (`export | head`) has closed it.
     process.stdout.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code !== 'EPIPE') throw error
       process.exit(0)
@@ -176,7 +196,7 @@ async function withStore(work: (store: Store, config: Config) => Promise<void>):
   const { openStore } = await import('../store/index.ts')
   // An operator waits longer than a request does.
   const store = await openStore(
-    loaded.store.kind === 'redis' ? { ...loaded.store, command_timeout_ms: OPERATOR_TIMEOUT_MS } : loaded.store,
+    'command_timeout_ms' in loaded.store ? { ...loaded.store, command_timeout_ms: OPERATOR_TIMEOUT_MS } : loaded.store,
   )
   try {
     await work(store, loaded)
@@ -190,14 +210,13 @@ function writeOut(chunk: string): Promise<void> | void {
   return new Promise((resolve) => process.stdout.once('drain', resolve))
 }
 
-const DAY_MS = 86_400_000
-
 function parseExpiry(text: string): number {
   return /^\d+(\.\d+)?$/.test(text) ? Date.now() + Number(text) * DAY_MS : parseDate(text)
 }
 
 function parsePast(text: string): number {
-  return /^\d+(\.\d+)?$/.test(text) ? Date.now() - Number(text) * DAY_MS : parseDate(text)
+  const [, days] = /^(\d+(?:\.\d+)?)d?$/.exec(text) ?? []
+  return days === undefined ? parseDate(text) : Date.now() - Number(days) * DAY_MS
 }
 
 function parseDate(text: string): number {
@@ -213,7 +232,7 @@ function parseList(text: string): string[] {
     .filter((item) => item !== '')
 }
 
-/** A file that is not there, a port that is taken: the message says it all, a stack would hide it. */
+/** A missing file, a port in use: the message says it all, a stack would hide it. */
 function isSystemError(error: unknown): error is NodeJS.ErrnoException {
   return error instanceof Error && 'syscall' in error
 }

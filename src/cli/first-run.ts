@@ -2,11 +2,12 @@ import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { makeKey } from '../candidates/keys.ts'
 import type { Config } from '../config/schema.ts'
 import type { Snapshot } from '../config/snapshot.ts'
+import { kindOf } from '../providers/kind-schemas.ts'
 import type { Store } from '../store/store.ts'
 
 /**
- * The key of a gateway that nobody has made a key for: made on the first start, kept in a file that its owner alone can
- * read, so that the welcome can show it again. Null where there are other keys.
+ * The first tenant key: made on the first start where there is none, and kept in a file that only its owner can read,
+ * so that later starts show it again. Null where there are other keys.
  */
 export async function firstKey(store: Store, config: Config, file: string): Promise<string | null> {
   if (config.tenants.some(({ keys }) => keys.length > 0)) return null
@@ -27,16 +28,19 @@ export interface Welcome {
   snapshot: Snapshot
 }
 
-/** What a person who has just typed `npm start` wants to know, on stderr; logs are on stdout. */
+/** Prints address, candidates, key and a curl command to stderr; logs go to stdout. */
 export function printWelcome({ host, port, key, snapshot }: Welcome): void {
   const shownHost = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host
   const url = `http://${shownHost}:${port}`
-  const isSandbox = snapshot.candidates.every(({ provider }) => snapshot.config.providers[provider]?.kind === 'sandbox')
+  const isDemo = snapshot.candidates.every(({ provider }) => {
+    const entry = snapshot.config.providers[provider]
+    return entry !== undefined && kindOf(entry).isDemo
+  })
   const lines = [
     '',
     `persona-router is listening on ${url}`,
     `candidates: ${snapshot.candidates.map(({ name }) => name).join(', ') || 'none (see /readyz)'}`,
-    ...(isSandbox && snapshot.candidates.length > 0
+    ...(isDemo && snapshot.candidates.length > 0
       ? ['No provider key is set, so the built-in sandbox answers. Set OPENAI_API_KEY (or another) and start again.']
       : []),
   ]

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { parseDocument } from 'yaml'
 import { knownNames, mayBeDiscovered } from '../candidates/names.ts'
+import { isDiscovering } from '../providers/kind-schemas.ts'
 import { type Config, configSchema } from './schema.ts'
 
 /** The configuration can't be used; `problems` has a line for each mistake: path, and what was expected. */
@@ -17,14 +18,14 @@ export class ConfigError extends Error {
 
 export interface LoadedConfig {
   config: Config
-  /** The file and all that it includes: what to watch. */
+  /** Files to watch: the configuration, its includes and the files of its secrets. */
   files: string[]
 }
 
 /**
- * Reads a YAML configuration, puts in environment variables (`${VAR}`, `${VAR:-default}`), adds its includes, validates
- * it whole. A variable that is not set and has no default leaves its field out: a provider without its key is off, not
- * a mistake.
+ * Reads a YAML configuration, substitutes environment variables (`${VAR}`, `${VAR:-default}`), adds its includes and
+ * validates the whole. A variable that is not set and has no default leaves its field out: a provider without its key
+ * is off, not an error.
  *
  * @throws ConfigError
  */
@@ -37,9 +38,38 @@ export function loadConfig(path: string, env: NodeJS.ProcessEnv = process.env): 
     files.push(included)
     const more = substitute(readYaml(included), env)
     root.providers = { ...asObject(more.providers), ...asObject(root.providers) }
+    root.dialects = { ...asObject(more.dialects), ...asObject(root.dialects) }
     root.candidates = [...asArray(root.candidates), ...asArray(more.candidates)]
   }
+  files.push(...readSecrets(file, root))
   return { config: validate(file, root), files }
+}
+
+/** Secrets that may lie in a file of their own, by section and field: `admin.key` in that of `admin.key_file`. */
+const SECRETS = [
+  ['admin', 'key'],
+  ['identity', 'secret'],
+  ['store', 'password'],
+] as const
+
+/**
+ * Reads the secrets that lie in files into their fields.
+ *
+ * @returns the files, to be watched: a mounted secret may be replaced
+ */
+function readSecrets(file: string, root: Record<string, unknown>): string[] {
+  return SECRETS.flatMap(([section, field]) => {
+    const entries = asObject(root[section])
+    const named = entries[`${field}_file`]
+    if (typeof named !== 'string') return []
+    const path = `${section}.${field}`
+    if (entries[field] !== undefined) throw new ConfigError(file, [`${path}: is given twice, by ${path}_file too`])
+    const secretFile = resolve(dirname(file), named)
+    const secret = readText(file, secretFile, `${path}_file: `).trim()
+    if (secret === '') throw new ConfigError(file, [`${path}_file: is empty`])
+    root[section] = { ...entries, [field]: secret }
+    return [secretFile]
+  })
 }
 
 function validate(file: string, root: Record<string, unknown>): Config {
@@ -55,7 +85,7 @@ function validate(file: string, root: Record<string, unknown>): Config {
   return parsed.data
 }
 
-/** What zod can't see: names that must exist, or exist once. */
+/** Checks across fields: names that must exist, or be unique. */
 function crossCheck(config: Config): string[] {
   const problems: string[] = []
   const names = new Set<string>()
@@ -72,7 +102,7 @@ function crossCheck(config: Config): string[] {
       )
     }
   })
-  const discovers = Object.values(config.providers).some((p) => p.kind === 'openai-compatible' && p.discover)
+  const discovers = Object.values(config.providers).some(isDiscovering)
   if (!discovers) problems.push(...unknownNames(config))
   problems.push(...aliasProblems(config))
   const tenants = new Set<string>()
@@ -89,7 +119,7 @@ function crossCheck(config: Config): string[] {
   return problems
 }
 
-/** What tenants list that is not in the file: a mistake, unless a server that lists its models has it. */
+/** Names in tenants' lists that the file does not define: an error, unless a server that lists its models has them. */
 export function unknownNames({ candidates, tenants }: Config): string[] {
   const known = new Set(['default', ...candidates.flatMap(({ name, groups }) => [name, ...groups])])
   return tenants.flatMap((tenant, index) =>
@@ -99,7 +129,7 @@ export function unknownNames({ candidates, tenants }: Config): string[] {
   )
 }
 
-/** Aliases that lead nowhere, and those that would stand before the gateway's own names. */
+/** Aliases that lead nowhere, and aliases that would hide the gateway's own names. */
 function aliasProblems(config: Config): string[] {
   const everything = [...config.candidates.map(({ name }) => name), ...config.tenants.flatMap((t) => t.candidates)]
   const lists = [
@@ -125,15 +155,10 @@ function aliasProblems(config: Config): string[] {
 }
 
 function readYaml(file: string): Record<string, unknown> {
-  let text: string
-  try {
-    text = readFileSync(file, 'utf8')
-  } catch (error) {
-    throw new ConfigError(file, [`can't be read: ${(error as NodeJS.ErrnoException).code ?? 'unknown error'}`])
-  }
-  // As an editor leaves it for a moment that truncates before it writes; and nobody means it.
+  const text = readText(file, file, '')
+  // An editor that truncates before it writes leaves it so for a moment.
   if (text.trim() === '') throw new ConfigError(file, ['is empty'])
-  const document = parseDocument(text, { prettyErrors: true })
+  const document = parseDocument(text, { prettyErrors: true, merge: true })
   if (document.errors.length > 0) {
     throw new ConfigError(
       file,
@@ -145,6 +170,16 @@ function readYaml(file: string): Record<string, unknown> {
     return asObject(document.toJS({ maxAliasCount: 100 }))
   } catch (error) {
     throw new ConfigError(file, [(error as Error).message])
+  }
+}
+
+/** @param where prefix of the problem's text */
+function readText(config: string, file: string, where: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    const { code = 'unknown error' } = error as NodeJS.ErrnoException
+    throw new ConfigError(config, [`${where}can't be read: ${code}`])
   }
 }
 

@@ -1,35 +1,37 @@
 import { isDeepStrictEqual } from 'node:util'
-import type { Config } from './schema.ts'
-
-/** What is read once, when the process starts, by its path in the configuration. */
-const FIXED: Record<string, (config: Config) => unknown> = {
-  'server.host': ({ server }) => server.host,
-  'server.port': ({ server }) => server.port,
-  'server.workers': ({ server }) => server.workers,
-  'server.max_connections': ({ server }) => server.max_connections,
-  'server.headers_timeout_ms': ({ server }) => server.headers_timeout_ms,
-  store: ({ store }) => store,
-  spool: ({ spool }) => spool,
-  'router.watch': ({ router }) => router.watch,
-  'router.device': ({ router }) => router.device,
-  'router.embedder': ({ router }) => router.embedder,
-  'router.fallback': ({ router }) => router.fallback,
-  'router.shared_after_users': ({ router }) => router.shared_after_users,
-  'router.user_cache': ({ router }) => router.user_cache,
-  'router.judge': ({ router }) => router.judge,
-  'identity.secret': ({ identity }) => identity.secret,
-  'retries.breaker': ({ retries }) => retries.breaker,
-  'log.level': ({ log }) => log.level,
-}
+import { z } from 'zod'
+import { type Config, configSchema } from './schema.ts'
 
 /**
- * Settings that differ and that a reload can't change.
+ * Changed settings that a reload can't apply: those whose schema says `.meta({ restart: true })`.
  *
  * @param started the configuration that the process started with
  * @returns paths, no values: they may be secrets
  */
 export function restartNeeded(started: Config, next: Config): string[] {
-  return Object.entries(FIXED)
-    .filter(([, read]) => !isDeepStrictEqual(read(started), read(next)))
-    .map(([path]) => path)
+  return restartPaths(configSchema)
+    .filter((path) => !isDeepStrictEqual(valueAt(started, path), valueAt(next, path)))
+    .map((path) => path.join('.'))
 }
+
+/** Paths of the settings that are read once, when the process starts. */
+export function restartPaths(schema: z.core.$ZodType): string[][] {
+  for (let layer: z.core.$ZodType | undefined = schema; layer; layer = innerOf(layer)) {
+    if (z.globalRegistry.get(layer)?.restart) return [[]]
+    if (layer instanceof z.ZodObject) {
+      return Object.entries(layer.shape).flatMap(([field, inner]) =>
+        restartPaths(inner as z.core.$ZodType).map((path) => [field, ...path]),
+      )
+    }
+  }
+  return []
+}
+
+/** The schema inside a default or an optional. */
+const innerOf = (schema: z.core.$ZodType): z.core.$ZodType | undefined =>
+  schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault || schema instanceof z.ZodOptional
+    ? schema.def.innerType
+    : undefined
+
+const valueAt = (config: Config, path: readonly string[]): unknown =>
+  path.reduce<unknown>((value, field) => (value as Record<string, unknown> | undefined)?.[field], config)

@@ -1,35 +1,40 @@
 import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
-import { CAPABILITIES } from '../candidates/candidate.ts'
+import { dialectsSchema } from '../candidates/dialect.ts'
+import { candidateSchema } from '../candidates/schema.ts'
+import { providerSchema } from '../providers/kind-schemas.ts'
 
 /** The artifact that comes with the gateway, wherever it is installed. */
 const BUNDLED_ARTIFACT = fileURLToPath(new URL('../../router-model/artifacts/current', import.meta.url))
 
-const name = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}$/, 'letters, digits and . _ : / @ -, at most 128')
+/** Read once, when the process starts: a reload says so (`restart.ts`). */
+const restart = { restart: true }
+
 const ms = z.number().int().positive()
-const dollars = z.number().nonnegative()
 const share = z.number().min(0).max(1)
 
 const serverSchema = z.strictObject({
-  host: z.string().default('127.0.0.1'),
-  port: z.coerce.number().int().min(0).max(65535).default(8787),
+  host: z.string().default('127.0.0.1').meta(restart),
+  port: z.coerce.number().int().min(0).max(65535).default(8787).meta(restart),
   /** Processes that share the port (node:cluster); 1 = none but this one. */
-  workers: z.coerce.number().int().min(1).max(128).default(1),
+  workers: z.coerce.number().int().min(1).max(128).default(1).meta(restart),
   max_body_bytes: z
     .number()
     .int()
     .positive()
     .default(20 * 1024 * 1024),
-  max_connections: z.number().int().positive().default(20_000),
-  headers_timeout_ms: ms.default(10_000),
-  body_timeout_ms: ms.default(30_000),
-  /** A client that reads nothing for so long is let go. */
+  max_connections: z.number().int().positive().default(20_000).meta(restart),
+  headers_timeout_ms: ms.default(10_000).meta(restart),
+  /** A request's body: between two pieces of it; and all of it, where it is slower than `body_min_bytes_per_s`. */
+  body_timeout_ms: ms.default(30_000).meta(restart),
+  body_min_bytes_per_s: z.number().int().positive().default(4_096).meta(restart),
+  /** A client that reads nothing for this long is disconnected. */
   write_idle_timeout_ms: ms.default(60_000),
-  /** After SIGTERM: how long new requests are still taken while `/readyz` says no, so that balancers look elsewhere. */
+  /** After SIGTERM: how long requests are still accepted while `/readyz` fails, so that balancers move away. */
   drain_delay_ms: z.number().int().nonnegative().default(1_000),
-  /** And then: how long streams may go on. */
+  /** Then: how long running streams may continue. */
   drain_timeout_ms: ms.default(30_000),
-  /** Requests in work at once, over all tenants; more wait in a queue of `max_queue`, and then are shed with 503. */
+  /** Concurrent requests over all tenants; more wait in a queue of `max_queue`, beyond that they get 503. */
   max_concurrent: z.number().int().positive().default(2_000),
   max_queue: z.number().int().nonnegative().default(500),
 })
@@ -52,6 +57,7 @@ const redisSchema = z.strictObject({
     .optional(),
   username: z.string().optional(),
   password: z.string().optional(),
+  password_file: z.string().optional(),
   tls: redisTlsSchema.optional(),
   /** Deadline of one command. */
   command_timeout_ms: ms.default(250),
@@ -95,7 +101,7 @@ const embedderSchema = z.union([
 ])
 
 const implicitSchema = z.strictObject({
-  /** The same question again in the same conversation: against the first answer. */
+  /** The same question again in the same conversation counts against the first answer. */
   regeneration: z
     .strictObject({
       enabled: z.boolean().default(true),
@@ -134,9 +140,9 @@ const judgeSchema = z.strictObject({
   rate: share.default(0.02),
   /** Factor on the precision of a judge's word. */
   weight: share.default(0.5),
-  /** No more is spent within 24 hours. */
+  /** Limit of spending within 24 hours, in dollars. */
   usd_per_day: z.number().positive().default(1),
-  /** Judged at once; what comes in meanwhile is not judged. */
+  /** Answers judged concurrently; answers that arrive meanwhile are not judged. */
   concurrent: z.number().int().positive().default(2),
   /** Characters of question and answer that the judge reads, each. */
   max_chars: z.number().int().positive().default(8_000),
@@ -144,15 +150,22 @@ const judgeSchema = z.strictObject({
 
 const canarySchema = z.strictObject({ artifact: z.string(), share })
 
+/**
+ * How far the router is let, where there is a baseline. `observe`: the baseline answers, the router scores and is
+ * recorded. `assist`: the router answers where its gain over the baseline is certified, and a share of the others.
+ * `route`: the router answers. In each, whom it is known to harm gets the baseline.
+ */
+const modeSchema = z.enum(['observe', 'assist', 'route'])
+
 const routerSchema = z.strictObject({
-  /** Directory of an artifact, or a link to one; the one that comes with the gateway where left out. */
+  /** Directory of an artifact, or a link to one; default: the artifact that comes with the gateway. */
   artifact: z.string().default(BUNDLED_ARTIFACT),
   /** Refuse to start without a good artifact; otherwise the fallback router chooses and `/readyz` says degraded. */
   required: z.boolean().default(false),
   /** Load a new artifact when the directory, or the link to it, changes. */
-  watch: z.boolean().default(true),
-  device: z.enum(['auto', 'cpu', 'cuda']).default('auto'),
-  embedder: embedderSchema.default('static'),
+  watch: z.boolean().default(true).meta(restart),
+  device: z.enum(['auto', 'cpu', 'cuda']).default('auto').meta(restart),
+  embedder: embedderSchema.default('static').meta(restart),
   explore: z.boolean().default(true),
   /**
    * Leave everybody's favourite only for a candidate that is better by so many deviations of the difference between
@@ -168,13 +181,13 @@ const routerSchema = z.strictObject({
     .strictObject({ base: z.number().positive().default(80), per_reward: z.number().nonnegative().default(8) })
     .prefault({}),
   /**
-   * For tests, and to play something again: the same question of the same user, with as many rewards given, explores
-   * alike, also in another process (with the same identity secret). Chance where left out.
+   * Reproducible exploration, for tests and replays: the same question of the same user with the same number of
+   * rewards explores alike, in any process with the same identity secret. Random where left out.
    */
   exploration_seed: z.number().int().optional(),
-  /** Embedding and scoring together; over it the fallback router chooses. */
+  /** Limit of embedding and scoring together; beyond it the fallback router chooses. */
   deadline_ms: ms.default(150),
-  fallback: z.enum(['cheapest', 'first', 'best_quality']).default('first'),
+  fallback: z.enum(['cheapest', 'first', 'best_quality']).default('first').meta(restart),
   /** Leave a conversation's model only if the predicted gain exceeds the price of a cold prompt cache times this. */
   sticky: z
     .strictObject({
@@ -184,105 +197,26 @@ const routerSchema = z.strictObject({
     })
     .prefault({}),
   implicit_rewards: implicitSchema.prefault({}),
-  /** Directory of an artifact that scores beside the live one and is recorded, and never chooses. */
+  /** Directory of an artifact that scores beside the live one: recorded, never used to choose. */
   shadow: z.string().optional(),
-  /** Directory of an artifact that serves this share of users, told apart by a hash of their ids. */
+  /** Directory of an artifact that serves this share of users, selected by a hash of their ids. */
   canary: canarySchema.optional(),
+  /** Name of the candidate that would answer without a router: what the router is compared with. */
+  baseline: z.string().optional(),
+  mode: modeSchema.default('route'),
+  /** Share of requests in which the router chooses in `assist`, as long as no gain is certified. */
+  trial_share: share.default(0.2),
+  /** Share of users, told apart by a hash of their ids, who always get the baseline: what the gain is read from. */
+  holdout: share.default(0),
   /** Answers that a candidate is asked to grade, off the request's path. */
-  judge: judgeSchema.optional(),
+  judge: judgeSchema.optional().meta(restart),
   /**
-   * What users of a tenant say of a model tells something to its other users once so many have spoken; what one says
-   * moves nobody else.
+   * Ratings of a model count for the tenant's other users once this many users have rated it; ratings of fewer users
+   * affect those users alone.
    */
-  shared_after_users: z.number().int().min(1).max(16).default(5),
+  shared_after_users: z.number().int().min(1).max(16).default(5).meta(restart),
   /** Users' beliefs kept in memory, about 20 KB each. */
-  user_cache: z.number().int().positive().default(10_000),
-})
-
-const baseProvider = { api_key: z.string().optional(), api_key_file: z.string().optional() }
-const httpProvider = {
-  ...baseProvider,
-  /** Where left out (its variable is not set), the provider is off. */
-  base_url: z.string().default(''),
-  headers: z.record(z.string(), z.string()).default({}),
-  /** A provider without a key is off, unless it needs none (a local server). */
-  key_required: z.boolean().default(true),
-  connect_timeout_ms: ms.default(3_000),
-  max_connections: z.number().int().positive().default(256),
-}
-
-const providerSchema = z.discriminatedUnion('kind', [
-  z.strictObject({
-    kind: z.literal('openai-compatible'),
-    ...httpProvider,
-    /** `bearer`: Authorization; `api-key`: Azure OpenAI. */
-    auth: z.enum(['bearer', 'api-key', 'none']).default('bearer'),
-    /** Added to every URL, e.g. Azure's `api-version`. */
-    query: z.record(z.string(), z.string()).default({}),
-    /** Azure: the path holds the deployment, `{model}` is replaced. */
-    chat_path: z.string().default('/chat/completions'),
-    /**
-     * Ask for usage in streamed answers (`stream_options`); false for servers that refuse the field: it is then never
-     * sent.
-     */
-    stream_usage: z.boolean().default(true),
-    /** Request fields that this server refuses instead of ignoring: left out. */
-    omit: z.array(z.string()).default([]),
-    /** Request fields that this server calls otherwise, e.g. `{ max_completion_tokens: max_tokens }`. */
-    rename: z.record(z.string(), z.string()).default({}),
-    /** Make candidates of what `GET {base_url}/models` lists: for local servers. */
-    discover: z.boolean().default(false),
-  }),
-  z.strictObject({
-    kind: z.literal('anthropic'),
-    ...httpProvider,
-    base_url: z.string().default('https://api.anthropic.com/v1'),
-    version: z.string().default('2023-06-01'),
-    /** Used where a request sets no limit: the Messages API demands one. */
-    default_max_tokens: z.number().int().positive().default(4096),
-  }),
-  z.strictObject({
-    kind: z.literal('sandbox'),
-    ...baseProvider,
-    /** `auto`: only while no other provider can be used. */
-    enabled: z.union([z.boolean(), z.literal('auto')]).default('auto'),
-  }),
-])
-
-const candidateSchema = z.strictObject({
-  name,
-  provider: z.string(),
-  /** What the provider calls it; the name where left out. */
-  model: z.string().optional(),
-  vendor: z.string().optional(),
-  description: z.string().optional(),
-  /** Dollars per million tokens; from the catalogue where left out. */
-  price: z
-    .strictObject({
-      input: dollars,
-      output: dollars,
-      cached_input: dollars.optional(),
-      cache_write: dollars.optional(),
-    })
-    .optional(),
-  context_window: z.number().int().positive().optional(),
-  max_output_tokens: z.number().int().positive().optional(),
-  capabilities: z.array(z.enum(CAPABILITIES)).optional(),
-  groups: z.array(z.string()).default(['default']),
-  explore: z.boolean().default(true),
-  size_b: z.number().positive().optional(),
-  open_weights: z.boolean().optional(),
-  /** It can think before it answers. */
-  reasoning: z.boolean().optional(),
-  /** Whether it does; from `defaults`, else as its maker has it. Anthropic's do only where a budget or effort says so. */
-  thinking: z.boolean().optional(),
-  effort: z.enum(['none', 'minimal', 'low', 'medium', 'high', 'xhigh']).optional(),
-  /** Tokens of one reply to a short question, thoughts included, where somebody measured it. */
-  verbosity: z.number().positive().optional(),
-  /** Its name in config/abilities.json, where neither name nor model is one. */
-  known_as: z.string().optional(),
-  benchmarks: z.record(z.string(), z.number()).default({}),
-  defaults: z.record(z.string(), z.unknown()).optional(),
+  user_cache: z.number().int().positive().default(10_000).meta(restart),
 })
 
 const limitsSchema = z.strictObject({
@@ -301,79 +235,128 @@ const aliasesSchema = z
   .record(z.string().regex(/^[\x21-\x7e]{1,128}$/, 'at most 128 visible characters'), z.string().min(1))
   .default({})
 
+const keeping = {
+  /**
+   * Keep requests and answers of `POST /v1/responses`, so that the next request can refer to them; `off`: nothing
+   * is kept, and the answers say so. A request may ask not to be kept (`store: false`).
+   */
+  store: z.enum(['on', 'off']),
+  /** Days that a response is kept after the last reference to it. */
+  ttl_days: z.number().positive(),
+  /** Compressed bytes kept of one tenant; beyond it the least recently used responses go. */
+  max_bytes: z.number().int().positive(),
+}
+
+const responsesSchema = z.strictObject({
+  store: keeping.store.default('on'),
+  ttl_days: keeping.ttl_days.default(30),
+  max_bytes: keeping.max_bytes.default(1024 * 1024 * 1024),
+})
+
 const tenantSchema = z.strictObject({
   name: z.string().regex(/^[a-z0-9][a-z0-9_-]{0,63}$/, 'lower-case letters, digits, _ and -, at most 64'),
   /** Groups or candidate names; default: the group `default`. */
   candidates: z.array(z.string()).min(1).default(['default']),
   /** Keys given here besides those in the store. */
   keys: z.array(z.string().min(16, 'a key has at least 16 characters')).default([]),
-  /** Before those of all tenants. */
+  /** Take precedence over the aliases of all tenants. */
   aliases: aliasesSchema,
   limits: limitsSchema.prefault({}),
   user_limits: limitsSchema.prefault({}),
   key_limits: limitsSchema.prefault({}),
-  /** When shedding: higher goes first. */
+  /** Higher priorities are served first under overload. */
   priority: z.number().int().min(0).max(9).default(5),
   explore: z.boolean().default(true),
   /** Let the judge of `router.judge`, who need not be one of its candidates, read a sample of its answers. */
   judged: z.boolean().default(true),
-  /** Keep user ids as they come instead of their HMAC. */
+  /** Store user ids in plain text instead of as an HMAC. */
   plain_user_ids: z.boolean().default(false),
-  /** Keep prompt text in the record, for so many days; off by default. */
+  /** Days to keep prompt text in the record; off by default. */
   keep_text_days: z.number().positive().optional(),
+  /** As in `responses`, for this tenant. */
+  responses: z.strictObject(keeping).partial().default({}),
   /** Let this tenant's log train models that serve other tenants, too. */
   share_training: z.boolean().default(false),
   /**
    * Directory of this tenant's own artifact, or a link to one. Where left out: `tenants/<name>/current` beside
-   * `router.artifact`, where `retrain` puts it, as soon as there is one; else everybody's.
+   * `router.artifact`, where `retrain` puts it, as soon as there is one; else the shared one.
    */
   artifact: z.string().optional(),
   /**
-   * As in `router`, for this tenant. Where any of the three is its own, `router.shadow` and `router.canary` are not for
-   * it.
+   * As in `router`, for this tenant. With any of the three set, `router.shadow` and `router.canary` do not apply to it.
    */
   shadow: z.string().optional(),
   canary: canarySchema.optional(),
+  /** As in `router`, for this tenant. */
+  baseline: z.string().optional(),
+  mode: modeSchema.optional(),
+  holdout: share.optional(),
+  /** Ids of users who are never held out. */
+  never_held_out: z.array(z.string()).default([]),
 })
 
 const timeoutsSchema = z.strictObject({
-  /** Until the first event of an answer that says something. */
+  /** Until the first event of an answer that says something; comments of the provider extend it up to `comments_ms`. */
   first_byte_ms: ms.default(120_000),
+  /**
+   * A streaming client gets headers and comments after so long, though nothing has been said yet: from then on no other
+   * candidate can take over. Not while `hedge_after_ms` is set.
+   */
+  quiet_ms: ms.default(5_000),
+  /** How long comments alone keep a stream alive: since its last event, or since it began. */
+  comments_ms: ms.default(600_000),
   /**
    * Until the first byte of an answer that is not streamed, and between two: it comes only when all of it has been
    * thought out.
    */
   answer_ms: ms.default(300_000),
-  /** Between two events that say something (comments do not count). */
+  /** Between two events that say something; comments extend it up to `comments_ms`. */
   content_idle_ms: ms.default(60_000),
-  /** The whole request, all tries together. */
+  /** The whole request, with all tries. */
   total_ms: ms.default(600_000),
 })
 
 const retriesSchema = z.strictObject({
-  /** Tries over all candidates, the first included. */
+  /** Tries over all candidates that may fail, the first included. */
   max_attempts: z.number().int().min(1).max(10).default(3),
+  /** Candidates that may refuse a request that the router chose them for, on top of those tries. */
+  max_refusals: z.number().int().min(1).max(100).default(24),
   backoff_ms: z.number().nonnegative().default(100),
   /** A Retry-After up to this is waited for; longer means the next candidate. */
   max_retry_after_ms: z.number().nonnegative().default(2_000),
   /**
-   * Where a candidate has not begun to answer after so long, the next is asked beside it, and the first answer is
-   * taken. Costs tokens twice; off where left out.
+   * A candidate that has not begun to answer by then is hedged: the next one is asked beside it, and the first answer
+   * wins. Costs tokens twice; off by default.
    */
   hedge_after_ms: ms.optional(),
-  /** Consecutive failures of one candidate that open its breaker, and how long it stays open. */
+  /** Consecutive failures of a deployment that open its breaker, and how long the breaker stays open. */
   breaker: z
     .strictObject({ failures: z.number().int().positive().default(5), open_ms: ms.default(15_000) })
-    .prefault({}),
+    .prefault({})
+    .meta(restart),
+})
+
+const corsSchema = z.strictObject({
+  /**
+   * Origins whose pages may call `/v1` from a browser, as browsers send them (`https://chat.example.com`), or `*` for
+   * all; none where empty. Cookies are never taken, so that a page needs a key of its own.
+   */
+  origins: z
+    .array(z.string().regex(/^(\*|[a-z][a-z0-9+.-]*:\/\/[^/\s]+)$/, "an origin, such as https://example.com, or '*'"))
+    .default([]),
+  /** How long a browser may keep the answer to a preflight. */
+  max_age_s: z.number().int().nonnegative().default(600),
 })
 
 export const configSchema = z.strictObject({
   /** Other files whose providers and candidates are added, relative to this one. */
   include: z.array(z.string()).default([]),
   server: serverSchema.prefault({}),
-  store: storeSchema,
-  spool: spoolSchema.prefault({}),
+  store: storeSchema.meta(restart),
+  spool: spoolSchema.prefault({}).meta(restart),
   router: routerSchema.prefault({}),
+  /** How providers and families of models differ from OpenAI's API: by name, see `providers.*.dialect`. */
+  dialects: dialectsSchema.default({}),
   providers: z.record(z.string().regex(/^[a-z0-9][a-z0-9_-]{0,63}$/), providerSchema).default({}),
   candidates: z.array(candidateSchema).default([]),
   aliases: aliasesSchema,
@@ -385,29 +368,46 @@ export const configSchema = z.strictObject({
     .strictObject({
       headers: z.array(z.string().toLowerCase()).default(['x-user-id', 'x-openwebui-user-id']),
       /**
-       * Secret of the HMAC that user ids are kept as; made and kept in `data/` where left out. Replicas must share it.
+       * Secret of the HMAC under which user ids are stored; generated into `data/` where left out. Replicas share it.
        */
-      secret: z.string().min(16).optional(),
+      secret: z.string().min(16).optional().meta(restart),
+      secret_file: z.string().optional(),
     })
     .prefault({}),
+  responses: responsesSchema.prefault({}),
+  idempotency: z
+    .strictObject({
+      /**
+       * A request with an `Idempotency-Key` asks for one answer at most. Where the store can't tell whether there was
+       * one: `refuse` it with 503 and Retry-After, or `forward` it, and perhaps pay twice.
+       */
+      when_store_is_away: z.enum(['refuse', 'forward']).default('refuse'),
+    })
+    .prefault({}),
+  cors: corsSchema.prefault({}),
   timeouts: timeoutsSchema.prefault({}),
   retries: retriesSchema.prefault({}),
-  admin: z.strictObject({ key: z.string().min(16).optional() }).prefault({}),
-  log: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info') }).prefault({}),
+  admin: z
+    .strictObject({
+      key: z.string().min(16).optional(),
+      /** A file that holds the key, read again when it is replaced; so are the other `_file` fields. */
+      key_file: z.string().optional(),
+    })
+    .prefault({}),
+  log: z
+    .strictObject({ level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info').meta(restart) })
+    .prefault({}),
   metrics: z.strictObject({ enabled: z.boolean().default(true) }).prefault({}),
 })
 
 export type Config = z.output<typeof configSchema>
-export type CandidateConfig = z.output<typeof candidateSchema>
-export type ProviderConfig = z.output<typeof providerSchema>
-export type OpenAICompatibleConfig = Extract<ProviderConfig, { kind: 'openai-compatible' }>
-export type AnthropicConfig = Extract<ProviderConfig, { kind: 'anthropic' }>
 export type StoreConfig = Config['store']
 export type SqliteConfig = Extract<StoreConfig, { kind: 'sqlite' }>
 export type RedisConfig = Extract<StoreConfig, { kind: 'redis' }>
 export type RouterConfig = Config['router']
 export type EmbedderConfig = RouterConfig['embedder']
 export type TenantConfig = Config['tenants'][number]
+export type ResponsesConfig = Config['responses']
 export type LimitsConfig = TenantConfig['limits']
 export type TimeoutsConfig = Config['timeouts']
 export type RetriesConfig = Config['retries']
@@ -418,7 +418,11 @@ export const configJsonSchema = () =>
     io: 'input',
     unrepresentable: 'any',
     override: ({ jsonSchema }) => {
-      // Where this installation lies is nobody's default but its own.
+      // The path of this installation is no default of others.
       if (jsonSchema.default === BUNDLED_ARTIFACT) delete jsonSchema.default
+      if (jsonSchema.restart) {
+        delete jsonSchema.restart
+        jsonSchema.$comment = 'Read once, when the process starts.'
+      }
     },
   })

@@ -1,13 +1,14 @@
 import type { Candidate } from '../candidates/candidate.ts'
 import { type CandidateList, type CandidateOff, listCandidates } from '../candidates/catalogue.ts'
+import type { CandidateConfig } from '../candidates/schema.ts'
 import { type EmptyEntry, emptyEntries, resolveTenants, type Tenant } from '../candidates/tenants.ts'
 import { discover } from '../providers/discover.ts'
-import { sandboxCandidates } from '../providers/kinds/sandbox/sandbox.ts'
+import { builtInCandidates, kindOf } from '../providers/kind-schemas.ts'
 import { openProviders } from '../providers/kinds.ts'
 import type { Provider } from '../providers/provider.ts'
-import type { CandidateConfig, Config } from './schema.ts'
+import type { Config } from './schema.ts'
 
-/** All that one configuration stands for. A request takes one at its start and keeps it: a reload swaps the whole. */
+/** One configuration, resolved. A request keeps the one that it began with; a reload swaps the whole. */
 export interface Snapshot {
   config: Config
   providers: ReadonlyMap<string, Provider>
@@ -15,7 +16,7 @@ export interface Snapshot {
   /** Candidates and providers that can't be used, and why. */
   off: readonly CandidateOff[]
   tenants: ReadonlyMap<string, Tenant>
-  /** Names and groups in tenants' lists behind which there is no candidate that can be used. */
+  /** Names and groups in tenants' lists that match no usable candidate. */
   empty: readonly EmptyEntry[]
 }
 
@@ -23,10 +24,7 @@ export interface Snapshot {
 export async function makeSnapshot(config: Config): Promise<Snapshot> {
   const providers = openProviders(config)
   const { candidates: discovered, failed } = await discover(config, providers)
-  const builtIn = Object.entries(config.providers).flatMap(([name, { kind }]) =>
-    kind === 'sandbox' ? sandboxCandidates(name) : [],
-  )
-  const { candidates, off } = candidatesOf(config, providers, [...builtIn, ...discovered])
+  const { candidates, off } = candidatesOf(config, providers, [...builtInCandidates(config.providers), ...discovered])
   const empty = emptyEntries(config, candidates)
   return {
     config,
@@ -42,7 +40,7 @@ export async function makeSnapshot(config: Config): Promise<Snapshot> {
   }
 }
 
-/** The sandbox serves only while nothing else can, unless the configuration says otherwise. */
+/** Leaves out candidates of a stand-in provider where there are others. */
 function candidatesOf(
   config: Config,
   providers: ReadonlyMap<string, Provider>,
@@ -50,11 +48,11 @@ function candidatesOf(
 ): CandidateList {
   const unavailable = new Map([...providers].map(([name, provider]) => [name, provider.unavailable]))
   const all = listCandidates(config, unavailable, more)
-  const isAutoSandbox = ({ provider }: Candidate) => {
+  const isStandIn = ({ provider }: Candidate) => {
     const entry = config.providers[provider]
-    return entry?.kind === 'sandbox' && entry.enabled === 'auto'
+    return entry !== undefined && kindOf(entry).isStandIn?.(entry)
   }
-  const real = all.candidates.filter((candidate) => !isAutoSandbox(candidate))
+  const real = all.candidates.filter((candidate) => !isStandIn(candidate))
   return real.length > 0 ? { candidates: real, off: all.off } : all
 }
 

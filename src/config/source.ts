@@ -1,7 +1,7 @@
 import { type LoadedConfig, loadConfig } from './load.ts'
 import { makeSnapshot, type Snapshot } from './snapshot.ts'
 
-/** The configuration in force, and the way to the next one. */
+/** The configuration in force; `reload` replaces it. */
 export class ConfigSource {
   readonly #path: string
   #current: Snapshot
@@ -28,10 +28,10 @@ export class ConfigSource {
   }
 
   /**
-   * Reads the file again, one time after the other: of two, the later one counts.
+   * Reads the file again. Concurrent reloads run one after the other, so the latest wins.
    *
-   * @param use takes in what has changed
-   * @throws ConfigError, and the old one stays
+   * @param use applies the new configuration
+   * @throws ConfigError; the old configuration stays
    */
   reload(use: (next: Snapshot, old: Snapshot) => Promise<void>): Promise<void> {
     const done = this.#reloading.then(async () => {

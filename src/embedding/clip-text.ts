@@ -1,4 +1,4 @@
-/** Of a longer text only the first `head` and the last `tail` code points are read, with one line feed between. */
+/** Limits of a text: longer ones keep their first `head` and last `tail` code points, one line feed between. */
 export interface MaxChars {
   head: number
   tail: number

@@ -10,7 +10,7 @@ export interface Embedder {
    * a query.
    */
   embed(text: string): Float32Array | Promise<Float32Array>
-  /** Lets go of threads and sockets. */
+  /** Releases threads and sockets. */
   close?(): Promise<void>
 }
 

@@ -5,7 +5,7 @@ import { MinilmEmbedder } from './minilm-embedder.ts'
 import { OpenAIEmbedder } from './openai-embedder.ts'
 import { StaticEmbedder } from './static-embedder.ts'
 
-/** What an artifact says of its embedder. */
+/** The part of an artifact that concerns its embedder. */
 export interface ArtifactEmbedder {
   directory: string
   manifest: { embedder: { version: string; dim: number } }

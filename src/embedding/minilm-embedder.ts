@@ -8,7 +8,7 @@ import { type EmbedJob, type MinilmSpec, minilmSpecSchema, type WorkerAnswer } f
 export interface MinilmOptions {
   /** `auto`: CUDA where it can be had, else the CPU. */
   device?: 'auto' | 'cpu' | 'cuda'
-  /** Texts that wait or are in work; more are refused with `overload`, and routed without a query. */
+  /** Texts waiting or in work; more are refused with `overload` and routed without a query. */
   maxQueue?: number
 }
 

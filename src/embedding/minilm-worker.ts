@@ -15,7 +15,7 @@ const tokenizer = new WordPiece(JSON.parse(await readFile(join(folder, spec.toke
   keepUnknown: true,
 })
 const session = await openSession()
-// One job after the other: ONNX Runtime would take them at once, and each would only be slower.
+// One job after the other: run at once by ONNX Runtime, each would only be slower.
 let queue = Promise.resolve()
 let ended = false
 

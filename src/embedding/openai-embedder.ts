@@ -19,7 +19,7 @@ export interface OpenAIEmbedderOptions {
   timeoutMs: number
   /** Vectors kept, by hash of the text. */
   cacheSize?: number
-  /** Texts asked for at once; more are refused with `overload`. */
+  /** Concurrent requests; more are refused with `overload`. */
   maxPending?: number
 }
 
@@ -30,8 +30,7 @@ const MAX_ANSWER_BYTES = 4 * 1024 * 1024
 const answerSchema = z.object({ data: z.array(z.object({ embedding: z.array(z.number()) })).min(1) })
 
 /**
- * Any endpoint that speaks OpenAI's `POST /v1/embeddings`. One try, one deadline: who waits for a vector has a
- * fallback.
+ * An endpoint that speaks OpenAI's `POST /v1/embeddings`. One try, one deadline: callers have a fallback.
  */
 export class OpenAIEmbedder implements Embedder {
   readonly version: string
@@ -40,10 +39,10 @@ export class OpenAIEmbedder implements Embedder {
   readonly #path: string
   readonly #pool: Pool
   readonly #cache: LRUCache<string, Float32Array>
-  /** Asked for and not yet answered, by the same hash: a text is asked for once. */
+  /** Pending requests by the same hash, so that a text is asked for once. */
   readonly #pending = new Map<string, Promise<Float32Array>>()
 
-  /** Throws `EmbedderError` (`load`) for an address that is none. */
+  /** Throws `EmbedderError` (`load`) for an invalid address. */
   constructor(options: OpenAIEmbedderOptions) {
     const url = parseUrl(options.baseUrl)
     this.version = `openai/${options.model}/${options.dim}`

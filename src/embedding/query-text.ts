@@ -3,15 +3,15 @@ import { clipText, type MaxChars } from './clip-text.ts'
 
 /** A turn shorter than this ("and the second one?", "continue") is read together with the user turn before it. */
 const SHORT_TURN = 40
-/** A chat of short turns alone is read back so far. */
+/** Number of short turns to read back at most. */
 const ENOUGH = 400
 /** More than any embedder reads, so that megabytes pasted into a message cost nothing. */
 const LIMIT: MaxChars = { head: 6144, tail: 2048 }
 
 /**
- * What of a conversation the router reads: the last user turn, with those before it up to one that is not short. No
- * system prompt and no answers: they drown the question (`docs/embedding.md` has the measurement). Without a user turn,
- * the last text there is.
+ * The part of a conversation that the router reads: the last user turn, with those before it up to one that is not
+ * short. No system prompt and no answers: they drown the question (`docs/embedding.md` has the measurement). Without a
+ * user turn, the last text there is.
  *
  * @returns '' where there is no text at all, for example an image alone
  */
@@ -35,7 +35,7 @@ function lastText(messages: readonly ChatMessage[]): string {
   return ''
 }
 
-/** The text of a message, trimmed and clipped; parts that are no text are passed over. */
+/** The text of a message, trimmed and clipped; parts other than text are skipped. */
 function messageText({ content }: ChatMessage): string {
   if (typeof content === 'string') return clipText(content, LIMIT).trim()
   if (!Array.isArray(content)) return ''

@@ -1,6 +1,6 @@
 import { PUNCTUATION, REMOVED } from './character-classes.ts'
 
-/** What of a Hugging Face `tokenizer.json` is read here. */
+/** The parts of a Hugging Face `tokenizer.json` that are read. */
 export interface TokenizerFile {
   normalizer: {
     type: string
@@ -50,7 +50,7 @@ export class WordPiece {
 
   readonly #unknown: number
 
-  /** Throws an Error that says what is not supported. */
+  /** Throws an Error that names what is not supported. */
   constructor(file: TokenizerFile, { keepUnknown = false }: { keepUnknown?: boolean } = {}) {
     assertSupported(file)
     this.#unknown = keepUnknown ? file.model.vocab[file.model.unk_token]! : NONE

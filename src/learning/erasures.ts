@@ -1,4 +1,6 @@
 import { LRUCache } from 'lru-cache'
+import type { Recorder } from '../store/recorder/recorder.ts'
+import type { Learner } from './learner.ts'
 
 /** Which users were erased lately, so that an answer that was on its way then leaves nothing behind. */
 export class Erasures {
@@ -13,4 +15,22 @@ export class Erasures {
     if (this.#at.size === 0) return false
     return (this.#at.get(`${tenant}\0${user}`) ?? Number.NEGATIVE_INFINITY) >= since
   }
+}
+
+export interface ForgetDeps {
+  erasures: Erasures
+  recorder: Recorder
+  learner: Learner
+}
+
+/** Erases a user, also from memory and from what is in flight. @returns how many rows went. @throws StoreError */
+export async function forgetUser(
+  { erasures, recorder, learner }: ForgetDeps,
+  tenant: string,
+  user: string,
+): Promise<number> {
+  erasures.note(tenant, user, Date.now())
+  recorder.forget(tenant, user)
+  await recorder.flush()
+  return learner.forgetUser(tenant, user)
 }

@@ -57,7 +57,7 @@ const HINTS_A_MINUTE = 60
 const MAX_TRIES = 20
 
 /**
- * Rewards become beliefs, at once: reward -> messages -> the user's sums -> his state, stored and cached. No gradient
+ * Rewards become beliefs, at once: reward -> messages -> the user's sums -> their state, stored and cached. No gradient
  * step.
  */
 export class Learner {
@@ -112,6 +112,12 @@ export class Learner {
     }
   }
 
+  /** Whether the user's rating of this answer is among what is kept of them. @throws StoreError */
+  async hasRated(tenant: string, user: string, interaction: string): Promise<boolean> {
+    const kept = await this.#kept.of(tenant, user, await this.#store.loadUser(tenant, user))
+    return kept.some(({ id }) => id === `${interaction}:rating`)
+  }
+
   /** Waits for what is being learned; what waits for the store is left to the log. */
   async close(): Promise<void> {
     this.#later.close()
@@ -150,7 +156,7 @@ export class Learner {
     )
   }
 
-  /** Erases a user after what is being learned of him. Returns how many rows went. */
+  /** Erases a user after what is being learned of them. Returns how many rows went. */
   forgetUser(tenant: string, user: string): Promise<number> {
     this.#later.forget(keyOf(tenant, user))
     return this.#queue.run(keyOf(tenant, user), async () => {
@@ -195,7 +201,7 @@ export class Learner {
   ): Promise<{ belief: Belief; told: Float32Array | null }> {
     const [now, before] = await messagesOf(policy, tenant, old ? [added, old] : [added], this.#find)
     const others = kept.filter(({ id }) => id !== added.id)
-    // What one user says again and again of an LLM is his taste, not the LLM.
+    // What one user says again and again of an LLM is their taste, not the LLM.
     const said = others.filter(({ candidate, seq }) => candidate === added.candidate && seq < (old ?? added).seq).length
     const told = now ? now.llm.map((value, i) => (value - (before?.llm[i] ?? 0)) / (1 + said)) : null
     const { manifest, dims } = policy.router.artifact

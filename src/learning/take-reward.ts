@@ -1,26 +1,51 @@
-import type { Services } from '../parts.ts'
+import type { Logger } from '../observability/logger.ts'
+import type { Metrics } from '../observability/metrics.ts'
+import type { Policies } from '../routing/policies/policies.ts'
+import type { Gains } from '../routing/safety/gains.ts'
+import type { Recorder } from '../store/recorder/recorder.ts'
 import type { RewardRecord } from '../store/records/records.ts'
 import type { InteractionSummary } from '../store/store.ts'
+import type { ArmReport } from './arm-report.ts'
+import type { Learner } from './learner.ts'
+
+export interface RewardDeps {
+  recorder: Recorder
+  policies: Policies
+  learner: Learner
+  arms: ArmReport
+  gains: Gains
+  metrics: Metrics
+  log: Logger
+}
 
 /**
  * The one way of every reward: into the log, into the metrics, into the user's belief. Resolves when the belief is
  * stored; never rejects, since the reward is in the log already.
  */
 export async function takeReward(
-  services: Services,
+  deps: RewardDeps,
   reward: RewardRecord,
   interaction: InteractionSummary,
 ): Promise<void> {
   const { tenant, user } = interaction
-  services.recorder.reward(reward)
-  services.metrics.rewards.inc({ tenant, kind: reward.kind })
-  const { policy } = services.policies.snapshot(tenant, user)
+  deps.recorder.reward(reward)
+  deps.metrics.rewards.inc({ tenant, kind: reward.kind })
+  const { policy } = deps.policies.snapshot(tenant, user)
   if (!policy) return
-  if (reward.kind === 'rating') services.arms.note(services.policies.audienceOf(tenant), policy.version, reward.value)
+  if (reward.kind === 'rating') deps.arms.note(deps.policies.audienceOf(tenant), policy.version, reward.value)
   try {
-    await services.learner.apply(policy, reward, interaction)
+    if (reward.kind === 'rating') await noteGain(deps, reward, interaction)
+    await deps.learner.apply(policy, reward, interaction)
   } catch (error) {
-    services.metrics.storeErrors.inc({ call: 'learn' })
-    services.log.warn({ err: error, tenant, kind: reward.kind }, 'a reward is recorded, but not learned yet')
+    deps.metrics.storeErrors.inc({ call: 'learn' })
+    deps.log.warn({ err: error, tenant, kind: reward.kind }, 'a reward is recorded, but not learned yet')
   }
+}
+
+/** Counts the first rating of an answer alone: a bet is not made twice. */
+async function noteGain({ gains, learner }: RewardDeps, reward: RewardRecord, interaction: InteractionSummary) {
+  const { tenant, user, id, gain } = interaction
+  if (!gain || (await learner.hasRated(tenant, user, id))) return
+  const { baseline, policy, group, ...lift } = gain
+  await gains.note({ tenant, policy, baseline }, group, lift, reward.value)
 }

@@ -13,7 +13,7 @@ export interface UserStatesOptions {
   /** Users kept in memory. */
   max: number
   /**
-   * A request waits no longer than this for a user who is not in memory; he is a new user for it, and known to the
+   * A request waits no longer than this for a user who is not in memory; they are a new user for it, and known to the
    * next.
    */
   deadlineMs: number
@@ -22,7 +22,7 @@ export interface UserStatesOptions {
   onStoreError?: (call: string) => void
 }
 
-/** A user under each policy that asked for him; nearly always one. */
+/** A user under each policy that asked for them; nearly always one. */
 interface CachedUser {
   byPolicy: Map<string, UserProfile>
   loading: Map<string, Promise<UserProfile>>
@@ -91,7 +91,7 @@ export class UserStates {
     this.#users.delete(key)
   }
 
-  /** Scores of this user were not finite: a new user until his belief is computed again. */
+  /** Scores of this user were not finite: a new user until their belief is computed again. */
   quarantine(policy: Policy, tenant: string, user: string): void {
     this.#options.log.error({ tenant, policy: policy.version }, 'a user’s state is broken: quarantined')
     const cached = this.#entry(tenant, user)

@@ -1,13 +1,38 @@
-import type { Services } from '../parts.ts'
-
 /** One thing that can be worse than it should be. */
 export interface Component {
   state: 'ok' | 'degraded' | 'down'
   detail?: string
 }
 
-/** States of what can be worse than it should be. */
-export async function componentsOf({ store, policies, recorder }: Services): Promise<Record<string, Component>> {
+/** Parts of the gateway that tell their state. */
+export interface ComponentSources {
+  store: { readonly kind: string; ping(): Promise<void> }
+  policies: { status(): RouterState & { tenants: Record<string, RouterState> } }
+  recorder: { status(): RecordsState }
+}
+
+interface RouterState {
+  /** Version of the artifact that serves, or `fallback:…`. */
+  policy: string
+  device: string | null
+  deviceNote: string | null
+  error: string | null
+}
+
+interface RecordsState {
+  away: string | null
+  queued: number
+  spooledBytes: number
+  dropped: number
+  rejected: number
+}
+
+/** States of store, router and records, for `/readyz` and the admin's status. */
+export async function componentsOf({
+  store,
+  policies,
+  recorder,
+}: ComponentSources): Promise<Record<string, Component>> {
   const records = recorder.status()
   return {
     store: await store.ping().then(
@@ -22,11 +47,17 @@ export async function componentsOf({ store, policies, recorder }: Services): Pro
   }
 }
 
-function routerComponent({ policy, device, deviceNote, error, tenants }: ReturnType<Services['policies']['status']>) {
+function routerComponent({
+  policy,
+  device,
+  deviceNote,
+  error,
+  tenants,
+}: ReturnType<ComponentSources['policies']['status']>): Component {
   const own = Object.entries(tenants)
   const refused = own.flatMap(([name, { error }]) => (error === null ? [] : [`tenant ${name}: ${error}`]))
   const isGood = !policy.startsWith('fallback:') && error === null && refused.length === 0
   const ownPolicies = own.map(([name, { policy }]) => `tenant ${name}: ${policy}`)
   const details = [policy, device && `on ${device}`, deviceNote, error, ...ownPolicies, ...refused]
-  return { state: isGood ? 'ok' : 'degraded', detail: details.filter(Boolean).join('; ') } satisfies Component
+  return { state: isGood ? 'ok' : 'degraded', detail: details.filter(Boolean).join('; ') }
 }

@@ -1,12 +1,20 @@
-import type { Services } from '../parts.ts'
+import type { Metrics } from './metrics.ts'
+
+export interface GaugeSources {
+  requests: { readonly size: number }
+  admission: { readonly queued: number }
+  recorder: { status(): { queued: number; spooledBytes: number; dropped: number } }
+  breakers: { states(): ReadonlyMap<string, string> }
+}
 
 /** Metrics that are read when Prometheus asks. */
-export function watchParts(
-  { metrics, requests, admission, recorder, breakers }: Services,
+export function watchGauges(
+  metrics: Metrics,
+  { requests, admission, recorder, breakers }: GaugeSources,
   droppedLines: () => number,
 ): void {
   metrics.watch('in_flight', 'Requests in work.', () => requests.size)
-  metrics.watch('queued', 'Requests that wait to be let in.', () => admission.queued)
+  metrics.watch('queued', 'Requests that wait to be admitted.', () => admission.queued)
   metrics.watch('records_queued', 'Records that the store does not have yet.', () => recorder.status().queued)
   metrics.watch(
     'records_spooled_bytes',

@@ -2,8 +2,7 @@
 const ALPHA = 0.2
 
 /**
- * Time to the first byte that each candidate has shown lately in this process: an exponential moving average, in
- * milliseconds.
+ * Time to the first byte of each candidate in this process, in milliseconds: an exponential moving average.
  */
 export class Latencies {
   readonly #ms = new Map<string, number>()

@@ -1,19 +1,19 @@
 import { constants, fstatSync, openSync } from 'node:fs'
-import { type DestinationStream, destination, type Logger, pino } from 'pino'
-import type { Config } from '../config/schema.ts'
+import { type DestinationStream, destination, type LevelWithSilent, type Logger, pino } from 'pino'
+import { errorFields } from './error-fields.ts'
 
 export type { Logger }
 
 /**
- * Lines wait here while stdout does not take them; what goes beyond is dropped and counted, and never blocks a request.
+ * Lines wait here while stdout does not take them; lines beyond are dropped and counted, and never block a request.
  */
 const MAX_BUFFERED_CHARS = 1024 * 1024
 /**
- * Lines of so many milliseconds are written together: a system call for each costs more than all else about it
+ * Lines are collected for this long and written together: a system call for each costs more than all else about it
  * (docs/profile.md).
  */
 const WRITE_EVERY_MS = 20
-/** At the end: how often a full stdout is tried again, about ten times a second, before what is left is given up. */
+/** Tries to write to a full stdout at the end, about ten a second, before the lines that are left are given up. */
 const LAST_TRIES = 10
 
 export interface LogOutput {
@@ -23,7 +23,7 @@ export interface LogOutput {
 }
 
 /** JSON lines on stdout. Never log a key, a prompt, a header or a body: log names, counts, codes and times. */
-export function createLogger(level: Config['log']['level']): LogOutput {
+export function createLogger(level: LevelWithSilent): LogOutput {
   let dropped = 0
   let isLast = false
   let triesLeft = LAST_TRIES
@@ -52,7 +52,7 @@ export function createLogger(level: Config['log']['level']): LogOutput {
       if (timer === undefined) timer = setTimeout(writeWaiting, WRITE_EVERY_MS)
     },
   }
-  const log = pino({ level, base: null, timestamp: isoTime() }, together)
+  const log = pino({ level, base: null, timestamp: isoTime(), serializers: { err: errorFields } }, together)
   return {
     log,
     dropped: () => dropped,
@@ -62,14 +62,14 @@ export function createLogger(level: Config['log']['level']): LogOutput {
         writeWaiting()
         stdout.flushSync()
       } catch {
-        // Nobody reads stdout any more. Destroyed, it is not flushed once more when the process exits.
+        // The reader of stdout is gone. Destroyed, it is not flushed once more when the process exits.
         stdout.destroy()
       }
     },
   }
 }
 
-/** As `pino.stdTimeFunctions.isoTime`: lines of one turn mostly share their millisecond, and its text. */
+/** As `pino.stdTimeFunctions.isoTime`: lines of one tick mostly share their millisecond, and its text. */
 function isoTime(): () => string {
   let at = 0
   let text = ''
@@ -84,8 +84,8 @@ function isoTime(): () => string {
 }
 
 /**
- * A pipe that is full holds up whoever writes to it: a thread of Node's pool, and at the end the process, which waits
- * for that thread. Opened anew it can be told not to, without changing it for those who share it.
+ * A full pipe holds up its writer: a thread of Node's pool, and at the end the process, which waits for that thread.
+ * Opened anew it can be told not to, without changing it for the processes that share it.
  */
 function nonBlockingStdout(): number {
   try {

@@ -1,14 +1,30 @@
 import cluster from 'node:cluster'
 import { AggregatorRegistry, Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
-import type { InteractionRecord } from '../store/records/records.ts'
 
 const OVERHEAD_BUCKETS = [0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1]
 const LATENCY_BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300]
 
+/** One finished request, as far as it is counted. */
+export interface CountedRequest {
+  tenant: string
+  /** The candidate that answered. */
+  chosen: string
+  reason: string
+  /** HTTP status that the client saw. */
+  status: number
+  policy: string
+  attempts: readonly { provider: string; error: string | null }[]
+  usage: { promptTokens: number; completionTokens: number; cachedTokens: number; reasoningTokens: number }
+  costUsd: number
+  overheadUs: number
+  ttftMs: number | null
+  totalMs: number
+}
+
 /** Prometheus metrics. Labels hold only names from the configuration: no user, no key, no text. */
 export function createMetrics() {
   const registry = new Registry()
-  // In a worker it listens for the supervisor, who asks all of them (src/server/workers.ts).
+  // In a worker it listens for the supervisor, which asks all of them (src/server/workers.ts).
   if (cluster.isWorker) {
     AggregatorRegistry.setRegistries([registry])
     new AggregatorRegistry()
@@ -61,14 +77,20 @@ export function createMetrics() {
   })
   const rejected = new Counter({
     name: 'persona_router_rejected_total',
-    help: 'Requests refused before routing, by HTTP status and code.',
+    help: 'Errors told to clients, by HTTP status and code.',
     labelNames: ['status', 'code'],
     registers,
   })
   const routerFallback = new Counter({
     name: 'persona_router_router_fallback_total',
-    help: 'Requests that the fallback router decided, by reason.',
+    help: 'Requests that the fallback router ranked, by reason.',
     labelNames: ['reason'],
+    registers,
+  })
+  const gainVerdicts = new Counter({
+    name: 'persona_router_gain_verdicts_total',
+    help: 'Groups of users found to gain or lose by the router, compared with the baseline.',
+    labelNames: ['tenant', 'verdict'],
     registers,
   })
   const rewards = new Counter({
@@ -94,11 +116,12 @@ export function createMetrics() {
     registry,
     rejected,
     routerFallback,
+    gainVerdicts,
     rewards,
     artifactLoads,
     storeErrors,
     /** Counts one finished request. */
-    observe(record: InteractionRecord): void {
+    observe(record: CountedRequest): void {
       const { tenant, chosen: candidate, usage } = record
       requests.inc({ tenant, candidate, reason: record.reason, status: record.status, policy: record.policy })
       for (const { provider, error } of record.attempts) attempts.inc({ provider, error: error ?? 'none' })

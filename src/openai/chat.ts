@@ -59,6 +59,8 @@ export interface ChatRequest {
 /** A request whose bytes go to the provider, and whose answer's bytes come back, in the endpoint's own format. */
 export interface NativeRequest {
   api: Api
+  /** Headers of the client's that belong to the format. */
+  headers?: Readonly<Record<string, string>>
   raw: Uint8Array
   spans: ReadonlyMap<string, Span>
   /** Reads along in a streamed answer. */

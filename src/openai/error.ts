@@ -40,27 +40,44 @@ export function errorBodyOf(status: number, body: Buffer): Buffer {
   return Buffer.from(JSON.stringify({ error: { message, type, param, code } }))
 }
 
+/** Whether a value of `error` tells of one: some servers send `null`, `{}` or `''` beside each answer. */
+export const saysError = (error: unknown): boolean =>
+  typeof error === 'string'
+    ? error.trim() !== ''
+    : isObject(error) && Object.values(error).some((value) => value !== null && value !== undefined && value !== '')
+
 /** What a parsed error body says, whichever shape it has. */
 export function readError(status: number, json: unknown): OpenAIError {
   const outer = Array.isArray(json) ? json[0] : json
-  const error = isObject(outer) && 'error' in outer ? outer.error : outer
+  const error = isObject(outer) && saysError(outer.error) ? outer.error : outer
   const fallback = { message: `The model provider refused the request (HTTP ${status}).`, type: errorTypeOf(status) }
   if (typeof error === 'string' && error !== '') return { ...fallback, message: error, param: null, code: null }
   if (!isObject(error)) return { ...fallback, param: null, code: null }
   const { message, detail } = error
+  const said = [message, detail].map(inWords).find((text) => text !== '')
   return {
-    message:
-      typeof message === 'string' && message !== ''
-        ? message
-        : detail !== undefined
-          ? typeof detail === 'string'
-            ? detail
-            : JSON.stringify(detail)
-          : fallback.message,
+    message: said ?? fallback.message,
     type: typeof error.type === 'string' ? error.type : fallback.type,
     param: typeof error.param === 'string' ? error.param : null,
     code: typeof error.code === 'string' || typeof error.code === 'number' ? String(error.code) : null,
   }
+}
+
+/** A message, or what stands in for one: a list of what is wrong with which field (FastAPI; Mistral, in `message`). */
+function inWords(value: unknown): string {
+  if (typeof value === 'string') return value
+  if (!isObject(value)) return ''
+  const list = Array.isArray(value) ? value : value.detail
+  if (typeof list === 'string') return list
+  if (!Array.isArray(list)) return JSON.stringify(value)
+  return list
+    .map((item) => {
+      if (!isObject(item)) return String(item)
+      const field = Array.isArray(item.loc) ? item.loc.filter((step) => step !== 'body').join('.') : ''
+      const text = typeof item.msg === 'string' ? item.msg : JSON.stringify(item)
+      return field === '' ? text : `${field}: ${text}`
+    })
+    .join('; ')
 }
 
 const TYPE_STATUS: Record<string, number> = {
@@ -91,11 +108,19 @@ export function statusOfError(error: unknown): number {
   return 500
 }
 
+/** Of UTF-8, with a byte-order mark or without (RFC 8259, 8.1); undefined where it is no JSON. */
 export function parseJson(body: Buffer): unknown {
   try {
-    return JSON.parse(body.toString('utf8'))
+    return JSON.parse(withoutMark(body).toString('utf8'))
   } catch {
     return undefined
   }
 }
+
+/** UTF-8's byte-order mark. */
+const MARK = Buffer.from([0xef, 0xbb, 0xbf])
+
+export const withoutMark = (body: Buffer): Buffer =>
+  body[0] === MARK[0] && body.subarray(0, MARK.length).equals(MARK) ? body.subarray(MARK.length) : body
+
 const isTextOrNone = (value: unknown) => value === undefined || value === null || typeof value === 'string'

@@ -42,10 +42,12 @@ const chatSchema = z.looseObject({
 /**
  * Reads a chat completion request: `POST /v1/chat/completions` of OpenAI's API. Fields that we do not know pass.
  *
+ * @param model what the request's path says; it wins over the body's
  * @throws GatewayError 400 with `param` naming the field
  */
-export function parseChat(raw: Buffer): ChatRequest {
+export function parseChat(raw: Buffer, model?: string): ChatRequest {
   const { json, spans } = parseRawBody(raw)
+  if (model !== undefined) json.model = model
   const parsed = chatSchema.safeParse(json)
   if (!parsed.success) throw fieldError(parsed.error.issues[0])
   // Not parsed.data: the schema must not be able to drop or change a field.

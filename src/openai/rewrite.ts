@@ -50,6 +50,14 @@ export function rewrite(given: ChatRequest, candidate: Candidate, options: Rewri
   return splice(raw, splices)
 }
 
+/** The bytes of a request in another format, with another `model`. */
+export function replaceModel(raw: Uint8Array, spans: ReadonlyMap<string, Span>, model: string): Buffer[] {
+  const at = Buffer.from(raw.buffer, raw.byteOffset, raw.byteLength).indexOf(0x7b) + 1
+  const span = spans.get('model')
+  const text = JSON.stringify(model)
+  return splice(raw, [span ? { ...span, text } : { start: at, end: at, text: `"model":${text},` }])
+}
+
 /** Sets `include_usage` inside the client's own `stream_options` object. */
 function includeUsage(raw: Uint8Array, { start, end }: Span): Splice {
   const bytes = Buffer.from(raw.buffer, raw.byteOffset + start, end - start)

@@ -1,4 +1,6 @@
 import type { Usage } from '../candidates/usage.ts'
+import { saysError } from './error.ts'
+import { endOf } from './finish-reason.ts'
 import { isObject } from './is-object.ts'
 import type { StreamObserver } from './stream-observer.ts'
 import { stringEnd } from './string-end.ts'
@@ -38,6 +40,10 @@ export class SseObserver implements StreamObserver {
   done = false
   /** The error object of an error event. */
   error: unknown = null
+  /** The error came in a shape on which the official SDKs do not raise: it was taken out, and is to be told anew. */
+  errorUntold = false
+  /** The stream ended inside an event whose first bytes have been passed on: nothing can be added behind them. */
+  torn = false
   /** Some event carried more than a role: text, a tool call, an end. */
   speaks = false
   /** An event was larger than `MAX_EVENT_BYTES`. */
@@ -55,13 +61,15 @@ export class SseObserver implements StreamObserver {
   // search faster than buffers.
   #line = ''
   #data: string | null = null
+  /** Lines that are JSON without `data:`: how some servers tell of an error in the middle of a stream. */
+  #bare = ''
   #eventName: string | null = null
   #eventBytes = 0
   /** The current event has a field; comments before it are not part of it. */
   #hasField = false
   #skipLf = false
   #dropLf = false
-  /** Bytes of the current event from earlier chunks, while it may have to be taken out. */
+  /** Bytes of the current event from earlier chunks: half an event is never passed on while it can be helped. */
   #held: Buffer[] = []
   #heldBytes = 0
   /** The current event is too large to be held: its first bytes have been passed on. */
@@ -124,7 +132,6 @@ export class SseObserver implements StreamObserver {
     }
     if (at < length) this.#keepLine(text.slice(at))
     this.oversize ||= this.#eventBytes > MAX_EVENT_BYTES
-    if (!this.#dropUsage) return chunk
     if (eventStart < length && !this.#passing) {
       if (eventStart > from) parts.push(chunk.subarray(from, eventStart))
       from = length
@@ -140,14 +147,28 @@ export class SseObserver implements StreamObserver {
     return parts.length > 1 ? Buffer.concat(parts) : (parts[0] ?? null)
   }
 
-  /** The stream has ended; returns what was held back. An event without its last blank line is read, too. */
+  /**
+   * The stream has ended. An event that lacks only its last line ends is read, too, and returned with them; half an
+   * event is dropped, so that what is sent next stands by itself.
+   */
   end(): Buffer | null {
-    if (this.#line !== '') this.#readLine(this.#line)
+    const isMidLine = this.#line !== ''
+    if (isMidLine) this.#readLine(this.#line)
     this.#line = ''
-    const drop = this.#data !== null && this.#dispatch()
-    const held = drop || this.#heldBytes === 0 ? null : Buffer.concat(this.#held)
+    const isWhole = this.#data !== null && (this.#data.startsWith('[DONE]') || parse(this.#data) !== null)
+    // After a bare CR one LF would only be its other half.
+    const ends = Buffer.from(isMidLine || this.#skipLf ? '\n\n' : '\n')
+    const held = [...this.#held, ends]
+    const wasPassing = this.#passing
     this.#clearHeld()
-    return held
+    this.#passing = false
+    if (!isWhole) {
+      this.torn = wasPassing
+      this.#data = null
+      this.#dispatch()
+      return null
+    }
+    return this.#dispatch() ? null : Buffer.concat(held)
   }
 
   #readLine(line: string): 'none' | 'end' | 'drop' {
@@ -158,6 +179,8 @@ export class SseObserver implements StreamObserver {
     if (data !== null) {
       if (this.#data === null) this.#data = data
       else if (this.#data.length < MAX_OBSERVED_BYTES) this.#data += `\n${data}`
+    } else if (line.startsWith('{') || line.startsWith('[')) {
+      this.#bare = line
     } else {
       this.#eventName = fieldValue(line, 'event') ?? this.#eventName
     }
@@ -168,10 +191,13 @@ export class SseObserver implements StreamObserver {
   #dispatch(): boolean {
     const data = this.#data
     const isError = this.#eventName === 'error'
+    const bare = this.#bare
     this.#data = null
+    this.#bare = ''
     this.#eventName = null
     this.#hasField = false
-    return data !== null && this.#observe(data, isError)
+    if (data === null) return bare !== '' && this.#observeBare(bare)
+    return this.#observe(data, isError)
   }
 
   #observe(data: string, isError: boolean): boolean {
@@ -179,33 +205,53 @@ export class SseObserver implements StreamObserver {
       this.done = true
       return false
     }
+    if (this.done) {
+      this.usage = parseUsage(parse(data)?.usage) ?? this.usage
+      return false
+    }
     this.events++
     this.#measure(data)
     if (this.speaks && !isError && !NEWS.test(data)) return false
     const chunk = parse(data)
-    if (isError) this.error ??= chunk?.error ?? chunk ?? {}
+    const says = chunk !== null && saysError(chunk.error)
+    if (isError || says) return this.#fail(says ? chunk.error : (chunk ?? {}), !says)
     if (!chunk) return false
-    if (chunk.error) this.error ??= chunk.error
-    if (this.id === null && typeof chunk.id === 'string') this.id = chunk.id
+    if (this.id === null && typeof chunk.id === 'string' && chunk.id !== '') this.id = chunk.id
     const choices: unknown[] = Array.isArray(chunk.choices) ? chunk.choices : []
     for (const choice of choices) this.#readChoice(choice)
     const usage = parseUsage(chunk.usage)
     if (usage) this.usage = usage
-    return this.#dropUsage && usage !== null && choices.length === 0 && !chunk.error
+    return this.#dropUsage && usage !== null && choices.length === 0 && holdsUsageAlone(chunk)
+  }
+
+  #observeBare(line: string): boolean {
+    const json = parse(line)
+    const outer = Array.isArray(json) ? json[0] : json
+    if (!isObject(outer) || !saysError(outer.error)) return false
+    this.events++
+    return this.#fail(outer.error, true)
+  }
+
+  /** @returns whether the event is to be taken out */
+  #fail(error: unknown, untold: boolean): boolean {
+    if (this.error !== null) return false
+    this.error = error
+    this.errorUntold = untold
+    return untold
   }
 
   #readChoice(choice: unknown): void {
     if (!isObject(choice)) return
-    if (typeof choice.finish_reason === 'string') {
-      this.finishReason ??= choice.finish_reason
+    const end = endOf(choice.finish_reason)
+    if (end !== null) {
+      this.finishReason ??= end
       this.#finished.add(typeof choice.index === 'number' ? choice.index : 0)
       this.speaks = true
     }
     const delta = isObject(choice.delta) ? choice.delta : {}
     for (const key in delta) {
       const value = delta[key]
-      if (key !== 'role' && value !== null && value !== '' && !(Array.isArray(value) && value.length === 0))
-        this.speaks = true
+      if (key !== 'role' && !isEmpty(value)) this.speaks = true
     }
     if (typeof choice.text === 'string' && choice.text !== '') this.speaks = true
   }
@@ -237,6 +283,32 @@ export class SseObserver implements StreamObserver {
     this.#held = []
     this.#heldBytes = 0
   }
+}
+
+const isEmpty = (value: unknown) =>
+  value === null ||
+  value === undefined ||
+  value === '' ||
+  value === false ||
+  (typeof value === 'object' && Object.keys(value).length === 0)
+
+/** Fields that a usage event repeats of the others. What else it holds (citations, say) is the client's. */
+const REPEATED = new Set([
+  'id',
+  'object',
+  'created',
+  'model',
+  'choices',
+  'usage',
+  'system_fingerprint',
+  'service_tier',
+  'provider',
+  'obfuscation',
+])
+
+function holdsUsageAlone(chunk: Record<string, unknown>): boolean {
+  for (const key in chunk) if (!REPEATED.has(key) && !isEmpty(chunk[key])) return false
+  return true
 }
 
 /** `name: value` and `name:value`; null for another field. */

@@ -19,6 +19,10 @@ export interface StreamObserver {
   readonly done: boolean
   /** The error object of an error event. */
   readonly error: unknown
+  /** The error came in a shape on which the official SDKs do not raise: it was taken out, and is to be told anew. */
+  readonly errorUntold?: boolean
+  /** The stream ended inside an event whose first bytes have been passed on: nothing can be added behind them. */
+  readonly torn?: boolean
   /** Some event carried more than a role: text, a tool call, an end. */
   readonly speaks: boolean
   /** An event was larger than is taken. */
@@ -32,6 +36,6 @@ export interface StreamObserver {
   isComplete(choices: number): boolean
   /** Takes the next bytes; returns those to pass on, or null for none. */
   push(bytes: Uint8Array): Buffer | null
-  /** The stream has ended; returns what was held back. */
+  /** The stream has ended; returns what was held back, as whole events: half of one is dropped. */
   end(): Buffer | null
 }

@@ -11,14 +11,15 @@ export const NO_USAGE: Usage = Object.freeze({
 
 /**
  * Reads the `usage` object of a chat completion as OpenAI and those who speak its format send it; null where it holds
- * no counts. Cached tokens: `prompt_tokens_details.cached_tokens` (OpenAI, OpenRouter, vLLM), `prompt_cache_hit_tokens`
- * (DeepSeek), `cached_tokens` (Moonshot, Together).
+ * no counts, or zeros alone. Cached tokens: `prompt_tokens_details.cached_tokens` (OpenAI, OpenRouter, vLLM),
+ * `prompt_cache_hit_tokens` (DeepSeek), `cached_tokens` (Moonshot, Together).
  */
 export function parseUsage(value: unknown): Usage | null {
   if (!isObject(value)) return null
   const prompt = count(value.prompt_tokens)
   const completion = count(value.completion_tokens)
-  if (prompt === null && completion === null) return null
+  // Zeros are what servers that do not count put there.
+  if (!prompt && !completion) return null
   const promptDetails = isObject(value.prompt_tokens_details) ? value.prompt_tokens_details : {}
   const completionDetails = isObject(value.completion_tokens_details) ? value.completion_tokens_details : {}
   return {

@@ -5,6 +5,7 @@ export interface AdmissionOptions {
   maxQueue: number
 }
 
+/** A request that waits for a place. */
 interface Waiting {
   priority: number
   enter: () => void
@@ -12,8 +13,8 @@ interface Waiting {
 }
 
 /**
- * Bounds the requests in work; more wait, the highest priority first, and when the queue is full the least important is
- * shed.
+ * Bounds the requests in work. Further ones wait, the highest priority first; when the queue is full, the one of lowest
+ * priority is refused.
  */
 export class Admission {
   #options: AdmissionOptions
@@ -28,18 +29,15 @@ export class Admission {
     this.#options = options
   }
 
-  get inWork(): number {
-    return this.#inWork
-  }
-
   get queued(): number {
     return this.#queue.length
   }
 
   /**
-   * Undefined where the request may go on, else resolves when it may; call `leave` once when it is over.
+   * Admits a request; call `leave` once when it is over.
    *
-   * @throws GatewayError 503 with retry-after when it is shed
+   * @returns undefined where it may go on at once, else a promise that resolves when it may
+   * @throws GatewayError 503 with `retry-after` when it is refused
    */
   enter(priority: number, signal: AbortSignal): Promise<void> | undefined {
     if (this.#inWork >= this.#options.maxConcurrent) return this.#wait(priority, signal)

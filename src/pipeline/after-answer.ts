@@ -1,58 +1,71 @@
+import type { Erasures } from '../learning/erasures.ts'
 import { abortReward, type ImplicitReward, implicitRecord, implicitReward } from '../learning/sources/implicit.ts'
-import { takeReward } from '../learning/take-reward.ts'
-import type { Services } from '../parts.ts'
+import type { Judge } from '../learning/sources/judge.ts'
+import { type RewardDeps, takeReward } from '../learning/take-reward.ts'
+import type { UserStates } from '../learning/user-states.ts'
+import type { Latencies } from '../observability/latencies.ts'
+import type { Logger } from '../observability/logger.ts'
 import { askShadow } from '../routing/policies/shadow.ts'
 import { atEndOfTick } from '../runtime/end-of-tick.ts'
 import { quantise } from '../runtime/quantise.ts'
+import { summaryOf } from '../store/records/documents.ts'
 import type { InteractionRecord } from '../store/records/records.ts'
 import type { ConversationState } from '../store/store.ts'
 import type { Call } from './call.ts'
-import { pendingKey } from './conversation.ts'
+import type { RequestContext } from './context.ts'
+import type { Conversations } from './conversation.ts'
 import type { Decision } from './decide.ts'
 
+export interface AfterAnswerDeps extends RewardDeps {
+  erasures: Erasures
+  conversations: Conversations
+  users: UserStates
+  latencies: Latencies
+}
+
+/** An answer that has ended, and how it came about. */
+interface Ended {
+  context: RequestContext
+  call: Call
+  decision: Decision
+  record: InteractionRecord
+}
+
 /**
- * Accounts and records an answer that has ended, and learns from how it came about. What the next request must find is
- * there before the last bytes go out; the rest, for which no client waits, comes after them. Nothing here throws.
+ * Accounts and records an answer that has ended, and learns from it. The record, and the state that the next request
+ * must find, come before the last bytes go out; all else comes after them, since no client waits for it.
  *
- * @returns when the last bytes may go out; undefined = at once
+ * @returns a promise that resolves when the last bytes may go out; undefined = at once
  */
-export function afterAnswer(
-  services: Services,
-  record: InteractionRecord,
-  call: Call,
-  decision: Decision,
-): Promise<void> | undefined {
-  const recorded = recordAnswer(services, record, call, decision)
-  const state = record.status < 400 && !isErased(services, record) ? turnState(record, call, decision) : null
-  if (state) services.pendingTurns.set(pendingKey(record.tenant, call.turn.key), state)
+export function afterAnswer(deps: AfterAnswerDeps, ended: Ended): Promise<void> | undefined {
+  const { record, call } = ended
+  const recorded = recordAnswer(deps, ended)
+  const state = record.status < 400 && !isErased(deps, record) ? turnState(ended) : null
+  if (state) deps.conversations.note(record.tenant, call.turn, state)
   const finish = () => {
-    services.metrics.observe(record)
-    if (record.ttftMs !== null) services.latencies.note(record.chosen, record.ttftMs)
-    logAnswer(services, record)
-    if (!isErased(services, record)) void learnFromTurn(services, record, call, decision, state)
-    else if (state) forgetPending(services, record, call, state)
+    deps.metrics.observe(record)
+    if (record.ttftMs !== null) deps.latencies.note(record.chosen, record.ttftMs)
+    logAnswer(deps.log, record)
+    if (!isErased(deps, record)) void learnFromTurn(deps, ended, state)
+    else if (state) deps.conversations.forget(record.tenant, call.turn, state)
   }
   if (recorded) void recorded.then(() => atEndOfTick(finish))
   else atEndOfTick(finish)
   return recorded
 }
 
-function recordAnswer(
-  services: Services,
-  record: InteractionRecord,
-  call: Call,
-  decision: Decision,
-): Promise<void> | undefined {
-  if (isErased(services, record)) services.log.info({ request: record.id }, 'not recorded: the user has been erased')
-  else if (decision.shadow) void recordWithShadow(services, record, call, decision)
-  else return services.recorder.interaction(record)
+function recordAnswer(deps: AfterAnswerDeps, ended: Ended): Promise<void> | undefined {
+  const { record, decision } = ended
+  if (isErased(deps, record)) deps.log.info({ request: record.id }, 'not recorded: the user has been erased')
+  else if (decision.shadow) void recordWithShadow(deps, ended)
+  else return deps.recorder.interaction(record)
   return undefined
 }
 
-const isErased = ({ erasures }: Services, { tenant, user, ts }: InteractionRecord) =>
+const isErased = ({ erasures }: AfterAnswerDeps, { tenant, user, ts }: InteractionRecord) =>
   erasures.happened(tenant, user, ts)
 
-function logAnswer({ log }: Services, record: InteractionRecord): void {
+function logAnswer(log: Logger, record: InteractionRecord): void {
   const { usage, attempts } = record
   log.info(
     {
@@ -75,18 +88,13 @@ function logAnswer({ log }: Services, record: InteractionRecord): void {
   )
 }
 
-async function recordWithShadow(
-  services: Services,
-  record: InteractionRecord,
-  call: Call,
-  decision: Decision,
-): Promise<void> {
+async function recordWithShadow(deps: AfterAnswerDeps, { record, call, decision }: Ended): Promise<void> {
   const { shadow, text } = decision
   if (!shadow) return
   const { principal, request, model } = call
-  const would = await askShadow(
+  const preferred = await askShadow(
     shadow.policy,
-    (policy, tenant, user) => services.users.get(policy, tenant, user),
+    (policy, tenant, user) => deps.users.get(policy, tenant, user),
     {
       tenant: principal.tenant.name,
       user: principal.user,
@@ -97,82 +105,76 @@ async function recordWithShadow(
     model.candidates,
     shadow.input,
   )
-  await services.recorder.interaction(would ? { ...record, shadow: would } : record)
+  await deps.recorder.interaction(preferred ? { ...record, shadow: preferred } : record)
 }
 
-/** What this request says of the answer before it, and where its conversation is now. */
-async function learnFromTurn(
-  services: Services,
-  record: InteractionRecord,
-  call: Call,
-  decision: Decision,
-  state: ConversationState | null,
-): Promise<void> {
-  const { implicit_rewards } = services.snapshot().config.router
+/** Learns from what this request says about the answer before it, and moves its conversation on. */
+async function learnFromTurn(deps: AfterAnswerDeps, ended: Ended, state: ConversationState | null): Promise<void> {
+  const { record, context } = ended
+  const { implicit_rewards } = context.snapshot.config.router
   try {
-    const previous = await moveOn(services, record, call, decision, state)
-    const said = previous && implicitReward(previous, nextTurn(record, call, decision), implicit_rewards)
-    if (said) await takeImplicit(services, record.tenant, previous.interaction, said, record.ts)
+    const previous = await moveOn(deps, ended, state)
+    const stated = previous && implicitReward(previous, nextTurn(ended), implicit_rewards)
+    if (stated) await takeImplicit(deps, record.tenant, previous.interaction, stated, record.ts)
     const aborted = abortReward(record.finishReason, implicit_rewards)
-    if (aborted) await takeImplicit(services, record.tenant, record.id, aborted, record.ts)
+    if (aborted) await takeImplicit(deps, record.tenant, record.id, aborted, record.ts)
   } catch {
-    services.metrics.storeErrors.inc({ call: 'conversation' })
+    deps.metrics.storeErrors.inc({ call: 'conversation' })
   }
 }
 
-/** Notes where the conversation is now. Returns where it was: the one look at the store tells both. */
+/** Stores the conversation's new state. @returns the state before it, which the same call of the store gives back */
 async function moveOn(
-  services: Services,
-  record: InteractionRecord,
-  call: Call,
-  decision: Decision,
+  { conversations }: AfterAnswerDeps,
+  { record, call, decision }: Ended,
   state: ConversationState | null,
 ): Promise<ConversationState | null> {
-  const { key, ttlS } = call.turn
-  if (!state) return decision.conversation ?? services.store.loadConversation(record.tenant, key)
-  const before = await services.store
-    .saveConversation(record.tenant, key, state, ttlS)
-    .finally(() => forgetPending(services, record, call, state))
+  if (!state) return decision.conversation ?? conversations.load(record.tenant, call.turn.key)
+  const before = await conversations.save(record.tenant, call.turn, state)
   return decision.conversation ?? before
 }
 
-function forgetPending(
-  { pendingTurns }: Services,
-  { tenant }: InteractionRecord,
-  call: Call,
-  state: ConversationState,
-) {
-  const pending = pendingKey(tenant, call.turn.key)
-  if (pendingTurns.get(pending) === state) pendingTurns.delete(pending)
-}
-
 async function takeImplicit(
-  services: Services,
+  deps: AfterAnswerDeps,
   tenant: string,
   id: string,
-  said: ImplicitReward,
+  reward: ImplicitReward,
   ts: number,
 ): Promise<void> {
-  const interaction = await services.recorder.findInteraction(tenant, id)
-  if (interaction) await takeReward(services, implicitRecord(said, interaction, ts), interaction)
+  const interaction = await deps.recorder.findInteraction(tenant, id)
+  if (interaction) await takeReward(deps, implicitRecord(reward, interaction, ts), interaction)
 }
 
-const nextTurn = ({ user }: InteractionRecord, { turn, request }: Call, { embedding }: Decision) => ({
-  user,
+const nextTurn = ({ record, call: { turn, request }, decision }: Ended) => ({
+  user: record.user,
   lastUserHash: turn.lastUserHash,
   lastUserChars: turn.lastUserChars,
   messages: request.body.messages.length,
   toolLoop: turn.toolLoop,
-  embedding,
+  embedding: decision.embedding,
 })
 
-const turnState = (record: InteractionRecord, { turn, request }: Call, { embedding }: Decision): ConversationState => ({
+const turnState = ({ record, call: { turn, request }, decision }: Ended): ConversationState => ({
   candidate: record.chosen,
   interaction: record.id,
   user: record.user,
   lastUserHash: turn.lastUserHash,
-  embedding: quantise(embedding),
+  embedding: quantise(decision.embedding),
   messages: request.body.messages.length,
   promptTokens: record.usage.promptTokens + record.usage.completionTokens,
   ts: record.ts,
 })
+
+/**
+ * Offers an answer to the judge, once the client has it.
+ *
+ * @param body as the client got it; null where it was too large to keep
+ */
+export function considerJudging(
+  judge: Judge,
+  { call, decision, record }: Omit<Ended, 'context'>,
+  body: Buffer | null,
+): void {
+  if (call.principal.tenant.config.judged === false || record.status >= 400 || !body) return
+  judge.consider(summaryOf(record), decision.text, call.endpoint.answerText(body, record.stream))
+}

@@ -1,11 +1,12 @@
 import { timingSafeEqual } from 'node:crypto'
+import type { IncomingHttpHeaders } from 'node:http'
 import { LRUCache } from 'lru-cache'
 import { hashKey } from '../candidates/keys.ts'
 import type { Config } from '../config/schema.ts'
-import { unauthorized } from '../errors.ts'
+import { invalidRequest, unauthorized } from '../errors.ts'
 import type { KeyRecord, Store } from '../store/store.ts'
 
-/** Who calls: a tenant, by one of its keys. */
+/** The caller: a tenant, by one of its keys. */
 export interface Caller {
   tenant: string
   keyId: string
@@ -14,15 +15,16 @@ export interface Caller {
 }
 
 /**
- * A key is believed for so long without asking the store again; a revocation is also announced, and then seen at once.
+ * A key is believed for this long without asking the store again. A revocation is also announced, and then takes effect
+ * at once.
  */
 export const KEY_CACHE_MS = 5_000
-/** While the store is away, a key that was good is believed for so long. */
+/** While the store is away, a key that was good is believed for this long. */
 const STALE_KEY_MS = 3_600_000
 
 /**
- * Checks tenant keys: those of the config, and those of the store behind a cache. A key is only ever compared by its
- * SHA-256.
+ * Checks tenant keys: those of the configuration, and those of the store behind a cache. Keys are compared by their
+ * SHA-256 alone.
  */
 export class Authenticator {
   readonly #store: Store
@@ -34,7 +36,7 @@ export class Authenticator {
     this.configure(config)
     store.subscribe((change) => {
       if (change.kind === 'keys') this.#cache.clear()
-      // Something may have been missed: ask again, but believe what was known if the store is gone again.
+      // A change may have been missed: ask again, but believe the cached answer if the store is away again.
       if (change.kind === 'all') for (const entry of this.#cache.values()) entry.fresh = false
     })
   }
@@ -51,12 +53,12 @@ export class Authenticator {
   }
 
   /**
-   * Without waiting for a key of the configuration.
+   * Finds the caller by a key; a key of the configuration without waiting.
    *
-   * @throws GatewayError 401, the same for every reason
+   * @throws GatewayError 401, the same for every reason; 400 where headers hold different keys
    */
-  authenticate(authorization: string | undefined): Caller | Promise<Caller> {
-    const key = /^Bearer +([\x21-\x7e]{8,512})$/i.exec(authorization ?? '')?.[1]
+  authenticate(headers: IncomingHttpHeaders): Caller | Promise<Caller> {
+    const key = keyOf(headers)
     if (key === undefined) throw unauthorized()
     const hash = hashKey(key)
     const configured = this.#configured.get(hash)
@@ -84,6 +86,28 @@ export class Authenticator {
     }
   }
 }
+
+/** Headers in which OpenAI's, Anthropic's and Azure OpenAI's clients send their key. */
+export const KEY_HEADERS = ['authorization', 'x-api-key', 'api-key'] as const
+
+/** The key, undefined where none is given or one is malformed. @throws GatewayError 400 for two different ones */
+function keyOf(headers: IncomingHttpHeaders): string | undefined {
+  let found: string | undefined
+  for (const name of KEY_HEADERS) {
+    const value = headers[name]
+    if (value === undefined || (value === '' && name !== 'authorization')) continue
+    const key = (name === 'authorization' ? BEARER : BARE).exec(String(value))?.[1]
+    if (key === undefined) return undefined
+    if (found !== undefined && found !== key) {
+      throw invalidRequest(`The headers 'authorization', 'x-api-key' and 'api-key' hold different keys.`, name)
+    }
+    found = key
+  }
+  return found
+}
+
+const BEARER = /^Bearer +([\x21-\x7e]{8,512})$/i
+const BARE = /^([\x21-\x7e]{8,512})$/
 
 function sameHash(a: string, b: string): boolean {
   const [left, right] = [Buffer.from(a, 'hex'), Buffer.from(b, 'hex')]

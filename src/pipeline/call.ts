@@ -1,13 +1,14 @@
+import type { IncomingMessage } from 'node:http'
 import { type ModelChoice, resolveModel, type UserIds } from '../candidates/tenants.ts'
+import { invalidRequest } from '../errors.ts'
 import type { ChatRequest } from '../openai/chat.ts'
-import { readBody } from '../server/body.ts'
+import { deploymentOf } from './address.ts'
 import type { RequestContext } from './context.ts'
 import { type Turn, turnOf } from './conversation.ts'
 import type { ChatCall, Endpoint } from './endpoint.ts'
-import { type Knobs, readKnobs } from './knobs.ts'
-import { type Principal, principalOf } from './principal.ts'
+import { headerText, type Principal, principalOf } from './principal.ts'
 
-/** A valid request: what is asked, by whom, of which models, where in which conversation. */
+/** A valid request: its messages, on whose behalf, of which models, where in which conversation. */
 export interface Call {
   endpoint: Endpoint
   /** The client's bytes. */
@@ -22,23 +23,37 @@ export interface Call {
   conversation: string | null
 }
 
-/** @throws GatewayError 400, 401, 404, 408, 413 */
-export async function readCall(context: RequestContext, userIds: UserIds, endpoint: Endpoint): Promise<Call> {
-  const { max_body_bytes, body_timeout_ms } = context.snapshot.config.server
-  const body = await readBody(context.incoming, max_body_bytes, body_timeout_ms)
-  return parseCall(context, userIds, endpoint, body)
+/** Wishes of a request for its own routing. They come in headers, so that typed SDKs can send them. */
+export interface Knobs {
+  /** 0..1: overrides the learned trade-off between quality (0) and cost (1). */
+  costWeight?: number
+  maxCostUsd?: number
+  maxLatencyMs?: number
+  allow?: readonly string[]
+  deny?: readonly string[]
+  conversation: string | null
+  explore: boolean
+  /** No field of the request may be left off. */
+  strict: boolean
 }
 
 /** @throws GatewayError 400, 401, 404 */
-async function parseCall(context: RequestContext, userIds: UserIds, endpoint: Endpoint, body: Buffer): Promise<Call> {
+export async function parseCall(
+  context: RequestContext,
+  userIds: UserIds,
+  endpoint: Endpoint,
+  body: Buffer,
+): Promise<Call> {
   const { snapshot, incoming } = context
-  const { raw, names, toChat } = endpoint.read(body)
+  const { raw, names, toChat } = endpoint.read(body, deploymentOf(incoming))
   const principal = principalOf(snapshot, userIds, context.caller, incoming, names)
   const knobs = readKnobs(incoming)
   const model = resolveModel(names.model, principal.allowed, principal.tenant.aliases)
-  const conversation = userIds.conversation(principal.tenant.config, principal.user, knobs.conversation)
+  const named = knobs.conversation ?? names.conversation ?? null
+  const conversation = userIds.conversation(principal.tenant.config, principal.user, named)
   const asked = toChat(context, principal)
-  const { request, writer, turnKey } = asked instanceof Promise ? await asked : asked
+  const { request, writer, turnKey, inToolLoop } = asked instanceof Promise ? await asked : asked
+  const turn = turnOf(request.body.messages, principal.user, conversation ?? turnKey ?? null)
   return {
     endpoint,
     raw,
@@ -47,7 +62,64 @@ async function parseCall(context: RequestContext, userIds: UserIds, endpoint: En
     principal,
     knobs,
     model,
-    turn: turnOf(request.body.messages, principal.user, conversation ?? turnKey ?? null),
+    turn: inToolLoop ? { ...turn, toolLoop: true } : turn,
     conversation,
   }
+}
+
+const MAX_CONVERSATION_BYTES = 256
+
+/** @throws GatewayError 400 with the header as `param` */
+function readKnobs(request: IncomingMessage): Knobs {
+  const costWeight = number(request, 'x-router-cost-weight', 0, 1)
+  const maxCostUsd = number(request, 'x-router-max-cost-usd', 0, Number.MAX_VALUE)
+  const maxLatencyMs = number(request, 'x-router-max-latency-ms', 0, Number.MAX_VALUE)
+  const allow = list(request, 'x-router-allow')
+  const deny = list(request, 'x-router-deny')
+  const explore = headerText(request, 'x-router-explore')?.toLowerCase()
+  if (explore !== undefined && explore !== 'on' && explore !== 'off') {
+    throw invalidRequest(`Invalid 'x-router-explore': expected 'on' or 'off'.`, 'x-router-explore')
+  }
+  const strict = headerText(request, 'x-router-strict')?.toLowerCase()
+  if (strict !== undefined && strict !== 'on' && strict !== 'off') {
+    throw invalidRequest(`Invalid 'x-router-strict': expected 'on' or 'off'.`, 'x-router-strict')
+  }
+  const conversation = headerText(request, 'x-conversation-id') || null
+  if (conversation !== null && Buffer.byteLength(conversation) > MAX_CONVERSATION_BYTES) {
+    throw invalidRequest(`Invalid 'x-conversation-id': at most ${MAX_CONVERSATION_BYTES} bytes.`, 'x-conversation-id')
+  }
+  return {
+    ...(costWeight !== undefined && { costWeight }),
+    ...(maxCostUsd !== undefined && { maxCostUsd }),
+    ...(maxLatencyMs !== undefined && { maxLatencyMs }),
+    ...(allow && { allow }),
+    ...(deny && { deny }),
+    conversation,
+    explore: explore !== 'off',
+    strict: strict === 'on',
+  }
+}
+
+/** Decimal numbers alone: JavaScript would also take `0x10` and `Infinity`. */
+const DECIMAL = /^\+?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i
+
+function number(request: IncomingMessage, header: string, min: number, max: number): number | undefined {
+  const text = headerText(request, header)
+  if (text === undefined) return undefined
+  const value = DECIMAL.test(text.trim()) ? Number(text) : Number.NaN
+  if (!(value >= min && value <= max)) {
+    throw invalidRequest(
+      `Invalid '${header}': expected a number ${max === 1 ? 'from 0 to 1' : 'of 0 or more'}.`,
+      header,
+    )
+  }
+  return value
+}
+
+function list(request: IncomingMessage, header: string): string[] | undefined {
+  const names = headerText(request, header)
+    ?.split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '')
+  return names?.length ? names : undefined
 }

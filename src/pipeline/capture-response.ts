@@ -1,13 +1,13 @@
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http'
 
-/** What was written to a response so far; the body is null where it is larger than allowed. */
+/** A response as far as it was written; the body is null where it is larger than allowed. */
 export interface CapturedResponse {
   status: number
   headers: OutgoingHttpHeaders
   body: Buffer | null
 }
 
-/** Listens to what is written to a response. Returns the way to get it. */
+/** Keeps a copy of all that is written to a response. @returns a function that gives the copy */
 export function captureResponse(outgoing: ServerResponse, maxBytes: number): () => CapturedResponse {
   let chunks: Buffer[] = []
   let size = 0

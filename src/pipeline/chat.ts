@@ -1,73 +1,86 @@
+import type { Candidate } from '../candidates/candidate.ts'
 import { costUsd } from '../candidates/pricing.ts'
-import { considerJudging } from '../learning/sources/consider-judging.ts'
-import type { Services } from '../parts.ts'
+import type { Judge } from '../learning/sources/judge.ts'
+import type { Logger } from '../observability/logger.ts'
 import { ForwardError } from '../providers/forward/failure.ts'
 import { type Forwarded, forward } from '../providers/forward/forward.ts'
+import { UpstreamError } from '../providers/provider.ts'
 import { isWhole, type Outcome, unanswered } from '../providers/relay/outcome.ts'
 import { relay } from '../providers/relay/relay.ts'
 import type { InteractionRecord } from '../store/records/records.ts'
-import { type Call, readCall } from './call.ts'
+import type { Admission } from './admission.ts'
+import { type AfterAnswerDeps, afterAnswer, considerJudging } from './after-answer.ts'
+import type { Call } from './call.ts'
 import { captureResponse } from './capture-response.ts'
 import type { RequestContext } from './context.ts'
-import { type Decision, decide } from './decide.ts'
-import type { Endpoint } from './endpoint.ts'
-import { claimIdempotencyKey } from './idempotency.ts'
-import { reserveAllowance } from './quota.ts'
+import { type DecideDeps, type Decision, decide } from './decide.ts'
+import { claimIdempotencyKey, type IdempotencyDeps } from './idempotency.ts'
+import type { Quota } from './quota.ts'
 import { recordOf, summaryOf } from './record.ts'
 
+export interface ChatDeps extends DecideDeps, IdempotencyDeps, AfterAnswerDeps {
+  admission: Admission
+  quota: Quota
+  /** Null where none is configured. */
+  judge: Judge | null
+}
+
 /**
- * One answer, from top to bottom, whichever endpoint it is asked by: read → admit → reserve; embed, score, choose → forward → relay → record. The
- * caller has been authenticated. What is thrown is for the client: nothing has been sent yet.
+ * One answer, from top to bottom, for every endpoint: admit → reserve; embed, score, choose → forward → relay → record.
+ * The caller has been authenticated and the request parsed. Errors that are thrown are for the client: nothing has been
+ * sent yet.
  *
  * @throws GatewayError
  */
-export async function complete(services: Services, context: RequestContext, endpoint: Endpoint): Promise<void> {
-  const call = await readCall(context, services.userIds, endpoint)
-  const claimed = await claimIdempotencyKey(services, context, call)
+export async function complete(deps: ChatDeps, context: RequestContext, call: Call): Promise<void> {
+  const claimed = await claimIdempotencyKey(deps, context, call)
   if (claimed === 'replayed') return
-  let isWhole = false
+  let hasWholeAnswer = false
   try {
-    await services.admission.enter(call.principal.tenant.config.priority, context.signal)
+    await deps.admission.enter(call.principal.tenant.config.priority, context.signal)
     try {
-      isWhole = await decideAndAnswer(services, context, call)
+      hasWholeAnswer = await decideAndAnswer(deps, context, call)
     } finally {
-      services.admission.leave()
+      deps.admission.leave()
     }
   } finally {
-    claimed?.end(isWhole)
+    claimed?.end(hasWholeAnswer)
   }
 }
 
 /** @returns whether the client has got a whole answer */
-async function decideAndAnswer(services: Services, context: RequestContext, call: Call): Promise<boolean> {
-  // At once: the store answers while the model scores. Nobody is chosen yet, so that it reserves for the dearest that
-  // the model's name stands for.
-  const [reserved, decided] = await Promise.allSettled([
-    reserveAllowance(services, context, call),
-    decide(services, context, call),
-  ])
+async function decideAndAnswer(deps: ChatDeps, context: RequestContext, call: Call): Promise<boolean> {
+  // Together: the store answers while the model scores. No candidate is chosen yet, so it reserves for the dearest one
+  // that the model's name stands for.
+  const [reserved, decided] = await Promise.allSettled([deps.quota.reserve(context, call), decide(deps, context, call)])
   if (decided.status === 'rejected' && reserved.status === 'fulfilled') reserved.value.settle(null)
   const decision = resultOf(decided)
   const { ranking } = decision.selection
   const isForAll = ranking.length === call.model.candidates.length
-  // Refused for the dearest of all, it may be granted for those that are left.
-  const allowance =
-    reserved.status === 'fulfilled' || isForAll
-      ? resultOf(reserved)
-      : await reserveAllowance(services, context, call, ranking)
-  services.recorder.open(summaryOf(context, call, decision))
-  const judged = services.judge && captureResponse(context.outgoing, MAX_JUDGED_BYTES)
+  // A reservation that was refused for the dearest of all may be granted for those that are left.
+  const grant =
+    reserved.status === 'fulfilled' || isForAll ? resultOf(reserved) : await deps.quota.reserve(context, call, ranking)
+  deps.recorder.open(summaryOf(context, call, decision))
+  const judged = deps.judge && captureResponse(context.outgoing, MAX_JUDGED_BYTES)
   let record: InteractionRecord | null = null
   try {
-    const outcome = await answer(services, context, call, decision, allowance.headers, (ended) => {
+    const outcome = await answer(deps, context, call, decision, grant.headers, (ended) => {
       record = recordOf(context, call, decision, ended)
-      return services.afterAnswer(record, call, decision)
+      return afterAnswer(deps, { context, call, decision, record })
     })
-    if (judged && record) considerJudging(services, record, decision.text, judged(), call.endpoint)
+    logBroken(deps.log, context, outcome)
+    if (deps.judge && judged && record) considerJudging(deps.judge, { call, decision, record }, judged().body)
     return isWhole(outcome)
   } finally {
-    allowance.settle(record)
+    grant.settle(record)
   }
+}
+
+/** An error after the first byte: the client has been told in the stream, its cause is for the log. */
+function logBroken(log: Logger, { requestId }: RequestContext, { error, cause }: Outcome): void {
+  if (cause === undefined) return
+  if (!(cause instanceof UpstreamError)) log.error({ err: cause, request: requestId }, 'internal error')
+  else if (error !== null) log.warn({ err: cause, request: requestId, error }, 'an answer broke')
 }
 
 function resultOf<T>(result: PromiseSettledResult<T>): T {
@@ -75,17 +88,17 @@ function resultOf<T>(result: PromiseSettledResult<T>): T {
   return result.value
 }
 
-/** An answer that is larger is not judged. */
+/** Larger answers are not judged. */
 const MAX_JUDGED_BYTES = 256 * 1024
 
 /**
- * The candidates in order until one answers, and its bytes to the client.
+ * Asks the candidates in order until one answers, and sends its bytes to the client.
  *
  * @param onEnding called once and awaited, before the client can know that the answer is whole
  * @throws ForwardError where none answered: nothing has been sent
  */
 async function answer(
-  services: Services,
+  deps: ChatDeps,
   context: RequestContext,
   call: Call,
   decision: Decision,
@@ -94,20 +107,33 @@ async function answer(
 ): Promise<Outcome> {
   const { snapshot, signal, requestId, startedAt } = context
   const { timeouts, retries, server } = snapshot.config
-  const { request } = call
+  const { request, principal, knobs, model } = call
   const deadline = startedAt + timeouts.total_ms
+  // Its frames say where; its message might hold what was converted.
+  const onBug = (err: unknown, { name: candidate }: Candidate) =>
+    deps.log.error({ err, candidate, request: requestId }, 'a request or an answer could not be converted')
   let forwarded: Forwarded
   try {
     forwarded = await forward(
-      { ranking: decision.selection.ranking, request, signal, requestId, deadline },
-      { providers: snapshot.providers, breakers: services.breakers, timeouts, retries },
+      {
+        ranking: decision.selection.ranking,
+        request,
+        signal,
+        requestId,
+        deadline,
+        routed: !model.explicit,
+        strict: knobs.strict,
+        tenant: principal.tenant.name,
+        user: principal.user,
+      },
+      { providers: snapshot.providers, breakers: deps.breakers, timeouts, retries, refusals: deps.refusals, onBug },
     )
   } catch (error) {
     if (!(error instanceof ForwardError)) throw error
     await onEnding(unanswered(error, decision.selection.chosen.candidate, request))
     throw error
   }
-  const writer = call.writer?.(call)
+  const writer = call.writer?.(call.turn.key)
   if (writer && !forwarded.stream) forwarded.body = await writer.plain(forwarded)
   return relay(forwarded, context.outgoing, {
     request,
@@ -117,12 +143,13 @@ async function answer(
     deadline,
     started: startedAt,
     contentIdleMs: timeouts.content_idle_ms,
+    commentsMs: timeouts.comments_ms,
     writeIdleMs: server.write_idle_timeout_ms,
     onEnding,
   })
 }
 
-/** What the answer says of how it came about. */
+/** Headers that say how the answer came about. */
 function answerHeaders(requestId: string, { selection, version, fallback }: Decision, forwarded: Forwarded) {
   const { candidate } = forwarded
   const isFirstChoice = candidate === selection.chosen.candidate

@@ -3,9 +3,10 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Snapshot } from '../config/snapshot.ts'
 import type { GatewayError } from '../errors.ts'
 import { EphemeralMap } from '../runtime/ephemeral-map.ts'
-import type { Caller } from './authenticate.ts'
+import type { Authenticator, Caller } from './authenticate.ts'
+import { refuseRepeatedHeaders } from './principal.ts'
 
-/** One request and its answer, with what holds for the whole of it. */
+/** A request, its response, and all that stays the same from its start to its end. */
 export interface RequestContext {
   requestId: string
   /** When it arrived: on `performance.now()`'s clock, and in Unix milliseconds. */
@@ -14,14 +15,40 @@ export interface RequestContext {
   incoming: IncomingMessage
   outgoing: ServerResponse
   caller: Caller
-  /** The configuration it is served under. */
+  /** The configuration under which it is served. */
   snapshot: Snapshot
   /** Aborted when the client leaves, or (with a `GatewayError` as its reason) when the process must end. */
   signal: AbortSignal
 }
 
-/** Exchanges in work: the process ends when there are none, or cuts them. */
+export interface BeginDeps {
+  /** The configuration in force. */
+  snapshot(): Snapshot
+  authenticator: Authenticator
+  requests: RequestContexts
+}
+
+/**
+ * The start of every request below `/v1`: its key, and the configuration that it keeps to its end.
+ *
+ * @throws GatewayError 400, 401
+ */
+export function beginRequest(
+  deps: BeginDeps,
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+): RequestContext | Promise<RequestContext> {
+  const snapshot = deps.snapshot()
+  refuseRepeatedHeaders(incoming, snapshot.config.identity.headers)
+  const begin = (caller: Caller) => deps.requests.begin(incoming, outgoing, caller, snapshot)
+  const caller = deps.authenticator.authenticate(incoming.headers)
+  return caller instanceof Promise ? caller.then(begin) : begin(caller)
+}
+
+/** Requests in work: the process ends when there are none, or cuts them. */
 export class RequestContexts {
+  /** Whether the process is about to end. */
+  isDraining = false
   readonly #open = new EphemeralMap<Pick<RequestContext, 'outgoing' | 'snapshot'> & { controller: AbortController }>()
   readonly #waiting = new Map<Snapshot, () => void>()
 
@@ -38,7 +65,7 @@ export class RequestContexts {
       this.#tellWhenUnused(snapshot)
     }
     this.#open.set(requestId, { outgoing, snapshot, controller })
-    // Who left while we looked up who it is does not leave again.
+    // A client that left while its key was looked up does not leave again.
     if (outgoing.destroyed) end()
     else outgoing.once('close', end)
     return {
@@ -53,7 +80,7 @@ export class RequestContexts {
     }
   }
 
-  /** Resolves when nothing is served any more under a configuration that was replaced. */
+  /** Resolves when no request is served any more under a configuration that was replaced. */
   async unused(snapshot: Snapshot): Promise<void> {
     await new Promise<void>((resolve) => {
       this.#waiting.set(snapshot, resolve)
@@ -61,12 +88,13 @@ export class RequestContexts {
     })
   }
 
-  /** What has not begun to be answered will say that its connection ends with it. */
-  closeAfterAnswers(): void {
+  /** Answers that have not begun yet will say that their connection ends with them. */
+  drain(): void {
+    this.isDraining = true
     for (const [, { outgoing }] of this.#open) outgoing.shouldKeepAlive = false
   }
 
-  /** Ends what is still open; a stream's client is told by a last event. */
+  /** Ends every open request; a stream's client is told by a last event. */
   cut(reason: GatewayError): void {
     for (const [, { controller }] of this.#open) controller.abort(reason)
   }

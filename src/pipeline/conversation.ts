@@ -1,11 +1,13 @@
 import { hash } from 'node:crypto'
 import type { ChatMessage } from '../openai/chat.ts'
+import { EphemeralMap } from '../runtime/ephemeral-map.ts'
+import type { ConversationState, Store } from '../store/store.ts'
 
-/** How long a conversation is remembered: one that the client named, and one that we recognised by its opening. */
+/** Life of a conversation's state: of one that the client named, and of one that is recognised by its opening. */
 export const NAMED_TTL_S = 86_400
 export const RECOGNISED_TTL_S = 3_600
 
-/** Where a request stands in its conversation. */
+/** Place of a request in its conversation. */
 export interface Turn {
   /** Key of the conversation's state. */
   key: string
@@ -42,10 +44,10 @@ export function turnOf(messages: readonly ChatMessage[], user: string, named: st
   }
 }
 
-/** Longer texts (images, mostly) are told apart by so many slices of them, and by their length. */
+/** Longer texts (mostly images) are told apart by a few slices of them and by their length. */
 const [MAX_CHARS, SLICES, SLICE_CHARS] = [16_384, 16, 512]
 
-/** What a message says, in work that its size does not decide; `chars` counts all of it. */
+/** Content of a message, cut so that the work does not grow with its size; `chars` counts all of it. */
 function contentOf(message: ChatMessage | undefined): { texts: string[]; chars: number } {
   const texts: string[] = []
   let chars = 0
@@ -72,10 +74,52 @@ function slicesOf(text: string): string[] {
   return Array.from({ length: SLICES }, (_, i) => text.slice(i * step, i * step + SLICE_CHARS))
 }
 
-/** Of a turn in `Services.pendingTurns`. */
-export const pendingKey = (tenant: string, key: string) => `${tenant}\0${key}`
-
 /** In one call: an object that is fed part by part costs more than the hash (docs/profile.md). */
 function digest(parts: string[]): string {
   return hash('sha256', `${parts.join('\0')}\0`, 'base64url').slice(0, 22)
 }
+
+/**
+ * States of conversations. A state is found from `note` on, though it reaches the store only after the answer: the next
+ * request may be here before that.
+ */
+export class Conversations {
+  readonly #store: Store
+  readonly #onStoreError: () => void
+  readonly #pending = new EphemeralMap<ConversationState>()
+
+  constructor(store: Store, onStoreError: () => void) {
+    this.#store = store
+    this.#onStoreError = onStoreError
+  }
+
+  /** Null where there is none, and where the store can't tell. */
+  async load(tenant: string, key: string): Promise<ConversationState | null> {
+    try {
+      return this.#pending.get(pendingKey(tenant, key)) ?? (await this.#store.loadConversation(tenant, key))
+    } catch {
+      this.#onStoreError()
+      return null
+    }
+  }
+
+  /** Must be followed by `save` or `forget`. */
+  note(tenant: string, { key }: Turn, state: ConversationState): void {
+    this.#pending.set(pendingKey(tenant, key), state)
+  }
+
+  /** @returns the state that it replaces. @throws StoreError */
+  save(tenant: string, turn: Turn, state: ConversationState): Promise<ConversationState | null> {
+    return this.#store
+      .saveConversation(tenant, turn.key, state, turn.ttlS)
+      .finally(() => this.forget(tenant, turn, state))
+  }
+
+  /** A noted state that is not to be found any more; a later one stays. */
+  forget(tenant: string, { key }: Turn, state: ConversationState): void {
+    const pending = pendingKey(tenant, key)
+    if (this.#pending.get(pending) === state) this.#pending.delete(pending)
+  }
+}
+
+const pendingKey = (tenant: string, key: string) => `${tenant}\0${key}`

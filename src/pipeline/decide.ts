@@ -1,63 +1,87 @@
 import type { Candidate } from '../candidates/candidate.ts'
+import type { UserIds } from '../candidates/tenants.ts'
 import { queryText } from '../embedding/query-text.ts'
 import { GatewayError } from '../errors.ts'
 import type { UserProfile } from '../learning/profile.ts'
 import { type StatedPreferences, statedPreferences } from '../learning/stated-preferences.ts'
-import type { Services } from '../parts.ts'
-import { type ChooseInput, choose, type Limits, NoCandidateError, type Selection } from '../routing/choose/choose.ts'
+import type { UserStates } from '../learning/user-states.ts'
+import type { Latencies } from '../observability/latencies.ts'
+import type { Logger } from '../observability/logger.ts'
+import type { Metrics } from '../observability/metrics.ts'
+import { unfitFor } from '../providers/dialect/plan.ts'
+import type { Refusals } from '../providers/dialect/refusals.ts'
+import type { Breakers } from '../providers/forward/breakers.ts'
+import { type ChooseInput, type Limits, NoCandidateError, type Selection } from '../routing/choose/choose.ts'
 import { draw } from '../routing/choose/draw.ts'
-import type { PolicySnapshot } from '../routing/policies/policies.ts'
+import { choosePreferring } from '../routing/choose/prefer.ts'
+import type { Policies, PolicySnapshot } from '../routing/policies/policies.ts'
 import type { Policy } from '../routing/policy.ts'
 import { type CandidateScore, type RouteQuery, RouterError } from '../routing/router.ts'
+import type { Gains } from '../routing/safety/gains.ts'
 import { inTime } from '../runtime/in-time.ts'
 import type { ConversationState } from '../store/store.ts'
-import type { Call } from './call.ts'
+import { type Baseline, baselineOf } from './baseline.ts'
+import type { Call, Knobs } from './call.ts'
 import type { RequestContext } from './context.ts'
-import { pendingKey } from './conversation.ts'
-import type { Knobs } from './knobs.ts'
+import type { Conversations } from './conversation.ts'
 
-/** What was decided for a request, and all that it was decided on. */
+/** A decision for a request, with all that it was based on. */
 export interface Decision {
   selection: Selection
   /** Of every candidate that the model name stands for. */
   scores: readonly CandidateScore[]
   /** The artifact that serves this user; null where none is loaded. */
   policy: Policy | null
-  /** Version of whoever ranked: the artifact, or a fallback router. */
+  /** Version of the artifact that ranked, or of the fallback router. */
   version: string
   /** Why the fallback router ranked instead of the artifact, or null. */
   fallback: string | null
   profile: UserProfile
+  /** What the choice is compared with; null where no baseline is configured, or a candidate was asked for by name. */
+  baseline: Baseline | null
   conversation: ConversationState | null
-  /** What was embedded. */
+  /** The text that was embedded. */
   text: string
   embedding: Float32Array | null
-  /** A policy that is to say what it would have done, and what `choose` was given. */
+  /** A policy that is asked afterwards for its own choice, with the input of `choose`; null where none runs. */
   shadow: {
     policy: Policy
-    input: Omit<ChooseInput, 'scores' | 'by' | 'rewards'>
+    input: Omit<ChooseInput, 'scores' | 'by' | 'rewards' | 'baseline'>
     costWeight: number | undefined
   } | null
 }
 
+export interface DecideDeps {
+  policies: Policies
+  users: UserStates
+  userIds: Pick<UserIds, 'stored'>
+  gains: Gains
+  conversations: Conversations
+  latencies: Latencies
+  breakers: Breakers
+  refusals: Refusals
+  metrics: Metrics
+  log: Logger
+}
+
 /**
- * embed → score → choose, for one request. Whatever fails on the way costs the personal choice, not the answer.
+ * embed → score → choose, for one request. A failure on the way costs the personal choice, never the answer.
  *
  * @throws GatewayError when no candidate fits
  */
-export async function decide(services: Services, { snapshot, ts }: RequestContext, call: Call): Promise<Decision> {
+export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext, call: Call): Promise<Decision> {
   const { request, principal, knobs, model, turn } = call
   const { tenant, user } = principal
-  const serving = services.policies.snapshot(tenant.name, user)
+  const serving = deps.policies.snapshot(tenant.name, user)
   const { policy } = serving
   const text = queryText(request.body.messages)
   const deadline = performance.now() + snapshot.config.router.deadline_ms
 
-  // None of the three fails. Asked for at once; mostly all are there already.
+  // None of the three fails. All are started before the first is awaited; mostly they are there already.
   const asking = [
-    services.users.get(policy, tenant.name, user),
+    deps.users.get(policy, tenant.name, user),
     embed(policy, text, deadline),
-    turn.continues ? loadConversation(services, tenant.name, turn.key) : null,
+    turn.continues ? deps.conversations.load(tenant.name, turn.key) : null,
   ] as const
   const [profile, embedded, conversation] = [await asking[0], await asking[1], await asking[2]]
   const stated = statedPreferences(profile.preferences)
@@ -68,12 +92,12 @@ export async function decide(services: Services, { snapshot, ts }: RequestContex
     promptTokens: request.promptTokens,
     state: profile.state,
     ...(costWeight !== undefined && { costWeight }),
-    // What came late because this process was busy is scored all the same: that takes less than was lost.
+    // Inputs that came late because this process was busy are scored all the same: scoring takes less than was lost.
     deadline: Math.max(deadline, performance.now() + snapshot.config.router.deadline_ms / 10),
   }
-  const scored = await score(services, serving, embedded.failure, query, tenant.candidates)
-  if (scored.fallback === 'not_finite' && policy) services.users.quarantine(policy, tenant.name, user)
-  if (scored.fallback !== null) services.metrics.routerFallback.inc({ reason: scored.fallback })
+  const scored = await score(deps, serving, embedded.failure, query, tenant.candidates)
+  if (scored.fallback === 'not_finite' && policy) deps.users.quarantine(policy, tenant.name, user)
+  if (scored.fallback !== null) deps.metrics.routerFallback.inc({ reason: scored.fallback })
 
   const scores = scoresOf(scored.scores, model.candidates)
   const limits: Limits = {
@@ -81,8 +105,9 @@ export async function decide(services: Services, { snapshot, ts }: RequestContex
     promptTokens: request.promptTokens,
     maxTokens: request.body.max_completion_tokens ?? request.body.max_tokens ?? null,
     ...strictest(knobs, stated),
-    latencyMs: (name) => services.latencies.expectedMs(name),
-    isOpen: (candidate) => services.breakers.of(candidate).isOpen,
+    latencyMs: (name) => deps.latencies.expectedMs(name),
+    unfit: (candidate) => unfitFor(request, candidate.dialect, deps.refusals.of(tenant.name, candidate), knobs.strict),
+    isOpen: (candidate) => deps.breakers.of(candidate).isOpen,
   }
   try {
     const input = {
@@ -98,7 +123,17 @@ export async function decide(services: Services, { snapshot, ts }: RequestContex
       random: draw(snapshot.config.router.exploration_seed, tenant.name, user, text, profile.rewards),
     }
     const by = scored.fallback === null ? 'graph' : 'fallback'
-    const selection = choose({ ...input, scores, by, rewards: profile.rewards })
+    const { rewards } = profile
+    const baseline = model.explicit
+      ? null
+      : baselineOf(snapshot.config.router, deps.gains, deps.userIds, { tenant, user, rewards, policy: scored.version })
+    const selection = choosePreferring(request.prefers, {
+      ...input,
+      scores,
+      by,
+      rewards,
+      baseline: baseline?.rule ?? null,
+    })
     return {
       selection,
       scores,
@@ -106,6 +141,7 @@ export async function decide(services: Services, { snapshot, ts }: RequestContex
       version: scored.version,
       fallback: scored.fallback,
       profile,
+      baseline,
       conversation,
       text,
       embedding: embedded.vector,
@@ -117,7 +153,7 @@ export async function decide(services: Services, { snapshot, ts }: RequestContex
   }
 }
 
-/** Of the candidates that the model name stands for: often all of the tenant's. */
+/** Scores of the candidates that the model name stands for: often all of the tenant's. */
 function scoresOf(all: readonly CandidateScore[], candidates: readonly Candidate[]): readonly CandidateScore[] {
   if (all.length === candidates.length && all.every(({ candidate }, i) => candidate === candidates[i])) return all
   const wanted = new Set(candidates)
@@ -128,7 +164,7 @@ const NO_VECTOR = new Float32Array(0)
 /** Providers drop a cached prompt prefix after about five minutes without use. */
 const PROMPT_CACHE_MS = 300_000
 
-const stillCached = (conversation: ConversationState, now: number) => now - conversation.ts < PROMPT_CACHE_MS
+export const stillCached = (conversation: ConversationState, now: number) => now - conversation.ts < PROMPT_CACHE_MS
 
 interface Embedded {
   vector: Float32Array | null
@@ -155,7 +191,7 @@ function tooLate(): never {
 }
 
 async function score(
-  services: Services,
+  deps: DecideDeps,
   { policy, fallback }: PolicySnapshot,
   failure: string | null,
   query: RouteQuery,
@@ -168,19 +204,10 @@ async function score(
     } catch (error) {
       if (!(error instanceof RouterError)) throw error
       reason = error.reason
-      services.log.warn({ reason, policy: policy.version }, 'the fallback router chooses')
+      deps.log.warn({ reason, policy: policy.version }, 'the fallback router chooses')
     }
   }
   return { scores: await fallback.score(query, candidates), version: fallback.version, fallback: reason }
-}
-
-async function loadConversation(services: Services, tenant: string, key: string): Promise<ConversationState | null> {
-  try {
-    return services.pendingTurns.get(pendingKey(tenant, key)) ?? (await services.store.loadConversation(tenant, key))
-  } catch {
-    services.metrics.storeErrors.inc({ call: 'loadConversation' })
-    return null
-  }
 }
 
 function noCandidate({ exclusions, temporary }: NoCandidateError): GatewayError {

@@ -3,7 +3,6 @@ import type { ChatRequest } from '../openai/chat.ts'
 import { errorBody, type OpenAIError } from '../openai/error.ts'
 import { parseChat } from '../openai/parse-chat.ts'
 import type { AnswerWriter } from '../providers/relay/writer.ts'
-import type { Call } from './call.ts'
 import type { RequestContext } from './context.ts'
 import type { Principal } from './principal.ts'
 
@@ -13,8 +12,11 @@ import type { Principal } from './principal.ts'
  */
 export interface Endpoint {
   readonly name: 'chat' | 'responses' | 'messages' | 'completions'
-  /** @throws GatewayError 400 with `param` naming the field */
-  read(raw: Buffer): EndpointRequest
+  /**
+   * @param model what the request's path says; it wins over the body's
+   * @throws GatewayError 400 with `param` naming the field
+   */
+  read(raw: Buffer, model?: string): EndpointRequest
   /** The body of an answer that is an error. */
   errorBody(error: OpenAIError): string
   /** The text of an answer, from the bytes that the client got; '' where it has none. */
@@ -26,7 +28,7 @@ export interface EndpointRequest {
   /** The client's bytes. */
   raw: Uint8Array
   /** Which model, and on whose behalf. */
-  names: { model: string; safety_identifier?: unknown; user?: unknown }
+  names: { model: string; safety_identifier?: unknown; user?: unknown; conversation?: string }
   /**
    * The request as a chat completion.
    *
@@ -39,15 +41,17 @@ export interface ChatCall {
   request: ChatRequest
   /** Key of the conversation that the request goes on with, where the endpoint knows it. */
   turnKey?: string | undefined
-  /** Null where the provider's bytes go through. */
-  writer: ((call: Call) => AnswerWriter) | null
+  /** The request brings a tool's result: the model that called the tool must go on. */
+  inToolLoop?: boolean
+  /** Given the key of the conversation. Null where the provider's bytes go through. */
+  writer: ((turnKey: string) => AnswerWriter) | null
 }
 
 /** Chat completions: what is inside is what came. */
 export const chatEndpoint: Endpoint = {
   name: 'chat',
-  read(bytes) {
-    const request = parseChat(bytes)
+  read(bytes, model) {
+    const request = parseChat(bytes, model)
     return { raw: request.raw, names: request.body, toChat: () => ({ request, writer: null }) }
   },
   errorBody,

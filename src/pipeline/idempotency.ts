@@ -1,45 +1,54 @@
-import { createHash } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
 import { GatewayError, invalidRequest } from '../errors.ts'
-import type { Services } from '../parts.ts'
-import { MAX_REPLAY_BYTES } from '../store/limits.ts'
+import type { Metrics } from '../observability/metrics.ts'
+import { type Claim, type Idempotency, MAX_REPLAY_BYTES } from '../store/limits.ts'
+import { StoreError } from '../store/store.ts'
+import { deploymentOf } from './address.ts'
 import type { Call } from './call.ts'
 import { type CapturedResponse, captureResponse } from './capture-response.ts'
 import type { RequestContext } from './context.ts'
-import { headerText } from './identity.ts'
+import { headerText } from './principal.ts'
 
 const KEEP_MS = 86_400_000
 const CLAIM_MARGIN_MS = 60_000
 const MAX_KEY_BYTES = 255
 
-/** A request with an `Idempotency-Key`: ours to answer, once. */
+export interface IdempotencyDeps {
+  store: { idempotency: Idempotency }
+  metrics: Metrics
+}
+
+/** A claimed `Idempotency-Key`: this request is the one that is answered. */
 export interface Claimed {
   /**
-   * Call it when the answer has ended: a whole and good one is kept for the next request with this key, otherwise the
-   * key is free again.
+   * To be called when the answer has ended. A whole and good one is kept for the next request with this key; otherwise
+   * the key is free again.
    */
   end(isWhole: boolean): void
 }
 
 /**
- * Looks whether this request has been answered before (draft-ietf-httpapi-idempotency-key-header; keys are the
+ * Finds out whether this request has been answered before (draft-ietf-httpapi-idempotency-key-header; keys are the
  * tenant's).
  *
- * @returns `replayed` where the kept answer has been sent, null where the request has no key, or the store can't tell
- * @throws GatewayError 409 while the first one is in work, 422 when the key was used for another body
+ * @returns `replayed` where the kept answer has been sent; null where the request has no key, or the store can't tell
+ * and `idempotency.when_store_is_away` is `forward`
+ * @throws GatewayError 409 while the first one is in work; 422 when the key was used for another body; 503 when the
+ * store can't tell
  */
 export function claimIdempotencyKey(
-  services: Services,
+  deps: IdempotencyDeps,
   context: RequestContext,
   call: Call,
 ): Promise<Claimed | 'replayed' | null> | null {
   const key = headerText(context.incoming, 'idempotency-key')
-  return key ? claim(services, context, call, key) : null
+  return key ? claim(deps, context, call, key) : null
 }
 
 async function claim(
-  services: Services,
-  context: RequestContext,
+  { store: { idempotency }, metrics }: IdempotencyDeps,
+  { incoming, outgoing, snapshot: { config } }: RequestContext,
   { endpoint, raw, principal }: Call,
   key: string,
 ): Promise<Claimed | 'replayed' | null> {
@@ -47,43 +56,41 @@ async function claim(
     throw invalidRequest(`Invalid 'idempotency-key': at most ${MAX_KEY_BYTES} bytes.`, 'idempotency-key')
   }
   const tenant = principal.tenant.name
-  const bodyHash = createHash('sha256').update(`${principal.user}\0${endpoint.name}\0`).update(raw).digest('base64url')
-  const { idempotency } = services.store
-  const claimed = await idempotency
-    .claim({
-      tenant,
-      user: principal.user,
-      key,
-      bodyHash,
-      ttlMs: context.snapshot.config.timeouts.total_ms + CLAIM_MARGIN_MS,
-    })
-    .catch(() => {
-      services.metrics.storeErrors.inc({ call: 'claim' })
-      return null
-    })
-  switch (claimed?.state) {
-    case undefined:
-      return null
+  const { user } = principal
+  const asked = `${user}\0${endpoint.name}\0${deploymentOf(incoming) ?? ''}\0`
+  const bodyHash = createHash('sha256').update(asked).update(raw).digest('base64url')
+  const token = randomUUID()
+  const ttlMs = config.timeouts.total_ms + CLAIM_MARGIN_MS
+  const end = (response: Buffer | null) => {
+    const done = response
+      ? idempotency.complete(tenant, key, token, response, KEEP_MS)
+      : idempotency.release(tenant, key, token)
+    done.catch(() => metrics.storeErrors.inc({ call: 'complete' }))
+  }
+  const capturing = (): Claimed => {
+    const captured = captureResponse(outgoing, MAX_REPLAY_BYTES)
+    return { end: (isWhole) => end(isWhole ? packed(captured()) : null) }
+  }
+  let claimed: Claim
+  try {
+    claimed = await idempotency.claim({ tenant, user, key, bodyHash, token, ttlMs })
+  } catch (error) {
+    metrics.storeErrors.inc({ call: 'claim' })
+    const mayBeOurs = error instanceof StoreError && error.mayBeDone
+    if (config.idempotency.when_store_is_away === 'forward') return mayBeOurs ? capturing() : null
+    if (mayBeOurs) end(null)
+    throw cannotTell()
+  }
+  switch (claimed.state) {
     case 'in_flight':
       throw conflict()
     case 'mismatch':
       throw reused()
     case 'done':
-      replay(context.outgoing, claimed.response)
+      replay(outgoing, claimed.response)
       return 'replayed'
-    case 'claimed': {
-      const { token } = claimed
-      const captured = captureResponse(context.outgoing, MAX_REPLAY_BYTES)
-      return {
-        end(isWhole) {
-          const kept = isWhole ? packed(captured()) : null
-          const done = kept
-            ? idempotency.complete(tenant, key, token, kept, KEEP_MS)
-            : idempotency.release(tenant, key, token)
-          done.catch(() => services.metrics.storeErrors.inc({ call: 'complete' }))
-        },
-      }
-    }
+    case 'claimed':
+      return capturing()
   }
 }
 
@@ -107,6 +114,16 @@ const conflict = () =>
     status: 409,
     type: 'invalid_request_error',
     code: 'idempotency_conflict',
+    param: 'idempotency-key',
+    retryAfterS: 1,
+  })
+
+/** The client asked for at most one answer: whether there was one is not known, so that there is none now. */
+const cannotTell = () =>
+  new GatewayError('Whether a request with this Idempotency-Key was answered before cannot be told right now.', {
+    status: 503,
+    type: 'api_error',
+    code: 'idempotency_unavailable',
     param: 'idempotency-key',
     retryAfterS: 1,
   })

@@ -1,10 +1,10 @@
+import { isUtf8 } from 'node:buffer'
 import type { IncomingMessage } from 'node:http'
 import type { Candidate } from '../candidates/candidate.ts'
 import { selectCandidates, type Tenant, type UserIds } from '../candidates/tenants.ts'
 import type { Snapshot } from '../config/snapshot.ts'
-import { unauthorized } from '../errors.ts'
-import type { Caller } from './authenticate.ts'
-import { userOf } from './identity.ts'
+import { invalidRequest, unauthorized } from '../errors.ts'
+import { type Caller, KEY_HEADERS } from './authenticate.ts'
 
 /** On whose behalf a request comes: the tenant whose key it is, and that tenant's user. */
 export interface Principal {
@@ -16,13 +16,21 @@ export interface Principal {
   allowed: readonly Candidate[]
 }
 
+/** The fields of a body that may name a user. */
+interface BodyIds {
+  safety_identifier?: unknown
+  user?: unknown
+}
+
+const MAX_USER_BYTES = 256
+
 /** @throws GatewayError 401 when the key's tenant is no longer configured; 400 for an impossible user id */
 export function principalOf(
   snapshot: Snapshot,
   userIds: UserIds,
   caller: Caller,
   request: IncomingMessage,
-  body?: { safety_identifier?: unknown; user?: unknown },
+  body?: BodyIds,
 ): Principal {
   const tenant = tenantOf(snapshot, caller)
   const user = userOf(request, snapshot.config.identity.headers, body)
@@ -43,4 +51,61 @@ export function tenantOf(snapshot: Snapshot, caller: Caller): Tenant {
 
 export function allowedCandidates(tenant: Tenant, caller: Caller): readonly Candidate[] {
   return caller.models === null ? tenant.candidates : selectCandidates(tenant.candidates, caller.models)
+}
+
+/**
+ * The user as the client names them: the first of the configured headers that is there, then the body's
+ * `safety_identifier`, then `user`; null where none of these is.
+ *
+ * @throws GatewayError 400 when the id is longer than 256 bytes
+ */
+function userOf(request: IncomingMessage, headers: readonly string[], body?: BodyIds): string | null {
+  for (const name of headers) {
+    const value = headerText(request, name)
+    if (value) return checked(value, name)
+  }
+  for (const field of ['safety_identifier', 'user'] as const) {
+    const value = body?.[field]
+    if (typeof value === 'string' && value !== '') return checked(value, field)
+  }
+  return null
+}
+
+function checked(user: string, param: string): string {
+  if (Buffer.byteLength(user) > MAX_USER_BYTES) {
+    throw invalidRequest(`Invalid '${param}': at most ${MAX_USER_BYTES} bytes.`, param)
+  }
+  return user
+}
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: all of ASCII
+const ASCII = /^[\x00-\x7f]*$/
+
+/** A header's value; Node gives bytes as Latin-1, clients send UTF-8. */
+export function headerText(request: IncomingMessage, name: string): string | undefined {
+  const value = request.headers[name]
+  if (typeof value !== 'string') return undefined
+  if (ASCII.test(value)) return value
+  const bytes = Buffer.from(value, 'latin1')
+  return isUtf8(bytes) ? bytes.toString('utf8') : value
+}
+
+const KEY_NAMES: ReadonlySet<string> = new Set(KEY_HEADERS)
+
+/**
+ * Headers that say on whose behalf a request comes, or where it goes, must be there once: of two, proxies and servers
+ * differ in which one they believe.
+ *
+ * @throws GatewayError 400
+ */
+export function refuseRepeatedHeaders(request: IncomingMessage, identityHeaders: readonly string[]): void {
+  const raw = request.rawHeaders
+  let seen = ''
+  for (let i = 0; i < raw.length; i += 2) {
+    const name = (raw[i] as string).toLowerCase()
+    if (name !== 'host' && !KEY_NAMES.has(name) && !identityHeaders.includes(name)) continue
+    const mark = `|${name}|`
+    if (seen.includes(mark)) throw invalidRequest(`The header '${name}' is there twice.`, name)
+    seen += mark
+  }
 }

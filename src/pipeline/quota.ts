@@ -2,73 +2,147 @@ import type { Candidate } from '../candidates/candidate.ts'
 import type { Tenant } from '../candidates/tenants.ts'
 import type { LimitsConfig, TenantConfig } from '../config/schema.ts'
 import { GatewayError } from '../errors.ts'
-import type { Services } from '../parts.ts'
-import type { Amounts, Limit, Reservation } from '../store/limits.ts'
+import type { Amounts, Limit, Limits, Reservation } from '../store/limits.ts'
 import type { InteractionRecord } from '../store/records/records.ts'
 import type { Call } from './call.ts'
 import type { RequestContext } from './context.ts'
+import type { Principal } from './principal.ts'
 
-/** What a request may use: reserved before it is forwarded, settled when it has ended. */
-export interface Allowance {
+/** A reservation of one request: made before it is forwarded, settled when it has ended. */
+export interface Grant {
   /** OpenAI's `x-ratelimit-*`. */
-  headers: Record<string, string>
-  /** With the record of the answer; null where there was none. */
+  headers: Headers
+  /** @param record of the answer; null where there was none */
   settle(record: InteractionRecord | null): void
 }
 
-const NONE: Allowance = { headers: {}, settle: () => {} }
+interface Settlement {
+  tenant: string
+  id: string
+  amounts: Amounts
+}
+
+type Headers = Record<string, string>
+
+const UNLIMITED = { headers: {}, settle: () => {} }
+const ONE_REQUEST: Amounts = { requests: 1, tokens: 0, nanoUsd: 0 }
 
 /** Reserved for an answer whose length the request does not bound. */
 const UNBOUNDED_ANSWER_TOKENS = 4_096
-/** A bound above this, `1e400` too, is read as this: what is counted stays finite. */
+/** A bound above this, `1e400` too, is read as this, so that counters stay finite. */
 const MOST_ANSWER_TOKENS = 2 ** 40
-/** The estimate of a prompt may be short: other scripts, other vocabularies, and what providers wrap around it. */
+/** The estimate of a prompt may be too low: other scripts, other vocabularies, and text that providers add. */
 const PROMPT_MARGIN = { factor: 1.5, tokens: 64 }
 const NANO = 1e9
 /** Longer than any request takes. */
 const TTL_MARGIN_MS = 60_000
+const RETRY_MS = 1_000
+const MAX_PENDING = 10_000
 
 /**
- * Reserves an upper estimate, for the dearest of `candidates`, of a request's tokens and dollars under the limits of
- * tenant, key and user, all or none. When the store is away nothing is limited: what it counts is worth less than the
- * answers.
- *
- * @throws GatewayError 429 with `retry-after`
+ * Tokens, dollars and requests under the limits of tenant, key and user. Reserves before the answer, and settles off
+ * the request path: a settlement that the store can't take now is tried again until it can, and counts once however
+ * often it is sent.
  */
-export async function reserveAllowance(
-  services: Services,
-  { requestId, snapshot }: RequestContext,
-  call: Call,
-  candidates: readonly Candidate[] = call.model.candidates,
-): Promise<Allowance> {
-  const { principal } = call
-  const limits = limitsOf(principal.tenant, principal.keyId, principal.user)
-  if (limits.length === 0) return NONE
-  const tenant = principal.tenant.name
-  let reservation: Reservation
-  try {
-    reservation = await services.store.limits.reserve({
-      tenant,
-      id: requestId,
-      limits,
-      amounts: upperEstimate(call, candidates),
-      ttlMs: snapshot.config.timeouts.total_ms + TTL_MARGIN_MS,
-    })
-  } catch {
-    services.metrics.storeErrors.inc({ call: 'reserve' })
-    return NONE
+export class Quota {
+  readonly #limits: Limits
+  readonly #onStoreError: (call: 'reserve' | 'settle') => void
+  #pending: Settlement[] = []
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(limits: Limits, onStoreError: (call: 'reserve' | 'settle') => void) {
+    this.#limits = limits
+    this.#onStoreError = onStoreError
   }
-  const headers = rateLimitHeaders(limits, reservation)
-  if (!reservation.granted) throw refusal(limits, reservation, headers)
-  return { headers, settle: (record) => services.settlements.settle(tenant, requestId, amountsOf(record)) }
+
+  /**
+   * Reserves an upper estimate, for the dearest of `candidates`, under all limits or under none. When the store is away
+   * nothing is limited: its counts are worth less than the answers.
+   *
+   * @throws GatewayError 429 with `retry-after`
+   */
+  async reserve(
+    context: RequestContext,
+    call: Call,
+    candidates: readonly Candidate[] = call.model.candidates,
+  ): Promise<Grant> {
+    const { headers, settle } = await this.#reserve(context, call.principal, upperEstimate(call, candidates))
+    return { headers, settle: (record) => settle(amountsOf(record)) }
+  }
+
+  /**
+   * Reserves a request of which neither tokens nor dollars are known; it counts as a request, however it ends.
+   *
+   * @throws GatewayError 429 with `retry-after`
+   */
+  async reserveRequest(context: RequestContext, principal: Principal): Promise<{ headers: Headers; settle(): void }> {
+    const { headers, settle } = await this.#reserve(context, principal, ONE_REQUEST)
+    return { headers, settle: () => settle(ONE_REQUEST) }
+  }
+
+  async #reserve(
+    { requestId, snapshot }: RequestContext,
+    principal: Principal,
+    amounts: Amounts,
+  ): Promise<{ headers: Headers; settle(amounts: Amounts): void }> {
+    const limits = limitsOf(principal.tenant, principal.keyId, principal.user)
+    if (limits.length === 0) return UNLIMITED
+    const tenant = principal.tenant.name
+    let reservation: Reservation
+    try {
+      reservation = await this.#limits.reserve({
+        tenant,
+        id: requestId,
+        limits,
+        amounts,
+        ttlMs: snapshot.config.timeouts.total_ms + TTL_MARGIN_MS,
+      })
+    } catch {
+      this.#onStoreError('reserve')
+      return UNLIMITED
+    }
+    const headers = rateLimitHeaders(limits, reservation)
+    if (!reservation.granted) throw refusal(limits, reservation, headers)
+    return { headers, settle: (used) => void this.#settle({ tenant, id: requestId, amounts: used }) }
+  }
+
+  /** Tries once more to settle what is left. */
+  async close(): Promise<void> {
+    clearTimeout(this.#timer)
+    await Promise.all(this.#takePending().map((settlement) => this.#send(settlement))).catch(() => {})
+  }
+
+  async #settle(settlement: Settlement): Promise<void> {
+    try {
+      await this.#send(settlement)
+    } catch {
+      this.#onStoreError('settle')
+      // Beyond the bound a reservation expires by itself, and its upper estimate is given back.
+      if (this.#pending.length < MAX_PENDING) this.#pending.push(settlement)
+      this.#timer ??= setTimeout(() => {
+        this.#timer = undefined
+        for (const waiting of this.#takePending()) void this.#settle(waiting)
+      }, RETRY_MS).unref()
+    }
+  }
+
+  #send({ tenant, id, amounts }: Settlement): Promise<boolean> {
+    return this.#limits.settle(tenant, id, amounts)
+  }
+
+  #takePending(): Settlement[] {
+    const pending = this.#pending
+    this.#pending = []
+    return pending
+  }
 }
 
-/** All that bounds a request of this key and user. */
-export function limitsOf({ config }: Tenant, keyId: string, user: string): Limit[] {
+/** All limits that hold for a request of this key and user. */
+function limitsOf({ config }: Tenant, keyId: string, user: string): Limit[] {
   return [...sharedLimits(config, keyId), ...boundsOf(`user:${user}`, config.user_limits)]
 }
 
-/** Of a configuration's tenant and key: the same for all requests. */
+/** Limits of a configured tenant and its keys: the same for all requests. */
 const shared = new WeakMap<TenantConfig, Map<string, Limit[]>>()
 
 function sharedLimits(config: TenantConfig, keyId: string): Limit[] {
@@ -98,7 +172,7 @@ function boundsOf(scope: string, config: LimitsConfig): Limit[] {
   return bounds
 }
 
-/** What the dearest candidate that may answer could come to. */
+/** The most that an answer of the dearest candidate could take. */
 function upperEstimate({ request }: Call, candidates: readonly Candidate[]): Amounts {
   const { body } = request
   const prompt = Math.ceil(request.promptTokens * PROMPT_MARGIN.factor) + PROMPT_MARGIN.tokens
@@ -119,7 +193,7 @@ function amountsOf(record: InteractionRecord | null): Amounts {
   return { requests: 1, tokens: promptTokens + completionTokens, nanoUsd: Math.round(record.costUsd * NANO) }
 }
 
-/** The nearest limit of requests and of tokens a minute, as OpenAI tells of them. */
+/** The limits of requests and of tokens a minute with the least left, in OpenAI's headers. */
 function rateLimitHeaders(limits: readonly Limit[], { states }: Reservation): Record<string, string> {
   const headers: Record<string, string> = {}
   for (const what of ['requests', 'tokens'] as const) {

@@ -2,12 +2,12 @@ import { costUsd } from '../candidates/pricing.ts'
 import type { Outcome } from '../providers/relay/outcome.ts'
 import { quantise } from '../runtime/quantise.ts'
 import { base64Of } from '../store/codec.ts'
-import type { InteractionRecord } from '../store/records/records.ts'
+import type { Arm, GainNote, InteractionRecord } from '../store/records/records.ts'
 import { scoredCandidates } from '../store/records/scored-candidates.ts'
 import type { InteractionSummary } from '../store/store.ts'
 import type { Call } from './call.ts'
 import type { RequestContext } from './context.ts'
-import type { Decision } from './decide.ts'
+import { type Decision, stillCached } from './decide.ts'
 
 const DAY_MS = 86_400_000
 
@@ -45,12 +45,37 @@ export function recordOf(context: RequestContext, call: Call, decision: Decision
     tools: request.needs.has('tools'),
     modalities: ['text', ...(['vision', 'audio'] as const).filter((modality) => request.needs.has(modality))],
     completionId: outcome.completionId,
+    key: principal.keyId,
+    endpoint: call.endpoint.name,
+    ...(decision.baseline && {
+      arm: armOf(decision),
+      baselineUsd: baselineUsd(context, decision, outcome),
+      gain: outcome.candidate === selection.chosen.candidate ? gainNote(decision) : null,
+    }),
   }
+}
+
+/** Who chose: the router, or why the baseline. */
+function armOf({ selection: { reason, detail } }: Decision): Arm {
+  return reason === 'fallback' && (detail === 'baseline' || detail === 'holdout') ? detail : 'route'
+}
+
+/**
+ * Dollars that the baseline would have cost for the same tokens. In a conversation that goes on, it would have found
+ * its prompt in the provider's cache: so a switch of models is not said to be cheaper than it was.
+ */
+function baselineUsd({ snapshot, ts }: RequestContext, decision: Decision, { usage }: Outcome): number | null {
+  const { baseline, conversation } = decision
+  const price = snapshot.candidates.find(({ name }) => name === baseline?.comparison.baseline)?.price
+  if (!price) return null
+  const warm = conversation && stillCached(conversation, ts) ? conversation.promptTokens : 0
+  const cachedTokens = Math.max(usage.cachedTokens, Math.min(usage.promptTokens, warm))
+  return costUsd({ ...usage, cachedTokens, cacheWriteTokens: 0 }, price)
 }
 
 const rounded = (ms: number) => Math.round(ms * 1e3) / 1e3
 
-/** What feedback needs while the answer is still on its way. */
+/** The part of a record that feedback needs while the answer is still on its way. */
 export function summaryOf(context: RequestContext, call: Call, decision: Decision): InteractionSummary {
   const { principal, conversation, request } = call
   return {
@@ -66,5 +91,12 @@ export function summaryOf(context: RequestContext, call: Call, decision: Decisio
     costUsd: -1,
     ts: context.ts,
     ended: false,
+    gain: gainNote(decision),
   }
+}
+
+function gainNote({ baseline, selection: { lift } }: Decision): GainNote | null {
+  if (!baseline || !lift) return null
+  const { comparison, group } = baseline
+  return { baseline: comparison.baseline, policy: comparison.policy, group, ...lift }
 }

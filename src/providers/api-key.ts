@@ -1,6 +1,6 @@
 import { readFileSync, statSync } from 'node:fs'
 
-/** How often the file is looked at, at most: a `stat` costs more than the rest of reading a key. */
+/** Milliseconds between two looks at the file: a `stat` costs more than the rest of reading a key. */
 const CHECK_EVERY_MS = 1_000
 
 const MAX_KEY_BYTES = 64 * 1024
@@ -34,7 +34,7 @@ function keyFile(file: string): ApiKey {
     try {
       const stats = statSync(file)
       const current = `${stats.mtimeMs}:${stats.ino}:${stats.size}`
-      // A pipe would hold up the process, a device would never end.
+      // A pipe would block the process, a device would never end.
       if (current !== version && stats.isFile() && stats.size <= MAX_KEY_BYTES) {
         key = readFileSync(file, 'utf8').trim() || undefined
         version = current

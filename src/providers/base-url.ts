@@ -6,7 +6,7 @@ export interface BaseUrl {
   query: string
 }
 
-/** A configured address in parts; a string says what is wrong with it. */
+/** Splits a configured address; a string is the reason why it can't be used. */
 export function baseUrl(url: string, query: Readonly<Record<string, string>> = {}): BaseUrl | string {
   if (url === '') return 'its base_url is not set'
   if (!URL.canParse(url)) return 'its base_url is not a URL'

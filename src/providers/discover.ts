@@ -1,9 +1,10 @@
 import { posix } from 'node:path'
-import type { CandidateConfig, Config } from '../config/schema.ts'
+import type { CandidateConfig } from '../candidates/schema.ts'
+import type { Config } from '../config/schema.ts'
 import { parseJson } from '../openai/error.ts'
 import { fairTimeout } from '../runtime/fair-timer.ts'
 import { readAll } from './http/read-all.ts'
-import { sandboxCandidates } from './kinds/sandbox/sandbox.ts'
+import { isDiscovering } from './kind-schemas.ts'
 import { type ListedModel, type Provider, type ProviderAnswer, UpstreamError } from './provider.ts'
 
 const MAX_LIST_BYTES = 4 * 1024 * 1024
@@ -15,18 +16,13 @@ export interface Discovered {
   failed: Map<string, string>
 }
 
-/**
- * Asks every provider with `discover: true` for its models and makes candidates of them, named `<provider>/<model>`;
- * adds the sandbox's own.
- */
+/** Asks the providers that list their models, and makes candidates of them, named `<provider>/<model>`. */
 export async function discover(config: Config, providers: ReadonlyMap<string, Provider>): Promise<Discovered> {
   const failed = new Map<string, string>()
   const lists = await Promise.all(
     Object.entries(config.providers).map(async ([name, entry]) => {
-      if (entry.kind === 'sandbox') return entry.enabled === false ? [] : sandboxCandidates(name)
       const provider = providers.get(name)
-      if (entry.kind !== 'openai-compatible' || !entry.discover || !provider?.listModels || provider.unavailable)
-        return []
+      if (!isDiscovering(entry) || !provider?.listModels || provider.unavailable) return []
       try {
         const models = await provider.listModels(fairTimeout(LIST_TIMEOUT_MS))
         return models.map((model) => candidateOf(name, model))

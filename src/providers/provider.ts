@@ -1,5 +1,5 @@
 import type { Candidate } from '../candidates/candidate.ts'
-import type { ChatRequest } from '../openai/chat.ts'
+import type { ChatRequest, NativeRequest } from '../openai/chat.ts'
 
 /** One try at one candidate. */
 export interface ProviderCall {
@@ -10,9 +10,16 @@ export interface ProviderCall {
   signal: AbortSignal
   /** Our request id, sent upstream as `x-request-id`. */
   requestId: string
+  /** False where the server has refused to be asked for the usage of a stream. */
+  askUsage?: boolean
 }
 
-/** What a provider answered, always in OpenAI's wire format. */
+/** A request whose prompt is to be counted. */
+export interface CountCall extends Pick<ProviderCall, 'candidate' | 'signal' | 'requestId'> {
+  native: NativeRequest
+}
+
+/** Answer of a provider, always in OpenAI's wire format. */
 export interface ProviderAnswer {
   status: number
   /** Lower-cased; hop-by-hop headers, `content-length` and `content-encoding` are already gone. */
@@ -25,14 +32,20 @@ export interface ProviderAnswer {
   body: AsyncIterable<Uint8Array>
 }
 
-/** Who serves candidates. A provider is one file and a line in `index.ts`. */
+/** Serves candidates. Kinds of providers are folders in `kinds/`; docs/extending.md says how to add one. */
 export interface Provider {
   readonly name: string
   /** Why it can't be used now (e.g. "OPENAI_API_KEY is not set"), or null. */
   readonly unavailable: string | null
   /** Sends one request. Resolves with the status and headers; throws `UpstreamError` when no response could be had. */
   chat(call: ProviderCall): Promise<ProviderAnswer>
-  /** What it serves now: for local servers, whose candidates are not in the configuration. */
+  /**
+   * Tokens of a request's prompt, as the provider itself counts them; for those that can.
+   *
+   * @throws UpstreamError
+   */
+  countTokens?(call: CountCall): Promise<number>
+  /** Models that it serves now: for local servers, whose candidates are not in the configuration. */
   listModels?(signal: AbortSignal): Promise<ListedModel[]>
   close(): Promise<void>
 }

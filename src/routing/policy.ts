@@ -1,12 +1,5 @@
+import type { Embedder } from '../embedding/embedder.ts'
 import type { GraphRouter } from './model/graph-router.ts'
-
-/** What a policy needs of an embedder: queries and cards must be read by the one that the artifact was trained with. */
-export interface PolicyEmbedder {
-  readonly version: string
-  readonly dim: number
-  embed(text: string): Float32Array | Promise<Float32Array>
-  close?(): Promise<void>
-}
 
 /**
  * One artifact, ready to serve: its router and its embedder belong together. A request takes one at its start and keeps
@@ -16,5 +9,6 @@ export interface Policy {
   /** The artifact's. */
   readonly version: string
   readonly router: GraphRouter
-  readonly embedder: PolicyEmbedder
+  /** The one that the artifact was trained with: queries and cards must be read by no other. */
+  readonly embedder: Embedder
 }

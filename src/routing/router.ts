@@ -11,8 +11,7 @@ export interface RouteQuery {
   /** 0..1 replaces the learned trade-off; undefined = learned. */
   costWeight?: number
   /**
-   * When a score is of no use any more, on `performance.now()`'s clock; undefined = the router's own deadline from now
-   * on.
+   * Time on `performance.now()`'s clock after which a score is useless; undefined = the router's own deadline from now.
    */
   deadline?: number
 }

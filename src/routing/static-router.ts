@@ -4,12 +4,11 @@ import type { CandidateScore, RouteQuery, Router } from './router.ts'
 
 export type FallbackKind = RouterConfig['fallback']
 
-/** Guessed where no model is there to ask. */
+/** Tokens of an answer, assumed where no model predicts them. */
 const ANSWER_TOKENS = 400
 
 /**
- * Ranks without a model, when the model can't: by cost, by the order of the configuration, or by what is known of
- * quality.
+ * Ranks candidates when there is no model or it fails: by cost, by the order of the configuration, or by known quality.
  */
 export class StaticRouter implements Router {
   readonly version: string

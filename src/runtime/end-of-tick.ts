@@ -1,8 +1,8 @@
 let waiting: (() => void)[] = []
 
 /**
- * Does some work at the end of this turn of the event loop, after what was asked for earlier; work that asks for more
- * gets it in the same turn.
+ * Runs work at the end of this turn of the event loop, in the order asked for; work that is added meanwhile runs in the
+ * same turn.
  */
 export function atEndOfTick(work: () => void): void {
   if (waiting.length === 0) setImmediate(doAll)
@@ -14,7 +14,7 @@ function doAll(): void {
   try {
     while (done < waiting.length) waiting[done++]!()
   } finally {
-    // One that throws harms no other.
+    // Work that throws must not keep the rest from running.
     waiting = waiting.slice(done)
     if (waiting.length > 0) setImmediate(doAll)
   }

@@ -7,12 +7,12 @@ export const END = 'end'
 const END_WITHIN_MS = 5_000
 
 /**
- * Lets a worker finish what it was asked for and end by itself. One that `terminate` or `process.exit` cuts off in the
- * middle of a run can't hand over its results, and ONNX Runtime's binding aborts the whole process.
+ * Lets a worker finish its jobs and end by itself. A worker that `terminate` or `process.exit` cuts off in the middle
+ * of a run can't hand over its results, and ONNX Runtime's binding aborts the whole process.
  */
 export async function endWorker(worker: Worker): Promise<void> {
   const { promise: ended, resolve } = Promise.withResolvers<void>()
-  // It also keeps the process going: workers here are not waited for.
+  // The timer also keeps the process alive: workers are unreferenced.
   const timer = setTimeout(resolve, END_WITHIN_MS)
   worker.once('exit', () => resolve())
   worker.postMessage(END)

@@ -1,9 +1,10 @@
 /**
- * A map of what comes and goes with requests; beyond `max` entries it forgets what was set first.
+ * A map for entries as short-lived as requests; beyond `max` entries the oldest is dropped.
  *
- * V8 links the table that a `Map` or `Set` has outgrown to the next one. Once such a table is old, all later ones are
- * kept until the next full collection, and all that was in them when they were left: here whole requests, which young
- * collections then had to copy (docs/profile.md). So tables hold boxes, and a box is emptied when its entry goes.
+ * Not a `Map`: V8 links the table that a `Map` or `Set` has outgrown to the next one. Once such a table is old, all
+ * later ones are kept until the next full collection, and all that was in them when they were left: here whole
+ * requests, which young collections then had to copy (docs/profile.md). So tables hold boxes, and a box is emptied when
+ * its entry goes.
  */
 export class EphemeralMap<T> {
   readonly #boxes = new Map<string, Box<T>>()

@@ -2,7 +2,7 @@
 const PARTS = 5
 
 /**
- * A timer for giving up on somebody else: it counts time in which their answer could have been seen. A plain timer that
+ * A timer for giving up on another party: it counts time in which their answer could have been seen. A plain timer that
  * fires because this process's event loop was busy blames them for it, while their answer lies in the socket.
  *
  * The wait is cut into parts. After each the sockets are polled (a timer runs before the poll of its turn of the loop,
@@ -21,7 +21,9 @@ export class FairTimer {
   #left: number
   #look: NodeJS.Immediate | undefined
 
-  /** @param ms until `onPassed` is called, once; late by a few milliseconds, and by the time in which the loop was busy */
+  /**
+   * @param ms until `onPassed` is called, once; late by a few milliseconds, and by the time in which the loop was busy
+   */
   constructor(ms: number, onPassed: () => void) {
     this.#onPassed = onPassed
     this.#parts = Math.max(1, Math.min(PARTS, Math.floor(ms)))

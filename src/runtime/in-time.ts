@@ -1,8 +1,8 @@
 import { FairTimer } from './fair-timer.ts'
 
 /**
- * What work comes to, or `late` when it takes too long; the work itself goes on. Time in which the event loop was held
- * up is not held against the work (`FairTimer`).
+ * The result of `work`, or of `late` when it takes too long; the work itself goes on. Time in which the event loop was
+ * held up is not held against the work (`FairTimer`).
  *
  * @param late gives another value, or throws
  */

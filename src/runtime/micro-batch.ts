@@ -1,5 +1,5 @@
 /**
- * What comes in company waits so long for more of it: then a run, a script, a write are shared. That takes less than it
+ * Milliseconds that work in company waits for more, so that they share a run, a script, a write. It costs less than it
  * saves (docs/profile.md).
  */
 const WAIT_MS = 1
@@ -9,9 +9,8 @@ let wasCompany = false
 let due: (() => void)[] = []
 
 /**
- * Calls `flush` once for all that ask for it now: at the end of this turn of the event loop, or where somebody had
- * company the last time, a little later. All that is flushed is flushed together, in the order asked for, so that
- * requests go on together.
+ * Calls `flush` once for all that ask for it: at the end of this turn of the event loop, or a little later if the last
+ * batch held more than one. Flushes run together, in the order asked for, so that requests go on together.
  */
 export function microBatch(flush: () => void): void {
   if (asked++ === 0) setImmediate(flushSoon)

@@ -6,12 +6,12 @@ export interface QuantisedVector {
 
 const MAX_INT8 = 127
 
-/** A request's vector is asked for three times: by its summary, its record and its conversation. */
+/** Three users ask for a request's vector: its summary, its record and its conversation. */
 const known = new WeakMap<Float32Array, QuantisedVector>()
 
 /**
- * Symmetric quantisation with one scale for the whole vector; the largest number becomes 127. Made once a vector: don't
- * change it afterwards.
+ * Symmetric quantisation with one scale for the whole vector; the largest number becomes 127. Cached by vector: don't
+ * change the vector afterwards.
  */
 export function quantise(vector: Float32Array | null): QuantisedVector | null {
   if (vector === null) return null

@@ -1,11 +1,11 @@
-import { randomUUID } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { getRequestListener, RequestError } from '@hono/node-server'
 import type { Config } from '../config/schema.ts'
 import { GatewayError } from '../errors.ts'
-import { errorBody } from '../openai/error.ts'
-import { renderError } from './error-handler.ts'
+import { useAddress } from '../pipeline/address.ts'
+import { answerCors } from './cors.ts'
+import { type ErrorDeps, endSocket, errorResponse, report, sendError } from './errors.ts'
 
 /** Bytes of all headers together; more is answered with 431. */
 const MAX_HEADER_BYTES = 16 * 1024
@@ -14,41 +14,50 @@ const MAX_HEADERS = 100
 const CHECK_CONNECTIONS_MS = 1_000
 
 /**
- * Connections that have had their last request: one that is read in two ways, so that what follows may be inside of it;
- * or one for another protocol, with which Node drops the bytes that came in the same packet, so that what follows may
- * begin in the middle of something.
+ * Connections that have had their last request. Either it can be read in two ways, so that the next bytes may belong to
+ * it; or it asked for another protocol, where Node drops the rest of the packet, so that the next bytes may begin in
+ * the middle of a request.
  */
 const served = new WeakSet<Socket>()
 
-/** Answers a request on Node's own response. Resolves with false where it does not, and has done nothing. */
+/** Answers a request on Node's own response; resolves with false where it leaves the request untouched. */
 export type Shortcut = (request: IncomingMessage, response: ServerResponse) => Promise<boolean>
 
+export interface HttpServerOptions {
+  fetch: Parameters<typeof getRequestListener>[0]
+  /** Asked before `fetch`. */
+  shortcut: Shortcut
+  config: Config['server']
+  /** Origins whose pages may call; asked for at each request. */
+  cors(): Config['cors']
+  /** A client that takes nothing of the end of an answer for this long is cut off; asked for at each answer. */
+  writeIdleMs(): number
+  errors: ErrorDeps
+}
+
 /**
- * An HTTP server in front of `fetch` that is hard to hold up: bounded headers, times and connections, OpenAI-shaped
- * answers to broken requests.
- *
- * @param shortcut asked first
- * @param writeIdleMs a client that takes nothing of the end of an answer for so long is let go
+ * An HTTP server in front of `fetch` that is hard to hold up: bounded headers, times and connections, answers in the
+ * API's shape to broken requests.
  */
-export function createHttpServer(
-  fetch: Parameters<typeof getRequestListener>[0],
-  config: Config['server'],
-  shortcut: Shortcut,
-  writeIdleMs: () => number,
-): Server {
+export function createHttpServer({ fetch, shortcut, config, cors, writeIdleMs, errors }: HttpServerOptions): Server {
   const options = {
     maxHeaderSize: MAX_HEADER_BYTES,
     headersTimeout: config.headers_timeout_ms,
-    // Node's own limit of a whole request; bodies have a nearer one in read-body.ts.
-    requestTimeout: config.headers_timeout_ms + config.body_timeout_ms,
+    // Node's own limit of a whole request; bodies have a nearer one in api/body.ts.
+    requestTimeout:
+      config.headers_timeout_ms +
+      config.body_timeout_ms +
+      Math.ceil((config.max_body_bytes / config.body_min_bytes_per_s) * 1_000),
     connectionsCheckingInterval: CHECK_CONNECTIONS_MS,
     keepAliveTimeout: 65_000,
     noDelay: true,
-    // Node's own answer has no body; refuse gives it one.
+    // Node's own answer has no body; `refuse` gives it one.
     requireHostHeader: false,
   }
-  const answer = getRequestListener(fetch, { errorHandler: refuse })
+  const answer = getRequestListener(fetch, { errorHandler: (error) => refuse(errors, error) })
   const serve = async (request: IncomingMessage, response: ServerResponse) => {
+    useAddress(request)
+    if (answerCors(request, response, cors())) return
     if (!(await shortcut(request, response))) await answer(request, response)
   }
   const server = createServer(options, (request, response) => {
@@ -60,38 +69,39 @@ export function createHttpServer(
       served.add(socket)
       response.shouldKeepAlive = false
     }
-    if (isInvalid) answerInvalid(response)
+    if (isInvalid) sendError(response, report(errors, invalidHttp()))
     else serve(request, response).catch(() => response.destroy())
   })
   server.maxConnections = config.max_connections
-  // One more than allowed, so that authenticate can tell too many from just enough.
+  // One more than allowed, so that authentication can tell too many from just enough.
   server.maxHeadersCount = MAX_HEADERS + 1
-  server.on('clientError', answerClientError)
+  server.on('clientError', (error, socket: ClientSocket) => answerClientError(errors, error, socket))
   server.on('checkContinue', (request, response) => {
     // Behind another answer, Node would put it into the middle of this one.
     if (response.socket) response.writeContinue()
     server.emit('request', request, response)
   })
-  // Other expectations need not be met (RFC 9110, 10.1.1); Node's own refusal has no body, and goes past what is above.
+  // Other expectations need not be met (RFC 9110, 10.1.1); Node's own refusal would have no body, and pass by the rules
+  // above.
   server.on('checkExpectation', (request, response) => void server.emit('request', request, response))
   return server
 }
 
 /**
- * All of an answer is written, and nobody waits for it any more: whoever sends many requests and reads no answer would
- * hold on to the last of what the kernel has no room for, and to his connection.
+ * Bounds the end of an answer: all of it is written, and no handler waits for it any more. A client that sends many
+ * requests and reads no answer would keep its connection, and in memory what the kernel has no room for.
  */
 function boundEnd(response: ServerResponse, socket: Socket, ms: number): void {
   if (socket.writableLength === 0) return
-  // Told apart by Node: a client that takes little from one that takes nothing.
+  // Node restarts this timer whenever the client takes something.
   socket.setTimeout(ms)
-  // Before Node gives the connection the time that it has between two requests.
+  // Prepended: Node's own listener then sets the time that a connection has between two requests.
   response.prependOnceListener('finish', () => socket.setTimeout(0))
 }
 
 /**
- * What Node serves and others read differently: a request line without a version (HTTP/0.9), 2.0, chunks under 1.0,
- * which did not know them, and bodies that are coded besides.
+ * Requests that Node serves and other servers read differently: a request line without a version (HTTP/0.9), 2.0,
+ * chunks under 1.0, which did not have them, and bodies with a further transfer coding.
  */
 function isAmbiguous({ httpVersion, headers }: IncomingMessage): boolean {
   const coding = headers['transfer-encoding']
@@ -99,77 +109,60 @@ function isAmbiguous({ httpVersion, headers }: IncomingMessage): boolean {
   return coding !== undefined && coding.toLowerCase() !== 'chunked'
 }
 
-/** Under HTTP/1.0 Node goes on where both `close` and `keep-alive` are asked for. */
+/** Under HTTP/1.0, Node keeps a connection for which both `close` and `keep-alive` are asked. */
 const isLast = ({ httpVersion, headers }: IncomingMessage) =>
   headers.upgrade !== undefined || (httpVersion === '1.0' && /\bclose\b/i.test(headers.connection ?? ''))
 
-function answerInvalid(response: ServerResponse): void {
-  const body = errorBody({ message: INVALID_HTTP, type: 'invalid_request_error', param: null, code: null })
-  response.writeHead(400, {
-    'content-type': 'application/json',
-    'content-length': Buffer.byteLength(body),
-    'x-request-id': `req_${randomUUID()}`,
-  })
-  response.end(body)
-}
-
 /** A request that parses, but of which no URL can be made: a bad or missing host, a bad target. */
-function refuse(error: unknown): Response {
-  const known = error instanceof RequestError ? new GatewayError(INVALID_HTTP, CLOSING) : error
-  const { status, headers, body } = renderError(known, `req_${randomUUID()}`)
-  return new Response(body, { status, headers })
+const refuse = (errors: ErrorDeps, error: unknown): Response =>
+  errorResponse(report(errors, error instanceof RequestError ? invalidHttp({ connection: 'close' }) : error))
+
+const invalidHttp = (headers: Record<string, string> = {}) =>
+  new GatewayError('The request is not valid HTTP.', { status: 400, type: 'invalid_request_error', headers })
+
+const CLIENT_ERRORS: Record<string, { status: number; message: string }> = {
+  HPE_HEADER_OVERFLOW: { status: 431, message: 'The request headers are too large.' },
+  ERR_HTTP_REQUEST_TIMEOUT: { status: 408, message: 'The request took too long to arrive.' },
 }
 
-const INVALID_HTTP = 'The request is not valid HTTP.'
-const CLOSING = { status: 400, type: 'invalid_request_error', headers: { connection: 'close' } } as const
-
-const CLIENT_ERRORS: Record<string, { status: string; message: string }> = {
-  HPE_HEADER_OVERFLOW: { status: '431 Request Header Fields Too Large', message: 'The request headers are too large.' },
-  ERR_HTTP_REQUEST_TIMEOUT: { status: '408 Request Timeout', message: 'The request took too long to arrive.' },
+/** A socket with two fields of Node's: the answer in work, and the parser of the request. */
+type ClientSocket = Socket & {
+  _httpMessage?: ServerResponse | null
+  parser?: { incoming: IncomingMessage | null } | null
 }
 
-function answerClientError(
-  error: NodeJS.ErrnoException,
-  socket: Socket & {
-    _httpMessage?: ServerResponse | null
-    parser?: { incoming: IncomingMessage | null } | null
-  },
-): void {
+function answerClientError(errors: ErrorDeps, error: NodeJS.ErrnoException, socket: ClientSocket): void {
   const { _httpMessage: answer, parser } = socket
   const request = parser?.incoming
   if (socket.writable && error.code !== 'ECONNRESET' && answer && request?.complete) {
-    // It came after a request that is still being answered: that answer is the last one.
+    // The broken bytes came after a request that is still being answered: that answer is the last one.
     endAfter(answer, socket)
     return
   }
-  // After the first byte of an answer there is nothing left to say, nor when it came before the body that is broken.
+  // Once an answer has begun, or was given before the broken body, there is nothing left to say.
   const isAnswered = answer ? answer.headersSent : request?.complete === false
   if (!socket.writable || error.code === 'ECONNRESET' || isAnswered) {
     socket.destroy()
     return
   }
-  const { status, message } = CLIENT_ERRORS[error.code ?? ''] ?? {
-    status: '400 Bad Request',
-    message: INVALID_HTTP,
-  }
-  const body = errorBody({ message, type: 'invalid_request_error', param: null, code: null })
-  socket.end(
-    `HTTP/1.1 ${status}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n` +
-      `x-request-id: ${randomUUID()}\r\nconnection: close\r\n\r\n${body}`,
-  )
+  const known = CLIENT_ERRORS[error.code ?? '']
+  const told = known
+    ? new GatewayError(known.message, { status: known.status, type: 'invalid_request_error' })
+    : invalidHttp()
+  endSocket(socket, report(errors, told))
 }
 
 const lastAnswers = new WeakSet<ServerResponse>()
 
 function endAfter(answer: ServerResponse, socket: Socket): void {
-  // More bytes, more errors.
+  // Further bytes, further errors.
   if (lastAnswers.has(answer)) return
   lastAnswers.add(answer)
   answer.shouldKeepAlive = false
   answer.once('finish', () => socket.end())
 }
 
-/** From now on each answer says that it is the last on its connection, and clients go elsewhere. */
+/** From now on each answer says that it is the last on its connection, so that clients go elsewhere. */
 export function closeAfterAnswers(server: Server): void {
   server.prependListener('request', (_, response: ServerResponse) => {
     response.shouldKeepAlive = false

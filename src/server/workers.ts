@@ -1,24 +1,19 @@
 import cluster, { type Worker } from 'node:cluster'
 import { AggregatorRegistry } from 'prom-client'
+import type { SiblingOrder } from '../api/admin.ts'
 import type { Logger } from '../observability/logger.ts'
 import { FairTimer } from '../runtime/fair-timer.ts'
 
-/** A worker that ends unasked comes back: at once, then ever later while it keeps ending soon after its start. */
+/** Restarts of a worker that ended unasked: at once, then ever later while it ends soon after its start. */
 const REFORK = { firstMs: 100, maxMs: 10_000, healthyAfterMs: 30_000 }
 const METRICS_WITHIN_MS = 3_000
-
-/** What one process tells the others that share its port. */
-export type SiblingOrder =
-  | { kind: 'config' }
-  | { kind: 'artifact'; artifact: string | undefined; tenant: string | undefined }
-  | { kind: 'rollback'; version: string; tenant: string | undefined }
 
 type Message =
   | { persona: 'order'; order: SiblingOrder }
   | { persona: 'metrics'; id: number }
   | { persona: 'metrics-are'; id: number; text: string | null }
 
-/** Set in the worker that speaks for all: it welcomes the operator, and makes the first key. */
+/** Set in the worker that prints the welcome and makes the first key. */
 const FIRST = 'PERSONA_ROUTER_FIRST_WORKER'
 
 /** Whether this process only starts others. */
@@ -78,7 +73,7 @@ export async function supervise(count: number, log: Logger): Promise<never> {
 
   const first = start(true, REFORK.firstMs)
   let hasListened = false
-  // What keeps the first one from coming up would keep all of them.
+  // A fault that keeps the first one from starting would keep all of them.
   first.once('exit', (code) => {
     if (!hasListened) process.exit(code || 1)
   })
@@ -100,12 +95,12 @@ function send(worker: Worker | undefined, message: Message): void {
   if (worker?.isConnected()) worker.send(message, () => {})
 }
 
-/** The other processes behind the same port; nobody where this is the only one. */
+/** The other processes behind the same port; none where this is the only one. */
 export class Siblings {
   #asked = 0
   readonly #waiting = new Map<number, (text: string | null) => void>()
 
-  /** @param obey does what a sibling was told to do */
+  /** @param obey carries out an order that a sibling was given */
   constructor(obey: (order: SiblingOrder) => void) {
     if (!cluster.isWorker) return
     process.on('message', (message: Message) => {
@@ -114,7 +109,7 @@ export class Siblings {
     })
   }
 
-  /** An operator reaches one process, and means all of them. */
+  /** Passes an order on: the operator reaches one process, and means all of them. */
   tell(order: SiblingOrder): void {
     if (cluster.isWorker) process.send?.({ persona: 'order', order } satisfies Message)
   }

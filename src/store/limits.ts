@@ -59,8 +59,8 @@ export interface Limits {
 
 /** What became of a request with this `Idempotency-Key` so far. */
 export type Claim =
-  /** Ours to answer; `complete` or `release` want the token. */
-  | { state: 'claimed'; token: string }
+  /** Ours to answer, and then to `complete` or to `release`. */
+  | { state: 'claimed' }
   | { state: 'in_flight' }
   /** The key was used for another body. */
   | { state: 'mismatch' }
@@ -68,28 +68,39 @@ export type Claim =
 
 export interface ClaimRequest {
   tenant: string
-  /** As stored; his replies go when he is erased. */
+  /** As stored; their replies go when they are erased. */
   user: string
   key: string
   bodyHash: string
+  /** Whose claim it is: asked again with the same one (a reply was lost), it is claimed all the same. */
+  token: string
   /** After this a claim that was not completed (its process died) is free again. */
   ttlMs: number
 }
 
-/** Answers kept to be given again. */
+/**
+ * Answers kept to be given again. Methods reject with `StoreError`. The end of a claim (`complete`, `release`) that the
+ * store can't take now is told again until it is back.
+ */
 export interface Idempotency {
+  /**
+   * Where it fails and the error's `mayBeDone` is set, the key may be claimed: `complete` or `release` it all the same.
+   */
   claim(request: ClaimRequest): Promise<Claim>
   /**
    * Keeps the answer. False = not kept: it is larger than `MAX_REPLAY_BYTES` (the key is free again), or the claim had
    * run out.
    */
   complete(tenant: string, key: string, token: string, response: Buffer, keepMs: number): Promise<boolean>
-  /** Frees the key: the request failed, and may be tried again. */
+  /**
+   * Frees the key: the request failed, and may be tried again. A claim of this token that is still on its way to the
+   * store does not hold any more when it arrives.
+   */
   release(tenant: string, key: string, token: string): Promise<void>
 }
 
 export const MAX_REPLAY_BYTES = 1024 * 1024
-/** Keys that a tenant may have at once; beyond, the one that would run out first is forgotten. */
+/** Keys that a tenant may have at once; beyond, the oldest answer is forgotten. */
 export const MAX_REPLAYS = 10_000
 
 /** Settled and expired reservations are remembered for so long, for what comes late or twice. */

@@ -1,5 +1,6 @@
 import type { Idempotency, Limits } from './limits.ts'
-import type { InteractionRecord, RewardRecord } from './records/records.ts'
+import type { GainNote, InteractionRecord, RewardRecord } from './records/records.ts'
+import type { Responses } from './responses.ts'
 
 /** A tenant key as stored: the secret itself is nowhere. */
 export interface KeyRecord {
@@ -19,7 +20,7 @@ export interface KeyRecord {
 }
 
 /**
- * A user's belief and what the tenant stated of him. Vectors are opaque to the gateway (see router-model/ARTIFACT.md).
+ * A user's belief and what the tenant stated of them. Vectors are opaque to the gateway (see router-model/ARTIFACT.md).
  */
 export interface StoredUser {
   /** Grows by one with every commit: optimistic locking. */
@@ -76,6 +77,8 @@ export interface InteractionSummary {
   ts: number
   /** False while the answer is on its way. */
   ended: boolean
+  /** What a rating tells of the router's gain; null where it tells nothing. */
+  gain?: GainNote | null
 }
 
 /** The last turn of a conversation: what stickiness and implicit rewards compare with. */
@@ -95,15 +98,22 @@ export interface ConversationState {
 /** Population outcomes of one tenant: `candidate -> sum of llm messages`, under one artifact version. */
 export type Evidence = Map<string, Float32Array>
 
+/** Something of a tenant's requests that a deployment refused, and another took. */
+export interface StoredRefusal {
+  /** `<provider>/<model>` */
+  deployment: string
+  /** As `Learned` reads it: a field, a field and its value, a role, a part. */
+  field: string
+  /** Unix milliseconds. */
+  expiresAt: number
+}
+
 export type Invalidation =
   | { kind: 'user'; tenant: string; user: string }
   | { kind: 'keys'; tenant: string }
   | { kind: 'evidence'; tenant: string }
-  /**
-   * A replica's breaker opened or probes: the others need not find out for themselves. `from` is the replica, `ms` how
-   * long; 0: it closed.
-   */
-  | { kind: 'breaker'; deployment: string; ms: number; from: string }
+  /** A deployment refused something new. */
+  | { kind: 'refusals'; tenant: string }
   /** The connection was interrupted, so that changes may have been missed: drop every cached copy. */
   | { kind: 'all' }
 
@@ -125,6 +135,7 @@ export interface Store {
   readonly kind: 'sqlite' | 'redis'
   readonly limits: Limits
   readonly idempotency: Idempotency
+  readonly responses: Responses
 
   findKey(hash: string): Promise<KeyRecord | null>
   createKey(key: KeyRecord): Promise<void>
@@ -143,9 +154,9 @@ export interface Store {
    */
   commitUser(tenant: string, user: string, next: StoredUser, edge?: StoredEdge): Promise<boolean>
   /**
-   * Erases user, edges, conversations, interactions, rewards: all of it. Returns how many rows went. Records older than
-   * the erasure that arrive later (from a spool, say) are left out; what an in-flight request writes after it may come
-   * after, and callers erase again then.
+   * Erases user, edges, conversations, responses, interactions, rewards: all of it. Returns how many rows went. Records
+   * older than the erasure that arrive later (from a spool, say) are left out; what an in-flight request writes after
+   * it may come after, and callers erase again then.
    */
   eraseUser(tenant: string, user: string): Promise<number>
 
@@ -180,11 +191,14 @@ export interface Store {
   /** Atomically adds to the sums of a candidate. */
   addEvidence(tenant: string, policy: string, candidate: string, message: Float32Array): Promise<void>
 
+  /** Keeps what was refused until it expires, and tells the other replicas. */
+  noteRefusals(tenant: string, rows: readonly StoredRefusal[]): Promise<void>
+  /** What has not expired. */
+  listRefusals(tenant: string): Promise<StoredRefusal[]>
+
   /** One secret for all replicas: the one that is there, else `proposed`, from now on and for all. */
   sharedSecret(proposed: string): Promise<string>
 
-  /** Tells all subscribers of a change that no other call tells of. */
-  publish(change: Invalidation): Promise<void>
   /** Other processes' (and this one's) changes, so that cached copies can be dropped. Returns the way to stop. */
   subscribe(listener: (change: Invalidation) => void): () => void
   /** Throws when the store does not answer. */
@@ -195,4 +209,11 @@ export interface Store {
 /** The store can't be reached, refuses, or takes too long. */
 export class StoreError extends Error {
   override readonly name = 'StoreError'
+  /** What was asked was sent, and no reply came: it may have been done, and it may still be. */
+  readonly mayBeDone: boolean
+
+  constructor(message: string, { mayBeDone = false, ...options }: ErrorOptions & { mayBeDone?: boolean } = {}) {
+    super(message, options)
+    this.mayBeDone = mayBeDone
+  }
 }

@@ -5,15 +5,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
-import { directly } from '../../src/api/chat-completions.ts'
 import { loadConfig } from '../../src/config/load.ts'
-import { closeSnapshot } from '../../src/config/snapshot.ts'
 import { ConfigSource } from '../../src/config/source.ts'
-import type { Services } from '../../src/parts.ts'
-import { modelThread } from '../../src/routing/model/thread.ts'
 import { createApp } from '../../src/server/app.ts'
+import { directly } from '../../src/server/direct.ts'
 import { createHttpServer } from '../../src/server/http-server.ts'
-import { createServices } from '../../src/services.ts'
+import { closeServices, createServices, type Services } from '../../src/services.ts'
 import { silent } from '../routing/support.ts'
 import { TEST_KEY, testConfig } from '../support/gateway.ts'
 import { openRaw } from '../support/raw-http.ts'
@@ -53,7 +50,7 @@ beforeAll(async () => {
   }
   // YAML holds JSON.
   writeFileSync(path, JSON.stringify(testConfig(config, dir)))
-  services = await createServices(await ConfigSource.open(path, loadConfig(path)), silent, () => false)
+  services = await createServices(await ConfigSource.open(path, loadConfig(path)), silent)
   const shortcut = directly(services)
   const counted: typeof shortcut = async (request, response) => {
     const isTaken = await shortcut(request, response)
@@ -61,12 +58,14 @@ beforeAll(async () => {
     return isTaken
   }
   for (const first of [counted, async () => false]) {
-    const server = createHttpServer(
-      createApp(services).fetch,
-      services.snapshot().config.server,
-      first,
-      () => WRITE_IDLE_MS,
-    )
+    const server = createHttpServer({
+      fetch: createApp(services).fetch,
+      shortcut: first,
+      config: services.snapshot().config.server,
+      cors: () => ({ origins: ['https://page.example'], max_age_s: 60 }),
+      writeIdleMs: () => WRITE_IDLE_MS,
+      errors: services,
+    })
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     servers.push(server)
   }
@@ -76,14 +75,7 @@ afterAll(async () => {
     server.closeAllConnections()
     server.close()
   }
-  await services?.learner.close()
-  await services?.policies.close()
-  await modelThread.close()
-  services?.users.close()
-  await services?.settlements.close()
-  await services?.recorder.close()
-  await closeSnapshot(services.snapshot())
-  await services?.store.close()
+  if (services) await closeServices(services)
   await upstream?.close()
   rmSync(dir, { recursive: true, force: true })
 })
@@ -172,7 +164,7 @@ test.each<[string, string, RegExp, Script?]>([
     /^HTTP\/1\.1 200 /,
   ],
   ['100 Continue', post(['expect: 100-continue']), /^HTTP\/1\.1 100 [\s\S]*HTTP\/1\.1 200 /],
-  ['an expectation that nobody knows', post(['expect: nothing']), /^HTTP\/1\.1 200 /],
+  ['an unknown expectation', post(['expect: nothing']), /^HTTP\/1\.1 200 /],
   ['another protocol', post(['connection: upgrade', 'upgrade: h2c']), /^HTTP\/1\.1 200 /],
   [
     'chunks',
@@ -181,7 +173,21 @@ test.each<[string, string, RegExp, Script?]>([
   ],
   ['two at once', post() + post(), /^HTTP\/1\.1 200 [\s\S]*HTTP\/1\.1 200 /],
   ['a bad one and a good one at once', post([], '{') + post(), /^HTTP\/1\.1 400 [\s\S]*HTTP\/1\.1 200 /],
-  ['a page of another origin', post(['origin: https://page.example']), /^HTTP\/1\.1 200 /],
+  ['a slash at the end', post([], TEXT, '/v1/chat/completions/'), /^HTTP\/1\.1 200 /],
+  ['two slashes', post([], TEXT, '//v1/chat/completions'), /^HTTP\/1\.1 200 /],
+  ['no version in the path', post([], TEXT, '/chat/completions'), /^HTTP\/1\.1 200 /],
+  [
+    'a page of a configured origin',
+    post(['origin: https://page.example']),
+    /^HTTP\/1\.1 200 [\s\S]*access-control-allow-origin: https:\/\/page\.example\r\n/,
+  ],
+  [
+    'a stream to a page of a configured origin',
+    post(['origin: https://page.example'], STREAMED),
+    /^HTTP\/1\.1 200 [\s\S]*access-control-allow-origin: https:\/\/page\.example\r\n/,
+    replyStream(),
+  ],
+  ['a page of another origin', post(['origin: https://evil.example']), /^HTTP\/1\.1 200 (?![\s\S]*access-control)/],
   ['no JSON', post([], '{'), /^HTTP\/1\.1 400 /],
   ['nothing', post([], ''), /^HTTP\/1\.1 400 /],
   ['no such model', post([], TEXT.replace('"one"', '"none"')), /^HTTP\/1\.1 404 /],
@@ -216,10 +222,8 @@ test.each<[string, string, RegExp]>([
   ['a host in capitals', bare(['host: Gateway.example', AUTH, lengthOf(TEXT)]), /^HTTP\/1\.1 200 /],
   ['an address of version 6', bare(['host: [::1]:8080', AUTH, lengthOf(TEXT)]), /^HTTP\/1\.1 200 /],
   ['a compressed body', post(['content-encoding: gzip']), /^HTTP\/1\.1 415 /],
-  ['a body that is not compressed, and says so', post(['content-encoding: identity']), /^HTTP\/1\.1 200 /],
+  ['a body declared as not compressed', post(['content-encoding: identity']), /^HTTP\/1\.1 200 /],
   ['a query', post([], TEXT, '/v1/chat/completions?api-version=1'), /^HTTP\/1\.1 200 /],
-  ['a slash at the end', post([], TEXT, '/v1/chat/completions/'), /^HTTP\/1\.1 404 /],
-  ['two slashes', post([], TEXT, '//v1/chat/completions'), /^HTTP\/1\.1 404 /],
   ['capitals', post([], TEXT, '/V1/chat/completions'), /^HTTP\/1\.1 404 /],
   ['another way to spell it', post([], TEXT, '/v1/chat/completion%73'), /^HTTP\/1\.1 /],
   ['a proxy’s target', post([], TEXT, 'http://gateway.example/v1/chat/completions'), /^HTTP\/1\.1 200 /],
@@ -237,7 +241,7 @@ test.each<[string, string, RegExp]>([
     head('POST /v1/chat/completions HTTP/1.0', [HOST, AUTH, 'transfer-encoding: chunked']),
     /^HTTP\/1\.1 400 /,
   ],
-])('%s: the app’s, with and without the shortcut', async (_, bytes, answer) => {
+])('%s: left to the app, with and without the shortcut', async (_, bytes, answer) => {
   const { text, isShort } = await onBothWays(bytes)
   expect(text).toMatch(answer)
   expect(isShort).toBe(false)
@@ -253,25 +257,45 @@ test.each<[string, () => void, RegExp]>([
     () => vi.spyOn(services.admission, 'enter').mockImplementation(boom),
     /^HTTP\/1\.1 500 .*internal_error.*"status":"ok"/s,
   ],
-  ['when the answer is written down', () => vi.spyOn(services, 'afterAnswer').mockImplementation(boom), /^$/],
+  ['when the answer is recorded', () => vi.spyOn(services.recorder, 'interaction').mockImplementation(boom), /^$/],
   [
-    'when an error is told',
+    'when an error is reported',
     () => {
       vi.spyOn(services.admission, 'enter').mockImplementation(boom)
       vi.spyOn(services.metrics.rejected, 'inc').mockImplementationOnce(boom)
     },
     /^HTTP\/1\.1 500 .*internal_error.*"status":"ok"/s,
   ],
-])('a mistake of ours, %s: the same on both ways', async (_, mistake, answer) => {
+])('an internal error, %s: the same on both ways', async (_, mistake, answer) => {
   const { text, errors } = await onBothWays(post(), mistake)
   expect(text).toMatch(answer)
   expect(errors).toContain('internal error')
 })
 
-test('a client that leaves while its key is looked up is not waited for', async () => {
+test('what breaks a stream that has begun is logged with its cause', async () => {
+  const warned = vi.spyOn(services.log, 'warn')
+  upstream.play((exchange) => {
+    exchange.stream()
+    exchange.event({ choices: [{ index: 0, delta: { content: 'Hi' } }] })
+    exchange.close()
+  })
+  await ask(servers[0] as Server, post([], STREAMED))
+  expect(warned.mock.calls).toContainEqual([
+    expect.objectContaining({ err: expect.objectContaining({ name: 'UpstreamError' }), error: 'reset' }),
+    'an answer broke',
+  ])
+
+  upstream.play(replyStream())
+  const { errors } = await onBothWays(post([], STREAMED), () => {
+    vi.spyOn(services.recorder, 'interaction').mockImplementation(boom)
+  })
+  expect(errors).toContain('internal error')
+})
+
+test('a client that leaves while its key is looked up leaves nothing behind', async () => {
   for (const server of servers) {
     const { promise: known, resolve: tell } = Promise.withResolvers<void>()
-    const caller = await services.authenticator.authenticate(`Bearer ${TEST_KEY}`)
+    const caller = await services.authenticator.authenticate({ authorization: `Bearer ${TEST_KEY}` })
     vi.spyOn(services.authenticator, 'authenticate').mockImplementation(() => known.then(() => caller))
     const begin = vi.spyOn(services.requests, 'begin')
     const asked = upstream.requests.length
@@ -292,7 +316,7 @@ test('a client that leaves while its key is looked up is not waited for', async 
   }
 })
 
-test('of several requests that a client leaves behind none is waited for', async () => {
+test('a client that leaves with several requests in work leaves nothing behind', async () => {
   for (const server of servers) {
     upstream.play((exchange) => exchange.closed)
     const connection = await openRaw(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
@@ -318,9 +342,9 @@ async function fill(server: Server, bytes: string, count: number, last = '') {
 
 test.each([
   ['chats', post(), 400],
-  ['of the app, without a key', head('GET /metrics HTTP/1.1', [HOST]), 400],
+  ['to the app, without a key', head('GET /metrics HTTP/1.1', [HOST]), 400],
 ])(
-  'a client that sends many requests, %s, and reads no answer is let go, however small they are',
+  'a client that sends many requests, %s, and reads no answer is cut off, however small the answers are',
   async (_, bytes, count) => {
     upstream.play(replyPlain(200, completionBody('x'.repeat(15_000))))
     for (const server of servers) {
@@ -332,7 +356,7 @@ test.each([
   },
 )
 
-test('one that reads after all gets all of them, the last of which may take longer than he could have taken to read', async () => {
+test('a client that reads after all gets every answer, the last one also when it takes longer than the client may', async () => {
   for (const server of servers) {
     const { promise: released, resolve: release } = Promise.withResolvers<void>()
     upstream.play(async (exchange) => {

@@ -5,7 +5,7 @@ import { candidate } from '../routing/support.ts'
 
 const parse = (body: object) => parsePreferences(Buffer.from(JSON.stringify(body)))
 
-it('takes preferences bare, or as the export of a profile has them', () => {
+it('accepts preferences alone, or as in an exported profile', () => {
   expect(parse({ cost_weight: 0.5, deny: ['a'] })).toEqual({ cost_weight: 0.5, deny: ['a'] })
   expect(parse({ id: 'ann', preferences: { explore: false } })).toEqual({ explore: false })
 })
@@ -24,11 +24,11 @@ it.each([
   [{ allow: ['good', 'god'] }, 'allow'],
   [{ deny: ['other-tenants'] }, 'deny'],
   [{ deny: ['default'] }, 'deny'],
-])('%j names what is no candidate of the tenant', (preferences, param) => {
+])('%j names no candidate of the tenant', (preferences, param) => {
   expect(() => refuse(preferences)).toThrow(expect.objectContaining({ status: 400, param }))
 })
 
-it('takes candidates that can’t be used at the moment, or that a local server has', () => {
+it('accepts candidates that can’t be used at the moment, or that a local server has', () => {
   refuse({ allow: ['good', 'off', 'local/anything'], deny: ['discovered'] })
 })
 

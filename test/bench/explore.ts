@@ -98,6 +98,7 @@ function regretOf(base: number, perReward: number, explore: boolean, rated: numb
         rewards,
         explore,
         previous: null,
+        baseline: null,
         policy: { gamma: { base, per_reward: perReward }, sticky: { enabled: false, reward_per_usd: 0, min_gain: 0 } },
         random: own.uniform(),
       })

@@ -63,6 +63,7 @@ function decision(n: number): Decision {
 const contextOf = (): RequestContext =>
   ({ requestId: `req_${randomUUID()}`, startedAt: performance.now(), ts: Date.now() }) as unknown as RequestContext
 const call = {
+  endpoint: { name: 'chat' },
   request: { stream: true, needs: new Set() },
   principal: { tenant: { name: 'bench', config: {} }, user: 'h_3vQm0a1V0y5r8bq7nN1u0bYt2cXz9K4w' },
   conversation: 'h_8bq7nN1u0bYt2cXz9K4w3vQm0a1V0y5r',

@@ -2,35 +2,38 @@ import { describe, expect, test } from 'vitest'
 import { costUsd } from '../../src/candidates/pricing.ts'
 import { estimateUsage } from '../../src/openai/estimate-tokens.ts'
 import { NO_USAGE, parseUsage } from '../../src/openai/usage.ts'
+import { expectClose } from '../support/close.ts'
 
 const price = { input: 3, output: 15, cachedInput: 0.3, cacheWrite: 3.75 }
 const usage = { ...NO_USAGE, promptTokens: 1_000_000, completionTokens: 200_000 }
 
 describe('costUsd', () => {
   test('input and output, per million tokens', () => {
-    expect(costUsd(usage, price)).toBeCloseTo(3 + 3, 9)
+    expectClose(costUsd(usage, price), 3 + 3, 1e-12)
     expect(costUsd(NO_USAGE, price)).toBe(0)
   })
 
   test('cached tokens and cache writes have their own price, and are parts of the prompt', () => {
-    expect(costUsd({ ...usage, cachedTokens: 500_000, cacheWriteTokens: 100_000 }, price)).toBeCloseTo(
+    expectClose(
+      costUsd({ ...usage, cachedTokens: 500_000, cacheWriteTokens: 100_000 }, price),
       0.4 * 3 + 0.15 + 0.375 + 3,
-      9,
+      1e-12,
     )
   })
 
   test('without a price of their own they cost what input costs', () => {
-    expect(costUsd({ ...usage, cachedTokens: 500_000 }, { input: 3, output: 15 })).toBeCloseTo(6, 9)
+    expectClose(costUsd({ ...usage, cachedTokens: 500_000 }, { input: 3, output: 15 }), 6, 1e-12)
   })
 
   test('reasoning is part of the completion: not billed twice', () => {
-    expect(costUsd({ ...usage, reasoningTokens: 150_000 }, price)).toBeCloseTo(6, 9)
+    expectClose(costUsd({ ...usage, reasoningTokens: 150_000 }, price), 6, 1e-12)
   })
 
   test('parts larger than the whole never make it negative', () => {
-    expect(costUsd({ ...NO_USAGE, promptTokens: 10, cachedTokens: 50, cacheWriteTokens: 50 }, price)).toBeCloseTo(
+    expectClose(
+      costUsd({ ...NO_USAGE, promptTokens: 10, cachedTokens: 50, cacheWriteTokens: 50 }, price),
       (10 * 0.3) / 1e6,
-      12,
+      1e-12,
     )
   })
 })

@@ -77,6 +77,29 @@ providers: { p: { kind: openai-compatible, base_url: "https://\${REGION}.example
   expect(read({ KEY: '' }).providers.p).not.toHaveProperty('api_key')
 })
 
+it('takes secrets from files, which are watched, too', () => {
+  const key = write('a-key-in-a-file-of-its-own\n', 'admin-key')
+  const { config, files } = loadConfig(
+    write(`admin: { key_file: admin-key }\nstore: { kind: redis, password_file: "\${PASSWORD_FILE:-admin-key}" }`),
+    {},
+  )
+  expect(config.admin.key).toBe('a-key-in-a-file-of-its-own')
+  expect(config.store).toMatchObject({ password: 'a-key-in-a-file-of-its-own' })
+  expect(files).toEqual([join(dir, 'gateway.yaml'), key, key])
+  write('', 'empty')
+  expect([
+    problemsOf('admin: { key_file: nowhere }'),
+    problemsOf('admin: { key_file: empty }'),
+    problemsOf('identity: { secret: a-secret-in-the-clear, secret_file: admin-key }'),
+    problemsOf(`admin: { key_file: "\${UNSET}" }`),
+  ]).toEqual([
+    ["admin.key_file: can't be read: ENOENT"],
+    ['admin.key_file: is empty'],
+    ['identity.secret: is given twice, by identity.secret_file too'],
+    [],
+  ])
+})
+
 it('adds the providers and candidates of included files; its own win', () => {
   write(
     'providers: { a: { kind: sandbox, enabled: true }, b: { kind: sandbox } }\ncandidates: [{ name: x, provider: b }]',

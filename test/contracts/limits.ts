@@ -1,11 +1,19 @@
 import { randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
-import { type Amounts, type Limit, MAX_REPLAY_BYTES, windowAt } from '../../src/store/limits.ts'
+import {
+  type Amounts,
+  type ClaimRequest,
+  type Limit,
+  MAX_REPLAY_BYTES,
+  MAX_REPLAYS,
+  windowAt,
+} from '../../src/store/limits.ts'
 import type { Store } from '../../src/store/store.ts'
 import { until } from '../support/redis.ts'
 
 const amounts = (overrides: Partial<Amounts> = {}): Amounts => ({ requests: 1, tokens: 0, nanoUsd: 0, ...overrides })
 const LONG_MS = 60_000
+const DAY_MS = 86_400_000
 
 /** Limits and idempotency of a store; part of the store contract. */
 export function limitsContract(current: () => Store, open: () => Promise<Store>) {
@@ -135,43 +143,100 @@ export function limitsContract(current: () => Store, open: () => Promise<Store>)
   test('an idempotency key is claimed once, replayed when done, and bound to its body and tenant', async () => {
     const store = current()
     const t = tenant()
-    const request = { tenant: t, user: 'u', key: 'order 1', bodyHash: 'b1', ttlMs: LONG_MS }
-    const claims = await Promise.all(Array.from({ length: 10 }, () => store.idempotency.claim(request)))
-    const [claimed] = claims.filter((claim) => claim.state === 'claimed')
+    const request = (overrides: Partial<ClaimRequest> = {}) => aClaim({ tenant: t, key: 'order 1', ...overrides })
+    const requests = Array.from({ length: 10 }, () => request())
+    const claims = await Promise.all(requests.map((one) => store.idempotency.claim(one)))
     expect(claims.map(({ state }) => state).sort()).toEqual(['claimed', ...Array(9).fill('in_flight')])
-    expect(await store.idempotency.claim({ ...request, bodyHash: 'b2' })).toEqual({ state: 'mismatch' })
-    expect(await store.idempotency.claim({ ...request, tenant: tenant() })).toMatchObject({ state: 'claimed' })
+    const { token } = requests[claims.findIndex(({ state }) => state === 'claimed')]!
+    expect(await store.idempotency.claim(request({ bodyHash: 'b2' }))).toEqual({ state: 'mismatch' })
+    expect(await store.idempotency.claim(request({ tenant: tenant() }))).toEqual({ state: 'claimed' })
     const response = Buffer.from([0, 255, 10, 128])
     expect(await store.idempotency.complete(t, 'order 1', 'not the token', response, LONG_MS)).toBe(false)
-    expect(await store.idempotency.complete(t, 'order 1', claimed!.token, response, LONG_MS)).toBe(true)
-    const replay = await store.idempotency.claim(request)
-    expect(replay).toEqual({ state: 'done', response })
-    expect(await store.idempotency.claim({ ...request, bodyHash: 'b2' })).toEqual({ state: 'mismatch' })
+    expect(await store.idempotency.complete(t, 'order 1', token, response, LONG_MS)).toBe(true)
+    expect(await store.idempotency.claim(request())).toEqual({ state: 'done', response })
+    expect(await store.idempotency.claim(request({ bodyHash: 'b2' }))).toEqual({ state: 'mismatch' })
+  })
+
+  test('asked again, as after a lost reply: a claim is a claim, an end is an end', async () => {
+    const store = current()
+    const t = tenant()
+    const claim = aClaim({ tenant: t })
+    for (let i = 0; i < 2; i++) expect(await store.idempotency.claim(claim)).toEqual({ state: 'claimed' })
+    const response = Buffer.from('an answer')
+    for (let i = 0; i < 2; i++) {
+      expect(await store.idempotency.complete(t, claim.key, claim.token, response, LONG_MS)).toBe(true)
+    }
+    expect(await store.idempotency.claim(claim)).toEqual({ state: 'done', response })
+    const other = aClaim({ tenant: t, key: 'k2' })
+    await store.idempotency.claim(other)
+    for (let i = 0; i < 2; i++) await store.idempotency.release(t, 'k2', other.token)
+    expect(await store.idempotency.claim(aClaim({ tenant: t, key: 'k2' }))).toEqual({ state: 'claimed' })
   })
 
   test('an idempotency key is free again when it is released, has run out, or its answer is too large to keep', async () => {
     const store = current()
     const t = tenant()
-    const claim = (key: string, ttlMs = LONG_MS) =>
-      store.idempotency.claim({ tenant: t, user: 'u', key, bodyHash: 'b', ttlMs })
-    const tokenOf = async (key: string, ttlMs?: number) => ((await claim(key, ttlMs)) as { token: string }).token
-    await store.idempotency.release(t, 'a', await tokenOf('a'))
-    expect(await claim('a')).toMatchObject({ state: 'claimed' })
+    const claim = (key: string) => store.idempotency.claim(aClaim({ tenant: t, key }))
+    const claimed = async (overrides: Partial<ClaimRequest>) => {
+      const request = aClaim({ tenant: t, ...overrides })
+      expect(await store.idempotency.claim(request)).toEqual({ state: 'claimed' })
+      return request.token
+    }
+    await store.idempotency.release(t, 'a', await claimed({ key: 'a' }))
+    expect(await claim('a')).toEqual({ state: 'claimed' })
     const large = Buffer.alloc(MAX_REPLAY_BYTES + 1)
-    expect(await store.idempotency.complete(t, 'b', await tokenOf('b'), large, LONG_MS)).toBe(false)
-    expect(await claim('b')).toMatchObject({ state: 'claimed' })
-    const late = await tokenOf('c', 20)
+    expect(await store.idempotency.complete(t, 'b', await claimed({ key: 'b' }), large, LONG_MS)).toBe(false)
+    expect(await claim('b')).toEqual({ state: 'claimed' })
+    const late = await claimed({ key: 'c', ttlMs: 20 })
     await until(async () => (await claim('c')).state === 'claimed')
     expect(await store.idempotency.complete(t, 'c', late, Buffer.from('x'), LONG_MS)).toBe(false)
   })
 
-  test("an erased user's kept answers go with him", async () => {
+  test('more keys than a tenant may have push out answers, not what is in work', async () => {
     const store = current()
     const t = tenant()
-    const request = { tenant: t, user: 'gone', key: 'k', bodyHash: 'b', ttlMs: LONG_MS }
-    const { token } = (await store.idempotency.claim(request)) as { token: string }
-    await store.idempotency.complete(t, 'k', token, Buffer.from('an answer'), LONG_MS)
+    const response = Buffer.from('an answer')
+    const answered = async (i: number) => {
+      const request = aClaim({ tenant: t, key: `k-${i}` })
+      await store.idempotency.claim(request)
+      await store.idempotency.complete(t, request.key, request.token, response, DAY_MS)
+    }
+    for (let from = 0; from < MAX_REPLAYS; from += 500) {
+      await Promise.all(Array.from({ length: 500 }, (_, i) => answered(from + i)))
+    }
+    const inWork = aClaim({ tenant: t, key: 'in work' })
+    expect(await store.idempotency.claim(inWork)).toEqual({ state: 'claimed' })
+    await answered(MAX_REPLAYS)
+    expect(await store.idempotency.claim(aClaim({ tenant: t, key: 'in work' }))).toEqual({ state: 'in_flight' })
+    // The oldest went: one for each that came.
+    const states = await Promise.all(
+      Array.from({ length: 1_000 }, (_, i) =>
+        store.idempotency.claim(aClaim({ tenant: t, key: `k-${i}`, bodyHash: '' })),
+      ),
+    )
+    expect(states.some(({ state }) => state === 'claimed')).toBe(true)
+    expect(await store.idempotency.claim(aClaim({ tenant: t, key: `k-${MAX_REPLAYS}` }))).toEqual({
+      state: 'done',
+      response,
+    })
+  })
+
+  test("an erased user's kept answers go with them", async () => {
+    const store = current()
+    const t = tenant()
+    const request = aClaim({ tenant: t, user: 'gone' })
+    await store.idempotency.claim(request)
+    await store.idempotency.complete(t, request.key, request.token, Buffer.from('an answer'), LONG_MS)
     expect(await store.eraseUser(t, 'gone')).toBe(1)
-    expect(await store.idempotency.claim(request)).toMatchObject({ state: 'claimed' })
+    expect(await store.idempotency.claim(aClaim({ tenant: t, user: 'gone' }))).toEqual({ state: 'claimed' })
   })
 }
+
+const aClaim = (overrides: Partial<ClaimRequest> & { tenant: string }): ClaimRequest => ({
+  user: 'u',
+  key: 'k',
+  bodyHash: 'b',
+  token: randomUUID(),
+  ttlMs: LONG_MS,
+  ...overrides,
+})

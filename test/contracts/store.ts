@@ -10,6 +10,7 @@ import {
 import { all, anEdge, anInteraction, aReward, aUser, NO_CANDIDATES } from '../store/records.ts'
 import { until } from '../support/redis.ts'
 import { limitsContract } from './limits.ts'
+import { responsesContract } from './responses.ts'
 
 export interface StoreUnderTest {
   /** Opens the same data again: another replica, or the same process later. */
@@ -295,7 +296,7 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
     })
 
     describe('erasing a user', () => {
-      test('leaves nothing of him, and all of the others', async () => {
+      test('leaves nothing of them, and all of the others', async () => {
         const t = tenant()
         const of = (user: string) => ({
           rows: Array.from({ length: 150 }, () => anInteraction({ tenant: t, user, text: 'a question' })),
@@ -392,23 +393,35 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
       expect(await store.sharedSecret('too late')).toBe(secrets[0])
     })
 
-    test('tells every replica what one publishes', async () => {
-      const other = await subject.open()
-      const heard: Invalidation[][] = [[], []]
-      const stops = [store, other].map((replica, i) => replica.subscribe((change) => heard[i]!.push(change)))
-      const change: Invalidation = { kind: 'breaker', deployment: 'up/one', ms: 15_000, from: randomUUID() }
-      // A subscription takes a moment to begin.
-      await until(async () => {
-        await other.publish(change)
-        return heard.every((changes) => changes.length > 0)
-      })
-      for (const changes of heard) expect(changes.filter(({ kind }) => kind !== 'all')).toContainEqual(change)
-      for (const stop of stops) stop()
-      await other.close()
+    test('keeps what deployments refused, by tenant, until it expires, and tells the other replicas', async () => {
+      const [t, other] = [tenant(), tenant()]
+      const later = Date.now() + 60_000
+      const rows = [
+        { deployment: 'openai/gpt-5', field: 'max_tokens>=16000', expiresAt: later },
+        { deployment: 'openai/gpt-5', field: 'temperature=0.2', expiresAt: later },
+      ]
+      const second = await subject.open()
+      const heard: Invalidation[] = []
+      const stop = second.subscribe((change) => heard.push(change))
+      await store.noteRefusals(t, rows)
+      await store.noteRefusals(t, [{ deployment: 'groq/llama', field: 'n', expiresAt: Date.now() - 1 }])
+      expect(await second.listRefusals(t)).toEqual(rows)
+      expect(await store.listRefusals(other)).toEqual([])
+      await store.noteRefusals(t, [{ ...rows[0]!, expiresAt: later + 1 }])
+      expect((await store.listRefusals(t))[0]?.expiresAt).toBe(later + 1)
+      await until(() => heard.some(({ kind }) => kind === 'refusals' || kind === 'all'))
+      stop()
+      await second.close()
     })
 
     describe('limits', () =>
       limitsContract(
+        () => store,
+        () => subject.open(),
+      ))
+
+    describe('responses', () =>
+      responsesContract(
         () => store,
         () => subject.open(),
       ))

@@ -3,7 +3,8 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
-import { afterAll, expect, test } from 'vitest'
+import { afterAll, describe, expect, test } from 'vitest'
+import { Frontier } from '../../demo/frontier.ts'
 import { loadOutcomes, tasksOf } from '../../demo/outcomes.ts'
 import { seeded } from '../../demo/random.ts'
 import { Mean } from '../../demo/tally.ts'
@@ -32,6 +33,9 @@ test('a small demo ends by itself, with tables, figures of every request and a p
     expect(reward_by_turn).toHaveLength(3)
     expect(regret).toBeGreaterThanOrEqual(0)
   }
+  expect(stdout).toMatch(/at equal cost \(\$\d+\.\d\d for 1,000 requests\): [+-]\d\.\d{3} ± \d\.\d{3} in reward/)
+  expect(stdout).toMatch(/at equal reward \(-?\d\.\d{3}\): (no fixed LLM|\d+ % (cheaper|dearer))/)
+  expect(results[0].against_fixed.ahead_se).toBeGreaterThan(0)
   expect(Object.keys(results[0].reasons)).not.toContain('fallback')
   expect(readFileSync(join(out, 'learning-curve.svg'), 'utf8')).toMatch(
     /^<svg [^>]+>[\s\S]+<polyline [\s\S]+<\/svg>\n$/,
@@ -50,6 +54,45 @@ test('no LLM is best for everybody: else there would be nothing to learn', () =>
     return worth.indexOf(Math.max(...worth))
   })
   expect(new Set(favourites).size).toBeGreaterThan(3)
+})
+
+describe('fixed LLMs to compare with', () => {
+  // Cheap, middle and dear earn .2, .5 and .6; one that is dearer than the middle and earns less never counts.
+  const costs = [1, 2, 4, 3]
+  const rewards = [0.2, 0.5, 0.6, 0.4]
+  const compare = (reward: number, cost: number) => {
+    const frontier = new Frontier(['cheap', 'middle', 'dear', 'poor'])
+    for (const noise of [-0.1, 0.1])
+      frontier.add(
+        reward,
+        cost,
+        rewards.map((r) => r + noise),
+        costs,
+      )
+    return frontier.compare()
+  }
+
+  test('at a cost between two of them, a mix; the same mix at its reward', () => {
+    const { mix, reward, ahead, costOfEqual } = compare(0.575, 3)
+    expect(mix.llms).toEqual(['middle', 'dear'])
+    expect(mix.share).toBeCloseTo(0.5, 9)
+    expect(reward).toBeCloseTo(0.55, 9)
+    expect(ahead.mean).toBeCloseTo(0.025, 9)
+    expect(costOfEqual).toBeCloseTo(3.5, 9)
+  })
+
+  test.each([
+    ['dearer than all', 0.6, 9, 'dear', 4],
+    ['cheaper than all', 0.2, 0.5, 'cheap', 1],
+  ])('%s: the last on that side', (_, reward, cost, name, equal) => {
+    const { mix, costOfEqual } = compare(reward, cost)
+    expect(mix.llms[mix.share === 1 ? 0 : 1]).toBe(name)
+    expect(costOfEqual).toBeCloseTo(equal, 9)
+  })
+
+  test('better than all: no cost is equal', () => {
+    expect(compare(0.7, 3).costOfEqual).toBeNull()
+  })
 })
 
 test('means that are joined are those of all values together', () => {

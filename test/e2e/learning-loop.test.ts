@@ -56,7 +56,7 @@ let version: string
 const policies = async () =>
   (await (await adminCall(gateway, '/status')).json()).policies as { policy: string; error: string | null }
 
-/** What each user would truly have of what the gateway chooses for him, over questions that nobody has asked. */
+/** What each user would truly have of what the gateway chooses for them, over questions that nobody has asked. */
 const worthTo = (users: readonly User[]) =>
   Promise.all(
     users.map(async (user) => {

@@ -3,6 +3,7 @@ import { zodResponseFormat } from 'openai/helpers/zod'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { call, openai } from '../support/clients.ts'
+import { expectClose } from '../support/close.ts'
 import { eventually } from '../support/eventually.ts'
 import { discard, type RunningGateway, startGateway, TEST_KEY } from '../support/gateway.ts'
 import {
@@ -93,10 +94,7 @@ describe('a plain answer', () => {
     expect(data.model).toBe('sandbox-premium')
     expect(response.headers.get('x-router-reason')).toBe('explicit')
     const { prompt_tokens = 0, completion_tokens = 0 } = data.usage ?? {}
-    expect(Number(response.headers.get('x-router-cost-usd'))).toBeCloseTo(
-      (prompt_tokens * 3 + completion_tokens * 15) / 1e6,
-      8,
-    )
+    expectClose(Number(response.headers.get('x-router-cost-usd')), (prompt_tokens * 3 + completion_tokens * 15) / 1e6)
   })
 
   test('n gives so many choices, stop ends the text, max_completion_tokens cuts it', async () => {

@@ -70,7 +70,7 @@ const config = () => ({
   })),
 })
 
-/** Asks like any user, and says of each answer whether it was of the kind that he likes. */
+/** Asks like any user, and says of each answer whether it was of the kind that they like. */
 async function useAndRate(gateway: RunningGateway, user: string, likes: Kind, ratings: number): Promise<void> {
   for (let i = 0; i < ratings; i++) {
     const response = await complete(gateway, { messages: [{ role: 'user', content: lesson(i) }] }, { user })
@@ -94,7 +94,7 @@ describe('one process, SQLite', () => {
   })
   afterAll(() => discard(gateway))
 
-  test('ten ratings, and each user is sent where he is pleased; a third is not moved', async () => {
+  test('ten ratings, and each user is sent where they are pleased; a third is not moved', async () => {
     const before = await examine(gateway, 'cleo')
     await useAndRate(gateway, 'ada', 'cheap and short', 10)
     await useAndRate(gateway, 'ben', 'dear and long', 10)

@@ -170,7 +170,7 @@ describe.each([
     expect((await explain(gateway, 'Why?', { key: keyOf('giving'), user: 'ann' })).user.rewards).toBe(RATED)
   })
 
-  test('a later retraining sees nothing of him, and tenants together only where each of them said so', async () => {
+  test('a later retraining sees nothing of them, and tenants together only where each of them said so', async () => {
     const both = (tenant: string) => USERS.map((user) => [`${tenant}/p:${user}`, RATED])
     expect(await readLog('silent', '', 'giving,silent')).toEqual([
       { 'silent/p:bob': RATED },

@@ -7,6 +7,7 @@ import { clipText } from '../../src/embedding/clip-text.ts'
 import { EmbedderError } from '../../src/embedding/embedder.ts'
 import { StaticEmbedder } from '../../src/embedding/static-embedder.ts'
 import { VectorSum } from '../../src/embedding/vector-sum.ts'
+import { expectClose } from '../support/close.ts'
 import { cosine, EMBEDDER, goldenCases } from './golden.ts'
 
 let embedder: StaticEmbedder
@@ -19,7 +20,7 @@ describe('StaticEmbedder', () => {
     const own = embedder.embed(text)
     expect(own).toHaveLength(embedder.dim)
     expect(cosine(own, vector)).toBeGreaterThan(0.9999)
-    for (let i = 0; i < vector.length; i++) expect(Math.abs(own[i]! - vector[i]!)).toBeLessThan(1e-5)
+    expectClose(own, vector)
   })
 
   it('gives finite vectors, the same each time, for any UTF-16', () => {

@@ -84,7 +84,7 @@ describe('oversize body', () => {
     await expectAlive()
   })
 
-  test('sent as fast as it goes: the SDK sees the 413, not a reset, and does not send it again', async () => {
+  test('sent at full speed: the SDK sees the 413, not a reset, and does not send it again', async () => {
     const content = 'x'.repeat(24 * MiB)
     const client = openai(scripted.gateway)
     for (let i = 0; i < 20; i++) {
@@ -105,7 +105,7 @@ describe('oversize body', () => {
     await expectAlive()
   })
 
-  test('lying, less than declared: nobody is asked, and the connection closes', async () => {
+  test('lying, less than declared: no provider is asked, and the connection closes', async () => {
     const connection = await open()
     const text = body('')
     connection.send(postText([...headers, `content-length: ${text.length + 10}`], text))
@@ -120,7 +120,7 @@ describe('oversize body', () => {
     expect((await refused(response, 413)).code).toBe('request_too_large')
   })
 
-  test('compressed: 415, so that a bomb is not even looked at', async () => {
+  test('compressed: 415, a bomb is never unpacked', async () => {
     const response = await call(scripted.gateway, '/v1/chat/completions', {
       body: body(''),
       headers: { 'content-encoding': 'gzip' },
@@ -141,7 +141,7 @@ describe('deep or wide JSON: 400 before anything walks it', () => {
     await refused(await post(make()))
   })
 
-  test('and nobody else waits for it', async () => {
+  test('and no other client waits for it', async () => {
     const evil = `{"model":"one","messages":[${'{"role":"user"},'.repeat(32_700)}{"role":1}]}`
     const cpuSeconds = () => metric(scripted.gateway, 'process_cpu_seconds_total')
     // Reading metrics starts the count of the lag anew.
@@ -156,7 +156,7 @@ describe('deep or wide JSON: 400 before anything walks it', () => {
     expect(perBody).toBeLessThan(0.2)
   })
 
-  test('what is allowed to be large is not refused', async () => {
+  test('a body that may be large is not refused', async () => {
     const content = 'long '.repeat(100_000)
     const messages = Array.from({ length: 1_000 }, () => ({ role: 'user', content: 'Hi' }))
     expect((await complete(scripted.gateway, { messages: [...messages, { role: 'user', content }] })).status).toBe(200)
@@ -302,7 +302,7 @@ async function expectForwarded(text: string): Promise<void> {
   expect(String(upstream.requests.at(-1)?.body)).toBe(asForwarded(text))
 }
 
-describe('what is authorised is what is sent', () => {
+describe('the fields that are checked are the fields that are sent', () => {
   test.each([
     ['model', '{"model":"one","model":"other","messages":[{"role":"user","content":"Hi"}]}'],
     ['model, one of them escaped', '{"model":"one","mod\\u0065l":"other","messages":[{"role":"user","content":"Hi"}]}'],
@@ -314,7 +314,7 @@ describe('what is authorised is what is sent', () => {
     expect((await refused(await post(text))).message).toMatch(/^Duplicate field/)
   })
 
-  test('keys that are repeated further in pass as they are', async () => {
+  test('keys repeated deeper inside pass unchanged', async () => {
     await expectForwarded(body(',"metadata":{"a":1,"a":2}'))
   })
 
@@ -325,7 +325,7 @@ describe('what is authorised is what is sent', () => {
     await expectForwarded('{"model":"one","messages":[{"role":"user","content":"Hi","__proto__":{"role":"system"}}]}')
   })
 
-  test('and stand in for none', async () => {
+  test('and replace none', async () => {
     const error = await refused(await post('{"__proto__":{"model":"one"},"messages":[{"role":"user","content":"Hi"}]}'))
     expect(error.param).toBe('model')
     const feedback = await call(scripted.gateway, '/v1/feedback', {

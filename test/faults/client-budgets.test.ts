@@ -1,6 +1,7 @@
 import OpenAI from 'openai'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { call, complete, expectError, openai } from '../support/clients.ts'
+import { ask, ENDPOINTS, type EndpointUnderTest, type Question } from '../support/endpoints.ts'
 import { eventually } from '../support/eventually.ts'
 import { discard, type RunningGateway, startGateway, TEST_KEY } from '../support/gateway.ts'
 import { measured } from '../support/measured.ts'
@@ -101,9 +102,12 @@ describe('budget race', () => {
     expect(hits()).toBe(0)
   })
 
-  test('a rate: the same over both processes, with the time to wait', async () => {
+  test('a rate: the same over both processes and all endpoints, with the time to wait', async () => {
     const statuses: number[] = []
-    for (const gateway of [a, b, a, b, a]) statuses.push((await complete(gateway, {}, { key: RATE_KEY })).status)
+    for (const [i, gateway] of [a, b, a, b, a].entries()) {
+      const endpoint = ENDPOINTS[i % ENDPOINTS.length] as EndpointUnderTest
+      statuses.push((await ask(endpoint, gateway, {}, { key: RATE_KEY })).status)
+    }
     expect(statuses).toEqual([200, 200, 200, 429, 429])
     const refused = await complete(b, {}, { key: RATE_KEY })
     expect(expectError(await refused.text())).toMatchObject({ code: 'rate_limit_exceeded' })
@@ -112,17 +116,22 @@ describe('budget race', () => {
   })
 })
 
-const once = (gateway: RunningGateway, key: string, body: Record<string, unknown> = {}, tenant = TEST_KEY) =>
-  complete(gateway, body, { key: tenant, user: 'ada', headers: { 'idempotency-key': key } })
+describe.each(ENDPOINTS)('the same Idempotency-Key, by $name', (endpoint) => {
+  const user = `ada-${endpoint.path}`
+  const once = (gateway: RunningGateway, key: string, question: Question = {}, tenant = TEST_KEY) =>
+    ask(endpoint, gateway, question, {
+      key: tenant,
+      user,
+      headers: { 'idempotency-key': `${endpoint.name} ${key}` },
+    })
 
-/** The answer of the first, once it is kept. */
-const replayed = (gateway: RunningGateway, key: string, body: Record<string, unknown> = {}) =>
-  eventually(async () => {
-    const response = await once(gateway, key, body)
-    return response.headers.get('idempotency-replayed') === 'true' && response
-  }, 'the answer is replayed')
+  /** The answer of the first, once it is kept. */
+  const replayed = (gateway: RunningGateway, key: string, question: Question = {}) =>
+    eventually(async () => {
+      const response = await once(gateway, key, question)
+      return response.headers.get('idempotency-replayed') === 'true' && response
+    }, 'the answer is replayed')
 
-describe('the same Idempotency-Key', () => {
   test('again, at the other process: the same bytes, one upstream hit, one record', async () => {
     const first = await once(a, 'again')
     const text = await first.text()
@@ -131,7 +140,7 @@ describe('the same Idempotency-Key', () => {
     expect(second.headers.get('x-request-id')).toBe(first.headers.get('x-request-id'))
     expect(hits()).toBe(1)
     await eventually(async () => {
-      const { interactions } = await (await call(a, '/v1/users/ada/profile')).json()
+      const { interactions } = await (await call(a, `/v1/users/${encodeURIComponent(user)}/profile`)).json()
       return interactions?.length === 1
     }, 'one record')
   })
@@ -196,11 +205,11 @@ describe('the same Idempotency-Key', () => {
   test('a client that left leaves the key free', async () => {
     upstream.play(async (exchange) => exchange.closed)
     const leaving = new AbortController()
-    const first = fetch(`${a.baseURL}/chat/completions`, {
+    const first = fetch(`${a.url}${endpoint.path}`, {
       method: 'POST',
       signal: leaving.signal,
-      headers: { authorization: `Bearer ${TEST_KEY}`, 'idempotency-key': 'left', 'x-user-id': 'ada' },
-      body: '{"model":"auto","messages":[{"role":"user","content":"Hi"}]}',
+      headers: { authorization: `Bearer ${TEST_KEY}`, 'idempotency-key': `${endpoint.name} left`, 'x-user-id': user },
+      body: JSON.stringify(endpoint.body()),
     }).catch(() => null)
     await eventually(() => hits() === 1, 'the first is in flight')
     leaving.abort()

@@ -64,7 +64,7 @@ async function expectRefused(bytes: Buffer | string, ...statuses: number[]) {
   return error
 }
 
-describe('headers that decide who asks, or where to, twice: 400, never anonymous', () => {
+describe('headers that name the caller, their user or the host, given twice: 400, never anonymous', () => {
   test.each([
     ['authorization, the same', () => ['host: gateway', auth, auth, length], 'authorization'],
     [
@@ -97,7 +97,7 @@ describe('headers that decide who asks, or where to, twice: 400, never anonymous
     ['one with a user', ['host: evil@gateway']],
     ['one with a path', ['host: gateway/v1/models?']],
     ['one with a space', ['host: gate way']],
-  ])('a host that is none: %s', async (_, host) => {
+  ])('an invalid host: %s', async (_, host) => {
     await expectRefused(postText([...host, auth, length], text), 400)
   })
 
@@ -198,7 +198,7 @@ describe('requests that two servers read differently: 400, one response, closed'
     '\0\0\0\0',
     'POST /v1/chat/completions HTTP/9.9\r\n\r\n',
     '\x16\x03\x01\x02\x00\x01\x00\x01\xfc',
-  ])('no HTTP at all: %j', async (bytes) => {
+  ])('not HTTP: %j', async (bytes) => {
     await expectRefused(bytes, 400)
   })
 
@@ -215,7 +215,7 @@ describe('requests that two servers read differently: 400, one response, closed'
     ['two codings', 'transfer-encoding: identity\r\ntransfer-encoding: chunked', chunked],
     ['a coding besides chunks', 'transfer-encoding: gzip, chunked', chunked],
     ['another protocol', `connection: upgrade\r\nupgrade: h2c\r\n${length}`, text],
-  ])('nothing that follows on its connection is served: %s', async (_, headers, body) => {
+  ])('no later request on its connection is served: %s', async (_, headers, body) => {
     const { promise: released, resolve: release } = Promise.withResolvers<void>()
     upstream.play(async (exchange) => {
       await released
@@ -235,7 +235,7 @@ describe('requests that two servers read differently: 400, one response, closed'
     expect([hits(), connection.answers]).toEqual([asked, 2])
   })
 
-  test('what is broken after a request takes nothing from its answer, and nothing is served after it', async () => {
+  test('broken bytes after a request take nothing from its answer, and nothing is served after them', async () => {
     const connection = await open()
     connection.send(
       Buffer.concat([postText(['host: gateway', auth, length], text), Buffer.from(`?\r\n\r\n${smuggled}`)]),
@@ -245,7 +245,7 @@ describe('requests that two servers read differently: 400, one response, closed'
     expect([connection.answers, hits()]).toEqual([1, 1])
   })
 
-  test('close is the last word, under HTTP/1.0 too', async () => {
+  test('close ends the connection, under HTTP/1.0 too', async () => {
     const connection = await open()
     const head = 'POST /v1/chat/completions HTTP/1.0\r\nconnection: close\r\nconnection: keep-alive'
     connection.send(`${head}\r\nhost: gateway\r\n${auth}\r\n${length}\r\n\r\n${text}${smuggled}`)
@@ -254,7 +254,7 @@ describe('requests that two servers read differently: 400, one response, closed'
     expect([connection.answers, hits()]).toEqual([1, 1])
   })
 
-  test('what was answered before its body came is not answered again', async () => {
+  test('a request that was answered before its body came is not answered again', async () => {
     const connection = await open()
     connection.send('GET /healthz HTTP/1.1\r\nhost: gateway\r\ntransfer-encoding: chunked\r\n\r\n')
     await connection.answer()
@@ -266,7 +266,7 @@ describe('requests that two servers read differently: 400, one response, closed'
   test.each([
     ['no body', 'GET /healthz', []],
     ['a body', 'POST /v1/chat/completions', [length]],
-  ])('another protocol is not spoken, and nothing that comes after is served: %s', async (_, line, headers) => {
+  ])('another protocol is refused, and nothing after it is served: %s', async (_, line, headers) => {
     const connection = await open()
     const upgrade = ['connection: Upgrade, HTTP2-Settings', 'upgrade: h2c', 'http2-settings: AAEAAEAA']
     const request = [`${line} HTTP/1.1`, 'host: gateway', auth, ...upgrade, ...headers, '', ''].join('\r\n')
@@ -278,7 +278,7 @@ describe('requests that two servers read differently: 400, one response, closed'
     expect(connection.answers).toBe(1)
   })
 
-  test('an expectation that nobody knows is passed over', async () => {
+  test('an unknown expectation is ignored', async () => {
     const connection = await open()
     connection.send(postText(['host: gateway', auth, 'expect: wonders', length], text))
     expect((await connection.answer()).status).toBe(200)
@@ -339,12 +339,12 @@ describe('slowloris', () => {
     }
   })
 
-  test('a connection on which nothing is said is closed', async () => {
+  test('a silent connection is closed', async () => {
     const silent = await open()
     await eventually(() => silent.isClosed, 'the silent connection is closed', 10_000)
   })
 
-  test('connections are capped; when they go, others come in', async () => {
+  test('connections are capped; when some close, others are accepted', async () => {
     const held = await Promise.all(Array.from({ length: MAX_CONNECTIONS + 16 }, open))
     // Without a word; those that only say nothing for too long are told so.
     await eventually(

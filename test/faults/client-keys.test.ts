@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { Services } from '../../src/parts.ts'
-import { createApp } from '../../src/server/app.ts'
+import { type AppDeps, createApp } from '../../src/server/app.ts'
 import { adminCall, call, complete, expectError, explain } from '../support/clients.ts'
 import { eventually } from '../support/eventually.ts'
 import { ADMIN_KEY, discard, type RunningGateway, startGateway, TEST_KEY } from '../support/gateway.ts'
@@ -19,7 +18,7 @@ const OPEN_ROUTES = ['/healthz', '/readyz', '/metrics', '/console']
 /** Every route that the app has, as a request could hit it. */
 const ROUTES = [
   ...new Map(
-    createApp({} as Services)
+    createApp({ store: {} } as AppDeps)
       .routes.filter(({ method, path }) => method !== 'ALL' && !OPEN_ROUTES.some((open) => path.startsWith(open)))
       .map(({ method, path }) => [`${method} ${path}`, { method, path: path.replace(/:\w+(\{[^}]*\})?/g, 'some-id') }]),
   ).values(),
@@ -81,7 +80,7 @@ describe('a bad key: 401 on every route, always the same, never echoed', () => {
   })
 
   describe.each(ROUTES)('$method $path', ({ method, path }) => {
-    test('tells them not apart', async () => {
+    test('gives all of them the same answer', async () => {
       const isAdmin = path.startsWith('/admin')
       const bad: Record<string, string | undefined> = {
         missing: undefined,
@@ -110,7 +109,9 @@ describe('a bad key: 401 on every route, always the same, never echoed', () => {
         })
         const text = await response.text()
         expect([what, response.status]).toEqual([what, 401])
-        expect(expectError(text)).toMatchObject({ code: 'invalid_api_key' })
+        if (path.startsWith('/v1/messages')) {
+          expect(JSON.parse(text)).toMatchObject({ type: 'error', error: { type: 'authentication_error' } })
+        } else expect(expectError(text)).toMatchObject({ code: 'invalid_api_key' })
         expect(response.headers.get('www-authenticate')).toBe('Bearer')
         answers.add(text)
         for (const secret of [TEST_KEY, expired.key, revoked.key, ADMIN_KEY]) expect(text).not.toContain(secret)
@@ -120,7 +121,73 @@ describe('a bad key: 401 on every route, always the same, never echoed', () => {
     })
   })
 
-  test('an unknown route tells nothing either', async () => {
+  /** The headers of other vendors' clients, and the addresses that clients make of a base URL. */
+  const CLIENT_ROUTES = ROUTES.filter(({ path }) => path.startsWith('/v1/'))
+  const answerTo = async (method: string, path: string, headers: Record<string, string>) => {
+    const connection = await openRaw(gateway.url)
+    const body = method === 'GET' ? '' : '{"model":"shared","messages":[{"role":"user","content":"Hi"}]}'
+    const lines = Object.entries({ host: 'gateway', ...headers }).map(([name, value]) => `${name}: ${value}`)
+    connection.send(
+      `${[`${method} ${path} HTTP/1.1`, ...lines, 'connection: close', `content-length: ${body.length}`].join('\r\n')}\r\n\r\n${body}`,
+    )
+    const answer = await connection.answer()
+    connection.destroy()
+    return answer.status
+  }
+
+  test.each(CLIENT_ROUTES)('$method $path: in another header, at another address', async ({ method, path }) => {
+    const before = upstream.requests.length
+    for (const name of ['x-api-key', 'api-key']) {
+      for (const key of ['', 'short', `Bearer ${TEST_KEY}`, `${TEST_KEY}x`, `${TEST_KEY}, ${TEST_KEY}`, revoked.key]) {
+        expect([name, key, await answerTo(method, path, { [name]: key })]).toEqual([name, key, 401])
+      }
+    }
+    const rest = path.slice('/v1'.length)
+    for (const other of [
+      rest,
+      `/v1/v1${rest}`,
+      `//v1/${rest}/`,
+      `/openai/v1${rest}`,
+      `/openai${rest}?api-version=2024-10-21`,
+      `/openai/deployments/shared${rest}?api-version=2024-10-21`,
+    ]) {
+      for (const bad of [{}, { 'api-key': revoked.key }, { authorization: `Bearer ${ADMIN_KEY}` }] as Record<
+        string,
+        string
+      >[]) {
+        expect([other, await answerTo(method, other, bad)]).toEqual([other, 401])
+      }
+    }
+    expect(upstream.requests.length).toBe(before)
+  })
+
+  test('a key in two headers is one key, or none', async () => {
+    const bearer = { authorization: `Bearer ${TEST_KEY}` }
+    const status = (headers: Record<string, string>) => answerTo('GET', '/v1/models', headers)
+    for (const name of ['x-api-key', 'api-key']) {
+      expect(await status({ [name]: TEST_KEY })).toBe(200)
+      expect(await status({ ...bearer, [name]: TEST_KEY })).toBe(200)
+      expect(await status({ ...bearer, [name]: '' })).toBe(200)
+      expect(await status({ ...bearer, [name]: OTHER_KEY })).toBe(400)
+      expect(await status({ ...bearer, [name]: 'pr-nobody-gave-me-this-key-0123' })).toBe(400)
+      expect(await status({ authorization: 'Basic eDp5', [name]: TEST_KEY })).toBe(401)
+      // Node's parser would take two of one name for one with a comma.
+      expect(await answerTo('GET', '/v1/models', { [name]: `${TEST_KEY}\r\n${name}: ${TEST_KEY}` })).toBe(400)
+      expect(await answerTo('GET', '/v1/models', { ...bearer, [name]: `${TEST_KEY}\r\n${name}: ${OTHER_KEY}` })).toBe(
+        400,
+      )
+    }
+    expect(await status({ 'x-api-key': TEST_KEY, 'api-key': OTHER_KEY })).toBe(400)
+  })
+
+  test('a preflight without a configured origin needs a key like everything else', async () => {
+    for (const { path } of CLIENT_ROUTES) {
+      const headers = { origin: 'https://page.example', 'access-control-request-method': 'POST' }
+      expect([path, await answerTo('OPTIONS', path, headers)]).toEqual([path, 401])
+    }
+  })
+
+  test('an unknown route reveals nothing either', async () => {
     expect((await fetch(`${gateway.url}/v1/secrets`)).status).toBe(401)
     expect((await call(gateway, '/v1/secrets')).status).toBe(404)
     expect((await fetch(`${gateway.url}/admin/secrets`)).status).toBe(401)
@@ -251,7 +318,7 @@ describe('a model that is not for this tenant', () => {
     expect(upstream.requests.length).toBe(before)
   })
 
-  test('is not listed, not found, not explained, not to be preferred', async () => {
+  test('is not listed, found or explained, and can’t be preferred', async () => {
     const { data } = await (await call(gateway, '/v1/models', { key: OTHER_KEY })).json()
     expect(data.map(({ id }: { id: string }) => id)).toEqual(['auto', 'auto:default', 'shared'])
     expect((await call(gateway, '/v1/models/secret', { key: OTHER_KEY })).status).toBe(404)

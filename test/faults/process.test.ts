@@ -134,7 +134,7 @@ describe('SIGTERM mid-stream', () => {
     expect(await exit).toBe(0)
   })
 
-  test('a second signal ends it now', async () => {
+  test('a second signal ends it at once', async () => {
     const scripted = await started({ server: { drain_timeout_ms: 600_000 } }, held().script)
     await openStream(scripted)
     const exit = exitOf(scripted)
@@ -319,7 +319,7 @@ describe('overload', () => {
     { name: 'important', keys: [IMPORTANT], priority: 9 },
   ]
 
-  test('so many in work, so many wait, the rest is shed with 503 and Retry-After; who matters more goes first', async () => {
+  test('up to the limits requests are in work or wait, the rest gets 503 with Retry-After; higher priorities go first', async () => {
     const waiting: (() => void)[] = []
     const scripted = await started({ server, tenants }, async (exchange) => {
       await new Promise<void>((go) => waiting.push(go))
@@ -358,59 +358,46 @@ describe('overload', () => {
   })
 
   test('at twice the capacity the provider is kept busy, and asked only for what is answered', async () => {
-    let [busy, most] = [0, 0]
+    const waiting: (() => void)[] = []
     const scripted = await started({ server }, async (exchange) => {
-      most = Math.max(most, ++busy)
-      await sleep(25)
-      busy--
+      await new Promise<void>((resolve) => waiting.push(resolve))
       replyPlain()(exchange)
     })
     const { gateway, upstream } = scripted
-    const run = async (clients: number, forMs: number) => {
-      const counts = { good: 0, shed: 0, other: 0 }
-      const until = performance.now() + forMs
-      await Promise.all(
-        Array.from({ length: clients }, async () => {
-          while (performance.now() < until) {
-            const { status } = await complete(gateway).then(async (answer) => {
-              await answer.arrayBuffer()
-              return answer
-            })
-            if (status === 200) counts.good++
-            else if (status === 503) counts.shed++
-            else counts.other++
-            if (status === 503) await sleep(25)
-          }
-        }),
-      )
-      return counts
+    const counts = { good: 0, shed: 0, other: 0 }
+    let stopped = false
+    const clients = Array.from({ length: 2 * (WORK + QUEUE) }, async () => {
+      while (!stopped) {
+        const answer = await complete(gateway)
+        await answer.arrayBuffer()
+        if (answer.status === 200) counts.good++
+        else if (answer.status === 503) counts.shed++
+        else counts.other++
+        if (answer.status === 503) await sleep(25)
+      }
+    })
+    const from = performance.now()
+    // However often a place at the provider comes free: it is taken again, and never is there one more.
+    const ROUNDS = 60
+    for (let i = 0; i < ROUNDS; i++) {
+      await eventually(() => waiting.length === WORK, 'every place at the provider is taken')
+      waiting.shift()?.()
     }
-    await run(WORK, 300)
-    /** Good answers of both in turn: of three goes one must show that it can, whatever else this machine does. */
-    const go = async () => {
-      const peak = await run(WORK, 1_000)
-      const hits = upstream.requests.length
-      const overloaded = await run(WORK * 2 + QUEUE * 2, 1_000)
-      expect(peak).toMatchObject({ shed: 0, other: 0 })
-      expect(overloaded.other).toBe(0)
-      expect(overloaded.shed).toBeGreaterThan(0)
-      expect(upstream.requests.length - hits).toBe(overloaded.good)
-      measured(
-        'goodput at twice the capacity',
-        `${overloaded.good} against ${peak.good} at its peak, ${overloaded.shed} shed`,
-      )
-      return overloaded.good / peak.good
-    }
-    let share = await go()
-    for (let more = 0; share < 0.9 && more < 2; more++) share = await go()
-    expect(share).toBeGreaterThanOrEqual(0.9)
-    expect(most).toBe(WORK)
+    measured('goodput at twice the capacity', `${Math.round((1e3 * ROUNDS) / (performance.now() - from))} a second`)
+    stopped = true
+    const releasing = setInterval(() => waiting.shift()?.(), 1)
+    await Promise.all(clients)
+    clearInterval(releasing)
+    expect(counts.shed).toBeGreaterThan(0)
+    expect(counts.other).toBe(0)
+    expect(counts.good).toBeGreaterThanOrEqual(ROUNDS)
+    expect(upstream.requests).toHaveLength(counts.good)
   })
 })
 
 // A pipe of the shell's kind, which blocks whoever writes when it is full.
-describe.skipIf(process.platform === 'win32')('stdout that nobody reads', () => {
-  test('holds up no request and no end; what is not written is counted', async () => {
+describe.skipIf(process.platform === 'win32')('a stdout without a reader', () => {
+  test('delays no request and no exit; lines that are not written are counted', async () => {
     const provider = await startUpstream(replyPlain())
     const dir = mkdtempSync(join(tmpdir(), 'persona-router-stdout-'))
     const [configFile, fifo] = [join(dir, 'gateway.yaml'), join(dir, 'stdout')]

@@ -21,6 +21,7 @@ import {
   tinyEmbedder,
   tinyPolicy,
 } from '../routing/support.ts'
+import { expectClose } from '../support/close.ts'
 
 const query = (of = {}) => ({ tenant: 'acme', embedding: tinyEmbed('why?'), promptTokens: 20, state: null, ...of })
 
@@ -100,9 +101,7 @@ describe('a hot swap under load', () => {
         // A pause in which swaps happen: what was taken at the start is what serves.
         await new Promise((done) => setImmediate(done))
         const scores = (await policy?.router.score(query({ embedding }), POOL)) ?? []
-        for (const [i, mean] of meansOf(scores).entries()) {
-          expect(mean).toBeCloseTo(expected.get(version)?.[i] as number, 5)
-        }
+        expectClose(meansOf(scores), expected.get(version))
         seen.set(version, (seen.get(version) ?? 0) + 1)
       }
     }
@@ -150,7 +149,7 @@ describe('scores that are not numbers', () => {
     for (const result of results) if (result.status === 'fulfilled') expect(meansOf(result.value)).toEqual(healthy)
   })
 
-  it('quarantine the user until his next reward makes his belief anew', async () => {
+  it('quarantine the user until their next reward makes their belief anew', async () => {
     const policy = await tinyPolicy()
     const { learner, states } = learnerOn(store)
     const about = interaction('i1')

@@ -113,7 +113,7 @@ describe('a gateway whose Redis', () => {
     await eachOnce(server, answered)
   })
 
-  test('and itself are killed: whoever had his whole answer has a record when both are back', async () => {
+  test('and itself are killed: whoever had their whole answer has a record when both are back', async () => {
     const server = await startRedis(...APPEND_ONLY)
     cleanUp.push(() => server.discard())
     let gateway = await started(server)

@@ -177,7 +177,7 @@ describe('Redis', () => {
     const asked = (id: string) => [
       store.loadUser('acme', 'u'),
       store.ping(),
-      store.idempotency.claim({ tenant: 'acme', user: 'u', key: id, bodyHash: 'b', ttlMs: 60_000 }),
+      store.idempotency.claim({ tenant: 'acme', user: 'u', key: id, bodyHash: 'b', token: id, ttlMs: 60_000 }),
       store.limits.reserve({
         tenant: 'acme',
         id,

@@ -226,7 +226,16 @@ describe('400/404/422', () => {
       'no such field',
       '400',
     ],
-    ['FastAPI', { detail: [{ loc: ['body', 'x'], msg: 'wrong' }] }, '[{"loc":["body","x"],"msg":"wrong"}]', null],
+    ['FastAPI', { detail: [{ loc: ['body', 'x'], msg: 'wrong' }] }, 'x: wrong', null],
+    [
+      'Mistral, of a field',
+      {
+        object: 'error',
+        message: { detail: [{ type: 'extra_forbidden', loc: ['body', 'store'], msg: 'Extra inputs' }] },
+      },
+      'store: Extra inputs',
+      null,
+    ],
     [
       'Mistral',
       { object: 'error', message: 'bad model', type: 'invalid_model', param: null, code: '1500' },
@@ -361,7 +370,9 @@ describe('200, then stall or only keep-alive comments', () => {
     ['comments', keepAlive],
   ])('%s before output: failover', async (_, script) => {
     const first = await upstreamWith(script)
-    const harness = await gateway([first, await upstreamWith(replyStream())], { timeouts: { first_byte_ms: 200 } })
+    const harness = await gateway([first, await upstreamWith(replyStream())], {
+      timeouts: { first_byte_ms: 200, comments_ms: 200 },
+    })
     const response = await ask(harness.url, { stream: true })
     expect([response.status, response.headers.get('x-router-model')]).toEqual([200, 'c1'])
     expect(await response.text()).toContain('[DONE]')
@@ -385,7 +396,7 @@ describe('200, then stall or only keep-alive comments', () => {
       exchange.event(chunkOf({ content: 'Hello' }))
       await exchange.every(20, () => exchange.chunk(': keep-alive\n\n'))
     })
-    const harness = await gateway([upstream], { timeouts: { content_idle_ms: 300 } })
+    const harness = await gateway([upstream], { timeouts: { content_idle_ms: 300, comments_ms: 300 } })
     const text = await (await ask(harness.url, { stream: true })).text()
     expect(text).toContain('Hello')
     expect(text).toMatch(
@@ -525,7 +536,7 @@ describe('reset or clean EOF mid-stream', () => {
       exchange.end()
     })
     const harness = await gateway([upstream])
-    expect(await (await ask(harness.url, { stream: true })).text()).toBe(only)
+    expect(await (await ask(harness.url, { stream: true })).text()).toBe(`${only}\n\n`)
   })
 
   test("the provider's own error event mid-stream is passed on, and ends the stream", async () => {

@@ -8,6 +8,7 @@ import type { Policy } from '../../src/routing/policy.ts'
 import { Tensor } from '../../src/runtime/onnxruntime.ts'
 import { MAX_EDGES, type Store, type StoredEdge } from '../../src/store/store.ts'
 import { findCandidate, POOL, tinyEmbed, tinyPolicy } from '../routing/support.ts'
+import { expectClose } from '../support/close.ts'
 import { interaction, learnerOn, openTestStore, quantise, reward } from './support.ts'
 
 const [WIDTH, BLOCK, FADE] = [3, 2, 0.9]
@@ -74,14 +75,6 @@ async function learn(i: number, value: number): Promise<Float32Array> {
   return sumsOf()
 }
 let ticks = 0
-
-function expectClose(found: Float32Array, expected: Float32Array | readonly number[]): void {
-  expect(found).toHaveLength(expected.length)
-  for (const [i, value] of found.entries()) {
-    const of = expected[i] as number
-    expect(Math.abs(value - of), `${value} for ${of}`).toBeLessThan(5e-5 + 2e-6 * Math.abs(of))
-  }
-}
 
 it('keeps messages in blocks by age: the newest two, two before them, and all others', async () => {
   const { G } = policy.router.artifact.dims

@@ -8,6 +8,7 @@ import type { Policy } from '../../src/routing/policy.ts'
 import type { RewardRecord } from '../../src/store/records/records.ts'
 import { type InteractionSummary, MAX_EDGES, type Store, StoreError } from '../../src/store/store.ts'
 import { CHEAP, DEAR, MIDDLE, POOL, TINY_2, tinyEmbed, tinyPolicy } from '../routing/support.ts'
+import { expectClose } from '../support/close.ts'
 import { interaction, learnerOn, meansFor, openTestStore, quantise, reward, withOverrides } from './support.ts'
 
 let store: Store
@@ -51,11 +52,6 @@ async function learnAll(all: [RewardRecord, InteractionSummary][], by = learner,
   for (const [given, about] of all) await by.apply(under, given, about)
 }
 
-function expectClose(found: Float32Array, expected: Float32Array): void {
-  expect(found).toHaveLength(expected.length)
-  for (const [i, value] of found.entries()) expect(value).toBeCloseTo(expected[i] as number, 4)
-}
-
 describe('feedback', () => {
   it('moves the user who gave it within ten ratings, either way, and nobody else', async () => {
     const before = await meansFor(policy, states, 'third')
@@ -87,7 +83,7 @@ describe('feedback', () => {
     later.states.close()
   })
 
-  it('of a loop of hints is learned at a person’s pace; what he says in so many words always is', async () => {
+  it('of a loop of hints is learned at a person’s pace; what they say in so many words always is', async () => {
     vi.useFakeTimers({ toFake: ['performance'] })
     try {
       const hint = (i: number, user = 'ann') => {
@@ -238,12 +234,12 @@ describe('a long history', () => {
     await learner.apply(policy, { ...given, ts: given.ts + 20_000 }, about)
     // There and back: what is older than the kept edges is still in the sums.
     const after = await sumsOf()
-    for (const [i, value] of after.entries()) expect(value / (before[i] as number)).toBeCloseTo(1, 3)
+    expectClose(after, before, 1e-3)
   })
 })
 
 describe('another artifact', () => {
-  it('reads a user from his kept edges, as if it had always served him', async () => {
+  it('reads a user from their kept edges, as if it had always served them', async () => {
     const next = await tinyPolicy(TINY_2)
     await learnAll(history(9))
     const seen = await meansFor(next, states, 'ann')
@@ -253,7 +249,8 @@ describe('another artifact', () => {
       next,
     )
     const native = await meansFor(next, states, 'native')
-    for (const { name } of POOL) expect(seen[name]).toBeCloseTo(native[name] as number, 4)
+    const named = (means: Record<string, number>) => POOL.map(({ name }) => means[name] as number)
+    expectClose(named(seen), named(native))
     // Reading changes nothing; the next reward does.
     expect((await store.loadUser('acme', 'ann'))?.policy).toBe('tiny-1')
     const about = dearAnswer('d')
@@ -372,8 +369,8 @@ describe('what users tell of an LLM', () => {
       await learner.apply(policy, reward(about, 1, { binary: false }), about)
     }
     // The tiny model's first number is the count of ratings: thirty of one user weigh as much as four of four.
-    expect(oneUser / 4).toBeCloseTo(1 + 1 / 2 + 1 / 3 + 1 / 4 + sumOfInverses(5, 30), 3)
-    expect((await evidence(2)).get('dear')?.[0]).toBeCloseTo(oneUser + 5 * 4, 3)
+    expectClose(oneUser / 4, 1 + 1 / 2 + 1 / 3 + 1 / 4 + sumOfInverses(5, 30))
+    expectClose((await evidence(2)).get('dear')?.[0], oneUser + 5 * 4)
   })
 
   it('counts at once where it is a judge’s word', async () => {
@@ -399,7 +396,7 @@ describe('erasing a user', () => {
     other.states.close()
   })
 
-  it('waits for what is being learned of him', async () => {
+  it('waits for what is being learned of them', async () => {
     const learning = history(6).map(([given, about]) => learner.apply(policy, given, about))
     await learner.forgetUser('acme', 'ann')
     await Promise.all(learning)

@@ -119,7 +119,7 @@ describe('UserStates', () => {
     hanging.close()
   })
 
-  it('keeps a quarantined user from being scored until his next reward', async () => {
+  it('keeps a quarantined user from being scored until their next reward', async () => {
     await real.commitUser('acme', 'ann', stored())
     await states.get(policy, 'acme', 'ann')
     states.quarantine(policy, 'acme', 'ann')
@@ -142,7 +142,7 @@ describe('UserStates', () => {
     writer.close()
   })
 
-  it('has a user under each policy that asks for him', async () => {
+  it('has a user under each policy that asks for them', async () => {
     const { learner, states: writer } = learnerOn(real)
     const about = interaction('i')
     await learner.apply(policy, reward(about, 1), about)

@@ -17,11 +17,11 @@ it('a conversation is recognised by its opening and its user', () => {
   expect(second.lastUserHash).toBe(turnOf([user('b')], 'ada', null).lastUserHash)
 })
 
-it('a named one by its name alone', () => {
+it('a named conversation is recognised by its name alone', () => {
   expect(turnOf([user('a')], 'ada', 'c1')).toMatchObject({ key: 'c1', continues: true })
 })
 
-it('a tool’s result at the end is a tool loop', () => {
+it('a tool’s result at the end means a tool loop', () => {
   const tool = { role: 'tool', content: '42', tool_call_id: 't' }
   expect(turnOf([user('a'), assistant, tool], 'ada', null).toolLoop).toBe(true)
   expect(turnOf([user('a'), assistant, tool, assistant, user('b')], 'ada', null).toolLoop).toBe(false)
@@ -32,7 +32,7 @@ describe('long texts', () => {
   const said = (content: ChatMessage['content']) => turnOf([{ role: 'user', content: content ?? null }], 'ada', null)
   const image = (url: string) => said([{ type: 'image_url', image_url: { url } }])
 
-  it('are told apart by their ends, their length and what is between', () => {
+  it('are told apart by their ends, their length and their middle', () => {
     const text = 'a'.repeat(SIZE)
     const others = [`b${text.slice(1)}`, `${text.slice(1)}b`, `${text}a`, text.slice(0, SIZE / 2).padEnd(SIZE, 'b')]
     const turns = [text, ...others].flatMap((content) => [said(content), image(content)])

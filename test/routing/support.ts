@@ -6,13 +6,16 @@ import { fileURLToPath } from 'node:url'
 import { pino } from 'pino'
 import type { Candidate } from '../../src/candidates/candidate.ts'
 import { configSchema, type RouterConfig } from '../../src/config/schema.ts'
+import type { Embedder } from '../../src/embedding/embedder.ts'
 import { loadArtifact } from '../../src/routing/artifact/load.ts'
 import { GraphRouter } from '../../src/routing/model/graph-router.ts'
-import type { Policy, PolicyEmbedder } from '../../src/routing/policy.ts'
+import type { Policy } from '../../src/routing/policy.ts'
 import type { Evidence } from '../../src/store/store.ts'
 
 export const TINY_1 = fileURLToPath(new URL('../fixtures/artifacts/tiny-1', import.meta.url))
 export const TINY_2 = fileURLToPath(new URL('../fixtures/artifacts/tiny-2', import.meta.url))
+/** As `tiny-1`, but `llm` takes no codes and `score` gives its variance, too. */
+export const TINY_3 = fileURLToPath(new URL('../fixtures/artifacts/tiny-3', import.meta.url))
 export const TINY_E = 8
 
 export const silent = pino({ level: 'silent' })
@@ -47,7 +50,7 @@ export function tinyEmbed(text: string): Float32Array {
   return vector.map((value) => value / norm)
 }
 
-export const tinyEmbedder: PolicyEmbedder = { version: 'tiny', dim: TINY_E, embed: tinyEmbed }
+export const tinyEmbedder: Embedder = { version: 'tiny', dim: TINY_E, embed: tinyEmbed }
 
 export async function tinyPolicy(
   directory = TINY_1,

@@ -31,7 +31,7 @@ beforeAll(async () => {
 })
 afterAll(() => discard(gateway))
 
-it('answers from all workers, and tells the metrics of all of them whoever is asked', async () => {
+it('answers from all workers; any of them gives the metrics of all', async () => {
   const statuses = await Promise.all(Array.from({ length: 20 }, ask))
   expect(statuses).toEqual(Array(20).fill(200))
   for (let i = 0; i < 2; i++) {
@@ -40,7 +40,7 @@ it('answers from all workers, and tells the metrics of all of them whoever is as
   }
 })
 
-it('reloads all of them when an operator tells one', async () => {
+it('reloads all of them when the operator reaches one', async () => {
   const before = count('configuration reloaded')
   const headers = { authorization: `Bearer ${ADMIN_KEY}` }
   const answer = await fetch(`${gateway.url}/admin/config/reload`, { method: 'POST', headers })
@@ -67,7 +67,7 @@ it('drains all of them on SIGTERM', async () => {
   expect(count('bye')).toBe(2)
 })
 
-it('ends with the first worker where none can come up', async () => {
+it('ends with the first worker where none can start', async () => {
   const broken = { server: { workers: 2 }, store: { kind: 'sqlite', path: '/dev/null/gateway.db' } }
   await expect(startGateway(broken)).rejects.toThrow(/ended with 1/)
 })

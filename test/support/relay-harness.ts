@@ -2,13 +2,14 @@ import { createServer, type IncomingMessage, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Candidate } from '../../src/candidates/candidate.ts'
 import { configSchema } from '../../src/config/schema.ts'
+import { GatewayError } from '../../src/errors.ts'
 import { parseChat } from '../../src/openai/parse-chat.ts'
 import { Breakers } from '../../src/providers/forward/breakers.ts'
 import { type Forwarded, forward } from '../../src/providers/forward/forward.ts'
 import { openProviders } from '../../src/providers/kinds.ts'
 import type { Outcome } from '../../src/providers/relay/outcome.ts'
 import { relay } from '../../src/providers/relay/relay.ts'
-import { renderError } from '../../src/server/error-handler.ts'
+import { renderError } from '../../src/server/errors.ts'
 import type { Attempt } from '../../src/store/records/records.ts'
 
 export interface HarnessOptions {
@@ -104,11 +105,13 @@ export async function startHarness(options: HarnessOptions): Promise<Harness> {
         deadline,
         started,
         contentIdleMs: config.timeouts.content_idle_ms,
+        commentsMs: config.timeouts.comments_ms,
         writeIdleMs: options.writeIdleMs ?? 10_000,
         ...(options.onEnding && { onEnding: options.onEnding }),
       })
     } catch (error) {
       result.error = error as Error
+      if (!(error instanceof GatewayError)) throw error
       const { status, headers, body } = renderError(error, 'req-test')
       if (!response.headersSent) response.writeHead(status, headers)
       response.end(body)

@@ -52,11 +52,11 @@ class PerUserLinear:
         return mean.astype(np.float64), (self.noise**2 * covariance).astype(np.float64)
 
     def begin(self, users: int) -> BanditSession:
-        """See `Learner`."""
+        """New users at the average taste."""
         return BanditSession(self, users)
 
     def scores(self, rows: Ints, history: History) -> Floats:
-        """See `Contestant`."""
+        """Reward [U, R, M] by each user's ridge regression."""
         grid = self.preferences.grid(rows)
         mean, _ = self.belief(history)
         flat = mean.astype(np.float32) @ grid.reshape(-1, grid.shape[-1]).T
@@ -74,7 +74,7 @@ class BanditSession:
         self.information: Doubles = np.broadcast_to(bandit.ridge * bandit.start, (users, k)).copy()
 
     def expect(self, rows: Ints) -> tuple[Floats, Floats]:
-        """See `Session`."""
+        """Mean and deviation [U, M] by each user's ridge regression."""
         phi = self.preferences.grid(rows).astype(np.float64)
         weights = (self.inverse @ self.information[..., None])[..., 0]
         mean = (phi @ weights[..., None])[..., 0]
@@ -82,13 +82,13 @@ class BanditSession:
         return mean.astype(np.float32), (self.noise * np.sqrt(np.maximum(variance, 0))).astype(np.float32)
 
     def draw(self, rows: Ints, width: float, rng: np.random.Generator) -> Floats:
-        """See `Session`."""
+        """Mean [U, M] under weights drawn around the estimated ones."""
         mean = (self.inverse @ self.information[..., None])[..., 0]
         weights = drawn(mean, self.noise**2 * self.inverse, width, rng)
         return np.asarray((self.preferences.grid(rows) @ weights[..., None])[..., 0], dtype=np.float32)
 
     def observe(self, rows: Ints, llm: Ints, reward: Floats, rated: Bools, cost_usd: Floats, tokens: Floats) -> None:
-        """See `Session`."""
+        """One rank-one update of each user's inverse gram matrix."""
         phi = self.preferences.answered(rows, llm, cost_usd, tokens).astype(np.float64) * rated[:, None]
         moved = (self.inverse @ phi[..., None])[..., 0]
         scale = 1 + (phi * moved).sum(-1)

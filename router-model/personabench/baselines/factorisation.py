@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from personabench.heads import Fitter, Predictor, unit
+from personabench.predictors import Fitter, Predictor, unit
 
 Floats = NDArray[np.float32]
 

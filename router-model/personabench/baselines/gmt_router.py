@@ -93,7 +93,7 @@ class GmtRouter:
         self.network.eval()
 
     def scores(self, rows: Ints, history: History) -> Floats:
-        """See `Contestant`."""
+        """Predicted reward [U, R, M], the history being edges of the graph."""
         with torch.no_grad():
             states = self.network.encode(self.nodes, len(history.users), edges_of(history))
             query = torch.as_tensor(rows)

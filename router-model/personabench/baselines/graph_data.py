@@ -12,7 +12,7 @@ from torch import Tensor
 from personabench.bench.contestant import Known
 from personabench.bench.features import embedder
 from router_model.data.cards import price_matrix
-from router_model.data.population import standard_cost, standard_length
+from router_model.data.population import cost_units, length_units
 from router_model.data.simulation import History
 
 Floats = NDArray[np.float32]
@@ -76,7 +76,7 @@ def edges_of(history: History) -> Edges:
     """The rated interactions of a history; users are numbered by position."""
     rated = history.rated
     user = np.broadcast_to(np.arange(len(history.users))[:, None], rated.shape)[rated]
-    outcome = np.stack([standard_cost(history.cost_usd[rated]), standard_length(history.completion_tokens[rated])], -1)
+    outcome = np.stack([cost_units(history.cost_usd[rated]), length_units(history.completion_tokens[rated])], -1)
     return Edges(
         torch.as_tensor(user.copy()),
         torch.as_tensor(history.query[rated]),

@@ -11,7 +11,7 @@ from torch_geometric.nn import GeneralConv
 from personabench.baselines.graph_data import Nodes
 from personabench.baselines.population_taste import NonPersonal
 from personabench.bench.contestant import Known
-from personabench.heads import Predictor
+from personabench.predictors import Predictor
 
 Floats = NDArray[np.float32]
 

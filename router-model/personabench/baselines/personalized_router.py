@@ -115,7 +115,7 @@ class PersonalizedRouter:
         return nn.functional.mse_loss(chosen, targets.reward)
 
     def scores(self, rows: Ints, history: History) -> Floats:
-        """See `Contestant`."""
+        """Predicted reward [U, R, M], the history being edges of the graph."""
         context = edges_of(history)
         identity = self.identity.detach().mean(0).expand(len(history.users), HIDDEN).clone()
         if self.personal and len(context.user):

@@ -7,10 +7,11 @@ from numpy.typing import NDArray
 
 from personabench.baselines.preferences import Preferences
 from personabench.bench.contestant import Kind, Known
-from personabench.heads import Fitter, HeadsConfig, Predictor, length_fitter, neighbours, network, unit
+from personabench.heads import HeadsConfig, network
+from personabench.predictors import Fitter, Predictor, neighbours, ridge, unit
 from router_model.data.cards import price_matrix
 from router_model.data.pools import cost_of
-from router_model.data.population import standard_cost, standard_length
+from router_model.data.population import cost_units, length_units
 from router_model.data.simulation import History
 
 Floats = NDArray[np.float32]
@@ -50,14 +51,14 @@ class NonPersonal:
             self.predicted = self.quality(known.embeddings[train], pool.quality[train])(known.embeddings)
             if np.isfinite(pool.completion_tokens[train]).all():
                 logs = np.log(pool.completion_tokens[train])
-                tokens = np.exp(length_fitter(HeadsConfig())(known.embeddings[train], logs)(known.embeddings))
+                tokens = np.exp(ridge(HeadsConfig().ridge)(known.embeddings[train], logs)(known.embeddings))
         self.cost = cost_of(price_matrix(pool.cards), pool.prompt_tokens, tokens)
         taste, liking = average_taste(known)
-        parts = (2 * self.predicted - 1, standard_cost(self.cost), standard_length(tokens))
+        parts = (2 * self.predicted - 1, cost_units(self.cost), length_units(tokens))
         self.score = np.asarray(np.stack(parts, -1) @ taste[1:] + liking, dtype=np.float32)
 
     def scores(self, rows: Ints, history: History) -> Floats:
-        """See `Contestant`."""
+        """What an average user would think, [U, R, M], alike for all users."""
         return np.broadcast_to(self.score[rows], (len(history.users), *self.score[rows].shape))
 
 
@@ -84,7 +85,8 @@ def cluster_fitter(clusters: int = 64, nearest: int = 4, sharpness: float = 10.0
 
 def nearest_neighbours() -> Fitter:
     """k-nearest neighbours alone."""
-    return neighbours(HeadsConfig())
+    config = HeadsConfig()
+    return neighbours(config.neighbours, config.sharpness, config.shrink)
 
 
 def multi_layer() -> Fitter:

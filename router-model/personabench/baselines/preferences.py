@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from personabench.bench.contestant import Known
 from personabench.heads import Heads
 from router_model.data.pools import Pool
-from router_model.data.population import standard_cost, standard_length
+from router_model.data.population import cost_units, length_units
 from router_model.data.simulation import History
 
 Floats = NDArray[np.float32]
@@ -65,8 +65,8 @@ class Preferences:
         heads, llms = self.heads, len(self.pool.cards)
         parts = (
             2 * heads.quality[rows] - 1,
-            standard_cost(heads.cost_usd[rows]),
-            standard_length(heads.completion_tokens[rows]),
+            cost_units(heads.cost_usd[rows]),
+            length_units(heads.completion_tokens[rows]),
         )
         basic = np.stack(parts, -1)
         task = np.broadcast_to(heads.task[rows][:, None], (len(rows), llms, len(heads.tasks)))
@@ -81,7 +81,7 @@ class Preferences:
         """phi [..., K] of answers; NaN tokens = not known."""
         heads = self.heads
         length = np.where(np.isnan(tokens), heads.completion_tokens[query, llm], tokens)
-        basic = np.stack([2 * heads.quality[query, llm] - 1, standard_cost(cost_usd), standard_length(length)], -1)
+        basic = np.stack([2 * heads.quality[query, llm] - 1, cost_units(cost_usd), length_units(length)], -1)
         return self._join(basic, heads.task[query], self._codes()[llm])
 
     def doubt(self, history: History) -> Floats:

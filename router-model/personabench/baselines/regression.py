@@ -42,7 +42,7 @@ class Regression:
         self.belief = cast(MixtureBelief, copy(known.memory[self.config]))
 
     def join(self, known: Known) -> None:
-        """See `Joinable`: of a new LLM or provider is believed what is believed of any."""
+        """Believe of a new LLM or provider what is believed of any."""
         old, self.preferences = self.preferences, Preferences.of(known)
         self.belief.rearrange(self.preferences.columns_in(old))
 
@@ -57,14 +57,14 @@ class Regression:
         return self.belief.posterior(self.evidence(history))
 
     def scores(self, rows: Ints, history: History) -> Floats:
-        """See `Contestant`."""
+        """Reward [U, R, M] expected under each user's posterior."""
         grid = self.preferences.grid(rows)
         mean = self.posterior(history).expectation().numpy().astype(np.float32)
         flat = mean @ grid.reshape(-1, grid.shape[-1]).T
         return np.asarray(flat.reshape(len(mean), *grid.shape[:2]) * self._scale, dtype=np.float32)
 
     def deviations(self, rows: Ints, history: History) -> Floats:
-        """See `Uncertain`."""
+        """Its standard deviation [U, R, M] under each user's posterior."""
         grid = self.preferences.grid(rows)
         flat = grid.reshape(-1, grid.shape[-1])
         factors = np.linalg.cholesky(self.posterior(history).total_covariance().numpy()).astype(np.float32)
@@ -72,7 +72,7 @@ class Regression:
         return np.asarray(np.stack(made) * self._scale, dtype=np.float32)
 
     def begin(self, users: int) -> RegressionSession:
-        """See `Learner`. Thumbs are read as rewards of 1 and -1."""
+        """New users, whose thumbs are read as rewards of 1 and -1."""
         return RegressionSession(self, users)
 
     @property
@@ -95,7 +95,7 @@ class RegressionSession:
         self.information = torch.zeros(users, k, dtype=torch.float64)
 
     def expect(self, rows: Ints) -> tuple[Floats, Floats]:
-        """See `Session`."""
+        """Mean and deviation [U, M] from the sums so far."""
         phi = torch.as_tensor(self.preferences.grid(rows), dtype=torch.float64)
         posterior = self.belief.from_sums(self.gram, self.information)
         mean = (phi @ posterior.expectation().unsqueeze(-1)).squeeze(-1)
@@ -103,13 +103,13 @@ class RegressionSession:
         return mean.numpy().astype(np.float32), variance.clamp(min=0).sqrt().numpy().astype(np.float32)
 
     def draw(self, rows: Ints, width: float, rng: np.random.Generator) -> Floats:
-        """See `Session`."""
+        """Mean [U, M] under weights drawn from each user's posterior."""
         posterior = self.belief.from_sums(self.gram, self.information)
         weights = drawn(posterior.expectation().numpy(), posterior.total_covariance().numpy(), width, rng)
         return np.asarray((self.preferences.grid(rows) @ weights[..., None])[..., 0], dtype=np.float32)
 
     def observe(self, rows: Ints, llm: Ints, reward: Floats, rated: Bools, cost_usd: Floats, tokens: Floats) -> None:
-        """See `Session`."""
+        """Add the reward's evidence to each user's sums."""
         phi = torch.as_tensor(self.preferences.answered(rows, llm, cost_usd, tokens), dtype=torch.float64)
         quality = self.preferences.heads.quality[rows, llm]
         weight = rated / (1 + self.doubt * 4 * quality * (1 - quality)) / self.belief.noise
@@ -142,19 +142,19 @@ class BestRegression:
         self.linear = max(linear, key=lambda pair: pair[0])[1]
 
     def join(self, known: Known) -> None:
-        """See `Joinable`."""
+        """Both the chosen variant and the one that is live take the new LLMs in."""
         self.chosen.join(known)
         if self.linear is not self.chosen:
             self.linear.join(known)
 
     def begin(self, users: int) -> RegressionSession:
-        """See `Learner`; where a logistic variant was chosen, its linear sibling is live."""
+        """New users of the chosen variant; of its linear sibling, where a logistic one was chosen."""
         return self.linear.begin(users)
 
     def scores(self, rows: Ints, history: History) -> Floats:
-        """See `Contestant`."""
+        """Those of the chosen variant, [U, R, M]."""
         return self.chosen.scores(rows, history)
 
     def deviations(self, rows: Ints, history: History) -> Floats:
-        """See `Uncertain`."""
+        """Those of the chosen variant, [U, R, M]."""
         return self.chosen.deviations(rows, history)

@@ -16,9 +16,9 @@ from router_model.data.population import (
     TRAIN,
     Population,
     SimulatedPopulation,
+    cost_units,
+    length_units,
     simulate,
-    standard_cost,
-    standard_length,
 )
 from router_model.data.simulation import RATING_NOISE, THUMB_SHARPNESS, History
 
@@ -38,7 +38,7 @@ class Random:
         self.known = known
 
     def scores(self, rows: Ints, history: History) -> Floats:
-        """See `Contestant`."""
+        """Random numbers [U, R, M], the same for the same seed."""
         rng = np.random.default_rng(self.known.seed)
         return rng.random((len(history.users), len(rows), len(self.known.pool.cards)), dtype=np.float32)
 
@@ -54,7 +54,7 @@ class Cheapest:
         self.cost = known.heads.cost_usd
 
     def scores(self, rows: Ints, history: History) -> Floats:
-        """See `Contestant`."""
+        """The less dear, the higher: [U, R, M], alike for all users."""
         return np.broadcast_to(-np.log(self.cost[rows]), (len(history.users), *self.cost[rows].shape))
 
 
@@ -69,7 +69,7 @@ class BestSingle:
         self.score = np.eye(len(known.pool.cards), dtype=np.float32)[known.best_single]
 
     def scores(self, rows: Ints, history: History) -> Floats:
-        """See `Contestant`."""
+        """1 for that LLM, 0 for all others: [U, R, M]."""
         return np.broadcast_to(self.score, (len(history.users), len(rows), len(self.score)))
 
 
@@ -80,7 +80,7 @@ class BestPerTask:
     kind: Kind = "reference"
 
     def tell(self, population: Population, pool: Pool) -> None:
-        """See `Informed`."""
+        """Keep the population, for its training users' utilities."""
         self.population, self.pool = population, pool
 
     def fit(self, known: Known) -> None:
@@ -92,7 +92,7 @@ class BestPerTask:
         self.score = np.stack(by_task)[heads.task.argmax(1)]
 
     def scores(self, rows: Ints, history: History) -> Floats:
-        """See `Contestant`."""
+        """Mean utility by the query's likeliest task: [U, R, M], alike for all users."""
         return np.broadcast_to(self.score[rows], (len(history.users), *self.score[rows].shape))
 
 
@@ -106,11 +106,11 @@ class BestSingleInHindsight:
         """Nothing to learn."""
 
     def see(self, utility: Floats, counted: Bools) -> None:
-        """See `Seer`."""
+        """Sum each LLM's true utility over the judged queries."""
         self.score = np.where(counted[..., None], utility, 0).sum(1, keepdims=True)
 
     def scores(self, rows: Ints, history: History) -> Floats:
-        """See `Contestant`."""
+        """These sums [U, R, M], whatever the query."""
         return np.broadcast_to(self.score, (len(history.users), len(rows), self.score.shape[-1]))
 
 
@@ -121,7 +121,7 @@ class TrueTastes:
     kind: Kind = "bound"
 
     def tell(self, population: Population, pool: Pool) -> None:
-        """See `Informed`."""
+        """Keep the true population."""
         self.population, self.pool = population, pool
 
     def fit(self, known: Known) -> None:
@@ -129,7 +129,7 @@ class TrueTastes:
         self.pool = replace(self.pool, quality=known.heads.quality, completion_tokens=known.heads.completion_tokens)
 
     def scores(self, rows: Ints, history: History) -> Floats:
-        """See `Contestant`."""
+        """True utility [U, R, M] of the predicted answers."""
         return self.population.utility(history.users, self.pool, rows, history.query.shape[1])
 
 
@@ -143,7 +143,7 @@ class TruePopulation:
     kind: Kind = "bound"
 
     def tell(self, population: Population, pool: Pool) -> None:
-        """See `Informed`."""
+        """Keep the true population and its tasks."""
         self.population, self.pool = population, pool
 
     def fit(self, known: Known) -> None:
@@ -171,12 +171,12 @@ class TruePopulation:
         self.belief = belief
 
     def scores(self, rows: Ints, history: History) -> Floats:
-        """See `Contestant`."""
+        """Utility [U, R, M] expected under each user's posterior."""
         heads = self.heads
-        cost, length = standard_cost(heads.cost_usd), standard_length(heads.completion_tokens)
+        cost, length = cost_units(heads.cost_usd), length_units(heads.completion_tokens)
         grid = self._phi(rows[:, None], np.arange(cost.shape[1])[None], cost[rows], length[rows])
         edges = self._phi(
-            history.query, history.llm, standard_cost(history.cost_usd), standard_length(history.completion_tokens)
+            history.query, history.llm, cost_units(history.cost_usd), length_units(history.completion_tokens)
         )
         quality = heads.quality[history.query, history.llm]
         weight = history.rated / (1 + self.doubt * 4 * quality * (1 - quality))

@@ -14,8 +14,8 @@ from router_model.data.cards import card_matrix, code_matrix, price_matrix
 from router_model.data.pools import cost_of
 from router_model.data.simulation import History
 from router_model.embedding.static import StaticEmbedder
+from router_model.evidence import Memory
 from router_model.export.artifact import Artifact
-from router_model.memory import Memory
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -71,7 +71,7 @@ class ArtifactRouter:
         self.set_evidence(evidence + self.log_evidence(known.log.train))
 
     def join(self, known: Known) -> None:
-        """See `Joinable`."""
+        """Fit again, which takes cards and messages alone."""
         self.fit(known)
 
     def set_evidence(self, evidence: Floats) -> None:
@@ -177,7 +177,7 @@ class ArtifactRouter:
         return state
 
     def begin(self, users: int) -> ArtifactSession:
-        """See `Learner`."""
+        """New users, whose sums are zero."""
         return ArtifactSession(self, users)
 
     def score(self, rows: Ints, state: Floats) -> tuple[Floats, Floats]:
@@ -199,11 +199,11 @@ class ArtifactRouter:
         return self.artifact.run("score", inputs)
 
     def scores(self, rows: Ints, history: History) -> Floats:
-        """See `Contestant`."""
+        """`mean` of score.onnx, [U, R, M], in the state of each user's history."""
         return self.judge(rows, history)["mean"]
 
     def deviations(self, rows: Ints, history: History) -> Floats:
-        """See `Uncertain`."""
+        """`std` of score.onnx, [U, R, M], in the state of each user's history."""
         return self.judge(rows, history)["std"]
 
     def outcomes(self, rows: Ints) -> tuple[Floats, Floats, Floats]:
@@ -231,18 +231,18 @@ class ArtifactSession:
         self.state = router.believe(self.sums)
 
     def expect(self, rows: Ints) -> tuple[Floats, Floats]:
-        """See `Session`."""
+        """`mean` and `std` of score.onnx, [U, M], in each user's present state."""
         return self.router.score(rows, self.state)
 
     def draw(self, rows: Ints, width: float, rng: np.random.Generator) -> Floats:
-        """See `Session`; the one place that knows how a state is laid out (`Sizes.state`)."""
+        """Mean [U, M] under drawn weights; the one place that knows how a state is laid out (`Sizes.state`)."""
         k = math.isqrt(self.state.shape[1])
         mean, covariance = self.state[:, :k].astype(np.float64), self.state[:, k:].reshape(-1, k, k).astype(np.float64)
         state = np.concatenate([drawn(mean, covariance, width, rng).astype(np.float32), self.state[:, k:]], 1)
         return self.router.score(rows, state)[0]
 
     def observe(self, rows: Ints, llm: Ints, reward: Floats, rated: Bools, cost_usd: Floats, tokens: Floats) -> None:
-        """See `Session`."""
+        """Messages, sums and states of those who rated."""
         who = np.flatnonzero(rated)
         if not len(who):
             return

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict, fields
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +12,12 @@ from numpy.typing import NDArray
 from personabench.heads import Heads, HeadsConfig, fit_heads
 from router_model.data.pools import Pool
 from router_model.embedding.static import StaticEmbedder
+from router_model.places import EMBEDDERS, HOME
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
-PACKAGE = Path(__file__).parents[2]
-EMBEDDERS = PACKAGE / "embedders"
-CACHE = PACKAGE / ".cache"
+CACHE = HOME / ".cache"
 TOPICS = 8
 
 

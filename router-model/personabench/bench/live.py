@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from personabench.bench.episode import Judgement
 from personabench.metrics import Interval, interval
 from router_model.data.simulation import rate
+from router_model.retrain.policy import Gamma, inverse_gap
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -55,7 +56,7 @@ class Exploration:
     """Deviations added (ucb), or factor on those of the drawn weights (thompson)."""
     base: float = 80.0
     per_reward: float = 8.0
-    """Inverse gap: gamma = (base + per_reward x rewards so far) x candidates, as in the gateway."""
+    """Inverse gap: the gateway's `Gamma`."""
 
 
 def explore(session: Session, rows: Ints, exploration: Exploration, step: int, rng: np.random.Generator) -> Ints:
@@ -67,14 +68,10 @@ def explore(session: Session, rows: Ints, exploration: Exploration, step: int, r
         return best_of(mean)
     if exploration.policy == "ucb":
         return best_of(mean + exploration.width * std)
-    llms = mean.shape[1]
-    gamma = (exploration.base + exploration.per_reward * step) * llms
-    best = mean.argmax(1)
-    propensity = 1 / (llms + gamma * (mean.max(1, keepdims=True) - mean))
-    propensity[np.arange(len(mean)), best] = 0
-    propensity[np.arange(len(mean)), best] = 1 - propensity.sum(1)
+    every, gamma = np.ones(mean.shape, dtype=np.bool_), Gamma(exploration.base, exploration.per_reward)
+    propensity = inverse_gap(mean.astype(np.float64), every, every, np.full(len(mean), step), gamma)
     draw = rng.random((len(mean), 1))
-    return np.asarray(np.minimum((draw > np.cumsum(propensity, 1)).sum(1), llms - 1), dtype=np.int64)
+    return np.asarray(np.minimum((draw > np.cumsum(propensity, 1)).sum(1), mean.shape[1] - 1), dtype=np.int64)
 
 
 def best_of(scores: Floats) -> Ints:

@@ -16,8 +16,7 @@ from torch import Tensor
 
 from personabench.bench.artifact_router import ArtifactRouter
 from router_model.data.simulation import History
-from router_model.features import standard_cost, standard_length
-from router_model.model import Router, predicted_tokens
+from router_model.network import Router, predicted_tokens
 
 Floats = NDArray[np.float32]
 PASSES = 2
@@ -75,11 +74,11 @@ def _edge(router: ArtifactRouter, weights: Router, history: History, step: int) 
     rows, llm = history.query[:, step], history.llm[:, step]
     of_quality, of_length, task = weights.encoder(torch.as_tensor(router.query[rows]))
     skill, talk, popularity, _, codes, _ = weights.split_z(torch.as_tensor(router.z[llm]))
-    chance = weights.features.quality((of_quality * skill).sum(-1)).double().clamp(0.02, 0.98)
+    quality = weights.features.quality((of_quality * skill).sum(-1))
+    chance = quality.double().clamp(0.02, 0.98)
     tokens = torch.as_tensor(history.completion_tokens[:, step])
     tokens = torch.where(torch.isfinite(tokens), tokens, predicted_tokens((of_length * talk).sum(-1)))
-    cost = standard_cost(torch.as_tensor(history.cost_usd[:, step]))
-    length = standard_length(torch.log(tokens.clamp(min=1.0)))
+    _, cost, length = weights.features.standardise(quality, torch.as_tensor(history.cost_usd[:, step]), tokens)
     one = torch.ones_like(cost)
     right, wrong = (weights.features(sign * one, cost, length, task, codes).double() for sign in (1, -1))
     plane = torch.stack([(right + wrong) / 2, (right - wrong) / 2], -2)

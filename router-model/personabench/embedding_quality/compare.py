@@ -16,11 +16,12 @@ import torch
 from numpy.typing import NDArray
 
 from personabench.embedding_quality.quality import PREDICTORS, Floats, Score, cross_validated, held_out
-from router_model.data.pools import DATA_ROOT, Pool, load_pool
+from router_model.data.pools import Pool, load_pool
 from router_model.embedding.distil import DEFAULT_MAX_CHARS, TokenVectors, quantise, reduce, teacher_path, token_vectors
 from router_model.embedding.features import text_features
 from router_model.embedding.static import StaticEmbedder
 from router_model.embedding.text import clip_text, utf16_units
+from router_model.places import DATA, EMBEDDERS, HOME
 
 Embed = Callable[[Sequence[str]], Floats]
 
@@ -28,8 +29,7 @@ POOLS = ("zeroeval", "llmrouter")
 VALIDATION = range(8)
 TRAIN, TEST = range(8), 8
 GAIN = 0.2
-PACKAGE_ROOT = Path(__file__).parents[2]
-CACHE = PACKAGE_ROOT / ".cache"
+CACHE = HOME / ".cache"
 
 
 def embedders(tokens: TokenVectors, reference: Sequence[str]) -> Iterator[tuple[str, Embed]]:
@@ -137,7 +137,7 @@ def _cell(result: Score) -> str:
 
 
 def _committed(version: str) -> StaticEmbedder:
-    return StaticEmbedder.load(PACKAGE_ROOT / "embedders" / version)
+    return StaticEmbedder.load(EMBEDDERS / version)
 
 
 def _float(x: NDArray[np.float32]) -> Floats:
@@ -152,6 +152,6 @@ def _unit(x: Floats) -> Floats:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     parser = argparse.ArgumentParser(description="Embedder x routing quality.")
-    parser.add_argument("--data", type=Path, default=DATA_ROOT)
+    parser.add_argument("--data", type=Path, default=DATA)
     for line in table([load_pool(name, parser.parse_args().data) for name in POOLS]):
         print(line, flush=True)

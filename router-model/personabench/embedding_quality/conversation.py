@@ -16,12 +16,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from personabench.embedding_quality.compare import PACKAGE_ROOT, POOLS
-from personabench.embedding_quality.quality import fit_ridge, score
-from router_model.data.pools import DATA_ROOT, Pool, load_pool
+from personabench.embedding_quality.compare import POOLS
+from personabench.embedding_quality.quality import RIDGE, score
+from personabench.predictors import ridge
+from router_model.data.pools import Pool, load_pool
 from router_model.embedding.static import StaticEmbedder
+from router_model.places import DATA, EMBEDDERS
 
-EMBEDDER = PACKAGE_ROOT / "embedders" / "static-2"
+EMBEDDER = EMBEDDERS / "static-2"
 SHORT_TURN = 40
 ENOUGH = 400
 VALIDATION = 7
@@ -135,7 +137,7 @@ def table(pools: Sequence[Pool]) -> Iterator[str]:
         train, held = pool.rows(pool.folds.train), pool.rows((VALIDATION,))
         quality = pool.quality.astype(np.float64)
         vectors = embedder.embed([pool.queries[i] for i in train]).astype(np.float64)
-        predict, best = fit_ridge(vectors, quality[train]), int(quality[train].mean(axis=0).argmax())
+        predict, best = ridge(RIDGE)(vectors, quality[train]), int(quality[train].mean(axis=0).argmax())
         for name, conversations in scenarios([pool.queries[i] for i in held]):
             for choice in CHOICES:
                 x = embedder.embed([choice(c) for c in conversations]).astype(np.float64)
@@ -152,6 +154,6 @@ def table(pools: Sequence[Pool]) -> Iterator[str]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="What of a conversation to embed.")
-    parser.add_argument("--data", type=Path, default=DATA_ROOT)
+    parser.add_argument("--data", type=Path, default=DATA)
     for line in table([load_pool(name, parser.parse_args().data) for name in POOLS]):
         print(line, flush=True)

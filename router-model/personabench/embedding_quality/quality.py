@@ -6,7 +6,7 @@ is in it. Q queries, M LLMs, E embedding.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -14,11 +14,12 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from personabench.predictors import Fitter, Predictor, neighbours, ridge
+
 Floats = NDArray[np.float64]
-Predict = Callable[[Floats], Floats]
-Fit = Callable[[Floats, Floats], Predict]
 
 CLIP = 0.02
+RIDGE = 10.0
 
 
 class Score(NamedTuple):
@@ -32,30 +33,8 @@ class Score(NamedTuple):
     """Gap closed by the best predicted LLM of each query: 0 = best single LLM of the training folds, 1 = oracle."""
 
 
-def fit_ridge(x: Floats, y: Floats, strength: float = 10.0) -> Predict:
-    """Ridge regression with an intercept."""
-    centre, base = x.mean(axis=0), y.mean(axis=0)
-    gram = (x - centre).T @ (x - centre) + strength * np.eye(x.shape[1])
-    weights = np.linalg.solve(gram, (x - centre).T @ (y - base))
-    return lambda z: (z - centre) @ weights + base
-
-
-def fit_neighbours(x: Floats, y: Floats, k: int = 40, sharpness: float = 8.0) -> Predict:
-    """Mean of the k nearest by cosine, nearer ones weighing more."""
-    known = _unit(x)
-
-    def predict(z: Floats) -> Floats:
-        near = _unit(z) @ known.T
-        index = np.argpartition(-near, k, axis=1)[:, :k]
-        weight = np.exp(sharpness * np.take_along_axis(near, index, axis=1))
-        mean: Floats = np.einsum("qk,qkm->qm", weight / weight.sum(axis=1, keepdims=True), y[index])
-        return mean
-
-    return predict
-
-
-def fit_network(x: Floats, y: Floats, hidden: int = 128, epochs: int = 25, seed: int = 0) -> Predict:
-    """One hidden layer with dropout, cross-entropy."""
+def fit_network(x: Floats, y: Floats, hidden: int = 128, epochs: int = 25, seed: int = 0) -> Predictor:
+    """One hidden layer with dropout, cross-entropy: plainer than that of the heads, which has a linear path, too."""
     torch.manual_seed(seed)
     scale = np.sqrt((x * x).mean()) + 1e-9
     layers = [torch.nn.Dropout(0.1), torch.nn.Linear(x.shape[1], hidden), torch.nn.GELU(), torch.nn.Dropout(0.5)]
@@ -77,7 +56,7 @@ def fit_network(x: Floats, y: Floats, hidden: int = 128, epochs: int = 25, seed:
     return predict
 
 
-PREDICTORS: dict[str, Fit] = {"ridge": fit_ridge, "neighbours": fit_neighbours, "network": fit_network}
+PREDICTORS: dict[str, Fitter] = {"ridge": ridge(RIDGE), "neighbours": neighbours(40, 8.0), "network": fit_network}
 
 
 def score(predicted: Floats, quality: Floats, best_single: int) -> Score:
@@ -89,13 +68,15 @@ def score(predicted: Floats, quality: Floats, best_single: int) -> Score:
     return Score(log_loss, _auc(predicted, quality >= 0.5), float((chosen - single) / (oracle - single)))
 
 
-def held_out(fit: Fit, x: Floats, quality: Floats, fold: NDArray[np.int64], train: Iterable[int], test: int) -> Score:
+def held_out(
+    fit: Fitter, x: Floats, quality: Floats, fold: NDArray[np.int64], train: Iterable[int], test: int
+) -> Score:
     """Fit on the folds `train`, judge on the fold `test`."""
     rows, others = np.isin(fold, list(train)), fold == test
     return score(fit(x[rows], quality[rows])(x[others]), quality[others], int(quality[rows].mean(axis=0).argmax()))
 
 
-def cross_validated(fit: Fit, x: Floats, quality: Floats, fold: NDArray[np.int64], folds: Iterable[int]) -> Score:
+def cross_validated(fit: Fitter, x: Floats, quality: Floats, fold: NDArray[np.int64], folds: Iterable[int]) -> Score:
     """Predict each fold from the others, then judge all of them together."""
     folds = list(folds)
     predicted = np.zeros_like(quality)
@@ -115,11 +96,6 @@ def _auc(predicted: Floats, good: NDArray[np.bool_]) -> float:
             ranks = rankdata(predicted[:, column])[yes].sum()
             areas.append((ranks - n * (n + 1) / 2) / (n * (len(yes) - n)))
     return float(np.mean(areas))
-
-
-def _unit(x: Floats) -> Floats:
-    unit: Floats = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
-    return unit
 
 
 def _tensor(x: Floats) -> torch.Tensor:

@@ -18,9 +18,7 @@ from numpy.typing import NDArray
 from personabench.ablate import Ablated
 from personabench.bench.artifact_router import ArtifactRouter
 from router_model.data.simulation import History
-from router_model.graph import CHANGE
-from router_model.model import Router
-from router_model.sizes import Sizes
+from router_model.network import CHANGE, Router, Sizes
 
 Floats = NDArray[np.float32]
 STARTS = 4

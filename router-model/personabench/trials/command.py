@@ -28,11 +28,11 @@ from personabench.heads import HeadsConfig
 from personabench.metrics import share_worse_off
 from personabench.trials.changes import believed, messages_of
 from personabench.trials.ratings import routers
-from router_model.data.pools import DATA_ROOT, load_pool
+from router_model.data.pools import load_pool
 from router_model.data.population import Shift
 from router_model.data.simulation import Feedback, History
-from router_model.features import standard_cost, standard_length, standard_quality
-from router_model.model import Router
+from router_model.network import Router
+from router_model.places import DATA
 from router_model.train.weights import WEIGHTS_FILE, load_weights
 
 Floats = NDArray[np.float32]
@@ -82,10 +82,8 @@ def view(judgement: Judgement, known: Known, router: ArtifactRouter, weights: Ro
 def _features(rows: NDArray[np.int64], router: ArtifactRouter, weights: Router, known: Known) -> tuple[Floats, Floats]:
     query, prompt, z = (torch.as_tensor(x) for x in (router.query[rows], known.pool.prompt_tokens[rows], router.z))
     with torch.no_grad():
-        quality, dollars, log_tokens, task = weights.predict(query, prompt, z)
-        _, _, popularity, _, codes, _ = weights.split_z(z)
-        outcome = standard_quality(quality), standard_cost(dollars), standard_length(log_tokens)
-        phi = weights.features(*outcome, task.unsqueeze(1), codes.expand(len(rows), -1, -1))
+        phi, _, _ = weights.phi(query, prompt, z)
+        popularity = weights.split_z(z)[2]
     return phi.numpy(), popularity.numpy()
 
 
@@ -231,7 +229,7 @@ def _shown(worths: NDArray[np.float64]) -> str:
 def trials(
     artifact: Annotated[Path, typer.Option(help="artifact folder")],
     pools: Annotated[str, typer.Option(help="comma-separated")] = "zeroeval,llmrouter",
-    data: Annotated[Path, typer.Option(help="where the pools' folders are")] = DATA_ROOT,
+    data: Annotated[Path, typer.Option(help="where the pools' folders are")] = DATA,
     feedback: Annotated[str, typer.Option(help="dense, thumbs")] = "dense,thumbs",
     seeds: Annotated[int, typer.Option(min=1)] = 5,
     only: Annotated[str, typer.Option(help=f"some of {ALL}")] = ALL,

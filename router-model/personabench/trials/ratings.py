@@ -13,8 +13,8 @@ from torch import Tensor
 
 from personabench.ablate import Ablated, Change
 from personabench.bench.contestant import Known
-from router_model.leniency import OFFSET, SHARE, SPREAD
-from router_model.model import Router
+from router_model.evidence import OFFSET, SHARE, SPREAD
+from router_model.network import Router
 
 NO_END = 2.0  # beyond any rating
 NOBODY = 1e-9  # a share of raters

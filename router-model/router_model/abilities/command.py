@@ -1,4 +1,4 @@
-"""`python -m router_model abilities`: writes `config/abilities.json` and what cards are read by, from public figures."""
+"""`python -m router_model abilities`: `config/abilities.json`, and what cards are read by, from public figures."""
 
 from __future__ import annotations
 
@@ -104,9 +104,9 @@ def table_of(
         told = infer(replace(card_of(name, entry, figures), reasoning=None), fitted.spec)
         shown: dict[str, Any] = {}
         for figure in figures:
-            if figure.llm == name and figure.of_ability and figure.repository in SHIPPED:
-                if figure.field not in shown or figure.value > shown[figure.field]["value"]:
-                    shown[figure.field] = {"value": figure.value, "as": figure.setting, "source": figure.source}
+            ours = figure.llm == name and figure.of_ability and figure.repository in SHIPPED
+            if ours and figure.value > shown.get(figure.field, {"value": float("-inf")})["value"]:
+                shown[figure.field] = {"value": figure.value, "as": figure.setting, "source": figure.source}
         names = {f.setting for f in figures if f.llm == name and effort_of_setting(f.setting) is None}
         plain = {plain_name(n) for n in names if " " not in n and "@" not in n and "(" not in n} - {plain_name(name)}
         entries[name] = {
@@ -124,12 +124,15 @@ def table_of(
         names = {plain_name(name) for name in entry["names"]}
         if card.benchmarks and not names & taken:
             mean, sd = fitted.ability[card.name]
+            told = infer(replace(card, reasoning=None), fitted.spec)
             entries[plain_name(card.name)] = {
                 "names": sorted(names - {plain_name(card.name)}),
                 "vendor": card.vendor,
                 "ability": round(mean, 3),
                 "ability_sd": round(sd, 3),
-                "aspects": {k: round(v, 3) for k, v in infer(replace(card, reasoning=None), fitted.spec).aspects.items()},
+                "aspects": {
+                    k: round(v, 3) for k, v in infer(replace(card, reasoning=None), fitted.spec).aspects.items()
+                },
                 "verbosity": {},
                 "figures": {},
             }

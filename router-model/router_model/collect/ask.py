@@ -64,7 +64,7 @@ class GatewayAsker:
         self.price = price
 
     async def ask(self, model: str, prompt: str) -> Answer:
-        """See `Asker`."""
+        """One answer, in one request. Raises `AskError`, and `FatalAskError` where asking again is of no use."""
         more: dict[str, Any] = {} if self.max_tokens is None else {"max_completion_tokens": self.max_tokens}
         try:
             raw = await self.client.chat.completions.with_raw_response.create(

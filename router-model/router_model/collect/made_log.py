@@ -21,14 +21,13 @@ from rich.progress import track
 
 from router_model.data.pools import Pool, load_pool
 from router_model.data.population import Population, Shift, simulate
+from router_model.data.simulation import RATING_NOISE, THUMB_SHARPNESS
 from router_model.embedding import Embedder, StaticEmbedder
 
 Document = dict[str, Any]
 
 START_MS = 1_790_000_000_000
 STEP_MS = 60_000  # between two requests of a user
-HUMAN_NOISE = 0.15
-THUMB_SHARPNESS = 4.0
 BLOCK = 500  # users at once
 
 
@@ -45,7 +44,7 @@ class MadeLog:
     """Of each user."""
     kind: Literal["rating", "preference"] = "rating"
     """A preference says no more than whether the answer was the one that the user would have had."""
-    noise: float = HUMAN_NOISE
+    noise: float = RATING_NOISE
     """Standard deviation of ratings around the utility."""
     rated: float = 1.0
     """Share of answers that get a rating."""

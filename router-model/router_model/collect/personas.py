@@ -31,7 +31,7 @@ from router_model.collect.strategies import (
 )
 from router_model.collect.users import LOG, Collected, ForArtifact, Requests, Tenant, embedder_of, pool_of, write_users
 from router_model.data.pools import DataError, Pool
-from router_model.retrain.places import NoArtifactError
+from router_model.places import NoArtifactError
 
 VERDICTS = "verdicts.jsonl"
 TENANT = "personas"

@@ -16,7 +16,7 @@ from router_model.collect.made_log import MadeLog, write_jsonl
 from router_model.collect.strategies import TRADE_OFFS, CostEfficiencyPopulation, scaled_cost
 from router_model.data.pools import DataError, Pool, load_pool
 from router_model.embedding import StaticEmbedder
-from router_model.retrain.places import ARTIFACTS, NoArtifactError, find_artifact
+from router_model.places import ARTIFACTS, NoArtifactError, find_artifact
 
 LOG = "log.jsonl.gz"
 USERS = "users.json"
@@ -67,7 +67,7 @@ def embedder_of(artifact: str) -> StaticEmbedder:
 
 
 def write_users(out: Path, log: MadeLog, about: Sequence[dict[str, Any]]) -> int:
-    """Writes the log, and of each user what he is made of; returns the number of rows."""
+    """Writes the log, and of each user what they are made of; returns the number of rows."""
     out.mkdir(parents=True, exist_ok=True)
     rows = write_jsonl(out / LOG, log)
     listed = [{"user": f"user-{number}"} | what for number, what in enumerate(about)]

@@ -13,19 +13,19 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from router_model.data.ability import AbilitySpec, VerbositySpec, infer, log_verbosity, thinks, transformed
+from router_model.places import DATA, HOME
 
 Array = NDArray[np.float32]
 
-CARDS_FILE = Path(__file__).parents[2] / "data" / "cards.json"
+CARDS_FILE = DATA / "cards.json"
 SPEC_FILE = CARDS_FILE.with_name("ability.json")
-ABILITIES_FILE = Path(__file__).parents[3] / "config" / "abilities.json"
+ABILITIES_FILE = HOME.parent / "config" / "abilities.json"
 CLIP = 4.0
 
 # Makers of LLMs by the beginning of a name, for data sets that don't say.

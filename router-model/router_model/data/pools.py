@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router_model.data.cards import Card, card_for, price_matrix
+from router_model.places import DATA
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
-DATA_ROOT = Path(__file__).parents[2] / "data"
 CHARS_PER_TOKEN = 4.0
 # Where a source doesn't tell reply lengths, dollars are those of a reply of this many tokens.
 ASSUMED_COMPLETION_TOKENS = 150.0
@@ -141,7 +141,7 @@ def cost_of(price: Floats, prompt_tokens: Floats, completion_tokens: Floats) -> 
     return ((prompt_tokens[..., None] * price[:, 0] + tokens * price[:, 1]) * 1e-6).astype(np.float32)
 
 
-def load_pool(name: str, root: str | Path = DATA_ROOT, *, clean_test: bool = False) -> Pool:
+def load_pool(name: str, root: str | Path = DATA, *, clean_test: bool = False) -> Pool:
     """Reads a pool by name, or any folder of the layout by its path under `root`.
 
     `zeroeval`: priced LLMs with all questions, without those that bill hidden tokens. `llmrouter`: its train file;
@@ -161,7 +161,7 @@ def load_pool(name: str, root: str | Path = DATA_ROOT, *, clean_test: bool = Fal
     return grid(Path(name).name, cards, rows)
 
 
-def sparse_pool(name: str, root: str | Path = DATA_ROOT) -> Pool:
+def sparse_pool(name: str, root: str | Path = DATA) -> Pool:
     """A folder of the layout whose LLMs did not all answer every query: NaN in `quality` where one did not.
 
     An LLM's `mean_completion_tokens` stands for its length where a row has none. Raises `DataError`.

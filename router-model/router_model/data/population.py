@@ -1,8 +1,9 @@
 """Simulated users: what each of them would have thought of every answer.
 
-utility = a(task) quality - b(task) log cost + c length + liking(provider) + liking(llm) + bias, in fixed units (below):
-a user is the same person on every pool, and most utilities lie in [-1, 1], the scale of rewards. Tastes for LLMs,
-providers and tasks are drawn from a hash of the seed and the name: a name never seen before has a well-defined taste.
+utility = a(task) quality - b(task) log cost + c length + liking(provider) + liking(llm) + bias, in fixed units
+(`units.py`): a user is the same person on every pool, and most utilities lie in [-1, 1], the scale of rewards. Tastes
+for LLMs, providers and tasks are drawn from a hash of the seed and the name: a name never seen before has a
+well-defined taste.
 Letters: U users, Q queries, M LLMs, N requests of a user.
 """
 
@@ -10,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -21,15 +21,12 @@ from numpy.typing import NDArray
 
 from router_model.data.cards import Card
 from router_model.data.pools import ASSUMED_COMPLETION_TOKENS, Pool
+from router_model.units import LEAST_DOLLARS, standard_cost, standard_length
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-
-# Units of a preference weight: quality from -1 (wrong) to 1 (right), cost per 0.8 decades, length per 0.9 nats.
-LOG10_COST_CENTRE, LOG10_COST_SCALE = -3.5, 0.8
-LOG_TOKENS_CENTRE, LOG_TOKENS_SCALE = math.log(150.0), 0.9
 
 PERSONAS = ("quality_first", "price_first", "balanced", "terse", "thorough", "expert")
 # Mean weights of quality, dislike of cost, liking of length. An expert is `price_first` outside of own subjects.
@@ -61,20 +58,20 @@ DRIFT_OVER = 100  # requests over which a user of `drift` becomes another person
 TRAIN, VALIDATION, TEST = 0, 1, 2
 
 
-def standard_cost(cost_usd: Floats) -> Floats:
+def cost_units(cost_usd: Floats) -> Floats:
     """Dollars in the unit of preference weights."""
-    return ((np.log10(np.maximum(cost_usd, 1e-9)) - LOG10_COST_CENTRE) / LOG10_COST_SCALE).astype(np.float32)
+    return _float(standard_cost(np.log(np.maximum(cost_usd, LEAST_DOLLARS, dtype=np.float64))))
 
 
-def standard_length(completion_tokens: Floats) -> Floats:
+def length_units(completion_tokens: Floats) -> Floats:
     """Reply tokens in the unit of preference weights; an unknown length is `ASSUMED_COMPLETION_TOKENS`."""
     tokens = np.where(np.isnan(completion_tokens), ASSUMED_COMPLETION_TOKENS, completion_tokens)
-    return ((np.log(np.maximum(tokens, 1.0)) - LOG_TOKENS_CENTRE) / LOG_TOKENS_SCALE).astype(np.float32)
+    return _float(standard_length(np.log(np.maximum(tokens, 1.0, dtype=np.float64))))
 
 
 def outcome_features(pool: Pool) -> Floats:
     """Realised quality, cost and length [Q, M, 3] in the units of preference weights."""
-    parts = (2 * pool.quality - 1, standard_cost(pool.cost_usd()), standard_length(pool.completion_tokens))
+    parts = (2 * pool.quality - 1, cost_units(pool.cost_usd()), length_units(pool.completion_tokens))
     return np.stack(parts, -1).astype(np.float32)
 
 
@@ -144,7 +141,7 @@ class SimulatedPopulation:
         return np.flatnonzero(self.split == split)
 
     def utility(self, users: Ints, pool: Pool, rows: Ints, time: int = 0) -> Floats:
-        """See `Population`."""
+        """Utilities [len(users), len(rows), M] of every answer, after `time` requests."""
         outcome = outcome_features(pool)[rows][None]
         tasks, index = np.unique(pool.task[rows], return_inverse=True)
         share = self._share_of_later(users, rows[None, :], np.full(len(rows), time))[..., None]
@@ -158,7 +155,7 @@ class SimulatedPopulation:
         return value
 
     def utility_at(self, users: Ints, pool: Pool, rows: Ints, llms: Ints, time: Ints) -> Floats:
-        """See `Population`."""
+        """Utilities [U, N] of single answers, each at its own time."""
         outcome = outcome_features(pool)[rows, llms]
         tasks, index = np.unique(pool.task, return_inverse=True)
         share = self._share_of_later(users, rows, time)

@@ -27,38 +27,54 @@ class ArtifactError(ValueError):
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True)
 
 
 class FileEntry(_Strict):
     """Hash and size of one file."""
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """Of its content, hexadecimal."""
     bytes: int = Field(ge=0)
+    """Its size."""
 
 
 class CardFeature(_Strict):
     """One entry of a card's numeric features."""
 
     field: str
+    """Of the card; see *Card features*."""
     transform: Literal["log10", "identity", "flag", "logit"]
+    """Of its value."""
     mean: float
+    """Subtracted after that."""
     std: float = Field(gt=0)
+    """Divided by."""
 
 
 class Dims(_Strict):
     """The sizes named in ARTIFACT.md."""
 
     E: int
+    """Query embedding, and embedded card."""
     F: int
+    """Numeric features of a card."""
     P: int
+    """Provider code."""
     C: int
+    """Name code."""
     Z: int
+    """LLM state `z`."""
     V: int
+    """Message to an LLM, `llm_message`."""
     G: int
+    """Message to a user, `user_message`."""
     H: int
+    """A user's sums, `sums`; G where it is missing."""
     S: int
+    """User state."""
     R: int
+    """Parts of a score."""
 
     @model_validator(mode="before")
     @classmethod
@@ -70,46 +86,70 @@ class Forget(_Strict):
     """How fast a user's older rewards fade."""
 
     per_reward: float = Field(gt=0, le=1)
+    """Factor on a user's sums before a message is added."""
     block: int = Field(default=1, ge=1)
-    """Rewards to a block of a user's sums, where there is more than one."""
+    """Rewards to a block of a user's sums, where there is more than one block."""
 
 
 class EmbedderEntry(_Strict):
     """Which embedder made the query vectors."""
 
     kind: Literal["static"]
+    """`static` by this package; the gateway also serves `minilm` and `openai`."""
     version: str
+    """That of `embedder.json`."""
     dim: int
+    """E."""
     files: tuple[str, ...]
+    """Paths in the artifact."""
 
 
 class Source(_Strict):
     """Data that the artifact was trained on."""
 
     name: str
+    """Of the pool or log."""
     licence: str
+    """SPDX, or `private`."""
 
 
 class Manifest(_Strict):
     """`manifest.json`."""
 
     schema_: Literal["persona-router/artifact/1"] = Field(alias="schema")
+    """Of the artifact as a whole."""
     version: str
+    """The artifact's name, that of its folder."""
     created: str
+    """ISO 8601, UTC."""
     files: dict[str, FileEntry]
+    """Every file but the manifest itself, by its path."""
     opset: int = Field(ge=18)
+    """ONNX operator set of the graphs."""
     dims: Dims
+    """Sizes by letter."""
     parts: tuple[str, ...]
+    """Names of a score's parts, in order."""
     kinds: tuple[str, ...]
+    """Names of the kinds of rewards, in order."""
     card_features: tuple[CardFeature, ...]
+    """What `card` holds, in order."""
     ability: AbilitySpec | None = None
+    """How `ability`, `ability_sd` and the aspects among the card features are inferred from a card's figures."""
     verbosity: VerbositySpec | None = None
+    """How `log_verbosity` is."""
     usual: str | None = None
+    """Base64 of embeddings of usual questions, [n, E] float32: on these it is decided who is everybody's favourite."""
     forget: Forget
+    """How older rewards fade, and how many share a block."""
     embedder: EmbedderEntry
+    """What made the query vectors."""
     aliases: dict[str, tuple[str, ...]]
+    """Other names of an LLM of the population."""
     trained_on: tuple[Source, ...]
+    """Data."""
     licence: str
+    """SPDX, of the weights."""
 
 
 def digest(path: Path) -> FileEntry:
@@ -222,10 +262,10 @@ class Artifact:
 
 
 def largest_error(found: Array, expected: Array) -> float:
-    """Largest absolute or relative difference, whichever is smaller for each value; infinite where shapes differ."""
+    """Largest difference as a share of the largest value expected; infinite where shapes differ."""
     if found.shape != expected.shape:
         return float("inf")
     if found.size == 0:
         return 0.0
-    difference = np.abs(found.astype(np.float64) - expected) / np.maximum(1.0, np.abs(expected))
-    return float(difference.max())
+    scale = float(np.abs(expected).max()) or 1.0
+    return float(np.abs(found.astype(np.float64) - expected).max()) / scale

@@ -1,31 +1,35 @@
-"""Scores as few, wide operators: what `Router.predict`, `UserFeatures` and a user's weights say, as matrix products.
+"""`Router.score` as few, wide operators: the same numbers by matrix products.
 
 A score of a dozen candidates is so little arithmetic that each operator's start counts. All that is linear is therefore
-folded into matrices, made once of a router's weights. Letters as in `model.py`; n: width of what is known of a request.
+folded into matrices, made once of a router's weights. Letters as in `network.py`; n: width of what is known of a
+request.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from router_model.encoder import GAIN
-from router_model.features import AFFINE, LEAST_DOLLARS
-from router_model.sizes import MOST_LOG_TOKENS, PARTS, SATURATIONS
-
-if TYPE_CHECKING:
-    from router_model.model import Router
+from router_model.network import GAIN, LEAST_VARIANCE, MOST_LOG_TOKENS, PARTS, SATURATIONS, Router
+from router_model.units import COST_CENTRE, COST_SCALE, LEAST_DOLLARS, LENGTH_CENTRE, LENGTH_SCALE
 
 ONE, QUALITY, COST, LENGTH = range(4)  # rows and columns of `AFFINE`
 SATURATED = tuple(range(4, 4 + len(SATURATIONS)))  # further ones: shares, as they are
 INPUTS = 4 + len(SATURATIONS)
+# What `units.standard_quality`, `.standard_cost` and `.standard_length` make of 1, quality, log dollars and log tokens.
+AFFINE = [
+    [1.0, -1.0, -COST_CENTRE / COST_SCALE, -LENGTH_CENTRE / LENGTH_SCALE],
+    [0.0, 2.0, 0.0, 0.0],
+    [0.0, 0.0, 1 / (COST_SCALE * math.log(10)), 0.0],
+    [0.0, 0.0, 0.0, 1 / LENGTH_SCALE],
+]
 CHANNELS = 4 + len(PARTS)  # logit of quality, log tokens, dollars of the prompt, dollars of a token, liking in its part
 
 
-class Scorer(nn.Module):
+class FoldedScore(nn.Module):
     """A router's `score` with its weights as they are now."""
 
     hidden: Tensor
@@ -56,11 +60,17 @@ class Scorer(nn.Module):
         self.hidden_bias = router.encoder.hidden.bias
 
     def forward(
-        self, query: Tensor, prompt_tokens: Tensor, state: Tensor, z: Tensor, cost_weight: Tensor, anchor: Tensor
+        self,
+        query: Tensor,
+        prompt_tokens: Tensor,
+        state: Tensor,
+        z: Tensor,
+        cost_weight: Tensor,
+        anchor: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
         """See `Router.score`. The anchor is scored as one more LLM, the last."""
         k = self.sizes.user
-        z = torch.cat([z, anchor])
+        z = torch.cat([z, z[:1] if anchor is None else anchor])
         known = self.known(query, prompt_tokens, cost_weight)
         of_llm, codes, _ = z.split((self.width, self.codes.shape[0], self.sizes.quality), -1)
         # How an LLM is read, the factors of phi that depend on the request alone, and which weights count.
@@ -78,14 +88,12 @@ class Scorer(nn.Module):
         left = basic @ self.left + torch.addmm(self.left_bias, codes, self.codes)
         phi = left * torch.maximum(basic @ self.right + factor.unsqueeze(-2), self.floor)  # [B, M, K]
         learned, covariance = state.split((k, k * k), -1)
-        seen = phi @ covariance.reshape(-1, k, k)
-        variance = (seen * phi).sum(-1)
-        # var(a - b) = var(a) - 2 cov(a, b) + var(b)
-        of_anchor = variance[:, -1:] - 2 * (seen @ phi[:, -1:].transpose(-1, -2)).squeeze(-1)
-        apart = (variance + of_anchor)[:, :-1].clamp(min=0.0).sqrt()
+        covariance = covariance.reshape(-1, k, k)
         weights = learned * kept + given
         parts = ((phi * weights.unsqueeze(-2)) @ self.part_of + liking)[:, :-1]
-        std = variance[:, :-1].clamp(min=1e-10).sqrt()
+        aside = (phi - phi[:, -1:])[:, :-1]
+        phi = phi[:, :-1]
+        std, apart = (((x @ covariance) * x).sum(-1).clamp(min=LEAST_VARIANCE).sqrt() for x in (phi, aside))
         return parts.sum(-1), std, parts, quality[:, :-1, 0], tokens[:, :-1, 0], apart
 
     def known(self, query: Tensor, prompt_tokens: Tensor, cost_weight: Tensor) -> Tensor:
@@ -114,8 +122,8 @@ def _encoder(router: Router) -> dict[str, Tensor]:
 
 
 def _of_request(router: Router) -> dict[str, Tensor]:
-    """Matrix [n, ..] and bias that make of `Scorer.known` how an LLM is read [width, channels], a factor of phi [K] and
-    weights of the features: kept share of the learned ones [K] and what is given instead [K].
+    """Matrix [n, ..] and bias that make of `FoldedScore.known` how an LLM is read [width, channels], a factor of phi
+    [K] and weights of the features: kept share of the learned ones [K] and what is given instead [K].
 
     A given trade-off replaces all weights but the one that is the same for every candidate.
     """

@@ -24,15 +24,16 @@ from router_model.export.artifact import (
     CardFeature,
     Dims,
     EmbedderEntry,
+    Forget,
     Manifest,
     Source,
     files_of,
     pack,
     pack_tensor,
 )
-from router_model.export.fold import Scorer
-from router_model.memory import Memory
-from router_model.model import KINDS, PARTS, Router, Sizes
+from router_model.export.fold import FoldedScore
+from router_model.kinds import KINDS
+from router_model.network import PARTS, Router, Sizes
 from router_model.train.weights import WEIGHTS_FILE, save_weights
 
 OPSET = 20
@@ -66,11 +67,18 @@ INPUTS: dict[str, dict[str, tuple[str, ...]]] = {
         "anchor": ("1", "Z"),
     },
 }
-OUTPUTS: dict[str, tuple[str, ...]] = {
-    "llm": ("z",),
-    "edge": ("user_message", "llm_message"),
-    "user": ("state",),
-    "score": ("mean", "std", "parts", "quality", "completion_tokens", "apart"),
+OUTPUTS: dict[str, dict[str, tuple[str, ...]]] = {
+    "llm": {"z": ("M", "Z")},
+    "edge": {"user_message": ("N", "G"), "llm_message": ("N", "V")},
+    "user": {"state": ("B", "S")},
+    "score": {
+        "mean": ("B", "M"),
+        "std": ("B", "M"),
+        "parts": ("B", "M", "R"),
+        "quality": ("B", "M"),
+        "completion_tokens": ("B", "M"),
+        "apart": ("B", "M"),
+    },
 }
 
 
@@ -80,7 +88,7 @@ class _Graph(nn.Module):
     def __init__(self, router: Router, name: str) -> None:
         super().__init__()
         self.router = router
-        self.method = Scorer(router) if name == "score" else getattr(router, name)
+        self.method = FoldedScore(router) if name == "score" else getattr(router, name)
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         outputs: Tensor | tuple[Tensor, ...] = self.method(*inputs)
@@ -151,7 +159,7 @@ def realistic(router: Router, graph: str, lengths: Mapping[str, int], seed: int)
             cards["evidence"] = torch.zeros_like(cards["evidence"])
             made["z"] = router.llm(**cards)
             if "anchor" in made:
-                made["anchor"] = made["z"][:1] + 0.05
+                made["anchor"] = made["z"][:1] * 0.9
         if graph == "llm":
             made["evidence"] = torch.stack([_history(router, i * 3, seed + i)[1] for i in range(lengths["M"])])
         if graph == "user":
@@ -287,7 +295,7 @@ def write_artifact(
         ability=card_reading[0] if card_reading else None,
         verbosity=card_reading[1] if card_reading else None,
         usual=None if usual is None else pack(usual.astype(np.float32)),
-        forget=Memory.of_sizes(router.sizes, forget).forget,
+        forget=Forget(per_reward=forget, block=router.sizes.block_rewards),
         embedder=embedder_entry,
         aliases={name: tuple(names) for name, names in sorted(aliases.items())},
         trained_on=tuple(trained_on),

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from router_model.graph import Belief
+from router_model.network import Belief
 
 Doubles = NDArray[np.float64]
 Floats = NDArray[np.float32]

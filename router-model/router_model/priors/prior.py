@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from router_model.data.ability import AbilitySpec, VerbositySpec
 from router_model.data.cards import SPEC_FILE
 from router_model.export.artifact import CardFeature
-from router_model.model import JUDGE, KINDS, OUTCOME, Router, Sizes
+from router_model.kinds import REWARD_KINDS
+from router_model.network import Router, Sizes
 from router_model.priors.user import Blocks, MixturePrior
 
 CARD_FEATURES = (
@@ -55,11 +56,6 @@ def value_column(field: str) -> int:
     return 2 * [f.field for f in CARD_FEATURES].index(field)
 
 
-# How sharply a kind of reward that is no dense score follows utility: up with probability sigmoid(gain x utility).
-GAINS = {"thumb": 4.0, "preference": 4.0, "regeneration": 2.0, "edit": 1.0, "continuation": 1.0, "abort": 1.5}
-NOISE = {"outcome": 0.25, "rating": 0.03, "judge": 0.15}  # variance of a dense score around utility
-
-
 def believed_slopes() -> NDArray[np.float64]:
     """Slopes [F] of ability in a card's features."""
     slopes = np.zeros(2 * len(CARD_FEATURES))
@@ -86,17 +82,12 @@ def believe_cards(router: Router) -> None:
 
 
 def believe_rewards(router: Router) -> None:
-    """Sets what each kind of reward means."""
+    """Sets what each kind of reward means, by the table of kinds."""
     with torch.no_grad():
-        for kind, gain in GAINS.items():
-            router.reading.log_gain[KINDS.index(kind)] = math.log(gain)
-        for kind, noise in NOISE.items():
-            router.reading.log_noise[KINDS.index(kind)] = math.log(noise)
-        router.kind_user.fill_(1.0)
-        router.kind_user[OUTCOME] = 0.0
-        router.kind_llm.zero_()
-        router.kind_llm[OUTCOME] = 1.0
-        router.kind_llm[JUDGE] = 0.5
+        for k, kind in enumerate(REWARD_KINDS):
+            strength = router.reading.log_noise if kind.dense else router.reading.log_gain
+            strength[k] = math.log(kind.strength)
+            router.kind_user[k], router.kind_llm[k] = kind.to_user, kind.to_llm
 
 
 def believe_people(router: Router) -> None:

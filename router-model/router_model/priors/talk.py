@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from router_model.graph import Belief
+from router_model.network import Belief
 from router_model.priors.llm import Doubles, KnownLlms
 
 Floats = NDArray[np.float32]

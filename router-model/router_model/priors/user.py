@@ -15,8 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from router_model.graph import UserNode
-from router_model.sizes import NON_LINEAR, Sizes
+from router_model.network import NON_LINEAR, Sizes, UserNode
 
 Doubles = NDArray[np.float64]
 

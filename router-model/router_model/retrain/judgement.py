@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router_model.export.artifact import Artifact
-from router_model.model import KINDS
+from router_model.kinds import KINDS, TWO_SIDED
 from router_model.retrain.logbook import REASONS, Logbook
 from router_model.retrain.ope import (
     Estimate,
@@ -30,7 +30,7 @@ from router_model.retrain.refit import KindReading
 from router_model.retrain.replay import Doubles, Ints, Replay
 
 FREE = [REASONS.index(reason) for reason in ("personal", "cold_start", "explore")]
-VALUE_KINDS = ("rating", "thumb", "preference", "judge")
+VALUE_KINDS = tuple(KINDS[kind] for kind in TWO_SIDED)
 CERTAIN = 1 - 1e-6
 BINS = 10
 

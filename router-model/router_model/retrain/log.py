@@ -93,7 +93,7 @@ class JsonlLog:
         return 0
 
     def read(self, kind: Kind, tenants: list[str], embedder: str | None = None) -> Iterator[list[Document]]:
-        """See `LogSource`."""
+        """Lines of that kind, as they come in the file."""
         wanted = set(tenants)
         for batch in self._lines(kind):
             kept = [document for document in batch if document["tenant"] in wanted]
@@ -138,15 +138,15 @@ class SqliteLog:
         return sqlite3.connect(f"{self.path.resolve().as_uri()}?mode=ro", uri=True)
 
     def tenants(self) -> list[str]:
-        """See `LogSource`."""
+        """Every tenant with an interaction, by name."""
         return [row[0] for row in self._query("SELECT DISTINCT tenant FROM interactions ORDER BY tenant")]
 
     def count(self, kind: Kind, tenants: list[str]) -> int:
-        """See `LogSource`."""
+        """Rows of that kind by now."""
         return int(next(self._query(f"SELECT count(*) FROM {kind}s WHERE {_among(tenants)}", *tenants))[0])
 
     def read(self, kind: Kind, tenants: list[str], embedder: str | None = None) -> Iterator[list[Document]]:
-        """See `LogSource`. Pages by `seq`, so that no long read keeps the gateway's log from being tidied."""
+        """Pages by `seq`, so that no long read keeps the gateway's log from being tidied."""
         text = "text" if kind == "interaction" else "NULL"
         columns = f"seq, json, {text}"
         last = 0
@@ -187,17 +187,17 @@ class RedisLog:
                 raise LogError(f"{self.where}: whoever answers there knows no master called {address.path}") from error
 
     def tenants(self) -> list[str]:
-        """See `LogSource`."""
+        """Every tenant that the store knows, by name."""
         with self._explain():
             return sorted(bytes(name).decode() for name in self.client.smembers("pr:tenants"))
 
     def count(self, kind: Kind, tenants: list[str]) -> int:
-        """See `LogSource`."""
+        """Lengths of the tenants' streams, added up."""
         with self._explain():
             return sum(int(self.client.xlen(_stream(tenant, kind))) for tenant in tenants)
 
     def read(self, kind: Kind, tenants: list[str], embedder: str | None = None) -> Iterator[list[Document]]:
-        """See `LogSource`."""
+        """The streams one after the other, by pages; texts only of what another embedder read."""
         for tenant in tenants:
             after = "-"
             while True:

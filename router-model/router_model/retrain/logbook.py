@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router_model.embedding import Embedder
-from router_model.model import KINDS
+from router_model.kinds import KINDS, PREFERENCE, RATING, THUMB
 from router_model.retrain.candidates import candidates
 from router_model.retrain.log import Document, Kind, LogSource
 
@@ -169,7 +169,6 @@ REWARD = np.dtype(
     [("id", "u8"), ("user", "u8"), ("kind", "i1"), ("value", "f4"), ("weight", "f4"), ("ts", "i8"), ("rather", "i2")]
 )
 NOBODY = -1
-PREFERENCE, RATING = KINDS.index("preference"), KINDS.index("rating")
 CHUNK = 65536
 
 
@@ -225,7 +224,7 @@ class _Reader:
     def settle_rewards(self) -> None:
         rows = self.raw_rewards.all()
         # A thumb and a number are both ratings: the later of the two counts.
-        rating = np.where(rows["kind"] == KINDS.index("thumb"), KINDS.index("rating"), rows["kind"])
+        rating = np.where(rows["kind"] == THUMB, RATING, rows["kind"])
         order = np.lexsort((rows["ts"], rating, rows["user"], rows["id"]))
         rows, rating = rows[order], rating[order]
         last = np.ones(len(rows), bool)

@@ -16,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from router_model.kinds import KINDS, OF_ANSWERS, TWO_SIDED
 from router_model.linalg import unpack
-from router_model.model import JUDGE, KINDS, OUTCOME, Router, predicted_tokens
+from router_model.network import Router, predicted_tokens
 from router_model.priors.user import MixturePrior, fit_mixture
 from router_model.retrain.logbook import Edges, Logbook
 from router_model.retrain.replay import (
@@ -42,8 +43,6 @@ CALIBRATION_STRENGTH = 25.0  # curvature of about a hundred judged answers
 EM_ITERATIONS = 60
 EM_GAIN = 1e-4  # log evidence a user: less, and it has converged
 ROUNDS = 2  # the second reads all rewards again, since a message takes the prior for granted
-# Kinds that say yes as well as no. Of the others only one side is ever seen, which tells nothing of how sharp they are.
-TWO_SIDED = tuple(KINDS.index(kind) for kind in ("rating", "thumb", "preference", "judge"))
 
 
 @dataclass(frozen=True)
@@ -213,12 +212,12 @@ def fit_readings(router: Router, log: Logbook, edges: Edges, found: Beliefs) -> 
     return made
 
 
-def calibrate_quality(router: Router, log: Logbook, edges: Edges, found: Beliefs) -> tuple[float, float, int]:
+def calibrate_on_judged(router: Router, log: Logbook, edges: Edges, found: Beliefs) -> tuple[float, float, int]:
     """Platt scaling of predicted quality on judged answers: slope, shift and how many there were. Changes the router.
 
-    Only an `outcome` or a `judge` says whether an answer was right; ridge towards no change.
+    Ridge towards no change.
     """
-    judged = edges.only(np.isin(edges.kind, [OUTCOME, JUDGE]) & np.isin(edges.row, found.answer))
+    judged = edges.only(np.isin(edges.kind, OF_ANSWERS) & np.isin(edges.row, found.answer))
     if len(judged) == 0:
         return 1.0, 0.0, 0
     order = np.argsort(found.answer)

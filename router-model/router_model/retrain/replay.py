@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from router_model.memory import Memory
+from router_model.evidence import Memory
 from router_model.retrain.logbook import Edges, Logbook
 from router_model.retrain.runner import Runner
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from router_model.export.artifact import Artifact
 from router_model.export.onnx import INPUTS, OUTPUTS
-from router_model.model import Router
+from router_model.network import Router
 
 Array = NDArray[Any]
 Graph = str
@@ -32,7 +32,7 @@ class TorchRunner:
         self.router = router.eval()
 
     def run(self, graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """See `Runner`."""
+        """Outputs by name, computed by PyTorch."""
         tensors = {name: torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in INPUTS[graph]}
         with torch.no_grad():
             found = getattr(self.router, graph)(**tensors)

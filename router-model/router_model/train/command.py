@@ -12,18 +12,17 @@ from rich.console import Console
 
 from router_model.data.pools import DataError
 from router_model.export.artifact import ArtifactError, read_manifest
-from router_model.export.publish import publish
+from router_model.export.trained import write_trained
+from router_model.places import ARTIFACTS, CONFIGS, RUNS
 from router_model.train.train import TrainConfig, Trained
 from router_model.train.train import train as train_router
 
-ROOT = Path(__file__).parents[2]
-
 
 def train(
-    config: Annotated[Path, typer.Option(help="a file of configs/")] = ROOT / "configs" / "small.yaml",
+    config: Annotated[Path, typer.Option(help="a file of configs/")] = CONFIGS / "small.yaml",
     version: Annotated[str, typer.Option(help="name of the artifact")] = "local",
-    out: Annotated[Path, typer.Option(help="where artifacts are")] = ROOT / "artifacts",
-    runs: Annotated[Path, typer.Option(help="where finished stages are kept")] = ROOT / "runs",
+    out: Annotated[Path, typer.Option(help="where artifacts are")] = ARTIFACTS,
+    runs: Annotated[Path, typer.Option(help="where finished stages are kept")] = RUNS,
     metrics: Annotated[Path | None, typer.Option(help="results.json of `evaluate`, to go into the artifact")] = None,
     hold_out: Annotated[str, typer.Option(help="LLMs or makers that training never sees, comma-separated")] = "",
     threads: Annotated[int, typer.Option(min=1)] = 1,
@@ -42,10 +41,10 @@ def train(
 
 
 def export(
-    config: Annotated[Path, typer.Option(help="the configuration of a finished run")] = ROOT / "configs" / "small.yaml",
+    config: Annotated[Path, typer.Option(help="the configuration of a finished run")] = CONFIGS / "small.yaml",
     version: Annotated[str, typer.Option(help="name of the artifact")] = "local",
-    out: Annotated[Path, typer.Option(help="where artifacts are")] = ROOT / "artifacts",
-    runs: Annotated[Path, typer.Option(help="where finished stages are kept")] = ROOT / "runs",
+    out: Annotated[Path, typer.Option(help="where artifacts are")] = ARTIFACTS,
+    runs: Annotated[Path, typer.Option(help="where finished stages are kept")] = RUNS,
     metrics: Annotated[Path | None, typer.Option(help="results.json of `evaluate`, to go into the artifact")] = None,
 ) -> None:
     """Write a finished run's artifact again, for instance with the figures of `evaluate` in it."""
@@ -58,5 +57,5 @@ def export(
 def _publish(trained: Trained, settings: TrainConfig, folder: Path, version: str, metrics: Path | None) -> None:
     if metrics is not None:
         trained.metrics = json.loads(metrics.read_text())
-    publish(trained, settings, folder, version)
+    write_trained(trained, settings, folder, version)
     read_manifest(folder)

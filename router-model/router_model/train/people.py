@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from router_model.data.cards import code_matrix, price_matrix
 from router_model.data.pools import Pool
 from router_model.data.simulation import History
-from router_model.features import UserFeatures
-from router_model.model import Sizes, predicted_tokens
+from router_model.network import Sizes, UserFeatures, predicted_tokens
 from router_model.priors.user import Doubles
 
 Floats = NDArray[np.float32]

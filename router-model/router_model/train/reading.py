@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from router_model.encoder import QueryEncoder
-from router_model.sizes import Sizes
+from router_model.network import QueryEncoder, Sizes
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]

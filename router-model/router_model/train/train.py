@@ -5,6 +5,7 @@ Stages are saved as they end, under a hash of the configuration; a run that was 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Sequence
@@ -24,7 +25,8 @@ from router_model.data.pools import ASSUMED_COMPLETION_TOKENS, LICENCES, Pool, l
 from router_model.data.population import TRAIN, simulate
 from router_model.data.simulation import simulate_log
 from router_model.embedding import StaticEmbedder
-from router_model.model import Router, Sizes
+from router_model.network import Router, Sizes
+from router_model.places import HOME
 from router_model.priors.llm import KnownLlms, fit_card_prior
 from router_model.priors.prior import (
     CARD_FEATURES,
@@ -41,11 +43,19 @@ from router_model.priors.prior import (
 from router_model.priors.talk import fit_talk_prior
 from router_model.priors.user import Blocks, MixturePrior, fit_mixture, posterior_means, spread_start, write_prior
 from router_model.train.people import Expected, rating_evidence
-from router_model.train.reading import Outcomes, Reading, ReadingConfig, cross_fit, fit_reading, laplace, predict, refine
+from router_model.train.reading import (
+    Outcomes,
+    Reading,
+    ReadingConfig,
+    cross_fit,
+    fit_reading,
+    laplace,
+    predict,
+    refine,
+)
 
 Floats = NDArray[np.float32]
 USUAL = 4  # questions of each pool on which a gateway decides who is everybody's favourite
-ROOT = Path(__file__).parents[2]
 
 
 class SizeConfig(BaseModel):
@@ -62,7 +72,7 @@ class SizeConfig(BaseModel):
 
 
 class ReadingSettings(BaseModel):
-    """See `ReadingConfig`."""
+    """How the reading of queries is trained: the fields of `ReadingConfig` that a configuration may set."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -117,7 +127,7 @@ class TrainConfig(BaseModel):
     def load(path: Path) -> TrainConfig:
         """Reads a YAML file; relative paths in it start at the package's project folder."""
         made = TrainConfig.model_validate(yaml.safe_load(path.read_text()))
-        return made.model_copy(update={"data": ROOT / made.data, "embedder": ROOT / made.embedder})
+        return made.model_copy(update={"data": HOME / made.data, "embedder": HOME / made.embedder})
 
     def digest(self) -> str:
         """Names a run."""
@@ -147,10 +157,11 @@ class Stages:
         self.folder = folder
 
     def run(self, name: str, make: Callable[[], Any]) -> Any:
-        """The stage's result, from the folder where it is there."""
+        """The stage's result, from the folder where it is there and of this package."""
         path = None if self.folder is None else self.folder / f"{name}.pt"
         if path is not None and path.is_file():
-            return torch.load(path, weights_only=False)
+            with contextlib.suppress(AttributeError, ModuleNotFoundError):  # kept by an older one: made anew
+                return torch.load(path, weights_only=False)
         made = make()
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -209,7 +220,7 @@ def train(config: TrainConfig, runs: Path | None = None, quiet: bool = False) ->
         believe_rewards(router)
         believe_people(router)
         population = fit_llm_node(router, reading, known, pools, embedder, config)
-        calibrate_quality(router, reading, outcomes, config)
+        calibrate_on_folds(router, reading, outcomes, config)
 
         people = progress.add_task("learn people", total=2 * config.people.iterations)
         expected = {
@@ -324,7 +335,7 @@ def curve(figures: Sequence[str]) -> tuple[float, float]:
     return float(np.mean([f.offset for f in chosen])), float(np.mean([f.load for f in chosen]))
 
 
-def calibrate_quality(router: Router, reading: Reading, outcomes: dict[str, Outcomes], config: TrainConfig) -> None:
+def calibrate_on_folds(router: Router, reading: Reading, outcomes: dict[str, Outcomes], config: TrainConfig) -> None:
     """Fits scale and shift of the quality logit on validation folds (Platt scaling)."""
     logits, scores = [], []
     for o in outcomes.values():

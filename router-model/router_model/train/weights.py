@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save
 
-from router_model.model import Router, Sizes
+from router_model.network import Router, Sizes
 
 WEIGHTS_FILE = "weights.safetensors"
 

@@ -23,8 +23,9 @@ from router_model.collect.journal import Journal
 from router_model.collect.personas import Verdict
 from router_model.collect.strategies import judge_personas, scaled_cost
 from router_model.collect.users import embedder_of
-from router_model.data.pools import DATA_ROOT, load_pool
-from router_model.model import KINDS
+from router_model.data.pools import load_pool
+from router_model.kinds import KINDS
+from router_model.places import DATA
 from router_model.retrain.log import open_log
 from router_model.retrain.logbook import Logbook, read_logbook
 
@@ -41,7 +42,7 @@ def run(*arguments: str) -> tuple[int, str]:
 @pytest.fixture(scope="module")
 def some(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A few questions of a real pool, in a folder as `collect` leaves it."""
-    folder, source = tmp_path_factory.mktemp("some") / "collected", DATA_ROOT / "zeroeval"
+    folder, source = tmp_path_factory.mktemp("some") / "collected", DATA / "zeroeval"
     folder.mkdir()
     shutil.copy(source / "llms.json", folder)
     lines = gzip.decompress((source / "queries.jsonl.gz").read_bytes()).splitlines(keepends=True)

@@ -14,9 +14,9 @@ from router_model.data.population import (
     EXPERT,
     PERSONAS,
     PRICE_FIRST,
+    cost_units,
     generator,
-    standard_cost,
-    standard_length,
+    length_units,
 )
 from router_model.embedding import StaticEmbedder
 from router_model.export.artifact import Artifact
@@ -91,7 +91,7 @@ class World:
         mine = CENTRES[persona]
         elsewhere = 0.3 * mine + 0.7 * CENTRES[PRICE_FIRST] if persona == EXPERT else mine
         a, b, c = np.where(own, mine[:, None], elsewhere[:, None])[..., None]
-        return a * (2 * right - 1) - b * standard_cost(cost) + c * standard_length(tokens)
+        return a * (2 * right - 1) - b * cost_units(cost) + c * length_units(tokens)
 
     def rated(self, persona: int, ratings: int, seed: int) -> np.ndarray:
         """Sums of messages of a persona's ratings of answers whose outcomes are drawn from what is predicted."""

@@ -7,7 +7,7 @@ import pytest
 
 from personabench.embedding_quality.compare import POOLS, training_texts
 from personabench.embedding_quality.conversation import Conversation, everything, last_turn, last_turn_unless_short
-from personabench.embedding_quality.quality import cross_validated, fit_neighbours, fit_ridge, held_out, score
+from personabench.embedding_quality.quality import PREDICTORS, cross_validated, held_out, score
 from router_model.data.pools import load_pool
 from router_model.embedding.distil import distil
 from router_model.embedding.golden import EMBEDDER
@@ -38,7 +38,7 @@ def test_a_perfect_prediction_closes_the_gap_and_the_best_single_llm_none_of_it(
     assert score(1 - quality, quality, best_single=0).gap < 0
 
 
-@pytest.mark.parametrize("fit", [fit_ridge, fit_neighbours])
+@pytest.mark.parametrize("fit", [PREDICTORS["ridge"], PREDICTORS["neighbours"]])
 def test_predictors_learn_what_the_vector_tells_and_nothing_from_noise(fit: object) -> None:
     rng = np.random.default_rng(1)
     x = rng.normal(size=(800, 6))

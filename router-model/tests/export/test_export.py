@@ -12,7 +12,7 @@ from tiny import SIZES, edges, tiny_router
 from router_model.export.artifact import TOLERANCE, Artifact, ArtifactError, EmbedderEntry, largest_error
 from router_model.export.onnx import INPUTS, export_graph, outputs_of, realistic, write_artifact
 from router_model.linalg import eliminate
-from router_model.model import Router
+from router_model.network import Router
 from router_model.priors.prior import CARD_FEATURES
 
 

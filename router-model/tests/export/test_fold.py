@@ -1,61 +1,93 @@
+"""The folded score is `Router.score`: the same numbers, by fewer operators."""
+
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tiny import SIZES, tiny_router
 from torch import Tensor
 
+from router_model.export.fold import FoldedScore
 from router_model.export.onnx import realistic
-from router_model.features import standard_cost, standard_length, standard_quality
-from router_model.model import Router
-from router_model.sizes import PARTS
+from router_model.network import LEAST_VARIANCE, Router
+
+OUTPUTS = ("mean", "std", "parts", "quality", "completion_tokens")
 
 
-@pytest.fixture(scope="module")
-def router() -> Router:
-    made = tiny_router(3)
+@pytest.fixture(scope="module", params=[torch.float32, torch.float64], ids=["float32", "float64"])
+def router(request: pytest.FixtureRequest) -> Iterator[Router]:
+    torch.set_default_dtype(request.param)
+    made = tiny_router(3) if request.param == torch.float32 else tiny_router(3).double()
     with torch.no_grad():
         made.features.quality_scale.fill_(1.3)
         made.features.quality_shift.fill_(-0.2)
-    return made
+    yield made
+    torch.set_default_dtype(torch.float32)
 
 
-def by_the_book(
-    router: Router, query: Tensor, prompt_tokens: Tensor, state: Tensor, z: Tensor, cost_weight: Tensor
-) -> tuple[Tensor, ...]:
-    """What `Router.score` is to give, one step after the other."""
+def scales(router: Router, made: dict[str, Tensor], expected: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """How large the terms are whose sums the outputs are: what rounding is relative to."""
     k = SIZES.user
-    quality, dollars, log_tokens, task = router.predict(query, prompt_tokens, z)
-    _, _, popularity, _, codes, _ = router.split_z(z)
-    outcome = standard_quality(quality), standard_cost(dollars), standard_length(log_tokens)
-    phi = router.features(*outcome, task.unsqueeze(1), codes.expand(len(query), -1, -1))  # [B, M, K]
-    mean, covariance = state[:, :k], state[:, k:].reshape(-1, k, k)
-    variance = torch.einsum("bmk,bkl,bml->bm", phi, covariance, phi)
-    parts = []
-    for row, asked in enumerate(cost_weight.tolist()):
-        weights, liking = mean[row], popularity
-        if asked >= 0:
-            given = router.quality_only + min(asked, 1.0) * router.cost_for_quality
-            weights, liking = weights * (1 - router.not_base) + given, 0 * popularity
-        of_row = (phi[row] * weights) @ router.part_of
-        of_row[:, PARTS.index("liking")] += liking
-        parts.append(of_row)
-    stacked = torch.stack(parts)
-    return stacked.sum(-1), variance.sqrt(), stacked, quality, log_tokens.exp()
+    phi, _, _ = router.phi(made["query"], made["prompt_tokens"], made["z"])
+    learned, covariance = made["state"][:, :k], made["state"][:, k:].unflatten(-1, (k, k))
+    weights = torch.maximum(learned.abs(), torch.ones_like(learned))
+    terms = (phi.abs() * weights.unsqueeze(1)).sum(-1) + router.split_z(made["z"])[2].abs()
+    variance = torch.einsum("bmk,bkl,bml->bm", phi.abs(), covariance.abs(), phi.abs())
+    std = expected[1]
+    return terms, variance / std, terms.unsqueeze(-1), torch.ones_like(expected[3]), expected[4]
 
 
-@pytest.mark.parametrize(("requests", "llms"), [(1, 1), (1, 12), (6, 1), (6, 5)])
-def test_a_score_is_what_its_parts_say(router: Router, requests: int, llms: int) -> None:
-    made = realistic(router, "score", {"B": requests, "M": llms}, 5)
-    made["cost_weight"] = torch.tensor([-1.0, 0.0, 0.3, 1.0, 1.7, -0.5])[:requests]
-    made["prompt_tokens"][0] = -4.0
-    made["prompt_tokens"][-1] = 2e6
-    made["z"][0, -SIZES.provider_code - SIZES.name_code - 3] = 0.4  # popular
-    made["z"][0, -SIZES.provider_code - SIZES.name_code - 2 :][:2] = 0.0  # free
+@given(
+    requests=st.integers(1, 6),
+    llms=st.integers(1, 12),
+    seed=st.integers(0, 5),
+    cost_weights=st.lists(st.sampled_from([-1.0, -0.5, 0.0, 0.3, 1.0, 1.7]), min_size=6, max_size=6),
+    prompt=st.sampled_from([-4.0, 0.0, 20.0, 2e6]),
+    free=st.booleans(),
+)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_folding_changes_no_score(
+    router: Router, requests: int, llms: int, seed: int, cost_weights: list[float], prompt: float, free: bool
+) -> None:
+    made = realistic(router, "score", {"B": requests, "M": llms}, seed)
+    made["cost_weight"] = torch.tensor(cost_weights[:requests])
+    made["prompt_tokens"][-1] = prompt
+    codes = SIZES.provider_code + SIZES.name_code
+    made["z"][0, -codes - 3] = 0.4  # popular
+    if free:
+        made["z"][0, -codes - 2 : -codes] = 0.0
     with torch.no_grad():
-        found, expected = router.score(**made), by_the_book(router, **made)
-    for one, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+        found, expected = FoldedScore(router).to(made["query"].dtype)(**made), router.score(**made)
+        largest = scales(router, made, expected)
+    # Some tens of roundings, each relative to the terms summed up.
+    near = 64 * torch.finfo(made["query"].dtype).eps
+    for name, one, other, scale in zip(OUTPUTS, found, expected, largest, strict=True):
+        error = ((one - other).abs() / scale).max().item()
+        assert error <= near, f"{name} is off by {error:.2g} of its terms"
+
+
+def test_a_given_cost_weight_silences_the_user(router: Router) -> None:
+    made = realistic(router, "score", {"B": 3, "M": 4}, 2)
+    made["query"], made["prompt_tokens"] = made["query"][:1].expand(3, -1), made["prompt_tokens"][:1].expand(3)
+    made["cost_weight"] = torch.full((3,), 0.4)
+    made["state"] = made["state"] * torch.tensor([[1.0], [1.0], [0.5]])
+    with torch.no_grad():
+        mean, *_ = router.score(**made)
+    order = mean.argsort(-1)
+    assert torch.equal(order[0], order[1]), "of two users in any state, the same candidate is best"
+    assert torch.equal(order[0], order[2])
+
+
+def test_a_score_is_never_certain(router: Router) -> None:
+    made = realistic(router, "score", {"B": 1, "M": 2}, 2)
+    made["state"] = torch.zeros_like(made["state"])
+    with torch.no_grad():
+        for score in (router.score, FoldedScore(router).to(made["query"].dtype)):
+            assert (score(**made)[1] >= 0.99 * LEAST_VARIANCE**0.5).all()
 
 
 def test_later_weights_are_scored_with(router: Router) -> None:

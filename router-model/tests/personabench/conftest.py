@@ -6,7 +6,8 @@ import torch
 from small_heads import HEADS
 
 from personabench.bench.episode import Setup, make_episode
-from router_model.data.pools import DATA_ROOT, load_pool
+from router_model.data.pools import load_pool
+from router_model.places import DATA
 
 ARTIFACTS = sorted((Path(__file__).parents[2] / "artifacts").glob("*/manifest.json"))
 
@@ -18,7 +19,7 @@ def one_thread():
 
 @pytest.fixture(scope="session")
 def pool():
-    whole = load_pool("zeroeval", DATA_ROOT)
+    whole = load_pool("zeroeval", DATA)
     return whole.select_queries(np.arange(0, len(whole.queries), 3)).select_llms(range(0, 24, 3))
 
 

@@ -3,7 +3,6 @@ import pytest
 
 from personabench.metrics import (
     coverage,
-    cumulative_regret,
     difference,
     expected_calibration_error,
     gain,
@@ -89,7 +88,3 @@ def test_tradeoff_of_perfect_predictions():
     assert found.performance_gain == pytest.approx(1 / 0.75 - 1)
     # always the cheap one is right as often as always the dear one
     assert found.cost_saving == pytest.approx(0.9)
-
-
-def test_regret_adds_up_what_was_missed():
-    assert cumulative_regret(np.array([[0.0, 1.0]]), np.array([[1.0, 1.0]])).tolist() == [1.0, 1.0]

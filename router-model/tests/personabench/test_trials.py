@@ -9,9 +9,8 @@ from personabench.bench.own_belief import own_beliefs
 from personabench.trials.changes import KEEPINGS, Keeping, believed, reader
 from personabench.trials.command import LOUDNESS, caution, changes, fading, ratings, rules, shrunken, view
 from personabench.trials.ratings import NOBODY, lenient, raters, readings, routers
-from router_model.graph import CHANGE
-from router_model.memory import Memory
-from router_model.sizes import Sizes
+from router_model.evidence import Memory
+from router_model.network import CHANGE, Sizes
 from router_model.train.weights import WEIGHTS_FILE, load_weights
 
 

@@ -13,7 +13,7 @@ import torch
 from router_model.embedding import StaticEmbedder
 from router_model.export.artifact import EmbedderEntry
 from router_model.export.onnx import write_artifact
-from router_model.model import Router, Sizes
+from router_model.network import Router, Sizes
 from router_model.priors.prior import CARD_FEATURES, believe_cards, believe_people, believe_rewards
 
 SIZES = Sizes(

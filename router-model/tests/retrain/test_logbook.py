@@ -10,7 +10,7 @@ from made_rows import Document, rows_of, write
 
 from router_model.collect.made_log import MadeLog
 from router_model.embedding import StaticEmbedder
-from router_model.model import KINDS
+from router_model.kinds import KINDS
 from router_model.retrain.judgement import choices_of
 from router_model.retrain.log import open_log
 from router_model.retrain.logbook import EXPLICIT, Logbook, read_logbook

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from router_model.memory import Memory
-from router_model.model import JUDGE, KINDS, RATING, THUMB, Router, Sizes
+from router_model.kinds import JUDGE, KINDS, RATING, THUMB
+from router_model.network import Router, Sizes
 from router_model.priors.prior import CARD_FEATURES, believe_cards, believe_people, believe_rewards
 from router_model.priors.user import Blocks, write_prior
 from router_model.retrain.judgement import JudgeError, choices_of, evenly
@@ -17,14 +17,14 @@ from router_model.retrain.logbook import REASONS, Answers, Decisions, Edges, Log
 from router_model.retrain.refit import (
     LEAST_NOISE,
     beliefs,
-    blend,
-    calibrate_quality,
+    calibrate_on_judged,
     copy_of,
     fit_prior,
     fit_readings,
     held_out,
     llm_evidence,
     prior_of,
+    pulled,
     readings_of,
     repeats,
 )
@@ -57,7 +57,7 @@ def model(router: Router) -> Model:
     z[:, price : price + 2] = np.geomspace(0.1, 10, LLMS)[:, None] * [1, 3]
     codes = SIZES.provider_code + SIZES.name_code
     z[:, -codes:] = np.sign(rng.normal(size=(LLMS, codes))) / np.sqrt(codes / 2)
-    return Model(TorchRunner(router), z, Memory.of_sizes(router.sizes, 1.0))
+    return Model(TorchRunner(router), z, router.sizes.memory(1.0))
 
 
 def world(
@@ -241,7 +241,7 @@ def test_quality_is_calibrated_on_judged_answers(router: Router, model: Model) -
         changed.features.quality_scale.fill_(2.0)
         changed.features.quality_shift.fill_(0.7)
     found = beliefs(changed, replace(model, runner=TorchRunner(changed)), log, np.arange(60))
-    _, _, judged = calibrate_quality(changed, log, log.edges, found)
+    _, _, judged = calibrate_on_judged(changed, log, log.edges, found)
     assert judged == 60 * REQUESTS
     assert changed.features.quality_scale.item() == pytest.approx(1.0, abs=0.2)
     assert changed.features.quality_shift.item() == pytest.approx(0.0, abs=0.2)
@@ -273,10 +273,14 @@ def test_what_somebody_says_again_and_again_of_an_llm_counts_less(router: Router
     np.testing.assert_allclose(added, alone / (1 + count.max()), atol=1e-4)
 
 
-def test_blend(router: Router) -> None:
+def test_a_log_draws_the_prior(router: Router) -> None:
     prior = prior_of(router)
-    other = replace(prior, mean=prior.mean + 1)
-    np.testing.assert_allclose(blend(prior, other, 0.25).mean, prior.mean + 0.25)
+    other = replace(prior, mean=prior.mean + 1, covariance=prior.covariance * 1e-4)
+    few, many = pulled(prior, other, 30), pulled(prior, other, 3000)
+    np.testing.assert_allclose(few.mean, prior.mean + 0.5)
+    spread = np.sqrt(np.diagonal(many.covariance, axis1=1, axis2=2) / np.diagonal(prior.covariance, axis1=1, axis2=2))
+    assert (spread < 0.011).all(), "no share of an old spread stays for ever"
+    np.linalg.cholesky(few.covariance)
 
 
 def test_the_same_users_are_held_out_each_time() -> None:

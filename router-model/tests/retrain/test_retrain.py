@@ -21,27 +21,21 @@ from router_model.cli import app
 from router_model.collect.made_log import MadeLog
 from router_model.embedding import StaticEmbedder
 from router_model.export.artifact import Artifact, digest, read_manifest
-from router_model.retrain import command as module
-from router_model.retrain.command import (
-    REFUSED,
-    Options,
-    base_of,
-    default_out,
-    fit,
-    next_version,
-    owner_part,
-    prepare,
-    publish,
-    retrain,
-)
+from router_model.places import ARTIFACTS
+from router_model.retrain import retrain as module
+from router_model.retrain.command import REFUSED
 from router_model.retrain.consent import ConsentError, read_config
+from router_model.retrain.fit import fit
 from router_model.retrain.gates import Limits, golden
 from router_model.retrain.judgement import JudgeError
 from router_model.retrain.log import open_log
 from router_model.retrain.logbook import read_logbook
-from router_model.retrain.places import ARTIFACTS
+from router_model.retrain.options import Options
+from router_model.retrain.publish import default_out, next_version, owner_part, publish
 from router_model.retrain.refit import held_out
 from router_model.retrain.report import Summary
+from router_model.retrain.retrain import retrain
+from router_model.retrain.start import base_of, prepare
 
 # A log for a test is too small to prove that nothing got worse.
 LENIENT = Limits(value_margin=1, cold_margin=1, tenant_loss=1, calibration_error=1, effective=1, latency_ms=1e6)

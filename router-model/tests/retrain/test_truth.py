@@ -12,11 +12,11 @@ from made_rows import rows_of, write
 from numpy.typing import NDArray
 
 from personabench.true_gain import main, true_utility
-from router_model.collect.made_log import HUMAN_NOISE, MadeLog
+from router_model.collect.made_log import MadeLog
 from router_model.data.cards import card_matrix, code_matrix, price_matrix
+from router_model.data.simulation import RATING_NOISE
 from router_model.embedding import StaticEmbedder
-from router_model.memory import Memory
-from router_model.model import Router, Sizes
+from router_model.network import Router, Sizes
 from router_model.priors.prior import CARD_FEATURES, believe_cards, believe_people, believe_rewards
 from router_model.retrain.consent import cards_of
 from router_model.retrain.judgement import choices_of
@@ -46,14 +46,14 @@ def plain_model(log: Logbook, embedder: StaticEmbedder) -> Model:
     }
     runner = TorchRunner(router)
     z = llm_states(runner, inputs, np.zeros((len(cards), SIZES.llm_message)))
-    return Model(runner, z, Memory.of_sizes(SIZES, 1.0))
+    return Model(runner, z, SIZES.memory(1.0))
 
 
 def true_rewards(made: MadeLog, log: Logbook, answers: NDArray[np.int64]) -> NDArray[np.float64]:
     """Expected rating [n, M] of each candidate's answer to the question that was asked, by whoever asked it."""
     utility = true_utility(made, log, answers)
     nodes, weights = np.polynomial.hermite_e.hermegauss(9)
-    noisy = np.clip(utility[..., None] + HUMAN_NOISE * nodes, -1, 1)
+    noisy = np.clip(utility[..., None] + RATING_NOISE * nodes, -1, 1)
     expected: NDArray[np.float64] = noisy @ (weights / weights.sum())
     return expected
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from router_model.train.train import (
     PeopleSettings,
     ReadingSettings,
     SizeConfig,
+    Stages,
     TrainConfig,
     held_in,
     outcomes_of,
@@ -96,3 +99,15 @@ def test_training_is_deterministic(config: TrainConfig) -> None:
     one, two = train(short, None, quiet=True), train(short, None, quiet=True)
     for name, value in one.router.state_dict().items():
         assert torch.equal(value, two.router.state_dict()[name]), name
+
+
+def test_a_stage_of_an_older_package_is_made_anew(tmp_path: Path) -> None:
+    # What `torch.load` meets where a class was moved or renamed since.
+    kept = tmp_path / "reading.pt"
+    gone = types.ModuleType("router_model_before")
+    gone.Made = type("Made", (), {"__module__": gone.__name__})  # type: ignore[attr-defined]
+    sys.modules[gone.__name__] = gone
+    torch.save(gone.Made(), kept)
+    del sys.modules[gone.__name__]
+    assert Stages(tmp_path).run("reading", lambda: 7) == 7
+    assert Stages(tmp_path).run("reading", lambda: 8) == 7

@@ -1,21 +1,31 @@
+import type { Candidate } from '../../candidates/candidate.ts'
 import { costUsd } from '../../candidates/pricing.ts'
+import type { RetriesConfig, TimeoutsConfig } from '../../config/schema.ts'
 import { answerText } from '../../openai/answer-text.ts'
 import { estimateUsage } from '../../openai/estimate-tokens.ts'
 import { parseChat } from '../../openai/parse-chat.ts'
-import type { Services } from '../../parts.ts'
+import type { Breakers } from '../../providers/forward/breakers.ts'
 import { forward } from '../../providers/forward/forward.ts'
+import type { Provider } from '../../providers/provider.ts'
+
+/** Candidates, and the way to them. */
+export interface Askable {
+  candidates: readonly Candidate[]
+  providers: ReadonlyMap<string, Provider>
+  config: { timeouts: TimeoutsConfig; retries: RetriesConfig }
+}
 
 /**
  * One question of the gateway's own to a candidate, outside any tenant's traffic: deadlines, retries and breakers as
  * for all.
  */
 export async function askCandidate(
-  { snapshot, breakers }: Pick<Services, 'snapshot' | 'breakers'>,
+  { candidates, providers, config }: Askable,
+  breakers: Breakers,
   name: string,
   prompt: string,
   signal: AbortSignal,
 ): Promise<{ text: string; costUsd: number }> {
-  const { candidates, providers, config } = snapshot()
   const candidate = candidates.find((other) => other.name === name)
   if (!candidate) throw new Error(`there is no candidate ${name}`)
   const request = parseChat(
@@ -32,7 +42,7 @@ export async function askCandidate(
     { providers, breakers, timeouts: config.timeouts, retries: config.retries },
   )
   if (answer.stream || answer.status >= 400) throw new Error(`${name} answered with HTTP ${answer.status}`)
-  // Who does not count is not for free: a budget must end.
+  // A provider that does not count is not free: a budget must end.
   const usage = answer.usage ?? estimateUsage(request.promptTokens, answer.outputChars)
   return { text: answerText(answer.body, false), costUsd: costUsd(usage, candidate.price) }
 }

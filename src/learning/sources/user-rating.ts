@@ -2,7 +2,7 @@ import type { RewardRecord } from '../../store/records/records.ts'
 import type { InteractionSummary } from '../../store/store.ts'
 
 /**
- * What a user said of an answer: a thumb, or a number from 0 (bad) to 1 (good); and which model he would rather have
+ * What a user said of an answer: a thumb, or a number from 0 (bad) to 1 (good); and which model they would rather have
  * had.
  */
 export interface Rating {

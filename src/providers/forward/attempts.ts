@@ -5,10 +5,14 @@ import { GatewayError, UnsupportedRequest } from '../../errors.ts'
 import type { ChatRequest } from '../../openai/chat.ts'
 import { errorBodyOf } from '../../openai/error.ts'
 import type { Attempt } from '../../store/records/records.ts'
+import { adapt } from '../dialect/adapt.ts'
+import { Learned, type Refused } from '../dialect/learned.ts'
+import { type Refusal, readRefusal } from '../dialect/refusal.ts'
+import type { Refusals } from '../dialect/refusals.ts'
 import { type Provider, UpstreamError } from '../provider.ts'
 import type { AnswerHead, Forwarded, PlainAnswer } from '../relay/answer.ts'
 import { readAnswer } from '../relay/read-answer.ts'
-import type { Breakers } from './breakers.ts'
+import type { Breakers, Health } from './breakers.ts'
 import { Deadline } from './deadline.ts'
 import {
   abortedError,
@@ -18,7 +22,7 @@ import {
   exhausted,
   type Failure,
   type ForwardError,
-  internal,
+  isBeyondContent,
   isDeploymentFailure,
   OUT_OF_TIME,
 } from './failure.ts'
@@ -33,6 +37,13 @@ export interface ForwardInput {
   requestId: string
   /** When all must have ended, on `performance.now()`'s clock. */
   deadline: number
+  /** The router chose: what a candidate refuses is an answer about the candidate. */
+  routed?: boolean
+  /** No field may be left off. */
+  strict?: boolean
+  /** On whose behalf, for what is remembered and for whose failures count; the same text for the same user. */
+  tenant?: string
+  user?: string
 }
 
 export interface ForwardDeps {
@@ -40,20 +51,24 @@ export interface ForwardDeps {
   breakers: Breakers
   timeouts: TimeoutsConfig
   retries: RetriesConfig
+  refusals?: Refusals
+  /** A mistake of ours came up at a candidate. */
+  onBug?(error: unknown, candidate: Candidate): void
 }
 
 const MAX_BACKOFF_MS = 5_000
 
-export type AttemptResult = { deploymentFailed: boolean } & (
-  | { answer: Forwarded }
-  | { failure: Failure }
-  | { unsupported: UnsupportedRequest }
-)
+export type AttemptResult = Health &
+  ({ answer: Forwarded } | { failure: Failure; refusal: Refusal | null } | { unsupported: UnsupportedRequest })
 
 /** One request's tries: what they share, and what is noted of them. */
 export class Attempts {
   readonly made: Attempt[] = []
+  /** How many of them were refusals, which have a bound of their own. */
+  refused = 0
   upstreamMs = 0
+  /** What was learned of candidates on the way. */
+  readonly #learned = new Map<Candidate, Learned>()
   readonly #input: ForwardInput
   readonly #deps: ForwardDeps
 
@@ -65,15 +80,45 @@ export class Attempts {
   /** One try, or two at once where hedging is on and the first is slow. */
   ask(candidate: Candidate, findBackup: () => Candidate | undefined): Promise<AttemptResult> {
     const { hedge_after_ms: afterMs, max_attempts: most } = this.#deps.retries
-    const backup = afterMs === undefined || this.made.length + 2 > most ? undefined : findBackup()
+    const backup = afterMs === undefined || this.failures + 2 > most ? undefined : findBackup()
     if (afterMs === undefined || !backup) return this.#askOne(candidate)
     const attempt = (who: Candidate) => (cancel: AbortSignal) => this.#askOne(who, cancel)
     return hedge(attempt(candidate), attempt(backup), afterMs, (result) => 'answer' in result)
   }
 
+  /** Tries that failed. */
+  get failures(): number {
+    return this.made.length - this.refused
+  }
+
+  /** Notes for this request what a candidate has refused. */
+  learn(candidate: Candidate, refused: readonly Refused[]): void {
+    this.#learned.set(candidate, this.learnedOf(candidate)?.with(refused) ?? new Learned(refused))
+  }
+
+  learnedOf(candidate: Candidate): Learned | undefined {
+    return this.#learned.get(candidate) ?? this.#deps.refusals?.of(this.#input.tenant ?? '', candidate)
+  }
+
+  /** Whether a candidate could be asked again without what it has refused. */
+  canDoWithout(candidate: Candidate, refused: readonly Refused[]): boolean {
+    const { request, strict = false } = this.#input
+    if (refused.length === 0 || strict) return false
+    const learned = this.learnedOf(candidate)
+    try {
+      const own = request.forCandidate?.(candidate) ?? request
+      const after = adapt(own, candidate, learned?.with(refused) ?? new Learned(refused), false)
+      return !sameBytes(after, adapt(own, candidate, learned, false))
+    } catch {
+      return false
+    }
+  }
+
   #askOne(candidate: Candidate, cancel?: AbortSignal): Promise<AttemptResult> {
     const breaker = this.#deps.breakers.of(candidate)
-    return breaker.run(() => this.#attempt(candidate, cancel)).catch(asUnsupported)
+    const { tenant, user } = this.#input
+    const asker = user === undefined ? undefined : `${tenant}\0${user}`
+    return breaker.run(() => this.#attempt(candidate, cancel), asker).catch(asUnsupported)
   }
 
   /**
@@ -81,7 +126,7 @@ export class Attempts {
    * @throws ForwardError when the client left, or the try was cancelled
    */
   async #attempt(candidate: Candidate, cancel?: AbortSignal): Promise<AttemptResult> {
-    const { request: given, signal, requestId, deadline } = this.#input
+    const { request: given, signal, requestId, deadline, routed, strict = false } = this.#input
     const provider = this.#deps.providers.get(candidate.provider)
     const started = performance.now()
     const abort = new AbortController()
@@ -98,27 +143,37 @@ export class Attempts {
     )
     let keep = false
     let failure: Failure
+    let refusal: Refusal | null = null
     let status: number | null = null
     try {
       if (!provider) throw new UpstreamError('connect', 'its provider is not configured')
-      const request = given.forCandidate?.(candidate) ?? given
-      const answer = await provider.chat({ candidate, request, signal: abort.signal, requestId })
+      const own = given.forCandidate?.(candidate) ?? given
+      const learned = this.learnedOf(candidate)
+      const request = routed ? adapt(own, candidate, learned, strict) : own
+      const askUsage = !learned?.has(ADDED_USAGE)
+      const answer = await provider.chat({ candidate, request, signal: abort.signal, requestId, askUsage })
       status = answer.status
       const { headers, body } = answer
       const head: AnswerHead = { candidate, request, status, headers, attempts: this.made, upstreamMs: 0 }
+      const cap = request.stream ? started + this.#deps.timeouts.comments_ms : Number.POSITIVE_INFINITY
       const read = await readAnswer(head, body, {
         abort: (reason) => abort.abort(reason),
-        onBytes: () => timer.move(patience()),
+        onBytes: () => timer.move(Math.min(patience(), Math.max(cap, performance.now()))),
+        // In a race nobody has won yet.
+        quietMs: cancel ? null : this.#deps.timeouts.quiet_ms,
         release: () => signal.removeEventListener('abort', onAbort),
       })
       if ('answer' in read) {
         this.#note(candidate, status, null, started)
         read.answer.upstreamMs = this.upstreamMs
         keep = read.answer.stream
-        return { answer: read.answer, deploymentFailed: false }
+        return { answer: read.answer, health: 'well' }
       }
       failure = read.failure
-      if (failure.kind === 'status') status = failure.status
+      if (failure.kind === 'status') {
+        status = failure.status
+        refusal = readRefusal(failure, request)
+      }
     } catch (error) {
       if (error instanceof UnsupportedRequest) throw error
       if (error instanceof GatewayError) throw this.failed(asForwardError(error))
@@ -127,27 +182,35 @@ export class Attempts {
         throw this.failed(abortedError(signal))
       }
       if (cancel?.aborted) throw this.failed(clientGone())
-      if (!(error instanceof UpstreamError)) {
-        this.#note(candidate, status, 'internal', started)
-        throw this.failed(internal(error))
+      if (error instanceof UpstreamError) {
+        failure = { kind: error.fault === 'aborted' ? 'reset' : error.fault, message: error.message, cause: error }
+      } else {
+        this.#deps.onBug?.(error, candidate)
+        failure = { kind: 'internal', message: 'the gateway could not convert it', cause: error }
       }
-      failure = { kind: error.fault === 'aborted' ? 'reset' : error.fault, message: error.message }
     } finally {
       timer.clear()
       if (!keep) signal.removeEventListener('abort', onAbort)
     }
     this.#note(candidate, status, errorKind(failure), started)
-    return { failure, deploymentFailed: isDeploymentFailure(failure) }
+    if (refusal) this.refused++
+    return { failure, refusal, health: healthOf(failure, refusal) }
   }
 
   /** The provider's own 4xx goes to the client. */
   async passError(candidate: Candidate, failure: Failure & { kind: 'status' }): Promise<PlainAnswer> {
+    // What has been tried with other candidates is not to be tried again.
+    const isFinal = failure.status >= 402 && failure.status !== 404
     return {
       stream: false,
       candidate,
       request: this.#input.request,
       status: failure.status,
-      headers: { ...failure.headers, 'content-type': 'application/json' },
+      headers: {
+        ...failure.headers,
+        'content-type': 'application/json',
+        ...(isFinal && { 'x-should-retry': 'false' }),
+      },
       attempts: this.made,
       upstreamMs: this.upstreamMs,
       body: errorBodyOf(failure.status, failure.body),
@@ -208,7 +271,7 @@ export class Attempts {
 
 /** A request that a provider can't express says nothing of its health: the breaker sees a throw. */
 function asUnsupported(error: unknown): AttemptResult {
-  if (error instanceof UnsupportedRequest) return { unsupported: error, deploymentFailed: false }
+  if (error instanceof UnsupportedRequest) return { unsupported: error, health: 'unknown' }
   throw error
 }
 
@@ -222,3 +285,15 @@ function backoffMs(initialDelay: number, tries: number): number {
   for (let i = 1; i < tries; i++) backoff = backoff.next(undefined)
   return backoff.duration
 }
+
+/** Asking for usage is the gateway's own wish. */
+const ADDED_USAGE = 'stream_options'
+
+/** What a try says of the deployment's health. A refusal is about the request, or about a model that is not there. */
+function healthOf(failure: Failure, refusal: Refusal | null): Health['health'] {
+  if (refusal) return refusal.about === 'model' ? 'failed' : 'unknown'
+  if (!isDeploymentFailure(failure)) return 'unknown'
+  return isBeyondContent(failure) ? 'gone' : 'failed'
+}
+
+const sameBytes = (a: ChatRequest, b: ChatRequest) => Buffer.compare(a.raw, b.raw) === 0

@@ -1,27 +1,23 @@
-import {
-  type CircuitBreakerPolicy,
-  CircuitState,
-  ConsecutiveBreaker,
-  circuitBreaker,
-  handleWhenResult,
-} from 'cockatiel'
 import type { Candidate } from '../../candidates/candidate.ts'
 import type { RetriesConfig } from '../../config/schema.ts'
 
 export type BreakerState = 'closed' | 'open' | 'half-open'
 
 /** What a breaker sees of one try. */
-export interface Outcome {
-  /** The deployment is at fault; false for answers, the client's own mistakes included. */
-  deploymentFailed: boolean
+export interface Health {
+  /**
+   * `failed`: the deployment failed, and a request's content may have been what made it; `gone`: it failed whatever was
+   * asked; `unknown`: it answered, and that says nothing (a refusal of this request).
+   */
+  health: 'well' | 'failed' | 'gone' | 'unknown'
 }
 
+/** Asks a deployment something harmless: whether it answers. */
+export type Probe = (deployment: string) => Promise<boolean>
+
 /**
- * One breaker a deployment: a provider's model. Several candidates may share one.
- *
- * Replicas tell each other of theirs, so that mostly one of them probes for all: who opened is due first, the others a
- * little later, and whoever probes holds the others back meanwhile. Nobody waits for another's word for longer than
- * `MAX_HELD` times `open_ms`; then he asks for himself.
+ * One breaker a deployment: a provider's model. Several candidates may share one. Each process has its own: what one
+ * can't reach, another may (docs/profile.md).
  */
 export class Breakers {
   readonly #config: RetriesConfig['breaker']
@@ -29,17 +25,17 @@ export class Breakers {
   /** Of all that may answer each request asks: without putting their names together. */
   readonly #ofCandidates = new WeakMap<Candidate, Breaker>()
   readonly #onChange: ((deployment: string, state: BreakerState) => void) | undefined
-  readonly #tell: ((deployment: string, ms: number) => void) | undefined
+  readonly #probe: Probe | undefined
 
-  /** @param tell what the other replicas should hear through `hear`: leave it alone for `ms`; 0: it is well */
+  /** @param probe decides where all failures are one user's: what they asked may be to blame */
   constructor(
     config: RetriesConfig['breaker'],
     onChange?: (deployment: string, state: BreakerState) => void,
-    tell?: (deployment: string, ms: number) => void,
+    probe?: Probe,
   ) {
     this.#config = config
     this.#onChange = onChange
-    this.#tell = tell
+    this.#probe = probe
   }
 
   of(candidate: Candidate): Breaker {
@@ -51,20 +47,13 @@ export class Breakers {
     return breaker
   }
 
-  /** What another replica tells. */
-  hear(deployment: string, ms: number): void {
-    const breaker = this.#named(deployment)
-    if (ms > 0) breaker.hold(Math.min(ms, this.#config.open_ms))
-    else breaker.release()
-  }
-
   #named(deployment: string): Breaker {
     let breaker = this.#breakers.get(deployment)
     if (!breaker) {
       breaker = new Breaker(
         this.#config,
         (state) => this.#onChange?.(deployment, state),
-        (ms) => this.#tell?.(deployment, ms),
+        this.#probe && (() => this.#probe?.(deployment) ?? Promise.resolve(true)),
       )
       this.#breakers.set(deployment, breaker)
     }
@@ -79,52 +68,39 @@ export class Breakers {
 
 export const deploymentOf = ({ provider, model }: Candidate) => `${provider}/${model}`
 
-/** Times `open_ms` that other replicas can keep a breaker open without a probe of its own. */
-const MAX_HELD = 2
-/** Later than who opened, and not all at once: shares of `open_ms`. */
-const [LATER, SPREAD] = [0.1, 0.25]
-
 /**
- * cockatiel's consecutive breaker, on a monotonic clock (its own reads the wall clock, and a jump back would keep it
- * open for as long), and without a queue: while the one probe of a half-open breaker is out, others are turned away and
- * go to the next candidate.
+ * Opens after so many failures in a row, for so long; then one try probes, and while it is out others are turned away
+ * and go to the next candidate. One caller's failures alone open nothing, since what they ask for may be what fails: a
+ * question of the gateway's own decides then. Times are of a monotonic clock: the wall clock may jump.
  */
 export class Breaker {
   readonly #config: RetriesConfig['breaker']
   readonly #onChange: (state: BreakerState) => void
-  readonly #tell: (ms: number) => void
-  #policy: CircuitBreakerPolicy
+  /** `half-open` while a probe is out. */
+  #state: BreakerState = 'closed'
+  #failures = 0
+  /** How many of them no request's content can have brought about, and who saw the others. */
+  #gone = 0
+  readonly #askers = new Set<string>()
+  readonly #ask: (() => Promise<boolean>) | undefined
+  #isAsking = false
   #openUntil = Number.NEGATIVE_INFINITY
-  #openedAt = Number.NEGATIVE_INFINITY
-  /** Opened on another replica's word. */
-  #isHeld = false
+  /** Changes so far: a try that began before the last one ends unheard. */
+  #changes = 0
 
-  constructor(
-    config: RetriesConfig['breaker'],
-    onChange: (state: BreakerState) => void,
-    tell: (ms: number) => void = () => {},
-  ) {
+  constructor(config: RetriesConfig['breaker'], onChange: (state: BreakerState) => void, ask?: () => Promise<boolean>) {
     this.#config = config
     this.#onChange = onChange
-    this.#tell = tell
-    this.#policy = this.#createPolicy()
+    this.#ask = ask
   }
 
   get state(): BreakerState {
-    switch (this.#policy.state) {
-      case CircuitState.Closed:
-        return 'closed'
-      case CircuitState.HalfOpen:
-        return 'half-open'
-      default:
-        return performance.now() < this.#openUntil ? 'open' : 'half-open'
-    }
+    return this.#state === 'open' && this.remainingMs === 0 ? 'half-open' : this.#state
   }
 
   /** Whether a request would be turned away now. */
   get isOpen(): boolean {
-    const { state } = this.#policy
-    return state === CircuitState.HalfOpen || (state === CircuitState.Open && performance.now() < this.#openUntil)
+    return this.#state === 'half-open' || (this.#state === 'open' && this.remainingMs > 0)
   }
 
   /** Milliseconds until it is worth asking again. */
@@ -132,82 +108,72 @@ export class Breaker {
     return Math.max(0, this.#openUntil - performance.now())
   }
 
-  /** Another replica opened, or probes: open here too, for a little longer. A probe that is out goes on. */
-  hold(ms: number): void {
-    if (this.#policy.state === CircuitState.HalfOpen) return
-    const now = performance.now()
-    if (this.#policy.state === CircuitState.Closed) {
-      this.#openedAt = now
-      this.#isHeld = true
-      this.#policy = this.#createPolicy(due(this.#config.failures))
-      this.#onChange('open')
+  /**
+   * Runs one try. A throw counts neither way (the client left). Call only while `isOpen` is false.
+   *
+   * @param asker whose request it is; who is not known counts as somebody else each time
+   */
+  async run<T extends Health>(attempt: () => Promise<T>, asker?: string): Promise<T> {
+    if (this.#state === 'open') this.#become('half-open')
+    const changes = this.#changes
+    try {
+      const outcome = await attempt()
+      if (changes === this.#changes) this.#count(outcome.health, asker)
+      return outcome
+    } catch (error) {
+      // A probe that says nothing: the next try is one, too.
+      if (changes === this.#changes && this.#state === 'half-open') this.#state = 'open'
+      throw error
     }
-    const openMs = this.#config.open_ms
-    const until = now + ms + openMs * (LATER + SPREAD * Math.random())
-    this.#openUntil = Math.max(this.#openUntil, Math.min(until, this.#openedAt + MAX_HELD * openMs))
   }
 
-  /** Another replica found it well: closed, where it was open on others' word; else due for a probe. */
-  release(): void {
-    if (this.#policy.state !== CircuitState.Open) return
-    this.#openUntil = Number.NEGATIVE_INFINITY
-    if (!this.#isHeld) return
-    this.#isHeld = false
-    this.#policy = this.#createPolicy()
-    this.#onChange('closed')
-  }
-
-  /** Runs one try. A throw counts neither way (the client left). Call only while `isOpen` is false. */
-  run<T extends Outcome>(attempt: () => Promise<T>): Promise<T> {
-    if (this.#policy.state !== CircuitState.Open) return this.#policy.execute(attempt)
-    this.#policy = this.#createPolicy(due(this.#config.failures))
-    return this.#probe(this.#policy, attempt)
-  }
-
-  #probe<T extends Outcome>(policy: CircuitBreakerPolicy, attempt: () => Promise<T>): Promise<T> {
-    return policy.execute(async () => {
-      try {
-        return await attempt()
-      } catch (error) {
-        // To cockatiel a success: it would close.
-        this.#policy = this.#createPolicy(due(this.#config.failures))
-        throw error
-      }
-    })
-  }
-
-  #createPolicy(initialState?: unknown): CircuitBreakerPolicy {
-    const policy = circuitBreaker(
-      handleWhenResult((result) => (result as Outcome).deploymentFailed),
-      {
-        halfOpenAfter: this.#config.open_ms,
-        breaker: new ConsecutiveBreaker(this.#config.failures),
-        ...(initialState !== undefined && { initialState }),
-      },
-    )
-    const changed = (state: BreakerState, ms: number) => {
-      // Tries that began under an earlier policy end under it, unheard.
-      if (policy !== this.#policy) return
-      this.#isHeld = false
-      if (state === 'open') {
-        this.#openedAt = performance.now()
-        this.#openUntil = this.#openedAt + ms
-      }
-      this.#onChange(state)
-      this.#tell(ms)
+  #count(health: Health['health'], asker: string | undefined): void {
+    const isProbe = this.#state === 'half-open'
+    if (health === 'well' || (health === 'unknown' && isProbe)) {
+      this.#forget()
+      if (isProbe) this.#become('closed')
+    } else if (health !== 'unknown') {
+      this.#failures++
+      if (health === 'gone') this.#gone++
+      this.#askers.add(asker ?? `\0${this.#failures}`)
+      if (isProbe || this.#isProven()) this.#open()
     }
-    policy.onBreak(() => changed('open', this.#config.open_ms))
-    policy.onHalfOpen(() => changed('half-open', this.#config.open_ms))
-    policy.onReset(() => changed('closed', 0))
-    return policy
+  }
+
+  #isProven(): boolean {
+    const { failures } = this.#config
+    if (this.#failures < failures) return false
+    if (this.#askers.size > 1 || this.#gone >= failures || !this.#ask) return true
+    void this.#suspect(this.#ask)
+    return false
+  }
+
+  /** Whether it fails whoever asks. */
+  async #suspect(ask: () => Promise<boolean>): Promise<void> {
+    if (this.#isAsking) return
+    this.#isAsking = true
+    const changes = this.#changes
+    const isWell = await ask().catch(() => false)
+    this.#isAsking = false
+    if (changes !== this.#changes || this.#failures === 0) return
+    if (isWell) this.#forget()
+    else this.#open()
+  }
+
+  #open(): void {
+    this.#openUntil = performance.now() + this.#config.open_ms
+    this.#become('open')
+  }
+
+  #forget(): void {
+    this.#failures = 0
+    this.#gone = 0
+    this.#askers.clear()
+  }
+
+  #become(state: BreakerState): void {
+    this.#state = state
+    this.#changes++
+    this.#onChange(state)
   }
 }
-
-/**
- * As `CircuitBreakerPolicy.toJSON` tells of a breaker that may probe: open since the epoch, and one more failure opens
- * it again.
- */
-const due = (failures: number) => ({
-  ownState: { value: CircuitState.Open, openedAt: 0, attemptNo: 1 },
-  breakerState: failures - 1,
-})

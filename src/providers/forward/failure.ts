@@ -1,7 +1,7 @@
 import { GatewayError } from '../../errors.ts'
 import { errorTypeOf } from '../../openai/error.ts'
 import type { Attempt } from '../../store/records/records.ts'
-import type { UpstreamFault } from '../provider.ts'
+import type { UpstreamError, UpstreamFault } from '../provider.ts'
 
 /** Why a try gave no answer: an HTTP status that is not one, or no usable response. */
 export type Failure =
@@ -13,7 +13,9 @@ export type Failure =
       body: Buffer
       headers: Record<string, string>
     }
-  | { kind: Exclude<UpstreamFault, 'aborted'>; message: string }
+  | { kind: Exclude<UpstreamFault, 'aborted'>; message: string; cause?: UpstreamError }
+  /** A mistake of ours in converting a request or an answer. */
+  | { kind: 'internal'; message: string; cause?: unknown }
 
 /**
  * What to do about it. `pass`: the client's own mistake, it gets the body; `again`: the same candidate once more;
@@ -41,6 +43,7 @@ export function classifyFailure(failure: Failure, { tries, hasNext, maxRetryAfte
       return mayRepeat ? 'again' : 'next'
     case 'timeout':
     case 'protocol':
+    case 'internal':
       return 'next'
     case 'status':
       return judgeStatus(failure, mayRepeat, maxRetryAfterMs)
@@ -67,7 +70,10 @@ const isRedirect = (status: number) => status >= 300 && status < 400
 
 /** Whether a breaker counts it: not the client's mistakes. */
 export const isDeploymentFailure = (failure: Failure) =>
-  failure.kind !== 'status' || judgeStatus(failure, false, 0) !== 'pass'
+  failure.kind === 'status' ? judgeStatus(failure, false, 0) !== 'pass' : failure.kind !== 'internal'
+
+/** Failures that no request's content can bring about: one caller's word is enough. */
+export const isBeyondContent = (failure: Failure) => failure.kind === 'connect'
 
 /** As `Attempt.error` tells it. */
 export const errorKind = (failure: Failure) => (failure.kind === 'status' ? `http_${failure.status}` : failure.kind)
@@ -85,12 +91,13 @@ export class ForwardError extends GatewayError {
  * false`.
  */
 export function exhausted(failure: Failure): ForwardError {
+  if (failure.kind === 'internal') return internal(failure.cause)
   if (failure.kind === 'timeout') {
-    return error(504, 'upstream_timeout', 'The model did not answer in time.')
+    return error(504, 'upstream_timeout', 'The model did not answer in time.', failure.cause)
   }
   if (failure.kind !== 'status') {
     const code = failure.kind === 'connect' ? 'upstream_unreachable' : 'upstream_error'
-    return error(502, code, `The model could not answer: ${failure.message}.`)
+    return error(502, code, `The model could not answer: ${failure.message}.`, failure.cause)
   }
   const { status, retryAfterMs } = failure
   if (status === 429) {
@@ -113,6 +120,15 @@ export function exhausted(failure: Failure): ForwardError {
 
 const DEFAULT_RETRY_AFTER_MS = 5_000
 
+/** What the operator's account at the provider is worth is not for the client; that fewer tokens would do is. */
+export const tooManyTokens = () =>
+  new ForwardError('The model can not write that many tokens for this request: ask for fewer.', {
+    status: 400,
+    type: 'invalid_request_error',
+    code: 'max_tokens_too_large',
+    param: 'max_tokens',
+  })
+
 /** Every candidate's breaker is open. */
 export const allOpen = (remainingMs: number) =>
   new ForwardError('The model is temporarily unavailable: its provider has failed repeatedly.', {
@@ -127,8 +143,8 @@ export const allOpen = (remainingMs: number) =>
 export const clientGone = () =>
   new ForwardError('The client closed the request.', { status: 499, type: 'api_error', code: 'client_closed_request' })
 
-const error = (status: number, code: string, message: string) =>
-  new ForwardError(message, { status, type: errorTypeOf(status), code, shouldRetry: false })
+const error = (status: number, code: string, message: string, cause?: UpstreamError) =>
+  new ForwardError(message, { status, type: errorTypeOf(status), code, shouldRetry: false, cause })
 
 /** A mistake of ours: its cause is for the log. */
 export const internal = (cause: unknown) =>
@@ -141,13 +157,14 @@ export const internal = (cause: unknown) =>
 
 /** Another part's error, with room for the attempts. */
 export function asForwardError(known: GatewayError): ForwardError {
-  const { message, status, type, code, param, headers, retryAfterS, shouldRetry } = known
+  const { message, status, type, code, param, headers, retryAfterS, shouldRetry, cause } = known
   return new ForwardError(message, {
     status,
     type,
     code,
     param,
     headers,
+    cause,
     ...(retryAfterS !== undefined && { retryAfterS }),
     ...(shouldRetry !== undefined && { shouldRetry }),
   })

@@ -1,5 +1,6 @@
 import type { Candidate } from '../../candidates/candidate.ts'
 import type { UnsupportedRequest } from '../../errors.ts'
+import type { Refusal } from '../dialect/refusal.ts'
 import type { Forwarded } from '../relay/answer.ts'
 import { Attempts, type ForwardDeps, type ForwardInput } from './attempts.ts'
 import {
@@ -11,6 +12,7 @@ import {
   type Failure,
   isOurFault,
   OUT_OF_TIME,
+  tooManyTokens,
 } from './failure.ts'
 
 export type { Forwarded } from '../relay/answer.ts'
@@ -26,38 +28,90 @@ export async function forward(input: ForwardInput, deps: ForwardDeps): Promise<F
   const { breakers, retries } = deps
   const attempts = new Attempts(input, deps)
   const refusedBy: string[] = []
+  const refusals: Refused[] = []
   let last: Failure | null = null
   let unsupported: UnsupportedRequest | null = null
   let soonestMs = Number.POSITIVE_INFINITY
   const isUsable = (other: Candidate) => !refusedBy.includes(other.provider) && !breakers.of(other).isOpen
+  const mayGoOn = () =>
+    attempts.failures < retries.max_attempts &&
+    attempts.refused < retries.max_refusals &&
+    performance.now() < input.deadline
 
   for (const [index, candidate] of ranking.entries()) {
     if (refusedBy.includes(candidate.provider)) continue
     const breaker = breakers.of(candidate)
     const nextUsable = () => ranking.find((other, i) => i > index && isUsable(other))
-    for (let tries = 1; attempts.made.length < retries.max_attempts && performance.now() < input.deadline; tries++) {
+    for (let tries = 1; mayGoOn(); tries++) {
       if (breaker.isOpen) {
         soonestMs = Math.min(soonestMs, breaker.remainingMs)
         break
       }
       const result = await attempts.ask(candidate, nextUsable)
-      if ('answer' in result) return result.answer
+      if ('answer' in result) return remember(result.answer, refusals, input, deps)
       if ('unsupported' in result) {
         unsupported ??= result.unsupported
         break
       }
-      const { failure } = result
+      const { failure, refusal } = result
+      if (refusal && failure.kind === 'status') {
+        const refused = { candidate, failure, refusal }
+        // The client never sent it: the same candidate is asked without.
+        if (refusal.added && !attempts.learnedOf(candidate)?.has(refusal.added)) {
+          refusals.push(refused)
+          attempts.learn(candidate, refusal.refused)
+          continue
+        }
+        if (!input.routed) {
+          if (refusal.about === 'content') return tell(attempts, refused)
+        } else {
+          refusals.push(refused)
+          break
+        }
+      }
       last = failure
       if (failure.kind === 'status' && isOurFault(failure.status)) refusedBy.push(candidate.provider)
       const situation = { tries, hasNext: nextUsable() !== undefined, maxRetryAfterMs: retries.max_retry_after_ms }
       const verdict = classifyFailure(failure, situation)
       if (verdict === 'pass' && failure.kind === 'status') return attempts.passError(candidate, failure)
-      if (verdict === 'next' || attempts.made.length >= retries.max_attempts) break
+      if (verdict === 'next' || attempts.failures >= retries.max_attempts) break
       await attempts.wait(failure, tries)
     }
+  }
+  // Nobody takes it as it is: those are asked again who can do without what they refused.
+  for (const { candidate, refusal } of refusals.slice(0, MAX_SECOND_ROUND)) {
+    if (!input.routed || last || !mayGoOn() || !isUsable(candidate)) break
+    if (!attempts.canDoWithout(candidate, refusal.refused)) continue
+    attempts.learn(candidate, refusal.refused)
+    const result = await attempts.ask(candidate, () => undefined)
+    if ('answer' in result) return remember(result.answer, refusals, input, deps)
   }
   if (signal.aborted) throw attempts.failed(abortedError(signal))
   if (performance.now() >= input.deadline) throw attempts.failed(exhausted(OUT_OF_TIME))
   if (last) throw attempts.failed(exhausted(last))
+  const [first] = refusals
+  if (first) return tell(attempts, first)
   throw attempts.failed(unsupported ? asForwardError(unsupported) : allOpen(Number.isFinite(soonestMs) ? soonestMs : 0))
+}
+
+const MAX_SECOND_ROUND = 4
+
+interface Refused {
+  candidate: Candidate
+  failure: Failure & { kind: 'status' }
+  refusal: Refusal
+}
+
+/** What the client hears where nobody takes its request: the first refusal. */
+function tell(attempts: Attempts, { candidate, failure }: Refused): Promise<Forwarded> {
+  if (failure.status === 402) throw attempts.failed(tooManyTokens())
+  return attempts.passError(candidate, failure)
+}
+
+/** It was answered after all, so that what was refused is the candidates' own: the next request is spared it. */
+function remember(answer: Forwarded, refusals: Refused[], { tenant = '' }: ForwardInput, deps: ForwardDeps): Forwarded {
+  for (const { candidate, refusal } of refusals) {
+    if (refusal.about !== 'model') deps.refusals?.note(tenant, candidate, refusal.refused)
+  }
+  return answer
 }

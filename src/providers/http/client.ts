@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import { pipeline, Readable } from 'node:stream'
-import { createBrotliDecompress, createGunzip, createInflate, createZstdDecompress } from 'node:zlib'
+import { createBrotliDecompress, createGunzip, createInflate, createInflateRaw, createZstdDecompress } from 'node:zlib'
 import { buildConnector, Client, type Dispatcher, Pool } from 'undici'
 import type { ProviderAnswer } from '../provider.ts'
 import { UpstreamError } from '../provider.ts'
@@ -301,18 +301,18 @@ function endToEnd(headers: ResponseHeaders): Record<string, string> {
 }
 
 /**
- * We ask for `identity`; a provider that compresses all the same is decoded (RFC 9110, 8.4.1), its last coding first.
+ * We ask for `identity`; a provider that compresses all the same is decoded (RFC 9110, 8.4.1), its last coding first. A
+ * label without the coding behind it, or of no coding that we know, is no reason to fail: the bytes tell.
  */
-function decode(body: AsyncIterableIterator<Uint8Array>, encodings: string): AsyncIterable<Uint8Array> {
-  let stream = Readable.from(body, { objectMode: false, highWaterMark: HIGH_WATER })
-  for (const encoding of encodings.toLowerCase().split(',').reverse()) {
-    const decoder = decoderOf(encoding.trim())
+async function* decode(body: AsyncIterableIterator<Uint8Array>, encodings: string): AsyncGenerator<Uint8Array> {
+  const first = await body.next()
+  if (first.done) return
+  let stream = Readable.from(startingWith(first.value, body), { objectMode: false, highWaterMark: HIGH_WATER })
+  const codings = encodings.toLowerCase().split(',').reverse()
+  for (const [index, coding] of codings.entries()) {
+    const decoder = decoderOf(coding.trim(), index === 0 ? first.value : null)
     if (decoder) stream = pipeline(stream, decoder, () => {}) as unknown as Readable
   }
-  return decoded(stream)
-}
-
-async function* decoded(stream: Readable): AsyncGenerator<Uint8Array> {
   try {
     yield* stream as AsyncIterable<Uint8Array>
   } catch (error) {
@@ -322,21 +322,35 @@ async function* decoded(stream: Readable): AsyncGenerator<Uint8Array> {
   }
 }
 
-function decoderOf(encoding: string) {
-  switch (encoding) {
+async function* startingWith(first: Uint8Array, rest: AsyncIterableIterator<Uint8Array>): AsyncGenerator<Uint8Array> {
+  yield first
+  yield* rest
+}
+
+/** @param first the body's first bytes, where they are this coding's own */
+function decoderOf(coding: string, first: Uint8Array | null) {
+  const [a = 0, b = 0] = first ?? []
+  switch (coding) {
     case 'gzip':
     case 'x-gzip':
-      return createGunzip()
+      return first === null || (a === 0x1f && (b === 0x8b || first.length === 1)) ? createGunzip() : null
     case 'deflate':
-      return createInflate()
+      if (first === null || isZlib(a, b, first.length)) return createInflate()
+      return isText(first) ? null : createInflateRaw()
     case 'br':
       return createBrotliDecompress()
     case 'zstd':
       return createZstdDecompress()
-    case 'identity':
-    case '':
-      return null
     default:
-      throw new UpstreamError('protocol', 'the provider used a content encoding that we do not know')
+      return null
   }
 }
+
+/** RFC 1950 has two bytes of header; many servers send the bare RFC 1951 under this name. */
+const isZlib = (a: number, b: number, length: number) => (a & 0x0f) === 8 && (length === 1 || ((a << 8) | b) % 31 === 0)
+
+/** The body of an answer that was not compressed at all. */
+const isText = (first: Uint8Array) => /^\s*(?:[{[<:]|data:|event:)/.test(latin1(first))
+
+const latin1 = (bytes: Uint8Array) =>
+  Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(64, bytes.length)).toString('latin1')

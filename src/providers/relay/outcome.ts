@@ -6,7 +6,7 @@ import { NO_USAGE } from '../../openai/usage.ts'
 import type { Attempt } from '../../store/records/records.ts'
 import type { ForwardError } from '../forward/failure.ts'
 
-/** How a request ended, for its record and its bill: made by `relay`, or by `unanswered` where no candidate answered. */
+/** How a request ended, for its record and bill: made by `relay`, or by `unanswered` where no candidate answered. */
 export interface Outcome {
   /** The candidate that answered; the first choice where none did. */
   candidate: Candidate
@@ -27,6 +27,8 @@ export interface Outcome {
    * `slow_reader`, `shutdown`; before it: the code of the error that the client is told.
    */
   error: string | null
+  /** An error that was thrown after the answer had begun, for the log; the answer may be whole all the same. */
+  cause?: unknown
 }
 
 /** Whether the client has got a whole and good answer. */

@@ -1,4 +1,6 @@
-import { parseJson, readError, statusOfError } from '../../openai/error.ts'
+import { completionOfStream, streamOfCompletion } from '../../openai/convert-stream.ts'
+import { parseJson, readError, saysError, statusOfError, withoutMark } from '../../openai/error.ts'
+import { endOf } from '../../openai/finish-reason.ts'
 import { isObject } from '../../openai/is-object.ts'
 import { retryAfterMs } from '../../openai/retry-after.ts'
 import { SseObserver } from '../../openai/sse-observer.ts'
@@ -8,6 +10,7 @@ import type { Failure } from '../forward/failure.ts'
 import { readAll } from '../http/read-all.ts'
 import { UpstreamError } from '../provider.ts'
 import type { AnswerHead, Forwarded, PlainAnswer, StreamAnswer } from './answer.ts'
+import { looksLikeEvents, shapeOf } from './shape.ts'
 
 /** A plain answer larger than this is refused; images and audio in base64 fit. */
 const MAX_BODY_BYTES = 64 * 1024 * 1024
@@ -19,49 +22,87 @@ type Read<Answer> = { answer: Answer } | { failure: Failure }
 type Body = AsyncIterable<Uint8Array>
 
 export interface ReadControl extends Pick<StreamAnswer, 'abort' | 'release'> {
-  /** Bytes of a plain answer have come. */
+  /** Bytes have come, though nothing may have been said yet. */
   onBytes(): void
+  /** Milliseconds after which a stream that is alive but says nothing is passed on as it is; none = never. */
+  quietMs: number | null
 }
 
 /**
  * Reads as much of an answer as tells whether it is one: all of a plain answer, a stream up to the first event that
- * says something. An error there has been seen by nobody yet.
+ * says something, or for `quietMs`. An error there has been seen by nobody yet. The body's first bytes decide what it
+ * is, since labels lie.
  *
  * @throws UpstreamError
  */
-export async function readAnswer(
-  head: AnswerHead,
-  body: Body,
-  { onBytes, ...control }: ReadControl,
-): Promise<Read<Forwarded>> {
+export async function readAnswer(head: AnswerHead, body: Body, control: ReadControl): Promise<Read<Forwarded>> {
   const { status, headers, request } = head
   if (status < 200 || status >= 300) return { failure: statusFailure(status, headers, await readErrorBody(body)) }
-  if (!request.stream) return readPlain(head, body, onBytes)
-  if (/^(application\/json|text\/html)/i.test(headers['content-type'] ?? '')) {
-    const json = parseJson(await readErrorBody(body))
-    return { failure: bodyFailure(json) ?? protocol('the provider did not stream') }
+  if (!request.stream) return readPlain(head, body, control.onBytes)
+  const { shape, body: all } = await shapeOf(body)
+  const { native } = request
+  if (shape === 'events') {
+    const observer = native?.observe() ?? new SseObserver({ dropUsage: !request.wantsUsage })
+    return peek(asEvents(head), all, observer, control)
   }
-  return peek(head, body, request.native?.observe() ?? new SseObserver({ dropUsage: !request.wantsUsage }), control)
+  const plain = native
+    ? { failure: protocol('the provider did not stream') }
+    : await readPlain(head, all, control.onBytes)
+  if ('failure' in plain) {
+    return plain.failure.kind === 'protocol' ? { failure: protocol('the provider did not stream') } : plain
+  }
+  return { answer: streamOf(plain.answer, control) }
 }
+
+/** The official label, whatever the provider wrote. */
+function asEvents(head: AnswerHead): AnswerHead {
+  if (/^text\/event-stream/i.test(head.headers['content-type'] ?? '')) return head
+  return { ...head, headers: { ...head.headers, 'content-type': 'text/event-stream; charset=utf-8' } }
+}
+
+/** A whole answer where a stream was asked for. */
+function streamOf(
+  { body, candidate, status, headers, attempts, upstreamMs, request }: PlainAnswer,
+  { abort, release }: Pick<StreamAnswer, 'abort' | 'release'>,
+): StreamAnswer {
+  const observer = new SseObserver({ dropUsage: !request.wantsUsage })
+  const bytes = observer.push(streamOfCompletion(parseJson(body) as Record<string, unknown>))
+  const events = asEvents({ candidate, status, headers, attempts, upstreamMs, request })
+  return { ...events, stream: true, head: bytes ? [bytes] : [], rest: NOTHING, observer, abort, release }
+}
+
+const NOTHING: AsyncIterator<Uint8Array> = { next: async () => ({ value: undefined, done: true }) }
 
 async function peek(
   common: AnswerHead,
   body: Body,
   observer: StreamObserver,
-  control: Pick<StreamAnswer, 'abort' | 'release'>,
+  { onBytes, quietMs, abort, release }: ReadControl,
 ): Promise<Read<StreamAnswer>> {
   const rest = body[Symbol.asyncIterator]()
   const head: Buffer[] = []
+  const quiet = new Quiet(quietMs)
   let size = 0
-  while (!observer.speaks && !observer.done && observer.error === null && size <= MAX_HEAD_BYTES) {
-    const { value, done } = await rest.next()
-    const bytes = done ? observer.end() : observer.push(value)
-    if (bytes) head.push(bytes)
-    if (done) break
-    size += value.length
+  try {
+    while (!observer.speaks && !observer.done && observer.error === null && size <= MAX_HEAD_BYTES) {
+      const next = rest.next()
+      const result = await quiet.orSooner(next)
+      if (result === null) {
+        const waiting = { ...common, head, rest: resume(next, rest), observer, abort, release }
+        return { answer: { ...waiting, stream: true } }
+      }
+      const { value, done } = result
+      const bytes = done ? observer.end() : observer.push(value)
+      if (bytes) head.push(bytes)
+      if (done) break
+      onBytes()
+      size += value.length
+    }
+  } finally {
+    quiet.end()
   }
   if (observer.speaks && observer.error === null) {
-    return { answer: { ...common, stream: true, head, rest, observer, ...control } }
+    return { answer: { ...common, stream: true, head, rest, observer, abort, release } }
   }
   await rest.return?.()
   if (observer.error !== null) return { failure: errorFailure(observer.error) }
@@ -69,9 +110,63 @@ async function peek(
   return { failure: protocol('the provider ended its answer before it said anything') }
 }
 
+/** Patience with a stream that has begun and says nothing. */
+class Quiet {
+  readonly #over: Promise<null> | null
+  readonly #timer: NodeJS.Timeout | undefined
+
+  constructor(ms: number | null) {
+    if (ms === null) {
+      this.#over = null
+      return
+    }
+    const over = Promise.withResolvers<null>()
+    this.#timer = setTimeout(() => over.resolve(null), ms)
+    this.#over = over.promise
+  }
+
+  /** Null when patience ends first. */
+  orSooner<T>(next: Promise<T>): Promise<T | null> {
+    return this.#over === null ? next : Promise.race([next, this.#over])
+  }
+
+  end(): void {
+    clearTimeout(this.#timer)
+  }
+}
+
+/** An iterator whose next result is already asked for. */
+function resume<T>(asked: Promise<IteratorResult<T>>, rest: AsyncIterator<T>): AsyncIterator<T> {
+  let first: Promise<IteratorResult<T>> | null = asked
+  // Whoever reads it hears of it; until then nobody does.
+  asked.catch(() => {})
+  return {
+    next: () => {
+      const next = first ?? rest.next()
+      first = null
+      return next
+    },
+    return: async () => (await rest.return?.()) ?? { value: undefined, done: true },
+  }
+}
+
 async function readPlain(common: AnswerHead, body: Body, onBytes: () => void): Promise<Read<PlainAnswer>> {
-  const bytes = await readAll(body, MAX_BODY_BYTES, onBytes)
-  const json = parseJson(bytes)
+  const raw = withoutMark(await readAll(body, MAX_BODY_BYTES, onBytes))
+  if (!common.request.native && looksLikeEvents(raw)) return readEvents(common, raw)
+  return plainOf(common, raw, parseJson(raw))
+}
+
+/** Events where a whole answer was asked for: put together. */
+function readEvents(common: AnswerHead, raw: Buffer): Read<PlainAnswer> {
+  const collected = completionOfStream(raw)
+  if ('error' in collected) return { failure: errorFailure(collected.error) }
+  if (collected.completion === null) return { failure: protocol('the provider ended its answer before it was whole') }
+  const { completion } = collected
+  const head = { ...common, headers: { ...common.headers, 'content-type': 'application/json' } }
+  return plainOf(head, Buffer.from(JSON.stringify(completion)), completion)
+}
+
+function plainOf(common: AnswerHead, bytes: Buffer, json: unknown): Read<PlainAnswer> {
   const failed = bodyFailure(json)
   if (failed) return { failure: failed }
   const { native } = common.request
@@ -81,13 +176,12 @@ async function readPlain(common: AnswerHead, body: Body, onBytes: () => void): P
 }
 
 function factsOf(json: unknown): PlainFacts | null {
-  if (!isObject(json) || !Array.isArray(json.choices)) return null
-  const choices = json.choices.filter(isObject)
-  const reason = choices.find((choice) => typeof choice.finish_reason === 'string')?.finish_reason
+  const choices = isObject(json) && Array.isArray(json.choices) ? json.choices.filter(isObject) : []
+  if (!isObject(json) || choices.length === 0) return null
   return {
     usage: parseUsage(json.usage),
-    finishReason: typeof reason === 'string' ? reason : null,
-    completionId: typeof json.id === 'string' ? json.id : null,
+    finishReason: choices.map((choice) => endOf(choice.finish_reason)).find((reason) => reason !== null) ?? null,
+    completionId: typeof json.id === 'string' && json.id !== '' ? json.id : null,
     outputChars: choices.reduce((sum, { message }) => sum + textLength(message), 0),
   }
 }
@@ -101,10 +195,15 @@ function textLength(message: unknown): number {
 
 const protocol = (message: string): Failure => ({ kind: 'protocol', message })
 
-/** Some answer 200 with an error in the body. */
+/** Some answer 200 with an error in the body, or in its only choice. */
 function bodyFailure(json: unknown): Failure | null {
-  const error = isObject(json) && !Array.isArray(json.choices) ? json.error : null
-  return error ? errorFailure(error) : null
+  const outer = Array.isArray(json) ? json[0] : json
+  if (!isObject(outer)) return null
+  const choices: unknown[] = Array.isArray(outer.choices) ? outer.choices : []
+  if (choices.length === 0) return saysError(outer.error) ? errorFailure(outer.error) : null
+  const [choice] = choices
+  const isFailed = isObject(choice) && choice.finish_reason === 'error' && choices.length === 1
+  return isFailed && saysError(choice.error) ? errorFailure(choice.error) : null
 }
 
 function errorFailure(error: unknown): Failure {

@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import { GatewayError } from '../../errors.ts'
 import type { ChatRequest } from '../../openai/chat.ts'
-import { errorFrame, type OpenAIError, readError } from '../../openai/error.ts'
+import { errorFrame, type OpenAIError, readError, statusOfError } from '../../openai/error.ts'
 import { estimateUsage } from '../../openai/estimate-tokens.ts'
 import { NO_USAGE } from '../../openai/usage.ts'
 import { FairTimer } from '../../runtime/fair-timer.ts'
@@ -23,6 +23,8 @@ export interface RelayOptions {
   /** When the request arrived, on the same clock: where `ttftMs` starts. */
   started: number
   contentIdleMs: number
+  /** How long comments alone keep a stream from being taken for stalled; milliseconds since the last event. */
+  commentsMs: number
   writeIdleMs: number
   /** Tells a stream in the endpoint's own format; the provider's bytes go through where left out. */
   writer?: StreamWriter | undefined
@@ -140,8 +142,11 @@ class StreamRelay {
   readonly #options: RelayOptions
   readonly #sink: Sink
   #upstreamMs = 0
+  /** When the provider was last heard of, on `performance.now()`'s clock. */
+  #heardAt = 0
   #waitingForUpstream = false
   #isReported = false
+  #cause: unknown
 
   constructor(answer: StreamAnswer, response: ServerResponse, options: RelayOptions) {
     this.#answer = answer
@@ -178,7 +183,7 @@ class StreamRelay {
 
   async #pump(idle: FairTimer): Promise<string | null> {
     const { head, rest, observer, status } = this.#answer
-    const { writer } = this.#options
+    const { writer, commentsMs } = this.#options
     if (this.#sink.left) return this.#cut()
     this.#response.writeHead(status, {
       'content-type': 'text/event-stream; charset=utf-8',
@@ -190,23 +195,30 @@ class StreamRelay {
       const last = observer.done ? await this.#complete() : null
       for (const bytes of last ? [...first, last] : first) if (!(await this.#sink.send(bytes))) return this.#cut()
       let { events } = observer
-      while (observer.error === null && !observer.oversize) {
+      let eventAt = performance.now()
+      while (observer.error === null && !observer.done && !observer.oversize) {
+        // Comments and roles say nothing yet: the time to the first byte is the time to the first word.
+        if (!observer.speaks) this.#sink.firstByteAt = null
         const { value, done } = await this.#next(rest)
         if (done) return await this.#finish()
         let bytes = observer.push(value)
         if (bytes && writer) bytes = writer.push(bytes)
         if (observer.events !== events || observer.done) {
           events = observer.events
+          eventAt = this.#heardAt
           idle.refresh()
-        }
+        } else if (this.#heardAt - eventAt < commentsMs) idle.refresh()
         if (observer.done && observer.error === null) bytes = joined(bytes, await this.#complete())
         if (bytes && !(await this.#sink.send(bytes))) return this.#cut()
       }
+      if (observer.done && observer.error === null) {
+        this.#response.end()
+        void drain(this.#answer)
+        return null
+      }
       await rest.return?.()
       if (observer.oversize) return this.#break('protocol', 'The model sent an event that is too large.')
-      if (writer) this.#writeError(readError(500, { error: observer.error }))
-      this.#response.end()
-      return 'upstream'
+      return await this.#endAfterError()
     } catch (error) {
       return await this.#failed(error)
     }
@@ -216,14 +228,18 @@ class StreamRelay {
   async #finish(): Promise<string | null> {
     const { observer } = this.#answer
     this.#flush()
-    if (observer.error === null && !this.#isComplete()) {
+    if (observer.error !== null) return this.#endAfterError()
+    if (!this.#isComplete()) {
       return this.#break('reset', "The model's provider ended the stream before the answer was complete.")
     }
-    if (observer.error === null) {
-      await this.#sendLast()
-      return null
-    }
-    if (this.#options.writer) this.#writeError(readError(500, { error: observer.error }))
+    await this.#sendLast()
+    return null
+  }
+
+  /** The provider's own error event is the last one, where it is one that clients see. */
+  async #endAfterError(): Promise<string> {
+    const { error, errorUntold } = this.#answer.observer
+    if (this.#options.writer || errorUntold) this.#writeError(readError(statusOfError(error), { error }))
     await this.#report('upstream')
     this.#response.end()
     return 'upstream'
@@ -239,12 +255,15 @@ class StreamRelay {
       this.#end({ message, type, param: null, code })
       return 'shutdown'
     }
+    this.#cause = error
     const fault = error instanceof UpstreamError ? error.fault : 'protocol'
+    const { observer } = this.#answer
     // Nothing of the answer is missing, only its goodbye.
-    if (fault === 'reset' && this.#isComplete()) {
+    if (observer.error === null && this.#isComplete()) {
       await this.#sendLast()
       return null
     }
+    if (observer.error !== null) return this.#endAfterError()
     return this.#break(
       fault,
       fault === 'timeout'
@@ -257,7 +276,7 @@ class StreamRelay {
     return this.#answer.observer.isComplete(this.#options.request.body.n ?? 1)
   }
 
-  /** Sends what was held back while it might have been the usage event. */
+  /** Sends a last event that lacked only its line ends; half an event is dropped. */
   #flush(): void {
     const held = this.#answer.observer.end()
     const bytes = held && this.#options.writer ? this.#options.writer.push(held) : held
@@ -287,6 +306,11 @@ class StreamRelay {
   }
 
   #end(error: OpenAIError): void {
+    // Behind half an event an error would be read as part of it; a broken connection is an error, too.
+    if (this.#answer.observer.torn) {
+      this.#response.destroy()
+      return
+    }
     this.#writeError(error)
     this.#response.end()
   }
@@ -311,7 +335,8 @@ class StreamRelay {
       return await rest.next()
     } finally {
       this.#waitingForUpstream = false
-      this.#upstreamMs += performance.now() - from
+      this.#heardAt = performance.now()
+      this.#upstreamMs += this.#heardAt - from
     }
   }
 
@@ -336,6 +361,22 @@ class StreamRelay {
       ttftMs: firstByteMs(this.#sink, started, error),
       waitedMs: upstreamMs + this.#upstreamMs + this.#sink.waitedMs,
       error,
+      cause: this.#cause,
     }
+  }
+}
+
+/** A provider closes right after `[DONE]`; then its connection can be used again. */
+const GOODBYE_MS = 1_000
+
+/** Reads on after `[DONE]`, where nothing is for the client any more. */
+async function drain({ rest, abort }: StreamAnswer): Promise<void> {
+  const timer = setTimeout(() => abort(new UpstreamError('aborted', 'the answer was whole')), GOODBYE_MS).unref()
+  try {
+    while (!(await rest.next()).done);
+  } catch {
+    // Nobody misses what comes after the end.
+  } finally {
+    clearTimeout(timer)
   }
 }

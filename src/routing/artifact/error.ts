@@ -1,6 +1,6 @@
 export type ArtifactCheck = 'manifest' | 'file' | 'hash' | 'graph' | 'signature' | 'population' | 'golden' | 'embedder'
 
-/** An artifact that must not be served: which check it failed, and by how much. */
+/** An artifact that failed a check and must not be served. */
 export class ArtifactError extends Error {
   override readonly name = 'ArtifactError'
   readonly check: ArtifactCheck

@@ -3,19 +3,9 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { type ArtifactCheck, ArtifactError } from './error.ts'
-import { type Golden, parseGolden } from './golden.ts'
-import { GRAPHS, type GraphName, type Manifest, manifestSchema } from './manifest.ts'
-
-export type GraphBytes = Readonly<Record<GraphName, Uint8Array>>
-
-/** An artifact as it lies on disk: read once, so that what was hashed is what is run. */
-export interface ArtifactFiles {
-  manifest: Manifest
-  graphs: GraphBytes
-  golden: Golden
-  /** Lower-cased name or alias of an LLM -> its evidence, [V]. */
-  population: Map<string, Float32Array>
-}
+import { parseGolden } from './golden.ts'
+import { GRAPHS, type Manifest, manifestSchema } from './manifest.ts'
+import type { ArtifactFiles, GraphBytes } from './types.ts'
 
 /**
  * Reads a directory and checks manifest, hashes, population and the form of the golden vectors.

@@ -1,11 +1,11 @@
 import { z } from 'zod'
+import type { Embedder } from '../../embedding/embedder.ts'
 import { Tensor } from '../../runtime/onnxruntime.ts'
-import type { Graph } from '../model/sessions.ts'
-import type { PolicyEmbedder } from '../policy.ts'
 import { ArtifactError } from './error.ts'
-import { GRAPHS, type GraphName, type Manifest, OPTIONAL, SIGNATURES } from './manifest.ts'
+import { GRAPHS, type GraphName, type Manifest, OPTIONAL_OUTPUTS, SIGNATURES } from './manifest.ts'
+import type { Golden, GoldenTensor, Graph } from './types.ts'
 
-/** Absolute or relative, whichever is larger. */
+/** Of an output's largest number: what another machine rounds otherwise grows with that. */
 const TOLERANCE = 1e-4
 
 const tensorSchema = z.object({
@@ -21,9 +21,6 @@ const goldenSchema = z.object({
   graphs: z.record(z.enum(GRAPHS), z.array(caseSchema).min(1)),
   embed: z.array(z.object({ text: z.string(), vector: z.base64() })),
 })
-
-/** `golden.json`: what graphs and embedder gave in training. */
-export type Golden = z.output<typeof goldenSchema>
 
 /** @throws ArtifactError */
 export function parseGolden(json: unknown): Golden {
@@ -45,7 +42,7 @@ export async function checkGolden(name: GraphName, graph: Graph, golden: Golden)
     })
     for (const output of Object.keys(SIGNATURES[name].outputs)) {
       const expected = outputs[output]
-      if (!expected && OPTIONAL.has(output)) continue
+      if (!expected && OPTIONAL_OUTPUTS.has(output)) continue
       if (!expected) throw new ArtifactError('golden', `${name}.onnx: case ${number} lacks the output ${output}`)
       const error = tensorError(found[output] as Tensor, tensorOf(expected))
       if (!(error <= TOLERANCE)) {
@@ -63,17 +60,13 @@ export async function checkGolden(name: GraphName, graph: Graph, golden: Golden)
  *
  * @throws ArtifactError
  */
-export async function checkEmbedder(
-  embedder: PolicyEmbedder,
-  trained: Manifest['embedder'],
-  golden: Golden,
-): Promise<void> {
+export async function checkEmbedder(embedder: Embedder, trained: Manifest['embedder'], golden: Golden): Promise<void> {
   const { kind, version, dim } = trained
   if (embedder.dim !== dim || embedder.version !== version) {
     const found = `${embedder.version} with ${embedder.dim} numbers`
     throw new ArtifactError('embedder', `it was trained with ${version} (${dim} numbers), and the embedder is ${found}`)
   }
-  // Others may be far away, and need not give the same bits.
+  // Other kinds run elsewhere and need not give the same bits.
   if (kind !== 'static') return
   for (const [number, { text, vector }] of golden.embed.entries()) {
     const error = largestError(await embedder.embed(text), floatsOf(vector))
@@ -86,7 +79,7 @@ export async function checkEmbedder(
   }
 }
 
-function tensorOf({ shape, dtype, data }: z.output<typeof tensorSchema>): Tensor {
+function tensorOf({ shape, dtype, data }: GoldenTensor): Tensor {
   const bytes = Uint8Array.from(Buffer.from(data, 'base64'))
   const count = shape.reduce((product, size) => product * size, 1)
   if (bytes.length !== count * (dtype === 'int64' ? 8 : 4)) {
@@ -107,14 +100,13 @@ const tensorError = (found: Tensor, expected: Tensor) =>
     ? largestError(found.data as Float32Array, expected.data as Float32Array)
     : Number.POSITIVE_INFINITY
 
-/** Infinite where lengths differ, NaN where a value is. */
+/** As a share of the largest number expected. Infinite where lengths differ, NaN where a value is. */
 function largestError(found: Float32Array, expected: Float32Array): number {
   if (found.length !== expected.length) return Number.POSITIVE_INFINITY
-  let largest = 0
+  let [error, scale] = [0, 0]
   for (let i = 0; i < found.length; i++) {
-    const error = Math.abs(found[i]! - expected[i]!) / Math.max(1, Math.abs(expected[i]!))
-    if (Number.isNaN(error)) return Number.NaN
-    largest = Math.max(largest, error)
+    error = Math.max(error, Math.abs(found[i]! - expected[i]!))
+    scale = Math.max(scale, Math.abs(expected[i]!))
   }
-  return largest
+  return error / (scale || 1)
 }

@@ -7,7 +7,7 @@ const dims = z
   .object({ E: size, F: size, P: code, C: code, Z: size, V: size, G: size, H: size.optional(), S: size, R: size })
   .transform(({ H, ...sizes }) => ({ ...sizes, H: H ?? sizes.G }))
 
-/** `manifest.json` of an artifact, as router-model/ARTIFACT.md has it. Fields that we don't know are left alone. */
+/** `manifest.json` of an artifact, as router-model/ARTIFACT.md describes it. Unknown fields are ignored. */
 export const manifestSchema = z
   .object({
     schema: z.literal('persona-router/artifact/1'),
@@ -68,10 +68,14 @@ export const GRAPHS = ['llm', 'edge', 'user', 'score'] as const
 export type GraphName = (typeof GRAPHS)[number]
 
 /** Letters of the axes; those of `Dims` have a fixed size, B, M and N are free. */
-type Axis = keyof Dims | 'B' | 'M' | 'N' | '1' | '2'
+export type Axis = keyof Dims | 'B' | 'M' | 'N' | '1' | '2'
 type Signature = Readonly<Record<string, readonly Axis[]>>
 
-/** What goes into each graph and what comes out. float32, but for `kind`, which is int64. */
+/**
+ * The inputs that the gateway can feed each graph and the outputs that it reads. A graph may take fewer inputs and give
+ * more outputs, so that artifacts from before an input, and from after it, are served alike. float32, but for `kind`,
+ * which is int64.
+ */
 export const SIGNATURES: Readonly<Record<GraphName, { inputs: Signature; outputs: Signature }>> = {
   llm: {
     inputs: {
@@ -118,8 +122,8 @@ export const SIGNATURES: Readonly<Record<GraphName, { inputs: Signature; outputs
   },
 }
 
-/** What older artifacts lack. */
-export const OPTIONAL: ReadonlySet<string> = new Set(['anchor', 'apart'])
+/** Outputs that older artifacts lack. */
+export const OPTIONAL_OUTPUTS: ReadonlySet<string> = new Set(['apart'])
 
 /** Size of an axis, or null where it is free. */
 export const sizeOf = (axis: Axis, dims: Dims): number | null =>

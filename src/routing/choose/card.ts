@@ -33,7 +33,7 @@ export function cardFeatures(
   return numbers
 }
 
-/** A field by its name in the manifest; undefined where the candidate does not say, or we don't know the field. */
+/** A field by its name in the manifest; undefined where the candidate lacks it or the field is unknown. */
 function fieldOf(candidate: Candidate, field: string): number | undefined {
   if (field.startsWith('benchmarks.')) return candidate.benchmarks[field.slice('benchmarks.'.length)]
   switch (field) {
@@ -60,7 +60,7 @@ function fieldOf(candidate: Candidate, field: string): number | undefined {
 
 const flag = (value: boolean | undefined) => (value === undefined ? undefined : Number(value))
 
-/** What the embedder reads of a card. */
+/** The text of a card that is embedded. */
 export const cardText = ({ vendor, name, description }: Candidate) => `${vendor} ${name}: ${description}`
 
 /**

@@ -2,18 +2,29 @@ import type { Candidate } from '../../candidates/candidate.ts'
 import type { RouterConfig } from '../../config/schema.ts'
 import type { Reason } from '../../store/records/records.ts'
 import type { CandidateScore } from '../router.ts'
+import { type Lift, liftOf } from '../safety/lift.ts'
 import { type Exclusion, exclusionOf, type Limits, NoCandidateError } from './filters.ts'
 
 export type { Exclusion, Limits } from './filters.ts'
 export { NoCandidateError } from './filters.ts'
 
-/** Who answered last in this conversation. */
+/** The candidate that answered last in this conversation. */
 export interface Previous {
   candidate: string
   /** The model that called a tool must read its result. */
   toolLoop: boolean
   /** Tokens that its provider may still have in its prompt cache. */
   promptTokens: number
+}
+
+/** What would answer without a router, and how far the router is let in its place. */
+export interface BaselineRule {
+  /** Name of the candidate. */
+  candidate: string
+  /** Share of requests in which the router chooses; the baseline answers the others. */
+  routed: number
+  /** Why the baseline answers, for the header. */
+  why: 'baseline' | 'holdout'
 }
 
 export interface ChooseInput {
@@ -28,6 +39,8 @@ export interface ChooseInput {
   rewards: number
   explore: boolean
   previous: Previous | null
+  /** Null: the router chooses always. */
+  baseline: BaselineRule | null
   policy: Pick<RouterConfig, 'gamma' | 'sticky'> & Partial<Pick<RouterConfig, 'caution'>>
   /** 0 <= random < 1. */
   random: number
@@ -38,17 +51,19 @@ export interface Selection {
   reason: Reason
   /** Why, in a few words, for the header; empty where the reason says it all. */
   detail: string
-  /** The chosen one first, then what to try if it fails. */
+  /** The chosen candidate first, then the fallbacks in order. */
   ranking: readonly Candidate[]
   /** All that passed the filters, in the order given. */
   scored: readonly CandidateScore[]
   /** Probability with which each of `scored` was to be chosen, given everything but `random`; they sum to 1. */
   propensities: readonly number[]
+  /** What a rating of this answer tells of the router's gain over the baseline; null where it tells nothing. */
+  lift: Lift | null
   excluded: readonly Exclusion[]
 }
 
 /**
- * Which candidate answers. Pure: the same input gives the same selection, and `propensities` are exact.
+ * Selects the candidate that answers. Pure: the same input gives the same selection, and `propensities` are exact.
  *
  * @throws NoCandidateError when the filters leave none
  */
@@ -67,11 +82,18 @@ export function choose(input: ChooseInput): Selection {
   const stay = left.findIndex(({ candidate }) => candidate.name === previous?.candidate)
   const held = stay >= 0 && (policy.sticky.enabled || previous?.toolLoop === true)
   if (held && previous?.toolLoop) return settle(left, means(left), stay, stay, 'sticky', 'tool_loop', excluded)
+  const usual = left.findIndex(({ candidate }) => candidate.name === input.baseline?.candidate)
+  // Where the baseline can't answer, the router stands in for it.
+  const routed = usual < 0 ? 1 : (input.baseline?.routed ?? 1)
+  if (routed < 1 && (routed === 0 || input.by === 'fallback' || !input.explore)) {
+    return settle(left, means(left), usual, usual, 'fallback', input.baseline?.why ?? '', excluded)
+  }
   if (input.by === 'fallback') {
     const best = held ? stay : indexOfBest(means(left))
     return settle(left, means(left), best, best, held ? 'sticky' : 'fallback', '', excluded)
   }
   const personal = input.rewards > 0 ? 'personal' : 'cold_start'
+  if (held && routed < 1) return settle(left, means(left), stay, stay, 'sticky', '', excluded)
   if (held && previous) {
     const worth = afterSwitch(left, stay, previous, policy)
     const best = indexOfBest(worth)
@@ -89,10 +111,14 @@ export function choose(input: ChooseInput): Selection {
   const best = indexOfBest(worth)
   // A tool's result that its own model can't read any more is no time to try things out.
   const explore = input.explore && previous?.toolLoop !== true
-  const propensities = explore ? inverseGap(left, worth, best, greed(input.rewards, policy.gamma)) : sure(left, best)
-  const drawn = draw(propensities, input.random)
-  const reason = drawn === best ? personal : 'explore'
-  return { ...settle(left, worth, best, drawn, reason, '', excluded), propensities }
+  const wanted = explore ? inverseGap(left, worth, best, greed(input.rewards, policy.gamma)) : sure(left, best)
+  const propensities = routed === 1 ? wanted : wanted.map((p, i) => routed * p + (i === usual ? 1 - routed : 0))
+  const toBaseline = input.random < 1 - routed
+  const drawn = toBaseline ? usual : draw(wanted, 1 - (1 - input.random) / routed)
+  const reason = toBaseline ? 'fallback' : drawn === best ? personal : 'explore'
+  const detail = toBaseline ? 'baseline' : ''
+  const lift = input.baseline ? liftOf(propensities, wanted, drawn, usual) : null
+  return { ...settle(left, worth, best, drawn, reason, detail, excluded), propensities, lift }
 }
 
 function obey(scores: readonly CandidateScore[], name: string): Selection {
@@ -122,6 +148,7 @@ function settle(
     ranking,
     scored,
     propensities: sure(scored, best),
+    lift: null,
     excluded,
   }
 }
@@ -140,8 +167,8 @@ function indexOfBest(worth: readonly number[]): number {
 }
 
 /**
- * What each candidate is worth in a conversation that another one has held so far: less the price of a cold prompt
- * cache, and less a margin, because a change of voice is a cost of its own.
+ * Gain of each candidate over the conversation's current one: less the price of a cold prompt cache, and less a margin,
+ * because a change of voice is a cost of its own.
  */
 function afterSwitch(
   scores: readonly CandidateScore[],
@@ -160,7 +187,7 @@ function afterSwitch(
   })
 }
 
-/** Grows with what is known of the user: exploring pays for those of whom little is known. */
+/** Greed per candidate; grows with the user's rewards, as exploring pays for users of whom little is known. */
 const greed = (rewards: number, { base, per_reward }: RouterConfig['gamma']) => base + per_reward * rewards
 
 /**

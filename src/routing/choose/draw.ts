@@ -8,7 +8,7 @@ const BYTES = 6
  * With a seed it depends on nothing but the seed and `asked`: not on the order of requests, on the process, or on the
  * scores, so that propensities stay true.
  *
- * @param asked by whom, what, and how often he had rated before
+ * @param asked by whom, what, and how often they had rated before
  */
 export function draw(seed: number | undefined, ...asked: readonly (string | number)[]): number {
   if (seed === undefined) return Math.random()

@@ -1,15 +1,15 @@
 import { createHash } from 'node:crypto'
 import type { Evidence } from '../../store/store.ts'
 
-/** More of them tell users apart better, and take more room in the store. */
+/** Slots per candidate: more tell users apart better and take more room in the store. */
 const SLOTS = 16
 const SEPARATOR = '#'
 
 /**
- * Under which name a message about a candidate is summed up: one of a few slots, by the user who gave it. So the store
- * need not know who rated what, and yet it can be told whether enough different users did.
+ * Name under which a message about a candidate is summed: one of a few slots, by a hash of the user. The store need not
+ * know who rated what, and it can still be told whether enough different users did.
  *
- * @param user null for what is nobody's opinion: a judge's word
+ * @param user null for a message without an author, such as a judge's
  */
 export function evidenceSlot(candidate: string, user: string | null): string {
   if (user === null) return candidate
@@ -17,8 +17,8 @@ export function evidenceSlot(candidate: string, user: string | null): string {
 }
 
 /**
- * Sums by candidate. Opinions count once at least `minUsers` slots hold some: what one user says moves nobody else, and
- * nobody can read it from what others are served.
+ * Sums by candidate. Opinions count once at least `minUsers` slots hold some: one user's ratings do not affect others,
+ * and can't be read from what others are served.
  */
 export function pooledEvidence(slots: Evidence, minUsers: number): Evidence {
   const opinions = new Map<string, Float32Array[]>()

@@ -1,20 +1,22 @@
 import type { Candidate, Capability } from '../../candidates/candidate.ts'
 import type { CandidateScore } from '../router.ts'
 
-/** What a candidate must hold to. None of it is ever relaxed. */
+/** Requirements of a request. None is ever relaxed. */
 export interface Limits {
   needs: ReadonlySet<Capability>
   /** Tokens, estimated. */
   promptTokens: number
-  /** Longest answer that the request asks for; null = it does not say. */
+  /** Longest answer that the request asks for; null = unlimited. */
   maxTokens: number | null
   /** Names; undefined = all. */
   allow?: readonly string[]
   deny?: readonly string[]
   maxCostUsd?: number
   maxLatencyMs?: number
-  /** Time to the first byte that is expected of a candidate; undefined = not known, which excludes nobody. */
+  /** Expected time to the first byte of a candidate; undefined = unknown, which excludes none. */
   latencyMs?: (candidate: string) => number | undefined
+  /** What of the request a candidate does not take, by its dialect or by what it has refused before. */
+  unfit?: (candidate: Candidate) => string | undefined
   /** The candidate's breaker is open. */
   isOpen?: (candidate: Candidate) => boolean
 }
@@ -26,11 +28,11 @@ export interface Exclusion {
   detail: string
 }
 
-/** No candidate is left; `exclusions` say why each is not. */
+/** No candidate is left; `exclusions` has the reason of each. */
 export class NoCandidateError extends Error {
   override readonly name = 'NoCandidateError'
   readonly exclusions: readonly Exclusion[]
-  /** It is the providers' state that is in the way, not the request: worth trying again. */
+  /** Whether only the state of providers is in the way, so that another try is worthwhile. */
   readonly temporary: boolean
 
   constructor(exclusions: readonly Exclusion[]) {
@@ -40,13 +42,15 @@ export class NoCandidateError extends Error {
   }
 }
 
-/** Why a candidate can't answer; null when it can. The request's own demands come first, passing troubles last. */
+/** Why a candidate can't answer; null when it can. The request's own demands come first, temporary ones last. */
 export function exclusionOf({ candidate, costUsd }: CandidateScore, limits: Limits): Exclusion | null {
   const { name, capabilities, contextWindow, maxOutputTokens } = candidate
   if (limits.allow && !limits.allow.includes(name))
     return because(name, 'not_allowed', 'is not among those allowed by x-router-allow or the user’s profile')
   if (limits.deny?.includes(name)) return because(name, 'denied', 'is denied by x-router-deny or the user’s profile')
   for (const need of limits.needs) if (!capabilities.has(need)) return because(name, 'capability', `lacks ${need}`)
+  const unfit = limits.unfit?.(candidate)
+  if (unfit !== undefined) return because(name, 'capability', unfit)
   const answer = limits.maxTokens ?? 0
   if (limits.promptTokens + answer > contextWindow) {
     return because(name, 'context_window', `${limits.promptTokens + answer} tokens do not fit into ${contextWindow}`)

@@ -54,7 +54,7 @@ export class BatchScores {
   }
 }
 
-/** A view of one entry: a hundred of these are made for a request, and of most no more than the mean is read. */
+/** A view of one entry: a request makes up to a hundred, and reads no more than the mean of most. */
 class Score implements CandidateScore {
   readonly candidate: Candidate
   readonly #promptTokens: number

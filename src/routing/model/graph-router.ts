@@ -4,12 +4,12 @@ import { inTime } from '../../runtime/in-time.ts'
 import { microBatch } from '../../runtime/micro-batch.ts'
 import { Tensor } from '../../runtime/onnxruntime.ts'
 import type { Evidence } from '../../store/store.ts'
-import type { Artifact } from '../artifact/load.ts'
+import type { Artifact } from '../artifact/types.ts'
 import { type CandidateScore, type RouteQuery, type Router, RouterError } from '../router.ts'
 import { BatchScores } from './batch-scores.ts'
 import { type Embed, LlmStates, type LlmTable } from './llm-states.ts'
 
-/** After a run over the deadline nobody is made to wait for another one so soon. */
+/** Milliseconds without a run after one that exceeded the deadline. */
 const PAUSE_MS = 2_000
 
 const USUAL_PROMPT_TOKENS = 200
@@ -46,7 +46,7 @@ interface Inputs {
  * starting earlier.
  *
  * A run can't be interrupted. One that took longer than the deadline fails its requests, and those of the next seconds
- * at once, without a run. That the event loop was held up before the run does not: the score is as good as ever, and
+ * at once, without a run. An event loop that was held up before the run fails none: the score is as good as ever, and
  * takes less time than was lost.
  */
 export class GraphRouter implements Router {
@@ -236,7 +236,7 @@ function floats(text: string): Float32Array {
 
 const tooLate = () => new RouterError('timeout', 'Scoring took longer than its deadline.')
 
-/** Reading a tenant's evidence for the first time may take as long as the store does. */
+/** Waits for a tenant's evidence, whose first read takes as long as the store. */
 async function tableInTime(table: Promise<LlmTable>, deadline: number): Promise<LlmTable> {
   try {
     return await inTime(table, deadline - performance.now(), () => {

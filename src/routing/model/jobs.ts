@@ -1,7 +1,7 @@
 import type { Tensor } from '../../runtime/onnxruntime.ts'
 import type { ArtifactCheck } from '../artifact/error.ts'
-import type { ArtifactFiles } from '../artifact/files.ts'
 import type { GraphName } from '../artifact/manifest.ts'
+import type { ArtifactFiles } from '../artifact/types.ts'
 
 /** Graphs that learning runs. */
 export const LEARNING_GRAPHS = ['llm', 'edge', 'user'] as const satisfies readonly GraphName[]
@@ -15,14 +15,14 @@ export interface SentTensor {
 }
 export type SentTensors = Record<string, SentTensor>
 
-/** What the model thread is asked for. `key` names an artifact in it. */
+/** Jobs of the model thread. `key` names an artifact in it. */
 export type Job =
   | { op: 'load'; key: number; directory: string }
   | { op: 'open'; key: number; files: ArtifactFiles }
   | { op: 'run'; key: number; graph: LearningGraph; feeds: SentTensors }
   | { op: 'release'; key: number }
 
-/** What comes back, by operation. */
+/** Results by operation. */
 export interface Results {
   load: ArtifactFiles
   open: null

@@ -3,7 +3,7 @@ import { isFiniteVector } from '../../learning/profile.ts'
 import type { Logger } from '../../observability/logger.ts'
 import { Tensor } from '../../runtime/onnxruntime.ts'
 import type { Evidence } from '../../store/store.ts'
-import type { Artifact } from '../artifact/load.ts'
+import type { Artifact } from '../artifact/types.ts'
 import { cardFeatures, cardText, code } from '../choose/card.ts'
 
 /** A text's vector, from the embedder that the artifact was trained with; [E]. */
@@ -26,7 +26,7 @@ interface Card {
   population: Float32Array | null
 }
 
-/** What one tenant's outcomes made of the candidates. Replaced as a whole when outcomes arrive. */
+/** States of the candidates under one tenant's outcomes; replaced whole when outcomes arrive. */
 interface TenantStates {
   evidence: Evidence
   rows: Map<Candidate, Float32Array>
@@ -34,9 +34,9 @@ interface TenantStates {
   tables: WeakMap<readonly Candidate[], LlmTable>
 }
 
-/** New outcomes of a tenant show within this time; each of them costs nothing then. */
+/** New outcomes of a tenant take effect within this time, and together. */
 const REFRESH_MS = 2_000
-/** After a failure of the store the evidence is asked for again. */
+/** Pause before evidence is read again after a failure of the store. */
 const RETRY_MS = 5_000
 
 /** z of each candidate for each tenant: card and evidence through `llm.onnx`, kept until either changes. */
@@ -57,7 +57,7 @@ export class LlmStates {
     this.#log = log
   }
 
-  /** Without waiting where it is known already: the way of nearly every request. */
+  /** Synchronous where it is known already, as for nearly every request. */
   table(tenant: string, candidates: readonly Candidate[]): LlmTable | Promise<LlmTable> {
     return this.#tenants.get(tenant)?.tables.get(candidates) ?? this.#makeTable(tenant, candidates)
   }
@@ -82,7 +82,8 @@ export class LlmStates {
   }
 
   /**
-   * Computes all that another artifact's states hold, of one tenant or of all, so that a swap makes no request wait.
+   * Computes the states that another artifact's instance holds, of one tenant or of all, so that a swap delays no
+   * request.
    */
   async warmLike(other: LlmStates, tenant?: string): Promise<void> {
     const tenants = tenant === undefined ? [...other.#tenants.keys()] : [tenant]
@@ -90,8 +91,7 @@ export class LlmStates {
   }
 
   /**
-   * Outcomes of this tenant arrived, here or in another process: takes them in soon. What is served meanwhile is the
-   * old z.
+   * Applies outcomes that arrived here or in another process soon; until then the old z is served.
    */
   refreshSoon(tenant: string, afterMs = REFRESH_MS): void {
     if (!this.#tenants.has(tenant) || this.#timers.has(tenant)) return
@@ -103,7 +103,7 @@ export class LlmStates {
     this.#timers.set(tenant, timer)
   }
 
-  /** Takes in a tenant's outcomes now; swaps when all is computed. */
+  /** Applies a tenant's outcomes now; swaps when all is computed. */
   async refresh(tenant: string): Promise<void> {
     const old = this.#tenants.get(tenant)
     if (!old) return
@@ -160,7 +160,7 @@ export class LlmStates {
     const own = missing.map(({ name }) => states.evidence.get(name) ?? null)
     let rows = await this.#run(cards, own)
     if (!rows.every(isFiniteVector)) {
-      // Broken sums of one tenant: better without them than without a router.
+      // Broken sums of one tenant: route without them rather than not at all.
       this.#log.warn({ candidates: missing.map(({ name }) => name) }, 'evidence gives no finite LLM state: left out')
       rows = await this.#run(cards, [])
     }

@@ -2,17 +2,11 @@ import type { RouterConfig } from '../../config/schema.ts'
 import { hasCudaLibraries } from '../../runtime/cuda.ts'
 import { InferenceSession, type Tensor } from '../../runtime/onnxruntime.ts'
 import { ArtifactError } from '../artifact/error.ts'
-import { checkGolden, type Golden } from '../artifact/golden.ts'
-import { type Dims, type GraphName, OPTIONAL, SIGNATURES, sizeOf } from '../artifact/manifest.ts'
+import { checkGolden } from '../artifact/golden.ts'
+import { type Axis, type Dims, type GraphName, OPTIONAL_OUTPUTS, SIGNATURES, sizeOf } from '../artifact/manifest.ts'
+import type { Device, Golden, Graph } from '../artifact/types.ts'
 
-export type Device = 'cpu' | 'cuda'
-
-/** A graph that can be run, here or in another thread. */
-export interface Graph {
-  run(feeds: Record<string, Tensor>): Promise<Record<string, Tensor>>
-}
-
-/** Two cores serve requests, not matrices of a few thousand numbers: one thread a run, no pool that spins. */
+/** One thread a run and no spinning pool: the cores are for requests, the matrices are small. */
 const OPTIONS = {
   intraOpNumThreads: 1,
   interOpNumThreads: 1,
@@ -32,66 +26,83 @@ export async function openGraph(
   dims: Dims,
   golden: Golden,
   device: Device = 'cpu',
-): Promise<InferenceSession> {
+): Promise<Graph> {
   const executionProviders = device === 'cuda' ? ['cuda', 'cpu'] : ['cpu']
   const session = await InferenceSession.create(bytes, { ...OPTIONS, executionProviders }).catch((error: Error) => {
     throw new ArtifactError('graph', `${name}.onnx: ${error.message}`, error)
   })
   checkSignature(name, session, dims)
-  await checkGolden(name, session as Graph, golden)
-  return session
+  const graph = fedByName(name, session)
+  await checkGolden(name, graph, golden)
+  return graph
 }
 
-/** `openGraph` on CUDA where it can be had, or must be. */
+/** `openGraph` on CUDA where it is available (`auto`) or demanded (`cuda`). */
 export async function openGraphOn(
   device: RouterConfig['device'],
   ...[name, bytes, dims, golden]: [name: GraphName, bytes: Uint8Array, dims: Dims, golden: Golden]
-): Promise<{ session: InferenceSession; device: Device; note: string | null }> {
+): Promise<{ graph: Graph; device: Device; note: string | null }> {
   if (device === 'cuda') {
-    return { session: await openGraph(name, bytes, dims, golden, 'cuda'), device: 'cuda', note: null }
+    return { graph: await openGraph(name, bytes, dims, golden, 'cuda'), device: 'cuda', note: null }
   }
   let note: string | null = null
   if (device === 'auto') {
     if (hasCudaLibraries()) {
       try {
-        return { session: await openGraph(name, bytes, dims, golden, 'cuda'), device: 'cuda', note }
+        return { graph: await openGraph(name, bytes, dims, golden, 'cuda'), device: 'cuda', note }
       } catch (error) {
         note = `no CUDA, so the CPU: ${(error as Error).message}`
       }
     } else note = 'no CUDA, so the CPU: the CUDA libraries of onnxruntime-node are not installed'
   }
-  return { session: await openGraph(name, bytes, dims, golden), device: 'cpu', note }
+  return { graph: await openGraph(name, bytes, dims, golden), device: 'cpu', note }
 }
 
-function checkSignature(graph: GraphName, session: InferenceSession, dims: Dims): void {
-  const expected = SIGNATURES[graph]
-  for (const [side, found, wanted] of [
-    ['input', session.inputMetadata, expected.inputs],
-    ['output', session.outputMetadata, expected.outputs],
-  ] as const) {
-    const names = found.map(({ name }) => name)
-    const lacking = Object.keys(wanted).filter((name) => !names.includes(name) && !OPTIONAL.has(name))
-    if (lacking.length > 0 || !names.every((name) => name in wanted)) {
-      const list = Object.keys(wanted).join(', ')
-      throw new ArtifactError('signature', `${graph}.onnx has the ${side}s ${names.join(', ')}, not ${list}`)
-    }
-    for (const value of found) {
-      const axes = wanted[value.name] ?? []
-      const type = value.name === 'kind' ? 'int64' : 'float32'
-      const shape = value.isTensor ? value.shape : []
-      const fits =
-        value.isTensor &&
-        value.type === type &&
-        shape.length === axes.length &&
-        axes.every((axis, i) => {
-          const size = sizeOf(axis, dims)
-          // A free axis has a name; an output's fixed one may have a name, too, where shape inference gave up.
-          return typeof shape[i] === 'number' ? shape[i] === size : size === null || side === 'output'
-        })
-      if (fits) continue
-      const is = value.isTensor ? `${value.type} [${shape.join(', ')}]` : 'no tensor'
-      const wants = `${type} [${axes.map((axis) => sizeOf(axis, dims) ?? axis).join(', ')}]`
-      throw new ArtifactError('signature', `${graph}.onnx: ${side} ${value.name} is ${is}, not ${wants}`)
-    }
+/** Feeds a graph only the inputs that it takes. */
+function fedByName(graph: GraphName, session: InferenceSession): Graph {
+  const { inputNames } = session
+  if (inputNames.length === Object.keys(SIGNATURES[graph].inputs).length) return session as Graph
+  return {
+    run: (feeds) =>
+      session.run(Object.fromEntries(inputNames.map((name) => [name, feeds[name] as Tensor]))) as ReturnType<
+        Graph['run']
+      >,
   }
+}
+
+/** Inputs that the gateway can feed, outputs that it reads, and the sizes of both. */
+function checkSignature(graph: GraphName, { inputMetadata, outputMetadata }: InferenceSession, dims: Dims): void {
+  const { inputs, outputs } = SIGNATURES[graph]
+  for (const value of inputMetadata) {
+    const axes = inputs[value.name]
+    if (!axes) {
+      const known = Object.keys(inputs).join(', ')
+      throw new ArtifactError('signature', `${graph}.onnx takes ${value.name}; the gateway can give ${known}`)
+    }
+    checkValue(`${graph}.onnx: input`, value, axes, dims)
+  }
+  for (const [name, axes] of Object.entries(outputs)) {
+    const value = outputMetadata.find((output) => output.name === name)
+    if (!value && OPTIONAL_OUTPUTS.has(name)) continue
+    if (!value) throw new ArtifactError('signature', `${graph}.onnx gives no ${name}`)
+    checkValue(`${graph}.onnx: output`, value, axes, dims)
+  }
+}
+
+function checkValue(what: string, value: InferenceSession.ValueMetadata, axes: readonly Axis[], dims: Dims): void {
+  const type = value.name === 'kind' ? 'int64' : 'float32'
+  const shape = value.isTensor ? value.shape : []
+  const fits =
+    value.isTensor &&
+    value.type === type &&
+    shape.length === axes.length &&
+    axes.every((axis, i) => {
+      const size = sizeOf(axis, dims)
+      // A free axis has a name; an output's fixed one may have a name, too, where shape inference gave up.
+      return typeof shape[i] === 'number' ? shape[i] === size : size === null || what.endsWith('output')
+    })
+  if (fits) return
+  const is = value.isTensor ? `${value.type} [${shape.join(', ')}]` : 'no tensor'
+  const wants = `${type} [${axes.map((axis) => sizeOf(axis, dims) ?? axis).join(', ')}]`
+  throw new ArtifactError('signature', `${what} ${value.name} is ${is}, not ${wants}`)
 }

@@ -2,16 +2,15 @@ import { Worker } from 'node:worker_threads'
 import { endWorker } from '../../runtime/end-worker.ts'
 import { Tensor } from '../../runtime/onnxruntime.ts'
 import { ArtifactError } from '../artifact/error.ts'
-import type { ArtifactFiles } from '../artifact/files.ts'
+import type { ArtifactFiles, Graph } from '../artifact/types.ts'
 import { type Answer, type Job, type LearningGraph, type Results, type SentTensors, send } from './jobs.ts'
-import type { Graph } from './sessions.ts'
 
 interface Waiting {
   resolve: (result: never) => void
   reject: (error: Error) => void
 }
 
-/** The process's one model thread; see `model-worker.ts`. It starts when it is needed, and again when it has died. */
+/** The process's one model thread; see `worker.ts`. It starts on demand, and again after it has died. */
 class ModelThread {
   #worker: Worker | null = null
   readonly #waiting = new Map<number, Waiting>()
@@ -30,7 +29,7 @@ class ModelThread {
   }
 
   async run(key: number, files: ArtifactFiles, graph: LearningGraph, feeds: SentTensors): Promise<SentTensors> {
-    // Jobs are done in order, so that nobody needs to wait for this one.
+    // Jobs run in order: the run follows it without waiting here.
     const opening = this.#open.has(key) ? null : this.#ask({ op: 'open', key, files })
     this.#open.add(key)
     const [result] = await Promise.all([this.#ask({ op: 'run', key, graph, feeds }), opening])
@@ -41,12 +40,12 @@ class ModelThread {
     if (this.#open.delete(key)) this.#ask({ op: 'release', key }).catch(() => {})
   }
 
-  /** Ends the thread when it has done what it was asked for; the next job starts another. */
+  /** Ends the thread after its pending jobs; the next job starts another. */
   async stop(): Promise<void> {
     if (this.#worker) await endWorker(this.#worker)
   }
 
-  /** As `stop`, and nothing starts it again: to be awaited before the process ends. */
+  /** As `stop`, for good: to be awaited before the process ends. */
   async close(): Promise<void> {
     this.#closed = true
     await this.stop()

@@ -1,8 +1,9 @@
 import { parentPort } from 'node:worker_threads'
 import { END } from '../../runtime/end-worker.ts'
-import { type InferenceSession, Tensor } from '../../runtime/onnxruntime.ts'
+import { Tensor } from '../../runtime/onnxruntime.ts'
 import { ArtifactError } from '../artifact/error.ts'
-import { type ArtifactFiles, readArtifact } from '../artifact/files.ts'
+import { readArtifact } from '../artifact/files.ts'
+import type { ArtifactFiles, Graph } from '../artifact/types.ts'
 import {
   type Answer,
   type Job,
@@ -15,10 +16,10 @@ import {
 import { openGraph } from './sessions.ts'
 
 /**
- * The model thread: checks artifacts, and runs the graphs that learning needs. Both keep a thread for milliseconds at a
- * time, which the one that serves requests does not have.
+ * The model thread: checks artifacts, and runs the graphs that learning needs. Both block a thread for milliseconds,
+ * which the thread that serves requests can't afford.
  */
-const artifacts = new Map<number, Record<LearningGraph, InferenceSession>>()
+const artifacts = new Map<number, Record<LearningGraph, Graph>>()
 // One job after the other, in the order they came.
 let queue = Promise.resolve()
 
@@ -52,13 +53,13 @@ async function work(job: Job): Promise<Results[keyof Results]> {
       await open(job.key, job.files)
       return null
     case 'run': {
-      const session = artifacts.get(job.key)?.[job.graph]
-      if (!session) throw new Error('The artifact has been let go.')
+      const graph = artifacts.get(job.key)?.[job.graph]
+      if (!graph) throw new Error('The artifact has been let go.')
       const feeds = Object.entries(job.feeds).map(([name, { type, data, dims }]) => [
         name,
         new Tensor(type, data as Float32Array, dims),
       ])
-      return send((await session.run(Object.fromEntries(feeds))) as Record<string, Tensor>)
+      return send(await graph.run(Object.fromEntries(feeds)))
     }
     case 'release':
       artifacts.delete(job.key)
@@ -67,9 +68,9 @@ async function work(job: Job): Promise<Results[keyof Results]> {
 }
 
 async function open(key: number, { manifest, graphs, golden }: ArtifactFiles): Promise<void> {
-  const opened: Partial<Record<LearningGraph, InferenceSession>> = {}
+  const opened: Partial<Record<LearningGraph, Graph>> = {}
   for (const name of LEARNING_GRAPHS) opened[name] = await openGraph(name, graphs[name], manifest.dims, golden)
-  artifacts.set(key, opened as Record<LearningGraph, InferenceSession>)
+  artifacts.set(key, opened as Record<LearningGraph, Graph>)
 }
 
 /** Outputs are handed over rather than copied: those of 64 rewards are half a megabyte. */

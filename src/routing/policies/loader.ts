@@ -1,17 +1,20 @@
 import type { RouterConfig } from '../../config/schema.ts'
+import type { Embedder } from '../../embedding/embedder.ts'
 import type { Logger } from '../../observability/logger.ts'
 import type { Evidence } from '../../store/store.ts'
+import { ArtifactError } from '../artifact/error.ts'
 import { checkEmbedder } from '../artifact/golden.ts'
-import { type Artifact, ArtifactError, loadArtifact } from '../artifact/load.ts'
+import { loadArtifact } from '../artifact/load.ts'
+import type { Artifact } from '../artifact/types.ts'
 import { pooledEvidence } from '../choose/evidence.ts'
 import { GraphRouter } from '../model/graph-router.ts'
-import type { Policy, PolicyEmbedder } from '../policy.ts'
+import type { Policy } from '../policy.ts'
 import { RouterError } from '../router.ts'
 
 export interface LoaderOptions {
   config: RouterConfig
   /** Opens the embedder that belongs to an artifact. */
-  openEmbedder: (artifact: Artifact) => Promise<PolicyEmbedder>
+  openEmbedder: (artifact: Artifact) => Promise<Embedder>
   loadEvidence: (tenant: string, policy: string) => Promise<Evidence>
   log: Logger
   /** Called for each load: for a metric. */
@@ -51,7 +54,7 @@ export class PolicyLoader {
     }
   }
 
-  /** Lets go of all others, once requests that began with them have ended. */
+  /** Releases all others, once requests that began with them have ended. */
   keepOnly(used: ReadonlySet<Policy>): void {
     for (const policy of this.#loaded.values()) {
       if (used.has(policy)) {
@@ -110,7 +113,7 @@ const embedderKey = ({ manifest: { embedder, files } }: Artifact) =>
 
 async function openPolicy(
   artifact: Artifact,
-  open: PolicyEmbedder | null,
+  open: Embedder | null,
   { config, openEmbedder, loadEvidence, log }: LoaderOptions,
 ): Promise<Policy> {
   const embedder = open ?? (await openEmbedder(artifact))

@@ -1,12 +1,12 @@
 import { existsSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
 import type { Candidate } from '../../candidates/candidate.ts'
 import type { RouterConfig } from '../../config/schema.ts'
 import { notFound } from '../../errors.ts'
 import type { Logger } from '../../observability/logger.ts'
-import { watchArtifact } from '../artifact/watch.ts'
+import { watchFiles } from '../../runtime/watch.ts'
 import type { Policy } from '../policy.ts'
 import { StaticRouter } from '../static-router.ts'
 import { type LoaderOptions, PolicyLoader } from './loader.ts'
@@ -21,7 +21,7 @@ export interface PoliciesOptions extends LoaderOptions {
 }
 
 export interface PoliciesStatus extends PolicySetStatus {
-  /** Of tenants that have their own. */
+  /** Versions by tenant, of tenants with an artifact of their own. */
   tenants: Record<string, PolicySetStatus>
 }
 
@@ -29,14 +29,14 @@ export interface PoliciesStatus extends PolicySetStatus {
 const WARM_WITHIN_MS = 1_000
 
 /**
- * Which policy serves whom. Artifacts are loaded and checked aside, and swapped in as a whole; a bad one changes
+ * The policy of each tenant and user. Artifacts are loaded and checked aside, and swapped in whole; a bad one changes
  * nothing.
  */
 export class Policies {
   readonly #loader: PolicyLoader
   readonly #log: Logger
   readonly #watch: boolean
-  readonly #everyone: PolicySet
+  readonly #shared: PolicySet
   readonly #newSet: () => PolicySet
   readonly #tenants = new Map<string, PolicySet>()
   readonly #watching = new Map<string, { directory: string; stop: () => void }>()
@@ -48,17 +48,17 @@ export class Policies {
     this.#loader = new PolicyLoader(options)
     this.#log = options.log
     this.#watch = options.config.watch
-    this.#everyone = new PolicySet(fallback)
-    this.#newSet = () => new PolicySet(fallback, this.#everyone)
+    this.#shared = new PolicySet(fallback)
+    this.#newSet = () => new PolicySet(fallback, this.#shared)
   }
 
-  /** @throws ArtifactError where everybody's artifact is bad and `required` */
+  /** @throws ArtifactError where the shared artifact is bad and `required` */
   static async open(options: PoliciesOptions): Promise<Policies> {
     const policies = new Policies(options)
     try {
       await policies.configure(options.config, options.tenants ?? [])
-      // Once more, for what is wrong with it.
-      if (options.config.required && !policies.#everyone.live) await policies.reload()
+      // Again, for the error that says what is wrong with it.
+      if (options.config.required && !policies.#shared.live) await policies.reload()
     } catch (error) {
       await policies.close()
       throw error
@@ -71,13 +71,13 @@ export class Policies {
     return this.#servingSet(tenant).snapshot(tenant, user)
   }
 
-  /** Whose policies serve a tenant: its own, by its name, or everybody's. */
+  /** The audience of a tenant: its name where it has policies of its own, else `DEFAULT_AUDIENCE`. */
   audienceOf(tenant: string): string {
-    return this.#servingSet(tenant) === this.#everyone ? DEFAULT_AUDIENCE : tenant
+    return this.#servingSet(tenant) === this.#shared ? DEFAULT_AUDIENCE : tenant
   }
 
   /**
-   * Loads an artifact aside and makes it live, for everybody who has none of his own or for one tenant.
+   * Loads an artifact aside and makes it live, for all tenants without one of their own or for one tenant.
    *
    * @param directory the configured one where left out
    * @returns its version
@@ -88,7 +88,7 @@ export class Policies {
     return this.#alone(async () => {
       const set = this.#setOf(tenant)
       const policy = await this.#loader.load(directory ?? this.#wanted.get(tenant)?.artifact ?? '').catch((error) => {
-        // What an operator names is his to know; what is configured is missed until it is there.
+        // An artifact named by an operator need not be looked for; a configured one is, until it is there.
         if (directory === undefined) set.note('artifact', error.message)
         throw error
       })
@@ -117,8 +117,7 @@ export class Policies {
   }
 
   /**
-   * Takes in what a configuration says of who is served by what. Never fails: a bad artifact is refused as ever, and
-   * what was there before stays.
+   * Applies the artifacts of a configuration. Never fails: a bad artifact is refused, and the one before it stays.
    */
   configure(router: RouterConfig, tenants: Iterable<TenantPolicies> = []): Promise<void> {
     return this.#alone(async () => {
@@ -136,8 +135,8 @@ export class Policies {
   }
 
   /**
-   * Computes what tenants' first requests would wait for, and forgets candidates that are no longer theirs: call it
-   * with every new configuration. Never fails: what is not ready is computed when it is asked for.
+   * Computes what tenants' first requests would wait for, and drops candidates that are no longer theirs; to be called
+   * with each new configuration. Never fails: the rest is computed on demand.
    */
   async warm(tenants: Iterable<{ name: string; candidates: readonly Candidate[] }>): Promise<void> {
     const tables = [...tenants].flatMap(({ name, candidates }) =>
@@ -152,7 +151,7 @@ export class Policies {
     await Promise.race([ready, sleep(WARM_WITHIN_MS, undefined, { ref: false })])
   }
 
-  /** Another process, or this one, added to a tenant's outcomes. */
+  /** A tenant's outcomes have changed, by this process or another. */
   refreshEvidence(tenant: string): void {
     for (const policy of this.#loader.loaded) policy.router.llms.refreshSoon(tenant)
   }
@@ -160,7 +159,7 @@ export class Policies {
   status(): PoliciesStatus {
     const own = [...this.#tenants].filter(([, set]) => set.isOwn)
     return {
-      ...this.#everyone.status(),
+      ...this.#shared.status(),
       tenants: Object.fromEntries(own.map(([name, set]) => [name, set.status()])),
     }
   }
@@ -173,11 +172,11 @@ export class Policies {
 
   #servingSet(tenant: string): PolicySet {
     const set = this.#tenants.get(tenant)
-    return set?.isOwn ? set : this.#everyone
+    return set?.isOwn ? set : this.#shared
   }
 
   #setOf(tenant: string): PolicySet {
-    const set = tenant === DEFAULT_AUDIENCE ? this.#everyone : this.#tenants.get(tenant)
+    const set = tenant === DEFAULT_AUDIENCE ? this.#shared : this.#tenants.get(tenant)
     if (!set) throw notFound('There is no such tenant.', 'tenant_not_found', 'tenant')
     return set
   }
@@ -185,7 +184,7 @@ export class Policies {
   async #take(name: string, next: WantedPolicies, was: WantedPolicies, load: Load): Promise<void> {
     const set = this.#setOf(name)
     if (next.artifact !== was.artifact || next.mustExist !== was.mustExist) {
-      if (!next.mustExist && !existsSync(join(next.artifact, 'manifest.json'))) set.followEverybody()
+      if (!next.mustExist && !existsSync(join(next.artifact, 'manifest.json'))) set.followShared()
       else {
         const policy = await noting(set, 'artifact', () => load(next.artifact))
         if (policy) await this.#makeLive(name, set, policy)
@@ -216,10 +215,10 @@ export class Policies {
   }
 
   #letGo(): void {
-    this.#loader.keepOnly(new Set([this.#everyone, ...this.#tenants.values()].flatMap((set) => set.all())))
+    this.#loader.keepOnly(new Set([this.#shared, ...this.#tenants.values()].flatMap((set) => set.all())))
   }
 
-  /** Looks at what is configured from now on. */
+  /** Watches the configured directories from now on. */
   #follow(): void {
     for (const [name, { directory, stop }] of this.#watching) {
       if (this.#wanted.get(name)?.artifact === directory) continue
@@ -229,14 +228,17 @@ export class Policies {
     if (!this.#watch) return
     for (const [name, { artifact: directory }] of this.#wanted) {
       if (this.#watching.has(name)) continue
-      const stop = watchArtifact(directory, this.#log, async () => {
-        await this.reload(undefined, name).catch(() => {})
-      })
+      const manifest = join(resolve(directory), 'manifest.json')
+      const reload = () => {
+        // A directory in the middle of a replacement is ignored.
+        if (existsSync(manifest)) this.reload(undefined, name).catch(() => {})
+      }
+      const stop = watchFiles(() => [manifest], reload)
       this.#watching.set(name, { directory, stop })
     }
   }
 
-  /** One change at a time, in the order they were asked for. */
+  /** Runs one change at a time, in the order asked for. */
   #alone<T>(task: () => Promise<T>): Promise<T> {
     const result = this.#busy.then(task)
     this.#busy = result.catch(() => {})
@@ -258,7 +260,7 @@ function once(load: Load): Load {
   }
 }
 
-/** Keeps for `status` why something that is configured is not there. Undefined where it was refused. */
+/** Notes for `status` why a configured artifact is missing. Undefined where it was refused. */
 async function noting<T>(set: PolicySet, role: Role, load: () => Promise<T>): Promise<T | undefined> {
   try {
     const found = await load()

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { Policy } from '../policy.ts'
 import type { Router } from '../router.ts'
 
-/** What one request is served with. Taken once, at its start: a swap in between changes nothing for it. */
+/** Policies of one request, taken at its start: a later swap does not affect it. */
 export interface PolicySnapshot {
   /** Null while there is no good artifact: then `fallback` chooses. */
   policy: Policy | null
@@ -20,35 +20,35 @@ export interface Canary {
 export interface PolicySetStatus {
   policy: string
   device: string | null
-  /** Why not CUDA, where it was wanted. */
+  /** Why CUDA is not used, where it was wanted. */
   deviceNote: string | null
   shadow: string | null
   canary: { policy: string; share: number } | null
   /** Versions that `rollback` can go back to, the latest first. */
   previous: readonly string[]
-  /** What is configured and was refused, and why; null where nothing was. */
+  /** Configured artifacts that were refused, and why; null where none was. */
   error: string | null
 }
 
 export type Role = 'artifact' | 'shadow' | 'canary'
 
-/** Kept in memory for a rollback, besides what serves. */
+/** Versions kept in memory for a rollback, besides those that serve. */
 const KEPT_VERSIONS = 3
 
-/** The policies of one audience: of everybody, or of one tenant that has its own. */
+/** The policies of one audience: the default one, or one tenant with artifacts of its own. */
 export class PolicySet {
   readonly #fallback: Router
-  readonly #everyone: PolicySet | null
+  readonly #shared: PolicySet | null
   readonly #previous: Policy[] = []
   readonly #refused = new Map<Role, string>()
   #own: Policy | null = null
   shadow: Policy | null = null
   canary: Canary | null = null
 
-  /** @param everybody whose artifact serves while there is none of its own; null: this is everybody's */
-  constructor(fallback: Router, everybody: PolicySet | null = null) {
+  /** @param shared the default audience's set, which serves while this one has no artifact; null: this is it */
+  constructor(fallback: Router, shared: PolicySet | null = null) {
     this.#fallback = fallback
-    this.#everyone = everybody
+    this.#shared = shared
   }
 
   get own(): Policy | null {
@@ -56,10 +56,10 @@ export class PolicySet {
   }
 
   get live(): Policy | null {
-    return this.#own ?? this.#everyone?.live ?? null
+    return this.#own ?? this.#shared?.live ?? null
   }
 
-  /** Whether anything in it differs from everybody's. */
+  /** Whether it differs from the default audience's. */
   get isOwn(): boolean {
     return this.#own !== null || this.shadow !== null || this.canary !== null || this.error !== null
   }
@@ -78,7 +78,7 @@ export class PolicySet {
     }
   }
 
-  /** What was live before is kept. */
+  /** Keeps the version that was live before for a rollback. */
   makeLive(policy: Policy): void {
     const old = this.live
     this.#own = policy
@@ -90,8 +90,8 @@ export class PolicySet {
     return this.#previous.find((one) => one.version === version)
   }
 
-  /** Everybody's artifact serves again. */
-  followEverybody(): void {
+  /** Goes back to the default audience's artifact. */
+  followShared(): void {
     this.#own = null
     this.#previous.length = 0
   }
@@ -124,7 +124,7 @@ export class PolicySet {
   }
 }
 
-/** Where a user stands between 0 and 1: always the same, and spread evenly. */
+/** Position of a user between 0 and 1: stable and evenly spread. */
 function positionOf(tenant: string, user: string): number {
   return createHash('sha256').update(`${tenant}\0${user}`).digest().readUInt32LE(0) / 2 ** 32
 }

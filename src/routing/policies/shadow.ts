@@ -8,17 +8,17 @@ import type { Policy } from '../policy.ts'
 export interface ShadowQuery {
   tenant: string
   user: string
-  /** What was embedded for the live policy. */
+  /** The text that was embedded for the live policy. */
   text: string
   promptTokens: number
   costWeight?: number
 }
 
-/** The user as the shadow policy sees him. */
+/** The user as the shadow policy sees them. */
 type GetProfile = (policy: Policy, tenant: string, user: string) => UserProfile | Promise<UserProfile>
 
 /**
- * What a shadow policy would have done with a request, for its record. Never fails: null where it can't tell.
+ * The selection that a shadow policy would have made, for the record. Never fails: null where there is none.
  *
  * @param input as given to `choose` for the live policy, without what depends on the policy
  */
@@ -27,7 +27,7 @@ export async function askShadow(
   getProfile: GetProfile,
   { tenant, user, text, promptTokens, costWeight }: ShadowQuery,
   candidates: readonly Candidate[],
-  input: Omit<ChooseInput, 'scores' | 'by' | 'rewards'>,
+  input: Omit<ChooseInput, 'scores' | 'by' | 'rewards' | 'baseline'>,
 ): Promise<InteractionRecord['shadow'] | null> {
   try {
     const [{ state, rewards }, embedding] = await Promise.all([
@@ -36,7 +36,7 @@ export async function askShadow(
     ])
     const query = { tenant, embedding, promptTokens, state, ...(costWeight !== undefined && { costWeight }) }
     const scores = await shadow.router.score(query, candidates)
-    const { scored, propensities } = choose({ ...input, scores, by: 'graph', rewards })
+    const { scored, propensities } = choose({ ...input, scores, by: 'graph', rewards, baseline: null })
     return { policy: shadow.version, candidates: scoredCandidates(scored, propensities, true) }
   } catch {
     return null

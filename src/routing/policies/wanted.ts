@@ -1,10 +1,10 @@
 import { dirname, join } from 'node:path'
 import type { RouterConfig, TenantConfig } from '../../config/schema.ts'
 
-/** What the configuration wants of one policy set. */
+/** Configuration of one policy set. */
 export interface WantedPolicies {
   artifact: string
-  /** Its not being there is an error. */
+  /** A missing artifact is an error. */
   mustExist: boolean
   shadow: string | null
   canary: NonNullable<RouterConfig['canary']> | null
@@ -12,14 +12,14 @@ export interface WantedPolicies {
 
 export type TenantPolicies = Pick<TenantConfig, 'name' | 'artifact' | 'shadow' | 'canary'>
 
-/** Everybody who has nothing of his own; no tenant is called so. */
+/** The audience of tenants with no artifact of their own; no tenant is called so. */
 export const DEFAULT_AUDIENCE = ''
 
 /**
- * Who is to be served by what. A tenant's artifact is looked for where `retrain` puts it: beside everybody's, in
+ * Policy sets of a configuration. A tenant's artifact is looked for where `retrain` puts it: beside the shared one, in
  * `tenants/<name>/current`.
  *
- * @returns tenant, or `DEFAULT_AUDIENCE` -> what is wanted
+ * @returns by tenant or `DEFAULT_AUDIENCE`
  */
 export function wantedPolicies(router: RouterConfig, tenants: Iterable<TenantPolicies>): Map<string, WantedPolicies> {
   const { artifact, shadow, canary } = router

@@ -134,7 +134,7 @@ export class Recorder {
     return this.#open.get(key) ?? this.#store.findInteraction(tenant, id)
   }
 
-  /** An erased user's answers are no longer found here. Records of his that still wait are left out by the store. */
+  /** An erased user's answers are no longer found here. Records of theirs that still wait are left out by the store. */
   forget(tenant: string, user: string): void {
     for (const [key, record] of this.#findable) {
       if (record.tenant === tenant && record.user === user) this.#findable.delete(key)

@@ -78,6 +78,21 @@ export const interactionSchema: z.ZodType<StoredInteraction> = z.object({
   tools: z.boolean(),
   modalities: z.array(z.string()),
   completion_id: z.string().nullable(),
+  key: z.string().exactOptional(),
+  endpoint: z.string().exactOptional(),
+  arm: z.enum(['route', 'baseline', 'holdout']).exactOptional(),
+  baseline_usd: z.number().nullable().exactOptional(),
+  gain: z
+    .object({
+      baseline: z.string(),
+      policy: z.string(),
+      group: z.enum(['new', 'known', 'regular']),
+      weight: z.number(),
+      least: z.number(),
+      largest: z.number(),
+    })
+    .nullable()
+    .exactOptional(),
   shadow: z.object({ policy: z.string(), candidates }).exactOptional(),
 })
 

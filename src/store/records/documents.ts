@@ -1,7 +1,16 @@
 import type { Usage } from '../../candidates/usage.ts'
 import { int8FromBase64 } from '../codec.ts'
 import type { InteractionSummary } from '../store.ts'
-import type { Attempt, InteractionRecord, Reason, RewardKind, RewardRecord, ScoredCandidates } from './records.ts'
+import type {
+  Arm,
+  Attempt,
+  GainNote,
+  InteractionRecord,
+  Reason,
+  RewardKind,
+  RewardRecord,
+  ScoredCandidates,
+} from './records.ts'
 import { type CandidateDocument, candidateDocuments, candidatesJson, readCandidates } from './scored-candidates.ts'
 
 /** An interaction as it is exported: `docs/records.md`. */
@@ -50,6 +59,11 @@ interface InteractionRest {
   tools: boolean
   modalities: string[]
   completion_id: string | null
+  key?: string
+  endpoint?: string
+  arm?: Arm
+  baseline_usd?: number | null
+  gain?: GainNote | null
 }
 
 export interface RewardDocument {
@@ -153,6 +167,11 @@ function restOf(record: InteractionRecord): InteractionRest {
     tools: record.tools,
     modalities: record.modalities,
     completion_id: record.completionId,
+    ...(record.key !== undefined && { key: record.key }),
+    ...(record.endpoint !== undefined && { endpoint: record.endpoint }),
+    ...(record.arm !== undefined && { arm: record.arm }),
+    ...(record.baselineUsd !== undefined && { baseline_usd: record.baselineUsd }),
+    ...(record.gain !== undefined && { gain: record.gain }),
   }
 }
 
@@ -190,6 +209,11 @@ export function readInteraction(document: StoredInteraction, text = document.tex
     tools: document.tools,
     modalities: document.modalities,
     completionId: document.completion_id,
+    ...(document.key !== undefined && { key: document.key }),
+    ...(document.endpoint !== undefined && { endpoint: document.endpoint }),
+    ...(document.arm !== undefined && { arm: document.arm }),
+    ...(document.baseline_usd !== undefined && { baselineUsd: document.baseline_usd }),
+    ...(document.gain !== undefined && { gain: document.gain }),
     ...(shadow && { shadow: { policy: shadow.policy, candidates: readCandidates(shadow.candidates) } }),
   }
 }
@@ -230,6 +254,7 @@ export const readReward = (document: RewardDocument): RewardRecord => ({
 
 /** What feedback needs of an answer that has ended. */
 export const summaryOf = (record: InteractionRecord): InteractionSummary => ({
+  gain: record.gain ?? null,
   id: record.id,
   tenant: record.tenant,
   user: record.user,

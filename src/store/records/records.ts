@@ -29,6 +29,9 @@ export interface ScoredCandidate {
   propensity: number
 }
 
+/** Who chose: the router, or the baseline, for a while or for good (a user who is held out). */
+export type Arm = 'route' | 'baseline' | 'holdout'
+
 /** One try at one provider. */
 export interface Attempt {
   candidate: string
@@ -38,6 +41,20 @@ export interface Attempt {
   /** Kind of error, null when it worked. */
   error: string | null
   ms: number
+}
+
+/** What a rating of an answer tells of the router's gain over a baseline (`routing/safety/lift.ts`). */
+export interface GainNote {
+  /** Name of the candidate. */
+  baseline: string
+  /** Artifact version. */
+  policy: string
+  /** Of users, by what was known of them. */
+  group: 'new' | 'known' | 'regular'
+  /** Importance weight of the answer, and the least and the largest that might have been. */
+  weight: number
+  least: number
+  largest: number
 }
 
 /** One row a request, written after the answer ends, however it ends. */
@@ -78,6 +95,16 @@ export interface InteractionRecord {
   modalities: string[]
   /** The provider's id of the completion, by which feedback may name it. */
   completionId: string | null
+  /** Who chose: the router, or the baseline (for a while, or for good: a user who is held out). */
+  arm?: Arm
+  /** Id of the key that the request came with. */
+  key?: string
+  /** Name of the API that the client spoke: `chat`, `responses`, `messages`, … */
+  endpoint?: string
+  /** Dollars that the baseline would have cost for the same tokens; null where there is none. */
+  baselineUsd?: number | null
+  /** What a rating tells of the router's gain; null where it tells nothing. */
+  gain?: GainNote | null
   /** Scores of a shadow policy, where one runs. */
   shadow?: { policy: string; candidates: ScoredCandidates }
 }

@@ -11,12 +11,17 @@ const SCRIPTS = [
   'commit-user',
   'complete',
   'create-key',
+  'drop-responses',
   'erase-log',
   'erase-user',
   'find-interaction',
+  'find-items',
+  'list-responses',
+  'load-responses',
   'open-interactions',
   'read-user-log',
   'revoke-key',
+  'save-response',
 ] as const
 
 export type Script = (typeof SCRIPTS)[number]

@@ -1,4 +1,3 @@
-import { CircuitState, ConsecutiveBreaker, circuitBreaker, handleWhen } from 'cockatiel'
 import { inTime } from '../../runtime/in-time.ts'
 import { StoreError } from '../store.ts'
 
@@ -9,6 +8,9 @@ const PROBE_MS = 250
 const REFUSALS = /\b(OOM|READONLY|MISCONF|NOREPLICAS|NOAUTH|WRONGPASS|NOPERM|TRYAGAIN)\b/
 /** It answers, but can't serve. */
 const OUTAGES = /\b(LOADING|CLUSTERDOWN|MASTERDOWN|BUSY|UNBLOCKED)\b/
+
+/** ioredis, where there is no connection to send it by. */
+const NOT_SENT = /enableOfflineQueue/
 
 /** Redis could not be asked, or did not answer in time: counted by the breaker. */
 class Outage extends StoreError {}
@@ -21,25 +23,14 @@ class Outage extends StoreError {}
 export class RedisGuard {
   readonly #probe: () => Promise<unknown>
   readonly #deadlineMs: number
-  readonly #breaker = circuitBreaker(
-    handleWhen((error) => error instanceof Outage),
-    { breaker: new ConsecutiveBreaker(FAILURES_TO_OPEN), halfOpenAfter: 0 },
-  )
-  #close: (() => void) | undefined
+  /** Outages in a row. */
+  #outages = 0
   #timer: NodeJS.Timeout | undefined
   #lastError = ''
 
   constructor(probe: () => Promise<unknown>, deadlineMs: number) {
     this.#probe = probe
     this.#deadlineMs = deadlineMs
-    this.#breaker.onBreak(() => {
-      // Once isolated it stays so until told otherwise, by no clock; isolating emits this event again.
-      if (this.#close) return
-      this.#close = () => undefined
-      const hold = this.#breaker.isolate()
-      this.#close = () => hold.dispose()
-      this.#probeLater()
-    })
   }
 
   /**
@@ -48,18 +39,30 @@ export class RedisGuard {
    * and come as they are.
    */
   async run<T>(work: () => Promise<T>, deadlineMs = this.#deadlineMs): Promise<T> {
-    if (this.#breaker.state !== CircuitState.Closed) throw new StoreError(`Redis is away: ${this.#lastError}`)
-    return this.#breaker.execute(() => this.#attempt(work, deadlineMs))
+    if (this.#isAway) throw new StoreError(`Redis is away: ${this.#lastError}`)
+    try {
+      const result = await this.#attempt(work, deadlineMs)
+      if (!this.#isAway) this.#outages = 0
+      return result
+    } catch (error) {
+      // Of calls that were out together, one starts the probes.
+      if (error instanceof Outage && !this.#isAway && ++this.#outages === FAILURES_TO_OPEN) this.#probeLater()
+      throw error
+    }
   }
 
   stop(): void {
     clearTimeout(this.#timer)
   }
 
+  get #isAway(): boolean {
+    return this.#outages >= FAILURES_TO_OPEN
+  }
+
   async #attempt<T>(work: () => Promise<T>, deadlineMs: number): Promise<T> {
     try {
       return await inTime(work(), deadlineMs, () => {
-        throw new Outage(`no answer within ${deadlineMs} ms`)
+        throw new Outage(`no answer within ${deadlineMs} ms`, { mayBeDone: true })
       })
     } catch (error) {
       const translated = translate(error)
@@ -72,9 +75,7 @@ export class RedisGuard {
     this.#timer = setTimeout(async () => {
       try {
         await this.#attempt(this.#probe, this.#deadlineMs)
-        const close = this.#close
-        this.#close = undefined
-        close?.()
+        this.#outages = 0
       } catch {
         this.#probeLater()
       }
@@ -85,7 +86,7 @@ export class RedisGuard {
 /** Without what was sent: ioredis puts the command and its arguments on its errors, and those are users' data. */
 export function translate(error: unknown): unknown {
   if (!(error instanceof Error) || error instanceof StoreError) return error
-  if (error.name !== 'ReplyError') return new Outage(error.message)
+  if (error.name !== 'ReplyError') return new Outage(error.message, { mayBeDone: !NOT_SENT.test(error.message) })
   delete (error as { command?: unknown }).command
   if (OUTAGES.test(error.message)) return new Outage(error.message)
   if (REFUSALS.test(error.message)) return new StoreError(error.message)

@@ -1,5 +1,6 @@
-import { createHash, randomUUID } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import { type Claim, type ClaimRequest, type Idempotency, MAX_REPLAY_BYTES, MAX_REPLAYS } from '../limits.ts'
+import { StoreError } from '../store.ts'
 import type { RunFor } from './commands.ts'
 import * as keys from './keys.ts'
 
@@ -10,18 +11,23 @@ export class RedisIdempotency implements Idempotency {
     this.#run = run
   }
 
-  async claim({ tenant, user, key, bodyHash, ttlMs }: ClaimRequest): Promise<Claim> {
+  async claim({ tenant, user, key, bodyHash, token, ttlMs }: ClaimRequest): Promise<Claim> {
     const hash = hashOf(key)
-    const token = randomUUID()
     const [state, response] = (await this.#run(
       tenant,
       'claim',
-      [keys.idempotencyKey(tenant, hash), keys.idempotencyKeys(tenant), keys.userLog(tenant, user)],
+      [
+        keys.idempotencyKey(tenant, hash),
+        keys.idempotencyKeys(tenant),
+        keys.userLog(tenant, user),
+        keys.voidClaim(tenant, token),
+      ],
       [hash, bodyHash, token, ttlMs, MAX_REPLAYS, keys.idempotencyKey(tenant, '')],
     )) as [Buffer, Buffer?]
     if (response) return { state: 'done', response }
-    const outcome = String(state) as 'claimed' | 'in_flight' | 'mismatch'
-    return outcome === 'claimed' ? { state: outcome, token } : { state: outcome }
+    const outcome = String(state) as 'claimed' | 'in_flight' | 'mismatch' | 'void'
+    if (outcome === 'void') throw new StoreError('The claim was given up before it arrived.')
+    return { state: outcome }
   }
 
   async complete(tenant: string, key: string, token: string, response: Buffer, keepMs: number): Promise<boolean> {
@@ -36,7 +42,7 @@ export class RedisIdempotency implements Idempotency {
 
   async #end(tenant: string, key: string, token: string, keepMs: number, response: Buffer | string): Promise<boolean> {
     const hash = hashOf(key)
-    const on = [keys.idempotencyKey(tenant, hash), keys.idempotencyKeys(tenant)]
+    const on = [keys.idempotencyKey(tenant, hash), keys.idempotencyKeys(tenant), keys.voidClaim(tenant, token)]
     return (await this.#run(tenant, 'complete', on, [hash, token, keepMs, response])) === 1
   }
 }

@@ -42,9 +42,20 @@ export const text = (tenant: string, id: string) => `${tag(tenant)}text:${id}`
 export const knownRewards = (tenant: string, id: string) => `${tag(tenant)}known-rewards:${id}`
 
 export const conversation = (tenant: string, id: string) => `${tag(tenant)}turn:${id}`
+/** What deployments refused of the tenant's requests. */
+export const refusals = (tenant: string) => `${tag(tenant)}refusals`
 export const evidence = (tenant: string, policy: string) => `${tag(tenant)}evidence:${policy}`
 export const idempotencyKeys = (tenant: string) => `${tag(tenant)}idempotency`
 /** By a hash of the client's key. */
 export const idempotencyKey = (tenant: string, hash: string) => `${tag(tenant)}idempotency:${hash}`
+/** Of one tenant's kept responses: when they run out, and their sizes. */
+export const responses = (tenant: string) => `${tag(tenant)}responses`
+export const responseBytes = (tenant: string) => `${tag(tenant)}response-bytes`
+/** Takes "<id>\n<user>". */
+export const response = (tenant: string, member: string) => `${tag(tenant)}response:${member}`
+export const userResponses = (tenant: string, id: string) => `${tag(tenant)}user-responses:${id}`
+export const responseItems = (tenant: string, id: string) => `${tag(tenant)}response-items:${id}`
+/** A claim that was given up while it may still be on its way, by its token. */
+export const voidClaim = (tenant: string, token: string) => `${tag(tenant)}void-claim:${token}`
 /** Never written: read to learn whether the tenant's part of a cluster answers. */
 export const probe = (tenant: string) => `${tag(tenant)}probe`

@@ -5,7 +5,8 @@ import type { RedisConfig } from '../../config/schema.ts'
 import { fairTimeout } from '../../runtime/fair-timer.ts'
 import { Listeners } from '../changes.ts'
 import { decodeEdge, decodeState, encodeEdge, encodeState, floatBytes, floatsOf } from '../codec.ts'
-import type { Idempotency, Limits } from '../limits.ts'
+import type { Limits } from '../limits.ts'
+import { OwedEnds } from '../owed-ends.ts'
 import {
   interactionJsonWithoutText,
   type RewardDocument,
@@ -26,6 +27,7 @@ import {
   type RecordFilter,
   type Store,
   type StoredEdge,
+  type StoredRefusal,
   type StoredUser,
   type UserState,
 } from '../store.ts'
@@ -37,6 +39,7 @@ import { RedisGuard } from './guard.ts'
 import { RedisIdempotency } from './idempotency.ts'
 import * as keys from './keys.ts'
 import { RedisLimits } from './limits.ts'
+import { RedisResponses } from './responses.ts'
 import { readStream, readUserLog } from './stream.ts'
 
 /** Rows a script: Redis does nothing else meanwhile. */
@@ -56,7 +59,8 @@ const SWEEP_MS = 600_000
 export class RedisStore implements Store {
   readonly kind = 'redis'
   readonly limits: Limits
-  readonly idempotency: Idempotency
+  readonly idempotency: OwedEnds
+  readonly responses: RedisResponses
   readonly #client: RedisClient
   readonly #script: RunScript
   readonly #batch: RedisBatch
@@ -80,7 +84,8 @@ export class RedisStore implements Store {
     const run = this.#run.bind(this)
     this.#batch = new RedisBatch((tenant, operations) => run(tenant, 'batch', [keys.tag(tenant)], [operations]))
     this.limits = new RedisLimits(this.#batch)
-    this.idempotency = new RedisIdempotency(run)
+    this.idempotency = new OwedEnds(new RedisIdempotency(run))
+    this.responses = new RedisResponses(run, this.#runLong.bind(this))
     this.#sweep = setInterval(() => void this.sweep().catch(() => undefined), SWEEP_MS).unref()
   }
 
@@ -188,6 +193,7 @@ export class RedisStore implements Store {
         ],
       ),
     )
+    rows += await this.responses.erase(tenant, user, ROWS_PER_SCRIPT)
     for (;;) {
       const [handled, went] = (await this.#runLong(
         tenant,
@@ -317,15 +323,36 @@ export class RedisStore implements Store {
     )
   }
 
+  async noteRefusals(tenant: string, rows: readonly StoredRefusal[]): Promise<void> {
+    const key = keys.refusals(tenant)
+    const fields = Object.fromEntries(
+      rows.map(({ deployment, field, expiresAt }) => [`${deployment}\n${field}`, expiresAt]),
+    )
+    await this.#ask(tenant, async () => {
+      await this.#client.hset(key, fields)
+      await this.#client.pexpireat(key, Math.max(...rows.map(({ expiresAt }) => expiresAt)), 'GT')
+      await this.#client.pexpireat(key, Math.max(...rows.map(({ expiresAt }) => expiresAt)), 'NX')
+    })
+    const change: Invalidation = { kind: 'refusals', tenant }
+    await this.#ask('{keys}', () => this.#client.publish(keys.CHANGES, JSON.stringify(change)))
+  }
+
+  async listRefusals(tenant: string): Promise<StoredRefusal[]> {
+    const fields = await this.#ask(tenant, () => this.#client.hgetall(keys.refusals(tenant)))
+    return Object.entries(fields)
+      .map(([name, expiresAt]) => {
+        const [deployment = '', field = ''] = name.split('\n')
+        return { deployment, field, expiresAt: Number(expiresAt) }
+      })
+      .filter(({ expiresAt }) => expiresAt > Date.now())
+      .sort((a, b) => (keyOfRefusal(a) < keyOfRefusal(b) ? -1 : 1))
+  }
+
   sharedSecret(proposed: string): Promise<string> {
     return this.#ask('{keys}', async () => {
       await this.#client.set(keys.SHARED_SECRET, proposed, 'NX')
       return (await this.#client.get(keys.SHARED_SECRET)) ?? proposed
     })
-  }
-
-  async publish(change: Invalidation): Promise<void> {
-    await this.#ask('{keys}', () => this.#client.publish(keys.CHANGES, JSON.stringify(change)))
   }
 
   subscribe(listener: (change: Invalidation) => void): () => void {
@@ -349,7 +376,7 @@ export class RedisStore implements Store {
 
   async close(): Promise<void> {
     clearInterval(this.#sweep)
-    await this.#batch.close()
+    await Promise.all([this.#batch.close(), this.idempotency.close()])
     for (const guard of this.#guards.values()) guard.stop()
     this.#channel.close()
     this.#client.disconnect()
@@ -423,6 +450,8 @@ export class RedisStore implements Store {
     return (await this.#askLong('{keys}', () => this.#client.smembers(keys.TENANTS))).sort()
   }
 }
+
+const keyOfRefusal = ({ deployment, field }: StoredRefusal) => `${deployment}\n${field}`
 
 const KEY_KEYS = [keys.tenantKeys.records, keys.tenantKeys.ids]
 

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import type { DatabaseSync } from 'node:sqlite'
 import { type Claim, type ClaimRequest, type Idempotency, MAX_REPLAY_BYTES, MAX_REPLAYS } from '../limits.ts'
 import type { Transact } from './limits.ts'
@@ -12,17 +11,16 @@ export class SqliteIdempotency implements Idempotency {
     this.#sql = prepareStatements(db)
   }
 
-  claim({ tenant, user, key, bodyHash, ttlMs }: ClaimRequest): Promise<Claim> {
+  claim({ tenant, user, key, bodyHash, token, ttlMs }: ClaimRequest): Promise<Claim> {
     return this.#transact((): Claim => {
       const now = Date.now()
       const known = this.#sql.find.get(tenant, key, now)
       if (known && known.body !== bodyHash) return { state: 'mismatch' }
       if (known?.response) return { state: 'done', response: Buffer.from(known.response as Uint8Array) }
-      if (known) return { state: 'in_flight' }
-      const token = randomUUID()
+      if (known) return { state: known.token === token ? 'claimed' : 'in_flight' }
       this.#sql.save.run(tenant, key, user, bodyHash, token, now + ttlMs)
-      this.#sql.drop.run(tenant, tenant, MAX_REPLAYS)
-      return { state: 'claimed', token }
+      this.#sql.drop.run(tenant, tenant, tenant, MAX_REPLAYS)
+      return { state: 'claimed' }
     })
   }
 
@@ -46,11 +44,12 @@ export class SqliteIdempotency implements Idempotency {
 
 function prepareStatements(db: DatabaseSync) {
   return {
-    find: db.prepare('SELECT body, response FROM idempotency WHERE tenant = ? AND key = ? AND expires_at > ?'),
+    find: db.prepare('SELECT body, response, token FROM idempotency WHERE tenant = ? AND key = ? AND expires_at > ?'),
     save: db.prepare('INSERT OR REPLACE INTO idempotency VALUES (?, ?, ?, ?, ?, NULL, ?)'),
     drop: db.prepare(`
       DELETE FROM idempotency WHERE tenant = ? AND key IN (
-        SELECT key FROM idempotency WHERE tenant = ? ORDER BY expires_at DESC LIMIT -1 OFFSET ?)`),
+        SELECT key FROM idempotency WHERE tenant = ? AND response IS NOT NULL ORDER BY expires_at
+        LIMIT max(0, (SELECT count(*) FROM idempotency WHERE tenant = ?) - ?))`),
     complete: db.prepare(`
       UPDATE idempotency SET response = ?, expires_at = ? WHERE tenant = ? AND key = ? AND token = ? AND expires_at > ?`),
     release: db.prepare('DELETE FROM idempotency WHERE tenant = ? AND key = ? AND token = ?'),

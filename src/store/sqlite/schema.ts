@@ -89,6 +89,37 @@ const MIGRATIONS = [
   `
   CREATE TABLE secrets (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
   `,
+  `
+  CREATE TABLE responses (
+    tenant TEXT NOT NULL, user TEXT NOT NULL, id TEXT NOT NULL, ts INTEGER NOT NULL, bytes INTEGER NOT NULL,
+    response BLOB NOT NULL, expires_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant, user, id)
+  ) STRICT;
+  CREATE INDEX responses_by_expiry ON responses (tenant, expires_at);
+  CREATE INDEX responses_by_age ON responses (expires_at);
+  CREATE TABLE response_items (
+    tenant TEXT NOT NULL, user TEXT NOT NULL, item TEXT NOT NULL, response TEXT NOT NULL,
+    PRIMARY KEY (tenant, user, item)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX items_of_response ON response_items (tenant, user, response);
+  CREATE TABLE response_bytes (tenant TEXT PRIMARY KEY, bytes INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+
+  -- However a row comes or goes: what is kept of a tenant, and the items of what is gone.
+  CREATE TRIGGER response_added AFTER INSERT ON responses BEGIN
+    INSERT INTO response_bytes VALUES (new.tenant, new.bytes)
+      ON CONFLICT (tenant) DO UPDATE SET bytes = bytes + excluded.bytes;
+  END;
+  CREATE TRIGGER response_gone AFTER DELETE ON responses BEGIN
+    UPDATE response_bytes SET bytes = bytes - old.bytes WHERE tenant = old.tenant;
+    DELETE FROM response_items WHERE tenant = old.tenant AND user = old.user AND response = old.id;
+  END;
+  `,
+  `
+  CREATE TABLE refusals (
+    tenant TEXT NOT NULL, deployment TEXT NOT NULL, field TEXT NOT NULL, expires_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant, deployment, field)
+  ) STRICT, WITHOUT ROWID;
+  `,
 ]
 
 /** @throws Error when the file was written by a newer version of this program */

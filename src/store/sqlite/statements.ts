@@ -66,13 +66,27 @@ export function prepareStatements(db: DatabaseSync) {
     findEvidence: prepare('SELECT sums FROM evidence WHERE tenant = ? AND policy = ? AND candidate = ?'),
     saveEvidence: prepare('INSERT OR REPLACE INTO evidence VALUES (?, ?, ?, ?)'),
 
+    noteRefusal: prepare(`
+      INSERT INTO refusals VALUES (?, ?, ?, ?)
+      ON CONFLICT DO UPDATE SET expires_at = max(expires_at, excluded.expires_at)`),
+    listRefusals: prepare(
+      'SELECT deployment, field, expires_at FROM refusals WHERE tenant = ? AND expires_at > ? ORDER BY deployment, field',
+    ),
+
     noteErasure: prepare('INSERT OR REPLACE INTO erasures VALUES (?, ?, ?)'),
     anyErasure: prepare('SELECT 1 FROM erasures LIMIT 1'),
     erasure: prepare('SELECT at FROM erasures WHERE tenant = ? AND user_hash = ?'),
     /** Each takes tenant and user. */
-    erase: ['users', 'edges', 'open_interactions', 'interactions', 'rewards', 'conversations', 'idempotency'].map(
-      (table) => prepare(`DELETE FROM ${table} WHERE tenant = ? AND user = ?`),
-    ),
+    erase: [
+      'users',
+      'edges',
+      'open_interactions',
+      'interactions',
+      'rewards',
+      'conversations',
+      'idempotency',
+      'responses',
+    ].map((table) => prepare(`DELETE FROM ${table} WHERE tenant = ? AND user = ?`)),
 
     /** Another number whenever another connection changed the file. */
     dataVersion: prepare('PRAGMA data_version'),

@@ -5,9 +5,11 @@ import { DatabaseSync, type SQLOutputValue } from 'node:sqlite'
 import type { SqliteConfig } from '../../config/schema.ts'
 import { Listeners } from '../changes.ts'
 import { decodeEdge, decodeState, encodeEdge, encodeState, floatBytes, floatsOf } from '../codec.ts'
-import type { Idempotency, Limits } from '../limits.ts'
+import type { Limits } from '../limits.ts'
+import { OwedEnds } from '../owed-ends.ts'
 import { interactionJsonWithoutText, readInteraction, readReward, rewardJson, summaryOf } from '../records/documents.ts'
 import type { InteractionRecord, RewardRecord } from '../records/records.ts'
+import type { Responses } from '../responses.ts'
 import {
   type ConversationState,
   type Evidence,
@@ -18,12 +20,14 @@ import {
   type RecordFilter,
   type Store,
   type StoredEdge,
+  type StoredRefusal,
   type StoredUser,
   StoreError,
   type UserState,
 } from '../store.ts'
 import { SqliteIdempotency } from './idempotency.ts'
 import { SqliteLimits, type Transact } from './limits.ts'
+import { SqliteResponses } from './responses.ts'
 import { migrate } from './schema.ts'
 import { prepareStatements } from './statements.ts'
 import { sweep } from './sweep.ts'
@@ -54,7 +58,8 @@ interface Write {
 export class SqliteStore implements Store {
   readonly kind = 'sqlite'
   readonly limits: Limits
-  readonly idempotency: Idempotency
+  readonly idempotency: OwedEnds
+  readonly responses: Responses
   readonly #db: DatabaseSync
   readonly #sql: ReturnType<typeof prepareStatements>
   readonly #listeners = new Listeners()
@@ -75,7 +80,13 @@ export class SqliteStore implements Store {
     this.#sql = prepareStatements(this.#db)
     const transact: Transact = (work) => this.#write(() => [work()])
     this.limits = new SqliteLimits(this.#db, transact)
-    this.idempotency = new SqliteIdempotency(this.#db, transact)
+    this.idempotency = new OwedEnds(new SqliteIdempotency(this.#db, transact))
+    this.responses = new SqliteResponses(
+      this.#db,
+      transact,
+      (work) => this.#do(work),
+      (row) => this.#erasedBefore()(row),
+    )
     this.#seenChange = Number(this.#sql.lastChange.get()?.seq ?? 0)
     this.#poll = setInterval(() => this.#pollChanges(), POLL_MS).unref()
     this.#sweepIn(NEXT_SLICE_MS, config.retention_days * 86_400_000)
@@ -267,15 +278,30 @@ export class SqliteStore implements Store {
     })
   }
 
+  noteRefusals(tenant: string, rows: readonly StoredRefusal[]): Promise<void> {
+    return this.#write(() => {
+      for (const { deployment, field, expiresAt } of rows) {
+        this.#sql.noteRefusal.run(tenant, deployment, field, expiresAt)
+      }
+      return [undefined, { kind: 'refusals', tenant }]
+    })
+  }
+
+  listRefusals(tenant: string): Promise<StoredRefusal[]> {
+    return this.#do(() =>
+      this.#sql.listRefusals.all(tenant, Date.now()).map((row) => ({
+        deployment: String(row.deployment),
+        field: String(row.field),
+        expiresAt: Number(row.expires_at),
+      })),
+    )
+  }
+
   sharedSecret(proposed: string): Promise<string> {
     return this.#write(() => {
       this.#sql.proposeSecret.run(proposed)
       return [String(this.#sql.sharedSecret.get()?.value)]
     })
-  }
-
-  publish(change: Invalidation): Promise<void> {
-    return this.#write(() => [undefined, change])
   }
 
   subscribe(listener: (change: Invalidation) => void): () => void {
@@ -291,6 +317,7 @@ export class SqliteStore implements Store {
   async close(): Promise<void> {
     clearInterval(this.#poll)
     clearTimeout(this.#nextSweep)
+    await this.idempotency.close()
     while (this.#writes.length > 0) this.#commit()
     if (this.#db.isOpen) this.#db.close()
   }

@@ -25,9 +25,11 @@ export function sweep(db: DatabaseSync, retentionMs: number, now: number): boole
     db.prepare('DELETE FROM open_interactions WHERE ts < ?').run(now - OPEN_MS)
     db.prepare('DELETE FROM conversations WHERE expires_at < ?').run(now)
     db.prepare('DELETE FROM erasures WHERE at < ?').run(now - retentionMs)
+    db.prepare('DELETE FROM refusals WHERE expires_at < ?').run(now)
     db.prepare('DELETE FROM counters WHERE expires_at < ?').run(now)
     db.prepare('DELETE FROM reservations WHERE forget_at < ?').run(now)
     drop('idempotency', 'expires_at', now)
+    drop('responses', 'expires_at', now)
     db.exec('COMMIT')
     return more
   } catch (error) {

@@ -6,37 +6,44 @@
 
 import { keepCompiled } from '../../../bin/compile-cache.mjs'
 import type { Candidate } from '../../../src/candidates/candidate.ts'
-import type { Services } from '../../../src/parts.ts'
+import type { Policies } from '../../../src/routing/policies/policies.ts'
+import type { Policy } from '../../../src/routing/policy.ts'
 import type { CandidateScore, RouteQuery } from '../../../src/routing/router.ts'
+import type { Overrides } from '../../../src/services.ts'
 
 const nothing = () => {}
 
-const REMOVALS: Record<string, (services: Services) => void> = {
-  key({ authenticator }) {
-    authenticator.authenticate = async () => ({ tenant: 'bench', keyId: 'config-bench-0', models: null })
+const REMOVALS: Record<string, Overrides> = {
+  key: {
+    authenticator: (made) =>
+      Object.assign(made, { authenticate: async () => ({ tenant: 'bench', keyId: 'config-bench-0', models: null }) }),
   },
-  embedding: ({ policies }) => {
-    const { policy } = policies.snapshot('bench', 'user')
-    if (!policy) throw new Error('There is no artifact to take the embedder from.')
-    const vector = new Float32Array(policy.embedder.dim).fill(0.05)
-    policy.embedder.embed = () => vector
+  embedding: {
+    policies(made) {
+      const policy = servingPolicy(made)
+      const vector = new Float32Array(policy.embedder.dim).fill(0.05)
+      policy.embedder.embed = () => vector
+      return made
+    },
   },
-  gnn({ policies }) {
-    const { policy } = policies.snapshot('bench', 'user')
-    if (!policy) throw new Error('There is no artifact to take the router from.')
-    policy.router.score = async (_: RouteQuery, candidates: readonly Candidate[]) => candidates.map(fixedScore)
+  gnn: {
+    policies(made) {
+      servingPolicy(made).router.score = async (_: RouteQuery, candidates: readonly Candidate[]) =>
+        candidates.map(fixedScore)
+      return made
+    },
   },
-  record({ recorder }) {
-    recorder.open = nothing
-    recorder.interaction = async () => {}
+  record: { recorder: (made) => Object.assign(made, { open: nothing, interaction: async () => {} }) },
+  conversation: {
+    store: (made) => Object.assign(made, { loadConversation: async () => null, saveConversation: async () => null }),
   },
-  conversation({ store }) {
-    store.loadConversation = async () => null
-    store.saveConversation = async () => null
-  },
-  metrics({ metrics }) {
-    metrics.observe = nothing
-  },
+  metrics: { metrics: (made) => ({ ...made, observe: nothing }) },
+}
+
+function servingPolicy(policies: Policies): Policy {
+  const { policy } = policies.snapshot('bench', 'user')
+  if (!policy) throw new Error('There is no artifact to take a part from.')
+  return policy
 }
 
 const fixedScore = (candidate: Candidate, index: number): CandidateScore => ({
@@ -53,7 +60,15 @@ const [config = '', parts = ''] = process.argv.slice(2)
 // As bin/persona-router.mjs does.
 keepCompiled()
 const { serve } = await import('../../../src/main.ts')
-await serve(config, (built) => {
-  for (const part of parts.split(',').filter(Boolean)) REMOVALS[part]?.(built)
-})
+await serve(config, overridesOf(parts.split(',')))
 process.once('disconnect', () => process.exit(0))
+
+/** Several removals may be of one part. */
+function overridesOf(names: readonly string[]): Overrides {
+  const removals = names.flatMap((name) => REMOVALS[name] ?? [])
+  const policies = removals.flatMap((removal) => removal.policies ?? [])
+  return {
+    ...Object.assign({}, ...removals),
+    policies: (made) => policies.reduce((changed, remove) => remove(changed), made),
+  }
+}

@@ -91,7 +91,14 @@ describe('request', () => {
         { role: 'user', content: 'And now?' },
       ],
     })
-    expect(sent.tools).toEqual([{ name: 'f', description: 'd', input_schema: { type: 'object' }, strict: true }])
+    expect(sent.tools).toEqual([
+      {
+        name: 'f',
+        description: 'd',
+        input_schema: { type: 'object', properties: {}, additionalProperties: false },
+        strict: true,
+      },
+    ])
     expect(sent.messages.slice(1)).toEqual([
       {
         role: 'assistant',
@@ -219,9 +226,9 @@ describe('request', () => {
           role: 'assistant',
           content: null,
           reasoning_details,
-          tool_calls: [{ id: 'a', type: 'function', function: { name: 'f', arguments: '{}' } }],
+          tool_calls: [{ id: 'toolu_a', type: 'function', function: { name: 'f', arguments: '{}' } }],
         },
-        { role: 'tool', tool_call_id: 'a', content: '42' },
+        { role: 'tool', tool_call_id: 'toolu_a', content: '42' },
       ]
       expect(body({ reasoning_effort: 'high', tools: [tool], messages: loop() })).not.toHaveProperty('thinking')
       const details = [
@@ -447,8 +454,14 @@ describe('response', () => {
       content: 'Paris.',
       reasoning_content: 'France... its capital is Paris.',
       reasoning_details: [
-        { type: 'reasoning.text', text: 'France... its capital is Paris.', signature: expect.any(String), index: 0 },
-        { type: 'reasoning.encrypted', data: 'EmwKAhgBEgy3va3pzix', index: 1 },
+        {
+          type: 'reasoning.text',
+          text: 'France... its capital is Paris.',
+          signature: expect.any(String),
+          format: 'anthropic-claude-v1',
+          index: 0,
+        },
+        { type: 'reasoning.encrypted', data: 'EmwKAhgBEgy3va3pzix', format: 'anthropic-claude-v1', index: 1 },
       ],
     })
     expect(parseUsage(completion.usage)).toEqual({
@@ -548,8 +561,14 @@ describe('stream', () => {
     const { deltas, data } = await chunks('thinking.sse')
     expect(deltas.map((delta) => delta.reasoning_content ?? '').join('')).toBe('France... its capital is Paris.')
     expect(deltas.flatMap((delta) => delta.reasoning_details ?? [])).toEqual([
-      { type: 'reasoning.text', text: 'France... its capital is Paris.', signature: expect.any(String), index: 0 },
-      { type: 'reasoning.encrypted', data: 'EmwKAhgBEgy3va3pzix', index: 1 },
+      {
+        type: 'reasoning.text',
+        text: 'France... its capital is Paris.',
+        signature: expect.any(String),
+        format: 'anthropic-claude-v1',
+        index: 0,
+      },
+      { type: 'reasoning.encrypted', data: 'EmwKAhgBEgy3va3pzix', format: 'anthropic-claude-v1', index: 1 },
     ])
     expect(parseUsage(data.at(-1)?.usage)).toMatchObject({
       promptTokens: 119,

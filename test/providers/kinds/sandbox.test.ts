@@ -2,18 +2,17 @@ import fc from 'fast-check'
 import type OpenAI from 'openai'
 import { describe, expect, test } from 'vitest'
 import { configSchema } from '../../../src/config/schema.ts'
-import { discover } from '../../../src/providers/discover.ts'
 import { readAll } from '../../../src/providers/http/read-all.ts'
+import { builtInCandidates } from '../../../src/providers/kind-schemas.ts'
 import { findSum } from '../../../src/providers/kinds/sandbox/arithmetic.ts'
 import { PERSONAS } from '../../../src/providers/kinds/sandbox/personas.ts'
 import { sandbox } from '../../../src/providers/kinds/sandbox/sandbox.ts'
 import { instanceOf } from '../../../src/providers/kinds/sandbox/schema-instance.ts'
-import { openProviders } from '../../../src/providers/kinds.ts'
 import { chat } from '../../contracts/provider.ts'
 import { candidate } from '../../support/relay-harness.ts'
 
 async function complete(fields: Record<string, unknown> = {}, model = 'sandbox-premium') {
-  const answer = await sandbox('sandbox', 'auto').chat({
+  const answer = await sandbox('sandbox', { kind: 'sandbox', enabled: 'auto' }).chat({
     candidate: candidate(model, 'sandbox', { model }),
     request: chat(fields),
     signal: new AbortController().signal,
@@ -28,9 +27,9 @@ const content = async (fields: Record<string, unknown> = {}, model?: string) =>
 const user = (text: string) => ({ messages: [{ role: 'user', content: text }] })
 
 describe('candidates', () => {
-  test('differ in price and size, and are valid configuration', async () => {
+  test('differ in price and size, and are valid configuration', () => {
     const config = configSchema.parse({ providers: { sandbox: { kind: 'sandbox' } } })
-    const { candidates } = await discover(config, openProviders(config))
+    const candidates = builtInCandidates(config.providers)
     expect(candidates.map(({ name }) => name)).toEqual(PERSONAS.map(({ model }) => model))
     expect(new Set(candidates.map(({ price }) => price?.output)).size).toBe(candidates.length)
     configSchema.parse({ ...config, candidates })

@@ -11,6 +11,7 @@ import type { Policy } from '../../../src/routing/policy.ts'
 import type { Store } from '../../../src/store/store.ts'
 import { routerContract } from '../../contracts/router.ts'
 import { interaction, openTestStore, quantise, reward } from '../../learning/support.ts'
+import { expectClose } from '../../support/close.ts'
 import { candidate, routerConfig, silent } from '../support.ts'
 
 const ARTIFACTS = fileURLToPath(new URL('../../../router-model/artifacts', import.meta.url))
@@ -91,8 +92,7 @@ describe.each(readdirSync(ARTIFACTS).sort())('artifact %s', (name) => {
     const twice = [...POOL, { ...(POOL[2] as Candidate) }]
     for (const question of QUESTIONS) {
       const [once, doubled] = [await scoresOf('nobody', question), await scoresOf('nobody', question, twice)]
-      for (const [i, { mean }] of once.entries()) expect(doubled[i]?.mean).toBeCloseTo(mean, 4)
-      expect(doubled.at(-1)?.mean).toBeCloseTo(once[2]?.mean as number, 4)
+      expectClose(meansOf(doubled), meansOf([...once, once[2] as (typeof once)[number]]))
     }
   })
 
@@ -136,7 +136,7 @@ describe.each(readdirSync(ARTIFACTS).sort())('artifact %s', (name) => {
     }
     const [forward, backward] = [await scoresOf('fwd', 'Hello?'), await scoresOf('bwd', 'Hello?')]
     // Where rewards fade, the order is the point.
-    if (forget === 1) for (const [i, { mean }] of forward.entries()) expect(backward[i]?.mean).toBeCloseTo(mean, 3)
+    if (forget === 1) expectClose(meansOf(backward), meansOf(forward), 1e-3)
   })
 
   routerContract(
@@ -149,3 +149,5 @@ describe.each(readdirSync(ARTIFACTS).sort())('artifact %s', (name) => {
     POOL,
   )
 })
+
+const meansOf = (scores: readonly { mean: number }[]) => scores.map(({ mean }) => mean)

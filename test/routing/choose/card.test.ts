@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import type { Candidate, Capability } from '../../../src/candidates/candidate.ts'
 import type { CardFeature, Manifest } from '../../../src/routing/artifact/manifest.ts'
 import { cardFeatures, cardText, code } from '../../../src/routing/choose/card.ts'
+import { expectClose } from '../../support/close.ts'
 import { candidate } from '../support.ts'
 
 interface Golden {
@@ -46,7 +47,7 @@ describe('card', () => {
     for (const [i, { field }] of golden.spec.entries()) {
       // A candidate always says what it can do; a card of the training data may not.
       if (card[field] === undefined && (FLAGS as readonly string[]).includes(field)) continue
-      expect(found[2 * i], field).toBeCloseTo(features[2 * i] as number, 5)
+      expectClose(found[2 * i], features[2 * i])
       expect(found[2 * i + 1], field).toBe(features[2 * i + 1])
     }
     expect(cardText(one)).toBe(text)
@@ -67,7 +68,7 @@ describe('card', () => {
 
   it.each(golden.codes)('gives "$text" the same code of $n', ({ text, n, code: expected }) => {
     expect(code(text, n)).toEqual(Float32Array.from(expected, (value) => Math.sign(value) / Math.sqrt(n)))
-    for (const [i, value] of code(text, n).entries()) expect(value).toBeCloseTo(expected[i] as number, 5)
+    expectClose(code(text, n), expected)
   })
 
   it('does not mind capitals in a code', () => {

@@ -4,6 +4,7 @@ import { loadArtifact } from '../../../src/routing/artifact/load.ts'
 import { GraphRouter } from '../../../src/routing/model/graph-router.ts'
 import { RouterError } from '../../../src/routing/router.ts'
 import { routerContract } from '../../contracts/router.ts'
+import { expectClose } from '../../support/close.ts'
 import {
   CHEAP,
   candidate,
@@ -44,9 +45,11 @@ describe('GraphRouter', () => {
         const together = await Promise.all(requests.map(({ pool, ...request }) => router.score(request, pool)))
         for (const [i, { pool, ...request }] of requests.entries()) {
           const alone = await router.score(request, pool)
-          for (const [j, { mean, std }] of alone.entries()) {
-            expect(together[i]?.[j]?.mean).toBeCloseTo(mean, 4)
-            expect(together[i]?.[j]?.std).toBeCloseTo(std, 4)
+          for (const field of ['mean', 'std'] as const) {
+            expectClose(
+              together[i]?.map((score) => score[field]),
+              alone.map((score) => score[field]),
+            )
           }
         }
       }),
@@ -73,14 +76,14 @@ describe('GraphRouter', () => {
   it('predicts the price of an answer', async () => {
     const { router } = await tinyPolicy()
     const [{ costUsd, completionTokens } = { costUsd: 0, completionTokens: 0 }] = await router.score(query(), [DEAR])
-    expect(costUsd).toBeCloseTo((100 * 10 + completionTokens * 60) / 1e6, 9)
+    expectClose(costUsd, (100 * 10 + completionTokens * 60) / 1e6)
   })
 
   it('starts an LLM of the training data from its outcomes, under any of its names', async () => {
     const { router } = await tinyPolicy()
     const pool = [candidate('a', { model: 'Known-LLM' }), candidate('known-llm-2024'), candidate('stranger')]
     const [named, itself, stranger] = await router.score(query(), pool)
-    expect(named?.quality).toBeCloseTo(itself?.quality as number, 6)
+    expectClose(named?.quality, itself?.quality)
     expect(named?.quality).toBeGreaterThan((stranger?.quality as number) + 0.1)
   })
 

@@ -84,7 +84,7 @@ describe('Policies', () => {
       })
     withText(0.01)
     const policies = await open({ artifact: directory })
-    expect(policies.status().error).toMatch(/golden text 0 is off by 0\.010/)
+    expect(policies.status().error).toMatch(/golden text 0 is off by 0\.0/)
     withText(0)
     expect(await policies.reload()).toBe('tiny-1')
     expect(policies.status().error).toBeNull()

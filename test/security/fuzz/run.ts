@@ -1,15 +1,24 @@
 import { writeFileSync } from 'node:fs'
 import { Command } from 'commander'
+import { casesOf, FramingTarget, STREAMS } from './framing.ts'
 import { HttpTarget, mutateHttp } from './http.ts'
 import { corpus, mutate, randomFrom, targets } from './targets.ts'
 
-/** `npm run fuzz -- --minutes 5`: what breaks a rule is kept in the corpus, and ends the run with 1. */
-const { minutes, seed, only } = new Command('fuzz')
+/**
+ * `npm run fuzz -- --minutes 5`: what breaks a rule is kept in the corpus, and ends the run with 1. `npm run fuzz --
+ * framing`: streams of every kind, cut at every byte.
+ */
+const command = new Command('fuzz')
+  .argument('[part]', 'bytes or framing', 'bytes')
   .option('--minutes <n>', 'over all targets', Number, 2)
   .option('--seed <n>', 'of the mutations', Number, Date.now() % 1e9)
   .option('--only <target>', 'json, sse or http')
   .parse()
-  .opts<{ minutes: number; seed: number; only?: string }>()
+const { minutes, seed, only } = command.opts<{ minutes: number; seed: number; only?: string }>()
+if (command.args[0] === 'framing') {
+  await fuzzFraming()
+  process.exit()
+}
 
 const http = await HttpTarget.start()
 const all = {
@@ -38,3 +47,22 @@ for (const [name, { check, change }] of chosen) {
 }
 console.log(`http: ${http.forwarded} requests reached the provider`)
 await http.stop()
+
+async function fuzzFraming(): Promise<void> {
+  const target = await FramingTarget.start()
+  await target.learn()
+  const random = randomFrom(seed)
+  for (const stream of Object.keys(STREAMS)) {
+    let broken = 0
+    const cases = casesOf(stream, 1, random)
+    for (const playing of cases) {
+      await target.run(playing).catch((error: Error) => {
+        broken++
+        console.error(error.message)
+      })
+    }
+    console.log(`${stream}: ${cases.length} cuts, ${broken} torn or untold, seed ${seed}`)
+    if (broken > 0) process.exitCode = 1
+  }
+  await target.stop()
+}

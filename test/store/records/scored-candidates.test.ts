@@ -13,6 +13,7 @@ import {
 import { importRecords } from '../../../src/store/records/import.ts'
 import { eachCandidate, readCandidates, scoredCandidates } from '../../../src/store/records/scored-candidates.ts'
 import { SqliteStore } from '../../../src/store/sqlite/store.ts'
+import { expectClose } from '../../support/close.ts'
 import { all, anInteraction } from '../records.ts'
 
 const NAMES = ['gpt-5-mini', 'a "quoted" one', 'back\\slash', 'modèle', '模型', '🦙', 'line\nbreak', '\u2028', '', '}"']
@@ -68,7 +69,7 @@ describe('candidates of a record', () => {
       ])
       expect(found).toEqual(given)
       const sum = eachCandidate(candidates).reduce((total, { propensity }) => total + propensity, 0)
-      if (m > 0) expect(Math.abs(sum - 1)).toBeLessThan(1e-6)
+      if (m > 0) expectClose(sum, 1)
     }
   })
 

@@ -49,11 +49,6 @@ def snips(sample: Sample, policy: Doubles) -> Terms:
     return Terms(weight * sample.reward, weight)
 
 
-def dm(policy: Doubles, predicted: Doubles) -> Terms:
-    """Direct method: believes the prediction. For comparison only."""
-    return Terms(_expected(policy, predicted), np.ones(len(policy)))
-
-
 def dr(sample: Sample, policy: Doubles, predicted: Doubles) -> Terms:
     """Doubly robust: the prediction, corrected by weighted residuals; right if either of the two is."""
     residual = sample.reward - sample.taken(predicted)

@@ -1,15 +1,17 @@
 import type Anthropic from '@anthropic-ai/sdk'
-import type { AnthropicConfig } from '../../../config/schema.ts'
 import { parseJson } from '../../../openai/error.ts'
+import { replaceModel } from '../../../openai/rewrite.ts'
 import { apiKey } from '../../api-key.ts'
 import { baseUrl } from '../../base-url.ts'
 import { HttpClient } from '../../http/client.ts'
 import { readAll } from '../../http/read-all.ts'
 import { offProvider } from '../../off-provider.ts'
 import { type Provider, type ProviderAnswer, type ProviderCall, UpstreamError } from '../../provider.ts'
+import { shapeOf } from '../../relay/shape.ts'
 import { openaiError } from './error.ts'
 import { messagesBody } from './request.ts'
 import { completionOf } from './response.ts'
+import type { AnthropicConfig } from './schema.ts'
 import { openaiStream } from './stream.ts'
 
 const MAX_BODY_BYTES = 64 * 1024 * 1024
@@ -24,11 +26,32 @@ export function anthropic(name: string, config: AnthropicConfig): Provider {
     connectTimeoutMs: config.connect_timeout_ms,
     maxConnections: config.max_connections,
   })
-  const fixed = {
-    ...config.headers,
+  const fixed: Record<string, string> = {
+    ...lowerCase(config.headers),
     'anthropic-version': config.version,
     'content-type': 'application/json',
     'accept-encoding': 'identity',
+  }
+
+  const send = (
+    path: string,
+    { body, headers, signal, requestId }: Pick<ProviderCall, 'signal' | 'requestId'> & MessagesCall,
+  ): Promise<ProviderAnswer> => {
+    const secret = key.read()
+    return http.send({
+      method: 'POST',
+      path: `${base.path}${path}${base.query}`,
+      headers: {
+        ...fixed,
+        ...headers,
+        ...betas(fixed, headers),
+        'x-request-id': requestId,
+        ...(secret !== undefined && { 'x-api-key': secret }),
+      },
+      body,
+      signal,
+      secret,
+    })
   }
 
   return {
@@ -37,34 +60,68 @@ export function anthropic(name: string, config: AnthropicConfig): Provider {
       return config.key_required ? key.missing : null
     },
     async chat({ candidate, request, signal, requestId }: ProviderCall): Promise<ProviderAnswer> {
-      const body = messagesBody(request.body, candidate, config.default_max_tokens)
-      const secret = key.read()
-      const answer = await http.send({
-        method: 'POST',
-        path: `${base.path}/messages${base.query}`,
-        headers: { ...fixed, 'x-request-id': requestId, ...(secret !== undefined && { 'x-api-key': secret }) },
-        body: Buffer.from(JSON.stringify(body)),
+      const native = request.native?.api === 'messages' ? request.native : null
+      const answer = await send('/messages', {
+        body: native
+          ? replaceModel(native.raw, native.spans, candidate.model)
+          : Buffer.from(JSON.stringify(messagesBody(request.body, candidate, config.default_max_tokens))),
+        headers: native?.headers ?? {},
         signal,
-        secret,
+        requestId,
       })
-      return convert(answer, request.stream)
+      return native && answer.status === 200 ? answer : convert(answer, request.stream)
+    },
+    async countTokens({ candidate, native, signal, requestId }): Promise<number> {
+      const { status, body } = await send('/messages/count_tokens', {
+        body: replaceModel(native.raw, native.spans, candidate.model),
+        headers: native.headers ?? {},
+        signal,
+        requestId,
+      })
+      const json = parseJson(await readAll(body, MAX_BODY_BYTES))
+      const count = (json as { input_tokens?: unknown } | undefined)?.input_tokens
+      if (status !== 200 || typeof count !== 'number') throw new UpstreamError('protocol', 'the provider did not count')
+      return count
     },
     close: () => http.close(),
   }
+}
+
+const lowerCase = (headers: Record<string, string>) =>
+  Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
+
+/** The configuration's and the client's. */
+function betas(...all: Readonly<Record<string, string>>[]): Record<string, string> {
+  const named = all.flatMap((headers) => headers['anthropic-beta'] ?? [])
+  return named.length > 0 ? { 'anthropic-beta': named.join(',') } : {}
+}
+
+interface MessagesCall {
+  body: Buffer | readonly Buffer[]
+  headers: Readonly<Record<string, string>>
 }
 
 function convert(answer: ProviderAnswer, stream: boolean): ProviderAnswer {
   const { status, headers, body } = answer
   const created = Math.floor(Date.now() / 1000)
   if (status !== 200) return { status, headers, body: convertedError(body) }
-  if (stream && /^text\/event-stream/i.test(headers['content-type'] ?? '')) {
-    return { status, headers, body: openaiStream(body, created) }
+  return {
+    status,
+    headers: { ...headers, 'content-type': stream ? EVENTS : 'application/json' },
+    body: converted(body, created),
   }
-  return { status, headers, body: convertedMessage(body, created) }
 }
 
-async function* convertedMessage(body: AsyncIterable<Uint8Array>, created: number): AsyncGenerator<Buffer> {
-  const json = parseJson(await readAll(body, MAX_BODY_BYTES)) as Anthropic.Message | undefined
+const EVENTS = 'text/event-stream; charset=utf-8'
+
+/** A stream or a message, whichever was sent: the label may lie. */
+async function* converted(body: AsyncIterable<Uint8Array>, created: number): AsyncGenerator<Buffer> {
+  const { shape, body: all } = await shapeOf(body)
+  if (shape === 'events') {
+    yield* openaiStream(all, created)
+    return
+  }
+  const json = parseJson(await readAll(all, MAX_BODY_BYTES)) as Anthropic.Message | undefined
   if (json?.type !== 'message' || !Array.isArray(json.content)) {
     throw new UpstreamError('protocol', 'the provider sent something that is not a message')
   }

@@ -9,6 +9,8 @@ export interface Dialect {
   thinksByDefault: boolean
   /** `temperature` and `top_p` are accepted (before 4.7). */
   sampling: boolean
+  /** A conversation may end with the assistant's message, to be gone on with (before 4.6). */
+  prefill: boolean
   /** `output_config.format` is accepted (4.5 on); before, a forced tool stands in. */
   structuredOutputs: boolean
 }
@@ -25,6 +27,7 @@ export function dialectOf(model: string): Dialect {
     thinking: version >= 4.6 ? 'adaptive' : version >= 3.7 ? 'budget' : 'none',
     thinksByDefault: version >= 5,
     sampling: version < 4.7,
+    prefill: version < 4.6,
     structuredOutputs: version >= 4.5,
   }
 }

@@ -51,5 +51,19 @@ function convert(key: string, value: unknown): unknown {
   }
 }
 
+/** Keywords under which names are the client's own. */
+const NAMED = ['properties', '$defs', 'definitions']
+
+/** Whether a schema describes objects with names of the answer's own choice, which a closed object can't hold. */
+export function hasMap(schema: unknown): boolean {
+  if (Array.isArray(schema)) return schema.some(hasMap)
+  if (!isSchema(schema)) return false
+  const { additionalProperties: more, patternProperties: named } = schema
+  if (isSchema(more) || (more === true && !('properties' in schema)) || isSchema(named)) return true
+  return Object.entries(schema).some(([key, value]) =>
+    NAMED.includes(key) && isSchema(value) ? Object.values(value).some(hasMap) : hasMap(value),
+  )
+}
+
 const isSchema = (value: unknown): value is Schema =>
   typeof value === 'object' && value !== null && !Array.isArray(value)

@@ -1,10 +1,14 @@
 import type Anthropic from '@anthropic-ai/sdk'
 import type { ChatMessage } from '../../../openai/chat.ts'
+import { translateIds } from '../../dialect/tool-ids.ts'
 import { malformed, unsupported } from './unsupported.ts'
 
 type Block = Anthropic.ContentBlockParam
 type Turn = { role: 'user' | 'assistant'; content: Block[] }
 type Part = { type: string; text?: string; [key: string]: unknown }
+
+/** `^[a-zA-Z0-9_-]+$`, and each once in a conversation. */
+const CALL_IDS = { pattern: /^[a-zA-Z0-9_-]{1,64}$/, length: 24, unique: true }
 
 type Cached = { cache_control?: Anthropic.CacheControlEphemeral }
 
@@ -17,7 +21,8 @@ export interface Conversation {
  * OpenAI's messages as Anthropic's turns: system and developer messages become `system`, tool results become blocks of
  * a user turn, neighbours of one role become one turn.
  */
-export function conversation(messages: readonly ChatMessage[]): Conversation {
+export function conversation(given: readonly ChatMessage[]): Conversation {
+  const messages = translateIds(given, CALL_IDS)
   const system: Anthropic.TextBlockParam[] = []
   const turns: Turn[] = []
   messages.forEach((message, index) => {
@@ -53,7 +58,7 @@ function turnOf(message: ChatMessage, param: string): Turn {
 function assistantBlocks(message: ChatMessage, param: string): Block[] {
   const calls = Array.isArray(message.tool_calls) ? (message.tool_calls as ToolCall[]) : []
   return [
-    ...thinking(message.reasoning_details),
+    ...thinking(message.reasoning_details, calls),
     ...blocks(message.content, `${param}.content`),
     ...calls.map((call, index) => toolUse(call, `${param}.tool_calls.${index}`)),
   ]
@@ -95,10 +100,19 @@ function toolResult(message: ChatMessage, param: string): Anthropic.ToolResultBl
   return { type: 'tool_result', tool_use_id: message.tool_call_id, ...(content.length > 0 && { content }) }
 }
 
-/** Thoughts that an earlier answer carried and the client sent back: only with their signature do they count. */
-function thinking(details: unknown): Block[] {
+/**
+ * Thoughts that an earlier answer carried and the client sent back: only with their signature do they count, and only
+ * here. Where they don't say whose they are, the calls beside them do: Anthropic's ids begin with `toolu_`.
+ */
+function thinking(details: unknown, calls: readonly ToolCall[]): Block[] {
   if (!Array.isArray(details)) return []
+  const isOurs = calls.length > 0 && calls.every(({ id }) => String(id).startsWith('toolu_'))
   return details.flatMap((detail): Block[] => {
+    const isForeign =
+      typeof detail?.format === 'string'
+        ? !detail.format.startsWith('anthropic')
+        : !isOurs && (calls.length > 0 || detail?.type === 'reasoning.encrypted')
+    if (isForeign) return []
     if (typeof detail?.signature === 'string' && typeof detail.text === 'string') {
       return [{ type: 'thinking', thinking: detail.text, signature: detail.signature }]
     }
@@ -109,9 +123,11 @@ function thinking(details: unknown): Block[] {
   })
 }
 
-/** The API refuses empty text. */
+/** The API refuses empty text, and text of white space alone. */
+const isBlank = (text: unknown): boolean => typeof text !== 'string' || text.trim() === ''
+
 function blocks(content: ChatMessage['content'], param: string): Block[] {
-  if (typeof content === 'string') return content === '' ? [] : [{ type: 'text', text: content }]
+  if (typeof content === 'string') return isBlank(content) ? [] : [{ type: 'text', text: content }]
   if (!content) return []
   return content.flatMap((part, index) => blockOf(part, `${param}.${index}`))
 }
@@ -126,9 +142,9 @@ const cached = ({ cache_control: mark }: Part): Cached =>
 function blockOf(part: Part, param: string): Block[] {
   switch (part.type) {
     case 'text':
-      return part.text ? [{ type: 'text', text: part.text, ...cached(part) }] : []
+      return isBlank(part.text) ? [] : [{ type: 'text', text: part.text as string, ...cached(part) }]
     case 'refusal':
-      return typeof part.refusal === 'string' && part.refusal !== '' ? [{ type: 'text', text: part.refusal }] : []
+      return isBlank(part.refusal) ? [] : [{ type: 'text', text: part.refusal as string }]
     case 'image_url':
       return [{ ...image(part.image_url, `${param}.image_url`), ...cached(part) }]
     case 'file':
@@ -148,9 +164,23 @@ function image(value: unknown, param: string): Anthropic.ImageBlockParam {
   if (typeof url !== 'string') throw malformed('expected a URL', param)
   if (url.startsWith('https://')) return { type: 'image', source: { type: 'url', url } }
   const { type, data } = dataUrl(url, `${param}.url`)
-  const mediaType = IMAGE_TYPES.find((known) => known === type.replace('image/jpg', 'image/jpeg'))
+  // The API believes the bytes, and refuses a label that says otherwise.
+  const mediaType = typeOfBytes(data) ?? IMAGE_TYPES.find((known) => known === type.replace('image/jpg', 'image/jpeg'))
   if (!mediaType) throw unsupported(`images of type '${type}' (${IMAGE_TYPES.join(', ')} are)`, `${param}.url`)
   return { type: 'image', source: { type: 'base64', media_type: mediaType satisfies ImageType, data } }
+}
+
+/** First bytes of the formats that the API takes; of WebP those after the length count, too. */
+const MAGIC: readonly [ImageType, RegExp][] = [
+  ['image/png', /^89504e470d0a1a0a/],
+  ['image/jpeg', /^ffd8ff/],
+  ['image/gif', /^474946383[79]61/],
+  ['image/webp', /^52494646.{8}57454250/],
+]
+
+function typeOfBytes(base64: string): ImageType | undefined {
+  const head = Buffer.from(base64.slice(0, 24), 'base64').toString('hex')
+  return MAGIC.find(([, pattern]) => pattern.test(head))?.[0]
 }
 
 function document(value: unknown, param: string): Anthropic.DocumentBlockParam {

@@ -2,14 +2,17 @@ import type Anthropic from '@anthropic-ai/sdk'
 import type { Candidate } from '../../../candidates/candidate.ts'
 import type { ChatBody } from '../../../openai/chat.ts'
 import { dialectOf } from './generation.ts'
-import { outputSchema } from './json-schema.ts'
+import { hasMap, outputSchema } from './json-schema.ts'
 import { conversation } from './messages.ts'
 import { thinking } from './thinking.ts'
-import { toolChoice, tools } from './tools.ts'
+import { inputSchema, toolChoice, tools } from './tools.ts'
 import { unsupported } from './unsupported.ts'
 
 /** Until structured outputs, a tool that had to be called stood in for them; its input is the answer. */
 export const JSON_TOOL = 'json_answer'
+
+/** Where neither the request nor the configuration nor the model says how much. */
+const FALLBACK_MAX_TOKENS = 4_096
 
 const JSON_ONLY = 'Answer with a single JSON object and nothing else: no prose, no code fences.'
 
@@ -22,21 +25,25 @@ export type MessagesBody = Anthropic.MessageCreateParams & { temperature?: numbe
  *
  * @throws UnsupportedRequest
  */
-export function messagesBody(body: ChatBody, candidate: Candidate, defaultMaxTokens: number): MessagesBody {
+export function messagesBody(body: ChatBody, candidate: Candidate, defaultMaxTokens?: number): MessagesBody {
   const asked = { ...candidate.defaults, ...body } as ChatBody
   refuse(asked)
   const dialect = dialectOf(candidate.model)
   const { system, messages } = conversation(asked.messages)
+  if (!dialect.prefill && messages.at(-1)?.role === 'assistant') {
+    throw unsupported("going on with an assistant's message", 'messages')
+  }
   const format = responseFormat(asked)
-  const jsonTool = format.schema !== null && !dialect.structuredOutputs ? jsonToolOf(format.schema) : null
-  const offered = [...tools(asked), ...(jsonTool ? [jsonTool] : [])]
+  const isStructured = dialect.structuredOutputs && !hasMap(format.schema)
+  const jsonTool = format.schema !== null && !isStructured ? jsonToolOf(format.schema) : null
+  const offered = [...tools(asked, dialect), ...(jsonTool ? [jsonTool] : [])]
   const choice = jsonTool && offered.length === 1 ? ({ type: 'tool', name: JSON_TOOL } as const) : toolChoice(asked)
   const {
     thinking: config,
     effort,
     maxTokens,
   } = thinking(asked, dialect, {
-    defaultMaxTokens,
+    defaultMaxTokens: defaultMaxTokens ?? candidate.maxOutputTokens ?? FALLBACK_MAX_TOKENS,
     modelMaxTokens: candidate.maxOutputTokens,
     mayThink:
       choice?.type !== 'any' && choice?.type !== 'tool' && (dialect.thinking !== 'budget' || !inBareToolLoop(messages)),
@@ -97,7 +104,7 @@ function responseFormat(body: ChatBody): { schema: unknown; anyJson: boolean } {
 const jsonToolOf = (schema: unknown): Anthropic.Tool => ({
   name: JSON_TOOL,
   description: 'Gives the answer. Always call this to answer.',
-  input_schema: schema as Anthropic.Tool.InputSchema,
+  input_schema: inputSchema(schema),
 })
 
 /** The last assistant turn called tools, and its thoughts did not come back with it. */

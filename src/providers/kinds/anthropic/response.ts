@@ -9,8 +9,11 @@ import { type AnthropicUsage, openaiUsage } from './usage.ts'
  * LiteLLM and the AI SDK use.
  */
 export type ReasoningDetail =
-  | { type: 'reasoning.text'; text: string; signature: string; index: number }
-  | { type: 'reasoning.encrypted'; data: string; index: number }
+  | { type: 'reasoning.text'; text: string; signature: string; format: string; index: number }
+  | { type: 'reasoning.encrypted'; data: string; format: string; index: number }
+
+/** Whose thoughts they are, in OpenRouter's word: nobody else can read them. */
+export const FORMAT = 'anthropic-claude-v1'
 
 /** An answer of the Messages API as a chat completion. @param created Unix seconds */
 export function completionOf(message: Anthropic.Message, created: number) {
@@ -22,29 +25,30 @@ export function completionOf(message: Anthropic.Message, created: number) {
   for (const block of message.content) {
     switch (block.type) {
       case 'text':
-        texts.push(block.text)
+        if (typeof block.text === 'string') texts.push(block.text)
         break
       case 'thinking':
-        if (block.thinking !== '') thoughts.push(block.thinking)
+        if (block.thinking) thoughts.push(block.thinking)
         details.push({
           type: 'reasoning.text',
           text: block.thinking,
           signature: block.signature,
+          format: FORMAT,
           index: details.length,
         })
         break
       case 'redacted_thinking':
-        details.push({ type: 'reasoning.encrypted', data: block.data, index: details.length })
+        details.push({ type: 'reasoning.encrypted', data: block.data, format: FORMAT, index: details.length })
         break
       case 'tool_use':
         if (block.name === JSON_TOOL) {
           jsonAnswer = true
-          texts.splice(0, texts.length, JSON.stringify(block.input))
+          texts.splice(0, texts.length, JSON.stringify(block.input ?? {}))
         } else {
           calls.push({
             id: block.id,
             type: 'function',
-            function: { name: block.name, arguments: JSON.stringify(block.input) },
+            function: { name: block.name, arguments: JSON.stringify(block.input ?? {}) },
           })
         }
         break
@@ -67,9 +71,12 @@ export function completionOf(message: Anthropic.Message, created: number) {
           ...(calls.length > 0 && { tool_calls: calls }),
         },
         logprobs: null,
-        finish_reason: finishReason(message.stop_reason, jsonAnswer && calls.length === 0),
+        finish_reason: finishReason(
+          message.stop_reason ?? (calls.length > 0 ? 'tool_use' : null),
+          jsonAnswer && calls.length === 0,
+        ),
       },
     ],
-    usage: openaiUsage(message.usage as AnthropicUsage),
+    ...(message.usage && { usage: openaiUsage(message.usage as AnthropicUsage) }),
   }
 }

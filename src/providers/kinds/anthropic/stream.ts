@@ -5,7 +5,7 @@ import { UpstreamError } from '../../provider.ts'
 import { openaiError } from './error.ts'
 import { finishReason } from './finish-reason.ts'
 import { JSON_TOOL } from './request.ts'
-import type { ReasoningDetail } from './response.ts'
+import { FORMAT, type ReasoningDetail } from './response.ts'
 import { type AnthropicUsage, mergeUsage, openaiUsage } from './usage.ts'
 
 type StreamEvent = Anthropic.RawMessageStreamEvent | { type: 'ping' } | { type: 'error'; error: unknown }
@@ -57,7 +57,9 @@ export class StreamConverter {
   #calls = 0
   #details = 0
   #jsonAnswer = false
-  #block: Block = { kind: 'other' }
+  #isFinished = false
+  /** By the index that each event names: blocks may come side by side. */
+  readonly #blocks = new Map<number, Block>()
 
   constructor(created: number) {
     this.#created = created
@@ -68,27 +70,29 @@ export class StreamConverter {
       case 'message_start':
         this.#id = event.message.id
         this.#model = event.message.model
-        this.#usage = event.message.usage as AnthropicUsage
+        this.#usage = mergeUsage(this.#usage, event.message.usage as AnthropicUsage | undefined)
         yield this.#delta({ role: 'assistant', content: '' })
         break
       case 'content_block_start':
-        yield* this.#startBlock(event.content_block)
+        yield* this.#startBlock(event.index, event.content_block)
         break
       case 'content_block_delta':
-        yield* this.#continueBlock(event.delta)
+        yield* this.#continueBlock(event.index, event.delta)
         break
       case 'content_block_stop':
-        yield* this.#endBlock()
+        yield* this.#endBlock(event.index)
         break
       case 'message_delta':
-        this.#usage = mergeUsage(this.#usage, event.usage as AnthropicUsage)
-        if (event.delta.stop_reason) {
-          yield this.#delta({}, finishReason(event.delta.stop_reason, this.#jsonAnswer && this.#calls === 0))
-        }
+        this.#usage = mergeUsage(this.#usage, event.usage as AnthropicUsage | undefined)
+        if (event.delta?.stop_reason) yield* this.#finish(event.delta.stop_reason)
         break
       case 'message_stop':
         this.ended = true
-        yield frame({ ...this.#head(), choices: [], usage: openaiUsage(this.#usage) })
+        // Said, if not in so many words.
+        if (!this.#isFinished) yield* this.#finish(this.#calls > 0 ? 'tool_use' : 'end_turn')
+        if (Object.keys(this.#usage).length > 0) {
+          yield frame({ ...this.#head(), choices: [], usage: openaiUsage(this.#usage) })
+        }
         yield DONE_FRAME
         break
       case 'ping':
@@ -104,71 +108,78 @@ export class StreamConverter {
     }
   }
 
-  *#startBlock(block: Anthropic.RawContentBlockStartEvent['content_block']): Generator<Buffer> {
+  *#finish(reason: Anthropic.StopReason): Generator<Buffer> {
+    // What was not closed is closed now.
+    for (const index of [...this.#blocks.keys()]) yield* this.#endBlock(index)
+    this.#isFinished = true
+    yield this.#delta({}, finishReason(reason, this.#jsonAnswer && this.#calls === 0))
+  }
+
+  *#startBlock(index: number, block: Anthropic.RawContentBlockStartEvent['content_block']): Generator<Buffer> {
+    yield* this.#endBlock(index)
     switch (block.type) {
       case 'text':
-        this.#block = { kind: 'text' }
-        if (block.text !== '') yield this.#delta({ content: block.text })
+        this.#blocks.set(index, { kind: 'text' })
+        if (block.text) yield this.#delta({ content: block.text })
         break
       case 'thinking':
-        this.#block = { kind: 'thinking', text: block.thinking, signature: block.signature ?? '' }
+        this.#blocks.set(index, { kind: 'thinking', text: block.thinking ?? '', signature: block.signature ?? '' })
+        if (block.thinking) yield this.#delta({ reasoning_content: block.thinking })
         break
       case 'redacted_thinking':
-        this.#block = { kind: 'other' }
-        yield this.#detail({ type: 'reasoning.encrypted', data: block.data, index: this.#details++ })
+        yield this.#detail({ type: 'reasoning.encrypted', data: block.data, format: FORMAT, index: this.#details++ })
         break
       case 'tool_use':
         if (block.name === JSON_TOOL) {
           this.#jsonAnswer = true
-          this.#block = { kind: 'json' }
+          this.#blocks.set(index, { kind: 'json', input: block.input, empty: true })
         } else {
-          this.#block = { kind: 'tool', index: this.#calls++, empty: true }
-          yield this.#delta({
-            tool_calls: [
-              { index: this.#calls - 1, id: block.id, type: 'function', function: { name: block.name, arguments: '' } },
-            ],
-          })
+          const call = this.#calls++
+          this.#blocks.set(index, { kind: 'tool', call, input: block.input, empty: true })
+          const { id, name } = block
+          yield this.#delta({ tool_calls: [{ index: call, id, type: 'function', function: { name, arguments: '' } }] })
         }
         break
-      default:
-        this.#block = { kind: 'other' }
     }
   }
 
-  *#continueBlock(delta: Anthropic.RawContentBlockDelta): Generator<Buffer> {
-    const block = this.#block
+  *#continueBlock(index: number, delta: Anthropic.RawContentBlockDelta): Generator<Buffer> {
+    const block = this.#blocks.get(index)
     switch (delta.type) {
       case 'text_delta':
-        yield this.#delta({ content: delta.text })
+        if (delta.text) yield this.#delta({ content: delta.text })
         break
       case 'thinking_delta':
-        if (block.kind === 'thinking') block.text += delta.thinking
-        yield this.#delta({ reasoning_content: delta.thinking })
+        if (block?.kind === 'thinking') block.text += delta.thinking
+        if (delta.thinking) yield this.#delta({ reasoning_content: delta.thinking })
         break
       case 'signature_delta':
-        if (block.kind === 'thinking') block.signature += delta.signature
+        if (block?.kind === 'thinking') block.signature += delta.signature
         break
       case 'input_json_delta':
-        if (delta.partial_json === '') break
-        if (block.kind === 'json') yield this.#delta({ content: delta.partial_json })
-        if (block.kind !== 'tool') break
+        if (!delta.partial_json || (block?.kind !== 'tool' && block?.kind !== 'json')) break
         block.empty = false
-        yield this.#delta({ tool_calls: [{ index: block.index, function: { arguments: delta.partial_json } }] })
+        yield this.#input(block, delta.partial_json)
         break
     }
   }
 
-  *#endBlock(): Generator<Buffer> {
-    const block = this.#block
-    this.#block = { kind: 'other' }
-    // A call without arguments has no deltas, but clients parse what they get.
-    if (block.kind === 'tool' && block.empty) {
-      yield this.#delta({ tool_calls: [{ index: block.index, function: { arguments: '{}' } }] })
+  *#endBlock(index: number): Generator<Buffer> {
+    const block = this.#blocks.get(index)
+    this.#blocks.delete(index)
+    // A call without arguments has no deltas, and some servers send the whole input at the start.
+    if ((block?.kind === 'tool' || block?.kind === 'json') && block.empty) {
+      yield this.#input(block, JSON.stringify(block.input ?? {}))
     }
-    if (block.kind === 'thinking' && block.signature !== '') {
+    if (block?.kind === 'thinking' && block.signature !== '') {
       const { text, signature } = block
-      yield this.#detail({ type: 'reasoning.text', text, signature, index: this.#details++ })
+      yield this.#detail({ type: 'reasoning.text', text, signature, format: FORMAT, index: this.#details++ })
     }
+  }
+
+  #input(block: Block & { kind: 'tool' | 'json' }, text: string): Buffer {
+    if (block.kind === 'json') return this.#delta({ content: text })
+    return this.#delta({ tool_calls: [{ index: block.call, function: { arguments: text } }] })
   }
 
   #detail(detail: ReasoningDetail): Buffer {
@@ -185,6 +196,7 @@ export class StreamConverter {
 }
 
 type Block =
-  | { kind: 'text' | 'json' | 'other' }
+  | { kind: 'text' }
   | { kind: 'thinking'; text: string; signature: string }
-  | { kind: 'tool'; index: number; empty: boolean }
+  | { kind: 'json'; input: unknown; empty: boolean }
+  | { kind: 'tool'; call: number; input: unknown; empty: boolean }

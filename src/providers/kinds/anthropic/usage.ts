@@ -10,7 +10,8 @@ export interface AnthropicUsage {
 /**
  * In OpenAI's shape, where the prompt includes the cache. `cache_write_tokens` is OpenRouter's name: OpenAI has none.
  */
-export function openaiUsage(usage: AnthropicUsage) {
+export function openaiUsage(given: AnthropicUsage | null | undefined) {
+  const usage = given ?? {}
   const cached = usage.cache_read_input_tokens ?? 0
   const written = usage.cache_creation_input_tokens ?? 0
   const prompt = (usage.input_tokens ?? 0) + cached + written
@@ -25,9 +26,9 @@ export function openaiUsage(usage: AnthropicUsage) {
 }
 
 /** `message_delta` repeats the counts of `message_start`, or leaves them out. */
-export function mergeUsage(before: AnthropicUsage, now: AnthropicUsage): AnthropicUsage {
+export function mergeUsage(before: AnthropicUsage, now: AnthropicUsage | null | undefined): AnthropicUsage {
   const merged: AnthropicUsage = { ...before }
-  for (const [key, value] of Object.entries(now))
+  for (const [key, value] of Object.entries(now ?? {}))
     if (value !== null && value !== undefined) Object.assign(merged, { [key]: value })
   return merged
 }

@@ -1,21 +1,7 @@
 import type { ChatBody, ChatMessage } from '../../../openai/chat.ts'
-import { findSum, type Sum } from './arithmetic.ts'
-import type { Persona } from './personas.ts'
+import { findSum } from './arithmetic.ts'
+import type { Persona, Question } from './personas.ts'
 import { instanceOf } from './schema-instance.ts'
-
-/** What the sandbox makes of a conversation. */
-export interface Question {
-  /** The last user message. */
-  text: string
-  /** Its gist, for a sentence: "the capital of France". */
-  topic: string
-  keywords: string[]
-  /** The result of a tool, where the last message is one. */
-  tool: string | null
-  sum: Sum | null
-  /** User messages so far. */
-  turns: number
-}
 
 export interface ToolCall {
   id: string

@@ -1,19 +1,24 @@
-import type { CandidateConfig } from '../../../config/schema.ts'
-import type { Question } from './answer.ts'
+import type { Sum } from './arithmetic.ts'
+import type { SANDBOX_CARDS } from './schema.ts'
 
-/** One of the sandbox's models: what it costs, what it is good at, how it writes. */
-export interface Persona {
-  model: string
-  card: Omit<CandidateConfig, 'name' | 'provider' | 'model'>
-  write(question: Question): string
+/** What the sandbox makes of a conversation. */
+export interface Question {
+  /** The last user message. */
+  text: string
+  /** Its gist, for a sentence: "the capital of France". */
+  topic: string
+  keywords: string[]
+  /** The result of a tool, where the last message is one. */
+  tool: string | null
+  sum: Sum | null
+  /** User messages so far. */
+  turns: number
 }
 
-const common = {
-  vendor: 'sandbox',
-  context_window: 128_000,
-  capabilities: ['tools', 'vision', 'json_schema'] as ('tools' | 'vision' | 'json_schema')[],
-  groups: ['default', 'sandbox'],
-  explore: true,
+/** How one of the sandbox's models writes. */
+export interface Persona {
+  model: keyof typeof SANDBOX_CARDS
+  write(question: Question): string
 }
 
 const NOTE = 'Set a provider key, such as OPENAI_API_KEY, and a real model answers here.'
@@ -21,24 +26,10 @@ const NOTE = 'Set a provider key, such as OPENAI_API_KEY, and a real model answe
 export const PERSONAS: readonly Persona[] = [
   {
     model: 'sandbox-terse',
-    card: {
-      ...common,
-      description: 'Built-in test model: very cheap, very short answers.',
-      price: { input: 0.05, output: 0.2 },
-      size_b: 3,
-      benchmarks: { mmlu: 0.6 },
-    },
     write: ({ topic, tool, sum }) => tool ?? (sum ? `About ${roughly(sum.value)}.` : `${capital(topic)}: noted.`),
   },
   {
     model: 'sandbox-thorough',
-    card: {
-      ...common,
-      description: 'Built-in test model: mid price, long and structured answers.',
-      price: { input: 0.5, output: 2 },
-      size_b: 70,
-      benchmarks: { mmlu: 0.8 },
-    },
     write: ({ text, topic, keywords, tool, sum, turns }) =>
       [
         `Here is a full answer about ${topic}.`,
@@ -54,14 +45,6 @@ export const PERSONAS: readonly Persona[] = [
   },
   {
     model: 'sandbox-premium',
-    card: {
-      ...common,
-      description: 'Built-in test model: dear and strong, balanced answers, careful with numbers.',
-      price: { input: 3, output: 15 },
-      size_b: 400,
-      reasoning: true,
-      benchmarks: { mmlu: 0.9 },
-    },
     write: ({ topic, keywords, tool, sum }) =>
       [
         tool ?? (sum ? `${sum.expression} = ${sum.value}.` : `You ask about ${topic}.`),
@@ -73,13 +56,6 @@ export const PERSONAS: readonly Persona[] = [
   },
   {
     model: 'sandbox-coder',
-    card: {
-      ...common,
-      description: 'Built-in test model: cheap, made for programming; answers with code.',
-      price: { input: 0.3, output: 1.2 },
-      size_b: 32,
-      benchmarks: { mmlu: 0.7, humaneval: 0.9 },
-    },
     write: ({ topic, keywords, tool, sum }) =>
       [
         `Here is a start for ${topic}:`,

@@ -1,22 +1,18 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import type { CandidateConfig } from '../../../config/schema.ts'
 import { DONE_FRAME, frame } from '../../../openai/sse.ts'
 import { type Provider, type ProviderAnswer, type ProviderCall, UpstreamError } from '../../provider.ts'
 import { answer } from './answer.ts'
 import { type CompletionHead, completion, completionChunks, countUsage, finish } from './completion.ts'
 import { PERSONAS } from './personas.ts'
+import type { SandboxConfig } from './schema.ts'
 
 const MAX_CHOICES = 16
-
-/** The sandbox's models as candidates. Their prices are make-believe, so that cost plays its part in routing. */
-export const sandboxCandidates = (provider: string): CandidateConfig[] =>
-  PERSONAS.map(({ model, card }) => ({ ...card, name: model, provider, model }))
 
 /**
  * Answers without any key, at once and always the same, each model in its own style: for the first minute, for demos
  * and tests. Every answer is marked `[sandbox …]` and has `system_fingerprint: "sandbox"`.
  */
-export function sandbox(name: string, enabled: boolean | 'auto'): Provider {
+export function sandbox(name: string, { enabled }: SandboxConfig): Provider {
   return {
     name,
     unavailable: enabled === false ? 'it is switched off' : null,

@@ -30,8 +30,9 @@ local retention = tonumber(ARGV[1])
 local oldest = string.format('%d', math.max(0, now - retention))
 local added = 0
 
--- A stream id as a number: milliseconds, and 4096ths of one for entries of the same millisecond (a double has no finer). The first of a user that this
--- script appends needs none where no script before it wrote in that millisecond: Redis keeps a whole number in fewer bytes, and compares it faster.
+-- A stream id as a number: milliseconds, and 4096ths of one for entries of the same millisecond (a double has no
+-- finer). The first of a user that this script appends needs none where no script before it wrote in that millisecond:
+-- Redis keeps a whole number in fewer bytes, and compares it faster.
 local of_its_own, seen = nil, {}
 local function order_of(entry, index)
   local ms, seq = string.match(entry, '^(%d+)-(%d+)$')
@@ -66,7 +67,8 @@ for i, row in ipairs(rows) do
       redis.call('DEL', marker)
       redis.call('ZREM', index, 'o:' .. id)
     else
-      -- First of all writes: a full Redis refuses it, and with it the script; it lets a script that has begun to write go on.
+      -- First of all writes: a full Redis refuses it, and with it the script; it lets a script that has begun to
+      -- write go on.
       local entry = redis.call('XADD', stream, 'MINID', '~', oldest, '*',
         'id', id, 'user', user, 'completion', completion_id, 'json', json)
       redis.call('SET', marker, 'e' .. entry, 'PX', retention)

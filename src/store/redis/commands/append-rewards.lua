@@ -23,7 +23,8 @@ local retention = tonumber(ARGV[1])
 local oldest = string.format('%d', math.max(0, now - retention))
 local added = 0
 
--- A stream id as a number: milliseconds, and 4096ths of one for entries of the same millisecond (a double has no finer).
+-- A stream id as a number: milliseconds, and 4096ths of one for entries of the same millisecond (a double has no
+-- finer).
 local function order_of(entry)
   local ms, seq = string.match(entry, '^(%d+)-(%d+)$')
   return tonumber(ms) + math.min(tonumber(seq), 4095) / 4096

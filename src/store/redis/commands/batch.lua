@@ -29,7 +29,8 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local MINUTE, DAY = 60000, 86400000
 
--- Days since 1970 of the first of the month that holds a day, and of the next: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
+-- Days since 1970 of the first of the month that holds a day, and of the next: Howard Hinnant, "chrono-Compatible
+-- Low-Level Date Algorithms".
 local function first_of_month(year, month)
   if month <= 2 then year = year - 1 end
   local era = math.floor(year / 400)
@@ -61,8 +62,8 @@ local function window_at(window)
 end
 local function whole(number) return string.format('%.0f', number) end
 
--- Counters are read once and written once, however many operations use them: key -> {value, if it is there; change; when it ends, if reserved under; how
--- long it is kept from now on, if it has no end}.
+-- Counters are read once and written once, however many operations use them: key -> {value, if it is there; change;
+-- when it ends, if reserved under; how long it is kept from now on, if it has no end}.
 local counters = {}
 local function read(keys)
   local missing = {}

@@ -2,28 +2,34 @@
   Claims an idempotency key, or tells what became of it.
 
   KEYS[1]   the key: hash of body, token, user, response (once it is there)
-  KEYS[2]   all keys of the tenant, by the time at which they run out
+  KEYS[2]   all keys of the tenant, by the time at which their answers run out (a claim: as if it were answered now)
   KEYS[3]   log index of the user (see append-interactions.lua): "p:<key's hash>"
+  KEYS[4]   there when the claim was given up (see complete.lua)
 
   ARGV[1]   the key's hash        ARGV[2]   hash of the body      ARGV[3]   token
   ARGV[4]   how long the claim holds, milliseconds                ARGV[5]   most keys of a tenant
-  ARGV[6]   what such a key starts with
+  ARGV[6]   prefix of such a key
 
-  Returns {"claimed"}, {"in_flight"}, {"mismatch"}, or {"done", response}.
+  Returns {"claimed"} (also when this token had claimed it before), {"in_flight"}, {"mismatch"}, {"void"}, or
+  {"done", response}.
   Deletes keys that are not in KEYS: the keys that were dropped, in the same slot.
 ]]
+local DAY = 86400000
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local known = redis.call('HMGET', KEYS[1], 'body', 'response')
+if redis.call('EXISTS', KEYS[4]) == 1 then return { 'void' } end
+local known = redis.call('HMGET', KEYS[1], 'body', 'response', 'token')
 if known[1] then
   if known[1] ~= ARGV[2] then return { 'mismatch' } end
   if known[2] then return { 'done', known[2] } end
+  if known[3] == ARGV[3] then return { 'claimed' } end
   return { 'in_flight' }
 end
 redis.call('HSET', KEYS[1], 'body', ARGV[2], 'token', ARGV[3])
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now))
-redis.call('ZADD', KEYS[2], string.format('%.0f', now + ARGV[4]), ARGV[1])
+-- By its own expiry it would be the first of all to be dropped, while it is in work.
+redis.call('ZADD', KEYS[2], string.format('%.0f', now + DAY), ARGV[1])
 local excess = redis.call('ZCARD', KEYS[2]) - tonumber(ARGV[5])
 if excess > 0 then
   for _, hash in ipairs(redis.call('ZRANGE', KEYS[2], 0, excess - 1)) do
@@ -32,5 +38,5 @@ if excess > 0 then
   end
 end
 redis.call('ZADD', KEYS[3], string.format('%.0f', now), 'p:' .. ARGV[1])
-if redis.call('PTTL', KEYS[3]) < 0 then redis.call('PEXPIRE', KEYS[3], 86400000) end
+if redis.call('PTTL', KEYS[3]) < 0 then redis.call('PEXPIRE', KEYS[3], DAY) end
 return { 'claimed' }

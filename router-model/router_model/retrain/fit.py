@@ -1,0 +1,84 @@
+"""Learns from a log: how rewards speak, how right predictions are, what people like, what is known of LLMs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from router_model.network import Router
+from router_model.priors.user import write_prior
+from router_model.retrain.logbook import Logbook
+from router_model.retrain.options import Options, RetrainError, Watch
+from router_model.retrain.refit import (
+    ROUNDS,
+    KindReading,
+    beliefs,
+    calibrate_on_judged,
+    copy_of,
+    fit_prior,
+    fit_readings,
+    llm_evidence,
+    readings_of,
+)
+from router_model.retrain.replay import Ints, Model
+from router_model.retrain.runner import TorchRunner, llm_states
+from router_model.retrain.start import Base, Prepared
+
+
+@dataclass
+class Fitted:
+    """What `fit` makes."""
+
+    router: Router
+    population: dict[str, np.ndarray]
+    evidence_before: np.ndarray
+    """[M, V], base and log, as the base hears it: what the current artifact knows of LLMs by now."""
+    evidence: np.ndarray
+    """[M, V], as the new one hears it."""
+    readings: tuple[list[KindReading], list[KindReading]]
+    quality: tuple[float, float, int]
+    prior_users: int
+
+
+def fit(
+    log: Logbook, base: Base, prepared: Prepared, fade: float, judging: np.ndarray, options: Options, watch: Watch
+) -> Fitted:
+    """Learns from the users that are not kept for judging; see `refit`."""
+    generator = np.random.default_rng(options.seed)
+    router = copy_of(base.router)
+    runner, memory = TorchRunner(router), router.sizes.memory(fade)
+    taught = log.edges.only(~judging[log.edges.user])
+    if len(taught) == 0:
+        raise RetrainError("no rewards to learn from: nobody but held-out users has rated an answer")
+    newest = taught.only(np.sort(np.argsort(taught.ts, kind="stable")[-options.evidence_edges :]))
+
+    def evidence_by(z: np.ndarray, name: str) -> np.ndarray:
+        added = llm_evidence(Model(runner, z, memory), log, newest, lambda a, b: watch(name, a, b))
+        return prepared.base_evidence + added
+
+    first = evidence_by(llm_states(runner, prepared.inputs, prepared.base_evidence), "evidence on LLMs")
+    model = Model(runner, llm_states(runner, prepared.inputs, first), memory)
+    users, counts = np.unique(taught.user, return_counts=True)
+    before = readings_of(router)
+    believed = beliefs(
+        router,
+        model,
+        log,
+        _some(users, options.reading_users, generator),
+        lambda a, b: watch("how rewards speak", a, b),
+    )
+    readings = fit_readings(router, log, taught, believed)
+    quality = calibrate_on_judged(router, log, taught, believed)
+    teachers = _some(users[counts >= 3], options.prior_users, generator)
+    if len(teachers):
+        for _ in range(ROUNDS):
+            write_prior(router.user_node, fit_prior(router, model, log, teachers, lambda a, b: watch("tastes", a, b)))
+    # What is usual, and so what a reward says of an LLM, depends on the prior: once more.
+    evidence = evidence_by(model.z, "evidence on LLMs, again")
+    population = dict(base.population) | dict(zip(prepared.keys, evidence.astype(np.float32), strict=True))
+    return Fitted(router, population, first, evidence, (before, readings), quality, len(teachers))
+
+
+def _some(users: Ints, most: int, generator: np.random.Generator) -> Ints:
+    return np.sort(generator.permutation(users)[:most])

@@ -1,0 +1,36 @@
+"""How a retraining goes about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from router_model.retrain.gates import Limits
+from router_model.retrain.policy import Gamma
+
+Watch = Callable[[str, int, int], None]
+"""Hears of a step, how much of it is done, and of how much."""
+
+
+class RetrainError(ValueError):
+    """Nothing can be trained; the message says what is missing."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How much of the log each step looks at, and how it is judged."""
+
+    held_out: float = 0.2
+    """Share of the users that are kept for judging."""
+    prior_users: int = 1000
+    """At most so many users teach the prior: 350 kB of evidence each, and tastes of a thousand people say it all."""
+    reading_users: int = 400
+    """At most so many users' histories are gone through to learn how rewards speak."""
+    judged_rows: int = 20_000
+    """At most so many rewards of held-out users are judged, spread evenly over these users."""
+    evidence_edges: int = 300_000
+    """At most so many of the newest rewards go into what is known of LLMs."""
+    gamma: Gamma = field(default_factory=Gamma)
+    limits: Limits = field(default_factory=Limits)
+    waived: tuple[str, ...] = ()
+    seed: int = 0

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from tiny import SIZES, edges, tiny_router
+
+from router_model.export.onnx import realistic
+from router_model.kinds import KINDS, OUTCOME, RATING, THUMB
+from router_model.network import Router
+
+NEAR: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-5}
+
+
+@pytest.fixture(scope="module")
+def router() -> Router:
+    return tiny_router()
+
+
+def recent(message: torch.Tensor) -> torch.Tensor:
+    """Sums [1, H] of a user with all messages [G] in the newest block."""
+    return torch.nn.functional.pad(message, (0, SIZES.user_sums - SIZES.user_message)).unsqueeze(0)
+
+
+def scored(router: Router, **change: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    inputs = {**realistic(router, "score", {"B": 3, "M": 4}, 1), **change}
+    with torch.no_grad():
+        return router.score(**inputs)
+
+
+def test_order_of_history_does_not_matter(router: Router) -> None:
+    with torch.no_grad():
+        messages, _ = router.edge(**edges(router, 30))
+        forwards = router.user(recent(messages.sum(0)))
+        shuffled = router.user(recent(messages[torch.randperm(30)].sum(0)))
+    torch.testing.assert_close(forwards, shuffled, **NEAR)
+
+
+def test_replaced_rating_leaves_no_trace(router: Router) -> None:
+    made = edges(router, 8)
+    with torch.no_grad():
+        messages, to_llm = router.edge(**made)
+        changed, _ = router.edge(**{**made, "reward": -made["reward"]})
+        again, _ = router.edge(**made)
+    assert torch.equal(messages, again)  # subtracting what was added is exact
+    sums = messages.sum(0) - messages[3] + changed[3]
+    direct = torch.cat([messages[:3], changed[3:4], messages[4:]]).sum(0)
+    torch.testing.assert_close(sums, direct, **NEAR)
+    assert to_llm.shape == (8, SIZES.llm_message)
+
+
+def test_weight_zero_says_nothing(router: Router) -> None:
+    made = edges(router, 9)
+    made["kind"] = torch.arange(9) % len(KINDS)
+    made["weight"] = torch.zeros(9)
+    with torch.no_grad():
+        to_user, to_llm = router.edge(**made)
+    assert torch.count_nonzero(to_user) == 0
+    assert torch.count_nonzero(to_llm) == 0
+
+
+def test_outcomes_speak_of_llms_alone(router: Router) -> None:
+    made = edges(router, 4)
+    made["kind"] = torch.full((4,), OUTCOME)
+    with torch.no_grad():
+        to_user, to_llm = router.edge(**made)
+    assert torch.count_nonzero(to_user) == 0
+    assert torch.count_nonzero(to_llm) > 0
+
+
+def test_messages_add_no_certainty_that_is_not_there(router: Router) -> None:
+    made = edges(router, 40)
+    k = SIZES.user
+    with torch.no_grad():
+        messages, _ = router.edge(**made)
+    for message in messages.double():
+        whole = torch.zeros(k, k, dtype=torch.double)
+        rows, columns = torch.triu_indices(k, k)
+        whole[rows, columns] = whole[columns, rows] = message[: k * (k + 1) // 2]
+        assert torch.linalg.eigvalsh(whole).min() > -1e-5
+
+
+@pytest.mark.parametrize("kind", [RATING, THUMB])
+def test_reward_moves_the_belief_towards_itself_and_makes_it_surer(router: Router, kind: int) -> None:
+    made = {name: value[:1].expand(5, *value.shape[1:]) for name, value in edges(router, 1).items()}
+    made["kind"] = torch.full((5,), kind)
+    score = {
+        "query": made["query"][:1],
+        "prompt_tokens": made["prompt_tokens"][:1],
+        "cost_weight": torch.tensor([-1.0]),
+    }
+    means, stds = [], []
+    for reward in (-1.0, 0.0, 1.0):
+        with torch.no_grad():
+            messages, _ = router.edge(**{**made, "reward": torch.full((5,), reward)})
+            sums = recent(messages.sum(0) * (reward != 0))
+            mean, std, *_ = router.score(**score, state=router.user(sums), z=made["z"][:1])
+        means.append(mean.item())
+        stds.append(std.item())
+    assert means[0] < means[1] < means[2]
+    assert max(stds[0], stds[2]) < stds[1]
+
+
+def test_candidates_do_not_see_each_other(router: Router) -> None:
+    inputs = realistic(router, "score", {"B": 3, "M": 4}, 1)
+    mean, std, parts, quality, tokens = scored(router)
+    order = torch.tensor([2, 0, 3, 1])
+    shuffled = scored(router, z=inputs["z"][order])
+    for whole, other in zip((mean, std, parts, quality, tokens), shuffled, strict=True):
+        torch.testing.assert_close(whole[:, order], other, **NEAR)
+    doubled = scored(router, z=torch.cat([inputs["z"], inputs["z"][:1]]))
+    torch.testing.assert_close(doubled[0][:, -1], mean[:, 0], **NEAR)
+    alone = scored(router, z=inputs["z"][1:2])
+    torch.testing.assert_close(alone[0][:, 0], mean[:, 1], **NEAR)
+
+
+def test_parts_add_up(router: Router) -> None:
+    mean, std, parts, quality, tokens = scored(router)
+    torch.testing.assert_close(parts.sum(-1), mean, **NEAR)
+    assert (std > 0).all()
+    assert ((quality > 0) & (quality < 1)).all()
+    assert (tokens >= 1).all()
+
+
+def test_cost_weight_goes_from_best_to_cheapest(router: Router) -> None:
+    inputs = realistic(router, "score", {"B": 3, "M": 4}, 1)
+    best, *_, quality, tokens = scored(router, cost_weight=torch.zeros(3))
+    cheap, *_ = scored(router, cost_weight=torch.ones(3))
+    price = router.split_z(inputs["z"])[3]
+    dollars = inputs["prompt_tokens"].unsqueeze(-1) * price[:, 0] + tokens * price[:, 1]
+    assert torch.equal(best.argmax(-1), quality.argmax(-1))
+    assert torch.equal(cheap.argmax(-1), dollars.argmin(-1))
+
+
+def test_llm_without_evidence_is_its_card_and_evidence_moves_it(router: Router) -> None:
+    made = realistic(router, "llm", {"M": 3}, 2)
+    with torch.no_grad():
+        z = router.llm(**{**made, "evidence": torch.zeros_like(made["evidence"])})
+        expected = router.llm_node.quality.prior_mean(made["card"], made["text"])
+        query = realistic(router, "edge", {"N": 60}, 3)
+        query |= {"kind": torch.zeros(60, dtype=torch.long), "reward": torch.ones(60), "weight": torch.ones(60)}
+        query["z"] = z[:1].expand(60, -1)
+        good = router.llm(**{**made, "evidence": router.edge(**query)[1].sum(0).expand(3, -1)})
+        before = router.predict(query["query"], query["prompt_tokens"], z)[0].mean(0)
+        after = router.predict(query["query"], query["prompt_tokens"], good)[0].mean(0)
+    torch.testing.assert_close(z[:, : SIZES.quality], expected, **NEAR)
+    assert (after > before).all()
+
+
+def test_rating_of_many_users_makes_an_llm_popular(router: Router) -> None:
+    made = edges(router, 50)
+    made |= {"kind": torch.full((50,), RATING), "reward": torch.ones(50)}
+    with torch.no_grad():
+        _, to_llm = router.edge(**made)
+        cards = realistic(router, "llm", {"M": 1}, 0)
+        liked = router.llm(**{**cards, "evidence": to_llm.sum(0, keepdim=True)})
+    assert router.split_z(liked)[2].item() > 0
+
+
+def test_extreme_inputs_stay_finite(router: Router) -> None:
+    made = edges(router, 4)
+    made["prompt_tokens"] = torch.tensor([0.0, 1e7, -5.0, 1.0])
+    made["completion_tokens"] = torch.tensor([-1.0, 0.0, 1e7, 5.0])
+    made["cost_usd"] = torch.tensor([-1.0, 0.0, 1e5, 1e-12])
+    made["query"] = torch.zeros_like(made["query"])
+    with torch.no_grad():
+        to_user, to_llm = router.edge(**made)
+        state = router.user(recent(1e4 * to_user.sum(0)))
+    for value in (to_user, to_llm, state):
+        assert torch.isfinite(value).all()

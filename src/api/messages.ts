@@ -1,0 +1,163 @@
+import type { IncomingMessage } from 'node:http'
+import { createParser } from 'eventsource-parser'
+import type { Candidate } from '../candidates/candidate.ts'
+import { resolveModel, type UserIds } from '../candidates/tenants.ts'
+import type { ChatRequest } from '../openai/chat.ts'
+import { parseJson, readError } from '../openai/error.ts'
+import { estimateUsage } from '../openai/estimate-tokens.ts'
+import { isObject } from '../openai/is-object.ts'
+import { blocksOf, type ParsedMessages, parseMessages } from '../openai/messages/body.ts'
+import { messagesError, messagesErrorBody } from '../openai/messages/error.ts'
+import { namedBy } from '../openai/messages/identity.ts'
+import { nativeRequest } from '../openai/messages/native.ts'
+import { messageOf } from '../openai/messages/plain.ts'
+import { eventFrame, MessageStream } from '../openai/messages/stream.ts'
+import { needsMessages, toChat } from '../openai/messages/to-chat.ts'
+import { deploymentOf } from '../pipeline/address.ts'
+import type { RequestContext } from '../pipeline/context.ts'
+import type { Endpoint } from '../pipeline/endpoint.ts'
+import { principalOf } from '../pipeline/principal.ts'
+import type { Quota } from '../pipeline/quota.ts'
+import type { AnswerWriter } from '../providers/relay/writer.ts'
+import { fairTimeout } from '../runtime/fair-timer.ts'
+import { readBody } from './body.ts'
+
+/**
+ * `POST /v1/messages`: Anthropic's Messages API. A candidate whose provider speaks it gets the client's bytes, and the
+ * client gets the provider's; for the others the request is told as a chat completion, and the answer as a message.
+ */
+export const messagesEndpoint: Endpoint = {
+  name: 'messages',
+  read(bytes, model) {
+    const parsed = parseMessages(bytes, model === undefined ? {} : { model })
+    const { body, raw } = parsed
+    return {
+      raw,
+      names: { model: body.model, ...namedBy(body.metadata?.user_id) },
+      toChat: ({ incoming }) => ({
+        request: chatRequest(parsed, formatHeaders(incoming)),
+        inToolLoop: answersTool(parsed),
+        writer: () => writer,
+      }),
+    }
+  },
+  errorBody: messagesErrorBody,
+  answerText,
+}
+
+/** Where Anthropic's SDKs look for a request's id. */
+export const tellRequestId = ({ outgoing, requestId }: RequestContext) => outgoing.setHeader('request-id', requestId)
+
+export interface CountTokensDeps {
+  userIds: UserIds
+  quota: Quota
+}
+
+/**
+ * `POST /v1/messages/count_tokens`: as a provider of the Messages API counts, where the model's name stands for one of
+ * its models; else as we estimate.
+ *
+ * @throws GatewayError
+ */
+export async function countTokens({ userIds, quota }: CountTokensDeps, context: RequestContext) {
+  const { snapshot, caller, incoming, requestId, signal } = context
+  const { max_body_bytes, body_timeout_ms, body_min_bytes_per_s } = snapshot.config.server
+  const raw = await readBody(incoming, max_body_bytes, body_timeout_ms, body_min_bytes_per_s)
+  const deployment = deploymentOf(incoming)
+  const parsed = parseMessages(raw, { counts: true, ...(deployment !== undefined && { model: deployment }) })
+  const { body } = parsed
+  const principal = principalOf(snapshot, userIds, caller, incoming, namedBy(body.metadata?.user_id))
+  const { candidates } = resolveModel(body.model, principal.allowed, principal.tenant.aliases)
+  const { request } = toChat(body, null)
+  const grant = await quota.reserveRequest(context, principal)
+  try {
+    const candidate = candidates.find(({ apis }) => apis?.has('messages'))
+    const provider = candidate && snapshot.providers.get(candidate.provider)
+    const native = nativeRequest(parsed, formatHeaders(incoming))
+    const within = AbortSignal.any([signal, fairTimeout(COUNT_WITHIN_MS)])
+    const count = candidate && provider?.countTokens?.({ candidate, native, signal: within, requestId })
+    const counted = await count?.catch(() => null)
+    return { input_tokens: counted ?? request.promptTokens }
+  } finally {
+    grant.settle()
+  }
+}
+
+/** An estimate in time is of more use than a count. */
+const COUNT_WITHIN_MS = 5_000
+
+/** Headers that change the meaning of a request's fields: they go where the bytes go. */
+function formatHeaders({ headers }: IncomingMessage): Record<string, string> {
+  const found: Record<string, string> = {}
+  for (const name of ['anthropic-version', 'anthropic-beta']) {
+    const value = headers[name]
+    if (typeof value === 'string') found[name] = value
+  }
+  return found
+}
+
+function chatRequest(parsed: ParsedMessages, headers: Record<string, string>): ChatRequest {
+  const { body } = parsed
+  const { request } = toChat(body, null)
+  return {
+    ...request,
+    ...(needsMessages(body) && { prefers: 'messages' as const }),
+    forCandidate(candidate: Candidate): ChatRequest {
+      if (candidate.apis?.has('messages')) return { ...request, dropped: [], native: nativeRequest(parsed, headers) }
+      const { request: converted, problem } = toChat(body, candidate, request.promptTokens)
+      if (problem) throw problem
+      return converted
+    },
+  }
+}
+
+/** Agents send a reminder beside a tool's result: as a chat, the last message is then the user's. */
+function answersTool({ body }: ParsedMessages): boolean {
+  const last = body.messages.at(-1)
+  return last?.role === 'user' && blocksOf(last.content).some(({ type }) => type === 'tool_result')
+}
+
+const writer: AnswerWriter = {
+  plain({ request, candidate, status, body, usage, outputChars }) {
+    const json = parseJson(body)
+    if (status >= 400) return Buffer.from(messagesErrorBody(readError(status, json)))
+    if (request.native?.api === 'messages') return body
+    const counted = usage ?? estimateUsage(request.promptTokens, outputChars)
+    return Buffer.from(JSON.stringify(messageOf(isObject(json) ? json : {}, counted, candidate.name)))
+  },
+  stream({ request, candidate, observer }) {
+    if (request.native?.api === 'messages') {
+      return {
+        push: (bytes) => bytes,
+        end: () => null,
+        fail(error) {
+          const { type, ...fields } = messagesError(error)
+          return Buffer.from(eventFrame(type, fields))
+        },
+      }
+    }
+    return new MessageStream({
+      candidate: candidate.name,
+      promptTokens: request.promptTokens,
+      usage: () => observer.usage ?? estimateUsage(request.promptTokens, observer.outputBytes, observer.outputEvents),
+      finishReason: () => observer.finishReason,
+    })
+  },
+}
+
+function answerText(body: Buffer, stream: boolean): string {
+  if (!stream) return textOf(parseJson(body), 'content')
+  let text = ''
+  const parser = createParser({
+    onEvent({ data }) {
+      text += textOf(parseJson(Buffer.from(data)), 'delta')
+    },
+  })
+  parser.feed(body.toString('utf8'))
+  return text
+}
+
+function textOf(json: unknown, field: 'content' | 'delta'): string {
+  const found = isObject(json) ? [json[field]].flat() : []
+  return found.map((block) => (isObject(block) && typeof block.text === 'string' ? block.text : '')).join('')
+}

@@ -1,0 +1,138 @@
+import type { ResponsesConfig } from '../../config/schema.ts'
+import type { OpenAIError } from '../../openai/error.ts'
+import { parseJson } from '../../openai/error.ts'
+import { estimateUsage } from '../../openai/estimate-tokens.ts'
+import { isObject } from '../../openai/is-object.ts'
+import type { ResponsesRequest } from '../../openai/responses/body.ts'
+import { responseId } from '../../openai/responses/items.ts'
+import { nativeResponse, type ResponsesObserver } from '../../openai/responses/native.ts'
+import type { OutputOptions } from '../../openai/responses/output.ts'
+import { type NewResource, responseOf } from '../../openai/responses/plain.ts'
+import { type ResponseResource, resourceOf } from '../../openai/responses/resource.ts'
+import { ResponseStream } from '../../openai/responses/stream.ts'
+import type { ThoughtSeal } from '../../openai/responses/thoughts.ts'
+import type { Tools } from '../../openai/responses/tools.ts'
+import type { RequestContext } from '../../pipeline/context.ts'
+import type { Principal } from '../../pipeline/principal.ts'
+import type { Forwarded, PlainAnswer, StreamAnswer } from '../../providers/relay/answer.ts'
+import type { AnswerWriter, StreamWriter } from '../../providers/relay/writer.ts'
+import type { WholeConversation } from './conversation.ts'
+import type { ResponsesDeps } from './deps.ts'
+import { foreignIds, isKeepable, packKept, withIds } from './kept.ts'
+
+const DAY_MS = 86_400_000
+
+/** A request, as far as its answer must know it. */
+export interface Asked {
+  request: ResponsesRequest
+  whole: WholeConversation
+  tools: Tools
+  thoughts: ThoughtSeal
+  config: ResponsesConfig
+  context: RequestContext
+  principal: Principal
+  turnKey: string
+}
+
+/** Tells answers in the Responses format, and keeps them first. */
+export function answerWriter(deps: ResponsesDeps, asked: Asked): AnswerWriter {
+  const keep = (response: ResponseResource, answer: Forwarded) => keepResponse(deps, asked, response, answer)
+  return {
+    async plain(answer) {
+      // A refusal has its shape already.
+      if (answer.status >= 400) return answer.body
+      const json = parseJson(answer.body)
+      if (answer.request.native) {
+        const response = nativeResponse(json)
+        if (response) await keep(response, answer)
+        return answer.body
+      }
+      const response = responseOf(
+        isObject(json) ? json : {},
+        creator(asked, answer),
+        outputOptions(asked, answer),
+        usage(answer),
+      )
+      if (response.store) response.store = await keep(response, answer)
+      return Buffer.from(JSON.stringify(response))
+    },
+    stream(answer) {
+      const { observer } = answer
+      if (answer.request.native) return nativeStream(observer as ResponsesObserver, (made) => keep(made, answer))
+      const stream = new ResponseStream({
+        ...outputOptions(asked, answer),
+        create: creator(asked, answer),
+        usage: () => usageOfStream(answer),
+        finishReason: () => observer.finishReason,
+        keep: (response) => keep(response, answer),
+      })
+      return stream
+    },
+  }
+}
+
+/** Bytes through; what is whole is kept before the client can see that it is. */
+function nativeStream(
+  observer: ResponsesObserver,
+  keep: (response: ResponseResource) => Promise<boolean>,
+): StreamWriter {
+  return {
+    push: (bytes) => bytes,
+    async end() {
+      if (observer.response) await keep(observer.response)
+      return null
+    },
+    // The provider's own word for what went wrong has gone out already.
+    fail: (error: OpenAIError) => (observer.error === null ? observer.failure(error) : null),
+  }
+}
+
+const creator =
+  ({ request, tools, context, config }: Asked, { candidate }: Forwarded): NewResource =>
+  (head) =>
+    resourceOf(request.body, tools, candidate.reasoning !== false, {
+      ...head,
+      id: responseId(context.requestId),
+      model: head.model || candidate.model,
+      store: config.store === 'on' && request.body.store !== false,
+    })
+
+const outputOptions = ({ tools, thoughts, context }: Asked, { candidate }: Forwarded): OutputOptions => ({
+  response: responseId(context.requestId),
+  custom: tools.custom,
+  seal: (thought) => thoughts.seal(candidate.name, thought),
+})
+
+const usage = ({ usage, request, outputChars }: PlainAnswer) =>
+  usage ?? estimateUsage(request.promptTokens, outputChars)
+
+const usageOfStream = ({ observer, request }: StreamAnswer) =>
+  observer.usage ?? estimateUsage(request.promptTokens, observer.outputBytes, observer.outputEvents)
+
+/** False where it is not kept: it was not to be, or could not. */
+async function keepResponse(
+  { responses, seal, isErased, onStoreError }: ResponsesDeps,
+  { whole, config, context, principal, turnKey, request }: Asked,
+  response: ResponseResource,
+  { candidate, request: { native } }: Forwarded,
+): Promise<boolean> {
+  const { user } = principal
+  const tenant = principal.tenant.name
+  if (config.store === 'off' || request.body.store === false || !isKeepable(response.id)) return false
+  if (isErased(tenant, user, context.ts)) return false
+  const input = withIds(whole.own, responseId(context.requestId))
+  const kept = { response, input, candidate: candidate.name, native: native !== undefined, turnKey }
+  try {
+    const row = {
+      id: response.id,
+      ts: context.ts,
+      chain: whole.chain,
+      items: foreignIds(kept),
+      body: await packKept(kept, { responses, seal, tenant, user }),
+    }
+    return await responses.save(tenant, user, row, { ttlMs: config.ttl_days * DAY_MS, maxBytes: config.max_bytes })
+  } catch {
+    onStoreError('saveResponse')
+    return false
+  }
+}

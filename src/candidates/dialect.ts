@@ -1,0 +1,115 @@
+import { z } from 'zod'
+
+const scalar = z.union([z.string(), z.number(), z.boolean()])
+
+/**
+ * What becomes of a field that a model does not take as it came. `drop`: it only tunes the answer, so it is left off
+ * and told in `x-router-dropped`. `avoid`: it changes what the answer is, so the model is not asked. `keep`: it is
+ * taken (undoes an earlier rule).
+ */
+const fate = z.enum(['keep', 'drop', 'avoid'])
+
+const fieldRule = z.union([
+  fate,
+  z.strictObject({
+    /** Another name for the same thing; what follows is about its value. */
+    rename: z.string().optional(),
+    /** The only values that are taken. */
+    values: z.array(scalar).optional(),
+    /** Values that stand for others: the nearest that the model knows. */
+    map: z.record(z.string(), scalar).optional(),
+    min: z.number().optional(),
+    max: z.number().optional(),
+    /** A regular expression that each text must match. */
+    pattern: z.string().optional(),
+    /** Of a list. */
+    max_items: z.number().int().positive().optional(),
+    /** Of a value that none of the above lets through; `clamp` takes the nearest within `min` and `max`. */
+    otherwise: z.enum(['drop', 'avoid', 'clamp']).default('avoid'),
+  }),
+])
+
+const rules = {
+  /** By top-level field of a request. */
+  fields: z.record(z.string(), fieldRule).optional(),
+  /** By role: the role that stands in for it, or `avoid`. */
+  roles: z.record(z.string(), z.string()).optional(),
+  /** By type of a content part; `text` makes plain text of a refusal. */
+  parts: z.record(z.string(), z.enum(['keep', 'avoid', 'text'])).optional(),
+  /** By field of a message, beside those that every API has. */
+  message_fields: z.record(z.string(), fate).optional(),
+  /** Fields of messages and of their tool calls that hold thoughts in this model's own terms; others' are left out. */
+  thoughts: z.array(z.string()).optional(),
+  /** Of those, what each tool call of a loop must carry; without it the model can't go on with another's loop. */
+  loop_needs: z.string().optional(),
+  /** The form of tool-call ids; others are translated, the same way each time. */
+  tool_ids: z
+    .strictObject({ pattern: z.string(), length: z.number().int().min(4).max(64), unique: z.boolean().default(false) })
+    .optional(),
+  tools: z
+    .strictObject({
+      /** Types of tools that are taken. */
+      types: z.array(z.string()).optional(),
+      /** Whether functions may be `strict`; if not, the flag is left off. */
+      strict: z.boolean().optional(),
+      /** Keywords of JSON schema that are left out of functions' parameters. */
+      schema_without: z.array(z.string()).optional(),
+      /** Parameters must be an object schema: one is made of what is not. */
+      object_schema: z.boolean().optional(),
+    })
+    .optional(),
+  /** What becomes of a conversation whose last message is the assistant's, to be gone on with. */
+  prefill: z.enum(['keep', 'avoid']).optional(),
+}
+
+/** How a provider, or a family of its models, differs from OpenAI's documented API. */
+export const dialectSchema = z.strictObject({
+  ...rules,
+  /** Families by their model names (`*` for anything, case is ignored): each that fits is added to the rules above. */
+  models: z.array(z.strictObject({ match: z.array(z.string()).min(1), ...rules })).default([]),
+})
+
+export const dialectsSchema = z.record(z.string(), dialectSchema)
+
+type DialectConfig = z.output<typeof dialectSchema>
+export type FieldRule = z.output<typeof fieldRule>
+export type Fate = z.output<typeof fate>
+
+/** The rules for one model. */
+export interface Dialect {
+  fields: Readonly<Record<string, FieldRule>>
+  roles: Readonly<Record<string, string>>
+  parts: Readonly<Record<string, 'keep' | 'avoid' | 'text'>>
+  messageFields: Readonly<Record<string, Fate>>
+  thoughts: ReadonlySet<string>
+  loopNeeds: string | null
+  toolIds: { pattern: RegExp; length: number; unique: boolean } | null
+  tools: Readonly<NonNullable<DialectConfig['tools']>>
+  prefill: 'keep' | 'avoid'
+}
+
+/** The rules that hold for a model, families' over the provider's own. */
+export function dialectFor(config: DialectConfig, model: string): Dialect {
+  const fitting = [config, ...config.models.filter(({ match }) => match.some((pattern) => fits(pattern, model)))]
+  const merged = <K extends 'fields' | 'roles' | 'parts' | 'message_fields' | 'tools'>(key: K) =>
+    Object.assign({}, ...fitting.map((rules) => rules[key] ?? {}))
+  const last = <K extends 'thoughts' | 'loop_needs' | 'tool_ids' | 'prefill'>(key: K) =>
+    fitting.findLast((rules) => rules[key] !== undefined)?.[key]
+  const ids = last('tool_ids')
+  return {
+    fields: merged('fields'),
+    roles: merged('roles'),
+    parts: merged('parts'),
+    messageFields: merged('message_fields'),
+    thoughts: new Set(last('thoughts')),
+    loopNeeds: last('loop_needs') ?? null,
+    toolIds: ids ? { pattern: new RegExp(`^(?:${ids.pattern})$`), length: ids.length, unique: ids.unique } : null,
+    tools: merged('tools'),
+    prefill: last('prefill') ?? 'keep',
+  }
+}
+
+function fits(pattern: string, model: string): boolean {
+  const source = pattern.split('*').map((part) => part.replace(/[.+?^${}()|[\]\\/]/g, '\\$&'))
+  return new RegExp(`^${source.join('.*')}$`, 'i').test(model)
+}

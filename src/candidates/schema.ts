@@ -1,0 +1,52 @@
+import { z } from 'zod'
+import { APIS, type Api, CAPABILITIES } from './candidate.ts'
+
+const dollars = z.number().nonnegative()
+
+/**
+ * Formats that a provider speaks. Chat completions are asked of all; requests in another of these go to it as they are,
+ * those in any other are converted.
+ */
+export const apis = <T extends Api>(known: readonly T[]) =>
+  z.array(z.enum(known)).refine((list) => (list as Api[]).includes('chat'), "'chat' must be among them")
+
+/** A candidate as configured, or as a provider brings it; completed from the catalogue (`catalogue.ts`). */
+export const candidateSchema = z.strictObject({
+  name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}$/, 'letters, digits and . _ : / @ -, at most 128'),
+  provider: z.string(),
+  /** What the provider calls it; the name where left out. */
+  model: z.string().optional(),
+  vendor: z.string().optional(),
+  description: z.string().optional(),
+  /** Dollars per million tokens; from the catalogue where left out. */
+  price: z
+    .strictObject({
+      input: dollars,
+      output: dollars,
+      cached_input: dollars.optional(),
+      cache_write: dollars.optional(),
+    })
+    .optional(),
+  context_window: z.number().int().positive().optional(),
+  max_output_tokens: z.number().int().positive().optional(),
+  capabilities: z.array(z.enum(CAPABILITIES)).optional(),
+  /** As its provider's, where this model differs. */
+  api: apis(APIS).optional(),
+  groups: z.array(z.string()).default(['default']),
+  explore: z.boolean().default(true),
+  size_b: z.number().positive().optional(),
+  open_weights: z.boolean().optional(),
+  /** It can think before it answers. */
+  reasoning: z.boolean().optional(),
+  /** Whether it does; from `defaults`, else as its maker has it. Anthropic's do only where a budget or effort says so. */
+  thinking: z.boolean().optional(),
+  effort: z.enum(['none', 'minimal', 'low', 'medium', 'high', 'xhigh']).optional(),
+  /** Tokens of one reply to a short question, thoughts included, where somebody measured it. */
+  verbosity: z.number().positive().optional(),
+  /** Its name in config/abilities.json, where neither name nor model is one. */
+  known_as: z.string().optional(),
+  benchmarks: z.record(z.string(), z.number()).default({}),
+  defaults: z.record(z.string(), z.unknown()).optional(),
+})
+
+export type CandidateConfig = z.output<typeof candidateSchema>

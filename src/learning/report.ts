@@ -1,0 +1,149 @@
+import type { InteractionRecord, RewardRecord } from '../store/records/records.ts'
+import type { RecordFilter, Store } from '../store/store.ts'
+
+const NORMAL_95 = 1.96
+
+/** Requests of one kind: one model's, one day's, those that the router or the baseline answered. */
+export interface Part {
+  requests: number
+  failed: number
+  cost_usd: number
+  /** What the baseline would have cost for the same tokens; of requests where that is known. */
+  baseline_usd: number
+  /** `baseline_usd` less what these requests did cost; negative: they were dearer. */
+  saved_usd: number
+  ratings: number
+  /** Mean of what users said themselves, -1 to 1, with its 95 % interval; null without (or with one) rating. */
+  reward: number | null
+  reward_interval: readonly [low: number, high: number] | null
+  /** Milliseconds until the first output. */
+  ttft_ms_median: number | null
+}
+
+export interface Report {
+  object: 'report'
+  tenant: string
+  /** ISO 8601, UTC. */
+  since: string
+  until: string
+  /** Artifact versions that chose, the latest last. */
+  policies: string[]
+  total: Part
+  /** Who chose: `route`, `baseline`, `holdout`; `explicit`: the client named a model. */
+  by_arm: Record<string, Part>
+  by_model: Record<string, Part>
+  /** UTC days. */
+  by_day: Record<string, Part>
+}
+
+/**
+ * What a tenant's requests cost and what users thought of them, from the log.
+ *
+ * Read twice, in batches: ratings first, of which the latest of an answer and user counts; a rating of an answer
+ * outside the time that is asked for counts for nothing.
+ */
+export async function makeReport(
+  store: Pick<Store, 'readInteractions' | 'readRewards'>,
+  { tenant, since, until }: Required<Pick<RecordFilter, 'tenant' | 'since' | 'until'>>,
+): Promise<Report> {
+  const ratings = await ratingsOf(store, { tenant, since })
+  const total = new Sums()
+  const policies = new Map<string, number>()
+  const parts = { by_arm: new Map<string, Sums>(), by_model: new Map<string, Sums>(), by_day: new Map<string, Sums>() }
+  for await (const batch of store.readInteractions({ tenant, since, until })) {
+    for (const record of batch) {
+      const rating = ratings.get(`${record.id}\0${record.user}`)?.value
+      total.add(record, rating)
+      policies.set(record.policy, record.ts)
+      sumsOf(parts.by_arm, record.arm ?? (record.reason === 'explicit' ? 'explicit' : 'route')).add(record, rating)
+      sumsOf(parts.by_model, record.chosen).add(record, rating)
+      sumsOf(parts.by_day, new Date(record.ts).toISOString().slice(0, 10)).add(record, rating)
+    }
+  }
+  const shown = (sums: Map<string, Sums>) =>
+    Object.fromEntries([...sums].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, part]) => [name, part.part()]))
+  return {
+    object: 'report',
+    tenant,
+    since: new Date(since).toISOString(),
+    until: new Date(until).toISOString(),
+    policies: [...policies].sort(([, a], [, b]) => a - b).map(([version]) => version),
+    total: total.part(),
+    by_arm: shown(parts.by_arm),
+    by_model: shown(parts.by_model),
+    by_day: shown(parts.by_day),
+  }
+}
+
+/** By answer and user. */
+async function ratingsOf(
+  store: Pick<Store, 'readRewards'>,
+  filter: RecordFilter,
+): Promise<Map<string, Pick<RewardRecord, 'ts' | 'value'>>> {
+  const latest = new Map<string, Pick<RewardRecord, 'ts' | 'value'>>()
+  for await (const batch of store.readRewards(filter)) {
+    for (const { kind, interaction, user, ts, value } of batch) {
+      const id = `${interaction}\0${user}`
+      if (kind === 'rating' && ts >= (latest.get(id)?.ts ?? 0)) latest.set(id, { ts, value })
+    }
+  }
+  return latest
+}
+
+function sumsOf(parts: Map<string, Sums>, name: string): Sums {
+  const sums = parts.get(name) ?? new Sums()
+  parts.set(name, sums)
+  return sums
+}
+
+/** So many times to the first output are kept for the median, evenly drawn (reservoir sampling, Vitter 1985). */
+const RESERVOIR = 1_024
+
+class Sums {
+  #requests = 0
+  #failed = 0
+  #cost = 0
+  #baseline = 0
+  #saved = 0
+  #ratings = 0
+  #mean = 0
+  #squares = 0
+  #timed = 0
+  readonly #ttft: number[] = []
+
+  add(record: InteractionRecord, rating: number | undefined): void {
+    this.#requests++
+    if (record.status >= 400 || record.finishReason === 'error') this.#failed++
+    this.#cost += record.costUsd
+    if (record.baselineUsd != null) {
+      this.#baseline += record.baselineUsd
+      this.#saved += record.baselineUsd - record.costUsd
+    }
+    if (record.ttftMs !== null) {
+      this.#timed++
+      const at = this.#ttft.length < RESERVOIR ? this.#ttft.length : Math.floor(Math.random() * this.#timed)
+      if (at < RESERVOIR) this.#ttft[at] = record.ttftMs
+    }
+    if (rating === undefined) return
+    this.#ratings++
+    const apart = rating - this.#mean
+    this.#mean += apart / this.#ratings
+    this.#squares += apart * (rating - this.#mean)
+  }
+
+  part(): Part {
+    const half = NORMAL_95 * Math.sqrt(this.#squares / (this.#ratings - 1) / this.#ratings)
+    const sorted = this.#ttft.toSorted((a, b) => a - b)
+    return {
+      requests: this.#requests,
+      failed: this.#failed,
+      cost_usd: this.#cost,
+      baseline_usd: this.#baseline,
+      saved_usd: this.#saved,
+      ratings: this.#ratings,
+      reward: this.#ratings === 0 ? null : this.#mean,
+      reward_interval: this.#ratings < 2 ? null : [this.#mean - half, this.#mean + half],
+      ttft_ms_median: sorted[sorted.length >> 1] ?? null,
+    }
+  }
+}

@@ -1,0 +1,106 @@
+import { createParser } from 'eventsource-parser'
+import { parseJson, saysError } from './error.ts'
+import { endOf } from './finish-reason.ts'
+import { isObject } from './is-object.ts'
+import { DONE_FRAME, frame } from './sse.ts'
+
+type Fields = Record<string, unknown>
+
+/** A whole chat completion as the stream that says the same: one chunk a choice, its end, usage, `[DONE]`. */
+export function streamOfCompletion(completion: Fields): Buffer {
+  const { choices, usage, object: _, ...rest } = completion
+  const head = { ...rest, object: 'chat.completion.chunk' }
+  const frames = (choices as Fields[]).flatMap(({ message, finish_reason, logprobs, ...choice }, position) => {
+    const delta: Fields = { role: 'assistant', ...(isObject(message) ? message : {}) }
+    if (Array.isArray(delta.tool_calls)) delta.tool_calls = delta.tool_calls.map((call, index) => ({ index, ...call }))
+    const index = choice.index ?? position
+    return [
+      frame({ ...head, choices: [{ index, delta, logprobs: logprobs ?? null, finish_reason: null }] }),
+      frame({
+        ...head,
+        choices: [{ index, delta: {}, logprobs: null, finish_reason: endOf(finish_reason) ?? 'stop' }],
+      }),
+    ]
+  })
+  if (isObject(usage)) frames.push(frame({ ...head, choices: [], usage }))
+  return Buffer.concat([...frames, DONE_FRAME])
+}
+
+/** The completion that a whole stream says; null where the stream is not whole, the error where it tells of one. */
+export function completionOfStream(body: Buffer): { completion: Fields | null } | { error: unknown } {
+  const collector = new Collector()
+  const parser = createParser({ onEvent: ({ data, event }) => collector.read(data, event) })
+  parser.feed(`${body.toString('utf8')}\n\n`)
+  return collector.error === null ? { completion: collector.completion() } : { error: collector.error }
+}
+
+class Collector {
+  error: unknown = null
+  #head: Fields = {}
+  #usage: unknown = null
+  #isDone = false
+  readonly #choices = new Map<number, { message: Fields; finish: string | null; logprobs: unknown }>()
+
+  read(data: string, event: string | undefined): void {
+    if (data.startsWith('[DONE]')) this.#isDone = true
+    const chunk = parseJson(Buffer.from(data))
+    if (!isObject(chunk)) return
+    if (saysError(chunk.error) || event === 'error') this.error ??= saysError(chunk.error) ? chunk.error : chunk
+    const { choices, usage, object: _, ...head } = chunk
+    this.#head = { ...head, ...this.#head }
+    if (isObject(usage)) this.#usage = usage
+    for (const choice of Array.isArray(choices) ? choices.filter(isObject) : []) this.#readChoice(choice)
+  }
+
+  completion(): Fields | null {
+    const choices = [...this.#choices].sort(([a], [b]) => a - b)
+    const isWhole = this.#isDone || choices.every(([, { finish }]) => finish !== null)
+    if (choices.length === 0 || !isWhole) return null
+    return {
+      ...this.#head,
+      object: 'chat.completion',
+      choices: choices.map(([index, { message, finish, logprobs }]) => ({
+        index,
+        message,
+        logprobs,
+        finish_reason: finish ?? 'stop',
+      })),
+      ...(this.#usage !== null && { usage: this.#usage }),
+    }
+  }
+
+  #readChoice(choice: Fields): void {
+    const index = typeof choice.index === 'number' ? choice.index : 0
+    const known = this.#choices.get(index)
+    const entry = known ?? { message: { role: 'assistant', content: null }, finish: null, logprobs: null }
+    if (!known) this.#choices.set(index, entry)
+    entry.finish ??= endOf(choice.finish_reason)
+    entry.logprobs ??= choice.logprobs ?? null
+    const delta = isObject(choice.delta) ? choice.delta : {}
+    for (const [name, value] of Object.entries(delta)) {
+      if (name === 'tool_calls' && Array.isArray(value)) addCalls(entry.message, value.filter(isObject))
+      else if (name !== 'role') entry.message[name] = joined(entry.message[name], value)
+    }
+  }
+}
+
+function addCalls(message: Fields, parts: Fields[]): void {
+  message.tool_calls ??= []
+  const calls = message.tool_calls as Fields[]
+  for (const { index, ...part } of parts) {
+    const at = typeof index === 'number' ? index : Math.max(0, calls.length - 1)
+    calls[at] ??= { type: 'function', function: { name: '', arguments: '' } }
+    const call = calls[at]
+    if (typeof part.id === 'string' && part.id !== '') call.id = part.id
+    const known = call.function as Fields
+    const called = isObject(part.function) ? part.function : {}
+    for (const name of ['name', 'arguments']) known[name] = joined(known[name], called[name])
+  }
+}
+
+/** Pieces of text and of lists one after the other; of all else what came last. */
+function joined(before: unknown, piece: unknown): unknown {
+  if (piece === null || piece === undefined) return before ?? piece
+  if (typeof before === 'string' && typeof piece === 'string') return before + piece
+  return Array.isArray(before) && Array.isArray(piece) ? [...before, ...piece] : piece
+}

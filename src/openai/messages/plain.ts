@@ -1,0 +1,52 @@
+import type { Usage } from '../../candidates/usage.ts'
+import { isObject } from '../is-object.ts'
+import type { Block } from './body.ts'
+import { type Message, stopReason, thoughtsOf, usageOf } from './resource.ts'
+import { sealThought } from './thoughts.ts'
+
+/**
+ * A whole chat completion as a message.
+ *
+ * @param usage as counted, or estimated
+ * @param candidate who answered: its thoughts go back to it alone
+ */
+export function messageOf(completion: Record<string, unknown>, usage: Usage, candidate: string): Message {
+  const choice: unknown = Array.isArray(completion.choices) ? completion.choices[0] : null
+  const { message, finish_reason: reason } = isObject(choice) ? choice : {}
+  const said = isObject(message) ? message : {}
+  const calls = Array.isArray(said.tool_calls) ? said.tool_calls.flatMap(toolUse) : []
+  const texts = [said.content, said.refusal].filter((text) => typeof text === 'string' && text !== '') as string[]
+  const refused = typeof said.refusal === 'string' && said.refusal !== ''
+  return {
+    id: typeof completion.id === 'string' ? completion.id : '',
+    type: 'message',
+    role: 'assistant',
+    model: typeof completion.model === 'string' ? completion.model : '',
+    content: [
+      ...thoughtsOf(said).map((thought) => sealThought(candidate, thought)),
+      ...texts.map((text): Block => ({ type: 'text', text })),
+      ...calls,
+    ],
+    stop_reason: refused ? 'refusal' : stopReason(typeof reason === 'string' ? reason : null, calls.length > 0),
+    stop_sequence: null,
+    usage: usageOf(usage),
+  }
+}
+
+function toolUse(call: unknown): Block[] {
+  const { id, function: called } = isObject(call) ? call : {}
+  if (!isObject(called)) return []
+  return [{ type: 'tool_use', id: String(id ?? ''), name: String(called.name ?? ''), input: inputOf(called.arguments) }]
+}
+
+/** Arguments that are no JSON object are told as they are: the client, and the model after it, see what is wrong. */
+function inputOf(text: unknown): unknown {
+  if (text === undefined || text === null || text === '') return {}
+  try {
+    const input: unknown = JSON.parse(String(text))
+    if (isObject(input) && !Array.isArray(input)) return input
+  } catch {
+    // Said below.
+  }
+  return { arguments: String(text) }
+}

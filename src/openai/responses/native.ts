@@ -1,0 +1,161 @@
+import { createParser } from 'eventsource-parser'
+import type { Usage } from '../../candidates/usage.ts'
+import type { NativeRequest, Span } from '../chat.ts'
+import { type OpenAIError, parseJson } from '../error.ts'
+import { isObject } from '../is-object.ts'
+import { parseRawBody } from '../raw-body.ts'
+import { MAX_EVENT_BYTES } from '../sse-observer.ts'
+import type { PlainFacts, StreamObserver } from '../stream-observer.ts'
+import type { InputItem, Part } from './items.ts'
+import type { ResponseResource } from './resource.ts'
+import { eventFrame, failureEvents } from './stream.ts'
+
+/** A request to a provider that speaks the Responses format itself. */
+export const nativeRequest = (raw: Uint8Array, spans: ReadonlyMap<string, Span>): NativeRequest => ({
+  api: 'responses',
+  raw,
+  spans,
+  observe: () => new ResponsesObserver(),
+  read: factsOf,
+})
+
+/**
+ * The request with some of its top-level fields replaced (JSON text) or left out (null); the other values are the
+ * client's bytes.
+ */
+export function withFields(
+  { raw, spans }: { raw: Uint8Array; spans: ReadonlyMap<string, Span> },
+  changes: Readonly<Record<string, string | null>>,
+): { raw: Uint8Array; spans: ReadonlyMap<string, Span> } {
+  const isSame = Object.entries(changes).every(([field, value]) => value === null && !spans.has(field))
+  if (isSame) return { raw, spans }
+  const members = new Map<string, string>()
+  for (const [field, { start, end }] of spans)
+    members.set(field, Buffer.from(raw.subarray(start, end)).toString('utf8'))
+  for (const [field, value] of Object.entries(changes)) {
+    if (value === null) members.delete(field)
+    else members.set(field, value)
+  }
+  const bytes = Buffer.from(`{${[...members].map(([field, value]) => `${JSON.stringify(field)}:${value}`).join(',')}}`)
+  return { raw: bytes, spans: parseRawBody(bytes).spans }
+}
+
+/** A response as a provider sent it; null where it is none. */
+export function nativeResponse(json: unknown): ResponseResource | null {
+  if (!isObject(json) || json.object !== 'response' || !Array.isArray(json.output)) return null
+  return json as unknown as ResponseResource
+}
+
+function factsOf(json: unknown): PlainFacts | null {
+  const response = nativeResponse(json)
+  if (!response) return null
+  return {
+    usage: usageOf(response.usage),
+    finishReason: finishReasonOf(response),
+    completionId: typeof response.id === 'string' ? response.id : null,
+    outputChars: response.output.reduce((chars, item) => chars + charsOf(item), 0),
+  }
+}
+
+function usageOf(usage: unknown): Usage | null {
+  if (!isObject(usage) || typeof usage.input_tokens !== 'number') return null
+  const input = isObject(usage.input_tokens_details) ? usage.input_tokens_details : {}
+  const output = isObject(usage.output_tokens_details) ? usage.output_tokens_details : {}
+  const count = (value: unknown) => (typeof value === 'number' && value >= 0 ? value : 0)
+  return {
+    promptTokens: count(usage.input_tokens),
+    completionTokens: count(usage.output_tokens),
+    cachedTokens: count(input.cached_tokens),
+    cacheWriteTokens: count(input.cache_write_tokens),
+    reasoningTokens: count(output.reasoning_tokens),
+  }
+}
+
+/** In chat completions' words, which the record has. */
+function finishReasonOf({ status, incomplete_details: details, output }: ResponseResource): string {
+  if (status === 'incomplete') return details?.reason === 'content_filter' ? 'content_filter' : 'length'
+  return output.some(({ type }) => type === 'function_call' || type === 'custom_tool_call') ? 'tool_calls' : 'stop'
+}
+
+function charsOf({ content, summary, arguments: args, input }: InputItem): number {
+  const texts = [content, summary].flatMap((parts) => (Array.isArray(parts) ? (parts as Part[]) : []))
+  const text = texts.reduce((chars, part) => chars + (part.text?.length ?? 0), 0)
+  return text + (args?.length ?? 0) + (typeof input === 'string' ? input.length : 0)
+}
+
+/** Events before the first that says something. */
+const QUIET = new Set(['response.created', 'response.in_progress', 'response.queued'])
+
+/** Reads along in a stream of the Responses format, whose bytes it passes on as they are. */
+export class ResponsesObserver implements StreamObserver {
+  id: string | null = null
+  usage: Usage | null = null
+  finishReason: string | null = null
+  done = false
+  error: unknown = null
+  speaks = false
+  oversize = false
+  events = 0
+  outputBytes = 0
+  outputEvents = 0
+  /** The response as last told; whole where `done`. */
+  response: ResponseResource | null = null
+  #sequence = -1
+  readonly #decoder = new TextDecoder()
+  readonly #parser = createParser({
+    maxBufferSize: MAX_EVENT_BYTES,
+    onEvent: ({ data }) => this.#take(data),
+    onError: ({ type }) => {
+      this.oversize ||= type === 'max-buffer-size-exceeded'
+    },
+  })
+
+  isComplete(): boolean {
+    return this.done
+  }
+
+  push(bytes: Uint8Array): Buffer {
+    this.#parser.feed(this.#decoder.decode(bytes, { stream: true }))
+    return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  }
+
+  /** An event without its last blank line is read, too. */
+  end(): Buffer | null {
+    this.#parser.feed('\n\n')
+    return null
+  }
+
+  /** Events that tell of a fault of ours after what the provider has sent. */
+  failure(error: OpenAIError): Buffer | null {
+    if (!this.response) return null
+    const [first, second] = failureEvents(error, this.response)
+    if (!first || !second) return null
+    return Buffer.concat([eventFrame(first, ++this.#sequence), eventFrame(second, ++this.#sequence)])
+  }
+
+  #take(data: string): void {
+    const event = parseJson(Buffer.from(data))
+    if (!isObject(event) || typeof event.type !== 'string') return
+    this.events++
+    if (typeof event.sequence_number === 'number') this.#sequence = event.sequence_number
+    const response = nativeResponse(event.response)
+    if (response) this.#told(response)
+    if (event.type === 'error') this.error ??= isObject(event.error) ? event.error : event
+    if (event.type === 'response.failed') this.error ??= response?.error ?? {}
+    if (event.type === 'response.completed' || event.type === 'response.incomplete') {
+      this.done = true
+      this.finishReason = response && finishReasonOf(response)
+    }
+    if (typeof event.delta === 'string') {
+      this.outputBytes += Buffer.byteLength(event.delta)
+      this.outputEvents++
+    }
+    this.speaks ||= this.error === null && !QUIET.has(event.type)
+  }
+
+  #told(response: ResponseResource): void {
+    this.response = response
+    if (typeof response.id === 'string') this.id = response.id
+    this.usage = usageOf(response.usage) ?? this.usage
+  }
+}

@@ -1,0 +1,97 @@
+import type { Candidate } from '../../candidates/candidate.ts'
+import { invalidRequest, type UnsupportedRequest } from '../../errors.ts'
+import type { ChatRequest } from '../chat.ts'
+import { parseChat } from '../parse-chat.ts'
+import type { ResponsesBody } from './body.ts'
+import type { InputItem } from './items.ts'
+import { messagesOf } from './messages.ts'
+import type { Thoughts } from './thoughts.ts'
+import { chatTools, type Tools } from './tools.ts'
+
+/** A conversation in the Responses format, whole: nothing in it refers to what is stored. */
+export interface Conversation {
+  body: ResponsesBody
+  items: readonly InputItem[]
+}
+
+export interface ChatVersion {
+  request: ChatRequest
+  tools: Tools
+  /** Why no candidate can take it through chat completions, or null. */
+  problem: UnsupportedRequest | null
+}
+
+/**
+ * The request as a chat completion for one candidate, or (null) as far as it is the same for all.
+ *
+ * @param open thoughts that were this candidate's own; null where an item holds none
+ * @throws GatewayError 400 where no message is left
+ */
+export function toChat(
+  { body, items }: Conversation,
+  candidate: Candidate | null,
+  open: (item: InputItem) => Thoughts | null,
+): ChatVersion {
+  const { messages, dropped, problem: unsupported } = messagesOf(body.instructions, items, open)
+  if (messages.length === 0) throw invalidRequest("Invalid 'input': expected at least one message.", 'input')
+  const tools = chatTools(body)
+  const thinks = candidate?.reasoning !== false
+  const chat = { ...fields(body, tools, thinks), messages }
+  const request = parseChat(Buffer.from(JSON.stringify(chat)))
+  return {
+    request: { ...request, dropped: [...dropped, ...droppedFields(body, tools, thinks)] },
+    tools,
+    problem: unsupported,
+  }
+}
+
+function fields(body: ResponsesBody, { tools, toolChoice }: Tools, thinks: boolean): Record<string, unknown> {
+  const { reasoning, text, include } = body
+  const format = formatOf(text?.format)
+  const logprobs = include?.includes('message.output_text.logprobs') === true || Number(body.top_logprobs) > 0
+  return given({
+    model: body.model ?? 'auto',
+    stream: body.stream === true ? true : undefined,
+    // The last event holds the counts.
+    stream_options: body.stream === true ? { include_usage: true } : undefined,
+    tools: tools.length > 0 ? tools : undefined,
+    tool_choice: toolChoice,
+    parallel_tool_calls: tools.length > 0 ? body.parallel_tool_calls : undefined,
+    response_format: format,
+    verbosity: text?.verbosity,
+    reasoning_effort: thinks ? reasoning?.effort : undefined,
+    max_completion_tokens: body.max_output_tokens,
+    temperature: body.temperature,
+    top_p: body.top_p,
+    presence_penalty: body.presence_penalty,
+    frequency_penalty: body.frequency_penalty,
+    logprobs: logprobs ? true : undefined,
+    top_logprobs: logprobs ? body.top_logprobs : undefined,
+    user: body.user,
+    safety_identifier: body.safety_identifier,
+    prompt_cache_key: body.prompt_cache_key,
+    service_tier: body.service_tier,
+  })
+}
+
+/** Flat there, nested here; text is what all answers are. */
+function formatOf(format: NonNullable<ResponsesBody['text']>['format']): Record<string, unknown> | undefined {
+  if (format?.type === 'json_object') return { type: 'json_object' }
+  if (format?.type !== 'json_schema') return undefined
+  const { name, description, schema, strict } = format
+  return { type: 'json_schema', json_schema: given({ name: name ?? 'answer', description, schema, strict }) }
+}
+
+const given = (fields: Record<string, unknown>) =>
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined && value !== null))
+
+/** Fields that would change the answer, and that chat completions have no word for. */
+function droppedFields(body: ResponsesBody, { hosted }: Tools, thinks: boolean): string[] {
+  return [
+    ...hosted.map((type) => `tools.${type}`),
+    ...(body.truncation === 'auto' ? ['truncation'] : []),
+    ...(body.max_tool_calls !== null && body.max_tool_calls !== undefined ? ['max_tool_calls'] : []),
+    ...(!thinks && body.reasoning?.effort ? ['reasoning.effort'] : []),
+    ...['prompt', 'context_management', 'moderation'].filter((field) => (body[field] ?? null) !== null),
+  ]
+}

@@ -1,0 +1,74 @@
+import type { Candidate } from '../../candidates/candidate.ts'
+import { UnsupportedRequest } from '../../errors.ts'
+import type { ChatBody, ChatRequest, Span } from '../../openai/chat.ts'
+import { historyFor } from './history.ts'
+import type { Learned } from './learned.ts'
+import { type Edit, planOf } from './plan.ts'
+import { toolsFor } from './tools.ts'
+
+/**
+ * A request as a candidate takes it. What is not changed are the client's own bytes; nothing changed, the very request.
+ *
+ * @param strict nothing may be left off
+ * @throws UnsupportedRequest where the candidate can't take it without a loss
+ */
+export function adapt(
+  request: ChatRequest,
+  { name, dialect }: Candidate,
+  learned: Learned | undefined,
+  strict: boolean,
+): ChatRequest {
+  if (strict && request.dropped?.length) {
+    throw new UnsupportedRequest(`${name} does not take ${request.dropped.join(', ')}.`, request.dropped[0] as string)
+  }
+  // A request in the provider's own format is its own business.
+  if (request.native || (!dialect && !learned)) return request
+  const plan = planOf(request, dialect, learned, strict)
+  if (typeof plan === 'string') throw new UnsupportedRequest(`${name} ${plan}.`, 'model')
+  const edits = new Map(plan.edits)
+  const dropped = [...plan.dropped]
+  const history = historyFor(request.body.messages, dialect, learned)
+  if (history.messages !== request.body.messages) edits.set('messages', { name: 'messages', value: history.messages })
+  dropped.push(...history.dropped)
+  if (dialect && request.body.tools?.length) {
+    const offered = toolsFor(request.body.tools, dialect.tools)
+    if (offered.tools !== request.body.tools) edits.set('tools', { name: 'tools', value: offered.tools })
+    if (offered.dropped) dropped.push('tools.strict')
+  }
+  if (strict && dropped.length > plan.dropped.length) {
+    throw new UnsupportedRequest(`${name} does not take ${dropped.slice(plan.dropped.length).join(', ')}.`, 'model')
+  }
+  if (edits.size === 0) return request
+  const all = [...(request.dropped ?? []), ...dropped]
+  return { ...edited(request, edits), ...(all.length > 0 && { dropped: [...new Set(all)] }) }
+}
+
+function edited(request: ChatRequest, edits: ReadonlyMap<string, Edit | null>): ChatRequest {
+  const { raw } = request
+  const body: Record<string, unknown> = {}
+  const spans = new Map<string, Span>()
+  const pieces: Uint8Array[] = []
+  let length = 0
+  const add = (bytes: Uint8Array) => {
+    pieces.push(bytes)
+    length += bytes.length
+  }
+  for (const [field, span] of request.spans) {
+    const edit = edits.get(field)
+    if (edit === null) continue
+    const name = edit?.name ?? field
+    const isNew = edit?.value !== undefined
+    add(Buffer.from(`${length === 0 ? '{' : ','}${JSON.stringify(name)}:`))
+    const start = length
+    add(isNew ? Buffer.from(JSON.stringify(edit.value)) : raw.subarray(span.start, span.end))
+    spans.set(name, { start, end: length })
+    body[name] = isNew ? edit.value : request.body[field]
+  }
+  add(Buffer.from('}'))
+  return {
+    ...request,
+    body: body as unknown as ChatBody,
+    raw: Buffer.concat(pieces, length),
+    spans,
+  }
+}

@@ -1,0 +1,68 @@
+import type { ChatMessage, ChatRequest } from '../../openai/chat.ts'
+import { isObject } from '../../openai/is-object.ts'
+
+/** What of a request may matter to a dialect: looked for once, however many candidates are looked at. */
+export interface Facts {
+  /** Top-level fields that say something, but for those that every API has. */
+  fields: readonly string[]
+  roles: ReadonlySet<string>
+  parts: ReadonlySet<string>
+  /** Fields of messages beside role and content. */
+  messageFields: ReadonlySet<string>
+  /** Assistant messages with tool calls whose results end the conversation: the model must go on with them. */
+  loop: readonly ChatMessage[]
+  endsWithAssistant: boolean
+}
+
+const EVERYWHERE = new Set(['model', 'messages', 'stream'])
+const STANDARD = new Set(['role', 'content', 'tool_calls', 'tool_call_id'])
+
+const known = new WeakMap<ChatRequest, Facts>()
+
+export function factsOf(request: ChatRequest): Facts {
+  let facts = known.get(request)
+  if (!facts) {
+    facts = find(request)
+    known.set(request, facts)
+  }
+  return facts
+}
+
+function find({ body, spans }: ChatRequest): Facts {
+  const fields: string[] = []
+  for (const field of spans.keys()) if (!EVERYWHERE.has(field)) fields.push(field)
+  const roles = new Set<string>()
+  const parts = new Set<string>()
+  const messageFields = new Set<string>()
+  for (const message of body.messages) {
+    roles.add(message.role)
+    if (Array.isArray(message.content)) for (const { type } of message.content) parts.add(type)
+    for (const field in message) if (!STANDARD.has(field) && hasMeaning(message[field])) messageFields.add(field)
+    for (const call of callsOf(message)) {
+      for (const field in call) if (!CALL.has(field) && hasMeaning(call[field])) messageFields.add(field)
+    }
+  }
+  const last = body.messages.at(-1)
+  return {
+    fields,
+    roles,
+    parts,
+    messageFields,
+    loop: loopOf(body.messages),
+    endsWithAssistant: last?.role === 'assistant',
+  }
+}
+
+const CALL = new Set(['id', 'type', 'function', 'index', 'custom'])
+
+const hasMeaning = (value: unknown) =>
+  value !== null && value !== undefined && value !== '' && !(Array.isArray(value) && value.length === 0)
+
+export const callsOf = (message: ChatMessage): Record<string, unknown>[] =>
+  Array.isArray(message.tool_calls) ? message.tool_calls.filter(isObject) : []
+
+function loopOf(messages: readonly ChatMessage[]): ChatMessage[] {
+  if (messages.at(-1)?.role !== 'tool') return []
+  const asked = messages.findLastIndex(({ role }) => role === 'user')
+  return messages.slice(asked + 1).filter((message) => message.role === 'assistant' && callsOf(message).length > 0)
+}

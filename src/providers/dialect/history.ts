@@ -1,0 +1,75 @@
+import type { Dialect } from '../../candidates/dialect.ts'
+import type { ChatMessage } from '../../openai/chat.ts'
+import { isObject } from '../../openai/is-object.ts'
+import { callsOf } from './facts.ts'
+import type { Learned } from './learned.ts'
+import { translateIds } from './tool-ids.ts'
+
+/** Fields in which models keep thoughts: each means something to the model that made it, and to no other. */
+const THOUGHTS: ReadonlySet<string> = new Set([
+  'reasoning',
+  'reasoning_content',
+  'reasoning_details',
+  'reasoning_text',
+  'reasoning_opaque',
+  'thinking',
+  'thinking_blocks',
+  'thought_signature',
+  'extra_content',
+  'provider_specific_fields',
+])
+
+const MESSAGE = new Set(['role', 'content', 'tool_calls', 'tool_call_id'])
+const CALL = new Set(['id', 'type', 'function', 'custom'])
+
+/** A conversation in a model's own terms; the very same messages where nothing is to be changed. */
+export function historyFor(
+  messages: readonly ChatMessage[],
+  dialect: Dialect | undefined,
+  learned: Learned | undefined,
+): { messages: readonly ChatMessage[]; dropped: readonly string[] } {
+  const dropped = new Set<string>()
+  const fateOf = (field: string) => {
+    if (learned?.refusesMessageField(field)) return 'drop'
+    if (!dialect) return 'keep'
+    if (THOUGHTS.has(field)) return dialect.thoughts.has(field) ? 'keep' : 'drop'
+    return dialect.messageFields[field] ?? dialect.messageFields['*'] ?? 'keep'
+  }
+  const kept = <T extends Record<string, unknown>>(object: T, standard: ReadonlySet<string>): T => {
+    let copy: Record<string, unknown> | null = null
+    for (const field in object) {
+      if (standard.has(field) || fateOf(field) === 'keep') continue
+      copy ??= { ...object }
+      delete copy[field]
+      const value = object[field]
+      if (!THOUGHTS.has(field) && saysSomething(value)) dropped.add(`messages.${field}`)
+    }
+    return (copy as T | null) ?? object
+  }
+  const roleOf = (role: string) =>
+    (learned?.systemForDeveloper && role === 'developer' ? 'system' : dialect?.roles[role]) ?? role
+  let changed = false
+  const translated = messages.map((message) => {
+    let own = kept(message, MESSAGE)
+    const role = roleOf(message.role)
+    if (role !== message.role) own = { ...own, role }
+    const calls = callsOf(message)
+    const keptCalls = calls.map((call) => kept(call, CALL))
+    if (keptCalls.some((call, index) => call !== calls[index])) own = { ...own, tool_calls: keptCalls }
+    const { content } = message
+    if (dialect?.parts.refusal === 'text' && Array.isArray(content) && content.some(({ type }) => type === 'refusal')) {
+      own = { ...own, content: content.map(asText) }
+    }
+    changed ||= own !== message
+    return own
+  })
+  const ids = dialect?.toolIds
+  const all = changed ? translated : messages
+  return { messages: ids ? translateIds(all, ids) : all, dropped: [...dropped] }
+}
+
+const asText = (part: { type: string; [key: string]: unknown }) =>
+  part.type === 'refusal' ? { type: 'text', text: String(part.refusal ?? '') } : part
+
+const saysSomething = (value: unknown) =>
+  value !== null && value !== undefined && value !== '' && !(isObject(value) && Object.keys(value).length === 0)

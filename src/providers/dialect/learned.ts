@@ -1,0 +1,88 @@
+import type { FieldRule } from '../../candidates/dialect.ts'
+import type { ChatBody, ChatRequest } from '../../openai/chat.ts'
+import { isObject } from '../../openai/is-object.ts'
+import type { Facts } from './facts.ts'
+import { TUNING } from './neutral.ts'
+
+/**
+ * What a deployment has refused, as short texts that a store can keep: `seed` (a field), `seed=1` (one value of it),
+ * `role:developer`, `part:file`, `message:name`, `tokens>=70000` (a prompt), `max_tokens>=16000`.
+ */
+export type Refused = string
+
+/** A field's other name: what to try where one of them is refused. */
+const OTHER_NAME: Readonly<Record<string, string>> = {
+  max_tokens: 'max_completion_tokens',
+  max_completion_tokens: 'max_tokens',
+}
+
+/** Refusals of one deployment, as rules for the next request. */
+export class Learned {
+  readonly #refused: ReadonlySet<Refused>
+  readonly #promptTokens: number
+  readonly #maxTokens: number
+
+  constructor(refused: Iterable<Refused>) {
+    this.#refused = new Set(refused)
+    this.#promptTokens = smallest(this.#refused, 'tokens>=')
+    this.#maxTokens = smallest(this.#refused, 'max_tokens>=')
+  }
+
+  has(refused: Refused): boolean {
+    return this.#refused.has(refused)
+  }
+
+  with(refused: Iterable<Refused>): Learned {
+    return new Learned([...this.#refused, ...refused])
+  }
+
+  /** What the request as a whole has that was refused and can't be helped, or undefined. */
+  unfit({ promptTokens, body }: ChatRequest, facts: Facts): string | undefined {
+    if (promptTokens >= this.#promptTokens) return `has refused a prompt of ${this.#promptTokens} tokens`
+    if ((body.max_completion_tokens ?? body.max_tokens ?? 0) >= this.#maxTokens) {
+      return `has refused ${this.#maxTokens} tokens of output`
+    }
+    for (const role of facts.roles) {
+      if (role !== 'developer' && this.#refused.has(`role:${role}`)) return `has refused messages of role ${role}`
+    }
+    for (const part of facts.parts) {
+      if (this.#refused.has(`part:${part}`)) return `has refused content parts of type ${part}`
+    }
+    return undefined
+  }
+
+  ruleFor(field: string, value: unknown, body: ChatBody): FieldRule | undefined {
+    const isRefused = this.#refused.has(field)
+    if (!isRefused && !this.#refused.has(withValue(field, value) ?? field)) return undefined
+    const other = OTHER_NAME[field]
+    // Under either name it is a limit that must hold.
+    if (isRefused && other !== undefined)
+      return this.#refused.has(other) || other in body ? 'avoid' : { rename: other, otherwise: 'avoid' }
+    return TUNING.has(field) ? 'drop' : 'avoid'
+  }
+
+  /** Fields of messages to leave out. */
+  refusesMessageField(field: string): boolean {
+    return this.#refused.has(`message:${field}`)
+  }
+
+  get systemForDeveloper(): boolean {
+    return this.#refused.has('role:developer')
+  }
+}
+
+/** A field together with its value, where that is short enough to be told apart by. */
+export function withValue(field: string, value: unknown): Refused | null {
+  if (field === 'response_format') {
+    return isObject(value) && typeof value.type === 'string' ? `${field}=${value.type.slice(0, 32)}` : null
+  }
+  if (typeof value === 'object' || value === undefined) return null
+  const text = JSON.stringify(value)
+  return text.length <= 48 ? `${field}=${text}` : null
+}
+
+function smallest(refused: ReadonlySet<Refused>, prefix: string): number {
+  let found = Number.POSITIVE_INFINITY
+  for (const entry of refused) if (entry.startsWith(prefix)) found = Math.min(found, Number(entry.slice(prefix.length)))
+  return Number.isNaN(found) ? Number.POSITIVE_INFINITY : found
+}

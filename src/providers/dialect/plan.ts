@@ -1,0 +1,122 @@
+import type { Dialect, FieldRule } from '../../candidates/dialect.ts'
+import type { ChatRequest } from '../../openai/chat.ts'
+import { isObject } from '../../openai/is-object.ts'
+import { type Facts, factsOf } from './facts.ts'
+import type { Learned } from './learned.ts'
+import { isNeutral } from './neutral.ts'
+import { unfitTools } from './tools.ts'
+
+/** What a candidate's dialect makes of a request's top-level fields. */
+export interface Plan {
+  /** Field -> its new name and value, or null: left off. */
+  edits: ReadonlyMap<string, Edit | null>
+  /** Fields left off that said something. */
+  dropped: readonly string[]
+}
+
+export interface Edit {
+  name: string
+  /** The client's own bytes where undefined. */
+  value?: unknown
+}
+
+const NO_PLAN: Plan = { edits: new Map(), dropped: [] }
+
+/**
+ * What is to be done so that a candidate takes a request, or why it can't.
+ *
+ * @param strict nothing may be left off
+ */
+export function planOf(
+  request: ChatRequest,
+  dialect: Dialect | undefined,
+  learned: Learned | undefined,
+  strict: boolean,
+): Plan | string {
+  const facts = factsOf(request)
+  const unfit =
+    (dialect && (unfitMessages(facts, dialect) ?? unfitTools(request.body.tools, dialect.tools))) ??
+    learned?.unfit(request, facts)
+  if (unfit) return unfit
+  if (facts.fields.length === 0) return NO_PLAN
+  let edits: Map<string, Edit | null> | null = null
+  let dropped: string[] | null = null
+  for (const field of facts.fields) {
+    const value = request.body[field]
+    const rule = learned?.ruleFor(field, value, request.body) ?? dialect?.fields[field]
+    if (rule === undefined || rule === 'keep') continue
+    const verdict = judge(field, value, rule)
+    if (verdict === 'as it is') continue
+    if (verdict === 'unfit') return `does not take ${field}${said(value)}`
+    edits ??= new Map()
+    if (verdict === 'dropped') {
+      if (strict) return `does not take ${field}${said(value)}`
+      dropped ??= []
+      dropped.push(field)
+      edits.set(field, null)
+    } else if (verdict === 'left off') edits.set(field, null)
+    // Under its other name it is there already.
+    else edits.set(field, verdict.name !== field && request.spans.has(verdict.name) ? null : verdict)
+  }
+  return edits === null ? NO_PLAN : { edits, dropped: dropped ?? [] }
+}
+
+function judge(field: string, value: unknown, rule: FieldRule): 'as it is' | 'unfit' | 'dropped' | 'left off' | Edit {
+  if (rule === 'keep') return 'as it is'
+  if (typeof rule === 'string') {
+    if (isNeutral(field, value)) return 'left off'
+    return rule === 'drop' ? 'dropped' : 'unfit'
+  }
+  const name = rule.rename ?? field
+  const mapped = rule.map && typeof value !== 'object' ? rule.map[String(value)] : undefined
+  if (mapped !== undefined) return { name, value: mapped }
+  if (value === null || value === undefined || isTaken(value, rule)) return name === field ? 'as it is' : { name }
+  if (rule.otherwise === 'clamp' && typeof value === 'number') {
+    return { name, value: Math.min(rule.max ?? value, Math.max(rule.min ?? value, value)) }
+  }
+  if (isNeutral(field, value)) return 'left off'
+  return rule.otherwise === 'drop' ? 'dropped' : 'unfit'
+}
+
+function isTaken(value: unknown, { values, min, max, pattern, max_items: items }: Exclude<FieldRule, string>): boolean {
+  if (values && !values.includes(value as string)) return false
+  if (typeof value === 'number' && (value < (min ?? value) || value > (max ?? value))) return false
+  if (pattern !== undefined && ![value].flat().every((text) => new RegExp(pattern).test(String(text)))) return false
+  return !(Array.isArray(value) && items !== undefined && value.length > items)
+}
+
+const said = (value: unknown) => (typeof value === 'number' || typeof value === 'boolean' ? ` = ${value}` : '')
+
+function unfitMessages(facts: Facts, dialect: Dialect): string | undefined {
+  for (const role of facts.roles) if (dialect.roles[role] === 'avoid') return `does not take messages of role ${role}`
+  for (const part of facts.parts)
+    if (dialect.parts[part] === 'avoid') return `does not take content parts of type ${part}`
+  for (const field of facts.messageFields) {
+    if (dialect.messageFields[field] === 'avoid') return `does not take ${field} in messages`
+  }
+  if (facts.endsWithAssistant && dialect.prefill === 'avoid') return "does not go on with an assistant's message"
+  const need = dialect.loopNeeds
+  if (need === null) return undefined
+  const reads = facts.loop.every((message) => has(message, need) || firstCallHas(message.tool_calls, need))
+  return reads ? undefined : 'can not read the tool calls of another model'
+}
+
+const has = (object: Record<string, unknown>, field: string) => object[field] !== undefined && object[field] !== null
+
+/** Calls made at once carry it once (Gemini). */
+function firstCallHas(calls: unknown, field: string): boolean {
+  const first: unknown = Array.isArray(calls) ? calls[0] : null
+  return isObject(first) && has(first, field)
+}
+
+/** Why a candidate can't take a request without a loss, or undefined. */
+export function unfitFor(
+  request: ChatRequest,
+  dialect: Dialect | undefined,
+  learned: Learned | undefined,
+  strict: boolean,
+): string | undefined {
+  if (!dialect && !learned) return undefined
+  const plan = planOf(request, dialect, learned, strict)
+  return typeof plan === 'string' ? plan : undefined
+}

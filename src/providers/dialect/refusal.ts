@@ -1,0 +1,167 @@
+import type { ChatRequest } from '../../openai/chat.ts'
+import { parseJson, readError } from '../../openai/error.ts'
+import { isObject } from '../../openai/is-object.ts'
+import type { Failure } from '../forward/failure.ts'
+import { factsOf } from './facts.ts'
+import { type Refused, withValue } from './learned.ts'
+
+/**
+ * An answer that says something of the request, not of the provider's state. `model`: the model is not there, or not
+ * for us; `content`: this request's own content or size; `candidate`: something that this model does not take and
+ * another may.
+ */
+export interface Refusal {
+  about: 'model' | 'content' | 'candidate'
+  /** What to remember of the deployment; may be empty. */
+  refused: readonly Refused[]
+  /** A field that the gateway added, which the client never sent. */
+  added: string | null
+}
+
+type StatusFailure = Failure & { kind: 'status' }
+
+const CANDIDATE_STATUS = new Set([400, 405, 406, 410, 413, 415, 422, 451, 501])
+
+const FLAGGED = /flagged|moderation|content[ _-]?(?:policy|filter)|safety|harmful|prohibited|"reasons"|guardrail/i
+const NO_MODEL =
+  /model[_ ]?not[_ ]?found|decommissioned|deprecated|(?:model|deployment)\b[^.]{0,120}(?:does not exist|not exist|not found|no longer|is not available|not supported by|unavailable)|no such model|unknown model|invalid model|not have access to (?:the )?model|No endpoints found for/i
+const TOO_LARGE =
+  /request too large|too large for|requested \d[\d,]*\b[\s\S]*\blimit|limit \d[\d,]*\b[\s\S]*\brequested|reduce (?:your|the) (?:message|prompt|request)/i
+const TOO_LONG =
+  /context[_ ](?:length|window|size)|maximum context|prompt is too long|too many (?:input )?tokens|input (?:is )?too long|maximum (?:input|prompt) length|exceeds? the (?:model'?s )?(?:maximum|limit)[^.]*tokens/i
+const FEWER_TOKENS = /fewer max_tokens|can only afford|requires more credits/i
+const NOT_TAKEN =
+  /unsupported|not[_ ]support|unrecognized|unknown|extra (?:inputs|fields|params)|extra_forbidden|not[_ ]permitted|cannot find field|no such field|unexpected|does not accept|not accept|only the default|deprecated|not (?:yet )?(?:available|allowed|implemented)|must be verified|unavailable/i
+/** The field is known, one value of it is not. */
+const VALUE =
+  /unsupported value|invalid value|unsupported_value|is not one of|must be one of|less than or equal|greater than|out of range|between|at most|at least/i
+
+/** What an error says of the request, or null: then it is about the provider's state, or ours. */
+export function readRefusal(failure: StatusFailure, request: ChatRequest): Refusal | null {
+  const { status } = failure
+  const body = parseJson(failure.body)
+  const { message, param, code } = readError(status, body)
+  const text = failure.body.toString('utf8', 0, 8_192)
+  const length = (): Refusal => ({ about: 'content', refused: [`tokens>=${request.promptTokens}`], added: null })
+  switch (status) {
+    case 402:
+      return FEWER_TOKENS.test(message) ? { about: 'content', refused: [], added: null } : null
+    case 403:
+      if (FLAGGED.test(text)) return { about: 'content', refused: [], added: null }
+      return NO_MODEL.test(text) ? { about: 'model', refused: [], added: null } : null
+    case 429:
+      return TOO_LARGE.test(message) && isLargerThanAllowed(message) ? length() : null
+    case 404: {
+      const refused = fieldsOf(text, message, param, request)
+      // "No endpoints found that support tool use" is about the tools.
+      if (refused.length > 0 && /support/i.test(message)) return { about: 'candidate', refused, added: null }
+      return { about: 'model', refused: [], added: null }
+    }
+    default:
+      break
+  }
+  if (!CANDIDATE_STATUS.has(status)) return null
+  if (code === 'model_not_found' || code === 'model_decommissioned' || (param === 'model' && NO_MODEL.test(text))) {
+    return { about: 'model', refused: [], added: null }
+  }
+  if (status === 413 || code === 'context_length_exceeded' || TOO_LONG.test(message)) return length()
+  if (FLAGGED.test(String(code))) return { about: 'content', refused: [], added: null }
+  const refused = fieldsOf(text, message, param, request)
+  const added =
+    request.stream && !request.spans.has('stream_options') && /stream_options|include_usage/.test(text)
+      ? 'stream_options'
+      : null
+  if (refused.length === 0 && added === null && NO_MODEL.test(message))
+    return { about: 'model', refused: [], added: null }
+  return { about: 'candidate', refused: added === null ? refused : [added], added }
+}
+
+/** "Limit 30000, Requested 50000": no waiting makes it fit. */
+function isLargerThanAllowed(message: string): boolean {
+  const limit = /limit:? ?(\d[\d,]*)/i.exec(message)?.[1]
+  const requested = /requested:? ?(\d[\d,]*)/i.exec(message)?.[1]
+  if (limit === undefined || requested === undefined) return true
+  return Number(requested.replaceAll(',', '')) > Number(limit.replaceAll(',', ''))
+}
+
+/** Words that stand in many a message without being meant as a field. */
+const ORDINARY = new Set([
+  'stop',
+  'user',
+  'n',
+  'tools',
+  'store',
+  'stream',
+  'seed',
+  'functions',
+  'name',
+  'metadata',
+  'model',
+  'messages',
+  'input',
+  'prompt',
+  'reasoning',
+  'file',
+  'text',
+  'audio',
+])
+
+function fieldsOf(text: string, message: string, param: string | null, request: ChatRequest): Refused[] {
+  const facts = factsOf(request)
+  const isValue = VALUE.test(text) && !/only the default/i.test(text)
+  const ofField = (field: string): Refused[] => {
+    const value = request.body[field]
+    if (isLimit(field) && typeof value === 'number' && isValue) return [`max_tokens>=${value}`]
+    if (isValue || !NOT_TAKEN.test(text)) {
+      const one = withValue(field, value)
+      return one === null ? [] : [one]
+    }
+    return [field]
+  }
+  const named = param === null ? null : placeOf(param, request)
+  if (named !== null && named !== 'messages') {
+    return named.includes(':') ? [named] : facts.fields.includes(named) ? ofField(named) : []
+  }
+  const isNamed = (name: string) => {
+    const bare = new RegExp(`(?<![\\w.-])${name.replace(/[^\w]/g, '\\$&')}(?![\\w-])`)
+    if (!bare.test(text)) return false
+    return (
+      !ORDINARY.has(name) ||
+      new RegExp(`['"\`\\\\]${name}['"\`\\\\]|\\b${name}(?: parameter| field)|${name}:`).test(text)
+    )
+  }
+  const longestFirst = (names: Iterable<string>) => [...names].sort((a, b) => b.length - a.length)
+  for (const role of facts.roles) {
+    if (!['user', 'assistant', 'tool', 'system'].includes(role) && isNamed(role)) return [`role:${role}`]
+  }
+  if (/\brole\b/i.test(message) && facts.roles.has('developer')) return ['role:developer']
+  for (const field of longestFirst(facts.messageFields)) if (isNamed(field)) return [`message:${field}`]
+  for (const field of longestFirst(facts.fields)) if (isNamed(field)) return ofField(field)
+  for (const part of facts.parts) if (part !== 'text' && isNamed(part)) return [`part:${part}`]
+  if (facts.parts.has('image_url') && /\bimages?\b|vision|multimodal/i.test(message)) return ['part:image_url']
+  if (request.body.tools?.length && /\btools?\b|function call/i.test(message) && NOT_TAKEN.test(message))
+    return ['tools']
+  return []
+}
+
+const isLimit = (field: string) => field === 'max_tokens' || field === 'max_completion_tokens'
+
+/** `messages[1].content[0].type`, `tools.0.function`: the field, or what of the messages. */
+function placeOf(param: string, request: ChatRequest): string | null {
+  const steps = param.split(/[.[\]]+/).filter((step) => step !== '')
+  const [first, ...rest] = steps
+  if (first !== 'messages') return first ?? null
+  const names = rest.filter((step) => !/^\d+$/.test(step))
+  const message = request.body.messages[Number(rest.find((step) => /^\d+$/.test(step)))]
+  const last = names.at(-1)
+  if (last === undefined || !message) return 'messages'
+  if (names.includes('content')) {
+    const part = Array.isArray(message.content)
+      ? message.content[Number(rest.filter((step) => /^\d+$/.test(step))[1] ?? 0)]
+      : null
+    return isObject(part) && part.type !== 'text' ? `part:${String(part.type)}` : 'messages'
+  }
+  if (last === 'role')
+    return ['user', 'assistant', 'tool', 'system'].includes(message.role) ? 'messages' : `role:${message.role}`
+  return factsOf(request).messageFields.has(last) ? `message:${last}` : 'messages'
+}

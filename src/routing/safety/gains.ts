@@ -1,0 +1,156 @@
+import type { Logger } from '../../observability/logger.ts'
+import type { GainNote } from '../../store/records/records.ts'
+import type { Evidence, Store } from '../../store/store.ts'
+import { type Bounds, boundsOf, observe, SUMS } from './confidence-sequence.ts'
+import { gainOf, type Lift } from './lift.ts'
+
+/** How far the router is let: see `router.mode` in the configuration. */
+export type Mode = 'observe' | 'assist' | 'route'
+
+/** Users by what is known of them: a router may help those whom it knows, and harm those whom it does not. */
+export type Group = GainNote['group']
+export const groupOf = (rewards: number): Group => (rewards === 0 ? 'new' : rewards < 20 ? 'known' : 'regular')
+const GROUPS: readonly Group[] = ['new', 'known', 'regular']
+const ALL = 'all'
+
+/** Whose gain over what: another artifact or another baseline begins anew. */
+export interface Comparison {
+  tenant: string
+  /** Artifact version. */
+  policy: string
+  /** Name of the candidate. */
+  baseline: string
+}
+
+/** The gain in mean reward, on rewards' scale of -1 to 1; it holds at all times together with probability 1 - ALPHA. */
+export type Certificate = Bounds & { verdict: 'gain' | 'harm' | 'open' }
+
+/** Probability with which an interval is ever wrong; the groups share as much among them. */
+export const ALPHA = 0.05
+/** Evidence of another replica shows within this time. */
+const REFRESH_MS = 60_000
+/** Layout of a stored vector: sum of rewards in [0, 1], then the sums of the confidence sequence. */
+const LENGTH = 1 + SUMS
+/** Doublings of the rewards' scale: -1 to 1 is twice as wide as 0 to 1. */
+const SCALE = 2
+
+interface Known {
+  sums: Map<string, Float64Array>
+  loadedAt: number
+}
+
+export interface GainsOptions {
+  store: Pick<Store, 'loadEvidence' | 'addEvidence'>
+  log: Pick<Logger, 'warn'>
+  /** A tenant's group of users is known to gain or to lose by the router, or no longer. */
+  onVerdict?: (comparison: Comparison, group: string, certificate: Certificate) => void
+  now?: () => number
+}
+
+/**
+ * Certificates of the router's gain over a baseline, by tenant and group of users, from rated answers and the exact
+ * propensities with which they were drawn. Sums lie in the store, so that replicas add to the same ones.
+ */
+export class Gains {
+  readonly #options: GainsOptions
+  readonly #now: () => number
+  readonly #known = new Map<string, Known>()
+  readonly #verdicts = new Map<string, Certificate['verdict']>()
+
+  constructor(options: GainsOptions) {
+    this.#options = options
+    this.#now = options.now ?? Date.now
+  }
+
+  /**
+   * Share of requests in which the router chooses; of what is known in memory, which a first request has fetched in the
+   * background.
+   *
+   * @param trial share of requests in `assist` as long as nothing is certified
+   */
+  routed(mode: Mode, comparison: Comparison, group: Group, trial: number): number {
+    if (mode === 'observe') return 0
+    const verdicts = [this.certificate(comparison, ALL).verdict, this.certificate(comparison, group).verdict]
+    if (verdicts.includes('harm')) return 0
+    return mode === 'route' || verdicts.includes('gain') ? 1 : trial
+  }
+
+  /** Takes in a rated answer, once. `reward`: -1 to 1. */
+  async note(comparison: Comparison, group: Group, lift: Lift, reward: number): Promise<void> {
+    const known = await this.#load(comparison)
+    for (const name of [ALL, group]) {
+      const sums = known.sums.get(name) ?? new Float64Array(LENGTH)
+      known.sums.set(name, sums)
+      const added = vectorOf(sums, lift, (reward + 1) / 2)
+      for (let i = 0; i < LENGTH; i++) sums[i]! += added[i]!
+      this.#tell(comparison, name)
+      await this.#options.store.addEvidence(comparison.tenant, keyOf(comparison), name, added)
+    }
+  }
+
+  certificate(comparison: Comparison, group: Group | typeof ALL): Certificate {
+    const known = this.#known.get(idOf(comparison))
+    if (!known || this.#now() - known.loadedAt > REFRESH_MS) this.#refresh(comparison)
+    const sums = known?.sums.get(group)?.subarray(1) ?? []
+    const { count, estimate, low, high } = boundsOf(sums, group === ALL ? ALPHA : ALPHA / GROUPS.length)
+    const verdict = count === 0 ? 'open' : low >= 0 ? 'gain' : high <= 0 ? 'harm' : 'open'
+    return { count, estimate: SCALE * estimate, low: SCALE * low, high: SCALE * high, verdict }
+  }
+
+  /** Of all groups, from the store. */
+  async report(comparison: Comparison): Promise<Record<string, Certificate>> {
+    await this.#load(comparison)
+    return Object.fromEntries(
+      [ALL, ...GROUPS].map((group) => [group, this.certificate(comparison, group as Group | typeof ALL)]),
+    )
+  }
+
+  #tell(comparison: Comparison, group: string): void {
+    const certificate = this.certificate(comparison, group as Group)
+    const id = `${idOf(comparison)}\0${group}`
+    if (certificate.verdict === (this.#verdicts.get(id) ?? 'open')) return
+    this.#verdicts.set(id, certificate.verdict)
+    this.#options.onVerdict?.(comparison, group, certificate)
+  }
+
+  #refresh(comparison: Comparison): void {
+    const known = this.#known.get(idOf(comparison))
+    // One look at a time; what is known stays until it is answered.
+    if (known) known.loadedAt = this.#now()
+    else this.#known.set(idOf(comparison), { sums: new Map(), loadedAt: this.#now() })
+    this.#fetch(comparison).catch((error: Error) =>
+      this.#options.log.warn({ reason: error.message, tenant: comparison.tenant }, 'gain over the baseline not loaded'),
+    )
+  }
+
+  async #load(comparison: Comparison): Promise<Known> {
+    return this.#known.get(idOf(comparison)) ?? this.#fetch(comparison)
+  }
+
+  async #fetch(comparison: Comparison): Promise<Known> {
+    const stored: Evidence = await this.#options.store.loadEvidence(comparison.tenant, keyOf(comparison))
+    const sums = new Map(
+      [...stored].flatMap(([group, vector]) =>
+        vector.length === LENGTH ? [[group, Float64Array.from(vector)]] : [],
+      ) as [string, Float64Array][],
+    )
+    const known = { sums, loadedAt: this.#now() }
+    this.#known.set(idOf(comparison), known)
+    for (const group of sums.keys()) this.#tell(comparison, group)
+    return known
+  }
+}
+
+/** Kept like the evidence of an artifact, beside it. */
+const keyOf = ({ policy, baseline }: Comparison) => `gain:${policy}:${baseline}`
+const idOf = (comparison: Comparison) => `${comparison.tenant}\0${keyOf(comparison)}`
+
+function vectorOf(sums: Float64Array, lift: Lift, reward: number): Float32Array {
+  const count = sums[1] as number
+  // The mean reward so far, drawn to the middle: known before this reward, as a bet must be.
+  const centre = ((sums[0] as number) + 1) / (count + 2)
+  const added = new Float32Array(LENGTH)
+  added[0] = reward
+  added.set(observe(sums.subarray(1), gainOf(lift, reward, centre)), 1)
+  return added
+}

@@ -1,0 +1,51 @@
+import type { IncomingMessage } from 'node:http'
+import { type AnswerDeps, answerBy } from '../api/chat-completions.ts'
+import { type BeginDeps, beginRequest, type RequestContext } from '../pipeline/context.ts'
+import { chatEndpoint, type Endpoint } from '../pipeline/endpoint.ts'
+import { type ErrorDeps, report, sendError } from './errors.ts'
+import type { Shortcut } from './http-server.ts'
+
+/** Answers on Node's own response; an error becomes the answer, in the endpoint's shape. */
+export async function answerOnNode(
+  endpoint: Endpoint,
+  deps: AnswerDeps & ErrorDeps,
+  context: RequestContext,
+): Promise<void> {
+  const { incoming, outgoing, requestId } = context
+  const fail = (error: unknown) => sendError(outgoing, report(deps, error, requestId, endpoint.errorBody), incoming)
+  try {
+    await answerBy(endpoint, deps, context)
+  } catch (error) {
+    try {
+      fail(error)
+    } catch (failed) {
+      // The report itself failed. It is not left to the app, since the shortcut does not pass through it.
+      fail(failed)
+    }
+  }
+}
+
+/** The hosts that Hono's adapter takes without asking a URL parser. */
+const PLAIN_HOST = /^[a-z0-9._-]+(?::(?:[1-5]\d{3,4}|[6-9]\d{3}))?$/
+
+/** Whether a request has the usual shape; odd and broken ones are left to the app. */
+const isPlainCompletion = ({ method, url, headers }: IncomingMessage) =>
+  url === '/v1/chat/completions' &&
+  method === 'POST' &&
+  headers['content-encoding'] === undefined &&
+  PLAIN_HOST.test(headers.host ?? '')
+
+/** Answers most chat completions without the cost of the app (docs/profile.md). */
+export const directly = (deps: BeginDeps & AnswerDeps & ErrorDeps): Shortcut =>
+  async function answer(incoming, outgoing) {
+    if (!isPlainCompletion(incoming)) return false
+    let context: RequestContext
+    try {
+      const begun = beginRequest(deps, incoming, outgoing)
+      context = begun instanceof Promise ? await begun : begun
+    } catch {
+      return false
+    }
+    await answerOnNode(chatEndpoint, deps, context)
+    return true
+  }

@@ -1,0 +1,92 @@
+import { execFileSync } from 'node:child_process'
+import OpenAI from 'openai'
+import { afterEach, describe, expect, test } from 'vitest'
+import { discard, type RunningGateway, startGateway, TEST_KEY } from '../support/gateway.ts'
+
+const BASELINE = 'sandbox-terse'
+let gateway: RunningGateway | undefined
+afterEach(() => discard(gateway))
+
+async function start(router: object, tenant: object = {}): Promise<OpenAI> {
+  gateway = await startGateway({
+    router: { baseline: BASELINE, ...router },
+    tenants: [{ name: 'test', keys: [TEST_KEY], ...tenant }],
+  })
+  return new OpenAI({ baseURL: gateway.baseURL, apiKey: gateway.key, maxRetries: 0 })
+}
+
+/** Who answers and why, and the id to rate it by. */
+async function ask(client: OpenAI, user: string, model = 'auto') {
+  const { response } = await client.chat.completions
+    .create(
+      { model, messages: [{ role: 'user', content: `Why is the sky blue, ${Math.random()}?` }] },
+      { headers: { 'x-user-id': user } },
+    )
+    .withResponse()
+  const header = (name: string) => response.headers.get(name) ?? ''
+  return { model: header('x-router-model'), reason: header('x-router-reason'), id: header('x-request-id') }
+}
+
+const users = Array.from({ length: 30 }, (_, i) => `user-${i}`)
+const askAll = (client: OpenAI) => Promise.all(users.map((user) => ask(client, user)))
+
+describe('baseline', () => {
+  test('observe: it answers whatever is routed, and says so; a model that is asked for by name answers', async () => {
+    const client = await start({ mode: 'observe' })
+    const answers = await askAll(client)
+    expect(new Set(answers.map(({ model, reason }) => `${model} ${reason}`))).toEqual(
+      new Set([`${BASELINE} fallback;baseline`]),
+    )
+    expect(await ask(client, 'ada', 'sandbox-thorough')).toMatchObject({
+      model: 'sandbox-thorough',
+      reason: 'explicit',
+    })
+  })
+
+  test('assist: the router answers its share until a gain is certified', async () => {
+    const answers = await askAll(await start({ mode: 'assist', trial_share: 0.5 }))
+    const toBaseline = answers.filter(({ reason }) => reason === 'fallback;baseline').length
+    expect(toBaseline).toBeGreaterThan(0)
+    expect(toBaseline).toBeLessThan(users.length)
+  })
+
+  test('holdout: the same users always, never those who are named', async () => {
+    const client = await start({ holdout: 0.5 }, { never_held_out: users.slice(0, 15) })
+    const first = await askAll(client)
+    const held = (answers: typeof first) => answers.map(({ reason }) => reason === 'fallback;holdout')
+    expect(held(first).slice(0, 15)).toEqual(Array(15).fill(false))
+    expect(new Set(held(first).slice(15))).toEqual(new Set([true, false]))
+    expect(held(await askAll(client))).toEqual(held(first))
+  })
+
+  test('report: what it cost, what was saved, what is known of the gain; each answer’s first rating counts', async () => {
+    const client = await start({ mode: 'assist', trial_share: 0.5, holdout: 0.2 })
+    const answers = await askAll(client)
+    for (const [i, { id }] of answers.entries()) {
+      const rate = (rating: number) =>
+        client.post('/feedback', { body: { request_id: id, rating }, headers: { 'x-user-id': users[i]! } })
+      await rate(0.9)
+      await rate(0.1)
+    }
+    await gateway?.stop()
+    const report = (...args: string[]) =>
+      execFileSync(
+        process.execPath,
+        ['src/cli/cli.ts', '--config', gateway!.configFile, 'report', '--tenant', 'test', ...args],
+        {
+          encoding: 'utf8',
+        },
+      )
+    const { total, by_arm, gains } = JSON.parse(report('--since', '1d', '--json'))
+    expect(total).toMatchObject({ requests: 30, failed: 0, ratings: 30 })
+    expect(total.reward).toBeCloseTo(-0.8, 6)
+    expect(total.saved_usd).toBeCloseTo(total.baseline_usd - total.cost_usd, 12)
+    const requests = Object.values(by_arm as Record<string, { requests: number }>).map((part) => part.requests)
+    expect(requests.reduce((sum, n) => sum + n)).toBe(30)
+    expect(Object.keys(by_arm)).toEqual(['baseline', 'holdout', 'route'])
+    // Those of users who are held out tell nothing of the router.
+    expect(gains[0].groups.all.count).toBe(30 - by_arm.holdout.requests)
+    expect(report()).toContain('| who chose | requests |')
+    expect(report()).toContain('not certified yet')
+  })
+})

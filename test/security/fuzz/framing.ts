@@ -1,0 +1,262 @@
+import OpenAI from 'openai'
+import { fixture } from '../../support/fixtures.ts'
+import { type Harness, startHarness } from '../../support/relay-harness.ts'
+import {
+  chunkOf,
+  type Exchange,
+  startUpstream,
+  streamEvents,
+  type Upstream,
+  usageChunk,
+} from '../../support/upstream.ts'
+
+/** How the provider's connection ends where a stream is cut. */
+const ENDINGS = ['eof', 'reset', 'stall', 'close'] as const
+type Ending = (typeof ENDINGS)[number]
+
+export interface Case {
+  stream: string
+  /** Bytes that come. */
+  cut: number
+  ending: Ending
+  /** Bytes a packet. */
+  piece: number
+  /** Whether packets come at different times. */
+  slow: boolean
+  /** Whether the client asks for usage, so that its event is not taken out. */
+  usage: boolean
+}
+
+/** What a client makes of an answer: all that was said, or the kind of error that it raised. */
+export interface Seen {
+  said: string
+  finish: string | null
+  /** Class of the error, or null. */
+  error: string | null
+}
+
+const sse = (events: readonly unknown[], ends = '\n') =>
+  Buffer.from(
+    `${events.map((event) => `data: ${JSON.stringify(event)}${ends}${ends}`).join('')}data: [DONE]${ends}${ends}`,
+  )
+
+const wrong = (event: ReturnType<typeof chunkOf>, reason: unknown) => ({
+  ...event,
+  choices: event.choices.map((choice) => ({ ...choice, finish_reason: choice.finish_reason ?? reason })),
+})
+
+/**
+ * Streams of every kind: as recorded, and as servers are known to write them. None has both `id:` and comments: there
+ * the Python SDK takes a comment's blank line for an event without data, whoever sends it.
+ */
+export const STREAMS: Record<string, { kind: 'openai-compatible' | 'anthropic'; bytes: Buffer; contentType?: string }> =
+  {
+    plain: { kind: 'openai-compatible', bytes: fixture('openai/plain.sse') },
+    tools: { kind: 'openai-compatible', bytes: fixture('openai/tools.sse') },
+    crlf: { kind: 'openai-compatible', bytes: sse(streamEvents(['Grüße', ' 世界']), '\r\n') },
+    cr: { kind: 'openai-compatible', bytes: sse(streamEvents(['one', ' two']), '\r') },
+    comments: {
+      kind: 'openai-compatible',
+      bytes: Buffer.from(
+        `: hello\n\n${sse(streamEvents(['one', ' two', ' three']))
+          .toString()
+          .replaceAll('\n\n', '\n\n: keep-alive\n\n')
+          .replaceAll('data: {', 'event: message\ndata: {')}`,
+      ),
+    },
+    'empty finish reasons': {
+      kind: 'openai-compatible',
+      bytes: sse(
+        streamEvents(['one', ' two']).map((event) =>
+          'usage' in event && event.choices.length > 0 ? wrong(event as ReturnType<typeof chunkOf>, '') : event,
+        ),
+      ),
+    },
+    'null in words': {
+      kind: 'openai-compatible',
+      bytes: sse([
+        wrong(chunkOf({ content: 'one' }), 'null'),
+        wrong(chunkOf({ content: ' two' }), 'null'),
+        chunkOf({}, 'stop'),
+      ]),
+    },
+    'no [DONE]': {
+      kind: 'openai-compatible',
+      bytes: Buffer.from(
+        sse(streamEvents(['one', ' two']))
+          .toString()
+          .replace('data: [DONE]\n\n', ''),
+      ),
+    },
+    'as JSON, with a mark': {
+      kind: 'openai-compatible',
+      bytes: Buffer.concat([Buffer.from([0xef, 0xbb, 0xbf]), sse(streamEvents(['one', ' two']))]),
+      contentType: 'application/json',
+    },
+    'usage beside citations': {
+      kind: 'openai-compatible',
+      bytes: sse([
+        chunkOf({ content: 'one' }),
+        chunkOf({}, 'stop'),
+        { ...usageChunk, citations: ['https://example.com'] },
+      ]),
+    },
+    claude: { kind: 'anthropic', bytes: fixture('anthropic/plain.sse') },
+    'claude, tools': { kind: 'anthropic', bytes: fixture('anthropic/tools.sse') },
+    'claude, thinking': { kind: 'anthropic', bytes: fixture('anthropic/thinking.sse') },
+    'claude, fails later': { kind: 'anthropic', bytes: fixture('anthropic/error-later.sse') },
+  }
+
+/** All cuts of a stream, or a share of them that `random` takes. */
+export function casesOf(stream: string, share: number, random: () => number): Case[] {
+  const { bytes } = STREAMS[stream]!
+  const pick = <T>(items: readonly T[]) => items[Math.floor(random() * items.length)] as T
+  const cases: Case[] = []
+  for (let cut = 0; cut <= bytes.length; cut++) {
+    // The whole stream, and all but its last bytes, with every ending.
+    const endings = cut > bytes.length - 3 ? ENDINGS : random() < share ? [pick(share === 1 ? ENDINGS : FAST)] : []
+    for (const ending of endings) {
+      cases.push({ stream, cut, ending, piece: pick([1, 7, 64, 4096]), slow: random() < 0.1, usage: random() < 0.3 })
+    }
+  }
+  return cases
+}
+
+/** A stall costs the whole of its timeout. */
+const FAST: readonly Ending[] = ['eof', 'reset', 'reset', 'close']
+const IDLE_MS = 250
+
+type Harnesses = Record<'openai-compatible' | 'anthropic', Harness>
+
+/** A scripted provider and the gateway's own forward and relay in front of it, one request at a time. */
+export class FramingTarget {
+  readonly #upstream: Upstream
+  readonly #harnesses: Harnesses
+  #playing: Case | null = null
+
+  private constructor(upstream: Upstream, harnesses: Harnesses) {
+    this.#upstream = upstream
+    this.#harnesses = harnesses
+  }
+
+  static async start(): Promise<FramingTarget> {
+    const upstream = await startUpstream((exchange) => target.#play(exchange))
+    const harness = (kind: string) =>
+      startHarness({
+        origins: [upstream.origin],
+        provider: kind === 'anthropic' ? { kind, version: '2023-06-01' } : { kind },
+        retries: { max_attempts: 1, breaker: { failures: 1_000_000 } },
+        timeouts: { first_byte_ms: IDLE_MS, content_idle_ms: IDLE_MS, comments_ms: IDLE_MS },
+      })
+    const harnesses = { 'openai-compatible': await harness('openai-compatible'), anthropic: await harness('anthropic') }
+    const target: FramingTarget = new FramingTarget(upstream, harnesses)
+    return target
+  }
+
+  async #play(exchange: Exchange): Promise<void> {
+    const playing = this.#playing
+    if (!playing) return
+    const { cut, ending, piece, slow } = playing
+    const { bytes, contentType } = STREAMS[playing.stream]!
+    exchange.stream({
+      ...(contentType && { 'content-type': contentType }),
+      ...(ending === 'close' && { connection: 'close' }),
+    })
+    const sent = bytes.subarray(0, cut)
+    for (let at = 0; at < sent.length; at += piece) {
+      exchange.chunk(sent.subarray(at, at + piece))
+      if (slow && at % 5 === 0) await exchange.sleep(1)
+    }
+    // What was written goes out before the reset.
+    if (ending === 'reset') await exchange.sleep(2)
+    if (ending === 'eof') exchange.end()
+    else if (ending === 'reset') exchange.reset()
+    else if (ending === 'close') exchange.close()
+    else await exchange.closed
+  }
+
+  /** Where a client sends the next request, and what the gateway will have noted of it. */
+  prepare(playing: Case): { baseURL: string; noted: () => Promise<string | null> } {
+    const harness = this.#harnesses[STREAMS[playing.stream]!.kind]
+    this.#playing = playing
+    const before = harness.results.length
+    return {
+      baseURL: harness.url,
+      noted: async () => {
+        const result = (await harness.settled(before + 1))[before]
+        if (result?.outcome) return result.outcome.error
+        return result?.error ? 'refused' : null
+      },
+    }
+  }
+
+  /** @throws Error where the SDK saw anything but the whole answer or an error, or the record says otherwise */
+  async run(playing: Case): Promise<void> {
+    const { baseURL, noted } = this.prepare(playing)
+    const seen = await askNode(baseURL, playing)
+    check(playing, seen, await noted(), WHOLE.get(playing.stream) ?? null)
+  }
+
+  /** What each stream says when all of it comes. */
+  async learn(): Promise<void> {
+    for (const [stream, { bytes }] of Object.entries(STREAMS)) {
+      if (stream.endsWith('fails later')) continue
+      const whole: Case = { stream, cut: bytes.length, ending: 'eof', piece: 4096, slow: false, usage: true }
+      const { baseURL, noted } = this.prepare(whole)
+      const seen = await askNode(baseURL, whole)
+      if (seen.error !== null || (await noted()) !== null) throw new Error(`${stream}: ${seen.error}`)
+      WHOLE.set(stream, seen)
+    }
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(Object.values(this.#harnesses).map((harness) => harness.close()))
+    await this.#upstream.close()
+  }
+}
+
+const WHOLE = new Map<string, Seen>()
+
+export const wholeOf = (stream: string): Seen | null => WHOLE.get(stream) ?? null
+
+/** The errors that a program catches as the SDK's own: Node's adds none for a connection that breaks in a stream. */
+const OWN =
+  /^(?:APIError|APIConnectionError|InternalServerError|BadGatewayError|\w*StatusError|APITimeoutError|TypeError: terminated)$/
+
+export function check(playing: Case, seen: Seen, noted: string | null, whole: Seen | null): void {
+  const tell = (what: string) => new Error(`${what}: ${JSON.stringify({ playing, seen, noted })}`)
+  if (seen.error !== null) {
+    if (!OWN.test(seen.error)) throw tell('not an error of the SDK')
+    if (noted === null) throw tell('the client saw an error, the record none')
+    return
+  }
+  if (whole === null || seen.said !== whole.said || seen.finish !== whole.finish)
+    throw tell('a torn answer, and no error')
+  if (noted !== null) throw tell('the client saw the whole answer, the record an error')
+}
+
+async function askNode(baseURL: string, { usage }: Case): Promise<Seen> {
+  const client = new OpenAI({ baseURL, apiKey: 'client-key', maxRetries: 0 })
+  let said = ''
+  let finish: string | null = null
+  try {
+    const stream = await client.chat.completions.create({
+      model: 'auto',
+      messages: [{ role: 'user', content: 'Hi' }],
+      stream: true,
+      ...(usage && { stream_options: { include_usage: true } }),
+    })
+    for await (const { choices } of stream) {
+      for (const { delta, finish_reason } of choices) {
+        said += delta.content ?? ''
+        for (const call of delta.tool_calls ?? [])
+          said += `${call.function?.name ?? ''}${call.function?.arguments ?? ''}`
+        if (finish_reason !== null && !['', 'null'].includes(finish_reason)) finish = finish_reason
+      }
+    }
+    return { said, finish, error: null }
+  } catch (error) {
+    if (error instanceof OpenAI.APIError) return { said, finish, error: 'APIError' }
+    return { said, finish, error: error instanceof TypeError ? `TypeError: ${error.message}` : (error as Error).name }
+  }
+}
