@@ -104,12 +104,12 @@ class Card:
     size_b: float | None = None
     open_weights: bool | None = None
     reasoning: bool | None = None
-    thinking: bool | None = None
-    effort: str | None = None
     tools: bool | None = None
     vision: bool | None = None
     json_schema: bool | None = None
     benchmarks: Mapping[str, float] = field(default_factory=dict)
+    thinking: bool | None = None
+    effort: str | None = None
     ability: float | None = None
     ability_sd: float | None = None
     aspects: Mapping[str, float] = field(default_factory=dict)
