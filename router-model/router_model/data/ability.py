@@ -18,27 +18,37 @@ LEAST_SHARE = 0.02
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Term(_Frozen):
     """What a field of the card makes expect before any figure: slope x (value - mean) / std, 0 where it is missing."""
 
     field: str
+    """Of the card."""
     transform: Transform
+    """Of its value."""
     mean: float
+    """Subtracted after that."""
     std: float = Field(gt=0)
+    """Divided by."""
     slope: float
+    """Ability for one such deviation."""
 
 
 class FigureSpec(_Frozen):
     """value = offset + load x ability + noise, after the transform; `noise` is a variance."""
 
     field: str
+    """Of the card's `benchmarks`."""
     transform: Transform
+    """Of its value."""
     offset: float
+    """At ability 0."""
     load: float
+    """Change with ability."""
     noise: float = Field(gt=0)
+    """Variance."""
 
 
 class Aspect(_Frozen):
@@ -52,10 +62,15 @@ class AbilitySpec(_Frozen):
     """The manifest's `ability`."""
 
     mean: float
+    """Of an LLM of which nothing is said."""
     variance: float = Field(gt=0)
+    """Around what the terms make expect."""
     terms: tuple[Term, ...]
+    """What a card says without figures."""
     figures: tuple[FigureSpec, ...]
+    """What figures say."""
     aspects: dict[str, Aspect]
+    """What ability doesn't tell, by name."""
     effort: dict[str, float]
     """Added to ability, which is that of the best setting; `none` = doesn't think though it could."""
 
@@ -64,12 +79,17 @@ class VerbositySpec(_Frozen):
     """The manifest's `verbosity`: natural log of the tokens billed for one reply to a short professional question."""
 
     mean: float
+    """Without thinking, of an unknown maker."""
     variance: float = Field(gt=0)
+    """Around what maker, thinking and effort make expect."""
     measured: float = Field(gt=0)
     """Variance of a measured figure."""
     thinking: float
+    """Added by thinking."""
     effort: dict[str, float]
+    """Added by an effort."""
     vendor: dict[str, float]
+    """Added by a maker."""
 
 
 class Described(Protocol):
