@@ -4,6 +4,7 @@ import { Frontier } from './frontier.ts'
 import { startDemoGateway } from './gateway-process.ts'
 import { costOf, type Llm, loadOutcomes, tasksOf } from './outcomes.ts'
 import { play } from './play.ts'
+import { showProviders } from './providers.ts'
 import { seeded } from './random.ts'
 import { startReplayServer } from './replay-server.ts'
 import { report, writeResults } from './report.ts'
@@ -19,6 +20,7 @@ const HELP = `npm run demo -- [options]
   --explore off  the router never tries anything out
   --artifact D   another trained model
   --out D        where the picture and the figures go (data/demo)
+  --providers    instead: requests that one model takes and another refuses, before emulators of the providers
 `
 const REDRAW_MS = 250
 /** As shells have it: 128 + SIGINT. */
@@ -35,6 +37,7 @@ async function main(): Promise<void> {
     process.stdout.write(HELP)
     return
   }
+  if (options.providers) return showProviders()
   const { llms, questions } = loadOutcomes()
   const random = seeded(options.seed)
   const users = makeUsers(options.users, llms, tasksOf(questions), random)
@@ -113,6 +116,7 @@ function readOptions() {
       explore: { type: 'string', default: 'on' },
       artifact: { type: 'string' },
       out: { type: 'string', default: 'data/demo' },
+      providers: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   })
@@ -123,6 +127,7 @@ function readOptions() {
     turns: atLeastOne('turns', values.turns),
     seed: atLeastOne('seed', values.seed),
     out: values.out,
+    providers: values.providers,
     router: {
       explore: values.explore !== 'off',
       // What is shown is what it learns, not what a machine that does much else makes of it.

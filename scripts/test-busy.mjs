@@ -26,6 +26,9 @@ const ALL = [
   'test/learning',
 ]
 
+/** Whatever is still going on then has come to a stop. */
+const PATIENT = ['--testTimeout=180000', '--hookTimeout=180000']
+
 const args = process.argv.slice(2)
 const chosen = args[0] === '--short' ? [...SHORT, ...args.slice(1)] : args.length > 0 ? args : ALL
 
@@ -37,7 +40,7 @@ const stop = () => {
 process.on('exit', stop)
 for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) process.on(signal, () => process.exit(1))
 
-const vitest = spawn(process.execPath, [join(root, 'node_modules/vitest/vitest.mjs'), 'run', ...chosen], {
+const vitest = spawn(process.execPath, [join(root, 'node_modules/vitest/vitest.mjs'), 'run', ...PATIENT, ...chosen], {
   cwd: root,
   stdio: 'inherit',
 })

@@ -2,7 +2,7 @@
 // Runs every check: the TypeScript side and the Python side at the same time.
 //   npm test                                    everything
 //   npm test -- --only vitest                   one of them (or several: --only ruff,mypy)
-//   npm test -- --only vitest test/http -t key  what follows goes to that one
+//   npm test -- --only vitest test/server -t key  what follows goes to that one
 import { delimiter, join } from 'node:path'
 import { findNode } from '../bin/node-runtime.mjs'
 import { runLanes, summarise } from './lib/lanes.mjs'

@@ -59,7 +59,7 @@ class _Changed:
 
 
 class NoHistory(Ablated):
-    """Nobody's ratings are heard: the population's taste for all."""
+    """No user's ratings count: the population's taste for all."""
 
     def states(self, history: History) -> Floats:
         """States of strangers."""

@@ -1,4 +1,4 @@
-"""What a query and its LLMs lead one to expect, whoever asks: probability of a good answer, reply length, task.
+"""Predictions from a query and its LLMs that need no user: probability of a good answer, reply length, task.
 
 Quality is a small multi-layer network blended with k-nearest neighbours, length a ridge regression, task a softmax.
 Queries of the train folds get the prediction of a model that never saw their fold, so that what is learned from

@@ -135,7 +135,7 @@ def coverage(mean: Floats, std: Floats, observed: Floats, level: float = 0.9) ->
 
 @dataclass(frozen=True)
 class Tradeoff:
-    """What quality predictions are worth without any user: accuracy against dollars."""
+    """Worth of quality predictions without any user: accuracy against dollars."""
 
     performance_gain: float
     """Accuracy of always the LLM of highest predicted quality, relative to the best single LLM's, minus 1."""

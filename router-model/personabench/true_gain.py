@@ -1,4 +1,4 @@
-"""What retraining truly brings, where the truth is known: made-up users, whose utility of every answer can be asked.
+"""True gain of retraining, measured on made-up users: their utility of every answer is known.
 
 `python -m personabench.true_gain --shift anti_correlated --users 2000`: the best answer by the current and by
 the retrained artifact's belief, both with all that the log says of LLMs, for users who taught neither, by how many
@@ -41,7 +41,7 @@ BANDS = ((0, 0), (1, 2), (3, 9), (10, 10_000))
 
 
 def true_utility(made: MadeLog, log: Logbook, answers: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Utility [n, M] of each candidate's answer to the question that was asked, for whoever asked it."""
+    """Utility [n, M] of each candidate's answer to the question that was asked, for its user."""
     vectors = made.embedder.embed(list(made.pool.queries))
     scale = np.maximum(np.abs(vectors).max(1) / 127, 1e-12)
     packed = np.rint(vectors / scale[:, None]).astype(np.int8)

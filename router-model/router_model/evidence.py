@@ -246,7 +246,7 @@ class Memory:
     rewards: int
     """To a block."""
     fade: float
-    """What is known is multiplied by this before a message is added."""
+    """Factor on earlier sums before a message is added."""
 
     @staticmethod
     def of(manifest: Manifest) -> Memory:

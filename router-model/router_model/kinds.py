@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class RewardKind:
-    """What is taken for granted of a kind before any log was read."""
+    """Assumptions about a kind before any log was read."""
 
     name: str
     dense: bool
@@ -23,7 +23,7 @@ class RewardKind:
     to_llm: float = 0.0
     """Factor on the message to the LLM about how good the answer was."""
     fallback: str | None = None
-    """What it counts as under an artifact that doesn't know it."""
+    """The kind that it counts as under an artifact that doesn't know it."""
 
     @property
     def two_sided(self) -> bool:

@@ -313,10 +313,10 @@ class LlmNode(nn.Module):
 class UserNode(nn.Module):
     """The belief over a user's preference weights, from the sums of messages, which come in blocks by age.
 
-    Tastes change: any block may be the first that speaks of the present ones, and what older blocks say is of somebody
-    else then. So the belief is a mixture of one Gaussian for each such block, weighted by how likely both parts are as
-    words of two strangers, against all as words of one person (Bayesian detection of change points: Adams & MacKay
-    2007, arXiv 0710.3742). Each starts from the population as one Gaussian, that of a mixture of J that training fits.
+    Tastes change: any block may be the first that speaks of the present ones, and older blocks are a stranger's then.
+    So the belief is a mixture of one Gaussian for each such block, weighted by how likely both parts are as words of
+    two strangers, against all as words of one person (Bayesian detection of change points: Adams & MacKay 2007, arXiv
+    0710.3742). Each starts from the population as one Gaussian, that of a mixture of J that training fits.
     """
 
     population_mean: Tensor
@@ -334,7 +334,7 @@ class UserNode(nn.Module):
         self.mean = nn.Parameter(torch.zeros(sizes.components, sizes.user))
         # lower factor of each component's precision; the exponential of its diagonal is used
         self.factor = nn.Parameter(torch.zeros(sizes.components, sizes.user, sizes.user))
-        # The population as one Gaussian: what a message takes for granted of whoever rates.
+        # The population as one Gaussian: what a message takes for granted of its user.
         self.register_buffer("population_mean", torch.zeros(sizes.user))
         self.register_buffer("population_covariance", torch.eye(sizes.user))
         for name, values in self._derived().items():
@@ -342,7 +342,7 @@ class UserNode(nn.Module):
         self.register_load_state_dict_post_hook(_derive)
 
     def _derived(self) -> dict[str, Tensor]:
-        """What follows from the population and the sizes."""
+        """Buffers that follow from the population and the sizes."""
         blocks, mean = self.sizes.blocks, self.population_mean.double()
         precision = torch.linalg.inv(self.population_covariance.double())
         newest = torch.ones(blocks, blocks, dtype=torch.double, device=mean.device).tril()
@@ -517,55 +517,56 @@ class Router(nn.Module):
         wrong = self.features(-one, cost, length, task, codes).double()
         weight = weight.clamp(min=0.0).double()
         plane = torch.stack([(right + wrong) / 2, (right - wrong) / 2], -2)  # [N, 2, K]: of u and of v
-        usual = plane @ self.user_node.population_mean.double()
+        expected = plane @ self.user_node.population_mean.double()
         covariance = plane @ self.user_node.population_covariance.double() @ plane.transpose(-1, -2)
         covariance = covariance + 1e-6 * torch.eye(2, dtype=covariance.dtype, device=covariance.device)
         chance = quality.double().clamp(0.02, 0.98)
-        heeded = (weight * self.kind_user[kind]).unsqueeze(-1)
+        user_weight = (weight * self.kind_user[kind]).unsqueeze(-1)
         popularity, offsets = popularity.double(), self.leniency.offsets(kind)
-        readings = self.to_user(plane, usual, covariance, chance, reward.double(), kind, popularity + offsets)
-        more, told = self.liking(usual, covariance, chance, reward.double(), kind)
-        lenient = self.leniency.evidence(more, told, popularity, kind)
-        message = heeded * torch.cat([readings[0], readings[1], lenient], -1)
-        liked = heeded * (1 - self.kind_llm[kind]).unsqueeze(-1) * torch.stack([more, told], -1)
+        readings = self.to_user(plane, expected, covariance, chance, reward.double(), kind, popularity + offsets)
+        precision, information = self.liking(expected, covariance, chance, reward.double(), kind)
+        lenient = self.leniency.evidence(precision, information, popularity, kind)
+        message = user_weight * torch.cat([readings[0], readings[1], lenient], -1)
+        liking = user_weight * (1 - self.kind_llm[kind]).unsqueeze(-1) * torch.stack([precision, information], -1)
 
-        judged = (weight * self.kind_llm[kind]).to(query.dtype).unsqueeze(-1)
+        llm_weight = (weight * self.kind_llm[kind]).to(query.dtype).unsqueeze(-1)
         curvature, pull = outcome_terms((of_quality * by_card).sum(-1, keepdim=True), reward.unsqueeze(-1))
-        heard = (known & (weight > 0)).to(query.dtype).unsqueeze(-1) * torch.exp(-self.length_log_noise)
+        length_weight = (known & (weight > 0)).to(query.dtype).unsqueeze(-1) * torch.exp(-self.length_log_noise)
         log_tokens = torch.log(completion_tokens.clamp(min=1.0)).unsqueeze(-1)
         to_llm = [
-            judged * curvature * packed_outer(of_quality),
-            judged * pull * of_quality,
-            heard * packed_outer(of_length),
-            heard * log_tokens * of_length,
-            liked.to(query.dtype),
+            llm_weight * curvature * packed_outer(of_quality),
+            llm_weight * pull * of_quality,
+            length_weight * packed_outer(of_length),
+            length_weight * log_tokens * of_length,
+            liking.to(query.dtype),
         ]
         return message.to(query.dtype), torch.cat(to_llm, -1)
 
     def to_user(
         self,
         plane: Tensor,
-        usual: Tensor,
+        expected: Tensor,
         covariance: Tensor,
         chance: Tensor,
         reward: Tensor,
         kind: Tensor,
-        besides: Tensor,
+        offset: Tensor,
     ) -> Tensor:
-        """Packed precision and information [.., N, belief] about the weights, from what u and v are by the features
-        `plane` [N, 2, K] and usually are, `usual` [N, 2] and `covariance` [N, 2, 2]. `besides` [.., N]: what else is in
-        u, everybody's liking and a rater's leniency.
+        """Packed precision and information [.., N, belief] about the weights.
+
+        `plane` [N, 2, K]: features of u and v (see `RewardReading`), of which the population expects `expected` [N, 2]
+        with `covariance` [N, 2, 2]. `offset` [.., N]: the part of u that is not this user's: popularity and leniency.
         """
-        shift = torch.stack([besides, torch.zeros_like(besides)], -1)
-        precision, information = self.reading(usual + shift, covariance, chance, reward, kind)
+        shift = torch.stack([offset, torch.zeros_like(offset)], -1)
+        precision, information = self.reading(expected + shift, covariance, chance, reward, kind)
         information = information - (precision @ shift.unsqueeze(-1)).squeeze(-1)
         whole = plane.transpose(-1, -2) @ precision @ plane
         return torch.cat([pack(whole, self.sizes.user), (information.unsqueeze(-2) @ plane).squeeze(-2)], -1)
 
     def liking(
-        self, usual: Tensor, covariance: Tensor, chance: Tensor, reward: Tensor, kind: Tensor
+        self, expected: Tensor, covariance: Tensor, chance: Tensor, reward: Tensor, kind: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Precision and information [N] about how much more everybody likes an LLM than what is usual for its answer.
+        """Precision and information [N] about popularity: how much more an LLM is liked than its answer explains.
 
         A single user's tastes are noise here. One step of Fisher scoring from zero; a sigmoid averaged over that
         noise is a flatter sigmoid (MacKay 1992).
@@ -573,7 +574,7 @@ class Router(nn.Module):
         noise, gain = self.reading.log_noise.double().exp()[kind], self.reading.log_gain.double().exp()[kind]
         mean = second = slope = up = torch.zeros_like(chance)
         for sign, share in ((1.0, chance), (-1.0, 1 - chance)):
-            utility = usual[:, 0] + sign * usual[:, 1]
+            utility = expected[:, 0] + sign * expected[:, 1]
             variance = covariance[:, 0, 0] + 2 * sign * covariance[:, 0, 1] + covariance[:, 1, 1]
             flat = gain / torch.sqrt(1 + math.pi / 8 * gain.square() * variance)
             p = torch.sigmoid(flat * utility)

@@ -11,7 +11,7 @@ import pytest
 
 HOME = Path(__file__).parents[1]
 PRODUCT = sorted((HOME / "router_model").rglob("*.py"))
-LABORATORY = ("personabench", "obp")
+LABORATORY = ("personabench", "obp", "torch_geometric", "sklearn")
 
 
 def imported(path: Path) -> set[str]:

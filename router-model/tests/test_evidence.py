@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from near import assert_near
 from tiny import SIZES, edges, tiny_router
 
 from router_model.evidence import at_the_end, log_normal_cdf
@@ -15,7 +16,9 @@ def router():
 
 def test_log_normal_cdf_in_both_tails():
     z = torch.linspace(-30, 9, 4001, dtype=torch.float64)
-    assert torch.allclose(log_normal_cdf(z), torch.special.log_ndtr(z), atol=1e-6)
+    # Logarithms: a difference of 1e-6 is a share of 1e-6 of the probability.
+    exact = torch.special.log_ndtr(z)
+    assert ((log_normal_cdf(z) - exact).abs() <= 1e-6 + 1e-5 * exact.abs()).all()
 
 
 @pytest.mark.parametrize("side", [1.0, -1.0])
@@ -30,7 +33,7 @@ def test_a_rating_at_the_end_leaves_the_moments_of_what_is_beyond(side, mean):
     spread = torch.trapezoid((x - centre) ** 2 * density, x) / total
     values = (torch.tensor(v, dtype=torch.float64) for v in (mean, variance, noise, side))
     found = torch.stack(at_the_end(*values))
-    assert torch.allclose(found, torch.stack([total.log(), centre, spread]), atol=1e-5)
+    assert found.tolist() == pytest.approx([total.log().item(), centre.item(), spread.item()], rel=1e-4)
 
 
 def test_a_rating_at_the_end_says_less_than_one_before_it_where_much_is_expected(router):
@@ -61,7 +64,7 @@ def test_a_rater_who_likes_nearly_everything_is_found_out_and_then_read_as_one(r
         sums = rated(router, reward)
         plain, lenient, clue = sums.split((SIZES.belief, SIZES.belief, 2), -1)
         share = router.leniency.lenient(*clue.split(1, -1))
-        assert torch.allclose(router.leniency(sums.unsqueeze(1)).squeeze(1), plain + share * (lenient - plain))
+        assert_near(router.leniency(sums.unsqueeze(1)).squeeze(1), plain + share * (lenient - plain))
         shares.append(share.item())
     assert shares[0] < 0.2 < 0.6 < shares[1]
 
@@ -69,7 +72,7 @@ def test_a_rater_who_likes_nearly_everything_is_found_out_and_then_read_as_one(r
 def test_whether_a_rater_is_lenient_is_told_by_all_blocks_together(router):
     sums = rated(router, torch.full((60,), 0.9))
     halves = torch.stack([sums * 0.25, sums * 0.75], 1)
-    assert torch.allclose(router.leniency(halves).sum(1), router.leniency(sums.unsqueeze(1)).squeeze(1), atol=1e-4)
+    assert_near(router.leniency(halves).sum(1), router.leniency(sums.unsqueeze(1)).squeeze(1))
 
 
 def test_only_what_users_say_is_read_twice(router):
@@ -79,5 +82,6 @@ def test_only_what_users_say_is_read_twice(router):
         message, _ = router.edge(**made)
     plain, lenient, clue = message.split((SIZES.belief, SIZES.belief, 2), -1)
     said = torch.isin(made["kind"], torch.tensor([RATING, THUMB]))
-    assert ((plain - lenient).abs().amax(-1) > 1e-3).tolist() == said.tolist()
+    apart = (plain - lenient).abs().amax(-1) / plain.abs().amax(-1).clamp(min=1e-30)
+    assert (apart > 1e-3).tolist() == said.tolist()
     assert (clue.abs().amax(-1) > 0).tolist() == said.tolist()

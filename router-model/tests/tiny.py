@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from router_model.export.onnx import realistic
+from router_model.kinds import RATING, THUMB
 from router_model.network import Router, Sizes
 from router_model.priors.prior import CARD_FEATURES, believe_cards, believe_people, believe_rewards
 
@@ -42,6 +43,6 @@ def tiny_router(seed: int = 0) -> Router:
 def edges(router: Router, count: int, seed: int = 0) -> dict[str, torch.Tensor]:
     """Inputs of edge.onnx for so many made-up rewards that reach a user."""
     made = realistic(router, "edge", {"N": count}, seed)
-    made["kind"] = torch.arange(count) % 2 + 1
+    made["kind"] = torch.where(torch.arange(count) % 2 == 0, RATING, THUMB)
     made["weight"] = torch.ones(count)
     return made

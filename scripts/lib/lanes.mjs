@@ -88,8 +88,9 @@ export async function runLanes(lanes, out = process.stdout) {
  *
  * @param {Result[]} results
  * @param {number} ms from start to end
+ * @param {string} [again] command that a check's name completes
  */
-export function summarise(results, ms) {
+export function summarise(results, ms, again = 'npm test -- --only') {
   const closing = results.filter((result) => result.closing.length > 0)
   const failed = results.filter((result) => !result.passed)
   return [
@@ -101,7 +102,7 @@ export function summarise(results, ms) {
     '',
     failed.length === 0
       ? `All is well, in ${seconds(ms)}.`
-      : `Failed: ${failed.map(({ name }) => name).join(', ')}. Again, alone: npm test -- --only ${failed[0]?.name}`,
+      : `Failed: ${failed.map(({ name }) => name).join(', ')}. Again, alone: ${again} ${failed[0]?.name}`,
     `checks: ${results.length - failed.length} passed, ${failed.length} failed`,
     '',
   ].join('\n')

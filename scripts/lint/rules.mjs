@@ -24,6 +24,7 @@ const LAYERS = [
     'candidates/candidate',
     'candidates/dialect',
     'providers/kind-schemas',
+    'providers/guards',
     'providers/kinds/*/schema',
     'providers/fields',
   ],

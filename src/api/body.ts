@@ -65,7 +65,7 @@ export function readBody(
 const MAX_SMALL_BYTES = 64 * 1024
 
 /** Reads a body of a few fields, such as a rating or preferences. @throws GatewayError as `readBody` */
-export const readSmallBody = ({ incoming, snapshot }: RequestContext): Promise<Buffer> =>
+export const readSmallBody = ({ incoming, snapshot }: Pick<RequestContext, 'incoming' | 'snapshot'>): Promise<Buffer> =>
   readBody(incoming, MAX_SMALL_BYTES, snapshot.config.server.body_timeout_ms)
 
 const brokenOff = () => invalidRequest('The request body broke off.')

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
+import type { UserIds } from '../candidates/tenants.ts'
 import { invalidRequest, notFound } from '../errors.ts'
 import { ratingRewards } from '../learning/sources/user-rating.ts'
 import { type RewardDeps, takeReward } from '../learning/take-reward.ts'
@@ -7,7 +8,9 @@ import { fieldError } from '../openai/parse-chat.ts'
 import { parseRawBody } from '../openai/raw-body.ts'
 import { requestIdOf } from '../openai/responses/items.ts'
 import type { RequestContext } from '../pipeline/context.ts'
-import { allowedCandidates, tenantOf } from '../pipeline/principal.ts'
+import type { Conversations } from '../pipeline/conversation.ts'
+import { allowedCandidates, principalOf, tenantOf } from '../pipeline/principal.ts'
+import type { InteractionSummary } from '../store/store.ts'
 import { readSmallBody } from './body.ts'
 
 const MAX_COMMENT_CHARS = 4_000
@@ -15,10 +18,20 @@ const MAX_COMMENT_CHARS = 4_000
 const feedbackSchema = z.looseObject({
   completion_id: z.string().min(1).max(256).optional(),
   request_id: z.string().min(1).max(256).optional(),
+  /** As a request's header named it (`identity.message_headers`), by the same user. */
+  message_id: z.string().min(1).max(256).optional(),
+  /** The last answer in it, of the same user. */
+  conversation_id: z.string().min(1).max(256).optional(),
+  user: z.string().nullish(),
   rating: z.union([z.enum(['up', 'down']), z.number().min(0).max(1)]).optional(),
   preferred_model: z.string().min(1).max(128).optional(),
   comment: z.string().max(MAX_COMMENT_CHARS).optional(),
 })
+
+export interface FeedbackDeps extends RewardDeps {
+  userIds: UserIds
+  conversations: Conversations
+}
 
 type Feedback = z.output<typeof feedbackSchema>
 
@@ -26,8 +39,8 @@ type Feedback = z.output<typeof feedbackSchema>
 export function parseFeedback(raw: Buffer): Feedback {
   const parsed = feedbackSchema.safeParse(parseRawBody(raw).json)
   if (!parsed.success) throw fieldError(parsed.error.issues[0])
-  const { completion_id, request_id, rating, preferred_model } = parsed.data
-  if (completion_id === undefined && request_id === undefined) {
+  const { completion_id, request_id, message_id, conversation_id, rating, preferred_model } = parsed.data
+  if ([completion_id, request_id, message_id, conversation_id].every((id) => id === undefined)) {
     throw invalidRequest("Give 'completion_id' or 'request_id'.", 'completion_id')
   }
   if (rating === undefined && preferred_model === undefined) {
@@ -44,14 +57,12 @@ const LEARN_WITHIN_MS = 250
  *
  * @throws GatewayError 400; 404 when the tenant has no such interaction. @throws StoreError
  */
-export async function takeFeedback(deps: RewardDeps, context: RequestContext) {
+export async function takeFeedback(deps: FeedbackDeps, context: RequestContext) {
   const feedback = parseFeedback(await readSmallBody(context))
   const { caller, snapshot, requestId, ts } = context
-  const { name: tenant } = tenantOf(snapshot, caller)
-  const id = requestIdOf(feedback.request_id ?? feedback.completion_id ?? '')
-  const interaction = await deps.recorder.findInteraction(tenant, id)
+  const interaction = await findRated(deps, context, feedback)
   if (!interaction) {
-    const param = feedback.request_id === undefined ? 'completion_id' : 'request_id'
+    const param = IDS.find((field) => feedback[field] !== undefined) ?? null
     throw notFound('There is no such completion.', 'interaction_not_found', param)
   }
   const preferred = feedback.preferred_model
@@ -61,10 +72,38 @@ export async function takeFeedback(deps: RewardDeps, context: RequestContext) {
   ) {
     throw invalidRequest(`Invalid 'preferred_model': no such model.`, 'preferred_model')
   }
+  await rate(deps, feedback, interaction, ts)
+  return { object: 'feedback', id: requestId, interaction_id: interaction.id, status: 'accepted' }
+}
+
+const IDS = ['request_id', 'completion_id', 'message_id', 'conversation_id'] as const
+
+/** The answer that is rated, by whichever id is given, the most exact one first. */
+async function findRated(deps: FeedbackDeps, context: RequestContext, feedback: Feedback) {
+  const { caller, snapshot, incoming } = context
+  const { tenant, user } = principalOf(snapshot, deps.userIds, caller, incoming, feedback)
+  const { request_id, completion_id, message_id, conversation_id } = feedback
+  const find = (id: string) => deps.recorder.findInteraction(tenant.name, id)
+  if (request_id !== undefined || completion_id !== undefined)
+    return find(requestIdOf(request_id ?? completion_id ?? ''))
+  const message = deps.userIds.message(tenant.config, user, message_id ?? null)
+  const named = message === null ? null : await find(message)
+  if (named || conversation_id === undefined) return named
+  const key = deps.userIds.conversation(tenant.config, user, conversation_id)
+  const state = key === null ? null : await deps.conversations.load(tenant.name, key)
+  return state && find(state.interaction)
+}
+
+/** Learns from a rating; resolves when that is done, or after a moment. */
+export async function rate(
+  deps: RewardDeps,
+  feedback: Parameters<typeof ratingRewards>[0],
+  interaction: InteractionSummary,
+  ts: number,
+): Promise<void> {
   const rewards = ratingRewards(feedback, interaction, ts)
   await Promise.race([
     Promise.all(rewards.map((reward) => takeReward(deps, reward, interaction))),
     sleep(LEARN_WITHIN_MS, undefined, { ref: false }),
   ])
-  return { object: 'feedback', id: requestId, interaction_id: interaction.id, status: 'accepted' }
 }

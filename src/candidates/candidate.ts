@@ -5,7 +5,7 @@ export const CAPABILITIES = ['tools', 'vision', 'audio', 'json_schema', 'logprob
 export type Capability = (typeof CAPABILITIES)[number]
 
 /** Formats in which a provider accepts a candidate's requests; chat completions always, by conversion if need be. */
-export const APIS = ['chat', 'responses', 'messages'] as const
+export const APIS = ['chat', 'responses', 'messages', 'completions', 'embeddings'] as const
 export type Api = (typeof APIS)[number]
 
 /** Dollars per million tokens. */

@@ -58,6 +58,8 @@ const rules = {
       object_schema: z.boolean().optional(),
     })
     .optional(),
+  /** What becomes of a conversation in which a user speaks right after a tool's result. */
+  user_after_tool: z.enum(['keep', 'avoid']).optional(),
   /** What becomes of a conversation whose last message is the assistant's, to be gone on with. */
   prefill: z.enum(['keep', 'avoid']).optional(),
 }
@@ -86,6 +88,7 @@ export interface Dialect {
   toolIds: { pattern: RegExp; length: number; unique: boolean } | null
   tools: Readonly<NonNullable<DialectConfig['tools']>>
   prefill: 'keep' | 'avoid'
+  userAfterTool: 'keep' | 'avoid'
 }
 
 /** The rules that hold for a model, families' over the provider's own. */
@@ -93,7 +96,7 @@ export function dialectFor(config: DialectConfig, model: string): Dialect {
   const fitting = [config, ...config.models.filter(({ match }) => match.some((pattern) => fits(pattern, model)))]
   const merged = <K extends 'fields' | 'roles' | 'parts' | 'message_fields' | 'tools'>(key: K) =>
     Object.assign({}, ...fitting.map((rules) => rules[key] ?? {}))
-  const last = <K extends 'thoughts' | 'loop_needs' | 'tool_ids' | 'prefill'>(key: K) =>
+  const last = <K extends 'thoughts' | 'loop_needs' | 'tool_ids' | 'prefill' | 'user_after_tool'>(key: K) =>
     fitting.findLast((rules) => rules[key] !== undefined)?.[key]
   const ids = last('tool_ids')
   return {
@@ -106,6 +109,7 @@ export function dialectFor(config: DialectConfig, model: string): Dialect {
     toolIds: ids ? { pattern: new RegExp(`^(?:${ids.pattern})$`), length: ids.length, unique: ids.unique } : null,
     tools: merged('tools'),
     prefill: last('prefill') ?? 'keep',
+    userAfterTool: last('user_after_tool') ?? 'keep',
   }
 }
 

@@ -27,7 +27,8 @@ export function keyProblem(
     return { field: 'expires', message: `${new Date(expiresAt).toISOString()} is over: the key would never work.` }
   }
   const { candidates, groups } = knownNames(config, listed)
-  const known = new Set([...listed, ...groups, ...candidates])
+  const embedding = config.embeddings.map(({ name }) => name)
+  const known = new Set([...listed, ...groups, ...candidates, ...embedding])
   const unknown = models?.filter((name) => !known.has(name) && !mayBeDiscovered(config, name)) ?? []
   if (unknown.length === 0) return null
   const has = [...known].join(', ')

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { APIS, type Api, CAPABILITIES } from './candidate.ts'
+import { type Api, CAPABILITIES } from './candidate.ts'
 
 const dollars = z.number().nonnegative()
 
@@ -31,7 +31,7 @@ export const candidateSchema = z.strictObject({
   max_output_tokens: z.number().int().positive().optional(),
   capabilities: z.array(z.enum(CAPABILITIES)).optional(),
   /** As its provider's, where this model differs. */
-  api: apis(APIS).optional(),
+  api: apis(['chat', 'responses', 'messages', 'completions']).optional(),
   groups: z.array(z.string()).default(['default']),
   explore: z.boolean().default(true),
   size_b: z.number().positive().optional(),
@@ -49,4 +49,18 @@ export const candidateSchema = z.strictObject({
   defaults: z.record(z.string(), z.unknown()).optional(),
 })
 
+/** A model that embeds: asked by `POST /v1/embeddings` under its name or an alias, never chosen for anybody. */
+export const embeddingModelSchema = z.strictObject({
+  name: candidateSchema.shape.name,
+  provider: z.string(),
+  /** What the provider calls it; the name where left out. */
+  model: z.string().optional(),
+  /** Dollars per million tokens; may be left out for a local server alone. */
+  price: z.strictObject({ input: dollars }).optional(),
+  groups: z.array(z.string()).default(['default']),
+  /** Other names that clients send; a `*` stands for any characters. */
+  aliases: z.array(z.string().regex(/^[\x21-\x7e]{1,128}$/)).default([]),
+})
+
+export type EmbeddingModelConfig = z.output<typeof embeddingModelSchema>
 export type CandidateConfig = z.output<typeof candidateSchema>

@@ -2,6 +2,7 @@ import { createHmac } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import type { Config, TenantConfig } from '../config/schema.ts'
 import { notFound } from '../errors.ts'
+import { userKey } from '../runtime/keys.ts'
 import { type Alias, aliasTarget, orderAliases } from './aliases.ts'
 import type { Candidate } from './candidate.ts'
 
@@ -105,7 +106,7 @@ export class UserIds {
   stored(tenant: TenantConfig, user: string | null): string {
     if (user === null) return ANONYMOUS
     if (tenant.plain_user_ids) return `p:${user}`
-    const cacheKey = `${tenant.name}\0${user}`
+    const cacheKey = userKey(tenant.name, user)
     let id = this.#cache.get(cacheKey)
     if (id === undefined) {
       id = createHmac('sha256', this.#secret).update(cacheKey).digest('base64url').slice(0, 32)
@@ -114,12 +115,17 @@ export class UserIds {
     return id
   }
 
+  /** Of the user's own messages alone: nobody names another's. */
+  message(tenant: TenantConfig, user: string, message: string | null): string | null {
+    return message === null ? null : `message-${this.conversation(tenant, user, `message\0${message}`)}`
+  }
+
   /** Conversation ids come from clients and are hashed as well. */
   conversation(tenant: TenantConfig, user: string, conversation: string | null): string | null {
     return conversation === null
       ? null
       : createHmac('sha256', this.#secret)
-          .update(`${tenant.name}\0${user}\0${conversation}`)
+          .update(`${userKey(tenant.name, user)}\0${conversation}`)
           .digest('base64url')
           .slice(0, 32)
   }

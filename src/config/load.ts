@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { parseDocument } from 'yaml'
+import { embeddingProblems } from '../candidates/embedding-models.ts'
 import { knownNames, mayBeDiscovered } from '../candidates/names.ts'
 import { isDiscovering } from '../providers/kind-schemas.ts'
 import { type Config, configSchema } from './schema.ts'
@@ -104,7 +105,7 @@ function crossCheck(config: Config): string[] {
   })
   const discovers = Object.values(config.providers).some(isDiscovering)
   if (!discovers) problems.push(...unknownNames(config))
-  problems.push(...aliasProblems(config))
+  problems.push(...aliasProblems(config), ...embeddingProblems(config), ...passthroughProblems(config))
   const tenants = new Set<string>()
   const keys = new Set<string>()
   config.tenants.forEach((tenant, index) => {
@@ -120,8 +121,8 @@ function crossCheck(config: Config): string[] {
 }
 
 /** Names in tenants' lists that the file does not define: an error, unless a server that lists its models has them. */
-export function unknownNames({ candidates, tenants }: Config): string[] {
-  const known = new Set(['default', ...candidates.flatMap(({ name, groups }) => [name, ...groups])])
+export function unknownNames({ candidates, embeddings, tenants }: Config): string[] {
+  const known = new Set(['default', ...[...candidates, ...embeddings].flatMap(({ name, groups }) => [name, ...groups])])
   return tenants.flatMap((tenant, index) =>
     tenant.candidates
       .filter((wanted) => !known.has(wanted))
@@ -152,6 +153,31 @@ function aliasProblems(config: Config): string[] {
       return isKnown ? [] : [`${path}.${pattern}: '${target}' is neither 'auto', 'auto:<group>' nor a candidate`]
     }),
   )
+}
+
+/** Paths that the gateway answers itself are never passed on, nor is what takes a connection over. */
+const OWN_PATHS = [
+  'chat',
+  'completions',
+  'embeddings',
+  'feedback',
+  'messages',
+  'models',
+  'realtime',
+  'responses',
+  'router',
+  'usage',
+  'users',
+]
+
+function passthroughProblems({ passthrough, providers }: Config): string[] {
+  return Object.entries(passthrough).flatMap(([prefix, provider]) => {
+    const [, , first = ''] = prefix.split('/')
+    return [
+      ...(OWN_PATHS.includes(first) ? [`passthrough.${prefix}: '/v1/${first}' is the gateway's own`] : []),
+      ...(providers[provider] ? [] : [`passthrough.${prefix}: there is no provider '${provider}'`]),
+    ]
+  })
 }
 
 function readYaml(file: string): Record<string, unknown> {

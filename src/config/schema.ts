@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
 import { dialectsSchema } from '../candidates/dialect.ts'
-import { candidateSchema } from '../candidates/schema.ts'
+import { candidateSchema, embeddingModelSchema } from '../candidates/schema.ts'
 import { providerSchema } from '../providers/kind-schemas.ts'
 
 /** The artifact that comes with the gateway, wherever it is installed. */
@@ -348,6 +348,25 @@ const corsSchema = z.strictObject({
   max_age_s: z.number().int().nonnegative().default(600),
 })
 
+const userTokenSchema = z
+  .strictObject({
+    /** Header with a signed token that names the user; it comes before all other sources. */
+    header: z.string().toLowerCase().default('x-openwebui-user-jwt'),
+    /** Shared secret of an HMAC (HS256, HS384, HS512). */
+    secret: z.string().min(16).optional(),
+    /** Or where the issuer publishes its keys (RFC 7517). */
+    jwks_url: z.url({ protocol: /^https?$/ }).optional(),
+    claim: z.string().default('sub'),
+    issuer: z.string().optional(),
+    audience: z.string().optional(),
+    /** Refuse requests without a token: any other source of a user's name could be made up. */
+    required: z.boolean().default(false),
+  })
+  .refine(
+    ({ secret, jwks_url }) => (secret === undefined) !== (jwks_url === undefined),
+    'secret or jwks_url, one of them',
+  )
+
 export const configSchema = z.strictObject({
   /** Other files whose providers and candidates are added, relative to this one. */
   include: z.array(z.string()).default([]),
@@ -359,6 +378,7 @@ export const configSchema = z.strictObject({
   dialects: dialectsSchema.default({}),
   providers: z.record(z.string().regex(/^[a-z0-9][a-z0-9_-]{0,63}$/), providerSchema).default({}),
   candidates: z.array(candidateSchema).default([]),
+  embeddings: z.array(embeddingModelSchema).default([]),
   aliases: aliasesSchema,
   tenants: z
     .array(tenantSchema)
@@ -367,11 +387,36 @@ export const configSchema = z.strictObject({
   identity: z
     .strictObject({
       headers: z.array(z.string().toLowerCase()).default(['x-user-id', 'x-openwebui-user-id']),
+      /** Headers that name a conversation, as clients send them; the first that is there counts. */
+      conversation_headers: z
+        .array(z.string().toLowerCase())
+        .default([
+          'x-conversation-id',
+          'x-openwebui-chat-id',
+          'x-session-id',
+          'session-id',
+          'x-claude-code-session-id',
+        ]),
+      /** After them, take the body's `prompt_cache_key` for a conversation's name, where it looks like an id. */
+      prompt_cache_key: z.boolean().default(true),
+      /** Headers that name a message, by which feedback may name its answer later (`message_id`). */
+      message_headers: z.array(z.string().toLowerCase()).default(['x-openwebui-message-id']),
+      jwt: userTokenSchema.optional(),
       /**
        * Secret of the HMAC under which user ids are stored; generated into `data/` where left out. Replicas share it.
        */
       secret: z.string().min(16).optional().meta(restart),
       secret_file: z.string().optional(),
+    })
+    .prefault({}),
+  feedback: z
+    .strictObject({
+      /**
+       * Where users reach the gateway, such as `https://gateway.example.com`: each answer then has a header
+       * `x-router-feedback-url`, a link with which whoever has it may rate that answer; none where left out.
+       */
+      link_base_url: z.url({ protocol: /^https?$/ }).optional(),
+      link_ttl_days: z.number().positive().max(365).default(7),
     })
     .prefault({}),
   responses: responsesSchema.prefault({}),
@@ -384,6 +429,13 @@ export const configSchema = z.strictObject({
       when_store_is_away: z.enum(['refuse', 'forward']).default('refuse'),
     })
     .prefault({}),
+  /**
+   * Paths that go to a provider as they are, unrouted: prefix -> provider. With a key of ours, under the limits of
+   * requests, counted; none where left out.
+   */
+  passthrough: z
+    .record(z.string().regex(/^\/v1\/([a-z0-9_-]+\/)+$/, "a path from '/v1/' on that ends in '/'"), z.string())
+    .default({}),
   cors: corsSchema.prefault({}),
   timeouts: timeoutsSchema.prefault({}),
   retries: retriesSchema.prefault({}),

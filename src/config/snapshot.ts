@@ -1,5 +1,6 @@
 import type { Candidate } from '../candidates/candidate.ts'
 import { type CandidateList, type CandidateOff, listCandidates } from '../candidates/catalogue.ts'
+import { type EmbeddingModel, listEmbeddingModels } from '../candidates/embedding-models.ts'
 import type { CandidateConfig } from '../candidates/schema.ts'
 import { type EmptyEntry, emptyEntries, resolveTenants, type Tenant } from '../candidates/tenants.ts'
 import { discover } from '../providers/discover.ts'
@@ -16,6 +17,7 @@ export interface Snapshot {
   /** Candidates and providers that can't be used, and why. */
   off: readonly CandidateOff[]
   tenants: ReadonlyMap<string, Tenant>
+  embeddingModels: readonly EmbeddingModel[]
   /** Names and groups in tenants' lists that match no usable candidate. */
   empty: readonly EmptyEntry[]
 }
@@ -25,7 +27,8 @@ export async function makeSnapshot(config: Config): Promise<Snapshot> {
   const providers = openProviders(config)
   const { candidates: discovered, failed } = await discover(config, providers)
   const { candidates, off } = candidatesOf(config, providers, [...builtInCandidates(config.providers), ...discovered])
-  const empty = emptyEntries(config, candidates)
+  const embeddingModels = listEmbeddingModels(config, unavailableOf(providers))
+  const empty = emptyEntries(config, [...candidates, ...embeddingModels.map(({ candidate }) => candidate)])
   return {
     config,
     providers,
@@ -36,9 +39,13 @@ export async function makeSnapshot(config: Config): Promise<Snapshot> {
       ...empty.map(({ tenant, wanted }) => ({ name: `tenant ${tenant}: ${wanted}`, why: 'no usable candidate' })),
     ],
     tenants: resolveTenants(config, candidates),
+    embeddingModels,
     empty,
   }
 }
+
+const unavailableOf = (providers: ReadonlyMap<string, Provider>) =>
+  new Map([...providers].map(([name, provider]) => [name, provider.unavailable]))
 
 /** Leaves out candidates of a stand-in provider where there are others. */
 function candidatesOf(
@@ -46,8 +53,7 @@ function candidatesOf(
   providers: ReadonlyMap<string, Provider>,
   more: readonly CandidateConfig[],
 ): CandidateList {
-  const unavailable = new Map([...providers].map(([name, provider]) => [name, provider.unavailable]))
-  const all = listCandidates(config, unavailable, more)
+  const all = listCandidates(config, unavailableOf(providers), more)
   const isStandIn = ({ provider }: Candidate) => {
     const entry = config.providers[provider]
     return entry !== undefined && kindOf(entry).isStandIn?.(entry)

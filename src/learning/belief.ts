@@ -2,6 +2,7 @@ import type { Candidate } from '../candidates/candidate.ts'
 import type { Policy } from '../routing/policy.ts'
 import { Tensor } from '../runtime/onnxruntime.ts'
 import type { StoredEdge } from '../store/store.ts'
+import { kindIndex } from './kinds.ts'
 import { addMessage, blockOf, isFiniteVector, startBlocks } from './profile.ts'
 
 /** A candidate of the running configuration by its name. */
@@ -23,9 +24,6 @@ export interface Belief {
 /** One run of `edge.onnx` on so many rewards takes about a millisecond; requests get their turn in between. */
 const CHUNK = 64
 
-/** The manifest's word for a kind that an older artifact may not know. */
-const OTHERWISE: Readonly<Record<string, string>> = { thumb: 'rating' }
-
 /**
  * Messages of rewards under a policy, in order; null for those that it can't read: another embedder's vectors,
  * candidates that are no longer in the configuration, kinds that it does not know, numbers that are none.
@@ -39,7 +37,7 @@ export async function messagesOf(
   const messages: (Messages | null)[] = edges.map(() => null)
   const readable = edges.flatMap((edge, index) => {
     const candidate = find(edge.candidate)
-    const kind = kindIndex(policy, edge.kind)
+    const kind = kindIndex(policy.router.artifact.manifest.kinds, edge.kind)
     const fits =
       edge.embedder === policy.embedder.version && edge.embedding.int8.length === policy.router.artifact.dims.E
     return candidate && kind >= 0 && fits ? [{ edge, index, candidate, kind }] : []
@@ -82,12 +80,6 @@ export async function stateOf(policy: Policy, sums: Float32Array): Promise<Float
     sums: new Tensor('float32', sums, [1, sums.length]),
   })
   return state?.data as Float32Array
-}
-
-function kindIndex({ router }: Policy, kind: string): number {
-  const { kinds } = router.artifact.manifest
-  const index = kinds.indexOf(kind)
-  return index < 0 ? kinds.indexOf(OTHERWISE[kind] ?? kind) : index
 }
 
 async function runEdges(

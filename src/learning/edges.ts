@@ -1,5 +1,6 @@
-import type { RewardRecord } from '../store/records/records.ts'
+import type { RewardRecord } from '../store/records/codec.ts'
 import type { InteractionSummary, StoredEdge } from '../store/store.ts'
+import { edgeKindOf } from './kinds.ts'
 
 /** A preference is one observation about two answers: each side gets half its precision. */
 const HALF = 0.5
@@ -7,7 +8,7 @@ const HALF = 0.5
 /**
  * The edges that a reward adds to its user's node.
  *
- * "I would rather have had Y" is +1 for Y, whose answer nobody has seen (its length and cost are the predicted ones),
+ * "I would rather have had Y" is +1 for Y, whose answer was not seen (its length and cost are the predicted ones),
  * and -1 for the one that answered, each with half the weight. It is counted beside a rating of the same answer: rated
  * up, an answer stays liked though another would have been liked better.
  *
@@ -23,7 +24,7 @@ export function edgesOf(reward: RewardRecord, interaction: InteractionSummary): 
     embedding,
     embedder,
     reward: reward.value,
-    kind: reward.kind === 'rating' && reward.binary ? 'thumb' : reward.kind,
+    kind: edgeKindOf(reward),
     weight: reward.weight,
     promptTokens: interaction.promptTokens,
     completionTokens: interaction.ended ? interaction.completionTokens : -1,

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache'
+import { userKey } from '../runtime/keys.ts'
 import type { Recorder } from '../store/recorder/recorder.ts'
 import type { Learner } from './learner.ts'
 
@@ -7,13 +8,13 @@ export class Erasures {
   readonly #at = new LRUCache<string, number>({ max: 10_000 })
 
   note(tenant: string, user: string, at: number): void {
-    this.#at.set(`${tenant}\0${user}`, at)
+    this.#at.set(userKey(tenant, user), at)
   }
 
   /** @param since Unix milliseconds: when the request came */
   happened(tenant: string, user: string, since: number): boolean {
     if (this.#at.size === 0) return false
-    return (this.#at.get(`${tenant}\0${user}`) ?? Number.NEGATIVE_INFINITY) >= since
+    return (this.#at.get(userKey(tenant, user)) ?? Number.NEGATIVE_INFINITY) >= since
   }
 }
 

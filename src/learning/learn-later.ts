@@ -2,7 +2,7 @@ import type { Logger } from '../observability/logger.ts'
 import { StoreError } from '../store/store.ts'
 
 interface Task {
-  /** Whose it is. */
+  /** The user, as `userKey`. */
   key: string
   run: () => Promise<unknown>
 }
@@ -32,17 +32,10 @@ export class LearnLater {
     this.#max = max
   }
 
-  get waiting(): number {
-    return this.#tasks.length
-  }
-
-  get dropped(): number {
-    return this.#dropped
-  }
-
   add(key: string, run: () => Promise<unknown>): void {
     if (this.#tasks.length >= this.#max) {
-      this.#dropped++
+      if (this.#dropped++ === 0)
+        this.#log.warn({ waiting: this.#max }, 'rewards are left to the log until the store is back')
       return
     }
     this.#tasks.push({ key, run })
@@ -77,5 +70,6 @@ export class LearnLater {
     }
     this.#timer = undefined
     if (this.#tasks.length > 0) this.#schedule()
+    else this.#dropped = 0
   }
 }

@@ -3,7 +3,8 @@ import type { Logger } from '../observability/logger.ts'
 import { evidenceSlot } from '../routing/choose/evidence.ts'
 import type { Policy } from '../routing/policy.ts'
 import { KeyedQueue } from '../runtime/keyed-queue.ts'
-import type { RewardRecord } from '../store/records/records.ts'
+import { userKey } from '../runtime/keys.ts'
+import type { RewardRecord } from '../store/records/codec.ts'
 import {
   type InteractionSummary,
   MAX_EDGES,
@@ -15,6 +16,7 @@ import {
 import { type Belief, type FindCandidate, messagesOf, rebuild, stateOf } from './belief.ts'
 import { edgesOf, outdatedBy, withdrawn } from './edges.ts'
 import { KeptEdges } from './kept-edges.ts'
+import { propertiesOf } from './kinds.ts'
 import { LearnLater } from './learn-later.ts'
 import { Pace } from './pace.ts'
 import { addMessage, blockOf, isFiniteVector, startBlocks, subtractMessage, withoutZerosAtEnd } from './profile.ts'
@@ -47,18 +49,14 @@ type NewEdge = Omit<StoredEdge, 'seq'>
 
 const CLOSE_WITHIN_MS = 2_000
 
-/**
- * What nobody said in so many words. Learning one takes some milliseconds, and a loop of requests would give one each.
- */
-const HINTS: ReadonlySet<RewardRecord['kind']> = new Set(['regeneration', 'edit', 'continuation', 'abort'])
 const HINTS_A_MINUTE = 60
 
 /** Other processes may change the same user at the same time; each loss means that another one made progress. */
 const MAX_TRIES = 20
 
 /**
- * Rewards become beliefs, at once: reward -> messages -> the user's sums -> their state, stored and cached. No gradient
- * step.
+ * Turns rewards into beliefs, online: reward -> messages -> the user's sums -> their state, stored and cached. No
+ * gradient step.
  */
 export class Learner {
   readonly #store: Store
@@ -82,11 +80,6 @@ export class Learner {
     this.#log = log
   }
 
-  /** Rewards that wait for the store. */
-  get waiting(): number {
-    return this.#later.waiting
-  }
-
   /**
    * Takes in one reward. Giving the same one again changes nothing.
    *
@@ -95,14 +88,14 @@ export class Learner {
    */
   async apply(policy: Policy, reward: RewardRecord, interaction: InteractionSummary): Promise<Outcome> {
     const { tenant, user } = interaction
-    if (HINTS.has(reward.kind) && !this.#pace.allows(keyOf(tenant, user))) return 'paced'
+    if (propertiesOf(reward.kind).hint && !this.#pace.allows(userKey(tenant, user))) return 'paced'
     const working = this.#apply(policy, reward, interaction)
     this.#working.add(working)
     try {
       return await working
     } catch (error) {
       if (error instanceof StoreError) {
-        this.#later.add(keyOf(tenant, user), () =>
+        this.#later.add(userKey(tenant, user), () =>
           this.#apply(this.#policyFor?.(tenant, user) ?? policy, reward, interaction),
         )
       }
@@ -128,15 +121,16 @@ export class Learner {
     const { tenant, user } = interaction
     const edges = edgesOf(reward, interaction)
     if (edges.length === 0) return 'no_vector'
-    return this.#queue.run(keyOf(tenant, user), async () => {
-      if (reward.kind === 'rating') {
+    return this.#queue.run(userKey(tenant, user), async () => {
+      if (propertiesOf(reward.kind).rates) {
         const kept = await this.#kept.of(tenant, user, await this.#store.loadUser(tenant, user))
         for (const edge of outdatedBy(reward, kept)) {
-          await this.#commit(policy, tenant, user, withdrawn(edge, reward.ts))
+          await this.#commit(policy, tenant, user, withdrawn(edge, reward.ts), user)
         }
       }
       let outcome: Outcome = 'learned'
-      for (const edge of edges) outcome = await this.#commit(policy, tenant, user, edge)
+      const voice = propertiesOf(reward.kind).ofUser ? user : null
+      for (const edge of edges) outcome = await this.#commit(policy, tenant, user, edge, voice)
       return outcome
     })
   }
@@ -148,7 +142,7 @@ export class Learner {
     user: string,
     preferences: Record<string, unknown>,
   ): Promise<void> {
-    return this.#queue.run(keyOf(tenant, user), () =>
+    return this.#queue.run(userKey(tenant, user), () =>
       this.#compareAndSet(tenant, user, async (stored) => ({
         next: { ...(stored ?? { ...NOBODY, policy: policy?.version ?? '' }), preferences },
         result: undefined,
@@ -158,8 +152,8 @@ export class Learner {
 
   /** Erases a user after what is being learned of them. Returns how many rows went. */
   forgetUser(tenant: string, user: string): Promise<number> {
-    this.#later.forget(keyOf(tenant, user))
-    return this.#queue.run(keyOf(tenant, user), async () => {
+    this.#later.forget(userKey(tenant, user))
+    return this.#queue.run(userKey(tenant, user), async () => {
       const rows = await this.#store.eraseUser(tenant, user)
       this.#kept.forget(tenant, user)
       this.#states.invalidate(tenant, user)
@@ -167,7 +161,8 @@ export class Learner {
     })
   }
 
-  async #commit(policy: Policy, tenant: string, user: string, edge: NewEdge): Promise<Outcome> {
+  /** @param voice the user it counts for in the tenant's evidence on an LLM; null where it is no user's */
+  async #commit(policy: Policy, tenant: string, user: string, edge: NewEdge, voice: string | null): Promise<Outcome> {
     const { outcome, told } = await this.#compareAndSet(tenant, user, async (stored) => {
       const kept = await this.#kept.of(tenant, user, stored)
       const old = kept.find(({ id }) => id === edge.id)
@@ -186,7 +181,7 @@ export class Learner {
       return { next, edge: added, result: { outcome: (told ? 'learned' : 'kept') as Outcome, told } }
     })
     if (outcome === 'quarantined') this.#states.quarantine(policy, tenant, user)
-    if (told) await this.#tell(policy, tenant, evidenceSlot(edge.candidate, edge.kind === 'judge' ? null : user), told)
+    if (told) await this.#tell(policy, tenant, evidenceSlot(edge.candidate, voice), told)
     return outcome
   }
 
@@ -239,7 +234,7 @@ export class Learner {
     }
   }
 
-  /** Loads, changes, stores if nobody else did meanwhile, else again. A change without `next` leaves all as it is. */
+  /** Optimistic locking: load, change, store unless another process did, else again. Without `next` nothing changes. */
   async #compareAndSet<T>(
     tenant: string,
     user: string,
@@ -260,8 +255,6 @@ export class Learner {
     throw new StoreError('The user changes faster than a reward can be stored.')
   }
 }
-
-const keyOf = (tenant: string, user: string) => `${tenant}\0${user}`
 
 type NextUser = Omit<StoredUser, 'revision' | 'updatedAt'>
 

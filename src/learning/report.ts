@@ -1,4 +1,4 @@
-import type { InteractionRecord, RewardRecord } from '../store/records/records.ts'
+import type { InteractionRecord, RewardRecord } from '../store/records/codec.ts'
 import type { RecordFilter, Store } from '../store/store.ts'
 
 const NORMAL_95 = 1.96

@@ -3,9 +3,10 @@ import type { Metrics } from '../observability/metrics.ts'
 import type { Policies } from '../routing/policies/policies.ts'
 import type { Gains } from '../routing/safety/gains.ts'
 import type { Recorder } from '../store/recorder/recorder.ts'
-import type { RewardRecord } from '../store/records/records.ts'
+import type { RewardRecord } from '../store/records/codec.ts'
 import type { InteractionSummary } from '../store/store.ts'
 import type { ArmReport } from './arm-report.ts'
+import { propertiesOf } from './kinds.ts'
 import type { Learner } from './learner.ts'
 
 export interface RewardDeps {
@@ -32,9 +33,10 @@ export async function takeReward(
   deps.metrics.rewards.inc({ tenant, kind: reward.kind })
   const { policy } = deps.policies.snapshot(tenant, user)
   if (!policy) return
-  if (reward.kind === 'rating') deps.arms.note(deps.policies.audienceOf(tenant), policy.version, reward.value)
+  const { rates } = propertiesOf(reward.kind)
+  if (rates) deps.arms.note(deps.policies.audienceOf(tenant), policy.version, reward.value)
   try {
-    if (reward.kind === 'rating') await noteGain(deps, reward, interaction)
+    if (rates) await noteGain(deps, reward, interaction)
     await deps.learner.apply(policy, reward, interaction)
   } catch (error) {
     deps.metrics.storeErrors.inc({ call: 'learn' })

@@ -3,6 +3,7 @@ import type { Logger } from '../observability/logger.ts'
 import type { Policy } from '../routing/policy.ts'
 import { inTime } from '../runtime/in-time.ts'
 import { KeyedQueue } from '../runtime/keyed-queue.ts'
+import { userKey } from '../runtime/keys.ts'
 import type { Invalidation, Store, UserState } from '../store/store.ts'
 import { type FindCandidate, rebuild } from './belief.ts'
 import { isFiniteVector, NEW_USER, UNKNOWN_USER, type UserProfile } from './profile.ts'
@@ -84,7 +85,7 @@ export class UserStates {
   }
 
   invalidate(tenant: string, user: string): void {
-    const key = keyOf(tenant, user)
+    const key = userKey(tenant, user)
     const cached = this.#users.get(key)
     if (!cached) return
     cached.loading.clear()
@@ -125,7 +126,7 @@ export class UserStates {
   }
 
   #entry(tenant: string, user: string): CachedUser {
-    const key = keyOf(tenant, user)
+    const key = userKey(tenant, user)
     let cached = this.#users.get(key)
     if (!cached) {
       cached = { byPolicy: new Map(), loading: new Map() }
@@ -139,8 +140,6 @@ export class UserStates {
     if (change.kind === 'all') this.#users.clear()
   }
 }
-
-const keyOf = (tenant: string, user: string) => `${tenant}\0${user}`
 
 const isUsable = (state: Float32Array, policy: Policy) =>
   state.length === policy.router.artifact.dims.S && isFiniteVector(state)

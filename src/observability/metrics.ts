@@ -75,6 +75,12 @@ export function createMetrics() {
     buckets: LATENCY_BUCKETS,
     registers,
   })
+  const passed = new Counter({
+    name: 'persona_router_passed_through_total',
+    help: 'Requests passed through as they are, by tenant, provider, configured prefix and HTTP status (0 = none came).',
+    labelNames: ['tenant', 'provider', 'prefix', 'status'],
+    registers,
+  })
   const rejected = new Counter({
     name: 'persona_router_rejected_total',
     help: 'Errors told to clients, by HTTP status and code.',
@@ -114,6 +120,7 @@ export function createMetrics() {
 
   return {
     registry,
+    passed,
     rejected,
     routerFallback,
     gainVerdicts,

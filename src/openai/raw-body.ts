@@ -1,6 +1,7 @@
 import { isAscii, isUtf8 } from 'node:buffer'
 import { invalidRequest } from '../errors.ts'
 import type { Span } from './chat.ts'
+import { refuseLookAlikes } from './field-names.ts'
 import { stringEnd } from './string-end.ts'
 
 const MAX_DEPTH = 64
@@ -21,8 +22,8 @@ export interface RawBody {
 
 /**
  * Parses a JSON object (RFC 8259) and finds its top-level values' bytes. Depth and width are bounded before JSON.parse
- * builds anything, and repeated top-level keys are refused: parsers differ in which one they take, so the value we
- * authorise might not be the value a provider reads.
+ * builds anything. Repeated top-level keys and look-alikes of known fields are refused: parsers differ in which one
+ * they take, so the value we authorise might not be the value a provider reads.
  *
  * @throws GatewayError 400
  */
@@ -40,6 +41,7 @@ export function parseRawBody(raw: Buffer): RawBody {
   if (typeof json !== 'object' || json === null || Array.isArray(json)) {
     throw invalidRequest('The request body must be a JSON object.')
   }
+  refuseLookAlikes(json as Record<string, unknown>)
   return { json: json as Record<string, unknown>, spans }
 }
 

@@ -23,7 +23,11 @@ interface Splice extends Span {
  *
  * @returns the pieces, one after the other; where they are small, a single one
  */
-export function rewrite(given: ChatRequest, candidate: Candidate, options: RewriteOptions): Buffer[] {
+export function rewrite(
+  given: ChatRequest,
+  candidate: Pick<Candidate, 'model' | 'defaults'>,
+  options: RewriteOptions,
+): Buffer[] {
   const request = adapt(given, options)
   const { askUsage } = options
   const { raw, spans } = request

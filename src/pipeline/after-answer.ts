@@ -8,8 +8,8 @@ import type { Logger } from '../observability/logger.ts'
 import { askShadow } from '../routing/policies/shadow.ts'
 import { atEndOfTick } from '../runtime/end-of-tick.ts'
 import { quantise } from '../runtime/quantise.ts'
-import { summaryOf } from '../store/records/documents.ts'
-import type { InteractionRecord } from '../store/records/records.ts'
+import type { InteractionRecord } from '../store/records/codec.ts'
+import { summaryOf } from '../store/records/summary.ts'
 import type { ConversationState } from '../store/store.ts'
 import type { Call } from './call.ts'
 import type { RequestContext } from './context.ts'
@@ -65,7 +65,7 @@ function recordAnswer(deps: AfterAnswerDeps, ended: Ended): Promise<void> | unde
 const isErased = ({ erasures }: AfterAnswerDeps, { tenant, user, ts }: InteractionRecord) =>
   erasures.happened(tenant, user, ts)
 
-function logAnswer(log: Logger, record: InteractionRecord): void {
+export function logAnswer(log: Logger, record: InteractionRecord): void {
   const { usage, attempts } = record
   log.info(
     {

@@ -12,6 +12,8 @@ export interface Caller {
   keyId: string
   /** Candidates or groups that the key is limited to; null = all of the tenant's. */
   models: readonly string[] | null
+  /** The user that a signed token named; it comes before every other source. */
+  user?: string
 }
 
 /**

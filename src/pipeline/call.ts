@@ -6,7 +6,7 @@ import { deploymentOf } from './address.ts'
 import type { RequestContext } from './context.ts'
 import { type Turn, turnOf } from './conversation.ts'
 import type { ChatCall, Endpoint } from './endpoint.ts'
-import { headerText, type Principal, principalOf } from './principal.ts'
+import { headerText, idOf, type Principal, principalOf } from './principal.ts'
 
 /** A valid request: its messages, on whose behalf, of which models, where in which conversation. */
 export interface Call {
@@ -21,6 +21,8 @@ export interface Call {
   turn: Turn
   /** Stored id of the conversation that the client named, or null. */
   conversation: string | null
+  /** Stored id of the message that the client named, or null. */
+  message: string | null
 }
 
 /** Wishes of a request for its own routing. They come in headers, so that typed SDKs can send them. */
@@ -47,12 +49,14 @@ export async function parseCall(
   const { snapshot, incoming } = context
   const { raw, names, toChat } = endpoint.read(body, deploymentOf(incoming))
   const principal = principalOf(snapshot, userIds, context.caller, incoming, names)
-  const knobs = readKnobs(incoming)
+  const knobs = readKnobs(incoming, snapshot.config.identity.conversation_headers)
   const model = resolveModel(names.model, principal.allowed, principal.tenant.aliases)
-  const named = knobs.conversation ?? names.conversation ?? null
-  const conversation = userIds.conversation(principal.tenant.config, principal.user, named)
+  const { identity } = snapshot.config
   const asked = toChat(context, principal)
   const { request, writer, turnKey, inToolLoop } = asked instanceof Promise ? await asked : asked
+  const cacheKey = identity.prompt_cache_key ? idFrom(request.body.prompt_cache_key) : null
+  const named = knobs.conversation ?? names.conversation ?? cacheKey
+  const conversation = userIds.conversation(principal.tenant.config, principal.user, named)
   const turn = turnOf(request.body.messages, principal.user, conversation ?? turnKey ?? null)
   return {
     endpoint,
@@ -64,13 +68,18 @@ export async function parseCall(
     model,
     turn: inToolLoop ? { ...turn, toolLoop: true } : turn,
     conversation,
+    message: userIds.message(principal.tenant.config, principal.user, idOf(incoming, identity.message_headers)),
   }
 }
 
-const MAX_CONVERSATION_BYTES = 256
+/** Sessions of coding agents have such keys; a word of the app's own stands for all of its conversations. */
+const CACHE_KEY_ID = /^(?=.*\d)[\w.:-]{16,256}$/
+
+const idFrom = (cacheKey: unknown): string | null =>
+  typeof cacheKey === 'string' && CACHE_KEY_ID.test(cacheKey) ? cacheKey : null
 
 /** @throws GatewayError 400 with the header as `param` */
-function readKnobs(request: IncomingMessage): Knobs {
+function readKnobs(request: IncomingMessage, conversationHeaders: readonly string[]): Knobs {
   const costWeight = number(request, 'x-router-cost-weight', 0, 1)
   const maxCostUsd = number(request, 'x-router-max-cost-usd', 0, Number.MAX_VALUE)
   const maxLatencyMs = number(request, 'x-router-max-latency-ms', 0, Number.MAX_VALUE)
@@ -84,10 +93,7 @@ function readKnobs(request: IncomingMessage): Knobs {
   if (strict !== undefined && strict !== 'on' && strict !== 'off') {
     throw invalidRequest(`Invalid 'x-router-strict': expected 'on' or 'off'.`, 'x-router-strict')
   }
-  const conversation = headerText(request, 'x-conversation-id') || null
-  if (conversation !== null && Buffer.byteLength(conversation) > MAX_CONVERSATION_BYTES) {
-    throw invalidRequest(`Invalid 'x-conversation-id': at most ${MAX_CONVERSATION_BYTES} bytes.`, 'x-conversation-id')
-  }
+  const conversation = idOf(request, conversationHeaders)
   return {
     ...(costWeight !== undefined && { costWeight }),
     ...(maxCostUsd !== undefined && { maxCostUsd }),

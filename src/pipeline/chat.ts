@@ -7,13 +7,15 @@ import { type Forwarded, forward } from '../providers/forward/forward.ts'
 import { UpstreamError } from '../providers/provider.ts'
 import { isWhole, type Outcome, unanswered } from '../providers/relay/outcome.ts'
 import { relay } from '../providers/relay/relay.ts'
-import type { InteractionRecord } from '../store/records/records.ts'
+import type { Seal } from '../runtime/seal.ts'
+import type { InteractionRecord } from '../store/records/codec.ts'
 import type { Admission } from './admission.ts'
 import { type AfterAnswerDeps, afterAnswer, considerJudging } from './after-answer.ts'
 import type { Call } from './call.ts'
 import { captureResponse } from './capture-response.ts'
 import type { RequestContext } from './context.ts'
 import { type DecideDeps, type Decision, decide } from './decide.ts'
+import { feedbackLink } from './feedback-link.ts'
 import { claimIdempotencyKey, type IdempotencyDeps } from './idempotency.ts'
 import type { Quota } from './quota.ts'
 import { recordOf, summaryOf } from './record.ts'
@@ -21,6 +23,7 @@ import { recordOf, summaryOf } from './record.ts'
 export interface ChatDeps extends DecideDeps, IdempotencyDeps, AfterAnswerDeps {
   admission: Admission
   quota: Quota
+  seal: Seal
   /** Null where none is configured. */
   judge: Judge | null
 }
@@ -64,7 +67,8 @@ async function decideAndAnswer(deps: ChatDeps, context: RequestContext, call: Ca
   const judged = deps.judge && captureResponse(context.outgoing, MAX_JUDGED_BYTES)
   let record: InteractionRecord | null = null
   try {
-    const outcome = await answer(deps, context, call, decision, grant.headers, (ended) => {
+    const headers = { ...grant.headers, ...feedbackLink(deps.seal, context, call) }
+    const outcome = await answer(deps, context, call, decision, headers, (ended) => {
       record = recordOf(context, call, decision, ended)
       return afterAnswer(deps, { context, call, decision, record })
     })
@@ -97,8 +101,8 @@ const MAX_JUDGED_BYTES = 256 * 1024
  * @param onEnding called once and awaited, before the client can know that the answer is whole
  * @throws ForwardError where none answered: nothing has been sent
  */
-async function answer(
-  deps: ChatDeps,
+export async function answer(
+  deps: Pick<ChatDeps, 'breakers' | 'refusals' | 'log'>,
   context: RequestContext,
   call: Call,
   decision: Decision,

@@ -4,7 +4,8 @@ import type { Snapshot } from '../config/snapshot.ts'
 import type { GatewayError } from '../errors.ts'
 import { EphemeralMap } from '../runtime/ephemeral-map.ts'
 import type { Authenticator, Caller } from './authenticate.ts'
-import { refuseRepeatedHeaders } from './principal.ts'
+import { identityHeaders, refuseRepeatedHeaders } from './principal.ts'
+import { userOfToken } from './user-token.ts'
 
 /** A request, its response, and all that stays the same from its start to its end. */
 export interface RequestContext {
@@ -39,10 +40,19 @@ export function beginRequest(
   outgoing: ServerResponse,
 ): RequestContext | Promise<RequestContext> {
   const snapshot = deps.snapshot()
-  refuseRepeatedHeaders(incoming, snapshot.config.identity.headers)
+  const { identity } = snapshot.config
+  refuseRepeatedHeaders(incoming, identityHeaders(identity))
   const begin = (caller: Caller) => deps.requests.begin(incoming, outgoing, caller, snapshot)
   const caller = deps.authenticator.authenticate(incoming.headers)
+  // A key first: without one, nobody learns what a token is worth.
+  if (identity.jwt) return withUser(caller, () => userOfToken(identity.jwt, incoming)).then(begin)
   return caller instanceof Promise ? caller.then(begin) : begin(caller)
+}
+
+async function withUser(found: Caller | Promise<Caller>, user: () => Promise<string> | null): Promise<Caller> {
+  const caller = await found
+  const named = await user()
+  return named === null ? caller : { ...caller, user: named }
 }
 
 /** Requests in work: the process ends when there are none, or cuts them. */

@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto'
 import type { ChatMessage } from '../openai/chat.ts'
 import { EphemeralMap } from '../runtime/ephemeral-map.ts'
+import { userKey } from '../runtime/keys.ts'
 import type { ConversationState, Store } from '../store/store.ts'
 
 /** Life of a conversation's state: of one that the client named, and of one that is recognised by its opening. */
@@ -96,7 +97,7 @@ export class Conversations {
   /** Null where there is none, and where the store can't tell. */
   async load(tenant: string, key: string): Promise<ConversationState | null> {
     try {
-      return this.#pending.get(pendingKey(tenant, key)) ?? (await this.#store.loadConversation(tenant, key))
+      return this.#pending.get(userKey(tenant, key)) ?? (await this.#store.loadConversation(tenant, key))
     } catch {
       this.#onStoreError()
       return null
@@ -105,7 +106,7 @@ export class Conversations {
 
   /** Must be followed by `save` or `forget`. */
   note(tenant: string, { key }: Turn, state: ConversationState): void {
-    this.#pending.set(pendingKey(tenant, key), state)
+    this.#pending.set(userKey(tenant, key), state)
   }
 
   /** @returns the state that it replaces. @throws StoreError */
@@ -117,9 +118,7 @@ export class Conversations {
 
   /** A noted state that is not to be found any more; a later one stays. */
   forget(tenant: string, { key }: Turn, state: ConversationState): void {
-    const pending = pendingKey(tenant, key)
+    const pending = userKey(tenant, key)
     if (this.#pending.get(pending) === state) this.#pending.delete(pending)
   }
 }
-
-const pendingKey = (tenant: string, key: string) => `${tenant}\0${key}`

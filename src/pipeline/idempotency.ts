@@ -118,7 +118,7 @@ const conflict = () =>
     retryAfterS: 1,
   })
 
-/** The client asked for at most one answer: whether there was one is not known, so that there is none now. */
+/** At most one answer was asked for, and whether there was one is unknown: refuse. */
 const cannotTell = () =>
   new GatewayError('Whether a request with this Idempotency-Key was answered before cannot be told right now.', {
     status: 503,

@@ -33,7 +33,10 @@ export function principalOf(
   body?: BodyIds,
 ): Principal {
   const tenant = tenantOf(snapshot, caller)
-  const user = userOf(request, snapshot.config.identity.headers, body)
+  const user =
+    caller.user === undefined
+      ? userOf(request, snapshot.config.identity.headers, body)
+      : checked(caller.user, snapshot.config.identity.jwt?.claim ?? 'user')
   return {
     tenant,
     keyId: caller.keyId,
@@ -92,18 +95,52 @@ export function headerText(request: IncomingMessage, name: string): string | und
 
 const KEY_NAMES: ReadonlySet<string> = new Set(KEY_HEADERS)
 
+type IdentityConfig = Snapshot['config']['identity']
+
+const namesOf = new WeakMap<IdentityConfig, ReadonlySet<string>>()
+
+/** All headers that name a user, a conversation or a message. */
+export function identityHeaders(identity: IdentityConfig): ReadonlySet<string> {
+  let names = namesOf.get(identity)
+  if (!names) {
+    const { headers, conversation_headers, message_headers, jwt } = identity
+    names = new Set([...headers, ...conversation_headers, ...message_headers, ...(jwt ? [jwt.header] : [])])
+    namesOf.set(identity, names)
+  }
+  return names
+}
+
+const MAX_ID_BYTES = 256
+
+/**
+ * The first of some headers that is there, as an id.
+ *
+ * @throws GatewayError 400 when it is longer than 256 bytes
+ */
+export function idOf(request: IncomingMessage, names: readonly string[]): string | null {
+  for (const name of names) {
+    const value = headerText(request, name)
+    if (!value) continue
+    if (Buffer.byteLength(value) > MAX_ID_BYTES) {
+      throw invalidRequest(`Invalid '${name}': at most ${MAX_ID_BYTES} bytes.`, name)
+    }
+    return value
+  }
+  return null
+}
+
 /**
  * Headers that say on whose behalf a request comes, or where it goes, must be there once: of two, proxies and servers
  * differ in which one they believe.
  *
  * @throws GatewayError 400
  */
-export function refuseRepeatedHeaders(request: IncomingMessage, identityHeaders: readonly string[]): void {
+export function refuseRepeatedHeaders(request: IncomingMessage, identityHeaders: ReadonlySet<string>): void {
   const raw = request.rawHeaders
   let seen = ''
   for (let i = 0; i < raw.length; i += 2) {
     const name = (raw[i] as string).toLowerCase()
-    if (name !== 'host' && !KEY_NAMES.has(name) && !identityHeaders.includes(name)) continue
+    if (name !== 'host' && !KEY_NAMES.has(name) && !identityHeaders.has(name)) continue
     const mark = `|${name}|`
     if (seen.includes(mark)) throw invalidRequest(`The header '${name}' is there twice.`, name)
     seen += mark

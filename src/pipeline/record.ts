@@ -1,8 +1,9 @@
 import { costUsd } from '../candidates/pricing.ts'
 import type { Outcome } from '../providers/relay/outcome.ts'
 import { quantise } from '../runtime/quantise.ts'
-import { base64Of } from '../store/codec.ts'
-import type { Arm, GainNote, InteractionRecord } from '../store/records/records.ts'
+import { base64Of } from '../store/bytes.ts'
+import type { InteractionRecord } from '../store/records/codec.ts'
+import type { Arm, GainNote } from '../store/records/records.ts'
 import { scoredCandidates } from '../store/records/scored-candidates.ts'
 import type { InteractionSummary } from '../store/store.ts'
 import type { Call } from './call.ts'
@@ -44,7 +45,7 @@ export function recordOf(context: RequestContext, call: Call, decision: Decision
     stream: request.stream,
     tools: request.needs.has('tools'),
     modalities: ['text', ...(['vision', 'audio'] as const).filter((modality) => request.needs.has(modality))],
-    completionId: outcome.completionId,
+    completionId: call.message ?? outcome.completionId,
     key: principal.keyId,
     endpoint: call.endpoint.name,
     ...(decision.baseline && {

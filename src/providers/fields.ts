@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import type { Guards } from './guards.ts'
 
 /** Fields of a provider that takes a key. */
 export const keyFields = { api_key: z.string().optional(), api_key_file: z.string().optional() }
@@ -16,3 +17,6 @@ export const httpFields = {
   connect_timeout_ms: z.number().int().positive().default(3_000),
   max_connections: z.number().int().positive().default(256),
 }
+
+/** Guarded fields that clients may set all the same. */
+export const passField = (guards: Guards) => z.array(z.enum(Object.keys(guards) as [string, ...string[]])).default([])

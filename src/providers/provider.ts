@@ -1,5 +1,6 @@
 import type { Candidate } from '../candidates/candidate.ts'
 import type { ChatRequest, NativeRequest } from '../openai/chat.ts'
+import type { Guards } from './guards.ts'
 
 /** One try at one candidate. */
 export interface ProviderCall {
@@ -12,6 +13,18 @@ export interface ProviderCall {
   requestId: string
   /** False where the server has refused to be asked for the usage of a stream. */
   askUsage?: boolean
+}
+
+export type PassMethod = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
+
+export interface PassCall extends Pick<ProviderCall, 'signal' | 'requestId'> {
+  method: PassMethod
+  /** Begins with a slash; checked: no way out of the configured prefix. */
+  path: string
+  /** Without a question mark. */
+  query: string
+  headers: Record<string, string>
+  body: Buffer
 }
 
 /** A request whose prompt is to be counted. */
@@ -37,6 +50,8 @@ export interface Provider {
   readonly name: string
   /** Why it can't be used now (e.g. "OPENAI_API_KEY is not set"), or null. */
   readonly unavailable: string | null
+  /** Fields that it would take and a client may not set. */
+  readonly guards?: Guards
   /** Sends one request. Resolves with the status and headers; throws `UpstreamError` when no response could be had. */
   chat(call: ProviderCall): Promise<ProviderAnswer>
   /**
@@ -45,6 +60,12 @@ export interface Provider {
    * @throws UpstreamError
    */
   countTokens?(call: CountCall): Promise<number>
+  /**
+   * Sends what is not routed, as it is, to a path behind the provider's base URL.
+   *
+   * @throws UpstreamError
+   */
+  pass?(call: PassCall): Promise<ProviderAnswer>
   /** Models that it serves now: for local servers, whose candidates are not in the configuration. */
   listModels?(signal: AbortSignal): Promise<ListedModel[]>
   close(): Promise<void>

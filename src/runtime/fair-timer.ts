@@ -9,7 +9,7 @@ const PARTS = 5
  * an immediate after it), so that whatever has arrived can call `clear` or `refresh` first; and a loop that is held up
  * for long uses up one part, not the whole wait.
  *
- * Plain timers are right where nobody is blamed: intervals, retries, back-off, the end of a drain or of a linger, an
+ * Plain timers are right where no peer is judged: intervals, retries, back-off, the end of a drain or of a linger, an
  * answer that goes out whether or not work is done (feedback, warming). A request's total deadline is the client's
  * patience, which our own delays use up, too; it looks once more before it ends an answer (`Deadline`). Libraries' own
  * time-outs look (undici's connect), only lead to another try (ioredis' connect), or are tens of seconds (Node's HTTP).

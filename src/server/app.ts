@@ -2,16 +2,22 @@ import type { HttpBindings } from '@hono/node-server'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { type Context, Hono } from 'hono'
 import { type AdminDeps, admin } from '../api/admin.ts'
-import type { AnswerDeps } from '../api/chat-completions.ts'
+import { readSmallBody } from '../api/body.ts'
+import { type AnswerDeps, answerBy } from '../api/chat-completions.ts'
+import { completionsEndpoint } from '../api/completions.ts'
+import { embed } from '../api/embeddings.ts'
 import { explain } from '../api/explain.ts'
 import { takeFeedback } from '../api/feedback.ts'
+import { askForFeedback, takePageFeedback } from '../api/feedback-page.ts'
 import { type ReadinessDeps, readiness } from '../api/health.ts'
 import { countTokens, messagesEndpoint, tellRequestId } from '../api/messages.ts'
 import { findModel, listModels } from '../api/models.ts'
+import { isPassedThrough, passThrough } from '../api/passthrough.ts'
 import { deleteProfile, getProfile, setProfile } from '../api/profiles.ts'
 import { responsesEndpoint } from '../api/responses/endpoint.ts'
 import { keptResponses } from '../api/responses/routes.ts'
 import { GatewayError } from '../errors.ts'
+import { errorBody } from '../openai/error.ts'
 import { type BeginDeps, beginRequest, type RequestContext } from '../pipeline/context.ts'
 import { chatEndpoint, type Endpoint } from '../pipeline/endpoint.ts'
 import type { Seal } from '../runtime/seal.ts'
@@ -36,6 +42,7 @@ export type AppDeps = BeginDeps &
 const endpointsOf = (deps: AppDeps) => ({
   '/v1/chat/completions': chatEndpoint,
   '/v1/messages': messagesEndpoint,
+  '/v1/completions': completionsEndpoint,
   '/v1/responses': responsesEndpoint({
     responses: deps.store.responses,
     seal: deps.seal,
@@ -60,10 +67,11 @@ export function createApp(deps: AppDeps): Hono<Env> {
   })
   for (const [path, endpoint] of Object.entries<Endpoint>(endpoints)) {
     app.post(path, async (c) => {
-      await answerOnNode(endpoint, deps, c.var.context)
+      await answerOnNode(deps, c.var.context, endpoint.errorBody, () => answerBy(endpoint, deps, c.var.context))
       return RESPONSE_ALREADY_SENT
     })
   }
+  app.post('/v1/embeddings', (c) => onNode(c, () => embed(deps, c.var.context)))
   app.post('/v1/messages/count_tokens', async (c) => json(c, await countTokens(deps, c.var.context)))
   app.route('/v1/responses', keptResponses(deps))
   app.get('/v1/models', (c) => json(c, listModels(c.var.context)))
@@ -73,6 +81,12 @@ export function createApp(deps: AppDeps): Hono<Env> {
   app.get('/v1/users/:id/profile', async (c) => json(c, await getProfile(deps, c.var.context, c.req.param('id'))))
   app.put('/v1/users/:id/profile', async (c) => json(c, await setProfile(deps, c.var.context, c.req.param('id'))))
   app.delete('/v1/users/:id/profile', async (c) => json(c, await deleteProfile(deps, c.var.context, c.req.param('id'))))
+
+  app.get('/rate/:token', (c) => askForFeedback(deps, c.req.param('token')))
+  app.post('/rate/:token', async (c) => {
+    const form = await readSmallBody({ incoming: c.env.incoming, snapshot: deps.snapshot() })
+    return takePageFeedback(deps, c.req.param('token'), form.toString('utf8'))
+  })
 
   app.get('/healthz', (c) => c.json({ status: 'ok' }))
   app.get('/readyz', async (c) => {
@@ -87,9 +101,17 @@ export function createApp(deps: AppDeps): Hono<Env> {
   })
   app.route('/admin', admin(deps))
 
+  app.all('/v1/*', (c, next) =>
+    isPassedThrough(c.var.context) ? onNode(c, () => passThrough(deps, c.var.context)) : next(),
+  )
   app.notFound((c) => failed(c, unknownRoute(c.req.method, c.req.path)))
   app.onError((error, c) => failed(c, error))
   return app
+
+  async function onNode(c: Context<Env>, answer: () => Promise<void>): Promise<Response> {
+    await answerOnNode(deps, c.var.context, errorBody, answer)
+    return RESPONSE_ALREADY_SENT
+  }
 
   function failed(c: Context<Env>, error: unknown): Response {
     return errorResponse(report(deps, error, c.var.context?.requestId, errorShapeOf(c.req.path, endpoints)))

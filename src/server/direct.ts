@@ -1,20 +1,22 @@
 import type { IncomingMessage } from 'node:http'
 import { type AnswerDeps, answerBy } from '../api/chat-completions.ts'
+import { errorBody } from '../openai/error.ts'
 import { type BeginDeps, beginRequest, type RequestContext } from '../pipeline/context.ts'
-import { chatEndpoint, type Endpoint } from '../pipeline/endpoint.ts'
-import { type ErrorDeps, report, sendError } from './errors.ts'
+import { chatEndpoint } from '../pipeline/endpoint.ts'
+import { type ErrorDeps, type ErrorShape, report, sendError } from './errors.ts'
 import type { Shortcut } from './http-server.ts'
 
-/** Answers on Node's own response; an error becomes the answer, in the endpoint's shape. */
+/** Answers on Node's own response; an error becomes the answer, in the clients' shape. */
 export async function answerOnNode(
-  endpoint: Endpoint,
-  deps: AnswerDeps & ErrorDeps,
+  deps: ErrorDeps,
   context: RequestContext,
+  shape: ErrorShape,
+  answer: () => Promise<void>,
 ): Promise<void> {
   const { incoming, outgoing, requestId } = context
-  const fail = (error: unknown) => sendError(outgoing, report(deps, error, requestId, endpoint.errorBody), incoming)
+  const fail = (error: unknown) => sendError(outgoing, report(deps, error, requestId, shape), incoming)
   try {
-    await answerBy(endpoint, deps, context)
+    await answer()
   } catch (error) {
     try {
       fail(error)
@@ -46,6 +48,6 @@ export const directly = (deps: BeginDeps & AnswerDeps & ErrorDeps): Shortcut =>
     } catch {
       return false
     }
-    await answerOnNode(chatEndpoint, deps, context)
+    await answerOnNode(deps, context, errorBody, () => answerBy(chatEndpoint, deps, context))
     return true
   }

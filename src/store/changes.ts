@@ -1,6 +1,6 @@
 import type { Invalidation } from './store.ts'
 
-/** Who wants to know of changes in this process. A listener that throws harms no other. */
+/** Listeners for changes in this process. One that throws does not affect the others. */
 export class Listeners {
   readonly #listeners = new Set<(change: Invalidation) => void>()
 

@@ -1,14 +1,5 @@
+import { base64Of, int8FromBase64 } from './bytes.ts'
 import type { ConversationState, InteractionSummary, StoredEdge } from './store.ts'
-
-/** float32, little-endian, as they lie in memory on every platform that Node runs on. */
-export function floatBytes(values: Float32Array): Buffer {
-  return Buffer.from(values.buffer, values.byteOffset, values.byteLength)
-}
-
-/** Copies: bytes from a database need not be aligned. */
-export function floatsOf(bytes: Uint8Array): Float32Array {
-  return new Float32Array(new Uint8Array(bytes).buffer)
-}
 
 const HEADER_BYTES = 2
 
@@ -41,13 +32,6 @@ const packEmbedding = (embedding: Embedding) => embedding && { int8: base64Of(em
 
 const unpackEmbedding = (packed: ReturnType<typeof packEmbedding>): Embedding =>
   packed && { int8: int8FromBase64(packed.int8), scale: packed.scale }
-
-export const base64Of = ({ buffer, byteOffset, byteLength }: Int8Array) =>
-  Buffer.from(buffer, byteOffset, byteLength).toString('base64')
-
-export function int8FromBase64(base64: string): Int8Array {
-  return new Int8Array(Buffer.from(base64, 'base64'))
-}
 
 const asBytes = (int8: Int8Array) => new Uint8Array(int8.buffer, int8.byteOffset, int8.byteLength)
 

@@ -10,7 +10,7 @@ export interface Amounts {
 
 /** One bound. At most `max` of `what` by `scope` in a window. */
 export interface Limit {
-  /** Whom it bounds, within the tenant: `tenant`, `key:<id>`, `user:<id>`. */
+  /** What it bounds within the tenant: `tenant`, `key:<id>`, `user:<id>`. */
   scope: string
   what: keyof Amounts
   window: Window
@@ -72,7 +72,7 @@ export interface ClaimRequest {
   user: string
   key: string
   bodyHash: string
-  /** Whose claim it is: asked again with the same one (a reply was lost), it is claimed all the same. */
+  /** Identifies the claim: asked again with the same token (a reply was lost), the answer is the same. */
   token: string
   /** After this a claim that was not completed (its process died) is free again. */
   ttlMs: number
@@ -93,8 +93,8 @@ export interface Idempotency {
    */
   complete(tenant: string, key: string, token: string, response: Buffer, keepMs: number): Promise<boolean>
   /**
-   * Frees the key: the request failed, and may be tried again. A claim of this token that is still on its way to the
-   * store does not hold any more when it arrives.
+   * Frees the key: the request failed, and may be tried again. A claim with this token that is still on its way has no
+   * effect when it arrives.
    */
   release(tenant: string, key: string, token: string): Promise<void>
 }
@@ -103,7 +103,7 @@ export const MAX_REPLAY_BYTES = 1024 * 1024
 /** Keys that a tenant may have at once; beyond, the oldest answer is forgotten. */
 export const MAX_REPLAYS = 10_000
 
-/** Settled and expired reservations are remembered for so long, for what comes late or twice. */
+/** How long settled and expired reservations are remembered, for calls that come late or twice. */
 export const REMEMBER_MS = 86_400_000
 
 const MINUTE_MS = 60_000

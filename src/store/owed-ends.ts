@@ -14,8 +14,8 @@ interface End {
 }
 
 /**
- * Tells the store what became of claims also where it can't hear it at once: a key whose request failed would stay
- * taken, and one whose answer was given would be answered again when its claim has run out.
+ * Retries the ends of claims that the store could not take. Without it, the key of a failed request would stay taken,
+ * and a request that was answered would be answered again after its claim has run out.
  */
 export class OwedEnds implements Idempotency {
   readonly #store: Idempotency

@@ -17,7 +17,7 @@ export interface KeepOptions {
   maxBytes: number
 }
 
-/** Responses of a tenant's users. Nobody finds those of another user. Methods reject with `StoreError`. */
+/** Responses of a tenant's users. Another user's are never found. Methods reject with `StoreError`. */
 export interface Responses {
   /** False = not kept: it alone is larger than `maxBytes`, or its user has been erased since. */
   save(tenant: string, user: string, response: StoredResponse, options: KeepOptions): Promise<boolean>

@@ -1,5 +1,6 @@
 import type { Idempotency, Limits } from './limits.ts'
-import type { GainNote, InteractionRecord, RewardRecord } from './records/records.ts'
+import type { InteractionRecord, RewardRecord } from './records/codec.ts'
+import type { GainNote } from './records/records.ts'
 import type { Responses } from './responses.ts'
 
 /** A tenant key as stored: the secret itself is nowhere. */

@@ -108,6 +108,7 @@ async function ask(server: Server, bytes: string): Promise<string> {
   await connection.closed
   return connection.received
     .replace(/^(date: ).*$/gim, '$1…')
+    .replace(/"completed_at":\d+/g, '"completed_at":…')
     .replace(/(?:req_)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, '…')
 }
 
@@ -223,6 +224,12 @@ test.each<[string, string, RegExp]>([
   ['an address of version 6', bare(['host: [::1]:8080', AUTH, lengthOf(TEXT)]), /^HTTP\/1\.1 200 /],
   ['a compressed body', post(['content-encoding: gzip']), /^HTTP\/1\.1 415 /],
   ['a body declared as not compressed', post(['content-encoding: identity']), /^HTTP\/1\.1 200 /],
+  [
+    'a response',
+    post([], '{"model":"one","input":"Hi"}', '/v1/responses'),
+    /^HTTP\/1\.1 200 [\s\S]*"object":"response"/,
+  ],
+  ['a response to nothing', post([], '{"model":"one"}', '/v1/responses'), /^HTTP\/1\.1 400 /],
   ['a query', post([], TEXT, '/v1/chat/completions?api-version=1'), /^HTTP\/1\.1 200 /],
   ['capitals', post([], TEXT, '/V1/chat/completions'), /^HTTP\/1\.1 404 /],
   ['another way to spell it', post([], TEXT, '/v1/chat/completion%73'), /^HTTP\/1\.1 /],

@@ -8,7 +8,6 @@ import { eventually } from '../support/eventually.ts'
 import { discard, type RunningGateway, startGateway, TEST_KEY } from '../support/gateway.ts'
 import { chunkOf, type Exchange, replyPlain, startUpstream, type Upstream } from '../support/upstream.ts'
 
-const script = fileURLToPath(new URL('python/check.py', import.meta.url))
 const SCRIPTED_KEY = 'pr-scripted-key-0123456789abcdef'
 const python = inVenv('python')
 const hasPython = existsSync(python)
@@ -63,7 +62,9 @@ describe.skipIf(!hasPython)('the official Python SDK', () => {
     aborted = true
   }
 
-  test('does all that its users do', async () => {
+  test.each(['check.py', 'responses.py'])('does all that its users do: %s', async (name) => {
+    aborted = false
+    const script = fileURLToPath(new URL(`python/${name}`, import.meta.url))
     const { stdout } = await promisify(execFile)(python, [script, gateway.baseURL, TEST_KEY, SCRIPTED_KEY], {
       timeout: 60_000,
     })

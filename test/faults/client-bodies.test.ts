@@ -393,8 +393,9 @@ describe('upstreams come from the configuration alone', () => {
       canary.origin,
       { api_base: canary.origin, base_url: `${canary.origin}/v1`, api_key: 'sk-evil', authorization: 'Bearer sk-evil' },
     ])
-    await expectForwarded(body(`,"${field}":${JSON.stringify(canary.origin)}`))
-    await expectForwarded(body(`,"metadata":{"a":[{"${field}":${value}}]},"extra_body":{"${field}":${value}}`))
+    expect((await post(body(`,"${field}":${JSON.stringify(canary.origin)}`))).status).toBe(200)
+    expect(upstream.requests.at(-1)?.body.toString()).not.toContain(canary.origin)
+    await expectForwarded(body(`,"metadata":{"a":[{"${field}":${value}}]}`))
     expect(upstream.requests.at(-1)?.headers.authorization).toBe('Bearer sk-provider-key-0123456789')
     expect(canary.connections).toBe(0)
   })

@@ -13,7 +13,7 @@ const REVOKED_WITHIN_MS = 5_000
 const OTHER_KEY = 'pr-other-tenant-0123456789abcdef'
 
 /** Routes that need no key at all. */
-const OPEN_ROUTES = ['/healthz', '/readyz', '/metrics', '/console']
+const OPEN_ROUTES = ['/healthz', '/readyz', '/metrics', '/console', '/rate/']
 
 /** Every route that the app has, as a request could hit it. */
 const ROUTES = [

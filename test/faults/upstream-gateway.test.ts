@@ -1,6 +1,6 @@
 import { connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { InteractionDocument } from '../../src/store/records/documents.ts'
+import type { InteractionDocument } from '../../src/store/records/codec.ts'
 import { complete } from '../support/clients.ts'
 import { ask, ENDPOINTS } from '../support/endpoints.ts'
 import { eventually } from '../support/eventually.ts'

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import type { InteractionRecord, RewardRecord, ScoredCandidates } from '../../src/store/records/records.ts'
+import type { InteractionRecord, RewardRecord } from '../../src/store/records/codec.ts'
+import type { ScoredCandidates } from '../../src/store/records/records.ts'
 import { scoredCandidates } from '../../src/store/records/scored-candidates.ts'
 import type { StoredEdge, StoredUser } from '../../src/store/store.ts'
 

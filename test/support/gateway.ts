@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { stringify } from 'yaml'
 
 const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '../..')
-const READY_WITHIN_MS = 30_000
+const READY_WITHIN_MS = 90_000
 
 /** The key of the tenant `test` in `startGateway`'s configurations. */
 export const TEST_KEY = 'pr-test-key-0123456789abcdef'

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import type { InteractionDocument } from '../../src/store/records/documents.ts'
+import type { InteractionDocument } from '../../src/store/records/codec.ts'
 import type { RunningGateway } from './gateway.ts'
 
 const CLI = fileURLToPath(new URL('../../src/cli/cli.ts', import.meta.url))

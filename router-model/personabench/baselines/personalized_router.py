@@ -2,7 +2,7 @@
 
 As its paper describes it: aligned features, edges with features, LLM family edges, two GeneralConv layers, a node per
 user with an embedding of its own, which a new user gets by a few gradient steps. As its released code computes it,
-the user's id never enters the prediction: then the choice is the same for everybody.
+the user's id never enters the prediction: then the choice is the same for all users.
 """
 
 from __future__ import annotations

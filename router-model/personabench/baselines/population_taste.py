@@ -33,7 +33,7 @@ def average_taste(known: Known) -> tuple[Floats, Floats]:
 
 
 class NonPersonal:
-    """The same choice for everybody: the average taste applied to what a quality predictor expects."""
+    """The same choice for all users: the average taste applied to what a quality predictor expects."""
 
     kind: Kind = "non-personal"
 
@@ -58,7 +58,7 @@ class NonPersonal:
         self.score = np.asarray(np.stack(parts, -1) @ taste[1:] + liking, dtype=np.float32)
 
     def scores(self, rows: Ints, history: History) -> Floats:
-        """What an average user would think, [U, R, M], alike for all users."""
+        """Utility to an average user, [U, R, M], alike for all users."""
         return np.broadcast_to(self.score[rows], (len(history.users), *self.score[rows].shape))
 
 

@@ -1,4 +1,4 @@
-"""What a user may like about an answer, as numbers phi: the input of every linear model of a user.
+"""Features phi of an answer that a user may like: the input of every linear model of a user.
 
 [1, quality, cost, length], quality, cost and length once more for each soft task, one-hot LLM, one-hot provider; in the
 units of `population`. Quality is predicted; cost and length are predicted too, but realised ones are used in a history.

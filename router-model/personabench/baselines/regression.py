@@ -85,7 +85,7 @@ class RegressionSession:
     """Sums of evidence of U users, one request at a time."""
 
     def __init__(self, regression: Regression, users: int) -> None:
-        """Nothing known of anybody. Raises `ValueError` for the logistic likelihood, whose evidence isn't a sum."""
+        """Users without a history. Raises `ValueError` for the logistic likelihood, whose evidence isn't a sum."""
         if regression.config.likelihood != "linear":
             raise ValueError("only the linear likelihood has evidence that adds up")
         self.preferences, self.belief = regression.preferences, regression.belief

@@ -28,7 +28,7 @@ Ints = NDArray[np.int64]
 
 
 class Random:
-    """Any LLM, whoever asks whatever."""
+    """A random LLM."""
 
     name = "random"
     kind: Kind = "reference"

@@ -207,7 +207,7 @@ class ArtifactRouter:
         return self.judge(rows, history)["std"]
 
     def outcomes(self, rows: Ints) -> tuple[Floats, Floats, Floats]:
-        """Predicted quality, reply tokens and dollars [R, M], whoever asks."""
+        """Predicted quality, reply tokens and dollars [R, M], the same for every user."""
         new = self.believe(self.nothing(1))
         out = self._run_score(rows, np.broadcast_to(new, (len(rows), new.shape[1])))
         tokens = out["completion_tokens"]

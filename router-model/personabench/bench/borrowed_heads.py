@@ -50,7 +50,7 @@ class BorrowedHeads(BestRegression):
 
 
 class BorrowedPopulation(TruePopulation):
-    """What histories can tell at most a router that reads queries as the graph does."""
+    """Bound on what histories can tell a router that reads queries as the graph does."""
 
     def __init__(self, folder: Path) -> None:
         """The artifact to borrow from."""

@@ -1,4 +1,4 @@
-"""What a contestant may know, and what it must be able to do. Letters: U users, Q queries, R asked rows, M LLMs."""
+"""Knowledge of a contestant, and its interface. Letters: U users, Q queries, R asked rows, M LLMs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Known:
     validate: Callable[[Contestant], float]
     """Mean gap closed on validation users and folds: for tuning, and for nothing else."""
     memory: dict[object, object] = field(default_factory=dict, compare=False)
-    """What contestants of this round have in common, such as a fit that several of them use."""
+    """Shared by the contestants of a round, such as a fit that several of them use."""
     newcomers: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     """LLMs that joined after training: there is nothing of them in the log, and few outcomes."""
 
@@ -62,12 +62,12 @@ class Uncertain(Protocol):
     """A contestant that also says how sure it is."""
 
     def deviations(self, rows: Ints, history: History) -> Floats:
-        """Standard deviation [U, R, M] of `scores` from what is not known of the user."""
+        """Standard deviation [U, R, M] of `scores`: uncertainty about the user."""
 
 
 @runtime_checkable
 class Informed(Protocol):
-    """A bound: it is told what no router can know."""
+    """A bound: it knows what no router can know."""
 
     def tell(self, population: Population, pool: Pool) -> None:
         """True tastes and outcomes, before `fit`."""

@@ -41,7 +41,7 @@ FLIP_LENGTHS = (20, FLIP_AT - 1, FLIP_AT, FLIP_AT + 10, FLIP_AT + 20, FLIP_AT + 
 
 @dataclass(frozen=True)
 class Setup:
-    """What of the benchmark to run."""
+    """Pool, feedback, seed and shifts of one round."""
 
     pool: str
     feedback: Feedback
@@ -86,7 +86,7 @@ class Judgement:
         return pick(utility, contestant.scores(self.rows, self.history.first(n)))
 
     def gain(self, chosen: Floats, utility: Floats) -> Gain:
-        """What the choices gained."""
+        """Gain of the choices."""
         return gain(chosen, utility[..., self.best_single], utility.max(-1), self.counted, self.resampling)
 
 
@@ -156,7 +156,7 @@ def _population(setup: Setup) -> Population:
 
 @dataclass(frozen=True)
 class _Scene:
-    """What judgements of one round have in common."""
+    """Shared by the judgements of one round."""
 
     setup: Setup
     pool: Pool

@@ -27,7 +27,7 @@ Policy = Literal["ucb", "thompson", "inverse gap", "greedy"]
 
 
 class Session(Protocol):
-    """What a contestant believes of U users while they use it."""
+    """Beliefs of a contestant about U users while they use it."""
 
     def expect(self, rows: Ints) -> tuple[Floats, Floats]:
         """Mean and standard deviation [U, M] of the reward of each LLM on each user's next query `rows` [U]."""
@@ -36,7 +36,7 @@ class Session(Protocol):
         """The same mean [U, M] if weights drawn from each user's posterior, its deviations times `width`, were true."""
 
     def observe(self, rows: Ints, llm: Ints, reward: Floats, rated: Bools, cost_usd: Floats, tokens: Floats) -> None:
-        """What happened to that query; all [U]. NaN tokens = not known."""
+        """Takes in the outcome of that query; all [U]. NaN tokens = not known."""
 
 
 @runtime_checkable

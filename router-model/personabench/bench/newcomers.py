@@ -56,7 +56,7 @@ class Newcomers:
     """Training didn't; its pool is the first columns of the other one's."""
 
     def joined(self, k: int) -> Known:
-        """What is known after k outcomes of each new LLM, on random train queries."""
+        """The knowledge after k outcomes of each new LLM, on random train queries."""
         full, old = self.trained.known, self.without.known
         new = np.arange(len(old.pool.cards), len(full.pool.cards))
         pool = full.pool

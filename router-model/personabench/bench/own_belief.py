@@ -1,4 +1,4 @@
-"""What messages lose by not knowing whom they go to: the same inference with every user's own belief.
+"""Loss from messages that don't know their user: the same inference with every user's own belief.
 
 A reward's message takes the population's belief for granted, so that it can be added, taken back and sent by anybody.
 Here each message starts from what all others say of that very user (expectation propagation: Minka 2001, UAI), which no
@@ -30,7 +30,7 @@ class _Edge:
     """[U, 2, K]"""
     chance: Tensor
     shift: Tensor
-    """[U, 2]: everybody's liking."""
+    """[U, 2]: popularity."""
     reward: Tensor
     kind: Tensor
 

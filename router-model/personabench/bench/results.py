@@ -1,4 +1,4 @@
-"""What the benchmark found, as rows that a table, a picture and a JSON file are made of."""
+"""Results of the benchmark, as rows for a table, a picture and a JSON file."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Results:
 
     @staticmethod
     def load(path: Path) -> Results:
-        """What `save` wrote. Raises `ValueError` for another file."""
+        """Reads what `save` wrote. Raises `ValueError` for another file."""
         made = json.loads(path.read_text(encoding="utf-8"))
         if made.get("schema") != SCHEMA:
             raise ValueError(f"{path}: not results of this benchmark ({SCHEMA})")

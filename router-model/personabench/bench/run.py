@@ -43,7 +43,7 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Plan:
-    """What to run."""
+    """Pools, contestants and options of a run."""
 
     pools: tuple[str, ...]
     data: Path
@@ -111,7 +111,7 @@ def run(plan: Plan, factories: Sequence[Factory], tell: Tell = lambda _: None) -
 
 
 def learners(factories: Sequence[Factory]) -> list[tuple[Factory, str]]:
-    """Who plays live, and how it explores."""
+    """A contestant that plays live, and its exploration."""
     chosen: list[tuple[Factory, str]] = []
     for factory in factories:
         made = factory()

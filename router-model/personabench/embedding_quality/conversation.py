@@ -1,4 +1,4 @@
-"""What of a conversation to embed: an experiment, for the table of `docs/embedding.md`.
+"""Parts of a conversation to embed: an experiment, for the table of `docs/embedding.md`.
 
 The data has single questions only, so conversations are made of them: a system prompt before, other questions before,
 or a short turn after ("are you sure?"), which is about the question before it. The predictor learns from single

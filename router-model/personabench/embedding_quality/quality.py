@@ -1,7 +1,7 @@
 """How well queries can be routed from their embedding alone: the yardstick that embedders are chosen by.
 
-From the vector, ridge regression, k-nearest neighbours and a small network predict every LLM's quality; nobody's taste
-is in it. Q queries, M LLMs, E embedding.
+From the vector, ridge regression, k-nearest neighbours and a small network predict every LLM's quality, apart from
+any user's taste. Q queries, M LLMs, E embedding.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Asks many things at once, and stops before the money is gone."""
+"""Concurrent requests within a budget: stops before it is spent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from router_model.collect.ask import Answer, FatalAskError
+from router_model.collect.client import Answer, FatalClientError
 from router_model.collect.journal import Journal, T
 
 OUT_OF_BUDGET = 4
@@ -38,9 +38,9 @@ class Budget:
     at_once: int = 8
 
     def paid(self, answer: Answer) -> float:
-        """What an answer cost. Raises `FatalAskError` where that must be known, and isn't."""
+        """Cost of an answer. Raises `FatalClientError` if it must be known and isn't."""
         if answer.cost_usd is None and self.usd is not None:
-            raise FatalAskError(
+            raise FatalClientError(
                 "an answer came without x-router-cost-usd, and no --price is given: no budget can be kept to"
             )
         return answer.cost_usd or 0.0
@@ -53,7 +53,7 @@ async def ask_all(
     budget: Budget,
     progress: Callable[[T, float], None] | None = None,
 ) -> Result:
-    """Asks for every key and notes the rows. Raises `FatalAskError` when nothing can be asked at all."""
+    """Asks for every key and notes the rows. Raises `FatalClientError` when nothing can be asked at all."""
     asking = _Asking(ask, journal, budget, progress)
     waiting = iter(list(keys))
     try:

@@ -1,4 +1,4 @@
-"""What has been asked: a line an answer, on disk before the next is counted, so that a crash costs nothing twice."""
+"""Journal of answers: one a line, on disk before the next is counted, so that a crash costs nothing twice."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import IO, Any, ClassVar, Generic, Protocol, TypeVar
 
 
 class Row(Protocol):
-    """What a journal holds."""
+    """An entry of a journal."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def key(self) -> tuple[str, str]:
-        """Which question, and who was asked, or for whom."""
+        """The question, and the LLM or persona that it was for."""
 
     @property
     def done(self) -> bool:
@@ -25,7 +25,7 @@ class Row(Protocol):
 
     @property
     def cost_usd(self) -> float:
-        """What it cost, done or not."""
+        """Its cost, done or not."""
 
 
 T = TypeVar("T", bound=Row)

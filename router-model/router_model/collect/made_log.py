@@ -21,7 +21,7 @@ from rich.progress import track
 
 from router_model.data.pools import Pool, load_pool
 from router_model.data.population import Population, Shift, simulate
-from router_model.data.simulation import RATING_NOISE, THUMB_SHARPNESS
+from router_model.data.simulation import RATING_NOISE, THUMB_SHARPNESS, UNIFORM_SHARE
 from router_model.embedding import Embedder, StaticEmbedder
 
 Document = dict[str, Any]
@@ -38,7 +38,7 @@ class MadeLog:
     pool: Pool
     embedder: Embedder
     population: Population
-    """Whose utilities are NaN where nothing is known: such answers are not rated."""
+    """Its utilities are NaN where nothing is known: such answers are not rated."""
     tenant: str = "acme"
     requests: int = 50
     """Of each user."""
@@ -53,7 +53,7 @@ class MadeLog:
     judged: float = 0.1
     """Share of answers that a judge looks at, too."""
     temperature: float = 0.25
-    uniform: float = 0.3
+    uniform: float = UNIFORM_SHARE
     """Share of the policy that is uniform."""
     seed: int = 0
 

@@ -14,8 +14,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from router_model.collect.ask import Asker, AskError, FatalAskError, GatewayAsker
 from router_model.collect.budget import Budget, Result, ask_all, bar, conclude
+from router_model.collect.client import ChatClient, ClientError, FatalClientError, GatewayClient
 from router_model.collect.journal import Journal, Outcome, read_rows
 from router_model.collect.made_log import MadeLog
 from router_model.collect.run import JOURNAL
@@ -39,7 +39,7 @@ TENANT = "personas"
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whose answer to a question a persona prefers. Without one where the judge named none."""
+    """The LLM whose answer to a question a persona prefers; none if the judge named none."""
 
     question: str
     persona: str
@@ -62,7 +62,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Plan:
-    """Who judges what as whom."""
+    """The judge, the questions and the personas that it plays."""
 
     pool: Pool
     answers: Mapping[str, Sequence[Answer]]
@@ -91,8 +91,8 @@ def replies_of(collected: Path, pool: Pool, max_chars: int) -> dict[str, list[An
     return answers
 
 
-async def judge_all(plan: Plan, asker: Asker, journal: Journal[Verdict], console: Console) -> Result:
-    """Asks what the journal lacks. Raises `FatalAskError` when nothing can be asked at all."""
+async def judge_all(plan: Plan, client: ChatClient, journal: Journal[Verdict], console: Console) -> Result:
+    """Asks what the journal lacks. Raises `FatalClientError` when nothing can be asked at all."""
     personas = {persona.name: persona for persona in plan.personas}
     queries = dict(zip(plan.pool.ids, plan.pool.queries, strict=True))
 
@@ -103,12 +103,12 @@ async def judge_all(plan: Plan, asker: Asker, journal: Journal[Verdict], console
         paid = 0.0
         try:
             prompt = judge_prompt(personas[name], queries[question], [answers[i] for i in order])
-            reply = await asker.ask(plan.judge, prompt)
+            reply = await client.ask(plan.judge, prompt)
             paid = plan.budget.paid(reply)
             choice = preferred(reply.text, len(answers))
             if choice is None:
-                raise AskError(f"the judge named no answer: {reply.text[:80]!r}")
-        except AskError as error:
+                raise ClientError(f"the judge named no answer: {reply.text[:80]!r}")
+        except ClientError as error:
             return Verdict(question, name, among, None, paid, str(error))
         return Verdict(question, name, among, among[order[choice]], paid)
 
@@ -157,12 +157,12 @@ def command(
         pool, embedder = pool_of(collected), embedder_of(artifact)
         played = read_personas(personas) if personas else judge_personas()
         plan = Plan(pool, replies_of(collected, pool, max_chars), played, judge, Budget(budget_usd, at_once), seed)
-        asker = GatewayAsker(url, key, max_tokens, _prices(price))
+        client = GatewayClient(url, key, max_tokens, _prices(price))
         shown = {question: [answer.llm for answer in answers] for question, answers in plan.answers.items()}
         # What was said of other answers than those that there are now says nothing.
         journal = Journal(out / VERDICTS, Verdict, lambda verdict: verdict.among == shown.get(verdict.question))
         try:
-            result = asyncio.run(_judge(plan, asker, journal, console))
+            result = asyncio.run(_judge(plan, client, journal, console))
         finally:
             journal.close()
         favourite = favourites(plan, journal)
@@ -172,17 +172,17 @@ def command(
             rows = write_users(out, log, [{"persona": played[user % len(played)].name} for user in range(users)])
             console.print(_table(plan, favourite))
             console.print(f"{users:,} users, {rows:,} rows: {out / LOG}", highlight=False)
-    except (DataError, FatalAskError, NoArtifactError, OSError, ValueError) as error:
+    except (DataError, FatalClientError, NoArtifactError, OSError, ValueError) as error:
         console.print(str(error), highlight=False, markup=False)
         raise typer.Exit(1) from error
     conclude(console, result, "verdicts", out)
 
 
-async def _judge(plan: Plan, asker: GatewayAsker, journal: Journal[Verdict], console: Console) -> Result:
+async def _judge(plan: Plan, client: GatewayClient, journal: Journal[Verdict], console: Console) -> Result:
     try:
-        return await judge_all(plan, asker, journal, console)
+        return await judge_all(plan, client, journal, console)
     finally:
-        await asker.close()
+        await client.close()
 
 
 def _prices(text: str | None) -> tuple[float, float] | None:

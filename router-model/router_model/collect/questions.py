@@ -1,4 +1,4 @@
-"""What is asked: one JSON object a line, in the layout of `router_model/data/pools.py` plus what scoring needs."""
+"""Questions to ask: one JSON object a line, in the layout of `router_model/data/pools.py` plus what scoring needs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Question:
 
     @property
     def prompt(self) -> str:
-        """What a candidate is sent."""
+        """Prompt that a candidate is sent."""
         lettered = [f"{letter}. {text}" for letter, text in zip(letters(len(self.choices)), self.choices, strict=True)]
         return "\n".join(part for part in (self.query, *lettered, INSTRUCTIONS[self.metric]) if part)
 

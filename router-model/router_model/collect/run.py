@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from router_model.collect.ask import Asker, AskError, FatalAskError, GatewayAsker, judged
 from router_model.collect.budget import Budget, Result, ask_all, bar, conclude
+from router_model.collect.client import ChatClient, ClientError, FatalClientError, GatewayClient, judged
 from router_model.collect.journal import Journal, Outcome
 from router_model.collect.layout import write_pool
 from router_model.collect.questions import METRICS, Question, QuestionError, read_questions
@@ -24,7 +24,7 @@ JOURNAL = "journal.jsonl"
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be asked of whom, and for how much."""
+    """Questions, LLMs and budget of a run."""
 
     questions: Sequence[Question]
     llms: Sequence[str]
@@ -34,31 +34,31 @@ class Plan:
 
 
 async def gather(
-    plan: Plan, asker: Asker, journal: Journal[Outcome], progress: Callable[[Outcome, float], None] | None = None
+    plan: Plan, client: ChatClient, journal: Journal[Outcome], progress: Callable[[Outcome, float], None] | None = None
 ) -> Result:
-    """Asks what the journal lacks. Raises `FatalAskError` when nothing can be asked at all."""
+    """Asks what the journal lacks. Raises `FatalClientError` when nothing can be asked at all."""
     questions = {question.id: question for question in plan.questions}
 
     async def ask(question: str, llm: str) -> Outcome:
-        return await _outcome(plan, asker, questions[question], llm)
+        return await _outcome(plan, client, questions[question], llm)
 
     missing = journal.missing(list(questions), plan.llms)
     return await ask_all(missing, ask, journal, plan.budget, progress)
 
 
-async def _outcome(plan: Plan, asker: Asker, question: Question, llm: str) -> Outcome:
+async def _outcome(plan: Plan, client: ChatClient, question: Question, llm: str) -> Outcome:
     paid = 0.0
     try:
-        answer = await asker.ask(llm, question.prompt)
+        answer = await client.ask(llm, question.prompt)
         paid = plan.budget.paid(answer)
         if question.metric == "judge":
             if plan.judge is None:
-                raise FatalAskError(f"{question.id} has to be judged: name an LLM with --judge")
-            score, verdict = await judged(asker, plan.judge, question.query, question.truth, answer.text)
+                raise FatalClientError(f"{question.id} has to be judged: name an LLM with --judge")
+            score, verdict = await judged(client, plan.judge, question.query, question.truth, answer.text)
             paid += plan.budget.paid(verdict)
         else:
             score = await asyncio.to_thread(SCORERS[question.metric], answer.text, question)
-    except AskError as error:
+    except ClientError as error:
         return Outcome(question.id, llm, None, cost_usd=paid, error=str(error))
     return Outcome(
         question.id,
@@ -73,23 +73,25 @@ async def _outcome(plan: Plan, asker: Asker, question: Question, llm: str) -> Ou
 
 
 async def _collect(plan: Plan, url: str, key: str, out: Path, max_tokens: int | None, console: Console) -> Result:
-    asker = GatewayAsker(url, key, max_tokens)
+    client = GatewayClient(url, key, max_tokens)
     journal = Journal(out / JOURNAL, Outcome)
     try:
-        models = await asker.models()
+        models = await client.models()
         unknown = sorted({*plan.llms, *([plan.judge] if plan.judge else [])} - {str(m["id"]) for m in models})
         if unknown:
-            raise FatalAskError(f"the gateway has no {', '.join(unknown)}; it has {', '.join(m['id'] for m in models)}")
+            raise FatalClientError(
+                f"the gateway has no {', '.join(unknown)}; it has {', '.join(m['id'] for m in models)}"
+            )
         total = len(plan.questions) * len(plan.llms)
         missing = sum(1 for _ in journal.missing([q.id for q in plan.questions], plan.llms))
         with bar(console, journal, total, missing) as progress:
             try:
-                return await gather(plan, asker, journal, progress)
+                return await gather(plan, client, journal, progress)
             finally:
                 write_pool(out, plan.questions, plan.llms, journal.rows, models)
     finally:
         journal.close()
-        await asker.close()
+        await client.close()
 
 
 def command(
@@ -119,11 +121,11 @@ def command(
         if any(question.metric == "judge" for question in questions) and judge is None:
             raise QuestionError("some questions have no checkable answer: name an LLM that judges them with --judge")
         if any(question.metric == "code" for question in questions) and not isolated():
-            console.print("Code runs with limits, but with a network: this system lets nobody make network namespaces.")
+            console.print("Code runs with limits, but with a network: this system allows no network namespaces.")
         llms = list(dict.fromkeys(name.strip() for name in models.split(",") if name.strip()))
         plan = Plan(questions, llms, judge, Budget(budget_usd, at_once), keep_replies)
         result = asyncio.run(_collect(plan, url, key, out, max_tokens, console))
-    except (QuestionError, FatalAskError) as error:
+    except (QuestionError, FatalClientError) as error:
         console.print(str(error), highlight=False, markup=False)
         raise typer.Exit(1) from error
     conclude(console, result, "answers", out)

@@ -1,6 +1,6 @@
 """Runs code that an LLM wrote: in a process of its own, in an empty directory, with hard limits, without a network.
 
-A fence against the accidents and mischief of ordinary answers, not against somebody who attacks the machine on purpose:
+A fence against the accidents and mischief of ordinary answers, not against an attacker of the machine:
 the process can read what its user can read. Where that matters, run `collect` in a container.
 """
 

@@ -32,7 +32,7 @@ def numeric(answer: str, question: Question) -> float:
     if given is None:
         return 0.0
     wanted = [number for truth in question.truth if (number := last_number(truth)) is not None]
-    return float(any(abs(given - number) <= TOLERANCE * max(1.0, abs(number)) for number in wanted))
+    return float(any(abs(given - number) <= TOLERANCE * abs(number) for number in wanted))
 
 
 def choice(answer: str, question: Question) -> float:
@@ -80,7 +80,7 @@ def last_number(text: str) -> float | None:
 
 
 def chosen_letter(answer: str, choices: tuple[str, ...]) -> str | None:
-    """Which choice an answer means: "(B)", "Answer: b", "B. Paris", or the choice's own words."""
+    """Letter of the choice that an answer means: "(B)", "Answer: b", "B. Paris", or the choice's own words."""
     allowed = letters(len(choices) or 5)
     text = answer.strip()
     alone = re.fullmatch(rf"\W*([{allowed}{allowed.lower()}])\W*", text)

@@ -83,7 +83,7 @@ def scaled_cost(pool: Pool) -> Floats:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the paper reports of a router: means over users and queries."""
+    """Figures that the paper reports of a router: means over users and queries."""
 
     performance: float
     cost: float
@@ -171,7 +171,7 @@ class PersonaPopulation:
         return PersonaPopulation(favourite, _split(users, seed))
 
     def utility(self, users: Ints, pool: Pool, rows: Ints, time: int = 0) -> Floats:
-        """[U, Q, M]: 1 for the preferred answer, -1 for others, NaN where nobody asked."""
+        """[U, Q, M]: 1 for the preferred answer, -1 for others, NaN where the judge was not asked."""
         best = self.favourite[users % len(self.favourite)][:, rows][..., None]
         liked = np.where(best == np.arange(len(pool.cards)), 1.0, -1.0)
         return np.where(best >= 0, liked, np.nan).astype(np.float32)

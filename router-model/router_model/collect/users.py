@@ -24,7 +24,7 @@ TENANT = "simulated"
 
 Collected = Annotated[Path, typer.Argument(help="folder of `collect`, or any in its layout")]
 Requests = Annotated[int, typer.Option(min=1, help="questions of each user")]
-Tenant = Annotated[str, typer.Option(help="whose users they are said to be")]
+Tenant = Annotated[str, typer.Option(help="tenant of the users")]
 ForArtifact = Annotated[
     str, typer.Option("--artifact", help="what the log is to retrain: its embedder makes the vectors")
 ]
@@ -57,7 +57,7 @@ def command(
 
 
 def pool_of(collected: Path) -> Pool:
-    """What `collect` left in a folder. Raises `DataError`."""
+    """The pool that `collect` left in a folder. Raises `DataError`."""
     return load_pool(collected.name, collected.parent)
 
 
@@ -67,7 +67,7 @@ def embedder_of(artifact: str) -> StaticEmbedder:
 
 
 def write_users(out: Path, log: MadeLog, about: Sequence[dict[str, Any]]) -> int:
-    """Writes the log, and of each user what they are made of; returns the number of rows."""
+    """Writes the log, and each user's parameters; returns the number of rows."""
     out.mkdir(parents=True, exist_ok=True)
     rows = write_jsonl(out / LOG, log)
     listed = [{"user": f"user-{number}"} | what for number, what in enumerate(about)]
@@ -77,7 +77,7 @@ def write_users(out: Path, log: MadeLog, about: Sequence[dict[str, Any]]) -> int
 
 
 def best_of_each(people: CostEfficiencyPopulation, pool: Pool) -> str:
-    """Which single LLM serves which value of a best: what a router has to tell apart."""
+    """The best single LLM for each value of a: what a router has to tell apart."""
     effect, cost = pool.quality.mean(0), scaled_cost(pool).mean(0)
     best = [pool.names[int(np.argmax(a * effect - (1 - a) * cost))] for a in TRADE_OFFS]
     lines = []

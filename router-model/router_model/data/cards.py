@@ -90,7 +90,7 @@ class FeatureSpec(Protocol):
 
 @dataclass(frozen=True)
 class Card:
-    """What is known of an LLM; None where it isn't.
+    """Public facts about an LLM; None where unknown.
 
     Prices in dollars per million tokens, size in billions of parameters.
     """
@@ -117,7 +117,7 @@ class Card:
 
     @property
     def text(self) -> str:
-        """What the embedder reads of the card."""
+        """Text of the card for the embedder."""
         return f"{self.vendor} {self.name}: {self.description}"
 
     def value(self, name: str) -> float | None:

@@ -48,7 +48,7 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class Folds:
-    """Which folds are for what: the README of the data says why."""
+    """Folds for training, validation and test; `data/NOTICE.md` gives the reasons."""
 
     train: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6)
     validation: tuple[int, ...] = (7,)
@@ -71,7 +71,7 @@ class Pool:
     queries: tuple[str, ...]
     """[Q]"""
     task: NDArray[np.str_]
-    """[Q]; only for analysis and for simulated tastes: nobody labels live traffic."""
+    """[Q]; only for analysis and for simulated tastes: live traffic has no labels."""
     fold: Ints
     """[Q]"""
     quality: Floats

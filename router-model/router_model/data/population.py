@@ -100,7 +100,7 @@ class Tastes:
     weights: Doubles
     """[U, 3]: quality, dislike of cost, liking of length."""
     elsewhere: Doubles
-    """[U, 3]: the same outside an expert's own subjects; equal to `weights` for everybody else."""
+    """[U, 3]: the same outside an expert's own subjects; equal to `weights` for all others."""
     task_spread: Doubles
     """[U]: spread of the log of a task's factor on quality and on cost; 0 for those to whom all tasks are alike."""
     provider_spread: Doubles
@@ -185,7 +185,7 @@ class SimulatedPopulation:
         if self.shift == "drift":
             return np.broadcast_to(np.minimum(1.0, time / DRIFT_OVER), shape).astype(np.float32)
         if self.shift == "shared":
-            # whose question it is: a fixed coin for each user and query
+            # the account's other user asks: a fixed coin for each user and query
             return ((users[:, None] * 2654435761 + rows * 40503 + self.seed) // 7 % 2).astype(np.float32)
         return np.zeros(shape, dtype=np.float32)
 
@@ -287,11 +287,11 @@ def simulate(seed: int, users: int = 1000, shift: Shift = "none") -> SimulatedPo
 def _draw(rng: np.random.Generator, users: int, shift: Shift) -> Tastes:
     centres = CENTRES
     if shift == "anti_correlated":
-        # who wants quality also pays least gladly, and the thorough are the thrifty
+        # users who want quality dislike cost most, and the thorough are the thrifty
         centres = ANTI_CORRELATED
     tail = 0.8 if shift == "heavy_tailed" else 0.3
     persona = rng.integers(len(PERSONAS), size=users)
-    # everybody is mostly one persona and a bit of the others
+    # each user is mostly one persona and a bit of the others
     mixture = 0.75 * np.eye(len(PERSONAS))[persona] + 0.25 * rng.dirichlet(np.full(len(PERSONAS), 0.5), size=users)
     factor = np.exp(tail * rng.standard_normal((users, 3)) - tail**2 / 2)
     offset = 0.04 * rng.standard_normal((users, 3))

@@ -1,4 +1,4 @@
-"""What a log of simulated users' requests looks like: who asked what, which LLM answered, what the user said of it.
+"""Logs of simulated users' requests: user, query, LLM that answered, reward.
 
 Letters: U users, Q queries of the pool, M LLMs, N requests of a user, D query features.
 """
@@ -26,6 +26,8 @@ THUMB_SHARPNESS = 4.0
 SPARSE_RATE = 0.1
 INVERTED = 0.2  # share of an adversarial rater's rewards that say the opposite
 SATISFIED = 0.9  # share of thumbs up that mostly satisfied raters give
+UNIFORM_SHARE = 0.3  # of a logging policy
+TEMPERATURE = 0.1  # of the rest of it, a softmax
 
 
 @dataclass(frozen=True)
@@ -95,17 +97,13 @@ def rate(population: Population, utility: Floats, feedback: Feedback, rng: np.ra
 
 
 def satisfied_lift(utility: Floats) -> float:
-    """What must be added to utilities so that 90 % of thumbs are up."""
+    """Offset to utilities that makes 90 % of thumbs go up."""
     low, high = -3.0, 3.0
     for _ in range(40):
         middle = (low + high) / 2
         up = float(sigmoid(THUMB_SHARPNESS * (utility + middle)).mean())
         low, high = (middle, high) if up < SATISFIED else (low, middle)
     return low
-
-
-UNIFORM_SHARE = 0.3
-TEMPERATURE = 0.1
 
 
 @dataclass(frozen=True)
@@ -178,7 +176,7 @@ def simulate_history(
 
 @dataclass(frozen=True)
 class TrainingLog:
-    """What a deployed router has from its training users."""
+    """The log of a deployed router: its training users and its validation users."""
 
     train: History
     validation: History

@@ -24,9 +24,9 @@ class Classes(NamedTuple):
     """Ranges of code points above ASCII: first and last of each, in a row."""
 
     removed: list[int]
-    """What the BERT normaliser deletes: controls, format characters, private use, accents."""
+    """Characters that the BERT normaliser deletes: controls, format characters, private use, accents."""
     punctuation: list[int]
-    """What the BERT splitter makes a token of its own."""
+    """Characters that the BERT splitter makes a token of their own."""
 
 
 def character_classes() -> Classes:

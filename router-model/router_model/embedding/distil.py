@@ -43,7 +43,7 @@ DEFAULT_MAX_CHARS = MaxChars(head=1536, tail=512)
 
 
 class TokenVectors(NamedTuple):
-    """What the teacher says of every token alone."""
+    """The teacher's vector of every token alone."""
 
     tokenizer: str
     """`tokenizer.json`; id 0 is the unknown token, its row is not used."""

@@ -1,4 +1,4 @@
-"""What every embedder offers."""
+"""Interface of every embedder."""
 
 from collections.abc import Sequence
 from typing import Protocol

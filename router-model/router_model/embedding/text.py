@@ -1,4 +1,4 @@
-"""What of a text is read at all: the same in `src/embedding/clip-text.ts`."""
+"""The part of a text that is read at all: the same in `src/embedding/clip-text.ts`."""
 
 from router_model.embedding.spec import MaxChars
 

@@ -92,7 +92,7 @@ class Forget(_Strict):
 
 
 class EmbedderEntry(_Strict):
-    """Which embedder made the query vectors."""
+    """The embedder of the query vectors."""
 
     kind: Literal["static"]
     """`static` by this package; the gateway also serves `minilm` and `openai`."""
@@ -133,7 +133,7 @@ class Manifest(_Strict):
     kinds: tuple[str, ...]
     """Names of the kinds of rewards, in order."""
     card_features: tuple[CardFeature, ...]
-    """What `card` holds, in order."""
+    """Features that `card` holds, in order."""
     ability: AbilitySpec | None = None
     """How `ability`, `ability_sd` and the aspects among the card features are inferred from a card's figures."""
     verbosity: VerbositySpec | None = None
@@ -143,7 +143,7 @@ class Manifest(_Strict):
     forget: Forget
     """How older rewards fade, and how many share a block."""
     embedder: EmbedderEntry
-    """What made the query vectors."""
+    """The embedder of the query vectors."""
     aliases: dict[str, tuple[str, ...]]
     """Other names of an LLM of the population."""
     trained_on: tuple[Source, ...]
@@ -262,7 +262,11 @@ class Artifact:
 
 
 def largest_error(found: Array, expected: Array) -> float:
-    """Largest difference as a share of the largest value expected; infinite where shapes differ."""
+    """Largest difference as a share of the largest value expected; infinite where shapes differ.
+
+    An output's entries are made of the same terms, and what rounding leaves is a share of these: a small entry of a
+    message may be what large ones left of each other, and differ from one CPU to the next.
+    """
     if found.shape != expected.shape:
         return float("inf")
     if found.size == 0:

@@ -111,7 +111,7 @@ class FoldedScore(nn.Module):
 
 
 def _encoder(router: Router) -> dict[str, Tensor]:
-    """What `QueryEncoder.read` does before its softmax."""
+    """The steps of `QueryEncoder.read` before its softmax."""
     encoder, hidden = router.encoder, router.sizes.hidden
     seen = torch.cat([encoder.task.weight, encoder.latent.weight[:, : hidden + router.sizes.query]])
     return {
@@ -160,7 +160,7 @@ def _of_request(router: Router) -> dict[str, Tensor]:
 
 
 def _features(router: Router) -> dict[str, Tensor]:
-    """What makes the two factors of `UserFeatures` of quality, log dollars and log tokens, and of codes."""
+    """Matrices from quality, log dollars, log tokens and codes to the two factors of `UserFeatures`."""
     k = router.sizes.user
     codes = router.sizes.provider_code + router.sizes.name_code
     left, right = _standardised(_left(router)), _standardised(_right(router))
@@ -177,7 +177,7 @@ def _features(router: Router) -> dict[str, Tensor]:
 
 
 def _left(router: Router) -> list[int | None]:
-    """Which of 1, quality, cost and length is one factor of each feature; None: a code."""
+    """One factor of each feature: one of 1, quality, cost and length; None: a code."""
     s = router.sizes
     linear = [name for name in (QUALITY, COST, LENGTH) for _ in range(1 + s.tasks)]
     codes = [None] * (s.provider_code + s.name_code)

@@ -215,7 +215,7 @@ def export_graph(router: Router, graph: str, path: Path) -> None:
 
 
 def outputs_of(router: Router, graph: str, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What PyTorch gives for a graph, by output name."""
+    """Outputs of a graph by name, computed by PyTorch."""
     with torch.no_grad():
         found = getattr(router, graph)(**inputs)
     values = found if isinstance(found, tuple) else (found,)

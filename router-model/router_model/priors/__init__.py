@@ -1,1 +1,1 @@
-"""What is believed of LLMs, users and rewards before any feedback."""
+"""Beliefs about LLMs, users and rewards before any feedback."""

@@ -1,4 +1,4 @@
-"""What is believed before any data: what a card says of an LLM, and what people tend to like.
+"""Beliefs before any data: ability from an LLM's card, and tastes that people tend to have.
 
 Training starts from here, and where training data cannot speak (nine to thirty LLMs don't determine forty card
 features) this is what stays.

@@ -31,7 +31,7 @@ class MixturePrior:
 
 @dataclass(frozen=True)
 class Blocks:
-    """Which features share a variance."""
+    """Features that share a variance."""
 
     main: NDArray[np.int64]
     tied: tuple[NDArray[np.int64], ...]
@@ -41,7 +41,7 @@ class Blocks:
 
     @property
     def centred(self) -> NDArray[np.int64]:
-        """Features whose mean stays zero: no LLM is liked for its name before anybody has rated it."""
+        """Features whose mean stays zero: no LLM is liked for its name before it was rated."""
         return np.concatenate([self.bends, self.vendor, self.name])
 
     @classmethod

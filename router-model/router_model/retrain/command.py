@@ -36,10 +36,12 @@ def command(
     ],
     artifact: Annotated[str, typer.Option(help="what to improve on: `current` or a directory")] = "current",
     out: Annotated[Path | None, typer.Option(help="where artifacts lie; the gateway watches it")] = None,
-    tenant: Annotated[list[str] | None, typer.Option(help="whose rows (again for several, who must all share)")] = None,
+    tenant: Annotated[
+        list[str] | None, typer.Option(help="tenant whose rows to learn from (again for several, which must all share)")
+    ] = None,
     shared: Annotated[bool, typer.Option(help="the rows of all tenants with share_training: true")] = False,
     config: Annotated[
-        Path | None, typer.Option(help="the gateway's configuration: who shares, and the candidates' cards")
+        Path | None, typer.Option(help="the gateway's configuration: the tenants that share, and the candidates' cards")
     ] = None,
     report: Annotated[
         Path | None, typer.Option(help="directory of the report; default: router-model/runs/<version>")

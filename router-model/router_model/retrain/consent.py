@@ -1,4 +1,4 @@
-"""What the gateway's configuration says of tenants and candidates, as far as retraining needs it.
+"""Tenants and candidates of the gateway's configuration, as far as retraining needs them.
 
 Tenants' rows train a model together only where each of them says `share_training: true`; and a model goes only to
 tenants that gave rows to it, or to all if every tenant said so.
@@ -108,24 +108,24 @@ def cards_of(names: Sequence[str], prices: Any, config: GatewayConfig | None) ->
 def choose_tenants(
     present: Sequence[str], named: Sequence[str], shared: bool, config: GatewayConfig | None
 ) -> list[str]:
-    """Whose rows train one model. `named`: asked for one by one; `shared`: all that share.
+    """Tenants whose rows train one model. `named`: asked for one by one; `shared`: all that share.
 
     Raises `ConsentError` for tenants that have no rows, and for several tenants that haven't all opted in.
     """
     missing = sorted(set(named) - set(present))
     if missing:
-        raise ConsentError(f"no rows of {', '.join(missing)}; there are rows of {', '.join(present) or 'nobody'}")
+        raise ConsentError(f"no rows of {', '.join(missing)}; there are rows of {', '.join(present) or 'no tenant'}")
     sharing = config.sharing if config else {}
     if shared:
         if config is None:
-            raise ConsentError("--shared needs --config: only the gateway's configuration says who shares")
+            raise ConsentError("--shared needs --config: only the gateway's configuration says which tenants share")
         named = [tenant for tenant in present if sharing.get(tenant)]
         if not named:
             raise ConsentError(f"none of {', '.join(present)} has share_training: true in the configuration")
     if not named:
         if len(present) != 1:
             raise ConsentError(
-                f"rows of {', '.join(present) or 'nobody'}: name one with --tenant, or those that share with --shared"
+                f"rows of {', '.join(present) or 'no tenant'}: name one with --tenant, or all that share with --shared"
             )
         named = present
     chosen = sorted(set(named))

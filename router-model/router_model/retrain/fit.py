@@ -28,7 +28,7 @@ from router_model.retrain.start import Base, Prepared
 
 @dataclass
 class Fitted:
-    """What `fit` makes."""
+    """Result of `fit`."""
 
     router: Router
     population: dict[str, np.ndarray]
@@ -50,7 +50,7 @@ def fit(
     runner, memory = TorchRunner(router), router.sizes.memory(fade)
     taught = log.edges.only(~judging[log.edges.user])
     if len(taught) == 0:
-        raise RetrainError("no rewards to learn from: nobody but held-out users has rated an answer")
+        raise RetrainError("no rewards to learn from: only held-out users have rated an answer")
     newest = taught.only(np.sort(np.argsort(taught.ts, kind="stable")[-options.evidence_edges :]))
 
     def evidence_by(z: np.ndarray, name: str) -> np.ndarray:

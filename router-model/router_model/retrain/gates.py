@@ -1,4 +1,4 @@
-"""What an artifact must show before it is published; docs/learning.md says why each gate is there."""
+"""Gates that an artifact must pass before it is published; docs/learning.md gives the reason for each."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from router_model.export.artifact import Artifact
 from router_model.kinds import KINDS, TWO_SIDED
-from router_model.retrain.logbook import REASONS, Logbook
+from router_model.retrain.logbook import Logbook
 from router_model.retrain.ope import (
     Estimate,
     PropensityCheck,
@@ -26,6 +26,7 @@ from router_model.retrain.ope import (
 )
 from router_model.retrain.ope.estimators import importance, on_policy
 from router_model.retrain.policy import Gamma, greedy, inverse_gap
+from router_model.retrain.record import REASONS
 from router_model.retrain.refit import KindReading
 from router_model.retrain.replay import Doubles, Ints, Replay
 
@@ -104,7 +105,7 @@ class Policies:
     current: Doubles
     new: Doubles
     cold: Doubles
-    """What the new model chooses for a user of whom it knows nothing."""
+    """Choices of the new model for a user without a history."""
     best_single: Doubles
 
 

@@ -37,7 +37,7 @@ class LogSource(Protocol):
     """One log. Documents come in order of writing; duplicates are possible and are the reader's business."""
 
     def tenants(self) -> list[str]:
-        """Everybody who has rows."""
+        """Tenants that have rows."""
 
     def count(self, kind: Kind, tenants: list[str]) -> int:
         """About how many rows there are, for progress; 0 = not known."""
@@ -60,7 +60,7 @@ def open_log(where: str) -> LogSource:
         return JsonlLog(path)
     if path.suffix in (".db", ".sqlite", ".sqlite3"):
         return SqliteLog(path)
-    # Of what isn't known nobody knows where its password is.
+    # In an address of an unknown kind, the place of the password is unknown, too.
     scheme, found, _ = where.partition("://")
     raise LogError(
         f"{f'{scheme}://…' if found else where}: expected redis://…, redis-cluster://…, redis-sentinel://…, "
@@ -69,7 +69,7 @@ def open_log(where: str) -> LogSource:
 
 
 def shown_source(where: str) -> str:
-    """What may be printed of a source: no credentials."""
+    """A source without its credentials, for printing."""
     return str(parse_redis(where)) if is_redis(where) else where
 
 
@@ -184,7 +184,7 @@ class RedisLog:
             try:
                 self.client.ping()
             except redis.sentinel.MasterNotFoundError as error:  # its own words are a page long
-                raise LogError(f"{self.where}: whoever answers there knows no master called {address.path}") from error
+                raise LogError(f"{self.where}: the sentinel there knows no master called {address.path}") from error
 
     def tenants(self) -> list[str]:
         """Every tenant that the store knows, by name."""

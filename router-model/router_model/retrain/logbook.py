@@ -19,12 +19,12 @@ from router_model.embedding import Embedder
 from router_model.kinds import KINDS, PREFERENCE, RATING, THUMB
 from router_model.retrain.candidates import candidates
 from router_model.retrain.log import Document, Kind, LogSource
+from router_model.retrain.record import REASONS
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float32]
 
-REASONS = ("personal", "cold_start", "sticky", "explicit", "explore", "fallback")
 UNKNOWN_REASON = len(REASONS)
 EXPLICIT = REASONS.index("explicit")
 
@@ -73,7 +73,7 @@ class Edges:
 
 @dataclass(frozen=True)
 class Answers:
-    """Answers that somebody rewarded. A of them."""
+    """Answers with a reward. A of them."""
 
     decision: Ints
     """[A] row of `Decisions`."""
@@ -87,7 +87,7 @@ class Answers:
     completion_tokens: Floats
     cost_usd: Floats
     seen: Bools
-    """[A] False: what somebody would rather have had, of which only a preference tells."""
+    """[A] False: an answer that was only preferred, never given."""
 
     def embedding(self, rows: Ints) -> Floats:
         """[len(rows), E] float32."""
@@ -298,7 +298,7 @@ class _Reader:
         if orphans:
             self.left_out["rewards of interactions that are not in the log"] = orphans
         if foreign:
-            self.left_out["rewards by somebody else than the one who asked"] = foreign
+            self.left_out["rewards by another user than the one who asked"] = foreign
         seen = len(answers)
         edges, answers = _with_preferred(edges, answers)
         moved = decisions[order]
@@ -357,7 +357,7 @@ def _join(rewards: Any, answers: Any) -> tuple[dict[str, Any], int, int]:
 def _with_preferred(edges: dict[str, Any], answers: Any) -> tuple[dict[str, Any], Any]:
     """ "I would rather have had Y" is -1 for the one that answered and +1 for Y, each with half the weight.
 
-    As in the gateway. Nobody has seen Y's answer: its length and cost are unknown.
+    As in the gateway. Y never answered: length and cost are unknown.
     """
     rather = edges.pop("rather")
     two = np.flatnonzero((rather != NOBODY) & (rather != answers["llm"][edges["row"]]))

@@ -23,13 +23,13 @@ class Options:
     held_out: float = 0.2
     """Share of the users that are kept for judging."""
     prior_users: int = 1000
-    """At most so many users teach the prior: 350 kB of evidence each, and tastes of a thousand people say it all."""
+    """Most users that teach the prior: 350 kB of evidence each, and a thousand people's tastes are enough."""
     reading_users: int = 400
-    """At most so many users' histories are gone through to learn how rewards speak."""
+    """Most users whose histories teach how to read rewards."""
     judged_rows: int = 20_000
-    """At most so many rewards of held-out users are judged, spread evenly over these users."""
+    """Most rewards of held-out users that are judged, spread evenly over these users."""
     evidence_edges: int = 300_000
-    """At most so many of the newest rewards go into what is known of LLMs."""
+    """Most of the newest rewards that become evidence about LLMs."""
     gamma: Gamma = field(default_factory=Gamma)
     limits: Limits = field(default_factory=Limits)
     waived: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What the gateway would choose from given scores: the same rule as `choose.ts`, on arrays."""
+"""The gateway's choice from given scores: the same rule as `choose.ts`, on arrays."""
 
 from __future__ import annotations
 

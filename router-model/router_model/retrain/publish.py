@@ -20,7 +20,7 @@ OWNER_CHARS = 40
 
 
 def default_out(chosen: Sequence[str], present: Sequence[str], config: GatewayConfig | None) -> Path:
-    """The package's artifacts if everybody may have the model, else a folder of the tenant's own."""
+    """The package's artifacts if the model may serve all tenants, else a folder of the tenant's own."""
     if may_serve_all(chosen, present, config):
         return ARTIFACTS
     if len(chosen) == 1:
@@ -43,7 +43,7 @@ def next_version(out: Path, now: datetime, current: str, owner: str = "") -> str
 
 
 def owner_part(chosen: Sequence[str], present: Sequence[str], config: GatewayConfig | None) -> str:
-    """Whose a model is, as part of its version (at most 64 characters in all); empty where it is everybody's."""
+    """Owner of a model, as part of its version (at most 64 characters in all); empty if it may serve all tenants."""
     if may_serve_all(chosen, present, config):
         return ""
     names = "-".join(chosen)

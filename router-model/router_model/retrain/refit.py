@@ -1,4 +1,4 @@
-"""What a log of rewards can teach a router without new benchmark outcomes, by closed forms and empirical Bayes.
+"""Refitting a router to a log of rewards without new benchmark outcomes, by closed forms and empirical Bayes.
 
 How queries are read (the encoder) stays: that needs outcomes of many LLMs on the same question. Learned are: evidence
 on the tenant's LLMs, how each kind of reward speaks, calibration of quality, and the prior over users' tastes.
@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from router_model.data.simulation import RATING_NOISE
 from router_model.kinds import KINDS, OF_ANSWERS, TWO_SIDED
 from router_model.linalg import unpack
 from router_model.network import Router, predicted_tokens
@@ -34,9 +35,9 @@ from router_model.retrain.replay import (
 )
 
 KIND_SPREAD = 0.3  # how far from its present value the log of a kind's noise or gain may well be
-# Variance, that of people (`people.py`). Ratings by a rule have less: and then a model that is never quite right would
-# be sure of its mistakes.
-LEAST_NOISE = 0.0225
+# Variance, that of simulated people. Ratings by a rule have less: and then a model that is never quite right would be
+# sure of its mistakes.
+LEAST_NOISE = RATING_NOISE**2
 PRIOR_STRENGTH = 30.0  # users' worth of belief in the means of the prior so far
 SPREAD_STRENGTH = 3.0  # and in its variances: a log of people unlike those of training must be able to shrink a taste
 CALIBRATION_STRENGTH = 25.0  # curvature of about a hundred judged answers
@@ -72,7 +73,7 @@ class KindReading:
 
 @dataclass(frozen=True)
 class Beliefs:
-    """What was believed of n answers before they were rewarded. float64."""
+    """Beliefs about n answers before they were rewarded. float64."""
 
     answer: Ints
     """[n]"""
@@ -89,7 +90,7 @@ def llm_evidence(
 ) -> Doubles:
     """Sums [M, V] of the messages to the LLMs.
 
-    As in the gateway, the n-th of a user about the same LLM counts 1/n: what somebody says again and again is a taste.
+    As in the gateway, the n-th of a user about the same LLM counts 1/n: what a user says again and again is a taste.
     """
     total: Doubles | None = None
     done = 0
@@ -292,7 +293,7 @@ def copy_of(router: Router) -> Router:
 
 
 def held_out(users: list[tuple[str, str]], share: float) -> NDArray[np.bool_]:
-    """Who is for judging only, [U]: by a hash of the name, so that the same users are in every retraining."""
+    """Mask [U] of users kept for judging: by a hash of the name, so that every retraining keeps the same ones."""
     from router_model.retrain.logbook import key_of
 
     return np.array([key_of("held out", *user) % 10_000 < share * 10_000 for user in users], bool)

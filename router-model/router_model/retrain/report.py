@@ -22,7 +22,7 @@ ESTIMATORS = {"dr": "doubly robust", "snips": "self-normalised", "ips": "inverse
 
 @dataclass(frozen=True)
 class Summary:
-    """What a report is made of."""
+    """Contents of a report."""
 
     version: str
     current: str

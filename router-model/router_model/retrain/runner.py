@@ -1,4 +1,4 @@
-"""A router's four graphs on numpy arrays, whoever runs them: PyTorch while training, ONNX Runtime when judging."""
+"""A router's four graphs on numpy arrays, run by PyTorch while training and by ONNX Runtime when judging."""
 
 from __future__ import annotations
 

@@ -10,19 +10,19 @@ from numpy.typing import NDArray
 
 from router_model.data.cards import code_matrix, price_matrix
 from router_model.data.pools import Pool
-from router_model.data.simulation import History
+from router_model.data.simulation import RATING_NOISE, History
 from router_model.network import Sizes, UserFeatures, predicted_tokens
 from router_model.priors.user import Doubles
 
 Floats = NDArray[np.float32]
 
 # Variance of a rating around what is expected of the user: noise, and answers that turn out right or wrong.
-RATING_VARIANCE, DOUBT_VARIANCE = 0.0225, 0.3
+RATING_VARIANCE, DOUBT_VARIANCE = RATING_NOISE**2, 0.3
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What is predicted of every query and LLM of a pool, by an encoder that never saw the query."""
+    """Predictions for every query and LLM of a pool, by an encoder that never saw the query."""
 
     quality: Floats  # [Q, M], 0..1
     tokens: Floats  # [Q, M]

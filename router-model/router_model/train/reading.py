@@ -76,7 +76,7 @@ class LlmWeights:
 
 @dataclass
 class Reading:
-    """What the first stage leaves."""
+    """Result of the first stage."""
 
     encoder: QueryEncoder
     weights: dict[str, LlmWeights] = field(default_factory=dict)

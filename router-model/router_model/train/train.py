@@ -119,7 +119,7 @@ class TrainConfig(BaseModel):
     reading: ReadingSettings = ReadingSettings()
     people: PeopleSettings = PeopleSettings()
     forget: float = 1.0
-    """What a user's older rewards are multiplied by when a new one comes."""
+    """Factor on a user's older rewards when a new one comes."""
     hold_out: list[str] = Field(default_factory=list)
     """LLMs, or makers of LLMs, that training never sees."""
 
@@ -136,7 +136,7 @@ class TrainConfig(BaseModel):
 
 @dataclass
 class Trained:
-    """What training leaves."""
+    """Result of training."""
 
     router: Router
     embedder: StaticEmbedder

@@ -21,7 +21,7 @@ class WeightsError(ValueError):
 def save_weights(path: Path, router: Router) -> None:
     """Writes parameters, buffers and sizes."""
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in router.state_dict().items()}
-    # Not `save_file`, whose files only their owner may read: the gateway often is somebody else.
+    # Not `save_file`, whose files only their owner may read: the gateway often runs as another user.
     path.write_bytes(save(tensors, metadata={"sizes": json.dumps(router.sizes.as_dict())}))
 
 

@@ -33,6 +33,10 @@ def question(metric: Metric, *truth: str, choices: tuple[str, ...] = ()) -> Ques
         ("numeric", "-3", "3", 0),
         ("numeric", "3", "x = 3.", 1),
         ("numeric", "50", "50%", 1),
+        ("numeric", "0.33333", "0.3333", 1),
+        ("numeric", "0.00002", "0.00003", 0),
+        ("numeric", "0", "0.00005", 0),
+        ("numeric", "0", "It is 0.0", 1),
     ],
 )
 def test_checkable_answers(metric: Metric, truth: str, answer: str, score: float) -> None:
@@ -94,7 +98,7 @@ def test_code_can_do_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert not flag.exists()
 
 
-@pytest.mark.skipif(sys.platform != "linux" or not isolated(), reason="nobody may make network namespaces here")
+@pytest.mark.skipif(sys.platform != "linux" or not isolated(), reason="network namespaces are not allowed here")
 def test_code_has_no_network() -> None:
     connect = "import socket\nsocket.create_connection(('127.0.0.1', {port}), 2)"
     import socket

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from near import assert_near
 
 from router_model.collect.strategies import (
     TRADE_OFFS,
@@ -29,8 +30,8 @@ def test_the_nine_users_weigh_effect_from_a_fifth_to_all(pool):
     nine = CostEfficiencyPopulation.nine()
     rows = np.arange(len(pool.queries))
     utility = nine.utility(np.arange(9), pool, rows)
-    assert utility[-1] == pytest.approx(pool.quality)
-    assert utility[0] == pytest.approx(0.2 * pool.quality - 0.8 * scaled_cost(pool), abs=1e-6)
+    assert_near(utility[-1], pool.quality)
+    assert_near(utility[0], 0.2 * pool.quality - 0.8 * scaled_cost(pool))
     assert len(TRADE_OFFS) == 9
 
 
@@ -42,7 +43,7 @@ def test_performance_cost_and_reward_add_up_for_every_user(pool):
     dear = outcome(
         users, np.arange(50), pool, rows, np.full((50, len(rows)), pool.names.index("claude-3-opus-20240229"))
     )
-    assert best.reward == pytest.approx(float(utility.max(-1).mean()), abs=1e-5)
+    assert best.reward == pytest.approx(float(utility.max(-1).mean()), rel=1e-4)
     assert best.reward > dear.reward
     assert best.cost < dear.cost
     assert np.bincount(users.split).tolist() == [35, 5, 10]

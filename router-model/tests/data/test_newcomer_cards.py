@@ -121,7 +121,7 @@ class World:
         return sums
 
     def missed(self, persona: int, sums: np.ndarray) -> tuple[float, float]:
-        """What the choice among the new cards misses, and what the mean new card misses, as the persona sees it."""
+        """Utility missed by the choice among the new cards, and by the mean new card, as the persona sees it."""
         found = self.scores(sums)
         cost = cost_of(self.price, PROMPT_TOKENS, found["completion_tokens"])
         worth = self.utility(persona, found["quality"], cost, found["completion_tokens"])[:, len(RATED) :]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from near import assert_near
 
 from router_model.data.cards import Card, card_matrix, code_matrix, price_matrix
 from router_model.embedding import StaticEmbedder
-from router_model.export.artifact import Artifact, unpack_vector
+from router_model.export.artifact import TOLERANCE, Artifact, largest_error, unpack_tensor, unpack_vector
+from router_model.export.onnx import INPUTS, outputs_of
+from router_model.train.weights import WEIGHTS_FILE, load_weights
 
 FOLDERS = sorted((Path(__file__).parents[2] / "artifacts").glob("[0-9]*"))
 
@@ -43,7 +48,7 @@ QUESTIONS = (
 
 
 class Gateway:
-    """What the gateway does with an artifact, for one user."""
+    """The gateway's use of an artifact, for one user."""
 
     def __init__(self, folder: Path) -> None:
         self.artifact = Artifact(folder)
@@ -106,14 +111,12 @@ def test_exactly_one_version_is_kept() -> None:
 
 
 def test_population_and_embedder_match_the_manifest(gateway: Gateway) -> None:
-    import json
-
     folder, manifest = gateway.artifact.folder, gateway.artifact.manifest
     assert set(manifest.aliases) <= set(gateway.artifact.population)
     embedder = StaticEmbedder.load(folder / "embedder")
     assert (embedder.version, embedder.dim) == (manifest.embedder.version, manifest.dims.E)
     for entry in json.loads((folder / "golden.json").read_text())["embed"]:
-        np.testing.assert_allclose(embedder.embed([entry["text"]])[0], unpack_vector(entry["vector"]), atol=1e-6)
+        assert_near(embedder.embed([entry["text"]])[0], unpack_vector(entry["vector"]))
 
 
 def test_frontier_is_expected_to_be_better_than_tiny_from_cards_alone(gateway: Gateway) -> None:
@@ -153,3 +156,14 @@ def test_ratings_make_the_belief_surer(gateway: Gateway) -> None:
     for turn in range(12):
         gateway.rate(turn % len(CARDS), turn % len(QUESTIONS), 0.5, "rating", 200.0)
     assert (gateway.scores()["std"] < before).all()
+
+
+@pytest.mark.parametrize("graph", list(INPUTS))
+def test_the_network_of_today_computes_what_the_committed_graphs_do(gateway: Gateway, graph: str) -> None:
+    """Weights of an artifact still load, and mean the same."""
+    folder = gateway.artifact.folder
+    router = load_weights(folder / WEIGHTS_FILE)
+    for case in json.loads((folder / "golden.json").read_text())["graphs"][graph]:
+        inputs = {name: torch.from_numpy(unpack_tensor(entry)) for name, entry in case["inputs"].items()}
+        for name, found in outputs_of(router, graph, inputs).items():
+            assert largest_error(found.numpy(), unpack_tensor(case["outputs"][name])) <= TOLERANCE, name

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from near import assert_near, off
 
 from personabench.baselines.simple import TruePopulation, TrueTastes
 from personabench.bench.artifact_router import ArtifactRouter
@@ -74,7 +75,7 @@ def test_a_belief_that_adds_up_is_the_belief_of_the_whole_history(episodes):
     scores = regression.scores(rows, history)
     for i, row in enumerate(rows):
         mean, _ = session.expect(np.full(len(test.users), row))
-        assert mean == pytest.approx(scores[:, i], abs=1e-4)
+        assert_near(mean, scores[:, i], 1e-4)
 
 
 def test_live_regret_is_never_negative_and_greedy_true_choices_have_the_least(episodes):
@@ -96,7 +97,7 @@ def test_the_artifact_competes_by_its_graphs_alone_and_sessions_agree_with_histo
     assert (deviations > 0).all()
     session, _ = play(router, episode, 4)
     mean, _ = session.expect(np.full(len(test.users), rows[1]))
-    assert mean == pytest.approx(scores[:, 1], abs=1e-3)
+    assert_near(mean, scores[:, 1], 1e-3)
 
 
 @pytest.mark.parametrize("name", ["linucb", "regression-gaussian", "artifact"])
@@ -107,7 +108,7 @@ def test_drawn_weights_spread_as_the_session_says_it_doubts(name, episodes, arti
     session, rows = play(learner, episode, 3)
     mean, std = session.expect(rows)
     rng = np.random.default_rng(0)
-    assert session.draw(rows, 0.0, rng) == pytest.approx(mean, abs=1e-4)
+    assert_near(session.draw(rows, 0.0, rng), mean, 1e-4)
     drawn = np.stack([session.draw(rows, 1.0, rng) for _ in range(60)])
     assert drawn.std(0).mean() == pytest.approx(std.mean(), rel=0.1)
     assert np.abs(drawn.mean(0) - mean).mean() < 0.2 * std.mean()
@@ -124,7 +125,7 @@ def test_bounds_borrow_the_artifacts_reading_of_unseen_queries_alone(name, episo
     if isinstance(bound, TrueTastes):
         shared, train = episode.known.heads.quality, episode.known.train
         assert np.array_equal(bound.pool.quality[train], shared[train])
-        assert not np.allclose(bound.pool.quality, shared)
+        assert off(bound.pool.quality, shared) > 1e-2
 
 
 def test_whoever_borrows_needs_one_artifact(artifact):
@@ -144,4 +145,4 @@ def test_the_artifact_takes_a_new_llm_by_card_and_outcomes(episodes, artifact):
     few.fit(replace(known, pool=replace(known.pool, quality=quality), newcomers=np.array([2])))
     assert not few.outcome_evidence(2, np.zeros(0, dtype=np.int64)).any()
     assert not np.array_equal(few.z[2], router.z[2])
-    assert few.z[[0, 1, 3]] == pytest.approx(router.z[[0, 1, 3]])
+    assert_near(few.z[[0, 1, 3]], router.z[[0, 1, 3]])

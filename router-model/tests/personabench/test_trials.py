@@ -2,6 +2,7 @@ from copy import copy
 
 import numpy as np
 import pytest
+from near import assert_near, off
 
 from personabench.ablate import Ablated, no_changes
 from personabench.bench.artifact_router import ArtifactRouter
@@ -26,7 +27,7 @@ def test_a_trial_scores_as_the_graphs_do(seen):
     judgement = seen.judgement
     history = judgement.history.first(5)
     expected = seen.router.scores(judgement.rows, history)
-    assert seen.mean(seen.router.states(history)[:, : seen.features]) == pytest.approx(expected, abs=1e-3)
+    assert_near(seen.mean(seen.router.states(history)[:, : seen.features]), expected, 1e-4)
 
 
 def test_more_caution_leaves_fewer_users_worse_off_and_gains_no_more(seen, monkeypatch):
@@ -51,7 +52,8 @@ def test_every_keeping_is_tried_from_every_start_at_every_length(seen, artifact)
         assert [n for name, n, _ in found if name == keeping.name] == sorted(lengths * len(keeping.starts))
     assert sum("(the model)" in keeping.name for keeping in KEEPINGS) == 1
     assert len({worth for _, n, worth in found if n == 20}) > len(KEEPINGS)
-    assert np.ptp([possible for *_, (_, possible, _) in found]) < 1e-3
+    possible = [possible for *_, (_, possible, _) in found]
+    assert np.ptp(possible) < 1e-3 * max(possible)
 
 
 def test_the_models_keeping_is_the_model_and_one_block_the_model_without_changes(seen, artifact):
@@ -63,10 +65,10 @@ def test_the_models_keeping_is_the_model_and_one_block_the_model_without_changes
     model, one = Keeping(sizes.blocks, sizes.block_rewards, CHANGE), KEEPINGS[0]
     plain = copy(seen.router)
     plain.artifact = Ablated(artifact, "plain").artifact
-    assert found[model.name] == pytest.approx(plain.states(history), abs=1e-5)
+    assert_near(found[model.name], plain.states(history), 1e-4)
     plain.artifact = Ablated(artifact, "no changes", no_changes).artifact
-    assert found[one.name] == pytest.approx(plain.states(history), abs=1e-5)
-    assert np.abs(found[one.name] - found[model.name])[:, : seen.features].max() > 1e-3
+    assert_near(found[one.name], plain.states(history), 1e-4)
+    assert off(found[one.name][:, : seen.features], found[model.name][:, : seen.features]) > 1e-3
     assert reader(seen.router, artifact, Keeping(2, 7, 0.1)).memory == Memory(2, 7, seen.router.memory.fade)
 
 
@@ -90,7 +92,8 @@ def test_every_reading_is_tried_at_every_length(seen, episodes, artifact, monkey
     assert all(set(row) == {5, 20} for row in found.values())
     worths = [row[20] for row in found.values()]
     assert len(set(worths)) > len(worths) / 2
-    assert np.ptp([possible for _, possible, _ in worths]) < 1e-3
+    possible = [possible for _, possible, _ in worths]
+    assert np.ptp(possible) < 1e-3 * max(possible)
 
 
 def test_doubt_about_each_rating_changes_what_is_learned_and_none_of_it_nothing(seen, episodes, artifact, monkeypatch):
@@ -101,8 +104,8 @@ def test_doubt_about_each_rating_changes_what_is_learned_and_none_of_it_nothing(
         router = Ablated(artifact, "lenient", change)
         router.fit(episodes("dense").known)
         made.append(router.states(history))
-    assert made[1] == pytest.approx(made[0], abs=1e-5)
-    assert np.abs(made[0] - made[2])[:, : seen.features].max() > 1e-3
+    assert_near(made[1], made[0], 1e-4)
+    assert off(made[2][:, : seen.features], made[0][:, : seen.features]) > 1e-2
 
 
 def test_predicted_quality_is_worth_more_than_an_llms_mean(seen, episodes, pool, artifact):

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import yaml
 from made_rows import EMBEDDER, Document, rows_of, write
+from near import assert_near
 from small_artifact import write_small_artifact
 from typer.testing import CliRunner
 
@@ -64,7 +65,7 @@ def done(base: Path, rows: list[Document], tmp_path_factory: pytest.TempPathFact
 
 
 def fitted(artifact: Path, rows: list[Document], folder: Path, options: Options = OPTIONS) -> Any:
-    """What `fit` learns from some rows, without an export."""
+    """`fit` on some rows, without an export."""
     made = Artifact(artifact)
     embedder = StaticEmbedder.load(made.folder / "embedder")
     log = read_logbook(open_log(str(write(folder / "some.jsonl", rows))), ["acme"], embedder)
@@ -114,7 +115,7 @@ def test_retraining_twice_counts_no_reward_twice(
         assert a.equal(b)
     published = Artifact(summary.published)
     for name, evidence in first.population.items():
-        np.testing.assert_allclose(published.population[name], evidence, rtol=1e-4, atol=1e-4)
+        assert_near(published.population[name], evidence)
 
 
 def test_an_erased_user_leaves_no_trace(

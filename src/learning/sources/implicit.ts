@@ -1,6 +1,7 @@
 import type { RouterConfig } from '../../config/schema.ts'
-import type { RewardKind, RewardRecord } from '../../store/records/records.ts'
+import type { RewardRecord } from '../../store/records/codec.ts'
 import type { ConversationState, InteractionSummary } from '../../store/store.ts'
+import type { HintKind } from '../kinds.ts'
 
 /** What a new request tells of the answer before it. */
 export interface NextTurn {
@@ -15,7 +16,7 @@ export interface NextTurn {
 }
 
 export interface ImplicitReward {
-  kind: Extract<RewardKind, 'regeneration' | 'edit' | 'continuation' | 'abort'>
+  kind: HintKind
   value: number
   weight: number
 }

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import type { RouterConfig } from '../../config/schema.ts'
 import type { Logger } from '../../observability/logger.ts'
 import { fairTimeout } from '../../runtime/fair-timer.ts'
-import type { RewardRecord } from '../../store/records/records.ts'
+import type { RewardRecord } from '../../store/records/codec.ts'
 import type { InteractionSummary } from '../../store/store.ts'
 
 export interface JudgeOptions {
@@ -33,18 +33,14 @@ export class Judge {
   readonly #running = new Set<Promise<void>>()
   readonly #stop = new AbortController()
   #windowStart = 0
+  /** In the current 24 hours. */
   #spentUsd = 0
 
   constructor(options: JudgeOptions) {
     this.#options = { now: Date.now, random: Math.random, ...options }
   }
 
-  /** Spent in the current 24 hours. */
-  get spentUsd(): number {
-    return this.#spentUsd
-  }
-
-  /** Perhaps judges an answer. Returns at once, and says whether it does. */
+  /** Judges a sample of answers, in the background. Returns whether this one is judged. */
   consider(interaction: InteractionSummary, question: string, answer: string): boolean {
     const { config, random } = this.#options
     // A candidate does not grade itself.

@@ -1,4 +1,4 @@
-import type { RewardRecord } from '../../store/records/records.ts'
+import type { RewardRecord } from '../../store/records/codec.ts'
 import type { InteractionSummary } from '../../store/store.ts'
 
 /**

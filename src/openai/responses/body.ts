@@ -7,9 +7,18 @@ import type { InputItem } from './items.ts'
 const num = z.custom<number>((value) => typeof value === 'number', 'Expected number')
 const count = z.custom<number>((value) => typeof value === 'number' && value >= 1, 'Expected a positive integer')
 
-const part = z.looseObject({ type: z.string() })
-const text = z.union([z.string(), z.array(part)])
-const callOutput = z.union([z.string(), z.array(part), z.looseObject({})])
+/** A string, or a list: what is wrong inside of the list is told by its place, which a union would not do. */
+const textOr = <T extends z.ZodType>(list: T) =>
+  z.custom<string | z.output<T>>().check((context) => {
+    const { value } = context
+    const parsed = typeof value === 'string' ? null : list.safeParse(value)
+    for (const issue of parsed?.error?.issues ?? [])
+      context.issues.push({ ...issue, input: value } as z.core.$ZodRawIssue)
+  })
+
+const parts = z.array(z.looseObject({ type: z.string() }))
+const text = textOr(parts)
+const callOutput = z.unknown().refine((value) => value !== undefined && value !== null, 'Expected a string or a list')
 
 /** What must hold of an item of a known type; others pass, and so do fields that are not named here. */
 const known: Record<string, z.ZodType> = {
@@ -31,7 +40,7 @@ const known: Record<string, z.ZodType> = {
 
 const bodySchema = z.looseObject({
   model: z.string().min(1).max(256).nullish(),
-  input: z.union([z.string(), z.array(z.looseObject({ type: z.string().nullish() }))]).nullish(),
+  input: textOr(z.array(z.looseObject({ type: z.string().nullish() }))).nullish(),
   instructions: z.string().nullish(),
   previous_response_id: z.string().min(1).max(256).nullish(),
   include: z.array(z.string()).nullish(),

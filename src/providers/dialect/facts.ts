@@ -9,9 +9,12 @@ export interface Facts {
   parts: ReadonlySet<string>
   /** Fields of messages beside role and content. */
   messageFields: ReadonlySet<string>
+  /** The same, with those that say nothing. */
+  emptyMessageFields: ReadonlySet<string>
   /** Assistant messages with tool calls whose results end the conversation: the model must go on with them. */
   loop: readonly ChatMessage[]
   endsWithAssistant: boolean
+  hasUserAfterTool: boolean
 }
 
 const EVERYWHERE = new Set(['model', 'messages', 'stream'])
@@ -34,10 +37,13 @@ function find({ body, spans }: ChatRequest): Facts {
   const roles = new Set<string>()
   const parts = new Set<string>()
   const messageFields = new Set<string>()
+  const empty = new Set<string>()
   for (const message of body.messages) {
     roles.add(message.role)
     if (Array.isArray(message.content)) for (const { type } of message.content) parts.add(type)
-    for (const field in message) if (!STANDARD.has(field) && hasMeaning(message[field])) messageFields.add(field)
+    for (const field in message) {
+      if (!STANDARD.has(field)) (hasMeaning(message[field]) ? messageFields : empty).add(field)
+    }
     for (const call of callsOf(message)) {
       for (const field in call) if (!CALL.has(field) && hasMeaning(call[field])) messageFields.add(field)
     }
@@ -48,8 +54,10 @@ function find({ body, spans }: ChatRequest): Facts {
     roles,
     parts,
     messageFields,
+    emptyMessageFields: empty,
     loop: loopOf(body.messages),
     endsWithAssistant: last?.role === 'assistant',
+    hasUserAfterTool: body.messages.some(({ role }, i) => role === 'user' && body.messages[i - 1]?.role === 'tool'),
   }
 }
 

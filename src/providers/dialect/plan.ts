@@ -95,6 +95,9 @@ function unfitMessages(facts: Facts, dialect: Dialect): string | undefined {
     if (dialect.messageFields[field] === 'avoid') return `does not take ${field} in messages`
   }
   if (facts.endsWithAssistant && dialect.prefill === 'avoid') return "does not go on with an assistant's message"
+  if (facts.hasUserAfterTool && dialect.userAfterTool === 'avoid') {
+    return "does not take a user's message right after a tool's"
+  }
   const need = dialect.loopNeeds
   if (need === null) return undefined
   const reads = facts.loop.every((message) => has(message, need) || firstCallHas(message.tool_calls, need))

@@ -135,7 +135,8 @@ function fieldsOf(text: string, message: string, param: string | null, request: 
     if (!['user', 'assistant', 'tool', 'system'].includes(role) && isNamed(role)) return [`role:${role}`]
   }
   if (/\brole\b/i.test(message) && facts.roles.has('developer')) return ['role:developer']
-  for (const field of longestFirst(facts.messageFields)) if (isNamed(field)) return [`message:${field}`]
+  const ofMessages = [...facts.messageFields, ...facts.emptyMessageFields]
+  for (const field of longestFirst(ofMessages)) if (isNamed(field)) return [`message:${field}`]
   for (const field of longestFirst(facts.fields)) if (isNamed(field)) return ofField(field)
   for (const part of facts.parts) if (part !== 'text' && isNamed(part)) return [`part:${part}`]
   if (facts.parts.has('image_url') && /\bimages?\b|vision|multimodal/i.test(message)) return ['part:image_url']
@@ -163,5 +164,5 @@ function placeOf(param: string, request: ChatRequest): string | null {
   }
   if (last === 'role')
     return ['user', 'assistant', 'tool', 'system'].includes(message.role) ? 'messages' : `role:${message.role}`
-  return factsOf(request).messageFields.has(last) ? `message:${last}` : 'messages'
+  return last in message ? `message:${last}` : 'messages'
 }

@@ -66,6 +66,8 @@ function withoutKeywords(schema: Fields, keywords: readonly string[]): Fields {
     if (keywords.includes(key)) {
       copy ??= { ...schema }
       delete copy[key]
+      // The same thing in the word that is taken.
+      if (key === 'const' && typeof value === 'string' && !('enum' in schema)) copy.enum = [value]
     } else if (DATA.has(key) || !isObject(value)) continue
     else if (NAMED.has(key)) {
       const inner = Object.entries(value).map(

@@ -4,11 +4,13 @@ import type { RetriesConfig, TimeoutsConfig } from '../../config/schema.ts'
 import { GatewayError, UnsupportedRequest } from '../../errors.ts'
 import type { ChatRequest } from '../../openai/chat.ts'
 import { errorBodyOf } from '../../openai/error.ts'
+import { userKey } from '../../runtime/keys.ts'
 import type { Attempt } from '../../store/records/records.ts'
 import { adapt } from '../dialect/adapt.ts'
 import { Learned, type Refused } from '../dialect/learned.ts'
 import { type Refusal, readRefusal } from '../dialect/refusal.ts'
 import type { Refusals } from '../dialect/refusals.ts'
+import { withoutGuarded } from '../guarded.ts'
 import { type Provider, UpstreamError } from '../provider.ts'
 import type { AnswerHead, Forwarded, PlainAnswer } from '../relay/answer.ts'
 import { readAnswer } from '../relay/read-answer.ts'
@@ -103,7 +105,8 @@ export class Attempts {
   /** Whether a candidate could be asked again without what it has refused. */
   canDoWithout(candidate: Candidate, refused: readonly Refused[]): boolean {
     const { request, strict = false } = this.#input
-    if (refused.length === 0 || strict) return false
+    // A value that all refuse is the client's mistake; a field that none takes is not.
+    if (refused.length === 0 || strict || refused.some(isValue)) return false
     const learned = this.learnedOf(candidate)
     try {
       const own = request.forCandidate?.(candidate) ?? request
@@ -117,7 +120,7 @@ export class Attempts {
   #askOne(candidate: Candidate, cancel?: AbortSignal): Promise<AttemptResult> {
     const breaker = this.#deps.breakers.of(candidate)
     const { tenant, user } = this.#input
-    const asker = user === undefined ? undefined : `${tenant}\0${user}`
+    const asker = user === undefined ? undefined : userKey(tenant ?? '', user)
     return breaker.run(() => this.#attempt(candidate, cancel), asker).catch(asUnsupported)
   }
 
@@ -149,7 +152,9 @@ export class Attempts {
       if (!provider) throw new UpstreamError('connect', 'its provider is not configured')
       const own = given.forCandidate?.(candidate) ?? given
       const learned = this.learnedOf(candidate)
-      const request = routed ? adapt(own, candidate, learned, strict) : own
+      const adapted = routed ? adapt(own, candidate, learned, strict) : own
+      const { guards } = provider
+      const request = guards ? withoutGuarded(adapted, guards, candidate.name, strict) : adapted
       const askUsage = !learned?.has(ADDED_USAGE)
       const answer = await provider.chat({ candidate, request, signal: abort.signal, requestId, askUsage })
       status = answer.status
@@ -295,5 +300,7 @@ function healthOf(failure: Failure, refusal: Refusal | null): Health['health'] {
   if (!isDeploymentFailure(failure)) return 'unknown'
   return isBeyondContent(failure) ? 'gone' : 'failed'
 }
+
+const isValue = (refused: Refused) => refused.includes('=')
 
 const sameBytes = (a: ChatRequest, b: ChatRequest) => Buffer.compare(a.raw, b.raw) === 0

@@ -81,10 +81,14 @@ export async function forward(input: ForwardInput, deps: ForwardDeps): Promise<F
   // Nobody takes it as it is: those are asked again who can do without what they refused.
   for (const { candidate, refusal } of refusals.slice(0, MAX_SECOND_ROUND)) {
     if (!input.routed || last || !mayGoOn() || !isUsable(candidate)) break
-    if (!attempts.canDoWithout(candidate, refusal.refused)) continue
-    attempts.learn(candidate, refusal.refused)
-    const result = await attempts.ask(candidate, () => undefined)
-    if ('answer' in result) return remember(result.answer, refusals, input, deps)
+    for (let refused = refusal.refused; mayGoOn() && attempts.canDoWithout(candidate, refused); ) {
+      attempts.learn(candidate, refused)
+      const result = await attempts.ask(candidate, () => undefined)
+      if ('answer' in result) return remember(result.answer, refusals, input, deps)
+      if (!('failure' in result) || result.failure.kind !== 'status' || !result.refusal) break
+      refused = result.refusal.refused
+      refusals.push({ candidate, failure: result.failure, refusal: result.refusal })
+    }
   }
   if (signal.aborted) throw attempts.failed(abortedError(signal))
   if (performance.now() >= input.deadline) throw attempts.failed(exhausted(OUT_OF_TIME))

@@ -61,14 +61,14 @@ export class PolicyLoader {
         clearTimeout(this.#leaving.get(policy))
         this.#leaving.delete(policy)
       } else if (!this.#leaving.has(policy)) {
-        this.#leaving.set(policy, setTimeout(() => void this.#letGo(policy), GRACE_MS).unref())
+        this.#leaving.set(policy, setTimeout(() => void this.#release(policy), GRACE_MS).unref())
       }
     }
   }
 
   async close(): Promise<void> {
     for (const timer of this.#leaving.values()) clearTimeout(timer)
-    await Promise.all([...this.#loaded.values()].map((policy) => this.#letGo(policy)))
+    await Promise.all([...this.#loaded.values()].map((policy) => this.#release(policy)))
   }
 
   async #policyOf(artifact: Artifact): Promise<Policy> {
@@ -91,7 +91,7 @@ export class PolicyLoader {
     return known
   }
 
-  async #letGo(policy: Policy): Promise<void> {
+  async #release(policy: Policy): Promise<void> {
     this.#leaving.delete(policy)
     this.#loaded.delete(policy.version)
     policy.router.llms.close()

@@ -130,7 +130,7 @@ export class Policies {
         await this.#take(name, next, old.get(name) ?? NOTHING, load)
       }
       this.#follow()
-      this.#letGo()
+      this.#release()
     })
   }
 
@@ -209,12 +209,12 @@ export class Policies {
     const { llms, device } = policy.router
     if (live) await llms.warmLike(live.router.llms, tenant === DEFAULT_AUDIENCE ? undefined : tenant)
     set.makeLive(policy)
-    this.#letGo()
+    this.#release()
     const whose = tenant === DEFAULT_AUDIENCE ? {} : { tenant }
     this.#log.info({ ...whose, policy: policy.version, device, from: live?.version ?? null }, 'policy live')
   }
 
-  #letGo(): void {
+  #release(): void {
     this.#loader.keepOnly(new Set([this.#shared, ...this.#tenants.values()].flatMap((set) => set.all())))
   }
 

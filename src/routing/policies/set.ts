@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { userKey } from '../../runtime/keys.ts'
 import type { Policy } from '../policy.ts'
 import type { Router } from '../router.ts'
 
@@ -126,5 +127,5 @@ export class PolicySet {
 
 /** Position of a user between 0 and 1: stable and evenly spread. */
 function positionOf(tenant: string, user: string): number {
-  return createHash('sha256').update(`${tenant}\0${user}`).digest().readUInt32LE(0) / 2 ** 32
+  return createHash('sha256').update(userKey(tenant, user)).digest().readUInt32LE(0) / 2 ** 32
 }

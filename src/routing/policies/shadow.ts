@@ -1,6 +1,6 @@
 import type { Candidate } from '../../candidates/candidate.ts'
 import type { UserProfile } from '../../learning/profile.ts'
-import type { InteractionRecord } from '../../store/records/records.ts'
+import type { InteractionRecord } from '../../store/records/codec.ts'
 import { scoredCandidates } from '../../store/records/scored-candidates.ts'
 import { type ChooseInput, choose } from '../choose/choose.ts'
 import type { Policy } from '../policy.ts'

@@ -23,10 +23,10 @@ export const DEFAULT_AUDIENCE = ''
  */
 export function wantedPolicies(router: RouterConfig, tenants: Iterable<TenantPolicies>): Map<string, WantedPolicies> {
   const { artifact, shadow, canary } = router
-  const everyone = { artifact, mustExist: true, shadow: shadow ?? null, canary: canary ?? null }
+  const shared = { artifact, mustExist: true, shadow: shadow ?? null, canary: canary ?? null }
   const root = join(dirname(artifact), 'tenants')
   return new Map([
-    [DEFAULT_AUDIENCE, everyone],
+    [DEFAULT_AUDIENCE, shared],
     ...[...tenants].map((tenant): [string, WantedPolicies] => [
       tenant.name,
       {

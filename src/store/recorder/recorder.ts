@@ -2,8 +2,10 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Config } from '../../config/schema.ts'
 import { atEndOfTick } from '../../runtime/end-of-tick.ts'
 import { EphemeralMap } from '../../runtime/ephemeral-map.ts'
-import { interactionLine, readInteraction, readReward, rewardLine, summaryOf } from '../records/documents.ts'
-import type { InteractionRecord, RewardRecord } from '../records/records.ts'
+import { userKey } from '../../runtime/keys.ts'
+import type { InteractionRecord, RewardRecord } from '../records/codec.ts'
+import { interactionLine, readInteraction, readReward, rewardLine } from '../records/codec.ts'
+import { summaryOf } from '../records/summary.ts'
 import { type InteractionSummary, type Store, StoreError } from '../store.ts'
 import { Spool } from './spool.ts'
 
@@ -92,9 +94,9 @@ export class Recorder {
     this.#schedule(0)
   }
 
-  /** An answer is on its way: feedback on it finds it, here at once and in other replicas after `flush_ms`. */
+  /** An answer is on its way: feedback finds it in this process immediately, in other replicas after `flush_ms`. */
   open(summary: InteractionSummary): void {
-    this.#open.set(keyOf(summary.tenant, summary.id), summary)
+    this.#open.set(userKey(summary.tenant, summary.id), summary)
     this.#newlyOpen.push(summary)
     if (this.#newlyOpen.length > MAX_FINDABLE) this.#newlyOpen.splice(0, BATCH_ROWS)
     this.#schedule(this.#flushMs)
@@ -106,9 +108,9 @@ export class Recorder {
    */
   interaction(record: InteractionRecord): Promise<void> {
     const { tenant, id, completionId } = record
-    this.#open.delete(keyOf(tenant, id))
-    this.#findable.set(keyOf(tenant, id), record)
-    if (completionId !== null) this.#findable.set(keyOf(tenant, completionId), record)
+    this.#open.delete(userKey(tenant, id))
+    this.#findable.set(userKey(tenant, id), record)
+    if (completionId !== null) this.#findable.set(userKey(tenant, completionId), record)
     this.#fresh.push({ row: { type: 'interaction', record }, line: `${interactionLine(record)}\n` })
     if (!this.#written) {
       this.#written = Promise.withResolvers()
@@ -128,7 +130,7 @@ export class Recorder {
    * @throws StoreError when it is not here and the store is away
    */
   async findInteraction(tenant: string, id: string): Promise<InteractionSummary | null> {
-    const key = keyOf(tenant, id)
+    const key = userKey(tenant, id)
     const ended = this.#findable.get(key)
     if (ended) return summaryOf(ended)
     return this.#open.get(key) ?? this.#store.findInteraction(tenant, id)
@@ -249,7 +251,7 @@ export class Recorder {
   }
 
   async #announceOpen(): Promise<void> {
-    const still = this.#newlyOpen.filter(({ tenant, id }) => this.#open.has(keyOf(tenant, id)))
+    const still = this.#newlyOpen.filter(({ tenant, id }) => this.#open.has(userKey(tenant, id)))
     this.#newlyOpen = []
     if (still.length > 0) await this.#store.openInteractions(still)
   }
@@ -305,8 +307,8 @@ export class Recorder {
     this.#counts.queued -= queued
     for (const { type, record } of rows) {
       if (type !== 'interaction') continue
-      this.#findable.delete(keyOf(record.tenant, record.id))
-      if (record.completionId !== null) this.#findable.delete(keyOf(record.tenant, record.completionId))
+      this.#findable.delete(userKey(record.tenant, record.id))
+      if (record.completionId !== null) this.#findable.delete(userKey(record.tenant, record.completionId))
     }
   }
 
@@ -348,5 +350,3 @@ async function append(store: Store, rows: Row[]): Promise<void> {
   if (interactions.length > 0) await store.appendInteractions(interactions)
   if (rewards.length > 0) await store.appendRewards(rewards)
 }
-
-const keyOf = (tenant: string, id: string) => `${tenant}\0${id}`

@@ -16,8 +16,8 @@ import { doneName, isDone, SpoolHome } from './spool-home.ts'
 
 const SEGMENT_BYTES = 1024 * 1024
 /**
- * What was delivered is kept for so long, to be delivered again (`rewind`): a Redis that dies may take with it what it
- * had acknowledged.
+ * How long delivered lines are kept, to be delivered again (`rewind`): a Redis that dies may lose what it had
+ * acknowledged.
  */
 const KEEP_MS = 5_000
 const NEWLINE = 10
@@ -256,7 +256,7 @@ export class Spool {
       try {
         unlinkSync(path)
       } catch {
-        // One that stays is delivered again by whoever adopts it, and left out by the store.
+        // A segment that stays is delivered again after its adoption; the store ignores what it has.
       }
     }
   }

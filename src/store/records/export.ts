@@ -1,5 +1,5 @@
 import type { RecordFilter, Store } from '../store.ts'
-import { exportedLine, rewardLine } from './documents.ts'
+import { exportedLine, rewardLine } from './codec.ts'
 
 /**
  * Writes interactions, then rewards, as JSON lines (`docs/records.md`), in memory for one batch.

@@ -2,9 +2,8 @@ import { createReadStream } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { z } from 'zod'
 import type { Store } from '../store.ts'
-import { interactionSchema, rewardSchema } from './document-schema.ts'
-import { readInteraction, readReward } from './documents.ts'
-import type { InteractionRecord, RewardRecord } from './records.ts'
+import type { InteractionRecord, RewardRecord } from './codec.ts'
+import { interactionSchema, readInteraction, readReward, rewardSchema } from './codec.ts'
 
 const BATCH = 500
 

@@ -1,7 +1,6 @@
-import type { Usage } from '../../candidates/usage.ts'
-
 /** How a selection came about: `x-router-reason`, before its detail. */
-export type Reason = 'personal' | 'cold_start' | 'sticky' | 'explicit' | 'explore' | 'fallback'
+export const REASONS = ['personal', 'cold_start', 'sticky', 'explicit', 'explore', 'fallback'] as const
+export type Reason = (typeof REASONS)[number]
 
 /**
  * The candidates of a request and what was thought of each, as a table: it is made for every request and read for few
@@ -29,7 +28,7 @@ export interface ScoredCandidate {
   propensity: number
 }
 
-/** Who chose: the router, or the baseline, for a while or for good (a user who is held out). */
+/** What chose: the router, or the baseline, for a while or for good (a user who is held out). */
 export type Arm = 'route' | 'baseline' | 'holdout'
 
 /** One try at one provider. */
@@ -57,74 +56,5 @@ export interface GainNote {
   largest: number
 }
 
-/** One row a request, written after the answer ends, however it ends. */
-export interface InteractionRecord {
-  id: string
-  /** Unix milliseconds. */
-  ts: number
-  tenant: string
-  /** As stored: an HMAC unless the tenant asked for plain ids. */
-  user: string
-  conversation: string | null
-  /** The query vector as used: int8 values in base64, times `scale`; null where none was computed. */
-  embedding: { int8: string; scale: number } | null
-  embedder: string
-  /** Only if the tenant opted in. Kept apart from the log row, so that it can go earlier. */
-  text: string | null
-  /** Unix milliseconds at which `text` is deleted; with the row where left out. */
-  textExpiresAt?: number
-  candidates: ScoredCandidates
-  /** Artifact version. */
-  policy: string
-  /** Who answered at last (the first choice where nobody did). */
-  chosen: string
-  reason: Reason
-  attempts: Attempt[]
-  usage: Usage
-  usageEstimated: boolean
-  costUsd: number
-  ttftMs: number | null
-  totalMs: number
-  overheadUs: number
-  /** `stop`, `length`, `tool_calls`, …; `error` or `aborted` where the answer did not end by itself. */
-  finishReason: string
-  /** HTTP status that the client saw. */
-  status: number
-  stream: boolean
-  tools: boolean
-  modalities: string[]
-  /** The provider's id of the completion, by which feedback may name it. */
-  completionId: string | null
-  /** Who chose: the router, or the baseline (for a while, or for good: a user who is held out). */
-  arm?: Arm
-  /** Id of the key that the request came with. */
-  key?: string
-  /** Name of the API that the client spoke: `chat`, `responses`, `messages`, … */
-  endpoint?: string
-  /** Dollars that the baseline would have cost for the same tokens; null where there is none. */
-  baselineUsd?: number | null
-  /** What a rating tells of the router's gain; null where it tells nothing. */
-  gain?: GainNote | null
-  /** Scores of a shadow policy, where one runs. */
-  shadow?: { policy: string; candidates: ScoredCandidates }
-}
-
 export const REWARD_KINDS = ['rating', 'preference', 'regeneration', 'edit', 'continuation', 'abort', 'judge'] as const
 export type RewardKind = (typeof REWARD_KINDS)[number]
-
-/** What somebody or something thought of an answer; a row of its own, joined by `interaction`. */
-export interface RewardRecord {
-  interaction: string
-  tenant: string
-  user: string
-  kind: RewardKind
-  /** -1 … 1. */
-  value: number
-  /** Factor on the kind's precision. */
-  weight: number
-  /** A thumb is a yes or no, a number is a measurement: the model treats them differently. */
-  binary: boolean
-  ts: number
-  preferredModel: string | null
-  comment: string | null
-}

@@ -1,4 +1,4 @@
-import { floatBytes, floatsOf } from '../codec.ts'
+import { floatBytes, floatsOf } from '../bytes.ts'
 import type { ScoredCandidate, ScoredCandidates } from './records.ts'
 
 /** A candidate of an interaction as exported: `docs/records.md`. */

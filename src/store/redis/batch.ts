@@ -35,7 +35,8 @@ export class RedisBatch {
   }
 
   /**
-   * @param when `soon`: nobody waits for it, so that it may go along with the next one that is asked for now
+   * @param when `soon`: no caller waits for the result, so it may travel with the next operation that is asked for
+   * `now`
    * @throws StoreError
    */
   ask(tenant: string, args: BatchOperation, when: 'now' | 'soon' = 'now'): Promise<unknown> {

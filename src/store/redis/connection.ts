@@ -7,14 +7,14 @@ import { FairTimer } from '../../runtime/fair-timer.ts'
 
 const CONNECT_MS = 2_000
 const RECONNECT = { firstMs: 50, maxMs: 1_000 }
-/** A connection that is written to and says nothing for so long is taken for dead. */
+/** A connection that does not answer what is written to it within this time is dead. */
 const SILENT_MS = 3_000
 
 export type RedisClient = Redis | Cluster
 
 /**
  * A client of a single server, of the master that Sentinels name, or of a Cluster. It connects by itself, again and
- * again. Commands are never queued while there is no connection: they fail at once.
+ * again. Commands are never queued: without a connection they fail immediately.
  *
  * @throws Error when the configuration names no server, or a TLS file can't be read
  */

@@ -17,7 +17,7 @@ class Outage extends StoreError {}
 
 /**
  * Stands before a Redis server (or a tenant's part of a cluster): every call has a deadline, and after a few failures
- * in a row calls fail at once, without being sent. No request is used to try whether it is back: `probe` is, by a
+ * in a row calls fail without being sent. No request is used to try whether it is back: `probe` is, by a
  * timer.
  */
 export class RedisGuard {

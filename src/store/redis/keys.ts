@@ -30,7 +30,7 @@ export const edgeOrder = (tenant: string, id: string) => `${tag(tenant)}edge-ord
 /** Which log rows are a user's. */
 export const userLog = (tenant: string, id: string) => `${tag(tenant)}user-log:${id}`
 export const userConversations = (tenant: string, id: string) => `${tag(tenant)}user-conversations:${id}`
-/** By a hash of the user: who was erased leaves no id behind. */
+/** Erased users are remembered by a hash: their id is gone. */
 export const erased = (tenant: string, id: string) => tag(tenant) + erasedOf(id)
 /** The same, without what a tenant's keys start with. */
 export const erasedOf = (id: string) => `erased:${hash('sha256', id, 'base64url')}`

@@ -1,4 +1,4 @@
-import type { RewardDocument, StoredInteraction } from '../records/documents.ts'
+import type { RewardDocument, StoredInteraction } from '../records/codec.ts'
 import type { RecordFilter } from '../store.ts'
 
 /** A row arrives after its time, unless clocks disagree: by no more than this. */

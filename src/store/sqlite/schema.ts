@@ -54,7 +54,7 @@ const MIGRATIONS = [
     PRIMARY KEY (tenant, policy, candidate)
   ) STRICT, WITHOUT ROWID;
 
-  -- Who was erased when (as a hash), so that older records that still wait in a spool do not come back.
+  -- When users (by a hash) were erased: older records of theirs that still wait in a spool are left out.
   CREATE TABLE erasures (
     tenant TEXT NOT NULL, user_hash TEXT NOT NULL, at INTEGER NOT NULL,
     PRIMARY KEY (tenant, user_hash)

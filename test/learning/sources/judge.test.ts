@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { RouterConfig } from '../../../src/config/schema.ts'
 import { Judge, type JudgeOptions, judgePrompt, parseVerdict } from '../../../src/learning/sources/judge.ts'
-import type { RewardRecord } from '../../../src/store/records/records.ts'
+import type { RewardRecord } from '../../../src/store/records/codec.ts'
 import { routerConfig, silent } from '../../routing/support.ts'
 import { interaction } from '../support.ts'
 
@@ -48,7 +48,6 @@ describe('Judge', () => {
       await idle()
     }
     expect(rewards).toHaveLength(2)
-    expect(one.spentUsd).toBeCloseTo(0.8, 9)
     now += 86_400_000
     expect(one.consider(interaction('next day'), 'q', 'a')).toBe(true)
   })

@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs'
 import { Command } from 'commander'
+import { TransparencyTarget } from '../../emulators/transparency.ts'
 import { casesOf, FramingTarget, STREAMS } from './framing.ts'
 import { HttpTarget, mutateHttp } from './http.ts'
 import { corpus, mutate, randomFrom, targets } from './targets.ts'
@@ -9,14 +10,26 @@ import { corpus, mutate, randomFrom, targets } from './targets.ts'
  * framing`: streams of every kind, cut at every byte.
  */
 const command = new Command('fuzz')
-  .argument('[part]', 'bytes or framing', 'bytes')
+  .argument('[part]', 'bytes, framing or transparency', 'bytes')
+  .option('--requests <n>', 'of transparency', Number, 10_000)
+  .option('--no-dialects', 'of transparency: candidates are known by their refusals alone')
   .option('--minutes <n>', 'over all targets', Number, 2)
   .option('--seed <n>', 'of the mutations', Number, Date.now() % 1e9)
   .option('--only <target>', 'json, sse or http')
   .parse()
-const { minutes, seed, only } = command.opts<{ minutes: number; seed: number; only?: string }>()
+const { minutes, seed, only, requests, dialects } = command.opts<{
+  dialects: boolean
+  minutes: number
+  seed: number
+  only?: string
+  requests: number
+}>()
 if (command.args[0] === 'framing') {
   await fuzzFraming()
+  process.exit()
+}
+if (command.args[0] === 'transparency') {
+  await fuzzTransparency()
   process.exit()
 }
 
@@ -64,5 +77,19 @@ async function fuzzFraming(): Promise<void> {
     console.log(`${stream}: ${cases.length} cuts, ${broken} torn or untold, seed ${seed}`)
     if (broken > 0) process.exitCode = 1
   }
+  await target.stop()
+}
+
+async function fuzzTransparency(): Promise<void> {
+  const target = await TransparencyTarget.start({ dialects })
+  const random = randomFrom(seed)
+  for (let i = 0; i < requests; i++) {
+    await target.run(random)
+    if ((i + 1) % 1_000 === 0) console.log(`${i + 1} requests`)
+  }
+  const { problems, ...totals } = target.totals
+  console.log(JSON.stringify({ seed, ...totals }, null, 2))
+  for (const problem of problems) console.error(problem)
+  if (totals.refused + totals.lost + totals.surprises > 0) process.exitCode = 1
   await target.stop()
 }

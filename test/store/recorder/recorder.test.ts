@@ -3,31 +3,34 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { Recorder } from '../../../src/store/recorder/recorder.ts'
-import { interactionLine } from '../../../src/store/records/documents.ts'
+import { interactionLine } from '../../../src/store/records/codec.ts'
 import { SqliteStore } from '../../../src/store/sqlite/store.ts'
-import { type InteractionSummary, StoreError } from '../../../src/store/store.ts'
+import { type InteractionSummary, type Store, StoreError } from '../../../src/store/store.ts'
+import { withOverrides } from '../../learning/support.ts'
 import { until } from '../../support/redis.ts'
 import { all, anInteraction, aReward, NO_CANDIDATES } from '../records.ts'
 
-/** The real store, which can be told to be away. */
-class FlakyStore extends SqliteStore {
-  away = false
-  bad: string | null = null
-
-  override appendInteractions(rows: Parameters<SqliteStore['appendInteractions']>[0]) {
-    if (this.away) return Promise.reject(new StoreError('away'))
-    if (rows.some(({ id }) => id === this.bad)) return Promise.reject(new TypeError('a row that cannot be stored'))
-    return super.appendInteractions(rows)
-  }
-
-  override appendRewards(rows: Parameters<SqliteStore['appendRewards']>[0]) {
-    return this.away ? Promise.reject(new StoreError('away')) : super.appendRewards(rows)
-  }
+/** What the store is told to do wrong. */
+interface Fault {
+  away: boolean
+  /** The row that can't be stored. */
+  bad: string | null
 }
+
+const withFault = (store: Store, fault: Fault): Store =>
+  withOverrides(store, {
+    appendInteractions: (rows) => {
+      if (fault.away) return Promise.reject(new StoreError('away'))
+      if (rows.some(({ id }) => id === fault.bad)) return Promise.reject(new TypeError('a row that cannot be stored'))
+      return store.appendInteractions(rows)
+    },
+    appendRewards: (rows) => (fault.away ? Promise.reject(new StoreError('away')) : store.appendRewards(rows)),
+  })
 
 describe('Recorder', () => {
   let dir: string
-  let store: FlakyStore
+  let store: Store
+  let fault: Fault
   const recorders: Recorder[] = []
   const open = (overrides: { max_bytes?: number } = {}, events = {}) => {
     const recorder = new Recorder(
@@ -44,7 +47,8 @@ describe('Recorder', () => {
 
   beforeEach(() => {
     dir = mkdtempSync(join(tmpdir(), 'persona-router-recorder-'))
-    store = new FlakyStore({ kind: 'sqlite', path: join(dir, 'store.db'), retention_days: 36_500 })
+    fault = { away: false, bad: null }
+    store = withFault(new SqliteStore({ kind: 'sqlite', path: join(dir, 'store.db'), retention_days: 36_500 }), fault)
   })
   afterEach(async () => {
     for (const recorder of recorders.splice(0)) await recorder.close()
@@ -85,7 +89,7 @@ describe('Recorder', () => {
   })
 
   test('finds what the store does not have yet, until it does, within its tenant only', async () => {
-    store.away = true
+    fault.away = true
     const recorder = open()
     const row = anInteraction({ tenant: 'acme' })
     const summary: InteractionSummary = {
@@ -117,7 +121,7 @@ describe('Recorder', () => {
     expect(await recorder.findInteraction('acme', row.id)).not.toBeNull()
     recorder.forget('acme', row.user)
     expect(await recorder.findInteraction('acme', row.id)).toBeNull()
-    store.away = false
+    fault.away = false
     expect(await recorder.flush()).toBe(true)
     expect(await recorder.findInteraction('acme', row.completionId!)).toMatchObject({ id: row.id, ended: true })
   })
@@ -135,13 +139,13 @@ describe('Recorder', () => {
 
   test('waits on disk while the store is away, more than it keeps in memory, and says so', async () => {
     const seen: string[] = []
-    store.away = true
+    fault.away = true
     const recorder = open({}, { away: () => seen.push('away'), back: () => seen.push('back') })
     const rows = Array.from({ length: 5_000 }, (_, i) => anInteraction({ ts: 1e12 + i, candidates: NO_CANDIDATES }))
     for (const row of rows) recorder.interaction(row)
     expect(await recorder.flush()).toBe(false)
     expect(recorder.status()).toMatchObject({ queued: 5_000, dropped: 0, delivered: 0, away: 'away' })
-    store.away = false
+    fault.away = false
     const late = anInteraction({ ts: 2e12 })
     recorder.interaction(late)
     await until(() => recorder.status().queued === 0)
@@ -150,7 +154,7 @@ describe('Recorder', () => {
   })
 
   test('counts what it drops when the spool is full, and goes on afterwards', async () => {
-    store.away = true
+    fault.away = true
     const drops: number[] = []
     const line = Buffer.byteLength(`${interactionLine(anInteraction())}\n`)
     const recorder = open({ max_bytes: 10 * line }, { dropped: (total: number) => drops.push(total) })
@@ -160,7 +164,7 @@ describe('Recorder', () => {
     expect(dropped).toBeGreaterThan(0)
     expect(dropped + queued).toBe(6_000)
     expect(drops.at(-1)).toBe(dropped)
-    store.away = false
+    fault.away = false
     expect(await recorder.flush()).toBe(true)
     recorder.interaction(anInteraction())
     expect(await recorder.flush()).toBe(true)
@@ -179,13 +183,13 @@ describe('Recorder', () => {
   test('sets aside a row that can never be stored, and delivers the others', async () => {
     const recorder = open()
     const rows = Array.from({ length: 5 }, () => anInteraction())
-    store.bad = rows[2]!.id
+    fault.bad = rows[2]!.id
     for (const row of rows) recorder.interaction(row)
     expect(await recorder.flush()).toBe(true)
     expect(await ids()).toHaveLength(4)
     expect(recorder.status()).toMatchObject({ rejected: 1, queued: 0 })
     const [rejected] = segments().filter((name) => name.endsWith('rejected.ndjson'))
-    expect(JSON.parse(readFileSync(join(dir, 'spool', rejected!), 'utf8'))).toMatchObject({ id: store.bad })
+    expect(JSON.parse(readFileSync(join(dir, 'spool', rejected!), 'utf8'))).toMatchObject({ id: fault.bad })
     await recorder.close()
     expect(segments()).toEqual([rejected])
   })
@@ -215,7 +219,7 @@ describe('Recorder', () => {
   })
 
   test('leaves what it could not deliver to the next one, which leaves a living neighbour alone', async () => {
-    store.away = true
+    fault.away = true
     const [first, neighbour] = [open(), open()]
     const rows = [anInteraction({ ts: 1 }), anInteraction({ ts: 2 })]
     first.interaction(rows[0]!)
@@ -227,13 +231,13 @@ describe('Recorder', () => {
     const heir = open()
     await until(() => heir.status().spooledBytes > 0)
     expect(neighbour.status().spooledBytes).toBe(heir.status().spooledBytes)
-    store.away = false
+    fault.away = false
     await until(() => heir.status().spooledBytes === 0 && neighbour.status().queued === 0)
     expect((await ids()).sort()).toEqual(rows.map(({ id }) => id).sort())
   })
 
   test('keeps the spool to its owner', async () => {
-    store.away = true
+    fault.away = true
     const recorder = open()
     recorder.interaction(anInteraction({ text: 'a prompt' }))
     const { statSync } = await import('node:fs')

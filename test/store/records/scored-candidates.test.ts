@@ -8,10 +8,10 @@ import {
   interactionLine,
   readInteraction,
   type StoredInteraction,
-  summaryOf,
-} from '../../../src/store/records/documents.ts'
+} from '../../../src/store/records/codec.ts'
 import { importRecords } from '../../../src/store/records/import.ts'
 import { eachCandidate, readCandidates, scoredCandidates } from '../../../src/store/records/scored-candidates.ts'
+import { summaryOf } from '../../../src/store/records/summary.ts'
 import { SqliteStore } from '../../../src/store/sqlite/store.ts'
 import { expectClose } from '../../support/close.ts'
 import { all, anInteraction } from '../records.ts'

@@ -34,7 +34,7 @@ def importance(sample: Sample, policy: Doubles) -> Doubles:
 
 
 def on_policy(sample: Sample) -> Terms:
-    """What the logging policy itself earned."""
+    """Value of the logging policy itself."""
     return Terms(sample.reward, np.ones(len(sample)))
 
 

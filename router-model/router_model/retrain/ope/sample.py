@@ -1,4 +1,4 @@
-"""What off-policy evaluation reads of a log."""
+"""The part of a log that off-policy evaluation reads."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@ import { parseJson } from '../../../openai/error.ts'
 import { replaceModel } from '../../../openai/rewrite.ts'
 import { apiKey } from '../../api-key.ts'
 import { baseUrl } from '../../base-url.ts'
+import { ANTHROPIC_GUARDS, without } from '../../guards.ts'
 import { HttpClient } from '../../http/client.ts'
 import { readAll } from '../../http/read-all.ts'
 import { offProvider } from '../../off-provider.ts'
@@ -56,6 +57,7 @@ export function anthropic(name: string, config: AnthropicConfig): Provider {
 
   return {
     name,
+    guards: without(ANTHROPIC_GUARDS, config.pass),
     get unavailable() {
       return config.key_required ? key.missing : null
     },

@@ -1,10 +1,12 @@
 import { z } from 'zod'
 import { apis } from '../../../candidates/schema.ts'
-import { httpFields } from '../../fields.ts'
+import { httpFields, passField } from '../../fields.ts'
+import { ANTHROPIC_GUARDS } from '../../guards.ts'
 
 const schema = z.strictObject({
   kind: z.literal('anthropic'),
   ...httpFields,
+  pass: passField(ANTHROPIC_GUARDS),
   base_url: z.string().default('https://api.anthropic.com/v1'),
   version: z.string().default('2023-06-01'),
   api: apis(['chat', 'messages']).default(['chat', 'messages']),

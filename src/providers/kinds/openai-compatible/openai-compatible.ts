@@ -1,10 +1,14 @@
+import type { Api, Candidate } from '../../../candidates/candidate.ts'
+import { UnsupportedRequest } from '../../../errors.ts'
+import type { ChatRequest } from '../../../openai/chat.ts'
 import { replaceModel, rewrite } from '../../../openai/rewrite.ts'
 import { apiKey } from '../../api-key.ts'
 import { baseUrl } from '../../base-url.ts'
 import { readModelList } from '../../discover.ts'
+import { OPENAI_GUARDS, without } from '../../guards.ts'
 import { HttpClient } from '../../http/client.ts'
 import { offProvider } from '../../off-provider.ts'
-import type { ListedModel, Provider, ProviderAnswer, ProviderCall } from '../../provider.ts'
+import type { ListedModel, PassCall, Provider, ProviderAnswer, ProviderCall } from '../../provider.ts'
 import type { OpenAICompatibleConfig } from './schema.ts'
 
 /**
@@ -29,6 +33,23 @@ export function openaiCompatible(name: string, config: OpenAICompatibleConfig): 
     rename: new Map(Object.entries(config.rename)),
   }
 
+  const paths: Partial<Record<Api, string>> = {
+    chat: config.chat_path,
+    responses: config.responses_path,
+    completions: config.completions_path,
+    embeddings: config.embeddings_path,
+  }
+
+  /** A candidate's defaults are fields of chat completions. */
+  const bodyFor = (request: ChatRequest, candidate: Candidate, askUsage: boolean) => {
+    const { native } = request
+    const options = askUsage ? rewriting : { ...rewriting, askUsage }
+    if (!native) return rewrite(request, candidate, options)
+    const { raw, spans, api } = native
+    if (api === 'completions') return rewrite({ ...request, raw, spans }, { model: candidate.model }, options)
+    return replaceModel(raw, spans, candidate.model)
+  }
+
   const headers = (requestId: string, accept: string): Record<string, string> => {
     const all: Record<string, string> = { ...fixed, accept, 'x-request-id': requestId }
     const secret = config.auth === 'none' ? undefined : key.read()
@@ -39,20 +60,32 @@ export function openaiCompatible(name: string, config: OpenAICompatibleConfig): 
 
   return {
     name,
+    guards: without(OPENAI_GUARDS, config.pass),
     get unavailable() {
       return config.key_required && config.auth !== 'none' ? key.missing : null
     },
     chat({ candidate, request, signal, requestId, askUsage = true }: ProviderCall): Promise<ProviderAnswer> {
       const { native } = request
-      const template = native ? config.responses_path : config.chat_path
+      const template = paths[native?.api ?? 'chat']
+      if (template === undefined) throw new UnsupportedRequest('This model does not take such requests.', 'model')
       const path = template.replace('{model}', encodeURIComponent(candidate.model))
       return http.send({
         method: 'POST',
         path: `${base.path}${path}${base.query}`,
         headers: headers(requestId, request.stream ? 'text/event-stream' : 'application/json'),
-        body: native
-          ? replaceModel(native.raw, native.spans, candidate.model)
-          : rewrite(request, candidate, askUsage ? rewriting : { ...rewriting, askUsage }),
+        body: bodyFor(request, candidate, askUsage),
+        signal,
+        secret: key.read(),
+      })
+    },
+    pass({ method, path, query, headers: sent, body, signal, requestId }: PassCall): Promise<ProviderAnswer> {
+      const { 'content-type': _, ...own } = headers(requestId, sent.accept ?? '*/*')
+      const together = [base.query.slice(1), query].filter((part) => part !== '').join('&')
+      return http.send({
+        method,
+        path: `${base.path}${path}${together === '' ? '' : `?${together}`}`,
+        headers: { ...sent, ...own },
+        ...(body.length > 0 && { body }),
         signal,
         secret: key.read(),
       })

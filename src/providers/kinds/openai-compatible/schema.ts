@@ -1,14 +1,18 @@
 import { z } from 'zod'
 import { apis } from '../../../candidates/schema.ts'
-import { httpFields } from '../../fields.ts'
+import { httpFields, passField } from '../../fields.ts'
+import { OPENAI_GUARDS } from '../../guards.ts'
 
 const schema = z.strictObject({
   kind: z.literal('openai-compatible'),
   ...httpFields,
-  /** `responses`: it has a Responses endpoint of its own. */
-  api: apis(['chat', 'responses']).default(['chat']),
-  /** Path of that endpoint; `{model}` is replaced. */
+  pass: passField(OPENAI_GUARDS),
+  /** `responses`: it has a Responses endpoint of its own; `completions`: one of legacy completions. */
+  api: apis(['chat', 'responses', 'completions']).default(['chat']),
+  /** Paths of those endpoints; `{model}` is replaced. */
   responses_path: z.string().default('/responses'),
+  completions_path: z.string().default('/completions'),
+  embeddings_path: z.string().default('/embeddings'),
   /** `bearer`: Authorization; `api-key`: Azure OpenAI. */
   auth: z.enum(['bearer', 'api-key', 'none']).default('bearer'),
   /** Added to every URL, e.g. Azure's `api-version`. */

@@ -19,7 +19,8 @@
     interactions              stream
     interaction:<id>          marker: "o<summary>" while the interaction is on its way, "e<stream id>" when it has ended
     completion:<id>           interaction id
-    user-log:<user>           log index of the user, in order of arrival: "i:<stream id>", "r:<stream id>", "o:<interaction id>", "p:<idempotency key's hash>"
+    user-log:<user>           log index of the user, in order of arrival: "i:<stream id>", "r:<stream id>",
+                              "o:<interaction id>", "p:<idempotency key's hash>"
     text:<id>                 prompt text
 
   Returns the number of rows that were new.
@@ -42,7 +43,7 @@ local function order_of(entry, index)
   return first and ms or tonumber(ms) + math.min(tonumber(seq), 4095) / 4096
 end
 
--- Of every row at once: what its marker says, and when its user was erased.
+-- For all rows in one call each: what the marker says, and when the user was erased.
 local prefix = KEYS[1]
 local rows = cjson.decode(ARGV[2])
 local asked = {}

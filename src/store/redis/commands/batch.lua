@@ -1,6 +1,6 @@
 --[[
-  What the requests of one tenant ask of Redis together: reservations under limits, their settlements, turns of conversations. One
-  after the other; one that fails is an error in its place, and the others stand. Windows are by the server's clock.
+  Runs the operations of one tenant's requests, in order: reservations under limits, their settlements, turns of
+  conversations. An operation that fails is an error in its place; the others stand. Windows are by the server's clock.
 
   KEYS[1]   what the tenant's keys start with
 
@@ -8,9 +8,11 @@
     reserve   id, time to live, how long it is remembered after that (milliseconds), requests, tokens, nanoUsd,
               then for each limit: "<scope>:<requests|tokens|nanoUsd>:<flight|minute|day|month>", most
               All limits or none. Asked again, the same reservation is granted, and counted once.
-              -> {0, or the number of the limit that refuses, then for each limit: what remains, milliseconds until its window ends}
+              -> {0, or the number of the limit that refuses, then for each limit: what remains, milliseconds until its
+                 window ends}
     settle    id, requests, tokens, nanoUsd
-              Replaces what was reserved by what it came to, in the windows in which it was reserved (those that are over no longer matter).
+              Replaces what was reserved by the actual amounts, in the windows in which it was reserved (those that are
+              over no longer matter).
               -> 1, or 0 when it was settled before or is unknown
     converse  id, user, state, how long it is remembered (milliseconds)
               -> "<user>\n<state>" that was there, or nil
@@ -18,7 +20,8 @@
   Uses keys that are not in KEYS, in the same slot, each beginning with KEYS[1]:
     limit:<limit>:<start>       counters; the window's start in milliseconds
     reservations                open ones: ids by the time at which they run out
-    reserved:<id>               "o" (open) or "x" (ran out, given back) and what it holds, packed {{what, amount, counter}, …}; or "s" (settled)
+    reserved:<id>               "o" (open) or "x" (ran out, given back) and what it holds, packed
+                                {{what, amount, counter}, …}; or "s" (settled)
     turn:<id>                   a conversation: "<user>\n<state>"
     user-conversations:<user>   ids by expiry
 

@@ -10,7 +10,8 @@
   ARGV[4]   a text's                              ARGV[5]   a set of known rewards'
   ARGV[6]   an idempotency key's
 
-  Returns {index entries handled, rows that went}. Deletes keys that are not in KEYS: those of the rows, in the same slot.
+  Returns {index entries handled, rows that went}.
+  Deletes keys that are not in KEYS: those of the rows, in the same slot.
 ]]
 local function fields_of(stream, id)
   local entry = redis.call('XRANGE', stream, id, id)[1]

@@ -22,17 +22,17 @@ JUDGE_PROMPT = """You grade an answer to a question. Be strict: the answer must 
 Reply with a single line: SCORE: followed by a number from 0 (useless) to 10 (perfect)."""
 
 
-class AskError(Exception):
+class ClientError(Exception):
     """A candidate that did not answer, after all retries; the message may be shown."""
 
 
-class FatalAskError(Exception):
+class FatalClientError(Exception):
     """Nothing can be asked: a wrong key, an unknown candidate, no gateway."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back. `cost_usd` is None where the gateway didn't say."""
+    """One answer. `cost_usd` is None if the gateway didn't say."""
 
     text: str
     prompt_tokens: int | None
@@ -40,14 +40,14 @@ class Answer:
     cost_usd: float | None
 
 
-class Asker(Protocol):
-    """Somebody who puts a prompt to an LLM."""
+class ChatClient(Protocol):
+    """Puts a prompt to an LLM."""
 
     async def ask(self, model: str, prompt: str) -> Answer:
-        """Raises `AskError` or `FatalAskError`."""
+        """Raises `ClientError` or `FatalClientError`."""
 
 
-class GatewayAsker:
+class GatewayClient:
     """The gateway behind `url` (…/v1), or whatever else speaks as OpenAI does."""
 
     def __init__(
@@ -64,7 +64,7 @@ class GatewayAsker:
         self.price = price
 
     async def ask(self, model: str, prompt: str) -> Answer:
-        """One answer, in one request. Raises `AskError`, and `FatalAskError` where asking again is of no use."""
+        """One answer, in one request. Raises `ClientError`, and `FatalClientError` where asking again is of no use."""
         more: dict[str, Any] = {} if self.max_tokens is None else {"max_completion_tokens": self.max_tokens}
         try:
             raw = await self.client.chat.completions.with_raw_response.create(
@@ -74,14 +74,14 @@ class GatewayAsker:
                 **more,
             )
         except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
-            raise FatalAskError(f"{model}: {error.status_code}: {_message(error)}") from error
+            raise FatalClientError(f"{model}: {error.status_code}: {_message(error)}") from error
         except openai.APIStatusError as error:
-            raise AskError(f"{error.status_code}: {_message(error)}") from error
+            raise ClientError(f"{error.status_code}: {_message(error)}") from error
         except openai.APIConnectionError as error:
-            raise FatalAskError(f"{self.client.base_url}: no answer ({error}); is the gateway running?") from error
+            raise FatalClientError(f"{self.client.base_url}: no answer ({error}); is the gateway running?") from error
         completion = raw.parse()
         if not completion.choices:
-            raise AskError("an answer without choices")
+            raise ClientError("an answer without choices")
         cost, usage = raw.headers.get("x-router-cost-usd"), completion.usage
         return Answer(
             completion.choices[0].message.content or "",
@@ -96,24 +96,26 @@ class GatewayAsker:
         return (usage.prompt_tokens * self.price[0] + usage.completion_tokens * self.price[1]) / 1e6
 
     async def models(self) -> list[dict[str, Any]]:
-        """What the gateway offers this key, with prices and descriptions."""
+        """Models that the gateway offers this key, with prices and descriptions."""
         try:
             return [model.model_dump() async for model in self.client.models.list()]
         except openai.OpenAIError as error:
-            raise FatalAskError(f"{self.client.base_url}models: {error}") from error
+            raise FatalClientError(f"{self.client.base_url}models: {error}") from error
 
     async def close(self) -> None:
         """Lets connections go."""
         await self.client.close()
 
 
-async def judged(asker: Asker, judge: str, question: str, truth: tuple[str, ...], answer: str) -> tuple[float, Answer]:
-    """Score 0..1 by an LLM, and its reply. Raises `AskError` where it gives none."""
+async def judged(
+    client: ChatClient, judge: str, question: str, truth: tuple[str, ...], answer: str
+) -> tuple[float, Answer]:
+    """Score 0..1 by an LLM, and its reply. Raises `ClientError` where it gives none."""
     reference = f"<reference>\n{truth[0]}\n</reference>\n" if truth else ""
-    reply = await asker.ask(judge, JUDGE_PROMPT.format(question=question, reference=reference, answer=answer))
+    reply = await client.ask(judge, JUDGE_PROMPT.format(question=question, reference=reference, answer=answer))
     found = re.findall(r"SCORE\W*(\d+(?:\.\d+)?)", reply.text, re.IGNORECASE)
     if not found:
-        raise AskError(f"the judge gave no score: {reply.text[:80]!r}")
+        raise ClientError(f"the judge gave no score: {reply.text[:80]!r}")
     return min(float(found[-1]) / 10, 1.0), reply
 
 

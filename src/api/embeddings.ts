@@ -1,0 +1,138 @@
+import { z } from 'zod'
+import { resolveEmbeddingModel } from '../candidates/embedding-models.ts'
+import type { UserIds } from '../candidates/tenants.ts'
+import type { ChatRequest, NativeRequest } from '../openai/chat.ts'
+import { errorBody, parseJson } from '../openai/error.ts'
+import { estimateTokens } from '../openai/estimate-tokens.ts'
+import { isObject } from '../openai/is-object.ts'
+import { fieldError } from '../openai/parse-chat.ts'
+import { parseRawBody } from '../openai/raw-body.ts'
+import { SseObserver } from '../openai/sse-observer.ts'
+import { parseUsage } from '../openai/usage.ts'
+import { deploymentOf } from '../pipeline/address.ts'
+import type { Call } from '../pipeline/call.ts'
+import type { RequestContext } from '../pipeline/context.ts'
+import { turnOf } from '../pipeline/conversation.ts'
+import type { Endpoint } from '../pipeline/endpoint.ts'
+import { principalOf } from '../pipeline/principal.ts'
+import { completeUnrouted, type UnroutedDeps } from '../pipeline/unrouted.ts'
+import type { AnswerWriter } from '../providers/relay/writer.ts'
+import { readBody } from './body.ts'
+
+const token = z.number().int().nonnegative()
+const schema = z.looseObject({
+  model: z.string().min(1).max(256),
+  input: z.union([
+    z.string().min(1),
+    z.array(z.string()).min(1),
+    z.array(token).min(1),
+    z.array(z.array(token).min(1)).min(1),
+  ]),
+  encoding_format: z.enum(['float', 'base64']).nullish(),
+  dimensions: z.number().int().positive().nullish(),
+  user: z.string().nullish(),
+})
+
+type EmbeddingsBody = z.output<typeof schema>
+
+/**
+ * `POST /v1/embeddings`: of a configured model, which the request names. Nothing is chosen or learned; limits, records
+ * and the provider's bytes are as everywhere.
+ *
+ * @throws GatewayError while nothing has been sent
+ */
+export async function embed(deps: UnroutedDeps & { userIds: UserIds }, context: RequestContext): Promise<void> {
+  const { max_body_bytes, body_timeout_ms, body_min_bytes_per_s } = context.snapshot.config.server
+  const raw = await readBody(context.incoming, max_body_bytes, body_timeout_ms, body_min_bytes_per_s)
+  await completeUnrouted(deps, context, callOf(context, deps.userIds, raw))
+}
+
+function callOf(context: RequestContext, userIds: UserIds, raw: Buffer): Call {
+  const { snapshot, caller, incoming } = context
+  const { json, spans } = parseRawBody(raw)
+  const deployment = deploymentOf(incoming)
+  if (deployment !== undefined) json.model = deployment
+  const parsed = schema.safeParse(json)
+  if (!parsed.success) throw fieldError(parsed.error.issues[0])
+  const body = parsed.data
+  const principal = principalOf(snapshot, userIds, caller, incoming, body)
+  const wanted = [principal.tenant.config.candidates, ...(caller.models ? [caller.models] : [])]
+  const candidate = resolveEmbeddingModel(snapshot.embeddingModels, body.model, wanted)
+  const native: NativeRequest = { api: 'embeddings', raw, spans, read: factsOf, observe: neverStreamed }
+  const request: ChatRequest = {
+    body: { model: body.model, messages: [], max_tokens: 0 },
+    raw,
+    spans,
+    stream: false,
+    wantsUsage: false,
+    needs: new Set(),
+    promptTokens: tokensOf(body.input),
+    native,
+  }
+  return {
+    endpoint: embeddingsEndpoint,
+    raw,
+    request,
+    writer: () => writerFor(body.encoding_format ?? 'float'),
+    principal,
+    knobs: { conversation: null, explore: false, strict: false },
+    model: { explicit: true, candidates: [candidate] },
+    turn: turnOf([], principal.user, null),
+    conversation: null,
+    message: null,
+  }
+}
+
+const neverStreamed = () => new SseObserver({ dropUsage: false })
+
+const embeddingsEndpoint: Endpoint = {
+  name: 'embeddings',
+  read() {
+    throw new Error('embeddings are not chat completions')
+  },
+  errorBody,
+  answerText: () => '',
+}
+
+function tokensOf(input: EmbeddingsBody['input']): number {
+  if (typeof input === 'string') return estimateTokens(Buffer.byteLength(input))
+  return input.reduce<number>((sum, part) => {
+    if (typeof part === 'number') return sum + 1
+    return sum + (typeof part === 'string' ? estimateTokens(Buffer.byteLength(part)) : part.length)
+  }, 0)
+}
+
+function factsOf(json: unknown) {
+  if (!isObject(json) || !Array.isArray(json.data)) return null
+  return { usage: parseUsage(json.usage), finishReason: 'stop', completionId: null, outputChars: 0 }
+}
+
+/** Some servers know one format alone; the official SDKs ask for base64 and take nothing else for it. */
+const writerFor = (format: 'float' | 'base64'): AnswerWriter => ({
+  plain({ status, body }) {
+    if (status >= 400 || !isOther(body, format)) return body
+    const json = parseJson(body)
+    if (!isObject(json) || !Array.isArray(json.data)) return body
+    const data = json.data.map((item) => (isObject(item) ? { ...item, embedding: converted(item.embedding) } : item))
+    return Buffer.from(JSON.stringify({ ...json, data }))
+  },
+  stream() {
+    throw new Error('embeddings are not streamed')
+  },
+})
+
+const FIRST = /"embedding"\s*:\s*(["[])/
+const HEAD_BYTES = 4_096
+
+const isOther = (body: Buffer, format: 'float' | 'base64') => {
+  const mark = FIRST.exec(body.toString('latin1', 0, HEAD_BYTES))?.[1]
+  return mark !== undefined && (mark === '"') !== (format === 'base64')
+}
+
+/** Little-endian float32 in base64, or numbers: each becomes the other. */
+function converted(embedding: unknown): unknown {
+  if (Array.isArray(embedding)) return Buffer.from(Float32Array.from(embedding).buffer).toString('base64')
+  if (typeof embedding !== 'string') return embedding
+  const bytes = Buffer.from(embedding, 'base64')
+  return Array.from({ length: bytes.length / 4 }, (_, index) => bytes.readFloatLE(4 * index))
+}

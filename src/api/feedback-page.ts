@@ -1,0 +1,57 @@
+import { invalidRequest } from '../errors.ts'
+import type { RewardDeps } from '../learning/take-reward.ts'
+import { openRated } from '../pipeline/feedback-link.ts'
+import type { Seal } from '../runtime/seal.ts'
+import { rate } from './feedback.ts'
+
+export interface FeedbackPageDeps extends RewardDeps {
+  seal: Seal
+}
+
+/** No script, no style of others, no frame around it; the address, which is the permission, is told to nobody. */
+const HEADERS = {
+  'content-type': 'text/html; charset=utf-8',
+  'content-security-policy':
+    "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+  'referrer-policy': 'no-referrer',
+  'x-content-type-options': 'nosniff',
+  'x-robots-tag': 'noindex, nofollow',
+  'cache-control': 'no-store',
+}
+
+/** `GET /rate/{token}`: asks; changes nothing, since whatever previews a link opens it. */
+export function askForFeedback({ seal }: FeedbackPageDeps, token: string): Response {
+  if (!openRated(seal, token, Date.now())) return page(404, GONE)
+  return page(
+    200,
+    `<p>How was this answer?</p>
+<form method="post"><button name="rating" value="up">Good</button> <button name="rating" value="down">Bad</button></form>`,
+  )
+}
+
+/**
+ * `POST /rate/{token}`: rates the one answer that the link is for.
+ *
+ * @param form as browsers send it (`application/x-www-form-urlencoded`)
+ * @throws GatewayError 400. @throws StoreError
+ */
+export async function takePageFeedback(deps: FeedbackPageDeps, token: string, form: string): Promise<Response> {
+  const rated = openRated(deps.seal, token, Date.now())
+  if (!rated) return page(404, GONE)
+  const rating = new URLSearchParams(form).get('rating')
+  if (rating !== 'up' && rating !== 'down') throw invalidRequest(`Invalid 'rating': expected 'up' or 'down'.`, 'rating')
+  const interaction = await deps.recorder.findInteraction(rated.tenant, rated.interaction)
+  if (!interaction || interaction.user !== rated.user) return page(404, GONE)
+  await rate(deps, { rating }, interaction, Date.now())
+  return page(200, '<p>Thank you.</p>')
+}
+
+const GONE = '<p>This link is not valid, or has expired.</p>'
+
+const page = (status: number, body: string) =>
+  new Response(
+    `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>Feedback</title><style>body{font:1.2em system-ui;margin:4em auto;max-width:20em;text-align:center}button{font:inherit;padding:.5em 1.5em}</style>
+${body}</html>`,
+    { status, headers: HEADERS },
+  )

@@ -1,0 +1,89 @@
+import { createParser } from 'eventsource-parser'
+import { errorFrame, type OpenAIError, parseJson } from './error.ts'
+import { isObject } from './is-object.ts'
+import { DONE_FRAME, frame } from './sse.ts'
+import { MAX_EVENT_BYTES } from './sse-observer.ts'
+
+const PING = Buffer.from(': ping\n\n')
+
+/** A chat completion as a legacy text completion. @param before what the client wants to have repeated */
+export function textCompletionOf(completion: unknown, before: string): Record<string, unknown> {
+  const { id, created, model, choices, usage, system_fingerprint } = isObject(completion) ? completion : {}
+  return {
+    id,
+    object: 'text_completion',
+    created,
+    model,
+    ...(system_fingerprint !== undefined && { system_fingerprint }),
+    choices: (Array.isArray(choices) ? choices.filter(isObject) : []).map(({ index, message, finish_reason }) => ({
+      text: before + textOf(message),
+      index,
+      logprobs: null,
+      finish_reason: finish_reason === 'tool_calls' ? 'stop' : finish_reason,
+    })),
+    ...(usage !== undefined && { usage }),
+  }
+}
+
+const textOf = (said: unknown): string => {
+  if (!isObject(said)) return ''
+  return ([said.content, said.refusal].find((text) => typeof text === 'string') as string | undefined) ?? ''
+}
+
+/** A stream of chat completion chunks as one of text completions. */
+export class TextStream {
+  readonly #before: string
+  readonly #begun = new Set<unknown>()
+  readonly #decoder = new TextDecoder()
+  readonly #parser = createParser({
+    maxBufferSize: MAX_EVENT_BYTES,
+    onEvent: ({ data }) => this.#take(data),
+    onComment: () => void this.#out.push(PING),
+  })
+  #out: Buffer[] = []
+  #isOver = false
+
+  /** @param before what the client wants to have repeated */
+  constructor(before: string) {
+    this.#before = before
+  }
+
+  push(bytes: Uint8Array): Buffer | null {
+    if (!this.#isOver) this.#parser.feed(this.#decoder.decode(bytes, { stream: true }))
+    return this.#taken()
+  }
+
+  end(): Buffer | null {
+    if (this.#isOver) return null
+    this.#isOver = true
+    return DONE_FRAME
+  }
+
+  fail(error: OpenAIError): Buffer | null {
+    if (this.#isOver) return null
+    this.#isOver = true
+    return errorFrame(error)
+  }
+
+  #take(data: string): void {
+    if (data.startsWith('[DONE]')) return
+    const chunk = parseJson(Buffer.from(data))
+    if (!isObject(chunk) || chunk.error || !Array.isArray(chunk.choices)) return
+    const choices = chunk.choices.filter(isObject).flatMap(({ index, delta, finish_reason }) => {
+      const text = (this.#begun.has(index) ? '' : this.#before) + textOf(delta)
+      this.#begun.add(index)
+      return text === '' && (finish_reason ?? null) === null ? [] : [{ text, index, logprobs: null, finish_reason }]
+    })
+    if (choices.length === 0 && !isObject(chunk.usage)) return
+    const { id, created, model, usage } = chunk
+    this.#out.push(
+      frame({ id, object: 'text_completion', created, model, choices, ...(usage !== undefined && { usage }) }),
+    )
+  }
+
+  #taken(): Buffer | null {
+    const [first, ...more] = this.#out
+    this.#out = []
+    return first && more.length > 0 ? Buffer.concat([first, ...more]) : (first ?? null)
+  }
+}

@@ -1,0 +1,102 @@
+import type { Candidate } from '../candidates/candidate.ts'
+import type { Erasures } from '../learning/erasures.ts'
+import { NEW_USER } from '../learning/profile.ts'
+import type { Logger } from '../observability/logger.ts'
+import type { Metrics } from '../observability/metrics.ts'
+import type { Breakers } from '../providers/forward/breakers.ts'
+import { isWhole } from '../providers/relay/outcome.ts'
+import type { Recorder } from '../store/recorder/recorder.ts'
+import type { InteractionRecord } from '../store/records/codec.ts'
+import type { Admission } from './admission.ts'
+import { logAnswer } from './after-answer.ts'
+import type { Call } from './call.ts'
+import { answer, type ChatDeps } from './chat.ts'
+import type { RequestContext } from './context.ts'
+import type { Decision } from './decide.ts'
+import { claimIdempotencyKey, type IdempotencyDeps } from './idempotency.ts'
+import type { Quota } from './quota.ts'
+import { recordOf } from './record.ts'
+
+export interface UnroutedDeps extends IdempotencyDeps {
+  admission: Admission
+  quota: Quota
+  breakers: Breakers
+  refusals: ChatDeps['refusals']
+  recorder: Recorder
+  erasures: Erasures
+  metrics: Metrics
+  log: Logger
+}
+
+/**
+ * One answer of the model that the request names, with no choice and nothing to learn: admitted, limited, forwarded and
+ * recorded like every other.
+ *
+ * @throws GatewayError
+ */
+export async function completeUnrouted(deps: UnroutedDeps, context: RequestContext, call: Call): Promise<void> {
+  const [candidate] = call.model.candidates
+  if (!candidate) throw new Error('a call without a model')
+  const claimed = await claimIdempotencyKey(deps, context, call)
+  if (claimed === 'replayed') return
+  let hasWholeAnswer = false
+  try {
+    await deps.admission.enter(call.principal.tenant.config.priority, context.signal)
+    try {
+      hasWholeAnswer = await limitedAnswer(deps, context, call, givenModel(candidate))
+    } finally {
+      deps.admission.leave()
+    }
+  } finally {
+    claimed?.end(hasWholeAnswer)
+  }
+}
+
+async function limitedAnswer(
+  deps: UnroutedDeps,
+  context: RequestContext,
+  call: Call,
+  decision: Decision,
+): Promise<boolean> {
+  const grant = await deps.quota.reserve(context, call)
+  let record: InteractionRecord | null = null
+  try {
+    const outcome = await answer(deps, context, call, decision, grant.headers, (ended) => {
+      record = recordOf(context, call, decision, ended)
+      deps.metrics.observe(record)
+      logAnswer(deps.log, record)
+      if (deps.erasures.happened(record.tenant, record.user, record.ts)) return undefined
+      return deps.recorder.interaction(record)
+    })
+    return isWhole(outcome)
+  } finally {
+    grant.settle(record)
+  }
+}
+
+/** The decision that the request has made itself. */
+function givenModel(candidate: Candidate): Decision {
+  const score = { candidate, mean: 0, std: 0, parts: {}, quality: 0, completionTokens: 0, costUsd: 0 }
+  return {
+    selection: {
+      chosen: score,
+      reason: 'explicit',
+      detail: '',
+      ranking: [candidate],
+      scored: [score],
+      propensities: [1],
+      excluded: [],
+      lift: null,
+    },
+    scores: [score],
+    policy: null,
+    version: 'none',
+    fallback: 'unrouted',
+    profile: NEW_USER,
+    conversation: null,
+    text: '',
+    embedding: null,
+    shadow: null,
+    baseline: null,
+  }
+}

@@ -1,0 +1,85 @@
+import type { IncomingMessage } from 'node:http'
+import { createRemoteJWKSet, errors, type JWTVerifyGetKey, jwtVerify } from 'jose'
+import type { Config } from '../config/schema.ts'
+import { GatewayError } from '../errors.ts'
+
+type UserTokenConfig = NonNullable<Config['identity']['jwt']>
+
+const HMAC = ['HS256', 'HS384', 'HS512']
+/** Never an HMAC, whose key would be a public one. */
+const SIGNATURES = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519']
+/** Clocks of two machines. */
+const CLOCK_TOLERANCE_S = 30
+
+/** Keys of one configuration: fetched once, and again when a token has a new one. */
+const keys = new WeakMap<UserTokenConfig, Uint8Array | JWTVerifyGetKey>()
+
+function keyOf(config: UserTokenConfig): Uint8Array | JWTVerifyGetKey {
+  let key = keys.get(config)
+  if (!key) {
+    key =
+      config.secret !== undefined
+        ? new TextEncoder().encode(config.secret)
+        : createRemoteJWKSet(new URL(config.jwks_url ?? ''))
+    keys.set(config, key)
+  }
+  return key
+}
+
+/**
+ * The user whom a signed token names (RFC 7519), such as Open WebUI sends with each request; null where there is none.
+ *
+ * @throws GatewayError 401 for a token that is not valid, or where one is required; 503 when the keys can't be had
+ */
+export function userOfToken(config: UserTokenConfig | undefined, request: IncomingMessage): Promise<string> | null {
+  if (config === undefined) return null
+  const token = request.headers[config.header]
+  if (typeof token === 'string' && token !== '') return verified(config, token.replace(/^Bearer +/i, ''))
+  if (config.required) throw invalid(`The header '${config.header}' with a signed user token is missing.`)
+  return null
+}
+
+async function verified(config: UserTokenConfig, token: string): Promise<string> {
+  const { issuer, audience, claim } = config
+  const options = {
+    algorithms: config.secret !== undefined ? HMAC : SIGNATURES,
+    clockTolerance: CLOCK_TOLERANCE_S,
+    requiredClaims: ['exp'],
+    ...(issuer !== undefined && { issuer }),
+    ...(audience !== undefined && { audience }),
+  }
+  const key = keyOf(config)
+  let user: unknown
+  try {
+    const { payload } =
+      key instanceof Uint8Array ? await jwtVerify(token, key, options) : await jwtVerify(token, key, options)
+    user = payload[claim]
+  } catch (error) {
+    throw refusalOf(error, config.header)
+  }
+  if (typeof user === 'string' && user !== '') return user
+  throw invalid(`The user token in '${config.header}' has no claim '${claim}' with text.`)
+}
+
+function refusalOf(error: unknown, header: string): GatewayError {
+  if (error instanceof errors.JWTExpired) return invalid(`The user token in '${header}' has expired.`)
+  if (error instanceof errors.JWTClaimValidationFailed) {
+    return invalid(`The user token in '${header}' has a wrong or missing claim '${error.claim}'.`)
+  }
+  if (error instanceof errors.JWSSignatureVerificationFailed || error instanceof errors.JWKSNoMatchingKey) {
+    return invalid(`The signature of the user token in '${header}' is not valid.`)
+  }
+  if (error instanceof errors.JOSEError && !(error instanceof errors.JWKSTimeout)) {
+    return invalid(`The user token in '${header}' can't be read.`)
+  }
+  return new GatewayError('The keys for user tokens are not available right now.', {
+    status: 503,
+    type: 'api_error',
+    code: 'user_token_keys_unavailable',
+    retryAfterS: 1,
+    cause: error,
+  })
+}
+
+const invalid = (message: string) =>
+  new GatewayError(message, { status: 401, type: 'authentication_error', code: 'invalid_user_token' })

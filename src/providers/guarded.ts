@@ -1,0 +1,79 @@
+import { UnsupportedRequest } from '../errors.ts'
+import type { ChatBody, ChatRequest, Span } from '../openai/chat.ts'
+import type { Guards } from './guards.ts'
+
+/**
+ * The request without guarded fields; they are told in `dropped`. Where it has none, the very request.
+ *
+ * @param strict nothing may be left off
+ * @throws UnsupportedRequest
+ */
+export function withoutGuarded(request: ChatRequest, guards: Guards, candidate: string, strict: boolean): ChatRequest {
+  const { native } = request
+  if (native) {
+    const found = guardedIn(native.spans, guards, (span) => valueAt(native.raw, span), OF_RESPONSES[native.api])
+    if (found.length === 0) return request
+    refuseIf(strict, found, candidate)
+    return { ...request, native: { ...native, ...cut(native, found) }, dropped: merged(request.dropped, found) }
+  }
+  const { body } = request
+  const found = guardedIn(request.spans, guards, (_, field) => body[field])
+  if (found.length === 0) return request
+  refuseIf(strict, found, candidate)
+  const left = { ...body }
+  for (const field of found) delete left[field]
+  return { ...request, ...cut(request, found), body: left as ChatBody, dropped: merged(request.dropped, found) }
+}
+
+/** What a configuration rules in another way: responses are kept where `responses.store` lets them. */
+const OF_RESPONSES: Readonly<Record<string, string | undefined>> = { responses: 'store' }
+
+function guardedIn(
+  spans: ReadonlyMap<string, Span>,
+  guards: Guards,
+  read: (span: Span, field: string) => unknown,
+  except?: string,
+): string[] {
+  const found: string[] = []
+  for (const [field, span] of spans) {
+    if (!Object.hasOwn(guards, field) || field === except) continue
+    const value = read(span, field)
+    if (value !== null && value !== undefined && !guards[field]?.includes(value)) found.push(field)
+  }
+  return found
+}
+
+function refuseIf(strict: boolean, fields: readonly string[], candidate: string): void {
+  if (!strict) return
+  const names = fields.join(', ')
+  throw new UnsupportedRequest(`${candidate}: ${names} is not open to clients here.`, fields[0] as string)
+}
+
+const valueAt = (raw: Uint8Array, { start, end }: Span): unknown =>
+  JSON.parse(Buffer.from(raw.buffer, raw.byteOffset + start, end - start).toString('utf8'))
+
+const merged = (dropped: readonly string[] | undefined, more: readonly string[]) => [
+  ...new Set([...(dropped ?? []), ...more]),
+]
+
+interface Bytes {
+  raw: Uint8Array
+  spans: ReadonlyMap<string, Span>
+}
+
+/** The other fields, each value the client's own bytes. */
+function cut({ raw, spans }: Bytes, fields: readonly string[]): Bytes {
+  const pieces: Uint8Array[] = []
+  const kept = new Map<string, Span>()
+  let length = 0
+  for (const [field, span] of spans) {
+    if (fields.includes(field)) continue
+    const name = Buffer.from(`${length === 0 ? '{' : ','}${JSON.stringify(field)}:`)
+    const start = length + name.length
+    length = start + span.end - span.start
+    kept.set(field, { start, end: length })
+    pieces.push(name, raw.subarray(span.start, span.end))
+  }
+  pieces.push(Buffer.from(length === 0 ? '{}' : '}'))
+  return { raw: Buffer.concat(pieces), spans: kept }
+}

@@ -1,0 +1,326 @@
+import { z } from 'zod'
+import type { Usage } from '../../candidates/usage.ts'
+import { type Attempt, type GainNote, REASONS, REWARD_KINDS, type ScoredCandidates } from './records.ts'
+import { type CandidateDocument, candidateDocuments, candidatesJson, readCandidates } from './scored-candidates.ts'
+
+/** How a field of a record is called on disk, what may stand there, and what it means (`docs/records.md`). */
+interface Field<N extends string, T> {
+  name: N
+  schema: z.ZodType<T>
+  note: string
+}
+
+type Table = Record<string, Field<string, unknown>>
+
+/** A record in memory: its fields, and the types of their schemas. Where a schema may be left out, so may the field. */
+type RecordOf<T extends Table> = {
+  [K in keyof T as undefined extends TypeIn<T, K> ? never : K]: TypeIn<T, K>
+} & { [K in keyof T as undefined extends TypeIn<T, K> ? K : never]?: Exclude<TypeIn<T, K>, undefined> }
+type TypeIn<T extends Table, K extends keyof T> = z.output<T[K]['schema']>
+
+/** The same by the names on disk. */
+type DocumentOf<T extends Table> = RecordOf<{ [K in keyof T as T[K]['name']]: T[K] }>
+
+type Loose = Record<string, unknown>
+
+const field = <const N extends string, T>(name: N, schema: z.ZodType<T>, note = ''): Field<N, T> => ({
+  name,
+  schema,
+  note,
+})
+
+const id = z.string().min(1).max(512)
+const count = z.number().int().nonnegative()
+const unixMs = z.number().int().nonnegative()
+
+const candidateSchema = z.object({
+  name: z.string(),
+  mean: z.number().nullable(),
+  std: z.number().nullable(),
+  predicted_cost_usd: z.number(),
+  propensity: z.number().min(0).max(1),
+})
+
+/** The numbers are checked as the rows that they stand for: NaN in a column is null. */
+const tableSchema = z
+  .object({
+    names: z.array(z.string()),
+    columns: z.array(z.enum(['mean', 'std', 'predicted_cost_usd', 'propensity'])),
+    float32: z.base64(),
+  })
+  .superRefine((document, context) => {
+    try {
+      const rows = candidateDocuments(readCandidates(document))
+      for (const { path, message } of z.array(candidateSchema).safeParse(rows).error?.issues ?? []) {
+        context.addIssue({ code: 'custom', path, message })
+      }
+    } catch (error) {
+      context.addIssue({ code: 'custom', message: (error as Error).message })
+    }
+  })
+
+/** A list is what is exported (and was stored by earlier versions), a table what is stored and in memory. */
+const candidates = z.union([z.array(candidateSchema), tableSchema]) as unknown as z.ZodType<ScoredCandidates>
+
+const gain: z.ZodType<GainNote> = z.object({
+  baseline: z.string(),
+  policy: z.string(),
+  group: z.enum(['new', 'known', 'regular']),
+  weight: z.number(),
+  least: z.number(),
+  largest: z.number(),
+})
+
+const attempt: z.ZodType<Attempt> = z.object({
+  candidate: z.string(),
+  provider: z.string(),
+  status: z.number().int().nullable(),
+  error: z.string().nullable(),
+  ms: z.number(),
+})
+
+const USAGE = {
+  promptTokens: field('prompt_tokens', count),
+  completionTokens: field('completion_tokens', count),
+  cachedTokens: field('cached_tokens', count),
+  cacheWriteTokens: field('cache_write_tokens', count),
+  reasoningTokens: field('reasoning_tokens', count),
+} satisfies { [K in keyof Usage]: Field<string, number> }
+
+/** One row a request, written after the answer ends, however it ends. */
+const INTERACTION = {
+  id: field('id', id, 'of the request: `x-request-id`'),
+  ts: field('ts', unixMs, 'Unix milliseconds'),
+  tenant: field('tenant', id, 'the tenant of the key that the request came with'),
+  /** As stored: an HMAC unless the tenant asked for plain ids. */
+  user: field('user', z.string(), 'as stored: an HMAC, unless the tenant keeps plain ids'),
+  conversation: field('conversation', z.string().nullable(), 'as stored, like `user`; null where there is none'),
+  /** The query vector as used: int8 values in base64, times `scale`; null where none was computed. */
+  embedding: field(
+    'embedding',
+    z.object({ int8: z.base64(), scale: z.number() }).nullable(),
+    'the query vector as used: signed bytes, times `scale`; null where none was computed',
+  ),
+  embedder: field('embedder', z.string(), 'version of the embedder'),
+  /** Only if the tenant opted in. Kept apart from the log row, so that it can go earlier. */
+  text: field('text', z.string().nullable(), 'the prompt, where the tenant keeps it; else null'),
+  /** Unix milliseconds at which `text` is deleted; with the row where left out. */
+  textExpiresAt: field(
+    'text_expires_at',
+    unixMs.optional(),
+    'Unix milliseconds; only where text is kept for a time of its own',
+  ),
+  candidates: field(
+    'candidates',
+    candidates,
+    'those that passed the filters; `mean` and `std` are null where a fallback router chose. Numbers are float32, in as many decimals as it takes to tell them apart (up to nine digits). Propensities sum to 1 within 1e-6; those of 0 and 1 are exactly that',
+  ),
+  /** Artifact version. */
+  policy: field('policy', z.string(), 'version of the artifact, or name of the fallback'),
+  /** The candidate that answered in the end; the first choice where none did. */
+  chosen: field('chosen', z.string(), 'the candidate that answered in the end; the first choice where none did'),
+  reason: field('reason', z.enum(REASONS), 'as in `x-router-reason`'),
+  attempts: field('attempts', z.array(attempt), 'each try: `status` is null when none came, `error` when it worked'),
+  usage: field('usage', nested(USAGE) as z.ZodType<Usage>, 'tokens, as the provider counted them'),
+  usageEstimated: field('usage_estimated', z.boolean(), 'the provider did not say: counted by us'),
+  costUsd: field('cost_usd', z.number(), 'at the prices of that time'),
+  ttftMs: field('ttft_ms', z.number().nullable(), 'until the first byte went to the client'),
+  totalMs: field('total_ms', z.number(), 'until the last'),
+  overheadUs: field('overhead_us', z.number(), "the gateway's own time"),
+  /** `stop`, `length`, `tool_calls`, …; `error` or `aborted` where the answer did not end by itself. */
+  finishReason: field(
+    'finish_reason',
+    z.string(),
+    'how the answer ended; `error` or `aborted` where it did not end by itself',
+  ),
+  /** HTTP status that the client saw. */
+  status: field('status', z.number().int(), 'the HTTP status that the client saw'),
+  stream: field('stream', z.boolean(), 'the answer was streamed'),
+  tools: field('tools', z.boolean(), 'the request offered tools'),
+  modalities: field('modalities', z.array(z.string()), 'of the request'),
+  /** The provider's id of the completion, by which feedback may name it. */
+  completionId: field('completion_id', z.string().nullable(), "the provider's id of the completion"),
+  /** Id of the key that the request came with. */
+  key: field('key', z.string().optional(), 'id of the key that the request came with'),
+  /** Name of the API that the client spoke. */
+  endpoint: field('endpoint', z.string().optional(), 'which API it spoke: `chat`, `responses`, `messages`, …'),
+  /** What chose: the router, or the baseline (for a while, or for good: a user who is held out). */
+  arm: field(
+    'arm',
+    z.enum(['route', 'baseline', 'holdout']).optional(),
+    'what chose: `route`, `baseline` or `holdout` (`router.baseline`)',
+  ),
+  /** Dollars that the baseline would have cost for the same tokens; null where there is none. */
+  baselineUsd: field(
+    'baseline_usd',
+    z.number().nullable().optional(),
+    'what the baseline would have cost for the same tokens, in a conversation with its prompt in the cache',
+  ),
+  /** What a rating tells of the router's gain; null where it tells nothing. */
+  gain: field(
+    'gain',
+    gain.nullable().optional(),
+    "what a rating of this answer tells of the router's gain: importance weight of the answer, its least and largest value; null where it tells nothing",
+  ),
+  /** Scores of a shadow policy, where one runs. */
+  shadow: field(
+    'shadow',
+    z.object({ policy: z.string(), candidates }).optional(),
+    'what a shadow policy would have chosen by; only where one ran',
+  ),
+}
+
+/** What somebody or something thought of an answer; a row of its own, joined by `interaction`. */
+const REWARD = {
+  interaction: field('interaction', id, 'its `id`'),
+  tenant: field('tenant', id, 'of the interaction'),
+  user: field('user', z.string(), 'the user who said so, as stored'),
+  kind: field('kind', z.enum(REWARD_KINDS), 'where it comes from: docs/learning.md'),
+  /** -1 … 1. */
+  value: field('value', z.number().min(-1).max(1), 'bad … good'),
+  /** Factor on the kind's precision. */
+  weight: field('weight', z.number().nonnegative(), "factor on the kind's precision"),
+  /** A thumb is a yes or no, a number is a measurement: the model treats them differently. */
+  binary: field('binary', z.boolean(), 'a thumb, not a measurement'),
+  ts: field('ts', unixMs, 'Unix milliseconds'),
+  preferredModel: field('preferred_model', z.string().nullable(), 'the candidate that the user would rather have had'),
+  comment: field('comment', z.string().nullable(), "the user's own words"),
+}
+
+/** @internal docs and JSON schema are made of it in a test */
+export const TABLES = { interaction: INTERACTION, reward: REWARD }
+
+export interface InteractionRecord extends RecordOf<typeof INTERACTION> {}
+export interface RewardRecord extends RecordOf<typeof REWARD> {}
+
+/** As exported. */
+export interface InteractionDocument extends Omit<DocumentOf<typeof INTERACTION>, 'usage' | 'candidates' | 'shadow'> {
+  usage: DocumentOf<typeof USAGE>
+  candidates: CandidateDocument[]
+  shadow?: { policy: string; candidates: CandidateDocument[] }
+}
+export interface RewardDocument extends DocumentOf<typeof REWARD> {}
+
+/** As stored: candidates are a table, or (by earlier versions) as exported. */
+export interface StoredInteraction extends Omit<InteractionDocument, 'candidates' | 'shadow'> {
+  candidates: ScoredCandidates | CandidateDocument[]
+  shadow?: { policy: string; candidates: ScoredCandidates | CandidateDocument[] }
+}
+
+function schemaOf(table: Table) {
+  return z.object(Object.fromEntries(Object.values(table).map(({ name, schema }) => [name, schema])))
+}
+
+function nested<T extends Table>(table: T): z.ZodType<RecordOf<T>> {
+  return schemaOf(table) as unknown as z.ZodType<RecordOf<T>>
+}
+
+/** Documents that come from a file, hence from anywhere: exported, or as a spool has them. */
+export const interactionSchema = schemaOf(INTERACTION) as unknown as z.ZodType<StoredInteraction>
+export const rewardSchema = schemaOf(REWARD) as unknown as z.ZodType<RewardDocument>
+
+/**
+ * Makes a document of a record, in the order of its table, as if it had been written out by hand: a loop over the table
+ * takes 2.5 us more (docs/profile.md). The names are those above. What a record leaves out is undefined.
+ */
+function writerOf(table: Table): (record: object) => Loose {
+  const literal = (fields: Table, record: string): string => {
+    const values = Object.entries(fields).map(([key, { name }]) => {
+      const value = `${record}.${key}`
+      return `${JSON.stringify(name)}: ${key === 'usage' ? literal(USAGE, value) : value}`
+    })
+    return `{ ${values.join(', ')} }`
+  }
+  return new Function('record', `return ${literal(table, 'record')}`) as (record: object) => Loose
+}
+
+/** Candidates are written by themselves. */
+const { candidates: _, shadow: __, ...PLAIN } = INTERACTION
+const plainDocument = writerOf(PLAIN)
+const wholeDocument = writerOf(INTERACTION)
+const rewardDocument = writerOf(REWARD)
+
+function recordOf(document: Loose, entries: readonly Entry[]): Loose {
+  const record: Loose = {}
+  for (const [key, name] of entries) {
+    const value = document[name]
+    if (value !== undefined) record[key] = value
+  }
+  return record
+}
+
+/** In memory, on disk. */
+type Entry = readonly [key: string, name: string]
+const entriesOf = (table: Table): Entry[] => Object.entries(table).map(([key, { name }]) => [key, name])
+
+const USAGE_ENTRIES = entriesOf(USAGE)
+const REWARD_ENTRIES = entriesOf(REWARD)
+const INTERACTION_ENTRIES = entriesOf(INTERACTION)
+
+/** JSON of each record that is on its way: the spool and the store need the same text. */
+const known = new WeakMap<InteractionRecord | RewardRecord, string>()
+
+/** A record as it is stored, text included. Made once a record: don't change it afterwards. */
+function interactionJson(record: InteractionRecord): string {
+  let json = known.get(record)
+  if (json === undefined) {
+    json = storedJson(record, plainDocument(record))
+    known.set(record, json)
+  }
+  return json
+}
+
+/** As the spool has it, without the prompt's text: that is kept apart, to be deleted earlier. */
+export function interactionJsonWithoutText(record: InteractionRecord): string {
+  if (record.text === null) return interactionJson(record)
+  return storedJson(record, { ...plainDocument(record), text: null })
+}
+
+function storedJson({ candidates, shadow }: InteractionRecord, plain: Loose): string {
+  const would = shadow
+    ? `,"shadow":{"policy":${JSON.stringify(shadow.policy)},"candidates":${candidatesJson(shadow.candidates)}}`
+    : ''
+  return `${JSON.stringify(plain).slice(0, -1)},"candidates":${candidatesJson(candidates)}${would}}`
+}
+
+export function rewardJson(record: RewardRecord): string {
+  let json = known.get(record)
+  if (json === undefined) {
+    json = JSON.stringify(rewardDocument(record))
+    known.set(record, json)
+  }
+  return json
+}
+
+/** One line of a spool: the document as stored, and before it what it is. */
+export const interactionLine = (record: InteractionRecord) =>
+  `{"type":"interaction",${interactionJson(record).slice(1)}`
+/** One line of either. */
+export const rewardLine = (record: RewardRecord) => `{"type":"reward",${rewardJson(record).slice(1)}`
+
+/** One line of an export: candidates one by one. */
+export function exportedLine(record: InteractionRecord): string {
+  const { candidates, shadow } = record
+  const document = wholeDocument(record)
+  document.candidates = candidateDocuments(candidates)
+  if (shadow) document.shadow = { policy: shadow.policy, candidates: candidateDocuments(shadow.candidates) }
+  return JSON.stringify({ type: 'interaction', ...document })
+}
+
+/**
+ * The way back, of what was stored or exported. `text`: where it was kept apart.
+ *
+ * @throws Error when the candidates can't be read
+ */
+export function readInteraction(document: StoredInteraction, text?: string | null): InteractionRecord {
+  const record = recordOf(document as unknown as Loose, INTERACTION_ENTRIES) as unknown as InteractionRecord
+  record.usage = recordOf(record.usage as unknown as Loose, USAGE_ENTRIES) as unknown as InteractionRecord['usage']
+  record.candidates = readCandidates(record.candidates as ScoredCandidates | CandidateDocument[])
+  const { shadow } = record
+  if (shadow) record.shadow = { policy: shadow.policy, candidates: readCandidates(shadow.candidates) }
+  if (text !== undefined) record.text = text
+  return record
+}
+
+export const readReward = (document: RewardDocument): RewardRecord =>
+  recordOf(document as unknown as Loose, REWARD_ENTRIES) as unknown as RewardRecord

@@ -1,0 +1,60 @@
+import { Redis } from 'ioredis'
+import type { RedisConfig } from '../../config/schema.ts'
+import type { Invalidation } from '../store.ts'
+import { type Argument, defineScripts, type RunScript, type Script } from './commands.ts'
+import { createRedis, type RedisClient } from './connection.ts'
+import { RedisGuard } from './guard.ts'
+import * as keys from './keys.ts'
+
+/** Off the request path a call may take so much longer than `command_timeout_ms`. */
+const BATCH_DEADLINE_FACTOR = 8
+
+/** The connection, with a guard before each part of it that may be away by itself. Calls reject with `StoreError`. */
+export class RedisAccess {
+  readonly client: RedisClient
+  readonly #script: RunScript
+  readonly #deadlineMs: number
+  readonly #guards = new Map<string, RedisGuard>()
+
+  /** @throws Error when the configuration is wrong; not when Redis is away */
+  constructor(config: RedisConfig) {
+    this.client = createRedis(config)
+    this.#script = defineScripts(this.client)
+    this.#deadlineMs = config.command_timeout_ms
+  }
+
+  readonly run = (tenant: string, script: Script, on: string[], args: Argument[]): Promise<unknown> =>
+    this.ask(tenant, () => this.#script(script, on, args))
+
+  readonly runLong = (tenant: string, script: Script, on: string[], args: Argument[]): Promise<unknown> =>
+    this.askLong(tenant, () => this.#script(script, on, args))
+
+  ask<T>(tenant: string, command: () => Promise<T>): Promise<T> {
+    return this.#guardOf(tenant).run(command)
+  }
+
+  /** With more time: for batches, off the request path. */
+  askLong<T>(tenant: string, command: () => Promise<T>): Promise<T> {
+    return this.#guardOf(tenant).run(command, this.#deadlineMs * BATCH_DEADLINE_FACTOR)
+  }
+
+  close(): void {
+    for (const guard of this.#guards.values()) guard.stop()
+    this.client.disconnect()
+  }
+
+  /** A single server answers or it does not; a cluster may do so for some tenants only. */
+  #guardOf(tenant: string): RedisGuard {
+    const part = this.client instanceof Redis ? '' : tenant
+    let guard = this.#guards.get(part)
+    if (!guard) {
+      const probed = tenant === '{keys}' ? keys.tenantKeys.records : keys.probe(tenant)
+      guard = new RedisGuard(() => this.client.exists(probed), this.#deadlineMs)
+      this.#guards.set(part, guard)
+    }
+    return guard
+  }
+}
+
+/** The last arguments of every script that tells the other replicas. */
+export const announcing = (change: Invalidation) => [keys.CHANGES, JSON.stringify(change)]

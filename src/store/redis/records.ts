@@ -1,0 +1,179 @@
+import { decodeState, encodeState } from '../codec.ts'
+import {
+  type InteractionRecord,
+  interactionJsonWithoutText,
+  type RewardDocument,
+  type RewardRecord,
+  readInteraction,
+  readReward,
+  rewardJson,
+  type StoredInteraction,
+} from '../records/codec.ts'
+import { summaryOf } from '../records/summary.ts'
+import type { InteractionSummary, RecordFilter } from '../store.ts'
+import type { RedisAccess } from './access.ts'
+import { jsonArgument } from './commands.ts'
+import * as keys from './keys.ts'
+import { readStream, readUserLog } from './stream.ts'
+
+/** Rows a script: Redis does nothing else meanwhile. */
+const ROWS_PER_SCRIPT = 64
+const READ_ROWS = 256
+const OPEN_MS = 86_400_000
+
+/** The log: interactions and rewards. */
+export class RedisRecords {
+  readonly #redis: RedisAccess
+  readonly #retentionMs: number
+  readonly #knownTenants = new Set<string>()
+
+  constructor(redis: RedisAccess, retentionMs: number) {
+    this.#redis = redis
+    this.#retentionMs = retentionMs
+    // A server that comes back may have forgotten them.
+    for (const event of ['ready', '+node']) redis.client.on(event, () => this.#knownTenants.clear())
+  }
+
+  async openInteractions(rows: InteractionSummary[]): Promise<void> {
+    await eachTenant(rows, (tenant, part) =>
+      this.#redis.runLong(
+        tenant,
+        'open-interactions',
+        [keys.tag(tenant)],
+        [OPEN_MS, ...part.flatMap((row) => [row.id, row.user, encodeState(row)])],
+      ),
+    )
+  }
+
+  async appendInteractions(rows: InteractionRecord[]): Promise<void> {
+    await eachTenant(rows, async (tenant, part) => {
+      await this.#noteTenant(tenant)
+      const heads = part.map(({ id, ts, user, completionId, text, textExpiresAt }) => {
+        return [id, ts, user, keys.erasedOf(user), completionId ?? '', text ?? '', textExpiresAt ?? '']
+      })
+      const args = [
+        this.#retentionMs,
+        jsonArgument(heads),
+        ...part.map((row) => Buffer.from(interactionJsonWithoutText(row))),
+      ]
+      await this.#redis.runLong(tenant, 'append-interactions', [keys.tag(tenant)], args)
+    })
+  }
+
+  async appendRewards(rows: RewardRecord[]): Promise<void> {
+    await eachTenant(rows, async (tenant, part) => {
+      await this.#noteTenant(tenant)
+      await this.#redis.runLong(
+        tenant,
+        'append-rewards',
+        [
+          keys.rewards(tenant),
+          ...part.flatMap(({ interaction, user }) => [
+            keys.knownRewards(tenant, interaction),
+            keys.userLog(tenant, user),
+            keys.erased(tenant, user),
+          ]),
+        ],
+        [
+          this.#retentionMs,
+          ...part.flatMap((row) => [
+            `${row.kind}:${row.ts}:${row.user}`,
+            row.ts,
+            row.user,
+            row.interaction,
+            rewardJson(row),
+          ]),
+        ],
+      )
+    })
+  }
+
+  async findInteraction(tenant: string, id: string): Promise<InteractionSummary | null> {
+    const found = (await this.#redis.run(
+      tenant,
+      'find-interaction',
+      [keys.marker(tenant, id), keys.completion(tenant, id), keys.interactions(tenant)],
+      [keys.marker(tenant, '')],
+    )) as [Buffer, Buffer] | null
+    if (!found) return null
+    const [state, json] = found.map(String) as [string, string]
+    return state === 'o' ? decodeState<InteractionSummary>(json) : summaryOf(readInteraction(JSON.parse(json)))
+  }
+
+  async *readInteractions(filter: RecordFilter): AsyncGenerator<InteractionRecord[]> {
+    for await (const [tenant, documents] of this.#readLog<StoredInteraction>('i', keys.interactions, filter)) {
+      const texts = await this.#redis.askLong(tenant, () =>
+        this.#redis.client.mget(documents.map(({ id }) => keys.text(tenant, id))),
+      )
+      yield documents.map((document, i) => readInteraction(document, texts[i] ?? null))
+    }
+  }
+
+  async *readRewards(filter: RecordFilter): AsyncGenerator<RewardRecord[]> {
+    for await (const [, documents] of this.#readLog<RewardDocument>('r', keys.rewards, filter)) {
+      yield documents.map(readReward)
+    }
+  }
+
+  /** Drops what is too old also of tenants that write no more. */
+  async sweep(): Promise<void> {
+    this.#knownTenants.clear()
+    const oldest = Date.now() - this.#retentionMs
+    for (const tenant of await this.#tenants({})) {
+      for (const stream of [keys.interactions(tenant), keys.rewards(tenant)]) {
+        await this.#redis.askLong(tenant, () => this.#redis.client.xtrim(stream, 'MINID', oldest))
+      }
+    }
+  }
+
+  async #noteTenant(tenant: string): Promise<void> {
+    if (this.#knownTenants.has(tenant)) return
+    await this.#redis.askLong('{keys}', () => this.#redis.client.sadd(keys.TENANTS, tenant))
+    this.#knownTenants.add(tenant)
+  }
+
+  /** Tenant by tenant; of one user by the user's index. */
+  async *#readLog<T extends StoredInteraction | RewardDocument>(
+    kind: 'i' | 'r',
+    streamOf: (tenant: string) => string,
+    filter: RecordFilter,
+  ): AsyncGenerator<[tenant: string, documents: T[]]> {
+    const { user } = filter
+    for (const tenant of await this.#tenants(filter)) {
+      const stream = streamOf(tenant)
+      const batches =
+        user === undefined
+          ? readStream<T>(
+              (from) =>
+                this.#redis.askLong(tenant, () => this.#redis.client.xrange(stream, from, '+', 'COUNT', READ_ROWS)),
+              filter,
+            )
+          : readUserLog<T>(
+              (skip) =>
+                this.#redis.runLong(
+                  tenant,
+                  'read-user-log',
+                  [keys.userLog(tenant, user), stream],
+                  [kind, skip, ROWS_PER_SCRIPT],
+                ) as Promise<[number, ...Buffer[]]>,
+              filter,
+            )
+      for await (const documents of batches) yield [tenant, documents]
+    }
+  }
+
+  async #tenants({ tenant }: RecordFilter): Promise<string[]> {
+    if (tenant !== undefined) return [tenant]
+    return (await this.#redis.askLong('{keys}', () => this.#redis.client.smembers(keys.TENANTS))).sort()
+  }
+}
+
+/** In parts of one tenant and bounded size; the order within a tenant is kept. */
+async function eachTenant<T extends { tenant: string }>(
+  rows: T[],
+  work: (tenant: string, part: T[]) => Promise<unknown>,
+): Promise<void> {
+  for (const [tenant, all] of Map.groupBy(rows, (row) => row.tenant)) {
+    for (let i = 0; i < all.length; i += ROWS_PER_SCRIPT) await work(tenant, all.slice(i, i + ROWS_PER_SCRIPT))
+  }
+}

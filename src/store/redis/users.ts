@@ -1,0 +1,119 @@
+import { floatBytes, floatsOf } from '../bytes.ts'
+import { decodeEdge, encodeEdge } from '../codec.ts'
+import { MAX_EDGES, type StoredEdge, type StoredUser, type UserState } from '../store.ts'
+import { announcing, type RedisAccess } from './access.ts'
+import * as keys from './keys.ts'
+import type { RedisResponses } from './responses.ts'
+
+/** Rows a script: Redis does nothing else meanwhile. */
+const ROWS_PER_SCRIPT = 64
+
+/** What is known of users: beliefs, edges, and how to forget them. */
+export class RedisUsers {
+  readonly #redis: RedisAccess
+  readonly #responses: RedisResponses
+  readonly #retentionMs: number
+
+  constructor(redis: RedisAccess, responses: RedisResponses, retentionMs: number) {
+    this.#redis = redis
+    this.#responses = responses
+    this.#retentionMs = retentionMs
+  }
+
+  async loadUser(tenant: string, user: string): Promise<StoredUser | null> {
+    const fields = await this.#redis.ask(tenant, () => this.#redis.client.hgetallBuffer(keys.user(tenant, user)))
+    return fields.revision ? userOf(fields as Record<StateField | 'sums', Buffer>) : null
+  }
+
+  async loadUserState(tenant: string, user: string): Promise<UserState | null> {
+    const values = await this.#redis.ask(tenant, () =>
+      this.#redis.client.hmgetBuffer(keys.user(tenant, user), ...STATE_FIELDS),
+    )
+    const fields = Object.fromEntries(STATE_FIELDS.map((field, i) => [field, values[i]]))
+    return fields.revision ? userStateOf(fields as Record<StateField, Buffer>) : null
+  }
+
+  async loadEdges(tenant: string, user: string): Promise<StoredEdge[]> {
+    const edges = await this.#redis.ask(tenant, () => this.#redis.client.hvalsBuffer(keys.edges(tenant, user)))
+    return edges.map(decodeEdge).sort((a, b) => a.seq - b.seq || (a.id < b.id ? -1 : 1))
+  }
+
+  async commitUser(tenant: string, user: string, next: StoredUser, edge?: StoredEdge): Promise<boolean> {
+    const done = await this.#redis.run(
+      tenant,
+      'commit-user',
+      [keys.user(tenant, user), keys.edges(tenant, user), keys.edgeOrder(tenant, user)],
+      [
+        next.revision,
+        next.policy,
+        next.rewards,
+        floatBytes(next.sums),
+        floatBytes(next.state),
+        JSON.stringify(next.preferences),
+        next.updatedAt,
+        ...announcing({ kind: 'user', tenant, user }),
+        MAX_EDGES,
+        ...(edge ? [edge.id, edge.seq, encodeEdge(edge)] : []),
+      ],
+    )
+    return done === 1
+  }
+
+  async eraseUser(tenant: string, user: string): Promise<number> {
+    let rows = Number(
+      await this.#redis.runLong(
+        tenant,
+        'erase-user',
+        [
+          keys.user(tenant, user),
+          keys.edges(tenant, user),
+          keys.edgeOrder(tenant, user),
+          keys.userConversations(tenant, user),
+          keys.erased(tenant, user),
+        ],
+        [
+          Date.now(),
+          this.#retentionMs,
+          user,
+          keys.conversation(tenant, ''),
+          ...announcing({ kind: 'user', tenant, user }),
+        ],
+      ),
+    )
+    rows += await this.#responses.erase(tenant, user, ROWS_PER_SCRIPT)
+    for (;;) {
+      const [handled, went] = (await this.#redis.runLong(
+        tenant,
+        'erase-log',
+        [keys.userLog(tenant, user), keys.interactions(tenant), keys.rewards(tenant)],
+        [
+          ROWS_PER_SCRIPT,
+          keys.marker(tenant, ''),
+          keys.completion(tenant, ''),
+          keys.text(tenant, ''),
+          keys.knownRewards(tenant, ''),
+          keys.idempotencyKey(tenant, ''),
+        ],
+      )) as [number, number]
+      rows += went
+      if (handled < ROWS_PER_SCRIPT) return rows
+    }
+  }
+}
+
+const STATE_FIELDS = ['revision', 'policy', 'rewards', 'state', 'preferences', 'updated_at'] as const
+type StateField = (typeof STATE_FIELDS)[number]
+
+const userOf = (fields: Record<StateField | 'sums', Buffer>): StoredUser => ({
+  ...userStateOf(fields),
+  sums: floatsOf(fields.sums),
+})
+
+const userStateOf = (fields: Record<StateField, Buffer>): UserState => ({
+  revision: Number(fields.revision),
+  policy: String(fields.policy),
+  rewards: Number(fields.rewards),
+  state: floatsOf(fields.state),
+  preferences: JSON.parse(String(fields.preferences)),
+  updatedAt: Number(fields.updated_at),
+})

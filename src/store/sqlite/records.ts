@@ -1,0 +1,101 @@
+import { decodeState, encodeState } from '../codec.ts'
+import {
+  type InteractionRecord,
+  interactionJsonWithoutText,
+  type RewardRecord,
+  readInteraction,
+  readReward,
+  rewardJson,
+} from '../records/codec.ts'
+import { summaryOf } from '../records/summary.ts'
+import type { InteractionSummary, RecordFilter } from '../store.ts'
+import { erasedBefore } from './erasures.ts'
+import type { Row, SqliteFile } from './file.ts'
+
+/** Rows read at once. */
+const BATCH = 500
+
+/** The log: interactions and rewards. */
+export class SqliteRecords {
+  readonly #file: SqliteFile
+
+  constructor(file: SqliteFile) {
+    this.#file = file
+  }
+
+  openInteractions(rows: InteractionSummary[]): Promise<void> {
+    return this.#file.write(() => {
+      for (const row of rows) {
+        this.#file.sql.openInteraction.run(row.tenant, row.id, row.user, row.ts, encodeState(row), row.tenant, row.id)
+      }
+      return [undefined]
+    })
+  }
+
+  appendInteractions(rows: InteractionRecord[]): Promise<void> {
+    return this.#file.write(() => {
+      const erased = erasedBefore(this.#file)
+      for (const row of rows) {
+        const { tenant, id, ts, user, completionId, text } = row
+        this.#file.sql.closeInteraction.run(tenant, id)
+        if (erased(row)) continue
+        const json = interactionJsonWithoutText(row)
+        this.#file.sql.appendInteraction.run(tenant, id, ts, user, completionId, json, text, row.textExpiresAt ?? null)
+      }
+      return [undefined]
+    })
+  }
+
+  appendRewards(rows: RewardRecord[]): Promise<void> {
+    return this.#file.write(() => {
+      const erased = erasedBefore(this.#file)
+      for (const row of rows) {
+        if (erased(row)) continue
+        this.#file.sql.appendReward.run(row.tenant, row.interaction, row.user, row.kind, row.ts, rewardJson(row))
+      }
+      return [undefined]
+    })
+  }
+
+  findInteraction(tenant: string, id: string): Promise<InteractionSummary | null> {
+    return this.#file.read(() => {
+      const ended = this.#file.sql.findInteraction.get(tenant, id) ?? this.#file.sql.findCompletion.get(tenant, id)
+      if (ended) return summaryOf(readInteraction(JSON.parse(String(ended.json))))
+      const open = this.#file.sql.findOpenInteraction.get(tenant, id)
+      return open ? decodeState<InteractionSummary>(String(open.state)) : null
+    })
+  }
+
+  readInteractions(filter: RecordFilter): AsyncGenerator<InteractionRecord[]> {
+    const { readInteractions, readInteractionsOf } = this.#file.sql
+    return this.#read(readInteractions, readInteractionsOf, filter, ({ json, text, text_expires_at }) => {
+      const expired = text_expires_at !== null && Number(text_expires_at) <= Date.now()
+      return readInteraction(JSON.parse(String(json)), expired ? null : (text as string | null))
+    })
+  }
+
+  readRewards(filter: RecordFilter): AsyncGenerator<RewardRecord[]> {
+    const { readRewards, readRewardsOf } = this.#file.sql
+    return this.#read(readRewards, readRewardsOf, filter, ({ json }) => readReward(JSON.parse(String(json))))
+  }
+
+  async *#read<T extends { tenant: string }>(
+    everybody: { all: (...values: (string | number | null)[]) => Row[] },
+    ofUser: typeof everybody,
+    { tenant, user, since, until }: RecordFilter,
+    decode: (row: Row) => T,
+  ): AsyncGenerator<T[]> {
+    let [ts, seq] = [since ?? 0, -1]
+    for (;;) {
+      const place = [ts, ts, seq, until ?? Number.MAX_SAFE_INTEGER, BATCH]
+      const rows = await this.#file.read(() =>
+        tenant !== undefined && user !== undefined ? ofUser.all(tenant, user, ...place) : everybody.all(...place),
+      )
+      const last = rows.at(-1)
+      if (!last) return
+      ;[ts, seq] = [Number(last.ts), Number(last.seq)]
+      const wanted = tenant === undefined ? rows : rows.filter((row) => row.tenant === tenant)
+      if (wanted.length > 0) yield wanted.map(decode)
+    }
+  }
+}

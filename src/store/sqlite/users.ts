@@ -1,0 +1,92 @@
+import { floatBytes, floatsOf } from '../bytes.ts'
+import { decodeEdge, encodeEdge } from '../codec.ts'
+import { MAX_EDGES, type StoredEdge, type StoredUser, type UserState } from '../store.ts'
+import { hashOf } from './erasures.ts'
+import type { Row, SqliteFile } from './file.ts'
+
+/** What is known of users: beliefs, edges, and how to forget them. */
+export class SqliteUsers {
+  readonly #file: SqliteFile
+
+  constructor(file: SqliteFile) {
+    this.#file = file
+  }
+
+  loadUser(tenant: string, user: string): Promise<StoredUser | null> {
+    return this.#file.read(() => {
+      const row = this.#file.sql.loadUser.get(tenant, user)
+      return row ? userOf(row) : null
+    })
+  }
+
+  loadUserState(tenant: string, user: string): Promise<UserState | null> {
+    return this.#file.read(() => {
+      const row = this.#file.sql.loadUserState.get(tenant, user)
+      return row ? userStateOf(row) : null
+    })
+  }
+
+  loadEdges(tenant: string, user: string): Promise<StoredEdge[]> {
+    return this.#file.read(() =>
+      this.#file.sql.loadEdges.all(tenant, user).map(({ edge }) => decodeEdge(edge as Uint8Array)),
+    )
+  }
+
+  commitUser(tenant: string, user: string, next: StoredUser, edge?: StoredEdge): Promise<boolean> {
+    return this.#file.write(() => {
+      const stored = Number(this.#file.sql.userRevision.get(tenant, user)?.revision ?? 0)
+      if (stored !== next.revision - 1) return [false]
+      this.#file.sql.saveUser.run(
+        tenant,
+        user,
+        next.revision,
+        next.policy,
+        next.rewards,
+        floatBytes(next.sums),
+        floatBytes(next.state),
+        JSON.stringify(next.preferences),
+        next.updatedAt,
+      )
+      if (edge) {
+        this.#file.sql.saveEdge.run(tenant, user, edge.id, edge.seq, encodeEdge(edge))
+        this.#file.sql.dropEdges.run(tenant, user, tenant, user, MAX_EDGES)
+      }
+      return [true, { kind: 'user', tenant, user }]
+    })
+  }
+
+  eraseUser(tenant: string, user: string): Promise<number> {
+    return this.#file
+      .write(() => {
+        this.#file.sql.noteErasure.run(tenant, hashOf(user), Date.now())
+        this.#file.sql.forgetChanges.run(JSON.stringify({ kind: 'user', tenant, user }))
+        let rows = 0
+        for (const statement of this.#file.sql.erase) rows += Number(statement.run(tenant, user).changes)
+        return [rows, { kind: 'user', tenant, user }]
+      })
+      .finally(() => this.#emptyWal())
+  }
+
+  /**
+   * What was erased still stands in the write-ahead log, until it is written back. Another reader may be in the way:
+   * the next checkpoint does it then.
+   */
+  #emptyWal(): void {
+    try {
+      this.#file.db.exec('PRAGMA wal_checkpoint(TRUNCATE)')
+    } catch {
+      // Closed meanwhile, which empties it, too.
+    }
+  }
+}
+
+const userOf = (row: Row): StoredUser => ({ ...userStateOf(row), sums: floatsOf(row.sums as Uint8Array) })
+
+const userStateOf = (row: Row): UserState => ({
+  revision: Number(row.revision),
+  policy: String(row.policy),
+  rewards: Number(row.rewards),
+  state: floatsOf(row.state as Uint8Array),
+  preferences: JSON.parse(String(row.preferences)),
+  updatedAt: Number(row.updated_at),
+})

@@ -1,0 +1,46 @@
+import type { Json } from '../support/responses-spec.ts'
+import { chunkOf, completionBody, type Script, usageChunk } from '../support/upstream.ts'
+
+/** Tools of coding agents that run what they are given, and what harmless thing to give them. */
+const COMMANDS: Record<string, Json> = {
+  exec_command: { cmd: 'echo tool-was-here' },
+  shell: { command: ['echo', 'tool-was-here'] },
+  shell_command: { command: 'echo tool-was-here' },
+}
+
+/** A model that calls one tool, once, with harmless arguments, and then repeats what the tool returned. */
+export const caller: Script = (exchange) => {
+  const body = exchange.json as Json
+  const results = body.messages.filter(({ role }: Json) => role === 'tool')
+  const tools: Json[] = (body.tools ?? []).map((tool: Json) => tool.function)
+  const tool = tools.find(({ name }) => name in COMMANDS) ?? tools[0]
+  const calls =
+    tool && results.length === 0
+      ? [{ id: 'call_1', type: 'function', function: { name: tool.name, arguments: JSON.stringify(inputOf(tool)) } }]
+      : null
+  const content = calls ? null : `The tool said: ${results.map((one: Json) => textOf(one.content)).join(' ')}`
+  if (body.stream !== true) {
+    const message = { role: 'assistant', content, ...(calls && { tool_calls: calls }) }
+    const choices = [{ index: 0, message, logprobs: null, finish_reason: calls ? 'tool_calls' : 'stop' }]
+    exchange.reply(200, { ...completionBody(), choices })
+    return
+  }
+  exchange.stream()
+  if (calls) exchange.event(chunkOf({ role: 'assistant', tool_calls: calls.map((call) => ({ index: 0, ...call })) }))
+  else for (const word of String(content).split(/(?<= )/)) exchange.event(chunkOf({ content: word }))
+  exchange.event(chunkOf({}, calls ? 'tool_calls' : 'stop'))
+  exchange.event(usageChunk)
+  exchange.chunk('data: [DONE]\n\n')
+  exchange.end()
+}
+
+function inputOf({ name, parameters }: Json): Json {
+  if (name in COMMANDS) return COMMANDS[name] as Json
+  const properties = Object.entries<Json>(parameters?.properties ?? {})
+  return Object.fromEntries(
+    properties.map(([key, { type }]) => [key, type === 'integer' || type === 'number' ? 1 : 'Lisbon']),
+  )
+}
+
+const textOf = (content: unknown) =>
+  typeof content === 'string' ? content : (content as Json[]).map(({ text }) => text ?? '').join('')
