@@ -41,7 +41,8 @@ LEAST_NOISE = RATING_NOISE**2
 PRIOR_STRENGTH = 30.0  # users' worth of belief in the means of the prior so far
 SPREAD_STRENGTH = 3.0  # and in its variances: a log of people unlike those of training must be able to shrink a taste
 CALIBRATION_STRENGTH = 25.0  # curvature of about a hundred judged answers
-EM_ITERATIONS = 60
+ENOUGH_USERS = 200  # fewer determine no spread of sixty tastes: then a few steps, and most of the old spread
+FIRST_ITERATIONS, EM_ITERATIONS = 8, 60
 EM_GAIN = 1e-4  # log evidence a user: less, and it has converged
 ROUNDS = 2  # the second reads all rewards again, since a message takes the prior for granted
 
@@ -264,7 +265,13 @@ def fit_prior(
     )
     precision = unpack(packed, k).numpy()
     fitted, _ = fit_mixture(
-        precision, information.numpy(), before, router.sizes, EM_ITERATIONS, progress=progress, enough=EM_GAIN
+        precision,
+        information.numpy(),
+        before,
+        router.sizes,
+        EM_ITERATIONS if len(users) >= ENOUGH_USERS else FIRST_ITERATIONS,
+        progress=progress,
+        enough=EM_GAIN,
     )
     return pulled(before, fitted, len(users))
 
@@ -272,10 +279,16 @@ def fit_prior(
 def pulled(old: MixturePrior, new: MixturePrior, users: int) -> MixturePrior:
     """`new`, drawn towards `old` component by component (they correspond, since the fit started from the old).
 
-    Means as if `PRIOR_STRENGTH` users had said the old ones; logarithms of variances as if `SPREAD_STRENGTH` had. A
-    mean of the variances themselves would keep a share of every old spread for ever.
+    Means as if `PRIOR_STRENGTH` users had said the old ones; logarithms of variances as if `SPREAD_STRENGTH` had, from
+    `ENOUGH_USERS` on: a mean of the variances themselves, as with fewer, would keep a share of every old spread.
     """
     share = users / (users + PRIOR_STRENGTH)
+    if users < ENOUGH_USERS:
+        return MixturePrior(
+            (1 - share) * old.weight + share * new.weight,
+            (1 - share) * old.mean + share * new.mean,
+            (1 - share) * old.covariance + share * new.covariance,
+        )
     kept = users / (users + SPREAD_STRENGTH)
     variance = np.diagonal(new.covariance, axis1=1, axis2=2)
     before = np.diagonal(old.covariance, axis1=1, axis2=2)
