@@ -300,6 +300,8 @@ const REPEATED = new Set([
   'model',
   'choices',
   'usage',
+  // How fast llama.cpp was: beside the usage that we asked for.
+  'timings',
   'system_fingerprint',
   'service_tier',
   'provider',

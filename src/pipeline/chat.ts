@@ -17,7 +17,7 @@ import type { RequestContext } from './context.ts'
 import { type DecideDeps, type Decision, decide } from './decide.ts'
 import { feedbackLink } from './feedback-link.ts'
 import { claimIdempotencyKey, type IdempotencyDeps } from './idempotency.ts'
-import type { Quota } from './quota.ts'
+import { affordable, BudgetError, type Grant, type Quota } from './quota.ts'
 import { recordOf, summaryOf } from './record.ts'
 
 export interface ChatDeps extends DecideDeps, IdempotencyDeps, AfterAnswerDeps {
@@ -52,17 +52,18 @@ export async function complete(deps: ChatDeps, context: RequestContext, call: Ca
 }
 
 /** @returns whether the client has got a whole answer */
-async function decideAndAnswer(deps: ChatDeps, context: RequestContext, call: Call): Promise<boolean> {
+async function decideAndAnswer(deps: ChatDeps, context: RequestContext, asked: Call): Promise<boolean> {
   // Together: the store answers while the model scores. No candidate is chosen yet, so it reserves for the dearest one
   // that the model's name stands for.
-  const [reserved, decided] = await Promise.allSettled([deps.quota.reserve(context, call), decide(deps, context, call)])
+  const [reserved, decided] = await Promise.allSettled([
+    deps.quota.reserve(context, asked),
+    decide(deps, context, asked),
+  ])
   if (decided.status === 'rejected' && reserved.status === 'fulfilled') reserved.value.settle(null)
-  const decision = resultOf(decided)
-  const { ranking } = decision.selection
-  const isForAll = ranking.length === call.model.candidates.length
-  // A reservation that was refused for the dearest of all may be granted for those that are left.
-  const grant =
-    reserved.status === 'fulfilled' || isForAll ? resultOf(reserved) : await deps.quota.reserve(context, call, ranking)
+  const { call, decision, grant } =
+    reserved.status === 'fulfilled'
+      ? { call: asked, decision: resultOf(decided), grant: reserved.value }
+      : await decideWithin(deps, context, asked, resultOf(decided), reserved.reason)
   deps.recorder.open(summaryOf(context, call, decision))
   const judged = deps.judge && captureResponse(context.outgoing, MAX_JUDGED_BYTES)
   let record: InteractionRecord | null = null
@@ -77,6 +78,36 @@ async function decideAndAnswer(deps: ChatDeps, context: RequestContext, call: Ca
     return isWhole(outcome)
   } finally {
     grant.settle(record)
+  }
+}
+
+/**
+ * Reserved for the dearest candidate, a request was refused: it goes to those whose answer fits what is left.
+ *
+ * @throws GatewayError 429 where none fits
+ */
+async function decideWithin(
+  deps: ChatDeps,
+  context: RequestContext,
+  call: Call,
+  decision: Decision,
+  refused: unknown,
+): Promise<{ call: Call; decision: Decision; grant: Grant }> {
+  const { ranking } = decision.selection
+  const fitting = refused instanceof BudgetError ? affordable(call, ranking, refused.left) : []
+  if (fitting.length === 0) {
+    if (ranking.length === call.model.candidates.length) throw refused
+    // With the figures of those that could answer.
+    return { call, decision, grant: await deps.quota.reserve(context, call, ranking) }
+  }
+  const grant = await deps.quota.reserve(context, call, fitting)
+  if (fitting.length === ranking.length) return { call, decision, grant }
+  const narrowed = { ...call, model: { ...call.model, candidates: fitting } }
+  try {
+    return { call: narrowed, decision: await decide(deps, context, narrowed), grant }
+  } catch (error) {
+    grant.settle(null)
+    throw error
   }
 }
 

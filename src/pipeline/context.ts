@@ -10,7 +10,7 @@ import { userOfToken } from './user-token.ts'
 /** A request, its response, and all that stays the same from its start to its end. */
 export interface RequestContext {
   requestId: string
-  /** When it arrived: on `performance.now()`'s clock, and in Unix milliseconds. */
+  /** When it began, its key looked up: on `performance.now()`'s clock, and in Unix milliseconds. */
   startedAt: number
   ts: number
   incoming: IncomingMessage

@@ -1,7 +1,9 @@
 import type { Candidate } from '../candidates/candidate.ts'
 import type { Tenant } from '../candidates/tenants.ts'
 import type { LimitsConfig, TenantConfig } from '../config/schema.ts'
-import { GatewayError } from '../errors.ts'
+import { GatewayError, type GatewayErrorOptions } from '../errors.ts'
+import type { ChatBody } from '../openai/chat.ts'
+import { isObject } from '../openai/is-object.ts'
 import type { Amounts, Limit, Limits, Reservation } from '../store/limits.ts'
 import type { InteractionRecord } from '../store/records/codec.ts'
 import type { Call } from './call.ts'
@@ -67,7 +69,7 @@ export class Quota {
     candidates: readonly Candidate[] = call.model.candidates,
   ): Promise<Grant> {
     const { headers, settle } = await this.#reserve(context, call.principal, upperEstimate(call, candidates))
-    return { headers, settle: (record) => settle(amountsOf(record)) }
+    return { headers, settle: (record) => settle(record ? usedBy(record, call) : NOTHING) }
   }
 
   /**
@@ -102,7 +104,7 @@ export class Quota {
       return UNLIMITED
     }
     const headers = rateLimitHeaders(limits, reservation)
-    if (!reservation.granted) throw refusal(limits, reservation, headers)
+    if (!reservation.granted) throw refusal(limits, reservation, amounts, headers)
     return { headers, settle: (used) => void this.#settle({ tenant, id: requestId, amounts: used }) }
   }
 
@@ -172,26 +174,91 @@ function boundsOf(scope: string, config: LimitsConfig): Limit[] {
   return bounds
 }
 
-/** The most that an answer of the dearest candidate could take. */
-function upperEstimate({ request }: Call, candidates: readonly Candidate[]): Amounts {
-  const { body } = request
-  const prompt = Math.ceil(request.promptTokens * PROMPT_MARGIN.factor) + PROMPT_MARGIN.tokens
-  const answers = Math.max(1, Math.min(body.n ?? 1, 128))
-  const bound = body.max_completion_tokens ?? body.max_tokens ?? UNBOUNDED_ANSWER_TOKENS
-  const longest = Math.min(bound, MOST_ANSWER_TOKENS)
-  let dearest = 0
-  for (const { price, maxOutputTokens } of candidates) {
-    const completion = Math.min(longest, maxOutputTokens ?? longest) * answers
-    dearest = Math.max(dearest, prompt * Math.max(price.input, price.cacheWrite ?? 0) + completion * price.output)
+/** The most that one answer could take of any of `candidates`. */
+function upperEstimate(call: Call, candidates: readonly Candidate[]): Amounts {
+  let [tokens, nanoUsd] = [0, 0]
+  for (const candidate of candidates) {
+    const most = mostOf(call, candidate)
+    tokens = Math.max(tokens, most.tokens)
+    nanoUsd = Math.max(nanoUsd, most.nanoUsd)
   }
-  return { requests: 1, tokens: prompt + longest * answers, nanoUsd: Math.ceil((dearest / 1e6) * NANO) }
+  return { requests: 1, tokens, nanoUsd }
 }
 
-function amountsOf(record: InteractionRecord | null): Amounts {
-  if (!record) return { requests: 0, tokens: 0, nanoUsd: 0 }
-  const { promptTokens, completionTokens } = record.usage
-  return { requests: 1, tokens: promptTokens + completionTokens, nanoUsd: Math.round(record.costUsd * NANO) }
+/** Those whose answer costs no more than what is left of a budget. */
+export const affordable = (call: Call, candidates: readonly Candidate[], nanoUsdLeft: number): Candidate[] =>
+  candidates.filter((candidate) => mostOf(call, candidate).nanoUsd <= nanoUsdLeft)
+
+/** Of two spellings servers differ in which one they read: the larger one counts. */
+function mostOf({ request }: Call, { price, maxOutputTokens, contextWindow }: Candidate): Amounts {
+  const { body } = request
+  const estimated = Math.ceil(request.promptTokens * PROMPT_MARGIN.factor) + PROMPT_MARGIN.tokens
+  const attached = attachedTokens(request.body)
+  const prompt = attached === 0 ? estimated : Math.max(estimated, Math.min(contextWindow, estimated + attached))
+  const answers = Math.max(1, Math.min(body.n ?? 1, 128))
+  const bounds = [body.max_completion_tokens, body.max_tokens].filter((bound) => typeof bound === 'number')
+  const asked = bounds.length > 0 ? Math.max(...bounds) : UNBOUNDED_ANSWER_TOKENS
+  const longest = Math.min(asked, MOST_ANSWER_TOKENS)
+  const completion = Math.min(longest, maxOutputTokens ?? longest) * answers
+  const usd = (prompt * Math.max(price.input, price.cacheWrite ?? 0) + completion * price.output) / 1e6
+  return { requests: 1, tokens: prompt + longest * answers, nanoUsd: Math.ceil(usd * NANO) }
 }
+
+/** A file that the provider already has: nobody here knows how long it is. */
+const TOKENS_OF_NAMED_FILE = 100_000
+/** Base64 of a file of text holds about a token in four characters; of sound at 32 kbit/s, one in 400. */
+const CHARS_PER_TOKEN = { file: 4, input_audio: 400 }
+const ATTACHED = ['file', 'input_audio'] as const
+
+/** Tokens of files and sound in messages, at most. */
+function attachedTokens({ messages }: ChatBody): number {
+  let tokens = 0
+  for (const { content } of messages) {
+    if (!Array.isArray(content)) continue
+    for (const part of content) {
+      const type = ATTACHED.find((known) => known === part.type)
+      if (!type) continue
+      const data = Object.values((part[type] ?? {}) as object).reduce(
+        (most, value) => Math.max(most, typeof value === 'string' ? value.length : 0),
+        0,
+      )
+      const isNamed = isObject(part.file) && typeof part.file.file_id === 'string'
+      tokens += isNamed ? TOKENS_OF_NAMED_FILE : Math.ceil(data / CHARS_PER_TOKEN[type])
+    }
+  }
+  return tokens
+}
+
+const NOTHING: Amounts = { requests: 0, tokens: 0, nanoUsd: 0 }
+
+/** What a request came to: the answer, and tries beside it that a provider may have answered and billed. */
+function usedBy(record: InteractionRecord, call: Call): Amounts {
+  const { promptTokens, completionTokens } = record.usage
+  const candidateOf = (wanted: string) => call.model.candidates.find(({ name }) => name === wanted)
+  const used: Amounts = {
+    requests: 1,
+    tokens: promptTokens + completionTokens,
+    nanoUsd: Math.round(record.costUsd * NANO),
+  }
+  const atMost = (name: string, atLeast: Amounts): Amounts => {
+    const candidate = candidateOf(name)
+    if (!candidate) return atLeast
+    const { tokens, nanoUsd } = mostOf(call, candidate)
+    return { ...atLeast, tokens: Math.max(tokens, atLeast.tokens), nanoUsd: Math.max(nanoUsd, atLeast.nanoUsd) }
+  }
+  const total = { ...(isOpenEnd(record) ? atMost(record.attempts.at(-1)?.candidate ?? record.chosen, used) : used) }
+  for (const { candidate, error } of record.attempts.slice(0, -1)) {
+    if (error !== 'hedged' && error !== 'timeout') continue
+    const lost = atMost(candidate, NOTHING)
+    total.tokens += lost.tokens
+    total.nanoUsd += lost.nanoUsd
+  }
+  return total
+}
+
+/** The provider had the request, and nobody was told how long its answer became. */
+const isOpenEnd = ({ usage, usageEstimated, finishReason }: InteractionRecord) =>
+  usageEstimated && usage.promptTokens > 0 && (finishReason === 'aborted' || finishReason === 'error')
 
 /** The limits of requests and of tokens a minute with the least left, in OpenAI's headers. */
 function rateLimitHeaders(limits: readonly Limit[], { states }: Reservation): Record<string, string> {
@@ -208,26 +275,65 @@ function rateLimitHeaders(limits: readonly Limit[], { states }: Reservation): Re
     headers[`x-ratelimit-remaining-${what}`] = String(Math.floor(remaining))
     headers[`x-ratelimit-reset-${what}`] = `${(resetMs / 1000).toFixed(3)}s`
   }
+  const left = leastLeft(limits, states)
+  if (left !== null) headers['x-router-budget-remaining-usd'] = usd(left)
   return headers
 }
 
-function refusal(limits: readonly Limit[], reservation: Reservation, headers: Record<string, string>): GatewayError {
-  const { refusedBy } = reservation
+/** Billionths of a dollar left of the budget with the least left; null where there is none. */
+function leastLeft(limits: readonly Limit[], states: Reservation['states']): number | null {
+  const lefts = limits.flatMap(({ what }, i) => (what === 'nanoUsd' && states[i] ? [states[i].remaining] : []))
+  return lefts.length > 0 ? Math.min(...lefts) : null
+}
+
+/** A budget that has not enough left. */
+export class BudgetError extends GatewayError {
+  /** Billionths of a dollar. */
+  readonly left: number
+
+  constructor(left: number, message: string, options: GatewayErrorOptions) {
+    super(message, options)
+    this.left = left
+  }
+}
+
+function refusal(
+  limits: readonly Limit[],
+  { refusedBy, states }: Reservation,
+  amounts: Amounts,
+  headers: Record<string, string>,
+): GatewayError {
   const index = limits.findIndex((limit) => limit === refusedBy || sameLimit(limit, refusedBy))
   const isBudget = refusedBy?.what === 'nanoUsd'
   const whose = refusedBy?.scope.split(':')[0] ?? 'tenant'
   const per = refusedBy?.window === 'flight' ? 'at once' : `a ${refusedBy?.window}`
   const what = isBudget ? 'dollars' : refusedBy?.what
-  return new GatewayError(`Limit reached for this ${whose}: ${what} ${per}.`, {
+  const resetMs = states[index]?.resetMs ?? 1_000
+  const needed = refusedBy ? amounts[refusedBy.what] : 0
+  const max = refusedBy?.max ?? 0
+  const neverFits = needed > max
+  const left = states[index]?.remaining ?? 0
+  const show = (amount: number) => (isBudget ? `$${usd(amount)}` : String(Math.floor(amount)))
+  const reset = `the limit is reset at ${new Date(Date.now() + resetMs).toISOString()}`
+  const figures = `needed at most ${show(needed)}, left ${show(left)} of ${show(max)}`
+  const advice = neverFits
+    ? 'This request can never fit: ask for a shorter answer (max_tokens) or a cheaper model.'
+    : `${reset[0]?.toUpperCase()}${reset.slice(1)}.`
+  const options: GatewayErrorOptions = {
     status: 429,
     type: isBudget ? 'insufficient_quota' : 'rate_limit_error',
     code: isBudget ? 'insufficient_quota' : 'rate_limit_exceeded',
-    retryAfterS: Math.max(1, (reservation.states[index]?.resetMs ?? 1_000) / 1000),
-    // A budget does not come back while an SDK waits.
-    ...(isBudget && { shouldRetry: false }),
+    ...(!neverFits && { retryAfterS: Math.max(1, resetMs / 1000) }),
+    // A budget does not come back while an SDK waits, and what never fits is not to be tried again.
+    ...((isBudget || neverFits) && { shouldRetry: false }),
     headers,
-  })
+  }
+  const message = `Limit reached for this ${whose}: ${what} ${per} (${figures}). ${advice}`
+  if (!isBudget) return new GatewayError(message, options)
+  return new BudgetError(leastLeft(limits, states) ?? 0, message, options)
 }
+
+const usd = (nanoUsd: number) => (nanoUsd / NANO).toFixed(6)
 
 const sameLimit = (a: Limit, b: Limit | null) =>
   b !== null && a.scope === b.scope && a.what === b.what && a.window === b.window

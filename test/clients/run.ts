@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { cache, inVenv } from '../../scripts/lib/paths.mjs'
+import { cache, inVenv, root } from '../../scripts/lib/paths.mjs'
 import { discard, startGateway, TEST_KEY } from '../support/gateway.ts'
 import { startUpstream } from '../support/upstream.ts'
 import { caller } from './caller.ts'
@@ -82,13 +82,20 @@ const gateway = await startGateway({
     up: { kind: 'openai-compatible', base_url: `${upstream.origin}/v1`, key_required: false },
   },
   candidates: [{ name: 'caller', provider: 'up', price: { input: 1, output: 2 }, groups: ['scripted'] }],
+  aliases: { 'gpt-*': 'auto', 'claude-*': 'auto' },
   tenants: [{ name: 'test', keys: [TEST_KEY], candidates: ['default', 'scripted'] }],
 })
 const failed: string[] = []
 for (const name of clients) {
   const started = Date.now()
   const ready = await install(name)
-  const env = { ...process.env, BASE_URL: gateway.baseURL, KEY: gateway.key, HOME: join(HOME, name, 'home') }
+  const env = {
+    ...process.env,
+    BASE_URL: gateway.baseURL,
+    KEY: gateway.key,
+    HOME: join(HOME, name, 'home'),
+    REPOSITORY: root,
+  }
   mkdirSync(env.HOME, { recursive: true })
   const { code, output } = 'command' in ready ? await run(ready.command, ready.args, ready.cwd, env) : ready
   console.log(`${code === 0 ? 'ok    ' : 'FAILED'} ${name} (${((Date.now() - started) / 1000).toFixed(0)} s)`)

@@ -42,7 +42,7 @@ describe('the pages name files that are there', () => {
 
   it('also where they leave out the folder', () => {
     const there = new Set(
-      globSync('{src,test,scripts,demo,bin,router-model}/**/*.{ts,mjs,py,lua}', {
+      globSync('{src,test,scripts,demo,bin,router-model,integrations}/**/*.{ts,mjs,py,lua}', {
         cwd: root,
         exclude: (path) => /(?:^|\/)(?:node_modules|\.venv)$/.test(path),
       }).map((path) => basename(path)),

@@ -3,6 +3,9 @@ import { discard, type RunningGateway, startGateway, TEST_KEY } from '../support
 import { type RedisServer, startRedis } from '../support/redis.ts'
 import { replyPlain, startUpstream, type Upstream } from '../support/upstream.ts'
 
+/** A Redis that gets no core for a while is not away: without it, each process would go by what it knows. */
+const PATIENT_MS = 10_000
+
 const SANDBOX = { kind: 'sandbox', enabled: true }
 /** A candidate that answers when the test lets it. */
 const scripted = (upstream: Upstream) => ({
@@ -56,7 +59,7 @@ describe.each(['sqlite', 'redis'] as const)('limits on %s', (kind) => {
   beforeAll(async () => {
     upstream = await startUpstream(replyPlain())
     if (kind === 'redis') redis = await startRedis()
-    const store = redis ? { store: { kind: 'redis', url: redis.url } } : {}
+    const store = redis ? { store: { kind: 'redis', url: redis.url, command_timeout_ms: PATIENT_MS } } : {}
     const config = { ...scripted(upstream), ...store, tenants: TENANTS }
     gateways = await Promise.all((redis ? [1, 2] : [1]).map(() => startGateway(config)))
   })
@@ -95,9 +98,13 @@ describe.each(['sqlite', 'redis'] as const)('limits on %s', (kind) => {
   it('a budget is asked for those alone that may answer', async () => {
     const asks = { body: { model: 'auto', max_tokens: 1_000 } }
     // A thousand tokens of sandbox-premium are more than the whole budget.
-    const refused = await ask(gateways[0]!, KEYS.cheap, asks)
+    const refused = await ask(gateways[0]!, KEYS.cheap, { body: { max_tokens: 1_000 } })
     expect(refused.status).toBe(429)
     await refused.body?.cancel()
+    const routed = await ask(gateways[0]!, KEYS.cheap, asks)
+    expect(routed.status).toBe(200)
+    expect(routed.headers.get('x-router-model')).not.toBe('sandbox-premium')
+    await routed.body?.cancel()
     const deny = { 'x-router-deny': 'sandbox-premium' }
     expect(await statusesOf([ask(gateways[0]!, KEYS.cheap, { ...asks, headers: deny })])).toEqual([200])
   })

@@ -16,6 +16,9 @@ import {
   type Upstream,
 } from '../support/upstream.ts'
 
+/** A Redis that gets no core for a while is not away: without it, each process would go by what it knows. */
+const PATIENT_MS = 10_000
+
 const BUDGET_KEY = 'pr-budget-key-0123456789abcdef'
 const RATE_KEY = 'pr-rate-key-0123456789abcdef'
 const OTHER_KEY = 'pr-other-key-0123456789abcdef'
@@ -32,7 +35,7 @@ beforeAll(async () => {
   upstream = await startUpstream()
   redis = await startRedis()
   const config = {
-    store: { kind: 'redis', url: redis.url },
+    store: { kind: 'redis', url: redis.url, command_timeout_ms: PATIENT_MS },
     providers: { up: { kind: 'openai-compatible', base_url: `${upstream.origin}/v1`, key_required: false } },
     candidates: [{ name: 'one', provider: 'up', price: { input: 0, output: 1_000 } }],
     retries: { max_attempts: 1 },

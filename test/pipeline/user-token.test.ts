@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net'
 import { exportJWK, generateKeyPair, SignJWT, UnsecuredJWT } from 'jose'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { call, complete, expectError } from '../support/clients.ts'
+import { eventually } from '../support/eventually.ts'
 import { discard, type RunningGateway, startGateway } from '../support/gateway.ts'
 
 const SECRET = 'open-webui-secret-0123456789'
@@ -38,14 +39,15 @@ const sign = (payload: Record<string, unknown>, secret = SECRET) =>
   new SignJWT(payload).setProtectedHeader({ alg: 'HS256' }).sign(encoded(secret))
 const soon = () => Math.floor(Date.now() / 1000) + 300
 
-/** Whose request it was, as the profile of that user tells: a rating of theirs shows in it. */
-async function rated(gateway: RunningGateway, user: string, headers: Record<string, string>): Promise<number> {
+/** Whose request it was: a rating of theirs shows where they are named. */
+async function isOf(gateway: RunningGateway, user: string, headers: Record<string, string>): Promise<void> {
   const response = await complete(gateway, {}, { headers })
   expect(response.status).toBe(200)
   const { id } = await response.json()
-  await call(gateway, '/v1/feedback', { body: { completion_id: id, rating: 'up' }, headers })
-  const profile = await (await call(gateway, `/v1/users/${encodeURIComponent(user)}/profile`, { headers })).json()
-  return profile.rewards?.length ?? profile.interactions?.length ?? -1
+  const rated = await call(gateway, '/v1/feedback', { body: { completion_id: id, rating: 'up' }, headers })
+  expect(rated.status).toBe(202)
+  const profile = async () => (await call(gateway, `/v1/users/${encodeURIComponent(user)}/profile`, { headers })).text()
+  await eventually(async () => (await profile()).includes('"kind":"rating"'), `the rating is ${user}'s`)
 }
 
 describe('a token signed with a shared secret', () => {
@@ -55,7 +57,7 @@ describe('a token signed with a shared secret', () => {
   test('names the user, before every other source', async () => {
     const token = await sign({ sub: 'ann', iss: 'open-webui', exp: soon() })
     const headers = { 'x-openwebui-user-jwt': token, 'x-user-id': 'mallory' }
-    expect(await rated(shared, 'ann', headers)).toBeGreaterThan(0)
+    await isOf(shared, 'ann', headers)
     expect((await complete(shared, {}, { headers: { 'x-openwebui-user-jwt': `Bearer ${token}` } })).status).toBe(200)
   })
 
@@ -97,7 +99,7 @@ describe('a token whose keys are published', () => {
   const status = async (headers: Record<string, string>) => (await complete(published, {}, { headers })).status
 
   test('names the user by the configured claim', async () => {
-    expect(await rated(published, 'ann@example.com', { 'x-user-token': await signed(good()) })).toBeGreaterThan(0)
+    await isOf(published, 'ann@example.com', { 'x-user-token': await signed(good()) })
   })
 
   test('is required, on every route', async () => {

@@ -96,7 +96,6 @@ describe('headers', () => {
       'x-user-id': 'client-secret',
       'x-forwarded-for': 'client-secret',
       'proxy-authorization': 'client-secret',
-      'x-api-key': 'client-secret',
       'openai-organization': 'client-secret',
       'anthropic-beta': 'client-secret',
       'x-conversation-id': 'client-secret',
@@ -108,6 +107,10 @@ describe('headers', () => {
     expect(upstream.requests.length - before).toBe(2)
     expect(seen).not.toContain('client-secret')
     expect(seen).not.toContain(gateway.key)
+    // Another key beside the one that counts is refused: no provider sees either.
+    const twoKeys = await complete(gateway, { model: 'up' }, { headers: { 'x-api-key': 'client-secret' } })
+    expect(twoKeys.status).toBe(400)
+    expect(upstream.requests.length - before).toBe(2)
   })
 
   test.each([

@@ -38,7 +38,7 @@ export function classifyFailure(failure: Failure, { tries, hasNext, maxRetryAfte
   const mayRepeat = tries < 2 || !hasNext
   switch (failure.kind) {
     case 'connect':
-      return hasNext || !mayRepeat ? 'next' : 'again'
+      return hasNext ? 'next' : 'again'
     case 'reset':
       return mayRepeat ? 'again' : 'next'
     case 'timeout':

@@ -5,15 +5,36 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 
-const { BASE_URL, HOME } = process.env
-const home = join(HOME, '.codex')
-mkdirSync(home, { recursive: true })
-writeFileSync(
-  join(home, 'config.toml'),
+const { BASE_URL, KEY, HOME } = process.env
+const work = mkdtempSync(join(tmpdir(), 'codex-work-'))
+
+/** One turn of Codex under a configuration; the items that it reports. */
+async function turn(name, config, prompt) {
+  const home = join(HOME, name)
+  mkdirSync(home, { recursive: true })
+  writeFileSync(join(home, 'config.toml'), `approval_policy = "never"\nsandbox_mode = "danger-full-access"\n${config}`)
+  const args = ['exec', '--skip-git-repo-check', '--json', '-C', work, prompt]
+  const child = spawn('node_modules/.bin/codex', args, {
+    env: { ...process.env, CODEX_HOME: home, CODEX_API_KEY: KEY },
+    stdio: ['ignore', 'pipe', 'inherit'],
+    timeout: 120_000,
+  })
+  const stdout = await text(child.stdout)
+  const events = stdout
+    .trim()
+    .split('\n')
+    .filter((line) => line.startsWith('{'))
+    .map((line) => JSON.parse(line))
+  const completed = events.find(({ type }) => type === 'turn.completed')
+  assert.ok(completed?.usage.input_tokens > 0, stdout)
+  return events.filter(({ type }) => type === 'item.completed').map(({ item }) => item)
+}
+
+// As a provider of its own, with a tool call.
+const own = await turn(
+  'own',
   `model = "caller"
 model_provider = "gateway"
-approval_policy = "never"
-sandbox_mode = "danger-full-access"
 
 [model_providers.gateway]
 name = "gateway"
@@ -22,25 +43,13 @@ env_key = "KEY"
 wire_api = "responses"
 http_headers = { "x-user-id" = "codex" }
 `,
+  'Say hello by a command.',
 )
-const work = mkdtempSync(join(tmpdir(), 'codex-work-'))
-const args = ['exec', '--skip-git-repo-check', '--json', '-C', work, 'Say hello by a command.']
-const child = spawn('node_modules/.bin/codex', args, {
-  env: { ...process.env, CODEX_HOME: home },
-  stdio: ['ignore', 'pipe', 'inherit'],
-  timeout: 120_000,
-})
-const stdout = await text(child.stdout)
-const events = stdout
-  .trim()
-  .split('\n')
-  .filter((line) => line.startsWith('{'))
-  .map((line) => JSON.parse(line))
-const items = events.filter(({ type }) => type === 'item.completed').map(({ item }) => item)
-const command = items.find(({ type }) => type === 'command_execution')
-assert.match(command?.aggregated_output ?? '', /tool-was-here/, stdout)
+const command = own.find(({ type }) => type === 'command_execution')
+assert.match(command?.aggregated_output ?? '', /tool-was-here/)
 assert.equal(command.exit_code, 0)
-const said = items.findLast(({ type }) => type === 'agent_message')
-assert.match(said?.text ?? '', /The tool said: .*tool-was-here/s, stdout)
-const completed = events.find(({ type }) => type === 'turn.completed')
-assert.ok(completed?.usage.input_tokens > 0, stdout)
+assert.match(own.findLast(({ type }) => type === 'agent_message')?.text ?? '', /The tool said: .*tool-was-here/s)
+
+// In place of its built-in provider: it asks for a WebSocket first, and goes on over HTTP.
+const builtIn = await turn('built-in', `model = "auto"\nopenai_base_url = "${BASE_URL}"\n`, 'Say hello.')
+assert.match(builtIn.findLast(({ type }) => type === 'agent_message')?.text ?? '', /^\[sandbox /)
