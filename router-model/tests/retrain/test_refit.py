@@ -54,11 +54,12 @@ def model(router: Router) -> Model:
     rng = np.random.default_rng(0)
     z = np.zeros((LLMS, SIZES.z), np.float32)
     z[:, : SIZES.quality] = rng.normal(0, 1.0, (LLMS, SIZES.quality))
-    z[:, SIZES.quality : SIZES.quality + SIZES.tasks] = 5  # replies of exp(5) tokens
+    z[:, SIZES.quality : SIZES.quality + SIZES.known_tasks] = 5  # replies of exp(5) tokens
     price = SIZES.quality + SIZES.length + 1
     z[:, price : price + 2] = np.geomspace(0.1, 10, LLMS)[:, None] * [1, 3]
     codes = SIZES.provider_code + SIZES.name_code
-    z[:, -codes:] = np.sign(rng.normal(size=(LLMS, codes))) / np.sqrt(codes / 2)
+    before = SIZES.quality + SIZES.length + 3
+    z[:, before : before + codes] = np.sign(rng.normal(size=(LLMS, codes))) / np.sqrt(codes / 2)
     return Model(TorchRunner(router), z, router.sizes.memory(1.0))
 
 
