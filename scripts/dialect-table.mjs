@@ -13,7 +13,17 @@ const [BEGIN, END] = ['<!-- dialects: written by scripts/dialect-table.mjs -->',
 function inWords(rule) {
   if (rule === undefined) return ''
   if (typeof rule !== 'object' || rule === null) return String(rule)
-  const { rename, values, map, min, max, pattern, max_items: items, otherwise } = /** @type {Rules} */ (rule)
+  const {
+    rename,
+    values,
+    map,
+    min,
+    max,
+    pattern,
+    max_items: items,
+    not_with: without,
+    otherwise,
+  } = /** @type {Rules} */ (rule)
   const words = [
     rename && `as \`${rename}\``,
     values && /** @type {unknown[]} */ (values).join(' '),
@@ -24,6 +34,7 @@ function inWords(rule) {
     (min !== undefined || max !== undefined) && `${min ?? ''}..${max ?? ''}`,
     pattern && `each like \`${pattern}\``,
     items && `at most ${items}`,
+    without && `not with ${/** @type {string[]} */ (without).join(', ')}`,
     otherwise && `else ${otherwise}`,
   ]
   return words.filter(Boolean).join('; ')

@@ -60,7 +60,7 @@ const LEARN_WITHIN_MS = 250
 export async function takeFeedback(deps: FeedbackDeps, context: RequestContext) {
   const feedback = parseFeedback(await readSmallBody(context))
   const { caller, snapshot, requestId, ts } = context
-  const interaction = await findRated(deps, context, feedback)
+  const interaction = await findSoon(deps, context, feedback)
   if (!interaction) {
     const param = IDS.find((field) => feedback[field] !== undefined) ?? null
     throw notFound('There is no such completion.', 'interaction_not_found', param)
@@ -78,20 +78,51 @@ export async function takeFeedback(deps: FeedbackDeps, context: RequestContext) 
 
 const IDS = ['request_id', 'completion_id', 'message_id', 'conversation_id'] as const
 
+/** Looks again so often, in as many milliseconds as another replica may take to write an answer down. */
+const LOOKS = 4
+/** On top of `spool.flush_ms`: the write itself. */
+const WRITE_MS = 100
+
+/** As `findRated`, also what another replica has answered a moment ago and is still to write down. */
+async function findSoon(deps: FeedbackDeps, context: RequestContext, feedback: Feedback) {
+  const withinMs = context.snapshot.config.spool.flush_ms + WRITE_MS
+  let found = await findRated(deps, context, feedback)
+  for (let look = 0; !found && look < LOOKS; look++) {
+    await sleep((2 * withinMs) / LOOKS)
+    found = await findRated(deps, context, feedback)
+  }
+  return found
+}
+
 /** The answer that is rated, by whichever id is given, the most exact one first. */
 async function findRated(deps: FeedbackDeps, context: RequestContext, feedback: Feedback) {
   const { caller, snapshot, incoming } = context
   const { tenant, user } = principalOf(snapshot, deps.userIds, caller, incoming, feedback)
   const { request_id, completion_id, message_id, conversation_id } = feedback
   const find = (id: string) => deps.recorder.findInteraction(tenant.name, id)
-  if (request_id !== undefined || completion_id !== undefined)
-    return find(requestIdOf(request_id ?? completion_id ?? ''))
+  if (request_id !== undefined || completion_id !== undefined) {
+    const id = requestIdOf(request_id ?? completion_id ?? '')
+    const named = await find(id)
+    if (!named || named.id === id || !isGuessable(id)) return named
+    return named.user === user && context.ts - named.ts < GUESSABLE_MS ? named : null
+  }
   const message = deps.userIds.message(tenant.config, user, message_id ?? null)
   const named = message === null ? null : await find(message)
   if (named || conversation_id === undefined) return named
   const key = deps.userIds.conversation(tenant.config, user, conversation_id)
   const state = key === null ? null : await deps.conversations.load(tenant.name, key)
   return state && find(state.interaction)
+}
+
+/** A provider that counts its answers, or draws from a thousand numbers (Ollama), gives an id to many of them. */
+const GUESSABLE_MS = 600_000
+const MIN_BITS = 64
+
+/** Whether another answer may well have the same id: then only its own user may name it, and not for long. */
+function isGuessable(completionId: string): boolean {
+  const own = completionId.replace(/^[a-z]+[-_]/i, '').replace(/[^a-z0-9]/gi, '')
+  const alphabet = /^[0-9]*$/.test(own) ? 10 : /^[0-9a-f]*$/i.test(own) ? 16 : 36
+  return own.length * Math.log2(alphabet) < MIN_BITS
 }
 
 /** Learns from a rating; resolves when that is done, or after a moment. */

@@ -22,6 +22,8 @@ const fieldRule = z.union([
     max: z.number().optional(),
     /** A regular expression that each text must match. */
     pattern: z.string().optional(),
+    /** Fields beside which it is not taken. */
+    not_with: z.array(z.string()).optional(),
     /** Of a list. */
     max_items: z.number().int().positive().optional(),
     /** Of a value that none of the above lets through; `clamp` takes the nearest within `min` and `max`. */

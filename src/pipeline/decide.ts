@@ -100,6 +100,7 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
   if (scored.fallback !== null) deps.metrics.routerFallback.inc({ reason: scored.fallback })
 
   const scores = scoresOf(scored.scores, model.candidates)
+  if (model.explicit && scores[0]) refuseStated(scores[0], stated)
   const limits: Limits = {
     needs: request.needs,
     promptTokens: request.promptTokens,
@@ -226,6 +227,22 @@ function noCandidate({ exclusions, temporary }: NoCandidateError): GatewayError 
     type: 'invalid_request_error',
     code: tooLong ? 'context_length_exceeded' : 'no_candidate',
     param: tooLong ? 'messages' : 'model',
+  })
+}
+
+/** What a user's profile rules out is not to be had by name either. @throws GatewayError 403 */
+function refuseStated({ candidate: { name }, costUsd }: CandidateScore, stated: StatedPreferences): void {
+  const { allow, deny, max_cost_usd: most } = stated
+  const isDenied = deny?.includes(name) || (allow && !allow.includes(name))
+  if (!isDenied && (most === undefined || costUsd <= most)) return
+  const why = isDenied
+    ? 'does not allow this model'
+    : `allows $${most} a request; this one would cost about $${costUsd}`
+  throw new GatewayError(`The user's profile ${why}.`, {
+    status: 403,
+    type: 'permission_error',
+    code: 'not_allowed_by_profile',
+    param: 'model',
   })
 }
 

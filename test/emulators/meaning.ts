@@ -223,11 +223,9 @@ function lossInMessages(
 ): boolean {
   switch (field) {
     case 'temperature':
-      // Thinking fixes it.
-      return got.thinking === undefined && got.temperature !== Math.min(1, Number(value))
+      return got.temperature !== Math.min(1, Number(value))
     case 'top_p':
-      // Of both, one is taken.
-      return asked.temperature === undefined && got.thinking === undefined && got.top_p !== value
+      return got.top_p !== value
     case 'user':
       return asked.safety_identifier === undefined && got.user !== value
     case 'safety_identifier':

@@ -18,6 +18,8 @@ export interface Totals {
   /** Requests with something in `x-router-dropped`, and those that another candidate had refused first. */
   dropped: number
   failedOver: number
+  /** Requests by `/v1/messages` and `/v1/responses`. */
+  elsewhere: number
   problems: string[]
 }
 
@@ -53,6 +55,7 @@ export class TransparencyTarget {
     byCandidate: {},
     dropped: 0,
     failedOver: 0,
+    elsewhere: 0,
     problems: [],
   }
   readonly #gateway: RunningGateway
@@ -93,6 +96,7 @@ export class TransparencyTarget {
       ...(deny.length > 0 && { 'x-router-deny': deny.join(',') }),
     }
     this.totals.requests++
+    if (random() < 0.1) return this.#runElsewhere(random, headers)
     let response: Response
     try {
       response = await this.#ask(request, headers)
@@ -141,6 +145,62 @@ export class TransparencyTarget {
       .withResponse()
     if (data.choices.length !== Number(request.n ?? 1)) throw new Error(`${data.choices.length} choices`)
     return response
+  }
+
+  /** The same road by another endpoint: a request in its words, answered whoever is chosen. */
+  async #runElsewhere(random: () => number, headers: Record<string, string>): Promise<void> {
+    const pick = <T>(items: readonly T[]): T => items[Math.floor(random() * items.length)] as T
+    const isMessages = random() < 0.5
+    const schema = {
+      type: 'object',
+      properties: { city: { type: 'string' } },
+      required: ['city'],
+      additionalProperties: false,
+    }
+    const shared = { model: 'auto', temperature: pick([0.2, 0.9]), stream: random() < 0.5 }
+    const body = isMessages
+      ? {
+          ...shared,
+          max_tokens: pick([64, 2_000]),
+          system: 'Be brief.',
+          messages: [
+            { role: 'user', content: 'Hi' },
+            {
+              role: 'assistant',
+              content: [{ type: 'tool_use', id: 'toolu_1', name: 'read', input: { city: 'Rome' } }],
+            },
+            { role: 'user', content: [{ type: 'tool_result', tool_use_id: 'toolu_1', content: 'ok' }] },
+          ],
+          tools: [{ name: 'read', input_schema: schema }],
+        }
+      : {
+          ...shared,
+          store: false,
+          max_output_tokens: pick([64, 2_000]),
+          instructions: 'Be brief.',
+          input: [
+            { role: 'developer', content: 'In English.' },
+            { role: 'user', content: [{ type: 'input_text', text: 'Hi' }] },
+            { type: 'function_call', call_id: 'call_1', name: 'read', arguments: '{"city":"Rome"}' },
+            { type: 'function_call_output', call_id: 'call_1', output: 'ok' },
+          ],
+          tools: [{ type: 'function', name: 'read', parameters: schema, strict: true }],
+        }
+    const path = isMessages ? 'messages' : 'responses'
+    const { 'x-router-deny': _, ...rest } = headers
+    const response = await fetch(`${this.#gateway.baseURL}/${path}`, {
+      method: 'POST',
+      headers: { ...rest, authorization: `Bearer ${this.#gateway.key}`, 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    })
+    const text = await response.text()
+    const candidate = response.headers.get('x-router-model') ?? '?'
+    this.totals.byCandidate[candidate] = (this.totals.byCandidate[candidate] ?? 0) + 1
+    this.totals.elsewhere++
+    const isWhole = !shared.stream || /message_stop|response\.completed/.test(text)
+    if (response.status !== 200)
+      this.#problem('refused', body as never, `${path} ${response.status} ${text.slice(0, 300)}`)
+    else if (!isWhole) this.#problem('surprises', body as never, `${path}: no end: ${text.slice(-300)}`)
   }
 
   #problem(kind: 'refused' | 'lost' | 'surprises', request: Request, what: string): void {

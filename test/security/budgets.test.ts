@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { complete, expectError } from '../support/clients.ts'
+import { call, complete, expectError } from '../support/clients.ts'
 import { discard, type RunningGateway, startGateway } from '../support/gateway.ts'
 import { completionBody, type Exchange, startUpstream, type Upstream } from '../support/upstream.ts'
 
@@ -10,7 +10,7 @@ let gateway: RunningGateway
 let script: (exchange: Exchange) => unknown
 const answered = (exchange: Exchange) => exchange.reply(200, completionBody())
 
-const TENANTS = ['spellings', 'files', 'routes', 'never', 'aborts', 'tries'] as const
+const TENANTS = ['spellings', 'files', 'routes', 'never', 'aborts', 'tries', 'profiles'] as const
 const keyOf = (name: string) => `pr-${name}-0123456789abcdef`
 
 beforeAll(async () => {
@@ -34,7 +34,7 @@ afterAll(async () => {
 })
 
 const ask = (tenant: (typeof TENANTS)[number], body: object, options = {}) =>
-  complete(gateway, { max_tokens: 10, ...body }, { key: keyOf(tenant), ...options })
+  complete(gateway, { max_tokens: 10, ...body }, { ...options, key: keyOf(tenant) })
 const left = async (tenant: (typeof TENANTS)[number]) =>
   Number((await ask(tenant, { model: 'cheap' })).headers.get('x-router-budget-remaining-usd'))
 
@@ -102,4 +102,19 @@ test('a try that was given up is booked, too', async () => {
   script = answered
   expect(tries).toBe(2)
   expect(first - (await left('tries'))).toBeGreaterThan(0.002)
+})
+
+test.each([
+  [{ deny: ['dear'] }, 'dear', 'cheap'],
+  [{ allow: ['cheap'] }, 'dear', 'cheap'],
+  [{ max_cost_usd: 0.000001 }, 'dear', null],
+])('what a profile states binds a model that is asked for by name: %j', async (preferences, denied, allowed) => {
+  const user = `stated-${JSON.stringify(preferences)}`
+  const [key, path] = [keyOf('profiles'), `/v1/users/${encodeURIComponent(user)}/profile`]
+  expect((await call(gateway, path, { method: 'PUT', key, body: { preferences } })).status).toBe(200)
+  const before = upstream.requests.length
+  const answer = await ask('profiles', { model: denied }, { user })
+  expect([answer.status, expectError(await answer.text()).code]).toEqual([403, 'not_allowed_by_profile'])
+  expect(upstream.requests.length).toBe(before)
+  if (allowed) expect((await ask('profiles', { model: allowed }, { user })).status).toBe(200)
 })

@@ -96,6 +96,9 @@ describe('headers', () => {
       'x-user-id': 'client-secret',
       'x-forwarded-for': 'client-secret',
       'proxy-authorization': 'client-secret',
+      // Another key than the one in `authorization` would be refused.
+      'x-api-key': gateway.key,
+      'api-key': gateway.key,
       'openai-organization': 'client-secret',
       'anthropic-beta': 'client-secret',
       'x-conversation-id': 'client-secret',

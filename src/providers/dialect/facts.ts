@@ -15,8 +15,12 @@ export interface Facts {
   loop: readonly ChatMessage[]
   endsWithAssistant: boolean
   hasUserAfterTool: boolean
+  /** Text in turns, and nothing else: every API takes it. */
+  isPlain: boolean
 }
 
+const TURNS = new Set(['system', 'user', 'assistant'])
+const TEXT = new Set(['text'])
 const EVERYWHERE = new Set(['model', 'messages', 'stream'])
 const STANDARD = new Set(['role', 'content', 'tool_calls', 'tool_call_id'])
 
@@ -58,10 +62,20 @@ function find({ body, spans }: ChatRequest): Facts {
     loop: loopOf(body.messages),
     endsWithAssistant: last?.role === 'assistant',
     hasUserAfterTool: body.messages.some(({ role }, i) => role === 'user' && body.messages[i - 1]?.role === 'tool'),
+    isPlain:
+      fields.length + messageFields.size === 0 &&
+      last?.role === 'user' &&
+      hasOnly(roles, TURNS) &&
+      hasOnly(parts, TEXT),
   }
 }
 
 const CALL = new Set(['id', 'type', 'function', 'index', 'custom'])
+
+function hasOnly(found: ReadonlySet<string>, known: ReadonlySet<string>): boolean {
+  for (const one of found) if (!known.has(one)) return false
+  return true
+}
 
 const hasMeaning = (value: unknown) =>
   value !== null && value !== undefined && value !== '' && !(Array.isArray(value) && value.length === 0)

@@ -34,6 +34,7 @@ export function planOf(
   strict: boolean,
 ): Plan | string {
   const facts = factsOf(request)
+  if (facts.isPlain && !learned) return NO_PLAN
   const unfit =
     (dialect && (unfitMessages(facts, dialect) ?? unfitTools(request.body.tools, dialect.tools))) ??
     learned?.unfit(request, facts)
@@ -45,7 +46,7 @@ export function planOf(
     const value = request.body[field]
     const rule = learned?.ruleFor(field, value, request.body) ?? dialect?.fields[field]
     if (rule === undefined || rule === 'keep') continue
-    const verdict = judge(field, value, rule)
+    const verdict = judge(field, value, rule, request.body)
     if (verdict === 'as it is') continue
     if (verdict === 'unfit') return `does not take ${field}${said(value)}`
     edits ??= new Map()
@@ -61,13 +62,22 @@ export function planOf(
   return edits === null ? NO_PLAN : { edits, dropped: dropped ?? [] }
 }
 
-function judge(field: string, value: unknown, rule: FieldRule): 'as it is' | 'unfit' | 'dropped' | 'left off' | Edit {
+function judge(
+  field: string,
+  value: unknown,
+  rule: FieldRule,
+  body: Readonly<Record<string, unknown>>,
+): 'as it is' | 'unfit' | 'dropped' | 'left off' | Edit {
   if (rule === 'keep') return 'as it is'
   if (typeof rule === 'string') {
     if (isNeutral(field, value)) return 'left off'
     return rule === 'drop' ? 'dropped' : 'unfit'
   }
   const name = rule.rename ?? field
+  if (rule.not_with?.some((other) => !isNeutral(other, body[other]))) {
+    if (isNeutral(field, value)) return 'left off'
+    return rule.otherwise === 'avoid' ? 'unfit' : 'dropped'
+  }
   const mapped = rule.map && typeof value !== 'object' ? rule.map[String(value)] : undefined
   if (mapped !== undefined) return { name, value: mapped }
   if (value === null || value === undefined || isTaken(value, rule)) return name === field ? 'as it is' : { name }

@@ -16,6 +16,8 @@ export interface Refusal {
   refused: readonly Refused[]
   /** A field that the gateway added, which the client never sent. */
   added: string | null
+  /** It says itself that other models take this value. */
+  isOfModel?: boolean
 }
 
 type StatusFailure = Failure & { kind: 'status' }
@@ -73,7 +75,8 @@ export function readRefusal(failure: StatusFailure, request: ChatRequest): Refus
       : null
   if (refused.length === 0 && added === null && NO_MODEL.test(message))
     return { about: 'model', refused: [], added: null }
-  return { about: 'candidate', refused: added === null ? refused : [added], added }
+  const isOfModel = code === 'unsupported_value' || /with this model|for this model/i.test(message)
+  return { about: 'candidate', refused: added === null ? refused : [added], added, isOfModel }
 }
 
 /** "Limit 30000, Requested 50000": no waiting makes it fit. */

@@ -103,10 +103,10 @@ export class Attempts {
   }
 
   /** Whether a candidate could be asked again without what it has refused. */
-  canDoWithout(candidate: Candidate, refused: readonly Refused[]): boolean {
+  canDoWithout(candidate: Candidate, { refused, isOfModel }: Refusal): boolean {
     const { request, strict = false } = this.#input
     // A value that all refuse is the client's mistake; a field that none takes is not.
-    if (refused.length === 0 || strict || refused.some(isValue)) return false
+    if (refused.length === 0 || strict || (!isOfModel && refused.some(isValue))) return false
     const learned = this.learnedOf(candidate)
     try {
       const own = request.forCandidate?.(candidate) ?? request

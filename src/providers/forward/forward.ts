@@ -81,12 +81,12 @@ export async function forward(input: ForwardInput, deps: ForwardDeps): Promise<F
   // Nobody takes it as it is: those are asked again who can do without what they refused.
   for (const { candidate, refusal } of refusals.slice(0, MAX_SECOND_ROUND)) {
     if (!input.routed || last || !mayGoOn() || !isUsable(candidate)) break
-    for (let refused = refusal.refused; mayGoOn() && attempts.canDoWithout(candidate, refused); ) {
-      attempts.learn(candidate, refused)
+    for (let latest = refusal; mayGoOn() && attempts.canDoWithout(candidate, latest); ) {
+      attempts.learn(candidate, latest.refused)
       const result = await attempts.ask(candidate, () => undefined)
       if ('answer' in result) return remember(result.answer, refusals, input, deps)
       if (!('failure' in result) || result.failure.kind !== 'status' || !result.refusal) break
-      refused = result.refusal.refused
+      latest = result.refusal
       refusals.push({ candidate, failure: result.failure, refusal: result.refusal })
     }
   }

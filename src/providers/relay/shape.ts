@@ -6,9 +6,11 @@ export type Shape = 'events' | 'document'
 const DOCUMENT = /^[\s]*[{[<"]/
 const EVENTS = /^\s*(?::|data:|event:|id:|retry:)/
 const PEEKED = 256
+const OPEN_BRACE = 0x7b
 
 /** Whether a whole body is an event stream, whatever its label says. */
-export const looksLikeEvents = (body: Buffer): boolean => EVENTS.test(body.toString('latin1', 0, PEEKED))
+export const looksLikeEvents = (body: Buffer): boolean =>
+  body[0] !== OPEN_BRACE && EVENTS.test(body.toString('latin1', 0, PEEKED))
 
 /** What a body that is asked to be a stream is, by its first bytes; and the body, without a byte-order mark. */
 export async function shapeOf(

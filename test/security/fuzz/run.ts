@@ -15,7 +15,7 @@ const command = new Command('fuzz')
   .option('--no-dialects', 'of transparency: candidates are known by their refusals alone')
   .option('--minutes <n>', 'over all targets', Number, 2)
   .option('--seed <n>', 'of the mutations', Number, Date.now() % 1e9)
-  .option('--only <target>', 'json, sse or http')
+  .option('--only <target>', 'json, sse or http; of framing one of its streams')
   .parse()
 const { minutes, seed, only, requests, dialects } = command.opts<{
   dialects: boolean
@@ -65,7 +65,7 @@ async function fuzzFraming(): Promise<void> {
   const target = await FramingTarget.start()
   await target.learn()
   const random = randomFrom(seed)
-  for (const stream of Object.keys(STREAMS)) {
+  for (const stream of Object.keys(STREAMS).filter((name) => only === undefined || name === only)) {
     let broken = 0
     const cases = casesOf(stream, 1, random)
     for (const playing of cases) {

@@ -85,6 +85,8 @@ function refuse(body: ChatBody): void {
 
 /** OpenAI's temperature goes to 2, Anthropic's to 1; of temperature and top_p newer models take one. */
 function sampling({ temperature, top_p: topP }: ChatBody): { temperature?: number; top_p?: number } {
+  // Of both, the one that says something.
+  if (typeof topP === 'number' && temperature === 1) return { top_p: topP }
   if (typeof temperature === 'number') return { temperature: Math.min(1, Math.max(0, temperature)) }
   return typeof topP === 'number' ? { top_p: topP } : {}
 }
