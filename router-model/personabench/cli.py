@@ -8,6 +8,7 @@ COMMANDS = {
     "evaluate": "personabench.evaluate:evaluate",
     "ablate": "personabench.ablate:ablate",
     "trials": "personabench.trials.command:trials",
+    "today": "personabench.today:today",
     "record": "personabench.record:record",
 }
 

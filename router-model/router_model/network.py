@@ -24,12 +24,14 @@ from torch.nn import functional
 from router_model.evidence import Leniency, Memory, RewardReading
 from router_model.kinds import KINDS
 from router_model.linalg import inverse_and_logdet, pack, packed_outer, unpack
-from router_model.units import LEAST_DOLLARS, standard_cost, standard_length, standard_quality
+from router_model.units import COST_CENTRE, COST_SCALE, LEAST_DOLLARS, standard_cost, standard_length, standard_quality
 
 PARTS = ("base", "quality", "cost", "length", "liking")  # of a score
-NON_LINEAR = 6  # features of a user beside the linear ones: see `UserFeatures`
+SATURATIONS = (3e-4, 3e-3, 3e-2)  # dollars at which a cost counts half: what a linear dislike of dollars needs
+NON_LINEAR = 6 + len(SATURATIONS)  # features of a user beside the linear ones: see `UserFeatures`
 GAIN = 8.0  # of an embedding, whose entries are about 1/16
 MOST_LOG_TOKENS = 10.37  # 32,000 tokens
+FURTHEST_LOGIT = 3.0  # of a card, for reading outcomes: beyond it one outcome would say too much
 LEAST_VARIANCE = 1e-10  # of a score
 CHANGE = 0.05  # prior odds that tastes changed between two blocks; a compromise on validation users (`trials`, changes)
 # Strength of quality (at cost weight 0) and of cost (at 1), in units of reward, where a request gives a cost weight.
@@ -64,7 +66,7 @@ class Sizes:
     @property
     def length(self) -> int:
         """L."""
-        return self.tasks + self.verbosities
+        return self.known_tasks + self.verbosities
 
     @property
     def user(self) -> int:
@@ -73,8 +75,8 @@ class Sizes:
 
     @property
     def z(self) -> int:
-        """Z: quality weights, length weights, popularity, two prices, two codes."""
-        return self.quality + self.length + 3 + self.provider_code + self.name_code
+        """Z: quality weights, length weights, popularity, two prices, two codes, and the card's own quality weights."""
+        return self.quality + self.length + 3 + self.provider_code + self.name_code + self.quality
 
     @property
     def llm_message(self) -> int:
@@ -118,9 +120,8 @@ class Sizes:
 class QueryEncoder(nn.Module):
     """Reads a query's embedding: features of quality [.., D], of length [.., L], and a soft task group [.., T].
 
-    Features of quality are the probabilities of the benchmark-like tasks that training knows, then latent difficulties;
-    features of length are task groups, then latents. A softmax over tasks is what makes nine LLMs on 4,000 questions
-    teach more than they do to a free multi-layer network.
+    Features of quality and of length are the probabilities of the tasks that training knows, then latents of each. A
+    softmax over tasks is what makes nine LLMs on 4,000 questions teach more than they do to a free multi-layer network.
     """
 
     group: Tensor
@@ -149,7 +150,7 @@ class QueryEncoder(nn.Module):
         difficulty, verbosity = latent.split((self.sizes.difficulties, self.sizes.verbosities), -1)
         task = torch.softmax(logits, -1)
         group = task @ self.group
-        return torch.cat([task, difficulty], -1), torch.cat([group, verbosity], -1), group
+        return torch.cat([task, difficulty], -1), torch.cat([task, verbosity], -1), group
 
     def forward(self, query: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Features of quality [.., D], of length [.., L], and a soft task group [.., T] of embeddings [.., E]."""
@@ -164,6 +165,7 @@ class UserFeatures(nn.Module):
     """
 
     first: Tensor
+    saturated: Tensor
     second: Tensor
 
     def __init__(self, sizes: Sizes) -> None:
@@ -173,6 +175,7 @@ class UserFeatures(nn.Module):
         # pairs of [1, quality, cost, length] whose products are features: 1, and what a linear preference can't say
         self.register_buffer("first", torch.tensor([0, 1, 1, 2, 3]), persistent=False)
         self.register_buffer("second", torch.tensor([0, 2, 3, 2, 3]), persistent=False)
+        self.register_buffer("saturated", torch.tensor([math.log(usd) for usd in SATURATIONS]), persistent=False)
         self.quality_scale = nn.Parameter(torch.ones(1))
         self.quality_shift = nn.Parameter(torch.zeros(1))
 
@@ -196,14 +199,15 @@ class UserFeatures(nn.Module):
         products = with_one.index_select(-1, self.first) * with_one.index_select(-1, self.second)
         # a budget and an ideal length
         hinges = torch.relu(basic[..., 1:])
-        return torch.cat([outer, products, hinges, codes], -1)
+        saturating = torch.sigmoid(log_dollars_of(cost).unsqueeze(-1) - self.saturated)
+        return torch.cat([outer, products, hinges, saturating, codes], -1)
 
     def part_of(self) -> Tensor:
         """[K, R]: 1 where a feature belongs to a part of the score."""
         s = self.sizes
         width = 1 + s.tasks
         parts = [1] * width + [2] * width + [3] * width
-        parts += [0, 2, 3, 2, 3, 2, 3] + [4] * (s.provider_code + s.name_code)
+        parts += [0, 2, 3, 2, 3, 2, 3, *[2] * len(SATURATIONS)] + [4] * (s.provider_code + s.name_code)
         return functional.one_hot(torch.tensor(parts), len(PARTS)).float()
 
 
@@ -222,6 +226,8 @@ class Belief(nn.Module):
     kin_weights: Tensor
     kin_sharpness: Tensor
     kin_mask: Tensor
+    doubt: Tensor
+    gain: Tensor
 
     def __init__(self, sizes: Sizes, features: int) -> None:
         """Allocates; values come from training or from `priors`."""
@@ -232,6 +238,10 @@ class Belief(nn.Module):
         self.register_buffer("kin_weights", torch.zeros(sizes.kin, features))
         self.register_buffer("kin_sharpness", torch.tensor(8.0))
         self.register_buffer("kin_mask", torch.ones(sizes.query))
+        # Of the card's features: how unsure the ability is that the card's weights start from.
+        self.register_buffer("doubt", torch.zeros(sizes.card))
+        # What a weight changes with ability.
+        self.register_buffer("gain", torch.zeros(features))
         # Lower factor of the prior precision: what one LLM's skills say of its other skills.
         self.factor = nn.Parameter(torch.eye(features))
 
@@ -253,17 +263,25 @@ class Belief(nn.Module):
         self.kin_weights.zero_()[: len(weights)] = weights
         self.kin_sharpness.fill_(sharpness)
 
-    def forward(self, card: Tensor, text: Tensor, evidence: Tensor) -> Tensor:
-        """Posterior mean [M, n] given sums of messages [M, n (n + 1) / 2 + n]."""
+    def prior_precision(self, card: Tensor) -> Tensor:
+        """[M, n, n]: that of all LLMs, less what the doubt about an ability takes away along `gain`."""
+        factor, gain = self.factor.double().tril(), self.gain.double()
+        precision = factor @ factor.T
+        along = precision @ gain
+        variance = (card @ self.doubt).double().square()
+        share = variance / (1 + variance * (gain @ along))
+        return precision - share.unsqueeze(-1).unsqueeze(-1) * torch.outer(along, along)
+
+    def forward(self, card: Tensor, text: Tensor, evidence: Tensor) -> tuple[Tensor, Tensor]:
+        """Posterior mean [M, n] given sums of messages [M, n (n + 1) / 2 + n], and the prior mean [M, n]."""
         n = self.features
         packed, information = evidence.double().split((n * (n + 1) // 2, n), -1)
-        mean, factor = self.prior_mean(card, text), self.factor.double().tril()
-        prior = factor @ factor.T
-        covariance, _ = inverse_and_logdet(prior + unpack(packed, n))
+        mean = self.prior_mean(card, text)
+        covariance, _ = inverse_and_logdet(self.prior_precision(card) + unpack(packed, n))
         # The correction is zero, exactly, where there is no evidence.
         target = information - (unpack(packed, n) @ mean.double().unsqueeze(-1)).squeeze(-1)
         correction: Tensor = (covariance @ target.unsqueeze(-1)).squeeze(-1).to(mean.dtype)
-        return mean + correction
+        return mean + correction, mean
 
 
 class LlmNode(nn.Module):
@@ -288,8 +306,8 @@ class LlmNode(nn.Module):
             (d * (d + 1) // 2 + d, length * (length + 1) // 2 + length, 2), -1
         )
         popularity = of_liking[:, 1:] / (of_liking[:, :1] + self.popularity_log_precision.exp())
-        weights = self.quality(card, text, of_quality), self.length(card, text, of_length), popularity
-        return torch.cat([*weights, price, provider_code, name_code], -1)
+        (quality, by_card), (talk, _) = self.quality(card, text, of_quality), self.length(card, text, of_length)
+        return torch.cat([quality, talk, popularity, price, provider_code, name_code, by_card], -1)
 
 
 class UserNode(nn.Module):
@@ -399,6 +417,23 @@ def mixed(weight: Tensor, means: Tensor, covariances: Tensor) -> tuple[Tensor, T
 # -------------------------------------------------------------------------------------------------------------- router
 
 
+def log_dollars_of(cost: Tensor) -> Tensor:
+    """Natural logarithm of dollars from `standard_cost`."""
+    return (cost + COST_CENTRE / COST_SCALE) * (COST_SCALE * math.log(10))
+
+
+def outcome_terms(logit: Tensor, reward: Tensor) -> tuple[Tensor, Tensor]:
+    """Precision and information about a logit that one outcome gives, linearised at the card's own `logit`.
+
+    p (1 - p) and p (1 - p) logit + y - p with y = (reward + 1) / 2: one step of Newton from the card, so a strong LLM
+    rises to its truth. The card's logit, unlike the believed one, never changes: messages can be taken back.
+    """
+    at = logit.clamp(-FURTHEST_LOGIT, FURTHEST_LOGIT)
+    p = torch.sigmoid(at)
+    curvature = p * (1 - p)
+    return curvature, curvature * at + (reward + 1) / 2 - p
+
+
 def predicted_tokens(log_tokens: Tensor) -> Tensor:
     """Reply length from its logarithm, kept between 1 and 32,000 tokens."""
     return log_tokens.clamp(0.0, MOST_LOG_TOKENS).exp()
@@ -444,12 +479,12 @@ class Router(nn.Module):
         for name, values in by_request.items():
             self.register_buffer(name, values, persistent=False)
 
-    def split_z(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Quality weights, length weights, popularity, price, codes."""
+    def split_z(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Quality weights, length weights, popularity, price, codes, quality weights by the card alone."""
         s = self.sizes
-        parts = z.split((s.quality, s.length, 1, 2, s.provider_code + s.name_code), -1)
-        quality, length, popularity, price, codes = parts
-        return quality, length, popularity.squeeze(-1), price, codes
+        parts = z.split((s.quality, s.length, 1, 2, s.provider_code + s.name_code, s.quality), -1)
+        quality, length, popularity, price, codes, by_card = parts
+        return quality, length, popularity.squeeze(-1), price, codes, by_card
 
     def llm(
         self, card: Tensor, text: Tensor, provider_code: Tensor, name_code: Tensor, price: Tensor, evidence: Tensor
@@ -471,7 +506,7 @@ class Router(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Messages of N rewards: to the user [N, G], to the LLM [N, V]. Negative tokens or cost: not known."""
         of_quality, of_length, task = self.encoder(query)
-        quality_weights, length_weights, popularity, price, codes = self.split_z(z)
+        quality_weights, length_weights, popularity, price, codes, by_card = self.split_z(z)
         quality = self.features.quality((of_quality * quality_weights).sum(-1))
         known = completion_tokens >= 0
         tokens = torch.where(known, completion_tokens, predicted_tokens((of_length * length_weights).sum(-1)))
@@ -494,13 +529,13 @@ class Router(nn.Module):
         message = user_weight * torch.cat([readings[0], readings[1], lenient], -1)
         liking = user_weight * (1 - self.kind_llm[kind]).unsqueeze(-1) * torch.stack([precision, information], -1)
 
-        # Polya-Gamma at logit 0 (Polson et al. 2013): precision 1/4, information y - 1/2 with y = (r + 1) / 2.
         llm_weight = (weight * self.kind_llm[kind]).to(query.dtype).unsqueeze(-1)
+        curvature, pull = outcome_terms((of_quality * by_card).sum(-1, keepdim=True), reward.unsqueeze(-1))
         length_weight = (known & (weight > 0)).to(query.dtype).unsqueeze(-1) * torch.exp(-self.length_log_noise)
         log_tokens = torch.log(completion_tokens.clamp(min=1.0)).unsqueeze(-1)
         to_llm = [
-            llm_weight * 0.25 * packed_outer(of_quality),
-            llm_weight * 0.5 * reward.unsqueeze(-1) * of_quality,
+            llm_weight * curvature * packed_outer(of_quality),
+            llm_weight * pull * of_quality,
             length_weight * packed_outer(of_length),
             length_weight * log_tokens * of_length,
             liking.to(query.dtype),
@@ -560,7 +595,7 @@ class Router(nn.Module):
     def predict(self, query: Tensor, prompt_tokens: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Not personal: quality [B, M], dollars [B, M], log of reply tokens [B, M], soft task group [B, T]."""
         of_quality, of_length, task = self.encoder(query)
-        quality_weights, length_weights, _, price, _ = self.split_z(z)
+        quality_weights, length_weights, _, price, _, _ = self.split_z(z)
         quality = self.features.quality(of_quality @ quality_weights.T)
         log_tokens = (of_length @ length_weights.T).clamp(0.0, MOST_LOG_TOKENS)
         rates = price.T * 1e-6
@@ -570,18 +605,25 @@ class Router(nn.Module):
     def phi(self, query: Tensor, prompt_tokens: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Features [B, M, K] of each answer that may come, its quality [B, M] and log of its tokens [B, M]."""
         quality, dollars, log_tokens, task = self.predict(query, prompt_tokens, z)
-        *_, codes = self.split_z(z)
+        *_, codes, _ = self.split_z(z)
         seen = self.features.standardise(quality, dollars, log_tokens.exp())
         return self.features(*seen, task.unsqueeze(1), codes.expand(len(query), -1, -1)), quality, log_tokens
 
     def score(
-        self, query: Tensor, prompt_tokens: Tensor, state: Tensor, z: Tensor, cost_weight: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        self,
+        query: Tensor,
+        prompt_tokens: Tensor,
+        state: Tensor,
+        z: Tensor,
+        cost_weight: Tensor,
+        anchor: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Mean [B, M], std [B, M], parts [B, M, R], quality [B, M], completion tokens [B, M] of queries [B, E] by users
-        in states [B, S]. A cost weight [B] of 0..1 replaces what was learned of the user, a negative one doesn't.
+        in states [B, S], and the deviation [B, M] of the difference to the LLM whose z is `anchor` [1, Z], the first by
+        default. A cost weight [B] of 0..1 replaces what was learned of the user, a negative one doesn't.
         """
         phi, quality, log_tokens = self.phi(query, prompt_tokens, z)
-        _, _, popularity, _, _ = self.split_z(z)
+        popularity = self.split_z(z)[2]
         k = self.sizes.user
         learned, covariance = state[:, :k], state[:, k:].unflatten(-1, (k, k))
         asked = (cost_weight >= 0).unsqueeze(-1)
@@ -592,4 +634,7 @@ class Router(nn.Module):
         parts = (phi * weights.unsqueeze(1)) @ self.part_of  # [B, M, R]
         parts[..., PARTS.index("liking")] += liking
         variance = torch.einsum("bmk,bkl,bml->bm", phi, covariance, phi)
-        return parts.sum(-1), variance.clamp(min=LEAST_VARIANCE).sqrt(), parts, quality, log_tokens.exp()
+        usual, _, _ = self.phi(query, prompt_tokens, z[:1] if anchor is None else anchor)
+        aside = torch.einsum("bmk,bkl,bml->bm", phi - usual, covariance, phi - usual)
+        std, apart = (x.clamp(min=LEAST_VARIANCE).sqrt() for x in (variance, aside))
+        return parts.sum(-1), std, parts, quality, log_tokens.exp(), apart

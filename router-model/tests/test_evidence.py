@@ -66,7 +66,7 @@ def test_a_rater_who_likes_nearly_everything_is_found_out_and_then_read_as_one(r
         share = router.leniency.lenient(*clue.split(1, -1))
         assert_near(router.leniency(sums.unsqueeze(1)).squeeze(1), plain + share * (lenient - plain))
         shares.append(share.item())
-    assert shares[0] < 0.2 < 0.8 < shares[1]
+    assert shares[0] < 0.2 < 0.6 < shares[1]
 
 
 def test_whether_a_rater_is_lenient_is_told_by_all_blocks_together(router):

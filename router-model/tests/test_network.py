@@ -7,7 +7,7 @@ from tiny import SIZES, edges, tiny_router
 
 from router_model.export.onnx import realistic
 from router_model.kinds import KINDS, OUTCOME, RATING, THUMB
-from router_model.network import Router
+from router_model.network import Router, outcome_terms
 
 
 @pytest.fixture(scope="module")
@@ -102,10 +102,10 @@ def test_reward_moves_the_belief_towards_itself_and_makes_it_surer(router: Route
 
 def test_candidates_do_not_see_each_other(router: Router) -> None:
     inputs = realistic(router, "score", {"B": 3, "M": 4}, 1)
-    mean, std, parts, quality, tokens = scored(router)
+    mean, std, parts, quality, tokens, apart = scored(router)
     order = torch.tensor([2, 0, 3, 1])
     shuffled = scored(router, z=inputs["z"][order])
-    for whole, other in zip((mean, std, parts, quality, tokens), shuffled, strict=True):
+    for whole, other in zip((mean, std, parts, quality, tokens, apart), shuffled, strict=True):
         assert_near(whole[:, order], other)
     doubled = scored(router, z=torch.cat([inputs["z"], inputs["z"][:1]]))
     assert_near(doubled[0][:, -1], mean[:, 0])
@@ -114,7 +114,7 @@ def test_candidates_do_not_see_each_other(router: Router) -> None:
 
 
 def test_parts_add_up(router: Router) -> None:
-    mean, std, parts, quality, tokens = scored(router)
+    mean, std, parts, quality, tokens, _ = scored(router)
     assert_near(parts.sum(-1), mean)
     assert (std > 0).all()
     assert ((quality > 0) & (quality < 1)).all()
@@ -123,12 +123,34 @@ def test_parts_add_up(router: Router) -> None:
 
 def test_cost_weight_goes_from_best_to_cheapest(router: Router) -> None:
     inputs = realistic(router, "score", {"B": 3, "M": 4}, 1)
-    best, *_, quality, tokens = scored(router, cost_weight=torch.zeros(3))
+    best, *_, quality, tokens, _ = scored(router, cost_weight=torch.zeros(3))
     cheap, *_ = scored(router, cost_weight=torch.ones(3))
     price = router.split_z(inputs["z"])[3]
     dollars = inputs["prompt_tokens"].unsqueeze(-1) * price[:, 0] + tokens * price[:, 1]
     assert torch.equal(best.argmax(-1), quality.argmax(-1))
     assert torch.equal(cheap.argmax(-1), dollars.argmin(-1))
+
+
+def test_nothing_is_doubted_of_the_favourite_itself(router: Router) -> None:
+    inputs = realistic(router, "score", {"B": 3, "M": 4}, 1)
+    *_, apart = scored(router, anchor=inputs["z"][2:3])
+    assert (apart[:, 2] < 1e-4).all()
+    assert (apart[:, [0, 1, 3]] > 1e-3).all()
+
+
+def test_outcomes_of_a_strong_llm_raise_it_to_its_truth() -> None:
+    """Nine in ten right, by a card that says four in five: the more outcomes, the nearer."""
+    card, truth = torch.tensor(1.386), 0.9
+    found = []
+    for outcomes in (10, 100, 1000):
+        precision = information = torch.zeros(())
+        for right, share in ((1.0, truth), (-1.0, 1 - truth)):
+            curvature, pull = outcome_terms(card, torch.tensor(right))
+            precision, information = precision + outcomes * share * curvature, information + outcomes * share * pull
+        prior = 4.0
+        found.append(torch.sigmoid((information + prior * card) / (precision + prior)).item())
+    assert 0.8 < found[0] < found[1] < found[2]
+    assert found[2] == pytest.approx(truth, rel=0.03)
 
 
 def test_llm_without_evidence_is_its_card_and_evidence_moves_it(router: Router) -> None:

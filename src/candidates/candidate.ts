@@ -42,7 +42,16 @@ export interface Candidate {
   /** Billions of parameters. */
   sizeB?: number
   openWeights?: boolean
+  /** It can think before it answers. */
   reasoning?: boolean
+  /** Whether it does, as this candidate asks for it; where left out, as its maker has it. */
+  thinking?: boolean
+  /** `none`, `minimal`, `low`, `medium`, `high`, `xhigh`, as this candidate asks for it. */
+  effort?: string
+  /** Fitted to public figures, of its best setting; where left out, inferred from `benchmarks`. */
+  ability?: { mean: number; sd: number; aspects: Readonly<Record<string, number>> }
+  /** Measured tokens of a short reply, by effort. */
+  verbosity?: Readonly<Record<string, number>>
   /** Public benchmark scores, 0..1 (`arena_elo`: Elo). */
   benchmarks: Readonly<Record<string, number>>
   /** How it differs from OpenAI's API; nothing is known where left out. */

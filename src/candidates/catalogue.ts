@@ -1,6 +1,7 @@
 import { getModelRaw } from 'tokenlens'
 import type { Config } from '../config/schema.ts'
 import { kindOf } from '../providers/kind-schemas.ts'
+import { knownModel } from './abilities.ts'
 import { CAPABILITIES, type Candidate, type Capability } from './candidate.ts'
 import { dialectFor } from './dialect.ts'
 import type { CandidateConfig } from './schema.ts'
@@ -83,9 +84,26 @@ function complete(entry: CandidateConfig, config: Config): Candidate | string {
     ...(entry.size_b !== undefined && { sizeB: entry.size_b }),
     ...(entry.open_weights !== undefined && { openWeights: entry.open_weights }),
     ...(entry.reasoning !== undefined && { reasoning: entry.reasoning }),
+    ...arm(entry, model),
     benchmarks: entry.benchmarks,
     ...(entry.defaults && { defaults: entry.defaults }),
     ...dialectOf(entry.provider, model, config),
+  }
+}
+
+/** How it is asked to think, and what is known of it: fields left out say nothing. */
+function arm(entry: CandidateConfig, model: string): Pick<Candidate, 'thinking' | 'effort' | 'ability' | 'verbosity'> {
+  const { reasoning_effort: asked, thinking: budget } = entry.defaults ?? {}
+  const effort = entry.effort ?? (typeof asked === 'string' ? asked : undefined)
+  const type = (budget as { type?: unknown } | undefined)?.type
+  const thinking = entry.thinking ?? (type === 'enabled' ? true : type === 'disabled' ? false : undefined)
+  const known = knownModel(entry.known_as ?? model) ?? knownModel(entry.name)
+  const verbosity = entry.verbosity === undefined ? known?.verbosity : { [effort ?? 'default']: entry.verbosity }
+  return {
+    ...(thinking !== undefined && { thinking }),
+    ...(effort !== undefined && { effort }),
+    ...(known && { ability: known.ability }),
+    ...(verbosity && { verbosity }),
   }
 }
 

@@ -36,7 +36,15 @@ export const candidateSchema = z.strictObject({
   explore: z.boolean().default(true),
   size_b: z.number().positive().optional(),
   open_weights: z.boolean().optional(),
+  /** It can think before it answers. */
   reasoning: z.boolean().optional(),
+  /** Whether it does; from `defaults`, else as its maker has it. Anthropic's do only where a budget or effort says so. */
+  thinking: z.boolean().optional(),
+  effort: z.enum(['none', 'minimal', 'low', 'medium', 'high', 'xhigh']).optional(),
+  /** Tokens of one reply to a short question, thoughts included, where somebody measured it. */
+  verbosity: z.number().positive().optional(),
+  /** Its name in config/abilities.json, where neither name nor model is one. */
+  known_as: z.string().optional(),
   benchmarks: z.record(z.string(), z.number()).default({}),
   defaults: z.record(z.string(), z.unknown()).optional(),
 })

@@ -168,6 +168,11 @@ const routerSchema = z.strictObject({
   embedder: embedderSchema.default('static').meta(restart),
   explore: z.boolean().default(true),
   /**
+   * Leave everybody's favourite only for a candidate that is better by so many deviations of the difference between
+   * the two, as far as it comes from what is not known of the user. 0 = whoever has the highest mean.
+   */
+  caution: z.number().nonnegative().max(4).default(0.15),
+  /**
    * Inverse gap weighting with gamma = (base + per_reward x rewards of the user) x candidates; more = greedier. The
    * expected loss by exploring is below 1 / (base + per_reward x rewards) a request, on the scale of rewards (-1 to 1).
    * Defaults: see test/bench/explore.ts.

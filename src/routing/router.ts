@@ -21,6 +21,8 @@ export interface CandidateScore {
   /** Expected reward, and its standard deviation from what is not known of the user. */
   readonly mean: number
   readonly std: number
+  /** Standard deviation of the difference to everybody's favourite; 0 where nothing is learned of the user. */
+  readonly apart?: number
   /** Named parts that add up to `mean`. */
   readonly parts: Readonly<Record<string, number>>
   /** Predicted probability of a good answer. */

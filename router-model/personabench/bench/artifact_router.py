@@ -22,6 +22,8 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 BATCH = 4096
+CAUTION = 0.15  # as the gateway's `router.caution`
+USUAL = 200  # questions of the train folds on which everybody's favourite is decided
 
 
 class ArtifactRouter:
@@ -32,9 +34,11 @@ class ArtifactRouter:
 
     kind: Kind = "personal"
 
-    def __init__(self, folder: Path, name: str = "graph router") -> None:
-        """Loads and verifies the artifact. Raises `ArtifactError`."""
+    def __init__(self, folder: Path, name: str = "graph router", caution: float = CAUTION) -> None:
+        """Loads and verifies the artifact; older ones know no caution. Raises `ArtifactError`."""
         self.artifact = Artifact(folder)
+        self.caution = caution
+        self.anchored = any(entry.name == "anchor" for entry in self.artifact.sessions["score"].get_inputs())
         self.name = name
         self.embedder = StaticEmbedder.load(folder / "embedder")
 
@@ -44,7 +48,7 @@ class ArtifactRouter:
         self.known = known
         self.query = self.embedder.embed(known.pool.queries)
         self.inputs = {
-            "card": card_matrix(cards, manifest.card_features),
+            "card": card_matrix(cards, manifest.card_features, manifest.ability, manifest.verbosity),
             "text": self.embedder.embed([card.text for card in cards]),
             "provider_code": code_matrix([card.vendor for card in cards], manifest.dims.P),
             "name_code": code_matrix([card.name for card in cards], manifest.dims.C),
@@ -74,6 +78,13 @@ class ArtifactRouter:
         """z of every candidate, given sums of messages [M, V]."""
         self.evidence = evidence
         self.z = self.artifact.run("llm", {**self.inputs, "evidence": evidence})["z"]
+        self.anchor = self.z[:1]
+        if self.anchored:
+            usual = self.known.train[:: max(1, len(self.known.train) // USUAL)]
+            new = self.believe(self.nothing(1))
+            mean = self._run_score(usual, np.broadcast_to(new, (len(usual), new.shape[1])))["mean"]
+            favourite = int(mean.mean(0).argmax())
+            self.anchor = self.z[favourite : favourite + 1]
 
     def outcome_evidence(self, column: int, rows: Ints) -> Floats:
         """Sum [V] of the messages of an LLM's outcomes on some queries."""
@@ -170,9 +181,10 @@ class ArtifactRouter:
         return ArtifactSession(self, users)
 
     def score(self, rows: Ints, state: Floats) -> tuple[Floats, Floats]:
-        """Mean and deviation [n, M] for n queries, each with a state [n, S] of its user."""
+        """Mean, less caution, and deviation [n, M] for n queries, each with a state [n, S] of its user."""
         out = self._run_score(rows, state)
-        return out["mean"], out["std"]
+        doubt = self.caution * out["apart"] if "apart" in out else 0.0
+        return np.asarray(out["mean"] - doubt, dtype=np.float32), out["std"]
 
     def _run_score(self, rows: Ints, state: Floats) -> dict[str, Floats]:
         inputs = {
@@ -182,6 +194,8 @@ class ArtifactRouter:
             "z": self.z,
             "cost_weight": np.full(len(rows), -1.0, dtype=np.float32),
         }
+        if self.anchored:
+            inputs["anchor"] = self.anchor
         return self.artifact.run("score", inputs)
 
     def scores(self, rows: Ints, history: History) -> Floats:

@@ -73,7 +73,7 @@ def _message(weights: Router, edge: _Edge, precision: Tensor, information: Tenso
 def _edge(router: ArtifactRouter, weights: Router, history: History, step: int) -> _Edge:
     rows, llm = history.query[:, step], history.llm[:, step]
     of_quality, of_length, task = weights.encoder(torch.as_tensor(router.query[rows]))
-    skill, talk, popularity, _, codes = weights.split_z(torch.as_tensor(router.z[llm]))
+    skill, talk, popularity, _, codes, _ = weights.split_z(torch.as_tensor(router.z[llm]))
     quality = weights.features.quality((of_quality * skill).sum(-1))
     chance = quality.double().clamp(0.02, 0.98)
     tokens = torch.as_tensor(history.completion_tokens[:, step])

@@ -83,7 +83,7 @@ def _features(rows: NDArray[np.int64], router: ArtifactRouter, weights: Router, 
     query, prompt, z = (torch.as_tensor(x) for x in (router.query[rows], known.pool.prompt_tokens[rows], router.z))
     with torch.no_grad():
         phi, _, _ = weights.phi(query, prompt, z)
-        _, _, popularity, _, _ = weights.split_z(z)
+        popularity = weights.split_z(z)[2]
     return phi.numpy(), popularity.numpy()
 
 

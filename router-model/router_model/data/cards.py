@@ -18,11 +18,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from router_model.places import DATA
+from router_model.data.ability import AbilitySpec, VerbositySpec, infer, log_verbosity, thinks, transformed
+from router_model.places import DATA, HOME
 
 Array = NDArray[np.float32]
 
 CARDS_FILE = DATA / "cards.json"
+SPEC_FILE = CARDS_FILE.with_name("ability.json")
+ABILITIES_FILE = HOME.parent / "config" / "abilities.json"
 CLIP = 4.0
 
 # Makers of LLMs by the beginning of a name, for data sets that don't say.
@@ -105,6 +108,12 @@ class Card:
     vision: bool | None = None
     json_schema: bool | None = None
     benchmarks: Mapping[str, float] = field(default_factory=dict)
+    thinking: bool | None = None
+    effort: str | None = None
+    ability: float | None = None
+    ability_sd: float | None = None
+    aspects: Mapping[str, float] = field(default_factory=dict)
+    verbosity: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -115,16 +124,25 @@ class Card:
         """A field by the manifest's name for it."""
         if name.startswith("benchmarks."):
             return self.benchmarks.get(name.removeprefix("benchmarks."))
-        value: Any = getattr(self, name)
+        value: Any = getattr(self, name, None)
         return None if value is None else float(value)
 
 
-def card_matrix(cards: Sequence[Card], spec: Sequence[FeatureSpec]) -> Array:
-    """Features [M, F]: standardised value and presence for each entry of `spec`, F = 2 x entries."""
+def card_matrix(
+    cards: Sequence[Card],
+    spec: Sequence[FeatureSpec],
+    ability: AbilitySpec | None = None,
+    verbosity: VerbositySpec | None = None,
+) -> Array:
+    """Features [M, F]: standardised value and presence for each entry of `spec`, F = 2 x entries.
+
+    `ability`, `verbosity`: what the derived fields (`derived`) are inferred by; older artifacts have none.
+    """
     features = np.zeros((len(cards), 2 * len(spec)), dtype=np.float32)
     for row, card in enumerate(cards):
+        found = derived(card, ability, verbosity)
         for column, entry in enumerate(spec):
-            value = card.value(entry.field)
+            value = found[entry.field] if entry.field in found else card.value(entry.field)
             if value is not None:
                 standardised = (transformed(value, entry.transform) - entry.mean) / entry.std
                 features[row, 2 * column] = min(max(standardised, -CLIP), CLIP)
@@ -132,15 +150,18 @@ def card_matrix(cards: Sequence[Card], spec: Sequence[FeatureSpec]) -> Array:
     return features
 
 
-def transformed(value: float, transform: str) -> float:
-    """A raw field through the manifest's transform. Raises `ValueError` for an unknown one."""
-    if transform == "log10":
-        return math.log10(max(value, 1e-3))
-    if transform == "identity":
-        return value
-    if transform == "flag":
-        return 1.0 if value else 0.0
-    raise ValueError(f"unknown transform {transform!r}: log10, identity or flag")
+def derived(card: Card, ability: AbilitySpec | None, verbosity: VerbositySpec | None) -> dict[str, float]:
+    """Fields that no card holds itself: `ability`, `ability_sd`, aspects of it, `thinking`, `log_verbosity`."""
+    if ability is None or verbosity is None:
+        return {}
+    told = infer(card, ability)
+    return {
+        "ability": told.mean,
+        "ability_sd": told.sd,
+        **told.aspects,
+        "thinking": float(thinks(card)),
+        "log_verbosity": log_verbosity(card, verbosity),
+    }
 
 
 def code(text: str, n: int) -> Array:
@@ -172,11 +193,50 @@ def known_card(name: str) -> Card | None:
     return None if entry is None else Card(name=name, **entry)
 
 
+def known_cards() -> list[Card]:
+    """One card of each entry of `data/cards.json`."""
+    entries = json.loads(CARDS_FILE.read_text(encoding="utf-8"))
+    rest = [{key: value for key, value in entry.items() if key != "names"} for entry in entries]
+    return [Card(name=entry["names"][0], **more) for entry, more in zip(entries, rest, strict=True)]
+
+
 def card_for(row: Mapping[str, Any]) -> Card:
     """A card from a row of some data set's `llms.json`, completed by what is publicly known of that LLM."""
     name = str(row["name"])
     card = known_card(name) or _card_from_row(row)
-    return replace(card, input_price=row.get("input_price"), output_price=row.get("output_price"))
+    card = replace(card, input_price=row.get("input_price"), output_price=row.get("output_price"))
+    effort = row.get("effort")
+    return able(replace(card, effort=None if effort == "default" else effort), str(row.get("model") or name))
+
+
+def able(card: Card, model: str) -> Card:
+    """The card with the ability, aspects and verbosity that `config/abilities.json` holds for a model, if it does."""
+    known = abilities().get(plain_name(model))
+    if known is None:
+        return card
+    return replace(
+        card,
+        ability=known["ability"],
+        ability_sd=known["ability_sd"],
+        aspects=known.get("aspects", {}),
+        verbosity=known.get("verbosity", {}),
+    )
+
+
+def plain_name(model: str) -> str:
+    """A model's name without provider, date and dots, by which the table of abilities is looked up."""
+    name = re.sub(r"[.:_ ]", "-", model.lower().rsplit("/", 1)[-1].removesuffix(":free"))
+    name = re.sub(r"(-20\d{2}-?\d{2}-?\d{2}|-latest|-preview|-instruct|-chat|-it|-v0-\d)+$", "", name)
+    return re.sub(r"^meta-(?=llama)", "", name)
+
+
+@cache
+def abilities() -> dict[str, dict[str, Any]]:
+    """Entries of `config/abilities.json` by plain name; none where the file isn't there."""
+    if not ABILITIES_FILE.is_file():
+        return {}
+    models = json.loads(ABILITIES_FILE.read_text(encoding="utf-8"))["models"]
+    return {plain_name(name): entry for key, entry in models.items() for name in (key, *entry.get("names", ()))}
 
 
 def _card_from_row(row: Mapping[str, Any]) -> Card:

@@ -27,7 +27,18 @@ CHARS_PER_TOKEN = 4.0
 # Where a source doesn't tell reply lengths, dollars are those of a reply of this many tokens.
 ASSUMED_COMPLETION_TOKENS = 150.0
 
-LICENCES = {"zeroeval": "Apache-2.0", "llmrouter": "MIT", "routellm": "Apache-2.0", "routerarena": "Apache-2.0"}
+LICENCES = {
+    "zeroeval": "Apache-2.0",
+    "llmrouter": "MIT",
+    "routellm": "Apache-2.0",
+    "routerarena": "Apache-2.0",
+    "mmlu_pro": "Apache-2.0",
+    "zoonk": "MIT",
+    "can_ai_code": "MIT",
+    "bullshit_v2": "MIT",
+    "arena_hard_v2": "Apache-2.0",
+    "mcpmark_texts": "Apache-2.0",
+}
 HIDDEN_TOKENS = "o1-"  # bills reasoning tokens that the data doesn't hold
 
 
@@ -148,6 +159,42 @@ def load_pool(name: str, root: str | Path = DATA, *, clean_test: bool = False) -
     if name == "zeroeval":
         cards = [card for card in cards if not card.name.startswith(HIDDEN_TOKENS)]
     return grid(Path(name).name, cards, rows)
+
+
+def sparse_pool(name: str, root: str | Path = DATA) -> Pool:
+    """A folder of the layout whose LLMs did not all answer every query: NaN in `quality` where one did not.
+
+    An LLM's `mean_completion_tokens` stands for its length where a row has none. Raises `DataError`.
+    """
+    folder = Path(root) / name
+    if not (folder / "llms.json").is_file():
+        raise DataError(f"{folder / 'llms.json'}: no such file; is --data right?")
+    entries = json.loads((folder / "llms.json").read_text(encoding="utf-8"))
+    cards = tuple(card_for(row) for row in entries)
+    mean = np.array([float(row.get("mean_completion_tokens") or "nan") for row in entries], dtype=np.float32)
+    rows = [row for path in sorted(folder.glob("*.jsonl.gz")) for row in read_rows(path) if row.get("query")]
+    if not rows:
+        raise DataError(f"{folder}: no query with its text")
+    unknown = [float("nan")] * len(cards)
+    quality = [[_score(row, card.name) for card in cards] if row["scores"] else unknown for row in rows]
+    tokens = np.array([[_tokens(row, card.name) for card in cards] for row in rows], dtype=np.float32)
+    texts = [full_prompt(row) for row in rows]
+    chars = [max(float(row.get("prompt_chars", 0)), len(text)) for row, text in zip(rows, texts, strict=True)]
+    return Pool(
+        name=name,
+        cards=cards,
+        ids=tuple(str(row.get("id", number)) for number, row in enumerate(rows)),
+        queries=tuple(texts),
+        task=np.array([str(row.get("task", name)) for row in rows]),
+        fold=np.array([int(row["fold"]) for row in rows], dtype=np.int64),
+        quality=np.array(quality, dtype=np.float32),
+        completion_tokens=np.where(np.isnan(tokens).all(0), mean, tokens),
+        prompt_tokens=np.maximum(1.0, np.array(chars) / CHARS_PER_TOKEN).astype(np.float32),
+    )
+
+
+def _score(row: dict[str, Any], llm: str) -> float:
+    return _mean(row["scores"][llm]) if llm in row["scores"] else float("nan")
 
 
 def _rows(folder: Path, name: str, clean_test: bool) -> Iterator[dict[str, Any]]:

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from router_model.data.ability import AbilitySpec, VerbositySpec
+
 SCHEMA: Literal["persona-router/artifact/1"] = "persona-router/artifact/1"
 GRAPHS = ("llm", "edge", "user", "score")
 TOLERANCE = 1e-4
@@ -42,7 +44,7 @@ class CardFeature(_Strict):
 
     field: str
     """Of the card; see *Card features*."""
-    transform: Literal["log10", "identity", "flag"]
+    transform: Literal["log10", "identity", "flag", "logit"]
     """Of its value."""
     mean: float
     """Subtracted after that."""
@@ -132,6 +134,12 @@ class Manifest(_Strict):
     """Names of the kinds of rewards, in order."""
     card_features: tuple[CardFeature, ...]
     """Features that `card` holds, in order."""
+    ability: AbilitySpec | None = None
+    """How `ability`, `ability_sd` and the aspects among the card features are inferred from a card's figures."""
+    verbosity: VerbositySpec | None = None
+    """How `log_verbosity` is."""
+    usual: str | None = None
+    """Base64 of embeddings of usual questions, [n, E] float32: on these it is decided who is everybody's favourite."""
     forget: Forget
     """How older rewards fade, and how many share a block."""
     embedder: EmbedderEntry
@@ -231,8 +239,10 @@ class Artifact:
         self.check_golden()
 
     def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Outputs of a graph by name."""
+        """Outputs of a graph by name. Without an `anchor`, a graph that takes one gets the first LLM."""
         session = self.sessions[graph]
+        if "anchor" not in inputs and any(entry.name == "anchor" for entry in session.get_inputs()):
+            inputs = {**inputs, "anchor": inputs["z"][:1]}
         names = [o.name for o in session.get_outputs()]
         return dict(zip(names, session.run(names, dict(inputs)), strict=True))
 

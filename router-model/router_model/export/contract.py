@@ -96,6 +96,8 @@ def _inner(annotation: Any) -> tuple[type[BaseModel] | None, str, str]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation, "object", ""
     items = get_args(annotation)
+    if type(None) in items:
+        return _inner(next(item for item in items if item is not type(None)))
     kind = getattr(annotation, "__origin__", None)
     if kind is tuple:
         model = _inner(items[0])[0]

@@ -13,10 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from router_model.network import GAIN, LEAST_VARIANCE, MOST_LOG_TOKENS, PARTS, Router
+from router_model.network import GAIN, LEAST_VARIANCE, MOST_LOG_TOKENS, PARTS, SATURATIONS, Router
 from router_model.units import COST_CENTRE, COST_SCALE, LEAST_DOLLARS, LENGTH_CENTRE, LENGTH_SCALE
 
 ONE, QUALITY, COST, LENGTH = range(4)  # rows and columns of `AFFINE`
+SATURATED = tuple(range(4, 4 + len(SATURATIONS)))  # further ones: shares, as they are
+INPUTS = 4 + len(SATURATIONS)
 # What `units.standard_quality`, `.standard_cost` and `.standard_length` make of 1, quality, log dollars and log tokens.
 AFFINE = [
     [1.0, -1.0, -COST_CENTRE / COST_SCALE, -LENGTH_CENTRE / LENGTH_SCALE],
@@ -42,6 +44,7 @@ class FoldedScore(nn.Module):
     right: Tensor
     floor: Tensor
     part_of: Tensor
+    saturated: Tensor
 
     def __init__(self, router: Router) -> None:
         """Reads the weights; later changes of them are not seen."""
@@ -51,17 +54,25 @@ class FoldedScore(nn.Module):
         with torch.no_grad():
             made = {**_encoder(router), **_of_request(router), **_features(router)}
             made |= {"shift": router.features.quality_shift, "part_of": router.part_of}
+            made["saturated"] = router.features.saturated
         for name, value in made.items():
             self.register_buffer(name, value.detach().clone())
         self.hidden_bias = router.encoder.hidden.bias
 
     def forward(
-        self, query: Tensor, prompt_tokens: Tensor, state: Tensor, z: Tensor, cost_weight: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Mean [B, M], std [B, M], parts [B, M, R], quality [B, M], completion tokens [B, M]."""
+        self,
+        query: Tensor,
+        prompt_tokens: Tensor,
+        state: Tensor,
+        z: Tensor,
+        cost_weight: Tensor,
+        anchor: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """See `Router.score`. The anchor is scored as one more LLM, the last."""
         k = self.sizes.user
+        z = torch.cat([z, z[:1] if anchor is None else anchor])
         known = self.known(query, prompt_tokens, cost_weight)
-        of_llm, codes = z.split((self.width, self.codes.shape[0]), -1)
+        of_llm, codes, _ = z.split((self.width, self.codes.shape[0], self.sizes.quality), -1)
         # How an LLM is read, the factors of phi that depend on the request alone, and which weights count.
         reading, factor, kept, given = torch.addmm(self.request_bias, known, self.request).split(
             (self.width * CHANNELS, k, k, k), -1
@@ -72,16 +83,18 @@ class FoldedScore(nn.Module):
         log_tokens = log_tokens.clamp(0.0, MOST_LOG_TOKENS)
         tokens = log_tokens.exp()
         log_dollars = (paid + rate * tokens).clamp(min=LEAST_DOLLARS).log()
-        basic = torch.cat([quality, log_dollars, log_tokens], -1)
+        basic = torch.cat([quality, log_dollars, log_tokens, torch.sigmoid(log_dollars - self.saturated)], -1)
         # Each feature is a product of two factors, each linear in `basic`.
         left = basic @ self.left + torch.addmm(self.left_bias, codes, self.codes)
         phi = left * torch.maximum(basic @ self.right + factor.unsqueeze(-2), self.floor)  # [B, M, K]
         learned, covariance = state.split((k, k * k), -1)
-        variance = ((phi @ covariance.reshape(-1, k, k)) * phi).sum(-1)
+        covariance = covariance.reshape(-1, k, k)
         weights = learned * kept + given
-        parts = (phi * weights.unsqueeze(-2)) @ self.part_of + liking
-        std = variance.clamp(min=LEAST_VARIANCE).sqrt()
-        return parts.sum(-1), std, parts, quality.squeeze(-1), tokens.squeeze(-1)
+        parts = ((phi * weights.unsqueeze(-2)) @ self.part_of + liking)[:, :-1]
+        aside = (phi - phi[:, -1:])[:, :-1]
+        phi = phi[:, :-1]
+        std, apart = (((x @ covariance) * x).sum(-1).clamp(min=LEAST_VARIANCE).sqrt() for x in (phi, aside))
+        return parts.sum(-1), std, parts, quality[:, :-1, 0], tokens[:, :-1, 0], apart
 
     def known(self, query: Tensor, prompt_tokens: Tensor, cost_weight: Tensor) -> Tensor:
         """[B, n]: probabilities of known tasks, latents before these add to them, prompt tokens, 1 where a cost weight
@@ -128,7 +141,7 @@ def _of_request(router: Router) -> dict[str, Tensor]:
 
     reading = new(rows, s.quality + s.length + 3, CHANNELS)
     reading[:, : s.quality, 0] = torch.cat([task, difficulty], -1) * router.features.quality_scale
-    reading[:, s.quality : -3, 1] = torch.cat([group, verbosity], -1)
+    reading[:, s.quality : -3, 1] = torch.cat([task, verbosity], -1)
     reading[prompt, -2, 2] = 1e-6
     reading[one, -1, 3] = 1e-6
     liking = 4 + PARTS.index("liking")
@@ -152,7 +165,8 @@ def _features(router: Router) -> dict[str, Tensor]:
     codes = router.sizes.provider_code + router.sizes.name_code
     left, right = _standardised(_left(router)), _standardised(_right(router))
     floor = torch.full((k,), torch.finfo(left.dtype).min)
-    floor[k - codes - 2 : k - codes] = 0  # hinges
+    bends = k - codes - len(SATURATIONS)
+    floor[bends - 2 : bends] = 0  # hinges
     return {
         "left": left[QUALITY:],
         "left_bias": left[ONE],
@@ -166,17 +180,22 @@ def _left(router: Router) -> list[int | None]:
     """One factor of each feature: one of 1, quality, cost and length; None: a code."""
     s = router.sizes
     linear = [name for name in (QUALITY, COST, LENGTH) for _ in range(1 + s.tasks)]
-    return [*linear, *router.features.first.tolist(), ONE, ONE, *[None] * (s.provider_code + s.name_code)]
+    codes = [None] * (s.provider_code + s.name_code)
+    return [*linear, *router.features.first.tolist(), ONE, ONE, *SATURATED, *codes]
 
 
 def _right(router: Router) -> list[int | None]:
     """The other factor; None: the task."""
     s = router.sizes
     codes = [ONE] * (s.provider_code + s.name_code)
-    return [*[None] * (3 * (1 + s.tasks)), *router.features.second.tolist(), COST, LENGTH, *codes]
+    ones = [ONE] * len(SATURATIONS)
+    return [*[None] * (3 * (1 + s.tasks)), *router.features.second.tolist(), COST, LENGTH, *ones, *codes]
 
 
 def _standardised(which: list[int | None]) -> Tensor:
-    """[4, K]: makes of 1, quality, log dollars and log tokens the named ones, standardised; 0 where None."""
-    columns = torch.cat([torch.tensor(AFFINE), torch.zeros(4, 1)], -1)
-    return columns[:, [4 if name is None else name for name in which]]
+    """[inputs, K]: makes of 1, quality, log dollars, log tokens and shares the named ones, standardised; 0 where
+    None.
+    """
+    columns = torch.block_diag(torch.tensor(AFFINE), torch.eye(len(SATURATIONS)))
+    columns = torch.cat([columns, torch.zeros(INPUTS, 1)], -1)
+    return columns[:, [INPUTS if name is None else name for name in which]]

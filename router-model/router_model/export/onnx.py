@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
+from router_model.data.ability import AbilitySpec, VerbositySpec
 from router_model.export.artifact import (
     SCHEMA,
     Artifact,
@@ -63,6 +64,7 @@ INPUTS: dict[str, dict[str, tuple[str, ...]]] = {
         "state": ("B", "S"),
         "z": ("M", "Z"),
         "cost_weight": ("B",),
+        "anchor": ("1", "Z"),
     },
 }
 OUTPUTS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -75,6 +77,7 @@ OUTPUTS: dict[str, dict[str, tuple[str, ...]]] = {
         "parts": ("B", "M", "R"),
         "quality": ("B", "M"),
         "completion_tokens": ("B", "M"),
+        "apart": ("B", "M"),
     },
 }
 
@@ -112,7 +115,7 @@ def example(graph: str, sizes: Sizes, lengths: Mapping[str, int], seed: int = 0)
     """Plausible inputs of a graph, with `lengths` for the dynamic axes. User sums and states come from real
     messages."""
     generator = torch.Generator().manual_seed(seed)
-    named = {**dims_of(sizes).model_dump(), "2": 2, **lengths}
+    named = {**dims_of(sizes).model_dump(), "1": 1, "2": 2, **lengths}
 
     def shape(name: str) -> list[int]:
         return [named[letter] for letter in INPUTS[graph][name]]
@@ -155,6 +158,8 @@ def realistic(router: Router, graph: str, lengths: Mapping[str, int], seed: int)
             cards = example("llm", sizes, {"M": made["z"].shape[0]}, seed)
             cards["evidence"] = torch.zeros_like(cards["evidence"])
             made["z"] = router.llm(**cards)
+            if "anchor" in made:
+                made["anchor"] = made["z"][:1] * 0.9
         if graph == "llm":
             made["evidence"] = torch.stack([_history(router, i * 3, seed + i)[1] for i in range(lengths["M"])])
         if graph == "user":
@@ -251,11 +256,14 @@ def write_artifact(
     metrics: Mapping[str, object],
     model_card: str,
     more: Mapping[str, bytes] | None = None,
+    card_reading: tuple[AbilitySpec, VerbositySpec] | None = None,
+    usual: np.ndarray | None = None,
 ) -> Artifact:
     """Writes and verifies an artifact; replaces `folder`. Raises `ArtifactError` when ONNX Runtime disagrees with
     PyTorch.
 
-    `more`: further files, by their path in the folder.
+    `card_reading`: what the derived card features are inferred by. `usual` [n, E]: usual questions. `more`: further
+    files, by their path in the folder.
     """
     router = router.eval()
     shutil.rmtree(folder, ignore_errors=True)
@@ -284,6 +292,9 @@ def write_artifact(
         parts=PARTS,
         kinds=KINDS,
         card_features=tuple(card_features),
+        ability=card_reading[0] if card_reading else None,
+        verbosity=card_reading[1] if card_reading else None,
+        usual=None if usual is None else pack(usual.astype(np.float32)),
         forget=Forget(per_reward=forget, block=router.sizes.block_rewards),
         embedder=embedder_entry,
         aliases={name: tuple(names) for name, names in sorted(aliases.items())},

@@ -10,7 +10,7 @@ from typing import Any
 from router_model.export.artifact import Artifact, EmbedderEntry, Source
 from router_model.export.onnx import write_artifact
 from router_model.network import Router
-from router_model.priors.prior import CARD_FEATURES
+from router_model.priors.prior import CARD_FEATURES, ability_specs
 from router_model.train.train import TrainConfig, Trained
 
 # LLMs whose outcomes training holds, by the other names that a gateway's configuration may use for the same model.
@@ -59,6 +59,8 @@ def write_trained(trained: Trained, config: TrainConfig, folder: Path, version: 
             ),
             golden_texts={text: trained.embedder.embed([text])[0] for text in GOLDEN_TEXTS},
             card_features=CARD_FEATURES,
+            card_reading=ability_specs(),
+            usual=trained.usual,
             population=trained.population,
             aliases={name: many for name, many in ALIASES.items() if name in trained.population},
             trained_on=[Source(name=name, licence=licence) for name, licence in trained.sources.items()],

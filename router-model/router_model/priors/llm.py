@@ -55,6 +55,7 @@ class CardPrior:
         with torch.no_grad():
             belief.card.weight.copy_(torch.as_tensor(np.outer(self.gain, self.slopes)))
             belief.card.bias.copy_(torch.as_tensor(self.offset))
+            belief.gain.copy_(torch.as_tensor(self.gain))
             belief.factor.copy_(torch.as_tensor(np.linalg.cholesky(np.linalg.inv(self.covariance))))
             belief.set_kin(
                 torch.as_tensor(self.kin_text, dtype=torch.float32),
@@ -76,11 +77,13 @@ def fit_card_prior(
     strength: float = 8.0,
     kin: float = 0.5,
     kin_sharpness: float = 8.0,
+    related: NDArray[np.bool_] | None = None,
 ) -> CardPrior:
     """Alternates between offsets and gains, slopes, and the covariance of what is left over.
 
     `slopes` [F] and `gain` [n] are what is believed beforehand; the ridges say how firmly. `spread` and `strength`
     shape the covariance's own prior; `kin`: share of the left-over variance that alike LLMs have in common, 0 = none.
+    `related` [M]: those that others may be kin of; all by default.
     """
     llms, n = known.weights.shape
     covariance = np.eye(n) * spread**2
@@ -104,9 +107,15 @@ def fit_card_prior(
     ability = known.card @ learned
     left = known.weights - offset - ability[:, None] * gain_now
     sure = np.einsum("mkl,ml->mk", np.linalg.inv(known.precision + np.linalg.inv(covariance)) @ known.precision, left)
-    likeness = np.exp(kin_sharpness * (known.text @ known.text.T - 1))
-    solved = kin * np.linalg.solve(kin * likeness + (1 - kin + 1e-6) * np.eye(llms), sure) if kin > 0 else 0 * sure
-    return CardPrior(offset, gain_now, learned, covariance, known.text, solved, kin_sharpness)
+    if related is not None:
+        sure, texts = sure[related], known.text[related]
+    else:
+        texts = known.text
+    likeness = np.exp(kin_sharpness * (texts @ texts.T - 1))
+    solved = (
+        kin * np.linalg.solve(kin * likeness + (1 - kin + 1e-6) * np.eye(len(texts)), sure) if kin > 0 else 0 * sure
+    )
+    return CardPrior(offset, gain_now, learned, covariance, texts, solved, kin_sharpness)
 
 
 def _offset_and_gain(

@@ -6,56 +6,49 @@ features) this is what stays.
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from router_model.data.ability import AbilitySpec, VerbositySpec
+from router_model.data.cards import SPEC_FILE
 from router_model.export.artifact import CardFeature
 from router_model.kinds import REWARD_KINDS
 from router_model.network import Router, Sizes
 from router_model.priors.user import Blocks, MixturePrior
 
 CARD_FEATURES = (
+    CardFeature(field="ability", transform="identity", mean=0.0, std=1.0),
+    CardFeature(field="ability_sd", transform="identity", mean=0.0, std=1.0),
+    CardFeature(field="instruction", transform="identity", mean=0.0, std=1.0),
+    CardFeature(field="tool_use", transform="identity", mean=0.0, std=1.0),
+    CardFeature(field="thinking", transform="flag", mean=0.0, std=1.0),
+    CardFeature(field="log_verbosity", transform="identity", mean=6.7, std=1.0),
     CardFeature(field="input_price", transform="log10", mean=-0.2, std=0.7),
     CardFeature(field="output_price", transform="log10", mean=0.2, std=0.8),
     CardFeature(field="context_window", transform="log10", mean=4.9, std=0.6),
     CardFeature(field="size_b", transform="log10", mean=1.3, std=0.6),
     CardFeature(field="open_weights", transform="flag", mean=0.5, std=0.5),
-    CardFeature(field="reasoning", transform="flag", mean=0.5, std=0.5),
     CardFeature(field="tools", transform="flag", mean=0.5, std=0.5),
     CardFeature(field="vision", transform="flag", mean=0.5, std=0.5),
     CardFeature(field="json_schema", transform="flag", mean=0.5, std=0.5),
-    CardFeature(field="benchmarks.mmlu", transform="identity", mean=0.75, std=0.12),
-    CardFeature(field="benchmarks.mmlu_pro", transform="identity", mean=0.6, std=0.18),
-    CardFeature(field="benchmarks.gpqa", transform="identity", mean=0.5, std=0.18),
-    CardFeature(field="benchmarks.math", transform="identity", mean=0.65, std=0.22),
-    CardFeature(field="benchmarks.gsm8k", transform="identity", mean=0.85, std=0.12),
-    CardFeature(field="benchmarks.humaneval", transform="identity", mean=0.75, std=0.15),
-    CardFeature(field="benchmarks.livecodebench", transform="identity", mean=0.4, std=0.18),
-    CardFeature(field="benchmarks.arena_elo", transform="identity", mean=1280.0, std=80.0),
 )
 
-# Log-odds of a good answer for one standard deviation of a card's field.
-ABILITY = {
-    "output_price": 0.245,
-    "input_price": 0.105,
-    "size_b": 0.315,
-    "context_window": 0.07,
-    "reasoning": 0.175,
-    "benchmarks.mmlu": 0.105,
-    "benchmarks.mmlu_pro": 0.14,
-    "benchmarks.gpqa": 0.175,
-    "benchmarks.math": 0.14,
-    "benchmarks.gsm8k": 0.07,
-    "benchmarks.humaneval": 0.07,
-    "benchmarks.livecodebench": 0.14,
-    "benchmarks.arena_elo": 0.28,
-}
-ABILITY_AT_MEAN = 0.6
-LOG_TOKENS = {"output_price": 0.1, "reasoning": 0.35}
-LOG_TOKENS_AT_MEAN = 5.3
+# Log-odds of a good answer for one deviation of ability; what else a card holds speaks through ability alone.
+ABILITY = {"ability": 1.0}
+ABILITY_AT_MEAN = 1.0
+# Log tokens for one more of it.
+LOG_TOKENS = {"log_verbosity": 0.8}
+LOG_TOKENS_AT_MEAN = 5.6
+
+
+def ability_specs() -> tuple[AbilitySpec, VerbositySpec]:
+    """What cards are read by: `data/ability.json`, which `python -m router_model abilities` writes."""
+    made = json.loads(SPEC_FILE.read_text(encoding="utf-8"))
+    return AbilitySpec.model_validate(made["ability"]), VerbositySpec.model_validate(made["verbosity"])
 
 
 def value_column(field: str) -> int:
@@ -81,9 +74,11 @@ def believe_cards(router: Router) -> None:
             belief.factor.copy_(torch.eye(belief.features) * 3.0)
         node.quality.card.bias[: sizes.known_tasks] = ABILITY_AT_MEAN
         node.quality.card.weight[: sizes.known_tasks] = torch.as_tensor(believed_slopes(), dtype=torch.float32)
-        node.length.card.bias[: sizes.tasks] = LOG_TOKENS_AT_MEAN
+        node.quality.gain[: sizes.known_tasks] = 1.0
+        node.quality.doubt[value_column("ability_sd")] = 1.0
+        node.length.card.bias[: sizes.known_tasks] = LOG_TOKENS_AT_MEAN
         for field, slope in LOG_TOKENS.items():
-            node.length.card.weight[: sizes.tasks, value_column(field)] = slope
+            node.length.card.weight[: sizes.known_tasks, value_column(field)] = slope
 
 
 def believe_rewards(router: Router) -> None:

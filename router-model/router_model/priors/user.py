@@ -66,12 +66,13 @@ def fit_mixture(
     strength: float = 10.0,
     bend_floor: float = 0.03,
     progress: Callable[[int, int], None] | None = None,
+    enough: float = 0.0,
 ) -> tuple[MixturePrior, list[float]]:
     """Maximises the users' marginal likelihood; `precision` [U, K, K] and `information` [U, K] are sums of messages.
 
     `strength`: users' worth of belief in the covariance pooled over components. Returns the prior and the mean log
     evidence after each iteration. `bend_floor`: least standard deviation of a non-linear taste, for people unlike those
-    of the training data.
+    of the training data. Stops early where an iteration adds less than `enough` log evidence a user.
     """
     blocks = Blocks.of(sizes)
     prior = start
@@ -79,6 +80,8 @@ def fit_mixture(
     for iteration in range(iterations):
         share, mean, covariance, log_evidence = _expect(precision, information, prior)
         evidence.append(float(log_evidence.mean()))
+        if len(evidence) > 1 and evidence[-1] - evidence[-2] < enough:
+            break
         prior = _maximise(share, mean, covariance, prior, blocks, strength, bend_floor)
         if progress is not None:
             progress(iteration + 1, iterations)

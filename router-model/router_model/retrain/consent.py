@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from router_model.data.cards import Card, known_card, vendor_of
+from router_model.data.cards import Card, able, known_card, vendor_of
 from router_model.retrain.policy import Gamma
 
 CAPABILITIES = ("tools", "vision", "json_schema")
@@ -65,8 +65,11 @@ def _card(entry: dict[str, Any]) -> Card:
     model = str(entry.get("model") or entry["name"])
     price = entry.get("price") or {}
     stated = entry.get("capabilities")
-    can = {name: (name in stated) if stated is not None else None for name in CAPABILITIES}
-    return Card(
+    can: dict[str, Any] = {name: (name in stated) if stated is not None else None for name in CAPABILITIES}
+    defaults = entry.get("defaults") or {}
+    thinking = {"enabled": True, "disabled": False}.get(str((defaults.get("thinking") or {}).get("type")))
+    effort = entry.get("effort") or defaults.get("reasoning_effort")
+    card = Card(
         name=str(entry["name"]),
         vendor=str(entry.get("vendor") or vendor_of(model)).lower(),
         description=str(entry.get("description") or ""),
@@ -76,9 +79,14 @@ def _card(entry: dict[str, Any]) -> Card:
         size_b=entry.get("size_b"),
         open_weights=entry.get("open_weights"),
         reasoning=entry.get("reasoning"),
+        thinking=entry.get("thinking", thinking),
+        effort=effort,
         benchmarks=entry.get("benchmarks") or {},
         **can,
     )
+    card = able(able(card, str(entry["name"])), str(entry.get("known_as") or model))
+    measured = entry.get("verbosity")
+    return replace(card, verbosity={effort or "default": float(measured)}) if measured else card
 
 
 def cards_of(names: Sequence[str], prices: Any, config: GatewayConfig | None) -> list[Card]:
@@ -88,7 +96,9 @@ def cards_of(names: Sequence[str], prices: Any, config: GatewayConfig | None) ->
     """
     made = []
     for name, (fitted_in, fitted_out) in zip(names, prices, strict=True):
-        card = (config.cards.get(name) if config else None) or known_card(name) or Card(name, vendor_of(name))
+        card = (config.cards.get(name) if config else None) or able(
+            known_card(name) or Card(name, vendor_of(name)), name
+        )
         if card.input_price is None and fitted_in == fitted_in:
             card = replace(card, input_price=float(fitted_in), output_price=float(fitted_out))
         made.append(card)

@@ -11,6 +11,8 @@ from router_model.priors.user import write_prior
 from router_model.retrain.logbook import Logbook
 from router_model.retrain.options import Options, RetrainError, Watch
 from router_model.retrain.refit import (
+    ENOUGH_USERS,
+    ROUNDS,
     KindReading,
     beliefs,
     calibrate_on_judged,
@@ -71,7 +73,8 @@ def fit(
     quality = calibrate_on_judged(router, log, taught, believed)
     teachers = _some(users[counts >= 3], options.prior_users, generator)
     if len(teachers):
-        write_prior(router.user_node, fit_prior(router, model, log, teachers, lambda a, b: watch("tastes", a, b)))
+        for _ in range(ROUNDS if len(teachers) >= ENOUGH_USERS else 1):
+            write_prior(router.user_node, fit_prior(router, model, log, teachers, lambda a, b: watch("tastes", a, b)))
     # What is usual, and so what a reward says of an LLM, depends on the prior: once more.
     evidence = evidence_by(model.z, "evidence on LLMs, again")
     population = dict(base.population) | dict(zip(prepared.keys, evidence.astype(np.float32), strict=True))

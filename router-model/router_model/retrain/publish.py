@@ -67,6 +67,8 @@ def write_new(
         embedder_entry=manifest.embedder,
         golden_texts={entry["text"]: unpack_vector(entry["vector"]) for entry in golden["embed"]},
         card_features=manifest.card_features,
+        card_reading=(manifest.ability, manifest.verbosity) if manifest.ability and manifest.verbosity else None,
+        usual=unpack_vector(manifest.usual) if manifest.usual else None,
         population=fitted.population,
         aliases=manifest.aliases,
         trained_on=[*kept, *donors],

@@ -38,9 +38,13 @@ KIND_SPREAD = 0.3  # how far from its present value the log of a kind's noise or
 # Variance, that of simulated people. Ratings by a rule have less: and then a model that is never quite right would be
 # sure of its mistakes.
 LEAST_NOISE = RATING_NOISE**2
-PRIOR_STRENGTH = 30.0  # users' worth of belief in the prior so far
+PRIOR_STRENGTH = 30.0  # users' worth of belief in the means of the prior so far
+SPREAD_STRENGTH = 3.0  # and in its variances: a log of people unlike those of training must be able to shrink a taste
 CALIBRATION_STRENGTH = 25.0  # curvature of about a hundred judged answers
-EM_ITERATIONS = 8
+ENOUGH_USERS = 200  # fewer determine no spread of sixty tastes: then a few steps, and most of the old spread
+FIRST_ITERATIONS, EM_ITERATIONS = 8, 60
+EM_GAIN = 1e-4  # log evidence a user: less, and it has converged
+ROUNDS = 2  # the second reads all rewards again, since a message takes the prior for granted
 
 
 @dataclass(frozen=True)
@@ -133,7 +137,7 @@ def _believed(router: Router, model: Model, log: Logbook, some: Visit) -> tuple[
     with torch.no_grad():
         of_quality, of_length, task = router.encoder(torch.from_numpy(answers.embedding(rows)))
         z = torch.from_numpy(model.z[answers.llm[rows]])
-        of_llm, talk, popularity, price, codes = router.split_z(z)
+        of_llm, talk, popularity, price, codes, _ = router.split_z(z)
         quality = router.features.quality((of_quality * of_llm).sum(-1))
         tokens, asked, paid = (
             torch.from_numpy(column[rows])
@@ -252,7 +256,7 @@ def fit_prior(
     users: Ints,
     progress: Callable[[int, int], None] | None = None,
 ) -> MixturePrior:
-    """Empirical Bayes over users' histories, drawn towards the prior so far as if that were `PRIOR_STRENGTH` users."""
+    """Empirical Bayes over users' histories until it has converged, drawn weakly towards the prior so far."""
     before = prior_of(router)
     k = router.sizes.user
     sums = np.stack([user_sums(model, log, edges_of(log.edges, user)) for user in users.tolist()])
@@ -260,16 +264,39 @@ def fit_prior(
         router.leniency(torch.from_numpy(sums).unsqueeze(1)).squeeze(1).split((k * (k + 1) // 2, k), -1)
     )
     precision = unpack(packed, k).numpy()
-    fitted, _ = fit_mixture(precision, information.numpy(), before, router.sizes, EM_ITERATIONS, progress=progress)
-    return blend(before, fitted, len(users) / (len(users) + PRIOR_STRENGTH))
+    fitted, _ = fit_mixture(
+        precision,
+        information.numpy(),
+        before,
+        router.sizes,
+        EM_ITERATIONS if len(users) >= ENOUGH_USERS else FIRST_ITERATIONS,
+        progress=progress,
+        enough=EM_GAIN,
+    )
+    return pulled(before, fitted, len(users))
 
 
-def blend(old: MixturePrior, new: MixturePrior, share: float) -> MixturePrior:
-    """Component by component, `share` of the new one; the components correspond, since the fit started from the old."""
+def pulled(old: MixturePrior, new: MixturePrior, users: int) -> MixturePrior:
+    """`new`, drawn towards `old` component by component (they correspond, since the fit started from the old).
+
+    Means as if `PRIOR_STRENGTH` users had said the old ones; logarithms of variances as if `SPREAD_STRENGTH` had, from
+    `ENOUGH_USERS` on: a mean of the variances themselves, as with fewer, would keep a share of every old spread.
+    """
+    share = users / (users + PRIOR_STRENGTH)
+    if users < ENOUGH_USERS:
+        return MixturePrior(
+            (1 - share) * old.weight + share * new.weight,
+            (1 - share) * old.mean + share * new.mean,
+            (1 - share) * old.covariance + share * new.covariance,
+        )
+    kept = users / (users + SPREAD_STRENGTH)
+    variance = np.diagonal(new.covariance, axis1=1, axis2=2)
+    before = np.diagonal(old.covariance, axis1=1, axis2=2)
+    scale = np.sqrt((before / variance) ** (1 - kept))
     return MixturePrior(
         (1 - share) * old.weight + share * new.weight,
         (1 - share) * old.mean + share * new.mean,
-        (1 - share) * old.covariance + share * new.covariance,
+        new.covariance * scale[:, :, None] * scale[:, None, :],
     )
 
 

@@ -33,7 +33,8 @@ class TorchRunner:
 
     def run(self, graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs by name, computed by PyTorch."""
-        tensors = {name: torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in INPUTS[graph]}
+        given = [name for name in INPUTS[graph] if name in inputs]
+        tensors = {name: torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in given}
         with torch.no_grad():
             found = getattr(self.router, graph)(**tensors)
         values = found if isinstance(found, tuple) else (found,)

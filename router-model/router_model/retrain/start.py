@@ -64,7 +64,9 @@ def prepare(log: Logbook, artifact: Artifact, base: Base, embedder: Embedder, co
     return Prepared(
         cards,
         {
-            "card": card_matrix(cards, artifact.manifest.card_features),
+            "card": card_matrix(
+                cards, artifact.manifest.card_features, artifact.manifest.ability, artifact.manifest.verbosity
+            ),
             "text": embedder.embed([card.text for card in cards]),
             "provider_code": code_matrix([card.vendor for card in cards], dims.P),
             "name_code": code_matrix([card.name for card in cards], dims.C),

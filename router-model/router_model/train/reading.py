@@ -61,6 +61,9 @@ class ReadingConfig:
     length_loss: float = 0.2
     skill_decay: float = 0.0005
     difficulty_decay: float = 0.05
+    aside: tuple[str, ...] = ()
+    """Pools whose outcomes count `aside_weight`: they teach what they alone hold, and leave the others their say."""
+    aside_weight: float = 0.4
 
 
 @dataclass
@@ -87,7 +90,7 @@ class _Heads(nn.Module):
         self.skill = nn.Parameter(torch.zeros(llms, sizes.known_tasks))
         self.level = nn.Parameter(torch.zeros(llms, 1))
         self.difficulty = nn.Parameter(0.3 + 0.3 * torch.randn(llms, sizes.difficulties))
-        self.talk = nn.Parameter(torch.full((llms, sizes.tasks), 5.0))
+        self.talk = nn.Parameter(torch.full((llms, sizes.known_tasks), 5.0))
         self.verbosity = nn.Parameter(0.1 + 0.1 * torch.randn(llms, sizes.verbosities))
 
     def quality(self, easiness: Tensor) -> Tensor:
@@ -135,6 +138,7 @@ def fit_reading(
         shuffler.shuffle(batches)
         for name, rows in batches:
             loss = _loss(encoder, heads[name], easiness, [t[rows] for t in tensors[name]], config)
+            loss = loss * (config.aside_weight if name in config.aside else 1.0)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -176,6 +180,36 @@ def _loss(
         loss = loss + config.length_loss * functional.huber_loss(error, torch.zeros_like(error))
         loss = loss + config.skill_decay * (head.talk - 5.0).square().sum() / llms
     return loss
+
+
+def refine(reading: Reading, pool: Outcomes, quality: bool) -> None:
+    """An LLM's weights as the best ones for the encoder as it has become, in place: stochastic steps leave those of
+    small pools behind. Lengths by least squares; `quality`: by Newton's method, drawn towards what was learned.
+    """
+    weights = reading.weights[pool.name]
+    with torch.no_grad():
+        query = torch.as_tensor(pool.query).to(reading.encoder.group.device)
+        x, talk, _ = (v.double().cpu().numpy() for v in reading.encoder(query))
+    for m in range(len(pool.llms)):
+        measured = np.isfinite(pool.tokens[:, m])
+        if measured.any():
+            features, before = talk[measured], weights.length[m].astype(np.float64)
+            left = np.log(np.maximum(pool.tokens[measured, m], 1.0)) - features @ before
+            gram = features.T @ features + LENGTH_RIDGE * np.eye(features.shape[1])
+            weights.length[m] = before + np.linalg.solve(gram, features.T @ left)
+        asked = np.isfinite(pool.scores[:, m])
+        if quality and asked.any():
+            features, before = x[asked], weights.quality[m].astype(np.float64)
+            now = before.copy()
+            for _ in range(NEWTON_STEPS):
+                p = 1 / (1 + np.exp(-np.clip(features @ now, -8, 8)))
+                curvature = (features * (p * (1 - p))[:, None]).T @ features + QUALITY_RIDGE * np.eye(len(now))
+                slope = features.T @ (pool.scores[asked, m] - p) - QUALITY_RIDGE * (now - before)
+                now = now + np.linalg.solve(curvature, slope)
+            weights.quality[m] = now
+
+
+LENGTH_RIDGE, QUALITY_RIDGE, NEWTON_STEPS = 0.5, 2.0, 8
 
 
 def predict(reading: Reading, pool: Outcomes) -> tuple[Floats, Floats, Floats]:

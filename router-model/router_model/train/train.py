@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from router_model.data.cards import card_matrix
-from router_model.data.pools import ASSUMED_COMPLETION_TOKENS, LICENCES, Pool, load_pool
+from router_model.data.pools import ASSUMED_COMPLETION_TOKENS, LICENCES, Pool, load_pool, sparse_pool
 from router_model.data.population import TRAIN, simulate
 from router_model.data.simulation import simulate_log
 from router_model.embedding import StaticEmbedder
@@ -30,17 +30,32 @@ from router_model.places import HOME
 from router_model.priors.llm import KnownLlms, fit_card_prior
 from router_model.priors.prior import (
     CARD_FEATURES,
+    LOG_TOKENS,
+    LOG_TOKENS_AT_MEAN,
+    ability_specs,
     believe_cards,
     believe_people,
     believe_rewards,
     believed_slopes,
+    value_column,
     wide_prior,
 )
+from router_model.priors.talk import fit_talk_prior
 from router_model.priors.user import Blocks, MixturePrior, fit_mixture, posterior_means, spread_start, write_prior
 from router_model.train.people import Expected, rating_evidence
-from router_model.train.reading import Outcomes, Reading, ReadingConfig, cross_fit, fit_reading, laplace, predict
+from router_model.train.reading import (
+    Outcomes,
+    Reading,
+    ReadingConfig,
+    cross_fit,
+    fit_reading,
+    laplace,
+    predict,
+    refine,
+)
 
 Floats = NDArray[np.float32]
+USUAL = 4  # questions of each pool on which a gateway decides who is everybody's favourite
 
 
 class SizeConfig(BaseModel):
@@ -89,6 +104,11 @@ class TrainConfig(BaseModel):
     data: Path = Path("data")
     embedder: Path = Path("embedders/static-2")
     pools: list[str]
+    """Complete grids of outcomes; their LLMs are the artifact's `population` and the kin of others."""
+    more: list[str] = Field(default_factory=list)
+    """Further outcomes, lengths or texts of tasks, where not every LLM has answered every query."""
+    curves: dict[str, list[str]] = Field(default_factory=dict)
+    """Tasks that no outcomes teach, and the public figures that their offset and gain in ability come from."""
     train_folds: list[int] = [0, 1, 2, 3, 4, 5, 6]
     validation_folds: list[int] = [7]
     most_rows: dict[str, int] = Field(default_factory=dict)
@@ -124,6 +144,8 @@ class Trained:
     """Evidence [V] of each training LLM."""
     sources: dict[str, str]
     """Data and licence."""
+    usual: Floats | None = None
+    """Embeddings [n, E] of usual questions, some of each pool."""
     metrics: dict[str, Any] = field(default_factory=dict)
 
 
@@ -163,6 +185,7 @@ def train(config: TrainConfig, runs: Path | None = None, quiet: bool = False) ->
         **config.sizes.model_dump(),
     )
     pools = {name: held_in(load_pool(name, config.data), config.hold_out) for name in config.pools}
+    pools |= {name: held_in(sparse_pool(name, config.data), config.hold_out) for name in config.more}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, disable=quiet, transient=False) as progress:
         embed = progress.add_task("embed queries", total=len(pools))
@@ -179,7 +202,7 @@ def train(config: TrainConfig, runs: Path | None = None, quiet: bool = False) ->
                 capped,
                 sizes,
                 group,
-                ReadingConfig(**config.reading.model_dump()),
+                ReadingConfig(**config.reading.model_dump(), aside=tuple(config.more)),
                 config.seed,
                 torch.device(config.device),
                 lambda _done, _all: progress.advance(read),
@@ -187,6 +210,8 @@ def train(config: TrainConfig, runs: Path | None = None, quiet: bool = False) ->
 
         reading: Reading = stages.run("reading", lambda: fit(list(known.values())))
         crossed = stages.run("cross", lambda: cross_fit(list(known.values()), fit, config.cross_fit))
+        for name, o in known.items():
+            refine(reading, o, quality=name not in config.pools)
         progress.update(read, completed=(config.cross_fit + 1) * config.reading.epochs)
 
         router = Router(sizes)
@@ -194,7 +219,7 @@ def train(config: TrainConfig, runs: Path | None = None, quiet: bool = False) ->
         believe_cards(router)
         believe_rewards(router)
         believe_people(router)
-        population = fit_llm_node(router, reading, known, pools, embedder)
+        population = fit_llm_node(router, reading, known, pools, embedder, config)
         calibrate_on_folds(router, reading, outcomes, config)
 
         people = progress.add_task("learn people", total=2 * config.people.iterations)
@@ -208,8 +233,9 @@ def train(config: TrainConfig, runs: Path | None = None, quiet: bool = False) ->
         )
         progress.update(people, completed=2 * config.people.iterations)
         write_prior(router.user_node, prior)
-    sources = {name: LICENCES[name] for name in config.pools if name in LICENCES}
-    return Trained(router.eval(), embedder, population, sources)
+    sources = {name: LICENCES[name] for name in pools if name in LICENCES}
+    usual = np.concatenate([o.query[np.isin(o.fold, config.train_folds)][:USUAL] for o in outcomes.values()])
+    return Trained(router.eval(), embedder, population, sources, usual)
 
 
 def task_groups(config: TrainConfig) -> tuple[list[str], Floats]:
@@ -224,7 +250,8 @@ def task_groups(config: TrainConfig) -> tuple[list[str], Floats]:
 
 def held_in(pool: Pool, hold_out: Sequence[str]) -> Pool:
     """A pool without some LLMs, given by name or by maker."""
-    return pool.select_llms([i for i, card in enumerate(pool.cards) if not {card.name, card.vendor} & set(hold_out)])
+    out = set(hold_out)
+    return pool.select_llms([i for i, card in enumerate(pool.cards) if not {card.name, card.vendor} & out])
 
 
 def outcomes_of(pool: Pool, embedder: StaticEmbedder, tasks: Sequence[str]) -> Outcomes:
@@ -233,7 +260,7 @@ def outcomes_of(pool: Pool, embedder: StaticEmbedder, tasks: Sequence[str]) -> O
     if unknown:
         raise ValueError(f"{pool.name}: tasks in no group of the configuration: {', '.join(unknown)}")
     tokens = pool.completion_tokens
-    if not np.isfinite(tokens).any():
+    if not np.isfinite(tokens).any() and np.isfinite(pool.quality).all():
         tokens = np.full_like(tokens, ASSUMED_COMPLETION_TOKENS)
     index = np.array([tasks.index(task) for task in pool.task.tolist()], dtype=np.int64)
     query = embedder.embed(pool.queries)
@@ -255,39 +282,57 @@ def fit_llm_node(
     known: dict[str, Outcomes],
     pools: dict[str, Pool],
     embedder: StaticEmbedder,
+    config: TrainConfig,
 ) -> dict[str, Floats]:
-    """Learns what cards say, writes it into the router, and returns each training LLM's evidence [V]."""
+    """Learns what cards say, writes it into the router, and returns the evidence [V] of each LLM of `config.pools`."""
     sizes, node = router.sizes, router.llm_node
     cards = [card for name in known for card in pools[name].cards]
-    card = card_matrix(cards, CARD_FEATURES)
+    native = np.repeat([name in config.pools for name in known], [len(pools[name].cards) for name in known])
+    card = card_matrix(cards, CARD_FEATURES, *ability_specs())
     text = embedder.embed([c.text for c in cards])
     mask = np.zeros(embedder.dim, dtype=np.float32)
     mask[: embedder.spec.columns] = 1.0
     meaning = text * mask
     meaning = meaning / np.maximum(np.linalg.norm(meaning, axis=1, keepdims=True), 1e-9)
     found = [laplace(reading, o) for o in known.values()]
-    gain = {
-        "quality": np.concatenate([np.ones(sizes.known_tasks), np.zeros(sizes.difficulties)]),
-        "length": np.zeros(sizes.length),
-    }
+    tasks, _ = task_groups(config)
     parts = []
     for number, (skill, belief) in enumerate((("quality", node.quality), ("length", node.length))):
         weights = np.concatenate([getattr(reading.weights[name], skill) for name in known]).astype(np.float64)
         precision = np.concatenate([f[number] for f in found])
-        llms = KnownLlms(card.astype(np.float64), meaning.astype(np.float64), weights, precision)
-        prior = fit_card_prior(llms, believed_slopes(), gain[skill], slope_ridge=100.0)
-        prior.write(belief, mask)
+        taught = np.trace(precision, axis1=1, axis2=2) > 0
+        llms = KnownLlms(
+            card[taught].astype(np.float64), meaning[taught].astype(np.float64), weights[taught], precision[taught]
+        )
+        if skill == "quality":
+            gain = np.concatenate([np.ones(sizes.known_tasks), np.zeros(sizes.difficulties)])
+            prior = fit_card_prior(llms, believed_slopes(), gain, slope_ridge=1e6, related=native[taught])
+            for task, figures in config.curves.items():
+                at = tasks.index(task)
+                prior.offset[at], prior.gain[at] = curve(figures)
+            prior.write(belief, mask)
+        else:
+            columns = tuple(value_column(field) for field in ("log_verbosity", "thinking"))
+            believed = (LOG_TOKENS["log_verbosity"], 0.2)
+            fit_talk_prior(llms, columns, believed, sizes.known_tasks, LOG_TOKENS_AT_MEAN).write(belief)
         with torch.no_grad():
             mean = belief.prior_mean(torch.as_tensor(card), torch.as_tensor(text)).double().numpy()
-        lower = np.tril(belief.factor.detach().double().numpy())
+            base = belief.prior_precision(torch.as_tensor(card)).numpy()
         # evidence whose posterior mean is the fitted weights
-        pull = np.einsum("mkl,ml->mk", precision + lower @ lower.T, weights - mean)
+        pull = np.einsum("mkl,ml->mk", precision + base, weights - mean)
         information = np.einsum("mkl,ml->mk", precision, mean) + pull
         upper = np.triu_indices(belief.features)
         parts += [precision[:, upper[0], upper[1]], information]
     parts.append(np.zeros((len(cards), 2)))  # popularity is for a deployment's own users to say
     evidence = np.concatenate(parts, 1).astype(np.float32)
-    return {c.name: row for c, row in zip(cards, evidence, strict=True)}
+    return {c.name: row for c, row, own in zip(cards, evidence, native, strict=True) if own}
+
+
+def curve(figures: Sequence[str]) -> tuple[float, float]:
+    """Offset and gain in ability of a task whose answers are judged as these public figures are: their means."""
+    spec, _ = ability_specs()
+    chosen = [figure for figure in spec.figures if figure.field in figures]
+    return float(np.mean([f.offset for f in chosen])), float(np.mean([f.load for f in chosen]))
 
 
 def calibrate_on_folds(router: Router, reading: Reading, outcomes: dict[str, Outcomes], config: TrainConfig) -> None:
@@ -295,7 +340,7 @@ def calibrate_on_folds(router: Router, reading: Reading, outcomes: dict[str, Out
     logits, scores = [], []
     for o in outcomes.values():
         unseen = o.only(np.isin(o.fold, config.validation_folds))
-        if len(unseen.task):
+        if len(unseen.task) and o.name in config.pools:
             # a pool counts by its queries, not by how many LLMs answered each
             logits.append(predict(reading, unseen)[0].mean(1))
             scores.append(unseen.scores.mean(1))

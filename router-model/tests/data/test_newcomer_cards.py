@@ -62,7 +62,7 @@ class World:
         self.z = self.artifact.run(
             "llm",
             {
-                "card": card_matrix(cards, manifest.card_features),
+                "card": card_matrix(cards, manifest.card_features, manifest.ability, manifest.verbosity),
                 "text": embedder.embed([card.text for card in cards]),
                 "provider_code": code_matrix([card.vendor for card in cards], manifest.dims.P),
                 "name_code": code_matrix([card.name for card in cards], manifest.dims.C),

@@ -56,7 +56,12 @@ class Gateway:
         embedder = StaticEmbedder.load(folder / "embedder")
         self.query = embedder.embed(QUESTIONS)
         cards = {
-            "card": card_matrix(CARDS, self.artifact.manifest.card_features),
+            "card": card_matrix(
+                CARDS,
+                self.artifact.manifest.card_features,
+                self.artifact.manifest.ability,
+                self.artifact.manifest.verbosity,
+            ),
             "text": embedder.embed([card.text for card in CARDS]),
             "provider_code": code_matrix([card.vendor for card in CARDS], dims.P),
             "name_code": code_matrix([card.name for card in CARDS], dims.C),

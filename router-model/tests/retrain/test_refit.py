@@ -19,7 +19,6 @@ from router_model.retrain.record import REASONS
 from router_model.retrain.refit import (
     LEAST_NOISE,
     beliefs,
-    blend,
     calibrate_on_judged,
     copy_of,
     fit_prior,
@@ -27,6 +26,7 @@ from router_model.retrain.refit import (
     held_out,
     llm_evidence,
     prior_of,
+    pulled,
     readings_of,
     repeats,
 )
@@ -54,11 +54,12 @@ def model(router: Router) -> Model:
     rng = np.random.default_rng(0)
     z = np.zeros((LLMS, SIZES.z), np.float32)
     z[:, : SIZES.quality] = rng.normal(0, 1.0, (LLMS, SIZES.quality))
-    z[:, SIZES.quality : SIZES.quality + SIZES.tasks] = 5  # replies of exp(5) tokens
+    z[:, SIZES.quality : SIZES.quality + SIZES.known_tasks] = 5  # replies of exp(5) tokens
     price = SIZES.quality + SIZES.length + 1
     z[:, price : price + 2] = np.geomspace(0.1, 10, LLMS)[:, None] * [1, 3]
     codes = SIZES.provider_code + SIZES.name_code
-    z[:, -codes:] = np.sign(rng.normal(size=(LLMS, codes))) / np.sqrt(codes / 2)
+    before = SIZES.quality + SIZES.length + 3
+    z[:, before : before + codes] = np.sign(rng.normal(size=(LLMS, codes))) / np.sqrt(codes / 2)
     return Model(TorchRunner(router), z, router.sizes.memory(1.0))
 
 
@@ -86,7 +87,7 @@ def world(
     with torch.no_grad():
         query = torch.from_numpy(int8.astype(np.float32) * scale[:, None])
         of_quality, _, task = router.encoder(query)
-        of_llm, _, popularity, _, codes = router.split_z(torch.from_numpy(z))
+        of_llm, _, popularity, _, codes, _ = router.split_z(torch.from_numpy(z))
         chance = router.features.quality((of_quality * of_llm).sum(-1)).numpy()
         right = rng.random(n) < chance
         side = torch.from_numpy(np.where(right, 1.0, -1.0).astype(np.float32))
@@ -275,10 +276,14 @@ def test_what_somebody_says_again_and_again_of_an_llm_counts_less(router: Router
     assert_near(added, alone / (1 + count.max()), scale=llm_evidence(model, log, edges))
 
 
-def test_blend(router: Router) -> None:
+def test_a_log_draws_the_prior(router: Router) -> None:
     prior = prior_of(router)
-    other = replace(prior, mean=prior.mean + 1)
-    assert_near(blend(prior, other, 0.25).mean, prior.mean + 0.25, 1e-12)
+    other = replace(prior, mean=prior.mean + 1, covariance=prior.covariance * 1e-4)
+    few, many = pulled(prior, other, 30), pulled(prior, other, 3000)
+    assert_near(few.mean, prior.mean + 0.5, 1e-12)
+    spread = np.sqrt(np.diagonal(many.covariance, axis1=1, axis2=2) / np.diagonal(prior.covariance, axis1=1, axis2=2))
+    assert (spread < 0.011).all(), "no share of an old spread stays for ever"
+    np.linalg.cholesky(few.covariance)
 
 
 def test_the_same_users_are_held_out_each_time() -> None:

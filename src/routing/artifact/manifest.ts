@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { abilitySchema, transforms, verbositySchema } from '../choose/ability.ts'
 
 const size = z.number().int().nonnegative()
 const code = size.max(256)
@@ -22,11 +23,16 @@ export const manifestSchema = z
     card_features: z.array(
       z.object({
         field: z.string(),
-        transform: z.enum(['log10', 'identity', 'flag']),
+        transform: transforms,
         mean: z.number(),
         std: z.number().positive(),
       }),
     ),
+    /** How derived card features are inferred; older artifacts have none of either. */
+    ability: abilitySchema.nullish(),
+    verbosity: verbositySchema.nullish(),
+    /** Embeddings of usual questions, [n x E]: what "everybody's favourite" is decided on. */
+    usual: z.base64().nullish(),
     forget: z.object({ per_reward: z.number().gt(0).max(1), block: z.number().int().positive().default(1) }),
     embedder: z.object({
       kind: z.string(),
@@ -62,7 +68,7 @@ export const GRAPHS = ['llm', 'edge', 'user', 'score'] as const
 export type GraphName = (typeof GRAPHS)[number]
 
 /** Letters of the axes; those of `Dims` have a fixed size, B, M and N are free. */
-export type Axis = keyof Dims | 'B' | 'M' | 'N' | '2'
+export type Axis = keyof Dims | 'B' | 'M' | 'N' | '1' | '2'
 type Signature = Readonly<Record<string, readonly Axis[]>>
 
 /**
@@ -103,6 +109,7 @@ export const SIGNATURES: Readonly<Record<GraphName, { inputs: Signature; outputs
       state: ['B', 'S'],
       z: ['M', 'Z'],
       cost_weight: ['B'],
+      anchor: ['1', 'Z'],
     },
     outputs: {
       mean: ['B', 'M'],
@@ -110,10 +117,14 @@ export const SIGNATURES: Readonly<Record<GraphName, { inputs: Signature; outputs
       parts: ['B', 'M', 'R'],
       quality: ['B', 'M'],
       completion_tokens: ['B', 'M'],
+      apart: ['B', 'M'],
     },
   },
 }
 
+/** Outputs that older artifacts lack. */
+export const OPTIONAL_OUTPUTS: ReadonlySet<string> = new Set(['apart'])
+
 /** Size of an axis, or null where it is free. */
 export const sizeOf = (axis: Axis, dims: Dims): number | null =>
-  axis === '2' ? 2 : axis === 'B' || axis === 'M' || axis === 'N' ? null : dims[axis]
+  axis === '1' ? 1 : axis === '2' ? 2 : axis === 'B' || axis === 'M' || axis === 'N' ? null : dims[axis]

@@ -1,31 +1,36 @@
 import { createHash } from 'node:crypto'
 import type { Candidate } from '../../candidates/candidate.ts'
-import type { CardFeature } from '../artifact/manifest.ts'
+import type { CardFeature, Manifest } from '../artifact/manifest.ts'
+import { derivedFields, transformed } from './ability.ts'
 
 const CLIP = 4
-const SMALLEST = 1e-3
 
 /**
  * A candidate's card in numbers: value and presence of each feature, standardised. router-model's `cards.py` computes
  * the same.
  *
+ * @param reading how the derived fields are inferred; older artifacts have none
  * @returns [2 x features]
  */
-export function cardFeatures(candidate: Candidate, features: readonly CardFeature[]): Float32Array {
+export function cardFeatures(
+  candidate: Candidate,
+  features: readonly CardFeature[],
+  { ability, verbosity }: Pick<Manifest, 'ability' | 'verbosity'> = {},
+): Float32Array {
   const numbers = new Float32Array(2 * features.length)
-  for (const [i, { field, transform, mean, std }] of features.entries()) {
+  const known = (field: string) => {
     const value = fieldOf(candidate, field)
-    if (value === undefined || !Number.isFinite(value)) continue
+    return value === undefined || !Number.isFinite(value) ? undefined : value
+  }
+  const derived = ability && verbosity ? derivedFields(candidate, known, ability, verbosity) : {}
+  for (const [i, { field, transform, mean, std }] of features.entries()) {
+    const value = derived[field] ?? known(field)
+    if (value === undefined) continue
     const standardised = (transformed(value, transform) - mean) / std
     numbers[2 * i] = Math.min(Math.max(standardised, -CLIP), CLIP)
     numbers[2 * i + 1] = 1
   }
   return numbers
-}
-
-function transformed(value: number, transform: CardFeature['transform']): number {
-  if (transform === 'log10') return Math.log10(Math.max(value, SMALLEST))
-  return transform === 'flag' ? Number(value !== 0) : value
 }
 
 /** A field by its name in the manifest; undefined where the candidate lacks it or the field is unknown. */

@@ -41,7 +41,7 @@ export interface ChooseInput {
   previous: Previous | null
   /** Null: the router chooses always. */
   baseline: BaselineRule | null
-  policy: Pick<RouterConfig, 'gamma' | 'sticky'>
+  policy: Pick<RouterConfig, 'gamma' | 'sticky'> & Partial<Pick<RouterConfig, 'caution'>>
   /** 0 <= random < 1. */
   random: number
 }
@@ -95,7 +95,7 @@ export function choose(input: ChooseInput): Selection {
   const personal = input.rewards > 0 ? 'personal' : 'cold_start'
   if (held && routed < 1) return settle(left, means(left), stay, stay, 'sticky', '', excluded)
   if (held && previous) {
-    const worth = afterSwitch(left, stay, previous, policy.sticky)
+    const worth = afterSwitch(left, stay, previous, policy)
     const best = indexOfBest(worth)
     return settle(
       left,
@@ -107,7 +107,7 @@ export function choose(input: ChooseInput): Selection {
       excluded,
     )
   }
-  const worth = means(left)
+  const worth = cautious(left, policy.caution ?? 0)
   const best = indexOfBest(worth)
   // A tool's result that its own model can't read any more is no time to try things out.
   const explore = input.explore && previous?.toolLoop !== true
@@ -153,6 +153,9 @@ function settle(
   }
 }
 
+/** Means, less a doubt about how they compare with everybody's favourite, which itself has none. */
+const cautious = (scores: readonly CandidateScore[], caution: number) =>
+  caution > 0 ? scores.map(({ mean, apart }) => mean - caution * (apart ?? 0)) : means(scores)
 const means = (scores: readonly CandidateScore[]) => scores.map(({ mean }) => mean)
 const sure = (scores: readonly CandidateScore[], index: number) => scores.map((_, i) => (i === index ? 1 : 0))
 
@@ -171,15 +174,16 @@ function afterSwitch(
   scores: readonly CandidateScore[],
   stay: number,
   previous: Previous,
-  sticky: RouterConfig['sticky'],
+  { sticky, caution = 0 }: ChooseInput['policy'],
 ): number[] {
+  const worth = cautious(scores, caution)
   const old = (scores[stay] as CandidateScore).candidate.price
   const lost = Math.max(0, old.input - (old.cachedInput ?? old.input))
-  return scores.map(({ mean, candidate: { price } }, i) => {
-    if (i === stay) return mean
+  return scores.map(({ candidate: { price } }, i) => {
+    if (i === stay) return worth[i] as number
     const written = Math.max(0, (price.cacheWrite ?? price.input) - price.input)
     const usd = (previous.promptTokens * (lost + written)) / 1e6
-    return mean - sticky.min_gain - sticky.reward_per_usd * usd
+    return (worth[i] as number) - sticky.min_gain - sticky.reward_per_usd * usd
   })
 }
 

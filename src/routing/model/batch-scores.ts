@@ -9,6 +9,7 @@ export class BatchScores {
   readonly quality: Float32Array
   readonly tokens: Float32Array
   readonly parts: Float32Array
+  readonly apart: Float32Array | null
   readonly partNames: readonly string[]
   readonly #candidates: readonly Candidate[]
 
@@ -23,6 +24,7 @@ export class BatchScores {
     this.quality = data('quality')
     this.tokens = data('completion_tokens')
     this.parts = data('parts')
+    this.apart = outputs.apart ? data('apart') : null
     this.partNames = partNames
     this.#candidates = candidates
   }
@@ -41,7 +43,7 @@ export class BatchScores {
       if (!Number.isFinite(this.mean[at]! + this.std[at]! + this.quality[at]! + this.tokens[at]!)) {
         throw new RouterError('not_finite', 'A score is not a finite number.')
       }
-      scores[i] = new Score(this.#candidates[i]!, promptTokens, this, at)
+      scores[i] = new Score(this.#candidates[i]!, promptTokens, this, at, costWeight === undefined)
       equal &&= this.mean[at] === this.mean[first]
     }
     // With a given weight, free models may well be equal.
@@ -58,12 +60,14 @@ class Score implements CandidateScore {
   readonly #promptTokens: number
   readonly #batch: BatchScores
   readonly #at: number
+  readonly #learned: boolean
 
-  constructor(candidate: Candidate, promptTokens: number, batch: BatchScores, at: number) {
+  constructor(candidate: Candidate, promptTokens: number, batch: BatchScores, at: number, learned: boolean) {
     this.candidate = candidate
     this.#promptTokens = promptTokens
     this.#batch = batch
     this.#at = at
+    this.#learned = learned
   }
 
   get mean(): number {
@@ -72,6 +76,10 @@ class Score implements CandidateScore {
 
   get std(): number {
     return this.#batch.std[this.#at]!
+  }
+
+  get apart(): number {
+    return this.#learned ? (this.#batch.apart?.[this.#at] ?? 0) : 0
   }
 
   get quality(): number {

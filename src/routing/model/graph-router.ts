@@ -12,6 +12,8 @@ import { type Embed, LlmStates, type LlmTable } from './llm-states.ts'
 /** Milliseconds without a run after one that exceeded the deadline. */
 const PAUSE_MS = 2_000
 
+const USUAL_PROMPT_TOKENS = 200
+
 /** A larger batch holds up the event loop for longer than it saves. */
 const MAX_BATCH = 32
 
@@ -56,6 +58,9 @@ export class GraphRouter implements Router {
   readonly #log: Logger
   readonly #cold: Float32Array
   readonly #idle: Inputs[] = []
+  /** z of everybody's favourite among a table's candidates; absent where the artifact takes none. */
+  readonly #anchors = new WeakMap<LlmTable, Promise<Tensor> | Tensor>()
+  readonly #usual: Float32Array | null
   #waiting = new Map<LlmTable, Waiting[]>()
   #pausedUntil = 0
 
@@ -67,6 +72,8 @@ export class GraphRouter implements Router {
     this.#deadlineMs = deadlineMs
     this.#log = log
     this.#cold = cold
+    const { usual } = artifact.manifest
+    this.#usual = usual ? floats(usual) : null
   }
 
   /** @throws RouterError where not even the state of a new user can be computed */
@@ -121,12 +128,17 @@ export class GraphRouter implements Router {
   async #run(table: LlmTable, batch: readonly Waiting[]): Promise<void> {
     const inputs = this.#idle.pop() ?? this.#allocate()
     try {
+      const found = this.#anchorOf(table)
+      const anchor = found instanceof Promise ? await found : found
       let startedAt = performance.now()
       // ONNX Runtime begins with the next immediate: this one comes right before it, whatever else holds up this turn.
       setImmediate(() => {
         startedAt = performance.now()
       })
-      const outputs = await this.artifact.sessions.score.run(this.#feeds(table, batch, inputs))
+      const outputs = await this.artifact.sessions.score.run({
+        ...this.#feeds(table, batch, inputs),
+        ...(anchor && { anchor }),
+      })
       const now = performance.now()
       if (now - startedAt > this.#deadlineMs) {
         this.#pausedUntil = now + PAUSE_MS
@@ -147,6 +159,44 @@ export class GraphRouter implements Router {
     } finally {
       this.#idle.push(inputs)
     }
+  }
+
+  /** Whom the average new user would have liked most, over usual questions. */
+  #anchorOf(table: LlmTable): Promise<Tensor | null> | Tensor | null {
+    if (!this.#usual) return null
+    let anchor = this.#anchors.get(table)
+    if (!anchor) {
+      anchor = this.#findAnchor(table, this.#usual).then((made) => {
+        this.#anchors.set(table, made)
+        return made
+      })
+      anchor.catch(() => this.#anchors.delete(table))
+      this.#anchors.set(table, anchor)
+    }
+    return anchor
+  }
+
+  async #findAnchor({ z, candidates }: LlmTable, usual: Float32Array): Promise<Tensor> {
+    const { E, S, Z } = this.artifact.dims
+    const n = usual.length / E
+    const m = candidates.length
+    const rows = z.data as Float32Array
+    const state = new Float32Array(n * S)
+    for (let row = 0; row < n; row++) state.set(this.#cold, row * S)
+    const { mean } = await this.artifact.sessions.score.run({
+      query: new Tensor('float32', usual, [n, E]),
+      prompt_tokens: new Tensor('float32', new Float32Array(n).fill(USUAL_PROMPT_TOKENS), [n]),
+      state: new Tensor('float32', state, [n, S]),
+      z,
+      cost_weight: new Tensor('float32', new Float32Array(n).fill(-1), [n]),
+      anchor: new Tensor('float32', rows.slice(0, Z), [1, Z]),
+    })
+    const sums = new Float64Array(m)
+    if (!mean) throw new RouterError('session', 'The scoring graph gave no means.')
+    for (const [i, value] of (mean.data as Float32Array).entries()) sums[i % m] = (sums[i % m] as number) + value
+    const favourite = sums.indexOf(Math.max(...sums))
+    const from = Math.max(favourite, 0) * Z
+    return new Tensor('float32', rows.slice(from, from + Z), [1, Z])
   }
 
   #feeds({ z }: LlmTable, batch: readonly Waiting[], inputs: Inputs): Record<string, Tensor> {
@@ -176,6 +226,12 @@ export class GraphRouter implements Router {
       costWeight: new Float32Array(MAX_BATCH),
     }
   }
+}
+
+/** From base64, little-endian. */
+function floats(text: string): Float32Array {
+  const bytes = Buffer.from(text, 'base64')
+  return new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length))
 }
 
 const tooLate = () => new RouterError('timeout', 'Scoring took longer than its deadline.')

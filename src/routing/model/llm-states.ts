@@ -213,7 +213,7 @@ export class LlmStates {
   async #readCard(candidate: Candidate): Promise<Card> {
     const { manifest, population, dims } = this.#artifact
     return {
-      features: cardFeatures(candidate, manifest.card_features),
+      features: cardFeatures(candidate, manifest.card_features, manifest),
       text: await this.#embed(cardText(candidate)),
       providerCode: code(candidate.vendor, dims.P),
       nameCode: code(candidate.name, dims.C),

@@ -1,13 +1,14 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import type { Capability } from '../../../src/candidates/candidate.ts'
-import type { CardFeature } from '../../../src/routing/artifact/manifest.ts'
+import type { Candidate, Capability } from '../../../src/candidates/candidate.ts'
+import type { CardFeature, Manifest } from '../../../src/routing/artifact/manifest.ts'
 import { cardFeatures, cardText, code } from '../../../src/routing/choose/card.ts'
 import { expectClose } from '../../support/close.ts'
 import { candidate } from '../support.ts'
 
 interface Golden {
   spec: CardFeature[]
+  reading: Pick<Manifest, 'ability' | 'verbosity'>
   cards: { card: Record<string, unknown>; text: string; features: number[] }[]
   codes: { text: string; n: number; code: number[] }[]
 }
@@ -19,7 +20,13 @@ const FLAGS = ['tools', 'vision', 'json_schema'] as const
 
 /** A candidate that says the same as a card of the Python package. */
 function candidateOf(card: Record<string, unknown>) {
-  const optional = { sizeB: card.size_b, openWeights: card.open_weights, reasoning: card.reasoning }
+  const optional = {
+    sizeB: card.size_b,
+    openWeights: card.open_weights,
+    reasoning: card.reasoning,
+    effort: card.effort,
+  }
+  const { ability, ability_sd: sd, aspects } = card
   return candidate(card.name as string, {
     vendor: card.vendor as string,
     description: card.description as string,
@@ -27,6 +34,8 @@ function candidateOf(card: Record<string, unknown>) {
     contextWindow: card.context_window as number,
     capabilities: new Set<Capability>(FLAGS.filter((name) => card[name] === true)),
     benchmarks: card.benchmarks as Record<string, number>,
+    verbosity: card.verbosity as Record<string, number>,
+    ...(ability !== undefined && { ability: { mean: ability, sd, aspects } as NonNullable<Candidate['ability']> }),
     ...Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined)),
   })
 }
@@ -34,7 +43,7 @@ function candidateOf(card: Record<string, unknown>) {
 describe('card', () => {
   it.each(golden.cards)('reads $card.name as the Python package does', ({ card, text, features }) => {
     const one = candidateOf(card)
-    const found = cardFeatures(one, golden.spec)
+    const found = cardFeatures(one, golden.spec, golden.reading)
     for (const [i, { field }] of golden.spec.entries()) {
       // A candidate always says what it can do; a card of the training data may not.
       if (card[field] === undefined && (FLAGS as readonly string[]).includes(field)) continue
@@ -42,6 +51,19 @@ describe('card', () => {
       expect(found[2 * i + 1], field).toBe(features[2 * i + 1])
     }
     expect(cardText(one)).toBe(text)
+  })
+
+  it('a figure more makes the ability surer, and higher only where it is high', () => {
+    const read = (benchmarks: Record<string, number>) => {
+      const found = cardFeatures(candidate('one', { benchmarks }), golden.spec, golden.reading)
+      const at = (field: string) => 2 * golden.spec.findIndex((entry) => entry.field === field)
+      return { ability: found[at('ability')] as number, sd: found[at('ability_sd')] as number }
+    }
+    const few = read({ gpqa: 0.6 })
+    const more = read({ gpqa: 0.6, mmlu: 0.6, humaneval: 0.5 })
+    expect(more.sd).toBeLessThan(few.sd)
+    expect(more.ability).toBeLessThan(few.ability)
+    expect(read({}).sd).toBeGreaterThan(few.sd)
   })
 
   it.each(golden.codes)('gives "$text" the same code of $n', ({ text, n, code: expected }) => {

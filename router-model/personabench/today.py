@@ -1,0 +1,341 @@
+"""`python -m personabench today`: how a cold start fares with today's LLMs, each known by its card alone.
+
+The data are read from a folder that the command names; where a source states no terms, none of it is kept here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+from scipy.stats import rankdata
+
+from router_model.data.ability import thinks
+from router_model.data.cards import Card, card_for, card_matrix, code_matrix, price_matrix
+from router_model.data.pools import DataError, Pool, sparse_pool
+from router_model.embedding.static import StaticEmbedder
+from router_model.export.artifact import Artifact, read_manifest
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+POOLS = "mcpmark,zoonk,bfcl,mmlu_pro,can_ai_code"
+DRAWS = 1000
+FEWEST = 20  # queries of an LLM, for what is said of it over queries
+# Instances without texts: questions of that kind stand in, so that only the order over LLMs can be judged.
+STAND_INS = {"openhands_index": ("real_coding", "agentic"), "swebench_pro": ("real_coding", "agentic")}
+
+
+@dataclass(frozen=True)
+class Found:
+    """Figures of one set; NaN where it can't tell."""
+
+    data: str
+    llms: int
+    queries: int
+    spearman: float
+    low: float
+    high: float
+    by_price: float
+    spread: float
+    slope: float
+    auc: float
+    tokens_thinking: float
+    tokens_plain: float
+    dollars_within_2: float
+    best: float
+    by_quality: float
+    random: float
+    worst_weight: float
+    """Least, over cost weights, of chosen minus random quality."""
+
+
+class CardsOnly:
+    """An artifact's predictions for LLMs of which nothing but cards is known, and a user who said nothing."""
+
+    def __init__(self, folder: Path) -> None:
+        """Loads and verifies the artifact. Raises `ArtifactError`."""
+        self.artifact = Artifact(folder)
+        self.embedder = StaticEmbedder.load(folder / "embedder")
+        self.manifest = read_manifest(folder)
+        dims = self.manifest.dims
+        self.state = self.artifact.run("user", {"sums": np.zeros((1, dims.H), dtype=np.float32)})["state"]
+
+    def states(self, cards: Sequence[Card]) -> Floats:
+        """z [M, Z]."""
+        m = self.manifest
+        inputs = {
+            "card": card_matrix(cards, m.card_features, m.ability, m.verbosity),
+            "text": self.embedder.embed([card.text for card in cards]),
+            "provider_code": code_matrix([card.vendor for card in cards], m.dims.P),
+            "name_code": code_matrix([card.name for card in cards], m.dims.C),
+            "price": price_matrix(cards),
+            "evidence": np.zeros((len(cards), m.dims.V), dtype=np.float32),
+        }
+        z: Floats = self.artifact.run("llm", inputs)["z"]
+        return z
+
+    def predict(
+        self, cards: Sequence[Card], queries: Sequence[str], prompt: Floats, weight: float
+    ) -> dict[str, Floats]:
+        """Outputs of `score` [Q, M] at a cost weight."""
+        z, query = self.states(cards), self.embedder.embed(list(queries))
+        n = len(queries)
+        inputs = {
+            "query": query,
+            "prompt_tokens": prompt.astype(np.float32),
+            "state": np.repeat(self.state, n, 0),
+            "z": z,
+            "cost_weight": np.full(n, weight, dtype=np.float32),
+        }
+        if any(i.name == "anchor" for i in self.artifact.sessions["score"].get_inputs()):
+            inputs["anchor"] = z[:1]
+        return self.artifact.run("score", inputs)
+
+
+def spearman(x: Floats, y: Floats) -> float:
+    """Rank correlation; NaN for fewer than three or without any spread."""
+    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return float("nan")
+    return float(np.corrcoef(rankdata(x), rankdata(y))[0, 1])
+
+
+def spearman_interval(x: Floats, y: Floats, seed: int = 0) -> tuple[float, float]:
+    """95 % by a bootstrap over LLMs."""
+    rng = np.random.default_rng(seed)
+    drawn = [spearman(x[i], y[i]) for i in rng.integers(0, len(x), (DRAWS, len(x)))]
+    low, high = np.nanpercentile(drawn, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def auc(score: Floats, good: NDArray[np.bool_]) -> float:
+    """Probability that a solved query scores above an unsolved one."""
+    n, m = int(good.sum()), int((~good).sum())
+    if not n or not m:
+        return float("nan")
+    return float((rankdata(score)[good].sum() - n * (n + 1) / 2) / (n * m))
+
+
+def judge(router: CardsOnly, pool: Pool, raw: dict[str, Any]) -> Found:
+    """One set with texts and outcomes."""
+    asked = np.isfinite(pool.quality)
+    out = router.predict(pool.cards, pool.queries, pool.prompt_tokens, 0.0)
+    quality, tokens = out["quality"], out["completion_tokens"]
+    enough = asked.sum(0) >= min(FEWEST, len(pool.queries) // 2)
+    # an LLM is compared with what is predicted on the queries that it was asked
+    of = lambda x: np.array([x[asked[:, m], m].mean() for m in np.flatnonzero(enough)], dtype=np.float32)  # noqa: E731
+    real, predicted = of(pool.quality), of(quality)
+    if not asked.all():  # sparse: relative to those who answered the same queries
+        mean = np.nanmean(np.where(asked, pool.quality, np.nan), 1, keepdims=True)
+        expected = np.nanmean(np.where(asked, quality, np.nan), 1, keepdims=True)
+        real, predicted = of(pool.quality - mean), of(quality - expected)
+    low, high = spearman_interval(predicted, real)
+    price = np.array([card.output_price or np.nan for card in pool.cards])[enough]
+    priced = np.isfinite(price)
+    within = [auc(quality[asked[:, m], m], pool.quality[asked[:, m], m] > 0.5) for m in np.flatnonzero(enough)]
+    slope = float(np.polyfit(predicted, real, 1)[0]) if np.ptp(predicted) > 0 else float("nan")
+    thinking = np.array([thinks(card) for card in pool.cards])
+    lengths = real_tokens(pool, raw)
+    ratio = tokens / lengths
+    dollars = _dollars(pool, tokens) / _dollars(pool, lengths)
+    per_llm = np.nanmedian(np.where(np.isfinite(dollars), dollars, np.nan), 0) if np.isfinite(dollars).any() else None
+    best, by_quality, random, worst = choices(router, pool, quality)
+    return Found(
+        data=pool.name,
+        llms=int(enough.sum()),
+        queries=len(pool.queries),
+        spearman=spearman(predicted, real),
+        low=low,
+        high=high,
+        by_price=spearman(price[priced], real[priced]),
+        spread=float(predicted.std() / real.std()),
+        slope=slope,
+        auc=float(np.nanmean(within)) if np.isfinite(within).any() else float("nan"),
+        tokens_thinking=_median(ratio[:, thinking]),
+        tokens_plain=_median(ratio[:, ~thinking]),
+        dollars_within_2=float(np.mean((per_llm > 0.5) & (per_llm < 2))) if per_llm is not None else float("nan"),
+        best=best,
+        by_quality=by_quality,
+        random=random,
+        worst_weight=worst,
+    )
+
+
+def real_tokens(pool: Pool, raw: dict[str, Any]) -> Floats:
+    """Billed tokens of a reply [Q, M]; of one turn where a row tells how many turns there were."""
+    tokens = pool.completion_tokens.copy()
+    for q, key in enumerate(pool.ids):
+        turns = raw.get(key, {}).get("turns", {})
+        for m, card in enumerate(pool.cards):
+            if turns.get(card.name):
+                tokens[q, m] /= max(float(turns[card.name]), 1.0)
+    return tokens
+
+
+def _dollars(pool: Pool, tokens: Floats) -> Floats:
+    price = price_matrix(pool.cards)
+    return np.asarray(pool.prompt_tokens[:, None] * price[:, 0] + tokens * price[:, 1], dtype=np.float32)
+
+
+def _median(values: Floats) -> float:
+    kept = values[np.isfinite(values)]
+    return float(np.median(kept)) if kept.size else float("nan")
+
+
+def choices(router: CardsOnly, pool: Pool, quality: Floats) -> tuple[float, float, float, float]:
+    """Quality of the best single LLM, of the choice by predicted quality and of a random one, and the least, over cost
+    weights, of chosen minus random; on queries that every LLM answered, NaN where there are none.
+    """
+    full = np.isfinite(pool.quality).mean(0) > 0.95
+    answered = np.isfinite(pool.quality[:, full])
+    rows: NDArray[np.bool_] = answered.all(1) & full.any()
+    if rows.sum() < 10:
+        return (float("nan"),) * 4
+    real = pool.quality[np.ix_(rows, full)]
+    pick = lambda score: float(np.take_along_axis(real, score.argmax(1)[:, None], 1).mean())  # noqa: E731
+    cards = [card for card, kept in zip(pool.cards, full, strict=True) if kept]
+    queries = [query for query, kept in zip(pool.queries, rows, strict=True) if kept]
+    random = float(real.mean())
+    worst = min(
+        pick(router.predict(cards, queries, pool.prompt_tokens[rows], weight)["mean"]) - random
+        for weight in (0.0, 0.25, 0.5, 0.75)
+    )
+    return float(real.mean(0).max()), pick(quality[np.ix_(rows, full)]), random, worst
+
+
+def order_only(router: CardsOnly, name: str, folder: Path, stand_ins: Sequence[str]) -> Found:
+    """A set without texts: predictions on stand-ins against the LLMs' real means."""
+    entries = json.loads((folder / "llms.json").read_text(encoding="utf-8"))
+    cards, real = [], []
+    for row in entries:
+        score = row.get("benchmark_scores", {}).get("swe-bench", {}).get("score", row.get("mean_score"))
+        if score is not None and (row.get("model") or "benchmark_scores" in row):
+            cards.append(card_for(row))
+            real.append(float(score) / (100.0 if score > 1 else 1.0))
+    prompt = np.array([max(1.0, len(text) / 4) for text in stand_ins], dtype=np.float32)
+    predicted = router.predict(cards, stand_ins, prompt, 0.0)["quality"].mean(0)
+    truth = np.array(real, dtype=np.float32)
+    low, high = spearman_interval(predicted, truth)
+    price = np.array([card.output_price or np.nan for card in cards])
+    known = np.isfinite(price)
+    return Found(
+        name, len(cards), 0, spearman(predicted, truth), low, high, spearman(price[known], truth[known]),
+        float(predicted.std() / truth.std()), float(np.polyfit(predicted, truth, 1)[0]),
+        *(float("nan"),) * 4, float(truth.max()), float(truth[int(predicted.argmax())]), float(truth.mean()),
+        float("nan"),
+    )  # fmt: skip
+
+
+def verbosity(router: CardsOnly, folder: Path, measured: bool) -> Found:
+    """Reply lengths of many settings on the same prompts; without `measured`, as if no length of an LLM were known."""
+    entries = [row for row in json.loads((folder / "llms.json").read_text()) if row.get("model")]
+    pool = sparse_pool(folder.name, folder.parent)
+    rows = np.flatnonzero(np.isin(pool.fold, (8,)))
+    cards = [card_for(row) for row in entries]
+    if not measured:
+        cards = [Card(**{**vars(card), "verbosity": {}}) for card in cards]
+    real = np.array([row["mean_completion_tokens"] for row in entries], dtype=np.float32)
+    queries = [pool.queries[i] for i in rows]
+    tokens = router.predict(cards, queries, pool.prompt_tokens[rows], 0.0)["completion_tokens"].mean(0)
+    quality = router.predict(cards, queries, pool.prompt_tokens[rows], 0.0)["quality"].mean(0)
+    truth = np.array([row.get("pushback_rate") or np.nan for row in entries], dtype=np.float32)
+    known = np.isfinite(truth)
+    low, high = spearman_interval(quality[known], truth[known])
+    thinking = np.array([thinks(card) for card in cards])
+    ratio = tokens / real
+    price = np.array([card.output_price or np.nan for card in cards])
+    return Found(
+        "bullshit_v2" + ("" if measured else ", lengths not known"), len(cards), len(rows),
+        spearman(quality[known], truth[known]), low, high, spearman(price[known], truth[known]),
+        float(quality[known].std() / truth[known].std()), float(np.polyfit(quality[known], truth[known], 1)[0]),
+        float("nan"), _median(ratio[thinking]), _median(ratio[~thinking]), float(np.mean((ratio > 0.5) & (ratio < 2))),
+        *(float("nan"),) * 4,
+    )  # fmt: skip
+
+
+def today(
+    artifact: Annotated[list[Path], typer.Option(help="artifact folder, may be repeated")],
+    data: Annotated[Path, typer.Option(help="folder that holds the sets")],
+    pools: Annotated[str, typer.Option(help="sets with texts and outcomes")] = POOLS,
+    folds: Annotated[str, typer.Option(help="of sets that training uses, too, these folds alone")] = "8",
+    out: Annotated[Path, typer.Option(help="JSON of all figures")] = Path("runs/today.json"),
+) -> None:
+    """Print what a cold start knows of today's LLMs by their cards: order, spread, lengths, dollars, choices."""
+    console, made = Console(width=200), []
+    try:
+        for folder in artifact:
+            router = CardsOnly(folder)
+            taught = {source.name for source in read_manifest(folder).trained_on}
+            found = [_judge_set(router, name, data, taught, folds) for name in pools.split(",") if name]
+            stand_ins = [
+                row
+                for name in ("arena_hard_v2", "mcpmark")
+                if (data / name / "llms.json").is_file()
+                for row in _texts(data, name)
+            ]
+            found += [
+                order_only(router, name, data / name, stand_ins)
+                for name in STAND_INS
+                if (data / name / "llms.json").is_file() and stand_ins
+            ]
+            if (data / "bullshit_v2" / "llms.json").is_file():
+                found += [verbosity(router, data / "bullshit_v2", known) for known in (True, False)]
+            made.append({"artifact": folder.name, "sets": [asdict(one) for one in found]})
+            console.print(_table(folder.name, found))
+    except (DataError, OSError) as error:
+        raise typer.BadParameter(str(error)) from error
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+
+
+def _judge_set(router: CardsOnly, name: str, data: Path, taught: set[str], folds: str) -> Found:
+    pool = sparse_pool(name, data)
+    if name in taught:
+        kept = pool.rows([int(fold) for fold in folds.split(",")])
+        pool = pool.select_queries(kept)
+    raw = {}
+    if name == "mcpmark":
+        import gzip
+
+        with gzip.open(data / name / "queries.jsonl.gz", "rt", encoding="utf-8") as lines:
+            raw = {row["id"]: row for row in map(json.loads, lines)}
+    return judge(router, pool, raw)
+
+
+def _texts(data: Path, name: str) -> list[str]:
+    pool = sparse_pool(name, data)
+    wanted = np.array([task not in ("creative_writing",) for task in pool.task])
+    return [pool.queries[i] for i in np.flatnonzero(wanted)[:150]]
+
+
+def _table(title: str, found: Sequence[Found]) -> Table:
+    table = Table(title=f"Today's LLMs by card alone: {title}")
+    heads = ("set", "LLMs", "rho over LLMs", "by price", "spread", "slope", "AUC", "tokens, thinking / plain",
+             "dollars within 2 x", "best / by quality / random", "worst weight")  # fmt: skip
+    for head in heads:
+        table.add_column(head)
+    for one in found:
+        table.add_row(
+            one.data,
+            str(one.llms),
+            f"{one.spearman:.2f} [{one.low:.2f}, {one.high:.2f}]",
+            f"{one.by_price:.2f}",
+            f"{one.spread:.2f}",
+            f"{one.slope:.2f}",
+            f"{one.auc:.2f}",
+            f"{one.tokens_thinking:.2f} / {one.tokens_plain:.2f}",
+            f"{one.dollars_within_2:.2f}",
+            f"{one.best:.3f} / {one.by_quality:.3f} / {one.random:.3f}",
+            f"{one.worst_weight:+.3f}",
+        )
+    mean = np.nanmean([one.spearman for one in found])
+    table.caption = f"mean rho {mean:.2f}, least {np.nanmin([one.spearman for one in found]):.2f}"
+    return table

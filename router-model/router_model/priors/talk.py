@@ -1,0 +1,86 @@
+"""What a card says of how long an LLM writes, learned from LLMs whose reply lengths are known.
+
+Each task's log length is affine in the card's verbosity and in whether it thinks; tasks that only LLMs of one kind have
+answered take their slopes from all tasks together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from router_model.network import Belief
+from router_model.priors.llm import Doubles, KnownLlms
+
+Floats = NDArray[np.float32]
+
+
+@dataclass
+class TalkPrior:
+    """Prior of an LLM's n length weights: offset + features of the card @ slopes, and a covariance."""
+
+    offset: Doubles  # [n]
+    slopes: Doubles  # [columns, n]
+    columns: tuple[int, ...]
+    covariance: Doubles  # [n, n]
+
+    def write(self, belief: Belief) -> None:
+        """Copies the prior into a `Belief`; kin say nothing of lengths."""
+        with torch.no_grad():
+            belief.card.weight.zero_()
+            belief.card.weight[:, list(self.columns)] = torch.as_tensor(self.slopes.T, dtype=torch.float32)
+            belief.card.bias.copy_(torch.as_tensor(self.offset))
+            belief.factor.copy_(torch.as_tensor(np.linalg.cholesky(np.linalg.inv(self.covariance))))
+            belief.kin_weights.zero_()
+
+
+def fit_talk_prior(
+    known: KnownLlms,
+    columns: tuple[int, ...],
+    believed: tuple[float, ...],
+    tasks: int,
+    level: float,
+    *,
+    rounds: int = 10,
+    common_ridge: float = 4.0,
+    own_ridge: float = 12.0,
+    level_ridge: float = 0.5,
+    spread: float = 0.35,
+    strength: float = 8.0,
+) -> TalkPrior:
+    """`columns` of the card and the slopes `believed` of them; the first `tasks` weights are of tasks, whose log length
+    at the mean is about `level`; the rest are latents, which start from 0.
+    """
+    llms, n = known.weights.shape
+    width = len(columns)
+    covariance = np.eye(n) * spread**2
+    x = known.card[:, list(columns)]
+    task = np.zeros(n)
+    task[:tasks] = 1.0
+    # parameters: offsets [n], common slopes [width] (of tasks), own slopes [width, n]
+    total = n + width + width * n
+    start = np.zeros(total)
+    start[:tasks] = level
+    start[n : n + width] = believed
+    ridge = np.concatenate([np.full(n, level_ridge), np.full(width, common_ridge), np.full(width * n, own_ridge)])
+    solved = start
+    for _ in range(rounds):
+        design, target = np.diag(ridge), ridge * start
+        for m in range(llms):
+            seen = np.linalg.inv(known.precision[m] + 1e-6 * np.eye(n)) + covariance
+            weight = np.linalg.inv(seen)
+            rows = np.concatenate([np.eye(n), np.outer(task, x[m]), *(v * np.eye(n) for v in x[m])], 1)
+            design += rows.T @ weight @ rows
+            target += rows.T @ weight @ known.weights[m]
+        solved = np.linalg.solve(design, target)
+        offset, common, own = solved[:n], solved[n : n + width], solved[n + width :].reshape(width, n)
+        slopes = common[:, None] * task + own
+        mean = offset + x @ slopes
+        posterior = np.linalg.inv(known.precision + np.linalg.inv(covariance))
+        left = np.einsum("mkl,ml->mk", posterior @ known.precision, known.weights - mean)
+        scatter = (left[:, :, None] * left[:, None, :] + posterior).sum(0)
+        covariance = (scatter + strength * spread**2 * np.eye(n)) / (llms + strength)
+    return TalkPrior(offset, slopes, columns, covariance)

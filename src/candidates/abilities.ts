@@ -1,0 +1,53 @@
+import { readFileSync } from 'node:fs'
+import { z } from 'zod'
+
+const tableSchema = z.object({
+  models: z.record(
+    z.string(),
+    z.object({
+      names: z.array(z.string()).default([]),
+      ability: z.number(),
+      ability_sd: z.number().positive(),
+      aspects: z.record(z.string(), z.number()).default({}),
+      verbosity: z.record(z.string(), z.number()).default({}),
+    }),
+  ),
+})
+
+/** What is publicly known of a model, beyond its price. */
+export interface KnownModel {
+  ability: { mean: number; sd: number; aspects: Readonly<Record<string, number>> }
+  /** Measured tokens of a short reply by effort; `none` = without thinking. */
+  verbosity: Readonly<Record<string, number>>
+}
+
+const TABLE = new URL('../../config/abilities.json', import.meta.url)
+let table: ReadonlyMap<string, KnownModel> | undefined
+
+/** A model in `config/abilities.json` by any of its names; undefined where the table lacks it. */
+export function knownModel(model: string): KnownModel | undefined {
+  table ??= readTable()
+  return table.get(plainName(model))
+}
+
+function readTable(): ReadonlyMap<string, KnownModel> {
+  const { models } = tableSchema.parse(JSON.parse(readFileSync(TABLE, 'utf8')))
+  const found = new Map<string, KnownModel>()
+  for (const [key, { names, ability, ability_sd: sd, aspects, verbosity }] of Object.entries(models)) {
+    for (const name of [key, ...names])
+      found.set(plainName(name), { ability: { mean: ability, sd, aspects }, verbosity })
+  }
+  return found
+}
+
+/** Without provider, date and dots, as router-model's `plain_name`. */
+export function plainName(model: string): string {
+  const base = model
+    .toLowerCase()
+    .replace(/^.*\//, '')
+    .replace(/:free$/, '')
+    .replace(/[.:_ ]/g, '-')
+  return base
+    .replace(/(-20\d{2}-?\d{2}-?\d{2}|-latest|-preview|-instruct|-chat|-it|-v0-\d)+$/, '')
+    .replace(/^meta-(?=llama)/, '')
+}

@@ -1,0 +1,137 @@
+import { z } from 'zod'
+import type { Candidate } from '../../candidates/candidate.ts'
+
+export const transforms = z.enum(['log10', 'identity', 'flag', 'logit'])
+export type Transform = z.output<typeof transforms>
+
+const positive = z.number().positive()
+const numbers = z.record(z.string(), z.number())
+
+/** How a card's ability is inferred: the artifact's `ability`. */
+export const abilitySchema = z.object({
+  mean: z.number(),
+  variance: positive,
+  /** What fields make expect before any figure. */
+  terms: z.array(
+    z.object({ field: z.string(), transform: transforms, mean: z.number(), std: positive, slope: z.number() }),
+  ),
+  /** Figure = offset + load x ability + noise (a variance), after the transform. */
+  figures: z.array(
+    z.object({ field: z.string(), transform: transforms, offset: z.number(), load: z.number(), noise: positive }),
+  ),
+  /** What ability does not tell: unit normal, seen in what it leaves of some figures (loads by name). */
+  aspects: z.record(z.string(), z.object({ figures: numbers })),
+  /** Added to ability, which is that of the best setting. */
+  effort: numbers,
+})
+
+/** How long a card is expected to write: the artifact's `verbosity`, in natural logs of tokens. */
+export const verbositySchema = z.object({
+  mean: z.number(),
+  variance: positive,
+  /** Variance of a measured figure. */
+  measured: positive,
+  thinking: z.number(),
+  effort: numbers,
+  vendor: numbers,
+})
+
+export type AbilitySpec = z.output<typeof abilitySchema>
+export type VerbositySpec = z.output<typeof verbositySchema>
+
+const SMALLEST = 1e-3
+const LEAST_SHARE = 0.02
+
+export function transformed(value: number, transform: Transform): number {
+  if (transform === 'log10') return Math.log10(Math.max(value, SMALLEST))
+  if (transform === 'logit') {
+    const share = Math.min(Math.max(value, LEAST_SHARE), 1 - LEAST_SHARE)
+    return Math.log(share / (1 - share))
+  }
+  return transform === 'flag' ? Number(value !== 0) : value
+}
+
+/** Whether it thinks before it answers. Anthropic's do so only where they are told to. */
+export function thinks({ thinking, effort, reasoning, vendor }: Candidate): boolean {
+  if (thinking !== undefined) return thinking
+  if (effort !== undefined) return effort !== 'none'
+  return reasoning === true && vendor !== 'anthropic'
+}
+
+/** As the tables name it: `none` where one that could think does not; null where nothing is said. */
+function effortOf(candidate: Candidate): string | null {
+  if (thinks(candidate)) return candidate.effort ?? null
+  return candidate.reasoning || candidate.thinking === false || candidate.effort === 'none' ? 'none' : null
+}
+
+/**
+ * Fields that no card holds itself, inferred from whatever figures it has: `ability`, `ability_sd`, its aspects,
+ * `thinking`, `log_verbosity`. router-model's `data/ability.py` computes the same.
+ */
+export function derivedFields(
+  candidate: Candidate,
+  fieldOf: (field: string) => number | undefined,
+  spec: AbilitySpec,
+  verbosity: VerbositySpec,
+): Record<string, number> {
+  return {
+    ...infer(candidate, fieldOf, spec),
+    thinking: Number(thinks(candidate)),
+    log_verbosity: logVerbosity(candidate, verbosity),
+  }
+}
+
+function infer(
+  candidate: Candidate,
+  fieldOf: (field: string) => number | undefined,
+  spec: AbilitySpec,
+): Record<string, number> {
+  let prior = spec.mean
+  for (const { field, transform, mean, std, slope } of spec.terms) {
+    const value = fieldOf(field)
+    if (value !== undefined) prior += (slope * (transformed(value, transform) - mean)) / std
+  }
+  let precision = 1 / spec.variance
+  let information = prior * precision
+  const seen: { figure: AbilitySpec['figures'][number]; x: number }[] = []
+  for (const figure of spec.figures) {
+    const value = fieldOf(`benchmarks.${figure.field}`)
+    if (value === undefined) continue
+    const x = transformed(value, figure.transform) - figure.offset
+    precision += figure.load ** 2 / figure.noise
+    information += (figure.load * x) / figure.noise
+    seen.push({ figure, x })
+  }
+  const known = candidate.ability
+  const ability = known?.mean ?? information / precision
+  const fields: Record<string, number> = { ability_sd: known?.sd ?? precision ** -0.5 }
+  for (const [name, aspect] of Object.entries(spec.aspects)) {
+    let weight = 1
+    let told = 0
+    for (const { figure, x } of seen) {
+      const load = aspect.figures[figure.field]
+      if (load === undefined) continue
+      const noise = Math.max(figure.noise - load ** 2, 0.2 * figure.noise)
+      weight += load ** 2 / noise
+      told += (load * (x - figure.load * ability)) / noise
+    }
+    fields[name] = known?.aspects[name] ?? told / weight
+  }
+  const effort = effortOf(candidate)
+  fields.ability = ability + (effort === null ? 0 : (spec.effort[effort] ?? 0))
+  return fields
+}
+
+function logVerbosity(candidate: Candidate, spec: VerbositySpec): number {
+  const usual = (effort: string) => (effort === 'none' ? 0 : spec.thinking) + (spec.effort[effort] ?? 0)
+  const own = thinks(candidate) ? (effortOf(candidate) ?? 'default') : 'none'
+  let precision = 1 / spec.variance
+  let information = (spec.mean + (spec.vendor[candidate.vendor] ?? 0) + usual(own)) / spec.variance
+  for (const [effort, tokens] of Object.entries(candidate.verbosity ?? {})) {
+    // Of another effort: moved by what the difference usually makes, and believed less.
+    const weight = effort === own ? 1 : (effort === 'none') === (own === 'none') ? 0.25 : 0.1
+    precision += weight / spec.measured
+    information += (weight * (Math.log(Math.max(tokens, 1)) + usual(own) - usual(effort))) / spec.measured
+  }
+  return information / precision
+}

@@ -1,0 +1,50 @@
+import { getModelRaw } from 'tokenlens'
+import { describe, expect, it } from 'vitest'
+import { knownModel, plainName } from '../../src/candidates/abilities.ts'
+import { listCandidates } from '../../src/candidates/catalogue.ts'
+import { loadConfig } from '../../src/config/load.ts'
+
+const { config } = loadConfig('config/gateway.yaml', {})
+const { candidates } = listCandidates(config, new Map())
+
+describe('models.yaml', () => {
+  it.each(candidates.map((one) => [one.name, one] as const))('%s has a price, an ability and a length', (_, one) => {
+    const entry = config.candidates.find(({ name }) => name === one.name)
+    expect(one.price.output).toBeGreaterThan(0)
+    expect(one.price.output).toBeGreaterThanOrEqual(one.price.input)
+    expect(one.ability?.mean, 'in abilities.json').toBeTypeOf('number')
+    expect(one.ability?.sd).toBeLessThan(0.6)
+    expect(entry?.benchmarks, 'the table says it').toEqual({})
+  })
+
+  it('has the prices of the catalogue wherever that knows the model of that provider', () => {
+    const far = candidates.flatMap(({ name, provider, model, price }) => {
+      const pricing = getModelRaw(`${provider}:${model}`)?.pricing
+      if (pricing?.outputPerMTokens === undefined || pricing.inputPerMTokens === undefined) return []
+      const off = (a: number, b: number) => Math.abs(a - b) / Math.max(a, b, 1e-9)
+      const apart = Math.max(off(price.input, pricing.inputPerMTokens), off(price.output, pricing.outputPerMTokens))
+      return apart > 0.05 && !CHANGED.has(name) ? [`${name}: ${JSON.stringify(pricing)}`] : []
+    })
+    expect(far).toEqual([])
+  })
+
+  it('knows today’s strongest models as stronger than small ones of before', () => {
+    const ability = (name: string) => candidates.find((one) => one.name === name)?.ability?.mean ?? Number.NaN
+    expect(ability('claude-sonnet-4-5')).toBeGreaterThan(ability('gpt-4.1-mini'))
+    expect(ability('gpt-5.6-sol')).toBeGreaterThan(ability('gpt-4o-mini'))
+    expect(ability('openrouter/llama-3.1-8b')).toBeLessThan(ability('gpt-4o-mini'))
+  })
+})
+
+/** Cheaper since the catalogue was made (provider's price list, 2025-12). */
+const CHANGED = new Set(['deepseek-chat'])
+
+describe('names in the table of abilities', () => {
+  it('reads names without provider, date and dots', () => {
+    expect(plainName('anthropic/claude-3.5-sonnet')).toBe('claude-3-5-sonnet')
+    expect(plainName('gpt-4o-mini-2024-07-18')).toBe('gpt-4o-mini')
+    expect(plainName('meta-llama/Meta-Llama-3.1-8B-Instruct')).toBe('llama-3-1-8b')
+    expect(knownModel('OpenAI/GPT-5')?.ability.mean).toBe(knownModel('gpt-5')?.ability.mean)
+    expect(knownModel('no-such-model')).toBeUndefined()
+  })
+})
