@@ -73,7 +73,7 @@ describe('by a chat', () => {
   })
 
   test('is personal under auto', async () => {
-    const { response } = await client().completions.create({ model: 'auto', prompt: 'Hi' }).withResponse()
+    const { response } = await client().completions.create({ model: 'auto:default', prompt: 'Hi' }).withResponse()
     expect(response.headers.get('x-router-reason')).toMatch(/^(cold_start|personal|explore)/)
   })
 

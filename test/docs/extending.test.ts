@@ -105,10 +105,10 @@ describe('a kind of provider, made by the list', () => {
   }
 
   test('compiles, breaks no rule, is configured and answers, with two files and two lines of code', async () => {
-    for (const path of ['src', 'package.json', 'tsconfig.json']) {
+    for (const path of ['src', 'config', 'package.json', 'tsconfig.json']) {
       cpSync(join(root, path), join(copy, path), { recursive: true })
     }
-    symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'))
+    if (!existsSync(join(copy, 'node_modules'))) symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'))
     mkdirSync(join(copy, 'src/providers/kinds/echo'))
     writeFileSync(
       join(copy, 'src/providers/kinds/echo/schema.ts'),

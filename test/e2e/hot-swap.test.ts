@@ -130,7 +130,14 @@ describe('artifacts are swapped under load', () => {
     const damaged = folder.add('damaged')
     writeFileSync(join(damaged, 'score.onnx'), readFileSync(join(damaged, 'score.onnx')).subarray(0, 1_000))
     const wrong = folder.add('wrong')
-    rewrite(wrong, 'golden.json', (data) => data.toString().replace(/"data": ?"A/g, '"data": "B'))
+    rewrite(wrong, 'golden.json', (data) => {
+      const golden = JSON.parse(data.toString())
+      const { mean } = golden.graphs.score[0].outputs
+      const bytes = Buffer.from(mean.data, 'base64')
+      bytes.writeFloatLE(bytes.readFloatLE(0) + 1, 0)
+      mean.data = bytes.toString('base64')
+      return JSON.stringify(golden)
+    })
     for (const directory of [damaged, wrong, folder.of('nowhere')]) {
       const refused = await order('reload', { artifact: directory })
       refusals.push({ ...refused, live: (await policiesOf(gateway)).policy })

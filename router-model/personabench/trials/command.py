@@ -253,7 +253,7 @@ def trials(
             for seed in range(seeds):
                 setup = Setup(name, kind, seed, lengths=(0, 100))
                 episode = make_episode(setup, pool, heads=NO_HEADS)
-                router = ArtifactRouter(artifact)
+                router = ArtifactRouter(artifact, caution=0.0)
                 router.fit(episode.known)
                 seen = view(episode.validation, episode.known, router, weights)
                 if "caution" in only:

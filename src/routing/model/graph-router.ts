@@ -73,7 +73,8 @@ export class GraphRouter implements Router {
     this.#log = log
     this.#cold = cold
     const { usual } = artifact.manifest
-    this.#usual = usual ? floats(usual) : null
+    // Without usual questions, one that says nothing; undefined: from before there was a favourite.
+    this.#usual = usual ? floats(usual) : usual === null ? new Float32Array(artifact.dims.E) : null
   }
 
   /** @throws RouterError where not even the state of a new user can be computed */
