@@ -38,7 +38,7 @@ export const candidateSchema = z.strictObject({
   open_weights: z.boolean().optional(),
   /** It can think before it answers. */
   reasoning: z.boolean().optional(),
-  /** Whether it does; from `defaults`, else as its maker has it. Anthropic's do only where a budget or effort says so. */
+  /** Whether it does; from `defaults`, else as its maker has it: Anthropic's only with a budget or an effort. */
   thinking: z.boolean().optional(),
   effort: z.enum(['none', 'minimal', 'low', 'medium', 'high', 'xhigh']).optional(),
   /** Tokens of one reply to a short question, thoughts included, where somebody measured it. */
