@@ -4,7 +4,7 @@ import { UserIds } from './candidates/tenants.ts'
 import { restartNeeded } from './config/restart.ts'
 import type { Config } from './config/schema.ts'
 import { closeSnapshot, type Snapshot } from './config/snapshot.ts'
-import type { ConfigSource } from './config/source.ts'
+import type { ConfigSource, ConfigState } from './config/source.ts'
 import { openEmbedder } from './embedding/index.ts'
 import { ArmReport } from './learning/arm-report.ts'
 import { Erasures } from './learning/erasures.ts'
@@ -39,6 +39,7 @@ export interface Services {
   snapshot(): Snapshot
   /** Reads the configuration again. @throws ConfigError, and the old one stays */
   reload(): Promise<void>
+  configState(): ConfigState
   store: Store
   recorder: Recorder
   authenticator: Authenticator
@@ -195,6 +196,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
   const services: Services = {
     snapshot,
     reload,
+    configState: () => source.state,
     store,
     recorder,
     authenticator,
