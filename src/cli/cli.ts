@@ -2,7 +2,7 @@ import { messageFor } from './fail.ts'
 import { createProgram } from './program.ts'
 
 try {
-  await createProgram().parseAsync()
+  await createProgram(async (configPath) => (await import('../main.ts')).serve(configPath)).parseAsync()
 } catch (error) {
   const message = messageFor(error)
   if (message === null) throw error

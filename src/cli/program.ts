@@ -6,8 +6,12 @@ import { addExplain } from './commands/explain.ts'
 import { addKeys } from './commands/keys.ts'
 import { addLog } from './commands/log.ts'
 
-/** The operator's command line; a group of commands is a file in `commands/`. */
-export function createProgram(): Command {
+/**
+ * The operator's command line; a group of commands is a file in `commands/`.
+ *
+ * @param serve starts the gateway
+ */
+export function createProgram(serve: (configPath: string) => Promise<void>): Command {
   const program = new Command('persona-router')
     .description('An OpenAI-compatible gateway that learns, per user, which LLM that user would have picked.')
     .version(version())
@@ -21,10 +25,7 @@ export function createProgram(): Command {
   program
     .command('serve')
     .description('start the gateway')
-    .action(async () => {
-      const { serve } = await import('../main.ts')
-      await serve(configPath())
-    })
+    .action(() => serve(configPath()))
   addKeys(program, configPath)
   addConfig(program, configPath)
   addCatalogue(program, configPath)

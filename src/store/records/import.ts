@@ -17,8 +17,8 @@ export class ImportError extends Error {
  * many rows were read.
  *
  * @param file a path, or `-` for standard input
- * @throws ImportError naming the line that is not a record; what came before it has been imported. StoreError when the store
- * fails.
+ * @throws ImportError naming the line that is not a record; what came before it has been imported. StoreError when the
+ * store fails.
  */
 export async function importRecords(store: Store, file: string): Promise<{ interactions: number; rewards: number }> {
   const input = file === '-' ? process.stdin : createReadStream(file)
