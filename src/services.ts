@@ -20,6 +20,8 @@ import { Admission } from './pipeline/admission.ts'
 import { Authenticator } from './pipeline/authenticate.ts'
 import { RequestContexts } from './pipeline/context.ts'
 import { Conversations } from './pipeline/conversation.ts'
+import { Entry } from './pipeline/entry.ts'
+import { HeldBytes, heldBytesOptions } from './pipeline/held-bytes.ts'
 import { Quota } from './pipeline/quota.ts'
 import { Refusals } from './providers/dialect/refusals.ts'
 import { Breakers, deploymentOf } from './providers/forward/breakers.ts'
@@ -43,6 +45,8 @@ export interface Services {
   store: Store
   recorder: Recorder
   authenticator: Authenticator
+  entry: Entry
+  heldBytes: HeldBytes
   admission: Admission
   erasures: Erasures
   conversations: Conversations
@@ -189,8 +193,10 @@ export async function createServices(source: ConfigSource, log: Logger, override
 
   const authenticator = made('authenticator', new Authenticator(store, config))
   const admission = made('admission', new Admission(admissionOptions(config)))
-  const requests = made('requests', new RequestContexts())
-  const takesIn = { authenticator, admission, requests, policies, log }
+  const heldBytes = made('heldBytes', new HeldBytes(heldBytesOptions(config)))
+  const requests = made('requests', new RequestContexts(heldBytes))
+  const quota = made('quota', new Quota(store.limits, onStoreError))
+  const takesIn = { authenticator, heldBytes, admission, requests, policies, log }
   const reload = () => source.reload((next, old) => takeIn(takesIn, config, next, old))
 
   const services: Services = {
@@ -200,10 +206,12 @@ export async function createServices(source: ConfigSource, log: Logger, override
     store,
     recorder,
     authenticator,
+    entry: made('entry', new Entry({ quota, userIds })),
+    heldBytes,
     admission,
     erasures: made('erasures', new Erasures()),
     conversations: made('conversations', new Conversations(store, () => onStoreError('loadConversation'))),
-    quota: made('quota', new Quota(store.limits, onStoreError)),
+    quota,
     requests,
     siblings: made('siblings', siblingsOf(reload, policies, log)),
     userIds,
@@ -258,13 +266,14 @@ function siblingsOf(reload: () => Promise<void>, policies: Policies, log: Logger
 
 /** Takes in a new configuration, as far as a running process can. */
 async function takeIn(
-  services: Pick<Services, 'authenticator' | 'admission' | 'requests' | 'policies' | 'log'>,
+  services: Pick<Services, 'authenticator' | 'heldBytes' | 'admission' | 'requests' | 'policies' | 'log'>,
   started: Config,
   next: Snapshot,
   old: Snapshot,
 ): Promise<void> {
-  const { authenticator, admission, requests, policies, log } = services
+  const { authenticator, heldBytes, admission, requests, policies, log } = services
   authenticator.configure(next.config)
+  heldBytes.configure(heldBytesOptions(next.config))
   admission.configure(admissionOptions(next.config))
   void requests.unused(old).then(() => closeSnapshot(old))
   log.info({ candidates: next.candidates.length, tenants: next.tenants.size }, 'configuration reloaded')

@@ -23,6 +23,14 @@ const serverSchema = z.strictObject({
     .int()
     .positive()
     .default(20 * 1024 * 1024),
+  /** Of bodies that requests hold in memory, all requests together. */
+  max_bytes_in_memory: z
+    .number()
+    .int()
+    .positive()
+    .default(512 * 1024 * 1024),
+  /** The same, of one tenant; half of all where left out. */
+  max_bytes_per_tenant: z.number().int().positive().optional(),
   max_connections: z.number().int().positive().default(20_000).meta(restart),
   headers_timeout_ms: ms.default(10_000).meta(restart),
   /** A request's body: between two pieces of it; and all of it, where it is slower than `body_min_bytes_per_s`. */
@@ -228,6 +236,8 @@ const routerSchema = z.strictObject({
 
 const limitsSchema = z.strictObject({
   requests_per_minute: z.number().int().positive().optional(),
+  /** Feedback, profiles, lists and all else that is no answer: counted apart; `requests_per_minute` where left out. */
+  other_requests_per_minute: z.number().int().positive().optional(),
   tokens_per_minute: z.number().int().positive().optional(),
   concurrent: z.number().int().positive().optional(),
   usd_per_day: z.number().positive().optional(),

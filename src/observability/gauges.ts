@@ -3,6 +3,7 @@ import type { Metrics } from './metrics.ts'
 export interface GaugeSources {
   requests: { readonly size: number }
   admission: { readonly queued: number }
+  heldBytes: { readonly total: number }
   recorder: { status(): { queued: number; spooledBytes: number; dropped: number } }
   breakers: { states(): ReadonlyMap<string, string> }
   configState(): { readAt: number; problem: string | null }
@@ -11,11 +12,12 @@ export interface GaugeSources {
 /** Metrics that are read when Prometheus asks. */
 export function watchGauges(
   metrics: Metrics,
-  { requests, admission, recorder, breakers, configState }: GaugeSources,
+  { requests, admission, heldBytes, recorder, breakers, configState }: GaugeSources,
   droppedLines: () => number,
 ): void {
   metrics.watch('in_flight', 'Requests in work.', () => requests.size)
   metrics.watch('queued', 'Requests that wait to be admitted.', () => admission.queued)
+  metrics.watch('held_bytes', 'Bytes of bodies that requests hold in memory.', () => heldBytes.total)
   metrics.watch('records_queued', 'Records that the store does not have yet.', () => recorder.status().queued)
   metrics.watch(
     'records_spooled_bytes',
