@@ -93,6 +93,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
   const metrics = made('metrics', createMetrics())
   const onStoreError = (call: string) => metrics.storeErrors.inc({ call })
   const store = made('store', await openStore(config.store))
+  store.ping().catch((error: Error) => log.warn({ reason: error.message }, 'the store does not answer'))
   const recorder = made(
     'recorder',
     new Recorder(store, config.spool, {
