@@ -16,11 +16,12 @@ import { UserStates } from './learning/user-states.ts'
 import { Latencies } from './observability/latencies.ts'
 import type { Logger } from './observability/logger.ts'
 import { createMetrics, type Metrics } from './observability/metrics.ts'
+import { StoreHealth } from './observability/store-health.ts'
 import { Admission } from './pipeline/admission.ts'
 import { Authenticator } from './pipeline/authenticate.ts'
 import { RequestContexts } from './pipeline/context.ts'
 import { Conversations } from './pipeline/conversation.ts'
-import { Quota } from './pipeline/quota.ts'
+import { Quota } from './pipeline/quota/quota.ts'
 import { Refusals } from './providers/dialect/refusals.ts'
 import { Breakers, deploymentOf } from './providers/forward/breakers.ts'
 import { answers } from './providers/forward/probe.ts'
@@ -40,6 +41,7 @@ export interface Services {
   /** Reads the configuration again. @throws ConfigError, and the old one stays */
   reload(): Promise<void>
   store: Store
+  storeHealth: StoreHealth
   recorder: Recorder
   authenticator: Authenticator
   admission: Admission
@@ -87,7 +89,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
 
   const metrics = made('metrics', createMetrics())
   const onStoreError = (call: string) => metrics.storeErrors.inc({ call })
-  const store = made('store', await openStore(config.store))
+  const store = made('store', await openStore(config.store, config.server.workers))
   const recorder = made(
     'recorder',
     new Recorder(store, config.spool, {
@@ -196,12 +198,28 @@ export async function createServices(source: ConfigSource, log: Logger, override
     snapshot,
     reload,
     store,
+    storeHealth: made(
+      'storeHealth',
+      new StoreHealth(store, ({ state, detail }) => {
+        metrics.storeDegraded.set(state === 'ok' ? 0 : 1)
+        log[state === 'ok' ? 'info' : 'warn']({ detail }, 'the store')
+      }),
+    ),
     recorder,
     authenticator,
     admission,
     erasures: made('erasures', new Erasures()),
     conversations: made('conversations', new Conversations(store, () => onStoreError('loadConversation'))),
-    quota: made('quota', new Quota(store.limits, onStoreError)),
+    quota: made(
+      'quota',
+      new Quota(store.limits, {
+        onStoreError,
+        onLocal: (tenant, reason) => log.warn({ tenant, reason }, 'limits are counted by this process'),
+        onBack: (tenant) => log.info({ tenant }, 'limits are counted by the store again'),
+        onLost: (tenant, counters) => log.error({ tenant, counters }, 'the store lost budgets: they are brought back'),
+        keep: (charge) => recorder.charge(charge),
+      }),
+    ),
     requests,
     siblings: made('siblings', siblingsOf(reload, policies, log)),
     userIds,
@@ -228,6 +246,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
 export async function closeServices(services: Services): Promise<void> {
   const { learner, policies, users, judge, quota, recorder, store, log } = services
   services.stopAgreeing()
+  services.storeHealth.close()
   await judge?.close()
   await learner.close()
   await policies.close()

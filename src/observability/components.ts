@@ -6,7 +6,8 @@ export interface Component {
 
 /** Parts of the gateway that tell their state. */
 export interface ComponentSources {
-  store: { readonly kind: string; ping(): Promise<void> }
+  storeHealth: { state(): Promise<Component> }
+  quota: { status(): { tenants: number; owed: number } }
   policies: { status(): RouterState & { tenants: Record<string, RouterState> } }
   recorder: { status(): RecordsState }
 }
@@ -29,21 +30,28 @@ interface RecordsState {
 
 /** States of store, router and records, for `/readyz` and the admin's status. */
 export async function componentsOf({
-  store,
+  storeHealth,
+  quota,
   policies,
   recorder,
 }: ComponentSources): Promise<Record<string, Component>> {
   const records = recorder.status()
   return {
-    store: await store.ping().then(
-      (): Component => ({ state: 'ok', detail: store.kind }),
-      (): Component => ({ state: 'degraded', detail: `${store.kind} does not answer` }),
-    ),
+    store: await storeHealth.state(),
+    limits: limitsComponent(quota.status()),
     router: routerComponent(policies.status()),
     records: {
       state: records.away !== null || records.dropped > 0 ? 'degraded' : 'ok',
       detail: `${records.queued} queued, ${records.spooledBytes} bytes spooled, ${records.dropped} lost, ${records.rejected} rejected`,
     },
+  }
+}
+
+function limitsComponent({ tenants, owed }: ReturnType<ComponentSources['quota']['status']>): Component {
+  if (tenants === 0) return { state: 'ok', detail: 'counted by the store' }
+  return {
+    state: 'degraded',
+    detail: `counted by this process for ${tenants} tenants; ${owed} requests to be told to the store`,
   }
 }
 

@@ -4,13 +4,14 @@ export interface GaugeSources {
   requests: { readonly size: number }
   admission: { readonly queued: number }
   recorder: { status(): { queued: number; spooledBytes: number; dropped: number } }
+  quota: { status(): { tenants: number; owed: number } }
   breakers: { states(): ReadonlyMap<string, string> }
 }
 
 /** Metrics that are read when Prometheus asks. */
 export function watchGauges(
   metrics: Metrics,
-  { requests, admission, recorder, breakers }: GaugeSources,
+  { requests, admission, recorder, quota, breakers }: GaugeSources,
   droppedLines: () => number,
 ): void {
   metrics.watch('in_flight', 'Requests in work.', () => requests.size)
@@ -22,6 +23,12 @@ export function watchGauges(
     () => recorder.status().spooledBytes,
   )
   metrics.watch('records_dropped', 'Records lost since the start.', () => recorder.status().dropped)
+  metrics.watch(
+    'limits_local_tenants',
+    'Tenants whose limits this process counts by itself.',
+    () => quota.status().tenants,
+  )
+  metrics.watch('limits_owed', 'Requests that the store has not counted yet.', () => quota.status().owed)
   metrics.watch('breakers_open', 'Deployments that are left alone for now.', () => {
     return [...breakers.states().values()].filter((state) => state === 'open').length
   })
