@@ -10,6 +10,13 @@ export interface ComponentSources {
   quota: { status(): { tenants: number; owed: number } }
   policies: { status(): RouterState & { tenants: Record<string, RouterState> } }
   recorder: { status(): RecordsState }
+  configState(): ConfigState
+}
+
+interface ConfigState {
+  /** Unix milliseconds. */
+  readAt: number
+  problem: string | null
 }
 
 interface RouterState {
@@ -34,11 +41,13 @@ export async function componentsOf({
   quota,
   policies,
   recorder,
+  configState,
 }: ComponentSources): Promise<Record<string, Component>> {
   const records = recorder.status()
   return {
     store: await storeHealth.state(),
     limits: limitsComponent(quota.status()),
+    configuration: configComponent(configState()),
     router: routerComponent(policies.status()),
     records: {
       state: records.away !== null || records.dropped > 0 ? 'degraded' : 'ok',
@@ -53,6 +62,18 @@ function limitsComponent({ tenants, owed }: ReturnType<ComponentSources['quota']
     state: 'degraded',
     detail: `counted by this process for ${tenants} tenants; ${owed} requests to be told to the store`,
   }
+}
+
+const MAX_PROBLEM_CHARS = 500
+
+function configComponent({ readAt, problem }: ConfigState): Component {
+  const inForce = `that of ${new Date(readAt).toISOString()} is in force`
+  return problem === null
+    ? { state: 'ok', detail: inForce }
+    : {
+        state: 'degraded',
+        detail: `not reloaded, ${inForce}: ${problem.replace(/\s+/g, ' ').slice(0, MAX_PROBLEM_CHARS)}`,
+      }
 }
 
 function routerComponent({

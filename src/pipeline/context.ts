@@ -4,6 +4,7 @@ import type { Snapshot } from '../config/snapshot.ts'
 import type { GatewayError } from '../errors.ts'
 import { EphemeralMap } from '../runtime/ephemeral-map.ts'
 import type { Authenticator, Caller } from './authenticate.ts'
+import type { HeldBytes, Holding } from './held-bytes.ts'
 import { identityHeaders, refuseRepeatedHeaders } from './principal.ts'
 import { userOfToken } from './user-token.ts'
 
@@ -20,6 +21,8 @@ export interface RequestContext {
   snapshot: Snapshot
   /** Aborted when the client leaves, or (with a `GatewayError` as its reason) when the process must end. */
   signal: AbortSignal
+  /** Of its body, until it ends. */
+  held: Holding
 }
 
 export interface BeginDeps {
@@ -61,6 +64,11 @@ export class RequestContexts {
   isDraining = false
   readonly #open = new EphemeralMap<Pick<RequestContext, 'outgoing' | 'snapshot'> & { controller: AbortController }>()
   readonly #waiting = new Map<Snapshot, () => void>()
+  readonly #held: HeldBytes
+
+  constructor(held: HeldBytes) {
+    this.#held = held
+  }
 
   get size(): number {
     return this.#open.size
@@ -69,8 +77,10 @@ export class RequestContexts {
   begin(incoming: IncomingMessage, outgoing: ServerResponse, caller: Caller, snapshot: Snapshot): RequestContext {
     const controller = new AbortController()
     const requestId = `req_${randomUUID()}`
+    const held = this.#held.open(caller.tenant)
     const end = () => {
       this.#open.delete(requestId)
+      held.release()
       if (!outgoing.writableFinished) controller.abort()
       this.#tellWhenUnused(snapshot)
     }
@@ -87,6 +97,7 @@ export class RequestContexts {
       caller,
       snapshot,
       signal: controller.signal,
+      held,
     }
   }
 

@@ -3,6 +3,14 @@ import type { LimitsConfig, TenantConfig } from '../../config/schema.ts'
 import type { Limit } from '../../store/limits.ts'
 import { NANO } from './usd.ts'
 
+/** Under whose limits a request falls; null: no key was needed, or no user is named. */
+export interface Limited {
+  tenant: Tenant
+  keyId: string | null
+  /** As stored. */
+  user: string | null
+}
+
 /** All limits that hold for a request of this key and user. */
 export function limitsOf({ config }: Tenant, keyId: string, user: string): Limit[] {
   return [...sharedLimits(config, keyId), ...boundsOf(`user:${user}`, config.user_limits)]
@@ -23,6 +31,20 @@ function sharedLimits(config: TenantConfig, keyId: string): Limit[] {
     ofKeys.set(keyId, limits)
   }
   return limits
+}
+
+/** In buckets of their own, as large as those of answers unless the configuration says otherwise. */
+export function otherLimitsOf({ tenant: { config }, keyId, user }: Limited): Limit[] {
+  return [
+    ...otherBoundsOf('tenant#other', config.limits),
+    ...(keyId === null ? [] : otherBoundsOf(`key#other:${keyId}`, config.key_limits)),
+    ...(user === null ? [] : otherBoundsOf(`user#other:${user}`, config.user_limits)),
+  ]
+}
+
+function otherBoundsOf(scope: string, config: LimitsConfig): Limit[] {
+  const max = config.other_requests_per_minute ?? config.requests_per_minute
+  return max === undefined ? [] : [{ scope, what: 'requests', window: 'minute', max }]
 }
 
 function boundsOf(scope: string, config: LimitsConfig): Limit[] {

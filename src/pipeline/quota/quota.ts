@@ -13,8 +13,9 @@ import type { InteractionRecord } from '../../store/records/codec.ts'
 import { StoreError } from '../../store/store.ts'
 import type { Call } from '../call.ts'
 import type { RequestContext } from '../context.ts'
+import { KnownRefusals } from '../known-refusals.ts'
 import type { Principal } from '../principal.ts'
-import { limitsOf } from './bounds.ts'
+import { type Limited, limitsOf, otherLimitsOf } from './bounds.ts'
 import { upperEstimate } from './estimate.ts'
 import { rateLimitHeaders } from './headers.ts'
 import { type Held, LocalCounts, type Lost } from './local-counts.ts'
@@ -61,6 +62,7 @@ export class Quota {
   readonly #limits: Limits
   readonly #events: QuotaEvents
   readonly #counts = new LocalCounts()
+  readonly #known = new KnownRefusals()
   /** By tenant, as long as the store is owed something of it. */
   readonly #owed = new Map<string, Owed>()
 
@@ -93,6 +95,33 @@ export class Quota {
     return { headers, settle: () => settle(ONE_REQUEST) }
   }
 
+  /** Whether `refuseKnown` would refuse anybody. */
+  get knowsRefusals(): boolean {
+    return this.#known.size > 0
+  }
+
+  /** Refuses a request under a limit that is known to be used up. @throws GatewayError 429 with `retry-after` */
+  refuseKnown(request: object, { tenant, keyId, user }: Limited): void {
+    const scopes = ['tenant', ...(keyId === null ? [] : [`key:${keyId}`]), ...(user === null ? [] : [`user:${user}`])]
+    this.#known.refuse(request, tenant.name, scopes)
+  }
+
+  /**
+   * Counts a request that is no answer (feedback, a profile, a list), in buckets of their own.
+   *
+   * @throws GatewayError as `reserve`
+   */
+  async countOther(context: Pick<RequestContext, 'requestId' | 'snapshot'>, who: Limited): Promise<void> {
+    const limits = otherLimitsOf(who)
+    this.#known.refuse(
+      context,
+      who.tenant.name,
+      limits.map(({ scope }) => scope),
+    )
+    const { settle } = await this.#reserveUnder(context, who.tenant.name, limits, ONE_REQUEST)
+    settle(ONE_REQUEST)
+  }
+
   /** Tenants that are counted here, and how much the store is to be told of them. */
   status(): { tenants: number; owed: number } {
     return { tenants: this.#owed.size, owed: [...this.#owed.values()].reduce((sum, { size }) => sum + size, 0) }
@@ -105,14 +134,17 @@ export class Quota {
     for (const owed of all) owed.stop()
   }
 
-  async #reserve(
-    { requestId, snapshot: { config } }: RequestContext,
-    principal: Principal,
+  #reserve(context: RequestContext, { tenant, keyId, user }: Principal, amounts: Amounts) {
+    return this.#reserveUnder(context, tenant.name, limitsOf(tenant, keyId, user), amounts)
+  }
+
+  async #reserveUnder(
+    { requestId, snapshot: { config } }: Pick<RequestContext, 'requestId' | 'snapshot'>,
+    tenant: string,
+    limits: Limit[],
     amounts: Amounts,
   ): Promise<{ headers: Headers; settle: Settle }> {
-    const limits = limitsOf(principal.tenant, principal.keyId, principal.user)
     if (limits.length === 0) return UNLIMITED
-    const tenant = principal.tenant.name
     const ttlMs = config.timeouts.total_ms + TTL_MARGIN_MS
     const request = { tenant, id: requestId, limits, amounts, ttlMs }
     const owed = this.#owed.get(tenant)
@@ -124,7 +156,8 @@ export class Quota {
       this.#events.onStoreError('reserve')
       return this.#reserveHere(request, config.limits.when_store_is_away, error)
     }
-    if (!reservation.granted) throw refusal(limits, reservation, amounts, rateLimitHeaders(limits, reservation))
+    if (!reservation.granted) throw this.#refused(request, reservation)
+    this.#known.granted(tenant, limits)
     const held = this.#counts.hold(tenant, limits, amounts)
     const at = Date.now()
     return {
@@ -179,14 +212,20 @@ export class Quota {
         : this.#counts.reserve(tenant, limits, amounts, this.#limits.replicas)
     if (!held || reservation?.granted === false) {
       if (mayBeDone) this.#owe(nothingOf(request, at), null, error)
-      const refused = reservation as Reservation
-      throw refusal(limits, refused, amounts, { ...rateLimitHeaders(limits, refused), ...COUNTED_HERE })
+      throw this.#refused(request, reservation as Reservation, COUNTED_HERE)
     }
+    this.#known.granted(tenant, limits)
     this.#owedBy(tenant, error).began(request, held)
     return {
       headers: { ...(reservation && rateLimitHeaders(limits, reservation)), ...COUNTED_HERE },
       settle: (used) => void this.#settle(request, held, used, at),
     }
+  }
+
+  #refused({ tenant, limits, amounts }: ReserveRequest, reservation: Reservation, headers: Headers = {}): GatewayError {
+    const error = refusal(limits, reservation, amounts, { ...rateLimitHeaders(limits, reservation), ...headers })
+    this.#known.note(tenant, limits, reservation, error)
+    return error
   }
 
   async #look(tenant: string, limits: readonly Limit[]): Promise<void> {
@@ -201,6 +240,7 @@ export class Quota {
   async #settle(request: ReserveRequest, held: Held, used: Amounts, at: number): Promise<void> {
     const { tenant, id, limits, amounts } = request
     this.#counts.end(held, used)
+    this.#known.givenBack(tenant, limits, used)
     const charge: Charge = { tenant, id, at, limits, amounts: used }
     if (held.isOwn) {
       this.#owe(charge, held)

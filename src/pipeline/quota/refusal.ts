@@ -22,7 +22,7 @@ export function refusal(
 ): GatewayError {
   const index = limits.findIndex((limit) => limit === refusedBy || sameLimit(limit, refusedBy))
   const isBudget = refusedBy?.what === 'nanoUsd'
-  const whose = refusedBy?.scope.split(':')[0] ?? 'tenant'
+  const whose = refusedBy?.scope.split(/[#:]/)[0] ?? 'tenant'
   const per = refusedBy?.window === 'flight' ? 'at once' : `a ${refusedBy?.window}`
   const what = isBudget ? 'dollars' : refusedBy?.what
   const resetMs = states[index]?.resetMs ?? 1_000

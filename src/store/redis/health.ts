@@ -12,6 +12,7 @@ export class RedisHealth {
   readonly #redis: RedisAccess
   readonly #id: string
   #replicas = 1
+  #isIn = false
   #evicts: string | null = null
   #askedAt = Number.NEGATIVE_INFINITY
 
@@ -35,6 +36,7 @@ export class RedisHealth {
   /** As `Store.check`. */
   async check(): Promise<string[]> {
     const count = await this.#redis.run('{keys}', 'check-in', [keys.REPLICAS], [this.#id, SILENT_MS])
+    this.#isIn = true
     this.#replicas = Math.max(1, Number(count))
     if (performance.now() - this.#askedAt > POLICY_MS) {
       this.#askedAt = performance.now()
@@ -45,6 +47,7 @@ export class RedisHealth {
 
   /** This process goes: what is left is shared by the others. */
   async leave(): Promise<void> {
+    if (!this.#isIn) return
     await this.#redis.ask('{keys}', () => this.#redis.client.zrem(keys.REPLICAS, this.#id)).catch(() => undefined)
   }
 
