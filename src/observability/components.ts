@@ -7,7 +7,7 @@ export interface Component {
 /** Parts of the gateway that tell their state. */
 export interface ComponentSources {
   storeHealth: { state(): Promise<Component> }
-  quota: { status(): { tenants: number; owed: number } }
+  quota: { status(): { tenants: number; owed: number; replicas: number } }
   policies: { status(): RouterState & { tenants: Record<string, RouterState> } }
   recorder: { status(): RecordsState }
   configState(): ConfigState
@@ -56,11 +56,11 @@ export async function componentsOf({
   }
 }
 
-function limitsComponent({ tenants, owed }: ReturnType<ComponentSources['quota']['status']>): Component {
-  if (tenants === 0) return { state: 'ok', detail: 'counted by the store' }
+function limitsComponent({ tenants, owed, replicas }: ReturnType<ComponentSources['quota']['status']>): Component {
+  if (tenants === 0) return { state: 'ok', detail: `counted by the store; processes: ${replicas}` }
   return {
     state: 'degraded',
-    detail: `counted by this process for ${tenants} tenants; ${owed} requests to be told to the store`,
+    detail: `counted by this process, one of ${replicas}, for ${tenants} tenants; ${owed} requests owed to the store`,
   }
 }
 

@@ -213,14 +213,9 @@ describe('Redis', () => {
     expect((await ask(a, 'fresh', 1)) + (await ask(b, 'fresh', 1))).toBe(2)
     await eventually(async () => (await counted(server, 'fresh')) === 2 * COST_USD * 1e9, 'it is settled')
     await eventually(async () => {
-      const heard = (await server.command('ZCARD', 'pr:replicas')) as number
-      return heard === 2
-    }, 'both are known')
-    // Each has looked since: five seconds are between two looks, one where somebody asks.
-    await eventually(async () => {
-      await Promise.all([ready(a), ready(b)])
-      return true
-    }, 'both have looked')
+      const told = await Promise.all([ready(a), ready(b)])
+      return told.every(({ components }) => components.limits?.detail.includes('processes: 2'))
+    }, 'both know of each other')
     await server.kill()
     const [here, there] = [await ask(a, 'fresh', 5), await ask(b, 'fresh', 5)]
     expect(here + there).toBeGreaterThan(0)

@@ -122,9 +122,10 @@ export class Quota {
     settle(ONE_REQUEST)
   }
 
-  /** Tenants that are counted here, and how much the store is to be told of them. */
-  status(): { tenants: number; owed: number } {
-    return { tenants: this.#owed.size, owed: [...this.#owed.values()].reduce((sum, { size }) => sum + size, 0) }
+  /** Tenants that are counted here, how much the store is to be told of them, and processes that share limits. */
+  status(): { tenants: number; owed: number; replicas: number } {
+    const owed = [...this.#owed.values()].reduce((sum, { size }) => sum + size, 0)
+    return { tenants: this.#owed.size, owed, replicas: this.#limits.replicas }
   }
 
   /** Tells the store once more what it is owed. */
