@@ -1,7 +1,4 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Logger } from '../logger.ts'
-import type { Metrics } from '../metrics.ts'
-import type { TelemetryConfig } from './schema.ts'
 import type { RequestTrace } from './trace.ts'
 
 /** A reward, and the answer that it is about. */
@@ -31,15 +28,4 @@ export interface Telemetry {
   reward(reward: TracedReward): void
   /** Sends what is left. */
   close(): Promise<void>
-}
-
-/** @returns null where none is configured: its libraries are not even loaded */
-export async function openTelemetry(
-  config: TelemetryConfig,
-  deps: { metrics: Metrics; log: Logger },
-): Promise<Telemetry | null> {
-  const { otlp } = config
-  if (!otlp) return null
-  const { OtlpTelemetry } = await import('./otlp.ts')
-  return new OtlpTelemetry({ ...config, otlp }, deps)
 }

@@ -82,7 +82,7 @@ export class RequestTrace {
   readonly #state: string | undefined
   readonly #isTold: boolean
 
-  /** @param sample share of the traces that begin here and are kept: 0 to 1. @param propagate whether providers are told */
+  /** @param options `sample`: share of the traces that begin here and are kept, 0 to 1; `propagate`: tell providers */
   constructor(headers: IncomingHttpHeaders, { sample, propagate }: { sample: number; propagate: boolean }) {
     this.#isTold = propagate
     const { traceparent, tracestate } = headers
