@@ -4,7 +4,7 @@ import { UserIds } from './candidates/tenants.ts'
 import { restartNeeded } from './config/restart.ts'
 import type { Config } from './config/schema.ts'
 import { closeSnapshot, type Snapshot } from './config/snapshot.ts'
-import type { ConfigSource } from './config/source.ts'
+import type { ConfigSource, ConfigState } from './config/source.ts'
 import { openEmbedder } from './embedding/index.ts'
 import { ArmReport } from './learning/arm-report.ts'
 import { Erasures } from './learning/erasures.ts'
@@ -22,6 +22,8 @@ import { Admission } from './pipeline/admission.ts'
 import { Authenticator } from './pipeline/authenticate.ts'
 import { RequestContexts } from './pipeline/context.ts'
 import { Conversations } from './pipeline/conversation.ts'
+import { Entry } from './pipeline/entry.ts'
+import { HeldBytes, heldBytesOptions } from './pipeline/held-bytes.ts'
 import { Quota } from './pipeline/quota.ts'
 import { Refusals } from './providers/dialect/refusals.ts'
 import { Breakers, deploymentOf } from './providers/forward/breakers.ts'
@@ -41,9 +43,12 @@ export interface Services {
   snapshot(): Snapshot
   /** Reads the configuration again. @throws ConfigError, and the old one stays */
   reload(): Promise<void>
+  configState(): ConfigState
   store: Store
   recorder: Recorder
   authenticator: Authenticator
+  entry: Entry
+  heldBytes: HeldBytes
   admission: Admission
   erasures: Erasures
   conversations: Conversations
@@ -193,20 +198,25 @@ export async function createServices(source: ConfigSource, log: Logger, override
 
   const authenticator = made('authenticator', new Authenticator(store, config))
   const admission = made('admission', new Admission(admissionOptions(config)))
-  const requests = made('requests', new RequestContexts())
-  const takesIn = { authenticator, admission, requests, policies, log }
+  const heldBytes = made('heldBytes', new HeldBytes(heldBytesOptions(config)))
+  const requests = made('requests', new RequestContexts(heldBytes))
+  const quota = made('quota', new Quota(store.limits, onStoreError))
+  const takesIn = { authenticator, heldBytes, admission, requests, policies, log }
   const reload = () => source.reload((next, old) => takeIn(takesIn, config, next, old))
 
   const services: Services = {
     snapshot,
     reload,
+    configState: () => source.state,
     store,
     recorder,
     authenticator,
+    entry: made('entry', new Entry({ quota, userIds })),
+    heldBytes,
     admission,
     erasures: made('erasures', new Erasures()),
     conversations: made('conversations', new Conversations(store, () => onStoreError('loadConversation'))),
-    quota: made('quota', new Quota(store.limits, onStoreError)),
+    quota,
     requests,
     siblings: made('siblings', siblingsOf(reload, policies, log)),
     userIds,
@@ -263,13 +273,14 @@ function siblingsOf(reload: () => Promise<void>, policies: Policies, log: Logger
 
 /** Takes in a new configuration, as far as a running process can. */
 async function takeIn(
-  services: Pick<Services, 'authenticator' | 'admission' | 'requests' | 'policies' | 'log'>,
+  services: Pick<Services, 'authenticator' | 'heldBytes' | 'admission' | 'requests' | 'policies' | 'log'>,
   started: Config,
   next: Snapshot,
   old: Snapshot,
 ): Promise<void> {
-  const { authenticator, admission, requests, policies, log } = services
+  const { authenticator, heldBytes, admission, requests, policies, log } = services
   authenticator.configure(next.config)
+  heldBytes.configure(heldBytesOptions(next.config))
   admission.configure(admissionOptions(next.config))
   void requests.unused(old).then(() => closeSnapshot(old))
   log.info({ candidates: next.candidates.length, tenants: next.tenants.size }, 'configuration reloaded')

@@ -147,12 +147,17 @@ export function createMetrics() {
       if (record.ttftMs !== null) ttft.observe({ candidate }, record.ttftMs / 1e3)
       duration.observe({ candidate }, record.totalMs / 1e3)
     },
-    /** A gauge that is read when Prometheus asks. */
-    watch(name: string, help: string, read: () => number): void {
+    /**
+     * A gauge that is read when Prometheus asks.
+     *
+     * @param aggregator of the values of several workers
+     */
+    watch(name: string, help: string, read: () => number, aggregator: 'sum' | 'max' | 'min' = 'sum'): void {
       new Gauge({
         name: `persona_router_${name}`,
         help,
         registers,
+        aggregator,
         collect() {
           this.set(read())
         },

@@ -36,19 +36,17 @@ export interface ChatDeps extends DecideDeps, IdempotencyDeps, AfterAnswerDeps {
  * @throws GatewayError
  */
 export async function complete(deps: ChatDeps, context: RequestContext, call: Call): Promise<void> {
-  const claimed = await claimIdempotencyKey(deps, context, call)
-  if (claimed === 'replayed') return
-  let hasWholeAnswer = false
-  try {
-    await deps.admission.enter(call.principal.tenant.config.priority, context.signal)
+  deps.quota.refuseKnown(context, call.principal)
+  await deps.admission.run(call.principal.tenant.config.priority, context.signal, async () => {
+    const claimed = await claimIdempotencyKey(deps, context, call)
+    if (claimed === 'replayed') return
+    let hasWholeAnswer = false
     try {
       hasWholeAnswer = await decideAndAnswer(deps, context, call)
     } finally {
-      deps.admission.leave()
+      claimed?.end(hasWholeAnswer)
     }
-  } finally {
-    claimed?.end(hasWholeAnswer)
-  }
+  })
 }
 
 /** @returns whether the client has got a whole answer */

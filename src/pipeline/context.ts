@@ -6,6 +6,7 @@ import type { Telemetry } from '../observability/telemetry/telemetry.ts'
 import type { RequestTrace } from '../observability/telemetry/trace.ts'
 import { EphemeralMap } from '../runtime/ephemeral-map.ts'
 import type { Authenticator, Caller } from './authenticate.ts'
+import type { HeldBytes, Holding } from './held-bytes.ts'
 import { identityHeaders, refuseRepeatedHeaders } from './principal.ts'
 import { userOfToken } from './user-token.ts'
 
@@ -24,6 +25,8 @@ export interface RequestContext {
   signal: AbortSignal
   /** Null where no traces are asked for. */
   trace: RequestTrace | null
+  /** Of its body, until it ends. */
+  held: Holding
 }
 
 export interface BeginDeps {
@@ -71,6 +74,11 @@ export class RequestContexts {
   isDraining = false
   readonly #open = new EphemeralMap<Pick<RequestContext, 'outgoing' | 'snapshot'> & { controller: AbortController }>()
   readonly #waiting = new Map<Snapshot, () => void>()
+  readonly #held: HeldBytes
+
+  constructor(held: HeldBytes) {
+    this.#held = held
+  }
 
   get size(): number {
     return this.#open.size
@@ -79,8 +87,10 @@ export class RequestContexts {
   begin(incoming: IncomingMessage, outgoing: ServerResponse, caller: Caller, snapshot: Snapshot): RequestContext {
     const controller = new AbortController()
     const requestId = `req_${randomUUID()}`
+    const held = this.#held.open(caller.tenant)
     const end = () => {
       this.#open.delete(requestId)
+      held.release()
       if (!outgoing.writableFinished) controller.abort()
       this.#tellWhenUnused(snapshot)
     }
@@ -98,6 +108,7 @@ export class RequestContexts {
       snapshot,
       signal: controller.signal,
       trace: null,
+      held,
     }
   }
 
