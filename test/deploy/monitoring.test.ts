@@ -37,6 +37,8 @@ async function offered(): Promise<Map<string, string[]>> {
     {
       requests: { size: 0 },
       admission: { queued: 0 },
+      heldBytes: { total: 0 },
+      configState: () => ({ readAt: 0, problem: null }),
       recorder: { status: () => ({ queued: 0, spooledBytes: 0, dropped: 0 }) },
       breakers: { states: () => new Map() },
     },
