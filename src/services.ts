@@ -17,6 +17,8 @@ import { Latencies } from './observability/latencies.ts'
 import type { Logger } from './observability/logger.ts'
 import { createMetrics, type Metrics } from './observability/metrics.ts'
 import { StoreHealth } from './observability/store-health.ts'
+import { openTelemetry } from './observability/telemetry/open.ts'
+import type { Telemetry } from './observability/telemetry/telemetry.ts'
 import { Admission } from './pipeline/admission.ts'
 import { Authenticator } from './pipeline/authenticate.ts'
 import { RequestContexts } from './pipeline/context.ts'
@@ -71,6 +73,8 @@ export interface Services {
   refusals: Refusals
   latencies: Latencies
   metrics: Metrics
+  /** Null where none is configured. */
+  telemetry: Telemetry | null
   log: Logger
 }
 
@@ -93,6 +97,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
     overrides[name]?.(part) ?? part
 
   const metrics = made('metrics', createMetrics())
+  const telemetry = made('telemetry', await openTelemetry(config.telemetry, { metrics, log }))
   const onStoreError = (call: string) => metrics.storeErrors.inc({ call })
   const store = made('store', await openStore(config.store, config.server.workers))
   const recorder = made(
@@ -189,7 +194,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
           config: config.router.judge,
           ask: (name, prompt, signal) => askCandidate(snapshot(), breakers, name, prompt, signal),
           onReward: (reward, interaction) =>
-            takeReward({ recorder, policies, learner, arms, gains, metrics, log }, reward, interaction),
+            takeReward({ recorder, policies, learner, arms, gains, metrics, telemetry, log }, reward, interaction),
           log,
         })
 
@@ -245,6 +250,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
     refusals,
     latencies: made('latencies', new Latencies()),
     metrics,
+    telemetry,
     log,
   }
   warnOfEmpty(snapshot(), log)
@@ -263,6 +269,7 @@ export async function closeServices(services: Services): Promise<void> {
   await modelThread.close()
   users.close()
   await quota.close()
+  await services.telemetry?.close()
   await recorder.close().catch((error: unknown) => log.error({ err: error }, 'records stay in the spool'))
   await closeSnapshot(services.snapshot())
   await store.close()

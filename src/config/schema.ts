@@ -2,6 +2,7 @@ import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
 import { dialectsSchema } from '../candidates/dialect.ts'
 import { candidateSchema, embeddingModelSchema } from '../candidates/schema.ts'
+import { telemetrySchema } from '../observability/telemetry/schema.ts'
 import { providerSchema } from '../providers/kind-schemas.ts'
 
 /** The artifact that comes with the gateway, wherever it is installed. */
@@ -488,6 +489,7 @@ export const configSchema = z.strictObject({
     .strictObject({ level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info').meta(restart) })
     .prefault({}),
   metrics: z.strictObject({ enabled: z.boolean().default(true) }).prefault({}),
+  telemetry: telemetrySchema.prefault({}).meta(restart),
 })
 
 export type Config = z.output<typeof configSchema>

@@ -71,6 +71,7 @@ async function decideAndAnswer(deps: ChatDeps, context: RequestContext, asked: C
     const headers = { ...grant.headers, ...feedbackLink(deps.seal, context, call) }
     const outcome = await answer(deps, context, call, decision, headers, (ended) => {
       record = recordOf(context, call, decision, ended)
+      if (context.trace) context.trace.record = record
       return afterAnswer(deps, { context, call, decision, record })
     })
     logBroken(deps.log, context, outcome)
@@ -160,6 +161,7 @@ export async function answer(
         strict: knobs.strict,
         tenant: principal.tenant.name,
         user: principal.user,
+        trace: context.trace,
       },
       { providers: snapshot.providers, breakers: deps.breakers, timeouts, retries, refusals: deps.refusals, onBug },
     )
