@@ -64,14 +64,14 @@ export interface CountTokensDeps {
  */
 export async function countTokens({ userIds, admission, quota }: CountTokensDeps, context: RequestContext) {
   const { snapshot, caller, incoming, requestId, signal } = context
-  const { max_body_bytes, body_timeout_ms, body_min_bytes_per_s } = snapshot.config.server
-  const raw = await readBody(incoming, max_body_bytes, body_timeout_ms, body_min_bytes_per_s)
+  const raw = await readBody(context)
   const deployment = deploymentOf(incoming)
   const parsed = parseMessages(raw, { counts: true, ...(deployment !== undefined && { model: deployment }) })
   const { body } = parsed
   const principal = principalOf(snapshot, userIds, caller, incoming, namedBy(body.metadata?.user_id))
   const { candidates } = resolveModel(body.model, principal.allowed, principal.tenant.aliases)
   const { request } = toChat(body, null)
+  quota.refuseKnown(context, principal)
   const grant = await quota.reserveRequest(context, principal)
   try {
     await admission.enter(principal.tenant.config.priority, signal)

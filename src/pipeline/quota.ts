@@ -8,6 +8,7 @@ import type { Amounts, Limit, Limits, Reservation } from '../store/limits.ts'
 import type { InteractionRecord } from '../store/records/codec.ts'
 import type { Call } from './call.ts'
 import type { RequestContext } from './context.ts'
+import { KnownRefusals } from './known-refusals.ts'
 import type { Principal } from './principal.ts'
 
 /** A reservation of one request: made before it is forwarded, settled when it has ended. */
@@ -25,6 +26,14 @@ interface Settlement {
 }
 
 type Headers = Record<string, string>
+
+/** Under whose limits a request falls; null: no key was needed, or no user is named. */
+export interface Limited {
+  tenant: Tenant
+  keyId: string | null
+  /** As stored. */
+  user: string | null
+}
 
 const UNLIMITED = { headers: {}, settle: () => {} }
 const ONE_REQUEST: Amounts = { requests: 1, tokens: 0, nanoUsd: 0 }
@@ -51,6 +60,7 @@ export class Quota {
   readonly #onStoreError: (call: 'reserve' | 'settle') => void
   #pending: Settlement[] = []
   #timer: NodeJS.Timeout | undefined
+  readonly #known = new KnownRefusals()
 
   constructor(limits: Limits, onStoreError: (call: 'reserve' | 'settle') => void) {
     this.#limits = limits
@@ -82,14 +92,44 @@ export class Quota {
     return { headers, settle: () => settle(ONE_REQUEST) }
   }
 
-  async #reserve(
-    { requestId, snapshot }: RequestContext,
-    principal: Principal,
+  /** Whether `refuseKnown` would refuse anybody. */
+  get knowsRefusals(): boolean {
+    return this.#known.size > 0
+  }
+
+  /** Refuses a request under a limit that is known to be used up. @throws GatewayError 429 with `retry-after` */
+  refuseKnown(request: object, { tenant, keyId, user }: Limited): void {
+    const scopes = ['tenant', ...(keyId === null ? [] : [`key:${keyId}`]), ...(user === null ? [] : [`user:${user}`])]
+    this.#known.refuse(request, tenant.name, scopes)
+  }
+
+  /**
+   * Counts a request that is no answer (feedback, a profile, a list), in buckets of their own.
+   *
+   * @throws GatewayError 429 with `retry-after`
+   */
+  async countOther(context: Pick<RequestContext, 'requestId' | 'snapshot'>, who: Limited): Promise<void> {
+    const limits = otherLimitsOf(who)
+    this.#known.refuse(
+      context,
+      who.tenant.name,
+      limits.map(({ scope }) => scope),
+    )
+    const { settle } = await this.#reserveUnder(context, who.tenant.name, limits, ONE_REQUEST)
+    settle(ONE_REQUEST)
+  }
+
+  #reserve(context: RequestContext, { tenant, keyId, user }: Principal, amounts: Amounts) {
+    return this.#reserveUnder(context, tenant.name, limitsOf(tenant, keyId, user), amounts)
+  }
+
+  async #reserveUnder(
+    { requestId, snapshot }: Pick<RequestContext, 'requestId' | 'snapshot'>,
+    tenant: string,
+    limits: Limit[],
     amounts: Amounts,
   ): Promise<{ headers: Headers; settle(amounts: Amounts): void }> {
-    const limits = limitsOf(principal.tenant, principal.keyId, principal.user)
     if (limits.length === 0) return UNLIMITED
-    const tenant = principal.tenant.name
     let reservation: Reservation
     try {
       reservation = await this.#limits.reserve({
@@ -104,8 +144,19 @@ export class Quota {
       return UNLIMITED
     }
     const headers = rateLimitHeaders(limits, reservation)
-    if (!reservation.granted) throw refusal(limits, reservation, amounts, headers)
-    return { headers, settle: (used) => void this.#settle({ tenant, id: requestId, amounts: used }) }
+    if (!reservation.granted) {
+      const refused = refusal(limits, reservation, amounts, headers)
+      this.#known.note(tenant, limits, reservation, refused)
+      throw refused
+    }
+    this.#known.granted(tenant, limits)
+    return {
+      headers,
+      settle: (used) => {
+        this.#known.givenBack(tenant, limits, used)
+        void this.#settle({ tenant, id: requestId, amounts: used })
+      },
+    }
   }
 
   /** Tries once more to settle what is left. */
@@ -159,6 +210,20 @@ function sharedLimits(config: TenantConfig, keyId: string): Limit[] {
     ofKeys.set(keyId, limits)
   }
   return limits
+}
+
+/** In buckets of their own, as large as those of answers unless the configuration says otherwise. */
+function otherLimitsOf({ tenant: { config }, keyId, user }: Limited): Limit[] {
+  return [
+    ...otherBoundsOf('tenant#other', config.limits),
+    ...(keyId === null ? [] : otherBoundsOf(`key#other:${keyId}`, config.key_limits)),
+    ...(user === null ? [] : otherBoundsOf(`user#other:${user}`, config.user_limits)),
+  ]
+}
+
+function otherBoundsOf(scope: string, config: LimitsConfig): Limit[] {
+  const max = config.other_requests_per_minute ?? config.requests_per_minute
+  return max === undefined ? [] : [{ scope, what: 'requests', window: 'minute', max }]
 }
 
 function boundsOf(scope: string, config: LimitsConfig): Limit[] {
@@ -305,7 +370,7 @@ function refusal(
 ): GatewayError {
   const index = limits.findIndex((limit) => limit === refusedBy || sameLimit(limit, refusedBy))
   const isBudget = refusedBy?.what === 'nanoUsd'
-  const whose = refusedBy?.scope.split(':')[0] ?? 'tenant'
+  const whose = refusedBy?.scope.split(/[#:]/)[0] ?? 'tenant'
   const per = refusedBy?.window === 'flight' ? 'at once' : `a ${refusedBy?.window}`
   const what = isBudget ? 'dollars' : refusedBy?.what
   const resetMs = states[index]?.resetMs ?? 1_000

@@ -2,6 +2,7 @@ import { decorrelatedJitterGenerator, ExponentialBackoff } from 'cockatiel'
 import type { Candidate } from '../../candidates/candidate.ts'
 import type { RetriesConfig, TimeoutsConfig } from '../../config/schema.ts'
 import { GatewayError, UnsupportedRequest } from '../../errors.ts'
+import type { RequestTrace } from '../../observability/telemetry/trace.ts'
 import type { ChatRequest, NativeRequest } from '../../openai/chat.ts'
 import { errorBodyOf, parseJson, readError } from '../../openai/error.ts'
 import { isUnreadable } from '../../openai/unreadable.ts'
@@ -47,6 +48,8 @@ export interface ForwardInput {
   /** On whose behalf, for what is remembered and for whose failures count; the same text for the same user. */
   tenant?: string
   user?: string
+  /** Follows the tries; null where no traces are asked for. */
+  trace?: RequestTrace | null
 }
 
 export interface ForwardDeps {
@@ -162,12 +165,14 @@ export class Attempts {
     const { signal, requestId, deadline, strict = false } = this.#input
     const provider = this.#deps.providers.get(candidate.provider)
     const started = performance.now()
+    const span = this.#input.trace?.attempt(candidate)
     const abort = new AbortController()
     const onAbort = () => abort.abort(new UpstreamError('aborted', 'the client left', signal.reason))
     if (signal.aborted) throw this.failed(abortedError(signal))
     signal.addEventListener('abort', onAbort, { once: true })
     cancel?.addEventListener('abort', () => {
       this.#noteHedged(candidate, started)
+      span?.failed(null, 'hedged')
       abort.abort(new UpstreamError('aborted', 'another try answered first'))
     })
     const patience = () => Math.min(performance.now() + this.#patienceMs(), deadline)
@@ -185,7 +190,14 @@ export class Attempts {
       const { guards } = provider
       const request = guards ? withoutGuarded(adapted, guards, candidate.name, strict) : adapted
       const askUsage = !learned?.has(ADDED_USAGE)
-      const answer = await provider.chat({ candidate, request, signal: abort.signal, requestId, askUsage })
+      const answer = await provider.chat({
+        candidate,
+        request,
+        signal: abort.signal,
+        requestId,
+        askUsage,
+        ...(span && { traceHeaders: span.headers }),
+      })
       status = answer.status
       const { headers, body } = answer
       const head: AnswerHead = { candidate, request, status, headers, attempts: this.made, upstreamMs: 0 }
@@ -199,6 +211,7 @@ export class Attempts {
       })
       if ('answer' in read) {
         this.#note(candidate, status, null, started)
+        span?.answered(status)
         read.answer.upstreamMs = this.upstreamMs
         keep = read.answer.stream
         return { answer: read.answer, health: 'well' }
@@ -209,10 +222,12 @@ export class Attempts {
         refusal = readRefusal(failure, request)
       }
     } catch (error) {
+      if (error instanceof UnsupportedRequest || error instanceof GatewayError) span?.failed(null, 'unsupported')
       if (error instanceof UnsupportedRequest) throw error
       if (error instanceof GatewayError) throw this.failed(asForwardError(error))
       if (signal.aborted) {
         this.#note(candidate, status, 'aborted', started)
+        span?.failed(status, 'aborted')
         throw this.failed(abortedError(signal))
       }
       if (cancel?.aborted) throw this.failed(clientGone())
@@ -227,6 +242,7 @@ export class Attempts {
       if (!keep) signal.removeEventListener('abort', onAbort)
     }
     this.#note(candidate, status, errorKind(failure), started)
+    span?.failed(status, errorKind(failure))
     if (refusal) this.refused++
     return { failure, refusal, health: healthOf(failure, refusal) }
   }
