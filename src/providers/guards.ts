@@ -78,8 +78,8 @@ export const ANTHROPIC_GUARDS = {
   // What clears a part of the prompt; compaction asks the model once more.
   context_management: (value) => editsOf(value)?.every(({ type }) => /^clear_/.test(String(type))) ?? false,
   /**
-   * Header: of its comma-separated values those below change how the answer is told, or what the client's own tools are.
-   * Others open a longer and dearer context, faster and dearer models, storage, or tools that Anthropic runs.
+   * Header: of its comma-separated values those below change how the answer is told, or what the client's own tools
+   * are. Others open a longer and dearer context, faster and dearer models, storage, or tools that Anthropic runs.
    * https://platform.claude.com/docs/en/api/beta-headers
    */
   'anthropic-beta': [

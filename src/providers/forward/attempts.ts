@@ -124,8 +124,8 @@ export class Attempts {
   }
 
   /**
-   * Whether a candidate is to be asked once more, in its own format, without what its provider could not read. No client
-   * can know which of several candidates gets what another one has made.
+   * Whether a candidate is to be asked once more, in its own format, without what its provider could not read. No
+   * client can know which of several candidates gets what another one has made.
    */
   canBeReadable(candidate: Candidate, failure: Failure): boolean {
     if (failure.kind !== 'status' || this.#readable.has(candidate)) return false
