@@ -470,8 +470,9 @@ export const configSchema = z.strictObject({
   limits: z
     .strictObject({
       /**
-       * While the store can't be asked: `local`, each process counts on from what it knows, and grants its share of what
-       * was left; `refuse`, 503 to requests that are limited; `open`, no limit holds. What was used is counted later.
+       * While the store can't be asked: `local`, each process counts on from what it knows, and grants its share of
+       * what was left; `refuse`, 503 to requests that are limited; `open`, no limit holds. What was used is counted
+       * later.
        */
       when_store_is_away: z.enum(['local', 'refuse', 'open']).default('local'),
     })
