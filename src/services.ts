@@ -16,13 +16,16 @@ import { UserStates } from './learning/user-states.ts'
 import { Latencies } from './observability/latencies.ts'
 import type { Logger } from './observability/logger.ts'
 import { createMetrics, type Metrics } from './observability/metrics.ts'
+import { StoreHealth } from './observability/store-health.ts'
+import { openTelemetry } from './observability/telemetry/open.ts'
+import type { Telemetry } from './observability/telemetry/telemetry.ts'
 import { Admission } from './pipeline/admission.ts'
 import { Authenticator } from './pipeline/authenticate.ts'
 import { RequestContexts } from './pipeline/context.ts'
 import { Conversations } from './pipeline/conversation.ts'
 import { Entry } from './pipeline/entry.ts'
 import { HeldBytes, heldBytesOptions } from './pipeline/held-bytes.ts'
-import { Quota } from './pipeline/quota.ts'
+import { Quota } from './pipeline/quota/quota.ts'
 import { Refusals } from './providers/dialect/refusals.ts'
 import { Breakers, deploymentOf } from './providers/forward/breakers.ts'
 import { answers } from './providers/forward/probe.ts'
@@ -43,6 +46,7 @@ export interface Services {
   reload(): Promise<void>
   configState(): ConfigState
   store: Store
+  storeHealth: StoreHealth
   recorder: Recorder
   authenticator: Authenticator
   entry: Entry
@@ -69,6 +73,8 @@ export interface Services {
   refusals: Refusals
   latencies: Latencies
   metrics: Metrics
+  /** Null where none is configured. */
+  telemetry: Telemetry | null
   log: Logger
 }
 
@@ -91,8 +97,9 @@ export async function createServices(source: ConfigSource, log: Logger, override
     overrides[name]?.(part) ?? part
 
   const metrics = made('metrics', createMetrics())
+  const telemetry = made('telemetry', await openTelemetry(config.telemetry, { metrics, log }))
   const onStoreError = (call: string) => metrics.storeErrors.inc({ call })
-  const store = made('store', await openStore(config.store))
+  const store = made('store', await openStore(config.store, config.server.workers))
   store.ping().catch((error: Error) => log.warn({ reason: error.message }, 'the store does not answer'))
   const recorder = made(
     'recorder',
@@ -188,7 +195,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
           config: config.router.judge,
           ask: (name, prompt, signal) => askCandidate(snapshot(), breakers, name, prompt, signal),
           onReward: (reward, interaction) =>
-            takeReward({ recorder, policies, learner, arms, gains, metrics, log }, reward, interaction),
+            takeReward({ recorder, policies, learner, arms, gains, metrics, telemetry, log }, reward, interaction),
           log,
         })
 
@@ -196,7 +203,16 @@ export async function createServices(source: ConfigSource, log: Logger, override
   const admission = made('admission', new Admission(admissionOptions(config)))
   const heldBytes = made('heldBytes', new HeldBytes(heldBytesOptions(config)))
   const requests = made('requests', new RequestContexts(heldBytes))
-  const quota = made('quota', new Quota(store.limits, onStoreError))
+  const quota = made(
+    'quota',
+    new Quota(store.limits, {
+      onStoreError,
+      onLocal: (tenant, reason) => log.warn({ tenant, reason }, 'limits are counted by this process'),
+      onBack: (tenant) => log.info({ tenant }, 'limits are counted by the store again'),
+      onLost: (tenant, counters) => log.error({ tenant, counters }, 'the store lost budgets: they are brought back'),
+      keep: (charge) => recorder.charge(charge),
+    }),
+  )
   const takesIn = { authenticator, heldBytes, admission, requests, policies, log }
   const reload = () => source.reload((next, old) => takeIn(takesIn, config, next, old))
 
@@ -205,6 +221,13 @@ export async function createServices(source: ConfigSource, log: Logger, override
     reload,
     configState: () => source.state,
     store,
+    storeHealth: made(
+      'storeHealth',
+      new StoreHealth(store, ({ state, detail }) => {
+        metrics.storeDegraded.set(state === 'ok' ? 0 : 1)
+        log[state === 'ok' ? 'info' : 'warn']({ detail }, 'the store')
+      }),
+    ),
     recorder,
     authenticator,
     entry: made('entry', new Entry({ quota, userIds })),
@@ -228,6 +251,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
     refusals,
     latencies: made('latencies', new Latencies()),
     metrics,
+    telemetry,
     log,
   }
   warnOfEmpty(snapshot(), log)
@@ -239,12 +263,14 @@ export async function createServices(source: ConfigSource, log: Logger, override
 export async function closeServices(services: Services): Promise<void> {
   const { learner, policies, users, judge, quota, recorder, store, log } = services
   services.stopAgreeing()
+  services.storeHealth.close()
   await judge?.close()
   await learner.close()
   await policies.close()
   await modelThread.close()
   users.close()
   await quota.close()
+  await services.telemetry?.close()
   await recorder.close().catch((error: unknown) => log.error({ err: error }, 'records stay in the spool'))
   await closeSnapshot(services.snapshot())
   await store.close()

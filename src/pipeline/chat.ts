@@ -17,7 +17,9 @@ import type { RequestContext } from './context.ts'
 import { type DecideDeps, type Decision, decide } from './decide.ts'
 import { feedbackLink } from './feedback-link.ts'
 import { claimIdempotencyKey, type IdempotencyDeps } from './idempotency.ts'
-import { affordable, BudgetError, type Grant, type Quota } from './quota.ts'
+import { affordable } from './quota/estimate.ts'
+import type { Grant, Quota } from './quota/quota.ts'
+import { BudgetError } from './quota/refusal.ts'
 import { recordOf, summaryOf } from './record.ts'
 
 export interface ChatDeps extends DecideDeps, IdempotencyDeps, AfterAnswerDeps {
@@ -69,6 +71,7 @@ async function decideAndAnswer(deps: ChatDeps, context: RequestContext, asked: C
     const headers = { ...grant.headers, ...feedbackLink(deps.seal, context, call) }
     const outcome = await answer(deps, context, call, decision, headers, (ended) => {
       record = recordOf(context, call, decision, ended)
+      if (context.trace) context.trace.record = record
       return afterAnswer(deps, { context, call, decision, record })
     })
     logBroken(deps.log, context, outcome)
@@ -158,6 +161,7 @@ export async function answer(
         strict: knobs.strict,
         tenant: principal.tenant.name,
         user: principal.user,
+        trace: context.trace,
       },
       { providers: snapshot.providers, breakers: deps.breakers, timeouts, retries, refusals: deps.refusals, onBug },
     )

@@ -14,7 +14,7 @@ import { answer, type ChatDeps } from './chat.ts'
 import type { RequestContext } from './context.ts'
 import type { Decision } from './decide.ts'
 import { claimIdempotencyKey, type IdempotencyDeps } from './idempotency.ts'
-import type { Quota } from './quota.ts'
+import type { Quota } from './quota/quota.ts'
 import { recordOf } from './record.ts'
 
 export interface UnroutedDeps extends IdempotencyDeps {
@@ -61,6 +61,7 @@ async function limitedAnswer(
   try {
     const outcome = await answer(deps, context, call, decision, grant.headers, (ended) => {
       record = recordOf(context, call, decision, ended)
+      if (context.trace) context.trace.record = record
       deps.metrics.observe(record)
       logAnswer(deps.log, record)
       if (deps.erasures.happened(record.tenant, record.user, record.ts)) return undefined

@@ -8,6 +8,11 @@ import { RedisGuard } from './guard.ts'
 import * as keys from './keys.ts'
 import { RedisTrouble } from './trouble.ts'
 
+/**
+ * A reservation waits so much longer for its reply: decided without it, it might be granted what another replica has
+ * been granted meanwhile.
+ */
+const PATIENCE_FACTOR = 4
 /** Off the request path a call may take so much longer than `command_timeout_ms`. */
 const BATCH_DEADLINE_FACTOR = 8
 
@@ -29,6 +34,13 @@ export class RedisAccess {
 
   readonly run = (tenant: string, script: Script, on: string[], args: Argument[]): Promise<unknown> =>
     this.ask(tenant, () => this.#script(script, on, args))
+
+  readonly runPatiently = (tenant: string, script: Script, on: string[], args: Argument[]): Promise<unknown> =>
+    this.#guardOf(tenant).run(
+      () => this.#script(script, on, args),
+      this.#deadlineMs,
+      this.#deadlineMs * PATIENCE_FACTOR,
+    )
 
   readonly runLong = (tenant: string, script: Script, on: string[], args: Argument[]): Promise<unknown> =>
     this.askLong(tenant, () => this.#script(script, on, args))
