@@ -1,5 +1,5 @@
 import { eventually } from '../support/eventually.ts'
-import { discard, type RunningGateway, startGateway, TEST_KEY } from '../support/gateway.ts'
+import { discard, startGateway, TEST_KEY } from '../support/gateway.ts'
 import { startUpstream } from '../support/upstream.ts'
 import { caller } from './caller.ts'
 
