@@ -1,4 +1,4 @@
-"""LlamaIndex, which knows OpenAI's names alone: aliases; chat, Responses, a stream, a tool; embeddings; its lookalike."""
+"""LlamaIndex, which knows OpenAI's names alone: aliases; chat, Responses, a stream; embeddings; its lookalike."""
 
 import asyncio
 import os
