@@ -4,8 +4,8 @@ import os
 
 from smolagents import ChatMessage, MessageRole, OpenAIModel, tool
 
-headers = {"x-user-id": os.environ["USER_ID"]}
-common = {"api_base": os.environ["BASE_URL"], "api_key": os.environ["KEY"], "client_kwargs": {"default_headers": headers}}
+client = {"default_headers": {"x-user-id": os.environ["USER_ID"]}}
+common = {"api_base": os.environ["BASE_URL"], "api_key": os.environ["KEY"], "client_kwargs": client}
 
 
 @tool
