@@ -8,6 +8,7 @@ import { text } from 'node:stream/consumers'
 const { BASE_URL, KEY, USER_ID, HOME } = process.env
 const qwen = join(import.meta.dirname, 'node_modules/@qwen-code/qwen-code/cli.js')
 const work = mkdtempSync(join(tmpdir(), 'qwen-work-'))
+// biome-ignore lint/suspicious/noTemplateCurlyInString: the client fills it in
 const customHeaders = { 'x-user-id': USER_ID, 'x-session-id': '${session_id}' }
 const models = (baseUrl) =>
   ['caller', 'auto'].map((id) => ({ id, name: id, envKey: 'KEY', baseUrl, generationConfig: { customHeaders } }))
