@@ -50,6 +50,7 @@ export function loadConfig(path: string, env: NodeJS.ProcessEnv = process.env): 
 const SECRETS = [
   ['admin', 'key'],
   ['identity', 'secret'],
+  ['privacy', 'secret'],
   ['store', 'password'],
 ] as const
 
@@ -112,6 +113,9 @@ function crossCheck(config: Config): string[] {
     const path = `tenants.${index}`
     if (tenants.has(tenant.name)) problems.push(`${path}.name: '${tenant.name}' is there twice`)
     tenants.add(tenant.name)
+    if (tenant.training === 'vectors' && vectorSecret(config) === undefined) {
+      problems.push(`${path}.training: 'vectors' needs privacy.secret`)
+    }
     for (const key of tenant.keys) {
       if (keys.has(key)) problems.push(`${path}.keys: a key is given twice`)
       keys.add(key)
@@ -119,6 +123,10 @@ function crossCheck(config: Config): string[] {
   })
   return problems
 }
+
+/** Under which what is kept of prompts is sealed; undefined: none that lies outside the store. */
+export const vectorSecret = ({ privacy, identity }: Pick<Config, 'privacy' | 'identity'>): string | undefined =>
+  privacy.secret ?? identity.secret
 
 /** Names in tenants' lists that the file does not define: an error, unless a server that lists its models has them. */
 export function unknownNames({ candidates, embeddings, tenants }: Config): string[] {

@@ -4,6 +4,7 @@ import { evidenceSlot } from '../routing/choose/evidence.ts'
 import type { Policy } from '../routing/policy.ts'
 import { KeyedQueue } from '../runtime/keyed-queue.ts'
 import { userKey } from '../runtime/keys.ts'
+import { quantise } from '../runtime/quantise.ts'
 import type { RewardRecord } from '../store/records/codec.ts'
 import {
   type InteractionSummary,
@@ -13,7 +14,7 @@ import {
   type StoredUser,
   StoreError,
 } from '../store/store.ts'
-import { type Belief, type FindCandidate, messagesOf, rebuild, stateOf } from './belief.ts'
+import { type Belief, type FindCandidate, messagesOf, queriesOf, rebuild, stateOf } from './belief.ts'
 import { edgesOf, outdatedBy, withdrawn } from './edges.ts'
 import { KeptEdges } from './kept-edges.ts'
 import { propertiesOf } from './kinds.ts'
@@ -21,10 +22,12 @@ import { LearnLater } from './learn-later.ts'
 import { Pace } from './pace.ts'
 import { addMessage, blockOf, isFiniteVector, startBlocks, subtractMessage, withoutZerosAtEnd } from './profile.ts'
 import type { UserStates } from './user-states.ts'
+import type { VectorVault } from './vector-vault.ts'
 
 export interface LearnerOptions {
   store: Store
   states: UserStates
+  vault: VectorVault
   find: FindCandidate
   /**
    * Which policy serves a user by now: for rewards that had to wait for the store. Without it they are learned under
@@ -39,7 +42,7 @@ export interface LearnerOptions {
  * - `learned`: the next request is scored with it;
  * - `kept`: this artifact can't read it, another one may;
  * - `outdated`: a later reward of the same answer is there already;
- * - `no_vector`: nothing to learn from was kept of the answer;
+ * - `no_vector`: nothing to learn from was kept of the question;
  * - `quarantined`: the belief is broken, so that the user counts as a new one;
  * - `paced`: more hints came of this user than a person gives; the log has them for the next training.
  */
@@ -61,6 +64,7 @@ const MAX_TRIES = 20
 export class Learner {
   readonly #store: Store
   readonly #states: UserStates
+  readonly #vault: VectorVault
   readonly #find: FindCandidate
   readonly #log: Logger
   readonly #queue = new KeyedQueue()
@@ -70,12 +74,13 @@ export class Learner {
   readonly #working = new Set<Promise<Outcome>>()
   readonly #policyFor: LearnerOptions['policyFor']
 
-  constructor({ store, states, find, log, policyFor, retryEveryMs }: LearnerOptions) {
+  constructor({ store, states, vault, find, log, policyFor, retryEveryMs }: LearnerOptions) {
     this.#later = new LearnLater({ log, ...(retryEveryMs !== undefined && { everyMs: retryEveryMs }) })
     this.#policyFor = policyFor
     this.#store = store
     this.#kept = new KeptEdges(store)
     this.#states = states
+    this.#vault = vault
     this.#find = find
     this.#log = log
   }
@@ -119,9 +124,9 @@ export class Learner {
 
   async #apply(policy: Policy, reward: RewardRecord, interaction: InteractionSummary): Promise<Outcome> {
     const { tenant, user } = interaction
-    const edges = edgesOf(reward, interaction)
-    if (edges.length === 0) return 'no_vector'
     return this.#queue.run(userKey(tenant, user), async () => {
+      const edges = edgesOf(reward, await this.#read(policy, interaction))
+      if (edges.length === 0) return 'no_vector'
       if (propertiesOf(reward.kind).rates) {
         const kept = await this.#kept.of(tenant, user, await this.#store.loadUser(tenant, user))
         for (const edge of outdatedBy(reward, kept)) {
@@ -133,6 +138,19 @@ export class Learner {
       for (const edge of edges) outcome = await this.#commit(policy, tenant, user, edge, voice)
       return outcome
     })
+  }
+
+  /** An answer's question as this policy's reader reads it, where it can; a plain vector does not go on from here. */
+  async #read(policy: Policy, interaction: InteractionSummary): Promise<InteractionSummary> {
+    const { tenant, user, vector } = interaction
+    const { reader } = policy.router.artifact.manifest
+    if (!vector || (interaction.reading && interaction.reader === reader)) return interaction
+    const kept = 'plain' in vector.of ? null : vector
+    const [opened] = await this.#vault.openEdges(tenant, user, reader, [interaction])
+    const [query] = reader ? await queriesOf(policy, opened ? [opened] : []) : []
+    return query
+      ? { ...interaction, reading: quantise(query), reader: reader ?? '', vector: kept }
+      : { ...interaction, vector: kept }
   }
 
   /** Sets what the tenant states of a user. */
@@ -168,7 +186,7 @@ export class Learner {
       const old = kept.find(({ id }) => id === edge.id)
       if (old && old.ts > edge.ts) return { result: { outcome: 'outdated' as Outcome, told: null } }
       const added: StoredEdge = { ...edge, seq: (kept.at(-1)?.seq ?? 0) + 1 }
-      const { belief, told } = await this.#learn(policy, tenant, stored, kept, added, old)
+      const { belief, told } = await this.#learn(policy, tenant, user, stored, kept, added, old)
       if (!isFiniteVector(belief.state)) return { result: { outcome: 'quarantined' as Outcome, told: null } }
       const rewards = (stored?.rewards ?? 0) + counted(added) - (old ? counted(old) : 0)
       const next = {
@@ -189,12 +207,16 @@ export class Learner {
   async #learn(
     policy: Policy,
     tenant: string,
+    user: string,
     stored: StoredUser | null,
     kept: readonly StoredEdge[],
     added: StoredEdge,
     old: StoredEdge | undefined,
   ): Promise<{ belief: Belief; told: Float32Array | null }> {
-    const [now, before] = await messagesOf(policy, tenant, old ? [added, old] : [added], this.#find)
+    const { reader } = policy.router.artifact.manifest
+    const open = (edges: readonly StoredEdge[]) => this.#vault.openEdges(tenant, user, reader, edges)
+    const both = await open(old ? [added, old] : [added])
+    const [now, before] = await messagesOf(policy, tenant, both, this.#find)
     const others = kept.filter(({ id }) => id !== added.id)
     // What one user says again and again of an LLM is their taste, not the LLM.
     const said = others.filter(({ candidate, seq }) => candidate === added.candidate && seq < (old ?? added).seq).length
@@ -205,7 +227,7 @@ export class Learner {
       stored === null ||
       (stored.policy === policy.version && stored.sums.length <= dims.H && isFiniteVector(stored.sums))
     if (!isCurrent || (old && isWhole(kept))) {
-      return { belief: await rebuild(policy, tenant, [...others, added], this.#find), told }
+      return { belief: await rebuild(policy, tenant, await open([...others, added]), this.#find), told }
     }
     const sums = new Float32Array(dims.H)
     if (stored) sums.set(stored.sums)
@@ -219,7 +241,7 @@ export class Learner {
     const belief = { sums, state: await stateOf(policy, sums) }
     // Sums that went wrong at some time are made anew from the history.
     if (!isFiniteVector(belief.state))
-      return { belief: await rebuild(policy, tenant, [...others, added], this.#find), told }
+      return { belief: await rebuild(policy, tenant, await open([...others, added]), this.#find), told }
     return { belief, told }
   }
 

@@ -96,6 +96,8 @@ function givenModel(candidate: Candidate): Decision {
     conversation: null,
     text: '',
     embedding: null,
+    reading: null,
+    vector: null,
     shadow: null,
     baseline: null,
   }
