@@ -22,9 +22,9 @@ def test_a_query_is_found_for_readings_of_the_committed_artifact() -> None:
         found = encoder.reading(torch.from_numpy(queries_read_as(encoder, kept.numpy())))
         # What matters of a reading: features of quality and length, and the task group.
         for wanted, made in zip(encoder.of_reading(kept), encoder.of_reading(found), strict=True):
-            assert (wanted - made).abs().max() < 0.03 * wanted.abs().max()
+            assert (wanted - made).abs().max() < 0.05 * wanted.abs().max()
     tasks = encoder.sizes.known_tasks
-    np.testing.assert_allclose(found[:, :tasks], kept[:, :tasks], atol=0.02)
+    np.testing.assert_allclose(found[:, :tasks], kept[:, :tasks], atol=0.04)
 
 
 def test_no_readings_are_no_queries() -> None:

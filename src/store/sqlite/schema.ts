@@ -121,6 +121,10 @@ const MIGRATIONS = [
   ) STRICT, WITHOUT ROWID;
   `,
   `
+  -- Filled and emptied, to see whether the disk has room.
+  CREATE TABLE room (id INTEGER PRIMARY KEY, filler BLOB NOT NULL) STRICT;
+  `,
+  `
   -- Part of the key under which a user's vectors are sealed: it goes with the user.
   CREATE TABLE salts (
     tenant TEXT NOT NULL, user TEXT NOT NULL, salt BLOB NOT NULL, PRIMARY KEY (tenant, user)
