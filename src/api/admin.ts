@@ -17,6 +17,7 @@ import { ArtifactError } from '../routing/artifact/error.ts'
 import type { Policies } from '../routing/policies/policies.ts'
 import { DEFAULT_AUDIENCE } from '../routing/policies/wanted.ts'
 import type { Store } from '../store/store.ts'
+import { dropEvidence, showEvidence } from './admin-evidence.ts'
 import { readBody } from './body.ts'
 
 const MAX_BODY = 64 * 1024
@@ -100,6 +101,15 @@ export function admin(deps: AdminDeps): Hono<{ Bindings: HttpBindings }> {
   app.delete('/keys/:id', async (c) => {
     if (!(await deps.store.revokeKey(c.req.param('id'), Date.now()))) throw notFound('There is no such key.')
     return c.json({ revoked: true })
+  })
+
+  app.get('/evidence', async (c) => {
+    const { tenant, policy } = c.req.query()
+    return c.json(await showEvidence(deps, { tenant, policy }))
+  })
+  app.delete('/evidence', async (c) => {
+    const { tenant, policy, model } = c.req.query()
+    return c.json(await dropEvidence(deps, { tenant, policy, model }))
   })
 
   app.post('/config/reload', async (c) => {
