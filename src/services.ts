@@ -4,7 +4,7 @@ import { UserIds } from './candidates/tenants.ts'
 import { restartNeeded } from './config/restart.ts'
 import type { Config } from './config/schema.ts'
 import { closeSnapshot, type Snapshot } from './config/snapshot.ts'
-import type { ConfigSource } from './config/source.ts'
+import type { ConfigSource, ConfigState } from './config/source.ts'
 import { openEmbedder } from './embedding/index.ts'
 import { ArmReport } from './learning/arm-report.ts'
 import { Erasures } from './learning/erasures.ts'
@@ -17,11 +17,16 @@ import { UserStates } from './learning/user-states.ts'
 import { Latencies } from './observability/latencies.ts'
 import type { Logger } from './observability/logger.ts'
 import { createMetrics, type Metrics } from './observability/metrics.ts'
+import { StoreHealth } from './observability/store-health.ts'
+import { openTelemetry } from './observability/telemetry/open.ts'
+import type { Telemetry } from './observability/telemetry/telemetry.ts'
 import { Admission } from './pipeline/admission.ts'
 import { Authenticator } from './pipeline/authenticate.ts'
 import { RequestContexts } from './pipeline/context.ts'
 import { Conversations } from './pipeline/conversation.ts'
-import { Quota } from './pipeline/quota.ts'
+import { Entry } from './pipeline/entry.ts'
+import { HeldBytes, heldBytesOptions } from './pipeline/held-bytes.ts'
+import { Quota } from './pipeline/quota/quota.ts'
 import { Refusals } from './providers/dialect/refusals.ts'
 import { Breakers, deploymentOf } from './providers/forward/breakers.ts'
 import { answers } from './providers/forward/probe.ts'
@@ -41,9 +46,13 @@ export interface Services {
   snapshot(): Snapshot
   /** Reads the configuration again. @throws ConfigError, and the old one stays */
   reload(): Promise<void>
+  configState(): ConfigState
   store: Store
+  storeHealth: StoreHealth
   recorder: Recorder
   authenticator: Authenticator
+  entry: Entry
+  heldBytes: HeldBytes
   admission: Admission
   erasures: Erasures
   conversations: Conversations
@@ -66,6 +75,8 @@ export interface Services {
   refusals: Refusals
   latencies: Latencies
   metrics: Metrics
+  /** Null where none is configured. */
+  telemetry: Telemetry | null
   log: Logger
 }
 
@@ -90,8 +101,9 @@ export async function createServices(source: ConfigSource, log: Logger, override
     overrides[name]?.(part) ?? part
 
   const metrics = made('metrics', createMetrics())
+  const telemetry = made('telemetry', await openTelemetry(config.telemetry, { metrics, log }))
   const onStoreError = (call: string) => metrics.storeErrors.inc({ call })
-  const store = made('store', await openStore(config.store))
+  const store = made('store', await openStore(config.store, config.server.workers))
   const recorder = made(
     'recorder',
     new Recorder(store, config.spool, {
@@ -194,26 +206,47 @@ export async function createServices(source: ConfigSource, log: Logger, override
           config: config.router.judge,
           ask: (name, prompt, signal) => askCandidate(snapshot(), breakers, name, prompt, signal),
           onReward: (reward, interaction) =>
-            takeReward({ recorder, policies, learner, arms, gains, metrics, log }, reward, interaction),
+            takeReward({ recorder, policies, learner, arms, gains, metrics, telemetry, log }, reward, interaction),
           log,
         })
 
   const authenticator = made('authenticator', new Authenticator(store, config))
   const admission = made('admission', new Admission(admissionOptions(config)))
-  const requests = made('requests', new RequestContexts())
-  const takesIn = { authenticator, admission, requests, policies, log }
+  const heldBytes = made('heldBytes', new HeldBytes(heldBytesOptions(config)))
+  const requests = made('requests', new RequestContexts(heldBytes))
+  const quota = made(
+    'quota',
+    new Quota(store.limits, {
+      onStoreError,
+      onLocal: (tenant, reason) => log.warn({ tenant, reason }, 'limits are counted by this process'),
+      onBack: (tenant) => log.info({ tenant }, 'limits are counted by the store again'),
+      onLost: (tenant, counters) => log.error({ tenant, counters }, 'the store lost budgets: they are brought back'),
+      keep: (charge) => recorder.charge(charge),
+    }),
+  )
+  const takesIn = { authenticator, heldBytes, admission, requests, policies, log }
   const reload = () => source.reload((next, old) => takeIn(takesIn, config, next, old))
 
   const services: Services = {
     snapshot,
     reload,
+    configState: () => source.state,
     store,
+    storeHealth: made(
+      'storeHealth',
+      new StoreHealth(store, ({ state, detail }) => {
+        metrics.storeDegraded.set(state === 'ok' ? 0 : 1)
+        log[state === 'ok' ? 'info' : 'warn']({ detail }, 'the store')
+      }),
+    ),
     recorder,
     authenticator,
+    entry: made('entry', new Entry({ quota, userIds })),
+    heldBytes,
     admission,
     erasures: made('erasures', new Erasures()),
     conversations: made('conversations', new Conversations(store, () => onStoreError('loadConversation'))),
-    quota: made('quota', new Quota(store.limits, onStoreError)),
+    quota,
     requests,
     siblings: made('siblings', siblingsOf(reload, policies, log)),
     userIds,
@@ -229,6 +262,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
     refusals,
     latencies: made('latencies', new Latencies()),
     metrics,
+    telemetry,
     log,
   }
   warnOfEmpty(snapshot(), log)
@@ -240,12 +274,14 @@ export async function createServices(source: ConfigSource, log: Logger, override
 export async function closeServices(services: Services): Promise<void> {
   const { learner, policies, users, judge, quota, recorder, store, log } = services
   services.stopAgreeing()
+  services.storeHealth.close()
   await judge?.close()
   await learner.close()
   await policies.close()
   await modelThread.close()
   users.close()
   await quota.close()
+  await services.telemetry?.close()
   await recorder.close().catch((error: unknown) => log.error({ err: error }, 'records stay in the spool'))
   await closeSnapshot(services.snapshot())
   await store.close()
@@ -268,13 +304,14 @@ function siblingsOf(reload: () => Promise<void>, policies: Policies, log: Logger
 
 /** Takes in a new configuration, as far as a running process can. */
 async function takeIn(
-  services: Pick<Services, 'authenticator' | 'admission' | 'requests' | 'policies' | 'log'>,
+  services: Pick<Services, 'authenticator' | 'heldBytes' | 'admission' | 'requests' | 'policies' | 'log'>,
   started: Config,
   next: Snapshot,
   old: Snapshot,
 ): Promise<void> {
-  const { authenticator, admission, requests, policies, log } = services
+  const { authenticator, heldBytes, admission, requests, policies, log } = services
   authenticator.configure(next.config)
+  heldBytes.configure(heldBytesOptions(next.config))
   admission.configure(admissionOptions(next.config))
   void requests.unused(old).then(() => closeSnapshot(old))
   log.info({ candidates: next.candidates.length, tenants: next.tenants.size }, 'configuration reloaded')

@@ -121,6 +121,10 @@ const MIGRATIONS = [
   ) STRICT, WITHOUT ROWID;
   `,
   `
+  -- Filled and emptied, to see whether the disk has room.
+  CREATE TABLE room (id INTEGER PRIMARY KEY, filler BLOB NOT NULL) STRICT;
+  `,
+  `
   ALTER TABLE users ADD COLUMN since INTEGER NOT NULL DEFAULT 0;
   ALTER TABLE users ADD COLUMN heard_at INTEGER NOT NULL DEFAULT 0;
   -- Sums by user id alone, whose authors nobody can tell apart any more.
