@@ -143,7 +143,7 @@ function opinionOf(voice: string, row: Float32Array, rules: EvidenceRules, now: 
 export const countedOf = (voice: string, n: number, { keyWeight }: Pick<EvidenceRules, 'keyWeight'>): number =>
   voice.startsWith('u') ? n : (keyWeight * n) / (keyWeight + n)
 
-/** Distance from the median, on the scale of rewards (-1 to 1), that honest voices differ by; and noise of one rating. */
+/** Distance from the median, on the scale of rewards (-1 to 1), that honest voices differ by; noise of a rating. */
 const APART = 0.5
 const NOISE = 2
 
