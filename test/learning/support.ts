@@ -17,10 +17,13 @@ export const openTestStore = (): Store =>
     retention_days: 90,
   })
 
+/** Everybody's first word counts for others. */
+export const HEARD_AT_ONCE = { minAnswers: 1, minAgeMs: 0, halfLifeDays: 90 }
+
 export function learnerOn(store: Store, find = findCandidate, of: Partial<LearnerOptions> = {}) {
   const vault = of.vault ?? new VectorVault(store, null)
   const states = new UserStates({ store, vault, find, max: 1_000, deadlineMs: 5_000, log: silent })
-  return { states, learner: new Learner({ store, states, vault, find, log: silent, ...of }) }
+  return { states, learner: new Learner({ store, states, vault, find, hearing: HEARD_AT_ONCE, log: silent, ...of }) }
 }
 
 export function quantise(vector: Float32Array): { int8: Int8Array; scale: number } {

@@ -18,6 +18,8 @@ export const summaryOf = (record: InteractionRecord): InteractionSummary => ({
   ts: record.ts,
   ended: true,
   ...(record.gain !== undefined && { gain: record.gain }),
+  ...(record.key !== undefined && { key: record.key }),
+  ...(record.vouched !== undefined && { vouched: record.vouched }),
 })
 
 const unpacked = (packed: InteractionRecord['reading']) =>

@@ -125,6 +125,12 @@ const MIGRATIONS = [
   CREATE TABLE room (id INTEGER PRIMARY KEY, filler BLOB NOT NULL) STRICT;
   `,
   `
+  ALTER TABLE users ADD COLUMN since INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE users ADD COLUMN heard_at INTEGER NOT NULL DEFAULT 0;
+  -- Sums by user id alone, whose authors nobody can tell apart any more.
+  DELETE FROM evidence;
+  `,
+  `
   -- Part of the key under which a user's vectors are sealed: it goes with the user.
   CREATE TABLE salts (
     tenant TEXT NOT NULL, user TEXT NOT NULL, salt BLOB NOT NULL, PRIMARY KEY (tenant, user)
