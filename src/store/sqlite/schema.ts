@@ -120,6 +120,7 @@ const MIGRATIONS = [
     PRIMARY KEY (tenant, deployment, field)
   ) STRICT, WITHOUT ROWID;
   `,
+  'CREATE TABLE modes (tenant TEXT PRIMARY KEY, mode TEXT NOT NULL) STRICT, WITHOUT ROWID;',
 ]
 
 /** @throws Error when the file was written by a newer version of this program */
