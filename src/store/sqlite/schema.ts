@@ -120,6 +120,10 @@ const MIGRATIONS = [
     PRIMARY KEY (tenant, deployment, field)
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  -- Filled and emptied, to see whether the disk has room.
+  CREATE TABLE room (id INTEGER PRIMARY KEY, filler BLOB NOT NULL) STRICT;
+  `,
   'CREATE TABLE modes (tenant TEXT PRIMARY KEY, mode TEXT NOT NULL) STRICT, WITHOUT ROWID;',
 ]
 

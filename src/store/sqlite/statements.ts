@@ -92,6 +92,9 @@ export function prepareStatements(db: DatabaseSync) {
       'responses',
     ].map((table) => prepare(`DELETE FROM ${table} WHERE tenant = ? AND user = ?`)),
 
+    takeRoom: prepare('INSERT INTO room (filler) VALUES (zeroblob(8192))'),
+    giveRoomBack: prepare('DELETE FROM room WHERE id = ?'),
+
     /** Another number whenever another connection changed the file. */
     dataVersion: prepare('PRAGMA data_version'),
     noteChange: prepare('INSERT INTO changes (origin, at, change) VALUES (?, ?, ?)'),
