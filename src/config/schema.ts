@@ -221,7 +221,7 @@ const routerSchema = z.strictObject({
   /** Name of the candidate that would answer without a router: what the router is compared with. */
   baseline: z.string().optional(),
   mode: modeSchema.default('route'),
-  /** Tell clients what an answer saved against the baseline (`x-router-saved-usd`; of answers that are not streamed). */
+  /** Tell clients what an answer saved against the baseline (`x-router-saved-usd`), where it is not streamed. */
   tell_saved: z.boolean().default(false),
   /** Share of requests in which the router chooses in `assist`, as long as no gain is certified. */
   trial_share: share.default(0.2),
