@@ -12,6 +12,7 @@ import { Erasures } from './learning/erasures.ts'
 import { Learner } from './learning/learner.ts'
 import { askCandidate } from './learning/sources/ask-candidate.ts'
 import { Judge } from './learning/sources/judge.ts'
+import { Surges } from './learning/surges.ts'
 import { takeReward } from './learning/take-reward.ts'
 import { UserStates } from './learning/user-states.ts'
 import { Latencies } from './observability/latencies.ts'
@@ -31,6 +32,7 @@ import { Quota } from './pipeline/quota/quota.ts'
 import { Refusals } from './providers/dialect/refusals.ts'
 import { Breakers, deploymentOf } from './providers/forward/breakers.ts'
 import { answers } from './providers/forward/probe.ts'
+import { evidenceRules } from './routing/choose/evidence.ts'
 import { modelThread } from './routing/model/thread.ts'
 import { Policies } from './routing/policies/policies.ts'
 import { Gains } from './routing/safety/gains.ts'
@@ -85,6 +87,8 @@ export interface Services {
 
 /** Changes or replaces parts right after they are made, before others get them. */
 export type Overrides = { readonly [Name in keyof Services]?: (made: Services[Name]) => Services[Name] }
+
+const HOUR_MS = 3_600_000
 
 /** Directory of files that a process makes for itself: beside the spool. */
 export const dataDirOf = (config: Config) => dirname(resolve(config.spool.path))
@@ -175,6 +179,11 @@ export async function createServices(source: ConfigSource, log: Logger, override
     seal.use(secret)
   })
 
+  const surges = new Surges((surge) => {
+    metrics.evidenceSurges.inc({ tenant: surge.tenant, candidate: surge.candidate })
+    log.warn(surge, 'many new users rate one candidate alike: see /admin/evidence')
+  })
+  const { min_answers, min_age_hours, half_life_days } = config.router.shared_evidence
   const learner = made(
     'learner',
     new Learner({
@@ -182,6 +191,8 @@ export async function createServices(source: ConfigSource, log: Logger, override
       states: users,
       find,
       policyFor: (tenant, user) => policies.snapshot(tenant, user).policy,
+      hearing: { minAnswers: min_answers, minAgeMs: min_age_hours * HOUR_MS, halfLifeDays: half_life_days },
+      onFirstWord: (tenant, candidate, reward) => surges.note(tenant, candidate, reward),
       log,
     }),
   )
@@ -190,6 +201,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
     'gains',
     new Gains({
       store,
+      rules: evidenceRules(config.router),
       log,
       onVerdict: ({ tenant, policy, baseline }, group, { verdict, low, high, count }) => {
         metrics.gainVerdicts.inc({ tenant, verdict })

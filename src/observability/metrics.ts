@@ -99,6 +99,12 @@ export function createMetrics() {
     labelNames: ['tenant', 'verdict'],
     registers,
   })
+  const evidenceSurges = new Counter({
+    name: 'persona_router_evidence_surges_total',
+    help: 'Hours in which many new users rated one candidate alike: see /admin/evidence.',
+    labelNames: ['tenant', 'candidate'],
+    registers,
+  })
   const rewards = new Counter({
     name: 'persona_router_rewards_total',
     help: 'Rewards by tenant and kind.',
@@ -141,6 +147,7 @@ export function createMetrics() {
     rejected,
     routerFallback,
     gainVerdicts,
+    evidenceSurges,
     rewards,
     artifactLoads,
     storeErrors,

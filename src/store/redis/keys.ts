@@ -48,7 +48,7 @@ export const conversation = (tenant: string, id: string) => `${tag(tenant)}turn:
 export const refusals = (tenant: string) => `${tag(tenant)}refusals`
 /** What the operator switched to. */
 export const mode = (tenant: string) => `${tag(tenant)}mode`
-export const evidence = (tenant: string, policy: string) => `${tag(tenant)}evidence:${policy}`
+export const evidence = (tenant: string, key: string) => `${tag(tenant)}evidence:${key}`
 export const idempotencyKeys = (tenant: string) => `${tag(tenant)}idempotency`
 /** By a hash of the client's key. */
 export const idempotencyKey = (tenant: string, hash: string) => `${tag(tenant)}idempotency:${hash}`

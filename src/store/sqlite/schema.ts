@@ -124,6 +124,12 @@ const MIGRATIONS = [
   -- Filled and emptied, to see whether the disk has room.
   CREATE TABLE room (id INTEGER PRIMARY KEY, filler BLOB NOT NULL) STRICT;
   `,
+  `
+  ALTER TABLE users ADD COLUMN since INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE users ADD COLUMN heard_at INTEGER NOT NULL DEFAULT 0;
+  -- Sums by user id alone, whose authors nobody can tell apart any more.
+  DELETE FROM evidence;
+  `,
   'CREATE TABLE modes (tenant TEXT PRIMARY KEY, mode TEXT NOT NULL) STRICT, WITHOUT ROWID;',
 ]
 
