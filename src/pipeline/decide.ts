@@ -19,6 +19,7 @@ import type { Policies, PolicySnapshot } from '../routing/policies/policies.ts'
 import type { Policy } from '../routing/policy.ts'
 import { type CandidateScore, type RouteQuery, RouterError } from '../routing/router.ts'
 import type { Gains } from '../routing/safety/gains.ts'
+import type { Modes } from '../routing/safety/modes.ts'
 import { inTime } from '../runtime/in-time.ts'
 import { quantise } from '../runtime/quantise.ts'
 import type { ConversationState, KeptVector } from '../store/store.ts'
@@ -62,6 +63,7 @@ export interface DecideDeps {
   users: UserStates
   userIds: Pick<UserIds, 'stored'>
   gains: Gains
+  modes: Modes
   conversations: Conversations
   vault: VectorVault
   latencies: Latencies
@@ -135,7 +137,7 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
     const { rewards } = profile
     const baseline = model.explicit
       ? null
-      : baselineOf(snapshot.config.router, deps.gains, deps.userIds, { tenant, user, rewards, policy: scored.version })
+      : baselineOf(snapshot.config.router, deps, { tenant, user, rewards, policy: scored.version })
     const selection = choosePreferring(request.prefers, {
       ...input,
       scores,

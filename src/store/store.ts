@@ -137,6 +137,8 @@ export type Invalidation =
   | { kind: 'evidence'; tenant: string }
   /** A deployment refused something new. */
   | { kind: 'refusals'; tenant: string }
+  /** The operator switched a tenant's mode. */
+  | { kind: 'mode'; tenant: string }
   /** The connection was interrupted, so that changes may have been missed: drop every cached copy. */
   | { kind: 'all' }
 
@@ -228,6 +230,9 @@ export interface Store {
 
   /** A random part of the key under which a user's vectors are sealed: the one that is there, else `proposed`. */
   salt(tenant: string, user: string, proposed: Buffer): Promise<Buffer>
+  /** A tenant's mode that the operator switched to while replicas run; null: the configuration's. Opaque here. */
+  loadMode(tenant: string): Promise<string | null>
+  saveMode(tenant: string, mode: string | null): Promise<void>
 
   /** One secret for all replicas: the one that is there, else `proposed`, from now on and for all. */
   sharedSecret(proposed: string): Promise<string>

@@ -130,6 +130,7 @@ const MIGRATIONS = [
   -- Sums by user id alone, whose authors nobody can tell apart any more.
   DELETE FROM evidence;
   `,
+  'CREATE TABLE modes (tenant TEXT PRIMARY KEY, mode TEXT NOT NULL) STRICT, WITHOUT ROWID;',
   `
   -- Part of the key under which a user's vectors are sealed: it goes with the user.
   CREATE TABLE salts (
