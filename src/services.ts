@@ -11,11 +11,13 @@ import { Erasures } from './learning/erasures.ts'
 import { Learner } from './learning/learner.ts'
 import { askCandidate } from './learning/sources/ask-candidate.ts'
 import { Judge } from './learning/sources/judge.ts'
+import { Surges } from './learning/surges.ts'
 import { takeReward } from './learning/take-reward.ts'
 import { UserStates } from './learning/user-states.ts'
 import { Latencies } from './observability/latencies.ts'
 import type { Logger } from './observability/logger.ts'
 import { createMetrics, type Metrics } from './observability/metrics.ts'
+import { StoreHealth } from './observability/store-health.ts'
 import { openTelemetry } from './observability/telemetry/open.ts'
 import type { Telemetry } from './observability/telemetry/telemetry.ts'
 import { Admission } from './pipeline/admission.ts'
@@ -24,10 +26,11 @@ import { RequestContexts } from './pipeline/context.ts'
 import { Conversations } from './pipeline/conversation.ts'
 import { Entry } from './pipeline/entry.ts'
 import { HeldBytes, heldBytesOptions } from './pipeline/held-bytes.ts'
-import { Quota } from './pipeline/quota.ts'
+import { Quota } from './pipeline/quota/quota.ts'
 import { Refusals } from './providers/dialect/refusals.ts'
 import { Breakers, deploymentOf } from './providers/forward/breakers.ts'
 import { answers } from './providers/forward/probe.ts'
+import { evidenceRules } from './routing/choose/evidence.ts'
 import { modelThread } from './routing/model/thread.ts'
 import { Policies } from './routing/policies/policies.ts'
 import { Gains } from './routing/safety/gains.ts'
@@ -45,6 +48,7 @@ export interface Services {
   reload(): Promise<void>
   configState(): ConfigState
   store: Store
+  storeHealth: StoreHealth
   recorder: Recorder
   authenticator: Authenticator
   entry: Entry
@@ -79,6 +83,8 @@ export interface Services {
 /** Changes or replaces parts right after they are made, before others get them. */
 export type Overrides = { readonly [Name in keyof Services]?: (made: Services[Name]) => Services[Name] }
 
+const HOUR_MS = 3_600_000
+
 /** Directory of files that a process makes for itself: beside the spool. */
 export const dataDirOf = (config: Config) => dirname(resolve(config.spool.path))
 
@@ -97,7 +103,8 @@ export async function createServices(source: ConfigSource, log: Logger, override
   const metrics = made('metrics', createMetrics())
   const telemetry = made('telemetry', await openTelemetry(config.telemetry, { metrics, log }))
   const onStoreError = (call: string) => metrics.storeErrors.inc({ call })
-  const store = made('store', await openStore(config.store))
+  const store = made('store', await openStore(config.store, config.server.workers))
+  store.ping().catch((error: Error) => log.warn({ reason: error.message }, 'the store does not answer'))
   const recorder = made(
     'recorder',
     new Recorder(store, config.spool, {
@@ -160,6 +167,11 @@ export async function createServices(source: ConfigSource, log: Logger, override
     seal.use(secret)
   })
 
+  const surges = new Surges((surge) => {
+    metrics.evidenceSurges.inc({ tenant: surge.tenant, candidate: surge.candidate })
+    log.warn(surge, 'many new users rate one candidate alike: see /admin/evidence')
+  })
+  const { min_answers, min_age_hours, half_life_days } = config.router.shared_evidence
   const learner = made(
     'learner',
     new Learner({
@@ -167,6 +179,8 @@ export async function createServices(source: ConfigSource, log: Logger, override
       states: users,
       find,
       policyFor: (tenant, user) => policies.snapshot(tenant, user).policy,
+      hearing: { minAnswers: min_answers, minAgeMs: min_age_hours * HOUR_MS, halfLifeDays: half_life_days },
+      onFirstWord: (tenant, candidate, reward) => surges.note(tenant, candidate, reward),
       log,
     }),
   )
@@ -175,6 +189,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
     'gains',
     new Gains({
       store,
+      rules: evidenceRules(config.router),
       log,
       onVerdict: ({ tenant, policy, baseline }, group, { verdict, low, high, count }) => {
         metrics.gainVerdicts.inc({ tenant, verdict })
@@ -200,7 +215,16 @@ export async function createServices(source: ConfigSource, log: Logger, override
   const admission = made('admission', new Admission(admissionOptions(config)))
   const heldBytes = made('heldBytes', new HeldBytes(heldBytesOptions(config)))
   const requests = made('requests', new RequestContexts(heldBytes))
-  const quota = made('quota', new Quota(store.limits, onStoreError))
+  const quota = made(
+    'quota',
+    new Quota(store.limits, {
+      onStoreError,
+      onLocal: (tenant, reason) => log.warn({ tenant, reason }, 'limits are counted by this process'),
+      onBack: (tenant) => log.info({ tenant }, 'limits are counted by the store again'),
+      onLost: (tenant, counters) => log.error({ tenant, counters }, 'the store lost budgets: they are brought back'),
+      keep: (charge) => recorder.charge(charge),
+    }),
+  )
   const takesIn = { authenticator, heldBytes, admission, requests, policies, log }
   const reload = () => source.reload((next, old) => takeIn(takesIn, config, next, old))
 
@@ -209,6 +233,13 @@ export async function createServices(source: ConfigSource, log: Logger, override
     reload,
     configState: () => source.state,
     store,
+    storeHealth: made(
+      'storeHealth',
+      new StoreHealth(store, ({ state, detail }) => {
+        metrics.storeDegraded.set(state === 'ok' ? 0 : 1)
+        log[state === 'ok' ? 'info' : 'warn']({ detail }, 'the store')
+      }),
+    ),
     recorder,
     authenticator,
     entry: made('entry', new Entry({ quota, userIds })),
@@ -244,6 +275,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
 export async function closeServices(services: Services): Promise<void> {
   const { learner, policies, users, judge, quota, recorder, store, log } = services
   services.stopAgreeing()
+  services.storeHealth.close()
   await judge?.close()
   await learner.close()
   await policies.close()

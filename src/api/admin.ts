@@ -18,6 +18,7 @@ import { ArtifactError } from '../routing/artifact/error.ts'
 import type { Policies } from '../routing/policies/policies.ts'
 import { DEFAULT_AUDIENCE } from '../routing/policies/wanted.ts'
 import type { Store } from '../store/store.ts'
+import { dropEvidence, showEvidence } from './admin-evidence.ts'
 import { readSmallBody } from './body.ts'
 
 /** Whose bodies are counted as the operator's; no tenant has such a name. */
@@ -103,6 +104,15 @@ export function admin(deps: AdminDeps): Hono<{ Bindings: HttpBindings }> {
   app.delete('/keys/:id', async (c) => {
     if (!(await deps.store.revokeKey(c.req.param('id'), Date.now()))) throw notFound('There is no such key.')
     return c.json({ revoked: true })
+  })
+
+  app.get('/evidence', async (c) => {
+    const { tenant, policy } = c.req.query()
+    return c.json(await showEvidence(deps, { tenant, policy }))
+  })
+  app.delete('/evidence', async (c) => {
+    const { tenant, policy, model } = c.req.query()
+    return c.json(await dropEvidence(deps, { tenant, policy, model }))
   })
 
   app.post('/config/reload', async (c) => {

@@ -18,7 +18,7 @@ import type { Admission } from '../pipeline/admission.ts'
 import type { RequestContext } from '../pipeline/context.ts'
 import type { Endpoint } from '../pipeline/endpoint.ts'
 import { headerText, principalOf } from '../pipeline/principal.ts'
-import type { Quota } from '../pipeline/quota.ts'
+import type { Quota } from '../pipeline/quota/quota.ts'
 import { withoutGuarded } from '../providers/guarded.ts'
 import type { AnswerWriter } from '../providers/relay/writer.ts'
 import { fairTimeout } from '../runtime/fair-timer.ts'
@@ -74,8 +74,7 @@ export async function countTokens({ userIds, admission, quota }: CountTokensDeps
   quota.refuseKnown(context, principal)
   const grant = await quota.reserveRequest(context, principal)
   try {
-    await admission.enter(principal.tenant.config.priority, signal)
-    try {
+    return await admission.run(principal.tenant.config.priority, signal, async () => {
       const candidate = candidates.find(({ apis }) => apis?.has('messages'))
       const provider = candidate && snapshot.providers.get(candidate.provider)
       if (!candidate || !provider?.countTokens) return { input_tokens: request.promptTokens }
@@ -86,9 +85,7 @@ export async function countTokens({ userIds, admission, quota }: CountTokensDeps
       const count = native && provider.countTokens({ candidate, native, signal: within, requestId })
       const counted = await count?.catch(() => null)
       return { input_tokens: counted ?? request.promptTokens }
-    } finally {
-      admission.leave()
-    }
+    })
   } finally {
     grant.settle()
   }

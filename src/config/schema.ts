@@ -227,10 +227,24 @@ const routerSchema = z.strictObject({
   /** Answers that a candidate is asked to grade, off the request's path. */
   judge: judgeSchema.optional().meta(restart),
   /**
-   * Ratings of a model count for the tenant's other users once this many users have rated it; ratings of fewer users
-   * affect those users alone.
+   * Ratings of a model count for the tenant's other users once this many voices have rated it; ratings of fewer affect
+   * those who gave them alone. A voice is a user whom somebody vouches for, or a key: see `shared_evidence`.
    */
   shared_after_users: z.number().int().min(1).max(16).default(5).meta(restart),
+  /** What users say of a model counts for others of their tenant as far as their names are not for free. */
+  shared_evidence: z
+    .strictObject({
+      /** A user counts once they have spoken of so many answers, in words or by what they did next … */
+      min_answers: z.number().int().min(1).max(100).default(3),
+      /** … and so long after the first. */
+      min_age_hours: z.number().nonnegative().default(24),
+      /** All users of a key that vouches for none count as this many users at most, with as many ratings. */
+      key_weight: z.number().min(1).default(8),
+      /** What was said counts half after this time. */
+      half_life_days: z.number().positive().default(90),
+    })
+    .prefault({})
+    .meta(restart),
   /** Users' beliefs kept in memory, about 20 KB each. */
   user_cache: z.number().int().positive().default(10_000).meta(restart),
 })
@@ -289,6 +303,11 @@ const tenantSchema = z.strictObject({
   explore: z.boolean().default(true),
   /** Let the judge of `router.judge`, who need not be one of its candidates, read a sample of its answers. */
   judged: z.boolean().default(true),
+  /**
+   * Whoever holds this tenant's keys signs its users in and sends their true ids: each is a voice of their own
+   * (`router.shared_evidence`). Otherwise all users of one key are one voice, for whoever has it can make up ids.
+   */
+  vouched_users: z.boolean().default(false),
   /** Store user ids in plain text instead of as an HMAC. */
   plain_user_ids: z.boolean().default(false),
   /** Days to keep prompt text in the record; off by default. */
@@ -494,6 +513,16 @@ export const configSchema = z.strictObject({
     .record(z.string().regex(/^\/v1\/([a-z0-9_-]+\/)+$/, "a path from '/v1/' on that ends in '/'"), passthroughSchema)
     .default({}),
   cors: corsSchema.prefault({}),
+  limits: z
+    .strictObject({
+      /**
+       * While the store can't be asked: `local`, each process counts on from what it knows, and grants its share of
+       * what was left; `refuse`, 503 to requests that are limited; `open`, no limit holds. What was used is counted
+       * later.
+       */
+      when_store_is_away: z.enum(['local', 'refuse', 'open']).default('local'),
+    })
+    .prefault({}),
   timeouts: timeoutsSchema.prefault({}),
   retries: retriesSchema.prefault({}),
   admin: z

@@ -99,6 +99,12 @@ export function createMetrics() {
     labelNames: ['tenant', 'verdict'],
     registers,
   })
+  const evidenceSurges = new Counter({
+    name: 'persona_router_evidence_surges_total',
+    help: 'Hours in which many new users rated one candidate alike: see /admin/evidence.',
+    labelNames: ['tenant', 'candidate'],
+    registers,
+  })
   const rewards = new Counter({
     name: 'persona_router_rewards_total',
     help: 'Rewards by tenant and kind.',
@@ -123,12 +129,20 @@ export function createMetrics() {
     registers,
   })
 
+  const storeDegraded = new Gauge({
+    name: 'persona_router_store_degraded',
+    help: '1 while the store takes no writes, or may drop what must stay.',
+    registers,
+  })
+
   return {
     registry,
+    storeDegraded,
     passed,
     rejected,
     routerFallback,
     gainVerdicts,
+    evidenceSurges,
     rewards,
     artifactLoads,
     storeErrors,

@@ -10,7 +10,7 @@ import type { Admission } from '../../pipeline/admission.ts'
 import { logAnswer } from '../../pipeline/after-answer.ts'
 import type { RequestContext } from '../../pipeline/context.ts'
 import { type Principal, principalOf } from '../../pipeline/principal.ts'
-import type { Quota } from '../../pipeline/quota.ts'
+import type { Quota } from '../../pipeline/quota/quota.ts'
 import { Deadline } from '../../providers/forward/deadline.ts'
 import { readAll } from '../../providers/http/read-all.ts'
 import { type PassCall, type ProviderAnswer, UpstreamError } from '../../providers/provider.ts'
@@ -49,12 +49,7 @@ export async function passThrough(deps: PassthroughDeps, context: RequestContext
   const { body, model } = await bodyOf(context, target, () => pass.heard())
   const grant = await deps.quota.reserveRequest(context, principal, leastAmounts(target.config))
   try {
-    await deps.admission.enter(principal.tenant.config.priority, context.signal)
-    try {
-      await pass.run(body, grant.headers)
-    } finally {
-      deps.admission.leave()
-    }
+    await deps.admission.run(principal.tenant.config.priority, context.signal, () => pass.run(body, grant.headers))
   } catch (error) {
     throw pass.asTold(body instanceof Upload && body.error ? body.error : error)
   } finally {

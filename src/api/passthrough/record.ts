@@ -9,6 +9,7 @@ import type { RequestContext } from '../../pipeline/context.ts'
 import { turnOf } from '../../pipeline/conversation.ts'
 import type { Endpoint } from '../../pipeline/endpoint.ts'
 import type { Principal } from '../../pipeline/principal.ts'
+import { NANO } from '../../pipeline/quota/usd.ts'
 import { recordOf } from '../../pipeline/record.ts'
 import { givenModel } from '../../pipeline/unrouted.ts'
 import type { InteractionRecord } from '../../store/records/codec.ts'
@@ -63,13 +64,13 @@ const isBilled = (status: number | null) => status !== null && status < 400
 export const leastAmounts = ({ price }: PassthroughTarget) => ({
   requests: 1,
   tokens: 1,
-  nanoUsd: Math.max(1, Math.round((price?.request ?? 0) * 1e9)),
+  nanoUsd: Math.max(1, Math.round((price?.request ?? 0) * NANO)),
 })
 
 export const amountsOf = ({ usage, costUsd }: InteractionRecord) => ({
   requests: 1,
   tokens: usage.promptTokens + usage.completionTokens,
-  nanoUsd: Math.round(costUsd * 1e9),
+  nanoUsd: Math.round(costUsd * NANO),
 })
 
 /** As configured for the prefix, else as the model's own candidate has it, else as the catalogue. */
