@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { dialectsSchema } from '../candidates/dialect.ts'
 import { candidateSchema, embeddingModelSchema } from '../candidates/schema.ts'
 import { telemetrySchema } from '../observability/telemetry/schema.ts'
+import { webhookSchema } from '../observability/webhook.ts'
 import { providerSchema } from '../providers/kind-schemas.ts'
 
 /** The artifact that comes with the gateway, wherever it is installed. */
@@ -171,7 +172,7 @@ const canarySchema = z.strictObject({ artifact: z.string(), share })
  * recorded. `assist`: the router answers where its gain over the baseline is certified, and a share of the others.
  * `route`: the router answers. In each, whom it is known to harm gets the baseline.
  */
-const modeSchema = z.enum(['observe', 'assist', 'route'])
+export const modeSchema = z.enum(['observe', 'assist', 'route'])
 
 const routerSchema = z.strictObject({
   /** Directory of an artifact, or a link to one; default: the artifact that comes with the gateway. */
@@ -220,6 +221,8 @@ const routerSchema = z.strictObject({
   /** Name of the candidate that would answer without a router: what the router is compared with. */
   baseline: z.string().optional(),
   mode: modeSchema.default('route'),
+  /** Tell clients what an answer saved against the baseline (`x-router-saved-usd`), where it is not streamed. */
+  tell_saved: z.boolean().default(false),
   /** Share of requests in which the router chooses in `assist`, as long as no gain is certified. */
   trial_share: share.default(0.2),
   /** Share of users, told apart by a hash of their ids, who always get the baseline: what the gain is read from. */
@@ -536,6 +539,7 @@ export const configSchema = z.strictObject({
     .strictObject({ level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info').meta(restart) })
     .prefault({}),
   metrics: z.strictObject({ enabled: z.boolean().default(true) }).prefault({}),
+  webhook: webhookSchema.optional(),
   telemetry: telemetrySchema.prefault({}).meta(restart),
 })
 

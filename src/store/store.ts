@@ -123,6 +123,8 @@ export type Invalidation =
   | { kind: 'evidence'; tenant: string }
   /** A deployment refused something new. */
   | { kind: 'refusals'; tenant: string }
+  /** The operator switched a tenant's mode. */
+  | { kind: 'mode'; tenant: string }
   /** The connection was interrupted, so that changes may have been missed: drop every cached copy. */
   | { kind: 'all' }
 
@@ -211,6 +213,10 @@ export interface Store {
   noteRefusals(tenant: string, rows: readonly StoredRefusal[]): Promise<void>
   /** What has not expired. */
   listRefusals(tenant: string): Promise<StoredRefusal[]>
+
+  /** A tenant's mode that the operator switched to while replicas run; null: the configuration's. Opaque here. */
+  loadMode(tenant: string): Promise<string | null>
+  saveMode(tenant: string, mode: string | null): Promise<void>
 
   /** One secret for all replicas: the one that is there, else `proposed`, from now on and for all. */
   sharedSecret(proposed: string): Promise<string>

@@ -147,8 +147,7 @@ export class RedisStore implements Store {
       await this.#redis.client.pexpireat(key, Math.max(...rows.map(({ expiresAt }) => expiresAt)), 'GT')
       await this.#redis.client.pexpireat(key, Math.max(...rows.map(({ expiresAt }) => expiresAt)), 'NX')
     })
-    const change: Invalidation = { kind: 'refusals', tenant }
-    await this.#redis.ask('{keys}', () => this.#redis.client.publish(keys.CHANGES, JSON.stringify(change)))
+    await this.#announce({ kind: 'refusals', tenant })
   }
 
   async listRefusals(tenant: string): Promise<StoredRefusal[]> {
@@ -160,6 +159,21 @@ export class RedisStore implements Store {
       })
       .filter(({ expiresAt }) => expiresAt > Date.now())
       .sort((a, b) => (keyOfRefusal(a) < keyOfRefusal(b) ? -1 : 1))
+  }
+
+  loadMode(tenant: string): Promise<string | null> {
+    return this.#redis.ask(tenant, () => this.#redis.client.get(keys.mode(tenant)))
+  }
+
+  async saveMode(tenant: string, mode: string | null): Promise<void> {
+    const { client } = this.#redis
+    const key = keys.mode(tenant)
+    await this.#redis.ask<unknown>(tenant, () => (mode === null ? client.del(key) : client.set(key, mode)))
+    await this.#announce({ kind: 'mode', tenant })
+  }
+
+  async #announce(change: Invalidation): Promise<void> {
+    await this.#redis.ask('{keys}', () => this.#redis.client.publish(keys.CHANGES, JSON.stringify(change)))
   }
 
   sharedSecret(proposed: string): Promise<string> {

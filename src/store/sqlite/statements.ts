@@ -76,6 +76,10 @@ export function prepareStatements(db: DatabaseSync) {
       'SELECT deployment, field, expires_at FROM refusals WHERE tenant = ? AND expires_at > ? ORDER BY deployment, field',
     ),
 
+    loadMode: prepare('SELECT mode FROM modes WHERE tenant = ?'),
+    saveMode: prepare('INSERT OR REPLACE INTO modes VALUES (?, ?)'),
+    dropMode: prepare('DELETE FROM modes WHERE tenant = ?'),
+
     noteErasure: prepare('INSERT OR REPLACE INTO erasures VALUES (?, ?, ?)'),
     anyErasure: prepare('SELECT 1 FROM erasures LIMIT 1'),
     erasure: prepare('SELECT at FROM erasures WHERE tenant = ? AND user_hash = ?'),
