@@ -8,7 +8,10 @@ import { parseUsage } from './usage.ts'
 /** Larger answers are files, or hold pictures: what they say of usage is not looked for. */
 const MAX_BYTES = 1024 * 1024
 
-/** Looks in an answer of any of OpenAI's endpoints, as it goes by, for the model that it names and the usage it tells. */
+/**
+ * Looks in an answer of any of OpenAI's endpoints, as it goes by, for the model that it names and the usage that it
+ * tells.
+ */
 export class ToldUsage {
   usage: Usage | null = null
   model: string | null = null

@@ -16,7 +16,7 @@ export interface HttpRequest {
   method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
   path: string
   headers: Record<string, string>
-  /** One piece or several, one after the other; or pieces as they come, with their length together where it is known. */
+  /** One piece or several, one after the other; or pieces as they come, with their whole length where it is known. */
   body?: Buffer | readonly Buffer[] | (AsyncIterable<Buffer> & { readonly length: number | null })
   signal: AbortSignal
   /**
