@@ -388,6 +388,33 @@ const retriesSchema = z.strictObject({
     .meta(restart),
 })
 
+const passthroughTarget = z.strictObject({
+  provider: z.string(),
+  /** Bodies are sent on as they come, so that none is held in memory. Default: OpenAI's limit of a file. */
+  max_body_bytes: z
+    .number()
+    .int()
+    .positive()
+    .default(512 * 1024 * 1024),
+  /**
+   * Dollars: a request, and a million tokens where the answer tells its usage. Where left out, tokens cost what the
+   * candidate of that model or the catalogue says.
+   */
+  price: z
+    .strictObject({
+      request: z.number().nonnegative().default(0),
+      input: z.number().nonnegative().default(0),
+      output: z.number().nonnegative().default(0),
+    })
+    .optional(),
+})
+
+/** A provider's name alone is short for its object. */
+const passthroughSchema = z.union([
+  z.string().transform((provider) => passthroughTarget.parse({ provider })),
+  passthroughTarget,
+])
+
 const corsSchema = z.strictObject({
   /**
    * Origins whose pages may call `/v1` from a browser, as browsers send them (`https://chat.example.com`), or `*` for
@@ -516,10 +543,10 @@ export const configSchema = z.strictObject({
     .prefault({}),
   /**
    * Paths that go to a provider as they are, unrouted: prefix -> provider. With a key of ours, under the limits of
-   * requests, counted; none where left out.
+   * requests, counted and recorded; none where left out.
    */
   passthrough: z
-    .record(z.string().regex(/^\/v1\/([a-z0-9_-]+\/)+$/, "a path from '/v1/' on that ends in '/'"), z.string())
+    .record(z.string().regex(/^\/v1\/([a-z0-9_-]+\/)+$/, "a path from '/v1/' on that ends in '/'"), passthroughSchema)
     .default({}),
   cors: corsSchema.prefault({}),
   limits: z
@@ -557,6 +584,7 @@ export type RouterConfig = Config['router']
 export type EmbedderConfig = RouterConfig['embedder']
 export type TenantConfig = Config['tenants'][number]
 export type ResponsesConfig = Config['responses']
+export type PassthroughTarget = z.output<typeof passthroughTarget>
 export type LimitsConfig = TenantConfig['limits']
 export type TimeoutsConfig = Config['timeouts']
 export type RetriesConfig = Config['retries']
