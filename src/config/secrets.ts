@@ -29,8 +29,8 @@ export interface ReadSecrets {
 }
 
 /**
- * Reads the secrets that lie in files into their fields of `root`, which is changed. A file of several holds one a line;
- * all others hold one secret.
+ * Reads the secrets that lie in files into their fields of `root`, which is changed. A file of several holds one a
+ * line; all others hold one secret.
  *
  * @param configFile paths are relative to it
  */
