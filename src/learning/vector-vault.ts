@@ -14,8 +14,8 @@ export type VectorSeal = (vector: QuantisedVector) => string
 
 /**
  * Query vectors of tenants that asked for them (`training: vectors`), as they are kept: a vector gives its prompt's
- * words back. Sealed under a secret that is not in the store and a random salt of the user's that is: whoever has only one of
- * the two reads nothing, and with the salt all of an erased user's vectors are gone, wherever copies of them lie.
+ * words back. Sealed under a secret that is not in the store and a random salt of the user's that is: whoever has only
+ * one of the two reads nothing, and with the salt all of an erased user's vectors are gone, wherever copies lie.
  */
 export class VectorVault {
   readonly #store: Pick<Store, 'salt' | 'subscribe'>
