@@ -124,6 +124,20 @@ const MIGRATIONS = [
   -- Filled and emptied, to see whether the disk has room.
   CREATE TABLE room (id INTEGER PRIMARY KEY, filler BLOB NOT NULL) STRICT;
   `,
+  `
+  ALTER TABLE users ADD COLUMN since INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE users ADD COLUMN heard_at INTEGER NOT NULL DEFAULT 0;
+  -- Sums by user id alone, whose authors nobody can tell apart any more.
+  DELETE FROM evidence;
+  `,
+  'CREATE TABLE modes (tenant TEXT PRIMARY KEY, mode TEXT NOT NULL) STRICT, WITHOUT ROWID;',
+  `
+  -- Part of the key under which a user's vectors are sealed: it goes with the user.
+  CREATE TABLE salts (
+    tenant TEXT NOT NULL, user TEXT NOT NULL, salt BLOB NOT NULL, PRIMARY KEY (tenant, user)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX users_by_age ON users (tenant, updated_at);
+  `,
 ]
 
 /** @throws Error when the file was written by a newer version of this program */
