@@ -48,6 +48,7 @@ export const conversation = (tenant: string, id: string) => `${tag(tenant)}turn:
 export const refusals = (tenant: string) => `${tag(tenant)}refusals`
 export const evidence = (tenant: string, policy: string) => `${tag(tenant)}evidence:${policy}`
 export const idempotencyKeys = (tenant: string) => `${tag(tenant)}idempotency`
+export const idempotencyBytes = (tenant: string) => `${tag(tenant)}idempotency-bytes`
 /** By a hash of the client's key. */
 export const idempotencyKey = (tenant: string, hash: string) => `${tag(tenant)}idempotency:${hash}`
 /** Of one tenant's kept responses: when they run out, and their sizes. */
