@@ -100,6 +100,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
   const telemetry = made('telemetry', await openTelemetry(config.telemetry, { metrics, log }))
   const onStoreError = (call: string) => metrics.storeErrors.inc({ call })
   const store = made('store', await openStore(config.store, config.server.workers))
+  store.ping().catch((error: Error) => log.warn({ reason: error.message }, 'the store does not answer'))
   const recorder = made(
     'recorder',
     new Recorder(store, config.spool, {
