@@ -1,6 +1,8 @@
 import { dirname, join, resolve } from 'node:path'
 import { identitySecret } from './candidates/identity-secret.ts'
 import { UserIds } from './candidates/tenants.ts'
+import { vectorSecret } from './config/cross-check.ts'
+import { ConfigError } from './config/load.ts'
 import { restartNeeded } from './config/restart.ts'
 import type { Config } from './config/schema.ts'
 import { closeSnapshot, type Snapshot } from './config/snapshot.ts'
@@ -11,14 +13,17 @@ import { Erasures } from './learning/erasures.ts'
 import { Learner } from './learning/learner.ts'
 import { askCandidate } from './learning/sources/ask-candidate.ts'
 import { Judge } from './learning/sources/judge.ts'
+import { Surges } from './learning/surges.ts'
 import { takeReward } from './learning/take-reward.ts'
 import { UserStates } from './learning/user-states.ts'
+import { VectorVault } from './learning/vector-vault.ts'
 import { Latencies } from './observability/latencies.ts'
 import type { Logger } from './observability/logger.ts'
 import { createMetrics, type Metrics } from './observability/metrics.ts'
 import { StoreHealth } from './observability/store-health.ts'
 import { openTelemetry } from './observability/telemetry/open.ts'
 import type { Telemetry } from './observability/telemetry/telemetry.ts'
+import { Webhook } from './observability/webhook.ts'
 import { Admission } from './pipeline/admission.ts'
 import { Authenticator } from './pipeline/authenticate.ts'
 import { RequestContexts } from './pipeline/context.ts'
@@ -29,10 +34,12 @@ import { Quota } from './pipeline/quota/quota.ts'
 import { Refusals } from './providers/dialect/refusals.ts'
 import { Breakers, deploymentOf } from './providers/forward/breakers.ts'
 import { answers } from './providers/forward/probe.ts'
+import { evidenceRules } from './routing/choose/evidence.ts'
 import { modelThread } from './routing/model/thread.ts'
 import { Policies } from './routing/policies/policies.ts'
 import { Gains } from './routing/safety/gains.ts'
-import { Seal } from './runtime/seal.ts'
+import { Modes } from './routing/safety/modes.ts'
+import { Seal, type Secrets } from './runtime/seal.ts'
 import { Siblings } from './server/workers.ts'
 import { openStore } from './store/index.ts'
 import { Recorder } from './store/recorder/recorder.ts'
@@ -64,9 +71,12 @@ export interface Services {
   stopAgreeing(): void
   policies: Policies
   users: UserStates
+  /** Of query vectors, where a tenant asked for them. */
+  vault: VectorVault
   learner: Learner
   arms: ArmReport
   gains: Gains
+  modes: Modes
   /** Null where none is configured. */
   judge: Judge | null
   breakers: Breakers
@@ -75,11 +85,14 @@ export interface Services {
   metrics: Metrics
   /** Null where none is configured. */
   telemetry: Telemetry | null
+  webhook: Webhook
   log: Logger
 }
 
 /** Changes or replaces parts right after they are made, before others get them. */
 export type Overrides = { readonly [Name in keyof Services]?: (made: Services[Name]) => Services[Name] }
+
+const HOUR_MS = 3_600_000
 
 /** Directory of files that a process makes for itself: beside the spool. */
 export const dataDirOf = (config: Config) => dirname(resolve(config.spool.path))
@@ -97,6 +110,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
     overrides[name]?.(part) ?? part
 
   const metrics = made('metrics', createMetrics())
+  const webhook = made('webhook', new Webhook(() => snapshot().config.webhook, { metrics, log }))
   const telemetry = made('telemetry', await openTelemetry(config.telemetry, { metrics, log }))
   const onStoreError = (call: string) => metrics.storeErrors.inc({ call })
   const store = made('store', await openStore(config.store, config.server.workers))
@@ -118,13 +132,18 @@ export async function createServices(source: ConfigSource, log: Logger, override
       openEmbedder: (artifact) => openEmbedder(config.router.embedder, artifact),
       loadEvidence: (tenant, policy) => store.loadEvidence(tenant, policy),
       log,
-      onLoad: (result) => metrics.artifactLoads.inc({ result }),
+      onLoad: (result, reason) => {
+        metrics.artifactLoads.inc({ result })
+        if (reason !== undefined) void webhook.tell({ type: 'artifact.refused', data: { reason } })
+      },
     }),
   )
+  const vault = made('vault', new VectorVault(store, vaultSecrets(config)))
   const users = made(
     'users',
     new UserStates({
       store,
+      vault,
       find,
       max: config.router.user_cache,
       get deadlineMs() {
@@ -147,7 +166,10 @@ export async function createServices(source: ConfigSource, log: Logger, override
     ),
   )
   const refusals = made('refusals', new Refusals(store))
+  const modes = made('modes', new Modes(store, log))
   store.subscribe((change) => {
+    if (change.kind === 'mode') modes.refresh(change.tenant)
+    if (change.kind === 'all') modes.suspectAll()
     if (change.kind === 'evidence') policies.refreshEvidence(change.tenant)
     if (change.kind === 'refusals') refusals.reload(change.tenant)
     if (change.kind === 'all') refusals.reloadAll()
@@ -156,20 +178,28 @@ export async function createServices(source: ConfigSource, log: Logger, override
 
   const identity = await identitySecret(config.identity.secret, join(dataDirOf(config), 'identity-secret'), store)
   const userIds = made('userIds', new UserIds(identity.secret))
-  const seal = made('seal', new Seal(identity.secret, 'responses'))
+  const seal = made('seal', new Seal([identity.secret, ...config.identity.previous_secrets], 'responses'))
   const stopAgreeing = identity.agreeLater((secret) => {
     log.warn('the replicas keep user ids under another secret: it is used from now on')
     userIds.use(secret)
-    seal.use(secret)
+    seal.use([secret, ...config.identity.previous_secrets])
   })
 
+  const surges = new Surges((surge) => {
+    metrics.evidenceSurges.inc({ tenant: surge.tenant, candidate: surge.candidate })
+    log.warn(surge, 'many new users rate one candidate alike: see /admin/evidence')
+  })
+  const { min_answers, min_age_hours, half_life_days } = config.router.shared_evidence
   const learner = made(
     'learner',
     new Learner({
       store,
       states: users,
+      vault,
       find,
       policyFor: (tenant, user) => policies.snapshot(tenant, user).policy,
+      hearing: { minAnswers: min_answers, minAgeMs: min_age_hours * HOUR_MS, halfLifeDays: half_life_days },
+      onFirstWord: (tenant, candidate, reward) => surges.note(tenant, candidate, reward),
       log,
     }),
   )
@@ -178,13 +208,13 @@ export async function createServices(source: ConfigSource, log: Logger, override
     'gains',
     new Gains({
       store,
+      rules: evidenceRules(config.router),
       log,
       onVerdict: ({ tenant, policy, baseline }, group, { verdict, low, high, count }) => {
         metrics.gainVerdicts.inc({ tenant, verdict })
-        log.warn(
-          { tenant, policy, baseline, users: group, verdict, low, high, ratings: count },
-          'gain over the baseline',
-        )
+        const data = { tenant, policy, baseline, users: group, verdict, low, high, ratings: count }
+        void webhook.tell({ type: 'gain.verdict', data })
+        log.warn(data, 'gain over the baseline')
       },
     }),
   )
@@ -214,7 +244,15 @@ export async function createServices(source: ConfigSource, log: Logger, override
     }),
   )
   const takesIn = { authenticator, heldBytes, admission, requests, policies, log }
-  const reload = () => source.reload((next, old) => takeIn(takesIn, config, next, old))
+  const reload = () =>
+    source
+      .reload((next, old) => takeIn(takesIn, config, next, old))
+      .catch((error: unknown) => {
+        if (error instanceof ConfigError) {
+          void webhook.tell({ type: 'config.refused', data: { problems: error.problems } })
+        }
+        throw error
+      })
 
   const services: Services = {
     snapshot,
@@ -243,25 +281,29 @@ export async function createServices(source: ConfigSource, log: Logger, override
     stopAgreeing,
     policies,
     users,
+    vault,
     learner,
     arms,
     gains,
+    modes,
     judge: made('judge', judge),
     breakers,
     refusals,
     latencies: made('latencies', new Latencies()),
     metrics,
     telemetry,
+    webhook,
     log,
   }
   warnOfEmpty(snapshot(), log)
   await policies.warm(snapshot().tenants.values())
+  for (const tenant of snapshot().tenants.keys()) modes.refresh(tenant)
   return services
 }
 
 /** Closes all that `createServices` opened, each part after those that use it. Requests must have ended. */
 export async function closeServices(services: Services): Promise<void> {
-  const { learner, policies, users, judge, quota, recorder, store, log } = services
+  const { learner, policies, users, vault, judge, quota, recorder, store, log } = services
   services.stopAgreeing()
   services.storeHealth.close()
   await judge?.close()
@@ -269,7 +311,9 @@ export async function closeServices(services: Services): Promise<void> {
   await policies.close()
   await modelThread.close()
   users.close()
+  vault.close()
   await quota.close()
+  services.webhook.close()
   await services.telemetry?.close()
   await recorder.close().catch((error: unknown) => log.error({ err: error }, 'records stay in the spool'))
   await closeSnapshot(services.snapshot())
@@ -317,6 +361,12 @@ async function takeIn(
  */
 function warnOfEmpty({ empty }: Snapshot, log: Logger): void {
   for (const { tenant, wanted } of empty) log.warn({ tenant, wanted }, 'no usable candidate has this name or group')
+}
+
+/** Null: none is configured outside the store, so that no vector is kept. */
+function vaultSecrets(config: Config): Secrets | null {
+  const secret = vectorSecret(config)
+  return secret === undefined ? null : [secret, ...config.privacy.previous_secrets, ...config.identity.previous_secrets]
 }
 
 const admissionOptions = ({ server }: Config) => ({

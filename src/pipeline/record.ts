@@ -18,15 +18,17 @@ export function recordOf(context: RequestContext, call: Call, decision: Decision
   const { selection } = decision
   const keepDays = principal.tenant.config.keep_text_days
   const totalMs = performance.now() - context.startedAt
-  const embedding = quantise(decision.embedding)
+  const reading = quantise(decision.reading)
   return {
     id: context.requestId,
     ts: context.ts,
     tenant: principal.tenant.name,
     user: principal.user,
     conversation,
-    embedding: embedding && { int8: base64Of(embedding.int8), scale: embedding.scale },
+    embedding: sealedOf(decision),
     embedder: decision.policy?.embedder.version ?? '',
+    reading: reading && { int8: base64Of(reading.int8), scale: reading.scale },
+    reader: readerOf(decision),
     text: keepDays === undefined ? null : decision.text,
     ...(keepDays !== undefined && { textExpiresAt: context.ts + keepDays * DAY_MS }),
     candidates: scoredCandidates(selection.scored, selection.propensities, decision.fallback === null),
@@ -47,6 +49,7 @@ export function recordOf(context: RequestContext, call: Call, decision: Decision
     modalities: ['text', ...(['vision', 'audio'] as const).filter((modality) => request.needs.has(modality))],
     completionId: call.message ?? outcome.completionId,
     key: principal.keyId,
+    ...(principal.vouched && { vouched: true }),
     endpoint: call.endpoint.name,
     ...(decision.baseline && {
       arm: armOf(decision),
@@ -55,6 +58,10 @@ export function recordOf(context: RequestContext, call: Call, decision: Decision
     }),
   }
 }
+
+const readerOf = ({ policy }: Decision) => policy?.router.artifact.manifest.reader ?? ''
+
+const sealedOf = ({ vector }: Decision) => (vector && 'sealed' in vector.of ? vector.of : null)
 
 /** Who chose: the router, or why the baseline. */
 function armOf({ selection: { reason, detail } }: Decision): Arm {
@@ -65,7 +72,11 @@ function armOf({ selection: { reason, detail } }: Decision): Arm {
  * Dollars that the baseline would have cost for the same tokens. In a conversation that goes on, it would have found
  * its prompt in the provider's cache: so a switch of models is not said to be cheaper than it was.
  */
-function baselineUsd({ snapshot, ts }: RequestContext, decision: Decision, { usage }: Outcome): number | null {
+export function baselineUsd(
+  { snapshot, ts }: RequestContext,
+  decision: Decision,
+  { usage }: Pick<Outcome, 'usage'>,
+): number | null {
   const { baseline, conversation } = decision
   const price = snapshot.candidates.find(({ name }) => name === baseline?.comparison.baseline)?.price
   if (!price) return null
@@ -85,14 +96,17 @@ export function summaryOf(context: RequestContext, call: Call, decision: Decisio
     user: principal.user,
     conversation,
     candidate: decision.selection.chosen.candidate.name,
-    embedding: quantise(decision.embedding),
-    embedder: decision.policy?.embedder.version ?? '',
+    reading: quantise(decision.reading),
+    reader: readerOf(decision),
+    vector: decision.vector,
     promptTokens: request.promptTokens,
     completionTokens: -1,
     costUsd: -1,
     ts: context.ts,
     ended: false,
     gain: gainNote(decision),
+    key: principal.keyId,
+    vouched: principal.vouched,
   }
 }
 

@@ -1,3 +1,4 @@
+import type { QuantisedVector } from '../runtime/quantise.ts'
 import type { Idempotency, Limits } from './limits.ts'
 import type { InteractionRecord, RewardRecord } from './records/codec.ts'
 import type { GainNote } from './records/records.ts'
@@ -36,6 +37,10 @@ export interface StoredUser {
   /** Stated preferences (PUT profile). */
   preferences: Record<string, unknown>
   updatedAt: number
+  /** Unix milliseconds of their first reward; 0: none yet, or from before this was kept. */
+  since: number
+  /** Unix milliseconds since when what they say of an LLM counts for the tenant's others; 0: not yet. */
+  heardAt: number
 }
 
 export type UserState = Omit<StoredUser, 'sums'>
@@ -48,9 +53,11 @@ export interface StoredEdge {
   seq: number
   ts: number
   candidate: string
-  embedding: { int8: Int8Array; scale: number }
-  /** Version of the embedder: under another one the vector means nothing. */
-  embedder: string
+  /** What was read in the query; null where this was written by a version that kept the vector. */
+  reading: QuantisedVector | null
+  /** The manifest's `reader`: under another one the reading means nothing. */
+  reader: string
+  vector: KeptVector | null
   reward: number
   /** Name in the manifest's `kinds`. */
   kind: string
@@ -63,6 +70,16 @@ export interface StoredEdge {
 
 export const MAX_EDGES = 512
 
+/**
+ * A query vector that is kept beside its reading, so that an artifact with another reader can read it: of tenants that
+ * asked for that, sealed; `plain` only where an earlier version of this program wrote it.
+ */
+export interface KeptVector {
+  /** Version of the embedder: under another one the vector means nothing. */
+  embedder: string
+  of: { sealed: string } | { plain: QuantisedVector }
+}
+
 /** What feedback needs of an interaction; found also while the answer is still on its way. */
 export interface InteractionSummary {
   id: string
@@ -70,8 +87,9 @@ export interface InteractionSummary {
   user: string
   conversation: string | null
   candidate: string
-  embedding: { int8: Int8Array; scale: number } | null
-  embedder: string
+  reading: QuantisedVector | null
+  reader: string
+  vector: KeptVector | null
   promptTokens: number
   completionTokens: number
   costUsd: number
@@ -80,6 +98,10 @@ export interface InteractionSummary {
   ended: boolean
   /** What a rating tells of the router's gain; null where it tells nothing. */
   gain?: GainNote | null
+  /** Id of the key that it was asked with. */
+  key?: string
+  /** Somebody answers for the user's name (`routing/choose/evidence.ts`). */
+  vouched?: boolean
 }
 
 /** The last turn of a conversation: what stickiness and implicit rewards compare with. */
@@ -89,14 +111,14 @@ export interface ConversationState {
   user: string
   /** Hash of the last user message. */
   lastUserHash: string
-  /** Embedding of the last user message, int8. */
-  embedding: { int8: Int8Array; scale: number } | null
+  /** Vector of the last user message, sealed under what the client sends again with each turn (`Turn.seal`). */
+  vector: string | null
   messages: number
   promptTokens: number
   ts: number
 }
 
-/** Population outcomes of one tenant: `candidate -> sum of llm messages`, under one artifact version. */
+/** Sums by name, under one key of a tenant. */
 export type Evidence = Map<string, Float32Array>
 
 /** Something of a tenant's requests that a deployment refused, and another took. */
@@ -115,6 +137,8 @@ export type Invalidation =
   | { kind: 'evidence'; tenant: string }
   /** A deployment refused something new. */
   | { kind: 'refusals'; tenant: string }
+  /** The operator switched a tenant's mode. */
+  | { kind: 'mode'; tenant: string }
   /** The connection was interrupted, so that changes may have been missed: drop every cached copy. */
   | { kind: 'all' }
 
@@ -188,14 +212,27 @@ export interface Store {
     ttlS: number,
   ): Promise<ConversationState | null>
 
-  loadEvidence(tenant: string, policy: string): Promise<Evidence>
-  /** Atomically adds to the sums of a candidate. */
-  addEvidence(tenant: string, policy: string, candidate: string, message: Float32Array): Promise<void>
+  loadEvidence(tenant: string, key: string): Promise<Evidence>
+  /**
+   * Atomically adds to the sums of a name.
+   *
+   * @param halfLifeDays the last number is the day up to which the others have faded: what is there fades to the later
+   *   of the two days first. Left out: nothing fades
+   */
+  addEvidence(tenant: string, key: string, name: string, added: Float32Array, halfLifeDays?: number): Promise<void>
+  /** Forgets sums by name, or all of a key. Returns how many went. */
+  dropEvidence(tenant: string, key: string, names?: readonly string[]): Promise<number>
 
   /** Keeps what was refused until it expires, and tells the other replicas. */
   noteRefusals(tenant: string, rows: readonly StoredRefusal[]): Promise<void>
   /** What has not expired. */
   listRefusals(tenant: string): Promise<StoredRefusal[]>
+
+  /** A random part of the key under which a user's vectors are sealed: the one that is there, else `proposed`. */
+  salt(tenant: string, user: string, proposed: Buffer): Promise<Buffer>
+  /** A tenant's mode that the operator switched to while replicas run; null: the configuration's. Opaque here. */
+  loadMode(tenant: string): Promise<string | null>
+  saveMode(tenant: string, mode: string | null): Promise<void>
 
   /** One secret for all replicas: the one that is there, else `proposed`, from now on and for all. */
   sharedSecret(proposed: string): Promise<string>

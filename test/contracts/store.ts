@@ -219,8 +219,9 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
           user: row.user,
           conversation: null,
           candidate: 'candidate-1',
-          embedding: { int8: Int8Array.of(-128, 0, 127), scale: 0.5 },
-          embedder: 'static-1',
+          reading: { int8: Int8Array.of(-128, 0, 127), scale: 0.5 },
+          reader: 'reader-1',
+          vector: { embedder: 'static-1', of: { sealed: 'c2VhbGVk' } },
           promptTokens: 3,
           completionTokens: -1,
           costUsd: 0,
@@ -238,8 +239,9 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
           user: row.user,
           conversation: row.conversation,
           candidate: row.chosen,
-          embedding: { int8: Int8Array.from({ length: 256 }, (_, i) => i), scale: 0.01 },
-          embedder: row.embedder,
+          reading: { int8: Int8Array.from({ length: 30 }, (_, i) => i), scale: 0.01 },
+          reader: 'reader-1',
+          vector: null,
           promptTokens: 120,
           completionTokens: 340,
           costUsd: row.costUsd,
@@ -260,13 +262,13 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
         interaction: randomUUID(),
         user: 'u',
         lastUserHash: 'abc',
-        embedding: { int8: Int8Array.of(1, -1), scale: 2 },
+        vector: 'c2VhbGVk',
         messages: 3,
         promptTokens: 40,
         ts: Date.now(),
       }
       expect(await store.saveConversation(t, 'c', state, 60)).toBeNull()
-      await store.saveConversation(t, 'brief', { ...state, embedding: null }, 0.05)
+      await store.saveConversation(t, 'brief', { ...state, vector: null }, 0.05)
       expect(await store.loadConversation(t, 'c')).toEqual(state)
       expect(await store.loadConversation(tenant(), 'c')).toBeNull()
       expect(await store.saveConversation(t, 'c', { ...state, messages: 5 }, 60)).toEqual(state)
@@ -293,6 +295,27 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
       )
       await expect(store.addEvidence(t, 'p1', 'other', Float32Array.of(1, 2))).rejects.toThrow()
       await other.close()
+    })
+
+    test('evidence fades up to the day of what is added, in whichever order it comes; and is dropped', async () => {
+      const t = tenant()
+      const add = (value: number, day: number, of = 'a') =>
+        store.addEvidence(t, 'p', of, Float32Array.of(value, 1, day), 10)
+      await add(8, 100)
+      await add(1, 110)
+      expect((await store.loadEvidence(t, 'p')).get('a')).toEqual(Float32Array.of(5, 1.5, 110))
+      await add(1, 110)
+      // What comes late has faded itself; the day stays.
+      await add(8, 100)
+      expect((await store.loadEvidence(t, 'p')).get('a')).toEqual(Float32Array.of(10, 3, 110))
+      await add(1, 1, 'b')
+      await add(1, 1, 'c')
+      await store.addEvidence(t, 'q', 'a', Float32Array.of(1))
+      expect(await store.dropEvidence(t, 'p', ['b', 'never'])).toBe(1)
+      expect([...(await store.loadEvidence(t, 'p')).keys()].toSorted()).toEqual(['a', 'c'])
+      expect(await store.dropEvidence(t, 'p')).toBe(2)
+      expect(await store.dropEvidence(t, 'p')).toBe(0)
+      expect((await store.loadEvidence(t, 'q')).size).toBe(1)
     })
 
     describe('erasing a user', () => {
@@ -414,6 +437,26 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
       await second.close()
     })
 
+    test('keeps the mode that a tenant was switched to, and tells the others', async () => {
+      const [t, other] = [tenant(), tenant()]
+      const second = await subject.open()
+      const heard: Invalidation[] = []
+      const stop = second.subscribe((change) => heard.push(change))
+      expect(await store.loadMode(t)).toBeNull()
+      await store.saveMode(t, 'observe')
+      expect(await second.loadMode(t)).toBe('observe')
+      expect(await store.loadMode(other)).toBeNull()
+      await until(() =>
+        heard.some((change) => change.kind === 'all' || (change.kind === 'mode' && change.tenant === t)),
+      )
+      await second.saveMode(t, 'assist')
+      expect(await store.loadMode(t)).toBe('assist')
+      await store.saveMode(t, null)
+      expect(await second.loadMode(t)).toBeNull()
+      stop()
+      await second.close()
+    })
+
     describe('limits', () =>
       limitsContract(
         () => store,
@@ -445,7 +488,7 @@ const conversationOf = (user: string) => ({
   interaction: randomUUID(),
   user,
   lastUserHash: 'abc',
-  embedding: null,
+  vector: null,
   messages: 1,
   promptTokens: 1,
   ts: 1,
@@ -467,8 +510,9 @@ const summary = ({
   user,
   conversation: null,
   candidate: 'candidate-1',
-  embedding: null,
-  embedder: 'static-1',
+  reading: null,
+  reader: '',
+  vector: null,
   promptTokens: 0,
   completionTokens: 0,
   costUsd: 0,

@@ -29,6 +29,8 @@ export const rewards = (tenant: string) => `${tag(tenant)}rewards`
 export const user = (tenant: string, id: string) => `${tag(tenant)}user:${id}`
 export const edges = (tenant: string, id: string) => `${tag(tenant)}edges:${id}`
 export const edgeOrder = (tenant: string, id: string) => `${tag(tenant)}edge-order:${id}`
+/** Part of the key under which the user's vectors are sealed. */
+export const salt = (tenant: string, id: string) => `${tag(tenant)}salt:${id}`
 /** Which log rows are a user's. */
 export const userLog = (tenant: string, id: string) => `${tag(tenant)}user-log:${id}`
 export const userConversations = (tenant: string, id: string) => `${tag(tenant)}user-conversations:${id}`
@@ -46,7 +48,9 @@ export const knownRewards = (tenant: string, id: string) => `${tag(tenant)}known
 export const conversation = (tenant: string, id: string) => `${tag(tenant)}turn:${id}`
 /** What deployments refused of the tenant's requests. */
 export const refusals = (tenant: string) => `${tag(tenant)}refusals`
-export const evidence = (tenant: string, policy: string) => `${tag(tenant)}evidence:${policy}`
+/** What the operator switched to. */
+export const mode = (tenant: string) => `${tag(tenant)}mode`
+export const evidence = (tenant: string, key: string) => `${tag(tenant)}evidence:${key}`
 export const idempotencyKeys = (tenant: string) => `${tag(tenant)}idempotency`
 export const idempotencyBytes = (tenant: string) => `${tag(tenant)}idempotency-bytes`
 /** By a hash of the client's key. */

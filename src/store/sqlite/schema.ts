@@ -125,6 +125,20 @@ const MIGRATIONS = [
   CREATE TABLE room (id INTEGER PRIMARY KEY, filler BLOB NOT NULL) STRICT;
   `,
   `
+  ALTER TABLE users ADD COLUMN since INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE users ADD COLUMN heard_at INTEGER NOT NULL DEFAULT 0;
+  -- Sums by user id alone, whose authors nobody can tell apart any more.
+  DELETE FROM evidence;
+  `,
+  'CREATE TABLE modes (tenant TEXT PRIMARY KEY, mode TEXT NOT NULL) STRICT, WITHOUT ROWID;',
+  `
+  -- Part of the key under which a user's vectors are sealed: it goes with the user.
+  CREATE TABLE salts (
+    tenant TEXT NOT NULL, user TEXT NOT NULL, salt BLOB NOT NULL, PRIMARY KEY (tenant, user)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX users_by_age ON users (tenant, updated_at);
+  `,
+  `
   CREATE TABLE replay_bytes (tenant TEXT PRIMARY KEY, bytes INTEGER NOT NULL) STRICT, WITHOUT ROWID;
   INSERT INTO replay_bytes SELECT tenant, sum(length(response)) FROM idempotency WHERE response IS NOT NULL GROUP BY 1;
   CREATE TRIGGER replay_kept AFTER UPDATE OF response ON idempotency BEGIN
