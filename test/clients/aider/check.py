@@ -13,7 +13,7 @@ headers = {"x-user-id": os.environ["USER_ID"]}
 settings = [{"name": "openai/auto", "edit_format": "whole", "extra_params": {"extra_headers": headers}}]
 (work / ".aider.model.settings.yml").write_text(json.dumps(settings))
 environment = {**os.environ, "OPENAI_API_BASE": os.environ["BASE_URL"], "OPENAI_API_KEY": os.environ["KEY"]}
-quiet = ["--no-git", "--yes-always", "--no-check-update", "--no-show-model-warnings", "--analytics-disable", "--no-pretty"]
+quiet = ["--no-git", "--yes-always", "--no-check-update", "--no-show-model-warnings", "--analytics-disable"]
 for stream in ("--stream", "--no-stream"):
     command = [sys.executable, "-m", "aider", "--model", "openai/auto", *quiet, stream]
     command += ["--chat-mode", "ask", "--message", "What does this file say?", "hello.py"]
