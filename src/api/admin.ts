@@ -4,6 +4,7 @@ import { Hono } from 'hono'
 import { z } from 'zod'
 import { hashKey, makeKey } from '../candidates/keys.ts'
 import { keyProblem } from '../candidates/new-key.ts'
+import { SCOPES } from '../candidates/scopes.ts'
 import { ConfigError } from '../config/load.ts'
 import { modeSchema } from '../config/schema.ts'
 import type { Snapshot } from '../config/snapshot.ts'
@@ -26,12 +27,21 @@ import { readSmallBody } from './body.ts'
 /** Whose bodies are counted as the operator's; no tenant has such a name. */
 const OPERATOR = ''
 
-const KEY_FIELDS = { tenant: 'tenant', models: 'models', expires: 'expires_at' } as const
+const KEY_FIELDS = {
+  tenant: 'tenant',
+  models: 'models',
+  expires: 'expires_at',
+  user: 'user',
+  scopes: 'scopes',
+} as const
 const newKeySchema = z.strictObject({
   tenant: z.string(),
   name: z.string().max(128).default(''),
   expires_at: z.iso.datetime().nullish(),
   models: z.array(z.string()).min(1).nullish(),
+  /** The user whose key it is. */
+  user: z.string().nullish(),
+  scopes: z.array(z.enum(SCOPES)).min(1).nullish(),
 })
 /** Left out: the artifact of all tenants that have none of their own. */
 const tenant = z.string().min(1).optional()
@@ -97,8 +107,8 @@ export function admin(deps: AdminDeps): Hono<{ Bindings: HttpBindings }> {
     return c.json({ data: keys.map(({ hash: _, ...shown }) => shown) })
   })
   app.post('/keys', async (c) => {
-    const { tenant, name, expires_at, models } = await body(c.env, newKeySchema)
-    const wanted = { tenant, name, expiresAt: expires_at ? Date.parse(expires_at) : null, models: models ?? null }
+    const { tenant, name, expires_at, models = null, user = null, scopes = null } = await body(c.env, newKeySchema)
+    const wanted = { tenant, name, expiresAt: expires_at ? Date.parse(expires_at) : null, models, user, scopes }
     const problem = keyProblem(deps.snapshot().config, wanted, Date.now())
     if (problem) throw invalidRequest(problem.message, KEY_FIELDS[problem.field])
     const { secret, record } = makeKey(wanted)

@@ -14,7 +14,14 @@ export async function firstKey(store: Store, config: Config, file: string): Prom
   if (existsSync(file)) return readFileSync(file, 'utf8').trim()
   if ((await store.listKeys()).length > 0) return null
   const tenant = config.tenants[0]?.name ?? 'default'
-  const { secret, record } = makeKey({ tenant, name: 'first key', expiresAt: null, models: null })
+  const { secret, record } = makeKey({
+    tenant,
+    name: 'first key',
+    expiresAt: null,
+    models: null,
+    user: null,
+    scopes: null,
+  })
   await store.createKey(record)
   writeFileSync(file, `${secret}\n`, { mode: 0o600 })
   chmodSync(file, 0o600)

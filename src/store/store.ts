@@ -1,3 +1,4 @@
+import type { Scope } from '../candidates/scopes.ts'
 import type { Idempotency, Limits } from './limits.ts'
 import type { InteractionRecord, RewardRecord } from './records/codec.ts'
 import type { GainNote } from './records/records.ts'
@@ -18,6 +19,10 @@ export interface KeyRecord {
   revokedAt: number | null
   /** Candidate names or groups this key may use; null = all of the tenant's. */
   models: string[] | null
+  /** The user whose key it is, as clients would name them; null = requests say. */
+  user: string | null
+  /** See `candidates/scopes.ts`; null = the usual ones. */
+  scopes: Scope[] | null
 }
 
 /**

@@ -44,6 +44,8 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
       expiresAt: null,
       revokedAt: null,
       models: null,
+      user: null,
+      scopes: null,
       ...overrides,
     })
 

@@ -131,6 +131,10 @@ const MIGRATIONS = [
   DELETE FROM evidence;
   `,
   'CREATE TABLE modes (tenant TEXT PRIMARY KEY, mode TEXT NOT NULL) STRICT, WITHOUT ROWID;',
+  `
+  ALTER TABLE keys ADD COLUMN user TEXT;
+  ALTER TABLE keys ADD COLUMN scopes TEXT;
+  `,
 ]
 
 /** @throws Error when the file was written by a newer version of this program */
