@@ -3,7 +3,7 @@ import type { ChatRequest } from '../../openai/chat.ts'
 import { isObject } from '../../openai/is-object.ts'
 import { type Facts, factsOf } from './facts.ts'
 import type { Learned } from './learned.ts'
-import { isNeutral } from './neutral.ts'
+import { DOCUMENTED, isIdle, isNeutral } from './neutral.ts'
 import { unfitTools } from './tools.ts'
 
 /** What a candidate's dialect makes of a request's top-level fields. */
@@ -34,9 +34,13 @@ export function planOf(
   strict: boolean,
 ): Plan | string {
   const facts = factsOf(request)
+  const { onlyFor = null } = dialect ?? {}
+  if (onlyFor && ![...request.needs].some((need) => onlyFor.includes(need))) {
+    return `takes only requests for ${onlyFor.join(' or ')}`
+  }
   if (facts.isPlain && !learned) return NO_PLAN
   const unfit =
-    (dialect && (unfitMessages(facts, dialect) ?? unfitTools(request.body.tools, dialect.tools))) ??
+    (dialect && (unfitMessages(facts, dialect) ?? unfitTools(request.body, facts, dialect.tools))) ??
     learned?.unfit(request, facts)
   if (unfit) return unfit
   if (facts.fields.length === 0) return NO_PLAN
@@ -44,7 +48,12 @@ export function planOf(
   let dropped: string[] | null = null
   for (const field of facts.fields) {
     const value = request.body[field]
-    const rule = learned?.ruleFor(field, value, request.body) ?? dialect?.fields[field]
+    if (isIdle(field, value, request.body)) {
+      edits ??= new Map()
+      edits.set(field, null)
+      continue
+    }
+    const rule = learned?.ruleFor(field, value, request.body) ?? dialectRule(dialect, field)
     if (rule === undefined || rule === 'keep') continue
     const verdict = judge(field, value, rule, request.body)
     if (verdict === 'as it is') continue
@@ -61,6 +70,9 @@ export function planOf(
   }
   return edits === null ? NO_PLAN : { edits, dropped: dropped ?? [] }
 }
+
+const dialectRule = (dialect: Dialect | undefined, field: string) =>
+  dialect?.fields[field] ?? (DOCUMENTED.has(field) ? undefined : dialect?.fields['*'])
 
 function judge(
   field: string,
