@@ -15,7 +15,13 @@ const tool: ChatMessage = { role: 'tool', tool_call_id: 'a', content: 'ok' }
 
 test('nothing to change: the very same messages', () => {
   const messages = [system('x'), user('a'), said('b'), user('c')]
-  const all: Parameters<typeof turnsFor>[1] = { system: 'first', alternate: true, blank: 'drop', one_text: ['user'], needs_content: true }
+  const all: Parameters<typeof turnsFor>[1] = {
+    system: 'first',
+    alternate: true,
+    blank: 'drop',
+    one_text: ['user'],
+    needs_content: true,
+  }
   expect(turnsFor(messages, all)).toBe(messages)
   expect(turnsFor(messages, {})).toBe(messages)
 })
