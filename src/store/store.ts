@@ -100,6 +100,12 @@ export interface ConversationState {
 export type Evidence = Map<string, Float32Array>
 
 /** Something of a tenant's requests that a deployment refused, and another took. */
+/** All where left out. */
+export interface RefusalFilter {
+  deployment?: string | undefined
+  field?: string | undefined
+}
+
 export interface StoredRefusal {
   /** `<provider>/<model>` */
   deployment: string
@@ -196,6 +202,8 @@ export interface Store {
   noteRefusals(tenant: string, rows: readonly StoredRefusal[]): Promise<void>
   /** What has not expired. */
   listRefusals(tenant: string): Promise<StoredRefusal[]>
+  /** Forgets what a deployment, or all, have refused, and tells the other replicas. Returns how many there were. */
+  forgetRefusals(tenant: string, of: RefusalFilter): Promise<number>
 
   /** One secret for all replicas: the one that is there, else `proposed`, from now on and for all. */
   sharedSecret(proposed: string): Promise<string>

@@ -7,7 +7,7 @@ import { Listeners } from '../changes.ts'
 import { decodeState, encodeState } from '../codec.ts'
 import type { Limits } from '../limits.ts'
 import { OwedEnds } from '../owed-ends.ts'
-import type { ConversationState, Evidence, Invalidation, Store, StoredRefusal } from '../store.ts'
+import type { ConversationState, Evidence, Invalidation, RefusalFilter, Store, StoredRefusal } from '../store.ts'
 import { announcing, RedisAccess } from './access.ts'
 import { RedisBatch } from './batch.ts'
 import { ChangeChannel } from './changes.ts'
@@ -123,8 +123,24 @@ export class RedisStore implements Store {
       await this.#redis.client.pexpireat(key, Math.max(...rows.map(({ expiresAt }) => expiresAt)), 'GT')
       await this.#redis.client.pexpireat(key, Math.max(...rows.map(({ expiresAt }) => expiresAt)), 'NX')
     })
+    await this.#tellRefusals(tenant)
+  }
+
+  async #tellRefusals(tenant: string): Promise<void> {
     const change: Invalidation = { kind: 'refusals', tenant }
     await this.#redis.ask('{keys}', () => this.#redis.client.publish(keys.CHANGES, JSON.stringify(change)))
+  }
+
+  async forgetRefusals(tenant: string, { deployment, field }: RefusalFilter): Promise<number> {
+    const all = await this.listRefusals(tenant)
+    const gone = all.filter(
+      (row) => row.deployment === (deployment ?? row.deployment) && row.field === (field ?? row.field),
+    )
+    if (gone.length > 0) {
+      await this.#redis.ask(tenant, () => this.#redis.client.hdel(keys.refusals(tenant), ...gone.map(keyOfRefusal)))
+      await this.#tellRefusals(tenant)
+    }
+    return gone.length
   }
 
   async listRefusals(tenant: string): Promise<StoredRefusal[]> {

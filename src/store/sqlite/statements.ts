@@ -72,6 +72,9 @@ export function prepareStatements(db: DatabaseSync) {
     listRefusals: prepare(
       'SELECT deployment, field, expires_at FROM refusals WHERE tenant = ? AND expires_at > ? ORDER BY deployment, field',
     ),
+    forgetRefusals: prepare(
+      'DELETE FROM refusals WHERE tenant = ? AND deployment = coalesce(?, deployment) AND field = coalesce(?, field)',
+    ),
 
     noteErasure: prepare('INSERT OR REPLACE INTO erasures VALUES (?, ?, ?)'),
     anyErasure: prepare('SELECT 1 FROM erasures LIMIT 1'),
