@@ -4,26 +4,33 @@ import { UserIds } from './candidates/tenants.ts'
 import { restartNeeded } from './config/restart.ts'
 import type { Config } from './config/schema.ts'
 import { closeSnapshot, type Snapshot } from './config/snapshot.ts'
-import type { ConfigSource } from './config/source.ts'
+import type { ConfigSource, ConfigState } from './config/source.ts'
 import { openEmbedder } from './embedding/index.ts'
 import { ArmReport } from './learning/arm-report.ts'
 import { Erasures } from './learning/erasures.ts'
 import { Learner } from './learning/learner.ts'
 import { askCandidate } from './learning/sources/ask-candidate.ts'
 import { Judge } from './learning/sources/judge.ts'
+import { Surges } from './learning/surges.ts'
 import { takeReward } from './learning/take-reward.ts'
 import { UserStates } from './learning/user-states.ts'
 import { Latencies } from './observability/latencies.ts'
 import type { Logger } from './observability/logger.ts'
 import { createMetrics, type Metrics } from './observability/metrics.ts'
+import { StoreHealth } from './observability/store-health.ts'
+import { openTelemetry } from './observability/telemetry/open.ts'
+import type { Telemetry } from './observability/telemetry/telemetry.ts'
 import { Admission } from './pipeline/admission.ts'
 import { Authenticator } from './pipeline/authenticate.ts'
 import { RequestContexts } from './pipeline/context.ts'
 import { Conversations } from './pipeline/conversation.ts'
-import { Quota } from './pipeline/quota.ts'
+import { Entry } from './pipeline/entry.ts'
+import { HeldBytes, heldBytesOptions } from './pipeline/held-bytes.ts'
+import { Quota } from './pipeline/quota/quota.ts'
 import { Refusals } from './providers/dialect/refusals.ts'
 import { Breakers, deploymentOf } from './providers/forward/breakers.ts'
 import { answers } from './providers/forward/probe.ts'
+import { evidenceRules } from './routing/choose/evidence.ts'
 import { modelThread } from './routing/model/thread.ts'
 import { Policies } from './routing/policies/policies.ts'
 import { Gains } from './routing/safety/gains.ts'
@@ -39,9 +46,13 @@ export interface Services {
   snapshot(): Snapshot
   /** Reads the configuration again. @throws ConfigError, and the old one stays */
   reload(): Promise<void>
+  configState(): ConfigState
   store: Store
+  storeHealth: StoreHealth
   recorder: Recorder
   authenticator: Authenticator
+  entry: Entry
+  heldBytes: HeldBytes
   admission: Admission
   erasures: Erasures
   conversations: Conversations
@@ -64,11 +75,15 @@ export interface Services {
   refusals: Refusals
   latencies: Latencies
   metrics: Metrics
+  /** Null where none is configured. */
+  telemetry: Telemetry | null
   log: Logger
 }
 
 /** Changes or replaces parts right after they are made, before others get them. */
 export type Overrides = { readonly [Name in keyof Services]?: (made: Services[Name]) => Services[Name] }
+
+const HOUR_MS = 3_600_000
 
 /** Directory of files that a process makes for itself: beside the spool. */
 export const dataDirOf = (config: Config) => dirname(resolve(config.spool.path))
@@ -86,8 +101,10 @@ export async function createServices(source: ConfigSource, log: Logger, override
     overrides[name]?.(part) ?? part
 
   const metrics = made('metrics', createMetrics())
+  const telemetry = made('telemetry', await openTelemetry(config.telemetry, { metrics, log }))
   const onStoreError = (call: string) => metrics.storeErrors.inc({ call })
-  const store = made('store', await openStore(config.store))
+  const store = made('store', await openStore(config.store, config.server.workers))
+  store.ping().catch((error: Error) => log.warn({ reason: error.message }, 'the store does not answer'))
   const recorder = made(
     'recorder',
     new Recorder(store, config.spool, {
@@ -150,6 +167,11 @@ export async function createServices(source: ConfigSource, log: Logger, override
     seal.use(secret)
   })
 
+  const surges = new Surges((surge) => {
+    metrics.evidenceSurges.inc({ tenant: surge.tenant, candidate: surge.candidate })
+    log.warn(surge, 'many new users rate one candidate alike: see /admin/evidence')
+  })
+  const { min_answers, min_age_hours, half_life_days } = config.router.shared_evidence
   const learner = made(
     'learner',
     new Learner({
@@ -157,6 +179,8 @@ export async function createServices(source: ConfigSource, log: Logger, override
       states: users,
       find,
       policyFor: (tenant, user) => policies.snapshot(tenant, user).policy,
+      hearing: { minAnswers: min_answers, minAgeMs: min_age_hours * HOUR_MS, halfLifeDays: half_life_days },
+      onFirstWord: (tenant, candidate, reward) => surges.note(tenant, candidate, reward),
       log,
     }),
   )
@@ -165,6 +189,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
     'gains',
     new Gains({
       store,
+      rules: evidenceRules(config.router),
       log,
       onVerdict: ({ tenant, policy, baseline }, group, { verdict, low, high, count }) => {
         metrics.gainVerdicts.inc({ tenant, verdict })
@@ -182,26 +207,47 @@ export async function createServices(source: ConfigSource, log: Logger, override
           config: config.router.judge,
           ask: (name, prompt, signal) => askCandidate(snapshot(), breakers, name, prompt, signal),
           onReward: (reward, interaction) =>
-            takeReward({ recorder, policies, learner, arms, gains, metrics, log }, reward, interaction),
+            takeReward({ recorder, policies, learner, arms, gains, metrics, telemetry, log }, reward, interaction),
           log,
         })
 
   const authenticator = made('authenticator', new Authenticator(store, config))
   const admission = made('admission', new Admission(admissionOptions(config)))
-  const requests = made('requests', new RequestContexts())
-  const takesIn = { authenticator, admission, requests, policies, log }
+  const heldBytes = made('heldBytes', new HeldBytes(heldBytesOptions(config)))
+  const requests = made('requests', new RequestContexts(heldBytes))
+  const quota = made(
+    'quota',
+    new Quota(store.limits, {
+      onStoreError,
+      onLocal: (tenant, reason) => log.warn({ tenant, reason }, 'limits are counted by this process'),
+      onBack: (tenant) => log.info({ tenant }, 'limits are counted by the store again'),
+      onLost: (tenant, counters) => log.error({ tenant, counters }, 'the store lost budgets: they are brought back'),
+      keep: (charge) => recorder.charge(charge),
+    }),
+  )
+  const takesIn = { authenticator, heldBytes, admission, requests, policies, log }
   const reload = () => source.reload((next, old) => takeIn(takesIn, config, next, old))
 
   const services: Services = {
     snapshot,
     reload,
+    configState: () => source.state,
     store,
+    storeHealth: made(
+      'storeHealth',
+      new StoreHealth(store, ({ state, detail }) => {
+        metrics.storeDegraded.set(state === 'ok' ? 0 : 1)
+        log[state === 'ok' ? 'info' : 'warn']({ detail }, 'the store')
+      }),
+    ),
     recorder,
     authenticator,
+    entry: made('entry', new Entry({ quota, userIds })),
+    heldBytes,
     admission,
     erasures: made('erasures', new Erasures()),
     conversations: made('conversations', new Conversations(store, () => onStoreError('loadConversation'))),
-    quota: made('quota', new Quota(store.limits, onStoreError)),
+    quota,
     requests,
     siblings: made('siblings', siblingsOf(reload, policies, log)),
     userIds,
@@ -217,6 +263,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
     refusals,
     latencies: made('latencies', new Latencies()),
     metrics,
+    telemetry,
     log,
   }
   warnOfEmpty(snapshot(), log)
@@ -228,12 +275,14 @@ export async function createServices(source: ConfigSource, log: Logger, override
 export async function closeServices(services: Services): Promise<void> {
   const { learner, policies, users, judge, quota, recorder, store, log } = services
   services.stopAgreeing()
+  services.storeHealth.close()
   await judge?.close()
   await learner.close()
   await policies.close()
   await modelThread.close()
   users.close()
   await quota.close()
+  await services.telemetry?.close()
   await recorder.close().catch((error: unknown) => log.error({ err: error }, 'records stay in the spool'))
   await closeSnapshot(services.snapshot())
   await store.close()
@@ -256,13 +305,14 @@ function siblingsOf(reload: () => Promise<void>, policies: Policies, log: Logger
 
 /** Takes in a new configuration, as far as a running process can. */
 async function takeIn(
-  services: Pick<Services, 'authenticator' | 'admission' | 'requests' | 'policies' | 'log'>,
+  services: Pick<Services, 'authenticator' | 'heldBytes' | 'admission' | 'requests' | 'policies' | 'log'>,
   started: Config,
   next: Snapshot,
   old: Snapshot,
 ): Promise<void> {
-  const { authenticator, admission, requests, policies, log } = services
+  const { authenticator, heldBytes, admission, requests, policies, log } = services
   authenticator.configure(next.config)
+  heldBytes.configure(heldBytesOptions(next.config))
   admission.configure(admissionOptions(next.config))
   void requests.unused(old).then(() => closeSnapshot(old))
   log.info({ candidates: next.candidates.length, tenants: next.tenants.size }, 'configuration reloaded')

@@ -12,16 +12,18 @@ import { type ComponentSources, componentsOf } from '../observability/components
 import { fieldError } from '../openai/parse-chat.ts'
 import { parseRawBody } from '../openai/raw-body.ts'
 import type { RequestContexts } from '../pipeline/context.ts'
+import type { HeldBytes } from '../pipeline/held-bytes.ts'
 import type { Refusals } from '../providers/dialect/refusals.ts'
 import type { Breakers } from '../providers/forward/breakers.ts'
 import { ArtifactError } from '../routing/artifact/error.ts'
 import type { Policies } from '../routing/policies/policies.ts'
 import { DEFAULT_AUDIENCE } from '../routing/policies/wanted.ts'
 import type { Store, StoredRefusal } from '../store/store.ts'
-import { readBody } from './body.ts'
+import { dropEvidence, showEvidence } from './admin-evidence.ts'
+import { readSmallBody } from './body.ts'
 
-const MAX_BODY = 64 * 1024
-const BODY_TIMEOUT_MS = 10_000
+/** Whose bodies are counted as the operator's; no tenant has such a name. */
+const OPERATOR = ''
 
 const KEY_FIELDS = { tenant: 'tenant', models: 'models', expires: 'expires_at' } as const
 const newKeySchema = z.strictObject({
@@ -51,6 +53,7 @@ export interface AdminDeps extends ComponentSources {
   breakers: Breakers
   refusals: Refusals
   requests: RequestContexts
+  heldBytes: HeldBytes
   siblings: { tell(order: SiblingOrder): void }
 }
 
@@ -66,8 +69,9 @@ export function admin(deps: AdminDeps): Hono<{ Bindings: HttpBindings }> {
     await next()
   })
 
-  const body = async <T>(incoming: HttpBindings['incoming'], schema: z.ZodType<T>): Promise<T> => {
-    const raw = await readBody(incoming, MAX_BODY, BODY_TIMEOUT_MS)
+  const body = async <T>({ incoming, outgoing }: HttpBindings, schema: z.ZodType<T>): Promise<T> => {
+    const held = deps.heldBytes.openFor(outgoing, OPERATOR)
+    const raw = await readSmallBody({ incoming, outgoing, snapshot: deps.snapshot(), held })
     const parsed = schema.safeParse(raw.length === 0 ? {} : parseRawBody(raw).json)
     if (!parsed.success) throw fieldError(parsed.error.issues[0])
     return parsed.data
@@ -90,7 +94,7 @@ export function admin(deps: AdminDeps): Hono<{ Bindings: HttpBindings }> {
     return c.json({ data: keys.map(({ hash: _, ...shown }) => shown) })
   })
   app.post('/keys', async (c) => {
-    const { tenant, name, expires_at, models } = await body(c.env.incoming, newKeySchema)
+    const { tenant, name, expires_at, models } = await body(c.env, newKeySchema)
     const wanted = { tenant, name, expiresAt: expires_at ? Date.parse(expires_at) : null, models: models ?? null }
     const problem = keyProblem(deps.snapshot().config, wanted, Date.now())
     if (problem) throw invalidRequest(problem.message, KEY_FIELDS[problem.field])
@@ -121,6 +125,15 @@ export function admin(deps: AdminDeps): Hono<{ Bindings: HttpBindings }> {
     return c.json({ forgotten: counts.reduce((sum, count) => sum + count, 0) })
   })
 
+  app.get('/evidence', async (c) => {
+    const { tenant, policy } = c.req.query()
+    return c.json(await showEvidence(deps, { tenant, policy }))
+  })
+  app.delete('/evidence', async (c) => {
+    const { tenant, policy, model } = c.req.query()
+    return c.json(await dropEvidence(deps, { tenant, policy, model }))
+  })
+
   app.post('/config/reload', async (c) => {
     try {
       await deps.reload()
@@ -134,13 +147,13 @@ export function admin(deps: AdminDeps): Hono<{ Bindings: HttpBindings }> {
   })
 
   app.post('/artifact/reload', async (c) => {
-    const { artifact, tenant } = await body(c.env.incoming, reloadSchema)
+    const { artifact, tenant } = await body(c.env, reloadSchema)
     const policy = await refusable(() => deps.policies.reload(artifact, tenant))
     deps.siblings.tell({ kind: 'artifact', artifact, tenant })
     return c.json({ policy })
   })
   app.post('/artifact/rollback', async (c) => {
-    const { version, tenant } = await body(c.env.incoming, rollbackSchema)
+    const { version, tenant } = await body(c.env, rollbackSchema)
     const policy = await deps.policies.rollback(version, tenant)
     deps.siblings.tell({ kind: 'rollback', version, tenant })
     return c.json({ policy })

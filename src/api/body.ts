@@ -3,34 +3,46 @@ import { GatewayError, invalidRequest } from '../errors.ts'
 import type { RequestContext } from '../pipeline/context.ts'
 import { FairTimer } from '../runtime/fair-timer.ts'
 
-/** A client on a slow line still sends this much. */
-const MIN_BYTES_PER_S = 4_096
+/** A request whose body is still to come. */
+export type BodySource = Pick<RequestContext, 'incoming' | 'outgoing' | 'snapshot' | 'held'>
 
 /**
- * Reads a request's body up to a size.
+ * Reads a request's body, and says so to a client that waits for that (RFC 9110, 10.1.1). Its bytes are held for as
+ * long as the request lasts.
  *
- * @param timeoutMs between two pieces, and what a whole body is given on top of its size's share at `minBytesPerS`
  * @throws GatewayError 413 as soon as the declared or the received size is over `maxBytes`; 408 when it is too slow;
- * 400 when it breaks off
+ * 400 when it breaks off; 429 or 503 where the tenant, or all together, hold too much in memory
  */
-export function readBody(
-  request: IncomingMessage,
-  maxBytes: number,
-  timeoutMs: number,
-  minBytesPerS = MIN_BYTES_PER_S,
-): Promise<Buffer> {
-  if (Number(request.headers['content-length'] ?? 0) > maxBytes) return Promise.reject(tooLarge(maxBytes))
-  const encoding = request.headers['content-encoding']
-  if (encoding !== undefined && encoding !== 'identity') {
-    return Promise.reject(
-      new GatewayError(`Unsupported content encoding.`, {
-        status: 415,
-        type: 'invalid_request_error',
-        param: 'content-encoding',
-      }),
-    )
-  }
-  if (request.destroyed) return Promise.reject(brokenOff())
+export function readBody(source: BodySource, maxBytes?: number): Promise<Buffer> {
+  const { incoming, outgoing, snapshot } = source
+  const refused = refusalOf(source, maxBytes ?? snapshot.config.server.max_body_bytes)
+  if (refused) return Promise.reject(refused)
+  // Behind another answer, Node would put it into the middle of this one.
+  if (isWaiting(incoming) && outgoing.socket) outgoing.writeContinue()
+  return receive(source, maxBytes ?? snapshot.config.server.max_body_bytes)
+}
+
+const MAX_SMALL_BYTES = 64 * 1024
+
+/** Reads a body of a few fields, such as a rating or preferences. @throws GatewayError as `readBody` */
+export const readSmallBody = (source: BodySource): Promise<Buffer> => readBody(source, MAX_SMALL_BYTES)
+
+/** As Node tells such requests. */
+const isWaiting = ({ httpVersion, headers }: IncomingMessage) =>
+  httpVersion === '1.1' && /(?:^|\W)100-continue(?:$|\W)/i.test(headers.expect ?? '')
+
+/** What can be told from the head alone. */
+function refusalOf({ incoming, held }: BodySource, maxBytes: number): GatewayError | null {
+  const declared = Number(incoming.headers['content-length'] ?? 0)
+  if (declared > maxBytes) return tooLarge(maxBytes)
+  const encoding = incoming.headers['content-encoding']
+  if (encoding !== undefined && encoding !== 'identity') return unsupportedEncoding()
+  if (incoming.destroyed) return brokenOff()
+  return held.refuses(declared)
+}
+
+function receive({ incoming, snapshot, held }: BodySource, maxBytes: number): Promise<Buffer> {
+  const { body_timeout_ms: timeoutMs, body_min_bytes_per_s: minBytesPerS } = snapshot.config.server
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let size = 0
@@ -38,16 +50,20 @@ export function readBody(
     const timer = new FairTimer(timeoutMs, () => fail(bodyTimeout()))
     const done = () => {
       timer.clear()
-      request.off('data', onData).off('end', onEnd).off('error', onBreak).off('close', onBreak)
+      held.read()
+      incoming.off('data', onData).off('end', onEnd).off('error', onBreak).off('close', onBreak)
     }
     const fail = (error: GatewayError) => {
       done()
-      request.pause()
+      held.release()
+      incoming.pause()
       reject(error)
     }
     const onData = (chunk: Buffer) => {
       size += chunk.length
       if (size > maxBytes) return fail(tooLarge(maxBytes))
+      const refused = held.take(chunk.length)
+      if (refused) return fail(refused)
       // A steady upload may take as long as its size takes; one byte now and then may not.
       if (performance.now() - started > timeoutMs + (size / minBytesPerS) * 1_000) return fail(bodyTimeout())
       chunks.push(chunk)
@@ -58,15 +74,17 @@ export function readBody(
       resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, size))
     }
     const onBreak = () => fail(brokenOff())
-    request.on('data', onData).on('end', onEnd).on('error', onBreak).on('close', onBreak)
+    held.begin(fail)
+    incoming.on('data', onData).on('end', onEnd).on('error', onBreak).on('close', onBreak)
   })
 }
 
-const MAX_SMALL_BYTES = 64 * 1024
-
-/** Reads a body of a few fields, such as a rating or preferences. @throws GatewayError as `readBody` */
-export const readSmallBody = ({ incoming, snapshot }: Pick<RequestContext, 'incoming' | 'snapshot'>): Promise<Buffer> =>
-  readBody(incoming, MAX_SMALL_BYTES, snapshot.config.server.body_timeout_ms)
+const unsupportedEncoding = () =>
+  new GatewayError(`Unsupported content encoding.`, {
+    status: 415,
+    type: 'invalid_request_error',
+    param: 'content-encoding',
+  })
 
 const brokenOff = () => invalidRequest('The request body broke off.')
 

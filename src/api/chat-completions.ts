@@ -21,7 +21,6 @@ export async function answerBy(endpoint: Endpoint, deps: AnswerDeps, context: Re
 
 /** @throws GatewayError 400, 401, 404, 408, 413, 415 */
 export async function readCall(context: RequestContext, userIds: UserIds, endpoint: Endpoint): Promise<Call> {
-  const { max_body_bytes, body_timeout_ms, body_min_bytes_per_s } = context.snapshot.config.server
-  const body = await readBody(context.incoming, max_body_bytes, body_timeout_ms, body_min_bytes_per_s)
+  const body = await readBody(context)
   return parseCall(context, userIds, endpoint, body)
 }

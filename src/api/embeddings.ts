@@ -42,8 +42,7 @@ type EmbeddingsBody = z.output<typeof schema>
  * @throws GatewayError while nothing has been sent
  */
 export async function embed(deps: UnroutedDeps & { userIds: UserIds }, context: RequestContext): Promise<void> {
-  const { max_body_bytes, body_timeout_ms, body_min_bytes_per_s } = context.snapshot.config.server
-  const raw = await readBody(context.incoming, max_body_bytes, body_timeout_ms, body_min_bytes_per_s)
+  const raw = await readBody(context)
   await completeUnrouted(deps, context, callOf(context, deps.userIds, raw))
 }
 

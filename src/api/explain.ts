@@ -1,18 +1,33 @@
 import type { UserIds } from '../candidates/tenants.ts'
 import { parseRawBody } from '../openai/raw-body.ts'
+import type { Admission } from '../pipeline/admission.ts'
 import type { RequestContext } from '../pipeline/context.ts'
 import { type DecideDeps, type Decision, decide } from '../pipeline/decide.ts'
 import { chatEndpoint, type Endpoint } from '../pipeline/endpoint.ts'
+import type { Quota } from '../pipeline/quota/quota.ts'
 import { readCall } from './chat-completions.ts'
 
+export interface ExplainDeps extends DecideDeps {
+  userIds: UserIds
+  quota: Quota
+  admission: Admission
+}
+
 /**
- * `POST /v1/router/explain`: the table of candidates and why one is chosen; nothing is forwarded.
+ * `POST /v1/router/explain`: the table of candidates and why one is chosen; nothing is forwarded. It counts as a
+ * request.
  *
  * @throws GatewayError
  */
-export async function explain(deps: DecideDeps & { userIds: UserIds }, context: RequestContext, responses: Endpoint) {
+export async function explain(deps: ExplainDeps, context: RequestContext, responses: Endpoint) {
   const call = await readCall(context, deps.userIds, eitherOf(responses))
-  return explanationOf(await decide(deps, context, call))
+  const { tenant } = call.principal
+  deps.quota.refuseKnown(context, call.principal)
+  return deps.admission.run(tenant.config.priority, context.signal, async () => {
+    const grant = await deps.quota.reserveRequest(context, call.principal)
+    grant.settle()
+    return explanationOf(await decide(deps, context, call))
+  })
 }
 
 /** Takes the body of a completion or of a response, told apart by what they alone have. */

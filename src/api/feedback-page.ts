@@ -1,11 +1,20 @@
+import { randomUUID } from 'node:crypto'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Snapshot } from '../config/snapshot.ts'
 import { invalidRequest } from '../errors.ts'
 import type { RewardDeps } from '../learning/take-reward.ts'
 import { openRated } from '../pipeline/feedback-link.ts'
+import type { HeldBytes } from '../pipeline/held-bytes.ts'
+import type { Quota } from '../pipeline/quota/quota.ts'
 import type { Seal } from '../runtime/seal.ts'
+import { readSmallBody } from './body.ts'
 import { rate } from './feedback.ts'
 
 export interface FeedbackPageDeps extends RewardDeps {
+  snapshot(): Snapshot
   seal: Seal
+  quota: Quota
+  heldBytes: HeldBytes
 }
 
 /** No script, no style of others, no frame around it; the address, which is the permission, is told to nobody. */
@@ -30,15 +39,25 @@ export function askForFeedback({ seal }: FeedbackPageDeps, token: string): Respo
 }
 
 /**
- * `POST /rate/{token}`: rates the one answer that the link is for.
+ * `POST /rate/{token}`: rates the one answer that the link is for. The form is as browsers send it
+ * (`application/x-www-form-urlencoded`); without a good link it is not read.
  *
- * @param form as browsers send it (`application/x-www-form-urlencoded`)
- * @throws GatewayError 400. @throws StoreError
+ * @throws GatewayError 400, 429. @throws StoreError
  */
-export async function takePageFeedback(deps: FeedbackPageDeps, token: string, form: string): Promise<Response> {
+export async function takePageFeedback(
+  deps: FeedbackPageDeps,
+  token: string,
+  { incoming, outgoing }: { incoming: IncomingMessage; outgoing: ServerResponse },
+): Promise<Response> {
   const rated = openRated(deps.seal, token, Date.now())
-  if (!rated) return page(404, GONE)
-  const rating = new URLSearchParams(form).get('rating')
+  const snapshot = deps.snapshot()
+  const tenant = rated && snapshot.tenants.get(rated.tenant)
+  if (!tenant) return page(404, GONE)
+  const requestId = `rate_${randomUUID()}`
+  await deps.quota.countOther({ requestId, snapshot }, { tenant, keyId: null, user: rated.user })
+  const held = deps.heldBytes.openFor(outgoing, rated.tenant)
+  const form = await readSmallBody({ incoming, outgoing, snapshot, held })
+  const rating = new URLSearchParams(form.toString('utf8')).get('rating')
   if (rating !== 'up' && rating !== 'down') throw invalidRequest(`Invalid 'rating': expected 'up' or 'down'.`, 'rating')
   const interaction = await deps.recorder.findInteraction(rated.tenant, rated.interaction)
   if (!interaction || interaction.user !== rated.user) return page(404, GONE)

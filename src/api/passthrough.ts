@@ -7,7 +7,7 @@ import { errorBodyOf } from '../openai/error.ts'
 import type { Admission } from '../pipeline/admission.ts'
 import type { RequestContext } from '../pipeline/context.ts'
 import { principalOf } from '../pipeline/principal.ts'
-import type { Quota } from '../pipeline/quota.ts'
+import type { Quota } from '../pipeline/quota/quota.ts'
 import { Deadline } from '../providers/forward/deadline.ts'
 import { readAll } from '../providers/http/read-all.ts'
 import { type PassMethod, type ProviderAnswer, UpstreamError } from '../providers/provider.ts'
@@ -71,9 +71,10 @@ export async function passThrough(deps: PassthroughDeps, context: RequestContext
   if (!METHODS.has(method)) throw invalidRequest(`The method '${method.slice(0, 16)}' is not passed on.`)
   if (WAY_OUT.test(target.path)) throw invalidRequest('The path is not one that is passed on.')
   const principal = principalOf(snapshot, deps.userIds, caller, incoming)
-  const { max_body_bytes, body_timeout_ms, body_min_bytes_per_s, write_idle_timeout_ms } = snapshot.config.server
+  const { write_idle_timeout_ms } = snapshot.config.server
   const { timeouts } = snapshot.config
-  const body = await readBody(incoming, max_body_bytes, body_timeout_ms, body_min_bytes_per_s)
+  const body = await readBody(context)
+  deps.quota.refuseKnown(context, principal)
   const grant = await deps.quota.reserveRequest(context, principal)
   const abort = new AbortController()
   const onAbort = () => abort.abort(new UpstreamError('aborted', 'the client left', signal.reason))

@@ -2,6 +2,7 @@ import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
 import { dialectsSchema } from '../candidates/dialect.ts'
 import { candidateSchema, embeddingModelSchema } from '../candidates/schema.ts'
+import { telemetrySchema } from '../observability/telemetry/schema.ts'
 import { providerSchema } from '../providers/kind-schemas.ts'
 
 /** The artifact that comes with the gateway, wherever it is installed. */
@@ -15,14 +16,22 @@ const share = z.number().min(0).max(1)
 
 const serverSchema = z.strictObject({
   host: z.string().default('127.0.0.1').meta(restart),
-  port: z.coerce.number().int().min(0).max(65535).default(8787).meta(restart),
+  port: z.number().int().min(0).max(65535).default(8787).meta(restart),
   /** Processes that share the port (node:cluster); 1 = none but this one. */
-  workers: z.coerce.number().int().min(1).max(128).default(1).meta(restart),
+  workers: z.number().int().min(1).max(128).default(1).meta(restart),
   max_body_bytes: z
     .number()
     .int()
     .positive()
     .default(20 * 1024 * 1024),
+  /** Of bodies that requests hold in memory, all requests together. */
+  max_bytes_in_memory: z
+    .number()
+    .int()
+    .positive()
+    .default(512 * 1024 * 1024),
+  /** The same, of one tenant; half of all where left out. */
+  max_bytes_per_tenant: z.number().int().positive().optional(),
   max_connections: z.number().int().positive().default(20_000).meta(restart),
   headers_timeout_ms: ms.default(10_000).meta(restart),
   /** A request's body: between two pieces of it; and all of it, where it is slower than `body_min_bytes_per_s`. */
@@ -50,10 +59,16 @@ const redisSchema = z.strictObject({
   kind: z.literal('redis'),
   /** `redis://` or `rediss://`, for a single server. */
   url: z.string().optional(),
+  url_file: z.string().optional(),
   /** Nodes of a Redis Cluster, `host:port`. */
   cluster: z.array(z.string()).min(1).optional(),
   sentinel: z
-    .strictObject({ name: z.string(), nodes: z.array(z.string()).min(1), password: z.string().optional() })
+    .strictObject({
+      name: z.string(),
+      nodes: z.array(z.string()).min(1),
+      password: z.string().optional(),
+      password_file: z.string().optional(),
+    })
     .optional(),
   username: z.string().optional(),
   password: z.string().optional(),
@@ -94,6 +109,7 @@ const embedderSchema = z.union([
     kind: z.literal('openai'),
     base_url: z.string(),
     api_key: z.string().optional(),
+    api_key_file: z.string().optional(),
     model: z.string(),
     dim: z.number().int().positive(),
     timeout_ms: ms.default(1_000),
@@ -211,16 +227,32 @@ const routerSchema = z.strictObject({
   /** Answers that a candidate is asked to grade, off the request's path. */
   judge: judgeSchema.optional().meta(restart),
   /**
-   * Ratings of a model count for the tenant's other users once this many users have rated it; ratings of fewer users
-   * affect those users alone.
+   * Ratings of a model count for the tenant's other users once this many voices have rated it; ratings of fewer affect
+   * those who gave them alone. A voice is a user whom somebody vouches for, or a key: see `shared_evidence`.
    */
   shared_after_users: z.number().int().min(1).max(16).default(5).meta(restart),
+  /** What users say of a model counts for others of their tenant as far as their names are not for free. */
+  shared_evidence: z
+    .strictObject({
+      /** A user counts once they have spoken of so many answers, in words or by what they did next … */
+      min_answers: z.number().int().min(1).max(100).default(3),
+      /** … and so long after the first. */
+      min_age_hours: z.number().nonnegative().default(24),
+      /** All users of a key that vouches for none count as this many users at most, with as many ratings. */
+      key_weight: z.number().min(1).default(8),
+      /** What was said counts half after this time. */
+      half_life_days: z.number().positive().default(90),
+    })
+    .prefault({})
+    .meta(restart),
   /** Users' beliefs kept in memory, about 20 KB each. */
   user_cache: z.number().int().positive().default(10_000).meta(restart),
 })
 
 const limitsSchema = z.strictObject({
   requests_per_minute: z.number().int().positive().optional(),
+  /** Feedback, profiles, lists and all else that is no answer: counted apart; `requests_per_minute` where left out. */
+  other_requests_per_minute: z.number().int().positive().optional(),
   tokens_per_minute: z.number().int().positive().optional(),
   concurrent: z.number().int().positive().optional(),
   usd_per_day: z.number().positive().optional(),
@@ -259,6 +291,8 @@ const tenantSchema = z.strictObject({
   candidates: z.array(z.string()).min(1).default(['default']),
   /** Keys given here besides those in the store. */
   keys: z.array(z.string().min(16, 'a key has at least 16 characters')).default([]),
+  /** A file with more of them, one a line. */
+  keys_file: z.string().optional(),
   /** Take precedence over the aliases of all tenants. */
   aliases: aliasesSchema,
   limits: limitsSchema.prefault({}),
@@ -269,6 +303,11 @@ const tenantSchema = z.strictObject({
   explore: z.boolean().default(true),
   /** Let the judge of `router.judge`, who need not be one of its candidates, read a sample of its answers. */
   judged: z.boolean().default(true),
+  /**
+   * Whoever holds this tenant's keys signs its users in and sends their true ids: each is a voice of their own
+   * (`router.shared_evidence`). Otherwise all users of one key are one voice, for whoever has it can make up ids.
+   */
+  vouched_users: z.boolean().default(false),
   /** Store user ids in plain text instead of as an HMAC. */
   plain_user_ids: z.boolean().default(false),
   /** Days to keep prompt text in the record; off by default. */
@@ -354,6 +393,7 @@ const userTokenSchema = z
     header: z.string().toLowerCase().default('x-openwebui-user-jwt'),
     /** Shared secret of an HMAC (HS256, HS384, HS512). */
     secret: z.string().min(16).optional(),
+    secret_file: z.string().optional(),
     /** Or where the issuer publishes its keys (RFC 7517). */
     jwks_url: z.url({ protocol: /^https?$/ }).optional(),
     claim: z.string().default('sub'),
@@ -379,6 +419,15 @@ export const configSchema = z.strictObject({
   providers: z.record(z.string().regex(/^[a-z0-9][a-z0-9_-]{0,63}$/), providerSchema).default({}),
   candidates: z.array(candidateSchema).default([]),
   embeddings: z.array(embeddingModelSchema).default([]),
+  /** Prices, windows and abilities of public models. */
+  catalogue: z
+    .strictObject({
+      /** Where `persona-router catalogue update` puts a newer one. */
+      file: z.string().default('data/catalogue.json'),
+      /** Where it comes from, in the format of models.dev; where left out, what the package `tokenlens` asks. */
+      source: z.url({ protocol: /^https?$/ }).optional(),
+    })
+    .prefault({}),
   aliases: aliasesSchema,
   tenants: z
     .array(tenantSchema)
@@ -437,6 +486,16 @@ export const configSchema = z.strictObject({
     .record(z.string().regex(/^\/v1\/([a-z0-9_-]+\/)+$/, "a path from '/v1/' on that ends in '/'"), z.string())
     .default({}),
   cors: corsSchema.prefault({}),
+  limits: z
+    .strictObject({
+      /**
+       * While the store can't be asked: `local`, each process counts on from what it knows, and grants its share of
+       * what was left; `refuse`, 503 to requests that are limited; `open`, no limit holds. What was used is counted
+       * later.
+       */
+      when_store_is_away: z.enum(['local', 'refuse', 'open']).default('local'),
+    })
+    .prefault({}),
   timeouts: timeoutsSchema.prefault({}),
   retries: retriesSchema.prefault({}),
   admin: z
@@ -450,6 +509,7 @@ export const configSchema = z.strictObject({
     .strictObject({ level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info').meta(restart) })
     .prefault({}),
   metrics: z.strictObject({ enabled: z.boolean().default(true) }).prefault({}),
+  telemetry: telemetrySchema.prefault({}).meta(restart),
 })
 
 export type Config = z.output<typeof configSchema>

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from '../observability/logger.ts'
-import { evidenceSlot } from '../routing/choose/evidence.ts'
+import { evidenceKey, evidenceName, JUDGE, type Speaker, voiceOf } from '../routing/choose/evidence.ts'
 import type { Policy } from '../routing/policy.ts'
 import { KeyedQueue } from '../runtime/keyed-queue.ts'
 import { userKey } from '../runtime/keys.ts'
@@ -13,8 +13,9 @@ import {
   type StoredUser,
   StoreError,
 } from '../store/store.ts'
-import { type Belief, type FindCandidate, messagesOf, rebuild, stateOf } from './belief.ts'
+import { type Belief, type FindCandidate, type Messages, messagesOf, rebuild, stateOf } from './belief.ts'
 import { edgesOf, outdatedBy, withdrawn } from './edges.ts'
+import { type HearingRules, isHeard, type Said, tellingOf, wholeTelling } from './hearing.ts'
 import { KeptEdges } from './kept-edges.ts'
 import { propertiesOf } from './kinds.ts'
 import { LearnLater } from './learn-later.ts'
@@ -31,6 +32,9 @@ export interface LearnerOptions {
    * the first one.
    */
   policyFor?: (tenant: string, user: string) => Policy | null
+  hearing: HearingRules & { halfLifeDays: number }
+  /** A user rates a candidate for the first time. */
+  onFirstWord?: (tenant: string, candidate: string, reward: number) => void
   log: Logger
   retryEveryMs?: number
 }
@@ -46,6 +50,16 @@ export interface LearnerOptions {
 export type Outcome = 'learned' | 'kept' | 'outdated' | 'no_vector' | 'quarantined' | 'paced'
 
 type NewEdge = Omit<StoredEdge, 'seq'>
+
+/** What is kept of a user's ratings. */
+export interface Standing {
+  /** The answer in question is among what they rated. */
+  hasRated: boolean
+  /** They have been here for long enough to count for others. */
+  isHeard: boolean
+  /** How many answers they have rated since then, of those that are kept. */
+  ratings: number
+}
 
 const CLOSE_WITHIN_MS = 2_000
 
@@ -69,10 +83,14 @@ export class Learner {
   readonly #later: LearnLater
   readonly #working = new Set<Promise<Outcome>>()
   readonly #policyFor: LearnerOptions['policyFor']
+  readonly #hearing: LearnerOptions['hearing']
+  readonly #onFirstWord: LearnerOptions['onFirstWord']
 
-  constructor({ store, states, find, log, policyFor, retryEveryMs }: LearnerOptions) {
+  constructor({ store, states, find, log, policyFor, hearing, onFirstWord, retryEveryMs }: LearnerOptions) {
     this.#later = new LearnLater({ log, ...(retryEveryMs !== undefined && { everyMs: retryEveryMs }) })
     this.#policyFor = policyFor
+    this.#hearing = hearing
+    this.#onFirstWord = onFirstWord
     this.#store = store
     this.#kept = new KeptEdges(store)
     this.#states = states
@@ -105,10 +123,16 @@ export class Learner {
     }
   }
 
-  /** Whether the user's rating of this answer is among what is kept of them. @throws StoreError */
-  async hasRated(tenant: string, user: string, interaction: string): Promise<boolean> {
-    const kept = await this.#kept.of(tenant, user, await this.#store.loadUser(tenant, user))
-    return kept.some(({ id }) => id === `${interaction}:rating`)
+  /** What is kept of the user's ratings. @throws StoreError */
+  async standing(tenant: string, user: string, interaction: string): Promise<Standing> {
+    const stored = await this.#store.loadUser(tenant, user)
+    const kept = await this.#kept.of(tenant, user, stored)
+    const since = stored?.heardAt || Number.POSITIVE_INFINITY
+    return {
+      hasRated: kept.some(({ id }) => id === `${interaction}:rating`),
+      isHeard: since !== Number.POSITIVE_INFINITY,
+      ratings: kept.filter(({ id, ts }) => id.endsWith(':rating') && ts > since).length,
+    }
   }
 
   /** Waits for what is being learned; what waits for the store is left to the log. */
@@ -121,16 +145,17 @@ export class Learner {
     const { tenant, user } = interaction
     const edges = edgesOf(reward, interaction)
     if (edges.length === 0) return 'no_vector'
+    const speaker = { user, key: interaction.key ?? '', vouched: interaction.vouched ?? false }
     return this.#queue.run(userKey(tenant, user), async () => {
       if (propertiesOf(reward.kind).rates) {
         const kept = await this.#kept.of(tenant, user, await this.#store.loadUser(tenant, user))
         for (const edge of outdatedBy(reward, kept)) {
-          await this.#commit(policy, tenant, user, withdrawn(edge, reward.ts), user)
+          await this.#commit(policy, tenant, user, withdrawn(edge, reward.ts), speaker)
         }
       }
       let outcome: Outcome = 'learned'
-      const voice = propertiesOf(reward.kind).ofUser ? user : null
-      for (const edge of edges) outcome = await this.#commit(policy, tenant, user, edge, voice)
+      const by = propertiesOf(reward.kind).ofUser ? speaker : null
+      for (const edge of edges) outcome = await this.#commit(policy, tenant, user, edge, by)
       return outcome
     })
   }
@@ -161,15 +186,27 @@ export class Learner {
     })
   }
 
-  /** @param voice the user it counts for in the tenant's evidence on an LLM; null where it is no user's */
-  async #commit(policy: Policy, tenant: string, user: string, edge: NewEdge, voice: string | null): Promise<Outcome> {
-    const { outcome, told } = await this.#compareAndSet(tenant, user, async (stored) => {
+  /** @param speaker whose word it is in the tenant's evidence on an LLM; null: the judge's */
+  async #commit(
+    policy: Policy,
+    tenant: string,
+    user: string,
+    edge: NewEdge,
+    speaker: Speaker | null,
+  ): Promise<Outcome> {
+    const { outcome, told, isFirst } = await this.#compareAndSet<Committed>(tenant, user, async (stored) => {
       const kept = await this.#kept.of(tenant, user, stored)
       const old = kept.find(({ id }) => id === edge.id)
-      if (old && old.ts > edge.ts) return { result: { outcome: 'outdated' as Outcome, told: null } }
+      if (old && old.ts > edge.ts) return { result: { outcome: 'outdated', told: null, isFirst: false } }
       const added: StoredEdge = { ...edge, seq: (kept.at(-1)?.seq ?? 0) + 1 }
-      const { belief, told } = await this.#learn(policy, tenant, stored, kept, added, old)
-      if (!isFiniteVector(belief.state)) return { result: { outcome: 'quarantined' as Outcome, told: null } }
+      const { belief, now, before } = await this.#learn(policy, tenant, stored, kept, added, old)
+      if (!isFiniteVector(belief.state)) {
+        return { result: { outcome: 'quarantined', told: null, isFirst: false } }
+      }
+      const others = kept.filter(({ id }) => id !== added.id)
+      const since = stored?.since || kept[0]?.ts || added.ts
+      const said = { since, others, added, old, now, before, counts: speaker !== null }
+      const { told, heardAt } = await this.#hear(policy, tenant, stored?.heardAt ?? 0, said)
       const rewards = (stored?.rewards ?? 0) + counted(added) - (old ? counted(old) : 0)
       const next = {
         ...(stored ?? NOBODY),
@@ -177,15 +214,33 @@ export class Learner {
         state: belief.state,
         policy: policy.version,
         rewards,
+        since,
+        heardAt,
       }
-      return { next, edge: added, result: { outcome: (told ? 'learned' : 'kept') as Outcome, told } }
+      const isFirst = speaker !== null && !old && !others.some(({ candidate }) => candidate === added.candidate)
+      return { next, edge: added, result: { outcome: now ? 'learned' : 'kept', told, isFirst } }
     })
     if (outcome === 'quarantined') this.#states.quarantine(policy, tenant, user)
-    if (told) await this.#tell(policy, tenant, evidenceSlot(edge.candidate, voice), told)
+    if (told) await this.#tell(policy, tenant, speaker ? voiceOf(speaker) : JUDGE, told)
+    if (isFirst && counted(edge) > 0) this.#onFirstWord?.(tenant, edge.candidate, edge.reward)
     return outcome
   }
 
-  /** The belief with an edge more, and what it tells of the LLM. */
+  /** What an edge more tells of LLMs. The first one by which its user is heard tells all that they said before, too. */
+  async #hear(
+    policy: Policy,
+    tenant: string,
+    heardAt: number,
+    said: Said & { since: number },
+  ): Promise<{ told: ReadonlyMap<string, Float32Array>; heardAt: number }> {
+    const { counts, others, added, since } = said
+    if (!counts || heardAt > 0) return { told: tellingOf(said), heardAt }
+    const edges = [...others, added]
+    if (!isHeard(edges, since, added.ts, this.#hearing)) return { told: new Map(), heardAt }
+    return { told: wholeTelling(edges, await messagesOf(policy, tenant, edges, this.#find)), heardAt: added.ts }
+  }
+
+  /** The belief with an edge more, and what that edge says, and said before; null where it can't be read. */
   async #learn(
     policy: Policy,
     tenant: string,
@@ -193,19 +248,16 @@ export class Learner {
     kept: readonly StoredEdge[],
     added: StoredEdge,
     old: StoredEdge | undefined,
-  ): Promise<{ belief: Belief; told: Float32Array | null }> {
-    const [now, before] = await messagesOf(policy, tenant, old ? [added, old] : [added], this.#find)
+  ): Promise<{ belief: Belief; now: Messages | null; before: Messages | null }> {
+    const [now = null, before = null] = await messagesOf(policy, tenant, old ? [added, old] : [added], this.#find)
     const others = kept.filter(({ id }) => id !== added.id)
-    // What one user says again and again of an LLM is their taste, not the LLM.
-    const said = others.filter(({ candidate, seq }) => candidate === added.candidate && seq < (old ?? added).seq).length
-    const told = now ? now.llm.map((value, i) => (value - (before?.llm[i] ?? 0)) / (1 + said)) : null
     const { manifest, dims } = policy.router.artifact
     const { per_reward, block } = manifest.forget
     const isCurrent =
       stored === null ||
       (stored.policy === policy.version && stored.sums.length <= dims.H && isFiniteVector(stored.sums))
     if (!isCurrent || (old && isWhole(kept))) {
-      return { belief: await rebuild(policy, tenant, [...others, added], this.#find), told }
+      return { belief: await rebuild(policy, tenant, [...others, added], this.#find), now, before }
     }
     const sums = new Float32Array(dims.H)
     if (stored) sums.set(stored.sums)
@@ -219,16 +271,19 @@ export class Learner {
     const belief = { sums, state: await stateOf(policy, sums) }
     // Sums that went wrong at some time are made anew from the history.
     if (!isFiniteVector(belief.state))
-      return { belief: await rebuild(policy, tenant, [...others, added], this.#find), told }
-    return { belief, told }
+      return { belief: await rebuild(policy, tenant, [...others, added], this.#find), now, before }
+    return { belief, now, before }
   }
 
   /** Adds to what the tenant's users together know of an LLM. Losing it costs a little knowledge, not the reward. */
-  async #tell(policy: Policy, tenant: string, slot: string, message: Float32Array): Promise<void> {
-    if (!isFiniteVector(message) || message.every((value) => value === 0)) return
+  async #tell(policy: Policy, tenant: string, voice: string, told: ReadonlyMap<string, Float32Array>): Promise<void> {
     try {
-      await this.#store.addEvidence(tenant, policy.version, slot, message)
-      policy.router.llms.refreshSoon(tenant)
+      for (const [candidate, row] of told) {
+        if (!isFiniteVector(row)) continue
+        const name = evidenceName(candidate, voice)
+        await this.#store.addEvidence(tenant, evidenceKey(policy.version), name, row, this.#hearing.halfLifeDays)
+      }
+      if (told.size > 0) policy.router.llms.refreshSoon(tenant)
     } catch (error) {
       this.#log.warn({ err: error, tenant }, 'evidence not stored')
     }
@@ -256,6 +311,14 @@ export class Learner {
   }
 }
 
+/** What an edge did, and what it tells others. */
+interface Committed {
+  outcome: Outcome
+  told: ReadonlyMap<string, Float32Array> | null
+  /** The user's first word of this candidate. */
+  isFirst: boolean
+}
+
 type NextUser = Omit<StoredUser, 'revision' | 'updatedAt'>
 
 const NOBODY: NextUser = {
@@ -264,12 +327,14 @@ const NOBODY: NextUser = {
   sums: new Float32Array(0),
   state: new Float32Array(0),
   preferences: {},
+  since: 0,
+  heardAt: 0,
 }
 
 /**
  * Hints, such as that a conversation went on, move the belief a little and say nothing of how well the user is known.
  */
-const counted = ({ weight }: StoredEdge) => (weight >= 0.5 ? 1 : 0)
+const counted = ({ weight }: NewEdge) => (weight >= 0.5 ? 1 : 0)
 
 /** No edge has been dropped yet: the history is the whole history. */
 const isWhole = (kept: readonly StoredEdge[]) => kept.length < MAX_EDGES || kept[0]?.seq === 1

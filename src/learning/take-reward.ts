@@ -1,5 +1,7 @@
 import type { Logger } from '../observability/logger.ts'
 import type { Metrics } from '../observability/metrics.ts'
+import type { Telemetry } from '../observability/telemetry/telemetry.ts'
+import { voiceOf } from '../routing/choose/evidence.ts'
 import type { Policies } from '../routing/policies/policies.ts'
 import type { Gains } from '../routing/safety/gains.ts'
 import type { Recorder } from '../store/recorder/recorder.ts'
@@ -16,6 +18,8 @@ export interface RewardDeps {
   arms: ArmReport
   gains: Gains
   metrics: Metrics
+  /** Null where none is configured. */
+  telemetry: Telemetry | null
   log: Logger
 }
 
@@ -31,6 +35,7 @@ export async function takeReward(
   const { tenant, user } = interaction
   deps.recorder.reward(reward)
   deps.metrics.rewards.inc({ tenant, kind: reward.kind })
+  deps.telemetry?.reward(reward)
   const { policy } = deps.policies.snapshot(tenant, user)
   if (!policy) return
   const { rates } = propertiesOf(reward.kind)
@@ -44,10 +49,19 @@ export async function takeReward(
   }
 }
 
-/** Counts the first rating of an answer alone: a bet is not made twice. */
+/** Of one user in a certificate. */
+const RATINGS_A_USER = 100
+
+/**
+ * Counts the first rating of an answer alone: a bet is not made twice. Of users who count for others, as in the
+ * evidence on LLMs.
+ */
 async function noteGain({ gains, learner }: RewardDeps, reward: RewardRecord, interaction: InteractionSummary) {
-  const { tenant, user, id, gain } = interaction
-  if (!gain || (await learner.hasRated(tenant, user, id))) return
+  const { tenant, user, id, gain, key = '', vouched = false } = interaction
+  if (!gain) return
+  const { hasRated, isHeard, ratings } = await learner.standing(tenant, user, id)
+  if (hasRated || !isHeard || ratings >= RATINGS_A_USER) return
   const { baseline, policy, group, ...lift } = gain
-  await gains.note({ tenant, policy, baseline }, group, lift, reward.value)
+  const by = { voice: voiceOf({ user, key, vouched }), isNew: ratings === 0 }
+  await gains.note({ tenant, policy, baseline }, group, lift, reward.value, by)
 }

@@ -6,9 +6,17 @@ export interface Component {
 
 /** Parts of the gateway that tell their state. */
 export interface ComponentSources {
-  store: { readonly kind: string; ping(): Promise<void> }
+  storeHealth: { state(): Promise<Component> }
+  quota: { status(): { tenants: number; owed: number; replicas: number } }
   policies: { status(): RouterState & { tenants: Record<string, RouterState> } }
   recorder: { status(): RecordsState }
+  configState(): ConfigState
+}
+
+interface ConfigState {
+  /** Unix milliseconds. */
+  readAt: number
+  problem: string | null
 }
 
 interface RouterState {
@@ -29,22 +37,43 @@ interface RecordsState {
 
 /** States of store, router and records, for `/readyz` and the admin's status. */
 export async function componentsOf({
-  store,
+  storeHealth,
+  quota,
   policies,
   recorder,
+  configState,
 }: ComponentSources): Promise<Record<string, Component>> {
   const records = recorder.status()
   return {
-    store: await store.ping().then(
-      (): Component => ({ state: 'ok', detail: store.kind }),
-      (): Component => ({ state: 'degraded', detail: `${store.kind} does not answer` }),
-    ),
+    store: await storeHealth.state(),
+    limits: limitsComponent(quota.status()),
+    configuration: configComponent(configState()),
     router: routerComponent(policies.status()),
     records: {
       state: records.away !== null || records.dropped > 0 ? 'degraded' : 'ok',
       detail: `${records.queued} queued, ${records.spooledBytes} bytes spooled, ${records.dropped} lost, ${records.rejected} rejected`,
     },
   }
+}
+
+function limitsComponent({ tenants, owed, replicas }: ReturnType<ComponentSources['quota']['status']>): Component {
+  if (tenants === 0) return { state: 'ok', detail: `counted by the store; processes: ${replicas}` }
+  return {
+    state: 'degraded',
+    detail: `counted by this process, one of ${replicas}, for ${tenants} tenants; ${owed} requests owed to the store`,
+  }
+}
+
+const MAX_PROBLEM_CHARS = 500
+
+function configComponent({ readAt, problem }: ConfigState): Component {
+  const inForce = `that of ${new Date(readAt).toISOString()} is in force`
+  return problem === null
+    ? { state: 'ok', detail: inForce }
+    : {
+        state: 'degraded',
+        detail: `not reloaded, ${inForce}: ${problem.replace(/\s+/g, ' ').slice(0, MAX_PROBLEM_CHARS)}`,
+      }
 }
 
 function routerComponent({

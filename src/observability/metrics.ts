@@ -99,6 +99,12 @@ export function createMetrics() {
     labelNames: ['tenant', 'verdict'],
     registers,
   })
+  const evidenceSurges = new Counter({
+    name: 'persona_router_evidence_surges_total',
+    help: 'Hours in which many new users rated one candidate alike: see /admin/evidence.',
+    labelNames: ['tenant', 'candidate'],
+    registers,
+  })
   const rewards = new Counter({
     name: 'persona_router_rewards_total',
     help: 'Rewards by tenant and kind.',
@@ -111,6 +117,11 @@ export function createMetrics() {
     labelNames: ['result'],
     registers,
   })
+  const telemetryErrors = new Counter({
+    name: 'persona_router_telemetry_errors_total',
+    help: 'Batches of telemetry that the collector did not take.',
+    registers,
+  })
   const storeErrors = new Counter({
     name: 'persona_router_store_errors_total',
     help: 'Calls of the store that failed, by what they were for.',
@@ -118,15 +129,24 @@ export function createMetrics() {
     registers,
   })
 
+  const storeDegraded = new Gauge({
+    name: 'persona_router_store_degraded',
+    help: '1 while the store takes no writes, or may drop what must stay.',
+    registers,
+  })
+
   return {
     registry,
+    storeDegraded,
     passed,
     rejected,
     routerFallback,
     gainVerdicts,
+    evidenceSurges,
     rewards,
     artifactLoads,
     storeErrors,
+    telemetryErrors,
     /** Counts one finished request. */
     observe(record: CountedRequest): void {
       const { tenant, chosen: candidate, usage } = record
@@ -141,12 +161,17 @@ export function createMetrics() {
       if (record.ttftMs !== null) ttft.observe({ candidate }, record.ttftMs / 1e3)
       duration.observe({ candidate }, record.totalMs / 1e3)
     },
-    /** A gauge that is read when Prometheus asks. */
-    watch(name: string, help: string, read: () => number): void {
+    /**
+     * A gauge that is read when Prometheus asks.
+     *
+     * @param aggregator of the values of several workers
+     */
+    watch(name: string, help: string, read: () => number, aggregator: 'sum' | 'max' | 'min' = 'sum'): void {
       new Gauge({
         name: `persona_router_${name}`,
         help,
         registers,
+        aggregator,
         collect() {
           this.set(read())
         },

@@ -33,6 +33,16 @@ export class Admission {
     return this.#queue.length
   }
 
+  /** Does the work of a request in its turn. @throws GatewayError 503 with `retry-after` when it is refused */
+  async run<T>(priority: number, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    await this.enter(priority, signal)
+    try {
+      return await work()
+    } finally {
+      this.leave()
+    }
+  }
+
   /**
    * Admits a request; call `leave` once when it is over.
    *

@@ -17,7 +17,9 @@ import type { RequestContext } from './context.ts'
 import { type DecideDeps, type Decision, decide } from './decide.ts'
 import { feedbackLink } from './feedback-link.ts'
 import { claimIdempotencyKey, type IdempotencyDeps } from './idempotency.ts'
-import { affordable, BudgetError, type Grant, type Quota } from './quota.ts'
+import { affordable } from './quota/estimate.ts'
+import type { Grant, Quota } from './quota/quota.ts'
+import { BudgetError } from './quota/refusal.ts'
 import { recordOf, summaryOf } from './record.ts'
 
 export interface ChatDeps extends DecideDeps, IdempotencyDeps, AfterAnswerDeps {
@@ -36,19 +38,17 @@ export interface ChatDeps extends DecideDeps, IdempotencyDeps, AfterAnswerDeps {
  * @throws GatewayError
  */
 export async function complete(deps: ChatDeps, context: RequestContext, call: Call): Promise<void> {
-  const claimed = await claimIdempotencyKey(deps, context, call)
-  if (claimed === 'replayed') return
-  let hasWholeAnswer = false
-  try {
-    await deps.admission.enter(call.principal.tenant.config.priority, context.signal)
+  deps.quota.refuseKnown(context, call.principal)
+  await deps.admission.run(call.principal.tenant.config.priority, context.signal, async () => {
+    const claimed = await claimIdempotencyKey(deps, context, call)
+    if (claimed === 'replayed') return
+    let hasWholeAnswer = false
     try {
       hasWholeAnswer = await decideAndAnswer(deps, context, call)
     } finally {
-      deps.admission.leave()
+      claimed?.end(hasWholeAnswer)
     }
-  } finally {
-    claimed?.end(hasWholeAnswer)
-  }
+  })
 }
 
 /** @returns whether the client has got a whole answer */
@@ -71,6 +71,7 @@ async function decideAndAnswer(deps: ChatDeps, context: RequestContext, asked: C
     const headers = { ...grant.headers, ...feedbackLink(deps.seal, context, call) }
     const outcome = await answer(deps, context, call, decision, headers, (ended) => {
       record = recordOf(context, call, decision, ended)
+      if (context.trace) context.trace.record = record
       return afterAnswer(deps, { context, call, decision, record })
     })
     logBroken(deps.log, context, outcome)
@@ -160,6 +161,7 @@ export async function answer(
         strict: knobs.strict,
         tenant: principal.tenant.name,
         asker: `${principal.tenant.name} ${principal.keyId}`,
+        trace: context.trace,
       },
       { providers: snapshot.providers, breakers: deps.breakers, timeouts, retries, refusals: deps.refusals, onBug },
     )

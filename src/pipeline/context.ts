@@ -2,8 +2,11 @@ import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Snapshot } from '../config/snapshot.ts'
 import type { GatewayError } from '../errors.ts'
+import type { Telemetry } from '../observability/telemetry/telemetry.ts'
+import type { RequestTrace } from '../observability/telemetry/trace.ts'
 import { EphemeralMap } from '../runtime/ephemeral-map.ts'
 import type { Authenticator, Caller } from './authenticate.ts'
+import type { HeldBytes, Holding } from './held-bytes.ts'
 import { identityHeaders, refuseRepeatedHeaders } from './principal.ts'
 import { userOfToken } from './user-token.ts'
 
@@ -20,6 +23,10 @@ export interface RequestContext {
   snapshot: Snapshot
   /** Aborted when the client leaves, or (with a `GatewayError` as its reason) when the process must end. */
   signal: AbortSignal
+  /** Null where no traces are asked for. */
+  trace: RequestTrace | null
+  /** Of its body, until it ends. */
+  held: Holding
 }
 
 export interface BeginDeps {
@@ -27,6 +34,8 @@ export interface BeginDeps {
   snapshot(): Snapshot
   authenticator: Authenticator
   requests: RequestContexts
+  /** Null where none is configured. */
+  telemetry: Telemetry | null
 }
 
 /**
@@ -42,7 +51,11 @@ export function beginRequest(
   const snapshot = deps.snapshot()
   const { identity } = snapshot.config
   refuseRepeatedHeaders(incoming, identityHeaders(identity))
-  const begin = (caller: Caller) => deps.requests.begin(incoming, outgoing, caller, snapshot)
+  const begin = (caller: Caller) => {
+    const context = deps.requests.begin(incoming, outgoing, caller, snapshot)
+    if (deps.telemetry) context.trace = deps.telemetry.follow(context)
+    return context
+  }
   const caller = deps.authenticator.authenticate(incoming.headers)
   // A key first: without one, nobody learns what a token is worth.
   if (identity.jwt) return withUser(caller, () => userOfToken(identity.jwt, incoming)).then(begin)
@@ -61,6 +74,11 @@ export class RequestContexts {
   isDraining = false
   readonly #open = new EphemeralMap<Pick<RequestContext, 'outgoing' | 'snapshot'> & { controller: AbortController }>()
   readonly #waiting = new Map<Snapshot, () => void>()
+  readonly #held: HeldBytes
+
+  constructor(held: HeldBytes) {
+    this.#held = held
+  }
 
   get size(): number {
     return this.#open.size
@@ -69,8 +87,10 @@ export class RequestContexts {
   begin(incoming: IncomingMessage, outgoing: ServerResponse, caller: Caller, snapshot: Snapshot): RequestContext {
     const controller = new AbortController()
     const requestId = `req_${randomUUID()}`
+    const held = this.#held.open(caller.tenant)
     const end = () => {
       this.#open.delete(requestId)
+      held.release()
       if (!outgoing.writableFinished) controller.abort()
       this.#tellWhenUnused(snapshot)
     }
@@ -87,6 +107,8 @@ export class RequestContexts {
       caller,
       snapshot,
       signal: controller.signal,
+      trace: null,
+      held,
     }
   }
 

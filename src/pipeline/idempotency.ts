@@ -9,6 +9,7 @@ import type { Call } from './call.ts'
 import { type CapturedResponse, captureResponse } from './capture-response.ts'
 import type { RequestContext } from './context.ts'
 import { headerText } from './principal.ts'
+import type { Quota } from './quota/quota.ts'
 
 const KEEP_MS = 86_400_000
 const CLAIM_MARGIN_MS = 60_000
@@ -16,6 +17,7 @@ const MAX_KEY_BYTES = 255
 
 export interface IdempotencyDeps {
   store: { idempotency: Idempotency }
+  quota: Quota
   metrics: Metrics
 }
 
@@ -34,8 +36,8 @@ export interface Claimed {
  *
  * @returns `replayed` where the kept answer has been sent; null where the request has no key, or the store can't tell
  * and `idempotency.when_store_is_away` is `forward`
- * @throws GatewayError 409 while the first one is in work; 422 when the key was used for another body; 503 when the
- * store can't tell
+ * @throws GatewayError 409 while the first one is in work; 422 when the key was used for another body; 429 where a kept
+ * answer would be a request too many; 503 when the store can't tell
  */
 export function claimIdempotencyKey(
   deps: IdempotencyDeps,
@@ -47,11 +49,13 @@ export function claimIdempotencyKey(
 }
 
 async function claim(
-  { store: { idempotency }, metrics }: IdempotencyDeps,
-  { incoming, outgoing, snapshot: { config } }: RequestContext,
+  { store: { idempotency }, quota, metrics }: IdempotencyDeps,
+  context: RequestContext,
   { endpoint, raw, principal }: Call,
   key: string,
 ): Promise<Claimed | 'replayed' | null> {
+  const { incoming, outgoing, snapshot } = context
+  const { config } = snapshot
   if (Buffer.byteLength(key) > MAX_KEY_BYTES) {
     throw invalidRequest(`Invalid 'idempotency-key': at most ${MAX_KEY_BYTES} bytes.`, 'idempotency-key')
   }
@@ -86,9 +90,13 @@ async function claim(
       throw conflict()
     case 'mismatch':
       throw reused()
-    case 'done':
+    case 'done': {
+      // It costs no tokens, but counts as a request.
+      const grant = await quota.reserveRequest(context, principal)
       replay(outgoing, claimed.response)
+      grant.settle()
       return 'replayed'
+    }
     case 'claimed':
       return capturing()
   }

@@ -47,6 +47,7 @@ export function recordOf(context: RequestContext, call: Call, decision: Decision
     modalities: ['text', ...(['vision', 'audio'] as const).filter((modality) => request.needs.has(modality))],
     completionId: call.message ?? outcome.completionId,
     key: principal.keyId,
+    ...(principal.vouched && { vouched: true }),
     endpoint: call.endpoint.name,
     ...(decision.baseline && {
       arm: armOf(decision),
@@ -93,6 +94,8 @@ export function summaryOf(context: RequestContext, call: Call, decision: Decisio
     ts: context.ts,
     ended: false,
     gain: gainNote(decision),
+    key: principal.keyId,
+    vouched: principal.vouched,
   }
 }
 

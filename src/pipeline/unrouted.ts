@@ -14,7 +14,7 @@ import { answer, type ChatDeps } from './chat.ts'
 import type { RequestContext } from './context.ts'
 import type { Decision } from './decide.ts'
 import { claimIdempotencyKey, type IdempotencyDeps } from './idempotency.ts'
-import type { Quota } from './quota.ts'
+import type { Quota } from './quota/quota.ts'
 import { recordOf } from './record.ts'
 
 export interface UnroutedDeps extends IdempotencyDeps {
@@ -37,19 +37,17 @@ export interface UnroutedDeps extends IdempotencyDeps {
 export async function completeUnrouted(deps: UnroutedDeps, context: RequestContext, call: Call): Promise<void> {
   const [candidate] = call.model.candidates
   if (!candidate) throw new Error('a call without a model')
-  const claimed = await claimIdempotencyKey(deps, context, call)
-  if (claimed === 'replayed') return
-  let hasWholeAnswer = false
-  try {
-    await deps.admission.enter(call.principal.tenant.config.priority, context.signal)
+  deps.quota.refuseKnown(context, call.principal)
+  await deps.admission.run(call.principal.tenant.config.priority, context.signal, async () => {
+    const claimed = await claimIdempotencyKey(deps, context, call)
+    if (claimed === 'replayed') return
+    let hasWholeAnswer = false
     try {
       hasWholeAnswer = await limitedAnswer(deps, context, call, givenModel(candidate))
     } finally {
-      deps.admission.leave()
+      claimed?.end(hasWholeAnswer)
     }
-  } finally {
-    claimed?.end(hasWholeAnswer)
-  }
+  })
 }
 
 async function limitedAnswer(
@@ -63,6 +61,7 @@ async function limitedAnswer(
   try {
     const outcome = await answer(deps, context, call, decision, grant.headers, (ended) => {
       record = recordOf(context, call, decision, ended)
+      if (context.trace) context.trace.record = record
       deps.metrics.observe(record)
       logAnswer(deps.log, record)
       if (deps.erasures.happened(record.tenant, record.user, record.ts)) return undefined

@@ -2,7 +2,6 @@ import type { HttpBindings } from '@hono/node-server'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { type Context, Hono } from 'hono'
 import { type AdminDeps, admin } from '../api/admin.ts'
-import { readSmallBody } from '../api/body.ts'
 import { type AnswerDeps, answerBy } from '../api/chat-completions.ts'
 import { completionsEndpoint } from '../api/completions.ts'
 import { embed } from '../api/embeddings.ts'
@@ -20,6 +19,8 @@ import { GatewayError } from '../errors.ts'
 import { errorBody } from '../openai/error.ts'
 import { type BeginDeps, beginRequest, type RequestContext } from '../pipeline/context.ts'
 import { chatEndpoint, type Endpoint } from '../pipeline/endpoint.ts'
+import type { Entry } from '../pipeline/entry.ts'
+import type { HeldBytes } from '../pipeline/held-bytes.ts'
 import type { Seal } from '../runtime/seal.ts'
 import type { Store } from '../store/store.ts'
 import { answerOnNode } from './direct.ts'
@@ -36,7 +37,7 @@ export type AppDeps = BeginDeps &
   AnswerDeps &
   ReadinessDeps &
   AdminDeps &
-  ErrorDeps & { store: Store; siblings: Siblings; seal: Seal }
+  ErrorDeps & { store: Store; siblings: Siblings; seal: Seal; entry: Entry; heldBytes: HeldBytes }
 
 /** Routes that answer, each in its format; errors below such a path have the same format. */
 const endpointsOf = (deps: AppDeps) => ({
@@ -57,7 +58,9 @@ export function createApp(deps: AppDeps): Hono<Env> {
   const endpoints = endpointsOf(deps)
 
   app.use('/v1/*', async (c, next) => {
-    c.set('context', await beginRequest(deps, c.env.incoming, c.env.outgoing))
+    const context = await beginRequest(deps, c.env.incoming, c.env.outgoing)
+    c.set('context', context)
+    await deps.entry.enter(context, isPassedThrough(context))
     await next()
   })
 
@@ -83,10 +86,7 @@ export function createApp(deps: AppDeps): Hono<Env> {
   app.delete('/v1/users/:id/profile', async (c) => json(c, await deleteProfile(deps, c.var.context, c.req.param('id'))))
 
   app.get('/rate/:token', (c) => askForFeedback(deps, c.req.param('token')))
-  app.post('/rate/:token', async (c) => {
-    const form = await readSmallBody({ incoming: c.env.incoming, snapshot: deps.snapshot() })
-    return takePageFeedback(deps, c.req.param('token'), form.toString('utf8'))
-  })
+  app.post('/rate/:token', (c) => takePageFeedback(deps, c.req.param('token'), c.env))
 
   app.get('/healthz', (c) => c.json({ status: 'ok' }))
   app.get('/readyz', async (c) => {

@@ -3,6 +3,7 @@ import { type AnswerDeps, answerBy } from '../api/chat-completions.ts'
 import { errorBody } from '../openai/error.ts'
 import { type BeginDeps, beginRequest, type RequestContext } from '../pipeline/context.ts'
 import { chatEndpoint } from '../pipeline/endpoint.ts'
+import type { Entry } from '../pipeline/entry.ts'
 import { type ErrorDeps, type ErrorShape, report, sendError } from './errors.ts'
 import type { Shortcut } from './http-server.ts'
 
@@ -38,16 +39,20 @@ const isPlainCompletion = ({ method, url, headers }: IncomingMessage) =>
   PLAIN_HOST.test(headers.host ?? '')
 
 /** Answers most chat completions without the cost of the app (docs/profile.md). */
-export const directly = (deps: BeginDeps & AnswerDeps & ErrorDeps): Shortcut =>
+export const directly = (deps: BeginDeps & AnswerDeps & ErrorDeps & { entry: Entry }): Shortcut =>
   async function answer(incoming, outgoing) {
     if (!isPlainCompletion(incoming)) return false
     let context: RequestContext
     try {
       const begun = beginRequest(deps, incoming, outgoing)
       context = begun instanceof Promise ? await begun : begun
-    } catch {
-      return false
+    } catch (error) {
+      sendError(outgoing, report(deps, error), incoming)
+      return true
     }
-    await answerOnNode(deps, context, errorBody, () => answerBy(chatEndpoint, deps, context))
+    await answerOnNode(deps, context, errorBody, () => {
+      deps.entry.enterForAnswer(context)
+      return answerBy(chatEndpoint, deps, context)
+    })
     return true
   }

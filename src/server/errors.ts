@@ -93,10 +93,21 @@ export function sendError(outgoing: ServerResponse, reply: ErrorReply, incoming?
     outgoing.destroy()
     return
   }
-  outgoing.writeHead(status, { ...headers, 'content-length': Buffer.byteLength(body) })
-  if (!incoming || incoming.complete) outgoing.end(body)
+  const isUnread = incoming !== undefined && !incoming.complete
+  outgoing.writeHead(status, {
+    ...headers,
+    'content-length': Buffer.byteLength(body),
+    // Rather another connection than all of a large body that nobody reads.
+    ...(isUnread && isLarge(incoming) && { connection: 'close' }),
+  })
+  if (!isUnread) outgoing.end(body)
   else endLingering(incoming, outgoing, body)
 }
+
+const LARGE_BYTES = 64 * 1024
+
+const isLarge = ({ headers }: IncomingMessage) =>
+  headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > LARGE_BYTES
 
 const LINGER_MS = 2_000
 const LINGER_BYTES = 32 * 1024 * 1024

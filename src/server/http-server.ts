@@ -10,6 +10,8 @@ import { type ErrorDeps, endSocket, errorResponse, report, sendError } from './e
 /** Bytes of all headers together; more is answered with 431. */
 const MAX_HEADER_BYTES = 16 * 1024
 const MAX_HEADERS = 100
+/** Requests of one connection that are answered at once; a client may send the next before it has the answer. */
+const MAX_PIPELINED = 32
 /** How often Node looks for connections that are over their time. */
 const CHECK_CONNECTIONS_MS = 1_000
 
@@ -19,6 +21,9 @@ const CHECK_CONNECTIONS_MS = 1_000
  * the middle of a request.
  */
 const served = new WeakSet<Socket>()
+
+/** Requests of a connection that are being answered. */
+const inWork = new WeakMap<Socket, number>()
 
 /** Answers a request on Node's own response; resolves with false where it leaves the request untouched. */
 export type Shortcut = (request: IncomingMessage, response: ServerResponse) => Promise<boolean>
@@ -65,22 +70,21 @@ export function createHttpServer({ fetch, shortcut, config, cors, writeIdleMs, e
     if (served.has(socket)) return
     response.once('prefinish', () => boundEnd(response, socket, writeIdleMs()))
     const isInvalid = isAmbiguous(request)
-    if (isInvalid || isLast(request)) {
+    const isTooMany = countIn(socket, response) > MAX_PIPELINED
+    if (isInvalid || isTooMany || isLast(request)) {
       served.add(socket)
       response.shouldKeepAlive = false
     }
     if (isInvalid) sendError(response, report(errors, invalidHttp()))
+    else if (isTooMany) sendError(response, report(errors, tooManyPipelined()))
     else serve(request, response).catch(() => response.destroy())
   })
   server.maxConnections = config.max_connections
   // One more than allowed, so that authentication can tell too many from just enough.
   server.maxHeadersCount = MAX_HEADERS + 1
   server.on('clientError', (error, socket: ClientSocket) => answerClientError(errors, error, socket))
-  server.on('checkContinue', (request, response) => {
-    // Behind another answer, Node would put it into the middle of this one.
-    if (response.socket) response.writeContinue()
-    server.emit('request', request, response)
-  })
+  // A client that waits for a word is told to send its body when it is to be read (api/body.ts), or gets its refusal.
+  server.on('checkContinue', (request, response) => void server.emit('request', request, response))
   // Other expectations need not be met (RFC 9110, 10.1.1); Node's own refusal would have no body, and pass by the rules
   // above.
   server.on('checkExpectation', (request, response) => void server.emit('request', request, response))
@@ -97,6 +101,14 @@ function boundEnd(response: ServerResponse, socket: Socket, ms: number): void {
   socket.setTimeout(ms)
   // Prepended: Node's own listener then sets the time that a connection has between two requests.
   response.prependOnceListener('finish', () => socket.setTimeout(0))
+}
+
+/** @returns how many requests of a connection are being answered, with this one */
+function countIn(socket: Socket, response: ServerResponse): number {
+  const count = (inWork.get(socket) ?? 0) + 1
+  inWork.set(socket, count)
+  response.once('close', () => inWork.set(socket, (inWork.get(socket) ?? 1) - 1))
+  return count
 }
 
 /**
@@ -119,6 +131,16 @@ const refuse = (errors: ErrorDeps, error: unknown): Response =>
 
 const invalidHttp = (headers: Record<string, string> = {}) =>
   new GatewayError('The request is not valid HTTP.', { status: 400, type: 'invalid_request_error', headers })
+
+/** What was sent behind it is not looked at: a client sends it again on another connection (RFC 9112, 9.3.2). */
+const tooManyPipelined = () =>
+  new GatewayError('Too many requests wait for their answers on this connection.', {
+    status: 429,
+    type: 'rate_limit_error',
+    code: 'too_many_pipelined',
+    retryAfterS: 1,
+    headers: { connection: 'close' },
+  })
 
 const CLIENT_ERRORS: Record<string, { status: number; message: string }> = {
   HPE_HEADER_OVERFLOW: { status: 431, message: 'The request headers are too large.' },

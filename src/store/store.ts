@@ -36,6 +36,10 @@ export interface StoredUser {
   /** Stated preferences (PUT profile). */
   preferences: Record<string, unknown>
   updatedAt: number
+  /** Unix milliseconds of their first reward; 0: none yet, or from before this was kept. */
+  since: number
+  /** Unix milliseconds since when what they say of an LLM counts for the tenant's others; 0: not yet. */
+  heardAt: number
 }
 
 export type UserState = Omit<StoredUser, 'sums'>
@@ -80,6 +84,10 @@ export interface InteractionSummary {
   ended: boolean
   /** What a rating tells of the router's gain; null where it tells nothing. */
   gain?: GainNote | null
+  /** Id of the key that it was asked with. */
+  key?: string
+  /** Somebody answers for the user's name (`routing/choose/evidence.ts`). */
+  vouched?: boolean
 }
 
 /** The last turn of a conversation: what stickiness and implicit rewards compare with. */
@@ -96,7 +104,7 @@ export interface ConversationState {
   ts: number
 }
 
-/** Population outcomes of one tenant: `candidate -> sum of llm messages`, under one artifact version. */
+/** Sums by name, under one key of a tenant. */
 export type Evidence = Map<string, Float32Array>
 
 /** Something of a tenant's requests that a deployment refused, and another took. */
@@ -194,9 +202,16 @@ export interface Store {
     ttlS: number,
   ): Promise<ConversationState | null>
 
-  loadEvidence(tenant: string, policy: string): Promise<Evidence>
-  /** Atomically adds to the sums of a candidate. */
-  addEvidence(tenant: string, policy: string, candidate: string, message: Float32Array): Promise<void>
+  loadEvidence(tenant: string, key: string): Promise<Evidence>
+  /**
+   * Atomically adds to the sums of a name.
+   *
+   * @param halfLifeDays the last number is the day up to which the others have faded: what is there fades to the later
+   *   of the two days first. Left out: nothing fades
+   */
+  addEvidence(tenant: string, key: string, name: string, added: Float32Array, halfLifeDays?: number): Promise<void>
+  /** Forgets sums by name, or all of a key. Returns how many went. */
+  dropEvidence(tenant: string, key: string, names?: readonly string[]): Promise<number>
 
   /** Keeps what was refused until it expires, and tells the other replicas. */
   noteRefusals(tenant: string, rows: readonly StoredRefusal[]): Promise<void>
@@ -212,6 +227,11 @@ export interface Store {
   subscribe(listener: (change: Invalidation) => void): () => void
   /** Throws when the store does not answer. */
   ping(): Promise<void>
+  /**
+   * Writes a little, and says by the way that this process is there. Resolves with what is wrong though it works, such
+   * as a policy that drops what must stay. Rejects where nothing can be written.
+   */
+  check(): Promise<string[]>
   close(): Promise<void>
 }
 

@@ -295,6 +295,27 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
       await other.close()
     })
 
+    test('evidence fades up to the day of what is added, in whichever order it comes; and is dropped', async () => {
+      const t = tenant()
+      const add = (value: number, day: number, of = 'a') =>
+        store.addEvidence(t, 'p', of, Float32Array.of(value, 1, day), 10)
+      await add(8, 100)
+      await add(1, 110)
+      expect((await store.loadEvidence(t, 'p')).get('a')).toEqual(Float32Array.of(5, 1.5, 110))
+      await add(1, 110)
+      // What comes late has faded itself; the day stays.
+      await add(8, 100)
+      expect((await store.loadEvidence(t, 'p')).get('a')).toEqual(Float32Array.of(10, 3, 110))
+      await add(1, 1, 'b')
+      await add(1, 1, 'c')
+      await store.addEvidence(t, 'q', 'a', Float32Array.of(1))
+      expect(await store.dropEvidence(t, 'p', ['b', 'never'])).toBe(1)
+      expect([...(await store.loadEvidence(t, 'p')).keys()].toSorted()).toEqual(['a', 'c'])
+      expect(await store.dropEvidence(t, 'p')).toBe(2)
+      expect(await store.dropEvidence(t, 'p')).toBe(0)
+      expect((await store.loadEvidence(t, 'q')).size).toBe(1)
+    })
+
     describe('erasing a user', () => {
       test('leaves nothing of them, and all of the others', async () => {
         const t = tenant()

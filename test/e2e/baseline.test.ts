@@ -60,13 +60,19 @@ describe('baseline', () => {
   })
 
   test('report: what it cost, what was saved, what is known of the gain; each answer’s first rating counts', async () => {
-    const client = await start({ mode: 'assist', trial_share: 0.5, holdout: 0.2 })
-    const answers = await askAll(client)
-    for (const [i, { id }] of answers.entries()) {
-      const rate = (rating: number) =>
-        client.post('/feedback', { body: { request_id: id, rating }, headers: { 'x-user-id': users[i]! } })
-      await rate(0.9)
-      await rate(0.1)
+    const shared_evidence = { min_answers: 1, min_age_hours: 0 }
+    const client = await start({ mode: 'assist', trial_share: 0.5, holdout: 0.2, shared_evidence })
+    // A user's first word makes them one who is heard; from the next on it counts.
+    for (let round = 0; round < 2; round++) {
+      const answers = await askAll(client)
+      await Promise.all(
+        answers.map(async ({ id }, i) => {
+          const rate = (rating: number) =>
+            client.post('/feedback', { body: { request_id: id, rating }, headers: { 'x-user-id': users[i]! } })
+          await rate(0.9)
+          await rate(0.1)
+        }),
+      )
     }
     await gateway?.stop()
     const report = (...args: string[]) =>
@@ -78,14 +84,14 @@ describe('baseline', () => {
         },
       )
     const { total, by_arm, gains } = JSON.parse(report('--since', '1d', '--json'))
-    expect(total).toMatchObject({ requests: 30, failed: 0, ratings: 30 })
+    expect(total).toMatchObject({ requests: 60, failed: 0, ratings: 60 })
     expect(total.reward).toBeCloseTo(-0.8, 6)
     expect(total.saved_usd).toBeCloseTo(total.baseline_usd - total.cost_usd, 12)
     const requests = Object.values(by_arm as Record<string, { requests: number }>).map((part) => part.requests)
-    expect(requests.reduce((sum, n) => sum + n)).toBe(30)
+    expect(requests.reduce((sum, n) => sum + n)).toBe(60)
     expect(Object.keys(by_arm)).toEqual(['baseline', 'holdout', 'route'])
     // Those of users who are held out tell nothing of the router.
-    expect(gains[0].groups.all.count).toBe(30 - by_arm.holdout.requests)
+    expect(gains[0].groups.all.count).toBe((60 - by_arm.holdout.requests) / 2)
     expect(report()).toContain('| who chose | requests |')
     expect(report()).toContain('not certified yet')
   })

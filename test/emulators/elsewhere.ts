@@ -326,7 +326,6 @@ export function chatOfResponses(body: Body): Body {
       user: body.user,
       safety_identifier: body.safety_identifier,
       prompt_cache_key: body.prompt_cache_key,
-      truncation: body.truncation === 'auto' ? 'auto' : undefined,
     }),
     model: body.model,
     messages,

@@ -231,10 +231,16 @@ export function meaningOfMessages(body: Body): Meaning {
  *
  * @param dropped `x-router-dropped`
  */
-export function lossOf(asked: Body, emulator: string, received: Body, dropped: readonly string[]): string | null {
+export function lossOf(
+  asked: Body,
+  emulator: string,
+  received: Body,
+  dropped: readonly string[],
+  isConverted = false,
+): string | null {
   const want = wanted(asked, emulator === 'openai')
   const got = emulator === 'anthropic' ? meaningOfMessages(received) : meaningOf(received)
-  return lossOfTalk(want, got) ?? lossOfRest(want, got, emulator, dropped)
+  return lossOfTalk(want, got, isConverted && emulator === 'mistral') ?? lossOfRest(want, got, emulator, dropped)
 }
 
 /** Who speaks, and parameters. */
@@ -254,13 +260,28 @@ export function lossOfRest(want: Meaning, got: Meaning, emulator: string, droppe
 
 const differs = (a: unknown, b: unknown) => JSON.stringify(a) !== JSON.stringify(b)
 
-/** What is said and offered, whichever format it came in. */
-export function lossOfTalk(want: Meaning, got: Meaning): string | null {
+/** What a user says right after a result, as its last words: where a converter may tell it so. */
+function withinResults(said: readonly string[]): string[] {
+  const out: string[] = []
+  for (const one of said) {
+    if (one.startsWith('user: ') && out.at(-1)?.startsWith('result: ')) out[out.length - 1] += ` ${one.slice(6)}`
+    else out.push(one)
+  }
+  return out
+}
+
+/**
+ * What is said and offered, whichever format it came in.
+ *
+ * @param isWithin what a user says right after a tool's result may be told as the result's last words
+ */
+export function lossOfTalk(want: Meaning, got: Meaning, isWithin = false): string | null {
+  const order = (said: readonly string[]) => sorted(isWithin ? withinResults(inARow(said)) : inARow(said))
   const inWords = (texts: readonly string[]) => collapsed(texts.join(' '))
   if (inWords(want.system) !== inWords(got.system))
     return `system: ${JSON.stringify(got.system)} for ${JSON.stringify(want.system)}`
   // Results of one turn may stand in any order, each beside its call's number.
-  if (differs(sorted(inARow(want.said)), sorted(inARow(got.said))))
+  if (differs(order(want.said), order(got.said)))
     return `said: ${JSON.stringify(got.said)} for ${JSON.stringify(want.said)}`
   const [wanted, offered] = [want.tools.map(collapsed), got.tools.map(collapsed)]
   return differs(wanted, offered) ? `tools: ${JSON.stringify(offered)} for ${JSON.stringify(wanted)}` : null

@@ -80,9 +80,9 @@ export function lossOfAny(
     case 'chat':
       return lossOf(body, emulator, got, named)
     case 'messages':
-      return lossOf(chatOfMessages(body), emulator, got, named)
+      return lossOf(chatOfMessages(body), emulator, got, named, true)
     case 'responses': {
-      if (path !== '/responses') return lossOf(chatOfResponses(body), emulator, got, named)
+      if (path !== '/responses') return lossOf(chatOfResponses(body), emulator, got, named, true)
       const [want, received] = [meaningOf(chatOfResponses(body)), meaningOf(chatOfResponses(got))]
       return lossOfTalk(want, received) ?? lossOfRest(want, received, 'openai', named)
     }

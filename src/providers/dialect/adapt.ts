@@ -3,7 +3,7 @@ import { UnsupportedRequest } from '../../errors.ts'
 import type { ChatBody, ChatRequest, Span } from '../../openai/chat.ts'
 import { historyFor } from './history.ts'
 import type { Learned } from './learned.ts'
-import { nativeFor } from './native.ts'
+import { nativeFor, unfitNativeTool } from './native.ts'
 import { type Edit, planOf } from './plan.ts'
 import { toolsFor } from './tools.ts'
 
@@ -11,6 +11,7 @@ import { toolsFor } from './tools.ts'
  * A request as a candidate takes it. What is not changed are the client's own bytes; nothing changed, the very request.
  *
  * @param strict nothing may be left off
+ * @param obeyed the client has named the candidate: what can't be adapted goes as it is, for the provider to judge
  * @throws UnsupportedRequest where the candidate can't take it without a loss
  */
 export function adapt(
@@ -18,15 +19,20 @@ export function adapt(
   { name, dialect }: Candidate,
   learned: Learned | undefined,
   strict: boolean,
+  obeyed = false,
 ): ChatRequest {
   if (strict && request.dropped?.length) {
     throw new UnsupportedRequest(`${name} does not take ${request.dropped.join(', ')}.`, request.dropped[0] as string)
   }
   if (!dialect && !learned) return request
-  const plan = planOf(request, dialect, learned, strict)
+  // A request in the provider's own format is its own business, where the client named the model.
+  if (request.native && obeyed) return request
+  const plan = planOf(request, dialect, learned, strict, obeyed)
   if (typeof plan === 'string') throw new UnsupportedRequest(`${name} ${plan}.`, 'model')
   // What is in the provider's own format needs no translation of its messages.
   if (request.native) {
+    const type = unfitNativeTool(request.native, dialect?.tools.types)
+    if (type !== undefined) throw new UnsupportedRequest(`${name} does not take tools of type ${type}.`, 'tools')
     const { native, dropped } = nativeFor(request.native, plan)
     return native === request.native
       ? request
@@ -34,7 +40,8 @@ export function adapt(
   }
   const edits = new Map(plan.edits)
   const dropped = [...plan.dropped]
-  const history = historyFor(request.body.messages, dialect, learned)
+  const isConverted = request.format !== undefined
+  const history = historyFor(request.body.messages, dialect, learned, isConverted)
   if (history.messages.length === 0)
     throw new UnsupportedRequest(`${name} needs a message that says something.`, 'messages')
   if (history.messages !== request.body.messages) edits.set('messages', { name: 'messages', value: history.messages })

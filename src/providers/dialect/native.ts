@@ -1,7 +1,7 @@
 import type { Api } from '../../candidates/candidate.ts'
 import type { NativeRequest } from '../../openai/chat.ts'
 import { isObject } from '../../openai/is-object.ts'
-import { withFields } from '../../openai/responses/native.ts'
+import { withFields } from '../../openai/with-fields.ts'
 import type { Edit, Plan } from './plan.ts'
 
 /** What a field of chat completions is called in another format; `a.b`: a field of an object. */
@@ -53,6 +53,17 @@ export function nativeFor(native: NativeRequest, plan: Plan): { native: NativeRe
 
 const textOf = (edit: Edit | null, text: string) =>
   edit === null ? null : edit.value === undefined ? text : JSON.stringify(edit.value)
+
+/** A type of tool that a model does not take, which the chat version tells as a function; or undefined. */
+export function unfitNativeTool(
+  { api, raw, spans }: NativeRequest,
+  types: readonly string[] | undefined,
+): string | undefined {
+  const span = spans.get('tools')
+  if (api !== 'responses' || !types || types.includes('custom') || !span) return undefined
+  const tools: unknown = JSON.parse(Buffer.from(raw.subarray(span.start, span.end)).toString('utf8'))
+  return Array.isArray(tools) && tools.some((tool) => isObject(tool) && tool.type === 'custom') ? 'custom' : undefined
+}
 
 /** An object's text with one of its fields replaced, or left out. */
 function within(text: string, field: string, edit: Edit | null): string {

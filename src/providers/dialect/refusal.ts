@@ -1,6 +1,7 @@
 import type { ChatRequest } from '../../openai/chat.ts'
 import { parseJson, readError } from '../../openai/error.ts'
 import { isObject } from '../../openai/is-object.ts'
+import { isUnreadable } from '../../openai/unreadable.ts'
 import type { Failure } from '../forward/failure.ts'
 import { factsOf } from './facts.ts'
 import { type Refused, withValue } from './learned.ts'
@@ -45,6 +46,10 @@ export function readRefusal(failure: StatusFailure, request: ChatRequest): Refus
   const body = parseJson(failure.body)
   const { message, param, code } = readError(status, body)
   const text = failure.body.toString('utf8', 0, 8_192)
+  // Of what this request brings along: another request is answered.
+  if ((status === 400 || status === 404) && isUnreadable({ code, message })) {
+    return { about: 'content', refused: [], added: null }
+  }
   const length = (): Refusal => ({ about: 'content', refused: [`tokens>=${request.promptTokens}`], added: null })
   switch (status) {
     case 402:
@@ -122,6 +127,8 @@ function fieldsOf(text: string, message: string, param: string | null, request: 
   const isValue = VALUE.test(text) && !/only the default/i.test(text)
   const ofField = (field: string): Refused[] => {
     const value = request.body[field]
+    // What was refused are the tools, or the format, of another API.
+    if (LARGE.has(field) && request.native) return []
     if (LARGE.has(field) && (ITS_SCHEMA.test(text) || !WHOLE.test(message))) return []
     if (isLimit(field) && typeof value === 'number' && isValue) return [`max_tokens>=${value}`]
     // Another form of answer may be taken.

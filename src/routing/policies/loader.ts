@@ -6,7 +6,7 @@ import { ArtifactError } from '../artifact/error.ts'
 import { checkEmbedder } from '../artifact/golden.ts'
 import { loadArtifact } from '../artifact/load.ts'
 import type { Artifact } from '../artifact/types.ts'
-import { pooledEvidence } from '../choose/evidence.ts'
+import { evidenceKey, evidenceRules, pooledEvidence } from '../choose/evidence.ts'
 import { GraphRouter } from '../model/graph-router.ts'
 import type { Policy } from '../policy.ts'
 import { RouterError } from '../router.ts'
@@ -122,7 +122,7 @@ async function openPolicy(
     artifact,
     embed: (text) => embedder.embed(text),
     loadEvidence: async (tenant) =>
-      pooledEvidence(await loadEvidence(tenant, artifact.version), config.shared_after_users),
+      pooledEvidence(await loadEvidence(tenant, evidenceKey(artifact.version)), evidenceRules(config), Date.now()),
     deadlineMs: config.deadline_ms,
     log,
   })

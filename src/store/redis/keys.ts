@@ -16,6 +16,8 @@ export const tenantKeys = {
 export const TENANTS = 'pr:tenants'
 /** Under which all replicas keep user ids. */
 export const SHARED_SECRET = 'pr:shared-secret'
+/** Processes that use this Redis. */
+export const REPLICAS = 'pr:replicas'
 /** Published in every change that replicas cache: `Invalidation` as JSON. */
 export const CHANGES = 'pr:changes'
 /** A replica hears from itself there, and so knows whether it may have missed a change. */
@@ -44,7 +46,7 @@ export const knownRewards = (tenant: string, id: string) => `${tag(tenant)}known
 export const conversation = (tenant: string, id: string) => `${tag(tenant)}turn:${id}`
 /** What deployments refused of the tenant's requests. */
 export const refusals = (tenant: string) => `${tag(tenant)}refusals`
-export const evidence = (tenant: string, policy: string) => `${tag(tenant)}evidence:${policy}`
+export const evidence = (tenant: string, key: string) => `${tag(tenant)}evidence:${key}`
 export const idempotencyKeys = (tenant: string) => `${tag(tenant)}idempotency`
 /** By a hash of the client's key. */
 export const idempotencyKey = (tenant: string, hash: string) => `${tag(tenant)}idempotency:${hash}`

@@ -11,6 +11,7 @@ import type { ConversationState, Evidence, Invalidation, RefusalFilter, Store, S
 import { announcing, RedisAccess } from './access.ts'
 import { RedisBatch } from './batch.ts'
 import { ChangeChannel } from './changes.ts'
+import { RedisHealth } from './health.ts'
 import { RedisIdempotency } from './idempotency.ts'
 import * as keys from './keys.ts'
 import { RedisLimits } from './limits.ts'
@@ -37,6 +38,7 @@ export class RedisStore implements Store {
   readonly #users: RedisUsers
   readonly #records: RedisRecords
   readonly #batch: RedisBatch
+  readonly #health: RedisHealth
   readonly #retentionMs: number
   readonly #listeners = new Listeners()
   readonly #channel: ChangeChannel
@@ -45,13 +47,17 @@ export class RedisStore implements Store {
   /** @throws Error when the configuration is wrong; not when Redis is away */
   constructor(config: RedisConfig) {
     this.#redis = new RedisAccess(config)
-    const { client, run, runLong } = this.#redis
+    const { client, run, runLong, runPatiently } = this.#redis
+    const id = randomUUID()
+    this.#health = new RedisHealth(this.#redis, id)
     this.#retentionMs = Math.round(config.retention_days * 86_400_000)
     this.#keys = new RedisTenantKeys(this.#redis)
     this.#records = new RedisRecords(this.#redis, this.#retentionMs)
-    this.#channel = new ChangeChannel(client, randomUUID(), (change) => this.#listeners.emit(change))
-    this.#batch = new RedisBatch((tenant, operations) => run(tenant, 'batch', [keys.tag(tenant)], [operations]))
-    this.limits = new RedisLimits(this.#batch)
+    this.#channel = new ChangeChannel(client, id, (change) => this.#listeners.emit(change))
+    this.#batch = new RedisBatch((tenant, operations) =>
+      runPatiently(tenant, 'batch', [keys.tag(tenant)], [operations]),
+    )
+    this.limits = new RedisLimits(this.#batch, () => this.#health.replicas)
     this.idempotency = new OwedEnds(new RedisIdempotency(run))
     this.responses = new RedisResponses(run, runLong)
     this.#users = new RedisUsers(this.#redis, this.responses, this.#retentionMs)
@@ -99,18 +105,36 @@ export class RedisStore implements Store {
     return turnOf(before && String(before))
   }
 
-  async loadEvidence(tenant: string, policy: string): Promise<Evidence> {
-    const fields = await this.#redis.ask(tenant, () => this.#redis.client.hgetallBuffer(keys.evidence(tenant, policy)))
-    return new Map(Object.entries(fields).map(([candidate, sums]) => [candidate, floatsOf(sums)]))
+  async loadEvidence(tenant: string, key: string): Promise<Evidence> {
+    const fields = await this.#redis.ask(tenant, () => this.#redis.client.hgetallBuffer(keys.evidence(tenant, key)))
+    return new Map(Object.entries(fields).map(([name, sums]) => [name, floatsOf(sums)]))
   }
 
-  async addEvidence(tenant: string, policy: string, candidate: string, message: Float32Array): Promise<void> {
+  async addEvidence(
+    tenant: string,
+    key: string,
+    name: string,
+    added: Float32Array,
+    halfLifeDays?: number,
+  ): Promise<void> {
+    const change = announcing({ kind: 'evidence', tenant })
+    const fading = halfLifeDays === undefined ? [] : [halfLifeDays]
     await this.#redis.run(
       tenant,
       'add-evidence',
-      [keys.evidence(tenant, policy)],
-      [candidate, floatBytes(message), this.#retentionMs, ...announcing({ kind: 'evidence', tenant })],
+      [keys.evidence(tenant, key)],
+      [name, floatBytes(added), this.#retentionMs, ...change, ...fading],
     )
+  }
+
+  async dropEvidence(tenant: string, key: string, names?: readonly string[]): Promise<number> {
+    const hash = keys.evidence(tenant, key)
+    const fields = names ?? (await this.#redis.ask(tenant, () => this.#redis.client.hkeys(hash)))
+    if (fields.length === 0) return 0
+    const gone = await this.#redis.ask(tenant, () => this.#redis.client.hdel(hash, ...fields))
+    const change: Invalidation = { kind: 'evidence', tenant }
+    await this.#redis.ask('{keys}', () => this.#redis.client.publish(keys.CHANGES, JSON.stringify(change)))
+    return gone
   }
 
   async noteRefusals(tenant: string, rows: readonly StoredRefusal[]): Promise<void> {
@@ -169,6 +193,10 @@ export class RedisStore implements Store {
     await this.#redis.ask('{keys}', () => this.#redis.client.exists(keys.tenantKeys.records))
   }
 
+  check(): Promise<string[]> {
+    return this.#health.check()
+  }
+
   /** Drops what is too old also of tenants that write no more. */
   sweep(): Promise<void> {
     return this.#records.sweep()
@@ -177,6 +205,7 @@ export class RedisStore implements Store {
   async close(): Promise<void> {
     clearInterval(this.#sweep)
     await Promise.all([this.#batch.close(), this.idempotency.close()])
+    await this.#health.leave()
     this.#channel.close()
     this.#redis.close()
   }

@@ -21,10 +21,11 @@ export function prepareStatements(db: DatabaseSync) {
 
     loadUser: prepare('SELECT * FROM users WHERE tenant = ? AND user = ?'),
     loadUserState: prepare(
-      'SELECT revision, policy, rewards, state, preferences, updated_at FROM users WHERE tenant = ? AND user = ?',
+      `SELECT revision, policy, rewards, state, preferences, updated_at, since, heard_at FROM users
+      WHERE tenant = ? AND user = ?`,
     ),
     userRevision: prepare('SELECT revision FROM users WHERE tenant = ? AND user = ?'),
-    saveUser: prepare('INSERT OR REPLACE INTO users VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)'),
+    saveUser: prepare('INSERT OR REPLACE INTO users VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)'),
     loadEdges: prepare('SELECT edge FROM edges WHERE tenant = ? AND user = ? ORDER BY seq, id'),
     saveEdge: prepare('INSERT OR REPLACE INTO edges VALUES (?, ?, ?, ?, ?)'),
     dropEdges: prepare(`
@@ -65,6 +66,8 @@ export function prepareStatements(db: DatabaseSync) {
     loadEvidence: prepare('SELECT candidate, sums FROM evidence WHERE tenant = ? AND policy = ?'),
     findEvidence: prepare('SELECT sums FROM evidence WHERE tenant = ? AND policy = ? AND candidate = ?'),
     saveEvidence: prepare('INSERT OR REPLACE INTO evidence VALUES (?, ?, ?, ?)'),
+    dropEvidence: prepare('DELETE FROM evidence WHERE tenant = ? AND policy = ? AND candidate = ?'),
+    dropAllEvidence: prepare('DELETE FROM evidence WHERE tenant = ? AND policy = ?'),
 
     noteRefusal: prepare(`
       INSERT INTO refusals VALUES (?, ?, ?, ?)
@@ -90,6 +93,9 @@ export function prepareStatements(db: DatabaseSync) {
       'idempotency',
       'responses',
     ].map((table) => prepare(`DELETE FROM ${table} WHERE tenant = ? AND user = ?`)),
+
+    takeRoom: prepare('INSERT INTO room (filler) VALUES (zeroblob(8192))'),
+    giveRoomBack: prepare('DELETE FROM room WHERE id = ?'),
 
     /** Another number whenever another connection changed the file. */
     dataVersion: prepare('PRAGMA data_version'),

@@ -42,8 +42,8 @@ export class SqliteStore implements Store {
   #dataVersion = 0
   #seenChange = 0
 
-  /** @throws StoreError when the file can't be opened */
-  constructor(config: SqliteConfig) {
+  /** @param replicas processes that share the file. @throws StoreError when the file can't be opened */
+  constructor(config: SqliteConfig, replicas = 1) {
     const note = (change: Invalidation) =>
       void this.#file.sql.noteChange.run(this.#origin, Date.now(), JSON.stringify(change))
     this.#file = new SqliteFile(config.path, note, (change) => this.#listeners.emit(change))
@@ -52,7 +52,7 @@ export class SqliteStore implements Store {
     this.#records = new SqliteRecords(this.#file)
     const { db, sql } = this.#file
     const transact: Transact = (work) => this.#file.write(() => [work()])
-    this.limits = new SqliteLimits(db, transact)
+    this.limits = new SqliteLimits(db, transact, (work) => this.#file.read(work), replicas)
     this.idempotency = new OwedEnds(new SqliteIdempotency(db, transact))
     this.responses = new SqliteResponses(
       db,
@@ -105,22 +105,29 @@ export class SqliteStore implements Store {
     })
   }
 
-  loadEvidence(tenant: string, policy: string): Promise<Evidence> {
+  loadEvidence(tenant: string, key: string): Promise<Evidence> {
     return this.#file.read(() => {
-      const rows = this.#file.sql.loadEvidence.all(tenant, policy)
+      const rows = this.#file.sql.loadEvidence.all(tenant, key)
       return new Map(rows.map(({ candidate, sums }) => [String(candidate), floatsOf(sums as Uint8Array)]))
     })
   }
 
-  addEvidence(tenant: string, policy: string, candidate: string, message: Float32Array): Promise<void> {
+  addEvidence(tenant: string, key: string, name: string, added: Float32Array, halfLifeDays?: number): Promise<void> {
     return this.#file.write(() => {
-      const row = this.#file.sql.findEvidence.get(tenant, policy, candidate)
-      const sums = row ? floatsOf(row.sums as Uint8Array) : new Float32Array(message.length)
-      if (sums.length !== message.length)
-        throw new Error(`Evidence of ${sums.length} numbers, message of ${message.length}`)
-      for (let i = 0; i < sums.length; i++) sums[i]! += message[i]!
-      this.#file.sql.saveEvidence.run(tenant, policy, candidate, floatBytes(sums))
+      const row = this.#file.sql.findEvidence.get(tenant, key, name)
+      const sums = row ? plus(floatsOf(row.sums as Uint8Array), added, halfLifeDays) : added
+      this.#file.sql.saveEvidence.run(tenant, key, name, floatBytes(sums))
       return [undefined, { kind: 'evidence', tenant }]
+    })
+  }
+
+  dropEvidence(tenant: string, key: string, names?: readonly string[]): Promise<number> {
+    return this.#file.write(() => {
+      const { dropEvidence, dropAllEvidence } = this.#file.sql
+      const gone = names
+        ? names.reduce((sum, name) => sum + Number(dropEvidence.run(tenant, key, name).changes), 0)
+        : Number(dropAllEvidence.run(tenant, key).changes)
+      return [gone, { kind: 'evidence', tenant }]
     })
   }
 
@@ -167,6 +174,15 @@ export class SqliteStore implements Store {
     })
   }
 
+  check(): Promise<string[]> {
+    return this.#file.write(() => {
+      // What takes room, and gives it back: an update in place would succeed on a full disk, too.
+      const { lastInsertRowid } = this.#file.sql.takeRoom.run()
+      this.#file.sql.giveRoomBack.run(lastInsertRowid)
+      return [[]]
+    })
+  }
+
   async close(): Promise<void> {
     clearInterval(this.#poll)
     clearTimeout(this.#nextSweep)
@@ -201,4 +217,15 @@ export class SqliteStore implements Store {
       this.#sweepIn(more ? NEXT_SLICE_MS : SWEEP_MS, retentionMs)
     }, ms).unref()
   }
+}
+
+/** As `add-evidence.lua` does it. */
+function plus(sums: Float32Array, added: Float32Array, halfLifeDays: number | undefined): Float32Array {
+  if (sums.length !== added.length) throw new Error(`Evidence of ${sums.length} numbers, message of ${added.length}`)
+  if (halfLifeDays === undefined) return sums.map((value, i) => value + added[i]!)
+  const last = sums.length - 1
+  const days = added[last]! - sums[last]!
+  const kept = 0.5 ** (Math.max(0, days) / halfLifeDays)
+  const fresh = 0.5 ** (Math.max(0, -days) / halfLifeDays)
+  return sums.map((value, i) => (i === last ? Math.max(value, added[i]!) : kept * value + fresh * added[i]!))
 }

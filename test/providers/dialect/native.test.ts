@@ -48,6 +48,12 @@ test('a Responses request in OpenAI’s own format: what a model does not take i
   expect(() => responses('gpt-5', asked, true)).toThrow(/temperature/)
 })
 
+test('a tool of text for a model of functions alone is not tried', () => {
+  const tools = [{ type: 'custom', name: 'shell' }]
+  expect(() => responses('gpt-4o-mini', { tools })).toThrow(/custom/)
+  expect(responses('gpt-5', { tools }).body).toMatchObject({ tools })
+})
+
 test('nothing to change: the client’s own bytes', () => {
   const body = { model: 'auto', input: 'Hi', big: 12345678901234567890n.toString(), tools: [], temperature: 1 }
   expect(responses('gpt-5', body)).toEqual({ body, dropped: [] })

@@ -1,0 +1,155 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { call, complete, expectError } from '../support/clients.ts'
+import { eventually } from '../support/eventually.ts'
+import { discard, type RunningGateway, startGateway } from '../support/gateway.ts'
+import { openRaw, type RawConnection } from '../support/raw-http.ts'
+import { completionBody, replyPlain, startUpstream, type Upstream } from '../support/upstream.ts'
+
+/** What a valid key can do to others: nothing that has a limit costs more than its limit says. */
+const OTHER = 'pr-other-key-0123456789abcdef'
+const BIG = 'pr-big-key-0123456789abcdef'
+const PER_MINUTE = 10
+const PER_TENANT = 8 * 1024 * 1024
+const BODY = 2 * 1024 * 1024
+
+let upstream: Upstream
+let gateway: RunningGateway
+
+/** A tenant whose bucket is still full, for each attack. */
+const LIMITED = Array.from({ length: 13 }, (_, i) => `pr-limited-${i}-0123456789abcdef`)
+let used = 0
+const next = () => LIMITED[used++] as string
+
+beforeAll(async () => {
+  upstream = await startUpstream(replyPlain())
+  gateway = await startGateway({
+    server: { max_body_bytes: BODY, max_bytes_in_memory: 3 * PER_TENANT, max_bytes_per_tenant: PER_TENANT },
+    providers: { up: { kind: 'openai-compatible', base_url: `${upstream.origin}/v1`, key_required: false } },
+    candidates: [{ name: 'one', provider: 'up', price: { input: 1, output: 2 } }],
+    feedback: { link_base_url: 'https://gateway.example/' },
+    tenants: [
+      { name: 'other', keys: [OTHER] },
+      { name: 'big', keys: [BIG] },
+      ...LIMITED.map((key, i) => ({ name: `limited-${i}`, keys: [key], limits: { requests_per_minute: PER_MINUTE } })),
+    ],
+  })
+})
+afterAll(async () => {
+  await discard(gateway)
+  await upstream?.close()
+})
+
+const metric = async (name: string) => {
+  const text = await (await fetch(`${gateway.url}/metrics`)).text()
+  return Number(new RegExp(`^persona_router_${name} (\\S+)$`, 'm').exec(text)?.[1])
+}
+const count = (statuses: number[], status: number) => statuses.filter((each) => each === status).length
+
+describe('every route has a limit', () => {
+  const ask = (key: string, headers: Record<string, string> = {}) =>
+    complete(gateway, { model: 'one' }, { key, headers })
+  const first = async (key: string) => {
+    const answer = await ask(key, { 'idempotency-key': 'kept' })
+    await answer.text()
+    const link = new URL(String(answer.headers.get('x-router-feedback-url'))).pathname
+    return { request_id: String(answer.headers.get('x-request-id')), link }
+  }
+
+  test.each<[string, (key: string, first: { request_id: string; link: string }) => Promise<Response>]>([
+    ['explain', (key) => call(gateway, '/v1/router/explain', { key, body: { model: 'one', messages: [user('Hi')] } })],
+    ['an answer that was kept', (key) => ask(key, { 'idempotency-key': 'kept' })],
+    [
+      'counting tokens',
+      (key) => call(gateway, '/v1/messages/count_tokens', { key, body: { model: 'one', messages: [user('Hi')] } }),
+    ],
+    ['feedback', (key, { request_id }) => call(gateway, '/v1/feedback', { key, body: { request_id, rating: 'up' } })],
+    ['reading a profile', (key) => call(gateway, '/v1/users/~anonymous/profile', { key })],
+    ['stating wishes', (key) => call(gateway, '/v1/users/ann/profile', { key, method: 'PUT', body: {} })],
+    ['erasing a user', (key) => call(gateway, '/v1/users/nobody/profile', { key, method: 'DELETE' })],
+    ['the list of models', (key) => call(gateway, '/v1/models', { key })],
+    ['a kept response', (key) => call(gateway, '/v1/responses/resp_none', { key })],
+    ['an unknown route', (key) => call(gateway, '/v1/none', { key })],
+    ['a link', (_, { link }) => fetch(gateway.url + link, { method: 'POST', body: 'rating=up' })],
+  ])('%s', async (_, attack) => {
+    const key = next()
+    const asked = await first(key)
+    const answers = await Promise.all(Array.from({ length: 40 }, () => attack(key, asked)))
+    const refused = answers.filter(({ status }) => status === 429)
+    expect(40 - refused.length).toBeLessThanOrEqual(PER_MINUTE)
+    expect(40 - refused.length).toBeGreaterThanOrEqual(PER_MINUTE - 1)
+    for (const each of refused) expect(Number(each.headers.get('retry-after'))).toBeGreaterThan(0)
+    for (const each of answers) await each.body?.cancel()
+    expect((await ask(OTHER)).status).toBe(200)
+  })
+})
+
+const user = (content: string) => ({ role: 'user', content })
+
+describe('bodies', () => {
+  const post = (key: string, headers: string[]) =>
+    ['POST /v1/chat/completions HTTP/1.1', 'host: gateway', `authorization: Bearer ${key}`, ...headers, '', ''].join(
+      '\r\n',
+    )
+
+  test('of a caller that is known to be over its limit are not read, nor asked for', async () => {
+    const key = next()
+    await Promise.all(Array.from({ length: PER_MINUTE + 5 }, () => complete(gateway, { model: 'one' }, { key })))
+    const connection = await openRaw(gateway.url)
+    connection.send(post(key, [`content-length: ${BODY}`, 'expect: 100-continue']))
+    const answer = await connection.answer()
+    expect([answer.status, answer.headers.connection]).toEqual([429, 'close'])
+    expect(connection.received).not.toContain('100 Continue')
+    expectError(answer.body)
+    connection.destroy()
+    const other = await openRaw(gateway.url)
+    other.send(post(OTHER, [`content-length: ${BODY}`, 'expect: 100-continue']))
+    await eventually(() => other.received.includes('100 Continue'), 'the word to go on')
+    other.destroy()
+  })
+
+  test('withheld by many connections take no more memory than a tenant may hold; another tenant is served', async () => {
+    const connections = await Promise.all(Array.from({ length: 16 }, () => openRaw(gateway.url)))
+    const part = Buffer.alloc(BODY - 1, ' ')
+    for (const connection of connections)
+      connection.send(Buffer.concat([Buffer.from(post(BIG, [`content-length: ${BODY}`])), part]))
+    const refused = () => connections.filter(({ received }) => received.startsWith('HTTP/1.1 429'))
+    await eventually(() => refused().length >= 16 - PER_TENANT / BODY, 'all that is too much is refused')
+    expect(await metric('held_bytes')).toBeLessThanOrEqual(PER_TENANT)
+    expect((await complete(gateway, { model: 'one' }, { key: OTHER })).status).toBe(200)
+    expect(refused()[0]?.received).toContain('too_many_bytes')
+    expect(refused()[0]?.received).toMatch(/retry-after: 1/i)
+    for (const connection of connections) connection.destroy()
+    await eventually(async () => (await metric('held_bytes')) === 0, 'what they held is free')
+  })
+
+  test('of a tenant of 10 requests a minute: no more than 10 arrive at once', async () => {
+    const key = next()
+    const connections: RawConnection[] = await Promise.all(Array.from({ length: 40 }, () => openRaw(gateway.url)))
+    for (const connection of connections) connection.send(`${post(key, ['content-length: 100000'])} `)
+    const refused = () => connections.filter(({ received }) => received.startsWith('HTTP/1.1 429')).length
+    await eventually(() => refused() === 40 - PER_MINUTE, 'thirty refusals')
+    for (const connection of connections) connection.destroy()
+    await eventually(async () => (await metric('in_flight')) === 0, 'all have left')
+    expect((await complete(gateway, { model: 'one' }, { key })).status).toBe(200)
+  })
+})
+
+test('a connection pipelines so many requests, and no more', async () => {
+  upstream.play(async (exchange) => {
+    await new Promise((later) => setTimeout(later, 200))
+    exchange.reply(200, completionBody())
+  })
+  try {
+    const body = JSON.stringify({ model: 'one', messages: [user('Hi')] })
+    const one = `POST /v1/chat/completions HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer ${OTHER}\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`
+    const before = upstream.requests.length
+    const connection = await openRaw(gateway.url)
+    connection.send(one.repeat(500))
+    await connection.closed
+    const statuses = [...connection.received.matchAll(/HTTP\/1\.1 (\d+) /g)].map(([, status]) => Number(status))
+    expect([count(statuses, 200), count(statuses, 429), statuses.length]).toEqual([32, 1, 33])
+    expect(upstream.requests.length - before).toBe(32)
+  } finally {
+    upstream.play(replyPlain())
+  }
+})
