@@ -1,6 +1,7 @@
 import { dirname, join, resolve } from 'node:path'
 import { identitySecret } from './candidates/identity-secret.ts'
 import { UserIds } from './candidates/tenants.ts'
+import { ConfigError } from './config/load.ts'
 import { restartNeeded } from './config/restart.ts'
 import type { Config } from './config/schema.ts'
 import { closeSnapshot, type Snapshot } from './config/snapshot.ts'
@@ -20,6 +21,7 @@ import { createMetrics, type Metrics } from './observability/metrics.ts'
 import { StoreHealth } from './observability/store-health.ts'
 import { openTelemetry } from './observability/telemetry/open.ts'
 import type { Telemetry } from './observability/telemetry/telemetry.ts'
+import { Webhook } from './observability/webhook.ts'
 import { Admission } from './pipeline/admission.ts'
 import { Authenticator } from './pipeline/authenticate.ts'
 import { RequestContexts } from './pipeline/context.ts'
@@ -34,6 +36,7 @@ import { evidenceRules } from './routing/choose/evidence.ts'
 import { modelThread } from './routing/model/thread.ts'
 import { Policies } from './routing/policies/policies.ts'
 import { Gains } from './routing/safety/gains.ts'
+import { Modes } from './routing/safety/modes.ts'
 import { Seal } from './runtime/seal.ts'
 import { Siblings } from './server/workers.ts'
 import { openStore } from './store/index.ts'
@@ -69,6 +72,7 @@ export interface Services {
   learner: Learner
   arms: ArmReport
   gains: Gains
+  modes: Modes
   /** Null where none is configured. */
   judge: Judge | null
   breakers: Breakers
@@ -77,6 +81,7 @@ export interface Services {
   metrics: Metrics
   /** Null where none is configured. */
   telemetry: Telemetry | null
+  webhook: Webhook
   log: Logger
 }
 
@@ -101,6 +106,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
     overrides[name]?.(part) ?? part
 
   const metrics = made('metrics', createMetrics())
+  const webhook = made('webhook', new Webhook(() => snapshot().config.webhook, { metrics, log }))
   const telemetry = made('telemetry', await openTelemetry(config.telemetry, { metrics, log }))
   const onStoreError = (call: string) => metrics.storeErrors.inc({ call })
   const store = made('store', await openStore(config.store, config.server.workers))
@@ -122,7 +128,10 @@ export async function createServices(source: ConfigSource, log: Logger, override
       openEmbedder: (artifact) => openEmbedder(config.router.embedder, artifact),
       loadEvidence: (tenant, policy) => store.loadEvidence(tenant, policy),
       log,
-      onLoad: (result) => metrics.artifactLoads.inc({ result }),
+      onLoad: (result, reason) => {
+        metrics.artifactLoads.inc({ result })
+        if (reason !== undefined) void webhook.tell({ type: 'artifact.refused', data: { reason } })
+      },
     }),
   )
   const users = made(
@@ -151,7 +160,10 @@ export async function createServices(source: ConfigSource, log: Logger, override
     ),
   )
   const refusals = made('refusals', new Refusals(store))
+  const modes = made('modes', new Modes(store, log))
   store.subscribe((change) => {
+    if (change.kind === 'mode') modes.refresh(change.tenant)
+    if (change.kind === 'all') modes.suspectAll()
     if (change.kind === 'evidence') policies.refreshEvidence(change.tenant)
     if (change.kind === 'refusals') refusals.reload(change.tenant)
     if (change.kind === 'all') refusals.reloadAll()
@@ -193,10 +205,9 @@ export async function createServices(source: ConfigSource, log: Logger, override
       log,
       onVerdict: ({ tenant, policy, baseline }, group, { verdict, low, high, count }) => {
         metrics.gainVerdicts.inc({ tenant, verdict })
-        log.warn(
-          { tenant, policy, baseline, users: group, verdict, low, high, ratings: count },
-          'gain over the baseline',
-        )
+        const data = { tenant, policy, baseline, users: group, verdict, low, high, ratings: count }
+        void webhook.tell({ type: 'gain.verdict', data })
+        log.warn(data, 'gain over the baseline')
       },
     }),
   )
@@ -226,7 +237,15 @@ export async function createServices(source: ConfigSource, log: Logger, override
     }),
   )
   const takesIn = { authenticator, heldBytes, admission, requests, policies, log }
-  const reload = () => source.reload((next, old) => takeIn(takesIn, config, next, old))
+  const reload = () =>
+    source
+      .reload((next, old) => takeIn(takesIn, config, next, old))
+      .catch((error: unknown) => {
+        if (error instanceof ConfigError) {
+          void webhook.tell({ type: 'config.refused', data: { problems: error.problems } })
+        }
+        throw error
+      })
 
   const services: Services = {
     snapshot,
@@ -258,16 +277,19 @@ export async function createServices(source: ConfigSource, log: Logger, override
     learner,
     arms,
     gains,
+    modes,
     judge: made('judge', judge),
     breakers,
     refusals,
     latencies: made('latencies', new Latencies()),
     metrics,
     telemetry,
+    webhook,
     log,
   }
   warnOfEmpty(snapshot(), log)
   await policies.warm(snapshot().tenants.values())
+  for (const tenant of snapshot().tenants.keys()) modes.refresh(tenant)
   return services
 }
 
@@ -282,6 +304,7 @@ export async function closeServices(services: Services): Promise<void> {
   await modelThread.close()
   users.close()
   await quota.close()
+  services.webhook.close()
   await services.telemetry?.close()
   await recorder.close().catch((error: unknown) => log.error({ err: error }, 'records stay in the spool'))
   await closeSnapshot(services.snapshot())

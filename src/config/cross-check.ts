@@ -132,7 +132,7 @@ const OWN_PATHS = [
 ]
 
 function passthroughProblems({ passthrough, providers }: Config): string[] {
-  return Object.entries(passthrough).flatMap(([prefix, provider]) => {
+  return Object.entries(passthrough).flatMap(([prefix, { provider }]) => {
     const [, , first = ''] = prefix.split('/')
     return [
       ...(OWN_PATHS.includes(first) ? [`passthrough.${prefix}: '/v1/${first}' is the gateway's own`] : []),

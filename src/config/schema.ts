@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { dialectsSchema } from '../candidates/dialect.ts'
 import { candidateSchema, embeddingModelSchema } from '../candidates/schema.ts'
 import { telemetrySchema } from '../observability/telemetry/schema.ts'
+import { webhookSchema } from '../observability/webhook.ts'
 import { providerSchema } from '../providers/kind-schemas.ts'
 
 /** The artifact that comes with the gateway, wherever it is installed. */
@@ -171,7 +172,7 @@ const canarySchema = z.strictObject({ artifact: z.string(), share })
  * recorded. `assist`: the router answers where its gain over the baseline is certified, and a share of the others.
  * `route`: the router answers. In each, whom it is known to harm gets the baseline.
  */
-const modeSchema = z.enum(['observe', 'assist', 'route'])
+export const modeSchema = z.enum(['observe', 'assist', 'route'])
 
 const routerSchema = z.strictObject({
   /** Directory of an artifact, or a link to one; default: the artifact that comes with the gateway. */
@@ -220,6 +221,8 @@ const routerSchema = z.strictObject({
   /** Name of the candidate that would answer without a router: what the router is compared with. */
   baseline: z.string().optional(),
   mode: modeSchema.default('route'),
+  /** Tell clients what an answer saved against the baseline (`x-router-saved-usd`), where it is not streamed. */
+  tell_saved: z.boolean().default(false),
   /** Share of requests in which the router chooses in `assist`, as long as no gain is certified. */
   trial_share: share.default(0.2),
   /** Share of users, told apart by a hash of their ids, who always get the baseline: what the gain is read from. */
@@ -375,6 +378,33 @@ const retriesSchema = z.strictObject({
     .meta(restart),
 })
 
+const passthroughTarget = z.strictObject({
+  provider: z.string(),
+  /** Bodies are sent on as they come, so that none is held in memory. Default: OpenAI's limit of a file. */
+  max_body_bytes: z
+    .number()
+    .int()
+    .positive()
+    .default(512 * 1024 * 1024),
+  /**
+   * Dollars: a request, and a million tokens where the answer tells its usage. Where left out, tokens cost what the
+   * candidate of that model or the catalogue says.
+   */
+  price: z
+    .strictObject({
+      request: z.number().nonnegative().default(0),
+      input: z.number().nonnegative().default(0),
+      output: z.number().nonnegative().default(0),
+    })
+    .optional(),
+})
+
+/** A provider's name alone is short for its object. */
+const passthroughSchema = z.union([
+  z.string().transform((provider) => passthroughTarget.parse({ provider })),
+  passthroughTarget,
+])
+
 const corsSchema = z.strictObject({
   /**
    * Origins whose pages may call `/v1` from a browser, as browsers send them (`https://chat.example.com`), or `*` for
@@ -480,10 +510,10 @@ export const configSchema = z.strictObject({
     .prefault({}),
   /**
    * Paths that go to a provider as they are, unrouted: prefix -> provider. With a key of ours, under the limits of
-   * requests, counted; none where left out.
+   * requests, counted and recorded; none where left out.
    */
   passthrough: z
-    .record(z.string().regex(/^\/v1\/([a-z0-9_-]+\/)+$/, "a path from '/v1/' on that ends in '/'"), z.string())
+    .record(z.string().regex(/^\/v1\/([a-z0-9_-]+\/)+$/, "a path from '/v1/' on that ends in '/'"), passthroughSchema)
     .default({}),
   cors: corsSchema.prefault({}),
   limits: z
@@ -509,6 +539,7 @@ export const configSchema = z.strictObject({
     .strictObject({ level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info').meta(restart) })
     .prefault({}),
   metrics: z.strictObject({ enabled: z.boolean().default(true) }).prefault({}),
+  webhook: webhookSchema.optional(),
   telemetry: telemetrySchema.prefault({}).meta(restart),
 })
 
@@ -520,6 +551,7 @@ export type RouterConfig = Config['router']
 export type EmbedderConfig = RouterConfig['embedder']
 export type TenantConfig = Config['tenants'][number]
 export type ResponsesConfig = Config['responses']
+export type PassthroughTarget = z.output<typeof passthroughTarget>
 export type LimitsConfig = TenantConfig['limits']
 export type TimeoutsConfig = Config['timeouts']
 export type RetriesConfig = Config['retries']

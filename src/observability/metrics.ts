@@ -117,6 +117,11 @@ export function createMetrics() {
     labelNames: ['result'],
     registers,
   })
+  const webhookErrors = new Counter({
+    name: 'persona_router_webhook_errors_total',
+    help: 'Messages that the webhook did not take.',
+    registers,
+  })
   const telemetryErrors = new Counter({
     name: 'persona_router_telemetry_errors_total',
     help: 'Batches of telemetry that the collector did not take.',
@@ -147,6 +152,7 @@ export function createMetrics() {
     artifactLoads,
     storeErrors,
     telemetryErrors,
+    webhookErrors,
     /** Counts one finished request. */
     observe(record: CountedRequest): void {
       const { tenant, chosen: candidate, usage } = record

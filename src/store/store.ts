@@ -129,6 +129,8 @@ export type Invalidation =
   | { kind: 'evidence'; tenant: string }
   /** A deployment refused something new. */
   | { kind: 'refusals'; tenant: string }
+  /** The operator switched a tenant's mode. */
+  | { kind: 'mode'; tenant: string }
   /** The connection was interrupted, so that changes may have been missed: drop every cached copy. */
   | { kind: 'all' }
 
@@ -219,6 +221,10 @@ export interface Store {
   listRefusals(tenant: string): Promise<StoredRefusal[]>
   /** Forgets what a deployment, or all, have refused, and tells the other replicas. Returns how many there were. */
   forgetRefusals(tenant: string, of: RefusalFilter): Promise<number>
+
+  /** A tenant's mode that the operator switched to while replicas run; null: the configuration's. Opaque here. */
+  loadMode(tenant: string): Promise<string | null>
+  saveMode(tenant: string, mode: string | null): Promise<void>
 
   /** One secret for all replicas: the one that is there, else `proposed`, from now on and for all. */
   sharedSecret(proposed: string): Promise<string>

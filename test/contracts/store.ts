@@ -442,6 +442,26 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
       await second.close()
     })
 
+    test('keeps the mode that a tenant was switched to, and tells the others', async () => {
+      const [t, other] = [tenant(), tenant()]
+      const second = await subject.open()
+      const heard: Invalidation[] = []
+      const stop = second.subscribe((change) => heard.push(change))
+      expect(await store.loadMode(t)).toBeNull()
+      await store.saveMode(t, 'observe')
+      expect(await second.loadMode(t)).toBe('observe')
+      expect(await store.loadMode(other)).toBeNull()
+      await until(() =>
+        heard.some((change) => change.kind === 'all' || (change.kind === 'mode' && change.tenant === t)),
+      )
+      await second.saveMode(t, 'assist')
+      expect(await store.loadMode(t)).toBe('assist')
+      await store.saveMode(t, null)
+      expect(await second.loadMode(t)).toBeNull()
+      stop()
+      await second.close()
+    })
+
     describe('limits', () =>
       limitsContract(
         () => store,

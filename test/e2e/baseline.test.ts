@@ -1,7 +1,8 @@
 import { execFileSync } from 'node:child_process'
 import OpenAI from 'openai'
 import { afterEach, describe, expect, test } from 'vitest'
-import { discard, type RunningGateway, startGateway, TEST_KEY } from '../support/gateway.ts'
+import { eventually } from '../support/eventually.ts'
+import { ADMIN_KEY, discard, type RunningGateway, startGateway, TEST_KEY } from '../support/gateway.ts'
 
 const BASELINE = 'sandbox-terse'
 let gateway: RunningGateway | undefined
@@ -48,6 +49,53 @@ describe('baseline', () => {
     const toBaseline = answers.filter(({ reason }) => reason === 'fallback;baseline').length
     expect(toBaseline).toBeGreaterThan(0)
     expect(toBaseline).toBeLessThan(users.length)
+  })
+
+  test('a mode is switched for a running gateway from the command line and by the admin route, and taken back', async () => {
+    const client = await start({ mode: 'route' })
+    const running = gateway as RunningGateway
+    const mode = (...args: string[]) =>
+      execFileSync(
+        process.execPath,
+        ['src/cli/cli.ts', '--config', running.configFile, 'mode', '--tenant', 'test', ...args],
+        { encoding: 'utf8' },
+      ).trim()
+    const allByBaseline = async () => (await askAll(client)).every(({ reason }) => reason === 'fallback;baseline')
+    expect(mode()).toBe('route (as configured)')
+    expect(await allByBaseline()).toBe(false)
+    expect(mode('observe')).toBe('observe (switched)')
+    await eventually(allByBaseline, 'the baseline answers', 60_000)
+    const put = (body: object) =>
+      fetch(`${running.url}/admin/modes`, {
+        method: 'PUT',
+        headers: { authorization: `Bearer ${ADMIN_KEY}`, 'content-type': 'application/json' },
+        body: JSON.stringify(body),
+      })
+    expect((await put({ tenant: 'test', mode: 'always' })).status).toBe(400)
+    expect((await put({ tenant: 'none', mode: 'route' })).status).toBe(404)
+    expect((await put({ tenant: 'test', mode: null })).status).toBe(200)
+    expect(await allByBaseline()).toBe(false)
+    expect(mode()).toBe('route (as configured)')
+  })
+
+  test('x-router-saved-usd: what an answer saved, where it is asked for', async () => {
+    const price = async (tell_saved: boolean) => {
+      const client = await start({ baseline: 'sandbox-thorough', tell_saved })
+      const { response } = await client.chat.completions
+        .create({ model: 'sandbox-terse', messages: [{ role: 'user', content: 'Why is the sky blue?' }] })
+        .withResponse()
+      const routed = await client.chat.completions
+        .create(
+          { model: 'auto', messages: [{ role: 'user', content: 'Why is the sky blue?' }] },
+          { headers: { 'x-router-allow': 'sandbox-terse,sandbox-thorough' } },
+        )
+        .withResponse()
+      await discard(gateway)
+      return [response.headers.get('x-router-saved-usd'), routed.response.headers.get('x-router-saved-usd')]
+    }
+    // A model that was asked for by name is compared with nothing.
+    expect(await price(true)).toEqual([null, expect.stringMatching(/^-?\d+\.\d{9}$/)])
+    expect(await price(false)).toEqual([null, null])
   })
 
   test('holdout: the same users always, never those who are named', async () => {

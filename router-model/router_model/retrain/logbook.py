@@ -27,6 +27,8 @@ Floats = NDArray[np.float32]
 
 UNKNOWN_REASON = len(REASONS)
 EXPLICIT = REASONS.index("explicit")
+UNROUTED = ("embeddings", "passthrough")
+"""Endpoints whose requests name their model: nothing was chosen, and nobody answered a question."""
 
 Progress = Callable[[str, int, int], None]
 """Called with what is read, how many rows are done, and how many there are (0 = not known)."""
@@ -250,6 +252,8 @@ class _Reader:
         if key in self.seen:
             return self.leave_out("interactions logged twice")
         self.seen.add(key)
+        if row.get("endpoint") in UNROUTED:
+            return None
         llm = self.names["llm"].number
         chosen = llm(row["chosen"])
         attempts = row["attempts"]

@@ -95,6 +95,18 @@ def test_what_cannot_be_used_is_counted(rows: list[Document], read: Callable[...
     assert len(log.decisions) == 32
 
 
+def test_what_nobody_chose_is_no_decision(rows: list[Document], read: Callable[..., Logbook]) -> None:
+    first = of_type(rows, "interaction")[0]
+    unrouted = [
+        first | {"id": endpoint, "endpoint": endpoint, "chosen": f"of-{endpoint}", "candidates": []}
+        for endpoint in ("embeddings", "passthrough")
+    ]
+    log = read([*rows, *unrouted])
+    assert len(log.decisions) == 32
+    assert not [name for name in log.llms if name.startswith("of-")]
+    assert not log.left_out
+
+
 def test_a_kept_text_is_embedded_anew(
     rows: list[Document], read: Callable[..., Logbook], embedder: StaticEmbedder
 ) -> None:

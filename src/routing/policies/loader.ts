@@ -18,7 +18,8 @@ export interface LoaderOptions {
   loadEvidence: (tenant: string, policy: string) => Promise<Evidence>
   log: Logger
   /** Called for each load: for a metric. */
-  onLoad?: (result: 'ok' | 'refused') => void
+  /** `reason`: why it was refused. */
+  onLoad?: (result: 'ok' | 'refused', reason?: string) => void
 }
 
 /** Requests that began with a policy have ended with it after this time. */
@@ -48,7 +49,7 @@ export class PolicyLoader {
       return policy
     } catch (error) {
       const refused = asArtifactError(error)
-      onLoad?.('refused')
+      onLoad?.('refused', refused.message)
       log.error({ directory, check: refused.check, reason: refused.message }, 'artifact refused')
       throw refused
     }

@@ -147,12 +147,7 @@ export class RedisStore implements Store {
       await this.#redis.client.pexpireat(key, Math.max(...rows.map(({ expiresAt }) => expiresAt)), 'GT')
       await this.#redis.client.pexpireat(key, Math.max(...rows.map(({ expiresAt }) => expiresAt)), 'NX')
     })
-    await this.#tellRefusals(tenant)
-  }
-
-  async #tellRefusals(tenant: string): Promise<void> {
-    const change: Invalidation = { kind: 'refusals', tenant }
-    await this.#redis.ask('{keys}', () => this.#redis.client.publish(keys.CHANGES, JSON.stringify(change)))
+    await this.#announce({ kind: 'refusals', tenant })
   }
 
   async forgetRefusals(tenant: string, { deployment, field }: RefusalFilter): Promise<number> {
@@ -162,7 +157,7 @@ export class RedisStore implements Store {
     )
     if (gone.length > 0) {
       await this.#redis.ask(tenant, () => this.#redis.client.hdel(keys.refusals(tenant), ...gone.map(keyOfRefusal)))
-      await this.#tellRefusals(tenant)
+      await this.#announce({ kind: 'refusals', tenant })
     }
     return gone.length
   }
@@ -176,6 +171,21 @@ export class RedisStore implements Store {
       })
       .filter(({ expiresAt }) => expiresAt > Date.now())
       .sort((a, b) => (keyOfRefusal(a) < keyOfRefusal(b) ? -1 : 1))
+  }
+
+  loadMode(tenant: string): Promise<string | null> {
+    return this.#redis.ask(tenant, () => this.#redis.client.get(keys.mode(tenant)))
+  }
+
+  async saveMode(tenant: string, mode: string | null): Promise<void> {
+    const { client } = this.#redis
+    const key = keys.mode(tenant)
+    await this.#redis.ask<unknown>(tenant, () => (mode === null ? client.del(key) : client.set(key, mode)))
+    await this.#announce({ kind: 'mode', tenant })
+  }
+
+  async #announce(change: Invalidation): Promise<void> {
+    await this.#redis.ask('{keys}', () => this.#redis.client.publish(keys.CHANGES, JSON.stringify(change)))
   }
 
   sharedSecret(proposed: string): Promise<string> {

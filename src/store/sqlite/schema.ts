@@ -130,6 +130,7 @@ const MIGRATIONS = [
   -- Sums by user id alone, whose authors nobody can tell apart any more.
   DELETE FROM evidence;
   `,
+  'CREATE TABLE modes (tenant TEXT PRIMARY KEY, mode TEXT NOT NULL) STRICT, WITHOUT ROWID;',
 ]
 
 /** @throws Error when the file was written by a newer version of this program */

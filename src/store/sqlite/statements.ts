@@ -79,6 +79,10 @@ export function prepareStatements(db: DatabaseSync) {
       'DELETE FROM refusals WHERE tenant = ? AND deployment = coalesce(?, deployment) AND field = coalesce(?, field)',
     ),
 
+    loadMode: prepare('SELECT mode FROM modes WHERE tenant = ?'),
+    saveMode: prepare('INSERT OR REPLACE INTO modes VALUES (?, ?)'),
+    dropMode: prepare('DELETE FROM modes WHERE tenant = ?'),
+
     noteErasure: prepare('INSERT OR REPLACE INTO erasures VALUES (?, ?, ?)'),
     anyErasure: prepare('SELECT 1 FROM erasures LIMIT 1'),
     erasure: prepare('SELECT at FROM erasures WHERE tenant = ? AND user_hash = ?'),

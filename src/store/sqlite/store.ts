@@ -157,6 +157,21 @@ export class SqliteStore implements Store {
     })
   }
 
+  loadMode(tenant: string): Promise<string | null> {
+    return this.#file.read(() => {
+      const row = this.#file.sql.loadMode.get(tenant)
+      return row ? String(row.mode) : null
+    })
+  }
+
+  saveMode(tenant: string, mode: string | null): Promise<void> {
+    return this.#file.write(() => {
+      if (mode === null) this.#file.sql.dropMode.run(tenant)
+      else this.#file.sql.saveMode.run(tenant, mode)
+      return [undefined, { kind: 'mode', tenant }]
+    })
+  }
+
   sharedSecret(proposed: string): Promise<string> {
     return this.#file.write(() => {
       this.#file.sql.proposeSecret.run(proposed)
