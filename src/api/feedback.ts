@@ -72,7 +72,8 @@ export async function takeFeedback(deps: FeedbackDeps, context: RequestContext) 
   ) {
     throw invalidRequest(`Invalid 'preferred_model': no such model.`, 'preferred_model')
   }
-  await rate(deps, feedback, interaction, ts)
+  const { keep_comments } = tenantOf(snapshot, caller).config
+  await rate(deps, keep_comments ? feedback : { ...feedback, comment: undefined }, interaction, ts)
   return { object: 'feedback', id: requestId, interaction_id: interaction.id, status: 'accepted' }
 }
 

@@ -315,6 +315,16 @@ const tenantSchema = z.strictObject({
   plain_user_ids: z.boolean().default(false),
   /** Days to keep prompt text in the record; off by default. */
   keep_text_days: z.number().positive().optional(),
+  /**
+   * What is kept of a question for learning: what the artifact read in it (`readings`), or its vector, too (`vectors`),
+   * so that artifacts that read otherwise can learn from it. A vector gives the words back: it is sealed under
+   * `privacy.secret`, which must be there.
+   */
+  training: z.enum(['readings', 'vectors']).default('readings'),
+  /** Keep the comment of a feedback, in clear, as long as its row. */
+  keep_comments: z.boolean().default(false),
+  /** As in `privacy`, for this tenant. */
+  user_retention_days: z.number().positive().optional(),
   /** As in `responses`, for this tenant. */
   responses: z.strictObject(keeping).partial().default({}),
   /** Let this tenant's log train models that serve other tenants, too. */
@@ -486,6 +496,29 @@ export const configSchema = z.strictObject({
        */
       secret: z.string().min(16).optional().meta(restart),
       secret_file: z.string().optional(),
+      /** Secrets that were in use before: users known under them are found, and kept under the new one from then on. */
+      previous_secrets: z.array(z.string().min(16)).default([]).meta(restart),
+      /** A file that holds one a line. */
+      previous_secrets_file: z.string().optional(),
+    })
+    .prefault({}),
+  privacy: z
+    .strictObject({
+      /**
+       * Secret under which what is kept of prompts is sealed; default: `identity.secret`, where that is configured. A
+       * secret that lies in the store would lock nothing.
+       */
+      secret: z.string().min(16).optional().meta(restart),
+      secret_file: z.string().optional(),
+      /** Secrets that were in use before: what was sealed under them is still opened. */
+      previous_secrets: z.array(z.string().min(16)).default([]).meta(restart),
+      /** A file that holds one a line. */
+      previous_secrets_file: z.string().optional(),
+      /**
+       * Days that what was learned of a user, and what is stated of them, is kept after their last request. The log has
+       * `store.retention_days`.
+       */
+      user_retention_days: z.number().positive().default(365),
     })
     .prefault({}),
   feedback: z

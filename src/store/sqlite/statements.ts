@@ -19,6 +19,9 @@ export function prepareStatements(db: DatabaseSync) {
     proposeSecret: prepare("INSERT OR IGNORE INTO secrets VALUES ('identity', ?)"),
     sharedSecret: prepare("SELECT value FROM secrets WHERE name = 'identity'"),
 
+    proposeSalt: prepare('INSERT OR IGNORE INTO salts VALUES (?, ?, ?)'),
+    salt: prepare('SELECT salt FROM salts WHERE tenant = ? AND user = ?'),
+
     loadUser: prepare('SELECT * FROM users WHERE tenant = ? AND user = ?'),
     loadUserState: prepare(
       `SELECT revision, policy, rewards, state, preferences, updated_at, since, heard_at FROM users
@@ -88,6 +91,7 @@ export function prepareStatements(db: DatabaseSync) {
     erasure: prepare('SELECT at FROM erasures WHERE tenant = ? AND user_hash = ?'),
     /** Each takes tenant and user. */
     erase: [
+      'salts',
       'users',
       'edges',
       'open_interactions',
