@@ -71,7 +71,8 @@ export const deploymentOf = ({ provider, model }: Candidate) => `${provider}/${m
 /**
  * Opens after so many failures in a row, for so long; then one try probes, and while it is out others are turned away
  * and go to the next candidate. One asker's failures alone open nothing, and keep nothing open, since what they ask for
- * may be what fails: a question of the gateway's own decides then. Times are of a monotonic clock: the wall clock may jump.
+ * may be what fails: a question of the gateway's own decides then. Times are of a monotonic clock: the wall clock may
+ * jump.
  */
 export class Breaker {
   readonly #config: RetriesConfig['breaker']

@@ -1,7 +1,8 @@
 """Reads answers with the official SDKs: a request a line on stdin, what became of it a line on stdout.
 
 In: {"api": "chat" | "responses" | "messages" | "completions", "body": {...}, "headers": {...}}.
-Out: {"end": why it ended, or null} or {"error": class, "own": whether it is the SDK's, "status": of the answer, or null}.
+Out: {"end": why it ended, or null}, or {"error": class, "own": whether it is the SDK's, "status": of the answer, or
+null}.
 """
 
 import json
