@@ -29,16 +29,21 @@ export async function firstKey(store: Store, config: Config, file: string): Prom
 }
 
 export interface Welcome {
-  host: string
+  server: Config['server']
   port: number
   key: string | null
   snapshot: Snapshot
 }
 
+/** A host as it stands in a URL; a wildcard is listened on, not called. */
+function callable(host: string): string {
+  if (host === '0.0.0.0' || host === '::' || host === '[::]') return '127.0.0.1'
+  return host.includes(':') && !host.startsWith('[') ? `[${host}]` : host
+}
+
 /** Prints address, candidates, key and a curl command to stderr; logs go to stdout. */
-export function printWelcome({ host, port, key, snapshot }: Welcome): void {
-  const shownHost = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host
-  const url = `http://${shownHost}:${port}`
+export function printWelcome({ server, port, key, snapshot }: Welcome): void {
+  const url = `http${server.tls ? 's' : ''}://${callable(server.host)}:${port}`
   const isDemo = snapshot.candidates.every(({ provider }) => {
     const entry = snapshot.config.providers[provider]
     return entry !== undefined && kindOf(entry).isDemo

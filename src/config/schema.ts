@@ -18,6 +18,8 @@ const share = z.number().min(0).max(1)
 const serverSchema = z.strictObject({
   host: z.string().default('127.0.0.1').meta(restart),
   port: z.number().int().min(0).max(65535).default(8787).meta(restart),
+  /** Serve HTTPS; PEM files, read again when they are replaced. Connections that are open go on. */
+  tls: z.strictObject({ cert_file: z.string(), key_file: z.string() }).optional().meta(restart),
   /** Processes that share the port (node:cluster); 1 = none but this one. */
   workers: z.number().int().min(1).max(128).default(1).meta(restart),
   max_body_bytes: z

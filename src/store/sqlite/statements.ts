@@ -78,6 +78,9 @@ export function prepareStatements(db: DatabaseSync) {
     listRefusals: prepare(
       'SELECT deployment, field, expires_at FROM refusals WHERE tenant = ? AND expires_at > ? ORDER BY deployment, field',
     ),
+    forgetRefusals: prepare(
+      'DELETE FROM refusals WHERE tenant = ? AND deployment = coalesce(?, deployment) AND field = coalesce(?, field)',
+    ),
 
     loadMode: prepare('SELECT mode FROM modes WHERE tenant = ?'),
     saveMode: prepare('INSERT OR REPLACE INTO modes VALUES (?, ?)'),
