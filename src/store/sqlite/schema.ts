@@ -138,6 +138,10 @@ const MIGRATIONS = [
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX users_by_age ON users (tenant, updated_at);
   `,
+  `
+  ALTER TABLE keys ADD COLUMN user TEXT;
+  ALTER TABLE keys ADD COLUMN scopes TEXT;
+  `,
 ]
 
 /** @throws Error when the file was written by a newer version of this program */
