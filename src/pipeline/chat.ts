@@ -182,7 +182,7 @@ export async function answer(
         routed: !model.explicit,
         strict: knobs.strict,
         tenant: principal.tenant.name,
-        user: principal.user,
+        asker: `${principal.tenant.name} ${principal.keyId}`,
         mostTokens: granted.mostTokens,
         trace: context.trace,
       },

@@ -139,6 +139,10 @@ const MIGRATIONS = [
   CREATE INDEX users_by_age ON users (tenant, updated_at);
   `,
   `
+  ALTER TABLE keys ADD COLUMN user TEXT;
+  ALTER TABLE keys ADD COLUMN scopes TEXT;
+  `,
+  `
   CREATE TABLE replay_bytes (tenant TEXT PRIMARY KEY, bytes INTEGER NOT NULL) STRICT, WITHOUT ROWID;
   INSERT INTO replay_bytes SELECT tenant, sum(length(response)) FROM idempotency WHERE response IS NOT NULL GROUP BY 1;
   CREATE TRIGGER replay_kept AFTER UPDATE OF response ON idempotency BEGIN
