@@ -95,6 +95,8 @@ export function givenModel(candidate: Candidate): Decision {
     conversation: null,
     text: '',
     embedding: null,
+    reading: null,
+    vector: null,
     shadow: null,
     baseline: null,
   }

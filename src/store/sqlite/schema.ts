@@ -131,6 +131,17 @@ const MIGRATIONS = [
   DELETE FROM evidence;
   `,
   'CREATE TABLE modes (tenant TEXT PRIMARY KEY, mode TEXT NOT NULL) STRICT, WITHOUT ROWID;',
+  `
+  -- Part of the key under which a user's vectors are sealed: it goes with the user.
+  CREATE TABLE salts (
+    tenant TEXT NOT NULL, user TEXT NOT NULL, salt BLOB NOT NULL, PRIMARY KEY (tenant, user)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX users_by_age ON users (tenant, updated_at);
+  `,
+  `
+  ALTER TABLE keys ADD COLUMN user TEXT;
+  ALTER TABLE keys ADD COLUMN scopes TEXT;
+  `,
 ]
 
 /** @throws Error when the file was written by a newer version of this program */
