@@ -30,7 +30,7 @@ export class FirstKey {
     }
     if (keys.length > 0) return null
     const tenant = tenants[0]?.name ?? 'default'
-    const { secret, record } = makeKey({ tenant, name: NAME, expiresAt: null, models: null })
+    const { secret, record } = makeKey({ tenant, name: NAME, expiresAt: null, models: null, user: null, scopes: null })
     await store.createKey(record)
     writeFileSync(this.#file, `${secret}\n`, { mode: 0o600 })
     chmodSync(this.#file, 0o600)
