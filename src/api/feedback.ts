@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
+import { scopesOf } from '../candidates/scopes.ts'
 import type { UserIds } from '../candidates/tenants.ts'
 import { invalidRequest, notFound } from '../errors.ts'
 import { ratingRewards } from '../learning/sources/user-rating.ts'
@@ -60,7 +61,8 @@ const LEARN_WITHIN_MS = 250
 export async function takeFeedback(deps: FeedbackDeps, context: RequestContext) {
   const feedback = parseFeedback(await readSmallBody(context))
   const { caller, snapshot, requestId, ts } = context
-  const interaction = await findSoon(deps, context, feedback)
+  const found = await findSoon(deps, context, feedback)
+  const interaction = found && mayRate(deps, context, feedback, found) ? found : null
   if (!interaction) {
     const param = IDS.find((field) => feedback[field] !== undefined) ?? null
     throw notFound('There is no such completion.', 'interaction_not_found', param)
@@ -72,8 +74,18 @@ export async function takeFeedback(deps: FeedbackDeps, context: RequestContext) 
   ) {
     throw invalidRequest(`Invalid 'preferred_model': no such model.`, 'preferred_model')
   }
-  await rate(deps, feedback, interaction, ts)
+  const { keep_comments } = tenantOf(snapshot, caller).config
+  await rate(deps, keep_comments ? feedback : { ...feedback, comment: undefined }, interaction, ts)
   return { object: 'feedback', id: requestId, interaction_id: interaction.id, status: 'accepted' }
+}
+
+/** Somebody else's answer is none for who may rate their own alone. */
+function mayRate({ userIds }: FeedbackDeps, context: RequestContext, feedback: Feedback, found: InteractionSummary) {
+  const { snapshot, caller, incoming } = context
+  return (
+    scopesOf(caller).includes('feedback:any') ||
+    principalOf(snapshot, userIds, caller, incoming, feedback).user === found.user
+  )
 }
 
 const IDS = ['request_id', 'completion_id', 'message_id', 'conversation_id'] as const

@@ -1,14 +1,16 @@
 import { knownNames, mayBeDiscovered } from '../candidates/names.ts'
+import { scopesOf } from '../candidates/scopes.ts'
 import { ANONYMOUS, type Tenant, type UserIds } from '../candidates/tenants.ts'
 import type { Config } from '../config/schema.ts'
-import { invalidRequest, notFound } from '../errors.ts'
+import { GatewayError, invalidRequest, notFound } from '../errors.ts'
 import { type ForgetDeps, forgetUser } from '../learning/erasures.ts'
 import type { Learner } from '../learning/learner.ts'
 import { preferencesSchema, type StatedPreferences } from '../learning/stated-preferences.ts'
 import { fieldError } from '../openai/parse-chat.ts'
 import { parseRawBody } from '../openai/raw-body.ts'
+import { insufficientScope } from '../pipeline/authenticate.ts'
 import type { RequestContext } from '../pipeline/context.ts'
-import { tenantOf } from '../pipeline/principal.ts'
+import { principalOf, tenantOf } from '../pipeline/principal.ts'
 import type { Policies } from '../routing/policies/policies.ts'
 import type { Seal } from '../runtime/seal.ts'
 import type { InteractionRecord } from '../store/records/codec.ts'
@@ -28,7 +30,7 @@ const MAX_ID_BYTES = 256
 /**
  * `GET /v1/users/{id}/profile`: all that is kept of a user, but for vectors.
  *
- * @throws GatewayError 400, 404 when nothing is kept. @throws StoreError
+ * @throws GatewayError 400; 403 for another's; 404 when nothing is kept. @throws StoreError
  */
 export async function getProfile(
   deps: ProfileDeps & { store: Store; seal: Seal },
@@ -78,9 +80,18 @@ export async function setProfile(
   const preferences = parsePreferences(await readSmallBody(context))
   refuseUnknownNames(preferences, context.snapshot.config, tenant)
   const { policy } = deps.policies.snapshot(tenant.name, user)
-  await deps.learner.setPreferences(policy, tenant.name, user, preferences)
+  const speaker = { user, key: context.caller.keyId, vouched: user === ANONYMOUS }
+  if (!(await deps.learner.setPreferences(policy, tenant.name, speaker, preferences))) throw tooManyNew()
   return { object: 'user.profile', id, preferences }
 }
+
+const tooManyNew = () =>
+  new GatewayError('Too many new users within a minute (`limits.new_users_per_minute`).', {
+    status: 429,
+    type: 'rate_limit_error',
+    code: 'too_many_new_users',
+    retryAfterS: 60,
+  })
 
 /** `DELETE /v1/users/{id}/profile`: erases a user. @throws GatewayError 400. @throws StoreError */
 export async function deleteProfile(deps: ProfileDeps & ForgetDeps, context: RequestContext, id: string) {
@@ -89,10 +100,14 @@ export async function deleteProfile(deps: ProfileDeps & ForgetDeps, context: Req
   return { object: 'user.profile.deleted', id, deleted: true, rows }
 }
 
-function userInPath({ userIds }: ProfileDeps, { snapshot, caller }: RequestContext, id: string) {
+function userInPath({ userIds }: ProfileDeps, { snapshot, caller, incoming }: RequestContext, id: string) {
   const tenant = tenantOf(snapshot, caller)
   if (Buffer.byteLength(id) > MAX_ID_BYTES) throw invalidRequest(`Invalid 'id': at most ${MAX_ID_BYTES} bytes.`, 'id')
-  return { tenant, user: id === ANONYMOUS_PATH ? ANONYMOUS : userIds.stored(tenant.config, id) }
+  const user = id === ANONYMOUS_PATH ? ANONYMOUS : userIds.stored(tenant.config, id)
+  if (!scopesOf(caller).includes('profile:any') && principalOf(snapshot, userIds, caller, incoming).user !== user) {
+    throw insufficientScope('profile:any')
+  }
+  return { tenant, user }
 }
 
 /** @throws GatewayError 400 with `param` */

@@ -18,6 +18,8 @@ const share = z.number().min(0).max(1)
 const serverSchema = z.strictObject({
   host: z.string().default('127.0.0.1').meta(restart),
   port: z.number().int().min(0).max(65535).default(8787).meta(restart),
+  /** Serve HTTPS; PEM files, read again when they are replaced. Connections that are open go on. */
+  tls: z.strictObject({ cert_file: z.string(), key_file: z.string() }).optional().meta(restart),
   /** Processes that share the port (node:cluster); 1 = none but this one. */
   workers: z.number().int().min(1).max(128).default(1).meta(restart),
   max_body_bytes: z
@@ -315,6 +317,16 @@ const tenantSchema = z.strictObject({
   plain_user_ids: z.boolean().default(false),
   /** Days to keep prompt text in the record; off by default. */
   keep_text_days: z.number().positive().optional(),
+  /**
+   * What is kept of a question for learning: what the artifact read in it (`readings`), or its vector, too (`vectors`),
+   * so that artifacts that read otherwise can learn from it. A vector gives the words back: it is sealed under
+   * `privacy.secret`, which must be there.
+   */
+  training: z.enum(['readings', 'vectors']).default('readings'),
+  /** Keep the comment of a feedback, in clear, as long as its row. */
+  keep_comments: z.boolean().default(false),
+  /** As in `privacy`, for this tenant. */
+  user_retention_days: z.number().positive().optional(),
   /** As in `responses`, for this tenant. */
   responses: z.strictObject(keeping).partial().default({}),
   /** Let this tenant's log train models that serve other tenants, too. */
@@ -378,6 +390,33 @@ const retriesSchema = z.strictObject({
     .meta(restart),
 })
 
+const passthroughTarget = z.strictObject({
+  provider: z.string(),
+  /** Bodies are sent on as they come, so that none is held in memory. Default: OpenAI's limit of a file. */
+  max_body_bytes: z
+    .number()
+    .int()
+    .positive()
+    .default(512 * 1024 * 1024),
+  /**
+   * Dollars: a request, and a million tokens where the answer tells its usage. Where left out, tokens cost what the
+   * candidate of that model or the catalogue says.
+   */
+  price: z
+    .strictObject({
+      request: z.number().nonnegative().default(0),
+      input: z.number().nonnegative().default(0),
+      output: z.number().nonnegative().default(0),
+    })
+    .optional(),
+})
+
+/** A provider's name alone is short for its object. */
+const passthroughSchema = z.union([
+  z.string().transform((provider) => passthroughTarget.parse({ provider })),
+  passthroughTarget,
+])
+
 const corsSchema = z.strictObject({
   /**
    * Origins whose pages may call `/v1` from a browser, as browsers send them (`https://chat.example.com`), or `*` for
@@ -439,6 +478,12 @@ export const configSchema = z.strictObject({
   identity: z
     .strictObject({
       headers: z.array(z.string().toLowerCase()).default(['x-user-id', 'x-openwebui-user-id']),
+      /**
+       * Where a user's name may come from. A key that is bound to a user always means that one. `any`: a signed token,
+       * then the first of `headers` that is there, then the body; or one of these alone, the others not looked at:
+       * `token`, `header` (with one entry in `headers`), `body`; `key`: none of them.
+       */
+      from: z.enum(['any', 'token', 'header', 'body', 'key']).default('any'),
       /** Headers that name a conversation, as clients send them; the first that is there counts. */
       conversation_headers: z
         .array(z.string().toLowerCase())
@@ -459,6 +504,31 @@ export const configSchema = z.strictObject({
        */
       secret: z.string().min(16).optional().meta(restart),
       secret_file: z.string().optional(),
+      /** Secrets that were in use before: users known under them are found, and kept under the new one from then on. */
+      previous_secrets: z.array(z.string().min(16)).default([]).meta(restart),
+      /** A file that holds one a line. */
+      previous_secrets_file: z.string().optional(),
+    })
+    .refine(({ from, jwt }) => from !== 'token' || jwt !== undefined, "from: 'token' needs identity.jwt")
+    .refine(({ from, headers }) => from !== 'header' || headers.length === 1, "from: 'header' needs one of headers")
+    .prefault({}),
+  privacy: z
+    .strictObject({
+      /**
+       * Secret under which what is kept of prompts is sealed; default: `identity.secret`, where that is configured. A
+       * secret that lies in the store would lock nothing.
+       */
+      secret: z.string().min(16).optional().meta(restart),
+      secret_file: z.string().optional(),
+      /** Secrets that were in use before: what was sealed under them is still opened. */
+      previous_secrets: z.array(z.string().min(16)).default([]).meta(restart),
+      /** A file that holds one a line. */
+      previous_secrets_file: z.string().optional(),
+      /**
+       * Days that what was learned of a user, and what is stated of them, is kept after their last request. The log has
+       * `store.retention_days`.
+       */
+      user_retention_days: z.number().positive().default(365),
     })
     .prefault({}),
   feedback: z
@@ -479,14 +549,20 @@ export const configSchema = z.strictObject({
        * one: `refuse` it with 503 and Retry-After, or `forward` it, and perhaps pay twice.
        */
       when_store_is_away: z.enum(['refuse', 'forward']).default('refuse'),
+      /** Bytes kept of one tenant's answers, to be given again for a day; beyond, the oldest go. */
+      max_bytes: z
+        .number()
+        .int()
+        .positive()
+        .default(64 * 1024 * 1024),
     })
     .prefault({}),
   /**
    * Paths that go to a provider as they are, unrouted: prefix -> provider. With a key of ours, under the limits of
-   * requests, counted; none where left out.
+   * requests, counted and recorded; none where left out.
    */
   passthrough: z
-    .record(z.string().regex(/^\/v1\/([a-z0-9_-]+\/)+$/, "a path from '/v1/' on that ends in '/'"), z.string())
+    .record(z.string().regex(/^\/v1\/([a-z0-9_-]+\/)+$/, "a path from '/v1/' on that ends in '/'"), passthroughSchema)
     .default({}),
   cors: corsSchema.prefault({}),
   limits: z
@@ -497,6 +573,11 @@ export const configSchema = z.strictObject({
        * later.
        */
       when_store_is_away: z.enum(['local', 'refuse', 'open']).default('local'),
+      /**
+       * Users of one key, whom nobody vouches for, that a process begins to keep a belief of within a minute: whoever
+       * comes beyond it is served as a new user, and nothing is kept of their taste yet.
+       */
+      new_users_per_minute: z.number().int().positive().default(120).meta(restart),
     })
     .prefault({}),
   timeouts: timeoutsSchema.prefault({}),
@@ -535,6 +616,7 @@ export type RouterConfig = Config['router']
 export type EmbedderConfig = RouterConfig['embedder']
 export type TenantConfig = Config['tenants'][number]
 export type ResponsesConfig = Config['responses']
+export type PassthroughTarget = z.output<typeof passthroughTarget>
 export type LimitsConfig = TenantConfig['limits']
 export type TimeoutsConfig = Config['timeouts']
 export type RetriesConfig = Config['retries']

@@ -1,9 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { LRUCache } from 'lru-cache'
 import type { Logger } from '../observability/logger.ts'
 import { evidenceKey, evidenceName, JUDGE, type Speaker, voiceOf } from '../routing/choose/evidence.ts'
 import type { Policy } from '../routing/policy.ts'
 import { KeyedQueue } from '../runtime/keyed-queue.ts'
 import { userKey } from '../runtime/keys.ts'
+import { quantise } from '../runtime/quantise.ts'
 import type { RewardRecord } from '../store/records/codec.ts'
 import {
   type InteractionSummary,
@@ -13,7 +15,7 @@ import {
   type StoredUser,
   StoreError,
 } from '../store/store.ts'
-import { type Belief, type FindCandidate, type Messages, messagesOf, rebuild, stateOf } from './belief.ts'
+import { type Belief, type FindCandidate, type Messages, messagesOf, queriesOf, rebuild, stateOf } from './belief.ts'
 import { edgesOf, outdatedBy, withdrawn } from './edges.ts'
 import { type HearingRules, isHeard, type Said, tellingOf, wholeTelling } from './hearing.ts'
 import { KeptEdges } from './kept-edges.ts'
@@ -22,10 +24,12 @@ import { LearnLater } from './learn-later.ts'
 import { Pace } from './pace.ts'
 import { addMessage, blockOf, isFiniteVector, startBlocks, subtractMessage, withoutZerosAtEnd } from './profile.ts'
 import type { UserStates } from './user-states.ts'
+import type { VectorVault } from './vector-vault.ts'
 
 export interface LearnerOptions {
   store: Store
   states: UserStates
+  vault: VectorVault
   find: FindCandidate
   /**
    * Which policy serves a user by now: for rewards that had to wait for the store. Without it they are learned under
@@ -33,6 +37,8 @@ export interface LearnerOptions {
    */
   policyFor?: (tenant: string, user: string) => Policy | null
   hearing: HearingRules & { halfLifeDays: number }
+  /** Of one key that nobody vouches for: users of whom a belief is begun. */
+  newUsersPerMinute?: number
   /** A user rates a candidate for the first time. */
   onFirstWord?: (tenant: string, candidate: string, reward: number) => void
   log: Logger
@@ -43,9 +49,10 @@ export interface LearnerOptions {
  * - `learned`: the next request is scored with it;
  * - `kept`: this artifact can't read it, another one may;
  * - `outdated`: a later reward of the same answer is there already;
- * - `no_vector`: nothing to learn from was kept of the answer;
+ * - `no_vector`: nothing to learn from was kept of the question;
  * - `quarantined`: the belief is broken, so that the user counts as a new one;
- * - `paced`: more hints came of this user than a person gives; the log has them for the next training.
+ * - `paced`: more hints came of this user than a person gives, or more new users of one key than a key has; the log has
+ *   them for the next training.
  */
 export type Outcome = 'learned' | 'kept' | 'outdated' | 'no_vector' | 'quarantined' | 'paced'
 
@@ -75,6 +82,7 @@ const MAX_TRIES = 20
 export class Learner {
   readonly #store: Store
   readonly #states: UserStates
+  readonly #vault: VectorVault
   readonly #find: FindCandidate
   readonly #log: Logger
   readonly #queue = new KeyedQueue()
@@ -84,16 +92,31 @@ export class Learner {
   readonly #working = new Set<Promise<Outcome>>()
   readonly #policyFor: LearnerOptions['policyFor']
   readonly #hearing: LearnerOptions['hearing']
+  readonly #newUsers: Pace
+  readonly #knownUsers = new LRUCache<string, true>({ max: 10_000 })
   readonly #onFirstWord: LearnerOptions['onFirstWord']
 
-  constructor({ store, states, find, log, policyFor, hearing, onFirstWord, retryEveryMs }: LearnerOptions) {
+  constructor({
+    store,
+    states,
+    vault,
+    find,
+    log,
+    policyFor,
+    hearing,
+    onFirstWord,
+    retryEveryMs,
+    ...rest
+  }: LearnerOptions) {
     this.#later = new LearnLater({ log, ...(retryEveryMs !== undefined && { everyMs: retryEveryMs }) })
     this.#policyFor = policyFor
     this.#hearing = hearing
+    this.#newUsers = new Pace(rest.newUsersPerMinute ?? Number.POSITIVE_INFINITY)
     this.#onFirstWord = onFirstWord
     this.#store = store
     this.#kept = new KeptEdges(store)
     this.#states = states
+    this.#vault = vault
     this.#find = find
     this.#log = log
   }
@@ -143,16 +166,17 @@ export class Learner {
 
   async #apply(policy: Policy, reward: RewardRecord, interaction: InteractionSummary): Promise<Outcome> {
     const { tenant, user } = interaction
-    const edges = edgesOf(reward, interaction)
-    if (edges.length === 0) return 'no_vector'
     const speaker = { user, key: interaction.key ?? '', vouched: interaction.vouched ?? false }
     return this.#queue.run(userKey(tenant, user), async () => {
+      const edges = edgesOf(reward, await this.#read(policy, interaction))
+      if (edges.length === 0) return 'no_vector'
       if (propertiesOf(reward.kind).rates) {
         const kept = await this.#kept.of(tenant, user, await this.#store.loadUser(tenant, user))
         for (const edge of outdatedBy(reward, kept)) {
           await this.#commit(policy, tenant, user, withdrawn(edge, reward.ts), speaker)
         }
       }
+      if (!(await this.#admits(tenant, speaker))) return 'paced'
       let outcome: Outcome = 'learned'
       const by = propertiesOf(reward.kind).ofUser ? speaker : null
       for (const edge of edges) outcome = await this.#commit(policy, tenant, user, edge, by)
@@ -160,19 +184,49 @@ export class Learner {
     })
   }
 
-  /** Sets what the tenant states of a user. */
+  /** An answer's question as this policy's reader reads it, where it can; a plain vector does not go on from here. */
+  async #read(policy: Policy, interaction: InteractionSummary): Promise<InteractionSummary> {
+    const { tenant, user, vector } = interaction
+    const { reader } = policy.router.artifact.manifest
+    if (!vector || (interaction.reading && interaction.reader === reader)) return interaction
+    const kept = 'plain' in vector.of ? null : vector
+    const [opened] = await this.#vault.openEdges(tenant, user, reader, [interaction])
+    const [query] = reader ? await queriesOf(policy, opened ? [opened] : []) : []
+    return query
+      ? { ...interaction, reading: quantise(query), reader: reader ?? '', vector: kept }
+      : { ...interaction, vector: kept }
+  }
+
+  /**
+   * Sets what the tenant states of a user.
+   *
+   * @returns whether it did: not of more new users than a key has. @throws StoreError
+   */
   setPreferences(
     policy: Policy | null,
     tenant: string,
-    user: string,
+    speaker: Speaker,
     preferences: Record<string, unknown>,
-  ): Promise<void> {
-    return this.#queue.run(userKey(tenant, user), () =>
-      this.#compareAndSet(tenant, user, async (stored) => ({
+  ): Promise<boolean> {
+    const { user } = speaker
+    return this.#queue.run(userKey(tenant, user), async () => {
+      if (!(await this.#admits(tenant, speaker))) return false
+      await this.#compareAndSet(tenant, user, async (stored) => ({
         next: { ...(stored ?? { ...NOBODY, policy: policy?.version ?? '' }), preferences },
         result: undefined,
-      })),
-    )
+      }))
+      return true
+    })
+  }
+
+  /** Ids that a key makes up must not fill the store. */
+  async #admits(tenant: string, { user, key, vouched }: Speaker): Promise<boolean> {
+    const id = userKey(tenant, user)
+    if (vouched || this.#knownUsers.has(id)) return true
+    const admits =
+      (await this.#store.loadUserState(tenant, user)) !== null || this.#newUsers.allows(userKey(tenant, key))
+    if (admits) this.#knownUsers.set(id, true)
+    return admits
   }
 
   /** Erases a user after what is being learned of them. Returns how many rows went. */
@@ -199,14 +253,14 @@ export class Learner {
       const old = kept.find(({ id }) => id === edge.id)
       if (old && old.ts > edge.ts) return { result: { outcome: 'outdated', told: null, isFirst: false } }
       const added: StoredEdge = { ...edge, seq: (kept.at(-1)?.seq ?? 0) + 1 }
-      const { belief, now, before } = await this.#learn(policy, tenant, stored, kept, added, old)
+      const { belief, now, before } = await this.#learn(policy, tenant, user, stored, kept, added, old)
       if (!isFiniteVector(belief.state)) {
         return { result: { outcome: 'quarantined', told: null, isFirst: false } }
       }
       const others = kept.filter(({ id }) => id !== added.id)
       const since = stored?.since || kept[0]?.ts || added.ts
       const said = { since, others, added, old, now, before, counts: speaker !== null }
-      const { told, heardAt } = await this.#hear(policy, tenant, stored?.heardAt ?? 0, said)
+      const { told, heardAt } = await this.#hear(policy, tenant, user, stored?.heardAt ?? 0, said)
       const rewards = (stored?.rewards ?? 0) + counted(added) - (old ? counted(old) : 0)
       const next = {
         ...(stored ?? NOBODY),
@@ -230,12 +284,13 @@ export class Learner {
   async #hear(
     policy: Policy,
     tenant: string,
+    user: string,
     heardAt: number,
     said: Said & { since: number },
   ): Promise<{ told: ReadonlyMap<string, Float32Array>; heardAt: number }> {
     const { counts, others, added, since } = said
     if (!counts || heardAt > 0) return { told: tellingOf(said), heardAt }
-    const edges = [...others, added]
+    const edges = await this.#open(policy, tenant, user, [...others, added])
     if (!isHeard(edges, since, added.ts, this.#hearing)) return { told: new Map(), heardAt }
     return { told: wholeTelling(edges, await messagesOf(policy, tenant, edges, this.#find)), heardAt: added.ts }
   }
@@ -244,12 +299,14 @@ export class Learner {
   async #learn(
     policy: Policy,
     tenant: string,
+    user: string,
     stored: StoredUser | null,
     kept: readonly StoredEdge[],
     added: StoredEdge,
     old: StoredEdge | undefined,
   ): Promise<{ belief: Belief; now: Messages | null; before: Messages | null }> {
-    const [now = null, before = null] = await messagesOf(policy, tenant, old ? [added, old] : [added], this.#find)
+    const both = await this.#open(policy, tenant, user, old ? [added, old] : [added])
+    const [now = null, before = null] = await messagesOf(policy, tenant, both, this.#find)
     const others = kept.filter(({ id }) => id !== added.id)
     const { manifest, dims } = policy.router.artifact
     const { per_reward, block } = manifest.forget
@@ -257,7 +314,7 @@ export class Learner {
       stored === null ||
       (stored.policy === policy.version && stored.sums.length <= dims.H && isFiniteVector(stored.sums))
     if (!isCurrent || (old && isWhole(kept))) {
-      return { belief: await rebuild(policy, tenant, [...others, added], this.#find), now, before }
+      return { belief: await this.#rebuild(policy, tenant, user, [...others, added]), now, before }
     }
     const sums = new Float32Array(dims.H)
     if (stored) sums.set(stored.sums)
@@ -271,8 +328,16 @@ export class Learner {
     const belief = { sums, state: await stateOf(policy, sums) }
     // Sums that went wrong at some time are made anew from the history.
     if (!isFiniteVector(belief.state))
-      return { belief: await rebuild(policy, tenant, [...others, added], this.#find), now, before }
+      return { belief: await this.#rebuild(policy, tenant, user, [...others, added]), now, before }
     return { belief, now, before }
+  }
+
+  #open(policy: Policy, tenant: string, user: string, edges: readonly StoredEdge[]): Promise<readonly StoredEdge[]> {
+    return this.#vault.openEdges(tenant, user, policy.router.artifact.manifest.reader, edges)
+  }
+
+  async #rebuild(policy: Policy, tenant: string, user: string, edges: readonly StoredEdge[]): Promise<Belief> {
+    return rebuild(policy, tenant, await this.#open(policy, tenant, user, edges), this.#find)
   }
 
   /** Adds to what the tenant's users together know of an LLM. Losing it costs a little knowledge, not the reward. */

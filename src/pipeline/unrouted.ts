@@ -59,8 +59,8 @@ async function limitedAnswer(
   const grant = await deps.quota.reserve(context, call)
   let record: InteractionRecord | null = null
   try {
-    const outcome = await answer(deps, context, call, decision, grant.headers, (ended) => {
-      record = recordOf(context, call, decision, ended)
+    const outcome = await answer(deps, context, call, decision, grant, (ended) => {
+      record = grant.withCosts(recordOf(context, call, decision, ended))
       if (context.trace) context.trace.record = record
       deps.metrics.observe(record)
       logAnswer(deps.log, record)
@@ -74,7 +74,7 @@ async function limitedAnswer(
 }
 
 /** The decision that the request has made itself. */
-function givenModel(candidate: Candidate): Decision {
+export function givenModel(candidate: Candidate): Decision {
   const score = { candidate, mean: 0, std: 0, parts: {}, quality: 0, completionTokens: 0, costUsd: 0 }
   return {
     selection: {
@@ -95,6 +95,8 @@ function givenModel(candidate: Candidate): Decision {
     conversation: null,
     text: '',
     embedding: null,
+    reading: null,
+    vector: null,
     shadow: null,
     baseline: null,
   }

@@ -11,13 +11,15 @@ import { askForFeedback, takePageFeedback } from '../api/feedback-page.ts'
 import { type ReadinessDeps, readiness } from '../api/health.ts'
 import { countTokens, messagesEndpoint, tellRequestId } from '../api/messages.ts'
 import { findModel, listModels } from '../api/models.ts'
-import { isPassedThrough, passThrough } from '../api/passthrough.ts'
+import { passThrough } from '../api/passthrough/pass.ts'
+import { isPassedThrough } from '../api/passthrough/target.ts'
 import { deleteProfile, getProfile, setProfile } from '../api/profiles.ts'
 import { responsesEndpoint } from '../api/responses/endpoint.ts'
 import { keptResponses } from '../api/responses/routes.ts'
 import { consoleRoutes } from '../console/routes.ts'
 import { GatewayError } from '../errors.ts'
 import { errorBody } from '../openai/error.ts'
+import { requireScope } from '../pipeline/authenticate.ts'
 import { type BeginDeps, beginRequest, type RequestContext } from '../pipeline/context.ts'
 import { chatEndpoint, type Endpoint } from '../pipeline/endpoint.ts'
 import type { Entry } from '../pipeline/entry.ts'
@@ -61,6 +63,7 @@ export function createApp(deps: AppDeps): Hono<Env> {
   app.use('/v1/*', async (c, next) => {
     const context = await beginRequest(deps, c.env.incoming, c.env.outgoing)
     c.set('context', context)
+    requireScope(context.caller, c.req.path)
     await deps.entry.enter(context, isPassedThrough(context))
     await next()
   })

@@ -1,3 +1,5 @@
+import type { Scope } from '../candidates/scopes.ts'
+import type { QuantisedVector } from '../runtime/quantise.ts'
 import type { Idempotency, Limits } from './limits.ts'
 import type { InteractionRecord, RewardRecord } from './records/codec.ts'
 import type { GainNote } from './records/records.ts'
@@ -18,6 +20,10 @@ export interface KeyRecord {
   revokedAt: number | null
   /** Candidate names or groups this key may use; null = all of the tenant's. */
   models: string[] | null
+  /** The user whose key it is, as clients would name them; null = requests say. */
+  user: string | null
+  /** See `candidates/scopes.ts`; null = the usual ones. */
+  scopes: Scope[] | null
 }
 
 /**
@@ -52,9 +58,11 @@ export interface StoredEdge {
   seq: number
   ts: number
   candidate: string
-  embedding: { int8: Int8Array; scale: number }
-  /** Version of the embedder: under another one the vector means nothing. */
-  embedder: string
+  /** What was read in the query; null where this was written by a version that kept the vector. */
+  reading: QuantisedVector | null
+  /** The manifest's `reader`: under another one the reading means nothing. */
+  reader: string
+  vector: KeptVector | null
   reward: number
   /** Name in the manifest's `kinds`. */
   kind: string
@@ -67,6 +75,16 @@ export interface StoredEdge {
 
 export const MAX_EDGES = 512
 
+/**
+ * A query vector that is kept beside its reading, so that an artifact with another reader can read it: of tenants that
+ * asked for that, sealed; `plain` only where an earlier version of this program wrote it.
+ */
+export interface KeptVector {
+  /** Version of the embedder: under another one the vector means nothing. */
+  embedder: string
+  of: { sealed: string } | { plain: QuantisedVector }
+}
+
 /** What feedback needs of an interaction; found also while the answer is still on its way. */
 export interface InteractionSummary {
   id: string
@@ -74,8 +92,9 @@ export interface InteractionSummary {
   user: string
   conversation: string | null
   candidate: string
-  embedding: { int8: Int8Array; scale: number } | null
-  embedder: string
+  reading: QuantisedVector | null
+  reader: string
+  vector: KeptVector | null
   promptTokens: number
   completionTokens: number
   costUsd: number
@@ -97,8 +116,8 @@ export interface ConversationState {
   user: string
   /** Hash of the last user message. */
   lastUserHash: string
-  /** Embedding of the last user message, int8. */
-  embedding: { int8: Int8Array; scale: number } | null
+  /** Vector of the last user message, sealed under what the client sends again with each turn (`Turn.seal`). */
+  vector: string | null
   messages: number
   promptTokens: number
   ts: number
@@ -108,6 +127,12 @@ export interface ConversationState {
 export type Evidence = Map<string, Float32Array>
 
 /** Something of a tenant's requests that a deployment refused, and another took. */
+/** All where left out. */
+export interface RefusalFilter {
+  deployment?: string | undefined
+  field?: string | undefined
+}
+
 export interface StoredRefusal {
   /** `<provider>/<model>` */
   deployment: string
@@ -213,7 +238,11 @@ export interface Store {
   noteRefusals(tenant: string, rows: readonly StoredRefusal[]): Promise<void>
   /** What has not expired. */
   listRefusals(tenant: string): Promise<StoredRefusal[]>
+  /** Forgets what a deployment, or all, have refused, and tells the other replicas. Returns how many there were. */
+  forgetRefusals(tenant: string, of: RefusalFilter): Promise<number>
 
+  /** A random part of the key under which a user's vectors are sealed: the one that is there, else `proposed`. */
+  salt(tenant: string, user: string, proposed: Buffer): Promise<Buffer>
   /** A tenant's mode that the operator switched to while replicas run; null: the configuration's. Opaque here. */
   loadMode(tenant: string): Promise<string | null>
   saveMode(tenant: string, mode: string | null): Promise<void>

@@ -44,6 +44,8 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
       expiresAt: null,
       revokedAt: null,
       models: null,
+      user: null,
+      scopes: null,
       ...overrides,
     })
 
@@ -219,8 +221,9 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
           user: row.user,
           conversation: null,
           candidate: 'candidate-1',
-          embedding: { int8: Int8Array.of(-128, 0, 127), scale: 0.5 },
-          embedder: 'static-1',
+          reading: { int8: Int8Array.of(-128, 0, 127), scale: 0.5 },
+          reader: 'reader-1',
+          vector: { embedder: 'static-1', of: { sealed: 'c2VhbGVk' } },
           promptTokens: 3,
           completionTokens: -1,
           costUsd: 0,
@@ -238,8 +241,9 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
           user: row.user,
           conversation: row.conversation,
           candidate: row.chosen,
-          embedding: { int8: Int8Array.from({ length: 256 }, (_, i) => i), scale: 0.01 },
-          embedder: row.embedder,
+          reading: { int8: Int8Array.from({ length: 30 }, (_, i) => i), scale: 0.01 },
+          reader: 'reader-1',
+          vector: null,
           promptTokens: 120,
           completionTokens: 340,
           costUsd: row.costUsd,
@@ -260,13 +264,13 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
         interaction: randomUUID(),
         user: 'u',
         lastUserHash: 'abc',
-        embedding: { int8: Int8Array.of(1, -1), scale: 2 },
+        vector: 'c2VhbGVk',
         messages: 3,
         promptTokens: 40,
         ts: Date.now(),
       }
       expect(await store.saveConversation(t, 'c', state, 60)).toBeNull()
-      await store.saveConversation(t, 'brief', { ...state, embedding: null }, 0.05)
+      await store.saveConversation(t, 'brief', { ...state, vector: null }, 0.05)
       expect(await store.loadConversation(t, 'c')).toEqual(state)
       expect(await store.loadConversation(tenant(), 'c')).toBeNull()
       expect(await store.saveConversation(t, 'c', { ...state, messages: 5 }, 60)).toEqual(state)
@@ -431,6 +435,13 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
       await store.noteRefusals(t, [{ ...rows[0]!, expiresAt: later + 1 }])
       expect((await store.listRefusals(t))[0]?.expiresAt).toBe(later + 1)
       await until(() => heard.some(({ kind }) => kind === 'refusals' || kind === 'all'))
+      heard.length = 0
+      expect(await second.forgetRefusals(t, { deployment: 'groq/none' })).toBe(0)
+      expect(await store.forgetRefusals(t, { deployment: 'openai/gpt-5', field: 'temperature=0.2' })).toBe(1)
+      expect(await second.listRefusals(t)).toMatchObject([{ field: 'max_tokens>=16000' }])
+      expect(await store.forgetRefusals(t, {})).toBeGreaterThan(0)
+      expect(await second.listRefusals(t)).toEqual([])
+      await until(() => heard.some(({ kind }) => kind === 'refusals' || kind === 'all'))
       stop()
       await second.close()
     })
@@ -486,7 +497,7 @@ const conversationOf = (user: string) => ({
   interaction: randomUUID(),
   user,
   lastUserHash: 'abc',
-  embedding: null,
+  vector: null,
   messages: 1,
   promptTokens: 1,
   ts: 1,
@@ -508,8 +519,9 @@ const summary = ({
   user,
   conversation: null,
   candidate: 'candidate-1',
-  embedding: null,
-  embedder: 'static-1',
+  reading: null,
+  reader: '',
+  vector: null,
   promptTokens: 0,
   completionTokens: 0,
   costUsd: 0,

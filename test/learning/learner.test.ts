@@ -7,9 +7,18 @@ import { evidenceKey, pooledEvidence } from '../../src/routing/choose/evidence.t
 import type { Policy } from '../../src/routing/policy.ts'
 import type { RewardRecord } from '../../src/store/records/codec.ts'
 import { type InteractionSummary, MAX_EDGES, type Store, StoreError } from '../../src/store/store.ts'
-import { CHEAP, DEAR, MIDDLE, POOL, TINY_2, tinyEmbed, tinyPolicy } from '../routing/support.ts'
+import { CHEAP, DEAR, MIDDLE, POOL, TINY_2, tinyPolicy } from '../routing/support.ts'
 import { expectClose } from '../support/close.ts'
-import { interaction, learnerOn, meansFor, openTestStore, quantise, reward, withOverrides } from './support.ts'
+import {
+  interaction,
+  learnerOn,
+  meansFor,
+  openTestStore,
+  quantise,
+  reward,
+  tinyReading,
+  withOverrides,
+} from './support.ts'
 
 let store: Store
 let policy: Policy
@@ -41,7 +50,7 @@ function history(n: number, of: Partial<InteractionSummary> = {}): [RewardRecord
       candidate: POOL[i % POOL.length]?.name as string,
       completionTokens: 50 * (i + 1),
       costUsd: 0.001 * (i + 1),
-      embedding: quantise(tinyEmbed(`question ${i}`)),
+      reading: tinyReading(`question ${i}`),
       ...of,
     })
     return [reward(about, Math.cos(i), { binary: i % 2 === 0 }), about]
@@ -143,8 +152,8 @@ describe('feedback', () => {
     expect((await store.loadUser('acme', 'ann'))?.rewards).toBe(5)
   })
 
-  it('says that there is nothing to learn from where no vector was kept', async () => {
-    const about = interaction('blind', { embedding: null })
+  it('says that there is nothing to learn from where nothing of the question was kept', async () => {
+    const about = interaction('blind', { reading: null })
     expect(await learner.apply(policy, reward(about, 1), about)).toBe('no_vector')
     expect(await store.loadUser('acme', 'ann')).toBeNull()
   })
@@ -265,10 +274,10 @@ describe('another artifact', () => {
     expect((await store.loadUser('acme', 'ann'))?.policy).toBe('tiny-2')
   })
 
-  it('leaves out what it can’t read: another embedder’s vectors, candidates that are gone, unknown kinds', async () => {
+  it('leaves out what it can’t read: another reader’s readings, candidates that are gone, unknown kinds', async () => {
     await learnAll(history(4))
     const expected = await sumsOf()
-    for (const of of [{ embedder: 'older' }, { candidate: 'gone' }, { embedding: quantise(new Float32Array(3)) }]) {
+    for (const of of [{ reader: 'older' }, { candidate: 'gone' }, { reading: quantise(new Float32Array(3)) }]) {
       const about = dearAnswer(`odd-${Object.keys(of)}`, of)
       expect(await learner.apply(policy, reward(about, -1), about)).toBe('kept')
     }
@@ -351,6 +360,32 @@ describe('a hint', () => {
 })
 
 const VOUCHED = { vouched: true }
+
+describe('users that a key makes up', () => {
+  it('are begun at a pace, and those who are known or vouched for go on', async () => {
+    const { learner: slow, states: others } = learnerOn(store, undefined, { newUsersPerMinute: 3 })
+    const say = (user: string, of: Partial<InteractionSummary> = {}) => {
+      const about = cheapAnswer(`${user}-${Math.random()}`, { user, key: 'k', ...of })
+      return slow.apply(policy, reward(about, 1), about)
+    }
+    vi.useFakeTimers({ toFake: ['performance'] })
+    try {
+      const outcomes: string[] = []
+      for (let i = 0; i < 5; i++) outcomes.push(await say(`new-${i}`))
+      expect(outcomes).toEqual(['learned', 'learned', 'learned', 'paced', 'paced'])
+      expect(await store.loadUser('acme', 'new-4')).toBeNull()
+      expect(await slow.setPreferences(policy, 'acme', { user: 'new-5', key: 'k', vouched: false }, {})).toBe(false)
+      expect([await say('new-0'), await say('signed', VOUCHED), await say('of-another-key', { key: 'l' })]).toEqual(
+        Array(3).fill('learned'),
+      )
+      vi.advanceTimersByTime(60_000)
+      expect(await say('new-4')).toBe('learned')
+    } finally {
+      vi.useRealTimers()
+      others.close()
+    }
+  })
+})
 
 describe('what users tell of an LLM', () => {
   const evidence = async (quorum: number) =>
@@ -469,16 +504,18 @@ describe('erasing a user', () => {
   })
 })
 
+const ANN = { user: 'ann', key: 'k', vouched: false }
+
 describe('stated preferences', () => {
   it('are kept beside the belief', async () => {
-    await learner.setPreferences(policy, 'acme', 'ann', { cost_weight: 0.7 })
+    await learner.setPreferences(policy, 'acme', ANN, { cost_weight: 0.7 })
     expect(await states.get(policy, 'acme', 'ann')).toMatchObject({
       state: null,
       rewards: 0,
       preferences: { cost_weight: 0.7 },
     })
     await learnAll(history(3))
-    await learner.setPreferences(policy, 'acme', 'ann', { cost_weight: 0.2 })
+    await learner.setPreferences(policy, 'acme', ANN, { cost_weight: 0.2 })
     const profile = await states.get(policy, 'acme', 'ann')
     expect(profile).toMatchObject({ rewards: 3, preferences: { cost_weight: 0.2 } })
     expect(profile.state).toHaveLength(8)

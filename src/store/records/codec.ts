@@ -33,6 +33,8 @@ const id = z.string().min(1).max(512)
 const count = z.number().int().nonnegative()
 const unixMs = z.number().int().nonnegative()
 
+const quantised = z.object({ int8: z.base64(), scale: z.number() })
+
 const candidateSchema = z.object({
   name: z.string(),
   mean: z.number().nullable(),
@@ -77,7 +79,8 @@ const attempt: z.ZodType<Attempt> = z.object({
   status: z.number().int().nullable(),
   error: z.string().nullable(),
   ms: z.number(),
-})
+  cost_usd: z.number().optional(),
+}) as z.ZodType<Attempt>
 
 const USAGE = {
   promptTokens: field('prompt_tokens', count),
@@ -95,13 +98,24 @@ const INTERACTION = {
   /** As stored: an HMAC unless the tenant asked for plain ids. */
   user: field('user', z.string(), 'as stored: an HMAC, unless the tenant keeps plain ids'),
   conversation: field('conversation', z.string().nullable(), 'as stored, like `user`; null where there is none'),
-  /** The query vector as used: int8 values in base64, times `scale`; null where none was computed. */
+  /**
+   * The query vector, which gives the prompt's words back: of tenants that asked for it alone, sealed (`VectorVault`)
+   * where it is stored, int8 values in base64 times `scale` where it is exported.
+   */
   embedding: field(
     'embedding',
-    z.object({ int8: z.base64(), scale: z.number() }).nullable(),
-    'the query vector as used: signed bytes, times `scale`; null where none was computed',
+    z.union([quantised, z.object({ sealed: z.base64() })]).nullable(),
+    'the query vector: signed bytes, times `scale`; null unless the tenant asked for it (`training: vectors`). In the store it is sealed',
   ),
   embedder: field('embedder', z.string(), 'version of the embedder'),
+  /** What the artifact read in the query: what learning needs. It doesn't give words back. */
+  reading: field(
+    'reading',
+    quantised.nullable().optional(),
+    'what the artifact read in the query (kinds of tasks, difficulty, length): signed bytes, times `scale`; null where no graph ranked',
+  ),
+  /** The manifest's `reader`: under another one a reading means nothing. */
+  reader: field('reader', z.string().optional(), 'version of the reader, from the manifest'),
   /** Only if the tenant opted in. Kept apart from the log row, so that it can go earlier. */
   text: field('text', z.string().nullable(), 'the prompt, where the tenant keeps it; else null'),
   /** Unix milliseconds at which `text` is deleted; with the row where left out. */
@@ -120,7 +134,11 @@ const INTERACTION = {
   /** The candidate that answered in the end; the first choice where none did. */
   chosen: field('chosen', z.string(), 'the candidate that answered in the end; the first choice where none did'),
   reason: field('reason', z.enum(REASONS), 'as in `x-router-reason`'),
-  attempts: field('attempts', z.array(attempt), 'each try: `status` is null when none came, `error` when it worked'),
+  attempts: field(
+    'attempts',
+    z.array(attempt),
+    'each try: `status` is null when none came, `error` when it worked; `cost_usd` where there was more to pay for than the answer: at most so much',
+  ),
   usage: field('usage', nested(USAGE) as z.ZodType<Usage>, 'tokens, as the provider counted them'),
   usageEstimated: field('usage_estimated', z.boolean(), 'the provider did not say: counted by us'),
   costUsd: field('cost_usd', z.number(), 'at the prices of that time'),

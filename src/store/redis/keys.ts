@@ -29,6 +29,8 @@ export const rewards = (tenant: string) => `${tag(tenant)}rewards`
 export const user = (tenant: string, id: string) => `${tag(tenant)}user:${id}`
 export const edges = (tenant: string, id: string) => `${tag(tenant)}edges:${id}`
 export const edgeOrder = (tenant: string, id: string) => `${tag(tenant)}edge-order:${id}`
+/** Part of the key under which the user's vectors are sealed. */
+export const salt = (tenant: string, id: string) => `${tag(tenant)}salt:${id}`
 /** Which log rows are a user's. */
 export const userLog = (tenant: string, id: string) => `${tag(tenant)}user-log:${id}`
 export const userConversations = (tenant: string, id: string) => `${tag(tenant)}user-conversations:${id}`
@@ -50,6 +52,7 @@ export const refusals = (tenant: string) => `${tag(tenant)}refusals`
 export const mode = (tenant: string) => `${tag(tenant)}mode`
 export const evidence = (tenant: string, key: string) => `${tag(tenant)}evidence:${key}`
 export const idempotencyKeys = (tenant: string) => `${tag(tenant)}idempotency`
+export const idempotencyBytes = (tenant: string) => `${tag(tenant)}idempotency-bytes`
 /** By a hash of the client's key. */
 export const idempotencyKey = (tenant: string, hash: string) => `${tag(tenant)}idempotency:${hash}`
 /** Of one tenant's kept responses: when they run out, and their sizes. */

@@ -1,4 +1,4 @@
-import { decodeState, encodeState } from '../codec.ts'
+import { decodeSummary, encodeSummary } from '../codec.ts'
 import {
   type InteractionRecord,
   interactionJsonWithoutText,
@@ -40,7 +40,7 @@ export class RedisRecords {
         tenant,
         'open-interactions',
         [keys.tag(tenant)],
-        [OPEN_MS, ...part.flatMap((row) => [row.id, row.user, encodeState(row)])],
+        [OPEN_MS, ...part.flatMap((row) => [row.id, row.user, encodeSummary(row)])],
       ),
     )
   }
@@ -97,7 +97,7 @@ export class RedisRecords {
     )) as [Buffer, Buffer] | null
     if (!found) return null
     const [state, json] = found.map(String) as [string, string]
-    return state === 'o' ? decodeState<InteractionSummary>(json) : summaryOf(readInteraction(JSON.parse(json)))
+    return state === 'o' ? decodeSummary(json) : summaryOf(readInteraction(JSON.parse(json)))
   }
 
   async *readInteractions(filter: RecordFilter): AsyncGenerator<InteractionRecord[]> {

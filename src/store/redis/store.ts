@@ -4,10 +4,10 @@ import type { RedisConfig } from '../../config/schema.ts'
 import { fairTimeout } from '../../runtime/fair-timer.ts'
 import { floatBytes, floatsOf } from '../bytes.ts'
 import { Listeners } from '../changes.ts'
-import { decodeState, encodeState } from '../codec.ts'
+import { decodeConversation } from '../codec.ts'
 import type { Limits } from '../limits.ts'
 import { OwedEnds } from '../owed-ends.ts'
-import type { ConversationState, Evidence, Invalidation, Store, StoredRefusal } from '../store.ts'
+import type { ConversationState, Evidence, Invalidation, RefusalFilter, Store, StoredRefusal } from '../store.ts'
 import { announcing, RedisAccess } from './access.ts'
 import { RedisBatch } from './batch.ts'
 import { ChangeChannel } from './changes.ts'
@@ -100,7 +100,7 @@ export class RedisStore implements Store {
     state: ConversationState,
     ttlS: number,
   ): Promise<ConversationState | null> {
-    const operation = ['converse', id, state.user, encodeState(state), Math.round(ttlS * 1e3)]
+    const operation = ['converse', id, state.user, JSON.stringify(state), Math.round(ttlS * 1e3)]
     const before = (await this.#batch.ask(tenant, operation, 'soon')) as Buffer | null
     return turnOf(before && String(before))
   }
@@ -150,6 +150,18 @@ export class RedisStore implements Store {
     await this.#announce({ kind: 'refusals', tenant })
   }
 
+  async forgetRefusals(tenant: string, { deployment, field }: RefusalFilter): Promise<number> {
+    const all = await this.listRefusals(tenant)
+    const gone = all.filter(
+      (row) => row.deployment === (deployment ?? row.deployment) && row.field === (field ?? row.field),
+    )
+    if (gone.length > 0) {
+      await this.#redis.ask(tenant, () => this.#redis.client.hdel(keys.refusals(tenant), ...gone.map(keyOfRefusal)))
+      await this.#announce({ kind: 'refusals', tenant })
+    }
+    return gone.length
+  }
+
   async listRefusals(tenant: string): Promise<StoredRefusal[]> {
     const fields = await this.#redis.ask(tenant, () => this.#redis.client.hgetall(keys.refusals(tenant)))
     return Object.entries(fields)
@@ -159,6 +171,14 @@ export class RedisStore implements Store {
       })
       .filter(({ expiresAt }) => expiresAt > Date.now())
       .sort((a, b) => (keyOfRefusal(a) < keyOfRefusal(b) ? -1 : 1))
+  }
+
+  salt(tenant: string, user: string, proposed: Buffer): Promise<Buffer> {
+    const key = keys.salt(tenant, user)
+    return this.#redis.ask(tenant, async () => {
+      await this.#redis.client.set(key, proposed, 'NX')
+      return (await this.#redis.client.getBuffer(key)) ?? proposed
+    })
   }
 
   loadMode(tenant: string): Promise<string | null> {
@@ -213,4 +233,4 @@ const keyOfRefusal = ({ deployment, field }: StoredRefusal) => `${deployment}\n$
 
 /** "<user>\n<state>", see batch.lua. */
 const turnOf = (turn: string | null) =>
-  turn === null ? null : decodeState<ConversationState>(turn.slice(turn.lastIndexOf('\n') + 1))
+  turn === null ? null : decodeConversation(turn.slice(turn.lastIndexOf('\n') + 1))

@@ -72,6 +72,7 @@ export class RedisUsers {
           keys.edgeOrder(tenant, user),
           keys.userConversations(tenant, user),
           keys.erased(tenant, user),
+          keys.salt(tenant, user),
         ],
         [
           Date.now(),

@@ -1,4 +1,4 @@
-import { decodeState, encodeState } from '../codec.ts'
+import { decodeSummary, encodeSummary } from '../codec.ts'
 import {
   type InteractionRecord,
   interactionJsonWithoutText,
@@ -26,7 +26,7 @@ export class SqliteRecords {
   openInteractions(rows: InteractionSummary[]): Promise<void> {
     return this.#file.write(() => {
       for (const row of rows) {
-        this.#file.sql.openInteraction.run(row.tenant, row.id, row.user, row.ts, encodeState(row), row.tenant, row.id)
+        this.#file.sql.openInteraction.run(row.tenant, row.id, row.user, row.ts, encodeSummary(row), row.tenant, row.id)
       }
       return [undefined]
     })
@@ -62,7 +62,7 @@ export class SqliteRecords {
       const ended = this.#file.sql.findInteraction.get(tenant, id) ?? this.#file.sql.findCompletion.get(tenant, id)
       if (ended) return summaryOf(readInteraction(JSON.parse(String(ended.json))))
       const open = this.#file.sql.findOpenInteraction.get(tenant, id)
-      return open ? decodeState<InteractionSummary>(String(open.state)) : null
+      return open ? decodeSummary(String(open.state)) : null
     })
   }
 

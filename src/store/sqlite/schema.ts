@@ -131,6 +131,28 @@ const MIGRATIONS = [
   DELETE FROM evidence;
   `,
   'CREATE TABLE modes (tenant TEXT PRIMARY KEY, mode TEXT NOT NULL) STRICT, WITHOUT ROWID;',
+  `
+  -- Part of the key under which a user's vectors are sealed: it goes with the user.
+  CREATE TABLE salts (
+    tenant TEXT NOT NULL, user TEXT NOT NULL, salt BLOB NOT NULL, PRIMARY KEY (tenant, user)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX users_by_age ON users (tenant, updated_at);
+  `,
+  `
+  ALTER TABLE keys ADD COLUMN user TEXT;
+  ALTER TABLE keys ADD COLUMN scopes TEXT;
+  `,
+  `
+  CREATE TABLE replay_bytes (tenant TEXT PRIMARY KEY, bytes INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+  INSERT INTO replay_bytes SELECT tenant, sum(length(response)) FROM idempotency WHERE response IS NOT NULL GROUP BY 1;
+  CREATE TRIGGER replay_kept AFTER UPDATE OF response ON idempotency BEGIN
+    INSERT INTO replay_bytes VALUES (new.tenant, coalesce(length(new.response), 0) - coalesce(length(old.response), 0))
+      ON CONFLICT (tenant) DO UPDATE SET bytes = bytes + excluded.bytes;
+  END;
+  CREATE TRIGGER replay_gone AFTER DELETE ON idempotency WHEN old.response IS NOT NULL BEGIN
+    UPDATE replay_bytes SET bytes = bytes - length(old.response) WHERE tenant = old.tenant;
+  END;
+  `,
 ]
 
 /** @throws Error when the file was written by a newer version of this program */

@@ -12,12 +12,15 @@ export function prepareStatements(db: DatabaseSync) {
     undo: prepare('ROLLBACK TO one'),
 
     findKey: prepare('SELECT * FROM keys WHERE hash = ?'),
-    createKey: prepare('INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)'),
+    createKey: prepare('INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)'),
     listKeys: prepare('SELECT * FROM keys WHERE ? IS NULL OR tenant = ? ORDER BY created_at, id'),
     revokeKey: prepare('UPDATE keys SET revoked_at = coalesce(revoked_at, ?) WHERE id = ? RETURNING tenant'),
 
     proposeSecret: prepare("INSERT OR IGNORE INTO secrets VALUES ('identity', ?)"),
     sharedSecret: prepare("SELECT value FROM secrets WHERE name = 'identity'"),
+
+    proposeSalt: prepare('INSERT OR IGNORE INTO salts VALUES (?, ?, ?)'),
+    salt: prepare('SELECT salt FROM salts WHERE tenant = ? AND user = ?'),
 
     loadUser: prepare('SELECT * FROM users WHERE tenant = ? AND user = ?'),
     loadUserState: prepare(
@@ -75,6 +78,9 @@ export function prepareStatements(db: DatabaseSync) {
     listRefusals: prepare(
       'SELECT deployment, field, expires_at FROM refusals WHERE tenant = ? AND expires_at > ? ORDER BY deployment, field',
     ),
+    forgetRefusals: prepare(
+      'DELETE FROM refusals WHERE tenant = ? AND deployment = coalesce(?, deployment) AND field = coalesce(?, field)',
+    ),
 
     loadMode: prepare('SELECT mode FROM modes WHERE tenant = ?'),
     saveMode: prepare('INSERT OR REPLACE INTO modes VALUES (?, ?)'),
@@ -85,6 +91,7 @@ export function prepareStatements(db: DatabaseSync) {
     erasure: prepare('SELECT at FROM erasures WHERE tenant = ? AND user_hash = ?'),
     /** Each takes tenant and user. */
     erase: [
+      'salts',
       'users',
       'edges',
       'open_interactions',

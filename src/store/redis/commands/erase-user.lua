@@ -4,6 +4,7 @@
   KEYS[1]   user          KEYS[2]   edges         KEYS[3]   order of the edges
   KEYS[4]   conversations of the user: ids by expiry
   KEYS[5]   when the user was erased
+  KEYS[6]   salt of the user's vectors
 
   ARGV[1]   now, milliseconds, on the clock that records are stamped by
   ARGV[2]   how long that is remembered, milliseconds
@@ -21,6 +22,6 @@ for _, id in ipairs(redis.call('ZRANGE', KEYS[4], 0, -1)) do
   local turn = redis.call('GET', key)
   if turn and string.match(turn, '^(.*)\n') == ARGV[3] then rows = rows + redis.call('DEL', key) end
 end
-redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
+redis.call('DEL', KEYS[2], KEYS[3], KEYS[4], KEYS[6])
 redis.call('PUBLISH', ARGV[5], ARGV[6])
 return rows
