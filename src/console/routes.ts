@@ -213,7 +213,7 @@ export function consoleRoutes(deps: ConsoleDeps, borrowed: Borrowed): Hono<Env> 
 
   /** The operator speaks as a user of a tenant: what they ask is counted and recorded as the tenant's. */
   function contextOf(c: Context<Env>): RequestContext {
-    const caller = { tenant: asked(c).tenant, keyId: 'console', models: null }
+    const caller = { tenant: asked(c).tenant, keyId: 'console', models: null, scopes: null }
     return deps.requests.begin(c.env.incoming, c.env.outgoing, caller, deps.snapshot())
   }
 
