@@ -50,4 +50,5 @@ export function assetOf(name: string): Asset | null {
   return asset
 }
 
+/** @internal the test weighs them all */
 export const assetNames = Object.keys(FILES)
