@@ -59,7 +59,7 @@ export class SqliteUsers {
 
   eraseUser(tenant: string, user: string): Promise<number> {
     return this.#file
-      .write(() => {
+      .writeUrgently(() => {
         this.#file.sql.noteErasure.run(tenant, hashOf(user), Date.now())
         this.#file.sql.forgetChanges.run(JSON.stringify({ kind: 'user', tenant, user }))
         let rows = 0
