@@ -107,7 +107,8 @@ describe('SIGTERM mid-stream', () => {
     const { script, release } = held()
     const scripted = await started({ server: { drain_delay_ms: 0, drain_timeout_ms: 20_000 } }, replyPlain(), script)
     const { gateway } = scripted
-    const ask = (more: Record<string, unknown> = {}) => complete(gateway, more, { user: 'ada', headers: { 'x-conversation-id': 'one' } })
+    const ask = (more: Record<string, unknown> = {}) =>
+      complete(gateway, more, { user: 'ada', headers: { 'x-conversation-id': 'one' } })
     const answer = await ask()
     await answer.text()
     await eventually(async () => (await exported(gateway)).length === 1, 'recorded')
