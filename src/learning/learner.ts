@@ -84,19 +84,25 @@ export class Learner {
    * Takes in one reward. Giving the same one again changes nothing.
    *
    * @param policy the one that serves this user
+   * @param onFirst called when the first reward of its kind for this answer has been taken in, whoever was quicker
    * @throws StoreError when the store is away; the reward is learned when it is back
    */
-  async apply(policy: Policy, reward: RewardRecord, interaction: InteractionSummary): Promise<Outcome> {
+  async apply(
+    policy: Policy,
+    reward: RewardRecord,
+    interaction: InteractionSummary,
+    onFirst?: () => Promise<void>,
+  ): Promise<Outcome> {
     const { tenant, user } = interaction
     if (propertiesOf(reward.kind).hint && !this.#pace.allows(userKey(tenant, user))) return 'paced'
-    const working = this.#apply(policy, reward, interaction)
+    const working = this.#apply(policy, reward, interaction, onFirst)
     this.#working.add(working)
     try {
       return await working
     } catch (error) {
       if (error instanceof StoreError) {
         this.#later.add(userKey(tenant, user), () =>
-          this.#apply(this.#policyFor?.(tenant, user) ?? policy, reward, interaction),
+          this.#apply(this.#policyFor?.(tenant, user) ?? policy, reward, interaction, onFirst),
         )
       }
       throw error
@@ -105,32 +111,39 @@ export class Learner {
     }
   }
 
-  /** Whether the user's rating of this answer is among what is kept of them. @throws StoreError */
-  async hasRated(tenant: string, user: string, interaction: string): Promise<boolean> {
-    const kept = await this.#kept.of(tenant, user, await this.#store.loadUser(tenant, user))
-    return kept.some(({ id }) => id === `${interaction}:rating`)
-  }
-
   /** Waits for what is being learned; what waits for the store is left to the log. */
   async close(): Promise<void> {
     this.#later.close()
     await Promise.race([Promise.allSettled(this.#working), sleep(CLOSE_WITHIN_MS, undefined, { ref: false })])
   }
 
-  async #apply(policy: Policy, reward: RewardRecord, interaction: InteractionSummary): Promise<Outcome> {
+  async #apply(
+    policy: Policy,
+    reward: RewardRecord,
+    interaction: InteractionSummary,
+    onFirst?: () => Promise<void>,
+  ): Promise<Outcome> {
     const { tenant, user } = interaction
     const edges = edgesOf(reward, interaction)
     if (edges.length === 0) return 'no_vector'
     return this.#queue.run(userKey(tenant, user), async () => {
+      let stored: StoredUser | null | undefined
       if (propertiesOf(reward.kind).rates) {
-        const kept = await this.#kept.of(tenant, user, await this.#store.loadUser(tenant, user))
-        for (const edge of outdatedBy(reward, kept)) {
+        stored = await this.#store.loadUser(tenant, user)
+        for (const edge of outdatedBy(reward, await this.#kept.of(tenant, user, stored))) {
           await this.#commit(policy, tenant, user, withdrawn(edge, reward.ts), user)
+          stored = undefined
         }
       }
       let outcome: Outcome = 'learned'
+      let isFirst = false
       const voice = propertiesOf(reward.kind).ofUser ? user : null
-      for (const edge of edges) outcome = await this.#commit(policy, tenant, user, edge, voice)
+      for (const [i, edge] of edges.entries()) {
+        const done = await this.#commit(policy, tenant, user, edge, voice, i === 0 ? stored : undefined)
+        outcome = done.outcome
+        isFirst ||= done.isFirst
+      }
+      if (isFirst) await onFirst?.()
       return outcome
     })
   }
@@ -161,15 +174,25 @@ export class Learner {
     })
   }
 
-  /** @param voice the user it counts for in the tenant's evidence on an LLM; null where it is no user's */
-  async #commit(policy: Policy, tenant: string, user: string, edge: NewEdge, voice: string | null): Promise<Outcome> {
-    const { outcome, told } = await this.#compareAndSet(tenant, user, async (stored) => {
+  /**
+   * @param voice the user it counts for in the tenant's evidence on an LLM; null where it is no user's
+   * @param known the user, where just loaded
+   */
+  async #commit(
+    policy: Policy,
+    tenant: string,
+    user: string,
+    edge: NewEdge,
+    voice: string | null,
+    known?: StoredUser | null,
+  ): Promise<{ outcome: Outcome; isFirst: boolean }> {
+    const change = async (stored: StoredUser | null): Promise<Change<Committed>> => {
       const kept = await this.#kept.of(tenant, user, stored)
       const old = kept.find(({ id }) => id === edge.id)
-      if (old && old.ts > edge.ts) return { result: { outcome: 'outdated' as Outcome, told: null } }
+      if (old && old.ts > edge.ts) return { result: { outcome: 'outdated', told: null, isFirst: false } }
       const added: StoredEdge = { ...edge, seq: (kept.at(-1)?.seq ?? 0) + 1 }
       const { belief, told } = await this.#learn(policy, tenant, stored, kept, added, old)
-      if (!isFiniteVector(belief.state)) return { result: { outcome: 'quarantined' as Outcome, told: null } }
+      if (!isFiniteVector(belief.state)) return { result: { outcome: 'quarantined', told: null, isFirst: false } }
       const rewards = (stored?.rewards ?? 0) + counted(added) - (old ? counted(old) : 0)
       const next = {
         ...(stored ?? NOBODY),
@@ -178,11 +201,12 @@ export class Learner {
         policy: policy.version,
         rewards,
       }
-      return { next, edge: added, result: { outcome: (told ? 'learned' : 'kept') as Outcome, told } }
-    })
+      return { next, edge: added, result: { outcome: told ? 'learned' : 'kept', told, isFirst: old === undefined } }
+    }
+    const { outcome, told, isFirst } = await this.#compareAndSet(tenant, user, change, known)
     if (outcome === 'quarantined') this.#states.quarantine(policy, tenant, user)
     if (told) await this.#tell(policy, tenant, evidenceSlot(edge.candidate, voice), told)
-    return outcome
+    return { outcome, isFirst }
   }
 
   /** The belief with an edge more, and what it tells of the LLM. */
@@ -234,15 +258,21 @@ export class Learner {
     }
   }
 
-  /** Optimistic locking: load, change, store unless another process did, else again. Without `next` nothing changes. */
+  /**
+   * Optimistic locking: load, change, store unless another process did, else again. Without `next` nothing changes.
+   *
+   * @param known the user, where just loaded
+   */
   async #compareAndSet<T>(
     tenant: string,
     user: string,
-    change: (stored: StoredUser | null) => Promise<{ next?: NextUser; edge?: StoredEdge; result: T }>,
+    change: (stored: StoredUser | null) => Promise<Change<T>>,
+    known?: StoredUser | null,
   ): Promise<T> {
     for (let tries = 0; tries < MAX_TRIES; tries++) {
       if (tries > 0) await sleep(Math.random() * 5 * tries)
-      const stored = await this.#store.loadUser(tenant, user)
+      const isKnown = tries === 0 && known !== undefined
+      const stored = isKnown ? known : await this.#store.loadUser(tenant, user)
       const { next, edge, result } = await change(stored)
       if (!next) return result
       const written = { ...next, revision: (stored?.revision ?? 0) + 1, updatedAt: Date.now() }
@@ -257,6 +287,19 @@ export class Learner {
 }
 
 type NextUser = Omit<StoredUser, 'revision' | 'updatedAt'>
+
+interface Change<T> {
+  next?: NextUser
+  edge?: StoredEdge
+  result: T
+}
+
+interface Committed {
+  outcome: Outcome
+  told: Float32Array | null
+  /** The user had said nothing of this kind of the answer. */
+  isFirst: boolean
+}
 
 const NOBODY: NextUser = {
   policy: '',

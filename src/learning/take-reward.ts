@@ -36,18 +36,17 @@ export async function takeReward(
   const { rates } = propertiesOf(reward.kind)
   if (rates) deps.arms.note(deps.policies.audienceOf(tenant), policy.version, reward.value)
   try {
-    if (rates) await noteGain(deps, reward, interaction)
-    await deps.learner.apply(policy, reward, interaction)
+    // The first rating of an answer alone: a bet is not made twice.
+    const onFirst = rates ? () => noteGain(deps, reward, interaction) : undefined
+    await deps.learner.apply(policy, reward, interaction, onFirst)
   } catch (error) {
     deps.metrics.storeErrors.inc({ call: 'learn' })
     deps.log.warn({ err: error, tenant, kind: reward.kind }, 'a reward is recorded, but not learned yet')
   }
 }
 
-/** Counts the first rating of an answer alone: a bet is not made twice. */
-async function noteGain({ gains, learner }: RewardDeps, reward: RewardRecord, interaction: InteractionSummary) {
-  const { tenant, user, id, gain } = interaction
-  if (!gain || (await learner.hasRated(tenant, user, id))) return
+async function noteGain({ gains }: RewardDeps, reward: RewardRecord, { tenant, gain }: InteractionSummary) {
+  if (!gain) return
   const { baseline, policy, group, ...lift } = gain
   await gains.note({ tenant, policy, baseline }, group, lift, reward.value)
 }

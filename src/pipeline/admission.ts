@@ -5,6 +5,8 @@ export interface AdmissionOptions {
   maxQueue: number
 }
 
+const LONG_PER_TENANT = 4
+
 /** A request that waits for a place. */
 interface Waiting {
   priority: number
@@ -20,6 +22,7 @@ export class Admission {
   #options: AdmissionOptions
   #inWork = 0
   readonly #queue: Waiting[] = []
+  readonly #long = new Map<string, number>()
 
   constructor(options: AdmissionOptions) {
     this.#options = options
@@ -40,6 +43,24 @@ export class Admission {
       return await work()
     } finally {
       this.leave()
+    }
+  }
+
+  /**
+   * Does work that takes long and must not take all: so many of a tenant at a time.
+   *
+   * @throws GatewayError 429 with `retry-after`
+   */
+  async runLong<T>(tenant: string, work: () => Promise<T>): Promise<T> {
+    const running = this.#long.get(tenant) ?? 0
+    if (running >= LONG_PER_TENANT) throw tooManyLong()
+    this.#long.set(tenant, running + 1)
+    try {
+      return await work()
+    } finally {
+      const left = (this.#long.get(tenant) ?? 1) - 1
+      if (left > 0) this.#long.set(tenant, left)
+      else this.#long.delete(tenant)
     }
   }
 
@@ -85,6 +106,14 @@ export class Admission {
     return true
   }
 }
+
+const tooManyLong = () =>
+  new GatewayError('Too many users of this tenant are being exported or erased. Please try again later.', {
+    status: 429,
+    type: 'rate_limit_error',
+    code: 'rate_limit_exceeded',
+    retryAfterS: 1,
+  })
 
 const overloaded = () =>
   new GatewayError('The gateway is overloaded. Please try again later.', {

@@ -67,10 +67,12 @@ async function decideAndAnswer(deps: ChatDeps, context: RequestContext, asked: C
   let record: InteractionRecord | null = null
   try {
     const headers = { ...grant.headers, ...feedbackLink(deps.seal, context, call) }
-    const outcome = await answer(deps, context, call, decision, headers, (ended) => {
+    const onEnding = (ended: Outcome) => {
       record = recordOf(context, call, decision, ended)
       return afterAnswer(deps, { context, call, decision, record })
-    })
+    }
+    const onNamed = (id: string) => deps.recorder.nameCompletion(call.principal.tenant.name, context.requestId, id)
+    const outcome = await answer(deps, context, call, decision, headers, onEnding, onNamed)
     logBroken(deps.log, context, outcome)
     if (deps.judge && judged && record) considerJudging(deps.judge, { call, decision, record }, judged().body)
     return isWhole(outcome)
@@ -137,6 +139,7 @@ export async function answer(
   decision: Decision,
   limitHeaders: Record<string, string>,
   onEnding: (outcome: Outcome) => Promise<void> | undefined,
+  onNamed?: (completionId: string) => void,
 ): Promise<Outcome> {
   const { snapshot, signal, requestId, startedAt } = context
   const { timeouts, retries, server } = snapshot.config
@@ -179,6 +182,7 @@ export async function answer(
     commentsMs: timeouts.comments_ms,
     writeIdleMs: server.write_idle_timeout_ms,
     onEnding,
+    ...(onNamed && { onNamed }),
   })
 }
 

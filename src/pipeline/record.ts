@@ -93,6 +93,7 @@ export function summaryOf(context: RequestContext, call: Call, decision: Decisio
     ts: context.ts,
     ended: false,
     gain: gainNote(decision),
+    completionId: call.message,
   }
 }
 

@@ -12,6 +12,7 @@ const SCRIPTS = [
   'complete',
   'create-key',
   'drop-responses',
+  'erase-conversations',
   'erase-log',
   'erase-user',
   'find-interaction',
@@ -20,6 +21,7 @@ const SCRIPTS = [
   'load-responses',
   'open-interactions',
   'read-user-log',
+  'renew-responses',
   'revoke-key',
   'save-response',
 ] as const

@@ -26,7 +26,9 @@
     user-conversations:<user>   ids by expiry
 
   Returns one reply for each operation.
+  Bound: 8 calls an operation, 64 operations; 256 more for reservations that ran out.
 ]]
+local MOST_DROPPED = 256 -- of an index at a time
 local prefix = KEYS[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -198,7 +200,10 @@ end
 local function converse(id, user, state, ttl)
   local before = redis.call('SET', prefix .. 'turn:' .. id, user .. '\n' .. state, 'PX', ttl, 'GET')
   local index = prefix .. 'user-conversations:' .. user
-  if redis.call('ZADD', index, now + ttl, id) == 1 then redis.call('ZREMRANGEBYSCORE', index, '-inf', now) end
+  if redis.call('ZADD', index, now + ttl, id) == 1 then
+    local old = redis.call('ZCOUNT', index, '-inf', now)
+    if old > 0 then redis.call('ZREMRANGEBYRANK', index, 0, math.min(old, MOST_DROPPED) - 1) end
+  end
   if redis.call('PTTL', index) < ttl then redis.call('PEXPIRE', index, ttl) end
   return before
 end

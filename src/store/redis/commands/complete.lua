@@ -9,6 +9,7 @@
   ARGV[4]   response
 
   Returns 1, or 0 when there was no such claim, or it had run out.
+  Bound: 5 calls.
 ]]
 local HOUR = 3600000
 if redis.call('HGET', KEYS[1], 'token') ~= ARGV[2] then
