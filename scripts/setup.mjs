@@ -15,6 +15,7 @@ try {
   if (target === 'test') {
     await (await import('./lib/redis.mjs')).ensureRedis()
     await (await import('./lib/chromium.mjs')).ensureChromium()
+    await (await import('./lib/helm.mjs')).ensureHelm()
   }
 } catch (error) {
   if (!(error instanceof SetupError)) throw error

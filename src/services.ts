@@ -5,7 +5,7 @@ import { UserIds } from './candidates/tenants.ts'
 import { restartNeeded } from './config/restart.ts'
 import type { Config } from './config/schema.ts'
 import { closeSnapshot, type Snapshot } from './config/snapshot.ts'
-import type { ConfigSource } from './config/source.ts'
+import type { ConfigSource, ConfigState } from './config/source.ts'
 import { openEmbedder } from './embedding/index.ts'
 import { ArmReport } from './learning/arm-report.ts'
 import { Erasures } from './learning/erasures.ts'
@@ -17,6 +17,8 @@ import { UserStates } from './learning/user-states.ts'
 import { Latencies } from './observability/latencies.ts'
 import type { Logger } from './observability/logger.ts'
 import { createMetrics, type Metrics } from './observability/metrics.ts'
+import { openTelemetry } from './observability/telemetry/open.ts'
+import type { Telemetry } from './observability/telemetry/telemetry.ts'
 import { Admission } from './pipeline/admission.ts'
 import { Authenticator } from './pipeline/authenticate.ts'
 import { RequestContexts } from './pipeline/context.ts'
@@ -43,6 +45,7 @@ export interface Services {
   snapshot(): Snapshot
   /** Reads the configuration again. @throws ConfigError, and the old one stays */
   reload(): Promise<void>
+  configState(): ConfigState
   store: Store
   recorder: Recorder
   authenticator: Authenticator
@@ -72,6 +75,8 @@ export interface Services {
   refusals: Refusals
   latencies: Latencies
   metrics: Metrics
+  /** Null where none is configured. */
+  telemetry: Telemetry | null
   log: Logger
 }
 
@@ -94,6 +99,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
     overrides[name]?.(part) ?? part
 
   const metrics = made('metrics', createMetrics())
+  const telemetry = made('telemetry', await openTelemetry(config.telemetry, { metrics, log }))
   const onStoreError = (call: string) => metrics.storeErrors.inc({ call })
   const store = made('store', await openStore(config.store))
   const recorder = made(
@@ -192,7 +198,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
           config: config.router.judge,
           ask: (name, prompt, signal) => askCandidate(snapshot(), breakers, name, prompt, signal),
           onReward: (reward, interaction) =>
-            takeReward({ recorder, policies, learner, arms, gains, metrics, log }, reward, interaction),
+            takeReward({ recorder, policies, learner, arms, gains, metrics, telemetry, log }, reward, interaction),
           log,
         })
 
@@ -207,6 +213,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
   const services: Services = {
     snapshot,
     reload,
+    configState: () => source.state,
     store,
     recorder,
     authenticator,
@@ -236,6 +243,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
     refusals,
     latencies: made('latencies', new Latencies()),
     metrics,
+    telemetry,
     log,
   }
   warnOfEmpty(snapshot(), log)
@@ -254,6 +262,7 @@ export async function closeServices(services: Services): Promise<void> {
   await modelThread.close()
   users.close()
   await quota.close()
+  await services.telemetry?.close()
   await recorder.close().catch((error: unknown) => log.error({ err: error }, 'records stay in the spool'))
   await closeSnapshot(services.snapshot())
   await store.close()

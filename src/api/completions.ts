@@ -87,7 +87,7 @@ function chatRequest(body: CompletionsBody, raw: Buffer, spans: ReadonlyMap<stri
     ...given(body, ['n', 'stream', 'stream_options', 'stop', 'temperature', 'top_p', 'user', 'seed']),
     ...(body.max_tokens ? { max_tokens: body.max_tokens } : {}),
   }
-  const request = parseChat(Buffer.from(JSON.stringify(chat)))
+  const request: ChatRequest = { ...parseChat(Buffer.from(JSON.stringify(chat))), format: 'completions' }
   const dropped = ['best_of', 'logprobs', 'logit_bias'].filter((field) => (body[field] ?? null) !== null)
   return {
     ...request,
@@ -132,9 +132,10 @@ function writerFor(body: CompletionsBody): AnswerWriter {
       if (status >= 400 || request.native) return bytes
       return Buffer.from(JSON.stringify(textCompletionOf(parseJson(bytes), before)))
     },
-    stream({ request }) {
+    stream({ request, observer }) {
       if (!request.native) return new TextStream(before)
-      return { push: (bytes) => bytes, end: () => null, fail: errorFrame }
+      const isTold = () => observer.error !== null && observer.errorUntold !== true
+      return { push: (bytes) => bytes, end: () => null, fail: (error) => (isTold() ? null : errorFrame(error)) }
     },
   }
 }

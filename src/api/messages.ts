@@ -14,10 +14,12 @@ import { messageOf } from '../openai/messages/plain.ts'
 import { eventFrame, MessageStream } from '../openai/messages/stream.ts'
 import { needsMessages, toChat } from '../openai/messages/to-chat.ts'
 import { deploymentOf } from '../pipeline/address.ts'
+import type { Admission } from '../pipeline/admission.ts'
 import type { RequestContext } from '../pipeline/context.ts'
 import type { Endpoint } from '../pipeline/endpoint.ts'
-import { principalOf } from '../pipeline/principal.ts'
+import { headerText, principalOf } from '../pipeline/principal.ts'
 import type { Quota } from '../pipeline/quota.ts'
+import { withoutGuarded } from '../providers/guarded.ts'
 import type { AnswerWriter } from '../providers/relay/writer.ts'
 import { fairTimeout } from '../runtime/fair-timer.ts'
 import { readBody } from './body.ts'
@@ -50,6 +52,7 @@ export const tellRequestId = ({ outgoing, requestId }: RequestContext) => outgoi
 
 export interface CountTokensDeps {
   userIds: UserIds
+  admission: Admission
   quota: Quota
 }
 
@@ -59,7 +62,7 @@ export interface CountTokensDeps {
  *
  * @throws GatewayError
  */
-export async function countTokens({ userIds, quota }: CountTokensDeps, context: RequestContext) {
+export async function countTokens({ userIds, admission, quota }: CountTokensDeps, context: RequestContext) {
   const { snapshot, caller, incoming, requestId, signal } = context
   const raw = await readBody(context)
   const deployment = deploymentOf(incoming)
@@ -71,13 +74,21 @@ export async function countTokens({ userIds, quota }: CountTokensDeps, context: 
   quota.refuseKnown(context, principal)
   const grant = await quota.reserveRequest(context, principal)
   try {
-    const candidate = candidates.find(({ apis }) => apis?.has('messages'))
-    const provider = candidate && snapshot.providers.get(candidate.provider)
-    const native = nativeRequest(parsed, formatHeaders(incoming))
-    const within = AbortSignal.any([signal, fairTimeout(COUNT_WITHIN_MS)])
-    const count = candidate && provider?.countTokens?.({ candidate, native, signal: within, requestId })
-    const counted = await count?.catch(() => null)
-    return { input_tokens: counted ?? request.promptTokens }
+    await admission.enter(principal.tenant.config.priority, signal)
+    try {
+      const candidate = candidates.find(({ apis }) => apis?.has('messages'))
+      const provider = candidate && snapshot.providers.get(candidate.provider)
+      if (!candidate || !provider?.countTokens) return { input_tokens: request.promptTokens }
+      const asked = { ...request, native: nativeRequest(parsed, formatHeaders(incoming)) }
+      const strict = headerText(incoming, 'x-router-strict')?.toLowerCase() === 'on'
+      const { native } = withoutGuarded(asked, provider.guards ?? {}, candidate.name, strict)
+      const within = AbortSignal.any([signal, fairTimeout(COUNT_WITHIN_MS)])
+      const count = native && provider.countTokens({ candidate, native, signal: within, requestId })
+      const counted = await count?.catch(() => null)
+      return { input_tokens: counted ?? request.promptTokens }
+    } finally {
+      admission.leave()
+    }
   } finally {
     grant.settle()
   }
@@ -86,14 +97,13 @@ export async function countTokens({ userIds, quota }: CountTokensDeps, context: 
 /** An estimate in time is of more use than a count. */
 const COUNT_WITHIN_MS = 5_000
 
-/** Headers that change the meaning of a request's fields: they go where the bytes go. */
+/**
+ * The header that changes the meaning of a request's fields: it goes where the bytes go, as far as the provider's
+ * guards let it. The version is the gateway's own, which reads along.
+ */
 function formatHeaders({ headers }: IncomingMessage): Record<string, string> {
-  const found: Record<string, string> = {}
-  for (const name of ['anthropic-version', 'anthropic-beta']) {
-    const value = headers[name]
-    if (typeof value === 'string') found[name] = value
-  }
-  return found
+  const beta = headers['anthropic-beta']
+  return typeof beta === 'string' && beta !== '' ? { 'anthropic-beta': beta } : {}
 }
 
 function chatRequest(parsed: ParsedMessages, headers: Record<string, string>): ChatRequest {
@@ -131,6 +141,8 @@ const writer: AnswerWriter = {
         push: (bytes) => bytes,
         end: () => null,
         fail(error) {
+          // The provider's own word for what went wrong has gone out already.
+          if (observer.error !== null) return null
           const { type, ...fields } = messagesError(error)
           return Buffer.from(eventFrame(type, fields))
         },

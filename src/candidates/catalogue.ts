@@ -1,9 +1,9 @@
-import { getModelRaw } from 'tokenlens'
 import type { Config } from '../config/schema.ts'
 import { kindOf } from '../providers/kind-schemas.ts'
 import { knownModel } from './abilities.ts'
 import { CAPABILITIES, type Candidate, type Capability } from './candidate.ts'
 import { dialectFor } from './dialect.ts'
+import { bundledPrices, type ListedModel, type PriceList } from './price-list.ts'
 import type { CandidateConfig } from './schema.ts'
 
 /** A candidate that can't be used, and why: shown in `/readyz`. */
@@ -22,8 +22,7 @@ const DEFAULT_CONTEXT = 32_768
 const DEFAULT_CAPABILITIES: Capability[] = ['tools', 'json_schema', 'logprobs']
 
 /**
- * The config's candidates completed from the catalogue (models.dev, by tokenlens); those whose provider can't be used
- * are off.
+ * The config's candidates completed from the catalogue; those whose provider can't be used are off.
  *
  * @param unavailable provider name -> why it can't be used
  * @param more candidates that providers bring along, and what local servers listed
@@ -32,6 +31,7 @@ export function listCandidates(
   config: Config,
   unavailable: ReadonlyMap<string, string | null>,
   more: readonly CandidateConfig[] = [],
+  prices: PriceList = bundledPrices,
 ): CandidateList {
   const candidates: Candidate[] = []
   const off: CandidateOff[] = []
@@ -39,44 +39,44 @@ export function listCandidates(
   for (const entry of [...config.candidates, ...more]) {
     if (names.has(entry.name)) continue
     names.add(entry.name)
-    const built = unavailable.get(entry.provider) ?? complete(entry, config)
+    const built = unavailable.get(entry.provider) ?? complete(entry, config, prices)
     if (typeof built === 'string') off.push({ name: entry.name, why: built })
     else candidates.push(built)
   }
   return { candidates, off }
 }
 
-function complete(entry: CandidateConfig, config: Config): Candidate | string {
+function complete(entry: CandidateConfig, config: Config, prices: PriceList): Candidate | string {
   const model = entry.model ?? entry.name
-  const known = catalogueEntry(entry.provider, model)
   const provider = config.providers[entry.provider]
-  const local = provider !== undefined && kindOf(provider).isLocal?.(provider)
-  const pricing = known?.pricing
-  const price =
-    entry.price ??
-    (pricing?.inputPerMTokens !== undefined && pricing.outputPerMTokens !== undefined
-      ? { input: pricing.inputPerMTokens, output: pricing.outputPerMTokens, cached_input: pricing.cacheReadPerMTokens }
-      : local
-        ? { input: 0, output: 0 }
-        : null)
-  if (price === null) return 'its price is neither in the config nor in the catalogue'
-  const maxOutput = entry.max_output_tokens ?? known?.context?.outputMax
+  const isLocal = (provider !== undefined && kindOf(provider).isLocal?.(provider)) ?? false
+  const known = prices.find({
+    provider: entry.provider,
+    baseUrl: provider && 'base_url' in provider ? provider.base_url : undefined,
+    names: [model, ...(entry.known_as === undefined ? [] : [entry.known_as])],
+    isLocal,
+  })
+  const price = entry.price ?? listedPrice(known) ?? (isLocal ? { input: 0, output: 0 } : null)
+  if (price === null) {
+    return `its price is neither in the config nor in the catalogue, which knows no '${model}' with one price`
+  }
+  const maxOutput = entry.max_output_tokens ?? known?.limit?.output
   return {
     name: entry.name,
     provider: entry.provider,
     model,
     vendor: (entry.vendor ?? vendorOf(model, entry.provider)).toLowerCase(),
-    description: entry.description ?? known?.displayName ?? '',
+    description: entry.description ?? known?.name ?? '',
     price: {
       input: price.input,
       output: price.output,
       ...(price.cached_input !== undefined && { cachedInput: price.cached_input }),
-      ...('cache_write' in price && price.cache_write !== undefined && { cacheWrite: price.cache_write }),
+      ...(price.cache_write !== undefined && { cacheWrite: price.cache_write }),
     },
-    contextWindow: entry.context_window ?? known?.context?.combinedMax ?? known?.context?.inputMax ?? DEFAULT_CONTEXT,
+    contextWindow: entry.context_window ?? (known?.limit?.context || DEFAULT_CONTEXT),
     ...(maxOutput !== undefined && { maxOutputTokens: maxOutput }),
     capabilities: new Set(
-      entry.capabilities ?? (known ? catalogueCapabilities(known.modalities) : DEFAULT_CAPABILITIES),
+      entry.capabilities ?? (known ? catalogueCapabilities(known.modalities?.input) : DEFAULT_CAPABILITIES),
     ),
     groups: entry.groups,
     apis: new Set(entry.api ?? (provider && 'api' in provider ? provider.api : [])),
@@ -120,13 +120,20 @@ function vendorOf(model: string, provider: string): string {
   return slash > 0 ? model.slice(0, slash) : provider
 }
 
-function catalogueEntry(provider: string, model: string) {
-  return getModelRaw(`${provider}:${model}`) ?? getModelRaw(model)
+function listedPrice(known: ListedModel | undefined): NonNullable<CandidateConfig['price']> | null {
+  if (!known?.cost) return null
+  const { input, output, cache_read, cache_write } = known.cost
+  return {
+    input,
+    output,
+    ...(cache_read !== undefined && { cached_input: cache_read }),
+    ...(cache_write !== undefined && { cache_write }),
+  }
 }
 
-function catalogueCapabilities(modalities: { imageIn?: boolean; audioIn?: boolean } | undefined): Capability[] {
+function catalogueCapabilities(inputs: readonly string[] = []): Capability[] {
   const lacks = new Set<Capability>()
-  if (!modalities?.imageIn) lacks.add('vision')
-  if (!modalities?.audioIn) lacks.add('audio')
+  if (!inputs.includes('image')) lacks.add('vision')
+  if (!inputs.includes('audio')) lacks.add('audio')
   return CAPABILITIES.filter((capability) => !lacks.has(capability))
 }

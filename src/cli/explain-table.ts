@@ -17,9 +17,11 @@ const explanation = z.looseObject({
   candidates: z.array(row),
 })
 
-/** The answer of `/v1/router/explain` as a table for a terminal. */
-export function explainTable(answer: unknown): string {
-  const { chosen, reason, policy, candidates } = explanation.parse(answer)
+/** The answer of `/v1/router/explain` as a table for a terminal; null for what is none. */
+export function explainTable(answer: unknown): string | null {
+  const parsed = explanation.safeParse(answer)
+  if (!parsed.success) return null
+  const { chosen, reason, policy, candidates } = parsed.data
   const cell = (value: number | null | undefined, digits: number) => (value == null ? '–' : value.toFixed(digits))
   const rows = candidates.map((entry) => [
     entry.name === chosen ? `> ${entry.name}` : `  ${entry.name}`,

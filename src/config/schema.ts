@@ -2,6 +2,7 @@ import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
 import { dialectsSchema } from '../candidates/dialect.ts'
 import { candidateSchema, embeddingModelSchema } from '../candidates/schema.ts'
+import { telemetrySchema } from '../observability/telemetry/schema.ts'
 import { providerSchema } from '../providers/kind-schemas.ts'
 
 /** The artifact that comes with the gateway, wherever it is installed. */
@@ -15,9 +16,9 @@ const share = z.number().min(0).max(1)
 
 const serverSchema = z.strictObject({
   host: z.string().default('127.0.0.1').meta(restart),
-  port: z.coerce.number().int().min(0).max(65535).default(8787).meta(restart),
+  port: z.number().int().min(0).max(65535).default(8787).meta(restart),
   /** Processes that share the port (node:cluster); 1 = none but this one. */
-  workers: z.coerce.number().int().min(1).max(128).default(1).meta(restart),
+  workers: z.number().int().min(1).max(128).default(1).meta(restart),
   max_body_bytes: z
     .number()
     .int()
@@ -58,10 +59,16 @@ const redisSchema = z.strictObject({
   kind: z.literal('redis'),
   /** `redis://` or `rediss://`, for a single server. */
   url: z.string().optional(),
+  url_file: z.string().optional(),
   /** Nodes of a Redis Cluster, `host:port`. */
   cluster: z.array(z.string()).min(1).optional(),
   sentinel: z
-    .strictObject({ name: z.string(), nodes: z.array(z.string()).min(1), password: z.string().optional() })
+    .strictObject({
+      name: z.string(),
+      nodes: z.array(z.string()).min(1),
+      password: z.string().optional(),
+      password_file: z.string().optional(),
+    })
     .optional(),
   username: z.string().optional(),
   password: z.string().optional(),
@@ -102,6 +109,7 @@ const embedderSchema = z.union([
     kind: z.literal('openai'),
     base_url: z.string(),
     api_key: z.string().optional(),
+    api_key_file: z.string().optional(),
     model: z.string(),
     dim: z.number().int().positive(),
     timeout_ms: ms.default(1_000),
@@ -269,6 +277,8 @@ const tenantSchema = z.strictObject({
   candidates: z.array(z.string()).min(1).default(['default']),
   /** Keys given here besides those in the store. */
   keys: z.array(z.string().min(16, 'a key has at least 16 characters')).default([]),
+  /** A file with more of them, one a line. */
+  keys_file: z.string().optional(),
   /** Take precedence over the aliases of all tenants. */
   aliases: aliasesSchema,
   limits: limitsSchema.prefault({}),
@@ -364,6 +374,7 @@ const userTokenSchema = z
     header: z.string().toLowerCase().default('x-openwebui-user-jwt'),
     /** Shared secret of an HMAC (HS256, HS384, HS512). */
     secret: z.string().min(16).optional(),
+    secret_file: z.string().optional(),
     /** Or where the issuer publishes its keys (RFC 7517). */
     jwks_url: z.url({ protocol: /^https?$/ }).optional(),
     claim: z.string().default('sub'),
@@ -389,6 +400,15 @@ export const configSchema = z.strictObject({
   providers: z.record(z.string().regex(/^[a-z0-9][a-z0-9_-]{0,63}$/), providerSchema).default({}),
   candidates: z.array(candidateSchema).default([]),
   embeddings: z.array(embeddingModelSchema).default([]),
+  /** Prices, windows and abilities of public models. */
+  catalogue: z
+    .strictObject({
+      /** Where `persona-router catalogue update` puts a newer one. */
+      file: z.string().default('data/catalogue.json'),
+      /** Where it comes from, in the format of models.dev; where left out, what the package `tokenlens` asks. */
+      source: z.url({ protocol: /^https?$/ }).optional(),
+    })
+    .prefault({}),
   aliases: aliasesSchema,
   tenants: z
     .array(tenantSchema)
@@ -460,6 +480,7 @@ export const configSchema = z.strictObject({
     .strictObject({ level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info').meta(restart) })
     .prefault({}),
   metrics: z.strictObject({ enabled: z.boolean().default(true) }).prefault({}),
+  telemetry: telemetrySchema.prefault({}).meta(restart),
 })
 
 export type Config = z.output<typeof configSchema>

@@ -1,9 +1,10 @@
 import type { Candidate } from '../candidates/candidate.ts'
 import { type CandidateList, type CandidateOff, listCandidates } from '../candidates/catalogue.ts'
 import { type EmbeddingModel, listEmbeddingModels } from '../candidates/embedding-models.ts'
+import { type PriceList, readPrices } from '../candidates/price-list.ts'
 import type { CandidateConfig } from '../candidates/schema.ts'
 import { type EmptyEntry, emptyEntries, resolveTenants, type Tenant } from '../candidates/tenants.ts'
-import { discover } from '../providers/discover.ts'
+import { type Discovered, discover } from '../providers/discover.ts'
 import { builtInCandidates, kindOf } from '../providers/kind-schemas.ts'
 import { openProviders } from '../providers/kinds.ts'
 import type { Provider } from '../providers/provider.ts'
@@ -18,15 +19,27 @@ export interface Snapshot {
   off: readonly CandidateOff[]
   tenants: ReadonlyMap<string, Tenant>
   embeddingModels: readonly EmbeddingModel[]
+  prices: PriceList
   /** Names and groups in tenants' lists that match no usable candidate. */
   empty: readonly EmptyEntry[]
 }
 
-/** Opens the providers of a configuration, asks local servers for their models, and resolves tenants. */
-export async function makeSnapshot(config: Config): Promise<Snapshot> {
+/**
+ * Opens the providers of a configuration, asks local servers for their models, and resolves tenants.
+ *
+ * @param asks false asks no server
+ * @throws PriceFileError
+ */
+export async function makeSnapshot(config: Config, { asks = true }: { asks?: boolean } = {}): Promise<Snapshot> {
+  const prices = readPrices(config.catalogue.file)
   const providers = openProviders(config)
-  const { candidates: discovered, failed } = await discover(config, providers)
-  const { candidates, off } = candidatesOf(config, providers, [...builtInCandidates(config.providers), ...discovered])
+  const { candidates: discovered, failed } = asks ? await discover(config, providers) : NOTHING_LISTED
+  const { candidates, off } = candidatesOf(
+    config,
+    providers,
+    [...builtInCandidates(config.providers), ...discovered],
+    prices,
+  )
   const embeddingModels = listEmbeddingModels(config, unavailableOf(providers))
   const empty = emptyEntries(config, [...candidates, ...embeddingModels.map(({ candidate }) => candidate)])
   return {
@@ -40,9 +53,12 @@ export async function makeSnapshot(config: Config): Promise<Snapshot> {
     ],
     tenants: resolveTenants(config, candidates),
     embeddingModels,
+    prices,
     empty,
   }
 }
+
+const NOTHING_LISTED: Discovered = { candidates: [], failed: new Map() }
 
 const unavailableOf = (providers: ReadonlyMap<string, Provider>) =>
   new Map([...providers].map(([name, provider]) => [name, provider.unavailable]))
@@ -52,8 +68,9 @@ function candidatesOf(
   config: Config,
   providers: ReadonlyMap<string, Provider>,
   more: readonly CandidateConfig[],
+  prices: PriceList,
 ): CandidateList {
-  const all = listCandidates(config, unavailableOf(providers), more)
+  const all = listCandidates(config, unavailableOf(providers), more, prices)
   const isStandIn = ({ provider }: Candidate) => {
     const entry = config.providers[provider]
     return entry !== undefined && kindOf(entry).isStandIn?.(entry)

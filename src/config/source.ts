@@ -1,11 +1,20 @@
-import { type LoadedConfig, loadConfig } from './load.ts'
+import { ConfigError, type LoadedConfig, loadConfig } from './load.ts'
 import { makeSnapshot, type Snapshot } from './snapshot.ts'
+
+/** How the configuration in force relates to its files. */
+export interface ConfigState {
+  /** Unix milliseconds: when what is in force was read. */
+  readAt: number
+  /** Why the files as they are now can't be used; null where they are in force. */
+  problem: string | null
+}
 
 /** The configuration in force; `reload` replaces it. */
 export class ConfigSource {
   readonly #path: string
   #current: Snapshot
   #files: readonly string[]
+  #state: ConfigState
   #reloading: Promise<void> = Promise.resolve()
 
   static async open(path: string, { config, files }: LoadedConfig): Promise<ConfigSource> {
@@ -16,6 +25,7 @@ export class ConfigSource {
     this.#path = path
     this.#current = snapshot
     this.#files = files
+    this.#state = { readAt: Date.now(), problem: null }
   }
 
   get current(): Snapshot {
@@ -27,21 +37,35 @@ export class ConfigSource {
     return this.#files
   }
 
+  get state(): ConfigState {
+    return this.#state
+  }
+
   /**
    * Reads the file again. Concurrent reloads run one after the other, so the latest wins.
    *
    * @param use applies the new configuration
-   * @throws ConfigError; the old configuration stays
+   * @throws ConfigError; the old configuration stays, and `state` says why
    */
   reload(use: (next: Snapshot, old: Snapshot) => Promise<void>): Promise<void> {
-    const done = this.#reloading.then(async () => {
-      const { config, files } = loadConfig(this.#path)
-      const old = this.#current
-      this.#current = await makeSnapshot(config)
-      this.#files = files
-      await use(this.#current, old)
-    })
+    const done = this.#reloading.then(() => this.#reload(use))
     this.#reloading = done.catch(() => undefined)
     return done
+  }
+
+  async #reload(use: (next: Snapshot, old: Snapshot) => Promise<void>): Promise<void> {
+    const old = this.#current
+    try {
+      const { config, files } = loadConfig(this.#path)
+      this.#current = await makeSnapshot(config)
+      this.#files = files
+    } catch (error) {
+      // Also what only the broken version includes: its mending is to be seen.
+      if (error instanceof ConfigError) this.#files = [...new Set([...this.#files, ...error.files])]
+      this.#state = { ...this.#state, problem: (error as Error).message }
+      throw error
+    }
+    this.#state = { readAt: Date.now(), problem: null }
+    await use(this.#current, old)
   }
 }

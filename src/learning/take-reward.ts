@@ -1,5 +1,6 @@
 import type { Logger } from '../observability/logger.ts'
 import type { Metrics } from '../observability/metrics.ts'
+import type { Telemetry } from '../observability/telemetry/telemetry.ts'
 import type { Policies } from '../routing/policies/policies.ts'
 import type { Gains } from '../routing/safety/gains.ts'
 import type { Recorder } from '../store/recorder/recorder.ts'
@@ -16,6 +17,8 @@ export interface RewardDeps {
   arms: ArmReport
   gains: Gains
   metrics: Metrics
+  /** Null where none is configured. */
+  telemetry: Telemetry | null
   log: Logger
 }
 
@@ -31,6 +34,7 @@ export async function takeReward(
   const { tenant, user } = interaction
   deps.recorder.reward(reward)
   deps.metrics.rewards.inc({ tenant, kind: reward.kind })
+  deps.telemetry?.reward(reward)
   const { policy } = deps.policies.snapshot(tenant, user)
   if (!policy) return
   const { rates } = propertiesOf(reward.kind)

@@ -9,6 +9,13 @@ export interface ComponentSources {
   store: { readonly kind: string; ping(): Promise<void> }
   policies: { status(): RouterState & { tenants: Record<string, RouterState> } }
   recorder: { status(): RecordsState }
+  configState(): ConfigState
+}
+
+interface ConfigState {
+  /** Unix milliseconds. */
+  readAt: number
+  problem: string | null
 }
 
 interface RouterState {
@@ -32,6 +39,7 @@ export async function componentsOf({
   store,
   policies,
   recorder,
+  configState,
 }: ComponentSources): Promise<Record<string, Component>> {
   const records = recorder.status()
   return {
@@ -39,12 +47,25 @@ export async function componentsOf({
       (): Component => ({ state: 'ok', detail: store.kind }),
       (): Component => ({ state: 'degraded', detail: `${store.kind} does not answer` }),
     ),
+    configuration: configComponent(configState()),
     router: routerComponent(policies.status()),
     records: {
       state: records.away !== null || records.dropped > 0 ? 'degraded' : 'ok',
       detail: `${records.queued} queued, ${records.spooledBytes} bytes spooled, ${records.dropped} lost, ${records.rejected} rejected`,
     },
   }
+}
+
+const MAX_PROBLEM_CHARS = 500
+
+function configComponent({ readAt, problem }: ConfigState): Component {
+  const inForce = `that of ${new Date(readAt).toISOString()} is in force`
+  return problem === null
+    ? { state: 'ok', detail: inForce }
+    : {
+        state: 'degraded',
+        detail: `not reloaded, ${inForce}: ${problem.replace(/\s+/g, ' ').slice(0, MAX_PROBLEM_CHARS)}`,
+      }
 }
 
 function routerComponent({

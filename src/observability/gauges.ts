@@ -6,12 +6,13 @@ export interface GaugeSources {
   heldBytes: { readonly total: number }
   recorder: { status(): { queued: number; spooledBytes: number; dropped: number } }
   breakers: { states(): ReadonlyMap<string, string> }
+  configState(): { readAt: number; problem: string | null }
 }
 
 /** Metrics that are read when Prometheus asks. */
 export function watchGauges(
   metrics: Metrics,
-  { requests, admission, heldBytes, recorder, breakers }: GaugeSources,
+  { requests, admission, heldBytes, recorder, breakers, configState }: GaugeSources,
   droppedLines: () => number,
 ): void {
   metrics.watch('in_flight', 'Requests in work.', () => requests.size)
@@ -27,5 +28,17 @@ export function watchGauges(
   metrics.watch('breakers_open', 'Deployments that are left alone for now.', () => {
     return [...breakers.states().values()].filter((state) => state === 'open').length
   })
+  metrics.watch(
+    'config_reload_failed',
+    '1 while the configuration files can not be used as they are now.',
+    () => (configState().problem === null ? 0 : 1),
+    'max',
+  )
+  metrics.watch(
+    'config_read_seconds',
+    'Unix time at which the configuration in force was read.',
+    () => Math.floor(configState().readAt / 1_000),
+    'min',
+  )
   metrics.watch('log_lines_dropped', 'Log lines that stdout did not take.', droppedLines)
 }

@@ -117,6 +117,11 @@ export function createMetrics() {
     labelNames: ['result'],
     registers,
   })
+  const telemetryErrors = new Counter({
+    name: 'persona_router_telemetry_errors_total',
+    help: 'Batches of telemetry that the collector did not take.',
+    registers,
+  })
   const storeErrors = new Counter({
     name: 'persona_router_store_errors_total',
     help: 'Calls of the store that failed, by what they were for.',
@@ -134,6 +139,7 @@ export function createMetrics() {
     feedbackLost,
     artifactLoads,
     storeErrors,
+    telemetryErrors,
     /** Counts one finished request. */
     observe(record: CountedRequest): void {
       const { tenant, chosen: candidate, usage } = record
@@ -148,12 +154,17 @@ export function createMetrics() {
       if (record.ttftMs !== null) ttft.observe({ candidate }, record.ttftMs / 1e3)
       duration.observe({ candidate }, record.totalMs / 1e3)
     },
-    /** A gauge that is read when Prometheus asks. */
-    watch(name: string, help: string, read: () => number): void {
+    /**
+     * A gauge that is read when Prometheus asks.
+     *
+     * @param aggregator of the values of several workers
+     */
+    watch(name: string, help: string, read: () => number, aggregator: 'sum' | 'max' | 'min' = 'sum'): void {
       new Gauge({
         name: `persona_router_${name}`,
         help,
         registers,
+        aggregator,
         collect() {
           this.set(read())
         },

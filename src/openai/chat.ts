@@ -42,6 +42,8 @@ export interface ChatRequest {
   needs: ReadonlySet<Capability>
   /** Estimated, for filters, prices and the router: tokens. */
   promptTokens: number
+  /** The format that a request came in, where that is another one. */
+  format?: Api
   /**
    * Of a request that came in another format: what this candidate gets of it; the same request where left out.
    *
@@ -67,4 +69,9 @@ export interface NativeRequest {
   observe(): StreamObserver
   /** What is to be known of a whole answer; null where it is none. */
   read(json: unknown): PlainFacts | null
+  /**
+   * The request without what its provider can't read: another's thoughts, what it does not have any more. Null where
+   * nothing of it is in the request.
+   */
+  readable?(): NativeRequest | null
 }

@@ -52,7 +52,7 @@ export async function parseCall(
   const knobs = readKnobs(incoming, snapshot.config.identity.conversation_headers)
   const model = resolveModel(names.model, principal.allowed, principal.tenant.aliases)
   const { identity } = snapshot.config
-  const asked = toChat(context, principal)
+  const asked = toChat(context, principal, model.candidates)
   const { request, writer, turnKey, inToolLoop } = asked instanceof Promise ? await asked : asked
   const cacheKey = identity.prompt_cache_key ? idFrom(request.body.prompt_cache_key) : null
   const named = knobs.conversation ?? names.conversation ?? cacheKey

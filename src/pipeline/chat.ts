@@ -69,6 +69,7 @@ async function decideAndAnswer(deps: ChatDeps, context: RequestContext, asked: C
     const headers = { ...grant.headers, ...feedbackLink(deps.seal, context, call) }
     const onEnding = (ended: Outcome) => {
       record = recordOf(context, call, decision, ended)
+      if (context.trace) context.trace.record = record
       return afterAnswer(deps, { context, call, decision, record })
     }
     const onNamed = (id: string) => deps.recorder.nameCompletion(call.principal.tenant.name, context.requestId, id)
@@ -161,6 +162,7 @@ export async function answer(
         strict: knobs.strict,
         tenant: principal.tenant.name,
         user: principal.user,
+        trace: context.trace,
       },
       { providers: snapshot.providers, breakers: deps.breakers, timeouts, retries, refusals: deps.refusals, onBug },
     )

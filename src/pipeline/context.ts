@@ -1,6 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Snapshot } from '../config/snapshot.ts'
 import type { GatewayError } from '../errors.ts'
+import type { Telemetry } from '../observability/telemetry/telemetry.ts'
+import type { RequestTrace } from '../observability/telemetry/trace.ts'
 import { EphemeralMap } from '../runtime/ephemeral-map.ts'
 import type { Authenticator, Caller } from './authenticate.ts'
 import type { HeldBytes, Holding } from './held-bytes.ts'
@@ -21,6 +23,8 @@ export interface RequestContext {
   snapshot: Snapshot
   /** Aborted when the client leaves, or (with a `GatewayError` as its reason) when the process must end. */
   signal: AbortSignal
+  /** Null where no traces are asked for. */
+  trace: RequestTrace | null
   /** Of its body, until it ends. */
   held: Holding
 }
@@ -30,6 +34,8 @@ export interface BeginDeps {
   snapshot(): Snapshot
   authenticator: Authenticator
   requests: RequestContexts
+  /** Null where none is configured. */
+  telemetry: Telemetry | null
 }
 
 /**
@@ -45,7 +51,11 @@ export function beginRequest(
   const snapshot = deps.snapshot()
   const { identity } = snapshot.config
   refuseRepeatedHeaders(incoming, identityHeaders(identity))
-  const begin = (caller: Caller) => deps.requests.begin(incoming, outgoing, caller, snapshot)
+  const begin = (caller: Caller) => {
+    const context = deps.requests.begin(incoming, outgoing, caller, snapshot)
+    if (deps.telemetry) context.trace = deps.telemetry.follow(context)
+    return context
+  }
   const caller = deps.authenticator.authenticate(incoming.headers)
   // A key first: without one, nobody learns what a token is worth.
   if (identity.jwt) return withUser(caller, () => userOfToken(identity.jwt, incoming)).then(begin)
@@ -100,6 +110,7 @@ export class RequestContexts {
       caller,
       snapshot,
       signal: controller.signal,
+      trace: null,
       held,
     }
   }

@@ -107,7 +107,7 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
     maxTokens: request.body.max_completion_tokens ?? request.body.max_tokens ?? null,
     ...strictest(knobs, stated),
     latencyMs: (name) => deps.latencies.expectedMs(name),
-    unfit: (candidate) => unfitFor(request, candidate.dialect, deps.refusals.of(tenant.name, candidate), knobs.strict),
+    unfit: (candidate) => unfitFor(request, candidate, deps.refusals.of(tenant.name, candidate), knobs.strict),
     isOpen: (candidate) => deps.breakers.of(candidate).isOpen,
   }
   try {
@@ -220,7 +220,8 @@ function noCandidate({ exclusions, temporary }: NoCandidateError): GatewayError 
       retryAfterS: 5,
     })
   }
-  const tooLong = exclusions.length > 0 && exclusions.every(({ why }) => why === 'context_window')
+  // Those that lack something else would not answer a shorter one either.
+  const tooLong = exclusions.some(({ why }) => why === 'context_window')
   const why = exclusions.map(({ candidate, detail }) => `${candidate} ${detail}`).join('; ')
   return new GatewayError(`No model fits this request${why ? `: ${why}` : ''}.`, {
     status: 400,

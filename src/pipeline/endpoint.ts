@@ -1,3 +1,4 @@
+import type { Candidate } from '../candidates/candidate.ts'
 import { answerText } from '../openai/answer-text.ts'
 import type { ChatRequest } from '../openai/chat.ts'
 import { errorBody, type OpenAIError } from '../openai/error.ts'
@@ -32,9 +33,10 @@ export interface EndpointRequest {
   /**
    * The request as a chat completion.
    *
+   * @param candidates that may answer it
    * @throws GatewayError
    */
-  toChat(context: RequestContext, principal: Principal): ChatCall | Promise<ChatCall>
+  toChat(context: RequestContext, principal: Principal, candidates: readonly Candidate[]): ChatCall | Promise<ChatCall>
 }
 
 export interface ChatCall {

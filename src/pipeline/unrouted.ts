@@ -61,6 +61,7 @@ async function limitedAnswer(
   try {
     const outcome = await answer(deps, context, call, decision, grant.headers, (ended) => {
       record = recordOf(context, call, decision, ended)
+      if (context.trace) context.trace.record = record
       deps.metrics.observe(record)
       logAnswer(deps.log, record)
       if (deps.erasures.happened(record.tenant, record.user, record.ts)) return undefined

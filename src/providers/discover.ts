@@ -2,6 +2,7 @@ import { posix } from 'node:path'
 import type { CandidateConfig } from '../candidates/schema.ts'
 import type { Config } from '../config/schema.ts'
 import { parseJson } from '../openai/error.ts'
+import { causeOf } from '../runtime/error-cause.ts'
 import { fairTimeout } from '../runtime/fair-timer.ts'
 import { readAll } from './http/read-all.ts'
 import { isDiscovering } from './kind-schemas.ts'
@@ -26,8 +27,8 @@ export async function discover(config: Config, providers: ReadonlyMap<string, Pr
       try {
         const models = await provider.listModels(fairTimeout(LIST_TIMEOUT_MS))
         return models.map((model) => candidateOf(name, model))
-      } catch {
-        failed.set(name, 'it did not list its models')
+      } catch (error) {
+        failed.set(name, `it did not list its models: ${causeOf(error)}`)
         return []
       }
     }),
@@ -68,8 +69,9 @@ function sizeOf(id: string): { size_b?: number } {
 export async function readModelList({ status, body }: ProviderAnswer): Promise<ListedModel[]> {
   const json = parseJson(await readAll(body, MAX_LIST_BYTES))
   const data = typeof json === 'object' && json !== null && 'data' in json ? json.data : null
-  if (status !== 200 || !Array.isArray(data))
-    throw new UpstreamError('protocol', 'the provider did not list its models')
+  if (status !== 200 || !Array.isArray(data)) {
+    throw new UpstreamError('protocol', `the provider did not list its models (status ${status})`)
+  }
   return data.flatMap((entry): ListedModel[] => {
     if (typeof entry?.id !== 'string' || /embed|rerank|whisper|tts/i.test(entry.id)) return []
     const window = entry.max_model_len ?? entry.meta?.n_ctx ?? entry.meta?.n_ctx_train

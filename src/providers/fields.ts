@@ -18,5 +18,10 @@ export const httpFields = {
   max_connections: z.number().int().positive().default(256),
 }
 
-/** Guarded fields that clients may set all the same. */
-export const passField = (guards: Guards) => z.array(z.enum(Object.keys(guards) as [string, ...string[]])).default([])
+/** Guarded fields, or (`field=value`) single values of them, that clients may set all the same. */
+export function passField(guards: Guards) {
+  const fields = Object.keys(guards)
+  const names = fields.map((field) => field.replace(/[^\w-]/g, '\\$&')).join('|')
+  const value = z.string().regex(new RegExp(`^(?:${names})=[\\w.-]+$`))
+  return z.array(z.union([z.enum(fields as [string, ...string[]]), value])).default([])
+}

@@ -1,6 +1,6 @@
 import { UnsupportedRequest } from '../errors.ts'
-import type { ChatBody, ChatRequest, Span } from '../openai/chat.ts'
-import type { Guards } from './guards.ts'
+import type { ChatBody, ChatRequest, NativeRequest, Span } from '../openai/chat.ts'
+import { type Guards, isHarmless } from './guards.ts'
 
 /**
  * The request without guarded fields; they are told in `dropped`. Where it has none, the very request.
@@ -12,9 +12,15 @@ export function withoutGuarded(request: ChatRequest, guards: Guards, candidate: 
   const { native } = request
   if (native) {
     const found = guardedIn(native.spans, guards, (span) => valueAt(native.raw, span), OF_RESPONSES[native.api])
-    if (found.length === 0) return request
-    refuseIf(strict, found, candidate)
-    return { ...request, native: { ...native, ...cut(native, found) }, dropped: merged(request.dropped, found) }
+    const { headers, left } = guardedHeaders(native.headers, guards)
+    if (found.length + left.length === 0) return request
+    refuseIf(strict, [...found, ...left], candidate)
+    const bytes = found.length > 0 ? cut(native, found) : native
+    return {
+      ...request,
+      native: { ...native, ...bytes, headers },
+      dropped: merged(request.dropped, [...found, ...left]),
+    }
   }
   const { body } = request
   const found = guardedIn(request.spans, guards, (_, field) => body[field])
@@ -37,11 +43,26 @@ function guardedIn(
   const found: string[] = []
   for (const [field, span] of spans) {
     if (!Object.hasOwn(guards, field) || field === except) continue
-    const value = read(span, field)
-    if (value !== null && value !== undefined && !guards[field]?.includes(value)) found.push(field)
+    if (!isHarmless(guards, field, read(span, field))) found.push(field)
   }
   return found
 }
+
+/** Headers of a format, each a list; the values that are left out are named with their header. */
+function guardedHeaders(headers: NativeRequest['headers'], guards: Guards) {
+  const kept: Record<string, string> = {}
+  const left: string[] = []
+  for (const [name, list] of Object.entries(headers ?? {})) {
+    const values = list.split(',').map((value) => value.trim())
+    const harmless = values.filter((value) => isHarmless(guards, name, value))
+    if (harmless.length > 0) kept[name] = harmless.join(',')
+    left.push(...values.filter((value) => !harmless.includes(value)).map((value) => `${name}=${shown(value)}`))
+  }
+  return { headers: kept, left }
+}
+
+/** In a header of ours. */
+const shown = (value: string) => value.slice(0, 64).replace(/[^\w.-]/g, '?')
 
 function refuseIf(strict: boolean, fields: readonly string[], candidate: string): void {
   if (!strict) return

@@ -89,7 +89,7 @@ it('explain prints the table of a running gateway', () => {
 })
 
 it.each([
-  [['explain', 'hi', '--url', 'http://127.0.0.1:1'], 'No gateway answers at http://127.0.0.1:1.'],
+  [['explain', 'hi', '--url', 'http://127.0.0.1:1'], 'No gateway answers at http://127.0.0.1:1: '],
   [['import', 'not-there.jsonl'], 'ENOENT'],
 ])('%j fails with a line, not a stack', (args, message) => {
   const { status, stderr } = cli(...args)

@@ -1,10 +1,12 @@
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { ConfigError, loadConfig } from '../../src/config/load.ts'
 import { configJsonSchema } from '../../src/config/schema.ts'
+
+const CATALOGUE = resolve('data/catalogue.json')
 
 const dir = mkdtempSync(join(tmpdir(), 'config-'))
 const write = (text: string, name = 'gateway.yaml') => {
@@ -64,7 +66,7 @@ tenants: [{ name: t, candidates: [nobody] }, { name: t }]
 
 it('takes values from the environment, or their defaults, or leaves them out', () => {
   const text = `
-server: { host: "\${HOST:-0.0.0.0}", port: "\${PORT}" }
+server: { host: "\${HOST:-0.0.0.0}", port: "\${PORT:-}" }
 providers: { p: { kind: openai-compatible, base_url: "https://\${REGION}.example/v1", api_key: "\${KEY}" } }
 `
   const read = (env: Record<string, string>) => loadConfig(write(text), env).config
@@ -77,6 +79,109 @@ providers: { p: { kind: openai-compatible, base_url: "https://\${REGION}.example
   expect(read({ KEY: '' }).providers.p).not.toHaveProperty('api_key')
 })
 
+it('numbers and truth values may come from the environment, also inside of unions and lists', () => {
+  const text = `
+router: { explore: "\${EXPLORE}", embedder: { kind: openai, base_url: "http://127.0.0.1:1", model: m, dim: "\${DIM}" } }
+candidates: [{ name: m, provider: p, price: { input: "\${IN}", output: "\${OUT:-2e0}" } }]
+providers: { p: { kind: openai-compatible, base_url: "http://127.0.0.1:1", key_required: "\${REQUIRED:-no}" } }
+tenants: [{ name: t, limits: { usd_per_day: "\${BUDGET}", concurrent: "\${CONCURRENT:-}" } }]
+`
+  const { config } = loadConfig(write(text), { EXPLORE: 'false', DIM: '256', IN: '.25', BUDGET: '5' })
+  expect(config).toMatchObject({
+    router: { explore: false, embedder: { dim: 256 } },
+    candidates: [{ price: { input: 0.25, output: 2 } }],
+    providers: { p: { key_required: false } },
+    tenants: [{ limits: { usd_per_day: 5 } }],
+  })
+  expect(config.tenants[0]?.limits).not.toHaveProperty('concurrent')
+  const budget = `tenants: [{ name: t, limits: { usd_per_day: "\${BUDGET}" } }]`
+  for (const BUDGET of ['five', '5 dollars', '0x10', 'NaN', 'Infinity', '-1', '0', '5,5'])
+    expect(problemsOf(budget, { BUDGET }), BUDGET).toEqual([
+      expect.stringMatching(/^tenants\.0\.limits\.usd_per_day: /),
+    ])
+})
+
+it.each([
+  [`tenants: [{ name: t, limits: { usd_per_day: "\${X}" } }]`, 'tenants.0.limits.usd_per_day'],
+  [
+    `tenants: [{ name: t, user_limits: { requests_per_minute: "\${X}" } }]`,
+    'tenants.0.user_limits.requests_per_minute',
+  ],
+  [`tenants: [{ name: t, key_limits: { tokens_per_minute: "1\${X}" } }]`, 'tenants.0.key_limits.tokens_per_minute'],
+  [`tenants: [{ name: t, keys: ["\${X}"] }]`, 'tenants.0.keys.0'],
+  [`tenants: [{ name: t, keys_file: "\${X}" }]`, 'tenants.0.keys_file'],
+  [`tenants: [{ name: t, candidates: ["\${X}"] }]`, 'tenants.0.candidates.0'],
+  [`tenants: [{ name: t, plain_user_ids: "\${X}" }]`, 'tenants.0.plain_user_ids'],
+  [`identity: { secret: "\${X}" }`, 'identity.secret'],
+  [`identity: { jwt: { secret: a-long-enough-secret, required: "\${X}" } }`, 'identity.jwt.required'],
+  [`store: { kind: redis, url: "redis://127.0.0.1", password: "\${X}" }`, 'store.password'],
+  [`store: { kind: redis, url: "\${X}" }`, 'store.url'],
+  [`store: { kind: sqlite, path: "\${X}" }`, 'store.path'],
+  [`router: { judge: { candidate: m, usd_per_day: "\${X}" } }`, 'router.judge.usd_per_day'],
+  [
+    `providers: { p: { kind: openai-compatible, base_url: "http://a", headers: { x-tenant: "\${X}" } } }`,
+    'providers.p.headers.x-tenant',
+  ],
+  [`candidates: [{ name: m, provider: p, price: { input: 1, output: "\${X}" } }]`, 'candidates.0.price.output'],
+  [`include: ["\${X}"]`, 'include.0'],
+  [`server: { max_body_bytes: "\${X}" }`, 'server.max_body_bytes'],
+])('%s: an unset variable is an error that names both', (text, path) => {
+  expect(problemsOf(text)).toEqual([`${path}: the variable X is not set; set it, or give a default: \${X:-…}`])
+})
+
+it('what is off without its variable, and says so, may lack it; an address of its own is not taken instead', () => {
+  const { config } = loadConfig(
+    write(`providers: { a: { kind: anthropic, api_key: "\${A}", base_url: "\${B}" } }\nadmin: { key: "\${C}" }`),
+    {},
+  )
+  expect(config.providers.a).toMatchObject({ base_url: '' })
+  expect(config.admin).toEqual({})
+})
+
+it.each([`"\${A-B}"`, `"\${}"`, `"\${A"`, `"\${1A}"`])('%s is no variable: told, not sent as a key', (text) => {
+  expect(problemsOf(`providers: { p: { kind: anthropic, api_key: ${text} } }`)).toEqual([
+    expect.stringMatching(/^providers\.p\.api_key: .*begins a variable/),
+  ])
+})
+
+it('a doubled dollar stands for itself', () => {
+  const { config } = loadConfig(write(`admin: { key: "sixteen-chars-$\${A}$" }`), {})
+  expect(config.admin.key).toBe(`sixteen-chars-\${A}$`)
+})
+
+it('a mistake in YAML: its place, once, and how to quote; never the line', () => {
+  const [problem, ...others] = problemsOf(
+    `tenants:\n  - name: t\n    limits: { usd_per_day: \${BUDGET}, requests_per_minute: 1 }\n`,
+  )
+  expect(problem).toMatch(/at line 3, column \d+; inside \{ \} and \[ \] variables need quotes/)
+  expect(others).toEqual([])
+  expect(problemsOf('a: "secret-text').join()).not.toContain('secret-text')
+})
+
+it.each([
+  ['- a', 'expected a mapping: `section: …`'],
+  ['just words', 'expected a mapping: `section: …`'],
+])('%j is no configuration: not all defaults', (text, problem) => {
+  expect(problemsOf(text)).toEqual([problem])
+})
+
+it('an include may hold providers, dialects and candidates: the rest of it would be overlooked', () => {
+  write('tenants: [{ name: a }]', 'tenants.yaml')
+  expect(problemsOf('include: [tenants.yaml]')).toEqual([expect.stringMatching(/may hold .* only, not tenants$/)])
+  write('candidates: [{ name: m, provider: p }]', 'list.yaml')
+  expect(problemsOf('include: [list.yaml]\ncandidates: { m: 1 }')).toEqual([
+    expect.stringMatching(/^candidates: .*differ/),
+  ])
+})
+
+it.each([
+  ['router: { baseline: gpt }', 'router.baseline'],
+  ['tenants: [{ name: t, baseline: gpt }]', 'tenants.0.baseline'],
+  ['router: { judge: { candidate: gpt } }', 'router.judge.candidate'],
+])('%s: a misspelt name is an error', (text, path) => {
+  expect(problemsOf(text)).toEqual([`${path}: there is no candidate 'gpt'`])
+})
+
 it('takes secrets from files, which are watched, too', () => {
   const key = write('a-key-in-a-file-of-its-own\n', 'admin-key')
   const { config, files } = loadConfig(
@@ -85,19 +190,42 @@ it('takes secrets from files, which are watched, too', () => {
   )
   expect(config.admin.key).toBe('a-key-in-a-file-of-its-own')
   expect(config.store).toMatchObject({ password: 'a-key-in-a-file-of-its-own' })
-  expect(files).toEqual([join(dir, 'gateway.yaml'), key, key])
+  expect(files).toEqual([join(dir, 'gateway.yaml'), key, key, CATALOGUE])
   write('', 'empty')
   expect([
     problemsOf('admin: { key_file: nowhere }'),
     problemsOf('admin: { key_file: empty }'),
     problemsOf('identity: { secret: a-secret-in-the-clear, secret_file: admin-key }'),
     problemsOf(`admin: { key_file: "\${UNSET}" }`),
+    problemsOf('router: { embedder: { kind: openai, base_url: "http://a", model: m, dim: 3, api_key_file: empty } }'),
   ]).toEqual([
     ["admin.key_file: can't be read: ENOENT"],
     ['admin.key_file: is empty'],
     ['identity.secret: is given twice, by identity.secret_file too'],
     [],
+    ['router.embedder.api_key_file: is empty'],
   ])
+})
+
+it('every secret may lie in a file; tenants’ keys one a line, beside those of the file', () => {
+  write('redis://:word@127.0.0.1:6379\n', 'url')
+  write('a-secret-of-sixteen\n', 'secret')
+  write('# of the bots\nkey-number-one-of-bots\r\n\n key-number-two-of-bots\n', 'keys')
+  const { config } = loadConfig(
+    write(`
+store: { kind: redis, url_file: url, sentinel: { name: m, nodes: ["a:1"], password_file: secret } }
+identity: { secret_file: secret, jwt: { secret_file: secret } }
+router: { embedder: { kind: openai, base_url: "http://a", model: m, dim: 3, api_key_file: secret } }
+tenants: [{ name: t, keys: [the-key-in-the-file-itself], keys_file: keys }]
+`),
+    {},
+  )
+  expect(config).toMatchObject({
+    store: { url: 'redis://:word@127.0.0.1:6379', sentinel: { password: 'a-secret-of-sixteen' } },
+    identity: { secret: 'a-secret-of-sixteen', jwt: { secret: 'a-secret-of-sixteen' } },
+    router: { embedder: { api_key: 'a-secret-of-sixteen' } },
+    tenants: [{ keys: ['the-key-in-the-file-itself', 'key-number-one-of-bots', 'key-number-two-of-bots'] }],
+  })
 })
 
 it('adds the providers and candidates of included files; its own win', () => {
@@ -113,7 +241,7 @@ it('adds the providers and candidates of included files; its own win', () => {
   )
   expect(config.providers.a).toMatchObject({ enabled: false })
   expect(config.candidates.map(({ name }) => name)).toEqual(['y', 'x'])
-  expect(files).toEqual([join(dir, 'gateway.yaml'), join(dir, 'more.yaml')])
+  expect(files).toEqual([join(dir, 'gateway.yaml'), join(dir, 'more.yaml'), CATALOGUE])
 })
 
 it('a file that is missing or no YAML is a ConfigError, without its contents', () => {

@@ -196,12 +196,20 @@ describe("on a provider of Anthropic's own format", () => {
           api_key: 'sk-ant-test-key-0123',
           headers: { 'Anthropic-Beta': 'ours-2026-01-01' },
         },
+        open: {
+          kind: 'anthropic',
+          base_url: `${upstream.origin}/v1`,
+          key_required: false,
+          pass: ['anthropic-beta=context-1m-2025-08-07', 'container', 'context_management'],
+        },
         other: { kind: 'openai-compatible', base_url: `${upstream.origin}/other`, key_required: false },
       },
       candidates: [
         { name: 'claude', provider: 'claude', model: 'claude-opus-5-20260901', price: { input: 5, output: 25 } },
+        { name: 'open', provider: 'open', price: { input: 5, output: 25 }, groups: ['open'] },
         { name: 'other', provider: 'other', price: { input: 1, output: 2 }, groups: ['default', 'chat'] },
       ],
+      tenants: [{ name: 'test', keys: [TEST_KEY], candidates: ['default', 'open'] }],
       retries: { max_attempts: 2, backoff_ms: 0 },
     })
   })
@@ -223,7 +231,10 @@ describe("on a provider of Anthropic's own format", () => {
 
   test('bytes go through both ways, but for the model', async () => {
     upstream.play(replyFixture('anthropic/plain.json'))
-    const answer = await post(BODY, { 'anthropic-beta': 'theirs-2026-02-02', 'anthropic-version': '2023-06-01' })
+    const answer = await post(BODY, {
+      'anthropic-beta': 'interleaved-thinking-2025-05-14',
+      'anthropic-version': '2023-06-01',
+    })
     expect(answer.status).toBe(200)
     expect(await answer.text()).toBe(fixtureText('plain.json'))
     const [seen] = upstream.requests
@@ -231,7 +242,7 @@ describe("on a provider of Anthropic's own format", () => {
     expect(seen?.body.toString()).toBe(BODY.replace('"claude"', '"claude-opus-5-20260901"'))
     expect(seen?.headers).toMatchObject({
       'x-api-key': 'sk-ant-test-key-0123',
-      'anthropic-beta': 'ours-2026-01-01,theirs-2026-02-02',
+      'anthropic-beta': 'ours-2026-01-01,interleaved-thinking-2025-05-14',
     })
     expect(JSON.stringify(seen?.headers)).not.toContain(TEST_KEY)
   })
@@ -253,6 +264,87 @@ describe("on a provider of Anthropic's own format", () => {
     )
     expect(upstream.requests[0]?.headers['anthropic-beta']).toContain('context-management-2025-06-27')
     expect(answer.headers.get('x-router-dropped')).toBeNull()
+  })
+
+  const BETAS = 'interleaved-thinking-2025-05-14, context-1m-2025-08-07,mcp-client-2025-11-20'
+  const guarded = {
+    max_tokens: 64,
+    messages: [{ role: 'user', content: 'Hi' }],
+    betas: ['fast-mode-2026-02-01'],
+    container: 'container_1',
+    mcp_servers: [{ type: 'url', url: 'https://mcp.example', name: 'x' }],
+    context_management: { edits: [{ type: 'compact_20260112' }] },
+  }
+  const LEFT_OFF = 'betas, container, mcp_servers, context_management'
+
+  test('a beta, or a field, that opens what was not authorised is left off, and told', async () => {
+    upstream.play(replyFixture('anthropic/plain.json'))
+    const answer = await post(JSON.stringify({ ...guarded, model: 'claude' }), { 'anthropic-beta': BETAS })
+    expect(answer.status).toBe(200)
+    expect(upstream.requests[0]?.headers['anthropic-beta']).toBe('ours-2026-01-01,interleaved-thinking-2025-05-14')
+    expect(Object.keys(JSON.parse(String(upstream.requests[0]?.body)))).toEqual(['max_tokens', 'messages', 'model'])
+    expect(answer.headers.get('x-router-dropped')).toBe(
+      `${LEFT_OFF}, anthropic-beta=context-1m-2025-08-07, anthropic-beta=mcp-client-2025-11-20`,
+    )
+    const strict = await post(JSON.stringify({ ...guarded, model: 'claude' }), { 'x-router-strict': 'on' })
+    expect(strict.status).toBe(400)
+    expect((await strict.json()).error.message).toContain('mcp_servers')
+    expect(upstream.requests).toHaveLength(1)
+  })
+
+  test('one that the configuration opens arrives', async () => {
+    upstream.play(replyFixture('anthropic/plain.json'))
+    const answer = await post(JSON.stringify({ ...guarded, model: 'open' }), { 'anthropic-beta': BETAS })
+    expect(upstream.requests[0]?.headers['anthropic-beta']).toBe(
+      'interleaved-thinking-2025-05-14,context-1m-2025-08-07',
+    )
+    expect(JSON.parse(String(upstream.requests[0]?.body))).toMatchObject({
+      container: 'container_1',
+      context_management: guarded.context_management,
+    })
+    expect(answer.headers.get('x-router-dropped')).toBe('betas, mcp_servers, anthropic-beta=mcp-client-2025-11-20')
+  })
+
+  test('so they are where tokens are counted, which is limited and queued like an answer', async () => {
+    upstream.play((exchange) => exchange.reply(200, { input_tokens: 12 }))
+    const { max_tokens: _, ...counted } = guarded
+    const answer = await post(
+      JSON.stringify({ ...counted, model: 'claude' }),
+      { 'anthropic-beta': BETAS },
+      '/v1/messages/count_tokens',
+    )
+    expect(await answer.json()).toEqual({ input_tokens: 12 })
+    expect(upstream.requests[0]?.headers['anthropic-beta']).toBe('ours-2026-01-01,interleaved-thinking-2025-05-14')
+    expect(Object.keys(JSON.parse(String(upstream.requests[0]?.body)))).toEqual(['messages', 'model'])
+  })
+
+  test('thoughts that a provider can not read are left out on a second try, and with them thinking in a tool loop', async () => {
+    const refuse = replyPlain(400, {
+      type: 'error',
+      error: {
+        type: 'invalid_request_error',
+        message: 'messages.1.content.0: Invalid `signature` in `thinking` block',
+      },
+    })
+    upstream.play(refuse, replyFixture('anthropic/plain.json'))
+    const messages = [
+      { role: 'user', content: 'Hi' },
+      {
+        role: 'assistant',
+        content: [
+          { type: 'thinking', thinking: 'hm', signature: 'of-another-provider' },
+          { type: 'tool_use', id: 'toolu_1', name: 'f', input: {} },
+        ],
+      },
+      { role: 'user', content: [{ type: 'tool_result', tool_use_id: 'toolu_1', content: 'x' }] },
+    ]
+    const thinking = { type: 'enabled', budget_tokens: 1024 }
+    const answer = await post(JSON.stringify({ model: 'claude', max_tokens: 2048, messages, thinking }))
+    expect(answer.status).toBe(200)
+    expect(upstream.requests).toHaveLength(2)
+    const sent = JSON.parse(String(upstream.requests[1]?.body))
+    expect(sent.thinking).toEqual({ type: 'disabled' })
+    expect(sent.messages[1].content.map(({ type }: { type: string }) => type)).toEqual(['tool_use'])
   })
 
   test("another candidate's thoughts are left out, since their signature is not Anthropic's", async () => {
@@ -330,7 +422,7 @@ describe("on a provider of Anthropic's own format", () => {
     for (let i = 0; i < 6; i++) {
       const answer = await post(
         JSON.stringify({
-          model: 'auto',
+          model: 'auto:default',
           max_tokens: 64,
           messages: [{ role: 'user', content: `Search the web, ${i}` }],
           tools: [{ type: 'web_search_20250305', name: 'web_search' }],

@@ -3,10 +3,13 @@ import { parse } from 'yaml'
 import type { TestConfig } from '../support/gateway.ts'
 import type { RunningEmulators } from './index.ts'
 
+const models = () => parse(readFileSync(new URL('../../config/models.yaml', import.meta.url), 'utf8'), { merge: true })
+
+export const shippedDialects = (): Record<string, unknown> => models().dialects
+
 /** config/models.yaml with the emulators' addresses. */
 export function shipped(emulators: RunningEmulators): TestConfig {
-  const file = readFileSync(new URL('../../config/models.yaml', import.meta.url), 'utf8')
-  const { providers, candidates, dialects } = parse(file, { merge: true })
+  const { providers, candidates, dialects } = models()
   for (const [name, override] of Object.entries(emulators.providers)) Object.assign(providers[name], override)
   for (const [name, entry] of Object.entries<{ kind: string }>(providers)) {
     if (entry.kind !== 'sandbox' && !(name in emulators.providers)) delete providers[name]

@@ -181,8 +181,21 @@ const CASES: Case[] = [
       tool_choice: 'auto',
     },
     check: ({ response, headers }) => {
-      expect(response.tools.map(({ type }: Json) => type)).toEqual(['function'])
-      expect(headers.get('x-router-dropped')).toBe('tools.web_search, tools.namespace')
+      expect(response.tools.map(({ name }: Json) => name)).toEqual(['crm__get_weather', 'get_weather'])
+      expect(headers.get('x-router-dropped')).toBe('tools.web_search')
+    },
+  },
+  {
+    name: 'a tool of a namespace, chosen by name',
+    needs: ['forced tools'],
+    body: {
+      input: 'What is the weather in Paris?',
+      tools: [{ type: 'namespace', name: 'crm', description: 'Customers.', tools: [weather] }],
+      tool_choice: { type: 'function', name: 'get_weather', namespace: 'crm' },
+    },
+    check: ({ response }) => {
+      const called = response.output.find(({ type }: Json) => type === 'function_call')
+      expect(called).toMatchObject({ name: 'get_weather', namespace: 'crm' })
     },
   },
   {

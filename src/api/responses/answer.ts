@@ -1,6 +1,6 @@
 import type { ResponsesConfig } from '../../config/schema.ts'
 import type { OpenAIError } from '../../openai/error.ts'
-import { parseJson } from '../../openai/error.ts'
+import { parseJson, readError } from '../../openai/error.ts'
 import { estimateUsage } from '../../openai/estimate-tokens.ts'
 import { isObject } from '../../openai/is-object.ts'
 import type { ResponsesRequest } from '../../openai/responses/body.ts'
@@ -12,6 +12,7 @@ import { type ResponseResource, resourceOf } from '../../openai/responses/resour
 import { ResponseStream } from '../../openai/responses/stream.ts'
 import type { ThoughtSeal } from '../../openai/responses/thoughts.ts'
 import type { Tools } from '../../openai/responses/tools.ts'
+import { responsesErrorBody } from '../../openai/responses/words.ts'
 import type { RequestContext } from '../../pipeline/context.ts'
 import type { Principal } from '../../pipeline/principal.ts'
 import type { Forwarded, PlainAnswer, StreamAnswer } from '../../providers/relay/answer.ts'
@@ -39,8 +40,7 @@ export function answerWriter(deps: ResponsesDeps, asked: Asked): AnswerWriter {
   const keep = (response: ResponseResource, answer: Forwarded) => keepResponse(deps, asked, response, answer)
   return {
     async plain(answer) {
-      // A refusal has its shape already.
-      if (answer.status >= 400) return answer.body
+      if (answer.status >= 400) return refusalOf(answer)
       const json = parseJson(answer.body)
       if (answer.request.native) {
         const response = nativeResponse(json)
@@ -71,6 +71,11 @@ export function answerWriter(deps: ResponsesDeps, asked: Asked): AnswerWriter {
   }
 }
 
+/** A refusal has its shape already; one of a converted request names fields that the client did not write. */
+function refusalOf({ status, body, request }: PlainAnswer): Buffer {
+  return request.native ? body : Buffer.from(responsesErrorBody(readError(status, parseJson(body))))
+}
+
 /** Bytes through; what is whole is kept before the client can see that it is. */
 function nativeStream(
   observer: ResponsesObserver,
@@ -82,8 +87,7 @@ function nativeStream(
       if (observer.response) await keep(observer.response)
       return null
     },
-    // The provider's own word for what went wrong has gone out already.
-    fail: (error: OpenAIError) => (observer.error === null ? observer.failure(error) : null),
+    fail: (error: OpenAIError) => observer.failure(error),
   }
 }
 
@@ -99,7 +103,7 @@ const creator =
 
 const outputOptions = ({ tools, thoughts, context }: Asked, { candidate }: Forwarded): OutputOptions => ({
   response: responseId(context.requestId),
-  custom: tools.custom,
+  named: tools.named,
   seal: (thought) => thoughts.seal(candidate.name, thought),
 })
 

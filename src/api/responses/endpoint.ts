@@ -2,19 +2,20 @@ import type { Candidate } from '../../candidates/candidate.ts'
 import type { ResponsesConfig } from '../../config/schema.ts'
 import { GatewayError } from '../../errors.ts'
 import type { ChatRequest } from '../../openai/chat.ts'
-import { errorBody } from '../../openai/error.ts'
 import { parseResponses, type ResponsesRequest } from '../../openai/responses/body.ts'
 import type { InputItem } from '../../openai/responses/items.ts'
-import { nativeRequest, withFields } from '../../openai/responses/native.ts'
 import { responseText } from '../../openai/responses/text.ts'
 import type { ThoughtSeal } from '../../openai/responses/thoughts.ts'
-import { type ChatVersion, toChat } from '../../openai/responses/to-chat.ts'
+import { type ChatVersion, type Conversation, toChat } from '../../openai/responses/to-chat.ts'
+import { truncated } from '../../openai/responses/truncate.ts'
+import { responsesErrorBody } from '../../openai/responses/words.ts'
 import type { RequestContext } from '../../pipeline/context.ts'
 import type { ChatCall, Endpoint } from '../../pipeline/endpoint.ts'
 import type { Principal } from '../../pipeline/principal.ts'
 import { answerWriter } from './answer.ts'
 import { alone, refers, type WholeConversation, wholeConversation } from './conversation.ts'
 import type { ResponsesDeps } from './deps.ts'
+import { nativeFor } from './native.ts'
 import { thoughtSeal } from './thoughts.ts'
 
 /** `POST /v1/responses`: the Open Responses specification, and what OpenAI's clients rely on beyond it. */
@@ -26,15 +27,15 @@ export const responsesEndpoint = (deps: ResponsesDeps): Endpoint => ({
     return {
       raw,
       names: { model: model ?? body.model ?? 'auto', safety_identifier: body.safety_identifier, user: body.user },
-      toChat(context, principal) {
-        const build = (whole: WholeConversation) => chatCall(deps, request, whole, context, principal)
+      toChat(context, principal, candidates) {
+        const build = (whole: WholeConversation) => chatCall(deps, request, whole, context, principal, candidates)
         if (!refers(request)) return build(alone(request))
         const { tenant, user } = principal
         return wholeConversation(request, { ...deps, tenant: tenant.name, user }).then(build)
       },
     }
   },
-  errorBody,
+  errorBody: responsesErrorBody,
   answerText: responseText,
 })
 
@@ -54,20 +55,22 @@ function chatCall(
   whole: WholeConversation,
   context: RequestContext,
   principal: Principal,
+  candidates: readonly Candidate[],
 ): ChatCall {
   const config = responsesConfig(context, principal)
   const thoughts = thoughtSeal(deps.seal, principal.tenant.name)
-  const conversation = { body: request.body, items: whole.items.map(({ item }) => item) }
-  if (whole.refers) refuseTooLarge(conversation.items, context)
+  const all = { body: request.body, items: whole.items.map(({ item }) => item) }
+  if (whole.refers) refuseTooLarge(all.items, context)
+  const conversation = request.body.truncation === 'auto' ? fitting(all, candidates) : all
   const common = toChat(conversation, null, () => null)
+  if (conversation !== all) common.request.dropped = ['input', ...(common.request.dropped ?? [])]
   const mayKeep = config.store === 'on'
   const asked: ChatRequest = {
     ...common.request,
     ...(isNativeAlone(common, request) && { prefers: 'responses' as const }),
     forCandidate(candidate) {
       if (candidate.apis?.has('responses')) {
-        const bytes = nativeBytes(request, whole, candidate, thoughts, mayKeep)
-        return { ...common.request, dropped: [], native: nativeRequest(bytes.raw, bytes.spans) }
+        return { ...common.request, dropped: [], native: nativeFor({ request, whole, mayKeep }, candidate, thoughts) }
       }
       if (common.problem) throw common.problem
       return isOwn(candidate, request, conversation.items)
@@ -83,6 +86,15 @@ function chatCall(
   }
 }
 
+/** As much of a conversation as the candidate with most room can take. */
+function fitting(all: Conversation, candidates: readonly Candidate[]): Conversation {
+  const longest = all.body.max_output_tokens ?? 0
+  const most = Math.max(0, ...candidates.map(({ contextWindow }) => contextWindow)) - longest
+  const tokensOf = (items: readonly InputItem[]) => toChat({ ...all, items }, null, () => null).request.promptTokens
+  const items = truncated(all.items, tokensOf, most)
+  return items.length === all.items.length ? all : { ...all, items }
+}
+
 /** Something is asked that a model behind chat completions can't do. */
 const isNativeAlone = ({ tools, problem }: ChatVersion, { body }: ResponsesRequest) =>
   problem !== null || tools.hosted.length > 0 || (body.prompt ?? null) !== null
@@ -93,38 +105,6 @@ const isOwn = ({ reasoning }: Candidate, { body }: ResponsesRequest, items: read
 
 const opened = (thoughts: ThoughtSeal, { name }: Candidate, { encrypted_content: text }: InputItem) =>
   text ? thoughts.open(name, text) : null
-
-/**
- * The request as the candidate's own provider gets it: the client's bytes, where it knows all that they refer to and
- * nothing in them is for another; else with the conversation spelled out.
- */
-function nativeBytes(
-  request: ResponsesRequest,
-  whole: WholeConversation,
-  { name }: Candidate,
-  thoughts: ThoughtSeal,
-  mayKeep: boolean,
-) {
-  const isForOther = ({ encrypted_content: text, type }: InputItem, maker: string | null) =>
-    type === 'reasoning' && ((maker !== null && maker !== name) || (Boolean(text) && thoughts.isSealed(String(text))))
-  const isStranger = whole.refers && whole.origin !== name
-  const hasOthers = whole.items.some(({ item, maker }) => isForOther(item, maker))
-  const isDark = (item: InputItem) => item.type === 'reasoning' && !item.encrypted_content
-  const spelledOut = () =>
-    whole.items
-      .filter(({ item, maker }) => !isForOther(item, maker) && !(isStranger && isDark(item)))
-      .map(({ item, maker }) => (whole.refers && maker !== name ? withoutId(item) : item))
-  const changes: Record<string, string | null> = {}
-  if (isStranger || hasOthers) {
-    changes.input = JSON.stringify(spelledOut())
-    changes.previous_response_id = null
-  }
-  if (!mayKeep && request.body.store !== false) changes.store = 'false'
-  return withFields(request, changes)
-}
-
-/** Another's ids mean nothing to a provider, or not what they should. */
-const withoutId = ({ id: _, ...item }: InputItem) => item
 
 /** What is kept and what is new may be more together than one request may hold. */
 function refuseTooLarge(items: readonly InputItem[], { snapshot }: RequestContext): void {

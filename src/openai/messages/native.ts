@@ -1,13 +1,11 @@
-import { createParser } from 'eventsource-parser'
 import type { Usage } from '../../candidates/usage.ts'
-import type { NativeRequest, Span } from '../chat.ts'
-import { parseJson } from '../error.ts'
+import type { NativeRequest } from '../chat.ts'
 import { isObject } from '../is-object.ts'
-import { parseRawBody } from '../raw-body.ts'
-import { MAX_EVENT_BYTES } from '../sse-observer.ts'
-import type { PlainFacts, StreamObserver } from '../stream-observer.ts'
-import { type Block, blocksOf, type ParsedMessages } from './body.ts'
-import { openThought } from './thoughts.ts'
+import { NativeStream } from '../native-stream.ts'
+import type { PlainFacts } from '../stream-observer.ts'
+import { withFields } from '../with-fields.ts'
+import { type Block, blocksOf, type MessagesBody, type ParsedMessages, type Turn } from './body.ts'
+import { isThought, openThought } from './thoughts.ts'
 
 /**
  * The request for a provider that speaks the Messages API itself: the client's bytes, but for thoughts of candidates
@@ -16,29 +14,42 @@ import { openThought } from './thoughts.ts'
  * @param headers of the client's that belong to the format
  */
 export function nativeRequest(parsed: ParsedMessages, headers: Record<string, string>): NativeRequest {
-  return {
+  const native = (isLeftOut: (block: Block) => boolean): NativeRequest => ({
     api: 'messages',
     headers,
-    ...withoutForeignThoughts(parsed),
+    ...without(parsed, isLeftOut),
     observe: () => new MessagesObserver(),
     read: factsOf,
+  })
+  return {
+    ...native((block) => openThought(block) !== null),
+    readable: () => (holds(parsed.body, isThought) ? native(isThought) : null),
   }
 }
 
-function withoutForeignThoughts({ body, raw, spans }: ParsedMessages): {
-  raw: Uint8Array
-  spans: ReadonlyMap<string, Span>
-} {
-  const span = spans.get('messages')
-  const isForeign = (block: Block) => openThought(block) !== null
-  if (!span || !body.messages.some(({ content }) => blocksOf(content).some(isForeign))) return { raw, spans }
-  const kept = body.messages.flatMap((turn) => {
+const holds = ({ messages }: MessagesBody, isWanted: (block: Block) => boolean) =>
+  messages.some(({ content }) => blocksOf(content).some(isWanted))
+
+function without(parsed: ParsedMessages, isLeftOut: (block: Block) => boolean) {
+  const { body, raw, spans } = parsed
+  if (!holds(body, isLeftOut)) return { raw, spans }
+  const messages = body.messages.flatMap((turn) => {
     if (typeof turn.content === 'string') return [turn]
-    const content = turn.content.filter((block) => !isForeign(block))
+    const content = turn.content.filter((block) => !isLeftOut(block))
     return content.length > 0 ? [{ ...turn, content }] : []
   })
-  const bytes = Buffer.concat([raw.subarray(0, span.start), Buffer.from(JSON.stringify(kept)), raw.subarray(span.end)])
-  return { raw: bytes, spans: parseRawBody(bytes).spans }
+  const changes: Record<string, string | null> = { messages: JSON.stringify(messages) }
+  // In a tool loop it would ask for the thoughts that are gone, and what clears thoughts asks for thinking.
+  if (body.thinking?.type === 'enabled' && callsWithoutThought(messages)) {
+    changes.thinking = JSON.stringify({ type: 'disabled' })
+    changes.context_management = null
+  }
+  return withFields(parsed, changes)
+}
+
+function callsWithoutThought(messages: readonly Turn[]): boolean {
+  const blocks = blocksOf(messages.findLast(({ role }) => role === 'assistant')?.content)
+  return blocks.some(({ type }) => type === 'tool_use') && !blocks.some(isThought)
 }
 
 /** In chat completions' words, which the record has. */
@@ -91,51 +102,17 @@ const charsOf = ({ text, thinking, input }: Block): number =>
   (typeof thinking === 'string' ? thinking.length : 0) +
   (input === undefined ? 0 : JSON.stringify(input).length)
 
-/** Reads along in a stream of the Messages API, whose bytes it passes on as they are. */
-export class MessagesObserver implements StreamObserver {
-  id: string | null = null
-  finishReason: string | null = null
-  done = false
-  error: unknown = null
-  speaks = false
-  oversize = false
-  events = 0
-  outputBytes = 0
-  outputEvents = 0
+/** Reads along in a stream of the Messages API. */
+export class MessagesObserver extends NativeStream {
   #usage: Record<string, unknown> = {}
-  readonly #decoder = new TextDecoder()
-  readonly #parser = createParser({
-    maxBufferSize: MAX_EVENT_BYTES,
-    onEvent: ({ data }) => this.#take(data),
-    onError: ({ type }) => {
-      this.oversize ||= type === 'max-buffer-size-exceeded'
-    },
-  })
 
   get usage(): Usage | null {
     return usageOf(this.#usage)
   }
 
-  isComplete(): boolean {
-    return this.done
-  }
-
-  push(bytes: Uint8Array): Buffer {
-    this.#parser.feed(this.#decoder.decode(bytes, { stream: true }))
-    return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  }
-
-  /** An event without its last blank line is read, too. */
-  end(): Buffer | null {
-    this.#parser.feed('\n\n')
-    return null
-  }
-
-  #take(data: string): void {
-    const event = parseJson(Buffer.from(data))
-    if (!isObject(event) || event.type === 'ping') return
+  protected take({ type, message, delta, usage, error }: Record<string, unknown>): void {
+    if (type === 'ping') return
     this.events++
-    const { type, message, delta, usage, error } = event
     if (type === 'error') this.error ??= isObject(error) ? error : {}
     if (isObject(message)) {
       if (typeof message.id === 'string') this.id = message.id
@@ -146,7 +123,9 @@ export class MessagesObserver implements StreamObserver {
       if (isObject(delta)) this.finishReason = finishReasonOf(delta.stop_reason) ?? this.finishReason
     }
     if (type === 'message_stop') this.done = true
-    if (type === 'content_block_delta' && isObject(delta)) this.#measure(delta)
+    if (type === 'content_block_delta' && isObject(delta)) {
+      this.measure([delta.text, delta.thinking, delta.partial_json].find((piece) => typeof piece === 'string'))
+    }
     this.speaks ||= type !== 'message_start' && type !== 'error'
   }
 
@@ -154,12 +133,5 @@ export class MessagesObserver implements StreamObserver {
   #count(told: unknown): void {
     if (!isObject(told)) return
     for (const [key, value] of Object.entries(told)) if (value !== null && value !== undefined) this.#usage[key] = value
-  }
-
-  #measure({ text, thinking, partial_json }: Record<string, unknown>): void {
-    const said = [text, thinking, partial_json].find((piece) => typeof piece === 'string')
-    if (typeof said !== 'string' || said === '') return
-    this.outputBytes += Buffer.byteLength(said)
-    this.outputEvents++
   }
 }

@@ -1,4 +1,5 @@
 import type { Usage } from '../../candidates/usage.ts'
+import { callThoughtsOf } from '../call-thoughts.ts'
 import { isObject } from '../is-object.ts'
 import type { Block } from './body.ts'
 import { type Message, stopReason, thoughtsOf, usageOf } from './resource.ts'
@@ -14,7 +15,7 @@ export function messageOf(completion: Record<string, unknown>, usage: Usage, can
   const choice: unknown = Array.isArray(completion.choices) ? completion.choices[0] : null
   const { message, finish_reason: reason } = isObject(choice) ? choice : {}
   const said = isObject(message) ? message : {}
-  const calls = Array.isArray(said.tool_calls) ? said.tool_calls.flatMap(toolUse) : []
+  const calls = Array.isArray(said.tool_calls) ? said.tool_calls.filter(isObject) : []
   const texts = [said.content, said.refusal].filter((text) => typeof text === 'string' && text !== '') as string[]
   const refused = typeof said.refusal === 'string' && said.refusal !== ''
   return {
@@ -25,7 +26,7 @@ export function messageOf(completion: Record<string, unknown>, usage: Usage, can
     content: [
       ...thoughtsOf(said).map((thought) => sealThought(candidate, thought)),
       ...texts.map((text): Block => ({ type: 'text', text })),
-      ...calls,
+      ...calls.flatMap((call) => toolUse(call, candidate)),
     ],
     stop_reason: refused ? 'refusal' : stopReason(typeof reason === 'string' ? reason : null, calls.length > 0),
     stop_sequence: null,
@@ -33,10 +34,15 @@ export function messageOf(completion: Record<string, unknown>, usage: Usage, can
   }
 }
 
-function toolUse(call: unknown): Block[] {
-  const { id, function: called } = isObject(call) ? call : {}
+function toolUse(call: Record<string, unknown>, candidate: string): Block[] {
+  const { id: given, function: called } = call
   if (!isObject(called)) return []
-  return [{ type: 'tool_use', id: String(id ?? ''), name: String(called.name ?? ''), input: inputOf(called.arguments) }]
+  const id = String(given ?? '')
+  const fields = callThoughtsOf(call)
+  return [
+    ...(fields ? [sealThought(candidate, { call: { id, fields } })] : []),
+    { type: 'tool_use', id, name: String(called.name ?? ''), input: inputOf(called.arguments) },
+  ]
 }
 
 /** Arguments that are no JSON object are told as they are: the client, and the model after it, see what is wrong. */

@@ -1,5 +1,6 @@
 import { createParser } from 'eventsource-parser'
 import type { Usage } from '../../candidates/usage.ts'
+import { callThoughtsOf } from '../call-thoughts.ts'
 import { type OpenAIError, parseJson } from '../error.ts'
 import { isObject } from '../is-object.ts'
 import { MAX_EVENT_BYTES } from '../sse-observer.ts'
@@ -28,6 +29,7 @@ interface Call {
   /** Characters of the arguments that have been told. */
   told: number
   isOver: boolean
+  thoughts: Record<string, unknown> | null
 }
 
 const NO_USAGE: Usage = {
@@ -146,13 +148,15 @@ export class MessageStream {
   }
 
   /** Blocks come one after the other, calls may come at once: one is told while it comes, the others wait. */
-  #call({ index, id, function: called }: Record<string, unknown>): void {
+  #call(given: Record<string, unknown>): void {
+    const { index, id, function: called } = given
     const at = typeof index === 'number' ? index : 0
     const { name, arguments: piece } = isObject(called) ? called : {}
     let call = this.#calls.get(at)
     // Some give all calls one index, and tell them apart by their ids.
     if (!call || (typeof id === 'string' && id !== '' && call.id !== id)) {
-      call = { id: String(id ?? ''), name: String(name ?? ''), arguments: '', told: 0, isOver: false }
+      const thoughts = callThoughtsOf(given)
+      call = { id: String(id ?? ''), name: String(name ?? ''), arguments: '', told: 0, isOver: false, thoughts }
       this.#calls.set(at, call)
       this.#waiting.push(call)
     }
@@ -167,6 +171,10 @@ export class MessageStream {
   }
 
   #startCall(call: Call): void {
+    if (call.thoughts) {
+      this.#start(sealThought(this.#options.candidate, { call: { id: call.id, fields: call.thoughts } }))
+      this.#stop()
+    }
     this.#start({ type: 'tool_use', id: call.id, name: call.name, input: {} })
     this.#open = { kind: 'tool', call }
     this.#tellArguments(call)

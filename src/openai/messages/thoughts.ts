@@ -7,16 +7,17 @@ import type { Block } from './body.ts'
  */
 const MARK = 'persona-router:'
 
-/** One piece of thought: text, or what only the provider can read. */
+/** One piece of thought: text, what only the provider can read, or what belongs to a tool call. */
 export interface Thought {
   text?: string
   signature?: string
   data?: string
+  call?: { id: string; fields: Record<string, unknown> }
 }
 
-export function sealThought(candidate: string, { text, signature, data }: Thought): Block {
-  const seal = MARK + Buffer.from(JSON.stringify({ candidate, signature, data })).toString('base64url')
-  return data === undefined
+export function sealThought(candidate: string, { text, signature, data, call }: Thought): Block {
+  const seal = MARK + Buffer.from(JSON.stringify({ candidate, signature, data, call })).toString('base64url')
+  return data === undefined && call === undefined
     ? { type: 'thinking', thinking: text ?? '', signature: seal }
     : { type: 'redacted_thinking', data: seal }
 }
@@ -25,13 +26,14 @@ export function sealThought(candidate: string, { text, signature, data }: Though
 export function openThought(block: Block): { candidate: string; thought: Thought } | null {
   const seal = block.type === 'thinking' ? block.signature : block.type === 'redacted_thinking' ? block.data : undefined
   if (typeof seal !== 'string' || !seal.startsWith(MARK)) return null
-  const { candidate, signature, data } = parsed(seal.slice(MARK.length))
+  const { candidate, signature, data, call } = parsed(seal.slice(MARK.length))
   return {
     candidate: String(candidate ?? ''),
     thought: {
       ...(typeof block.thinking === 'string' && { text: block.thinking }),
       ...(typeof signature === 'string' && { signature }),
       ...(typeof data === 'string' && { data }),
+      ...(isObject(call) && isObject(call.fields) && { call: { id: String(call.id), fields: call.fields } }),
     },
   }
 }

@@ -46,7 +46,7 @@ export function toChat(body: MessagesBody, candidate: Candidate | null, promptTo
     reasoning_effort: candidate?.reasoning === true ? effortOf(body) : undefined,
   })
   const request = parseChat(Buffer.from(JSON.stringify(chat)))
-  return { request: { ...request, dropped: [...dropped, ...droppedFields(body)] }, problem }
+  return { request: { ...request, format: 'messages', dropped: [...dropped, ...droppedFields(body)] }, problem }
 }
 
 /** No candidate is left out for a bound that it need not reach: it gets a nearer one. */

@@ -80,12 +80,16 @@ class Converter {
     const texts: string[] = []
     const calls: Part[] = []
     const thoughts: Thought[] = []
+    const ofCalls = new Map<string, Part>()
     blocks.forEach((block, index) => {
       if (block.type === 'text') texts.push(block.text ?? '')
-      else if (block.type === 'tool_use') calls.push(callOf(block))
+      else if (block.type === 'tool_use') calls.push({ ...ofCalls.get(String(block.id)), ...callOf(block) })
       else if (isThought(block)) {
         const opened = openThought(block)
-        if (opened && opened.candidate === this.#options.candidate) thoughts.push(opened.thought)
+        if (opened?.candidate !== this.#options.candidate) return
+        const { call } = opened.thought
+        if (call) ofCalls.set(call.id, call.fields)
+        else thoughts.push(opened.thought)
       } else if (typeof block.type === 'string' && block.type.endsWith('_tool_result')) {
         texts.push(...this.#textOf(block, `${param}.content.${index}`))
       } else this.result.dropped.push(`${param}.content.${index}`)

@@ -2,7 +2,7 @@ import { UnsupportedRequest } from '../../errors.ts'
 import type { ChatMessage } from '../chat.ts'
 import { type InputItem, type Part, partsOf } from './items.ts'
 import type { Thoughts } from './thoughts.ts'
-import { CUSTOM_INPUT } from './tools.ts'
+import { CUSTOM_INPUT, chatNameOf } from './tools.ts'
 
 export interface Messages {
   messages: ChatMessage[]
@@ -46,6 +46,8 @@ class Builder {
   #problem: UnsupportedRequest | null = null
   /** The turn of the model that is being put together. */
   #turn: Assistant | null = null
+  /** What a model's thoughts hold of its calls, by their ids. */
+  readonly #ofCalls = new Map<string, Record<string, unknown>>()
   /** Pictures and files in tools' results. */
   #shown: Content[] = []
 
@@ -112,10 +114,16 @@ class Builder {
     turn.content = (turn.content ?? '') + said.join('')
   }
 
-  #call({ call_id: id, name }: InputItem, args: string): void {
+  #call({ call_id: id = '', name = '', namespace }: InputItem, args: string): void {
     const turn = this.#turnFor('calls')
+    const called = chatNameOf({ name, ...(typeof namespace === 'string' && { namespace }) })
     turn.tool_calls ??= []
-    turn.tool_calls.push({ id, type: 'function', function: { name, arguments: args } })
+    turn.tool_calls.push({
+      ...this.#ofCalls.get(id),
+      id,
+      type: 'function',
+      function: { name: called, arguments: args },
+    })
   }
 
   #result({ call_id: id, output }: InputItem, param: string): void {
@@ -133,8 +141,11 @@ class Builder {
   #think(item: InputItem): void {
     const thoughts = this.#open(item)
     if (!thoughts) return
+    const { reasoning_content: text, reasoning_details: details, calls = {} } = thoughts
+    for (const [id, fields] of Object.entries(calls)) this.#ofCalls.set(id, fields)
+    // Those of calls alone belong to the turn that has begun.
+    if (!text && !details?.length) return
     const turn = this.#turnFor('thoughts')
-    const { reasoning_content: text, reasoning_details: details } = thoughts
     if (text) turn.reasoning_content = [turn.reasoning_content, text].filter(Boolean).join('\n')
     if (details?.length) turn.reasoning_details = [...(turn.reasoning_details ?? []), ...details]
   }

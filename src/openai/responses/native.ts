@@ -1,11 +1,9 @@
-import { createParser } from 'eventsource-parser'
 import type { Usage } from '../../candidates/usage.ts'
 import type { NativeRequest, Span } from '../chat.ts'
-import { type OpenAIError, parseJson } from '../error.ts'
+import type { OpenAIError } from '../error.ts'
 import { isObject } from '../is-object.ts'
-import { parseRawBody } from '../raw-body.ts'
-import { MAX_EVENT_BYTES } from '../sse-observer.ts'
-import type { PlainFacts, StreamObserver } from '../stream-observer.ts'
+import { NativeStream } from '../native-stream.ts'
+import type { PlainFacts } from '../stream-observer.ts'
 import type { InputItem, Part } from './items.ts'
 import type { ResponseResource } from './resource.ts'
 import { eventFrame, failureEvents } from './stream.ts'
@@ -18,27 +16,6 @@ export const nativeRequest = (raw: Uint8Array, spans: ReadonlyMap<string, Span>)
   observe: () => new ResponsesObserver(),
   read: factsOf,
 })
-
-/**
- * The request with some of its top-level fields replaced (JSON text) or left out (null); the other values are the
- * client's bytes.
- */
-export function withFields(
-  { raw, spans }: { raw: Uint8Array; spans: ReadonlyMap<string, Span> },
-  changes: Readonly<Record<string, string | null>>,
-): { raw: Uint8Array; spans: ReadonlyMap<string, Span> } {
-  const isSame = Object.entries(changes).every(([field, value]) => value === null && !spans.has(field))
-  if (isSame) return { raw, spans }
-  const members = new Map<string, string>()
-  for (const [field, { start, end }] of spans)
-    members.set(field, Buffer.from(raw.subarray(start, end)).toString('utf8'))
-  for (const [field, value] of Object.entries(changes)) {
-    if (value === null) members.delete(field)
-    else members.set(field, value)
-  }
-  const bytes = Buffer.from(`{${[...members].map(([field, value]) => `${JSON.stringify(field)}:${value}`).join(',')}}`)
-  return { raw: bytes, spans: parseRawBody(bytes).spans }
-}
 
 /** A response as a provider sent it; null where it is none. */
 export function nativeResponse(json: unknown): ResponseResource | null {
@@ -86,56 +63,22 @@ function charsOf({ content, summary, arguments: args, input }: InputItem): numbe
 /** Events before the first that says something. */
 const QUIET = new Set(['response.created', 'response.in_progress', 'response.queued'])
 
-/** Reads along in a stream of the Responses format, whose bytes it passes on as they are. */
-export class ResponsesObserver implements StreamObserver {
-  id: string | null = null
+/** Reads along in a stream of the Responses format. */
+export class ResponsesObserver extends NativeStream {
   usage: Usage | null = null
-  finishReason: string | null = null
-  done = false
-  error: unknown = null
-  speaks = false
-  oversize = false
-  events = 0
-  outputBytes = 0
-  outputEvents = 0
   /** The response as last told; whole where `done`. */
   response: ResponseResource | null = null
   #sequence = -1
-  readonly #decoder = new TextDecoder()
-  readonly #parser = createParser({
-    maxBufferSize: MAX_EVENT_BYTES,
-    onEvent: ({ data }) => this.#take(data),
-    onError: ({ type }) => {
-      this.oversize ||= type === 'max-buffer-size-exceeded'
-    },
-  })
 
-  isComplete(): boolean {
-    return this.done
-  }
-
-  push(bytes: Uint8Array): Buffer {
-    this.#parser.feed(this.#decoder.decode(bytes, { stream: true }))
-    return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  }
-
-  /** An event without its last blank line is read, too. */
-  end(): Buffer | null {
-    this.#parser.feed('\n\n')
-    return null
-  }
-
-  /** Events that tell of a fault of ours after what the provider has sent. */
+  /** Events that tell of a fault after what the provider has sent; null where it has told of it itself. */
   failure(error: OpenAIError): Buffer | null {
-    if (!this.response) return null
-    const [first, second] = failureEvents(error, this.response)
-    if (!first || !second) return null
-    return Buffer.concat([eventFrame(first, ++this.#sequence), eventFrame(second, ++this.#sequence)])
+    if (this.error !== null) return null
+    const events = failureEvents(error, this.response)
+    return Buffer.concat(events.map((event) => eventFrame(event, ++this.#sequence)))
   }
 
-  #take(data: string): void {
-    const event = parseJson(Buffer.from(data))
-    if (!isObject(event) || typeof event.type !== 'string') return
+  protected take(event: Record<string, unknown>): void {
+    if (typeof event.type !== 'string') return
     this.events++
     if (typeof event.sequence_number === 'number') this.#sequence = event.sequence_number
     const response = nativeResponse(event.response)
@@ -146,10 +89,7 @@ export class ResponsesObserver implements StreamObserver {
       this.done = true
       this.finishReason = response && finishReasonOf(response)
     }
-    if (typeof event.delta === 'string') {
-      this.outputBytes += Buffer.byteLength(event.delta)
-      this.outputEvents++
-    }
+    this.measure(event.delta)
     this.speaks ||= this.error === null && !QUIET.has(event.type)
   }
 

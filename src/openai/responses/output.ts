@@ -1,7 +1,8 @@
+import { callThoughtsOf } from '../call-thoughts.ts'
 import { isObject } from '../is-object.ts'
 import { type InputItem, itemId, kindOf, type Part } from './items.ts'
-import { addDetails, detailText, type Thoughts } from './thoughts.ts'
-import { customInput } from './tools.ts'
+import { addDetails, type CallThoughts, detailText, type Thoughts } from './thoughts.ts'
+import { customInput, type ToolName } from './tools.ts'
 
 /** Of one answer: it is told as a whole when it ends, so that all of it is held. */
 const MAX_CHARS = 32 * 1024 * 1024
@@ -10,7 +11,8 @@ const MAX_CHARS = 32 * 1024 * 1024
 export interface OutputOptions {
   /** Id of the response. */
   response: string
-  custom: ReadonlySet<string>
+  /** The client's tool that a function stands for. */
+  named: (chatName: string) => ToolName
   seal: (thoughts: Thoughts) => string
 }
 
@@ -18,7 +20,7 @@ export interface OutputOptions {
 export type OutputEvent = { type: string; [field: string]: unknown }
 
 type Open =
-  | { kind: 'reasoning'; item: InputItem; text: string; details: Record<string, unknown>[] }
+  | { kind: 'reasoning'; item: InputItem; text: string; details: Record<string, unknown>[]; calls: CallThoughts }
   | { kind: 'message'; item: InputItem; part: OutputPart | null }
   | { kind: 'call'; item: InputItem; key: string; args: string }
 
@@ -88,7 +90,8 @@ export class Output {
 
   #reasoning(): Open & { kind: 'reasoning' } {
     if (this.#open?.kind === 'reasoning') return this.#open
-    const open = { kind: 'reasoning' as const, item: this.#begin('reasoning', { summary: [] }), text: '', details: [] }
+    const item = this.#begin('reasoning', { summary: [] })
+    const open = { kind: 'reasoning' as const, item, text: '', details: [], calls: {} }
     this.#open = open
     return open
   }
@@ -167,7 +170,7 @@ export class Output {
         : isObject(called.arguments)
           ? JSON.stringify(called.arguments)
           : ''
-    const current = isNew ? this.#beginCall(key, id, String(name)) : open
+    const current = isNew ? this.#beginCall(key, id, String(name), callThoughtsOf(call)) : open
     if (args === '') return
     current.args += args
     this.#chars += args.length
@@ -176,13 +179,22 @@ export class Output {
     this.#emit({ type: 'response.function_call_arguments.delta', ...this.#at(), delta: args })
   }
 
-  #beginCall(key: string, id: string | null, name: string): Open & { kind: 'call' } {
-    const isCustom = this.#options.custom.has(name)
+  /** @param thoughts that belong to the call: an item has no place for them, so they go sealed before it */
+  #beginCall(
+    key: string,
+    id: string | null,
+    chatName: string,
+    thoughts: Record<string, unknown> | null,
+  ): Open & { kind: 'call' } {
+    const { name, namespace, isCustom } = this.#options.named(chatName)
+    const thinking = thoughts && this.#reasoning()
     const callId = id ?? itemId('call', this.#options.response, this.items.length)
+    if (thinking) thinking.calls[callId] = thoughts
     const item = this.#begin(isCustom ? 'custom_tool_call' : 'function_call', {
       status: 'in_progress',
       call_id: callId,
       name,
+      ...(namespace !== undefined && { namespace }),
       ...(isCustom ? { input: '' } : { arguments: '' }),
     })
     const open = { kind: 'call' as const, item, key, args: '' }
@@ -223,7 +235,7 @@ export class Output {
     this.#emit({ type: 'response.output_item.done', output_index: this.items.length - 1, item: open.item })
   }
 
-  #closeReasoning({ item, text, details }: Open & { kind: 'reasoning' }): void {
+  #closeReasoning({ item, text, details, calls }: Open & { kind: 'reasoning' }): void {
     const part = { type: 'summary_text', text }
     if (text !== '') {
       const at = { ...this.#at(), summary_index: 0 }
@@ -234,6 +246,7 @@ export class Output {
     item.encrypted_content = this.#options.seal({
       ...(text !== '' && { reasoning_content: text }),
       ...(details.length > 0 && { reasoning_details: details }),
+      ...(Object.keys(calls).length > 0 && { calls }),
     })
   }
 

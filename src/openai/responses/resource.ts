@@ -80,7 +80,7 @@ export function resourceOf(body: ResponsesBody, tools: Tools, thinks: boolean, h
     ),
     top_logprobs: body.top_logprobs ?? 0,
     top_p: body.top_p ?? 1,
-    truncation: 'disabled',
+    truncation: body.truncation === 'auto' ? 'auto' : 'disabled',
     usage: null,
     metadata: body.metadata ?? {},
     ...(typeof body.user === 'string' && { user: body.user }),

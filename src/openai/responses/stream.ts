@@ -111,11 +111,12 @@ export const eventFrame = ({ type, ...fields }: OutputEvent, sequence: number): 
 /**
  * The last two events of an answer that broke, as OpenAI sends them. Its documentation has an error's fields in the
  * event itself, the specification and its servers in `error`: SDKs raise on either.
+ *
+ * @param response null where nothing of it has been told yet
  */
-export function failureEvents(error: OpenAIError, response: ResponseResource): OutputEvent[] {
+export function failureEvents(error: OpenAIError, response: ResponseResource | null): OutputEvent[] {
   const { message, type, code, param } = error
-  return [
-    { type: 'error', code, message, param, error: { type, code, message, param } },
-    { type: 'response.failed', response: { ...response, status: 'failed', error: responseError(error) } },
-  ]
+  const told = { type: 'error', code, message, param, error: { type, code, message, param } }
+  if (!response) return [told]
+  return [told, { type: 'response.failed', response: { ...response, status: 'failed', error: responseError(error) } }]
 }

@@ -4,7 +4,11 @@ import { isObject } from '../is-object.ts'
 export interface Thoughts {
   reasoning_content?: string
   reasoning_details?: Record<string, unknown>[]
+  calls?: CallThoughts
 }
+
+/** Fields of tool calls, by the calls' ids. */
+export type CallThoughts = Record<string, Record<string, unknown>>
 
 /** Makes of thoughts a text that nobody but the gateway can read, and back. */
 export interface ThoughtSeal {

@@ -39,7 +39,7 @@ export function toChat(
   const chat = { ...fields(body, tools, thinks), messages }
   const request = parseChat(Buffer.from(JSON.stringify(chat)))
   return {
-    request: { ...request, dropped: [...dropped, ...droppedFields(body, tools, thinks)] },
+    request: { ...request, format: 'responses', dropped: [...dropped, ...droppedFields(body, tools, thinks)] },
     tools,
     problem: unsupported,
   }
@@ -89,7 +89,6 @@ const given = (fields: Record<string, unknown>) =>
 function droppedFields(body: ResponsesBody, { hosted }: Tools, thinks: boolean): string[] {
   return [
     ...hosted.map((type) => `tools.${type}`),
-    ...(body.truncation === 'auto' ? ['truncation'] : []),
     ...(body.max_tool_calls !== null && body.max_tool_calls !== undefined ? ['max_tool_calls'] : []),
     ...(!thinks && body.reasoning?.effort ? ['reasoning.effort'] : []),
     ...['prompt', 'context_management', 'moderation'].filter((field) => (body[field] ?? null) !== null),

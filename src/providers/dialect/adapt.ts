@@ -10,6 +10,7 @@ import { toolsFor } from './tools.ts'
  * A request as a candidate takes it. What is not changed are the client's own bytes; nothing changed, the very request.
  *
  * @param strict nothing may be left off
+ * @param obeyed the client has named the candidate: what can't be adapted goes as it is, for the provider to judge
  * @throws UnsupportedRequest where the candidate can't take it without a loss
  */
 export function adapt(
@@ -17,17 +18,19 @@ export function adapt(
   { name, dialect }: Candidate,
   learned: Learned | undefined,
   strict: boolean,
+  obeyed = false,
 ): ChatRequest {
   if (strict && request.dropped?.length) {
     throw new UnsupportedRequest(`${name} does not take ${request.dropped.join(', ')}.`, request.dropped[0] as string)
   }
   // A request in the provider's own format is its own business.
   if (request.native || (!dialect && !learned)) return request
-  const plan = planOf(request, dialect, learned, strict)
+  const plan = planOf(request, dialect, learned, strict, obeyed)
   if (typeof plan === 'string') throw new UnsupportedRequest(`${name} ${plan}.`, 'model')
   const edits = new Map(plan.edits)
   const dropped = [...plan.dropped]
-  const history = historyFor(request.body.messages, dialect, learned)
+  const isConverted = request.format !== undefined
+  const history = historyFor(request.body.messages, dialect, learned, isConverted)
   if (history.messages !== request.body.messages) edits.set('messages', { name: 'messages', value: history.messages })
   dropped.push(...history.dropped)
   if (dialect && request.body.tools?.length) {

@@ -22,11 +22,16 @@ const THOUGHTS: ReadonlySet<string> = new Set([
 const MESSAGE = new Set(['role', 'content', 'tool_calls', 'tool_call_id'])
 const CALL = new Set(['id', 'type', 'function', 'custom'])
 
-/** A conversation in a model's own terms; the very same messages where nothing is to be changed. */
+/**
+ * A conversation in a model's own terms; the very same messages where nothing is to be changed.
+ *
+ * @param isConverted from a format in which a user speaks within a tool's result
+ */
 export function historyFor(
   messages: readonly ChatMessage[],
   dialect: Dialect | undefined,
   learned: Learned | undefined,
+  isConverted = false,
 ): { messages: readonly ChatMessage[]; dropped: readonly string[] } {
   const dropped = new Set<string>()
   const fateOf = (field: string) => {
@@ -64,7 +69,8 @@ export function historyFor(
     return own
   })
   const ids = dialect?.toolIds
-  const all = changed ? translated : messages
+  const own = changed ? translated : messages
+  const all = isConverted && dialect?.userAfterTool === 'avoid' ? saidWithin(own) : own
   return { messages: ids ? translateIds(all, ids) : all, dropped: [...dropped] }
 }
 
@@ -73,3 +79,22 @@ const asText = (part: { type: string; [key: string]: unknown }) =>
 
 const saysSomething = (value: unknown) =>
   value !== null && value !== undefined && value !== '' && !(isObject(value) && Object.keys(value).length === 0)
+
+/** What a user says right after a tool's result, as its last lines; pictures stay where they are. */
+function saidWithin(messages: readonly ChatMessage[]): readonly ChatMessage[] {
+  const joined: ChatMessage[] = []
+  for (const message of messages) {
+    const last = joined.at(-1)
+    const said = message.role === 'user' && last?.role === 'tool' ? plainText(message) : null
+    const result = last && plainText(last)
+    if (said === null || typeof result !== 'string') joined.push(message)
+    else joined[joined.length - 1] = { ...(last as ChatMessage), content: `${result}\n\n${said}` }
+  }
+  return joined.length === messages.length ? messages : joined
+}
+
+function plainText({ content }: ChatMessage): string | null {
+  if (typeof content === 'string') return content
+  if (!Array.isArray(content) || content.some(({ type }) => type !== 'text')) return null
+  return content.map(({ text }) => text).join('\n\n')
+}

@@ -1,4 +1,6 @@
+import type { Candidate } from '../../candidates/candidate.ts'
 import type { Dialect, FieldRule } from '../../candidates/dialect.ts'
+import { UnsupportedRequest } from '../../errors.ts'
 import type { ChatRequest } from '../../openai/chat.ts'
 import { isObject } from '../../openai/is-object.ts'
 import { type Facts, factsOf } from './facts.ts'
@@ -26,18 +28,18 @@ const NO_PLAN: Plan = { edits: new Map(), dropped: [] }
  * What is to be done so that a candidate takes a request, or why it can't.
  *
  * @param strict nothing may be left off
+ * @param obeyed what the candidate does not take stays as it is, where leaving it off would change the answer
  */
 export function planOf(
   request: ChatRequest,
   dialect: Dialect | undefined,
   learned: Learned | undefined,
   strict: boolean,
+  obeyed = false,
 ): Plan | string {
   const facts = factsOf(request)
   if (facts.isPlain && !learned) return NO_PLAN
-  const unfit =
-    (dialect && (unfitMessages(facts, dialect) ?? unfitTools(request.body.tools, dialect.tools))) ??
-    learned?.unfit(request, facts)
+  const unfit = obeyed ? undefined : unfitAsWhole(request, facts, dialect, learned)
   if (unfit) return unfit
   if (facts.fields.length === 0) return NO_PLAN
   let edits: Map<string, Edit | null> | null = null
@@ -47,7 +49,7 @@ export function planOf(
     const rule = learned?.ruleFor(field, value, request.body) ?? dialect?.fields[field]
     if (rule === undefined || rule === 'keep') continue
     const verdict = judge(field, value, rule, request.body)
-    if (verdict === 'as it is') continue
+    if (verdict === 'as it is' || (verdict === 'unfit' && obeyed)) continue
     if (verdict === 'unfit') return `does not take ${field}${said(value)}`
     edits ??= new Map()
     if (verdict === 'dropped') {
@@ -97,7 +99,13 @@ function isTaken(value: unknown, { values, min, max, pattern, max_items: items }
 
 const said = (value: unknown) => (typeof value === 'number' || typeof value === 'boolean' ? ` = ${value}` : '')
 
-function unfitMessages(facts: Facts, dialect: Dialect): string | undefined {
+const unfitAsWhole = (request: ChatRequest, facts: Facts, dialect: Dialect | undefined, learned: Learned | undefined) =>
+  (dialect &&
+    (unfitMessages(facts, dialect, request.format !== undefined) ?? unfitTools(request.body.tools, dialect.tools))) ??
+  learned?.unfit(request, facts)
+
+/** @param isConverted from another format: its converter tells what a user says after a tool's result within that */
+function unfitMessages(facts: Facts, dialect: Dialect, isConverted: boolean): string | undefined {
   for (const role of facts.roles) if (dialect.roles[role] === 'avoid') return `does not take messages of role ${role}`
   for (const part of facts.parts)
     if (dialect.parts[part] === 'avoid') return `does not take content parts of type ${part}`
@@ -105,7 +113,7 @@ function unfitMessages(facts: Facts, dialect: Dialect): string | undefined {
     if (dialect.messageFields[field] === 'avoid') return `does not take ${field} in messages`
   }
   if (facts.endsWithAssistant && dialect.prefill === 'avoid') return "does not go on with an assistant's message"
-  if (facts.hasUserAfterTool && dialect.userAfterTool === 'avoid') {
+  if (facts.hasUserAfterTool && dialect.userAfterTool === 'avoid' && !isConverted) {
     return "does not take a user's message right after a tool's"
   }
   const need = dialect.loopNeeds
@@ -125,11 +133,20 @@ function firstCallHas(calls: unknown, field: string): boolean {
 /** Why a candidate can't take a request without a loss, or undefined. */
 export function unfitFor(
   request: ChatRequest,
-  dialect: Dialect | undefined,
+  candidate: Candidate,
   learned: Learned | undefined,
   strict: boolean,
 ): string | undefined {
-  if (!dialect && !learned) return undefined
-  const plan = planOf(request, dialect, learned, strict)
-  return typeof plan === 'string' ? plan : undefined
+  const { dialect, apis } = candidate
+  // In its provider's own format a request is that provider's business.
+  if ((!dialect && !learned) || (request.format && apis?.has(request.format))) return undefined
+  try {
+    // The thoughts without which it can't go on are in what it alone gets.
+    const own = dialect?.loopNeeds && factsOf(request).loop.length > 0 ? request.forCandidate?.(candidate) : undefined
+    const plan = planOf(own ?? request, dialect, learned, strict)
+    return typeof plan === 'string' ? plan : undefined
+  } catch (error) {
+    if (error instanceof UnsupportedRequest) return error.message
+    throw error
+  }
 }

@@ -1,6 +1,7 @@
 import type { ChatRequest } from '../../openai/chat.ts'
 import { parseJson, readError } from '../../openai/error.ts'
 import { isObject } from '../../openai/is-object.ts'
+import { isUnreadable } from '../../openai/unreadable.ts'
 import type { Failure } from '../forward/failure.ts'
 import { factsOf } from './facts.ts'
 import { type Refused, withValue } from './learned.ts'
@@ -44,6 +45,10 @@ export function readRefusal(failure: StatusFailure, request: ChatRequest): Refus
   const body = parseJson(failure.body)
   const { message, param, code } = readError(status, body)
   const text = failure.body.toString('utf8', 0, 8_192)
+  // Of what this request brings along: another request is answered.
+  if ((status === 400 || status === 404) && isUnreadable({ code, message })) {
+    return { about: 'content', refused: [], added: null }
+  }
   const length = (): Refusal => ({ about: 'content', refused: [`tokens>=${request.promptTokens}`], added: null })
   switch (status) {
     case 402:

@@ -2,8 +2,10 @@ import { decorrelatedJitterGenerator, ExponentialBackoff } from 'cockatiel'
 import type { Candidate } from '../../candidates/candidate.ts'
 import type { RetriesConfig, TimeoutsConfig } from '../../config/schema.ts'
 import { GatewayError, UnsupportedRequest } from '../../errors.ts'
-import type { ChatRequest } from '../../openai/chat.ts'
-import { errorBodyOf } from '../../openai/error.ts'
+import type { RequestTrace } from '../../observability/telemetry/trace.ts'
+import type { ChatRequest, NativeRequest } from '../../openai/chat.ts'
+import { errorBodyOf, parseJson, readError } from '../../openai/error.ts'
+import { isUnreadable } from '../../openai/unreadable.ts'
 import { userKey } from '../../runtime/keys.ts'
 import type { Attempt } from '../../store/records/records.ts'
 import { adapt } from '../dialect/adapt.ts'
@@ -46,6 +48,8 @@ export interface ForwardInput {
   /** On whose behalf, for what is remembered and for whose failures count; the same text for the same user. */
   tenant?: string
   user?: string
+  /** Follows the tries; null where no traces are asked for. */
+  trace?: RequestTrace | null
 }
 
 export interface ForwardDeps {
@@ -71,6 +75,8 @@ export class Attempts {
   upstreamMs = 0
   /** What was learned of candidates on the way. */
   readonly #learned = new Map<Candidate, Learned>()
+  /** What those get who could not read the request. */
+  readonly #readable = new Map<Candidate, NativeRequest>()
   readonly #input: ForwardInput
   readonly #deps: ForwardDeps
 
@@ -104,17 +110,44 @@ export class Attempts {
 
   /** Whether a candidate could be asked again without what it has refused. */
   canDoWithout(candidate: Candidate, { refused, isOfModel }: Refusal): boolean {
-    const { request, strict = false } = this.#input
+    const { strict = false } = this.#input
     // A value that all refuse is the client's mistake; a field that none takes is not.
     if (refused.length === 0 || strict || (!isOfModel && refused.some(isValue))) return false
     const learned = this.learnedOf(candidate)
     try {
-      const own = request.forCandidate?.(candidate) ?? request
-      const after = adapt(own, candidate, learned?.with(refused) ?? new Learned(refused), false)
-      return !sameBytes(after, adapt(own, candidate, learned, false))
+      const own = this.#ownRequest(candidate)
+      const after = this.#adapted(own, candidate, learned?.with(refused) ?? new Learned(refused))
+      return !sameBytes(after, this.#adapted(own, candidate, learned))
     } catch {
       return false
     }
+  }
+
+  /**
+   * Whether a candidate is to be asked once more, in its own format, without what its provider could not read. No
+   * client can know which of several candidates gets what another one has made.
+   */
+  canBeReadable(candidate: Candidate, failure: Failure): boolean {
+    if (failure.kind !== 'status' || this.#readable.has(candidate)) return false
+    if (!isUnreadable(readError(failure.status, parseJson(failure.body)))) return false
+    const native = this.#input.request.forCandidate?.(candidate).native?.readable?.()
+    if (!native) return false
+    this.#readable.set(candidate, native)
+    return true
+  }
+
+  /** What the gateway has made of another format is adapted, whoever chose; a chat completion only where we did. */
+  #adapted(own: ChatRequest, candidate: Candidate, learned: Learned | undefined): ChatRequest {
+    const { request, routed, strict = false } = this.#input
+    if (!routed && request.format === undefined) return own
+    return adapt(own, candidate, learned, strict, !routed)
+  }
+
+  #ownRequest(candidate: Candidate): ChatRequest {
+    const { request } = this.#input
+    const own = request.forCandidate?.(candidate) ?? request
+    const native = this.#readable.get(candidate)
+    return native ? { ...own, native } : own
   }
 
   #askOne(candidate: Candidate, cancel?: AbortSignal): Promise<AttemptResult> {
@@ -129,15 +162,17 @@ export class Attempts {
    * @throws ForwardError when the client left, or the try was cancelled
    */
   async #attempt(candidate: Candidate, cancel?: AbortSignal): Promise<AttemptResult> {
-    const { request: given, signal, requestId, deadline, routed, strict = false } = this.#input
+    const { signal, requestId, deadline, strict = false } = this.#input
     const provider = this.#deps.providers.get(candidate.provider)
     const started = performance.now()
+    const span = this.#input.trace?.attempt(candidate)
     const abort = new AbortController()
     const onAbort = () => abort.abort(new UpstreamError('aborted', 'the client left', signal.reason))
     if (signal.aborted) throw this.failed(abortedError(signal))
     signal.addEventListener('abort', onAbort, { once: true })
     cancel?.addEventListener('abort', () => {
       this.#noteHedged(candidate, started)
+      span?.failed(null, 'hedged')
       abort.abort(new UpstreamError('aborted', 'another try answered first'))
     })
     const patience = () => Math.min(performance.now() + this.#patienceMs(), deadline)
@@ -150,13 +185,19 @@ export class Attempts {
     let status: number | null = null
     try {
       if (!provider) throw new UpstreamError('connect', 'its provider is not configured')
-      const own = given.forCandidate?.(candidate) ?? given
       const learned = this.learnedOf(candidate)
-      const adapted = routed ? adapt(own, candidate, learned, strict) : own
+      const adapted = this.#adapted(this.#ownRequest(candidate), candidate, learned)
       const { guards } = provider
       const request = guards ? withoutGuarded(adapted, guards, candidate.name, strict) : adapted
       const askUsage = !learned?.has(ADDED_USAGE)
-      const answer = await provider.chat({ candidate, request, signal: abort.signal, requestId, askUsage })
+      const answer = await provider.chat({
+        candidate,
+        request,
+        signal: abort.signal,
+        requestId,
+        askUsage,
+        ...(span && { traceHeaders: span.headers }),
+      })
       status = answer.status
       const { headers, body } = answer
       const head: AnswerHead = { candidate, request, status, headers, attempts: this.made, upstreamMs: 0 }
@@ -170,6 +211,7 @@ export class Attempts {
       })
       if ('answer' in read) {
         this.#note(candidate, status, null, started)
+        span?.answered(status)
         read.answer.upstreamMs = this.upstreamMs
         keep = read.answer.stream
         return { answer: read.answer, health: 'well' }
@@ -180,10 +222,12 @@ export class Attempts {
         refusal = readRefusal(failure, request)
       }
     } catch (error) {
+      if (error instanceof UnsupportedRequest || error instanceof GatewayError) span?.failed(null, 'unsupported')
       if (error instanceof UnsupportedRequest) throw error
       if (error instanceof GatewayError) throw this.failed(asForwardError(error))
       if (signal.aborted) {
         this.#note(candidate, status, 'aborted', started)
+        span?.failed(status, 'aborted')
         throw this.failed(abortedError(signal))
       }
       if (cancel?.aborted) throw this.failed(clientGone())
@@ -198,6 +242,7 @@ export class Attempts {
       if (!keep) signal.removeEventListener('abort', onAbort)
     }
     this.#note(candidate, status, errorKind(failure), started)
+    span?.failed(status, errorKind(failure))
     if (refusal) this.refused++
     return { failure, refusal, health: healthOf(failure, refusal) }
   }

@@ -32,6 +32,8 @@ export async function forward(input: ForwardInput, deps: ForwardDeps): Promise<F
   let last: Failure | null = null
   let unsupported: UnsupportedRequest | null = null
   let soonestMs = Number.POSITIVE_INFINITY
+  // What the gateway itself has put into the request is not the client's mistake.
+  const adapts = input.routed || input.request.format !== undefined
   const isUsable = (other: Candidate) => !refusedBy.includes(other.provider) && !breakers.of(other).isOpen
   const mayGoOn = () =>
     attempts.failures < retries.max_attempts &&
@@ -54,6 +56,7 @@ export async function forward(input: ForwardInput, deps: ForwardDeps): Promise<F
         break
       }
       const { failure, refusal } = result
+      if (attempts.canBeReadable(candidate, failure)) continue
       if (refusal && failure.kind === 'status') {
         const refused = { candidate, failure, refusal }
         // The client never sent it: the same candidate is asked without.
@@ -62,7 +65,7 @@ export async function forward(input: ForwardInput, deps: ForwardDeps): Promise<F
           attempts.learn(candidate, refusal.refused)
           continue
         }
-        if (!input.routed) {
+        if (!adapts) {
           if (refusal.about === 'content') return tell(attempts, refused)
         } else {
           refusals.push(refused)
@@ -80,7 +83,7 @@ export async function forward(input: ForwardInput, deps: ForwardDeps): Promise<F
   }
   // Nobody takes it as it is: those are asked again who can do without what they refused.
   for (const { candidate, refusal } of refusals.slice(0, MAX_SECOND_ROUND)) {
-    if (!input.routed || last || !mayGoOn() || !isUsable(candidate)) break
+    if (!adapts || last || !mayGoOn() || !isUsable(candidate)) break
     for (let latest = refusal; mayGoOn() && attempts.canDoWithout(candidate, latest); ) {
       attempts.learn(candidate, latest.refused)
       const result = await attempts.ask(candidate, () => undefined)

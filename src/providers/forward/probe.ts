@@ -13,10 +13,16 @@ const QUESTION = { model: 'auto', messages: [{ role: 'user', content: 'Hi' }], m
 
 /** Whether a deployment answers something harmless, at the cost of a few tokens. */
 export async function answers(candidate: Candidate, provider: Provider): Promise<boolean> {
+  const status = await probe(candidate, provider)
+  // What it refuses of the probe itself it refuses while it is well.
+  return status < 400 || status === 400 || status === 422
+}
+
+/** Asks something harmless. @returns the status. @throws UpstreamError */
+export async function probe(candidate: Candidate, provider: Provider): Promise<number> {
   const request = adapt(parseChat(Buffer.from(JSON.stringify(QUESTION))), candidate, undefined, false)
   const signal = fairTimeout(PROBE_MS)
   const { status, body } = await provider.chat({ candidate, request, signal, requestId: 'probe' })
   await readAll(body, MAX_BYTES)
-  // What it refuses of the probe itself it refuses while it is well.
-  return status < 400 || status === 400 || status === 422
+  return status
 }

@@ -7,13 +7,18 @@ import { interactionSchema, readInteraction, readReward, rewardSchema } from './
 
 const BATCH = 500
 
+/** A file that is no log. */
+export class ImportError extends Error {
+  override readonly name = 'ImportError'
+}
+
 /**
  * Reads what `exportRecords` wrote (or a spool's segment) into a store; what it has already is left alone. Returns how
  * many rows were read.
  *
  * @param file a path, or `-` for standard input
- * @throws Error naming the line that is not a record; what came before it has been imported. StoreError when the store
- * fails.
+ * @throws ImportError naming the line that is not a record; what came before it has been imported. StoreError when the
+ * store fails.
  */
 export async function importRecords(store: Store, file: string): Promise<{ interactions: number; rewards: number }> {
   const input = file === '-' ? process.stdin : createReadStream(file)
@@ -38,7 +43,7 @@ export async function importRecords(store: Store, file: string): Promise<{ inter
       else rewards.push(readReward(rewardSchema.parse(document)))
     } catch (error) {
       await flush()
-      throw new Error(`${file}, line ${number} is not a record: ${describe(error)}`)
+      throw new ImportError(`${file}, line ${number} is not a record: ${describe(error)}`)
     }
     if (interactions.length + rewards.length >= BATCH) await flush()
   }

@@ -20,6 +20,11 @@ let gateway: RunningGateway
 let upstream: Upstream
 let chats: Upstream
 let made = 0
+/** How many of its responses the provider has lost. */
+let lost = 0
+const forget = () => {
+  lost = made
+}
 
 const response = (body: Json): Json => ({
   id: `resp_native${++made}`,
@@ -57,7 +62,7 @@ function native(exchange: Exchange): void {
   }
   const body = exchange.json as Json
   const text = exchange.request.body.toString()
-  const own = new Set(Array.from({ length: made }, (_, i) => `native${i + 1}`))
+  const own = new Set(Array.from({ length: made }, (_, i) => `native${i + 1}`).slice(lost))
   const refuse = (message: string, code: string) =>
     exchange.reply(400, { error: { message, type: 'invalid_request_error', param: 'input', code } })
   const foreign = (id: unknown) => typeof id === 'string' && !own.has(id.replace(/^[a-z]+_/, ''))
@@ -72,6 +77,10 @@ function native(exchange: Exchange): void {
   }
   if (items.some((item) => item.type === 'reasoning' && item.encrypted_content !== `real-${body.model}`)) {
     refuse('The encrypted content could not be verified.', 'invalid_encrypted_content')
+    return
+  }
+  if (text.includes('refuse please')) {
+    refuse('That is odd.', 'odd')
     return
   }
   if (text.includes('fail please')) {
@@ -297,17 +306,62 @@ describe('going on from a response', () => {
   })
 })
 
-describe('what goes wrong', () => {
-  test('a provider’s own refusal goes to the client', async () => {
-    const { status, text } = await ask({
+describe('what a provider can not read', () => {
+  const thoughts = { type: 'reasoning', id: 'rs_other', summary: [], encrypted_content: 'of-somebody' }
+  const called = { type: 'function_call', id: 'fc_other', call_id: 'c', name: 'f', arguments: '{}' }
+  const result = { type: 'function_call_output', call_id: 'c', output: 'x' }
+
+  test.each([false, true])(
+    'thoughts of another: asked once more without, and no client sees it; streamed: %s',
+    async (stream) => {
+      for (const model of ['n1', 'auto:native']) {
+        const seen = upstream.requests.length
+        const input = [{ role: 'user', content: 'x' }, thoughts, called, result]
+        const { status, by, text } = await ask({ model, stream, store: false, input })
+        expect([status, by], text).toEqual([200, expect.stringMatching(/^n/)])
+        expect(upstream.requests.length - seen).toBe(2)
+        const { id: _, ...bare } = called
+        expect(lastSent()).toMatchObject({ store: false, input: [{ role: 'user', content: 'x' }, bare, result] })
+      }
+    },
+  )
+
+  test('a response that the provider has lost: the conversation is spelled out from what is kept here', async () => {
+    await ask({ model: 'n1', input: 'One' })
+    const id = `resp_native${made}`
+    forget()
+    const { status, text } = await ask({ model: 'n1', input: 'Two', previous_response_id: id })
+    expect(status, text).toBe(200)
+    expect(lastSent().previous_response_id).toBeUndefined()
+    expect(lastSent().input.map(({ type, role }: Json) => role ?? type)).toEqual(['user', 'assistant', 'user'])
+    const item = `msg_native${made}`
+    forget()
+    const again = await ask({
       model: 'n1',
       input: [
-        { type: 'reasoning', summary: [], encrypted_content: 'of-somebody' },
+        { type: 'item_reference', id: item },
         { role: 'user', content: 'x' },
       ],
     })
+    expect(again.status, again.text).toBe(200)
+    expect(lastSent().input[0]).toMatchObject({ type: 'message', role: 'assistant' })
+  })
+
+  test('it happens to the request, not to the provider: nobody’s breaker opens', async () => {
+    await ask({ model: 'n1', input: 'One' })
+    const id = `resp_native${made}`
+    for (let i = 0; i < 4; i++) {
+      forget()
+      expect((await ask({ model: 'n1', input: 'Two', previous_response_id: id })).status).toBe(200)
+    }
+  })
+})
+
+describe('what goes wrong', () => {
+  test('a provider’s own refusal goes to the client', async () => {
+    const { status, text } = await ask({ model: 'n1', input: 'refuse please' })
     expect(status).toBe(400)
-    expect(JSON.parse(text).error.code).toBe('invalid_encrypted_content')
+    expect(JSON.parse(text).error).toMatchObject({ code: 'odd', param: 'input' })
   })
 
   test('before the first byte another candidate answers, in the same format', async () => {

@@ -204,7 +204,8 @@ describe("reading along in Anthropic's own stream", () => {
     const bytes = fixture(`anthropic/${name}.sse`)
     const observer = new MessagesObserver()
     const passed: Buffer[] = []
-    for (let at = 0; at < bytes.length; at += 7) passed.push(observer.push(bytes.subarray(at, at + 7)))
+    for (let at = 0; at < bytes.length; at += 7)
+      passed.push(observer.push(bytes.subarray(at, at + 7)) ?? Buffer.alloc(0))
     expect(Buffer.concat(passed).equals(bytes)).toBe(true)
     expect(observer).toMatchObject({ done: true, speaks: true, error: null, id: expect.stringMatching(/^msg_/) })
     expect(observer.finishReason).toBe(name === 'tools' ? 'tool_calls' : 'stop')

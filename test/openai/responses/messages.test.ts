@@ -128,7 +128,7 @@ describe('a conversation as a chat', () => {
 
 describe('tools', () => {
   test('of text become functions of one text, grammar told', () => {
-    const { tools, custom } = chatTools({
+    const { tools, named } = chatTools({
       tools: [
         {
           type: 'custom',
@@ -138,12 +138,70 @@ describe('tools', () => {
         },
       ],
     })
-    expect(custom.has('patch')).toBe(true)
+    expect(named('patch')).toEqual({ name: 'patch', isCustom: true })
     expect(tools[0]?.function).toMatchObject({
       name: 'patch',
       description: expect.stringContaining('start: "x"'),
       parameters: { required: ['input'] },
     })
+  })
+
+  test('of a namespace become functions with its name before theirs, told once what it is about', () => {
+    const look = { type: 'function', name: 'look', description: 'Looks.', parameters: { type: 'object' } }
+    const patch = { type: 'custom', name: 'patch' }
+    const { tools, named, hosted, toolChoice } = chatTools({
+      tools: [
+        { type: 'namespace', name: 'mcp__files__', description: 'Files.', tools: [look, patch, { type: 'odd' }] },
+        { type: 'namespace', name: 'a b.c', tools: [look] },
+        { type: 'namespace', name: 'n'.repeat(64), tools: [look] },
+        { type: 'namespace', name: 'empty', tools: [] },
+        look,
+      ],
+      tool_choice: { type: 'custom', name: 'patch', namespace: 'mcp__files__' },
+    })
+    const names = tools.map(({ function: { name } }) => name)
+    expect(names.slice(0, 2)).toEqual(['mcp__files__look', 'mcp__files__patch'])
+    expect(names.at(-1)).toBe('look')
+    for (const name of names) expect(name).toMatch(/^[A-Za-z0-9_-]{1,64}$/)
+    expect(new Set(names).size).toBe(5)
+    expect(tools.map(({ function: { description } }) => description)).toEqual([
+      'Files.\n\nLooks.',
+      undefined,
+      'Looks.',
+      'Looks.',
+      'Looks.',
+    ])
+    expect(names.map(named)).toEqual([
+      { name: 'look', namespace: 'mcp__files__', isCustom: false },
+      { name: 'patch', namespace: 'mcp__files__', isCustom: true },
+      { name: 'look', namespace: 'a b.c', isCustom: false },
+      { name: 'look', namespace: 'n'.repeat(64), isCustom: false },
+      { name: 'look', isCustom: false },
+    ])
+    expect(hosted).toEqual(['namespace'])
+    expect(toolChoice).toEqual({ type: 'function', function: { name: 'mcp__files__patch' } })
+    // A call of a tool that is not offered any more has the same name as when it was.
+    const { messages } = messagesOf(
+      null,
+      [
+        { type: 'function_call', call_id: 'a', name: 'look', namespace: 'a b.c', arguments: '{}' },
+        { type: 'function_call_output', call_id: 'a', output: 'x' },
+      ],
+      () => null,
+    )
+    expect(messages[0]).toMatchObject({ tool_calls: [{ function: { name: names[2] } }] })
+  })
+
+  test('allowed by name and namespace', () => {
+    const look = { type: 'function', name: 'look' }
+    const offered = (entry: object) =>
+      chatTools({
+        tools: [{ type: 'namespace', name: 'a', tools: [look] }, { type: 'namespace', name: 'b', tools: [look] }, look],
+        tool_choice: { type: 'allowed_tools', mode: 'auto', tools: [entry] },
+      }).tools.map(({ function: { name } }) => name)
+    expect(offered({ type: 'namespace', name: 'a' })).toEqual(['a__look'])
+    expect(offered({ type: 'function', name: 'look', namespace: 'b' })).toEqual(['b__look'])
+    expect(offered(look)).toEqual(['a__look', 'b__look', 'look'])
   })
 
   test('a choice that nothing is left of is no choice', () => {

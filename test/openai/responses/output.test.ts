@@ -10,7 +10,11 @@ import { NO_USAGE } from '../../../src/openai/usage.ts'
 import { expectStream, type Json, readEvents } from '../../support/responses-spec.ts'
 
 const ID = 'resp_00000000-0000-4000-8000-000000000000'
-const options = { response: ID, custom: new Set(['shell']), seal: (thoughts: unknown) => JSON.stringify(thoughts) }
+const options = {
+  response: ID,
+  named: (name: string) => ({ name, isCustom: name === 'shell' }),
+  seal: (thoughts: unknown) => JSON.stringify(thoughts),
+}
 const body = { model: 'one', input: 'x' }
 const create = (head: { model: string; createdAt: number }) =>
   resourceOf(body, chatTools(body), true, { ...head, id: ID, store: true })

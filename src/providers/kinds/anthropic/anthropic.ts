@@ -61,13 +61,13 @@ export function anthropic(name: string, config: AnthropicConfig): Provider {
     get unavailable() {
       return config.key_required ? key.missing : null
     },
-    async chat({ candidate, request, signal, requestId }: ProviderCall): Promise<ProviderAnswer> {
+    async chat({ candidate, request, signal, requestId, traceHeaders }: ProviderCall): Promise<ProviderAnswer> {
       const native = request.native?.api === 'messages' ? request.native : null
       const answer = await send('/messages', {
         body: native
           ? replaceModel(native.raw, native.spans, candidate.model)
           : Buffer.from(JSON.stringify(messagesBody(request.body, candidate, config.default_max_tokens))),
-        headers: native?.headers ?? {},
+        headers: { ...native?.headers, ...traceHeaders },
         signal,
         requestId,
       })

@@ -64,7 +64,14 @@ export function openaiCompatible(name: string, config: OpenAICompatibleConfig): 
     get unavailable() {
       return config.key_required && config.auth !== 'none' ? key.missing : null
     },
-    chat({ candidate, request, signal, requestId, askUsage = true }: ProviderCall): Promise<ProviderAnswer> {
+    chat({
+      candidate,
+      request,
+      signal,
+      requestId,
+      askUsage = true,
+      traceHeaders,
+    }: ProviderCall): Promise<ProviderAnswer> {
       const { native } = request
       const template = paths[native?.api ?? 'chat']
       if (template === undefined) throw new UnsupportedRequest('This model does not take such requests.', 'model')
@@ -72,7 +79,7 @@ export function openaiCompatible(name: string, config: OpenAICompatibleConfig): 
       return http.send({
         method: 'POST',
         path: `${base.path}${path}${base.query}`,
-        headers: headers(requestId, request.stream ? 'text/event-stream' : 'application/json'),
+        headers: { ...headers(requestId, request.stream ? 'text/event-stream' : 'application/json'), ...traceHeaders },
         body: bodyFor(request, candidate, askUsage),
         signal,
         secret: key.read(),

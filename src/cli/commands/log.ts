@@ -1,0 +1,75 @@
+import { type Command, Option } from 'commander'
+import { parsePast } from '../parse.ts'
+import { checkTenant, withStore } from '../with-store.ts'
+
+const DAY_MS = 86_400_000
+
+/** `report`, `export` and `import`: the log of interactions and rewards. */
+export function addLog(program: Command, configPath: () => string): void {
+  program
+    .command('report')
+    .description(
+      'what a tenant’s requests cost, what users thought of them, and what the router gains over the baseline',
+    )
+    .requiredOption('--tenant <name>', 'whose requests')
+    .option('--since <when>', 'a date, or days ago (e.g. 7d)', parsePast, Date.now() - 7 * DAY_MS)
+    .option('--until <when>', 'a date, or days ago', parsePast, Date.now())
+    .option('--json', 'as JSON instead of Markdown')
+    .action(
+      async ({ tenant, since, until, json }: { tenant: string; since: number; until: number; json?: boolean }) => {
+        const { makeReport } = await import('../../learning/report.ts')
+        const { gainsOfTenant, reportMarkdown } = await import('../report.ts')
+        await withStore(configPath(), async (store, config) => {
+          checkTenant(config, tenant)
+          const report = await makeReport(store, { tenant, since, until })
+          const gains = await gainsOfTenant(store, config, tenant, report.policies)
+          const text = json ? JSON.stringify({ ...report, gains }, null, 2) : reportMarkdown(report, gains)
+          process.stdout.write(`${text.trimEnd()}\n`)
+        })
+      },
+    )
+
+  program
+    .command('export')
+    .description('write interactions and rewards as JSON lines')
+    .option('--tenant <name>', 'of this tenant only')
+    .option('--since <when>', 'a date, or days ago (e.g. 7)', parsePast)
+    .option('--until <when>', 'a date, or days ago', parsePast)
+    .addOption(new Option('--format <format>', 'output format').choices(['jsonl']).default('jsonl'))
+    .action(async (options: { tenant?: string; since?: number; until?: number }) => {
+      const { exportRecords } = await import('../../store/records/export.ts')
+      // The reader of the pipe (`export | head`) has closed it.
+      process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+        if (error.code !== 'EPIPE') throw error
+        process.exit(0)
+      })
+      await withStore(configPath(), async (store, config) => {
+        checkTenant(config, options.tenant)
+        await exportRecords(
+          store,
+          {
+            ...(options.tenant !== undefined && { tenant: options.tenant }),
+            ...(options.since !== undefined && { since: options.since }),
+            ...(options.until !== undefined && { until: options.until }),
+          },
+          writeOut,
+        )
+      })
+    })
+
+  program
+    .command('import <file>')
+    .description('read back what export wrote; rows that are there already are left alone')
+    .action(async (file: string) => {
+      const { importRecords } = await import('../../store/records/import.ts')
+      await withStore(configPath(), async (store) => {
+        const { interactions, rewards } = await importRecords(store, file)
+        process.stdout.write(`Imported ${interactions} interactions and ${rewards} rewards.\n`)
+      })
+    })
+}
+
+function writeOut(chunk: string): Promise<void> | void {
+  if (process.stdout.write(chunk)) return
+  return new Promise((resolve) => process.stdout.once('drain', resolve))
+}

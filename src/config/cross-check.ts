@@ -1,0 +1,123 @@
+import { embeddingProblems } from '../candidates/embedding-models.ts'
+import { knownNames, mayBeDiscovered } from '../candidates/names.ts'
+import { isDiscovering } from '../providers/kind-schemas.ts'
+import type { Config } from './schema.ts'
+
+/** Checks across fields: names that must exist, or be unique. */
+export function crossCheck(config: Config): string[] {
+  const problems: string[] = []
+  const names = new Set<string>()
+  config.candidates.forEach((candidate, index) => {
+    const path = `candidates.${index}`
+    if (names.has(candidate.name)) problems.push(`${path}.name: '${candidate.name}' is there twice`)
+    names.add(candidate.name)
+    if (candidate.name === 'auto' || candidate.name.startsWith('auto:')) {
+      problems.push(`${path}.name: 'auto' is the gateway's own`)
+    }
+    if (!(candidate.provider in config.providers)) {
+      problems.push(
+        `${path}.provider: expected one of ${Object.keys(config.providers).join(', ') || '(none configured)'}, got '${candidate.provider}'`,
+      )
+    }
+  })
+  const discovers = Object.values(config.providers).some(isDiscovering)
+  if (!discovers) problems.push(...unknownNames(config))
+  problems.push(...aliasProblems(config), ...embeddingProblems(config), ...passthroughProblems(config))
+  problems.push(...roleProblems(config))
+  const tenants = new Set<string>()
+  const keys = new Set<string>()
+  config.tenants.forEach((tenant, index) => {
+    const path = `tenants.${index}`
+    if (tenants.has(tenant.name)) problems.push(`${path}.name: '${tenant.name}' is there twice`)
+    tenants.add(tenant.name)
+    for (const key of tenant.keys) {
+      if (keys.has(key)) problems.push(`${path}.keys: a key is given twice`)
+      keys.add(key)
+    }
+  })
+  return problems
+}
+
+/** Names in tenants' lists that the file does not define: an error, unless a server that lists its models has them. */
+export function unknownNames({ candidates, embeddings, tenants }: Config): string[] {
+  const known = new Set(['default', ...[...candidates, ...embeddings].flatMap(({ name, groups }) => [name, ...groups])])
+  return tenants.flatMap((tenant, index) =>
+    tenant.candidates
+      .filter((wanted) => !known.has(wanted))
+      .map((wanted) => `tenants.${index}.candidates: '${wanted}' is neither a candidate nor a group`),
+  )
+}
+
+/** Aliases that lead nowhere, and aliases that would hide the gateway's own names. */
+function aliasProblems(config: Config): string[] {
+  const everything = everyName(config)
+  const lists = [
+    { path: 'aliases', aliases: config.aliases, names: knownNames(config, everything) },
+    ...config.tenants.map((tenant, index) => ({
+      path: `tenants.${index}.aliases`,
+      aliases: tenant.aliases,
+      names: knownNames(config, tenant.candidates),
+    })),
+  ]
+  return lists.flatMap(({ path, aliases, names }) =>
+    Object.entries(aliases).flatMap(([pattern, target]) => {
+      if (pattern === 'auto' || pattern.startsWith('auto:')) return [`${path}.${pattern}: 'auto' is the gateway's own`]
+      const group = /^auto:(.*)$/.exec(target)?.[1]
+      const isKnown =
+        target === 'auto' ||
+        (group === undefined
+          ? names.candidates.has(target) || mayBeDiscovered(config, target)
+          : names.groups.has(group) || mayBeDiscovered(config, `${group}/`))
+      return isKnown ? [] : [`${path}.${pattern}: '${target}' is neither 'auto', 'auto:<group>' nor a candidate`]
+    }),
+  )
+}
+
+/** Baselines and the judge: a misspelt one would be as none, and what is measured by it would be gone unseen. */
+function roleProblems(config: Config): string[] {
+  const { candidates } = knownNames(config, everyName(config))
+  const roles: [path: string, name: string | undefined][] = [
+    ['router.baseline', config.router.baseline],
+    ['router.judge.candidate', config.router.judge?.candidate],
+    ...config.tenants.map(({ baseline }, index): [string, string | undefined] => [
+      `tenants.${index}.baseline`,
+      baseline,
+    ]),
+  ]
+  return roles.flatMap(([path, name]) =>
+    name === undefined || candidates.has(name) || mayBeDiscovered(config, name)
+      ? []
+      : [`${path}: there is no candidate '${name}'`],
+  )
+}
+
+const everyName = ({ candidates, tenants }: Config) => [
+  'default',
+  ...candidates.map(({ name }) => name),
+  ...tenants.flatMap((tenant) => tenant.candidates),
+]
+
+/** Paths that the gateway answers itself are never passed on, nor is what takes a connection over. */
+const OWN_PATHS = [
+  'chat',
+  'completions',
+  'embeddings',
+  'feedback',
+  'messages',
+  'models',
+  'realtime',
+  'responses',
+  'router',
+  'usage',
+  'users',
+]
+
+function passthroughProblems({ passthrough, providers }: Config): string[] {
+  return Object.entries(passthrough).flatMap(([prefix, provider]) => {
+    const [, , first = ''] = prefix.split('/')
+    return [
+      ...(OWN_PATHS.includes(first) ? [`passthrough.${prefix}: '/v1/${first}' is the gateway's own`] : []),
+      ...(providers[provider] ? [] : [`passthrough.${prefix}: there is no provider '${provider}'`]),
+    ]
+  })
+}

@@ -1,0 +1,30 @@
+import { z } from 'zod'
+
+/** Where telemetry goes, by OTLP over HTTP; nowhere unless configured. */
+export const telemetrySchema = z.strictObject({
+  otlp: z
+    .strictObject({
+      /** Base URL of a collector; `/v1/traces`, `/v1/metrics` and `/v1/logs` are added. */
+      endpoint: z.url({ protocol: /^https?$/ }),
+      /** Such as a collector's key. */
+      headers: z.record(z.string(), z.string()).default({}),
+      timeout_ms: z.number().int().positive().default(10_000),
+    })
+    .optional(),
+  /** How long spans and events wait for company. */
+  delay_ms: z.number().int().positive().default(5_000),
+  /** Spans of requests and of their tries. */
+  traces: z.boolean().default(true),
+  /** Share of the traces that begin here; for others the caller's flag decides. */
+  sample: z.number().min(0).max(1).default(1),
+  /** `gen_ai.client.*` histograms, every `interval_ms`. */
+  metrics: z.boolean().default(true),
+  interval_ms: z.number().int().positive().default(60_000),
+  /** Rewards as `gen_ai.evaluation.result` events. */
+  events: z.boolean().default(true),
+  /** Tell providers the trace (`traceparent`). */
+  propagate: z.boolean().default(true),
+  service_name: z.string().default('persona-router'),
+})
+
+export type TelemetryConfig = z.infer<typeof telemetrySchema>
