@@ -5,7 +5,8 @@ export interface AdmissionOptions {
   maxQueue: number
 }
 
-const LONG_PER_TENANT = 4
+const LONG_PER_TENANT = 2
+const LONG_QUEUE = 100
 
 /** A request that waits for a place. */
 interface Waiting {
@@ -22,7 +23,7 @@ export class Admission {
   #options: AdmissionOptions
   #inWork = 0
   readonly #queue: Waiting[] = []
-  readonly #long = new Map<string, number>()
+  readonly #long = new Map<string, { running: number; waiting: (() => void)[] }>()
 
   constructor(options: AdmissionOptions) {
     this.#options = options
@@ -47,20 +48,22 @@ export class Admission {
   }
 
   /**
-   * Does work that takes long and must not take all: so many of a tenant at a time.
+   * Does work that takes long and must not take all: so much of a tenant at a time, the rest in its turn.
    *
-   * @throws GatewayError 429 with `retry-after`
+   * @throws GatewayError 429 with `retry-after` where too much waits
    */
   async runLong<T>(tenant: string, work: () => Promise<T>): Promise<T> {
-    const running = this.#long.get(tenant) ?? 0
-    if (running >= LONG_PER_TENANT) throw tooManyLong()
-    this.#long.set(tenant, running + 1)
+    const long = this.#long.get(tenant) ?? { running: 0, waiting: [] }
+    this.#long.set(tenant, long)
+    if (long.running < LONG_PER_TENANT) long.running++
+    else if (long.waiting.length < LONG_QUEUE) await new Promise<void>((begin) => long.waiting.push(begin))
+    else throw tooManyLong()
     try {
       return await work()
     } finally {
-      const left = (this.#long.get(tenant) ?? 1) - 1
-      if (left > 0) this.#long.set(tenant, left)
-      else this.#long.delete(tenant)
+      const next = long.waiting.shift()
+      if (next) next()
+      else if (--long.running === 0) this.#long.delete(tenant)
     }
   }
 

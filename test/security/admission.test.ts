@@ -16,7 +16,7 @@ let upstream: Upstream
 let gateway: RunningGateway
 
 /** A tenant whose bucket is still full, for each attack. */
-const LIMITED = Array.from({ length: 13 }, (_, i) => `pr-limited-${i}-0123456789abcdef`)
+const LIMITED = Array.from({ length: 40 }, (_, i) => `pr-limited-${i}-0123456789abcdef`)
 let used = 0
 const next = () => LIMITED[used++] as string
 

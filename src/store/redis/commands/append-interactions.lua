@@ -26,7 +26,7 @@
     text:<id>                 prompt text
 
   Returns the number of rows that were new.
-  Bound: 12 calls a row, 64 rows a batch.
+  Bound: 2 calls, and 9 a row for 64 rows.
 ]]
 local MOST_ANSWERS = 16 -- with one completion id
 local MOST_DROPPED = 256 -- of an index at a time

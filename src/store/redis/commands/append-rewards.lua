@@ -16,7 +16,7 @@
   ARGV[6 + 5i]    document
 
   Returns the number of rows that were new.
-  Bound: 8 calls a row, 64 rows a batch.
+  Bound: 1 call, and 8 a row for 64 rows.
 ]]
 local MOST_DROPPED = 256 -- of an index at a time
 local time = redis.call('TIME')

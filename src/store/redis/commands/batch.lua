@@ -26,7 +26,7 @@
     user-conversations:<user>   ids by expiry
 
   Returns one reply for each operation.
-  Bound: 8 calls an operation, 64 operations; 256 more for reservations that ran out.
+  Bound: 200 calls, and 16 an operation for 64 operations.
 ]]
 local MOST_DROPPED = 256 -- of an index at a time
 local prefix = KEYS[1]

@@ -13,7 +13,7 @@
   Returns {"claimed"} (also when this token had claimed it before), {"in_flight"}, {"mismatch"}, {"void"}, or
   {"done", response}.
   Deletes keys that are not in KEYS: the keys that were dropped, in the same slot.
-  Bound: 144 calls.
+  Bound: 139 calls.
 ]]
 local MOST_DROPPED = 64 -- at a time
 local DAY = 86400000

@@ -13,7 +13,7 @@
   ARGV[11]  edge id       ARGV[12] its sequence number    ARGV[13] edge        (absent: no edge)
 
   Returns 1, or 0 when the stored revision is another.
-  Bound: 136 calls.
+  Bound: 135 calls.
 ]]
 local MOST_DROPPED = 64 -- at a time: one, unless there may be fewer than before
 local stored = tonumber(redis.call('HGET', KEYS[1], 'revision') or '0')

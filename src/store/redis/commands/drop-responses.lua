@@ -12,7 +12,7 @@
   then the ids
 
   Returns {responses handled, responses that went}. Deletes keys that are not in KEYS: the responses, in the same slot.
-  Bound: 9 calls a response, 64 responses.
+  Bound: 4 calls, and 9 a response for 64 responses.
 ]]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

@@ -12,7 +12,7 @@
 
   Returns {index entries handled, rows that went}.
   Changes keys that are not in KEYS: those of the rows, in the same slot.
-  Bound: 5 calls an entry, 64 entries.
+  Bound: 2 calls, and 5 an entry for 64 entries.
 ]]
 local function fields_of(stream, id)
   local entry = redis.call('XRANGE', stream, id, id)[1]

@@ -8,7 +8,7 @@
   ARGV[2]   how many to skip            ARGV[3]   most to read
 
   Returns the number that were read, then the ids of those that have not run out.
-  Bound: 1 call an id, 64 ids.
+  Bound: 2 calls, and 1 an id for 64 ids.
 ]]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

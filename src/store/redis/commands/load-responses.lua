@@ -7,7 +7,7 @@
   then the ids
 
   Returns one for each id: the response, or false. Reads keys that are not in KEYS: the responses, in the same slot.
-  Bound: 2 calls an id, 64 ids.
+  Bound: 1 call, and 2 an id for 64 ids.
 ]]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

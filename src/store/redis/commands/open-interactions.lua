@@ -15,7 +15,7 @@
   ARGV[8 + 6i]    summary
 
   Uses keys that are not in KEYS, in the same slot: markers, completions and log indices (see append-interactions.lua).
-  Bound: 7 calls a row, 64 rows a batch.
+  Bound: 1 call, and 7 a row for 64 rows.
 ]]
 local MOST_ANSWERS = 16 -- with one completion id
 local time = redis.call('TIME')

@@ -7,7 +7,7 @@
   ARGV[2]   how many index entries to skip      ARGV[3]   most index entries to read
 
   Returns the number of index entries read, then the documents.
-  Bound: 1 call an entry, 64 entries.
+  Bound: 1 call, and 1 an entry for 64 entries.
 ]]
 local members = redis.call('ZRANGE', KEYS[1], ARGV[2], ARGV[2] + ARGV[3] - 1)
 local reply = { #members }

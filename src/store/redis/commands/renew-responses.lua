@@ -8,7 +8,7 @@
   then the ids
 
   Changes keys that are not in KEYS: the responses, in the same slot.
-  Bound: 3 calls an id, 64 ids.
+  Bound: 1 call, and 3 an id for 64 ids.
 ]]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
