@@ -17,6 +17,7 @@ import { UserStates } from './learning/user-states.ts'
 import { Latencies } from './observability/latencies.ts'
 import type { Logger } from './observability/logger.ts'
 import { createMetrics, type Metrics } from './observability/metrics.ts'
+import { StoreHealth } from './observability/store-health.ts'
 import { openTelemetry } from './observability/telemetry/open.ts'
 import type { Telemetry } from './observability/telemetry/telemetry.ts'
 import { Admission } from './pipeline/admission.ts'
@@ -25,7 +26,7 @@ import { RequestContexts } from './pipeline/context.ts'
 import { Conversations } from './pipeline/conversation.ts'
 import { Entry } from './pipeline/entry.ts'
 import { HeldBytes, heldBytesOptions } from './pipeline/held-bytes.ts'
-import { Quota } from './pipeline/quota.ts'
+import { Quota } from './pipeline/quota/quota.ts'
 import { RequestIds } from './pipeline/request-ids.ts'
 import { Refusals } from './providers/dialect/refusals.ts'
 import { Breakers, deploymentOf } from './providers/forward/breakers.ts'
@@ -47,6 +48,7 @@ export interface Services {
   reload(): Promise<void>
   configState(): ConfigState
   store: Store
+  storeHealth: StoreHealth
   recorder: Recorder
   authenticator: Authenticator
   entry: Entry
@@ -101,7 +103,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
   const metrics = made('metrics', createMetrics())
   const telemetry = made('telemetry', await openTelemetry(config.telemetry, { metrics, log }))
   const onStoreError = (call: string) => metrics.storeErrors.inc({ call })
-  const store = made('store', await openStore(config.store))
+  const store = made('store', await openStore(config.store, config.server.workers))
   const recorder = made(
     'recorder',
     new Recorder(store, config.spool, {
@@ -206,7 +208,16 @@ export async function createServices(source: ConfigSource, log: Logger, override
   const admission = made('admission', new Admission(admissionOptions(config)))
   const heldBytes = made('heldBytes', new HeldBytes(heldBytesOptions(config)))
   const requests = made('requests', new RequestContexts(heldBytes, requestIds))
-  const quota = made('quota', new Quota(store.limits, onStoreError))
+  const quota = made(
+    'quota',
+    new Quota(store.limits, {
+      onStoreError,
+      onLocal: (tenant, reason) => log.warn({ tenant, reason }, 'limits are counted by this process'),
+      onBack: (tenant) => log.info({ tenant }, 'limits are counted by the store again'),
+      onLost: (tenant, counters) => log.error({ tenant, counters }, 'the store lost budgets: they are brought back'),
+      keep: (charge) => recorder.charge(charge),
+    }),
+  )
   const takesIn = { authenticator, heldBytes, admission, requests, policies, log }
   const reload = () => source.reload((next, old) => takeIn(takesIn, config, next, old))
 
@@ -215,6 +226,13 @@ export async function createServices(source: ConfigSource, log: Logger, override
     reload,
     configState: () => source.state,
     store,
+    storeHealth: made(
+      'storeHealth',
+      new StoreHealth(store, ({ state, detail }) => {
+        metrics.storeDegraded.set(state === 'ok' ? 0 : 1)
+        log[state === 'ok' ? 'info' : 'warn']({ detail }, 'the store')
+      }),
+    ),
     recorder,
     authenticator,
     entry: made('entry', new Entry({ quota, userIds })),
@@ -256,6 +274,7 @@ export async function closeServices(services: Services): Promise<void> {
   const { learner, policies, users, judge, quota, recorder, store, log } = services
   services.stopAgreeing()
   await services.pendingFeedback.close()
+  services.storeHealth.close()
   await judge?.close()
   await learner.close()
   await policies.close()

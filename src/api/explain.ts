@@ -4,7 +4,7 @@ import type { Admission } from '../pipeline/admission.ts'
 import type { RequestContext } from '../pipeline/context.ts'
 import { type DecideDeps, type Decision, decide } from '../pipeline/decide.ts'
 import { chatEndpoint, type Endpoint } from '../pipeline/endpoint.ts'
-import type { Quota } from '../pipeline/quota.ts'
+import type { Quota } from '../pipeline/quota/quota.ts'
 import { readCall } from './chat-completions.ts'
 
 export interface ExplainDeps extends DecideDeps {

@@ -467,6 +467,16 @@ export const configSchema = z.strictObject({
     .record(z.string().regex(/^\/v1\/([a-z0-9_-]+\/)+$/, "a path from '/v1/' on that ends in '/'"), z.string())
     .default({}),
   cors: corsSchema.prefault({}),
+  limits: z
+    .strictObject({
+      /**
+       * While the store can't be asked: `local`, each process counts on from what it knows, and grants its share of
+       * what was left; `refuse`, 503 to requests that are limited; `open`, no limit holds. What was used is counted
+       * later.
+       */
+      when_store_is_away: z.enum(['local', 'refuse', 'open']).default('local'),
+    })
+    .prefault({}),
   timeouts: timeoutsSchema.prefault({}),
   retries: retriesSchema.prefault({}),
   admin: z

@@ -6,7 +6,8 @@ export interface Component {
 
 /** Parts of the gateway that tell their state. */
 export interface ComponentSources {
-  store: { readonly kind: string; ping(): Promise<void> }
+  storeHealth: { state(): Promise<Component> }
+  quota: { status(): { tenants: number; owed: number; replicas: number } }
   policies: { status(): RouterState & { tenants: Record<string, RouterState> } }
   recorder: { status(): RecordsState }
   configState(): ConfigState
@@ -36,23 +37,30 @@ interface RecordsState {
 
 /** States of store, router and records, for `/readyz` and the admin's status. */
 export async function componentsOf({
-  store,
+  storeHealth,
+  quota,
   policies,
   recorder,
   configState,
 }: ComponentSources): Promise<Record<string, Component>> {
   const records = recorder.status()
   return {
-    store: await store.ping().then(
-      (): Component => ({ state: 'ok', detail: store.kind }),
-      (): Component => ({ state: 'degraded', detail: `${store.kind} does not answer` }),
-    ),
+    store: await storeHealth.state(),
+    limits: limitsComponent(quota.status()),
     configuration: configComponent(configState()),
     router: routerComponent(policies.status()),
     records: {
       state: records.away !== null || records.dropped > 0 ? 'degraded' : 'ok',
       detail: `${records.queued} queued, ${records.spooledBytes} bytes spooled, ${records.dropped} lost, ${records.rejected} rejected`,
     },
+  }
+}
+
+function limitsComponent({ tenants, owed, replicas }: ReturnType<ComponentSources['quota']['status']>): Component {
+  if (tenants === 0) return { state: 'ok', detail: `counted by the store; processes: ${replicas}` }
+  return {
+    state: 'degraded',
+    detail: `counted by this process, one of ${replicas}, for ${tenants} tenants; ${owed} requests owed to the store`,
   }
 }
 

@@ -5,6 +5,7 @@ export interface GaugeSources {
   admission: { readonly queued: number }
   heldBytes: { readonly total: number }
   recorder: { status(): { queued: number; spooledBytes: number; dropped: number } }
+  quota: { status(): { tenants: number; owed: number } }
   breakers: { states(): ReadonlyMap<string, string> }
   configState(): { readAt: number; problem: string | null }
 }
@@ -12,7 +13,7 @@ export interface GaugeSources {
 /** Metrics that are read when Prometheus asks. */
 export function watchGauges(
   metrics: Metrics,
-  { requests, admission, heldBytes, recorder, breakers, configState }: GaugeSources,
+  { requests, admission, heldBytes, recorder, quota, breakers, configState }: GaugeSources,
   droppedLines: () => number,
 ): void {
   metrics.watch('in_flight', 'Requests in work.', () => requests.size)
@@ -25,6 +26,12 @@ export function watchGauges(
     () => recorder.status().spooledBytes,
   )
   metrics.watch('records_dropped', 'Records lost since the start.', () => recorder.status().dropped)
+  metrics.watch(
+    'limits_local_tenants',
+    'Tenants whose limits this process counts by itself.',
+    () => quota.status().tenants,
+  )
+  metrics.watch('limits_owed', 'Requests that the store has not counted yet.', () => quota.status().owed)
   metrics.watch('breakers_open', 'Deployments that are left alone for now.', () => {
     return [...breakers.states().values()].filter((state) => state === 'open').length
   })

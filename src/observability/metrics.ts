@@ -129,8 +129,15 @@ export function createMetrics() {
     registers,
   })
 
+  const storeDegraded = new Gauge({
+    name: 'persona_router_store_degraded',
+    help: '1 while the store takes no writes, or may drop what must stay.',
+    registers,
+  })
+
   return {
     registry,
+    storeDegraded,
     passed,
     rejected,
     routerFallback,

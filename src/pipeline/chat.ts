@@ -17,7 +17,9 @@ import type { RequestContext } from './context.ts'
 import { type DecideDeps, type Decision, decide } from './decide.ts'
 import { feedbackLink } from './feedback-link.ts'
 import { claimIdempotencyKey, type IdempotencyDeps } from './idempotency.ts'
-import { affordable, BudgetError, type Grant, type Quota } from './quota.ts'
+import { affordable } from './quota/estimate.ts'
+import type { Grant, Quota } from './quota/quota.ts'
+import { BudgetError } from './quota/refusal.ts'
 import { recordOf, summaryOf } from './record.ts'
 
 export interface ChatDeps extends DecideDeps, IdempotencyDeps, AfterAnswerDeps {

@@ -5,7 +5,7 @@ import type { Snapshot } from '../config/snapshot.ts'
 import { GatewayError } from '../errors.ts'
 import type { RequestContext } from './context.ts'
 import { type Principal, principalOf } from './principal.ts'
-import type { Quota } from './quota.ts'
+import type { Quota } from './quota/quota.ts'
 
 /**
  * Routes whose requests are counted when their bodies have been read: what they cost is known only then. All others

@@ -9,7 +9,7 @@ import type { Call } from './call.ts'
 import { type CapturedResponse, captureResponse } from './capture-response.ts'
 import type { RequestContext } from './context.ts'
 import { headerText } from './principal.ts'
-import type { Quota } from './quota.ts'
+import type { Quota } from './quota/quota.ts'
 
 const KEEP_MS = 86_400_000
 const CLAIM_MARGIN_MS = 60_000

@@ -14,7 +14,7 @@ import { answer, type ChatDeps } from './chat.ts'
 import type { RequestContext } from './context.ts'
 import type { Decision } from './decide.ts'
 import { claimIdempotencyKey, type IdempotencyDeps } from './idempotency.ts'
-import type { Quota } from './quota.ts'
+import type { Quota } from './quota/quota.ts'
 import { recordOf } from './record.ts'
 
 export interface UnroutedDeps extends IdempotencyDeps {

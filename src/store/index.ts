@@ -7,10 +7,11 @@ import type { Store } from './store.ts'
  * Opens the configured store. A Redis that is away does not matter: the store then rejects with `StoreError` until it
  * is back.
  *
+ * @param processes of this machine that share it
  * @throws StoreError when the SQLite file can't be opened
  */
-export async function openStore(config: StoreConfig): Promise<Store> {
-  if (config.kind === 'sqlite') return new SqliteStore(config)
+export async function openStore(config: StoreConfig, processes = 1): Promise<Store> {
+  if (config.kind === 'sqlite') return new SqliteStore(config, processes)
   const store = new RedisStore(config)
   await store.connect()
   return store

@@ -8,6 +8,8 @@ export interface Amounts {
   nanoUsd: number
 }
 
+export const NO_AMOUNTS: Amounts = { requests: 0, tokens: 0, nanoUsd: 0 }
+
 /** One bound. At most `max` of `what` by `scope` in a window. */
 export interface Limit {
   /** What it bounds within the tenant: `tenant`, `key:<id>`, `user:<id>`. */
@@ -20,8 +22,12 @@ export interface Limit {
 export interface LimitState {
   /** What may still be used, this reservation taken off; never below zero. */
   remaining: number
+  /** What counts now, this reservation included. */
+  used: number
   /** Milliseconds until the window is over (`flight`: 0). */
   resetMs: number
+  /** Nothing had been counted in this window. */
+  isNew: boolean
 }
 
 export interface Reservation {
@@ -43,19 +49,45 @@ export interface ReserveRequest {
   ttlMs: number
 }
 
+/** What a request came to that the store had not granted, or whose reservation it has lost. */
+export interface Charge {
+  tenant: string
+  /** The request's id: however often it is sent, it counts once. Where it is reserved after all, it is settled. */
+  id: string
+  /** When it was granted, Unix milliseconds: it counts in the windows of that time, as far as they last. */
+  at: number
+  limits: readonly Pick<Limit, 'scope' | 'what' | 'window'>[]
+  /** May be negative, where more had been counted already. */
+  amounts: Amounts
+}
+
+/** `before`: it had been settled; `unknown`: there was no such reservation, or it is lost. */
+export type Settled = 'now' | 'before' | 'unknown'
+
 /**
  * Budgets and rates over all replicas: reserved before, settled after. Windows are by the store's clock. Methods reject
  * with `StoreError`.
  */
 export interface Limits {
+  /** Processes that share these counters now, this one included; as last told while the store is away. */
+  readonly replicas: number
   /** All limits or none, in one step. */
   reserve(request: ReserveRequest): Promise<Reservation>
+  /** Replaces what was reserved by what it came to; once. A late one, after `ttlMs`, counts too. */
+  settle(tenant: string, id: string, actual: Amounts): Promise<Settled>
+  /** Where limits stand; changes nothing, so that a full store answers, too. */
+  look(tenant: string, limits: readonly Limit[]): Promise<LimitState[]>
+  charge(charge: Charge): Promise<void>
   /**
-   * Replaces what was reserved by what it came to; once. False = it was settled before, or is unknown. A late one,
-   * after `ttlMs`, counts too.
+   * A counter was lost (evicted, say): counts what it had come to, as far as is known. Of several who restore it in the
+   * same window, the largest amount counts.
    */
-  settle(tenant: string, id: string, actual: Amounts): Promise<boolean>
+  restore(tenant: string, limit: Pick<Limit, 'scope' | 'what' | 'window'>, amount: number): Promise<void>
 }
+
+/** A limit's name: one counter for each window. */
+export const limitName = ({ scope, what, window }: Pick<Limit, 'scope' | 'what' | 'window'>) =>
+  `${scope}:${what}:${window}`
 
 /** What became of a request with this `Idempotency-Key` so far. */
 export type Claim =

@@ -220,6 +220,11 @@ export interface Store {
   subscribe(listener: (change: Invalidation) => void): () => void
   /** Throws when the store does not answer. */
   ping(): Promise<void>
+  /**
+   * Writes a little, and says by the way that this process is there. Resolves with what is wrong though it works, such
+   * as a policy that drops what must stay. Rejects where nothing can be written.
+   */
+  check(): Promise<string[]>
   close(): Promise<void>
 }
 

@@ -67,7 +67,7 @@ export function limitsContract(current: () => Store, open: () => Promise<Store>)
       [true, 6],
       [true, 2],
     ])
-    expect(await store.limits.settle(t, 'c', amounts())).toBe(true)
+    expect(await store.limits.settle(t, 'c', amounts())).toBe('now')
   })
 
   test('all limits or none: what one refuses, none has counted', async () => {
@@ -106,12 +106,12 @@ export function limitsContract(current: () => Store, open: () => Promise<Store>)
       store.limits.reserve({ tenant: t, id, limits, amounts: amounts({ nanoUsd }), ttlMs: LONG_MS })
     expect(await reserve('1', 600)).toMatchObject({ granted: true, states: [{ remaining: 400 }, { remaining: 0 }] })
     expect(await reserve('2', 100)).toMatchObject({ granted: false, refusedBy: limits[1] })
-    expect(await store.limits.settle(t, '1', amounts({ nanoUsd: 250 }))).toBe(true)
-    expect(await store.limits.settle(t, '1', amounts({ nanoUsd: 250 }))).toBe(false)
-    expect(await store.limits.settle(t, 'unknown', amounts({ nanoUsd: 250 }))).toBe(false)
+    expect(await store.limits.settle(t, '1', amounts({ nanoUsd: 250 }))).toBe('now')
+    expect(await store.limits.settle(t, '1', amounts({ nanoUsd: 250 }))).toBe('before')
+    expect(await store.limits.settle(t, 'unknown', amounts({ nanoUsd: 250 }))).toBe('unknown')
     expect(await reserve('2', 750)).toMatchObject({ granted: true, states: [{ remaining: 0 }, { remaining: 0 }] })
     // The answer was dearer than thought: it is counted all the same.
-    expect(await store.limits.settle(t, '2', amounts({ nanoUsd: 5_000 }))).toBe(true)
+    expect(await store.limits.settle(t, '2', amounts({ nanoUsd: 5_000 }))).toBe('now')
     expect(await reserve('3', 1)).toMatchObject({ granted: false, refusedBy: limits[0] })
   })
 
@@ -131,13 +131,72 @@ export function limitsContract(current: () => Store, open: () => Promise<Store>)
       store.limits.reserve({ tenant: t, id, limits, amounts: amounts({ nanoUsd: 100 }), ttlMs })
     expect(await reserve('dies', 30)).toMatchObject({ granted: true })
     await until(async () => (await reserve('next', LONG_MS)).granted)
-    expect(await store.limits.settle(t, 'next', amounts({ nanoUsd: 0 }))).toBe(true)
-    expect(await store.limits.settle(t, 'dies', amounts({ nanoUsd: 70 }))).toBe(true)
-    expect(await store.limits.settle(t, 'dies', amounts({ nanoUsd: 70 }))).toBe(false)
+    expect(await store.limits.settle(t, 'next', amounts({ nanoUsd: 0 }))).toBe('now')
+    expect(await store.limits.settle(t, 'dies', amounts({ nanoUsd: 70 }))).toBe('now')
+    expect(await store.limits.settle(t, 'dies', amounts({ nanoUsd: 70 }))).toBe('before')
     const small = { tenant: t, limits, amounts: amounts({ nanoUsd: 30 }), ttlMs: LONG_MS }
     expect(await store.limits.reserve({ ...small, id: 'small' })).toMatchObject({
       states: [{ remaining: 0 }, { remaining: 0 }],
     })
+  })
+
+  test('what was granted elsewhere is charged once, in the windows of its time, or settles what was reserved', async () => {
+    const store = current()
+    const t = tenant()
+    const month = budget(1_000, { window: 'month' })
+    const limits = [budget(1_000), month, budget(3, { what: 'requests', window: 'flight' })]
+    const look = async () => (await store.limits.look(t, limits)).map(({ used }) => used)
+    expect(await store.limits.look(t, limits)).toMatchObject([
+      { used: 0, remaining: 1_000, isNew: true },
+      { used: 0, remaining: 1_000, isNew: true },
+      { used: 0, remaining: 3, isNew: true },
+    ])
+    const charge = { tenant: t, id: 'away', at: Date.now(), limits, amounts: amounts({ nanoUsd: 70 }) }
+    for (let i = 0; i < 2; i++) await store.limits.charge(charge)
+    expect(await look()).toEqual([70, 70, 0])
+    expect(await store.limits.settle(t, 'away', amounts({ nanoUsd: 500 }))).toBe('before')
+    // A window that is over is of no matter: of a time years ago, all are.
+    await store.limits.charge({ ...charge, id: 'long ago', at: Date.UTC(2020, 1, 29, 23, 59) })
+    expect(await look()).toEqual([70, 70, 0])
+    const reserved = { tenant: t, id: 'reply lost', limits, amounts: amounts({ nanoUsd: 400 }), ttlMs: LONG_MS }
+    expect(await store.limits.reserve(reserved)).toMatchObject({
+      granted: true,
+      states: [{ used: 470, isNew: false }, {}, {}],
+    })
+    expect(await look()).toEqual([470, 470, 1])
+    for (let i = 0; i < 2; i++) await store.limits.charge({ ...charge, id: 'reply lost' })
+    expect(await look()).toEqual([140, 140, 0])
+    // Less than nothing is not counted.
+    await store.limits.charge({ ...charge, id: 'less', amounts: amounts({ requests: 0, nanoUsd: -1_000 }) })
+    expect(await look()).toEqual([0, 0, 0])
+  })
+
+  test('a charge at the end of a day counts in that day alone, and in its month', async () => {
+    const store = current()
+    const t = tenant()
+    const [day, month] = [budget(1_000), budget(1_000, { window: 'month' })]
+    const at = windowAt('day', Date.now()).start - 1
+    await store.limits.charge({ tenant: t, id: 'late', at, limits: [day, month], amounts: amounts({ nanoUsd: 70 }) })
+    const isFirst = windowAt('month', Date.now()).start > at
+    expect((await store.limits.look(t, [day, month])).map(({ used }) => used)).toEqual([0, isFirst ? 0 : 70])
+  })
+
+  test('a counter that was lost is brought back; of two who do it the larger amount counts', async () => {
+    const store = current()
+    const t = tenant()
+    const limit = budget(1_000)
+    const request = (id: string, nanoUsd: number) => ({
+      tenant: t,
+      id,
+      limits: [limit],
+      amounts: amounts({ nanoUsd }),
+      ttlMs: LONG_MS,
+    })
+    expect(await store.limits.reserve(request('first', 10))).toMatchObject({ states: [{ used: 10, isNew: true }] })
+    for (const amount of [600, 400, 700]) await store.limits.restore(t, limit, amount)
+    expect(await store.limits.look(t, [limit])).toMatchObject([{ used: 710, remaining: 290 }])
+    expect(await store.limits.reserve(request('too much', 291))).toMatchObject({ granted: false })
+    expect(await store.limits.reserve(request('fits', 290))).toMatchObject({ granted: true })
   })
 
   test('an idempotency key is claimed once, replayed when done, and bound to its body and tenant', async () => {

@@ -40,6 +40,7 @@ async function offered(): Promise<Map<string, string[]>> {
       heldBytes: { total: 0 },
       configState: () => ({ readAt: 0, problem: null }),
       recorder: { status: () => ({ queued: 0, spooledBytes: 0, dropped: 0 }) },
+      quota: { status: () => ({ tenants: 0, owed: 0, replicas: 1 }) },
       breakers: { states: () => new Map() },
     },
     () => 0,

@@ -13,7 +13,7 @@ const limit = (fields: Partial<Limit> = {}): Limit => ({
 const refused = (by: Limit, remaining = 0, resetMs = 30_000): Reservation => ({
   granted: false,
   refusedBy: by,
-  states: [{ remaining, resetMs }],
+  states: [{ remaining, used: by.max - remaining, resetMs, isNew: false }],
 })
 const error = () =>
   new GatewayError('Limit reached.', { status: 429, type: 'rate_limit_error', retryAfterS: 30, code: 'x' })

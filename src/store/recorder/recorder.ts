@@ -3,10 +3,12 @@ import type { Config } from '../../config/schema.ts'
 import { atEndOfTick } from '../../runtime/end-of-tick.ts'
 import { EphemeralMap } from '../../runtime/ephemeral-map.ts'
 import { userHash, userKey } from '../../runtime/keys.ts'
+import type { Charge } from '../limits.ts'
 import type { InteractionRecord, RewardRecord } from '../records/codec.ts'
 import { interactionLine, readInteraction, readReward, rewardLine } from '../records/codec.ts'
 import { summaryOf } from '../records/summary.ts'
 import { type CompletionRef, type InteractionSummary, MAX_COMPLETIONS, type Store, StoreError } from '../store.ts'
+import { chargeLine, readCharge } from './charge-line.ts'
 import { Spool } from './spool.ts'
 
 /** Of one batch: SQLite blocks the process meanwhile, some 30 us a row, and requests get their turn between two. */
@@ -19,7 +21,10 @@ const MAX_FINDABLE = 5_000
 const ADOPT_MS = 15_000
 const RETRY = { firstMs: 100, maxMs: 2_000 }
 
-type Row = { type: 'interaction'; record: InteractionRecord } | { type: 'reward'; record: RewardRecord }
+type Row =
+  | { type: 'interaction'; record: InteractionRecord }
+  | { type: 'reward'; record: RewardRecord }
+  | { type: 'charge'; record: Charge }
 type Entry = Row & { bytes: number }
 
 interface Completion {
@@ -156,6 +161,12 @@ export class Recorder {
 
   reward(record: RewardRecord): void {
     this.#fresh.push({ row: { type: 'reward', record }, line: `${rewardLine(record)}\n` })
+    this.#writeFresh()
+  }
+
+  /** What a request came to, which the store could not be told. */
+  charge(record: Charge): void {
+    this.#fresh.push({ row: { type: 'charge', record }, line: `${chargeLine(record)}\n` })
     this.#writeFresh()
   }
 
@@ -360,7 +371,7 @@ export class Recorder {
       await append(this.#store, [row])
     } catch (error) {
       if (error instanceof StoreError) throw error
-      this.#spool.reject(row.type === 'interaction' ? interactionLine(row.record) : rewardLine(row.record))
+      this.#spool.reject(lineOf(row))
       this.#counts.rejected++
       this.#events.rejected?.(error)
     }
@@ -381,6 +392,7 @@ export class Recorder {
       const { type, ...document } = JSON.parse(line)
       if (type === 'interaction') return [{ type, record: readInteraction(document) }]
       if (type === 'reward') return [{ type, record: readReward(document) }]
+      if (type === 'charge') return [{ type, record: readCharge(document) }]
     } catch {
       // Counted below.
     }
@@ -408,9 +420,15 @@ export class Recorder {
   }
 }
 
+function lineOf({ type, record }: Row): string {
+  if (type === 'charge') return chargeLine(record)
+  return type === 'interaction' ? interactionLine(record) : rewardLine(record)
+}
+
 async function append(store: Store, rows: Row[]): Promise<void> {
   const interactions = rows.flatMap((row) => (row.type === 'interaction' ? [row.record] : []))
   const rewards = rows.flatMap((row) => (row.type === 'reward' ? [row.record] : []))
   if (interactions.length > 0) await store.appendInteractions(interactions)
   if (rewards.length > 0) await store.appendRewards(rewards)
+  await Promise.all(rows.map((row) => row.type === 'charge' && store.limits.charge(row.record)))
 }

@@ -6,6 +6,11 @@ import { createRedis, type RedisClient } from './connection.ts'
 import { RedisGuard } from './guard.ts'
 import * as keys from './keys.ts'
 
+/**
+ * A reservation waits so much longer for its reply: decided without it, it might be granted what another replica has
+ * been granted meanwhile.
+ */
+const PATIENCE_FACTOR = 4
 /** Off the request path a call may take so much longer than `command_timeout_ms`. */
 const BATCH_DEADLINE_FACTOR = 8
 
@@ -25,6 +30,13 @@ export class RedisAccess {
 
   readonly run = (tenant: string, script: Script, on: string[], args: Argument[]): Promise<unknown> =>
     this.ask(tenant, () => this.#script(script, on, args))
+
+  readonly runPatiently = (tenant: string, script: Script, on: string[], args: Argument[]): Promise<unknown> =>
+    this.#guardOf(tenant).run(
+      () => this.#script(script, on, args),
+      this.#deadlineMs,
+      this.#deadlineMs * PATIENCE_FACTOR,
+    )
 
   readonly runLong = (tenant: string, script: Script, on: string[], args: Argument[]): Promise<unknown> =>
     this.askLong(tenant, () => this.#script(script, on, args))

@@ -7,6 +7,7 @@ const SCRIPTS = [
   'append-interactions',
   'append-rewards',
   'batch',
+  'check-in',
   'claim',
   'commit-user',
   'complete',

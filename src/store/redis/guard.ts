@@ -1,3 +1,4 @@
+import { FairTimer } from '../../runtime/fair-timer.ts'
 import { inTime } from '../../runtime/in-time.ts'
 import { StoreError } from '../store.ts'
 
@@ -35,20 +36,35 @@ export class RedisGuard {
 
   /**
    * @param deadlineMs another deadline than the usual: for batches, off the request path
+   * @param patienceMs how long a reply is waited for, though from the deadline on it counts as an outage
    * @throws StoreError when Redis can't be reached, does not answer in time, or refuses for now. Other errors are ours,
    * and come as they are.
    */
-  async run<T>(work: () => Promise<T>, deadlineMs = this.#deadlineMs): Promise<T> {
+  async run<T>(work: () => Promise<T>, deadlineMs = this.#deadlineMs, patienceMs = deadlineMs): Promise<T> {
     if (this.#isAway) throw new StoreError(`Redis is away: ${this.#lastError}`)
+    let isLate = false
+    const late =
+      patienceMs > deadlineMs
+        ? new FairTimer(deadlineMs, () => {
+            isLate = true
+            this.#count()
+          })
+        : null
     try {
-      const result = await this.#attempt(work, deadlineMs)
-      if (!this.#isAway) this.#outages = 0
+      const result = await this.#attempt(work, patienceMs)
+      if (!isLate && !this.#isAway) this.#outages = 0
       return result
     } catch (error) {
-      // Of calls that were out together, one starts the probes.
-      if (error instanceof Outage && !this.#isAway && ++this.#outages === FAILURES_TO_OPEN) this.#probeLater()
+      if (!isLate && error instanceof Outage) this.#count()
       throw error
+    } finally {
+      late?.clear()
     }
+  }
+
+  /** Of calls that were out together, one starts the probes. */
+  #count(): void {
+    if (!this.#isAway && ++this.#outages === FAILURES_TO_OPEN) this.#probeLater()
   }
 
   stop(): void {

@@ -16,6 +16,8 @@ export const tenantKeys = {
 export const TENANTS = 'pr:tenants'
 /** Under which all replicas keep user ids. */
 export const SHARED_SECRET = 'pr:shared-secret'
+/** Processes that use this Redis. */
+export const REPLICAS = 'pr:replicas'
 /** Published in every change that replicas cache: `Invalidation` as JSON. */
 export const CHANGES = 'pr:changes'
 /** A replica hears from itself there, and so knows whether it may have missed a change. */

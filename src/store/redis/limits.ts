@@ -1,21 +1,42 @@
-import { type Amounts, type Limits, REMEMBER_MS, type Reservation, type ReserveRequest } from '../limits.ts'
+import {
+  type Amounts,
+  type Charge,
+  type Limit,
+  type LimitState,
+  type Limits,
+  limitName,
+  REMEMBER_MS,
+  type Reservation,
+  type ReserveRequest,
+  type Settled,
+} from '../limits.ts'
 import type { BatchOperation, RedisBatch } from './batch.ts'
+
+/** As `batch.lua` numbers them. */
+const SETTLED: readonly Settled[] = ['before', 'now', 'unknown']
 
 export class RedisLimits implements Limits {
   readonly #batch: RedisBatch
+  readonly #count: () => number
   /** Reservations that others may soon be waiting for. */
   readonly #scarce = new Set<string>()
 
-  constructor(batch: RedisBatch) {
+  /** @param count processes that use this Redis */
+  constructor(batch: RedisBatch, count: () => number) {
     this.#batch = batch
+    this.#count = count
+  }
+
+  get replicas(): number {
+    return this.#count()
   }
 
   async reserve({ tenant, id, limits, amounts, ttlMs }: ReserveRequest): Promise<Reservation> {
     const { requests, tokens, nanoUsd } = amounts
     const operation: BatchOperation = ['reserve', id, ttlMs, REMEMBER_MS, requests, tokens, nanoUsd]
-    for (const { scope, what, window, max } of limits) operation.push(`${scope}:${what}:${window}`, max)
+    for (const limit of limits) operation.push(limitName(limit), limit.max)
     const [refused = 0, ...numbers] = (await this.#batch.ask(tenant, operation)) as number[]
-    const states = limits.map((_, i) => ({ remaining: numbers[2 * i]!, resetMs: numbers[2 * i + 1]! }))
+    const states = statesOf(limits, numbers)
     const granted = refused === 0
     if (granted && limits.some(({ window, max }, i) => window === 'flight' && states[i]!.remaining < max / 2)) {
       this.#scarce.add(id)
@@ -23,8 +44,36 @@ export class RedisLimits implements Limits {
     return { granted, refusedBy: limits[refused - 1] ?? null, states }
   }
 
-  async settle(tenant: string, id: string, { requests, tokens, nanoUsd }: Amounts): Promise<boolean> {
+  async settle(tenant: string, id: string, { requests, tokens, nanoUsd }: Amounts): Promise<Settled> {
     const when = this.#scarce.delete(id) ? 'now' : 'soon'
-    return (await this.#batch.ask(tenant, ['settle', id, requests, tokens, nanoUsd], when)) === 1
+    const settled = await this.#batch.ask(tenant, ['settle', id, requests, tokens, nanoUsd], when)
+    return SETTLED[settled as number] as Settled
+  }
+
+  async look(tenant: string, limits: readonly Limit[]): Promise<LimitState[]> {
+    if (limits.length === 0) return []
+    const numbers = await this.#batch.ask(tenant, ['look', '', ...limits.map(limitName)])
+    return statesOf(limits, numbers as number[])
+  }
+
+  async charge({ tenant, id, at, limits, amounts: { requests, tokens, nanoUsd } }: Charge): Promise<void> {
+    const names = limits.map(limitName)
+    await this.#batch.ask(tenant, ['charge', id, REMEMBER_MS, at, requests, tokens, nanoUsd, ...names])
+  }
+
+  async restore(tenant: string, limit: Parameters<Limits['restore']>[1], amount: number): Promise<void> {
+    await this.#batch.ask(tenant, ['restore', limitName(limit), Math.round(amount)])
   }
 }
+
+/** Three numbers a limit: used, milliseconds until its window ends, whether there was no counter. */
+const statesOf = (limits: readonly Limit[], numbers: readonly number[]): LimitState[] =>
+  limits.map(({ max }, i) => {
+    const used = numbers[3 * i] as number
+    return {
+      used,
+      remaining: Math.max(0, max - used),
+      resetMs: numbers[3 * i + 1] as number,
+      isNew: numbers[3 * i + 2] === 1,
+    }
+  })

@@ -11,6 +11,7 @@ import type { ConversationState, Evidence, Invalidation, Store, StoredRefusal } 
 import { announcing, RedisAccess } from './access.ts'
 import { RedisBatch } from './batch.ts'
 import { ChangeChannel } from './changes.ts'
+import { RedisHealth } from './health.ts'
 import { RedisIdempotency } from './idempotency.ts'
 import * as keys from './keys.ts'
 import { RedisLimits } from './limits.ts'
@@ -37,6 +38,7 @@ export class RedisStore implements Store {
   readonly #users: RedisUsers
   readonly #records: RedisRecords
   readonly #batch: RedisBatch
+  readonly #health: RedisHealth
   readonly #retentionMs: number
   readonly #listeners = new Listeners()
   readonly #channel: ChangeChannel
@@ -45,13 +47,17 @@ export class RedisStore implements Store {
   /** @throws Error when the configuration is wrong; not when Redis is away */
   constructor(config: RedisConfig) {
     this.#redis = new RedisAccess(config)
-    const { client, run, runLong } = this.#redis
+    const { client, run, runLong, runPatiently } = this.#redis
+    const id = randomUUID()
+    this.#health = new RedisHealth(this.#redis, id)
     this.#retentionMs = Math.round(config.retention_days * 86_400_000)
     this.#keys = new RedisTenantKeys(this.#redis)
     this.#records = new RedisRecords(this.#redis, this.#retentionMs)
-    this.#channel = new ChangeChannel(client, randomUUID(), (change) => this.#listeners.emit(change))
-    this.#batch = new RedisBatch((tenant, operations) => run(tenant, 'batch', [keys.tag(tenant)], [operations]))
-    this.limits = new RedisLimits(this.#batch)
+    this.#channel = new ChangeChannel(client, id, (change) => this.#listeners.emit(change))
+    this.#batch = new RedisBatch((tenant, operations) =>
+      runPatiently(tenant, 'batch', [keys.tag(tenant)], [operations]),
+    )
+    this.limits = new RedisLimits(this.#batch, () => this.#health.replicas)
     this.idempotency = new OwedEnds(new RedisIdempotency(run))
     this.responses = new RedisResponses(run, runLong)
     this.#users = new RedisUsers(this.#redis, this.responses, this.#retentionMs)
@@ -154,6 +160,10 @@ export class RedisStore implements Store {
     await this.#redis.ask('{keys}', () => this.#redis.client.exists(keys.tenantKeys.records))
   }
 
+  check(): Promise<string[]> {
+    return this.#health.check()
+  }
+
   /** Drops what is too old also of tenants that write no more. */
   sweep(): Promise<void> {
     return this.#records.sweep()
@@ -162,6 +172,7 @@ export class RedisStore implements Store {
   async close(): Promise<void> {
     clearInterval(this.#sweep)
     await Promise.all([this.#batch.close(), this.idempotency.close()])
+    await this.#health.leave()
     this.#channel.close()
     this.#redis.close()
   }

@@ -121,6 +121,10 @@ const MIGRATIONS = [
   ) STRICT, WITHOUT ROWID;
   `,
   `
+  -- Filled and emptied, to see whether the disk has room.
+  CREATE TABLE room (id INTEGER PRIMARY KEY, filler BLOB NOT NULL) STRICT;
+  `,
+  `
   ALTER TABLE open_interactions ADD COLUMN completion_id TEXT;
   CREATE INDEX open_interactions_of_completion ON open_interactions (tenant, completion_id)
     WHERE completion_id IS NOT NULL;

@@ -91,6 +91,9 @@ export function prepareStatements(db: DatabaseSync) {
         DELETE FROM ${table} WHERE (${row}) IN (SELECT ${row} FROM ${table} WHERE tenant = ? AND user = ? LIMIT ?)`),
     ),
 
+    takeRoom: prepare('INSERT INTO room (filler) VALUES (zeroblob(8192))'),
+    giveRoomBack: prepare('DELETE FROM room WHERE id = ?'),
+
     /** Another number whenever another connection changed the file. */
     dataVersion: prepare('PRAGMA data_version'),
     noteChange: prepare('INSERT INTO changes (origin, at, change) VALUES (?, ?, ?)'),

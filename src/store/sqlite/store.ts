@@ -42,8 +42,8 @@ export class SqliteStore implements Store {
   #dataVersion = 0
   #seenChange = 0
 
-  /** @throws StoreError when the file can't be opened */
-  constructor(config: SqliteConfig) {
+  /** @param replicas processes that share the file. @throws StoreError when the file can't be opened */
+  constructor(config: SqliteConfig, replicas = 1) {
     const note = (change: Invalidation) =>
       void this.#file.sql.noteChange.run(this.#origin, Date.now(), JSON.stringify(change))
     this.#file = new SqliteFile(config.path, note, (change) => this.#listeners.emit(change))
@@ -52,7 +52,7 @@ export class SqliteStore implements Store {
     this.#records = new SqliteRecords(this.#file)
     const { db, sql } = this.#file
     const transact: Transact = (work) => this.#file.write(() => [work()])
-    this.limits = new SqliteLimits(db, transact)
+    this.limits = new SqliteLimits(db, transact, (work) => this.#file.read(work), replicas)
     this.idempotency = new OwedEnds(new SqliteIdempotency(db, transact))
     this.responses = new SqliteResponses(
       db,
@@ -158,6 +158,15 @@ export class SqliteStore implements Store {
   ping(): Promise<void> {
     return this.#file.read(() => {
       this.#file.sql.dataVersion.get()
+    })
+  }
+
+  check(): Promise<string[]> {
+    return this.#file.write(() => {
+      // What takes room, and gives it back: an update in place would succeed on a full disk, too.
+      const { lastInsertRowid } = this.#file.sql.takeRoom.run()
+      this.#file.sql.giveRoomBack.run(lastInsertRowid)
+      return [[]]
     })
   }
 

@@ -8,17 +8,24 @@
     reserve   id, time to live, how long it is remembered after that (milliseconds), requests, tokens, nanoUsd,
               then for each limit: "<scope>:<requests|tokens|nanoUsd>:<flight|minute|day|month>", most
               All limits or none. Asked again, the same reservation is granted, and counted once.
-              -> {0, or the number of the limit that refuses, then for each limit: what remains, milliseconds until its
-                 window ends}
+              -> {0, or the number of the limit that refuses, then for each limit: what is used, milliseconds until
+                 its window ends, 1 where there was no counter}
     settle    id, requests, tokens, nanoUsd
               Replaces what was reserved by the actual amounts, in the windows in which it was reserved (those that are
               over no longer matter).
-              -> 1, or 0 when it was settled before or is unknown
+              -> 1, or 0 when it was settled before, 2 when it is unknown
+    look      "", then each limit's name -> for each limit as in `reserve`, without the first number
+    charge    id, how long it is remembered, when it was granted (milliseconds), requests, tokens, nanoUsd, then each
+              limit's name
+              Settles it where it is reserved; else counts it once in the windows of that time that are not over.
+    restore   limit's name, amount
+              A counter was lost: brings it back. Of several amounts in one window the largest counts.
     converse  id, user, state, how long it is remembered (milliseconds)
               -> "<user>\n<state>" that was there, or nil
 
   Uses keys that are not in KEYS, in the same slot, each beginning with KEYS[1]:
     limit:<limit>:<start>       counters; the window's start in milliseconds
+    restored:<limit>:<start>    how much of the counter was restored
     reservations                open ones: ids by the time at which they run out
     reserved:<id>               "o" (open) or "x" (ran out, given back) and what it holds, packed
                                 {{what, amount, counter}, …}; or "s" (settled)
@@ -55,14 +62,14 @@ local function month_of(day)
   if next_month == 13 then next_year, next_month = year + 1, 1 end
   return first_of_month(year, month), first_of_month(next_year, next_month)
 end
-local function window_at(window)
-  if window == 'flight' then return 0, now end
+local function window_at(window, at)
+  if window == 'flight' then return 0, at end
   if window == 'month' then
-    local from, to = month_of(math.floor(now / DAY))
+    local from, to = month_of(math.floor(at / DAY))
     return from * DAY, to * DAY
   end
   local length = window == 'minute' and MINUTE or DAY
-  local start = math.floor(now / length) * length
+  local start = math.floor(at / length) * length
   return start, start + length
 end
 local function whole(number) return string.format('%.0f', number) end
@@ -99,6 +106,8 @@ local function correct(changes)
 end
 local function write_counters()
   for key, counter in pairs(counters) do
+    -- Below zero it would give away what it never held: some of it was lost, and counted anew.
+    if used(key) < 0 then counter.change = -(counter.value or 0) end
     if counter.change ~= 0 or (counter.ends and not counter.value) then
       if counter.keep then
         redis.call('SET', key, whole(used(key)), 'PX', whole(counter.keep))
@@ -131,28 +140,52 @@ local function give_back_what_ran_out()
   end
 end
 
-local function reserve(id, ttl, remember, amounts, limits)
-  give_back_what_ran_out()
-  local mine = prefix .. 'reserved:' .. id
-  local known = redis.call('EXISTS', mine) == 1
+local function limit_of(name)
+  local what, window = string.match(name, ':(%a+):(%a+)$')
+  return { name = name, what = what, window = window }
+end
+
+local function counter_key(limit, start) return prefix .. 'limit:' .. limit.name .. ':' .. whole(start) end
+
+-- Reads what is used of each limit now.
+local function look_at(limits)
   local keys = {}
   for _, limit in ipairs(limits) do
     local start
-    start, limit.ends = window_at(limit.window)
-    limit.key = prefix .. 'limit:' .. limit.name .. ':' .. whole(start)
+    start, limit.ends = window_at(limit.window, now)
+    limit.key = counter_key(limit, start)
     keys[#keys + 1] = limit.key
     if limit.window == 'minute' then
-      limit.before = prefix .. 'limit:' .. limit.name .. ':' .. whole(start - MINUTE)
+      limit.before = counter_key(limit, start - MINUTE)
       keys[#keys + 1] = limit.before
     end
   end
   read(keys)
+  for _, limit in ipairs(limits) do
+    limit.used = used(limit.key)
+    limit.is_new = not counters[limit.key].value and not counters[limit.key].ends
+    -- The minute before counts by the part of it that is less than a minute ago.
+    if limit.before then limit.used = limit.used + math.ceil(used(limit.before) * (limit.ends - now) / MINUTE) end
+  end
+end
+
+local function tell(reply, limits)
+  for _, limit in ipairs(limits) do
+    reply[#reply + 1] = limit.used
+    reply[#reply + 1] = limit.ends - now
+    reply[#reply + 1] = limit.is_new and 1 or 0
+  end
+  return reply
+end
+
+local function reserve(id, ttl, remember, amounts, limits)
+  give_back_what_ran_out()
+  local mine = prefix .. 'reserved:' .. id
+  local known = redis.call('EXISTS', mine) == 1
+  look_at(limits)
   local refused = 0
   for i, limit in ipairs(limits) do
     limit.amount = amounts[limit.what]
-    limit.used = used(limit.key)
-    -- The minute before counts by the part of it that is less than a minute ago.
-    if limit.before then limit.used = limit.used + math.ceil(used(limit.before) * (limit.ends - now) / MINUTE) end
     if refused == 0 and not known and limit.used + limit.amount > limit.max then refused = i end
   end
   local takes = refused == 0 and not known
@@ -166,25 +199,21 @@ local function reserve(id, ttl, remember, amounts, limits)
     begun[#begun + 1] = whole(now + ttl)
     begun[#begun + 1] = id
   end
-  local reply = { refused }
-  for _, limit in ipairs(limits) do
-    if takes then
-      local counter = counters[limit.key]
-      counter.change = counter.change + limit.amount
-      counter.ends = limit.ends + MINUTE
-      -- As long as any reservation that it counts is remembered.
-      if limit.window == 'flight' then counter.keep = math.max(counter.keep or 0, ttl + remember) end
-      limit.used = limit.used + limit.amount
-    end
-    reply[#reply + 1] = math.max(0, limit.max - limit.used)
-    reply[#reply + 1] = limit.ends - now
+  for _, limit in ipairs(takes and limits or {}) do
+    local counter = counters[limit.key]
+    counter.change = counter.change + limit.amount
+    counter.ends = limit.ends + MINUTE
+    -- As long as any reservation that it counts is remembered.
+    if limit.window == 'flight' then counter.keep = math.max(counter.keep or 0, ttl + remember) end
+    limit.used = limit.used + limit.amount
   end
-  return reply
+  return tell({ refused }, limits)
 end
 
 local function settle(id, actual)
   local value = redis.call('SET', prefix .. 'reserved:' .. id, 's', 'XX', 'KEEPTTL', 'GET')
-  if not value or value == 's' then return 0 end
+  if not value then return 2 end
+  if value == 's' then return 0 end
   -- One that ran out has been given back already.
   local open = string.sub(value, 1, 1) == 'o'
   local changes = {}
@@ -195,6 +224,36 @@ local function settle(id, actual)
   correct(changes)
   over[#over + 1] = id
   return 1
+end
+
+local function count(limit, start, ends, amount)
+  local key = counter_key(limit, start)
+  read({ key })
+  counters[key].change = counters[key].change + amount
+  counters[key].ends = ends + MINUTE
+end
+
+local function charge(id, remember, at, actual, names)
+  -- First of all writes, as in `reserve`.
+  if settle(id, actual) ~= 2 then return end
+  redis.call('SET', prefix .. 'reserved:' .. id, 's', 'PX', whole(remember))
+  for _, name in ipairs(names) do
+    local limit = limit_of(name)
+    local start, ends = window_at(limit.window, at)
+    -- Of minutes, the one before still counts.
+    local matters = limit.window == 'minute' and ends + MINUTE > now or ends > now
+    if limit.window ~= 'flight' and matters then count(limit, start, ends, actual[limit.what]) end
+  end
+end
+
+local function restore(name, amount)
+  local limit = limit_of(name)
+  local start, ends = window_at(limit.window, now)
+  local mark = prefix .. 'restored:' .. name .. ':' .. whole(start)
+  local before = tonumber(redis.call('GET', mark) or '0')
+  if amount <= before then return end
+  redis.call('SET', mark, whole(amount), 'PXAT', whole(ends + MINUTE))
+  count(limit, start, ends, amount - before)
 end
 
 local function converse(id, user, state, ttl)
@@ -216,12 +275,22 @@ local function run(operation)
   if name == 'reserve' then
     local limits = {}
     for i = 8, #operation, 2 do
-      local what, window = string.match(operation[i], ':(%a+):(%a+)$')
-      limits[#limits + 1] = { name = operation[i], what = what, window = window, max = operation[i + 1] }
+      limits[#limits + 1] = limit_of(operation[i])
+      limits[#limits].max = operation[i + 1]
     end
     return reserve(id, operation[3], operation[4], amounts(operation[5], operation[6], operation[7]), limits)
   elseif name == 'settle' then
     return settle(id, amounts(operation[3], operation[4], operation[5]))
+  elseif name == 'look' then
+    local limits = {}
+    for i = 3, #operation do limits[#limits + 1] = limit_of(operation[i]) end
+    look_at(limits)
+    return tell({}, limits)
+  elseif name == 'charge' then
+    local names = { unpack(operation, 8) }
+    return charge(id, operation[3], operation[4], amounts(operation[5], operation[6], operation[7]), names)
+  elseif name == 'restore' then
+    return restore(id, operation[3])
   else
     return converse(id, operation[3], operation[4], operation[5])
   end

@@ -1,0 +1,15 @@
+--[[
+  A process says that it uses this Redis.
+
+  KEYS[1]   processes, by the time at which they were last heard of
+  ARGV[1]   its id        ARGV[2]   how long it counts, milliseconds
+
+  Returns how many there are.
+]]
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+-- Takes memory, so that a full Redis refuses it: whoever asks wants to know.
+redis.call('ZADD', KEYS[1], string.format('%.0f', now), ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now - ARGV[2]))
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return redis.call('ZCARD', KEYS[1])

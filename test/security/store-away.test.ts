@@ -1,0 +1,224 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { openStore } from '../../src/store/index.ts'
+import type { Limit } from '../../src/store/limits.ts'
+import { complete, expectError } from '../support/clients.ts'
+import { eventually } from '../support/eventually.ts'
+import { discard, type RunningGateway, startGateway, TEST_KEY } from '../support/gateway.ts'
+import { type RedisServer, startRedis } from '../support/redis.ts'
+import { completionBody, startUpstream, type Upstream } from '../support/upstream.ts'
+
+/** Limits hold while the store is full, paused, gone, or has lost its counters. */
+const TENANTS = ['spent', 'fresh', 'rate', 'flight'] as const
+type TenantName = (typeof TENANTS)[number]
+const keyOf = (name: string) => `pr-${name}-0123456789abcdef`
+
+/** Ten tokens at 1,000 dollars a million. */
+const COST_USD = 0.01
+const CAP_USD = 0.05
+const LIMITS: Record<TenantName, object> = {
+  spent: { usd_per_day: CAP_USD },
+  fresh: { usd_per_day: CAP_USD },
+  rate: { requests_per_minute: 10 },
+  flight: { concurrent: 2 },
+}
+const budget: Limit = { scope: 'tenant', what: 'nanoUsd', window: 'day', max: CAP_USD * 1e9 }
+
+let upstream: Upstream
+beforeAll(async () => {
+  upstream = await startUpstream((exchange) =>
+    exchange.reply(
+      200,
+      completionBody('Yes.', { usage: { prompt_tokens: 0, completion_tokens: 10, total_tokens: 10 } }),
+    ),
+  )
+})
+afterAll(() => upstream?.close())
+
+const cleanUp: (() => unknown)[] = []
+afterEach(async () => {
+  for (const undo of cleanUp.splice(0).reverse()) await undo()
+})
+
+async function started(server: RedisServer, config: object = {}): Promise<RunningGateway> {
+  const gateway = await startGateway({
+    store: { kind: 'redis', url: server.url },
+    providers: { up: { kind: 'openai-compatible', base_url: `${upstream.origin}/v1`, key_required: false } },
+    candidates: [{ name: 'one', provider: 'up', price: { input: 0, output: 1_000 } }],
+    tenants: [
+      { name: 'test', keys: [TEST_KEY] },
+      ...TENANTS.map((name) => ({ name, keys: [keyOf(name)], limits: LIMITS[name] })),
+    ],
+    ...config,
+  })
+  cleanUp.push(() => discard(gateway))
+  return gateway
+}
+
+async function redis(...args: string[]): Promise<RedisServer> {
+  const server = await startRedis(...args)
+  cleanUp.push(() => server.discard())
+  return server
+}
+
+/** Asks one after the other. @returns how many were answered */
+async function ask(gateway: RunningGateway, tenant: TenantName, times: number): Promise<number> {
+  let answered = 0
+  for (let i = 0; i < times; i++) {
+    const response = await complete(gateway, { model: 'one', max_tokens: 10 }, { key: keyOf(tenant) })
+    const text = await response.text()
+    if (response.status === 200) answered++
+    else expect([response.status, expectError(text).code]).toEqual([429, expect.stringMatching(/quota|rate_limit/)])
+  }
+  return answered
+}
+
+const ready = async (gateway: RunningGateway) =>
+  (await (await fetch(`${gateway.url}/readyz`)).json()) as {
+    status: string
+    components: Record<string, { state: string; detail: string }>
+  }
+
+/** Billionths of a dollar that the store has counted. */
+async function counted(server: RedisServer, tenant: TenantName): Promise<number> {
+  const store = await openStore({ kind: 'redis', url: server.url, command_timeout_ms: 5_000, retention_days: 90 })
+  try {
+    return (await store.limits.look(tenant, [budget]))[0]?.used ?? Number.NaN
+  } finally {
+    await store.close()
+  }
+}
+
+const APPEND_ONLY = ['--appendonly', 'yes', '--appendfsync', 'always']
+
+describe('Redis', () => {
+  test.each([
+    {
+      what: 'full',
+      breakIt: (server: RedisServer) => server.command('CONFIG', 'SET', 'maxmemory', '1'),
+      mend: (server: RedisServer) => server.command('CONFIG', 'SET', 'maxmemory', '0'),
+      cause: /takes no writes: .*OOM/,
+    },
+    {
+      what: 'paused',
+      breakIt: (server: RedisServer) => server.command('CLIENT', 'PAUSE', 6_000, 'ALL'),
+      mend: () => undefined,
+      cause: /takes no writes: /,
+    },
+    {
+      what: 'a read-only replica',
+      breakIt: (server: RedisServer) => server.command('REPLICAOF', '127.0.0.1', '1'),
+      mend: (server: RedisServer) => server.command('REPLICAOF', 'NO', 'ONE'),
+      cause: /takes no writes: .*READONLY/,
+    },
+    {
+      what: 'killed',
+      breakIt: (server: RedisServer) => server.kill(),
+      mend: (server: RedisServer) => server.start(),
+      cause: /takes no writes: /,
+    },
+  ])(
+    '$what: budgets and rates hold, and what was spent meanwhile is counted once',
+    async ({ breakIt, mend, cause }) => {
+      const server = await redis(...APPEND_ONLY)
+      const gateway = await started(server)
+      expect(await ask(gateway, 'spent', 7)).toBe(5)
+      expect(await ask(gateway, 'rate', 4)).toBe(4)
+      await eventually(async () => (await counted(server, 'spent')) === CAP_USD * 1e9, 'what was spent is settled')
+      await breakIt(server)
+      expect(await ask(gateway, 'spent', 20)).toBe(0)
+      expect(await ask(gateway, 'fresh', 20)).toBe(5)
+      // Ten in any minute; the four of before fade while it is asked.
+      expect(await ask(gateway, 'rate', 20)).toBeLessThanOrEqual(8)
+      await eventually(async () => {
+        const { status, components } = await ready(gateway)
+        return status === 'degraded' && cause.test(components.store?.detail ?? '')
+      }, 'the cause is told')
+      await mend(server)
+      await eventually(async () => (await ready(gateway)).components.limits?.state === 'ok', 'the store counts again')
+      expect(await ask(gateway, 'fresh', 5)).toBe(0)
+      // The spool tells the same once more.
+      await eventually(
+        async () => /^0 queued, 0 bytes/.test((await ready(gateway)).components.records?.detail ?? ''),
+        'all records are delivered',
+      )
+      expect(await counted(server, 'fresh')).toBe(5 * COST_USD * 1e9)
+      expect(await counted(server, 'spent')).toBe(5 * COST_USD * 1e9)
+    },
+  )
+
+  test('gone: what a killed gateway had granted by itself is counted by the next one', async () => {
+    const server = await redis(...APPEND_ONLY)
+    const gateway = await started(server)
+    await server.kill()
+    expect(await ask(gateway, 'fresh', 3)).toBe(3)
+    await gateway.stop('SIGKILL')
+    await server.start()
+    const next = await startGateway(
+      {
+        store: { kind: 'redis', url: server.url },
+        providers: { up: { kind: 'openai-compatible', base_url: `${upstream.origin}/v1`, key_required: false } },
+        candidates: [{ name: 'one', provider: 'up', price: { input: 0, output: 1_000 } }],
+        tenants: TENANTS.map((name) => ({ name, keys: [keyOf(name)], limits: LIMITS[name] })),
+      },
+      { dir: gateway.dir },
+    )
+    cleanUp.push(() => next.stop('SIGKILL'))
+    await eventually(async () => (await counted(server, 'fresh')) === 3 * COST_USD * 1e9, 'it is counted')
+    expect(await ask(next, 'fresh', 5)).toBe(2)
+  })
+
+  test('evicts: a used-up budget stays used up, and it is told', async () => {
+    const server = await redis('--maxmemory', '100mb', '--maxmemory-policy', 'allkeys-lru')
+    const gateway = await started(server)
+    const { status, components } = await ready(gateway)
+    expect([status, components.store?.detail]).toEqual(['degraded', expect.stringContaining('allkeys-lru')])
+    expect(await ask(gateway, 'spent', 7)).toBe(5)
+    await eventually(async () => (await counted(server, 'spent')) === CAP_USD * 1e9, 'what was spent is settled')
+    for (const key of (await server.command('KEYS', 'pr:{spent}:limit:*')) as string[]) await server.command('DEL', key)
+    expect(await counted(server, 'spent')).toBe(0)
+    // Who is known to be over a limit is refused without a look at the store, but for one request a second.
+    await eventually(async () => {
+      expect(await ask(gateway, 'spent', 5)).toBe(0)
+      return (await counted(server, 'spent')) === CAP_USD * 1e9
+    }, 'the counter is back')
+    await server.command('CONFIG', 'SET', 'maxmemory-policy', 'noeviction')
+  })
+
+  test('loses all of its data: budgets go on', async () => {
+    const server = await redis()
+    const gateway = await started(server)
+    expect(await ask(gateway, 'fresh', 3)).toBe(3)
+    await eventually(async () => (await counted(server, 'fresh')) === 3 * COST_USD * 1e9, 'it is settled')
+    await server.command('FLUSHALL')
+    expect(await ask(gateway, 'fresh', 10)).toBe(2)
+  })
+
+  test('`refuse`: 503 while it is away; `open`: no limit, but all is counted later', async () => {
+    const server = await redis(...APPEND_ONLY)
+    const strict = await started(server, { limits: { when_store_is_away: 'refuse' } })
+    const open = await started(server, { limits: { when_store_is_away: 'open' } })
+    await server.kill()
+    const refused = await complete(strict, { model: 'one', max_tokens: 10 }, { key: keyOf('fresh') })
+    expect([refused.status, expectError(await refused.text()).code]).toEqual([503, 'limits_unavailable'])
+    expect((await complete(strict, { model: 'one' })).status).toBe(200)
+    expect(await ask(open, 'fresh', 8)).toBe(8)
+    await server.start()
+    await eventually(async () => (await counted(server, 'fresh')) === 8 * COST_USD * 1e9, 'it is counted')
+    expect(await ask(strict, 'fresh', 1)).toBe(0)
+  })
+
+  test('gone, two replicas: each grants its share of what was left', async () => {
+    const server = await redis(...APPEND_ONLY)
+    const [a, b] = await Promise.all([started(server), started(server)])
+    expect((await ask(a, 'fresh', 1)) + (await ask(b, 'fresh', 1))).toBe(2)
+    await eventually(async () => (await counted(server, 'fresh')) === 2 * COST_USD * 1e9, 'it is settled')
+    await eventually(async () => {
+      const told = await Promise.all([ready(a), ready(b)])
+      return told.every(({ components }) => components.limits?.detail.includes('processes: 2'))
+    }, 'both know of each other')
+    await server.kill()
+    const [here, there] = [await ask(a, 'fresh', 5), await ask(b, 'fresh', 5)]
+    expect(here + there).toBeGreaterThan(0)
+    expect(2 + here + there).toBeLessThanOrEqual(5)
+  })
+})
