@@ -1,5 +1,5 @@
 --[[
-  Notes answers that are on their way, unless they have ended meanwhile; again, when the id of their completion is known.
+  Notes answers that are on their way, unless they have ended meanwhile; again, when their completion's id is known.
   Rows of one tenant.
 
   KEYS[1]         what the tenant's keys start with
