@@ -2,6 +2,7 @@ import { dirname, join, resolve } from 'node:path'
 import { PendingFeedback } from './api/pending-feedback.ts'
 import { identitySecret } from './candidates/identity-secret.ts'
 import { UserIds } from './candidates/tenants.ts'
+import { ConfigError } from './config/load.ts'
 import { restartNeeded } from './config/restart.ts'
 import type { Config } from './config/schema.ts'
 import { closeSnapshot, type Snapshot } from './config/snapshot.ts'
@@ -12,6 +13,7 @@ import { Erasures } from './learning/erasures.ts'
 import { Learner } from './learning/learner.ts'
 import { askCandidate } from './learning/sources/ask-candidate.ts'
 import { Judge } from './learning/sources/judge.ts'
+import { Surges } from './learning/surges.ts'
 import { takeReward } from './learning/take-reward.ts'
 import { UserStates } from './learning/user-states.ts'
 import { Latencies } from './observability/latencies.ts'
@@ -20,6 +22,7 @@ import { createMetrics, type Metrics } from './observability/metrics.ts'
 import { StoreHealth } from './observability/store-health.ts'
 import { openTelemetry } from './observability/telemetry/open.ts'
 import type { Telemetry } from './observability/telemetry/telemetry.ts'
+import { Webhook } from './observability/webhook.ts'
 import { Admission } from './pipeline/admission.ts'
 import { Authenticator } from './pipeline/authenticate.ts'
 import { RequestContexts } from './pipeline/context.ts'
@@ -31,9 +34,11 @@ import { RequestIds } from './pipeline/request-ids.ts'
 import { Refusals } from './providers/dialect/refusals.ts'
 import { Breakers, deploymentOf } from './providers/forward/breakers.ts'
 import { answers } from './providers/forward/probe.ts'
+import { evidenceRules } from './routing/choose/evidence.ts'
 import { modelThread } from './routing/model/thread.ts'
 import { Policies } from './routing/policies/policies.ts'
 import { Gains } from './routing/safety/gains.ts'
+import { Modes } from './routing/safety/modes.ts'
 import { Seal } from './runtime/seal.ts'
 import { Siblings } from './server/workers.ts'
 import { openStore } from './store/index.ts'
@@ -71,6 +76,7 @@ export interface Services {
   learner: Learner
   arms: ArmReport
   gains: Gains
+  modes: Modes
   /** Null where none is configured. */
   judge: Judge | null
   breakers: Breakers
@@ -79,11 +85,14 @@ export interface Services {
   metrics: Metrics
   /** Null where none is configured. */
   telemetry: Telemetry | null
+  webhook: Webhook
   log: Logger
 }
 
 /** Changes or replaces parts right after they are made, before others get them. */
 export type Overrides = { readonly [Name in keyof Services]?: (made: Services[Name]) => Services[Name] }
+
+const HOUR_MS = 3_600_000
 
 /** Directory of files that a process makes for itself: beside the spool. */
 export const dataDirOf = (config: Config) => dirname(resolve(config.spool.path))
@@ -101,9 +110,11 @@ export async function createServices(source: ConfigSource, log: Logger, override
     overrides[name]?.(part) ?? part
 
   const metrics = made('metrics', createMetrics())
+  const webhook = made('webhook', new Webhook(() => snapshot().config.webhook, { metrics, log }))
   const telemetry = made('telemetry', await openTelemetry(config.telemetry, { metrics, log }))
   const onStoreError = (call: string) => metrics.storeErrors.inc({ call })
   const store = made('store', await openStore(config.store, config.server.workers))
+  store.ping().catch((error: Error) => log.warn({ reason: error.message }, 'the store does not answer'))
   const recorder = made(
     'recorder',
     new Recorder(store, config.spool, {
@@ -121,7 +132,10 @@ export async function createServices(source: ConfigSource, log: Logger, override
       openEmbedder: (artifact) => openEmbedder(config.router.embedder, artifact),
       loadEvidence: (tenant, policy) => store.loadEvidence(tenant, policy),
       log,
-      onLoad: (result) => metrics.artifactLoads.inc({ result }),
+      onLoad: (result, reason) => {
+        metrics.artifactLoads.inc({ result })
+        if (reason !== undefined) void webhook.tell({ type: 'artifact.refused', data: { reason } })
+      },
     }),
   )
   const users = made(
@@ -150,7 +164,10 @@ export async function createServices(source: ConfigSource, log: Logger, override
     ),
   )
   const refusals = made('refusals', new Refusals(store))
+  const modes = made('modes', new Modes(store, log))
   store.subscribe((change) => {
+    if (change.kind === 'mode') modes.refresh(change.tenant)
+    if (change.kind === 'all') modes.suspectAll()
     if (change.kind === 'evidence') policies.refreshEvidence(change.tenant)
     if (change.kind === 'refusals') refusals.reload(change.tenant)
     if (change.kind === 'all') refusals.reloadAll()
@@ -168,6 +185,11 @@ export async function createServices(source: ConfigSource, log: Logger, override
     requestIds.use(secret)
   })
 
+  const surges = new Surges((surge) => {
+    metrics.evidenceSurges.inc({ tenant: surge.tenant, candidate: surge.candidate })
+    log.warn(surge, 'many new users rate one candidate alike: see /admin/evidence')
+  })
+  const { min_answers, min_age_hours, half_life_days } = config.router.shared_evidence
   const learner = made(
     'learner',
     new Learner({
@@ -175,6 +197,8 @@ export async function createServices(source: ConfigSource, log: Logger, override
       states: users,
       find,
       policyFor: (tenant, user) => policies.snapshot(tenant, user).policy,
+      hearing: { minAnswers: min_answers, minAgeMs: min_age_hours * HOUR_MS, halfLifeDays: half_life_days },
+      onFirstWord: (tenant, candidate, reward) => surges.note(tenant, candidate, reward),
       log,
     }),
   )
@@ -183,13 +207,13 @@ export async function createServices(source: ConfigSource, log: Logger, override
     'gains',
     new Gains({
       store,
+      rules: evidenceRules(config.router),
       log,
       onVerdict: ({ tenant, policy, baseline }, group, { verdict, low, high, count }) => {
         metrics.gainVerdicts.inc({ tenant, verdict })
-        log.warn(
-          { tenant, policy, baseline, users: group, verdict, low, high, ratings: count },
-          'gain over the baseline',
-        )
+        const data = { tenant, policy, baseline, users: group, verdict, low, high, ratings: count }
+        void webhook.tell({ type: 'gain.verdict', data })
+        log.warn(data, 'gain over the baseline')
       },
     }),
   )
@@ -219,7 +243,15 @@ export async function createServices(source: ConfigSource, log: Logger, override
     }),
   )
   const takesIn = { authenticator, heldBytes, admission, requests, policies, log }
-  const reload = () => source.reload((next, old) => takeIn(takesIn, config, next, old))
+  const reload = () =>
+    source
+      .reload((next, old) => takeIn(takesIn, config, next, old))
+      .catch((error: unknown) => {
+        if (error instanceof ConfigError) {
+          void webhook.tell({ type: 'config.refused', data: { problems: error.problems } })
+        }
+        throw error
+      })
 
   const services: Services = {
     snapshot,
@@ -256,16 +288,19 @@ export async function createServices(source: ConfigSource, log: Logger, override
     learner,
     arms,
     gains,
+    modes,
     judge: made('judge', judge),
     breakers,
     refusals,
     latencies: made('latencies', new Latencies()),
     metrics,
     telemetry,
+    webhook,
     log,
   }
   warnOfEmpty(snapshot(), log)
   await policies.warm(snapshot().tenants.values())
+  for (const tenant of snapshot().tenants.keys()) modes.refresh(tenant)
   return services
 }
 
@@ -281,6 +316,7 @@ export async function closeServices(services: Services): Promise<void> {
   await modelThread.close()
   users.close()
   await quota.close()
+  services.webhook.close()
   await services.telemetry?.close()
   await recorder.close().catch((error: unknown) => log.error({ err: error }, 'records stay in the spool'))
   await closeSnapshot(services.snapshot())

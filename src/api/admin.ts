@@ -5,6 +5,7 @@ import { z } from 'zod'
 import { hashKey, makeKey } from '../candidates/keys.ts'
 import { keyProblem } from '../candidates/new-key.ts'
 import { ConfigError } from '../config/load.ts'
+import { modeSchema } from '../config/schema.ts'
 import type { Snapshot } from '../config/snapshot.ts'
 import { GatewayError, invalidRequest, notFound, unauthorized } from '../errors.ts'
 import type { ArmReport } from '../learning/arm-report.ts'
@@ -17,7 +18,9 @@ import type { Breakers } from '../providers/forward/breakers.ts'
 import { ArtifactError } from '../routing/artifact/error.ts'
 import type { Policies } from '../routing/policies/policies.ts'
 import { DEFAULT_AUDIENCE } from '../routing/policies/wanted.ts'
+import type { Modes } from '../routing/safety/modes.ts'
 import type { Store } from '../store/store.ts'
+import { dropEvidence, showEvidence } from './admin-evidence.ts'
 import { readSmallBody } from './body.ts'
 
 /** Whose bodies are counted as the operator's; no tenant has such a name. */
@@ -33,6 +36,8 @@ const newKeySchema = z.strictObject({
 /** Left out: the artifact of all tenants that have none of their own. */
 const tenant = z.string().min(1).optional()
 const rollbackSchema = z.strictObject({ version: z.string(), tenant })
+/** Null: what the configuration says. */
+const switchSchema = z.strictObject({ tenant: z.string().min(1), mode: modeSchema.nullable() })
 const reloadSchema = z.strictObject({ artifact: z.string().optional(), tenant })
 
 /** An order of the operator, as one process passes it on to the others that share its port. */
@@ -48,6 +53,7 @@ export interface AdminDeps extends ComponentSources {
   store: Store
   policies: Policies
   arms: ArmReport
+  modes: Pick<Modes, 'load' | 'set'>
   breakers: Breakers
   requests: RequestContexts
   heldBytes: HeldBytes
@@ -105,6 +111,15 @@ export function admin(deps: AdminDeps): Hono<{ Bindings: HttpBindings }> {
     return c.json({ revoked: true })
   })
 
+  app.get('/evidence', async (c) => {
+    const { tenant, policy } = c.req.query()
+    return c.json(await showEvidence(deps, { tenant, policy }))
+  })
+  app.delete('/evidence', async (c) => {
+    const { tenant, policy, model } = c.req.query()
+    return c.json(await dropEvidence(deps, { tenant, policy, model }))
+  })
+
   app.post('/config/reload', async (c) => {
     try {
       await deps.reload()
@@ -115,6 +130,28 @@ export function admin(deps: AdminDeps): Hono<{ Bindings: HttpBindings }> {
         throw invalidRequest(`The configuration is not valid: ${error.problems.join('; ')}`)
       throw error
     }
+  })
+
+  app.get('/modes', async (c) => {
+    const { config, tenants } = deps.snapshot()
+    const all = [...tenants.values()].map(async (tenant) => ({
+      tenant: tenant.name,
+      baseline: tenant.config.baseline ?? config.router.baseline ?? null,
+      configured: tenant.config.mode ?? config.router.mode,
+      switched: await deps.modes.load(tenant.name),
+    }))
+    return c.json({ data: await Promise.all(all) })
+  })
+  app.put('/modes', async (c) => {
+    const { tenant: name, mode } = await body(c.env, switchSchema)
+    const { config, tenants } = deps.snapshot()
+    const tenant = tenants.get(name)
+    if (!tenant) throw notFound(`There is no tenant '${name}'.`)
+    if (mode !== null && (tenant.config.baseline ?? config.router.baseline) === undefined) {
+      throw invalidRequest(`Tenant '${name}' has no baseline to compare with.`, 'mode')
+    }
+    await deps.modes.set(name, mode)
+    return c.json({ tenant: name, switched: mode })
   })
 
   app.post('/artifact/reload', async (c) => {

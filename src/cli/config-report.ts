@@ -8,6 +8,7 @@ import { tryProvider } from '../providers/try-provider.ts'
 import { causeOf } from '../runtime/error-cause.ts'
 import { openStore } from '../store/index.ts'
 import { ageLine } from './catalogue-update.ts'
+import { patient } from './with-store.ts'
 
 /**
  * What a valid configuration comes to: what is in use, what is off and why, and what is likely not meant.
@@ -125,7 +126,7 @@ async function tenantsWithKeys({ store: storeConfig }: Config): Promise<Set<stri
   // Opening would make the file.
   if (storeConfig.kind === 'sqlite' && !existsSync(storeConfig.path)) return new Set()
   try {
-    const store = await openStore(storeConfig)
+    const store = await openStore(patient(storeConfig))
     try {
       const now = Date.now()
       const valid = (await store.listKeys()).filter(

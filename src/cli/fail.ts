@@ -21,12 +21,19 @@ const PLAIN = new Set([
   'EmbedderError',
 ])
 
+interface SystemError extends NodeJS.ErrnoException {
+  address?: string
+  port?: number
+  hostname?: string
+}
+
 /** What an operator is told of an error; null for a mistake of ours, whose stack is needed. */
 export function messageFor(error: unknown): string | null {
   if (!(error instanceof Error)) return null
+  if (error.name === 'ArtifactError') return `The artifact is refused (router.artifact): ${error.message}`
   if (error instanceof ConfigError || PLAIN.has(error.name)) return error.message
   if (!('syscall' in error)) return null
-  const { path, address, port } = error as NodeJS.ErrnoException & { address?: string; port?: number }
-  const where = path ?? (address === undefined ? port : `${address}:${port}`)
-  return where === undefined ? `${causeOf(error)}` : `${where}: ${causeOf(error)}`
+  const { path, address, port, hostname } = error as SystemError
+  const where = path ?? hostname ?? [address, port].filter((part) => part !== undefined).join(':')
+  return where === '' ? causeOf(error) : `${where}: ${causeOf(error)}`
 }

@@ -5,6 +5,7 @@ import { addConfig } from './commands/config.ts'
 import { addExplain } from './commands/explain.ts'
 import { addKeys } from './commands/keys.ts'
 import { addLog } from './commands/log.ts'
+import { addMode } from './commands/mode.ts'
 
 /**
  * The operator's command line; a group of commands is a file in `commands/`.
@@ -31,6 +32,7 @@ export function createProgram(serve: (configPath: string) => Promise<void>): Com
   addCatalogue(program, configPath)
   addExplain(program)
   addLog(program, configPath)
+  addMode(program, configPath)
   return program
 }
 

@@ -1,5 +1,6 @@
 import type { Config } from '../config/schema.ts'
 import type { Part, Report } from '../learning/report.ts'
+import { evidenceRules } from '../routing/choose/evidence.ts'
 import { type Certificate, Gains } from '../routing/safety/gains.ts'
 import type { Store } from '../store/store.ts'
 
@@ -19,7 +20,7 @@ export async function gainsOfTenant(
 ): Promise<Gain[] | null> {
   const baseline = tenants.find(({ name }) => name === tenant)?.baseline ?? router.baseline
   if (baseline === undefined) return null
-  const gains = new Gains({ store, log: { warn: () => undefined } })
+  const gains = new Gains({ store, rules: evidenceRules(router), log: { warn: () => undefined } })
   const all = await Promise.all(
     policies.map(async (policy) => ({ policy, baseline, groups: await gains.report({ tenant, policy, baseline }) })),
   )

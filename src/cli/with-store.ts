@@ -1,9 +1,13 @@
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/schema.ts'
-import type { Store } from '../store/store.ts'
-import { fail } from './fail.ts'
+import { type Store, StoreError } from '../store/store.ts'
+import { CliError, fail } from './fail.ts'
 
 const OPERATOR_TIMEOUT_MS = 1_000
+
+/** An operator waits longer than a request does. */
+export const patient = (store: Config['store']): Config['store'] =>
+  store.kind === 'redis' ? { ...store, command_timeout_ms: OPERATOR_TIMEOUT_MS } : store
 
 /** Opens the configured store for one command. @throws ConfigError, StoreError */
 export async function withStore(
@@ -12,15 +16,23 @@ export async function withStore(
 ): Promise<void> {
   const { config } = loadConfig(configPath)
   const { openStore } = await import('../store/index.ts')
-  // An operator waits longer than a request does.
-  const store = await openStore(
-    'command_timeout_ms' in config.store ? { ...config.store, command_timeout_ms: OPERATOR_TIMEOUT_MS } : config.store,
-  )
+  const store = await openStore(patient(config.store))
   try {
     await work(store, config)
+  } catch (error) {
+    throw error instanceof StoreError ? new CliError(`${placeOf(config)}: ${error.message}`) : error
   } finally {
     await store.close()
   }
+}
+
+/** Where the store is, without user and password. */
+function placeOf({ store }: Config): string {
+  if (store.kind === 'sqlite') return store.path
+  if (store.cluster) return `Redis Cluster ${store.cluster.join(', ')}`
+  if (store.sentinel) return `Redis '${store.sentinel.name}' of ${store.sentinel.nodes.join(', ')}`
+  const { protocol, host, pathname } = new URL(store.url ?? '')
+  return `${protocol}//${host}${pathname}`
 }
 
 /** A misspelt tenant would read as one without data. */

@@ -23,7 +23,7 @@ export function crossCheck(config: Config): string[] {
   const discovers = Object.values(config.providers).some(isDiscovering)
   if (!discovers) problems.push(...unknownNames(config))
   problems.push(...aliasProblems(config), ...embeddingProblems(config), ...passthroughProblems(config))
-  problems.push(...roleProblems(config))
+  problems.push(...roleProblems(config), ...storeProblems(config))
   const tenants = new Set<string>()
   const keys = new Set<string>()
   config.tenants.forEach((tenant, index) => {
@@ -89,6 +89,25 @@ function roleProblems(config: Config): string[] {
       ? []
       : [`${path}: there is no candidate '${name}'`],
   )
+}
+
+/** Which server is meant; ioredis takes what is no address for the path of a socket. */
+function storeProblems({ store }: Config): string[] {
+  if (store.kind !== 'redis') return []
+  const named = (['url', 'cluster', 'sentinel'] as const).filter((field) => store[field] !== undefined)
+  const nodes = [...(store.cluster ?? []), ...(store.sentinel?.nodes ?? [])]
+  const isUrl = store.url === undefined || (/^rediss?:\/\/[^/]/.test(store.url) && URL.canParse(store.url))
+  const database = isUrl && store.url !== undefined ? new URL(store.url).pathname : '/'
+  return [
+    ...(named.length === 1
+      ? []
+      : [`store: expected one of url, cluster and sentinel, got ${named.join(', ') || 'none'}`]),
+    ...(isUrl ? [] : ['store.url: expected redis://host:port/number, or rediss:// with TLS']),
+    ...(/^(\/\d*)?$/.test(database) ? [] : ['store.url: after the slash expected the number of a database']),
+    ...nodes
+      .filter((node) => /[/@\s]/.test(node) || !URL.canParse(`redis://${node}`))
+      .map((node) => `store: expected host:port or [address]:port, got '${node.replace(/^.*@/, '…@')}'`),
+  ]
 }
 
 const everyName = ({ candidates, tenants }: Config) => [

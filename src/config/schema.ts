@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { dialectsSchema } from '../candidates/dialect.ts'
 import { candidateSchema, embeddingModelSchema } from '../candidates/schema.ts'
 import { telemetrySchema } from '../observability/telemetry/schema.ts'
+import { webhookSchema } from '../observability/webhook.ts'
 import { providerSchema } from '../providers/kind-schemas.ts'
 
 /** The artifact that comes with the gateway, wherever it is installed. */
@@ -171,7 +172,7 @@ const canarySchema = z.strictObject({ artifact: z.string(), share })
  * recorded. `assist`: the router answers where its gain over the baseline is certified, and a share of the others.
  * `route`: the router answers. In each, whom it is known to harm gets the baseline.
  */
-const modeSchema = z.enum(['observe', 'assist', 'route'])
+export const modeSchema = z.enum(['observe', 'assist', 'route'])
 
 const routerSchema = z.strictObject({
   /** Directory of an artifact, or a link to one; default: the artifact that comes with the gateway. */
@@ -220,6 +221,8 @@ const routerSchema = z.strictObject({
   /** Name of the candidate that would answer without a router: what the router is compared with. */
   baseline: z.string().optional(),
   mode: modeSchema.default('route'),
+  /** Tell clients what an answer saved against the baseline (`x-router-saved-usd`), where it is not streamed. */
+  tell_saved: z.boolean().default(false),
   /** Share of requests in which the router chooses in `assist`, as long as no gain is certified. */
   trial_share: share.default(0.2),
   /** Share of users, told apart by a hash of their ids, who always get the baseline: what the gain is read from. */
@@ -227,10 +230,24 @@ const routerSchema = z.strictObject({
   /** Answers that a candidate is asked to grade, off the request's path. */
   judge: judgeSchema.optional().meta(restart),
   /**
-   * Ratings of a model count for the tenant's other users once this many users have rated it; ratings of fewer users
-   * affect those users alone.
+   * Ratings of a model count for the tenant's other users once this many voices have rated it; ratings of fewer affect
+   * those who gave them alone. A voice is a user whom somebody vouches for, or a key: see `shared_evidence`.
    */
   shared_after_users: z.number().int().min(1).max(16).default(5).meta(restart),
+  /** What users say of a model counts for others of their tenant as far as their names are not for free. */
+  shared_evidence: z
+    .strictObject({
+      /** A user counts once they have spoken of so many answers, in words or by what they did next … */
+      min_answers: z.number().int().min(1).max(100).default(3),
+      /** … and so long after the first. */
+      min_age_hours: z.number().nonnegative().default(24),
+      /** All users of a key that vouches for none count as this many users at most, with as many ratings. */
+      key_weight: z.number().min(1).default(8),
+      /** What was said counts half after this time. */
+      half_life_days: z.number().positive().default(90),
+    })
+    .prefault({})
+    .meta(restart),
   /** Users' beliefs kept in memory, about 20 KB each. */
   user_cache: z.number().int().positive().default(10_000).meta(restart),
 })
@@ -289,6 +306,11 @@ const tenantSchema = z.strictObject({
   explore: z.boolean().default(true),
   /** Let the judge of `router.judge`, who need not be one of its candidates, read a sample of its answers. */
   judged: z.boolean().default(true),
+  /**
+   * Whoever holds this tenant's keys signs its users in and sends their true ids: each is a voice of their own
+   * (`router.shared_evidence`). Otherwise all users of one key are one voice, for whoever has it can make up ids.
+   */
+  vouched_users: z.boolean().default(false),
   /** Store user ids in plain text instead of as an HMAC. */
   plain_user_ids: z.boolean().default(false),
   /** Days to keep prompt text in the record; off by default. */
@@ -490,6 +512,7 @@ export const configSchema = z.strictObject({
     .strictObject({ level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info').meta(restart) })
     .prefault({}),
   metrics: z.strictObject({ enabled: z.boolean().default(true) }).prefault({}),
+  webhook: webhookSchema.optional(),
   telemetry: telemetrySchema.prefault({}).meta(restart),
 })
 

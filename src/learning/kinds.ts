@@ -28,6 +28,10 @@ export type HintKind = { [K in RewardKind]: (typeof KINDS)[K]['hint'] extends tr
 
 export const propertiesOf = (kind: RewardKind): Kind => KINDS[kind]
 
+/** Of an edge, whose kind is as the manifest has it. */
+export const isUsersWord = (kind: string): boolean => !NOT_OF_USER.has(kind)
+const NOT_OF_USER = new Set(Object.entries(KINDS).flatMap(([kind, { ofUser }]) => (ofUser ? [] : [kind])))
+
 /** A kind as an artifact's manifest has it: a thumb is a yes or no, a number is a measurement. */
 export type EdgeKind = RewardKind | 'thumb'
 

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from '../observability/logger.ts'
-import { evidenceSlot } from '../routing/choose/evidence.ts'
+import { evidenceKey, evidenceName, JUDGE, type Speaker, voiceOf } from '../routing/choose/evidence.ts'
 import type { Policy } from '../routing/policy.ts'
 import { KeyedQueue } from '../runtime/keyed-queue.ts'
 import { userKey } from '../runtime/keys.ts'
@@ -13,8 +13,9 @@ import {
   type StoredUser,
   StoreError,
 } from '../store/store.ts'
-import { type Belief, type FindCandidate, messagesOf, rebuild, stateOf } from './belief.ts'
+import { type Belief, type FindCandidate, type Messages, messagesOf, rebuild, stateOf } from './belief.ts'
 import { edgesOf, outdatedBy, withdrawn } from './edges.ts'
+import { type HearingRules, isHeard, type Said, tellingOf, wholeTelling } from './hearing.ts'
 import { KeptEdges } from './kept-edges.ts'
 import { propertiesOf } from './kinds.ts'
 import { LearnLater } from './learn-later.ts'
@@ -31,6 +32,9 @@ export interface LearnerOptions {
    * the first one.
    */
   policyFor?: (tenant: string, user: string) => Policy | null
+  hearing: HearingRules & { halfLifeDays: number }
+  /** A user rates a candidate for the first time. */
+  onFirstWord?: (tenant: string, candidate: string, reward: number) => void
   log: Logger
   retryEveryMs?: number
 }
@@ -46,6 +50,14 @@ export interface LearnerOptions {
 export type Outcome = 'learned' | 'kept' | 'outdated' | 'no_vector' | 'quarantined' | 'paced'
 
 type NewEdge = Omit<StoredEdge, 'seq'>
+
+/** What is kept of a user's ratings. */
+export interface Standing {
+  /** They have been here for long enough to count for others. */
+  isHeard: boolean
+  /** How many answers they have rated since then, of those that are kept. */
+  ratings: number
+}
 
 const CLOSE_WITHIN_MS = 2_000
 
@@ -69,10 +81,14 @@ export class Learner {
   readonly #later: LearnLater
   readonly #working = new Set<Promise<Outcome>>()
   readonly #policyFor: LearnerOptions['policyFor']
+  readonly #hearing: LearnerOptions['hearing']
+  readonly #onFirstWord: LearnerOptions['onFirstWord']
 
-  constructor({ store, states, find, log, policyFor, retryEveryMs }: LearnerOptions) {
+  constructor({ store, states, find, log, policyFor, hearing, onFirstWord, retryEveryMs }: LearnerOptions) {
     this.#later = new LearnLater({ log, ...(retryEveryMs !== undefined && { everyMs: retryEveryMs }) })
     this.#policyFor = policyFor
+    this.#hearing = hearing
+    this.#onFirstWord = onFirstWord
     this.#store = store
     this.#kept = new KeptEdges(store)
     this.#states = states
@@ -91,7 +107,7 @@ export class Learner {
     policy: Policy,
     reward: RewardRecord,
     interaction: InteractionSummary,
-    onFirst?: () => Promise<void>,
+    onFirst?: (standing: Standing) => Promise<void>,
   ): Promise<Outcome> {
     const { tenant, user } = interaction
     if (propertiesOf(reward.kind).hint && !this.#pace.allows(userKey(tenant, user))) return 'paced'
@@ -121,29 +137,30 @@ export class Learner {
     policy: Policy,
     reward: RewardRecord,
     interaction: InteractionSummary,
-    onFirst?: () => Promise<void>,
+    onFirst?: (standing: Standing) => Promise<void>,
   ): Promise<Outcome> {
     const { tenant, user } = interaction
     const edges = edgesOf(reward, interaction)
     if (edges.length === 0) return 'no_vector'
+    const speaker = { user, key: interaction.key ?? '', vouched: interaction.vouched ?? false }
     return this.#queue.run(userKey(tenant, user), async () => {
       let stored: StoredUser | null | undefined
       if (propertiesOf(reward.kind).rates) {
         stored = await this.#store.loadUser(tenant, user)
         for (const edge of outdatedBy(reward, await this.#kept.of(tenant, user, stored))) {
-          await this.#commit(policy, tenant, user, withdrawn(edge, reward.ts), user)
+          await this.#commit(policy, tenant, user, withdrawn(edge, reward.ts), speaker)
           stored = undefined
         }
       }
       let outcome: Outcome = 'learned'
-      let isFirst = false
-      const voice = propertiesOf(reward.kind).ofUser ? user : null
+      let first: Standing | null = null
+      const by = propertiesOf(reward.kind).ofUser ? speaker : null
       for (const [i, edge] of edges.entries()) {
-        const done = await this.#commit(policy, tenant, user, edge, voice, i === 0 ? stored : undefined)
+        const done = await this.#commit(policy, tenant, user, edge, by, i === 0 ? stored : undefined)
         outcome = done.outcome
-        isFirst ||= done.isFirst
+        first ??= done.first
       }
-      if (isFirst) await onFirst?.()
+      if (first) await onFirst?.(first)
       return outcome
     })
   }
@@ -175,7 +192,7 @@ export class Learner {
   }
 
   /**
-   * @param voice the user it counts for in the tenant's evidence on an LLM; null where it is no user's
+   * @param speaker whose word it is in the tenant's evidence on an LLM; null: the judge's
    * @param known the user, where just loaded
    */
   async #commit(
@@ -183,16 +200,22 @@ export class Learner {
     tenant: string,
     user: string,
     edge: NewEdge,
-    voice: string | null,
+    speaker: Speaker | null,
     known?: StoredUser | null,
-  ): Promise<{ outcome: Outcome; isFirst: boolean }> {
+  ): Promise<{ outcome: Outcome; first: Standing | null }> {
     const change = async (stored: StoredUser | null): Promise<Change<Committed>> => {
       const kept = await this.#kept.of(tenant, user, stored)
       const old = kept.find(({ id }) => id === edge.id)
       if (old && old.ts > edge.ts) return { result: { outcome: 'outdated', told: null, isFirst: false } }
       const added: StoredEdge = { ...edge, seq: (kept.at(-1)?.seq ?? 0) + 1 }
-      const { belief, told } = await this.#learn(policy, tenant, stored, kept, added, old)
-      if (!isFiniteVector(belief.state)) return { result: { outcome: 'quarantined', told: null, isFirst: false } }
+      const { belief, now, before } = await this.#learn(policy, tenant, stored, kept, added, old)
+      if (!isFiniteVector(belief.state)) {
+        return { result: { outcome: 'quarantined', told: null, isFirst: false } }
+      }
+      const others = kept.filter(({ id }) => id !== added.id)
+      const since = stored?.since || kept[0]?.ts || added.ts
+      const said = { since, others, added, old, now, before, counts: speaker !== null }
+      const { told, heardAt } = await this.#hear(policy, tenant, stored?.heardAt ?? 0, said)
       const rewards = (stored?.rewards ?? 0) + counted(added) - (old ? counted(old) : 0)
       const next = {
         ...(stored ?? NOBODY),
@@ -200,16 +223,35 @@ export class Learner {
         state: belief.state,
         policy: policy.version,
         rewards,
+        since,
+        heardAt,
       }
-      return { next, edge: added, result: { outcome: told ? 'learned' : 'kept', told, isFirst: old === undefined } }
+      const isFirst = speaker !== null && !old && !others.some(({ candidate }) => candidate === added.candidate)
+      const first = old ? null : standingOf(stored, kept)
+      return { next, edge: added, result: { outcome: now ? 'learned' : 'kept', told, isFirst, first } }
     }
-    const { outcome, told, isFirst } = await this.#compareAndSet(tenant, user, change, known)
+    const { outcome, told, isFirst, first } = await this.#compareAndSet(tenant, user, change, known)
     if (outcome === 'quarantined') this.#states.quarantine(policy, tenant, user)
-    if (told) await this.#tell(policy, tenant, evidenceSlot(edge.candidate, voice), told)
-    return { outcome, isFirst }
+    if (told) await this.#tell(policy, tenant, speaker ? voiceOf(speaker) : JUDGE, told)
+    if (isFirst && counted(edge) > 0) this.#onFirstWord?.(tenant, edge.candidate, edge.reward)
+    return { outcome, first: first ?? null }
   }
 
-  /** The belief with an edge more, and what it tells of the LLM. */
+  /** What an edge more tells of LLMs. The first one by which its user is heard tells all that they said before, too. */
+  async #hear(
+    policy: Policy,
+    tenant: string,
+    heardAt: number,
+    said: Said & { since: number },
+  ): Promise<{ told: ReadonlyMap<string, Float32Array>; heardAt: number }> {
+    const { counts, others, added, since } = said
+    if (!counts || heardAt > 0) return { told: tellingOf(said), heardAt }
+    const edges = [...others, added]
+    if (!isHeard(edges, since, added.ts, this.#hearing)) return { told: new Map(), heardAt }
+    return { told: wholeTelling(edges, await messagesOf(policy, tenant, edges, this.#find)), heardAt: added.ts }
+  }
+
+  /** The belief with an edge more, and what that edge says, and said before; null where it can't be read. */
   async #learn(
     policy: Policy,
     tenant: string,
@@ -217,19 +259,16 @@ export class Learner {
     kept: readonly StoredEdge[],
     added: StoredEdge,
     old: StoredEdge | undefined,
-  ): Promise<{ belief: Belief; told: Float32Array | null }> {
-    const [now, before] = await messagesOf(policy, tenant, old ? [added, old] : [added], this.#find)
+  ): Promise<{ belief: Belief; now: Messages | null; before: Messages | null }> {
+    const [now = null, before = null] = await messagesOf(policy, tenant, old ? [added, old] : [added], this.#find)
     const others = kept.filter(({ id }) => id !== added.id)
-    // What one user says again and again of an LLM is their taste, not the LLM.
-    const said = others.filter(({ candidate, seq }) => candidate === added.candidate && seq < (old ?? added).seq).length
-    const told = now ? now.llm.map((value, i) => (value - (before?.llm[i] ?? 0)) / (1 + said)) : null
     const { manifest, dims } = policy.router.artifact
     const { per_reward, block } = manifest.forget
     const isCurrent =
       stored === null ||
       (stored.policy === policy.version && stored.sums.length <= dims.H && isFiniteVector(stored.sums))
     if (!isCurrent || (old && isWhole(kept))) {
-      return { belief: await rebuild(policy, tenant, [...others, added], this.#find), told }
+      return { belief: await rebuild(policy, tenant, [...others, added], this.#find), now, before }
     }
     const sums = new Float32Array(dims.H)
     if (stored) sums.set(stored.sums)
@@ -243,16 +282,19 @@ export class Learner {
     const belief = { sums, state: await stateOf(policy, sums) }
     // Sums that went wrong at some time are made anew from the history.
     if (!isFiniteVector(belief.state))
-      return { belief: await rebuild(policy, tenant, [...others, added], this.#find), told }
-    return { belief, told }
+      return { belief: await rebuild(policy, tenant, [...others, added], this.#find), now, before }
+    return { belief, now, before }
   }
 
   /** Adds to what the tenant's users together know of an LLM. Losing it costs a little knowledge, not the reward. */
-  async #tell(policy: Policy, tenant: string, slot: string, message: Float32Array): Promise<void> {
-    if (!isFiniteVector(message) || message.every((value) => value === 0)) return
+  async #tell(policy: Policy, tenant: string, voice: string, told: ReadonlyMap<string, Float32Array>): Promise<void> {
     try {
-      await this.#store.addEvidence(tenant, policy.version, slot, message)
-      policy.router.llms.refreshSoon(tenant)
+      for (const [candidate, row] of told) {
+        if (!isFiniteVector(row)) continue
+        const name = evidenceName(candidate, voice)
+        await this.#store.addEvidence(tenant, evidenceKey(policy.version), name, row, this.#hearing.halfLifeDays)
+      }
+      if (told.size > 0) policy.router.llms.refreshSoon(tenant)
     } catch (error) {
       this.#log.warn({ err: error, tenant }, 'evidence not stored')
     }
@@ -286,6 +328,16 @@ export class Learner {
   }
 }
 
+/** What an edge did, and what it tells others. */
+interface Committed {
+  outcome: Outcome
+  told: ReadonlyMap<string, Float32Array> | null
+  /** The user's first word of this candidate. */
+  isFirst: boolean
+  /** How the user stood before, where they had said nothing of this kind of the answer. */
+  first?: Standing | null
+}
+
 type NextUser = Omit<StoredUser, 'revision' | 'updatedAt'>
 
 interface Change<T> {
@@ -294,25 +346,26 @@ interface Change<T> {
   result: T
 }
 
-interface Committed {
-  outcome: Outcome
-  told: Float32Array | null
-  /** The user had said nothing of this kind of the answer. */
-  isFirst: boolean
-}
-
 const NOBODY: NextUser = {
   policy: '',
   rewards: 0,
   sums: new Float32Array(0),
   state: new Float32Array(0),
   preferences: {},
+  since: 0,
+  heardAt: 0,
 }
 
 /**
  * Hints, such as that a conversation went on, move the belief a little and say nothing of how well the user is known.
  */
-const counted = ({ weight }: StoredEdge) => (weight >= 0.5 ? 1 : 0)
+const counted = ({ weight }: NewEdge) => (weight >= 0.5 ? 1 : 0)
+
+function standingOf(stored: StoredUser | null, kept: readonly StoredEdge[]): Standing {
+  const heardAt = stored?.heardAt ?? 0
+  const ratings = kept.filter(({ id, ts }) => id.endsWith(':rating') && ts > heardAt).length
+  return { isHeard: heardAt > 0, ratings: heardAt > 0 ? ratings : 0 }
+}
 
 /** No edge has been dropped yet: the history is the whole history. */
 const isWhole = (kept: readonly StoredEdge[]) => kept.length < MAX_EDGES || kept[0]?.seq === 1

@@ -1,6 +1,7 @@
 import type { Logger } from '../observability/logger.ts'
 import type { Metrics } from '../observability/metrics.ts'
 import type { Telemetry } from '../observability/telemetry/telemetry.ts'
+import { voiceOf } from '../routing/choose/evidence.ts'
 import type { Policies } from '../routing/policies/policies.ts'
 import type { Gains } from '../routing/safety/gains.ts'
 import type { Recorder } from '../store/recorder/recorder.ts'
@@ -8,7 +9,7 @@ import type { RewardRecord } from '../store/records/codec.ts'
 import type { InteractionSummary } from '../store/store.ts'
 import type { ArmReport } from './arm-report.ts'
 import { propertiesOf } from './kinds.ts'
-import type { Learner } from './learner.ts'
+import type { Learner, Standing } from './learner.ts'
 
 export interface RewardDeps {
   recorder: Recorder
@@ -41,7 +42,7 @@ export async function takeReward(
   if (rates) deps.arms.note(deps.policies.audienceOf(tenant), policy.version, reward.value)
   try {
     // The first rating of an answer alone: a bet is not made twice.
-    const onFirst = rates ? () => noteGain(deps, reward, interaction) : undefined
+    const onFirst = rates ? (standing: Standing) => noteGain(deps, reward, interaction, standing) : undefined
     await deps.learner.apply(policy, reward, interaction, onFirst)
   } catch (error) {
     deps.metrics.storeErrors.inc({ call: 'learn' })
@@ -49,8 +50,19 @@ export async function takeReward(
   }
 }
 
-async function noteGain({ gains }: RewardDeps, reward: RewardRecord, { tenant, gain }: InteractionSummary) {
-  if (!gain) return
+/** Of one user in a certificate. */
+const RATINGS_A_USER = 100
+
+/** Of users who count for others, as in the evidence on LLMs. @param standing the user's, before this rating */
+async function noteGain(
+  { gains }: RewardDeps,
+  reward: RewardRecord,
+  interaction: InteractionSummary,
+  { isHeard, ratings }: Standing,
+) {
+  const { tenant, user, gain, key = '', vouched = false } = interaction
+  if (!gain || !isHeard || ratings >= RATINGS_A_USER) return
   const { baseline, policy, group, ...lift } = gain
-  await gains.note({ tenant, policy, baseline }, group, lift, reward.value)
+  const by = { voice: voiceOf({ user, key, vouched }), isNew: ratings === 0 }
+  await gains.note({ tenant, policy, baseline }, group, lift, reward.value, by)
 }

@@ -99,6 +99,12 @@ export function createMetrics() {
     labelNames: ['tenant', 'verdict'],
     registers,
   })
+  const evidenceSurges = new Counter({
+    name: 'persona_router_evidence_surges_total',
+    help: 'Hours in which many new users rated one candidate alike: see /admin/evidence.',
+    labelNames: ['tenant', 'candidate'],
+    registers,
+  })
   const rewards = new Counter({
     name: 'persona_router_rewards_total',
     help: 'Rewards by tenant and kind.',
@@ -115,6 +121,11 @@ export function createMetrics() {
     name: 'persona_router_artifact_loads_total',
     help: 'Artifacts loaded, by result.',
     labelNames: ['result'],
+    registers,
+  })
+  const webhookErrors = new Counter({
+    name: 'persona_router_webhook_errors_total',
+    help: 'Messages that the webhook did not take.',
     registers,
   })
   const telemetryErrors = new Counter({
@@ -142,11 +153,13 @@ export function createMetrics() {
     rejected,
     routerFallback,
     gainVerdicts,
+    evidenceSurges,
     rewards,
     feedbackLost,
     artifactLoads,
     storeErrors,
     telemetryErrors,
+    webhookErrors,
     /** Counts one finished request. */
     observe(record: CountedRequest): void {
       const { tenant, chosen: candidate, usage } = record

@@ -3,6 +3,7 @@ import type { Tenant, UserIds } from '../candidates/tenants.ts'
 import type { RouterConfig } from '../config/schema.ts'
 import type { BaselineRule } from '../routing/choose/choose.ts'
 import { type Comparison, type Gains, groupOf } from '../routing/safety/gains.ts'
+import type { Modes } from '../routing/safety/modes.ts'
 
 /** What a request's choice is compared with, and what its rating will count for. */
 export interface Baseline {
@@ -21,11 +22,16 @@ export interface Asking {
   policy: string
 }
 
+export interface BaselineDeps {
+  gains: Pick<Gains, 'routed'>
+  modes: Pick<Modes, 'of'>
+  userIds: Pick<UserIds, 'stored'>
+}
+
 /** The baseline of a tenant, and how far the router may stand in for it with this user; null where there is none. */
 export function baselineOf(
   config: Pick<RouterConfig, 'baseline' | 'mode' | 'trial_share' | 'holdout'>,
-  gains: Pick<Gains, 'routed'>,
-  userIds: Pick<UserIds, 'stored'>,
+  { gains, modes, userIds }: BaselineDeps,
   { tenant, user, rewards, policy }: Asking,
 ): Baseline | null {
   const candidate = tenant.config.baseline ?? config.baseline
@@ -35,7 +41,7 @@ export function baselineOf(
   if (isHeldOut(tenant, user, tenant.config.holdout ?? config.holdout, userIds)) {
     return { rule: { candidate, routed: 0, why: 'holdout' }, comparison, group }
   }
-  const mode = tenant.config.mode ?? config.mode
+  const mode = modes.of(tenant.name) ?? tenant.config.mode ?? config.mode
   const routed = gains.routed(mode, comparison, group, config.trial_share)
   return { rule: { candidate, routed, why: 'baseline' }, comparison, group }
 }

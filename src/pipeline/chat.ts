@@ -1,5 +1,6 @@
 import type { Candidate } from '../candidates/candidate.ts'
 import { costUsd } from '../candidates/pricing.ts'
+import type { Usage } from '../candidates/usage.ts'
 import type { Judge } from '../learning/sources/judge.ts'
 import type { Logger } from '../observability/logger.ts'
 import { ForwardError } from '../providers/forward/failure.ts'
@@ -20,7 +21,7 @@ import { claimIdempotencyKey, type IdempotencyDeps } from './idempotency.ts'
 import { affordable } from './quota/estimate.ts'
 import type { Grant, Quota } from './quota/quota.ts'
 import { BudgetError } from './quota/refusal.ts'
-import { recordOf, summaryOf } from './record.ts'
+import { baselineUsd, recordOf, summaryOf } from './record.ts'
 
 export interface ChatDeps extends DecideDeps, IdempotencyDeps, AfterAnswerDeps {
   admission: Admission
@@ -177,7 +178,7 @@ export async function answer(
   if (writer && !forwarded.stream) forwarded.body = await writer.plain(forwarded)
   return relay(forwarded, context.outgoing, {
     request,
-    headers: { ...limitHeaders, ...answerHeaders(requestId, decision, forwarded) },
+    headers: { ...limitHeaders, ...answerHeaders(context, decision, forwarded) },
     writer: writer && forwarded.stream ? writer.stream(forwarded) : undefined,
     signal,
     deadline,
@@ -191,19 +192,28 @@ export async function answer(
 }
 
 /** Headers that say how the answer came about. */
-function answerHeaders(requestId: string, { selection, version, fallback }: Decision, forwarded: Forwarded) {
+function answerHeaders(context: RequestContext, decision: Decision, forwarded: Forwarded) {
+  const { selection, version, fallback } = decision
   const { candidate } = forwarded
   const isFirstChoice = candidate === selection.chosen.candidate
   const reason = isFirstChoice ? selection.reason : 'fallback'
   const detail = isFirstChoice ? (fallback ?? selection.detail) : (forwarded.attempts[0]?.error ?? '')
   return {
-    'x-request-id': requestId,
+    'x-request-id': context.requestId,
     'x-router-model': candidate.name,
     'x-router-provider': candidate.provider,
     'x-router-reason': detail === '' ? reason : `${reason};${detail}`,
     'x-router-policy': version,
     ...(forwarded.request.dropped?.length && { 'x-router-dropped': forwarded.request.dropped.join(', ') }),
-    ...(!forwarded.stream &&
-      forwarded.usage && { 'x-router-cost-usd': costUsd(forwarded.usage, candidate.price).toFixed(9) }),
+    ...(!forwarded.stream && forwarded.usage && costHeaders(context, decision, candidate, forwarded.usage)),
+  }
+}
+
+function costHeaders(context: RequestContext, decision: Decision, { price }: Candidate, usage: Usage) {
+  const cost = costUsd(usage, price)
+  const baseline = context.snapshot.config.router.tell_saved ? baselineUsd(context, decision, { usage }) : null
+  return {
+    'x-router-cost-usd': cost.toFixed(9),
+    ...(baseline !== null && { 'x-router-saved-usd': (baseline - cost).toFixed(9) }),
   }
 }

@@ -18,6 +18,7 @@ import type { Policies, PolicySnapshot } from '../routing/policies/policies.ts'
 import type { Policy } from '../routing/policy.ts'
 import { type CandidateScore, type RouteQuery, RouterError } from '../routing/router.ts'
 import type { Gains } from '../routing/safety/gains.ts'
+import type { Modes } from '../routing/safety/modes.ts'
 import { inTime } from '../runtime/in-time.ts'
 import type { ConversationState } from '../store/store.ts'
 import { type Baseline, baselineOf } from './baseline.ts'
@@ -56,6 +57,7 @@ export interface DecideDeps {
   users: UserStates
   userIds: Pick<UserIds, 'stored'>
   gains: Gains
+  modes: Modes
   conversations: Conversations
   latencies: Latencies
   breakers: Breakers
@@ -127,7 +129,7 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
     const { rewards } = profile
     const baseline = model.explicit
       ? null
-      : baselineOf(snapshot.config.router, deps.gains, deps.userIds, { tenant, user, rewards, policy: scored.version })
+      : baselineOf(snapshot.config.router, deps, { tenant, user, rewards, policy: scored.version })
     const selection = choosePreferring(request.prefers, {
       ...input,
       scores,

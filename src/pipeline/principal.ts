@@ -12,6 +12,8 @@ export interface Principal {
   keyId: string
   /** As stored. */
   user: string
+  /** Somebody answers for the user's name: it was not made up by whoever has the key. */
+  vouched: boolean
   /** Candidates that tenant and key may use. */
   allowed: readonly Candidate[]
 }
@@ -41,6 +43,7 @@ export function principalOf(
     tenant,
     keyId: caller.keyId,
     user: userIds.stored(tenant.config, user),
+    vouched: user !== null && (caller.user !== undefined || tenant.config.vouched_users),
     allowed: allowedCandidates(tenant, caller),
   }
 }

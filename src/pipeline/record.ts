@@ -47,6 +47,7 @@ export function recordOf(context: RequestContext, call: Call, decision: Decision
     modalities: ['text', ...(['vision', 'audio'] as const).filter((modality) => request.needs.has(modality))],
     completionId: call.message ?? outcome.completionId,
     key: principal.keyId,
+    ...(principal.vouched && { vouched: true }),
     endpoint: call.endpoint.name,
     ...(decision.baseline && {
       arm: armOf(decision),
@@ -65,7 +66,11 @@ function armOf({ selection: { reason, detail } }: Decision): Arm {
  * Dollars that the baseline would have cost for the same tokens. In a conversation that goes on, it would have found
  * its prompt in the provider's cache: so a switch of models is not said to be cheaper than it was.
  */
-function baselineUsd({ snapshot, ts }: RequestContext, decision: Decision, { usage }: Outcome): number | null {
+export function baselineUsd(
+  { snapshot, ts }: RequestContext,
+  decision: Decision,
+  { usage }: Pick<Outcome, 'usage'>,
+): number | null {
   const { baseline, conversation } = decision
   const price = snapshot.candidates.find(({ name }) => name === baseline?.comparison.baseline)?.price
   if (!price) return null
@@ -94,6 +99,8 @@ export function summaryOf(context: RequestContext, call: Call, decision: Decisio
     ended: false,
     gain: gainNote(decision),
     completionId: call.message,
+    key: principal.keyId,
+    vouched: principal.vouched,
   }
 }
 

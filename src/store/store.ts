@@ -36,6 +36,10 @@ export interface StoredUser {
   /** Stated preferences (PUT profile). */
   preferences: Record<string, unknown>
   updatedAt: number
+  /** Unix milliseconds of their first reward; 0: none yet, or from before this was kept. */
+  since: number
+  /** Unix milliseconds since when what they say of an LLM counts for the tenant's others; 0: not yet. */
+  heardAt: number
 }
 
 export type UserState = Omit<StoredUser, 'sums'>
@@ -82,6 +86,10 @@ export interface InteractionSummary {
   gain?: GainNote | null
   /** The provider's id, as soon as it is known; or the id of the message that the client named. */
   completionId?: string | null
+  /** Id of the key that it was asked with. */
+  key?: string
+  /** Somebody answers for the user's name (`routing/choose/evidence.ts`). */
+  vouched?: boolean
 }
 
 /** An answer that has a completion id. Providers give an id to many: those of a tenant's newest are known. */
@@ -110,7 +118,7 @@ export interface ConversationState {
   ts: number
 }
 
-/** Population outcomes of one tenant: `candidate -> sum of llm messages`, under one artifact version. */
+/** Sums by name, under one key of a tenant. */
 export type Evidence = Map<string, Float32Array>
 
 /** Something of a tenant's requests that a deployment refused, and another took. */
@@ -129,6 +137,8 @@ export type Invalidation =
   | { kind: 'evidence'; tenant: string }
   /** A deployment refused something new. */
   | { kind: 'refusals'; tenant: string }
+  /** The operator switched a tenant's mode. */
+  | { kind: 'mode'; tenant: string }
   /** The connection was interrupted, so that changes may have been missed: drop every cached copy. */
   | { kind: 'all' }
 
@@ -204,14 +214,25 @@ export interface Store {
     ttlS: number,
   ): Promise<ConversationState | null>
 
-  loadEvidence(tenant: string, policy: string): Promise<Evidence>
-  /** Atomically adds to the sums of a candidate. */
-  addEvidence(tenant: string, policy: string, candidate: string, message: Float32Array): Promise<void>
+  loadEvidence(tenant: string, key: string): Promise<Evidence>
+  /**
+   * Atomically adds to the sums of a name.
+   *
+   * @param halfLifeDays the last number is the day up to which the others have faded: what is there fades to the later
+   *   of the two days first. Left out: nothing fades
+   */
+  addEvidence(tenant: string, key: string, name: string, added: Float32Array, halfLifeDays?: number): Promise<void>
+  /** Forgets sums by name, or all of a key. Returns how many went. */
+  dropEvidence(tenant: string, key: string, names?: readonly string[]): Promise<number>
 
   /** Keeps what was refused until it expires, and tells the other replicas. */
   noteRefusals(tenant: string, rows: readonly StoredRefusal[]): Promise<void>
   /** What has not expired. */
   listRefusals(tenant: string): Promise<StoredRefusal[]>
+
+  /** A tenant's mode that the operator switched to while replicas run; null: the configuration's. Opaque here. */
+  loadMode(tenant: string): Promise<string | null>
+  saveMode(tenant: string, mode: string | null): Promise<void>
 
   /** One secret for all replicas: the one that is there, else `proposed`, from now on and for all. */
   sharedSecret(proposed: string): Promise<string>

@@ -51,6 +51,8 @@ const userWith = (seed: number, rewards: number): StoredUser => ({
   state: noise(manifest.dims.S, seed),
   preferences: {},
   updatedAt: 1,
+  since: 1,
+  heardAt: 0,
 })
 
 const edgeOf = (seq: number): StoredEdge => ({

@@ -1,8 +1,10 @@
 import type { Json } from '../support/responses-spec.ts'
-import { chunkOf, completionBody, type Script, usageChunk } from '../support/upstream.ts'
+import { chunkOf, completionBody, type Exchange, type Script, usageChunk } from '../support/upstream.ts'
 
 /** Tools of coding agents that run what they are given, and what harmless thing to give them. */
 const COMMANDS: Record<string, Json> = {
+  Bash: { command: 'echo tool-was-here', description: 'Say hello' },
+  bash: { command: 'echo tool-was-here', description: 'Say hello' },
   exec_command: { cmd: 'echo tool-was-here' },
   shell: { command: ['echo', 'tool-was-here'] },
   shell_command: { command: 'echo tool-was-here' },
@@ -11,6 +13,10 @@ const COMMANDS: Record<string, Json> = {
 /** A model that calls one tool, once, with harmless arguments, and then repeats what the tool returned. */
 export const caller: Script = (exchange) => {
   const body = exchange.json as Json
+  if (exchange.request.path.endsWith('/embeddings')) {
+    embed(exchange, body)
+    return
+  }
   const results = body.messages.filter(({ role }: Json) => role === 'tool')
   const tools: Json[] = (body.tools ?? []).map((tool: Json) => tool.function)
   const tool = tools.find(({ name }) => name in COMMANDS) ?? tools[0]
@@ -32,6 +38,11 @@ export const caller: Script = (exchange) => {
   exchange.event(usageChunk)
   exchange.chunk('data: [DONE]\n\n')
   exchange.end()
+}
+
+function embed(exchange: Exchange, { model, input }: Json): void {
+  const data = [input].flat().map((_, index) => ({ object: 'embedding', index, embedding: [0.25, -0.5, 1] }))
+  exchange.reply(200, { object: 'list', model, data, usage: { prompt_tokens: 7, total_tokens: 7 } })
 }
 
 function inputOf({ name, parameters }: Json): Json {

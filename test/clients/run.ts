@@ -3,16 +3,12 @@ import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, write
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { cache, inVenv, root } from '../../scripts/lib/paths.mjs'
-import { discard, startGateway, TEST_KEY } from '../support/gateway.ts'
-import { startUpstream } from '../support/upstream.ts'
-import { caller } from './caller.ts'
+import { startLane } from './lane.ts'
 
 /**
  * Real clients, unmodified, each in an environment of its own: a folder here with a pinned `package.json` or
  * `requirements.txt` and a `check.mjs` or `check.py`, which gets the gateway by BASE_URL and KEY and must end with 0.
- *
- * Two models answer: `auto` routes to the sandbox, `caller` calls the first tool that it is given, once, and then says
- * what came back.
+ * Where it uses USER_ID, the gateway must have recorded requests of that user.
  *
  *     npm run test:clients                  all
  *     npm run test:clients -- codex         some
@@ -46,6 +42,10 @@ function run(command: string, args: string[], cwd: string, env: NodeJS.ProcessEn
   })
 }
 
+const checkOf = (name: string) => (existsSync(join(HERE, name, 'package.json')) ? 'check.mjs' : 'check.py')
+
+const namesItsUser = (name: string) => readFileSync(join(HERE, name, checkOf(name)), 'utf8').includes('USER_ID')
+
 /** Installs a client where it is not installed as pinned. Returns how to run its check, or why that can't be. */
 async function install(name: string): Promise<{ command: string; args: string[]; cwd: string } | Ran> {
   const [from, to] = [join(HERE, name), join(HOME, name)]
@@ -75,35 +75,28 @@ async function install(name: string): Promise<{ command: string; args: string[];
     : { command: python, args: ['check.py'], cwd: to }
 }
 
-const upstream = await startUpstream(caller)
-const gateway = await startGateway({
-  providers: {
-    sandbox: { kind: 'sandbox', enabled: true },
-    up: { kind: 'openai-compatible', base_url: `${upstream.origin}/v1`, key_required: false },
-  },
-  candidates: [{ name: 'caller', provider: 'up', price: { input: 1, output: 2 }, groups: ['scripted'] }],
-  aliases: { 'gpt-*': 'auto', 'claude-*': 'auto' },
-  tenants: [{ name: 'test', keys: [TEST_KEY], candidates: ['default', 'scripted'] }],
-})
+const lane = await startLane()
 const failed: string[] = []
 for (const name of clients) {
   const started = Date.now()
   const ready = await install(name)
-  const env = {
-    ...process.env,
-    BASE_URL: gateway.baseURL,
-    KEY: gateway.key,
-    HOME: join(HOME, name, 'home'),
-    REPOSITORY: root,
-  }
+  const env = { ...process.env, ...lane.env(name), HOME: join(HOME, name, 'home'), REPOSITORY: root }
   mkdirSync(env.HOME, { recursive: true })
-  const { code, output } = 'command' in ready ? await run(ready.command, ready.args, ready.cwd, env) : ready
-  console.log(`${code === 0 ? 'ok    ' : 'FAILED'} ${name} (${((Date.now() - started) / 1000).toFixed(0)} s)`)
+  let { code, output } = 'command' in ready ? await run(ready.command, ready.args, ready.cwd, env) : ready
+  let seen = ''
+  if (code === 0 && namesItsUser(name)) {
+    try {
+      seen = (await lane.apisOf(name)).join(', ')
+    } catch (error) {
+      code = 1
+      output += String(error)
+    }
+  }
+  console.log(`${code === 0 ? 'ok    ' : 'FAILED'} ${name} (${((Date.now() - started) / 1000).toFixed(0)} s) ${seen}`)
   if (code !== 0) {
     failed.push(name)
     console.log(output.slice(-6_000))
   }
 }
-await discard(gateway)
-await upstream.close()
+await lane.close()
 process.exitCode = failed.length > 0 || clients.length === 0 ? 1 : 0

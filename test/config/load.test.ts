@@ -185,7 +185,9 @@ it.each([
 it('takes secrets from files, which are watched, too', () => {
   const key = write('a-key-in-a-file-of-its-own\n', 'admin-key')
   const { config, files } = loadConfig(
-    write(`admin: { key_file: admin-key }\nstore: { kind: redis, password_file: "\${PASSWORD_FILE:-admin-key}" }`),
+    write(
+      `admin: { key_file: admin-key }\nstore: { kind: redis, url: "redis://a", password_file: "\${PASSWORD_FILE:-admin-key}" }`,
+    ),
     {},
   )
   expect(config.admin.key).toBe('a-key-in-a-file-of-its-own')
@@ -208,12 +210,11 @@ it('takes secrets from files, which are watched, too', () => {
 })
 
 it('every secret may lie in a file; tenants’ keys one a line, beside those of the file', () => {
-  write('redis://:word@127.0.0.1:6379\n', 'url')
   write('a-secret-of-sixteen\n', 'secret')
   write('# of the bots\nkey-number-one-of-bots\r\n\n key-number-two-of-bots\n', 'keys')
   const { config } = loadConfig(
     write(`
-store: { kind: redis, url_file: url, sentinel: { name: m, nodes: ["a:1"], password_file: secret } }
+store: { kind: redis, sentinel: { name: m, nodes: ["a:1"], password_file: secret } }
 identity: { secret_file: secret, jwt: { secret_file: secret } }
 router: { embedder: { kind: openai, base_url: "http://a", model: m, dim: 3, api_key_file: secret } }
 tenants: [{ name: t, keys: [the-key-in-the-file-itself], keys_file: keys }]
@@ -221,10 +222,36 @@ tenants: [{ name: t, keys: [the-key-in-the-file-itself], keys_file: keys }]
     {},
   )
   expect(config).toMatchObject({
-    store: { url: 'redis://:word@127.0.0.1:6379', sentinel: { password: 'a-secret-of-sixteen' } },
+    store: { sentinel: { password: 'a-secret-of-sixteen' } },
     identity: { secret: 'a-secret-of-sixteen', jwt: { secret: 'a-secret-of-sixteen' } },
     router: { embedder: { api_key: 'a-secret-of-sixteen' } },
     tenants: [{ keys: ['the-key-in-the-file-itself', 'key-number-one-of-bots', 'key-number-two-of-bots'] }],
+  })
+})
+
+it.each([
+  ['{}', 'store: expected one of url, cluster and sentinel, got none'],
+  ['{ url: "redis://a", cluster: ["a:1"] }', 'store: expected one of url, cluster and sentinel, got url, cluster'],
+  ['{ url: "http://a:1" }', 'store.url: expected redis://host:port/number, or rediss:// with TLS'],
+  ['{ url: "a:6379" }', 'store.url: expected redis://host:port/number, or rediss:// with TLS'],
+  ['{ url: "redis://a:seven" }', 'store.url: expected redis://host:port/number, or rediss:// with TLS'],
+  ['{ url: "redis://a/main" }', 'store.url: after the slash expected the number of a database'],
+  ['{ cluster: ["redis://:word@a:1"] }', "store: expected host:port or [address]:port, got '…@a:1'"],
+])('a Redis of %s: told before it is asked', (text, problem) => {
+  expect(problemsOf(`store: { kind: redis, ${text.slice(1)}`)).toEqual([problem])
+})
+
+it.each(['redis://a', 'redis://:word@[::1]:6379/3', 'rediss://user:word@a.example:6380/'])(
+  '%s is an address',
+  (url) => {
+    expect(problemsOf(`store: { kind: redis, url: "${url}" }`)).toEqual([])
+  },
+)
+
+it('the address of a Redis, with its password, may lie in a file', () => {
+  write('redis://:word@127.0.0.1:6379\n', 'url')
+  expect(loadConfig(write('store: { kind: redis, url_file: url }'), {}).config.store).toMatchObject({
+    url: 'redis://:word@127.0.0.1:6379',
   })
 })
 

@@ -320,6 +320,27 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
       await other.close()
     })
 
+    test('evidence fades up to the day of what is added, in whichever order it comes; and is dropped', async () => {
+      const t = tenant()
+      const add = (value: number, day: number, of = 'a') =>
+        store.addEvidence(t, 'p', of, Float32Array.of(value, 1, day), 10)
+      await add(8, 100)
+      await add(1, 110)
+      expect((await store.loadEvidence(t, 'p')).get('a')).toEqual(Float32Array.of(5, 1.5, 110))
+      await add(1, 110)
+      // What comes late has faded itself; the day stays.
+      await add(8, 100)
+      expect((await store.loadEvidence(t, 'p')).get('a')).toEqual(Float32Array.of(10, 3, 110))
+      await add(1, 1, 'b')
+      await add(1, 1, 'c')
+      await store.addEvidence(t, 'q', 'a', Float32Array.of(1))
+      expect(await store.dropEvidence(t, 'p', ['b', 'never'])).toBe(1)
+      expect([...(await store.loadEvidence(t, 'p')).keys()].toSorted()).toEqual(['a', 'c'])
+      expect(await store.dropEvidence(t, 'p')).toBe(2)
+      expect(await store.dropEvidence(t, 'p')).toBe(0)
+      expect((await store.loadEvidence(t, 'q')).size).toBe(1)
+    })
+
     describe('erasing a user', () => {
       test('leaves nothing of them, and all of the others', async () => {
         const t = tenant()
@@ -436,6 +457,26 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
       await store.noteRefusals(t, [{ ...rows[0]!, expiresAt: later + 1 }])
       expect((await store.listRefusals(t))[0]?.expiresAt).toBe(later + 1)
       await until(() => heard.some(({ kind }) => kind === 'refusals' || kind === 'all'))
+      stop()
+      await second.close()
+    })
+
+    test('keeps the mode that a tenant was switched to, and tells the others', async () => {
+      const [t, other] = [tenant(), tenant()]
+      const second = await subject.open()
+      const heard: Invalidation[] = []
+      const stop = second.subscribe((change) => heard.push(change))
+      expect(await store.loadMode(t)).toBeNull()
+      await store.saveMode(t, 'observe')
+      expect(await second.loadMode(t)).toBe('observe')
+      expect(await store.loadMode(other)).toBeNull()
+      await until(() =>
+        heard.some((change) => change.kind === 'all' || (change.kind === 'mode' && change.tenant === t)),
+      )
+      await second.saveMode(t, 'assist')
+      expect(await store.loadMode(t)).toBe('assist')
+      await store.saveMode(t, null)
+      expect(await second.loadMode(t)).toBeNull()
       stop()
       await second.close()
     })

@@ -181,7 +181,16 @@ it('takes ratings out of a history of which the beginning is no longer kept, whi
     all.push({ ...(edge as Omit<StoredEdge, 'seq'>), seq: i })
   }
   const { sums, state } = await rebuild(policy, 'acme', all, findCandidate)
-  const user = { policy: policy.version, rewards: total, sums, state, preferences: {}, updatedAt: 1 }
+  const user = {
+    policy: policy.version,
+    rewards: total,
+    sums,
+    state,
+    preferences: {},
+    updatedAt: 1,
+    since: 1,
+    heardAt: 1,
+  }
   for (const [i, edge] of all.entries()) await store.commitUser('acme', 'ann', { ...user, revision: i + 1 }, edge)
   expect(await store.loadEdges('acme', 'ann')).toHaveLength(MAX_EDGES)
   for (const i of [total, 101, 150, 151, 300, 450, 451, 600, total - 1, 101, 450]) {

@@ -1,9 +1,9 @@
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import type { Learner } from '../../src/learning/learner.ts'
+import type { Learner, Standing } from '../../src/learning/learner.ts'
 import { ratingRewards } from '../../src/learning/sources/user-rating.ts'
 import type { UserStates } from '../../src/learning/user-states.ts'
-import { pooledEvidence } from '../../src/routing/choose/evidence.ts'
+import { evidenceKey, pooledEvidence } from '../../src/routing/choose/evidence.ts'
 import type { Policy } from '../../src/routing/policy.ts'
 import type { RewardRecord } from '../../src/store/records/codec.ts'
 import { type InteractionSummary, MAX_EDGES, type Store, StoreError } from '../../src/store/store.ts'
@@ -350,34 +350,115 @@ describe('a hint', () => {
   })
 })
 
+const VOUCHED = { vouched: true }
+
 describe('what users tell of an LLM', () => {
-  const evidence = async (minUsers: number) => pooledEvidence(await store.loadEvidence('acme', 'tiny-1'), minUsers)
+  const evidence = async (quorum: number) =>
+    pooledEvidence(
+      await store.loadEvidence('acme', evidenceKey('tiny-1')),
+      { quorum, keyWeight: 8, halfLifeDays: 90 },
+      1_000,
+    )
 
   it('is added to the tenant’s evidence, once, and changes with a replaced rating', async () => {
-    const about = dearAnswer('d')
+    const about = dearAnswer('d', VOUCHED)
     await learner.apply(policy, reward(about, 1, { binary: false }), about)
     const first = (await evidence(1)).get('dear') as Float32Array
     expect(first[1]).toBeGreaterThan(0)
     await learner.apply(policy, reward(about, -1, { binary: false }), about)
     const second = (await evidence(1)).get('dear') as Float32Array
     expectClose(second, Float32Array.of(first[0] as number, -(first[1] as number)))
-    expect((await store.loadEvidence('other', 'tiny-1')).size).toBe(0)
+    expect((await store.loadEvidence('other', evidenceKey('tiny-1'))).size).toBe(0)
   })
 
   it('tells nothing to others before enough users have spoken', async () => {
     for (let i = 0; i < 30; i++) {
-      const about = dearAnswer(`loud-${i}`, { user: 'loud' })
+      const about = dearAnswer(`loud-${i}`, { user: 'loud', ...VOUCHED })
       await learner.apply(policy, reward(about, 1, { binary: false }), about)
     }
     expect((await evidence(2)).size).toBe(0)
     const oneUser = (await evidence(1)).get('dear')?.[0] as number
     for (const user of ['b', 'c', 'd', 'e', 'f']) {
-      const about = dearAnswer(`by-${user}`, { user })
+      const about = dearAnswer(`by-${user}`, { user, ...VOUCHED })
       await learner.apply(policy, reward(about, 1, { binary: false }), about)
     }
     // The tiny model's first number is the count of ratings: thirty of one user weigh as much as four of four.
     expectClose(oneUser / 4, 1 + 1 / 2 + 1 / 3 + 1 / 4 + sumOfInverses(5, 30))
     expectClose((await evidence(2)).get('dear')?.[0], oneUser + 5 * 4)
+  })
+
+  it('is told once they have been here for a while, then all of it, and each word once', async () => {
+    const hearing = { minAnswers: 3, minAgeMs: 100, halfLifeDays: 90 }
+    const { learner: slow, states: others } = learnerOn(store, undefined, { hearing })
+    const standings: Standing[] = []
+    const rate = (id: string, ts: number) => {
+      const about = dearAnswer(id, VOUCHED)
+      return slow.apply(policy, reward(about, 1, { binary: false, ts }), about, async (one) => void standings.push(one))
+    }
+    // Enough answers, not long enough ago; long enough ago, and not enough answers.
+    for (const [i, ts] of [1_000, 1_010, 1_020].entries()) await rate(`a${i}`, ts)
+    await rate('a0', 1_090)
+    expect((await evidence(1)).size).toBe(0)
+    expect(standings).toEqual(Array(3).fill({ isHeard: false, ratings: 0 }))
+    await rate('a3', 1_100)
+    const whole = (await evidence(1)).get('dear')?.[0] as number
+    const atOnce = learnerOn(store)
+    for (const [i, ts] of [1_000, 1_010, 1_020, 1_100].entries()) {
+      const about = dearAnswer(`b${i}`, { user: 'bob', ...VOUCHED })
+      await atOnce.learner.apply(policy, reward(about, 1, { binary: false, ts }), about)
+    }
+    expectClose(whole, 4 * (1 + 1 / 2 + 1 / 3 + 1 / 4))
+    await rate('a4', 1_110)
+    const rows = [...(await store.loadEvidence('acme', evidenceKey('tiny-1'))).values()]
+    expectClose(
+      rows.map((row) => row.at(-4) ?? 0).reduce((a, b) => a + b),
+      2 * (1 + 1 / 2 + 1 / 3 + 1 / 4) + 1 / 5,
+    )
+    // Two users, once each.
+    expect(rows.map((row) => row.at(-3) ?? 0).reduce((a, b) => a + b)).toBe(2)
+    await rate('a9', 1_120)
+    expect(standings.slice(3)).toEqual([
+      { isHeard: false, ratings: 0 },
+      { isHeard: true, ratings: 0 },
+      { isHeard: true, ratings: 1 },
+    ])
+    atOnce.states.close()
+    others.close()
+  })
+
+  it('is told once of the first rating of an answer, however many come at once, here and elsewhere', async () => {
+    const other = learnerOn(store)
+    const about = dearAnswer('at-once')
+    let first = 0
+    const onFirst = async () => void first++
+    await Promise.all(
+      [1, -1, 1, -1].map((value, i) => {
+        const given = reward(about, value as 1 | -1, { ts: 1_000 + i })
+        return (i % 2 ? learner : other.learner).apply(policy, given, about, onFirst)
+      }),
+    )
+    expect(first).toBe(1)
+    await learner.apply(policy, reward(about, 1, { ts: 2_000 }), about, onFirst)
+    expect(first).toBe(1)
+    other.states.close()
+  })
+
+  it('is told of who rates a candidate for the first time, whether they count yet or not', async () => {
+    const first: [string, string, number][] = []
+    const { learner: slow, states: others } = learnerOn(store, undefined, {
+      hearing: { minAnswers: 9, minAgeMs: 1e9, halfLifeDays: 90 },
+      onFirstWord: (...word) => first.push(word),
+    })
+    for (const about of [dearAnswer('a'), dearAnswer('a'), dearAnswer('b'), cheapAnswer('c')]) {
+      await slow.apply(policy, reward(about, -1), about)
+    }
+    const judged = interaction('j')
+    await slow.apply(policy, reward(judged, 1, { kind: 'judge', binary: false }), judged)
+    expect(first).toEqual([
+      ['acme', 'dear', -1],
+      ['acme', 'cheap', -1],
+    ])
+    others.close()
   })
 
   it('counts at once where it is a judge’s word', async () => {

@@ -16,9 +16,12 @@ export const openTestStore = (): Store =>
     retention_days: 90,
   })
 
+/** Everybody's first word counts for others. */
+export const HEARD_AT_ONCE = { minAnswers: 1, minAgeMs: 0, halfLifeDays: 90 }
+
 export function learnerOn(store: Store, find = findCandidate, of: Partial<LearnerOptions> = {}) {
   const states = new UserStates({ store, find, max: 1_000, deadlineMs: 5_000, log: silent })
-  return { states, learner: new Learner({ store, states, find, log: silent, ...of }) }
+  return { states, learner: new Learner({ store, states, find, hearing: HEARD_AT_ONCE, log: silent, ...of }) }
 }
 
 export function quantise(vector: Float32Array): { int8: Int8Array; scale: number } {

@@ -53,6 +53,8 @@ const stored = (of: Partial<StoredUser> = {}): StoredUser => ({
   state: Float32Array.of(1, 2, 3, 4, 5, 6, 7, 8),
   preferences: {},
   updatedAt: 1,
+  since: 1,
+  heardAt: 0,
   ...of,
 })
 

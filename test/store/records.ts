@@ -74,6 +74,8 @@ export function aUser(overrides: Partial<StoredUser> = {}): StoredUser {
     state: Float32Array.from({ length: 300 }, (_, i) => -i / 3),
     preferences: { note: 'short answers', cost_weight: 0.5 },
     updatedAt: Date.now(),
+    since: Date.now() - 1_000,
+    heardAt: Date.now() - 500,
     ...overrides,
   }
 }

@@ -6,7 +6,7 @@ import { ArtifactError } from '../artifact/error.ts'
 import { checkEmbedder } from '../artifact/golden.ts'
 import { loadArtifact } from '../artifact/load.ts'
 import type { Artifact } from '../artifact/types.ts'
-import { pooledEvidence } from '../choose/evidence.ts'
+import { evidenceKey, evidenceRules, pooledEvidence } from '../choose/evidence.ts'
 import { GraphRouter } from '../model/graph-router.ts'
 import type { Policy } from '../policy.ts'
 import { RouterError } from '../router.ts'
@@ -18,7 +18,8 @@ export interface LoaderOptions {
   loadEvidence: (tenant: string, policy: string) => Promise<Evidence>
   log: Logger
   /** Called for each load: for a metric. */
-  onLoad?: (result: 'ok' | 'refused') => void
+  /** `reason`: why it was refused. */
+  onLoad?: (result: 'ok' | 'refused', reason?: string) => void
 }
 
 /** Requests that began with a policy have ended with it after this time. */
@@ -48,7 +49,7 @@ export class PolicyLoader {
       return policy
     } catch (error) {
       const refused = asArtifactError(error)
-      onLoad?.('refused')
+      onLoad?.('refused', refused.message)
       log.error({ directory, check: refused.check, reason: refused.message }, 'artifact refused')
       throw refused
     }
@@ -122,7 +123,7 @@ async function openPolicy(
     artifact,
     embed: (text) => embedder.embed(text),
     loadEvidence: async (tenant) =>
-      pooledEvidence(await loadEvidence(tenant, artifact.version), config.shared_after_users),
+      pooledEvidence(await loadEvidence(tenant, evidenceKey(artifact.version)), evidenceRules(config), Date.now()),
     deadlineMs: config.deadline_ms,
     log,
   })

@@ -1,6 +1,7 @@
 import type { Logger } from '../../observability/logger.ts'
 import type { GainNote } from '../../store/records/records.ts'
 import type { Evidence, Store } from '../../store/store.ts'
+import { countedOf, type EvidenceRules, evidenceName } from '../choose/evidence.ts'
 import { type Bounds, boundsOf, observe, SUMS } from './confidence-sequence.ts'
 import { gainOf, type Lift } from './lift.ts'
 
@@ -29,18 +30,30 @@ export type Certificate = Bounds & { verdict: 'gain' | 'harm' | 'open' }
 export const ALPHA = 0.05
 /** Evidence of another replica shows within this time. */
 const REFRESH_MS = 60_000
-/** Layout of a stored vector: sum of rewards in [0, 1], then the sums of the confidence sequence. */
-const LENGTH = 1 + SUMS
+/** Layout of a stored vector: sum of rewards in [0, 1], the sums of the confidence sequence, users who spoke. */
+const LENGTH = 1 + SUMS + 1
+const USERS = LENGTH - 1
 /** Doublings of the rewards' scale: -1 to 1 is twice as wide as 0 to 1. */
 const SCALE = 2
 
 interface Known {
-  sums: Map<string, Float64Array>
+  /** By group, then by voice. */
+  sums: Map<string, Map<string, Float64Array>>
   loadedAt: number
+  /** Until something is added. */
+  certificates: Map<string, Certificate>
+}
+
+/** Who rated: see `choose/evidence.ts`. */
+export interface RatedBy {
+  voice: string
+  /** A user's first rating of those that count. */
+  isNew: boolean
 }
 
 export interface GainsOptions {
   store: Pick<Store, 'loadEvidence' | 'addEvidence'>
+  rules: Pick<EvidenceRules, 'quorum' | 'keyWeight'>
   log: Pick<Logger, 'warn'>
   /** A tenant's group of users is known to gain or to lose by the router, or no longer. */
   onVerdict?: (comparison: Comparison, group: string, certificate: Certificate) => void
@@ -50,6 +63,10 @@ export interface GainsOptions {
 /**
  * Certificates of the router's gain over a baseline, by tenant and group of users, from rated answers and the exact
  * propensities with which they were drawn. Sums lie in the store, so that replicas add to the same ones.
+ *
+ * They are kept by voice, and a verdict needs a quorum of them and must hold without any one: nobody certifies alone,
+ * or revokes. Each part of the sums is a bet of its own on what it saw, with stakes from what was seen before, so that
+ * leaving some out leaves a confidence sequence. A key that nobody else speaks beside can only call the baseline back.
  */
 export class Gains {
   readonly #options: GainsOptions
@@ -76,25 +93,50 @@ export class Gains {
   }
 
   /** Takes in a rated answer, once. `reward`: -1 to 1. */
-  async note(comparison: Comparison, group: Group, lift: Lift, reward: number): Promise<void> {
+  async note(comparison: Comparison, group: Group, lift: Lift, reward: number, by: RatedBy): Promise<void> {
     const known = await this.#load(comparison)
     for (const name of [ALL, group]) {
-      const sums = known.sums.get(name) ?? new Float64Array(LENGTH)
-      known.sums.set(name, sums)
-      const added = vectorOf(sums, lift, (reward + 1) / 2)
-      for (let i = 0; i < LENGTH; i++) sums[i]! += added[i]!
+      const voices = known.sums.get(name) ?? new Map<string, Float64Array>()
+      known.sums.set(name, voices)
+      const added = vectorOf(totalOf(voices), lift, (reward + 1) / 2)
+      added[USERS] = by.isNew ? 1 : 0
+      const sums = voices.get(by.voice) ?? new Float64Array(LENGTH)
+      voices.set(
+        by.voice,
+        sums.map((value, i) => value + added[i]!),
+      )
+      known.certificates.clear()
       this.#tell(comparison, name)
-      await this.#options.store.addEvidence(comparison.tenant, keyOf(comparison), name, added)
+      const row = evidenceName(name, by.voice)
+      await this.#options.store.addEvidence(comparison.tenant, keyOf(comparison), row, added)
     }
   }
 
   certificate(comparison: Comparison, group: Group | typeof ALL): Certificate {
     const known = this.#known.get(idOf(comparison))
     if (!known || this.#now() - known.loadedAt > REFRESH_MS) this.#refresh(comparison)
-    const sums = known?.sums.get(group)?.subarray(1) ?? []
-    const { count, estimate, low, high } = boundsOf(sums, group === ALL ? ALPHA : ALPHA / GROUPS.length)
-    const verdict = count === 0 ? 'open' : low >= 0 ? 'gain' : high <= 0 ? 'harm' : 'open'
+    let certificate = known?.certificates.get(group)
+    if (!certificate) {
+      certificate = this.#certify(known?.sums ?? new Map(), group)
+      known?.certificates.set(group, certificate)
+    }
+    return certificate
+  }
+
+  #certify(sums: Known['sums'], group: Group | typeof ALL): Certificate {
+    const voices = sums.get(group) ?? new Map<string, Float64Array>()
+    const alpha = group === ALL ? ALPHA : ALPHA / GROUPS.length
+    const bounds = boundsOf(totalOf(voices).subarray(1, USERS), alpha)
+    const { count, estimate, low, high } = bounds
+    const verdict = this.#isQuorate(sums.get(ALL)) ? verdictOf(voices, bounds, alpha) : 'open'
     return { count, estimate: SCALE * estimate, low: SCALE * low, high: SCALE * high, verdict }
+  }
+
+  #isQuorate(voices: ReadonlyMap<string, Float64Array> = new Map()): boolean {
+    const { rules } = this.#options
+    let heads = 0
+    for (const [voice, sums] of voices) heads += countedOf(voice, sums[USERS] ?? 0, rules)
+    return heads >= rules.quorum
   }
 
   /** Of all groups, from the store. */
@@ -117,7 +159,7 @@ export class Gains {
     const known = this.#known.get(idOf(comparison))
     // One look at a time; what is known stays until it is answered.
     if (known) known.loadedAt = this.#now()
-    else this.#known.set(idOf(comparison), { sums: new Map(), loadedAt: this.#now() })
+    else this.#known.set(idOf(comparison), { sums: new Map(), loadedAt: this.#now(), certificates: new Map() })
     this.#fetch(comparison).catch((error: Error) =>
       this.#options.log.warn({ reason: error.message, tenant: comparison.tenant }, 'gain over the baseline not loaded'),
     )
@@ -129,20 +171,41 @@ export class Gains {
 
   async #fetch(comparison: Comparison): Promise<Known> {
     const stored: Evidence = await this.#options.store.loadEvidence(comparison.tenant, keyOf(comparison))
-    const sums = new Map(
-      [...stored].flatMap(([group, vector]) =>
-        vector.length === LENGTH ? [[group, Float64Array.from(vector)]] : [],
-      ) as [string, Float64Array][],
-    )
-    const known = { sums, loadedAt: this.#now() }
+    const sums: Known['sums'] = new Map()
+    for (const [name, vector] of stored) {
+      const [group = '', voice = ''] = name.split('#')
+      if (vector.length !== LENGTH) continue
+      sums.set(group, (sums.get(group) ?? new Map()).set(voice, Float64Array.from(vector)))
+    }
+    const known: Known = { sums, loadedAt: this.#now(), certificates: new Map() }
     this.#known.set(idOf(comparison), known)
     for (const group of sums.keys()) this.#tell(comparison, group)
     return known
   }
 }
 
-/** Kept like the evidence of an artifact, beside it. */
-const keyOf = ({ policy, baseline }: Comparison) => `gain:${policy}:${baseline}`
+function totalOf(voices: ReadonlyMap<string, Float64Array>, without?: string): Float64Array {
+  const total = new Float64Array(LENGTH)
+  for (const [voice, sums] of voices) if (voice !== without) for (let i = 0; i < LENGTH; i++) total[i]! += sums[i]!
+  return total
+}
+
+/** What all say together, if they say so without any one of them, too. */
+function verdictOf(voices: ReadonlyMap<string, Float64Array>, bounds: Bounds, alpha: number): Certificate['verdict'] {
+  const verdict = signOf(bounds)
+  if (verdict === 'open') return verdict
+  if (voices.size < 2) return verdict === 'harm' ? verdict : 'open'
+  for (const voice of voices.keys()) {
+    if (signOf(boundsOf(totalOf(voices, voice).subarray(1, USERS), alpha)) !== verdict) return 'open'
+  }
+  return verdict
+}
+
+const signOf = ({ count, low, high }: Bounds) =>
+  count === 0 ? 'open' : low >= 0 ? 'gain' : high <= 0 ? 'harm' : 'open'
+
+/** Kept like the evidence of an artifact, beside it; `gain:` is where earlier releases kept it, by user id. */
+const keyOf = ({ policy, baseline }: Comparison) => `certificate:${policy}:${baseline}`
 const idOf = (comparison: Comparison) => `${comparison.tenant}\0${keyOf(comparison)}`
 
 function vectorOf(sums: Float64Array, lift: Lift, reward: number): Float32Array {

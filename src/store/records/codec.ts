@@ -142,6 +142,12 @@ const INTERACTION = {
   completionId: field('completion_id', z.string().nullable(), "the provider's id of the completion"),
   /** Id of the key that the request came with. */
   key: field('key', z.string().optional(), 'id of the key that the request came with'),
+  /** Somebody answers for the user's name: a bound key, a signed token, the operator. */
+  vouched: field(
+    'vouched',
+    z.boolean().optional(),
+    "somebody answers for the user's name: a key bound to them, a signed token, the operator (docs/learning.md)",
+  ),
   /** Name of the API that the client spoke. */
   endpoint: field('endpoint', z.string().optional(), 'which API it spoke: `chat`, `responses`, `messages`, …'),
   /** What chose: the router, or the baseline (for a while, or for good: a user who is held out). */

@@ -48,6 +48,7 @@ export async function importRecords(store: Store, file: string): Promise<{ inter
     if (interactions.length + rewards.length >= BATCH) await flush()
   }
   await flush()
+  if (counts.interactions + counts.rewards === 0) throw new ImportError(`${file} holds no records.`)
   return counts
 }
 

@@ -20,4 +20,6 @@ export const summaryOf = (record: InteractionRecord): InteractionSummary => ({
   ts: record.ts,
   ended: true,
   ...(record.gain !== undefined && { gain: record.gain }),
+  ...(record.key !== undefined && { key: record.key }),
+  ...(record.vouched !== undefined && { vouched: record.vouched }),
 })

@@ -1,10 +1,12 @@
 import { Redis } from 'ioredis'
 import type { RedisConfig } from '../../config/schema.ts'
 import type { Invalidation } from '../store.ts'
+import { StoreError } from '../store.ts'
 import { type Argument, defineScripts, type RunScript, type Script } from './commands.ts'
 import { createRedis, type RedisClient } from './connection.ts'
 import { RedisGuard } from './guard.ts'
 import * as keys from './keys.ts'
+import { RedisTrouble } from './trouble.ts'
 
 /**
  * A reservation waits so much longer for its reply: decided without it, it might be granted what another replica has
@@ -19,11 +21,13 @@ export class RedisAccess {
   readonly client: RedisClient
   readonly #script: RunScript
   readonly #deadlineMs: number
+  readonly #trouble: RedisTrouble
   readonly #guards = new Map<string, RedisGuard>()
 
   /** @throws Error when the configuration is wrong; not when Redis is away */
   constructor(config: RedisConfig) {
     this.client = createRedis(config)
+    this.#trouble = new RedisTrouble(this.client)
     this.#script = defineScripts(this.client)
     this.#deadlineMs = config.command_timeout_ms
   }
@@ -42,12 +46,17 @@ export class RedisAccess {
     this.askLong(tenant, () => this.#script(script, on, args))
 
   ask<T>(tenant: string, command: () => Promise<T>): Promise<T> {
-    return this.#guardOf(tenant).run(command)
+    return this.#run(tenant, command)
   }
 
   /** With more time: for batches, off the request path. */
   askLong<T>(tenant: string, command: () => Promise<T>): Promise<T> {
-    return this.#guardOf(tenant).run(command, this.#deadlineMs * BATCH_DEADLINE_FACTOR)
+    return this.#run(tenant, command, this.#deadlineMs * BATCH_DEADLINE_FACTOR)
+  }
+
+  #run<T>(tenant: string, command: () => Promise<T>, deadlineMs = this.#deadlineMs): Promise<T> {
+    if (this.#trouble.isFatal) return Promise.reject(new StoreError(`Redis is refused: ${this.#trouble.current}`))
+    return this.#guardOf(tenant).run(command, deadlineMs)
   }
 
   close(): void {
@@ -61,7 +70,11 @@ export class RedisAccess {
     let guard = this.#guards.get(part)
     if (!guard) {
       const probed = tenant === '{keys}' ? keys.tenantKeys.records : keys.probe(tenant)
-      guard = new RedisGuard(() => this.client.exists(probed), this.#deadlineMs)
+      guard = new RedisGuard(
+        () => this.client.exists(probed),
+        this.#deadlineMs,
+        () => this.#trouble.current,
+      )
       this.#guards.set(part, guard)
     }
     return guard

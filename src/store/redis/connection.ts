@@ -26,15 +26,31 @@ export function createRedis(config: RedisConfig): RedisClient {
       : new Redis(urlOf(config), { ...commonOptions(config), ...queueNothing })
   // What went wrong is seen by the commands that fail; without a listener Node would end the process.
   client.on('error', () => undefined)
+  onEachClient(client, hearAllErrors)
   onEachConnection(client, groupWrites)
   onEachConnection(client, watchSilence)
+  if (client instanceof Redis) client.connect().catch(() => undefined)
   return client
 }
 
 function onEachConnection(client: RedisClient, work: (stream: Stream) => void): void {
-  const watch = (one: Redis) => void one.on('connect', () => work(one.stream))
-  if (client instanceof Redis) watch(client)
-  else client.on('+node', watch)
+  onEachClient(client, (one) => void one.on('connect', () => work(one.stream)))
+}
+
+/** The client itself, or a Cluster's of each node, before it connects. */
+function onEachClient(client: RedisClient, work: (one: Redis) => void): void {
+  if (client instanceof Redis) work(client)
+  else client.on('+node', work)
+}
+
+/**
+ * ioredis listens for one error of a connection. TLS may have a second one to tell, the alert behind a certificate that
+ * was not accepted, and Node would end the process.
+ */
+function hearAllErrors(client: Redis): void {
+  const { connector } = client as unknown as { connector: { connect(...args: unknown[]): Promise<Stream> } }
+  const connect = connector.connect.bind(connector)
+  connector.connect = async (...args) => (await connect(...args)).on('error', () => undefined)
 }
 
 type Stream = Redis['stream']
@@ -112,6 +128,7 @@ export function createSubscriber(client: RedisClient): RedisClient {
   if (!(client instanceof Redis)) return client
   const subscriber = client.duplicate({ enableOfflineQueue: true, maxRetriesPerRequest: null })
   subscriber.on('error', () => undefined)
+  hearAllErrors(subscriber)
   onEachConnection(subscriber, watchSilence)
   return subscriber
 }
@@ -130,6 +147,8 @@ const backoff = (times: number) =>
   Math.min(RECONNECT.maxMs, RECONNECT.firstMs * 2 ** Math.min(times, 10)) * (0.75 + Math.random() / 2)
 
 const queueNothing = {
+  // `createRedis` connects, when all who listen are there.
+  lazyConnect: true,
   enableOfflineQueue: false,
   maxRetriesPerRequest: 0,
   retryStrategy: backoff,
@@ -157,6 +176,7 @@ function tlsOptions(tls: NonNullable<RedisConfig['tls']>): ConnectionOptions {
 }
 
 function urlOf({ url }: RedisConfig): string {
+  // Checked with the configuration (config/cross-check.ts).
   if (url === undefined) throw new Error("store: a Redis needs one of 'url', 'cluster' and 'sentinel'.")
   return url
 }

@@ -1,17 +1,20 @@
 import { FairTimer } from '../../runtime/fair-timer.ts'
 import { inTime } from '../../runtime/in-time.ts'
 import { StoreError } from '../store.ts'
+import { redisCause } from './trouble.ts'
 
 const FAILURES_TO_OPEN = 3
 const PROBE_MS = 250
 
 /** The server answers, but not as it should: what was asked may work later. */
-const REFUSALS = /\b(OOM|READONLY|MISCONF|NOREPLICAS|NOAUTH|WRONGPASS|NOPERM|TRYAGAIN)\b/
+const REFUSALS = /\b(OOM|READONLY|MISCONF|NOREPLICAS|NOAUTH|WRONGPASS|NOPERM|TRYAGAIN|MOVED|ASK)\b/
 /** It answers, but can't serve. */
 const OUTAGES = /\b(LOADING|CLUSTERDOWN|MASTERDOWN|BUSY|UNBLOCKED)\b/
 
 /** ioredis, where there is no connection to send it by. */
 const NOT_SENT = /enableOfflineQueue/
+
+const SILENT = 'there is no connection yet'
 
 /** Redis could not be asked, or did not answer in time: counted by the breaker. */
 class Outage extends StoreError {}
@@ -24,13 +27,16 @@ class Outage extends StoreError {}
 export class RedisGuard {
   readonly #probe: () => Promise<unknown>
   readonly #deadlineMs: number
+  readonly #whyNotConnected: () => string | null
   /** Outages in a row. */
   #outages = 0
   #timer: NodeJS.Timeout | undefined
   #lastError = ''
 
-  constructor(probe: () => Promise<unknown>, deadlineMs: number) {
+  /** @param whyNotConnected what ioredis told of the connection, since calls fail without a cause */
+  constructor(probe: () => Promise<unknown>, deadlineMs: number, whyNotConnected: () => string | null = () => null) {
     this.#probe = probe
+    this.#whyNotConnected = whyNotConnected
     this.#deadlineMs = deadlineMs
   }
 
@@ -81,7 +87,7 @@ export class RedisGuard {
         throw new Outage(`no answer within ${deadlineMs} ms`, { mayBeDone: true })
       })
     } catch (error) {
-      const translated = translate(error)
+      const translated = translate(error, this.#whyNotConnected)
       if (translated instanceof StoreError) this.#lastError = translated.message
       throw translated
     }
@@ -100,11 +106,12 @@ export class RedisGuard {
 }
 
 /** Without what was sent: ioredis puts the command and its arguments on its errors, and those are users' data. */
-export function translate(error: unknown): unknown {
+export function translate(error: unknown, whyNotConnected: () => string | null = () => null): unknown {
   if (!(error instanceof Error) || error instanceof StoreError) return error
-  if (error.name !== 'ReplyError') return new Outage(error.message, { mayBeDone: !NOT_SENT.test(error.message) })
+  if (NOT_SENT.test(error.message)) return new Outage(whyNotConnected() ?? SILENT)
+  if (error.name !== 'ReplyError') return new Outage(redisCause(error), { mayBeDone: true })
   delete (error as { command?: unknown }).command
   if (OUTAGES.test(error.message)) return new Outage(error.message)
-  if (REFUSALS.test(error.message)) return new StoreError(error.message)
+  if (REFUSALS.test(error.message)) return new StoreError(redisCause(error))
   return error
 }

@@ -106,18 +106,36 @@ export class RedisStore implements Store {
     return turnOf(before && String(before))
   }
 
-  async loadEvidence(tenant: string, policy: string): Promise<Evidence> {
-    const fields = await this.#redis.ask(tenant, () => this.#redis.client.hgetallBuffer(keys.evidence(tenant, policy)))
-    return new Map(Object.entries(fields).map(([candidate, sums]) => [candidate, floatsOf(sums)]))
+  async loadEvidence(tenant: string, key: string): Promise<Evidence> {
+    const fields = await this.#redis.ask(tenant, () => this.#redis.client.hgetallBuffer(keys.evidence(tenant, key)))
+    return new Map(Object.entries(fields).map(([name, sums]) => [name, floatsOf(sums)]))
   }
 
-  async addEvidence(tenant: string, policy: string, candidate: string, message: Float32Array): Promise<void> {
+  async addEvidence(
+    tenant: string,
+    key: string,
+    name: string,
+    added: Float32Array,
+    halfLifeDays?: number,
+  ): Promise<void> {
+    const change = announcing({ kind: 'evidence', tenant })
+    const fading = halfLifeDays === undefined ? [] : [halfLifeDays]
     await this.#redis.run(
       tenant,
       'add-evidence',
-      [keys.evidence(tenant, policy)],
-      [candidate, floatBytes(message), this.#retentionMs, ...announcing({ kind: 'evidence', tenant })],
+      [keys.evidence(tenant, key)],
+      [name, floatBytes(added), this.#retentionMs, ...change, ...fading],
     )
+  }
+
+  async dropEvidence(tenant: string, key: string, names?: readonly string[]): Promise<number> {
+    const hash = keys.evidence(tenant, key)
+    const fields = names ?? (await this.#redis.ask(tenant, () => this.#redis.client.hkeys(hash)))
+    if (fields.length === 0) return 0
+    const gone = await this.#redis.ask(tenant, () => this.#redis.client.hdel(hash, ...fields))
+    const change: Invalidation = { kind: 'evidence', tenant }
+    await this.#redis.ask('{keys}', () => this.#redis.client.publish(keys.CHANGES, JSON.stringify(change)))
+    return gone
   }
 
   async noteRefusals(tenant: string, rows: readonly StoredRefusal[]): Promise<void> {
@@ -130,8 +148,7 @@ export class RedisStore implements Store {
       await this.#redis.client.pexpireat(key, Math.max(...rows.map(({ expiresAt }) => expiresAt)), 'GT')
       await this.#redis.client.pexpireat(key, Math.max(...rows.map(({ expiresAt }) => expiresAt)), 'NX')
     })
-    const change: Invalidation = { kind: 'refusals', tenant }
-    await this.#redis.ask('{keys}', () => this.#redis.client.publish(keys.CHANGES, JSON.stringify(change)))
+    await this.#announce({ kind: 'refusals', tenant })
   }
 
   async listRefusals(tenant: string): Promise<StoredRefusal[]> {
@@ -143,6 +160,21 @@ export class RedisStore implements Store {
       })
       .filter(({ expiresAt }) => expiresAt > Date.now())
       .sort((a, b) => (keyOfRefusal(a) < keyOfRefusal(b) ? -1 : 1))
+  }
+
+  loadMode(tenant: string): Promise<string | null> {
+    return this.#redis.ask(tenant, () => this.#redis.client.get(keys.mode(tenant)))
+  }
+
+  async saveMode(tenant: string, mode: string | null): Promise<void> {
+    const { client } = this.#redis
+    const key = keys.mode(tenant)
+    await this.#redis.ask<unknown>(tenant, () => (mode === null ? client.del(key) : client.set(key, mode)))
+    await this.#announce({ kind: 'mode', tenant })
+  }
+
+  async #announce(change: Invalidation): Promise<void> {
+    await this.#redis.ask('{keys}', () => this.#redis.client.publish(keys.CHANGES, JSON.stringify(change)))
   }
 
   sharedSecret(proposed: string): Promise<string> {

@@ -54,6 +54,8 @@ export class RedisUsers {
         next.updatedAt,
         ...announcing({ kind: 'user', tenant, user }),
         MAX_EDGES,
+        next.since,
+        next.heardAt,
         ...(edge ? [edge.id, edge.seq, encodeEdge(edge)] : []),
       ],
     )
@@ -111,7 +113,16 @@ export class RedisUsers {
   }
 }
 
-const STATE_FIELDS = ['revision', 'policy', 'rewards', 'state', 'preferences', 'updated_at'] as const
+const STATE_FIELDS = [
+  'revision',
+  'policy',
+  'rewards',
+  'state',
+  'preferences',
+  'updated_at',
+  'since',
+  'heard_at',
+] as const
 type StateField = (typeof STATE_FIELDS)[number]
 
 const userOf = (fields: Record<StateField | 'sums', Buffer>): StoredUser => ({
@@ -126,4 +137,7 @@ const userStateOf = (fields: Record<StateField, Buffer>): UserState => ({
   state: floatsOf(fields.state),
   preferences: JSON.parse(String(fields.preferences)),
   updatedAt: Number(fields.updated_at),
+  // Not there in what an earlier release wrote.
+  since: Number(fields.since ?? 0),
+  heardAt: Number(fields.heard_at ?? 0),
 })

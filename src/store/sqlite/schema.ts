@@ -125,6 +125,13 @@ const MIGRATIONS = [
   CREATE TABLE room (id INTEGER PRIMARY KEY, filler BLOB NOT NULL) STRICT;
   `,
   `
+  ALTER TABLE users ADD COLUMN since INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE users ADD COLUMN heard_at INTEGER NOT NULL DEFAULT 0;
+  -- Sums by user id alone, whose authors nobody can tell apart any more.
+  DELETE FROM evidence;
+  `,
+  'CREATE TABLE modes (tenant TEXT PRIMARY KEY, mode TEXT NOT NULL) STRICT, WITHOUT ROWID;',
+  `
   ALTER TABLE open_interactions ADD COLUMN completion_id TEXT;
   CREATE INDEX open_interactions_of_completion ON open_interactions (tenant, completion_id)
     WHERE completion_id IS NOT NULL;

@@ -21,10 +21,11 @@ export function prepareStatements(db: DatabaseSync) {
 
     loadUser: prepare('SELECT * FROM users WHERE tenant = ? AND user = ?'),
     loadUserState: prepare(
-      'SELECT revision, policy, rewards, state, preferences, updated_at FROM users WHERE tenant = ? AND user = ?',
+      `SELECT revision, policy, rewards, state, preferences, updated_at, since, heard_at FROM users
+      WHERE tenant = ? AND user = ?`,
     ),
     userRevision: prepare('SELECT revision FROM users WHERE tenant = ? AND user = ?'),
-    saveUser: prepare('INSERT OR REPLACE INTO users VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)'),
+    saveUser: prepare('INSERT OR REPLACE INTO users VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)'),
     loadEdges: prepare('SELECT edge FROM edges WHERE tenant = ? AND user = ? ORDER BY seq, id'),
     saveEdge: prepare('INSERT OR REPLACE INTO edges VALUES (?, ?, ?, ?, ?)'),
     dropEdges: prepare(`
@@ -69,6 +70,8 @@ export function prepareStatements(db: DatabaseSync) {
     loadEvidence: prepare('SELECT candidate, sums FROM evidence WHERE tenant = ? AND policy = ?'),
     findEvidence: prepare('SELECT sums FROM evidence WHERE tenant = ? AND policy = ? AND candidate = ?'),
     saveEvidence: prepare('INSERT OR REPLACE INTO evidence VALUES (?, ?, ?, ?)'),
+    dropEvidence: prepare('DELETE FROM evidence WHERE tenant = ? AND policy = ? AND candidate = ?'),
+    dropAllEvidence: prepare('DELETE FROM evidence WHERE tenant = ? AND policy = ?'),
 
     noteRefusal: prepare(`
       INSERT INTO refusals VALUES (?, ?, ?, ?)
@@ -76,6 +79,10 @@ export function prepareStatements(db: DatabaseSync) {
     listRefusals: prepare(
       'SELECT deployment, field, expires_at FROM refusals WHERE tenant = ? AND expires_at > ? ORDER BY deployment, field',
     ),
+
+    loadMode: prepare('SELECT mode FROM modes WHERE tenant = ?'),
+    saveMode: prepare('INSERT OR REPLACE INTO modes VALUES (?, ?)'),
+    dropMode: prepare('DELETE FROM modes WHERE tenant = ?'),
 
     noteErasure: prepare('INSERT OR REPLACE INTO erasures VALUES (?, ?, ?)'),
     anyErasure: prepare('SELECT 1 FROM erasures LIMIT 1'),

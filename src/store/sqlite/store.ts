@@ -106,22 +106,29 @@ export class SqliteStore implements Store {
     })
   }
 
-  loadEvidence(tenant: string, policy: string): Promise<Evidence> {
+  loadEvidence(tenant: string, key: string): Promise<Evidence> {
     return this.#file.read(() => {
-      const rows = this.#file.sql.loadEvidence.all(tenant, policy)
+      const rows = this.#file.sql.loadEvidence.all(tenant, key)
       return new Map(rows.map(({ candidate, sums }) => [String(candidate), floatsOf(sums as Uint8Array)]))
     })
   }
 
-  addEvidence(tenant: string, policy: string, candidate: string, message: Float32Array): Promise<void> {
+  addEvidence(tenant: string, key: string, name: string, added: Float32Array, halfLifeDays?: number): Promise<void> {
     return this.#file.write(() => {
-      const row = this.#file.sql.findEvidence.get(tenant, policy, candidate)
-      const sums = row ? floatsOf(row.sums as Uint8Array) : new Float32Array(message.length)
-      if (sums.length !== message.length)
-        throw new Error(`Evidence of ${sums.length} numbers, message of ${message.length}`)
-      for (let i = 0; i < sums.length; i++) sums[i]! += message[i]!
-      this.#file.sql.saveEvidence.run(tenant, policy, candidate, floatBytes(sums))
+      const row = this.#file.sql.findEvidence.get(tenant, key, name)
+      const sums = row ? plus(floatsOf(row.sums as Uint8Array), added, halfLifeDays) : added
+      this.#file.sql.saveEvidence.run(tenant, key, name, floatBytes(sums))
       return [undefined, { kind: 'evidence', tenant }]
+    })
+  }
+
+  dropEvidence(tenant: string, key: string, names?: readonly string[]): Promise<number> {
+    return this.#file.write(() => {
+      const { dropEvidence, dropAllEvidence } = this.#file.sql
+      const gone = names
+        ? names.reduce((sum, name) => sum + Number(dropEvidence.run(tenant, key, name).changes), 0)
+        : Number(dropAllEvidence.run(tenant, key).changes)
+      return [gone, { kind: 'evidence', tenant }]
     })
   }
 
@@ -142,6 +149,21 @@ export class SqliteStore implements Store {
         expiresAt: Number(row.expires_at),
       })),
     )
+  }
+
+  loadMode(tenant: string): Promise<string | null> {
+    return this.#file.read(() => {
+      const row = this.#file.sql.loadMode.get(tenant)
+      return row ? String(row.mode) : null
+    })
+  }
+
+  saveMode(tenant: string, mode: string | null): Promise<void> {
+    return this.#file.write(() => {
+      if (mode === null) this.#file.sql.dropMode.run(tenant)
+      else this.#file.sql.saveMode.run(tenant, mode)
+      return [undefined, { kind: 'mode', tenant }]
+    })
   }
 
   sharedSecret(proposed: string): Promise<string> {
@@ -204,4 +226,15 @@ export class SqliteStore implements Store {
       this.#sweepIn(more ? NEXT_SLICE_MS : SWEEP_MS, retentionMs)
     }, ms).unref()
   }
+}
+
+/** As `add-evidence.lua` does it. */
+function plus(sums: Float32Array, added: Float32Array, halfLifeDays: number | undefined): Float32Array {
+  if (sums.length !== added.length) throw new Error(`Evidence of ${sums.length} numbers, message of ${added.length}`)
+  if (halfLifeDays === undefined) return sums.map((value, i) => value + added[i]!)
+  const last = sums.length - 1
+  const days = added[last]! - sums[last]!
+  const kept = 0.5 ** (Math.max(0, days) / halfLifeDays)
+  const fresh = 0.5 ** (Math.max(0, -days) / halfLifeDays)
+  return sums.map((value, i) => (i === last ? Math.max(value, added[i]!) : kept * value + fresh * added[i]!))
 }

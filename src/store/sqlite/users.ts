@@ -49,6 +49,8 @@ export class SqliteUsers {
         floatBytes(next.state),
         JSON.stringify(next.preferences),
         next.updatedAt,
+        next.since,
+        next.heardAt,
       )
       if (edge) {
         this.#file.sql.saveEdge.run(tenant, user, edge.id, edge.seq, encodeEdge(edge))
@@ -100,4 +102,6 @@ const userStateOf = (row: Row): UserState => ({
   state: floatsOf(row.state as Uint8Array),
   preferences: JSON.parse(String(row.preferences)),
   updatedAt: Number(row.updated_at),
+  since: Number(row.since),
+  heardAt: Number(row.heard_at),
 })

@@ -16,7 +16,9 @@ def get_weather(city: str) -> str:
 
 
 async def main() -> None:
-    client = OpenAIChatClient(model="caller", base_url=os.environ["BASE_URL"], api_key=os.environ["KEY"])
+    headers = {"x-user-id": os.environ["USER_ID"]}
+    common = {"base_url": os.environ["BASE_URL"], "api_key": os.environ["KEY"], "default_headers": headers}
+    client = OpenAIChatClient(model="caller", **common)
     agent = Agent(client=client, instructions="Be brief.", tools=[get_weather])
     answer = await agent.run("What is the weather in Lisbon?")
     assert ASKED == ["Lisbon"], ASKED

@@ -7,7 +7,8 @@ from anthropic import Anthropic, NotFoundError
 client = Anthropic(base_url=os.environ["BASE_URL"], api_key=os.environ["KEY"], max_retries=0)
 ask = [{"role": "user", "content": "What is the capital of France?"}]
 
-message = client.messages.create(model="claude-opus-5", max_tokens=256, messages=ask)
+who = {"user_id": os.environ["USER_ID"]}
+message = client.messages.create(model="claude-opus-5", max_tokens=256, messages=ask, metadata=who)
 assert message.content[0].text.startswith("[sandbox"), message
 with client.messages.stream(model="auto", max_tokens=256, messages=ask) as stream:
     assert "".join(stream.text_stream).startswith("[sandbox")

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 
-const { BASE_URL, KEY, HOME } = process.env
+const { BASE_URL, KEY, HOME, USER_ID } = process.env
 const work = mkdtempSync(join(tmpdir(), 'codex-work-'))
 
 /** One turn of Codex under a configuration; the items that it reports. */
@@ -41,7 +41,7 @@ name = "gateway"
 base_url = "${BASE_URL}"
 env_key = "KEY"
 wire_api = "responses"
-http_headers = { "x-user-id" = "codex" }
+http_headers = { "x-user-id" = "${USER_ID}" }
 `,
   'Say hello by a command.',
 )

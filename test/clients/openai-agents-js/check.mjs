@@ -4,7 +4,8 @@ import OpenAI from 'openai'
 import { z } from 'zod'
 
 setTracingDisabled(true)
-setDefaultOpenAIClient(new OpenAI({ baseURL: process.env.BASE_URL, apiKey: process.env.KEY }))
+const { BASE_URL, KEY, USER_ID } = process.env
+setDefaultOpenAIClient(new OpenAI({ baseURL: BASE_URL, apiKey: KEY, defaultHeaders: { 'x-user-id': USER_ID } }))
 
 const asked = []
 const weather = tool({

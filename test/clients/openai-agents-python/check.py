@@ -8,7 +8,10 @@ from openai import AsyncOpenAI
 from openai.types.responses import ResponseTextDeltaEvent
 
 set_tracing_disabled(True)
-set_default_openai_client(AsyncOpenAI(base_url=os.environ["BASE_URL"], api_key=os.environ["KEY"]))
+HEADERS = {"x-user-id": os.environ["USER_ID"]}
+set_default_openai_client(
+    AsyncOpenAI(base_url=os.environ["BASE_URL"], api_key=os.environ["KEY"], default_headers=HEADERS)
+)
 
 ASKED: list[str] = []
 

@@ -10,7 +10,8 @@ os.environ["OPENAI_API_KEY"] = os.environ["KEY"]
 from pydantic_ai import Agent, NativeOutput  # noqa: E402
 
 ASKED: list[str] = []
-agent = Agent("openai:caller", instructions="Be brief.")
+SETTINGS = {"extra_headers": {"x-user-id": os.environ["USER_ID"]}}
+agent = Agent("openai:caller", instructions="Be brief.", model_settings=SETTINGS)
 
 
 @agent.tool_plain

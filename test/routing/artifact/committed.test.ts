@@ -10,7 +10,7 @@ import { Policies } from '../../../src/routing/policies/policies.ts'
 import type { Policy } from '../../../src/routing/policy.ts'
 import type { Store } from '../../../src/store/store.ts'
 import { routerContract } from '../../contracts/router.ts'
-import { interaction, openTestStore, quantise, reward } from '../../learning/support.ts'
+import { HEARD_AT_ONCE, interaction, openTestStore, quantise, reward } from '../../learning/support.ts'
 import { expectClose } from '../../support/close.ts'
 import { candidate, routerConfig, silent } from '../support.ts'
 
@@ -61,7 +61,7 @@ describe.each(readdirSync(ARTIFACTS).sort())('artifact %s', (name) => {
     policy = policies.snapshot('acme', 'ann').policy as Policy
     store = openTestStore()
     states = new UserStates({ store, find, max: 100, deadlineMs: 10_000, log: silent })
-    learner = new Learner({ store, states, find, log: silent })
+    learner = new Learner({ store, states, find, hearing: HEARD_AT_ONCE, log: silent })
   })
   afterAll(async () => {
     policies.close()

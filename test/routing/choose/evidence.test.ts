@@ -1,32 +1,94 @@
 import { describe, expect, it } from 'vitest'
-import { evidenceSlot, pooledEvidence } from '../../../src/routing/choose/evidence.ts'
+import { ANONYMOUS } from '../../../src/candidates/tenants.ts'
+import {
+  dayOf,
+  evidenceName,
+  evidenceRow,
+  influence,
+  opinionsOf,
+  pooledEvidence,
+  voiceOf,
+} from '../../../src/routing/choose/evidence.ts'
+import { expectClose } from '../../support/close.ts'
 
-describe('evidence', () => {
-  it('has the same slot for the same user, and one of sixteen', () => {
-    const slots = new Set(Array.from({ length: 1_000 }, (_, i) => evidenceSlot('gpt', `user-${i}`)))
-    expect(slots.size).toBe(16)
-    expect(evidenceSlot('gpt', 'ann')).toBe(evidenceSlot('gpt', 'ann'))
-    expect(evidenceSlot('gpt', null)).toBe('gpt')
+const RULES = { quorum: 3, keyWeight: 8, halfLifeDays: 10 }
+const NOW = 20_000 * 86_400_000
+
+/** So many users of one voice who gave one rating each, of the same value; a message is (1, its value). */
+const said = (voice: string, users: number, value: number, { ratings = users, at = NOW, of = 'llm' } = {}) =>
+  [
+    evidenceName(of, voice),
+    evidenceRow([ratings, ratings * value], { weight: ratings, users, value: ratings * value, at }),
+  ] as const
+const pool = (...rows: (readonly [string, Float32Array])[]) => pooledEvidence(new Map(rows), RULES, NOW)
+
+describe('a voice', () => {
+  const slots = (voices: string[]) => new Set(voices).size
+
+  it('is a user whom somebody vouches for, in one of sixteen slots', () => {
+    const voices = Array.from({ length: 1_000 }, (_, i) => voiceOf({ user: `u${i}`, key: 'k', vouched: true }))
+    expect(slots(voices)).toBe(16)
+    expect(voices.every((voice) => voice.startsWith('u'))).toBe(true)
   })
 
-  it('counts opinions once enough slots hold some, and facts always', () => {
-    const one = Float32Array.of(1, 2)
-    const slots = new Map([
-      ['a', Float32Array.of(10, 20)],
-      ['a#1', one],
-      ['a#2', one],
-      ['b#1', one],
-      ['b#7', one],
-      ['b#9', one],
-      ['c#1', one],
-    ])
-    expect(pooledEvidence(slots, 3)).toEqual(
-      new Map([
-        ['a', Float32Array.of(10, 20)],
-        ['b', Float32Array.of(3, 6)],
-      ]),
-    )
-    expect(pooledEvidence(slots, 2).get('a')).toEqual(Float32Array.of(12, 24))
-    expect(pooledEvidence(slots, 1).get('c')).toEqual(one)
+  it('is else the key: all users whom it makes up are one', () => {
+    const voices = Array.from({ length: 1_000 }, (_, i) => voiceOf({ user: `u${i}`, key: 'k', vouched: false }))
+    expect(slots(voices)).toBe(1)
+    expect(voiceOf({ user: ANONYMOUS, key: 'k', vouched: true })).toBe(voices[0])
+    const keys = Array.from({ length: 1_000 }, (_, i) => voiceOf({ user: 'u', key: `k${i}`, vouched: false }))
+    expect(slots(keys)).toBe(16)
+  })
+})
+
+describe('evidence', () => {
+  it('counts once there is a quorum of voices; the judge’s at once, as one key at most', () => {
+    expect(pool(said('u1', 1, 1), said('u2', 1, 1)).size).toBe(0)
+    expect(pool(said('u1', 1, 1), said('u2', 1, 1), said('u3', 1, 1)).get('llm')).toEqual(Float32Array.of(3, 3))
+    // Several users of one slot are as many voices.
+    expect(pool(said('u1', 3, 1)).get('llm')).toEqual(Float32Array.of(3, 3))
+    expectClose(pool(said('j', 0, 1, { ratings: 8 })).get('llm'), Float32Array.of(4, 4))
+    expect(pool(said('j', 0, 1, { ratings: 1e6 })).get('llm')?.[0]).toBeLessThan(8)
+  })
+
+  it('of one key saturates, however many users it names and however much they say', () => {
+    // 8 n / (n + 8) >= 3 from n = 5 on.
+    expect(pool(said('k1', 4, 1)).size).toBe(0)
+    expectClose(pool(said('k1', 5, 1)).get('llm'), Float32Array.of(40 / 13, 40 / 13))
+    for (const users of [50, 500, 50_000]) {
+      const [ratings = 0] = pool(said('k1', users, 1, { ratings: 3 * users })).get('llm') ?? []
+      expect(ratings).toBeGreaterThan(7)
+      expect(ratings).toBeLessThan(8)
+    }
+    // One rating by many names does not reach the quorum with a thousand ratings of few.
+    expect(pool(said('k1', 2, 1, { ratings: 1_000 })).size).toBe(0)
+  })
+
+  it('of a loud voice far from the others counts little, however loud; of one with few ratings it is noise', () => {
+    const honest = Array.from({ length: 8 }, (_, i) => said(`u${i}`, 5, 0.6))
+    const loud = said('k1', 500, -1)
+    const [ratings = 0, value = 0] = pool(...honest, loud).get('llm') ?? []
+    expect(value / ratings).toBeGreaterThan(0.55)
+    const quiet = said('k1', 1, -1)
+    expectClose(pool(...honest, quiet).get('llm')?.[0], 40 + 8 / 9)
+    expect(influence(0.4, 1e6)).toBe(1)
+    expect(influence(-2, 1e6)).toBeLessThan(0.1)
+  })
+
+  it('fades by half in the half-life, and from the quorum, too', () => {
+    const at = NOW - 10 * 86_400_000
+    expectClose(pool(said('u1', 8, 1, { at })).get('llm'), Float32Array.of(4, 4))
+    expect(pool(said('u1', 5, 1, { at })).size).toBe(0)
+    // A clock that runs ahead makes nothing larger.
+    expect(pool(said('u1', 4, 1, { at: NOW + 86_400_000 })).get('llm')).toEqual(Float32Array.of(4, 4))
+  })
+
+  it('that was taken back is no opinion; rows of another kind are left alone', () => {
+    const rows = new Map([said('u1', 3, 0, { ratings: 0 }), ['llm', Float32Array.of(1, 2, 3)] as const])
+    expect(opinionsOf(rows, RULES, NOW).size).toBe(0)
+    expect(dayOf(NOW)).toBe(20_000)
+  })
+
+  it('belongs to a candidate whose name may hold the separator', () => {
+    expect([...opinionsOf(new Map([said('u1', 3, 1, { of: 'a#b' })]), RULES, NOW).keys()]).toEqual(['a#b'])
   })
 })

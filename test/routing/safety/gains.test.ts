@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { type Random, seeded } from '../../../demo/random.ts'
 import { choose } from '../../../src/routing/choose/choose.ts'
 import type { CandidateScore } from '../../../src/routing/router.ts'
-import { type Certificate, type Comparison, Gains } from '../../../src/routing/safety/gains.ts'
+import { type Certificate, type Comparison, Gains, type RatedBy } from '../../../src/routing/safety/gains.ts'
 import type { Evidence } from '../../../src/store/store.ts'
 import { candidate, routerConfig, silent } from '../support.ts'
 
@@ -21,8 +21,11 @@ function memoryStore() {
   }
 }
 
+const RULES = { quorum: 5, keyWeight: 8 }
 const NAMES = ['usual', 'cheap', 'dear']
 const policy = routerConfig()
+
+type By = (n: number) => RatedBy
 
 interface World {
   /** Mean reward of each candidate, -1 to 1. */
@@ -33,7 +36,14 @@ interface World {
 }
 
 /** Requests that are drawn by `choose` itself and rated; ends where a verdict is reached. */
-async function live(gains: Gains, comparison: Comparison, world: World, ratings: number, random: Random) {
+async function live(
+  gains: Gains,
+  comparison: Comparison,
+  world: World,
+  ratings: number,
+  random: Random,
+  by: By = (n) => ({ voice: `u${n % 8}`, isNew: n < 16 }),
+) {
   const scores: CandidateScore[] = NAMES.map((name, i) => ({
     candidate: candidate(name),
     mean: world.believed[i] as number,
@@ -58,7 +68,7 @@ async function live(gains: Gains, comparison: Comparison, world: World, ratings:
     })
     const mean = world.truth[NAMES.indexOf(chosen.candidate.name)] as number
     const reward = random() < (1 + mean) / 2 ? 1 : -1
-    if (lift) await gains.note(comparison, 'known', lift, reward)
+    if (lift) await gains.note(comparison, 'known', lift, reward, by(n))
     const { verdict } = gains.certificate(comparison, 'all')
     if (verdict !== 'open') return { verdict, n }
   }
@@ -66,7 +76,7 @@ async function live(gains: Gains, comparison: Comparison, world: World, ratings:
 }
 
 const newGains = (onVerdict?: ConstructorParameters<typeof Gains>[0]['onVerdict']) =>
-  new Gains({ store: memoryStore(), log: silent, ...(onVerdict && { onVerdict }) })
+  new Gains({ store: memoryStore(), rules: RULES, log: silent, ...(onVerdict && { onVerdict }) })
 const of = (tenant: string): Comparison => ({ tenant, policy: 'v1', baseline: 'usual' })
 
 describe('gain over the baseline', () => {
@@ -109,18 +119,47 @@ describe('gain over the baseline', () => {
 
   test('replicas add to the same sums, and a restart forgets nothing', async () => {
     const store = memoryStore()
-    const [a, b] = [new Gains({ store, log: silent }), new Gains({ store, log: silent })]
+    const [a, b] = [new Gains({ store, rules: RULES, log: silent }), new Gains({ store, rules: RULES, log: silent })]
     const lift = { weight: 0.5, least: -1, largest: 0.5 }
     for (let i = 0; i < 10; i++) {
-      await a.note(of('acme'), 'new', lift, 1)
-      await b.note(of('acme'), 'regular', lift, -1)
+      await a.note(of('acme'), 'new', lift, 1, { voice: 'u1', isNew: false })
+      await b.note(of('acme'), 'regular', lift, -1, { voice: 'k1', isNew: false })
     }
-    const report = await new Gains({ store, log: silent }).report(of('acme'))
+    const report = await new Gains({ store, rules: RULES, log: silent }).report(of('acme'))
     expect(Object.entries(report).map(([group, { count }]) => [group, count])).toEqual([
       ['all', 20],
       ['new', 10],
       ['known', 0],
       ['regular', 10],
     ])
+  })
+
+  test('nobody certifies or revokes alone: made-up users of a key, nor a voice against all others', async () => {
+    const gains = newGains()
+    const [good, bad] = [
+      [-0.9, 0.9, -0.9],
+      [0.9, -0.9, -0.9],
+    ]
+    const rate = async (tenant: string, truth: number[] | undefined, ratings: number, by: By) => {
+      const world = { truth: truth as number[], believed: [0, 0.05, 0], routed: 0.5 }
+      return (await live(gains, of(tenant), world, ratings, seeded(5), by)).verdict
+    }
+    const key = (n: number) => ({ voice: 'k3', isNew: n <= 500 })
+    expect(await rate('app', good, 3_000, key)).toBe('open')
+    expect(gains.certificate(of('app'), 'all').low).toBeGreaterThan(0)
+    // The baseline is the safe side: a lone key may call it back.
+    expect(await rate('app-harmed', bad, 3_000, key)).toBe('harm')
+    // Too few voices, however many ratings.
+    expect(await rate('pair', good, 3_000, (n) => ({ voice: `u${n % 2}`, isNew: n <= 2 }))).toBe('open')
+    const users = (n: number) => ({ voice: `u${n % 8}`, isNew: n <= 8 })
+    expect(await rate('team', good, 3_000, users)).toBe('gain')
+    // Not certified any more once somebody is loud enough against it, but never called harmful for that.
+    const world = { truth: bad as number[], believed: [0, 0.05, 0], routed: 0.5 }
+    const said = new Set<string>()
+    const random = seeded(6)
+    for (let n = 1; n <= 2_000; n++) {
+      said.add((await live(gains, of('team'), world, 1, random, () => ({ voice: 'k3', isNew: n < 500 }))).verdict)
+    }
+    expect(said).not.toContain('harm')
   })
 })

@@ -22,6 +22,7 @@ const whole = () =>
     text: 'hello',
     textExpiresAt: 2e12,
     key: 'key_1',
+    vouched: true,
     endpoint: 'chat',
     arm: 'route',
     baselineUsd: null,

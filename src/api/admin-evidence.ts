@@ -1,0 +1,82 @@
+import { ANONYMOUS } from '../candidates/tenants.ts'
+import type { Snapshot } from '../config/snapshot.ts'
+import { notFound } from '../errors.ts'
+import {
+  evidenceKey,
+  evidenceRules,
+  headsOf,
+  isHeard,
+  JUDGE,
+  type Opinion,
+  opinionsOf,
+  slotOf,
+} from '../routing/choose/evidence.ts'
+import type { Policies } from '../routing/policies/policies.ts'
+import type { Store } from '../store/store.ts'
+
+export interface EvidenceDeps {
+  snapshot(): Snapshot
+  store: Store
+  policies: Policies
+}
+
+/** Whose evidence: a tenant's, on the artifact that serves it or on another one. */
+interface Asked {
+  tenant: string | undefined
+  policy: string | undefined
+}
+
+/** `GET /admin/evidence`: what a tenant's voices say of each LLM. @throws GatewayError 404. @throws StoreError */
+export async function showEvidence(deps: EvidenceDeps, asked: Asked) {
+  const { tenant, policy } = found(deps, asked)
+  const rules = evidenceRules(deps.snapshot().config.router)
+  const [rows, keys] = await Promise.all([
+    deps.store.loadEvidence(tenant, evidenceKey(policy)),
+    deps.store.listKeys(tenant),
+  ])
+  const configured = deps.snapshot().config.tenants.find(({ name }) => name === tenant)?.keys ?? []
+  const ids = [...keys.map(({ id }) => id), ...configured.map((_, i) => `config-${tenant}-${i}`)]
+  const shown = ({ voice, users, ratings, mean, weight, at }: Opinion) => ({
+    // A slot, which several may share.
+    voice: voice === JUDGE ? 'judge' : voice.startsWith('u') ? 'vouched users' : 'key',
+    ...(voice.startsWith('k') && { keys: ids.filter((id) => voice === `k${slotOf(id)}`) }),
+    users: rounded(users),
+    ratings: rounded(ratings),
+    mean: rounded(mean),
+    weight: rounded(weight),
+    last: new Date(at).toISOString(),
+  })
+  const candidates = [...opinionsOf(rows, rules, Date.now())].map(([candidate, opinions]) => ({
+    candidate,
+    counts: isHeard(opinions, rules),
+    voices: rounded(headsOf(opinions)),
+    opinions: opinions.toSorted((a, b) => b.weight - a.weight).map(shown),
+  }))
+  return { object: 'evidence', tenant, policy, quorum: rules.quorum, candidates }
+}
+
+/** `DELETE /admin/evidence`: forgets it, of one LLM or of all. @returns how many sums went */
+export async function dropEvidence(deps: EvidenceDeps, { model, ...asked }: Asked & { model: string | undefined }) {
+  const { tenant, policy } = found(deps, asked)
+  const key = evidenceKey(policy)
+  const rows = model === undefined ? [] : [...(await deps.store.loadEvidence(tenant, key)).keys()]
+  const names = rows.filter((name) => name.slice(0, name.lastIndexOf('#')) === model)
+  const dropped =
+    model === undefined
+      ? await deps.store.dropEvidence(tenant, key)
+      : names.length > 0
+        ? await deps.store.dropEvidence(tenant, key, names)
+        : 0
+  return { object: 'evidence.deleted', tenant, policy, dropped }
+}
+
+function found({ snapshot, policies }: EvidenceDeps, { tenant, policy }: Asked): { tenant: string; policy: string } {
+  if (tenant === undefined || !snapshot().tenants.has(tenant)) {
+    throw notFound("There is no such tenant; give 'tenant'.", 'tenant_not_found', 'tenant')
+  }
+  const version = policy ?? policies.snapshot(tenant, ANONYMOUS).policy?.version
+  if (version === undefined) throw notFound('No artifact serves this tenant.', 'artifact_not_found', 'policy')
+  return { tenant, policy: version }
+}
+
+const rounded = (value: number) => Math.round(value * 1e3) / 1e3

@@ -1,0 +1,92 @@
+import { evidenceRow } from '../routing/choose/evidence.ts'
+import type { StoredEdge } from '../store/store.ts'
+import type { Messages } from './belief.ts'
+import { isUsersWord } from './kinds.ts'
+
+/** How long a user must have been here before their word counts for the tenant's others. */
+export interface HearingRules {
+  /** So many answers that they have spoken of, by what they said or did. */
+  minAnswers: number
+  /** Since the first of them. */
+  minAgeMs: number
+}
+
+/**
+ * Whether a user has come to be heard: a new id costs nothing, one that has asked for a while does.
+ *
+ * @param edges all that is kept of the user, the newest included
+ */
+export function isHeard(
+  edges: readonly StoredEdge[],
+  since: number,
+  now: number,
+  { minAnswers, minAgeMs }: HearingRules,
+): boolean {
+  if (now - since < minAgeMs) return false
+  const answers = new Set(edges.filter(({ kind }) => isUsersWord(kind)).map(({ id }) => id.slice(0, id.indexOf(':'))))
+  return answers.size >= minAnswers
+}
+
+export interface Said {
+  /** The user's other edges, oldest first. */
+  others: readonly StoredEdge[]
+  added: StoredEdge
+  /** The one that it replaces. */
+  old: StoredEdge | undefined
+  /** What both say; null where the policy can't read them. */
+  now: Messages | null
+  before: Messages | null
+  /** It is a user's word. */
+  counts: boolean
+}
+
+/**
+ * What one edge more of a user adds to the evidence, by candidate. What they say again and again of an LLM is their
+ * taste, not the LLM: the n-th counts 1/n.
+ */
+export function tellingOf({ others, added, old, now, before, counts }: Said): Map<string, Float32Array> {
+  const told: Told = new Map()
+  if (!now) return told
+  const same = others.filter(({ candidate }) => candidate === added.candidate)
+  const share = 1 / (1 + same.filter(({ seq }) => seq < (old ?? added).seq).length)
+  add(told, added, now, share, counts && !old && same.length === 0 ? 1 : 0)
+  if (old && before) add(told, { ...old, ts: added.ts }, before, -share, 0)
+  return told
+}
+
+/** What all edges of a user add, once they are heard. @param messages of the edges, in order */
+export function wholeTelling(
+  edges: readonly StoredEdge[],
+  messages: readonly (Messages | null)[],
+): Map<string, Float32Array> {
+  const told: Told = new Map()
+  const said = new Map<string, number>()
+  const now = edges.at(-1)?.ts ?? 0
+  for (const [i, edge] of edges.entries()) {
+    const message = messages[i]
+    const nth = (said.get(edge.candidate) ?? 0) + 1
+    said.set(edge.candidate, nth)
+    if (message && isUsersWord(edge.kind)) {
+      add(told, { ...edge, ts: now }, message, 1 / nth, told.has(edge.candidate) ? 0 : 1)
+    }
+  }
+  return told
+}
+
+type Told = Map<string, Float32Array>
+
+function add(
+  told: Told,
+  { candidate, weight, reward, ts }: StoredEdge,
+  { llm }: Messages,
+  share: number,
+  users: number,
+) {
+  const said = share * weight
+  const row = evidenceRow(
+    llm.map((value) => share * value),
+    { weight: said, users, value: said * reward, at: ts },
+  )
+  const sum = told.get(candidate)
+  told.set(candidate, sum ? row.map((value, i) => (i === row.length - 1 ? value : value + (sum[i] ?? 0))) : row)
+}

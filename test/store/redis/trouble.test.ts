@@ -1,0 +1,92 @@
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, it } from 'vitest'
+import type { RedisConfig } from '../../../src/config/schema.ts'
+import { RedisStore } from '../../../src/store/redis/store.ts'
+import { StoreError } from '../../../src/store/store.ts'
+import { eventually } from '../../support/eventually.ts'
+import { freePort, startRedis, startRedisCluster } from '../../support/redis.ts'
+
+const dir = mkdtempSync(join(tmpdir(), 'redis-tls-'))
+const [key, cert] = [join(dir, 'key.pem'), join(dir, 'cert.pem')]
+spawnSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2', '-subj', '/CN=redis.example', '-keyout', key, '-out', cert]) // biome-ignore format: one command
+const tlsPort = await freePort()
+const locked = await startRedis('--requirepass', 'pass-word-canary')
+const plain = await startRedis('--tls-port', `${tlsPort}`, '--tls-cert-file', cert, '--tls-key-file', key, '--tls-ca-cert-file', cert, '--tls-auth-clients', 'no') // biome-ignore format: one command
+const replica = await startRedis()
+const cluster = await startRedisCluster()
+await replica.command('replicaof', '127.0.0.1', '1')
+const silent = createServer(() => {}).listen(0, '127.0.0.1')
+const closed = await freePort()
+afterAll(() => {
+  silent.close()
+  return Promise.all([locked, plain, replica, cluster].map((one) => one.discard()))
+})
+
+type Server = Partial<RedisConfig>
+const own = (server: Server): RedisConfig => ({ kind: 'redis', command_timeout_ms: 250, retention_days: 1, ...server })
+
+/** What a write of this store fails with, in the end. */
+async function failure(server: Server, expected: RegExp): Promise<string> {
+  const store = new RedisStore(own(server))
+  try {
+    return await eventually(async () => {
+      const error = await store.sharedSecret('proposed').then(
+        () => null,
+        (error: unknown) => error,
+      )
+      expect(error).toBeInstanceOf(StoreError)
+      const { message } = error as Error
+      return expected.test(message) && message
+    }, `${expected}`)
+  } finally {
+    await store.close()
+  }
+}
+
+describe('a store that can’t be used names the cause, and neither password nor address', () => {
+  const cases: [string, () => Server, RegExp][] = [
+    ['no password', () => ({ url: locked.url }), /NOAUTH: it wants a password \(store\.password\)/],
+    ['a wrong one', () => ({ url: locked.url, password: 'canary-wrong' }), /WRONGPASS: /],
+    ['a wrong user', () => ({ url: locked.url, username: 'bob', password: 'x' }), /WRONGPASS: /],
+    ['nothing there', () => ({ url: `redis://127.0.0.1:${closed}` }), /nothing listens there \(ECONNREFUSED\)/],
+    ['nothing there (IPv6)', () => ({ url: `redis://[::1]:${closed}` }), /nothing listens there \(ECONNREFUSED\)/],
+    [
+      'an unknown host',
+      () => ({ url: 'redis://no-such-host.invalid' }),
+      /host name (is not known|could not be looked up)/,
+    ],
+    ['another database', () => ({ url: `${plain.url}/99` }), /no database of that number/],
+    [
+      'a certificate of nobody',
+      () => ({ url: `rediss://127.0.0.1:${tlsPort}` }),
+      /TLS: its certificate is self-signed/,
+    ],
+    ['a node of a Cluster', () => ({ url: cluster.masters[0]!.url }), /MOVED: it belongs to a Redis Cluster/],
+    ['no Cluster', () => ({ cluster: [plain.address] }), /no Redis Cluster: name it by store\.url/],
+    ['a Cluster with a password', () => ({ cluster: [locked.address] }), /NOAUTH/],
+    ['a Cluster away', () => ({ cluster: [`127.0.0.1:${closed}`] }), /nothing listens there|no node of the Cluster/],
+    ['no Sentinel', () => ({ sentinel: { name: 'm', nodes: [plain.address] } }), /is none \(store\.sentinel\.nodes\)/],
+    ['Sentinels away', () => ({ sentinel: { name: 'm', nodes: [`127.0.0.1:${closed}`] } }), /no Sentinel answers/],
+    ['a replica', () => ({ url: replica.url }), /READONLY: it is a replica/],
+  ]
+  it.each(cases)('%s', async (_, server, expected) => {
+    const message = await failure(server(), expected)
+    expect(message).not.toMatch(/canary|127\.0\.0\.1|enableOfflineQueue/)
+  })
+})
+
+it('goes on as soon as the cause is gone', async () => {
+  const port = await freePort()
+  const store = new RedisStore(own({ url: `redis://127.0.0.1:${port}` }))
+  await expect(store.ping()).rejects.toThrow(StoreError)
+  const { RedisServer } = await import('../../support/redis.ts')
+  const late = new RedisServer(port, [])
+  await late.start()
+  await eventually(() => store.ping().then(() => true, () => false), 'there') // biome-ignore format: one line
+  await store.close()
+  await late.discard()
+})
