@@ -2,6 +2,7 @@ import { dirname, join, resolve } from 'node:path'
 import { PendingFeedback } from './api/pending-feedback.ts'
 import { identitySecret } from './candidates/identity-secret.ts'
 import { UserIds } from './candidates/tenants.ts'
+import { vectorSecret } from './config/cross-check.ts'
 import { ConfigError } from './config/load.ts'
 import { restartNeeded } from './config/restart.ts'
 import type { Config } from './config/schema.ts'
@@ -16,6 +17,7 @@ import { Judge } from './learning/sources/judge.ts'
 import { Surges } from './learning/surges.ts'
 import { takeReward } from './learning/take-reward.ts'
 import { UserStates } from './learning/user-states.ts'
+import { VectorVault } from './learning/vector-vault.ts'
 import { Latencies } from './observability/latencies.ts'
 import type { Logger } from './observability/logger.ts'
 import { createMetrics, type Metrics } from './observability/metrics.ts'
@@ -39,7 +41,7 @@ import { modelThread } from './routing/model/thread.ts'
 import { Policies } from './routing/policies/policies.ts'
 import { Gains } from './routing/safety/gains.ts'
 import { Modes } from './routing/safety/modes.ts'
-import { Seal } from './runtime/seal.ts'
+import { Seal, type Secrets } from './runtime/seal.ts'
 import { Siblings } from './server/workers.ts'
 import { openStore } from './store/index.ts'
 import { Recorder } from './store/recorder/recorder.ts'
@@ -73,6 +75,8 @@ export interface Services {
   stopAgreeing(): void
   policies: Policies
   users: UserStates
+  /** Of query vectors, where a tenant asked for them. */
+  vault: VectorVault
   learner: Learner
   arms: ArmReport
   gains: Gains
@@ -138,10 +142,12 @@ export async function createServices(source: ConfigSource, log: Logger, override
       },
     }),
   )
+  const vault = made('vault', new VectorVault(store, vaultSecrets(config)))
   const users = made(
     'users',
     new UserStates({
       store,
+      vault,
       find,
       max: config.router.user_cache,
       get deadlineMs() {
@@ -176,12 +182,12 @@ export async function createServices(source: ConfigSource, log: Logger, override
 
   const identity = await identitySecret(config.identity.secret, join(dataDirOf(config), 'identity-secret'), store)
   const userIds = made('userIds', new UserIds(identity.secret))
-  const seal = made('seal', new Seal(identity.secret, 'responses'))
+  const seal = made('seal', new Seal([identity.secret, ...config.identity.previous_secrets], 'responses'))
   const requestIds = made('requestIds', new RequestIds(identity.secret))
   const stopAgreeing = identity.agreeLater((secret) => {
     log.warn('the replicas keep user ids under another secret: it is used from now on')
     userIds.use(secret)
-    seal.use(secret)
+    seal.use([secret, ...config.identity.previous_secrets])
     requestIds.use(secret)
   })
 
@@ -195,6 +201,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
     new Learner({
       store,
       states: users,
+      vault,
       find,
       policyFor: (tenant, user) => policies.snapshot(tenant, user).policy,
       hearing: { minAnswers: min_answers, minAgeMs: min_age_hours * HOUR_MS, halfLifeDays: half_life_days },
@@ -285,6 +292,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
     stopAgreeing,
     policies,
     users,
+    vault,
     learner,
     arms,
     gains,
@@ -306,7 +314,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
 
 /** Closes all that `createServices` opened, each part after those that use it. Requests must have ended. */
 export async function closeServices(services: Services): Promise<void> {
-  const { learner, policies, users, judge, quota, recorder, store, log } = services
+  const { learner, policies, users, vault, judge, quota, recorder, store, log } = services
   services.stopAgreeing()
   await services.pendingFeedback.close()
   services.storeHealth.close()
@@ -315,6 +323,7 @@ export async function closeServices(services: Services): Promise<void> {
   await policies.close()
   await modelThread.close()
   users.close()
+  vault.close()
   await quota.close()
   services.webhook.close()
   await services.telemetry?.close()
@@ -364,6 +373,12 @@ async function takeIn(
  */
 function warnOfEmpty({ empty }: Snapshot, log: Logger): void {
   for (const { tenant, wanted } of empty) log.warn({ tenant, wanted }, 'no usable candidate has this name or group')
+}
+
+/** Null: none is configured outside the store, so that no vector is kept. */
+function vaultSecrets(config: Config): Secrets | null {
+  const secret = vectorSecret(config)
+  return secret === undefined ? null : [secret, ...config.privacy.previous_secrets, ...config.identity.previous_secrets]
 }
 
 const admissionOptions = ({ server }: Config) => ({

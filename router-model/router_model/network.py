@@ -59,6 +59,11 @@ class Sizes:
     block_rewards: int = 12
 
     @property
+    def reading(self) -> int:
+        """Q: what is read in a query, and all that is kept of it."""
+        return self.known_tasks + self.difficulties + self.verbosities
+
+    @property
     def quality(self) -> int:
         """D."""
         return self.known_tasks + self.difficulties
@@ -139,16 +144,36 @@ class QueryEncoder(nn.Module):
 
     def read(self, query: Tensor) -> tuple[Tensor, Tensor]:
         """Task logits [.., known tasks] and latents [.., difficulties + verbosities]."""
+        logits, latent = self._first(query)
+        return logits, latent + self._of_task(torch.softmax(logits, -1).detach())
+
+    def _first(self, query: Tensor) -> tuple[Tensor, Tensor]:
+        """Task logits, and latents before the tasks add to them."""
         x = functional.dropout(query * GAIN, self.dropout[0], self.training)
         hidden = functional.dropout(torch.relu(self.hidden(x)), self.dropout[1], self.training)
         read = torch.cat([hidden, x], -1)
-        logits = self.task(read)
-        return logits, self.latent(torch.cat([read, 4 * torch.softmax(logits, -1).detach()], -1))
+        latent = functional.linear(read, self.latent.weight[:, : read.shape[-1]], self.latent.bias)
+        return self.task(read), latent
+
+    def _of_task(self, task: Tensor) -> Tensor:
+        return 4 * functional.linear(task, self.latent.weight[:, self.sizes.hidden + self.sizes.query :])
+
+    def reading(self, query: Tensor) -> Tensor:
+        """All that is kept of a query [.., Q]: probabilities of known tasks, latents before these add to them."""
+        logits, latent = self._first(query)
+        return torch.cat([torch.softmax(logits, -1), latent], -1)
+
+    def of_reading(self, reading: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """From what `reading` returns to what `forward` returns."""
+        task, latent = reading.split((self.sizes.known_tasks, self.sizes.reading - self.sizes.known_tasks), -1)
+        return self._features(task, latent + self._of_task(task))
 
     def features(self, logits: Tensor, latent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """From what `read` returns to what `forward` returns."""
+        return self._features(torch.softmax(logits, -1), latent)
+
+    def _features(self, task: Tensor, latent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         difficulty, verbosity = latent.split((self.sizes.difficulties, self.sizes.verbosities), -1)
-        task = torch.softmax(logits, -1)
         group = task @ self.group
         return torch.cat([task, difficulty], -1), torch.cat([task, verbosity], -1), group
 
@@ -495,7 +520,7 @@ class Router(nn.Module):
 
     def edge(
         self,
-        query: Tensor,
+        reading: Tensor,
         z: Tensor,
         reward: Tensor,
         kind: Tensor,
@@ -504,8 +529,11 @@ class Router(nn.Module):
         completion_tokens: Tensor,
         cost_usd: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Messages of N rewards: to the user [N, G], to the LLM [N, V]. Negative tokens or cost: not known."""
-        of_quality, of_length, task = self.encoder(query)
+        """Messages of N rewards: to the user [N, G], to the LLM [N, V]. Negative tokens or cost: not known.
+
+        `reading` [N, Q]: of the queries, by `QueryEncoder.reading`.
+        """
+        of_quality, of_length, task = self.encoder.of_reading(reading)
         quality_weights, length_weights, popularity, price, codes, by_card = self.split_z(z)
         quality = self.features.quality((of_quality * quality_weights).sum(-1))
         known = completion_tokens >= 0
@@ -529,18 +557,18 @@ class Router(nn.Module):
         message = user_weight * torch.cat([readings[0], readings[1], lenient], -1)
         liking = user_weight * (1 - self.kind_llm[kind]).unsqueeze(-1) * torch.stack([precision, information], -1)
 
-        llm_weight = (weight * self.kind_llm[kind]).to(query.dtype).unsqueeze(-1)
+        llm_weight = (weight * self.kind_llm[kind]).to(reading.dtype).unsqueeze(-1)
         curvature, pull = outcome_terms((of_quality * by_card).sum(-1, keepdim=True), reward.unsqueeze(-1))
-        length_weight = (known & (weight > 0)).to(query.dtype).unsqueeze(-1) * torch.exp(-self.length_log_noise)
+        length_weight = (known & (weight > 0)).to(reading.dtype).unsqueeze(-1) * torch.exp(-self.length_log_noise)
         log_tokens = torch.log(completion_tokens.clamp(min=1.0)).unsqueeze(-1)
         to_llm = [
             llm_weight * curvature * packed_outer(of_quality),
             llm_weight * pull * of_quality,
             length_weight * packed_outer(of_length),
             length_weight * log_tokens * of_length,
-            liking.to(query.dtype),
+            liking.to(reading.dtype),
         ]
-        return message.to(query.dtype), torch.cat(to_llm, -1)
+        return message.to(reading.dtype), torch.cat(to_llm, -1)
 
     def to_user(
         self,
@@ -617,10 +645,11 @@ class Router(nn.Module):
         z: Tensor,
         cost_weight: Tensor,
         anchor: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Mean [B, M], std [B, M], parts [B, M, R], quality [B, M], completion tokens [B, M] of queries [B, E] by users
-        in states [B, S], and the deviation [B, M] of the difference to the LLM whose z is `anchor` [1, Z], the first by
-        default. A cost weight [B] of 0..1 replaces what was learned of the user, a negative one doesn't.
+        in states [B, S], the deviation [B, M] of the difference to the LLM whose z is `anchor` [1, Z], the first by
+        default, and what was read in the queries [B, Q]. A cost weight [B] of 0..1 replaces what was learned of the
+        user, a negative one doesn't.
         """
         phi, quality, log_tokens = self.phi(query, prompt_tokens, z)
         popularity = self.split_z(z)[2]
@@ -637,4 +666,4 @@ class Router(nn.Module):
         usual, _, _ = self.phi(query, prompt_tokens, z[:1] if anchor is None else anchor)
         aside = torch.einsum("bmk,bkl,bml->bm", phi - usual, covariance, phi - usual)
         std, apart = (x.clamp(min=LEAST_VARIANCE).sqrt() for x in (variance, aside))
-        return parts.sum(-1), std, parts, quality, log_tokens.exp(), apart
+        return parts.sum(-1), std, parts, quality, log_tokens.exp(), apart, self.encoder.reading(query)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tiny import SIZES, edges, tiny_router
+from tiny import SIZES, edges, queries, tiny_router
 
 from router_model.evidence import Memory
 from router_model.kinds import RATING
@@ -58,7 +58,7 @@ def opinion(router: Router, likes: list[bool]) -> float:
         messages, _ = router.edge(**made)
         sums = kept(SIZES.memory(1.0), messages.numpy().astype(np.float64))
         state = router.user(torch.from_numpy(sums.reshape(1, -1)).float())
-        asked = {"query": made["query"][:1], "prompt_tokens": made["prompt_tokens"][:1]}
+        asked = {"query": queries(1, 3), "prompt_tokens": made["prompt_tokens"][:1]}
         mean, *_ = router.score(**asked, state=state, z=made["z"][:1], cost_weight=torch.tensor([-1.0]))
     return mean.item()
 

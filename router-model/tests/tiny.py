@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from router_model.export.onnx import realistic
+from router_model.export.onnx import example, realistic
 from router_model.kinds import RATING, THUMB
 from router_model.network import Router, Sizes
 from router_model.priors.prior import CARD_FEATURES, believe_cards, believe_people, believe_rewards
@@ -38,6 +38,11 @@ def tiny_router(seed: int = 0) -> Router:
         )
     router.user_node.summarise()
     return router.eval()
+
+
+def queries(count: int, seed: int = 0) -> torch.Tensor:
+    """Of which `realistic` gives edge.onnx the readings."""
+    return example("score", SIZES, {"B": count, "M": 1}, seed)["query"]
 
 
 def edges(router: Router, count: int, seed: int = 0) -> dict[str, torch.Tensor]:

@@ -13,13 +13,22 @@ export type BodySource = Pick<RequestContext, 'incoming' | 'outgoing' | 'snapsho
  * @throws GatewayError 413 as soon as the declared or the received size is over `maxBytes`; 408 when it is too slow;
  * 400 when it breaks off; 429 or 503 where the tenant, or all together, hold too much in memory
  */
-export function readBody(source: BodySource, maxBytes?: number): Promise<Buffer> {
-  const { incoming, outgoing, snapshot } = source
-  const refused = refusalOf(source, maxBytes ?? snapshot.config.server.max_body_bytes)
-  if (refused) return Promise.reject(refused)
+export function readBody(source: BodySource, maxBytes = source.snapshot.config.server.max_body_bytes): Promise<Buffer> {
+  try {
+    beginBody(source, maxBytes, { isHeld: true })
+  } catch (error) {
+    return Promise.reject(error)
+  }
+  return receive(source, maxBytes)
+}
+
+/** @throws GatewayError what can be told from the head alone */
+export function beginBody(source: BodySource, maxBytes: number, { isHeld }: { isHeld: boolean }): void {
+  const { incoming, outgoing } = source
+  const refused = refusalOf(source, maxBytes, isHeld)
+  if (refused) throw refused
   // Behind another answer, Node would put it into the middle of this one.
   if (isWaiting(incoming) && outgoing.socket) outgoing.writeContinue()
-  return receive(source, maxBytes ?? snapshot.config.server.max_body_bytes)
 }
 
 const MAX_SMALL_BYTES = 64 * 1024
@@ -31,14 +40,13 @@ export const readSmallBody = (source: BodySource): Promise<Buffer> => readBody(s
 const isWaiting = ({ httpVersion, headers }: IncomingMessage) =>
   httpVersion === '1.1' && /(?:^|\W)100-continue(?:$|\W)/i.test(headers.expect ?? '')
 
-/** What can be told from the head alone. */
-function refusalOf({ incoming, held }: BodySource, maxBytes: number): GatewayError | null {
+function refusalOf({ incoming, held }: BodySource, maxBytes: number, isHeld: boolean): GatewayError | null {
   const declared = Number(incoming.headers['content-length'] ?? 0)
   if (declared > maxBytes) return tooLarge(maxBytes)
   const encoding = incoming.headers['content-encoding']
   if (encoding !== undefined && encoding !== 'identity') return unsupportedEncoding()
   if (incoming.destroyed) return brokenOff()
-  return held.refuses(declared)
+  return isHeld ? held.refuses(declared) : null
 }
 
 function receive({ incoming, snapshot, held }: BodySource, maxBytes: number): Promise<Buffer> {
@@ -86,9 +94,9 @@ const unsupportedEncoding = () =>
     param: 'content-encoding',
   })
 
-const brokenOff = () => invalidRequest('The request body broke off.')
+export const brokenOff = () => invalidRequest('The request body broke off.')
 
-const tooLarge = (maxBytes: number) =>
+export const tooLarge = (maxBytes: number) =>
   new GatewayError(`The request body is over ${maxBytes} bytes.`, {
     status: 413,
     type: 'invalid_request_error',
@@ -96,7 +104,7 @@ const tooLarge = (maxBytes: number) =>
     headers: { connection: 'close' },
   })
 
-const bodyTimeout = () =>
+export const bodyTimeout = () =>
   new GatewayError('The request body took too long.', {
     status: 408,
     type: 'invalid_request_error',

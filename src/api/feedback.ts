@@ -68,9 +68,11 @@ const LEARN_WITHIN_MS = 250
 export async function takeFeedback(deps: FeedbackDeps, context: RequestContext) {
   const feedback = parseFeedback(await readSmallBody(context))
   refuseUnknownPreference(context, feedback)
+  const { keep_comments } = tenantOf(context.snapshot, context.caller).config
+  const said = keep_comments ? feedback : { ...feedback, comment: undefined }
   const take = async () => {
     const interaction = await findRated(deps, context, feedback)
-    if (interaction) await rate(deps, feedback, interaction, context.ts)
+    if (interaction) await rate(deps, said, interaction, context.ts)
     return interaction
   }
   const accepted = (interaction: string | null) => ({

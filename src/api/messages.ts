@@ -74,8 +74,7 @@ export async function countTokens({ userIds, admission, quota }: CountTokensDeps
   quota.refuseKnown(context, principal)
   const grant = await quota.reserveRequest(context, principal)
   try {
-    await admission.enter(principal.tenant.config.priority, signal)
-    try {
+    return await admission.run(principal.tenant.config.priority, signal, async () => {
       const candidate = candidates.find(({ apis }) => apis?.has('messages'))
       const provider = candidate && snapshot.providers.get(candidate.provider)
       if (!candidate || !provider?.countTokens) return { input_tokens: request.promptTokens }
@@ -86,9 +85,7 @@ export async function countTokens({ userIds, admission, quota }: CountTokensDeps
       const count = native && provider.countTokens({ candidate, native, signal: within, requestId })
       const counted = await count?.catch(() => null)
       return { input_tokens: counted ?? request.promptTokens }
-    } finally {
-      admission.leave()
-    }
+    })
   } finally {
     grant.settle()
   }

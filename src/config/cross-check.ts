@@ -30,6 +30,9 @@ export function crossCheck(config: Config): string[] {
     const path = `tenants.${index}`
     if (tenants.has(tenant.name)) problems.push(`${path}.name: '${tenant.name}' is there twice`)
     tenants.add(tenant.name)
+    if (tenant.training === 'vectors' && vectorSecret(config) === undefined) {
+      problems.push(`${path}.training: 'vectors' needs privacy.secret`)
+    }
     for (const key of tenant.keys) {
       if (keys.has(key)) problems.push(`${path}.keys: a key is given twice`)
       keys.add(key)
@@ -37,6 +40,10 @@ export function crossCheck(config: Config): string[] {
   })
   return problems
 }
+
+/** Under which what is kept of prompts is sealed; undefined: none that lies outside the store. */
+export const vectorSecret = ({ privacy, identity }: Pick<Config, 'privacy' | 'identity'>): string | undefined =>
+  privacy.secret ?? identity.secret
 
 /** Names in tenants' lists that the file does not define: an error, unless a server that lists its models has them. */
 export function unknownNames({ candidates, embeddings, tenants }: Config): string[] {
@@ -132,7 +139,7 @@ const OWN_PATHS = [
 ]
 
 function passthroughProblems({ passthrough, providers }: Config): string[] {
-  return Object.entries(passthrough).flatMap(([prefix, provider]) => {
+  return Object.entries(passthrough).flatMap(([prefix, { provider }]) => {
     const [, , first = ''] = prefix.split('/')
     return [
       ...(OWN_PATHS.includes(first) ? [`passthrough.${prefix}: '/v1/${first}' is the gateway's own`] : []),

@@ -315,6 +315,16 @@ const tenantSchema = z.strictObject({
   plain_user_ids: z.boolean().default(false),
   /** Days to keep prompt text in the record; off by default. */
   keep_text_days: z.number().positive().optional(),
+  /**
+   * What is kept of a question for learning: what the artifact read in it (`readings`), or its vector, too (`vectors`),
+   * so that artifacts that read otherwise can learn from it. A vector gives the words back: it is sealed under
+   * `privacy.secret`, which must be there.
+   */
+  training: z.enum(['readings', 'vectors']).default('readings'),
+  /** Keep the comment of a feedback, in clear, as long as its row. */
+  keep_comments: z.boolean().default(false),
+  /** As in `privacy`, for this tenant. */
+  user_retention_days: z.number().positive().optional(),
   /** As in `responses`, for this tenant. */
   responses: z.strictObject(keeping).partial().default({}),
   /** Let this tenant's log train models that serve other tenants, too. */
@@ -377,6 +387,33 @@ const retriesSchema = z.strictObject({
     .prefault({})
     .meta(restart),
 })
+
+const passthroughTarget = z.strictObject({
+  provider: z.string(),
+  /** Bodies are sent on as they come, so that none is held in memory. Default: OpenAI's limit of a file. */
+  max_body_bytes: z
+    .number()
+    .int()
+    .positive()
+    .default(512 * 1024 * 1024),
+  /**
+   * Dollars: a request, and a million tokens where the answer tells its usage. Where left out, tokens cost what the
+   * candidate of that model or the catalogue says.
+   */
+  price: z
+    .strictObject({
+      request: z.number().nonnegative().default(0),
+      input: z.number().nonnegative().default(0),
+      output: z.number().nonnegative().default(0),
+    })
+    .optional(),
+})
+
+/** A provider's name alone is short for its object. */
+const passthroughSchema = z.union([
+  z.string().transform((provider) => passthroughTarget.parse({ provider })),
+  passthroughTarget,
+])
 
 const corsSchema = z.strictObject({
   /**
@@ -459,6 +496,29 @@ export const configSchema = z.strictObject({
        */
       secret: z.string().min(16).optional().meta(restart),
       secret_file: z.string().optional(),
+      /** Secrets that were in use before: users known under them are found, and kept under the new one from then on. */
+      previous_secrets: z.array(z.string().min(16)).default([]).meta(restart),
+      /** A file that holds one a line. */
+      previous_secrets_file: z.string().optional(),
+    })
+    .prefault({}),
+  privacy: z
+    .strictObject({
+      /**
+       * Secret under which what is kept of prompts is sealed; default: `identity.secret`, where that is configured. A
+       * secret that lies in the store would lock nothing.
+       */
+      secret: z.string().min(16).optional().meta(restart),
+      secret_file: z.string().optional(),
+      /** Secrets that were in use before: what was sealed under them is still opened. */
+      previous_secrets: z.array(z.string().min(16)).default([]).meta(restart),
+      /** A file that holds one a line. */
+      previous_secrets_file: z.string().optional(),
+      /**
+       * Days that what was learned of a user, and what is stated of them, is kept after their last request. The log has
+       * `store.retention_days`.
+       */
+      user_retention_days: z.number().positive().default(365),
     })
     .prefault({}),
   feedback: z
@@ -483,10 +543,10 @@ export const configSchema = z.strictObject({
     .prefault({}),
   /**
    * Paths that go to a provider as they are, unrouted: prefix -> provider. With a key of ours, under the limits of
-   * requests, counted; none where left out.
+   * requests, counted and recorded; none where left out.
    */
   passthrough: z
-    .record(z.string().regex(/^\/v1\/([a-z0-9_-]+\/)+$/, "a path from '/v1/' on that ends in '/'"), z.string())
+    .record(z.string().regex(/^\/v1\/([a-z0-9_-]+\/)+$/, "a path from '/v1/' on that ends in '/'"), passthroughSchema)
     .default({}),
   cors: corsSchema.prefault({}),
   limits: z
@@ -524,6 +584,7 @@ export type RouterConfig = Config['router']
 export type EmbedderConfig = RouterConfig['embedder']
 export type TenantConfig = Config['tenants'][number]
 export type ResponsesConfig = Config['responses']
+export type PassthroughTarget = z.output<typeof passthroughTarget>
 export type LimitsConfig = TenantConfig['limits']
 export type TimeoutsConfig = Config['timeouts']
 export type RetriesConfig = Config['retries']

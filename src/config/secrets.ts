@@ -9,12 +9,18 @@ const SECRETS = [
   'admin.key',
   'identity.secret',
   'identity.jwt.secret',
+  'identity.previous_secrets',
+  'privacy.secret',
+  'privacy.previous_secrets',
   'store.password',
   'store.url',
   'store.sentinel.password',
   'router.embedder.api_key',
   'tenants.*.keys',
 ]
+
+/** One a line. */
+const LISTS: ReadonlySet<string> = new Set(['keys', 'previous_secrets'])
 
 export interface ReadSecrets {
   /** The files, to be watched: a mounted secret may be replaced. */
@@ -23,8 +29,8 @@ export interface ReadSecrets {
 }
 
 /**
- * Reads the secrets that lie in files into their fields of `root`, which is changed. A file of keys holds one a line;
- * all others hold one secret.
+ * Reads the secrets that lie in files into their fields of `root`, which is changed. A file of several holds one a
+ * line; all others hold one secret.
  *
  * @param configFile paths are relative to it
  */
@@ -42,7 +48,7 @@ export function readSecrets(configFile: string, root: Record<string, unknown>): 
     if (typeof named !== 'string') return
     const where = `${path}.${field}`
     const file = resolve(dirname(configFile), named)
-    const isList = field === 'keys'
+    const isList = LISTS.has(field)
     if (section[field] !== undefined && !isList) {
       read.problems.push(`${where}: is given twice, by ${where}_file too`)
       return

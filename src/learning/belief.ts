@@ -1,6 +1,7 @@
 import type { Candidate } from '../candidates/candidate.ts'
 import type { Policy } from '../routing/policy.ts'
 import { Tensor } from '../runtime/onnxruntime.ts'
+import { dequantise } from '../runtime/quantise.ts'
 import type { StoredEdge } from '../store/store.ts'
 import { kindIndex } from './kinds.ts'
 import { addMessage, blockOf, isFiniteVector, startBlocks } from './profile.ts'
@@ -25,7 +26,7 @@ export interface Belief {
 const CHUNK = 64
 
 /**
- * Messages of rewards under a policy, in order; null for those that it can't read: another embedder's vectors,
+ * Messages of rewards under a policy, in order; null for those that it can't read: another reader's readings,
  * candidates that are no longer in the configuration, kinds that it does not know, numbers that are none.
  */
 export async function messagesOf(
@@ -35,12 +36,12 @@ export async function messagesOf(
   find: FindCandidate,
 ): Promise<(Messages | null)[]> {
   const messages: (Messages | null)[] = edges.map(() => null)
+  const queries = await queriesOf(policy, edges)
   const readable = edges.flatMap((edge, index) => {
     const candidate = find(edge.candidate)
     const kind = kindIndex(policy.router.artifact.manifest.kinds, edge.kind)
-    const fits =
-      edge.embedder === policy.embedder.version && edge.embedding.int8.length === policy.router.artifact.dims.E
-    return candidate && kind >= 0 && fits ? [{ edge, index, candidate, kind }] : []
+    const query = queries[index]
+    return candidate && kind >= 0 && query ? [{ edge, index, candidate, kind, query }] : []
   })
   if (readable.length === 0) return messages
   const found = await runEdges(policy, tenant, readable)
@@ -82,22 +83,47 @@ export async function stateOf(policy: Policy, sums: Float32Array): Promise<Float
   return state?.data as Float32Array
 }
 
+/**
+ * What `edge.onnx` takes of each query: what was read in it, anew from the vector where another reader did and a vector
+ * was kept; null where neither is known. Older artifacts take the vector itself.
+ */
+export async function queriesOf(
+  { router, embedder }: Policy,
+  of: readonly Pick<StoredEdge, 'reading' | 'reader' | 'vector'>[],
+): Promise<(Float32Array | null)[]> {
+  const { manifest, dims } = router.artifact
+  const queries = of.map(({ reading, reader }) =>
+    reading && manifest.reader && reader === manifest.reader && reading.int8.length === dims.Q
+      ? dequantise(reading)
+      : null,
+  )
+  const unread = of.flatMap(({ vector }, index) => {
+    if (queries[index] || !vector || !('plain' in vector.of) || vector.embedder !== embedder.version) return []
+    return vector.of.plain.int8.length === dims.E ? [{ index, query: dequantise(vector.of.plain) }] : []
+  })
+  if (unread.length === 0) return queries
+  const vectors = unread.map(({ query }) => query)
+  const readings = (await router.read(vectors)) ?? vectors
+  for (const [i, { index }] of unread.entries()) queries[index] = readings[i] as Float32Array
+  return queries
+}
+
 async function runEdges(
   { router }: Policy,
   tenant: string,
-  rows: readonly { edge: StoredEdge; candidate: Candidate; kind: number }[],
+  rows: readonly { edge: StoredEdge; candidate: Candidate; kind: number; query: Float32Array }[],
 ): Promise<Messages[]> {
-  const { E, Z, G, V } = router.artifact.dims
+  const { E, Q, Z, G, V } = router.artifact.dims
+  const [name, width] = router.artifact.manifest.reader ? (['reading', Q] as const) : (['query', E] as const)
   const n = rows.length
   const states = await router.llms.rows(
     tenant,
     rows.map(({ candidate }) => candidate),
   )
-  const query = new Float32Array(n * E)
+  const query = new Float32Array(n * width)
   const z = new Float32Array(n * Z)
-  for (const [i, { edge }] of rows.entries()) {
-    const { int8, scale } = edge.embedding
-    for (let k = 0; k < E; k++) query[i * E + k] = int8[k]! * scale
+  for (const [i, row] of rows.entries()) {
+    query.set(row.query, i * width)
     z.set(states[i]!, i * Z)
   }
   const column = (read: (edge: StoredEdge) => number) =>
@@ -107,7 +133,7 @@ async function runEdges(
       [n],
     )
   const outputs = await router.artifact.sessions.edge.run({
-    query: new Tensor('float32', query, [n, E]),
+    [name]: new Tensor('float32', query, [n, width]),
     z: new Tensor('float32', z, [n, Z]),
     reward: column(({ reward }) => reward),
     kind: new Tensor(

@@ -12,17 +12,18 @@ const HALF = 0.5
  * and -1 for the one that answered, each with half the weight. It is counted beside a rating of the same answer: rated
  * up, an answer stays liked though another would have been liked better.
  *
- * @returns none where the interaction has no vector to learn from
+ * @returns none where nothing of the question is known
  */
 export function edgesOf(reward: RewardRecord, interaction: InteractionSummary): Omit<StoredEdge, 'seq'>[] {
-  const { embedding, embedder, candidate } = interaction
-  if (!embedding) return []
+  const { reading, reader, vector, candidate } = interaction
+  if (!reading && !vector) return []
   const about = (id: string, of: Partial<StoredEdge>): Omit<StoredEdge, 'seq'> => ({
     id: `${interaction.id}:${id}`,
     ts: reward.ts,
     candidate,
-    embedding,
-    embedder,
+    reading,
+    reader,
+    vector,
     reward: reward.value,
     kind: edgeKindOf(reward),
     weight: reward.weight,
@@ -42,7 +43,12 @@ export function edgesOf(reward: RewardRecord, interaction: InteractionSummary): 
 }
 
 /** An edge that says nothing any more: its messages are exactly zero. */
-export const withdrawn = (edge: StoredEdge, ts: number): Omit<StoredEdge, 'seq'> => ({ ...edge, ts, weight: 0 })
+export const withdrawn = (edge: StoredEdge, ts: number): Omit<StoredEdge, 'seq'> => ({
+  ...edge,
+  vector: edge.vector && 'plain' in edge.vector.of ? null : edge.vector,
+  ts,
+  weight: 0,
+})
 
 /**
  * A rating without a preferred model takes back the preference of an earlier feedback: the latest feedback counts as a

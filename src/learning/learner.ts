@@ -4,6 +4,7 @@ import { evidenceKey, evidenceName, JUDGE, type Speaker, voiceOf } from '../rout
 import type { Policy } from '../routing/policy.ts'
 import { KeyedQueue } from '../runtime/keyed-queue.ts'
 import { userKey } from '../runtime/keys.ts'
+import { quantise } from '../runtime/quantise.ts'
 import type { RewardRecord } from '../store/records/codec.ts'
 import {
   type InteractionSummary,
@@ -13,7 +14,7 @@ import {
   type StoredUser,
   StoreError,
 } from '../store/store.ts'
-import { type Belief, type FindCandidate, type Messages, messagesOf, rebuild, stateOf } from './belief.ts'
+import { type Belief, type FindCandidate, type Messages, messagesOf, queriesOf, rebuild, stateOf } from './belief.ts'
 import { edgesOf, outdatedBy, withdrawn } from './edges.ts'
 import { type HearingRules, isHeard, type Said, tellingOf, wholeTelling } from './hearing.ts'
 import { KeptEdges } from './kept-edges.ts'
@@ -22,10 +23,12 @@ import { LearnLater } from './learn-later.ts'
 import { Pace } from './pace.ts'
 import { addMessage, blockOf, isFiniteVector, startBlocks, subtractMessage, withoutZerosAtEnd } from './profile.ts'
 import type { UserStates } from './user-states.ts'
+import type { VectorVault } from './vector-vault.ts'
 
 export interface LearnerOptions {
   store: Store
   states: UserStates
+  vault: VectorVault
   find: FindCandidate
   /**
    * Which policy serves a user by now: for rewards that had to wait for the store. Without it they are learned under
@@ -43,7 +46,7 @@ export interface LearnerOptions {
  * - `learned`: the next request is scored with it;
  * - `kept`: this artifact can't read it, another one may;
  * - `outdated`: a later reward of the same answer is there already;
- * - `no_vector`: nothing to learn from was kept of the answer;
+ * - `no_vector`: nothing to learn from was kept of the question;
  * - `quarantined`: the belief is broken, so that the user counts as a new one;
  * - `paced`: more hints came of this user than a person gives; the log has them for the next training.
  */
@@ -73,6 +76,7 @@ const MAX_TRIES = 20
 export class Learner {
   readonly #store: Store
   readonly #states: UserStates
+  readonly #vault: VectorVault
   readonly #find: FindCandidate
   readonly #log: Logger
   readonly #queue = new KeyedQueue()
@@ -84,7 +88,7 @@ export class Learner {
   readonly #hearing: LearnerOptions['hearing']
   readonly #onFirstWord: LearnerOptions['onFirstWord']
 
-  constructor({ store, states, find, log, policyFor, hearing, onFirstWord, retryEveryMs }: LearnerOptions) {
+  constructor({ store, states, vault, find, log, policyFor, hearing, onFirstWord, retryEveryMs }: LearnerOptions) {
     this.#later = new LearnLater({ log, ...(retryEveryMs !== undefined && { everyMs: retryEveryMs }) })
     this.#policyFor = policyFor
     this.#hearing = hearing
@@ -92,6 +96,7 @@ export class Learner {
     this.#store = store
     this.#kept = new KeptEdges(store)
     this.#states = states
+    this.#vault = vault
     this.#find = find
     this.#log = log
   }
@@ -140,10 +145,10 @@ export class Learner {
     onFirst?: (standing: Standing) => Promise<void>,
   ): Promise<Outcome> {
     const { tenant, user } = interaction
-    const edges = edgesOf(reward, interaction)
-    if (edges.length === 0) return 'no_vector'
     const speaker = { user, key: interaction.key ?? '', vouched: interaction.vouched ?? false }
     return this.#queue.run(userKey(tenant, user), async () => {
+      const edges = edgesOf(reward, await this.#read(policy, interaction))
+      if (edges.length === 0) return 'no_vector'
       let stored: StoredUser | null | undefined
       if (propertiesOf(reward.kind).rates) {
         stored = await this.#store.loadUser(tenant, user)
@@ -163,6 +168,19 @@ export class Learner {
       if (first) await onFirst?.(first)
       return outcome
     })
+  }
+
+  /** An answer's question as this policy's reader reads it, where it can; a plain vector does not go on from here. */
+  async #read(policy: Policy, interaction: InteractionSummary): Promise<InteractionSummary> {
+    const { tenant, user, vector } = interaction
+    const { reader } = policy.router.artifact.manifest
+    if (!vector || (interaction.reading && interaction.reader === reader)) return interaction
+    const kept = 'plain' in vector.of ? null : vector
+    const [opened] = await this.#vault.openEdges(tenant, user, reader, [interaction])
+    const [query] = reader ? await queriesOf(policy, opened ? [opened] : []) : []
+    return query
+      ? { ...interaction, reading: quantise(query), reader: reader ?? '', vector: kept }
+      : { ...interaction, vector: kept }
   }
 
   /** Sets what the tenant states of a user. */
@@ -208,14 +226,14 @@ export class Learner {
       const old = kept.find(({ id }) => id === edge.id)
       if (old && old.ts > edge.ts) return { result: { outcome: 'outdated', told: null, isFirst: false } }
       const added: StoredEdge = { ...edge, seq: (kept.at(-1)?.seq ?? 0) + 1 }
-      const { belief, now, before } = await this.#learn(policy, tenant, stored, kept, added, old)
+      const { belief, now, before } = await this.#learn(policy, tenant, user, stored, kept, added, old)
       if (!isFiniteVector(belief.state)) {
         return { result: { outcome: 'quarantined', told: null, isFirst: false } }
       }
       const others = kept.filter(({ id }) => id !== added.id)
       const since = stored?.since || kept[0]?.ts || added.ts
       const said = { since, others, added, old, now, before, counts: speaker !== null }
-      const { told, heardAt } = await this.#hear(policy, tenant, stored?.heardAt ?? 0, said)
+      const { told, heardAt } = await this.#hear(policy, tenant, user, stored?.heardAt ?? 0, said)
       const rewards = (stored?.rewards ?? 0) + counted(added) - (old ? counted(old) : 0)
       const next = {
         ...(stored ?? NOBODY),
@@ -241,12 +259,13 @@ export class Learner {
   async #hear(
     policy: Policy,
     tenant: string,
+    user: string,
     heardAt: number,
     said: Said & { since: number },
   ): Promise<{ told: ReadonlyMap<string, Float32Array>; heardAt: number }> {
     const { counts, others, added, since } = said
     if (!counts || heardAt > 0) return { told: tellingOf(said), heardAt }
-    const edges = [...others, added]
+    const edges = await this.#open(policy, tenant, user, [...others, added])
     if (!isHeard(edges, since, added.ts, this.#hearing)) return { told: new Map(), heardAt }
     return { told: wholeTelling(edges, await messagesOf(policy, tenant, edges, this.#find)), heardAt: added.ts }
   }
@@ -255,12 +274,14 @@ export class Learner {
   async #learn(
     policy: Policy,
     tenant: string,
+    user: string,
     stored: StoredUser | null,
     kept: readonly StoredEdge[],
     added: StoredEdge,
     old: StoredEdge | undefined,
   ): Promise<{ belief: Belief; now: Messages | null; before: Messages | null }> {
-    const [now = null, before = null] = await messagesOf(policy, tenant, old ? [added, old] : [added], this.#find)
+    const both = await this.#open(policy, tenant, user, old ? [added, old] : [added])
+    const [now = null, before = null] = await messagesOf(policy, tenant, both, this.#find)
     const others = kept.filter(({ id }) => id !== added.id)
     const { manifest, dims } = policy.router.artifact
     const { per_reward, block } = manifest.forget
@@ -268,7 +289,7 @@ export class Learner {
       stored === null ||
       (stored.policy === policy.version && stored.sums.length <= dims.H && isFiniteVector(stored.sums))
     if (!isCurrent || (old && isWhole(kept))) {
-      return { belief: await rebuild(policy, tenant, [...others, added], this.#find), now, before }
+      return { belief: await this.#rebuild(policy, tenant, user, [...others, added]), now, before }
     }
     const sums = new Float32Array(dims.H)
     if (stored) sums.set(stored.sums)
@@ -282,8 +303,16 @@ export class Learner {
     const belief = { sums, state: await stateOf(policy, sums) }
     // Sums that went wrong at some time are made anew from the history.
     if (!isFiniteVector(belief.state))
-      return { belief: await rebuild(policy, tenant, [...others, added], this.#find), now, before }
+      return { belief: await this.#rebuild(policy, tenant, user, [...others, added]), now, before }
     return { belief, now, before }
+  }
+
+  #open(policy: Policy, tenant: string, user: string, edges: readonly StoredEdge[]): Promise<readonly StoredEdge[]> {
+    return this.#vault.openEdges(tenant, user, policy.router.artifact.manifest.reader, edges)
+  }
+
+  async #rebuild(policy: Policy, tenant: string, user: string, edges: readonly StoredEdge[]): Promise<Belief> {
+    return rebuild(policy, tenant, await this.#open(policy, tenant, user, edges), this.#find)
   }
 
   /** Adds to what the tenant's users together know of an LLM. Losing it costs a little knowledge, not the reward. */

@@ -7,9 +7,11 @@ import { userKey } from '../runtime/keys.ts'
 import type { Invalidation, Store, UserState } from '../store/store.ts'
 import { type FindCandidate, rebuild } from './belief.ts'
 import { isFiniteVector, NEW_USER, UNKNOWN_USER, type UserProfile } from './profile.ts'
+import type { VectorVault } from './vector-vault.ts'
 
 export interface UserStatesOptions {
   store: Store
+  vault: VectorVault
   find: FindCandidate
   /** Users kept in memory. */
   max: number
@@ -106,14 +108,15 @@ export class UserStates {
   }
 
   async #load(policy: Policy | null, tenant: string, user: string): Promise<UserProfile> {
-    const { store, find, log, onStoreError } = this.#options
+    const { store, vault, find, log, onStoreError } = this.#options
     try {
       const stored = await store.loadUserState(tenant, user)
       if (!stored) return NEW_USER
       const profile = profileOf(stored)
       if (!policy || profile.state === null) return { ...profile, state: null }
       if (stored.policy === policy.version && isUsable(profile.state, policy)) return profile
-      const edges = await store.loadEdges(tenant, user)
+      const { reader } = policy.router.artifact.manifest
+      const edges = await vault.openEdges(tenant, user, reader, await store.loadEdges(tenant, user))
       const { state } = await this.#queue.run(REBUILDS, () => rebuild(policy, tenant, edges, find))
       if (isUsable(state, policy)) return { ...profile, state }
       log.error({ tenant, policy: policy.version }, 'a user’s state is broken: quarantined')

@@ -8,12 +8,13 @@ import type { Logger } from '../observability/logger.ts'
 import { askShadow } from '../routing/policies/shadow.ts'
 import { atEndOfTick } from '../runtime/end-of-tick.ts'
 import { quantise } from '../runtime/quantise.ts'
+import { sealVector } from '../runtime/sealed-vector.ts'
 import type { InteractionRecord } from '../store/records/codec.ts'
 import { summaryOf } from '../store/records/summary.ts'
 import type { ConversationState } from '../store/store.ts'
 import type { Call } from './call.ts'
 import type { RequestContext } from './context.ts'
-import type { Conversations } from './conversation.ts'
+import type { Conversations, Turn } from './conversation.ts'
 import type { Decision } from './decide.ts'
 
 export interface AfterAnswerDeps extends RewardDeps {
@@ -152,6 +153,7 @@ const nextTurn = ({ record, call: { turn, request }, decision }: Ended) => ({
   messages: request.body.messages.length,
   toolLoop: turn.toolLoop,
   embedding: decision.embedding,
+  seal: turn.seal,
 })
 
 const turnState = ({ record, call: { turn, request }, decision }: Ended): ConversationState => ({
@@ -159,11 +161,16 @@ const turnState = ({ record, call: { turn, request }, decision }: Ended): Conver
   interaction: record.id,
   user: record.user,
   lastUserHash: turn.lastUserHash,
-  embedding: quantise(decision.embedding),
+  vector: sealedFor(turn, decision.embedding),
   messages: request.body.messages.length,
   promptTokens: record.usage.promptTokens + record.usage.completionTokens,
   ts: record.ts,
 })
+
+function sealedFor({ seal }: Turn, embedding: Float32Array | null): string | null {
+  const vector = quantise(embedding)
+  return vector && sealVector(seal, vector)
+}
 
 /**
  * Offers an answer to the judge, once the client has it.

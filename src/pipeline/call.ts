@@ -57,7 +57,7 @@ export async function parseCall(
   const cacheKey = identity.prompt_cache_key ? idFrom(request.body.prompt_cache_key) : null
   const named = knobs.conversation ?? names.conversation ?? cacheKey
   const conversation = userIds.conversation(principal.tenant.config, principal.user, named)
-  const turn = turnOf(request.body.messages, principal.user, conversation ?? turnKey ?? null)
+  const turn = turnOf(request.body.messages, principal.user, conversation ?? turnKey ?? null, named)
   return {
     endpoint,
     raw,

@@ -12,6 +12,11 @@ export const RECOGNISED_TTL_S = 3_600
 export interface Turn {
   /** Key of the conversation's state. */
   key: string
+  /**
+   * Key under which the state's vector is sealed: of the conversation's name, or of how it begins, as the client sends
+   * it with each turn and the store does not have it.
+   */
+  seal: Buffer
   ttlS: number
   /** There was an answer before this request, so that there may be a state to look up. */
   continues: boolean
@@ -27,20 +32,29 @@ export interface Turn {
  * system and first user message.
  *
  * @param named stored id of the named conversation, or null
+ * @param name the client's own name of it, where it gave one
  */
-export function turnOf(messages: readonly ChatMessage[], user: string, named: string | null): Turn {
+export function turnOf(
+  messages: readonly ChatMessage[],
+  user: string,
+  named: string | null,
+  name: string | null = null,
+): Turn {
   const lastUser = messages.findLast(({ role }) => role === 'user')
   const said = contentOf(lastUser)
-  const opening = messages.slice(0, messages.findIndex(({ role }) => role === 'user') + 1)
+  const opening = () =>
+    messages
+      .slice(0, messages.findIndex(({ role }) => role === 'user') + 1)
+      .flatMap((message) => (message === lastUser ? said : contentOf(message)).texts)
+  const opened = digestOf(name === null ? [user, ...opening()] : [user, name])
   const answered = messages.some(({ role }) => role === 'assistant' || role === 'tool')
   return {
-    key:
-      named ??
-      `r:${digest([user, ...opening.flatMap((message) => (message === lastUser ? said : contentOf(message)).texts)])}`,
+    key: named ?? `r:${nameOf(opened)}`,
+    seal: opened.subarray(SEAL_AT),
     ttlS: named === null ? RECOGNISED_TTL_S : NAMED_TTL_S,
     continues: answered || named !== null,
     toolLoop: ['tool', 'function'].includes(messages.at(-1)?.role ?? ''),
-    lastUserHash: digest(said.texts),
+    lastUserHash: nameOf(digestOf(said.texts)),
     lastUserChars: said.chars,
   }
 }
@@ -76,9 +90,14 @@ function slicesOf(text: string): string[] {
 }
 
 /** In one call: an object that is fed part by part costs more than the hash (docs/profile.md). */
-function digest(parts: string[]): string {
-  return hash('sha256', `${parts.join('\0')}\0`, 'base64url').slice(0, 22)
-}
+const digestOf = (parts: string[]): Buffer => hash('sha512', `${parts.join('\0')}\0`, 'buffer')
+
+/** 128 bits name a text. */
+const nameOf = (digest: Buffer) => digest.toString('base64url', 0, NAME_BYTES)
+
+const NAME_BYTES = 16
+/** The other half of a digest, of which its name tells nothing. */
+const SEAL_AT = 32
 
 /**
  * States of conversations. A state is found from `note` on, though it reaches the store only after the answer: the next

@@ -5,6 +5,7 @@ import { GatewayError } from '../errors.ts'
 import type { UserProfile } from '../learning/profile.ts'
 import { type StatedPreferences, statedPreferences } from '../learning/stated-preferences.ts'
 import type { UserStates } from '../learning/user-states.ts'
+import type { VectorSeal, VectorVault } from '../learning/vector-vault.ts'
 import type { Latencies } from '../observability/latencies.ts'
 import type { Logger } from '../observability/logger.ts'
 import type { Metrics } from '../observability/metrics.ts'
@@ -20,7 +21,8 @@ import { type CandidateScore, type RouteQuery, RouterError } from '../routing/ro
 import type { Gains } from '../routing/safety/gains.ts'
 import type { Modes } from '../routing/safety/modes.ts'
 import { inTime } from '../runtime/in-time.ts'
-import type { ConversationState } from '../store/store.ts'
+import { quantise } from '../runtime/quantise.ts'
+import type { ConversationState, KeptVector } from '../store/store.ts'
 import { type Baseline, baselineOf } from './baseline.ts'
 import type { Call, Knobs } from './call.ts'
 import type { RequestContext } from './context.ts'
@@ -44,6 +46,10 @@ export interface Decision {
   /** The text that was embedded. */
   text: string
   embedding: Float32Array | null
+  /** What the graph read in it, of which the log and learning live; null where none ranked. */
+  reading: Float32Array | null
+  /** Sealed, where the tenant asked for vectors. */
+  vector: KeptVector | null
   /** A policy that is asked afterwards for its own choice, with the input of `choose`; null where none runs. */
   shadow: {
     policy: Policy
@@ -59,6 +65,7 @@ export interface DecideDeps {
   gains: Gains
   modes: Modes
   conversations: Conversations
+  vault: VectorVault
   latencies: Latencies
   breakers: Breakers
   refusals: Refusals
@@ -79,13 +86,14 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
   const text = queryText(request.body.messages)
   const deadline = performance.now() + snapshot.config.router.deadline_ms
 
-  // None of the three fails. All are started before the first is awaited; mostly they are there already.
+  // None of them fails. All are started before the first is awaited; mostly they are there already.
   const asking = [
     deps.users.get(policy, tenant.name, user),
     embed(policy, text, deadline),
     turn.continues ? deps.conversations.load(tenant.name, turn.key) : null,
+    tenant.config.training === 'vectors' ? deps.vault.sealOf(tenant.name, user) : null,
   ] as const
-  const [profile, embedded, conversation] = [await asking[0], await asking[1], await asking[2]]
+  const [profile, embedded, conversation, seal] = [await asking[0], await asking[1], await asking[2], await asking[3]]
   const stated = statedPreferences(profile.preferences)
   const costWeight = knobs.costWeight ?? stated.cost_weight
   const query = {
@@ -148,6 +156,8 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
       conversation,
       text,
       embedding: embedded.vector,
+      reading: scored.scores[0]?.reading ?? null,
+      vector: seal && sealed(seal, policy, embedded.vector),
       shadow: serving.shadow && { policy: serving.shadow, input, costWeight },
     }
   } catch (error) {
@@ -161,6 +171,11 @@ function scoresOf(all: readonly CandidateScore[], candidates: readonly Candidate
   if (all.length === candidates.length && all.every(({ candidate }, i) => candidate === candidates[i])) return all
   const wanted = new Set(candidates)
   return all.filter(({ candidate }) => wanted.has(candidate))
+}
+
+function sealed(seal: VectorSeal, policy: Policy | null, vector: Float32Array | null): KeptVector | null {
+  const quantised = quantise(vector)
+  return policy && quantised && { embedder: policy.embedder.version, of: { sealed: seal(quantised) } }
 }
 
 const NO_VECTOR = new Float32Array(0)

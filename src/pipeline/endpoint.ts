@@ -12,7 +12,7 @@ import type { Principal } from './principal.ts'
  * an endpoint turns its own requests into that, and tells the answers in its own words.
  */
 export interface Endpoint {
-  readonly name: 'chat' | 'responses' | 'messages' | 'completions' | 'embeddings'
+  readonly name: 'chat' | 'responses' | 'messages' | 'completions' | 'embeddings' | 'passthrough'
   /**
    * @param model what the request's path says; it wins over the body's
    * @throws GatewayError 400 with `param` naming the field

@@ -1,7 +1,8 @@
-import { createHash, randomUUID } from 'node:crypto'
+import { createHash, createHmac, randomUUID } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
 import { GatewayError, invalidRequest } from '../errors.ts'
 import type { Metrics } from '../observability/metrics.ts'
+import { openUnder, sealUnder } from '../runtime/seal.ts'
 import { type Claim, type Idempotency, MAX_REPLAY_BYTES } from '../store/limits.ts'
 import { StoreError } from '../store/store.ts'
 import { deploymentOf } from './address.ts'
@@ -63,6 +64,8 @@ async function claim(
   const { user } = principal
   const asked = `${user}\0${endpoint.name}\0${deploymentOf(incoming) ?? ''}\0`
   const bodyHash = createHash('sha256').update(asked).update(raw).digest('base64url')
+  // Of what the client sends again to get the answer again, and the store does not have.
+  const seal = createHmac('sha256', key).update('replay\0').update(asked).update(raw).digest()
   const token = randomUUID()
   const ttlMs = config.timeouts.total_ms + CLAIM_MARGIN_MS
   const end = (response: Buffer | null) => {
@@ -73,7 +76,11 @@ async function claim(
   }
   const capturing = (): Claimed => {
     const captured = captureResponse(outgoing, MAX_REPLAY_BYTES)
-    return { end: (isWhole) => end(isWhole ? packed(captured()) : null) }
+    const kept = () => {
+      const bytes = packed(captured())
+      return bytes && Buffer.concat([SEALED, sealUnder(seal, bytes, tenant)])
+    }
+    return { end: (isWhole) => end(isWhole ? kept() : null) }
   }
   let claimed: Claim
   try {
@@ -93,13 +100,22 @@ async function claim(
     case 'done': {
       // It costs no tokens, but counts as a request.
       const grant = await quota.reserveRequest(context, principal)
-      replay(outgoing, claimed.response)
+      replay(outgoing, opened(claimed.response, seal, tenant))
       grant.settle()
       return 'replayed'
     }
     case 'claimed':
       return capturing()
   }
+}
+
+/** Before sealed answers; those of earlier versions are not sealed, and begin with a brace. */
+const SEALED = Buffer.of(1)
+
+function opened(kept: Buffer, seal: Buffer, tenant: string): Buffer {
+  const bytes = kept[0] === SEALED[0] ? openUnder(seal, kept.subarray(1), tenant) : kept
+  if (!bytes) throw cannotTell()
+  return bytes
 }
 
 /** Head as a line of JSON, then the body. */

@@ -18,15 +18,17 @@ export function recordOf(context: RequestContext, call: Call, decision: Decision
   const { selection } = decision
   const keepDays = principal.tenant.config.keep_text_days
   const totalMs = performance.now() - context.startedAt
-  const embedding = quantise(decision.embedding)
+  const reading = quantise(decision.reading)
   return {
     id: context.requestId,
     ts: context.ts,
     tenant: principal.tenant.name,
     user: principal.user,
     conversation,
-    embedding: embedding && { int8: base64Of(embedding.int8), scale: embedding.scale },
+    embedding: sealedOf(decision),
     embedder: decision.policy?.embedder.version ?? '',
+    reading: reading && { int8: base64Of(reading.int8), scale: reading.scale },
+    reader: readerOf(decision),
     text: keepDays === undefined ? null : decision.text,
     ...(keepDays !== undefined && { textExpiresAt: context.ts + keepDays * DAY_MS }),
     candidates: scoredCandidates(selection.scored, selection.propensities, decision.fallback === null),
@@ -56,6 +58,10 @@ export function recordOf(context: RequestContext, call: Call, decision: Decision
     }),
   }
 }
+
+const readerOf = ({ policy }: Decision) => policy?.router.artifact.manifest.reader ?? ''
+
+const sealedOf = ({ vector }: Decision) => (vector && 'sealed' in vector.of ? vector.of : null)
 
 /** Who chose: the router, or why the baseline. */
 function armOf({ selection: { reason, detail } }: Decision): Arm {
@@ -90,8 +96,9 @@ export function summaryOf(context: RequestContext, call: Call, decision: Decisio
     user: principal.user,
     conversation,
     candidate: decision.selection.chosen.candidate.name,
-    embedding: quantise(decision.embedding),
-    embedder: decision.policy?.embedder.version ?? '',
+    reading: quantise(decision.reading),
+    reader: readerOf(decision),
+    vector: decision.vector,
     promptTokens: request.promptTokens,
     completionTokens: -1,
     costUsd: -1,

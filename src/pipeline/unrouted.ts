@@ -74,7 +74,7 @@ async function limitedAnswer(
 }
 
 /** The decision that the request has made itself. */
-function givenModel(candidate: Candidate): Decision {
+export function givenModel(candidate: Candidate): Decision {
   const score = { candidate, mean: 0, std: 0, parts: {}, quality: 0, completionTokens: 0, costUsd: 0 }
   return {
     selection: {
@@ -95,6 +95,8 @@ function givenModel(candidate: Candidate): Decision {
     conversation: null,
     text: '',
     embedding: null,
+    reading: null,
+    vector: null,
     shadow: null,
     baseline: null,
   }

@@ -26,7 +26,8 @@ export interface PassCall extends Pick<ProviderCall, 'signal' | 'requestId'> {
   /** Without a question mark. */
   query: string
   headers: Record<string, string>
-  body: Buffer
+  /** Whole, or as it comes; then `length` is what was declared of it, or null. */
+  body: Buffer | (AsyncIterable<Buffer> & { readonly length: number | null })
 }
 
 /** A request whose prompt is to be counted. */

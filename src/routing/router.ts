@@ -29,6 +29,8 @@ export interface CandidateScore {
   readonly quality: number
   readonly completionTokens: number
   readonly costUsd: number
+  /** What the graph read in the query, the same for all its candidates, [Q]; none where no graph ranked. */
+  readonly reading?: Float32Array | null
 }
 
 /** Scores candidates for a user's query. */

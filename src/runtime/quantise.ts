@@ -34,3 +34,21 @@ function quantiseNow(vector: Float32Array): QuantisedVector {
   for (let i = 0; i < vector.length; i++) int8[i] = Math.round((vector[i] as number) / scale)
   return { int8, scale }
 }
+
+/** The scale (float32, little-endian), then the numbers. */
+export function packVector({ int8, scale }: QuantisedVector): Buffer {
+  const bytes = Buffer.allocUnsafe(SCALE_BYTES + int8.length)
+  bytes.writeFloatLE(scale)
+  bytes.set(new Uint8Array(int8.buffer, int8.byteOffset, int8.byteLength), SCALE_BYTES)
+  return bytes
+}
+
+export const unpackVector = (bytes: Buffer): QuantisedVector => ({
+  int8: new Int8Array(bytes.subarray(SCALE_BYTES)),
+  scale: bytes.readFloatLE(),
+})
+
+const SCALE_BYTES = 4
+
+export const dequantise = ({ int8, scale }: QuantisedVector): Float32Array =>
+  Float32Array.from(int8, (value) => value * scale)

@@ -6,44 +6,70 @@ const TAG_BYTES = 16
 /**
  * Bytes that others keep for us and can neither read nor change: AES-256-GCM (NIST SP 800-38D) under a key that is
  * derived from a secret (HKDF, RFC 5869), with a random nonce each, so that no more than 2^32 may be sealed under one
- * secret.
+ * secret and salt.
  */
 export class Seal {
   readonly #purpose: string
-  #key: Buffer
+  readonly #salt: Uint8Array
+  #keys: readonly [Buffer, ...Buffer[]]
 
-  /** @param purpose what is sealed for one is not opened for another */
-  constructor(secret: string, purpose: string) {
+  /**
+   * @param secrets the first one seals; all of them open, so that a secret can be replaced
+   * @param purpose what is sealed for one is not opened for another
+   * @param salt without it nothing is opened any more
+   */
+  constructor(secrets: Secrets, purpose: string, salt: Uint8Array = NO_SALT) {
     this.#purpose = purpose
-    this.#key = keyOf(secret, purpose)
+    this.#salt = salt
+    this.#keys = this.#keysOf(secrets)
   }
 
-  /** From now on another secret: what was sealed before is not opened any more. */
-  use(secret: string): void {
-    this.#key = keyOf(secret, this.#purpose)
+  /** From now on other secrets: what was sealed under none of them is not opened any more. */
+  use(secrets: Secrets): void {
+    this.#keys = this.#keysOf(secrets)
   }
 
   /** @param context must be the same when it is opened */
   seal(bytes: Uint8Array, context: string): Buffer {
-    const nonce = randomBytes(NONCE_BYTES)
-    const cipher = createCipheriv('aes-256-gcm', this.#key, nonce).setAAD(Buffer.from(context))
-    return Buffer.concat([nonce, cipher.update(bytes), cipher.final(), cipher.getAuthTag()])
+    return sealUnder(this.#keys[0], bytes, context)
   }
 
-  /** Null where it was not sealed under this secret and context. */
+  /** Null where it was not sealed under one of these secrets, and this context. */
   open(sealed: Buffer, context: string): Buffer | null {
-    if (sealed.length < NONCE_BYTES + TAG_BYTES) return null
-    const end = sealed.length - TAG_BYTES
-    const decipher = createDecipheriv('aes-256-gcm', this.#key, sealed.subarray(0, NONCE_BYTES), {
-      authTagLength: TAG_BYTES,
-    })
-    decipher.setAAD(Buffer.from(context)).setAuthTag(sealed.subarray(end))
-    try {
-      return Buffer.concat([decipher.update(sealed.subarray(NONCE_BYTES, end)), decipher.final()])
-    } catch {
-      return null
+    for (const key of this.#keys) {
+      const bytes = openUnder(key, sealed, context)
+      if (bytes) return bytes
     }
+    return null
+  }
+
+  #keysOf([first, ...others]: Secrets): [Buffer, ...Buffer[]] {
+    const keyOf = (secret: string) => Buffer.from(hkdfSync('sha256', secret, this.#salt, this.#purpose, 32))
+    return [keyOf(first), ...others.map(keyOf)]
   }
 }
 
-const keyOf = (secret: string, purpose: string) => Buffer.from(hkdfSync('sha256', secret, '', purpose, 32))
+/** At least one; the first one is the one in use. */
+export type Secrets = readonly [string, ...string[]]
+
+const NO_SALT = new Uint8Array(0)
+
+/** @param key 32 bytes @param context must be the same when it is opened */
+export function sealUnder(key: Uint8Array, bytes: Uint8Array, context: string): Buffer {
+  const nonce = randomBytes(NONCE_BYTES)
+  const cipher = createCipheriv('aes-256-gcm', key, nonce).setAAD(Buffer.from(context))
+  return Buffer.concat([nonce, cipher.update(bytes), cipher.final(), cipher.getAuthTag()])
+}
+
+/** Null where it was not sealed under this key and context. */
+export function openUnder(key: Uint8Array, sealed: Buffer, context: string): Buffer | null {
+  if (sealed.length < NONCE_BYTES + TAG_BYTES) return null
+  const end = sealed.length - TAG_BYTES
+  const decipher = createDecipheriv('aes-256-gcm', key, sealed.subarray(0, NONCE_BYTES), { authTagLength: TAG_BYTES })
+  decipher.setAAD(Buffer.from(context)).setAuthTag(sealed.subarray(end))
+  try {
+    return Buffer.concat([decipher.update(sealed.subarray(NONCE_BYTES, end)), decipher.final()])
+  } catch {
+    return null
+  }
+}

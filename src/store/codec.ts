@@ -1,46 +1,56 @@
+import type { QuantisedVector } from '../runtime/quantise.ts'
 import { base64Of, int8FromBase64 } from './bytes.ts'
 import type { ConversationState, InteractionSummary, StoredEdge } from './store.ts'
 
 const HEADER_BYTES = 2
 
 /**
- * An edge in about 300 bytes: length of the JSON part (uint16, little-endian), JSON of all but the embedding, the
- * embedding's int8.
+ * An edge in about 200 bytes: length of the JSON part (uint16, little-endian), JSON of all but the reading, the
+ * reading's int8. Earlier versions had the query's vector in its place.
  */
-export function encodeEdge({ embedding, ...rest }: StoredEdge): Buffer {
-  const json = JSON.stringify({ ...rest, scale: embedding.scale })
+export function encodeEdge({ reading, ...rest }: StoredEdge): Buffer {
+  const json = JSON.stringify({ ...rest, scale: reading?.scale ?? 0 })
+  const int8 = reading?.int8 ?? NO_BYTES
   const jsonBytes = Buffer.byteLength(json)
-  const bytes = Buffer.allocUnsafe(HEADER_BYTES + jsonBytes + embedding.int8.length)
+  const bytes = Buffer.allocUnsafe(HEADER_BYTES + jsonBytes + int8.length)
   bytes.writeUInt16LE(jsonBytes, 0)
   bytes.write(json, HEADER_BYTES)
-  bytes.set(asBytes(embedding.int8), HEADER_BYTES + jsonBytes)
+  bytes.set(new Uint8Array(int8.buffer, int8.byteOffset, int8.byteLength), HEADER_BYTES + jsonBytes)
   return bytes
 }
+
+const NO_BYTES = new Int8Array(0)
 
 export function decodeEdge(value: Uint8Array): StoredEdge {
   const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength)
   const end = HEADER_BYTES + bytes.readUInt16LE(0)
-  const { scale, ...rest } = JSON.parse(bytes.toString('utf8', HEADER_BYTES, end)) as Omit<StoredEdge, 'embedding'> & {
-    scale: number
+  const { scale, embedder, ...rest } = JSON.parse(bytes.toString('utf8', HEADER_BYTES, end)) as Omit<
+    StoredEdge,
+    'reading'
+  > & { scale: number; embedder?: string }
+  const int8 = new Int8Array(bytes.subarray(end))
+  if (embedder !== undefined) {
+    return { ...rest, reading: null, reader: '', vector: { embedder, of: { plain: { int8, scale } } } }
   }
-  return { ...rest, embedding: { int8: new Int8Array(bytes.subarray(end)), scale } }
+  return { ...rest, reading: int8.length > 0 ? { int8, scale } : null }
 }
 
-type Embedding = { int8: Int8Array; scale: number } | null
+const pack = (vector: QuantisedVector | null) => vector && { int8: base64Of(vector.int8), scale: vector.scale }
 
-const packEmbedding = (embedding: Embedding) => embedding && { int8: base64Of(embedding.int8), scale: embedding.scale }
-
-const unpackEmbedding = (packed: ReturnType<typeof packEmbedding>): Embedding =>
+const unpack = (packed: ReturnType<typeof pack>): QuantisedVector | null =>
   packed && { int8: int8FromBase64(packed.int8), scale: packed.scale }
 
-const asBytes = (int8: Int8Array) => new Uint8Array(int8.buffer, int8.byteOffset, int8.byteLength)
+/** As JSON, the reading in base64. */
+export const encodeSummary = (summary: InteractionSummary): string =>
+  JSON.stringify({ ...summary, reading: pack(summary.reading) })
 
-/** `InteractionSummary` or `ConversationState` as JSON, the embedding in base64. */
-export function encodeState(state: InteractionSummary | ConversationState): string {
-  return JSON.stringify({ ...state, embedding: packEmbedding(state.embedding) })
+/** Of an earlier version, which kept the vector, nothing of the query is left. */
+export function decodeSummary(json: string): InteractionSummary {
+  const { reading, reader, vector, ...rest } = JSON.parse(json)
+  return { ...rest, reading: unpack(reading ?? null), reader: reader ?? '', vector: vector ?? null }
 }
 
-export function decodeState<T extends InteractionSummary | ConversationState>(json: string): T {
-  const state = JSON.parse(json)
-  return { ...state, embedding: unpackEmbedding(state.embedding) }
+export const decodeConversation = (json: string): ConversationState => {
+  const { embedding: _, vector, ...rest } = JSON.parse(json)
+  return { ...rest, vector: vector ?? null }
 }

@@ -1,3 +1,4 @@
+import type { QuantisedVector } from '../runtime/quantise.ts'
 import type { Idempotency, Limits } from './limits.ts'
 import type { InteractionRecord, RewardRecord } from './records/codec.ts'
 import type { GainNote } from './records/records.ts'
@@ -52,9 +53,11 @@ export interface StoredEdge {
   seq: number
   ts: number
   candidate: string
-  embedding: { int8: Int8Array; scale: number }
-  /** Version of the embedder: under another one the vector means nothing. */
-  embedder: string
+  /** What was read in the query; null where this was written by a version that kept the vector. */
+  reading: QuantisedVector | null
+  /** The manifest's `reader`: under another one the reading means nothing. */
+  reader: string
+  vector: KeptVector | null
   reward: number
   /** Name in the manifest's `kinds`. */
   kind: string
@@ -67,6 +70,16 @@ export interface StoredEdge {
 
 export const MAX_EDGES = 512
 
+/**
+ * A query vector that is kept beside its reading, so that an artifact with another reader can read it: of tenants that
+ * asked for that, sealed; `plain` only where an earlier version of this program wrote it.
+ */
+export interface KeptVector {
+  /** Version of the embedder: under another one the vector means nothing. */
+  embedder: string
+  of: { sealed: string } | { plain: QuantisedVector }
+}
+
 /** What feedback needs of an interaction; found also while the answer is still on its way. */
 export interface InteractionSummary {
   id: string
@@ -74,8 +87,9 @@ export interface InteractionSummary {
   user: string
   conversation: string | null
   candidate: string
-  embedding: { int8: Int8Array; scale: number } | null
-  embedder: string
+  reading: QuantisedVector | null
+  reader: string
+  vector: KeptVector | null
   promptTokens: number
   completionTokens: number
   costUsd: number
@@ -111,8 +125,8 @@ export interface ConversationState {
   user: string
   /** Hash of the last user message. */
   lastUserHash: string
-  /** Embedding of the last user message, int8. */
-  embedding: { int8: Int8Array; scale: number } | null
+  /** Vector of the last user message, sealed under what the client sends again with each turn (`Turn.seal`). */
+  vector: string | null
   messages: number
   promptTokens: number
   ts: number
@@ -230,6 +244,8 @@ export interface Store {
   /** What has not expired. */
   listRefusals(tenant: string): Promise<StoredRefusal[]>
 
+  /** A random part of the key under which a user's vectors are sealed: the one that is there, else `proposed`. */
+  salt(tenant: string, user: string, proposed: Buffer): Promise<Buffer>
   /** A tenant's mode that the operator switched to while replicas run; null: the configuration's. Opaque here. */
   loadMode(tenant: string): Promise<string | null>
   saveMode(tenant: string, mode: string | null): Promise<void>

@@ -1,4 +1,7 @@
+import { once } from 'node:events'
 import { mkdtempSync, writeFileSync } from 'node:fs'
+import { createServer, request as httpRequest, type IncomingHttpHeaders } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import OpenAI, { toFile } from 'openai'
@@ -13,14 +16,17 @@ import { replyPlain, startUpstream, type Upstream } from '../support/upstream.ts
 
 const SECRET = 'sk-upstream-key-0123456789'
 const LIMITED_KEY = 'pr-limited-key-0123456789'
+const POOR_KEY = 'pr-poor-key-0123456789'
 
 let upstream: Upstream
 let canary: Upstream
+let sink: Awaited<ReturnType<typeof startSink>>
 let gateway: RunningGateway
 let closed: RunningGateway
 beforeAll(async () => {
   upstream = await startUpstream()
   canary = await startUpstream(replyPlain())
+  sink = await startSink()
   const providers = {
     up: {
       kind: 'openai-compatible',
@@ -28,6 +34,7 @@ beforeAll(async () => {
       api_key: SECRET,
       query: { 'api-version': '1' },
     },
+    uploads: { kind: 'openai-compatible', base_url: `${sink.origin}/v1`, key_required: false },
   }
   const common = {
     providers,
@@ -35,18 +42,57 @@ beforeAll(async () => {
     tenants: [
       { name: 'test', keys: [TEST_KEY] },
       { name: 'limited', keys: [LIMITED_KEY], limits: { requests_per_minute: 1 } },
+      { name: 'poor', keys: [POOR_KEY], limits: { usd_per_day: 0.6 } },
     ],
     server: { max_body_bytes: 50_000 },
   }
   ;[gateway, closed] = await Promise.all([
-    startGateway({ ...common, passthrough: { '/v1/audio/': 'up', '/v1/moderations/': 'up', '/v1/files/': 'up' } }),
+    startGateway({
+      ...common,
+      passthrough: {
+        '/v1/audio/': { provider: 'up', max_body_bytes: 200_000 },
+        '/v1/images/': { provider: 'up', price: { request: 0.25, input: 10, output: 40 } },
+        '/v1/moderations/': 'up',
+        '/v1/files/': 'up',
+        '/v1/uploads/': { provider: 'uploads', max_body_bytes: 300_000_000 },
+      },
+    }),
     startGateway(common),
   ])
 })
 afterAll(async () => {
   await Promise.all([discard(gateway), discard(closed)])
-  await Promise.all([upstream?.close(), canary?.close()])
+  await Promise.all([upstream?.close(), canary?.close(), sink?.close()])
 })
+
+/** A server that counts the bytes of a body as they come. */
+async function startSink() {
+  const seen = { bytes: 0, headers: {} as IncomingHttpHeaders, ended: false, closed: false }
+  const server = createServer((request, response) => {
+    Object.assign(seen, { bytes: 0, headers: request.headers, ended: false, closed: false })
+    request.on('data', (chunk: Buffer) => {
+      seen.bytes += chunk.length
+    })
+    request.on('end', () => {
+      seen.ended = true
+      response.setHeader('content-type', 'application/json')
+      response.end('{"id":"file-1"}')
+    })
+    request.on('close', () => {
+      seen.closed = true
+    })
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return {
+    seen,
+    origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    close: async () => {
+      server.closeAllConnections()
+      server.close()
+    },
+  }
+}
 beforeEach(() => {
   upstream.requests.length = 0
   upstream.play((exchange) => exchange.reply(200, { ok: true }))
@@ -160,7 +206,7 @@ describe('what is configured', () => {
 
   test('needs a key, has a bound, is limited and counted', async () => {
     expect((await call(gateway, '/v1/audio/speech', { key: 'pr-wrong-key-0123456789', body: {} })).status).toBe(401)
-    expect((await call(gateway, '/v1/audio/speech', { body: 'x'.repeat(50_001) })).status).toBe(413)
+    expect((await call(gateway, '/v1/audio/speech', { body: 'x'.repeat(200_001) })).status).toBe(413)
     expect(upstream.requests).toHaveLength(0)
     const statuses: number[] = []
     for (let i = 0; i < 2; i++) statuses.push((await call(gateway, '/v1/files/a', { key: LIMITED_KEY })).status)
@@ -186,10 +232,121 @@ describe('what is configured', () => {
   })
 })
 
+describe('an upload', () => {
+  const open = (headers: Record<string, string>) =>
+    httpRequest(`${gateway.url}/v1/uploads/x/parts`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${TEST_KEY}`, ...headers },
+    }).on('error', () => {})
+
+  test.each([
+    ['of a known length', { 'content-length': '60000000' }],
+    ['in chunks', { 'transfer-encoding': 'chunked' }],
+  ])('%s goes on as it comes, far larger than what may be held', async (_, headers) => {
+    const client = open(headers)
+    const answered = once(client, 'response')
+    client.write(Buffer.alloc(1_000_000))
+    await eventually(() => sink.seen.bytes === 1_000_000, 'its beginning is there, its end has not been sent')
+    expect(sink.seen.ended).toBe(false)
+    const piece = Buffer.alloc(1_000_000)
+    for (let i = 1; i < 60; i++) if (!client.write(piece)) await once(client, 'drain')
+    client.end()
+    const [response] = await answered
+    expect(response.statusCode).toBe(200)
+    expect(sink.seen).toMatchObject({ bytes: 60_000_000, ended: true })
+    expect(sink.seen.headers['content-length']).toBe(headers['content-length' as keyof typeof headers])
+    expect(JSON.stringify(sink.seen.headers)).not.toContain(TEST_KEY)
+    response.resume()
+  })
+
+  test('that breaks off ends at the provider, too', async () => {
+    const client = open({ 'content-length': '2000000' })
+    client.write(Buffer.alloc(1_000_000))
+    await eventually(() => sink.seen.bytes === 1_000_000, 'it has begun')
+    client.destroy()
+    await eventually(() => sink.seen.closed, 'the provider is let go')
+    expect(sink.seen.ended).toBe(false)
+  })
+
+  test('that is larger than its bound, told by its bytes alone: 413', async () => {
+    const client = httpRequest(`${gateway.url}/v1/audio/transcriptions`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${TEST_KEY}`, 'transfer-encoding': 'chunked' },
+    }).on('error', () => {})
+    const answered = once(client, 'response')
+    client.write(Buffer.alloc(150_000))
+    client.write(Buffer.alloc(100_000))
+    const [response] = await answered
+    expect(response.statusCode).toBe(413)
+    client.destroy()
+  })
+})
+
+describe('what it came to', () => {
+  const images = { usage: { input_tokens: 1_000, output_tokens: 4_000, total_tokens: 5_000 }, data: [{ b64_json: '' }] }
+  const records = async (user: string, key = TEST_KEY) =>
+    (await (await call(gateway, `/v1/users/${user}/profile`, { key })).json()).interactions ?? []
+
+  test('is recorded: whose, where, what it cost by the configured price', async () => {
+    upstream.play((exchange) => exchange.reply(200, images))
+    await call(gateway, '/v1/images/generations', { user: 'painter', body: { model: 'gpt-image-1', prompt: 'a cat' } })
+    const [record] = await eventually(async () => {
+      const found = await records('painter')
+      return found.length === 1 && found
+    }, 'the record')
+    expect(record).toMatchObject({
+      endpoint: 'passthrough',
+      chosen: '/v1/images/',
+      reason: 'explicit',
+      status: 200,
+      usageEstimated: false,
+      usage: { promptTokens: 1_000, completionTokens: 4_000 },
+      finishReason: 'stop',
+      attempts: [{ candidate: '/v1/images/', provider: 'up', status: 200, error: null }],
+    })
+    expect(record.costUsd).toBeCloseTo(0.25 + 0.01 + 0.16, 9)
+    expect(JSON.stringify(record)).not.toContain('a cat')
+    expect(await metric(gateway, 'persona_router_cost_usd_total')).toBeGreaterThan(0.4)
+  })
+
+  test("by the model's own price, where a candidate or the catalogue has one", async () => {
+    const usage = { prompt_tokens: 1_000_000, completion_tokens: 500_000, total_tokens: 1_500_000 }
+    upstream.play((exchange) => exchange.reply(200, { model: 'chat', usage }))
+    await call(gateway, '/v1/audio/speech', { user: 'speaker', body: { model: 'chat', input: 'x' } })
+    const [record] = await eventually(async () => {
+      const found = await records('speaker')
+      return found.length === 1 && found
+    }, 'the record')
+    expect(record.costUsd).toBeCloseTo(2, 9)
+  })
+
+  test('an answer that did not come costs nothing, and is recorded as what it was', async () => {
+    upstream.play((exchange) => exchange.reset())
+    expect((await call(gateway, '/v1/images/edits', { user: 'unlucky', body: {} })).status).toBe(502)
+    const [record] = await eventually(async () => {
+      const found = await records('unlucky')
+      return found.length === 1 && found
+    }, 'the record')
+    expect(record).toMatchObject({ status: 502, costUsd: 0, finishReason: 'error', attempts: [{ error: 'reset' }] })
+  })
+
+  test('counts against a budget, which refuses when nothing is left', async () => {
+    upstream.play((exchange) => exchange.reply(200, { ...images, usage: undefined }))
+    const statuses: number[] = []
+    for (let i = 0; i < 4; i++) {
+      const answer = await call(gateway, '/v1/images/generations', { key: POOR_KEY, user: 'poor', body: {} })
+      await answer.text()
+      statuses.push(answer.status)
+      await eventually(async () => (await records('poor', POOR_KEY)).length >= Math.min(i + 1, 2), 'it is settled')
+    }
+    expect(statuses).toEqual([200, 200, 429, 429])
+  })
+})
+
 test('what is not configured stays unknown', async () => {
   for (const [at, path] of [
     [closed, '/v1/audio/speech'],
-    [gateway, '/v1/images/generations'],
+    [gateway, '/v1/batches'],
     [gateway, '/v1/realtime'],
     [gateway, '/v1/audiobook'],
   ] as const) {

@@ -30,7 +30,8 @@ const GB = 1024 ** 3
 const measured = JSON.parse(readFileSync(RESULTS, 'utf8')) as Measured
 const manifest = JSON.parse(readFileSync(`${newestArtifact()}/manifest.json`, 'utf8')) as {
   version: string
-  dims: { E: number; G: number; H?: number; S: number }
+  dims: { E: number; Q: number; G: number; H?: number; S: number }
+  reader: string
   forget: { block?: number }
 }
 
@@ -60,8 +61,9 @@ const edgeOf = (seq: number): StoredEdge => ({
   seq,
   ts: 1_750_000_000_000 + seq,
   candidate: 'gpt-5-mini',
-  embedding: { int8: new Int8Array(noise(manifest.dims.E, seq).map((x) => x * 127)), scale: 0.01 },
-  embedder: 'static-2',
+  reading: { int8: new Int8Array(noise(manifest.dims.Q, seq).map((x) => x * 127)), scale: 0.01 },
+  reader: manifest.reader,
+  vector: null,
   reward: 0.5,
   kind: 'rating',
   weight: 1,

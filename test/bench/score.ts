@@ -109,14 +109,15 @@ for (const m of [12, 100]) {
 
 const candidates = pool(12)
 const edges = Array.from({ length: 512 }, (_, i): StoredEdge => {
-  const int8 = Int8Array.from(noise(E), (value) => value * 127)
+  const int8 = Int8Array.from(noise(policy.router.artifact.dims.Q), (value) => value * 127)
   return {
     id: `${i}:rating`,
     seq: i + 1,
     ts: i,
     candidate: `llm-${i % 12}`,
-    embedding: { int8, scale: 1 / 127 },
-    embedder: 'bench',
+    reading: { int8, scale: 1 / 127 },
+    reader: policy.router.artifact.manifest.reader ?? '',
+    vector: null,
     reward: i % 2 ? 1 : -1,
     kind: 'rating',
     weight: 1,

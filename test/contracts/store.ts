@@ -221,8 +221,9 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
           user: row.user,
           conversation: null,
           candidate: 'candidate-1',
-          embedding: { int8: Int8Array.of(-128, 0, 127), scale: 0.5 },
-          embedder: 'static-1',
+          reading: { int8: Int8Array.of(-128, 0, 127), scale: 0.5 },
+          reader: 'reader-1',
+          vector: { embedder: 'static-1', of: { sealed: 'c2VhbGVk' } },
           promptTokens: 3,
           completionTokens: -1,
           costUsd: 0,
@@ -245,8 +246,9 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
           user: row.user,
           conversation: row.conversation,
           candidate: row.chosen,
-          embedding: { int8: Int8Array.from({ length: 256 }, (_, i) => i), scale: 0.01 },
-          embedder: row.embedder,
+          reading: { int8: Int8Array.from({ length: 30 }, (_, i) => i), scale: 0.01 },
+          reader: 'reader-1',
+          vector: null,
           promptTokens: 120,
           completionTokens: 340,
           costUsd: row.costUsd,
@@ -285,13 +287,13 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
         interaction: randomUUID(),
         user: 'u',
         lastUserHash: 'abc',
-        embedding: { int8: Int8Array.of(1, -1), scale: 2 },
+        vector: 'c2VhbGVk',
         messages: 3,
         promptTokens: 40,
         ts: Date.now(),
       }
       expect(await store.saveConversation(t, 'c', state, 60)).toBeNull()
-      await store.saveConversation(t, 'brief', { ...state, embedding: null }, 0.05)
+      await store.saveConversation(t, 'brief', { ...state, vector: null }, 0.05)
       expect(await store.loadConversation(t, 'c')).toEqual(state)
       expect(await store.loadConversation(tenant(), 'c')).toBeNull()
       expect(await store.saveConversation(t, 'c', { ...state, messages: 5 }, 60)).toEqual(state)
@@ -512,7 +514,7 @@ const conversationOf = (user: string) => ({
   interaction: randomUUID(),
   user,
   lastUserHash: 'abc',
-  embedding: null,
+  vector: null,
   messages: 1,
   promptTokens: 1,
   ts: 1,
@@ -534,8 +536,9 @@ const summary = ({
   user,
   conversation: null,
   candidate: 'candidate-1',
-  embedding: null,
-  embedder: 'static-1',
+  reading: null,
+  reader: '',
+  vector: null,
   promptTokens: 0,
   completionTokens: 0,
   costUsd: 0,

@@ -17,6 +17,7 @@ const CANARY = {
   prompt: 'canary-PROMPT-the-heron-flies-at-dusk',
   answer: 'canary-ANSWER-the-otter-swims-at-dawn',
   comment: 'canary-COMMENT-quite-good',
+  keptComment: 'canary-KEPT-COMMENT-very-good',
   user: 'canary-USER-ada-lovelace',
   conversation: 'canary-CONVERSATION-42',
   clientHeader: 'canary-CLIENT-HEADER-99',
@@ -69,7 +70,7 @@ beforeAll(async () => {
       timeouts: { first_byte_ms: 300, answer_ms: 300 },
       tenants: [
         { name: 'careful', keys: [CANARY.tenantKey], candidates: ['default', 'away'] },
-        { name: 'open', keys: [CANARY.optedInKey], keep_text_days: 1 },
+        { name: 'open', keys: [CANARY.optedInKey], keep_text_days: 1, keep_comments: true },
       ],
     },
     { env: { CANARY_PROVIDER_KEY: CANARY.providerKey } },
@@ -107,7 +108,10 @@ async function everything(): Promise<void> {
     body: { completion_id: id, rating: 'up', comment: CANARY.comment },
   })
   await ask({}, { key: CANARY.optedInKey, headers: {} })
-  await ask({ messages: [{ role: 'user', content: OPTED_IN_PROMPT }] }, { key: CANARY.optedInKey })
+  const opted = await ask({ messages: [{ role: 'user', content: OPTED_IN_PROMPT }] }, { key: CANARY.optedInKey })
+  const request_id = opted.response.headers.get('x-request-id')
+  const rated = { ...options, key: CANARY.optedInKey, body: { request_id, rating: 'up', comment: CANARY.keptComment } }
+  await call(gateway, '/v1/feedback', rated)
   upstream.play(replyStream([chunkOf({ role: 'assistant', content: CANARY.answer }), chunkOf({}, 'stop')]))
   await ask({ stream: true })
 
@@ -237,7 +241,7 @@ describe('after a run in which everything was done and everything went wrong', (
     const get = async (path: string) => (await fetch(gateway.url + path)).text()
     const { prompt, answer, user, conversation, clientHeader } = CANARY
     const private_ = [prompt, answer, user, conversation, clientHeader]
-    expectNowhere([...private_, CANARY.comment, OPTED_IN_PROMPT], {
+    expectNowhere([...private_, CANARY.comment, CANARY.keptComment, OPTED_IN_PROMPT], {
       stdout: gateway.stdout(),
       stderr: gateway.stderr(),
       metrics: await get('/metrics'),
@@ -245,7 +249,8 @@ describe('after a run in which everything was done and everything went wrong', (
       errors: errors.filter((text) => !text.startsWith('data:')).join('\n'),
     })
     // A prompt of the tenant that opted in is kept; it asked the careful one's question, too.
-    expectNowhere([answer, user, conversation, clientHeader], filesOf(gateway.dir))
+    // A comment is kept where the tenant asked for it.
+    expectNowhere([answer, user, conversation, clientHeader, CANARY.comment], filesOf(gateway.dir))
   })
 
   test('prompts are kept for the tenant that opted in, and for no other', async () => {
@@ -257,7 +262,7 @@ describe('after a run in which everything was done and everything went wrong', (
     // The scan would find it: it does find what may be there.
     const files = Object.values(filesOf(gateway.dir))
     expect(files.some((bytes) => bytes.includes(OPTED_IN_PROMPT))).toBe(true)
-    expect(files.some((bytes) => bytes.includes(CANARY.comment))).toBe(true)
+    expect(files.some((bytes) => bytes.includes(CANARY.keptComment))).toBe(true)
   })
 
   test('no address of a provider is told', () => {

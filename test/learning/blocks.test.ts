@@ -7,9 +7,9 @@ import type { UserStates } from '../../src/learning/user-states.ts'
 import type { Policy } from '../../src/routing/policy.ts'
 import { Tensor } from '../../src/runtime/onnxruntime.ts'
 import { MAX_EDGES, type Store, type StoredEdge } from '../../src/store/store.ts'
-import { findCandidate, POOL, tinyEmbed, tinyPolicy } from '../routing/support.ts'
+import { findCandidate, POOL, tinyPolicy } from '../routing/support.ts'
 import { expectClose } from '../support/close.ts'
-import { interaction, learnerOn, openTestStore, quantise, reward } from './support.ts'
+import { interaction, learnerOn, openTestStore, reward, tinyReading } from './support.ts'
 
 const [WIDTH, BLOCK, FADE] = [3, 2, 0.9]
 
@@ -67,7 +67,7 @@ async function sumsOf(): Promise<Float32Array> {
 async function learn(i: number, value: number): Promise<Float32Array> {
   const about = interaction(`b${i}`, {
     candidate: POOL[i % POOL.length]?.name as string,
-    embedding: quantise(tinyEmbed(`question ${i}`)),
+    reading: tinyReading(`question ${i}`),
   })
   expect(await learner.apply(policy, reward(about, value, { binary: false, ts: 1_000 + ++ticks }), about)).toBe(
     'learned',
@@ -139,7 +139,7 @@ it('whatever is said, taken back and said again, under whichever artifacts and i
       for (const { answer, candidate, kind, value, late, artifact, process, together } of sayings) {
         const about = interaction(`${user}-${answer}`, {
           ...{ user, candidate },
-          embedding: quantise(tinyEmbed(`question ${answer}`)),
+          reading: tinyReading(`question ${answer}`),
         })
         const given = reward(about, value, {
           ...{ kind, ts: late ? ts - 5 : ++ts, binary: false },
@@ -173,7 +173,7 @@ it('takes ratings out of a history of which the beginning is no longer kept, whi
   const about = (i: number) =>
     interaction(`old-${i}`, {
       candidate: POOL[i % POOL.length]?.name as string,
-      embedding: quantise(tinyEmbed(`question ${i}`)),
+      reading: tinyReading(`question ${i}`),
     })
   let all: StoredEdge[] = []
   for (let i = 1; i <= total; i++) {

@@ -7,9 +7,18 @@ import { evidenceKey, pooledEvidence } from '../../src/routing/choose/evidence.t
 import type { Policy } from '../../src/routing/policy.ts'
 import type { RewardRecord } from '../../src/store/records/codec.ts'
 import { type InteractionSummary, MAX_EDGES, type Store, StoreError } from '../../src/store/store.ts'
-import { CHEAP, DEAR, MIDDLE, POOL, TINY_2, tinyEmbed, tinyPolicy } from '../routing/support.ts'
+import { CHEAP, DEAR, MIDDLE, POOL, TINY_2, tinyPolicy } from '../routing/support.ts'
 import { expectClose } from '../support/close.ts'
-import { interaction, learnerOn, meansFor, openTestStore, quantise, reward, withOverrides } from './support.ts'
+import {
+  interaction,
+  learnerOn,
+  meansFor,
+  openTestStore,
+  quantise,
+  reward,
+  tinyReading,
+  withOverrides,
+} from './support.ts'
 
 let store: Store
 let policy: Policy
@@ -41,7 +50,7 @@ function history(n: number, of: Partial<InteractionSummary> = {}): [RewardRecord
       candidate: POOL[i % POOL.length]?.name as string,
       completionTokens: 50 * (i + 1),
       costUsd: 0.001 * (i + 1),
-      embedding: quantise(tinyEmbed(`question ${i}`)),
+      reading: tinyReading(`question ${i}`),
       ...of,
     })
     return [reward(about, Math.cos(i), { binary: i % 2 === 0 }), about]
@@ -143,8 +152,8 @@ describe('feedback', () => {
     expect((await store.loadUser('acme', 'ann'))?.rewards).toBe(5)
   })
 
-  it('says that there is nothing to learn from where no vector was kept', async () => {
-    const about = interaction('blind', { embedding: null })
+  it('says that there is nothing to learn from where nothing of the question was kept', async () => {
+    const about = interaction('blind', { reading: null })
     expect(await learner.apply(policy, reward(about, 1), about)).toBe('no_vector')
     expect(await store.loadUser('acme', 'ann')).toBeNull()
   })
@@ -265,10 +274,10 @@ describe('another artifact', () => {
     expect((await store.loadUser('acme', 'ann'))?.policy).toBe('tiny-2')
   })
 
-  it('leaves out what it can’t read: another embedder’s vectors, candidates that are gone, unknown kinds', async () => {
+  it('leaves out what it can’t read: another reader’s readings, candidates that are gone, unknown kinds', async () => {
     await learnAll(history(4))
     const expected = await sumsOf()
-    for (const of of [{ embedder: 'older' }, { candidate: 'gone' }, { embedding: quantise(new Float32Array(3)) }]) {
+    for (const of of [{ reader: 'older' }, { candidate: 'gone' }, { reading: quantise(new Float32Array(3)) }]) {
       const about = dearAnswer(`odd-${Object.keys(of)}`, of)
       expect(await learner.apply(policy, reward(about, -1), about)).toBe('kept')
     }

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Learner, type LearnerOptions } from '../../src/learning/learner.ts'
 import { UserStates } from '../../src/learning/user-states.ts'
+import { VectorVault } from '../../src/learning/vector-vault.ts'
 import type { Policy } from '../../src/routing/policy.ts'
 import type { RewardRecord } from '../../src/store/records/codec.ts'
 import { SqliteStore } from '../../src/store/sqlite/store.ts'
@@ -20,14 +21,18 @@ export const openTestStore = (): Store =>
 export const HEARD_AT_ONCE = { minAnswers: 1, minAgeMs: 0, halfLifeDays: 90 }
 
 export function learnerOn(store: Store, find = findCandidate, of: Partial<LearnerOptions> = {}) {
-  const states = new UserStates({ store, find, max: 1_000, deadlineMs: 5_000, log: silent })
-  return { states, learner: new Learner({ store, states, find, hearing: HEARD_AT_ONCE, log: silent, ...of }) }
+  const vault = of.vault ?? new VectorVault(store, null)
+  const states = new UserStates({ store, vault, find, max: 1_000, deadlineMs: 5_000, log: silent })
+  return { states, learner: new Learner({ store, states, vault, find, hearing: HEARD_AT_ONCE, log: silent, ...of }) }
 }
 
 export function quantise(vector: Float32Array): { int8: Int8Array; scale: number } {
   const scale = Math.max(...vector.map(Math.abs)) / 127 || 1
   return { int8: Int8Array.from(vector, (value) => Math.round(value / scale)), scale }
 }
+
+/** What the tiny artifacts read in a text: its vector's first two numbers. */
+export const tinyReading = (text: string) => quantise(tinyEmbed(text).subarray(0, 2))
 
 export const QUESTION = 'Why is the sky blue?'
 
@@ -37,8 +42,9 @@ export const interaction = (id: string, of: Partial<InteractionSummary> = {}): I
   user: 'ann',
   conversation: null,
   candidate: 'middle',
-  embedding: quantise(tinyEmbed(QUESTION)),
-  embedder: 'tiny',
+  reading: tinyReading(QUESTION),
+  reader: 'tiny',
+  vector: null,
   promptTokens: 20,
   completionTokens: 300,
   costUsd: 0.001,

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { NEW_USER } from '../../src/learning/profile.ts'
 import { UserStates } from '../../src/learning/user-states.ts'
+import { VectorVault } from '../../src/learning/vector-vault.ts'
 import type { Policy } from '../../src/routing/policy.ts'
 import { type Invalidation, type Store, type StoredUser, StoreError } from '../../src/store/store.ts'
 import { findCandidate, silent, TINY_2, tinyPolicy } from '../routing/support.ts'
@@ -32,6 +33,7 @@ beforeEach(async () => {
     },
   })
   states = new UserStates({
+    vault: new VectorVault(store, null),
     store,
     find: findCandidate,
     max: 3,
@@ -114,7 +116,14 @@ describe('UserStates', () => {
     const store = withOverrides(real, {
       loadUserState: (tenant, user) => gate.then(() => real.loadUserState(tenant, user)),
     })
-    const hanging = new UserStates({ store, find: findCandidate, max: 10, deadlineMs: 10, log: silent })
+    const hanging = new UserStates({
+      store,
+      vault: new VectorVault(store, null),
+      find: findCandidate,
+      max: 10,
+      deadlineMs: 10,
+      log: silent,
+    })
     expect(await hanging.get(policy, 'acme', 'ann')).toMatchObject({ state: null, degraded: true })
     open()
     await expect.poll(() => hanging.get(policy, 'acme', 'ann')).toMatchObject({ rewards: 2, degraded: false })

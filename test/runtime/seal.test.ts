@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { Seal } from '../../src/runtime/seal.ts'
 
-const seal = new Seal('a-secret-of-the-gateway', 'tests')
+const seal = new Seal(['a-secret-of-the-gateway'], 'tests')
 const bytes = Buffer.from('what was said')
 
 test('what is sealed is opened under the same context, and is another each time', () => {
@@ -15,12 +15,16 @@ test('what is sealed is opened under the same context, and is another each time'
 test('another context, secret or purpose opens nothing', () => {
   const one = seal.seal(bytes, 'here')
   expect(seal.open(one, 'there')).toBeNull()
-  expect(new Seal('another-secret', 'tests').open(one, 'here')).toBeNull()
-  expect(new Seal('a-secret-of-the-gateway', 'others').open(one, 'here')).toBeNull()
-  const changing = new Seal('a-secret-of-the-gateway', 'tests')
+  expect(new Seal(['another-secret'], 'tests').open(one, 'here')).toBeNull()
+  expect(new Seal(['a-secret-of-the-gateway'], 'others').open(one, 'here')).toBeNull()
+  const changing = new Seal(['a-secret-of-the-gateway'], 'tests')
   expect(changing.open(one, 'here')).toEqual(bytes)
-  changing.use('another-secret')
+  changing.use(['another-secret'])
   expect(changing.open(one, 'here')).toBeNull()
+  changing.use(['another-secret', 'a-secret-of-the-gateway'])
+  expect(changing.open(one, 'here')).toEqual(bytes)
+  expect(seal.open(changing.seal(bytes, 'here'), 'here')).toBeNull()
+  expect(new Seal(['a-secret-of-the-gateway'], 'tests', Buffer.from('salt')).open(one, 'here')).toBeNull()
 })
 
 test('whatever is changed of it, it is not opened', () => {

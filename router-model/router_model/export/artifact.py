@@ -57,6 +57,8 @@ class Dims(_Strict):
 
     E: int
     """Query embedding, and embedded card."""
+    Q: int = 0
+    """What is read in a query, `reading`; 0 where it is missing."""
     F: int
     """Numeric features of a card."""
     P: int
@@ -144,6 +146,8 @@ class Manifest(_Strict):
     """How older rewards fade, and how many share a block."""
     embedder: EmbedderEntry
     """The embedder of the query vectors."""
+    reader: str | None = None
+    """Tells readers of queries apart: a `reading` means nothing to the edge graph of another."""
     aliases: dict[str, tuple[str, ...]]
     """Other names of an LLM of the population."""
     trained_on: tuple[Source, ...]
@@ -239,12 +243,25 @@ class Artifact:
         self.check_golden()
 
     def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Outputs of a graph by name. Without an `anchor`, a graph that takes one gets the first LLM."""
+        """Outputs of a graph by name. Without an `anchor`, a graph that takes one gets the first LLM; with a `query`,
+        edge.onnx gets what is read in it.
+        """
         session = self.sessions[graph]
+        if graph == "edge" and "query" in inputs and self.manifest.dims.Q:
+            inputs = {name: value for name, value in inputs.items() if name != "query"} | {
+                "reading": self.read(inputs["query"], inputs["z"])
+            }
         if "anchor" not in inputs and any(entry.name == "anchor" for entry in session.get_inputs()):
             inputs = {**inputs, "anchor": inputs["z"][:1]}
         names = [o.name for o in session.get_outputs()]
         return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+
+    def read(self, query: Array, z: Array) -> Array:
+        """What is read in queries [n, E], [n, Q]; `z` [.., Z]: of any LLM."""
+        n = len(query)
+        nobody = {"prompt_tokens": np.zeros(n, np.float32), "state": np.zeros((n, self.manifest.dims.S), np.float32)}
+        given = {"query": query, **nobody, "z": z[:1], "cost_weight": np.full(n, -1.0, np.float32)}
+        return self.run("score", given)["reading"]
 
     def check_golden(self) -> None:
         """Raises `ArtifactError` where a graph does not give the outputs of golden.json."""

@@ -67,7 +67,7 @@ class FoldedScore(nn.Module):
         z: Tensor,
         cost_weight: Tensor,
         anchor: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
         """See `Router.score`. The anchor is scored as one more LLM, the last."""
         k = self.sizes.user
         z = torch.cat([z, z[:1] if anchor is None else anchor])
@@ -94,7 +94,8 @@ class FoldedScore(nn.Module):
         aside = (phi - phi[:, -1:])[:, :-1]
         phi = phi[:, :-1]
         std, apart = (((x @ covariance) * x).sum(-1).clamp(min=LEAST_VARIANCE).sqrt() for x in (phi, aside))
-        return parts.sum(-1), std, parts, quality[:, :-1, 0], tokens[:, :-1, 0], apart
+        reading = known[:, : self.sizes.reading]
+        return parts.sum(-1), std, parts, quality[:, :-1, 0], tokens[:, :-1, 0], apart, reading
 
     def known(self, query: Tensor, prompt_tokens: Tensor, cost_weight: Tensor) -> Tensor:
         """[B, n]: probabilities of known tasks, latents before these add to them, prompt tokens, 1 where a cost weight

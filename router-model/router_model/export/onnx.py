@@ -32,6 +32,7 @@ from router_model.export.artifact import (
     pack_tensor,
 )
 from router_model.export.fold import FoldedScore
+from router_model.export.reader import reader_of
 from router_model.kinds import KINDS
 from router_model.network import PARTS, Router, Sizes
 from router_model.train.weights import WEIGHTS_FILE, save_weights
@@ -48,7 +49,7 @@ INPUTS: dict[str, dict[str, tuple[str, ...]]] = {
         "evidence": ("M", "V"),
     },
     "edge": {
-        "query": ("N", "E"),
+        "reading": ("N", "Q"),
         "z": ("N", "Z"),
         "reward": ("N",),
         "kind": ("N",),
@@ -78,6 +79,7 @@ OUTPUTS: dict[str, dict[str, tuple[str, ...]]] = {
         "quality": ("B", "M"),
         "completion_tokens": ("B", "M"),
         "apart": ("B", "M"),
+        "reading": ("B", "Q"),
     },
 }
 
@@ -99,6 +101,7 @@ def dims_of(sizes: Sizes) -> Dims:
     """The manifest's sizes."""
     return Dims(
         E=sizes.query,
+        Q=sizes.reading,
         F=sizes.card,
         P=sizes.provider_code,
         C=sizes.name_code,
@@ -154,6 +157,9 @@ def realistic(router: Router, graph: str, lengths: Mapping[str, int], seed: int)
     sizes = router.sizes
     made = example(graph, sizes, lengths, seed)
     with torch.no_grad():
+        if "reading" in made:
+            asked = example("score", sizes, {"B": lengths["N"], "M": 1}, seed)
+            made["reading"] = router.encoder.reading(asked["query"])
         if "z" in made:
             cards = example("llm", sizes, {"M": made["z"].shape[0]}, seed)
             cards["evidence"] = torch.zeros_like(cards["evidence"])
@@ -297,6 +303,7 @@ def write_artifact(
         usual=None if usual is None else pack(usual.astype(np.float32)),
         forget=Forget(per_reward=forget, block=router.sizes.block_rewards),
         embedder=embedder_entry,
+        reader=reader_of(router),
         aliases={name: tuple(names) for name, names in sorted(aliases.items())},
         trained_on=tuple(trained_on),
         licence="Apache-2.0",

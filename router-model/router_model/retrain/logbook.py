@@ -1,6 +1,8 @@
 """The log as arrays: decisions, and edges (rewarded answers), joined and without duplicates.
 
 A million interactions take some 400 MB: embeddings stay int8, and only those of rewarded answers are kept at all.
+A log mostly holds what an artifact read in a query (`reading`), not its embedding: an embedding that is read the same
+takes its place (`preimage.py`).
 """
 
 from __future__ import annotations
@@ -16,9 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router_model.embedding import Embedder
+from router_model.export.reader import reader_of
 from router_model.kinds import KINDS, PREFERENCE, RATING, THUMB
+from router_model.network import QueryEncoder, Router
 from router_model.retrain.candidates import candidates
 from router_model.retrain.log import Document, Kind, LogSource
+from router_model.retrain.preimage import queries_read_as
 from router_model.retrain.record import REASONS
 
 Ints = NDArray[np.int64]
@@ -27,6 +32,8 @@ Floats = NDArray[np.float32]
 
 UNKNOWN_REASON = len(REASONS)
 EXPLICIT = REASONS.index("explicit")
+UNROUTED = ("embeddings", "passthrough")
+"""Endpoints whose requests name their model: nothing was chosen, and nobody answered a question."""
 
 Progress = Callable[[str, int, int], None]
 """Called with what is read, how many rows are done, and how many there are (0 = not known)."""
@@ -80,9 +87,9 @@ class Answers:
     llm: NDArray[np.int16]
     """[A] who answered at last."""
     int8: NDArray[np.int8]
-    """[A, E]; an embedding is this times `scale`."""
+    """[A, E]; an embedding, or one that is read the same, is this times `scale`."""
     scale: Floats
-    """[A]; 0 where no vector of the artifact's embedder is known."""
+    """[A]; 0 where neither a reading of the artifact's reader nor a vector of its embedder is known."""
     prompt_tokens: Floats
     completion_tokens: Floats
     cost_usd: Floats
@@ -134,13 +141,19 @@ class Logbook:
         return np.array([tenant for tenant, _ in self.users], dtype=np.str_)
 
 
-def read_logbook(log: LogSource, tenants: list[str], embedder: Embedder, progress: Progress | None = None) -> Logbook:
+def read_logbook(
+    log: LogSource,
+    tenants: list[str],
+    embedder: Embedder,
+    progress: Progress | None = None,
+    router: Router | None = None,
+) -> Logbook:
     """Reads rewards, then interactions, and joins them: the latest of (interaction, user, kind) counts.
 
-    Vectors of another embedder than `embedder` are made anew where the prompt's text was kept; else the answer teaches
-    nothing.
+    Of a query a vector of `embedder` counts, else one made anew where the prompt's text was kept, else what the reader
+    of `router` read in it; of whom nothing of this is known, the answer teaches nothing.
     """
-    reader = _Reader(embedder)
+    reader = _Reader(embedder, router)
     for document in _watched(log, "reward", tenants, embedder.version, progress):
         reader.reward(document)
     reader.settle_rewards()
@@ -175,8 +188,11 @@ CHUNK = 65536
 class _Reader:
     """Collects columns in chunks."""
 
-    def __init__(self, embedder: Embedder) -> None:
+    def __init__(self, embedder: Embedder, router: Router | None) -> None:
         self.embedder = embedder
+        self.encoder: QueryEncoder | None = router.encoder if router else None
+        self.reader = reader_of(router) if router else None
+        self.readings: list[tuple[int, NDArray[np.float32]]] = []  # of rows of `answers` without a vector
         self.names: dict[str, Names] = {"user": Names(), "llm": Names(), "policy": Names()}
         self.left_out: dict[str, int] = {}
         self.raw_rewards = _Rows(REWARD)
@@ -250,6 +266,8 @@ class _Reader:
         if key in self.seen:
             return self.leave_out("interactions logged twice")
         self.seen.add(key)
+        if row.get("endpoint") in UNROUTED:
+            return None
         llm = self.names["llm"].number
         chosen = llm(row["chosen"])
         attempts = row["attempts"]
@@ -268,28 +286,42 @@ class _Reader:
         if len(attempts) <= 1 and row["status"] == 200 and not (usage["cached_tokens"] or usage["cache_write_tokens"]):
             self.costs.setdefault(chosen, _PriceFit()).add(prompt, completion, cost)
         if key in self.rewarded:
-            int8, scale = self._vector(row)
+            int8, scale = self._vector(row, self.answers.count)
             unknown = completion <= 0
             user_key = key_of(tenant, row["user"])
             tokens = -1.0 if unknown else completion
             self.answers.add((number, key, user_key, chosen, int8, scale, prompt, tokens, -1.0 if unknown else cost))
         return None
 
-    def _vector(self, row: Document) -> tuple[NDArray[np.int8], float]:
+    def _vector(self, row: Document, place: int) -> tuple[NDArray[np.int8], float]:
         kept = row["embedding"]
-        if kept is not None and row["embedder"] == self.embedder.version:
+        if kept is not None and "int8" in kept and row["embedder"] == self.embedder.version:
             int8 = np.frombuffer(base64.b64decode(kept["int8"]), np.int8)
             if len(int8) == self.embedder.dim:
                 return int8, float(kept["scale"])
         if row.get("text"):
-            vector = self.embedder.embed([row["text"]])[0]
-            scale = float(np.abs(vector).max()) / 127
-            return np.rint(vector / scale if scale > 0 else vector).astype(np.int8), scale
-        self.leave_out("answers whose vector is of another embedder, without text to make it anew")
+            return _quantised(self.embedder.embed([row["text"]])[0])
+        read = row.get("reading")
+        if read is not None and self.encoder is not None and row.get("reader") == self.reader:
+            numbers = np.frombuffer(base64.b64decode(read["int8"]), np.int8)
+            if len(numbers) == self.encoder.sizes.reading:
+                self.readings.append((place, numbers * np.float32(read["scale"])))
+                return np.zeros(self.embedder.dim, np.int8), 0.0
+        self.leave_out("answers whose reading and vector are another artifact's, without text to make them anew")
         return np.zeros(self.embedder.dim, np.int8), 0.0
+
+    def _fill(self, answers: Any) -> None:
+        """Gives answers of which a reading is known a vector that is read the same."""
+        if not self.readings or self.encoder is None:
+            return
+        places, readings = zip(*self.readings, strict=True)
+        for place, vector in zip(places, queries_read_as(self.encoder, np.stack(readings)), strict=True):
+            answers["int8"][place], answers["scale"][place] = _quantised(vector)
+        self.readings = []
 
     def logbook(self) -> Logbook:
         decisions, answers = self.decisions.all(), self.answers.all()
+        self._fill(answers)
         llms = self.names["llm"].all
         order = np.argsort(decisions["ts"], kind="stable")
         place = np.empty(len(order), np.int64)
@@ -334,6 +366,11 @@ class _Reader:
                            np.float32).reshape(-1, 2),
             left_out=self.left_out,
         )  # fmt: skip
+
+
+def _quantised(vector: Floats) -> tuple[NDArray[np.int8], float]:
+    scale = float(np.abs(vector).max()) / 127
+    return np.rint(vector / scale if scale > 0 else vector).astype(np.int8), scale
 
 
 def _join(rewards: Any, answers: Any) -> tuple[dict[str, Any], int, int]:
@@ -387,11 +424,16 @@ class _Rows:
             self.used = 0
         self.chunk[self.used] = row
         self.used += 1
-        return len(self.full) * CHUNK + self.used - 1
+        return self.count - 1
+
+    @property
+    def count(self) -> int:
+        """Rows so far."""
+        return len(self.full) * CHUNK + self.used
 
     def all(self) -> NDArray[Any]:
         """Everything; the chunks are let go."""
-        made = np.empty(len(self.full) * CHUNK + self.used, self.dtype)
+        made = np.empty(self.count, self.dtype)
         for number, chunk in enumerate(self.full):
             made[number * CHUNK : (number + 1) * CHUNK] = chunk
         made[len(self.full) * CHUNK :] = self.chunk[: self.used]

@@ -67,7 +67,7 @@ def retrain(
     embedder = StaticEmbedder.load(current.folder / "embedder")
 
     with clock.step("read"):
-        log = read_logbook(log_source, chosen, embedder, watch)
+        log = read_logbook(log_source, chosen, embedder, watch, base.router)
     if len(log.edges) == 0:
         raise RetrainError(
             f"{len(log.decisions):,} interactions but no usable reward; left out: {log.left_out or 'nothing'}"

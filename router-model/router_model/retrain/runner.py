@@ -36,6 +36,8 @@ class TorchRunner:
         given = [name for name in INPUTS[graph] if name in inputs]
         tensors = {name: torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in given}
         with torch.no_grad():
+            if graph == "edge" and "query" in inputs:  # as `Artifact.run`
+                tensors["reading"] = self.router.encoder.reading(torch.from_numpy(inputs["query"]))
             found = getattr(self.router, graph)(**tensors)
         values = found if isinstance(found, tuple) else (found,)
         return {name: value.numpy() for name, value in zip(OUTPUTS[graph], values, strict=True)}

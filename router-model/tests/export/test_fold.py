@@ -15,7 +15,7 @@ from router_model.export.fold import FoldedScore
 from router_model.export.onnx import realistic
 from router_model.network import LEAST_VARIANCE, Router
 
-OUTPUTS = ("mean", "std", "parts", "quality", "completion_tokens", "apart")
+OUTPUTS = ("mean", "std", "parts", "quality", "completion_tokens", "apart", "reading")
 
 
 @pytest.fixture(scope="module", params=[torch.float32, torch.float64], ids=["float32", "float64"])
@@ -41,7 +41,8 @@ def scales(router: Router, made: dict[str, Tensor], expected: tuple[Tensor, ...]
     other, _, _ = router.phi(made["query"], made["prompt_tokens"], made["anchor"])
     both = phi.abs() + other.abs()
     aside = torch.einsum("bmk,bkl,bml->bm", both, covariance.abs(), both) / expected[5]
-    return terms, variance / std, terms.unsqueeze(-1), torch.ones_like(expected[3]), expected[4], aside
+    reading = torch.ones_like(expected[6])
+    return terms, variance / std, terms.unsqueeze(-1), torch.ones_like(expected[3]), expected[4], aside, reading
 
 
 @given(

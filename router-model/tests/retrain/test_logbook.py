@@ -6,14 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from made_rows import Document, rows_of, write
 
 from router_model.collect.made_log import MadeLog
 from router_model.embedding import StaticEmbedder
+from router_model.export.reader import reader_of
 from router_model.kinds import KINDS
+from router_model.places import ARTIFACTS, find_artifact
 from router_model.retrain.judgement import choices_of
 from router_model.retrain.log import open_log
 from router_model.retrain.logbook import EXPLICIT, Logbook, read_logbook
+from router_model.train.weights import WEIGHTS_FILE, load_weights
 
 
 @pytest.fixture
@@ -95,6 +99,18 @@ def test_what_cannot_be_used_is_counted(rows: list[Document], read: Callable[...
     assert len(log.decisions) == 32
 
 
+def test_what_nobody_chose_is_no_decision(rows: list[Document], read: Callable[..., Logbook]) -> None:
+    first = of_type(rows, "interaction")[0]
+    unrouted = [
+        first | {"id": endpoint, "endpoint": endpoint, "chosen": f"of-{endpoint}", "candidates": []}
+        for endpoint in ("embeddings", "passthrough")
+    ]
+    log = read([*rows, *unrouted])
+    assert len(log.decisions) == 32
+    assert not [name for name in log.llms if name.startswith("of-")]
+    assert not log.left_out
+
+
 def test_a_kept_text_is_embedded_anew(
     rows: list[Document], read: Callable[..., Logbook], embedder: StaticEmbedder
 ) -> None:
@@ -104,6 +120,27 @@ def test_a_kept_text_is_embedded_anew(
     assert len(log.edges) == 32
     wanted = embedder.embed(["What is the capital of France?"])[0]
     np.testing.assert_allclose(log.answers.embedding(np.array([0]))[0], wanted, atol=np.abs(wanted).max() / 200)
+
+
+def test_a_reading_stands_for_a_query_that_is_read_the_same(
+    rows: list[Document], tmp_path: Path, embedder: StaticEmbedder
+) -> None:
+    router = load_weights(find_artifact("current", ARTIFACTS) / WEIGHTS_FILE)
+    reading = router.encoder.reading(torch.from_numpy(embedder.embed(["What is the capital of France?"]))).detach()[0]
+    scale = float(reading.abs().max()) / 127
+    int8 = np.rint(reading.numpy() / scale).astype(np.int8)
+    answers = of_type(rows, "interaction")
+    for row in answers:
+        packed = {"int8": base64.b64encode(int8.tobytes()).decode(), "scale": scale}
+        row |= {"embedding": {"sealed": "c2VhbGVk"}, "reading": packed, "reader": reader_of(router)}
+    answers[0]["reader"] = "another"
+    log = read_logbook(open_log(str(write(tmp_path / "log.jsonl", rows))), ["acme"], embedder, None, router)
+    assert len(log.edges) == 31
+    assert sum(log.left_out.values()) == 1
+    known = np.flatnonzero(log.answers.scale > 0)
+    with torch.no_grad():
+        found = router.encoder.reading(torch.from_numpy(log.answers.embedding(known)))
+    np.testing.assert_allclose(found, np.tile(int8 * scale, (31, 1)), atol=0.05)
 
 
 def test_a_failover_is_not_the_choice(rows: list[Document], read: Callable[..., Logbook]) -> None:

@@ -1,4 +1,5 @@
 import type { RouterConfig } from '../../config/schema.ts'
+import { openVector } from '../../runtime/sealed-vector.ts'
 import type { RewardRecord } from '../../store/records/codec.ts'
 import type { ConversationState, InteractionSummary } from '../../store/store.ts'
 import type { HintKind } from '../kinds.ts'
@@ -11,8 +12,10 @@ export interface NextTurn {
   lastUserChars: number
   messages: number
   toolLoop: boolean
-  /** Of the last user message, as the previous one's in the conversation's state; null where none was computed. */
+  /** Of the last user message; null where none was computed. */
   embedding: Float32Array | null
+  /** Key of the previous one's vector in the conversation's state. */
+  seal: Uint8Array
 }
 
 export interface ImplicitReward {
@@ -83,7 +86,8 @@ function weighed(kind: ImplicitReward['kind'], weights: Weights): ImplicitReward
 }
 
 /** Cosine of the two last user messages; 0 where it is not known. */
-function similarity({ embedding: before }: ConversationState, { embedding: now }: NextTurn): number {
+function similarity({ vector }: ConversationState, { embedding: now, seal }: NextTurn): number {
+  const before = vector === null ? null : openVector(seal, vector)
   if (!before || !now || before.int8.length !== now.length) return 0
   let [dot, a, b] = [0, 0, 0]
   for (let i = 0; i < now.length; i++) {

@@ -34,7 +34,8 @@ function factsOf(json: unknown): PlainFacts | null {
   }
 }
 
-function usageOf(usage: unknown): Usage | null {
+/** Of a response, and of OpenAI's newer endpoints; null where it is none. */
+export function usageOf(usage: unknown): Usage | null {
   if (!isObject(usage) || typeof usage.input_tokens !== 'number') return null
   const input = isObject(usage.input_tokens_details) ? usage.input_tokens_details : {}
   const output = isObject(usage.output_tokens_details) ? usage.output_tokens_details : {}

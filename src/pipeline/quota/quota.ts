@@ -86,13 +86,19 @@ export class Quota {
   }
 
   /**
-   * Reserves a request of which neither tokens nor dollars are known; it counts as a request, however it ends.
+   * Reserves a request of which tokens and dollars are known later, or never; it counts as one request, however it
+   * ends.
    *
+   * @param least what it takes of the limits until it is settled
    * @throws GatewayError as `reserve`
    */
-  async reserveRequest(context: RequestContext, principal: Principal): Promise<{ headers: Headers; settle(): void }> {
-    const { headers, settle } = await this.#reserve(context, principal, ONE_REQUEST)
-    return { headers, settle: () => settle(ONE_REQUEST) }
+  async reserveRequest(
+    context: RequestContext,
+    principal: Principal,
+    least: Amounts = ONE_REQUEST,
+  ): Promise<{ headers: Headers; settle(used?: Amounts): void }> {
+    const { headers, settle } = await this.#reserve(context, principal, least)
+    return { headers, settle: (used = ONE_REQUEST) => settle(used) }
   }
 
   /** Whether `refuseKnown` would refuse anybody. */

@@ -16,8 +16,8 @@ export interface HttpRequest {
   method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
   path: string
   headers: Record<string, string>
-  /** One piece or several, one after the other. */
-  body?: Buffer | readonly Buffer[]
+  /** One piece or several, one after the other; or pieces as they come, with their whole length where it is known. */
+  body?: Buffer | readonly Buffer[] | (AsyncIterable<Buffer> & { readonly length: number | null })
   signal: AbortSignal
   /**
    * Our key: asterisks in the answer, should the provider repeat it ("incorrect API key: …"). One that is cut in two by
@@ -82,7 +82,8 @@ export class HttpClient {
    * @throws UpstreamError
    */
   async send(request: HttpRequest): Promise<ProviderAnswer> {
-    if (this.#closing) return this.#sendFresh(request)
+    // What has been sent of a stream can't be sent again.
+    if (this.#closing || isStream(request.body)) return this.#sendFresh(request)
     try {
       return await exchange(this.#pool, request)
     } catch (error) {
@@ -128,8 +129,14 @@ async function exchange(dispatcher: Dispatcher, request: HttpRequest): Promise<P
   return { status, headers: endToEnd(headers), body: encoding ? decode(answer, String(encoding)) : answer }
 }
 
+const isStream = (body: HttpRequest['body']) => body !== undefined && Symbol.asyncIterator in body
+
 /** undici does not know the length of several pieces. */
 function payloadOf({ headers, body }: HttpRequest): Pick<Dispatcher.DispatchOptions, 'headers' | 'body'> {
+  if (body && Symbol.asyncIterator in body) {
+    const length = body.length === null ? {} : { 'content-length': String(body.length) }
+    return { headers: { ...headers, ...length }, body: body as unknown as Readable }
+  }
   if (!Array.isArray(body)) return body ? { headers, body: body as Buffer } : { headers }
   if (body.length === 1) return { headers, body: body[0] }
   const length = body.reduce((sum, piece) => sum + piece.length, 0)

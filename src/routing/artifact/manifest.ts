@@ -4,7 +4,10 @@ import { abilitySchema, transforms, verbositySchema } from '../choose/ability.ts
 const size = z.number().int().nonnegative()
 const code = size.max(256)
 const dims = z
-  .object({ E: size, F: size, P: code, C: code, Z: size, V: size, G: size, H: size.optional(), S: size, R: size })
+  .object({
+    ...{ E: size, Q: size.default(0), F: size, P: code, C: code, Z: size },
+    ...{ V: size, G: size, H: size.optional(), S: size, R: size },
+  })
   .transform(({ H, ...sizes }) => ({ ...sizes, H: H ?? sizes.G }))
 
 /** `manifest.json` of an artifact, as router-model/ARTIFACT.md describes it. Unknown fields are ignored. */
@@ -40,6 +43,8 @@ export const manifestSchema = z
       dim: size,
       files: z.array(z.string().refine(isInside, 'a path inside the artifact')),
     }),
+    /** Tells readers of queries apart; older artifacts, whose edge graph takes the query itself, have none. */
+    reader: z.string().nullish(),
     aliases: z.record(z.string(), z.array(z.string())),
   })
   .refine(({ dims, parts }) => parts.length === dims.R, { error: 'dims.R is not the number of parts', path: ['parts'] })
@@ -90,6 +95,7 @@ export const SIGNATURES: Readonly<Record<GraphName, { inputs: Signature; outputs
   },
   edge: {
     inputs: {
+      reading: ['N', 'Q'],
       query: ['N', 'E'],
       z: ['N', 'Z'],
       reward: ['N'],
@@ -118,12 +124,13 @@ export const SIGNATURES: Readonly<Record<GraphName, { inputs: Signature; outputs
       quality: ['B', 'M'],
       completion_tokens: ['B', 'M'],
       apart: ['B', 'M'],
+      reading: ['B', 'Q'],
     },
   },
 }
 
 /** Outputs that older artifacts lack. */
-export const OPTIONAL_OUTPUTS: ReadonlySet<string> = new Set(['apart'])
+export const OPTIONAL_OUTPUTS: ReadonlySet<string> = new Set(['apart', 'reading'])
 
 /** Size of an axis, or null where it is free. */
 export const sizeOf = (axis: Axis, dims: Dims): number | null =>

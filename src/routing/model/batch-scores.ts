@@ -10,6 +10,8 @@ export class BatchScores {
   readonly tokens: Float32Array
   readonly parts: Float32Array
   readonly apart: Float32Array | null
+  readonly #readings: Float32Array | null
+  readonly #rows: number
   readonly partNames: readonly string[]
   readonly #candidates: readonly Candidate[]
 
@@ -25,8 +27,16 @@ export class BatchScores {
     this.tokens = data('completion_tokens')
     this.parts = data('parts')
     this.apart = outputs.apart ? data('apart') : null
+    this.#readings = outputs.reading ? data('reading') : null
+    this.#rows = outputs.mean!.dims[0]!
     this.partNames = partNames
     this.#candidates = candidates
+  }
+
+  /** What was read in the query of a row. */
+  reading(row: number): Float32Array | null {
+    const width = this.#readings && this.#readings.length / this.#rows
+    return width === null ? null : (this.#readings?.slice(row * width, (row + 1) * width) ?? null)
   }
 
   /**
@@ -43,7 +53,7 @@ export class BatchScores {
       if (!Number.isFinite(this.mean[at]! + this.std[at]! + this.quality[at]! + this.tokens[at]!)) {
         throw new RouterError('not_finite', 'A score is not a finite number.')
       }
-      scores[i] = new Score(this.#candidates[i]!, promptTokens, this, at, costWeight === undefined)
+      scores[i] = new Score(this.#candidates[i]!, promptTokens, this, at, row, costWeight === undefined)
       equal &&= this.mean[at] === this.mean[first]
     }
     // With a given weight, free models may well be equal.
@@ -60,13 +70,22 @@ class Score implements CandidateScore {
   readonly #promptTokens: number
   readonly #batch: BatchScores
   readonly #at: number
+  readonly #row: number
   readonly #learned: boolean
 
-  constructor(candidate: Candidate, promptTokens: number, batch: BatchScores, at: number, learned: boolean) {
+  constructor(
+    candidate: Candidate,
+    promptTokens: number,
+    batch: BatchScores,
+    at: number,
+    row: number,
+    learned: boolean,
+  ) {
     this.candidate = candidate
     this.#promptTokens = promptTokens
     this.#batch = batch
     this.#at = at
+    this.#row = row
     this.#learned = learned
   }
 
@@ -88,6 +107,10 @@ class Score implements CandidateScore {
 
   get completionTokens(): number {
     return this.#batch.tokens[this.#at]!
+  }
+
+  get reading(): Float32Array | null {
+    return this.#batch.reading(this.#row)
   }
 
   get costUsd(): number {

@@ -101,6 +101,35 @@ export class GraphRouter implements Router {
     })
   }
 
+  /** What the graph reads in queries, [Q] each; null where this artifact's graphs don't tell. */
+  async read(queries: readonly Float32Array[]): Promise<Float32Array[] | null> {
+    const { E, Q, S, Z } = this.artifact.dims
+    if (!this.artifact.manifest.reader) return null
+    const readings: Float32Array[] = []
+    for (let start = 0; start < queries.length; start += MAX_BATCH) {
+      const some = queries.slice(start, start + MAX_BATCH)
+      const n = some.length
+      const query = new Float32Array(n * E)
+      const state = new Float32Array(n * S)
+      for (const [row, one] of some.entries()) {
+        query.set(one, row * E)
+        state.set(this.#cold, row * S)
+      }
+      const nothing = new Tensor('float32', new Float32Array(Z), [1, Z])
+      const { reading } = await this.artifact.sessions.score.run({
+        query: new Tensor('float32', query, [n, E]),
+        prompt_tokens: new Tensor('float32', new Float32Array(n), [n]),
+        state: new Tensor('float32', state, [n, S]),
+        z: nothing,
+        cost_weight: new Tensor('float32', new Float32Array(n).fill(-1), [n]),
+        anchor: nothing,
+      })
+      const all = reading?.data as Float32Array
+      for (let row = 0; row < n; row++) readings.push(all.slice(row * Q, (row + 1) * Q))
+    }
+    return readings
+  }
+
   #check({ embedding, state }: RouteQuery): void {
     const { E, S } = this.artifact.dims
     if (embedding.length !== E) {

@@ -33,6 +33,8 @@ const id = z.string().min(1).max(512)
 const count = z.number().int().nonnegative()
 const unixMs = z.number().int().nonnegative()
 
+const quantised = z.object({ int8: z.base64(), scale: z.number() })
+
 const candidateSchema = z.object({
   name: z.string(),
   mean: z.number().nullable(),
@@ -95,13 +97,24 @@ const INTERACTION = {
   /** As stored: an HMAC unless the tenant asked for plain ids. */
   user: field('user', z.string(), 'as stored: an HMAC, unless the tenant keeps plain ids'),
   conversation: field('conversation', z.string().nullable(), 'as stored, like `user`; null where there is none'),
-  /** The query vector as used: int8 values in base64, times `scale`; null where none was computed. */
+  /**
+   * The query vector, which gives the prompt's words back: of tenants that asked for it alone, sealed (`VectorVault`)
+   * where it is stored, int8 values in base64 times `scale` where it is exported.
+   */
   embedding: field(
     'embedding',
-    z.object({ int8: z.base64(), scale: z.number() }).nullable(),
-    'the query vector as used: signed bytes, times `scale`; null where none was computed',
+    z.union([quantised, z.object({ sealed: z.base64() })]).nullable(),
+    'the query vector: signed bytes, times `scale`; null unless the tenant asked for it (`training: vectors`). In the store it is sealed',
   ),
   embedder: field('embedder', z.string(), 'version of the embedder'),
+  /** What the artifact read in the query: what learning needs. It doesn't give words back. */
+  reading: field(
+    'reading',
+    quantised.nullable().optional(),
+    'what the artifact read in the query (kinds of tasks, difficulty, length): signed bytes, times `scale`; null where no graph ranked',
+  ),
+  /** The manifest's `reader`: under another one a reading means nothing. */
+  reader: field('reader', z.string().optional(), 'version of the reader, from the manifest'),
   /** Only if the tenant opted in. Kept apart from the log row, so that it can go earlier. */
   text: field('text', z.string().nullable(), 'the prompt, where the tenant keeps it; else null'),
   /** Unix milliseconds at which `text` is deleted; with the row where left out. */

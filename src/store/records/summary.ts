@@ -1,5 +1,5 @@
 import { int8FromBase64 } from '../bytes.ts'
-import type { InteractionSummary } from '../store.ts'
+import type { InteractionSummary, KeptVector } from '../store.ts'
 import type { InteractionRecord } from './codec.ts'
 
 /** What feedback needs of an answer that has ended. */
@@ -9,11 +9,9 @@ export const summaryOf = (record: InteractionRecord): InteractionSummary => ({
   user: record.user,
   conversation: record.conversation,
   candidate: record.chosen,
-  embedding: record.embedding && {
-    int8: int8FromBase64(record.embedding.int8),
-    scale: record.embedding.scale,
-  },
-  embedder: record.embedder,
+  reading: unpacked(record.reading),
+  reader: record.reader ?? '',
+  vector: keptVector(record),
   promptTokens: record.usage.promptTokens,
   completionTokens: record.usage.completionTokens,
   costUsd: record.costUsd,
@@ -23,3 +21,12 @@ export const summaryOf = (record: InteractionRecord): InteractionSummary => ({
   ...(record.key !== undefined && { key: record.key }),
   ...(record.vouched !== undefined && { vouched: record.vouched }),
 })
+
+const unpacked = (packed: InteractionRecord['reading']) =>
+  packed ? { int8: int8FromBase64(packed.int8), scale: packed.scale } : null
+
+function keptVector({ embedding, embedder }: InteractionRecord): KeptVector | null {
+  if (!embedding) return null
+  if ('sealed' in embedding) return { embedder, of: embedding }
+  return { embedder, of: { plain: { int8: int8FromBase64(embedding.int8), scale: embedding.scale } } }
+}

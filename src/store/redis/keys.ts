@@ -29,6 +29,8 @@ export const rewards = (tenant: string) => `${tag(tenant)}rewards`
 export const user = (tenant: string, id: string) => `${tag(tenant)}user:${id}`
 export const edges = (tenant: string, id: string) => `${tag(tenant)}edges:${id}`
 export const edgeOrder = (tenant: string, id: string) => `${tag(tenant)}edge-order:${id}`
+/** Part of the key under which the user's vectors are sealed. */
+export const salt = (tenant: string, id: string) => `${tag(tenant)}salt:${id}`
 /** Which log rows are a user's. */
 export const userLog = (tenant: string, id: string) => `${tag(tenant)}user-log:${id}`
 export const userConversations = (tenant: string, id: string) => `${tag(tenant)}user-conversations:${id}`

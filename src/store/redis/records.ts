@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { userHash } from '../../runtime/keys.ts'
-import { decodeState, encodeState } from '../codec.ts'
+import { decodeSummary, encodeSummary } from '../codec.ts'
 import {
   type InteractionRecord,
   interactionJsonWithoutText,
@@ -49,7 +49,7 @@ export class RedisRecords {
           this.#retentionMs,
           ...part.flatMap((row) => {
             const { id, user, ts, completionId } = row
-            return [id, user, userHash(user), ts, completionId ?? '', encodeState(row)]
+            return [id, user, userHash(user), ts, completionId ?? '', encodeSummary(row)]
           }),
         ],
       ),
@@ -108,7 +108,7 @@ export class RedisRecords {
     )) as [Buffer, Buffer] | null
     if (!found) return null
     const [state, json] = found.map(String) as [string, string]
-    return state === 'o' ? decodeState<InteractionSummary>(json) : summaryOf(readInteraction(JSON.parse(json)))
+    return state === 'o' ? decodeSummary(json) : summaryOf(readInteraction(JSON.parse(json)))
   }
 
   async findCompletions(tenant: string, completionId: string): Promise<CompletionRef[]> {

@@ -4,7 +4,7 @@ import type { RedisConfig } from '../../config/schema.ts'
 import { fairTimeout } from '../../runtime/fair-timer.ts'
 import { floatBytes, floatsOf } from '../bytes.ts'
 import { Listeners } from '../changes.ts'
-import { decodeState, encodeState } from '../codec.ts'
+import { decodeConversation } from '../codec.ts'
 import type { Limits } from '../limits.ts'
 import { OwedEnds } from '../owed-ends.ts'
 import type { ConversationState, Evidence, Invalidation, Store, StoredRefusal } from '../store.ts'
@@ -101,7 +101,7 @@ export class RedisStore implements Store {
     state: ConversationState,
     ttlS: number,
   ): Promise<ConversationState | null> {
-    const operation = ['converse', id, state.user, encodeState(state), Math.round(ttlS * 1e3)]
+    const operation = ['converse', id, state.user, JSON.stringify(state), Math.round(ttlS * 1e3)]
     const before = (await this.#batch.ask(tenant, operation, 'soon')) as Buffer | null
     return turnOf(before && String(before))
   }
@@ -162,6 +162,14 @@ export class RedisStore implements Store {
       .sort((a, b) => (keyOfRefusal(a) < keyOfRefusal(b) ? -1 : 1))
   }
 
+  salt(tenant: string, user: string, proposed: Buffer): Promise<Buffer> {
+    const key = keys.salt(tenant, user)
+    return this.#redis.ask(tenant, async () => {
+      await this.#redis.client.set(key, proposed, 'NX')
+      return (await this.#redis.client.getBuffer(key)) ?? proposed
+    })
+  }
+
   loadMode(tenant: string): Promise<string | null> {
     return this.#redis.ask(tenant, () => this.#redis.client.get(keys.mode(tenant)))
   }
@@ -214,4 +222,4 @@ const keyOfRefusal = ({ deployment, field }: StoredRefusal) => `${deployment}\n$
 
 /** "<user>\n<state>", see batch.lua. */
 const turnOf = (turn: string | null) =>
-  turn === null ? null : decodeState<ConversationState>(turn.slice(turn.lastIndexOf('\n') + 1))
+  turn === null ? null : decodeConversation(turn.slice(turn.lastIndexOf('\n') + 1))

@@ -67,7 +67,13 @@ export class RedisUsers {
       await this.#redis.runLong(
         tenant,
         'erase-user',
-        [keys.user(tenant, user), keys.edges(tenant, user), keys.edgeOrder(tenant, user), keys.erased(tenant, user)],
+        [
+          keys.user(tenant, user),
+          keys.edges(tenant, user),
+          keys.edgeOrder(tenant, user),
+          keys.erased(tenant, user),
+          keys.salt(tenant, user),
+        ],
         [Date.now(), this.#retentionMs, ...announcing({ kind: 'user', tenant, user })],
       ),
     )

@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { userHash } from '../../runtime/keys.ts'
-import { decodeState, encodeState } from '../codec.ts'
+import { decodeSummary, encodeSummary } from '../codec.ts'
 import {
   type InteractionRecord,
   interactionJsonWithoutText,
@@ -29,7 +29,7 @@ export class SqliteRecords {
     return this.#file.write(() => {
       for (const row of rows) {
         const { tenant, id, user, ts, completionId = null } = row
-        this.#file.sql.openInteraction.run(tenant, id, user, ts, completionId, encodeState(row), tenant, id)
+        this.#file.sql.openInteraction.run(tenant, id, user, ts, completionId, encodeSummary(row), tenant, id)
       }
       return [undefined]
     })
@@ -65,7 +65,7 @@ export class SqliteRecords {
       const ended = this.#file.sql.findInteraction.get(tenant, id)
       if (ended) return summaryOf(readInteraction(JSON.parse(String(ended.json))))
       const open = this.#file.sql.findOpenInteraction.get(tenant, id)
-      return open ? decodeState<InteractionSummary>(String(open.state)) : null
+      return open ? decodeSummary(String(open.state)) : null
     })
   }
 

@@ -132,6 +132,13 @@ const MIGRATIONS = [
   `,
   'CREATE TABLE modes (tenant TEXT PRIMARY KEY, mode TEXT NOT NULL) STRICT, WITHOUT ROWID;',
   `
+  -- Part of the key under which a user's vectors are sealed: it goes with the user.
+  CREATE TABLE salts (
+    tenant TEXT NOT NULL, user TEXT NOT NULL, salt BLOB NOT NULL, PRIMARY KEY (tenant, user)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX users_by_age ON users (tenant, updated_at);
+  `,
+  `
   ALTER TABLE open_interactions ADD COLUMN completion_id TEXT;
   CREATE INDEX open_interactions_of_completion ON open_interactions (tenant, completion_id)
     WHERE completion_id IS NOT NULL;

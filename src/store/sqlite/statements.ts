@@ -19,6 +19,9 @@ export function prepareStatements(db: DatabaseSync) {
     proposeSecret: prepare("INSERT OR IGNORE INTO secrets VALUES ('identity', ?)"),
     sharedSecret: prepare("SELECT value FROM secrets WHERE name = 'identity'"),
 
+    proposeSalt: prepare('INSERT OR IGNORE INTO salts VALUES (?, ?, ?)'),
+    salt: prepare('SELECT salt FROM salts WHERE tenant = ? AND user = ?'),
+
     loadUser: prepare('SELECT * FROM users WHERE tenant = ? AND user = ?'),
     loadUserState: prepare(
       `SELECT revision, policy, rewards, state, preferences, updated_at, since, heard_at FROM users
@@ -88,7 +91,7 @@ export function prepareStatements(db: DatabaseSync) {
     anyErasure: prepare('SELECT 1 FROM erasures LIMIT 1'),
     erasure: prepare('SELECT at FROM erasures WHERE tenant = ? AND user_hash = ?'),
     /** What is of bounded size; each takes tenant and user. */
-    eraseAll: ['users', 'edges'].map((table) => prepare(`DELETE FROM ${table} WHERE tenant = ? AND user = ?`)),
+    eraseAll: ['salts', 'users', 'edges'].map((table) => prepare(`DELETE FROM ${table} WHERE tenant = ? AND user = ?`)),
     /** All else; each takes tenant, user and how many rows at most. */
     eraseSome: [
       ...['interactions', 'rewards', 'idempotency', 'responses'].map((table) => [table, 'rowid']),

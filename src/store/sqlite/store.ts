@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { SqliteConfig } from '../../config/schema.ts'
 import { floatBytes, floatsOf } from '../bytes.ts'
 import { Listeners } from '../changes.ts'
-import { decodeState, encodeState } from '../codec.ts'
+import { decodeConversation } from '../codec.ts'
 import type { Limits } from '../limits.ts'
 import { OwedEnds } from '../owed-ends.ts'
 import type { Responses } from '../responses.ts'
@@ -88,7 +88,7 @@ export class SqliteStore implements Store {
   loadConversation(tenant: string, id: string): Promise<ConversationState | null> {
     return this.#file.read(() => {
       const row = this.#file.sql.loadConversation.get(tenant, id, Date.now())
-      return row ? decodeState<ConversationState>(String(row.state)) : null
+      return row ? decodeConversation(String(row.state)) : null
     })
   }
 
@@ -101,8 +101,8 @@ export class SqliteStore implements Store {
     return this.#file.write(() => {
       const now = Date.now()
       const before = this.#file.sql.loadConversation.get(tenant, id, now)
-      this.#file.sql.saveConversation.run(tenant, id, state.user, encodeState(state), now + Math.round(ttlS * 1e3))
-      return [before ? decodeState<ConversationState>(String(before.state)) : null]
+      this.#file.sql.saveConversation.run(tenant, id, state.user, JSON.stringify(state), now + Math.round(ttlS * 1e3))
+      return [before ? decodeConversation(String(before.state)) : null]
     })
   }
 
@@ -149,6 +149,13 @@ export class SqliteStore implements Store {
         expiresAt: Number(row.expires_at),
       })),
     )
+  }
+
+  salt(tenant: string, user: string, proposed: Buffer): Promise<Buffer> {
+    return this.#file.write(() => {
+      this.#file.sql.proposeSalt.run(tenant, user, proposed)
+      return [Buffer.from(this.#file.sql.salt.get(tenant, user)?.salt as Uint8Array)]
+    })
   }
 
   loadMode(tenant: string): Promise<string | null> {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { abortReward, implicitRecord, implicitReward, type NextTurn } from '../../../src/learning/sources/implicit.ts'
+import { sealVector } from '../../../src/runtime/sealed-vector.ts'
 import type { ConversationState } from '../../../src/store/store.ts'
 import { routerConfig, tinyEmbed } from '../../routing/support.ts'
 import { quantise } from '../support.ts'
@@ -16,12 +17,14 @@ function near(cosine: number): Float32Array {
   return vector.map((value, i) => cosine * value + (Math.sqrt(1 - cosine ** 2) * (across[i] as number)) / norm)
 }
 
+const SEAL = Buffer.alloc(32, 7)
+
 const previous: ConversationState = {
   candidate: 'middle',
   interaction: 'i1',
   user: 'ann',
   lastUserHash: 'h1',
-  embedding: quantise(vector),
+  vector: sealVector(SEAL, quantise(vector)),
   messages: 3,
   promptTokens: 100,
   ts: 1,
@@ -33,6 +36,7 @@ const next = (of: Partial<NextTurn> = {}): NextTurn => ({
   messages: 5,
   toolLoop: false,
   embedding: near(0.1),
+  seal: SEAL,
   ...of,
 })
 
@@ -45,6 +49,11 @@ describe('implicit rewards', () => {
     ['another question in its place', null, { messages: 3, embedding: near(0.2) }],
     ['the same in other words after the answer', 'edit', { embedding: near(0.95) }],
     ['another message after the answer', 'continuation', {}],
+    [
+      'a better wording, but another conversation’s seal',
+      null,
+      { messages: 3, embedding: near(0.8), seal: Buffer.alloc(32) },
+    ],
     ['another message that was not embedded', 'continuation', { embedding: null }],
     ['a conversation that goes back', null, { messages: 1 }],
     ['a tool’s result', null, { toolLoop: true }],

@@ -6,6 +6,7 @@ import type { Candidate } from '../../../src/candidates/candidate.ts'
 import { openEmbedder } from '../../../src/embedding/index.ts'
 import { Learner } from '../../../src/learning/learner.ts'
 import { UserStates } from '../../../src/learning/user-states.ts'
+import { VectorVault } from '../../../src/learning/vector-vault.ts'
 import { Policies } from '../../../src/routing/policies/policies.ts'
 import type { Policy } from '../../../src/routing/policy.ts'
 import type { Store } from '../../../src/store/store.ts'
@@ -60,8 +61,9 @@ describe.each(readdirSync(ARTIFACTS).sort())('artifact %s', (name) => {
     })
     policy = policies.snapshot('acme', 'ann').policy as Policy
     store = openTestStore()
-    states = new UserStates({ store, find, max: 100, deadlineMs: 10_000, log: silent })
-    learner = new Learner({ store, states, find, hearing: HEARD_AT_ONCE, log: silent })
+    const vault = new VectorVault(store, null)
+    states = new UserStates({ store, vault, find, max: 100, deadlineMs: 10_000, log: silent })
+    learner = new Learner({ store, states, vault, find, hearing: HEARD_AT_ONCE, log: silent })
   })
   afterAll(async () => {
     policies.close()
@@ -70,6 +72,10 @@ describe.each(readdirSync(ARTIFACTS).sort())('artifact %s', (name) => {
   })
 
   const embed = async (text: string) => policy.embedder.embed(text)
+  const readOf = async (text: string) => {
+    const [reading] = (await policy.router.read([await embed(text)])) ?? []
+    return { reading: quantise(reading as Float32Array), reader: policy.router.artifact.manifest.reader as string }
+  }
   const scoresOf = async (user: string, question: string, pool = POOL) => {
     const [{ state }, embedding] = [await states.get(policy, 'acme', user), await embed(question)]
     return policy.router.score({ tenant: 'acme', embedding, promptTokens: 200, state }, pool)
@@ -99,8 +105,7 @@ describe.each(readdirSync(ARTIFACTS).sort())('artifact %s', (name) => {
   it('follows a user within ten ratings, to cheap short answers or to dear long ones, and moves nobody else', async () => {
     const before = await bestOf('third', QUESTIONS[0] as string)
     for (let i = 0; i < 5; i++) {
-      const embedding = quantise(await embed(QUESTIONS[i] as string))
-      const of = { embedding, embedder: policy.embedder.version }
+      const of = await readOf(QUESTIONS[i] as string)
       for (const [user, sign] of [
         ['thrifty', 1],
         ['lavish', -1],
@@ -122,8 +127,7 @@ describe.each(readdirSync(ARTIFACTS).sort())('artifact %s', (name) => {
     const given = QUESTIONS.map(async (question, i) => {
       const about = interaction(`o${i}`, {
         candidate: POOL[i % POOL.length]?.name as string,
-        embedding: quantise(await embed(question)),
-        embedder: policy.embedder.version,
+        ...(await readOf(question)),
       })
       return [reward(about, Math.cos(i), { binary: false }), about] as const
     })

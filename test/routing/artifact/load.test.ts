@@ -56,7 +56,7 @@ describe('loadArtifact', () => {
     [
       'graphs that changed places',
       'signature',
-      /user\.onnx takes query; the gateway can give sums/,
+      /user\.onnx takes reading; the gateway can give sums/,
       (at) => rewrite(at, 'user.onnx', () => readOther(at, 'edge.onnx')),
     ],
     [

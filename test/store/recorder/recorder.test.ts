@@ -98,8 +98,9 @@ describe('Recorder', () => {
       user: row.user,
       conversation: null,
       candidate: 'candidate-1',
-      embedding: null,
-      embedder: 'static-1',
+      reading: null,
+      reader: '',
+      vector: null,
       promptTokens: 1,
       completionTokens: -1,
       costUsd: 0,
@@ -133,7 +134,7 @@ describe('Recorder', () => {
     const recorder = open()
     const { id, user, ts } = anInteraction()
     recorder.open({
-      ...{ id, user, ts, tenant: 'acme', conversation: null, candidate: 'c', embedding: null, embedder: 'e' },
+      ...{ id, user, ts, tenant: 'acme', conversation: null, candidate: 'c', reading: null, reader: '', vector: null },
       ...{ promptTokens: 1, completionTokens: -1, costUsd: 0, ended: false },
     })
     await until(async () => (await store.findInteraction('acme', id)) !== null)

@@ -37,13 +37,14 @@ test('an export names every field as the record contract does', async () => {
   await store.close()
   const interaction = JSON.parse(interactionText!)
   expect(Object.keys(interaction)).toEqual(
-    'type id ts tenant user conversation embedding embedder text text_expires_at candidates policy chosen reason attempts usage usage_estimated cost_usd ttft_ms total_ms overhead_us finish_reason status stream tools modalities completion_id shadow'.split(
+    'type id ts tenant user conversation embedding embedder reading reader text text_expires_at candidates policy chosen reason attempts usage usage_estimated cost_usd ttft_ms total_ms overhead_us finish_reason status stream tools modalities completion_id shadow'.split(
       ' ',
     ),
   )
   expect(interaction).toMatchObject({
     type: 'interaction',
-    embedding: { int8: expect.any(String), scale: 0.01 },
+    embedding: null,
+    reading: { int8: expect.any(String), scale: 0.01 },
     usage: {
       prompt_tokens: 120,
       completion_tokens: 340,

@@ -80,7 +80,18 @@ describe('with a user of thousands of rows', () => {
       anInteraction({ tenant: t, user, text: 'Hi', completionId: `chatcmpl-${i % 40}` }),
     )
     const summaries = rows.slice(0, 200).map(({ id, ts, completionId }) => ({
-      ...{ id, ts, completionId, tenant: t, user, conversation: null, candidate: 'c', embedding: null, embedder: '' },
+      ...{
+        id,
+        ts,
+        completionId,
+        tenant: t,
+        user,
+        conversation: null,
+        candidate: 'c',
+        reading: null,
+        reader: '',
+        vector: null,
+      },
       ...{ promptTokens: 1, completionTokens: -1, costUsd: -1, ended: false },
     }))
     await store.openInteractions(summaries)
@@ -94,7 +105,7 @@ describe('with a user of thousands of rows', () => {
       interaction: 'i',
       user,
       lastUserHash: '',
-      embedding: null,
+      vector: null,
       messages: 1,
       promptTokens: 1,
       ts: 1,

@@ -92,7 +92,7 @@ export function openaiCompatible(name: string, config: OpenAICompatibleConfig): 
         method,
         path: `${base.path}${path}${together === '' ? '' : `?${together}`}`,
         headers: { ...sent, ...own },
-        ...(body.length > 0 && { body }),
+        ...(body.length !== 0 && { body }),
         signal,
         secret: key.read(),
       })

@@ -4,6 +4,7 @@
 
   KEYS[1]   user          KEYS[2]   edges         KEYS[3]   order of the edges
   KEYS[4]   when the user was erased
+  KEYS[5]   salt of the user's vectors
 
   ARGV[1]   now, milliseconds, on the clock that records are stamped by
   ARGV[2]   how long that is remembered, milliseconds
@@ -15,6 +16,6 @@
 -- DEL first: a full Redis refuses a script whose first write takes memory, and lets one go on that began with this.
 local rows = redis.call('DEL', KEYS[1]) + redis.call('ZCARD', KEYS[3])
 redis.call('SET', KEYS[4], ARGV[1], 'PX', ARGV[2])
-redis.call('DEL', KEYS[2], KEYS[3])
+redis.call('DEL', KEYS[2], KEYS[3], KEYS[5])
 redis.call('PUBLISH', ARGV[3], ARGV[4])
 return rows

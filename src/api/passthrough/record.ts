@@ -1,0 +1,134 @@
+import type { Candidate, Price } from '../../candidates/candidate.ts'
+import type { PassthroughTarget } from '../../config/schema.ts'
+import type { Snapshot } from '../../config/snapshot.ts'
+import { errorBody } from '../../openai/error.ts'
+import type { ToldUsage } from '../../openai/told-usage.ts'
+import { NO_USAGE } from '../../openai/usage.ts'
+import type { Call } from '../../pipeline/call.ts'
+import type { RequestContext } from '../../pipeline/context.ts'
+import { turnOf } from '../../pipeline/conversation.ts'
+import type { Endpoint } from '../../pipeline/endpoint.ts'
+import type { Principal } from '../../pipeline/principal.ts'
+import { NANO } from '../../pipeline/quota/usd.ts'
+import { recordOf } from '../../pipeline/record.ts'
+import { givenModel } from '../../pipeline/unrouted.ts'
+import type { InteractionRecord } from '../../store/records/codec.ts'
+import type { Target } from './target.ts'
+
+/** How a request that was passed through ended. */
+export interface Passed {
+  /** That the client saw. */
+  status: number
+  /** The provider's; null where none came. */
+  answered: number | null
+  /** Null where it was passed on in whole. */
+  error: string | null
+  /** Milliseconds until the first byte went to the client, and of waiting for others. */
+  ttftMs: number | null
+  waitedMs: number
+  /** Null where nothing was answered. */
+  told: ToldUsage | null
+  /** The model that the request names, as far as that was read. */
+  model: string | null
+}
+
+/** The row of a request that was passed through: the prefix stands where a candidate's name does. */
+export function passedRecord(
+  context: RequestContext,
+  principal: Principal,
+  { prefix, config }: Target,
+  passed: Passed,
+): InteractionRecord {
+  const { status, answered, error, told, ttftMs, waitedMs } = passed
+  const { snapshot } = context
+  const model = told?.model ?? passed.model
+  const candidate = standIn(prefix, config, model === null ? null : priceOf(snapshot, config, model))
+  const record = recordOf(context, callOf(principal, candidate), givenModel(candidate), {
+    candidate,
+    attempts: [{ candidate: prefix, provider: config.provider, status: answered, error, ms: Math.round(waitedMs) }],
+    status,
+    usage: told?.usage ?? NO_USAGE,
+    usageEstimated: false,
+    finishReason: error === null ? (status < 400 ? 'stop' : 'error') : error === 'aborted' ? 'aborted' : 'error',
+    completionId: null,
+    ttftMs,
+    waitedMs,
+    error,
+  })
+  return { ...record, costUsd: record.costUsd + (isBilled(answered) ? (config.price?.request ?? 0) : 0) }
+}
+
+const isBilled = (status: number | null) => status !== null && status < 400
+
+/** What is reserved of a budget before anything is known; a budget with nothing left refuses. */
+export const leastAmounts = ({ price }: PassthroughTarget) => ({
+  requests: 1,
+  tokens: 1,
+  nanoUsd: Math.max(1, Math.round((price?.request ?? 0) * NANO)),
+})
+
+export const amountsOf = ({ usage, costUsd }: InteractionRecord) => ({
+  requests: 1,
+  tokens: usage.promptTokens + usage.completionTokens,
+  nanoUsd: Math.round(costUsd * NANO),
+})
+
+/** As configured for the prefix, else as the model's own candidate has it, else as the catalogue. */
+function priceOf(snapshot: Snapshot, { provider, price }: PassthroughTarget, model: string): Price | null {
+  if (price) return null
+  const all = [...snapshot.candidates, ...snapshot.embeddingModels.map(({ candidate }) => candidate)]
+  const own = all.find((one) => one.provider === provider && (one.model === model || one.name === model))
+  if (own) return own.price
+  const entry = snapshot.config.providers[provider]
+  const baseUrl = entry && 'base_url' in entry ? entry.base_url : undefined
+  const cost = snapshot.prices.find({ provider, baseUrl, names: [model], isLocal: false })?.cost
+  if (!cost) return null
+  const { input, output, cache_read: cachedInput } = cost
+  return { input, output, ...(cachedInput !== undefined && { cachedInput }) }
+}
+
+const standIn = (name: string, { provider, price }: PassthroughTarget, own: Price | null): Candidate => ({
+  name,
+  provider,
+  model: name,
+  vendor: provider,
+  description: '',
+  price: own ?? { input: price?.input ?? 0, output: price?.output ?? 0 },
+  contextWindow: Number.MAX_SAFE_INTEGER,
+  capabilities: new Set(),
+  groups: [],
+  explore: false,
+  benchmarks: {},
+})
+
+const callOf = (principal: Principal, candidate: Candidate): Call => ({
+  endpoint: passthroughEndpoint,
+  raw: NOTHING,
+  request: {
+    body: { model: candidate.name, messages: [] },
+    raw: NOTHING,
+    spans: new Map(),
+    stream: false,
+    wantsUsage: false,
+    needs: new Set(),
+    promptTokens: 0,
+  },
+  writer: null,
+  principal,
+  knobs: { conversation: null, explore: false, strict: false },
+  model: { explicit: true, candidates: [candidate] },
+  turn: turnOf([], principal.user, null),
+  conversation: null,
+  message: null,
+})
+
+const NOTHING = Buffer.alloc(0)
+
+const passthroughEndpoint: Endpoint = {
+  name: 'passthrough',
+  read() {
+    throw new Error('what is passed through is no chat completion')
+  },
+  errorBody,
+  answerText: () => '',
+}
