@@ -205,6 +205,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
       find,
       policyFor: (tenant, user) => policies.snapshot(tenant, user).policy,
       hearing: { minAnswers: min_answers, minAgeMs: min_age_hours * HOUR_MS, halfLifeDays: half_life_days },
+      newUsersPerMinute: config.limits.new_users_per_minute,
       onFirstWord: (tenant, candidate, reward) => surges.note(tenant, candidate, reward),
       log,
     }),

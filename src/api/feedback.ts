@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
+import { scopesOf } from '../candidates/scopes.ts'
 import { ANONYMOUS, type UserIds } from '../candidates/tenants.ts'
 import { GatewayError, invalidRequest, notFound } from '../errors.ts'
 import { ratingRewards } from '../learning/sources/user-rating.ts'
@@ -72,7 +73,8 @@ export async function takeFeedback(deps: FeedbackDeps, context: RequestContext) 
   const said = keep_comments ? feedback : { ...feedback, comment: undefined }
   const take = async () => {
     const interaction = await findRated(deps, context, feedback)
-    if (interaction) await rate(deps, said, interaction, context.ts)
+    if (!interaction || !mayRate(deps, context, feedback, interaction)) return null
+    await rate(deps, said, interaction, context.ts)
     return interaction
   }
   const accepted = (interaction: string | null) => ({
@@ -98,6 +100,15 @@ export async function takeFeedback(deps: FeedbackDeps, context: RequestContext) 
   if (taken) return accepted(taken.id)
   const param = IDS.find((field) => feedback[field] !== undefined) ?? null
   throw notFound('There is no such completion.', 'interaction_not_found', param)
+}
+
+/** Somebody else's answer is none for who may rate their own alone. */
+function mayRate({ userIds }: FeedbackDeps, context: RequestContext, feedback: Feedback, found: InteractionSummary) {
+  const { snapshot, caller, incoming } = context
+  return (
+    scopesOf(caller).includes('feedback:any') ||
+    principalOf(snapshot, userIds, caller, incoming, feedback).user === found.user
+  )
 }
 
 const IDS = ['request_id', 'completion_id', 'message_id', 'conversation_id'] as const

@@ -1,15 +1,17 @@
 import { knownNames, mayBeDiscovered } from '../candidates/names.ts'
+import { scopesOf } from '../candidates/scopes.ts'
 import { ANONYMOUS, type Tenant, type UserIds } from '../candidates/tenants.ts'
 import type { Config } from '../config/schema.ts'
-import { invalidRequest, notFound } from '../errors.ts'
+import { GatewayError, invalidRequest, notFound } from '../errors.ts'
 import { type ForgetDeps, forgetUser } from '../learning/erasures.ts'
 import type { Learner } from '../learning/learner.ts'
 import { preferencesSchema, type StatedPreferences } from '../learning/stated-preferences.ts'
 import { fieldError } from '../openai/parse-chat.ts'
 import { parseRawBody } from '../openai/raw-body.ts'
 import type { Admission } from '../pipeline/admission.ts'
+import { insufficientScope } from '../pipeline/authenticate.ts'
 import type { RequestContext } from '../pipeline/context.ts'
-import { tenantOf } from '../pipeline/principal.ts'
+import { principalOf, tenantOf } from '../pipeline/principal.ts'
 import { Sink } from '../providers/relay/sink.ts'
 import type { Policies } from '../routing/policies/policies.ts'
 import type { Seal } from '../runtime/seal.ts'
@@ -39,8 +41,8 @@ const MAX_ID_BYTES = 256
  * however much there is, little of it is in memory, and others are served between two pages. A store that goes away
  * meanwhile breaks the answer off.
  *
- * @throws GatewayError 400, 404 when nothing is kept, 429 while others of the tenant's are being written. @throws
- * StoreError
+ * @throws GatewayError 400; 403 for another's; 404 when nothing is kept; 429 while too many others of the tenant's are
+ * being written. @throws StoreError
  */
 export function getProfile(deps: ExportDeps, context: RequestContext, id: string): Promise<void> {
   const { tenant, user } = userInPath(deps, context, id)
@@ -102,9 +104,18 @@ export async function setProfile(
   const preferences = parsePreferences(await readSmallBody(context))
   refuseUnknownNames(preferences, context.snapshot.config, tenant)
   const { policy } = deps.policies.snapshot(tenant.name, user)
-  await deps.learner.setPreferences(policy, tenant.name, user, preferences)
+  const speaker = { user, key: context.caller.keyId, vouched: user === ANONYMOUS }
+  if (!(await deps.learner.setPreferences(policy, tenant.name, speaker, preferences))) throw tooManyNew()
   return { object: 'user.profile', id, preferences }
 }
+
+const tooManyNew = () =>
+  new GatewayError('Too many new users within a minute (`limits.new_users_per_minute`).', {
+    status: 429,
+    type: 'rate_limit_error',
+    code: 'too_many_new_users',
+    retryAfterS: 60,
+  })
 
 /**
  * `DELETE /v1/users/{id}/profile`: erases a user, in slices; asked again after a failure, it goes on.
@@ -121,10 +132,14 @@ export async function deleteProfile(
   return { object: 'user.profile.deleted', id, deleted: true, rows }
 }
 
-function userInPath({ userIds }: ProfileDeps, { snapshot, caller }: RequestContext, id: string) {
+function userInPath({ userIds }: ProfileDeps, { snapshot, caller, incoming }: RequestContext, id: string) {
   const tenant = tenantOf(snapshot, caller)
   if (Buffer.byteLength(id) > MAX_ID_BYTES) throw invalidRequest(`Invalid 'id': at most ${MAX_ID_BYTES} bytes.`, 'id')
-  return { tenant, user: id === ANONYMOUS_PATH ? ANONYMOUS : userIds.stored(tenant.config, id) }
+  const user = id === ANONYMOUS_PATH ? ANONYMOUS : userIds.stored(tenant.config, id)
+  if (!scopesOf(caller).includes('profile:any') && principalOf(snapshot, userIds, caller, incoming).user !== user) {
+    throw insufficientScope('profile:any')
+  }
+  return { tenant, user }
 }
 
 /** @throws GatewayError 400 with `param` */

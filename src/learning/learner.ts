@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { LRUCache } from 'lru-cache'
 import type { Logger } from '../observability/logger.ts'
 import { evidenceKey, evidenceName, JUDGE, type Speaker, voiceOf } from '../routing/choose/evidence.ts'
 import type { Policy } from '../routing/policy.ts'
@@ -36,6 +37,8 @@ export interface LearnerOptions {
    */
   policyFor?: (tenant: string, user: string) => Policy | null
   hearing: HearingRules & { halfLifeDays: number }
+  /** Of one key that nobody vouches for: users of whom a belief is begun. */
+  newUsersPerMinute?: number
   /** A user rates a candidate for the first time. */
   onFirstWord?: (tenant: string, candidate: string, reward: number) => void
   log: Logger
@@ -48,7 +51,8 @@ export interface LearnerOptions {
  * - `outdated`: a later reward of the same answer is there already;
  * - `no_vector`: nothing to learn from was kept of the question;
  * - `quarantined`: the belief is broken, so that the user counts as a new one;
- * - `paced`: more hints came of this user than a person gives; the log has them for the next training.
+ * - `paced`: more hints came of this user than a person gives, or more new users of one key than a key has; the log has
+ *   them for the next training.
  */
 export type Outcome = 'learned' | 'kept' | 'outdated' | 'no_vector' | 'quarantined' | 'paced'
 
@@ -86,12 +90,26 @@ export class Learner {
   readonly #working = new Set<Promise<Outcome>>()
   readonly #policyFor: LearnerOptions['policyFor']
   readonly #hearing: LearnerOptions['hearing']
+  readonly #newUsers: Pace
+  readonly #knownUsers = new LRUCache<string, true>({ max: 10_000 })
   readonly #onFirstWord: LearnerOptions['onFirstWord']
 
-  constructor({ store, states, vault, find, log, policyFor, hearing, onFirstWord, retryEveryMs }: LearnerOptions) {
+  constructor({
+    store,
+    states,
+    vault,
+    find,
+    log,
+    policyFor,
+    hearing,
+    onFirstWord,
+    retryEveryMs,
+    ...rest
+  }: LearnerOptions) {
     this.#later = new LearnLater({ log, ...(retryEveryMs !== undefined && { everyMs: retryEveryMs }) })
     this.#policyFor = policyFor
     this.#hearing = hearing
+    this.#newUsers = new Pace(rest.newUsersPerMinute ?? Number.POSITIVE_INFINITY)
     this.#onFirstWord = onFirstWord
     this.#store = store
     this.#kept = new KeptEdges(store)
@@ -157,6 +175,7 @@ export class Learner {
           stored = undefined
         }
       }
+      if (!(await this.#admits(tenant, speaker))) return 'paced'
       let outcome: Outcome = 'learned'
       let first: Standing | null = null
       const by = propertiesOf(reward.kind).ofUser ? speaker : null
@@ -183,19 +202,36 @@ export class Learner {
       : { ...interaction, vector: kept }
   }
 
-  /** Sets what the tenant states of a user. */
+  /**
+   * Sets what the tenant states of a user.
+   *
+   * @returns whether it did: not of more new users than a key has. @throws StoreError
+   */
   setPreferences(
     policy: Policy | null,
     tenant: string,
-    user: string,
+    speaker: Speaker,
     preferences: Record<string, unknown>,
-  ): Promise<void> {
-    return this.#queue.run(userKey(tenant, user), () =>
-      this.#compareAndSet(tenant, user, async (stored) => ({
+  ): Promise<boolean> {
+    const { user } = speaker
+    return this.#queue.run(userKey(tenant, user), async () => {
+      if (!(await this.#admits(tenant, speaker))) return false
+      await this.#compareAndSet(tenant, user, async (stored) => ({
         next: { ...(stored ?? { ...NOBODY, policy: policy?.version ?? '' }), preferences },
         result: undefined,
-      })),
-    )
+      }))
+      return true
+    })
+  }
+
+  /** Ids that a key makes up must not fill the store. */
+  async #admits(tenant: string, { user, key, vouched }: Speaker): Promise<boolean> {
+    const id = userKey(tenant, user)
+    if (vouched || this.#knownUsers.has(id)) return true
+    const admits =
+      (await this.#store.loadUserState(tenant, user)) !== null || this.#newUsers.allows(userKey(tenant, key))
+    if (admits) this.#knownUsers.set(id, true)
+    return admits
   }
 
   /** Erases a user after what is being learned of them. Returns how many rows went. */

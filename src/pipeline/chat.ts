@@ -164,7 +164,7 @@ export async function answer(
         routed: !model.explicit,
         strict: knobs.strict,
         tenant: principal.tenant.name,
-        user: principal.user,
+        asker: `${principal.tenant.name} ${principal.keyId}`,
         trace: context.trace,
       },
       { providers: snapshot.providers, breakers: deps.breakers, timeouts, retries, refusals: deps.refusals, onBug },

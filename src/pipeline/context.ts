@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Snapshot } from '../config/snapshot.ts'
-import type { GatewayError } from '../errors.ts'
+import { GatewayError } from '../errors.ts'
 import type { Telemetry } from '../observability/telemetry/telemetry.ts'
 import type { RequestTrace } from '../observability/telemetry/trace.ts'
 import { EphemeralMap } from '../runtime/ephemeral-map.ts'
@@ -58,14 +58,25 @@ export function beginRequest(
   }
   const caller = deps.authenticator.authenticate(incoming.headers)
   // A key first: without one, nobody learns what a token is worth.
-  if (identity.jwt) return withUser(caller, () => userOfToken(identity.jwt, incoming)).then(begin)
+  if (identity.jwt && (identity.from === 'any' || identity.from === 'token')) {
+    return withUser(caller, () => userOfToken(identity.jwt, incoming)).then(begin)
+  }
   return caller instanceof Promise ? caller.then(begin) : begin(caller)
 }
 
+/** @throws GatewayError 403 where a bound key comes with somebody else's token */
 async function withUser(found: Caller | Promise<Caller>, user: () => Promise<string> | null): Promise<Caller> {
   const caller = await found
   const named = await user()
-  return named === null ? caller : { ...caller, user: named }
+  if (named === null) return caller
+  if (caller.user !== undefined && caller.user !== named) {
+    throw new GatewayError('The user token names another user than the key is for.', {
+      status: 403,
+      type: 'permission_error',
+      code: 'user_mismatch',
+    })
+  }
+  return { ...caller, user: named }
 }
 
 /** Requests in work: the process ends when there are none, or cuts them. */

@@ -18,6 +18,7 @@ import { responsesEndpoint } from '../api/responses/endpoint.ts'
 import { keptResponses } from '../api/responses/routes.ts'
 import { GatewayError } from '../errors.ts'
 import { errorBody } from '../openai/error.ts'
+import { requireScope } from '../pipeline/authenticate.ts'
 import { type BeginDeps, beginRequest, type RequestContext } from '../pipeline/context.ts'
 import { chatEndpoint, type Endpoint } from '../pipeline/endpoint.ts'
 import type { Entry } from '../pipeline/entry.ts'
@@ -63,6 +64,7 @@ export function createApp(deps: AppDeps): Hono<Env> {
     throwIfRefused(c.env.incoming)
     const context = await beginRequest(deps, c.env.incoming, c.env.outgoing)
     c.set('context', context)
+    requireScope(context.caller, c.req.path)
     await deps.entry.enter(context, isPassedThrough(context))
     await next()
   })

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import { type AnswerDeps, answerBy } from '../api/chat-completions.ts'
 import { errorBody } from '../openai/error.ts'
+import { requireScope } from '../pipeline/authenticate.ts'
 import { type BeginDeps, beginRequest, type RequestContext } from '../pipeline/context.ts'
 import { chatEndpoint } from '../pipeline/endpoint.ts'
 import type { Entry } from '../pipeline/entry.ts'
@@ -59,6 +60,7 @@ export const directly = (deps: BeginDeps & AnswerDeps & ErrorDeps & { entry: Ent
       return false
     }
     await answerOnNode(deps, context, errorBody, () => {
+      requireScope(context.caller, '/v1/chat/completions')
       deps.entry.enterForAnswer(context)
       return answerBy(chatEndpoint, deps, context)
     })

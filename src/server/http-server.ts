@@ -1,9 +1,11 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { createServer as createTlsServer, Server as TlsServer } from 'node:https'
 import type { Socket } from 'node:net'
 import { getRequestListener, RequestError } from '@hono/node-server'
 import type { Config } from '../config/schema.ts'
 import { GatewayError } from '../errors.ts'
 import { useAddress } from '../pipeline/address.ts'
+import { readTls } from '../runtime/tls.ts'
 import { answerCors } from './cors.ts'
 import { type ErrorDeps, endSocket, errorResponse, report, sendError } from './errors.ts'
 
@@ -73,7 +75,7 @@ export function createHttpServer({ fetch, shortcut, config, cors, writeIdleMs, e
     if (answerCors(request, response, cors())) return
     if (!(await shortcut(request, response))) await answer(request, response)
   }
-  const server = createServer(options, (request, response) => {
+  const listener = (request: IncomingMessage, response: ServerResponse) => {
     const { socket } = request
     if (served.has(socket)) return
     response.once('prefinish', () => boundEnd(response, socket, writeIdleMs()))
@@ -84,7 +86,10 @@ export function createHttpServer({ fetch, shortcut, config, cors, writeIdleMs, e
     }
     if (isInvalid) sendError(response, report(errors, invalidHttp()))
     else inTurn(socket, response, () => void serve(request, response).catch(() => response.destroy()))
-  })
+  }
+  const server = config.tls
+    ? createTlsServer({ ...options, ...tlsOptions(config.tls, config.headers_timeout_ms) }, listener)
+    : createServer(options, listener)
   server.maxConnections = config.max_connections
   // One more than allowed, so that authentication can tell too many from just enough.
   server.maxHeadersCount = MAX_HEADERS + 1
@@ -95,6 +100,20 @@ export function createHttpServer({ fetch, shortcut, config, cors, writeIdleMs, e
   // above.
   server.on('checkExpectation', (request, response) => void server.emit('request', request, response))
   return server
+}
+
+type TlsConfig = NonNullable<Config['server']['tls']>
+
+/** HTTP/1.1 alone: what keeps requests from being read in two ways is made for it. */
+const tlsOptions = (files: TlsConfig, handshakeTimeout: number) => ({
+  ...readTls(files),
+  ALPNProtocols: ['http/1.1'],
+  handshakeTimeout,
+})
+
+/** Takes a renewed certificate in; connections that are open keep the one that they began with. */
+export function useCertificate(server: Server, { tls }: Config['server']): void {
+  if (tls && server instanceof TlsServer) server.setSecureContext(readTls(tls))
 }
 
 /**

@@ -1,3 +1,4 @@
+import type { Scope } from '../candidates/scopes.ts'
 import type { QuantisedVector } from '../runtime/quantise.ts'
 import type { Idempotency, Limits } from './limits.ts'
 import type { InteractionRecord, RewardRecord } from './records/codec.ts'
@@ -19,6 +20,10 @@ export interface KeyRecord {
   revokedAt: number | null
   /** Candidate names or groups this key may use; null = all of the tenant's. */
   models: string[] | null
+  /** The user whose key it is, as clients would name them; null = requests say. */
+  user: string | null
+  /** See `candidates/scopes.ts`; null = the usual ones. */
+  scopes: Scope[] | null
 }
 
 /**
@@ -136,6 +141,12 @@ export interface ConversationState {
 export type Evidence = Map<string, Float32Array>
 
 /** Something of a tenant's requests that a deployment refused, and another took. */
+/** All where left out. */
+export interface RefusalFilter {
+  deployment?: string | undefined
+  field?: string | undefined
+}
+
 export interface StoredRefusal {
   /** `<provider>/<model>` */
   deployment: string
@@ -243,6 +254,8 @@ export interface Store {
   noteRefusals(tenant: string, rows: readonly StoredRefusal[]): Promise<void>
   /** What has not expired. */
   listRefusals(tenant: string): Promise<StoredRefusal[]>
+  /** Forgets what a deployment, or all, have refused, and tells the other replicas. Returns how many there were. */
+  forgetRefusals(tenant: string, of: RefusalFilter): Promise<number>
 
   /** A random part of the key under which a user's vectors are sealed: the one that is there, else `proposed`. */
   salt(tenant: string, user: string, proposed: Buffer): Promise<Buffer>

@@ -46,6 +46,8 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
       expiresAt: null,
       revokedAt: null,
       models: null,
+      user: null,
+      scopes: null,
       ...overrides,
     })
 
@@ -458,6 +460,13 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
       expect(await store.listRefusals(other)).toEqual([])
       await store.noteRefusals(t, [{ ...rows[0]!, expiresAt: later + 1 }])
       expect((await store.listRefusals(t))[0]?.expiresAt).toBe(later + 1)
+      await until(() => heard.some(({ kind }) => kind === 'refusals' || kind === 'all'))
+      heard.length = 0
+      expect(await second.forgetRefusals(t, { deployment: 'groq/none' })).toBe(0)
+      expect(await store.forgetRefusals(t, { deployment: 'openai/gpt-5', field: 'temperature=0.2' })).toBe(1)
+      expect(await second.listRefusals(t)).toMatchObject([{ field: 'max_tokens>=16000' }])
+      expect(await store.forgetRefusals(t, {})).toBeGreaterThan(0)
+      expect(await second.listRefusals(t)).toEqual([])
       await until(() => heard.some(({ kind }) => kind === 'refusals' || kind === 'all'))
       stop()
       await second.close()

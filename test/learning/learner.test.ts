@@ -361,6 +361,32 @@ describe('a hint', () => {
 
 const VOUCHED = { vouched: true }
 
+describe('users that a key makes up', () => {
+  it('are begun at a pace, and those who are known or vouched for go on', async () => {
+    const { learner: slow, states: others } = learnerOn(store, undefined, { newUsersPerMinute: 3 })
+    const say = (user: string, of: Partial<InteractionSummary> = {}) => {
+      const about = cheapAnswer(`${user}-${Math.random()}`, { user, key: 'k', ...of })
+      return slow.apply(policy, reward(about, 1), about)
+    }
+    vi.useFakeTimers({ toFake: ['performance'] })
+    try {
+      const outcomes: string[] = []
+      for (let i = 0; i < 5; i++) outcomes.push(await say(`new-${i}`))
+      expect(outcomes).toEqual(['learned', 'learned', 'learned', 'paced', 'paced'])
+      expect(await store.loadUser('acme', 'new-4')).toBeNull()
+      expect(await slow.setPreferences(policy, 'acme', { user: 'new-5', key: 'k', vouched: false }, {})).toBe(false)
+      expect([await say('new-0'), await say('signed', VOUCHED), await say('of-another-key', { key: 'l' })]).toEqual(
+        Array(3).fill('learned'),
+      )
+      vi.advanceTimersByTime(60_000)
+      expect(await say('new-4')).toBe('learned')
+    } finally {
+      vi.useRealTimers()
+      others.close()
+    }
+  })
+})
+
 describe('what users tell of an LLM', () => {
   const evidence = async (quorum: number) =>
     pooledEvidence(
@@ -501,16 +527,18 @@ describe('erasing a user', () => {
   })
 })
 
+const ANN = { user: 'ann', key: 'k', vouched: false }
+
 describe('stated preferences', () => {
   it('are kept beside the belief', async () => {
-    await learner.setPreferences(policy, 'acme', 'ann', { cost_weight: 0.7 })
+    await learner.setPreferences(policy, 'acme', ANN, { cost_weight: 0.7 })
     expect(await states.get(policy, 'acme', 'ann')).toMatchObject({
       state: null,
       rewards: 0,
       preferences: { cost_weight: 0.7 },
     })
     await learnAll(history(3))
-    await learner.setPreferences(policy, 'acme', 'ann', { cost_weight: 0.2 })
+    await learner.setPreferences(policy, 'acme', ANN, { cost_weight: 0.2 })
     const profile = await states.get(policy, 'acme', 'ann')
     expect(profile).toMatchObject({ rewards: 3, preferences: { cost_weight: 0.2 } })
     expect(profile.state).toHaveLength(8)

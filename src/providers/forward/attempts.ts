@@ -6,7 +6,6 @@ import type { RequestTrace } from '../../observability/telemetry/trace.ts'
 import type { ChatRequest, NativeRequest } from '../../openai/chat.ts'
 import { errorBodyOf, parseJson, readError } from '../../openai/error.ts'
 import { isUnreadable } from '../../openai/unreadable.ts'
-import { userKey } from '../../runtime/keys.ts'
 import type { Attempt } from '../../store/records/records.ts'
 import { adapt } from '../dialect/adapt.ts'
 import { Learned, type Refused } from '../dialect/learned.ts'
@@ -45,9 +44,13 @@ export interface ForwardInput {
   routed?: boolean
   /** No field may be left off. */
   strict?: boolean
-  /** On whose behalf, for what is remembered and for whose failures count; the same text for the same user. */
+  /** On whose behalf, for what is remembered. */
   tenant?: string
-  user?: string
+  /**
+   * Whose failures these are: something that can't be made up at will, such as a key. Names of users cost nothing; who
+   * has many of them is one asker.
+   */
+  asker?: string
   /** Follows the tries; null where no traces are asked for. */
   trace?: RequestTrace | null
 }
@@ -152,9 +155,7 @@ export class Attempts {
 
   #askOne(candidate: Candidate, cancel?: AbortSignal): Promise<AttemptResult> {
     const breaker = this.#deps.breakers.of(candidate)
-    const { tenant, user } = this.#input
-    const asker = user === undefined ? undefined : userKey(tenant ?? '', user)
-    return breaker.run(() => this.#attempt(candidate, cancel), asker).catch(asUnsupported)
+    return breaker.run(() => this.#attempt(candidate, cancel), this.#input.asker).catch(asUnsupported)
   }
 
   /**

@@ -7,7 +7,7 @@ import { Listeners } from '../changes.ts'
 import { decodeConversation } from '../codec.ts'
 import type { Limits } from '../limits.ts'
 import { OwedEnds } from '../owed-ends.ts'
-import type { ConversationState, Evidence, Invalidation, Store, StoredRefusal } from '../store.ts'
+import type { ConversationState, Evidence, Invalidation, RefusalFilter, Store, StoredRefusal } from '../store.ts'
 import { announcing, RedisAccess } from './access.ts'
 import { RedisBatch } from './batch.ts'
 import { ChangeChannel } from './changes.ts'
@@ -149,6 +149,18 @@ export class RedisStore implements Store {
       await this.#redis.client.pexpireat(key, Math.max(...rows.map(({ expiresAt }) => expiresAt)), 'NX')
     })
     await this.#announce({ kind: 'refusals', tenant })
+  }
+
+  async forgetRefusals(tenant: string, { deployment, field }: RefusalFilter): Promise<number> {
+    const all = await this.listRefusals(tenant)
+    const gone = all.filter(
+      (row) => row.deployment === (deployment ?? row.deployment) && row.field === (field ?? row.field),
+    )
+    if (gone.length > 0) {
+      await this.#redis.ask(tenant, () => this.#redis.client.hdel(keys.refusals(tenant), ...gone.map(keyOfRefusal)))
+      await this.#announce({ kind: 'refusals', tenant })
+    }
+    return gone.length
   }
 
   async listRefusals(tenant: string): Promise<StoredRefusal[]> {

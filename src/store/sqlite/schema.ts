@@ -139,6 +139,10 @@ const MIGRATIONS = [
   CREATE INDEX users_by_age ON users (tenant, updated_at);
   `,
   `
+  ALTER TABLE keys ADD COLUMN user TEXT;
+  ALTER TABLE keys ADD COLUMN scopes TEXT;
+  `,
+  `
   ALTER TABLE open_interactions ADD COLUMN completion_id TEXT;
   CREATE INDEX open_interactions_of_completion ON open_interactions (tenant, completion_id)
     WHERE completion_id IS NOT NULL;

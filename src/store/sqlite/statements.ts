@@ -12,7 +12,7 @@ export function prepareStatements(db: DatabaseSync) {
     undo: prepare('ROLLBACK TO one'),
 
     findKey: prepare('SELECT * FROM keys WHERE hash = ?'),
-    createKey: prepare('INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)'),
+    createKey: prepare('INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)'),
     listKeys: prepare('SELECT * FROM keys WHERE ? IS NULL OR tenant = ? ORDER BY created_at, id'),
     revokeKey: prepare('UPDATE keys SET revoked_at = coalesce(revoked_at, ?) WHERE id = ? RETURNING tenant'),
 
@@ -81,6 +81,9 @@ export function prepareStatements(db: DatabaseSync) {
       ON CONFLICT DO UPDATE SET expires_at = max(expires_at, excluded.expires_at)`),
     listRefusals: prepare(
       'SELECT deployment, field, expires_at FROM refusals WHERE tenant = ? AND expires_at > ? ORDER BY deployment, field',
+    ),
+    forgetRefusals: prepare(
+      'DELETE FROM refusals WHERE tenant = ? AND deployment = coalesce(?, deployment) AND field = coalesce(?, field)',
     ),
 
     loadMode: prepare('SELECT mode FROM modes WHERE tenant = ?'),

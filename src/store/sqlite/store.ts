@@ -6,7 +6,7 @@ import { decodeConversation } from '../codec.ts'
 import type { Limits } from '../limits.ts'
 import { OwedEnds } from '../owed-ends.ts'
 import type { Responses } from '../responses.ts'
-import type { ConversationState, Evidence, Invalidation, Store, StoredRefusal } from '../store.ts'
+import type { ConversationState, Evidence, Invalidation, RefusalFilter, Store, StoredRefusal } from '../store.ts'
 import { erasedBefore } from './erasures.ts'
 import { SqliteFile } from './file.ts'
 import { SqliteIdempotency } from './idempotency.ts'
@@ -149,6 +149,13 @@ export class SqliteStore implements Store {
         expiresAt: Number(row.expires_at),
       })),
     )
+  }
+
+  forgetRefusals(tenant: string, { deployment, field }: RefusalFilter): Promise<number> {
+    return this.#file.write(() => {
+      const { changes } = this.#file.sql.forgetRefusals.run(tenant, deployment ?? null, field ?? null)
+      return [Number(changes), { kind: 'refusals', tenant }]
+    })
   }
 
   salt(tenant: string, user: string, proposed: Buffer): Promise<Buffer> {

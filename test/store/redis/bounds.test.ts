@@ -147,6 +147,8 @@ describe('with a user of thousands of rows', () => {
       expiresAt: null,
       revokedAt: null,
       models: null,
+      user: null,
+      scopes: null,
     }
     await store.createKey(key)
     await store.revokeKey(`k-${t}`, 2)
