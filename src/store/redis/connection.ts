@@ -133,7 +133,9 @@ export function createSubscriber(client: RedisClient): RedisClient {
   return subscriber
 }
 
-/** Ends the connection that carries a subscription, without a word to a server that may not hear; another one follows. */
+/**
+ * Ends the connection that carries a subscription, without a word to a server that may not hear; another one follows.
+ */
 export function endSubscription(subscriber: RedisClient): void {
   // A cluster's client keeps it to itself, and has no other way to end it.
   const one =
