@@ -549,6 +549,12 @@ export const configSchema = z.strictObject({
        * one: `refuse` it with 503 and Retry-After, or `forward` it, and perhaps pay twice.
        */
       when_store_is_away: z.enum(['refuse', 'forward']).default('refuse'),
+      /** Bytes kept of one tenant's answers, to be given again for a day; beyond, the oldest go. */
+      max_bytes: z
+        .number()
+        .int()
+        .positive()
+        .default(64 * 1024 * 1024),
     })
     .prefault({}),
   /**

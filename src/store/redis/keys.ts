@@ -50,6 +50,7 @@ export const refusals = (tenant: string) => `${tag(tenant)}refusals`
 export const mode = (tenant: string) => `${tag(tenant)}mode`
 export const evidence = (tenant: string, key: string) => `${tag(tenant)}evidence:${key}`
 export const idempotencyKeys = (tenant: string) => `${tag(tenant)}idempotency`
+export const idempotencyBytes = (tenant: string) => `${tag(tenant)}idempotency-bytes`
 /** By a hash of the client's key. */
 export const idempotencyKey = (tenant: string, hash: string) => `${tag(tenant)}idempotency:${hash}`
 /** Of one tenant's kept responses: when they run out, and their sizes. */

@@ -234,6 +234,7 @@ export class SqliteStore implements Store {
       let more = false
       try {
         more = sweep(this.#file.db, retentionMs, Date.now())
+        this.#file.keepRoom()
       } catch {
         // A file that is locked or full is swept later.
       }

@@ -63,7 +63,7 @@ export class SqliteUsers {
   async eraseUser(tenant: string, user: string): Promise<number> {
     const { noteErasure, forgetChanges, eraseAll, eraseSome } = this.#file.sql
     try {
-      let rows = await this.#file.write<number>(() => {
+      let rows = await this.#file.writeUrgently<number>(() => {
         noteErasure.run(tenant, userHash(user), Date.now())
         forgetChanges.run(JSON.stringify({ kind: 'user', tenant, user }))
         const erased = eraseAll.reduce((sum, statement) => sum + Number(statement.run(tenant, user).changes), 0)
@@ -71,7 +71,7 @@ export class SqliteUsers {
       })
       for (const statement of eraseSome) {
         for (let went = ERASED_AT_ONCE; went === ERASED_AT_ONCE; rows += went) {
-          went = await this.#file.write(() => [Number(statement.run(tenant, user, ERASED_AT_ONCE).changes)])
+          went = await this.#file.writeUrgently(() => [Number(statement.run(tenant, user, ERASED_AT_ONCE).changes)])
         }
       }
       return rows

@@ -123,7 +123,8 @@ describe('with a user of thousands of rows', () => {
     await Promise.all(ids.map((id) => store.limits.settle(t, `${id}-2`, amounts)))
     for (let i = 0; i < 200; i++) {
       await store.idempotency.claim({ tenant: t, user, key: `k-${i}`, bodyHash: 'b', token: `t-${i}`, ttlMs: 60_000 })
-      await store.idempotency.complete(t, `k-${i}`, `t-${i}`, Buffer.from('answer'), 60_000)
+      const kept = Buffer.alloc(i === 199 ? 1_000 : 6)
+      await store.idempotency.complete(t, `k-${i}`, `t-${i}`, kept, { keepMs: 60_000, maxBytes: 1_200 })
     }
     const response = (i: number, chain: string[] = []) => ({
       ...{ id: `resp_${i}`, ts: Date.now(), chain, body: Buffer.alloc(100) },
