@@ -204,10 +204,10 @@ export interface Store {
    */
   commitUser(tenant: string, user: string, next: StoredUser, edge?: StoredEdge): Promise<boolean>
   /**
-   * Erases user, edges, conversations, responses, interactions, rewards: all of it, in slices, so that others are served
-   * meanwhile; where it fails on the way, erase again. Returns how many rows went. Records older than the erasure that
-   * arrive later (from a spool, say) are left out; what an in-flight request writes after it may come after, and
-   * callers erase again then.
+   * Erases user, edges, conversations, responses, interactions, rewards: all of it, in slices, so that others are
+   * served meanwhile; where it fails on the way, erase again. Returns how many rows went. Records older than the
+   * erasure that arrive later (from a spool, say) are left out; what an in-flight request writes after it may come
+   * after, and callers erase again then.
    */
   eraseUser(tenant: string, user: string): Promise<number>
 
