@@ -16,6 +16,7 @@ import { isPassedThrough } from '../api/passthrough/target.ts'
 import { deleteProfile, getProfile, setProfile } from '../api/profiles.ts'
 import { responsesEndpoint } from '../api/responses/endpoint.ts'
 import { keptResponses } from '../api/responses/routes.ts'
+import { consoleRoutes } from '../console/routes.ts'
 import { GatewayError } from '../errors.ts'
 import { errorBody } from '../openai/error.ts'
 import { requireScope } from '../pipeline/authenticate.ts'
@@ -105,6 +106,13 @@ export function createApp(deps: AppDeps): Hono<Env> {
     return c.body(text, 200, { 'content-type': registry.contentType })
   })
   app.route('/admin', admin(deps))
+  app.route(
+    '/console',
+    consoleRoutes(deps, {
+      responses: endpoints['/v1/responses'],
+      answer: (context) => answerOnNode(deps, context, errorBody, () => answerBy(chatEndpoint, deps, context)),
+    }),
+  )
 
   app.all('/v1/*', (c, next) =>
     isPassedThrough(c.var.context) ? onNode(c, () => passThrough(deps, c.var.context)) : next(),
