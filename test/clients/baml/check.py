@@ -1,4 +1,4 @@
-"""BAML, whose HTTP client is its own (Rust): chat completions, Responses and messages, whole and streamed, by `auto`."""
+"""BAML, whose HTTP client is its own: chat completions, Responses and messages, whole and streamed."""
 
 import asyncio
 import importlib
