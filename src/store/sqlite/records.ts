@@ -15,7 +15,7 @@ import { erasedBefore } from './erasures.ts'
 import type { Row, SqliteFile } from './file.ts'
 
 /** Rows read at once: the process does nothing else meanwhile. */
-const BATCH = 64
+const BATCH = 32
 
 /** The log: interactions and rewards. */
 export class SqliteRecords {

@@ -1,11 +1,12 @@
 import { userHash } from '../../runtime/keys.ts'
+import { restSince } from '../../runtime/rest.ts'
 import { floatBytes, floatsOf } from '../bytes.ts'
 import { decodeEdge, encodeEdge } from '../codec.ts'
 import { MAX_EDGES, type StoredEdge, type StoredUser, type UserState } from '../store.ts'
 import type { Row, SqliteFile } from './file.ts'
 
 /** Rows a transaction: SQLite blocks the process meanwhile. */
-const ERASED_AT_ONCE = 250
+const ERASED_AT_ONCE = 100
 
 /** What is known of users: beliefs, edges, and how to forget them. */
 export class SqliteUsers {
@@ -71,7 +72,9 @@ export class SqliteUsers {
       })
       for (const statement of eraseSome) {
         for (let went = ERASED_AT_ONCE; went === ERASED_AT_ONCE; rows += went) {
+          const from = performance.now()
           went = await this.#file.writeUrgently(() => [Number(statement.run(tenant, user, ERASED_AT_ONCE).changes)])
+          if (went > 0) await restSince(from)
         }
       }
       return rows
