@@ -153,6 +153,14 @@ const MIGRATIONS = [
     UPDATE replay_bytes SET bytes = bytes - length(old.response) WHERE tenant = old.tenant;
   END;
   `,
+  `
+  -- What was used in a day, by UTC: by the tenant (id ''), its keys, its users.
+  CREATE TABLE usage (
+    tenant TEXT NOT NULL, day TEXT NOT NULL, scope TEXT NOT NULL, id TEXT NOT NULL, model TEXT NOT NULL,
+    requests INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, nano_usd INTEGER NOT NULL,
+    PRIMARY KEY (tenant, day, scope, id, model)
+  ) STRICT, WITHOUT ROWID;
+  `,
 ]
 
 /** @throws Error when the file was written by a newer version of this program */

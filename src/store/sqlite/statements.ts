@@ -89,6 +89,7 @@ export function prepareStatements(db: DatabaseSync) {
     noteErasure: prepare('INSERT OR REPLACE INTO erasures VALUES (?, ?, ?)'),
     anyErasure: prepare('SELECT 1 FROM erasures LIMIT 1'),
     erasure: prepare('SELECT at FROM erasures WHERE tenant = ? AND user_hash = ?'),
+    eraseUsage: prepare("DELETE FROM usage WHERE tenant = ? AND scope = 'user' AND id = ?"),
     /** Each takes tenant and user. */
     erase: [
       'salts',

@@ -62,6 +62,7 @@ export class SqliteUsers {
       .writeUrgently(() => {
         this.#file.sql.noteErasure.run(tenant, hashOf(user), Date.now())
         this.#file.sql.forgetChanges.run(JSON.stringify({ kind: 'user', tenant, user }))
+        this.#file.sql.eraseUsage.run(tenant, user)
         let rows = 0
         for (const statement of this.#file.sql.erase) rows += Number(statement.run(tenant, user).changes)
         return [rows, { kind: 'user', tenant, user }]
