@@ -593,6 +593,17 @@ export const configSchema = z.strictObject({
     .strictObject({ level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info').meta(restart) })
     .prefault({}),
   metrics: z.strictObject({ enabled: z.boolean().default(true) }).prefault({}),
+  console: z
+    .strictObject({
+      /** The web console at `/console`; it needs `admin.key`. */
+      enabled: z.boolean().default(false),
+      /** Lets people look and change nothing. */
+      read_key: z.string().min(16).optional(),
+      read_key_file: z.string().optional(),
+      /** After this long people log in again. */
+      session_minutes: z.number().int().positive().max(43_200).default(480),
+    })
+    .prefault({}),
   webhook: webhookSchema.optional(),
   telemetry: telemetrySchema.prefault({}).meta(restart),
 })

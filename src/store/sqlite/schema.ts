@@ -154,6 +154,11 @@ const MIGRATIONS = [
   END;
   `,
   `
+  ALTER TABLE open_interactions ADD COLUMN completion_id TEXT;
+  CREATE INDEX open_interactions_of_completion ON open_interactions (tenant, completion_id)
+    WHERE completion_id IS NOT NULL;
+  `,
+  `
   -- What was used in a day, by UTC: by the tenant (id ''), its keys, its users.
   CREATE TABLE usage (
     tenant TEXT NOT NULL, day TEXT NOT NULL, scope TEXT NOT NULL, id TEXT NOT NULL, model TEXT NOT NULL,
