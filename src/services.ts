@@ -1,4 +1,6 @@
 import { dirname, join, resolve } from 'node:path'
+import { PendingFeedback } from './api/pending-feedback.ts'
+import { FirstKey } from './candidates/first-key.ts'
 import { identitySecret } from './candidates/identity-secret.ts'
 import { UserIds } from './candidates/tenants.ts'
 import { vectorSecret } from './config/cross-check.ts'
@@ -31,6 +33,7 @@ import { Conversations } from './pipeline/conversation.ts'
 import { Entry } from './pipeline/entry.ts'
 import { HeldBytes, heldBytesOptions } from './pipeline/held-bytes.ts'
 import { Quota } from './pipeline/quota/quota.ts'
+import { RequestIds } from './pipeline/request-ids.ts'
 import { Refusals } from './providers/dialect/refusals.ts'
 import { Breakers, deploymentOf } from './providers/forward/breakers.ts'
 import { answers } from './providers/forward/probe.ts'
@@ -39,6 +42,7 @@ import { modelThread } from './routing/model/thread.ts'
 import { Policies } from './routing/policies/policies.ts'
 import { Gains } from './routing/safety/gains.ts'
 import { Modes } from './routing/safety/modes.ts'
+import { Background } from './runtime/background.ts'
 import { Seal, type Secrets } from './runtime/seal.ts'
 import { Siblings } from './server/workers.ts'
 import { openStore } from './store/index.ts'
@@ -56,6 +60,8 @@ export interface Services {
   storeHealth: StoreHealth
   recorder: Recorder
   authenticator: Authenticator
+  firstKey: FirstKey
+  background: Background
   entry: Entry
   heldBytes: HeldBytes
   admission: Admission
@@ -63,6 +69,8 @@ export interface Services {
   conversations: Conversations
   quota: Quota
   requests: RequestContexts
+  requestIds: RequestIds
+  pendingFeedback: PendingFeedback
   siblings: Siblings
   userIds: UserIds
   /** Of what is kept of responses, here and by clients. */
@@ -179,10 +187,12 @@ export async function createServices(source: ConfigSource, log: Logger, override
   const identity = await identitySecret(config.identity.secret, join(dataDirOf(config), 'identity-secret'), store)
   const userIds = made('userIds', new UserIds(identity.secret))
   const seal = made('seal', new Seal([identity.secret, ...config.identity.previous_secrets], 'responses'))
+  const requestIds = made('requestIds', new RequestIds(identity.secret))
   const stopAgreeing = identity.agreeLater((secret) => {
     log.warn('the replicas keep user ids under another secret: it is used from now on')
     userIds.use(secret)
     seal.use([secret, ...config.identity.previous_secrets])
+    requestIds.use(secret)
   })
 
   const surges = new Surges((surge) => {
@@ -230,10 +240,11 @@ export async function createServices(source: ConfigSource, log: Logger, override
           log,
         })
 
-  const authenticator = made('authenticator', new Authenticator(store, config))
+  const firstKey = made('firstKey', new FirstKey(join(dataDirOf(config), 'first-key')))
+  const authenticator = made('authenticator', new Authenticator(store, config, (record) => firstKey.used(record)))
   const admission = made('admission', new Admission(admissionOptions(config)))
   const heldBytes = made('heldBytes', new HeldBytes(heldBytesOptions(config)))
-  const requests = made('requests', new RequestContexts(heldBytes))
+  const requests = made('requests', new RequestContexts(heldBytes, requestIds))
   const quota = made(
     'quota',
     new Quota(store.limits, {
@@ -269,6 +280,8 @@ export async function createServices(source: ConfigSource, log: Logger, override
     ),
     recorder,
     authenticator,
+    firstKey,
+    background: made('background', new Background()),
     entry: made('entry', new Entry({ quota, userIds })),
     heldBytes,
     admission,
@@ -276,6 +289,11 @@ export async function createServices(source: ConfigSource, log: Logger, override
     conversations: made('conversations', new Conversations(store, () => onStoreError('loadConversation'))),
     quota,
     requests,
+    requestIds,
+    pendingFeedback: made(
+      'pendingFeedback',
+      new PendingFeedback({ lost: (tenant) => metrics.feedbackLost.inc({ tenant }) }),
+    ),
     siblings: made('siblings', siblingsOf(reload, policies, log)),
     userIds,
     seal,
@@ -302,10 +320,15 @@ export async function createServices(source: ConfigSource, log: Logger, override
   return services
 }
 
+/** Learning from the last answers takes at most so long. */
+const SETTLE_MS = 5_000
+
 /** Closes all that `createServices` opened, each part after those that use it. Requests must have ended. */
 export async function closeServices(services: Services): Promise<void> {
   const { learner, policies, users, vault, judge, quota, recorder, store, log } = services
   services.stopAgreeing()
+  await services.background.settled(SETTLE_MS)
+  await services.pendingFeedback.close()
   services.storeHealth.close()
   await judge?.close()
   await learner.close()

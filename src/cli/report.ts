@@ -14,6 +14,7 @@ export function reportMarkdown({ tenant, since, until, ...report }: Report, gain
     ...table('', { all: report.total }),
     ...table('who chose', report.by_arm),
     ...table('model', report.by_model),
+    ...table('router', report.by_policy),
     ...table('day', report.by_day),
     ...tradeOffLines(report),
   ].join('\n')}`

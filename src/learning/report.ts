@@ -33,6 +33,8 @@ export interface Report {
   /** Who chose: `route`, `baseline`, `holdout`; `explicit`: the client named a model. */
   by_arm: Record<string, Part>
   by_model: Record<string, Part>
+  /** Artifact versions, as they are compared in a canary: whichever replica answered. */
+  by_policy: Record<string, Part>
   /** UTC days. */
   by_day: Record<string, Part>
   /** Reward over cost, had a dollar weighed more or less. */
@@ -53,7 +55,12 @@ export async function makeReport(
   const total = new Sums()
   const policies = new Map<string, number>()
   const tradeOffs = new TradeOffs()
-  const parts = { by_arm: new Map<string, Sums>(), by_model: new Map<string, Sums>(), by_day: new Map<string, Sums>() }
+  const parts = {
+    by_arm: new Map<string, Sums>(),
+    by_model: new Map<string, Sums>(),
+    by_policy: new Map<string, Sums>(),
+    by_day: new Map<string, Sums>(),
+  }
   for await (const batch of store.readInteractions({ tenant, since, until })) {
     for (const record of batch) {
       const rating = ratings.get(`${record.id}\0${record.user}`)?.value
@@ -62,6 +69,7 @@ export async function makeReport(
       policies.set(record.policy, record.ts)
       sumsOf(parts.by_arm, record.arm ?? (record.reason === 'explicit' ? 'explicit' : 'route')).add(record, rating)
       sumsOf(parts.by_model, record.chosen).add(record, rating)
+      if (record.reason !== 'explicit') sumsOf(parts.by_policy, record.policy).add(record, rating)
       sumsOf(parts.by_day, new Date(record.ts).toISOString().slice(0, 10)).add(record, rating)
     }
   }
@@ -76,6 +84,7 @@ export async function makeReport(
     total: total.part(),
     by_arm: shown(parts.by_arm),
     by_model: shown(parts.by_model),
+    by_policy: shown(parts.by_policy),
     by_day: shown(parts.by_day),
     trade_offs: tradeOffs.points(),
   }

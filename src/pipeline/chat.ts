@@ -67,11 +67,14 @@ async function decideAndAnswer(deps: ChatDeps, context: RequestContext, asked: C
   let record: InteractionRecord | null = null
   try {
     const headers = { ...grant.headers, ...feedbackLink(deps.seal, context, call) }
-    const outcome = await answer(deps, context, call, decision, { headers, mostTokens: grant.mostTokens }, (ended) => {
+    const onEnding = (ended: Outcome) => {
       record = grant.withCosts(recordOf(context, call, decision, ended))
       if (context.trace) context.trace.record = record
       return afterAnswer(deps, { context, call, decision, record })
-    })
+    }
+    const onNamed = (id: string) => deps.recorder.nameCompletion(call.principal.tenant.name, context.requestId, id)
+    const granted = { headers, mostTokens: grant.mostTokens }
+    const outcome = await answer(deps, context, call, decision, granted, onEnding, onNamed)
     logBroken(deps.log, context, outcome)
     if (deps.judge && judged && record) considerJudging(deps.judge, { call, decision, record }, judged().body)
     return isWhole(outcome)
@@ -162,6 +165,7 @@ export async function answer(
   decision: Decision,
   granted: Pick<Grant, 'headers' | 'mostTokens'>,
   onEnding: (outcome: Outcome) => Promise<void> | undefined,
+  onNamed?: (completionId: string) => void,
 ): Promise<Outcome> {
   const { snapshot, signal, requestId, startedAt } = context
   const { timeouts, retries, server } = snapshot.config
@@ -206,6 +210,7 @@ export async function answer(
     commentsMs: timeouts.comments_ms,
     writeIdleMs: server.write_idle_timeout_ms,
     onEnding,
+    ...(onNamed && { onNamed }),
   })
 }
 

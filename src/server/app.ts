@@ -6,7 +6,7 @@ import { type AnswerDeps, answerBy } from '../api/chat-completions.ts'
 import { completionsEndpoint } from '../api/completions.ts'
 import { embed } from '../api/embeddings.ts'
 import { explain } from '../api/explain.ts'
-import { takeFeedback } from '../api/feedback.ts'
+import { type FeedbackDeps, takeFeedback } from '../api/feedback.ts'
 import { askForFeedback, takePageFeedback } from '../api/feedback-page.ts'
 import { type ReadinessDeps, readiness } from '../api/health.ts'
 import { countTokens, messagesEndpoint, tellRequestId } from '../api/messages.ts'
@@ -26,7 +26,7 @@ import type { Entry } from '../pipeline/entry.ts'
 import type { HeldBytes } from '../pipeline/held-bytes.ts'
 import type { Seal } from '../runtime/seal.ts'
 import type { Store } from '../store/store.ts'
-import { answerOnNode } from './direct.ts'
+import { answerOnNode, throwIfRefused } from './direct.ts'
 import { type ErrorDeps, errorResponse, report } from './errors.ts'
 import type { Siblings } from './workers.ts'
 
@@ -40,6 +40,7 @@ export type AppDeps = BeginDeps &
   AnswerDeps &
   ReadinessDeps &
   AdminDeps &
+  FeedbackDeps &
   ErrorDeps & { store: Store; siblings: Siblings; seal: Seal; entry: Entry; heldBytes: HeldBytes }
 
 /** Routes that answer, each in its format; errors below such a path have the same format. */
@@ -61,6 +62,7 @@ export function createApp(deps: AppDeps): Hono<Env> {
   const endpoints = endpointsOf(deps)
 
   app.use('/v1/*', async (c, next) => {
+    throwIfRefused(c.env.incoming)
     const context = await beginRequest(deps, c.env.incoming, c.env.outgoing)
     c.set('context', context)
     requireScope(context.caller, c.req.path)
@@ -85,7 +87,7 @@ export function createApp(deps: AppDeps): Hono<Env> {
   app.get('/v1/models/:id{.+}', (c) => json(c, findModel(c.var.context, c.req.param('id'))))
   app.post('/v1/router/explain', async (c) => json(c, await explain(deps, c.var.context, endpoints['/v1/responses'])))
   app.post('/v1/feedback', async (c) => json(c, await takeFeedback(deps, c.var.context), 202))
-  app.get('/v1/users/:id/profile', async (c) => json(c, await getProfile(deps, c.var.context, c.req.param('id'))))
+  app.get('/v1/users/:id/profile', (c) => onNode(c, () => getProfile(deps, c.var.context, c.req.param('id'))))
   app.put('/v1/users/:id/profile', async (c) => json(c, await setProfile(deps, c.var.context, c.req.param('id'))))
   app.delete('/v1/users/:id/profile', async (c) => json(c, await deleteProfile(deps, c.var.context, c.req.param('id'))))
 

@@ -153,6 +153,11 @@ const MIGRATIONS = [
     UPDATE replay_bytes SET bytes = bytes - length(old.response) WHERE tenant = old.tenant;
   END;
   `,
+  `
+  ALTER TABLE open_interactions ADD COLUMN completion_id TEXT;
+  CREATE INDEX open_interactions_of_completion ON open_interactions (tenant, completion_id)
+    WHERE completion_id IS NOT NULL;
+  `,
 ]
 
 /** @throws Error when the file was written by a newer version of this program */
