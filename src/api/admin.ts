@@ -111,6 +111,13 @@ export function admin(deps: AdminDeps): Hono<{ Bindings: HttpBindings }> {
     return c.json({ revoked: true })
   })
 
+  app.delete('/tenants/:tenant', async (c) => {
+    const tenant = c.req.param('tenant')
+    const erased = await deps.store.eraseTenant(tenant)
+    if (erased === 0) throw notFound('Nothing is kept of such a tenant.')
+    return c.json({ object: 'tenant.erased', tenant, erased })
+  })
+
   app.get('/evidence', async (c) => {
     const { tenant, policy } = c.req.query()
     return c.json(await showEvidence(deps, { tenant, policy }))

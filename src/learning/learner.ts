@@ -7,6 +7,7 @@ import { userKey } from '../runtime/keys.ts'
 import { quantise } from '../runtime/quantise.ts'
 import type { RewardRecord } from '../store/records/codec.ts'
 import {
+  ErasedError,
   type InteractionSummary,
   MAX_EDGES,
   type Store,
@@ -48,9 +49,10 @@ export interface LearnerOptions {
  * - `outdated`: a later reward of the same answer is there already;
  * - `no_vector`: nothing to learn from was kept of the question;
  * - `quarantined`: the belief is broken, so that the user counts as a new one;
+ * - `erased`: the user has been erased since they asked;
  * - `paced`: more hints came of this user than a person gives; the log has them for the next training.
  */
-export type Outcome = 'learned' | 'kept' | 'outdated' | 'no_vector' | 'quarantined' | 'paced'
+export type Outcome = 'learned' | 'kept' | 'outdated' | 'no_vector' | 'quarantined' | 'paced' | 'erased'
 
 type NewEdge = Omit<StoredEdge, 'seq'>
 
@@ -149,20 +151,26 @@ export class Learner {
   async #apply(policy: Policy, reward: RewardRecord, interaction: InteractionSummary): Promise<Outcome> {
     const { tenant, user } = interaction
     const speaker = { user, key: interaction.key ?? '', vouched: interaction.vouched ?? false }
-    return this.#queue.run(userKey(tenant, user), async () => {
-      const edges = edgesOf(reward, await this.#read(policy, interaction))
-      if (edges.length === 0) return 'no_vector'
-      if (propertiesOf(reward.kind).rates) {
-        const kept = await this.#kept.of(tenant, user, await this.#store.loadUser(tenant, user))
-        for (const edge of outdatedBy(reward, kept)) {
-          await this.#commit(policy, tenant, user, withdrawn(edge, reward.ts), speaker)
+    const { ts: askedAt } = interaction
+    return this.#queue
+      .run(userKey(tenant, user), async () => {
+        const edges = edgesOf(reward, await this.#read(policy, interaction))
+        if (edges.length === 0) return 'no_vector'
+        if (propertiesOf(reward.kind).rates) {
+          const kept = await this.#kept.of(tenant, user, await this.#store.loadUser(tenant, user))
+          for (const edge of outdatedBy(reward, kept)) {
+            await this.#commit(policy, tenant, user, withdrawn(edge, reward.ts), speaker, askedAt)
+          }
         }
-      }
-      let outcome: Outcome = 'learned'
-      const by = propertiesOf(reward.kind).ofUser ? speaker : null
-      for (const edge of edges) outcome = await this.#commit(policy, tenant, user, edge, by)
-      return outcome
-    })
+        let outcome: Outcome = 'learned'
+        const by = propertiesOf(reward.kind).ofUser ? speaker : null
+        for (const edge of edges) outcome = await this.#commit(policy, tenant, user, edge, by, askedAt)
+        return outcome
+      })
+      .catch((error: unknown) => {
+        if (error instanceof ErasedError) return 'erased'
+        throw error
+      })
   }
 
   /** An answer's question as this policy's reader reads it, where it can; a plain vector does not go on from here. */
@@ -211,8 +219,9 @@ export class Learner {
     user: string,
     edge: NewEdge,
     speaker: Speaker | null,
+    askedAt: number,
   ): Promise<Outcome> {
-    const { outcome, told, isFirst } = await this.#compareAndSet<Committed>(tenant, user, async (stored) => {
+    const change = async (stored: StoredUser | null): Promise<Change<Committed>> => {
       const kept = await this.#kept.of(tenant, user, stored)
       const old = kept.find(({ id }) => id === edge.id)
       if (old && old.ts > edge.ts) return { result: { outcome: 'outdated', told: null, isFirst: false } }
@@ -237,7 +246,8 @@ export class Learner {
       }
       const isFirst = speaker !== null && !old && !others.some(({ candidate }) => candidate === added.candidate)
       return { next, edge: added, result: { outcome: now ? 'learned' : 'kept', told, isFirst } }
-    })
+    }
+    const { outcome, told, isFirst } = await this.#compareAndSet(tenant, user, change, askedAt)
     if (outcome === 'quarantined') this.#states.quarantine(policy, tenant, user)
     if (told) await this.#tell(policy, tenant, speaker ? voiceOf(speaker) : JUDGE, told)
     if (isFirst && counted(edge) > 0) this.#onFirstWord?.(tenant, edge.candidate, edge.reward)
@@ -322,7 +332,8 @@ export class Learner {
   async #compareAndSet<T>(
     tenant: string,
     user: string,
-    change: (stored: StoredUser | null) => Promise<{ next?: NextUser; edge?: StoredEdge; result: T }>,
+    change: (stored: StoredUser | null) => Promise<Change<T>>,
+    askedAt?: number,
   ): Promise<T> {
     for (let tries = 0; tries < MAX_TRIES; tries++) {
       if (tries > 0) await sleep(Math.random() * 5 * tries)
@@ -330,7 +341,7 @@ export class Learner {
       const { next, edge, result } = await change(stored)
       if (!next) return result
       const written = { ...next, revision: (stored?.revision ?? 0) + 1, updatedAt: Date.now() }
-      if (await this.#store.commitUser(tenant, user, written, edge)) {
+      if (await this.#store.commitUser(tenant, user, written, edge, askedAt)) {
         this.#states.put(tenant, user, written)
         this.#kept.committed(tenant, user, written, await this.#kept.of(tenant, user, stored), edge)
         return result
@@ -346,6 +357,12 @@ interface Committed {
   told: ReadonlyMap<string, Float32Array> | null
   /** The user's first word of this candidate. */
   isFirst: boolean
+}
+
+interface Change<T> {
+  next?: NextUser
+  edge?: StoredEdge
+  result: T
 }
 
 type NextUser = Omit<StoredUser, 'revision' | 'updatedAt'>

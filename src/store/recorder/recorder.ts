@@ -149,9 +149,9 @@ export class Recorder {
 
   /** An erased user's answers are no longer found here. Records of theirs that still wait are left out by the store. */
   forget(tenant: string, user: string): void {
-    for (const [key, record] of this.#findable) {
-      if (record.tenant === tenant && record.user === user) this.#findable.delete(key)
-    }
+    const isTheirs = (row: { tenant: string; user: string }) => row.tenant === tenant && row.user === user
+    for (const [key, record] of this.#findable) if (isTheirs(record)) this.#findable.delete(key)
+    for (const [key, summary] of this.#open) if (isTheirs(summary)) this.#open.delete(key)
   }
 
   /** Delivers what waits. False = the store is away: the rest stays in the spool. */

@@ -40,7 +40,7 @@ export class RedisRecords {
         tenant,
         'open-interactions',
         [keys.tag(tenant)],
-        [OPEN_MS, ...part.flatMap((row) => [row.id, row.user, encodeSummary(row)])],
+        [OPEN_MS, ...part.flatMap((row) => [row.id, row.user, encodeSummary(row), keys.erasedOf(row.user), row.ts])],
       ),
     )
   }
@@ -68,6 +68,7 @@ export class RedisRecords {
         'append-rewards',
         [
           keys.rewards(tenant),
+          keys.tenantErased(tenant),
           ...part.flatMap(({ interaction, user }) => [
             keys.knownRewards(tenant, interaction),
             keys.userLog(tenant, user),
@@ -78,7 +79,7 @@ export class RedisRecords {
           this.#retentionMs,
           ...part.flatMap((row) => [
             `${row.kind}:${row.ts}:${row.user}`,
-            row.ts,
+            row.askedAt ?? row.ts,
             row.user,
             row.interaction,
             rewardJson(row),

@@ -25,7 +25,9 @@ export class SqliteRecords {
 
   openInteractions(rows: InteractionSummary[]): Promise<void> {
     return this.#file.write(() => {
+      const erased = erasedBefore(this.#file)
       for (const row of rows) {
+        if (erased(row)) continue
         this.#file.sql.openInteraction.run(row.tenant, row.id, row.user, row.ts, encodeSummary(row), row.tenant, row.id)
       }
       return [undefined]
@@ -50,7 +52,7 @@ export class SqliteRecords {
     return this.#file.write(() => {
       const erased = erasedBefore(this.#file)
       for (const row of rows) {
-        if (erased(row)) continue
+        if (erased({ ...row, ts: row.askedAt ?? row.ts })) continue
         this.#file.sql.appendReward.run(row.tenant, row.interaction, row.user, row.kind, row.ts, rewardJson(row))
       }
       return [undefined]

@@ -22,6 +22,7 @@
     user-log:<user>           log index of the user, in order of arrival: "i:<stream id>", "r:<stream id>",
                               "o:<interaction id>", "p:<idempotency key's hash>"
     text:<id>                 prompt text
+    erased:                   when the tenant was erased, milliseconds
 
   Returns the number of rows that were new.
 ]]
@@ -51,9 +52,12 @@ for _, row in ipairs(rows) do
   asked[#asked + 1] = prefix .. 'interaction:' .. row[1]
   asked[#asked + 1] = prefix .. row[4]
 end
+asked[#asked + 1] = prefix .. 'erased:'
 local answers = redis.call('MGET', unpack(asked))
 local known = {}
 for i, key in ipairs(asked) do known[key] = answers[i] end
+
+local tenant_erased = tonumber(known[prefix .. 'erased:'] or '-1')
 
 local stream = prefix .. 'interactions'
 for i, row in ipairs(rows) do
@@ -64,7 +68,7 @@ for i, row in ipairs(rows) do
   local state = known[marker] and string.sub(known[marker], 1, 1)
   if state ~= 'e' then
     local erased_at = known[prefix .. erased]
-    if erased_at and tonumber(erased_at) >= ts then
+    if math.max(tonumber(erased_at or '-1'), tenant_erased) >= ts then
       redis.call('DEL', marker)
       redis.call('ZREM', index, 'o:' .. id)
     else

@@ -5,10 +5,11 @@
   KEYS[2]   all keys of the tenant, by the time at which their answers run out (a claim: as if it were answered now)
   KEYS[3]   log index of the user (see append-interactions.lua): "p:<key's hash>"
   KEYS[4]   there when the claim was given up (see complete.lua)
+  KEYS[5]   when the user was erased, milliseconds                KEYS[6]   when the tenant was
 
   ARGV[1]   the key's hash        ARGV[2]   hash of the body      ARGV[3]   token
   ARGV[4]   how long the claim holds, milliseconds                ARGV[5]   most keys of a tenant
-  ARGV[6]   prefix of such a key
+  ARGV[6]   prefix of such a key                                  ARGV[7]   when the request began, milliseconds
 
   Returns {"claimed"} (also when this token had claimed it before), {"in_flight"}, {"mismatch"}, {"void"}, or
   {"done", response}.
@@ -24,6 +25,10 @@ if known[1] then
   if known[2] then return { 'done', known[2] } end
   if known[3] == ARGV[3] then return { 'claimed' } end
   return { 'in_flight' }
+end
+-- Nothing will be kept of it.
+for _, erased in ipairs(redis.call('MGET', KEYS[5], KEYS[6])) do
+  if erased and tonumber(erased) >= tonumber(ARGV[7]) then return { 'claimed' } end
 end
 redis.call('HSET', KEYS[1], 'body', ARGV[2], 'token', ARGV[3])
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
