@@ -11,8 +11,9 @@ export function addTenants(program: Command, configPath: () => string): void {
     .description('erase all that is kept of a tenant: keys, users, log, responses, evidence; it cannot be undone')
     .option('--yes', 'do it')
     .action(async (tenant: string, { yes }: { yes?: boolean }) => {
-      if (!yes) fail(`This erases all that is kept of tenant '${tenant}'. Say --yes to do it.`)
       await withStore(configPath(), async (store, config) => {
+        await store.ping()
+        if (!yes) fail(`This erases all that is kept of tenant '${tenant}'. Say --yes to do it.`)
         const gone = await store.eraseTenant(tenant)
         if (gone === 0) fail(`Nothing is kept of a tenant '${tenant}'.`)
         process.stdout.write(`Erased tenant '${tenant}': ${gone} entries.\n`)
