@@ -14,7 +14,7 @@ import { modelThread } from './routing/model/thread.ts'
 import { watchFiles } from './runtime/watch.ts'
 import { createApp } from './server/app.ts'
 import { directly } from './server/direct.ts'
-import { closeAfterAnswers, createHttpServer, drainServer } from './server/http-server.ts'
+import { closeAfterAnswers, createHttpServer, drainServer, useCertificate } from './server/http-server.ts'
 import { isFirst, isSupervisor, supervise } from './server/workers.ts'
 import { closeServices, createServices, dataDirOf, type Overrides, type Services } from './services.ts'
 
@@ -44,6 +44,7 @@ export async function serve(configPath: string, overrides: Overrides = {}): Prom
     writeIdleMs: () => services.snapshot().config.server.write_idle_timeout_ms,
     errors: services,
   })
+  source.onChange((next) => useCertificate(server, next.config.server))
   const stopWatching = watchFiles(() => source.files, reload)
 
   // Before the port is open: a supervisor that sees it open may send a signal.
@@ -60,7 +61,7 @@ export async function serve(configPath: string, overrides: Overrides = {}): Prom
   flushCompileCache()
   if (isFirst()) {
     const key = await firstKey(services.store, config, join(dataDirOf(config), 'first-key')).catch(() => null)
-    printWelcome({ host: config.server.host, port, key, snapshot: services.snapshot() })
+    printWelcome({ server: config.server, port, key, snapshot: services.snapshot() })
   }
 
   function reload(): void {
@@ -116,7 +117,7 @@ const BACKLOG = 4_096
 async function listen(server: Server, { host, port }: Config['server']): Promise<number> {
   await new Promise<void>((listening, fail) => {
     server.once('error', fail)
-    server.listen({ port, host, backlog: BACKLOG }, listening)
+    server.listen({ port, host: host.replace(/^\[(.*)\]$/, '$1'), backlog: BACKLOG }, listening)
   })
   const address = server.address()
   return typeof address === 'object' && address ? address.port : port

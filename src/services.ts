@@ -1,4 +1,5 @@
 import { dirname, join, resolve } from 'node:path'
+import { PendingFeedback } from './api/pending-feedback.ts'
 import { withFormerIds } from './candidates/former-ids.ts'
 import { IdentitySecret } from './candidates/identity-secret.ts'
 import { UserIds } from './candidates/tenants.ts'
@@ -33,6 +34,7 @@ import { Conversations } from './pipeline/conversation.ts'
 import { Entry } from './pipeline/entry.ts'
 import { HeldBytes, heldBytesOptions } from './pipeline/held-bytes.ts'
 import { Quota } from './pipeline/quota/quota.ts'
+import { RequestIds } from './pipeline/request-ids.ts'
 import { Refusals } from './providers/dialect/refusals.ts'
 import { Breakers, deploymentOf } from './providers/forward/breakers.ts'
 import { answers } from './providers/forward/probe.ts'
@@ -65,6 +67,8 @@ export interface Services {
   conversations: Conversations
   quota: Quota
   requests: RequestContexts
+  requestIds: RequestIds
+  pendingFeedback: PendingFeedback
   siblings: Siblings
   userIds: UserIds
   /** Of what is kept of responses, here and by clients. */
@@ -128,6 +132,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
         log.warn('the replicas keep user ids under another secret: it is used from now on')
         userIds.use(secrets)
         seal.use(secrets)
+        requestIds.use(secrets[0])
       },
       onProblem: (problem) => log.error({ problem }, 'user ids differ between replicas'),
     }),
@@ -198,6 +203,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
     if (change.kind === 'all') for (const tenant of snapshot().tenants.keys()) policies.refreshEvidence(tenant)
   })
 
+  const requestIds = made('requestIds', new RequestIds(identity.secrets[0]))
   const surges = new Surges((surge) => {
     metrics.evidenceSurges.inc({ tenant: surge.tenant, candidate: surge.candidate })
     log.warn(surge, 'many new users rate one candidate alike: see /admin/evidence')
@@ -212,6 +218,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
       find,
       policyFor: (tenant, user) => policies.snapshot(tenant, user).policy,
       hearing: { minAnswers: min_answers, minAgeMs: min_age_hours * HOUR_MS, halfLifeDays: half_life_days },
+      newUsersPerMinute: config.limits.new_users_per_minute,
       onFirstWord: (tenant, candidate, reward) => surges.note(tenant, candidate, reward),
       log,
     }),
@@ -245,7 +252,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
   const authenticator = made('authenticator', new Authenticator(store, config))
   const admission = made('admission', new Admission(admissionOptions(config)))
   const heldBytes = made('heldBytes', new HeldBytes(heldBytesOptions(config)))
-  const requests = made('requests', new RequestContexts(heldBytes))
+  const requests = made('requests', new RequestContexts(heldBytes, requestIds))
   const quota = made(
     'quota',
     new Quota(store.limits, {
@@ -288,6 +295,11 @@ export async function createServices(source: ConfigSource, log: Logger, override
     conversations: made('conversations', new Conversations(store, () => onStoreError('loadConversation'))),
     quota,
     requests,
+    requestIds,
+    pendingFeedback: made(
+      'pendingFeedback',
+      new PendingFeedback({ lost: (tenant) => metrics.feedbackLost.inc({ tenant }) }),
+    ),
     siblings: made('siblings', siblingsOf(reload, policies, log)),
     userIds,
     seal,
@@ -320,6 +332,7 @@ export async function closeServices(services: Services): Promise<void> {
   const { learner, policies, users, vault, judge, quota, recorder, store, log } = services
   services.identity.close()
   services.userRetention.close()
+  await services.pendingFeedback.close()
   services.storeHealth.close()
   await judge?.close()
   await learner.close()

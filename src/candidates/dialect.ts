@@ -32,11 +32,14 @@ const fieldRule = z.union([
 ])
 
 const rules = {
-  /** By top-level field of a request. */
+  /** By top-level field of a request; `*`: fields that OpenAI does not document. */
   fields: z.record(z.string(), fieldRule).optional(),
   /** By role: the role that stands in for it, or `avoid`. */
   roles: z.record(z.string(), z.string()).optional(),
-  /** By type of a content part; `text` makes plain text of a refusal. */
+  /**
+   * By type of a content part; `text` makes plain text of a refusal. `file_id`: a file that is not in the request;
+   * `remote_image`: an image that is not.
+   */
   parts: z.record(z.string(), z.enum(['keep', 'avoid', 'text'])).optional(),
   /** By field of a message, beside those that every API has. */
   message_fields: z.record(z.string(), fate).optional(),
@@ -56,10 +59,41 @@ const rules = {
       strict: z.boolean().optional(),
       /** Keywords of JSON schema that are left out of functions' parameters. */
       schema_without: z.array(z.string()).optional(),
-      /** Parameters must be an object schema: one is made of what is not. */
+      /** Parameters must be an object schema without a choice at its top: one is made of what is not. */
       object_schema: z.boolean().optional(),
+      /** References to `$defs` are not taken: what they stand for is put in their place. */
+      inline_refs: z.boolean().optional(),
+      /** A list of types is not taken: the first, and whether null is one of them. */
+      nullable: z.boolean().optional(),
+      /** What the items of an array are where its schema does not say. */
+      array_items: z.record(z.string(), z.unknown()).optional(),
+      /** Only texts may be enumerated: the other enumerations go into descriptions. */
+      text_enums: z.boolean().optional(),
+      /** Formats of texts that are taken; others are left out. */
+      formats: z.array(z.string()).optional(),
+      /** A regular expression that names of functions must match. */
+      names: z.string().optional(),
+      /** Forms of `tool_choice` that are taken; of `allowed_tools` the tools are offered alone. */
+      choices: z.array(z.enum(['auto', 'none', 'required', 'function', 'custom', 'allowed_tools'])).optional(),
     })
     .optional(),
+  /** What a conversation looks like to this model. */
+  turns: z
+    .strictObject({
+      /** `first`: one system message, at the beginning. */
+      system: z.enum(['anywhere', 'first']).optional(),
+      /** User and assistant take turns: neighbours of one role become one message. */
+      alternate: z.boolean().optional(),
+      /** `drop`: messages that say nothing are left out. */
+      blank: z.enum(['keep', 'drop']).optional(),
+      /** Roles whose content is one text, not parts of it. */
+      one_text: z.array(z.string()).optional(),
+      /** Content must be there beside tool calls, if an empty one. */
+      needs_content: z.boolean().optional(),
+    })
+    .optional(),
+  /** It takes only requests that need one of these capabilities: a model for sound answers no text alone. */
+  only_for: z.array(z.string()).optional(),
   /** What becomes of a conversation in which a user speaks right after a tool's result. */
   user_after_tool: z.enum(['keep', 'avoid']).optional(),
   /** What becomes of a conversation whose last message is the assistant's, to be gone on with. */
@@ -89,6 +123,8 @@ export interface Dialect {
   loopNeeds: string | null
   toolIds: { pattern: RegExp; length: number; unique: boolean } | null
   tools: Readonly<NonNullable<DialectConfig['tools']>>
+  turns: Readonly<NonNullable<DialectConfig['turns']>>
+  onlyFor: readonly string[] | null
   prefill: 'keep' | 'avoid'
   userAfterTool: 'keep' | 'avoid'
 }
@@ -96,10 +132,11 @@ export interface Dialect {
 /** The rules that hold for a model, families' over the provider's own. */
 export function dialectFor(config: DialectConfig, model: string): Dialect {
   const fitting = [config, ...config.models.filter(({ match }) => match.some((pattern) => fits(pattern, model)))]
-  const merged = <K extends 'fields' | 'roles' | 'parts' | 'message_fields' | 'tools'>(key: K) =>
+  const merged = <K extends 'fields' | 'roles' | 'parts' | 'message_fields' | 'tools' | 'turns'>(key: K) =>
     Object.assign({}, ...fitting.map((rules) => rules[key] ?? {}))
-  const last = <K extends 'thoughts' | 'loop_needs' | 'tool_ids' | 'prefill' | 'user_after_tool'>(key: K) =>
-    fitting.findLast((rules) => rules[key] !== undefined)?.[key]
+  const last = <K extends 'thoughts' | 'loop_needs' | 'only_for' | 'tool_ids' | 'prefill' | 'user_after_tool'>(
+    key: K,
+  ) => fitting.findLast((rules) => rules[key] !== undefined)?.[key]
   const ids = last('tool_ids')
   return {
     fields: merged('fields'),
@@ -110,6 +147,8 @@ export function dialectFor(config: DialectConfig, model: string): Dialect {
     loopNeeds: last('loop_needs') ?? null,
     toolIds: ids ? { pattern: new RegExp(`^(?:${ids.pattern})$`), length: ids.length, unique: ids.unique } : null,
     tools: merged('tools'),
+    turns: merged('turns'),
+    onlyFor: last('only_for') ?? null,
     prefill: last('prefill') ?? 'keep',
     userAfterTool: last('user_after_tool') ?? 'keep',
   }

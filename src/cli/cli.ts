@@ -1,5 +1,9 @@
+import { hasProxy } from '../runtime/proxy.ts'
 import { messageFor } from './fail.ts'
 import { createProgram } from './program.ts'
+
+// Loading undici takes a while.
+if (hasProxy()) (await import('../runtime/dispatcher.ts')).proxyFetch()
 
 try {
   await createProgram(async (configPath) => (await import('../main.ts')).serve(configPath)).parseAsync()

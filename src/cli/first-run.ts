@@ -14,7 +14,14 @@ export async function firstKey(store: Store, config: Config, file: string): Prom
   if (existsSync(file)) return readFileSync(file, 'utf8').trim()
   if ((await store.listKeys()).length > 0) return null
   const tenant = config.tenants[0]?.name ?? 'default'
-  const { secret, record } = makeKey({ tenant, name: 'first key', expiresAt: null, models: null })
+  const { secret, record } = makeKey({
+    tenant,
+    name: 'first key',
+    expiresAt: null,
+    models: null,
+    user: null,
+    scopes: null,
+  })
   await store.createKey(record)
   writeFileSync(file, `${secret}\n`, { mode: 0o600 })
   chmodSync(file, 0o600)
@@ -22,16 +29,21 @@ export async function firstKey(store: Store, config: Config, file: string): Prom
 }
 
 export interface Welcome {
-  host: string
+  server: Config['server']
   port: number
   key: string | null
   snapshot: Snapshot
 }
 
+/** A host as it stands in a URL; a wildcard is listened on, not called. */
+function callable(host: string): string {
+  if (host === '0.0.0.0' || host === '::' || host === '[::]') return '127.0.0.1'
+  return host.includes(':') && !host.startsWith('[') ? `[${host}]` : host
+}
+
 /** Prints address, candidates, key and a curl command to stderr; logs go to stdout. */
-export function printWelcome({ host, port, key, snapshot }: Welcome): void {
-  const shownHost = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host
-  const url = `http://${shownHost}:${port}`
+export function printWelcome({ server, port, key, snapshot }: Welcome): void {
+  const url = `http${server.tls ? 's' : ''}://${callable(server.host)}:${port}`
   const isDemo = snapshot.candidates.every(({ provider }) => {
     const entry = snapshot.config.providers[provider]
     return entry !== undefined && kindOf(entry).isDemo

@@ -5,6 +5,7 @@ import type { z } from 'zod'
 import { crossCheck } from './cross-check.ts'
 import { type Config, configSchema } from './schema.ts'
 import { readSecrets } from './secrets.ts'
+import { checkTlsFiles } from './tls-files.ts'
 import { numberOf, substitute, truthOf, unsetProblems } from './variables.ts'
 
 /** The configuration can't be used; `problems` has a line for each mistake: path, and what was expected. */
@@ -56,7 +57,9 @@ function load(file: string, env: NodeJS.ProcessEnv, files: string[]): Config {
   files.push(...secrets.files)
   if (secrets.problems.length > 0) throw new ConfigError(file, secrets.problems)
   const config = validate(file, root)
-  files.push(resolve(config.catalogue.file))
+  const tls = checkTlsFiles(config)
+  files.push(resolve(config.catalogue.file), ...tls.files.map((name) => resolve(name)))
+  if (tls.problems.length > 0) throw new ConfigError(file, tls.problems)
   return config
 }
 

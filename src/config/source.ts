@@ -16,6 +16,7 @@ export class ConfigSource {
   #files: readonly string[]
   #state: ConfigState
   #reloading: Promise<void> = Promise.resolve()
+  readonly #listeners: ((next: Snapshot) => void)[] = []
 
   static async open(path: string, { config, files }: LoadedConfig): Promise<ConfigSource> {
     return new ConfigSource(path, await makeSnapshot(config), files)
@@ -39,6 +40,11 @@ export class ConfigSource {
 
   get state(): ConfigState {
     return this.#state
+  }
+
+  /** Calls `listener` with each configuration that comes into force from now on. */
+  onChange(listener: (next: Snapshot) => void): void {
+    this.#listeners.push(listener)
   }
 
   /**
@@ -66,6 +72,7 @@ export class ConfigSource {
       throw error
     }
     this.#state = { readAt: Date.now(), problem: null }
+    for (const listener of this.#listeners) listener(this.#current)
     await use(this.#current, old)
   }
 }

@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
-import { Pool } from 'undici'
+import type { Dispatcher } from 'undici'
 import { z } from 'zod'
+import { openDispatcher } from '../runtime/dispatcher.ts'
 import { fairTimeout } from '../runtime/fair-timer.ts'
+import { proxyFor } from '../runtime/proxy.ts'
 import { clipText, type MaxChars } from './clip-text.ts'
 import { type Embedder, EmbedderError } from './embedder.ts'
 
@@ -37,7 +39,8 @@ export class OpenAIEmbedder implements Embedder {
   readonly dim: number
   readonly #options: OpenAIEmbedderOptions
   readonly #path: string
-  readonly #pool: Pool
+  readonly #origin: string
+  readonly #dispatcher: Dispatcher
   readonly #cache: LRUCache<string, Float32Array>
   /** Pending requests by the same hash, so that a text is asked for once. */
   readonly #pending = new Map<string, Promise<Float32Array>>()
@@ -49,10 +52,15 @@ export class OpenAIEmbedder implements Embedder {
     this.dim = options.dim
     this.#options = options
     this.#path = `${url.pathname.replace(/\/+$/, '')}/embeddings${url.search}`
-    this.#pool = new Pool(url.origin, {
+    this.#origin = url.origin
+    this.#dispatcher = openDispatcher({
+      origin: url.origin,
       connections: 64,
-      connect: { timeout: options.timeoutMs },
-      maxResponseSize: MAX_ANSWER_BYTES,
+      connectTimeoutMs: options.timeoutMs,
+      maxResponseBytes: MAX_ANSWER_BYTES,
+      proxy: proxyFor(url.origin, undefined),
+      tls: {},
+      http2: false,
     })
     this.#cache = new LRUCache({ max: options.cacheSize ?? 10_000 })
   }
@@ -67,7 +75,7 @@ export class OpenAIEmbedder implements Embedder {
   }
 
   async close(): Promise<void> {
-    await this.#pool.destroy()
+    await this.#dispatcher.destroy()
   }
 
   #askOnce(key: string, text: string): Promise<Float32Array> {
@@ -91,7 +99,8 @@ export class OpenAIEmbedder implements Embedder {
     const { apiKey, model, timeoutMs } = this.#options
     const signal = fairTimeout(timeoutMs)
     try {
-      const { statusCode, body } = await this.#pool.request({
+      const { statusCode, body } = await this.#dispatcher.request({
+        origin: this.#origin,
         method: 'POST',
         path: this.#path,
         headers: { 'content-type': 'application/json', ...(apiKey && { authorization: `Bearer ${apiKey}` }) },

@@ -14,6 +14,14 @@ export const httpFields = {
   headers: z.record(z.string(), z.string()).default({}),
   /** A provider without a key is off, unless it needs none (a local server). */
   key_required: z.boolean().default(true),
+  /** Of an HTTP proxy, or `off`; the environment's (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`) where left out. */
+  proxy: z.union([z.literal('off'), z.url({ protocol: /^https?$/ })]).optional(),
+  /** PEM files: the CA of the server, if it is none of the usual ones; a certificate of ours, if it wants one. */
+  tls: z
+    .strictObject({ ca_file: z.string().optional(), cert_file: z.string().optional(), key_file: z.string().optional() })
+    .optional(),
+  /** Offer HTTP/2: many requests share a connection (docs/operation.md). */
+  http2: z.boolean().default(false),
   connect_timeout_ms: z.number().int().positive().default(3_000),
   max_connections: z.number().int().positive().default(256),
 }

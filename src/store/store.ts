@@ -1,3 +1,4 @@
+import type { Scope } from '../candidates/scopes.ts'
 import type { QuantisedVector } from '../runtime/quantise.ts'
 import type { Idempotency, Limits } from './limits.ts'
 import type { InteractionRecord, RewardRecord } from './records/codec.ts'
@@ -19,6 +20,10 @@ export interface KeyRecord {
   revokedAt: number | null
   /** Candidate names or groups this key may use; null = all of the tenant's. */
   models: string[] | null
+  /** The user whose key it is, as clients would name them; null = requests say. */
+  user: string | null
+  /** See `candidates/scopes.ts`; null = the usual ones. */
+  scopes: Scope[] | null
 }
 
 /**
@@ -98,11 +103,25 @@ export interface InteractionSummary {
   ended: boolean
   /** What a rating tells of the router's gain; null where it tells nothing. */
   gain?: GainNote | null
+  /** The provider's id, as soon as it is known; or the id of the message that the client named. */
+  completionId?: string | null
   /** Id of the key that it was asked with. */
   key?: string
   /** Somebody answers for the user's name (`routing/choose/evidence.ts`). */
   vouched?: boolean
 }
+
+/** An answer that has a completion id. Providers give an id to many: those of a tenant's newest are known. */
+export interface CompletionRef {
+  interaction: string
+  /** A hash of the user (`userHash`). */
+  user: string
+  /** When the request came, Unix milliseconds. */
+  ts: number
+}
+
+/** Answers known of one completion id. */
+export const MAX_COMPLETIONS = 16
 
 /** The last turn of a conversation: what stickiness and implicit rewards compare with. */
 export interface ConversationState {
@@ -122,6 +141,12 @@ export interface ConversationState {
 export type Evidence = Map<string, Float32Array>
 
 /** Something of a tenant's requests that a deployment refused, and another took. */
+/** All where left out. */
+export interface RefusalFilter {
+  deployment?: string | undefined
+  field?: string | undefined
+}
+
 export interface StoredRefusal {
   /** `<provider>/<model>` */
   deployment: string
@@ -182,9 +207,10 @@ export interface Store {
    */
   commitUser(tenant: string, user: string, next: StoredUser, edge?: StoredEdge, askedAt?: number): Promise<boolean>
   /**
-   * Erases user, edges, conversations, responses, interactions, rewards: all of it. Returns how many rows went. The
-   * store notes when: whatever comes later of requests that began before it (from a spool, another replica, an answer on
-   * its way, feedback on it) is left out. That is remembered as long as rows are kept.
+   * Erases user, edges, conversations, responses, interactions, rewards: all of it, in slices, so that others are
+   * served meanwhile; where it fails on the way, erase again. Returns how many rows went. The store notes when: whatever
+   * comes later of requests that began before it (from a spool, another replica, an answer on its way, feedback on it)
+   * is left out. That is remembered as long as rows are kept.
    */
   eraseUser(tenant: string, user: string): Promise<number>
 
@@ -202,7 +228,7 @@ export interface Store {
    */
   dropIdleUsers(tenant: string, before: number, from: string): Promise<{ dropped: number; next: string }>
 
-  /** Notes that an answer is on its way (`ended: false`) so that feedback finds it. */
+  /** Notes that an answer is on its way (`ended: false`) so that feedback finds it; again, with its completion id. */
   openInteractions(rows: InteractionSummary[]): Promise<void>
   /** Idempotent: a row whose id is known is not written again. */
   appendInteractions(rows: InteractionRecord[]): Promise<void>
@@ -211,8 +237,10 @@ export interface Store {
    * user, kind, ts).
    */
   appendRewards(rows: RewardRecord[]): Promise<void>
-  /** By our request id or the provider's completion id, within the tenant only. */
+  /** By our request id, within the tenant only. */
   findInteraction(tenant: string, id: string): Promise<InteractionSummary | null>
+  /** Answers with this completion id, the newest first, those included that are on their way; of the tenant's. */
+  findCompletions(tenant: string, completionId: string): Promise<CompletionRef[]>
   /**
    * In order of time (SQLite) or of arrival (Redis: the same, but for rows that waited in a spool), in batches; erased
    * users' rows are not there.
@@ -247,6 +275,8 @@ export interface Store {
   noteRefusals(tenant: string, rows: readonly StoredRefusal[]): Promise<void>
   /** What has not expired. */
   listRefusals(tenant: string): Promise<StoredRefusal[]>
+  /** Forgets what a deployment, or all, have refused, and tells the other replicas. Returns how many there were. */
+  forgetRefusals(tenant: string, of: RefusalFilter): Promise<number>
 
   /**
    * A random part of the key under which a user's vectors are sealed: the one that is there, else `proposed`.

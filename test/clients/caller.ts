@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import type { Json } from '../support/responses-spec.ts'
 import { chunkOf, completionBody, type Exchange, type Script, usageChunk } from '../support/upstream.ts'
 
@@ -5,6 +6,7 @@ import { chunkOf, completionBody, type Exchange, type Script, usageChunk } from 
 const COMMANDS: Record<string, Json> = {
   Bash: { command: 'echo tool-was-here', description: 'Say hello' },
   bash: { command: 'echo tool-was-here', description: 'Say hello' },
+  run_shell_command: { command: 'echo tool-was-here', description: 'Say hello', is_background: false },
   exec_command: { cmd: 'echo tool-was-here' },
   shell: { command: ['echo', 'tool-was-here'] },
   shell_command: { command: 'echo tool-was-here' },
@@ -17,6 +19,8 @@ export const caller: Script = (exchange) => {
     embed(exchange, body)
     return
   }
+  // Clients tell answers apart by their ids.
+  const id = `chatcmpl-${randomUUID()}`
   const results = body.messages.filter(({ role }: Json) => role === 'tool')
   const tools: Json[] = (body.tools ?? []).map((tool: Json) => tool.function)
   const tool = tools.find(({ name }) => name in COMMANDS) ?? tools[0]
@@ -28,14 +32,15 @@ export const caller: Script = (exchange) => {
   if (body.stream !== true) {
     const message = { role: 'assistant', content, ...(calls && { tool_calls: calls }) }
     const choices = [{ index: 0, message, logprobs: null, finish_reason: calls ? 'tool_calls' : 'stop' }]
-    exchange.reply(200, { ...completionBody(), choices })
+    exchange.reply(200, { ...completionBody(), id, choices })
     return
   }
   exchange.stream()
-  if (calls) exchange.event(chunkOf({ role: 'assistant', tool_calls: calls.map((call) => ({ index: 0, ...call })) }))
-  else for (const word of String(content).split(/(?<= )/)) exchange.event(chunkOf({ content: word }))
-  exchange.event(chunkOf({}, calls ? 'tool_calls' : 'stop'))
-  exchange.event(usageChunk)
+  const send = (chunk: Json) => exchange.event({ ...chunk, id })
+  if (calls) send(chunkOf({ role: 'assistant', tool_calls: calls.map((call) => ({ index: 0, ...call })) }))
+  else for (const word of String(content).split(/(?<= )/)) send(chunkOf({ content: word }))
+  send(chunkOf({}, calls ? 'tool_calls' : 'stop'))
+  send(usageChunk)
   exchange.chunk('data: [DONE]\n\n')
   exchange.end()
 }

@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { userHash } from '../../src/runtime/keys.ts'
 import {
   ErasedError,
   type InteractionSummary,
   type Invalidation,
   type KeyRecord,
+  MAX_COMPLETIONS,
   MAX_EDGES,
   type Store,
 } from '../../src/store/store.ts'
@@ -45,6 +47,8 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
       expiresAt: null,
       revokedAt: null,
       models: null,
+      user: null,
+      scopes: null,
       ...overrides,
     })
 
@@ -231,8 +235,13 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
         }
         await store.openInteractions([open])
         expect(await store.findInteraction(t, row.id)).toEqual(open)
+        expect(await store.findCompletions(t, row.completionId!)).toEqual([])
+        await store.openInteractions([{ ...open, completionId: row.completionId }])
+        const ref = { interaction: row.id, user: userHash(row.user), ts: row.ts }
+        expect(await store.findCompletions(t, row.completionId!)).toEqual([ref])
         await store.appendInteractions([row])
-        await store.openInteractions([open])
+        await store.openInteractions([{ ...open, completionId: row.completionId }])
+        expect(await store.findCompletions(t, row.completionId!)).toEqual([ref])
         const ended = await store.findInteraction(t, row.id)
         expect(ended).toEqual({
           id: row.id,
@@ -249,10 +258,28 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
           ts: row.ts,
           ended: true,
         })
-        expect(await store.findInteraction(t, row.completionId!)).toEqual(ended)
+        expect(await store.findInteraction(t, row.completionId!)).toBeNull()
         expect(await store.findInteraction(tenant(), row.id)).toBeNull()
-        expect(await store.findInteraction(tenant(), row.completionId!)).toBeNull()
+        expect(await store.findCompletions(tenant(), row.completionId!)).toEqual([])
         expect(await store.findInteraction(t, randomUUID())).toBeNull()
+      })
+
+      test('knows all answers that a provider gave the same id, the newest first; one goes, the others stay', async () => {
+        const t = tenant()
+        const named = (user: string, ts: number) => anInteraction({ tenant: t, user, ts, completionId: 'chatcmpl-7' })
+        const rows = ['ann', 'bob', 'ann', 'b ob\nx', 'bob'].map((user, i) => named(user, Date.now() - 1_000 + i))
+        await store.appendInteractions(rows.slice(0, 2))
+        await store.appendInteractions(rows.slice(2))
+        await store.appendInteractions(rows)
+        const refs = (some: typeof rows) =>
+          some.map(({ id, user, ts }) => ({ interaction: id, user: userHash(user), ts })).reverse()
+        expect(await store.findCompletions(t, 'chatcmpl-7')).toEqual(refs(rows))
+        await store.eraseUser(t, 'bob')
+        expect(await store.findCompletions(t, 'chatcmpl-7')).toEqual(refs(rows.filter(({ user }) => user !== 'bob')))
+        await store.appendInteractions(Array.from({ length: 40 }, () => named('new', Date.now())))
+        const most = await store.findCompletions(t, 'chatcmpl-7')
+        expect(most).toHaveLength(MAX_COMPLETIONS)
+        expect(new Set(most.map(({ user }) => user))).toEqual(new Set([userHash('new')]))
       })
     })
 
@@ -339,7 +366,8 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
         expect(await store.loadEdges(t, 'gone')).toEqual([])
         expect(await store.loadConversation(t, 'c-gone')).toBeNull()
         expect(await store.findInteraction(t, gone.rows[0]!.id)).toBeNull()
-        expect(await store.findInteraction(t, gone.rows[0]!.completionId!)).toBeNull()
+        expect(await store.findCompletions(t, gone.rows[0]!.completionId!)).toEqual([])
+        expect(await store.findCompletions(t, stays.rows[0]!.completionId!)).toHaveLength(1)
         const left = await all(store.readInteractions({ tenant: t }))
         expect(left).toEqual(stays.rows)
         const rewards = await all(store.readRewards({ tenant: t }))
@@ -385,7 +413,10 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
         ])
         await store.saveConversation(t, `c-${user}`, { ...conversationOf(user), ts }, 60)
         expect(await store.idempotency.claim(claim)).toEqual({ state: 'claimed' })
-        await store.idempotency.complete(t, claim.key, claim.token, Buffer.from('answer'), 60_000)
+        await store.idempotency.complete(t, claim.key, claim.token, Buffer.from('answer'), {
+          keepMs: 60_000,
+          maxBytes: 1e6,
+        })
         const response = { id: `resp-${row.id}`, ts, chain: [], items: [], body: Buffer.from('sealed') }
         await store.responses.save(t, user, response, { ttlMs: 60_000, maxBytes: 1e6 })
       }
@@ -395,7 +426,7 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
         interactions: (await all(store.readInteractions({ tenant: t, user }))).length,
         rewards: (await all(store.readRewards({ tenant: t, user }))).length,
         conversation: (await store.loadConversation(t, `c-${user}`)) !== null,
-        responses: (await store.responses.list(t, user)).length,
+        responses: (await all(store.responses.list(t, user))).length,
       })
       const everything = { user: true, edges: 1, interactions: 1, rewards: 1, conversation: true, responses: 1 }
       const nothing = { user: false, edges: 0, interactions: 0, rewards: 0, conversation: false, responses: 0 }
@@ -534,6 +565,13 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
       expect(await store.listRefusals(other)).toEqual([])
       await store.noteRefusals(t, [{ ...rows[0]!, expiresAt: later + 1 }])
       expect((await store.listRefusals(t))[0]?.expiresAt).toBe(later + 1)
+      await until(() => heard.some(({ kind }) => kind === 'refusals' || kind === 'all'))
+      heard.length = 0
+      expect(await second.forgetRefusals(t, { deployment: 'groq/none' })).toBe(0)
+      expect(await store.forgetRefusals(t, { deployment: 'openai/gpt-5', field: 'temperature=0.2' })).toBe(1)
+      expect(await second.listRefusals(t)).toMatchObject([{ field: 'max_tokens>=16000' }])
+      expect(await store.forgetRefusals(t, {})).toBeGreaterThan(0)
+      expect(await second.listRefusals(t)).toEqual([])
       await until(() => heard.some(({ kind }) => kind === 'refusals' || kind === 'all'))
       stop()
       await second.close()

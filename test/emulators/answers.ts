@@ -5,24 +5,51 @@ import { messagesOf, type Tool, toolsOf } from './rules.ts'
 
 interface Choice {
   content: string | null
-  calls: { id: string; type: string; function: { name: string; arguments: string } }[]
+  calls: Record<string, unknown>[]
+  /** Of the format before tools. */
+  call?: { name: string; arguments: string }
+  audio?: Record<string, unknown>
+  finish: string
+}
+
+type Wish = { type?: string; function?: { name: string }; custom?: { name: string }; allowed_tools?: Allowed } | string
+interface Allowed {
+  mode: string
+  tools: { function?: { name: string } }[]
 }
 
 function choiceOf(body: Body, makeId: (index: number) => string): Choice {
-  const wish = body.tool_choice as string | { function?: { name: string } } | undefined
-  const named = typeof wish === 'object' ? wish.function?.name : undefined
-  const called =
-    wish === 'required' || named !== undefined
-      ? toolsOf(body).find((tool: Tool) => named === undefined || tool.function?.name === named)
-      : undefined
-  if (called?.function) {
-    return {
-      content: null,
-      calls: [{ id: makeId(0), type: 'function', function: { name: called.function.name, arguments: '{}' } }],
-    }
+  const called = toolCalledBy(body)
+  if (called) {
+    const call = called.custom
+      ? { type: 'custom', custom: { name: called.custom.name, input: 'a' } }
+      : { type: 'function', function: { name: called.function?.name, arguments: '{}' } }
+    return { content: null, calls: [{ id: makeId(0), ...call }], finish: 'tool_calls' }
   }
+  const legacy = body.function_call as { name?: string } | string | undefined
+  if (typeof legacy === 'object' && legacy?.name)
+    return { content: null, calls: [], call: { name: legacy.name, arguments: '{}' }, finish: 'function_call' }
   const format = (body.response_format as { type?: string } | undefined)?.type
-  return { content: format?.startsWith('json') ? '{"ok":true}' : 'Understood.', calls: [] }
+  const spoken = (body.modalities as string[] | undefined)?.includes('audio')
+  const audio = { id: 'audio_1', data: 'UklGRg==', transcript: 'Understood.', expires_at: 1_790_000_600 }
+  return {
+    content: spoken ? null : format?.startsWith('json') ? '{"ok":true}' : 'Understood.',
+    calls: [],
+    ...(spoken && { audio }),
+    finish: 'stop',
+  }
+}
+
+/** The tool that the request wants to be called. */
+function toolCalledBy(body: Body): Tool | undefined {
+  const wish = body.tool_choice as Wish | undefined
+  const [first, ...rest] = toolsOf(body)
+  if (wish === 'required') return first
+  if (typeof wish !== 'object') return undefined
+  const { mode, tools } = wish.allowed_tools ?? { mode: 'required', tools: [wish as { function?: { name: string } }] }
+  const name = tools[0]?.function?.name ?? wish.custom?.name
+  const named = [first, ...rest].find((tool) => tool?.function?.name === name || tool?.custom?.name === name)
+  return mode === 'required' ? named : undefined
 }
 
 const usageOf = (body: Body) => {
@@ -49,12 +76,17 @@ export type MakeId = (index: number) => string
 export const openaiAnswer = (makeId: MakeId) => (body: Body) => ({
   ...head(body, 'chat.completion'),
   choices: choices(body).map((index) => {
-    const { content, calls } = choiceOf(body, makeId)
+    const { content, calls, call, audio, finish } = choiceOf(body, makeId)
+    const more = {
+      ...(calls.length > 0 && { tool_calls: calls }),
+      ...(call && { function_call: call }),
+      ...(audio && { audio }),
+    }
     return {
       index,
-      message: { role: 'assistant', content, refusal: null, ...(calls.length > 0 && { tool_calls: calls }) },
+      message: { role: 'assistant', content, refusal: null, ...more },
       logprobs: logprobs(body),
-      finish_reason: calls.length > 0 ? 'tool_calls' : 'stop',
+      finish_reason: finish,
     }
   }),
   usage: usageOf(body),
@@ -71,14 +103,16 @@ export const openaiEvents =
       },
     })
     const events: { data: unknown }[] = choices(body).flatMap((index) => {
-      const { content, calls } = choiceOf(body, makeId)
+      const { content, calls, call, audio, finish } = choiceOf(body, makeId)
       return [
         chunk(index, { role: 'assistant', content: '' }),
         ...(content === null
           ? []
           : [...content.matchAll(/.{1,6}/gs)].map(([piece]) => chunk(index, { content: piece }))),
-        ...calls.map((call, at) => chunk(index, { tool_calls: [{ index: at, ...call }] })),
-        chunk(index, {}, calls.length > 0 ? 'tool_calls' : 'stop'),
+        ...calls.map((made, at) => chunk(index, { tool_calls: [{ index: at, ...made }] })),
+        ...(call ? [chunk(index, { function_call: call })] : []),
+        ...(audio ? [chunk(index, { audio })] : []),
+        chunk(index, {}, finish),
       ]
     })
     const isAsked = (body.stream_options as { include_usage?: boolean } | undefined)?.include_usage === true

@@ -245,6 +245,13 @@ export const anthropic: Emulator = {
         refuse('`temperature` and `top_p` cannot both be specified for this model.'),
     },
     {
+      source: 'pollinations/pollinations#11319, anomalyco/models.dev#1468: no sampling from 4.7 on',
+      check: (body) => {
+        const odd = ['temperature', 'top_p', 'top_k'].find((field) => body[field] !== undefined && body[field] !== 1)
+        return versionOf(body) >= 4.7 && odd && refuse(`\`${odd}\` is deprecated for this model.`)
+      },
+    },
+    {
       source: 'docs.anthropic.com/en/api/messages: stop sequences',
       check: (body) =>
         ((body.stop_sequences ?? []) as string[]).some((text) => text.trim() === '') &&

@@ -2,12 +2,16 @@ import { openaiAnswer, openaiEvents } from './answers.ts'
 import type { Body, Emulator, Refusal } from './emulator.ts'
 import {
   answeredCalls,
+  COMMON_CHOICES,
   callsOf,
+  choiceOf,
   has,
+  isBlank,
   messagesOf,
   OPENAI_FIELDS,
   openaiError,
   partsOf,
+  someNode,
   toolsOf,
   unknownFields,
   unknownMessageFields,
@@ -21,6 +25,11 @@ const partIn = (body: Body, ...types: string[]) =>
   messagesOf(body)
     .flatMap(partsOf)
     .find(({ type }) => types.includes(type))?.type
+const isCommon = (body: Body) => {
+  const form = choiceOf(body)
+  return form === null || COMMON_CHOICES.includes(form)
+}
+const hasCustom = (body: Body) => toolsOf(body).some(({ type }) => type !== 'function')
 const inLoop = (body: Body) => messagesOf(body).at(-1)?.role === 'tool'
 const loopOf = (body: Body) => {
   const messages = messagesOf(body)
@@ -122,12 +131,30 @@ export const mistral: Emulator = {
       },
     },
     {
-      source: 'NousResearch/hermes-agent#20154: a user message right after a tool result',
+      source:
+        'NousResearch/hermes-agent#20154; mistralai/mistral-common protocol/instruct/validator.py: which role may follow which',
       check: (body) => {
+        const after: Record<string, string[]> = {
+          system: ['system', 'user', 'assistant'],
+          user: ['user', 'assistant', 'system'],
+          assistant: ['assistant', 'user', 'tool'],
+          tool: ['assistant', 'tool'],
+        }
         const messages = messagesOf(body)
-        const breaks = messages.some(({ role }, index) => role === 'user' && messages[index - 1]?.role === 'tool')
-        return breaks && mistral400("Unexpected role 'user' after role 'tool'")
+        const odd = messages.findIndex(({ role }, i) => i > 0 && !after[messages[i - 1]?.role ?? '']?.includes(role))
+        return odd > 0 && mistral400(`Unexpected role '${messages[odd]?.role}' after role '${messages[odd - 1]?.role}'`)
       },
+    },
+    {
+      source: 'OpenHands/OpenHands#8685, solbrowse/extension#16: an assistant’s message that says nothing',
+      check: (body) =>
+        messagesOf(body).some(
+          (message) => message.role === 'assistant' && isBlank(message) && callsOf(message).length === 0,
+        ) && mistral400('Assistant message must have either content or tool_calls, but not none.'),
+    },
+    {
+      source: 'docs.mistral.ai/api: tools are functions, and the forms of tool_choice',
+      check: (body) => (hasCustom(body) || !isCommon(body)) && mistral422(['tool_choice']),
     },
     answeredCalls('docs.mistral.ai/capabilities/function_calling', () =>
       mistral400('Not the same number of function calls and responses'),
@@ -258,6 +285,26 @@ export const groq: Emulator = {
           'rate_limit_exceeded',
         ),
     },
+    {
+      source: 'OpenHands/OpenHands#4643, livekit/agents#1790, gptme/gptme#896: lists of parts are the user’s alone',
+      check: (body) => {
+        const odd = messagesOf(body).findIndex(({ role, content }) => role !== 'user' && Array.isArray(content))
+        const { role } = messagesOf(body)[odd] ?? {}
+        return (
+          odd >= 0 &&
+          openaiError(
+            400,
+            `'messages.${odd}' : for 'role:${role}' the following must be satisfied[('messages.${odd}.content' : value must be a string)]`,
+          )
+        )
+      },
+    },
+    {
+      source: 'console.groq.com/docs/api-reference#chat: tools are functions, and the forms of tool_choice',
+      check: (body) =>
+        (hasCustom(body) || !isCommon(body)) &&
+        openaiError(400, "'tool_choice' : value is not one of the allowed values"),
+    },
     answeredCalls('console.groq.com/docs/tool-use', (message) => openaiError(400, message)),
     {
       source: 'console.groq.com/docs/tool-use: parameters are an object schema',
@@ -287,6 +334,28 @@ export const deepseek: Emulator = {
         ),
     },
     {
+      source: 'pig-mesh/deepseek4j#41: content is there beside tool calls',
+      check: (body) => {
+        const odd = messagesOf(body).findIndex(({ content }) => content === undefined)
+        return (
+          odd >= 0 &&
+          openaiError(
+            400,
+            `Failed to deserialize the JSON body into the target type: messages[${odd}]: missing field \`content\``,
+          )
+        )
+      },
+    },
+    {
+      source: 'api-docs.deepseek.com/api/create-chat-completion: tools are functions, and the forms of tool_choice',
+      check: (body) =>
+        (hasCustom(body) || !isCommon(body)) &&
+        openaiError(
+          400,
+          'Failed to deserialize the JSON body into the target type: tools[0].type: unknown variant `custom`, expected `function`',
+        ),
+    },
+    {
       source: 'hermes-studio#1926: parts are text',
       check: (body) => {
         const odd = partIn(body, 'file', 'image_url', 'input_audio', 'refusal')
@@ -313,19 +382,10 @@ export const deepseek: Emulator = {
         openaiError(400, 'This response_format type is unavailable now'),
     },
     {
-      source: 'api-docs.deepseek.com/guides/reasoning_model: reasoning_content in the input',
+      source:
+        'earendil-works/pi#3636, 9router#773, deepseek-ai/DeepSeek-V3#1053, anomalyco/opencode#5027: models that think want their thoughts back in a tool loop',
       check: (body) =>
-        /reasoner/.test(body.model) &&
-        messagesOf(body).some((message) => 'reasoning_content' in message) &&
-        openaiError(
-          400,
-          'The reasoning_content is an intermediate result for display purposes only and should not be included in the input.',
-        ),
-    },
-    {
-      source: 'earendil-works/pi#3636, 9router#773: v4 wants its thoughts back in a tool loop',
-      check: (body) =>
-        /v4/.test(body.model) &&
+        /v4|reasoner/.test(body.model) &&
         inLoop(body) &&
         loopOf(body).some((message) => !message.reasoning_content) &&
         openaiError(400, 'The `reasoning_content` in the thinking mode must be passed back to the API.'),
@@ -482,6 +542,43 @@ export const gemini: Emulator = {
         ) &&
         gemini400('Function call is missing a thought_signature in functionCall parts.'),
     },
+    {
+      source:
+        'FoundationAgents/OpenManus#913, chatboxai/chatbox#1846, router-for-me/CLIProxyAPI#1292: turns that say nothing',
+      check: (body) =>
+        messagesOf(body).some(
+          (message) => message.role !== 'tool' && isBlank(message) && callsOf(message).length === 0,
+        ) && gemini400('Unable to submit request because it has an empty text parameter.'),
+    },
+    {
+      source:
+        'WordPress/ai-provider-for-google#33, TokenRhythm/opensquilla#1263, zed-industries/zed#53919: what schemas may hold',
+      check: (body) => {
+        const schemas = toolsOf(body).map((tool) => tool.function?.parameters)
+        const some = (test: (node: Record<string, unknown>) => boolean) => schemas.some((one) => someNode(one, test))
+        if (some((node) => '$ref' in node || '$defs' in node)) return unknownName('$ref', " at 'tools[0]'")
+        if (some(({ type }) => Array.isArray(type)))
+          return gemini400('Proto field is not repeating, cannot start list.')
+        if (some(({ type, items }) => type === 'array' && items === undefined))
+          return gemini400('items: missing field.')
+        if (some(({ enum: values }) => Array.isArray(values) && values.some((value) => typeof value !== 'string')))
+          return gemini400('enum: only allowed for STRING type')
+        return (
+          some(
+            ({ format, type }) =>
+              type === 'string' && typeof format === 'string' && !['enum', 'date-time'].includes(format),
+          ) && gemini400("format: only 'enum' and 'date-time' are supported for STRING type")
+        )
+      },
+    },
+    {
+      source: 'ai.google.dev/gemini-api/docs/function-calling: names begin with a letter; tools are functions',
+      check: (body) =>
+        (hasCustom(body) ||
+          !isCommon(body) ||
+          toolsOf(body).some((tool) => !/^[a-zA-Z_]/.test(tool.function?.name ?? ''))) &&
+        gemini400('Invalid function name. Must start with a letter or an underscore.'),
+    },
     answeredCalls('ai.google.dev/gemini-api/docs/function-calling', () =>
       gemini400('Please ensure that function response turn comes immediately after a function call turn.'),
     ),
@@ -543,6 +640,10 @@ export const openrouter: Emulator = {
           body: { error: { code: 404, message: 'No endpoints found that support image input' } },
         },
     },
+    {
+      source: 'openrouter.ai/docs/features/tool-calling: tools are functions, and the forms of tool_choice',
+      check: (body) => (hasCustom(body) || !isCommon(body)) && openaiError(400, 'Invalid input: tools'),
+    },
     answeredCalls('openrouter.ai/docs/features/tool-calling', (message) => openaiError(400, message)),
   ],
   answer: openaiAnswer(() => `tool_0_${letters(20)}`),
@@ -570,6 +671,11 @@ export const together: Emulator = {
       source: 'docs.together.ai/reference/chat-completions-1: parts',
       check: (body) =>
         partIn(body, 'file', 'refusal') && openaiError(400, 'Input validation error: invalid content part', 'messages'),
+    },
+    {
+      source: 'docs.together.ai/docs/function-calling: tools are functions, and the forms of tool_choice',
+      check: (body) =>
+        (hasCustom(body) || !isCommon(body)) && openaiError(400, 'Input validation error: tool_choice', 'tool_choice'),
     },
     answeredCalls('docs.together.ai/docs/function-calling', (message) => openaiError(400, message)),
   ],

@@ -16,24 +16,40 @@ export interface Rule {
   check(body: Body): Refusal | null | undefined | false | ''
 }
 
-/** An API as far as it can be told from outside: what it refuses, and the shape of what it answers. */
-export interface Emulator {
-  /** Its provider's name in config/models.yaml. */
-  name: string
-  /** Path of its base URL, and below it of what it answers. */
-  base: string
+/** One path of an API: what it refuses, and the shape of what it answers. */
+export interface Route {
+  /** Below the base URL's. */
   path: string
   rules: readonly Rule[]
   answer(body: Body): unknown
   /** Events of a streamed answer, with their names where the API has some; `[DONE]` comes after them where `done`. */
   events(body: Body): { event?: string; data: unknown }[]
   done: boolean
+}
+
+/** An API as far as it can be told from outside. */
+export interface Emulator extends Route {
+  /** Its provider's name in config/models.yaml. */
+  name: string
+  /** Path of its base URL. */
+  base: string
   /** Models that it lists. */
   models?: readonly string[]
+  more?: readonly Route[]
+}
+
+/** The rule that a request breaks, and the refusal; null where it is taken. */
+export function refusalOf(route: Route, body: Body): { rule: Rule; refusal: Refusal } | null {
+  for (const rule of route.rules) {
+    const refusal = rule.check(body)
+    if (refusal) return { rule, refusal }
+  }
+  return null
 }
 
 export interface Received {
   emulator: string
+  path: string
   body: Body
   headers: IncomingMessage['headers']
   refused: string | null
@@ -59,19 +75,23 @@ export async function startEmulator(emulator: Emulator, port = 0): Promise<Runni
         data: (emulator.models ?? []).map((id) => ({ id, object: 'model' })),
       })
     }
-    if (request.url?.split('?')[0] !== emulator.base + emulator.path)
+    const route = [emulator, ...(emulator.more ?? [])].find(
+      ({ path }) => request.url?.split('?')[0] === emulator.base + path,
+    )
+    if (!route)
       return send(response, 404, { error: { message: 'Not found.', type: 'not_found', code: null, param: null } })
     const body = JSON.parse(text) as Body
-    const broken = emulator.rules.map((rule) => ({ rule, refusal: rule.check(body) })).find(({ refusal }) => refusal)
-    received.push({ emulator: emulator.name, body, headers: request.headers, refused: broken?.rule.source ?? null })
+    const broken = refusalOf(route, body)
+    const refused = broken?.rule.source ?? null
+    received.push({ emulator: emulator.name, path: route.path, body, headers: request.headers, refused })
     if (received.length > MAX_KEPT) received.shift()
-    if (broken?.refusal) return send(response, broken.refusal.status, broken.refusal.body, broken.refusal.headers)
-    if (!body.stream) return send(response, 200, emulator.answer(body))
+    if (broken) return send(response, broken.refusal.status, broken.refusal.body, broken.refusal.headers)
+    if (!body.stream) return send(response, 200, route.answer(body))
     response.writeHead(200, { 'content-type': 'text/event-stream' })
-    for (const { event, data } of emulator.events(body)) {
+    for (const { event, data } of route.events(body)) {
       response.write(`${event ? `event: ${event}\n` : ''}data: ${JSON.stringify(data)}\n\n`)
     }
-    response.end(emulator.done ? 'data: [DONE]\n\n' : undefined)
+    response.end(route.done ? 'data: [DONE]\n\n' : undefined)
   })
   await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
   return {

@@ -1,18 +1,42 @@
 import { openaiAnswer, openaiEvents } from './answers.ts'
 import type { Body, Emulator } from './emulator.ts'
+import { openaiResponses } from './openai-responses.ts'
 import {
   answeredCalls,
   callsOf,
   has,
+  isBlank,
   messagesOf,
   OPENAI_FIELDS,
   openaiError,
   partsOf,
+  someNode,
   toolsOf,
   unknownFields,
+  unknownMessageFields,
 } from './rules.ts'
 
-const isReasoning = ({ model }: Body) => /^(gpt-5|o[134])/.test(model)
+export const isReasoning = ({ model }: Body) => /^(gpt-5|o[134])/.test(model)
+const isSearch = ({ model }: Body) => /search/.test(model)
+const isAudio = ({ model }: Body) => /audio/.test(model)
+const isEmpty = (value: unknown) =>
+  value === undefined || value === null || (Array.isArray(value) && value.length === 0)
+const onlyWith = (field: string, other: string) =>
+  openaiError(400, `Invalid value for '${field}': '${field}' is only allowed when '${other}' are specified.`, field)
+const badFunction = (name: string | undefined, why: string) =>
+  openaiError(
+    400,
+    `Invalid schema for function '${name}': ${why}`,
+    'tools[0].function.parameters',
+    'invalid_function_parameters',
+  )
+const schemasOf = (body: Body) =>
+  [
+    ...toolsOf(body).map((tool) => tool.function),
+    ...((body.functions ?? []) as { name: string; parameters?: object }[]),
+  ]
+    .filter((called) => called !== undefined)
+    .map(({ name, parameters }) => ({ name, parameters: parameters as Record<string, unknown> | undefined }))
 const id = () => `call_${Math.random().toString(36).slice(2, 14)}`
 
 const unsupportedValue = (field: string, value: unknown) =>
@@ -129,6 +153,17 @@ export const openai: Emulator = {
           'string_above_max_length',
         ),
     },
+    {
+      source: 'openai/openai-node#1341, home-assistant/core#118577: an empty list of calls',
+      check: (body) =>
+        messagesOf(body).some(({ tool_calls: calls }) => Array.isArray(calls) && calls.length === 0) &&
+        openaiError(
+          400,
+          "Invalid 'messages[1].tool_calls': empty array. Expected an array with minimum length 1, but got an empty array instead.",
+          'messages[1].tool_calls',
+          'empty_array',
+        ),
+    },
     answeredCalls('API reference, tool messages', (message) =>
       openaiError(400, `Invalid parameter: ${message}`, 'messages'),
     ),
@@ -150,14 +185,192 @@ export const openai: Emulator = {
       },
     },
     {
-      source: 'guides/audio: audio needs an audio model',
+      source: 'guides/audio: audio needs an audio model, and pcm16 where it is streamed',
+      check: (body) => {
+        const wants = has(body, 'audio') || ((body.modalities ?? []) as string[]).includes('audio')
+        const brings = messagesOf(body).some(
+          (message) => message.audio || partsOf(message).some(({ type }) => type === 'input_audio'),
+        )
+        if ((wants || brings) && !isAudio(body))
+          return openaiError(400, 'This model does not support audio.', 'messages', 'unsupported_value')
+        const { format } = (body.audio ?? {}) as { format?: string }
+        return wants && body.stream && format !== 'pcm16' && unsupportedValue('audio.format', format)
+      },
+    },
+    {
+      source: 'guides/audio: the audio models are for audio, and take neither images nor schemas',
+      check: (body) => {
+        if (!isAudio(body)) return null
+        const parts = messagesOf(body).flatMap(partsOf)
+        if (parts.some(({ type }) => type === 'image_url' || type === 'file')) return unsupported('image_url')
+        const speaks = parts.some(({ type }) => type === 'input_audio') || has(body, 'audio')
+        if (!speaks)
+          return openaiError(
+            400,
+            'This model requires that either input content or output modality contain audio.',
+            'model',
+          )
+        return has(body, 'response_format') && unsupported('response_format')
+      },
+    },
+    {
+      source:
+        'vercel/ai#5609, charmbracelet/mods#480, ChatGPTNextWeb/NextChat#6569: search models take no sampling, others no search',
+      check: (body) => {
+        if (has(body, 'web_search_options') && !isSearch(body)) return unsupported('web_search_options')
+        if (!isSearch(body)) return null
+        const odd = [
+          'temperature',
+          'top_p',
+          'n',
+          'presence_penalty',
+          'frequency_penalty',
+          'logit_bias',
+          'seed',
+          'tools',
+          'logprobs',
+        ].find((field) => has(body, field))
+        return odd && openaiError(400, `Model incompatible request argument supplied: ${odd}`, odd)
+      },
+    },
+    {
+      source: 'guides/function-calling: custom tools from gpt-5 on',
+      check: (body) => {
+        const isCustom =
+          toolsOf(body).some(({ type }) => type === 'custom') ||
+          messagesOf(body)
+            .flatMap(callsOf)
+            .some(({ type }) => type === 'custom')
+        return (
+          isCustom &&
+          !/^gpt-5/.test(body.model) &&
+          openaiError(
+            400,
+            "Invalid value: 'custom'. Supported values are: 'function'.",
+            'tools[0].type',
+            'invalid_value',
+          )
+        )
+      },
+    },
+    {
+      source:
+        'continuedev/continue#3403, pydantic/pydantic-ai#155, Upsonic/Upsonic#323, camel-ai/camel#3706: empty tools, and what goes with tools alone',
+      check: (body) => {
+        if (Array.isArray(body.tools) && body.tools.length === 0)
+          return openaiError(
+            400,
+            "Invalid 'tools': empty array. Expected an array with minimum length 1, but got an empty array instead.",
+            'tools',
+            'empty_array',
+          )
+        for (const field of ['tool_choice', 'parallel_tool_calls'])
+          if (has(body, field) && isEmpty(body.tools)) return onlyWith(field, 'tools')
+        if (has(body, 'function_call') && isEmpty(body.functions)) return onlyWith('function_call', 'functions')
+        if (has(body, 'stream_options') && !body.stream) return onlyWith('stream_options', 'stream')
+        return has(body, 'top_logprobs') && body.logprobs !== true && onlyWith('top_logprobs', 'logprobs')
+      },
+    },
+    {
+      source:
+        'langchain-ai/langchainjs#9804, chatanywhere/GPT_API_free#403: parameters are an object without a choice at its top',
+      check: (body) => {
+        const odd = schemasOf(body).find(
+          ({ parameters }) =>
+            parameters !== undefined &&
+            (parameters.type !== 'object' ||
+              ['anyOf', 'oneOf', 'allOf', 'enum', 'not'].some((key) => key in parameters)),
+        )
+        return (
+          odd &&
+          badFunction(
+            odd.name,
+            `schema must be a JSON Schema of 'type: "object"', got 'type: "${odd.parameters?.type}"'.`,
+          )
+        )
+      },
+    },
+    {
+      source: 'ruvnet/ruflo#1294, NousResearch/hermes-agent#54290: arrays say what their items are',
+      check: (body) => {
+        const odd = schemasOf(body).find(({ parameters }) =>
+          someNode(parameters, (node) => node.type === 'array' && node.items === undefined),
+        )
+        return odd && badFunction(odd.name, "In context=('properties', 'x'), array schema missing items.")
+      },
+    },
+    {
+      source:
+        'guides/predicted-outputs: gpt-4o and gpt-4.1, and neither tools, n, logprobs, penalties, audio nor a limit',
+      check: (body) => {
+        if (!has(body, 'prediction')) return null
+        if (!/^gpt-4(o|\.1)/.test(body.model) || isAudio(body)) return unsupported('prediction')
+        const odd = ['tools', 'functions', 'logprobs', 'audio', 'max_completion_tokens'].find((field) =>
+          has(body, field),
+        )
+        const isPenal = ['presence_penalty', 'frequency_penalty'].some((field) => Number(body[field] ?? 0) > 0)
+        return (
+          (odd || isPenal || Number(body.n ?? 1) > 1) &&
+          unsupported('prediction', ` It can not be used with ${odd ?? 'this'}.`)
+        )
+      },
+    },
+    {
+      source: 'guides/structured-outputs: json_object needs the word in a message',
       check: (body) =>
-        (messagesOf(body).some((message) => partsOf(message).some(({ type }) => type === 'input_audio')) ||
-          has(body, 'audio')) &&
-        openaiError(400, 'This model does not support audio.', 'messages', 'unsupported_value'),
+        (body.response_format as { type?: string } | null)?.type === 'json_object' &&
+        !/json/i.test(JSON.stringify(messagesOf(body))) &&
+        openaiError(
+          400,
+          "'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'.",
+          'messages',
+        ),
+    },
+    {
+      source: 'API reference: content is there, but beside calls, and names of functions',
+      check: (body) => {
+        const odd = messagesOf(body).findIndex(({ role, content, name, ...more }) => {
+          if (role === 'function') return name === undefined
+          if (role !== 'assistant') return content === undefined || content === null
+          return isBlank({ role, content }) && !more.tool_calls && !more.function_call && !more.audio && !more.refusal
+        })
+        return (
+          odd >= 0 &&
+          openaiError(400, `Invalid value for 'content': expected a string, got null.`, `messages.[${odd}].content`)
+        )
+      },
+    },
+    unknownMessageFields(
+      ['role', 'content', 'name', 'refusal', 'annotations', 'audio', 'tool_calls', 'tool_call_id', 'function_call'],
+      'openai/openai-node#1161, transitive-bullshit/agentic#531: other fields of messages',
+      (field, index) =>
+        openaiError(400, `Additional properties are not allowed ('${field}' was unexpected) - 'messages.${index}'`),
+    ),
+    {
+      source: '0x4m4/hexstrike-ai#29: at most 128 tools; guides/function-calling: names',
+      check: (body) => {
+        if (toolsOf(body).length > 128)
+          return openaiError(
+            400,
+            "Invalid 'tools': array too long. Expected an array with maximum length 128.",
+            'tools',
+            'array_above_max_length',
+          )
+        const odd = toolsOf(body).find((tool) => tool.function && !/^[a-zA-Z0-9_-]{1,64}$/.test(tool.function.name))
+        return (
+          odd &&
+          openaiError(
+            400,
+            "Invalid 'tools[0].function.name': string does not match pattern.",
+            'tools[0].function.name',
+            'invalid_value',
+          )
+        )
+      },
     },
   ],
   answer: openaiAnswer(id),
   events: openaiEvents(id),
   done: true,
+  more: [openaiResponses],
 }

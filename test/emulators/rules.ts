@@ -2,7 +2,7 @@ import type { Body, Refusal, Rule } from './emulator.ts'
 
 export interface Message {
   role: string
-  content?: string | Part[] | null
+  content?: string | Part[] | null | undefined
   tool_calls?: Call[] | null
   tool_call_id?: string
   [key: string]: unknown
@@ -15,11 +15,13 @@ export interface Part {
 export interface Call {
   id: string
   type: string
-  function: { name: string; arguments: string }
+  function?: { name: string; arguments: string }
+  custom?: { name: string; input: string }
   [key: string]: unknown
 }
 export interface Tool {
   type: string
+  custom?: { name: string; description?: string }
   function?: { name: string; description?: string; parameters?: Record<string, unknown>; strict?: boolean }
 }
 
@@ -28,6 +30,36 @@ export const callsOf = (message: Message): Call[] => message.tool_calls ?? []
 export const partsOf = ({ content }: Message): Part[] => (Array.isArray(content) ? content : [])
 export const toolsOf = (body: Body) => (body.tools ?? []) as Tool[]
 export const has = (body: Body, field: string) => body[field] !== undefined && body[field] !== null
+
+/** Form of `tool_choice`. */
+export const choiceOf = ({ tool_choice: choice }: Body): string | null =>
+  typeof choice === 'object' && choice !== null
+    ? (choice as { type: string }).type
+    : ((choice as string | undefined) ?? null)
+
+/** Forms of `tool_choice` that many servers know of. */
+export const COMMON_CHOICES = ['auto', 'none', 'required', 'function']
+
+export const isBlank = ({ content }: Message): boolean =>
+  typeof content === 'string'
+    ? content.trim() === ''
+    : (content ?? []).every(({ type, text }) => type === 'text' && (text ?? '').trim() === '')
+
+/** Whether some node of a JSON schema passes a test. */
+export function someNode(schema: unknown, test: (node: Record<string, unknown>) => boolean): boolean {
+  if (typeof schema !== 'object' || schema === null) return false
+  if (Array.isArray(schema)) return schema.some((one) => someNode(one, test))
+  const node = schema as Record<string, unknown>
+  return (
+    test(node) ||
+    Object.entries(node).some(([key, value]) => {
+      if (['enum', 'const', 'default', 'required', 'examples'].includes(key)) return false
+      const isNamed =
+        ['properties', '$defs', 'definitions'].includes(key) && typeof value === 'object' && value !== null
+      return isNamed ? Object.values(value).some((one) => someNode(one, test)) : someNode(value, test)
+    })
+  )
+}
 
 /** OpenAI's error body, which most of the others use, too. */
 export const openaiError = (
@@ -126,6 +158,7 @@ export const OPENAI_FIELDS = [
   'safety_identifier',
   'prompt_cache_key',
   'prompt_cache_retention',
+  'prompt_cache_options',
   'web_search_options',
   'moderation',
 ]

@@ -7,6 +7,24 @@ const models = () => parse(readFileSync(new URL('../../config/models.yaml', impo
 
 export const shippedDialects = (): Record<string, unknown> => models().dialects
 
+/** Models that nobody wants in general, for what they alone can do. */
+const MORE = [
+  {
+    name: 'gpt-audio',
+    provider: 'openai',
+    price: { input: 2.5, output: 10 },
+    context_window: 128_000,
+    capabilities: ['tools', 'audio', 'logprobs'],
+  },
+  {
+    name: 'gpt-4o-search-preview',
+    provider: 'openai',
+    price: { input: 2.5, output: 10 },
+    context_window: 128_000,
+    capabilities: ['json_schema'],
+  },
+]
+
 /** config/models.yaml with the emulators' addresses. */
 export function shipped(emulators: RunningEmulators): TestConfig {
   const { providers, candidates, dialects } = models()
@@ -14,5 +32,5 @@ export function shipped(emulators: RunningEmulators): TestConfig {
   for (const [name, entry] of Object.entries<{ kind: string }>(providers)) {
     if (entry.kind !== 'sandbox' && !(name in emulators.providers)) delete providers[name]
   }
-  return { providers, candidates, dialects }
+  return { providers, candidates: [...candidates, ...MORE], dialects }
 }

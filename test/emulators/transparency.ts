@@ -1,10 +1,22 @@
+import Anthropic from '@anthropic-ai/sdk'
 import OpenAI from 'openai'
 import { discard, type RunningGateway, startGateway } from '../support/gateway.ts'
-import type { Body } from './emulator.ts'
-import { anyRequest, type Request } from './generate.ts'
+import { anthropic } from './anthropic.ts'
+import { anyCompletion, anyMessages, anyResponses, chatOfMessages, chatOfResponses } from './elsewhere.ts'
+import { type Body, type Received, refusalOf } from './emulator.ts'
+import { anyRequest } from './generate.ts'
 import { type RunningEmulators, startEmulators } from './index.ts'
-import { lossOf } from './meaning.ts'
+import { lossOf, lossOfRest, lossOfTalk, meaningOf, meaningOfMessages } from './meaning.ts'
+import { openai } from './openai.ts'
+import { openaiResponses } from './openai-responses.ts'
+import { type AskedInPython, PythonReader } from './python/reader.ts'
+import { Clients, endsIn, endsOf } from './sdks.ts'
 import { shipped } from './shipped.ts'
+
+export interface Asked {
+  api: AskedInPython['api']
+  body: Body
+}
 
 export interface Totals {
   requests: number
@@ -13,13 +25,16 @@ export interface Totals {
   surprises: number
   /** Requests that the only candidate left does not take, by its dialect: no provider was asked. */
   unfit: number
+  /** Requests that no model of the endpoint's vendor takes: not sent. */
+  drawnAnew: number
   /** Requests by candidate that answered. */
   byCandidate: Record<string, number>
   /** Requests with something in `x-router-dropped`, and those that another candidate had refused first. */
   dropped: number
   failedOver: number
-  /** Requests by `/v1/messages` and `/v1/responses`. */
-  elsewhere: number
+  byApi: Partial<Record<Asked['api'], number>>
+  /** Requests that were asked once more with the Python SDKs. */
+  inPython: number
   problems: string[]
 }
 
@@ -41,6 +56,56 @@ const MAY_BE_DENIED = [
   'together/llama-3.3-70b',
 ]
 
+/** Of each kind that takes something which the others do not. */
+const OPENAI_MODELS = ['gpt-4o-mini', 'gpt-5', 'gpt-5.4-mini', 'gpt-audio', 'gpt-4o-search-preview']
+
+const CLAUDES = ['claude-haiku-4-5', 'claude-opus-4-8']
+
+const PYTHON_SHARE = 0.1
+
+function isTaken({ api, body }: Asked): boolean {
+  const [route, models] =
+    api === 'messages' ? [anthropic, CLAUDES] : [api === 'responses' ? openaiResponses : openai, OPENAI_MODELS]
+  return models.some((model) => refusalOf(route, { ...body, model }) === null)
+}
+
+/** What an emulator got that is not what was asked, in whichever format either was. */
+export function lossOfAny(
+  { api, body }: Asked,
+  { emulator, path, body: got }: Received,
+  dropped: string[],
+): string | null {
+  const named = [...dropped, ...dropped.map((field) => ALIASES[field] ?? field)]
+  switch (api) {
+    case 'chat':
+      return lossOf(body, emulator, got, named)
+    case 'messages':
+      return lossOf(chatOfMessages(body), emulator, got, named, true)
+    case 'responses': {
+      if (path !== '/responses') return lossOf(chatOfResponses(body), emulator, got, named, true)
+      const [want, received] = [meaningOf(chatOfResponses(body)), meaningOf(chatOfResponses(got))]
+      return lossOfTalk(want, received) ?? lossOfRest(want, received, 'openai', named)
+    }
+    case 'completions': {
+      const { prompt, suffix: _, echo: __, ...parameters } = body
+      if (!JSON.stringify(got.messages).includes(JSON.stringify(prompt).slice(1, -1))) return 'the prompt is not in it'
+      const want = meaningOf({ ...parameters, model: body.model, messages: [] } as Body)
+      const received = emulator === 'anthropic' ? meaningOfMessages(got) : meaningOf(got)
+      return lossOfRest(want, received, emulator, named)
+    }
+  }
+}
+
+/** What fields of other endpoints are called in chat completions. */
+const ALIASES: Record<string, string> = {
+  'reasoning.effort': 'reasoning_effort',
+  'text.verbosity': 'verbosity',
+  'text.format': 'response_format',
+  stop_sequences: 'stop',
+  // Of the Messages API: its only field.
+  metadata: 'user',
+}
+
 /** They would answer most of what is left. */
 const CHEAP = ['gpt-4o-mini', 'gpt-5-mini']
 
@@ -52,31 +117,38 @@ export class TransparencyTarget {
     lost: 0,
     surprises: 0,
     unfit: 0,
+    drawnAnew: 0,
     byCandidate: {},
     dropped: 0,
     failedOver: 0,
-    elsewhere: 0,
+    byApi: {},
+    inPython: 0,
     problems: [],
   }
   readonly #gateway: RunningGateway
   readonly #emulators: RunningEmulators
-  readonly #client: OpenAI
+  readonly #clients: Clients
+  readonly #python: PythonReader | null
   /** Whether what is left off is known from data, and told. */
   readonly #compares: boolean
 
-  private constructor(gateway: RunningGateway, emulators: RunningEmulators, compares: boolean) {
+  private constructor(gateway: RunningGateway, emulators: RunningEmulators, compares: boolean, inPython: boolean) {
     this.#compares = compares
     this.#gateway = gateway
     this.#emulators = emulators
-    this.#client = new OpenAI({ baseURL: gateway.baseURL, apiKey: gateway.key, maxRetries: 0 })
+    this.#clients = new Clients(gateway)
+    this.#python = inPython ? new PythonReader(gateway.baseURL, gateway.key) : null
   }
 
-  /** @param options.dialects false: nothing is known of the models but what they refuse */
-  static async start({ dialects = true } = {}): Promise<TransparencyTarget> {
+  /**
+   * @param options.dialects false: nothing is known of the models but what they refuse
+   * @param options.python also read a share of the answers with the official Python SDKs
+   */
+  static async start({ dialects = true, python = false } = {}): Promise<TransparencyTarget> {
     const emulators = await startEmulators()
     const config = shipped(emulators)
     const gateway = await startGateway({ ...config, ...(!dialects && { dialects: {} }) })
-    return new TransparencyTarget(gateway, emulators, dialects)
+    return new TransparencyTarget(gateway, emulators, dialects, python)
   }
 
   get url(): { baseURL: string; key: string } {
@@ -84,7 +156,8 @@ export class TransparencyTarget {
   }
 
   async run(random: () => number): Promise<void> {
-    const request = anyRequest(random)
+    const asked = this.#takenRequest(random)
+    const { api, body } = asked
     const wanted = MAY_BE_DENIED[Math.floor(random() * MAY_BE_DENIED.length)]
     // All but one and a general model: so that it is often that one's turn.
     const isAlone = random() < 0.3
@@ -95,18 +168,21 @@ export class TransparencyTarget {
       ...(random() < 0.6 && { 'x-router-cost-weight': String(Math.round(random() * 10) / 10) }),
       ...(deny.length > 0 && { 'x-router-deny': deny.join(',') }),
     }
+    const isForPython = random() < PYTHON_SHARE
     this.totals.requests++
-    if (random() < 0.1) return this.#runElsewhere(random, headers)
+    this.totals.byApi[api] = (this.totals.byApi[api] ?? 0) + 1
     let response: Response
     try {
-      response = await this.#ask(request, headers)
+      response = await this.#ask(asked, headers)
     } catch (error) {
+      const isOwn = error instanceof OpenAI.APIError || error instanceof Anthropic.APIError
       // Where nothing is known of the only one that is left, it may refuse what others would take.
-      const mayRefuse = isAlone && (!this.#compares || /^400 No model fits/.test((error as Error).message))
-      if (mayRefuse && error instanceof OpenAI.APIError) this.totals.unfit++
-      else if (error instanceof OpenAI.APIError)
-        this.#problem('refused', request, `${error.status} ${error.message} ${JSON.stringify(headers)}`)
-      else this.#problem('surprises', request, String(error))
+      const mayRefuse = isAlone && (!this.#compares || /No model fits/.test((error as Error).message))
+      if (mayRefuse && isOwn) this.totals.unfit++
+      else if (isOwn)
+        this.#problem('refused', body, `${api}: ${error.status} ${error.message} ${JSON.stringify(headers)}`)
+      else this.#problem('surprises', body, `${api}: ${error}`)
+      if (isForPython) await this.#askInPython(asked, headers, isAlone)
       return
     }
     const candidate = response.headers.get('x-router-model') ?? '?'
@@ -114,96 +190,60 @@ export class TransparencyTarget {
     this.totals.byCandidate[candidate] = (this.totals.byCandidate[candidate] ?? 0) + 1
     if (dropped.length > 0) this.totals.dropped++
     if (response.headers.get('x-router-reason')?.startsWith('fallback;http_4')) this.totals.failedOver++
-    if (!this.#compares) return
-    const name = response.headers.get('x-router-provider') ?? ''
-    const received = this.#emulators.byName.get(name)?.received.findLast(({ refused }) => refused === null)
-    const asked = { ...request, model: 'auto' } as Body
-    const loss = received ? lossOf(asked, name, received.body, dropped) : 'no emulator got it'
-    if (loss) this.#problem('lost', request, `${candidate}: ${loss}; dropped ${dropped.join(', ')}`)
+    if (this.#compares) {
+      const name = response.headers.get('x-router-provider') ?? ''
+      const received = this.#emulators.byName.get(name)?.received.findLast(({ refused }) => refused === null)
+      const loss = received ? lossOfAny(asked, received, dropped) : 'no emulator got it'
+      if (loss) this.#problem('lost', body, `${api}, ${candidate}: ${loss}; dropped ${dropped.join(', ')}`)
+    }
+    if (isForPython) await this.#askInPython(asked, headers, isAlone && !this.#compares)
+  }
+
+  /** One that some model of the endpoint's own vendor takes as it is. */
+  #takenRequest(random: () => number): Asked {
+    const at = random()
+    if (at < 0.04) return { api: 'completions', body: anyCompletion(random) }
+    for (;;) {
+      const asked: Asked =
+        at < 0.22
+          ? { api: 'responses', body: anyResponses(random) }
+          : at < 0.4
+            ? { api: 'messages', body: anyMessages(random) }
+            : { api: 'chat', body: anyRequest(random) }
+      if (isTaken(asked)) return asked
+      this.totals.drawnAnew++
+    }
   }
 
   async stop(): Promise<void> {
+    this.#python?.stop()
     await discard(this.#gateway)
     await this.#emulators.close()
   }
 
-  /** Reads the answer to its end, as the official SDK does. */
-  async #ask(request: Request, headers: Record<string, string>): Promise<Response> {
-    if (request.stream) {
-      const { data, response } = await this.#client.chat.completions
-        .create(request as never as OpenAI.ChatCompletionCreateParamsStreaming, { headers })
-        .withResponse()
-      let finish = 0
-      for await (const { choices } of data)
-        finish += choices.filter(({ finish_reason }) => finish_reason !== null).length
-      if (finish !== Number(request.n ?? 1))
-        throw new Error(`${finish} choices ended, ${request.n ?? 1} were asked for`)
-      return response
-    }
-    const { data, response } = await this.#client.chat.completions
-      .create(request as never as OpenAI.ChatCompletionCreateParamsNonStreaming, { headers })
-      .withResponse()
-    if (data.choices.length !== Number(request.n ?? 1)) throw new Error(`${data.choices.length} choices`)
+  /** Reads the answer to its end, as the official SDKs do. */
+  async #ask({ api, body }: Asked, headers: Record<string, string>): Promise<Response> {
+    const asked = this.#clients.send(api, body, headers)
+    const { data, response } = await asked.withResponse()
+    const ended = body.stream ? await endsOf(api, data as AsyncIterable<unknown>) : endsIn(api, data)
+    const wanted = api === 'chat' || api === 'completions' ? Number(body.n ?? 1) : 1
+    if (ended !== wanted) throw new Error(`${ended} choices ended, ${wanted} were asked for`)
     return response
   }
 
-  /** The same road by another endpoint: a request in its words, answered whoever is chosen. */
-  async #runElsewhere(random: () => number, headers: Record<string, string>): Promise<void> {
-    const pick = <T>(items: readonly T[]): T => items[Math.floor(random() * items.length)] as T
-    const isMessages = random() < 0.5
-    const schema = {
-      type: 'object',
-      properties: { city: { type: 'string' } },
-      required: ['city'],
-      additionalProperties: false,
-    }
-    const shared = { model: 'auto', temperature: pick([0.2, 0.9]), stream: random() < 0.5 }
-    const body = isMessages
-      ? {
-          ...shared,
-          max_tokens: pick([64, 2_000]),
-          system: 'Be brief.',
-          messages: [
-            { role: 'user', content: 'Hi' },
-            {
-              role: 'assistant',
-              content: [{ type: 'tool_use', id: 'toolu_1', name: 'read', input: { city: 'Rome' } }],
-            },
-            { role: 'user', content: [{ type: 'tool_result', tool_use_id: 'toolu_1', content: 'ok' }] },
-          ],
-          tools: [{ name: 'read', input_schema: schema }],
-        }
-      : {
-          ...shared,
-          store: false,
-          max_output_tokens: pick([64, 2_000]),
-          instructions: 'Be brief.',
-          input: [
-            { role: 'developer', content: 'In English.' },
-            { role: 'user', content: [{ type: 'input_text', text: 'Hi' }] },
-            { type: 'function_call', call_id: 'call_1', name: 'read', arguments: '{"city":"Rome"}' },
-            { type: 'function_call_output', call_id: 'call_1', output: 'ok' },
-          ],
-          tools: [{ type: 'function', name: 'read', parameters: schema, strict: true }],
-        }
-    const path = isMessages ? 'messages' : 'responses'
-    const { 'x-router-deny': _, ...rest } = headers
-    const response = await fetch(`${this.#gateway.baseURL}/${path}`, {
-      method: 'POST',
-      headers: { ...rest, authorization: `Bearer ${this.#gateway.key}`, 'content-type': 'application/json' },
-      body: JSON.stringify(body),
-    })
-    const text = await response.text()
-    const candidate = response.headers.get('x-router-model') ?? '?'
-    this.totals.byCandidate[candidate] = (this.totals.byCandidate[candidate] ?? 0) + 1
-    this.totals.elsewhere++
-    const isWhole = !shared.stream || /message_stop|response\.completed/.test(text)
-    if (response.status !== 200)
-      this.#problem('refused', body as never, `${path} ${response.status} ${text.slice(0, 300)}`)
-    else if (!isWhole) this.#problem('surprises', body as never, `${path}: no end: ${text.slice(-300)}`)
+  /** The same request by the Python SDKs: an answer is read to its end, or an error is their own. */
+  async #askInPython({ api, body }: Asked, headers: Record<string, string>, mayRefuse: boolean): Promise<void> {
+    if (!this.#python) return
+    this.totals.inPython++
+    const read = await this.#python.ask({ api, body, headers })
+    if ('end' in read) {
+      if (read.end === null) this.#problem('surprises', body, `Python: ${api} ended without an end`)
+    } else if (!read.own) this.#problem('surprises', body, `Python: ${read.error}`)
+    else if (!mayRefuse)
+      this.#problem('refused', body, `Python: ${read.error} ${read.status} ${JSON.stringify(headers)}`)
   }
 
-  #problem(kind: 'refused' | 'lost' | 'surprises', request: Request, what: string): void {
+  #problem(kind: 'refused' | 'lost' | 'surprises', request: Body, what: string): void {
     this.totals[kind]++
     if (this.totals.problems.length < 12) this.totals.problems.push(`${kind}: ${what}\n  ${JSON.stringify(request)}`)
   }

@@ -2,7 +2,7 @@ import OpenAI from 'openai'
 import { afterEach, describe, expect, test } from 'vitest'
 import { call, complete, metric, openai } from '../support/clients.ts'
 import { eventually } from '../support/eventually.ts'
-import { discard, type RunningGateway, startGateway, TEST_KEY, type TestConfig } from '../support/gateway.ts'
+import { ADMIN_KEY, discard, type RunningGateway, startGateway, TEST_KEY, type TestConfig } from '../support/gateway.ts'
 import {
   completionBody,
   type Exchange,
@@ -231,6 +231,60 @@ describe('under auto a refusal is an answer about the candidate', () => {
     expect([...answeredBy(good), good.headers.get('x-router-dropped')]).toEqual([200, 'a', null])
   })
 
+  test('what is remembered can be seen and forgotten by the operator', async () => {
+    let takesSeed = false
+    const a = refusing(
+      400,
+      error("Unsupported parameter: 'seed'", { param: 'seed' }),
+      ({ json }) => 'seed' in json && !takesSeed,
+    )
+    const { gateway, upstreams } = await gatewayOf({ a, b: replyPlain() })
+    const admin = async (query: string, method = 'GET', key = ADMIN_KEY) => {
+      const init = { method, headers: { authorization: `Bearer ${key}` } }
+      const response = await fetch(`${gateway.url}/admin/refusals${query}`, init)
+      return [response.status, await response.json()]
+    }
+    expect(answeredBy(await complete(gateway, { seed: 1 }))).toEqual([200, 'b'])
+    const row = { tenant: 'test', deployment: 'a/a', refused: 'seed', until: expect.stringMatching(/^2\d{3}-/) }
+    await eventually(async () => ((await admin(''))[1] as { data: unknown[] }).data.length > 0, 'a remembered refusal')
+    expect(await admin('?tenant=test')).toEqual([200, { data: [row] }])
+    expect((await admin('?tenant=none'))[0]).toBe(404)
+    expect((await admin('', 'GET', TEST_KEY))[0]).toBe(401)
+    expect(await admin('?deployment=b/b', 'DELETE')).toEqual([200, { forgotten: 0 }])
+    // Left off, as it is known.
+    expect((await complete(gateway, { seed: 1 })).headers.get('x-router-dropped')).toBe('seed')
+    takesSeed = true
+    expect(await admin('?deployment=a/a&refused=seed', 'DELETE')).toEqual([200, { forgotten: 1 }])
+    expect(await admin('')).toEqual([200, { data: [] }])
+    expect((await complete(gateway, { seed: 1 })).headers.get('x-router-dropped')).toBeNull()
+    expect(upstreams.a?.requests.at(-1)?.body.toString()).toContain('seed')
+  })
+
+  test('many that refuse, slowly: within the deadline, and no more of them than the bound says', async () => {
+    const slow =
+      (name: string): Script =>
+      async (exchange) => {
+        await exchange.sleep(150)
+        exchange.reply(400, error(`Unsupported parameter: 'seed' (${name})`, { param: 'seed' }))
+      }
+    const many = Object.fromEntries(Array.from({ length: 12 }, (_, i) => [`c${i}`, slow(`c${i}`)]))
+    const asked = (upstreams: Record<string, Upstream>) =>
+      Object.values(upstreams).reduce((sum, { requests }) => sum + requests.length, 0)
+
+    const bounded = await gatewayOf(many, { retries: { max_refusals: 5, max_attempts: 2 } })
+    const first = await complete(bounded.gateway, { seed: 1 })
+    expect([first.status, (await first.json()).error.message]).toEqual([400, expect.stringContaining('(c0)')])
+    expect(asked(bounded.upstreams)).toBe(5)
+
+    const short = await gatewayOf(many, { retries: { max_refusals: 12 }, timeouts: { total_ms: 500 } })
+    const started = performance.now()
+    const late = await complete(short.gateway, { seed: 1 })
+    expect([late.status, (await late.json()).error.code]).toEqual([504, 'upstream_timeout'])
+    expect(asked(short.upstreams)).toBeLessThan(6)
+    // As long as the deadline, and not as long as all twelve.
+    expect(performance.now() - started).toBeGreaterThan(400)
+  })
+
   test('what one process learned, the next one knows', async () => {
     const a = refusing(400, error("Unsupported parameter: 'seed'", { param: 'seed' }), ({ json }) => 'seed' in json)
     const { gateway, upstreams } = await gatewayOf({ a, b: replyPlain() })
@@ -319,13 +373,13 @@ describe('health', () => {
     expect(await told(tokens!)).toEqual([400, expect.stringContaining('fewer')])
   })
 
-  test('failures of one user alone are looked into by a question of our own: it decides', async () => {
+  test('failures of one key alone, whatever users it names, are looked into by a question of our own', async () => {
     const crashes = refusing(500, error('boom'), isBad)
     const { gateway, upstreams } = await gatewayOf(
       { a: crashes },
       { retries: { max_attempts: 1, breaker: { failures: 3, open_ms: 60_000 } } },
     )
-    for (let i = 0; i < 8; i++) await complete(gateway, { messages: bad }, { user: 'mallory' })
+    for (let i = 0; i < 8; i++) await complete(gateway, { messages: bad }, { user: `made-up-${i}` })
     expect(answeredBy(await complete(gateway, {}, { user: 'bob' }))).toEqual([200, 'a'])
     expect(upstreams.a?.requests.some(({ headers }) => headers['x-request-id'] === 'probe')).toBe(true)
 

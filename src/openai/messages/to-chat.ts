@@ -42,11 +42,15 @@ export function toChat(body: MessagesBody, candidate: Candidate | null, promptTo
     stop: body.stop_sequences?.length ? body.stop_sequences : undefined,
     temperature: body.temperature,
     top_p: body.top_p,
+    top_k: body.top_k,
     response_format: formatOf(body),
     reasoning_effort: candidate?.reasoning === true ? effortOf(body) : undefined,
   })
   const request = parseChat(Buffer.from(JSON.stringify(chat)))
-  return { request: { ...request, format: 'messages', dropped: [...dropped, ...droppedFields(body)] }, problem }
+  return {
+    request: { ...request, format: 'messages', dropped: [...dropped, ...droppedFields(body, candidate)] },
+    problem,
+  }
 }
 
 /** No candidate is left out for a bound that it need not reach: it gets a nearer one. */
@@ -106,11 +110,13 @@ function effortOf({ thinking, output_config: output }: MessagesBody): string | u
 }
 
 /** Fields that would change the answer, and that chat completions have no word for. */
-function droppedFields(body: MessagesBody): string[] {
+function droppedFields(body: MessagesBody, candidate: Candidate | null): string[] {
   const tools = (body.tools ?? []).filter((tool) => !isFunction(tool)).map(({ type }) => `tools.${type}`)
+  const wantsThoughts = body.thinking?.type === 'enabled' || body.thinking?.type === 'adaptive'
   return [
     ...tools,
-    ...['top_k', 'context_management', 'container', 'mcp_servers', 'inference_geo', 'speed'].filter(
+    ...(wantsThoughts && candidate !== null && candidate.reasoning !== true ? ['thinking'] : []),
+    ...['metadata', 'context_management', 'container', 'mcp_servers', 'inference_geo', 'speed'].filter(
       (field) => (body[field] ?? null) !== null,
     ),
   ]

@@ -3,6 +3,7 @@ import { UnsupportedRequest } from '../../errors.ts'
 import type { ChatBody, ChatRequest, Span } from '../../openai/chat.ts'
 import { historyFor } from './history.ts'
 import type { Learned } from './learned.ts'
+import { nativeFor, unfitNativeTool } from './native.ts'
 import { type Edit, planOf } from './plan.ts'
 import { toolsFor } from './tools.ts'
 
@@ -23,19 +24,32 @@ export function adapt(
   if (strict && request.dropped?.length) {
     throw new UnsupportedRequest(`${name} does not take ${request.dropped.join(', ')}.`, request.dropped[0] as string)
   }
-  // A request in the provider's own format is its own business.
-  if (request.native || (!dialect && !learned)) return request
+  if (!dialect && !learned) return request
+  // A request in the provider's own format is its own business, where the client named the model.
+  if (request.native && obeyed) return request
   const plan = planOf(request, dialect, learned, strict, obeyed)
   if (typeof plan === 'string') throw new UnsupportedRequest(`${name} ${plan}.`, 'model')
+  // What is in the provider's own format needs no translation of its messages.
+  if (request.native) {
+    const type = unfitNativeTool(request.native, dialect?.tools.types)
+    if (type !== undefined) throw new UnsupportedRequest(`${name} does not take tools of type ${type}.`, 'tools')
+    const { native, dropped } = nativeFor(request.native, plan)
+    return native === request.native
+      ? request
+      : { ...request, native, dropped: [...(request.dropped ?? []), ...dropped] }
+  }
   const edits = new Map(plan.edits)
   const dropped = [...plan.dropped]
   const isConverted = request.format !== undefined
   const history = historyFor(request.body.messages, dialect, learned, isConverted)
+  if (history.messages.length === 0)
+    throw new UnsupportedRequest(`${name} needs a message that says something.`, 'messages')
   if (history.messages !== request.body.messages) edits.set('messages', { name: 'messages', value: history.messages })
   dropped.push(...history.dropped)
   if (dialect && request.body.tools?.length) {
-    const offered = toolsFor(request.body.tools, dialect.tools)
+    const offered = toolsFor(request.body, dialect.tools)
     if (offered.tools !== request.body.tools) edits.set('tools', { name: 'tools', value: offered.tools })
+    if (offered.choice) edits.set('tool_choice', { name: 'tool_choice', value: offered.choice })
     if (offered.dropped) dropped.push('tools.strict')
   }
   if (strict && dropped.length > plan.dropped.length) {

@@ -13,6 +13,10 @@ export interface Facts {
   emptyMessageFields: ReadonlySet<string>
   /** Assistant messages with tool calls whose results end the conversation: the model must go on with them. */
   loop: readonly ChatMessage[]
+  /** Types of the tools that are offered. */
+  toolTypes: ReadonlySet<string>
+  /** Some call in it was of a tool that takes text, not JSON. */
+  hasCustomCalls: boolean
   endsWithAssistant: boolean
   hasUserAfterTool: boolean
   /** Text in turns, and nothing else: every API takes it. */
@@ -42,13 +46,15 @@ function find({ body, spans }: ChatRequest): Facts {
   const parts = new Set<string>()
   const messageFields = new Set<string>()
   const empty = new Set<string>()
+  let hasCustomCalls = false
   for (const message of body.messages) {
     roles.add(message.role)
-    if (Array.isArray(message.content)) for (const { type } of message.content) parts.add(type)
+    if (Array.isArray(message.content)) for (const part of message.content) notePart(part, parts)
     for (const field in message) {
       if (!STANDARD.has(field)) (hasMeaning(message[field]) ? messageFields : empty).add(field)
     }
     for (const call of callsOf(message)) {
+      if (call.type === 'custom') hasCustomCalls = true
       for (const field in call) if (!CALL.has(field) && hasMeaning(call[field])) messageFields.add(field)
     }
   }
@@ -60,6 +66,8 @@ function find({ body, spans }: ChatRequest): Facts {
     messageFields,
     emptyMessageFields: empty,
     loop: loopOf(body.messages),
+    toolTypes: new Set(Array.isArray(body.tools) ? body.tools.filter(isObject).map(({ type }) => String(type)) : []),
+    hasCustomCalls,
     endsWithAssistant: last?.role === 'assistant',
     hasUserAfterTool: body.messages.some(({ role }, i) => role === 'user' && body.messages[i - 1]?.role === 'tool'),
     isPlain:
@@ -69,6 +77,15 @@ function find({ body, spans }: ChatRequest): Facts {
       hasOnly(parts, TEXT),
   }
 }
+
+/** What is not in the request is a part of another type: a file by its id, an image by its address. */
+function notePart(part: { type: string; [key: string]: unknown }, parts: Set<string>): void {
+  parts.add(part.type)
+  if (part.type === 'file' && isObject(part.file) && typeof part.file.file_data !== 'string') parts.add('file_id')
+  if (part.type === 'image_url' && !/^data:/i.test(urlOf(part.image_url))) parts.add('remote_image')
+}
+
+const urlOf = (image: unknown) => (typeof image === 'string' ? image : isObject(image) ? String(image.url) : '')
 
 const CALL = new Set(['id', 'type', 'function', 'index', 'custom'])
 

@@ -4,6 +4,7 @@ import { isObject } from '../../openai/is-object.ts'
 import { callsOf } from './facts.ts'
 import type { Learned } from './learned.ts'
 import { translateIds } from './tool-ids.ts'
+import { turnsFor } from './turns.ts'
 
 /** Fields in which models keep thoughts: each means something to the model that made it, and to no other. */
 const THOUGHTS: ReadonlySet<string> = new Set([
@@ -47,7 +48,8 @@ export function historyFor(
       copy ??= { ...object }
       delete copy[field]
       const value = object[field]
-      if (!THOUGHTS.has(field) && saysSomething(value)) dropped.add(`messages.${field}`)
+      if (field === 'refusal' && typeof value === 'string' && isBlank(object.content)) copy.content = value
+      else if (!THOUGHTS.has(field) && saysSomething(value)) dropped.add(`messages.${field}`)
     }
     return (copy as T | null) ?? object
   }
@@ -59,6 +61,11 @@ export function historyFor(
     const role = roleOf(message.role)
     if (role !== message.role) own = { ...own, role }
     const calls = callsOf(message)
+    // An empty list is refused by many, OpenAI among them.
+    if ('tool_calls' in own && calls.length === 0) {
+      const { tool_calls: _, ...rest } = own
+      own = rest
+    }
     const keptCalls = calls.map((call) => kept(call, CALL))
     if (keptCalls.some((call, index) => call !== calls[index])) own = { ...own, tool_calls: keptCalls }
     const { content } = message
@@ -70,9 +77,13 @@ export function historyFor(
   })
   const ids = dialect?.toolIds
   const own = changed ? translated : messages
-  const all = isConverted && dialect?.userAfterTool === 'avoid' ? saidWithin(own) : own
+  const within = isConverted && dialect?.userAfterTool === 'avoid' ? saidWithin(own) : own
+  const all = dialect ? turnsFor(within, dialect.turns) : within
   return { messages: ids ? translateIds(all, ids) : all, dropped: [...dropped] }
 }
+
+const isBlank = (content: unknown) =>
+  content === null || content === undefined || (typeof content === 'string' && content.trim() === '')
 
 const asText = (part: { type: string; [key: string]: unknown }) =>
   part.type === 'refusal' ? { type: 'text', text: String(part.refusal ?? '') } : part

@@ -6,7 +6,7 @@ import { TUNING } from './neutral.ts'
 
 /**
  * What a deployment has refused, as short texts that a store can keep: `seed` (a field), `seed=1` (one value of it),
- * `role:developer`, `part:file`, `message:name`, `tokens>=70000` (a prompt), `max_tokens>=16000`.
+ * `role:developer`, `part:file`, `tool:custom`, `message:name`, `tokens>=70000` (a prompt), `max_tokens>=16000`.
  */
 export type Refused = string
 
@@ -47,6 +47,9 @@ export class Learned {
     }
     for (const part of facts.parts) {
       if (this.#refused.has(`part:${part}`)) return `has refused content parts of type ${part}`
+    }
+    for (const type of facts.toolTypes) {
+      if (this.#refused.has(`tool:${type}`)) return `has refused tools of type ${type}`
     }
     return undefined
   }

@@ -5,7 +5,7 @@ import type { ChatRequest } from '../../openai/chat.ts'
 import { isObject } from '../../openai/is-object.ts'
 import { type Facts, factsOf } from './facts.ts'
 import type { Learned } from './learned.ts'
-import { isNeutral } from './neutral.ts'
+import { DOCUMENTED, isIdle, isNeutral } from './neutral.ts'
 import { unfitTools } from './tools.ts'
 
 /** What a candidate's dialect makes of a request's top-level fields. */
@@ -38,6 +38,10 @@ export function planOf(
   obeyed = false,
 ): Plan | string {
   const facts = factsOf(request)
+  const { onlyFor = null } = dialect ?? {}
+  if (onlyFor && !obeyed && ![...request.needs].some((need) => onlyFor.includes(need))) {
+    return `takes only requests for ${onlyFor.join(' or ')}`
+  }
   if (facts.isPlain && !learned) return NO_PLAN
   const unfit = obeyed ? undefined : unfitAsWhole(request, facts, dialect, learned)
   if (unfit) return unfit
@@ -46,7 +50,12 @@ export function planOf(
   let dropped: string[] | null = null
   for (const field of facts.fields) {
     const value = request.body[field]
-    const rule = learned?.ruleFor(field, value, request.body) ?? dialect?.fields[field]
+    if (isIdle(field, value, request.body)) {
+      edits ??= new Map()
+      edits.set(field, null)
+      continue
+    }
+    const rule = learned?.ruleFor(field, value, request.body) ?? dialectRule(dialect, field)
     if (rule === undefined || rule === 'keep') continue
     const verdict = judge(field, value, rule, request.body)
     if (verdict === 'as it is' || (verdict === 'unfit' && obeyed)) continue
@@ -63,6 +72,9 @@ export function planOf(
   }
   return edits === null ? NO_PLAN : { edits, dropped: dropped ?? [] }
 }
+
+const dialectRule = (dialect: Dialect | undefined, field: string) =>
+  dialect?.fields[field] ?? (DOCUMENTED.has(field) ? undefined : dialect?.fields['*'])
 
 function judge(
   field: string,
@@ -101,7 +113,7 @@ const said = (value: unknown) => (typeof value === 'number' || typeof value === 
 
 const unfitAsWhole = (request: ChatRequest, facts: Facts, dialect: Dialect | undefined, learned: Learned | undefined) =>
   (dialect &&
-    (unfitMessages(facts, dialect, request.format !== undefined) ?? unfitTools(request.body.tools, dialect.tools))) ??
+    (unfitMessages(facts, dialect, request.format !== undefined) ?? unfitTools(request.body, facts, dialect.tools))) ??
   learned?.unfit(request, facts)
 
 /** @param isConverted from another format: its converter tells what a user says after a tool's result within that */

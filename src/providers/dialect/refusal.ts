@@ -5,6 +5,7 @@ import { isUnreadable } from '../../openai/unreadable.ts'
 import type { Failure } from '../forward/failure.ts'
 import { factsOf } from './facts.ts'
 import { type Refused, withValue } from './learned.ts'
+import { chatNameOf } from './native.ts'
 
 /**
  * An answer that says something of the request, not of the provider's state. `model`: the model is not there, or not
@@ -34,7 +35,7 @@ const TOO_LONG =
   /context[_ ](?:length|window|size)|maximum context|prompt is too long|too many (?:input )?tokens|input (?:is )?too long|maximum (?:input|prompt) length|exceeds? the (?:model'?s )?(?:maximum|limit)[^.]*tokens/i
 const FEWER_TOKENS = /fewer max_tokens|can only afford|requires more credits/i
 const NOT_TAKEN =
-  /unsupported|not[_ ]support|unrecognized|unknown|extra (?:inputs|fields|params)|extra_forbidden|not[_ ]permitted|cannot find field|no such field|unexpected|does not accept|not accept|only the default|deprecated|not (?:yet )?(?:available|allowed|implemented)|must be verified|unavailable/i
+  /unsupported|incompatible|not[_ ]support|unrecognized|unknown|extra (?:inputs|fields|params)|extra_forbidden|not[_ ]permitted|cannot find field|no such field|unexpected|does not accept|not accept|only the default|deprecated|not (?:yet )?(?:available|allowed|implemented)|must be verified|unavailable|requires --/i
 /** The field is known, one value of it is not. */
 const VALUE =
   /unsupported value|invalid value|unsupported_value|is not one of|must be one of|less than or equal|greater than|out of range|between|at most|at least/i
@@ -114,21 +115,28 @@ const ORDINARY = new Set([
   'audio',
 ])
 
+/** One schema, or one tool, of the request is wrong: nothing is said of others. */
+const ITS_SCHEMA =
+  /invalid[ _](?:json[ _])?schema|schema must|missing items|function[ _]parameters|additionalProperties|input_schema/i
+/** Fields that hold so much that a word against something in them is none against all. */
+const LARGE = new Set(['tools', 'functions', 'response_format', 'tool_choice'])
+const WHOLE = /support|unrecognized|unknown (?:field|parameter|argument|name)|extra|not[_ ]permitted|requires --enable/i
+
 function fieldsOf(text: string, message: string, param: string | null, request: ChatRequest): Refused[] {
   const facts = factsOf(request)
   const isValue = VALUE.test(text) && !/only the default/i.test(text)
   const ofField = (field: string): Refused[] => {
     const value = request.body[field]
+    // What was refused are the tools, or the format, of another API.
+    if (LARGE.has(field) && request.native) return []
+    if (LARGE.has(field) && (ITS_SCHEMA.test(text) || !WHOLE.test(message))) return []
     if (isLimit(field) && typeof value === 'number' && isValue) return [`max_tokens>=${value}`]
-    if (isValue || !NOT_TAKEN.test(text)) {
+    // Another form of answer may be taken.
+    if (isValue || field === 'response_format' || !NOT_TAKEN.test(text)) {
       const one = withValue(field, value)
       return one === null ? [] : [one]
     }
     return [field]
-  }
-  const named = param === null ? null : placeOf(param, request)
-  if (named !== null && named !== 'messages') {
-    return named.includes(':') ? [named] : facts.fields.includes(named) ? ofField(named) : []
   }
   const isNamed = (name: string) => {
     const bare = new RegExp(`(?<![\\w.-])${name.replace(/[^\w]/g, '\\$&')}(?![\\w-])`)
@@ -138,6 +146,16 @@ function fieldsOf(text: string, message: string, param: string | null, request: 
       new RegExp(`['"\`\\\\]${name}['"\`\\\\]|\\b${name}(?: parameter| field)|${name}:`).test(text)
     )
   }
+  const own = param !== null && request.native ? chatNameOf(request.native.api, param) : param
+  const named = own === null ? null : placeOf(own, request)
+  if (named !== null && named !== 'messages') {
+    if (named.includes(':')) return [named]
+    const type = [...facts.toolTypes].find((one) => one !== 'function' && isNamed(one))
+    if (named === 'tools' && type !== undefined) return [`tool:${type}`]
+    const isInside = LARGE.has(named) && own !== named
+    return facts.fields.includes(named) && !isInside ? ofField(named) : []
+  }
+  for (const type of facts.toolTypes) if (type !== 'function' && isNamed(type)) return [`tool:${type}`]
   const longestFirst = (names: Iterable<string>) => [...names].sort((a, b) => b.length - a.length)
   for (const role of facts.roles) {
     if (!['user', 'assistant', 'tool', 'system'].includes(role) && isNamed(role)) return [`role:${role}`]
@@ -145,8 +163,15 @@ function fieldsOf(text: string, message: string, param: string | null, request: 
   if (/\brole\b/i.test(message) && facts.roles.has('developer')) return ['role:developer']
   const ofMessages = [...facts.messageFields, ...facts.emptyMessageFields]
   for (const field of longestFirst(ofMessages)) if (isNamed(field)) return [`message:${field}`]
-  for (const field of longestFirst(facts.fields)) if (isNamed(field)) return ofField(field)
+  const fields = longestFirst(facts.fields).filter(isNamed)
+  // "Model incompatible request arguments supplied: temperature, top_p"
+  if (fields.length > 1 && /\b(?:arguments|parameters|properties|fields)\b/i.test(message))
+    return fields.flatMap(ofField)
+  const [field] = fields
+  if (field !== undefined) return ofField(field)
   for (const part of facts.parts) if (part !== 'text' && isNamed(part)) return [`part:${part}`]
+  if (facts.fields.includes('response_format') && /response format|json[_ ]schema/i.test(message))
+    return ofField('response_format')
   if (facts.parts.has('image_url') && /\bimages?\b|vision|multimodal/i.test(message)) return ['part:image_url']
   if (request.body.tools?.length && /\btools?\b|function call/i.test(message) && NOT_TAKEN.test(message))
     return ['tools']

@@ -1,5 +1,5 @@
 import type { Candidate } from '../../candidates/candidate.ts'
-import type { StoredRefusal } from '../../store/store.ts'
+import type { RefusalFilter, StoredRefusal } from '../../store/store.ts'
 import { deploymentOf } from '../forward/breakers.ts'
 import { Learned, type Refused } from './learned.ts'
 
@@ -14,10 +14,13 @@ const RELOAD_MS = 300_000
 export interface RefusalStore {
   noteRefusals(tenant: string, rows: readonly StoredRefusal[]): Promise<void>
   listRefusals(tenant: string): Promise<StoredRefusal[]>
+  forgetRefusals(tenant: string, of: RefusalFilter): Promise<number>
 }
 
 interface OfTenant {
   rows: Map<string, StoredRefusal>
+  /** Of these the store has not said yet that it has them. */
+  own: Set<string>
   byDeployment: Map<string, Learned>
   loadedAt: number
 }
@@ -50,9 +53,34 @@ export class Refusals {
       .slice(0, Math.max(0, MAX_A_TENANT - known.rows.size))
       .map((field) => ({ deployment, field, expiresAt }))
     if (rows.length === 0) return
-    this.#take(known, rows)
-    // Without the store this process knows it all the same.
-    this.#store.noteRefusals(tenant, rows).catch(() => undefined)
+    for (const row of rows) {
+      known.rows.set(keyOf(row.deployment, row.field), row)
+      known.own.add(keyOf(row.deployment, row.field))
+    }
+    this.#index(known)
+    this.#store.noteRefusals(tenant, rows).then(
+      () => {
+        for (const row of rows) known.own.delete(keyOf(row.deployment, row.field))
+      },
+      // Without the store this process knows it all the same.
+      () => undefined,
+    )
+  }
+
+  /** What is remembered of a tenant's requests. */
+  list(tenant: string): Promise<StoredRefusal[]> {
+    return this.#store.listRefusals(tenant)
+  }
+
+  /** Forgets it, so that it is tried again. Returns how many were forgotten. */
+  async forget(tenant: string, of: RefusalFilter): Promise<number> {
+    const count = await this.#store.forgetRefusals(tenant, of)
+    const known = this.#of(tenant)
+    for (const [key, { deployment, field }] of known.rows) {
+      if (deployment === (of.deployment ?? deployment) && field === (of.field ?? field)) known.rows.delete(key)
+    }
+    this.#index(known)
+    return count
   }
 
   /** Another replica has learned something. */
@@ -72,15 +100,21 @@ export class Refusals {
   #of(tenant: string): OfTenant {
     let known = this.#tenants.get(tenant)
     if (!known) {
-      known = { rows: new Map(), byDeployment: new Map(), loadedAt: Number.NEGATIVE_INFINITY }
+      known = { rows: new Map(), own: new Set(), byDeployment: new Map(), loadedAt: Number.NEGATIVE_INFINITY }
       this.#tenants.set(tenant, known)
     }
     return known
   }
 
+  /** What the store has; what is not there any more was forgotten. */
   #take(known: OfTenant, rows: readonly StoredRefusal[]): void {
-    const now = Date.now()
+    for (const key of known.rows.keys()) if (!known.own.has(key)) known.rows.delete(key)
     for (const row of rows) known.rows.set(keyOf(row.deployment, row.field), row)
+    this.#index(known)
+  }
+
+  #index(known: OfTenant): void {
+    const now = Date.now()
     for (const [key, { expiresAt }] of known.rows) if (expiresAt <= now) known.rows.delete(key)
     known.byDeployment = new Map(
       [...Map.groupBy(known.rows.values(), ({ deployment }) => deployment)].map(([deployment, all]) => [

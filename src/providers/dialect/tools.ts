@@ -1,87 +1,83 @@
 import type { Dialect } from '../../candidates/dialect.ts'
+import type { ChatBody } from '../../openai/chat.ts'
 import { isObject } from '../../openai/is-object.ts'
+import type { Facts } from './facts.ts'
+import { schemaFor } from './tool-schema.ts'
 
 type Fields = Record<string, unknown>
+type Rules = Dialect['tools']
 
-/** Why a model can't be given these tools, or undefined. */
-export function unfitTools(tools: unknown, { types }: Dialect['tools']): string | undefined {
-  if (types === undefined || !Array.isArray(tools)) return undefined
-  const odd = tools.find((tool) => !isObject(tool) || !types.includes(String(tool.type)))
-  return odd === undefined ? undefined : `does not take tools of type ${isObject(odd) ? String(odd.type) : '?'}`
+/** Why a model can't be given a request's tools, or undefined. */
+export function unfitTools(
+  { tools, tool_choice: choice }: ChatBody,
+  { hasCustomCalls }: Facts,
+  { types, names, choices }: Rules,
+): string | undefined {
+  if (types && hasCustomCalls && !types.includes('custom')) return 'does not take calls of custom tools'
+  if (!Array.isArray(tools) || tools.length === 0) return undefined
+  for (const tool of types || names !== undefined ? tools : []) {
+    const { type, function: called } = isObject(tool) ? tool : {}
+    if (types && !types.includes(String(type))) return `does not take tools of type ${String(type)}`
+    const name = isObject(called) ? called.name : undefined
+    if (names !== undefined && typeof name === 'string' && !new RegExp(names).test(name))
+      return `does not take functions named ${name}`
+  }
+  const form = formOf(choice)
+  if (!choices || form === null || form === 'allowed_tools' || choices.includes(form)) return undefined
+  return `does not take tool_choice ${form}`
+}
+
+type Form = NonNullable<Rules['choices']>[number]
+
+function formOf(choice: unknown): Form | null {
+  if (choice === null || choice === undefined) return null
+  return (isObject(choice) ? String(choice.type) : String(choice)) as Form
+}
+
+/** `allowed_tools`: only these may be called. Chat completions nest them, Responses do not. */
+function allowedOf(choice: unknown): { mode: 'auto' | 'required'; names: ReadonlySet<string> } | null {
+  if (!isObject(choice) || choice.type !== 'allowed_tools') return null
+  const { mode, tools } = isObject(choice.allowed_tools) ? choice.allowed_tools : choice
+  const names = (Array.isArray(tools) ? tools.filter(isObject) : []).map(
+    ({ name, function: called, custom }) => [called, custom].find(isObject)?.name ?? name,
+  )
+  return { mode: mode === 'required' ? 'required' : 'auto', names: new Set(names.map(String)) }
+}
+
+export interface Offered {
+  tools: readonly unknown[]
+  /** Of `tool_choice`; undefined: as it is. */
+  choice?: 'auto' | 'required'
+  /** Some function was strict, and is no longer. */
+  dropped: boolean
 }
 
 /** Tools in a model's own terms; the very same where nothing is to be changed. */
-export function toolsFor(
-  tools: readonly unknown[],
-  { strict, schema_without: without = [], object_schema: object }: Dialect['tools'],
-): { tools: readonly unknown[]; dropped: boolean } {
-  let changed = false
+export function toolsFor({ tools: given, tool_choice: choice }: ChatBody, rules: Rules): Offered {
+  const all = given ?? []
+  const allowed = rules.choices && !rules.choices.includes('allowed_tools') ? allowedOf(choice) : null
+  const tools = allowed ? all.filter((tool) => allowed.names.has(nameOf(tool))) : all
+  let changed = allowed !== null
   let dropped = false
   const translated = tools.map((tool) => {
     if (!isObject(tool) || !isObject(tool.function)) return tool
     let called = tool.function as Fields
-    if (strict === false && 'strict' in called) {
+    if (rules.strict === false && 'strict' in called) {
       dropped ||= called.strict === true
-      called = omit(called, 'strict')
+      const { strict: _, ...rest } = called
+      called = rest
     }
     const { parameters } = called
-    let schema = isObject(parameters) && without.length > 0 ? withoutKeywords(parameters, without) : parameters
-    if (object) schema = objectSchema(schema)
+    const schema = schemaFor(parameters, rules)
     if (schema !== parameters) called = { ...called, parameters: schema }
     if (called === tool.function) return tool
     changed = true
     return { ...tool, function: called }
   })
-  return { tools: changed ? translated : tools, dropped }
+  return { tools: changed ? translated : all, dropped, ...(allowed && { choice: allowed.mode }) }
 }
 
-function omit(object: Fields, field: string): Fields {
-  const { [field]: _, ...rest } = object
-  return rest
-}
-
-/**
- * Parameters as an object schema: none at all, `{}` and a schema without a type are functions of no fixed arguments.
- */
-function objectSchema(schema: unknown): unknown {
-  if (!isObject(schema) || Array.isArray(schema)) return { type: 'object', properties: {} }
-  if (schema.type === 'object' && isObject(schema.properties)) return schema
-  if (schema.type === undefined || schema.type === 'object')
-    return { ...schema, type: 'object', properties: schema.properties ?? {} }
-  return schema
-}
-
-/** Places in a JSON schema where names are the client's own, not keywords. */
-const NAMED = new Set(['properties', '$defs', 'definitions', 'patternProperties', 'dependentSchemas'])
-/** And where values are data. */
-const DATA = new Set(['enum', 'const', 'default', 'examples', 'required'])
-
-function withoutKeywords(schema: Fields, keywords: readonly string[]): Fields {
-  let copy: Fields | null = null
-  const set = (key: string, value: unknown) => {
-    copy ??= { ...schema }
-    copy[key] = value
-  }
-  for (const [key, value] of Object.entries(schema)) {
-    if (keywords.includes(key)) {
-      copy ??= { ...schema }
-      delete copy[key]
-      // The same thing in the word that is taken.
-      if (key === 'const' && typeof value === 'string' && !('enum' in schema)) copy.enum = [value]
-    } else if (DATA.has(key) || !isObject(value)) continue
-    else if (NAMED.has(key)) {
-      const inner = Object.entries(value).map(
-        ([name, sub]) => [name, sub, isObject(sub) ? withoutKeywords(sub as Fields, keywords) : sub] as const,
-      )
-      if (inner.some(([, before, after]) => before !== after))
-        set(key, Object.fromEntries(inner.map(([name, , after]) => [name, after])))
-    } else if (Array.isArray(value)) {
-      const inner = value.map((sub) => (isObject(sub) && !Array.isArray(sub) ? withoutKeywords(sub, keywords) : sub))
-      if (inner.some((sub, i) => sub !== value[i])) set(key, inner)
-    } else {
-      const inner = withoutKeywords(value as Fields, keywords)
-      if (inner !== value) set(key, inner)
-    }
-  }
-  return copy ?? schema
+const nameOf = (tool: unknown): string => {
+  const { function: called, custom } = isObject(tool) ? tool : {}
+  return String([called, custom].find(isObject)?.name)
 }

@@ -6,9 +6,9 @@ import type { RequestTrace } from '../../observability/telemetry/trace.ts'
 import type { ChatRequest, NativeRequest } from '../../openai/chat.ts'
 import { errorBodyOf, parseJson, readError } from '../../openai/error.ts'
 import { isUnreadable } from '../../openai/unreadable.ts'
-import { userKey } from '../../runtime/keys.ts'
 import type { Attempt } from '../../store/records/records.ts'
 import { adapt } from '../dialect/adapt.ts'
+import { withBound } from '../dialect/bound.ts'
 import { Learned, type Refused } from '../dialect/learned.ts'
 import { type Refusal, readRefusal } from '../dialect/refusal.ts'
 import type { Refusals } from '../dialect/refusals.ts'
@@ -45,9 +45,15 @@ export interface ForwardInput {
   routed?: boolean
   /** No field may be left off. */
   strict?: boolean
-  /** On whose behalf, for what is remembered and for whose failures count; the same text for the same user. */
+  /** A bound on the length of an answer that has none: what a budget still pays for; null: there is none. */
+  mostTokens?(candidate: Candidate): number | null
+  /** On whose behalf, for what is remembered. */
   tenant?: string
-  user?: string
+  /**
+   * Whose failures these are: something that can't be made up at will, such as a key. Names of users cost nothing; who
+   * has many of them is one asker.
+   */
+  asker?: string
   /** Follows the tries; null where no traces are asked for. */
   trace?: RequestTrace | null
 }
@@ -147,14 +153,14 @@ export class Attempts {
     const { request } = this.#input
     const own = request.forCandidate?.(candidate) ?? request
     const native = this.#readable.get(candidate)
-    return native ? { ...own, native } : own
+    const readable = native ? { ...own, native } : own
+    const most = this.#input.mostTokens?.(candidate) ?? null
+    return most === null ? readable : withBound(readable, candidate, this.learnedOf(candidate), most)
   }
 
   #askOne(candidate: Candidate, cancel?: AbortSignal): Promise<AttemptResult> {
     const breaker = this.#deps.breakers.of(candidate)
-    const { tenant, user } = this.#input
-    const asker = user === undefined ? undefined : userKey(tenant ?? '', user)
-    return breaker.run(() => this.#attempt(candidate, cancel), asker).catch(asUnsupported)
+    return breaker.run(() => this.#attempt(candidate, cancel), this.#input.asker).catch(asUnsupported)
   }
 
   /**

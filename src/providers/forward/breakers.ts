@@ -27,7 +27,7 @@ export class Breakers {
   readonly #onChange: ((deployment: string, state: BreakerState) => void) | undefined
   readonly #probe: Probe | undefined
 
-  /** @param probe decides where all failures are one user's: what they asked may be to blame */
+  /** @param probe decides where all failures are one asker's: what they asked for may be to blame */
   constructor(
     config: RetriesConfig['breaker'],
     onChange?: (deployment: string, state: BreakerState) => void,
@@ -70,8 +70,9 @@ export const deploymentOf = ({ provider, model }: Candidate) => `${provider}/${m
 
 /**
  * Opens after so many failures in a row, for so long; then one try probes, and while it is out others are turned away
- * and go to the next candidate. One caller's failures alone open nothing, since what they ask for may be what fails: a
- * question of the gateway's own decides then. Times are of a monotonic clock: the wall clock may jump.
+ * and go to the next candidate. One asker's failures alone open nothing, and keep nothing open, since what they ask for
+ * may be what fails: a question of the gateway's own decides then. Times are of a monotonic clock: the wall clock may
+ * jump.
  */
 export class Breaker {
   readonly #config: RetriesConfig['breaker']
@@ -136,7 +137,9 @@ export class Breaker {
       this.#failures++
       if (health === 'gone') this.#gone++
       this.#askers.add(asker ?? `\0${this.#failures}`)
-      if (isProbe || this.#isProven()) this.#open()
+      // Until the answer comes others are turned away, as by any probe.
+      if (isProbe && health !== 'gone' && this.#ask) void this.#suspect(this.#ask)
+      else if (isProbe || this.#isProven()) this.#open()
     }
   }
 
@@ -156,8 +159,12 @@ export class Breaker {
     const isWell = await ask().catch(() => false)
     this.#isAsking = false
     if (changes !== this.#changes || this.#failures === 0) return
-    if (isWell) this.#forget()
-    else this.#open()
+    if (!isWell) {
+      this.#open()
+      return
+    }
+    this.#forget()
+    if (this.#state === 'half-open') this.#become('closed')
   }
 
   #open(): void {

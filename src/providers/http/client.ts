@@ -1,7 +1,9 @@
 import type { Socket } from 'node:net'
 import { pipeline, Readable } from 'node:stream'
 import { createBrotliDecompress, createGunzip, createInflate, createInflateRaw, createZstdDecompress } from 'node:zlib'
-import { buildConnector, Client, type Dispatcher, Pool } from 'undici'
+import type { buildConnector, Dispatcher } from 'undici'
+import { openDispatcher } from '../../runtime/dispatcher.ts'
+import type { TlsMaterial } from '../../runtime/tls.ts'
 import type { ProviderAnswer } from '../provider.ts'
 import { UpstreamError } from '../provider.ts'
 
@@ -10,6 +12,11 @@ export interface HttpClientOptions {
   origin: string
   connectTimeoutMs: number
   maxConnections: number
+  /** Address of a proxy, credentials included; none where null or left out. */
+  proxy?: string | null
+  tls?: TlsMaterial
+  /** Offer HTTP/2 where the server speaks TLS. */
+  http2?: boolean
 }
 
 export interface HttpRequest {
@@ -31,8 +38,6 @@ const MIN_SECRET_CHARS = 12
 
 /** Bytes of an answer that wait for a slow reader before the socket is paused. */
 const HIGH_WATER = 64 * 1024
-/** Sockets are given up before the usual server limits (60 s and more), so that resets on reuse are rare. */
-const KEEP_ALIVE_MS = 30_000
 
 /** RFC 9110, 7.6.1, and what no longer holds once the body is decoded or re-framed. */
 const DROPPED = new Set([
@@ -58,21 +63,16 @@ const DROPPED = new Set([
  */
 export class HttpClient {
   readonly #origin: string
-  readonly #options: Pool.Options
-  readonly #pool: Pool
+  readonly #open: (connections: number) => Dispatcher
+  readonly #pool: Dispatcher
   #closing: Promise<void> | null = null
 
-  constructor({ origin, connectTimeoutMs, maxConnections }: HttpClientOptions) {
+  constructor({ origin, connectTimeoutMs, maxConnections, ...options }: HttpClientOptions) {
+    const { proxy = null, tls = {}, http2 = false } = options
     this.#origin = origin
-    this.#options = {
-      connections: maxConnections,
-      connect: markReuse(buildConnector({ timeout: connectTimeoutMs, autoSelectFamily: true })),
-      headersTimeout: 0,
-      bodyTimeout: 0,
-      keepAliveTimeout: KEEP_ALIVE_MS,
-      keepAliveMaxTimeout: 10 * KEEP_ALIVE_MS,
-    }
-    this.#pool = new Pool(origin, this.#options)
+    this.#open = (connections) =>
+      openDispatcher({ origin, connectTimeoutMs, connections, proxy, tls, http2, connect: markReuse })
+    this.#pool = this.#open(maxConnections)
   }
 
   /**
@@ -85,7 +85,7 @@ export class HttpClient {
     // What has been sent of a stream can't be sent again.
     if (this.#closing || isStream(request.body)) return this.#sendFresh(request)
     try {
-      return await exchange(this.#pool, request)
+      return await exchange(this.#pool, this.#origin, request)
     } catch (error) {
       if (error instanceof UpstreamError && error.fault === 'reset' && wasReused(error.cause))
         return this.#sendFresh(request)
@@ -103,21 +103,21 @@ export class HttpClient {
   }
 
   async #sendFresh(request: HttpRequest): Promise<ProviderAnswer> {
-    const { connections: _, ...options } = this.#options
-    const client = new Client(this.#origin, options)
-    const answer = exchange(client, request)
+    const client = this.#open(1)
+    const answer = exchange(client, this.#origin, request)
     // Graceful: the connection goes when the answer has ended.
     client.close().catch(() => {})
     return await answer
   }
 }
 
-async function exchange(dispatcher: Dispatcher, request: HttpRequest): Promise<ProviderAnswer> {
+async function exchange(dispatcher: Dispatcher, origin: string, request: HttpRequest): Promise<ProviderAnswer> {
   const { signal, secret = '' } = request
   if (signal.aborted) throw abortError(signal)
   const answer = new UpstreamCall(signal, secret.length < MIN_SECRET_CHARS ? null : Buffer.from(secret))
   dispatcher.dispatch(
     {
+      origin,
       method: request.method,
       path: request.path,
       ...payloadOf(request),
@@ -264,11 +264,16 @@ const CONNECT_CODES = new Set([
   'ETIMEDOUT',
   'UND_ERR_CONNECT_TIMEOUT',
 ])
+/** The only headers that have a deadline here are those of a proxy's answer to `CONNECT`. */
+const PROXY_CODES = new Set(['UND_ERR_PRX_TLS', 'UND_ERR_PRX_CONN', 'UND_ERR_HEADERS_TIMEOUT'])
 const RESET_CODES = new Set(['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET', 'UND_ERR_CLOSED', 'UND_ERR_DESTROYED'])
 
 /** Messages name the kind alone: undici's hold addresses. */
 function upstreamError(error: Error & { code?: string }): UpstreamError {
   const code = error.code ?? ''
+  const proxyStatus = /^Proxy (?:response|Authentication Required) \((\d+)\)/.exec(error.message)?.[1]
+  if (proxyStatus !== undefined) return new UpstreamError('connect', `the proxy refused (${proxyStatus})`, error)
+  if (PROXY_CODES.has(code)) return new UpstreamError('connect', 'the proxy could not be used', error)
   if (CONNECT_CODES.has(code)) return new UpstreamError('connect', 'the provider could not be reached', error)
   if (RESET_CODES.has(code)) return new UpstreamError('reset', 'the provider closed the connection', error)
   if (/CERT|TLS|SSL|SIGNATURE/.test(code)) {

@@ -14,6 +14,7 @@ const SCRIPTS = [
   'create-key',
   'drop-responses',
   'drop-user',
+  'erase-conversations',
   'erase-log',
   'erase-user',
   'find-interaction',
@@ -23,6 +24,7 @@ const SCRIPTS = [
   'move-user',
   'open-interactions',
   'read-user-log',
+  'renew-responses',
   'revoke-key',
   'save-response',
 ] as const

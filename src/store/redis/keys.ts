@@ -1,4 +1,4 @@
-import { hash } from 'node:crypto'
+import { userHash } from '../../runtime/keys.ts'
 
 /**
  * Every key in Redis. All of a tenant's share the hash tag `{<tenant>}`, so that one script may change several of them
@@ -37,12 +37,9 @@ export const salt = (tenant: string, id: string) => `${tag(tenant)}salt:${id}`
 export const userLog = (tenant: string, id: string) => `${tag(tenant)}user-log:${id}`
 export const userConversations = (tenant: string, id: string) => `${tag(tenant)}user-conversations:${id}`
 /** Erased users are remembered by a hash: their id is gone. */
-export const erased = (tenant: string, id: string) => tag(tenant) + erasedOf(id)
+export const erased = (tenant: string, id: string) => `${tag(tenant)}erased:${userHash(id)}`
 /** When the whole tenant was erased. */
-export const TENANT_ERASED = 'erased:'
-export const tenantErased = (tenant: string) => tag(tenant) + TENANT_ERASED
-/** The same of a user, without what a tenant's keys start with. */
-export const erasedOf = (id: string) => `erased:${hash('sha256', id, 'base64url')}`
+export const tenantErased = (tenant: string) => `${tag(tenant)}erased:`
 
 /** Of one interaction; each takes its id, or "" for what such a key starts with. */
 export const marker = (tenant: string, id: string) => `${tag(tenant)}interaction:${id}`
@@ -57,6 +54,7 @@ export const refusals = (tenant: string) => `${tag(tenant)}refusals`
 export const mode = (tenant: string) => `${tag(tenant)}mode`
 export const evidence = (tenant: string, key: string) => `${tag(tenant)}evidence:${key}`
 export const idempotencyKeys = (tenant: string) => `${tag(tenant)}idempotency`
+export const idempotencyBytes = (tenant: string) => `${tag(tenant)}idempotency-bytes`
 /** By a hash of the client's key. */
 export const idempotencyKey = (tenant: string, hash: string) => `${tag(tenant)}idempotency:${hash}`
 /** Of one tenant's kept responses: when they run out, and their sizes. */

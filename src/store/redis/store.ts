@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import type { RedisConfig } from '../../config/schema.ts'
 import { fairTimeout } from '../../runtime/fair-timer.ts'
+import { userHash } from '../../runtime/keys.ts'
 import { floatBytes, floatsOf } from '../bytes.ts'
 import { Listeners } from '../changes.ts'
 import { decodeConversation } from '../codec.ts'
@@ -12,6 +13,7 @@ import {
   ErasedError,
   type Evidence,
   type Invalidation,
+  type RefusalFilter,
   type Store,
   type StoredRefusal,
 } from '../store.ts'
@@ -101,6 +103,7 @@ export class RedisStore implements Store {
   readonly appendInteractions: Store['appendInteractions'] = (rows) => this.#records.appendInteractions(rows)
   readonly appendRewards: Store['appendRewards'] = (rows) => this.#records.appendRewards(rows)
   readonly findInteraction: Store['findInteraction'] = (tenant, id) => this.#records.findInteraction(tenant, id)
+  readonly findCompletions: Store['findCompletions'] = (tenant, id) => this.#records.findCompletions(tenant, id)
   readonly readInteractions: Store['readInteractions'] = (filter) => this.#records.readInteractions(filter)
   readonly readRewards: Store['readRewards'] = (filter) => this.#records.readRewards(filter)
 
@@ -116,7 +119,7 @@ export class RedisStore implements Store {
   ): Promise<ConversationState | null> {
     const operation = [
       ...['converse', id, state.user, JSON.stringify(state), Math.round(ttlS * 1e3)],
-      ...[keys.erasedOf(state.user), state.ts],
+      ...[`erased:${userHash(state.user)}`, state.ts],
     ]
     const before = (await this.#batch.ask(tenant, operation, 'soon')) as Buffer | null
     return turnOf(before && String(before))
@@ -165,6 +168,18 @@ export class RedisStore implements Store {
       await this.#redis.client.pexpireat(key, Math.max(...rows.map(({ expiresAt }) => expiresAt)), 'NX')
     })
     await this.#announce({ kind: 'refusals', tenant })
+  }
+
+  async forgetRefusals(tenant: string, { deployment, field }: RefusalFilter): Promise<number> {
+    const all = await this.listRefusals(tenant)
+    const gone = all.filter(
+      (row) => row.deployment === (deployment ?? row.deployment) && row.field === (field ?? row.field),
+    )
+    if (gone.length > 0) {
+      await this.#redis.ask(tenant, () => this.#redis.client.hdel(keys.refusals(tenant), ...gone.map(keyOfRefusal)))
+      await this.#announce({ kind: 'refusals', tenant })
+    }
+    return gone.length
   }
 
   async listRefusals(tenant: string): Promise<StoredRefusal[]> {

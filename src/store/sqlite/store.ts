@@ -6,7 +6,7 @@ import { decodeConversation } from '../codec.ts'
 import type { Limits } from '../limits.ts'
 import { OwedEnds } from '../owed-ends.ts'
 import type { Responses } from '../responses.ts'
-import type { ConversationState, Evidence, Invalidation, Store, StoredRefusal } from '../store.ts'
+import type { ConversationState, Evidence, Invalidation, RefusalFilter, Store, StoredRefusal } from '../store.ts'
 import { eraseTenant } from './erase-tenant.ts'
 import { erasedBefore, refuseErased } from './erasures.ts'
 import { SqliteFile } from './file.ts'
@@ -86,6 +86,7 @@ export class SqliteStore implements Store {
   readonly appendInteractions: Store['appendInteractions'] = (rows) => this.#records.appendInteractions(rows)
   readonly appendRewards: Store['appendRewards'] = (rows) => this.#records.appendRewards(rows)
   readonly findInteraction: Store['findInteraction'] = (tenant, id) => this.#records.findInteraction(tenant, id)
+  readonly findCompletions: Store['findCompletions'] = (tenant, id) => this.#records.findCompletions(tenant, id)
   readonly readInteractions: Store['readInteractions'] = (filter) => this.#records.readInteractions(filter)
   readonly readRewards: Store['readRewards'] = (filter) => this.#records.readRewards(filter)
 
@@ -154,6 +155,13 @@ export class SqliteStore implements Store {
         expiresAt: Number(row.expires_at),
       })),
     )
+  }
+
+  forgetRefusals(tenant: string, { deployment, field }: RefusalFilter): Promise<number> {
+    return this.#file.write(() => {
+      const { changes } = this.#file.sql.forgetRefusals.run(tenant, deployment ?? null, field ?? null)
+      return [Number(changes), { kind: 'refusals', tenant }]
+    })
   }
 
   salt(tenant: string, user: string, proposed: Buffer, askedAt = Date.now()): Promise<Buffer> {
@@ -246,6 +254,7 @@ export class SqliteStore implements Store {
       let more = false
       try {
         more = sweep(this.#file.db, retentionMs, Date.now())
+        this.#file.keepRoom()
       } catch {
         // A file that is locked or full is swept later.
       }

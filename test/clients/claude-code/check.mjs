@@ -7,12 +7,13 @@ import { text } from 'node:stream/consumers'
 
 const claude = join(import.meta.dirname, 'node_modules/@anthropic-ai/claude-code/cli-wrapper.cjs')
 const { BASE_URL, KEY, USER_ID, PATH, HOME } = process.env
+const cwd = mkdtempSync(join(tmpdir(), 'claude-code-work-'))
 
 /** One `claude -p` with nothing of the environment but what its documentation names for a gateway. */
 async function turn(model, prompt, ...more) {
   const args = ['-p', prompt, '--output-format', 'stream-json', '--verbose', ...more]
   const child = spawn(process.execPath, [claude, ...args], {
-    cwd: mkdtempSync(join(tmpdir(), 'claude-code-work-')),
+    cwd,
     env: {
       PATH,
       HOME,
@@ -43,3 +44,8 @@ const events = await turn('caller', 'Say hello by a command.', '--allowedTools',
 const results = events.filter(({ type }) => type === 'user').flatMap(({ message }) => message.content)
 assert.match(JSON.stringify(results), /tool-was-here/, JSON.stringify(events.slice(-3)))
 assert.match(events.at(-1).result, /The tool said: .*tool-was-here/s)
+
+// The same session goes on, under another model.
+const following = (await turn('auto', 'And again?', '--continue')).at(-1)
+assert.equal(following.session_id, events.at(-1).session_id)
+assert.match(following.result, /^\[sandbox /)

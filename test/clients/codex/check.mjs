@@ -9,11 +9,11 @@ const { BASE_URL, KEY, HOME, USER_ID } = process.env
 const work = mkdtempSync(join(tmpdir(), 'codex-work-'))
 
 /** One turn of Codex under a configuration; the items that it reports. */
-async function turn(name, config, prompt) {
+async function turn(name, config, prompt, ...resume) {
   const home = join(HOME, name)
   mkdirSync(home, { recursive: true })
   writeFileSync(join(home, 'config.toml'), `approval_policy = "never"\nsandbox_mode = "danger-full-access"\n${config}`)
-  const args = ['exec', '--skip-git-repo-check', '--json', '-C', work, prompt]
+  const args = ['exec', '--skip-git-repo-check', '--json', '-C', work, ...resume, prompt]
   const child = spawn('node_modules/.bin/codex', args, {
     env: { ...process.env, CODEX_HOME: home, CODEX_API_KEY: KEY },
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -31,9 +31,7 @@ async function turn(name, config, prompt) {
 }
 
 // As a provider of its own, with a tool call.
-const own = await turn(
-  'own',
-  `model = "caller"
+const configOf = (model) => `model = "${model}"
 model_provider = "gateway"
 
 [model_providers.gateway]
@@ -42,13 +40,16 @@ base_url = "${BASE_URL}"
 env_key = "KEY"
 wire_api = "responses"
 http_headers = { "x-user-id" = "${USER_ID}" }
-`,
-  'Say hello by a command.',
-)
+`
+const own = await turn('own', configOf('caller'), 'Say hello by a command.')
 const command = own.find(({ type }) => type === 'command_execution')
 assert.match(command?.aggregated_output ?? '', /tool-was-here/)
 assert.equal(command.exit_code, 0)
 assert.match(own.findLast(({ type }) => type === 'agent_message')?.text ?? '', /The tool said: .*tool-was-here/s)
+
+// The session goes on, under another model, with the call and its output in its history.
+const resumed = await turn('own', configOf('auto'), 'And again?', 'resume', '--last')
+assert.match(resumed.findLast(({ type }) => type === 'agent_message')?.text ?? '', /^\[sandbox /)
 
 // In place of its built-in provider: it asks for a WebSocket first, and goes on over HTTP.
 const builtIn = await turn('built-in', `model = "auto"\nopenai_base_url = "${BASE_URL}"\n`, 'Say hello.')

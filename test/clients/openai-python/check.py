@@ -87,7 +87,8 @@ def feedback() -> None:
 
 async def several_at_once() -> None:
     async with AsyncOpenAI(**common) as parallel:
-        found = await asyncio.gather(*(parallel.responses.create(model="auto", input=f"Question {n}") for n in range(8)))
+        asking = (parallel.responses.create(model="auto", input=f"Question {n}") for n in range(8))
+        found = await asyncio.gather(*asking)
     assert len({response.id for response in found}) == 8
 
 

@@ -12,11 +12,10 @@ const options = { baseURL: BASE_URL, apiKey: KEY, headers: { 'x-user-id': USER_I
 const models = { caller: { name: 'caller', tool_call: true }, auto: { name: 'auto', tool_call: true } }
 
 /** One `opencode run` with a provider; the events that it reports. */
-async function turn(provider, model, prompt) {
-  const work = mkdtempSync(join(tmpdir(), 'opencode-work-'))
+async function turn(work, provider, model, prompt, ...more) {
   const config = { $schema: 'https://opencode.ai/config.json', share: 'disabled', autoupdate: false, provider }
   writeFileSync(join(work, 'opencode.json'), JSON.stringify({ ...config, permission: { bash: 'allow' } }))
-  const child = spawn(opencode, ['run', '--format', 'json', '-m', model, prompt], {
+  const child = spawn(opencode, ['run', '--format', 'json', '-m', model, ...more, prompt], {
     cwd: work,
     env: { ...process.env, PWD: work, OPENCODE_DISABLE_MODELS_FETCH: '1', OPENCODE_DISABLE_AUTOUPDATE: '1' },
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -33,11 +32,18 @@ for (const [provider, name] of [
   [{ openai: { options, models } }, 'openai'],
   [{ gateway: { npm: '@ai-sdk/openai-compatible', name: 'Gateway', options, models } }, 'gateway'],
 ]) {
-  const events = await turn(provider, `${name}/caller`, 'Say hello by a command.')
+  const work = mkdtempSync(join(tmpdir(), 'opencode-work-'))
+  const events = await turn(work, provider, `${name}/caller`, 'Say hello by a command.')
   const used = events.find(({ type }) => type === 'tool_use')
   assert.equal(used?.part.tool, 'bash', JSON.stringify(events))
   assert.match(used.part.state.output, /tool-was-here/)
   assert.match(events.findLast(({ type }) => type === 'text').part.text, /The tool said: .*tool-was-here/s)
-  const plain = await turn(provider, `${name}/auto`, 'Say hello.')
-  assert.match(plain.findLast(({ type }) => type === 'text')?.part.text ?? '', /^\[sandbox /, JSON.stringify(plain))
+  // The session goes on, under another model.
+  const following = await turn(work, provider, `${name}/auto`, 'And again?', '--continue')
+  assert.equal(following[0].sessionID, events[0].sessionID)
+  assert.match(
+    following.findLast(({ type }) => type === 'text')?.part.text ?? '',
+    /^\[sandbox /,
+    JSON.stringify(following),
+  )
 }

@@ -225,8 +225,8 @@ describe('fields', () => {
     ).toMatchObject({
       stream: true,
       wantsUsage: true,
-      dropped: ['top_k'],
-      body: { stop: ['END'], temperature: 0.5, top_p: 0.9, response_format: { json_schema: { schema } } },
+      dropped: [],
+      body: { stop: ['END'], temperature: 0.5, top_p: 0.9, top_k: 5, response_format: { json_schema: { schema } } },
     })
   })
 

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { Breakers } from '../../../src/providers/forward/breakers.ts'
 import { candidate } from '../../support/relay-harness.ts'
 
@@ -101,4 +101,59 @@ test.each([-3_600_000, 3_600_000])('a wall clock that jumps by %d ms changes not
   expect(breaker().state).toBe('open')
   vi.advanceTimersByTime(1)
   expect(breaker().state).toBe('half-open')
+})
+
+describe('whose failures they are', () => {
+  const ask = vi.fn<() => Promise<boolean>>()
+  const failFor = (asker: string, health: 'failed' | 'gone' = 'failed') =>
+    breaker().run(async () => ({ health }), asker)
+  /** What was asked has been answered. */
+  const answered = () => new Promise((resolve) => setImmediate(resolve))
+
+  beforeEach(() => {
+    ask.mockReset()
+    breakers = new Breakers({ failures: 2, open_ms: OPEN_MS }, undefined, ask)
+  })
+
+  test('one asker opens nothing while the deployment answers something harmless', async () => {
+    ask.mockResolvedValue(true)
+    for (let i = 0; i < 6; i++) await failFor('key')
+    await answered()
+    expect(ask).toHaveBeenCalled()
+    expect(breaker().state).toBe('closed')
+  })
+
+  test('what does not answer that either is open', async () => {
+    ask.mockResolvedValue(false)
+    for (let i = 0; i < 2; i++) await failFor('key')
+    await answered()
+    expect(breaker().state).toBe('open')
+  })
+
+  test('two askers need no question, and neither does what no content can bring about', async () => {
+    await failFor('key')
+    await failFor('another')
+    expect(breaker().state).toBe('open')
+    const two = candidate('two', 'p', { model: 'two' })
+    for (let i = 0; i < 2; i++) await breakers.of(two).run(async () => ({ health: 'gone' as const }), 'key')
+    expect(breakers.of(two).state).toBe('open')
+    expect(ask).not.toHaveBeenCalled()
+  })
+
+  test('one asker does not keep it open either: where its try fails the question decides', async () => {
+    await failFor('key')
+    await failFor('another')
+    vi.advanceTimersByTime(OPEN_MS)
+    ask.mockResolvedValue(true)
+    await failFor('key')
+    await answered()
+    expect(breaker().state).toBe('closed')
+    for (const key of ['key', 'another']) await failFor(key)
+    vi.advanceTimersByTime(OPEN_MS)
+    ask.mockResolvedValue(false)
+    await failFor('key')
+    expect(breaker().isOpen).toBe(true)
+    await answered()
+    expect([breaker().state, breaker().remainingMs]).toEqual(['open', OPEN_MS])
+  })
 })

@@ -13,12 +13,14 @@ const command = new Command('fuzz')
   .argument('[part]', 'bytes, framing or transparency', 'bytes')
   .option('--requests <n>', 'of transparency', Number, 10_000)
   .option('--no-dialects', 'of transparency: candidates are known by their refusals alone')
+  .option('--no-python', 'do not read a tenth of the answers with the Python SDKs, too')
   .option('--minutes <n>', 'over all targets', Number, 2)
   .option('--seed <n>', 'of the mutations', Number, Date.now() % 1e9)
   .option('--only <target>', 'json, sse or http; of framing one of its streams')
   .parse()
-const { minutes, seed, only, requests, dialects } = command.opts<{
+const { minutes, seed, only, requests, dialects, python } = command.opts<{
   dialects: boolean
+  python: boolean
   minutes: number
   seed: number
   only?: string
@@ -81,7 +83,7 @@ async function fuzzFraming(): Promise<void> {
 }
 
 async function fuzzTransparency(): Promise<void> {
-  const target = await TransparencyTarget.start({ dialects })
+  const target = await TransparencyTarget.start({ dialects, python })
   const random = randomFrom(seed)
   for (let i = 0; i < requests; i++) {
     await target.run(random)

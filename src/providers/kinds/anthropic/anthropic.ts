@@ -4,7 +4,7 @@ import { replaceModel } from '../../../openai/rewrite.ts'
 import { apiKey } from '../../api-key.ts'
 import { baseUrl } from '../../base-url.ts'
 import { ANTHROPIC_GUARDS, without } from '../../guards.ts'
-import { HttpClient } from '../../http/client.ts'
+import { openHttp } from '../../http/open.ts'
 import { readAll } from '../../http/read-all.ts'
 import { offProvider } from '../../off-provider.ts'
 import { type Provider, type ProviderAnswer, type ProviderCall, UpstreamError } from '../../provider.ts'
@@ -22,11 +22,7 @@ export function anthropic(name: string, config: AnthropicConfig): Provider {
   const key = apiKey(config, `the api_key of provider '${name}'`)
   const base = baseUrl(config.base_url)
   if (typeof base === 'string') return offProvider(name, base)
-  const http = new HttpClient({
-    origin: base.origin,
-    connectTimeoutMs: config.connect_timeout_ms,
-    maxConnections: config.max_connections,
-  })
+  const http = openHttp(base.origin, config)
   const fixed: Record<string, string> = {
     ...lowerCase(config.headers),
     'anthropic-version': config.version,

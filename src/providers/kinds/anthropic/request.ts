@@ -84,11 +84,16 @@ function refuse(body: ChatBody): void {
 }
 
 /** OpenAI's temperature goes to 2, Anthropic's to 1; of temperature and top_p newer models take one. */
-function sampling({ temperature, top_p: topP }: ChatBody): { temperature?: number; top_p?: number } {
+function sampling({
+  temperature,
+  top_p: topP,
+  top_k: topK,
+}: ChatBody): Pick<MessagesBody, 'temperature' | 'top_p' | 'top_k'> {
+  const few = typeof topK === 'number' ? { top_k: topK } : {}
   // Of both, the one that says something.
-  if (typeof topP === 'number' && temperature === 1) return { top_p: topP }
-  if (typeof temperature === 'number') return { temperature: Math.min(1, Math.max(0, temperature)) }
-  return typeof topP === 'number' ? { top_p: topP } : {}
+  if (typeof topP === 'number' && temperature === 1) return { ...few, top_p: topP }
+  if (typeof temperature === 'number') return { ...few, temperature: Math.min(1, Math.max(0, temperature)) }
+  return typeof topP === 'number' ? { ...few, top_p: topP } : few
 }
 
 /** Sequences of white space alone are refused by the API. */

@@ -1,6 +1,6 @@
 import type Anthropic from '@anthropic-ai/sdk'
 import type { ChatBody } from '../../../openai/chat.ts'
-import { isObject } from '../../../openai/is-object.ts'
+import { objectSchema } from '../../dialect/tool-schema.ts'
 import type { Dialect } from './generation.ts'
 import { hasMap, outputSchema } from './json-schema.ts'
 import { malformed, unsupported } from './unsupported.ts'
@@ -29,32 +29,7 @@ export function tools(body: ChatBody, { structuredOutputs }: Dialect): Anthropic
   })
 }
 
-/**
- * Parameters as the API takes them: an object schema, without a choice at its top. A choice becomes the properties of
- * all alternatives, of which those are required that each demands; in words the model is told all of it.
- */
-export function inputSchema(parameters: unknown): Anthropic.Tool.InputSchema {
-  if (!isObject(parameters) || Array.isArray(parameters)) return { type: 'object', properties: {} }
-  const { anyOf, oneOf, allOf, ...rest } = parameters
-  const schema = { ...rest, type: 'object' as const, properties: isObject(rest.properties) ? rest.properties : {} }
-  const choices = [anyOf, oneOf].find(Array.isArray)?.filter(isObject) ?? []
-  const parts = Array.isArray(allOf) ? allOf.filter(isObject) : []
-  if (choices.length === 0 && parts.length === 0) return schema
-  const properties = Object.assign({}, ...[...parts, ...choices].map((one) => one.properties ?? {}), schema.properties)
-  const common = requiredOf(choices[0]).filter((name) => choices.every((one) => requiredOf(one).includes(name)))
-  const required = [...new Set([...requiredOf(schema), ...parts.flatMap(requiredOf), ...common])]
-  const said = choices.length > 0 ? `Must be one of: ${JSON.stringify(choices)}` : null
-  const description = [rest.description, said].filter((text) => typeof text === 'string' && text !== '').join(' ')
-  return {
-    ...schema,
-    properties,
-    ...(required.length > 0 && { required }),
-    ...(description !== '' && { description }),
-  }
-}
-
-const requiredOf = (schema: Record<string, unknown> | undefined): string[] =>
-  Array.isArray(schema?.required) ? schema.required.filter((name) => typeof name === 'string') : []
+export const inputSchema = (parameters: unknown) => objectSchema(parameters) as Anthropic.Tool.InputSchema
 
 /** `auto`, `required`, `none` or one function; undefined leaves it to the API (auto). */
 export function toolChoice(body: ChatBody): Anthropic.ToolChoice | undefined {

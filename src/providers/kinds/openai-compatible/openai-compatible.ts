@@ -6,7 +6,7 @@ import { apiKey } from '../../api-key.ts'
 import { baseUrl } from '../../base-url.ts'
 import { readModelList } from '../../discover.ts'
 import { OPENAI_GUARDS, without } from '../../guards.ts'
-import { HttpClient } from '../../http/client.ts'
+import { openHttp } from '../../http/open.ts'
 import { offProvider } from '../../off-provider.ts'
 import type { ListedModel, PassCall, Provider, ProviderAnswer, ProviderCall } from '../../provider.ts'
 import type { OpenAICompatibleConfig } from './schema.ts'
@@ -20,11 +20,7 @@ export function openaiCompatible(name: string, config: OpenAICompatibleConfig): 
   const key = apiKey(config, `the api_key of provider '${name}'`)
   const base = baseUrl(config.base_url, config.query)
   if (typeof base === 'string') return offProvider(name, base)
-  const http = new HttpClient({
-    origin: base.origin,
-    connectTimeoutMs: config.connect_timeout_ms,
-    maxConnections: config.max_connections,
-  })
+  const http = openHttp(base.origin, config)
   const fixed = { ...lowerCase(config.headers), 'content-type': 'application/json', 'accept-encoding': 'identity' }
 
   const rewriting = {

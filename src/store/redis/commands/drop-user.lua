@@ -6,6 +6,7 @@
   ARGV[2]   channel   ARGV[3]   message for it
 
   Returns 1, or 0 when the user stays.
+  Bound: 3 calls.
 ]]
 local at = redis.call('HGET', KEYS[1], 'updated_at')
 if not at or tonumber(at) >= tonumber(ARGV[1]) then return 0 end

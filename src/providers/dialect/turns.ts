@@ -1,0 +1,83 @@
+import type { Dialect } from '../../candidates/dialect.ts'
+import type { ChatMessage } from '../../openai/chat.ts'
+import { callsOf } from './facts.ts'
+
+type Content = ChatMessage['content']
+type Part = Exclude<Content, string | null | undefined>[number]
+
+const SYSTEM = new Set(['system', 'developer'])
+/** Between texts that become one. */
+const GAP = '\n\n'
+
+/** A conversation in the shape that a model's template wants; the very same messages where nothing is to be changed. */
+export function turnsFor(messages: readonly ChatMessage[], turns: Dialect['turns']): readonly ChatMessage[] {
+  const { one_text: roles = [], blank, system, alternate, needs_content: needsContent } = turns
+  let shaped = messages
+  if (roles.length > 0)
+    shaped = mapped(shaped, (message) => (roles.includes(message.role) ? asOneText(message) : message))
+  if (blank === 'drop' && shaped.some(saysNothing)) shaped = shaped.filter((message) => !saysNothing(message))
+  if (system === 'first') shaped = systemFirst(shaped)
+  if (alternate) shaped = alternating(shaped)
+  if (needsContent) shaped = mapped(shaped, withContent)
+  return shaped
+}
+
+function mapped(
+  messages: readonly ChatMessage[],
+  change: (message: ChatMessage) => ChatMessage,
+): readonly ChatMessage[] {
+  const all = messages.map(change)
+  return all.some((message, index) => message !== messages[index]) ? all : messages
+}
+
+function asOneText(message: ChatMessage): ChatMessage {
+  const { content } = message
+  if (!Array.isArray(content) || content.some(({ type }) => type !== 'text')) return message
+  return { ...message, content: content.map(({ text }) => text ?? '').join(GAP) }
+}
+
+/** White space, and no call, no result: the model would see an empty turn. */
+function saysNothing(message: ChatMessage): boolean {
+  if (message.role === 'tool' || message.role === 'function' || message.function_call) return false
+  return callsOf(message).length === 0 && !message.audio && isBlank(message.content)
+}
+
+const isBlank = (content: Content): boolean =>
+  typeof content === 'string'
+    ? content.trim() === ''
+    : (content ?? []).every(({ type, text }) => type === 'text' && (text ?? '').trim() === '')
+
+function systemFirst(messages: readonly ChatMessage[]): readonly ChatMessage[] {
+  const instructions = messages.filter(({ role }) => SYSTEM.has(role))
+  const [first] = instructions
+  if (!first || (instructions.length === 1 && messages[0] === first)) return messages
+  const one = instructions.reduce(joined)
+  return [one, ...messages.filter(({ role }) => !SYSTEM.has(role))]
+}
+
+/** Tool messages and calls stand for themselves: their order is another rule's. */
+function alternating(messages: readonly ChatMessage[]): readonly ChatMessage[] {
+  const out: ChatMessage[] = []
+  for (const message of messages) {
+    const last = out.at(-1)
+    const isNeighbour =
+      last?.role === message.role && message.role !== 'tool' && callsOf(last).length + callsOf(message).length === 0
+    if (isNeighbour) out[out.length - 1] = joined(last, message)
+    else out.push(message)
+  }
+  return out.length < messages.length ? out : messages
+}
+
+function joined(a: ChatMessage, b: ChatMessage): ChatMessage {
+  const [x, y] = [a.content, b.content]
+  const isText = typeof x === 'string' && typeof y === 'string'
+  return { ...a, content: isText ? [x, y].filter((text) => text !== '').join(GAP) : [...partsOf(x), ...partsOf(y)] }
+}
+
+const partsOf = (content: Content): readonly Part[] =>
+  typeof content === 'string' ? (content === '' ? [] : [{ type: 'text', text: content }]) : (content ?? [])
+
+const withContent = (message: ChatMessage): ChatMessage =>
+  message.role === 'assistant' && (message.content === null || message.content === undefined)
+    ? { ...message, content: '' }
+    : message

@@ -1,0 +1,213 @@
+import { spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { copyFileSync, readFileSync } from 'node:fs'
+import { createServer, request } from 'node:https'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { connect, type PeerCertificate, type TLSSocket } from 'node:tls'
+import { afterEach, describe, expect, it } from 'vitest'
+import { Authority } from '../support/authority.ts'
+import { complete } from '../support/clients.ts'
+import { eventually } from '../support/eventually.ts'
+import { discard, type RunningGateway, startGateway, type TestConfig } from '../support/gateway.ts'
+import { startHttpProxy } from '../support/http-proxy.ts'
+import { freePort } from '../support/redis.ts'
+import { chunkOf, replyPlain, startUpstream, usageChunk } from '../support/upstream.ts'
+
+const cleanUp: (() => unknown)[] = []
+afterEach(async () => {
+  for (const undo of cleanUp.splice(0).reverse()) await undo()
+})
+
+const authority = new Authority()
+
+async function gateway(config: TestConfig, env: Record<string, string> = {}): Promise<RunningGateway> {
+  const started = await startGateway(config, { env })
+  cleanUp.push(() => discard(started))
+  return started
+}
+
+const candidates = [{ name: 'm', provider: 'p', price: { input: 1, output: 1 } }]
+
+describe('a provider behind a corporate network', () => {
+  it('is reached through the environment’s proxy, with its own CA and our certificate; loopback is not', async () => {
+    const server = authority.issue('api.corp.example', 'DNS:api.corp.example')
+    const ours = authority.issue('gateway')
+    const subjects: string[] = []
+    const upstream = createServer(
+      {
+        cert: readFileSync(server.cert),
+        key: readFileSync(server.key),
+        ca: readFileSync(authority.ca),
+        requestCert: true,
+        rejectUnauthorized: true,
+      },
+      (incoming, outgoing) => {
+        subjects.push((incoming.socket as TLSSocket).getPeerCertificate().subject.CN as unknown as string)
+        incoming.resume().on('end', () => {
+          outgoing.setHeader('content-type', 'application/json')
+          outgoing.end(JSON.stringify({ choices: [{ index: 0, message: { role: 'assistant', content: 'hi' }, finish_reason: 'stop' }], usage: { prompt_tokens: 1, completion_tokens: 1 } })) // biome-ignore format: one answer
+        })
+      },
+    ).listen(0, '127.0.0.1')
+    await once(upstream, 'listening')
+    cleanUp.push(() => upstream.close())
+    const proxy = await startHttpProxy({ credentials: 'corp:word' })
+    cleanUp.push(proxy.close)
+    const local = await startUpstream(replyPlain())
+    cleanUp.push(() => local.close())
+    const { port } = upstream.address() as AddressInfo
+    const running = await gateway(
+      {
+        providers: {
+          p: {
+            kind: 'openai-compatible',
+            base_url: `https://api.corp.example:${port}/v1`,
+            api_key: 'sk-behind-the-proxy-canary',
+            tls: { ca_file: authority.ca, cert_file: ours.cert, key_file: ours.key },
+          },
+          local: { kind: 'openai-compatible', base_url: `${local.origin}/v1`, key_required: false },
+        },
+        candidates: [...candidates, { name: 'near', provider: 'local' }],
+      },
+      { HTTPS_PROXY: `http://corp:word@127.0.0.1:${proxy.port}`, HTTP_PROXY: proxy.url },
+    )
+    const answer = await complete(running, { model: 'm' })
+    expect([answer.status, await answer.text()]).toEqual([200, expect.stringContaining('hi')])
+    expect(subjects).toEqual(['gateway'])
+    expect(proxy.asked).toEqual([`CONNECT api.corp.example:${port}`])
+    expect(proxy.tunnelled().includes('canary')).toBe(false)
+    expect((await complete(running, { model: 'near' })).status).toBe(200)
+    expect(proxy.asked).toHaveLength(1)
+    expect(running.stdout()).not.toContain('corp:word')
+  })
+
+  it('a proxy that is away is a provider that is away: the next candidate answers', async () => {
+    const local = await startUpstream(replyPlain())
+    cleanUp.push(() => local.close())
+    const running = await gateway({
+      providers: {
+        p: { kind: 'openai-compatible', base_url: 'https://api.corp.example/v1', api_key: 'k'.repeat(20), proxy: 'http://127.0.0.1:9' },
+        local: { kind: 'openai-compatible', base_url: `${local.origin}/v1`, key_required: false },
+      },
+      candidates: [...candidates, { name: 'near', provider: 'local' }],
+    }) // biome-ignore format: one configuration
+    for (let i = 0; i < 4; i++) {
+      const answer = await complete(running)
+      expect([answer.status, answer.headers.get('x-router-model')]).toEqual([200, 'near'])
+      await answer.text()
+    }
+    const refused = await complete(running, { model: 'm' })
+    expect(refused.status).toBeGreaterThanOrEqual(500)
+    expect(await refused.text()).not.toMatch(/127\.0\.0\.1|corp/)
+  })
+})
+
+describe('TLS of our own', () => {
+  const first = authority.issue('first')
+  const second = authority.issue('second')
+
+  function tlsCall(port: number, path: string, options: object = {}, body?: string) {
+    return new Promise<{ status: number; text: string; subject: string }>((done, fail) => {
+      const sent = request({ host: '127.0.0.1', port, path, ca: readFileSync(authority.ca), method: body ? 'POST' : 'GET', agent: false, ...options }, (answer) => {
+        const { subject } = (answer.socket as TLSSocket).getPeerCertificate() as PeerCertificate
+        let text = ''
+        answer.setEncoding('utf8').on('data', (chunk) => {
+          text += chunk
+        })
+        answer.on('end', () => done({ status: answer.statusCode ?? 0, text, subject: String(subject.CN) }))
+      }) // biome-ignore format: one request
+      sent.on('error', fail).end(body)
+    })
+  }
+
+  it('serves HTTPS; a renewed certificate is taken in, and a stream goes on meanwhile', async () => {
+    const { promise: released, resolve: release } = Promise.withResolvers<void>()
+    const upstream = await startUpstream(async (exchange) => {
+      exchange.stream()
+      exchange.event(chunkOf({ role: 'assistant', content: 'Wait' }))
+      await released
+      exchange.event(chunkOf({ content: ' for it.' }, 'stop'))
+      exchange.event(usageChunk)
+      exchange.chunk('data: [DONE]\n\n')
+      exchange.end()
+    })
+    cleanUp.push(() => upstream.close())
+    const port = await freePort()
+    const cert_file = join(authority.dir, 'live.pem')
+    const key_file = join(authority.dir, 'live-key.pem')
+    const install = ({ cert, key }: typeof first) => {
+      copyFileSync(cert, cert_file)
+      copyFileSync(key, key_file)
+    }
+    install(first)
+    const running = await gateway({
+      server: { port, tls: { cert_file, key_file } },
+      providers: { p: { kind: 'openai-compatible', base_url: `${upstream.origin}/v1`, key_required: false } },
+      candidates,
+    })
+    expect(running.stderr()).toContain(`https://127.0.0.1:${port}`)
+    expect(await tlsCall(port, '/healthz')).toMatchObject({ status: 200, subject: 'first' })
+
+    const headers = { authorization: `Bearer ${running.key}`, 'content-type': 'application/json' }
+    const stream = tlsCall(port, '/v1/chat/completions', { headers }, JSON.stringify({ model: 'm', stream: true, messages: [{ role: 'user', content: 'hi' }] })) // biome-ignore format: one request
+    await eventually(() => upstream.busy === 1, 'the stream has begun')
+    install(second)
+    await eventually(async () => (await tlsCall(port, '/healthz')).subject === 'second', 'the new certificate')
+    release()
+    const { status, text, subject } = await stream
+    expect([status, subject]).toEqual([200, 'first'])
+    expect(text).toMatch(/Wait[\s\S]* for it\.[\s\S]*\[DONE\]/)
+
+    // A key that does not fit: told, and the last good pair stays.
+    copyFileSync(first.key, key_file)
+    const told = async () => JSON.parse((await tlsCall(port, '/readyz')).text).components.configuration
+    await eventually(async () => (await told()).state === 'degraded', 'told')
+    expect((await told()).detail).toMatch(/server\.tls: not usable: .*mismatch/)
+    expect(await tlsCall(port, '/healthz')).toMatchObject({ status: 200, subject: 'second' })
+
+    // The container stays healthy, its configuration broken or not.
+    const check = () => spawnSync(process.execPath, ['docker/healthcheck.mjs'], { env: { ...process.env, PORT: `${port}`, PERSONA_ROUTER_CONFIG: running.configFile } }).status // biome-ignore format: one command
+    expect(check()).toBe(0)
+    install(second)
+    await eventually(async () => (await told()).state === 'ok', 'mended')
+    expect(check()).toBe(0)
+
+    await expect(fetch(`http://127.0.0.1:${port}/healthz`)).rejects.toThrow()
+    const stalled = connect({
+      host: '127.0.0.1',
+      port,
+      ca: readFileSync(authority.ca),
+      ALPNProtocols: ['h2', 'http/1.1'],
+    })
+    await once(stalled, 'secureConnect')
+    expect(stalled.alpnProtocol).toBe('http/1.1')
+    stalled.destroy()
+  })
+})
+
+describe('IPv6', () => {
+  it.each(['::', '::1', '[::1]'])('host %s', async (host) => {
+    const running = await gateway({ server: { host } })
+    const port = new URL(running.url).port
+    expect((await fetch(`http://[::1]:${port}/healthz`)).status).toBe(200)
+    expect(running.stderr()).toContain(host === '::' ? `http://127.0.0.1:${port}` : `http://[::1]:${port}`)
+    if (host === '::') expect((await fetch(`http://127.0.0.1:${port}/healthz`)).status).toBe(200)
+  })
+
+  it('a provider', async () => {
+    const upstream = await startUpstream(replyPlain())
+    cleanUp.push(() => upstream.close())
+    const { createServer: createTcp, connect: connectTcp } = await import('node:net')
+    const relay = createTcp((socket) => void socket.pipe(connectTcp(upstream.port, '127.0.0.1')).pipe(socket))
+    relay.listen(0, '::1')
+    await once(relay, 'listening')
+    cleanUp.push(() => relay.close())
+    const { port } = relay.address() as AddressInfo
+    const running = await gateway({
+      providers: { p: { kind: 'openai-compatible', base_url: `http://[::1]:${port}/v1`, key_required: false } },
+      candidates,
+    })
+    expect((await complete(running, { model: 'm' })).status).toBe(200)
+  })
+})

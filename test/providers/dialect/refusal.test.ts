@@ -1,0 +1,64 @@
+import { expect, test } from 'vitest'
+import { parseChat } from '../../../src/openai/parse-chat.ts'
+import { readRefusal } from '../../../src/providers/dialect/refusal.ts'
+
+const FUNCTION = { type: 'function', function: { name: 'f', parameters: { type: 'array' } } }
+
+function read(status: number, error: object | string, fields: object = {}) {
+  const request = parseChat(
+    Buffer.from(JSON.stringify({ model: 'auto', messages: [{ role: 'user', content: 'Hi' }], ...fields })),
+  )
+  const body = Buffer.from(typeof error === 'string' ? error : JSON.stringify({ error }))
+  const failure = { kind: 'status', status, code: null, retryAfterMs: null, body, headers: {} } as const
+  return readRefusal(failure, request)
+}
+
+test.each<[string, number, object | string, object, string[]]>([
+  ['a field', 400, { message: "Unsupported parameter: 'seed'", param: 'seed' }, { seed: 1 }, ['seed']],
+  [
+    'several fields',
+    400,
+    { message: 'Model incompatible request arguments supplied: temperature, top_p' },
+    { temperature: 0, top_p: 0.5, seed: 1 },
+    ['temperature', 'top_p'],
+  ],
+  [
+    'a type of tool',
+    400,
+    { message: "Tool 'custom' is not supported.", param: 'tools' },
+    { tools: [FUNCTION, { type: 'custom' }] },
+    ['tool:custom'],
+  ],
+  // One tool of one request is wrong: nothing is known of the next one's.
+  [
+    'a schema',
+    400,
+    { message: "Invalid schema for function 'f': 'oneOf' is not permitted.", param: 'tools[0].function.parameters' },
+    { tools: [FUNCTION] },
+    [],
+  ],
+  [
+    'a schema of an answer',
+    400,
+    { message: "Invalid schema for response_format 'a'.", param: 'response_format' },
+    { response_format: { type: 'json_schema', json_schema: {} } },
+    [],
+  ],
+  ['tools at all', 400, { message: 'registry/tiny:latest does not support tools' }, { tools: [FUNCTION] }, ['tools']],
+  [
+    'vLLM without a parser',
+    400,
+    { message: '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set' },
+    { tools: [FUNCTION] },
+    ['tools'],
+  ],
+  [
+    'a form of answer',
+    400,
+    { message: 'This model does not support response format `json_schema`.' },
+    { response_format: { type: 'json_schema' } },
+    ['response_format=json_schema'],
+  ],
+])('%s is refused', (_, status, error, fields, refused) => {
+  expect(read(status, error, fields)).toMatchObject({ about: 'candidate', refused })
+})
