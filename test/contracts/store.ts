@@ -586,9 +586,11 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
       await store.saveMode(t, 'observe')
       expect(await second.loadMode(t)).toBe('observe')
       expect(await store.loadMode(other)).toBeNull()
-      await until(() =>
-        heard.some((change) => change.kind === 'all' || (change.kind === 'mode' && change.tenant === t)),
-      )
+      // A replica that has just been opened may still be on its way to be told.
+      await until(async () => {
+        await store.saveMode(t, 'observe')
+        return heard.some((change) => change.kind === 'all' || (change.kind === 'mode' && change.tenant === t))
+      })
       await second.saveMode(t, 'assist')
       expect(await store.loadMode(t)).toBe('assist')
       await store.saveMode(t, null)
