@@ -7,6 +7,7 @@ import { addKeys } from './commands/keys.ts'
 import { addLog } from './commands/log.ts'
 import { addMode } from './commands/mode.ts'
 import { addTenants } from './commands/tenants.ts'
+import { addUsage } from './commands/usage.ts'
 
 /**
  * The operator's command line; a group of commands is a file in `commands/`.
@@ -35,6 +36,7 @@ export function createProgram(serve: (configPath: string) => Promise<void>): Com
   addLog(program, configPath)
   addTenants(program, configPath)
   addMode(program, configPath)
+  addUsage(program, configPath)
   return program
 }
 

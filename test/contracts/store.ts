@@ -14,6 +14,7 @@ import { all, anEdge, anInteraction, aReward, aUser, NO_CANDIDATES } from '../st
 import { until } from '../support/redis.ts'
 import { limitsContract } from './limits.ts'
 import { responsesContract } from './responses.ts'
+import { usageContract } from './usage.ts'
 
 export interface StoreUnderTest {
   /** Opens the same data again: another replica, or the same process later. */
@@ -604,6 +605,8 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
         () => store,
         () => subject.open(),
       ))
+
+    describe('usage', () => usageContract(() => store))
 
     describe('responses', () =>
       responsesContract(
