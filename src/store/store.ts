@@ -210,9 +210,9 @@ export interface Store {
   commitUser(tenant: string, user: string, next: StoredUser, edge?: StoredEdge, askedAt?: number): Promise<boolean>
   /**
    * Erases user, edges, conversations, responses, interactions, rewards: all of it, in slices, so that others are
-   * served meanwhile; where it fails on the way, erase again. Returns how many rows went. The store notes when: whatever
-   * comes later of requests that began before it (from a spool, another replica, an answer on its way, feedback on it)
-   * is left out. That is remembered as long as rows are kept.
+   * served meanwhile; where it fails on the way, erase again. Returns how many rows went. The store notes when:
+   * whatever comes later of requests that began before it (from a spool, another replica, an answer on its way,
+   * feedback on it) is left out. That is remembered as long as rows are kept.
    */
   eraseUser(tenant: string, user: string): Promise<number>
 
