@@ -59,7 +59,9 @@ export function replaceModel(raw: Uint8Array, spans: ReadonlyMap<string, Span>, 
   const at = Buffer.from(raw.buffer, raw.byteOffset, raw.byteLength).indexOf(0x7b) + 1
   const span = spans.get('model')
   const text = JSON.stringify(model)
-  return splice(raw, [span ? { ...span, text } : { start: at, end: at, text: `"model":${text}${spans.size > 0 ? ',' : ''}` }])
+  return splice(raw, [
+    span ? { ...span, text } : { start: at, end: at, text: `"model":${text}${spans.size > 0 ? ',' : ''}` },
+  ])
 }
 
 /** Sets `include_usage` inside the client's own `stream_options` object. */
