@@ -144,7 +144,7 @@ export const QUOTA: readonly Mutation[] = [
     file: QUOTA_TS,
     find: 'await this.#limits.charge({ ...charge, amounts: more })',
     replace: '',
-    tests: [`${AWAY}::loses all of its data`],
+    tests: [UNIT],
     rule: 'what a request came to is counted though the store lost its reservation',
   },
   {

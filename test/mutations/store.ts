@@ -61,10 +61,10 @@ export const STORE: readonly Mutation[] = [
   },
   {
     file: BATCH,
-    find: "local matters = limit.window == 'minute' and ends + MINUTE > now or ends > now",
-    replace: 'local matters = true',
+    find: 'local start, ends = window_at(limit.window, at)',
+    replace: 'local start, ends = window_at(limit.window, now)',
     tests: [LIMITS_LUA],
-    rule: 'a charge of a window that is over counts in none',
+    rule: 'a charge counts in the windows of its own time',
   },
   {
     file: BATCH,
@@ -75,10 +75,10 @@ export const STORE: readonly Mutation[] = [
   },
   {
     file: BATCH,
-    find: 'local year = yoe + era * 400 + (month <= 2 and 1 or 0)',
-    replace: 'local year = yoe + era * 400',
+    find: 'return from * DAY, to * DAY',
+    replace: 'return from * DAY, from * DAY + DAY',
     tests: [LIMITS_LUA],
-    rule: 'a month begins with its first day, in January and February, too',
+    rule: 'a budget of a month is one until the month ends',
   },
   {
     file: BATCH,

@@ -8,6 +8,7 @@ import { limitsOf, otherLimitsOf } from '../../../src/pipeline/quota/bounds.ts'
 import { affordable, mostOf, upperEstimate } from '../../../src/pipeline/quota/estimate.ts'
 import { Quota } from '../../../src/pipeline/quota/quota.ts'
 import { usedBy } from '../../../src/pipeline/quota/used.ts'
+import { type Limits, NO_AMOUNTS } from '../../../src/store/limits.ts'
 import type { InteractionRecord } from '../../../src/store/records/codec.ts'
 import type { Store } from '../../../src/store/store.ts'
 import { openTestStore } from '../../learning/support.ts'
@@ -157,6 +158,26 @@ describe('a quota', () => {
     await until(async () => (await settled(tenant, 'nanoUsd')) === 0)
     expect(await settled(tenant, 'nanoUsd')).toBe(0)
     ;(await quota.reserve(context(), call)).settle(null)
+  })
+
+  it('tells the store what an answer came to though it has lost the reservation', async () => {
+    const tenant = tenantOf({ limits: { usd_per_day: 1 } })
+    const forgetful: Limits = {
+      replicas: 1,
+      reserve: (request) => store.limits.reserve(request),
+      look: (...of) => store.limits.look(...of),
+      restore: (...of) => store.limits.restore(...of),
+      settle: (of) => store.limits.settle(of, 'never reserved', NO_AMOUNTS),
+      charge: (charge) => store.limits.charge({ ...charge, id: `again-${charge.id}` }),
+    }
+    const other = new Quota(forgetful, { onStoreError: () => undefined })
+    const call = callOf({ max_tokens: 50 }, tenant, [CHEAP])
+    const grant = await other.reserve(context(), call)
+    grant.settle(anInteraction({ costUsd: 0.25, usageEstimated: false, attempts: [] }))
+    const whole = mostOf(call, CHEAP).nanoUsd + 0.25e9
+    await until(async () => (await settled(tenant, 'nanoUsd')) === whole)
+    expect(await settled(tenant, 'nanoUsd')).toBe(whole)
+    await other.close()
   })
 
   it('refuses what does not fit, and takes nothing for it; the next one that fits is granted', async () => {
