@@ -1,4 +1,5 @@
 import { dirname, join, resolve } from 'node:path'
+import { PendingFeedback } from './api/pending-feedback.ts'
 import { identitySecret } from './candidates/identity-secret.ts'
 import { UserIds } from './candidates/tenants.ts'
 import { vectorSecret } from './config/cross-check.ts'
@@ -31,6 +32,7 @@ import { Conversations } from './pipeline/conversation.ts'
 import { Entry } from './pipeline/entry.ts'
 import { HeldBytes, heldBytesOptions } from './pipeline/held-bytes.ts'
 import { Quota } from './pipeline/quota/quota.ts'
+import { RequestIds } from './pipeline/request-ids.ts'
 import { Refusals } from './providers/dialect/refusals.ts'
 import { Breakers, deploymentOf } from './providers/forward/breakers.ts'
 import { answers } from './providers/forward/probe.ts'
@@ -63,6 +65,8 @@ export interface Services {
   conversations: Conversations
   quota: Quota
   requests: RequestContexts
+  requestIds: RequestIds
+  pendingFeedback: PendingFeedback
   siblings: Siblings
   userIds: UserIds
   /** Of what is kept of responses, here and by clients. */
@@ -179,10 +183,12 @@ export async function createServices(source: ConfigSource, log: Logger, override
   const identity = await identitySecret(config.identity.secret, join(dataDirOf(config), 'identity-secret'), store)
   const userIds = made('userIds', new UserIds(identity.secret))
   const seal = made('seal', new Seal([identity.secret, ...config.identity.previous_secrets], 'responses'))
+  const requestIds = made('requestIds', new RequestIds(identity.secret))
   const stopAgreeing = identity.agreeLater((secret) => {
     log.warn('the replicas keep user ids under another secret: it is used from now on')
     userIds.use(secret)
     seal.use([secret, ...config.identity.previous_secrets])
+    requestIds.use(secret)
   })
 
   const surges = new Surges((surge) => {
@@ -233,7 +239,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
   const authenticator = made('authenticator', new Authenticator(store, config))
   const admission = made('admission', new Admission(admissionOptions(config)))
   const heldBytes = made('heldBytes', new HeldBytes(heldBytesOptions(config)))
-  const requests = made('requests', new RequestContexts(heldBytes))
+  const requests = made('requests', new RequestContexts(heldBytes, requestIds))
   const quota = made(
     'quota',
     new Quota(store.limits, {
@@ -276,6 +282,11 @@ export async function createServices(source: ConfigSource, log: Logger, override
     conversations: made('conversations', new Conversations(store, () => onStoreError('loadConversation'))),
     quota,
     requests,
+    requestIds,
+    pendingFeedback: made(
+      'pendingFeedback',
+      new PendingFeedback({ lost: (tenant) => metrics.feedbackLost.inc({ tenant }) }),
+    ),
     siblings: made('siblings', siblingsOf(reload, policies, log)),
     userIds,
     seal,
@@ -306,6 +317,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
 export async function closeServices(services: Services): Promise<void> {
   const { learner, policies, users, vault, judge, quota, recorder, store, log } = services
   services.stopAgreeing()
+  await services.pendingFeedback.close()
   services.storeHealth.close()
   await judge?.close()
   await learner.close()

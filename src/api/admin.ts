@@ -75,7 +75,6 @@ export interface AdminDeps extends ComponentSources {
 /** The operator's routes, behind a key of their own; 404 while no such key is configured. */
 export function admin(deps: AdminDeps): Hono<{ Bindings: HttpBindings }> {
   const app = new Hono<{ Bindings: HttpBindings }>()
-
   app.use('*', async (c, next) => {
     const expected = deps.snapshot().config.admin.key
     if (expected === undefined) throw notFound('Not found.')
@@ -83,6 +82,12 @@ export function admin(deps: AdminDeps): Hono<{ Bindings: HttpBindings }> {
     if (given === undefined || !sameKey(given, expected)) throw unauthorized()
     await next()
   })
+  return app.route('/', adminRoutes(deps))
+}
+
+/** The same, for who has shown otherwise that they are the operator. */
+export function adminRoutes(deps: AdminDeps): Hono<{ Bindings: HttpBindings }> {
+  const app = new Hono<{ Bindings: HttpBindings }>()
 
   const body = async <T>({ incoming, outgoing }: HttpBindings, schema: z.ZodType<T>): Promise<T> => {
     const held = deps.heldBytes.openFor(outgoing, OPERATOR)

@@ -549,6 +549,12 @@ export const configSchema = z.strictObject({
        * one: `refuse` it with 503 and Retry-After, or `forward` it, and perhaps pay twice.
        */
       when_store_is_away: z.enum(['refuse', 'forward']).default('refuse'),
+      /** Bytes kept of one tenant's answers, to be given again for a day; beyond, the oldest go. */
+      max_bytes: z
+        .number()
+        .int()
+        .positive()
+        .default(64 * 1024 * 1024),
     })
     .prefault({}),
   /**
@@ -587,6 +593,17 @@ export const configSchema = z.strictObject({
     .strictObject({ level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info').meta(restart) })
     .prefault({}),
   metrics: z.strictObject({ enabled: z.boolean().default(true) }).prefault({}),
+  console: z
+    .strictObject({
+      /** The web console at `/console`; it needs `admin.key`. */
+      enabled: z.boolean().default(false),
+      /** Lets people look and change nothing. */
+      read_key: z.string().min(16).optional(),
+      read_key_file: z.string().optional(),
+      /** After this long people log in again. */
+      session_minutes: z.number().int().positive().max(43_200).default(480),
+    })
+    .prefault({}),
   webhook: webhookSchema.optional(),
   telemetry: telemetrySchema.prefault({}).meta(restart),
 })

@@ -60,8 +60,6 @@ type NewEdge = Omit<StoredEdge, 'seq'>
 
 /** What is kept of a user's ratings. */
 export interface Standing {
-  /** The answer in question is among what they rated. */
-  hasRated: boolean
   /** They have been here for long enough to count for others. */
   isHeard: boolean
   /** How many answers they have rated since then, of those that are kept. */
@@ -125,36 +123,30 @@ export class Learner {
    * Takes in one reward. Giving the same one again changes nothing.
    *
    * @param policy the one that serves this user
+   * @param onFirst called when the first reward of its kind for this answer has been taken in, whoever was quicker
    * @throws StoreError when the store is away; the reward is learned when it is back
    */
-  async apply(policy: Policy, reward: RewardRecord, interaction: InteractionSummary): Promise<Outcome> {
+  async apply(
+    policy: Policy,
+    reward: RewardRecord,
+    interaction: InteractionSummary,
+    onFirst?: (standing: Standing) => Promise<void>,
+  ): Promise<Outcome> {
     const { tenant, user } = interaction
     if (propertiesOf(reward.kind).hint && !this.#pace.allows(userKey(tenant, user))) return 'paced'
-    const working = this.#apply(policy, reward, interaction)
+    const working = this.#apply(policy, reward, interaction, onFirst)
     this.#working.add(working)
     try {
       return await working
     } catch (error) {
       if (error instanceof StoreError) {
         this.#later.add(userKey(tenant, user), () =>
-          this.#apply(this.#policyFor?.(tenant, user) ?? policy, reward, interaction),
+          this.#apply(this.#policyFor?.(tenant, user) ?? policy, reward, interaction, onFirst),
         )
       }
       throw error
     } finally {
       this.#working.delete(working)
-    }
-  }
-
-  /** What is kept of the user's ratings. @throws StoreError */
-  async standing(tenant: string, user: string, interaction: string): Promise<Standing> {
-    const stored = await this.#store.loadUser(tenant, user)
-    const kept = await this.#kept.of(tenant, user, stored)
-    const since = stored?.heardAt || Number.POSITIVE_INFINITY
-    return {
-      hasRated: kept.some(({ id }) => id === `${interaction}:rating`),
-      isHeard: since !== Number.POSITIVE_INFINITY,
-      ratings: kept.filter(({ id, ts }) => id.endsWith(':rating') && ts > since).length,
     }
   }
 
@@ -164,22 +156,35 @@ export class Learner {
     await Promise.race([Promise.allSettled(this.#working), sleep(CLOSE_WITHIN_MS, undefined, { ref: false })])
   }
 
-  async #apply(policy: Policy, reward: RewardRecord, interaction: InteractionSummary): Promise<Outcome> {
+  async #apply(
+    policy: Policy,
+    reward: RewardRecord,
+    interaction: InteractionSummary,
+    onFirst?: (standing: Standing) => Promise<void>,
+  ): Promise<Outcome> {
     const { tenant, user } = interaction
     const speaker = { user, key: interaction.key ?? '', vouched: interaction.vouched ?? false }
     return this.#queue.run(userKey(tenant, user), async () => {
       const edges = edgesOf(reward, await this.#read(policy, interaction))
       if (edges.length === 0) return 'no_vector'
+      let stored: StoredUser | null | undefined
       if (propertiesOf(reward.kind).rates) {
-        const kept = await this.#kept.of(tenant, user, await this.#store.loadUser(tenant, user))
-        for (const edge of outdatedBy(reward, kept)) {
+        stored = await this.#store.loadUser(tenant, user)
+        for (const edge of outdatedBy(reward, await this.#kept.of(tenant, user, stored))) {
           await this.#commit(policy, tenant, user, withdrawn(edge, reward.ts), speaker)
+          stored = undefined
         }
       }
       if (!(await this.#admits(tenant, speaker))) return 'paced'
       let outcome: Outcome = 'learned'
+      let first: Standing | null = null
       const by = propertiesOf(reward.kind).ofUser ? speaker : null
-      for (const edge of edges) outcome = await this.#commit(policy, tenant, user, edge, by)
+      for (const [i, edge] of edges.entries()) {
+        const done = await this.#commit(policy, tenant, user, edge, by, i === 0 ? stored : undefined)
+        outcome = done.outcome
+        first ??= done.first
+      }
+      if (first) await onFirst?.(first)
       return outcome
     })
   }
@@ -240,15 +245,19 @@ export class Learner {
     })
   }
 
-  /** @param speaker whose word it is in the tenant's evidence on an LLM; null: the judge's */
+  /**
+   * @param speaker whose word it is in the tenant's evidence on an LLM; null: the judge's
+   * @param known the user, where just loaded
+   */
   async #commit(
     policy: Policy,
     tenant: string,
     user: string,
     edge: NewEdge,
     speaker: Speaker | null,
-  ): Promise<Outcome> {
-    const { outcome, told, isFirst } = await this.#compareAndSet<Committed>(tenant, user, async (stored) => {
+    known?: StoredUser | null,
+  ): Promise<{ outcome: Outcome; first: Standing | null }> {
+    const change = async (stored: StoredUser | null): Promise<Change<Committed>> => {
       const kept = await this.#kept.of(tenant, user, stored)
       const old = kept.find(({ id }) => id === edge.id)
       if (old && old.ts > edge.ts) return { result: { outcome: 'outdated', told: null, isFirst: false } }
@@ -272,12 +281,14 @@ export class Learner {
         heardAt,
       }
       const isFirst = speaker !== null && !old && !others.some(({ candidate }) => candidate === added.candidate)
-      return { next, edge: added, result: { outcome: now ? 'learned' : 'kept', told, isFirst } }
-    })
+      const first = old ? null : standingOf(stored, kept)
+      return { next, edge: added, result: { outcome: now ? 'learned' : 'kept', told, isFirst, first } }
+    }
+    const { outcome, told, isFirst, first } = await this.#compareAndSet(tenant, user, change, known)
     if (outcome === 'quarantined') this.#states.quarantine(policy, tenant, user)
     if (told) await this.#tell(policy, tenant, speaker ? voiceOf(speaker) : JUDGE, told)
     if (isFirst && counted(edge) > 0) this.#onFirstWord?.(tenant, edge.candidate, edge.reward)
-    return outcome
+    return { outcome, first: first ?? null }
   }
 
   /** What an edge more tells of LLMs. The first one by which its user is heard tells all that they said before, too. */
@@ -354,15 +365,21 @@ export class Learner {
     }
   }
 
-  /** Optimistic locking: load, change, store unless another process did, else again. Without `next` nothing changes. */
+  /**
+   * Optimistic locking: load, change, store unless another process did, else again. Without `next` nothing changes.
+   *
+   * @param known the user, where just loaded
+   */
   async #compareAndSet<T>(
     tenant: string,
     user: string,
-    change: (stored: StoredUser | null) => Promise<{ next?: NextUser; edge?: StoredEdge; result: T }>,
+    change: (stored: StoredUser | null) => Promise<Change<T>>,
+    known?: StoredUser | null,
   ): Promise<T> {
     for (let tries = 0; tries < MAX_TRIES; tries++) {
       if (tries > 0) await sleep(Math.random() * 5 * tries)
-      const stored = await this.#store.loadUser(tenant, user)
+      const isKnown = tries === 0 && known !== undefined
+      const stored = isKnown ? known : await this.#store.loadUser(tenant, user)
       const { next, edge, result } = await change(stored)
       if (!next) return result
       const written = { ...next, revision: (stored?.revision ?? 0) + 1, updatedAt: Date.now() }
@@ -382,9 +399,17 @@ interface Committed {
   told: ReadonlyMap<string, Float32Array> | null
   /** The user's first word of this candidate. */
   isFirst: boolean
+  /** How the user stood before, where they had said nothing of this kind of the answer. */
+  first?: Standing | null
 }
 
 type NextUser = Omit<StoredUser, 'revision' | 'updatedAt'>
+
+interface Change<T> {
+  next?: NextUser
+  edge?: StoredEdge
+  result: T
+}
 
 const NOBODY: NextUser = {
   policy: '',
@@ -400,6 +425,12 @@ const NOBODY: NextUser = {
  * Hints, such as that a conversation went on, move the belief a little and say nothing of how well the user is known.
  */
 const counted = ({ weight }: NewEdge) => (weight >= 0.5 ? 1 : 0)
+
+function standingOf(stored: StoredUser | null, kept: readonly StoredEdge[]): Standing {
+  const heardAt = stored?.heardAt ?? 0
+  const ratings = kept.filter(({ id, ts }) => id.endsWith(':rating') && ts > heardAt).length
+  return { isHeard: heardAt > 0, ratings: heardAt > 0 ? ratings : 0 }
+}
 
 /** No edge has been dropped yet: the history is the whole history. */
 const isWhole = (kept: readonly StoredEdge[]) => kept.length < MAX_EDGES || kept[0]?.seq === 1

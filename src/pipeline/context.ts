@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Snapshot } from '../config/snapshot.ts'
 import { GatewayError } from '../errors.ts'
@@ -8,6 +7,7 @@ import { EphemeralMap } from '../runtime/ephemeral-map.ts'
 import type { Authenticator, Caller } from './authenticate.ts'
 import type { HeldBytes, Holding } from './held-bytes.ts'
 import { identityHeaders, refuseRepeatedHeaders } from './principal.ts'
+import type { RequestIds } from './request-ids.ts'
 import { userOfToken } from './user-token.ts'
 
 /** A request, its response, and all that stays the same from its start to its end. */
@@ -86,9 +86,11 @@ export class RequestContexts {
   readonly #open = new EphemeralMap<Pick<RequestContext, 'outgoing' | 'snapshot'> & { controller: AbortController }>()
   readonly #waiting = new Map<Snapshot, () => void>()
   readonly #held: HeldBytes
+  readonly #ids: RequestIds
 
-  constructor(held: HeldBytes) {
+  constructor(held: HeldBytes, ids: RequestIds) {
     this.#held = held
+    this.#ids = ids
   }
 
   get size(): number {
@@ -97,7 +99,8 @@ export class RequestContexts {
 
   begin(incoming: IncomingMessage, outgoing: ServerResponse, caller: Caller, snapshot: Snapshot): RequestContext {
     const controller = new AbortController()
-    const requestId = `req_${randomUUID()}`
+    const ts = Date.now()
+    const requestId = this.#ids.next(caller.tenant, ts)
     const held = this.#held.open(caller.tenant)
     const end = () => {
       this.#open.delete(requestId)
@@ -112,7 +115,7 @@ export class RequestContexts {
     return {
       requestId,
       startedAt: performance.now(),
-      ts: Date.now(),
+      ts,
       incoming,
       outgoing,
       caller,

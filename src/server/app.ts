@@ -6,7 +6,7 @@ import { type AnswerDeps, answerBy } from '../api/chat-completions.ts'
 import { completionsEndpoint } from '../api/completions.ts'
 import { embed } from '../api/embeddings.ts'
 import { explain } from '../api/explain.ts'
-import { takeFeedback } from '../api/feedback.ts'
+import { type FeedbackDeps, takeFeedback } from '../api/feedback.ts'
 import { askForFeedback, takePageFeedback } from '../api/feedback-page.ts'
 import { type ReadinessDeps, readiness } from '../api/health.ts'
 import { countTokens, messagesEndpoint, tellRequestId } from '../api/messages.ts'
@@ -16,6 +16,7 @@ import { isPassedThrough } from '../api/passthrough/target.ts'
 import { deleteProfile, getProfile, setProfile } from '../api/profiles.ts'
 import { responsesEndpoint } from '../api/responses/endpoint.ts'
 import { keptResponses } from '../api/responses/routes.ts'
+import { consoleRoutes } from '../console/routes.ts'
 import { GatewayError } from '../errors.ts'
 import { errorBody } from '../openai/error.ts'
 import { requireScope } from '../pipeline/authenticate.ts'
@@ -25,7 +26,7 @@ import type { Entry } from '../pipeline/entry.ts'
 import type { HeldBytes } from '../pipeline/held-bytes.ts'
 import type { Seal } from '../runtime/seal.ts'
 import type { Store } from '../store/store.ts'
-import { answerOnNode } from './direct.ts'
+import { answerOnNode, throwIfRefused } from './direct.ts'
 import { type ErrorDeps, errorResponse, report } from './errors.ts'
 import type { Siblings } from './workers.ts'
 
@@ -39,6 +40,7 @@ export type AppDeps = BeginDeps &
   AnswerDeps &
   ReadinessDeps &
   AdminDeps &
+  FeedbackDeps &
   ErrorDeps & { store: Store; siblings: Siblings; seal: Seal; entry: Entry; heldBytes: HeldBytes }
 
 /** Routes that answer, each in its format; errors below such a path have the same format. */
@@ -60,6 +62,7 @@ export function createApp(deps: AppDeps): Hono<Env> {
   const endpoints = endpointsOf(deps)
 
   app.use('/v1/*', async (c, next) => {
+    throwIfRefused(c.env.incoming)
     const context = await beginRequest(deps, c.env.incoming, c.env.outgoing)
     c.set('context', context)
     requireScope(context.caller, c.req.path)
@@ -84,7 +87,7 @@ export function createApp(deps: AppDeps): Hono<Env> {
   app.get('/v1/models/:id{.+}', (c) => json(c, findModel(c.var.context, c.req.param('id'))))
   app.post('/v1/router/explain', async (c) => json(c, await explain(deps, c.var.context, endpoints['/v1/responses'])))
   app.post('/v1/feedback', async (c) => json(c, await takeFeedback(deps, c.var.context), 202))
-  app.get('/v1/users/:id/profile', async (c) => json(c, await getProfile(deps, c.var.context, c.req.param('id'))))
+  app.get('/v1/users/:id/profile', (c) => onNode(c, () => getProfile(deps, c.var.context, c.req.param('id'))))
   app.put('/v1/users/:id/profile', async (c) => json(c, await setProfile(deps, c.var.context, c.req.param('id'))))
   app.delete('/v1/users/:id/profile', async (c) => json(c, await deleteProfile(deps, c.var.context, c.req.param('id'))))
 
@@ -103,6 +106,13 @@ export function createApp(deps: AppDeps): Hono<Env> {
     return c.body(text, 200, { 'content-type': registry.contentType })
   })
   app.route('/admin', admin(deps))
+  app.route(
+    '/console',
+    consoleRoutes(deps, {
+      responses: endpoints['/v1/responses'],
+      answer: (context) => answerOnNode(deps, context, errorBody, () => answerBy(chatEndpoint, deps, context)),
+    }),
+  )
 
   app.all('/v1/*', (c, next) =>
     isPassedThrough(c.var.context) ? onNode(c, () => passThrough(deps, c.var.context)) : next(),

@@ -110,6 +110,12 @@ export interface ClaimRequest {
   ttlMs: number
 }
 
+/** How long an answer is kept, and how many bytes of one tenant's. */
+export interface Keeping {
+  keepMs: number
+  maxBytes: number
+}
+
 /**
  * Answers kept to be given again. Methods reject with `StoreError`. The end of a claim (`complete`, `release`) that the
  * store can't take now is told again until it is back.
@@ -120,10 +126,10 @@ export interface Idempotency {
    */
   claim(request: ClaimRequest): Promise<Claim>
   /**
-   * Keeps the answer. False = not kept: it is larger than `MAX_REPLAY_BYTES` (the key is free again), or the claim had
-   * run out.
+   * Keeps the answer, and drops the tenant's oldest ones where they come to more than `maxBytes`. False = not kept: it
+   * is larger than that or than `MAX_REPLAY_BYTES` (the key is free again), or the claim had run out.
    */
-  complete(tenant: string, key: string, token: string, response: Buffer, keepMs: number): Promise<boolean>
+  complete(tenant: string, key: string, token: string, response: Buffer, keeping: Keeping): Promise<boolean>
   /**
    * Frees the key: the request failed, and may be tried again. A claim with this token that is still on its way has no
    * effect when it arrives.

@@ -103,11 +103,25 @@ export interface InteractionSummary {
   ended: boolean
   /** What a rating tells of the router's gain; null where it tells nothing. */
   gain?: GainNote | null
+  /** The provider's id, as soon as it is known; or the id of the message that the client named. */
+  completionId?: string | null
   /** Id of the key that it was asked with. */
   key?: string
   /** Somebody answers for the user's name (`routing/choose/evidence.ts`). */
   vouched?: boolean
 }
+
+/** An answer that has a completion id. Providers give an id to many: those of a tenant's newest are known. */
+export interface CompletionRef {
+  interaction: string
+  /** A hash of the user (`userHash`). */
+  user: string
+  /** When the request came, Unix milliseconds. */
+  ts: number
+}
+
+/** Answers known of one completion id. */
+export const MAX_COMPLETIONS = 16
 
 /** The last turn of a conversation: what stickiness and implicit rewards compare with. */
 export interface ConversationState {
@@ -190,13 +204,14 @@ export interface Store {
    */
   commitUser(tenant: string, user: string, next: StoredUser, edge?: StoredEdge): Promise<boolean>
   /**
-   * Erases user, edges, conversations, responses, interactions, rewards: all of it. Returns how many rows went. Records
-   * older than the erasure that arrive later (from a spool, say) are left out; what an in-flight request writes after
-   * it may come after, and callers erase again then.
+   * Erases user, edges, conversations, responses, interactions, rewards: all of it, in slices, so that others are
+   * served meanwhile; where it fails on the way, erase again. Returns how many rows went. Records older than the
+   * erasure that arrive later (from a spool, say) are left out; what an in-flight request writes after it may come
+   * after, and callers erase again then.
    */
   eraseUser(tenant: string, user: string): Promise<number>
 
-  /** Notes that an answer is on its way (`ended: false`) so that feedback finds it. */
+  /** Notes that an answer is on its way (`ended: false`) so that feedback finds it; again, with its completion id. */
   openInteractions(rows: InteractionSummary[]): Promise<void>
   /** Idempotent: a row whose id is known is not written again. */
   appendInteractions(rows: InteractionRecord[]): Promise<void>
@@ -205,8 +220,10 @@ export interface Store {
    * user, kind, ts).
    */
   appendRewards(rows: RewardRecord[]): Promise<void>
-  /** By our request id or the provider's completion id, within the tenant only. */
+  /** By our request id, within the tenant only. */
   findInteraction(tenant: string, id: string): Promise<InteractionSummary | null>
+  /** Answers with this completion id, the newest first, those included that are on their way; of the tenant's. */
+  findCompletions(tenant: string, completionId: string): Promise<CompletionRef[]>
   /**
    * In order of time (SQLite) or of arrival (Redis: the same, but for rows that waited in a spool), in batches; erased
    * users' rows are not there.

@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { userHash } from '../../src/runtime/keys.ts'
 import {
   type InteractionSummary,
   type Invalidation,
   type KeyRecord,
+  MAX_COMPLETIONS,
   MAX_EDGES,
   type Store,
 } from '../../src/store/store.ts'
@@ -232,8 +234,13 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
         }
         await store.openInteractions([open])
         expect(await store.findInteraction(t, row.id)).toEqual(open)
+        expect(await store.findCompletions(t, row.completionId!)).toEqual([])
+        await store.openInteractions([{ ...open, completionId: row.completionId }])
+        const ref = { interaction: row.id, user: userHash(row.user), ts: row.ts }
+        expect(await store.findCompletions(t, row.completionId!)).toEqual([ref])
         await store.appendInteractions([row])
-        await store.openInteractions([open])
+        await store.openInteractions([{ ...open, completionId: row.completionId }])
+        expect(await store.findCompletions(t, row.completionId!)).toEqual([ref])
         const ended = await store.findInteraction(t, row.id)
         expect(ended).toEqual({
           id: row.id,
@@ -250,10 +257,28 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
           ts: row.ts,
           ended: true,
         })
-        expect(await store.findInteraction(t, row.completionId!)).toEqual(ended)
+        expect(await store.findInteraction(t, row.completionId!)).toBeNull()
         expect(await store.findInteraction(tenant(), row.id)).toBeNull()
-        expect(await store.findInteraction(tenant(), row.completionId!)).toBeNull()
+        expect(await store.findCompletions(tenant(), row.completionId!)).toEqual([])
         expect(await store.findInteraction(t, randomUUID())).toBeNull()
+      })
+
+      test('knows all answers that a provider gave the same id, the newest first; one goes, the others stay', async () => {
+        const t = tenant()
+        const named = (user: string, ts: number) => anInteraction({ tenant: t, user, ts, completionId: 'chatcmpl-7' })
+        const rows = ['ann', 'bob', 'ann', 'b ob\nx', 'bob'].map((user, i) => named(user, Date.now() - 1_000 + i))
+        await store.appendInteractions(rows.slice(0, 2))
+        await store.appendInteractions(rows.slice(2))
+        await store.appendInteractions(rows)
+        const refs = (some: typeof rows) =>
+          some.map(({ id, user, ts }) => ({ interaction: id, user: userHash(user), ts })).reverse()
+        expect(await store.findCompletions(t, 'chatcmpl-7')).toEqual(refs(rows))
+        await store.eraseUser(t, 'bob')
+        expect(await store.findCompletions(t, 'chatcmpl-7')).toEqual(refs(rows.filter(({ user }) => user !== 'bob')))
+        await store.appendInteractions(Array.from({ length: 40 }, () => named('new', Date.now())))
+        const most = await store.findCompletions(t, 'chatcmpl-7')
+        expect(most).toHaveLength(MAX_COMPLETIONS)
+        expect(new Set(most.map(({ user }) => user))).toEqual(new Set([userHash('new')]))
       })
     })
 
@@ -340,7 +365,8 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
         expect(await store.loadEdges(t, 'gone')).toEqual([])
         expect(await store.loadConversation(t, 'c-gone')).toBeNull()
         expect(await store.findInteraction(t, gone.rows[0]!.id)).toBeNull()
-        expect(await store.findInteraction(t, gone.rows[0]!.completionId!)).toBeNull()
+        expect(await store.findCompletions(t, gone.rows[0]!.completionId!)).toEqual([])
+        expect(await store.findCompletions(t, stays.rows[0]!.completionId!)).toHaveLength(1)
         const left = await all(store.readInteractions({ tenant: t }))
         expect(left).toEqual(stays.rows)
         const rewards = await all(store.readRewards({ tenant: t }))

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import type { Learner } from '../../src/learning/learner.ts'
+import type { Learner, Standing } from '../../src/learning/learner.ts'
 import { ratingRewards } from '../../src/learning/sources/user-rating.ts'
 import type { UserStates } from '../../src/learning/user-states.ts'
 import { evidenceKey, pooledEvidence } from '../../src/routing/choose/evidence.ts'
@@ -425,15 +425,16 @@ describe('what users tell of an LLM', () => {
   it('is told once they have been here for a while, then all of it, and each word once', async () => {
     const hearing = { minAnswers: 3, minAgeMs: 100, halfLifeDays: 90 }
     const { learner: slow, states: others } = learnerOn(store, undefined, { hearing })
+    const standings: Standing[] = []
     const rate = (id: string, ts: number) => {
       const about = dearAnswer(id, VOUCHED)
-      return slow.apply(policy, reward(about, 1, { binary: false, ts }), about)
+      return slow.apply(policy, reward(about, 1, { binary: false, ts }), about, async (one) => void standings.push(one))
     }
     // Enough answers, not long enough ago; long enough ago, and not enough answers.
     for (const [i, ts] of [1_000, 1_010, 1_020].entries()) await rate(`a${i}`, ts)
     await rate('a0', 1_090)
     expect((await evidence(1)).size).toBe(0)
-    expect(await slow.standing('acme', 'ann', 'a0')).toEqual({ hasRated: true, isHeard: false, ratings: 0 })
+    expect(standings).toEqual(Array(3).fill({ isHeard: false, ratings: 0 }))
     for (const [i, ts] of [1_000, 9_000].entries()) {
       const about = dearAnswer(`few-${i}`, { user: 'carl', ...VOUCHED })
       await slow.apply(policy, reward(about, 1, { binary: false, ts }), about)
@@ -456,9 +457,31 @@ describe('what users tell of an LLM', () => {
     )
     // Two users, once each.
     expect(rows.map((row) => row.at(-3) ?? 0).reduce((a, b) => a + b)).toBe(2)
-    expect(await slow.standing('acme', 'ann', 'a9')).toEqual({ hasRated: false, isHeard: true, ratings: 1 })
+    await rate('a9', 1_120)
+    expect(standings.slice(3)).toEqual([
+      { isHeard: false, ratings: 0 },
+      { isHeard: true, ratings: 0 },
+      { isHeard: true, ratings: 1 },
+    ])
     atOnce.states.close()
     others.close()
+  })
+
+  it('is told once of the first rating of an answer, however many come at once, here and elsewhere', async () => {
+    const other = learnerOn(store)
+    const about = dearAnswer('at-once')
+    let first = 0
+    const onFirst = async () => void first++
+    await Promise.all(
+      [1, -1, 1, -1].map((value, i) => {
+        const given = reward(about, value as 1 | -1, { ts: 1_000 + i })
+        return (i % 2 ? learner : other.learner).apply(policy, given, about, onFirst)
+      }),
+    )
+    expect(first).toBe(1)
+    await learner.apply(policy, reward(about, 1, { ts: 2_000 }), about, onFirst)
+    expect(first).toBe(1)
+    other.states.close()
   })
 
   it('is told of who rates a candidate for the first time, whether they count yet or not', async () => {

@@ -8,7 +8,7 @@ import { interaction, reward } from './support.ts'
 const gain: GainNote = { baseline: 'b', policy: 'p', group: 'new', weight: 1, least: 0, largest: 2 }
 
 /** What the certificate hears of a rating by a user of that standing. */
-async function noted(standing: Partial<Standing>, of: object = {}): Promise<RatedBy[]> {
+async function noted(standing: Partial<Standing>, of: object = {}, isFirst = true): Promise<RatedBy[]> {
   const heard: RatedBy[] = []
   const about = interaction('i', { gain, key: 'k', ...of })
   const deps = {
@@ -18,8 +18,12 @@ async function noted(standing: Partial<Standing>, of: object = {}): Promise<Rate
     arms: { note: () => undefined },
     telemetry: null,
     learner: {
-      standing: async () => ({ hasRated: false, isHeard: true, ratings: 1, ...standing }),
-      apply: async () => 'learned',
+      apply: async (
+        ...[, , , onFirst]: [unknown, unknown, unknown, ((one: Standing) => Promise<void>) | undefined]
+      ) => {
+        if (isFirst) await onFirst?.({ isHeard: true, ratings: 1, ...standing })
+        return 'learned'
+      },
     },
     gains: { note: async (...[, , , , by]: [unknown, unknown, unknown, unknown, RatedBy]) => heard.push(by) },
     log: { warn: () => undefined },
@@ -33,7 +37,7 @@ it('a rating counts in the certificate once, of a user who is heard, the first h
   expect(await noted({ ratings: 0 }, { vouched: true })).toEqual([
     { voice: expect.stringMatching(/^u\d+$/), isNew: true },
   ])
-  expect(await noted({ hasRated: true })).toEqual([])
+  expect(await noted({}, {}, false)).toEqual([])
   expect(await noted({ isHeard: false })).toEqual([])
   expect(await noted({ ratings: 99 })).toHaveLength(1)
   expect(await noted({ ratings: 100 })).toEqual([])

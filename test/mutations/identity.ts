@@ -194,8 +194,8 @@ export const IDENTITY: readonly Mutation[] = [
   },
   {
     file: 'src/api/feedback.ts',
-    find: 'const interaction = found && mayRate(deps, context, feedback, found) ? found : null',
-    replace: 'const interaction = found',
+    find: 'if (!mayRate(deps, context, feedback, interaction)) throw',
+    replace: 'if (feedback.user === null) throw',
     tests: [`${IDENTITY_TEST}::own is the user`],
     rule: 'whoever may rate their own answers rates no other',
   },

@@ -257,7 +257,7 @@ export const STORE: readonly Mutation[] = [
   },
   {
     file: 'src/store/recorder/recorder.ts',
-    find: 'if (record.tenant === tenant && record.user === user) this.#findable.delete(key)',
+    find: 'for (const [key, one] of map) if (isTheirs(one)) map.delete(key)',
     replace: '',
     tests: ['test/store/recorder/recorder.test.ts', 'test/e2e/privacy.test.ts'],
     rule: 'an erased user’s answers are not found in memory',

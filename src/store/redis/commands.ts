@@ -13,6 +13,7 @@ const SCRIPTS = [
   'complete',
   'create-key',
   'drop-responses',
+  'erase-conversations',
   'erase-log',
   'erase-user',
   'find-interaction',
@@ -21,6 +22,7 @@ const SCRIPTS = [
   'load-responses',
   'open-interactions',
   'read-user-log',
+  'renew-responses',
   'revoke-key',
   'save-response',
 ] as const

@@ -1,4 +1,4 @@
-import { hash } from 'node:crypto'
+import { userHash } from '../../runtime/keys.ts'
 
 /**
  * Every key in Redis. All of a tenant's share the hash tag `{<tenant>}`, so that one script may change several of them
@@ -35,9 +35,7 @@ export const salt = (tenant: string, id: string) => `${tag(tenant)}salt:${id}`
 export const userLog = (tenant: string, id: string) => `${tag(tenant)}user-log:${id}`
 export const userConversations = (tenant: string, id: string) => `${tag(tenant)}user-conversations:${id}`
 /** Erased users are remembered by a hash: their id is gone. */
-export const erased = (tenant: string, id: string) => tag(tenant) + erasedOf(id)
-/** The same, without what a tenant's keys start with. */
-export const erasedOf = (id: string) => `erased:${hash('sha256', id, 'base64url')}`
+export const erased = (tenant: string, id: string) => `${tag(tenant)}erased:${userHash(id)}`
 
 /** Of one interaction; each takes its id, or "" for what such a key starts with. */
 export const marker = (tenant: string, id: string) => `${tag(tenant)}interaction:${id}`
@@ -52,6 +50,7 @@ export const refusals = (tenant: string) => `${tag(tenant)}refusals`
 export const mode = (tenant: string) => `${tag(tenant)}mode`
 export const evidence = (tenant: string, key: string) => `${tag(tenant)}evidence:${key}`
 export const idempotencyKeys = (tenant: string) => `${tag(tenant)}idempotency`
+export const idempotencyBytes = (tenant: string) => `${tag(tenant)}idempotency-bytes`
 /** By a hash of the client's key. */
 export const idempotencyKey = (tenant: string, hash: string) => `${tag(tenant)}idempotency:${hash}`
 /** Of one tenant's kept responses: when they run out, and their sizes. */

@@ -7,6 +7,7 @@ import type { RedisResponses } from './responses.ts'
 
 /** Rows a script: Redis does nothing else meanwhile. */
 const ROWS_PER_SCRIPT = 64
+const CONVERSATIONS_PER_SCRIPT = 256
 
 /** What is known of users: beliefs, edges, and how to forget them. */
 export class RedisUsers {
@@ -70,36 +71,50 @@ export class RedisUsers {
           keys.user(tenant, user),
           keys.edges(tenant, user),
           keys.edgeOrder(tenant, user),
-          keys.userConversations(tenant, user),
           keys.erased(tenant, user),
           keys.salt(tenant, user),
         ],
-        [
-          Date.now(),
-          this.#retentionMs,
-          user,
-          keys.conversation(tenant, ''),
-          ...announcing({ kind: 'user', tenant, user }),
-        ],
+        [Date.now(), this.#retentionMs, ...announcing({ kind: 'user', tenant, user })],
       ),
     )
-    rows += await this.#responses.erase(tenant, user, ROWS_PER_SCRIPT)
-    for (;;) {
-      const [handled, went] = (await this.#redis.runLong(
+    rows += await this.#responses.erase(tenant, user)
+    rows += await this.#eraseInSlices(
+      tenant,
+      'erase-conversations',
+      [keys.userConversations(tenant, user)],
+      CONVERSATIONS_PER_SCRIPT,
+      [user, keys.conversation(tenant, '')],
+    )
+    return (
+      rows +
+      (await this.#eraseInSlices(
         tenant,
         'erase-log',
         [keys.userLog(tenant, user), keys.interactions(tenant), keys.rewards(tenant)],
+        ROWS_PER_SCRIPT,
         [
-          ROWS_PER_SCRIPT,
           keys.marker(tenant, ''),
           keys.completion(tenant, ''),
           keys.text(tenant, ''),
           keys.knownRewards(tenant, ''),
           keys.idempotencyKey(tenant, ''),
         ],
-      )) as [number, number]
+      ))
+    )
+  }
+
+  /** Others are served between two slices. One that failed can be gone on with: erase again. */
+  async #eraseInSlices(
+    tenant: string,
+    script: 'erase-conversations' | 'erase-log',
+    on: string[],
+    most: number,
+    args: string[],
+  ): Promise<number> {
+    for (let rows = 0; ; ) {
+      const [handled, went] = (await this.#redis.runLong(tenant, script, on, [most, ...args])) as [number, number]
       rows += went
-      if (handled < ROWS_PER_SCRIPT) return rows
+      if (handled < most) return rows
     }
   }
 }

@@ -142,6 +142,22 @@ const MIGRATIONS = [
   ALTER TABLE keys ADD COLUMN user TEXT;
   ALTER TABLE keys ADD COLUMN scopes TEXT;
   `,
+  `
+  CREATE TABLE replay_bytes (tenant TEXT PRIMARY KEY, bytes INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+  INSERT INTO replay_bytes SELECT tenant, sum(length(response)) FROM idempotency WHERE response IS NOT NULL GROUP BY 1;
+  CREATE TRIGGER replay_kept AFTER UPDATE OF response ON idempotency BEGIN
+    INSERT INTO replay_bytes VALUES (new.tenant, coalesce(length(new.response), 0) - coalesce(length(old.response), 0))
+      ON CONFLICT (tenant) DO UPDATE SET bytes = bytes + excluded.bytes;
+  END;
+  CREATE TRIGGER replay_gone AFTER DELETE ON idempotency WHEN old.response IS NOT NULL BEGIN
+    UPDATE replay_bytes SET bytes = bytes - length(old.response) WHERE tenant = old.tenant;
+  END;
+  `,
+  `
+  ALTER TABLE open_interactions ADD COLUMN completion_id TEXT;
+  CREATE INDEX open_interactions_of_completion ON open_interactions (tenant, completion_id)
+    WHERE completion_id IS NOT NULL;
+  `,
 ]
 
 /** @throws Error when the file was written by a newer version of this program */

@@ -36,8 +36,9 @@ export function prepareStatements(db: DatabaseSync) {
         SELECT id FROM edges WHERE tenant = ? AND user = ? ORDER BY seq DESC, id DESC LIMIT -1 OFFSET ?)`),
 
     openInteraction: prepare(`
-      INSERT OR IGNORE INTO open_interactions SELECT ?, ?, ?, ?, ?
-      WHERE NOT EXISTS (SELECT 1 FROM interactions WHERE tenant = ? AND id = ?)`),
+      INSERT INTO open_interactions (tenant, id, user, ts, completion_id, state) SELECT ?, ?, ?, ?, ?, ?
+      WHERE NOT EXISTS (SELECT 1 FROM interactions WHERE tenant = ? AND id = ?)
+      ON CONFLICT DO UPDATE SET completion_id = excluded.completion_id, state = excluded.state`),
     closeInteraction: prepare('DELETE FROM open_interactions WHERE tenant = ? AND id = ?'),
     appendInteraction: prepare(`
       INSERT OR IGNORE INTO interactions (tenant, id, ts, user, completion_id, json, text, text_expires_at)
@@ -46,8 +47,11 @@ export function prepareStatements(db: DatabaseSync) {
       'INSERT OR IGNORE INTO rewards (tenant, interaction, user, kind, ts, json) VALUES (?, ?, ?, ?, ?, ?)',
     ),
     findInteraction: prepare('SELECT json FROM interactions WHERE tenant = ? AND id = ?'),
-    findCompletion: prepare(
-      'SELECT json FROM interactions WHERE tenant = ? AND completion_id = ? ORDER BY seq DESC LIMIT 1',
+    findCompletions: prepare(
+      'SELECT id, user, ts FROM interactions WHERE tenant = ? AND completion_id = ? ORDER BY seq DESC LIMIT ?',
+    ),
+    findOpenCompletions: prepare(
+      'SELECT id, user, ts FROM open_interactions WHERE tenant = ? AND completion_id = ? ORDER BY ts DESC LIMIT ?',
     ),
     findOpenInteraction: prepare('SELECT state FROM open_interactions WHERE tenant = ? AND id = ?'),
     readInteractions: prepare(`
@@ -89,18 +93,16 @@ export function prepareStatements(db: DatabaseSync) {
     noteErasure: prepare('INSERT OR REPLACE INTO erasures VALUES (?, ?, ?)'),
     anyErasure: prepare('SELECT 1 FROM erasures LIMIT 1'),
     erasure: prepare('SELECT at FROM erasures WHERE tenant = ? AND user_hash = ?'),
-    /** Each takes tenant and user. */
-    erase: [
-      'salts',
-      'users',
-      'edges',
-      'open_interactions',
-      'interactions',
-      'rewards',
-      'conversations',
-      'idempotency',
-      'responses',
-    ].map((table) => prepare(`DELETE FROM ${table} WHERE tenant = ? AND user = ?`)),
+    /** What is of bounded size; each takes tenant and user. */
+    eraseAll: ['salts', 'users', 'edges'].map((table) => prepare(`DELETE FROM ${table} WHERE tenant = ? AND user = ?`)),
+    /** All else; each takes tenant, user and how many rows at most. */
+    eraseSome: [
+      ...['interactions', 'rewards', 'idempotency', 'responses'].map((table) => [table, 'rowid']),
+      ...['open_interactions', 'conversations'].map((table) => [table, 'tenant, id']),
+    ].map(([table, row]) =>
+      prepare(`
+        DELETE FROM ${table} WHERE (${row}) IN (SELECT ${row} FROM ${table} WHERE tenant = ? AND user = ? LIMIT ?)`),
+    ),
 
     takeRoom: prepare('INSERT INTO room (filler) VALUES (zeroblob(8192))'),
     giveRoomBack: prepare('DELETE FROM room WHERE id = ?'),

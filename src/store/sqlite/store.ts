@@ -81,6 +81,7 @@ export class SqliteStore implements Store {
   readonly appendInteractions: Store['appendInteractions'] = (rows) => this.#records.appendInteractions(rows)
   readonly appendRewards: Store['appendRewards'] = (rows) => this.#records.appendRewards(rows)
   readonly findInteraction: Store['findInteraction'] = (tenant, id) => this.#records.findInteraction(tenant, id)
+  readonly findCompletions: Store['findCompletions'] = (tenant, id) => this.#records.findCompletions(tenant, id)
   readonly readInteractions: Store['readInteractions'] = (filter) => this.#records.readInteractions(filter)
   readonly readRewards: Store['readRewards'] = (filter) => this.#records.readRewards(filter)
 
@@ -233,6 +234,7 @@ export class SqliteStore implements Store {
       let more = false
       try {
         more = sweep(this.#file.db, retentionMs, Date.now())
+        this.#file.keepRoom()
       } catch {
         // A file that is locked or full is swept later.
       }

@@ -30,7 +30,7 @@ export class SqliteTenantKeys {
   }
 
   revokeKey(id: string, at: number): Promise<boolean> {
-    return this.#file.write(() => {
+    return this.#file.writeUrgently(() => {
       const row = this.#file.sql.revokeKey.get(at, id)
       return row ? [true, { kind: 'keys', tenant: String(row.tenant) }] : [false]
     })

@@ -1,8 +1,11 @@
+import { userHash } from '../../runtime/keys.ts'
 import { floatBytes, floatsOf } from '../bytes.ts'
 import { decodeEdge, encodeEdge } from '../codec.ts'
 import { MAX_EDGES, type StoredEdge, type StoredUser, type UserState } from '../store.ts'
-import { hashOf } from './erasures.ts'
 import type { Row, SqliteFile } from './file.ts'
+
+/** Rows a transaction: SQLite blocks the process meanwhile. */
+const ERASED_AT_ONCE = 250
 
 /** What is known of users: beliefs, edges, and how to forget them. */
 export class SqliteUsers {
@@ -57,16 +60,24 @@ export class SqliteUsers {
     })
   }
 
-  eraseUser(tenant: string, user: string): Promise<number> {
-    return this.#file
-      .write(() => {
-        this.#file.sql.noteErasure.run(tenant, hashOf(user), Date.now())
-        this.#file.sql.forgetChanges.run(JSON.stringify({ kind: 'user', tenant, user }))
-        let rows = 0
-        for (const statement of this.#file.sql.erase) rows += Number(statement.run(tenant, user).changes)
-        return [rows, { kind: 'user', tenant, user }]
+  async eraseUser(tenant: string, user: string): Promise<number> {
+    const { noteErasure, forgetChanges, eraseAll, eraseSome } = this.#file.sql
+    try {
+      let rows = await this.#file.writeUrgently<number>(() => {
+        noteErasure.run(tenant, userHash(user), Date.now())
+        forgetChanges.run(JSON.stringify({ kind: 'user', tenant, user }))
+        const erased = eraseAll.reduce((sum, statement) => sum + Number(statement.run(tenant, user).changes), 0)
+        return [erased, { kind: 'user', tenant, user }]
       })
-      .finally(() => this.#emptyWal())
+      for (const statement of eraseSome) {
+        for (let went = ERASED_AT_ONCE; went === ERASED_AT_ONCE; rows += went) {
+          went = await this.#file.writeUrgently(() => [Number(statement.run(tenant, user, ERASED_AT_ONCE).changes)])
+        }
+      }
+      return rows
+    } finally {
+      this.#emptyWal()
+    }
   }
 
   /**

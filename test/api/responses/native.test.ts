@@ -346,15 +346,6 @@ describe('what a provider can not read', () => {
     expect(again.status, again.text).toBe(200)
     expect(lastSent().input[0]).toMatchObject({ type: 'message', role: 'assistant' })
   })
-
-  test('it happens to the request, not to the provider: nobody’s breaker opens', async () => {
-    await ask({ model: 'n1', input: 'One' })
-    const id = `resp_native${made}`
-    for (let i = 0; i < 4; i++) {
-      forget()
-      expect((await ask({ model: 'n1', input: 'Two', previous_response_id: id })).status).toBe(200)
-    }
-  })
 })
 
 describe('what goes wrong', () => {

@@ -5,9 +5,9 @@ import { type Config, configSchema } from '../../../src/config/schema.ts'
 import type { Call } from '../../../src/pipeline/call.ts'
 import type { RequestContext } from '../../../src/pipeline/context.ts'
 import { limitsOf, otherLimitsOf } from '../../../src/pipeline/quota/bounds.ts'
-import { affordable, mostOf, upperEstimate } from '../../../src/pipeline/quota/estimate.ts'
+import { affordable, mostOf, mostTokens, toReserve } from '../../../src/pipeline/quota/estimate.ts'
 import { Quota } from '../../../src/pipeline/quota/quota.ts'
-import { usedBy } from '../../../src/pipeline/quota/used.ts'
+import { usedBy, withCosts } from '../../../src/pipeline/quota/used.ts'
 import { type Limits, NO_AMOUNTS } from '../../../src/store/limits.ts'
 import type { InteractionRecord } from '../../../src/store/records/codec.ts'
 import type { Store } from '../../../src/store/store.ts'
@@ -45,16 +45,18 @@ describe('what a request takes at most', () => {
     expect(mostOf(callOf({ max_tokens: 50, n: 0 }), CHEAP).tokens).toBe(PROMPT + 50)
   })
 
-  it('is the larger of two spellings, and the candidate’s own most where neither bounds it', () => {
+  it('is the larger of two spellings, and as long as the candidate can write where neither bounds it', () => {
     for (const [small, large] of [
       ['max_tokens', 'max_completion_tokens'],
       ['max_completion_tokens', 'max_tokens'],
     ] as const) {
-      expect(mostOf(callOf({ [small]: 10, [large]: 12_000 }), CHEAP).tokens).toBe(PROMPT + 12_000)
+      expect(mostOf(callOf({ [small]: 10, [large]: 12_000 }), CHEAP).nanoUsd).toBe((PROMPT + 12_000 * 10) * 1e3)
     }
-    expect(mostOf(callOf({}), CHEAP).tokens).toBe(PROMPT + 4_096)
     const brief = { ...CHEAP, maxOutputTokens: 100 }
-    expect(mostOf(callOf({}), brief).nanoUsd).toBe((PROMPT + 100 * 10) * 1e3)
+    for (const bound of [{}, { max_tokens: 5_000 }]) {
+      expect(mostOf(callOf(bound), brief).nanoUsd).toBe((PROMPT + 100 * 10) * 1e3)
+    }
+    expect(mostOf(callOf({}), CHEAP).nanoUsd).toBe((PROMPT + (100_000 - 100) * 10) * 1e3)
   })
 
   it('is at the price of what is written into a cache, where that is higher', () => {
@@ -64,9 +66,17 @@ describe('what a request takes at most', () => {
 
   it('of several candidates is that of the dearest; those fit that cost no more than is left', () => {
     const call = callOf({ max_tokens: 50 })
-    expect(upperEstimate(call, [CHEAP, DEAR])).toEqual(mostOf(call, DEAR))
+    expect(toReserve(call, [DEAR, CHEAP], null, false)).toEqual(mostOf(call, DEAR))
+    expect(toReserve(call, [CHEAP, DEAR], null, false)).toEqual(mostOf(call, DEAR))
     expect(affordable(call, [CHEAP, DEAR], mostOf(call, CHEAP).nanoUsd)).toEqual([CHEAP])
     expect(affordable(call, [CHEAP, DEAR], mostOf(call, CHEAP).nanoUsd - 1)).toEqual([])
+  })
+
+  it('is bounded by what the prompt leaves of a budget, where nothing else bounds it', () => {
+    const paid = (PROMPT + 70 * 10) * 1e3
+    expect(mostTokens(callOf({}), CHEAP, paid)).toBe(70)
+    expect(mostTokens(callOf({ max_tokens: 1_000 }), CHEAP, paid)).toBeNull()
+    expect(mostTokens(callOf({}), CHEAP, Number.MAX_VALUE)).toBeNull()
   })
 })
 
@@ -75,23 +85,24 @@ describe('what a request came to', () => {
     anInteraction({ chosen: 'cheap', costUsd: 0.002, usageEstimated: false, finishReason: 'stop', attempts: [], ...of })
   const tried = (name: string, error: string | null) => ({ candidate: name, provider: 'p', status: null, error, ms: 1 })
   const call = callOf({ max_tokens: 50 })
+  const came = (record: InteractionRecord) => usedBy(withCosts(record, call, Number.POSITIVE_INFINITY), call).nanoUsd
 
   it('is what the provider counted', () => {
     const usage = { ...ended({}).usage, promptTokens: 7, completionTokens: 3 }
     expect(usedBy(ended({ usage }), call)).toEqual({ requests: 1, tokens: 10, nanoUsd: 2e6 })
   })
 
-  it('is what was reserved where nobody was told how the answer ended', () => {
+  it('is what may have been written where nobody was told how the answer ended', () => {
     const open = ended({ usageEstimated: true, finishReason: 'aborted', attempts: [tried('dear', null)] })
-    expect(usedBy(open, call).nanoUsd).toBe(mostOf(call, DEAR).nanoUsd)
-    expect(usedBy({ ...open, finishReason: 'error' }, call).nanoUsd).toBe(mostOf(call, DEAR).nanoUsd)
-    expect(usedBy({ ...open, finishReason: 'stop' }, call).nanoUsd).toBe(2e6)
+    expect(came(open)).toBe(mostOf(call, DEAR).nanoUsd)
+    expect(came({ ...open, finishReason: 'error' })).toBe(mostOf(call, DEAR).nanoUsd)
+    expect(came({ ...open, finishReason: 'stop' })).toBe(2e6)
   })
 
   it.each(['hedged', 'timeout'])('is also what a try that was %s may have cost', (error) => {
-    const used = usedBy(ended({ attempts: [tried('dear', error), tried('cheap', null)] }), call)
-    expect(used.nanoUsd).toBe(2e6 + mostOf(call, DEAR).nanoUsd)
-    expect(usedBy(ended({ attempts: [tried('dear', 'refused'), tried('cheap', null)] }), call).nanoUsd).toBe(2e6)
+    const attempts = [tried('dear', error), tried('cheap', null)]
+    expect(came(ended({ attempts }))).toBe(2e6 + mostOf(call, DEAR).nanoUsd)
+    expect(came(ended({ attempts: [tried('dear', 'refused'), tried('cheap', null)] }))).toBe(2e6)
   })
 })
 

@@ -9,7 +9,7 @@
                     interaction id
                     time of the interaction, milliseconds
                     user
-                    key of the time at which the user was erased, without KEYS[1]
+                    a hash of the user
                     completion id, or ""
                     prompt text, or ""
                     when the text is deleted, milliseconds, or ""
@@ -18,13 +18,18 @@
   Uses keys that are not in KEYS, in the same slot, each beginning with KEYS[1]:
     interactions              stream
     interaction:<id>          marker: "o<summary>" while the interaction is on its way, "e<stream id>" when it has ended
-    completion:<id>           interaction id
+    completion:<id>           the newest answers with that id, a line each: "<hash of the user> <interaction id>
+                              <its time>"
+    erased:<hash of a user>   when they were erased
     user-log:<user>           log index of the user, in order of arrival: "i:<stream id>", "r:<stream id>",
                               "o:<interaction id>", "p:<idempotency key's hash>"
     text:<id>                 prompt text
 
   Returns the number of rows that were new.
+  Bound: 2 calls, and 9 a row for 64 rows.
 ]]
+local MOST_ANSWERS = 16 -- with one completion id
+local MOST_DROPPED = 256 -- of an index at a time
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local retention = tonumber(ARGV[1])
@@ -43,27 +48,40 @@ local function order_of(entry, index)
   return first and ms or tonumber(ms) + math.min(tonumber(seq), 4095) / 4096
 end
 
--- For all rows in one call each: what the marker says, and when the user was erased.
+-- For all rows in one call: what the marker says, when the user was erased, who else has the completion id.
 local prefix = KEYS[1]
 local rows = cjson.decode(ARGV[2])
 local asked = {}
-for _, row in ipairs(rows) do
+for _, row in ipairs(rows) do -- the batch
   asked[#asked + 1] = prefix .. 'interaction:' .. row[1]
-  asked[#asked + 1] = prefix .. row[4]
+  asked[#asked + 1] = prefix .. 'erased:' .. row[4]
+  if row[5] ~= '' then asked[#asked + 1] = prefix .. 'completion:' .. row[5] end
 end
 local answers = redis.call('MGET', unpack(asked))
 local known = {}
-for i, key in ipairs(asked) do known[key] = answers[i] end
+for i, key in ipairs(asked) do known[key] = answers[i] end -- the batch
+
+-- The answers of a completion id, with one more in front.
+local function with_answer(lines, hash, id, ts)
+  local all, count = { hash .. ' ' .. id .. ' ' .. string.format('%d', ts) }, 1
+  for line in string.gmatch(lines or '', '[^\n]+') do -- at most MOST_ANSWERS
+    if count < MOST_ANSWERS and not string.find(line, ' ' .. id .. ' ', 1, true) then
+      all[#all + 1] = line
+      count = count + 1
+    end
+  end
+  return table.concat(all, '\n')
+end
 
 local stream = prefix .. 'interactions'
-for i, row in ipairs(rows) do
-  local id, ts, user, erased, completion_id, prompt, prompt_until = unpack(row)
+for i, row in ipairs(rows) do -- the batch
+  local id, ts, user, hash, completion_id, prompt, prompt_until = unpack(row)
   local json = ARGV[2 + i]
   local marker, index = prefix .. 'interaction:' .. id, prefix .. 'user-log:' .. user
 
   local state = known[marker] and string.sub(known[marker], 1, 1)
   if state ~= 'e' then
-    local erased_at = known[prefix .. erased]
+    local erased_at = known[prefix .. 'erased:' .. hash]
     if erased_at and tonumber(erased_at) >= ts then
       redis.call('DEL', marker)
       redis.call('ZREM', index, 'o:' .. id)
@@ -74,7 +92,11 @@ for i, row in ipairs(rows) do
         'id', id, 'user', user, 'completion', completion_id, 'json', json)
       redis.call('SET', marker, 'e' .. entry, 'PX', retention)
       known[marker] = 'e'
-      if completion_id ~= '' then redis.call('SET', prefix .. 'completion:' .. completion_id, id, 'PX', retention) end
+      if completion_id ~= '' then
+        local completion = prefix .. 'completion:' .. completion_id
+        known[completion] = with_answer(known[completion], hash, id, ts)
+        redis.call('SET', completion, known[completion], 'PX', retention)
+      end
       if prompt ~= '' then
         local keep = retention
         if prompt_until ~= '' then keep = math.min(keep, tonumber(prompt_until) - now) end
@@ -84,7 +106,8 @@ for i, row in ipairs(rows) do
       redis.call('ZADD', index, order_of(entry, index), 'i:' .. entry)
       -- A hundredth longer than need be: then it is not said again with every row.
       if redis.call('PTTL', index) < retention then
-        redis.call('ZREMRANGEBYSCORE', index, '-inf', '(' .. oldest)
+        local old = redis.call('ZCOUNT', index, '-inf', '(' .. oldest)
+        if old > 0 then redis.call('ZREMRANGEBYRANK', index, 0, math.min(old, MOST_DROPPED) - 1) end
         redis.call('PEXPIRE', index, string.format('%d', retention * 1.01))
       end
       added = added + 1

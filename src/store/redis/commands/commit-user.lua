@@ -14,7 +14,9 @@
   ARGV[13]  edge id       ARGV[14] its sequence number    ARGV[15] edge        (absent: no edge)
 
   Returns 1, or 0 when the stored revision is another.
+  Bound: 135 calls.
 ]]
+local MOST_DROPPED = 64 -- at a time: one, unless there may be fewer than before
 local stored = tonumber(redis.call('HGET', KEYS[1], 'revision') or '0')
 if stored ~= tonumber(ARGV[1]) - 1 then return 0 end
 
@@ -26,7 +28,7 @@ if ARGV[13] then
   redis.call('ZADD', KEYS[3], ARGV[14], ARGV[13])
   local excess = redis.call('ZCARD', KEYS[3]) - tonumber(ARGV[10])
   if excess > 0 then
-    for _, id in ipairs(redis.call('ZRANGE', KEYS[3], 0, excess - 1)) do
+    for _, id in ipairs(redis.call('ZRANGE', KEYS[3], 0, math.min(excess, MOST_DROPPED) - 1)) do -- MOST_DROPPED
       redis.call('HDEL', KEYS[2], id)
       redis.call('ZREM', KEYS[3], id)
     end
