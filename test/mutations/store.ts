@@ -259,14 +259,14 @@ export const STORE: readonly Mutation[] = [
     file: 'src/store/recorder/recorder.ts',
     find: 'for (const [key, one] of map) if (isTheirs(one)) map.delete(key)',
     replace: '',
-    tests: ['test/store/recorder/recorder.test.ts', 'test/e2e/privacy.test.ts'],
+    tests: ['test/store/recorder/recorder.test.ts'],
     rule: 'an erased user’s answers are not found in memory',
   },
   {
     file: 'src/learning/erasures.ts',
     find: '?? Number.NEGATIVE_INFINITY) >= since',
     replace: '?? Number.NEGATIVE_INFINITY) > since + 60_000',
-    tests: ['test/e2e/privacy.test.ts', 'test/learning/learner.test.ts'],
+    tests: ['test/learning/erasures.test.ts'],
     rule: 'an answer that was on its way when its user was erased leaves nothing',
   },
   {
