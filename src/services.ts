@@ -1,5 +1,6 @@
 import { dirname, join, resolve } from 'node:path'
 import { PendingFeedback } from './api/pending-feedback.ts'
+import { FirstKey } from './candidates/first-key.ts'
 import { identitySecret } from './candidates/identity-secret.ts'
 import { UserIds } from './candidates/tenants.ts'
 import { vectorSecret } from './config/cross-check.ts'
@@ -41,6 +42,7 @@ import { modelThread } from './routing/model/thread.ts'
 import { Policies } from './routing/policies/policies.ts'
 import { Gains } from './routing/safety/gains.ts'
 import { Modes } from './routing/safety/modes.ts'
+import { Background } from './runtime/background.ts'
 import { Seal, type Secrets } from './runtime/seal.ts'
 import { Siblings } from './server/workers.ts'
 import { openStore } from './store/index.ts'
@@ -58,6 +60,8 @@ export interface Services {
   storeHealth: StoreHealth
   recorder: Recorder
   authenticator: Authenticator
+  firstKey: FirstKey
+  background: Background
   entry: Entry
   heldBytes: HeldBytes
   admission: Admission
@@ -236,7 +240,8 @@ export async function createServices(source: ConfigSource, log: Logger, override
           log,
         })
 
-  const authenticator = made('authenticator', new Authenticator(store, config))
+  const firstKey = made('firstKey', new FirstKey(join(dataDirOf(config), 'first-key')))
+  const authenticator = made('authenticator', new Authenticator(store, config, (record) => firstKey.used(record)))
   const admission = made('admission', new Admission(admissionOptions(config)))
   const heldBytes = made('heldBytes', new HeldBytes(heldBytesOptions(config)))
   const requests = made('requests', new RequestContexts(heldBytes, requestIds))
@@ -275,6 +280,8 @@ export async function createServices(source: ConfigSource, log: Logger, override
     ),
     recorder,
     authenticator,
+    firstKey,
+    background: made('background', new Background()),
     entry: made('entry', new Entry({ quota, userIds })),
     heldBytes,
     admission,
@@ -313,10 +320,14 @@ export async function createServices(source: ConfigSource, log: Logger, override
   return services
 }
 
+/** Learning from the last answers takes at most so long. */
+const SETTLE_MS = 5_000
+
 /** Closes all that `createServices` opened, each part after those that use it. Requests must have ended. */
 export async function closeServices(services: Services): Promise<void> {
   const { learner, policies, users, vault, judge, quota, recorder, store, log } = services
   services.stopAgreeing()
+  await services.background.settled(SETTLE_MS)
   await services.pendingFeedback.close()
   services.storeHealth.close()
   await judge?.close()
