@@ -6,16 +6,16 @@ const { tenants } = configSchema.parse({
   tenants: [{ name: 'acme' }, { name: 'other' }, { name: 'plain', plain_user_ids: true }],
 }) as Config
 const [acme, other, plain] = tenants as [Config['tenants'][0], Config['tenants'][0], Config['tenants'][0]]
-const ids = new UserIds('a secret for user ids')
+const ids = new UserIds(['a secret for user ids'])
 
 test('a user is kept under another name in each tenant, and under each secret; asked again, under the same', () => {
   const stored = ids.stored(acme, 'ann')
   expect(stored).toMatch(/^[\w-]{32}$/)
   expect(ids.stored(acme, 'ann')).toBe(stored)
   expect(new Set([stored, ids.stored(acme, 'bob'), ids.stored(other, 'ann')]).size).toBe(3)
-  const elsewhere = new UserIds('a secret for user ids')
+  const elsewhere = new UserIds(['a secret for user ids'])
   expect(elsewhere.stored(acme, 'ann')).toBe(stored)
-  elsewhere.use('another secret of user ids')
+  elsewhere.use(['another secret of user ids'])
   expect(elsewhere.stored(acme, 'ann')).not.toBe(stored)
   expect(ids.stored(acme, null)).toBe(ANONYMOUS)
   // No user can call themselves as the anonymous one is kept.

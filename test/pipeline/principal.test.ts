@@ -37,7 +37,7 @@ function served(caller: Partial<Caller>, headers: IncomingMessage['headers'] = {
     ['acme', { name: 'acme', config: config.tenants[0], candidates: [CHEAP, DEAR], aliases: [] }],
   ])
   const whole: Caller = { tenant: 'acme', keyId: 'k', models: null, scopes: null, ...caller }
-  return principalOf({ config, tenants } as unknown as Snapshot, new UserIds('secret'), whole, request(headers), body)
+  return principalOf({ config, tenants } as unknown as Snapshot, new UserIds(['secret']), whole, request(headers), body)
 }
 
 it('whoever has the key can name anybody, and vouches for nobody unless the operator says so', () => {
