@@ -1,6 +1,8 @@
 import { dirname, join, resolve } from 'node:path'
 import { PendingFeedback } from './api/pending-feedback.ts'
-import { identitySecret } from './candidates/identity-secret.ts'
+import { FirstKey } from './candidates/first-key.ts'
+import { withFormerIds } from './candidates/former-ids.ts'
+import { IdentitySecret } from './candidates/identity-secret.ts'
 import { UserIds } from './candidates/tenants.ts'
 import { vectorSecret } from './config/cross-check.ts'
 import { ConfigError } from './config/load.ts'
@@ -16,6 +18,7 @@ import { askCandidate } from './learning/sources/ask-candidate.ts'
 import { Judge } from './learning/sources/judge.ts'
 import { Surges } from './learning/surges.ts'
 import { takeReward } from './learning/take-reward.ts'
+import { UserRetention } from './learning/user-retention.ts'
 import { UserStates } from './learning/user-states.ts'
 import { VectorVault } from './learning/vector-vault.ts'
 import { Latencies } from './observability/latencies.ts'
@@ -41,6 +44,7 @@ import { modelThread } from './routing/model/thread.ts'
 import { Policies } from './routing/policies/policies.ts'
 import { Gains } from './routing/safety/gains.ts'
 import { Modes } from './routing/safety/modes.ts'
+import { Background } from './runtime/background.ts'
 import { Seal, type Secrets } from './runtime/seal.ts'
 import { Siblings } from './server/workers.ts'
 import { openStore } from './store/index.ts'
@@ -58,6 +62,8 @@ export interface Services {
   storeHealth: StoreHealth
   recorder: Recorder
   authenticator: Authenticator
+  firstKey: FirstKey
+  background: Background
   entry: Entry
   heldBytes: HeldBytes
   admission: Admission
@@ -71,8 +77,9 @@ export interface Services {
   userIds: UserIds
   /** Of what is kept of responses, here and by clients. */
   seal: Seal
-  /** Ends the wait for a secret of user ids that all replicas share. */
-  stopAgreeing(): void
+  /** Under which user ids are kept. */
+  identity: IdentitySecret
+  userRetention: UserRetention
   policies: Policies
   users: UserStates
   /** Of query vectors, where a tenant asked for them. */
@@ -117,7 +124,27 @@ export async function createServices(source: ConfigSource, log: Logger, override
   const webhook = made('webhook', new Webhook(() => snapshot().config.webhook, { metrics, log }))
   const telemetry = made('telemetry', await openTelemetry(config.telemetry, { metrics, log }))
   const onStoreError = (call: string) => metrics.storeErrors.inc({ call })
-  const store = made('store', await openStore(config.store, config.server.workers))
+  const opened = await openStore(config.store, config.server.workers)
+  const identity = made(
+    'identity',
+    await IdentitySecret.open({
+      configured: config.identity.secret,
+      previous: config.identity.previous_secrets,
+      file: join(dataDirOf(config), 'identity-secret'),
+      store: opened,
+      onChange(secrets) {
+        log.warn('the replicas keep user ids under another secret: it is used from now on')
+        userIds.use(secrets)
+        seal.use(secrets)
+        requestIds.use(secrets[0])
+      },
+      onProblem: (problem) => log.error({ problem }, 'user ids differ between replicas'),
+    }),
+  )
+  if (identity.problem !== null) throw new ConfigError('identity', [identity.problem])
+  const userIds = made('userIds', new UserIds(identity.secrets))
+  const seal = made('seal', new Seal(identity.secrets, 'responses'))
+  const store = made('store', withFormerIds(opened, userIds))
   store.ping().catch((error: Error) => log.warn({ reason: error.message }, 'the store does not answer'))
   const recorder = made(
     'recorder',
@@ -180,17 +207,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
     if (change.kind === 'all') for (const tenant of snapshot().tenants.keys()) policies.refreshEvidence(tenant)
   })
 
-  const identity = await identitySecret(config.identity.secret, join(dataDirOf(config), 'identity-secret'), store)
-  const userIds = made('userIds', new UserIds(identity.secret))
-  const seal = made('seal', new Seal([identity.secret, ...config.identity.previous_secrets], 'responses'))
-  const requestIds = made('requestIds', new RequestIds(identity.secret))
-  const stopAgreeing = identity.agreeLater((secret) => {
-    log.warn('the replicas keep user ids under another secret: it is used from now on')
-    userIds.use(secret)
-    seal.use([secret, ...config.identity.previous_secrets])
-    requestIds.use(secret)
-  })
-
+  const requestIds = made('requestIds', new RequestIds(identity.secrets[0]))
   const surges = new Surges((surge) => {
     metrics.evidenceSurges.inc({ tenant: surge.tenant, candidate: surge.candidate })
     log.warn(surge, 'many new users rate one candidate alike: see /admin/evidence')
@@ -236,7 +253,8 @@ export async function createServices(source: ConfigSource, log: Logger, override
           log,
         })
 
-  const authenticator = made('authenticator', new Authenticator(store, config))
+  const firstKey = made('firstKey', new FirstKey(join(dataDirOf(config), 'first-key')))
+  const authenticator = made('authenticator', new Authenticator(store, config, (record) => firstKey.used(record)))
   const admission = made('admission', new Admission(admissionOptions(config)))
   const heldBytes = made('heldBytes', new HeldBytes(heldBytesOptions(config)))
   const requests = made('requests', new RequestContexts(heldBytes, requestIds))
@@ -275,6 +293,8 @@ export async function createServices(source: ConfigSource, log: Logger, override
     ),
     recorder,
     authenticator,
+    firstKey,
+    background: made('background', new Background()),
     entry: made('entry', new Entry({ quota, userIds })),
     heldBytes,
     admission,
@@ -290,7 +310,8 @@ export async function createServices(source: ConfigSource, log: Logger, override
     siblings: made('siblings', siblingsOf(reload, policies, log)),
     userIds,
     seal,
-    stopAgreeing,
+    identity,
+    userRetention: made('userRetention', new UserRetention({ store, config: () => snapshot().config, log })),
     policies,
     users,
     vault,
@@ -313,10 +334,15 @@ export async function createServices(source: ConfigSource, log: Logger, override
   return services
 }
 
+/** Learning from the last answers takes at most so long. */
+const SETTLE_MS = 5_000
+
 /** Closes all that `createServices` opened, each part after those that use it. Requests must have ended. */
 export async function closeServices(services: Services): Promise<void> {
   const { learner, policies, users, vault, judge, quota, recorder, store, log } = services
-  services.stopAgreeing()
+  services.identity.close()
+  services.userRetention.close()
+  await services.background.settled(SETTLE_MS)
   await services.pendingFeedback.close()
   services.storeHealth.close()
   await judge?.close()

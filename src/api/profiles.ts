@@ -96,13 +96,15 @@ async function writeProfile(
  * @throws GatewayError 400 with `param`. @throws StoreError
  */
 export async function setProfile(
-  deps: ProfileDeps & { policies: Policies; learner: Learner },
+  deps: ProfileDeps & { store: Store; policies: Policies; learner: Learner },
   context: RequestContext,
   id: string,
 ) {
   const { tenant, user } = userInPath(deps, context, id)
   const preferences = parsePreferences(await readSmallBody(context))
-  refuseUnknownNames(preferences, context.snapshot.config, tenant)
+  await refuseUnknownNames(preferences, context.snapshot.config, tenant, async () =>
+    preferencesSchema.parse((await deps.store.loadUser(tenant.name, user))?.preferences ?? {}),
+  )
   const { policy } = deps.policies.snapshot(tenant.name, user)
   const speaker = { user, key: context.caller.keyId, vouched: user === ANONYMOUS }
   if (!(await deps.learner.setPreferences(policy, tenant.name, speaker, preferences))) throw tooManyNew()
@@ -151,22 +153,28 @@ export function parsePreferences(raw: Buffer): StatedPreferences {
 }
 
 /**
- * Refuses unknown names: a typo in a list would allow what was to be denied, or deny everything.
+ * Refuses unknown names: a typo in a list would allow what was to be denied, or deny everything. A name that the user
+ * stated earlier may stay, though its candidate has gone: who reads, changes and writes is not stuck.
  *
+ * @param stated what the user stated earlier
  * @throws GatewayError 400 with `param`
  */
-export function refuseUnknownNames(
+export async function refuseUnknownNames(
   preferences: StatedPreferences,
   config: Config,
   { candidates, ...of }: Tenant,
-): void {
+  stated: () => Promise<StatedPreferences>,
+): Promise<void> {
   const known = knownNames(config, of.config.candidates).candidates
   const isKnown = (name: string) =>
     known.has(name) || candidates.some((one) => one.name === name) || mayBeDiscovered(config, name)
   for (const field of ['allow', 'deny'] as const) {
-    const unknown = preferences[field]?.find((name) => !isKnown(name))
-    if (unknown === undefined) continue
-    throw invalidRequest(`Invalid '${field}': there is no candidate '${unknown}'; see /v1/models.`, field)
+    const unknown = preferences[field]?.filter((name) => !isKnown(name)) ?? []
+    if (unknown.length === 0) continue
+    const before = (await stated())[field] ?? []
+    const added = unknown.find((name) => !before.includes(name))
+    if (added === undefined) continue
+    throw invalidRequest(`Invalid '${field}': there is no candidate '${added}'; see /v1/models.`, field)
   }
 }
 

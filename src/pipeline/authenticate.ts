@@ -43,11 +43,14 @@ const STALE_KEY_MS = 3_600_000
  */
 export class Authenticator {
   readonly #store: Store
+  readonly #onFound: (record: KeyRecord) => void
   readonly #cache = new LRUCache<string, { record: KeyRecord | null; at: number; fresh: boolean }>({ max: 10_000 })
   #configured = new Map<string, Caller>()
 
-  constructor(store: Store, config: Config) {
+  /** @param onFound called with each key that the store has, when it is used; not while it is cached */
+  constructor(store: Store, config: Config, onFound: (record: KeyRecord) => void = () => undefined) {
     this.#store = store
+    this.#onFound = onFound
     this.configure(config)
     store.subscribe((change) => {
       if (change.kind === 'keys') this.#cache.clear()
@@ -95,6 +98,7 @@ export class Authenticator {
     try {
       const record = await this.#store.findKey(hash)
       this.#cache.set(hash, { record, at: now, fresh: true })
+      if (record) this.#onFound(record)
       return record
     } catch (error) {
       if (cached?.record && now - cached.at < STALE_KEY_MS) return cached.record

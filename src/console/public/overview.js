@@ -33,6 +33,7 @@ function Shown({ report, gains, components, breakers, off }) {
     <section><h2>Who chose</h2><${Parts} caption="Who chose" parts=${report.by_arm} total=${total.requests} /></section>
     <section><h2>Models</h2><${Parts} caption="Models" parts=${report.by_model} total=${total.requests} /></section>
     ${gains?.length ? html`<section><h2>Gain over the baseline</h2><${Gains} gains=${gains} /></section>` : null}
+    <${TradeOffs} points=${report.trade_offs} />
     <${Off} off=${off} />`
 }
 
@@ -77,6 +78,24 @@ const Parts = ({ caption, parts, total }) =>
     { title: 'reward', number: true, cell: ([, part]) => signed(part.reward) },
     { title: 'ratings', number: true, cell: ([, part]) => count(part.ratings) },
   ]} />`
+
+/** Reward over cost, had a dollar weighed more or less: dearer but better, cheaper and as good. */
+function TradeOffs({ points }) {
+  const known = points.filter(({ reward }) => reward !== null).sort((a, b) => a.cost_usd - b.cost_usd)
+  if (known.length === 0) return null
+  const dollarsPerThousand = known.map(({ cost_usd }) => cost_usd * 1e3)
+  return html`<section><h2>Reward over cost, had a dollar weighed more or less</h2>
+    <${Chart} title="Reward over dollars for 1,000 requests" points=${true} x=${dollarsPerThousand}
+      lines=${[
+        { name: 'as now', values: known.map((one) => (one.reward_per_usd === 0 ? one.reward : null)) },
+        {
+          name: 'efficient',
+          values: known.map((one) => (one.efficient && one.reward_per_usd !== 0 ? one.reward : null)),
+        },
+        { name: 'beaten by another', values: known.map((one) => (one.efficient ? null : one.reward)) },
+      ]} />
+    <p class="dim">Across: dollars for 1,000 requests. From explored requests and their exact probabilities.</p></section>`
+}
 
 const VERDICTS = { gain: 'certified', harm: 'worse: the baseline answers', open: 'not yet' }
 
