@@ -24,6 +24,7 @@ import type { Modes } from '../routing/safety/modes.ts'
 import type { Store, StoredRefusal } from '../store/store.ts'
 import { dropEvidence, showEvidence } from './admin-evidence.ts'
 import { readSmallBody } from './body.ts'
+import { adminUsage } from './usage.ts'
 
 /** Whose bodies are counted as the operator's; no tenant has such a name. */
 const OPERATOR = ''
@@ -143,6 +144,11 @@ export function adminRoutes(deps: AdminDeps): Hono<{ Bindings: HttpBindings }> {
       tenantsOf(deps, tenant).map((name) => deps.refusals.forget(name, { deployment, field })),
     )
     return c.json({ forgotten: counts.reduce((sum, count) => sum + count, 0) })
+  })
+
+  app.get('/usage', async (c) => {
+    const [tenant, by] = [c.req.query('tenant'), c.req.query('by')]
+    return c.json(await adminUsage(deps, { tenant, by, from: c.req.query('from'), to: c.req.query('to') }))
   })
 
   app.get('/evidence', async (c) => {

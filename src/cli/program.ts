@@ -6,6 +6,7 @@ import { addExplain } from './commands/explain.ts'
 import { addKeys } from './commands/keys.ts'
 import { addLog } from './commands/log.ts'
 import { addMode } from './commands/mode.ts'
+import { addUsage } from './commands/usage.ts'
 
 /**
  * The operator's command line; a group of commands is a file in `commands/`.
@@ -33,6 +34,7 @@ export function createProgram(serve: (configPath: string) => Promise<void>): Com
   addExplain(program)
   addLog(program, configPath)
   addMode(program, configPath)
+  addUsage(program, configPath)
   return program
 }
 

@@ -4,6 +4,7 @@ import type { Idempotency, Limits } from './limits.ts'
 import type { InteractionRecord, RewardRecord } from './records/codec.ts'
 import type { GainNote } from './records/records.ts'
 import type { Responses } from './responses.ts'
+import type { UsageLog } from './usage.ts'
 
 /** A tenant key as stored: the secret itself is nowhere. */
 export interface KeyRecord {
@@ -186,6 +187,7 @@ export interface Store {
   readonly limits: Limits
   readonly idempotency: Idempotency
   readonly responses: Responses
+  readonly usage: UsageLog
 
   findKey(hash: string): Promise<KeyRecord | null>
   createKey(key: KeyRecord): Promise<void>

@@ -13,6 +13,7 @@ import { all, anEdge, anInteraction, aReward, aUser, NO_CANDIDATES } from '../st
 import { until } from '../support/redis.ts'
 import { limitsContract } from './limits.ts'
 import { responsesContract } from './responses.ts'
+import { usageContract } from './usage.ts'
 
 export interface StoreUnderTest {
   /** Opens the same data again: another replica, or the same process later. */
@@ -497,6 +498,8 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
         () => store,
         () => subject.open(),
       ))
+
+    describe('usage', () => usageContract(() => store))
 
     describe('responses', () =>
       responsesContract(

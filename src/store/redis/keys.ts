@@ -60,6 +60,9 @@ export const responseBytes = (tenant: string) => `${tag(tenant)}response-bytes`
 export const response = (tenant: string, member: string) => `${tag(tenant)}response:${member}`
 export const userResponses = (tenant: string, id: string) => `${tag(tenant)}user-responses:${id}`
 export const responseItems = (tenant: string, id: string) => `${tag(tenant)}response-items:${id}`
+/** What was used in a day: fields `tenant` and `key:<id>`; of users, their ids. */
+export const usage = (tenant: string, day: string) => `${tag(tenant)}usage:${day}`
+export const usersUsage = (tenant: string, day: string) => `${tag(tenant)}users-usage:${day}`
 /** A claim that was given up while it may still be on its way, by its token. */
 export const voidClaim = (tenant: string, token: string) => `${tag(tenant)}void-claim:${token}`
 /** Never written: read to learn whether the tenant's part of a cluster answers. */

@@ -18,6 +18,7 @@ import { RedisLimits } from './limits.ts'
 import { RedisRecords } from './records.ts'
 import { RedisResponses } from './responses.ts'
 import { RedisTenantKeys } from './tenant-keys.ts'
+import { RedisUsage } from './usage.ts'
 import { RedisUsers } from './users.ts'
 
 const CONNECT_WAIT_MS = 1_000
@@ -33,6 +34,7 @@ export class RedisStore implements Store {
   readonly limits: Limits
   readonly idempotency: OwedEnds
   readonly responses: RedisResponses
+  readonly usage: RedisUsage
   readonly #redis: RedisAccess
   readonly #keys: RedisTenantKeys
   readonly #users: RedisUsers
@@ -60,7 +62,8 @@ export class RedisStore implements Store {
     this.limits = new RedisLimits(this.#batch, () => this.#health.replicas)
     this.idempotency = new OwedEnds(new RedisIdempotency(run))
     this.responses = new RedisResponses(run, runLong)
-    this.#users = new RedisUsers(this.#redis, this.responses, this.#retentionMs)
+    this.usage = new RedisUsage(this.#redis)
+    this.#users = new RedisUsers(this.#redis, this.responses, this.usage, this.#retentionMs)
     this.#sweep = setInterval(() => void this.sweep().catch(() => undefined), SWEEP_MS).unref()
   }
 

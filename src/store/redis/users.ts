@@ -1,9 +1,11 @@
 import { floatBytes, floatsOf } from '../bytes.ts'
 import { decodeEdge, encodeEdge } from '../codec.ts'
 import { MAX_EDGES, type StoredEdge, type StoredUser, type UserState } from '../store.ts'
+import { daysBack } from '../usage.ts'
 import { announcing, type RedisAccess } from './access.ts'
 import * as keys from './keys.ts'
 import type { RedisResponses } from './responses.ts'
+import type { RedisUsage } from './usage.ts'
 
 /** Rows a script: Redis does nothing else meanwhile. */
 const ROWS_PER_SCRIPT = 64
@@ -13,11 +15,13 @@ const CONVERSATIONS_PER_SCRIPT = 256
 export class RedisUsers {
   readonly #redis: RedisAccess
   readonly #responses: RedisResponses
+  readonly #usage: RedisUsage
   readonly #retentionMs: number
 
-  constructor(redis: RedisAccess, responses: RedisResponses, retentionMs: number) {
+  constructor(redis: RedisAccess, responses: RedisResponses, usage: RedisUsage, retentionMs: number) {
     this.#redis = redis
     this.#responses = responses
+    this.#usage = usage
     this.#retentionMs = retentionMs
   }
 
@@ -77,6 +81,7 @@ export class RedisUsers {
         [Date.now(), this.#retentionMs, ...announcing({ kind: 'user', tenant, user })],
       ),
     )
+    await this.#usage.erase(tenant, user, daysBack(this.#retentionMs))
     rows += await this.#responses.erase(tenant, user)
     rows += await this.#eraseInSlices(
       tenant,

@@ -158,6 +158,14 @@ const MIGRATIONS = [
   CREATE INDEX open_interactions_of_completion ON open_interactions (tenant, completion_id)
     WHERE completion_id IS NOT NULL;
   `,
+  `
+  -- What was used in a day, by UTC: by the tenant (id ''), its keys, its users.
+  CREATE TABLE usage (
+    tenant TEXT NOT NULL, day TEXT NOT NULL, scope TEXT NOT NULL, id TEXT NOT NULL, model TEXT NOT NULL,
+    requests INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, nano_usd INTEGER NOT NULL,
+    PRIMARY KEY (tenant, day, scope, id, model)
+  ) STRICT, WITHOUT ROWID;
+  `,
 ]
 
 /** @throws Error when the file was written by a newer version of this program */

@@ -93,6 +93,7 @@ export function prepareStatements(db: DatabaseSync) {
     noteErasure: prepare('INSERT OR REPLACE INTO erasures VALUES (?, ?, ?)'),
     anyErasure: prepare('SELECT 1 FROM erasures LIMIT 1'),
     erasure: prepare('SELECT at FROM erasures WHERE tenant = ? AND user_hash = ?'),
+    eraseUsage: prepare("DELETE FROM usage WHERE tenant = ? AND scope = 'user' AND id = ?"),
     /** What is of bounded size; each takes tenant and user. */
     eraseAll: ['salts', 'users', 'edges'].map((table) => prepare(`DELETE FROM ${table} WHERE tenant = ? AND user = ?`)),
     /** All else; each takes tenant, user and how many rows at most. */

@@ -15,6 +15,7 @@ import { SqliteRecords } from './records.ts'
 import { SqliteResponses } from './responses.ts'
 import { sweep } from './sweep.ts'
 import { SqliteTenantKeys } from './tenant-keys.ts'
+import { SqliteUsage } from './usage.ts'
 import { SqliteUsers } from './users.ts'
 
 const POLL_MS = 500
@@ -31,6 +32,7 @@ export class SqliteStore implements Store {
   readonly limits: Limits
   readonly idempotency: OwedEnds
   readonly responses: Responses
+  readonly usage: SqliteUsage
   readonly #file: SqliteFile
   readonly #keys: SqliteTenantKeys
   readonly #users: SqliteUsers
@@ -49,8 +51,9 @@ export class SqliteStore implements Store {
     this.#file = new SqliteFile(config.path, note, (change) => this.#listeners.emit(change))
     this.#keys = new SqliteTenantKeys(this.#file)
     this.#users = new SqliteUsers(this.#file)
-    this.#records = new SqliteRecords(this.#file)
     const { db, sql } = this.#file
+    this.usage = new SqliteUsage(db, (work) => this.#file.read(work))
+    this.#records = new SqliteRecords(this.#file, this.usage)
     const transact: Transact = (work) => this.#file.write(() => [work()])
     this.limits = new SqliteLimits(db, transact, (work) => this.#file.read(work), replicas)
     this.idempotency = new OwedEnds(new SqliteIdempotency(db, transact))

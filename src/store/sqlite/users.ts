@@ -61,11 +61,12 @@ export class SqliteUsers {
   }
 
   async eraseUser(tenant: string, user: string): Promise<number> {
-    const { noteErasure, forgetChanges, eraseAll, eraseSome } = this.#file.sql
+    const { noteErasure, forgetChanges, eraseAll, eraseSome, eraseUsage } = this.#file.sql
     try {
       let rows = await this.#file.writeUrgently<number>(() => {
         noteErasure.run(tenant, userHash(user), Date.now())
         forgetChanges.run(JSON.stringify({ kind: 'user', tenant, user }))
+        eraseUsage.run(tenant, user)
         const erased = eraseAll.reduce((sum, statement) => sum + Number(statement.run(tenant, user).changes), 0)
         return [erased, { kind: 'user', tenant, user }]
       })
