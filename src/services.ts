@@ -1,7 +1,8 @@
 import { dirname, join, resolve } from 'node:path'
 import { PendingFeedback } from './api/pending-feedback.ts'
 import { FirstKey } from './candidates/first-key.ts'
-import { identitySecret } from './candidates/identity-secret.ts'
+import { withFormerIds } from './candidates/former-ids.ts'
+import { IdentitySecret } from './candidates/identity-secret.ts'
 import { UserIds } from './candidates/tenants.ts'
 import { vectorSecret } from './config/cross-check.ts'
 import { ConfigError } from './config/load.ts'
@@ -18,6 +19,7 @@ import { Ghost } from './learning/sources/ghost.ts'
 import { Judge } from './learning/sources/judge.ts'
 import { Surges } from './learning/surges.ts'
 import { takeReward } from './learning/take-reward.ts'
+import { UserRetention } from './learning/user-retention.ts'
 import { UserStates } from './learning/user-states.ts'
 import { VectorVault } from './learning/vector-vault.ts'
 import { Latencies } from './observability/latencies.ts'
@@ -77,8 +79,9 @@ export interface Services {
   userIds: UserIds
   /** Of what is kept of responses, here and by clients. */
   seal: Seal
-  /** Ends the wait for a secret of user ids that all replicas share. */
-  stopAgreeing(): void
+  /** Under which user ids are kept. */
+  identity: IdentitySecret
+  userRetention: UserRetention
   policies: Policies
   users: UserStates
   /** Of query vectors, where a tenant asked for them. */
@@ -125,7 +128,27 @@ export async function createServices(source: ConfigSource, log: Logger, override
   const webhook = made('webhook', new Webhook(() => snapshot().config.webhook, { metrics, log }))
   const telemetry = made('telemetry', await openTelemetry(config.telemetry, { metrics, log }))
   const onStoreError = (call: string) => metrics.storeErrors.inc({ call })
-  const store = made('store', await openStore(config.store, config.server.workers))
+  const opened = await openStore(config.store, config.server.workers)
+  const identity = made(
+    'identity',
+    await IdentitySecret.open({
+      configured: config.identity.secret,
+      previous: config.identity.previous_secrets,
+      file: join(dataDirOf(config), 'identity-secret'),
+      store: opened,
+      onChange(secrets) {
+        log.warn('the replicas keep user ids under another secret: it is used from now on')
+        userIds.use(secrets)
+        seal.use(secrets)
+        requestIds.use(secrets[0])
+      },
+      onProblem: (problem) => log.error({ problem }, 'user ids differ between replicas'),
+    }),
+  )
+  if (identity.problem !== null) throw new ConfigError('identity', [identity.problem])
+  const userIds = made('userIds', new UserIds(identity.secrets))
+  const seal = made('seal', new Seal(identity.secrets, 'responses'))
+  const store = made('store', withFormerIds(opened, userIds))
   store.ping().catch((error: Error) => log.warn({ reason: error.message }, 'the store does not answer'))
   const recorder = made(
     'recorder',
@@ -188,17 +211,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
     if (change.kind === 'all') for (const tenant of snapshot().tenants.keys()) policies.refreshEvidence(tenant)
   })
 
-  const identity = await identitySecret(config.identity.secret, join(dataDirOf(config), 'identity-secret'), store)
-  const userIds = made('userIds', new UserIds(identity.secret))
-  const seal = made('seal', new Seal([identity.secret, ...config.identity.previous_secrets], 'responses'))
-  const requestIds = made('requestIds', new RequestIds(identity.secret))
-  const stopAgreeing = identity.agreeLater((secret) => {
-    log.warn('the replicas keep user ids under another secret: it is used from now on')
-    userIds.use(secret)
-    seal.use([secret, ...config.identity.previous_secrets])
-    requestIds.use(secret)
-  })
-
+  const requestIds = made('requestIds', new RequestIds(identity.secrets[0]))
   const surges = new Surges((surge) => {
     metrics.evidenceSurges.inc({ tenant: surge.tenant, candidate: surge.candidate })
     log.warn(surge, 'many new users rate one candidate alike: see /admin/evidence')
@@ -301,7 +314,8 @@ export async function createServices(source: ConfigSource, log: Logger, override
     siblings: made('siblings', siblingsOf(reload, policies, log)),
     userIds,
     seal,
-    stopAgreeing,
+    identity,
+    userRetention: made('userRetention', new UserRetention({ store, config: () => snapshot().config, log })),
     policies,
     users,
     vault,
@@ -331,7 +345,8 @@ const SETTLE_MS = 5_000
 /** Closes all that `createServices` opened, each part after those that use it. Requests must have ended. */
 export async function closeServices(services: Services): Promise<void> {
   const { learner, policies, users, vault, judge, ghost, quota, recorder, store, log } = services
-  services.stopAgreeing()
+  services.identity.close()
+  services.userRetention.close()
   await services.background.settled(SETTLE_MS)
   await services.pendingFeedback.close()
   services.storeHealth.close()

@@ -129,6 +129,12 @@ export function adminRoutes(deps: AdminDeps): Hono<{ Bindings: HttpBindings }> {
     return c.json({ revoked: true })
   })
 
+  app.delete('/tenants/:tenant', async (c) => {
+    const tenant = c.req.param('tenant')
+    const erased = await deps.store.eraseTenant(tenant)
+    if (erased === 0) throw notFound('Nothing is kept of such a tenant.')
+    return c.json({ object: 'tenant.erased', tenant, erased })
+  })
   app.get('/refusals', async (c) => {
     const asked = tenantsOf(deps, c.req.query('tenant'))
     const rows = await Promise.all(

@@ -16,6 +16,7 @@ import { isPassedThrough } from '../api/passthrough/target.ts'
 import { deleteProfile, getProfile, setProfile } from '../api/profiles.ts'
 import { responsesEndpoint } from '../api/responses/endpoint.ts'
 import { keptResponses } from '../api/responses/routes.ts'
+import { UnreadableThoughts } from '../api/responses/unreadable.ts'
 import { usage } from '../api/usage.ts'
 import { consoleRoutes } from '../console/routes.ts'
 import { GatewayError } from '../errors.ts'
@@ -52,6 +53,7 @@ const endpointsOf = (deps: AppDeps) => ({
   '/v1/responses': responsesEndpoint({
     responses: deps.store.responses,
     seal: deps.seal,
+    unreadable: new UnreadableThoughts(),
     isErased: (tenant, user, ts) => deps.erasures.happened(tenant, user, ts),
     onStoreError: (call) => deps.metrics.storeErrors.inc({ call }),
   }),

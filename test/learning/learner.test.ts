@@ -335,7 +335,11 @@ describe('two processes that take turns', () => {
     expectClose(await sumsOf(), await sumsOf('calm'))
 
     await learner.forgetUser('acme', 'ann')
-    const again = history(5, { candidate: 'dear' })
+    // Of what they asked before, nothing is learned any more.
+    const [[given, about]] = all as [(typeof all)[number]]
+    expect(await other.learner.apply(policy, given, about)).toBe('erased')
+    expect(await store.loadUser('acme', 'ann')).toBeNull()
+    const again = history(5, { candidate: 'dear', ts: Date.now() + 1_000 })
     for (const [i, [given, about]] of again.entries())
       await (i % 2 ? other.learner : learner).apply(policy, given, about)
     await learnAll(again.map(([given, about]) => [given, { ...about, user: 'back' }]))

@@ -18,7 +18,7 @@ export class RedisIdempotency implements Idempotency {
     this.#run = run
   }
 
-  async claim({ tenant, user, key, bodyHash, token, ttlMs }: ClaimRequest): Promise<Claim> {
+  async claim({ tenant, user, key, bodyHash, token, askedAt, ttlMs }: ClaimRequest): Promise<Claim> {
     const hash = hashOf(key)
     const [state, response] = (await this.#run(
       tenant,
@@ -29,8 +29,10 @@ export class RedisIdempotency implements Idempotency {
         keys.userLog(tenant, user),
         keys.voidClaim(tenant, token),
         keys.idempotencyBytes(tenant),
+        keys.erased(tenant, user),
+        keys.tenantErased(tenant),
       ],
-      [hash, bodyHash, token, ttlMs, MAX_REPLAYS, keys.idempotencyKey(tenant, '')],
+      [hash, bodyHash, token, ttlMs, MAX_REPLAYS, keys.idempotencyKey(tenant, ''), askedAt ?? Date.now()],
     )) as [Buffer, Buffer?]
     if (response) return { state: 'done', response }
     const outcome = String(state) as 'claimed' | 'in_flight' | 'mismatch' | 'void'

@@ -86,6 +86,7 @@ export class RedisRecords {
         'append-rewards',
         [
           keys.rewards(tenant),
+          keys.tenantErased(tenant),
           ...part.flatMap(({ interaction, user }) => [
             keys.knownRewards(tenant, interaction),
             keys.userLog(tenant, user),
@@ -96,7 +97,7 @@ export class RedisRecords {
           this.#retentionMs,
           ...part.flatMap((row) => [
             `${row.kind}:${row.ts}:${row.user}`,
-            row.ts,
+            row.askedAt ?? row.ts,
             row.user,
             row.interaction,
             rewardJson(row),

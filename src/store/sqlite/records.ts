@@ -30,7 +30,9 @@ export class SqliteRecords {
 
   openInteractions(rows: InteractionSummary[]): Promise<void> {
     return this.#file.write(() => {
+      const erased = erasedBefore(this.#file)
       for (const row of rows) {
+        if (erased(row)) continue
         const { tenant, id, user, ts, completionId = null } = row
         this.#file.sql.openInteraction.run(tenant, id, user, ts, completionId, encodeSummary(row), tenant, id)
       }
@@ -69,7 +71,7 @@ export class SqliteRecords {
     return this.#file.write(() => {
       const erased = erasedBefore(this.#file)
       for (const row of rows) {
-        if (erased(row)) continue
+        if (erased({ ...row, ts: row.askedAt ?? row.ts })) continue
         this.#file.sql.appendReward.run(row.tenant, row.interaction, row.user, row.kind, row.ts, rewardJson(row))
       }
       return [undefined]

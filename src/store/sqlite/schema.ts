@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto'
 import type { DatabaseSync } from 'node:sqlite'
 
 /** Each entry takes the file one version further; never edit one that was released. */
@@ -137,6 +138,8 @@ const MIGRATIONS = [
     tenant TEXT NOT NULL, user TEXT NOT NULL, salt BLOB NOT NULL, PRIMARY KEY (tenant, user)
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX users_by_age ON users (tenant, updated_at);
+  -- What clients call their requests is kept as a hash.
+  UPDATE idempotency SET key = hash_of(key);
   `,
   `
   ALTER TABLE keys ADD COLUMN user TEXT;
@@ -172,6 +175,7 @@ const MIGRATIONS = [
 export function migrate(db: DatabaseSync): void {
   const version = () => Number(db.prepare('PRAGMA user_version').get()?.user_version)
   if (version() === MIGRATIONS.length) return
+  db.function('hash_of', (text) => hash('sha256', String(text), 'base64url'))
   db.exec('BEGIN IMMEDIATE')
   try {
     if (version() > MIGRATIONS.length) throw new Error('The database was written by a newer version of persona-router.')

@@ -27,6 +27,7 @@
     user-log:<user>           log index of the user, in order of arrival: "i:<stream id>", "r:<stream id>",
                               "o:<interaction id>", "p:<idempotency key's hash>"
     text:<id>                 prompt text
+    erased:                   when the tenant was erased, milliseconds
     usage:<day>               what was used: "tenant", "key:<id>" -> lines of model, requests, tokens of prompts and of
                               answers, nanoUsd
     users-usage:<day>         the same by user
@@ -63,6 +64,7 @@ for _, row in ipairs(rows) do -- the batch
   asked[#asked + 1] = prefix .. 'erased:' .. row[4]
   if row[5] ~= '' then asked[#asked + 1] = prefix .. 'completion:' .. row[5] end
 end
+asked[#asked + 1] = prefix .. 'erased:'
 local answers = redis.call('MGET', unpack(asked))
 local known = {}
 for i, key in ipairs(asked) do known[key] = answers[i] end -- the batch
@@ -78,6 +80,8 @@ local function with_answer(lines, hash, id, ts)
   end
   return table.concat(all, '\n')
 end
+
+local tenant_erased = tonumber(known[prefix .. 'erased:'] or '-1')
 
 local usage = {}
 local function use(key, name, model, prompt, completion, nano)
@@ -118,7 +122,7 @@ for i, row in ipairs(rows) do -- the batch
   local state = known[marker] and string.sub(known[marker], 1, 1)
   if state ~= 'e' then
     local erased_at = known[prefix .. 'erased:' .. hash]
-    if erased_at and tonumber(erased_at) >= ts then
+    if math.max(tonumber(erased_at or '-1'), tenant_erased) >= ts then
       redis.call('DEL', marker)
       redis.call('ZREM', index, 'o:' .. id)
     else
