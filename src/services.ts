@@ -1,7 +1,8 @@
 import { dirname, join, resolve } from 'node:path'
 import { PendingFeedback } from './api/pending-feedback.ts'
 import { FirstKey } from './candidates/first-key.ts'
-import { identitySecret } from './candidates/identity-secret.ts'
+import { withFormerIds } from './candidates/former-ids.ts'
+import { IdentitySecret } from './candidates/identity-secret.ts'
 import { UserIds } from './candidates/tenants.ts'
 import { vectorSecret } from './config/cross-check.ts'
 import { ConfigError } from './config/load.ts'
@@ -14,9 +15,11 @@ import { ArmReport } from './learning/arm-report.ts'
 import { Erasures } from './learning/erasures.ts'
 import { Learner } from './learning/learner.ts'
 import { askCandidate } from './learning/sources/ask-candidate.ts'
+import { Ghost } from './learning/sources/ghost.ts'
 import { Judge } from './learning/sources/judge.ts'
 import { Surges } from './learning/surges.ts'
 import { takeReward } from './learning/take-reward.ts'
+import { UserRetention } from './learning/user-retention.ts'
 import { UserStates } from './learning/user-states.ts'
 import { VectorVault } from './learning/vector-vault.ts'
 import { Latencies } from './observability/latencies.ts'
@@ -47,7 +50,8 @@ import { Seal, type Secrets } from './runtime/seal.ts'
 import { Siblings } from './server/workers.ts'
 import { openStore } from './store/index.ts'
 import { Recorder } from './store/recorder/recorder.ts'
-import type { Store } from './store/store.ts'
+import type { RewardRecord } from './store/records/codec.ts'
+import type { InteractionSummary, Store } from './store/store.ts'
 
 /** All parts of a process. Only this file knows all classes; a function names the few parts that it uses. */
 export interface Services {
@@ -75,8 +79,9 @@ export interface Services {
   userIds: UserIds
   /** Of what is kept of responses, here and by clients. */
   seal: Seal
-  /** Ends the wait for a secret of user ids that all replicas share. */
-  stopAgreeing(): void
+  /** Under which user ids are kept. */
+  identity: IdentitySecret
+  userRetention: UserRetention
   policies: Policies
   users: UserStates
   /** Of query vectors, where a tenant asked for them. */
@@ -87,6 +92,8 @@ export interface Services {
   modes: Modes
   /** Null where none is configured. */
   judge: Judge | null
+  /** Null where none is configured. */
+  ghost: Ghost | null
   breakers: Breakers
   refusals: Refusals
   latencies: Latencies
@@ -121,7 +128,27 @@ export async function createServices(source: ConfigSource, log: Logger, override
   const webhook = made('webhook', new Webhook(() => snapshot().config.webhook, { metrics, log }))
   const telemetry = made('telemetry', await openTelemetry(config.telemetry, { metrics, log }))
   const onStoreError = (call: string) => metrics.storeErrors.inc({ call })
-  const store = made('store', await openStore(config.store, config.server.workers))
+  const opened = await openStore(config.store, config.server.workers)
+  const identity = made(
+    'identity',
+    await IdentitySecret.open({
+      configured: config.identity.secret,
+      previous: config.identity.previous_secrets,
+      file: join(dataDirOf(config), 'identity-secret'),
+      store: opened,
+      onChange(secrets) {
+        log.warn('the replicas keep user ids under another secret: it is used from now on')
+        userIds.use(secrets)
+        seal.use(secrets)
+        requestIds.use(secrets[0])
+      },
+      onProblem: (problem) => log.error({ problem }, 'user ids differ between replicas'),
+    }),
+  )
+  if (identity.problem !== null) throw new ConfigError('identity', [identity.problem])
+  const userIds = made('userIds', new UserIds(identity.secrets))
+  const seal = made('seal', new Seal(identity.secrets, 'responses'))
+  const store = made('store', withFormerIds(opened, userIds))
   store.ping().catch((error: Error) => log.warn({ reason: error.message }, 'the store does not answer'))
   const recorder = made(
     'recorder',
@@ -184,17 +211,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
     if (change.kind === 'all') for (const tenant of snapshot().tenants.keys()) policies.refreshEvidence(tenant)
   })
 
-  const identity = await identitySecret(config.identity.secret, join(dataDirOf(config), 'identity-secret'), store)
-  const userIds = made('userIds', new UserIds(identity.secret))
-  const seal = made('seal', new Seal([identity.secret, ...config.identity.previous_secrets], 'responses'))
-  const requestIds = made('requestIds', new RequestIds(identity.secret))
-  const stopAgreeing = identity.agreeLater((secret) => {
-    log.warn('the replicas keep user ids under another secret: it is used from now on')
-    userIds.use(secret)
-    seal.use([secret, ...config.identity.previous_secrets])
-    requestIds.use(secret)
-  })
-
+  const requestIds = made('requestIds', new RequestIds(identity.secrets[0]))
   const surges = new Surges((surge) => {
     metrics.evidenceSurges.inc({ tenant: surge.tenant, candidate: surge.candidate })
     log.warn(surge, 'many new users rate one candidate alike: see /admin/evidence')
@@ -229,16 +246,16 @@ export async function createServices(source: ConfigSource, log: Logger, override
       },
     }),
   )
-  const judge =
-    config.router.judge === undefined
-      ? null
-      : new Judge({
-          config: config.router.judge,
-          ask: (name, prompt, signal) => askCandidate(snapshot(), breakers, name, prompt, signal),
-          onReward: (reward, interaction) =>
-            takeReward({ recorder, policies, learner, arms, gains, metrics, telemetry, log }, reward, interaction),
-          log,
-        })
+  const ofOwn = {
+    ask: (name: string, messages: readonly unknown[], signal: AbortSignal) =>
+      askCandidate(snapshot(), breakers, name, messages, signal),
+    onReward: (reward: RewardRecord, interaction: InteractionSummary) =>
+      takeReward({ recorder, policies, learner, arms, gains, metrics, telemetry, log }, reward, interaction),
+    log,
+  }
+  const { judge: judging, ghost: comparing } = config.router
+  const judge = judging === undefined ? null : new Judge({ ...ofOwn, config: judging })
+  const ghost = comparing === undefined ? null : new Ghost({ ...ofOwn, config: comparing, store })
 
   const firstKey = made('firstKey', new FirstKey(join(dataDirOf(config), 'first-key')))
   const authenticator = made('authenticator', new Authenticator(store, config, (record) => firstKey.used(record)))
@@ -297,7 +314,8 @@ export async function createServices(source: ConfigSource, log: Logger, override
     siblings: made('siblings', siblingsOf(reload, policies, log)),
     userIds,
     seal,
-    stopAgreeing,
+    identity,
+    userRetention: made('userRetention', new UserRetention({ store, config: () => snapshot().config, log })),
     policies,
     users,
     vault,
@@ -306,6 +324,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
     gains,
     modes,
     judge: made('judge', judge),
+    ghost: made('ghost', ghost),
     breakers,
     refusals,
     latencies: made('latencies', new Latencies()),
@@ -325,12 +344,13 @@ const SETTLE_MS = 5_000
 
 /** Closes all that `createServices` opened, each part after those that use it. Requests must have ended. */
 export async function closeServices(services: Services): Promise<void> {
-  const { learner, policies, users, vault, judge, quota, recorder, store, log } = services
-  services.stopAgreeing()
+  const { learner, policies, users, vault, judge, ghost, quota, recorder, store, log } = services
+  services.identity.close()
+  services.userRetention.close()
   await services.background.settled(SETTLE_MS)
   await services.pendingFeedback.close()
   services.storeHealth.close()
-  await judge?.close()
+  await Promise.all([judge?.close(), ghost?.close()])
   await learner.close()
   await policies.close()
   await modelThread.close()

@@ -24,6 +24,7 @@ import type { Modes } from '../routing/safety/modes.ts'
 import type { Store, StoredRefusal } from '../store/store.ts'
 import { dropEvidence, showEvidence } from './admin-evidence.ts'
 import { readSmallBody } from './body.ts'
+import { adminUsage } from './usage.ts'
 
 /** Whose bodies are counted as the operator's; no tenant has such a name. */
 const OPERATOR = ''
@@ -128,6 +129,12 @@ export function adminRoutes(deps: AdminDeps): Hono<{ Bindings: HttpBindings }> {
     return c.json({ revoked: true })
   })
 
+  app.delete('/tenants/:tenant', async (c) => {
+    const tenant = c.req.param('tenant')
+    const erased = await deps.store.eraseTenant(tenant)
+    if (erased === 0) throw notFound('Nothing is kept of such a tenant.')
+    return c.json({ object: 'tenant.erased', tenant, erased })
+  })
   app.get('/refusals', async (c) => {
     const asked = tenantsOf(deps, c.req.query('tenant'))
     const rows = await Promise.all(
@@ -143,6 +150,11 @@ export function adminRoutes(deps: AdminDeps): Hono<{ Bindings: HttpBindings }> {
       tenantsOf(deps, tenant).map((name) => deps.refusals.forget(name, { deployment, field })),
     )
     return c.json({ forgotten: counts.reduce((sum, count) => sum + count, 0) })
+  })
+
+  app.get('/usage', async (c) => {
+    const [tenant, by] = [c.req.query('tenant'), c.req.query('by')]
+    return c.json(await adminUsage(deps, { tenant, by, from: c.req.query('from'), to: c.req.query('to') }))
   })
 
   app.get('/evidence', async (c) => {

@@ -8,6 +8,7 @@ import { userKey } from '../runtime/keys.ts'
 import { quantise } from '../runtime/quantise.ts'
 import type { RewardRecord } from '../store/records/codec.ts'
 import {
+  ErasedError,
   type InteractionSummary,
   MAX_EDGES,
   type Store,
@@ -51,10 +52,11 @@ export interface LearnerOptions {
  * - `outdated`: a later reward of the same answer is there already;
  * - `no_vector`: nothing to learn from was kept of the question;
  * - `quarantined`: the belief is broken, so that the user counts as a new one;
+ * - `erased`: the user has been erased since they asked;
  * - `paced`: more hints came of this user than a person gives, or more new users of one key than a key has; the log has
  *   them for the next training.
  */
-export type Outcome = 'learned' | 'kept' | 'outdated' | 'no_vector' | 'quarantined' | 'paced'
+export type Outcome = 'learned' | 'kept' | 'outdated' | 'no_vector' | 'quarantined' | 'paced' | 'erased'
 
 type NewEdge = Omit<StoredEdge, 'seq'>
 
@@ -164,14 +166,15 @@ export class Learner {
   ): Promise<Outcome> {
     const { tenant, user } = interaction
     const speaker = { user, key: interaction.key ?? '', vouched: interaction.vouched ?? false }
-    return this.#queue.run(userKey(tenant, user), async () => {
+    const { ts: askedAt } = interaction
+    const working = this.#queue.run(userKey(tenant, user), async () => {
       const edges = edgesOf(reward, await this.#read(policy, interaction))
       if (edges.length === 0) return 'no_vector'
       let stored: StoredUser | null | undefined
       if (propertiesOf(reward.kind).rates) {
         stored = await this.#store.loadUser(tenant, user)
         for (const edge of outdatedBy(reward, await this.#kept.of(tenant, user, stored))) {
-          await this.#commit(policy, tenant, user, withdrawn(edge, reward.ts), speaker)
+          await this.#commit(policy, tenant, user, withdrawn(edge, reward.ts), speaker, askedAt)
           stored = undefined
         }
       }
@@ -180,12 +183,16 @@ export class Learner {
       let first: Standing | null = null
       const by = propertiesOf(reward.kind).ofUser ? speaker : null
       for (const [i, edge] of edges.entries()) {
-        const done = await this.#commit(policy, tenant, user, edge, by, i === 0 ? stored : undefined)
+        const done = await this.#commit(policy, tenant, user, edge, by, askedAt, i === 0 ? stored : undefined)
         outcome = done.outcome
         first ??= done.first
       }
       if (first) await onFirst?.(first)
       return outcome
+    })
+    return working.catch((error: unknown) => {
+      if (error instanceof ErasedError) return 'erased'
+      throw error
     })
   }
 
@@ -255,6 +262,7 @@ export class Learner {
     user: string,
     edge: NewEdge,
     speaker: Speaker | null,
+    askedAt: number,
     known?: StoredUser | null,
   ): Promise<{ outcome: Outcome; first: Standing | null }> {
     const change = async (stored: StoredUser | null): Promise<Change<Committed>> => {
@@ -284,7 +292,7 @@ export class Learner {
       const first = old ? null : standingOf(stored, kept)
       return { next, edge: added, result: { outcome: now ? 'learned' : 'kept', told, isFirst, first } }
     }
-    const { outcome, told, isFirst, first } = await this.#compareAndSet(tenant, user, change, known)
+    const { outcome, told, isFirst, first } = await this.#compareAndSet(tenant, user, change, known, askedAt)
     if (outcome === 'quarantined') this.#states.quarantine(policy, tenant, user)
     if (told) await this.#tell(policy, tenant, speaker ? voiceOf(speaker) : JUDGE, told)
     if (isFirst && counted(edge) > 0) this.#onFirstWord?.(tenant, edge.candidate, edge.reward)
@@ -375,6 +383,7 @@ export class Learner {
     user: string,
     change: (stored: StoredUser | null) => Promise<Change<T>>,
     known?: StoredUser | null,
+    askedAt?: number,
   ): Promise<T> {
     for (let tries = 0; tries < MAX_TRIES; tries++) {
       if (tries > 0) await sleep(Math.random() * 5 * tries)
@@ -383,7 +392,7 @@ export class Learner {
       const { next, edge, result } = await change(stored)
       if (!next) return result
       const written = { ...next, revision: (stored?.revision ?? 0) + 1, updatedAt: Date.now() }
-      if (await this.#store.commitUser(tenant, user, written, edge)) {
+      if (await this.#store.commitUser(tenant, user, written, edge, askedAt)) {
         this.#states.put(tenant, user, written)
         this.#kept.committed(tenant, user, written, await this.#kept.of(tenant, user, stored), edge)
         return result
@@ -401,6 +410,12 @@ interface Committed {
   isFirst: boolean
   /** How the user stood before, where they had said nothing of this kind of the answer. */
   first?: Standing | null
+}
+
+interface Change<T> {
+  next?: NextUser
+  edge?: StoredEdge
+  result: T
 }
 
 type NextUser = Omit<StoredUser, 'revision' | 'updatedAt'>

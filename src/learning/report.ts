@@ -1,5 +1,6 @@
 import type { InteractionRecord, RewardRecord } from '../store/records/codec.ts'
 import type { RecordFilter, Store } from '../store/store.ts'
+import { type TradeOff, TradeOffs } from './trade-offs.ts'
 
 const NORMAL_95 = 1.96
 
@@ -36,6 +37,8 @@ export interface Report {
   by_policy: Record<string, Part>
   /** UTC days. */
   by_day: Record<string, Part>
+  /** Reward over cost, had a dollar weighed more or less. */
+  trade_offs: TradeOff[]
 }
 
 /**
@@ -51,6 +54,7 @@ export async function makeReport(
   const ratings = await ratingsOf(store, { tenant, since })
   const total = new Sums()
   const policies = new Map<string, number>()
+  const tradeOffs = new TradeOffs()
   const parts = {
     by_arm: new Map<string, Sums>(),
     by_model: new Map<string, Sums>(),
@@ -61,6 +65,7 @@ export async function makeReport(
     for (const record of batch) {
       const rating = ratings.get(`${record.id}\0${record.user}`)?.value
       total.add(record, rating)
+      tradeOffs.add(record, rating)
       policies.set(record.policy, record.ts)
       sumsOf(parts.by_arm, record.arm ?? (record.reason === 'explicit' ? 'explicit' : 'route')).add(record, rating)
       sumsOf(parts.by_model, record.chosen).add(record, rating)
@@ -81,6 +86,7 @@ export async function makeReport(
     by_model: shown(parts.by_model),
     by_policy: shown(parts.by_policy),
     by_day: shown(parts.by_day),
+    trade_offs: tradeOffs.points(),
   }
 }
 

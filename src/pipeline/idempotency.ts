@@ -85,7 +85,7 @@ async function claim(
   }
   let claimed: Claim
   try {
-    claimed = await idempotency.claim({ tenant, user, key, bodyHash, token, ttlMs })
+    claimed = await idempotency.claim({ tenant, user, key, bodyHash, token, askedAt: context.ts, ttlMs })
   } catch (error) {
     metrics.storeErrors.inc({ call: 'claim' })
     const mayBeOurs = error instanceof StoreError && error.mayBeDone

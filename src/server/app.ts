@@ -16,6 +16,8 @@ import { isPassedThrough } from '../api/passthrough/target.ts'
 import { deleteProfile, getProfile, setProfile } from '../api/profiles.ts'
 import { responsesEndpoint } from '../api/responses/endpoint.ts'
 import { keptResponses } from '../api/responses/routes.ts'
+import { UnreadableThoughts } from '../api/responses/unreadable.ts'
+import { usage } from '../api/usage.ts'
 import { consoleRoutes } from '../console/routes.ts'
 import { GatewayError } from '../errors.ts'
 import { errorBody } from '../openai/error.ts'
@@ -51,6 +53,7 @@ const endpointsOf = (deps: AppDeps) => ({
   '/v1/responses': responsesEndpoint({
     responses: deps.store.responses,
     seal: deps.seal,
+    unreadable: new UnreadableThoughts(),
     isErased: (tenant, user, ts) => deps.erasures.happened(tenant, user, ts),
     onStoreError: (call) => deps.metrics.storeErrors.inc({ call }),
   }),
@@ -85,6 +88,7 @@ export function createApp(deps: AppDeps): Hono<Env> {
   app.route('/v1/responses', keptResponses(deps))
   app.get('/v1/models', (c) => json(c, listModels(c.var.context)))
   app.get('/v1/models/:id{.+}', (c) => json(c, findModel(c.var.context, c.req.param('id'))))
+  app.get('/v1/usage', async (c) => json(c, await usage(deps, c.var.context, daysOf(c))))
   app.post('/v1/router/explain', async (c) => json(c, await explain(deps, c.var.context, endpoints['/v1/responses'])))
   app.post('/v1/feedback', async (c) => json(c, await takeFeedback(deps, c.var.context), 202))
   app.get('/v1/users/:id/profile', (c) => onNode(c, () => getProfile(deps, c.var.context, c.req.param('id'))))
@@ -133,6 +137,8 @@ export function createApp(deps: AppDeps): Hono<Env> {
 
 const errorShapeOf = (path: string, endpoints: Readonly<Record<string, Endpoint>>) =>
   Object.entries(endpoints).find(([base]) => path === base || path.startsWith(`${base}/`))?.[1].errorBody
+
+const daysOf = (c: Context) => ({ from: c.req.query('from'), to: c.req.query('to') })
 
 const json = (c: Context<Env>, body: object, status: 200 | 202 = 200) =>
   c.json(body, status, { 'x-request-id': c.var.context.requestId })

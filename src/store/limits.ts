@@ -106,6 +106,8 @@ export interface ClaimRequest {
   bodyHash: string
   /** Identifies the claim: asked again with the same token (a reply was lost), the answer is the same. */
   token: string
+  /** When the request began, Unix milliseconds: of users erased since then no answer is kept. Absent: now. */
+  askedAt?: number
   /** After this a claim that was not completed (its process died) is free again. */
   ttlMs: number
 }

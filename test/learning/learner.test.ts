@@ -335,7 +335,11 @@ describe('two processes that take turns', () => {
     expectClose(await sumsOf(), await sumsOf('calm'))
 
     await learner.forgetUser('acme', 'ann')
-    const again = history(5, { candidate: 'dear' })
+    // Of what they asked before, nothing is learned any more.
+    const [[given, about]] = all as [(typeof all)[number]]
+    expect(await other.learner.apply(policy, given, about)).toBe('erased')
+    expect(await store.loadUser('acme', 'ann')).toBeNull()
+    const again = history(5, { candidate: 'dear', ts: Date.now() + 1_000 })
     for (const [i, [given, about]] of again.entries())
       await (i % 2 ? other.learner : learner).apply(policy, given, about)
     await learnAll(again.map(([given, about]) => [given, { ...about, user: 'back' }]))
@@ -435,6 +439,12 @@ describe('what users tell of an LLM', () => {
     await rate('a0', 1_090)
     expect((await evidence(1)).size).toBe(0)
     expect(standings).toEqual(Array(3).fill({ isHeard: false, ratings: 0 }))
+    for (const [i, ts] of [1_000, 9_000].entries()) {
+      const about = dearAnswer(`few-${i}`, { user: 'carl', ...VOUCHED })
+      await slow.apply(policy, reward(about, 1, { binary: false, ts }), about)
+      await slow.apply(policy, reward(about, 1, { binary: false, ts: ts + 500 }), about)
+    }
+    expect((await evidence(1)).size).toBe(0)
     await rate('a3', 1_100)
     const whole = (await evidence(1)).get('dear')?.[0] as number
     const atOnce = learnerOn(store)

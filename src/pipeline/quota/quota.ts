@@ -4,6 +4,7 @@ import {
   type Amounts,
   type Charge,
   type Limit,
+  type LimitState,
   type Limits,
   NO_AMOUNTS,
   type Reservation,
@@ -35,6 +36,12 @@ export interface Grant {
   withCosts(record: InteractionRecord): InteractionRecord
   /** @param record of the answer, with its costs; null where there was none */
   settle(record: InteractionRecord | null): void
+}
+
+/** A limit, and where it stands. */
+export interface Standing {
+  limit: Limit
+  state: LimitState
 }
 
 /** What a quota tells of itself, and where it keeps what must not be lost. */
@@ -150,6 +157,13 @@ export class Quota {
     )
     const { settle } = await this.#reserveUnder(context, who.tenant.name, limits, ONE_REQUEST)
     settle(ONE_REQUEST)
+  }
+
+  /** Where the limits of a request of this key and user stand. @throws StoreError */
+  async look({ tenant, keyId, user }: Pick<Principal, 'tenant' | 'keyId' | 'user'>): Promise<Standing[]> {
+    const limits = limitsOf(tenant, keyId, user)
+    const states = await this.#limits.look(tenant.name, limits)
+    return limits.map((limit, i) => ({ limit, state: states[i] as LimitState }))
   }
 
   /** Tenants that are counted here, how much the store is to be told of them, and processes that share limits. */

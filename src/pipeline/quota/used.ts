@@ -2,6 +2,7 @@ import type { Candidate } from '../../candidates/candidate.ts'
 import type { Amounts } from '../../store/limits.ts'
 import type { InteractionRecord } from '../../store/records/codec.ts'
 import type { Attempt } from '../../store/records/records.ts'
+import { billedUsd } from '../../store/usage.ts'
 import type { Call } from '../call.ts'
 import { mostOf, usualOf } from './estimate.ts'
 import { NANO } from './usd.ts'
@@ -26,12 +27,6 @@ export function withCosts(record: InteractionRecord, call: Call, reserved: numbe
   })
   return { ...record, attempts: attempts.map((attempt, i) => ({ ...attempt, cost_usd: costs[i] ?? 0 })) }
 }
-
-/** Dollars for all of a request's tries. */
-export const billedUsd = ({ attempts, costUsd }: Pick<InteractionRecord, 'attempts' | 'costUsd'>): number =>
-  attempts.some(({ cost_usd }) => cost_usd !== undefined)
-    ? attempts.reduce((sum, { cost_usd }) => sum + (cost_usd ?? 0), 0)
-    : costUsd
 
 /** What a request came to. @param record with its costs */
 export function usedBy(record: InteractionRecord, call: Call): Amounts {

@@ -207,6 +207,8 @@ const REWARD = {
   /** A thumb is a yes or no, a number is a measurement: the model treats them differently. */
   binary: field('binary', z.boolean(), 'a thumb, not a measurement'),
   ts: field('ts', unixMs, 'Unix milliseconds'),
+  /** When the request began that it is about: a user erased since then has no reward. */
+  askedAt: field('asked_at', unixMs.optional(), 'when the request began that it is about, Unix milliseconds'),
   preferredModel: field('preferred_model', z.string().nullable(), 'the candidate that the user would rather have had'),
   comment: field('comment', z.string().nullable(), "the user's own words"),
 }

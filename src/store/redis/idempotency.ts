@@ -13,12 +13,15 @@ import * as keys from './keys.ts'
 
 export class RedisIdempotency implements Idempotency {
   readonly #run: RunFor
+  readonly #isTight: () => boolean
 
-  constructor(run: RunFor) {
+  /** @param isTight Redis has no memory to spare: no answer is kept */
+  constructor(run: RunFor, isTight: () => boolean) {
     this.#run = run
+    this.#isTight = isTight
   }
 
-  async claim({ tenant, user, key, bodyHash, token, ttlMs }: ClaimRequest): Promise<Claim> {
+  async claim({ tenant, user, key, bodyHash, token, askedAt, ttlMs }: ClaimRequest): Promise<Claim> {
     const hash = hashOf(key)
     const [state, response] = (await this.#run(
       tenant,
@@ -29,8 +32,10 @@ export class RedisIdempotency implements Idempotency {
         keys.userLog(tenant, user),
         keys.voidClaim(tenant, token),
         keys.idempotencyBytes(tenant),
+        keys.erased(tenant, user),
+        keys.tenantErased(tenant),
       ],
-      [hash, bodyHash, token, ttlMs, MAX_REPLAYS, keys.idempotencyKey(tenant, '')],
+      [hash, bodyHash, token, ttlMs, MAX_REPLAYS, keys.idempotencyKey(tenant, ''), askedAt ?? Date.now()],
     )) as [Buffer, Buffer?]
     if (response) return { state: 'done', response }
     const outcome = String(state) as 'claimed' | 'in_flight' | 'mismatch' | 'void'
@@ -45,7 +50,7 @@ export class RedisIdempotency implements Idempotency {
     response: Buffer,
     { keepMs, maxBytes }: Keeping,
   ): Promise<boolean> {
-    const fits = response.length <= Math.min(MAX_REPLAY_BYTES, maxBytes)
+    const fits = response.length <= Math.min(MAX_REPLAY_BYTES, maxBytes) && !this.#isTight()
     const kept = await this.#end(tenant, key, [token, fits ? keepMs : 0, fits ? response : '', maxBytes])
     return kept && fits
   }

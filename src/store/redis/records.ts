@@ -13,6 +13,7 @@ import {
 } from '../records/codec.ts'
 import { summaryOf } from '../records/summary.ts'
 import type { CompletionRef, InteractionSummary, RecordFilter } from '../store.ts'
+import { dayOf, MAX_USERS_A_DAY, USAGE_DAYS, usedOf } from '../usage.ts'
 import type { RedisAccess } from './access.ts'
 import { jsonArgument } from './commands.ts'
 import * as keys from './keys.ts'
@@ -24,6 +25,7 @@ const READ_ROWS = 256
 /** Of a stream; whole nodes of it, some hundred rows each. */
 const TRIMMED_AT_ONCE = 2_000
 const OPEN_MS = 86_400_000
+const USAGE_MS = USAGE_DAYS * 86_400_000
 
 /** The log: interactions and rewards. */
 export class RedisRecords {
@@ -59,12 +61,17 @@ export class RedisRecords {
   async appendInteractions(rows: InteractionRecord[]): Promise<void> {
     await eachTenant(rows, async (tenant, part) => {
       await this.#noteTenant(tenant)
-      const heads = part.map(({ id, ts, user, completionId, text, textExpiresAt }) => {
-        return [id, ts, user, userHash(user), completionId ?? '', text ?? '', textExpiresAt ?? '']
+      const heads = part.map((row) => {
+        const { id, ts, user, completionId, text, textExpiresAt, key, chosen } = row
+        const { promptTokens, completionTokens, nanoUsd } = usedOf(row)
+        const used = [dayOf(ts), key ?? '', chosen, promptTokens, completionTokens, nanoUsd]
+        return [id, ts, user, userHash(user), completionId ?? '', text ?? '', textExpiresAt ?? '', ...used]
       })
       const args = [
         this.#retentionMs,
         jsonArgument(heads),
+        USAGE_MS,
+        MAX_USERS_A_DAY,
         ...part.map((row) => Buffer.from(interactionJsonWithoutText(row))),
       ]
       await this.#redis.runLong(tenant, 'append-interactions', [keys.tag(tenant)], args)
@@ -79,6 +86,7 @@ export class RedisRecords {
         'append-rewards',
         [
           keys.rewards(tenant),
+          keys.tenantErased(tenant),
           ...part.flatMap(({ interaction, user }) => [
             keys.knownRewards(tenant, interaction),
             keys.userLog(tenant, user),
@@ -89,7 +97,7 @@ export class RedisRecords {
           this.#retentionMs,
           ...part.flatMap((row) => [
             `${row.kind}:${row.ts}:${row.user}`,
-            row.ts,
+            row.askedAt ?? row.ts,
             row.user,
             row.interaction,
             rewardJson(row),

@@ -30,7 +30,7 @@ export class RedisResponses implements Responses {
     const kept = await this.#runLong(
       tenant,
       'save-response',
-      [...on, keys.response(tenant, `${id}\n${user}`)],
+      [...on, keys.response(tenant, `${id}\n${user}`), keys.tenantErased(tenant)],
       [
         id,
         user,

@@ -71,6 +71,18 @@ export class SqliteFile {
     })
   }
 
+  /**
+   * What was erased still stands in the write-ahead log, until it is written back. Another reader may be in the way:
+   * the next checkpoint does it then.
+   */
+  emptyWal(): void {
+    try {
+      this.db.exec('PRAGMA wal_checkpoint(TRUNCATE)')
+    } catch {
+      // Closed meanwhile, which empties it, too.
+    }
+  }
+
   /** Keeps room for what must not wait, where there is some again. */
   keepRoom(): void {
     this.#reserve.keep()

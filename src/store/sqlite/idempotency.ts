@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import type { DatabaseSync } from 'node:sqlite'
 import {
   type Claim,
@@ -9,22 +10,29 @@ import {
 } from '../limits.ts'
 import type { Transact } from './limits.ts'
 
+type IsErased = (row: { tenant: string; user: string; ts: number }) => boolean
+
 export class SqliteIdempotency implements Idempotency {
   readonly #transact: Transact
+  readonly #isErased: IsErased
   readonly #sql: ReturnType<typeof prepareStatements>
 
-  constructor(db: DatabaseSync, transact: Transact) {
+  constructor(db: DatabaseSync, transact: Transact, isErased: IsErased) {
     this.#transact = transact
+    this.#isErased = isErased
     this.#sql = prepareStatements(db)
   }
 
-  claim({ tenant, user, key, bodyHash, token, ttlMs }: ClaimRequest): Promise<Claim> {
+  claim({ tenant, user, key: given, bodyHash, token, askedAt, ttlMs }: ClaimRequest): Promise<Claim> {
+    const key = hashOf(given)
     return this.#transact((): Claim => {
       const now = Date.now()
       const known = this.#sql.find.get(tenant, key, now)
       if (known && known.body !== bodyHash) return { state: 'mismatch' }
       if (known?.response) return { state: 'done', response: Buffer.from(known.response as Uint8Array) }
       if (known) return { state: known.token === token ? 'claimed' : 'in_flight' }
+      // Nothing will be kept of it.
+      if (this.#isErased({ tenant, user, ts: askedAt ?? now })) return { state: 'claimed' }
       this.#sql.forget.run(tenant, key)
       this.#sql.save.run(tenant, key, user, bodyHash, token, now + ttlMs)
       this.#sql.drop.run(tenant, tenant, tenant, MAX_REPLAYS)
@@ -41,13 +49,13 @@ export class SqliteIdempotency implements Idempotency {
   ): Promise<boolean> {
     return this.#transact(() => {
       if (response.length > Math.min(MAX_REPLAY_BYTES, maxBytes)) {
-        this.#sql.release.run(tenant, key, token)
+        this.#sql.release.run(tenant, hashOf(key), token)
         return false
       }
       const now = Date.now()
-      if (this.#sql.complete.run(response, now + keepMs, tenant, key, token, now).changes === 0) return false
+      if (this.#sql.complete.run(response, now + keepMs, tenant, hashOf(key), token, now).changes === 0) return false
       while (Number(this.#sql.bytes.get(tenant)?.bytes ?? 0) > maxBytes) {
-        if (this.#sql.dropOldest.run(tenant, tenant, key).changes === 0) break
+        if (this.#sql.dropOldest.run(tenant, tenant, hashOf(key)).changes === 0) break
       }
       return true
     })
@@ -55,7 +63,7 @@ export class SqliteIdempotency implements Idempotency {
 
   release(tenant: string, key: string, token: string): Promise<void> {
     return this.#transact(() => {
-      this.#sql.release.run(tenant, key, token)
+      this.#sql.release.run(tenant, hashOf(key), token)
     })
   }
 }
@@ -78,3 +86,6 @@ function prepareStatements(db: DatabaseSync) {
     release: db.prepare('DELETE FROM idempotency WHERE tenant = ? AND key = ? AND token = ?'),
   }
 }
+
+/** A client's key may be a word of its own. */
+const hashOf = (key: string) => createHash('sha256').update(key).digest('base64url')

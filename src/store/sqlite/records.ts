@@ -13,21 +13,26 @@ import { summaryOf } from '../records/summary.ts'
 import { type CompletionRef, type InteractionSummary, MAX_COMPLETIONS, type RecordFilter } from '../store.ts'
 import { erasedBefore } from './erasures.ts'
 import type { Row, SqliteFile } from './file.ts'
+import type { SqliteUsage } from './usage.ts'
 
 /** Rows read at once: the process does nothing else meanwhile. */
-const BATCH = 64
+const BATCH = 32
 
 /** The log: interactions and rewards. */
 export class SqliteRecords {
   readonly #file: SqliteFile
+  readonly #usage: SqliteUsage
 
-  constructor(file: SqliteFile) {
+  constructor(file: SqliteFile, usage: SqliteUsage) {
     this.#file = file
+    this.#usage = usage
   }
 
   openInteractions(rows: InteractionSummary[]): Promise<void> {
     return this.#file.write(() => {
+      const erased = erasedBefore(this.#file)
       for (const row of rows) {
+        if (erased(row)) continue
         const { tenant, id, user, ts, completionId = null } = row
         this.#file.sql.openInteraction.run(tenant, id, user, ts, completionId, encodeSummary(row), tenant, id)
       }
@@ -38,13 +43,26 @@ export class SqliteRecords {
   appendInteractions(rows: InteractionRecord[]): Promise<void> {
     return this.#file.write(() => {
       const erased = erasedBefore(this.#file)
+      const added: InteractionRecord[] = []
       for (const row of rows) {
         const { tenant, id, ts, user, completionId, text } = row
         this.#file.sql.closeInteraction.run(tenant, id)
         if (erased(row)) continue
         const json = interactionJsonWithoutText(row)
-        this.#file.sql.appendInteraction.run(tenant, id, ts, user, completionId, json, text, row.textExpiresAt ?? null)
+        const expires = row.textExpiresAt ?? null
+        const { changes } = this.#file.sql.appendInteraction.run(
+          tenant,
+          id,
+          ts,
+          user,
+          completionId,
+          json,
+          text,
+          expires,
+        )
+        if (changes === 1) added.push(row)
       }
+      this.#usage.add(added)
       return [undefined]
     })
   }
@@ -53,7 +71,7 @@ export class SqliteRecords {
     return this.#file.write(() => {
       const erased = erasedBefore(this.#file)
       for (const row of rows) {
-        if (erased(row)) continue
+        if (erased({ ...row, ts: row.askedAt ?? row.ts })) continue
         this.#file.sql.appendReward.run(row.tenant, row.interaction, row.user, row.kind, row.ts, rewardJson(row))
       }
       return [undefined]

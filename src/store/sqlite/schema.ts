@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto'
 import type { DatabaseSync } from 'node:sqlite'
 
 /** Each entry takes the file one version further; never edit one that was released. */
@@ -137,6 +138,8 @@ const MIGRATIONS = [
     tenant TEXT NOT NULL, user TEXT NOT NULL, salt BLOB NOT NULL, PRIMARY KEY (tenant, user)
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX users_by_age ON users (tenant, updated_at);
+  -- What clients call their requests is kept as a hash.
+  UPDATE idempotency SET key = hash_of(key);
   `,
   `
   ALTER TABLE keys ADD COLUMN user TEXT;
@@ -158,12 +161,21 @@ const MIGRATIONS = [
   CREATE INDEX open_interactions_of_completion ON open_interactions (tenant, completion_id)
     WHERE completion_id IS NOT NULL;
   `,
+  `
+  -- What was used in a day, by UTC: by the tenant (id ''), its keys, its users.
+  CREATE TABLE usage (
+    tenant TEXT NOT NULL, day TEXT NOT NULL, scope TEXT NOT NULL, id TEXT NOT NULL, model TEXT NOT NULL,
+    requests INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, nano_usd INTEGER NOT NULL,
+    PRIMARY KEY (tenant, day, scope, id, model)
+  ) STRICT, WITHOUT ROWID;
+  `,
 ]
 
 /** @throws Error when the file was written by a newer version of this program */
 export function migrate(db: DatabaseSync): void {
   const version = () => Number(db.prepare('PRAGMA user_version').get()?.user_version)
   if (version() === MIGRATIONS.length) return
+  db.function('hash_of', (text) => hash('sha256', String(text), 'base64url'))
   db.exec('BEGIN IMMEDIATE')
   try {
     if (version() > MIGRATIONS.length) throw new Error('The database was written by a newer version of persona-router.')

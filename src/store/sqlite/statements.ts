@@ -17,10 +17,21 @@ export function prepareStatements(db: DatabaseSync) {
     revokeKey: prepare('UPDATE keys SET revoked_at = coalesce(revoked_at, ?) WHERE id = ? RETURNING tenant'),
 
     proposeSecret: prepare("INSERT OR IGNORE INTO secrets VALUES ('identity', ?)"),
+    noteFingerprint: prepare("INSERT OR REPLACE INTO secrets VALUES ('fingerprint', ?)"),
+    fingerprint: prepare("SELECT value FROM secrets WHERE name = 'fingerprint'"),
     sharedSecret: prepare("SELECT value FROM secrets WHERE name = 'identity'"),
 
     proposeSalt: prepare('INSERT OR IGNORE INTO salts VALUES (?, ?, ?)'),
     salt: prepare('SELECT salt FROM salts WHERE tenant = ? AND user = ?'),
+
+    touchUser: prepare('UPDATE users SET updated_at = ? WHERE tenant = ? AND user = ?'),
+    idleUsers: prepare('SELECT user FROM users WHERE tenant = ? AND updated_at < ? LIMIT ?'),
+    dropUser: prepare('DELETE FROM users WHERE tenant = ? AND user = ?'),
+    dropEdgesOf: prepare('DELETE FROM edges WHERE tenant = ? AND user = ?'),
+    /** Each takes the new id, tenant and the old one. */
+    moveUser: ['users', 'edges', 'salts', 'interactions', 'rewards'].map((table) =>
+      prepare(`UPDATE OR IGNORE ${table} SET user = ? WHERE tenant = ? AND user = ?`),
+    ),
 
     loadUser: prepare('SELECT * FROM users WHERE tenant = ? AND user = ?'),
     loadUserState: prepare(
@@ -92,7 +103,8 @@ export function prepareStatements(db: DatabaseSync) {
 
     noteErasure: prepare('INSERT OR REPLACE INTO erasures VALUES (?, ?, ?)'),
     anyErasure: prepare('SELECT 1 FROM erasures LIMIT 1'),
-    erasure: prepare('SELECT at FROM erasures WHERE tenant = ? AND user_hash = ?'),
+    erasure: prepare('SELECT max(at) AS at FROM erasures WHERE tenant = ? AND user_hash IN (?, ?)'),
+    eraseUsage: prepare("DELETE FROM usage WHERE tenant = ? AND scope = 'user' AND id = ?"),
     /** What is of bounded size; each takes tenant and user. */
     eraseAll: ['salts', 'users', 'edges'].map((table) => prepare(`DELETE FROM ${table} WHERE tenant = ? AND user = ?`)),
     /** All else; each takes tenant, user and how many rows at most. */
@@ -113,6 +125,6 @@ export function prepareStatements(db: DatabaseSync) {
     /** Emptied, not deleted: a gap in the numbers means that something was missed. */
     forgetChanges: prepare('UPDATE changes SET change = \'{"kind":"all"}\' WHERE change = ?'),
     lastChange: prepare('SELECT max(seq) AS seq FROM changes'),
-    changesSince: prepare('SELECT seq, origin, change FROM changes WHERE seq > ? ORDER BY seq'),
+    changesSince: prepare('SELECT seq, origin, change FROM changes WHERE seq > ? ORDER BY seq LIMIT ?'),
   }
 }

@@ -7,7 +7,8 @@ import type { Limits } from '../limits.ts'
 import { OwedEnds } from '../owed-ends.ts'
 import type { Responses } from '../responses.ts'
 import type { ConversationState, Evidence, Invalidation, RefusalFilter, Store, StoredRefusal } from '../store.ts'
-import { erasedBefore } from './erasures.ts'
+import { eraseTenant } from './erase-tenant.ts'
+import { erasedBefore, refuseErased } from './erasures.ts'
 import { SqliteFile } from './file.ts'
 import { SqliteIdempotency } from './idempotency.ts'
 import { SqliteLimits, type Transact } from './limits.ts'
@@ -15,11 +16,13 @@ import { SqliteRecords } from './records.ts'
 import { SqliteResponses } from './responses.ts'
 import { sweep } from './sweep.ts'
 import { SqliteTenantKeys } from './tenant-keys.ts'
+import { SqliteUsage } from './usage.ts'
 import { SqliteUsers } from './users.ts'
 
 const POLL_MS = 500
 const SWEEP_MS = 60_000
-const NEXT_SLICE_MS = 100
+const NEXT_SLICE_MS = 50
+const CHANGES_AT_ONCE = 1_000
 
 /**
  * Everything in one file, for one gateway (its operator's commands may use the file at the same time). A change that
@@ -31,6 +34,7 @@ export class SqliteStore implements Store {
   readonly limits: Limits
   readonly idempotency: OwedEnds
   readonly responses: Responses
+  readonly usage: SqliteUsage
   readonly #file: SqliteFile
   readonly #keys: SqliteTenantKeys
   readonly #users: SqliteUsers
@@ -49,11 +53,12 @@ export class SqliteStore implements Store {
     this.#file = new SqliteFile(config.path, note, (change) => this.#listeners.emit(change))
     this.#keys = new SqliteTenantKeys(this.#file)
     this.#users = new SqliteUsers(this.#file)
-    this.#records = new SqliteRecords(this.#file)
     const { db, sql } = this.#file
+    this.usage = new SqliteUsage(db, (work) => this.#file.read(work))
+    this.#records = new SqliteRecords(this.#file, this.usage)
     const transact: Transact = (work) => this.#file.write(() => [work()])
     this.limits = new SqliteLimits(db, transact, (work) => this.#file.read(work), replicas)
-    this.idempotency = new OwedEnds(new SqliteIdempotency(db, transact))
+    this.idempotency = new OwedEnds(new SqliteIdempotency(db, transact, (row) => erasedBefore(this.#file)(row)))
     this.responses = new SqliteResponses(
       db,
       transact,
@@ -73,9 +78,13 @@ export class SqliteStore implements Store {
   readonly loadUser: Store['loadUser'] = (tenant, user) => this.#users.loadUser(tenant, user)
   readonly loadUserState: Store['loadUserState'] = (tenant, user) => this.#users.loadUserState(tenant, user)
   readonly loadEdges: Store['loadEdges'] = (tenant, user) => this.#users.loadEdges(tenant, user)
-  readonly commitUser: Store['commitUser'] = (tenant, user, next, edge) =>
-    this.#users.commitUser(tenant, user, next, edge)
+  readonly commitUser: Store['commitUser'] = (tenant, user, next, edge, askedAt) =>
+    this.#users.commitUser(tenant, user, next, edge, askedAt)
   readonly eraseUser: Store['eraseUser'] = (tenant, user) => this.#users.eraseUser(tenant, user)
+  readonly eraseTenant: Store['eraseTenant'] = (tenant) => eraseTenant(this.#file, tenant)
+  readonly moveUser: Store['moveUser'] = (tenant, from, to) => this.#users.moveUser(tenant, from, to)
+  readonly touchUser: Store['touchUser'] = (tenant, user) => this.#users.touchUser(tenant, user)
+  readonly dropIdleUsers: Store['dropIdleUsers'] = (tenant, before) => this.#users.dropIdleUsers(tenant, before)
 
   readonly openInteractions: Store['openInteractions'] = (rows) => this.#records.openInteractions(rows)
   readonly appendInteractions: Store['appendInteractions'] = (rows) => this.#records.appendInteractions(rows)
@@ -101,7 +110,8 @@ export class SqliteStore implements Store {
     return this.#file.write(() => {
       const now = Date.now()
       const before = this.#file.sql.loadConversation.get(tenant, id, now)
-      this.#file.sql.saveConversation.run(tenant, id, state.user, JSON.stringify(state), now + Math.round(ttlS * 1e3))
+      if (!erasedBefore(this.#file)({ tenant, user: state.user, ts: state.ts }))
+        this.#file.sql.saveConversation.run(tenant, id, state.user, JSON.stringify(state), now + Math.round(ttlS * 1e3))
       return [before ? decodeConversation(String(before.state)) : null]
     })
   }
@@ -158,8 +168,9 @@ export class SqliteStore implements Store {
     })
   }
 
-  salt(tenant: string, user: string, proposed: Buffer): Promise<Buffer> {
+  salt(tenant: string, user: string, proposed: Buffer, askedAt = Date.now()): Promise<Buffer> {
     return this.#file.write(() => {
+      refuseErased(this.#file, { tenant, user, ts: askedAt })
       this.#file.sql.proposeSalt.run(tenant, user, proposed)
       return [Buffer.from(this.#file.sql.salt.get(tenant, user)?.salt as Uint8Array)]
     })
@@ -180,10 +191,23 @@ export class SqliteStore implements Store {
     })
   }
 
-  sharedSecret(proposed: string): Promise<string> {
+  sharedSecret(proposed: string): Promise<string>
+  sharedSecret(proposed: null): Promise<string | null>
+  sharedSecret(proposed: string | null): Promise<string | null> {
     return this.#file.write(() => {
-      this.#file.sql.proposeSecret.run(proposed)
-      return [String(this.#file.sql.sharedSecret.get()?.value)]
+      if (proposed !== null) this.#file.sql.proposeSecret.run(proposed)
+      const row = this.#file.sql.sharedSecret.get()
+      return [row ? String(row.value) : null]
+    })
+  }
+
+  secretFingerprint(proposed: string, replaces: readonly string[]): Promise<string> {
+    return this.#file.write(() => {
+      const row = this.#file.sql.fingerprint.get()
+      const noted = row ? String(row.value) : null
+      if (noted !== null && !replaces.includes(noted)) return [noted]
+      this.#file.sql.noteFingerprint.run(proposed)
+      return [proposed]
     })
   }
 
@@ -218,7 +242,10 @@ export class SqliteStore implements Store {
       const version = Number(this.#file.sql.dataVersion.get()?.data_version)
       if (version === this.#dataVersion) return
       this.#dataVersion = version
-      for (const { seq, origin, change } of this.#file.sql.changesSince.all(this.#seenChange)) {
+      const changes = this.#file.sql.changesSince.all(this.#seenChange, CHANGES_AT_ONCE)
+      // The others at the next poll.
+      if (changes.length === CHANGES_AT_ONCE) this.#dataVersion = 0
+      for (const { seq, origin, change } of changes) {
         // Changes are kept for a minute: a process that stood still for longer has missed some.
         if (Number(seq) !== this.#seenChange + 1) this.#listeners.emit({ kind: 'all' })
         this.#seenChange = Number(seq)

@@ -316,12 +316,17 @@ describe('what a provider can not read', () => {
     async (stream) => {
       for (const model of ['n1', 'auto:native']) {
         const seen = upstream.requests.length
-        const input = [{ role: 'user', content: 'x' }, thoughts, called, result]
+        const theirs = { ...thoughts, encrypted_content: `of-somebody-${model}-${stream}` }
+        const input = [{ role: 'user', content: 'x' }, theirs, called, result]
         const { status, by, text } = await ask({ model, stream, store: false, input })
         expect([status, by], text).toEqual([200, expect.stringMatching(/^n/)])
         expect(upstream.requests.length - seen).toBe(2)
         const { id: _, ...bare } = called
+        // The next request brings them along again, and is spared the refusal.
+        await ask({ model: by ?? model, stream, store: false, input })
+        expect(upstream.requests.length - seen).toBe(3)
         expect(lastSent()).toMatchObject({ store: false, input: [{ role: 'user', content: 'x' }, bare, result] })
+        expect(lastSent().input[1].id).toBeUndefined()
       }
     },
   )

@@ -2,21 +2,22 @@
   Appends rewards to the log, each once. Rows of one tenant.
 
   KEYS[1]         stream of rewards
+  KEYS[2]         when the tenant was erased, milliseconds
   then, for each row:
-  KEYS[2 + 3i]    set of the interaction's rewards that are known
-  KEYS[3 + 3i]    log index of the user (see append-interactions.lua)
-  KEYS[4 + 3i]    when the user was erased, milliseconds
+  KEYS[3 + 3i]    set of the interaction's rewards that are known
+  KEYS[4 + 3i]    log index of the user (see append-interactions.lua)
+  KEYS[5 + 3i]    when the user was erased, milliseconds
 
   ARGV[1]         retention, milliseconds
   then, for each row:
   ARGV[2 + 5i]    what makes the reward unique within its interaction: kind, time, user
-  ARGV[3 + 5i]    time of the reward, milliseconds
+  ARGV[3 + 5i]    when the request began that it is about, milliseconds; of earlier versions the reward's own time
   ARGV[4 + 5i]    user
   ARGV[5 + 5i]    interaction id
   ARGV[6 + 5i]    document
 
   Returns the number of rows that were new.
-  Bound: 1 call, and 8 a row for 64 rows.
+  Bound: 2 calls, and 8 a row for 64 rows.
 ]]
 local MOST_DROPPED = 256 -- of an index at a time
 local time = redis.call('TIME')
@@ -32,13 +33,14 @@ local function order_of(entry)
   return tonumber(ms) + math.min(tonumber(seq), 4095) / 4096
 end
 
+local tenant_erased = tonumber(redis.call('GET', KEYS[2]) or '-1')
 for row = 0, (#ARGV - 1) / 5 - 1 do -- the batch
-  local known, index, erased = KEYS[2 + row * 3], KEYS[3 + row * 3], KEYS[4 + row * 3]
+  local known, index, erased = KEYS[3 + row * 3], KEYS[4 + row * 3], KEYS[5 + row * 3]
   local unique, ts, user = ARGV[2 + row * 5], tonumber(ARGV[3 + row * 5]), ARGV[4 + row * 5]
   local interaction, json = ARGV[5 + row * 5], ARGV[6 + row * 5]
 
-  local erased_at = redis.call('GET', erased)
-  if not (erased_at and tonumber(erased_at) >= ts) and redis.call('SADD', known, unique) == 1 then
+  local erased_at = math.max(tonumber(redis.call('GET', erased) or '-1'), tenant_erased)
+  if erased_at < ts and redis.call('SADD', known, unique) == 1 then
     redis.call('PEXPIRE', known, retention)
     local entry = redis.call('XADD', KEYS[1], 'MINID', '~', oldest, '*',
       'interaction', interaction, 'user', user, 'json', json)

@@ -20,7 +20,8 @@
               Settles it where it is reserved; else counts it once in the windows of that time that are not over.
     restore   limit's name, amount
               A counter was lost: brings it back. Of several amounts in one window the largest counts.
-    converse  id, user, state, how long it is remembered (milliseconds)
+    converse  id, user, state, how long it is remembered (milliseconds), key of the time at which the user was erased
+              (without KEYS[1]), when the request began: of users erased since then nothing is saved
               -> "<user>\n<state>" that was there, or nil
 
   Uses keys that are not in KEYS, in the same slot, each beginning with KEYS[1]:
@@ -257,7 +258,11 @@ local function restore(name, amount)
   count(limit, start, ends, amount - before)
 end
 
-local function converse(id, user, state, ttl)
+local function converse(id, user, state, ttl, erased, asked)
+  local marks = redis.call('MGET', prefix .. erased, prefix .. 'erased:')
+  if math.max(tonumber(marks[1] or '-1'), tonumber(marks[2] or '-1')) >= asked then
+    return redis.call('GET', prefix .. 'turn:' .. id)
+  end
   local before = redis.call('SET', prefix .. 'turn:' .. id, user .. '\n' .. state, 'PX', ttl, 'GET')
   local index = prefix .. 'user-conversations:' .. user
   if redis.call('ZADD', index, now + ttl, id) == 1 then
@@ -293,7 +298,7 @@ local function run(operation)
   elseif name == 'restore' then
     return restore(id, operation[3])
   else
-    return converse(id, operation[3], operation[4], operation[5])
+    return converse(id, operation[3], operation[4], operation[5], operation[6], operation[7])
   end
 end
 

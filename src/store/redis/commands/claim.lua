@@ -6,10 +6,11 @@
   KEYS[3]   log index of the user (see append-interactions.lua): "p:<key's hash>"
   KEYS[4]   there when the claim was given up (see complete.lua)
   KEYS[5]   sizes of the tenant's kept answers by their keys' hashes; the sum of all under ""
+  KEYS[6]   when the user was erased, milliseconds                KEYS[7]   when the tenant was
 
   ARGV[1]   the key's hash        ARGV[2]   hash of the body      ARGV[3]   token
   ARGV[4]   how long the claim holds, milliseconds                ARGV[5]   most keys of a tenant
-  ARGV[6]   prefix of such a key
+  ARGV[6]   prefix of such a key                                  ARGV[7]   when the request began, milliseconds
 
   Returns {"claimed"} (also when this token had claimed it before), {"in_flight"}, {"mismatch"}, {"void"}, or
   {"done", response}.
@@ -28,6 +29,9 @@ if known[1] then
   if known[3] == ARGV[3] then return { 'claimed' } end
   return { 'in_flight' }
 end
+-- Nothing will be kept of it.
+local marks = redis.call('MGET', KEYS[6], KEYS[7])
+if math.max(tonumber(marks[1] or '-1'), tonumber(marks[2] or '-1')) >= tonumber(ARGV[7]) then return { 'claimed' } end
 redis.call('HSET', KEYS[1], 'body', ARGV[2], 'token', ARGV[3])
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 local function drop(hash)

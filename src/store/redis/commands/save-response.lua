@@ -4,6 +4,7 @@
   KEYS[1]   responses of the tenant, "<id>\n<user>", by the time at which they run out
   KEYS[2]   their sizes; the sum of all under ""
   KEYS[3]   when the user was erased
+  KEYS[5]   when the tenant was
   KEYS[4]   the response: hash of response, and the items that it is found by, a line each
 
   ARGV[1]   id            ARGV[2]   user          ARGV[3]   when it was made, milliseconds
@@ -43,8 +44,8 @@ local function drop(member)
   end
 end
 
-local erased = redis.call('GET', KEYS[3])
-if erased and tonumber(erased) >= tonumber(ARGV[3]) then return 0 end
+local marks = redis.call('MGET', KEYS[3], KEYS[5])
+if math.max(tonumber(marks[1] or '-1'), tonumber(marks[2] or '-1')) >= tonumber(ARGV[3]) then return 0 end
 
 local member = id .. '\n' .. user
 drop(member)
