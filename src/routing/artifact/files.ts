@@ -9,7 +9,8 @@ import { checkSignature } from './signature.ts'
 import type { ArtifactFiles, GraphBytes } from './types.ts'
 
 /**
- * Reads a directory and checks its signature, where there is a key for it, manifest, hashes, population and the form of the golden vectors.
+ * Reads a directory and checks its signature, where there is a key for it, manifest, hashes, population and the form of
+ * the golden vectors.
  *
  * @param publicKey PEM of whoever may have made it; null = anybody
  * @throws ArtifactError
