@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from router_model.export.artifact import ArtifactError
 from router_model.places import NoArtifactError
 from router_model.retrain.consent import ConsentError, read_config
-from router_model.retrain.gates import WAIVABLE, Limits, advice
+from router_model.retrain.gates import FIRM, NAMES, WAIVABLE, Limits, advice
 from router_model.retrain.judgement import JudgeError
 from router_model.retrain.log import LogError
 from router_model.retrain.options import Options, RetrainError, Watch
@@ -58,9 +58,10 @@ def command(
 ) -> None:
     """Learn from the gateway's log; publish the artifact only if it passes every gate (exit code 3 if not)."""
     console = Console(stderr=True)
-    unknown = sorted(set(waive or ()) - set(WAIVABLE))
-    if unknown:
-        console.print(f"Not to be waived: {', '.join(unknown)}. These may be: {', '.join(WAIVABLE)}.")
+    unknown, firm = sorted(set(waive or ()) - set(NAMES)), sorted(set(waive or ()) & set(FIRM))
+    if unknown or firm:
+        what = f"No such gate: {', '.join(unknown)}" if unknown else f"Not to be waived: {', '.join(firm)}"
+        console.print(f"{what}. These may be waived: {', '.join(WAIVABLE)}.")
         raise typer.Exit(2)
     torch.set_num_threads(1)
     limits = Limits(value_margin=value_margin, tenant_loss=tenant_loss)
