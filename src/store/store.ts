@@ -4,6 +4,7 @@ import type { Idempotency, Limits } from './limits.ts'
 import type { InteractionRecord, RewardRecord } from './records/codec.ts'
 import type { GainNote } from './records/records.ts'
 import type { Responses } from './responses.ts'
+import type { ReadVectors } from './scrub.ts'
 import type { UsageLog } from './usage.ts'
 
 /** A tenant key as stored: the secret itself is nowhere. */
@@ -229,6 +230,9 @@ export interface Store {
    * @returns where to go on, or '' at the end
    */
   dropIdleUsers(tenant: string, before: number, from: string): Promise<{ dropped: number; next: string }>
+
+  /** Takes query vectors that earlier versions kept in clear out of log and edges. Returns how many there were. */
+  scrubVectors(read: ReadVectors): Promise<number>
 
   /** Notes that an answer is on its way (`ended: false`) so that feedback finds it; again, with its completion id. */
   openInteractions(rows: InteractionSummary[]): Promise<void>
