@@ -234,7 +234,7 @@ function answerHeaders(
     'x-router-reason': detail === '' ? reason : `${reason};${detail}`,
     'x-router-policy': version,
     ...(most !== null && { 'x-router-max-tokens': String(most) }),
-    ...(forwarded.request.dropped?.length && { 'x-router-dropped': forwarded.request.dropped.join(', ') }),
+    ...(forwarded.request.dropped?.length && { 'x-router-dropped': inHeader(forwarded.request.dropped) }),
     ...(!forwarded.stream && forwarded.usage && costHeaders(context, decision, candidate, forwarded.usage)),
   }
 }
@@ -246,4 +246,18 @@ function costHeaders(context: RequestContext, decision: Decision, { price }: Can
     'x-router-cost-usd': cost.toFixed(9),
     ...(baseline !== null && { 'x-router-saved-usd': (baseline - cost).toFixed(9) }),
   }
+}
+
+/** Node's clients take 16 KiB of headers together. */
+const MAX_LIST_CHARS = 2_048
+
+/** Names that clients make up, as a header's list: in visible ASCII, and of bounded length. */
+function inHeader(names: readonly string[]): string {
+  let list = ''
+  for (const name of names) {
+    const shown = name.slice(0, 128).replace(/[^\x21-\x2b\x2d-\x7e]/g, '?')
+    if (list.length + shown.length > MAX_LIST_CHARS) return `${list}, ...`
+    list += list === '' ? shown : `, ${shown}`
+  }
+  return list
 }
