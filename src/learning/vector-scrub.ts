@@ -1,8 +1,7 @@
 import type { Logger } from '../observability/logger.ts'
 import type { Policies } from '../routing/policies/policies.ts'
 import { quantise } from '../runtime/quantise.ts'
-import type { ClearVector, Reading } from '../store/scrub.ts'
-import type { Store } from '../store/store.ts'
+import type { ClearVector, Reading, Store } from '../store/store.ts'
 import { queriesOf } from './belief.ts'
 
 const FIRST_MS = 30_000

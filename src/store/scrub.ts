@@ -1,22 +1,6 @@
-import type { QuantisedVector } from '../runtime/quantise.ts'
 import { base64Of, int8FromBase64 } from './bytes.ts'
 import type { StoredInteraction } from './records/codec.ts'
-import type { KeptVector, StoredEdge } from './store.ts'
-
-/** What an artifact reads in a query, and which reader it was. */
-export interface Reading {
-  reading: QuantisedVector
-  reader: string
-}
-
-/** A query vector that an earlier version of this program kept in clear. */
-export interface ClearVector {
-  tenant: string
-  vector: KeptVector
-}
-
-/** What is kept in their place; null where the tenant's artifact can't read them: then nothing is. */
-export type ReadVectors = (vectors: readonly ClearVector[]) => Promise<readonly (Reading | null)[]>
+import type { KeptVector, ReadVectors, StoredEdge } from './store.ts'
 
 /** How a row that holds a vector in clear reads, as JSON. */
 export const CLEAR = '"embedding":{"int8":'

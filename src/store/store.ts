@@ -4,7 +4,6 @@ import type { Idempotency, Limits } from './limits.ts'
 import type { InteractionRecord, RewardRecord } from './records/codec.ts'
 import type { GainNote } from './records/records.ts'
 import type { Responses } from './responses.ts'
-import type { ReadVectors } from './scrub.ts'
 import type { UsageLog } from './usage.ts'
 
 /** A tenant key as stored: the secret itself is nowhere. */
@@ -86,6 +85,21 @@ export interface KeptVector {
   embedder: string
   of: { sealed: string } | { plain: QuantisedVector }
 }
+
+/** What an artifact reads in a query, and which reader it was. */
+export interface Reading {
+  reading: QuantisedVector
+  reader: string
+}
+
+/** A query vector that an earlier version of this program kept in clear. */
+export interface ClearVector {
+  tenant: string
+  vector: KeptVector
+}
+
+/** What is kept in their place; null where the tenant's artifact can't read them: then nothing is. */
+export type ReadVectors = (vectors: readonly ClearVector[]) => Promise<readonly (Reading | null)[]>
 
 /** What feedback needs of an interaction; found also while the answer is still on its way. */
 export interface InteractionSummary {

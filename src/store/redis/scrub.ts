@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import { decodeEdge, encodeEdge } from '../codec.ts'
-import { CLEAR, isClear, type ReadVectors, scrubEdges, scrubRows } from '../scrub.ts'
-import type { StoredEdge } from '../store.ts'
+import { CLEAR, isClear, scrubEdges, scrubRows } from '../scrub.ts'
+import type { ReadVectors, StoredEdge } from '../store.ts'
 import type { RedisAccess } from './access.ts'
 import { nodesOf } from './erase-tenant.ts'
 import * as keys from './keys.ts'
@@ -14,8 +14,8 @@ const PAUSE_MS = 20
 const LOCK_MS = 60_000
 
 /**
- * Takes the query vectors that earlier versions kept in clear out of logs and edges, in slices. A log that holds some is
- * copied: for a while it is there twice.
+ * Takes the query vectors that earlier versions kept in clear out of logs and edges, in slices. A log that holds some
+ * is copied: for a while it is there twice.
  *
  * @returns how many there were; once a tenant had none, it is not looked again
  */

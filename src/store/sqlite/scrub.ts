@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { decodeEdge, encodeEdge } from '../codec.ts'
-import { CLEAR, isClear, type ReadVectors, scrubEdges, scrubRows } from '../scrub.ts'
-import type { StoredEdge } from '../store.ts'
+import { CLEAR, isClear, scrubEdges, scrubRows } from '../scrub.ts'
+import type { ReadVectors, StoredEdge } from '../store.ts'
 import type { SqliteFile } from './file.ts'
 
 /** Rows a slice: SQLite blocks the process meanwhile. */
