@@ -211,6 +211,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
   const surges = new Surges((surge) => {
     metrics.evidenceSurges.inc({ tenant: surge.tenant, candidate: surge.candidate })
     log.warn(surge, 'many new users rate one candidate alike: see /admin/evidence')
+    void webhook.tell({ type: 'evidence.surge', data: surge })
   })
   const { min_answers, min_age_hours, half_life_days } = config.router.shared_evidence
   const learner = made(
