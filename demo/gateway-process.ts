@@ -1,7 +1,8 @@
-import { spawn } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { promisify } from 'node:util'
 import { stringify } from 'yaml'
 import type { Llm } from './outcomes.ts'
 
@@ -12,6 +13,8 @@ const KEPT_OUTPUT = 65_536
 export interface DemoGateway {
   url: string
   key: string
+  /** What `persona-router report` says of it, as Markdown. */
+  report(): Promise<string>
   stop(): Promise<void>
 }
 
@@ -47,6 +50,20 @@ export async function startDemoGateway(
     await exited
     rmSync(dir, { recursive: true, force: true })
   }
+  const report = async () => {
+    const args = [
+      'src/cli/cli.ts',
+      '--config',
+      join(dir, 'gateway.yaml'),
+      'report',
+      '--tenant',
+      'demo',
+      '--since',
+      '1d',
+    ]
+    const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: ROOT })
+    return stdout
+  }
   try {
     const port = await new Promise<string>((listening, fail) => {
       let output = ''
@@ -61,7 +78,7 @@ export async function startDemoGateway(
       child.stderr.on('data', hear)
       child.once('exit', () => fail(new Error(`the gateway did not start:\n${output}`)))
     })
-    return { url: `http://127.0.0.1:${port}`, key, stop }
+    return { url: `http://127.0.0.1:${port}`, key, report, stop }
   } catch (error) {
     await stop()
     throw error

@@ -58,9 +58,10 @@ async function main(): Promise<void> {
   )
 
   const replay = await startReplayServer(questions)
-  const gateway = await startDemoGateway(replay.url, llms, options.router)
+  const gateway = await startDemoGateway(replay.url, llms, { ...options.router, baseline: single.name })
   const screen = new Screen(users.length * options.turns, tallies)
   let interrupted = false
+  let told = ''
   process.once('SIGINT', () => {
     interrupted = true
     // What is still asked fails, and ends the game.
@@ -90,6 +91,7 @@ async function main(): Promise<void> {
         for (const [tally, choose] of fixed) note(tally, choose())
       },
     })
+    told = await gateway.report()
   } catch (error) {
     if (!interrupted) throw error
     process.exitCode = INTERRUPTED
@@ -104,6 +106,7 @@ async function main(): Promise<void> {
   if (missing > 0)
     process.stdout.write(`(${options.seconds} s were over before ${missing} more requests could be made)\n`)
   process.stdout.write(`\n${report(tallies, frontier.compare()).join('\n')}\n\npicture: ${picture}\n`)
+  process.stdout.write(`\nWhat the gateway itself knows, from its log (persona-router report):\n\n${told}`)
 }
 
 function readOptions() {

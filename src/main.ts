@@ -1,9 +1,8 @@
 import type { Server } from 'node:http'
 import { flushCompileCache } from 'node:module'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
-import { firstKey, printWelcome } from './cli/first-run.ts'
+import { printWelcome } from './cli/first-run.ts'
 import { loadConfig } from './config/load.ts'
 import type { Config } from './config/schema.ts'
 import { ConfigSource } from './config/source.ts'
@@ -16,7 +15,7 @@ import { createApp } from './server/app.ts'
 import { directly } from './server/direct.ts'
 import { closeAfterAnswers, createHttpServer, drainServer, useCertificate } from './server/http-server.ts'
 import { isFirst, isSupervisor, supervise } from './server/workers.ts'
-import { closeServices, createServices, dataDirOf, type Overrides, type Services } from './services.ts'
+import { closeServices, createServices, type Overrides, type Services } from './services.ts'
 
 /**
  * Reads the configuration, builds the services, listens; drains on SIGTERM and SIGINT.
@@ -60,7 +59,7 @@ export async function serve(configPath: string, overrides: Overrides = {}): Prom
   // Now, not at the exit: a process that is killed has no exit.
   flushCompileCache()
   if (isFirst()) {
-    const key = await firstKey(services.store, config, join(dataDirOf(config), 'first-key')).catch(() => null)
+    const key = await services.firstKey.show(services.store, config).catch(() => null)
     printWelcome({ server: config.server, port, key, snapshot: services.snapshot() })
   }
 

@@ -1,5 +1,8 @@
 import { dirname, join, resolve } from 'node:path'
-import { identitySecret } from './candidates/identity-secret.ts'
+import { PendingFeedback } from './api/pending-feedback.ts'
+import { FirstKey } from './candidates/first-key.ts'
+import { withFormerIds } from './candidates/former-ids.ts'
+import { IdentitySecret } from './candidates/identity-secret.ts'
 import { UserIds } from './candidates/tenants.ts'
 import { vectorSecret } from './config/cross-check.ts'
 import { ConfigError } from './config/load.ts'
@@ -15,6 +18,7 @@ import { askCandidate } from './learning/sources/ask-candidate.ts'
 import { Judge } from './learning/sources/judge.ts'
 import { Surges } from './learning/surges.ts'
 import { takeReward } from './learning/take-reward.ts'
+import { UserRetention } from './learning/user-retention.ts'
 import { UserStates } from './learning/user-states.ts'
 import { VectorVault } from './learning/vector-vault.ts'
 import { Latencies } from './observability/latencies.ts'
@@ -31,6 +35,7 @@ import { Conversations } from './pipeline/conversation.ts'
 import { Entry } from './pipeline/entry.ts'
 import { HeldBytes, heldBytesOptions } from './pipeline/held-bytes.ts'
 import { Quota } from './pipeline/quota/quota.ts'
+import { RequestIds } from './pipeline/request-ids.ts'
 import { Refusals } from './providers/dialect/refusals.ts'
 import { Breakers, deploymentOf } from './providers/forward/breakers.ts'
 import { answers } from './providers/forward/probe.ts'
@@ -39,6 +44,7 @@ import { modelThread } from './routing/model/thread.ts'
 import { Policies } from './routing/policies/policies.ts'
 import { Gains } from './routing/safety/gains.ts'
 import { Modes } from './routing/safety/modes.ts'
+import { Background } from './runtime/background.ts'
 import { Seal, type Secrets } from './runtime/seal.ts'
 import { Siblings } from './server/workers.ts'
 import { openStore } from './store/index.ts'
@@ -56,6 +62,8 @@ export interface Services {
   storeHealth: StoreHealth
   recorder: Recorder
   authenticator: Authenticator
+  firstKey: FirstKey
+  background: Background
   entry: Entry
   heldBytes: HeldBytes
   admission: Admission
@@ -63,12 +71,15 @@ export interface Services {
   conversations: Conversations
   quota: Quota
   requests: RequestContexts
+  requestIds: RequestIds
+  pendingFeedback: PendingFeedback
   siblings: Siblings
   userIds: UserIds
   /** Of what is kept of responses, here and by clients. */
   seal: Seal
-  /** Ends the wait for a secret of user ids that all replicas share. */
-  stopAgreeing(): void
+  /** Under which user ids are kept. */
+  identity: IdentitySecret
+  userRetention: UserRetention
   policies: Policies
   users: UserStates
   /** Of query vectors, where a tenant asked for them. */
@@ -113,7 +124,27 @@ export async function createServices(source: ConfigSource, log: Logger, override
   const webhook = made('webhook', new Webhook(() => snapshot().config.webhook, { metrics, log }))
   const telemetry = made('telemetry', await openTelemetry(config.telemetry, { metrics, log }))
   const onStoreError = (call: string) => metrics.storeErrors.inc({ call })
-  const store = made('store', await openStore(config.store, config.server.workers))
+  const opened = await openStore(config.store, config.server.workers)
+  const identity = made(
+    'identity',
+    await IdentitySecret.open({
+      configured: config.identity.secret,
+      previous: config.identity.previous_secrets,
+      file: join(dataDirOf(config), 'identity-secret'),
+      store: opened,
+      onChange(secrets) {
+        log.warn('the replicas keep user ids under another secret: it is used from now on')
+        userIds.use(secrets)
+        seal.use(secrets)
+        requestIds.use(secrets[0])
+      },
+      onProblem: (problem) => log.error({ problem }, 'user ids differ between replicas'),
+    }),
+  )
+  if (identity.problem !== null) throw new ConfigError('identity', [identity.problem])
+  const userIds = made('userIds', new UserIds(identity.secrets))
+  const seal = made('seal', new Seal(identity.secrets, 'responses'))
+  const store = made('store', withFormerIds(opened, userIds))
   store.ping().catch((error: Error) => log.warn({ reason: error.message }, 'the store does not answer'))
   const recorder = made(
     'recorder',
@@ -176,15 +207,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
     if (change.kind === 'all') for (const tenant of snapshot().tenants.keys()) policies.refreshEvidence(tenant)
   })
 
-  const identity = await identitySecret(config.identity.secret, join(dataDirOf(config), 'identity-secret'), store)
-  const userIds = made('userIds', new UserIds(identity.secret))
-  const seal = made('seal', new Seal([identity.secret, ...config.identity.previous_secrets], 'responses'))
-  const stopAgreeing = identity.agreeLater((secret) => {
-    log.warn('the replicas keep user ids under another secret: it is used from now on')
-    userIds.use(secret)
-    seal.use([secret, ...config.identity.previous_secrets])
-  })
-
+  const requestIds = made('requestIds', new RequestIds(identity.secrets[0]))
   const surges = new Surges((surge) => {
     metrics.evidenceSurges.inc({ tenant: surge.tenant, candidate: surge.candidate })
     log.warn(surge, 'many new users rate one candidate alike: see /admin/evidence')
@@ -199,6 +222,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
       find,
       policyFor: (tenant, user) => policies.snapshot(tenant, user).policy,
       hearing: { minAnswers: min_answers, minAgeMs: min_age_hours * HOUR_MS, halfLifeDays: half_life_days },
+      newUsersPerMinute: config.limits.new_users_per_minute,
       onFirstWord: (tenant, candidate, reward) => surges.note(tenant, candidate, reward),
       log,
     }),
@@ -229,10 +253,11 @@ export async function createServices(source: ConfigSource, log: Logger, override
           log,
         })
 
-  const authenticator = made('authenticator', new Authenticator(store, config))
+  const firstKey = made('firstKey', new FirstKey(join(dataDirOf(config), 'first-key')))
+  const authenticator = made('authenticator', new Authenticator(store, config, (record) => firstKey.used(record)))
   const admission = made('admission', new Admission(admissionOptions(config)))
   const heldBytes = made('heldBytes', new HeldBytes(heldBytesOptions(config)))
-  const requests = made('requests', new RequestContexts(heldBytes))
+  const requests = made('requests', new RequestContexts(heldBytes, requestIds))
   const quota = made(
     'quota',
     new Quota(store.limits, {
@@ -268,6 +293,8 @@ export async function createServices(source: ConfigSource, log: Logger, override
     ),
     recorder,
     authenticator,
+    firstKey,
+    background: made('background', new Background()),
     entry: made('entry', new Entry({ quota, userIds })),
     heldBytes,
     admission,
@@ -275,10 +302,16 @@ export async function createServices(source: ConfigSource, log: Logger, override
     conversations: made('conversations', new Conversations(store, () => onStoreError('loadConversation'))),
     quota,
     requests,
+    requestIds,
+    pendingFeedback: made(
+      'pendingFeedback',
+      new PendingFeedback({ lost: (tenant) => metrics.feedbackLost.inc({ tenant }) }),
+    ),
     siblings: made('siblings', siblingsOf(reload, policies, log)),
     userIds,
     seal,
-    stopAgreeing,
+    identity,
+    userRetention: made('userRetention', new UserRetention({ store, config: () => snapshot().config, log })),
     policies,
     users,
     vault,
@@ -301,10 +334,16 @@ export async function createServices(source: ConfigSource, log: Logger, override
   return services
 }
 
+/** Learning from the last answers takes at most so long. */
+const SETTLE_MS = 5_000
+
 /** Closes all that `createServices` opened, each part after those that use it. Requests must have ended. */
 export async function closeServices(services: Services): Promise<void> {
   const { learner, policies, users, vault, judge, quota, recorder, store, log } = services
-  services.stopAgreeing()
+  services.identity.close()
+  services.userRetention.close()
+  await services.background.settled(SETTLE_MS)
+  await services.pendingFeedback.close()
   services.storeHealth.close()
   await judge?.close()
   await learner.close()

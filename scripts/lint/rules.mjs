@@ -11,6 +11,7 @@ const LAYERS = [
   ['main'],
   ['services'],
   ['server/', 'cli/'],
+  ['console/'],
   ['api/'],
   ['pipeline/'],
   // One configuration resolved to what it stands for.

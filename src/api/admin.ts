@@ -4,6 +4,7 @@ import { Hono } from 'hono'
 import { z } from 'zod'
 import { hashKey, makeKey } from '../candidates/keys.ts'
 import { keyProblem } from '../candidates/new-key.ts'
+import { SCOPES } from '../candidates/scopes.ts'
 import { ConfigError } from '../config/load.ts'
 import { modeSchema } from '../config/schema.ts'
 import type { Snapshot } from '../config/snapshot.ts'
@@ -23,16 +24,26 @@ import type { Modes } from '../routing/safety/modes.ts'
 import type { Store, StoredRefusal } from '../store/store.ts'
 import { dropEvidence, showEvidence } from './admin-evidence.ts'
 import { readSmallBody } from './body.ts'
+import { adminUsage } from './usage.ts'
 
 /** Whose bodies are counted as the operator's; no tenant has such a name. */
 const OPERATOR = ''
 
-const KEY_FIELDS = { tenant: 'tenant', models: 'models', expires: 'expires_at' } as const
+const KEY_FIELDS = {
+  tenant: 'tenant',
+  models: 'models',
+  expires: 'expires_at',
+  user: 'user',
+  scopes: 'scopes',
+} as const
 const newKeySchema = z.strictObject({
   tenant: z.string(),
   name: z.string().max(128).default(''),
   expires_at: z.iso.datetime().nullish(),
   models: z.array(z.string()).min(1).nullish(),
+  /** The user whose key it is. */
+  user: z.string().nullish(),
+  scopes: z.array(z.enum(SCOPES)).min(1).nullish(),
 })
 /** Left out: the artifact of all tenants that have none of their own. */
 const tenant = z.string().min(1).optional()
@@ -65,7 +76,6 @@ export interface AdminDeps extends ComponentSources {
 /** The operator's routes, behind a key of their own; 404 while no such key is configured. */
 export function admin(deps: AdminDeps): Hono<{ Bindings: HttpBindings }> {
   const app = new Hono<{ Bindings: HttpBindings }>()
-
   app.use('*', async (c, next) => {
     const expected = deps.snapshot().config.admin.key
     if (expected === undefined) throw notFound('Not found.')
@@ -73,6 +83,12 @@ export function admin(deps: AdminDeps): Hono<{ Bindings: HttpBindings }> {
     if (given === undefined || !sameKey(given, expected)) throw unauthorized()
     await next()
   })
+  return app.route('/', adminRoutes(deps))
+}
+
+/** The same, for who has shown otherwise that they are the operator. */
+export function adminRoutes(deps: AdminDeps): Hono<{ Bindings: HttpBindings }> {
+  const app = new Hono<{ Bindings: HttpBindings }>()
 
   const body = async <T>({ incoming, outgoing }: HttpBindings, schema: z.ZodType<T>): Promise<T> => {
     const held = deps.heldBytes.openFor(outgoing, OPERATOR)
@@ -99,8 +115,8 @@ export function admin(deps: AdminDeps): Hono<{ Bindings: HttpBindings }> {
     return c.json({ data: keys.map(({ hash: _, ...shown }) => shown) })
   })
   app.post('/keys', async (c) => {
-    const { tenant, name, expires_at, models } = await body(c.env, newKeySchema)
-    const wanted = { tenant, name, expiresAt: expires_at ? Date.parse(expires_at) : null, models: models ?? null }
+    const { tenant, name, expires_at, models = null, user = null, scopes = null } = await body(c.env, newKeySchema)
+    const wanted = { tenant, name, expiresAt: expires_at ? Date.parse(expires_at) : null, models, user, scopes }
     const problem = keyProblem(deps.snapshot().config, wanted, Date.now())
     if (problem) throw invalidRequest(problem.message, KEY_FIELDS[problem.field])
     const { secret, record } = makeKey(wanted)
@@ -113,6 +129,12 @@ export function admin(deps: AdminDeps): Hono<{ Bindings: HttpBindings }> {
     return c.json({ revoked: true })
   })
 
+  app.delete('/tenants/:tenant', async (c) => {
+    const tenant = c.req.param('tenant')
+    const erased = await deps.store.eraseTenant(tenant)
+    if (erased === 0) throw notFound('Nothing is kept of such a tenant.')
+    return c.json({ object: 'tenant.erased', tenant, erased })
+  })
   app.get('/refusals', async (c) => {
     const asked = tenantsOf(deps, c.req.query('tenant'))
     const rows = await Promise.all(
@@ -128,6 +150,11 @@ export function admin(deps: AdminDeps): Hono<{ Bindings: HttpBindings }> {
       tenantsOf(deps, tenant).map((name) => deps.refusals.forget(name, { deployment, field })),
     )
     return c.json({ forgotten: counts.reduce((sum, count) => sum + count, 0) })
+  })
+
+  app.get('/usage', async (c) => {
+    const [tenant, by] = [c.req.query('tenant'), c.req.query('by')]
+    return c.json(await adminUsage(deps, { tenant, by, from: c.req.query('from'), to: c.req.query('to') }))
   })
 
   app.get('/evidence', async (c) => {

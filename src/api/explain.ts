@@ -1,4 +1,5 @@
 import type { UserIds } from '../candidates/tenants.ts'
+import { isObject } from '../openai/is-object.ts'
 import { parseRawBody } from '../openai/raw-body.ts'
 import type { Admission } from '../pipeline/admission.ts'
 import type { RequestContext } from '../pipeline/context.ts'
@@ -6,6 +7,8 @@ import { type DecideDeps, type Decision, decide } from '../pipeline/decide.ts'
 import { chatEndpoint, type Endpoint } from '../pipeline/endpoint.ts'
 import type { Quota } from '../pipeline/quota/quota.ts'
 import { readCall } from './chat-completions.ts'
+import { completionsEndpoint } from './completions.ts'
+import { messagesEndpoint } from './messages.ts'
 
 export interface ExplainDeps extends DecideDeps {
   userIds: UserIds
@@ -30,14 +33,26 @@ export async function explain(deps: ExplainDeps, context: RequestContext, respon
   })
 }
 
-/** Takes the body of a completion or of a response, told apart by what they alone have. */
+/** Takes the body of any endpoint that answers, told apart by what it alone has. */
 const eitherOf = (responses: Endpoint): Endpoint => ({
   ...chatEndpoint,
-  read: (raw, model) => (isForResponses(parseRawBody(raw).json) ? responses : chatEndpoint).read(raw, model),
+  read(raw, model) {
+    const body = parseRawBody(raw).json
+    const endpoint = 'messages' in body ? (isForMessages(body) ? messagesEndpoint : chatEndpoint) : null
+    return (endpoint ?? ('prompt' in body && !('input' in body) ? completionsEndpoint : responses)).read(raw, model)
+  },
 })
 
-const isForResponses = (body: Record<string, unknown>) =>
-  !('messages' in body) && ('input' in body || 'previous_response_id' in body)
+/** Fields and content blocks that the Messages API has, and chat completions have not. */
+const OF_MESSAGES = ['system', 'stop_sequences', 'thinking', 'output_config', 'context_management']
+const BLOCKS = new Set(['tool_use', 'tool_result', 'thinking', 'redacted_thinking', 'document', 'image'])
+
+function isForMessages(body: Record<string, unknown>): boolean {
+  if (OF_MESSAGES.some((field) => field in body)) return true
+  const listOf = (value: unknown) => (Array.isArray(value) ? value.filter(isObject) : [])
+  if (listOf(body.tools).some((tool) => 'input_schema' in tool)) return true
+  return listOf(body.messages).some(({ content }) => listOf(content).some(({ type }) => BLOCKS.has(String(type))))
+}
 
 function explanationOf({ selection, scores, version, fallback, profile, conversation }: Decision) {
   const propensity = new Map(

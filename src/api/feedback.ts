@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
-import type { UserIds } from '../candidates/tenants.ts'
-import { invalidRequest, notFound } from '../errors.ts'
+import { scopesOf } from '../candidates/scopes.ts'
+import { ANONYMOUS, type UserIds } from '../candidates/tenants.ts'
+import { GatewayError, invalidRequest, notFound } from '../errors.ts'
 import { ratingRewards } from '../learning/sources/user-rating.ts'
 import { type RewardDeps, takeReward } from '../learning/take-reward.ts'
 import { fieldError } from '../openai/parse-chat.ts'
@@ -10,8 +11,11 @@ import { requestIdOf } from '../openai/responses/items.ts'
 import type { RequestContext } from '../pipeline/context.ts'
 import type { Conversations } from '../pipeline/conversation.ts'
 import { allowedCandidates, principalOf, tenantOf } from '../pipeline/principal.ts'
-import type { InteractionSummary } from '../store/store.ts'
+import type { RequestIds } from '../pipeline/request-ids.ts'
+import { userHash } from '../runtime/keys.ts'
+import { type InteractionSummary, StoreError } from '../store/store.ts'
 import { readSmallBody } from './body.ts'
+import type { PendingFeedback } from './pending-feedback.ts'
 
 const MAX_COMMENT_CHARS = 4_000
 
@@ -31,6 +35,8 @@ const feedbackSchema = z.looseObject({
 export interface FeedbackDeps extends RewardDeps {
   userIds: UserIds
   conversations: Conversations
+  requestIds: RequestIds
+  pendingFeedback: PendingFeedback
 }
 
 type Feedback = z.output<typeof feedbackSchema>
@@ -54,66 +60,145 @@ const LEARN_WITHIN_MS = 250
 
 /**
  * `POST /v1/feedback`: records a user's feedback and learns from it; the next request of that user is decided with it.
+ * Where the answer is one of ours that is not found yet, or the store is away, the feedback is accepted all the same,
+ * and tried again.
  *
- * @throws GatewayError 400; 404 when the tenant has no such interaction. @throws StoreError
+ * @throws GatewayError 400; 404 when the tenant has no such interaction; 409 where several answers have that completion
+ * id. @throws StoreError when the store is away and too much waits already
  */
 export async function takeFeedback(deps: FeedbackDeps, context: RequestContext) {
   const feedback = parseFeedback(await readSmallBody(context))
-  const { caller, snapshot, requestId, ts } = context
-  const interaction = await findSoon(deps, context, feedback)
-  if (!interaction) {
-    const param = IDS.find((field) => feedback[field] !== undefined) ?? null
-    throw notFound('There is no such completion.', 'interaction_not_found', param)
+  refuseUnknownPreference(context, feedback)
+  const { keep_comments } = tenantOf(context.snapshot, context.caller).config
+  const said = keep_comments ? feedback : { ...feedback, comment: undefined }
+  const take = async () => {
+    const interaction = await findRated(deps, context, feedback)
+    if (!interaction || !mayRate(deps, context, feedback, interaction)) return null
+    await rate(deps, said, interaction, context.ts)
+    return interaction
   }
-  const preferred = feedback.preferred_model
-  if (
-    preferred !== undefined &&
-    !allowedCandidates(tenantOf(snapshot, caller), caller).some(({ name }) => name === preferred)
-  ) {
-    throw invalidRequest(`Invalid 'preferred_model': no such model.`, 'preferred_model')
+  const accepted = (interaction: string | null) => ({
+    object: 'feedback',
+    id: context.requestId,
+    interaction_id: interaction,
+    status: 'accepted',
+  })
+  const later = () => {
+    const isTaken = async () => (await take()) !== null
+    return deps.pendingFeedback.add(context.caller.tenant, isTaken, FOUND_WITHIN_MS + lagMs(context))
   }
-  const { keep_comments } = tenantOf(snapshot, caller).config
-  await rate(deps, keep_comments ? feedback : { ...feedback, comment: undefined }, interaction, ts)
-  return { object: 'feedback', id: requestId, interaction_id: interaction.id, status: 'accepted' }
+  const ours = recentRequest(deps, context, feedback)
+  let taken: InteractionSummary | null
+  try {
+    taken = await take()
+    if (!taken && ours !== null && later()) return accepted(ours)
+    taken ??= await soon(take, lagMs(context))
+  } catch (error) {
+    if (error instanceof StoreError && later()) return accepted(ours)
+    throw error
+  }
+  if (taken) return accepted(taken.id)
+  const param = IDS.find((field) => feedback[field] !== undefined) ?? null
+  throw notFound('There is no such completion.', 'interaction_not_found', param)
+}
+
+/** Somebody else's answer is none for who may rate their own alone. */
+function mayRate({ userIds }: FeedbackDeps, context: RequestContext, feedback: Feedback, found: InteractionSummary) {
+  const { snapshot, caller, incoming } = context
+  return (
+    scopesOf(caller).includes('feedback:any') ||
+    principalOf(snapshot, userIds, caller, incoming, feedback).user === found.user
+  )
 }
 
 const IDS = ['request_id', 'completion_id', 'message_id', 'conversation_id'] as const
+
+/** @throws GatewayError 400 */
+function refuseUnknownPreference({ caller, snapshot }: RequestContext, { preferred_model: preferred }: Feedback): void {
+  if (preferred === undefined) return
+  if (allowedCandidates(tenantOf(snapshot, caller), caller).some(({ name }) => name === preferred)) return
+  throw invalidRequest(`Invalid 'preferred_model': no such model.`, 'preferred_model')
+}
 
 /** Looks again so often, in as many milliseconds as another replica may take to write an answer down. */
 const LOOKS = 4
 /** On top of `spool.flush_ms`: the write itself. */
 const WRITE_MS = 100
 
-/** As `findRated`, also what another replica has answered a moment ago and is still to write down. */
-async function findSoon(deps: FeedbackDeps, context: RequestContext, feedback: Feedback) {
-  const withinMs = context.snapshot.config.spool.flush_ms + WRITE_MS
-  let found = await findRated(deps, context, feedback)
-  for (let look = 0; !found && look < LOOKS; look++) {
-    await sleep((2 * withinMs) / LOOKS)
-    found = await findRated(deps, context, feedback)
+const lagMs = ({ snapshot }: RequestContext) => 2 * (snapshot.config.spool.flush_ms + WRITE_MS)
+
+async function soon<T>(look: () => Promise<T | null>, withinMs: number): Promise<T | null> {
+  for (let looks = 0; looks < LOOKS; looks++) {
+    await sleep(withinMs / LOOKS)
+    const found = await look()
+    if (found) return found
   }
-  return found
+  return null
 }
 
-/** The answer that is rated, by whichever id is given, the most exact one first. */
-async function findRated(deps: FeedbackDeps, context: RequestContext, feedback: Feedback) {
+/** How long a replica that is busy may take beyond that. */
+const FOUND_WITHIN_MS = 5_000
+/** Replicas' clocks may differ. */
+const SKEW_MS = 60_000
+
+/** The request that is named, where it is one of the tenant's that may not have been written down yet. */
+function recentRequest({ requestIds }: FeedbackDeps, { caller, snapshot, ts }: RequestContext, feedback: Feedback) {
+  const id = requestIdOf(feedback.request_id ?? feedback.completion_id ?? '')
+  const at = requestIds.timeOf(caller.tenant, id)
+  if (at === null) return null
+  return Math.abs(ts - at) < snapshot.config.timeouts.total_ms + SKEW_MS ? id : null
+}
+
+/** The answer that is rated, by whichever id is given, the most exact one first. @throws GatewayError 409 */
+async function findRated(
+  deps: FeedbackDeps,
+  context: RequestContext,
+  feedback: Feedback,
+): Promise<InteractionSummary | null> {
   const { caller, snapshot, incoming } = context
   const { tenant, user } = principalOf(snapshot, deps.userIds, caller, incoming, feedback)
   const { request_id, completion_id, message_id, conversation_id } = feedback
-  const find = (id: string) => deps.recorder.findInteraction(tenant.name, id)
+  const byId = (id: string) => deps.recorder.findInteraction(tenant.name, id)
   if (request_id !== undefined || completion_id !== undefined) {
     const id = requestIdOf(request_id ?? completion_id ?? '')
-    const named = await find(id)
-    if (!named || named.id === id || !isGuessable(id)) return named
-    return named.user === user && context.ts - named.ts < GUESSABLE_MS ? named : null
+    return (await byId(id)) ?? findCompleted(deps, tenant.name, user, id, context.ts)
   }
   const message = deps.userIds.message(tenant.config, user, message_id ?? null)
-  const named = message === null ? null : await find(message)
-  if (named || conversation_id === undefined) return named
-  const key = deps.userIds.conversation(tenant.config, user, conversation_id)
-  const state = key === null ? null : await deps.conversations.load(tenant.name, key)
-  return state && find(state.interaction)
+  const [named] = message === null ? [] : await deps.recorder.findCompletions(tenant.name, message)
+  if (named) return byId(named.interaction)
+  const key = conversation_id && deps.userIds.conversation(tenant.config, user, conversation_id)
+  const state = key ? await deps.conversations.load(tenant.name, key) : null
+  return state && byId(state.interaction)
 }
+
+/**
+ * The one answer with a provider's id that the user may mean: their own; where no user is named, any that is likely to
+ * be the only one with it.
+ *
+ * @throws GatewayError 409 where there are several
+ */
+async function findCompleted(
+  { recorder }: FeedbackDeps,
+  tenant: string,
+  user: string,
+  completionId: string,
+  now: number,
+): Promise<InteractionSummary | null> {
+  const all = await recorder.findCompletions(tenant, completionId)
+  const guessable = isGuessable(completionId)
+  const whose = guessable || user !== ANONYMOUS ? userHash(user) : null
+  const meant = all.filter((one) => {
+    return (whose === null || one.user === whose) && !(guessable && now - one.ts >= GUESSABLE_MS)
+  })
+  if (meant.length > 1) throw ambiguous()
+  return meant[0] ? recorder.findInteraction(tenant, meant[0].interaction) : null
+}
+
+const ambiguous = () =>
+  new GatewayError(
+    "Several answers have this completion id. Give 'request_id' instead: the answer's header x-request-id.",
+    { status: 409, type: 'invalid_request_error', code: 'ambiguous_completion_id', param: 'completion_id' },
+  )
 
 /** A provider that counts its answers, or draws from a thousand numbers (Ollama), gives an id to many of them. */
 const GUESSABLE_MS = 600_000

@@ -26,17 +26,31 @@ const auto = (id: string): ModelObject => ({ id, object: 'model', created: 0, ow
 
 const aliased = (id: string, target: string): ModelObject => ({ ...auto(id), persona_router: { alias_of: target } })
 
-/** `GET /v1/models`. @throws GatewayError 401 */
-export const listModels = (context: RequestContext) => ({ object: 'list', data: modelsOf(...namesOf(context)) })
+/** `GET /v1/models`: all at once. @throws GatewayError 401 */
+export function listModels(context: RequestContext) {
+  const data = modelsOf(...namesOf(context)).map(shapeFor(context))
+  const [first, last] = [data[0]?.id ?? null, data.at(-1)?.id ?? null]
+  return { object: 'list', data, ...(asksAsAnthropic(context) && { has_more: false, first_id: first, last_id: last }) }
+}
 
 /** `GET /v1/models/{id}`. @throws GatewayError 401, 404 `model_not_found` */
 export function findModel(context: RequestContext, id: string): ModelObject {
   const [allowed, aliases] = namesOf(context)
+  const shape = shapeFor(context)
   const listed = modelsOf(allowed, aliases).find((model) => model.id === id)
-  if (listed) return listed
+  if (listed) return shape(listed)
   resolveModel(id, allowed, aliases)
-  return aliased(id, aliasTarget(aliases, id) ?? id)
+  return shape(aliased(id, aliasTarget(aliases, id) ?? id))
 }
+
+/** Anthropic's clients always say which version of its API they speak. */
+const asksAsAnthropic = ({ incoming }: RequestContext) => incoming.headers['anthropic-version'] !== undefined
+
+/** Anthropic's fields beside OpenAI's, for those who look for them. */
+const shapeFor = (context: RequestContext) => (model: ModelObject) =>
+  asksAsAnthropic(context)
+    ? { ...model, type: 'model', display_name: model.id, created_at: new Date(1_000 * model.created).toISOString() }
+    : model
 
 function namesOf({ snapshot, caller }: RequestContext): [allowed: readonly Candidate[], aliases: readonly Alias[]] {
   const tenant = tenantOf(snapshot, caller)

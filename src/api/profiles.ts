@@ -1,24 +1,35 @@
 import { knownNames, mayBeDiscovered } from '../candidates/names.ts'
+import { scopesOf } from '../candidates/scopes.ts'
 import { ANONYMOUS, type Tenant, type UserIds } from '../candidates/tenants.ts'
 import type { Config } from '../config/schema.ts'
-import { invalidRequest, notFound } from '../errors.ts'
+import { GatewayError, invalidRequest, notFound } from '../errors.ts'
 import { type ForgetDeps, forgetUser } from '../learning/erasures.ts'
 import type { Learner } from '../learning/learner.ts'
 import { preferencesSchema, type StatedPreferences } from '../learning/stated-preferences.ts'
 import { fieldError } from '../openai/parse-chat.ts'
 import { parseRawBody } from '../openai/raw-body.ts'
+import type { Admission } from '../pipeline/admission.ts'
+import { insufficientScope } from '../pipeline/authenticate.ts'
 import type { RequestContext } from '../pipeline/context.ts'
-import { tenantOf } from '../pipeline/principal.ts'
+import { principalOf, tenantOf } from '../pipeline/principal.ts'
+import { Sink } from '../providers/relay/sink.ts'
 import type { Policies } from '../routing/policies/policies.ts'
 import type { Seal } from '../runtime/seal.ts'
 import type { InteractionRecord } from '../store/records/codec.ts'
 import { eachCandidate } from '../store/records/scored-candidates.ts'
 import type { Store } from '../store/store.ts'
 import { readSmallBody } from './body.ts'
-import { allResponses } from './responses/kept-responses.ts'
+import { begun, mapped, writeObject } from './json-pages.ts'
+import { eachResponse } from './responses/kept-responses.ts'
 
 interface ProfileDeps {
   userIds: UserIds
+}
+
+interface ExportDeps extends ProfileDeps {
+  store: Store
+  seal: Seal
+  admission: Admission
 }
 
 /** In a path: the user of all requests that name none. */
@@ -26,26 +37,30 @@ const ANONYMOUS_PATH = '~anonymous'
 const MAX_ID_BYTES = 256
 
 /**
- * `GET /v1/users/{id}/profile`: all that is kept of a user, but for vectors.
+ * `GET /v1/users/{id}/profile`: all that is kept of a user, but for vectors. Written in pages, at the client's pace:
+ * however much there is, little of it is in memory, and others are served between two pages. A store that goes away
+ * meanwhile breaks the answer off.
  *
- * @throws GatewayError 400, 404 when nothing is kept. @throws StoreError
+ * @throws GatewayError 400; 403 for another's; 404 when nothing is kept; 429 while too many others of the tenant's are
+ * being written. @throws StoreError
  */
-export async function getProfile(
-  deps: ProfileDeps & { store: Store; seal: Seal },
-  context: RequestContext,
-  id: string,
-) {
-  const { store, seal } = deps
-  const { tenant: ofUser, user } = userInPath(deps, context, id)
-  const tenant = ofUser.name
+export function getProfile(deps: ExportDeps, context: RequestContext, id: string): Promise<void> {
+  const { tenant, user } = userInPath(deps, context, id)
+  return deps.admission.runLong(tenant.name, () => writeProfile(deps, context, { id, tenant: tenant.name, user }))
+}
+
+async function writeProfile(
+  { store, seal }: ExportDeps,
+  { outgoing, requestId, signal, snapshot }: RequestContext,
+  { id, tenant, user }: { id: string; tenant: string; user: string },
+): Promise<void> {
   const [stored, edges] = await Promise.all([store.loadUser(tenant, user), store.loadEdges(tenant, user)])
-  const interactions = await collect(store.readInteractions({ tenant, user }), withoutVectors)
-  const rewards = await collect(store.readRewards({ tenant, user }), (row) => row)
-  const responses = await allResponses({ responses: store.responses, seal, tenant, user })
-  if (!stored && interactions.length === 0 && responses.length === 0) {
+  const interactions = await begun(store.readInteractions({ tenant, user }))
+  const responses = await begun(eachResponse({ responses: store.responses, seal, tenant, user }))
+  if (!stored && interactions.isEmpty && responses.isEmpty) {
     throw notFound('There is no such user.', 'user_not_found', 'id')
   }
-  return {
+  const head = {
     object: 'user.profile',
     id,
     preferences: stored?.preferences ?? {},
@@ -58,9 +73,20 @@ export async function getProfile(
       kind,
       at: new Date(ts).toISOString(),
     })),
-    interactions,
-    rewards,
-    responses,
+  }
+  outgoing.writeHead(200, { 'content-type': 'application/json', 'x-request-id': requestId })
+  const writeIdleMs = snapshot.config.server.write_idle_timeout_ms
+  const sink = new Sink(outgoing, { signal, writeIdleMs, onLeave: () => {} })
+  try {
+    const whole = await writeObject((text) => sink.send(Buffer.from(text)), head, {
+      interactions: mapped(interactions.pages, withoutVectors),
+      rewards: store.readRewards({ tenant, user }),
+      responses: responses.pages,
+    })
+    if (whole) outgoing.end()
+    else outgoing.destroy()
+  } finally {
+    sink.release()
   }
 }
 
@@ -70,29 +96,52 @@ export async function getProfile(
  * @throws GatewayError 400 with `param`. @throws StoreError
  */
 export async function setProfile(
-  deps: ProfileDeps & { policies: Policies; learner: Learner },
+  deps: ProfileDeps & { store: Store; policies: Policies; learner: Learner },
   context: RequestContext,
   id: string,
 ) {
   const { tenant, user } = userInPath(deps, context, id)
   const preferences = parsePreferences(await readSmallBody(context))
-  refuseUnknownNames(preferences, context.snapshot.config, tenant)
+  await refuseUnknownNames(preferences, context.snapshot.config, tenant, async () =>
+    preferencesSchema.parse((await deps.store.loadUser(tenant.name, user))?.preferences ?? {}),
+  )
   const { policy } = deps.policies.snapshot(tenant.name, user)
-  await deps.learner.setPreferences(policy, tenant.name, user, preferences)
+  const speaker = { user, key: context.caller.keyId, vouched: user === ANONYMOUS }
+  if (!(await deps.learner.setPreferences(policy, tenant.name, speaker, preferences))) throw tooManyNew()
   return { object: 'user.profile', id, preferences }
 }
 
-/** `DELETE /v1/users/{id}/profile`: erases a user. @throws GatewayError 400. @throws StoreError */
-export async function deleteProfile(deps: ProfileDeps & ForgetDeps, context: RequestContext, id: string) {
+const tooManyNew = () =>
+  new GatewayError('Too many new users within a minute (`limits.new_users_per_minute`).', {
+    status: 429,
+    type: 'rate_limit_error',
+    code: 'too_many_new_users',
+    retryAfterS: 60,
+  })
+
+/**
+ * `DELETE /v1/users/{id}/profile`: erases a user, in slices; asked again after a failure, it goes on.
+ *
+ * @throws GatewayError 400, 429 while others of the tenant's are being erased or written. @throws StoreError
+ */
+export async function deleteProfile(
+  deps: ProfileDeps & ForgetDeps & { admission: Admission },
+  context: RequestContext,
+  id: string,
+) {
   const { tenant, user } = userInPath(deps, context, id)
-  const rows = await forgetUser(deps, tenant.name, user)
+  const rows = await deps.admission.runLong(tenant.name, () => forgetUser(deps, tenant.name, user))
   return { object: 'user.profile.deleted', id, deleted: true, rows }
 }
 
-function userInPath({ userIds }: ProfileDeps, { snapshot, caller }: RequestContext, id: string) {
+function userInPath({ userIds }: ProfileDeps, { snapshot, caller, incoming }: RequestContext, id: string) {
   const tenant = tenantOf(snapshot, caller)
   if (Buffer.byteLength(id) > MAX_ID_BYTES) throw invalidRequest(`Invalid 'id': at most ${MAX_ID_BYTES} bytes.`, 'id')
-  return { tenant, user: id === ANONYMOUS_PATH ? ANONYMOUS : userIds.stored(tenant.config, id) }
+  const user = id === ANONYMOUS_PATH ? ANONYMOUS : userIds.stored(tenant.config, id)
+  if (!scopesOf(caller).includes('profile:any') && principalOf(snapshot, userIds, caller, incoming).user !== user) {
+    throw insufficientScope('profile:any')
+  }
+  return { tenant, user }
 }
 
 /** @throws GatewayError 400 with `param` */
@@ -104,22 +153,28 @@ export function parsePreferences(raw: Buffer): StatedPreferences {
 }
 
 /**
- * Refuses unknown names: a typo in a list would allow what was to be denied, or deny everything.
+ * Refuses unknown names: a typo in a list would allow what was to be denied, or deny everything. A name that the user
+ * stated earlier may stay, though its candidate has gone: who reads, changes and writes is not stuck.
  *
+ * @param stated what the user stated earlier
  * @throws GatewayError 400 with `param`
  */
-export function refuseUnknownNames(
+export async function refuseUnknownNames(
   preferences: StatedPreferences,
   config: Config,
   { candidates, ...of }: Tenant,
-): void {
+  stated: () => Promise<StatedPreferences>,
+): Promise<void> {
   const known = knownNames(config, of.config.candidates).candidates
   const isKnown = (name: string) =>
     known.has(name) || candidates.some((one) => one.name === name) || mayBeDiscovered(config, name)
   for (const field of ['allow', 'deny'] as const) {
-    const unknown = preferences[field]?.find((name) => !isKnown(name))
-    if (unknown === undefined) continue
-    throw invalidRequest(`Invalid '${field}': there is no candidate '${unknown}'; see /v1/models.`, field)
+    const unknown = preferences[field]?.filter((name) => !isKnown(name)) ?? []
+    if (unknown.length === 0) continue
+    const before = (await stated())[field] ?? []
+    const added = unknown.find((name) => !before.includes(name))
+    if (added === undefined) continue
+    throw invalidRequest(`Invalid '${field}': there is no candidate '${added}'; see /v1/models.`, field)
   }
 }
 
@@ -128,9 +183,3 @@ const withoutVectors = ({ embedding: _, candidates, shadow, ...row }: Interactio
   candidates: eachCandidate(candidates),
   ...(shadow && { shadow: { policy: shadow.policy, candidates: eachCandidate(shadow.candidates) } }),
 })
-
-async function collect<T, R>(batches: AsyncIterable<T[]>, map: (row: T) => R): Promise<R[]> {
-  const rows: R[] = []
-  for await (const batch of batches) for (const row of batch) rows.push(map(row))
-  return rows
-}

@@ -1,5 +1,6 @@
 import { hash, randomBytes, randomUUID } from 'node:crypto'
 import type { KeyRecord } from '../store/store.ts'
+import type { Scope } from './scopes.ts'
 
 const PREFIX = 'pr-'
 const SHOWN_CHARS = 8
@@ -13,10 +14,17 @@ export interface NewKey {
   /** Unix milliseconds; null = never. */
   expiresAt: number | null
   models: string[] | null
+  /** The user whose key it is; null = requests say. */
+  user: string | null
+  /** Null = the usual ones. */
+  scopes: Scope[] | null
 }
 
 /** Makes a tenant key of 256 random bits. The secret is in `secret` alone: the record holds its SHA-256. */
-export function makeKey({ tenant, name, expiresAt, models }: NewKey): { secret: string; record: KeyRecord } {
+export function makeKey({ tenant, name, expiresAt, models, user, scopes }: NewKey): {
+  secret: string
+  record: KeyRecord
+} {
   const secret = PREFIX + randomBytes(32).toString('base64url')
   const record: KeyRecord = {
     id: randomUUID(),
@@ -28,6 +36,8 @@ export function makeKey({ tenant, name, expiresAt, models }: NewKey): { secret: 
     expiresAt,
     revokedAt: null,
     models,
+    user,
+    scopes,
   }
   return { secret, record }
 }

@@ -3,6 +3,7 @@ import { LRUCache } from 'lru-cache'
 import type { Config, TenantConfig } from '../config/schema.ts'
 import { notFound } from '../errors.ts'
 import { userKey } from '../runtime/keys.ts'
+import type { Secrets } from '../runtime/seal.ts'
 import { type Alias, aliasTarget, orderAliases } from './aliases.ts'
 import type { Candidate } from './candidate.ts'
 
@@ -91,16 +92,27 @@ export function choiceOf(model: string, allowed: readonly Candidate[]): ModelCho
  */
 export class UserIds {
   #secret: string
+  #formerSecrets: readonly string[]
   readonly #cache = new LRUCache<string, string>({ max: 10_000 })
+  /** Of ids that were asked for: what they were under former secrets. */
+  readonly #former = new LRUCache<string, readonly string[]>({ max: 10_000 })
 
-  constructor(secret: string) {
+  constructor([secret, ...former]: Secrets) {
     this.#secret = secret
+    this.#formerSecrets = former
   }
 
-  /** Switches to another secret: users are others than before. */
-  use(secret: string): void {
+  /** Switches to other secrets: under a new first one users have other ids than before. */
+  use([secret, ...former]: Secrets): void {
     this.#secret = secret
+    this.#formerSecrets = former
     this.#cache.clear()
+    this.#former.clear()
+  }
+
+  /** What this id of a user was under the secrets that were in use before. */
+  former(tenant: string, stored: string): readonly string[] {
+    return this.#formerSecrets.length === 0 ? [] : (this.#former.get(userKey(tenant, stored)) ?? [])
   }
 
   stored(tenant: TenantConfig, user: string | null): string {
@@ -109,8 +121,12 @@ export class UserIds {
     const cacheKey = userKey(tenant.name, user)
     let id = this.#cache.get(cacheKey)
     if (id === undefined) {
-      id = createHmac('sha256', this.#secret).update(cacheKey).digest('base64url').slice(0, 32)
+      id = idUnder(this.#secret, cacheKey)
       this.#cache.set(cacheKey, id)
+      if (this.#formerSecrets.length > 0) {
+        const former = this.#formerSecrets.map((secret) => idUnder(secret, cacheKey))
+        this.#former.set(userKey(tenant.name, id), former)
+      }
     }
     return id
   }
@@ -130,6 +146,9 @@ export class UserIds {
           .slice(0, 32)
   }
 }
+
+const idUnder = (secret: string, user: string) =>
+  createHmac('sha256', secret).update(user).digest('base64url').slice(0, 32)
 
 /** All requests of a tenant that name no user share one belief. */
 export const ANONYMOUS = 'anonymous'

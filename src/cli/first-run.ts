@@ -1,25 +1,6 @@
-import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
-import { makeKey } from '../candidates/keys.ts'
 import type { Config } from '../config/schema.ts'
 import type { Snapshot } from '../config/snapshot.ts'
 import { kindOf } from '../providers/kind-schemas.ts'
-import type { Store } from '../store/store.ts'
-
-/**
- * The first tenant key: made on the first start where there is none, and kept in a file that only its owner can read,
- * so that later starts show it again. Null where there are other keys.
- */
-export async function firstKey(store: Store, config: Config, file: string): Promise<string | null> {
-  if (config.tenants.some(({ keys }) => keys.length > 0)) return null
-  if (existsSync(file)) return readFileSync(file, 'utf8').trim()
-  if ((await store.listKeys()).length > 0) return null
-  const tenant = config.tenants[0]?.name ?? 'default'
-  const { secret, record } = makeKey({ tenant, name: 'first key', expiresAt: null, models: null })
-  await store.createKey(record)
-  writeFileSync(file, `${secret}\n`, { mode: 0o600 })
-  chmodSync(file, 0o600)
-  return secret
-}
 
 export interface Welcome {
   server: Config['server']
@@ -51,7 +32,7 @@ export function printWelcome({ server, port, key, snapshot }: Welcome): void {
   ]
   if (key !== null) {
     lines.push(
-      `tenant key: ${key}`,
+      `tenant key: ${key} (shown until it is used)`,
       '',
       `curl ${url}/v1/chat/completions -H 'authorization: Bearer ${key}' -H 'x-user-id: ada' -H 'content-type: application/json' \\`,
       `  -d '{"model":"auto","messages":[{"role":"user","content":"What is 12 * 7?"}]}'`,

@@ -6,6 +6,8 @@ import { addExplain } from './commands/explain.ts'
 import { addKeys } from './commands/keys.ts'
 import { addLog } from './commands/log.ts'
 import { addMode } from './commands/mode.ts'
+import { addTenants } from './commands/tenants.ts'
+import { addUsage } from './commands/usage.ts'
 
 /**
  * The operator's command line; a group of commands is a file in `commands/`.
@@ -32,7 +34,9 @@ export function createProgram(serve: (configPath: string) => Promise<void>): Com
   addCatalogue(program, configPath)
   addExplain(program)
   addLog(program, configPath)
+  addTenants(program, configPath)
   addMode(program, configPath)
+  addUsage(program, configPath)
   return program
 }
 

@@ -1,31 +1,7 @@
-import type { Config } from '../config/schema.ts'
 import type { Part, Report } from '../learning/report.ts'
-import { evidenceRules } from '../routing/choose/evidence.ts'
-import { type Certificate, Gains } from '../routing/safety/gains.ts'
-import type { Store } from '../store/store.ts'
-
-/** What a version of the router gains over the baseline, by group of users. */
-export interface Gain {
-  policy: string
-  baseline: string
-  groups: Record<string, Certificate>
-}
-
-/** Of each version that has counted ratings; null where the tenant has no baseline. @throws StoreError */
-export async function gainsOfTenant(
-  store: Store,
-  { router, tenants }: Config,
-  tenant: string,
-  policies: readonly string[],
-): Promise<Gain[] | null> {
-  const baseline = tenants.find(({ name }) => name === tenant)?.baseline ?? router.baseline
-  if (baseline === undefined) return null
-  const gains = new Gains({ store, rules: evidenceRules(router), log: { warn: () => undefined } })
-  const all = await Promise.all(
-    policies.map(async (policy) => ({ policy, baseline, groups: await gains.report({ tenant, policy, baseline }) })),
-  )
-  return all.filter(({ groups }) => Object.values(groups).some(({ count }) => count > 0))
-}
+import type { Gain } from '../learning/tenant-gains.ts'
+import type { TradeOff } from '../learning/trade-offs.ts'
+import type { Certificate } from '../routing/safety/gains.ts'
 
 /** The report as Markdown. */
 export function reportMarkdown({ tenant, since, until, ...report }: Report, gains: Gain[] | null): string {
@@ -38,7 +14,9 @@ export function reportMarkdown({ tenant, since, until, ...report }: Report, gain
     ...table('', { all: report.total }),
     ...table('who chose', report.by_arm),
     ...table('model', report.by_model),
+    ...table('router', report.by_policy),
     ...table('day', report.by_day),
+    ...tradeOffLines(report),
   ].join('\n')}`
 }
 
@@ -52,6 +30,48 @@ function gainLines({ policy, baseline, groups }: Gain): string[] {
       ([group, { count, estimate, low, high, verdict }]) =>
         `| ${group} | ${count} | ${signed(estimate)} | ${signed(low)} to ${signed(high)} | ${VERDICTS[verdict]} |`,
     ),
+    '',
+  ]
+}
+
+/** Equal cost, equal reward: what another weight of money would have brought, beside what the baseline did. */
+function tradeOffLines({ trade_offs, by_arm }: Pick<Report, 'trade_offs' | 'by_arm'>): string[] {
+  const known = trade_offs.filter(({ reward, efficient }) => reward !== null && efficient)
+  if (known.length < 2) return []
+  return [
+    '| a dollar must bring | cost a request | reward (95 %) | ratings that speak for it |',
+    '| ---: | ---: | ---: | ---: |',
+    ...known.map(({ reward_per_usd, cost_usd, reward, reward_interval, effective_ratings }) => {
+      const [low, high] = reward_interval ?? [0, 0]
+      const weight = reward_per_usd === 0 ? 'as now' : signed(reward_per_usd)
+      const worth = `${signed(reward ?? 0)} (${signed(low)} to ${signed(high)})`
+      return `| ${weight} | ${dollars(cost_usd)} | ${worth} | ${Math.round(effective_ratings)} |`
+    }),
+    '',
+    ...equalLines(known, by_arm.holdout ?? by_arm.baseline),
+  ]
+}
+
+/** The best that costs no more than the baseline, and the cheapest that is no worse. */
+function equalLines(known: readonly TradeOff[], baseline: Part | undefined): string[] {
+  if (!baseline || baseline.reward === null || baseline.requests === 0) return []
+  const cost = baseline.cost_usd / baseline.requests
+  const reward = baseline.reward
+  const asDear = known
+    .filter(({ cost_usd }) => cost_usd <= cost)
+    .toSorted((a, b) => (b.reward ?? 0) - (a.reward ?? 0))[0]
+  const asGood = known.filter((one) => (one.reward ?? -1) >= reward).toSorted((a, b) => a.cost_usd - b.cost_usd)[0]
+  return [
+    ...(asDear
+      ? [
+          `At the baseline's cost (${dollars(cost)} a request): reward ${signed(asDear.reward ?? 0)} instead of ${signed(reward)}.`,
+        ]
+      : []),
+    ...(asGood
+      ? [
+          `At the baseline's reward (${signed(reward)}): ${dollars(asGood.cost_usd)} a request instead of ${dollars(cost)}.`,
+        ]
+      : []),
     '',
   ]
 }

@@ -478,6 +478,12 @@ export const configSchema = z.strictObject({
   identity: z
     .strictObject({
       headers: z.array(z.string().toLowerCase()).default(['x-user-id', 'x-openwebui-user-id']),
+      /**
+       * Where a user's name may come from. A key that is bound to a user always means that one. `any`: a signed token,
+       * then the first of `headers` that is there, then the body; or one of these alone, the others not looked at:
+       * `token`, `header` (with one entry in `headers`), `body`; `key`: none of them.
+       */
+      from: z.enum(['any', 'token', 'header', 'body', 'key']).default('any'),
       /** Headers that name a conversation, as clients send them; the first that is there counts. */
       conversation_headers: z
         .array(z.string().toLowerCase())
@@ -503,6 +509,8 @@ export const configSchema = z.strictObject({
       /** A file that holds one a line. */
       previous_secrets_file: z.string().optional(),
     })
+    .refine(({ from, jwt }) => from !== 'token' || jwt !== undefined, "from: 'token' needs identity.jwt")
+    .refine(({ from, headers }) => from !== 'header' || headers.length === 1, "from: 'header' needs one of headers")
     .prefault({}),
   privacy: z
     .strictObject({
@@ -541,6 +549,12 @@ export const configSchema = z.strictObject({
        * one: `refuse` it with 503 and Retry-After, or `forward` it, and perhaps pay twice.
        */
       when_store_is_away: z.enum(['refuse', 'forward']).default('refuse'),
+      /** Bytes kept of one tenant's answers, to be given again for a day; beyond, the oldest go. */
+      max_bytes: z
+        .number()
+        .int()
+        .positive()
+        .default(64 * 1024 * 1024),
     })
     .prefault({}),
   /**
@@ -559,6 +573,11 @@ export const configSchema = z.strictObject({
        * later.
        */
       when_store_is_away: z.enum(['local', 'refuse', 'open']).default('local'),
+      /**
+       * Users of one key, whom nobody vouches for, that a process begins to keep a belief of within a minute: whoever
+       * comes beyond it is served as a new user, and nothing is kept of their taste yet.
+       */
+      new_users_per_minute: z.number().int().positive().default(120).meta(restart),
     })
     .prefault({}),
   timeouts: timeoutsSchema.prefault({}),
@@ -574,6 +593,17 @@ export const configSchema = z.strictObject({
     .strictObject({ level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info').meta(restart) })
     .prefault({}),
   metrics: z.strictObject({ enabled: z.boolean().default(true) }).prefault({}),
+  console: z
+    .strictObject({
+      /** The web console at `/console`; it needs `admin.key`. */
+      enabled: z.boolean().default(false),
+      /** Lets people look and change nothing. */
+      read_key: z.string().min(16).optional(),
+      read_key_file: z.string().optional(),
+      /** After this long people log in again. */
+      session_minutes: z.number().int().positive().max(43_200).default(480),
+    })
+    .prefault({}),
   webhook: webhookSchema.optional(),
   telemetry: telemetrySchema.prefault({}).meta(restart),
 })

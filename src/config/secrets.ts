@@ -7,6 +7,7 @@ import { dirname, resolve } from 'node:path'
  */
 const SECRETS = [
   'admin.key',
+  'console.read_key',
   'identity.secret',
   'identity.jwt.secret',
   'identity.previous_secrets',

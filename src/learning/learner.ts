@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { LRUCache } from 'lru-cache'
 import type { Logger } from '../observability/logger.ts'
 import { evidenceKey, evidenceName, JUDGE, type Speaker, voiceOf } from '../routing/choose/evidence.ts'
 import type { Policy } from '../routing/policy.ts'
@@ -7,6 +8,7 @@ import { userKey } from '../runtime/keys.ts'
 import { quantise } from '../runtime/quantise.ts'
 import type { RewardRecord } from '../store/records/codec.ts'
 import {
+  ErasedError,
   type InteractionSummary,
   MAX_EDGES,
   type Store,
@@ -36,6 +38,8 @@ export interface LearnerOptions {
    */
   policyFor?: (tenant: string, user: string) => Policy | null
   hearing: HearingRules & { halfLifeDays: number }
+  /** Of one key that nobody vouches for: users of whom a belief is begun. */
+  newUsersPerMinute?: number
   /** A user rates a candidate for the first time. */
   onFirstWord?: (tenant: string, candidate: string, reward: number) => void
   log: Logger
@@ -48,16 +52,16 @@ export interface LearnerOptions {
  * - `outdated`: a later reward of the same answer is there already;
  * - `no_vector`: nothing to learn from was kept of the question;
  * - `quarantined`: the belief is broken, so that the user counts as a new one;
- * - `paced`: more hints came of this user than a person gives; the log has them for the next training.
+ * - `erased`: the user has been erased since they asked;
+ * - `paced`: more hints came of this user than a person gives, or more new users of one key than a key has; the log has
+ *   them for the next training.
  */
-export type Outcome = 'learned' | 'kept' | 'outdated' | 'no_vector' | 'quarantined' | 'paced'
+export type Outcome = 'learned' | 'kept' | 'outdated' | 'no_vector' | 'quarantined' | 'paced' | 'erased'
 
 type NewEdge = Omit<StoredEdge, 'seq'>
 
 /** What is kept of a user's ratings. */
 export interface Standing {
-  /** The answer in question is among what they rated. */
-  hasRated: boolean
   /** They have been here for long enough to count for others. */
   isHeard: boolean
   /** How many answers they have rated since then, of those that are kept. */
@@ -88,12 +92,26 @@ export class Learner {
   readonly #working = new Set<Promise<Outcome>>()
   readonly #policyFor: LearnerOptions['policyFor']
   readonly #hearing: LearnerOptions['hearing']
+  readonly #newUsers: Pace
+  readonly #knownUsers = new LRUCache<string, true>({ max: 10_000 })
   readonly #onFirstWord: LearnerOptions['onFirstWord']
 
-  constructor({ store, states, vault, find, log, policyFor, hearing, onFirstWord, retryEveryMs }: LearnerOptions) {
+  constructor({
+    store,
+    states,
+    vault,
+    find,
+    log,
+    policyFor,
+    hearing,
+    onFirstWord,
+    retryEveryMs,
+    ...rest
+  }: LearnerOptions) {
     this.#later = new LearnLater({ log, ...(retryEveryMs !== undefined && { everyMs: retryEveryMs }) })
     this.#policyFor = policyFor
     this.#hearing = hearing
+    this.#newUsers = new Pace(rest.newUsersPerMinute ?? Number.POSITIVE_INFINITY)
     this.#onFirstWord = onFirstWord
     this.#store = store
     this.#kept = new KeptEdges(store)
@@ -107,36 +125,30 @@ export class Learner {
    * Takes in one reward. Giving the same one again changes nothing.
    *
    * @param policy the one that serves this user
+   * @param onFirst called when the first reward of its kind for this answer has been taken in, whoever was quicker
    * @throws StoreError when the store is away; the reward is learned when it is back
    */
-  async apply(policy: Policy, reward: RewardRecord, interaction: InteractionSummary): Promise<Outcome> {
+  async apply(
+    policy: Policy,
+    reward: RewardRecord,
+    interaction: InteractionSummary,
+    onFirst?: (standing: Standing) => Promise<void>,
+  ): Promise<Outcome> {
     const { tenant, user } = interaction
     if (propertiesOf(reward.kind).hint && !this.#pace.allows(userKey(tenant, user))) return 'paced'
-    const working = this.#apply(policy, reward, interaction)
+    const working = this.#apply(policy, reward, interaction, onFirst)
     this.#working.add(working)
     try {
       return await working
     } catch (error) {
       if (error instanceof StoreError) {
         this.#later.add(userKey(tenant, user), () =>
-          this.#apply(this.#policyFor?.(tenant, user) ?? policy, reward, interaction),
+          this.#apply(this.#policyFor?.(tenant, user) ?? policy, reward, interaction, onFirst),
         )
       }
       throw error
     } finally {
       this.#working.delete(working)
-    }
-  }
-
-  /** What is kept of the user's ratings. @throws StoreError */
-  async standing(tenant: string, user: string, interaction: string): Promise<Standing> {
-    const stored = await this.#store.loadUser(tenant, user)
-    const kept = await this.#kept.of(tenant, user, stored)
-    const since = stored?.heardAt || Number.POSITIVE_INFINITY
-    return {
-      hasRated: kept.some(({ id }) => id === `${interaction}:rating`),
-      isHeard: since !== Number.POSITIVE_INFINITY,
-      ratings: kept.filter(({ id, ts }) => id.endsWith(':rating') && ts > since).length,
     }
   }
 
@@ -146,22 +158,41 @@ export class Learner {
     await Promise.race([Promise.allSettled(this.#working), sleep(CLOSE_WITHIN_MS, undefined, { ref: false })])
   }
 
-  async #apply(policy: Policy, reward: RewardRecord, interaction: InteractionSummary): Promise<Outcome> {
+  async #apply(
+    policy: Policy,
+    reward: RewardRecord,
+    interaction: InteractionSummary,
+    onFirst?: (standing: Standing) => Promise<void>,
+  ): Promise<Outcome> {
     const { tenant, user } = interaction
     const speaker = { user, key: interaction.key ?? '', vouched: interaction.vouched ?? false }
-    return this.#queue.run(userKey(tenant, user), async () => {
+    const { ts: askedAt } = interaction
+    const working = this.#queue.run(userKey(tenant, user), async () => {
       const edges = edgesOf(reward, await this.#read(policy, interaction))
       if (edges.length === 0) return 'no_vector'
+      let stored: StoredUser | null | undefined
       if (propertiesOf(reward.kind).rates) {
-        const kept = await this.#kept.of(tenant, user, await this.#store.loadUser(tenant, user))
-        for (const edge of outdatedBy(reward, kept)) {
-          await this.#commit(policy, tenant, user, withdrawn(edge, reward.ts), speaker)
+        stored = await this.#store.loadUser(tenant, user)
+        for (const edge of outdatedBy(reward, await this.#kept.of(tenant, user, stored))) {
+          await this.#commit(policy, tenant, user, withdrawn(edge, reward.ts), speaker, askedAt)
+          stored = undefined
         }
       }
+      if (!(await this.#admits(tenant, speaker))) return 'paced'
       let outcome: Outcome = 'learned'
+      let first: Standing | null = null
       const by = propertiesOf(reward.kind).ofUser ? speaker : null
-      for (const edge of edges) outcome = await this.#commit(policy, tenant, user, edge, by)
+      for (const [i, edge] of edges.entries()) {
+        const done = await this.#commit(policy, tenant, user, edge, by, askedAt, i === 0 ? stored : undefined)
+        outcome = done.outcome
+        first ??= done.first
+      }
+      if (first) await onFirst?.(first)
       return outcome
+    })
+    return working.catch((error: unknown) => {
+      if (error instanceof ErasedError) return 'erased'
+      throw error
     })
   }
 
@@ -178,19 +209,36 @@ export class Learner {
       : { ...interaction, vector: kept }
   }
 
-  /** Sets what the tenant states of a user. */
+  /**
+   * Sets what the tenant states of a user.
+   *
+   * @returns whether it did: not of more new users than a key has. @throws StoreError
+   */
   setPreferences(
     policy: Policy | null,
     tenant: string,
-    user: string,
+    speaker: Speaker,
     preferences: Record<string, unknown>,
-  ): Promise<void> {
-    return this.#queue.run(userKey(tenant, user), () =>
-      this.#compareAndSet(tenant, user, async (stored) => ({
+  ): Promise<boolean> {
+    const { user } = speaker
+    return this.#queue.run(userKey(tenant, user), async () => {
+      if (!(await this.#admits(tenant, speaker))) return false
+      await this.#compareAndSet(tenant, user, async (stored) => ({
         next: { ...(stored ?? { ...NOBODY, policy: policy?.version ?? '' }), preferences },
         result: undefined,
-      })),
-    )
+      }))
+      return true
+    })
+  }
+
+  /** Ids that a key makes up must not fill the store. */
+  async #admits(tenant: string, { user, key, vouched }: Speaker): Promise<boolean> {
+    const id = userKey(tenant, user)
+    if (vouched || this.#knownUsers.has(id)) return true
+    const admits =
+      (await this.#store.loadUserState(tenant, user)) !== null || this.#newUsers.allows(userKey(tenant, key))
+    if (admits) this.#knownUsers.set(id, true)
+    return admits
   }
 
   /** Erases a user after what is being learned of them. Returns how many rows went. */
@@ -204,15 +252,20 @@ export class Learner {
     })
   }
 
-  /** @param speaker whose word it is in the tenant's evidence on an LLM; null: the judge's */
+  /**
+   * @param speaker whose word it is in the tenant's evidence on an LLM; null: the judge's
+   * @param known the user, where just loaded
+   */
   async #commit(
     policy: Policy,
     tenant: string,
     user: string,
     edge: NewEdge,
     speaker: Speaker | null,
-  ): Promise<Outcome> {
-    const { outcome, told, isFirst } = await this.#compareAndSet<Committed>(tenant, user, async (stored) => {
+    askedAt: number,
+    known?: StoredUser | null,
+  ): Promise<{ outcome: Outcome; first: Standing | null }> {
+    const change = async (stored: StoredUser | null): Promise<Change<Committed>> => {
       const kept = await this.#kept.of(tenant, user, stored)
       const old = kept.find(({ id }) => id === edge.id)
       if (old && old.ts > edge.ts) return { result: { outcome: 'outdated', told: null, isFirst: false } }
@@ -236,12 +289,14 @@ export class Learner {
         heardAt,
       }
       const isFirst = speaker !== null && !old && !others.some(({ candidate }) => candidate === added.candidate)
-      return { next, edge: added, result: { outcome: now ? 'learned' : 'kept', told, isFirst } }
-    })
+      const first = old ? null : standingOf(stored, kept)
+      return { next, edge: added, result: { outcome: now ? 'learned' : 'kept', told, isFirst, first } }
+    }
+    const { outcome, told, isFirst, first } = await this.#compareAndSet(tenant, user, change, known, askedAt)
     if (outcome === 'quarantined') this.#states.quarantine(policy, tenant, user)
     if (told) await this.#tell(policy, tenant, speaker ? voiceOf(speaker) : JUDGE, told)
     if (isFirst && counted(edge) > 0) this.#onFirstWord?.(tenant, edge.candidate, edge.reward)
-    return outcome
+    return { outcome, first: first ?? null }
   }
 
   /** What an edge more tells of LLMs. The first one by which its user is heard tells all that they said before, too. */
@@ -318,19 +373,26 @@ export class Learner {
     }
   }
 
-  /** Optimistic locking: load, change, store unless another process did, else again. Without `next` nothing changes. */
+  /**
+   * Optimistic locking: load, change, store unless another process did, else again. Without `next` nothing changes.
+   *
+   * @param known the user, where just loaded
+   */
   async #compareAndSet<T>(
     tenant: string,
     user: string,
-    change: (stored: StoredUser | null) => Promise<{ next?: NextUser; edge?: StoredEdge; result: T }>,
+    change: (stored: StoredUser | null) => Promise<Change<T>>,
+    known?: StoredUser | null,
+    askedAt?: number,
   ): Promise<T> {
     for (let tries = 0; tries < MAX_TRIES; tries++) {
       if (tries > 0) await sleep(Math.random() * 5 * tries)
-      const stored = await this.#store.loadUser(tenant, user)
+      const isKnown = tries === 0 && known !== undefined
+      const stored = isKnown ? known : await this.#store.loadUser(tenant, user)
       const { next, edge, result } = await change(stored)
       if (!next) return result
       const written = { ...next, revision: (stored?.revision ?? 0) + 1, updatedAt: Date.now() }
-      if (await this.#store.commitUser(tenant, user, written, edge)) {
+      if (await this.#store.commitUser(tenant, user, written, edge, askedAt)) {
         this.#states.put(tenant, user, written)
         this.#kept.committed(tenant, user, written, await this.#kept.of(tenant, user, stored), edge)
         return result
@@ -346,9 +408,23 @@ interface Committed {
   told: ReadonlyMap<string, Float32Array> | null
   /** The user's first word of this candidate. */
   isFirst: boolean
+  /** How the user stood before, where they had said nothing of this kind of the answer. */
+  first?: Standing | null
+}
+
+interface Change<T> {
+  next?: NextUser
+  edge?: StoredEdge
+  result: T
 }
 
 type NextUser = Omit<StoredUser, 'revision' | 'updatedAt'>
+
+interface Change<T> {
+  next?: NextUser
+  edge?: StoredEdge
+  result: T
+}
 
 const NOBODY: NextUser = {
   policy: '',
@@ -364,6 +440,12 @@ const NOBODY: NextUser = {
  * Hints, such as that a conversation went on, move the belief a little and say nothing of how well the user is known.
  */
 const counted = ({ weight }: NewEdge) => (weight >= 0.5 ? 1 : 0)
+
+function standingOf(stored: StoredUser | null, kept: readonly StoredEdge[]): Standing {
+  const heardAt = stored?.heardAt ?? 0
+  const ratings = kept.filter(({ id, ts }) => id.endsWith(':rating') && ts > heardAt).length
+  return { isHeard: heardAt > 0, ratings: heardAt > 0 ? ratings : 0 }
+}
 
 /** No edge has been dropped yet: the history is the whole history. */
 const isWhole = (kept: readonly StoredEdge[]) => kept.length < MAX_EDGES || kept[0]?.seq === 1

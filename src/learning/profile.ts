@@ -5,12 +5,14 @@ export interface UserProfile {
   /** Null: cold start. */
   state: Float32Array | null
   rewards: number
+  /** Unix milliseconds at which the store knows that they were here; 0 = it does not know them. */
+  seenAt: number
   preferences: StoredUser['preferences']
   /** The store did not say who this is: treated as a new user for now. */
   degraded: boolean
 }
 
-export const NEW_USER: UserProfile = { state: null, rewards: 0, preferences: {}, degraded: false }
+export const NEW_USER: UserProfile = { state: null, rewards: 0, seenAt: 0, preferences: {}, degraded: false }
 export const UNKNOWN_USER: UserProfile = { ...NEW_USER, degraded: true }
 
 /**

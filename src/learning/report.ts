@@ -1,5 +1,6 @@
 import type { InteractionRecord, RewardRecord } from '../store/records/codec.ts'
 import type { RecordFilter, Store } from '../store/store.ts'
+import { type TradeOff, TradeOffs } from './trade-offs.ts'
 
 const NORMAL_95 = 1.96
 
@@ -32,8 +33,12 @@ export interface Report {
   /** Who chose: `route`, `baseline`, `holdout`; `explicit`: the client named a model. */
   by_arm: Record<string, Part>
   by_model: Record<string, Part>
+  /** Artifact versions, as they are compared in a canary: whichever replica answered. */
+  by_policy: Record<string, Part>
   /** UTC days. */
   by_day: Record<string, Part>
+  /** Reward over cost, had a dollar weighed more or less. */
+  trade_offs: TradeOff[]
 }
 
 /**
@@ -49,14 +54,22 @@ export async function makeReport(
   const ratings = await ratingsOf(store, { tenant, since })
   const total = new Sums()
   const policies = new Map<string, number>()
-  const parts = { by_arm: new Map<string, Sums>(), by_model: new Map<string, Sums>(), by_day: new Map<string, Sums>() }
+  const tradeOffs = new TradeOffs()
+  const parts = {
+    by_arm: new Map<string, Sums>(),
+    by_model: new Map<string, Sums>(),
+    by_policy: new Map<string, Sums>(),
+    by_day: new Map<string, Sums>(),
+  }
   for await (const batch of store.readInteractions({ tenant, since, until })) {
     for (const record of batch) {
       const rating = ratings.get(`${record.id}\0${record.user}`)?.value
       total.add(record, rating)
+      tradeOffs.add(record, rating)
       policies.set(record.policy, record.ts)
       sumsOf(parts.by_arm, record.arm ?? (record.reason === 'explicit' ? 'explicit' : 'route')).add(record, rating)
       sumsOf(parts.by_model, record.chosen).add(record, rating)
+      if (record.reason !== 'explicit') sumsOf(parts.by_policy, record.policy).add(record, rating)
       sumsOf(parts.by_day, new Date(record.ts).toISOString().slice(0, 10)).add(record, rating)
     }
   }
@@ -71,7 +84,9 @@ export async function makeReport(
     total: total.part(),
     by_arm: shown(parts.by_arm),
     by_model: shown(parts.by_model),
+    by_policy: shown(parts.by_policy),
     by_day: shown(parts.by_day),
+    trade_offs: tradeOffs.points(),
   }
 }
 

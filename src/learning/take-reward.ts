@@ -9,7 +9,7 @@ import type { RewardRecord } from '../store/records/codec.ts'
 import type { InteractionSummary } from '../store/store.ts'
 import type { ArmReport } from './arm-report.ts'
 import { propertiesOf } from './kinds.ts'
-import type { Learner } from './learner.ts'
+import type { Learner, Standing } from './learner.ts'
 
 export interface RewardDeps {
   recorder: Recorder
@@ -41,8 +41,9 @@ export async function takeReward(
   const { rates } = propertiesOf(reward.kind)
   if (rates) deps.arms.note(deps.policies.audienceOf(tenant), policy.version, reward.value)
   try {
-    if (rates) await noteGain(deps, reward, interaction)
-    await deps.learner.apply(policy, reward, interaction)
+    // The first rating of an answer alone: a bet is not made twice.
+    const onFirst = rates ? (standing: Standing) => noteGain(deps, reward, interaction, standing) : undefined
+    await deps.learner.apply(policy, reward, interaction, onFirst)
   } catch (error) {
     deps.metrics.storeErrors.inc({ call: 'learn' })
     deps.log.warn({ err: error, tenant, kind: reward.kind }, 'a reward is recorded, but not learned yet')
@@ -52,15 +53,15 @@ export async function takeReward(
 /** Of one user in a certificate. */
 const RATINGS_A_USER = 100
 
-/**
- * Counts the first rating of an answer alone: a bet is not made twice. Of users who count for others, as in the
- * evidence on LLMs.
- */
-async function noteGain({ gains, learner }: RewardDeps, reward: RewardRecord, interaction: InteractionSummary) {
-  const { tenant, user, id, gain, key = '', vouched = false } = interaction
-  if (!gain) return
-  const { hasRated, isHeard, ratings } = await learner.standing(tenant, user, id)
-  if (hasRated || !isHeard || ratings >= RATINGS_A_USER) return
+/** Of users who count for others, as in the evidence on LLMs. @param standing the user's, before this rating */
+async function noteGain(
+  { gains }: RewardDeps,
+  reward: RewardRecord,
+  interaction: InteractionSummary,
+  { isHeard, ratings }: Standing,
+) {
+  const { tenant, user, gain, key = '', vouched = false } = interaction
+  if (!gain || !isHeard || ratings >= RATINGS_A_USER) return
   const { baseline, policy, group, ...lift } = gain
   const by = { voice: voiceOf({ user, key, vouched }), isNew: ratings === 0 }
   await gains.note({ tenant, policy, baseline }, group, lift, reward.value, by)

@@ -37,6 +37,9 @@ interface CachedUser {
  */
 const REBUILDS = 'rebuilds'
 
+/** A day's use is noted once. */
+const SEEN_EVERY_MS = 86_400_000
+
 /** Without a policy only stated preferences matter. */
 const NO_POLICY = ''
 
@@ -61,9 +64,18 @@ export class UserStates {
     const version = policy?.version ?? NO_POLICY
     const cached = this.#entry(tenant, user)
     const known = cached.byPolicy.get(version)
-    if (known) return known
+    if (known) {
+      if (known.seenAt > 0 && Date.now() - known.seenAt > SEEN_EVERY_MS) this.#touch(known, tenant, user)
+      return known
+    }
     const loading = cached.loading.get(version) ?? this.#startLoading(cached, policy, tenant, user)
     return inTime(loading, this.#options.deadlineMs, () => UNKNOWN_USER)
+  }
+
+  /** Notes that they were here: those who are not for long are dropped (`UserRetention`). */
+  #touch(profile: UserProfile, tenant: string, user: string): void {
+    profile.seenAt = Date.now()
+    this.#options.store.touchUser(tenant, user).catch(() => this.#options.onStoreError?.('touchUser'))
   }
 
   #startLoading(cached: CachedUser, policy: Policy | null, tenant: string, user: string): Promise<UserProfile> {
@@ -113,6 +125,7 @@ export class UserStates {
       const stored = await store.loadUserState(tenant, user)
       if (!stored) return NEW_USER
       const profile = profileOf(stored)
+      if (Date.now() - profile.seenAt > SEEN_EVERY_MS) this.#touch(profile, tenant, user)
       if (!policy || profile.state === null) return { ...profile, state: null }
       if (stored.policy === policy.version && isUsable(profile.state, policy)) return profile
       const { reader } = policy.router.artifact.manifest
@@ -147,7 +160,8 @@ export class UserStates {
 const isUsable = (state: Float32Array, policy: Policy) =>
   state.length === policy.router.artifact.dims.S && isFiniteVector(state)
 
-const profileOf = ({ state, rewards, preferences }: UserState): UserProfile => ({
+const profileOf = ({ state, rewards, preferences, updatedAt }: UserState): UserProfile => ({
+  seenAt: updatedAt,
   state: state.length > 0 ? state : null,
   rewards,
   preferences,

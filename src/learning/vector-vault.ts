@@ -33,9 +33,13 @@ export class VectorVault {
     })
   }
 
-  /** Never rejects: null where the store can't be asked. */
-  async sealOf(tenant: string, user: string): Promise<VectorSeal | null> {
-    const seal = await this.#of(tenant, user)?.catch(() => null)
+  /**
+   * Never rejects: null where the store can't be asked, or the user has been erased since.
+   *
+   * @param askedAt when the request began, Unix milliseconds
+   */
+  async sealOf(tenant: string, user: string, askedAt: number): Promise<VectorSeal | null> {
+    const seal = await this.#of(tenant, user, askedAt)?.catch(() => null)
     return seal ? (vector) => seal.seal(packVector(vector), CONTEXT).toString('base64') : null
   }
 
@@ -67,14 +71,14 @@ export class VectorVault {
     this.#stop()
   }
 
-  #of(tenant: string, user: string): Promise<Seal> | null {
+  #of(tenant: string, user: string, askedAt = Date.now()): Promise<Seal> | null {
     if (!this.#secrets) return null
     const key = userKey(tenant, user)
     let seal = this.#seals.get(key)
     if (!seal) {
       const secrets = this.#secrets
       seal = this.#store
-        .salt(tenant, user, randomBytes(SALT_BYTES))
+        .salt(tenant, user, randomBytes(SALT_BYTES), askedAt)
         .then((salt) => new Seal(secrets, `vectors of ${tenant}`, salt))
       seal.catch(() => this.#seals.delete(key))
       this.#seals.set(key, seal)

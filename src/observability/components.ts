@@ -11,6 +11,7 @@ export interface ComponentSources {
   policies: { status(): RouterState & { tenants: Record<string, RouterState> } }
   recorder: { status(): RecordsState }
   configState(): ConfigState
+  identity: { problem: string | null }
 }
 
 interface ConfigState {
@@ -42,12 +43,14 @@ export async function componentsOf({
   policies,
   recorder,
   configState,
+  identity,
 }: ComponentSources): Promise<Record<string, Component>> {
   const records = recorder.status()
   return {
     store: await storeHealth.state(),
     limits: limitsComponent(quota.status()),
     configuration: configComponent(configState()),
+    identity: identity.problem === null ? { state: 'ok' } : { state: 'degraded', detail: identity.problem },
     router: routerComponent(policies.status()),
     records: {
       state: records.away !== null || records.dropped > 0 ? 'degraded' : 'ok',

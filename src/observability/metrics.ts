@@ -111,6 +111,12 @@ export function createMetrics() {
     labelNames: ['tenant', 'kind'],
     registers,
   })
+  const feedbackLost = new Counter({
+    name: 'persona_router_feedback_lost_total',
+    help: 'Feedback that was accepted before its answer was found, and it never was, by tenant.',
+    labelNames: ['tenant'],
+    registers,
+  })
   const artifactLoads = new Counter({
     name: 'persona_router_artifact_loads_total',
     help: 'Artifacts loaded, by result.',
@@ -149,6 +155,7 @@ export function createMetrics() {
     gainVerdicts,
     evidenceSurges,
     rewards,
+    feedbackLost,
     artifactLoads,
     storeErrors,
     telemetryErrors,

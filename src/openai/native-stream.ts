@@ -8,7 +8,6 @@ import type { StreamObserver } from './stream-observer.ts'
 const [CR, LF] = [0x0d, 0x0a]
 /** Half an event larger than this is passed on as it comes: nothing can be inserted behind it then. */
 const MAX_HELD_BYTES = 64 * 1024
-const END = Buffer.from('\n\n')
 
 /**
  * Reads along in a stream of named events, in a format that its provider speaks itself. The bytes go on as they are, a
@@ -75,7 +74,7 @@ export abstract class NativeStream implements StreamObserver {
     this.#parser.feed('\n\n')
     const held = this.#held
     this.#hold(null)
-    if (this.#isRead) return Buffer.concat([...held, END])
+    if (this.#isRead) return Buffer.concat([...held, Buffer.from(this.#ends.missing)])
     this.torn = this.#isPassing
     return null
   }
@@ -106,6 +105,11 @@ class EventEnds {
   #isAfterCr = false
   /** The CR that came last ended an event: an LF after it belongs to that. */
   #isEndCr = false
+
+  /** What the last event lacks to be ended; after a bare CR one LF would only be its other half. */
+  get missing(): string {
+    return this.#isLineEmpty && !this.#isAfterCr ? '\n' : '\n\n'
+  }
 
   /** The offset behind the last event that ends in a chunk; 0 where none does. */
   lastIn(chunk: Buffer): number {

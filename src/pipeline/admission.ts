@@ -5,6 +5,9 @@ export interface AdmissionOptions {
   maxQueue: number
 }
 
+const LONG_PER_TENANT = 2
+const LONG_QUEUE = 100
+
 /** A request that waits for a place. */
 interface Waiting {
   priority: number
@@ -20,6 +23,7 @@ export class Admission {
   #options: AdmissionOptions
   #inWork = 0
   readonly #queue: Waiting[] = []
+  readonly #long = new Map<string, { running: number; waiting: (() => void)[] }>()
 
   constructor(options: AdmissionOptions) {
     this.#options = options
@@ -40,6 +44,26 @@ export class Admission {
       return await work()
     } finally {
       this.leave()
+    }
+  }
+
+  /**
+   * Does work that takes long and must not take all: so much of a tenant at a time, the rest in its turn.
+   *
+   * @throws GatewayError 429 with `retry-after` where too much waits
+   */
+  async runLong<T>(tenant: string, work: () => Promise<T>): Promise<T> {
+    const long = this.#long.get(tenant) ?? { running: 0, waiting: [] }
+    this.#long.set(tenant, long)
+    if (long.running < LONG_PER_TENANT) long.running++
+    else if (long.waiting.length < LONG_QUEUE) await new Promise<void>((begin) => long.waiting.push(begin))
+    else throw tooManyLong()
+    try {
+      return await work()
+    } finally {
+      const next = long.waiting.shift()
+      if (next) next()
+      else if (--long.running === 0) this.#long.delete(tenant)
     }
   }
 
@@ -85,6 +109,14 @@ export class Admission {
     return true
   }
 }
+
+const tooManyLong = () =>
+  new GatewayError('Too many users of this tenant are being exported or erased. Please try again later.', {
+    status: 429,
+    type: 'rate_limit_error',
+    code: 'rate_limit_exceeded',
+    retryAfterS: 1,
+  })
 
 const overloaded = () =>
   new GatewayError('The gateway is overloaded. Please try again later.', {

@@ -6,6 +6,7 @@ import type { UserStates } from '../learning/user-states.ts'
 import type { Latencies } from '../observability/latencies.ts'
 import type { Logger } from '../observability/logger.ts'
 import { askShadow } from '../routing/policies/shadow.ts'
+import type { Background } from '../runtime/background.ts'
 import { atEndOfTick } from '../runtime/end-of-tick.ts'
 import { quantise } from '../runtime/quantise.ts'
 import { sealVector } from '../runtime/sealed-vector.ts'
@@ -22,6 +23,8 @@ export interface AfterAnswerDeps extends RewardDeps {
   conversations: Conversations
   users: UserStates
   latencies: Latencies
+  /** What goes on when the last bytes are out. */
+  background: Pick<Background, 'begin' | 'end'>
 }
 
 /** An answer that has ended, and how it came about. */
@@ -47,9 +50,13 @@ export function afterAnswer(deps: AfterAnswerDeps, ended: Ended): Promise<void> 
     deps.metrics.observe(record)
     if (record.ttftMs !== null) deps.latencies.note(record.chosen, record.ttftMs)
     logAnswer(deps.log, record)
-    if (!isErased(deps, record)) void learnFromTurn(deps, ended, state)
-    else if (state) deps.conversations.forget(record.tenant, call.turn, state)
+    if (!isErased(deps, record)) void learnFromTurn(deps, ended, state).finally(() => deps.background.end())
+    else {
+      if (state) deps.conversations.forget(record.tenant, call.turn, state)
+      deps.background.end()
+    }
   }
+  deps.background.begin()
   if (recorded) void recorded.then(() => atEndOfTick(finish))
   else atEndOfTick(finish)
   return recorded

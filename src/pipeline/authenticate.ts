@@ -2,19 +2,32 @@ import { timingSafeEqual } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 import { LRUCache } from 'lru-cache'
 import { hashKey } from '../candidates/keys.ts'
+import { neededScopes, type ScopedCaller, scopesOf } from '../candidates/scopes.ts'
 import type { Config } from '../config/schema.ts'
-import { invalidRequest, unauthorized } from '../errors.ts'
+import { GatewayError, invalidRequest, unauthorized } from '../errors.ts'
 import type { KeyRecord, Store } from '../store/store.ts'
 
 /** The caller: a tenant, by one of its keys. */
-export interface Caller {
+export interface Caller extends ScopedCaller {
   tenant: string
   keyId: string
   /** Candidates or groups that the key is limited to; null = all of the tenant's. */
   models: readonly string[] | null
-  /** The user that a signed token named; it comes before every other source. */
-  user?: string
 }
+
+/** @throws GatewayError 403 where a route is not for this key. @param path as the router reads it */
+export function requireScope(caller: Caller, path: string): void {
+  const has = scopesOf(caller)
+  const needed = neededScopes(path)
+  if (!needed.some((scope) => has.includes(scope))) throw insufficientScope(needed[0] ?? 'chat')
+}
+
+export const insufficientScope = (needed: string) =>
+  new GatewayError(`This key lacks the scope '${needed}'.`, {
+    status: 403,
+    type: 'permission_error',
+    code: 'insufficient_scope',
+  })
 
 /**
  * A key is believed for this long without asking the store again. A revocation is also announced, and then takes effect
@@ -30,11 +43,14 @@ const STALE_KEY_MS = 3_600_000
  */
 export class Authenticator {
   readonly #store: Store
+  readonly #onFound: (record: KeyRecord) => void
   readonly #cache = new LRUCache<string, { record: KeyRecord | null; at: number; fresh: boolean }>({ max: 10_000 })
   #configured = new Map<string, Caller>()
 
-  constructor(store: Store, config: Config) {
+  /** @param onFound called with each key that the store has, when it is used; not while it is cached */
+  constructor(store: Store, config: Config, onFound: (record: KeyRecord) => void = () => undefined) {
     this.#store = store
+    this.#onFound = onFound
     this.configure(config)
     store.subscribe((change) => {
       if (change.kind === 'keys') this.#cache.clear()
@@ -48,7 +64,7 @@ export class Authenticator {
       config.tenants.flatMap(({ name, keys }) =>
         keys.map((key, index): [string, Caller] => [
           hashKey(key),
-          { tenant: name, keyId: `config-${name}-${index}`, models: null },
+          { tenant: name, keyId: `config-${name}-${index}`, models: null, scopes: null },
         ]),
       ),
     )
@@ -71,7 +87,8 @@ export class Authenticator {
     const record = await this.#lookUp(hash)
     if (!record || !sameHash(record.hash, hash)) throw unauthorized()
     if (record.revokedAt !== null || (record.expiresAt !== null && record.expiresAt <= Date.now())) throw unauthorized()
-    return { tenant: record.tenant, keyId: record.id, models: record.models }
+    const { tenant, id: keyId, models, scopes, user } = record
+    return { tenant, keyId, models, scopes, ...(user !== null && { user }) }
   }
 
   async #lookUp(hash: string): Promise<KeyRecord | null> {
@@ -81,6 +98,7 @@ export class Authenticator {
     try {
       const record = await this.#store.findKey(hash)
       this.#cache.set(hash, { record, at: now, fresh: true })
+      if (record) this.#onFound(record)
       return record
     } catch (error) {
       if (cached?.record && now - cached.at < STALE_KEY_MS) return cached.record

@@ -61,20 +61,20 @@ async function decideAndAnswer(deps: ChatDeps, context: RequestContext, asked: C
     decide(deps, context, asked),
   ])
   if (decided.status === 'rejected' && reserved.status === 'fulfilled') reserved.value.settle(null)
-  const { call, decision, grant } =
-    reserved.status === 'fulfilled'
-      ? { call: asked, decision: resultOf(decided), grant: reserved.value }
-      : await decideWithin(deps, context, asked, resultOf(decided), reserved.reason)
+  const { call, decision, grant } = await within(deps, context, asked, resultOf(decided), reserved)
   deps.recorder.open(summaryOf(context, call, decision))
   const judged = deps.judge && captureResponse(context.outgoing, MAX_JUDGED_BYTES)
   let record: InteractionRecord | null = null
   try {
     const headers = { ...grant.headers, ...feedbackLink(deps.seal, context, call) }
-    const outcome = await answer(deps, context, call, decision, headers, (ended) => {
-      record = recordOf(context, call, decision, ended)
+    const onEnding = (ended: Outcome) => {
+      record = grant.withCosts(recordOf(context, call, decision, ended))
       if (context.trace) context.trace.record = record
       return afterAnswer(deps, { context, call, decision, record })
-    })
+    }
+    const onNamed = (id: string) => deps.recorder.nameCompletion(call.principal.tenant.name, context.requestId, id)
+    const granted = { headers, mostTokens: grant.mostTokens }
+    const outcome = await answer(deps, context, call, decision, granted, onEnding, onNamed)
     logBroken(deps.log, context, outcome)
     if (deps.judge && judged && record) considerJudging(deps.judge, { call, decision, record }, judged().body)
     return isWhole(outcome)
@@ -84,25 +84,29 @@ async function decideAndAnswer(deps: ChatDeps, context: RequestContext, asked: C
 }
 
 /**
- * Reserved for the dearest candidate, a request was refused: it goes to those whose answer fits what is left.
+ * Where a budget does not pay for all candidates, a request goes to those that it pays for.
  *
- * @throws GatewayError 429 where none fits
+ * @throws GatewayError 429 where it pays for none
  */
-async function decideWithin(
+async function within(
   deps: ChatDeps,
   context: RequestContext,
   call: Call,
   decision: Decision,
-  refused: unknown,
+  reserved: PromiseSettledResult<Grant>,
 ): Promise<{ call: Call; decision: Decision; grant: Grant }> {
   const { ranking } = decision.selection
-  const fitting = refused instanceof BudgetError ? affordable(call, ranking, refused.left) : []
+  let grant =
+    reserved.status === 'fulfilled'
+      ? reserved.value
+      : await reserveAgain(deps.quota, context, call, ranking, reserved.reason)
+  let fitting = grant.affordable(ranking)
   if (fitting.length === 0) {
-    if (ranking.length === call.model.candidates.length) throw refused
-    // With the figures of those that could answer.
-    return { call, decision, grant: await deps.quota.reserve(context, call, ranking) }
+    // It pays for none of those that are left: refused with their figures.
+    grant.settle(null)
+    grant = await deps.quota.reserve(anew(anew(context)), call, ranking)
+    fitting = ranking
   }
-  const grant = await deps.quota.reserve(context, call, fitting)
   if (fitting.length === ranking.length) return { call, decision, grant }
   const narrowed = { ...call, model: { ...call.model, candidates: fitting } }
   try {
@@ -112,6 +116,26 @@ async function decideWithin(
     throw error
   }
 }
+
+/** Reserved for the dearest candidate, a request was refused. @throws GatewayError 429 with the figures of `ranking` */
+function reserveAgain(
+  quota: Quota,
+  context: RequestContext,
+  call: Call,
+  ranking: readonly Candidate[],
+  refused: unknown,
+): Promise<Grant> {
+  if (!(refused instanceof BudgetError)) throw refused
+  const fitting = affordable(call, ranking, refused.left)
+  if (fitting.length === 0 && ranking.length === call.model.candidates.length) throw refused
+  return quota.reserve(anew(context), call, fitting.length > 0 ? fitting : ranking, refused.left)
+}
+
+/** The same id would be the same reservation. */
+const anew = ({ requestId, snapshot }: Pick<RequestContext, 'requestId' | 'snapshot'>) => ({
+  requestId: `${requestId}+`,
+  snapshot,
+})
 
 /** An error after the first byte: the client has been told in the stream, its cause is for the log. */
 function logBroken(log: Logger, { requestId }: RequestContext, { error, cause }: Outcome): void {
@@ -139,8 +163,9 @@ export async function answer(
   context: RequestContext,
   call: Call,
   decision: Decision,
-  limitHeaders: Record<string, string>,
+  granted: Pick<Grant, 'headers' | 'mostTokens'>,
   onEnding: (outcome: Outcome) => Promise<void> | undefined,
+  onNamed?: (completionId: string) => void,
 ): Promise<Outcome> {
   const { snapshot, signal, requestId, startedAt } = context
   const { timeouts, retries, server } = snapshot.config
@@ -162,6 +187,7 @@ export async function answer(
         strict: knobs.strict,
         tenant: principal.tenant.name,
         asker: `${principal.tenant.name} ${principal.keyId}`,
+        mostTokens: granted.mostTokens,
         trace: context.trace,
       },
       { providers: snapshot.providers, breakers: deps.breakers, timeouts, retries, refusals: deps.refusals, onBug },
@@ -175,7 +201,7 @@ export async function answer(
   if (writer && !forwarded.stream) forwarded.body = await writer.plain(forwarded)
   return relay(forwarded, context.outgoing, {
     request,
-    headers: { ...limitHeaders, ...answerHeaders(context, decision, forwarded) },
+    headers: { ...granted.headers, ...answerHeaders(context, decision, forwarded, granted) },
     writer: writer && forwarded.stream ? writer.stream(forwarded) : undefined,
     signal,
     deadline,
@@ -184,13 +210,20 @@ export async function answer(
     commentsMs: timeouts.comments_ms,
     writeIdleMs: server.write_idle_timeout_ms,
     onEnding,
+    ...(onNamed && { onNamed }),
   })
 }
 
 /** Headers that say how the answer came about. */
-function answerHeaders(context: RequestContext, decision: Decision, forwarded: Forwarded) {
+function answerHeaders(
+  context: RequestContext,
+  decision: Decision,
+  forwarded: Forwarded,
+  { mostTokens }: Pick<Grant, 'mostTokens'>,
+) {
   const { selection, version, fallback } = decision
   const { candidate } = forwarded
+  const most = mostTokens(candidate)
   const isFirstChoice = candidate === selection.chosen.candidate
   const reason = isFirstChoice ? selection.reason : 'fallback'
   const detail = isFirstChoice ? (fallback ?? selection.detail) : (forwarded.attempts[0]?.error ?? '')
@@ -200,7 +233,8 @@ function answerHeaders(context: RequestContext, decision: Decision, forwarded: F
     'x-router-provider': candidate.provider,
     'x-router-reason': detail === '' ? reason : `${reason};${detail}`,
     'x-router-policy': version,
-    ...(forwarded.request.dropped?.length && { 'x-router-dropped': forwarded.request.dropped.join(', ') }),
+    ...(most !== null && { 'x-router-max-tokens': String(most) }),
+    ...(forwarded.request.dropped?.length && { 'x-router-dropped': inHeader(forwarded.request.dropped) }),
     ...(!forwarded.stream && forwarded.usage && costHeaders(context, decision, candidate, forwarded.usage)),
   }
 }
@@ -212,4 +246,18 @@ function costHeaders(context: RequestContext, decision: Decision, { price }: Can
     'x-router-cost-usd': cost.toFixed(9),
     ...(baseline !== null && { 'x-router-saved-usd': (baseline - cost).toFixed(9) }),
   }
+}
+
+/** Node's clients take 16 KiB of headers together. */
+const MAX_LIST_CHARS = 2_048
+
+/** Names that clients make up, as a header's list: in visible ASCII, and of bounded length. */
+function inHeader(names: readonly string[]): string {
+  let list = ''
+  for (const name of names) {
+    const shown = name.slice(0, 128).replace(/[^\x21-\x2b\x2d-\x7e]/g, '?')
+    if (list.length + shown.length > MAX_LIST_CHARS) return `${list}, ...`
+    list += list === '' ? shown : `, ${shown}`
+  }
+  return list
 }

@@ -1,13 +1,13 @@
-import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Snapshot } from '../config/snapshot.ts'
-import type { GatewayError } from '../errors.ts'
+import { GatewayError } from '../errors.ts'
 import type { Telemetry } from '../observability/telemetry/telemetry.ts'
 import type { RequestTrace } from '../observability/telemetry/trace.ts'
 import { EphemeralMap } from '../runtime/ephemeral-map.ts'
 import type { Authenticator, Caller } from './authenticate.ts'
 import type { HeldBytes, Holding } from './held-bytes.ts'
 import { identityHeaders, refuseRepeatedHeaders } from './principal.ts'
+import type { RequestIds } from './request-ids.ts'
 import { userOfToken } from './user-token.ts'
 
 /** A request, its response, and all that stays the same from its start to its end. */
@@ -58,14 +58,25 @@ export function beginRequest(
   }
   const caller = deps.authenticator.authenticate(incoming.headers)
   // A key first: without one, nobody learns what a token is worth.
-  if (identity.jwt) return withUser(caller, () => userOfToken(identity.jwt, incoming)).then(begin)
+  if (identity.jwt && (identity.from === 'any' || identity.from === 'token')) {
+    return withUser(caller, () => userOfToken(identity.jwt, incoming)).then(begin)
+  }
   return caller instanceof Promise ? caller.then(begin) : begin(caller)
 }
 
+/** @throws GatewayError 403 where a bound key comes with somebody else's token */
 async function withUser(found: Caller | Promise<Caller>, user: () => Promise<string> | null): Promise<Caller> {
   const caller = await found
   const named = await user()
-  return named === null ? caller : { ...caller, user: named }
+  if (named === null) return caller
+  if (caller.user !== undefined && caller.user !== named) {
+    throw new GatewayError('The user token names another user than the key is for.', {
+      status: 403,
+      type: 'permission_error',
+      code: 'user_mismatch',
+    })
+  }
+  return { ...caller, user: named }
 }
 
 /** Requests in work: the process ends when there are none, or cuts them. */
@@ -75,9 +86,11 @@ export class RequestContexts {
   readonly #open = new EphemeralMap<Pick<RequestContext, 'outgoing' | 'snapshot'> & { controller: AbortController }>()
   readonly #waiting = new Map<Snapshot, () => void>()
   readonly #held: HeldBytes
+  readonly #ids: RequestIds
 
-  constructor(held: HeldBytes) {
+  constructor(held: HeldBytes, ids: RequestIds) {
     this.#held = held
+    this.#ids = ids
   }
 
   get size(): number {
@@ -86,7 +99,8 @@ export class RequestContexts {
 
   begin(incoming: IncomingMessage, outgoing: ServerResponse, caller: Caller, snapshot: Snapshot): RequestContext {
     const controller = new AbortController()
-    const requestId = `req_${randomUUID()}`
+    const ts = Date.now()
+    const requestId = this.#ids.next(caller.tenant, ts)
     const held = this.#held.open(caller.tenant)
     const end = () => {
       this.#open.delete(requestId)
@@ -101,7 +115,7 @@ export class RequestContexts {
     return {
       requestId,
       startedAt: performance.now(),
-      ts: Date.now(),
+      ts,
       incoming,
       outgoing,
       caller,

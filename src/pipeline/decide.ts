@@ -91,7 +91,7 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
     deps.users.get(policy, tenant.name, user),
     embed(policy, text, deadline),
     turn.continues ? deps.conversations.load(tenant.name, turn.key) : null,
-    tenant.config.training === 'vectors' ? deps.vault.sealOf(tenant.name, user) : null,
+    tenant.config.training === 'vectors' ? deps.vault.sealOf(tenant.name, user, ts) : null,
   ] as const
   const [profile, embedded, conversation, seal] = [await asking[0], await asking[1], await asking[2], await asking[3]]
   const stated = statedPreferences(profile.preferences)

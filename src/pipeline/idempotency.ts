@@ -68,9 +68,10 @@ async function claim(
   const seal = createHmac('sha256', key).update('replay\0').update(asked).update(raw).digest()
   const token = randomUUID()
   const ttlMs = config.timeouts.total_ms + CLAIM_MARGIN_MS
+  const keeping = { keepMs: KEEP_MS, maxBytes: config.idempotency.max_bytes }
   const end = (response: Buffer | null) => {
     const done = response
-      ? idempotency.complete(tenant, key, token, response, KEEP_MS)
+      ? idempotency.complete(tenant, key, token, response, keeping)
       : idempotency.release(tenant, key, token)
     done.catch(() => metrics.storeErrors.inc({ call: 'complete' }))
   }
@@ -84,7 +85,7 @@ async function claim(
   }
   let claimed: Claim
   try {
-    claimed = await idempotency.claim({ tenant, user, key, bodyHash, token, ttlMs })
+    claimed = await idempotency.claim({ tenant, user, key, bodyHash, token, askedAt: context.ts, ttlMs })
   } catch (error) {
     metrics.storeErrors.inc({ call: 'claim' })
     const mayBeOurs = error instanceof StoreError && error.mayBeDone

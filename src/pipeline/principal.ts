@@ -35,18 +35,20 @@ export function principalOf(
   body?: BodyIds,
 ): Principal {
   const tenant = tenantOf(snapshot, caller)
+  const { identity } = snapshot.config
   const user =
-    caller.user === undefined
-      ? userOf(request, snapshot.config.identity.headers, body)
-      : checked(caller.user, snapshot.config.identity.jwt?.claim ?? 'user')
+    caller.user === undefined ? userOf(request, identity, body) : checked(caller.user, identity.jwt?.claim ?? 'user')
   return {
     tenant,
     keyId: caller.keyId,
     user: userIds.stored(tenant.config, user),
-    vouched: user !== null && (caller.user !== undefined || tenant.config.vouched_users),
+    vouched: user !== null && isVouched(tenant, caller),
     allowed: allowedCandidates(tenant, caller),
   }
 }
+
+const isVouched = ({ config }: Tenant, { user, scopes }: Caller) =>
+  user !== undefined || config.vouched_users || scopes?.includes('vouch') === true
 
 /** @throws GatewayError 401 */
 export function tenantOf(snapshot: Snapshot, caller: Caller): Tenant {
@@ -61,15 +63,17 @@ export function allowedCandidates(tenant: Tenant, caller: Caller): readonly Cand
 
 /**
  * The user as the client names them: the first of the configured headers that is there, then the body's
- * `safety_identifier`, then `user`; null where none of these is.
+ * `safety_identifier`, then `user`; null where none of these is. With `identity.from` only one of the two is looked at,
+ * or neither.
  *
  * @throws GatewayError 400 when the id is longer than 256 bytes
  */
-function userOf(request: IncomingMessage, headers: readonly string[], body?: BodyIds): string | null {
-  for (const name of headers) {
+function userOf(request: IncomingMessage, { from, headers }: IdentityConfig, body?: BodyIds): string | null {
+  for (const name of from === 'any' || from === 'header' ? headers : []) {
     const value = headerText(request, name)
     if (value) return checked(value, name)
   }
+  if (from !== 'any' && from !== 'body') return null
   for (const field of ['safety_identifier', 'user'] as const) {
     const value = body?.[field]
     if (typeof value === 'string' && value !== '') return checked(value, field)

@@ -105,6 +105,7 @@ export function summaryOf(context: RequestContext, call: Call, decision: Decisio
     ts: context.ts,
     ended: false,
     gain: gainNote(decision),
+    completionId: call.message,
     key: principal.keyId,
     vouched: principal.vouched,
   }

@@ -59,8 +59,8 @@ async function limitedAnswer(
   const grant = await deps.quota.reserve(context, call)
   let record: InteractionRecord | null = null
   try {
-    const outcome = await answer(deps, context, call, decision, grant.headers, (ended) => {
-      record = recordOf(context, call, decision, ended)
+    const outcome = await answer(deps, context, call, decision, grant, (ended) => {
+      record = grant.withCosts(recordOf(context, call, decision, ended))
       if (context.trace) context.trace.record = record
       deps.metrics.observe(record)
       logAnswer(deps.log, record)

@@ -28,12 +28,17 @@ export async function discover(config: Config, providers: ReadonlyMap<string, Pr
         const models = await provider.listModels(fairTimeout(LIST_TIMEOUT_MS))
         return models.map((model) => candidateOf(name, model))
       } catch (error) {
-        failed.set(name, `it did not list its models: ${causeOf(error)}`)
+        failed.set(name, whyNot(error))
         return []
       }
     }),
   )
   return { candidates: lists.flat(), failed }
+}
+
+function whyNot(error: unknown): string {
+  if (error instanceof UpstreamError && error.fault === 'protocol') return error.message.replace('the provider', 'it')
+  return `it did not list its models: ${causeOf(error)}`
 }
 
 function candidateOf(provider: string, { id, contextWindow }: ListedModel): CandidateConfig {

@@ -6,7 +6,7 @@ import { type AnswerDeps, answerBy } from '../api/chat-completions.ts'
 import { completionsEndpoint } from '../api/completions.ts'
 import { embed } from '../api/embeddings.ts'
 import { explain } from '../api/explain.ts'
-import { takeFeedback } from '../api/feedback.ts'
+import { type FeedbackDeps, takeFeedback } from '../api/feedback.ts'
 import { askForFeedback, takePageFeedback } from '../api/feedback-page.ts'
 import { type ReadinessDeps, readiness } from '../api/health.ts'
 import { countTokens, messagesEndpoint, tellRequestId } from '../api/messages.ts'
@@ -16,15 +16,19 @@ import { isPassedThrough } from '../api/passthrough/target.ts'
 import { deleteProfile, getProfile, setProfile } from '../api/profiles.ts'
 import { responsesEndpoint } from '../api/responses/endpoint.ts'
 import { keptResponses } from '../api/responses/routes.ts'
+import { UnreadableThoughts } from '../api/responses/unreadable.ts'
+import { usage } from '../api/usage.ts'
+import { consoleRoutes } from '../console/routes.ts'
 import { GatewayError } from '../errors.ts'
 import { errorBody } from '../openai/error.ts'
+import { requireScope } from '../pipeline/authenticate.ts'
 import { type BeginDeps, beginRequest, type RequestContext } from '../pipeline/context.ts'
 import { chatEndpoint, type Endpoint } from '../pipeline/endpoint.ts'
 import type { Entry } from '../pipeline/entry.ts'
 import type { HeldBytes } from '../pipeline/held-bytes.ts'
 import type { Seal } from '../runtime/seal.ts'
 import type { Store } from '../store/store.ts'
-import { answerOnNode } from './direct.ts'
+import { answerOnNode, throwIfRefused } from './direct.ts'
 import { type ErrorDeps, errorResponse, report } from './errors.ts'
 import type { Siblings } from './workers.ts'
 
@@ -38,6 +42,7 @@ export type AppDeps = BeginDeps &
   AnswerDeps &
   ReadinessDeps &
   AdminDeps &
+  FeedbackDeps &
   ErrorDeps & { store: Store; siblings: Siblings; seal: Seal; entry: Entry; heldBytes: HeldBytes }
 
 /** Routes that answer, each in its format; errors below such a path have the same format. */
@@ -48,6 +53,7 @@ const endpointsOf = (deps: AppDeps) => ({
   '/v1/responses': responsesEndpoint({
     responses: deps.store.responses,
     seal: deps.seal,
+    unreadable: new UnreadableThoughts(),
     isErased: (tenant, user, ts) => deps.erasures.happened(tenant, user, ts),
     onStoreError: (call) => deps.metrics.storeErrors.inc({ call }),
   }),
@@ -59,8 +65,10 @@ export function createApp(deps: AppDeps): Hono<Env> {
   const endpoints = endpointsOf(deps)
 
   app.use('/v1/*', async (c, next) => {
+    throwIfRefused(c.env.incoming)
     const context = await beginRequest(deps, c.env.incoming, c.env.outgoing)
     c.set('context', context)
+    requireScope(context.caller, c.req.path)
     await deps.entry.enter(context, isPassedThrough(context))
     await next()
   })
@@ -80,9 +88,10 @@ export function createApp(deps: AppDeps): Hono<Env> {
   app.route('/v1/responses', keptResponses(deps))
   app.get('/v1/models', (c) => json(c, listModels(c.var.context)))
   app.get('/v1/models/:id{.+}', (c) => json(c, findModel(c.var.context, c.req.param('id'))))
+  app.get('/v1/usage', async (c) => json(c, await usage(deps, c.var.context, daysOf(c))))
   app.post('/v1/router/explain', async (c) => json(c, await explain(deps, c.var.context, endpoints['/v1/responses'])))
   app.post('/v1/feedback', async (c) => json(c, await takeFeedback(deps, c.var.context), 202))
-  app.get('/v1/users/:id/profile', async (c) => json(c, await getProfile(deps, c.var.context, c.req.param('id'))))
+  app.get('/v1/users/:id/profile', (c) => onNode(c, () => getProfile(deps, c.var.context, c.req.param('id'))))
   app.put('/v1/users/:id/profile', async (c) => json(c, await setProfile(deps, c.var.context, c.req.param('id'))))
   app.delete('/v1/users/:id/profile', async (c) => json(c, await deleteProfile(deps, c.var.context, c.req.param('id'))))
 
@@ -101,6 +110,13 @@ export function createApp(deps: AppDeps): Hono<Env> {
     return c.body(text, 200, { 'content-type': registry.contentType })
   })
   app.route('/admin', admin(deps))
+  app.route(
+    '/console',
+    consoleRoutes(deps, {
+      responses: endpoints['/v1/responses'],
+      answer: (context) => answerOnNode(deps, context, errorBody, () => answerBy(chatEndpoint, deps, context)),
+    }),
+  )
 
   app.all('/v1/*', (c, next) =>
     isPassedThrough(c.var.context) ? onNode(c, () => passThrough(deps, c.var.context)) : next(),
@@ -121,6 +137,8 @@ export function createApp(deps: AppDeps): Hono<Env> {
 
 const errorShapeOf = (path: string, endpoints: Readonly<Record<string, Endpoint>>) =>
   Object.entries(endpoints).find(([base]) => path === base || path.startsWith(`${base}/`))?.[1].errorBody
+
+const daysOf = (c: Context) => ({ from: c.req.query('from'), to: c.req.query('to') })
 
 const json = (c: Context<Env>, body: object, status: 200 | 202 = 200) =>
   c.json(body, status, { 'x-request-id': c.var.context.requestId })

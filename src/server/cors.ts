@@ -9,9 +9,9 @@ const HEADER_NAMES = /^[!#$%&'*+\-.^_`|~0-9A-Za-z, ]{1,4096}$/
 const EXPOSED = [
   'x-request-id',
   'request-id',
-  ...['model', 'provider', 'reason', 'policy', 'cost-usd', 'saved-usd', 'dropped', 'feedback-url'].map(
-    (name) => `x-router-${name}`,
-  ),
+  ...`model provider reason policy cost-usd saved-usd dropped feedback-url max-tokens limits budget-remaining-usd`
+    .split(' ')
+    .map((name) => `x-router-${name}`),
   ...['limit', 'remaining', 'reset'].flatMap((what) =>
     ['requests', 'tokens'].map((unit) => `x-ratelimit-${what}-${unit}`),
   ),

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import { type AnswerDeps, answerBy } from '../api/chat-completions.ts'
 import { errorBody } from '../openai/error.ts'
+import { requireScope } from '../pipeline/authenticate.ts'
 import { type BeginDeps, beginRequest, type RequestContext } from '../pipeline/context.ts'
 import { chatEndpoint } from '../pipeline/endpoint.ts'
 import type { Entry } from '../pipeline/entry.ts'
@@ -38,6 +39,13 @@ const isPlainCompletion = ({ method, url, headers }: IncomingMessage) =>
   headers['content-encoding'] === undefined &&
   PLAIN_HOST.test(headers.host ?? '')
 
+const refused = new WeakMap<IncomingMessage, unknown>()
+
+/** Throws again why a request was refused that the shortcut began, and left to the app. */
+export function throwIfRefused(incoming: IncomingMessage): void {
+  if (refused.has(incoming)) throw refused.get(incoming)
+}
+
 /** Answers most chat completions without the cost of the app (docs/profile.md). */
 export const directly = (deps: BeginDeps & AnswerDeps & ErrorDeps & { entry: Entry }): Shortcut =>
   async function answer(incoming, outgoing) {
@@ -47,10 +55,12 @@ export const directly = (deps: BeginDeps & AnswerDeps & ErrorDeps & { entry: Ent
       const begun = beginRequest(deps, incoming, outgoing)
       context = begun instanceof Promise ? await begun : begun
     } catch (error) {
-      sendError(outgoing, report(deps, error), incoming)
-      return true
+      // Told by the app, which need not look up the key again.
+      refused.set(incoming, error)
+      return false
     }
     await answerOnNode(deps, context, errorBody, () => {
+      requireScope(context.caller, '/v1/chat/completions')
       deps.entry.enterForAnswer(context)
       return answerBy(chatEndpoint, deps, context)
     })

@@ -12,7 +12,10 @@ import { type ErrorDeps, endSocket, errorResponse, report, sendError } from './e
 /** Bytes of all headers together; more is answered with 431. */
 const MAX_HEADER_BYTES = 16 * 1024
 const MAX_HEADERS = 100
-/** Requests of one connection that are answered at once; a client may send the next before it has the answer. */
+/**
+ * Requests of one connection that are in work at once: a client may send the next before it has the answer, and those
+ * beyond wait.
+ */
 const MAX_PIPELINED = 32
 /** How often Node looks for connections that are over their time. */
 const CHECK_CONNECTIONS_MS = 1_000
@@ -24,8 +27,13 @@ const CHECK_CONNECTIONS_MS = 1_000
  */
 const served = new WeakSet<Socket>()
 
-/** Requests of a connection that are being answered. */
-const inWork = new WeakMap<Socket, number>()
+interface Pipeline {
+  inWork: number
+  waiting: (() => void)[]
+  isHeld: boolean
+}
+
+const pipelines = new WeakMap<Socket, Pipeline>()
 
 /** Answers a request on Node's own response; resolves with false where it leaves the request untouched. */
 export type Shortcut = (request: IncomingMessage, response: ServerResponse) => Promise<boolean>
@@ -72,14 +80,12 @@ export function createHttpServer({ fetch, shortcut, config, cors, writeIdleMs, e
     if (served.has(socket)) return
     response.once('prefinish', () => boundEnd(response, socket, writeIdleMs()))
     const isInvalid = isAmbiguous(request)
-    const isTooMany = countIn(socket, response) > MAX_PIPELINED
-    if (isInvalid || isTooMany || isLast(request)) {
+    if (isInvalid || isLast(request)) {
       served.add(socket)
       response.shouldKeepAlive = false
     }
     if (isInvalid) sendError(response, report(errors, invalidHttp()))
-    else if (isTooMany) sendError(response, report(errors, tooManyPipelined()))
-    else serve(request, response).catch(() => response.destroy())
+    else inTurn(socket, response, () => void serve(request, response).catch(() => response.destroy()))
   }
   const server = config.tls
     ? createTlsServer({ ...options, ...tlsOptions(config.tls, config.headers_timeout_ms) }, listener)
@@ -122,12 +128,32 @@ function boundEnd(response: ServerResponse, socket: Socket, ms: number): void {
   response.prependOnceListener('finish', () => socket.setTimeout(0))
 }
 
-/** @returns how many requests of a connection are being answered, with this one */
-function countIn(socket: Socket, response: ServerResponse): number {
-  const count = (inWork.get(socket) ?? 0) + 1
-  inWork.set(socket, count)
-  response.once('close', () => inWork.set(socket, (inWork.get(socket) ?? 1) - 1))
-  return count
+/** Serves a request when fewer than so many of its connection are in work; until then no more of it is read. */
+function inTurn(socket: Socket, response: ServerResponse, serve: () => void): void {
+  let pipeline = pipelines.get(socket)
+  if (!pipeline) {
+    pipeline = { inWork: 0, waiting: [], isHeld: false }
+    pipelines.set(socket, pipeline)
+  }
+  const { waiting } = pipeline
+  const begin = () => {
+    pipeline.inWork++
+    response.once('close', () => {
+      pipeline.inWork--
+      if (socket.destroyed) waiting.length = 0
+      waiting.shift()?.()
+      if (waiting.length > 0 || !pipeline.isHeld) return
+      pipeline.isHeld = false
+      socket.resume()
+    })
+    serve()
+  }
+  if (pipeline.inWork < MAX_PIPELINED) begin()
+  else {
+    waiting.push(begin)
+    pipeline.isHeld = true
+    socket.pause()
+  }
 }
 
 /**
@@ -150,16 +176,6 @@ const refuse = (errors: ErrorDeps, error: unknown): Response =>
 
 const invalidHttp = (headers: Record<string, string> = {}) =>
   new GatewayError('The request is not valid HTTP.', { status: 400, type: 'invalid_request_error', headers })
-
-/** What was sent behind it is not looked at: a client sends it again on another connection (RFC 9112, 9.3.2). */
-const tooManyPipelined = () =>
-  new GatewayError('Too many requests wait for their answers on this connection.', {
-    status: 429,
-    type: 'rate_limit_error',
-    code: 'too_many_pipelined',
-    retryAfterS: 1,
-    headers: { connection: 'close' },
-  })
 
 const CLIENT_ERRORS: Record<string, { status: number; message: string }> = {
   HPE_HEADER_OVERFLOW: { status: 431, message: 'The request headers are too large.' },

@@ -106,8 +106,16 @@ export interface ClaimRequest {
   bodyHash: string
   /** Identifies the claim: asked again with the same token (a reply was lost), the answer is the same. */
   token: string
+  /** When the request began, Unix milliseconds: of users erased since then no answer is kept. Absent: now. */
+  askedAt?: number
   /** After this a claim that was not completed (its process died) is free again. */
   ttlMs: number
+}
+
+/** How long an answer is kept, and how many bytes of one tenant's. */
+export interface Keeping {
+  keepMs: number
+  maxBytes: number
 }
 
 /**
@@ -120,10 +128,10 @@ export interface Idempotency {
    */
   claim(request: ClaimRequest): Promise<Claim>
   /**
-   * Keeps the answer. False = not kept: it is larger than `MAX_REPLAY_BYTES` (the key is free again), or the claim had
-   * run out.
+   * Keeps the answer, and drops the tenant's oldest ones where they come to more than `maxBytes`. False = not kept: it
+   * is larger than that or than `MAX_REPLAY_BYTES` (the key is free again), or the claim had run out.
    */
-  complete(tenant: string, key: string, token: string, response: Buffer, keepMs: number): Promise<boolean>
+  complete(tenant: string, key: string, token: string, response: Buffer, keeping: Keeping): Promise<boolean>
   /**
    * Frees the key: the request failed, and may be tried again. A claim with this token that is still on its way has no
    * effect when it arrives.

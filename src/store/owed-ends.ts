@@ -1,4 +1,4 @@
-import type { Claim, ClaimRequest, Idempotency } from './limits.ts'
+import type { Claim, ClaimRequest, Idempotency, Keeping } from './limits.ts'
 import { StoreError } from './store.ts'
 
 const RETRY_MS = 500
@@ -37,8 +37,8 @@ export class OwedEnds implements Idempotency {
     return this.#store.claim(request)
   }
 
-  async complete(tenant: string, key: string, token: string, response: Buffer, keepMs: number): Promise<boolean> {
-    const tell = () => this.#store.complete(tenant, key, token, response, keepMs)
+  async complete(tenant: string, key: string, token: string, response: Buffer, keeping: Keeping): Promise<boolean> {
+    const tell = () => this.#store.complete(tenant, key, token, response, keeping)
     return this.#end(token, { tenant, key, bytes: response.length, tell }, tell)
   }
 

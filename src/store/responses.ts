@@ -27,9 +27,12 @@ export interface Responses {
   findItems(tenant: string, user: string, items: readonly string[]): Promise<(string | null)[]>
   /** False = there was none. */
   delete(tenant: string, user: string, id: string): Promise<boolean>
-  /** Ids of all, oldest first. */
-  list(tenant: string, user: string): Promise<string[]>
+  /** Ids of all, oldest first, in pages. */
+  list(tenant: string, user: string): AsyncIterable<string[]>
 }
+
+/** By more of its items than these, the last ones, a response is not found. */
+export const MAX_ITEMS = 1_024
 
 const HEADER_BYTES = 4
 

@@ -1,8 +1,10 @@
+import type { Scope } from '../candidates/scopes.ts'
 import type { QuantisedVector } from '../runtime/quantise.ts'
 import type { Idempotency, Limits } from './limits.ts'
 import type { InteractionRecord, RewardRecord } from './records/codec.ts'
 import type { GainNote } from './records/records.ts'
 import type { Responses } from './responses.ts'
+import type { UsageLog } from './usage.ts'
 
 /** A tenant key as stored: the secret itself is nowhere. */
 export interface KeyRecord {
@@ -19,6 +21,10 @@ export interface KeyRecord {
   revokedAt: number | null
   /** Candidate names or groups this key may use; null = all of the tenant's. */
   models: string[] | null
+  /** The user whose key it is, as clients would name them; null = requests say. */
+  user: string | null
+  /** See `candidates/scopes.ts`; null = the usual ones. */
+  scopes: Scope[] | null
 }
 
 /**
@@ -98,11 +104,25 @@ export interface InteractionSummary {
   ended: boolean
   /** What a rating tells of the router's gain; null where it tells nothing. */
   gain?: GainNote | null
+  /** The provider's id, as soon as it is known; or the id of the message that the client named. */
+  completionId?: string | null
   /** Id of the key that it was asked with. */
   key?: string
   /** Somebody answers for the user's name (`routing/choose/evidence.ts`). */
   vouched?: boolean
 }
+
+/** An answer that has a completion id. Providers give an id to many: those of a tenant's newest are known. */
+export interface CompletionRef {
+  interaction: string
+  /** A hash of the user (`userHash`). */
+  user: string
+  /** When the request came, Unix milliseconds. */
+  ts: number
+}
+
+/** Answers known of one completion id. */
+export const MAX_COMPLETIONS = 16
 
 /** The last turn of a conversation: what stickiness and implicit rewards compare with. */
 export interface ConversationState {
@@ -167,6 +187,7 @@ export interface Store {
   readonly limits: Limits
   readonly idempotency: Idempotency
   readonly responses: Responses
+  readonly usage: UsageLog
 
   findKey(hash: string): Promise<KeyRecord | null>
   createKey(key: KeyRecord): Promise<void>
@@ -182,16 +203,34 @@ export interface Store {
   /**
    * Writes the user, and adds or replaces an edge (dropping the oldest beyond MAX_EDGES), if the stored revision still
    * is `next.revision - 1` (0 = no user yet). False = somebody was quicker: load again.
+   *
+   * @param askedAt when the request began that this is learned from, Unix milliseconds; absent: now
+   * @throws ErasedError where user or tenant have been erased since then
    */
-  commitUser(tenant: string, user: string, next: StoredUser, edge?: StoredEdge): Promise<boolean>
+  commitUser(tenant: string, user: string, next: StoredUser, edge?: StoredEdge, askedAt?: number): Promise<boolean>
   /**
-   * Erases user, edges, conversations, responses, interactions, rewards: all of it. Returns how many rows went. Records
-   * older than the erasure that arrive later (from a spool, say) are left out; what an in-flight request writes after
-   * it may come after, and callers erase again then.
+   * Erases user, edges, conversations, responses, interactions, rewards: all of it, in slices, so that others are
+   * served meanwhile; where it fails on the way, erase again. Returns how many rows went. The store notes when:
+   * whatever comes later of requests that began before it (from a spool, another replica, an answer on its way,
+   * feedback on it) is left out. That is remembered as long as rows are kept.
    */
   eraseUser(tenant: string, user: string): Promise<number>
 
-  /** Notes that an answer is on its way (`ended: false`) so that feedback finds it. */
+  /** Erases all that is kept of a tenant, keys included; as `eraseUser` for what comes later. Returns how much went. */
+  eraseTenant(tenant: string): Promise<number>
+  /** Gives what is kept of a user another id, where nothing is known under that yet. False = there was nothing. */
+  moveUser(tenant: string, from: string, to: string): Promise<boolean>
+  /** The user has been here: what is kept of them counts as of now. */
+  touchUser(tenant: string, user: string): Promise<void>
+  /**
+   * Drops what was learned and stated of users who have not been here since `before`, at most one slice.
+   *
+   * @param from where the last slice ended; '' begins
+   * @returns where to go on, or '' at the end
+   */
+  dropIdleUsers(tenant: string, before: number, from: string): Promise<{ dropped: number; next: string }>
+
+  /** Notes that an answer is on its way (`ended: false`) so that feedback finds it; again, with its completion id. */
   openInteractions(rows: InteractionSummary[]): Promise<void>
   /** Idempotent: a row whose id is known is not written again. */
   appendInteractions(rows: InteractionRecord[]): Promise<void>
@@ -200,8 +239,10 @@ export interface Store {
    * user, kind, ts).
    */
   appendRewards(rows: RewardRecord[]): Promise<void>
-  /** By our request id or the provider's completion id, within the tenant only. */
+  /** By our request id, within the tenant only. */
   findInteraction(tenant: string, id: string): Promise<InteractionSummary | null>
+  /** Answers with this completion id, the newest first, those included that are on their way; of the tenant's. */
+  findCompletions(tenant: string, completionId: string): Promise<CompletionRef[]>
   /**
    * In order of time (SQLite) or of arrival (Redis: the same, but for rows that waited in a spool), in batches; erased
    * users' rows are not there.
@@ -210,7 +251,10 @@ export interface Store {
   readRewards(filter: RecordFilter): AsyncIterable<RewardRecord[]>
 
   loadConversation(tenant: string, id: string): Promise<ConversationState | null>
-  /** Returns what it replaces: who saves a turn wants to know the one before, and need not ask on its own. */
+  /**
+   * Returns what it replaces: who saves a turn wants to know the one before, and need not ask on its own. Of a user who
+   * was erased after `state.ts` nothing is saved.
+   */
   saveConversation(
     tenant: string,
     id: string,
@@ -236,14 +280,27 @@ export interface Store {
   /** Forgets what a deployment, or all, have refused, and tells the other replicas. Returns how many there were. */
   forgetRefusals(tenant: string, of: RefusalFilter): Promise<number>
 
-  /** A random part of the key under which a user's vectors are sealed: the one that is there, else `proposed`. */
-  salt(tenant: string, user: string, proposed: Buffer): Promise<Buffer>
+  /**
+   * A random part of the key under which a user's vectors are sealed: the one that is there, else `proposed`.
+   *
+   * @throws ErasedError as `commitUser`
+   */
+  salt(tenant: string, user: string, proposed: Buffer, askedAt?: number): Promise<Buffer>
   /** A tenant's mode that the operator switched to while replicas run; null: the configuration's. Opaque here. */
   loadMode(tenant: string): Promise<string | null>
   saveMode(tenant: string, mode: string | null): Promise<void>
 
-  /** One secret for all replicas: the one that is there, else `proposed`, from now on and for all. */
+  /**
+   * One secret for all replicas: the one that is there, else `proposed`, from now on and for all. With null it only
+   * looks.
+   */
   sharedSecret(proposed: string): Promise<string>
+  sharedSecret(proposed: null): Promise<string | null>
+  /**
+   * Which secret all replicas keep user ids under, by its fingerprint: the one that is noted, else `proposed`, which
+   * also takes the place of those in `replaces`.
+   */
+  secretFingerprint(proposed: string, replaces: readonly string[]): Promise<string>
 
   /** Other processes' (and this one's) changes, so that cached copies can be dropped. Returns the way to stop. */
   subscribe(listener: (change: Invalidation) => void): () => void
@@ -255,6 +312,11 @@ export interface Store {
    */
   check(): Promise<string[]>
   close(): Promise<void>
+}
+
+/** The user, or the tenant, was erased after the request began that this comes from: nothing of it is kept. */
+export class ErasedError extends Error {
+  override readonly name = 'ErasedError'
 }
 
 /** The store can't be reached, refuses, or takes too long. */

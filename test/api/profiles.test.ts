@@ -25,11 +25,17 @@ it.each([
   [{ deny: ['other-tenants'] }, 'deny'],
   [{ deny: ['default'] }, 'deny'],
 ])('%j names no candidate of the tenant', (preferences, param) => {
-  expect(() => refuse(preferences)).toThrow(expect.objectContaining({ status: 400, param }))
+  return expect(refuse(preferences)).rejects.toMatchObject({ status: 400, param })
 })
 
-it('accepts candidates that can’t be used at the moment, or that a local server has', () => {
-  refuse({ allow: ['good', 'off', 'local/anything'], deny: ['discovered'] })
+it('accepts candidates that can’t be used at the moment, or that a local server has', () =>
+  refuse({ allow: ['good', 'off', 'local/anything'], deny: ['discovered'] }))
+
+it('what was stated earlier may be written back when its candidate has gone; nothing unknown is added', async () => {
+  const stated = { deny: ['gone'] }
+  await refuse({ deny: ['gone', 'good'] }, stated)
+  await expect(refuse({ deny: ['gone', 'gonne'] }, stated)).rejects.toMatchObject({ param: 'deny' })
+  await expect(refuse({ allow: ['gone'] }, stated)).rejects.toMatchObject({ param: 'allow' })
 })
 
 const config = configSchema.parse({
@@ -40,10 +46,15 @@ const config = configSchema.parse({
     { name: 'other-tenants', provider: 'p', groups: ['other'] },
   ],
 })
-const refuse = (preferences: object) =>
-  refuseUnknownNames(preferences, config, {
-    name: 'default',
-    config: config.tenants[0]!,
-    candidates: [candidate('good'), candidate('discovered')],
-    aliases: [],
-  })
+const refuse = (preferences: object, stated: object = {}) =>
+  refuseUnknownNames(
+    preferences,
+    config,
+    {
+      name: 'default',
+      config: config.tenants[0]!,
+      candidates: [candidate('good'), candidate('discovered')],
+      aliases: [],
+    },
+    async () => stated,
+  )

@@ -92,6 +92,7 @@ it('a key in the store is one', async () => {
   const store = new SqliteStore({ kind: 'sqlite', path, retention_days: 90 })
   await store.createKey({
     id: 'k', tenant: 'void', name: '', hash: 'h', prefix: 'pr', createdAt: 0, expiresAt: null, revokedAt: null, models: null,
+    user: null, scopes: null,
   }) // biome-ignore format: one record
   await store.close()
   expect((await configReport(config, { files: [], probe: true })).text).not.toContain('void: has no key')

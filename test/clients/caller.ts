@@ -12,7 +12,9 @@ const COMMANDS: Record<string, Json> = {
   shell_command: { command: 'echo tool-was-here' },
 }
 
-/** A model that calls one tool, once, with harmless arguments, and then repeats what the tool returned. */
+const THOUGHT = 'They want to know. I should look.'
+
+/** A model that thinks, calls one tool, once, with harmless arguments, and then repeats what the tool returned. */
 export const caller: Script = (exchange) => {
   const body = exchange.json as Json
   if (exchange.request.path.endsWith('/embeddings')) {
@@ -30,14 +32,15 @@ export const caller: Script = (exchange) => {
       : null
   const content = calls ? null : `The tool said: ${results.map((one: Json) => textOf(one.content)).join(' ')}`
   if (body.stream !== true) {
-    const message = { role: 'assistant', content, ...(calls && { tool_calls: calls }) }
+    const message = { role: 'assistant', content, reasoning_content: THOUGHT, ...(calls && { tool_calls: calls }) }
     const choices = [{ index: 0, message, logprobs: null, finish_reason: calls ? 'tool_calls' : 'stop' }]
     exchange.reply(200, { ...completionBody(), id, choices })
     return
   }
   exchange.stream()
   const send = (chunk: Json) => exchange.event({ ...chunk, id })
-  if (calls) send(chunkOf({ role: 'assistant', tool_calls: calls.map((call) => ({ index: 0, ...call })) }))
+  send(chunkOf({ role: 'assistant', reasoning_content: THOUGHT }))
+  if (calls) send(chunkOf({ tool_calls: calls.map((call) => ({ index: 0, ...call })) }))
   else for (const word of String(content).split(/(?<= )/)) send(chunkOf({ content: word }))
   send(chunkOf({}, calls ? 'tool_calls' : 'stop'))
   send(usageChunk)

@@ -15,7 +15,7 @@ import { startLane } from './lane.ts'
  */
 const HERE = dirname(fileURLToPath(import.meta.url))
 const HOME = join(cache, 'clients')
-const LIMIT_MS = 300_000
+const [CHECK_MS, INSTALL_MS] = [300_000, 1_800_000]
 
 const wanted = process.argv.slice(2)
 const clients = readdirSync(HERE, { withFileTypes: true })
@@ -28,9 +28,9 @@ interface Ran {
   output: string
 }
 
-function run(command: string, args: string[], cwd: string, env: NodeJS.ProcessEnv = process.env): Promise<Ran> {
+function run(command: string, args: string[], cwd: string, env: NodeJS.ProcessEnv, timeout: number): Promise<Ran> {
   return new Promise((resolve) => {
-    const child = spawn(command, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'], timeout: LIMIT_MS })
+    const child = spawn(command, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'], timeout })
     let output = ''
     for (const stream of [child.stdout, child.stderr]) {
       stream.on('data', (bytes) => {
@@ -65,7 +65,7 @@ async function install(name: string): Promise<{ command: string; args: string[];
           [python, ['-m', 'pip', 'install', '--disable-pip-version-check', '--quiet', '-r', 'requirements.txt']],
         ]
     for (const [command, args] of steps) {
-      const done = await run(command, args, to)
+      const done = await run(command, args, to, process.env, INSTALL_MS)
       if (done.code !== 0) return { code: done.code, output: `it could not be installed:\n${done.output}` }
     }
     writeFileSync(mark, pins)
@@ -82,7 +82,7 @@ for (const name of clients) {
   const ready = await install(name)
   const env = { ...process.env, ...lane.env(name), HOME: join(HOME, name, 'home'), REPOSITORY: root }
   mkdirSync(env.HOME, { recursive: true })
-  let { code, output } = 'command' in ready ? await run(ready.command, ready.args, ready.cwd, env) : ready
+  let { code, output } = 'command' in ready ? await run(ready.command, ready.args, ready.cwd, env, CHECK_MS) : ready
   let seen = ''
   if (code === 0 && namesItsUser(name)) {
     try {

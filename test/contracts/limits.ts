@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import {
   type Amounts,
@@ -13,7 +14,7 @@ import { until } from '../support/redis.ts'
 
 const amounts = (overrides: Partial<Amounts> = {}): Amounts => ({ requests: 1, tokens: 0, nanoUsd: 0, ...overrides })
 const LONG_MS = 60_000
-const DAY_MS = 86_400_000
+const KEEPING = { keepMs: 86_400_000, maxBytes: 1e9 }
 
 /** Limits and idempotency of a store; part of the store contract. */
 export function limitsContract(current: () => Store, open: () => Promise<Store>) {
@@ -210,8 +211,8 @@ export function limitsContract(current: () => Store, open: () => Promise<Store>)
     expect(await store.idempotency.claim(request({ bodyHash: 'b2' }))).toEqual({ state: 'mismatch' })
     expect(await store.idempotency.claim(request({ tenant: tenant() }))).toEqual({ state: 'claimed' })
     const response = Buffer.from([0, 255, 10, 128])
-    expect(await store.idempotency.complete(t, 'order 1', 'not the token', response, LONG_MS)).toBe(false)
-    expect(await store.idempotency.complete(t, 'order 1', token, response, LONG_MS)).toBe(true)
+    expect(await store.idempotency.complete(t, 'order 1', 'not the token', response, KEEPING)).toBe(false)
+    expect(await store.idempotency.complete(t, 'order 1', token, response, KEEPING)).toBe(true)
     expect(await store.idempotency.claim(request())).toEqual({ state: 'done', response })
     expect(await store.idempotency.claim(request({ bodyHash: 'b2' }))).toEqual({ state: 'mismatch' })
   })
@@ -223,7 +224,7 @@ export function limitsContract(current: () => Store, open: () => Promise<Store>)
     for (let i = 0; i < 2; i++) expect(await store.idempotency.claim(claim)).toEqual({ state: 'claimed' })
     const response = Buffer.from('an answer')
     for (let i = 0; i < 2; i++) {
-      expect(await store.idempotency.complete(t, claim.key, claim.token, response, LONG_MS)).toBe(true)
+      expect(await store.idempotency.complete(t, claim.key, claim.token, response, KEEPING)).toBe(true)
     }
     expect(await store.idempotency.claim(claim)).toEqual({ state: 'done', response })
     const other = aClaim({ tenant: t, key: 'k2' })
@@ -244,11 +245,11 @@ export function limitsContract(current: () => Store, open: () => Promise<Store>)
     await store.idempotency.release(t, 'a', await claimed({ key: 'a' }))
     expect(await claim('a')).toEqual({ state: 'claimed' })
     const large = Buffer.alloc(MAX_REPLAY_BYTES + 1)
-    expect(await store.idempotency.complete(t, 'b', await claimed({ key: 'b' }), large, LONG_MS)).toBe(false)
+    expect(await store.idempotency.complete(t, 'b', await claimed({ key: 'b' }), large, KEEPING)).toBe(false)
     expect(await claim('b')).toEqual({ state: 'claimed' })
     const late = await claimed({ key: 'c', ttlMs: 20 })
     await until(async () => (await claim('c')).state === 'claimed')
-    expect(await store.idempotency.complete(t, 'c', late, Buffer.from('x'), LONG_MS)).toBe(false)
+    expect(await store.idempotency.complete(t, 'c', late, Buffer.from('x'), KEEPING)).toBe(false)
   })
 
   test('more keys than a tenant may have push out answers, not what is in work', async () => {
@@ -258,7 +259,7 @@ export function limitsContract(current: () => Store, open: () => Promise<Store>)
     const answered = async (i: number) => {
       const request = aClaim({ tenant: t, key: `k-${i}` })
       await store.idempotency.claim(request)
-      await store.idempotency.complete(t, request.key, request.token, response, DAY_MS)
+      await store.idempotency.complete(t, request.key, request.token, response, KEEPING)
     }
     for (let from = 0; from < MAX_REPLAYS; from += 500) {
       await Promise.all(Array.from({ length: 500 }, (_, i) => answered(from + i)))
@@ -280,12 +281,43 @@ export function limitsContract(current: () => Store, open: () => Promise<Store>)
     })
   })
 
+  test("a tenant's kept answers have a bound in bytes: the oldest go, claims stay, others' are untouched", async () => {
+    const store = current()
+    const [t, other] = [tenant(), tenant()]
+    const answered = async (of: string, key: string, bytes: number) => {
+      const request = aClaim({ tenant: of, key })
+      expect(await store.idempotency.claim(request)).toEqual({ state: 'claimed' })
+      const keeping = { keepMs: LONG_MS, maxBytes: 1_000 }
+      return store.idempotency.complete(of, key, request.token, Buffer.alloc(bytes, key), keeping)
+    }
+    const kept = async (of: string, key: string) =>
+      (await store.idempotency.claim(aClaim({ tenant: of, key, bodyHash: 'b' }))).state
+    expect(await answered(other, 'a', 900)).toBe(true)
+    expect(await store.idempotency.claim(aClaim({ tenant: t, key: 'in work' }))).toEqual({ state: 'claimed' })
+    for (const key of ['a', 'b', 'c', 'd']) {
+      expect(await answered(t, key, 300)).toBe(true)
+      // They are ordered by milliseconds.
+      await sleep(2)
+    }
+    expect(await Promise.all(['b', 'c', 'd', 'in work'].map((key) => kept(t, key)))).toEqual([
+      'done',
+      'done',
+      'done',
+      'in_flight',
+    ])
+    expect(await kept(t, 'a')).toBe('claimed')
+    expect(await kept(other, 'a')).toBe('done')
+    expect(await answered(t, 'too large', 1_001)).toBe(false)
+    expect(await answered(t, 'e', 1_000)).toBe(true)
+    expect(await Promise.all(['b', 'c', 'd'].map((key) => kept(t, key)))).toEqual(['claimed', 'claimed', 'claimed'])
+  })
+
   test("an erased user's kept answers go with them", async () => {
     const store = current()
     const t = tenant()
     const request = aClaim({ tenant: t, user: 'gone' })
     await store.idempotency.claim(request)
-    await store.idempotency.complete(t, request.key, request.token, Buffer.from('an answer'), LONG_MS)
+    await store.idempotency.complete(t, request.key, request.token, Buffer.from('an answer'), KEEPING)
     expect(await store.eraseUser(t, 'gone')).toBe(1)
     expect(await store.idempotency.claim(aClaim({ tenant: t, user: 'gone' }))).toEqual({ state: 'claimed' })
   })

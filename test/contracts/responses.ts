@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import type { KeepOptions, StoredResponse } from '../../src/store/responses.ts'
+import type { KeepOptions, Responses, StoredResponse } from '../../src/store/responses.ts'
 import type { Store } from '../../src/store/store.ts'
 
 const OPTIONS: KeepOptions = { ttlMs: 60_000, maxBytes: 1024 * 1024 }
@@ -14,6 +14,12 @@ const aResponse = (overrides: Partial<StoredResponse> = {}): StoredResponse => (
   body: Buffer.from([0, 1, 2, 0xff, 0x0a, 0x0d]),
   ...overrides,
 })
+
+async function listed(responses: Responses, tenant: string, user: string): Promise<string[]> {
+  const ids: string[] = []
+  for await (const page of responses.list(tenant, user)) ids.push(...page)
+  return ids
+}
 
 /** What every store must do with responses that are kept. */
 export function responsesContract(store: () => Store, open: () => Promise<Store>): void {
@@ -28,7 +34,7 @@ export function responsesContract(store: () => Store, open: () => Promise<Store>
     const other = await open()
     expect(await other.responses.load(t, 'ann', [two.id, 'resp_none', one.id])).toEqual([two, null, one])
     expect(await other.responses.findItems(t, 'ann', ['rs_b', 'none', 'msg_c'])).toEqual([one.id, null, two.id])
-    expect(await other.responses.list(t, 'ann')).toEqual([one.id, two.id].sort(byTime(one, two)))
+    expect(await listed(other.responses, t, 'ann')).toEqual([one.id, two.id].sort(byTime(one, two)))
     for (const [where, whose] of [
       [t, 'bob'],
       [tenant(), 'ann'],
@@ -36,9 +42,32 @@ export function responsesContract(store: () => Store, open: () => Promise<Store>
       expect(await other.responses.load(where, whose, [one.id])).toEqual([null])
       expect(await other.responses.findItems(where, whose, ['msg_a'])).toEqual([null])
       expect(await other.responses.delete(where, whose, one.id)).toBe(false)
-      expect(await other.responses.list(where, whose)).toEqual([])
+      expect(await listed(other.responses, where, whose)).toEqual([])
     }
     await other.close()
+  })
+
+  test('many are listed, loaded, gone on from and erased in slices', async () => {
+    const t = tenant()
+    const { responses } = store()
+    const many = Array.from({ length: 150 }, (_, i) => aResponse({ ts: Date.now() - 1_000 + i, items: [`msg_${i}`] }))
+    const soon = { ...OPTIONS, ttlMs: 2_000 }
+    for (const each of many) await responses.save(t, 'ann', each, soon)
+    const ids = many.map(({ id }) => id)
+    expect(await listed(responses, t, 'ann')).toEqual(ids)
+    expect(await responses.load(t, 'ann', ids)).toEqual(many)
+    expect(
+      await responses.findItems(
+        t,
+        'ann',
+        many.flatMap(({ items }) => items),
+      ),
+    ).toEqual(ids)
+    await responses.save(t, 'ann', aResponse({ chain: ids }), OPTIONS)
+    await sleep(2_100)
+    expect((await responses.load(t, 'ann', ids)).filter((found) => found === null)).toEqual([])
+    expect(await store().eraseUser(t, 'ann')).toBe(151)
+    expect(await listed(responses, t, 'ann')).toEqual([])
   })
 
   test('may have the id that another user’s has', async () => {
@@ -73,10 +102,10 @@ export function responsesContract(store: () => Store, open: () => Promise<Store>
     expect(await responses.delete(t, 'ann', one.id)).toBe(false)
     expect(await responses.load(t, 'ann', [one.id])).toEqual([null])
     expect(await responses.findItems(t, 'ann', ['msg_a'])).toEqual([null])
-    expect(await responses.list(t, 'ann')).toEqual([])
+    expect(await listed(responses, t, 'ann')).toEqual([])
     const next = [aResponse({ body: Buffer.alloc(400) }), aResponse({ body: Buffer.alloc(400) })]
     for (const each of next) await responses.save(t, 'ann', each, { ...OPTIONS, maxBytes: 1_200 })
-    expect(await responses.list(t, 'ann')).toHaveLength(2)
+    expect(await listed(responses, t, 'ann')).toHaveLength(2)
   })
 
   test('is gone after its time, unless one that goes on from it is kept', async () => {
@@ -94,7 +123,7 @@ export function responsesContract(store: () => Store, open: () => Promise<Store>
       third,
       null,
     ])
-    expect(await responses.list(t, 'ann')).not.toContain(alone.id)
+    expect(await listed(responses, t, 'ann')).not.toContain(alone.id)
   })
 
   test('makes room by dropping what was longest not referred to, of its tenant alone', async () => {
@@ -134,7 +163,7 @@ export function responsesContract(store: () => Store, open: () => Promise<Store>
     expect(await store().eraseUser(t, 'gone')).toBe(1)
     expect(await responses.load(t, 'gone', [gone.id])).toEqual([null])
     expect(await responses.findItems(t, 'gone', ['msg_gone'])).toEqual([null])
-    expect(await responses.list(t, 'gone')).toEqual([])
+    expect(await listed(responses, t, 'gone')).toEqual([])
     expect(await responses.load(t, 'stays', [stays.id])).toEqual([stays])
     expect(await responses.save(t, 'gone', gone, OPTIONS)).toBe(false)
     const later = aResponse({ ts: Date.now() + 1_000 })

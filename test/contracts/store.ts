@@ -1,9 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { userHash } from '../../src/runtime/keys.ts'
 import {
+  ErasedError,
   type InteractionSummary,
   type Invalidation,
   type KeyRecord,
+  MAX_COMPLETIONS,
   MAX_EDGES,
   type Store,
 } from '../../src/store/store.ts'
@@ -11,6 +14,7 @@ import { all, anEdge, anInteraction, aReward, aUser, NO_CANDIDATES } from '../st
 import { until } from '../support/redis.ts'
 import { limitsContract } from './limits.ts'
 import { responsesContract } from './responses.ts'
+import { usageContract } from './usage.ts'
 
 export interface StoreUnderTest {
   /** Opens the same data again: another replica, or the same process later. */
@@ -44,6 +48,8 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
       expiresAt: null,
       revokedAt: null,
       models: null,
+      user: null,
+      scopes: null,
       ...overrides,
     })
 
@@ -230,8 +236,13 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
         }
         await store.openInteractions([open])
         expect(await store.findInteraction(t, row.id)).toEqual(open)
+        expect(await store.findCompletions(t, row.completionId!)).toEqual([])
+        await store.openInteractions([{ ...open, completionId: row.completionId }])
+        const ref = { interaction: row.id, user: userHash(row.user), ts: row.ts }
+        expect(await store.findCompletions(t, row.completionId!)).toEqual([ref])
         await store.appendInteractions([row])
-        await store.openInteractions([open])
+        await store.openInteractions([{ ...open, completionId: row.completionId }])
+        expect(await store.findCompletions(t, row.completionId!)).toEqual([ref])
         const ended = await store.findInteraction(t, row.id)
         expect(ended).toEqual({
           id: row.id,
@@ -248,10 +259,28 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
           ts: row.ts,
           ended: true,
         })
-        expect(await store.findInteraction(t, row.completionId!)).toEqual(ended)
+        expect(await store.findInteraction(t, row.completionId!)).toBeNull()
         expect(await store.findInteraction(tenant(), row.id)).toBeNull()
-        expect(await store.findInteraction(tenant(), row.completionId!)).toBeNull()
+        expect(await store.findCompletions(tenant(), row.completionId!)).toEqual([])
         expect(await store.findInteraction(t, randomUUID())).toBeNull()
+      })
+
+      test('knows all answers that a provider gave the same id, the newest first; one goes, the others stay', async () => {
+        const t = tenant()
+        const named = (user: string, ts: number) => anInteraction({ tenant: t, user, ts, completionId: 'chatcmpl-7' })
+        const rows = ['ann', 'bob', 'ann', 'b ob\nx', 'bob'].map((user, i) => named(user, Date.now() - 1_000 + i))
+        await store.appendInteractions(rows.slice(0, 2))
+        await store.appendInteractions(rows.slice(2))
+        await store.appendInteractions(rows)
+        const refs = (some: typeof rows) =>
+          some.map(({ id, user, ts }) => ({ interaction: id, user: userHash(user), ts })).reverse()
+        expect(await store.findCompletions(t, 'chatcmpl-7')).toEqual(refs(rows))
+        await store.eraseUser(t, 'bob')
+        expect(await store.findCompletions(t, 'chatcmpl-7')).toEqual(refs(rows.filter(({ user }) => user !== 'bob')))
+        await store.appendInteractions(Array.from({ length: 40 }, () => named('new', Date.now())))
+        const most = await store.findCompletions(t, 'chatcmpl-7')
+        expect(most).toHaveLength(MAX_COMPLETIONS)
+        expect(new Set(most.map(({ user }) => user))).toEqual(new Set([userHash('new')]))
       })
     })
 
@@ -338,7 +367,8 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
         expect(await store.loadEdges(t, 'gone')).toEqual([])
         expect(await store.loadConversation(t, 'c-gone')).toBeNull()
         expect(await store.findInteraction(t, gone.rows[0]!.id)).toBeNull()
-        expect(await store.findInteraction(t, gone.rows[0]!.completionId!)).toBeNull()
+        expect(await store.findCompletions(t, gone.rows[0]!.completionId!)).toEqual([])
+        expect(await store.findCompletions(t, stays.rows[0]!.completionId!)).toHaveLength(1)
         const left = await all(store.readInteractions({ tenant: t }))
         expect(left).toEqual(stays.rows)
         const rewards = await all(store.readRewards({ tenant: t }))
@@ -361,6 +391,105 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
         expect(await all(store.readInteractions({ tenant: t }))).toEqual([after])
         expect(await all(store.readRewards({ tenant: t }))).toEqual([])
       })
+    })
+
+    describe('the mark of an erasure', () => {
+      /** All that is written for a user of a request that began at `ts`. */
+      async function writeAll(t: string, user: string, ts: number): Promise<void> {
+        const row = anInteraction({ tenant: t, user, ts })
+        const claim = { tenant: t, user, key: `k-${row.id}`, bodyHash: 'b', token: row.id, ttlMs: 60_000, askedAt: ts }
+        const refuses = async (work: Promise<unknown>) => {
+          try {
+            await work
+          } catch (error) {
+            expect(error).toBeInstanceOf(ErasedError)
+          }
+        }
+        await store.openInteractions([summary(row)])
+        await refuses(store.commitUser(t, user, aUser(), anEdge(), ts))
+        await refuses(store.salt(t, user, Buffer.from('salt'), ts))
+        await store.appendInteractions([row])
+        await store.appendRewards([
+          aReward({ tenant: t, user, interaction: row.id, ts: Date.now() + 9_000, askedAt: ts }),
+        ])
+        await store.saveConversation(t, `c-${user}`, { ...conversationOf(user), ts }, 60)
+        expect(await store.idempotency.claim(claim)).toEqual({ state: 'claimed' })
+        await store.idempotency.complete(t, claim.key, claim.token, Buffer.from('answer'), {
+          keepMs: 60_000,
+          maxBytes: 1e6,
+        })
+        const response = { id: `resp-${row.id}`, ts, chain: [], items: [], body: Buffer.from('sealed') }
+        await store.responses.save(t, user, response, { ttlMs: 60_000, maxBytes: 1e6 })
+      }
+      const kept = async (t: string, user: string) => ({
+        user: (await store.loadUser(t, user)) !== null,
+        edges: (await store.loadEdges(t, user)).length,
+        interactions: (await all(store.readInteractions({ tenant: t, user }))).length,
+        rewards: (await all(store.readRewards({ tenant: t, user }))).length,
+        conversation: (await store.loadConversation(t, `c-${user}`)) !== null,
+        responses: (await all(store.responses.list(t, user))).length,
+      })
+      const everything = { user: true, edges: 1, interactions: 1, rewards: 1, conversation: true, responses: 1 }
+      const nothing = { user: false, edges: 0, interactions: 0, rewards: 0, conversation: false, responses: 0 }
+
+      test.each(['user', 'tenant'] as const)('of a %s is looked at by all that writes for a user', async (what) => {
+        const t = tenant()
+        await writeAll(t, 'ann', Date.now())
+        await writeAll(t, 'bob', Date.now())
+        expect(await kept(t, 'ann')).toEqual(everything)
+        await store.createKey(aKey({ tenant: t }))
+        expect(await (what === 'user' ? store.eraseUser(t, 'ann') : store.eraseTenant(t))).toBeGreaterThan(5)
+        expect(await kept(t, 'ann')).toEqual(nothing)
+        // Of requests that were on their way.
+        await writeAll(t, 'ann', Date.now() - 5_000)
+        expect(await kept(t, 'ann')).toEqual(nothing)
+        expect(await kept(t, 'bob')).toEqual(what === 'user' ? everything : nothing)
+        expect(await store.listKeys(t)).toHaveLength(what === 'user' ? 1 : 0)
+        // Who comes again is a new user.
+        await writeAll(t, 'ann', Date.now() + 5_000)
+        expect(await kept(t, 'ann')).toEqual(everything)
+      })
+    })
+
+    test('a user is found again under another id, with all that was known of them', async () => {
+      const t = tenant()
+      const row = anInteraction({ tenant: t, user: 'old' })
+      await store.commitUser(t, 'old', aUser({ rewards: 7 }), anEdge())
+      await store.appendInteractions([row])
+      const salt = await store.salt(t, 'old', Buffer.from('first'))
+      expect(await store.moveUser(t, 'old', 'new')).toBe(true)
+      expect(await store.loadUser(t, 'old')).toBeNull()
+      expect(await store.loadUser(t, 'new')).toMatchObject({ rewards: 7 })
+      expect(await store.loadEdges(t, 'new')).toHaveLength(1)
+      expect(await store.salt(t, 'new', Buffer.from('second'))).toEqual(salt)
+      expect(await all(store.readInteractions({ tenant: t, user: 'new' }))).toMatchObject([{ id: row.id }])
+      expect(await store.moveUser(t, 'old', 'new')).toBe(false)
+      await store.commitUser(t, 'other', aUser())
+      expect(await store.moveUser(t, 'other', 'new')).toBe(false)
+      expect(await store.loadUser(t, 'new')).toMatchObject({ rewards: 7 })
+    })
+
+    test('users who have not been here for long are dropped in slices, and those who have stay', async () => {
+      const t = tenant()
+      const users = Array.from({ length: 120 }, (_, i) => `u-${i}`)
+      for (const [i, user] of users.entries()) {
+        await store.commitUser(t, user, aUser({ updatedAt: i % 2 ? 1_000 : 5_000 }), anEdge())
+      }
+      await store.touchUser(t, 'u-1')
+      await store.touchUser(t, 'nobody')
+      let [dropped, from, slices] = [0, '', 0]
+      do {
+        const slice = await store.dropIdleUsers(t, 2_000, from)
+        dropped += slice.dropped
+        from = slice.next
+        slices++
+      } while (from !== '' && slices < 100)
+      expect(dropped).toBe(59)
+      expect(await store.loadUser(t, 'u-1')).not.toBeNull()
+      expect(await store.loadUser(t, 'u-2')).not.toBeNull()
+      expect(await store.loadUser(t, 'u-3')).toBeNull()
+      expect(await store.loadEdges(t, 'u-3')).toEqual([])
+      expect(await store.loadUser(t, 'nobody')).toBeNull()
     })
 
     test('tells this and other processes what changed', async () => {
@@ -414,6 +543,11 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
       expect(new Set(secrets).size).toBe(1)
       await Promise.all(replicas.map((replica) => replica.close()))
       expect(await store.sharedSecret('too late')).toBe(secrets[0])
+      expect(await store.sharedSecret(null)).toBe(secrets[0])
+      expect(await store.secretFingerprint('first', [])).toBe('first')
+      expect(await store.secretFingerprint('second', ['another'])).toBe('first')
+      expect(await store.secretFingerprint('second', ['another', 'first'])).toBe('second')
+      expect(await store.secretFingerprint('first', [])).toBe('second')
     })
 
     test('keeps what deployments refused, by tenant, until it expires, and tells the other replicas', async () => {
@@ -453,9 +587,11 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
       await store.saveMode(t, 'observe')
       expect(await second.loadMode(t)).toBe('observe')
       expect(await store.loadMode(other)).toBeNull()
-      await until(() =>
-        heard.some((change) => change.kind === 'all' || (change.kind === 'mode' && change.tenant === t)),
-      )
+      // A replica that has just been opened may still be on its way to be told.
+      await until(async () => {
+        await store.saveMode(t, 'observe')
+        return heard.some((change) => change.kind === 'all' || (change.kind === 'mode' && change.tenant === t))
+      })
       await second.saveMode(t, 'assist')
       expect(await store.loadMode(t)).toBe('assist')
       await store.saveMode(t, null)
@@ -469,6 +605,8 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
         () => store,
         () => subject.open(),
       ))
+
+    describe('usage', () => usageContract(() => store))
 
     describe('responses', () =>
       responsesContract(

@@ -1,7 +1,8 @@
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible'
-import { APICallError, generateObject, generateText, stepCountIs, streamText, tool } from 'ai'
+import { APICallError, generateObject, generateText, streamText } from 'ai'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { z } from 'zod'
+import { streamedToolLoop, toolLoop } from '../support/ai-tool-loop.ts'
 import { discard, type RunningGateway, startGateway } from '../support/gateway.ts'
 
 let gateway: RunningGateway
@@ -19,21 +20,6 @@ beforeAll(async () => {
   })
 })
 afterAll(() => discard(gateway))
-
-const weather = () => {
-  const asked: string[] = []
-  return {
-    asked,
-    get_weather: tool({
-      description: 'The weather of a city',
-      inputSchema: z.object({ city: z.string() }),
-      execute: async ({ city }) => {
-        asked.push(city)
-        return `17 degrees in ${city}`
-      },
-    }),
-  }
-}
 
 test('generateText', async () => {
   const { text, usage, finishReason, response } = await generateText({
@@ -56,35 +42,15 @@ test('streamText', async () => {
   expect(await result.finishReason).toBe('stop')
 })
 
-/** The sandbox calls tools only where it must. */
-const callFirst = ({ stepNumber }: { stepNumber: number }) => ({
-  toolChoice: stepNumber === 0 ? ('required' as const) : ('auto' as const),
-})
-
-test('tools, generated and streamed: the loop ends with an answer from the same model', async () => {
-  const generated = weather()
-  const { text, steps } = await generateText({
-    model: provider('auto'),
-    prompt: 'What is the weather in Lisbon?',
-    tools: { get_weather: generated.get_weather },
-    prepareStep: callFirst,
-    stopWhen: stepCountIs(4),
-  })
-  expect(generated.asked).toEqual(['sandbox'])
+test.each([
+  ['generated', toolLoop],
+  ['streamed', streamedToolLoop],
+])('tools, %s: the loop ends with an answer from the same model', async (_, loop) => {
+  const { text, asked, models } = await loop(provider('auto'))
+  expect(asked).toEqual(['sandbox'])
   expect(text).toContain('17 degrees in sandbox')
-  expect(steps).toHaveLength(2)
-  expect(new Set(steps.map(({ response }) => response.modelId)).size).toBe(1)
-
-  const streamed = weather()
-  const result = streamText({
-    model: provider('auto'),
-    prompt: 'What is the weather in Oslo?',
-    tools: { get_weather: streamed.get_weather },
-    prepareStep: callFirst,
-    stopWhen: stepCountIs(4),
-  })
-  expect(await result.text).toContain('17 degrees in sandbox')
-  expect(streamed.asked).toEqual(['sandbox'])
+  expect(models).toHaveLength(2)
+  expect(new Set(models).size).toBe(1)
 })
 
 test('generateObject', async () => {

@@ -131,13 +131,15 @@ describe('baseline', () => {
           encoding: 'utf8',
         },
       )
-    const { total, by_arm, gains } = JSON.parse(report('--since', '1d', '--json'))
+    const { total, by_arm, by_policy, gains } = JSON.parse(report('--since', '1d', '--json'))
     expect(total).toMatchObject({ requests: 60, failed: 0, ratings: 60 })
     expect(total.reward).toBeCloseTo(-0.8, 6)
     expect(total.saved_usd).toBeCloseTo(total.baseline_usd - total.cost_usd, 12)
     const requests = Object.values(by_arm as Record<string, { requests: number }>).map((part) => part.requests)
     expect(requests.reduce((sum, n) => sum + n)).toBe(60)
     expect(Object.keys(by_arm)).toEqual(['baseline', 'holdout', 'route'])
+    const versions = Object.values(by_policy as Record<string, { requests: number }>).map((part) => part.requests)
+    expect(versions.reduce((sum, one) => sum + one, 0)).toBe(total.requests)
     // Those of users who are held out tell nothing of the router.
     expect(gains[0].groups.all.count).toBe((60 - by_arm.holdout.requests) / 2)
     expect(report()).toContain('| who chose | requests |')

@@ -1,14 +1,11 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { type Browser, chromium, type Page } from 'playwright-core'
+import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { findChromium } from '../../scripts/lib/chromium.mjs'
+import { browserName, openBrowser } from '../support/browser.ts'
 import { discard, type RunningGateway, startGateway } from '../support/gateway.ts'
 
-const executable = findChromium()
-if (!executable) console.warn('No Chromium on the PATH: what a browser does is not tested here.')
-
-describe.skipIf(!executable)('a page in a browser', () => {
+describe.skipIf(!browserName)('a page in a browser', () => {
   let site: Server
   let gateway: RunningGateway
   let browser: Browser
@@ -20,10 +17,7 @@ describe.skipIf(!executable)('a page in a browser', () => {
     await new Promise<void>((listening) => site.listen(0, '127.0.0.1', listening))
     const { port } = site.address() as AddressInfo
     gateway = await startGateway({ cors: { origins: [`http://127.0.0.1:${port}`] } })
-    browser = await chromium.launch({
-      executablePath: await whichOf(String(executable)),
-      args: ['--no-sandbox', '--disable-gpu'],
-    })
+    browser = await openBrowser()
     page = await browser.newPage()
     await page.goto(`http://127.0.0.1:${port}/`)
     stranger = await browser.newPage()
@@ -82,8 +76,3 @@ describe.skipIf(!executable)('a page in a browser', () => {
     expect(await ask(stranger, false)).toMatchObject({ status: 0, text: expect.stringContaining('Failed to fetch') })
   })
 })
-
-async function whichOf(name: string): Promise<string> {
-  const { execFileSync } = await import('node:child_process')
-  return execFileSync('sh', ['-c', `command -v ${name}`], { encoding: 'utf8' }).trim()
-}

@@ -36,6 +36,8 @@ test('a small demo ends by itself, with tables, figures of every request and a p
   expect(stdout).toMatch(/at equal cost \(\$\d+\.\d\d for 1,000 requests\): [+-]\d\.\d{3} ± \d\.\d{3} in reward/)
   expect(stdout).toMatch(/at equal reward \(-?\d\.\d{3}\): (no fixed LLM|\d+ % (cheaper|dearer))/)
   expect(results[0].against_fixed.ahead_se).toBeGreaterThan(0)
+  // The gateway's own report comes last, against what would have answered everybody.
+  expect(stdout).toMatch(/\| all \| 18 \| 0 \|[\s\S]*\| who chose \| requests \|/)
   expect(Object.keys(results[0].reasons)).not.toContain('fallback')
   expect(readFileSync(join(out, 'learning-curve.svg'), 'utf8')).toMatch(
     /^<svg [^>]+>[\s\S]+<polyline [\s\S]+<\/svg>\n$/,

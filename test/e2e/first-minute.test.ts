@@ -1,5 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process'
-import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, expect, it } from 'vitest'
@@ -37,21 +37,54 @@ async function start(env: Record<string, string> = {}) {
   return { text, stop }
 }
 
-it('prints an address, a key and a curl line; pasting the line gives an answer; the key survives a restart', async () => {
+const keyOf = (text: string) => /tenant key: (pr-\S+)/.exec(text)?.[1]
+const kept = () => existsSync(join(dir, 'data', 'first-key'))
+const cli = (...args: string[]) =>
+  execFileSync(process.execPath, [join(ROOT, 'src/cli/cli.ts'), '-c', join(ROOT, 'config/gateway.yaml'), ...args], {
+    cwd: dir,
+    encoding: 'utf8',
+  })
+
+it('prints an address, a key and a curl line, again until it is used; pasting it gives an answer, and the key goes on', async () => {
   const first = await start()
-  const curl = first.text.slice(first.text.indexOf('curl ')).trim()
-  const answer = JSON.parse(execFileSync('bash', ['-c', `${curl} -s`], { encoding: 'utf8' }))
-  expect(answer.choices[0].message.content).toContain('[sandbox')
-  expect(answer.system_fingerprint).toBe('sandbox')
   expect(first.text).toContain('Set OPENAI_API_KEY')
   expect(await first.stop()).toBe(0)
   for (const file of ['first-key', 'identity-secret'])
     expect(statSync(join(dir, 'data', file)).mode & 0o777).toBe(0o600)
 
   const second = await start()
-  const keyOf = (text: string) => /tenant key: (pr-\S+)/.exec(text)?.[1]
   expect(keyOf(second.text)).toBe(keyOf(first.text))
+  const curl = second.text.slice(second.text.indexOf('curl ')).trim()
+  const ask = () => JSON.parse(execFileSync('bash', ['-c', `${curl} -s`], { encoding: 'utf8' }))
+  const answer = ask()
+  expect(answer.choices[0].message.content).toContain('[sandbox')
+  expect(answer.system_fingerprint).toBe('sandbox')
+  expect(kept()).toBe(false)
+  expect(ask().object).toBe('chat.completion')
   await second.stop()
+
+  const third = await start()
+  expect(keyOf(third.text)).toBeUndefined()
+  await third.stop()
+})
+
+it('the first key is forgotten when it is revoked, or another is made', async () => {
+  for (const change of ['revoke', 'replace']) {
+    rmSync(join(dir, 'data'), { recursive: true })
+    const first = await start()
+    await first.stop()
+    expect(kept()).toBe(true)
+    const [{ id }] = cli('keys', 'list', '--json')
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line)) as [{ id: string }]
+    if (change === 'revoke') cli('keys', 'revoke', id)
+    else cli('keys', 'create', '--tenant', 'default')
+    const second = await start()
+    expect(keyOf(second.text)).toBeUndefined()
+    expect(kept()).toBe(false)
+    await second.stop()
+  }
 })
 
 it.each([

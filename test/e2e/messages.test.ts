@@ -1,8 +1,8 @@
 import { createAnthropic } from '@ai-sdk/anthropic'
 import Anthropic from '@anthropic-ai/sdk'
-import { generateText, stepCountIs, streamText, tool } from 'ai'
+import { generateText } from 'ai'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { z } from 'zod'
+import { streamedToolLoop } from '../support/ai-tool-loop.ts'
 import { call } from '../support/clients.ts'
 import { fixture, fixtureJson, replyFixture } from '../support/fixtures.ts'
 import { discard, type RunningGateway, startGateway, TEST_KEY } from '../support/gateway.ts'
@@ -130,7 +130,7 @@ describe('on candidates that speak chat completions', () => {
     const streamed = await send()
     expect(streamed.status).toBe(200)
     expect(streamed.headers.get('content-type')).toMatch(/^text\/event-stream/)
-    expect(streamed.headers.get('x-router-dropped')).toBe('context_management')
+    expect(streamed.headers.get('x-router-dropped')).toBe('thinking, metadata, context_management')
     const text = await streamed.text()
     expect(text).toMatch(/^event: message_start\ndata: /)
     expect(text).toMatch(/event: message_stop\ndata: \{"type":"message_stop"\}\n\n$/)
@@ -157,29 +157,30 @@ describe('on candidates that speak chat completions', () => {
     await expect(count({ model: 'none' })).rejects.toMatchObject({ status: 404 })
   })
 
+  test('models, as its SDK lists them', async () => {
+    const listed = []
+    for await (const model of anthropic().models.list()) listed.push(model)
+    expect(listed[0]).toMatchObject({ type: 'model', id: 'auto', display_name: 'auto', created_at: expect.any(String) })
+    expect(listed.map(({ id }) => id)).toContain('sandbox-thorough')
+    expect((await anthropic().models.retrieve('claude-opus-5')).type).toBe('model')
+  })
+
+  test('a choice is explained for its requests, too', async () => {
+    const body = { ...base, system: 'Be brief.', tools: [{ type: 'web_search_20250305', name: 'web_search' }, weather] }
+    const explained = await call(gateway, '/v1/router/explain', { body })
+    expect([explained.status, (await explained.json()).object]).toEqual([200, 'router.explanation'])
+    const legacy = await call(gateway, '/v1/router/explain', { body: { model: 'auto', prompt: 'Once' } })
+    expect(legacy.status).toBe(200)
+  })
+
   test("the AI SDK's provider: text, stream and a tool loop", async () => {
     const provider = createAnthropic({ baseURL: gateway.baseURL, apiKey: gateway.key })
     const { text } = await generateText({ model: provider('auto'), prompt: 'What is 12 * 7?' })
     expect(text).toMatch(/^\[sandbox /)
-    const asked: string[] = []
-    const result = streamText({
-      model: provider('claude-opus-5'),
-      prompt: 'What is the weather in Oslo?',
-      tools: {
-        get_weather: tool({
-          description: 'The weather of a city',
-          inputSchema: z.object({ city: z.string() }),
-          execute: async ({ city }) => {
-            asked.push(city)
-            return `17 degrees in ${city}`
-          },
-        }),
-      },
-      prepareStep: ({ stepNumber }) => ({ toolChoice: stepNumber === 0 ? 'required' : 'auto' }),
-      stopWhen: stepCountIs(4),
-    })
-    expect(await result.text).toContain('17 degrees in sandbox')
-    expect(asked).toEqual(['sandbox'])
+    const loop = await streamedToolLoop(provider('claude-opus-5'))
+    expect(loop.text).toContain('17 degrees in sandbox')
+    expect(loop.asked).toEqual(['sandbox'])
+    expect(new Set(loop.models).size).toBe(1)
   })
 })
 

@@ -2,12 +2,13 @@ import { createOpenAI } from '@ai-sdk/openai'
 import { HumanMessage, type ToolCall, type ToolMessage } from '@langchain/core/messages'
 import { tool as langchainTool } from '@langchain/core/tools'
 import { ChatOpenAI } from '@langchain/openai'
-import { generateText, type ModelMessage, stepCountIs, streamText, tool } from 'ai'
+import { generateText, type ModelMessage, streamText } from 'ai'
 import { APIError, BadRequestError, NotFoundError } from 'openai'
 import { zodResponsesFunction, zodTextFormat } from 'openai/helpers/zod'
 import type { ResponseInput } from 'openai/resources/responses/responses'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
+import { streamedToolLoop } from '../support/ai-tool-loop.ts'
 import { openai } from '../support/clients.ts'
 import { discard, type RunningGateway, startGateway, TEST_KEY } from '../support/gateway.ts'
 import { chunkOf, type Exchange, startUpstream, type Upstream } from '../support/upstream.ts'
@@ -186,25 +187,10 @@ describe('the AI SDK as it is by default', () => {
   })
 
   test('a tool loop, streamed', async () => {
-    const asked: string[] = []
-    const result = streamText({
-      model: model(),
-      prompt: 'What is the weather in Lisbon?',
-      tools: {
-        get_weather: tool({
-          description: 'The weather of a city',
-          inputSchema: z.object({ city: z.string() }),
-          execute: async ({ city }) => {
-            asked.push(city)
-            return `17 degrees in ${city}`
-          },
-        }),
-      },
-      prepareStep: ({ stepNumber }) => ({ toolChoice: stepNumber === 0 ? 'required' : 'auto' }),
-      stopWhen: stepCountIs(3),
-    })
-    expect(await result.text).toContain('17 degrees')
-    expect(asked).toHaveLength(1)
+    const { text, asked, models } = await streamedToolLoop(model())
+    expect(text).toContain('17 degrees')
+    expect(asked).toEqual(['sandbox'])
+    expect(new Set(models).size).toBe(1)
   })
 
   test('a stream that breaks is an error', async () => {

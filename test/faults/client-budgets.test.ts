@@ -1,7 +1,14 @@
 import OpenAI from 'openai'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { call, complete, expectError, openai } from '../support/clients.ts'
-import { ask, ENDPOINTS, type EndpointUnderTest, type Question } from '../support/endpoints.ts'
+import {
+  ask,
+  ENDPOINTS,
+  type EndpointUnderTest,
+  type Question,
+  UNROUTED,
+  unroutedConfig,
+} from '../support/endpoints.ts'
 import { eventually } from '../support/eventually.ts'
 import { discard, type RunningGateway, startGateway, TEST_KEY } from '../support/gateway.ts'
 import { measured } from '../support/measured.ts'
@@ -26,6 +33,9 @@ const OTHER_KEY = 'pr-other-key-0123456789abcdef'
 const COST_USD = 0.1
 const BUDGET_USD = 10 * COST_USD * 2
 
+const EVERY = [...ENDPOINTS, ...UNROUTED]
+const poorKey = (endpoint: string) => `pr-poor-key-${endpoint}`.replaceAll(' ', '-')
+
 let redis: RedisServer
 let upstream: Upstream
 let a: RunningGateway
@@ -39,10 +49,16 @@ beforeAll(async () => {
     providers: { up: { kind: 'openai-compatible', base_url: `${upstream.origin}/v1`, key_required: false } },
     candidates: [{ name: 'one', provider: 'up', price: { input: 0, output: 1_000 } }],
     retries: { max_attempts: 1 },
+    ...unroutedConfig(),
     tenants: [
       { name: 'test', keys: [TEST_KEY] },
       { name: 'other', keys: [OTHER_KEY] },
       { name: 'budget', keys: [BUDGET_KEY], limits: { usd_per_day: BUDGET_USD } },
+      ...EVERY.map(({ name }, i) => ({
+        name: `poor-${i}`,
+        keys: [poorKey(name)],
+        limits: { usd_per_day: BUDGET_USD },
+      })),
       { name: 'rate', keys: [RATE_KEY], limits: { requests_per_minute: 3 } },
     ],
   }
@@ -103,6 +119,26 @@ describe('budget race', () => {
     expect(error).toMatchObject({ code: 'insufficient_quota', type: 'insufficient_quota' })
     expect(error.headers.get('x-should-retry')).toBe('false')
     expect(hits()).toBe(0)
+  })
+
+  test.each(EVERY)('by $name: a spent budget refuses, at both processes, and nobody is asked', async (endpoint) => {
+    // A million tokens cost a dollar at the model that embeds.
+    const embeds = { object: 'list', data: [], usage: { prompt_tokens: 1e5, total_tokens: 1e5 } }
+    if (endpoint.name === 'embeddings') upstream.play(replyPlain(200, embeds))
+    const statuses: number[] = []
+    // Each costs a twentieth of the budget; in turns, so that either process must know what the other has spent.
+    for (let i = 0; i < 40 && !statuses.includes(429); i++) {
+      const options = { key: poorKey(endpoint.name), user: endpoint.name }
+      const response = await ask(endpoint, i % 2 ? a : b, { max_tokens: 100, max_output_tokens: 100 }, options)
+      const text = await response.text()
+      statuses.push(response.status)
+      if (response.status === 429) expect(text).toMatch(/insufficient_quota|billing_error/)
+    }
+    const answered = statuses.filter((status) => status === 200).length
+    expect(statuses).toEqual([...Array(answered).fill(200), 429])
+    expect(answered).toBeGreaterThanOrEqual(19)
+    expect(answered).toBeLessThanOrEqual(21)
+    expect(hits()).toBe(answered)
   })
 
   test('a rate: the same over both processes and all endpoints, with the time to wait', async () => {

@@ -1,7 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { call, complete, metric } from '../support/clients.ts'
-import { ENDPOINTS } from '../support/endpoints.ts'
+import {
+  ask as askAt,
+  ENDPOINTS,
+  type EndpointUnderTest,
+  UNROUTED,
+  type UnroutedUnderTest,
+  unroutedConfig,
+} from '../support/endpoints.ts'
 import { eventually } from '../support/eventually.ts'
 import { measured, mebibytes } from '../support/measured.ts'
 import { openRaw, postText, type RawConnection } from '../support/raw-http.ts'
@@ -28,6 +35,7 @@ beforeAll(async () => {
     server: { write_idle_timeout_ms: WRITE_IDLE_MS },
     // Would otherwise end streams of clients that read slowly before the write-idle timeout does.
     timeouts: { content_idle_ms: 60_000 },
+    ...unroutedConfig(),
   })
   upstream = scripted.upstream
 })
@@ -37,7 +45,11 @@ afterEach(() => {
 })
 
 /** Sends a completion request of its own user on a connection that can be cut. */
-async function begin(user: string, stream: boolean, endpoint = ENDPOINTS[0]): Promise<RawConnection> {
+async function begin(
+  user: string,
+  stream: boolean,
+  endpoint: UnroutedUnderTest | undefined = ENDPOINTS[0],
+): Promise<RawConnection> {
   const connection = await openRaw(scripted.gateway.url)
   connections.push(connection)
   const text = JSON.stringify(endpoint?.body({ stream, prompt: 'Tell me a story. '.repeat(20) }))
@@ -148,6 +160,21 @@ describe('a client that leaves: upstream aborted within 1 s, one record, slot fr
       expect(await recordOf(user)).toMatchObject({ finishReason: 'aborted', status: 499 })
       await slotsFree()
     })
+  })
+
+  const unrouted = (['FIN', 'RST'] as const).flatMap((how) => UNROUTED.map((endpoint) => ({ how, endpoint })))
+  test.each(unrouted)('before an answer of $endpoint.name, by $how', async ({ how, endpoint }) => {
+    const user = `${how}-${endpoint.name}`
+    const seen = watched(() => {})
+    const connection = await begin(user, false, endpoint)
+    await eventually(() => seen.asked, 'the upstream is asked')
+    await cut(connection, seen, how, `before an answer of ${endpoint.name}`)
+    expect(await recordOf(user)).toMatchObject({
+      finishReason: 'aborted',
+      status: 499,
+      attempts: [{ error: 'aborted' }],
+    })
+    await slotsFree()
   })
 
   test('between two tries: the second is not made', async () => {
@@ -267,21 +294,56 @@ describe('slow reader', () => {
     }
   })
 
-  test('a client that reads nothing holds up the upstream, not the memory, and is let go', async () => {
-    const sent = { bytes: 0, closed: false }
-    upstream.play(flood(256 * MiB, sent))
-    const growth = await growthDuring(scripted.gateway, async () => {
-      const connection = await begin('sleeper', true)
-      connection.socket.pause()
-      await eventually(() => sent.closed, 'the upstream is let go', WRITE_IDLE_MS + 8_000)
-    })
-    measured('bytes taken for a client that reads nothing', mebibytes(sent.bytes))
-    // What fits into the kernels' buffers of four sockets.
-    expect(sent.bytes).toBeLessThan(64 * MiB)
-    if (growth !== null) expect(growth).toBeLessThan(20 * MiB)
-    const record = await recordOf('sleeper')
-    expect(record).toMatchObject({ finishReason: 'aborted', attempts: [{ error: 'slow_reader' }] })
-    await slotsFree()
+  test.each(ENDPOINTS.map((endpoint) => [endpoint.name, endpoint] as const))(
+    'a client of %s that reads nothing holds up the upstream, not the memory, and is let go',
+    async (name, endpoint) => {
+      const user = `sleeper-${name}`
+      const sent = { bytes: 0, closed: false }
+      upstream.play(flood(256 * MiB, sent))
+      const growth = await growthDuring(scripted.gateway, async () => {
+        const connection = await begin(user, true, endpoint)
+        connection.socket.pause()
+        await eventually(() => sent.closed, 'the upstream is let go', WRITE_IDLE_MS + 8_000)
+      })
+      measured('bytes taken for a client that reads nothing', mebibytes(sent.bytes))
+      // What fits into the kernels' buffers of four sockets.
+      expect(sent.bytes).toBeLessThan(64 * MiB)
+      if (growth !== null) expect(growth).toBeLessThan(20 * MiB)
+      const record = await recordOf(user)
+      expect(record).toMatchObject({ finishReason: 'aborted', attempts: [{ error: 'slow_reader' }] })
+      await slotsFree()
+    },
+  )
+
+  // A response is told as a whole when it ends: it is held, up to 8 Mi characters.
+  test.each([
+    ['responses', 6],
+    ['messages', 128],
+    ['completions', 128],
+  ])('%s: %d MB to a client that dawdles', { timeout: 60_000 }, async (name, mebi) => {
+    const endpoint = ENDPOINTS.find((one) => one.name === name) as EndpointUnderTest
+    const bound = (name === 'responses' ? 120 : 24) * MiB
+    const growth = await leastGrowth(bound, () =>
+      growthDuring(scripted.gateway, async () => {
+        upstream.play(flood(mebi * MiB, { bytes: 0, closed: false }))
+        const response = await askAt(endpoint, scripted.gateway, { stream: true })
+        let received = 0
+        let last = 0
+        let tail = ''
+        for await (const bytes of response.body ?? []) {
+          received += bytes.length
+          tail = (tail + Buffer.from(bytes.subarray(-200)).toString()).slice(-200)
+          if (received - last < 8 * MiB) continue
+          last = received
+          await sleep(50)
+        }
+        expect(received).toBeGreaterThan(mebi * MiB * 0.9)
+        expect(tail).not.toContain('api_error')
+        expect(tail).toMatch(/\n\n$/)
+      }),
+    )
+    measured(`memory under ${mebi} MB of ${name} to a slow reader`, mebibytes(growth))
+    if (growth !== null) expect(growth).toBeLessThan(bound)
   })
 
   test('and slows nobody else down', async () => {

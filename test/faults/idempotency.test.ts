@@ -14,6 +14,7 @@ import { type RedisServer, startRedis, until } from '../support/redis.ts'
 import { replyPlain, startUpstream, type Upstream } from '../support/upstream.ts'
 
 const LONG_MS = 600_000
+const KEEPING = { keepMs: LONG_MS, maxBytes: 1e9 }
 const TENANT = 'acme'
 
 const cleanUp: (() => unknown)[] = []
@@ -137,7 +138,7 @@ describe('an answer whose end the store could not take', () => {
     server.freeze()
     cleanUp.push(() => server.thaw())
     const response = Buffer.from('an answer')
-    const complete = store.idempotency.complete(TENANT, 'k', claim.token, response, LONG_MS)
+    const complete = store.idempotency.complete(TENANT, 'k', claim.token, response, KEEPING)
     await expect(complete).rejects.toMatchObject({ name: 'StoreError' })
     server.thaw()
     await until(async () => (await stateOf(other)) === 'done')
@@ -150,7 +151,7 @@ describe('an answer whose end the store could not take', () => {
     const claim = aClaim()
     await store.idempotency.claim(claim)
     const free = lock(path)
-    const complete = store.idempotency.complete(TENANT, 'k', claim.token, Buffer.from('an answer'), LONG_MS)
+    const complete = store.idempotency.complete(TENANT, 'k', claim.token, Buffer.from('an answer'), KEEPING)
     await expect(complete).rejects.toMatchObject({ name: 'StoreError' })
     await expect(store.idempotency.claim(aClaim())).rejects.toMatchObject({ name: 'StoreError', mayBeDone: false })
     free()

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
 import { parse, stringify } from 'yaml'
 import { loadConfig } from '../../src/config/load.ts'
+import { SqliteStore } from '../../src/store/sqlite/store.ts'
 import { adminCall, call, complete, expectError, metric } from '../support/clients.ts'
 import { eventually } from '../support/eventually.ts'
 import { discard, startGateway, TEST_KEY, type TestConfig, testConfig } from '../support/gateway.ts'
@@ -100,6 +101,31 @@ describe('SIGTERM mid-stream', () => {
     expect(await exit).toBe(0)
     const records = await exported(gateway)
     expect(records.map(({ finish_reason }) => finish_reason).sort()).toEqual(['stop', 'stop'])
+  })
+
+  test('what the last stream says of the answer before it is learned, not only recorded', async () => {
+    const { script, release } = held()
+    const scripted = await started({ server: { drain_delay_ms: 0, drain_timeout_ms: 20_000 } }, replyPlain(), script)
+    const { gateway } = scripted
+    const ask = (more: Record<string, unknown> = {}) =>
+      complete(gateway, more, { user: 'ada', headers: { 'x-conversation-id': 'one' } })
+    const answer = await ask()
+    await answer.text()
+    await eventually(async () => (await exported(gateway)).length === 1, 'recorded')
+    // The same question again: the answer was not good enough.
+    const stream = await ask({ stream: true })
+    const exit = exitOf(scripted)
+    gateway.process.kill('SIGTERM')
+    await eventually(() => gateway.stdout().includes('draining'), 'draining')
+    release()
+    expect(await stream.text()).toContain('[DONE]')
+    expect(await exit).toBe(0)
+    expect(gateway.stdout()).not.toContain('thread is closed')
+    const { user } = (await exported(gateway))[0] as { user: string }
+    const store = new SqliteStore({ kind: 'sqlite', path: join(gateway.dir, 'gateway.db'), retention_days: 90 })
+    const edges = await store.loadEdges('test', user)
+    await store.close()
+    expect(edges.map(({ kind, reward }) => [kind, reward < 0])).toEqual([['regeneration', true]])
   })
 
   test('a stream that goes on after the deadline ends with an error, not with [DONE]; its record says so, exit 0', async () => {

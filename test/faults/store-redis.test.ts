@@ -329,7 +329,7 @@ describe('Redis', () => {
   test('full: a key is revoked and a user erased all the same', async () => {
     const server = await started()
     const store = await opened({ url: server.url })
-    const { record } = makeKey({ tenant: 'acme', name: '', expiresAt: null, models: null })
+    const { record } = makeKey({ tenant: 'acme', name: '', expiresAt: null, models: null, user: null, scopes: null })
     await store.createKey(record)
     await store.commitUser('acme', 'u', aUser(), anEdge())
     await store.appendInteractions([anInteraction({ user: 'u' })])

@@ -2,7 +2,7 @@ import { connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { InteractionDocument } from '../../src/store/records/codec.ts'
 import { complete } from '../support/clients.ts'
-import { ask, ENDPOINTS } from '../support/endpoints.ts'
+import { ask, ENDPOINTS, UNROUTED, unroutedConfig } from '../support/endpoints.ts'
 import { eventually } from '../support/eventually.ts'
 import { discard, type RunningGateway, startGateway } from '../support/gateway.ts'
 import { exported } from '../support/records.ts'
@@ -182,6 +182,56 @@ describe.each(ENDPOINTS)('the upstream table through the gateway, by $name', (en
   })
 })
 
+/** What of the table is not about streams; a request that is passed through is tried once. */
+const UNROUTED_FAULTS: Record<string, { script: Script; status: number; passed: number; errors: (string | null)[] }> = {
+  limited: { script: replyPlain(429, {}), status: 429, passed: 429, errors: ['http_429'] },
+  failing: { script: replyPlain(500, {}), status: 502, passed: 500, errors: ['http_500', 'http_500'] },
+  refusing: { script: replyPlain(422, { error: { message: 'no' } }), status: 422, passed: 422, errors: ['http_422'] },
+  unkeyed: {
+    script: replyPlain(401, { error: { message: `bad key ${PROVIDER_KEY}` } }),
+    status: 502,
+    passed: 502,
+    errors: ['http_401'],
+  },
+  hanging: { script: stall, status: 504, passed: 504, errors: ['timeout'] },
+  resetting: { script: (exchange) => exchange.reset(), status: 502, passed: 502, errors: ['reset', 'reset'] },
+}
+
+describe.each(UNROUTED)('the upstream table through the gateway, by $name', (endpoint) => {
+  let upstream: Upstream
+  let gateway: RunningGateway
+  beforeAll(async () => {
+    upstream = await startUpstream((exchange) => UNROUTED_FAULTS[String(exchange.json.model)]?.script(exchange))
+    gateway = await startGateway({
+      providers: { up: { kind: 'openai-compatible', base_url: `${upstream.origin}/v1`, api_key: PROVIDER_KEY } },
+      timeouts: { answer_ms: 400 },
+      retries: { max_attempts: 2, backoff_ms: 5 },
+      ...unroutedConfig(Object.keys(UNROUTED_FAULTS)),
+    })
+  })
+  afterAll(async () => {
+    await discard(gateway)
+    await upstream?.close()
+  })
+
+  test.each(Object.entries(UNROUTED_FAULTS))('%s: the status, one record, nothing secret', async (model, fault) => {
+    const isPassed = endpoint.name === 'pass-through'
+    const response = await ask(endpoint, gateway, { model, prompt: PROMPT })
+    const text = await response.text()
+    expect(response.status).toBe(isPassed ? fault.passed : fault.status)
+    expect(JSON.parse(text).error.message).toMatch(/\S/)
+    const id = response.headers.get('x-request-id')
+    const row = await eventually(async () => (await exported(gateway)).find((one) => one.id === id), 'its record')
+    expect(row).toMatchObject({ status: response.status, finish_reason: 'error' })
+    // A provider that was cut off has read the prompt.
+    if (model !== 'hanging') expect(row.cost_usd).toBe(0)
+    expect(row.attempts.map(({ error }) => error)).toEqual(isPassed ? fault.errors.slice(0, 1) : fault.errors)
+    const everything = [text, gateway.stdout(), gateway.stderr(), JSON.stringify(row)].join('\n')
+    for (const secret of [PROVIDER_KEY, PROMPT, `127.0.0.1:${upstream.port}`]) expect(everything).not.toContain(secret)
+    await eventually(() => upstream.busy === 0, 'the upstream is left alone')
+  })
+})
+
 describe('memory', () => {
   let upstream: Upstream
   let gateway: RunningGateway
@@ -246,33 +296,37 @@ describe('memory', () => {
     },
   )
 
-  test.skipIf(process.platform !== 'linux')(
-    'a body without end: 502 at the cap, and memory within a few times the cap',
-    async () => {
+  const onLinux = test.skipIf(process.platform !== 'linux')
+  onLinux.each(ENDPOINTS.map((endpoint) => [endpoint.name, endpoint] as const))(
+    'a body without end, by %s: 502 at the cap, and memory within a few times the cap',
+    async (_, endpoint) => {
       upstream.play(async (exchange) => {
         exchange.head(200, { 'content-type': 'application/json', 'transfer-encoding': 'chunked' })
         await pour(exchange, Buffer.alloc(MEGABYTE, 'x'), 1024 * MEGABYTE)
       })
-      const grown = await growth(async () => expect((await complete(gateway)).status).toBe(502))
+      const grown = await growth(async () => expect((await ask(endpoint, gateway)).status).toBe(502))
       await eventually(() => upstream.busy === 0, 'the upstream is left alone')
       expect(sent).toBeLessThan(100 * MEGABYTE)
       expect(grown).toBeLessThan(256 * MEGABYTE)
     },
   )
 
-  test.skipIf(process.platform !== 'linux')('an event without end: cut off, and not kept', async () => {
-    upstream.play(async (exchange) => {
-      exchange.stream()
-      exchange.event(chunkOf({ content: 'Hello' }))
-      exchange.chunk('data: {"x":"')
-      await pour(exchange, Buffer.alloc(MEGABYTE, 'x'), 1024 * MEGABYTE)
-    })
-    const grown = await growth(async () => {
-      const response = await complete(gateway, { stream: true })
-      await response.arrayBuffer()
-    })
-    await eventually(() => upstream.busy === 0, 'the upstream is left alone')
-    expect(sent).toBeLessThan(48 * MEGABYTE)
-    expect(grown).toBeLessThan(128 * MEGABYTE)
-  })
+  onLinux.each(ENDPOINTS.map((endpoint) => [endpoint.name, endpoint] as const))(
+    'an event without end, by %s: cut off, told, and not kept',
+    async (_, endpoint) => {
+      upstream.play(async (exchange) => {
+        exchange.stream()
+        exchange.event(chunkOf({ content: 'Hello' }))
+        exchange.chunk('data: {"x":"')
+        await pour(exchange, Buffer.alloc(MEGABYTE, 'x'), 1024 * MEGABYTE)
+      })
+      const grown = await growth(async () => {
+        const response = await ask(endpoint, gateway, { stream: true })
+        expect(endpoint.tellsOfFailure(await response.text()) || endpoint.name === 'chat completions').toBe(true)
+      })
+      await eventually(() => upstream.busy === 0, 'the upstream is left alone')
+      expect(sent).toBeLessThan(48 * MEGABYTE)
+      expect(grown).toBeLessThan(128 * MEGABYTE)
+    },
+  )
 })

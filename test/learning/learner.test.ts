@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import type { Learner } from '../../src/learning/learner.ts'
+import type { Learner, Standing } from '../../src/learning/learner.ts'
 import { ratingRewards } from '../../src/learning/sources/user-rating.ts'
 import type { UserStates } from '../../src/learning/user-states.ts'
 import { evidenceKey, pooledEvidence } from '../../src/routing/choose/evidence.ts'
@@ -335,7 +335,11 @@ describe('two processes that take turns', () => {
     expectClose(await sumsOf(), await sumsOf('calm'))
 
     await learner.forgetUser('acme', 'ann')
-    const again = history(5, { candidate: 'dear' })
+    // Of what they asked before, nothing is learned any more.
+    const [[given, about]] = all as [(typeof all)[number]]
+    expect(await other.learner.apply(policy, given, about)).toBe('erased')
+    expect(await store.loadUser('acme', 'ann')).toBeNull()
+    const again = history(5, { candidate: 'dear', ts: Date.now() + 1_000 })
     for (const [i, [given, about]] of again.entries())
       await (i % 2 ? other.learner : learner).apply(policy, given, about)
     await learnAll(again.map(([given, about]) => [given, { ...about, user: 'back' }]))
@@ -360,6 +364,32 @@ describe('a hint', () => {
 })
 
 const VOUCHED = { vouched: true }
+
+describe('users that a key makes up', () => {
+  it('are begun at a pace, and those who are known or vouched for go on', async () => {
+    const { learner: slow, states: others } = learnerOn(store, undefined, { newUsersPerMinute: 3 })
+    const say = (user: string, of: Partial<InteractionSummary> = {}) => {
+      const about = cheapAnswer(`${user}-${Math.random()}`, { user, key: 'k', ...of })
+      return slow.apply(policy, reward(about, 1), about)
+    }
+    vi.useFakeTimers({ toFake: ['performance'] })
+    try {
+      const outcomes: string[] = []
+      for (let i = 0; i < 5; i++) outcomes.push(await say(`new-${i}`))
+      expect(outcomes).toEqual(['learned', 'learned', 'learned', 'paced', 'paced'])
+      expect(await store.loadUser('acme', 'new-4')).toBeNull()
+      expect(await slow.setPreferences(policy, 'acme', { user: 'new-5', key: 'k', vouched: false }, {})).toBe(false)
+      expect([await say('new-0'), await say('signed', VOUCHED), await say('of-another-key', { key: 'l' })]).toEqual(
+        Array(3).fill('learned'),
+      )
+      vi.advanceTimersByTime(60_000)
+      expect(await say('new-4')).toBe('learned')
+    } finally {
+      vi.useRealTimers()
+      others.close()
+    }
+  })
+})
 
 describe('what users tell of an LLM', () => {
   const evidence = async (quorum: number) =>
@@ -399,15 +429,16 @@ describe('what users tell of an LLM', () => {
   it('is told once they have been here for a while, then all of it, and each word once', async () => {
     const hearing = { minAnswers: 3, minAgeMs: 100, halfLifeDays: 90 }
     const { learner: slow, states: others } = learnerOn(store, undefined, { hearing })
+    const standings: Standing[] = []
     const rate = (id: string, ts: number) => {
       const about = dearAnswer(id, VOUCHED)
-      return slow.apply(policy, reward(about, 1, { binary: false, ts }), about)
+      return slow.apply(policy, reward(about, 1, { binary: false, ts }), about, async (one) => void standings.push(one))
     }
     // Enough answers, not long enough ago; long enough ago, and not enough answers.
     for (const [i, ts] of [1_000, 1_010, 1_020].entries()) await rate(`a${i}`, ts)
     await rate('a0', 1_090)
     expect((await evidence(1)).size).toBe(0)
-    expect(await slow.standing('acme', 'ann', 'a0')).toEqual({ hasRated: true, isHeard: false, ratings: 0 })
+    expect(standings).toEqual(Array(3).fill({ isHeard: false, ratings: 0 }))
     await rate('a3', 1_100)
     const whole = (await evidence(1)).get('dear')?.[0] as number
     const atOnce = learnerOn(store)
@@ -424,9 +455,31 @@ describe('what users tell of an LLM', () => {
     )
     // Two users, once each.
     expect(rows.map((row) => row.at(-3) ?? 0).reduce((a, b) => a + b)).toBe(2)
-    expect(await slow.standing('acme', 'ann', 'a9')).toEqual({ hasRated: false, isHeard: true, ratings: 1 })
+    await rate('a9', 1_120)
+    expect(standings.slice(3)).toEqual([
+      { isHeard: false, ratings: 0 },
+      { isHeard: true, ratings: 0 },
+      { isHeard: true, ratings: 1 },
+    ])
     atOnce.states.close()
     others.close()
+  })
+
+  it('is told once of the first rating of an answer, however many come at once, here and elsewhere', async () => {
+    const other = learnerOn(store)
+    const about = dearAnswer('at-once')
+    let first = 0
+    const onFirst = async () => void first++
+    await Promise.all(
+      [1, -1, 1, -1].map((value, i) => {
+        const given = reward(about, value as 1 | -1, { ts: 1_000 + i })
+        return (i % 2 ? learner : other.learner).apply(policy, given, about, onFirst)
+      }),
+    )
+    expect(first).toBe(1)
+    await learner.apply(policy, reward(about, 1, { ts: 2_000 }), about, onFirst)
+    expect(first).toBe(1)
+    other.states.close()
   })
 
   it('is told of who rates a candidate for the first time, whether they count yet or not', async () => {
@@ -478,16 +531,18 @@ describe('erasing a user', () => {
   })
 })
 
+const ANN = { user: 'ann', key: 'k', vouched: false }
+
 describe('stated preferences', () => {
   it('are kept beside the belief', async () => {
-    await learner.setPreferences(policy, 'acme', 'ann', { cost_weight: 0.7 })
+    await learner.setPreferences(policy, 'acme', ANN, { cost_weight: 0.7 })
     expect(await states.get(policy, 'acme', 'ann')).toMatchObject({
       state: null,
       rewards: 0,
       preferences: { cost_weight: 0.7 },
     })
     await learnAll(history(3))
-    await learner.setPreferences(policy, 'acme', 'ann', { cost_weight: 0.2 })
+    await learner.setPreferences(policy, 'acme', ANN, { cost_weight: 0.2 })
     const profile = await states.get(policy, 'acme', 'ann')
     expect(profile).toMatchObject({ rewards: 3, preferences: { cost_weight: 0.2 } })
     expect(profile.state).toHaveLength(8)

@@ -153,6 +153,28 @@ describe('headers', () => {
   )
 })
 
+describe('names that a client makes up, in what was left off', () => {
+  const odd = 'x\r\nx-injected: 1, é中\0'
+  const user = { role: 'user', content: 'Hi' }
+  test.each([
+    ['a type of tool', '/v1/responses', { input: 'Hi', tools: [{ type: odd }] }],
+    ['a type of item', '/v1/responses', { input: [user, { type: odd }] }],
+    ['a type of tool', '/v1/messages', { max_tokens: 9, messages: [user], tools: [{ type: odd, name: 'x' }] }],
+    [
+      'thousands of them',
+      '/v1/responses',
+      { input: 'Hi', tools: Array.from({ length: 5_000 }, (_, i) => ({ type: `${odd}${i}` })) },
+    ],
+  ])('%s, by %s: the answer comes, its header is one line of bounded length', async (_, path, fields) => {
+    const answer = await call(gateway, path, { body: { model: 'up', ...fields } })
+    expect(answer.status, await answer.text()).toBe(200)
+    expect(answer.headers.get('x-injected')).toBeNull()
+    const told = answer.headers.get('x-router-dropped') ?? ''
+    expect(told).toMatch(/^(tools|input)\.x\?\?x-injected:\?1\?/)
+    expect(told).toMatch(/^[\x20-\x7e]{1,2200}$/)
+  })
+})
+
 test('a compressed request is not unpacked', async () => {
   const bomb = gzipSync(Buffer.alloc(64 * 1024 * 1024, ' '))
   const answer = await call(gateway, '/v1/chat/completions', { body: bomb, headers: { 'content-encoding': 'gzip' } })

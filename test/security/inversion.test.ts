@@ -207,7 +207,7 @@ describe.each([
       expect((await call(gateway, '/v1/responses', { user: userOf(i), body })).status).toBe(200)
     }
     store = await openStore(loadConfig(gateway.configFile).config.store)
-    const ids = new UserIds(await store.sharedSecret('none was there'))
+    const ids = new UserIds([await store.sharedSecret('none was there')])
     stored = (user) => ids.stored({ name: 'test', plain_user_ids: false } as never, user)
     await eventually(async () => {
       for (const [i] of PROMPTS.entries()) {

@@ -105,9 +105,14 @@ describe('an answer', () => {
     const { status, headers } = await post({ origin: PAGE }, body)
     expect(status).toBe(expected)
     expect(headers).toMatchObject({ 'access-control-allow-origin': PAGE, vary: 'Origin' })
+    const exposed = String(headers['access-control-expose-headers']).split(', ')
     for (const name of ['x-request-id', 'x-router-model', 'x-ratelimit-remaining-requests', 'retry-after']) {
-      expect(String(headers['access-control-expose-headers']).split(', ')).toContain(name)
+      expect(exposed).toContain(name)
     }
+    // All that this answer has of the gateway's own.
+    expect(
+      Object.keys(headers).filter((name) => /^x-(router|ratelimit)-/.test(name) && !exposed.includes(name)),
+    ).toEqual([])
   })
 
   test('to a wrong key, and of the routes behind the app, too', async () => {

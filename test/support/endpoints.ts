@@ -59,8 +59,31 @@ export const ENDPOINTS: readonly EndpointUnderTest[] = [
   },
 ]
 
+/** Needs `unroutedConfig`. */
+export type UnroutedUnderTest = Pick<EndpointUnderTest, 'name' | 'path' | 'body'>
+
+/** Endpoints whose requests nobody routes: the rows that are not about streams hold for them, too. */
+export const UNROUTED: readonly UnroutedUnderTest[] = [
+  {
+    name: 'embeddings',
+    path: '/v1/embeddings',
+    body: ({ model = 'vectors', prompt = 'Hi' } = {}) => ({ model, input: prompt }),
+  },
+  {
+    name: 'pass-through',
+    path: '/v1/moderations',
+    body: ({ model = 'any', prompt = 'Hi' } = {}) => ({ model, input: prompt }),
+  },
+]
+
+/** For a gateway with a provider `up`. */
+export const unroutedConfig = (embeddingModels: readonly string[] = ['vectors'], request = 0.1) => ({
+  embeddings: embeddingModels.map((name) => ({ name, provider: 'up', price: { input: 1 } })),
+  passthrough: { '/v1/moderations/': { provider: 'up', price: { request } } },
+})
+
 export const ask = (
-  { path, body }: EndpointUnderTest,
+  { path, body }: Pick<EndpointUnderTest, 'path' | 'body'>,
   gateway: Pick<RunningGateway, 'url' | 'baseURL' | 'key'>,
   question: Question = {},
   options: CallOptions = {},

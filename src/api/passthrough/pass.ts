@@ -12,6 +12,7 @@ import type { RequestContext } from '../../pipeline/context.ts'
 import { type Principal, principalOf } from '../../pipeline/principal.ts'
 import type { Quota } from '../../pipeline/quota/quota.ts'
 import { Deadline } from '../../providers/forward/deadline.ts'
+import { clientGone } from '../../providers/forward/failure.ts'
 import { readAll } from '../../providers/http/read-all.ts'
 import { type PassCall, type ProviderAnswer, UpstreamError } from '../../providers/provider.ts'
 import { Sink } from '../../providers/relay/sink.ts'
@@ -137,14 +138,13 @@ class Pass {
 
   /** An error as the client is told, and as it is recorded. */
   asTold(error: unknown): unknown {
-    const told = error instanceof UpstreamError ? failed(error) : error
-    const isLeft = error instanceof UpstreamError && error.fault === 'aborted'
-    this.passed.status = this.#context.outgoing.headersSent
-      ? this.#context.outgoing.statusCode
-      : told instanceof GatewayError
-        ? told.status
-        : 500
-    this.passed.error = isLeft ? 'aborted' : error instanceof UpstreamError ? error.fault : codeOf(told)
+    const { signal, outgoing } = this.#context
+    const fault = error instanceof UpstreamError ? error.fault : null
+    // Where the process ends, the signal's reason says so.
+    const told = fault === 'aborted' && signal.reason instanceof GatewayError ? signal.reason : asGatewayError(error)
+    this.passed.error = fault ?? (told instanceof GatewayError ? (told.code ?? 'refused') : 'internal')
+    if (outgoing.headersSent) this.passed.status = outgoing.statusCode
+    else this.passed.status = told instanceof GatewayError ? told.status : 500
     return told
   }
 
@@ -187,8 +187,6 @@ class Pass {
   }
 }
 
-const codeOf = (error: unknown) => (error instanceof GatewayError ? (error.code ?? 'refused') : 'internal')
-
 /** The client's key is fine, ours is not; or it would send the client elsewhere. */
 const refused = () =>
   new GatewayError("The model's provider refused the gateway.", {
@@ -197,12 +195,13 @@ const refused = () =>
     code: 'upstream_error',
   })
 
-const failed = ({ fault }: UpstreamError) =>
-  new GatewayError(
-    fault === 'timeout' ? "The provider's answer took too long." : 'The provider could not be reached.',
-    {
-      status: fault === 'timeout' ? 504 : 502,
-      type: 'api_error',
-      code: fault === 'timeout' ? 'upstream_timeout' : 'upstream_error',
-    },
-  )
+function asGatewayError(error: unknown): unknown {
+  if (!(error instanceof UpstreamError)) return error
+  if (error.fault === 'aborted') return clientGone()
+  const isLate = error.fault === 'timeout'
+  return new GatewayError(isLate ? "The provider's answer took too long." : 'The provider could not be reached.', {
+    status: isLate ? 504 : 502,
+    type: 'api_error',
+    code: isLate ? 'upstream_timeout' : 'upstream_error',
+  })
+}

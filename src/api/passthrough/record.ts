@@ -45,7 +45,15 @@ export function passedRecord(
   const candidate = standIn(prefix, config, model === null ? null : priceOf(snapshot, config, model))
   const record = recordOf(context, callOf(principal, candidate), givenModel(candidate), {
     candidate,
-    attempts: [{ candidate: prefix, provider: config.provider, status: answered, error, ms: Math.round(waitedMs) }],
+    attempts: [
+      {
+        candidate: prefix,
+        provider: config.provider,
+        status: answered,
+        error: answered !== null && answered >= 300 ? `http_${answered}` : error,
+        ms: Math.round(waitedMs),
+      },
+    ],
     status,
     usage: told?.usage ?? NO_USAGE,
     usageEstimated: false,

@@ -65,12 +65,17 @@ function chatCall(
   const common = toChat(conversation, null, () => null)
   if (conversation !== all) common.request.dropped = ['input', ...(common.request.dropped ?? [])]
   const mayKeep = config.store === 'on'
+  const { unreadable } = deps
   const asked: ChatRequest = {
     ...common.request,
     ...(isNativeAlone(common, request) && { prefers: 'responses' as const }),
     forCandidate(candidate) {
       if (candidate.apis?.has('responses')) {
-        return { ...common.request, dropped: [], native: nativeFor({ request, whole, mayKeep }, candidate, thoughts) }
+        return {
+          ...common.request,
+          dropped: [],
+          native: nativeFor({ request, whole, mayKeep, unreadable }, candidate, thoughts),
+        }
       }
       if (common.problem) throw common.problem
       return isOwn(candidate, request, conversation.items)

@@ -70,14 +70,14 @@ async function find(shelf: Shelf, id: string): Promise<FoundResponse> {
   return found
 }
 
-/** All that is kept of a user's responses, oldest first. */
-export async function allResponses(shelf: Shelf) {
-  const all: (ResponseResource & { input: InputItem[] })[] = []
-  for (const id of await shelf.responses.list(shelf.tenant, shelf.user)) {
-    const [found] = await loadKept([id], shelf)
-    if (found) all.push({ ...found.response, input: found.input })
+/** All that is kept of a user's responses, oldest first: one at a time, since one alone may be large. */
+export async function* eachResponse(shelf: Shelf): AsyncGenerator<(ResponseResource & { input: InputItem[] })[]> {
+  for await (const ids of shelf.responses.list(shelf.tenant, shelf.user)) {
+    for (const id of ids) {
+      const [found] = await loadKept([id], shelf)
+      if (found) yield [{ ...found.response, input: found.input }]
+    }
   }
-  return all
 }
 
 const unknown = (id: string) =>

@@ -6,6 +6,7 @@ import { nativeRequest } from '../../openai/responses/native.ts'
 import type { ThoughtSeal } from '../../openai/responses/thoughts.ts'
 import { withFields } from '../../openai/with-fields.ts'
 import { refers, type WholeConversation } from './conversation.ts'
+import type { UnreadableThoughts } from './unreadable.ts'
 
 /** A request, and all that it stands for. */
 interface Whole {
@@ -13,6 +14,7 @@ interface Whole {
   whole: WholeConversation
   /** The provider may keep what it is asked and answers, as far as the gateway is concerned. */
   mayKeep: boolean
+  unreadable: UnreadableThoughts
 }
 
 /**
@@ -20,19 +22,30 @@ interface Whole {
  * nothing in them is for another; else with the conversation spelled out.
  */
 export function nativeFor(asked: Whole, { name }: Candidate, thoughts: ThoughtSeal): NativeRequest {
-  const { request, whole } = asked
-  const isForOther = ({ encrypted_content: text, type }: InputItem, maker: string | null) =>
-    type === 'reasoning' && ((maker !== null && maker !== name) || (Boolean(text) && thoughts.isSealed(String(text))))
+  const { request, whole, unreadable } = asked
+  const isForOther = (item: InputItem, maker: string | null) =>
+    item.type === 'reasoning' &&
+    ((maker !== null && maker !== name) ||
+      (Boolean(item.encrypted_content) && thoughts.isSealed(String(item.encrypted_content))) ||
+      unreadable.has(name, item))
   const isStranger = whole.refers && whole.origin !== name
   const hasOthers = whole.items.some(({ item, maker }) => isForOther(item, maker))
   const isDark = (item: InputItem) => item.type === 'reasoning' && !item.encrypted_content
   const spelledOut = () =>
     whole.items
       .filter(({ item, maker }) => !isForOther(item, maker) && !(isStranger && isDark(item)))
-      .map(({ item, maker }) => (whole.refers && maker !== name ? withoutId(item) : item))
+      // By the ids of calls OpenAI would look for the thoughts that belong to them.
+      .map(({ item, maker }) => (hasOthers || maker !== name ? withoutId(item) : item))
   return {
     ...nativeOf(asked, isStranger || hasOthers ? spelledOut() : null),
-    readable: () => (refers(request) || whole.items.some(isOfProvider) ? nativeOf(asked, readable(whole)) : null),
+    readable() {
+      if (!refers(request) && !whole.items.some(isOfProvider)) return null
+      unreadable.note(
+        name,
+        whole.items.map(({ item }) => item),
+      )
+      return nativeOf(asked, readable(whole))
+    },
   }
 }
 
@@ -69,5 +82,9 @@ const isOfProvider = ({ item }: { item: InputItem }) => OF_PROVIDER.has(item.typ
 const readable = ({ items }: WholeConversation): InputItem[] =>
   items.filter((one) => !isOfProvider(one)).map(({ item }) => withoutId(item))
 
-/** Another's ids mean nothing to a provider, or not what they should. */
-const withoutId = ({ id: _, ...item }: InputItem) => item
+/** Another's ids mean nothing to a provider, or not what they should; what a provider has run must have one. */
+function withoutId(item: InputItem): InputItem {
+  if (OF_PROVIDER.has(item.type)) return item
+  const { id: _, ...bare } = item
+  return bare
+}

@@ -1,9 +1,19 @@
 import type { Command } from 'commander'
 import { makeKey } from '../../candidates/keys.ts'
 import { keyProblem } from '../../candidates/new-key.ts'
+import { SCOPES, type Scope, scopesOf } from '../../candidates/scopes.ts'
 import { fail } from '../fail.ts'
 import { parseExpiry, parseList } from '../parse.ts'
 import { checkTenant, withStore } from '../with-store.ts'
+
+interface NewKeyOptions {
+  tenant: string
+  name: string
+  expires?: number
+  models?: string[]
+  user?: string
+  scopes?: string[]
+}
 
 /** `keys`: tenant keys, as kept in the store. */
 export function addKeys(program: Command, configPath: () => string): void {
@@ -16,13 +26,17 @@ export function addKeys(program: Command, configPath: () => string): void {
     .option('--name <name>', 'what it is for', '')
     .option('--expires <when>', 'days from now (e.g. 90), or a date', parseExpiry)
     .option('--models <names>', 'candidates or groups it may use, comma-separated', parseList)
-    .action(async (options: { tenant: string; name: string; expires?: number; models?: string[] }) => {
+    .option('--user <id>', 'the user whose key it is: whatever else names a user is not looked at')
+    .option('--scopes <names>', `what it may be used for, comma-separated: ${SCOPES.join(', ')}`, parseList)
+    .action(async (options: NewKeyOptions) => {
       await withStore(configPath(), async (store, config) => {
         const wanted = {
           tenant: options.tenant,
           name: options.name,
           expiresAt: options.expires ?? null,
           models: options.models ?? null,
+          user: options.user ?? null,
+          scopes: (options.scopes as Scope[] | undefined) ?? null,
         }
         const problem = keyProblem(config, wanted, Date.now())
         if (problem) fail(problem.message)
@@ -54,6 +68,8 @@ export function addKeys(program: Command, configPath: () => string): void {
                 state.padEnd(7),
                 new Date(key.createdAt).toISOString().slice(0, 10),
                 key.models?.join(',') ?? '*',
+                key.user ?? '-',
+                scopesOf({ scopes: key.scopes, ...(key.user !== null && { user: key.user }) }).join(','),
                 key.name,
               ].join('  ')
           process.stdout.write(`${line}\n`)

@@ -18,7 +18,8 @@ export function addLog(program: Command, configPath: () => string): void {
     .action(
       async ({ tenant, since, until, json }: { tenant: string; since: number; until: number; json?: boolean }) => {
         const { makeReport } = await import('../../learning/report.ts')
-        const { gainsOfTenant, reportMarkdown } = await import('../report.ts')
+        const { gainsOfTenant } = await import('../../learning/tenant-gains.ts')
+        const { reportMarkdown } = await import('../report.ts')
         await withStore(configPath(), async (store, config) => {
           checkTenant(config, tenant)
           const report = await makeReport(store, { tenant, since, until })

@@ -54,7 +54,7 @@ export const abortReward = (finishReason: string, weights: Weights): ImplicitRew
 /** An implicit reward as a row of the log. */
 export const implicitRecord = (
   { kind, value, weight }: ImplicitReward,
-  { id, tenant, user }: Pick<InteractionSummary, 'id' | 'tenant' | 'user'>,
+  { id, tenant, user, ts: askedAt }: Pick<InteractionSummary, 'id' | 'tenant' | 'user' | 'ts'>,
   ts: number,
 ): RewardRecord => ({
   interaction: id,
@@ -65,6 +65,7 @@ export const implicitRecord = (
   weight,
   binary: true,
   ts,
+  askedAt,
   preferredModel: null,
   comment: null,
 })

@@ -86,7 +86,7 @@ export class Judge {
 }
 
 const judgeRecord = (
-  { id, tenant, user }: InteractionSummary,
+  { id, tenant, user, ts: askedAt }: InteractionSummary,
   score: number,
   weight: number,
   ts: number,
@@ -99,6 +99,7 @@ const judgeRecord = (
   weight,
   binary: false,
   ts,
+  askedAt,
   preferredModel: null,
   comment: null,
 })

@@ -18,10 +18,10 @@ export interface Rating {
  */
 export function ratingRewards(
   { rating, preferred_model, comment }: Rating,
-  { id, tenant, user, candidate }: Pick<InteractionSummary, 'id' | 'tenant' | 'user' | 'candidate'>,
+  { id, tenant, user, candidate, ts: askedAt }: Pick<InteractionSummary, 'id' | 'tenant' | 'user' | 'candidate' | 'ts'>,
   ts: number,
 ): RewardRecord[] {
-  const about = { interaction: id, tenant, user, weight: 1, ts, comment: comment ?? null }
+  const about = { interaction: id, tenant, user, weight: 1, ts, askedAt, comment: comment ?? null }
   const rewards: RewardRecord[] = []
   if (rating !== undefined) {
     rewards.push({ ...about, kind: 'rating', ...valueOfRating(rating), preferredModel: preferred_model ?? null })

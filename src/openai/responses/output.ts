@@ -4,8 +4,8 @@ import { type InputItem, itemId, kindOf, type Part } from './items.ts'
 import { addDetails, type CallThoughts, detailText, type Thoughts } from './thoughts.ts'
 import { customInput, type ToolName } from './tools.ts'
 
-/** Of one answer: it is told as a whole when it ends, so that all of it is held. */
-const MAX_CHARS = 32 * 1024 * 1024
+/** Of one answer, two million tokens: it is told as a whole when it ends, four times over, so all of it is held. */
+const MAX_CHARS = 8 * 1024 * 1024
 
 /** What the gateway makes of an answer, beyond what its provider says. */
 export interface OutputOptions {

@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto'
+import { isObject } from '../is-object.ts'
 import type { ResponsesBody } from './body.ts'
 
 interface FlatTool {
@@ -94,6 +95,8 @@ function membersOf(tool: FlatTool): { tool: FlatTool; named: ToolName }[] {
       .flatMap((member) => (member?.type === 'namespace' ? [] : membersOf(member ?? { type: '' })))
       .map(({ tool: member, named }) => ({ tool: member, named: { ...named, namespace } }))
   }
+  // As chat completions have it: some frameworks send the same to both.
+  if (tool.type === 'function' && isObject(tool.function)) return membersOf({ ...tool.function, type: 'function' })
   const isCustom = tool.type === 'custom'
   if ((tool.type !== 'function' && !isCustom) || typeof tool.name !== 'string') return []
   return [{ tool, named: { name: tool.name, isCustom } }]

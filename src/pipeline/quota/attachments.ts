@@ -7,8 +7,19 @@ const TOKENS_OF_NAMED_FILE = 100_000
 const CHARS_PER_TOKEN = { file: 4, input_audio: 400 }
 const ATTACHED = ['file', 'input_audio'] as const
 
-/** Tokens of files and sound in messages, at most. */
-export function attachedTokens({ messages }: ChatBody): number {
+const found = new WeakMap<ChatBody, number>()
+
+/** Tokens of files and sound in messages, at most: looked for once, however many candidates are looked at. */
+export function attachedTokens(body: ChatBody): number {
+  let tokens = found.get(body)
+  if (tokens === undefined) {
+    tokens = find(body)
+    found.set(body, tokens)
+  }
+  return tokens
+}
+
+function find({ messages }: ChatBody): number {
   let tokens = 0
   for (const { content } of messages) {
     if (!Array.isArray(content)) continue

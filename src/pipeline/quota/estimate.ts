@@ -4,39 +4,112 @@ import type { Call } from '../call.ts'
 import { attachedTokens } from './attachments.ts'
 import { NANO } from './usd.ts'
 
-/** Reserved for an answer whose length the request does not bound. */
-const UNBOUNDED_ANSWER_TOKENS = 4_096
+/** A length that few answers exceed: what an answer without a bound counts for where it is not money. */
+const USUAL_ANSWER_TOKENS = 4_096
+/** A shorter answer is none. */
+const LEAST_ANSWER_TOKENS = 64
 /** A bound above this, `1e400` too, is read as this, so that counters stay finite. */
 const MOST_ANSWER_TOKENS = 2 ** 40
 /** The estimate of a prompt may be too low: other scripts, other vocabularies, and text that providers add. */
 const PROMPT_MARGIN = { factor: 1.5, tokens: 64 }
+/** Share of what is left of a budget that one answer without a bound may reserve, so that others find room, too. */
+const SHARE_OF_LEFT = 1 / 8
 
-/** The most that one answer could take of any of `candidates`. */
-export function upperEstimate(call: Call, candidates: readonly Candidate[]): Amounts {
-  let [tokens, nanoUsd] = [0, 0]
+/** What a request may take of one candidate. Money in billionths of a dollar. */
+interface Price {
+  promptTokens: number
+  promptNano: number
+  /** Of a token of all answers together. */
+  tokenNano: number
+  answers: number
+  /** Tokens of one answer, at most. */
+  longest: number
+  /** The client, or the candidate's own defaults, have said so. */
+  isBounded: boolean
+}
+
+function priceOf({ request }: Call, { price, maxOutputTokens, contextWindow, defaults }: Candidate): Price {
+  const { body } = request
+  const estimated = Math.ceil(request.promptTokens * PROMPT_MARGIN.factor) + PROMPT_MARGIN.tokens
+  const attached = attachedTokens(body)
+  const promptTokens = attached === 0 ? estimated : Math.max(estimated, Math.min(contextWindow, estimated + attached))
+  const answers = Math.max(1, Math.min(body.n ?? 1, 128))
+  const bound = boundOf(body) ?? boundOf(defaults ?? {})
+  // Without any other bound an answer ends where the context does.
+  const own = Math.min(maxOutputTokens ?? MOST_ANSWER_TOKENS, Math.max(1, contextWindow - request.promptTokens))
+  return {
+    promptTokens,
+    promptNano: (promptTokens * Math.max(price.input, price.cacheWrite ?? 0) * NANO) / 1e6,
+    tokenNano: (answers * price.output * NANO) / 1e6,
+    answers,
+    longest: Math.min(bound ?? own, maxOutputTokens ?? MOST_ANSWER_TOKENS, MOST_ANSWER_TOKENS),
+    isBounded: bound !== null,
+  }
+}
+
+/** Of two spellings servers differ in which one they read: the larger one counts. */
+function boundOf({ max_completion_tokens, max_tokens }: Readonly<Record<string, unknown>>): number | null {
+  const bounds = [max_completion_tokens, max_tokens].filter((bound) => typeof bound === 'number')
+  return bounds.length > 0 ? Math.max(...bounds) : null
+}
+
+const nanoFor = ({ promptNano, tokenNano }: Price, tokens: number) => Math.ceil(promptNano + tokens * tokenNano)
+
+/** The most that an answer of a candidate could take. */
+export function mostOf(call: Call, candidate: Candidate): Amounts {
+  const price = priceOf(call, candidate)
+  return { requests: 1, tokens: tokensOf(call, price), nanoUsd: nanoFor(price, price.longest) }
+}
+
+/** What an answer without a bound takes, if it is not an unusual one. */
+export function usualOf(call: Call, candidate: Candidate): Amounts {
+  const price = priceOf(call, candidate)
+  const tokens = price.isBounded ? price.longest : Math.min(price.longest, USUAL_ANSWER_TOKENS)
+  return { requests: 1, tokens: tokensOf(call, price), nanoUsd: nanoFor(price, tokens) }
+}
+
+/** Rates count an answer without a bound as a usual one: what it came to is counted when it has ended. */
+function tokensOf({ request: { body } }: Call, { promptTokens, answers, longest, isBounded }: Price): number {
+  const asked = Math.min(boundOf(body) ?? longest, MOST_ANSWER_TOKENS)
+  return promptTokens + answers * (isBounded ? asked : Math.min(longest, USUAL_ANSWER_TOKENS))
+}
+
+/**
+ * What to reserve, so that any of `candidates` may answer: as much as the longest answer costs. One without a bound
+ * reserves less where its budget is short, and gets a bound then (`mostTokens`).
+ *
+ * @param left of the budget with the least left, as far as is known; others may have given back since
+ * @param isTold the store has just told it: a usual answer does not fit, and gets what there is
+ */
+export function toReserve(call: Call, candidates: readonly Candidate[], left: number | null, isTold: boolean): Amounts {
+  let [tokens, nanoUsd, usual, least] = [0, 0, 0, Number.POSITIVE_INFINITY]
   for (const candidate of candidates) {
-    const most = mostOf(call, candidate)
-    tokens = Math.max(tokens, most.tokens)
-    nanoUsd = Math.max(nanoUsd, most.nanoUsd)
+    const price = priceOf(call, candidate)
+    tokens = Math.max(tokens, tokensOf(call, price))
+    nanoUsd = Math.max(nanoUsd, nanoFor(price, price.longest))
+    usual = Math.max(
+      usual,
+      nanoFor(price, price.isBounded ? price.longest : Math.min(price.longest, USUAL_ANSWER_TOKENS)),
+    )
+    least = Math.min(least, leastNano(price))
+  }
+  if (left !== null && nanoUsd > left * SHARE_OF_LEFT) {
+    const fair = Math.min(nanoUsd, Math.max(Math.floor(left * SHARE_OF_LEFT), usual))
+    nanoUsd = isTold && fair > left && least <= left ? left : fair
   }
   return { requests: 1, tokens, nanoUsd }
 }
 
-/** Those whose answer costs no more than what is left of a budget. */
-export const affordable = (call: Call, candidates: readonly Candidate[], nanoUsdLeft: number): Candidate[] =>
-  candidates.filter((candidate) => mostOf(call, candidate).nanoUsd <= nanoUsdLeft)
+const leastNano = (price: Price) =>
+  nanoFor(price, price.isBounded ? price.longest : Math.min(price.longest, LEAST_ANSWER_TOKENS))
 
-/** Of two spellings servers differ in which one they read: the larger one counts. */
-export function mostOf({ request }: Call, { price, maxOutputTokens, contextWindow }: Candidate): Amounts {
-  const { body } = request
-  const estimated = Math.ceil(request.promptTokens * PROMPT_MARGIN.factor) + PROMPT_MARGIN.tokens
-  const attached = attachedTokens(request.body)
-  const prompt = attached === 0 ? estimated : Math.max(estimated, Math.min(contextWindow, estimated + attached))
-  const answers = Math.max(1, Math.min(body.n ?? 1, 128))
-  const bounds = [body.max_completion_tokens, body.max_tokens].filter((bound) => typeof bound === 'number')
-  const asked = bounds.length > 0 ? Math.max(...bounds) : UNBOUNDED_ANSWER_TOKENS
-  const longest = Math.min(asked, MOST_ANSWER_TOKENS)
-  const completion = Math.min(longest, maxOutputTokens ?? longest) * answers
-  const dollars = (prompt * Math.max(price.input, price.cacheWrite ?? 0) + completion * price.output) / 1e6
-  return { requests: 1, tokens: prompt + longest * answers, nanoUsd: Math.ceil(dollars * NANO) }
+/** Those that can answer for so many billionths of a dollar, if shortly. */
+export const affordable = (call: Call, candidates: readonly Candidate[], nanoUsd: number): Candidate[] =>
+  candidates.filter((candidate) => leastNano(priceOf(call, candidate)) <= nanoUsd)
+
+/** The longest answer that so many billionths of a dollar pay for; null where they pay for any. */
+export function mostTokens(call: Call, candidate: Candidate, nanoUsd: number): number | null {
+  const price = priceOf(call, candidate)
+  if (price.isBounded || nanoFor(price, price.longest) <= nanoUsd) return null
+  return Math.max(1, Math.floor((nanoUsd - price.promptNano) / price.tokenNano))
 }

@@ -67,6 +67,19 @@ export class LocalCounts {
     })
   }
 
+  /** What is left of the budget with the least left; null where that is not known, or there is none. */
+  leftOf(tenant: string, limits: readonly Limit[]): number | null {
+    const now = performance.now()
+    let left: number | null = null
+    for (const limit of limits) {
+      if (limit.what !== 'nanoUsd') continue
+      const count = this.#counts.get(userKey(tenant, limitName(limit)))
+      if (!count?.isEndTold || count.ends <= now) continue
+      left = Math.min(left ?? limit.max, Math.max(0, limit.max - count.known - count.own))
+    }
+    return left
+  }
+
   /**
    * Takes in what the store tells.
    *

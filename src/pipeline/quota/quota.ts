@@ -4,6 +4,7 @@ import {
   type Amounts,
   type Charge,
   type Limit,
+  type LimitState,
   type Limits,
   NO_AMOUNTS,
   type Reservation,
@@ -16,19 +17,31 @@ import type { RequestContext } from '../context.ts'
 import { KnownRefusals } from '../known-refusals.ts'
 import type { Principal } from '../principal.ts'
 import { type Limited, limitsOf, otherLimitsOf } from './bounds.ts'
-import { upperEstimate } from './estimate.ts'
+import { affordable, mostTokens, toReserve } from './estimate.ts'
 import { rateLimitHeaders } from './headers.ts'
 import { type Held, LocalCounts, type Lost } from './local-counts.ts'
 import { nothingOf, Owed } from './owed.ts'
 import { refusal } from './refusal.ts'
-import { usedBy } from './used.ts'
+import { usedBy, withCosts } from './used.ts'
 
 /** A reservation of one request: made before it is forwarded, settled when it has ended. */
 export interface Grant {
   /** OpenAI's `x-ratelimit-*`. */
   headers: Headers
-  /** @param record of the answer; null where there was none */
+  /** The longest answer of a candidate that is paid for; null: any. */
+  mostTokens(candidate: Candidate): number | null
+  /** Those of some candidates whose answer is paid for, if it is short. */
+  affordable(candidates: readonly Candidate[]): readonly Candidate[]
+  /** The record with what each try cost, where there was more to pay for than the answer. */
+  withCosts(record: InteractionRecord): InteractionRecord
+  /** @param record of the answer, with its costs; null where there was none */
   settle(record: InteractionRecord | null): void
+}
+
+/** A limit, and where it stands. */
+export interface Standing {
+  limit: Limit
+  state: LimitState
 }
 
 /** What a quota tells of itself, and where it keeps what must not be lost. */
@@ -48,6 +61,7 @@ type Headers = Record<string, string>
 type Settle = (amounts: Amounts) => void
 
 const UNLIMITED = { headers: {}, settle: () => {} }
+const FREE: Omit<Grant, 'withCosts'> = { ...UNLIMITED, mostTokens: () => null, affordable: (candidates) => candidates }
 const ONE_REQUEST: Amounts = { requests: 1, tokens: 0, nanoUsd: 0 }
 
 /** Longer than any request takes. */
@@ -72,17 +86,34 @@ export class Quota {
   }
 
   /**
-   * Reserves an upper estimate, for the dearest of `candidates`, under all limits or under none.
+   * Reserves what the longest answer of the dearest of `candidates` costs, under all limits or under none. Near the end
+   * of a budget an answer without a bound reserves less, and gets one (`Grant.mostTokens`).
    *
+   * @param left of the budget with the least left, where a refusal has told: the request is reserved anew
    * @throws GatewayError 429 with `retry-after`; 503 where the store is away and limits are to hold exactly
    */
   async reserve(
-    context: RequestContext,
+    context: Pick<RequestContext, 'requestId' | 'snapshot'>,
     call: Call,
     candidates: readonly Candidate[] = call.model.candidates,
+    left?: number,
   ): Promise<Grant> {
-    const { headers, settle } = await this.#reserve(context, call.principal, upperEstimate(call, candidates))
-    return { headers, settle: (record) => settle(record ? usedBy(record, call) : NO_AMOUNTS) }
+    const { tenant, keyId, user } = call.principal
+    const limits = limitsOf(tenant, keyId, user)
+    if (limits.length === 0)
+      return { ...FREE, withCosts: (record) => withCosts(record, call, Number.POSITIVE_INFINITY) }
+    const known = left ?? this.#counts.leftOf(tenant.name, limits)
+    const amounts = toReserve(call, candidates, known, left !== undefined)
+    const { headers, settle } = await this.#reserveUnder(context, tenant.name, limits, amounts)
+    const hasBudget = limits.some(({ what }) => what === 'nanoUsd')
+    const reserved = hasBudget ? amounts.nanoUsd : Number.POSITIVE_INFINITY
+    return {
+      headers,
+      mostTokens: (candidate) => (hasBudget ? mostTokens(call, candidate, reserved) : null),
+      affordable: (some) => (hasBudget ? affordable(call, some, reserved) : some),
+      withCosts: (record) => withCosts(record, call, reserved),
+      settle: (record) => settle(record ? usedBy(record, call) : NO_AMOUNTS),
+    }
   }
 
   /**
@@ -126,6 +157,13 @@ export class Quota {
     )
     const { settle } = await this.#reserveUnder(context, who.tenant.name, limits, ONE_REQUEST)
     settle(ONE_REQUEST)
+  }
+
+  /** Where the limits of a request of this key and user stand. @throws StoreError */
+  async look({ tenant, keyId, user }: Pick<Principal, 'tenant' | 'keyId' | 'user'>): Promise<Standing[]> {
+    const limits = limitsOf(tenant, keyId, user)
+    const states = await this.#limits.look(tenant.name, limits)
+    return limits.map((limit, i) => ({ limit, state: states[i] as LimitState }))
   }
 
   /** Tenants that are counted here, how much the store is to be told of them, and processes that share limits. */

@@ -1,33 +1,57 @@
-import { type Amounts, NO_AMOUNTS } from '../../store/limits.ts'
+import type { Candidate } from '../../candidates/candidate.ts'
+import type { Amounts } from '../../store/limits.ts'
 import type { InteractionRecord } from '../../store/records/codec.ts'
+import type { Attempt } from '../../store/records/records.ts'
+import { billedUsd } from '../../store/usage.ts'
 import type { Call } from '../call.ts'
-import { mostOf } from './estimate.ts'
+import { mostOf, usualOf } from './estimate.ts'
 import { NANO } from './usd.ts'
 
-/** What a request came to: the answer, and tries beside it that a provider may have answered and billed. */
+/**
+ * The record with what each try cost, where there was more to pay for than the answer: tries beside it that a provider
+ * may have answered and billed, or an answer of which nobody was told how long it became.
+ *
+ * @param reserved billionths of a dollar: no single try came to more; infinite where nothing was
+ */
+export function withCosts(record: InteractionRecord, call: Call, reserved: number): InteractionRecord {
+  const { attempts } = record
+  const last = attempts.length - 1
+  const isOpen = isOpenEnd(record)
+  if (!isOpen && !attempts.some((attempt, i) => i < last && isBilled(attempt))) return record
+  const candidateOf = (name: string) => call.model.candidates.find((candidate) => candidate.name === name)
+  const atMost = (candidate: Candidate | undefined) =>
+    candidate ? Math.min(reserved, openEnd(record, call, candidate, reserved).nanoUsd) / NANO : 0
+  const costs = attempts.map((attempt, i) => {
+    if (i < last) return isBilled(attempt) ? atMost(candidateOf(attempt.candidate)) : 0
+    return isOpen ? Math.max(record.costUsd, atMost(candidateOf(attempt.candidate))) : record.costUsd
+  })
+  return { ...record, attempts: attempts.map((attempt, i) => ({ ...attempt, cost_usd: costs[i] ?? 0 })) }
+}
+
+/** What a request came to. @param record with its costs */
 export function usedBy(record: InteractionRecord, call: Call): Amounts {
   const { promptTokens, completionTokens } = record.usage
-  const candidateOf = (wanted: string) => call.model.candidates.find(({ name }) => name === wanted)
-  const used: Amounts = {
-    requests: 1,
-    tokens: promptTokens + completionTokens,
-    nanoUsd: Math.round(record.costUsd * NANO),
+  let tokens = promptTokens + completionTokens
+  for (const [i, attempt] of record.attempts.entries()) {
+    const candidate = call.model.candidates.find(({ name }) => name === attempt.candidate)
+    if (!candidate) continue
+    const most = usualOf(call, candidate).tokens
+    if (i < record.attempts.length - 1) tokens += isBilled(attempt) ? most : 0
+    else if (isOpenEnd(record)) tokens = Math.max(tokens, most)
   }
-  const atMost = (name: string, atLeast: Amounts): Amounts => {
-    const candidate = candidateOf(name)
-    if (!candidate) return atLeast
-    const { tokens, nanoUsd } = mostOf(call, candidate)
-    return { ...atLeast, tokens: Math.max(tokens, atLeast.tokens), nanoUsd: Math.max(nanoUsd, atLeast.nanoUsd) }
-  }
-  const total = { ...(isOpenEnd(record) ? atMost(record.attempts.at(-1)?.candidate ?? record.chosen, used) : used) }
-  for (const { candidate, error } of record.attempts.slice(0, -1)) {
-    if (error !== 'hedged' && error !== 'timeout') continue
-    const lost = atMost(candidate, NO_AMOUNTS)
-    total.tokens += lost.tokens
-    total.nanoUsd += lost.nanoUsd
-  }
-  return total
+  return { requests: 1, tokens, nanoUsd: Math.round(billedUsd(record) * NANO) }
 }
+
+/**
+ * A plain answer is written to its end, whoever has left; a stream is mostly ended with its connection, so that without
+ * a bound it came to a usual length at most.
+ */
+const openEnd = ({ stream }: InteractionRecord, call: Call, candidate: Candidate, reserved: number): Amounts =>
+  (stream || !Number.isFinite(reserved) ? usualOf : mostOf)(call, candidate)
+
+/** A try that gave no answer, and was paid for all the same: the provider had begun to write, or may have. */
+const isBilled = ({ status, error }: Attempt): boolean =>
+  error === 'hedged' || error === 'timeout' || (error !== null && status !== null && status < 300)
 
 /** The provider had the request, and nobody was told how long its answer became. */
 const isOpenEnd = ({ usage, usageEstimated, finishReason }: InteractionRecord) =>

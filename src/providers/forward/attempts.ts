@@ -8,6 +8,7 @@ import { errorBodyOf, parseJson, readError } from '../../openai/error.ts'
 import { isUnreadable } from '../../openai/unreadable.ts'
 import type { Attempt } from '../../store/records/records.ts'
 import { adapt } from '../dialect/adapt.ts'
+import { withBound } from '../dialect/bound.ts'
 import { Learned, type Refused } from '../dialect/learned.ts'
 import { type Refusal, readRefusal } from '../dialect/refusal.ts'
 import type { Refusals } from '../dialect/refusals.ts'
@@ -44,6 +45,8 @@ export interface ForwardInput {
   routed?: boolean
   /** No field may be left off. */
   strict?: boolean
+  /** A bound on the length of an answer that has none: what a budget still pays for; null: there is none. */
+  mostTokens?(candidate: Candidate): number | null
   /** On whose behalf, for what is remembered. */
   tenant?: string
   /**
@@ -150,7 +153,9 @@ export class Attempts {
     const { request } = this.#input
     const own = request.forCandidate?.(candidate) ?? request
     const native = this.#readable.get(candidate)
-    return native ? { ...own, native } : own
+    const readable = native ? { ...own, native } : own
+    const most = this.#input.mostTokens?.(candidate) ?? null
+    return most === null ? readable : withBound(readable, candidate, this.learnedOf(candidate), most)
   }
 
   #askOne(candidate: Candidate, cancel?: AbortSignal): Promise<AttemptResult> {

@@ -28,6 +28,8 @@ export interface RelayOptions {
   writeIdleMs: number
   /** Tells a stream in the endpoint's own format; the provider's bytes go through where left out. */
   writer?: StreamWriter | undefined
+  /** Called once, before the client gets the first bytes from which it can know the id of its answer. */
+  onNamed?: (completionId: string) => void
   /**
    * Called once, and awaited: before the last bytes of a whole answer go out, so that what is noted there is noted of
    * every answer that a client has got in whole, however this process ends; otherwise when the answer has failed.
@@ -146,6 +148,7 @@ class StreamRelay {
   #heardAt = 0
   #waitingForUpstream = false
   #isReported = false
+  #isNamed = false
   #cause: unknown
 
   constructor(answer: StreamAnswer, response: ServerResponse, options: RelayOptions) {
@@ -191,6 +194,7 @@ class StreamRelay {
       ...headersOf(this.#answer, this.#options.headers),
     })
     try {
+      this.#name()
       const first = writer ? writtenAll(writer, head) : head
       const last = observer.done ? await this.#complete() : null
       for (const bytes of last ? [...first, last] : first) if (!(await this.#sink.send(bytes))) return this.#cut()
@@ -202,6 +206,7 @@ class StreamRelay {
         const { value, done } = await this.#next(rest)
         if (done) return await this.#finish()
         let bytes = observer.push(value)
+        if (!this.#isNamed) this.#name()
         if (bytes && writer) bytes = writer.push(bytes)
         if (observer.events !== events || observer.done) {
           events = observer.events
@@ -270,6 +275,13 @@ class StreamRelay {
         ? "The model's answer took too long."
         : "The connection to the model's provider broke before the answer was complete.",
     )
+  }
+
+  #name(): void {
+    const { id } = this.#answer.observer
+    if (id === null) return
+    this.#isNamed = true
+    this.#options.onNamed?.(id)
   }
 
   #isComplete(): boolean {

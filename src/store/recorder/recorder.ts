@@ -2,12 +2,12 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Config } from '../../config/schema.ts'
 import { atEndOfTick } from '../../runtime/end-of-tick.ts'
 import { EphemeralMap } from '../../runtime/ephemeral-map.ts'
-import { userKey } from '../../runtime/keys.ts'
+import { userHash, userKey } from '../../runtime/keys.ts'
 import type { Charge } from '../limits.ts'
 import type { InteractionRecord, RewardRecord } from '../records/codec.ts'
 import { interactionLine, readInteraction, readReward, rewardLine } from '../records/codec.ts'
 import { summaryOf } from '../records/summary.ts'
-import { type InteractionSummary, type Store, StoreError } from '../store.ts'
+import { type CompletionRef, type InteractionSummary, MAX_COMPLETIONS, type Store, StoreError } from '../store.ts'
 import { chargeLine, readCharge } from './charge-line.ts'
 import { Spool } from './spool.ts'
 
@@ -26,6 +26,13 @@ type Row =
   | { type: 'reward'; record: RewardRecord }
   | { type: 'charge'; record: Charge }
 type Entry = Row & { bytes: number }
+
+interface Completion {
+  interaction: string
+  tenant: string
+  user: string
+  ts: number
+}
 
 export interface RecorderStatus {
   /** Records that the store does not have yet, as far as this process made them. */
@@ -76,9 +83,13 @@ export class Recorder {
   #rows: Entry[] = []
   #onDisk = false
   #lastAdopted = Number.NEGATIVE_INFINITY
-  readonly #findable = new EphemeralMap<InteractionRecord>(2 * MAX_FINDABLE)
+  readonly #findable = new EphemeralMap<InteractionRecord>(MAX_FINDABLE)
   readonly #open = new EphemeralMap<InteractionSummary>(MAX_FINDABLE)
+  /** Answers by their completion ids: also of those that the store has by now. */
+  readonly #completions = new EphemeralMap<Completion[]>(MAX_FINDABLE)
+  /** Summaries to be told to the store, each once. */
   #newlyOpen: InteractionSummary[] = []
+  readonly #announcing = new WeakSet<InteractionSummary>()
   #timer: NodeJS.Timeout | undefined
   #running: Promise<void> | undefined
   #retryMs = RETRY.firstMs
@@ -102,9 +113,33 @@ export class Recorder {
   /** An answer is on its way: feedback finds it in this process immediately, in other replicas after `flush_ms`. */
   open(summary: InteractionSummary): void {
     this.#open.set(userKey(summary.tenant, summary.id), summary)
+    if (summary.completionId) this.#addCompletion(summary, summary.completionId)
+    this.#announce(summary)
+  }
+
+  /** The provider has told the id of an answer that is on its way: feedback may name it from now on. */
+  nameCompletion(tenant: string, id: string, completionId: string): void {
+    const summary = this.#open.get(userKey(tenant, id))
+    // The client's own name for it stays.
+    if (!summary || summary.completionId) return
+    summary.completionId = completionId
+    this.#addCompletion(summary, completionId)
+    this.#announce(summary)
+  }
+
+  #announce(summary: InteractionSummary): void {
+    if (this.#announcing.has(summary)) return
+    this.#announcing.add(summary)
     this.#newlyOpen.push(summary)
     if (this.#newlyOpen.length > MAX_FINDABLE) this.#newlyOpen.splice(0, BATCH_ROWS)
     this.#schedule(this.#flushMs)
+  }
+
+  #addCompletion({ tenant, id, user, ts }: Pick<InteractionSummary, 'tenant' | 'id' | 'user' | 'ts'>, name: string) {
+    const key = userKey(tenant, name)
+    const known = this.#completions.get(key) ?? []
+    if (known.some(({ interaction }) => interaction === id)) return
+    this.#completions.set(key, [{ interaction: id, tenant, user, ts }, ...known].slice(0, MAX_COMPLETIONS))
   }
 
   /**
@@ -115,7 +150,7 @@ export class Recorder {
     const { tenant, id, completionId } = record
     this.#open.delete(userKey(tenant, id))
     this.#findable.set(userKey(tenant, id), record)
-    if (completionId !== null) this.#findable.set(userKey(tenant, completionId), record)
+    if (completionId !== null) this.#addCompletion(record, completionId)
     this.#fresh.push({ row: { type: 'interaction', record }, line: `${interactionLine(record)}\n` })
     if (!this.#written) {
       this.#written = Promise.withResolvers()
@@ -147,10 +182,39 @@ export class Recorder {
     return this.#open.get(key) ?? this.#store.findInteraction(tenant, id)
   }
 
+  /**
+   * As `Store.findCompletions`, and also what the store does not have yet.
+   *
+   * @throws StoreError when the store is away, unless there is one here
+   */
+  async findCompletions(tenant: string, completionId: string): Promise<CompletionRef[]> {
+    const here = (this.#completions.get(userKey(tenant, completionId)) ?? []).map(({ interaction, user, ts }) => {
+      return { interaction, user: userHash(user), ts }
+    })
+    let stored: CompletionRef[]
+    try {
+      stored = await this.#store.findCompletions(tenant, completionId)
+    } catch (error) {
+      if (here.length === 0) throw error
+      stored = []
+    }
+    const others = stored.filter(({ interaction }) => here.every((one) => one.interaction !== interaction))
+    return [...here, ...others]
+  }
+
   /** An erased user's answers are no longer found here. Records of theirs that still wait are left out by the store. */
   forget(tenant: string, user: string): void {
-    for (const [key, record] of this.#findable) {
-      if (record.tenant === tenant && record.user === user) this.#findable.delete(key)
+    const isTheirs = (one: { tenant: string; user: string }) => one.tenant === tenant && one.user === user
+    for (const map of [this.#findable, this.#open]) {
+      for (const [key, one] of map) if (isTheirs(one)) map.delete(key)
+    }
+    for (const [key, [first, ...more]] of this.#completions) {
+      if (first && [first, ...more].some(isTheirs)) {
+        this.#completions.set(
+          key,
+          [first, ...more].filter((one) => !isTheirs(one)),
+        )
+      }
     }
   }
 
@@ -263,6 +327,7 @@ export class Recorder {
 
   async #announceOpen(): Promise<void> {
     const still = this.#newlyOpen.filter(({ tenant, id }) => this.#open.has(userKey(tenant, id)))
+    for (const summary of this.#newlyOpen) this.#announcing.delete(summary)
     this.#newlyOpen = []
     if (still.length > 0) await this.#store.openInteractions(still)
   }
@@ -319,7 +384,6 @@ export class Recorder {
     for (const { type, record } of rows) {
       if (type !== 'interaction') continue
       this.#findable.delete(userKey(record.tenant, record.id))
-      if (record.completionId !== null) this.#findable.delete(userKey(record.tenant, record.completionId))
     }
   }
 

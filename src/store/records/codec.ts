@@ -79,7 +79,8 @@ const attempt: z.ZodType<Attempt> = z.object({
   status: z.number().int().nullable(),
   error: z.string().nullable(),
   ms: z.number(),
-})
+  cost_usd: z.number().optional(),
+}) as z.ZodType<Attempt>
 
 const USAGE = {
   promptTokens: field('prompt_tokens', count),
@@ -133,7 +134,11 @@ const INTERACTION = {
   /** The candidate that answered in the end; the first choice where none did. */
   chosen: field('chosen', z.string(), 'the candidate that answered in the end; the first choice where none did'),
   reason: field('reason', z.enum(REASONS), 'as in `x-router-reason`'),
-  attempts: field('attempts', z.array(attempt), 'each try: `status` is null when none came, `error` when it worked'),
+  attempts: field(
+    'attempts',
+    z.array(attempt),
+    'each try: `status` is null when none came, `error` when it worked; `cost_usd` where there was more to pay for than the answer: at most so much',
+  ),
   usage: field('usage', nested(USAGE) as z.ZodType<Usage>, 'tokens, as the provider counted them'),
   usageEstimated: field('usage_estimated', z.boolean(), 'the provider did not say: counted by us'),
   costUsd: field('cost_usd', z.number(), 'at the prices of that time'),
@@ -202,6 +207,8 @@ const REWARD = {
   /** A thumb is a yes or no, a number is a measurement: the model treats them differently. */
   binary: field('binary', z.boolean(), 'a thumb, not a measurement'),
   ts: field('ts', unixMs, 'Unix milliseconds'),
+  /** When the request began that it is about: a user erased since then has no reward. */
+  askedAt: field('asked_at', unixMs.optional(), 'when the request began that it is about, Unix milliseconds'),
   preferredModel: field('preferred_model', z.string().nullable(), 'the candidate that the user would rather have had'),
   comment: field('comment', z.string().nullable(), "the user's own words"),
 }

@@ -40,6 +40,8 @@ export interface Attempt {
   /** Kind of error, null when it worked. */
   error: string | null
   ms: number
+  /** Dollars, at most: of each try, where there was more to pay for than the answer. */
+  cost_usd?: number
 }
 
 /** What a rating of an answer tells of the router's gain over a baseline (`routing/safety/lift.ts`). */

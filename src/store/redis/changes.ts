@@ -1,8 +1,10 @@
 import type { Invalidation } from '../store.ts'
-import { createSubscriber, type RedisClient } from './connection.ts'
+import { createSubscriber, endSubscription, type RedisClient } from './connection.ts'
 import * as keys from './keys.ts'
 
 const HEARTBEAT_MS = 1_000
+/** Numbers that Redis took and that did not come back, before the subscription is taken for dead. */
+const UNHEARD = 2
 
 /**
  * What a client says when a connection broke or came back; a cluster's does not say which one carried the subscription.
@@ -13,7 +15,8 @@ const INTERRUPTIONS = ['close', 'ready', '+node', '-node', 'node error']
  * Listens to what replicas publish. A subscription that breaks loses messages without a word. So this one sends itself
  * a number every second: when a connection broke or a number is missing, changes may be missing too, and with the next
  * number, which proves that it hears again, `{ kind: 'all' }` is told. A change is thus seen at once, or within a
- * second or two of the subscription's return.
+ * second or two of the subscription's return. A connection that is open but dead says nothing at all: where Redis takes
+ * our numbers and they do not come back, it is ended, and nothing cached is believed until another one hears.
  */
 export class ChangeChannel {
   readonly #client: RedisClient
@@ -25,6 +28,7 @@ export class ChangeChannel {
   #closed = false
   #sent = 0
   #heard = 0
+  #unheard = 0
   #interrupted = false
 
   constructor(client: RedisClient, replica: string, emit: (change: Invalidation) => void) {
@@ -60,7 +64,14 @@ export class ChangeChannel {
 
   #beat(): void {
     if (!this.#subscribed || this.#client.status !== 'ready') return
-    this.#client.publish(this.#own, String(++this.#sent)).catch(() => undefined)
+    if (this.#unheard >= UNHEARD) {
+      if (this.#unheard % UNHEARD === 0) endSubscription(this.#subscriber)
+      this.#emit({ kind: 'all' })
+    }
+    this.#client.publish(this.#own, String(++this.#sent)).then(
+      () => this.#unheard++,
+      () => undefined,
+    )
   }
 
   #receive(channel: string, message: string): void {
@@ -68,6 +79,7 @@ export class ChangeChannel {
       this.#emit(JSON.parse(message))
       return
     }
+    this.#unheard = 0
     const number = Number(message)
     if (this.#interrupted || number !== this.#heard + 1) this.#emit({ kind: 'all' })
     this.#interrupted = false

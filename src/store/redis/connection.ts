@@ -133,6 +133,18 @@ export function createSubscriber(client: RedisClient): RedisClient {
   return subscriber
 }
 
+/**
+ * Ends the connection that carries a subscription, without a word to a server that may not hear; another one follows.
+ */
+export function endSubscription(subscriber: RedisClient): void {
+  // A cluster's client keeps it to itself, and has no other way to end it.
+  const one =
+    subscriber instanceof Redis ? subscriber : (subscriber as unknown as WithSubscriber).subscriber?.getInstance()
+  one?.stream?.destroy()
+}
+
+type WithSubscriber = { subscriber?: { getInstance(): Redis | null } }
+
 const backoff = (times: number) =>
   Math.min(RECONNECT.maxMs, RECONNECT.firstMs * 2 ** Math.min(times, 10)) * (0.75 + Math.random() / 2)
 

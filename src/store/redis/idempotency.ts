@@ -1,5 +1,12 @@
 import { createHash } from 'node:crypto'
-import { type Claim, type ClaimRequest, type Idempotency, MAX_REPLAY_BYTES, MAX_REPLAYS } from '../limits.ts'
+import {
+  type Claim,
+  type ClaimRequest,
+  type Idempotency,
+  type Keeping,
+  MAX_REPLAY_BYTES,
+  MAX_REPLAYS,
+} from '../limits.ts'
 import { StoreError } from '../store.ts'
 import type { RunFor } from './commands.ts'
 import * as keys from './keys.ts'
@@ -11,7 +18,7 @@ export class RedisIdempotency implements Idempotency {
     this.#run = run
   }
 
-  async claim({ tenant, user, key, bodyHash, token, ttlMs }: ClaimRequest): Promise<Claim> {
+  async claim({ tenant, user, key, bodyHash, token, askedAt, ttlMs }: ClaimRequest): Promise<Claim> {
     const hash = hashOf(key)
     const [state, response] = (await this.#run(
       tenant,
@@ -21,8 +28,11 @@ export class RedisIdempotency implements Idempotency {
         keys.idempotencyKeys(tenant),
         keys.userLog(tenant, user),
         keys.voidClaim(tenant, token),
+        keys.idempotencyBytes(tenant),
+        keys.erased(tenant, user),
+        keys.tenantErased(tenant),
       ],
-      [hash, bodyHash, token, ttlMs, MAX_REPLAYS, keys.idempotencyKey(tenant, '')],
+      [hash, bodyHash, token, ttlMs, MAX_REPLAYS, keys.idempotencyKey(tenant, ''), askedAt ?? Date.now()],
     )) as [Buffer, Buffer?]
     if (response) return { state: 'done', response }
     const outcome = String(state) as 'claimed' | 'in_flight' | 'mismatch' | 'void'
@@ -30,20 +40,36 @@ export class RedisIdempotency implements Idempotency {
     return { state: outcome }
   }
 
-  async complete(tenant: string, key: string, token: string, response: Buffer, keepMs: number): Promise<boolean> {
-    const fits = response.length <= MAX_REPLAY_BYTES
-    const kept = await this.#end(tenant, key, token, fits ? keepMs : 0, fits ? response : '')
+  async complete(
+    tenant: string,
+    key: string,
+    token: string,
+    response: Buffer,
+    { keepMs, maxBytes }: Keeping,
+  ): Promise<boolean> {
+    const fits = response.length <= Math.min(MAX_REPLAY_BYTES, maxBytes)
+    const kept = await this.#end(tenant, key, [token, fits ? keepMs : 0, fits ? response : '', maxBytes])
     return kept && fits
   }
 
   async release(tenant: string, key: string, token: string): Promise<void> {
-    await this.#end(tenant, key, token, 0, '')
+    await this.#end(tenant, key, [token, 0, '', 0])
   }
 
-  async #end(tenant: string, key: string, token: string, keepMs: number, response: Buffer | string): Promise<boolean> {
+  async #end(
+    tenant: string,
+    key: string,
+    [token, ...rest]: [token: string, keepMs: number, response: Buffer | string, maxBytes: number],
+  ): Promise<boolean> {
     const hash = hashOf(key)
-    const on = [keys.idempotencyKey(tenant, hash), keys.idempotencyKeys(tenant), keys.voidClaim(tenant, token)]
-    return (await this.#run(tenant, 'complete', on, [hash, token, keepMs, response])) === 1
+    const on = [
+      keys.idempotencyKey(tenant, hash),
+      keys.idempotencyKeys(tenant),
+      keys.voidClaim(tenant, token),
+      keys.idempotencyBytes(tenant),
+    ]
+    const args = [hash, token, ...rest, keys.idempotencyKey(tenant, '')]
+    return (await this.#run(tenant, 'complete', on, args)) === 1
   }
 }
 

@@ -1,4 +1,4 @@
-import { hash } from 'node:crypto'
+import { userHash } from '../../runtime/keys.ts'
 
 /**
  * Every key in Redis. All of a tenant's share the hash tag `{<tenant>}`, so that one script may change several of them
@@ -16,6 +16,8 @@ export const tenantKeys = {
 export const TENANTS = 'pr:tenants'
 /** Under which all replicas keep user ids. */
 export const SHARED_SECRET = 'pr:shared-secret'
+/** Tells that secret, or the one configured, from others. */
+export const SECRET_FINGERPRINT = 'pr:secret-fingerprint'
 /** Processes that use this Redis. */
 export const REPLICAS = 'pr:replicas'
 /** Published in every change that replicas cache: `Invalidation` as JSON. */
@@ -35,9 +37,9 @@ export const salt = (tenant: string, id: string) => `${tag(tenant)}salt:${id}`
 export const userLog = (tenant: string, id: string) => `${tag(tenant)}user-log:${id}`
 export const userConversations = (tenant: string, id: string) => `${tag(tenant)}user-conversations:${id}`
 /** Erased users are remembered by a hash: their id is gone. */
-export const erased = (tenant: string, id: string) => tag(tenant) + erasedOf(id)
-/** The same, without what a tenant's keys start with. */
-export const erasedOf = (id: string) => `erased:${hash('sha256', id, 'base64url')}`
+export const erased = (tenant: string, id: string) => `${tag(tenant)}erased:${userHash(id)}`
+/** When the whole tenant was erased. */
+export const tenantErased = (tenant: string) => `${tag(tenant)}erased:`
 
 /** Of one interaction; each takes its id, or "" for what such a key starts with. */
 export const marker = (tenant: string, id: string) => `${tag(tenant)}interaction:${id}`
@@ -52,6 +54,7 @@ export const refusals = (tenant: string) => `${tag(tenant)}refusals`
 export const mode = (tenant: string) => `${tag(tenant)}mode`
 export const evidence = (tenant: string, key: string) => `${tag(tenant)}evidence:${key}`
 export const idempotencyKeys = (tenant: string) => `${tag(tenant)}idempotency`
+export const idempotencyBytes = (tenant: string) => `${tag(tenant)}idempotency-bytes`
 /** By a hash of the client's key. */
 export const idempotencyKey = (tenant: string, hash: string) => `${tag(tenant)}idempotency:${hash}`
 /** Of one tenant's kept responses: when they run out, and their sizes. */
@@ -61,6 +64,9 @@ export const responseBytes = (tenant: string) => `${tag(tenant)}response-bytes`
 export const response = (tenant: string, member: string) => `${tag(tenant)}response:${member}`
 export const userResponses = (tenant: string, id: string) => `${tag(tenant)}user-responses:${id}`
 export const responseItems = (tenant: string, id: string) => `${tag(tenant)}response-items:${id}`
+/** What was used in a day: fields `tenant` and `key:<id>`; of users, their ids. */
+export const usage = (tenant: string, day: string) => `${tag(tenant)}usage:${day}`
+export const usersUsage = (tenant: string, day: string) => `${tag(tenant)}users-usage:${day}`
 /** A claim that was given up while it may still be on its way, by its token. */
 export const voidClaim = (tenant: string, token: string) => `${tag(tenant)}void-claim:${token}`
 /** Never written: read to learn whether the tenant's part of a cluster answers. */

@@ -1,3 +1,5 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { userHash } from '../../runtime/keys.ts'
 import { decodeSummary, encodeSummary } from '../codec.ts'
 import {
   type InteractionRecord,
@@ -10,7 +12,8 @@ import {
   type StoredInteraction,
 } from '../records/codec.ts'
 import { summaryOf } from '../records/summary.ts'
-import type { InteractionSummary, RecordFilter } from '../store.ts'
+import type { CompletionRef, InteractionSummary, RecordFilter } from '../store.ts'
+import { dayOf, MAX_USERS_A_DAY, USAGE_DAYS, usedOf } from '../usage.ts'
 import type { RedisAccess } from './access.ts'
 import { jsonArgument } from './commands.ts'
 import * as keys from './keys.ts'
@@ -19,7 +22,10 @@ import { readStream, readUserLog } from './stream.ts'
 /** Rows a script: Redis does nothing else meanwhile. */
 const ROWS_PER_SCRIPT = 64
 const READ_ROWS = 256
+/** Of a stream; whole nodes of it, some hundred rows each. */
+const TRIMMED_AT_ONCE = 2_000
 const OPEN_MS = 86_400_000
+const USAGE_MS = USAGE_DAYS * 86_400_000
 
 /** The log: interactions and rewards. */
 export class RedisRecords {
@@ -40,7 +46,14 @@ export class RedisRecords {
         tenant,
         'open-interactions',
         [keys.tag(tenant)],
-        [OPEN_MS, ...part.flatMap((row) => [row.id, row.user, encodeSummary(row)])],
+        [
+          OPEN_MS,
+          this.#retentionMs,
+          ...part.flatMap((row) => {
+            const { id, user, ts, completionId } = row
+            return [id, user, userHash(user), ts, completionId ?? '', encodeSummary(row)]
+          }),
+        ],
       ),
     )
   }
@@ -48,12 +61,17 @@ export class RedisRecords {
   async appendInteractions(rows: InteractionRecord[]): Promise<void> {
     await eachTenant(rows, async (tenant, part) => {
       await this.#noteTenant(tenant)
-      const heads = part.map(({ id, ts, user, completionId, text, textExpiresAt }) => {
-        return [id, ts, user, keys.erasedOf(user), completionId ?? '', text ?? '', textExpiresAt ?? '']
+      const heads = part.map((row) => {
+        const { id, ts, user, completionId, text, textExpiresAt, key, chosen } = row
+        const { promptTokens, completionTokens, nanoUsd } = usedOf(row)
+        const used = [dayOf(ts), key ?? '', chosen, promptTokens, completionTokens, nanoUsd]
+        return [id, ts, user, userHash(user), completionId ?? '', text ?? '', textExpiresAt ?? '', ...used]
       })
       const args = [
         this.#retentionMs,
         jsonArgument(heads),
+        USAGE_MS,
+        MAX_USERS_A_DAY,
         ...part.map((row) => Buffer.from(interactionJsonWithoutText(row))),
       ]
       await this.#redis.runLong(tenant, 'append-interactions', [keys.tag(tenant)], args)
@@ -68,6 +86,7 @@ export class RedisRecords {
         'append-rewards',
         [
           keys.rewards(tenant),
+          keys.tenantErased(tenant),
           ...part.flatMap(({ interaction, user }) => [
             keys.knownRewards(tenant, interaction),
             keys.userLog(tenant, user),
@@ -78,7 +97,7 @@ export class RedisRecords {
           this.#retentionMs,
           ...part.flatMap((row) => [
             `${row.kind}:${row.ts}:${row.user}`,
-            row.ts,
+            row.askedAt ?? row.ts,
             row.user,
             row.interaction,
             rewardJson(row),
@@ -92,12 +111,21 @@ export class RedisRecords {
     const found = (await this.#redis.run(
       tenant,
       'find-interaction',
-      [keys.marker(tenant, id), keys.completion(tenant, id), keys.interactions(tenant)],
-      [keys.marker(tenant, '')],
+      [keys.marker(tenant, id), keys.interactions(tenant)],
+      [],
     )) as [Buffer, Buffer] | null
     if (!found) return null
     const [state, json] = found.map(String) as [string, string]
     return state === 'o' ? decodeSummary(json) : summaryOf(readInteraction(JSON.parse(json)))
+  }
+
+  async findCompletions(tenant: string, completionId: string): Promise<CompletionRef[]> {
+    const lines = await this.#redis.ask(tenant, () => this.#redis.client.get(keys.completion(tenant, completionId)))
+    return (lines ?? '')
+      .split('\n')
+      .map((line) => line.split(' '))
+      .filter((fields) => fields.length === 3)
+      .map(([user = '', interaction = '', ts]) => ({ user, interaction, ts: Number(ts) }))
   }
 
   async *readInteractions(filter: RecordFilter): AsyncGenerator<InteractionRecord[]> {
@@ -121,7 +149,8 @@ export class RedisRecords {
     const oldest = Date.now() - this.#retentionMs
     for (const tenant of await this.#tenants({})) {
       for (const stream of [keys.interactions(tenant), keys.rewards(tenant)]) {
-        await this.#redis.askLong(tenant, () => this.#redis.client.xtrim(stream, 'MINID', oldest))
+        const trim = () => this.#redis.client.xtrim(stream, 'MINID', '~', oldest, 'LIMIT', TRIMMED_AT_ONCE)
+        while ((await this.#redis.askLong(tenant, trim)) > 0) await nextTurn()
       }
     }
   }

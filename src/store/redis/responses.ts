@@ -1,6 +1,16 @@
-import { decodeResponse, encodeResponse, type KeepOptions, type Responses, type StoredResponse } from '../responses.ts'
+import {
+  decodeResponse,
+  encodeResponse,
+  type KeepOptions,
+  MAX_ITEMS,
+  type Responses,
+  type StoredResponse,
+} from '../responses.ts'
 import type { RunFor } from './commands.ts'
 import * as keys from './keys.ts'
+
+/** Responses a script: Redis does nothing else meanwhile. */
+const PER_SCRIPT = 64
 
 export class RedisResponses implements Responses {
   readonly #run: RunFor
@@ -20,7 +30,7 @@ export class RedisResponses implements Responses {
     const kept = await this.#runLong(
       tenant,
       'save-response',
-      [...on, keys.response(tenant, `${id}\n${user}`)],
+      [...on, keys.response(tenant, `${id}\n${user}`), keys.tenantErased(tenant)],
       [
         id,
         user,
@@ -30,25 +40,35 @@ export class RedisResponses implements Responses {
         keys.response(tenant, ''),
         keys.userResponses(tenant, ''),
         keys.responseItems(tenant, ''),
-        items.join('\n'),
+        items.slice(-MAX_ITEMS).join('\n'),
         bytes,
-        ...chain,
+        ...chain.slice(0, PER_SCRIPT),
       ],
     )
-    return kept === 1
+    if (kept !== 1) return false
+    for (const ids of slices(chain.slice(PER_SCRIPT))) {
+      const args = [user, keys.response(tenant, ''), Math.round(options.ttlMs), ...ids]
+      await this.#runLong(tenant, 'renew-responses', [keys.responses(tenant)], args)
+    }
+    return true
   }
 
   async load(tenant: string, user: string, ids: readonly string[]): Promise<(StoredResponse | null)[]> {
-    if (ids.length === 0) return []
-    const on = [keys.responses(tenant)]
-    const found = await this.#runLong(tenant, 'load-responses', on, [user, keys.response(tenant, ''), ...ids])
-    return (found as (Buffer | null)[]).map((bytes) => bytes && decodeResponse(bytes))
+    const found: (Buffer | null)[] = []
+    for (const some of slices(ids)) {
+      const args = [user, keys.response(tenant, ''), ...some]
+      found.push(...((await this.#runLong(tenant, 'load-responses', [keys.responses(tenant)], args)) as typeof found))
+    }
+    return found.map((bytes) => bytes && decodeResponse(bytes))
   }
 
   async findItems(tenant: string, user: string, items: readonly string[]): Promise<(string | null)[]> {
-    if (items.length === 0) return []
-    const found = await this.#run(tenant, 'find-items', [keys.responseItems(tenant, user)], [...items])
-    return (found as (Buffer | null)[]).map((id) => id && String(id))
+    const found: (Buffer | null)[] = []
+    for (const some of slices(items)) {
+      const on = [keys.responseItems(tenant, user)]
+      found.push(...((await this.#run(tenant, 'find-items', on, some)) as typeof found))
+    }
+    return found.map((id) => id && String(id))
   }
 
   async delete(tenant: string, user: string, id: string): Promise<boolean> {
@@ -56,17 +76,23 @@ export class RedisResponses implements Responses {
     return went === 1
   }
 
-  async list(tenant: string, user: string): Promise<string[]> {
+  async *list(tenant: string, user: string): AsyncGenerator<string[]> {
     const on = [keys.responses(tenant), keys.userResponses(tenant, user)]
-    return ((await this.#runLong(tenant, 'list-responses', on, [user])) as Buffer[]).map(String)
+    for (let skip = 0; ; ) {
+      const args = [user, skip, PER_SCRIPT]
+      const [read, ...ids] = (await this.#runLong(tenant, 'list-responses', on, args)) as [number, ...Buffer[]]
+      if (read === 0) return
+      if (ids.length > 0) yield ids.map(String)
+      skip += read
+    }
   }
 
-  /** Returns how many went. @param atOnce most responses a script */
-  async erase(tenant: string, user: string, atOnce: number): Promise<number> {
+  /** Returns how many went. */
+  async erase(tenant: string, user: string): Promise<number> {
     for (let rows = 0; ; ) {
-      const [handled, went] = await this.#drop(tenant, user, atOnce, [])
+      const [handled, went] = await this.#drop(tenant, user, PER_SCRIPT, [])
       rows += went
-      if (handled < atOnce) return rows
+      if (handled < PER_SCRIPT) return rows
     }
   }
 
@@ -80,4 +106,8 @@ export class RedisResponses implements Responses {
     const args = [user, keys.response(tenant, ''), most, ...ids]
     return (await this.#runLong(tenant, 'drop-responses', on, args)) as [number, number]
   }
+}
+
+function* slices(ids: readonly string[]): Generator<string[]> {
+  for (let i = 0; i < ids.length; i += PER_SCRIPT) yield ids.slice(i, i + PER_SCRIPT)
 }

@@ -2,15 +2,25 @@ import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import type { RedisConfig } from '../../config/schema.ts'
 import { fairTimeout } from '../../runtime/fair-timer.ts'
+import { userHash } from '../../runtime/keys.ts'
 import { floatBytes, floatsOf } from '../bytes.ts'
 import { Listeners } from '../changes.ts'
 import { decodeConversation } from '../codec.ts'
 import type { Limits } from '../limits.ts'
 import { OwedEnds } from '../owed-ends.ts'
-import type { ConversationState, Evidence, Invalidation, RefusalFilter, Store, StoredRefusal } from '../store.ts'
+import {
+  type ConversationState,
+  ErasedError,
+  type Evidence,
+  type Invalidation,
+  type RefusalFilter,
+  type Store,
+  type StoredRefusal,
+} from '../store.ts'
 import { announcing, RedisAccess } from './access.ts'
 import { RedisBatch } from './batch.ts'
 import { ChangeChannel } from './changes.ts'
+import { eraseTenant } from './erase-tenant.ts'
 import { RedisHealth } from './health.ts'
 import { RedisIdempotency } from './idempotency.ts'
 import * as keys from './keys.ts'
@@ -18,6 +28,7 @@ import { RedisLimits } from './limits.ts'
 import { RedisRecords } from './records.ts'
 import { RedisResponses } from './responses.ts'
 import { RedisTenantKeys } from './tenant-keys.ts'
+import { RedisUsage } from './usage.ts'
 import { RedisUsers } from './users.ts'
 
 const CONNECT_WAIT_MS = 1_000
@@ -33,6 +44,7 @@ export class RedisStore implements Store {
   readonly limits: Limits
   readonly idempotency: OwedEnds
   readonly responses: RedisResponses
+  readonly usage: RedisUsage
   readonly #redis: RedisAccess
   readonly #keys: RedisTenantKeys
   readonly #users: RedisUsers
@@ -60,7 +72,8 @@ export class RedisStore implements Store {
     this.limits = new RedisLimits(this.#batch, () => this.#health.replicas)
     this.idempotency = new OwedEnds(new RedisIdempotency(run))
     this.responses = new RedisResponses(run, runLong)
-    this.#users = new RedisUsers(this.#redis, this.responses, this.#retentionMs)
+    this.usage = new RedisUsage(this.#redis)
+    this.#users = new RedisUsers(this.#redis, this.responses, this.usage, this.#retentionMs)
     this.#sweep = setInterval(() => void this.sweep().catch(() => undefined), SWEEP_MS).unref()
   }
 
@@ -79,14 +92,21 @@ export class RedisStore implements Store {
   readonly loadUser: Store['loadUser'] = (tenant, user) => this.#users.loadUser(tenant, user)
   readonly loadUserState: Store['loadUserState'] = (tenant, user) => this.#users.loadUserState(tenant, user)
   readonly loadEdges: Store['loadEdges'] = (tenant, user) => this.#users.loadEdges(tenant, user)
-  readonly commitUser: Store['commitUser'] = (tenant, user, next, edge) =>
-    this.#users.commitUser(tenant, user, next, edge)
+  readonly commitUser: Store['commitUser'] = (tenant, user, next, edge, askedAt) =>
+    this.#users.commitUser(tenant, user, next, edge, askedAt)
   readonly eraseUser: Store['eraseUser'] = (tenant, user) => this.#users.eraseUser(tenant, user)
+  readonly eraseTenant: Store['eraseTenant'] = (tenant) =>
+    eraseTenant(this.#redis, this.#keys, tenant, this.#retentionMs)
+  readonly moveUser: Store['moveUser'] = (tenant, from, to) => this.#users.moveUser(tenant, from, to)
+  readonly touchUser: Store['touchUser'] = (tenant, user) => this.#users.touchUser(tenant, user)
+  readonly dropIdleUsers: Store['dropIdleUsers'] = (tenant, before, from) =>
+    this.#users.dropIdleUsers(tenant, before, from)
 
   readonly openInteractions: Store['openInteractions'] = (rows) => this.#records.openInteractions(rows)
   readonly appendInteractions: Store['appendInteractions'] = (rows) => this.#records.appendInteractions(rows)
   readonly appendRewards: Store['appendRewards'] = (rows) => this.#records.appendRewards(rows)
   readonly findInteraction: Store['findInteraction'] = (tenant, id) => this.#records.findInteraction(tenant, id)
+  readonly findCompletions: Store['findCompletions'] = (tenant, id) => this.#records.findCompletions(tenant, id)
   readonly readInteractions: Store['readInteractions'] = (filter) => this.#records.readInteractions(filter)
   readonly readRewards: Store['readRewards'] = (filter) => this.#records.readRewards(filter)
 
@@ -100,7 +120,10 @@ export class RedisStore implements Store {
     state: ConversationState,
     ttlS: number,
   ): Promise<ConversationState | null> {
-    const operation = ['converse', id, state.user, JSON.stringify(state), Math.round(ttlS * 1e3)]
+    const operation = [
+      ...['converse', id, state.user, JSON.stringify(state), Math.round(ttlS * 1e3)],
+      ...[`erased:${userHash(state.user)}`, state.ts],
+    ]
     const before = (await this.#batch.ask(tenant, operation, 'soon')) as Buffer | null
     return turnOf(before && String(before))
   }
@@ -173,12 +196,17 @@ export class RedisStore implements Store {
       .sort((a, b) => (keyOfRefusal(a) < keyOfRefusal(b) ? -1 : 1))
   }
 
-  salt(tenant: string, user: string, proposed: Buffer): Promise<Buffer> {
+  async salt(tenant: string, user: string, proposed: Buffer, askedAt = Date.now()): Promise<Buffer> {
+    const { client } = this.#redis
     const key = keys.salt(tenant, user)
-    return this.#redis.ask(tenant, async () => {
-      await this.#redis.client.set(key, proposed, 'NX')
-      return (await this.#redis.client.getBuffer(key)) ?? proposed
+    const salt = await this.#redis.ask(tenant, async () => {
+      const marks = await client.mget(keys.erased(tenant, user), keys.tenantErased(tenant))
+      if (marks.some((at) => at !== null && Number(at) >= askedAt)) return null
+      await client.set(key, proposed, 'NX')
+      return (await client.getBuffer(key)) ?? proposed
     })
+    if (!salt) throw new ErasedError('The user has been erased.')
+    return salt
   }
 
   loadMode(tenant: string): Promise<string | null> {
@@ -196,10 +224,23 @@ export class RedisStore implements Store {
     await this.#redis.ask('{keys}', () => this.#redis.client.publish(keys.CHANGES, JSON.stringify(change)))
   }
 
-  sharedSecret(proposed: string): Promise<string> {
+  sharedSecret(proposed: string): Promise<string>
+  sharedSecret(proposed: null): Promise<string | null>
+  sharedSecret(proposed: string | null): Promise<string | null> {
     return this.#redis.ask('{keys}', async () => {
-      await this.#redis.client.set(keys.SHARED_SECRET, proposed, 'NX')
+      if (proposed !== null) await this.#redis.client.set(keys.SHARED_SECRET, proposed, 'NX')
       return (await this.#redis.client.get(keys.SHARED_SECRET)) ?? proposed
+    })
+  }
+
+  secretFingerprint(proposed: string, replaces: readonly string[]): Promise<string> {
+    const { client } = this.#redis
+    return this.#redis.ask('{keys}', async () => {
+      await client.set(keys.SECRET_FINGERPRINT, proposed, 'NX')
+      const noted = (await client.get(keys.SECRET_FINGERPRINT)) ?? proposed
+      if (!replaces.includes(noted)) return noted
+      await client.set(keys.SECRET_FINGERPRINT, proposed)
+      return proposed
     })
   }
 

@@ -54,6 +54,9 @@ export class RedisTenantKeys {
 const KEY_KEYS = [keys.tenantKeys.records, keys.tenantKeys.ids]
 
 const keyOf = (json: string, revoked: string | null): KeyRecord => ({
+  // Not there in what an earlier release wrote.
+  user: null,
+  scopes: null,
   ...JSON.parse(json),
   revokedAt: revoked === null ? null : Number(revoked),
 })

@@ -1,22 +1,29 @@
 import { floatBytes, floatsOf } from '../bytes.ts'
 import { decodeEdge, encodeEdge } from '../codec.ts'
-import { MAX_EDGES, type StoredEdge, type StoredUser, type UserState } from '../store.ts'
+import { ErasedError, MAX_EDGES, type StoredEdge, type StoredUser, type UserState } from '../store.ts'
+import { daysBack } from '../usage.ts'
 import { announcing, type RedisAccess } from './access.ts'
+import { nodesOf } from './erase-tenant.ts'
 import * as keys from './keys.ts'
 import type { RedisResponses } from './responses.ts'
+import type { RedisUsage } from './usage.ts'
 
 /** Rows a script: Redis does nothing else meanwhile. */
 const ROWS_PER_SCRIPT = 64
+const KEYS_A_SCAN = 500
+const CONVERSATIONS_PER_SCRIPT = 256
 
 /** What is known of users: beliefs, edges, and how to forget them. */
 export class RedisUsers {
   readonly #redis: RedisAccess
   readonly #responses: RedisResponses
+  readonly #usage: RedisUsage
   readonly #retentionMs: number
 
-  constructor(redis: RedisAccess, responses: RedisResponses, retentionMs: number) {
+  constructor(redis: RedisAccess, responses: RedisResponses, usage: RedisUsage, retentionMs: number) {
     this.#redis = redis
     this.#responses = responses
+    this.#usage = usage
     this.#retentionMs = retentionMs
   }
 
@@ -38,11 +45,20 @@ export class RedisUsers {
     return edges.map(decodeEdge).sort((a, b) => a.seq - b.seq || (a.id < b.id ? -1 : 1))
   }
 
-  async commitUser(tenant: string, user: string, next: StoredUser, edge?: StoredEdge): Promise<boolean> {
+  async commitUser(
+    tenant: string,
+    user: string,
+    next: StoredUser,
+    edge?: StoredEdge,
+    askedAt = Date.now(),
+  ): Promise<boolean> {
     const done = await this.#redis.run(
       tenant,
       'commit-user',
-      [keys.user(tenant, user), keys.edges(tenant, user), keys.edgeOrder(tenant, user)],
+      [
+        ...[keys.user(tenant, user), keys.edges(tenant, user), keys.edgeOrder(tenant, user)],
+        ...[keys.erased(tenant, user), keys.tenantErased(tenant)],
+      ],
       [
         next.revision,
         next.policy,
@@ -55,9 +71,11 @@ export class RedisUsers {
         MAX_EDGES,
         next.since,
         next.heardAt,
+        askedAt,
         ...(edge ? [edge.id, edge.seq, encodeEdge(edge)] : []),
       ],
     )
+    if (done === -1) throw new ErasedError('The user has been erased.')
     return done === 1
   }
 
@@ -70,37 +88,86 @@ export class RedisUsers {
           keys.user(tenant, user),
           keys.edges(tenant, user),
           keys.edgeOrder(tenant, user),
-          keys.userConversations(tenant, user),
           keys.erased(tenant, user),
           keys.salt(tenant, user),
         ],
-        [
-          Date.now(),
-          this.#retentionMs,
-          user,
-          keys.conversation(tenant, ''),
-          ...announcing({ kind: 'user', tenant, user }),
-        ],
+        [Date.now(), this.#retentionMs, ...announcing({ kind: 'user', tenant, user })],
       ),
     )
-    rows += await this.#responses.erase(tenant, user, ROWS_PER_SCRIPT)
-    for (;;) {
-      const [handled, went] = (await this.#redis.runLong(
+    await this.#usage.erase(tenant, user, daysBack(this.#retentionMs))
+    rows += await this.#responses.erase(tenant, user)
+    rows += await this.#eraseInSlices(
+      tenant,
+      'erase-conversations',
+      [keys.userConversations(tenant, user)],
+      CONVERSATIONS_PER_SCRIPT,
+      [user, keys.conversation(tenant, '')],
+    )
+    return (
+      rows +
+      (await this.#eraseInSlices(
         tenant,
         'erase-log',
         [keys.userLog(tenant, user), keys.interactions(tenant), keys.rewards(tenant)],
+        ROWS_PER_SCRIPT,
         [
-          ROWS_PER_SCRIPT,
           keys.marker(tenant, ''),
           keys.completion(tenant, ''),
           keys.text(tenant, ''),
           keys.knownRewards(tenant, ''),
           keys.idempotencyKey(tenant, ''),
         ],
-      )) as [number, number]
+      ))
+    )
+  }
+
+  /** Others are served between two slices. One that failed can be gone on with: erase again. */
+  async #eraseInSlices(
+    tenant: string,
+    script: 'erase-conversations' | 'erase-log',
+    on: string[],
+    most: number,
+    args: string[],
+  ): Promise<number> {
+    for (let rows = 0; ; ) {
+      const [handled, went] = (await this.#redis.runLong(tenant, script, on, [most, ...args])) as [number, number]
       rows += went
-      if (handled < ROWS_PER_SCRIPT) return rows
+      if (handled < most) return rows
     }
+  }
+
+  async moveUser(tenant: string, from: string, to: string): Promise<boolean> {
+    const on = [keys.user, keys.edges, keys.edgeOrder, keys.salt, keys.userLog]
+    const both = on.flatMap((key) => [key(tenant, from), key(tenant, to)])
+    return Number(await this.#redis.run(tenant, 'move-user', both, [])) > 0
+  }
+
+  async touchUser(tenant: string, user: string): Promise<void> {
+    const key = keys.user(tenant, user)
+    await this.#redis.ask(tenant, async () => {
+      // Not to bring one back who has just been dropped.
+      if (await this.#redis.client.exists(key)) await this.#redis.client.hset(key, 'updated_at', Date.now())
+    })
+  }
+
+  async dropIdleUsers(tenant: string, before: number, from: string): Promise<{ dropped: number; next: string }> {
+    const start = keys.user(tenant, '')
+    // "<number of the server>:<its cursor>": one of a cluster's has the tenant's keys, the others have none.
+    const [at = 0, cursor = '0'] = from === '' ? [] : [Number(from.split(':')[0]), from.split(':')[1]]
+    const nodes = nodesOf(this.#redis.client)
+    const [left, found] = await this.#redis.askLong(
+      tenant,
+      () => nodes[at]?.scan(cursor, 'MATCH', `${start}*`, 'COUNT', KEYS_A_SCAN) ?? Promise.resolve(['0', []]),
+    )
+    let dropped = 0
+    for (const key of found) {
+      const user = key.slice(start.length)
+      const on = [key, keys.edges(tenant, user), keys.edgeOrder(tenant, user)]
+      const args = [before, ...announcing({ kind: 'user', tenant, user })]
+      dropped += Number(await this.#redis.runLong(tenant, 'drop-user', on, args))
+    }
+    const next = left !== '0' ? `${at}:${left}` : at + 1 < nodes.length ? `${at + 1}:0` : ''
+    return { dropped, next }
   }
 }
 

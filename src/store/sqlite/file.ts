@@ -2,6 +2,7 @@ import { closeSync, mkdirSync, openSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync, type SQLOutputValue } from 'node:sqlite'
 import { type Invalidation, StoreError } from '../store.ts'
+import { DiskReserve } from './reserve.ts'
 import { migrate } from './schema.ts'
 import { prepareStatements } from './statements.ts'
 
@@ -25,6 +26,7 @@ export class SqliteFile {
   readonly #note: (change: Invalidation) => void
   readonly #tell: (change: Invalidation) => void
   readonly #writes: Write[] = []
+  readonly #reserve: DiskReserve
 
   /**
    * @param note called inside the transaction of a change, @param tell after it
@@ -36,6 +38,7 @@ export class SqliteFile {
     } catch (error) {
       throw new StoreError(`Cannot open ${path}: ${messageOf(error)}`, { cause: error })
     }
+    this.#reserve = new DiskReserve(path)
     this.sql = prepareStatements(this.db)
     this.#note = note
     this.#tell = tell
@@ -50,12 +53,39 @@ export class SqliteFile {
     }
   }
 
+  /** As `write`, also on a full disk: room is kept for it. */
+  async writeUrgently<T>(work: () => [result: T, change?: Invalidation]): Promise<T> {
+    try {
+      return await this.write(work)
+    } catch (error) {
+      if (!isFull(error) || !this.#reserve.release()) throw error
+      return await this.write(work)
+    }
+  }
+
   /** Runs writes all or none, and then tells of the change. Resolves when they are committed. */
   write<T>(work: () => [result: T, change?: Invalidation]): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       if (this.#writes.length === 0) setImmediate(() => this.#commit())
       this.#writes.push({ work, resolve: resolve as (result: unknown) => void, reject })
     })
+  }
+
+  /**
+   * What was erased still stands in the write-ahead log, until it is written back. Another reader may be in the way:
+   * the next checkpoint does it then.
+   */
+  emptyWal(): void {
+    try {
+      this.db.exec('PRAGMA wal_checkpoint(TRUNCATE)')
+    } catch {
+      // Closed meanwhile, which empties it, too.
+    }
+  }
+
+  /** Keeps room for what must not wait, where there is some again. */
+  keepRoom(): void {
+    this.#reserve.keep()
   }
 
   close(): void {
@@ -120,6 +150,12 @@ function openDatabase(path: string): DatabaseSync {
 
 /** SQLITE_TOOBIG, SQLITE_CONSTRAINT, SQLITE_MISMATCH, SQLITE_RANGE: the row is at fault, not the file. */
 const ROW_AT_FAULT = [18, 19, 20, 25]
+
+/** SQLITE_FULL, and SQLITE_IOERR, which a write-ahead log without room may end in. */
+const NO_ROOM = [13, 10]
+
+const isFull = (error: unknown) =>
+  error instanceof StoreError && NO_ROOM.includes(Number((error.cause as { errcode?: unknown })?.errcode) & 0xff)
 
 /** What may work later is a `StoreError`; what is wrong with the call itself stays what it is. */
 function storeError(error: unknown): unknown {

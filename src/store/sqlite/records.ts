@@ -1,3 +1,5 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { userHash } from '../../runtime/keys.ts'
 import { decodeSummary, encodeSummary } from '../codec.ts'
 import {
   type InteractionRecord,
@@ -8,25 +10,31 @@ import {
   rewardJson,
 } from '../records/codec.ts'
 import { summaryOf } from '../records/summary.ts'
-import type { InteractionSummary, RecordFilter } from '../store.ts'
+import { type CompletionRef, type InteractionSummary, MAX_COMPLETIONS, type RecordFilter } from '../store.ts'
 import { erasedBefore } from './erasures.ts'
 import type { Row, SqliteFile } from './file.ts'
+import type { SqliteUsage } from './usage.ts'
 
-/** Rows read at once. */
-const BATCH = 500
+/** Rows read at once: the process does nothing else meanwhile. */
+const BATCH = 64
 
 /** The log: interactions and rewards. */
 export class SqliteRecords {
   readonly #file: SqliteFile
+  readonly #usage: SqliteUsage
 
-  constructor(file: SqliteFile) {
+  constructor(file: SqliteFile, usage: SqliteUsage) {
     this.#file = file
+    this.#usage = usage
   }
 
   openInteractions(rows: InteractionSummary[]): Promise<void> {
     return this.#file.write(() => {
+      const erased = erasedBefore(this.#file)
       for (const row of rows) {
-        this.#file.sql.openInteraction.run(row.tenant, row.id, row.user, row.ts, encodeSummary(row), row.tenant, row.id)
+        if (erased(row)) continue
+        const { tenant, id, user, ts, completionId = null } = row
+        this.#file.sql.openInteraction.run(tenant, id, user, ts, completionId, encodeSummary(row), tenant, id)
       }
       return [undefined]
     })
@@ -35,13 +43,26 @@ export class SqliteRecords {
   appendInteractions(rows: InteractionRecord[]): Promise<void> {
     return this.#file.write(() => {
       const erased = erasedBefore(this.#file)
+      const added: InteractionRecord[] = []
       for (const row of rows) {
         const { tenant, id, ts, user, completionId, text } = row
         this.#file.sql.closeInteraction.run(tenant, id)
         if (erased(row)) continue
         const json = interactionJsonWithoutText(row)
-        this.#file.sql.appendInteraction.run(tenant, id, ts, user, completionId, json, text, row.textExpiresAt ?? null)
+        const expires = row.textExpiresAt ?? null
+        const { changes } = this.#file.sql.appendInteraction.run(
+          tenant,
+          id,
+          ts,
+          user,
+          completionId,
+          json,
+          text,
+          expires,
+        )
+        if (changes === 1) added.push(row)
       }
+      this.#usage.add(added)
       return [undefined]
     })
   }
@@ -50,7 +71,7 @@ export class SqliteRecords {
     return this.#file.write(() => {
       const erased = erasedBefore(this.#file)
       for (const row of rows) {
-        if (erased(row)) continue
+        if (erased({ ...row, ts: row.askedAt ?? row.ts })) continue
         this.#file.sql.appendReward.run(row.tenant, row.interaction, row.user, row.kind, row.ts, rewardJson(row))
       }
       return [undefined]
@@ -59,11 +80,20 @@ export class SqliteRecords {
 
   findInteraction(tenant: string, id: string): Promise<InteractionSummary | null> {
     return this.#file.read(() => {
-      const ended = this.#file.sql.findInteraction.get(tenant, id) ?? this.#file.sql.findCompletion.get(tenant, id)
+      const ended = this.#file.sql.findInteraction.get(tenant, id)
       if (ended) return summaryOf(readInteraction(JSON.parse(String(ended.json))))
       const open = this.#file.sql.findOpenInteraction.get(tenant, id)
       return open ? decodeSummary(String(open.state)) : null
     })
+  }
+
+  findCompletions(tenant: string, completionId: string): Promise<CompletionRef[]> {
+    const { findOpenCompletions, findCompletions } = this.#file.sql
+    return this.#file.read(() =>
+      [findOpenCompletions, findCompletions]
+        .flatMap((statement) => statement.all(tenant, completionId, MAX_COMPLETIONS))
+        .map(({ id, user, ts }) => ({ interaction: String(id), user: userHash(String(user)), ts: Number(ts) })),
+    )
   }
 
   readInteractions(filter: RecordFilter): AsyncGenerator<InteractionRecord[]> {
@@ -96,6 +126,7 @@ export class SqliteRecords {
       ;[ts, seq] = [Number(last.ts), Number(last.seq)]
       const wanted = tenant === undefined ? rows : rows.filter((row) => row.tenant === tenant)
       if (wanted.length > 0) yield wanted.map(decode)
+      await nextTurn()
     }
   }
 }

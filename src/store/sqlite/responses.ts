@@ -1,9 +1,18 @@
 import type { DatabaseSync } from 'node:sqlite'
-import { decodeResponse, encodeResponse, type KeepOptions, type Responses, type StoredResponse } from '../responses.ts'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import {
+  decodeResponse,
+  encodeResponse,
+  type KeepOptions,
+  MAX_ITEMS,
+  type Responses,
+  type StoredResponse,
+} from '../responses.ts'
 import type { Transact } from './limits.ts'
 
 /** Dropped at once, at most, to make room: the next one makes more. */
 const MAX_DROPPED = 64
+const LISTED_AT_ONCE = 64
 
 export class SqliteResponses implements Responses {
   readonly #transact: Transact
@@ -32,7 +41,7 @@ export class SqliteResponses implements Responses {
       this.#sql.delete.run(tenant, user, response.id)
       this.#makeRoom(tenant, maxBytes - bytes.length)
       this.#sql.save.run(tenant, user, response.id, response.ts, bytes.length, bytes, expiresAt)
-      for (const item of response.items) this.#sql.saveItem.run(tenant, user, item, response.id)
+      for (const item of response.items.slice(-MAX_ITEMS)) this.#sql.saveItem.run(tenant, user, item, response.id)
       if (response.chain.length > 0) {
         this.#sql.touch.run(expiresAt, expiresAt, tenant, user, JSON.stringify(response.chain))
       }
@@ -63,8 +72,16 @@ export class SqliteResponses implements Responses {
     return this.#transact(() => this.#sql.delete.run(tenant, user, id).changes === 1)
   }
 
-  list(tenant: string, user: string): Promise<string[]> {
-    return this.#read(() => this.#sql.list.all(tenant, user, Date.now()).map(({ id }) => String(id)))
+  async *list(tenant: string, user: string): AsyncGenerator<string[]> {
+    let [ts, last] = [-1, '']
+    for (;;) {
+      const rows = await this.#read(() => this.#sql.list.all(tenant, user, Date.now(), ts, last, LISTED_AT_ONCE))
+      const end = rows.at(-1)
+      if (!end) return
+      ;[ts, last] = [Number(end.ts), String(end.id)]
+      yield rows.map(({ id }) => String(id))
+      await nextTurn()
+    }
   }
 
   #makeRoom(tenant: string, maxBytes: number): void {
@@ -85,7 +102,9 @@ function prepareStatements(db: DatabaseSync) {
     load: db.prepare('SELECT response FROM responses WHERE tenant = ? AND user = ? AND id = ? AND expires_at > ?'),
     findItem: db.prepare('SELECT response FROM response_items WHERE tenant = ? AND user = ? AND item = ?'),
     delete: db.prepare('DELETE FROM responses WHERE tenant = ? AND user = ? AND id = ?'),
-    list: db.prepare('SELECT id FROM responses WHERE tenant = ? AND user = ? AND expires_at > ? ORDER BY ts, id'),
+    list: db.prepare(`
+      SELECT id, ts FROM responses WHERE tenant = ? AND user = ? AND expires_at > ? AND (ts, id) > (?, ?)
+      ORDER BY ts, id LIMIT ?`),
     bytes: db.prepare('SELECT bytes FROM response_bytes WHERE tenant = ?'),
     dropOldest: db.prepare(`
       DELETE FROM responses WHERE tenant = ? AND (user, id) IN (

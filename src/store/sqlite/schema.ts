@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto'
 import type { DatabaseSync } from 'node:sqlite'
 
 /** Each entry takes the file one version further; never edit one that was released. */
@@ -137,6 +138,36 @@ const MIGRATIONS = [
     tenant TEXT NOT NULL, user TEXT NOT NULL, salt BLOB NOT NULL, PRIMARY KEY (tenant, user)
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX users_by_age ON users (tenant, updated_at);
+  -- What clients call their requests is kept as a hash.
+  UPDATE idempotency SET key = hash_of(key);
+  `,
+  `
+  ALTER TABLE keys ADD COLUMN user TEXT;
+  ALTER TABLE keys ADD COLUMN scopes TEXT;
+  `,
+  `
+  CREATE TABLE replay_bytes (tenant TEXT PRIMARY KEY, bytes INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+  INSERT INTO replay_bytes SELECT tenant, sum(length(response)) FROM idempotency WHERE response IS NOT NULL GROUP BY 1;
+  CREATE TRIGGER replay_kept AFTER UPDATE OF response ON idempotency BEGIN
+    INSERT INTO replay_bytes VALUES (new.tenant, coalesce(length(new.response), 0) - coalesce(length(old.response), 0))
+      ON CONFLICT (tenant) DO UPDATE SET bytes = bytes + excluded.bytes;
+  END;
+  CREATE TRIGGER replay_gone AFTER DELETE ON idempotency WHEN old.response IS NOT NULL BEGIN
+    UPDATE replay_bytes SET bytes = bytes - length(old.response) WHERE tenant = old.tenant;
+  END;
+  `,
+  `
+  ALTER TABLE open_interactions ADD COLUMN completion_id TEXT;
+  CREATE INDEX open_interactions_of_completion ON open_interactions (tenant, completion_id)
+    WHERE completion_id IS NOT NULL;
+  `,
+  `
+  -- What was used in a day, by UTC: by the tenant (id ''), its keys, its users.
+  CREATE TABLE usage (
+    tenant TEXT NOT NULL, day TEXT NOT NULL, scope TEXT NOT NULL, id TEXT NOT NULL, model TEXT NOT NULL,
+    requests INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, nano_usd INTEGER NOT NULL,
+    PRIMARY KEY (tenant, day, scope, id, model)
+  ) STRICT, WITHOUT ROWID;
   `,
 ]
 
@@ -144,6 +175,7 @@ const MIGRATIONS = [
 export function migrate(db: DatabaseSync): void {
   const version = () => Number(db.prepare('PRAGMA user_version').get()?.user_version)
   if (version() === MIGRATIONS.length) return
+  db.function('hash_of', (text) => hash('sha256', String(text), 'base64url'))
   db.exec('BEGIN IMMEDIATE')
   try {
     if (version() > MIGRATIONS.length) throw new Error('The database was written by a newer version of persona-router.')

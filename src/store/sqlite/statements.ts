@@ -12,15 +12,26 @@ export function prepareStatements(db: DatabaseSync) {
     undo: prepare('ROLLBACK TO one'),
 
     findKey: prepare('SELECT * FROM keys WHERE hash = ?'),
-    createKey: prepare('INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)'),
+    createKey: prepare('INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)'),
     listKeys: prepare('SELECT * FROM keys WHERE ? IS NULL OR tenant = ? ORDER BY created_at, id'),
     revokeKey: prepare('UPDATE keys SET revoked_at = coalesce(revoked_at, ?) WHERE id = ? RETURNING tenant'),
 
     proposeSecret: prepare("INSERT OR IGNORE INTO secrets VALUES ('identity', ?)"),
+    noteFingerprint: prepare("INSERT OR REPLACE INTO secrets VALUES ('fingerprint', ?)"),
+    fingerprint: prepare("SELECT value FROM secrets WHERE name = 'fingerprint'"),
     sharedSecret: prepare("SELECT value FROM secrets WHERE name = 'identity'"),
 
     proposeSalt: prepare('INSERT OR IGNORE INTO salts VALUES (?, ?, ?)'),
     salt: prepare('SELECT salt FROM salts WHERE tenant = ? AND user = ?'),
+
+    touchUser: prepare('UPDATE users SET updated_at = ? WHERE tenant = ? AND user = ?'),
+    idleUsers: prepare('SELECT user FROM users WHERE tenant = ? AND updated_at < ? LIMIT ?'),
+    dropUser: prepare('DELETE FROM users WHERE tenant = ? AND user = ?'),
+    dropEdgesOf: prepare('DELETE FROM edges WHERE tenant = ? AND user = ?'),
+    /** Each takes the new id, tenant and the old one. */
+    moveUser: ['users', 'edges', 'salts', 'interactions', 'rewards'].map((table) =>
+      prepare(`UPDATE OR IGNORE ${table} SET user = ? WHERE tenant = ? AND user = ?`),
+    ),
 
     loadUser: prepare('SELECT * FROM users WHERE tenant = ? AND user = ?'),
     loadUserState: prepare(
@@ -36,8 +47,9 @@ export function prepareStatements(db: DatabaseSync) {
         SELECT id FROM edges WHERE tenant = ? AND user = ? ORDER BY seq DESC, id DESC LIMIT -1 OFFSET ?)`),
 
     openInteraction: prepare(`
-      INSERT OR IGNORE INTO open_interactions SELECT ?, ?, ?, ?, ?
-      WHERE NOT EXISTS (SELECT 1 FROM interactions WHERE tenant = ? AND id = ?)`),
+      INSERT INTO open_interactions (tenant, id, user, ts, completion_id, state) SELECT ?, ?, ?, ?, ?, ?
+      WHERE NOT EXISTS (SELECT 1 FROM interactions WHERE tenant = ? AND id = ?)
+      ON CONFLICT DO UPDATE SET completion_id = excluded.completion_id, state = excluded.state`),
     closeInteraction: prepare('DELETE FROM open_interactions WHERE tenant = ? AND id = ?'),
     appendInteraction: prepare(`
       INSERT OR IGNORE INTO interactions (tenant, id, ts, user, completion_id, json, text, text_expires_at)
@@ -46,8 +58,11 @@ export function prepareStatements(db: DatabaseSync) {
       'INSERT OR IGNORE INTO rewards (tenant, interaction, user, kind, ts, json) VALUES (?, ?, ?, ?, ?, ?)',
     ),
     findInteraction: prepare('SELECT json FROM interactions WHERE tenant = ? AND id = ?'),
-    findCompletion: prepare(
-      'SELECT json FROM interactions WHERE tenant = ? AND completion_id = ? ORDER BY seq DESC LIMIT 1',
+    findCompletions: prepare(
+      'SELECT id, user, ts FROM interactions WHERE tenant = ? AND completion_id = ? ORDER BY seq DESC LIMIT ?',
+    ),
+    findOpenCompletions: prepare(
+      'SELECT id, user, ts FROM open_interactions WHERE tenant = ? AND completion_id = ? ORDER BY ts DESC LIMIT ?',
     ),
     findOpenInteraction: prepare('SELECT state FROM open_interactions WHERE tenant = ? AND id = ?'),
     readInteractions: prepare(`
@@ -88,19 +103,18 @@ export function prepareStatements(db: DatabaseSync) {
 
     noteErasure: prepare('INSERT OR REPLACE INTO erasures VALUES (?, ?, ?)'),
     anyErasure: prepare('SELECT 1 FROM erasures LIMIT 1'),
-    erasure: prepare('SELECT at FROM erasures WHERE tenant = ? AND user_hash = ?'),
-    /** Each takes tenant and user. */
-    erase: [
-      'salts',
-      'users',
-      'edges',
-      'open_interactions',
-      'interactions',
-      'rewards',
-      'conversations',
-      'idempotency',
-      'responses',
-    ].map((table) => prepare(`DELETE FROM ${table} WHERE tenant = ? AND user = ?`)),
+    erasure: prepare('SELECT max(at) AS at FROM erasures WHERE tenant = ? AND user_hash IN (?, ?)'),
+    eraseUsage: prepare("DELETE FROM usage WHERE tenant = ? AND scope = 'user' AND id = ?"),
+    /** What is of bounded size; each takes tenant and user. */
+    eraseAll: ['salts', 'users', 'edges'].map((table) => prepare(`DELETE FROM ${table} WHERE tenant = ? AND user = ?`)),
+    /** All else; each takes tenant, user and how many rows at most. */
+    eraseSome: [
+      ...['interactions', 'rewards', 'idempotency', 'responses'].map((table) => [table, 'rowid']),
+      ...['open_interactions', 'conversations'].map((table) => [table, 'tenant, id']),
+    ].map(([table, row]) =>
+      prepare(`
+        DELETE FROM ${table} WHERE (${row}) IN (SELECT ${row} FROM ${table} WHERE tenant = ? AND user = ? LIMIT ?)`),
+    ),
 
     takeRoom: prepare('INSERT INTO room (filler) VALUES (zeroblob(8192))'),
     giveRoomBack: prepare('DELETE FROM room WHERE id = ?'),

@@ -7,7 +7,8 @@ import type { Limits } from '../limits.ts'
 import { OwedEnds } from '../owed-ends.ts'
 import type { Responses } from '../responses.ts'
 import type { ConversationState, Evidence, Invalidation, RefusalFilter, Store, StoredRefusal } from '../store.ts'
-import { erasedBefore } from './erasures.ts'
+import { eraseTenant } from './erase-tenant.ts'
+import { erasedBefore, refuseErased } from './erasures.ts'
 import { SqliteFile } from './file.ts'
 import { SqliteIdempotency } from './idempotency.ts'
 import { SqliteLimits, type Transact } from './limits.ts'
@@ -15,6 +16,7 @@ import { SqliteRecords } from './records.ts'
 import { SqliteResponses } from './responses.ts'
 import { sweep } from './sweep.ts'
 import { SqliteTenantKeys } from './tenant-keys.ts'
+import { SqliteUsage } from './usage.ts'
 import { SqliteUsers } from './users.ts'
 
 const POLL_MS = 500
@@ -31,6 +33,7 @@ export class SqliteStore implements Store {
   readonly limits: Limits
   readonly idempotency: OwedEnds
   readonly responses: Responses
+  readonly usage: SqliteUsage
   readonly #file: SqliteFile
   readonly #keys: SqliteTenantKeys
   readonly #users: SqliteUsers
@@ -49,11 +52,12 @@ export class SqliteStore implements Store {
     this.#file = new SqliteFile(config.path, note, (change) => this.#listeners.emit(change))
     this.#keys = new SqliteTenantKeys(this.#file)
     this.#users = new SqliteUsers(this.#file)
-    this.#records = new SqliteRecords(this.#file)
     const { db, sql } = this.#file
+    this.usage = new SqliteUsage(db, (work) => this.#file.read(work))
+    this.#records = new SqliteRecords(this.#file, this.usage)
     const transact: Transact = (work) => this.#file.write(() => [work()])
     this.limits = new SqliteLimits(db, transact, (work) => this.#file.read(work), replicas)
-    this.idempotency = new OwedEnds(new SqliteIdempotency(db, transact))
+    this.idempotency = new OwedEnds(new SqliteIdempotency(db, transact, (row) => erasedBefore(this.#file)(row)))
     this.responses = new SqliteResponses(
       db,
       transact,
@@ -73,14 +77,19 @@ export class SqliteStore implements Store {
   readonly loadUser: Store['loadUser'] = (tenant, user) => this.#users.loadUser(tenant, user)
   readonly loadUserState: Store['loadUserState'] = (tenant, user) => this.#users.loadUserState(tenant, user)
   readonly loadEdges: Store['loadEdges'] = (tenant, user) => this.#users.loadEdges(tenant, user)
-  readonly commitUser: Store['commitUser'] = (tenant, user, next, edge) =>
-    this.#users.commitUser(tenant, user, next, edge)
+  readonly commitUser: Store['commitUser'] = (tenant, user, next, edge, askedAt) =>
+    this.#users.commitUser(tenant, user, next, edge, askedAt)
   readonly eraseUser: Store['eraseUser'] = (tenant, user) => this.#users.eraseUser(tenant, user)
+  readonly eraseTenant: Store['eraseTenant'] = (tenant) => eraseTenant(this.#file, tenant)
+  readonly moveUser: Store['moveUser'] = (tenant, from, to) => this.#users.moveUser(tenant, from, to)
+  readonly touchUser: Store['touchUser'] = (tenant, user) => this.#users.touchUser(tenant, user)
+  readonly dropIdleUsers: Store['dropIdleUsers'] = (tenant, before) => this.#users.dropIdleUsers(tenant, before)
 
   readonly openInteractions: Store['openInteractions'] = (rows) => this.#records.openInteractions(rows)
   readonly appendInteractions: Store['appendInteractions'] = (rows) => this.#records.appendInteractions(rows)
   readonly appendRewards: Store['appendRewards'] = (rows) => this.#records.appendRewards(rows)
   readonly findInteraction: Store['findInteraction'] = (tenant, id) => this.#records.findInteraction(tenant, id)
+  readonly findCompletions: Store['findCompletions'] = (tenant, id) => this.#records.findCompletions(tenant, id)
   readonly readInteractions: Store['readInteractions'] = (filter) => this.#records.readInteractions(filter)
   readonly readRewards: Store['readRewards'] = (filter) => this.#records.readRewards(filter)
 
@@ -100,7 +109,8 @@ export class SqliteStore implements Store {
     return this.#file.write(() => {
       const now = Date.now()
       const before = this.#file.sql.loadConversation.get(tenant, id, now)
-      this.#file.sql.saveConversation.run(tenant, id, state.user, JSON.stringify(state), now + Math.round(ttlS * 1e3))
+      if (!erasedBefore(this.#file)({ tenant, user: state.user, ts: state.ts }))
+        this.#file.sql.saveConversation.run(tenant, id, state.user, JSON.stringify(state), now + Math.round(ttlS * 1e3))
       return [before ? decodeConversation(String(before.state)) : null]
     })
   }
@@ -157,8 +167,9 @@ export class SqliteStore implements Store {
     })
   }
 
-  salt(tenant: string, user: string, proposed: Buffer): Promise<Buffer> {
+  salt(tenant: string, user: string, proposed: Buffer, askedAt = Date.now()): Promise<Buffer> {
     return this.#file.write(() => {
+      refuseErased(this.#file, { tenant, user, ts: askedAt })
       this.#file.sql.proposeSalt.run(tenant, user, proposed)
       return [Buffer.from(this.#file.sql.salt.get(tenant, user)?.salt as Uint8Array)]
     })
@@ -179,10 +190,23 @@ export class SqliteStore implements Store {
     })
   }
 
-  sharedSecret(proposed: string): Promise<string> {
+  sharedSecret(proposed: string): Promise<string>
+  sharedSecret(proposed: null): Promise<string | null>
+  sharedSecret(proposed: string | null): Promise<string | null> {
     return this.#file.write(() => {
-      this.#file.sql.proposeSecret.run(proposed)
-      return [String(this.#file.sql.sharedSecret.get()?.value)]
+      if (proposed !== null) this.#file.sql.proposeSecret.run(proposed)
+      const row = this.#file.sql.sharedSecret.get()
+      return [row ? String(row.value) : null]
+    })
+  }
+
+  secretFingerprint(proposed: string, replaces: readonly string[]): Promise<string> {
+    return this.#file.write(() => {
+      const row = this.#file.sql.fingerprint.get()
+      const noted = row ? String(row.value) : null
+      if (noted !== null && !replaces.includes(noted)) return [noted]
+      this.#file.sql.noteFingerprint.run(proposed)
+      return [proposed]
     })
   }
 
@@ -233,6 +257,7 @@ export class SqliteStore implements Store {
       let more = false
       try {
         more = sweep(this.#file.db, retentionMs, Date.now())
+        this.#file.keepRoom()
       } catch {
         // A file that is locked or full is swept later.
       }

@@ -1,4 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite'
+import { dayOf, USAGE_DAYS } from '../usage.ts'
 
 /** Rows a table and slice: SQLite blocks the process meanwhile. */
 const SLICE = 500
@@ -26,6 +27,9 @@ export function sweep(db: DatabaseSync, retentionMs: number, now: number): boole
     db.prepare('DELETE FROM conversations WHERE expires_at < ?').run(now)
     db.prepare('DELETE FROM erasures WHERE at < ?').run(now - retentionMs)
     db.prepare('DELETE FROM refusals WHERE expires_at < ?').run(now)
+    const dropUsage = db.prepare("DELETE FROM usage WHERE day < ? AND (scope = 'user') = ?")
+    dropUsage.run(dayOf(now - retentionMs), 1)
+    dropUsage.run(dayOf(now - USAGE_DAYS * 86_400_000), 0)
     db.prepare('DELETE FROM counters WHERE expires_at < ?').run(now)
     db.prepare('DELETE FROM reservations WHERE forget_at < ?').run(now)
     drop('idempotency', 'expires_at', now)

@@ -17,10 +17,10 @@ export class SqliteTenantKeys {
   }
 
   createKey(key: KeyRecord): Promise<void> {
-    const { id, tenant, name, hash, prefix, createdAt, expiresAt, revokedAt, models } = key
+    const { id, tenant, name, hash, prefix, createdAt, expiresAt, revokedAt, models, user, scopes } = key
     return this.#file.write(() => {
-      const packed = models && JSON.stringify(models)
-      this.#file.sql.createKey.run(id, tenant, name, hash, prefix, createdAt, expiresAt, revokedAt, packed)
+      const [only, may] = [models, scopes].map((list) => list && JSON.stringify(list)) as [string | null, string | null]
+      this.#file.sql.createKey.run(id, tenant, name, hash, prefix, createdAt, expiresAt, revokedAt, only, user, may)
       return [undefined, { kind: 'keys', tenant }]
     })
   }
@@ -30,7 +30,7 @@ export class SqliteTenantKeys {
   }
 
   revokeKey(id: string, at: number): Promise<boolean> {
-    return this.#file.write(() => {
+    return this.#file.writeUrgently(() => {
       const row = this.#file.sql.revokeKey.get(at, id)
       return row ? [true, { kind: 'keys', tenant: String(row.tenant) }] : [false]
     })
@@ -47,4 +47,6 @@ const keyOf = (row: Row): KeyRecord => ({
   expiresAt: row.expires_at as number | null,
   revokedAt: row.revoked_at as number | null,
   models: row.models === null ? null : JSON.parse(String(row.models)),
+  user: row.user as string | null,
+  scopes: row.scopes === null ? null : JSON.parse(String(row.scopes)),
 })

@@ -1,8 +1,14 @@
+import { userHash } from '../../runtime/keys.ts'
 import { floatBytes, floatsOf } from '../bytes.ts'
 import { decodeEdge, encodeEdge } from '../codec.ts'
 import { MAX_EDGES, type StoredEdge, type StoredUser, type UserState } from '../store.ts'
-import { hashOf } from './erasures.ts'
+import { refuseErased } from './erasures.ts'
 import type { Row, SqliteFile } from './file.ts'
+
+/** Rows a transaction: SQLite blocks the process meanwhile. */
+const ERASED_AT_ONCE = 250
+
+const USERS_A_SLICE = 50
 
 /** What is known of users: beliefs, edges, and how to forget them. */
 export class SqliteUsers {
@@ -32,8 +38,15 @@ export class SqliteUsers {
     )
   }
 
-  commitUser(tenant: string, user: string, next: StoredUser, edge?: StoredEdge): Promise<boolean> {
+  commitUser(
+    tenant: string,
+    user: string,
+    next: StoredUser,
+    edge?: StoredEdge,
+    askedAt = Date.now(),
+  ): Promise<boolean> {
     return this.#file.write(() => {
+      refuseErased(this.#file, { tenant, user, ts: askedAt })
       const stored = Number(this.#file.sql.userRevision.get(tenant, user)?.revision ?? 0)
       if (stored !== next.revision - 1) return [false]
       this.#file.sql.saveUser.run(
@@ -57,28 +70,54 @@ export class SqliteUsers {
     })
   }
 
-  eraseUser(tenant: string, user: string): Promise<number> {
-    return this.#file
-      .write(() => {
-        this.#file.sql.noteErasure.run(tenant, hashOf(user), Date.now())
-        this.#file.sql.forgetChanges.run(JSON.stringify({ kind: 'user', tenant, user }))
-        let rows = 0
-        for (const statement of this.#file.sql.erase) rows += Number(statement.run(tenant, user).changes)
-        return [rows, { kind: 'user', tenant, user }]
+  async eraseUser(tenant: string, user: string): Promise<number> {
+    const { noteErasure, forgetChanges, eraseAll, eraseSome, eraseUsage } = this.#file.sql
+    try {
+      let rows = await this.#file.writeUrgently<number>(() => {
+        noteErasure.run(tenant, userHash(user), Date.now())
+        forgetChanges.run(JSON.stringify({ kind: 'user', tenant, user }))
+        eraseUsage.run(tenant, user)
+        const erased = eraseAll.reduce((sum, statement) => sum + Number(statement.run(tenant, user).changes), 0)
+        return [erased, { kind: 'user', tenant, user }]
       })
-      .finally(() => this.#emptyWal())
+      for (const statement of eraseSome) {
+        for (let went = ERASED_AT_ONCE; went === ERASED_AT_ONCE; rows += went) {
+          went = await this.#file.writeUrgently(() => [Number(statement.run(tenant, user, ERASED_AT_ONCE).changes)])
+        }
+      }
+      return rows
+    } finally {
+      this.#file.emptyWal()
+    }
   }
 
-  /**
-   * What was erased still stands in the write-ahead log, until it is written back. Another reader may be in the way:
-   * the next checkpoint does it then.
-   */
-  #emptyWal(): void {
-    try {
-      this.#file.db.exec('PRAGMA wal_checkpoint(TRUNCATE)')
-    } catch {
-      // Closed meanwhile, which empties it, too.
-    }
+  moveUser(tenant: string, from: string, to: string): Promise<boolean> {
+    return this.#file.write(() => {
+      if (this.#file.sql.userRevision.get(tenant, to)) return [false]
+      let moved = 0
+      for (const statement of this.#file.sql.moveUser) moved += Number(statement.run(to, tenant, from).changes)
+      return [moved > 0, { kind: 'user', tenant, user: to }]
+    })
+  }
+
+  touchUser(tenant: string, user: string): Promise<void> {
+    return this.#file.write(() => {
+      this.#file.sql.touchUser.run(Date.now(), tenant, user)
+      return [undefined]
+    })
+  }
+
+  dropIdleUsers(tenant: string, before: number): Promise<{ dropped: number; next: string }> {
+    return this.#file.write(() => {
+      const idle = this.#file.sql.idleUsers.all(tenant, before, USERS_A_SLICE)
+      for (const { user } of idle) {
+        this.#file.sql.dropUser.run(tenant, String(user))
+        this.#file.sql.dropEdgesOf.run(tenant, String(user))
+      }
+      const next = idle.length === USERS_A_SLICE ? 'more' : ''
+      const result = { dropped: idle.length, next }
+      return idle.length > 0 ? [result, { kind: 'all' }] : [result]
+    })
   }
 }
 

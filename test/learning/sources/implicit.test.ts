@@ -79,12 +79,13 @@ describe('implicit rewards', () => {
 
   it('is about the answer before', () => {
     const given = implicitReward(previous, next(), weights)
-    expect(given && implicitRecord(given, { id: 'i1', tenant: 'acme', user: 'ann' }, 7)).toMatchObject({
+    expect(given && implicitRecord(given, { id: 'i1', tenant: 'acme', user: 'ann', ts: 3 }, 7)).toMatchObject({
       interaction: 'i1',
       kind: 'continuation',
       value: 0.2,
       weight: 0.1,
       ts: 7,
+      askedAt: 3,
     })
   })
 })

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { ratingRewards } from '../../../src/learning/sources/user-rating.ts'
 
-const about = { id: 'i', tenant: 'acme', user: 'ann', candidate: 'a' }
+const about = { id: 'i', tenant: 'acme', user: 'ann', candidate: 'a', ts: 3 }
 
 it.each([
   ['up', 1, true],
@@ -20,6 +20,7 @@ it.each([
       binary,
       weight: 1,
       ts: 5,
+      askedAt: 3,
       preferredModel: null,
       comment: 'hm',
     },

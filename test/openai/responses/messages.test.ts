@@ -192,6 +192,14 @@ describe('tools', () => {
     expect(messages[0]).toMatchObject({ tool_calls: [{ function: { name: names[2] } }] })
   })
 
+  test('nested as chat completions have them are the same', () => {
+    const look = { name: 'look', parameters: { type: 'object' } }
+    const { tools, kept, hosted } = chatTools({ tools: [{ type: 'function', function: look }] })
+    expect(tools).toEqual([{ type: 'function', function: look }])
+    expect(kept).toEqual([{ ...look, type: 'function' }])
+    expect(hosted).toEqual([])
+  })
+
   test('allowed by name and namespace', () => {
     const look = { type: 'function', name: 'look' }
     const offered = (entry: object) =>

@@ -214,4 +214,13 @@ describe('a length', () => {
       read(429, { message: 'Request too large: Limit 6000, Requested 30001' }, { max_tokens: 30_000 })?.refused,
     ).toEqual([])
   })
+
+test.each([
+  [400, { message: 'The encrypted content could not be verified.', code: 'invalid_encrypted_content' }],
+  [400, { message: "Previous response with id 'resp_1' not found.", code: 'previous_response_not_found' }],
+  [404, { message: "Item with id 'rs_1' not found. Items are not persisted when `store` is set to false." }],
+  [400, { message: "Item 'fc_1' of type 'function_call' was provided without its required 'reasoning' item: 'rs_1'." }],
+  [400, { message: 'messages.1.content.0: Invalid `signature` in `thinking` block' }],
+])('%s %j is about this request: no model is missing, nothing is remembered', (status, error) => {
+  expect(read(status, error)).toEqual({ about: 'content', refused: [], added: null })
 })

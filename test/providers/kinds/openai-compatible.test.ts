@@ -219,6 +219,6 @@ describe('discover', () => {
   ])('an answer of %d %j: none, and why', async (status, body) => {
     const { candidates, failed } = await discovered(body, status)
     expect(candidates).toEqual([])
-    expect([...failed]).toEqual([['p', 'it did not list its models']])
+    expect([...failed]).toEqual([['p', `it did not list its models (status ${status})`]])
   })
 })

@@ -109,22 +109,25 @@ describe('Recorder', () => {
     }
     recorder.open(summary)
     expect(await recorder.findInteraction('acme', row.id)).toEqual(summary)
+    const named = async (tenant: string, id: string) =>
+      (await recorder.findCompletions(tenant, id)).map(({ interaction }) => interaction)
+    recorder.nameCompletion('acme', row.id, row.completionId!)
+    recorder.nameCompletion('acme', row.id, 'another-chunk')
+    expect(await named('acme', row.completionId!)).toEqual([row.id])
     recorder.interaction(row)
-    for (const id of [row.id, row.completionId!]) {
-      expect(await recorder.findInteraction('acme', id)).toMatchObject({
-        id: row.id,
-        ended: true,
-        costUsd: row.costUsd,
-      })
-      expect(await recorder.findInteraction('other', id)).toBeNull()
-    }
+    expect(await recorder.findInteraction('acme', row.id)).toMatchObject({ ended: true, costUsd: row.costUsd })
+    expect(await recorder.findInteraction('other', row.id)).toBeNull()
+    expect(await named('acme', row.completionId!)).toEqual([row.id])
+    expect(await named('other', row.completionId!)).toEqual([])
     recorder.forget('acme', 'somebody else')
     expect(await recorder.findInteraction('acme', row.id)).not.toBeNull()
     recorder.forget('acme', row.user)
     expect(await recorder.findInteraction('acme', row.id)).toBeNull()
+    expect(await named('acme', row.completionId!)).toEqual([])
     fault.away = false
     expect(await recorder.flush()).toBe(true)
-    expect(await recorder.findInteraction('acme', row.completionId!)).toMatchObject({ id: row.id, ended: true })
+    expect(await recorder.findInteraction('acme', row.id)).toMatchObject({ id: row.id, ended: true })
+    expect(await named('acme', row.completionId!)).toEqual([row.id])
   })
 
   test('tells other processes of answers on their way', async () => {

@@ -53,7 +53,7 @@ describe('one table for records', () => {
   })
 
   test('the same for rewards', () => {
-    const record = aReward({ comment: 'so so' })
+    const record = aReward({ comment: 'so so', askedAt: 5 })
     const { type, ...document } = JSON.parse(rewardLine(record))
     expect(type).toBe('reward')
     expect(Object.keys(document)).toEqual(Object.values(TABLES.reward).map(({ name }) => name))

@@ -134,7 +134,7 @@ describe('a store', () => {
     db.close()
     expect(forms.map(({ form }) => form)).toEqual(['array', 'object'])
     expect(await all(store.readInteractions({}))).toEqual([before, now])
-    expect(await store.findInteraction(before.tenant, before.completionId!)).toEqual(summaryOf(before))
+    expect(await store.findInteraction(before.tenant, before.id)).toEqual(summaryOf(before))
     await store.close()
   })
 

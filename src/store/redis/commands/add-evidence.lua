@@ -5,6 +5,8 @@
   ARGV[1]   name          ARGV[2]   added       ARGV[3]   how long the hash is kept after the last change, milliseconds
   ARGV[4]   channel       ARGV[5]   message for it
   ARGV[6]   half-life, days: the last number is the day up to which the others have faded; absent: nothing fades
+
+  Bound: 4 calls.
 ]]
 local sums = redis.call('HGET', KEYS[1], ARGV[1])
 local message = ARGV[2]
@@ -17,7 +19,7 @@ if sums then
     local days = struct.unpack('<f', message, last) - struct.unpack('<f', sums, last)
     if days > 0 then kept = 0.5 ^ (days / ARGV[6]) else fresh = 0.5 ^ (-days / ARGV[6]) end
   end
-  for at = 1, last - 1, 4 do
+  for at = 1, last - 1, 4 do -- a message: as long as the graph's width
     added[#added + 1] = struct.pack('<f', kept * struct.unpack('<f', sums, at) + fresh * struct.unpack('<f', message, at))
   end
   if ARGV[6] then

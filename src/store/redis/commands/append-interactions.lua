@@ -9,22 +9,34 @@
                     interaction id
                     time of the interaction, milliseconds
                     user
-                    key of the time at which the user was erased, without KEYS[1]
+                    a hash of the user
                     completion id, or ""
                     prompt text, or ""
                     when the text is deleted, milliseconds, or ""
-  ARGV[3 + i]     document of each row, without text
+                    day, key or "", model; tokens of the prompt and of the answer, nanoUsd
+  ARGV[3]         how long a day's usage is kept, milliseconds
+  ARGV[4]         users that are counted by themselves in a day; the others are counted as "*"
+  ARGV[4 + i]     document of each row, without text
 
   Uses keys that are not in KEYS, in the same slot, each beginning with KEYS[1]:
     interactions              stream
     interaction:<id>          marker: "o<summary>" while the interaction is on its way, "e<stream id>" when it has ended
-    completion:<id>           interaction id
+    completion:<id>           the newest answers with that id, a line each: "<hash of the user> <interaction id>
+                              <its time>"
+    erased:<hash of a user>   when they were erased
     user-log:<user>           log index of the user, in order of arrival: "i:<stream id>", "r:<stream id>",
                               "o:<interaction id>", "p:<idempotency key's hash>"
     text:<id>                 prompt text
+    erased:                   when the tenant was erased, milliseconds
+    usage:<day>               what was used: "tenant", "key:<id>" -> lines of model, requests, tokens of prompts and of
+                              answers, nanoUsd
+    users-usage:<day>         the same by user
 
   Returns the number of rows that were new.
+  Bound: 2 calls, and 20 a row for 64 rows.
 ]]
+local MOST_ANSWERS = 16 -- with one completion id
+local MOST_DROPPED = 256 -- of an index at a time
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local retention = tonumber(ARGV[1])
@@ -43,28 +55,74 @@ local function order_of(entry, index)
   return first and ms or tonumber(ms) + math.min(tonumber(seq), 4095) / 4096
 end
 
--- For all rows in one call each: what the marker says, and when the user was erased.
+-- For all rows in one call: what the marker says, when the user was erased, who else has the completion id.
 local prefix = KEYS[1]
 local rows = cjson.decode(ARGV[2])
 local asked = {}
-for _, row in ipairs(rows) do
+for _, row in ipairs(rows) do -- the batch
   asked[#asked + 1] = prefix .. 'interaction:' .. row[1]
-  asked[#asked + 1] = prefix .. row[4]
+  asked[#asked + 1] = prefix .. 'erased:' .. row[4]
+  if row[5] ~= '' then asked[#asked + 1] = prefix .. 'completion:' .. row[5] end
 end
+asked[#asked + 1] = prefix .. 'erased:'
 local answers = redis.call('MGET', unpack(asked))
 local known = {}
-for i, key in ipairs(asked) do known[key] = answers[i] end
+for i, key in ipairs(asked) do known[key] = answers[i] end -- the batch
+
+-- The answers of a completion id, with one more in front.
+local function with_answer(lines, hash, id, ts)
+  local all, count = { hash .. ' ' .. id .. ' ' .. string.format('%d', ts) }, 1
+  for line in string.gmatch(lines or '', '[^\n]+') do -- at most MOST_ANSWERS
+    if count < MOST_ANSWERS and not string.find(line, ' ' .. id .. ' ', 1, true) then
+      all[#all + 1] = line
+      count = count + 1
+    end
+  end
+  return table.concat(all, '\n')
+end
+
+local tenant_erased = tonumber(known[prefix .. 'erased:'] or '-1')
+
+local usage = {}
+local function use(key, name, model, prompt, completion, nano)
+  usage[key] = usage[key] or {}
+  local models = usage[key][name] or {}
+  usage[key][name] = models
+  local sum = models[model] or { 0, 0, 0, 0 }
+  models[model] = { sum[1] + 1, sum[2] + prompt, sum[3] + completion, sum[4] + nano }
+end
+local function add_usage(key, names, keep, most)
+  local free = most and most - redis.call('HLEN', key)
+  for name, models in pairs(names) do -- of the batch
+    local before = redis.call('HGET', key, name)
+    if most and not before and name ~= '*' then
+      free = free - 1
+      if free < 0 then before, name = redis.call('HGET', key, '*'), '*' end
+    end
+    local lines = {}
+    for model, r, p, c, n in string.gmatch(before or '', '([^\t\n]+)\t(%d+)\t(%d+)\t(%d+)\t(%d+)') do -- models
+      local more = models[model] or { 0, 0, 0, 0 }
+      models[model] = { more[1] + r, more[2] + p, more[3] + c, more[4] + n }
+    end
+    for model, sum in pairs(models) do -- models
+      lines[#lines + 1] = string.format('%s\t%.0f\t%.0f\t%.0f\t%.0f', model, sum[1], sum[2], sum[3], sum[4])
+    end
+    redis.call('HSET', key, name, table.concat(lines, '\n'))
+  end
+  redis.call('PEXPIRE', key, string.format('%.0f', keep))
+end
 
 local stream = prefix .. 'interactions'
-for i, row in ipairs(rows) do
-  local id, ts, user, erased, completion_id, prompt, prompt_until = unpack(row)
-  local json = ARGV[2 + i]
+for i, row in ipairs(rows) do -- the batch
+  local id, ts, user, hash, completion_id, prompt, prompt_until = unpack(row)
+  local day, key, model, asked_for, answered, nano = unpack(row, 8)
+  local json = ARGV[4 + i]
   local marker, index = prefix .. 'interaction:' .. id, prefix .. 'user-log:' .. user
 
   local state = known[marker] and string.sub(known[marker], 1, 1)
   if state ~= 'e' then
-    local erased_at = known[prefix .. erased]
-    if erased_at and tonumber(erased_at) >= ts then
+    local erased_at = known[prefix .. 'erased:' .. hash]
+    if math.max(tonumber(erased_at or '-1'), tenant_erased) >= ts then
       redis.call('DEL', marker)
       redis.call('ZREM', index, 'o:' .. id)
     else
@@ -74,7 +132,11 @@ for i, row in ipairs(rows) do
         'id', id, 'user', user, 'completion', completion_id, 'json', json)
       redis.call('SET', marker, 'e' .. entry, 'PX', retention)
       known[marker] = 'e'
-      if completion_id ~= '' then redis.call('SET', prefix .. 'completion:' .. completion_id, id, 'PX', retention) end
+      if completion_id ~= '' then
+        local completion = prefix .. 'completion:' .. completion_id
+        known[completion] = with_answer(known[completion], hash, id, ts)
+        redis.call('SET', completion, known[completion], 'PX', retention)
+      end
       if prompt ~= '' then
         local keep = retention
         if prompt_until ~= '' then keep = math.min(keep, tonumber(prompt_until) - now) end
@@ -84,11 +146,20 @@ for i, row in ipairs(rows) do
       redis.call('ZADD', index, order_of(entry, index), 'i:' .. entry)
       -- A hundredth longer than need be: then it is not said again with every row.
       if redis.call('PTTL', index) < retention then
-        redis.call('ZREMRANGEBYSCORE', index, '-inf', '(' .. oldest)
+        local old = redis.call('ZCOUNT', index, '-inf', '(' .. oldest)
+        if old > 0 then redis.call('ZREMRANGEBYRANK', index, 0, math.min(old, MOST_DROPPED) - 1) end
         redis.call('PEXPIRE', index, string.format('%d', retention * 1.01))
       end
+      use(prefix .. 'usage:' .. day, 'tenant', model, asked_for, answered, nano)
+      if key ~= '' then use(prefix .. 'usage:' .. day, 'key:' .. key, model, asked_for, answered, nano) end
+      use(prefix .. 'users-usage:' .. day, user, model, asked_for, answered, nano)
       added = added + 1
     end
   end
+end
+for key, names in pairs(usage) do -- of the batch
+  local of_users = string.sub(key, #prefix + 1, #prefix + 12) == 'users-usage:'
+  local keep = of_users and math.min(retention, tonumber(ARGV[3])) or tonumber(ARGV[3])
+  add_usage(key, names, keep, of_users and tonumber(ARGV[4]))
 end
 return added

@@ -20,7 +20,8 @@
               Settles it where it is reserved; else counts it once in the windows of that time that are not over.
     restore   limit's name, amount
               A counter was lost: brings it back. Of several amounts in one window the largest counts.
-    converse  id, user, state, how long it is remembered (milliseconds)
+    converse  id, user, state, how long it is remembered (milliseconds), key of the time at which the user was erased
+              (without KEYS[1]), when the request began: of users erased since then nothing is saved
               -> "<user>\n<state>" that was there, or nil
 
   Uses keys that are not in KEYS, in the same slot, each beginning with KEYS[1]:
@@ -33,7 +34,9 @@
     user-conversations:<user>   ids by expiry
 
   Returns one reply for each operation.
+  Bound: 200 calls, and 16 an operation for 64 operations.
 ]]
+local MOST_DROPPED = 256 -- of an index at a time
 local prefix = KEYS[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -77,14 +80,14 @@ local function whole(number) return string.format('%.0f', number) end
 local counters = {}
 local function read(keys)
   local missing = {}
-  for _, key in ipairs(keys) do
+  for _, key in ipairs(keys) do -- the limits of an operation
     if not counters[key] then
       counters[key] = { change = 0 }
       missing[#missing + 1] = key
     end
   end
   if #missing == 0 then return end
-  for i, value in ipairs(redis.call('MGET', unpack(missing))) do
+  for i, value in ipairs(redis.call('MGET', unpack(missing))) do -- the limits of an operation
     counters[missing[i]].value = value and tonumber(value)
   end
 end
@@ -95,15 +98,15 @@ end
 -- Only what is still there: a counter that is gone is of a window that is over.
 local function correct(changes)
   local keys = {}
-  for key in pairs(changes) do keys[#keys + 1] = key end
+  for key in pairs(changes) do keys[#keys + 1] = key end -- the counters of an operation
   read(keys)
-  for key, change in pairs(changes) do
+  for key, change in pairs(changes) do -- the counters of an operation
     local counter = counters[key]
     if counter.value or counter.ends then counter.change = counter.change + change end
   end
 end
 local function write_counters()
-  for key, counter in pairs(counters) do
+  for key, counter in pairs(counters) do -- those of all operations
     -- Below zero it would give away what it never held: some of it was lost, and counted anew.
     if used(key) < 0 then counter.change = -(counter.value or 0) end
     if counter.change ~= 0 or (counter.ends and not counter.value) then
@@ -125,13 +128,14 @@ local swept = false
 local function give_back_what_ran_out()
   if swept then return end
   swept = true
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', prefix .. 'reservations', '-inf', whole(now), 'LIMIT', 0, 64)) do
+  local late = redis.call('ZRANGEBYSCORE', prefix .. 'reservations', '-inf', whole(now), 'LIMIT', 0, 64)
+  for _, id in ipairs(late) do -- 64
     local key = prefix .. 'reserved:' .. id
     local value = redis.call('GET', key)
     if value and string.sub(value, 1, 1) == 'o' then
       redis.call('SET', key, 'x' .. string.sub(value, 2), 'KEEPTTL')
       local changes = {}
-      for _, one in ipairs(held_by(value)) do changes[one[3]] = -one[2] end
+      for _, one in ipairs(held_by(value)) do changes[one[3]] = -one[2] end -- its limits
       correct(changes)
     end
     over[#over + 1] = id
@@ -148,7 +152,7 @@ local function counter_key(limit, start) return prefix .. 'limit:' .. limit.name
 -- Reads what is used of each limit now.
 local function look_at(limits)
   local keys = {}
-  for _, limit in ipairs(limits) do
+  for _, limit in ipairs(limits) do -- its limits
     local start
     start, limit.ends = window_at(limit.window, now)
     limit.key = counter_key(limit, start)
@@ -159,7 +163,7 @@ local function look_at(limits)
     end
   end
   read(keys)
-  for _, limit in ipairs(limits) do
+  for _, limit in ipairs(limits) do -- its limits
     limit.used = used(limit.key)
     limit.is_new = not counters[limit.key].value and not counters[limit.key].ends
     -- The minute before counts by the part of it that is less than a minute ago.
@@ -168,7 +172,7 @@ local function look_at(limits)
 end
 
 local function tell(reply, limits)
-  for _, limit in ipairs(limits) do
+  for _, limit in ipairs(limits) do -- its limits
     reply[#reply + 1] = limit.used
     reply[#reply + 1] = limit.ends - now
     reply[#reply + 1] = limit.is_new and 1 or 0
@@ -182,14 +186,14 @@ local function reserve(id, ttl, remember, amounts, limits)
   local known = redis.call('EXISTS', mine) == 1
   look_at(limits)
   local refused = 0
-  for i, limit in ipairs(limits) do
+  for i, limit in ipairs(limits) do -- its limits
     limit.amount = amounts[limit.what]
     if refused == 0 and not known and limit.used + limit.amount > limit.max then refused = i end
   end
   local takes = refused == 0 and not known
   if takes then
     local held = {}
-    for i, limit in ipairs(limits) do
+    for i, limit in ipairs(limits) do -- its limits
       held[i] = { limit.window == 'flight' and 'flight' or limit.what, limit.amount, limit.key }
     end
     -- First of all writes: a full Redis refuses it, and nothing has been counted.
@@ -197,7 +201,7 @@ local function reserve(id, ttl, remember, amounts, limits)
     begun[#begun + 1] = whole(now + ttl)
     begun[#begun + 1] = id
   end
-  for _, limit in ipairs(takes and limits or {}) do
+  for _, limit in ipairs(takes and limits or {}) do -- its limits
     local counter = counters[limit.key]
     counter.change = counter.change + limit.amount
     counter.ends = limit.ends + MINUTE
@@ -215,7 +219,7 @@ local function settle(id, actual)
   -- One that ran out has been given back already.
   local open = string.sub(value, 1, 1) == 'o'
   local changes = {}
-  for _, one in ipairs(held_by(value)) do
+  for _, one in ipairs(held_by(value)) do -- its limits
     local change = actual[one[1]] - (open and one[2] or 0)
     if change ~= 0 then changes[one[3]] = change end
   end
@@ -235,7 +239,7 @@ local function charge(id, remember, at, actual, names)
   -- First of all writes, as in `reserve`.
   if settle(id, actual) ~= 2 then return end
   redis.call('SET', prefix .. 'reserved:' .. id, 's', 'PX', whole(remember))
-  for _, name in ipairs(names) do
+  for _, name in ipairs(names) do -- its limits
     local limit = limit_of(name)
     local start, ends = window_at(limit.window, at)
     -- Of minutes, the one before still counts.
@@ -254,10 +258,17 @@ local function restore(name, amount)
   count(limit, start, ends, amount - before)
 end
 
-local function converse(id, user, state, ttl)
+local function converse(id, user, state, ttl, erased, asked)
+  local marks = redis.call('MGET', prefix .. erased, prefix .. 'erased:')
+  if math.max(tonumber(marks[1] or '-1'), tonumber(marks[2] or '-1')) >= asked then
+    return redis.call('GET', prefix .. 'turn:' .. id)
+  end
   local before = redis.call('SET', prefix .. 'turn:' .. id, user .. '\n' .. state, 'PX', ttl, 'GET')
   local index = prefix .. 'user-conversations:' .. user
-  if redis.call('ZADD', index, now + ttl, id) == 1 then redis.call('ZREMRANGEBYSCORE', index, '-inf', now) end
+  if redis.call('ZADD', index, now + ttl, id) == 1 then
+    local old = redis.call('ZCOUNT', index, '-inf', now)
+    if old > 0 then redis.call('ZREMRANGEBYRANK', index, 0, math.min(old, MOST_DROPPED) - 1) end
+  end
   if redis.call('PTTL', index) < ttl then redis.call('PEXPIRE', index, ttl) end
   return before
 end
@@ -269,7 +280,7 @@ local function run(operation)
   local name, id = operation[1], operation[2]
   if name == 'reserve' then
     local limits = {}
-    for i = 8, #operation, 2 do
+    for i = 8, #operation, 2 do -- its limits
       limits[#limits + 1] = limit_of(operation[i])
       limits[#limits].max = operation[i + 1]
     end
@@ -278,7 +289,7 @@ local function run(operation)
     return settle(id, amounts(operation[3], operation[4], operation[5]))
   elseif name == 'look' then
     local limits = {}
-    for i = 3, #operation do limits[#limits + 1] = limit_of(operation[i]) end
+    for i = 3, #operation do limits[#limits + 1] = limit_of(operation[i]) end -- its limits
     look_at(limits)
     return tell({}, limits)
   elseif name == 'charge' then
@@ -287,12 +298,12 @@ local function run(operation)
   elseif name == 'restore' then
     return restore(id, operation[3])
   else
-    return converse(id, operation[3], operation[4], operation[5])
+    return converse(id, operation[3], operation[4], operation[5], operation[6], operation[7])
   end
 end
 
 local replies = {}
-for i, operation in ipairs(cjson.decode(ARGV[1])) do
+for i, operation in ipairs(cjson.decode(ARGV[1])) do -- the batch
   local done, reply = pcall(run, operation)
   if not done then reply = type(reply) == 'table' and reply or redis.error_reply(tostring(reply)) end
   replies[i] = reply or false

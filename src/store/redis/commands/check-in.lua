@@ -5,11 +5,13 @@
   ARGV[1]   its id        ARGV[2]   how long it counts, milliseconds
 
   Returns how many there are.
+  Bound: 6 calls.
 ]]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 -- Takes memory, so that a full Redis refuses it: whoever asks wants to know.
 redis.call('ZADD', KEYS[1], string.format('%.0f', now), ARGV[1])
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now - ARGV[2]))
+local gone = redis.call('ZCOUNT', KEYS[1], '-inf', string.format('%.0f', now - ARGV[2]))
+if gone > 0 then redis.call('ZREMRANGEBYRANK', KEYS[1], 0, math.min(gone, 256) - 1) end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return redis.call('ZCARD', KEYS[1])

@@ -7,6 +7,7 @@
   ARGV[5]   channel ARGV[6]   message for it
 
   Returns 1, or 0 when there is such an id or key already.
+  Bound: 6 calls.
 ]]
 if redis.call('HEXISTS', KEYS[2], ARGV[1]) == 1 or redis.call('HEXISTS', KEYS[1], ARGV[2]) == 1 then return 0 end
 redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])

@@ -5,5 +5,6 @@
   ARGV      items
 
   Returns one for each item: the id, or false.
+  Bound: 1 call.
 ]]
 return redis.call('HMGET', KEYS[1], unpack(ARGV))

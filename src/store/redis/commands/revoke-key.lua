@@ -5,6 +5,7 @@
   ARGV[1]   id              ARGV[2]   now, milliseconds             ARGV[3]   channel
 
   Returns 1, or 0 when there is no such key.
+  Bound: 5 calls.
 ]]
 local hash = redis.call('HGET', KEYS[2], ARGV[1])
 local record = hash and redis.call('HGET', KEYS[1], hash)

@@ -4,6 +4,7 @@
   KEYS[1]   responses of the tenant, "<id>\n<user>", by the time at which they run out
   KEYS[2]   their sizes; the sum of all under ""
   KEYS[3]   when the user was erased
+  KEYS[5]   when the tenant was
   KEYS[4]   the response: hash of response, and the items that it is found by, a line each
 
   ARGV[1]   id            ARGV[2]   user          ARGV[3]   when it was made, milliseconds
@@ -12,11 +13,13 @@
   ARGV[7]   what the key of a user's responses starts with (ids, by when they were made)
   ARGV[8]   what the key of a user's items starts with (item -> id)
   ARGV[9]   items         ARGV[10]  response
-  then the ids that it goes on from: they are kept as long
+  then ids that it goes on from, 64 at most: they are kept as long (renew-responses.lua does the others)
 
   Returns 1, or 0 when the user has been erased since. Changes keys that are not in KEYS: other responses of the tenant
   and what they are found by, in the same slot.
+  Bound: 1600 calls.
 ]]
+local MOST_DROPPED = 64 -- that ran out, and as many again to make room
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local id, user, ttl = ARGV[1], ARGV[2], tonumber(ARGV[4])
@@ -26,8 +29,10 @@ local KEY_MS = string.format('%.0f', ttl + 86400000)
 local function drop(member)
   local name, owner = string.match(member, '^([^\n]*)\n(.*)$')
   local items = redis.call('HGET', ARGV[6] .. member, 'items')
-  if items then
-    for item in string.gmatch(items, '[^\n]+') do redis.call('HDEL', ARGV[8] .. owner, item) end
+  if items and items ~= '' then
+    local names = {}
+    for item in string.gmatch(items, '[^\n]+') do names[#names + 1] = item end -- MAX_ITEMS of store/responses.ts
+    redis.call('HDEL', ARGV[8] .. owner, unpack(names))
   end
   redis.call('DEL', ARGV[6] .. member)
   redis.call('ZREM', KEYS[1], member)
@@ -39,16 +44,15 @@ local function drop(member)
   end
 end
 
-local erased = redis.call('GET', KEYS[3])
-if erased and tonumber(erased) >= tonumber(ARGV[3]) then return 0 end
+local marks = redis.call('MGET', KEYS[3], KEYS[5])
+if math.max(tonumber(marks[1] or '-1'), tonumber(marks[2] or '-1')) >= tonumber(ARGV[3]) then return 0 end
 
 local member = id .. '\n' .. user
 drop(member)
 -- A few each time, so that Redis is never blocked for long.
-for _, old in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now), 'LIMIT', 0, 64)) do
-  drop(old)
-end
-for _ = 1, 64 do
+local over = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now), 'LIMIT', 0, MOST_DROPPED)
+for _, old in ipairs(over) do drop(old) end -- MOST_DROPPED
+for _ = 1, MOST_DROPPED do -- MOST_DROPPED
   local total = tonumber(redis.call('HGET', KEYS[2], '') or '0')
   local oldest = redis.call('ZRANGE', KEYS[1], 0, 0)[1]
   if not oldest or total + #ARGV[10] <= tonumber(ARGV[5]) then break end
@@ -64,10 +68,15 @@ redis.call('HINCRBY', KEYS[2], '', #ARGV[10])
 redis.call('ZADD', ARGV[7] .. user, ARGV[3], id)
 if redis.call('PTTL', ARGV[7] .. user) < tonumber(KEY_MS) then redis.call('PEXPIRE', ARGV[7] .. user, KEY_MS) end
 if ARGV[9] ~= '' then
-  for item in string.gmatch(ARGV[9], '[^\n]+') do redis.call('HSET', ARGV[8] .. user, item, id) end
+  local found_by = {}
+  for item in string.gmatch(ARGV[9], '[^\n]+') do -- MAX_ITEMS of store/responses.ts
+    found_by[#found_by + 1] = item
+    found_by[#found_by + 1] = id
+  end
+  redis.call('HSET', ARGV[8] .. user, unpack(found_by))
   redis.call('PEXPIRE', ARGV[8] .. user, KEY_MS)
 end
-for i = 11, #ARGV do
+for i = 11, #ARGV do -- 64 ids
   local before = ARGV[i] .. '\n' .. user
   local score = redis.call('ZSCORE', KEYS[1], before)
   if score and tonumber(score) < tonumber(expires) then

@@ -1,0 +1,31 @@
+import type { Store } from '../store/store.ts'
+import type { UserIds } from './tenants.ts'
+
+/**
+ * A store in which users who are kept under an id of a former secret are found, and from then on kept under the present
+ * one: as they are touched.
+ */
+export function withFormerIds(store: Store, userIds: Pick<UserIds, 'former'>): Store {
+  const moved = async (tenant: string, user: string) => {
+    let any = false
+    for (const id of userIds.former(tenant, user)) any = (await store.moveUser(tenant, id, user)) || any
+    return any
+  }
+  const found = async <T>(load: () => Promise<T | null>, tenant: string, user: string): Promise<T | null> =>
+    (await load()) ?? ((await moved(tenant, user)) ? load() : null)
+  const overrides: Partial<Store> = {
+    loadUser: (tenant, user) => found(() => store.loadUser(tenant, user), tenant, user),
+    loadUserState: (tenant, user) => found(() => store.loadUserState(tenant, user), tenant, user),
+    async eraseUser(tenant, user) {
+      let rows = await store.eraseUser(tenant, user)
+      for (const id of userIds.former(tenant, user)) rows += await store.eraseUser(tenant, id)
+      return rows
+    },
+  }
+  return new Proxy(store, {
+    get(target, name) {
+      const value = Reflect.get(overrides, name) ?? Reflect.get(target, name)
+      return typeof value === 'function' ? value.bind(target) : value
+    },
+  })
+}

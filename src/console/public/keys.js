@@ -1,0 +1,59 @@
+import { ask, query } from './api.js'
+import { Loaded, Sure, Table, useAnswer, when } from './parts.js'
+import { html, useState } from './preact.js'
+
+export function Keys({ tenant, role }) {
+  if (role !== 'operator') return html`<p>This key lets you look, and keys are not shown to it.</p>`
+  return html`<${KeysOf} tenant=${tenant} />`
+}
+
+function KeysOf({ tenant }) {
+  const answer = useAnswer(async () => (await ask(`admin/keys?${query({ tenant })}`)).json.data, [tenant])
+  const [name, setName] = useState('')
+  const [made, setMade] = useState(null)
+  const [problem, setProblem] = useState(null)
+  const create = async (event) => {
+    event.preventDefault()
+    try {
+      const { json } = await ask('admin/keys', { method: 'POST', body: { tenant, name } })
+      setMade(json.key)
+      setProblem(null)
+      setName('')
+    } catch (error) {
+      setProblem(error.message)
+    }
+    answer.again()
+  }
+  const revoke = async (id) => {
+    await ask(`admin/keys/${id}`, { method: 'DELETE' }).catch((error) => setProblem(error.message))
+    answer.again()
+  }
+  return html`<section><h2>New key</h2>
+      <form class="row" onSubmit=${create}>
+        <label>What it is for<br /><input value=${name} maxlength="128" onInput=${(event) => setName(event.target.value)} /></label>
+        <button class="main">Create</button>
+      </form>
+      ${made ? html`<p role="status">It is shown only now: <code>${made}</code></p>` : null}
+      ${problem ? html`<p role="alert" class="bad">${problem}</p>` : null}</section>
+    <section><h2>Keys of ${tenant}</h2>
+      <${Loaded} answer=${answer}>${(keys) =>
+        html`<${Table} caption="Keys" rows=${keys} empty="No key was made here; those of the configuration are not listed." columns=${[
+          { title: 'key', cell: ({ prefix }) => html`<code>${prefix}…</code>` },
+          { title: 'for', cell: (key) => key.name || '–' },
+          { title: 'made', cell: ({ createdAt }) => when(createdAt) },
+          { title: 'state', cell: stateOf },
+          {
+            title: 'more',
+            cell: (key) =>
+              key.revokedAt === null
+                ? html`<${Sure} question=${`Revoke ${key.prefix}…? Whoever uses it is refused from now on.`} onSure=${() => revoke(key.id)}>Revoke<//>`
+                : null,
+          },
+        ]} />`}<//></section>`
+}
+
+function stateOf({ revokedAt, expiresAt }) {
+  if (revokedAt !== null) return html`<span class="bad">revoked</span>`
+  if (expiresAt !== null && expiresAt <= Date.now()) return html`<span class="bad">expired</span>`
+  return expiresAt === null ? 'active' : `active until ${when(expiresAt)}`
+}

@@ -1,0 +1,113 @@
+import { ask, query } from './api.js'
+import { Chart } from './chart.js'
+import { count, dollars, Loaded, Off, share, signed, Table, Tile, useAnswer } from './parts.js'
+import { html } from './preact.js'
+
+export function Overview({ tenant, days }) {
+  const answer = useAnswer(async () => (await ask(`overview?${query({ tenant, days })}`)).json, [tenant, days])
+  return html`<${Loaded} answer=${answer}>${(value) => html`<${Shown} ...${value} />`}<//>`
+}
+
+function Shown({ report, gains, components, breakers, off }) {
+  const { total } = report
+  const open = Object.entries(breakers).filter(([, state]) => state !== 'closed')
+  const degraded = Object.entries(components).filter(([, part]) => part?.status && part.status !== 'ok')
+  return html`<dl class="tiles">
+      <${Tile} title="Requests" value=${count(total.requests)} note=${`${count(total.failed)} failed`} />
+      <${Tile} title="Cost" value=${dollars(total.cost_usd)} />
+      <${Tile} title="Saved against the baseline" value=${dollars(total.saved_usd)}
+        note=${total.baseline_usd ? `it would have cost ${dollars(total.baseline_usd)}` : 'no baseline yet'} />
+      <${Tile} title="Reward, -1 to 1" value=${signed(total.reward)} note=${`${count(total.ratings)} ratings`} />
+      <${Tile} title="First output, median" value=${total.ttft_ms_median === null ? '–' : `${Math.round(total.ttft_ms_median)} ms`} />
+      <${Certificate} gains=${gains} />
+    </dl>
+    ${
+      degraded.length + open.length > 0
+        ? html`<section role="alert"><h2 class="bad">Degraded</h2><ul>
+          ${degraded.map(([name, part]) => html`<li>${name}: ${part.detail ?? part.status}</li>`)}
+          ${open.map(([name, state]) => html`<li>${name} is left alone (${state}).</li>`)}
+        </ul></section>`
+        : null
+    }
+    <section><h2>Requests and cost by day (UTC)</h2><${Days} days=${report.by_day} /></section>
+    <section><h2>Who chose</h2><${Parts} caption="Who chose" parts=${report.by_arm} total=${total.requests} /></section>
+    <section><h2>Models</h2><${Parts} caption="Models" parts=${report.by_model} total=${total.requests} /></section>
+    ${gains?.length ? html`<section><h2>Gain over the baseline</h2><${Gains} gains=${gains} /></section>` : null}
+    <${TradeOffs} points=${report.trade_offs} />
+    <${Off} off=${off} />`
+}
+
+/** The latest version's certificate over all users. */
+function Certificate({ gains }) {
+  const all = gains?.at(-1)?.groups.all
+  if (!gains) return html`<${Tile} title="Certified gain" value="–" note="no baseline is configured" />`
+  if (!all) return html`<${Tile} title="Certified gain" value="not yet" note="no rating counts so far" />`
+  if (all.verdict === 'gain')
+    return html`<${Tile} title="Certified gain" value=${signed(all.low)} tone="good" note=${`estimate ${signed(all.estimate)}`} />`
+  if (all.verdict === 'harm')
+    return html`<${Tile} title="Certified gain" value="worse" tone="bad" note="the baseline answers" />`
+  return html`<${Tile} title="Certified gain" value="not yet" note=${missing(all)} />`
+}
+
+/** An interval narrows with the root of its ratings: how many more, if the estimate stays. */
+function missing({ count: ratings, estimate, low, high }) {
+  if (estimate <= 0) return `estimate ${signed(estimate)} from ${count(ratings)} ratings`
+  const half = (high - low) / 2
+  return `about ${count(Math.max(1, ratings * (half / estimate) ** 2 - ratings))} more ratings at this rate`
+}
+
+function Days({ days }) {
+  const names = Object.keys(days)
+  return html`<${Chart} title="Requests and dollars by day" time=${true}
+    x=${names.map((day) => Date.parse(day) / 1e3)}
+    lines=${[
+      { name: 'requests', values: names.map((day) => days[day].requests) },
+      { name: 'cents', values: names.map((day) => days[day].cost_usd * 100) },
+      { name: 'cents of the baseline', values: names.map((day) => days[day].baseline_usd * 100) },
+    ]} />`
+}
+
+const Parts = ({ caption, parts, total }) =>
+  html`<${Table} caption=${caption} rows=${Object.entries(parts)} columns=${[
+    { title: caption.toLowerCase(), cell: ([name]) => name },
+    { title: 'requests', number: true, cell: ([, part]) => count(part.requests) },
+    { title: 'share', number: true, cell: ([, part]) => share(part.requests / Math.max(1, total)) },
+    { title: 'failed', number: true, cell: ([, part]) => count(part.failed) },
+    { title: 'cost', number: true, cell: ([, part]) => dollars(part.cost_usd) },
+    { title: 'saved', number: true, cell: ([, part]) => dollars(part.saved_usd) },
+    { title: 'reward', number: true, cell: ([, part]) => signed(part.reward) },
+    { title: 'ratings', number: true, cell: ([, part]) => count(part.ratings) },
+  ]} />`
+
+/** Reward over cost, had a dollar weighed more or less: dearer but better, cheaper and as good. */
+function TradeOffs({ points }) {
+  const known = points.filter(({ reward }) => reward !== null).sort((a, b) => a.cost_usd - b.cost_usd)
+  if (known.length === 0) return null
+  const dollarsPerThousand = known.map(({ cost_usd }) => cost_usd * 1e3)
+  return html`<section><h2>Reward over cost, had a dollar weighed more or less</h2>
+    <${Chart} title="Reward over dollars for 1,000 requests" points=${true} x=${dollarsPerThousand}
+      lines=${[
+        { name: 'as now', values: known.map((one) => (one.reward_per_usd === 0 ? one.reward : null)) },
+        {
+          name: 'efficient',
+          values: known.map((one) => (one.efficient && one.reward_per_usd !== 0 ? one.reward : null)),
+        },
+        { name: 'beaten by another', values: known.map((one) => (one.efficient ? null : one.reward)) },
+      ]} />
+    <p class="dim">Across: dollars for 1,000 requests. From explored requests and their exact probabilities.</p></section>`
+}
+
+const VERDICTS = { gain: 'certified', harm: 'worse: the baseline answers', open: 'not yet' }
+
+const Gains = ({ gains }) =>
+  html`<${Table} caption="Gain over the baseline"
+    rows=${gains.flatMap(({ policy, baseline, groups }) => Object.entries(groups).map(([users, one]) => ({ policy, baseline, users, ...one })))}
+    columns=${[
+      { title: 'version', cell: ({ policy }) => policy },
+      { title: 'baseline', cell: ({ baseline }) => baseline },
+      { title: 'users', cell: ({ users }) => users },
+      { title: 'ratings', number: true, cell: (row) => count(row.count) },
+      { title: 'estimate', number: true, cell: ({ estimate }) => signed(estimate) },
+      { title: 'interval', number: true, cell: ({ low, high }) => `${signed(low)} to ${signed(high)}` },
+      { title: 'certificate', cell: ({ verdict }) => VERDICTS[verdict] },
+    ]} />`

@@ -1,0 +1,129 @@
+import { ask, query } from './api.js'
+import { Chart } from './chart.js'
+import { count, dollars, Loaded, Sure, share, signed, Table, Tile, useAnswer, when } from './parts.js'
+import { html, useState } from './preact.js'
+
+export function User({ tenant, role, rest }) {
+  const [id, setId] = useState(rest[0] ?? '')
+  const go = (event) => {
+    event.preventDefault()
+    location.hash = `#user/${encodeURIComponent(id)}`
+  }
+  return html`<section>
+      <form class="row" onSubmit=${go}>
+        <label>User's id<br /><input value=${id} required onInput=${(event) => setId(event.target.value)} /></label>
+        <button class="main">Show</button>
+        <span class="dim">~anonymous: whoever names no user</span>
+      </form>
+    </section>
+    ${rest[0] ? html`<${Known} key=${rest[0]} tenant=${tenant} id=${rest[0]} role=${role} />` : null}`
+}
+
+function Known({ tenant, id, role }) {
+  const path = `users/${encodeURIComponent(id)}?${query({ tenant })}`
+  const answer = useAnswer(async () => (await ask(path)).json, [path])
+  return html`<${Loaded} answer=${answer}>${(user) => html`<${Shown} user=${user} path=${path} tenant=${tenant} role=${role} again=${answer.again} />`}<//>`
+}
+
+function Shown({ user, path, tenant, role, again }) {
+  const [past, setPast] = useState(null)
+  const [told, setTold] = useState(null)
+  const rewards = user.history.map(({ reward }) => reward)
+  const means = rewards.map((_, i) => meanOf(rewards.slice(Math.max(0, i - 9), i + 1)))
+  const explain = async (request) => setPast((await ask(`requests/${request}?${query({ tenant })}`)).json)
+  const erase = async () => {
+    const { json } = await ask(path, { method: 'DELETE' })
+    setTold(`Erased: ${count(json.rows)} rows.`)
+    again()
+  }
+  return html`${told ? html`<p role="status">${told}</p>` : null}
+    <dl class="tiles">
+      <${Tile} title="Ratings that count" value=${count(user.rewards)} note=${user.updated_at ? `last ${when(user.updated_at)}` : ''} />
+      <${Tile} title="Mean of the last ten" value=${signed(means.at(-1) ?? null)} />
+      <${Tile} title="Requests, 30 days" value=${user.requests.length >= 50 ? '50 or more' : count(user.requests.length)} />
+    </dl>
+    <section><h2>What they said of each model</h2>
+      <${Table} caption="What they said of each model" rows=${user.by_model} columns=${[
+        { title: 'model', cell: ({ model }) => model },
+        { title: 'mean reward', number: true, cell: ({ reward }) => signed(reward) },
+        { title: 'answers', number: true, cell: (row) => count(row.count) },
+      ]} /></section>
+    <section><h2>Learning curve</h2>
+      <${Chart} title="Rewards in order, and the mean of the last ten" x=${rewards.map((_, i) => i + 1)}
+        lines=${[{ name: 'mean of the last ten', values: means }, { name: 'reward', values: rewards }]} /></section>
+    <${Wishes} user=${user} path=${path} disabled=${role !== 'operator'} again=${again} />
+    <section><h2>Latest requests</h2>
+      <${Table} caption="Latest requests" rows=${user.requests} columns=${[
+        { title: 'when', cell: ({ at }) => when(at) },
+        { title: 'model', cell: ({ chosen }) => chosen },
+        { title: 'reason', cell: ({ reason }) => reason },
+        { title: 'cost', number: true, cell: ({ cost_usd }) => dollars(cost_usd) },
+        {
+          title: 'more',
+          cell: ({ id }) =>
+            html`<button onClick=${() => explain(id)} aria-label=${`Why this one, request ${id}`}>Why this one?</button>`,
+        },
+      ]} />
+      ${past ? html`<${Past} past=${past} />` : null}</section>
+    <section><h2>All that is kept</h2>
+      <div class="row">
+        <button onClick=${() => download(user)}>Export</button>
+        <${Sure} disabled=${role !== 'operator'} question=${`Erase all that is kept of ${user.id}? It can't be undone.`} onSure=${erase}>Erase<//>
+      </div></section>`
+}
+
+const Past = ({ past }) => html`<div aria-live="polite">
+  <h2>${past.chosen}, ${when(past.at)}</h2>
+  <p class="dim">${past.reason} · version ${past.policy} · ${past.attempts.length} ${past.attempts.length === 1 ? 'try' : 'tries'}</p>
+  <${Table} caption="What was weighed" rows=${past.candidates} rowClass=${({ name }) => (name === past.chosen ? 'chosen' : '')} columns=${[
+    { title: 'candidate', cell: ({ name }) => name },
+    {
+      title: 'expected reward',
+      number: true,
+      cell: ({ mean, std }) => (mean === null ? '–' : `${signed(mean)} ± ${std.toFixed(3)}`),
+    },
+    { title: 'expected cost', number: true, cell: ({ predicted_cost_usd }) => dollars(predicted_cost_usd) },
+    { title: 'probability', number: true, cell: ({ propensity }) => share(propensity) },
+  ]} /></div>`
+
+/** Stated preferences: never this model, only these, how much cost weighs. */
+function Wishes({ user, path, disabled, again }) {
+  const [deny, setDeny] = useState((user.preferences.deny ?? []).join(', '))
+  const [allow, setAllow] = useState((user.preferences.allow ?? []).join(', '))
+  const [problem, setProblem] = useState(null)
+  const save = async (event) => {
+    event.preventDefault()
+    const { deny: _deny, allow: _allow, ...others } = user.preferences
+    const named = { deny: namesIn(deny), allow: namesIn(allow) }
+    const lists = Object.fromEntries(Object.entries(named).filter(([, names]) => names.length > 0))
+    try {
+      await ask(path, { method: 'PUT', body: { ...others, ...lists } })
+      setProblem(null)
+      again()
+    } catch (error) {
+      setProblem(error.message)
+    }
+  }
+  return html`<section><h2>Stated wishes</h2>
+    <form class="row" onSubmit=${save}>
+      <label>Never these models<br /><input value=${deny} onInput=${(event) => setDeny(event.target.value)} /></label>
+      <label>Only these models<br /><input value=${allow} onInput=${(event) => setAllow(event.target.value)} /></label>
+      <button disabled=${disabled}>Save</button>
+    </form>
+    ${problem ? html`<p role="alert" class="bad">${problem}</p>` : null}</section>`
+}
+
+const namesIn = (text) =>
+  text
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '')
+const meanOf = (values) => values.reduce((sum, value) => sum + value, 0) / values.length
+
+function download(user) {
+  const link = document.createElement('a')
+  link.href = URL.createObjectURL(new Blob([JSON.stringify(user, null, 2)], { type: 'application/json' }))
+  link.download = 'user.json'
+  link.click()
+  URL.revokeObjectURL(link.href)
+}

@@ -1,0 +1,60 @@
+import { hash, hkdfSync, randomFillSync, timingSafeEqual } from 'node:crypto'
+
+const MAC_BYTES = 4
+const BYTES = 16
+const TIME_BYTES = 6
+/** Bytes of randomness that are drawn at once: a draw costs more than what it gives to one id. */
+const POOL_BYTES = 4_096
+
+/**
+ * Ids of requests: UUIDs of version 8 (RFC 9562, 5.8) that hold their time and a short code by which every replica
+ * under the same identity secret knows the ids that it, or another one, gave to a tenant's requests. So feedback on an
+ * answer that is not written down yet can be told from feedback on one that never was.
+ */
+export class RequestIds {
+  #key: string
+  readonly #pool = Buffer.alloc(POOL_BYTES)
+  #at = POOL_BYTES
+
+  constructor(secret: string) {
+    this.#key = keyOf(secret)
+  }
+
+  /** From now on another secret: ids given before are not known any more. */
+  use(secret: string): void {
+    this.#key = keyOf(secret)
+  }
+
+  /** @param now Unix milliseconds */
+  next(tenant: string, now: number): string {
+    if (this.#at + BYTES > POOL_BYTES) {
+      randomFillSync(this.#pool)
+      this.#at = 0
+    }
+    const bytes = this.#pool.subarray(this.#at, this.#at + BYTES)
+    this.#at += BYTES
+    bytes.writeUIntBE(now, 0, TIME_BYTES)
+    bytes[6] = (bytes[6]! & 0x0f) | 0x80
+    bytes[8] = (bytes[8]! & 0x3f) | 0x80
+    const id = bytes.toString('hex', 0, BYTES - MAC_BYTES)
+    const hex = id + this.#code(tenant, id)
+    return `req_${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
+  }
+
+  /** When a request of this tenant got this id, Unix milliseconds; null where none did. */
+  timeOf(tenant: string, id: string): number | null {
+    const hex = /^req_([0-9a-f]{8})-([0-9a-f]{4})-(8[0-9a-f]{3})-([89ab][0-9a-f]{3})-([0-9a-f]{12})$/.exec(id)
+    if (!hex) return null
+    const all = hex.slice(1).join('')
+    const head = all.slice(0, 2 * (BYTES - MAC_BYTES))
+    const [given, right] = [Buffer.from(all.slice(head.length)), Buffer.from(this.#code(tenant, head))]
+    return timingSafeEqual(given, right) ? Number.parseInt(all.slice(0, 2 * TIME_BYTES), 16) : null
+  }
+
+  /** The key first: no other text of this form can be made from a code (and most of the digest is not told). */
+  #code(tenant: string, head: string): string {
+    return hash('sha256', `${this.#key}${head}${tenant}`).slice(0, 2 * MAC_BYTES)
+  }
+}
+
+const keyOf = (secret: string) => Buffer.from(hkdfSync('sha256', secret, '', 'request ids', 32)).toString('hex')

@@ -1,0 +1,58 @@
+import type { Candidate } from '../../candidates/candidate.ts'
+import type { ChatRequest, Span } from '../../openai/chat.ts'
+import { parseRawBody } from '../../openai/raw-body.ts'
+import type { Learned } from './learned.ts'
+
+/** What formats call the bound; embeddings have no answer to bound. */
+const NATIVE = {
+  chat: null,
+  responses: 'max_output_tokens',
+  messages: 'max_tokens',
+  completions: 'max_tokens',
+} as const
+
+/**
+ * The request with a bound on the length of its answer, which it has none of, as the candidate spells it. All else are
+ * the client's own bytes.
+ *
+ * @param tokens of one answer
+ */
+export function withBound(
+  request: ChatRequest,
+  candidate: Candidate,
+  learned: Learned | undefined,
+  tokens: number,
+): ChatRequest {
+  const { native } = request
+  const ofNative = native && native.api !== 'embeddings' ? NATIVE[native.api] : null
+  const field = spelling(candidate, learned)
+  return {
+    ...request,
+    ...bounded(request, field, tokens),
+    body: { ...request.body, [field]: tokens },
+    ...(native && ofNative && { native: { ...native, ...bounded(native, ofNative, tokens) } }),
+  }
+}
+
+function spelling({ dialect, defaults }: Candidate, learned: Learned | undefined): string {
+  const [usual, other] = ['max_tokens', 'max_completion_tokens'] as const
+  const rule = dialect?.fields[usual]
+  const isRenamed = typeof rule === 'object' && rule.rename === other
+  return isRenamed || learned?.has(usual) || defaults?.[other] !== undefined ? other : usual
+}
+
+interface Body {
+  raw: Uint8Array
+  spans: ReadonlyMap<string, Span>
+}
+
+function bounded({ raw, spans }: Body, field: string, tokens: number): Body {
+  const bytes = Buffer.from(raw.buffer, raw.byteOffset, raw.byteLength)
+  const span = spans.get(field)
+  const at = bytes.indexOf(0x7b) + 1
+  const pieces = span
+    ? [bytes.subarray(0, span.start), Buffer.from(`${tokens}`), bytes.subarray(span.end)]
+    : [bytes.subarray(0, at), Buffer.from(`"${field}":${tokens}${spans.size > 0 ? ',' : ''}`), bytes.subarray(at)]
+  const whole = Buffer.concat(pieces)
+  return { raw: whole, spans: parseRawBody(whole).spans }
+}

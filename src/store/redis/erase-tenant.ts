@@ -1,0 +1,53 @@
+import { Cluster, type Redis } from 'ioredis'
+import type { RedisAccess } from './access.ts'
+import * as keys from './keys.ts'
+import type { RedisTenantKeys } from './tenant-keys.ts'
+
+const KEYS_A_SCAN = 500
+
+/**
+ * Erases a tenant: its keys, and everything that its hash tag names, in slices. First notes when, so that what comes
+ * later of requests that began before is left out.
+ *
+ * @param rememberMs how long that is remembered
+ * @returns how many keys of Redis and of the tenant went
+ */
+export async function eraseTenant(
+  redis: RedisAccess,
+  tenantKeys: RedisTenantKeys,
+  tenant: string,
+  rememberMs: number,
+): Promise<number> {
+  const { client } = redis
+  await redis.askLong(tenant, () => client.set(keys.tenantErased(tenant), Date.now(), 'PX', rememberMs))
+  let gone = 0
+  for (const { id, hash } of await tenantKeys.listKeys(tenant)) {
+    await redis.askLong('{keys}', () => client.hdel(keys.tenantKeys.records, hash, `${hash}:revoked`))
+    await redis.askLong('{keys}', () => client.hdel(keys.tenantKeys.ids, id))
+    gone++
+  }
+  for (const node of nodesOf(client)) gone += await eraseOn(redis, node, tenant)
+  await redis.askLong('{keys}', () => client.srem(keys.TENANTS, tenant))
+  for (const kind of ['keys', 'all']) {
+    await redis.askLong('{keys}', () => client.publish(keys.CHANGES, JSON.stringify({ kind, tenant })))
+  }
+  return gone
+}
+
+async function eraseOn(redis: RedisAccess, node: Redis, tenant: string): Promise<number> {
+  const mark = keys.tenantErased(tenant)
+  let [gone, cursor] = [0, '0']
+  do {
+    const [next, found] = await redis.askLong(tenant, () =>
+      node.scan(cursor, 'MATCH', `${keys.tag(tenant)}*`, 'COUNT', KEYS_A_SCAN),
+    )
+    cursor = next
+    const theirs = found.filter((key) => key !== mark)
+    if (theirs.length > 0) gone += await redis.askLong(tenant, () => node.unlink(theirs))
+  } while (cursor !== '0')
+  return gone
+}
+
+/** Each of them has keys of its own. */
+export const nodesOf = (client: RedisAccess['client']): Redis[] =>
+  client instanceof Cluster ? client.nodes('master') : [client]

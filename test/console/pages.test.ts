@@ -1,0 +1,229 @@
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { fileURLToPath } from 'node:url'
+import OpenAI from 'openai'
+import type { Browser, BrowserContext, Page } from 'playwright-core'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { browserName, openBrowser } from '../support/browser.ts'
+import { ADMIN_KEY, discard, type RunningGateway, startGateway } from '../support/gateway.ts'
+
+const READ_KEY = 'pr-reader-key-0123456789abcdef'
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+const PAGES = ['overview', 'playground', 'user/ann', 'models', 'learning', 'keys']
+/** `SCREENSHOTS=1` writes them into docs/. */
+const SHOTS = process.env.SCREENSHOTS === '1' ? fileURLToPath(new URL('../../docs/console/', import.meta.url)) : null
+
+describe.skipIf(!browserName)('the console in a browser', () => {
+  let gateway: RunningGateway
+  let browser: Browser
+
+  beforeAll(async () => {
+    gateway = await startGateway({
+      console: { enabled: true, read_key: READ_KEY },
+      router: { baseline: 'sandbox-terse', mode: 'route', explore: false },
+    })
+    browser = await openBrowser()
+    const client = new OpenAI({ baseURL: gateway.baseURL, apiKey: gateway.key, maxRetries: 0 })
+    const questions = ['Why is the sky blue?', 'Sort a list in Python.', 'Name three rivers.', 'Prove that 2 is prime.']
+    for (const [i, user] of ['ann', 'ben', 'ann', 'cleo', 'ann', 'ben'].entries()) {
+      const { response } = await client.chat.completions
+        .create(
+          { model: 'auto', messages: [{ role: 'user', content: questions[i % questions.length] as string }] },
+          { headers: { 'x-user-id': user } },
+        )
+        .withResponse()
+      const body = { request_id: response.headers.get('x-request-id'), rating: i % 3 === 0 ? 'down' : 'up' }
+      await client.post('/feedback', { body, headers: { 'x-user-id': user } })
+    }
+  })
+  afterAll(async () => {
+    await browser?.close()
+    await discard(gateway)
+  })
+
+  async function open(context: BrowserContext, key: string): Promise<Page> {
+    const page = await context.newPage()
+    page.on('pageerror', (error) => problems.push(error.message))
+    page.on('console', (message) => {
+      if (message.type() === 'error' && !message.text().includes('401')) problems.push(message.text())
+    })
+    await page.goto(`${gateway.url}/console/`)
+    await page.getByLabel(/Admin key/).fill(key)
+    await page.getByRole('button', { name: 'Log in' }).click()
+    await page.getByRole('navigation').waitFor()
+    return page
+  }
+
+  /** What scripts threw, and what the policy of the page refused. */
+  const problems: string[] = []
+
+  const goTo = async (page: Page, place: string) => {
+    await page.goto(`${gateway.url}/console/#${place}`)
+    await page.getByRole('heading', { level: 1 }).waitFor()
+    await page.waitForFunction(() => !document.body.textContent?.includes('Loading …'))
+  }
+
+  test.each(['light', 'dark'] as const)(
+    'every page has no violation of accessibility rules, %s',
+    async (colorScheme) => {
+      problems.length = 0
+      const context = await browser.newContext({ colorScheme, viewport: { width: 1280, height: 900 } })
+      const page = await open(context, ADMIN_KEY)
+      for (const place of PAGES) {
+        await goTo(page, place)
+        if (place === 'playground') {
+          await page.getByRole('button', { name: 'Decide', exact: true }).click()
+          await page.locator('#decision').waitFor()
+        }
+        if (place === 'models')
+          await page
+            .getByRole('button', { name: /^sandbox/ })
+            .first()
+            .click()
+        await page.evaluate(AXE)
+        const { violations } = (await page.evaluate('axe.run()')) as {
+          violations: { id: string; nodes: { html: string }[] }[]
+        }
+        expect(violations.map(({ id, nodes }) => [place, id, nodes[0]?.html])).toEqual([])
+        const [name] = place.split('/')
+        if (SHOTS && colorScheme === 'light') await page.screenshot({ path: `${SHOTS}${name}.png`, fullPage: true })
+      }
+      expect(problems).toEqual([])
+      await context.close()
+    },
+  )
+
+  test('fits a phone: nothing but tables is wider than the screen', async () => {
+    const context = await browser.newContext({ viewport: { width: 375, height: 700 } })
+    const page = await open(context, ADMIN_KEY)
+    for (const place of PAGES) {
+      await goTo(page, place)
+      expect(await page.evaluate(() => document.documentElement.scrollWidth), place).toBeLessThanOrEqual(375)
+    }
+    await context.close()
+  })
+
+  test('a rating in the playground moves what is expected, and the user page knows it', async () => {
+    const context = await browser.newContext()
+    const page = await open(context, ADMIN_KEY)
+    await goTo(page, 'playground')
+    await page.getByLabel('User', { exact: true }).fill('zoe')
+    await page.getByRole('button', { name: 'Decide and answer' }).click()
+    const bad = page.getByRole('button', { name: 'Bad answer' })
+    await bad.waitFor()
+    const decision = page.locator('#decision')
+    expect(await decision.textContent()).toContain('0 ratings known')
+    const chosen = await page.locator('tr.chosen td').first().textContent()
+    await bad.click()
+    await page.getByText('1 ratings known').waitFor()
+    // The column says by how much each candidate has moved: the one that was rated down falls.
+    const row = page
+      .getByRole('row')
+      .filter({ hasText: String(chosen) })
+      .first()
+    expect(await row.getByRole('cell').nth(2).textContent()).toMatch(/^−0\.\d+/)
+    expect(await decision.textContent()).toMatch(/rated .* up 0 of 1 time|expected to like best/)
+    await page.getByRole('link', { name: /what is known of zoe/ }).click()
+    await page.getByText('What they said of each model').waitFor()
+    await page
+      .getByRole('button', { name: /Why this one/ })
+      .first()
+      .click()
+    await page.getByRole('region', { name: 'What was weighed' }).waitFor()
+    await context.close()
+  })
+
+  test('never this model: the next decision leaves it out, and erasing takes the wish along', async () => {
+    const context = await browser.newContext()
+    const page = await open(context, ADMIN_KEY)
+    page.on('dialog', (dialog) => dialog.accept())
+    await goTo(page, 'playground')
+    await page.getByLabel('User', { exact: true }).fill('ben')
+    await page.getByRole('button', { name: 'Decide', exact: true }).click()
+    const chosen = String(await page.locator('tr.chosen td').first().textContent())
+    await goTo(page, 'user/ben')
+    await page.getByLabel('Never these models').fill(chosen)
+    await page.getByRole('button', { name: 'Save' }).click()
+    await goTo(page, 'playground')
+    await page.getByLabel('User', { exact: true }).fill('ben')
+    await page.getByRole('button', { name: 'Decide', exact: true }).click()
+    await page.getByText(/Left out: /).waitFor()
+    expect(await page.locator('tr.chosen td').first().textContent()).not.toBe(chosen)
+    await goTo(page, 'user/ben')
+    await page.getByRole('button', { name: 'Erase' }).click()
+    await page.getByText(/no such user/i).waitFor()
+    await context.close()
+  })
+
+  test('a key is made, shown once, works, and is revoked', async () => {
+    const context = await browser.newContext()
+    const page = await open(context, ADMIN_KEY)
+    page.on('dialog', (dialog) => dialog.accept())
+    await goTo(page, 'keys')
+    await page.getByLabel('What it is for').fill('from the console')
+    await page.getByRole('button', { name: 'Create' }).click()
+    const key = String(await page.getByRole('status').locator('code').textContent())
+    const models = () => fetch(`${gateway.url}/v1/models`, { headers: { authorization: `Bearer ${key}` } })
+    expect((await models()).status).toBe(200)
+    await page.getByRole('button', { name: 'Revoke' }).first().click()
+    await page.getByText('revoked').first().waitFor()
+    expect((await models()).status).toBe(401)
+    await context.close()
+  })
+
+  test('the mode is switched on the page of learning, and the next request follows', async () => {
+    const context = await browser.newContext()
+    const page = await open(context, ADMIN_KEY)
+    await goTo(page, 'learning')
+    const choose = (value: string) => page.getByLabel(/^Mode, against/).selectOption(value)
+    await choose('observe')
+    await expect
+      .poll(async () => {
+        const client = new OpenAI({ baseURL: gateway.baseURL, apiKey: gateway.key, maxRetries: 0 })
+        const { response } = await client.chat.completions
+          .create({ model: 'auto', messages: [{ role: 'user', content: 'Hello' }] })
+          .withResponse()
+        return response.headers.get('x-router-reason')
+      })
+      .toBe('fallback;baseline')
+    await choose('')
+    await context.close()
+  })
+
+  test('a reader looks and changes nothing; who logs out, or whose session ends, sees the login again', async () => {
+    const context = await browser.newContext()
+    const page = await open(context, READ_KEY)
+    await goTo(page, 'learning')
+    expect(await page.getByLabel(/^Mode, against/).isDisabled()).toBe(true)
+    await goTo(page, 'playground')
+    expect(await page.getByRole('button', { name: 'Decide and answer' }).isDisabled()).toBe(true)
+    await page.getByRole('button', { name: 'Decide', exact: true }).click()
+    await page.locator('#decision').waitFor()
+    // The cookie goes, as it does when its time is over.
+    await context.clearCookies()
+    await page.getByRole('link', { name: 'Models' }).click()
+    await page.getByLabel(/Admin key/).waitFor()
+    await context.close()
+  })
+
+  test('is used from the keyboard alone', async () => {
+    const context = await browser.newContext()
+    const page = await context.newPage()
+    await page.goto(`${gateway.url}/console/`)
+    await page.getByLabel(/Admin key/).waitFor()
+    await page.keyboard.press('Tab')
+    await page.keyboard.type(ADMIN_KEY)
+    await page.keyboard.press('Enter')
+    await page.getByRole('navigation').waitFor()
+    const passed: (string | null | undefined)[] = []
+    const focused = () => page.evaluate(() => document.activeElement?.textContent)
+    while ((await focused()) !== 'Playground' && passed.length < 40) {
+      await page.keyboard.press('Tab')
+      passed.push(await focused())
+    }
+    expect(passed).toContain('Skip to the page')
+    await page.keyboard.press('Enter')
+    await page.getByRole('heading', { level: 1, name: 'Playground' }).waitFor()
+    await context.close()
+  })
+})
