@@ -73,7 +73,8 @@ export async function takeFeedback(deps: FeedbackDeps, context: RequestContext) 
   const said = keep_comments ? feedback : { ...feedback, comment: undefined }
   const take = async () => {
     const interaction = await findRated(deps, context, feedback)
-    if (!interaction || !mayRate(deps, context, feedback, interaction)) return null
+    if (!interaction) return null
+    if (!mayRate(deps, context, feedback, interaction)) throw noSuchCompletion(feedback)
     await rate(deps, said, interaction, context.ts)
     return interaction
   }
@@ -98,8 +99,12 @@ export async function takeFeedback(deps: FeedbackDeps, context: RequestContext) 
     throw error
   }
   if (taken) return accepted(taken.id)
+  throw noSuchCompletion(feedback)
+}
+
+function noSuchCompletion(feedback: Feedback): GatewayError {
   const param = IDS.find((field) => feedback[field] !== undefined) ?? null
-  throw notFound('There is no such completion.', 'interaction_not_found', param)
+  return notFound('There is no such completion.', 'interaction_not_found', param)
 }
 
 /** Somebody else's answer is none for who may rate their own alone. */

@@ -1,7 +1,7 @@
 import type { Component } from './components.ts'
 
 /** Between two looks. */
-const LOOK_MS = 5_000
+const LOOK_MS = 2_000
 /** For how long what was seen is told again, however many ask. */
 const FRESH_MS = 1_000
 

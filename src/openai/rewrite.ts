@@ -45,7 +45,7 @@ export function rewrite(
     else set('stream_options', '{"include_usage":true}')
   }
   for (const [field, value] of Object.entries(candidate.defaults ?? {})) {
-    if (!spans.has(field)) set(field, JSON.stringify(value))
+    if (field !== 'model' && !spans.has(field)) set(field, JSON.stringify(value))
   }
   if (inserted !== '') {
     const afterBrace = raw.indexOf(0x7b) + 1
@@ -59,7 +59,9 @@ export function replaceModel(raw: Uint8Array, spans: ReadonlyMap<string, Span>, 
   const at = Buffer.from(raw.buffer, raw.byteOffset, raw.byteLength).indexOf(0x7b) + 1
   const span = spans.get('model')
   const text = JSON.stringify(model)
-  return splice(raw, [span ? { ...span, text } : { start: at, end: at, text: `"model":${text},` }])
+  return splice(raw, [
+    span ? { ...span, text } : { start: at, end: at, text: `"model":${text}${spans.size > 0 ? ',' : ''}` },
+  ])
 }
 
 /** Sets `include_usage` inside the client's own `stream_options` object. */
@@ -78,10 +80,13 @@ function adapt(request: ChatRequest, { omit, rename }: RewriteOptions): ChatRequ
   const isOdd = (field: string) => omit?.has(field) || rename?.has(field)
   if (![...spans.keys()].some(isOdd)) return request
   const members: string[] = []
+  const names = new Set(spans.keys())
   for (const [field, { start, end }] of spans) {
     const name = rename?.get(field) ?? field
-    const isTaken = name !== field && spans.has(name)
+    // Of two fields that a server calls the same, one goes: it would take either.
+    const isTaken = name !== field && names.has(name)
     if (omit?.has(field) || isTaken) continue
+    names.add(name)
     members.push(`${JSON.stringify(name)}:${Buffer.from(raw.subarray(start, end)).toString('utf8')}`)
   }
   const bytes = Buffer.from(`{${members.join(',')}}`)

@@ -182,6 +182,36 @@ export function limitsContract(current: () => Store, open: () => Promise<Store>)
     expect((await store.limits.look(t, [day, month])).map(({ used }) => used)).toEqual([0, isFirst ? 0 : 70])
   })
 
+  test('the minute before counts by the part of it that is less than a minute ago', async () => {
+    const store = current()
+    const limit = budget(2_000, { what: 'requests', window: 'minute' })
+    // Again where the minute ended meanwhile.
+    for (let tries = 0; ; tries++) {
+      const t = tenant()
+      const minute = windowAt('minute', Date.now()).start
+      const at = minute - 30_000
+      await store.limits.charge({ tenant: t, id: 'x', at, limits: [limit], amounts: amounts({ requests: 1_000 }) })
+      const [state] = await store.limits.look(t, [limit])
+      const { used = -1, remaining, resetMs = 0 } = state ?? {}
+      const fits = { tenant: t, limits: [limit], ttlMs: LONG_MS }
+      const all = await store.limits.reserve({ ...fits, id: 'all', amounts: amounts({ requests: 2_000 }) })
+      if (windowAt('minute', Date.now()).start !== minute && tries < 5) continue
+      expect(used).toBe(Math.ceil((1_000 * resetMs) / 60_000))
+      expect(remaining).toBe(2_000 - used)
+      expect(all.granted).toBe(all.states[0]?.used === 2_000)
+      break
+    }
+  })
+
+  test('windows end as the calendar has it', async () => {
+    const store = current()
+    for (const window of ['day', 'month'] as const) {
+      const [state] = await store.limits.look(tenant(), [budget(1, { window })])
+      const apart = Date.now() + (state?.resetMs ?? 0) - windowAt(window, Date.now()).end
+      expect(Math.abs(apart)).toBeLessThan(60_000)
+    }
+  })
+
   test('a counter that was lost is brought back; of two who do it the larger amount counts', async () => {
     const store = current()
     const t = tenant()

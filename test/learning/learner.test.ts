@@ -439,6 +439,12 @@ describe('what users tell of an LLM', () => {
     await rate('a0', 1_090)
     expect((await evidence(1)).size).toBe(0)
     expect(standings).toEqual(Array(3).fill({ isHeard: false, ratings: 0 }))
+    for (const [i, ts] of [1_000, 9_000].entries()) {
+      const about = dearAnswer(`few-${i}`, { user: 'carl', ...VOUCHED })
+      await slow.apply(policy, reward(about, 1, { binary: false, ts }), about)
+      await slow.apply(policy, reward(about, 1, { binary: false, ts: ts + 500 }), about)
+    }
+    expect((await evidence(1)).size).toBe(0)
     await rate('a3', 1_100)
     const whole = (await evidence(1)).get('dear')?.[0] as number
     const atOnce = learnerOn(store)

@@ -2,7 +2,8 @@ import crypto from 'node:crypto'
 import { syncBuiltinESMExports } from 'node:module'
 import { describe, expect, it, vi } from 'vitest'
 import type { ChatMessage } from '../../src/openai/chat.ts'
-import { turnOf } from '../../src/pipeline/conversation.ts'
+import { Conversations, turnOf } from '../../src/pipeline/conversation.ts'
+import type { ConversationState, Store } from '../../src/store/store.ts'
 
 const user = (content: string) => ({ role: 'user', content })
 const assistant = { role: 'assistant', content: 'yes' }
@@ -19,6 +20,20 @@ it('a conversation is recognised by its opening and its user', () => {
 
 it('a named conversation is recognised by its name alone', () => {
   expect(turnOf([user('a')], 'ada', 'c1')).toMatchObject({ key: 'c1', continues: true })
+})
+
+it('a later turn stays found when an earlier one has been stored', async () => {
+  const store = { loadConversation: async () => null, saveConversation: async () => null } as unknown as Store
+  const conversations = new Conversations(store, () => undefined)
+  const turn = turnOf([user('a')], 'ada', 'c1')
+  const [first, second] = [{ messages: 1 } as ConversationState, { messages: 3 } as ConversationState]
+  conversations.note('t', turn, first)
+  conversations.note('t', turn, second)
+  await conversations.save('t', turn, first)
+  expect(await conversations.load('t', 'c1')).toBe(second)
+  expect(await conversations.load('other', 'c1')).toBeNull()
+  await conversations.save('t', turn, second)
+  expect(await conversations.load('t', 'c1')).toBeNull()
 })
 
 it('a tool’s result at the end means a tool loop', () => {

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { openStore } from '../../src/store/index.ts'
 import type { Limit } from '../../src/store/limits.ts'
@@ -5,7 +6,7 @@ import { complete, expectError } from '../support/clients.ts'
 import { eventually } from '../support/eventually.ts'
 import { discard, type RunningGateway, startGateway, TEST_KEY } from '../support/gateway.ts'
 import { type RedisServer, startRedis } from '../support/redis.ts'
-import { completionBody, startUpstream, type Upstream } from '../support/upstream.ts'
+import { completionBody, type Exchange, startUpstream, type Upstream } from '../support/upstream.ts'
 
 /** Limits hold while the store is full, paused, gone, or has lost its counters. */
 const TENANTS = ['spent', 'fresh', 'rate', 'flight'] as const
@@ -23,20 +24,19 @@ const LIMITS: Record<TenantName, object> = {
 }
 const budget: Limit = { scope: 'tenant', what: 'nanoUsd', window: 'day', max: CAP_USD * 1e9 }
 
+const answered = (exchange: Exchange) =>
+  exchange.reply(200, completionBody('Yes.', { usage: { prompt_tokens: 0, completion_tokens: 10, total_tokens: 10 } }))
+
 let upstream: Upstream
 beforeAll(async () => {
-  upstream = await startUpstream((exchange) =>
-    exchange.reply(
-      200,
-      completionBody('Yes.', { usage: { prompt_tokens: 0, completion_tokens: 10, total_tokens: 10 } }),
-    ),
-  )
+  upstream = await startUpstream(answered)
 })
 afterAll(() => upstream?.close())
 
 const cleanUp: (() => unknown)[] = []
 afterEach(async () => {
   for (const undo of cleanUp.splice(0).reverse()) await undo()
+  upstream.play(answered)
 })
 
 async function started(server: RedisServer, config: object = {}): Promise<RunningGateway> {
@@ -182,6 +182,58 @@ describe('Redis', () => {
       return (await counted(server, 'spent')) === CAP_USD * 1e9
     }, 'the counter is back')
     await server.command('CONFIG', 'SET', 'maxmemory-policy', 'noeviction')
+  })
+
+  test('really evicts, since others fill it: the same', async () => {
+    const server = await redis('--maxmemory', '8mb', '--maxmemory-policy', 'allkeys-lru', '--maxmemory-samples', '64')
+    const gateway = await started(server)
+    expect(await ask(gateway, 'spent', 7)).toBe(5)
+    await eventually(async () => (await counted(server, 'spent')) === CAP_USD * 1e9, 'what was spent is settled')
+    let filled = 0
+    await eventually(async () => {
+      await server.command('SET', `filler-${filled++}`, 'x'.repeat(200_000))
+      return (await counted(server, 'spent')) === 0
+    }, 'the counter is evicted')
+    expect(await ask(gateway, 'spent', 20)).toBe(0)
+  })
+
+  test('is filled with the kept answers of one tenant: the others are counted as ever', async () => {
+    const server = await redis('--maxmemory', '40mb')
+    const gateway = await started(server, { idempotency: { max_bytes: 16 * 1024 * 1024 } })
+    upstream.play((exchange) => {
+      const text = exchange.json.large ? 'x'.repeat(900_000) : 'Yes.'
+      exchange.reply(
+        200,
+        completionBody(text, { usage: { prompt_tokens: 0, completion_tokens: 10, total_tokens: 10 } }),
+      )
+    })
+    for (let i = 0; i < 60; i++) {
+      const answer = await complete(
+        gateway,
+        { model: 'one', large: true },
+        { headers: { 'idempotency-key': `k-${i}` } },
+      )
+      expect(answer.status).toBe(200)
+      await answer.arrayBuffer()
+    }
+    const { components } = await ready(gateway)
+    expect([components.store?.state, components.limits?.state]).toEqual(['ok', 'ok'])
+    expect(await ask(gateway, 'spent', 20)).toBe(5)
+    const bytes = Number(await server.command('HGET', 'pr:{test}:idempotency-bytes', ''))
+    expect(bytes).toBeGreaterThan(8 * 1024 * 1024)
+    expect(bytes).toBeLessThanOrEqual(16 * 1024 * 1024)
+  })
+
+  test('gets no core for longer than a command may take: a race over two replicas is still decided by it', async () => {
+    const server = await redis()
+    const [a, b] = await Promise.all([started(server), started(server)])
+    await Promise.all([ask(a, 'rate', 1), ask(b, 'rate', 1)])
+    server.freeze()
+    const asked = Array.from({ length: 40 }, (_, i) => ask(i % 2 ? a : b, 'fresh', 1))
+    await sleep(600)
+    server.thaw()
+    const sum = (await Promise.all(asked)).reduce((all, one) => all + one, 0)
+    expect(sum).toBeLessThanOrEqual(5)
   })
 
   test('loses all of its data: budgets go on', async () => {

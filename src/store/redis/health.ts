@@ -5,7 +5,9 @@ import * as keys from './keys.ts'
 /** A process that was not heard of for so long is gone. */
 const SILENT_MS = 20_000
 /** How long what a server said of its memory is believed. */
-const POLICY_MS = 60_000
+const MEMORY_MS = 2_000
+/** Share of its memory from which on a server takes nothing that can be done without. */
+const TIGHT = 0.8
 
 /** Whether Redis takes writes, how many processes share it, and whether it drops what must stay. */
 export class RedisHealth {
@@ -14,6 +16,7 @@ export class RedisHealth {
   #replicas = 1
   #isIn = false
   #evicts: string | null = null
+  #isTight = false
   #askedAt = Number.NEGATIVE_INFINITY
 
   /** @param id of this process */
@@ -33,14 +36,19 @@ export class RedisHealth {
     return this.#replicas
   }
 
+  /** Memory is short: what can be done without, such as answers to be given again, would crowd out what can't. */
+  get isTight(): boolean {
+    return this.#isTight
+  }
+
   /** As `Store.check`. */
   async check(): Promise<string[]> {
     const count = await this.#redis.run('{keys}', 'check-in', [keys.REPLICAS], [this.#id, SILENT_MS])
     this.#isIn = true
     this.#replicas = Math.max(1, Number(count))
-    if (performance.now() - this.#askedAt > POLICY_MS) {
+    if (performance.now() - this.#askedAt > MEMORY_MS) {
       this.#askedAt = performance.now()
-      this.#evicts = await this.#eviction()
+      await this.#lookAtMemory()
     }
     return this.#evicts === null ? [] : [this.#evicts]
   }
@@ -51,23 +59,32 @@ export class RedisHealth {
     await this.#redis.ask('{keys}', () => this.#redis.client.zrem(keys.REPLICAS, this.#id)).catch(() => undefined)
   }
 
-  /** Why data may vanish, or null; null also where the server does not say. */
-  async #eviction(): Promise<string | null> {
+  /** Where a server does not say, nothing is known. */
+  async #lookAtMemory(): Promise<void> {
     const { client } = this.#redis
     const servers: (Redis | Cluster)[] = client instanceof Cluster ? client.nodes('master') : [client]
     const told = await Promise.all(
       servers.map((server) => this.#redis.ask('{keys}', () => server.info('memory')).catch(() => '')),
     )
-    const policies = told.flatMap((info) => evictionOf(info) ?? [])
-    if (policies.length === 0) return null
-    return `maxmemory-policy ${policies[0]}: budgets, keys and what is learned may be evicted; set noeviction`
+    const policy = told.map(evictionOf).find((name) => name !== null)
+    this.#evicts =
+      policy === undefined
+        ? null
+        : `maxmemory-policy ${policy}: budgets, keys and what is learned may be evicted; set noeviction`
+    this.#isTight = told.some((info) => shareUsed(info) > TIGHT)
   }
 }
 
+const numberOf = (info: string, name: string) => Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(info)?.[1] ?? 0)
+
 /** The policy by which a server drops keys when its memory is used up; null where it drops none. */
 function evictionOf(info: string): string | null {
-  const limit = /^maxmemory:(\d+)/m.exec(info)?.[1]
   const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1]
-  if (limit === undefined || limit === '0' || policy === undefined || policy === 'noeviction') return null
-  return policy
+  return numberOf(info, 'maxmemory') === 0 || policy === undefined || policy === 'noeviction' ? null : policy
+}
+
+/** Of the memory that a server may use; 0 where it has no limit. */
+function shareUsed(info: string): number {
+  const limit = numberOf(info, 'maxmemory')
+  return limit === 0 ? 0 : numberOf(info, 'used_memory') / limit
 }

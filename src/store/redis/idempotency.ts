@@ -13,9 +13,12 @@ import * as keys from './keys.ts'
 
 export class RedisIdempotency implements Idempotency {
   readonly #run: RunFor
+  readonly #isTight: () => boolean
 
-  constructor(run: RunFor) {
+  /** @param isTight Redis has no memory to spare: no answer is kept */
+  constructor(run: RunFor, isTight: () => boolean) {
     this.#run = run
+    this.#isTight = isTight
   }
 
   async claim({ tenant, user, key, bodyHash, token, askedAt, ttlMs }: ClaimRequest): Promise<Claim> {
@@ -47,7 +50,7 @@ export class RedisIdempotency implements Idempotency {
     response: Buffer,
     { keepMs, maxBytes }: Keeping,
   ): Promise<boolean> {
-    const fits = response.length <= Math.min(MAX_REPLAY_BYTES, maxBytes)
+    const fits = response.length <= Math.min(MAX_REPLAY_BYTES, maxBytes) && !this.#isTight()
     const kept = await this.#end(tenant, key, [token, fits ? keepMs : 0, fits ? response : '', maxBytes])
     return kept && fits
   }

@@ -70,7 +70,7 @@ export class RedisStore implements Store {
       runPatiently(tenant, 'batch', [keys.tag(tenant)], [operations]),
     )
     this.limits = new RedisLimits(this.#batch, () => this.#health.replicas)
-    this.idempotency = new OwedEnds(new RedisIdempotency(run))
+    this.idempotency = new OwedEnds(new RedisIdempotency(run, () => this.#health.isTight))
     this.responses = new RedisResponses(run, runLong)
     this.usage = new RedisUsage(this.#redis)
     this.#users = new RedisUsers(this.#redis, this.responses, this.usage, this.#retentionMs)

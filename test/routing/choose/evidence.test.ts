@@ -63,6 +63,17 @@ describe('evidence', () => {
     expect(pool(said('k1', 2, 1, { ratings: 1_000 })).size).toBe(0)
   })
 
+  it('of many keys that vouch for nobody counts as two of them at most', () => {
+    const keys = Array.from({ length: 10 }, (_, i) => said(`k${i}`, 500, 1))
+    expectClose(pool(...keys).get('llm'), Float32Array.of(16, 16))
+    expectClose(pool(...keys, said('u1', 7, 1)).get('llm')?.[0], 23)
+  })
+
+  it('of a judge is no voice, and brings nobody closer to the quorum', () => {
+    const [judge, users] = [said('j', 5, -1, { ratings: 8 }), said('u1', 2, 1)]
+    expectClose(pool(judge, users).get('llm'), Float32Array.of(4, -4))
+  })
+
   it('of a loud voice far from the others counts little, however loud; of one with few ratings it is noise', () => {
     const honest = Array.from({ length: 8 }, (_, i) => said(`u${i}`, 5, 0.6))
     const loud = said('k1', 500, -1)
