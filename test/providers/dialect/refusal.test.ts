@@ -214,6 +214,7 @@ describe('a length', () => {
       read(429, { message: 'Request too large: Limit 6000, Requested 30001' }, { max_tokens: 30_000 })?.refused,
     ).toEqual([])
   })
+})
 
 test.each([
   [400, { message: 'The encrypted content could not be verified.', code: 'invalid_encrypted_content' }],
