@@ -2,6 +2,7 @@ import Anthropic from '@anthropic-ai/sdk'
 import OpenAI from 'openai'
 import { messagesEndpoint } from '../../../src/api/messages.ts'
 import { responsesEndpoint } from '../../../src/api/responses/endpoint.ts'
+import { UnreadableThoughts } from '../../../src/api/responses/unreadable.ts'
 import { Seal } from '../../../src/runtime/seal.ts'
 import type { Responses } from '../../../src/store/responses.ts'
 import type { Emulator } from '../../emulators/emulator.ts'
@@ -205,6 +206,7 @@ const ENDPOINTS = {
   '/v1/responses': responsesEndpoint({
     // Nothing is kept.
     responses: {} as Responses,
+    unreadable: new UnreadableThoughts(),
     seal: new Seal(['a secret of thirty-two characters'], 'responses'),
     isErased: () => false,
     onStoreError: () => {},
