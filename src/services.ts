@@ -4,7 +4,7 @@ import { FirstKey } from './candidates/first-key.ts'
 import { withFormerIds } from './candidates/former-ids.ts'
 import { IdentitySecret } from './candidates/identity-secret.ts'
 import { UserIds } from './candidates/tenants.ts'
-import { vectorSecret } from './config/cross-check.ts'
+import { vaultSecrets } from './config/cross-check.ts'
 import { ConfigError } from './config/load.ts'
 import { restartNeeded } from './config/restart.ts'
 import type { Config } from './config/schema.ts'
@@ -15,11 +15,13 @@ import { ArmReport } from './learning/arm-report.ts'
 import { Erasures } from './learning/erasures.ts'
 import { Learner } from './learning/learner.ts'
 import { askCandidate } from './learning/sources/ask-candidate.ts'
+import { Ghost } from './learning/sources/ghost.ts'
 import { Judge } from './learning/sources/judge.ts'
 import { Surges } from './learning/surges.ts'
 import { takeReward } from './learning/take-reward.ts'
 import { UserRetention } from './learning/user-retention.ts'
 import { UserStates } from './learning/user-states.ts'
+import { VectorScrub } from './learning/vector-scrub.ts'
 import { VectorVault } from './learning/vector-vault.ts'
 import { Latencies } from './observability/latencies.ts'
 import type { Logger } from './observability/logger.ts'
@@ -45,11 +47,12 @@ import { Policies } from './routing/policies/policies.ts'
 import { Gains } from './routing/safety/gains.ts'
 import { Modes } from './routing/safety/modes.ts'
 import { Background } from './runtime/background.ts'
-import { Seal, type Secrets } from './runtime/seal.ts'
+import { Seal } from './runtime/seal.ts'
 import { Siblings } from './server/workers.ts'
 import { openStore } from './store/index.ts'
 import { Recorder } from './store/recorder/recorder.ts'
-import type { Store } from './store/store.ts'
+import type { RewardRecord } from './store/records/codec.ts'
+import type { InteractionSummary, Store } from './store/store.ts'
 
 /** All parts of a process. Only this file knows all classes; a function names the few parts that it uses. */
 export interface Services {
@@ -80,6 +83,7 @@ export interface Services {
   /** Under which user ids are kept. */
   identity: IdentitySecret
   userRetention: UserRetention
+  vectorScrub: VectorScrub
   policies: Policies
   users: UserStates
   /** Of query vectors, where a tenant asked for them. */
@@ -90,6 +94,8 @@ export interface Services {
   modes: Modes
   /** Null where none is configured. */
   judge: Judge | null
+  /** Null where none is configured. */
+  ghost: Ghost | null
   breakers: Breakers
   refusals: Refusals
   latencies: Latencies
@@ -211,6 +217,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
   const surges = new Surges((surge) => {
     metrics.evidenceSurges.inc({ tenant: surge.tenant, candidate: surge.candidate })
     log.warn(surge, 'many new users rate one candidate alike: see /admin/evidence')
+    void webhook.tell({ type: 'evidence.surge', data: surge })
   })
   const { min_answers, min_age_hours, half_life_days } = config.router.shared_evidence
   const learner = made(
@@ -242,16 +249,16 @@ export async function createServices(source: ConfigSource, log: Logger, override
       },
     }),
   )
-  const judge =
-    config.router.judge === undefined
-      ? null
-      : new Judge({
-          config: config.router.judge,
-          ask: (name, prompt, signal) => askCandidate(snapshot(), breakers, name, prompt, signal),
-          onReward: (reward, interaction) =>
-            takeReward({ recorder, policies, learner, arms, gains, metrics, telemetry, log }, reward, interaction),
-          log,
-        })
+  const ofOwn = {
+    ask: (name: string, messages: readonly unknown[], signal: AbortSignal) =>
+      askCandidate(snapshot(), breakers, name, messages, signal),
+    onReward: (reward: RewardRecord, interaction: InteractionSummary) =>
+      takeReward({ recorder, policies, learner, arms, gains, metrics, telemetry, log }, reward, interaction),
+    log,
+  }
+  const { judge: judging, ghost: comparing } = config.router
+  const judge = judging === undefined ? null : new Judge({ ...ofOwn, config: judging })
+  const ghost = comparing === undefined ? null : new Ghost({ ...ofOwn, config: comparing, store })
 
   const firstKey = made('firstKey', new FirstKey(join(dataDirOf(config), 'first-key')))
   const authenticator = made('authenticator', new Authenticator(store, config, (record) => firstKey.used(record)))
@@ -311,6 +318,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
     userIds,
     seal,
     identity,
+    vectorScrub: made('vectorScrub', new VectorScrub({ store, policies, log })),
     userRetention: made('userRetention', new UserRetention({ store, config: () => snapshot().config, log })),
     policies,
     users,
@@ -320,6 +328,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
     gains,
     modes,
     judge: made('judge', judge),
+    ghost: made('ghost', ghost),
     breakers,
     refusals,
     latencies: made('latencies', new Latencies()),
@@ -339,13 +348,14 @@ const SETTLE_MS = 5_000
 
 /** Closes all that `createServices` opened, each part after those that use it. Requests must have ended. */
 export async function closeServices(services: Services): Promise<void> {
-  const { learner, policies, users, vault, judge, quota, recorder, store, log } = services
+  const { learner, policies, users, vault, judge, ghost, quota, recorder, store, log } = services
   services.identity.close()
   services.userRetention.close()
+  services.vectorScrub.close()
   await services.background.settled(SETTLE_MS)
   await services.pendingFeedback.close()
   services.storeHealth.close()
-  await judge?.close()
+  await Promise.all([judge?.close(), ghost?.close()])
   await learner.close()
   await policies.close()
   await modelThread.close()
@@ -400,12 +410,6 @@ async function takeIn(
  */
 function warnOfEmpty({ empty }: Snapshot, log: Logger): void {
   for (const { tenant, wanted } of empty) log.warn({ tenant, wanted }, 'no usable candidate has this name or group')
-}
-
-/** Null: none is configured outside the store, so that no vector is kept. */
-function vaultSecrets(config: Config): Secrets | null {
-  const secret = vectorSecret(config)
-  return secret === undefined ? null : [secret, ...config.privacy.previous_secrets, ...config.identity.previous_secrets]
 }
 
 const admissionOptions = ({ server }: Config) => ({
