@@ -6,7 +6,8 @@ import { TUNING } from './neutral.ts'
 
 /**
  * What a deployment has refused, as short texts that a store can keep: `seed` (a field), `seed=1` (one value of it),
- * `role:developer`, `part:file`, `stream`, `prefill`, `turns:alternate`, `tool:custom`, `message:name`, `tokens>=70000` (a prompt), `max_tokens>=16000`.
+ * `role:developer`, `part:file`, `tool:custom`, `message:name`, `stream`, `prefill`, `turns:alternate` (the shape of a
+ * conversation), `tokens>=70000` (a prompt), `max_tokens>=16000`.
  */
 export type Refused = string
 

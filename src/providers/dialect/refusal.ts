@@ -102,7 +102,7 @@ export function readRefusal(failure: StatusFailure, request: ChatRequest): Refus
 /** No window is smaller: what is refused below was something else. */
 const LEAST_WINDOW = 1_000
 
-/** A prompt that did not fit; where the answer may be as long as it, or longer, nothing is known of the prompt alone. */
+/** A prompt that did not fit; where the answer may be longer than it, nothing is known of the prompt alone. */
 function tooLong({ promptTokens, body }: ChatRequest): Refused[] {
   const answer = body.max_completion_tokens ?? body.max_tokens ?? 0
   return promptTokens >= LEAST_WINDOW && promptTokens > answer ? [`tokens>=${promptTokens}`] : []
