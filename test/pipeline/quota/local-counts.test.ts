@@ -144,6 +144,17 @@ describe('a store that tells less than it must', () => {
   })
 })
 
+test('a request that was counted anew is not brought back a second time', () => {
+  const day = limit()
+  counts.told(T, [day], [told(30)], amounts({ nanoUsd: 10 }))
+  const held = counts.hold(T, [day], amounts({ nanoUsd: 10 }))
+  counts.end(held, amounts({ nanoUsd: 10 }))
+  // Counter and reservation are gone: what it came to is charged, and is all that the store has.
+  counts.charged(held, amounts({ nanoUsd: 10 }))
+  counts.settled(held, amounts({ nanoUsd: 10 }))
+  expect(counts.told(T, [day], [told(5)], null)).toEqual([{ limit: day, amount: 20 }])
+})
+
 test('what is left of the budget with the least left, as far as it is known', () => {
   const [day, month] = [limit(), limit({ window: 'month', max: 1_000 })]
   expect(counts.leftOf(T, [day, month])).toBeNull()
