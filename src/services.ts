@@ -15,6 +15,7 @@ import { ArmReport } from './learning/arm-report.ts'
 import { Erasures } from './learning/erasures.ts'
 import { Learner } from './learning/learner.ts'
 import { askCandidate } from './learning/sources/ask-candidate.ts'
+import { Ghost } from './learning/sources/ghost.ts'
 import { Judge } from './learning/sources/judge.ts'
 import { Surges } from './learning/surges.ts'
 import { takeReward } from './learning/take-reward.ts'
@@ -49,7 +50,8 @@ import { Seal, type Secrets } from './runtime/seal.ts'
 import { Siblings } from './server/workers.ts'
 import { openStore } from './store/index.ts'
 import { Recorder } from './store/recorder/recorder.ts'
-import type { Store } from './store/store.ts'
+import type { RewardRecord } from './store/records/codec.ts'
+import type { InteractionSummary, Store } from './store/store.ts'
 
 /** All parts of a process. Only this file knows all classes; a function names the few parts that it uses. */
 export interface Services {
@@ -90,6 +92,8 @@ export interface Services {
   modes: Modes
   /** Null where none is configured. */
   judge: Judge | null
+  /** Null where none is configured. */
+  ghost: Ghost | null
   breakers: Breakers
   refusals: Refusals
   latencies: Latencies
@@ -211,6 +215,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
   const surges = new Surges((surge) => {
     metrics.evidenceSurges.inc({ tenant: surge.tenant, candidate: surge.candidate })
     log.warn(surge, 'many new users rate one candidate alike: see /admin/evidence')
+    void webhook.tell({ type: 'evidence.surge', data: surge })
   })
   const { min_answers, min_age_hours, half_life_days } = config.router.shared_evidence
   const learner = made(
@@ -242,16 +247,16 @@ export async function createServices(source: ConfigSource, log: Logger, override
       },
     }),
   )
-  const judge =
-    config.router.judge === undefined
-      ? null
-      : new Judge({
-          config: config.router.judge,
-          ask: (name, prompt, signal) => askCandidate(snapshot(), breakers, name, prompt, signal),
-          onReward: (reward, interaction) =>
-            takeReward({ recorder, policies, learner, arms, gains, metrics, telemetry, log }, reward, interaction),
-          log,
-        })
+  const ofOwn = {
+    ask: (name: string, messages: readonly unknown[], signal: AbortSignal) =>
+      askCandidate(snapshot(), breakers, name, messages, signal),
+    onReward: (reward: RewardRecord, interaction: InteractionSummary) =>
+      takeReward({ recorder, policies, learner, arms, gains, metrics, telemetry, log }, reward, interaction),
+    log,
+  }
+  const { judge: judging, ghost: comparing } = config.router
+  const judge = judging === undefined ? null : new Judge({ ...ofOwn, config: judging })
+  const ghost = comparing === undefined ? null : new Ghost({ ...ofOwn, config: comparing, store })
 
   const firstKey = made('firstKey', new FirstKey(join(dataDirOf(config), 'first-key')))
   const authenticator = made('authenticator', new Authenticator(store, config, (record) => firstKey.used(record)))
@@ -320,6 +325,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
     gains,
     modes,
     judge: made('judge', judge),
+    ghost: made('ghost', ghost),
     breakers,
     refusals,
     latencies: made('latencies', new Latencies()),
@@ -339,13 +345,13 @@ const SETTLE_MS = 5_000
 
 /** Closes all that `createServices` opened, each part after those that use it. Requests must have ended. */
 export async function closeServices(services: Services): Promise<void> {
-  const { learner, policies, users, vault, judge, quota, recorder, store, log } = services
+  const { learner, policies, users, vault, judge, ghost, quota, recorder, store, log } = services
   services.identity.close()
   services.userRetention.close()
   await services.background.settled(SETTLE_MS)
   await services.pendingFeedback.close()
   services.storeHealth.close()
-  await judge?.close()
+  await Promise.all([judge?.close(), ghost?.close()])
   await learner.close()
   await policies.close()
   await modelThread.close()

@@ -1,8 +1,8 @@
 import { z } from 'zod'
 import { resolveEmbeddingModel } from '../candidates/embedding-models.ts'
 import type { UserIds } from '../candidates/tenants.ts'
-import type { ChatRequest, NativeRequest } from '../openai/chat.ts'
-import { errorBody, parseJson } from '../openai/error.ts'
+import type { NativeRequest } from '../openai/chat.ts'
+import { parseJson } from '../openai/error.ts'
 import { estimateTokens } from '../openai/estimate-tokens.ts'
 import { isObject } from '../openai/is-object.ts'
 import { fieldError } from '../openai/parse-chat.ts'
@@ -12,10 +12,8 @@ import { parseUsage } from '../openai/usage.ts'
 import { deploymentOf } from '../pipeline/address.ts'
 import type { Call } from '../pipeline/call.ts'
 import type { RequestContext } from '../pipeline/context.ts'
-import { turnOf } from '../pipeline/conversation.ts'
-import type { Endpoint } from '../pipeline/endpoint.ts'
 import { principalOf } from '../pipeline/principal.ts'
-import { completeUnrouted, type UnroutedDeps } from '../pipeline/unrouted.ts'
+import { completeUnrouted, type UnroutedDeps, unroutedCall } from '../pipeline/unrouted.ts'
 import type { AnswerWriter } from '../providers/relay/writer.ts'
 import { readBody } from './body.ts'
 
@@ -58,40 +56,18 @@ function callOf(context: RequestContext, userIds: UserIds, raw: Buffer): Call {
   const wanted = [principal.tenant.config.candidates, ...(caller.models ? [caller.models] : [])]
   const candidate = resolveEmbeddingModel(snapshot.embeddingModels, body.model, wanted)
   const native: NativeRequest = { api: 'embeddings', raw, spans, read: factsOf, observe: neverStreamed }
-  const request: ChatRequest = {
+  const request = {
     body: { model: body.model, messages: [], max_tokens: 0 },
     raw,
     spans,
-    stream: false,
-    wantsUsage: false,
-    needs: new Set(),
     promptTokens: tokensOf(body.input),
     native,
   }
-  return {
-    endpoint: embeddingsEndpoint,
-    raw,
-    request,
-    writer: () => writerFor(body.encoding_format ?? 'float'),
-    principal,
-    knobs: { conversation: null, explore: false, strict: false },
-    model: { explicit: true, candidates: [candidate] },
-    turn: turnOf([], principal.user, null),
-    conversation: null,
-    message: null,
-  }
+  const writer = () => writerFor(body.encoding_format ?? 'float')
+  return unroutedCall('embeddings', principal, candidate, request, writer)
 }
 
 const neverStreamed = () => new SseObserver({ dropUsage: false })
-
-const embeddingsEndpoint: Endpoint = {
-  name: 'embeddings',
-  read() {
-    throw new Error('embeddings are not chat completions')
-  },
-  errorBody,
-  answerText: () => '',
-}
 
 function tokensOf(input: EmbeddingsBody['input']): number {
   if (typeof input === 'string') return estimateTokens(Buffer.byteLength(input))

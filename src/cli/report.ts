@@ -1,10 +1,15 @@
+import type { GhostPair } from '../learning/ghost-report.ts'
 import type { Part, Report } from '../learning/report.ts'
 import type { Gain } from '../learning/tenant-gains.ts'
 import type { TradeOff } from '../learning/trade-offs.ts'
 import type { Certificate } from '../routing/safety/gains.ts'
 
 /** The report as Markdown. */
-export function reportMarkdown({ tenant, since, until, ...report }: Report, gains: Gain[] | null): string {
+export function reportMarkdown(
+  { tenant, since, until, ...report }: Report,
+  gains: Gain[] | null,
+  ghosts: readonly GhostPair[],
+): string {
   return `${[
     `# ${tenant}: ${since.slice(0, 10)} to ${until.slice(0, 10)} (UTC)`,
     '',
@@ -17,6 +22,7 @@ export function reportMarkdown({ tenant, since, until, ...report }: Report, gain
     ...table('router', report.by_policy),
     ...table('day', report.by_day),
     ...tradeOffLines(report),
+    ...ghostLines(ghosts),
   ].join('\n')}`
 }
 
@@ -75,6 +81,20 @@ function equalLines(known: readonly TradeOff[], baseline: Part | undefined): str
     '',
   ]
 }
+
+/** What a judge found, who compared answers without knowing whose they were. */
+function ghostLines(ghosts: readonly GhostPair[]): string[] {
+  if (ghosts.length === 0) return []
+  return [
+    ...ghosts.map(({ answered, rival, compared, as_good, as_good_interval: [low, high], saved_usd }) => {
+      const interval = `[${percent(low)}, ${percent(high)}]`
+      return `- ${rival} was as good as ${answered}, or better, in ${percent(as_good)} ${interval} of ${compared} compared answers; it would have saved ${dollars(saved_usd * 1e3)} in 1,000.`
+    }),
+    '',
+  ]
+}
+
+const percent = (share: number) => `${(100 * share).toFixed(0)} %`
 
 const VERDICTS: Record<Certificate['verdict'], string> = {
   gain: 'certified gain',

@@ -86,6 +86,8 @@ function roleProblems(config: Config): string[] {
   const roles: [path: string, name: string | undefined][] = [
     ['router.baseline', config.router.baseline],
     ['router.judge.candidate', config.router.judge?.candidate],
+    ['router.ghost.judge', config.router.ghost?.judge],
+    ['router.ghost.rival', config.router.ghost?.rival === 'cheapest' ? undefined : config.router.ghost?.rival],
     ...config.tenants.map(({ baseline }, index): [string, string | undefined] => [
       `tenants.${index}.baseline`,
       baseline,

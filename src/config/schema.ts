@@ -167,6 +167,22 @@ const judgeSchema = z.strictObject({
   max_chars: z.number().int().positive().default(8_000),
 })
 
+const ghostSchema = z.strictObject({
+  /** Name of the candidate that compares. */
+  judge: z.string(),
+  /** Who answers as well: a candidate, or the cheapest that could have. */
+  rival: z.string().default('cheapest'),
+  /** Share of answers that are compared. */
+  rate: share.default(0.01),
+  /** Factor on the precision of a comparison. */
+  weight: share.default(0.5),
+  /** Limit of spending within 24 hours, in dollars: answers and comparisons. */
+  usd_per_day: z.number().positive().default(1),
+  concurrent: z.number().int().positive().default(2),
+  /** Characters of the question and of each answer that the judge reads. */
+  max_chars: z.number().int().positive().default(8_000),
+})
+
 const canarySchema = z.strictObject({ artifact: z.string(), share })
 
 /**
@@ -231,6 +247,8 @@ const routerSchema = z.strictObject({
   holdout: share.default(0),
   /** Answers that a candidate is asked to grade, off the request's path. */
   judge: judgeSchema.optional().meta(restart),
+  /** Let a second candidate answer a sample, after the client has its answer, and a judge compare the two. */
+  ghost: ghostSchema.optional().meta(restart),
   /**
    * Ratings of a model count for the tenant's other users once this many voices have rated it; ratings of fewer affect
    * those who gave them alone. A voice is a user whom somebody vouches for, or a key: see `shared_evidence`.

@@ -9,6 +9,7 @@ import { type FeedbackDeps, takeFeedback } from '../api/feedback.ts'
 import { deleteProfile, setProfile } from '../api/profiles.ts'
 import { GatewayError, invalidRequest, notFound, unauthorized } from '../errors.ts'
 import type { ForgetDeps } from '../learning/erasures.ts'
+import { ghostPairs } from '../learning/ghost-report.ts'
 import { makeReport } from '../learning/report.ts'
 import { gainsOfTenant } from '../learning/tenant-gains.ts'
 import { componentsOf } from '../observability/components.ts'
@@ -136,9 +137,10 @@ export function consoleRoutes(deps: ConsoleDeps, borrowed: Borrowed): Hono<Env> 
     const { tenant, since } = asked(c)
     const report = await makeReport(deps.store, { tenant, since, until: Date.now() })
     const gains = await gainsOfTenant(deps.store, keys(), tenant, report.policies)
+    const ghosts = await ghostPairs(deps.store, tenant)
     const components = await componentsOf(deps)
     const { off } = deps.snapshot()
-    return c.json({ report, gains, components, breakers: Object.fromEntries(deps.breakers.states()), off })
+    return c.json({ report, gains, ghosts, components, breakers: Object.fromEntries(deps.breakers.states()), off })
   })
 
   app.get('/api/models', async (c) => {

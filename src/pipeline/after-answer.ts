@@ -1,4 +1,5 @@
 import type { Erasures } from '../learning/erasures.ts'
+import type { Ghost } from '../learning/sources/ghost.ts'
 import { abortReward, type ImplicitReward, implicitRecord, implicitReward } from '../learning/sources/implicit.ts'
 import type { Judge } from '../learning/sources/judge.ts'
 import { type RewardDeps, takeReward } from '../learning/take-reward.ts'
@@ -180,15 +181,27 @@ function sealedFor({ seal }: Turn, embedding: Float32Array | null): string | nul
 }
 
 /**
- * Offers an answer to the judge, once the client has it.
+ * Offers an answer to those who judge, once the client has it.
  *
  * @param body as the client got it; null where it was too large to keep
  */
 export function considerJudging(
-  judge: Judge,
+  { judge, ghost }: { judge: Judge | null; ghost: Ghost | null },
   { call, decision, record }: Omit<Ended, 'context'>,
   body: Buffer | null,
 ): void {
   if (call.principal.tenant.config.judged === false || record.status >= 400 || !body) return
-  judge.consider(summaryOf(record), decision.text, call.endpoint.answerText(body, record.stream))
+  const interaction = summaryOf(record)
+  const answer = call.endpoint.answerText(body, record.stream)
+  judge?.consider(interaction, decision.text, answer)
+  // Tools, pictures and schemas are no matter of which text is better.
+  if (call.request.needs.size > 0 || record.finishReason !== 'stop') return
+  ghost?.consider({
+    interaction,
+    messages: call.request.body.messages,
+    question: decision.text,
+    answer,
+    costUsd: record.costUsd,
+    others: decision.selection.scored.map(({ candidate, costUsd }) => ({ name: candidate.name, costUsd })),
+  })
 }

@@ -1,6 +1,7 @@
 import type { Candidate } from '../candidates/candidate.ts'
 import { costUsd } from '../candidates/pricing.ts'
 import type { Usage } from '../candidates/usage.ts'
+import type { Ghost } from '../learning/sources/ghost.ts'
 import type { Judge } from '../learning/sources/judge.ts'
 import type { Logger } from '../observability/logger.ts'
 import { ForwardError } from '../providers/forward/failure.ts'
@@ -29,6 +30,7 @@ export interface ChatDeps extends DecideDeps, IdempotencyDeps, AfterAnswerDeps {
   seal: Seal
   /** Null where none is configured. */
   judge: Judge | null
+  ghost: Ghost | null
 }
 
 /**
@@ -63,7 +65,7 @@ async function decideAndAnswer(deps: ChatDeps, context: RequestContext, asked: C
   if (decided.status === 'rejected' && reserved.status === 'fulfilled') reserved.value.settle(null)
   const { call, decision, grant } = await within(deps, context, asked, resultOf(decided), reserved)
   deps.recorder.open(summaryOf(context, call, decision))
-  const judged = deps.judge && captureResponse(context.outgoing, MAX_JUDGED_BYTES)
+  const judged = (deps.judge || deps.ghost) && captureResponse(context.outgoing, MAX_JUDGED_BYTES)
   let record: InteractionRecord | null = null
   try {
     const headers = { ...grant.headers, ...feedbackLink(deps.seal, context, call) }
@@ -78,7 +80,7 @@ async function decideAndAnswer(deps: ChatDeps, context: RequestContext, asked: C
     const granted = { headers, mostTokens: grant.mostTokens }
     const outcome = await answer(deps, context, call, decision, granted, onEnding, onNamed)
     logBroken(deps.log, context, outcome)
-    if (deps.judge && judged && record) considerJudging(deps.judge, { call, decision, record }, judged().body)
+    if (judged && record) considerJudging(deps, { call, decision, record }, judged().body)
     return isWhole(outcome)
   } finally {
     if (!record) grant.settle(null)

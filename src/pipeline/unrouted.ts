@@ -3,6 +3,8 @@ import type { Erasures } from '../learning/erasures.ts'
 import { NEW_USER } from '../learning/profile.ts'
 import type { Logger } from '../observability/logger.ts'
 import type { Metrics } from '../observability/metrics.ts'
+import type { ChatRequest } from '../openai/chat.ts'
+import { errorBody } from '../openai/error.ts'
 import type { Breakers } from '../providers/forward/breakers.ts'
 import { isWhole } from '../providers/relay/outcome.ts'
 import type { Recorder } from '../store/recorder/recorder.ts'
@@ -12,8 +14,11 @@ import { logAnswer } from './after-answer.ts'
 import type { Call } from './call.ts'
 import { answer, type ChatDeps } from './chat.ts'
 import type { RequestContext } from './context.ts'
+import { turnOf } from './conversation.ts'
 import type { Decision } from './decide.ts'
+import type { Endpoint } from './endpoint.ts'
 import { claimIdempotencyKey, type IdempotencyDeps } from './idempotency.ts'
+import type { Principal } from './principal.ts'
 import type { Quota } from './quota/quota.ts'
 import { recordOf } from './record.ts'
 
@@ -72,6 +77,48 @@ async function limitedAnswer(
   } finally {
     if (!record) grant.settle(null)
   }
+}
+
+/**
+ * A call of which nothing is chosen, in the words of one that is.
+ *
+ * @param request what of it counts: tokens, streaming, the provider's own format
+ */
+export function unroutedCall(
+  name: Endpoint['name'],
+  principal: Principal,
+  candidate: Candidate,
+  request: Partial<ChatRequest>,
+  writer: Call['writer'] = null,
+): Call {
+  const raw = request.raw ?? NOTHING
+  return {
+    endpoint: { name, errorBody, read: notRead, answerText: () => '' },
+    raw,
+    request: {
+      body: { model: candidate.name, messages: [] },
+      raw,
+      spans: new Map(),
+      stream: false,
+      wantsUsage: false,
+      needs: new Set(),
+      promptTokens: 0,
+      ...request,
+    },
+    writer,
+    principal,
+    knobs: { conversation: null, explore: false, strict: false },
+    model: { explicit: true, candidates: [candidate] },
+    turn: turnOf([], principal.user, null),
+    conversation: null,
+    message: null,
+  }
+}
+
+const NOTHING = Buffer.alloc(0)
+
+function notRead(): never {
+  throw new Error('it is no chat completion')
 }
 
 /** The decision that the request has made itself. */

@@ -1,6 +1,8 @@
+import { gzipSync } from 'node:zlib'
 import OpenAI from 'openai'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { call, complete, expectError, metric, openai } from '../support/clients.ts'
+import { ENDPOINTS, UNROUTED, type UnroutedUnderTest, unroutedConfig } from '../support/endpoints.ts'
 import { measured, mebibytes } from '../support/measured.ts'
 import { openRaw, postText, type RawConnection, rawRequest } from '../support/raw-http.ts'
 import { growthDuring, type ScriptedGateway, startScripted } from '../support/scripted-gateway.ts'
@@ -15,7 +17,7 @@ let headers: string[]
 const connections: RawConnection[] = []
 
 beforeAll(async () => {
-  scripted = await startScripted({ server: { max_body_bytes: MAX_BODY } })
+  scripted = await startScripted({ server: { max_body_bytes: MAX_BODY }, ...unroutedConfig() })
   upstream = scripted.upstream
   headers = ['host: gateway', `authorization: Bearer ${scripted.gateway.key}`, 'content-type: application/json']
 })
@@ -287,6 +289,52 @@ describe('invalid UTF-8: 400, not silently altered', () => {
 
   test('UTF-16', async () => {
     await refused(await post(Buffer.from(body(''), 'utf16le')))
+  })
+})
+
+describe('the same at every endpoint, each in its own shape of error', () => {
+  const EVERY = [...ENDPOINTS, ...UNROUTED.filter(({ name }) => name === 'embeddings')]
+  const withFields = ({ body: make }: UnroutedUnderTest, fields: string) =>
+    `${JSON.stringify(make({ model: 'one' })).slice(0, -1)}${fields}}`
+  const BODIES: [string, (endpoint: UnroutedUnderTest) => string | Uint8Array, number][] = [
+    ['no JSON', () => '{', 400],
+    ['an array', () => '[]', 400],
+    ['deep', (endpoint) => withFields(endpoint, `,"x":${'['.repeat(100_000)}${']'.repeat(100_000)}`), 400],
+    ['wide', (endpoint) => withFields(endpoint, `,"x":[${'1,'.repeat(1_000_000)}1]`), 400],
+    ['a repeated key', (endpoint) => withFields(endpoint, ',"model":"two"'), 400],
+    ['a known key in other letters', (endpoint) => withFields(endpoint, ',"Model":"two"'), 400],
+    [
+      'invalid UTF-8',
+      (endpoint) => Buffer.concat([Buffer.from(withFields(endpoint, ',"x":"')), Buffer.from([0xff])]),
+      400,
+    ],
+    ['a model of another type', (endpoint) => JSON.stringify({ ...endpoint.body(), model: 5 }), 400],
+    ['too large', (endpoint) => withFields(endpoint, `,"x":"${'y'.repeat(MAX_BODY)}"`), 413],
+    ['a model that is not there', (endpoint) => JSON.stringify(endpoint.body({ model: 'none' })), 404],
+  ]
+  const rows = EVERY.flatMap((endpoint) => BODIES.map(([what, make, status]) => ({ endpoint, what, make, status })))
+
+  test.each(rows)('$endpoint.name: $what, $status', async ({ endpoint, make, status }) => {
+    const response = await call(scripted.gateway, endpoint.path, { body: make(endpoint) })
+    const text = await response.text()
+    expect([response.status, text]).toEqual([status, expect.any(String)])
+    expect(response.headers.get('x-request-id')).toMatch(/\S/)
+    expect(hits()).toBe(0)
+    if (endpoint.name !== 'messages') expectError(text)
+    else
+      expect(JSON.parse(text)).toEqual({
+        type: 'error',
+        error: { type: expect.any(String), message: expect.any(String) },
+      })
+  })
+
+  test.each(EVERY)('$name: a body of another coding is not unpacked', async (endpoint) => {
+    const packed = gzipSync(JSON.stringify(endpoint.body({ model: 'one' })))
+    const headers = { 'content-encoding': 'gzip' }
+    const response = await call(scripted.gateway, endpoint.path, { body: packed, headers })
+    await response.text()
+    expect(response.status).toBe(415)
+    expect(hits()).toBe(0)
   })
 })
 

@@ -1,17 +1,13 @@
 import type { Candidate, Price } from '../../candidates/candidate.ts'
 import type { PassthroughTarget } from '../../config/schema.ts'
 import type { Snapshot } from '../../config/snapshot.ts'
-import { errorBody } from '../../openai/error.ts'
 import type { ToldUsage } from '../../openai/told-usage.ts'
 import { NO_USAGE } from '../../openai/usage.ts'
-import type { Call } from '../../pipeline/call.ts'
 import type { RequestContext } from '../../pipeline/context.ts'
-import { turnOf } from '../../pipeline/conversation.ts'
-import type { Endpoint } from '../../pipeline/endpoint.ts'
 import type { Principal } from '../../pipeline/principal.ts'
 import { NANO } from '../../pipeline/quota/usd.ts'
 import { recordOf } from '../../pipeline/record.ts'
-import { givenModel } from '../../pipeline/unrouted.ts'
+import { givenModel, unroutedCall } from '../../pipeline/unrouted.ts'
 import type { InteractionRecord } from '../../store/records/codec.ts'
 import type { Target } from './target.ts'
 
@@ -43,7 +39,7 @@ export function passedRecord(
   const { snapshot } = context
   const model = told?.model ?? passed.model
   const candidate = standIn(prefix, config, model === null ? null : priceOf(snapshot, config, model))
-  const record = recordOf(context, callOf(principal, candidate), givenModel(candidate), {
+  const record = recordOf(context, unroutedCall('passthrough', principal, candidate, {}), givenModel(candidate), {
     candidate,
     attempts: [
       {
@@ -108,35 +104,3 @@ const standIn = (name: string, { provider, price }: PassthroughTarget, own: Pric
   explore: false,
   benchmarks: {},
 })
-
-const callOf = (principal: Principal, candidate: Candidate): Call => ({
-  endpoint: passthroughEndpoint,
-  raw: NOTHING,
-  request: {
-    body: { model: candidate.name, messages: [] },
-    raw: NOTHING,
-    spans: new Map(),
-    stream: false,
-    wantsUsage: false,
-    needs: new Set(),
-    promptTokens: 0,
-  },
-  writer: null,
-  principal,
-  knobs: { conversation: null, explore: false, strict: false },
-  model: { explicit: true, candidates: [candidate] },
-  turn: turnOf([], principal.user, null),
-  conversation: null,
-  message: null,
-})
-
-const NOTHING = Buffer.alloc(0)
-
-const passthroughEndpoint: Endpoint = {
-  name: 'passthrough',
-  read() {
-    throw new Error('what is passed through is no chat completion')
-  },
-  errorBody,
-  answerText: () => '',
-}

@@ -19,12 +19,16 @@ export function addLog(program: Command, configPath: () => string): void {
       async ({ tenant, since, until, json }: { tenant: string; since: number; until: number; json?: boolean }) => {
         const { makeReport } = await import('../../learning/report.ts')
         const { gainsOfTenant } = await import('../../learning/tenant-gains.ts')
+        const { ghostPairs } = await import('../../learning/ghost-report.ts')
         const { reportMarkdown } = await import('../report.ts')
         await withStore(configPath(), async (store, config) => {
           checkTenant(config, tenant)
           const report = await makeReport(store, { tenant, since, until })
           const gains = await gainsOfTenant(store, config, tenant, report.policies)
-          const text = json ? JSON.stringify({ ...report, gains }, null, 2) : reportMarkdown(report, gains)
+          const ghosts = await ghostPairs(store, tenant)
+          const text = json
+            ? JSON.stringify({ ...report, gains, ghosts }, null, 2)
+            : reportMarkdown(report, gains, ghosts)
           process.stdout.write(`${text.trimEnd()}\n`)
         })
       },

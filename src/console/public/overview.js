@@ -8,7 +8,7 @@ export function Overview({ tenant, days }) {
   return html`<${Loaded} answer=${answer}>${(value) => html`<${Shown} ...${value} />`}<//>`
 }
 
-function Shown({ report, gains, components, breakers, off }) {
+function Shown({ report, gains, ghosts, components, breakers, off }) {
   const { total } = report
   const open = Object.entries(breakers).filter(([, state]) => state !== 'closed')
   const degraded = Object.entries(components).filter(([, part]) => part?.status && part.status !== 'ok')
@@ -34,6 +34,7 @@ function Shown({ report, gains, components, breakers, off }) {
     <section><h2>Models</h2><${Parts} caption="Models" parts=${report.by_model} total=${total.requests} /></section>
     ${gains?.length ? html`<section><h2>Gain over the baseline</h2><${Gains} gains=${gains} /></section>` : null}
     <${TradeOffs} points=${report.trade_offs} />
+    <${Ghosts} ghosts=${ghosts} />
     <${Off} off=${off} />`
 }
 
@@ -96,6 +97,23 @@ function TradeOffs({ points }) {
       ]} />
     <p class="dim">Across: dollars for 1,000 requests. From explored requests and their exact probabilities.</p></section>`
 }
+
+/** What a judge found, who compared two answers without knowing whose they were. */
+const Ghosts = ({ ghosts }) =>
+  ghosts.length === 0
+    ? null
+    : html`<section><h2>Could another have done as well?</h2>
+        <${Table} caption="Compared answers" rows=${ghosts} columns=${[
+          { title: 'answered', cell: ({ answered }) => answered },
+          { title: 'compared with', cell: ({ rival }) => rival },
+          { title: 'answers', number: true, cell: ({ compared }) => count(compared) },
+          {
+            title: 'as good or better',
+            number: true,
+            cell: ({ as_good, as_good_interval: [low, high] }) => `${share(as_good)} (${share(low)} to ${share(high)})`,
+          },
+          { title: 'saved in 1,000', number: true, cell: ({ saved_usd }) => dollars(saved_usd * 1e3) },
+        ]} /></section>`
 
 const VERDICTS = { gain: 'certified', harm: 'worse: the baseline answers', open: 'not yet' }
 

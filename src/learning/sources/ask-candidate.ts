@@ -23,14 +23,12 @@ export async function askCandidate(
   { candidates, providers, config }: Askable,
   breakers: Breakers,
   name: string,
-  prompt: string,
+  messages: readonly unknown[],
   signal: AbortSignal,
 ): Promise<{ text: string; costUsd: number }> {
   const candidate = candidates.find((other) => other.name === name)
   if (!candidate) throw new Error(`there is no candidate ${name}`)
-  const request = parseChat(
-    Buffer.from(JSON.stringify({ model: name, messages: [{ role: 'user', content: prompt }], temperature: 0 })),
-  )
+  const request = parseChat(Buffer.from(JSON.stringify({ model: name, messages, temperature: 0 })))
   const answer = await forward(
     {
       ranking: [candidate],

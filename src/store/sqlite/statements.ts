@@ -125,6 +125,6 @@ export function prepareStatements(db: DatabaseSync) {
     /** Emptied, not deleted: a gap in the numbers means that something was missed. */
     forgetChanges: prepare('UPDATE changes SET change = \'{"kind":"all"}\' WHERE change = ?'),
     lastChange: prepare('SELECT max(seq) AS seq FROM changes'),
-    changesSince: prepare('SELECT seq, origin, change FROM changes WHERE seq > ? ORDER BY seq'),
+    changesSince: prepare('SELECT seq, origin, change FROM changes WHERE seq > ? ORDER BY seq LIMIT ?'),
   }
 }

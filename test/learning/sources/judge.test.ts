@@ -12,8 +12,8 @@ function judge(config: Partial<JudgeConfig> = {}, of: Partial<JudgeOptions> = {}
   const prompts: string[] = []
   const made = new Judge({
     config: routerConfig({ judge: { candidate: 'grader', rate: 1, ...config } }).judge as JudgeConfig,
-    ask: async (_, prompt) => {
-      prompts.push(prompt)
+    ask: async (_, [message]) => {
+      prompts.push((message as { content: string }).content)
       return { text: '{"score": 7.5}', costUsd: 0.4 }
     },
     onReward: (reward) => void rewards.push(reward),
