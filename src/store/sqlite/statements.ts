@@ -17,6 +17,8 @@ export function prepareStatements(db: DatabaseSync) {
     revokeKey: prepare('UPDATE keys SET revoked_at = coalesce(revoked_at, ?) WHERE id = ? RETURNING tenant'),
 
     proposeSecret: prepare("INSERT OR IGNORE INTO secrets VALUES ('identity', ?)"),
+    noteScrubbed: prepare("INSERT OR REPLACE INTO secrets VALUES ('scrubbed', '1')"),
+    isScrubbed: prepare("SELECT 1 FROM secrets WHERE name = 'scrubbed'"),
     noteFingerprint: prepare("INSERT OR REPLACE INTO secrets VALUES ('fingerprint', ?)"),
     fingerprint: prepare("SELECT value FROM secrets WHERE name = 'fingerprint'"),
     sharedSecret: prepare("SELECT value FROM secrets WHERE name = 'identity'"),

@@ -14,6 +14,7 @@ import { SqliteIdempotency } from './idempotency.ts'
 import { SqliteLimits, type Transact } from './limits.ts'
 import { SqliteRecords } from './records.ts'
 import { SqliteResponses } from './responses.ts'
+import { scrubVectors } from './scrub.ts'
 import { sweep } from './sweep.ts'
 import { SqliteTenantKeys } from './tenant-keys.ts'
 import { SqliteUsage } from './usage.ts'
@@ -82,6 +83,7 @@ export class SqliteStore implements Store {
     this.#users.commitUser(tenant, user, next, edge, askedAt)
   readonly eraseUser: Store['eraseUser'] = (tenant, user) => this.#users.eraseUser(tenant, user)
   readonly eraseTenant: Store['eraseTenant'] = (tenant) => eraseTenant(this.#file, tenant)
+  readonly scrubVectors: Store['scrubVectors'] = (read) => scrubVectors(this.#file, read)
   readonly moveUser: Store['moveUser'] = (tenant, from, to) => this.#users.moveUser(tenant, from, to)
   readonly touchUser: Store['touchUser'] = (tenant, user) => this.#users.touchUser(tenant, user)
   readonly dropIdleUsers: Store['dropIdleUsers'] = (tenant, before) => this.#users.dropIdleUsers(tenant, before)
