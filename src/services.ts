@@ -4,7 +4,7 @@ import { FirstKey } from './candidates/first-key.ts'
 import { withFormerIds } from './candidates/former-ids.ts'
 import { IdentitySecret } from './candidates/identity-secret.ts'
 import { UserIds } from './candidates/tenants.ts'
-import { vectorSecret } from './config/cross-check.ts'
+import { vaultSecrets } from './config/cross-check.ts'
 import { ConfigError } from './config/load.ts'
 import { restartNeeded } from './config/restart.ts'
 import type { Config } from './config/schema.ts'
@@ -21,6 +21,7 @@ import { Surges } from './learning/surges.ts'
 import { takeReward } from './learning/take-reward.ts'
 import { UserRetention } from './learning/user-retention.ts'
 import { UserStates } from './learning/user-states.ts'
+import { VectorScrub } from './learning/vector-scrub.ts'
 import { VectorVault } from './learning/vector-vault.ts'
 import { Latencies } from './observability/latencies.ts'
 import type { Logger } from './observability/logger.ts'
@@ -46,7 +47,7 @@ import { Policies } from './routing/policies/policies.ts'
 import { Gains } from './routing/safety/gains.ts'
 import { Modes } from './routing/safety/modes.ts'
 import { Background } from './runtime/background.ts'
-import { Seal, type Secrets } from './runtime/seal.ts'
+import { Seal } from './runtime/seal.ts'
 import { Siblings } from './server/workers.ts'
 import { openStore } from './store/index.ts'
 import { Recorder } from './store/recorder/recorder.ts'
@@ -82,6 +83,7 @@ export interface Services {
   /** Under which user ids are kept. */
   identity: IdentitySecret
   userRetention: UserRetention
+  vectorScrub: VectorScrub
   policies: Policies
   users: UserStates
   /** Of query vectors, where a tenant asked for them. */
@@ -215,6 +217,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
   const surges = new Surges((surge) => {
     metrics.evidenceSurges.inc({ tenant: surge.tenant, candidate: surge.candidate })
     log.warn(surge, 'many new users rate one candidate alike: see /admin/evidence')
+    void webhook.tell({ type: 'evidence.surge', data: surge })
   })
   const { min_answers, min_age_hours, half_life_days } = config.router.shared_evidence
   const learner = made(
@@ -315,6 +318,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
     userIds,
     seal,
     identity,
+    vectorScrub: made('vectorScrub', new VectorScrub({ store, policies, log })),
     userRetention: made('userRetention', new UserRetention({ store, config: () => snapshot().config, log })),
     policies,
     users,
@@ -347,6 +351,7 @@ export async function closeServices(services: Services): Promise<void> {
   const { learner, policies, users, vault, judge, ghost, quota, recorder, store, log } = services
   services.identity.close()
   services.userRetention.close()
+  services.vectorScrub.close()
   await services.background.settled(SETTLE_MS)
   await services.pendingFeedback.close()
   services.storeHealth.close()
@@ -405,12 +410,6 @@ async function takeIn(
  */
 function warnOfEmpty({ empty }: Snapshot, log: Logger): void {
   for (const { tenant, wanted } of empty) log.warn({ tenant, wanted }, 'no usable candidate has this name or group')
-}
-
-/** Null: none is configured outside the store, so that no vector is kept. */
-function vaultSecrets(config: Config): Secrets | null {
-  const secret = vectorSecret(config)
-  return secret === undefined ? null : [secret, ...config.privacy.previous_secrets, ...config.identity.previous_secrets]
 }
 
 const admissionOptions = ({ server }: Config) => ({

@@ -1,3 +1,5 @@
+import { restSince } from '../runtime/rest.ts'
+
 /** Pages of rows, of which the first is there already. */
 export interface Begun<T> {
   isEmpty: boolean
@@ -23,7 +25,7 @@ export async function* mapped<T, R>(pages: AsyncIterable<readonly T[]>, map: (ro
 }
 
 /**
- * Writes a JSON object whose last fields are lists that come in pages.
+ * Writes a JSON object whose last fields are lists that come in pages, none of them empty. It rests between two.
  *
  * @param write false = nobody reads any more
  * @returns false where that was so
@@ -37,12 +39,14 @@ export async function writeObject(
   for (const [name, pages] of Object.entries(lists)) {
     before += `,${JSON.stringify(name)}:[`
     let isFirst = true
+    let from = performance.now()
     for await (const page of pages) {
-      if (page.length === 0) continue
       const rows = page.map((row) => JSON.stringify(row)).join(',')
       if (!(await write(`${before}${isFirst ? '' : ','}${rows}`))) return false
       before = ''
       isFirst = false
+      await restSince(from)
+      from = performance.now()
     }
     before += ']'
   }

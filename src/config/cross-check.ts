@@ -1,6 +1,7 @@
 import { embeddingProblems } from '../candidates/embedding-models.ts'
 import { knownNames, mayBeDiscovered } from '../candidates/names.ts'
-import { isDiscovering } from '../providers/kind-schemas.ts'
+import { isDiscovering, kindOf } from '../providers/kind-schemas.ts'
+import type { Secrets } from '../runtime/seal.ts'
 import type { Config } from './schema.ts'
 
 /** Checks across fields: names that must exist, or be unique. */
@@ -42,8 +43,14 @@ export function crossCheck(config: Config): string[] {
 }
 
 /** Under which what is kept of prompts is sealed; undefined: none that lies outside the store. */
-export const vectorSecret = ({ privacy, identity }: Pick<Config, 'privacy' | 'identity'>): string | undefined =>
+const vectorSecret = ({ privacy, identity }: Pick<Config, 'privacy' | 'identity'>): string | undefined =>
   privacy.secret ?? identity.secret
+
+/** Null: none is configured outside the store, so that no vector is kept. */
+export function vaultSecrets(config: Config): Secrets | null {
+  const secret = vectorSecret(config)
+  return secret === undefined ? null : [secret, ...config.privacy.previous_secrets, ...config.identity.previous_secrets]
+}
 
 /** Names in tenants' lists that the file does not define: an error, unless a server that lists its models has them. */
 export function unknownNames({ candidates, embeddings, tenants }: Config): string[] {
@@ -143,7 +150,9 @@ const OWN_PATHS = [
 function passthroughProblems({ passthrough, providers }: Config): string[] {
   return Object.entries(passthrough).flatMap(([prefix, { provider }]) => {
     const [, , first = ''] = prefix.split('/')
+    const entry = providers[provider]
     return [
+      ...(entry && !kindOf(entry).hasMore ? [`passthrough.${prefix}: '${provider}' answers chats alone`] : []),
       ...(OWN_PATHS.includes(first) ? [`passthrough.${prefix}: '/v1/${first}' is the gateway's own`] : []),
       ...(providers[provider] ? [] : [`passthrough.${prefix}: there is no provider '${provider}'`]),
     ]

@@ -1,12 +1,12 @@
 import type { Component } from './components.ts'
 
-/** Between two looks. */
-const LOOK_MS = 2_000
+/** Between two looks; a file on a disk of one's own is written to less often. */
+const LOOK_MS = { redis: 5_000, sqlite: 30_000 }
 /** For how long what was seen is told again, however many ask. */
 const FRESH_MS = 1_000
 
 interface Watched {
-  readonly kind: string
+  readonly kind: keyof typeof LOOK_MS
   check(): Promise<string[]>
 }
 
@@ -25,7 +25,7 @@ export class StoreHealth {
   constructor(store: Watched, onChange: (component: Component) => void) {
     this.#store = store
     this.#onChange = onChange
-    this.#timer = setInterval(() => void this.#look(), LOOK_MS).unref()
+    this.#timer = setInterval(() => void this.#look(), LOOK_MS[store.kind]).unref()
     void this.#look()
   }
 

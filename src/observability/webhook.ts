@@ -21,6 +21,7 @@ export type WebhookConfig = z.infer<typeof webhookSchema>
 /** What happened, by names and figures: no user, no text. */
 export type Occurrence =
   | { type: 'gain.verdict'; data: { tenant: string; policy: string; baseline: string; users: string } & Verdict }
+  | { type: 'evidence.surge'; data: { tenant: string; candidate: string; users: number; mean: number } }
   | { type: 'artifact.refused'; data: { reason: string } }
   | { type: 'config.refused'; data: { problems: readonly string[] } }
 

@@ -72,6 +72,8 @@ async function decideAndAnswer(deps: ChatDeps, context: RequestContext, asked: C
     const onEnding = (ended: Outcome) => {
       record = grant.withCosts(recordOf(context, call, decision, ended))
       if (context.trace) context.trace.record = record
+      // Before the client has the whole answer: what it has got is counted, whatever becomes of this process.
+      grant.settle(record)
       return afterAnswer(deps, { context, call, decision, record })
     }
     const onNamed = (id: string) => deps.recorder.nameCompletion(call.principal.tenant.name, context.requestId, id)
@@ -81,7 +83,7 @@ async function decideAndAnswer(deps: ChatDeps, context: RequestContext, asked: C
     if (judged && record) considerJudging(deps, { call, decision, record }, judged().body)
     return isWhole(outcome)
   } finally {
-    grant.settle(record)
+    if (!record) grant.settle(null)
   }
 }
 

@@ -67,6 +67,7 @@ async function limitedAnswer(
     const outcome = await answer(deps, context, call, decision, grant, (ended) => {
       record = grant.withCosts(recordOf(context, call, decision, ended))
       if (context.trace) context.trace.record = record
+      grant.settle(record)
       deps.metrics.observe(record)
       logAnswer(deps.log, record)
       if (deps.erasures.happened(record.tenant, record.user, record.ts)) return undefined
@@ -74,7 +75,7 @@ async function limitedAnswer(
     })
     return isWhole(outcome)
   } finally {
-    grant.settle(record)
+    if (!record) grant.settle(null)
   }
 }
 

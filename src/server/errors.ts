@@ -104,7 +104,7 @@ export function sendError(outgoing: ServerResponse, reply: ErrorReply, incoming?
   else endLingering(incoming, outgoing, body)
 }
 
-const LARGE_BYTES = 64 * 1024
+const LARGE_BYTES = 1024 * 1024
 
 const isLarge = ({ headers }: IncomingMessage) =>
   headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > LARGE_BYTES

@@ -86,6 +86,21 @@ export interface KeptVector {
   of: { sealed: string } | { plain: QuantisedVector }
 }
 
+/** What an artifact reads in a query, and which reader it was. */
+export interface Reading {
+  reading: QuantisedVector
+  reader: string
+}
+
+/** A query vector that an earlier version of this program kept in clear. */
+export interface ClearVector {
+  tenant: string
+  vector: KeptVector
+}
+
+/** What is kept in their place; null where the tenant's artifact can't read them: then nothing is. */
+export type ReadVectors = (vectors: readonly ClearVector[]) => Promise<readonly (Reading | null)[]>
+
 /** What feedback needs of an interaction; found also while the answer is still on its way. */
 export interface InteractionSummary {
   id: string
@@ -229,6 +244,9 @@ export interface Store {
    * @returns where to go on, or '' at the end
    */
   dropIdleUsers(tenant: string, before: number, from: string): Promise<{ dropped: number; next: string }>
+
+  /** Takes query vectors that earlier versions kept in clear out of log and edges. Returns how many there were. */
+  scrubVectors(read: ReadVectors): Promise<number>
 
   /** Notes that an answer is on its way (`ended: false`) so that feedback finds it; again, with its completion id. */
   openInteractions(rows: InteractionSummary[]): Promise<void>

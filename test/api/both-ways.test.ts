@@ -323,6 +323,13 @@ test('a client that leaves while its key is looked up leaves nothing behind', as
   }
 })
 
+test('a request that is refused for its key is looked up once', async () => {
+  const authenticate = vi.spyOn(services.authenticator, 'authenticate')
+  const bad = bare([HOST, 'authorization: Bearer pr-nobody-gave-me-this-key', lengthOf(TEXT)])
+  for (const server of servers) expect(await ask(server, bad)).toMatch(/^HTTP\/1\.1 401 /)
+  expect(authenticate).toHaveBeenCalledTimes(2)
+})
+
 test('a client that leaves with several requests in work leaves nothing behind', async () => {
   for (const server of servers) {
     upstream.play((exchange) => exchange.closed)

@@ -209,6 +209,15 @@ it('takes secrets from files, which are watched, too', () => {
   ])
 })
 
+it('vectors are kept under a secret outside the store alone', () => {
+  const tenants = 'tenants: [{ name: t, training: vectors }]'
+  const problem = ["tenants.0.training: 'vectors' needs privacy.secret"]
+  expect(problemsOf(tenants)).toEqual(problem)
+  for (const section of ['privacy', 'identity']) {
+    expect(problemsOf(`${section}: { secret: a-secret-of-sixteen }\n${tenants}`)).toEqual([])
+  }
+})
+
 it('every secret may lie in a file; tenants’ keys one a line, beside those of the file', () => {
   write('a-secret-of-sixteen\n', 'secret')
   write('# of the bots\nkey-number-one-of-bots\r\n\n key-number-two-of-bots\n', 'keys')

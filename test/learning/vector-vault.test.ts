@@ -1,8 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { movedVectors } from '../../src/learning/moved-vectors.ts'
 import { VectorVault } from '../../src/learning/vector-vault.ts'
+import type { Policy } from '../../src/routing/policy.ts'
 import type { Store } from '../../src/store/store.ts'
-import { openTestStore, quantise } from './support.ts'
+import { tinyEmbed, tinyPolicy } from '../routing/support.ts'
+import { anInteraction } from '../store/records.ts'
+import { expectClose } from '../support/close.ts'
+import { interaction, learnerOn, meansFor, openTestStore, QUESTION, quantise, reward } from './support.ts'
 
 const SECRET = 'a-secret-outside-the-store'
 const vector = quantise(Float32Array.from({ length: 256 }, (_, i) => Math.sin(i)))
@@ -49,5 +54,57 @@ it('seals nothing without a secret, and opens what an earlier version left in cl
   expect(await vault.sealOf('acme', 'ann', Date.now())).toBeNull()
   expect(await vault.open('acme', 'ann', keptAs(randomBytes(64).toString('base64')))).toBeNull()
   expect(await vault.open('acme', 'ann', { embedder: 'e', of: { plain: vector } })).toEqual(vector)
+  vault.close()
+})
+
+/** The same artifact as if it read queries in another way. */
+const withReader = (policy: Policy, reader: string): Policy => {
+  Object.assign(policy.router.artifact.manifest, { reader })
+  return policy
+}
+
+it('lets an artifact with another reader learn from what was rated before', async () => {
+  const vault = new VectorVault(store, [SECRET])
+  const { learner, states } = learnerOn(store, undefined, { vault })
+  const [first, second] = [await tinyPolicy(), withReader(await tinyPolicy(), 'another')]
+  Object.assign(second, { version: 'another' })
+  for (const user of ['sealed', 'bare']) {
+    const seal = user === 'sealed' ? await vault.sealOf('acme', user, Date.now()) : null
+    const vector = seal && { embedder: 'tiny', of: { sealed: seal(quantise(tinyEmbed(QUESTION))) } }
+    for (let i = 0; i < 4; i++) {
+      const about = interaction(`${user}-${i}`, { user, vector, ts: Date.now() })
+      expect(await learner.apply(first, reward(about, 1), about)).toBe('learned')
+    }
+  }
+  const [cold, then] = [await meansFor(second, states, 'nobody'), await meansFor(first, states, 'sealed')]
+  expectClose(Object.values(await meansFor(second, states, 'sealed')), Object.values(then), 1e-2)
+  expectClose(Object.values(await meansFor(second, states, 'bare')), Object.values(cold))
+  // Nor does a rating under the new reader bring back more than it can read.
+  const about = interaction('bare-4', { user: 'bare', reader: 'another', ts: Date.now() })
+  expect(await learner.apply(second, reward(about, 1), about)).toBe('learned')
+  expect(await store.loadEdges('acme', 'bare')).toHaveLength(5)
+  states.close()
+  vault.close()
+})
+
+it('gives vectors to exports, and takes them from imports, of tenants that asked for them alone', async () => {
+  const vault = new VectorVault(store, [SECRET])
+  const tenants = [
+    { name: 'asked', training: 'vectors' },
+    { name: 'silent', training: 'readings' },
+  ]
+  const { open, seal } = movedVectors({ tenants } as never, vault)
+  const base64 = Buffer.from(vector.int8.buffer).toString('base64')
+  for (const tenant of ['asked', 'silent']) {
+    const plain = anInteraction({ tenant, embedding: { int8: base64, scale: vector.scale } })
+    const sealed = await seal(plain)
+    if (tenant === 'silent') {
+      expect(sealed.embedding).toBeNull()
+      expect((await open(plain)).embedding).toBeNull()
+      continue
+    }
+    expect(JSON.stringify(sealed)).not.toContain(base64.slice(0, 40))
+    expect((await open(sealed)).embedding).toEqual({ int8: base64, scale: expect.closeTo(vector.scale, 6) })
+  }
   vault.close()
 })

@@ -4,9 +4,24 @@ const ESTIMATE = 'src/pipeline/quota/estimate.ts'
 const QUOTA_TS = 'src/pipeline/quota/quota.ts'
 const UNIT = 'test/pipeline/quota/quota.test.ts'
 const AWAY = 'test/security/store-away.test.ts'
+const COUNTS = 'test/pipeline/quota/local-counts.test.ts'
 
 /** What is reserved, refused, settled; who may come in. */
 export const QUOTA: readonly Mutation[] = [
+  {
+    file: 'src/pipeline/quota/local-counts.ts',
+    find: 'return (max - count.known) / replicas - count.own',
+    replace: 'return max / replicas - count.own',
+    tests: [COUNTS],
+    rule: 'while the store is away what was used before counts',
+  },
+  {
+    file: 'src/pipeline/quota/local-counts.ts',
+    find: 'state.isNew ? count.known > 0 : others < count.settled',
+    replace: 'others < count.settled',
+    tests: [COUNTS],
+    rule: 'a counter that was evicted is noticed',
+  },
   {
     file: ESTIMATE,
     find: 'const answers = Math.max(1, Math.min(body.n ?? 1, 128))',
@@ -149,7 +164,7 @@ export const QUOTA: readonly Mutation[] = [
   },
   {
     file: QUOTA_TS,
-    find: 'await this.#limits.charge({ ...charge, amounts: more })',
+    find: 'await this.#limits.charge({ ...charge, amounts: isRestored ? difference(used, amounts) : used })',
     replace: '',
     tests: [UNIT],
     rule: 'what a request came to is counted though the store lost its reservation',

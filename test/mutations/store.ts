@@ -75,6 +75,13 @@ export const STORE: readonly Mutation[] = [
   },
   {
     file: BATCH,
+    find: 'local year = yoe + era * 400 + (month <= 2 and 1 or 0)',
+    replace: 'local year = yoe + era * 400',
+    tests: [`${REDIS}::calendar is the calendar`],
+    rule: 'a month begins with its first day, in January and February, too',
+  },
+  {
+    file: BATCH,
     find: 'return from * DAY, to * DAY',
     replace: 'return from * DAY, from * DAY + DAY',
     tests: [LIMITS_LUA],

@@ -95,6 +95,8 @@ class Answers:
     cost_usd: Floats
     seen: Bools
     """[A] False: an answer that was only preferred, never given."""
+    key: Ints | None = None
+    """[A] number of the key it was asked with, for a user whom nobody vouches for; -1: a voice of their own."""
 
     def embedding(self, rows: Ints) -> Floats:
         """[len(rows), E] float32."""
@@ -193,7 +195,7 @@ class _Reader:
         self.encoder: QueryEncoder | None = router.encoder if router else None
         self.reader = reader_of(router) if router else None
         self.readings: list[tuple[int, NDArray[np.float32]]] = []  # of rows of `answers` without a vector
-        self.names: dict[str, Names] = {"user": Names(), "llm": Names(), "policy": Names()}
+        self.names: dict[str, Names] = {"user": Names(), "llm": Names(), "policy": Names(), "key": Names()}
         self.left_out: dict[str, int] = {}
         self.raw_rewards = _Rows(REWARD)
         self.rewards = np.zeros(0, REWARD)
@@ -209,7 +211,7 @@ class _Reader:
         self.answers = _Rows(
             np.dtype(
                 [("decision", "i8"), ("id", "u8"), ("user", "u8"), ("llm", "i2"), vector, ("scale", "f4"),
-                 ("prompt", "f4"), ("completion", "f4"), ("cost", "f4")]
+                 ("prompt", "f4"), ("completion", "f4"), ("cost", "f4"), ("key", "i4")]
             )
         )  # fmt: skip
         self.costs: dict[int, _PriceFit] = {}
@@ -290,7 +292,11 @@ class _Reader:
             unknown = completion <= 0
             user_key = key_of(tenant, row["user"])
             tokens = -1.0 if unknown else completion
-            self.answers.add((number, key, user_key, chosen, int8, scale, prompt, tokens, -1.0 if unknown else cost))
+            # Before keys were logged, nobody knew who vouched for whom.
+            own = row.get("vouched") or not row.get("key")
+            asked = NOBODY if own else self.names["key"].number(f"{tenant}\0{row['key']}")
+            usd = -1.0 if unknown else cost
+            self.answers.add((number, key, user_key, chosen, int8, scale, prompt, tokens, usd, asked))
         return None
 
     def _vector(self, row: Document, place: int) -> tuple[NDArray[np.int8], float]:
@@ -360,6 +366,7 @@ class _Reader:
                 completion_tokens=answers["completion"],
                 cost_usd=answers["cost"],
                 seen=np.arange(len(answers)) < seen,
+                key=answers["key"].astype(np.int64),
             ),
             edges=Edges(user=row_user[edges["row"]].astype(np.int64), **edges),
             price=np.array([self.costs[i].solve() if i in self.costs else (np.nan, np.nan) for i in range(len(llms))],

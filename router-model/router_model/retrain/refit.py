@@ -92,10 +92,11 @@ def llm_evidence(
     """Sums [M, V] of the messages to the LLMs.
 
     As in the gateway, the n-th of a user about the same LLM counts 1/n: what a user says again and again is a taste.
+    All users of a key that nobody vouches for are one voice, which saturates: their names cost nothing.
     """
     total: Doubles | None = None
     done = 0
-    share = 1 / (1 + repeats(log, edges))
+    share = saturated(log, edges, 1 / (1 + repeats(log, edges)))
     for some, _, made in messages(model, log, edges):
         if total is None:
             total = np.zeros((len(log.llms), made.shape[1]))
@@ -107,6 +108,20 @@ def llm_evidence(
     if total is None:
         raise ValueError("no rewarded answers")
     return total
+
+
+KEY_WEIGHT = 8.0
+"""Ratings of an LLM that all users of such a key count as at most: `router.shared_evidence.key_weight`."""
+
+
+def saturated(log: Logbook, edges: Edges, share: Doubles) -> Doubles:
+    """Shares [E] of edges, where w ratings by one key about an LLM count as K w / (K + w)."""
+    if log.answers.key is None:
+        return share
+    key = log.answers.key[edges.row]
+    voice = np.where(key < 0, 0, 1 + key * len(log.llms) + log.answers.llm[edges.row].astype(np.int64))
+    said = np.bincount(voice, share * edges.weight)
+    return np.where(key < 0, share, share * KEY_WEIGHT / (KEY_WEIGHT + said[voice]))
 
 
 def repeats(log: Logbook, edges: Edges) -> Ints:

@@ -93,7 +93,7 @@ def test_what_cannot_be_used_is_counted(rows: list[Document], read: Callable[...
         "rewards of interactions that are not in the log": 1,
         "rewards by another user than the one who asked": 1,
         "rewards of an unknown kind, applause": 1,
-        "answers whose vector is of another embedder, without text to make it anew": 1,
+        "answers whose reading and vector are another artifact's, without text to make them anew": 1,
         "interactions logged twice": 1,
     }
     assert len(log.decisions) == 32

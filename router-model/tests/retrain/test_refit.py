@@ -17,6 +17,7 @@ from router_model.retrain.judgement import JudgeError, choices_of, evenly
 from router_model.retrain.logbook import Answers, Decisions, Edges, Logbook
 from router_model.retrain.record import REASONS
 from router_model.retrain.refit import (
+    KEY_WEIGHT,
     LEAST_NOISE,
     beliefs,
     calibrate_on_judged,
@@ -274,6 +275,19 @@ def test_what_somebody_says_again_and_again_of_an_llm_counts_less(router: Router
     added = llm_evidence(model, log, edges) - llm_evidence(model, log, edges.only(np.arange(len(edges)) != last))
     alone = llm_evidence(model, log, edges.only(np.array([last])))
     assert_near(added, alone / (1 + count.max()), scale=llm_evidence(model, log, edges))
+
+
+def test_users_of_a_key_that_nobody_vouches_for_are_one_voice(router: Router, model: Model) -> None:
+    log = world(router, model, 40, {RATING: 0.03})
+    edges = log.edges
+    share = 1 / (1 + repeats(log, edges))
+    said = np.bincount(log.answers.llm[edges.row].astype(np.int64), share, minlength=LLMS)
+    one_key = replace(log, answers=replace(log.answers, key=np.zeros(len(log.answers.llm), np.int64)))
+    vouched = replace(log, answers=replace(log.answers, key=np.full(len(log.answers.llm), -1, np.int64)))
+    own = llm_evidence(model, log, edges)
+    assert_near(llm_evidence(model, vouched, edges), own)
+    assert said.min() > KEY_WEIGHT
+    assert_near(llm_evidence(model, one_key, edges), own * (KEY_WEIGHT / (KEY_WEIGHT + said))[:, None], scale=own)
 
 
 def test_a_log_draws_the_prior(router: Router) -> None:

@@ -1,4 +1,7 @@
 import { type Command, Option } from 'commander'
+import { vaultSecrets } from '../../config/cross-check.ts'
+import type { Config } from '../../config/schema.ts'
+import type { Store } from '../../store/store.ts'
 import { parsePast } from '../parse.ts'
 import { checkTenant, withStore } from '../with-store.ts'
 
@@ -58,6 +61,7 @@ export function addLog(program: Command, configPath: () => string): void {
             ...(options.until !== undefined && { until: options.until }),
           },
           writeOut,
+          (await vectorsOf(store, config)).open,
         )
       })
     })
@@ -67,11 +71,18 @@ export function addLog(program: Command, configPath: () => string): void {
     .description('read back what export wrote; rows that are there already are left alone')
     .action(async (file: string) => {
       const { importRecords } = await import('../../store/records/import.ts')
-      await withStore(configPath(), async (store) => {
-        const { interactions, rewards } = await importRecords(store, file)
+      await withStore(configPath(), async (store, config) => {
+        const { seal } = await vectorsOf(store, config)
+        const { interactions, rewards } = await importRecords(store, file, seal)
         process.stdout.write(`Imported ${interactions} interactions and ${rewards} rewards.\n`)
       })
     })
+}
+
+async function vectorsOf(store: Store, config: Config) {
+  const { movedVectors } = await import('../../learning/moved-vectors.ts')
+  const { VectorVault } = await import('../../learning/vector-vault.ts')
+  return movedVectors(config, new VectorVault(store, vaultSecrets(config)))
 }
 
 function writeOut(chunk: string): Promise<void> | void {

@@ -156,6 +156,15 @@ export class LocalCounts {
     held.isOwn = false
   }
 
+  /** The store has lost a reservation and counted the request anew: what else it lost is so much less. */
+  charged({ parts }: Held, actual: Amounts): void {
+    for (const { count, limit, ends } of parts) {
+      if (count.ends === ends && limit.window !== 'flight') {
+        count.known = Math.max(0, count.known - actual[limit.what])
+      }
+    }
+  }
+
   /** The store has counted what a request came to. */
   settled({ parts }: Held, actual: Amounts): void {
     for (const { count, limit, ends } of parts) {

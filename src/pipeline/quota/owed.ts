@@ -1,4 +1,5 @@
 import { type Amounts, type Charge, type Limits, NO_AMOUNTS, type ReserveRequest } from '../../store/limits.ts'
+import { StoreError } from '../../store/store.ts'
 import type { Held, LocalCounts } from './local-counts.ts'
 
 const RETRY_MS = 500
@@ -75,17 +76,26 @@ export class Owed {
   /** What has been granted is reserved, whatever is left. */
   async #adopt({ request, held }: Open): Promise<void> {
     const limits = request.limits.map((limit) => ({ ...limit, max: Number.MAX_SAFE_INTEGER }))
-    await this.#limits.reserve({ ...request, limits })
+    await takes(this.#limits.reserve({ ...request, limits }))
     // Unless it has ended meanwhile: then it is charged, and that settles the reservation.
     if (this.#open.delete(request.id)) this.#counts.moved(held, request.amounts)
   }
 
   async #send(charge: Charge, held: Held | null): Promise<void> {
-    await this.#limits.charge(charge)
+    await takes(this.#limits.charge(charge))
     this.#charges.delete(charge.id)
     if (!held) return
     this.#counts.moved(held, charge.amounts)
     this.#counts.settled(held, charge.amounts)
+  }
+}
+
+/** What the store will never take must not keep the tenant here for ever. @throws StoreError */
+async function takes(work: Promise<unknown>): Promise<void> {
+  try {
+    await work
+  } catch (error) {
+    if (error instanceof StoreError) throw error
   }
 }
 

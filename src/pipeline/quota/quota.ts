@@ -295,8 +295,9 @@ export class Quota {
       const settled = await this.#limits.settle(tenant, id, used)
       if (settled === 'unknown') {
         // What was reserved was lost with it, unless its counters have been brought back since.
-        const more = this.#counts.wasRestored(held) ? difference(used, amounts) : used
-        await this.#limits.charge({ ...charge, amounts: more })
+        const isRestored = this.#counts.wasRestored(held)
+        await this.#limits.charge({ ...charge, amounts: isRestored ? difference(used, amounts) : used })
+        if (!isRestored) this.#counts.charged(held, used)
       }
       this.#counts.settled(held, used)
     } catch (error) {

@@ -302,7 +302,9 @@ export function interactionJsonWithoutText(record: InteractionRecord): string {
   return storedJson(record, { ...plainDocument(record), text: null })
 }
 
-function storedJson({ candidates, shadow }: InteractionRecord, plain: Loose): string {
+function storedJson({ candidates, shadow, embedding }: InteractionRecord, plain: Loose): string {
+  // A vector in clear is never stored.
+  if (embedding && 'int8' in embedding) plain.embedding = null
   const would = shadow
     ? `,"shadow":{"policy":${JSON.stringify(shadow.policy)},"candidates":${candidatesJson(shadow.candidates)}}`
     : ''

@@ -1,9 +1,10 @@
 import type { RecordFilter, Store } from '../store.ts'
-import { exportedLine, rewardLine } from './codec.ts'
+import { exportedLine, type InteractionRecord, rewardLine } from './codec.ts'
 
 /**
  * Writes interactions, then rewards, as JSON lines (`docs/records.md`), in memory for one batch.
  *
+ * @param open gives a record the vector with which it is exported; by default none
  * @param write takes a chunk of whole lines; the next comes when its promise resolves
  * @throws StoreError when the store fails midway: what was written then is not all there is
  */
@@ -11,10 +12,12 @@ export async function exportRecords(
   store: Store,
   filter: RecordFilter,
   write: (chunk: string) => void | Promise<void>,
+  open: (record: InteractionRecord) => Promise<InteractionRecord> = async (record) => ({ ...record, embedding: null }),
 ): Promise<{ interactions: number; rewards: number }> {
   let [interactions, rewards] = [0, 0]
   for await (const batch of store.readInteractions(filter)) {
-    await write(`${batch.map(exportedLine).join('\n')}\n`)
+    const opened = await Promise.all(batch.map(open))
+    await write(`${opened.map(exportedLine).join('\n')}\n`)
     interactions += batch.length
   }
   for await (const batch of store.readRewards(filter)) {

@@ -16,17 +16,22 @@ export class ImportError extends Error {
  * Reads what `exportRecords` wrote (or a spool's segment) into a store; what it has already is left alone. Returns how
  * many rows were read.
  *
+ * @param seal gives a record the vector with which it is kept; by default none
  * @param file a path, or `-` for standard input
  * @throws ImportError naming the line that is not a record; what came before it has been imported. StoreError when the
  * store fails.
  */
-export async function importRecords(store: Store, file: string): Promise<{ interactions: number; rewards: number }> {
+export async function importRecords(
+  store: Store,
+  file: string,
+  seal: (record: InteractionRecord) => Promise<InteractionRecord> = async (record) => ({ ...record, embedding: null }),
+): Promise<{ interactions: number; rewards: number }> {
   const input = file === '-' ? process.stdin : createReadStream(file)
   const counts = { interactions: 0, rewards: 0 }
   let interactions: InteractionRecord[] = []
   let rewards: RewardRecord[] = []
   const flush = async () => {
-    await store.appendInteractions(interactions)
+    await store.appendInteractions(await Promise.all(interactions.map(seal)))
     await store.appendRewards(rewards)
     counts.interactions += interactions.length
     counts.rewards += rewards.length

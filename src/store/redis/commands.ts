@@ -11,6 +11,7 @@ const SCRIPTS = [
   'claim',
   'commit-user',
   'complete',
+  'copy-interactions',
   'create-key',
   'drop-responses',
   'drop-user',
@@ -25,6 +26,7 @@ const SCRIPTS = [
   'open-interactions',
   'read-user-log',
   'renew-responses',
+  'replace-edge',
   'revoke-key',
   'save-response',
 ] as const

@@ -26,6 +26,11 @@ export const CHANGES = 'pr:changes'
 export const heartbeatChannel = (replica: string) => `pr:heartbeat:${replica}`
 
 export const interactions = (tenant: string) => `${tag(tenant)}interactions`
+/** A copy of it that is being made, to take its place; and the lock of who makes it. */
+export const scrubbed = (tenant: string) => `${tag(tenant)}interactions:scrubbed`
+export const scrubbing = (tenant: string) => `${tag(tenant)}scrubbing`
+/** There where no vector of an earlier version is left. */
+export const isScrubbed = (tenant: string) => `${tag(tenant)}scrubbed`
 export const rewards = (tenant: string) => `${tag(tenant)}rewards`
 
 export const user = (tenant: string, id: string) => `${tag(tenant)}user:${id}`

@@ -27,6 +27,7 @@ import * as keys from './keys.ts'
 import { RedisLimits } from './limits.ts'
 import { RedisRecords } from './records.ts'
 import { RedisResponses } from './responses.ts'
+import { scrubVectors } from './scrub.ts'
 import { RedisTenantKeys } from './tenant-keys.ts'
 import { RedisUsage } from './usage.ts'
 import { RedisUsers } from './users.ts'
@@ -97,6 +98,7 @@ export class RedisStore implements Store {
   readonly eraseUser: Store['eraseUser'] = (tenant, user) => this.#users.eraseUser(tenant, user)
   readonly eraseTenant: Store['eraseTenant'] = (tenant) =>
     eraseTenant(this.#redis, this.#keys, tenant, this.#retentionMs)
+  readonly scrubVectors: Store['scrubVectors'] = (read) => scrubVectors(this.#redis, read)
   readonly moveUser: Store['moveUser'] = (tenant, from, to) => this.#users.moveUser(tenant, from, to)
   readonly touchUser: Store['touchUser'] = (tenant, user) => this.#users.touchUser(tenant, user)
   readonly dropIdleUsers: Store['dropIdleUsers'] = (tenant, before, from) =>

@@ -16,7 +16,7 @@ import type { Row, SqliteFile } from './file.ts'
 import type { SqliteUsage } from './usage.ts'
 
 /** Rows read at once: the process does nothing else meanwhile. */
-const BATCH = 64
+const BATCH = 32
 
 /** The log: interactions and rewards. */
 export class SqliteRecords {

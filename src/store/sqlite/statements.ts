@@ -17,6 +17,8 @@ export function prepareStatements(db: DatabaseSync) {
     revokeKey: prepare('UPDATE keys SET revoked_at = coalesce(revoked_at, ?) WHERE id = ? RETURNING tenant'),
 
     proposeSecret: prepare("INSERT OR IGNORE INTO secrets VALUES ('identity', ?)"),
+    noteScrubbed: prepare("INSERT OR REPLACE INTO secrets VALUES ('scrubbed', '1')"),
+    isScrubbed: prepare("SELECT 1 FROM secrets WHERE name = 'scrubbed'"),
     noteFingerprint: prepare("INSERT OR REPLACE INTO secrets VALUES ('fingerprint', ?)"),
     fingerprint: prepare("SELECT value FROM secrets WHERE name = 'fingerprint'"),
     sharedSecret: prepare("SELECT value FROM secrets WHERE name = 'identity'"),
@@ -125,6 +127,6 @@ export function prepareStatements(db: DatabaseSync) {
     /** Emptied, not deleted: a gap in the numbers means that something was missed. */
     forgetChanges: prepare('UPDATE changes SET change = \'{"kind":"all"}\' WHERE change = ?'),
     lastChange: prepare('SELECT max(seq) AS seq FROM changes'),
-    changesSince: prepare('SELECT seq, origin, change FROM changes WHERE seq > ? ORDER BY seq'),
+    changesSince: prepare('SELECT seq, origin, change FROM changes WHERE seq > ? ORDER BY seq LIMIT ?'),
   }
 }

@@ -14,6 +14,7 @@ import { SqliteIdempotency } from './idempotency.ts'
 import { SqliteLimits, type Transact } from './limits.ts'
 import { SqliteRecords } from './records.ts'
 import { SqliteResponses } from './responses.ts'
+import { scrubVectors } from './scrub.ts'
 import { sweep } from './sweep.ts'
 import { SqliteTenantKeys } from './tenant-keys.ts'
 import { SqliteUsage } from './usage.ts'
@@ -21,7 +22,8 @@ import { SqliteUsers } from './users.ts'
 
 const POLL_MS = 500
 const SWEEP_MS = 60_000
-const NEXT_SLICE_MS = 100
+const NEXT_SLICE_MS = 50
+const CHANGES_AT_ONCE = 1_000
 
 /**
  * Everything in one file, for one gateway (its operator's commands may use the file at the same time). A change that
@@ -81,6 +83,7 @@ export class SqliteStore implements Store {
     this.#users.commitUser(tenant, user, next, edge, askedAt)
   readonly eraseUser: Store['eraseUser'] = (tenant, user) => this.#users.eraseUser(tenant, user)
   readonly eraseTenant: Store['eraseTenant'] = (tenant) => eraseTenant(this.#file, tenant)
+  readonly scrubVectors: Store['scrubVectors'] = (read) => scrubVectors(this.#file, read)
   readonly moveUser: Store['moveUser'] = (tenant, from, to) => this.#users.moveUser(tenant, from, to)
   readonly touchUser: Store['touchUser'] = (tenant, user) => this.#users.touchUser(tenant, user)
   readonly dropIdleUsers: Store['dropIdleUsers'] = (tenant, before) => this.#users.dropIdleUsers(tenant, before)
@@ -241,7 +244,10 @@ export class SqliteStore implements Store {
       const version = Number(this.#file.sql.dataVersion.get()?.data_version)
       if (version === this.#dataVersion) return
       this.#dataVersion = version
-      for (const { seq, origin, change } of this.#file.sql.changesSince.all(this.#seenChange)) {
+      const changes = this.#file.sql.changesSince.all(this.#seenChange, CHANGES_AT_ONCE)
+      // The others at the next poll.
+      if (changes.length === CHANGES_AT_ONCE) this.#dataVersion = 0
+      for (const { seq, origin, change } of changes) {
         // Changes are kept for a minute: a process that stood still for longer has missed some.
         if (Number(seq) !== this.#seenChange + 1) this.#listeners.emit({ kind: 'all' })
         this.#seenChange = Number(seq)

@@ -1,4 +1,5 @@
 import { userHash } from '../../runtime/keys.ts'
+import { restSince } from '../../runtime/rest.ts'
 import { floatBytes, floatsOf } from '../bytes.ts'
 import { decodeEdge, encodeEdge } from '../codec.ts'
 import { MAX_EDGES, type StoredEdge, type StoredUser, type UserState } from '../store.ts'
@@ -6,7 +7,7 @@ import { refuseErased } from './erasures.ts'
 import type { Row, SqliteFile } from './file.ts'
 
 /** Rows a transaction: SQLite blocks the process meanwhile. */
-const ERASED_AT_ONCE = 250
+const ERASED_AT_ONCE = 100
 
 const USERS_A_SLICE = 50
 
@@ -82,7 +83,9 @@ export class SqliteUsers {
       })
       for (const statement of eraseSome) {
         for (let went = ERASED_AT_ONCE; went === ERASED_AT_ONCE; rows += went) {
+          const from = performance.now()
           went = await this.#file.writeUrgently(() => [Number(statement.run(tenant, user, ERASED_AT_ONCE).changes)])
+          if (went > 0) await restSince(from)
         }
       }
       return rows

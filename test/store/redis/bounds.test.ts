@@ -153,6 +153,14 @@ describe('with a user of thousands of rows', () => {
     }
     await store.createKey(key)
     await store.revokeKey(`k-${t}`, 2)
+    await store.commitUser(t, 'idle', aUser({ updatedAt: 1 }), anEdge(), Date.now())
+    await store.appendInteractions([anInteraction({ tenant: t, user: 'idle' })])
+    expect(await store.moveUser(t, 'idle', 'moved')).toBe(true)
+    for (let from: string | null = ''; from !== null; ) {
+      const { next }: { next: string } = await store.dropIdleUsers(t, 2, from)
+      from = next === '' ? null : next
+    }
+    expect(await store.loadUser(t, 'moved')).toBeNull()
     expect(await store.eraseUser(t, user)).toBeGreaterThan(3 * rows.length)
     await store.check()
     await redis.command('ECHO', t)

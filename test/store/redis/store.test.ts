@@ -54,6 +54,29 @@ describe('Redis', () => {
     expect(await server.command('EVAL', everyDay, 0, first, last)).toEqual(expected)
   })
 
+  test('reads keys and users that an earlier release wrote, and goes on from them', async () => {
+    const store = new RedisStore(config({ url: server.url }))
+    await store.connect()
+    const old = {
+      id: 'old',
+      tenant: 'acme',
+      name: '',
+      hash: 'h',
+      prefix: 'pr-',
+      createdAt: 1,
+      expiresAt: null,
+      models: null,
+    }
+    await server.command('HSET', 'pr:{keys}:records', 'h', JSON.stringify(old))
+    expect(await store.findKey('h')).toEqual({ ...old, revokedAt: null, user: null, scopes: null })
+    await store.commitUser('acme', 'long known', aUser({ since: 5, heardAt: 6 }))
+    await server.command('HDEL', 'pr:{acme}:user:long known', 'since', 'heard_at')
+    expect(await store.loadUser('acme', 'long known')).toMatchObject({ revision: 1, since: 0, heardAt: 0 })
+    await store.commitUser('acme', 'long known', aUser({ revision: 2, since: 7, heardAt: 8 }))
+    expect(await store.loadUserState('acme', 'long known')).toMatchObject({ revision: 2, since: 7, heardAt: 8 })
+    await store.close()
+  })
+
   test('drops what is older than the retention, also of a tenant that writes no more', async () => {
     const store = new RedisStore(config({ url: server.url, retention_days: 0.2 / 86_400 }))
     await store.connect()

@@ -5,7 +5,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { prepareStatements } from '../../../src/store/sqlite/statements.ts'
 import { SqliteStore } from '../../../src/store/sqlite/store.ts'
-import { CHANGES_MS, sweep } from '../../../src/store/sqlite/sweep.ts'
+import { CHANGES_MS, SLICE, sweep } from '../../../src/store/sqlite/sweep.ts'
 import { StoreError } from '../../../src/store/store.ts'
 import { storeContract } from '../../contracts/store.ts'
 import { until } from '../../support/redis.ts'
@@ -44,6 +44,64 @@ describe('SQLite', () => {
     await until(async () => (await all(store.readRewards({}))).length === 1)
     expect((await all(store.readInteractions({}))).map(({ text }) => text)).toEqual(['kept', null])
     await store.close()
+  })
+
+  test('others get their turn while a user of thousands of rows is read or erased', async () => {
+    const store = open()
+    const rows = Array.from({ length: 2_000 }, () => anInteraction({ user: 'large' }))
+    await store.appendInteractions(rows)
+    for (const row of rows.slice(0, 600)) {
+      const turn = { candidate: 'c', interaction: row.id, lastUserHash: '', vector: null, messages: 1, promptTokens: 1 }
+      void store.saveConversation('acme', `c-${row.id}`, { ...turn, user: 'large', ts: row.ts }, 60)
+    }
+    const turnsDuring = async (work: Promise<unknown>) => {
+      let [turns, isOver] = [0, false]
+      const count = () => {
+        turns++
+        if (!isOver) setImmediate(count)
+      }
+      setImmediate(count)
+      await work.finally(() => {
+        isOver = true
+      })
+      return turns
+    }
+    expect(await turnsDuring(all(store.readInteractions({ tenant: 'acme', user: 'large' })))).toBeGreaterThan(30)
+    expect(await turnsDuring(store.eraseUser('acme', 'large'))).toBeGreaterThan(10)
+    expect(await store.eraseUser('acme', 'large')).toBe(0)
+    await store.close()
+  })
+
+  test('sweeps a slice of each table at a time, until nothing is left', async () => {
+    const store = open()
+    const now = Date.now()
+    const count = 2 * SLICE + 1
+    const rows = Array.from({ length: count }, () => anInteraction({ ts: now - 1, text: 'Hi', textExpiresAt: now - 1 }))
+    await store.appendInteractions(rows)
+    await store.appendRewards(rows.map(({ id }) => aReward({ interaction: id, ts: now - 1 })))
+    await store.close()
+    const db = new DatabaseSync(join(dir, 'store.db'))
+    const fill = (sql: string) => {
+      const statement = db.prepare(sql)
+      for (let i = 0; i < count; i++) statement.run(`x-${i}`)
+    }
+    fill("INSERT INTO open_interactions (tenant, id, user, ts, state) VALUES ('t', ?, 'u', 1, '')")
+    fill("INSERT INTO conversations VALUES ('t', ?, 'u', '', 1)")
+    fill("INSERT INTO erasures VALUES ('t', ?, 1)")
+    fill("INSERT INTO refusals VALUES ('t', 'd', ?, 1)")
+    fill("INSERT INTO counters VALUES ('t', ?, 1, 1)")
+    fill("INSERT INTO reservations VALUES ('t', ?, 'settled', 1, 1, '[]')")
+    fill("INSERT INTO idempotency VALUES ('t', ?, 'u', '', '', NULL, 1)")
+    const tables = ['interactions', 'rewards', 'open_interactions', 'conversations', 'erasures', 'refusals', 'counters']
+    const left = () =>
+      [...tables, 'reservations', 'idempotency'].map((table) =>
+        Number(db.prepare(`SELECT count(*) AS n FROM ${table}`).get()?.n),
+      )
+    for (const rest of [count - SLICE, count - 2 * SLICE, 0]) {
+      expect(sweep(db, 1, now + DAY_MS)).toBe(rest > 0)
+      expect(left()).toEqual(Array(9).fill(rest))
+    }
+    db.close()
   })
 
   test('leaves no byte of an erased user in the file, once other processes had the time to notice', async () => {

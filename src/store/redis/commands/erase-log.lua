@@ -12,7 +12,7 @@
 
   Returns {index entries handled, rows that went}.
   Changes keys that are not in KEYS: those of the rows, in the same slot.
-  Bound: 2 calls, and 5 an entry for 64 entries.
+  Bound: 2 calls, and 6 an entry for 64 entries.
 ]]
 local function fields_of(stream, id)
   local entry = redis.call('XRANGE', stream, id, id)[1]
@@ -41,6 +41,8 @@ for _, member in ipairs(members) do -- ARGV[1]
     if fields.id then redis.call('DEL', ARGV[2] .. fields.id, ARGV[4] .. fields.id) end
     if fields.completion and fields.completion ~= '' then forget_completion(ARGV[3] .. fields.completion, fields.id) end
     rows = rows + redis.call('XDEL', KEYS[2], id)
+    -- The copy that may be being made of it (copy-interactions.lua).
+    redis.call('XDEL', KEYS[2] .. ':scrubbed', id)
   elseif kind == 'r' then
     local fields = fields_of(KEYS[3], id)
     if fields.interaction then redis.call('UNLINK', ARGV[5] .. fields.interaction) end
