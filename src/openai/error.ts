@@ -30,7 +30,8 @@ export const errorFrame = ({ message, type, param, code }: OpenAIError) =>
 /**
  * A provider's error body as OpenAI's clients parse it: the very bytes where they already have the shape `{ error: {
  * message, code: string | null } }`, else the same message in that shape. Known other shapes: `[{ error }]` (Gemini),
- * `{ detail }` (FastAPI), `{ message }` (Mistral, vLLM), text.
+ * `{ detail }` (FastAPI), `{ message }` (Mistral, vLLM), `{ errors: [{ message }] }` (Cloudflare), `{ error_msg }`
+ * (Baidu), `{ msg }`, text.
  */
 export function errorBodyOf(status: number, body: Buffer): Buffer {
   const json = parseJson(body)
@@ -53,8 +54,12 @@ export function readError(status: number, json: unknown): OpenAIError {
   const fallback = { message: `The model provider refused the request (HTTP ${status}).`, type: errorTypeOf(status) }
   if (typeof error === 'string' && error !== '') return { ...fallback, message: error, param: null, code: null }
   if (!isObject(error)) return { ...fallback, param: null, code: null }
-  const { message, detail } = error
-  const said = [message, detail].map(inWords).find((text) => text !== '')
+  const { message, detail, error_msg: text, msg, reason, errors } = error
+  const listed = Array.isArray(errors) ? errors.map((one) => (isObject(one) ? inWords(one.message) : inWords(one))) : []
+  const said = [message, detail, text, msg, reason]
+    .map(inWords)
+    .concat(listed.join('; '))
+    .find((words) => words !== '')
   return {
     message: said ?? fallback.message,
     type: typeof error.type === 'string' ? error.type : fallback.type,

@@ -1,10 +1,8 @@
-import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { inVenv } from '../../scripts/lib/paths.mjs'
-import { type Case, casesOf, check, FramingTarget, type Seen, STREAMS, wholeOf } from './fuzz/framing.ts'
+import { casesOf, check, endpointOf, FramingTarget, STREAMS, wholeOf } from './fuzz/framing.ts'
+import { PythonFraming } from './fuzz/python.ts'
 import { randomFrom } from './fuzz/targets.ts'
 
 /** Every cut: `npm run fuzz -- framing`. */
@@ -25,24 +23,20 @@ describe('a stream cut anywhere: the SDK sees the whole answer or an error, and 
     for (const playing of cases) await target.run(playing)
   })
 
-  const script = fileURLToPath(new URL('../e2e/python/framing.py', import.meta.url))
   test.skipIf(!existsSync(inVenv('python')))(
     'Python',
     async () => {
-      const child = spawn(inVenv('python'), [script], { stdio: ['pipe', 'pipe', 'inherit'] })
-      const lines = createInterface(child.stdout)[Symbol.asyncIterator]()
-      const ask = async (playing: Case, baseURL: string): Promise<Seen> => {
-        child.stdin.write(`${baseURL} ${playing.usage ? 'yes' : 'no'}\n`)
-        return JSON.parse((await lines.next()).value ?? 'null')
-      }
+      const python = new PythonFraming(inVenv('python'))
       const random = randomFrom(11)
-      const cases = Object.keys(STREAMS).flatMap((stream) => casesOf(stream, PYTHON_SHARE, random))
+      // Anthropic's SDK is in the lane's own environment.
+      const streams = Object.keys(STREAMS).filter((stream) => endpointOf(stream) !== 'messages')
+      const cases = streams.flatMap((stream) => casesOf(stream, PYTHON_SHARE, random))
       for (const playing of cases) {
         const { baseURL, noted } = target.prepare(playing)
-        const seen = await ask(playing, baseURL)
+        const seen = await python.ask(playing, baseURL)
         check(playing, seen, await noted(), wholeOf(playing.stream))
       }
-      child.stdin.end()
+      python.stop()
       expect(cases.length).toBeGreaterThan(100)
     },
     120_000,

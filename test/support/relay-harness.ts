@@ -1,9 +1,12 @@
 import { createServer, type IncomingMessage, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import type { Candidate } from '../../src/candidates/candidate.ts'
+import type { Api, Candidate } from '../../src/candidates/candidate.ts'
 import { configSchema } from '../../src/config/schema.ts'
 import { GatewayError } from '../../src/errors.ts'
 import { parseChat } from '../../src/openai/parse-chat.ts'
+import type { RequestContext } from '../../src/pipeline/context.ts'
+import type { Endpoint } from '../../src/pipeline/endpoint.ts'
+import type { Principal } from '../../src/pipeline/principal.ts'
 import { Breakers } from '../../src/providers/forward/breakers.ts'
 import { type Forwarded, forward } from '../../src/providers/forward/forward.ts'
 import { openProviders } from '../../src/providers/kinds.ts'
@@ -19,6 +22,10 @@ export interface HarnessOptions {
   retries?: Record<string, unknown>
   provider?: Record<string, unknown>
   writeIdleMs?: number
+  /** Formats that the candidates' provider speaks beside chat completions. */
+  apis?: readonly Api[]
+  /** Endpoints by path, beside chat completions. */
+  endpoints?: Readonly<Record<string, Endpoint>>
   /** What is awaited before the last bytes. */
   onEnding?: (outcome: Outcome) => Promise<void>
 }
@@ -58,6 +65,8 @@ export const candidate = (name: string, provider: string, extra: Partial<Candida
   ...extra,
 })
 
+const REQUEST_ID = 'req_00000000-0000-4000-8000-000000000000'
+
 /**
  * forward and relay behind a real HTTP server, as the gateway uses them, without the gateway: for faults of providers
  * and of readers.
@@ -75,7 +84,8 @@ export async function startHarness(options: HarnessOptions): Promise<Harness> {
   })
   const providers = openProviders(config)
   const breakers = new Breakers(config.retries.breaker)
-  const candidates = options.origins.map((_, index) => candidate(`c${index}`, `p${index}`))
+  const apis = options.apis && { apis: new Set<Api>(['chat', ...options.apis]) }
+  const candidates = options.origins.map((_, index) => candidate(`c${index}`, `p${index}`, apis))
   const results: Result[] = []
   const waiting: { count: number; resolve: (results: Result[]) => void }[] = []
   const settle = (result: Result) => {
@@ -92,14 +102,23 @@ export async function startHarness(options: HarnessOptions): Promise<Harness> {
     const deadline = started + config.timeouts.total_ms
     const result: Result = { ms: 0 }
     try {
-      const request = parseChat(await readBody(incoming))
+      const endpoint = options.endpoints?.[incoming.url ?? '']
+      const raw = await readBody(incoming)
+      // What an endpoint reads of a request's context.
+      const context = { incoming, requestId: REQUEST_ID, snapshot: { config } } as unknown as RequestContext
+      const principal = { tenant: { name: 'test', config: { responses: {} } }, user: 'u' } as unknown as Principal
+      const call = await endpoint?.read(raw).toChat(context, principal, candidates)
+      const request = call?.request ?? parseChat(raw)
       const forwarded = await forward(
         { ranking: candidates, request, signal: gone.signal, requestId: 'req-test', deadline },
         { providers, breakers, timeouts: config.timeouts, retries: config.retries },
       )
       result.forwarded = forwarded
+      const writer = call?.writer?.('turn')
+      if (writer && !forwarded.stream) forwarded.body = await writer.plain(forwarded)
       result.outcome = await relay(forwarded, response, {
         request,
+        writer: writer && forwarded.stream ? writer.stream(forwarded) : undefined,
         headers: { 'x-request-id': 'req-test', 'x-router-model': forwarded.candidate.name },
         signal: gone.signal,
         deadline,

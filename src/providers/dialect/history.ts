@@ -53,8 +53,10 @@ export function historyFor(
     }
     return (copy as T | null) ?? object
   }
-  const roleOf = (role: string) =>
-    (learned?.systemForDeveloper && role === 'developer' ? 'system' : dialect?.roles[role]) ?? role
+  const roleOf = (given: string) => {
+    const role = (learned?.systemForDeveloper && given === 'developer' ? 'system' : dialect?.roles[given]) ?? given
+    return role === 'system' && learned?.userForSystem ? 'user' : role
+  }
   let changed = false
   const translated = messages.map((message) => {
     let own = kept(message, MESSAGE)
@@ -78,7 +80,7 @@ export function historyFor(
   const ids = dialect?.toolIds
   const own = changed ? translated : messages
   const within = isConverted && dialect?.userAfterTool === 'avoid' ? saidWithin(own) : own
-  const all = dialect ? turnsFor(within, dialect.turns) : within
+  const all = turnsFor(within, { ...dialect?.turns, ...learned?.turns })
   return { messages: ids ? translateIds(all, ids) : all, dropped: [...dropped] }
 }
 

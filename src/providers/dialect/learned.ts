@@ -1,4 +1,4 @@
-import type { FieldRule } from '../../candidates/dialect.ts'
+import type { Dialect, FieldRule } from '../../candidates/dialect.ts'
 import type { ChatBody, ChatRequest } from '../../openai/chat.ts'
 import { isObject } from '../../openai/is-object.ts'
 import type { Facts } from './facts.ts'
@@ -6,7 +6,8 @@ import { TUNING } from './neutral.ts'
 
 /**
  * What a deployment has refused, as short texts that a store can keep: `seed` (a field), `seed=1` (one value of it),
- * `role:developer`, `part:file`, `tool:custom`, `message:name`, `tokens>=70000` (a prompt), `max_tokens>=16000`.
+ * `role:developer`, `part:file`, `tool:custom`, `message:name`, `stream`, `prefill`, `turns:alternate` (the shape of a
+ * conversation), `tokens>=70000` (a prompt), `max_tokens>=16000`.
  */
 export type Refused = string
 
@@ -37,13 +38,17 @@ export class Learned {
   }
 
   /** What the request as a whole has that was refused and can't be helped, or undefined. */
-  unfit({ promptTokens, body }: ChatRequest, facts: Facts): string | undefined {
+  unfit({ promptTokens, body, stream }: ChatRequest, facts: Facts): string | undefined {
     if (promptTokens >= this.#promptTokens) return `has refused a prompt of ${this.#promptTokens} tokens`
     if ((body.max_completion_tokens ?? body.max_tokens ?? 0) >= this.#maxTokens) {
       return `has refused ${this.#maxTokens} tokens of output`
     }
+    if (stream && this.#refused.has('stream')) return 'has refused to stream'
+    if (facts.endsWithAssistant && this.#refused.has('prefill'))
+      return "has refused to go on with an assistant's message"
     for (const role of facts.roles) {
-      if (role !== 'developer' && this.#refused.has(`role:${role}`)) return `has refused messages of role ${role}`
+      if (role !== 'developer' && role !== 'system' && this.#refused.has(`role:${role}`))
+        return `has refused messages of role ${role}`
     }
     for (const part of facts.parts) {
       if (this.#refused.has(`part:${part}`)) return `has refused content parts of type ${part}`
@@ -71,6 +76,19 @@ export class Learned {
 
   get systemForDeveloper(): boolean {
     return this.#refused.has('role:developer')
+  }
+
+  /** Instructions are then told by the user. */
+  get userForSystem(): boolean {
+    return this.#refused.has('role:system')
+  }
+
+  /** The shape that a conversation must have. */
+  get turns(): Dialect['turns'] {
+    return {
+      ...((this.userForSystem || this.#refused.has('turns:alternate')) && { alternate: true }),
+      ...(this.#refused.has('turns:system') && { system: 'first' }),
+    }
   }
 }
 

@@ -24,15 +24,29 @@ export interface Refusal {
 
 type StatusFailure = Failure & { kind: 'status' }
 
-const CANDIDATE_STATUS = new Set([400, 405, 406, 410, 413, 415, 422, 451, 501])
+/** They speak of the provider's state, or of us, unless their words say otherwise. */
+const OF_STATE = new Set([401, 408])
 
 const FLAGGED = /flagged|moderation|content[ _-]?(?:policy|filter)|safety|harmful|prohibited|"reasons"|guardrail/i
 const NO_MODEL =
-  /model[_ ]?not[_ ]?found|decommissioned|deprecated|(?:model|deployment)\b[^.]{0,120}(?:does not exist|not exist|not found|no longer|is not available|not supported by|unavailable)|no such model|unknown model|invalid model|not have access to (?:the )?model|No endpoints found for/i
+  /model[_ ]?not[_ ]?found|decommissioned|deprecated|(?:model|deployment)\b[^.]{0,120}(?:does not exist|not exist|not found|no longer|is not available|not supported by|unavailable)|no such model|unknown model|invalid model|not have access to (?:the )?model|No endpoints found for|on-demand throughput/i
 const TOO_LARGE =
   /request too large|too large for|requested \d[\d,]*\b[\s\S]*\blimit|limit \d[\d,]*\b[\s\S]*\brequested|reduce (?:your|the) (?:message|prompt|request)/i
 const TOO_LONG =
-  /context[_ ](?:length|window|size)|maximum context|prompt is too long|too many (?:input )?tokens|input (?:is )?too long|maximum (?:input|prompt) length|exceeds? the (?:model'?s )?(?:maximum|limit)[^.]*tokens/i
+  /context[_ ](?:length|window|size)|maximum context|prompt is too long|too many (?:input )?tokens|input (?:is )?too long|maximum (?:input|prompt) length|exceeds? the (?:model'?s )?(?:maximum|limit)[^.]*tokens|exceeds? (?:the )?(?:available )?context|tokens \+ `?max_new_tokens/i
+/** How many, or how large, not whether at all. */
+const TOO_MUCH =
+  /too many|too (?:large|big|long)|max(?:imum)?(?: \w+)? (?:is|of|allowed)|at most|exceeds|larger than|up to \d/i
+const NO_STREAM =
+  /to stream this model|stream(?:ing)? (?:is )?not (?:yet )?(?:supported|available|allowed)|not support stream/i
+const NO_SYSTEM = /system role (?:is )?not supported|not support (?:the )?(?:'|")?system/i
+const NOT_IN_TURNS = /(?:must|should) alternate/i
+const NOT_FIRST = /system message must be (?:at the beginning|first|the first)/i
+const NO_PREFILL =
+  /(?:must|should) end with a user|assistant message prefill|expected last role|last message must (?:be|have) (?:a |the )?(?:role )?'?user/i
+const NOT_BOTH = /cannot both|can not both|only one of|mutually exclusive|not (?:both|be used together)/i
+const NO_THOUGHTS = /not support (?:thinking|reasoning)/i
+const OF_THOUGHTS = ['reasoning_effort', 'reasoning', 'thinking', 'enable_thinking']
 const FEWER_TOKENS = /fewer max_tokens|can only afford|requires more credits/i
 const NOT_TAKEN =
   /unsupported|incompatible|not[_ ]support|unrecognized|unknown|extra (?:inputs|fields|params)|extra_forbidden|not[_ ]permitted|cannot find field|no such field|unexpected|does not accept|not accept|only the default|deprecated|not (?:yet )?(?:available|allowed|implemented)|must be verified|unavailable|requires --/i
@@ -50,7 +64,7 @@ export function readRefusal(failure: StatusFailure, request: ChatRequest): Refus
   if ((status === 400 || status === 404) && isUnreadable({ code, message })) {
     return { about: 'content', refused: [], added: null }
   }
-  const length = (): Refusal => ({ about: 'content', refused: [`tokens>=${request.promptTokens}`], added: null })
+  const length = (): Refusal => ({ about: 'content', refused: tooLong(request), added: null })
   switch (status) {
     case 402:
       return FEWER_TOKENS.test(message) ? { about: 'content', refused: [], added: null } : null
@@ -68,7 +82,7 @@ export function readRefusal(failure: StatusFailure, request: ChatRequest): Refus
     default:
       break
   }
-  if (!CANDIDATE_STATUS.has(status)) return null
+  if ((status >= 500 && status !== 501) || status < 400 || OF_STATE.has(status)) return null
   if (code === 'model_not_found' || code === 'model_decommissioned' || (param === 'model' && NO_MODEL.test(text))) {
     return { about: 'model', refused: [], added: null }
   }
@@ -83,6 +97,15 @@ export function readRefusal(failure: StatusFailure, request: ChatRequest): Refus
     return { about: 'model', refused: [], added: null }
   const isOfModel = code === 'unsupported_value' || /with this model|for this model/i.test(message)
   return { about: 'candidate', refused: added === null ? refused : [added], added, isOfModel }
+}
+
+/** No window is smaller: what is refused below was something else. */
+const LEAST_WINDOW = 1_000
+
+/** A prompt that did not fit; where the answer may be longer than it, nothing is known of the prompt alone. */
+function tooLong({ promptTokens, body }: ChatRequest): Refused[] {
+  const answer = body.max_completion_tokens ?? body.max_tokens ?? 0
+  return promptTokens >= LEAST_WINDOW && promptTokens > answer ? [`tokens>=${promptTokens}`] : []
 }
 
 /** "Limit 30000, Requested 50000": no waiting makes it fit. */
@@ -122,6 +145,16 @@ const ITS_SCHEMA =
 const LARGE = new Set(['tools', 'functions', 'response_format', 'tool_choice'])
 const WHOLE = /support|unrecognized|unknown (?:field|parameter|argument|name)|extra|not[_ ]permitted|requires --enable/i
 
+/** What of a conversation as a whole is refused, whichever field it is told of. */
+function wholeRefused(message: string, request: ChatRequest): Refused | null {
+  const { roles, endsWithAssistant } = factsOf(request)
+  if (request.stream && NO_STREAM.test(message)) return 'stream'
+  if (NOT_IN_TURNS.test(message)) return 'turns:alternate'
+  if (roles.has('system') && NOT_FIRST.test(message)) return 'turns:system'
+  if (roles.has('system') && NO_SYSTEM.test(message)) return 'role:system'
+  return endsWithAssistant && NO_PREFILL.test(message) ? 'prefill' : null
+}
+
 function fieldsOf(text: string, message: string, param: string | null, request: ChatRequest): Refused[] {
   const facts = factsOf(request)
   const isValue = VALUE.test(text) && !/only the default/i.test(text)
@@ -139,16 +172,21 @@ function fieldsOf(text: string, message: string, param: string | null, request: 
     return [field]
   }
   const isNamed = (name: string) => {
-    const bare = new RegExp(`(?<![\\w.-])${name.replace(/[^\w]/g, '\\$&')}(?![\\w-])`)
+    // Some write them as their own language does: presencePenalty.
+    const camel = name.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase())
+    const bare = new RegExp(`(?<![\\w.-])(?:${name.replace(/[^\w]/g, '\\$&')}|${camel})(?![\\w-])`)
     if (!bare.test(text)) return false
     return (
       !ORDINARY.has(name) ||
-      new RegExp(`['"\`\\\\]${name}['"\`\\\\]|\\b${name}(?: parameter| field)|${name}:`).test(text)
+      new RegExp(`['"\`\\\\]${name}['"\`\\\\]|\\b${name}(?: parameter| field)|${name}:|: ${name}\\b`).test(text)
     )
   }
+  const asWhole = wholeRefused(message, request)
+  if (asWhole !== null) return [asWhole]
   const own = param !== null && request.native ? chatNameOf(request.native.api, param) : param
   const named = own === null ? null : placeOf(own, request)
-  if (named !== null && named !== 'messages') {
+  // A word for the kind of error is no place in the request.
+  if (own !== null && named !== null && named !== 'messages' && isPlace(own, message, facts.fields)) {
     if (named.includes(':')) return [named]
     const type = [...facts.toolTypes].find((one) => one !== 'function' && isNamed(one))
     if (named === 'tools' && type !== undefined) return [`tool:${type}`]
@@ -156,6 +194,10 @@ function fieldsOf(text: string, message: string, param: string | null, request: 
     return facts.fields.includes(named) && !isInside ? ofField(named) : []
   }
   for (const type of facts.toolTypes) if (type !== 'function' && isNamed(type)) return [`tool:${type}`]
+  const within = /messages[.[]\d+\]?(?:\.\w+)*\.(\w+)/.exec(message)?.[1]
+  if (within !== undefined && facts.messageFields.has(within)) return [`message:${within}`]
+  const ofThoughts = OF_THOUGHTS.filter((field) => facts.fields.includes(field))
+  if (ofThoughts.length > 0 && NO_THOUGHTS.test(message)) return ofThoughts
   const longestFirst = (names: Iterable<string>) => [...names].sort((a, b) => b.length - a.length)
   for (const role of facts.roles) {
     if (!['user', 'assistant', 'tool', 'system'].includes(role) && isNamed(role)) return [`role:${role}`]
@@ -164,11 +206,15 @@ function fieldsOf(text: string, message: string, param: string | null, request: 
   const ofMessages = [...facts.messageFields, ...facts.emptyMessageFields]
   for (const field of longestFirst(ofMessages)) if (isNamed(field)) return [`message:${field}`]
   const fields = longestFirst(facts.fields).filter(isNamed)
+  if (fields.length > 1 && NOT_BOTH.test(message))
+    return [fields.find((field) => field === 'top_p') ?? (fields[0] as string)]
   // "Model incompatible request arguments supplied: temperature, top_p"
   if (fields.length > 1 && /\b(?:arguments|parameters|properties|fields)\b/i.test(message))
     return fields.flatMap(ofField)
   const [field] = fields
   if (field !== undefined) return ofField(field)
+  // So many images, or such a large one.
+  if (TOO_MUCH.test(message)) return []
   for (const part of facts.parts) if (part !== 'text' && isNamed(part)) return [`part:${part}`]
   if (facts.fields.includes('response_format') && /response format|json[_ ]schema/i.test(message))
     return ofField('response_format')
@@ -177,6 +223,9 @@ function fieldsOf(text: string, message: string, param: string | null, request: 
     return ['tools']
   return []
 }
+
+const isPlace = (param: string, message: string, fields: readonly string[]) =>
+  fields.includes(param.split(/[.[]/)[0] as string) || param.startsWith('messages') || message.includes(param)
 
 const isLimit = (field: string) => field === 'max_tokens' || field === 'max_completion_tokens'
 

@@ -162,8 +162,7 @@ function readEvents(common: AnswerHead, raw: Buffer): Read<PlainAnswer> {
   if ('error' in collected) return { failure: errorFailure(collected.error) }
   if (collected.completion === null) return { failure: protocol('the provider ended its answer before it was whole') }
   const { completion } = collected
-  const head = { ...common, headers: { ...common.headers, 'content-type': 'application/json' } }
-  return plainOf(head, Buffer.from(JSON.stringify(completion)), completion)
+  return plainOf(common, Buffer.from(JSON.stringify(completion)), completion)
 }
 
 function plainOf(common: AnswerHead, bytes: Buffer, json: unknown): Read<PlainAnswer> {
@@ -172,7 +171,13 @@ function plainOf(common: AnswerHead, bytes: Buffer, json: unknown): Read<PlainAn
   const { native } = common.request
   const facts = native ? native.read(json) : factsOf(json)
   if (!facts) return { failure: protocol(`the provider sent something that is not a ${native?.api ?? 'chat'} answer`) }
-  return { answer: { ...common, stream: false, body: bytes, ...facts } }
+  return { answer: { ...asJson(common), stream: false, body: bytes, ...facts } }
+}
+
+/** SDKs parse what is labelled so, and hand on the rest as text. */
+function asJson(head: AnswerHead): AnswerHead {
+  if (/^application\/(?:[\w.+-]*\+)?json/i.test(head.headers['content-type'] ?? '')) return head
+  return { ...head, headers: { ...head.headers, 'content-type': 'application/json' } }
 }
 
 function factsOf(json: unknown): PlainFacts | null {
@@ -211,8 +216,18 @@ function errorFailure(error: unknown): Failure {
 }
 
 function statusFailure(status: number, headers: Record<string, string>, body: Buffer): Failure {
-  const { code } = readError(status, parseJson(body))
-  return { kind: 'status', status, code, retryAfterMs: retryAfterMs(headers), body, headers }
+  const { code, message } = readError(status, parseJson(body))
+  return { kind: 'status', status: meant(status, message), code, retryAfterMs: retryAfterMs(headers), body, headers }
+}
+
+const OUR_KEY = /api[ _-]?key (?:is )?(?:not valid|invalid|incorrect|expired)|(?:incorrect|invalid) api[ _-]?key/i
+const OUR_CREDIT =
+  /credit balance|insufficient (?:balance|credits?|funds|quota)|exceeded your current quota|account (?:is |has been )?(?:suspended|deactivated|overdue|in arrears)/i
+
+/** Some say 400 of our key, or of what our account is worth: no other request would do better. */
+function meant(status: number, message: string): number {
+  if (status !== 400) return status
+  return OUR_KEY.test(message) ? 401 : OUR_CREDIT.test(message) ? 402 : status
 }
 
 /** The body of an error is of use only while it is small and comes at all. */

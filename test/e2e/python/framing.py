@@ -1,8 +1,9 @@
-"""What the official Python SDK makes of streams that are cut, for ../../security/framing.test.ts.
+"""What the official Python SDKs make of streams that are cut, for ../../security/framing.test.ts.
 
 Usage: python framing.py
-Reads a line `BASE_URL USAGE` for each request, and answers it with a line of JSON: what was said, the finish reason,
-and the class of the error that was raised, or null.
+Reads a line `BASE_URL USAGE ENDPOINT` for each request (`chat`, `responses`, or `messages`, which wants Anthropic's SDK
+installed), and answers it with a line of JSON: what was said, the finish reason, and the class of the error that was
+raised, or null.
 """
 
 import json
@@ -11,29 +12,64 @@ import sys
 import openai
 from openai import OpenAI
 
-clients: dict[str, OpenAI] = {}
+ASK = [{"role": "user", "content": "Hi"}]
+clients: dict[tuple[str, str], object] = {}
+
+
+def client_of(base_url, endpoint):
+    """The SDK for an endpoint, one a gateway."""
+    if endpoint == "messages":
+        from anthropic import Anthropic
+
+        return Anthropic(base_url=base_url.removesuffix("/v1"), api_key="client-key", max_retries=0)
+    return OpenAI(base_url=base_url, api_key="client-key", max_retries=0)
+
+
+def read_chat(client, usage, seen):
+    """Chat completions."""
+    options = {"include_usage": True} if usage == "yes" else openai.NOT_GIVEN
+    for chunk in client.chat.completions.create(model="auto", messages=ASK, stream=True, stream_options=options):
+        for choice in chunk.choices:
+            seen["said"] += choice.delta.content or ""
+            for call in choice.delta.tool_calls or []:
+                if call.function:
+                    seen["said"] += (call.function.name or "") + (call.function.arguments or "")
+            if choice.finish_reason not in (None, "", "null"):
+                seen["finish"] = choice.finish_reason
+
+
+def read_responses(client, _usage, seen):
+    """Responses."""
+    for event in client.responses.create(model="auto", input="Hi", store=False, stream=True):
+        if event.type in ("response.output_text.delta", "response.function_call_arguments.delta"):
+            seen["said"] += event.delta
+        elif event.type in ("response.completed", "response.incomplete"):
+            seen["finish"] = event.type
+        elif event.type == "response.failed":
+            seen["error"] = event.type
+
+
+def read_messages(client, _usage, seen):
+    """Messages."""
+    reason = None
+    for event in client.messages.create(model="auto", max_tokens=99, messages=ASK, stream=True):
+        if event.type == "content_block_delta":
+            seen["said"] += getattr(event.delta, "text", None) or getattr(event.delta, "partial_json", None) or ""
+        elif event.type == "message_delta":
+            reason = event.delta.stop_reason
+        elif event.type == "message_stop":
+            seen["finish"] = reason
+
+
+READ = {"chat": read_chat, "responses": read_responses, "messages": read_messages}
+
 for line in sys.stdin:
-    base_url, usage = line.split()
-    client = clients.get(base_url) or OpenAI(base_url=base_url, api_key="client-key", max_retries=0)
-    clients[base_url] = client
-    said, finish, error = "", None, None
+    base_url, usage, endpoint = line.split()
+    client = clients.setdefault((base_url, endpoint), client_of(base_url, endpoint))
+    seen = {"said": "", "finish": None, "error": None}
     try:
-        stream = client.chat.completions.create(
-            model="auto",
-            messages=[{"role": "user", "content": "Hi"}],
-            stream=True,
-            stream_options={"include_usage": True} if usage == "yes" else openai.NOT_GIVEN,
-        )
-        for chunk in stream:
-            for choice in chunk.choices:
-                said += choice.delta.content or ""
-                for call in choice.delta.tool_calls or []:
-                    if call.function:
-                        said += (call.function.name or "") + (call.function.arguments or "")
-                if choice.finish_reason not in (None, "", "null"):
-                    finish = choice.finish_reason
-    except openai.APIError:
-        error = "APIError"
+        READ[endpoint](client, usage, seen)
     except Exception as raised:  # noqa: BLE001
-        error = type(raised).__name__
-    print(json.dumps({"said": said, "finish": finish, "error": error}), flush=True)
+        own = {base.__name__ for base in type(raised).__mro__} & {"OpenAIError", "AnthropicError"}
+        seen["error"] = "APIError" if own else type(raised).__name__
+    print(json.dumps(seen), flush=True)

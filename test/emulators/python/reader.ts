@@ -17,7 +17,7 @@ const PINS = fileURLToPath(new URL('requirements.txt', import.meta.url))
 const SCRIPT = fileURLToPath(new URL('reader.py', import.meta.url))
 
 /** The official SDKs in an environment of their own. @throws Error where they can't be installed */
-function python(): string {
+export function pythonWithSdks(): string {
   const home = join(cache, 'python-sdks')
   const [program, mark] = [join(home, 'bin', 'python'), join(home, '.installed')]
   const pins = readFileSync(PINS, 'utf8')
@@ -42,7 +42,7 @@ export class PythonReader {
   readonly #reading: Interface
 
   constructor(baseURL: string, key: string) {
-    this.#child = spawn(python(), [SCRIPT], {
+    this.#child = spawn(pythonWithSdks(), [SCRIPT], {
       env: { ...process.env, BASE_URL: baseURL, KEY: key },
       stdio: ['pipe', 'pipe', 'inherit'],
     })

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { parseChat } from '../../../src/openai/parse-chat.ts'
 import { readRefusal } from '../../../src/providers/dialect/refusal.ts'
 
@@ -8,7 +8,7 @@ function read(status: number, error: object | string, fields: object = {}) {
   const request = parseChat(
     Buffer.from(JSON.stringify({ model: 'auto', messages: [{ role: 'user', content: 'Hi' }], ...fields })),
   )
-  const body = Buffer.from(typeof error === 'string' ? error : JSON.stringify({ error }))
+  const body = Buffer.from(typeof error === 'string' && error.startsWith('<') ? error : JSON.stringify({ error }))
   const failure = { kind: 'status', status, code: null, retryAfterMs: null, body, headers: {} } as const
   return readRefusal(failure, request)
 }
@@ -61,6 +61,159 @@ test.each<[string, number, object | string, object, string[]]>([
   ],
 ])('%s is refused', (_, status, error, fields, refused) => {
   expect(read(status, error, fields)).toMatchObject({ about: 'candidate', refused })
+})
+
+/** As providers word it: xAI, Together, Fireworks, Cerebras, OpenRouter, Perplexity, TGI, Cohere, Bedrock, vLLM … */
+test.each<[string, 'candidate' | 'content' | 'model', string[], number, object | string, object?]>([
+  ['a filter', 'content', [], 400, { message: 'The response was filtered', param: 'prompt', code: 'content_filter' }],
+  [
+    'camel case',
+    'candidate',
+    ['presence_penalty'],
+    400,
+    'Model grok-4 does not support parameter presencePenalty.',
+    { presence_penalty: 1 },
+  ],
+  ['an ordinary word', 'candidate', ['stop'], 400, 'Argument not supported on this model: stop', { stop: ['x'] }],
+  [
+    'pydantic',
+    'candidate',
+    ['store'],
+    400,
+    { message: "Extra inputs are not permitted, field: 'store', value: True" },
+    { store: true },
+  ],
+  [
+    'a kind of error for a param',
+    'candidate',
+    ['message:name'],
+    400,
+    { message: "property 'messages.1.user.name' is unsupported", param: 'validation_error' },
+    { messages: [{ role: 'user', name: 'ann', content: 'x' }] },
+  ],
+  [
+    'another error within',
+    'candidate',
+    ['temperature'],
+    400,
+    {
+      message: 'Provider returned error',
+      metadata: { raw: `{"error":{"message":"Unsupported parameter: 'temperature'"}}` },
+    },
+    { temperature: 0.2 },
+  ],
+  ['one value', 'candidate', ['temperature=0'], 422, '`temperature` must be strictly positive', { temperature: 0 }],
+  [
+    'one of two',
+    'candidate',
+    ['top_p'],
+    400,
+    { message: '`temperature` and `top_p` cannot both be specified for this model.' },
+    { temperature: 0.5, top_p: 0.5 },
+  ],
+  [
+    'thoughts',
+    'candidate',
+    ['reasoning_effort'],
+    400,
+    { message: '"llama3" does not support thinking' },
+    { reasoning_effort: 'low' },
+  ],
+  [
+    'turns',
+    'candidate',
+    ['turns:alternate'],
+    400,
+    { message: 'Conversation roles must alternate user/assistant/user/assistant/...' },
+  ],
+  [
+    'a stream',
+    'candidate',
+    ['stream'],
+    400,
+    { message: 'Your organization must be verified to stream this model.', param: 'stream' },
+    { stream: true },
+  ],
+  [
+    'system messages',
+    'candidate',
+    ['role:system'],
+    400,
+    { message: 'System role not supported' },
+    {
+      messages: [
+        { role: 'system', content: 'x' },
+        { role: 'user', content: 'y' },
+      ],
+    },
+  ],
+  [
+    'a prefill',
+    'candidate',
+    ['prefill'],
+    400,
+    {
+      message: 'This model does not support assistant message prefill. The conversation must end with a user message.',
+    },
+    {
+      messages: [
+        { role: 'user', content: 'x' },
+        { role: 'assistant', content: 'y' },
+      ],
+    },
+  ],
+  // How many images, not whether.
+  [
+    'too many images',
+    'candidate',
+    [],
+    400,
+    { message: 'Too many images in request. Max is 5.' },
+    { messages: [{ role: 'user', content: [{ type: 'image_url', image_url: { url: 'data:image/png;base64,x' } }] }] },
+  ],
+  [
+    'a region',
+    'model',
+    [],
+    400,
+    { message: 'Invocation of model ID claude-x with on-demand throughput isn’t supported.' },
+  ],
+  ['a page', 'model', [], 404, '<html><h1>404 Not Found</h1></html>'],
+  ['an odd status', 'candidate', [], 424, { message: 'failed dependency' }],
+  ['no capacity', 'candidate', [], 498, { message: 'Flex tier capacity exceeded' }],
+])('%s', (_, about, refused, status, error, fields = {}) => {
+  expect(read(status, error, fields)).toMatchObject({ about, refused })
+})
+
+describe('a length', () => {
+  const long = { messages: [{ role: 'user', content: 'word '.repeat(4_000) }] }
+  const said = { message: "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens." }
+
+  test('of the prompt is kept', () => {
+    expect(read(400, said, long)).toMatchObject({
+      about: 'content',
+      refused: [expect.stringMatching(/^tokens>=5\d{3}$/)],
+    })
+    expect(read(400, said, { ...long, max_tokens: 10 })).toMatchObject({
+      refused: [expect.stringMatching(/^tokens>=/)],
+    })
+  })
+
+  test('of prompt and answer together says nothing of the next prompt', () => {
+    for (const message of [
+      said.message,
+      '`inputs` tokens + `max_new_tokens` must be <= 8193.',
+      'input length and `max_tokens` exceed context limit: 190000 + 20000 > 200000',
+    ]) {
+      expect(read(400, { message, param: 'max_tokens' }, { max_tokens: 9_000 })).toMatchObject({
+        about: 'content',
+        refused: [],
+      })
+    }
+    expect(
+      read(429, { message: 'Request too large: Limit 6000, Requested 30001' }, { max_tokens: 30_000 })?.refused,
+    ).toEqual([])
+  })
 })
 
 test.each([

@@ -1,4 +1,12 @@
+import Anthropic from '@anthropic-ai/sdk'
 import OpenAI from 'openai'
+import { messagesEndpoint } from '../../../src/api/messages.ts'
+import { responsesEndpoint } from '../../../src/api/responses/endpoint.ts'
+import { UnreadableThoughts } from '../../../src/api/responses/unreadable.ts'
+import { Seal } from '../../../src/runtime/seal.ts'
+import type { Responses } from '../../../src/store/responses.ts'
+import type { Emulator } from '../../emulators/emulator.ts'
+import { openai } from '../../emulators/openai.ts'
 import { fixture } from '../../support/fixtures.ts'
 import { type Harness, startHarness } from '../../support/relay-harness.ts'
 import {
@@ -40,72 +48,134 @@ const sse = (events: readonly unknown[], ends = '\n') =>
     `${events.map((event) => `data: ${JSON.stringify(event)}${ends}${ends}`).join('')}data: [DONE]${ends}${ends}`,
   )
 
+/** Responses as OpenAI streams them. */
+const responses = (body: Record<string, unknown>) => {
+  const [route] = openai.more as NonNullable<Emulator['more']>
+  const events = route?.events({ model: 'gpt-5', input: 'Hi', ...body }) ?? []
+  return Buffer.from(events.map(({ event, data }) => `event: ${event}\ndata: ${JSON.stringify(data)}\n\n`).join(''))
+}
+
 const wrong = (event: ReturnType<typeof chunkOf>, reason: unknown) => ({
   ...event,
   choices: event.choices.map((choice) => ({ ...choice, finish_reason: choice.finish_reason ?? reason })),
 })
 
+export type EndpointName = 'chat' | 'responses' | 'messages'
+
+interface Stream {
+  kind: 'openai-compatible' | 'anthropic'
+  bytes: Buffer
+  contentType?: string
+  /** The format that the provider streams in, where it is the endpoint's own: its bytes go through. */
+  native?: 'responses' | 'messages'
+  /** By which the client asks. */
+  endpoint?: EndpointName
+}
+
 /**
  * Streams of every kind: as recorded, and as servers are known to write them. None has both `id:` and comments: there
  * the Python SDK takes a comment's blank line for an event without data, whoever sends it.
  */
-export const STREAMS: Record<string, { kind: 'openai-compatible' | 'anthropic'; bytes: Buffer; contentType?: string }> =
-  {
-    plain: { kind: 'openai-compatible', bytes: fixture('openai/plain.sse') },
-    tools: { kind: 'openai-compatible', bytes: fixture('openai/tools.sse') },
-    crlf: { kind: 'openai-compatible', bytes: sse(streamEvents(['Grüße', ' 世界']), '\r\n') },
-    cr: { kind: 'openai-compatible', bytes: sse(streamEvents(['one', ' two']), '\r') },
-    comments: {
-      kind: 'openai-compatible',
-      bytes: Buffer.from(
-        `: hello\n\n${sse(streamEvents(['one', ' two', ' three']))
-          .toString()
-          .replaceAll('\n\n', '\n\n: keep-alive\n\n')
-          .replaceAll('data: {', 'event: message\ndata: {')}`,
+const RECORDED: Record<string, Stream> = {
+  plain: { kind: 'openai-compatible', bytes: fixture('openai/plain.sse') },
+  tools: { kind: 'openai-compatible', bytes: fixture('openai/tools.sse') },
+  crlf: { kind: 'openai-compatible', bytes: sse(streamEvents(['Grüße', ' 世界']), '\r\n') },
+  cr: { kind: 'openai-compatible', bytes: sse(streamEvents(['one', ' two']), '\r') },
+  comments: {
+    kind: 'openai-compatible',
+    bytes: Buffer.from(
+      `: hello\n\n${sse(streamEvents(['one', ' two', ' three']))
+        .toString()
+        .replaceAll('\n\n', '\n\n: keep-alive\n\n')
+        .replaceAll('data: {', 'event: message\ndata: {')}`,
+    ),
+  },
+  'empty finish reasons': {
+    kind: 'openai-compatible',
+    bytes: sse(
+      streamEvents(['one', ' two']).map((event) =>
+        'usage' in event && event.choices.length > 0 ? wrong(event as ReturnType<typeof chunkOf>, '') : event,
       ),
+    ),
+  },
+  'null in words': {
+    kind: 'openai-compatible',
+    bytes: sse([
+      wrong(chunkOf({ content: 'one' }), 'null'),
+      wrong(chunkOf({ content: ' two' }), 'null'),
+      chunkOf({}, 'stop'),
+    ]),
+  },
+  'no [DONE]': {
+    kind: 'openai-compatible',
+    bytes: Buffer.from(
+      sse(streamEvents(['one', ' two']))
+        .toString()
+        .replace('data: [DONE]\n\n', ''),
+    ),
+  },
+  'as JSON, with a mark': {
+    kind: 'openai-compatible',
+    bytes: Buffer.concat([Buffer.from([0xef, 0xbb, 0xbf]), sse(streamEvents(['one', ' two']))]),
+    contentType: 'application/json',
+  },
+  'usage beside citations': {
+    kind: 'openai-compatible',
+    bytes: sse([
+      chunkOf({ content: 'one' }),
+      chunkOf({}, 'stop'),
+      { ...usageChunk, citations: ['https://example.com'] },
+    ]),
+  },
+  claude: { kind: 'anthropic', bytes: fixture('anthropic/plain.sse') },
+  'claude, tools': { kind: 'anthropic', bytes: fixture('anthropic/tools.sse') },
+  'claude, thinking': { kind: 'anthropic', bytes: fixture('anthropic/thinking.sse') },
+  'claude, fails later': { kind: 'anthropic', bytes: fixture('anthropic/error-later.sse') },
+}
+
+const asked = (
+  endpoint: EndpointName,
+  names: readonly string[],
+  more: Record<string, Stream>,
+): Record<string, Stream> =>
+  Object.fromEntries(
+    [...names.map((name) => [name, RECORDED[name] as Stream] as const), ...Object.entries(more)].map(
+      ([name, stream]) => [`${endpoint}: ${name}`, { ...stream, endpoint }],
+    ),
+  )
+
+const native = (name: string): Stream => ({
+  kind: 'anthropic',
+  bytes: fixture(`anthropic/${name}.sse`),
+  native: 'messages',
+})
+
+/** Those of chat completions, and the same and more by the other endpoints. */
+export const STREAMS: Readonly<Record<string, Stream>> = {
+  ...RECORDED,
+  ...asked(
+    'responses',
+    ['plain', 'tools', 'crlf', 'comments', 'no [DONE]', 'claude, tools', 'claude, thinking', 'claude, fails later'],
+    {
+      native: { kind: 'openai-compatible', bytes: responses({}), native: 'responses' },
+      'native, with comments': {
+        kind: 'openai-compatible',
+        bytes: Buffer.from(responses({}).toString().replaceAll('\n\n', '\n\n: keep-alive\n\n')),
+        native: 'responses',
+      },
     },
-    'empty finish reasons': {
-      kind: 'openai-compatible',
-      bytes: sse(
-        streamEvents(['one', ' two']).map((event) =>
-          'usage' in event && event.choices.length > 0 ? wrong(event as ReturnType<typeof chunkOf>, '') : event,
-        ),
-      ),
+  ),
+  ...asked(
+    'messages',
+    ['plain', 'tools', 'cr', 'comments', 'empty finish reasons', 'claude, thinking', 'claude, fails later'],
+    {
+      native: native('plain'),
+      'native, tools': native('tools'),
+      'native, thinking': native('thinking'),
+      'native, fails later': native('error-later'),
     },
-    'null in words': {
-      kind: 'openai-compatible',
-      bytes: sse([
-        wrong(chunkOf({ content: 'one' }), 'null'),
-        wrong(chunkOf({ content: ' two' }), 'null'),
-        chunkOf({}, 'stop'),
-      ]),
-    },
-    'no [DONE]': {
-      kind: 'openai-compatible',
-      bytes: Buffer.from(
-        sse(streamEvents(['one', ' two']))
-          .toString()
-          .replace('data: [DONE]\n\n', ''),
-      ),
-    },
-    'as JSON, with a mark': {
-      kind: 'openai-compatible',
-      bytes: Buffer.concat([Buffer.from([0xef, 0xbb, 0xbf]), sse(streamEvents(['one', ' two']))]),
-      contentType: 'application/json',
-    },
-    'usage beside citations': {
-      kind: 'openai-compatible',
-      bytes: sse([
-        chunkOf({ content: 'one' }),
-        chunkOf({}, 'stop'),
-        { ...usageChunk, citations: ['https://example.com'] },
-      ]),
-    },
-    claude: { kind: 'anthropic', bytes: fixture('anthropic/plain.sse') },
-    'claude, tools': { kind: 'anthropic', bytes: fixture('anthropic/tools.sse') },
-    'claude, thinking': { kind: 'anthropic', bytes: fixture('anthropic/thinking.sse') },
-    'claude, fails later': { kind: 'anthropic', bytes: fixture('anthropic/error-later.sse') },
-  }
+  ),
+}
 
 /** All cuts of a stream, or a share of them that `random` takes. */
 export function casesOf(stream: string, share: number, random: () => number): Case[] {
@@ -114,7 +184,7 @@ export function casesOf(stream: string, share: number, random: () => number): Ca
   const cases: Case[] = []
   for (let cut = 0; cut <= bytes.length; cut++) {
     // The whole stream, and all but its last bytes, with every ending.
-    const endings = cut > bytes.length - 3 ? ENDINGS : random() < share ? [pick(share === 1 ? ENDINGS : FAST)] : []
+    const endings = cut > bytes.length - 3 ? ENDINGS : random() < share ? [pick(share === 1 ? MOSTLY_FAST : FAST)] : []
     for (const ending of endings) {
       cases.push({ stream, cut, ending, piece: pick([1, 7, 64, 4096]), slow: random() < 0.1, usage: random() < 0.3 })
     }
@@ -124,9 +194,24 @@ export function casesOf(stream: string, share: number, random: () => number): Ca
 
 /** A stall costs the whole of its timeout. */
 const FAST: readonly Ending[] = ['eof', 'reset', 'reset', 'close']
+const MOSTLY_FAST: readonly Ending[] = [...FAST, ...FAST, 'stall']
 const IDLE_MS = 250
 
-type Harnesses = Record<'openai-compatible' | 'anthropic', Harness>
+/** By the provider's kind and the format that it speaks itself. */
+type Harnesses = Record<string, Harness>
+const harnessOf = ({ kind, native }: Stream) => `${kind} ${native ?? ''}`
+
+const ENDPOINTS = {
+  '/v1/messages': messagesEndpoint,
+  '/v1/responses': responsesEndpoint({
+    // Nothing is kept.
+    responses: {} as Responses,
+    unreadable: new UnreadableThoughts(),
+    seal: new Seal(['a secret of thirty-two characters'], 'responses'),
+    isErased: () => false,
+    onStoreError: () => {},
+  }),
+}
 
 /** A scripted provider and the gateway's own forward and relay in front of it, one request at a time. */
 export class FramingTarget {
@@ -141,14 +226,17 @@ export class FramingTarget {
 
   static async start(): Promise<FramingTarget> {
     const upstream = await startUpstream((exchange) => target.#play(exchange))
-    const harness = (kind: string) =>
+    const harness = ({ kind, native }: Stream) =>
       startHarness({
         origins: [upstream.origin],
         provider: kind === 'anthropic' ? { kind, version: '2023-06-01' } : { kind },
+        endpoints: ENDPOINTS,
+        ...(native && { apis: [native] }),
         retries: { max_attempts: 1, breaker: { failures: 1_000_000 } },
         timeouts: { first_byte_ms: IDLE_MS, content_idle_ms: IDLE_MS, comments_ms: IDLE_MS },
       })
-    const harnesses = { 'openai-compatible': await harness('openai-compatible'), anthropic: await harness('anthropic') }
+    const harnesses: Harnesses = {}
+    for (const stream of Object.values(STREAMS)) harnesses[harnessOf(stream)] ??= await harness(stream)
     const target: FramingTarget = new FramingTarget(upstream, harnesses)
     return target
   }
@@ -177,7 +265,7 @@ export class FramingTarget {
 
   /** Where a client sends the next request, and what the gateway will have noted of it. */
   prepare(playing: Case): { baseURL: string; noted: () => Promise<string | null> } {
-    const harness = this.#harnesses[STREAMS[playing.stream]!.kind]
+    const harness = this.#harnesses[harnessOf(STREAMS[playing.stream]!)] as Harness
     this.#playing = playing
     const before = harness.results.length
     return {
@@ -202,11 +290,19 @@ export class FramingTarget {
     for (const [stream, { bytes }] of Object.entries(STREAMS)) {
       if (stream.endsWith('fails later')) continue
       const whole: Case = { stream, cut: bytes.length, ending: 'eof', piece: 4096, slow: false, usage: true }
-      const { baseURL, noted } = this.prepare(whole)
-      const seen = await askNode(baseURL, whole)
-      if (seen.error !== null || (await noted()) !== null) throw new Error(`${stream}: ${seen.error}`)
+      // On a busy machine the first event may come after its timeout.
+      let seen = await this.#seen(whole)
+      for (let tries = 1; seen.error !== null && tries < 5; tries++) seen = await this.#seen(whole)
+      if (seen.error !== null) throw new Error(`${stream}: ${seen.error}`)
       WHOLE.set(stream, seen)
     }
+  }
+
+  async #seen(playing: Case): Promise<Seen> {
+    const { baseURL, noted } = this.prepare(playing)
+    const seen = await askNode(baseURL, playing)
+    const error = await noted()
+    return { ...seen, error: seen.error ?? error }
   }
 
   async stop(): Promise<void> {
@@ -221,7 +317,7 @@ export const wholeOf = (stream: string): Seen | null => WHOLE.get(stream) ?? nul
 
 /** The errors that a program catches as the SDK's own: Node's adds none for a connection that breaks in a stream. */
 const OWN =
-  /^(?:APIError|APIConnectionError|InternalServerError|BadGatewayError|\w*StatusError|APITimeoutError|TypeError: terminated)$/
+  /^(?:APIError|response\.failed|APIConnectionError|InternalServerError|BadGatewayError|\w*StatusError|APITimeoutError|TypeError: terminated)$/
 
 export function check(playing: Case, seen: Seen, noted: string | null, whole: Seen | null): void {
   const tell = (what: string) => new Error(`${what}: ${JSON.stringify({ playing, seen, noted })}`)
@@ -235,28 +331,65 @@ export function check(playing: Case, seen: Seen, noted: string | null, whole: Se
   if (noted !== null) throw tell('the client saw the whole answer, the record an error')
 }
 
-async function askNode(baseURL: string, { usage }: Case): Promise<Seen> {
-  const client = new OpenAI({ baseURL, apiKey: 'client-key', maxRetries: 0 })
-  let said = ''
-  let finish: string | null = null
+export const endpointOf = (stream: string): EndpointName => STREAMS[stream]?.endpoint ?? 'chat'
+
+async function askNode(baseURL: string, playing: Case): Promise<Seen> {
+  const seen: Seen = { said: '', finish: null, error: null }
+  const read = { chat: readChat, responses: readResponses, messages: readMessages }[endpointOf(playing.stream)]
   try {
-    const stream = await client.chat.completions.create({
-      model: 'auto',
-      messages: [{ role: 'user', content: 'Hi' }],
-      stream: true,
-      ...(usage && { stream_options: { include_usage: true } }),
-    })
-    for await (const { choices } of stream) {
-      for (const { delta, finish_reason } of choices) {
-        said += delta.content ?? ''
-        for (const call of delta.tool_calls ?? [])
-          said += `${call.function?.name ?? ''}${call.function?.arguments ?? ''}`
-        if (finish_reason !== null && !['', 'null'].includes(finish_reason)) finish = finish_reason
-      }
-    }
-    return { said, finish, error: null }
+    await read(baseURL, playing, seen)
   } catch (error) {
-    if (error instanceof OpenAI.APIError) return { said, finish, error: 'APIError' }
-    return { said, finish, error: error instanceof TypeError ? `TypeError: ${error.message}` : (error as Error).name }
+    if (error instanceof OpenAI.APIError || error instanceof Anthropic.APIError) seen.error = 'APIError'
+    else seen.error = error instanceof TypeError ? `TypeError: ${error.message}` : (error as Error).name
+  }
+  return seen
+}
+
+const QUESTION = [{ role: 'user' as const, content: 'Hi' }]
+
+async function readChat(baseURL: string, { usage }: Case, seen: Seen): Promise<void> {
+  const stream = await new OpenAI({ baseURL, apiKey: 'client-key', maxRetries: 0 }).chat.completions.create({
+    model: 'auto',
+    messages: QUESTION,
+    stream: true,
+    ...(usage && { stream_options: { include_usage: true } }),
+  })
+  for await (const { choices } of stream) {
+    for (const { delta, finish_reason } of choices) {
+      seen.said += delta.content ?? ''
+      for (const call of delta.tool_calls ?? [])
+        seen.said += `${call.function?.name ?? ''}${call.function?.arguments ?? ''}`
+      if (finish_reason !== null && !['', 'null'].includes(finish_reason)) seen.finish = finish_reason
+    }
+  }
+}
+
+async function readResponses(baseURL: string, _: Case, seen: Seen): Promise<void> {
+  const stream = await new OpenAI({ baseURL, apiKey: 'client-key', maxRetries: 0 }).responses.create({
+    model: 'auto',
+    input: 'Hi',
+    store: false,
+    stream: true,
+  })
+  for await (const event of stream) {
+    if (event.type === 'response.output_text.delta' || event.type === 'response.function_call_arguments.delta')
+      seen.said += event.delta
+    if (event.type === 'response.completed' || event.type === 'response.incomplete') seen.finish = event.type
+    if (event.type === 'response.failed') seen.error = event.type
+  }
+}
+
+async function readMessages(baseURL: string, _: Case, seen: Seen): Promise<void> {
+  const client = new Anthropic({ baseURL: baseURL.replace(/\/v1$/, ''), apiKey: 'client-key', maxRetries: 0 })
+  const stream = await client.messages.create({ model: 'auto', max_tokens: 99, messages: QUESTION, stream: true })
+  let reason: string | null = null
+  for await (const event of stream) {
+    if (event.type === 'content_block_delta') {
+      const { delta } = event
+      if (delta.type === 'text_delta') seen.said += delta.text
+      if (delta.type === 'input_json_delta') seen.said += delta.partial_json
+    }
+    if (event.type === 'message_delta') reason = event.delta.stop_reason
+    if (event.type === 'message_stop') seen.finish = reason
   }
 }

@@ -1,8 +1,10 @@
 import { writeFileSync } from 'node:fs'
 import { Command } from 'commander'
+import { pythonWithSdks } from '../../emulators/python/reader.ts'
 import { TransparencyTarget } from '../../emulators/transparency.ts'
-import { casesOf, FramingTarget, STREAMS } from './framing.ts'
+import { type Case, casesOf, check, FramingTarget, STREAMS, wholeOf } from './framing.ts'
 import { HttpTarget, mutateHttp } from './http.ts'
+import { PythonFraming } from './python.ts'
 import { corpus, mutate, randomFrom, targets } from './targets.ts'
 
 /**
@@ -26,6 +28,9 @@ const { minutes, seed, only, requests, dialects, python } = command.opts<{
   only?: string
   requests: number
 }>()
+/** Of all cuts. */
+const PYTHON_SHARE = 0.1
+
 if (command.args[0] === 'framing') {
   await fuzzFraming()
   process.exit()
@@ -67,19 +72,30 @@ async function fuzzFraming(): Promise<void> {
   const target = await FramingTarget.start()
   await target.learn()
   const random = randomFrom(seed)
+  const reader = python ? new PythonFraming(pythonWithSdks()) : null
   for (const stream of Object.keys(STREAMS).filter((name) => only === undefined || name === only)) {
     let broken = 0
+    let inPython = 0
     const cases = casesOf(stream, 1, random)
     for (const playing of cases) {
-      await target.run(playing).catch((error: Error) => {
+      const isForPython = random() < PYTHON_SHARE && reader !== null
+      if (isForPython) inPython++
+      await (isForPython ? runInPython(target, reader, playing) : target.run(playing)).catch((error: Error) => {
         broken++
         console.error(error.message)
       })
     }
-    console.log(`${stream}: ${cases.length} cuts, ${broken} torn or untold, seed ${seed}`)
+    console.log(`${stream}: ${cases.length} cuts (${inPython} in Python), ${broken} torn or untold, seed ${seed}`)
     if (broken > 0) process.exitCode = 1
   }
+  reader?.stop()
   await target.stop()
+}
+
+async function runInPython(target: FramingTarget, reader: PythonFraming, playing: Case): Promise<void> {
+  const { baseURL, noted } = target.prepare(playing)
+  const seen = await reader.ask(playing, baseURL)
+  check(playing, seen, await noted(), wholeOf(playing.stream))
 }
 
 async function fuzzTransparency(): Promise<void> {
