@@ -5,7 +5,7 @@ import { createServer, request } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { connect, type PeerCertificate, type TLSSocket } from 'node:tls'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { Authority } from '../support/authority.ts'
 import { complete } from '../support/clients.ts'
 import { eventually } from '../support/eventually.ts'
@@ -13,6 +13,8 @@ import { discard, type RunningGateway, startGateway, type TestConfig } from '../
 import { startHttpProxy } from '../support/http-proxy.ts'
 import { freePort } from '../support/redis.ts'
 import { chunkOf, replyPlain, startUpstream, usageChunk } from '../support/upstream.ts'
+
+vi.setConfig({ testTimeout: 240_000 })
 
 const cleanUp: (() => unknown)[] = []
 afterEach(async () => {

@@ -2,9 +2,11 @@ import { spawnSync } from 'node:child_process'
 import { appendFileSync, cpSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, expect, it } from 'vitest'
+import { afterAll, expect, it, vi } from 'vitest'
 import { readArtifact } from '../../../src/routing/artifact/files.ts'
 import { TINY_1 } from '../support.ts'
+
+vi.setConfig({ testTimeout: 240_000 })
 
 const dir = mkdtempSync(join(tmpdir(), 'signed-'))
 afterAll(() => rmSync(dir, { recursive: true }))
