@@ -76,6 +76,7 @@ export function embeddingProblems({ embeddings, providers, candidates }: Config)
     return [
       ...(isTaken ? [`${path}.name: '${name}' is there twice`] : []),
       ...(entry ? [] : [`${path}.provider: there is no provider '${provider}'`]),
+      ...(entry && !kindOf(entry).hasMore ? [`${path}.provider: '${provider}' answers chats alone`] : []),
       ...(entry && !price && !kindOf(entry).isLocal?.(entry)
         ? [`${path}.price: is needed, since '${provider}' is not local`]
         : []),

@@ -1,6 +1,6 @@
 import { embeddingProblems } from '../candidates/embedding-models.ts'
 import { knownNames, mayBeDiscovered } from '../candidates/names.ts'
-import { isDiscovering } from '../providers/kind-schemas.ts'
+import { isDiscovering, kindOf } from '../providers/kind-schemas.ts'
 import type { Secrets } from '../runtime/seal.ts'
 import type { Config } from './schema.ts'
 
@@ -150,7 +150,9 @@ const OWN_PATHS = [
 function passthroughProblems({ passthrough, providers }: Config): string[] {
   return Object.entries(passthrough).flatMap(([prefix, { provider }]) => {
     const [, , first = ''] = prefix.split('/')
+    const entry = providers[provider]
     return [
+      ...(entry && !kindOf(entry).hasMore ? [`passthrough.${prefix}: '${provider}' answers chats alone`] : []),
       ...(OWN_PATHS.includes(first) ? [`passthrough.${prefix}: '/v1/${first}' is the gateway's own`] : []),
       ...(providers[provider] ? [] : [`passthrough.${prefix}: there is no provider '${provider}'`]),
     ]

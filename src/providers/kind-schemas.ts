@@ -16,6 +16,8 @@ interface ProviderKind<Entry> {
   isLocal?(entry: Entry): boolean
   /** Whether it serves only while no other candidate can. */
   isStandIn?(entry: Entry): boolean
+  /** It has what is not routed, too: embeddings, and whatever is passed through. */
+  hasMore?: boolean
   /** Answers are made up. */
   isDemo?: boolean
 }

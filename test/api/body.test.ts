@@ -17,7 +17,13 @@ const snapshot = {
 } as BodySource['snapshot']
 
 /** Sends pieces of a body at a pace, and tells how it ended: the bytes read, or the status of the refusal. */
-async function upload(pieces: number, bytes: number, everyMs: number, held = room()): Promise<number> {
+async function upload(
+  pieces: number,
+  bytes: number,
+  everyMs: number,
+  held = room(),
+  declared?: number,
+): Promise<number> {
   const read = Promise.withResolvers<number>()
   const server = createServer((incoming, outgoing) => {
     readBody({ incoming, outgoing, snapshot, held: held.openFor(outgoing, 'tenant') }).then(
@@ -28,13 +34,15 @@ async function upload(pieces: number, bytes: number, everyMs: number, held = roo
   servers.push(server)
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  const client = request({ port: (server.address() as AddressInfo).port, method: 'POST' })
+  const headers = declared === undefined ? {} : { 'content-length': declared }
+  const client = request({ port: (server.address() as AddressInfo).port, method: 'POST', headers })
   client.on('error', () => {})
+  if (declared !== undefined) client.flushHeaders()
   for (let i = 0; i < pieces; i++) {
     client.write(Buffer.alloc(bytes))
     await sleep(everyMs)
   }
-  client.end()
+  if (declared === undefined) client.end()
   return read.promise
 }
 
@@ -47,6 +55,10 @@ test('a steady upload may take as long as its size needs, longer than the timeou
 test('an upload that stops is refused, and so is one that drips', async () => {
   expect(await upload(1, 100_000, 1_000)).toBe(408)
   expect(await upload(30, 1, 50)).toBe(408)
+})
+
+test('an upload that says it is more than its tenant may hold is refused before it comes', async () => {
+  expect(await upload(0, 0, 0, room(1_000_000, 150_000), 200_000)).toBe(429)
 })
 
 test('an upload of more than its tenant, or all together, may hold is refused, and holds nothing any more', async () => {

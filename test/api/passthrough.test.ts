@@ -54,6 +54,7 @@ beforeAll(async () => {
         '/v1/images/': { provider: 'up', price: { request: 0.25, input: 10, output: 40 } },
         '/v1/moderations/': 'up',
         '/v1/files/': 'up',
+        '/v1/parts/': { provider: 'uploads', max_body_bytes: 200_000 },
         '/v1/uploads/': { provider: 'uploads', max_body_bytes: 300_000_000 },
       },
     }),
@@ -269,7 +270,7 @@ describe('an upload', () => {
   })
 
   test('that is larger than its bound, told by its bytes alone: 413', async () => {
-    const client = httpRequest(`${gateway.url}/v1/audio/transcriptions`, {
+    const client = httpRequest(`${gateway.url}/v1/parts/x`, {
       method: 'POST',
       headers: { authorization: `Bearer ${TEST_KEY}`, 'transfer-encoding': 'chunked' },
     }).on('error', () => {})
@@ -360,10 +361,11 @@ test.each([
   ['/v1/chat/', "'/v1/chat' is the gateway's own"],
   ['/v1/realtime/', "'/v1/realtime' is the gateway's own"],
   ['/v1/audio/', "there is no provider 'gone'"],
+  ['/v1/files/', "'demo' answers chats alone", 'demo'],
   ['/admin/', 'passthrough./admin/: Invalid key in record'],
   ['/v1/', 'passthrough./v1/: Invalid key in record'],
-])('a prefix %s of a provider that is not there is a mistake in the configuration', (prefix, problem) => {
+])('a prefix %s that can not be is a mistake in the configuration: %s', (prefix, problem, provider = 'gone') => {
   const file = join(mkdtempSync(join(tmpdir(), 'passthrough-')), 'gateway.yaml')
-  writeFileSync(file, stringify({ passthrough: { [prefix]: 'gone' } }))
+  writeFileSync(file, stringify({ providers: { demo: { kind: 'sandbox' } }, passthrough: { [prefix]: provider } }))
   expect(() => loadConfig(file, {})).toThrow(problem)
 })

@@ -25,7 +25,9 @@ export const caller: Script = (exchange) => {
   const id = `chatcmpl-${randomUUID()}`
   const results = body.messages.filter(({ role }: Json) => role === 'tool')
   const tools: Json[] = (body.tools ?? []).map((tool: Json) => tool.function)
-  const tool = tools.find(({ name }) => name in COMMANDS) ?? tools[0]
+  const asked = textOf(body.messages.findLast(({ role }: Json) => role === 'user')?.content ?? '')
+  const tool =
+    tools.find(({ name }) => asked.endsWith(`Call ${name}.`)) ?? tools.find(({ name }) => name in COMMANDS) ?? tools[0]
   const calls =
     tool && results.length === 0
       ? [{ id: 'call_1', type: 'function', function: { name: tool.name, arguments: JSON.stringify(inputOf(tool)) } }]

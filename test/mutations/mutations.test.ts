@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { afterAll, describe, expect, test } from 'vitest'
 import { mutated, placeOf, Scratch, testFile } from './lane.ts'
 import { MUTATIONS, SHORT } from './mutations.ts'
@@ -22,6 +22,17 @@ describe('the list of mistakes', () => {
       MUTATIONS.length,
     )
   })
+})
+
+test('the lines that the fault matrix names are among them', () => {
+  const matrix = readFileSync(new URL('../faults/README.md', import.meta.url), 'utf8')
+  const rows = matrix.split('## The line that would break it')[1] ?? ''
+  const named = [...rows.matchAll(/^\| (.+) \| `([^`]+)` \| `([^`]+)` \|$/gm)]
+  expect(named.length).toBeGreaterThan(20)
+  const unknown = named.filter(
+    ([, , file, line = '']) => !MUTATIONS.some((one) => one.file === file && one.find.includes(line)),
+  )
+  expect(unknown.map(([row]) => row)).toEqual([])
 })
 
 describe('a few of them', () => {

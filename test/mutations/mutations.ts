@@ -1,3 +1,4 @@
+import { ADMISSION } from './admission.ts'
 import { EVIDENCE } from './evidence.ts'
 import { BODIES, IDENTITY } from './identity.ts'
 import type { Mutation } from './lane.ts'
@@ -5,7 +6,7 @@ import { QUOTA } from './quota.ts'
 import { STORE } from './store.ts'
 
 /** Deliberate mistakes in lines that matter: each must be noticed by the tests that it names. */
-export const MUTATIONS: readonly Mutation[] = [...QUOTA, ...STORE, ...IDENTITY, ...BODIES, ...EVIDENCE]
+export const MUTATIONS: readonly Mutation[] = [...QUOTA, ...STORE, ...IDENTITY, ...BODIES, ...EVIDENCE, ...ADMISSION]
 
 /** Those that `npm test` makes: of quick tests, one of each part. */
 export const SHORT: readonly Mutation[] = [QUOTA[0], IDENTITY[0], BODIES[0], EVIDENCE[0]].filter(

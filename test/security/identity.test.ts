@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { SignJWT } from 'jose'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { SCOPES, type Scope } from '../../src/candidates/scopes.ts'
 import { type AppDeps, createApp } from '../../src/server/app.ts'
 import { adminCall, call, complete, expectError, explain } from '../support/clients.ts'
@@ -13,6 +13,9 @@ const SECRET = 'secret-of-the-web-interface'
 let upstream: Upstream
 let gateway: RunningGateway
 let answers = 0
+
+// Gateways and commands are started: on a busy machine each takes seconds.
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 })
 
 beforeAll(async () => {
   upstream = await startUpstream((exchange) => exchange.reply(200, { ...completionBody(), id: `chat-${answers++}` }))

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { SignJWT } from 'jose'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { adminCall, call, complete, metric } from '../support/clients.ts'
 import { eventually } from '../support/eventually.ts'
 import { discard, type RunningGateway, startGateway } from '../support/gateway.ts'
@@ -33,6 +33,9 @@ let upstream: Upstream
 let gateway: RunningGateway
 let answers = 0
 let seconds = 0
+
+// Each looks at fifty questions or more: on a busy machine that takes seconds.
+vi.setConfig({ testTimeout: 120_000 })
 
 async function start() {
   writeFileSync(clockFile, '0')

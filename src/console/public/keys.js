@@ -1,5 +1,5 @@
 import { ask, query } from './api.js'
-import { Loaded, Sure, Table, useAnswer, when } from './parts.js'
+import { count, dollars, Loaded, Sure, Table, useAnswer, when } from './parts.js'
 import { html, useState } from './preact.js'
 
 export function Keys({ tenant, role }) {
@@ -49,7 +49,22 @@ function KeysOf({ tenant }) {
                 ? html`<${Sure} question=${`Revoke ${key.prefix}…? Whoever uses it is refused from now on.`} onSure=${() => revoke(key.id)}>Revoke<//>`
                 : null,
           },
-        ]} />`}<//></section>`
+        ]} />`}<//></section>
+    <${Usage} tenant=${tenant} by="key" title="Used in thirty days, by key" />
+    <${Usage} tenant=${tenant} by="model" title="Used in thirty days, by model" />`
+}
+
+/** What was used, the dearest first. */
+function Usage({ tenant, by, title }) {
+  const answer = useAnswer(async () => (await ask(`admin/usage?${query({ tenant, by })}`)).json.data, [tenant, by])
+  return html`<section><h2>${title}</h2><${Loaded} answer=${answer}>${(rows) => html`<${Table} caption=${title}
+    rows=${rows.toSorted((a, b) => b.usd - a.usd)} columns=${[
+      { title: by, cell: (row) => row[by] },
+      { title: 'requests', number: true, cell: ({ requests }) => count(requests) },
+      { title: 'tokens in', number: true, cell: ({ prompt_tokens }) => count(prompt_tokens) },
+      { title: 'tokens out', number: true, cell: ({ completion_tokens }) => count(completion_tokens) },
+      { title: 'dollars', number: true, cell: ({ usd }) => dollars(usd) },
+    ]} />`}<//></section>`
 }
 
 function stateOf({ revokedAt, expiresAt }) {

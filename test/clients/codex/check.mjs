@@ -51,6 +51,12 @@ assert.match(own.findLast(({ type }) => type === 'agent_message')?.text ?? '', /
 const resumed = await turn('own', configOf('auto'), 'And again?', 'resume', '--last')
 assert.match(resumed.findLast(({ type }) => type === 'agent_message')?.text ?? '', /^\[sandbox /)
 
+// A tool of an MCP server, which it offers in a namespace: the call finds the server, its result the model.
+const server = `[mcp_servers.files]\ncommand = "${process.execPath}"\nargs = ["${join(process.cwd(), 'mcp.mjs')}"]\n`
+const mcp = await turn('mcp', `${configOf('caller')}\n${server}`, 'Call mcp__files__count_files.')
+assert.equal(mcp.find(({ type }) => type === 'mcp_tool_call')?.status, 'completed', JSON.stringify(mcp))
+assert.match(mcp.findLast(({ type }) => type === 'agent_message')?.text ?? '', /The tool said: .*mcp-was-here/s)
+
 // In place of its built-in provider: it asks for a WebSocket first, and goes on over HTTP.
 const builtIn = await turn('built-in', `model = "auto"\nopenai_base_url = "${BASE_URL}"\n`, 'Say hello.')
 assert.match(builtIn.findLast(({ type }) => type === 'agent_message')?.text ?? '', /^\[sandbox /)

@@ -36,6 +36,7 @@ export type OpenAICompatibleConfig = z.output<typeof schema>
 
 export const openaiCompatibleKind = {
   schema,
+  hasMore: true,
   discovers: ({ discover }: OpenAICompatibleConfig) => discover,
   isLocal: ({ key_required }: OpenAICompatibleConfig) => !key_required,
 }

@@ -1,0 +1,102 @@
+import type { Mutation } from './lane.ts'
+
+const HELD = 'src/pipeline/held-bytes.ts'
+const KNOWN = 'src/pipeline/known-refusals.ts'
+const IDS = 'src/pipeline/request-ids.ts'
+const PENDING = 'src/api/pending-feedback.ts'
+const BODY = 'src/api/body.ts'
+const FEEDBACK = 'src/api/feedback.ts'
+const HELD_TEST = 'test/pipeline/held-bytes.test.ts'
+const KNOWN_TEST = 'test/pipeline/known-refusals.test.ts'
+const IDS_TEST = 'test/pipeline/request-ids.test.ts'
+const PENDING_TEST = 'test/api/pending-feedback.test.ts'
+const BOUNDS_TEST = 'test/store/redis/bounds.test.ts'
+const FEEDBACK_TEST = 'test/security/feedback.test.ts'
+
+/** What a tenant may take, before its body is read and while it is held; whose answer feedback is on. */
+export const ADMISSION: readonly Mutation[] = [
+  {
+    file: HELD,
+    find: 'if (held.arriving.size > 0 && held.bytes > most.bytes) most = held',
+    replace: 'if (held.arriving.size > 0) most = held',
+    tests: [HELD_TEST],
+    rule: 'only whoever holds more than the one who asks gives up a body',
+  },
+  {
+    file: HELD,
+    find: 'this.#all.add(this.#tenant, -this.bytes)',
+    replace: 'this.#all.add(this.#tenant, 0)',
+    tests: [HELD_TEST],
+    rule: 'what a request held is free when it has ended',
+  },
+  {
+    file: BODY,
+    find: 'return isHeld ? held.refuses(declared) : null',
+    replace: 'return null',
+    tests: ['test/api/body.test.ts'],
+    rule: 'a body that is declared too large for its tenant is not read',
+  },
+  {
+    file: KNOWN,
+    find: "if (!refusedBy || refusedBy.window === 'flight') return",
+    replace: 'if (!refusedBy) return',
+    tests: [KNOWN_TEST],
+    rule: 'a limit of requests in work is not believed to be used up: one may end',
+  },
+  {
+    file: KNOWN,
+    find: 'known.askAt = now + ASK_EVERY_MS',
+    replace: 'known.askAt = now',
+    tests: [KNOWN_TEST],
+    rule: 'one request a second asks the store again, not all',
+  },
+  {
+    file: IDS,
+    find: "return hash('sha256', `${this.#key}${head}${tenant}`)",
+    replace: "return hash('sha256', `${this.#key}${head}`)",
+    tests: [IDS_TEST],
+    rule: 'a request id is its tenant’s',
+  },
+  {
+    file: PENDING,
+    find: 'waiting >= MOST.perTenant',
+    replace: 'false',
+    tests: [PENDING_TEST],
+    rule: 'feedback that waits is bounded by tenant',
+  },
+  {
+    file: PENDING,
+    find: 'if (!(error instanceof StoreError)) return false',
+    replace: 'return false',
+    tests: [PENDING_TEST],
+    rule: 'feedback waits for a store that is away',
+  },
+  {
+    file: FEEDBACK,
+    find: 'if (meant.length > 1) throw ambiguous()',
+    replace: '',
+    tests: [FEEDBACK_TEST],
+    rule: 'of several answers with one id none is guessed at',
+  },
+  {
+    file: FEEDBACK,
+    find: 'const whose = guessable || user !== ANONYMOUS ? userHash(user) : null',
+    replace: 'const whose = null',
+    tests: [FEEDBACK_TEST],
+    rule: 'a provider’s id names answers of the user who gives it alone',
+  },
+  {
+    file: 'src/store/redis/commands/erase-conversations.lua',
+    find: "local ids = redis.call('ZRANGE', KEYS[1], 0, tonumber(ARGV[1]) - 1)",
+    replace: "local ids = redis.call('ZRANGE', KEYS[1], 0, -1)",
+    tests: [BOUNDS_TEST],
+    rule: 'an erasure goes in slices',
+  },
+  {
+    file: 'src/store/redis/commands/erase-log.lua',
+    find: "local members = redis.call('ZRANGE', KEYS[1], 0, tonumber(ARGV[1]) - 1)",
+    replace: "local members = redis.call('ZRANGE', KEYS[1], 0, 2 * tonumber(ARGV[1]) - 1)",
+    tests: [BOUNDS_TEST],
+    rule: 'a script takes no more commands than it says',
+  },
+]
