@@ -6,8 +6,8 @@ import { unfitFor } from '../../src/providers/dialect/plan.ts'
 import { candidate } from '../support/relay-harness.ts'
 
 /**
- * What dialects cost on the straight path, alone: `node test/bench/adapt.ts`. Microseconds a call, the median of rounds;
- * `plan` is what a decision asks of each candidate, `adapt` what the one that is asked gets.
+ * What dialects cost on the straight path, alone: `node test/bench/adapt.ts`. Microseconds a call, the median of
+ * rounds; `plan` is what a decision asks of each candidate, `adapt` what the one that is asked gets.
  */
 const ROUNDS = 31
 const CALLS = 2_000
