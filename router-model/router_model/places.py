@@ -14,17 +14,19 @@ class NoArtifactError(ValueError):
     """There is none where one was looked for; the message says where."""
 
 
-def find_artifact(name: str, out: Path) -> Path:
-    """`current`: the link in `out`, else in the package, else the newest there. Another name is a path.
+def find_artifact(name: str, *folders: Path) -> Path:
+    """`current`: the link in the first of `folders` or the package that has one, else the newest there. Another name is
+    a path.
 
     Raises `NoArtifactError`.
     """
     if name != "current":
         return Path(name)
-    for folder in (out, ARTIFACTS):
+    for folder in (*folders, ARTIFACTS):
         if (folder / "current").exists():
             return (folder / "current").resolve()
         versions = sorted((p for p in folder.glob("*/manifest.json")), key=lambda p: p.stat().st_mtime)
         if versions:
             return versions[-1].parent
-    raise NoArtifactError(f"no artifact in {out} or {ARTIFACTS}; name one with --artifact")
+    looked = ", ".join(str(folder) for folder in (*folders, ARTIFACTS))
+    raise NoArtifactError(f"no artifact in {looked}; name one with --artifact")

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { Command, Option } from 'commander'
+import { addArtifact } from './commands/artifact.ts'
 import { addCatalogue } from './commands/catalogue.ts'
 import { addConfig } from './commands/config.ts'
 import { addExplain } from './commands/explain.ts'
@@ -31,6 +32,7 @@ export function createProgram(serve: (configPath: string) => Promise<void>): Com
     .action(() => serve(configPath()))
   addKeys(program, configPath)
   addConfig(program, configPath)
+  addArtifact(program)
   addCatalogue(program, configPath)
   addExplain(program)
   addLog(program, configPath)

@@ -1,6 +1,7 @@
 import { embeddingProblems } from '../candidates/embedding-models.ts'
 import { knownNames, mayBeDiscovered } from '../candidates/names.ts'
 import { isDiscovering, kindOf } from '../providers/kind-schemas.ts'
+import { publicKeyOf } from '../runtime/public-key.ts'
 import type { Secrets } from '../runtime/seal.ts'
 import type { Config } from './schema.ts'
 
@@ -24,7 +25,7 @@ export function crossCheck(config: Config): string[] {
   const discovers = Object.values(config.providers).some(isDiscovering)
   if (!discovers) problems.push(...unknownNames(config))
   problems.push(...aliasProblems(config), ...embeddingProblems(config), ...passthroughProblems(config))
-  problems.push(...roleProblems(config), ...storeProblems(config))
+  problems.push(...roleProblems(config), ...storeProblems(config), ...keyProblems(config))
   const tenants = new Set<string>()
   const keys = new Set<string>()
   config.tenants.forEach((tenant, index) => {
@@ -105,6 +106,17 @@ function roleProblems(config: Config): string[] {
       ? []
       : [`${path}: there is no candidate '${name}'`],
   )
+}
+
+/** A key that is none would refuse every artifact, one after the other. */
+function keyProblems({ router }: Config): string[] {
+  if (router.artifact_public_key === undefined) return []
+  try {
+    publicKeyOf(router.artifact_public_key)
+    return []
+  } catch {
+    return ['router.artifact_public_key: expected a public key of Ed25519 in PEM (persona-router artifact keys)']
+  }
 }
 
 /** Which server is meant; ioredis takes what is no address for the path of a socket. */

@@ -195,6 +195,12 @@ export const modeSchema = z.enum(['observe', 'assist', 'route'])
 const routerSchema = z.strictObject({
   /** Directory of an artifact, or a link to one; default: the artifact that comes with the gateway. */
   artifact: z.string().default(BUNDLED_ARTIFACT),
+  /**
+   * PEM of Ed25519: artifacts must be signed by its private key (`persona-router artifact sign`), those of tenants,
+   * shadows and canaries, too. Anybody's are taken where left out.
+   */
+  artifact_public_key: z.string().optional().meta(restart),
+  artifact_public_key_file: z.string().optional(),
   /** Refuse to start without a good artifact; otherwise the fallback router chooses and `/readyz` says degraded. */
   required: z.boolean().default(false),
   /** Load a new artifact when the directory, or the link to it, changes. */

@@ -17,6 +17,7 @@ const SECRETS = [
   'store.url',
   'store.sentinel.password',
   'router.embedder.api_key',
+  'router.artifact_public_key',
   'tenants.*.keys',
 ]
 

@@ -24,7 +24,7 @@ const leaves = (command: Command, path: string[] = []): { path: string[]; comman
 const ALL = leaves(createProgram(serve)).map(({ path, command }) => ({ name: path.join(' '), path, command }))
 
 /** They read no configuration. */
-const WITHOUT_CONFIG = new Set(['config schema', 'explain'])
+const WITHOUT_CONFIG = new Set(['config schema', 'explain', 'artifact keys', 'artifact sign'])
 /** They open no store. */
 const WITHOUT_STORE = new Set([...WITHOUT_CONFIG, 'config check', 'catalogue show', 'catalogue update'])
 const GARBAGE = 'no-such ☃'

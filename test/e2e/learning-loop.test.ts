@@ -179,3 +179,10 @@ test('a damaged one is refused, and the retrained one stays', async () => {
   expect(error).toMatch(/^hash: user\.onnx/)
   expect(policy).toBe(version)
 })
+
+test('and the first one is back by a rollback', async () => {
+  const { status } = await adminCall(gateway, '/artifact/rollback', { body: { version: 'first' } })
+  expect(status).toBe(200)
+  expect((await policies()).policy).toBe('first')
+  expect((await explain(gateway, 'Why?', { user: teachers[0]!.id })).user.rewards).toBe(TURNS)
+})

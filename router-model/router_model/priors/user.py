@@ -67,12 +67,14 @@ def fit_mixture(
     bend_floor: float = 0.03,
     progress: Callable[[int, int], None] | None = None,
     enough: float = 0.0,
+    bound: Callable[[MixturePrior], MixturePrior] = lambda prior: prior,
 ) -> tuple[MixturePrior, list[float]]:
     """Maximises the users' marginal likelihood; `precision` [U, K, K] and `information` [U, K] are sums of messages.
 
     `strength`: users' worth of belief in the covariance pooled over components. Returns the prior and the mean log
     evidence after each iteration. `bend_floor`: least standard deviation of a non-linear taste, for people unlike those
-    of the training data. Stops early where an iteration adds less than `enough` log evidence a user.
+    of the training data. Stops early where an iteration adds less than `enough` log evidence a user. `bound` keeps each
+    iteration's prior within what it may be.
     """
     blocks = Blocks.of(sizes)
     prior = start
@@ -82,7 +84,7 @@ def fit_mixture(
         evidence.append(float(log_evidence.mean()))
         if len(evidence) > 1 and evidence[-1] - evidence[-2] < enough:
             break
-        prior = _maximise(share, mean, covariance, prior, blocks, strength, bend_floor)
+        prior = bound(_maximise(share, mean, covariance, prior, blocks, strength, bend_floor))
         if progress is not None:
             progress(iteration + 1, iterations)
     return prior, evidence

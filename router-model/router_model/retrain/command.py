@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from router_model.export.artifact import ArtifactError
-from router_model.places import RUNS, NoArtifactError
+from router_model.places import NoArtifactError
 from router_model.retrain.consent import ConsentError, read_config
-from router_model.retrain.gates import NAMES, Limits
+from router_model.retrain.gates import FIRM, NAMES, WAIVABLE, Limits, advice
 from router_model.retrain.judgement import JudgeError
 from router_model.retrain.log import LogError
 from router_model.retrain.options import Options, RetrainError, Watch
@@ -46,7 +46,9 @@ def command(
     report: Annotated[
         Path | None, typer.Option(help="directory of the report; default: router-model/runs/<version>")
     ] = None,
-    waive: Annotated[list[str] | None, typer.Option(help=f"measure a gate but let it pass: {', '.join(NAMES)}")] = None,
+    waive: Annotated[
+        list[str] | None, typer.Option(help=f"measure a gate but let it pass: {', '.join(WAIVABLE)}")
+    ] = None,
     value_margin: Annotated[
         float, typer.Option(help="how much worse than the current policy may be, at the lower end")
     ] = 0.01,
@@ -56,9 +58,10 @@ def command(
 ) -> None:
     """Learn from the gateway's log; publish the artifact only if it passes every gate (exit code 3 if not)."""
     console = Console(stderr=True)
-    unknown = sorted(set(waive or ()) - set(NAMES))
-    if unknown:
-        console.print(f"No such gate: {', '.join(unknown)}. There are: {', '.join(NAMES)}.")
+    unknown, firm = sorted(set(waive or ()) - set(NAMES)), sorted(set(waive or ()) & set(FIRM))
+    if unknown or firm:
+        what = f"No such gate: {', '.join(unknown)}" if unknown else f"Not to be waived: {', '.join(firm)}"
+        console.print(f"{what}. These may be waived: {', '.join(WAIVABLE)}.")
         raise typer.Exit(2)
     torch.set_num_threads(1)
     limits = Limits(value_margin=value_margin, tenant_loss=tenant_loss)
@@ -83,11 +86,11 @@ def command(
         raise typer.Exit(1) from error
     for gate in summary.gates:
         console.print(str(gate), highlight=False, markup=False)
-    written = report or RUNS / summary.version
     if summary.published is None:
-        console.print(f"Refused; the current artifact stays. Report: {written / 'report.md'}")
+        console.print(f"Refused; the current artifact stays. Report: {summary.report}")
+        console.print(advice(summary.gates, summary.rewards), highlight=False, markup=False)
         raise typer.Exit(REFUSED)
-    console.print(f"Published {summary.published}. Report: {written / 'report.md'}")
+    console.print(f"Published {summary.published}. Report: {summary.report}")
 
 
 @contextmanager

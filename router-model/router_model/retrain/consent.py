@@ -6,6 +6,8 @@ tenants that gave rows to it, or to all if every tenant said so.
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,6 +35,8 @@ class GatewayConfig:
     """Candidate name -> its card, as the gateway makes it (prices may be missing: then its catalogue has them)."""
     gamma: Gamma = field(default_factory=Gamma)
     """How much it explores."""
+    artifact: Path | None = None
+    """`router.artifact`: what is served now, or a link to it."""
 
 
 def read_config(path: Path) -> GatewayConfig:
@@ -48,17 +52,41 @@ def read_config(path: Path) -> GatewayConfig:
     for entry in entries:
         cards.setdefault(str(entry["name"]), _card(entry))
     explore = (main.get("router") or {}).get("gamma") or {}
-    return GatewayConfig(sharing, cards, Gamma(**{name: float(value) for name, value in explore.items()}))
+    served = (main.get("router") or {}).get("artifact")
+    return GatewayConfig(
+        sharing,
+        cards,
+        Gamma(**{name: float(value) for name, value in explore.items()}),
+        Path(str(served)) if served else None,
+    )
 
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        loaded = _with_variables(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (OSError, yaml.YAMLError) as error:
         raise ConsentError(f"{path}: {error}") from error
     if not isinstance(loaded, dict):
         raise ConsentError(f"{path}: not a configuration")
     return loaded
+
+
+VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+
+
+def _with_variables(value: Any) -> Any:
+    """`${VAR}` and `${VAR:-default}` as the gateway reads them; what nothing is known of is left out."""
+    if isinstance(value, dict):
+        return {key: found for key, item in value.items() if (found := _with_variables(item)) is not None}
+    if isinstance(value, list):
+        return [found for item in value if (found := _with_variables(item)) is not None]
+    if not isinstance(value, str) or "${" not in value:
+        return value
+    text = VARIABLE.sub(lambda found: os.environ.get(found[1]) or found[2] or "", value)
+    if NUMBER.fullmatch(text):
+        return float(text)
+    return {"true": True, "false": False}.get(text.lower(), text or None)
 
 
 def _card(entry: dict[str, Any]) -> Card:

@@ -28,6 +28,10 @@ class Limits:
     """Logged propensities less plausible than this are not believed."""
     effective: float = 200.0
     """Effective number of rewards behind the new policy's value."""
+    largest_mean: float = 2.0
+    """No expected reward may be further from zero: rewards are not, and a utility is little more."""
+    largest_std: float = 2.0
+    """No deviation of one may be larger."""
     tenant_rows: int = 100
     """Tenants with fewer rewards are judged in the whole only."""
 
@@ -139,6 +143,17 @@ def latency(j: Judgement, limits: Limits) -> GateResult:
     return _at_most("latency", j.latency_ms, limits.latency_ms, says)
 
 
+def possible(j: Judgement, limits: Limits) -> GateResult:
+    """Predictions that can be, on the log's questions and on made-up ones."""
+    e = j.extremes
+    figure = max(e.mean / limits.largest_mean, e.std / limits.largest_std)
+    says = (
+        f"expected rewards up to {e.mean:.3g} (at most {limits.largest_mean:g}), "
+        f"deviations up to {e.std:.3g} (at most {limits.largest_std:g})"
+    )
+    return _at_most("possible", figure, 1.0, says)
+
+
 GATES: tuple[Callable[[Judgement, Limits], GateResult], ...] = (
     propensities,
     evidence,
@@ -147,11 +162,39 @@ GATES: tuple[Callable[[Judgement, Limits], GateResult], ...] = (
     tenants,
     calibration,
     latency,
+    possible,
 )
 NAMES = ("golden", *(gate.__name__ for gate in GATES))
+FIRM = ("golden", "possible")
+"""Gates that can't be waived: without them nothing that serves makes sense."""
+WAIVABLE = tuple(name for name in NAMES if name not in FIRM)
+
+
+def advice(results: Sequence[GateResult], rewards: int) -> str:
+    """What an operator may do about a refusal; nothing where every gate passed."""
+    failed = [result.name for result in results if not result.passed]
+    firm = [name for name in failed if name in FIRM]
+    if firm:
+        return f"{', '.join(firm)}: not to be waived; the log, or what was made of it, is unsound."
+    lines = []
+    if "propensities" in failed:
+        lines.append("propensities: the log does not say truly how its answers were chosen; another log is needed.")
+    few = [name for name in failed if name in ("evidence", "value", "cold_start", "calibration")]
+    if few:
+        lines.append(
+            f"{rewards:,} rewards are too few to tell, or it got worse: wait for more; or look at the report, and then "
+            f"let it pass: {' '.join(f'--waive {name}' for name in few)}"
+            + (" (or a wider --value-margin)" if "value" in few else "")
+            + ". A canary shows what it is worth (docs/learning.md)."
+        )
+    if "tenants" in failed:
+        lines.append("tenants: retrain that tenant alone (--tenant), or set --tenant-loss.")
+    if "latency" in failed:
+        lines.append("latency: this machine was busy, or the model is too large for one request a millisecond.")
+    return "\n".join(lines)
 
 
 def pass_gates(folder: Path, judgement: Judgement, limits: Limits, waived: Sequence[str] = ()) -> list[GateResult]:
     """All gates, in order; `waived` ones are measured and let pass."""
     results = [golden(folder), *(gate(judgement, limits) for gate in GATES)]
-    return [replace(result, waived=result.name in waived) for result in results]
+    return [replace(result, waived=result.name in waived and result.name in WAIVABLE) for result in results]

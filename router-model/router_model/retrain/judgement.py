@@ -25,6 +25,7 @@ from router_model.retrain.ope import (
     snips,
 )
 from router_model.retrain.ope.estimators import importance, on_policy
+from router_model.retrain.plausible import Extremes
 from router_model.retrain.policy import Gamma, greedy, inverse_gap
 from router_model.retrain.record import REASONS
 from router_model.retrain.refit import KindReading
@@ -144,6 +145,7 @@ class Judgement:
     """Share of the new policy's choices that the log never could have made."""
     latency_ms: float
     """Median of one request with `LATENCY_CANDIDATES` candidates."""
+    extremes: Extremes
 
 
 def judge(
@@ -154,9 +156,10 @@ def judge(
     best_order: Ints,
     artifact: Artifact,
     gamma: Gamma,
+    found: Extremes,
 ) -> Judgement:
     """`replays`, `readings`: current and new, for the users of `choices`. `best_order`: LLMs, the best one first."""
-    current, new = (found.of(choices.answer) for found in replays)
+    current, new = (one.of(choices.answer) for one in replays)
     sample = choices.sample
     explored = sample.propensity > 0
     arms = (choices.candidate, explored)
@@ -186,6 +189,7 @@ def judge(
         effective=float(weight.sum() ** 2 / max(float(weight @ weight), 1e-12)),
         unsupported=float(np.where(explored, 0.0, policies.new).sum(1).mean()),
         latency_ms=latency_ms(artifact),
+        extremes=found,
     )
 
 

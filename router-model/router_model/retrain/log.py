@@ -84,8 +84,11 @@ class JsonlLog:
 
     def tenants(self) -> list[str]:
         """Goes through the whole file, without parsing it."""
-        with self._open() as lines:
-            found = {match[1] for line in lines if (match := TENANT.search(line))}
+        try:
+            with self._open() as lines:
+                found = {match[1] for line in lines if (match := TENANT.search(line))}
+        except (OSError, EOFError) as error:  # a file that is cut off, or is not compressed
+            raise LogError(f"{self.path}: {error}") from error
         return sorted(json.loads(b'"' + name + b'"') for name in found)
 
     def count(self, kind: Kind, tenants: list[str]) -> int:

@@ -20,11 +20,14 @@ OWNER_CHARS = 40
 
 
 def default_out(chosen: Sequence[str], present: Sequence[str], config: GatewayConfig | None) -> Path:
-    """The package's artifacts if the model may serve all tenants, else a folder of the tenant's own."""
+    """Where the gateway's artifact lies (the package's, where nothing is configured) if the model may serve all
+    tenants, else a folder of the tenant's own beside it: there the gateway looks for it.
+    """
+    folder = config.artifact.parent if config and config.artifact else ARTIFACTS
     if may_serve_all(chosen, present, config):
-        return ARTIFACTS
+        return folder
     if len(chosen) == 1:
-        return ARTIFACTS / "tenants" / chosen[0]
+        return folder / "tenants" / chosen[0]
     raise ConsentError(
         "not every tenant shares, so this model must not go where all are served from: name a directory with --out"
     )

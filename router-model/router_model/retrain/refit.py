@@ -38,6 +38,11 @@ KIND_SPREAD = 0.3  # how far from its present value the log of a kind's noise or
 # Variance, that of simulated people. Ratings by a rule have less: and then a model that is never quite right would be
 # sure of its mistakes.
 LEAST_NOISE = RATING_NOISE**2
+MOST_GAIN = 1.5
+"""A yes or no tells at most so many times more than before: raters by a rule would tell without end (a logistic
+regression of separable data has no maximum), and beliefs would grow with it."""
+MOST_GROWTH = 1.5
+"""Tastes spread at most so many times as far as in the prior so far; a mean moves at most so many of its deviations."""
 PRIOR_STRENGTH = 30.0  # users' worth of belief in the means of the prior so far
 SPREAD_STRENGTH = 3.0  # and in its variances: a log of people unlike those of training must be able to shrink a taste
 CALIBRATION_STRENGTH = 25.0  # curvature of about a hundred judged answers
@@ -216,7 +221,7 @@ def fit_readings(router: Router, log: Logbook, edges: Edges, found: Beliefs) -> 
         optimiser.step(step)
     with torch.no_grad():
         router.reading.log_noise.copy_(reading.log_noise.clamp(min=math.log(LEAST_NOISE)))
-        router.reading.log_gain.copy_(reading.log_gain)
+        router.reading.log_gain.copy_(torch.minimum(reading.log_gain, start[1] + math.log(MOST_GAIN)))
     made = readings_of(router)
     expected = (chance * mean[:, 0] + (1 - chance) * mean[:, 1]).numpy()
     known = (chance * variance[:, 0] + (1 - chance) * variance[:, 1]).numpy()
@@ -287,8 +292,22 @@ def fit_prior(
         EM_ITERATIONS if len(users) >= ENOUGH_USERS else FIRST_ITERATIONS,
         progress=progress,
         enough=EM_GAIN,
+        bound=lambda prior: bounded(before, prior),
     )
     return pulled(before, fitted, len(users))
+
+
+def bounded(old: MixturePrior, new: MixturePrior) -> MixturePrior:
+    """`new`, its deviations and means no further from the old prior as a whole than `MOST_GROWTH` allows."""
+    centre = old.weight @ old.mean
+    variance = np.einsum("j,jkk->k", old.weight, old.covariance) + old.weight @ (old.mean - centre) ** 2
+    reach = MOST_GROWTH * np.sqrt(variance)
+    scale = np.minimum(1.0, reach / np.sqrt(np.diagonal(new.covariance, axis1=1, axis2=2)))
+    return MixturePrior(
+        new.weight,
+        np.clip(new.mean, centre - reach, centre + reach),
+        new.covariance * scale[:, :, None] * scale[:, None, :],
+    )
 
 
 def pulled(old: MixturePrior, new: MixturePrior, users: int) -> MixturePrior:

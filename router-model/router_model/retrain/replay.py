@@ -97,8 +97,8 @@ def replay(model: Model, log: Logbook, answers: Ints, progress: Callable[[int, i
     cold_state: Floats | None = None
     for some in visit(model, log, answers, progress):
         if cold_state is None:
-            cold_state = _states(model, np.zeros_like(some.sums[:1]))
-        states = _states(model, some.sums)
+            cold_state = states_of(model, np.zeros_like(some.sums[:1]))
+        states = states_of(model, some.sums)
         found = _score(model, log, some.answer, states[some.which])
         cold = _score(model, log, some.answer, np.repeat(cold_state, len(some.answer), 0))
         columns = [found["mean"], found["std"], found["quality"], cold["mean"]]
@@ -177,21 +177,25 @@ def _sums_after(model: Model, log: Logbook, edges: Edges, needed: Ints) -> Float
     return np.concatenate(taken).astype(np.float32)
 
 
-def _states(model: Model, sums: Floats) -> Floats:
+def states_of(model: Model, sums: Floats) -> Floats:
     """States [s, S] from sums [s, W, G]."""
     states: Floats = model.runner.run("user", {"sums": sums.reshape(len(sums), -1)})["state"]
     return states
 
 
 def _score(model: Model, log: Logbook, rows: Ints, states: Floats) -> dict[str, NDArray[np.float32]]:
-    answers = log.answers
+    return score(model, log.answers.embedding(rows), log.answers.prompt_tokens[rows], states)
+
+
+def score(model: Model, query: Floats, prompt_tokens: Floats, states: Floats) -> dict[str, NDArray[np.float32]]:
+    """Outputs of score.onnx for n questions, each with a state [n, S], and all LLMs of the model."""
     return model.runner.run(
         "score",
         {
-            "query": answers.embedding(rows),
-            "prompt_tokens": answers.prompt_tokens[rows],
+            "query": query,
+            "prompt_tokens": prompt_tokens,
             "state": states,
             "z": model.z,
-            "cost_weight": np.full(len(rows), -1.0, np.float32),
+            "cost_weight": np.full(len(query), -1.0, np.float32),
         },
     )

@@ -42,6 +42,8 @@ class Summary:
     seconds: Mapping[str, float]
     peak_mb: float
     published: Path | None
+    report: Path | None = None
+    """`report.md`, once it is written."""
 
     @property
     def accepted(self) -> bool:
@@ -63,6 +65,8 @@ def metrics(judgement: Judgement) -> dict[str, object]:
         "effective_rewards": judgement.effective,
         "propensity_p": judgement.propensities.p_value,
         "score_ms": judgement.latency_ms,
+        "largest_mean": judgement.extremes.mean,
+        "largest_std": judgement.extremes.std,
     }
 
 

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,9 +27,10 @@ from router_model.retrain.consent import GatewayConfig, choose_tenants
 from router_model.retrain.fit import fit
 from router_model.retrain.gates import pass_gates
 from router_model.retrain.judgement import best_single_order, choices_of, evenly, judge
-from router_model.retrain.log import open_log, shown_source
+from router_model.retrain.log import LogError, open_log, shown_source
 from router_model.retrain.logbook import read_logbook
 from router_model.retrain.options import Options, RetrainError, Watch
+from router_model.retrain.plausible import extremes
 from router_model.retrain.publish import default_out, next_version, owner_part, publish, set_metrics, write_new
 from router_model.retrain.refit import held_out, readings_of
 from router_model.retrain.replay import Model, replay
@@ -60,9 +62,12 @@ def retrain(
     clock = _Clock()
     log_source = open_log(source)
     present = log_source.tenants()
+    if not present:
+        raise LogError(f"{shown_source(source)}: an empty log, or none at all: no row of any tenant")
     chosen = choose_tenants(present, tenants, shared, config)
     out = out or default_out(chosen, present, config)
-    current = Artifact(find_artifact(artifact, out))
+    served = config.artifact if config else None
+    current = Artifact(find_artifact(artifact, *([out, served.parent] if served else [out])))
     base = base_of(current)
     embedder = StaticEmbedder.load(current.folder / "embedder")
 
@@ -99,7 +104,8 @@ def retrain(
                 for model, name in zip(models, names, strict=True)
             )
             readings = (readings_of(load_weights(current.folder / WEIGHTS_FILE)), fitted.readings[1])
-            found = judge(log, choices, (old, new), readings, order, made, options.gamma)
+            furthest = extremes(log, choices.answer, models[1], new, options.seed)
+            found = judge(log, choices, (old, new), readings, order, made, options.gamma, furthest)
             set_metrics(made.folder, metrics(found))
             gates = pass_gates(made.folder, found, options.limits, options.waived)
         published = publish(made.folder, out, version) if all(gate.passed for gate in gates) else None
@@ -125,8 +131,15 @@ def retrain(
         peak_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 1024**2),
         published=published,
     )
-    write_report(report or RUNS / version, summary)
-    return summary
+    return replace(summary, report=write_report(report or _new_folder(RUNS, version), summary))
+
+
+def _new_folder(runs: Path, version: str) -> Path:
+    """A refused version leaves its number to the next one: both reports are kept."""
+    tries = 1
+    while (folder := runs / (version if tries == 1 else f"{version}-try-{tries}")).exists():
+        tries += 1
+    return folder
 
 
 class _Clock:

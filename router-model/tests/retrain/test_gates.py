@@ -10,6 +10,7 @@ from router_model.retrain import gates
 from router_model.retrain.gates import GATES, GateResult, Limits, golden
 from router_model.retrain.judgement import Calibration, Judgement
 from router_model.retrain.ope import Estimate, PropensityCheck
+from router_model.retrain.plausible import Extremes
 from router_model.retrain.refit import KindReading
 from router_model.retrain.report import Summary, metrics, render, write_report
 
@@ -39,6 +40,7 @@ def good() -> Judgement:
         effective=900.0,
         unsupported=0.01,
         latency_ms=0.06,
+        extremes=Extremes(0.9, 0.5),
     )
 
 

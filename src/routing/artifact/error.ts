@@ -1,4 +1,13 @@
-export type ArtifactCheck = 'manifest' | 'file' | 'hash' | 'graph' | 'signature' | 'population' | 'golden' | 'embedder'
+export type ArtifactCheck =
+  | 'manifest'
+  | 'file'
+  | 'hash'
+  | 'graph'
+  | 'signature'
+  | 'population'
+  | 'golden'
+  | 'embedder'
+  | 'signed'
 
 /** An artifact that failed a check and must not be served. */
 export class ArtifactError extends Error {

@@ -5,15 +5,18 @@ import { z } from 'zod'
 import { type ArtifactCheck, ArtifactError } from './error.ts'
 import { parseGolden } from './golden.ts'
 import { GRAPHS, type Manifest, manifestSchema } from './manifest.ts'
+import { checkSignature } from './signature.ts'
 import type { ArtifactFiles, GraphBytes } from './types.ts'
 
 /**
- * Reads a directory and checks manifest, hashes, population and the form of the golden vectors.
+ * Reads a directory and checks its signature, where there is a key for it, manifest, hashes, population and the form of
+ * the golden vectors.
  *
+ * @param publicKey PEM of whoever may have made it; null = anybody
  * @throws ArtifactError
  */
-export async function readArtifact(directory: string): Promise<ArtifactFiles> {
-  const manifest = await readManifest(directory)
+export async function readArtifact(directory: string, publicKey: string | null = null): Promise<ArtifactFiles> {
+  const manifest = await readManifest(directory, publicKey)
   const files = await readFiles(directory, manifest)
   const fileOf = (name: string) => {
     const data = files.get(name)
@@ -29,11 +32,12 @@ export async function readArtifact(directory: string): Promise<ArtifactFiles> {
   }
 }
 
-async function readManifest(directory: string): Promise<Manifest> {
-  const text = await readFile(join(directory, 'manifest.json'), 'utf8').catch((error: NodeJS.ErrnoException) => {
+async function readManifest(directory: string, publicKey: string | null): Promise<Manifest> {
+  const bytes = await readFile(join(directory, 'manifest.json')).catch((error: NodeJS.ErrnoException) => {
     throw new ArtifactError('manifest', `manifest.json can’t be read (${error.code ?? error.message})`, error)
   })
-  const parsed = manifestSchema.safeParse(parseJson('manifest', 'manifest.json', text))
+  if (publicKey !== null) await checkSignature(directory, bytes, publicKey)
+  const parsed = manifestSchema.safeParse(parseJson('manifest', 'manifest.json', bytes.toString()))
   if (parsed.success) return parsed.data
   throw new ArtifactError('manifest', z.prettifyError(parsed.error))
 }

@@ -7,10 +7,15 @@ import type { Artifact } from './types.ts'
  * Reads and checks a directory without touching anything that serves: manifest, hashes, graphs, signatures, population,
  * golden vectors. All but the scoring graph is read and checked in the model thread, so that requests go on meanwhile.
  *
+ * @param publicKey as for `readArtifact`
  * @throws ArtifactError
  */
-export async function loadArtifact(directory: string, device: RouterConfig['device'] = 'cpu'): Promise<Artifact> {
-  const { key, files } = await modelThread.load(directory)
+export async function loadArtifact(
+  directory: string,
+  device: RouterConfig['device'] = 'cpu',
+  publicKey: string | null = null,
+): Promise<Artifact> {
+  const { key, files } = await modelThread.load(directory, publicKey)
   const { manifest, graphs, golden, population } = files
   try {
     const score = await openGraphOn(device, 'score', graphs.score, manifest.dims, golden)

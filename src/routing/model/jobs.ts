@@ -17,7 +17,7 @@ export type SentTensors = Record<string, SentTensor>
 
 /** Jobs of the model thread. `key` names an artifact in it. */
 export type Job =
-  | { op: 'load'; key: number; directory: string }
+  | { op: 'load'; key: number; directory: string; publicKey: string | null }
   | { op: 'open'; key: number; files: ArtifactFiles }
   | { op: 'run'; key: number; graph: LearningGraph; feeds: SentTensors }
   | { op: 'release'; key: number }

@@ -21,9 +21,9 @@ class ModelThread {
   #closed = false
 
   /** @throws ArtifactError */
-  async load(directory: string): Promise<{ key: number; files: ArtifactFiles }> {
+  async load(directory: string, publicKey: string | null = null): Promise<{ key: number; files: ArtifactFiles }> {
     const key = this.#nextKey++
-    const files = await this.#ask({ op: 'load', key, directory })
+    const files = await this.#ask({ op: 'load', key, directory, publicKey })
     this.#open.add(key)
     return { key, files }
   }

@@ -45,7 +45,7 @@ parentPort!.on('message', (message: { id: number; job: Job } | typeof END) => {
 async function work(job: Job): Promise<Results[keyof Results]> {
   switch (job.op) {
     case 'load': {
-      const files = await readArtifact(job.directory)
+      const files = await readArtifact(job.directory, job.publicKey)
       await open(job.key, files)
       return files
     }

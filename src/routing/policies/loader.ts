@@ -43,7 +43,7 @@ export class PolicyLoader {
   async load(directory: string): Promise<Policy> {
     const { config, log, onLoad } = this.#options
     try {
-      const artifact = await loadArtifact(directory, config.device)
+      const artifact = await loadArtifact(directory, config.device, config.artifact_public_key ?? null)
       const policy = await this.#policyOf(artifact)
       onLoad?.('ok')
       return policy
