@@ -383,6 +383,8 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
         const before = anInteraction({ tenant: t, user: 'u', ts: Date.now() - 1_000 })
         await store.openInteractions([{ ...summary(before), ended: false }])
         expect(await store.eraseUser(t, 'u')).toBe(1)
+        await store.openInteractions([{ ...summary(before), ended: false }])
+        expect(await store.findInteraction(t, before.id)).toBeNull()
         await store.appendInteractions([before])
         await store.appendRewards([aReward({ tenant: t, user: 'u', interaction: before.id, ts: before.ts })])
         expect(await store.findInteraction(t, before.id)).toBeNull()

@@ -18,6 +18,8 @@ export interface Facts {
   /** Some call in it was of a tool that takes text, not JSON. */
   hasCustomCalls: boolean
   endsWithAssistant: boolean
+  /** Some message that is not a system message is more than white space. */
+  isSaid: boolean
   hasUserAfterTool: boolean
   /** Text in turns, and nothing else: every API takes it. */
   isPlain: boolean
@@ -25,6 +27,7 @@ export interface Facts {
 
 const TURNS = new Set(['system', 'user', 'assistant'])
 const TEXT = new Set(['text'])
+const SYSTEM = new Set(['system', 'developer'])
 const EVERYWHERE = new Set(['model', 'messages', 'stream'])
 const STANDARD = new Set(['role', 'content', 'tool_calls', 'tool_call_id'])
 
@@ -68,11 +71,13 @@ function find({ body, spans }: ChatRequest): Facts {
     loop: loopOf(body.messages),
     toolTypes: new Set(Array.isArray(body.tools) ? body.tools.filter(isObject).map(({ type }) => String(type)) : []),
     hasCustomCalls,
+    isSaid: body.messages.some((message) => !SYSTEM.has(message.role) && !saysNothing(message)),
     endsWithAssistant: last?.role === 'assistant',
     hasUserAfterTool: body.messages.some(({ role }, i) => role === 'user' && body.messages[i - 1]?.role === 'tool'),
     isPlain:
       fields.length + messageFields.size === 0 &&
       last?.role === 'user' &&
+      !saysNothing(last) &&
       hasOnly(roles, TURNS) &&
       hasOnly(parts, TEXT),
   }
@@ -99,6 +104,17 @@ const hasMeaning = (value: unknown) =>
 
 export const callsOf = (message: ChatMessage): Record<string, unknown>[] =>
   Array.isArray(message.tool_calls) ? message.tool_calls.filter(isObject) : []
+
+/** White space, and no call, no result: the model would see an empty turn. */
+export function saysNothing(message: ChatMessage): boolean {
+  if (message.role === 'tool' || message.role === 'function' || message.function_call) return false
+  return callsOf(message).length === 0 && !message.audio && isBlank(message.content)
+}
+
+const isBlank = (content: ChatMessage['content']): boolean =>
+  typeof content === 'string'
+    ? content.trim() === ''
+    : (content ?? []).every(({ type, text }) => type === 'text' && (text ?? '').trim() === '')
 
 function loopOf(messages: readonly ChatMessage[]): ChatMessage[] {
   if (messages.at(-1)?.role !== 'tool') return []

@@ -124,6 +124,7 @@ function unfitMessages(facts: Facts, dialect: Dialect, isConverted: boolean): st
   for (const field of facts.messageFields) {
     if (dialect.messageFields[field] === 'avoid') return `does not take ${field} in messages`
   }
+  if (!facts.isSaid && dialect.turns.blank === 'drop') return 'needs a message that says something'
   if (facts.endsWithAssistant && dialect.prefill === 'avoid') return "does not go on with an assistant's message"
   if (facts.hasUserAfterTool && dialect.userAfterTool === 'avoid' && !isConverted) {
     return "does not take a user's message right after a tool's"

@@ -1,6 +1,6 @@
 import type { Dialect } from '../../candidates/dialect.ts'
 import type { ChatMessage } from '../../openai/chat.ts'
-import { callsOf } from './facts.ts'
+import { callsOf, saysNothing } from './facts.ts'
 
 type Content = ChatMessage['content']
 type Part = Exclude<Content, string | null | undefined>[number]
@@ -35,17 +35,6 @@ function asOneText(message: ChatMessage): ChatMessage {
   if (!Array.isArray(content) || content.some(({ type }) => type !== 'text')) return message
   return { ...message, content: content.map(({ text }) => text ?? '').join(GAP) }
 }
-
-/** White space, and no call, no result: the model would see an empty turn. */
-function saysNothing(message: ChatMessage): boolean {
-  if (message.role === 'tool' || message.role === 'function' || message.function_call) return false
-  return callsOf(message).length === 0 && !message.audio && isBlank(message.content)
-}
-
-const isBlank = (content: Content): boolean =>
-  typeof content === 'string'
-    ? content.trim() === ''
-    : (content ?? []).every(({ type, text }) => type === 'text' && (text ?? '').trim() === '')
 
 function systemFirst(messages: readonly ChatMessage[]): readonly ChatMessage[] {
   const instructions = messages.filter(({ role }) => SYSTEM.has(role))
