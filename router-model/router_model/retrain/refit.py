@@ -42,7 +42,9 @@ MOST_GAIN = 1.5
 """A yes or no tells at most so many times more than before: raters by a rule would tell without end (a logistic
 regression of separable data has no maximum), and beliefs would grow with it."""
 MOST_GROWTH = 1.5
-"""Tastes spread at most so many times as far as in the prior so far; a mean moves at most so many of its deviations."""
+"""Tastes spread at most so many times as far as in the prior so far."""
+MOST_SHIFT = 6.0
+"""A mean moves at most so many deviations of the prior so far: people may be quite unlike those of training."""
 PRIOR_STRENGTH = 30.0  # users' worth of belief in the means of the prior so far
 SPREAD_STRENGTH = 3.0  # and in its variances: a log of people unlike those of training must be able to shrink a taste
 CALIBRATION_STRENGTH = 25.0  # curvature of about a hundred judged answers
@@ -298,11 +300,13 @@ def fit_prior(
 
 
 def bounded(old: MixturePrior, new: MixturePrior) -> MixturePrior:
-    """`new`, its deviations and means no further from the old prior as a whole than `MOST_GROWTH` allows."""
+    """`new`, its deviations and means no further from the old prior as a whole than `MOST_GROWTH` and
+    `MOST_SHIFT` allow."""
     centre = old.weight @ old.mean
     variance = np.einsum("j,jkk->k", old.weight, old.covariance) + old.weight @ (old.mean - centre) ** 2
-    reach = MOST_GROWTH * np.sqrt(variance)
-    scale = np.minimum(1.0, reach / np.sqrt(np.diagonal(new.covariance, axis1=1, axis2=2)))
+    spread = np.sqrt(variance)
+    reach = MOST_SHIFT * spread
+    scale = np.minimum(1.0, MOST_GROWTH * spread / np.sqrt(np.diagonal(new.covariance, axis1=1, axis2=2)))
     return MixturePrior(
         new.weight,
         np.clip(new.mean, centre - reach, centre + reach),
