@@ -1,0 +1,57 @@
+import { describe, expect, it } from 'vitest'
+import { type Weighed, whyInWords } from '../../src/console/why.ts'
+
+const weighed = (name: string, of: Partial<Weighed> = {}): Weighed => ({
+  name,
+  mean: 0.3,
+  parts: { quality: 0.4, cost: -0.05, length: 0, liking: 0 },
+  quality: 0.7,
+  predicted_cost_usd: 0.001,
+  completion_tokens: 200,
+  excluded: null,
+  ...of,
+})
+
+const mini = weighed('mini')
+const dear = weighed('gpt-5', {
+  mean: 0.25,
+  parts: { quality: 0.42, cost: -0.12, length: 0, liking: 0 },
+  quality: 0.72,
+  predicted_cost_usd: 0.009,
+  completion_tokens: 900,
+})
+
+describe('why, in words', () => {
+  it('compares with the next best by price, quality and length, and by what that is worth to the user', () => {
+    const said = [...Array(6).fill({ candidate: 'mini', reward: 1 }), { candidate: 'mini', reward: -1 }]
+    expect(whyInWords('mini', 'personal', [mini, dear], said)).toEqual([
+      'mini is what this user is expected to like best, by what they said before.',
+      'Compared with gpt-5: 9 × cheaper; quality within 0.02; an answer 4.5 × shorter.',
+      'To this user that is worth: cost +0.07, quality -0.02 (on a scale from -1 to 1).',
+      'They rated mini up 6 of 7 times.',
+    ])
+  })
+
+  it('says what is dearer and better, and who was left out', () => {
+    const denied = weighed('llama', { mean: 0.9, excluded: 'denied by the user' })
+    const words = whyInWords('gpt-5', 'cold_start', [denied, dear, weighed('mini', { quality: 0.5 })], [])
+    expect(words[1]).toBe('Compared with mini: 9 × dearer; quality 0.22 higher; an answer 4.5 × as long.')
+    expect(words.at(-1)).toBe('Left out: llama (denied by the user).')
+  })
+
+  it.each([
+    ['sticky', /stays with mini/],
+    ['explicit', /asked for by name/],
+    ['explore', /learn more about it/],
+    ['fallback', /in place of the router/],
+    ['unheard_of', /chosen \(unheard_of\)/],
+  ])('knows the reason %s', (reason, words) => {
+    expect(whyInWords('mini', reason, [mini], [])[0]).toMatch(words)
+  })
+
+  it('makes no figure of what was not predicted', () => {
+    const ranked = { mean: null, parts: null, quality: null }
+    expect(whyInWords('mini', 'fallback', [weighed('mini', ranked), weighed('gpt-5', ranked)], [])).toHaveLength(1)
+    expect(whyInWords('none', 'personal', [mini], [])).toEqual([])
+  })
+})
