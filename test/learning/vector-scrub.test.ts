@@ -10,31 +10,13 @@ import { VectorScrub } from '../../src/learning/vector-scrub.ts'
 import type { Policy } from '../../src/routing/policy.ts'
 import { openStore } from '../../src/store/index.ts'
 import type { Store, StoredEdge } from '../../src/store/store.ts'
-import { findCandidate, silent, tinyEmbed, tinyPolicy } from '../routing/support.ts'
+import { findCandidate, silent, tinyPolicy } from '../routing/support.ts'
 import { all, anEdge, anInteraction, aUser } from '../store/records.ts'
+import { ageInRedis, base64, oldEdge, oldRow, QUESTION, vector } from '../support/old-vectors.ts'
 import { type RedisServer, startRedis } from '../support/redis.ts'
-import { quantise, tinyReading } from './support.ts'
+import { tinyReading } from './support.ts'
 
 const ROWS = 150
-const QUESTION = 'How do I hide a password?'
-const vector = quantise(tinyEmbed(QUESTION))
-const base64 = Buffer.from(vector.int8.buffer).toString('base64')
-const clear = `"embedding":{"int8":"${base64}","scale":${vector.scale}}`
-
-/** As the version before wrote it: without a reading, the vector at the end. */
-function oldEdge({ reading: _, reader: __, vector: ___, ...rest }: StoredEdge, embedder: string): Buffer {
-  const json = Buffer.from(JSON.stringify({ ...rest, embedder, scale: vector.scale }))
-  const length = Buffer.alloc(2)
-  length.writeUInt16LE(json.length)
-  return Buffer.concat([length, json, Buffer.from(vector.int8.buffer)])
-}
-
-const oldRow = (json: string, embedder: string) =>
-  json
-    .replace('"embedding":null', clear)
-    .replace(/"embedder":"[^"]*"/, `"embedder":"${embedder}"`)
-    .replace(/"reading":\{[^}]*\},"reader":"[^"]*",/, '')
-
 interface Kept {
   store: Store
   /** Puts rows and edges back to what the version before wrote. Of `older`, by another embedder. */
@@ -77,19 +59,7 @@ async function redis(): Promise<Kept> {
   const store = await openStore(configSchema.parse({ store: { kind: 'redis', url: server.url } }).store)
   return {
     store,
-    async age(edges) {
-      const stream = 'pr:{acme}:interactions'
-      const entries = await client.xrange(stream, '-', '+')
-      await client.del(stream)
-      for (const [id, fields] of entries) {
-        const at = fields.indexOf('json') + 1
-        const user = fields[fields.indexOf('user') + 1] as string
-        await client.xadd(stream, id, ...fields.with(at, oldRow(fields[at] as string, embedderOf(user))))
-      }
-      for (const [user, edge] of Object.entries(edges)) {
-        await client.hset(`pr:{acme}:edges:${user}`, edge.id, oldEdge(edge, embedderOf(user)))
-      }
-    },
+    age: (edges) => ageInRedis(client, 'acme', edges, embedderOf),
     async bytes() {
       const keys = await client.keys('*')
       const values = keys

@@ -293,8 +293,9 @@ class _Reader:
             user_key = key_of(tenant, row["user"])
             tokens = -1.0 if unknown else completion
             # Before keys were logged, nobody knew who vouched for whom.
-            own = row.get("vouched") or not row.get("key")
-            asked = NOBODY if own else self.names["key"].number(f"{tenant}\0{row['key']}")
+            by_key = row.get("key")
+            own = row.get("vouched") or not by_key
+            asked = NOBODY if own else self.names["key"].number(f"{tenant}\0{by_key}")
             usd = -1.0 if unknown else cost
             self.answers.add((number, key, user_key, chosen, int8, scale, prompt, tokens, usd, asked))
         return None

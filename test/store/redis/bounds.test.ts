@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { configSchema } from '../../../src/config/schema.ts'
 import { RedisStore } from '../../../src/store/redis/store.ts'
 import { MAX_EDGES } from '../../../src/store/store.ts'
+import { ageInRedis } from '../../support/old-vectors.ts'
 import { type RedisServer, startRedis, until } from '../../support/redis.ts'
 import { anEdge, anInteraction, aReward, aUser } from '../records.ts'
 
@@ -162,6 +163,13 @@ describe('with a user of thousands of rows', () => {
     }
     expect(await store.loadUser(t, 'moved')).toBeNull()
     expect(await store.eraseUser(t, user)).toBeGreaterThan(3 * rows.length)
+    const old = `old-${t}`
+    await store.appendInteractions(Array.from({ length: 200 }, () => anInteraction({ tenant: old, user })))
+    await store.commitUser(old, user, aUser(), anEdge())
+    const client = new Redis(redis.url)
+    await ageInRedis(client, old, { [user]: anEdge() })
+    client.disconnect()
+    expect(await store.scrubVectors(async (vectors) => vectors.map(() => null))).toBe(201)
     await store.check()
     await redis.command('ECHO', t)
     await until(() => seen === t)

@@ -78,6 +78,7 @@ describe('Redis', () => {
   })
 
   test('drops what is older than the retention, also of a tenant that writes no more', async () => {
+    await server.command('FLUSHALL')
     const store = new RedisStore(config({ url: server.url, retention_days: 0.2 / 86_400 }))
     await store.connect()
     await store.appendInteractions([anInteraction({ text: 'a prompt' })])
