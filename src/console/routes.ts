@@ -168,7 +168,7 @@ export function consoleRoutes(deps: ConsoleDeps, borrowed: Borrowed): Hono<Env> 
 
   app.get('/api/users/:id', async (c) => {
     const { tenant } = asked(c)
-    return c.json(await describeUser(deps, tenantOf(c, tenant), c.req.param('id')))
+    return c.json(await describeUser(deps, tenantOf(tenant), c.req.param('id')))
   })
   app.get('/api/requests/:id', async (c) => {
     const { tenant } = asked(c)
@@ -199,14 +199,14 @@ export function consoleRoutes(deps: ConsoleDeps, borrowed: Borrowed): Hono<Env> 
   app.route('/api/admin', adminRoutes(deps))
   return app
 
-  function tenantOf(_c: Context<Env>, name: string) {
+  function tenantOf(name: string) {
     const tenant = deps.snapshot().tenants.get(name)
     if (!tenant) throw notFound(`There is no tenant '${name}'.`)
     return tenant
   }
 
   function asked(c: Context<Env>) {
-    const { name } = tenantOf(c, c.req.query('tenant') ?? '')
+    const { name } = tenantOf(c.req.query('tenant') ?? '')
     const days = Number(c.req.query('days') ?? 7)
     if (!(days > 0 && days <= MAX_DAYS))
       throw invalidRequest(`Invalid 'days': more than 0, at most ${MAX_DAYS}.`, 'days')
@@ -222,7 +222,7 @@ export function consoleRoutes(deps: ConsoleDeps, borrowed: Borrowed): Hono<Env> 
   async function saidBy(c: Context<Env>, tenant: string): Promise<Said[]> {
     const id = c.req.header('x-user-id')
     if (id === undefined) return []
-    const { config } = tenantOf(c, tenant)
+    const { config } = tenantOf(tenant)
     const edges = await deps.store.loadEdges(tenant, deps.userIds.stored(config, id))
     return edges.map(({ candidate, reward }) => ({ candidate, reward }))
   }

@@ -5,6 +5,7 @@ import { fairTimeout } from '../../runtime/fair-timer.ts'
 import type { RewardRecord } from '../../store/records/codec.ts'
 import type { InteractionSummary, Store } from '../../store/store.ts'
 import { DailyBudget } from './daily-budget.ts'
+import { judgeRecord } from './judge.ts'
 import { framed, lastJson } from './judge-frame.ts'
 
 export type GhostConfig = NonNullable<RouterConfig['ghost']>
@@ -83,7 +84,7 @@ export class Ghost {
 
   async #compare({ interaction, messages, question, answer, costUsd }: Answered, rival: string): Promise<void> {
     const { config, onReward, store, log, now } = this.#options
-    const { tenant, user, id, candidate } = interaction
+    const { tenant, candidate } = interaction
     try {
       const signal = AbortSignal.any([this.#stop.signal, fairTimeout(TIMEOUT_MS)])
       const other = await this.#ask(rival, messages, signal)
@@ -105,8 +106,8 @@ export class Ghost {
       const added = Float32Array.from([...counted, comparison === 'better' ? 0 : saved])
       await store.addEvidence(tenant, GHOSTS, `${candidate}${PAIR}${rival}`, added)
       const value = { better: 1, alike: 0, worse: -1 }[comparison]
-      const about = { interaction: id, tenant, user, weight: config.weight, binary: false, ts: now(), comment: null }
-      await onReward({ ...about, kind: 'judge', value, preferredModel: value < 0 ? rival : null }, interaction)
+      const reward = judgeRecord(interaction, value, config.weight, now())
+      await onReward({ ...reward, preferredModel: value < 0 ? rival : null }, interaction)
     } catch (error) {
       if (!this.#stop.signal.aborted) log.warn({ err: error, rival, judge: config.judge }, 'no ghost answer')
     }

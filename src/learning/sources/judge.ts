@@ -73,16 +73,17 @@ export class Judge {
         log.warn({ judge: config.candidate }, 'the judge’s answer holds no score')
         return
       }
-      await onReward(judgeRecord(interaction, score, config.weight, now()), interaction)
+      await onReward(judgeRecord(interaction, (2 * score) / BEST - 1, config.weight, now()), interaction)
     } catch (error) {
       if (!this.#stop.signal.aborted) log.warn({ err: error, judge: config.candidate }, 'not judged')
     }
   }
 }
 
-const judgeRecord = (
+/** @param value -1 to 1. @param ts when it was judged: Unix milliseconds */
+export const judgeRecord = (
   { id, tenant, user, ts: askedAt }: InteractionSummary,
-  score: number,
+  value: number,
   weight: number,
   ts: number,
 ): RewardRecord => ({
@@ -90,7 +91,7 @@ const judgeRecord = (
   tenant,
   user,
   kind: 'judge',
-  value: (2 * score) / BEST - 1,
+  value,
   weight,
   binary: false,
   ts,

@@ -80,7 +80,9 @@ describe('Ghost', () => {
     expect(one.consider(answered())).toBe(true)
     await idle()
     expect(asked.map(({ candidate }) => candidate)).toEqual(['cheap', 'grader', 'grader'])
-    expect(rewards).toMatchObject([{ interaction: 'i', kind: 'judge', value, preferredModel, weight: 0.5 }])
+    // With the time at which it was asked: whoever was erased since is not brought back.
+    const askedAt = interaction('i').ts
+    expect(rewards).toMatchObject([{ interaction: 'i', kind: 'judge', value, preferredModel, weight: 0.5, askedAt }])
   })
 
   it('does not say whose answer is whose', async () => {
