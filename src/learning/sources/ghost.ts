@@ -1,12 +1,11 @@
 import { z } from 'zod'
 import type { RouterConfig } from '../../config/schema.ts'
 import type { Logger } from '../../observability/logger.ts'
-import { fairTimeout } from '../../runtime/fair-timer.ts'
 import type { RewardRecord } from '../../store/records/codec.ts'
 import type { InteractionSummary, Store } from '../../store/store.ts'
-import { DailyBudget } from './daily-budget.ts'
 import { judgeRecord } from './judge.ts'
 import { framed, lastJson } from './judge-frame.ts'
+import { Sample } from './sample.ts'
 
 export type GhostConfig = NonNullable<RouterConfig['ghost']>
 
@@ -56,61 +55,50 @@ const verdictSchema = z.object({ better: z.enum(['first', 'second', 'neither']) 
  */
 export class Ghost {
   readonly #options: Required<GhostOptions>
-  readonly #running = new Set<Promise<void>>()
-  readonly #stop = new AbortController()
-  readonly #budget: DailyBudget
+  readonly #sample: Sample
 
   constructor(options: GhostOptions) {
     this.#options = { now: Date.now, random: Math.random, ...options }
-    this.#budget = new DailyBudget(options.config.usd_per_day, this.#options.now)
+    const { config, log } = this.#options
+    this.#sample = new Sample({
+      ...this.#options,
+      timeoutMs: TIMEOUT_MS,
+      onFailed: (err) => log.warn({ err, judge: config.judge }, 'no ghost answer'),
+    })
   }
 
   /** Compares a sample, in the background. Returns whether this one is compared. */
   consider(answered: Answered): boolean {
-    const { config, random } = this.#options
-    const rival = rivalOf(config, answered)
+    const rival = rivalOf(this.#options.config, answered)
     if (rival === null || answered.answer.trim() === '') return false
-    if (random() >= config.rate || this.#running.size >= config.concurrent || !this.#budget.isLeft) return false
-    const run = this.#compare(answered, rival).finally(() => this.#running.delete(run))
-    this.#running.add(run)
-    return true
+    return this.#sample.draw((signal) => this.#compare(answered, rival, signal))
   }
 
   /** Gives up what is being compared. */
-  async close(): Promise<void> {
-    this.#stop.abort()
-    await Promise.all(this.#running)
+  close(): Promise<void> {
+    return this.#sample.close()
   }
 
-  async #compare({ interaction, messages, question, answer, costUsd }: Answered, rival: string): Promise<void> {
+  async #compare(answered: Answered, rival: string, signal: AbortSignal): Promise<void> {
+    const { interaction, messages, question, answer, costUsd } = answered
     const { config, onReward, store, log, now } = this.#options
     const { tenant, candidate } = interaction
-    try {
-      const signal = AbortSignal.any([this.#stop.signal, fairTimeout(TIMEOUT_MS)])
-      const other = await this.#ask(rival, messages, signal)
-      const inOrder = await this.#verdict(question, answer, other.text, signal)
-      const turned = await this.#verdict(question, other.text, answer, signal)
-      if (inOrder === null || turned === null) {
-        log.warn({ judge: config.judge }, 'the judge’s answer holds no comparison')
-        return
-      }
-      const comparison = agreed(inOrder, turned)
-      const saved = costUsd - other.costUsd
-      const counted = [
-        1,
-        Number(comparison === 'better'),
-        Number(comparison === 'alike'),
-        Number(comparison === 'worse'),
-      ]
-      // What the other would have saved where it was no worse.
-      const added = Float32Array.from([...counted, comparison === 'better' ? 0 : saved])
-      await store.addEvidence(tenant, GHOSTS, `${candidate}${PAIR}${rival}`, added)
-      const value = { better: 1, alike: 0, worse: -1 }[comparison]
-      const reward = judgeRecord(interaction, value, config.weight, now())
-      await onReward({ ...reward, preferredModel: value < 0 ? rival : null }, interaction)
-    } catch (error) {
-      if (!this.#stop.signal.aborted) log.warn({ err: error, rival, judge: config.judge }, 'no ghost answer')
+    const other = await this.#ask(rival, messages, signal)
+    const inOrder = await this.#verdict(question, answer, other.text, signal)
+    const turned = await this.#verdict(question, other.text, answer, signal)
+    if (inOrder === null || turned === null) {
+      log.warn({ judge: config.judge }, 'the judge’s answer holds no comparison')
+      return
     }
+    const comparison = agreed(inOrder, turned)
+    const saved = costUsd - other.costUsd
+    const counted = [1, Number(comparison === 'better'), Number(comparison === 'alike'), Number(comparison === 'worse')]
+    // What the other would have saved where it was no worse.
+    const added = Float32Array.from([...counted, comparison === 'better' ? 0 : saved])
+    await store.addEvidence(tenant, GHOSTS, `${candidate}${PAIR}${rival}`, added)
+    const value = { better: 1, alike: 0, worse: -1 }[comparison]
+    const reward = judgeRecord(interaction, value, config.weight, now())
+    await onReward({ ...reward, preferredModel: value < 0 ? rival : null }, interaction)
   }
 
   async #verdict(question: string, first: string, second: string, signal: AbortSignal) {
@@ -123,7 +111,7 @@ export class Ghost {
 
   async #ask(candidate: string, messages: readonly unknown[], signal: AbortSignal) {
     const answer = await this.#options.ask(candidate, messages, signal)
-    this.#budget.spend(answer.costUsd)
+    this.#sample.budget.spend(answer.costUsd)
     return answer
   }
 }

@@ -1,11 +1,10 @@
 import { z } from 'zod'
 import type { RouterConfig } from '../../config/schema.ts'
 import type { Logger } from '../../observability/logger.ts'
-import { fairTimeout } from '../../runtime/fair-timer.ts'
 import type { RewardRecord } from '../../store/records/codec.ts'
 import type { InteractionSummary } from '../../store/store.ts'
-import { DailyBudget } from './daily-budget.ts'
 import { framed, lastJson } from './judge-frame.ts'
+import { Sample } from './sample.ts'
 
 export interface JudgeOptions {
   config: NonNullable<RouterConfig['judge']>
@@ -35,48 +34,39 @@ const verdictSchema = z.object({ score: z.number().min(0).max(BEST) })
  */
 export class Judge {
   readonly #options: Required<JudgeOptions>
-  readonly #running = new Set<Promise<void>>()
-  readonly #stop = new AbortController()
-  readonly #budget: DailyBudget
+  readonly #sample: Sample
 
   constructor(options: JudgeOptions) {
     this.#options = { now: Date.now, random: Math.random, ...options }
-    this.#budget = new DailyBudget(options.config.usd_per_day, this.#options.now)
+    const { config, log } = this.#options
+    this.#sample = new Sample({
+      ...this.#options,
+      timeoutMs: TIMEOUT_MS,
+      onFailed: (err) => log.warn({ err, judge: config.candidate }, 'not judged'),
+    })
   }
 
   /** Judges a sample of answers, in the background. Returns whether this one is judged. */
   consider(interaction: InteractionSummary, question: string, answer: string): boolean {
-    const { config, random } = this.#options
+    const { config } = this.#options
     // A candidate does not grade itself.
     if (interaction.candidate === config.candidate || answer.trim() === '') return false
-    if (random() >= config.rate || this.#running.size >= config.concurrent || !this.#budget.isLeft) return false
-    const run = this.#judge(interaction, question, answer).finally(() => this.#running.delete(run))
-    this.#running.add(run)
-    return true
+    return this.#sample.draw((signal) => this.#judge(interaction, question, answer, signal))
   }
 
   /** Gives up what is being judged. */
-  async close(): Promise<void> {
-    this.#stop.abort()
-    await Promise.all(this.#running)
+  close(): Promise<void> {
+    return this.#sample.close()
   }
 
-  async #judge(interaction: InteractionSummary, question: string, answer: string): Promise<void> {
+  async #judge(interaction: InteractionSummary, question: string, answer: string, signal: AbortSignal): Promise<void> {
     const { config, ask, onReward, log, now } = this.#options
-    try {
-      const signal = AbortSignal.any([this.#stop.signal, fairTimeout(TIMEOUT_MS)])
-      const prompt = judgePrompt(question.slice(0, config.max_chars), answer.slice(0, config.max_chars))
-      const { text, costUsd } = await ask(config.candidate, [{ role: 'user', content: prompt }], signal)
-      this.#budget.spend(costUsd)
-      const score = parseVerdict(text)
-      if (score === null) {
-        log.warn({ judge: config.candidate }, 'the judge’s answer holds no score')
-        return
-      }
-      await onReward(judgeRecord(interaction, (2 * score) / BEST - 1, config.weight, now()), interaction)
-    } catch (error) {
-      if (!this.#stop.signal.aborted) log.warn({ err: error, judge: config.candidate }, 'not judged')
-    }
+    const prompt = judgePrompt(question.slice(0, config.max_chars), answer.slice(0, config.max_chars))
+    const { text, costUsd } = await ask(config.candidate, [{ role: 'user', content: prompt }], signal)
+    this.#sample.budget.spend(costUsd)
+    const score = parseVerdict(text)
+    if (score === null) log.warn({ judge: config.candidate }, 'the judge’s answer holds no score')
+    else await onReward(judgeRecord(interaction, (2 * score) / BEST - 1, config.weight, now()), interaction)
   }
 }
 
