@@ -45,12 +45,7 @@ export function siblingsOf(reload: () => Promise<void>, policies: Policies, log:
 }
 
 /** Takes in a new configuration, as far as a running process can. */
-async function takeIn(
-  services: TakesIn,
-  started: Config,
-  next: Snapshot,
-  old: Snapshot,
-): Promise<void> {
+async function takeIn(services: TakesIn, started: Config, next: Snapshot, old: Snapshot): Promise<void> {
   const { authenticator, heldBytes, admission, requests, policies, log } = services
   authenticator.configure(next.config)
   heldBytes.configure(heldBytesOptions(next.config))
