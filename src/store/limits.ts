@@ -167,3 +167,24 @@ export function windowAt(window: Window, now: number): { start: number; end: num
     }
   }
 }
+
+/** Scopes of a user's limits, of answers and of other requests. */
+export const userScope = (user: string) => `user:${user}`
+export const otherUserScope = (user: string) => `user#other:${user}`
+
+/** Names of the counters that users may have now, in the same order for each: by counter, then by user. */
+export function countersOfUsers(users: readonly string[], now: number): string[][] {
+  const windows: [Window, number][] = [
+    ['minute', now],
+    ['minute', now - MINUTE_MS],
+    ['day', now],
+    ['month', now],
+  ]
+  return [userScope, otherUserScope].flatMap((scopeOf) =>
+    (['requests', 'tokens', 'nanoUsd'] as const).flatMap((what) =>
+      windows.map(([window, at]) =>
+        users.map((user) => `${limitName({ scope: scopeOf(user), what, window })}:${windowAt(window, at).start}`),
+      ),
+    ),
+  )
+}
