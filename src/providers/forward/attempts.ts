@@ -149,8 +149,8 @@ export class Attempts {
   }
 
   /**
-   * Whether a candidate is to be asked once more with a shorter conversation: the client lets it be cut, and how long it
-   * is had been estimated. What its provider itself could cut is left to it.
+   * Whether a candidate is to be asked once more with a shorter conversation: the client lets it be cut, and how long
+   * it is had been estimated. What its provider itself could cut is left to it.
    */
   canBeShorter(candidate: Candidate, refusal: Refusal | null): boolean {
     const times = (this.#shortened.get(candidate)?.times ?? 0) + 1
