@@ -11,7 +11,7 @@ import { prepareStatements } from './statements.ts'
 const BUSY_TIMEOUT_MS = 1_000
 /** More would hold up the event loop for too long. */
 const WRITES_PER_COMMIT = 64
-const SOON_MS = 5
+const SOON_MS = 20
 
 export type Row = Record<string, SQLOutputValue>
 
@@ -89,7 +89,7 @@ export class SqliteFile {
    * again: `work` changes nothing but the file.
    *
    * @param when `now`: at the end of this turn of the event loop; `together`: with those of other requests
-   * (`microBatch`); `soon`: nobody waits for it, so that it goes with the next, within 5 ms
+   * (`microBatch`); `soon`: nobody waits for it, so that it goes with the next, within 20 ms
    */
   write<T>(work: () => [result: T, change?: Invalidation], when: When = 'now'): Promise<T> {
     return new Promise<T>((resolve, reject) => {
