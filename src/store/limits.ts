@@ -89,6 +89,10 @@ export interface Limits {
 export const limitName = ({ scope, what, window }: Pick<Limit, 'scope' | 'what' | 'window'>) =>
   `${scope}:${what}:${window}`
 
+/** Whether others may soon be waiting for what this reservation gives back: more than half of a place is taken. */
+export const isScarce = ({ limits }: Pick<ReserveRequest, 'limits'>, { granted, states }: Reservation): boolean =>
+  granted && limits.some(({ window, max }, i) => window === 'flight' && (states[i]?.remaining ?? 0) < max / 2)
+
 /** What became of a request with this `Idempotency-Key` so far. */
 export type Claim =
   /** Ours to answer, and then to `complete` or to `release`. */

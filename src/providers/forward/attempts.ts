@@ -1,4 +1,3 @@
-import { decorrelatedJitterGenerator, ExponentialBackoff } from 'cockatiel'
 import type { Candidate } from '../../candidates/candidate.ts'
 import type { RetriesConfig, TimeoutsConfig } from '../../config/schema.ts'
 import { GatewayError, UnsupportedRequest } from '../../errors.ts'
@@ -320,7 +319,7 @@ export class Attempts {
     const { signal, deadline } = this.#input
     const asked = failure.kind === 'status' ? failure.retryAfterMs : null
     const ms = Math.min(
-      asked ?? backoffMs(this.#deps.retries.backoff_ms, tries),
+      asked ?? (await backoffMs(this.#deps.retries.backoff_ms, tries)),
       Math.max(0, deadline - performance.now()),
     )
     await new Promise<void>((resolve) => {
@@ -363,8 +362,9 @@ function asUnsupported(error: unknown): AttemptResult {
   throw error
 }
 
-function backoffMs(initialDelay: number, tries: number): number {
+async function backoffMs(initialDelay: number, tries: number): Promise<number> {
   if (initialDelay === 0) return 0
+  const { decorrelatedJitterGenerator, ExponentialBackoff } = await import('cockatiel')
   let backoff = new ExponentialBackoff({
     generator: decorrelatedJitterGenerator,
     initialDelay,

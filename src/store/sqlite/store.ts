@@ -59,8 +59,11 @@ export class SqliteStore implements Store {
     const { db, sql } = this.#file
     this.usage = new SqliteUsage(db, (work) => this.#file.read(work))
     this.#records = new SqliteRecords(this.#file, this.usage)
-    const transact: Transact = (work) => this.#file.write(() => [work()])
-    this.limits = new SqliteLimits(db, transact, (work) => this.#file.read(work), replicas)
+    const transact: Transact = (work, when) => this.#file.write(() => [work()], when)
+    const limits = new SqliteLimits(db, transact, (work) => this.#file.read(work), replicas)
+    this.#file.share(limits)
+    this.#file.share(this.usage)
+    this.limits = limits
     this.idempotency = new OwedEnds(new SqliteIdempotency(db, transact, (row) => erasedBefore(this.#file)(row)))
     this.responses = new SqliteResponses(
       db,
@@ -118,7 +121,7 @@ export class SqliteStore implements Store {
       if (!erasedBefore(this.#file)({ tenant, user: state.user, ts: state.ts }))
         this.#file.sql.saveConversation.run(tenant, id, state.user, JSON.stringify(state), now + Math.round(ttlS * 1e3))
       return [before ? decodeConversation(String(before.state)) : null]
-    })
+    }, 'soon')
   }
 
   loadEvidence(tenant: string, key: string): Promise<Evidence> {
