@@ -26,7 +26,7 @@ interface TenantBytes {
 /**
  * Bytes of bodies that requests hold in memory, from their arrival to the end of the request, with those of whole
  * answers and of responses that they go on from: bounded over all tenants and for each. Where all together hold too
- * much, the tenant that holds most gives up what is still arriving, so that slow uploads of one do not keep out another.
+ * much, the tenant that holds most gives up what is still arriving: slow uploads of one do not keep out another.
  */
 export class HeldBytes {
   #options: HeldBytesOptions
