@@ -258,7 +258,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
   }
   const { judge: judging, ghost: comparing } = config.router
   const judge = judging === undefined ? null : new Judge({ ...ofOwn, config: judging })
-  const ghost = comparing === undefined ? null : new Ghost({ ...ofOwn, config: comparing, store })
+  const ghost = comparing === undefined ? null : new Ghost({ ...ofOwn, config: comparing, store, gains })
 
   const firstKey = made('firstKey', new FirstKey(join(dataDirOf(config), 'first-key')))
   const authenticator = made('authenticator', new Authenticator(store, config, (record) => firstKey.used(record)))

@@ -641,7 +641,7 @@ class Router(nn.Module):
 
     def described(self, sums: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """State [B, S]; what is believed of a user's tastes in words: mean [B, D] and covariance [B, D, D] of what each
-        of `UserFeatures.directions` is worth to them; and since when they have had these tastes, [B, W] as in `moments`.
+        of `UserFeatures.directions` is worth to them; and since when they have had these tastes [B, W], see `moments`.
         """
         blocks = sums.unflatten(-1, (self.sizes.blocks, self.sizes.user_message))
         mean, covariance, since = self.user_node.moments(self.leniency(blocks))

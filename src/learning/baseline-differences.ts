@@ -111,7 +111,8 @@ class Sliced<Sums> {
     for (const [outcome, slices] of this.#sums) {
       for (const [slice, sums] of [...slices].sort(([a], [b]) => (a < b ? -1 : 1))) {
         const [by, name = ''] = slice.split('\0') as ['total' | 'by_group' | 'by_day' | 'by_model', string?]
-        const parts = by === 'total' ? found.total : (found[by][name] ??= none())
+        if (by !== 'total' && !found[by][name]) found[by][name] = none()
+        const parts = by === 'total' ? found.total : (found[by][name] as Differences)
         parts[outcome] = difference(outcome, slice, sums)
       }
     }

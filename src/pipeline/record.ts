@@ -63,7 +63,9 @@ export function recordOf(context: RequestContext, call: Call, decision: Decision
 
 function predictedOf({ scores, fallback }: Decision, { candidate }: Outcome): Pick<InteractionRecord, 'predicted'> {
   const own = fallback === null ? scores.find((score) => score.candidate === candidate) : undefined
-  return own ? { predicted: { quality: rounded(own.quality), completion_tokens: Math.round(own.completionTokens) } } : {}
+  return own
+    ? { predicted: { quality: rounded(own.quality), completion_tokens: Math.round(own.completionTokens) } }
+    : {}
 }
 
 const readerOf = ({ policy }: Decision) => policy?.router.artifact.manifest.reader ?? ''
