@@ -1,7 +1,7 @@
 import type { StoreConfig } from '../config/schema.ts'
+import type { BackupStore } from './backup/contract.ts'
 import { RedisStore } from './redis/store.ts'
 import { SqliteStore } from './sqlite/store.ts'
-import type { Store } from './store.ts'
 
 /**
  * Opens the configured store. A Redis that is away does not matter: the store then rejects with `StoreError` until it
@@ -10,7 +10,7 @@ import type { Store } from './store.ts'
  * @param processes of this machine that share it
  * @throws StoreError when the SQLite file can't be opened
  */
-export async function openStore(config: StoreConfig, processes = 1): Promise<Store> {
+export async function openStore(config: StoreConfig, processes = 1): Promise<BackupStore> {
   if (config.kind === 'sqlite') return new SqliteStore(config, processes)
   const store = new RedisStore(config)
   await store.connect()
