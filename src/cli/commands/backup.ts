@@ -39,8 +39,8 @@ export function addBackup(program: Command, configPath: () => string): void {
     .action(async ({ from, verify, older }: { from: string; verify?: boolean; older?: boolean }) => {
       const { readWhole } = await import('../../store/backup/manifest.ts')
       await withStore(configPath(), async (store, config) => {
-        const manifest = readWhole(from)
         await store.ping()
+        const manifest = readWhole(from)
         const { checkIdentity, noteIdentity } = await import('../../store/backup/identity.ts')
         await checkIdentity(store, manifest, config.identity)
         if (verify) {

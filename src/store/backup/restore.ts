@@ -48,7 +48,9 @@ export async function restoreBackup(
   for (const part of parts) if (part.rows.erasure) await take(part, (type) => type === 'erasure')
   // An earlier backup may have brought them here.
   if (outcomes.erasure?.restored) await eraseWhatIsErased(store)
-  for (const part of parts) await take(part, (type) => type !== 'erasure')
+  for (const part of parts) await take(part, (type) => type !== 'erasure' && type !== 'usage')
+  // Records count themselves as they come; what is raised then are days whose records are gone.
+  for (const part of parts) if (part.rows.usage) await take(part, (type) => type === 'usage')
   return outcomes
 }
 

@@ -79,14 +79,16 @@ export type RowType = (typeof ROW_TYPES)[number]
 export function encodeRow(row: BackupRow): string {
   if (row.type === 'interaction') return interactionLine(row.record)
   if (row.type === 'reward') return rewardLine(row.record)
-  return JSON.stringify(row, function (this: Record<string, unknown>, name, value) {
-    // Buffers are turned into something else before they get here.
-    const own = this[name]
-    if (own instanceof Float32Array) return { $floats: floatBytes(own).toString('base64') }
-    if (own instanceof Int8Array) return { $int8: base64Of(own) }
-    if (own instanceof Uint8Array) return { $bytes: Buffer.from(own).toString('base64') }
-    return value
-  })
+  return JSON.stringify(row, packed)
+}
+
+function packed(this: Record<string, unknown>, name: string, value: unknown): unknown {
+  // Buffers are turned into something else before they get here.
+  const own = this[name]
+  if (own instanceof Float32Array) return { $floats: floatBytes(own).toString('base64') }
+  if (own instanceof Int8Array) return { $int8: base64Of(own) }
+  if (own instanceof Uint8Array) return { $bytes: Buffer.from(own).toString('base64') }
+  return value
 }
 
 /** @throws Error where it is no row */
@@ -107,23 +109,33 @@ function unpacked(value: unknown): unknown {
   return value
 }
 
-/**
- * A number that is the same for what is the same in two stores, in 64 bits; null for what is not compared. How often a
- * user was written, and what is counted from now on (until when something is kept), may differ.
- */
+/** A number that is the same for what is the same in two stores, in 64 bits; null for what is not compared. */
 export function fingerprintOfRow(row: BackupRow): bigint | null {
-  const same = comparable(row)
-  return same && hash('sha256', encodeRow(same), 'buffer').readBigUInt64LE()
+  const text = comparable(row)
+  return text === null ? null : hash('sha256', text, 'buffer').readBigUInt64LE()
 }
 
-function comparable(row: BackupRow): BackupRow | null {
+/**
+ * What is the same in two stores, as text. How often a user was written, and until when something is kept from now on,
+ * may differ. Null for what is not compared: it changes by itself.
+ */
+export function comparable(row: BackupRow): string | null {
   if (row.type === 'budget' || row.type === 'erasure') return null
-  if (row.type === 'user') return { ...row, stored: { ...row.stored, revision: 0 } }
-  if (row.type === 'conversation' || row.type === 'response') return { ...row, expiresAt: 0 }
-  return row
+  if (row.type === 'interaction' || row.type === 'reward') return encodeRow(row)
+  if (row.type === 'user') return inOrder({ ...row, stored: { ...row.stored, revision: 0 } })
+  if (row.type === 'conversation' || row.type === 'response') return inOrder({ ...row, expiresAt: 0 })
+  return inOrder(row)
 }
 
-const BUDGET = /^(.*):(requests|tokens|nanoUsd):(day|month):(\d+)$/s
+/** Fields by their names. */
+const inOrder = (row: BackupRow): string =>
+  JSON.stringify(row, function (this: Record<string, unknown>, name, value) {
+    const known = packed.call(this, name, value)
+    if (known !== value || typeof value !== 'object' || value === null || Array.isArray(value)) return known
+    return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+  })
+
+const BUDGET = /^((?:tenant|key|user)\b.*):(requests|tokens|nanoUsd):(day|month):(\d+)$/s
 
 /** A counter of a limit, by its name in a store; null where its window is none that matters tomorrow, or is over. */
 export function budgetOf(counter: string, amount: number, now: number): Budget | null {

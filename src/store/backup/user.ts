@@ -12,10 +12,13 @@ type Users = Pick<Store, 'loadUser' | 'loadUserState' | 'loadEdges'>
 /** A user with the edges that belong to their belief: others may write between two reads. None where there is none. */
 export async function readUser(store: Users, tenant: string, user: string): Promise<BackupRow[]> {
   for (;;) {
-    const stored = await store.loadUser(tenant, user)
+    // Asked for together, hardly anything comes between.
+    const [stored, edges, after] = await Promise.all([
+      store.loadUser(tenant, user),
+      store.loadEdges(tenant, user),
+      store.loadUserState(tenant, user),
+    ])
     if (!stored) return []
-    const edges = await store.loadEdges(tenant, user)
-    const after = await store.loadUserState(tenant, user)
     if (after?.revision === stored.revision && after.updatedAt === stored.updatedAt) {
       return [{ type: 'user', tenant, user, stored, edges }]
     }

@@ -225,9 +225,12 @@ export class RedisBackup implements Backup {
     const tenants = (await this.#redis.askLong('{keys}', () => client.smembers(keys.TENANTS))).sort()
     for (const tenant of tenants.filter((name) => from === null || name >= from[0])) {
       let after = from !== null && tenant === from[0] ? `(${from[1]}` : '-'
+      // Not what comes meanwhile: it might come as fast as it is read.
+      const newest = await this.#redis.ask(tenant, () => client.xrevrange(keyOf(tenant), '+', '-', 'COUNT', 1))
+      const end = newest[0]?.[0] ?? '0'
       for (;;) {
         const entries = await this.#redis.askLong(tenant, () =>
-          client.xrange(keyOf(tenant), after, '+', 'COUNT', LOG_ROWS),
+          client.xrange(keyOf(tenant), after, end, 'COUNT', LOG_ROWS),
         )
         const last = entries.at(-1)
         if (!last) break

@@ -73,12 +73,17 @@ export class SqliteBackup implements Backup {
       const place = `(${columns}) > (${key.map(() => '?').join(', ')})`
       const first = this.#file.db.prepare(`SELECT * FROM ${name} ORDER BY ${columns} LIMIT ${PAGE}`)
       const further = this.#file.db.prepare(`SELECT * FROM ${name} WHERE ${place} ORDER BY ${columns} LIMIT ${PAGE}`)
+      // Not what comes meanwhile: it might come as fast as it is read.
+      const newest = this.#file.db.prepare(`SELECT max(${key[0]}) AS newest FROM ${name}`)
+      const end =
+        columns === 'seq' ? Number((await this.#file.read(() => newest.get()))?.newest ?? 0) : Number.POSITIVE_INFINITY
       for (;;) {
         const found = await this.#file.read(() => (after === null ? first.all() : further.all(...after)))
         const last = found.at(-1)
         if (!last) break
         after = key.map((column) => last[column] as string | number)
         yield { rows: (await Promise.all(found.map(rows))).flat(), next: JSON.stringify([at, after]) }
+        if (Number(after[0]) >= end) break
         await nextTurn()
       }
     }
