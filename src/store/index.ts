@@ -1,7 +1,5 @@
 import type { StoreConfig } from '../config/schema.ts'
 import type { BackupStore } from './backup/contract.ts'
-import { RedisStore } from './redis/store.ts'
-import { SqliteStore } from './sqlite/store.ts'
 
 /**
  * Opens the configured store. A Redis that is away does not matter: the store then rejects with `StoreError` until it
@@ -11,7 +9,9 @@ import { SqliteStore } from './sqlite/store.ts'
  * @throws StoreError when the SQLite file can't be opened
  */
 export async function openStore(config: StoreConfig, processes = 1): Promise<BackupStore> {
-  if (config.kind === 'sqlite') return new SqliteStore(config, processes)
+  // Each is a tenth of all code: only one of them is loaded.
+  if (config.kind === 'sqlite') return new (await import('./sqlite/store.ts')).SqliteStore(config, processes)
+  const { RedisStore } = await import('./redis/store.ts')
   const store = new RedisStore(config)
   await store.connect()
   return store
