@@ -45,11 +45,6 @@ export function prepareStatements(db: DatabaseSync) {
         prompt_tokens = prompt_tokens + excluded.prompt_tokens,
         completion_tokens = completion_tokens + excluded.completion_tokens, nano_usd = nano_usd + excluded.nano_usd`),
     dropUsage: prepare("DELETE FROM usage WHERE tenant = ? AND day = ? AND scope = 'user' AND id = ?"),
-    /** Takes the new counter, tenant and the old one. */
-    moveCounter: prepare(`
-      INSERT INTO counters SELECT tenant, ?, value, expires_at FROM counters WHERE tenant = ? AND counter = ?
-      ON CONFLICT DO UPDATE SET value = value + excluded.value, expires_at = max(expires_at, excluded.expires_at)`),
-    dropCounter: prepare('DELETE FROM counters WHERE tenant = ? AND counter = ?'),
     hasRows: prepare('SELECT 1 FROM interactions WHERE tenant = ? AND user = ? LIMIT 1'),
 
     loadUser: prepare('SELECT * FROM users WHERE tenant = ? AND user = ?'),
