@@ -10,7 +10,7 @@ import * as keys from './keys.ts'
 import { jsonOf } from './stream.ts'
 import { usageLine, usageOf } from './usage.ts'
 
-/** What carries each kind of key in a backup: the word after the tenant's tag, or the whole name. */
+/** What carries each kind of key in a backup: the word after the tenant's tag, or the whole name. @internal held against the store in a test */
 export const CARRIED: Readonly<Record<string, RowType>> = {
   [keys.tenantKeys.records]: 'key',
   [keys.tenantKeys.ids]: 'key',
@@ -43,7 +43,7 @@ export const CARRIED: Readonly<Record<string, RowType>> = {
   erased: 'erasure',
 }
 
-/** Keys that no backup has, and why. */
+/** Keys that no backup has, and why. @internal as above */
 export const LEFT_OUT: Readonly<Record<string, string>> = {
   reservations: 'requests on their way',
   reserved: 'requests on their way',

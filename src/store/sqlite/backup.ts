@@ -12,7 +12,7 @@ import { interactionOf, rewardOf } from './records.ts'
 import { keyOf } from './tenant-keys.ts'
 import type { SqliteUsers } from './users.ts'
 
-/** What carries each table's rows in a backup. */
+/** What carries each table's rows in a backup. @internal held against the store in a test */
 export const CARRIED: Readonly<Record<string, RowType>> = {
   keys: 'key',
   users: 'user',
@@ -32,7 +32,7 @@ export const CARRIED: Readonly<Record<string, RowType>> = {
   secrets: 'secret',
 }
 
-/** Tables that no backup has, and why. */
+/** Tables that no backup has, and why. @internal as above */
 export const LEFT_OUT: Readonly<Record<string, string>> = {
   open_interactions: 'answers on their way: over in minutes, and the log has them then',
   reservations: 'requests on their way',
