@@ -10,7 +10,11 @@ import * as keys from './keys.ts'
 import { jsonOf } from './stream.ts'
 import { usageLine, usageOf } from './usage.ts'
 
-/** What carries each kind of key in a backup: the word after the tenant's tag, or the whole name. @internal held against the store in a test */
+/**
+ * What carries each kind of key in a backup: the word after the tenant's tag, or the whole name.
+ *
+ * @internal held against the store in a test
+ */
 export const CARRIED: Readonly<Record<string, RowType>> = {
   [keys.tenantKeys.records]: 'key',
   [keys.tenantKeys.ids]: 'key',
