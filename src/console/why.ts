@@ -1,4 +1,4 @@
-/** What a candidate is expected to be worth to a user, as far as words need it; what a log does not keep is left out. */
+/** What a candidate is expected to be worth to a user, as far as words need it; a log does not keep all of it. */
 export interface Weighed {
   name: string
   mean: number | null

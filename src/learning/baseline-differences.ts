@@ -148,7 +148,7 @@ class Weighted {
 
   /**
    * @param whole answers that the mean is of
-   * @param centre taken from each value: weights add up to nothing in expectation, so that it narrows the interval alone
+   * @param centre taken from each value: weights add up to nothing in expectation, so it narrows the interval alone
    */
   difference(whole: number, centre: number): Difference | null {
     if (whole < LEAST) return null

@@ -50,8 +50,8 @@ export function gainOf({ weight, least, largest }: Lift, reward: number, centre:
 }
 
 /**
- * One comparison of an answer with the baseline's own to the same question, as an observation: its mean is how much more
- * often the router's answer is preferred. Like a preference, 1 for the better answer and 0 for the other.
+ * One comparison of an answer with the baseline's own to the same question, as an observation: its mean is how much
+ * more often the router's answer is preferred. Like a preference, 1 for the better answer and 0 for the other.
  *
  * @param lift of the answer, which is not the baseline's
  * @param preferred 1: it is better than the baseline's, -1: worse, 0: neither
