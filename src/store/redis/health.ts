@@ -4,6 +4,8 @@ import * as keys from './keys.ts'
 
 /** A process that was not heard of for so long is gone. */
 const SILENT_MS = 20_000
+/** What this version can read beyond documents: rows. */
+const READS = 1
 /** How long what a server said of its memory is believed. */
 const MEMORY_MS = 2_000
 /** Share of its memory from which on a server takes nothing that can be done without. */
@@ -14,6 +16,7 @@ export class RedisHealth {
   readonly #redis: RedisAccess
   readonly #id: string
   #replicas = 1
+  #earlier = 0
   #isIn = false
   #evicts: string | null = null
   #isTight = false
@@ -22,7 +25,7 @@ export class RedisHealth {
   /** @param id of this process */
   constructor(redis: RedisAccess, id: string) {
     this.#redis = redis
-    this.#id = id
+    this.#id = `${id}:${READS}`
     // A server that comes back may be configured in another way.
     for (const event of ['ready', '+node']) {
       redis.client.on(event, () => {
@@ -36,6 +39,11 @@ export class RedisHealth {
     return this.#replicas
   }
 
+  /** Every process that uses this Redis can read rows (`store/records/row.ts`), as far as is known. */
+  get allReadRows(): boolean {
+    return this.#isIn && this.#earlier === 0
+  }
+
   /** Memory is short: what can be done without, such as answers to be given again, would crowd out what can't. */
   get isTight(): boolean {
     return this.#isTight
@@ -43,9 +51,11 @@ export class RedisHealth {
 
   /** As `Store.check`. */
   async check(): Promise<string[]> {
-    const count = await this.#redis.run('{keys}', 'check-in', [keys.REPLICAS], [this.#id, SILENT_MS])
+    const told = await this.#redis.run('{keys}', 'check-in', [keys.REPLICAS], [this.#id, SILENT_MS])
+    const [count = 1, earlier = 0] = told as number[]
     this.#isIn = true
-    this.#replicas = Math.max(1, Number(count))
+    this.#replicas = Math.max(1, count)
+    this.#earlier = earlier
     if (performance.now() - this.#askedAt > MEMORY_MS) {
       this.#askedAt = performance.now()
       await this.#lookAtMemory()

@@ -1,4 +1,4 @@
-import type { RewardDocument, StoredInteraction } from '../records/codec.ts'
+import { type RewardDocument, type StoredInteraction, storedInteraction } from '../records/codec.ts'
 import type { RecordFilter } from '../store.ts'
 
 /** A row arrives after its time, unless clocks disagree: by no more than this. */
@@ -47,11 +47,11 @@ export async function* readUserLog<T extends Row>(
 
 function* wanted<T extends Row>(json: string[], { since, until }: RecordFilter): Generator<T[]> {
   const rows = json
-    .map((document): T => JSON.parse(document))
+    .map((document) => storedInteraction(document) as T)
     .filter(({ ts }) => ts >= (since ?? 0) && ts <= (until ?? Number.POSITIVE_INFINITY))
   if (rows.length > 0) yield rows
 }
 
-/** Names and values take turns. */
+/** A document, or a row (`commands/append-interactions.lua`). Names and values take turns. */
 export const jsonOf = (fields: string[]) =>
-  fields[fields.findIndex((name, i) => i % 2 === 0 && name === 'json') + 1] ?? 'null'
+  fields[fields.findIndex((name, i) => i % 2 === 0 && (name === 'json' || name === '{}')) + 1] ?? 'null'

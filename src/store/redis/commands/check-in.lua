@@ -2,10 +2,11 @@
   A process says that it uses this Redis.
 
   KEYS[1]   processes, by the time at which they were last heard of
-  ARGV[1]   its id        ARGV[2]   how long it counts, milliseconds
+  ARGV[1]   its id: "<uuid>:<version of what it can read>"; earlier versions have no such end
+  ARGV[2]   how long it counts, milliseconds
 
-  Returns how many there are.
-  Bound: 6 calls.
+  Returns how many there are, and how many of them (of the first 256) are of earlier versions.
+  Bound: 7 calls.
 ]]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -14,4 +15,8 @@ redis.call('ZADD', KEYS[1], string.format('%.0f', now), ARGV[1])
 local gone = redis.call('ZCOUNT', KEYS[1], '-inf', string.format('%.0f', now - ARGV[2]))
 if gone > 0 then redis.call('ZREMRANGEBYRANK', KEYS[1], 0, math.min(gone, 256) - 1) end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
-return redis.call('ZCARD', KEYS[1])
+local earlier = 0
+for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, 255)) do -- 256
+  if not string.find(id, ':', 1, true) then earlier = earlier + 1 end
+end
+return { redis.call('ZCARD', KEYS[1]), earlier }
