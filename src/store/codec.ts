@@ -1,12 +1,14 @@
 import type { QuantisedVector } from '../runtime/quantise.ts'
 import { base64Of, int8FromBase64 } from './bytes.ts'
+import { edgeId } from './history.ts'
 import type { ConversationState, InteractionSummary, StoredEdge } from './store.ts'
 
 const HEADER_BYTES = 2
 
 /**
- * An edge in about 200 bytes: length of the JSON part (uint16, little-endian), JSON of all but the reading, the
- * reading's int8. Earlier versions had the query's vector in its place.
+ * An edge as earlier versions kept each by itself: length of the JSON part (uint16, little-endian), JSON of all but the
+ * reading, the reading's int8. Still earlier ones had the query's vector in its place. Now all of a user's lie in one
+ * block (`history.ts`).
  */
 export function encodeEdge({ reading, ...rest }: StoredEdge): Buffer {
   const json = JSON.stringify({ ...rest, scale: reading?.scale ?? 0 })
@@ -21,7 +23,15 @@ export function encodeEdge({ reading, ...rest }: StoredEdge): Buffer {
 
 const NO_BYTES = new Int8Array(0)
 
+/** The id is the one that they have today. */
 export function decodeEdge(value: Uint8Array): StoredEdge {
+  const edge = decodeOldEdge(value)
+  const colon = edge.id.indexOf(':')
+  return { ...edge, id: edgeId(edge.id.slice(0, colon), edge.id.slice(colon + 1)) }
+}
+
+/** With the id that it had. */
+export function decodeOldEdge(value: Uint8Array): StoredEdge {
   const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength)
   const end = HEADER_BYTES + bytes.readUInt16LE(0)
   const { scale, embedder, ...rest } = JSON.parse(bytes.toString('utf8', HEADER_BYTES, end)) as Omit<

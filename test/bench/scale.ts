@@ -77,11 +77,11 @@ async function bytesPerUser(rewards: number, sample: number): Promise<number> {
   const redis = await startRedis()
   const store = await openStore({ kind: 'redis', url: redis.url, command_timeout_ms: 5_000, retention_days: 90 })
   const used = async () => Number(/used_memory:(\d+)/.exec(String(await redis.command('INFO', 'memory')))?.[1])
-  await store.commitUser('scale', 'first', userWith(0, 1), edgeOf(1))
+  await store.commitUser('scale', 'first', userWith(0, 1), [edgeOf(1)])
   const before = await used()
   for (let user = 1; user <= sample; user++) {
     for (let reward = 1; reward <= rewards; reward++) {
-      await store.commitUser('scale', `user-${user}`, userWith(user, reward), edgeOf(reward))
+      await store.commitUser('scale', `user-${user}`, userWith(user, reward), [edgeOf(reward)])
     }
   }
   const bytes = ((await used()) - before) / sample

@@ -8,6 +8,7 @@ import type { Artifact } from '../artifact/types.ts'
 import { type CandidateScore, type RouteQuery, type Router, RouterError } from '../router.ts'
 import { BatchScores } from './batch-scores.ts'
 import { type Embed, LlmStates, type LlmTable } from './llm-states.ts'
+import { PackedState, type UserStateVector } from './packed-state.ts'
 
 /** Milliseconds without a run after one that exceeded the deadline. */
 const PAUSE_MS = 2_000
@@ -56,7 +57,8 @@ export class GraphRouter implements Router {
   readonly artifact: Artifact
   readonly #deadlineMs: number
   readonly #log: Logger
-  readonly #cold: Float32Array
+  /** State of a new user, [S]. */
+  readonly cold: Float32Array
   readonly #idle: Inputs[] = []
   /** z of everybody's favourite among a table's candidates; absent where the artifact takes none. */
   readonly #anchors = new WeakMap<LlmTable, Promise<Tensor> | Tensor>()
@@ -71,7 +73,7 @@ export class GraphRouter implements Router {
     this.llms = new LlmStates(artifact, embed, loadEvidence, log)
     this.#deadlineMs = deadlineMs
     this.#log = log
-    this.#cold = cold
+    this.cold = cold
     const { usual } = artifact.manifest
     // Without usual questions, one that says nothing; undefined: from before there was a favourite.
     this.#usual = usual ? floats(usual) : usual === null ? new Float32Array(artifact.dims.E) : null
@@ -113,7 +115,7 @@ export class GraphRouter implements Router {
       const state = new Float32Array(n * S)
       for (const [row, one] of some.entries()) {
         query.set(one, row * E)
-        state.set(this.#cold, row * S)
+        state.set(this.cold, row * S)
       }
       const nothing = new Tensor('float32', new Float32Array(Z), [1, Z])
       const { reading } = await this.artifact.sessions.score.run({
@@ -212,7 +214,7 @@ export class GraphRouter implements Router {
     const m = candidates.length
     const rows = z.data as Float32Array
     const state = new Float32Array(n * S)
-    for (let row = 0; row < n; row++) state.set(this.#cold, row * S)
+    for (let row = 0; row < n; row++) state.set(this.cold, row * S)
     const { mean } = await this.artifact.sessions.score.run({
       query: new Tensor('float32', usual, [n, E]),
       prompt_tokens: new Tensor('float32', new Float32Array(n).fill(USUAL_PROMPT_TOKENS), [n]),
@@ -234,7 +236,7 @@ export class GraphRouter implements Router {
     const n = batch.length
     for (const [row, { query }] of batch.entries()) {
       inputs.query.set(query.embedding, row * E)
-      inputs.state.set(query.state ?? this.#cold, row * S)
+      writeState(query.state ?? this.cold, inputs.state, row * S)
       inputs.promptTokens[row] = query.promptTokens
       inputs.costWeight[row] = query.costWeight ?? -1
     }
@@ -256,6 +258,11 @@ export class GraphRouter implements Router {
       costWeight: new Float32Array(MAX_BATCH),
     }
   }
+}
+
+function writeState(state: UserStateVector, target: Float32Array, at: number): void {
+  if (state instanceof PackedState) state.writeTo(target, at)
+  else target.set(state, at)
 }
 
 /** From base64, little-endian. */

@@ -1,7 +1,9 @@
 import { floatBytes, floatsOf } from '../bytes.ts'
-import { decodeEdge, encodeEdge } from '../codec.ts'
-import { ErasedError, MAX_EDGES, type StoredEdge, type StoredUser, type UserState } from '../store.ts'
+import { decodeEdge } from '../codec.ts'
+import { decodeHistory, encodeHistory } from '../history.ts'
+import { ErasedError, type StoredEdge, type StoredUser, type UserState } from '../store.ts'
 import { daysBack } from '../usage.ts'
+import { beliefOf, encodeBelief, mergeEdges } from '../user-rows.ts'
 import { announcing, type RedisAccess } from './access.ts'
 import { nodesOf } from './erase-tenant.ts'
 import * as keys from './keys.ts'
@@ -28,28 +30,42 @@ export class RedisUsers {
   }
 
   async loadUser(tenant: string, user: string): Promise<StoredUser | null> {
-    const fields = await this.#redis.ask(tenant, () => this.#redis.client.hgetallBuffer(keys.user(tenant, user)))
-    return fields.revision ? userOf(fields as Record<StateField | 'sums', Buffer>) : null
+    const fields = await this.#load(tenant, user, USER_FIELDS)
+    if (!fields.revision) return null
+    const isEarlier = !fields.belief
+    return {
+      ...userStateOf(fields),
+      older: floatsOf(fields.older ?? NOTHING),
+      ...(isEarlier && fields.sums && { sums: floatsOf(fields.sums) }),
+    }
   }
 
   async loadUserState(tenant: string, user: string): Promise<UserState | null> {
-    const values = await this.#redis.ask(tenant, () =>
-      this.#redis.client.hmgetBuffer(keys.user(tenant, user), ...STATE_FIELDS),
-    )
-    const fields = Object.fromEntries(STATE_FIELDS.map((field, i) => [field, values[i]]))
-    return fields.revision ? userStateOf(fields as Record<StateField, Buffer>) : null
+    const fields = await this.#load(tenant, user, STATE_FIELDS)
+    return fields.revision ? userStateOf(fields) : null
+  }
+
+  async #load<F extends string>(tenant: string, user: string, names: readonly F[]): Promise<Fields<F>> {
+    const values = await this.#redis.ask(tenant, () => this.#redis.client.hmgetBuffer(keys.user(tenant, user), ...names))
+    return Object.fromEntries(names.map((name, i) => [name, values[i] ?? null])) as Fields<F>
   }
 
   async loadEdges(tenant: string, user: string): Promise<StoredEdge[]> {
-    const edges = await this.#redis.ask(tenant, () => this.#redis.client.hvalsBuffer(keys.edges(tenant, user)))
-    return edges.map(decodeEdge).sort((a, b) => a.seq - b.seq || (a.id < b.id ? -1 : 1))
+    const { client } = this.#redis
+    const [history, since] = await this.#redis.ask(tenant, () =>
+      Promise.all([
+        client.hgetBuffer(keys.user(tenant, user), 'history'),
+        client.hvalsBuffer(keys.edges(tenant, user)),
+      ]),
+    )
+    return mergeEdges(decodeHistory(history ?? NOTHING), since.map(decodeEdge))
   }
 
   async commitUser(
     tenant: string,
     user: string,
     next: StoredUser,
-    edge?: StoredEdge,
+    edges?: readonly StoredEdge[],
     askedAt = Date.now(),
   ): Promise<boolean> {
     const done = await this.#redis.run(
@@ -61,18 +77,14 @@ export class RedisUsers {
       ],
       [
         next.revision,
-        next.policy,
         next.rewards,
-        floatBytes(next.sums),
-        floatBytes(next.state),
         JSON.stringify(next.preferences),
         next.updatedAt,
-        ...announcing({ kind: 'user', tenant, user }),
-        MAX_EDGES,
         next.since,
         next.heardAt,
+        ...announcing({ kind: 'user', tenant, user }),
         askedAt,
-        ...(edge ? [edge.id, edge.seq, encodeEdge(edge)] : []),
+        ...(edges ? [encodeBelief(next), encodeHistory(edges), floatBytes(next.older)] : []),
       ],
     )
     if (done === -1) throw new ErasedError('The user has been erased.')
@@ -173,29 +185,28 @@ export class RedisUsers {
 
 const STATE_FIELDS = [
   'revision',
-  'policy',
   'rewards',
-  'state',
   'preferences',
   'updated_at',
   'since',
   'heard_at',
+  'belief',
+  // As earlier versions write a belief.
+  'policy',
+  'state',
 ] as const
-type StateField = (typeof STATE_FIELDS)[number]
+const USER_FIELDS = [...STATE_FIELDS, 'older', 'sums'] as const
+type Fields<F extends string> = Record<F, Buffer | null>
 
-const userOf = (fields: Record<StateField | 'sums', Buffer>): StoredUser => ({
-  ...userStateOf(fields),
-  sums: floatsOf(fields.sums),
-})
+const NOTHING = Buffer.alloc(0)
 
-const userStateOf = (fields: Record<StateField, Buffer>): UserState => ({
+const userStateOf = (fields: Fields<(typeof STATE_FIELDS)[number]>): UserState => ({
   revision: Number(fields.revision),
-  policy: String(fields.policy),
   rewards: Number(fields.rewards),
-  state: floatsOf(fields.state),
+  ...beliefOf({ belief: fields.belief, policy: String(fields.policy ?? ''), state: fields.state ?? NOTHING }),
   preferences: JSON.parse(String(fields.preferences)),
   updatedAt: Number(fields.updated_at),
-  // Not there in what an earlier release wrote.
+  // Not there where it is 0, nor in what an earlier release wrote.
   since: Number(fields.since ?? 0),
   heardAt: Number(fields.heard_at ?? 0),
 })

@@ -30,23 +30,33 @@ export function prepareStatements(db: DatabaseSync) {
     idleUsers: prepare('SELECT user FROM users WHERE tenant = ? AND updated_at < ? LIMIT ?'),
     dropUser: prepare('DELETE FROM users WHERE tenant = ? AND user = ?'),
     dropEdgesOf: prepare('DELETE FROM edges WHERE tenant = ? AND user = ?'),
+    dropMemory: prepare('DELETE FROM memories WHERE tenant = ? AND user = ?'),
     /** Each takes the new id, tenant and the old one. */
-    moveUser: ['users', 'edges', 'salts', 'interactions', 'rewards'].map((table) =>
+    moveUser: ['users', 'memories', 'edges', 'salts', 'interactions', 'rewards'].map((table) =>
       prepare(`UPDATE OR IGNORE ${table} SET user = ? WHERE tenant = ? AND user = ?`),
     ),
 
-    loadUser: prepare('SELECT * FROM users WHERE tenant = ? AND user = ?'),
-    loadUserState: prepare(
-      `SELECT revision, policy, rewards, state, preferences, updated_at, since, heard_at FROM users
-      WHERE tenant = ? AND user = ?`,
-    ),
+    loadUser: prepare(`
+      SELECT u.*, m.belief, m.older FROM users u LEFT JOIN memories m ON m.tenant = u.tenant AND m.user = u.user
+      WHERE u.tenant = ? AND u.user = ?`),
+    loadUserState: prepare(`
+      SELECT revision, policy, rewards, state, preferences, updated_at, since, heard_at, m.belief
+      FROM users u LEFT JOIN memories m ON m.tenant = u.tenant AND m.user = u.user
+      WHERE u.tenant = ? AND u.user = ?`),
     userRevision: prepare('SELECT revision FROM users WHERE tenant = ? AND user = ?'),
-    saveUser: prepare('INSERT OR REPLACE INTO users VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)'),
-    loadEdges: prepare('SELECT edge FROM edges WHERE tenant = ? AND user = ? ORDER BY seq, id'),
-    saveEdge: prepare('INSERT OR REPLACE INTO edges VALUES (?, ?, ?, ?, ?)'),
-    dropEdges: prepare(`
-      DELETE FROM edges WHERE tenant = ? AND user = ? AND id IN (
-        SELECT id FROM edges WHERE tenant = ? AND user = ? ORDER BY seq DESC, id DESC LIMIT -1 OFFSET ?)`),
+    /** A belief that an earlier version wrote stays. */
+    saveUser: prepare(`
+      INSERT INTO users (tenant, user, revision, policy, rewards, sums, state, preferences, updated_at, since, heard_at)
+      VALUES (?, ?, ?, '', ?, x'', x'', ?, ?, ?, ?)
+      ON CONFLICT DO UPDATE SET revision = excluded.revision, rewards = excluded.rewards,
+        preferences = excluded.preferences, updated_at = excluded.updated_at, since = excluded.since,
+        heard_at = excluded.heard_at`),
+    dropEarlierBelief: prepare(
+      "UPDATE users SET policy = '', sums = x'', state = x'' WHERE tenant = ? AND user = ? AND policy <> ''",
+    ),
+    saveMemory: prepare('INSERT OR REPLACE INTO memories VALUES (?, ?, ?, ?, ?)'),
+    loadHistory: prepare('SELECT history FROM memories WHERE tenant = ? AND user = ?'),
+    loadEarlierEdges: prepare('SELECT edge FROM edges WHERE tenant = ? AND user = ?'),
 
     openInteraction: prepare(`
       INSERT INTO open_interactions (tenant, id, user, ts, completion_id, state) SELECT ?, ?, ?, ?, ?, ?

@@ -99,7 +99,7 @@ describe('with a user of thousands of rows', () => {
     await store.appendInteractions(rows)
     await store.appendRewards(rows.map(({ id }) => aReward({ tenant: t, user, interaction: id })))
     for (let revision = 1; revision <= MAX_EDGES + 3; revision++) {
-      await store.commitUser(t, user, aUser({ revision }), anEdge({ id: `e-${revision}`, seq: revision }))
+      await store.commitUser(t, user, aUser({ revision }), [anEdge({ id: `e-${revision}`, seq: revision })])
     }
     const turn = {
       candidate: 'c',
@@ -154,7 +154,7 @@ describe('with a user of thousands of rows', () => {
     }
     await store.createKey(key)
     await store.revokeKey(`k-${t}`, 2)
-    await store.commitUser(t, 'idle', aUser({ updatedAt: 1 }), anEdge(), Date.now())
+    await store.commitUser(t, 'idle', aUser({ updatedAt: 1 }), [anEdge()], Date.now())
     await store.appendInteractions([anInteraction({ tenant: t, user: 'idle' })])
     expect(await store.moveUser(t, 'idle', 'moved')).toBe(true)
     for (let from: string | null = ''; from !== null; ) {
@@ -165,7 +165,7 @@ describe('with a user of thousands of rows', () => {
     expect(await store.eraseUser(t, user)).toBeGreaterThan(3 * rows.length)
     const old = `old-${t}`
     await store.appendInteractions(Array.from({ length: 200 }, () => anInteraction({ tenant: old, user })))
-    await store.commitUser(old, user, aUser(), anEdge())
+    await store.commitUser(old, user, aUser())
     const client = new Redis(redis.url)
     await ageInRedis(client, old, { [user]: anEdge() })
     client.disconnect()

@@ -104,7 +104,7 @@ describe('Redis', () => {
     const row = anInteraction({ user: 'some-user', text: 'a prompt' })
     await store.appendInteractions([row])
     await store.appendRewards([aReward({ user: 'some-user', interaction: row.id })])
-    await store.commitUser('acme', 'some-user', aUser(), anEdge())
+    await store.commitUser('acme', 'some-user', aUser(), [anEdge()])
     await store.addEvidence('acme', 'p', 'c', Float32Array.of(1))
     await store.eraseUser('acme', 'other-user')
     const keys = ((await server.command('KEYS', '*')) as Buffer[]).map(String)
