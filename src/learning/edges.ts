@@ -20,6 +20,7 @@ export function edgesOf(reward: RewardRecord, interaction: InteractionSummary): 
   if (!reading && !vector) return []
   const about = (id: string, of: Partial<StoredEdge>): Omit<StoredEdge, 'seq'> => ({
     id: edgeId(interaction.id, id),
+    interaction: interaction.id,
     ts: reward.ts,
     candidate,
     reading,

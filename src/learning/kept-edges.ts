@@ -52,11 +52,10 @@ export class KeptEdges {
   sumsOf(policy: Policy, tenant: string, user: string, stored: StoredUser | null): Float32Array | null {
     const { H } = policy.router.artifact.dims
     if (!stored) return new Float32Array(H)
+    // A row as the version before writes it.
+    if (stored.sums && stored.policy === policy.version) return widened(stored.sums, H)
     const cached = this.#sums.get(userKey(tenant, user))
-    if (cached?.of !== stampOf(stored) || cached.policy !== policy.version || cached.sums.length > H) return null
-    const sums = new Float32Array(H)
-    sums.set(cached.sums)
-    return sums
+    return cached?.of === stampOf(stored) && cached.policy === policy.version ? widened(cached.sums, H) : null
   }
 
   /** After a commit: as the store has it now. Without edges: a change of something else. */
@@ -84,6 +83,13 @@ export class KeptEdges {
     this.#edges.delete(userKey(tenant, user))
     this.#sums.delete(userKey(tenant, user))
   }
+}
+
+function widened(sums: Float32Array, length: number): Float32Array | null {
+  if (sums.length > length) return null
+  const whole = new Float32Array(length)
+  whole.set(sums)
+  return whole
 }
 
 /** A user who was erased and came back may be at the same revision, but not since the same time. */

@@ -7,6 +7,8 @@ import type { Policy } from '../routing/policy.ts'
 import { KeyedQueue } from '../runtime/keyed-queue.ts'
 import { userKey } from '../runtime/keys.ts'
 import { quantise } from '../runtime/quantise.ts'
+import { floatBytes } from '../store/bytes.ts'
+import { plainState } from '../store/plain-state.ts'
 import type { RewardRecord } from '../store/records/codec.ts'
 import {
   ErasedError,
@@ -35,7 +37,7 @@ import { KeptEdges } from './kept-edges.ts'
 import { propertiesOf } from './kinds.ts'
 import { LearnLater } from './learn-later.ts'
 import { Pace } from './pace.ts'
-import { addMessage, blockOf, isFiniteVector, startBlocks } from './profile.ts'
+import { addMessage, blockOf, isFiniteVector, startBlocks, withoutZerosAtEnd } from './profile.ts'
 import type { UserStates } from './user-states.ts'
 import type { VectorVault } from './vector-vault.ts'
 
@@ -291,10 +293,12 @@ export class Learner {
       const said = { since, others, added, old, now, before, counts: speaker !== null }
       const { told, heardAt } = await this.#hear(policy, tenant, user, stored?.heardAt ?? 0, said)
       const rewards = (stored?.rewards ?? 0) + counted(added) - (old ? counted(old) : 0)
-      const next = {
-        ...(stored ?? NOBODY),
-        state: packState(belief.state, policy.router.cold),
+      const asBefore = this.#store.hasEarlierReplicas && (stored === null || stored.sums !== undefined)
+      const next: NextUser = {
+        preferences: stored?.preferences ?? {},
+        state: asBefore ? plainState(floatBytes(belief.state)) : packState(belief.state, policy.router.cold),
         older,
+        ...(asBefore && { sums: withoutZerosAtEnd(belief.sums) }),
         policy: policy.version,
         rewards,
         since,

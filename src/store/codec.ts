@@ -10,8 +10,9 @@ const HEADER_BYTES = 2
  * reading, the reading's int8. Still earlier ones had the query's vector in its place. Now all of a user's lie in one
  * block (`history.ts`).
  */
-export function encodeEdge({ reading, ...rest }: StoredEdge): Buffer {
-  const json = JSON.stringify({ ...rest, scale: reading?.scale ?? 0 })
+export function encodeEdge(edge: StoredEdge): Buffer {
+  const { reading, interaction: _, ...rest } = edge
+  const json = JSON.stringify({ ...rest, id: earlierId(edge), scale: reading?.scale ?? 0 })
   const int8 = reading?.int8 ?? NO_BYTES
   const jsonBytes = Buffer.byteLength(json)
   const bytes = Buffer.allocUnsafe(HEADER_BYTES + jsonBytes + int8.length)
@@ -23,11 +24,16 @@ export function encodeEdge({ reading, ...rest }: StoredEdge): Buffer {
 
 const NO_BYTES = new Int8Array(0)
 
+/** `<interaction>:<kind>` */
+export const earlierId = ({ id, interaction }: Pick<StoredEdge, 'id' | 'interaction'>): string =>
+  interaction === undefined ? id : `${interaction}${id.slice(id.indexOf(':'))}`
+
 /** The id is the one that they have today. */
 export function decodeEdge(value: Uint8Array): StoredEdge {
   const edge = decodeOldEdge(value)
   const colon = edge.id.indexOf(':')
-  return { ...edge, id: edgeId(edge.id.slice(0, colon), edge.id.slice(colon + 1)) }
+  const interaction = edge.id.slice(0, colon)
+  return { ...edge, id: edgeId(interaction, edge.id.slice(colon + 1)), interaction }
 }
 
 /** With the id that it had. */

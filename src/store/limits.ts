@@ -89,6 +89,10 @@ export interface Limits {
 export const limitName = ({ scope, what, window }: Pick<Limit, 'scope' | 'what' | 'window'>) =>
   `${scope}:${what}:${window}`
 
+/** Whether others may soon be waiting for what this reservation gives back: more than half of a place is taken. */
+export const isScarce = ({ limits }: Pick<ReserveRequest, 'limits'>, { granted, states }: Reservation): boolean =>
+  granted && limits.some(({ window, max }, i) => window === 'flight' && (states[i]?.remaining ?? 0) < max / 2)
+
 /** What became of a request with this `Idempotency-Key` so far. */
 export type Claim =
   /** Ours to answer, and then to `complete` or to `release`. */
@@ -166,4 +170,25 @@ export function windowAt(window: Window, now: number): { start: number; end: num
       return { start: Date.UTC(year, month), end: Date.UTC(year, month + 1) }
     }
   }
+}
+
+/** Scopes of a user's limits, of answers and of other requests. */
+export const userScope = (user: string) => `user:${user}`
+export const otherUserScope = (user: string) => `user#other:${user}`
+
+/** Names of the counters that users may have now, in the same order for each: by counter, then by user. */
+export function countersOfUsers(users: readonly string[], now: number): string[][] {
+  const windows: [Window, number][] = [
+    ['minute', now],
+    ['minute', now - MINUTE_MS],
+    ['day', now],
+    ['month', now],
+  ]
+  return [userScope, otherUserScope].flatMap((scopeOf) =>
+    (['requests', 'tokens', 'nanoUsd'] as const).flatMap((what) =>
+      windows.map(([window, at]) =>
+        users.map((user) => `${limitName({ scope: scopeOf(user), what, window })}:${windowAt(window, at).start}`),
+      ),
+    ),
+  )
 }

@@ -42,7 +42,7 @@ export interface StoredUser {
   state: Uint8Array
   /** Sums of the messages of edges that are no longer kept, as they were before the oldest that is; empty: none. */
   older: Float32Array
-  /** Of a row that an earlier version wrote, and nobody since: sums over all edges under `policy`. */
+  /** Of a row as the version before writes it (`hasEarlierReplicas`): sums over all edges under `policy`. */
   sums?: Float32Array
   /** Stated preferences (PUT profile). */
   preferences: Record<string, unknown>
@@ -62,6 +62,8 @@ export type UserState = Omit<StoredUser, 'older' | 'sums'>
 export interface StoredEdge {
   /** `edgeId`: a later reward of the same kind for the same answer replaces the earlier one. */
   id: string
+  /** What the id is a hash of, where it is at hand: it isn't kept. */
+  interaction?: string
   /** Grows with every edge of the user that is added or replaced: their order. */
   seq: number
   ts: number
@@ -206,6 +208,11 @@ export interface RecordFilter {
  */
 export interface Store {
   readonly kind: 'sqlite' | 'redis'
+  /**
+   * Replicas of the version before use it, too, and read users only as they write them: whoever has not been packed yet
+   * is written with `sums` and a plain state.
+   */
+  readonly hasEarlierReplicas: boolean
   readonly limits: Limits
   readonly idempotency: Idempotency
   readonly responses: Responses
@@ -226,7 +233,7 @@ export interface Store {
    * Writes the user, and their edges, if the stored revision still is `next.revision - 1` (0 = no user yet). False =
    * somebody was quicker: load again.
    *
-   * @param edges all that are kept from now on, oldest first, at most MAX_EDGES. Left out: they stay, and so do belief
+   * @param edges all that are kept from now on, oldest first, at most MAX_EDGES; with `next.sums` the last is new. Left out: they stay, and so do belief
    *   and sums; all else of `next` is written
    * @param askedAt when the request began that this is learned from, Unix milliseconds; absent: now
    * @throws ErasedError where user or tenant have been erased since then

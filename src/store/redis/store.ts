@@ -25,6 +25,7 @@ import { RedisHealth } from './health.ts'
 import { RedisIdempotency } from './idempotency.ts'
 import * as keys from './keys.ts'
 import { RedisLimits } from './limits.ts'
+import { moveUser } from './move-user.ts'
 import { RedisRecords } from './records.ts'
 import { RedisResponses } from './responses.ts'
 import { scrubVectors } from './scrub.ts'
@@ -78,11 +79,16 @@ export class RedisStore implements Store {
     this.#sweep = setInterval(() => void this.sweep().catch(() => undefined), SWEEP_MS).unref()
   }
 
+  get hasEarlierReplicas(): boolean {
+    return this.#health.hasEarlier
+  }
+
   /** Waits a moment for the connection, so that the first request finds it. Does not fail when there is none. */
   async connect(): Promise<void> {
     const signal = fairTimeout(CONNECT_WAIT_MS)
     if (this.#redis.client.status !== 'ready')
       await once(this.#redis.client, 'ready', { signal }).catch(() => undefined)
+    await this.#health.lookAround()
   }
 
   readonly findKey: Store['findKey'] = (hash) => this.#keys.findKey(hash)
@@ -99,7 +105,8 @@ export class RedisStore implements Store {
   readonly eraseTenant: Store['eraseTenant'] = (tenant) =>
     eraseTenant(this.#redis, this.#keys, tenant, this.#retentionMs)
   readonly scrubVectors: Store['scrubVectors'] = (read) => scrubVectors(this.#redis, read)
-  readonly moveUser: Store['moveUser'] = (tenant, from, to) => this.#users.moveUser(tenant, from, to)
+  readonly moveUser: Store['moveUser'] = (tenant, from, to) =>
+    moveUser(this.#redis, tenant, from, to, this.#retentionMs)
   readonly touchUser: Store['touchUser'] = (tenant, user) => this.#users.touchUser(tenant, user)
   readonly dropIdleUsers: Store['dropIdleUsers'] = (tenant, before, from) =>
     this.#users.dropIdleUsers(tenant, before, from)

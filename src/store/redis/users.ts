@@ -1,10 +1,12 @@
 import { floatBytes, floatsOf } from '../bytes.ts'
-import { decodeEdge } from '../codec.ts'
+import { decodeEdge, earlierId, encodeEdge } from '../codec.ts'
 import { decodeHistory, encodeHistory } from '../history.ts'
-import { ErasedError, type StoredEdge, type StoredUser, type UserState } from '../store.ts'
+import { numbersOfPlain } from '../plain-state.ts'
+import { ErasedError, MAX_EDGES, type StoredEdge, type StoredUser, type UserState } from '../store.ts'
 import { daysBack } from '../usage.ts'
 import { beliefOf, encodeBelief, mergeEdges } from '../user-rows.ts'
 import { announcing, type RedisAccess } from './access.ts'
+import type { Argument } from './commands.ts'
 import { nodesOf } from './erase-tenant.ts'
 import * as keys from './keys.ts'
 import type { RedisResponses } from './responses.ts'
@@ -68,24 +70,17 @@ export class RedisUsers {
     edges?: readonly StoredEdge[],
     askedAt = Date.now(),
   ): Promise<boolean> {
+    const edge = edges?.at(-1)
+    const change = announcing({ kind: 'user', tenant, user })
+    const asBefore = next.sums && edge ? { sums: next.sums, edge } : null
     const done = await this.#redis.run(
       tenant,
-      'commit-user',
+      asBefore ? 'commit-user-earlier' : 'commit-user',
       [
         ...[keys.user(tenant, user), keys.edges(tenant, user), keys.edgeOrder(tenant, user)],
         ...[keys.erased(tenant, user), keys.tenantErased(tenant)],
       ],
-      [
-        next.revision,
-        next.rewards,
-        JSON.stringify(next.preferences),
-        next.updatedAt,
-        next.since,
-        next.heardAt,
-        ...announcing({ kind: 'user', tenant, user }),
-        askedAt,
-        ...(edges ? [encodeBelief(next), encodeHistory(edges), floatBytes(next.older)] : []),
-      ],
+      asBefore ? earlierArguments(next, asBefore, change, askedAt) : packedArguments(next, edges, change, askedAt),
     )
     if (done === -1) throw new ErasedError('The user has been erased.')
     return done === 1
@@ -148,12 +143,6 @@ export class RedisUsers {
     }
   }
 
-  async moveUser(tenant: string, from: string, to: string): Promise<boolean> {
-    const on = [keys.user, keys.edges, keys.edgeOrder, keys.salt, keys.userLog]
-    const both = on.flatMap((key) => [key(tenant, from), key(tenant, to)])
-    return Number(await this.#redis.run(tenant, 'move-user', both, [])) > 0
-  }
-
   async touchUser(tenant: string, user: string): Promise<void> {
     const key = keys.user(tenant, user)
     await this.#redis.ask(tenant, async () => {
@@ -182,6 +171,28 @@ export class RedisUsers {
     return { dropped, next }
   }
 }
+
+const packedArguments = (
+  next: StoredUser,
+  edges: readonly StoredEdge[] | undefined,
+  change: string[],
+  askedAt: number,
+): Argument[] => [
+  ...[next.revision, next.rewards, JSON.stringify(next.preferences), next.updatedAt, next.since, next.heardAt],
+  ...[...change, askedAt],
+  ...(edges ? [encodeBelief(next), encodeHistory(edges), floatBytes(next.older)] : []),
+]
+
+const earlierArguments = (
+  next: StoredUser,
+  { sums, edge }: { sums: Float32Array; edge: StoredEdge },
+  change: string[],
+  askedAt: number,
+): Argument[] => [
+  ...[next.revision, next.policy, next.rewards, floatBytes(sums), Buffer.from(numbersOfPlain(next.state))],
+  ...[JSON.stringify(next.preferences), next.updatedAt, ...change, MAX_EDGES, next.since, next.heardAt, askedAt],
+  ...[earlierId(edge), edge.seq, encodeEdge(edge)],
+]
 
 const STATE_FIELDS = [
   'revision',

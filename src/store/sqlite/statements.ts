@@ -7,9 +7,6 @@ export function prepareStatements(db: DatabaseSync) {
     begin: prepare('BEGIN IMMEDIATE'),
     commit: prepare('COMMIT'),
     rollback: prepare('ROLLBACK'),
-    savepoint: prepare('SAVEPOINT one'),
-    release: prepare('RELEASE one'),
-    undo: prepare('ROLLBACK TO one'),
 
     findKey: prepare('SELECT * FROM keys WHERE hash = ?'),
     createKey: prepare('INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)'),
@@ -31,10 +28,30 @@ export function prepareStatements(db: DatabaseSync) {
     dropUser: prepare('DELETE FROM users WHERE tenant = ? AND user = ?'),
     dropEdgesOf: prepare('DELETE FROM edges WHERE tenant = ? AND user = ?'),
     dropMemory: prepare('DELETE FROM memories WHERE tenant = ? AND user = ?'),
-    /** Each takes the new id, tenant and the old one. */
-    moveUser: ['users', 'memories', 'edges', 'salts', 'interactions', 'rewards'].map((table) =>
+    /** What is of bounded size; each takes the new id, tenant and the old one. */
+    moveUser: ['users', 'memories', 'edges', 'salts'].map((table) =>
       prepare(`UPDATE OR IGNORE ${table} SET user = ? WHERE tenant = ? AND user = ?`),
     ),
+    /** The log; each takes the new id, tenant, the old one and how many rows at most. */
+    moveSome: ['interactions', 'rewards'].map((table) =>
+      prepare(`
+        UPDATE OR IGNORE ${table} SET user = ?
+        WHERE rowid IN (SELECT rowid FROM ${table} WHERE tenant = ? AND user = ? LIMIT ?)`),
+    ),
+    /** Takes the new id, tenant, day and the old one. */
+    moveUsage: prepare(`
+      INSERT INTO usage SELECT tenant, day, scope, ?, model, requests, prompt_tokens, completion_tokens, nano_usd
+      FROM usage WHERE tenant = ? AND day = ? AND scope = 'user' AND id = ?
+      ON CONFLICT DO UPDATE SET requests = requests + excluded.requests,
+        prompt_tokens = prompt_tokens + excluded.prompt_tokens,
+        completion_tokens = completion_tokens + excluded.completion_tokens, nano_usd = nano_usd + excluded.nano_usd`),
+    dropUsage: prepare("DELETE FROM usage WHERE tenant = ? AND day = ? AND scope = 'user' AND id = ?"),
+    /** Takes the new counter, tenant and the old one. */
+    moveCounter: prepare(`
+      INSERT INTO counters SELECT tenant, ?, value, expires_at FROM counters WHERE tenant = ? AND counter = ?
+      ON CONFLICT DO UPDATE SET value = value + excluded.value, expires_at = max(expires_at, excluded.expires_at)`),
+    dropCounter: prepare('DELETE FROM counters WHERE tenant = ? AND counter = ?'),
+    hasRows: prepare('SELECT 1 FROM interactions WHERE tenant = ? AND user = ? LIMIT 1'),
 
     loadUser: prepare(`
       SELECT u.*, m.belief, m.older FROM users u LEFT JOIN memories m ON m.tenant = u.tenant AND m.user = u.user

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { configSchema } from '../../../src/config/schema.ts'
+import { edgeId } from '../../../src/store/history.ts'
 import { RedisStore } from '../../../src/store/redis/store.ts'
 import { MAX_EDGES } from '../../../src/store/store.ts'
 import { ageInRedis } from '../../support/old-vectors.ts'
@@ -157,6 +158,14 @@ describe('with a user of thousands of rows', () => {
     await store.commitUser(t, 'idle', aUser({ updatedAt: 1 }), [anEdge()], Date.now())
     await store.appendInteractions([anInteraction({ tenant: t, user: 'idle' })])
     expect(await store.moveUser(t, 'idle', 'moved')).toBe(true)
+    await store.appendInteractions(Array.from({ length: 600 }, () => anInteraction({ tenant: t, user: 'before' })))
+    await store.appendInteractions([anInteraction({ tenant: t, user: 'after' })])
+    await store.commitUser(t, 'before', aUser(), [anEdge()])
+    const ofUser = limits
+      .filter(({ window }) => window !== 'flight')
+      .map((limit) => ({ ...limit, scope: 'user:before' }))
+    await store.limits.reserve({ tenant: t, id: 'of-before', limits: ofUser, amounts, ttlMs: 1_000 })
+    expect(await store.moveUser(t, 'before', 'after')).toBe(true)
     for (let from: string | null = ''; from !== null; ) {
       const { next }: { next: string } = await store.dropIdleUsers(t, 2, from)
       from = next === '' ? null : next
@@ -165,6 +174,12 @@ describe('with a user of thousands of rows', () => {
     expect(await store.eraseUser(t, user)).toBeGreaterThan(3 * rows.length)
     const old = `old-${t}`
     await store.appendInteractions(Array.from({ length: 200 }, () => anInteraction({ tenant: old, user })))
+    // As while a replica of the version before is there.
+    for (let revision = 1; revision <= MAX_EDGES + 3; revision++) {
+      const next = { ...aUser({ revision }), sums: Float32Array.of(1) }
+      await store.commitUser(old, 'earlier', next, [anEdge({ id: edgeId(`e-${revision}`, 'rating'), seq: revision })])
+    }
+    expect(await store.loadEdges(old, 'earlier')).toHaveLength(MAX_EDGES)
     await store.commitUser(old, user, aUser())
     const client = new Redis(redis.url)
     await ageInRedis(client, old, { [user]: anEdge() })
