@@ -110,9 +110,7 @@ export async function withoutVectorsInClear(
   return edges.map((edge, i) => {
     const query = queries[i]
     if (!isClear(edge)) return edge
-    return query
-      ? { ...edge, reading: quantise(query), reader: reader ?? '', vector: null }
-      : { ...edge, vector: null }
+    return query ? { ...edge, reading: quantise(query), reader: reader ?? '', vector: null } : { ...edge, vector: null }
   })
 }
 

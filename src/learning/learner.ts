@@ -347,7 +347,9 @@ export class Learner {
     const open = await this.#open(policy, tenant, user, [added, ...(old ? [old] : []), ...gone])
     const messages = await messagesOf(policy, tenant, open, this.#find)
     const [now = null, before = null] = [messages[0], old ? messages[1] : null]
-    const was = stored ? await this.#olderOf(policy, tenant, user, stored, old ? [...others, old] : others) : NOTHING_OLDER
+    const was = stored
+      ? await this.#olderOf(policy, tenant, user, stored, old ? [...others, old] : others)
+      : NOTHING_OLDER
     const older = withOlder(was, messages.slice(old ? 2 : 1), policy)
     const sums = old ? null : this.#kept.sumsOf(policy, tenant, user, stored)
     if (sums) {

@@ -77,8 +77,11 @@ export class ByteReader {
   }
 
   float(): number {
-    const value = this.raw(4).readFloatLE()
-    return value
+    return this.raw(4).readFloatLE()
+  }
+
+  rest(): Buffer {
+    return this.raw(this.#bytes.length - this.#at)
   }
 
   raw(length: number): Buffer {

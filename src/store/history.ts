@@ -4,13 +4,13 @@ import { ByteReader, ByteWriter } from './byte-stream.ts'
 import type { StoredEdge } from './store.ts'
 
 const VERSION = 1
-const ID_BYTES = 8
+const ID_BYTES = 6
 
 /** Flags of an edge: what follows. */
 const [READING, VECTOR, COST, REWARD, WEIGHT, COMPLETION] = [1, 2, 4, 8, 16, 32]
 
 /**
- * An edge's id: a hash of the interaction, which tells a user's answers apart (64 bits of SHA-256), and what was said
+ * An edge's id: a hash of the interaction, which tells a user's answers apart (48 bits of SHA-256), and what was said
  * of it. `said`: the kind of the reward, or which side of a preference.
  */
 export const edgeId = (interaction: string, said: string): string => `${interactionHash(interaction)}:${said}`
@@ -100,19 +100,13 @@ export function decodeHistory(content: Uint8Array): StoredEdge[] {
     const weight = flags & WEIGHT ? bytes.float() : 1
     const reading = flags & READING ? readReading(bytes) : null
     const vector =
-      flags & VECTOR
-        ? { embedder: name(), of: { sealed: bytes.raw(bytes.unsigned()).toString('base64') } }
-        : null
+      flags & VECTOR ? { embedder: name(), of: { sealed: bytes.raw(bytes.unsigned()).toString('base64') } } : null
     return {
       ...{ id: `${about}:${said}`, seq, ts, candidate, reading, reader, vector },
       ...{ reward, kind, weight, promptTokens, completionTokens, costUsd },
     }
   })
 }
-
-/** How many edges, without reading them. */
-export const countOf = (content: Uint8Array): number =>
-  content.length === 0 ? 0 : (content[0] as number) + 256 * (content[1] as number)
 
 function hashBytes(about: string): Buffer {
   const bytes = Buffer.from(about, 'base64url')

@@ -165,46 +165,49 @@ it('whatever is said, taken back and said again, under whichever artifacts and i
 it.each([
   ['as this version keeps them', false],
   ['as the version before kept them', true],
-])('forgets edges beyond the newest, not what they said, %s; and takes ratings out, whichever block they are in', async (_, isEarlier) => {
-  const fade = 0.999
-  policy = inBlocks(await tinyPolicy(), fade, 4, 150)
-  const about = (i: number) =>
-    interaction(`old-${i}`, {
-      candidate: POOL[i % POOL.length]?.name as string,
-      reading: tinyReading(`question ${i}`),
-    })
-  let all: StoredEdge[] = []
-  const edgeOf = (i: number) => {
-    const [edge] = edgesOf(reward(about(i), Math.cos(i), { binary: false, ts: i }), about(i))
-    return { ...(edge as Omit<StoredEdge, 'seq'>), seq: i }
-  }
-  const early = isEarlier ? MAX_EDGES + 40 : MAX_EDGES - 30
-  for (let i = 1; i <= early; i++) all.push(edgeOf(i))
-  const { sums, state } = await rebuild(policy, 'acme', all, findCandidate)
-  const user = {
-    ...{ policy: policy.version, rewards: early, preferences: {}, updatedAt: 1, since: 1, heardAt: 1 },
-    ...{ revision: 1, state: plainState(floatBytes(state)), older: new Float32Array(0) },
-  }
-  if (isEarlier) {
-    const db = new DatabaseSync(path)
-    const edges = all.slice(-MAX_EDGES).map((edge) => ({ ...edge, id: `old-${edge.seq}:rating` }))
-    writeAsBefore(db, 'acme', 'ann', { ...user, sums, state }, edges)
-    db.close()
-  } else await store.commitUser('acme', 'ann', user, all)
-  for (let i = early + 1; i <= early + 100; i++) {
-    const given = reward(about(i), Math.cos(i), { binary: false, ts: i })
-    expect(await learner.apply(policy, given, about(i))).toBe('learned')
-    all.push(edgeOf(i))
-  }
-  expect(await store.loadEdges('acme', 'ann')).toHaveLength(MAX_EDGES)
-  expectClose(await sumsOf(), (await rebuild(policy, 'acme', all, findCandidate)).sums, 1e-4)
-  const later = learnerOn(store)
-  for (const i of [early + 100, 101 + early - 500, early - 300, early, early + 99, early - 300]) {
-    const given = reward(about(i), Math.sin(i), { binary: false, ts: 10_000 + ++ticks })
-    expect(await later.learner.apply(policy, given, about(i))).toBe('learned')
-    const newest = (await store.loadEdges('acme', 'ann')).at(-1) as StoredEdge
-    all = [...all.filter(({ id }) => id !== newest.id), newest]
+])(
+  'forgets edges beyond the newest, not what they said, %s; and takes ratings out, whichever block they are in',
+  async (_, isEarlier) => {
+    const fade = 0.999
+    policy = inBlocks(await tinyPolicy(), fade, 4, 150)
+    const about = (i: number) =>
+      interaction(`old-${i}`, {
+        candidate: POOL[i % POOL.length]?.name as string,
+        reading: tinyReading(`question ${i}`),
+      })
+    let all: StoredEdge[] = []
+    const edgeOf = (i: number) => {
+      const [edge] = edgesOf(reward(about(i), Math.cos(i), { binary: false, ts: i }), about(i))
+      return { ...(edge as Omit<StoredEdge, 'seq'>), seq: i }
+    }
+    const early = isEarlier ? MAX_EDGES + 40 : MAX_EDGES - 30
+    for (let i = 1; i <= early; i++) all.push(edgeOf(i))
+    const { sums, state } = await rebuild(policy, 'acme', all, findCandidate)
+    const user = {
+      ...{ policy: policy.version, rewards: early, preferences: {}, updatedAt: 1, since: 1, heardAt: 1 },
+      ...{ revision: 1, state: plainState(floatBytes(state)), older: new Float32Array(0) },
+    }
+    if (isEarlier) {
+      const db = new DatabaseSync(path)
+      const edges = all.slice(-MAX_EDGES).map((edge) => ({ ...edge, id: `old-${edge.seq}:rating` }))
+      writeAsBefore(db, 'acme', 'ann', { ...user, sums, state }, edges)
+      db.close()
+    } else await store.commitUser('acme', 'ann', user, all)
+    for (let i = early + 1; i <= early + 100; i++) {
+      const given = reward(about(i), Math.cos(i), { binary: false, ts: i })
+      expect(await learner.apply(policy, given, about(i))).toBe('learned')
+      all.push(edgeOf(i))
+    }
+    expect(await store.loadEdges('acme', 'ann')).toHaveLength(MAX_EDGES)
     expectClose(await sumsOf(), (await rebuild(policy, 'acme', all, findCandidate)).sums, 1e-4)
-  }
-  later.states.close()
-})
+    const later = learnerOn(store)
+    for (const i of [early + 100, 101 + early - 500, early - 300, early, early + 99, early - 300]) {
+      const given = reward(about(i), Math.sin(i), { binary: false, ts: 10_000 + ++ticks })
+      expect(await later.learner.apply(policy, given, about(i))).toBe('learned')
+      const newest = (await store.loadEdges('acme', 'ann')).at(-1) as StoredEdge
+      all = [...all.filter(({ id }) => id !== newest.id), newest]
+      expectClose(await sumsOf(), (await rebuild(policy, 'acme', all, findCandidate)).sums, 1e-4)
+    }
+    later.states.close()
+  },
+)

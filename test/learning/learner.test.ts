@@ -307,7 +307,14 @@ describe('a preferred model', () => {
     expect(gained('dear')).toBeGreaterThan(gained('middle'))
     expect(await store.loadEdges('acme', 'ann')).toMatchObject([
       { id: edgeId('i', 'preference'), candidate: 'middle', reward: -1, weight: 0.5 },
-      { id: edgeId('i', 'preference:other'), candidate: 'dear', reward: 1, weight: 0.5, completionTokens: -1, costUsd: -1 },
+      {
+        id: edgeId('i', 'preference:other'),
+        candidate: 'dear',
+        reward: 1,
+        weight: 0.5,
+        completionTokens: -1,
+        costUsd: -1,
+      },
     ])
   })
 

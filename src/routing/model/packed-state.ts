@@ -1,5 +1,5 @@
 import { PLAIN, plainState } from '../../store/plain-state.ts'
-import { BitReader, BitWriter, PARAMETER_BITS } from './bits.ts'
+import { BitReader, BitWriter, PARAMETER_BITS, shortFloat } from '../../runtime/bits.ts'
 
 /**
  * A user's state as it is kept, in the store and in memory: of a Gaussian belief (K means, then a symmetric K x K
@@ -19,9 +19,10 @@ const [CORRELATIONS, LOW_RANK] = [1, 2]
 /** Of an entry of the covariance, in units of both its standard deviations; that of the mean is finer. */
 const TOLERANCE = 1e-4
 /** Of a variance at which there is no further vector, and of what rounding leaves in the row of one. */
-const [STOP, STEP] = [1e-5, 4e-5]
+const [STOP, STEP] = [2e-5, 8e-5]
 const MAX_INT16 = 32_767
 const MOST_STEPS = 2 ** 22
+const PIVOT_BITS = 8
 
 /** Unpacked only when it is scored: a user in memory is mostly one who waits. */
 export class PackedState {
@@ -212,17 +213,17 @@ function packLowRank(state: Float32Array, cold: Float32Array): Uint8Array | null
     const variance = left[pivot * k + pivot]!
     const sign = variance < 0 ? -1 : 1
     const size = Math.sqrt(Math.abs(variance))
-    // The pivot is exact; what rounding leaves of the others' rows is seen by later vectors, of its own by none.
+    // What rounding leaves of other rows is seen by later vectors, of the pivot's own by none.
     const steps = Math.ceil((size * size) / (STEP * fine[pivot]! * finestOf(fine, width)))
-    const scale = Math.fround(size / steps)
+    const scale = shortFloat(size / steps)
     if (!(steps < MOST_STEPS)) return null
     for (let n = 0; n < width; n++) {
       codes[n] = Math.round(left[n * k + pivot]! / (sign * size * scale))
       vector[n] = codes[n]! * scale
     }
-    bits.write(pivot, 8)
+    bits.write(pivot, PIVOT_BITS)
     bits.write(sign < 0 ? 1 : 0, 1)
-    bits.writeFloat(scale)
+    bits.writeShortFloat(scale)
     if (!bits.writeAll(codes, width)) return null
     subtract(left, vector, sign, k, width)
     if (!isWithin(left, fine, k, pivot, width)) return null
@@ -284,10 +285,10 @@ function writeLowRank(bytes: Uint8Array, cold: Float32Array, target: Float32Arra
   const order = new Uint8Array(k).map((_, i) => i)
   const vector = new Float64Array(k)
   for (let width = k; width > k - bytes[1]!; width--) {
-    const pivot = bits.read(8)
+    const pivot = bits.read(PIVOT_BITS)
     if (pivot >= width) throw new RangeError('no state of this artifact')
     const sign = bits.read(1) === 1 ? -1 : 1
-    const scale = bits.readFloat()
+    const scale = bits.readShortFloat()
     const parameter = bits.read(PARAMETER_BITS)
     vector.fill(0)
     for (let n = 0; n < width; n++) vector[order[n]!] = bits.readOne(parameter) * scale

@@ -50,7 +50,9 @@ export class RedisHealth {
 
   /** Before the first check: who is there. What can't be asked is asked by the next check. */
   async lookAround(): Promise<void> {
-    const ids = await this.#redis.ask('{keys}', () => this.#redis.client.zrange(keys.REPLICAS, '0', '-1')).catch(() => [])
+    const ids = await this.#redis
+      .ask('{keys}', () => this.#redis.client.zrange(keys.REPLICAS, '0', '-1'))
+      .catch(() => [])
     this.#hasEarlier = ids.some((id) => !id.startsWith(READS_PACKED))
   }
 

@@ -1,10 +1,9 @@
 import { floatBytes, floatsOf } from '../bytes.ts'
 import { decodeEdge, earlierId, encodeEdge } from '../codec.ts'
-import { decodeHistory, encodeHistory } from '../history.ts'
 import { numbersOfPlain } from '../plain-state.ts'
 import { ErasedError, MAX_EDGES, type StoredEdge, type StoredUser, type UserState } from '../store.ts'
 import { daysBack } from '../usage.ts'
-import { beliefOf, encodeBelief, mergeEdges } from '../user-rows.ts'
+import { beliefOf, edgesIn, encodeMemory, mergeEdges } from '../user-rows.ts'
 import { announcing, type RedisAccess } from './access.ts'
 import type { Argument } from './commands.ts'
 import { nodesOf } from './erase-tenant.ts'
@@ -48,19 +47,21 @@ export class RedisUsers {
   }
 
   async #load<F extends string>(tenant: string, user: string, names: readonly F[]): Promise<Fields<F>> {
-    const values = await this.#redis.ask(tenant, () => this.#redis.client.hmgetBuffer(keys.user(tenant, user), ...names))
+    const values = await this.#redis.ask(tenant, () =>
+      this.#redis.client.hmgetBuffer(keys.user(tenant, user), ...names),
+    )
     return Object.fromEntries(names.map((name, i) => [name, values[i] ?? null])) as Fields<F>
   }
 
   async loadEdges(tenant: string, user: string): Promise<StoredEdge[]> {
     const { client } = this.#redis
-    const [history, since] = await this.#redis.ask(tenant, () =>
+    const [[belief = null, history = null], since] = await this.#redis.ask(tenant, () =>
       Promise.all([
-        client.hgetBuffer(keys.user(tenant, user), 'history'),
+        client.hmgetBuffer(keys.user(tenant, user), 'belief', 'history'),
         client.hvalsBuffer(keys.edges(tenant, user)),
       ]),
     )
-    return mergeEdges(decodeHistory(history ?? NOTHING), since.map(decodeEdge))
+    return mergeEdges(edgesIn(belief, history), since.map(decodeEdge))
   }
 
   async commitUser(
@@ -177,11 +178,13 @@ const packedArguments = (
   edges: readonly StoredEdge[] | undefined,
   change: string[],
   askedAt: number,
-): Argument[] => [
-  ...[next.revision, next.rewards, JSON.stringify(next.preferences), next.updatedAt, next.since, next.heardAt],
-  ...[...change, askedAt],
-  ...(edges ? [encodeBelief(next), encodeHistory(edges), floatBytes(next.older)] : []),
-]
+): Argument[] => {
+  const memory = edges && encodeMemory(next, edges)
+  return [
+    ...[next.revision, next.rewards, JSON.stringify(next.preferences), next.updatedAt, ...change, askedAt],
+    ...(memory ? [memory.belief, memory.history, floatBytes(next.older)] : []),
+  ]
+}
 
 const earlierArguments = (
   next: StoredUser,
@@ -199,12 +202,12 @@ const STATE_FIELDS = [
   'rewards',
   'preferences',
   'updated_at',
-  'since',
-  'heard_at',
   'belief',
   // As earlier versions write a belief.
   'policy',
   'state',
+  'since',
+  'heard_at',
 ] as const
 const USER_FIELDS = [...STATE_FIELDS, 'older', 'sums'] as const
 type Fields<F extends string> = Record<F, Buffer | null>
@@ -214,10 +217,12 @@ const NOTHING = Buffer.alloc(0)
 const userStateOf = (fields: Fields<(typeof STATE_FIELDS)[number]>): UserState => ({
   revision: Number(fields.revision),
   rewards: Number(fields.rewards),
-  ...beliefOf({ belief: fields.belief, policy: String(fields.policy ?? ''), state: fields.state ?? NOTHING }),
+  ...beliefOf(fields.belief, {
+    policy: String(fields.policy ?? ''),
+    state: fields.state ?? NOTHING,
+    since: Number(fields.since ?? 0),
+    heardAt: Number(fields.heard_at ?? 0),
+  }),
   preferences: JSON.parse(String(fields.preferences)),
   updatedAt: Number(fields.updated_at),
-  // Not there where it is 0, nor in what an earlier release wrote.
-  since: Number(fields.since ?? 0),
-  heardAt: Number(fields.heard_at ?? 0),
 })

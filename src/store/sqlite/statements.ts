@@ -72,7 +72,7 @@ export function prepareStatements(db: DatabaseSync) {
       "UPDATE users SET policy = '', sums = x'', state = x'' WHERE tenant = ? AND user = ? AND policy <> ''",
     ),
     saveMemory: prepare('INSERT OR REPLACE INTO memories VALUES (?, ?, ?, ?, ?)'),
-    loadHistory: prepare('SELECT history FROM memories WHERE tenant = ? AND user = ?'),
+    loadMemory: prepare('SELECT belief, history FROM memories WHERE tenant = ? AND user = ?'),
     loadEarlierEdges: prepare('SELECT edge FROM edges WHERE tenant = ? AND user = ?'),
 
     openInteraction: prepare(`

@@ -2,9 +2,8 @@ import { userHash } from '../../runtime/keys.ts'
 import { restSince } from '../../runtime/rest.ts'
 import { floatBytes, floatsOf } from '../bytes.ts'
 import { decodeEdge } from '../codec.ts'
-import { countOf, decodeHistory, encodeHistory } from '../history.ts'
 import type { StoredEdge, StoredUser, UserState } from '../store.ts'
-import { beliefOf, encodeBelief, mergeEdges } from '../user-rows.ts'
+import { beliefOf, countOf, edgesIn, encodeMemory, mergeEdges } from '../user-rows.ts'
 import { refuseErased } from './erasures.ts'
 import type { Row, SqliteFile } from './file.ts'
 
@@ -37,10 +36,10 @@ export class SqliteUsers {
 
   loadEdges(tenant: string, user: string): Promise<StoredEdge[]> {
     return this.#file.read(() => {
-      const history = this.#file.sql.loadHistory.get(tenant, user)?.history as Uint8Array | undefined
+      const memory = this.#file.sql.loadMemory.get(tenant, user)
       const since = this.#file.sql.loadEarlierEdges.all(tenant, user)
       return mergeEdges(
-        decodeHistory(history ?? NOTHING),
+        edgesIn((memory?.belief ?? null) as Uint8Array | null, (memory?.history ?? null) as Uint8Array | null),
         since.map(({ edge }) => decodeEdge(edge as Uint8Array)),
       )
     })
@@ -61,7 +60,8 @@ export class SqliteUsers {
       const { revision, rewards, preferences, updatedAt, since, heardAt } = next
       sql.saveUser.run(tenant, user, revision, rewards, JSON.stringify(preferences), updatedAt, since, heardAt)
       if (edges) {
-        sql.saveMemory.run(tenant, user, encodeBelief(next), floatBytes(next.older), encodeHistory(edges))
+        const { belief, history } = encodeMemory(next, edges)
+        sql.saveMemory.run(tenant, user, belief, floatBytes(next.older), history)
         sql.dropEarlierBelief.run(tenant, user)
         sql.dropEdgesOf.run(tenant, user)
       }
@@ -70,13 +70,13 @@ export class SqliteUsers {
   }
 
   async eraseUser(tenant: string, user: string): Promise<number> {
-    const { noteErasure, forgetChanges, eraseAll, eraseSome, eraseUsage, loadHistory, dropMemory } = this.#file.sql
+    const { noteErasure, forgetChanges, eraseAll, eraseSome, eraseUsage, loadMemory, dropMemory } = this.#file.sql
     try {
       let rows = await this.#file.writeUrgently<number>(() => {
         noteErasure.run(tenant, userHash(user), Date.now())
         forgetChanges.run(JSON.stringify({ kind: 'user', tenant, user }))
         eraseUsage.run(tenant, user)
-        const edges = countOf((loadHistory.get(tenant, user)?.history as Uint8Array | undefined) ?? NOTHING)
+        const edges = countOf((loadMemory.get(tenant, user)?.belief as Uint8Array | undefined) ?? NOTHING)
         dropMemory.run(tenant, user)
         const erased = eraseAll.reduce((sum, statement) => sum + Number(statement.run(tenant, user).changes), edges)
         return [erased, { kind: 'user', tenant, user }]
@@ -127,13 +127,12 @@ const userOf = (row: Row): StoredUser => ({
 const userStateOf = (row: Row): UserState => ({
   revision: Number(row.revision),
   rewards: Number(row.rewards),
-  ...beliefOf({
-    belief: row.belief as Uint8Array | null,
+  ...beliefOf(row.belief as Uint8Array | null, {
     policy: String(row.policy),
     state: row.state as Uint8Array,
+    since: Number(row.since),
+    heardAt: Number(row.heard_at),
   }),
   preferences: JSON.parse(String(row.preferences)),
   updatedAt: Number(row.updated_at),
-  since: Number(row.since),
-  heardAt: Number(row.heard_at),
 })

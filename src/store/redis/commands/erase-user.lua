@@ -14,10 +14,10 @@
   Bound: 6 calls.
 ]]
 -- DEL first: a full Redis refuses a script whose first write takes memory, and lets one go on that began with this.
-local history = redis.call('HGET', KEYS[1], 'history')
+local belief = redis.call('HGET', KEYS[1], 'belief')
 local rows = redis.call('DEL', KEYS[1]) + redis.call('ZCARD', KEYS[3])
--- It begins with the number of its edges.
-if history and #history > 1 then rows = rows + string.byte(history, 1) + 256 * string.byte(history, 2) end
+-- It begins with the number of edges.
+if belief and #belief > 1 then rows = rows + string.byte(belief, 1) + 256 * string.byte(belief, 2) end
 redis.call('SET', KEYS[4], ARGV[1], 'PX', ARGV[2])
 redis.call('DEL', KEYS[2], KEYS[3], KEYS[5])
 redis.call('PUBLISH', ARGV[3], ARGV[4])

@@ -3,10 +3,23 @@ export const PARAMETER_BITS = 5
 /** A unary part longer than this belongs to no number of ours. */
 const LONGEST_UNARY = 4096
 
+/** Bytes that are left free for what precedes the next list. */
+const SPARE = 8
+
 const float = new Float32Array(1)
 const word = new Uint32Array(float.buffer)
 
-/** Writes numbers bit by bit, the highest first. What doesn't fit is left off: ask `isFull`. */
+/** Of a float32 without its sign: 8 bits of the exponent and 9 of the fraction. */
+const [SHORT_BITS, SHORT_BITS_LEFT] = [17, 14]
+
+/** The largest number that `writeShortFloat` can write and that is not larger than a positive one. */
+export function shortFloat(value: number): number {
+  float[0] = value
+  word[0] = (word[0]! >>> SHORT_BITS_LEFT) << SHORT_BITS_LEFT
+  return float[0]!
+}
+
+/** Writes numbers bit by bit, the highest first. */
 export class BitWriter {
   readonly #bytes: Uint8Array
   #at: number
@@ -36,9 +49,10 @@ export class BitWriter {
     }
   }
 
-  writeFloat(value: number): void {
+  /** A positive number that `shortFloat` has rounded. */
+  writeShortFloat(value: number): void {
     float[0] = value
-    this.write(word[0]!, 32)
+    this.write(word[0]! >>> SHORT_BITS_LEFT, SHORT_BITS)
   }
 
   /**
@@ -47,7 +61,7 @@ export class BitWriter {
    *
    * @returns false where there is no room
    */
-  writeAll(values: Int32Array, count: number): boolean {
+  writeAll(values: ArrayLike<number>, count: number): boolean {
     let [parameter, least] = [0, Number.POSITIVE_INFINITY]
     let sum = 0
     for (let i = 0; i < count; i++) sum += zigzag(values[i]!)
@@ -57,7 +71,7 @@ export class BitWriter {
       for (let i = 0; i < count; i++) bits += zigzag(values[i]!) >>> p
       if (bits < least) [parameter, least] = [p, bits]
     }
-    if (this.#at + (least + PARAMETER_BITS) / 8 + 2 > this.#bytes.length) return false
+    if (this.#at + (least + PARAMETER_BITS) / 8 + SPARE > this.#bytes.length) return false
     this.write(parameter, PARAMETER_BITS)
     for (let i = 0; i < count; i++) {
       const value = zigzag(values[i]!)
@@ -100,8 +114,8 @@ export class BitReader {
     return value
   }
 
-  readFloat(): number {
-    word[0] = this.read(32)
+  readShortFloat(): number {
+    word[0] = this.read(SHORT_BITS) << SHORT_BITS_LEFT
     return float[0]!
   }
 
