@@ -73,7 +73,12 @@ export function beliefOf(belief: Uint8Array | null, earlier: BeliefFields): Beli
   }
   const own = decodeBelief(belief)
   if (earlier.policy === '') return own
-  return { ...own, state: new Uint8Array(0), since: own.since || earlier.since, heardAt: own.heardAt || earlier.heardAt }
+  return {
+    ...own,
+    state: new Uint8Array(0),
+    since: own.since || earlier.since,
+    heardAt: own.heardAt || earlier.heardAt,
+  }
 }
 
 /** What this version keeps, and what an earlier one wrote since: the later word about an answer counts. */

@@ -9,8 +9,9 @@ import { editManifest } from '../routing/support.ts'
 import { ADMIN_KEY, discard, type RunningGateway, startGateway, TEST_KEY } from '../support/gateway.ts'
 
 /** Of the committed artifact. */
-const STATE_NUMBERS = JSON.parse(readFileSync(
-  new URL('../../router-model/artifacts/current/manifest.json', import.meta.url), 'utf8')).dims.S as number
+const STATE_NUMBERS = JSON.parse(
+  readFileSync(new URL('../../router-model/artifacts/current/manifest.json', import.meta.url), 'utf8'),
+).dims.S as number
 const ARTIFACT = resolve(fileURLToPath(new URL('../../router-model/artifacts/current', import.meta.url)))
 
 let gateway: RunningGateway | undefined

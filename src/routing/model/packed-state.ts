@@ -1,5 +1,5 @@
-import { PLAIN, plainState } from '../../store/plain-state.ts'
 import { BitReader, BitWriter, PARAMETER_BITS, shortFloat } from '../../runtime/bits.ts'
+import { PLAIN, plainState } from '../../store/plain-state.ts'
 
 /**
  * A user's state as it is kept, in the store and in memory: of a Gaussian belief (K means, then a symmetric K x K

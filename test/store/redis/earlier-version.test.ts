@@ -80,9 +80,13 @@ test('a row of the version before is read as it is, and kept packed from the nex
   expect((await store.loadEdges(TENANT, 'ann')).map(({ seq }) => seq)).toEqual([1, 2])
   const keys = await client.keys('*ann*')
   expect(keys).toEqual([`pr:{${TENANT}}:user:ann`])
-  expect((await client.hkeys(keys[0] as string)).sort()).toEqual(
-    ['belief', 'preferences', 'revision', 'rewards', 'updated_at'],
-  )
+  expect((await client.hkeys(keys[0] as string)).sort()).toEqual([
+    'belief',
+    'preferences',
+    'revision',
+    'rewards',
+    'updated_at',
+  ])
   states.close()
   await store.close()
 })
