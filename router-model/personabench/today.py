@@ -19,7 +19,8 @@ from rich.table import Table
 from scipy.stats import rankdata
 
 from router_model.data.ability import thinks
-from router_model.data.cards import Card, card_for, card_matrix, code_matrix, price_matrix
+from router_model.data.cards import Card, card_for, card_matrix, price_matrix
+from router_model.data.codes import code_matrix
 from router_model.data.pools import DataError, Pool, sparse_pool
 from router_model.embedding.static import StaticEmbedder
 from router_model.export.artifact import Artifact, read_manifest
@@ -75,8 +76,8 @@ class CardsOnly:
         inputs = {
             "card": card_matrix(cards, m.card_features, m.ability, m.verbosity),
             "text": self.embedder.embed([card.text for card in cards]),
-            "provider_code": code_matrix([card.vendor for card in cards], m.dims.P),
-            "name_code": code_matrix([card.name for card in cards], m.dims.C),
+            "provider_code": code_matrix([card.vendor for card in cards], m.dims.P, m.codes),
+            "name_code": code_matrix([card.name for card in cards], m.dims.C, m.codes),
             "price": price_matrix(cards),
             "evidence": np.zeros((len(cards), m.dims.V), dtype=np.float32),
         }

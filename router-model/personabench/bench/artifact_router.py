@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from personabench.bench.contestant import Kind, Known
 from personabench.bench.live import drawn
-from router_model.data.cards import card_matrix, code_matrix, price_matrix
+from router_model.data.cards import card_matrix, price_matrix
+from router_model.data.codes import code_matrix
 from router_model.data.pools import cost_of
 from router_model.data.simulation import History
 from router_model.embedding.static import StaticEmbedder
@@ -50,8 +51,8 @@ class ArtifactRouter:
         self.inputs = {
             "card": card_matrix(cards, manifest.card_features, manifest.ability, manifest.verbosity),
             "text": self.embedder.embed([card.text for card in cards]),
-            "provider_code": code_matrix([card.vendor for card in cards], manifest.dims.P),
-            "name_code": code_matrix([card.name for card in cards], manifest.dims.C),
+            "provider_code": code_matrix([card.vendor for card in cards], manifest.dims.P, manifest.codes),
+            "name_code": code_matrix([card.name for card in cards], manifest.dims.C, manifest.codes),
             "price": price_matrix(cards),
         }
         evidence = np.zeros((len(cards), manifest.dims.V), dtype=np.float32)

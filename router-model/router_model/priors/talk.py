@@ -46,13 +46,17 @@ def fit_talk_prior(
     *,
     rounds: int = 10,
     common_ridge: float = 4.0,
-    own_ridge: float = 12.0,
+    own_ridge: float = 4.0,
     level_ridge: float = 0.5,
+    latent_ridge: float = 30.0,
     spread: float = 0.35,
     strength: float = 8.0,
 ) -> TalkPrior:
     """`columns` of the card and the slopes `believed` of them; the first `tasks` weights are of tasks, whose log length
     at the mean is about `level`; the rest are latents, which start from 0.
+
+    Least squares over lengths, each LLM counting alike, rather than over weights: what a latent means differs from one
+    set of data to the next, and a mean of weights predicts no mean of lengths.
     """
     llms, n = known.weights.shape
     width = len(columns)
@@ -61,26 +65,22 @@ def fit_talk_prior(
     task = np.zeros(n)
     task[:tasks] = 1.0
     # parameters: offsets [n], common slopes [width] (of tasks), own slopes [width, n]
-    total = n + width + width * n
-    start = np.zeros(total)
-    start[:tasks] = level
-    start[n : n + width] = believed
-    ridge = np.concatenate([np.full(n, level_ridge), np.full(width, common_ridge), np.full(width * n, own_ridge)])
-    solved = start
+    start = np.concatenate([level * task, np.array(believed), np.zeros(width * n)])
+    own = np.where(task > 0, own_ridge, latent_ridge)
+    ridge = np.concatenate([np.where(task > 0, level_ridge, latent_ridge), np.full(width, common_ridge), *[own] * width])
+    design, target = np.diag(ridge), ridge * start
+    for m in range(llms):
+        rows = np.concatenate([np.eye(n), np.outer(task, x[m]), *(v * np.eye(n) for v in x[m])], 1)
+        # the mean over an LLM's queries: a query's task probabilities add up to 1, so these add up to their number
+        weight = known.precision[m] / known.precision[m][:tasks, :tasks].sum() / spread**2
+        design += rows.T @ weight @ rows
+        target += rows.T @ weight @ known.weights[m]
+    solved = np.linalg.solve(design, target)
+    offset, common, own = solved[:n], solved[n : n + width], solved[n + width :].reshape(width, n)
+    slopes = common[:, None] * task + own
     for _ in range(rounds):
-        design, target = np.diag(ridge), ridge * start
-        for m in range(llms):
-            seen = np.linalg.inv(known.precision[m] + 1e-6 * np.eye(n)) + covariance
-            weight = np.linalg.inv(seen)
-            rows = np.concatenate([np.eye(n), np.outer(task, x[m]), *(v * np.eye(n) for v in x[m])], 1)
-            design += rows.T @ weight @ rows
-            target += rows.T @ weight @ known.weights[m]
-        solved = np.linalg.solve(design, target)
-        offset, common, own = solved[:n], solved[n : n + width], solved[n + width :].reshape(width, n)
-        slopes = common[:, None] * task + own
-        mean = offset + x @ slopes
         posterior = np.linalg.inv(known.precision + np.linalg.inv(covariance))
-        left = np.einsum("mkl,ml->mk", posterior @ known.precision, known.weights - mean)
+        left = np.einsum("mkl,ml->mk", posterior @ known.precision, known.weights - offset - x @ slopes)
         scatter = (left[:, :, None] * left[:, None, :] + posterior).sum(0)
         covariance = (scatter + strength * spread**2 * np.eye(n)) / (llms + strength)
     return TalkPrior(offset, slopes, columns, covariance)
