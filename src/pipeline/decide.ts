@@ -143,9 +143,7 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
     }
     const by = scored.fallback === null ? 'graph' : 'fallback'
     const { rewards } = profile
-    const baseline = model.explicit
-      ? null
-      : baselineOf(router, deps, { tenant, user, rewards, policy: scored.version })
+    const baseline = model.explicit ? null : baselineOf(router, deps, { tenant, user, rewards, policy: scored.version })
     const selection = choosePreferring(request.prefers, {
       ...input,
       scores,

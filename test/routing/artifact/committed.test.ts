@@ -57,6 +57,7 @@ describe.each(readdirSync(ARTIFACTS).sort())('artifact %s', (name) => {
       config: routerConfig({ artifact: join(ARTIFACTS, name), required: true }),
       openEmbedder: (artifact) => openEmbedder('static', artifact),
       loadEvidence: async () => new Map(),
+      candidatesOf: () => [],
       log: silent,
     })
     policy = policies.snapshot('acme', 'ann').policy as Policy
