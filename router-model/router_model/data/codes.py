@@ -1,9 +1,9 @@
 """Codes of LLMs and makers: signatures by which likings need no table of them.
 
-`hashed`: bits of a hash, nearly orthogonal. `frame`: those of all names that a tenant may use, turned as little as makes
-them orthonormal (the polar factor; Higham 1986), so that a liking for one says nothing of another; of more names than
-dimensions, the nearest tight frame, which has the least overlap there is (Benedetto & Fickus 2003). The gateway computes
-the same (`src/routing/choose/codes.ts`).
+`hashed`: bits of a hash, nearly orthogonal. `frame`: those of all names that a tenant may use, turned as little as
+makes them orthonormal (the polar factor; Higham 1986), so that a liking for one says nothing of another; of more names
+than dimensions, the nearest tight frame, which has the least overlap there is (Benedetto & Fickus 2003). The gateway
+computes the same (`src/routing/choose/codes.ts`).
 """
 
 from __future__ import annotations
