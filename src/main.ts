@@ -15,7 +15,8 @@ import { createApp } from './server/app.ts'
 import { directly } from './server/direct.ts'
 import { closeAfterAnswers, createHttpServer, drainServer, useCertificate } from './server/http-server.ts'
 import { isFirst, isSupervisor, supervise } from './server/workers.ts'
-import { closeServices, createServices, type Overrides, type Services } from './services.ts'
+import type { Overrides, Services } from './services/contract.ts'
+import { closeServices, createServices } from './services.ts'
 
 /**
  * Reads the configuration, builds the services, listens; drains on SIGTERM and SIGINT.

@@ -6,29 +6,20 @@ import { IdentitySecret } from './candidates/identity-secret.ts'
 import { UserIds } from './candidates/tenants.ts'
 import { vaultSecrets } from './config/cross-check.ts'
 import { ConfigError } from './config/load.ts'
-import { restartNeeded } from './config/restart.ts'
 import type { Config } from './config/schema.ts'
-import { closeSnapshot, type Snapshot } from './config/snapshot.ts'
-import type { ConfigSource, ConfigState } from './config/source.ts'
+import { closeSnapshot } from './config/snapshot.ts'
+import type { ConfigSource } from './config/source.ts'
 import { openEmbedder } from './embedding/index.ts'
-import { ArmReport } from './learning/arm-report.ts'
 import { Erasures } from './learning/erasures.ts'
-import { Learner } from './learning/learner.ts'
-import { askCandidate } from './learning/sources/ask-candidate.ts'
-import { Ghost } from './learning/sources/ghost.ts'
-import { Judge } from './learning/sources/judge.ts'
-import { Surges } from './learning/surges.ts'
-import { takeReward } from './learning/take-reward.ts'
 import { UserRetention } from './learning/user-retention.ts'
 import { UserStates } from './learning/user-states.ts'
 import { VectorScrub } from './learning/vector-scrub.ts'
 import { VectorVault } from './learning/vector-vault.ts'
 import { Latencies } from './observability/latencies.ts'
 import type { Logger } from './observability/logger.ts'
-import { createMetrics, type Metrics } from './observability/metrics.ts'
+import { createMetrics } from './observability/metrics.ts'
 import { StoreHealth } from './observability/store-health.ts'
 import { openTelemetry } from './observability/telemetry/open.ts'
-import type { Telemetry } from './observability/telemetry/telemetry.ts'
 import { Webhook } from './observability/webhook.ts'
 import { Admission } from './pipeline/admission.ts'
 import { Authenticator } from './pipeline/authenticate.ts'
@@ -41,75 +32,16 @@ import { RequestIds } from './pipeline/request-ids.ts'
 import { Refusals } from './providers/dialect/refusals.ts'
 import { Breakers, deploymentOf } from './providers/forward/breakers.ts'
 import { answers } from './providers/forward/probe.ts'
-import { evidenceRules } from './routing/choose/evidence.ts'
 import { modelThread } from './routing/model/thread.ts'
 import { Policies } from './routing/policies/policies.ts'
-import { Gains } from './routing/safety/gains.ts'
 import { Modes } from './routing/safety/modes.ts'
 import { Background } from './runtime/background.ts'
 import { Seal } from './runtime/seal.ts'
-import { Siblings } from './server/workers.ts'
+import type { Made, Overrides, Services } from './services/contract.ts'
+import { createLearning } from './services/learning.ts'
+import { admissionOptions, reloadOf, siblingsOf, warnOfEmpty } from './services/reload.ts'
 import { openStore } from './store/index.ts'
 import { Recorder } from './store/recorder/recorder.ts'
-import type { RewardRecord } from './store/records/codec.ts'
-import type { InteractionSummary, Store } from './store/store.ts'
-
-/** All parts of a process. Only this file knows all classes; a function names the few parts that it uses. */
-export interface Services {
-  /** The configuration in force; a request takes it once. */
-  snapshot(): Snapshot
-  /** Reads the configuration again. @throws ConfigError, and the old one stays */
-  reload(): Promise<void>
-  configState(): ConfigState
-  store: Store
-  storeHealth: StoreHealth
-  recorder: Recorder
-  authenticator: Authenticator
-  firstKey: FirstKey
-  background: Background
-  entry: Entry
-  heldBytes: HeldBytes
-  admission: Admission
-  erasures: Erasures
-  conversations: Conversations
-  quota: Quota
-  requests: RequestContexts
-  requestIds: RequestIds
-  pendingFeedback: PendingFeedback
-  siblings: Siblings
-  userIds: UserIds
-  /** Of what is kept of responses, here and by clients. */
-  seal: Seal
-  /** Under which user ids are kept. */
-  identity: IdentitySecret
-  userRetention: UserRetention
-  vectorScrub: VectorScrub
-  policies: Policies
-  users: UserStates
-  /** Of query vectors, where a tenant asked for them. */
-  vault: VectorVault
-  learner: Learner
-  arms: ArmReport
-  gains: Gains
-  modes: Modes
-  /** Null where none is configured. */
-  judge: Judge | null
-  /** Null where none is configured. */
-  ghost: Ghost | null
-  breakers: Breakers
-  refusals: Refusals
-  latencies: Latencies
-  metrics: Metrics
-  /** Null where none is configured. */
-  telemetry: Telemetry | null
-  webhook: Webhook
-  log: Logger
-}
-
-/** Changes or replaces parts right after they are made, before others get them. */
-export type Overrides = { readonly [Name in keyof Services]?: (made: Services[Name]) => Services[Name] }
-
-const HOUR_MS = 3_600_000
 
 /** Directory of files that a process makes for itself: beside the spool. */
 export const dataDirOf = (config: Config) => dirname(resolve(config.spool.path))
@@ -123,8 +55,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
   const { config } = source.current
   const snapshot = () => source.current
   const find = (name: string) => snapshot().candidates.find((candidate) => candidate.name === name)
-  const made = <Name extends keyof Services>(name: Name, part: Services[Name]): Services[Name] =>
-    overrides[name]?.(part) ?? part
+  const made: Made = (name, part) => overrides[name]?.(part) ?? part
 
   const metrics = made('metrics', createMetrics())
   const webhook = made('webhook', new Webhook(() => snapshot().config.webhook, { metrics, log }))
@@ -215,52 +146,11 @@ export async function createServices(source: ConfigSource, log: Logger, override
   })
 
   const requestIds = made('requestIds', new RequestIds(identity.secrets[0]))
-  const surges = new Surges((surge) => {
-    metrics.evidenceSurges.inc({ tenant: surge.tenant, candidate: surge.candidate })
-    log.warn(surge, 'many new users rate one candidate alike: see /admin/evidence')
-    void webhook.tell({ type: 'evidence.surge', data: surge })
-  })
-  const { min_answers, min_age_hours, half_life_days } = config.router.shared_evidence
-  const learner = made(
-    'learner',
-    new Learner({
-      store,
-      states: users,
-      vault,
-      find,
-      policyFor: (tenant, user) => policies.snapshot(tenant, user).policy,
-      hearing: { minAnswers: min_answers, minAgeMs: min_age_hours * HOUR_MS, halfLifeDays: half_life_days },
-      newUsersPerMinute: config.limits.new_users_per_minute,
-      onFirstWord: (tenant, candidate, reward) => surges.note(tenant, candidate, reward),
-      log,
-    }),
+  const learning = createLearning(
+    config,
+    { store, users, vault, recorder, policies, breakers, metrics, telemetry, webhook, snapshot, find, log },
+    made,
   )
-  const arms = made('arms', new ArmReport())
-  const gains = made(
-    'gains',
-    new Gains({
-      store,
-      rules: evidenceRules(config.router),
-      log,
-      onVerdict: ({ tenant, policy, baseline }, group, { verdict, low, high, count }) => {
-        metrics.gainVerdicts.inc({ tenant, verdict })
-        const data = { tenant, policy, baseline, users: group, verdict, low, high, ratings: count }
-        void webhook.tell({ type: 'gain.verdict', data })
-        log.warn(data, 'gain over the baseline')
-      },
-    }),
-  )
-  const ofOwn = {
-    ask: (name: string, messages: readonly unknown[], signal: AbortSignal) =>
-      askCandidate(snapshot(), breakers, name, messages, signal),
-    onReward: (reward: RewardRecord, interaction: InteractionSummary) =>
-      takeReward({ recorder, policies, learner, arms, gains, metrics, telemetry, log }, reward, interaction),
-    log,
-  }
-  const { judge: judging, ghost: comparing } = config.router
-  const judge = judging === undefined ? null : new Judge({ ...ofOwn, config: judging })
-  const ghost = comparing === undefined ? null : new Ghost({ ...ofOwn, config: comparing, store })
-
   const firstKey = made('firstKey', new FirstKey(join(dataDirOf(config), 'first-key')))
   const authenticator = made('authenticator', new Authenticator(store, config, (record) => firstKey.used(record)))
   const admission = made('admission', new Admission(admissionOptions(config)))
@@ -276,16 +166,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
       keep: (charge) => recorder.charge(charge),
     }),
   )
-  const takesIn = { authenticator, heldBytes, admission, requests, policies, log }
-  const reload = () =>
-    source
-      .reload((next, old) => takeIn(takesIn, config, next, old))
-      .catch((error: unknown) => {
-        if (error instanceof ConfigError) {
-          void webhook.tell({ type: 'config.refused', data: { problems: error.problems } })
-        }
-        throw error
-      })
+  const reload = reloadOf(source, config, { authenticator, heldBytes, admission, requests, policies, webhook, log })
 
   const services: Services = {
     snapshot,
@@ -324,12 +205,8 @@ export async function createServices(source: ConfigSource, log: Logger, override
     policies,
     users,
     vault,
-    learner,
-    arms,
-    gains,
+    ...learning,
     modes,
-    judge: made('judge', judge),
-    ghost: made('ghost', ghost),
     breakers,
     refusals,
     latencies: made('latencies', new Latencies()),
@@ -369,51 +246,3 @@ export async function closeServices(services: Services): Promise<void> {
   await closeSnapshot(services.snapshot())
   await store.close()
 }
-
-/** The other processes behind the same port: an order that one of them was given is carried out here, too. */
-function siblingsOf(reload: () => Promise<void>, policies: Policies, log: Logger): Siblings {
-  return new Siblings((order) => {
-    const done =
-      order.kind === 'config'
-        ? reload()
-        : order.kind === 'artifact'
-          ? policies.reload(order.artifact, order.tenant)
-          : policies.rollback(order.version, order.tenant)
-    done.catch((error: Error) =>
-      log.error({ reason: error.message, order: order.kind }, 'an order of a sibling failed'),
-    )
-  })
-}
-
-/** Takes in a new configuration, as far as a running process can. */
-async function takeIn(
-  services: Pick<Services, 'authenticator' | 'heldBytes' | 'admission' | 'requests' | 'policies' | 'log'>,
-  started: Config,
-  next: Snapshot,
-  old: Snapshot,
-): Promise<void> {
-  const { authenticator, heldBytes, admission, requests, policies, log } = services
-  authenticator.configure(next.config)
-  heldBytes.configure(heldBytesOptions(next.config))
-  admission.configure(admissionOptions(next.config))
-  void requests.unused(old).then(() => closeSnapshot(old))
-  log.info({ candidates: next.candidates.length, tenants: next.tenants.size }, 'configuration reloaded')
-  warnOfEmpty(next, log)
-  const waiting = restartNeeded(started, next.config)
-  if (waiting.length > 0) log.warn({ settings: waiting }, 'these settings take effect at the next start')
-  await policies.configure(next.config.router, next.config.tenants)
-  await policies.warm(next.tenants.values())
-}
-
-/**
- * Warns of names and groups that stand for no candidate. It need not be a mistake in the configuration: a local server
- * may list other models than before, or a provider lack its key.
- */
-function warnOfEmpty({ empty }: Snapshot, log: Logger): void {
-  for (const { tenant, wanted } of empty) log.warn({ tenant, wanted }, 'no usable candidate has this name or group')
-}
-
-const admissionOptions = ({ server }: Config) => ({
-  maxConcurrent: server.max_concurrent,
-  maxQueue: server.max_queue,
-})

@@ -9,7 +9,7 @@ import { findCycles } from './imports.mjs'
 const LAYERS = [
   ['cli/cli'],
   ['main'],
-  ['services'],
+  ['services', 'services/'],
   ['server/', 'cli/'],
   ['console/'],
   ['api/'],

@@ -11,6 +11,7 @@ import { messagesError, messagesErrorBody } from '../openai/messages/error.ts'
 import { namedBy } from '../openai/messages/identity.ts'
 import { nativeRequest } from '../openai/messages/native.ts'
 import { messageOf } from '../openai/messages/plain.ts'
+import { stopsOf } from '../openai/messages/resource.ts'
 import { eventFrame, MessageStream } from '../openai/messages/stream.ts'
 import { needsMessages, toChat } from '../openai/messages/to-chat.ts'
 import { deploymentOf } from '../pipeline/address.ts'
@@ -130,7 +131,8 @@ const writer: AnswerWriter = {
     if (status >= 400) return Buffer.from(messagesErrorBody(readError(status, json)))
     if (request.native?.api === 'messages') return body
     const counted = usage ?? estimateUsage(request.promptTokens, outputChars)
-    return Buffer.from(JSON.stringify(messageOf(isObject(json) ? json : {}, counted, candidate.name)))
+    const message = messageOf(isObject(json) ? json : {}, counted, candidate.name, stopsOf(request.body))
+    return Buffer.from(JSON.stringify(message))
   },
   stream({ request, candidate, observer }) {
     if (request.native?.api === 'messages') {
@@ -150,6 +152,7 @@ const writer: AnswerWriter = {
       promptTokens: request.promptTokens,
       usage: () => observer.usage ?? estimateUsage(request.promptTokens, observer.outputBytes, observer.outputEvents),
       finishReason: () => observer.finishReason,
+      stops: stopsOf(request.body),
     })
   },
 }

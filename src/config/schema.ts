@@ -603,6 +603,11 @@ export const configSchema = z.strictObject({
        */
       when_store_is_away: z.enum(['local', 'refuse', 'open']).default('local'),
       /**
+       * Seconds that a key which was good is believed while the store can't be asked: so long a process that is cut off
+       * may not hear of a revocation. 0: not at all, such keys get 503 then. Keys of the configuration need no store.
+       */
+      believe_keys_s: z.number().min(0).max(86_400).default(900),
+      /**
        * Users of one key, whom nobody vouches for, that a process begins to keep a belief of within a minute: whoever
        * comes beyond it is served as a new user, and nothing is kept of their taste yet.
        */

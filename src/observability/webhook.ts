@@ -1,6 +1,5 @@
 import { hash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Webhook as Signer } from 'standardwebhooks'
 import { z } from 'zod'
 import type { Logger } from './logger.ts'
 import type { Metrics } from './metrics.ts'
@@ -103,6 +102,8 @@ export class Webhook {
   async #send({ url, secret, timeout_ms }: WebhookConfig, id: string, body: string): Promise<string | null> {
     const at = new Date()
     try {
+      // Loaded when there is something to tell.
+      const { Webhook: Signer } = await import('standardwebhooks')
       const response = await fetch(url, {
         method: 'POST',
         redirect: 'error',

@@ -50,6 +50,11 @@ export interface ChatRequest {
    * @throws UnsupportedRequest
    */
   forCandidate?(candidate: Candidate): ChatRequest
+  /**
+   * Of a conversation that may be cut (`truncation: auto`): with less of its oldest part, for a candidate that has
+   * refused it as too long so many times. Null where no more can be left out.
+   */
+  shortened?(times: number): ChatRequest | null
   /** The request in a format that the candidate's provider speaks itself. */
   native?: NativeRequest
   /** Candidates whose provider speaks this format come first: they alone can do all that is asked. */

@@ -34,9 +34,6 @@ export const insufficientScope = (needed: string) =>
  * at once.
  */
 export const KEY_CACHE_MS = 5_000
-/** While the store is away, a key that was good is believed for this long. */
-const STALE_KEY_MS = 3_600_000
-
 /**
  * Checks tenant keys: those of the configuration, and those of the store behind a cache. Keys are compared by their
  * SHA-256 alone.
@@ -46,6 +43,7 @@ export class Authenticator {
   readonly #onFound: (record: KeyRecord) => void
   readonly #cache = new LRUCache<string, { record: KeyRecord | null; at: number; fresh: boolean }>({ max: 10_000 })
   #configured = new Map<string, Caller>()
+  #believedMs = 0
 
   /** @param onFound called with each key that the store has, when it is used; not while it is cached */
   constructor(store: Store, config: Config, onFound: (record: KeyRecord) => void = () => undefined) {
@@ -60,6 +58,7 @@ export class Authenticator {
   }
 
   configure(config: Config): void {
+    this.#believedMs = config.limits.believe_keys_s * 1_000
     this.#configured = new Map(
       config.tenants.flatMap(({ name, keys }) =>
         keys.map((key, index): [string, Caller] => [
@@ -101,7 +100,7 @@ export class Authenticator {
       if (record) this.#onFound(record)
       return record
     } catch (error) {
-      if (cached?.record && now - cached.at < STALE_KEY_MS) return cached.record
+      if (cached?.record && now - cached.at < this.#believedMs) return cached.record
       throw error
     }
   }

@@ -19,6 +19,7 @@ import type { RequestContext } from './context.ts'
 import { type DecideDeps, type Decision, decide } from './decide.ts'
 import { feedbackLink } from './feedback-link.ts'
 import { claimIdempotencyKey, type IdempotencyDeps } from './idempotency.ts'
+import type { Principal } from './principal.ts'
 import { affordable } from './quota/estimate.ts'
 import type { Grant, Quota } from './quota/quota.ts'
 import { BudgetError } from './quota/refusal.ts'
@@ -190,8 +191,9 @@ export async function answer(
         routed: !model.explicit,
         strict: knobs.strict,
         tenant: principal.tenant.name,
-        asker: `${principal.tenant.name} ${principal.keyId}`,
+        asker: askerOf(principal),
         mostTokens: granted.mostTokens,
+        hold: (bytes) => context.held.take(bytes),
         trace: context.trace,
       },
       { providers: snapshot.providers, breakers: deps.breakers, timeouts, retries, refusals: deps.refusals, onBug },
@@ -217,6 +219,10 @@ export async function answer(
     ...(onNamed && { onNamed }),
   })
 }
+
+/** Whose failures a try's are: a key's; of a user whom somebody vouches for, their own. */
+const askerOf = ({ tenant, keyId, user, vouched }: Principal): string =>
+  `${tenant.name} ${vouched ? `user ${user}` : keyId}`
 
 /** Headers that say how the answer came about. */
 function answerHeaders(

@@ -24,9 +24,9 @@ interface TenantBytes {
 }
 
 /**
- * Bytes of bodies that requests hold in memory, from their arrival to the end of the request: bounded over all tenants
- * and for each. Where all together hold too much, the tenant that holds most gives up what is still arriving, so that
- * slow uploads of one do not keep out another.
+ * Bytes of bodies that requests hold in memory, from their arrival to the end of the request, with those of whole
+ * answers and of responses that they go on from: bounded over all tenants and for each. Where all together hold too
+ * much, the tenant that holds most gives up what is still arriving: slow uploads of one do not keep out another.
  */
 export class HeldBytes {
   #options: HeldBytesOptions
@@ -153,7 +153,7 @@ export class Holding {
 }
 
 const tenantHoldsTooMuch = () =>
-  new GatewayError('The bodies of requests in work are too large together. Please try again later.', {
+  new GatewayError('Requests in work and their answers are too large together. Please try again later.', {
     status: 429,
     type: 'rate_limit_error',
     code: 'too_many_bytes',

@@ -1,10 +1,9 @@
-import { hash, hkdfSync, randomFillSync, timingSafeEqual } from 'node:crypto'
+import { hash, hkdfSync, timingSafeEqual } from 'node:crypto'
+import { randomPool } from '../runtime/random-pool.ts'
 
 const MAC_BYTES = 4
 const BYTES = 16
 const TIME_BYTES = 6
-/** Bytes of randomness that are drawn at once: a draw costs more than what it gives to one id. */
-const POOL_BYTES = 4_096
 
 /**
  * Ids of requests: UUIDs of version 8 (RFC 9562, 5.8) that hold their time and a short code by which every replica
@@ -13,8 +12,7 @@ const POOL_BYTES = 4_096
  */
 export class RequestIds {
   #key: string
-  readonly #pool = Buffer.alloc(POOL_BYTES)
-  #at = POOL_BYTES
+  readonly #random = randomPool(BYTES)
 
   constructor(secret: string) {
     this.#key = keyOf(secret)
@@ -27,12 +25,7 @@ export class RequestIds {
 
   /** @param now Unix milliseconds */
   next(tenant: string, now: number): string {
-    if (this.#at + BYTES > POOL_BYTES) {
-      randomFillSync(this.#pool)
-      this.#at = 0
-    }
-    const bytes = this.#pool.subarray(this.#at, this.#at + BYTES)
-    this.#at += BYTES
+    const bytes = this.#random()
     bytes.writeUIntBE(now, 0, TIME_BYTES)
     bytes[6] = (bytes[6]! & 0x0f) | 0x80
     bytes[8] = (bytes[8]! & 0x3f) | 0x80

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import { createRemoteJWKSet, errors, type JWTVerifyGetKey, jwtVerify } from 'jose'
+import type { JWTVerifyGetKey } from 'jose'
 import type { Config } from '../config/schema.ts'
 import { GatewayError } from '../errors.ts'
 
@@ -14,7 +14,9 @@ const CLOCK_TOLERANCE_S = 30
 /** Keys of one configuration: fetched once, and again when a token has a new one. */
 const keys = new WeakMap<UserTokenConfig, Uint8Array | JWTVerifyGetKey>()
 
-function keyOf(config: UserTokenConfig): Uint8Array | JWTVerifyGetKey {
+type Jose = typeof import('jose')
+
+function keyOf({ createRemoteJWKSet }: Jose, config: UserTokenConfig): Uint8Array | JWTVerifyGetKey {
   let key = keys.get(config)
   if (!key) {
     key =
@@ -48,20 +50,22 @@ async function verified(config: UserTokenConfig, token: string): Promise<string>
     ...(issuer !== undefined && { issuer }),
     ...(audience !== undefined && { audience }),
   }
-  const key = keyOf(config)
+  // Loaded by those alone who have tokens.
+  const jose = await import('jose')
+  const key = keyOf(jose, config)
   let user: unknown
   try {
     const { payload } =
-      key instanceof Uint8Array ? await jwtVerify(token, key, options) : await jwtVerify(token, key, options)
+      key instanceof Uint8Array ? await jose.jwtVerify(token, key, options) : await jose.jwtVerify(token, key, options)
     user = payload[claim]
   } catch (error) {
-    throw refusalOf(error, config.header)
+    throw refusalOf(jose, error, config.header)
   }
   if (typeof user === 'string' && user !== '') return user
   throw invalid(`The user token in '${config.header}' has no claim '${claim}' with text.`)
 }
 
-function refusalOf(error: unknown, header: string): GatewayError {
+function refusalOf({ errors }: Jose, error: unknown, header: string): GatewayError {
   if (error instanceof errors.JWTExpired) return invalid(`The user token in '${header}' has expired.`)
   if (error instanceof errors.JWTClaimValidationFailed) {
     return invalid(`The user token in '${header}' has a wrong or missing claim '${error.claim}'.`)

@@ -1,7 +1,10 @@
-import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto'
+import { createCipheriv, createDecipheriv, createSecretKey, hkdfSync, type KeyObject } from 'node:crypto'
+import { randomPool } from './random-pool.ts'
 
 const NONCE_BYTES = 12
 const TAG_BYTES = 16
+
+const nextNonce = randomPool(NONCE_BYTES)
 
 /**
  * Bytes that others keep for us and can neither read nor change: AES-256-GCM (NIST SP 800-38D) under a key that is
@@ -11,7 +14,7 @@ const TAG_BYTES = 16
 export class Seal {
   readonly #purpose: string
   readonly #salt: Uint8Array
-  #keys: readonly [Buffer, ...Buffer[]]
+  #keys: readonly [KeyObject, ...KeyObject[]]
 
   /**
    * @param secrets the first one seals; all of them open, so that a secret can be replaced
@@ -43,8 +46,9 @@ export class Seal {
     return null
   }
 
-  #keysOf([first, ...others]: Secrets): [Buffer, ...Buffer[]] {
-    const keyOf = (secret: string) => Buffer.from(hkdfSync('sha256', secret, this.#salt, this.#purpose, 32))
+  #keysOf([first, ...others]: Secrets): [KeyObject, ...KeyObject[]] {
+    const keyOf = (secret: string) =>
+      createSecretKey(new Uint8Array(hkdfSync('sha256', secret, this.#salt, this.#purpose, 32)))
     return [keyOf(first), ...others.map(keyOf)]
   }
 }
@@ -54,18 +58,22 @@ export type Secrets = readonly [string, ...string[]]
 
 const NO_SALT = new Uint8Array(0)
 
+/** Bytes of a key, or what was made of them: given bytes, Node tries two other kinds first, by exceptions (8 us). */
+const keyObject = (key: Uint8Array | KeyObject) => (key instanceof Uint8Array ? createSecretKey(key) : key)
+
 /** @param key 32 bytes @param context must be the same when it is opened */
-export function sealUnder(key: Uint8Array, bytes: Uint8Array, context: string): Buffer {
-  const nonce = randomBytes(NONCE_BYTES)
-  const cipher = createCipheriv('aes-256-gcm', key, nonce).setAAD(Buffer.from(context))
+export function sealUnder(key: Uint8Array | KeyObject, bytes: Uint8Array, context: string): Buffer {
+  const nonce = nextNonce()
+  const cipher = createCipheriv('aes-256-gcm', keyObject(key), nonce).setAAD(Buffer.from(context))
   return Buffer.concat([nonce, cipher.update(bytes), cipher.final(), cipher.getAuthTag()])
 }
 
 /** Null where it was not sealed under this key and context. */
-export function openUnder(key: Uint8Array, sealed: Buffer, context: string): Buffer | null {
+export function openUnder(key: Uint8Array | KeyObject, sealed: Buffer, context: string): Buffer | null {
   if (sealed.length < NONCE_BYTES + TAG_BYTES) return null
   const end = sealed.length - TAG_BYTES
-  const decipher = createDecipheriv('aes-256-gcm', key, sealed.subarray(0, NONCE_BYTES), { authTagLength: TAG_BYTES })
+  const nonce = sealed.subarray(0, NONCE_BYTES)
+  const decipher = createDecipheriv('aes-256-gcm', keyObject(key), nonce, { authTagLength: TAG_BYTES })
   decipher.setAAD(Buffer.from(context)).setAuthTag(sealed.subarray(end))
   try {
     return Buffer.concat([decipher.update(sealed.subarray(NONCE_BYTES, end)), decipher.final()])

@@ -89,6 +89,10 @@ export interface Limits {
 export const limitName = ({ scope, what, window }: Pick<Limit, 'scope' | 'what' | 'window'>) =>
   `${scope}:${what}:${window}`
 
+/** Whether others may soon be waiting for what this reservation gives back: more than half of a place is taken. */
+export const isScarce = ({ limits }: Pick<ReserveRequest, 'limits'>, { granted, states }: Reservation): boolean =>
+  granted && limits.some(({ window, max }, i) => window === 'flight' && (states[i]?.remaining ?? 0) < max / 2)
+
 /** What became of a request with this `Idempotency-Key` so far. */
 export type Claim =
   /** Ours to answer, and then to `complete` or to `release`. */
@@ -166,4 +170,33 @@ export function windowAt(window: Window, now: number): { start: number; end: num
       return { start: Date.UTC(year, month), end: Date.UTC(year, month + 1) }
     }
   }
+}
+
+/** Scopes of a user's limits, of answers and of other requests. */
+export const userScope = (user: string) => `user:${user}`
+export const otherUserScope = (user: string) => `user#other:${user}`
+
+/** A counter that users may have, and when its window ends: Unix milliseconds. */
+interface CounterOfUsers {
+  /** One for each user. */
+  names: string[]
+  end: number
+}
+
+/** All counters that count for users now. */
+export function countersOfUsers(users: readonly string[], now: number): CounterOfUsers[] {
+  const windows: [Window, number][] = [
+    ['minute', now],
+    ['minute', now - MINUTE_MS],
+    ['day', now],
+    ['month', now],
+  ]
+  return [userScope, otherUserScope].flatMap((scopeOf) =>
+    (['requests', 'tokens', 'nanoUsd'] as const).flatMap((what) =>
+      windows.map(([window, at]) => {
+        const { start, end } = windowAt(window, at)
+        return { names: users.map((user) => `${limitName({ scope: scopeOf(user), what, window })}:${start}`), end }
+      }),
+    ),
+  )
 }

@@ -10,6 +10,7 @@ import {
   MAX_EDGES,
   type Store,
 } from '../../src/store/store.ts'
+import { dayOf } from '../../src/store/usage.ts'
 import { all, anEdge, anInteraction, aReward, aUser, NO_CANDIDATES } from '../store/records.ts'
 import { until } from '../support/redis.ts'
 import { limitsContract } from './limits.ts'
@@ -468,6 +469,63 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
       expect(await store.moveUser(t, 'old', 'new')).toBe(false)
       await store.commitUser(t, 'other', aUser())
       expect(await store.moveUser(t, 'other', 'new')).toBe(false)
+      expect(await store.loadUser(t, 'new')).toMatchObject({ rewards: 7 })
+    })
+
+    test('what a user has used goes along with their new id: limits of every window, and the sums of days', async () => {
+      const t = tenant()
+      const limits = (['minute', 'day', 'month'] as const).flatMap((window) =>
+        (['requests', 'tokens', 'nanoUsd'] as const).map((what) => ({ scope: 'user:old', what, window, max: 1e6 })),
+      )
+      const ofNew = limits.map((limit) => ({ ...limit, scope: 'user:new' }))
+      const take = (id: string, of: typeof limits) =>
+        store.limits.reserve({
+          ...{ tenant: t, id, limits: of, ttlMs: 60_000 },
+          amounts: { requests: 1, tokens: 20, nanoUsd: 300 },
+        })
+      const used = async () => (await store.limits.look(t, ofNew)).map((state) => state.used)
+      await take('a', limits)
+      await take('b', ofNew)
+      const ts = Date.now()
+      const usage = { promptTokens: 5, completionTokens: 7, cachedTokens: 0, cacheWriteTokens: 0, reasoningTokens: 0 }
+      const rows = [ts, ts - 86_400_000].map((at) => anInteraction({ tenant: t, user: 'old', ts: at, usage }))
+      await store.appendInteractions([...rows, anInteraction({ tenant: t, user: 'new', ts, usage })])
+      await store.moveUser(t, 'old', 'new')
+      // A minute may have begun meanwhile, in which the one before counts by a part.
+      const [requests, tokens, nanoUsd, ...rest] = await used()
+      expect(requests).toBeGreaterThan(0)
+      expect(tokens).toBeGreaterThan(0)
+      expect(nanoUsd).toBeGreaterThan(0)
+      expect(rest).toEqual([2, 40, 600, 2, 40, 600])
+      const [from, to] = [dayOf(ts - 86_400_000), dayOf(ts)]
+      const sums = async (id: string) =>
+        (await store.usage.read(t, { scope: 'user', id, from, to })).map((row) => [
+          row.day,
+          row.requests,
+          row.promptTokens,
+        ])
+      expect(await sums('new')).toEqual([
+        [from, 1, 5],
+        [to, 2, 10],
+      ])
+      expect(await sums('old')).toEqual([])
+      // Once: whoever is not known yet is looked for again with the next request.
+      await store.moveUser(t, 'old', 'new')
+      expect((await used()).slice(3)).toEqual([2, 40, 600, 2, 40, 600])
+    })
+
+    test('a long log moves in slices, into one that has begun under the new id', async () => {
+      const t = tenant()
+      const rows = Array.from({ length: 700 }, () => anInteraction({ tenant: t, user: 'old' }))
+      const own = anInteraction({ tenant: t, user: 'new' })
+      await store.appendInteractions([...rows, own])
+      await store.appendRewards(rows.slice(0, 5).map(({ id }) => aReward({ tenant: t, user: 'old', interaction: id })))
+      await store.commitUser(t, 'old', aUser({ rewards: 7 }))
+      expect(await store.moveUser(t, 'old', 'new')).toBe(true)
+      const ids = (await all(store.readInteractions({ tenant: t, user: 'new' }))).map(({ id }) => id)
+      expect(ids.sort()).toEqual([...rows, own].map(({ id }) => id).sort())
+      expect(await all(store.readInteractions({ tenant: t, user: 'old' }))).toEqual([])
+      expect(await all(store.readRewards({ tenant: t, user: 'new' }))).toHaveLength(5)
       expect(await store.loadUser(t, 'new')).toMatchObject({ rewards: 7 })
     })
 

@@ -12,13 +12,19 @@ const WISHED = 50_000
 const USD_A_TOKEN = 10 / 1e6
 
 const keyOf = (tenant: string) => `pr-${tenant}-0123456789abcdef`
-const BUDGETS = { large: 100, small: 0.1, tiny: 0.0002, race: 0.1, cheap: 0.1, spelled: 0.3, native: 0.1 }
+const BUDGETS = {
+  ...{ large: 100, small: 0.1, tiny: 0.0002, race: 0.1, cheap: 0.1, spelled: 0.3, native: 0.1 },
+  ...{ other_name: 0.1, too_large: 0.1, stream: 0.1 },
+}
 type TenantName = keyof typeof BUDGETS
 
 let upstream: Upstream
 let gateway: RunningGateway
 let spent = 0
 let pause = async (_: Exchange) => {}
+/** What the provider refuses. */
+let refuse: ((body: Record<string, unknown>) => { message: string; param?: string; code?: string } | undefined) | null =
+  null
 
 beforeAll(async () => {
   upstream = await startUpstream(async (exchange) => {
@@ -31,6 +37,11 @@ beforeAll(async () => {
     )
     spent += most * USD_A_TOKEN
     await pause(exchange)
+    const refusal = refuse?.(body)
+    if (refusal) {
+      exchange.reply(400, { error: { type: 'invalid_request_error', param: null, code: null, ...refusal } })
+      return
+    }
     exchange.reply(
       200,
       completionBody('Long.', { usage: { prompt_tokens: 0, completion_tokens: most, total_tokens: most } }),
@@ -68,6 +79,7 @@ afterAll(async () => {
 afterEach(() => {
   spent = 0
   pause = async () => {}
+  refuse = null
 })
 
 const ask = (tenant: TenantName, body: Record<string, unknown> = {}) =>
@@ -153,4 +165,43 @@ test('a provider with a Responses endpoint of its own gets the bound in its spel
   })
   await answer.text()
   expect(sent()).toMatchObject({ max_output_tokens: 4_096 })
+})
+
+describe('a bound that we have added is refused by a model that the client has named', () => {
+  const otherName = {
+    message:
+      "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
+    param: 'max_tokens',
+    code: 'unsupported_parameter',
+  }
+
+  test('for its name: it is asked again with the other one, and the next request has it at once', async () => {
+    refuse = (body) => ('max_tokens' in body ? otherName : undefined)
+    for (const tries of [2, 1]) {
+      const before = upstream.requests.length
+      const answer = await ask('other_name')
+      expect(answer.status).toBe(200)
+      expect(sent()).toHaveProperty('max_completion_tokens')
+      expect(sent()).not.toHaveProperty('max_tokens')
+      expect(upstream.requests.length - before).toBe(tries)
+    }
+  })
+
+  test('for its size: the model ends sooner by itself, and is asked without', async () => {
+    refuse = ({ max_tokens: most }) =>
+      Number(most ?? 0) > 1_000 ? { message: '`max_tokens` must be less than or equal to `1000`' } : undefined
+    const answer = await ask('too_large')
+    expect(answer.status).toBe(200)
+    expect(sent()).not.toHaveProperty('max_tokens')
+    expect(sent()).not.toHaveProperty('max_completion_tokens')
+  })
+
+  test('what the client itself has sent is its own mistake', async () => {
+    refuse = (body) => ('max_tokens' in body ? otherName : undefined)
+    const before = upstream.requests.length
+    const answer = await ask('stream', { max_tokens: 10 })
+    expect(answer.status).toBe(400)
+    expect(expectError(await answer.text()).param).toBe('max_tokens')
+    expect(upstream.requests.length - before).toBe(1)
+  })
 })

@@ -31,7 +31,8 @@ export type TestConfig = Record<string, unknown> & { tenants?: unknown[] }
 
 /**
  * Starts the real gateway as a process of its own on a free port, with a temporary directory for its data.
- * Without `providers` it serves the sandbox. `under`: a program that becomes the gateway, such as a tracer.
+ * Without `providers` it serves the sandbox. `under`: a program that becomes the gateway, such as a tracer. `root`:
+ * where the gateway's source lies, to start another version.
  */
 export async function startGateway(
   config: TestConfig = {},
@@ -39,13 +40,14 @@ export async function startGateway(
     env = {},
     dir = mkdtempSync(join(tmpdir(), 'persona-router-')),
     under = [],
-  }: { env?: Record<string, string>; dir?: string; under?: string[] } = {},
+    root = ROOT,
+  }: { env?: Record<string, string>; dir?: string; under?: string[]; root?: string } = {},
 ): Promise<RunningGateway> {
   const configFile = join(dir, 'gateway.yaml')
   writeFileSync(configFile, stringify(testConfig(config, dir)))
-  const command = [...under, process.execPath, join(ROOT, 'src/cli/cli.ts'), 'serve', '--config', configFile]
+  const command = [...under, process.execPath, join(root, 'src/cli/cli.ts'), 'serve', '--config', configFile]
   const child = spawn(command[0] as string, command.slice(1), {
-    cwd: ROOT,
+    cwd: root,
     env: { PATH: process.env.PATH, HOME: dir, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })

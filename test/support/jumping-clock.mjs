@@ -4,7 +4,8 @@ import { readFileSync, writeFileSync } from 'node:fs'
 
 const file = process.env.CLOCK_FILE ?? ''
 const Real = Date
-let offset = 0
+// What the process does first is done by that clock, too.
+let offset = Number(readFileSync(file, 'utf8')) * 1000
 setInterval(() => {
   const now = Number(readFileSync(file, 'utf8')) * 1000
   if (now === offset) return

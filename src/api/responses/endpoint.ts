@@ -15,6 +15,7 @@ import type { Principal } from '../../pipeline/principal.ts'
 import { answerWriter } from './answer.ts'
 import { alone, refers, type WholeConversation, wholeConversation } from './conversation.ts'
 import type { ResponsesDeps } from './deps.ts'
+import { heldBy } from './kept.ts'
 import { nativeFor } from './native.ts'
 import { thoughtSeal } from './thoughts.ts'
 
@@ -31,7 +32,8 @@ export const responsesEndpoint = (deps: ResponsesDeps): Endpoint => ({
         const build = (whole: WholeConversation) => chatCall(deps, request, whole, context, principal, candidates)
         if (!refers(request)) return build(alone(request))
         const { tenant, user } = principal
-        return wholeConversation(request, { ...deps, tenant: tenant.name, user }).then(build)
+        const shelf = { ...deps, tenant: tenant.name, user, onLoad: heldBy(context) }
+        return wholeConversation(request, shelf).then(build)
       },
     }
   },
@@ -61,12 +63,12 @@ function chatCall(
   const thoughts = thoughtSeal(deps.seal, principal.tenant.name)
   const all = { body: request.body, items: whole.items.map(({ item }) => item) }
   if (whole.refers) refuseTooLarge(all.items, context)
-  const conversation = request.body.truncation === 'auto' ? fitting(all, candidates) : all
-  const common = toChat(conversation, null, () => null)
-  if (conversation !== all) common.request.dropped = ['input', ...(common.request.dropped ?? [])]
+  const isCut = request.body.truncation === 'auto'
+  const conversation = isCut ? within(all, roomOf(all, candidates)) : all
+  const common = toldOf(conversation, all)
   const mayKeep = config.store === 'on'
   const { unreadable } = deps
-  const asked: ChatRequest = {
+  const askedOf = (conversation: Conversation, common: ChatVersion): ChatRequest => ({
     ...common.request,
     ...(isNativeAlone(common, request) && { prefers: 'responses' as const }),
     forCandidate(candidate) {
@@ -79,22 +81,45 @@ function chatCall(
       }
       if (common.problem) throw common.problem
       return isOwn(candidate, request, conversation.items)
-        ? toChat(conversation, candidate, (item) => opened(thoughts, candidate, item)).request
+        ? toldOf(conversation, all, candidate, (item) => opened(thoughts, candidate, item)).request
         : common.request
     },
+  })
+  const { promptTokens } = common.request
+  const cut = (times: number) => within(all, promptTokens * SHORTER ** times)
+  const shortened = (times: number): ChatRequest | null => {
+    const [less, before] = [cut(times), times === 1 ? conversation : cut(times - 1)]
+    return less.items.length < before.items.length ? askedOf(less, toldOf(less, all)) : null
   }
   return {
-    request: asked,
+    request: { ...askedOf(conversation, common), ...(isCut && { shortened }) },
     turnKey: whole.turnKey,
     writer: (turnKey) =>
       answerWriter(deps, { request, whole, tools: common.tools, thoughts, config, context, principal, turnKey }),
   }
 }
 
-/** As much of a conversation as the candidate with most room can take. */
-function fitting(all: Conversation, candidates: readonly Candidate[]): Conversation {
-  const longest = all.body.max_output_tokens ?? 0
-  const most = Math.max(0, ...candidates.map(({ contextWindow }) => contextWindow)) - longest
+/** What is left of a conversation that was still too long, as a share of its tokens. */
+const SHORTER = 0.7
+
+/** What a candidate gets, or (null) all of them; where the conversation was cut, that is told. */
+function toldOf(
+  conversation: Conversation,
+  all: Conversation,
+  candidate: Candidate | null = null,
+  open: Parameters<typeof toChat>[2] = () => null,
+): ChatVersion {
+  const version = toChat(conversation, candidate, open)
+  if (conversation !== all) version.request.dropped = ['input', ...(version.request.dropped ?? [])]
+  return version
+}
+
+/** Tokens of a conversation that the candidate with most room can take. */
+const roomOf = ({ body }: Conversation, candidates: readonly Candidate[]): number =>
+  Math.max(0, ...candidates.map(({ contextWindow }) => contextWindow)) - (body.max_output_tokens ?? 0)
+
+/** As much of a conversation as so many tokens hold. */
+function within(all: Conversation, most: number): Conversation {
   const tokensOf = (items: readonly InputItem[]) => toChat({ ...all, items }, null, () => null).request.promptTokens
   const items = truncated(all.items, tokensOf, most)
   return items.length === all.items.length ? all : { ...all, items }

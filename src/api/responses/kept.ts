@@ -2,6 +2,7 @@ import { promisify } from 'node:util'
 import { constants, deflateRaw, inflateRaw } from 'node:zlib'
 import { type InputItem, itemId, kindOf, responseOfItem } from '../../openai/responses/items.ts'
 import type { ResponseResource } from '../../openai/responses/resource.ts'
+import type { RequestContext } from '../../pipeline/context.ts'
 import type { Seal } from '../../runtime/seal.ts'
 import type { Responses, StoredResponse } from '../../store/responses.ts'
 
@@ -27,17 +28,36 @@ export interface Shelf {
   seal: Seal
   tenant: string
   user: string
+  /** Called with the size of each that is loaded, where they are kept in memory. @throws GatewayError too much is */
+  onLoad?(bytes: number): void
 }
 
-/** The kept responses of these ids, in their order; null = there is none. @throws StoreError */
+/** Counts what is loaded for a request among the bytes that it holds. */
+export const heldBy =
+  ({ held }: Pick<RequestContext, 'held'>) =>
+  (bytes: number): void => {
+    const refused = held.take(bytes)
+    if (refused) throw refused
+  }
+
+/** Responses that are loaded in one go: what is not unpacked yet is not counted. */
+const LOADED_AT_ONCE = 16
+
+/**
+ * The kept responses of these ids, in their order; null = there is none.
+ *
+ * @throws StoreError. @throws GatewayError as `onLoad`
+ */
 export async function loadKept(ids: readonly string[], shelf: Shelf): Promise<(FoundResponse | null)[]> {
-  const rows = await shelf.responses.load(shelf.tenant, shelf.user, ids)
-  return Promise.all(
-    rows.map(async (row) => {
+  const found: (FoundResponse | null)[] = []
+  for (let i = 0; i < ids.length; i += LOADED_AT_ONCE) {
+    const rows = await shelf.responses.load(shelf.tenant, shelf.user, ids.slice(i, i + LOADED_AT_ONCE))
+    for (const row of rows) {
       const kept = row && (await unpackKept(row, shelf))
-      return kept && { ...kept, chain: row.chain }
-    }),
-  )
+      found.push(kept && { ...kept, chain: row.chain })
+    }
+  }
+  return found
 }
 
 /** With the responses that it goes on from, nearest first. */
@@ -57,10 +77,11 @@ export async function packKept(kept: KeptResponse, { seal, tenant, user }: Shelf
 }
 
 /** Null where it was kept under another identity secret. */
-async function unpackKept({ id, body }: StoredResponse, { seal, tenant, user }: Shelf) {
+async function unpackKept({ id, body }: StoredResponse, { seal, tenant, user, onLoad }: Shelf) {
   const bytes = seal.open(body, contextOf(tenant, user, id))
   if (!bytes) return null
   const json = await decompress(bytes, { maxOutputLength: MAX_INFLATED_BYTES })
+  onLoad?.(json.length)
   return JSON.parse(json.toString('utf8')) as KeptResponse
 }
 

@@ -5,7 +5,7 @@ import type { RequestContext } from '../../pipeline/context.ts'
 import { principalOf } from '../../pipeline/principal.ts'
 import type { Seal } from '../../runtime/seal.ts'
 import type { Store } from '../../store/store.ts'
-import type { Shelf } from './kept.ts'
+import { heldBy, type Shelf } from './kept.ts'
 import { deleteResponse, findResponse, listInput, notServed, noWebSocket } from './kept-responses.ts'
 
 interface Env {
@@ -25,7 +25,7 @@ export function keptResponses({ store, seal, userIds }: KeptDeps): Hono<Env> {
   const shelfOf = (c: Context<Env>): Shelf => {
     const { snapshot, caller, incoming } = c.var.context
     const { tenant, user } = principalOf(snapshot, userIds, caller, incoming)
-    return { responses: store.responses, seal, tenant: tenant.name, user }
+    return { responses: store.responses, seal, tenant: tenant.name, user, onLoad: heldBy(c.var.context) }
   }
   const answer = (c: Context<Env>, body: object) => c.json(body, 200, { 'x-request-id': c.var.context.requestId })
 

@@ -8,6 +8,9 @@ import type { Breakers } from '../../providers/forward/breakers.ts'
 import { forward } from '../../providers/forward/forward.ts'
 import type { Provider } from '../../providers/provider.ts'
 
+/** What users wrote is in the question: its failures are one asker's, however many there are. */
+const THE_GATEWAY = ' '
+
 /** Candidates, and the way to them. */
 export interface Askable {
   candidates: readonly Candidate[]
@@ -36,6 +39,7 @@ export async function askCandidate(
       signal,
       requestId: `req_${crypto.randomUUID()}`,
       deadline: performance.now() + config.timeouts.total_ms,
+      asker: THE_GATEWAY,
     },
     { providers, breakers, timeouts: config.timeouts, retries: config.retries },
   )

@@ -2,7 +2,7 @@ import type { Usage } from '../../candidates/usage.ts'
 import { callThoughtsOf } from '../call-thoughts.ts'
 import { isObject } from '../is-object.ts'
 import type { Block } from './body.ts'
-import { type Message, stopReason, thoughtsOf, usageOf } from './resource.ts'
+import { type Message, stoppedAt, stopReason, thoughtsOf, usageOf } from './resource.ts'
 import { sealThought } from './thoughts.ts'
 
 /**
@@ -10,14 +10,22 @@ import { sealThought } from './thoughts.ts'
  *
  * @param usage as counted, or estimated
  * @param candidate who answered: its thoughts go back to it alone
+ * @param stops where the request wanted it to stop
  */
-export function messageOf(completion: Record<string, unknown>, usage: Usage, candidate: string): Message {
+export function messageOf(
+  completion: Record<string, unknown>,
+  usage: Usage,
+  candidate: string,
+  stops: readonly string[] = [],
+): Message {
   const choice: unknown = Array.isArray(completion.choices) ? completion.choices[0] : null
   const { message, finish_reason: reason } = isObject(choice) ? choice : {}
   const said = isObject(message) ? message : {}
   const calls = Array.isArray(said.tool_calls) ? said.tool_calls.filter(isObject) : []
   const texts = [said.content, said.refusal].filter((text) => typeof text === 'string' && text !== '') as string[]
   const refused = typeof said.refusal === 'string' && said.refusal !== ''
+  const ended = stopReason(typeof reason === 'string' ? reason : null, calls.length > 0)
+  const stop = !refused && ended === 'end_turn' && isObject(choice) ? stoppedAt(choice, stops) : null
   return {
     id: typeof completion.id === 'string' ? completion.id : '',
     type: 'message',
@@ -28,8 +36,8 @@ export function messageOf(completion: Record<string, unknown>, usage: Usage, can
       ...texts.map((text): Block => ({ type: 'text', text })),
       ...calls.flatMap((call) => toolUse(call, candidate)),
     ],
-    stop_reason: refused ? 'refusal' : stopReason(typeof reason === 'string' ? reason : null, calls.length > 0),
-    stop_sequence: null,
+    stop_reason: refused ? 'refusal' : stop === null ? ended : 'stop_sequence',
+    stop_sequence: stop,
     usage: usageOf(usage),
   }
 }

@@ -3,7 +3,7 @@ import { isObject } from '../is-object.ts'
 import type { Block } from './body.ts'
 import type { Thought } from './thoughts.ts'
 
-export type StopReason = 'end_turn' | 'max_tokens' | 'tool_use' | 'refusal'
+export type StopReason = 'end_turn' | 'max_tokens' | 'stop_sequence' | 'tool_use' | 'refusal'
 
 /** An answer of the Messages API. */
 export interface Message {
@@ -13,7 +13,7 @@ export interface Message {
   model: string
   content: Block[]
   stop_reason: StopReason | null
-  stop_sequence: null
+  stop_sequence: string | null
   usage: ReturnType<typeof usageOf>
 }
 
@@ -39,6 +39,25 @@ export function stopReason(finishReason: string | null, calls: boolean): StopRea
       return calls ? 'tool_use' : 'end_turn'
   }
 }
+
+/**
+ * The stop sequence that ended an answer, as far as the provider tells: vLLM (`stop_reason`) and SGLang
+ * (`matched_stop`) name it, OpenRouter (`native_finish_reason`) says that there was one. OpenAI's own word, `stop`, is
+ * the same for an answer that came to its end.
+ *
+ * @param choice of a chat completion, or of a chunk of one
+ * @param asked what the request wanted to stop at
+ */
+export function stoppedAt(choice: Record<string, unknown>, asked: readonly string[]): string | null {
+  const named = [choice.stop_reason, choice.matched_stop].find((word) => asked.includes(word as string))
+  if (named !== undefined) return named as string
+  const [only, ...others] = asked
+  return choice.native_finish_reason === 'stop_sequence' && others.length === 0 ? (only ?? null) : null
+}
+
+/** The stop sequences of a chat completion's request. */
+export const stopsOf = ({ stop }: Readonly<Record<string, unknown>>): string[] =>
+  [stop].flat().filter((text) => typeof text === 'string')
 
 /** What a provider tells of its thoughts, in whichever of the fields in use: of a message, or of a stream's delta. */
 export function thoughtsOf(said: Record<string, unknown>): Thought[] {

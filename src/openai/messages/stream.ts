@@ -6,7 +6,7 @@ import { isObject } from '../is-object.ts'
 import { MAX_EVENT_BYTES } from '../sse-observer.ts'
 import type { Block } from './body.ts'
 import { messagesError } from './error.ts'
-import { stopReason, thoughtsOf, usageOf } from './resource.ts'
+import { stoppedAt, stopReason, thoughtsOf, usageOf } from './resource.ts'
 import { sealThought, type Thought } from './thoughts.ts'
 
 export interface MessageStreamOptions {
@@ -17,6 +17,8 @@ export interface MessageStreamOptions {
   /** As counted, or estimated; asked when the answer has ended. */
   usage: () => Usage
   finishReason: () => string | null
+  /** Where the request wanted it to stop. */
+  stops?: readonly string[]
 }
 
 /** The block that is being told. */
@@ -57,6 +59,7 @@ export class MessageStream {
   /** Text that came inside of a call. */
   #late = ''
   #refused = false
+  #stoppedAt: string | null = null
 
   constructor(options: MessageStreamOptions) {
     this.#options = options
@@ -83,9 +86,10 @@ export class MessageStream {
     this.#close()
     if (this.#late !== '') this.#say(this.#late)
     this.#close()
-    const reason = this.#refused ? 'refusal' : stopReason(this.#options.finishReason(), this.#calls.size > 0)
+    const ended = this.#refused ? 'refusal' : stopReason(this.#options.finishReason(), this.#calls.size > 0)
+    const stop = ended === 'end_turn' ? this.#stoppedAt : null
     this.#send('message_delta', {
-      delta: { stop_reason: reason, stop_sequence: null },
+      delta: { stop_reason: stop === null ? ended : 'stop_sequence', stop_sequence: stop },
       usage: usageOf(this.#options.usage()),
     })
     this.#send('message_stop', {})
@@ -107,7 +111,9 @@ export class MessageStream {
     if (!isObject(chunk) || chunk.error) return
     this.#begin(chunk)
     const choice: unknown = Array.isArray(chunk.choices) ? chunk.choices[0] : null
-    if (isObject(choice) && isObject(choice.delta)) this.#takeDelta(choice.delta)
+    if (!isObject(choice)) return
+    this.#stoppedAt ??= stoppedAt(choice, this.#options.stops ?? [])
+    if (isObject(choice.delta)) this.#takeDelta(choice.delta)
   }
 
   #takeDelta(delta: Record<string, unknown>): void {

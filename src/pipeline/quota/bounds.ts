@@ -1,6 +1,6 @@
 import type { Tenant } from '../../candidates/tenants.ts'
 import type { LimitsConfig, TenantConfig } from '../../config/schema.ts'
-import type { Limit } from '../../store/limits.ts'
+import { type Limit, otherUserScope, userScope } from '../../store/limits.ts'
 import { NANO } from './usd.ts'
 
 /** Under whose limits a request falls; null: no key was needed, or no user is named. */
@@ -13,7 +13,7 @@ export interface Limited {
 
 /** All limits that hold for a request of this key and user. */
 export function limitsOf({ config }: Tenant, keyId: string, user: string): Limit[] {
-  return [...sharedLimits(config, keyId), ...boundsOf(`user:${user}`, config.user_limits)]
+  return [...sharedLimits(config, keyId), ...boundsOf(userScope(user), config.user_limits)]
 }
 
 /** Limits of a configured tenant and its keys: the same for all requests. */
@@ -38,7 +38,7 @@ export function otherLimitsOf({ tenant: { config }, keyId, user }: Limited): Lim
   return [
     ...otherBoundsOf('tenant#other', config.limits),
     ...(keyId === null ? [] : otherBoundsOf(`key#other:${keyId}`, config.key_limits)),
-    ...(user === null ? [] : otherBoundsOf(`user#other:${user}`, config.user_limits)),
+    ...(user === null ? [] : otherBoundsOf(otherUserScope(user), config.user_limits)),
   ]
 }
 

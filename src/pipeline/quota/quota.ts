@@ -9,6 +9,7 @@ import {
   NO_AMOUNTS,
   type Reservation,
   type ReserveRequest,
+  userScope,
 } from '../../store/limits.ts'
 import type { InteractionRecord } from '../../store/records/codec.ts'
 import { StoreError } from '../../store/store.ts'
@@ -139,7 +140,7 @@ export class Quota {
 
   /** Refuses a request under a limit that is known to be used up. @throws GatewayError 429 with `retry-after` */
   refuseKnown(request: object, { tenant, keyId, user }: Limited): void {
-    const scopes = ['tenant', ...(keyId === null ? [] : [`key:${keyId}`]), ...(user === null ? [] : [`user:${user}`])]
+    const scopes = ['tenant', ...(keyId === null ? [] : [`key:${keyId}`]), ...(user === null ? [] : [userScope(user)])]
     this.#known.refuse(request, tenant.name, scopes)
   }
 

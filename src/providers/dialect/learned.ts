@@ -17,6 +17,9 @@ const OTHER_NAME: Readonly<Record<string, string>> = {
   max_completion_tokens: 'max_tokens',
 }
 
+/** Whether it is the bound of an answer's length that was refused, its name or its size. */
+export const isBound = (refused: Refused): boolean => /^max_(?:completion_)?tokens(?:>=|=|$)/.test(refused)
+
 /** Refusals of one deployment, as rules for the next request. */
 export class Learned {
   readonly #refused: ReadonlySet<Refused>
@@ -35,6 +38,11 @@ export class Learned {
 
   with(refused: Iterable<Refused>): Learned {
     return new Learned([...this.#refused, ...refused])
+  }
+
+  /** Whether so many tokens of an answer were refused as too many: it never writes as many. */
+  endsBelow(tokens: number): boolean {
+    return tokens >= this.#maxTokens
   }
 
   /** What the request as a whole has that was refused and can't be helped, or undefined. */

@@ -20,6 +20,8 @@ export interface Refusal {
   added: string | null
   /** It says itself that other models take this value. */
   isOfModel?: boolean
+  /** The prompt was too long. */
+  isTooLong?: boolean
 }
 
 type StatusFailure = Failure & { kind: 'status' }
@@ -64,7 +66,7 @@ export function readRefusal(failure: StatusFailure, request: ChatRequest): Refus
   if ((status === 400 || status === 404) && isUnreadable({ code, message })) {
     return { about: 'content', refused: [], added: null }
   }
-  const length = (): Refusal => ({ about: 'content', refused: tooLong(request), added: null })
+  const length = (): Refusal => ({ about: 'content', refused: tooLong(request), added: null, isTooLong: true })
   switch (status) {
     case 402:
       return FEWER_TOKENS.test(message) ? { about: 'content', refused: [], added: null } : null

@@ -1,4 +1,3 @@
-import { decorrelatedJitterGenerator, ExponentialBackoff } from 'cockatiel'
 import type { Candidate } from '../../candidates/candidate.ts'
 import type { RetriesConfig, TimeoutsConfig } from '../../config/schema.ts'
 import { GatewayError, UnsupportedRequest } from '../../errors.ts'
@@ -9,7 +8,7 @@ import { isUnreadable } from '../../openai/unreadable.ts'
 import type { Attempt } from '../../store/records/records.ts'
 import { adapt } from '../dialect/adapt.ts'
 import { withBound } from '../dialect/bound.ts'
-import { Learned, type Refused } from '../dialect/learned.ts'
+import { isBound, Learned, type Refused } from '../dialect/learned.ts'
 import { type Refusal, readRefusal } from '../dialect/refusal.ts'
 import type { Refusals } from '../dialect/refusals.ts'
 import { withoutGuarded } from '../guarded.ts'
@@ -50,10 +49,12 @@ export interface ForwardInput {
   /** On whose behalf, for what is remembered. */
   tenant?: string
   /**
-   * Whose failures these are: something that can't be made up at will, such as a key. Names of users cost nothing; who
-   * has many of them is one asker.
+   * Whose failures these are: something that can't be made up at will, such as a key, or a user whom somebody vouches
+   * for. Other names of users cost nothing; who has many of them is one asker.
    */
   asker?: string
+  /** Bytes of an answer are kept in memory until the request ends. @returns why they may not be */
+  hold?(bytes: number): GatewayError | null
   /** Follows the tries; null where no traces are asked for. */
   trace?: RequestTrace | null
 }
@@ -69,6 +70,8 @@ export interface ForwardDeps {
 }
 
 const MAX_BACKOFF_MS = 5_000
+/** By then less than half of it is left. */
+const MAX_SHORTENED = 3
 
 export type AttemptResult = Health &
   ({ answer: Forwarded } | { failure: Failure; refusal: Refusal | null } | { unsupported: UnsupportedRequest })
@@ -83,6 +86,8 @@ export class Attempts {
   readonly #learned = new Map<Candidate, Learned>()
   /** What those get who could not read the request. */
   readonly #readable = new Map<Candidate, NativeRequest>()
+  /** What those get for whom the request was too long, and how often it has been. */
+  readonly #shortened = new Map<Candidate, { request: ChatRequest; times: number }>()
   readonly #input: ForwardInput
   readonly #deps: ForwardDeps
 
@@ -142,6 +147,19 @@ export class Attempts {
     return true
   }
 
+  /**
+   * Whether a candidate is to be asked once more with a shorter conversation: the client lets it be cut, and how long
+   * it is had been estimated. What its provider itself could cut is left to it.
+   */
+  canBeShorter(candidate: Candidate, refusal: Refusal | null): boolean {
+    const times = (this.#shortened.get(candidate)?.times ?? 0) + 1
+    if (!refusal?.isTooLong || times > MAX_SHORTENED) return false
+    const request = this.#input.request.shortened?.(times)
+    if (!request || request.forCandidate?.(candidate).native) return false
+    this.#shortened.set(candidate, { request, times })
+    return true
+  }
+
   /** What the gateway has made of another format is adapted, whoever chose; a chat completion only where we did. */
   #adapted(own: ChatRequest, candidate: Candidate, learned: Learned | undefined): ChatRequest {
     const { request, routed, strict = false } = this.#input
@@ -150,12 +168,20 @@ export class Attempts {
   }
 
   #ownRequest(candidate: Candidate): ChatRequest {
-    const { request } = this.#input
+    const request = this.#shortened.get(candidate)?.request ?? this.#input.request
     const own = request.forCandidate?.(candidate) ?? request
     const native = this.#readable.get(candidate)
     const readable = native ? { ...own, native } : own
-    const most = this.#input.mostTokens?.(candidate) ?? null
+    const most = this.#boundOf(candidate)
     return most === null ? readable : withBound(readable, candidate, this.learnedOf(candidate), most)
+  }
+
+  /** A bound that the gateway adds: what a budget pays for, unless the candidate itself ends sooner than that. */
+  #boundOf(candidate: Candidate): number | null {
+    const most = this.#input.mostTokens?.(candidate) ?? null
+    if (most === null || this.learnedOf(candidate)?.endsBelow(most)) return null
+    const rule = candidate.dialect?.fields.max_tokens
+    return typeof rule === 'object' && most >= (rule.max ?? Number.POSITIVE_INFINITY) ? null : most
   }
 
   #askOne(candidate: Candidate, cancel?: AbortSignal): Promise<AttemptResult> {
@@ -214,6 +240,7 @@ export class Attempts {
         // In a race nobody has won yet.
         quietMs: cancel ? null : this.#deps.timeouts.quiet_ms,
         release: () => signal.removeEventListener('abort', onAbort),
+        ...(this.#input.hold && { hold: this.#input.hold }),
       })
       if ('answer' in read) {
         this.#note(candidate, status, null, started)
@@ -225,12 +252,16 @@ export class Attempts {
       failure = read.failure
       if (failure.kind === 'status') {
         status = failure.status
-        refusal = readRefusal(failure, request)
+        refusal = ofAddedBound(readRefusal(failure, request), this.#boundOf(candidate))
       }
     } catch (error) {
       if (error instanceof UnsupportedRequest || error instanceof GatewayError) span?.failed(null, 'unsupported')
       if (error instanceof UnsupportedRequest) throw error
-      if (error instanceof GatewayError) throw this.failed(asForwardError(error))
+      if (error instanceof GatewayError) {
+        // It had begun to answer.
+        if (status !== null) this.#note(candidate, status, error.code, started)
+        throw this.failed(asForwardError(error))
+      }
       if (signal.aborted) {
         this.#note(candidate, status, 'aborted', started)
         span?.failed(status, 'aborted')
@@ -288,7 +319,7 @@ export class Attempts {
     const { signal, deadline } = this.#input
     const asked = failure.kind === 'status' ? failure.retryAfterMs : null
     const ms = Math.min(
-      asked ?? backoffMs(this.#deps.retries.backoff_ms, tries),
+      asked ?? (await backoffMs(this.#deps.retries.backoff_ms, tries)),
       Math.max(0, deadline - performance.now()),
     )
     await new Promise<void>((resolve) => {
@@ -331,8 +362,9 @@ function asUnsupported(error: unknown): AttemptResult {
   throw error
 }
 
-function backoffMs(initialDelay: number, tries: number): number {
+async function backoffMs(initialDelay: number, tries: number): Promise<number> {
   if (initialDelay === 0) return 0
+  const { decorrelatedJitterGenerator, ExponentialBackoff } = await import('cockatiel')
   let backoff = new ExponentialBackoff({
     generator: decorrelatedJitterGenerator,
     initialDelay,
@@ -340,6 +372,13 @@ function backoffMs(initialDelay: number, tries: number): number {
   }).next()
   for (let i = 1; i < tries; i++) backoff = backoff.next(undefined)
   return backoff.duration
+}
+
+/** A bound that the client never sent: then the same candidate is asked in another way. */
+function ofAddedBound(refusal: Refusal | null, bound: number | null): Refusal | null {
+  const [refused] = refusal?.refused ?? []
+  if (!refusal || bound === null || refused === undefined || !isBound(refused)) return refusal
+  return { ...refusal, added: refused }
 }
 
 /** Asking for usage is the gateway's own wish. */

@@ -56,7 +56,7 @@ export async function forward(input: ForwardInput, deps: ForwardDeps): Promise<F
         break
       }
       const { failure, refusal } = result
-      if (attempts.canBeReadable(candidate, failure)) continue
+      if (attempts.canBeReadable(candidate, failure) || attempts.canBeShorter(candidate, refusal)) continue
       if (refusal && failure.kind === 'status') {
         const refused = { candidate, failure, refusal }
         // The client never sent it: the same candidate is asked without.

@@ -3,13 +3,13 @@ import { UpstreamError } from '../provider.ts'
 /**
  * A whole body, in memory.
  *
- * @param onBytes called whenever some have come
+ * @param onBytes called whenever some have come, with how many; where it throws, the upstream is closed
  * @throws UpstreamError `protocol` beyond `maxBytes`; the upstream is then closed
  */
 export async function readAll(
   body: AsyncIterable<Uint8Array>,
   maxBytes: number,
-  onBytes?: () => void,
+  onBytes?: (bytes: number) => void,
 ): Promise<Buffer> {
   const chunks: Uint8Array[] = []
   let size = 0
@@ -17,7 +17,7 @@ export async function readAll(
     size += chunk.length
     if (size > maxBytes) throw new UpstreamError('protocol', 'the provider sent more than we take')
     chunks.push(chunk)
-    onBytes?.()
+    onBytes?.(chunk.length)
   }
   return chunks.length === 1 ? asBuffer(chunks[0] as Uint8Array) : Buffer.concat(chunks, size)
 }

@@ -1,3 +1,4 @@
+import { GatewayError } from '../../errors.ts'
 import { completionOfStream, streamOfCompletion } from '../../openai/convert-stream.ts'
 import { parseJson, readError, saysError, statusOfError, withoutMark } from '../../openai/error.ts'
 import { endOf } from '../../openai/finish-reason.ts'
@@ -21,9 +22,14 @@ const MAX_HEAD_BYTES = 16 * 1024 * 1024
 type Read<Answer> = { answer: Answer } | { failure: Failure }
 type Body = AsyncIterable<Uint8Array>
 
+/** Smaller answers are not worth counting. */
+const UNCOUNTED_BYTES = 64 * 1024
+
 export interface ReadControl extends Pick<StreamAnswer, 'abort' | 'release'> {
   /** Bytes have come, though nothing may have been said yet. */
   onBytes(): void
+  /** Bytes are kept in memory until the request ends. @returns why they may not be */
+  hold?(bytes: number): GatewayError | null
   /** Milliseconds after which a stream that is alive but says nothing is passed on as it is; none = never. */
   quietMs: number | null
 }
@@ -38,16 +44,14 @@ export interface ReadControl extends Pick<StreamAnswer, 'abort' | 'release'> {
 export async function readAnswer(head: AnswerHead, body: Body, control: ReadControl): Promise<Read<Forwarded>> {
   const { status, headers, request } = head
   if (status < 200 || status >= 300) return { failure: statusFailure(status, headers, await readErrorBody(body)) }
-  if (!request.stream) return readPlain(head, body, control.onBytes)
+  if (!request.stream) return readPlain(head, body, control)
   const { shape, body: all } = await shapeOf(body)
   const { native } = request
   if (shape === 'events') {
     const observer = native?.observe() ?? new SseObserver({ dropUsage: !request.wantsUsage })
     return peek(asEvents(head), all, observer, control)
   }
-  const plain = native
-    ? { failure: protocol('the provider did not stream') }
-    : await readPlain(head, all, control.onBytes)
+  const plain = native ? { failure: protocol('the provider did not stream') } : await readPlain(head, all, control)
   if ('failure' in plain) {
     return plain.failure.kind === 'protocol' ? { failure: protocol('the provider did not stream') } : plain
   }
@@ -77,11 +81,13 @@ async function peek(
   common: AnswerHead,
   body: Body,
   observer: StreamObserver,
-  { onBytes, quietMs, abort, release }: ReadControl,
+  control: ReadControl,
 ): Promise<Read<StreamAnswer>> {
+  const { quietMs, abort, release } = control
   const rest = body[Symbol.asyncIterator]()
   const head: Buffer[] = []
   const quiet = new Quiet(quietMs)
+  const count = counter(control)
   let size = 0
   try {
     while (!observer.speaks && !observer.done && observer.error === null && size <= MAX_HEAD_BYTES) {
@@ -95,9 +101,12 @@ async function peek(
       const bytes = done ? observer.end() : observer.push(value)
       if (bytes) head.push(bytes)
       if (done) break
-      onBytes()
+      count(value.length)
       size += value.length
     }
+  } catch (error) {
+    if (error instanceof GatewayError) await rest.return?.()
+    throw error
   } finally {
     quiet.end()
   }
@@ -150,8 +159,21 @@ function resume<T>(asked: Promise<IteratorResult<T>>, rest: AsyncIterator<T>): A
   }
 }
 
-async function readPlain(common: AnswerHead, body: Body, onBytes: () => void): Promise<Read<PlainAnswer>> {
-  const raw = withoutMark(await readAll(body, MAX_BODY_BYTES, onBytes))
+/** Tells of bytes, and counts those that are kept. @throws GatewayError where too much is kept */
+function counter({ onBytes, hold }: ReadControl): (bytes: number) => void {
+  let uncounted = 0
+  return (bytes) => {
+    onBytes()
+    uncounted += bytes
+    if (uncounted < UNCOUNTED_BYTES) return
+    const refused = hold?.(uncounted)
+    uncounted = 0
+    if (refused) throw refused
+  }
+}
+
+async function readPlain(common: AnswerHead, body: Body, control: ReadControl): Promise<Read<PlainAnswer>> {
+  const raw = withoutMark(await readAll(body, MAX_BODY_BYTES, counter(control)))
   if (!common.request.native && looksLikeEvents(raw)) return readEvents(common, raw)
   return plainOf(common, raw, parseJson(raw))
 }

@@ -22,6 +22,8 @@ const SCRIPTS = [
   'find-items',
   'list-responses',
   'load-responses',
+  'move-log',
+  'move-usage',
   'move-user',
   'open-interactions',
   'read-user-log',

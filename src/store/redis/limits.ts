@@ -1,6 +1,7 @@
 import {
   type Amounts,
   type Charge,
+  isScarce,
   type Limit,
   type LimitState,
   type Limits,
@@ -38,10 +39,9 @@ export class RedisLimits implements Limits {
     const [refused = 0, ...numbers] = (await this.#batch.ask(tenant, operation)) as number[]
     const states = statesOf(limits, numbers)
     const granted = refused === 0
-    if (granted && limits.some(({ window, max }, i) => window === 'flight' && states[i]!.remaining < max / 2)) {
-      this.#scarce.add(id)
-    }
-    return { granted, refusedBy: limits[refused - 1] ?? null, states }
+    const reservation = { granted, refusedBy: limits[refused - 1] ?? null, states }
+    if (isScarce({ limits }, reservation)) this.#scarce.add(id)
+    return reservation
   }
 
   async settle(tenant: string, id: string, { requests, tokens, nanoUsd }: Amounts): Promise<Settled> {

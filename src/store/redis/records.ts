@@ -121,11 +121,20 @@ export class RedisRecords {
 
   async findCompletions(tenant: string, completionId: string): Promise<CompletionRef[]> {
     const lines = await this.#redis.ask(tenant, () => this.#redis.client.get(keys.completion(tenant, completionId)))
-    return (lines ?? '')
+    const refs = (lines ?? '')
       .split('\n')
-      .map((line) => line.split(' '))
-      .filter((fields) => fields.length === 3)
-      .map(([user = '', interaction = '', ts]) => ({ user, interaction, ts: Number(ts) }))
+      .filter((line) => line !== '')
+      .map(async (line): Promise<CompletionRef | null> => {
+        const [user = '', interaction, ts] = line.split(' ')
+        return interaction === undefined ? this.#refOf(tenant, line) : { user, interaction, ts: Number(ts) }
+      })
+    return (await Promise.all(refs)).filter((ref) => ref !== null)
+  }
+
+  /** Of an answer that an earlier version noted by its id alone. */
+  async #refOf(tenant: string, interaction: string): Promise<CompletionRef | null> {
+    const found = await this.findInteraction(tenant, interaction)
+    return found && { user: userHash(found.user), interaction, ts: found.ts }
   }
 
   async *readInteractions(filter: RecordFilter): AsyncGenerator<InteractionRecord[]> {

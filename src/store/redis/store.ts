@@ -25,6 +25,7 @@ import { RedisHealth } from './health.ts'
 import { RedisIdempotency } from './idempotency.ts'
 import * as keys from './keys.ts'
 import { RedisLimits } from './limits.ts'
+import { moveUser } from './move-user.ts'
 import { RedisRecords } from './records.ts'
 import { RedisResponses } from './responses.ts'
 import { scrubVectors } from './scrub.ts'
@@ -99,7 +100,8 @@ export class RedisStore implements Store {
   readonly eraseTenant: Store['eraseTenant'] = (tenant) =>
     eraseTenant(this.#redis, this.#keys, tenant, this.#retentionMs)
   readonly scrubVectors: Store['scrubVectors'] = (read) => scrubVectors(this.#redis, read)
-  readonly moveUser: Store['moveUser'] = (tenant, from, to) => this.#users.moveUser(tenant, from, to)
+  readonly moveUser: Store['moveUser'] = (tenant, from, to) =>
+    moveUser(this.#redis, tenant, from, to, this.#retentionMs)
   readonly touchUser: Store['touchUser'] = (tenant, user) => this.#users.touchUser(tenant, user)
   readonly dropIdleUsers: Store['dropIdleUsers'] = (tenant, before, from) =>
     this.#users.dropIdleUsers(tenant, before, from)

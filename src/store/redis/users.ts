@@ -136,12 +136,6 @@ export class RedisUsers {
     }
   }
 
-  async moveUser(tenant: string, from: string, to: string): Promise<boolean> {
-    const on = [keys.user, keys.edges, keys.edgeOrder, keys.salt, keys.userLog]
-    const both = on.flatMap((key) => [key(tenant, from), key(tenant, to)])
-    return Number(await this.#redis.run(tenant, 'move-user', both, [])) > 0
-  }
-
   async touchUser(tenant: string, user: string): Promise<void> {
     const key = keys.user(tenant, user)
     await this.#redis.ask(tenant, async () => {

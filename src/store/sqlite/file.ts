@@ -1,6 +1,7 @@
 import { closeSync, mkdirSync, openSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync, type SQLOutputValue } from 'node:sqlite'
+import { microBatch } from '../../runtime/micro-batch.ts'
 import { type Invalidation, StoreError } from '../store.ts'
 import { DiskReserve } from './reserve.ts'
 import { migrate } from './schema.ts'
@@ -10,13 +11,24 @@ import { prepareStatements } from './statements.ts'
 const BUSY_TIMEOUT_MS = 1_000
 /** More would hold up the event loop for too long. */
 const WRITES_PER_COMMIT = 64
+const SOON_MS = 20
 
 export type Row = Record<string, SQLOutputValue>
+
+type When = 'now' | 'together' | 'soon'
 
 interface Write {
   work: () => [result: unknown, change?: Invalidation]
   resolve: (result: unknown) => void
   reject: (error: unknown) => void
+}
+
+/** What is kept in memory for the length of a transaction. */
+export interface Transactional {
+  /** Before the commit: writes what it holds. */
+  flush?(): void
+  /** The transaction is over. @param isDone false: nothing of it was */
+  clear(isDone: boolean): void
 }
 
 /** The file: its statements, reads, and writes that share transactions. Calls reject with `StoreError`. */
@@ -27,6 +39,10 @@ export class SqliteFile {
   readonly #tell: (change: Invalidation) => void
   readonly #writes: Write[] = []
   readonly #reserve: DiskReserve
+  readonly #shared: Transactional[] = []
+  #timer: NodeJS.Timeout | undefined
+  /** The next turn commits. */
+  #isDue = false
 
   /**
    * @param note called inside the transaction of a change, @param tell after it
@@ -42,6 +58,11 @@ export class SqliteFile {
     this.sql = prepareStatements(this.db)
     this.#note = note
     this.#tell = tell
+  }
+
+  /** From now on what this holds is written with each transaction. */
+  share(part: Transactional): void {
+    this.#shared.push(part)
   }
 
   /** Runs reads. */
@@ -63,11 +84,22 @@ export class SqliteFile {
     }
   }
 
-  /** Runs writes all or none, and then tells of the change. Resolves when they are committed. */
-  write<T>(work: () => [result: T, change?: Invalidation]): Promise<T> {
+  /**
+   * Runs writes all or none, and then tells of the change. Resolves when they are committed. They may be undone and run
+   * again: `work` changes nothing but the file.
+   *
+   * @param when `now`: at the end of this turn of the event loop; `together`: with those of other requests
+   * (`microBatch`); `soon`: nobody waits for it, so that it goes with the next, within 20 ms
+   */
+  write<T>(work: () => [result: T, change?: Invalidation], when: When = 'now'): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      if (this.#writes.length === 0) setImmediate(() => this.#commit())
       this.#writes.push({ work, resolve: resolve as (result: unknown) => void, reject })
+      if (when === 'together') microBatch(this.#commitNext)
+      else if (when === 'soon') this.#timer ??= setTimeout(this.#commitNext, SOON_MS)
+      else if (!this.#isDue) {
+        this.#isDue = true
+        setImmediate(this.#commitNext)
+      }
     })
   }
 
@@ -89,47 +121,68 @@ export class SqliteFile {
   }
 
   close(): void {
-    while (this.#writes.length > 0) this.#commit()
+    while (this.#writes.length > 0) this.#commitNext()
     if (this.db.isOpen) this.db.close()
   }
 
   /**
-   * Writes of one turn of the event loop share a transaction: a commit costs more than they do (docs/profile.md). One
-   * that fails is undone alone.
+   * Writes of one turn of the event loop share a transaction: a commit costs more than they do (docs/profile.md). Where
+   * one of them fails, each is run again by itself.
    */
-  #commit(): void {
+  readonly #commitNext = () => {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
     const writes = this.#writes.splice(0, WRITES_PER_COMMIT)
+    this.#isDue = this.#writes.length > 0
+    if (this.#isDue) setImmediate(this.#commitNext)
     if (writes.length === 0) return
-    if (this.#writes.length > 0) setImmediate(() => this.#commit())
-    const tell: (() => void)[] = []
+    if (this.#commit(writes) === 'failed') {
+      const locked = writes.findIndex((write) => this.#commit([write]) === 'locked')
+      if (locked >= 0) reject(writes.slice(locked + 1), new StoreError('SQLite: the file is locked'))
+    }
+  }
+
+  /** @returns `failed`: of several, one can't be done, and nothing was. Of one alone, its caller has been told. */
+  #commit(writes: readonly Write[]): 'done' | 'locked' | 'failed' {
     try {
       this.sql.begin.run()
-      for (const { work, resolve, reject } of writes) {
-        this.sql.savepoint.run()
-        try {
-          const [result, change] = work()
-          if (change) this.#note(change)
-          this.sql.release.run()
-          tell.push(() => {
-            if (change) this.#tell(change)
-            resolve(result)
-          })
-        } catch (error) {
-          // Some errors end the transaction: then nothing of it is left to commit.
-          if (!this.db.isTransaction) throw error
-          this.sql.undo.run()
-          this.sql.release.run()
-          tell.push(() => reject(storeError(error)))
-        }
-      }
-      this.sql.commit.run()
     } catch (error) {
-      if (this.db.isTransaction) this.sql.rollback.run()
-      for (const { reject } of writes) reject(storeError(error))
-      return
+      reject(writes, storeError(error))
+      return 'locked'
     }
-    for (const one of tell) one()
+    let results: ReturnType<Write['work']>[]
+    let isDone = false
+    try {
+      results = writes.map(({ work }) => this.#noted(work()))
+      for (const part of this.#shared) part.flush?.()
+      this.sql.commit.run()
+      isDone = true
+    } catch (error) {
+      // Some errors end the transaction.
+      if (this.db.isTransaction) this.sql.rollback.run()
+      if (writes.length > 1) return 'failed'
+      reject(writes, storeError(error))
+      return 'done'
+    } finally {
+      for (const part of this.#shared) part.clear(isDone)
+    }
+    for (const [i, { resolve }] of writes.entries()) {
+      const [result, change] = results[i]!
+      if (change) this.#tell(change)
+      resolve(result)
+    }
+    return 'done'
   }
+
+  /** In the order of the writes: an erasure forgets what was noted of a user before it. */
+  #noted(done: ReturnType<Write['work']>): ReturnType<Write['work']> {
+    if (done[1]) this.#note(done[1])
+    return done
+  }
+}
+
+function reject(writes: readonly Write[], error: unknown): void {
+  for (const write of writes) write.reject(error)
 }
 
 function openDatabase(path: string): DatabaseSync {

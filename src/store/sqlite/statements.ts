@@ -7,9 +7,6 @@ export function prepareStatements(db: DatabaseSync) {
     begin: prepare('BEGIN IMMEDIATE'),
     commit: prepare('COMMIT'),
     rollback: prepare('ROLLBACK'),
-    savepoint: prepare('SAVEPOINT one'),
-    release: prepare('RELEASE one'),
-    undo: prepare('ROLLBACK TO one'),
 
     findKey: prepare('SELECT * FROM keys WHERE hash = ?'),
     createKey: prepare('INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)'),
@@ -30,10 +27,25 @@ export function prepareStatements(db: DatabaseSync) {
     idleUsers: prepare('SELECT user FROM users WHERE tenant = ? AND updated_at < ? LIMIT ?'),
     dropUser: prepare('DELETE FROM users WHERE tenant = ? AND user = ?'),
     dropEdgesOf: prepare('DELETE FROM edges WHERE tenant = ? AND user = ?'),
-    /** Each takes the new id, tenant and the old one. */
-    moveUser: ['users', 'edges', 'salts', 'interactions', 'rewards'].map((table) =>
+    /** What is of bounded size; each takes the new id, tenant and the old one. */
+    moveUser: ['users', 'edges', 'salts'].map((table) =>
       prepare(`UPDATE OR IGNORE ${table} SET user = ? WHERE tenant = ? AND user = ?`),
     ),
+    /** The log; each takes the new id, tenant, the old one and how many rows at most. */
+    moveSome: ['interactions', 'rewards'].map((table) =>
+      prepare(`
+        UPDATE OR IGNORE ${table} SET user = ?
+        WHERE rowid IN (SELECT rowid FROM ${table} WHERE tenant = ? AND user = ? LIMIT ?)`),
+    ),
+    /** Takes the new id, tenant, day and the old one. */
+    moveUsage: prepare(`
+      INSERT INTO usage SELECT tenant, day, scope, ?, model, requests, prompt_tokens, completion_tokens, nano_usd
+      FROM usage WHERE tenant = ? AND day = ? AND scope = 'user' AND id = ?
+      ON CONFLICT DO UPDATE SET requests = requests + excluded.requests,
+        prompt_tokens = prompt_tokens + excluded.prompt_tokens,
+        completion_tokens = completion_tokens + excluded.completion_tokens, nano_usd = nano_usd + excluded.nano_usd`),
+    dropUsage: prepare("DELETE FROM usage WHERE tenant = ? AND day = ? AND scope = 'user' AND id = ?"),
+    hasRows: prepare('SELECT 1 FROM interactions WHERE tenant = ? AND user = ? LIMIT 1'),
 
     loadUser: prepare('SELECT * FROM users WHERE tenant = ? AND user = ?'),
     loadUserState: prepare(

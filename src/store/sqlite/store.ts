@@ -3,7 +3,6 @@ import type { SqliteConfig } from '../../config/schema.ts'
 import { floatBytes, floatsOf } from '../bytes.ts'
 import { Listeners } from '../changes.ts'
 import { decodeConversation } from '../codec.ts'
-import type { Limits } from '../limits.ts'
 import { OwedEnds } from '../owed-ends.ts'
 import type { Responses } from '../responses.ts'
 import type { ConversationState, Evidence, Invalidation, RefusalFilter, Store, StoredRefusal } from '../store.ts'
@@ -12,6 +11,7 @@ import { erasedBefore, refuseErased } from './erasures.ts'
 import { SqliteFile } from './file.ts'
 import { SqliteIdempotency } from './idempotency.ts'
 import { SqliteLimits, type Transact } from './limits.ts'
+import { moveUser } from './move-user.ts'
 import { SqliteRecords } from './records.ts'
 import { SqliteResponses } from './responses.ts'
 import { scrubVectors } from './scrub.ts'
@@ -32,7 +32,7 @@ const CHANGES_AT_ONCE = 1_000
  */
 export class SqliteStore implements Store {
   readonly kind = 'sqlite'
-  readonly limits: Limits
+  readonly limits: SqliteLimits
   readonly idempotency: OwedEnds
   readonly responses: Responses
   readonly usage: SqliteUsage
@@ -43,6 +43,7 @@ export class SqliteStore implements Store {
   readonly #listeners = new Listeners()
   readonly #origin = randomUUID()
   readonly #poll: NodeJS.Timeout
+  readonly #retentionMs: number
   #nextSweep: NodeJS.Timeout | undefined
   #dataVersion = 0
   #seenChange = 0
@@ -57,8 +58,10 @@ export class SqliteStore implements Store {
     const { db, sql } = this.#file
     this.usage = new SqliteUsage(db, (work) => this.#file.read(work))
     this.#records = new SqliteRecords(this.#file, this.usage)
-    const transact: Transact = (work) => this.#file.write(() => [work()])
+    const transact: Transact = (work, when) => this.#file.write(() => [work()], when)
     this.limits = new SqliteLimits(db, transact, (work) => this.#file.read(work), replicas)
+    this.#file.share(this.limits)
+    this.#file.share(this.usage)
     this.idempotency = new OwedEnds(new SqliteIdempotency(db, transact, (row) => erasedBefore(this.#file)(row)))
     this.responses = new SqliteResponses(
       db,
@@ -68,7 +71,8 @@ export class SqliteStore implements Store {
     )
     this.#seenChange = Number(sql.lastChange.get()?.seq ?? 0)
     this.#poll = setInterval(() => this.#pollChanges(), POLL_MS).unref()
-    this.#sweepIn(NEXT_SLICE_MS, config.retention_days * 86_400_000)
+    this.#retentionMs = config.retention_days * 86_400_000
+    this.#sweepIn(NEXT_SLICE_MS)
   }
 
   readonly findKey: Store['findKey'] = (hash) => this.#keys.findKey(hash)
@@ -84,7 +88,8 @@ export class SqliteStore implements Store {
   readonly eraseUser: Store['eraseUser'] = (tenant, user) => this.#users.eraseUser(tenant, user)
   readonly eraseTenant: Store['eraseTenant'] = (tenant) => eraseTenant(this.#file, tenant)
   readonly scrubVectors: Store['scrubVectors'] = (read) => scrubVectors(this.#file, read)
-  readonly moveUser: Store['moveUser'] = (tenant, from, to) => this.#users.moveUser(tenant, from, to)
+  readonly moveUser: Store['moveUser'] = (tenant, from, to) =>
+    moveUser({ file: this.#file, limits: this.limits }, tenant, from, to, this.#retentionMs)
   readonly touchUser: Store['touchUser'] = (tenant, user) => this.#users.touchUser(tenant, user)
   readonly dropIdleUsers: Store['dropIdleUsers'] = (tenant, before) => this.#users.dropIdleUsers(tenant, before)
 
@@ -115,7 +120,7 @@ export class SqliteStore implements Store {
       if (!erasedBefore(this.#file)({ tenant, user: state.user, ts: state.ts }))
         this.#file.sql.saveConversation.run(tenant, id, state.user, JSON.stringify(state), now + Math.round(ttlS * 1e3))
       return [before ? decodeConversation(String(before.state)) : null]
-    })
+    }, 'soon')
   }
 
   loadEvidence(tenant: string, key: string): Promise<Evidence> {
@@ -258,16 +263,16 @@ export class SqliteStore implements Store {
     }
   }
 
-  #sweepIn(ms: number, retentionMs: number): void {
+  #sweepIn(ms: number): void {
     this.#nextSweep = setTimeout(() => {
       let more = false
       try {
-        more = sweep(this.#file.db, retentionMs, Date.now())
+        more = sweep(this.#file.db, this.#retentionMs, Date.now())
         this.#file.keepRoom()
       } catch {
         // A file that is locked or full is swept later.
       }
-      this.#sweepIn(more ? NEXT_SLICE_MS : SWEEP_MS, retentionMs)
+      this.#sweepIn(more ? NEXT_SLICE_MS : SWEEP_MS)
     }, ms).unref()
   }
 }

@@ -9,9 +9,10 @@ import {
   type UsageRow,
   usedOf,
 } from '../usage.ts'
+import type { Transactional } from './file.ts'
 import type { Transact } from './limits.ts'
 
-export class SqliteUsage implements UsageLog {
+export class SqliteUsage implements UsageLog, Transactional {
   readonly #read: Transact
   readonly #sql: ReturnType<typeof prepareStatements>
   /** Of the tenant and day that were last added to: counting them takes a look at each. */
@@ -35,6 +36,10 @@ export class SqliteUsage implements UsageLog {
         nanoUsd: Number(row.nano_usd),
       })),
     )
+  }
+
+  clear(isDone: boolean): void {
+    if (!isDone) this.#users = { key: '', count: 0 }
   }
 
   /** Within the transaction that writes the records, each of which is new. */

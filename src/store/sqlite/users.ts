@@ -94,15 +94,6 @@ export class SqliteUsers {
     }
   }
 
-  moveUser(tenant: string, from: string, to: string): Promise<boolean> {
-    return this.#file.write(() => {
-      if (this.#file.sql.userRevision.get(tenant, to)) return [false]
-      let moved = 0
-      for (const statement of this.#file.sql.moveUser) moved += Number(statement.run(to, tenant, from).changes)
-      return [moved > 0, { kind: 'user', tenant, user: to }]
-    })
-  }
-
   touchUser(tenant: string, user: string): Promise<void> {
     return this.#file.write(() => {
       this.#file.sql.touchUser.run(Date.now(), tenant, user)

@@ -7,11 +7,23 @@ import { replyPlain, replyStream, startUpstream, type Upstream } from '../../sup
 /** Two candidates of 2,000 and 4,000 tokens, and one of 4,000 whose provider speaks the format itself. */
 let gateway: RunningGateway
 let upstream: Upstream
+/** What the models take, whatever was estimated. */
+let mostBytes = Number.POSITIVE_INFINITY
 
 beforeAll(async () => {
   upstream = await startUpstream((exchange) => {
     if (exchange.request.path.endsWith('/responses')) {
       exchange.reply(200, { id: 'resp_1', object: 'response', status: 'completed', output: [], usage: null })
+    } else if (exchange.request.body.length > mostBytes) {
+      exchange.reply(400, {
+        error: {
+          message:
+            "This model's maximum context length is 4000 tokens. However, your messages resulted in 6000 tokens.",
+          type: 'invalid_request_error',
+          param: 'messages',
+          code: 'context_length_exceeded',
+        },
+      })
     } else (exchange.json.stream ? replyStream() : replyPlain())(exchange)
   })
   const common = { kind: 'openai-compatible', base_url: `${upstream.origin}/v1`, key_required: false }
@@ -102,3 +114,29 @@ test('a provider that speaks the format itself gets all of it: it truncates by i
   expect(sent.truncation).toBe('auto')
   expect(sent.input).toHaveLength(input.length)
 })
+
+test.each([false, true])(
+  'an estimate that was too low: cut again until the provider takes it; streamed: %s',
+  async (stream) => {
+    await ask({ truncation: 'auto', stream })
+    const estimated = upstream.requests.at(-1)!.body.length
+    mostBytes = estimated * 0.6
+    try {
+      const before = upstream.requests.length
+      const { status, headers, text } = await ask({ truncation: 'auto', stream })
+      expect(status, text).toBe(200)
+      expect(headers.get('x-router-dropped')).toBe('input')
+      expect(headers.get('x-router-model')).toBe('large')
+      const sent = upstream.requests.slice(before).map(({ body }) => body.length)
+      expect(sent.length).toBeGreaterThan(1)
+      expect(sent).toEqual([...sent].sort((a, b) => b - a))
+      expect(String(upstream.requests.at(-1)?.body)).toContain('question 5')
+      expect((await ask({ truncation: 'disabled', stream, input: input.slice(0, 8) })).status).toBe(400)
+      // Where even the last turn is too much, the client hears it.
+      mostBytes = 10
+      expect((await ask({ truncation: 'auto', stream })).status).toBe(400)
+    } finally {
+      mostBytes = Number.POSITIVE_INFINITY
+    }
+  },
+)

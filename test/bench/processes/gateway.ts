@@ -9,7 +9,7 @@ import type { Candidate } from '../../../src/candidates/candidate.ts'
 import type { Policies } from '../../../src/routing/policies/policies.ts'
 import type { Policy } from '../../../src/routing/policy.ts'
 import type { CandidateScore, RouteQuery } from '../../../src/routing/router.ts'
-import type { Overrides } from '../../../src/services.ts'
+import type { Overrides } from '../../../src/services/contract.ts'
 
 const nothing = () => {}
 

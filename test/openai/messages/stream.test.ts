@@ -222,3 +222,37 @@ describe("reading along in Anthropic's own stream", () => {
     }
   })
 })
+
+describe('a stop sequence that ended the answer', () => {
+  const choice = { index: 0, message: { role: 'assistant', content: 'One' }, finish_reason: 'stop' }
+  const whole = (more: object, stops: string[]) => {
+    const { stop_reason, stop_sequence } = messageOf({ choices: [{ ...choice, ...more }] }, USAGE, 'c', stops)
+    return [stop_reason, stop_sequence]
+  }
+  const streamed = async (more: object, stops: string[]) => {
+    const finishReason = () => ('finish_reason' in more ? String(more.finish_reason) : 'stop')
+    const stream = new MessageStream({ candidate: 'c', promptTokens: 1, usage: () => USAGE, finishReason, stops })
+    const chunks = [
+      { index: 0, delta: { content: 'One' }, finish_reason: null },
+      { index: 0, delta: {}, finish_reason: 'stop', ...more },
+    ]
+    const parts = chunks.map((one) => stream.push(frame({ id: 'x', model: 'm', choices: [one] })))
+    const events = [...parts, stream.end()].map((part) => part?.toString() ?? '').join('')
+    const { stop_reason, stop_sequence } = await accumulated(events)
+    return [stop_reason, stop_sequence]
+  }
+
+  test.each<[string, object, string[], [string, string | null]]>([
+    ['vLLM names it', { stop_reason: 'END' }, ['a', 'END'], ['stop_sequence', 'END']],
+    ['SGLang names it', { matched_stop: 'END' }, ['END'], ['stop_sequence', 'END']],
+    ['OpenRouter tells of the only one', { native_finish_reason: 'stop_sequence' }, ['END'], ['stop_sequence', 'END']],
+    ['of several, which one is not known', { native_finish_reason: 'stop_sequence' }, ['a', 'b'], ['end_turn', null]],
+    ['the id of a token is none', { stop_reason: 128_009, matched_stop: 2 }, ['END'], ['end_turn', null]],
+    ['a word that nobody asked to stop at', { stop_reason: 'END' }, ['a'], ['end_turn', null]],
+    ['nothing is told', {}, ['END'], ['end_turn', null]],
+    ['the answer was cut', { stop_reason: 'END', finish_reason: 'length' }, ['END'], ['max_tokens', null]],
+  ])('%s', async (_, more, stops, expected) => {
+    expect(whole(more, stops)).toEqual(expected)
+    expect(await streamed(more, stops)).toEqual(expected)
+  })
+})

@@ -157,6 +157,14 @@ describe('with a user of thousands of rows', () => {
     await store.commitUser(t, 'idle', aUser({ updatedAt: 1 }), anEdge(), Date.now())
     await store.appendInteractions([anInteraction({ tenant: t, user: 'idle' })])
     expect(await store.moveUser(t, 'idle', 'moved')).toBe(true)
+    await store.appendInteractions(Array.from({ length: 600 }, () => anInteraction({ tenant: t, user: 'before' })))
+    await store.appendInteractions([anInteraction({ tenant: t, user: 'after' })])
+    await store.commitUser(t, 'before', aUser(), anEdge())
+    const ofUser = limits
+      .filter(({ window }) => window !== 'flight')
+      .map((limit) => ({ ...limit, scope: 'user:before' }))
+    await store.limits.reserve({ tenant: t, id: 'of-before', limits: ofUser, amounts, ttlMs: 1_000 })
+    expect(await store.moveUser(t, 'before', 'after')).toBe(true)
     for (let from: string | null = ''; from !== null; ) {
       const { next }: { next: string } = await store.dropIdleUsers(t, 2, from)
       from = next === '' ? null : next

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { RedisConfig } from '../../../src/config/schema.ts'
+import { userHash } from '../../../src/runtime/keys.ts'
 import { openStore } from '../../../src/store/index.ts'
 import { windowAt } from '../../../src/store/limits.ts'
 import { RedisStore } from '../../../src/store/redis/store.ts'
@@ -74,6 +75,22 @@ describe('Redis', () => {
     expect(await store.loadUser('acme', 'long known')).toMatchObject({ revision: 1, since: 0, heardAt: 0 })
     await store.commitUser('acme', 'long known', aUser({ revision: 2, since: 7, heardAt: 8 }))
     expect(await store.loadUserState('acme', 'long known')).toMatchObject({ revision: 2, since: 7, heardAt: 8 })
+    await store.close()
+  })
+
+  test('finds an answer by a completion id that an earlier release noted, beside those of today', async () => {
+    const store = new RedisStore(config({ url: server.url }))
+    await store.connect()
+    const [before, now] = ['ann', 'bob'].map((user) => anInteraction({ tenant: 'acme', user, completionId: null }))
+    await store.appendInteractions([before!])
+    await server.command('SET', 'pr:{acme}:completion:chatcmpl-9', before!.id)
+    const ref = { interaction: before!.id, user: userHash('ann'), ts: before!.ts }
+    expect(await store.findCompletions('acme', 'chatcmpl-9')).toEqual([ref])
+    await store.appendInteractions([{ ...now!, completionId: 'chatcmpl-9' }])
+    const today = { interaction: now!.id, user: userHash('bob'), ts: now!.ts }
+    expect(await store.findCompletions('acme', 'chatcmpl-9')).toEqual([today, ref])
+    await server.command('SET', 'pr:{acme}:completion:chatcmpl-10', 'req_gone')
+    expect(await store.findCompletions('acme', 'chatcmpl-10')).toEqual([])
     await store.close()
   })
 

@@ -1,0 +1,38 @@
+import { countersOfUsers } from '../limits.ts'
+import { daysBack } from '../usage.ts'
+import type { RedisAccess } from './access.ts'
+import * as keys from './keys.ts'
+
+/** Entries of a log index a script: Redis does nothing else meanwhile. */
+const ENTRIES_PER_SCRIPT = 256
+const DAYS_PER_SCRIPT = 32
+
+/**
+ * Gives what is kept of a user another id. The belief goes last: a move that failed on the way is gone on with by the
+ * next one.
+ *
+ * @param retentionMs how long sums of days are kept
+ */
+export async function moveUser(
+  redis: RedisAccess,
+  tenant: string,
+  from: string,
+  to: string,
+  retentionMs: number,
+): Promise<boolean> {
+  let moved = 0
+  if (await redis.ask(tenant, () => redis.client.exists(keys.userLog(tenant, from)))) {
+    const days = daysBack(retentionMs).map((day) => keys.usersUsage(tenant, day))
+    for (let i = 0; i < days.length; i += DAYS_PER_SCRIPT) {
+      await redis.runLong(tenant, 'move-usage', days.slice(i, i + DAYS_PER_SCRIPT), [from, to])
+    }
+    const logs = [keys.userLog(tenant, from), keys.userLog(tenant, to), keys.user(tenant, to)]
+    for (let entries = ENTRIES_PER_SCRIPT; entries === ENTRIES_PER_SCRIPT; moved += entries) {
+      entries = Number(await redis.runLong(tenant, 'move-log', logs, [ENTRIES_PER_SCRIPT]))
+    }
+  }
+  const both = [keys.user, keys.edges, keys.edgeOrder, keys.salt].flatMap((key) => [key(tenant, from), key(tenant, to)])
+  const counters = countersOfUsers([from, to], Date.now()).flatMap(({ names }) => names)
+  const args = counters.map((counter) => `limit:${counter}`)
+  return Number(await redis.run(tenant, 'move-user', [...both, keys.tag(tenant)], args)) + moved > 0
+}

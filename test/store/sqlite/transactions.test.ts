@@ -1,0 +1,96 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import type { Limit } from '../../../src/store/limits.ts'
+import { SqliteFile } from '../../../src/store/sqlite/file.ts'
+import { SqliteLimits } from '../../../src/store/sqlite/limits.ts'
+
+let dir: string
+let file: SqliteFile
+let limits: SqliteLimits
+
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'sqlite-transactions-'))
+  file = new SqliteFile(
+    join(dir, 'store.db'),
+    () => {},
+    () => {},
+  )
+  limits = new SqliteLimits(
+    file.db,
+    (work, when) => file.write(() => [work()], when),
+    (work) => file.read(work),
+    1,
+  )
+  file.share(limits)
+})
+
+afterEach(() => {
+  file.close()
+  rmSync(dir, { recursive: true, force: true })
+})
+
+const DAY: Limit = { scope: 'tenant', what: 'nanoUsd', window: 'day', max: 100 }
+const MINUTE: Limit = { scope: 'tenant', what: 'requests', window: 'minute', max: 1_000 }
+
+const reserve = (id: string, nanoUsd: number) => {
+  const amounts = { requests: 1, tokens: 0, nanoUsd }
+  return limits.reserve({ tenant: 'acme', id, limits: [DAY, MINUTE], amounts, ttlMs: 60_000 })
+}
+
+const used = async () => (await limits.look('acme', [DAY, MINUTE])).map((state) => state.used)
+
+const secret = (value: string) => file.write(() => [file.sql.proposeSecret.run(value).changes])
+
+test('a write that fails is undone alone, and those beside it are done', async () => {
+  const done = await Promise.allSettled([
+    reserve('a', 10),
+    secret('first'),
+    file.write(() => {
+      throw new RangeError('no')
+    }),
+    reserve('b', 20),
+  ])
+  expect(done.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'rejected', 'fulfilled'])
+  expect(await used()).toEqual([30, 2])
+})
+
+test('requests that share a transaction are counted one after the other', async () => {
+  const reservations = await Promise.all(['a', 'b', 'c', 'd'].map((id) => reserve(id, 40)))
+  expect(reservations.map(({ granted }) => granted)).toEqual([true, true, false, false])
+  expect(reservations.map(({ states }) => states[0]?.used)).toEqual([40, 80, 80, 80])
+  expect(await used()).toEqual([80, 2])
+})
+
+test('a reservation and its settlement in one transaction', async () => {
+  const amounts = { requests: 1, tokens: 5, nanoUsd: 7 }
+  const [, first, second] = await Promise.all([
+    reserve('a', 40),
+    limits.settle('acme', 'a', amounts),
+    limits.settle('acme', 'a', amounts),
+  ])
+  expect([first, second]).toEqual(['now', 'before'])
+  expect(await used()).toEqual([7, 1])
+})
+
+test('the same reservation once more is granted, and counted once', async () => {
+  await Promise.all([reserve('a', 60), reserve('a', 60)])
+  expect((await reserve('a', 60)).granted).toBe(true)
+  expect((await reserve('b', 60)).granted).toBe(false)
+  expect(await used()).toEqual([60, 1])
+})
+
+test('settlements of another process’s reservations count as well', async () => {
+  await reserve('a', 40)
+  const other = new SqliteLimits(
+    file.db,
+    (work, when) => file.write(() => [work()], when),
+    (work) => file.read(work),
+    1,
+  )
+  file.share(other)
+  expect(await other.settle('acme', 'a', { requests: 1, tokens: 0, nanoUsd: 5 })).toBe('now')
+  expect(await limits.settle('acme', 'a', { requests: 1, tokens: 0, nanoUsd: 5 })).toBe('before')
+  expect(await used()).toEqual([5, 1])
+})
