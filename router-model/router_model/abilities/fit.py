@@ -109,7 +109,9 @@ def fit_abilities(cards: Sequence[Card], effort: Mapping[str, float]) -> Fitted:
         for j, field in enumerate(fields)
     )
     terms = tuple(
-        Term(field=f, transform=t, mean=_short(m), std=_short(s), slope=_short(b), most=most)
+        Term.model_validate(
+            {"field": f, "transform": t, "mean": _short(m), "std": _short(s), "slope": _short(b), "most": most}
+        )
         for (f, t, most), m, s, b in zip(TERMS, means, deviations, slopes[1:], strict=True)
     )
     spec = AbilitySpec(
