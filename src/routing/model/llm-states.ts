@@ -3,6 +3,7 @@ import { isFiniteVector } from '../../learning/profile.ts'
 import type { Logger } from '../../observability/logger.ts'
 import { Tensor } from '../../runtime/onnxruntime.ts'
 import type { Evidence } from '../../store/store.ts'
+import type { Dims } from '../artifact/manifest.ts'
 import type { Artifact } from '../artifact/types.ts'
 import { cardFeatures, cardText } from '../choose/card.ts'
 import { code, codesOf } from '../choose/codes.ts'
@@ -33,6 +34,12 @@ interface TenantCodes {
   of: string
   providers: ReadonlyMap<string, Float32Array>
   names: ReadonlyMap<string, Float32Array>
+}
+
+/** [P] of its maker and [C] of its name. */
+export interface LlmCodes {
+  provider: Float32Array
+  name: Float32Array
 }
 
 /** A tenant's candidates by the running configuration. */
@@ -84,7 +91,7 @@ export class LlmStates {
   /** Synchronous where it is known already, as for nearly every request. */
   table(tenant: string, candidates: readonly Candidate[]): LlmTable | Promise<LlmTable> {
     const states = this.#tenants.get(tenant)
-    const isCurrent = states !== undefined && states.codes === this.#codesOf(tenant)
+    const isCurrent = states !== undefined && states.codes === this.#namesOf(tenant)
     return (isCurrent && states.tables.get(candidates)) || this.#makeTable(tenant, candidates)
   }
 
@@ -93,6 +100,11 @@ export class LlmStates {
     const states = await this.#open(tenant)
     await this.#compute(states, [...new Set(candidates)])
     return candidates.map((candidate) => states.rows.get(candidate) as Float32Array)
+  }
+
+  /** By which likings for a maker and a name are told apart from others'. */
+  codesOf(tenant: string, { vendor, name }: Pick<Candidate, 'vendor' | 'name'>): LlmCodes {
+    return codesIn(this.#namesOf(tenant), { vendor, name }, this.#artifact.dims)
   }
 
   /** Forgets candidates of former configurations. */
@@ -176,12 +188,12 @@ export class LlmStates {
       setTimeout(() => this.refreshSoon(tenant), RETRY_MS).unref()
       return otherwise
     })
-    return { evidence, codes: this.#codesOf(tenant), rows: new Map(), tables: new WeakMap() }
+    return { evidence, codes: this.#namesOf(tenant), rows: new Map(), tables: new WeakMap() }
   }
 
   /** Another list of candidates may have other names in it, and then all have other codes. */
   #withCodes(tenant: string, states: TenantStates): TenantStates {
-    const codes = this.#codesOf(tenant)
+    const codes = this.#namesOf(tenant)
     if (codes === states.codes) return states
     const next =
       codes.of === states.codes.of
@@ -191,7 +203,7 @@ export class LlmStates {
     return next
   }
 
-  #codesOf(tenant: string): TenantCodes {
+  #namesOf(tenant: string): TenantCodes {
     const candidates = this.#candidatesOf(tenant)
     let codes = this.#codes.get(candidates)
     if (!codes) {
@@ -225,9 +237,11 @@ export class LlmStates {
   async #run(
     cards: readonly Card[],
     own: readonly (Float32Array | null)[],
-    { providers, names }: TenantCodes,
+    codes: TenantCodes,
   ): Promise<Float32Array[]> {
-    const { F, E, P, C, V, Z } = this.#artifact.dims
+    const { dims } = this.#artifact
+    const { F, E, P, C, V, Z } = dims
+    const coded = cards.map((card) => codesIn(codes, card, dims))
     const evidence = cards.map(({ population }, i) => plus(population, own[i]?.length === V ? own[i] : null))
     const { z } = await this.#artifact.sessions.llm.run({
       card: stack(
@@ -239,11 +253,11 @@ export class LlmStates {
         E,
       ),
       provider_code: stack(
-        cards.map(({ vendor }) => providers.get(vendor.toLowerCase()) ?? code(vendor, P)),
+        coded.map(({ provider }) => provider),
         P,
       ),
       name_code: stack(
-        cards.map(({ name }) => names.get(name.toLowerCase()) ?? code(name, C)),
+        coded.map(({ name }) => name),
         C,
       ),
       price: stack(
@@ -281,6 +295,16 @@ export class LlmStates {
     }
   }
 }
+
+/** A name that is not the tenant's has its hashed code. */
+const codesIn = (
+  { providers, names }: TenantCodes,
+  of: { vendor: string; name: string },
+  { P, C }: Dims,
+): LlmCodes => ({
+  provider: providers.get(of.vendor.toLowerCase()) ?? code(of.vendor, P),
+  name: names.get(of.name.toLowerCase()) ?? code(of.name, C),
+})
 
 function stack(rows: readonly (Float32Array | readonly number[])[], width: number): Tensor {
   const data = new Float32Array(rows.length * width)
