@@ -85,7 +85,7 @@ export class UserStates {
     const known = profileUnder(cached, version)
     if (known) {
       // Once is how most are asked for: who comes again is kept in a form that is read faster.
-      if (known.state instanceof PackedState) known.state = known.state.quick()
+      if (known.state instanceof PackedState) known.state.quicken()
       if (known.seenAt > 0 && Date.now() - known.seenAt > SEEN_EVERY_MS) this.#touch(known, tenant, user)
       return known
     }

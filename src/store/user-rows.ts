@@ -1,7 +1,7 @@
 import { ByteReader, ByteWriter } from './byte-stream.ts'
 import { decodeHistory, encodeHistory } from './history.ts'
 import { plainState } from './plain-state.ts'
-import type { StoredEdge, StoredUser, UserState } from './store.ts'
+import type { StoredEdge, UserState } from './store.ts'
 
 type BeliefFields = Pick<UserState, 'policy' | 'state' | 'since' | 'heardAt'>
 

@@ -139,14 +139,14 @@ async function costsOf(ratings: number) {
   const hotBytes = (inUse() - before) / count
   const hotUs = await look()
   states.close()
-  const rewards = await rewardsOf(store, ratings, Math.min(count, 50))
+  const rewards = await rewardsOf(store, Math.min(count, 50))
   await store.close()
   await redis.discard()
   return { coldUs, coldBytes, hotUs, hotBytes, ...rewards }
 }
 
 /** CPU of a reward, whole, in all threads: of a user who is in memory, and of one who is not. */
-async function rewardsOf(store: Store, ratings: number, count: number) {
+async function rewardsOf(store: Store, count: number) {
   const states = statesOn(store)
   const hearing = { minAnswers: 1e9, minAgeMs: 1e12, halfLifeDays: 90 }
   const learnerOf = () =>

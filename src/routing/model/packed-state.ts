@@ -26,7 +26,7 @@ const PIVOT_BITS = 8
 
 /** Unpacked only when it is scored: a user in memory is mostly one who waits. */
 export class PackedState {
-  readonly bytes: Uint8Array
+  bytes: Uint8Array
   readonly #cold: Float32Array
 
   /** @param cold a new user's state under the same artifact */
@@ -52,11 +52,11 @@ export class PackedState {
     return state
   }
 
-  /** The same in the form that is read fastest, for users who are here often. */
-  quick(): PackedState {
-    if (this.bytes[0] === CORRELATIONS) return this
+  /** From now on in the form that is read fastest, for a user who is here often. */
+  quicken(): void {
+    if (this.bytes[0] === CORRELATIONS) return
     const bytes = packCorrelations(this.unpacked(), this.#cold)
-    return bytes ? new PackedState(bytes, this.#cold) : this
+    if (bytes) this.bytes = bytes
   }
 }
 

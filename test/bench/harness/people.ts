@@ -50,6 +50,7 @@ export class People {
       config: routerConfig({ artifact: newestArtifact(), required: true }),
       openEmbedder: (artifact) => openEmbedder('static', artifact),
       loadEvidence: async () => new Map(),
+      candidatesOf: () => POOL,
       log: silent,
     })
     const { policy } = policies.snapshot(TENANT, '')
