@@ -113,6 +113,7 @@ async function recordWithShadow(deps: AfterAnswerDeps, { record, call, decision 
     },
     model.candidates,
     shadow.input,
+    shadow.rule,
   )
   await deps.recorder.interaction(preferred ? { ...record, shadow: preferred } : record)
 }
@@ -203,5 +204,6 @@ export function considerJudging(
     answer,
     costUsd: record.costUsd,
     others: decision.selection.scored.map(({ candidate, costUsd }) => ({ name: candidate.name, costUsd })),
+    baseline: decision.baseline?.comparison.baseline ?? null,
   })
 }
