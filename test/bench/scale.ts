@@ -1,6 +1,6 @@
 /**
- * How far it scales: unit costs measured here (a real redis-server, a SQLite file, and test/bench/results/latest.json of
- * `npm run bench`), and so many users for real: loaded through the store into one redis-server, then asked for by
+ * How far it scales: unit costs measured here (a real redis-server, a SQLite file; and test/bench/results/latest.json
+ * of `npm run bench`), and so many users for real: loaded through the store into one redis-server, then asked for by
  * random requests at a gateway.
  *
  *     npm run bench:scale -- [users, 100000] [seconds of traffic, 60] [--quick] [--out FILE]      writes docs/scale.md

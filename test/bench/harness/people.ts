@@ -32,7 +32,7 @@ const QUESTIONS = [
 ]
 const HISTORIES = 64
 
-/** Makes users: beliefs of some dozen histories, in the order of ratings that come at random; ids are each one's own. */
+/** Makes users: beliefs and histories of some dozen; ids of answers are each one's own. */
 export class People {
   readonly policy: Policy
   readonly close: () => Promise<void>
