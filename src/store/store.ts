@@ -233,8 +233,8 @@ export interface Store {
    * Writes the user, and their edges, if the stored revision still is `next.revision - 1` (0 = no user yet). False =
    * somebody was quicker: load again.
    *
-   * @param edges all that are kept from now on, oldest first, at most MAX_EDGES; with `next.sums` the last is new. Left
-   *   out: they stay, and so do the belief, sums, and since when they are known and heard; all else of `next` is written
+   * @param edges all that are kept from now on, oldest first, at most MAX_EDGES; with `next.sums` the last is new.
+   *   Left out: they stay, and so do the belief, sums, and since when they are known and heard; all else is written
    * @param askedAt when the request began that this is learned from, Unix milliseconds; absent: now
    * @throws ErasedError where user or tenant have been erased since then
    */
