@@ -4,20 +4,25 @@ import * as keys from './keys.ts'
 
 /** A process that was not heard of for so long is gone. */
 const SILENT_MS = 20_000
-/** What this version can read beyond documents: rows. */
-const READS = 1
 /** How long what a server said of its memory is believed. */
 const MEMORY_MS = 2_000
 /** Share of its memory from which on a server takes nothing that can be done without. */
 const TIGHT = 0.8
 
-/** Whether Redis takes writes, how many processes share it, and whether it drops what must stay. */
+/** What ids begin with of processes that read users, and rows of the log, as this version keeps them. */
+const READS_PACKED = 'packed:'
+
+/**
+ * Whether Redis takes writes, how many processes share it, whether some of them are of an earlier version, and whether
+ * it drops what must stay.
+ */
 export class RedisHealth {
   readonly #redis: RedisAccess
   readonly #id: string
   #replicas = 1
-  #earlier = 0
   #isIn = false
+  #hasEarlier = false
+  #hasLooked = false
   #evicts: string | null = null
   #isTight = false
   #askedAt = Number.NEGATIVE_INFINITY
@@ -25,7 +30,7 @@ export class RedisHealth {
   /** @param id of this process */
   constructor(redis: RedisAccess, id: string) {
     this.#redis = redis
-    this.#id = `${id}:${READS}`
+    this.#id = READS_PACKED + id
     // A server that comes back may be configured in another way.
     for (const event of ['ready', '+node']) {
       redis.client.on(event, () => {
@@ -39,9 +44,24 @@ export class RedisHealth {
     return this.#replicas
   }
 
-  /** Every process that uses this Redis can read rows (`store/records/row.ts`), as far as is known. */
+  /** Some of them read users only as an earlier version keeps them. */
+  get hasEarlier(): boolean {
+    return this.#hasEarlier
+  }
+
+  /** Every process can read rows of the log (`records/row.ts`): it was asked, and none is of an earlier version. */
   get allReadRows(): boolean {
-    return this.#isIn && this.#earlier === 0
+    return this.#hasLooked && !this.#hasEarlier
+  }
+
+  /** Before the first check: who is there. What can't be asked is asked by the next check. */
+  async lookAround(): Promise<void> {
+    const ids = await this.#redis
+      .ask('{keys}', () => this.#redis.client.zrange(keys.REPLICAS, '0', '-1'))
+      .catch(() => null)
+    if (ids === null) return
+    this.#hasLooked = true
+    this.#hasEarlier = ids.some((id) => !id.startsWith(READS_PACKED))
   }
 
   /** Memory is short: what can be done without, such as answers to be given again, would crowd out what can't. */
@@ -51,11 +71,12 @@ export class RedisHealth {
 
   /** As `Store.check`. */
   async check(): Promise<string[]> {
-    const told = await this.#redis.run('{keys}', 'check-in', [keys.REPLICAS], [this.#id, SILENT_MS])
-    const [count = 1, earlier = 0] = told as number[]
+    const counts = await this.#redis.run('{keys}', 'check-in', [keys.REPLICAS], [this.#id, SILENT_MS, READS_PACKED])
+    const [count, earlier] = counts as [number, number]
     this.#isIn = true
+    this.#hasLooked = true
     this.#replicas = Math.max(1, count)
-    this.#earlier = earlier
+    this.#hasEarlier = earlier > 0
     if (performance.now() - this.#askedAt > MEMORY_MS) {
       this.#askedAt = performance.now()
       await this.#lookAtMemory()

@@ -2,10 +2,10 @@
   A process says that it uses this Redis.
 
   KEYS[1]   processes, by the time at which they were last heard of
-  ARGV[1]   its id: "<uuid>:<version of what it can read>"; earlier versions have no such end
-  ARGV[2]   how long it counts, milliseconds
+  ARGV[1]   its id        ARGV[2]   how long it counts, milliseconds
+  ARGV[3]   what ids begin with of processes that read users and rows as this version keeps them
 
-  Returns how many there are, and how many of them (of the first 256) are of earlier versions.
+  Returns how many there are, and how many of (some of) them are of an earlier version.
   Bound: 7 calls.
 ]]
 local time = redis.call('TIME')
@@ -17,6 +17,6 @@ if gone > 0 then redis.call('ZREMRANGEBYRANK', KEYS[1], 0, math.min(gone, 256) -
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 local earlier = 0
 for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, 255)) do -- 256
-  if not string.find(id, ':', 1, true) then earlier = earlier + 1 end
+  if string.sub(id, 1, #ARGV[3]) ~= ARGV[3] then earlier = earlier + 1 end
 end
 return { redis.call('ZCARD', KEYS[1]), earlier }
