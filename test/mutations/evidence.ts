@@ -166,7 +166,7 @@ export const EVIDENCE: readonly Mutation[] = [
   },
   {
     file: GAINS,
-    find: "if (voices.size < 2) return verdict === 'harm' ? verdict : 'open'",
+    find: "if (users.length < 2) return verdict === 'harm' ? verdict : 'open'",
     replace: '',
     tests: [`${GAINS_TEST}::alone`],
     rule: 'a key alone certifies no gain',
