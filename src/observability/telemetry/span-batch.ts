@@ -20,7 +20,10 @@ const SAMPLED = 1
 
 const SPAN_ATTRIBUTES = 9
 
-const FIRST_BYTES = 64 * 1024
+const FIRST_BYTES = 2 * 1024 * 1024
+const WORD = 2 ** 32
+const HALF = 2 ** 16
+const HEX = Uint8Array.from({ length: 128 }, (_, code) => Number.parseInt(String.fromCharCode(code), 16) || 0)
 /** Of a length that is filled in afterwards: a varint may be longer than it must be. */
 const LENGTH_BYTES = 4
 /** Values that are sent again and again, with their keys: not encoded twice. */
@@ -38,17 +41,24 @@ export class SpanBatch {
   count = 0
   #bytes = Buffer.allocUnsafe(FIRST_BYTES)
   #at = 0
+  /** What each body begins with, and where in it the lengths of the two messages stand that hold the spans. */
   readonly #head: Buffer
-  readonly #scope: Buffer
+  readonly #lengths: readonly [number, number]
   readonly #kept = new Map<string, Map<string | boolean, Buffer>>()
 
   /** @param resource of whose these spans are */
   constructor(resource: Attributes, scope: string) {
+    // ResourceSpans, and in it the resource and ScopeSpans, in which the scope comes first.
+    const resourceSpans = this.#open(1)
+    const ofResource = this.#open(1)
     for (const [key, value] of Object.entries(resource)) this.#encode(1, key, value)
-    const attributes = this.#taken()
-    // ResourceSpans.resource, ScopeSpans.scope
-    this.#head = lengthPrefixed(1, attributes)
-    this.#scope = lengthPrefixed(1, lengthPrefixed(1, Buffer.from(scope)))
+    this.#close(ofResource)
+    const scopeSpans = this.#open(2)
+    const ofScope = this.#open(1)
+    this.#text(1, scope)
+    this.#close(ofScope)
+    this.#lengths = [resourceSpans, scopeSpans]
+    this.#head = Buffer.from(this.#bytes.subarray(0, this.#at))
   }
 
   get size(): number {
@@ -74,21 +84,17 @@ export class SpanBatch {
     }
     this.#room(8)
     this.#tag(16, 5)
-    this.#at = this.#bytes.writeUInt32LE(SAMPLED, this.#at)
+    this.#word(SAMPLED)
     this.#close(from)
   }
 
   /** The body of a request with all spans so far, which leave the batch; null where there are none. */
-  take(): Buffer | null {
+  take(): Buffer<ArrayBuffer> | null {
     if (this.count === 0) return null
-    this.count = 0
-    const scopeSpans = lengthPrefixed(2, Buffer.concat([this.#scope, this.#taken()]))
-    return lengthPrefixed(1, Buffer.concat([this.#head, scopeSpans]))
-  }
-
-  #taken(): Buffer {
+    for (const at of this.#lengths) this.#close(at)
     const taken = Buffer.from(this.#bytes.subarray(0, this.#at))
-    this.#at = 0
+    this.count = 0
+    this.#at = this.#head.length
     return taken
   }
 
@@ -103,7 +109,8 @@ export class SpanBatch {
     const kept = values.get(value)
     if (kept) {
       this.#room(kept.length)
-      this.#at += kept.copy(this.#bytes, this.#at)
+      this.#bytes.set(kept, this.#at)
+      this.#at += kept.length
       return
     }
     const from = this.#at
@@ -163,7 +170,17 @@ export class SpanBatch {
     this.#tag(field, 2)
     const at = this.#at
     this.#at += LENGTH_BYTES
-    this.#at += this.#bytes.write(text, this.#at, 'utf8')
+    const from = this.#at
+    const bytes = this.#bytes
+    // A loop is quicker than a call of the runtime for what is this short.
+    for (let i = 0; i < text.length; i++) {
+      const code = text.charCodeAt(i)
+      if (code > 0x7f) {
+        this.#at = from + bytes.write(text, from, 'utf8')
+        break
+      }
+      bytes[this.#at++] = code
+    }
     this.#close(at)
   }
 
@@ -171,15 +188,28 @@ export class SpanBatch {
     this.#room(id.length / 2 + 4)
     this.#tag(field, 2)
     this.#bytes[this.#at++] = id.length / 2
-    this.#at += this.#bytes.write(id, this.#at, 'hex')
+    for (let i = 0; i < id.length; i += 2) {
+      this.#bytes[this.#at++] = HEX[id.charCodeAt(i)]! * 16 + HEX[id.charCodeAt(i + 1)]!
+    }
   }
 
+  /** Nanoseconds, which a number does not hold: in two halves. */
   #time(field: number, ms: number): void {
     this.#room(12)
     this.#tag(field, 1)
     const whole = Math.floor(ms)
-    const nanos = BigInt(whole) * 1_000_000n + BigInt(Math.round((ms - whole) * 1e6))
-    this.#at = this.#bytes.writeBigUInt64LE(nanos, this.#at)
+    const upper = Math.floor(whole / HALF) * 1e6
+    const lower = (upper % HALF) * HALF + (whole % HALF) * 1e6 + Math.round((ms - whole) * 1e6)
+    this.#word(lower % WORD)
+    this.#word(Math.floor(upper / HALF) + Math.floor(lower / WORD))
+  }
+
+  #word(value: number): void {
+    const bytes = this.#bytes
+    bytes[this.#at++] = value & 0xff
+    bytes[this.#at++] = (value >>> 8) & 0xff
+    bytes[this.#at++] = (value >>> 16) & 0xff
+    bytes[this.#at++] = value >>> 24
   }
 
   #varint(field: number, value: number): void {
@@ -211,13 +241,3 @@ export class SpanBatch {
 
 /** Of one request alone. */
 const UNIQUE: ReadonlySet<string> = new Set(['persona_router.request.id', 'gen_ai.response.id'])
-
-function lengthPrefixed(field: number, content: Buffer): Buffer {
-  const head = [field * 8 + 2]
-  let length = content.length
-  while (length > 0x7f) {
-    head.push((length & 0x7f) | 0x80)
-    length >>>= 7
-  }
-  return Buffer.concat([Buffer.from([...head, length]), content])
-}

@@ -14,9 +14,9 @@ export interface SpanSenderOptions {
 }
 
 /** So much is sent without waiting for more. */
-const FULL_BYTES = 256 * 1024
+const FULL_BYTES = 1024 * 1024
 /** Batches on their way; beyond them spans are dropped, so that a slow collector costs no memory. */
-const MOST_SENDING = 8
+const MOST_SENDING = 16
 /** A collector that is busy says so (OTLP, "Failures"). */
 const RETRYABLE: ReadonlySet<number> = new Set([429, 502, 503, 504])
 const RETRY_AFTER_MS = 1_000
@@ -59,14 +59,14 @@ export class SpanSender {
     this.#sending.add(sending)
   }
 
-  async #send(body: Buffer): Promise<void> {
+  async #send(body: Buffer<ArrayBuffer>): Promise<void> {
     const { url, headers, timeoutMs } = this.#options
     const signal = AbortSignal.timeout(timeoutMs)
     for (;;) {
       const response = await fetch(url, {
         method: 'POST',
         headers: { ...headers, 'content-type': 'application/x-protobuf' },
-        body: new Uint8Array(body),
+        body,
         redirect: 'error',
         signal,
       })
