@@ -26,8 +26,8 @@ interface Described {
 }
 
 /**
- * Values by attributes, counted between bounds: what the SDK's instruments do, but attributes are looked up by a key that
- * the caller has anyway.
+ * Values by attributes, counted between bounds: what the SDK's instruments do, but attributes are looked up by a key
+ * that the caller has anyway.
  */
 export class Histogram {
   readonly #described: Described
