@@ -54,7 +54,7 @@ function isForMessages(body: Record<string, unknown>): boolean {
   return listOf(body.messages).some(({ content }) => listOf(content).some(({ type }) => BLOCKS.has(String(type))))
 }
 
-function explanationOf({ selection, scores, version, fallback, profile, conversation }: Decision) {
+function explanationOf({ selection, scores, policy, version, fallback, profile, taste, conversation }: Decision) {
   const propensity = new Map(
     selection.scored.map(({ candidate }, index) => [candidate.name, selection.propensities[index]]),
   )
@@ -66,7 +66,12 @@ function explanationOf({ selection, scores, version, fallback, profile, conversa
     reason: selection.reason,
     detail: fallback ?? selection.detail,
     policy: version,
-    user: { rewards: profile.rewards, preferences: profile.preferences, degraded: profile.degraded },
+    user: {
+      rewards: profile.rewards,
+      preferences: profile.preferences,
+      taste: taste && policy?.router.artifact.manifest.starts?.[taste] ? taste : 'balanced',
+      degraded: profile.degraded,
+    },
     conversation: conversation && { candidate: conversation.candidate, messages: conversation.messages },
     candidates: scores
       .map(({ candidate, mean, std, parts, quality, completionTokens, costUsd }) => ({

@@ -1,4 +1,5 @@
 import type { Candidate } from '../candidates/candidate.ts'
+import type { Start } from './artifact/manifest.ts'
 
 export interface RouteQuery {
   tenant: string
@@ -10,6 +11,8 @@ export interface RouteQuery {
   state: Float32Array | null
   /** 0..1 replaces the learned trade-off; undefined = learned. */
   costWeight?: number
+  /** Which of the people that training knows this tenant's users are like before they say anything; undefined: all. */
+  taste?: Start
   /**
    * Time on `performance.now()`'s clock after which a score is useless; undefined = the router's own deadline from now.
    */

@@ -4,9 +4,11 @@ import { inTime } from '../../runtime/in-time.ts'
 import { microBatch } from '../../runtime/micro-batch.ts'
 import { Tensor } from '../../runtime/onnxruntime.ts'
 import type { Evidence } from '../../store/store.ts'
+import { type Start, weightsOf } from '../artifact/manifest.ts'
 import type { Artifact } from '../artifact/types.ts'
 import { type CandidateScore, type RouteQuery, type Router, RouterError } from '../router.ts'
 import { BatchScores } from './batch-scores.ts'
+import { lean } from './lean.ts'
 import { type Embed, LlmStates, type LlmTable } from './llm-states.ts'
 
 /** Milliseconds without a run after one that exceeded the deadline. */
@@ -61,6 +63,7 @@ export class GraphRouter implements Router {
   /** z of everybody's favourite among a table's candidates; absent where the artifact takes none. */
   readonly #anchors = new WeakMap<LlmTable, Promise<Tensor> | Tensor>()
   readonly #usual: Float32Array | null
+  readonly #starts: ReadonlyMap<Start, readonly [number, number][]>
   #waiting = new Map<LlmTable, Waiting[]>()
   #pausedUntil = 0
 
@@ -72,7 +75,13 @@ export class GraphRouter implements Router {
     this.#deadlineMs = deadlineMs
     this.#log = log
     this.#cold = cold
-    const { usual } = artifact.manifest
+    const { usual, starts } = artifact.manifest
+    this.#starts = new Map(
+      Object.entries(starts ?? {}).map(([taste, of]) => [
+        taste as Start,
+        Object.entries(of).map(([weight, said]) => [Number(weight), said]),
+      ]),
+    )
     // Without usual questions, one that says nothing; undefined: from before there was a favourite.
     this.#usual = usual ? floats(usual) : usual === null ? new Float32Array(artifact.dims.E) : null
   }
@@ -235,6 +244,8 @@ export class GraphRouter implements Router {
     for (const [row, { query }] of batch.entries()) {
       inputs.query.set(query.embedding, row * E)
       inputs.state.set(query.state ?? this.#cold, row * S)
+      const start = query.taste && this.#starts.get(query.taste)
+      if (start) lean(inputs.state, row * S, weightsOf(S), start)
       inputs.promptTokens[row] = query.promptTokens
       inputs.costWeight[row] = query.costWeight ?? -1
     }
