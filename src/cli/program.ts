@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { Command, Option } from 'commander'
 import { addArtifact } from './commands/artifact.ts'
+import { addBackup } from './commands/backup.ts'
 import { addCatalogue } from './commands/catalogue.ts'
 import { addConfig } from './commands/config.ts'
 import { addExplain } from './commands/explain.ts'
@@ -36,6 +37,7 @@ export function createProgram(serve: (configPath: string) => Promise<void>): Com
   addCatalogue(program, configPath)
   addExplain(program)
   addLog(program, configPath)
+  addBackup(program, configPath)
   addTenants(program, configPath)
   addMode(program, configPath)
   addUsage(program, configPath)

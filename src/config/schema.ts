@@ -170,7 +170,7 @@ const judgeSchema = z.strictObject({
 const ghostSchema = z.strictObject({
   /** Name of the candidate that compares. */
   judge: z.string(),
-  /** Who answers as well: a candidate, or the cheapest that could have. */
+  /** Who answers as well: a candidate, the tenant's `baseline`, or the `cheapest` that could have. */
   rival: z.string().default('cheapest'),
   /** Share of answers that are compared. */
   rate: share.default(0.01),
@@ -220,6 +220,11 @@ const routerSchema = z.strictObject({
    * do on average, or less (`frugal`). Ratings outweigh it; a stated or requested cost weight replaces it.
    */
   taste: tasteSchema.default('balanced'),
+  /**
+   * Be as cautious with each user as it takes for them to gain over everybody's favourite with a probability of 1 less
+   * this; `caution` is the least. Left out: `caution` for all.
+   */
+  risk: z.number().gt(0).max(0.5).optional(),
   /**
    * Inverse gap weighting with gamma = (base + per_reward x rewards of the user) x candidates; more = greedier. The
    * expected loss by exploring is below 1 / (base + per_reward x rewards) a request, on the scale of rewards (-1 to 1).

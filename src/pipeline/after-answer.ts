@@ -114,6 +114,7 @@ async function recordWithShadow(deps: AfterAnswerDeps, { record, call, decision 
     },
     model.candidates,
     shadow.input,
+    shadow.rule,
   )
   await deps.recorder.interaction(preferred ? { ...record, shadow: preferred } : record)
 }
@@ -204,5 +205,6 @@ export function considerJudging(
     answer,
     costUsd: record.costUsd,
     others: decision.selection.scored.map(({ candidate, costUsd }) => ({ name: candidate.name, costUsd })),
+    baseline: decision.baseline?.comparison.baseline ?? null,
   })
 }

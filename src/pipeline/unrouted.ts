@@ -142,6 +142,7 @@ export function givenModel(candidate: Candidate): Decision {
     profile: NEW_USER,
     taste: undefined,
     conversation: null,
+    caution: 0,
     text: '',
     embedding: null,
     reading: null,

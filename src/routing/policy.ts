@@ -1,5 +1,9 @@
+import type { Candidate } from '../candidates/candidate.ts'
+import type { RouterConfig } from '../config/schema.ts'
 import type { Embedder } from '../embedding/embedder.ts'
+import { FAVOURITE_ONLY } from './choose/safe-caution.ts'
 import type { GraphRouter } from './model/graph-router.ts'
+import type { RouteQuery } from './router.ts'
 
 /**
  * One artifact, ready to serve: its router and its embedder belong together. A request takes one at its start and keeps
@@ -11,4 +15,18 @@ export interface Policy {
   readonly router: GraphRouter
   /** The one that the artifact was trained with: queries and cards must be read by no other. */
   readonly embedder: Embedder
+}
+
+/**
+ * The configured caution, or what `router.risk` makes of it for this user. Never fails: where it can't be told,
+ * everybody's favourite answers.
+ */
+export async function cautionFor(
+  { router }: Policy,
+  { caution, risk }: Pick<RouterConfig, 'caution' | 'risk'>,
+  user: Pick<RouteQuery, 'tenant' | 'state' | 'taste'>,
+  candidates: readonly Candidate[],
+): Promise<number> {
+  if (risk === undefined) return caution
+  return router.cautionOf(user, candidates, { caution, risk }).catch(() => FAVOURITE_ONLY)
 }

@@ -73,11 +73,17 @@ async function run(config: string, args: string[]): Promise<Said> {
   }
 }
 
+/** Where a directory is wanted. */
+const noDirectory = file('photo.jpg', '')
+const nonsenseFor = (option: string) => (['--to', '--from'].includes(option) ? noDirectory : GARBAGE)
+
 /** What a command needs at least: each value is nonsense. */
 const needed = ({ path, command }: (typeof ALL)[number]) => [
   ...path,
   ...command.registeredArguments.filter(({ required }) => required).map(() => GARBAGE),
-  ...command.options.filter(({ mandatory }) => mandatory).flatMap(({ long }) => [long as string, GARBAGE]),
+  ...command.options
+    .filter(({ mandatory }) => mandatory)
+    .flatMap(({ long }) => [long as string, nonsenseFor(long as string)]),
 ]
 
 function expectWords({ failed, text }: Said): void {
@@ -153,7 +159,10 @@ const usable = (one: (typeof ALL)[number]) => {
 
 it('has a group of commands for each of these', () => {
   expect(ALL.map(({ name }) => name)).toEqual(
-    expect.arrayContaining(['serve', 'keys create', 'config check', 'catalogue update', 'explain', 'export', 'import']),
+    expect.arrayContaining([
+      ...['serve', 'keys create', 'config check', 'catalogue update', 'explain', 'export', 'import'],
+      ...['backup', 'restore'],
+    ]),
   )
 })
 

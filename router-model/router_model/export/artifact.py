@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from router_model.data.ability import AbilitySpec, VerbositySpec
+from router_model.data.codes import Codes
 
 SCHEMA: Literal["persona-router/artifact/1"] = "persona-router/artifact/1"
 GRAPHS = ("llm", "edge", "user", "score")
@@ -73,8 +74,12 @@ class Dims(_Strict):
     """Message to a user, `user_message`."""
     H: int
     """A user's sums, `sums`; G where it is missing."""
+    W: int = 1
+    """Blocks of `sums`."""
     S: int
     """User state."""
+    D: int = 0
+    """What is said of a user's tastes: `tastes` of the manifest, then provider and name code; 0 where it is missing."""
     R: int
     """Parts of a score."""
 
@@ -132,6 +137,8 @@ class Manifest(_Strict):
     """Sizes by letter."""
     parts: tuple[str, ...]
     """Names of a score's parts, in order."""
+    tastes: tuple[str, ...] = ()
+    """Names of what `taste` of `user.onnx` begins with."""
     kinds: tuple[str, ...]
     """Names of the kinds of rewards, in order."""
     card_features: tuple[CardFeature, ...]
@@ -140,6 +147,8 @@ class Manifest(_Strict):
     """How `ability`, `ability_sd` and the aspects among the card features are inferred from a card's figures."""
     verbosity: VerbositySpec | None = None
     """How `log_verbosity` is."""
+    codes: Codes = "hashed"
+    """How names and makers become codes; see *Codes*."""
     usual: str | None = None
     """Base64 of embeddings of usual questions, [n, E] float32: on these it is decided who is everybody's favourite."""
     forget: Forget

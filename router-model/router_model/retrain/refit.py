@@ -173,7 +173,7 @@ def _believed(router: Router, model: Model, log: Logbook, some: Visit) -> tuple[
         _, cost, length = router.features.standardise(quality, usd, tokens)
         one = torch.ones_like(cost)
         phi = torch.stack([router.features(side * one, cost, length, task, codes) for side in (1, -1)], 1).double()
-        weights, covariance = (
+        weights, covariance, _ = (
             of[some.which] for of in router.user_node.moments(router.leniency(torch.from_numpy(some.sums)))
         )
         mean = (phi @ weights.unsqueeze(-1)).squeeze(-1) + popularity.double().unsqueeze(-1)

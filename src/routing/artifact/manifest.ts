@@ -6,7 +6,7 @@ const code = size.max(256)
 const dims = z
   .object({
     ...{ E: size, Q: size.default(0), F: size, P: code, C: code, Z: size },
-    ...{ V: size, G: size, H: size.optional(), S: size, R: size },
+    ...{ V: size, G: size, H: size.optional(), W: size.default(1), S: size, D: size.default(0), R: size },
   })
   .transform(({ H, ...sizes }) => ({ ...sizes, H: H ?? sizes.G }))
 
@@ -34,6 +34,8 @@ export const manifestSchema = z
     ),
     dims,
     parts: z.array(z.string()).min(1),
+    /** What `taste` begins with; the rest are the weights of the codes. Older artifacts say nothing of tastes. */
+    tastes: z.array(z.string()).default([]),
     kinds: z.array(z.string()).min(1),
     card_features: z.array(
       z.object({
@@ -46,6 +48,8 @@ export const manifestSchema = z
     /** How derived card features are inferred; older artifacts have none of either. */
     ability: abilitySchema.nullish(),
     verbosity: verbositySchema.nullish(),
+    /** How names and makers become codes. */
+    codes: z.enum(['hashed', 'frame']).default('hashed'),
     /** Embeddings of usual questions, [n x E]: what "everybody's favourite" is decided on. */
     usual: z.base64().nullish(),
     forget: z.object({ per_reward: z.number().gt(0).max(1), block: z.number().int().positive().default(1) }),
@@ -125,7 +129,10 @@ export const SIGNATURES: Readonly<Record<GraphName, { inputs: Signature; outputs
     },
     outputs: { user_message: ['N', 'G'], llm_message: ['N', 'V'] },
   },
-  user: { inputs: { sums: ['B', 'H'] }, outputs: { state: ['B', 'S'] } },
+  user: {
+    inputs: { sums: ['B', 'H'] },
+    outputs: { state: ['B', 'S'], taste: ['B', 'D'], taste_covariance: ['B', 'D', 'D'], since: ['B', 'W'] },
+  },
   score: {
     inputs: {
       query: ['B', 'E'],
@@ -148,7 +155,7 @@ export const SIGNATURES: Readonly<Record<GraphName, { inputs: Signature; outputs
 }
 
 /** Outputs that older artifacts lack. */
-export const OPTIONAL_OUTPUTS: ReadonlySet<string> = new Set(['apart', 'reading'])
+export const OPTIONAL_OUTPUTS: ReadonlySet<string> = new Set(['apart', 'reading', 'taste', 'taste_covariance', 'since'])
 
 /** Size of an axis, or null where it is free. */
 export const sizeOf = (axis: Axis, dims: Dims): number | null =>

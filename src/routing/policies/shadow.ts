@@ -1,10 +1,11 @@
 import type { Candidate } from '../../candidates/candidate.ts'
+import type { RouterConfig } from '../../config/schema.ts'
 import type { UserProfile } from '../../learning/profile.ts'
 import type { InteractionRecord } from '../../store/records/codec.ts'
 import { scoredCandidates } from '../../store/records/scored-candidates.ts'
 import type { Start } from '../artifact/manifest.ts'
 import { type ChooseInput, choose } from '../choose/choose.ts'
-import type { Policy } from '../policy.ts'
+import { cautionFor, type Policy } from '../policy.ts'
 
 export interface ShadowQuery {
   tenant: string
@@ -23,6 +24,7 @@ type GetProfile = (policy: Policy, tenant: string, user: string) => UserProfile 
  * The selection that a shadow policy would have made, for the record. Never fails: null where there is none.
  *
  * @param input as given to `choose` for the live policy, without what depends on the policy
+ * @param rule how cautious to be; the shadow's own doubts decide
  */
 export async function askShadow(
   shadow: Policy,
@@ -30,6 +32,7 @@ export async function askShadow(
   { tenant, user, text, promptTokens, costWeight, taste }: ShadowQuery,
   candidates: readonly Candidate[],
   input: Omit<ChooseInput, 'scores' | 'by' | 'rewards' | 'baseline'>,
+  rule: Pick<RouterConfig, 'caution' | 'risk'>,
 ): Promise<InteractionRecord['shadow'] | null> {
   try {
     const [{ state, rewards }, embedding] = await Promise.all([
@@ -39,7 +42,9 @@ export async function askShadow(
     const asked = { ...(costWeight !== undefined && { costWeight }), ...(taste && { taste }) }
     const query = { tenant, embedding, promptTokens, state, ...asked }
     const scores = await shadow.router.score(query, candidates)
-    const { scored, propensities } = choose({ ...input, scores, by: 'graph', rewards, baseline: null })
+    const caution = costWeight === undefined ? await cautionFor(shadow, rule, query, candidates) : rule.caution
+    const policy = { ...input.policy, caution }
+    const { scored, propensities } = choose({ ...input, policy, scores, by: 'graph', rewards, baseline: null })
     return { policy: shadow.version, candidates: scoredCandidates(scored, propensities, true) }
   } catch {
     return null

@@ -116,8 +116,15 @@ export function prepareStatements(db: DatabaseSync) {
     dropMode: prepare('DELETE FROM modes WHERE tenant = ?'),
 
     noteErasure: prepare('INSERT OR REPLACE INTO erasures VALUES (?, ?, ?)'),
+    raiseErasure: prepare(`
+      INSERT INTO erasures VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET at = excluded.at WHERE at < excluded.at`),
     anyErasure: prepare('SELECT 1 FROM erasures LIMIT 1'),
     erasure: prepare('SELECT max(at) AS at FROM erasures WHERE tenant = ? AND user_hash IN (?, ?)'),
+    raiseUsage: prepare(`
+      INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+      ON CONFLICT DO UPDATE SET requests = max(requests, excluded.requests),
+        prompt_tokens = max(prompt_tokens, excluded.prompt_tokens),
+        completion_tokens = max(completion_tokens, excluded.completion_tokens), nano_usd = max(nano_usd, excluded.nano_usd)`),
     eraseUsage: prepare("DELETE FROM usage WHERE tenant = ? AND scope = 'user' AND id = ?"),
     /** What is of bounded size; each takes tenant and user. */
     eraseAll: ['salts', 'users', 'edges'].map((table) => prepare(`DELETE FROM ${table} WHERE tenant = ? AND user = ?`)),

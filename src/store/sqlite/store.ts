@@ -1,11 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import type { SqliteConfig } from '../../config/schema.ts'
+import type { BackupStore } from '../backup/contract.ts'
 import { floatBytes, floatsOf } from '../bytes.ts'
 import { Listeners } from '../changes.ts'
 import { decodeConversation } from '../codec.ts'
 import { OwedEnds } from '../owed-ends.ts'
 import type { Responses } from '../responses.ts'
 import type { ConversationState, Evidence, Invalidation, RefusalFilter, Store, StoredRefusal } from '../store.ts'
+import { SqliteBackup } from './backup.ts'
 import { eraseTenant } from './erase-tenant.ts'
 import { erasedBefore, refuseErased } from './erasures.ts'
 import { SqliteFile } from './file.ts'
@@ -30,12 +32,13 @@ const CHANGES_AT_ONCE = 1_000
  * was acknowledged survives the death of the process; the last ones may be lost when the machine loses power (WAL,
  * `synchronous = NORMAL`), but the file stays sound.
  */
-export class SqliteStore implements Store {
+export class SqliteStore implements BackupStore {
   readonly kind = 'sqlite'
   readonly limits: SqliteLimits
   readonly idempotency: OwedEnds
   readonly responses: Responses
   readonly usage: SqliteUsage
+  readonly backup: SqliteBackup
   readonly #file: SqliteFile
   readonly #keys: SqliteTenantKeys
   readonly #users: SqliteUsers
@@ -58,6 +61,7 @@ export class SqliteStore implements Store {
     const { db, sql } = this.#file
     this.usage = new SqliteUsage(db, (work) => this.#file.read(work))
     this.#records = new SqliteRecords(this.#file, this.usage)
+    this.backup = new SqliteBackup(this.#file, this.#users)
     const transact: Transact = (work, when) => this.#file.write(() => [work()], when)
     this.limits = new SqliteLimits(db, transact, (work) => this.#file.read(work), replicas)
     this.#file.share(this.limits)

@@ -46,6 +46,7 @@ describe('the taste that a tenant starts with', () => {
       artifact: await loadArtifact(routerConfig().artifact),
       embed: () => new Float32Array(256),
       loadEvidence: async () => new Map(),
+      candidatesOf: () => [CHEAP, MIDDLE, DEAR],
       deadlineMs: 10_000,
       log: silent,
     })
