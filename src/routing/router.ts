@@ -1,5 +1,6 @@
 import type { Candidate } from '../candidates/candidate.ts'
 import type { Start } from './artifact/manifest.ts'
+import type { UserStateVector } from './model/packed-state.ts'
 
 export interface RouteQuery {
   tenant: string
@@ -8,7 +9,7 @@ export interface RouteQuery {
   /** Tokens. */
   promptTokens: number
   /** The user's state under this router's version, or null: cold start. */
-  state: Float32Array | null
+  state: UserStateVector | null
   /** 0..1 replaces the learned trade-off; undefined = learned. */
   costWeight?: number
   /** Which of the people that training knows this tenant's users are like before they say anything; undefined: all. */

@@ -11,6 +11,7 @@ import { type CandidateScore, type RouteQuery, type Router, RouterError } from '
 import { BatchScores } from './batch-scores.ts'
 import { lean } from './lean.ts'
 import { type CandidatesOf, type Embed, LlmStates, type LlmTable } from './llm-states.ts'
+import { numbersOf, PackedState, type UserStateVector } from './packed-state.ts'
 
 /** Milliseconds without a run after one that exceeded the deadline. */
 const PAUSE_MS = 2_000
@@ -77,10 +78,11 @@ export class GraphRouter implements Router {
   readonly artifact: Artifact
   readonly #deadlineMs: number
   readonly #log: Logger
-  readonly #cold: Float32Array
+  /** State of a new user, [S]. */
+  readonly cold: Float32Array
   readonly #idle: Inputs[] = []
   readonly #anchors = new WeakMap<LlmTable, Promise<Anchor> | Anchor>()
-  readonly #cautions = new WeakMap<Float32Array, Cautious>()
+  readonly #cautions = new WeakMap<object, Cautious>()
   readonly #usual: Float32Array | null
   readonly #starts: ReadonlyMap<Start, readonly [number, number][]>
   #waiting = new Map<LlmTable, Waiting[]>()
@@ -96,7 +98,7 @@ export class GraphRouter implements Router {
     this.llms = new LlmStates(artifact, embed, loadEvidence, candidatesOf, log)
     this.#deadlineMs = deadlineMs
     this.#log = log
-    this.#cold = cold
+    this.cold = cold
     const { usual, starts } = artifact.manifest
     this.#starts = new Map(
       Object.entries(starts ?? {}).map(([taste, of]) => [
@@ -139,7 +141,7 @@ export class GraphRouter implements Router {
   ): Promise<number> {
     const usual = this.#usual
     if (!usual || candidates.length === 0) return rule.caution
-    const key = state ?? this.#cold
+    const key = state ?? this.cold
     const known = this.#cautions.get(key)
     const isSame =
       known?.candidates === candidates &&
@@ -149,7 +151,7 @@ export class GraphRouter implements Router {
     if (isSame && performance.now() < known.until) return known.found
     const table = await this.llms.table(tenant, candidates)
     const { index, z } = await this.#anchorOf(table, usual)
-    const { mean, apart } = await this.#scoreUsual(table, usual, this.#startedAs(key, taste), z)
+    const { mean, apart } = await this.#scoreUsual(table, usual, this.#startedAs(numbersOf(key), taste), z)
     const found = safeCaution({ mean, apart, candidates: candidates.length, favourite: index }, rule)
     this.#cautions.set(key, { ...rule, candidates, taste, found, until: performance.now() + CAUTION_MS })
     return found
@@ -176,7 +178,7 @@ export class GraphRouter implements Router {
       const state = new Float32Array(n * S)
       for (const [row, one] of some.entries()) {
         query.set(one, row * E)
-        state.set(this.#cold, row * S)
+        state.set(this.cold, row * S)
       }
       const nothing = new Tensor('float32', new Float32Array(Z), [1, Z])
       const { reading } = await this.artifact.sessions.score.run({
@@ -272,7 +274,7 @@ export class GraphRouter implements Router {
     const { Z } = this.artifact.dims
     const rows = table.z.data as Float32Array
     const zOf = (index: number) => new Tensor('float32', rows.slice(index * Z, (index + 1) * Z), [1, Z])
-    const { mean } = await this.#scoreUsual(table, usual, this.#cold, zOf(0))
+    const { mean } = await this.#scoreUsual(table, usual, this.cold, zOf(0))
     const m = table.candidates.length
     const sums = new Float64Array(m)
     for (const [i, value] of mean.entries()) sums[i % m] = (sums[i % m] as number) + value
@@ -309,7 +311,7 @@ export class GraphRouter implements Router {
     const n = batch.length
     for (const [row, { query }] of batch.entries()) {
       inputs.query.set(query.embedding, row * E)
-      inputs.state.set(query.state ?? this.#cold, row * S)
+      writeState(query.state ?? this.cold, inputs.state, row * S)
       const start = query.taste && this.#starts.get(query.taste)
       if (start) lean(inputs.state, row * S, weightsOf(S), start)
       inputs.promptTokens[row] = query.promptTokens
@@ -333,6 +335,11 @@ export class GraphRouter implements Router {
       costWeight: new Float32Array(MAX_BATCH),
     }
   }
+}
+
+function writeState(state: UserStateVector, target: Float32Array, at: number): void {
+  if (state instanceof PackedState) state.writeTo(target, at)
+  else target.set(state, at)
 }
 
 /** From base64, little-endian. */
