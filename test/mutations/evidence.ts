@@ -173,6 +173,13 @@ export const EVIDENCE: readonly Mutation[] = [
   },
   {
     file: GAINS,
+    find: "if (verdict === 'gain' ? byUsers.estimate < 0 : byUsers.estimate > 0) return 'open'",
+    replace: '',
+    tests: [`${GAINS_TEST}::gives no verdict against users`],
+    rule: 'a judge certifies nothing against what users say',
+  },
+  {
+    file: GAINS,
     find: "!== verdict) return 'open'",
     replace: "=== null) return 'open'",
     tests: [`${GAINS_TEST}::alone`],
