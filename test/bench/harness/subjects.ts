@@ -38,6 +38,8 @@ export interface GatewayOptions {
   /** Directory of the artifact, or a link to one; the newest where left out. */
   artifact?: string
   workers?: number
+  /** The configuration's section. */
+  telemetry?: object
   device?: string
   /** As an operator starts it, on all cores: without what an earlier start has compiled, or with it. */
   cold?: boolean
@@ -101,6 +103,7 @@ function gatewayConfig(dir: string, port: number, upstream: number, options: Gat
     spool: { path: join(dir, 'spool') },
     identity: { secret: 'identity-secret-for-the-bench' },
     router: { artifact: options.artifact ?? newestArtifact(), device, deadline_ms: 10_000 },
+    ...(options.telemetry && { telemetry: options.telemetry }),
     log: { level: off.has('log') ? 'silent' : 'info' },
     providers: {
       bench: {
