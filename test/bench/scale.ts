@@ -100,7 +100,7 @@ const cpuUs = () => {
 const statesOn = (store: Store, max = 100_000) =>
   new UserStates({ store, vault: new VectorVault(store, null), find: findInPool, max, deadlineMs: 60_000, log: silent })
 
-/** Of a user with so many ratings: bytes of their state in a gateway's memory, and CPU of a look-up, in memory and not. */
+/** Of a user with so many ratings: bytes of their state in memory, and CPU of a look-up, in memory and not. */
 async function costsOf(ratings: number) {
   const redis = await startRedis()
   const store = await openRedis(redis)
