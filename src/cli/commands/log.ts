@@ -24,8 +24,10 @@ export function addLog(program: Command, configPath: () => string): void {
         const { gainsOfTenant } = await import('../../learning/tenant-gains.ts')
         const { ghostPairs } = await import('../../learning/ghost-report.ts')
         const { reportMarkdown } = await import('../report.ts')
-        await withStore(configPath(), async (store, config) => {
+        const { withFormerNames } = await import('../../learning/former-names.ts')
+        await withStore(configPath(), async (opened, config) => {
           checkTenant(config, tenant)
+          const store = withFormerNames(opened, () => config)
           const report = await makeReport(store, { tenant, since, until })
           const gains = await gainsOfTenant(store, config, tenant, report.policies)
           const ghosts = await ghostPairs(store, tenant)
