@@ -1,6 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { userHash } from '../../runtime/keys.ts'
-import { decodeSummary, encodeSummary } from '../codec.ts'
 import {
   type InteractionRecord,
   interactionJsonWithoutText,
@@ -11,6 +10,7 @@ import {
 } from '../records/codec.ts'
 import { summaryOf } from '../records/summary.ts'
 import { type CompletionRef, type InteractionSummary, MAX_COMPLETIONS, type RecordFilter } from '../store.ts'
+import { decodeSummary, encodeSummary } from '../stored-values.ts'
 import { erasedBefore } from './erasures.ts'
 import type { Row, SqliteFile } from './file.ts'
 import type { SqliteUsage } from './usage.ts'
