@@ -1,4 +1,4 @@
-"""Rows of a Redis log: `row.json` is one that the gateway made, and its document (`codec.test.ts` writes it)."""
+"""Rows of a Redis log: `row.jsonl` is one that the gateway made, and its document (`codec.test.ts` writes it)."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from router_model.retrain.candidates import candidates
 from router_model.retrain.rows import document_of
 
-PAIR = json.loads(Path(__file__).with_name("row.json").read_text())
+PAIR = json.loads(Path(__file__).with_name("row.jsonl").read_text())
 
 
 def test_a_row_is_read_as_its_document() -> None:

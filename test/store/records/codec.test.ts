@@ -18,7 +18,7 @@ import {
 import { anInteraction, aReward, NO_CANDIDATES } from '../records.ts'
 
 const SCHEMA = '../../../router-model/router_model/retrain/record.schema.json'
-const ROW_PAIR = '../../../router-model/tests/retrain/row.json'
+const ROW_PAIR = '../../../router-model/tests/retrain/row.jsonl'
 const DOCS = '../../../docs/records.md'
 const here = (path: string) => new URL(path, import.meta.url)
 
@@ -171,7 +171,7 @@ describe('what follows from it (-u writes it)', () => {
     const record = { ...whole(), id: 'req_1', completionId: 'chatcmpl-1', ts: 1795510000000, text: null }
     const { type: _, ...document } = JSON.parse(interactionLine(record))
     const pair = { row: JSON.parse(interactionRow(record)), document }
-    await expect(`${JSON.stringify(pair, null, 2)}\n`).toMatchFileSnapshot(ROW_PAIR)
+    await expect(`${JSON.stringify(pair)}\n`).toMatchFileSnapshot(ROW_PAIR)
   })
 
   test('the tables of docs/records.md', async () => {
