@@ -17,6 +17,7 @@ const PLAIN = new Set([
   'PriceFileError',
   'ImportError',
   'StoreError',
+  'ArchiveError',
   'ArtifactError',
   'EmbedderError',
 ])

@@ -77,7 +77,10 @@ async function run(config: string, args: string[]): Promise<Said> {
 const needed = ({ path, command }: (typeof ALL)[number]) => [
   ...path,
   ...command.registeredArguments.filter(({ required }) => required).map(() => GARBAGE),
-  ...command.options.filter(({ mandatory }) => mandatory).flatMap(({ long }) => [long as string, GARBAGE]),
+  ...command.options
+    .filter(({ mandatory }) => mandatory)
+    // What is made is made where it is removed.
+    .flatMap(({ long }) => [long as string, long === '--to' ? join(dir, GARBAGE) : GARBAGE]),
 ]
 
 function expectWords({ failed, text }: Said): void {
@@ -118,7 +121,8 @@ describe.each(ALL)('$name', (one) => {
       command.registeredArguments.some(({ required }) => required) || command.options.some((o) => o.mandatory)
     if (wanted) vi.stubEnv('PERSONA_ROUTER_KEY', '')
     if (wanted) expectWords(await run(good, path))
-    if (wanted) expectWords(await run(good, needed(one)))
+    // A directory may be called anything.
+    if (wanted && name !== 'archive') expectWords(await run(good, needed(one)))
     for (const { long, required, mandatory } of command.options) {
       if (!required) continue
       expectWords(await run(good, [...needed(one), long as string]))
@@ -155,6 +159,35 @@ it('has a group of commands for each of these', () => {
   expect(ALL.map(({ name }) => name)).toEqual(
     expect.arrayContaining(['serve', 'keys create', 'config check', 'catalogue update', 'explain', 'export', 'import']),
   )
+})
+
+describe('archive', () => {
+  it.each([
+    [['--to', 's3://bucket/logs'], 'Expected a directory'],
+    [['--to', join(dir, 'a'), '--older-than', '0'], 'at least 1'],
+    [['--to', join(dir, 'a'), '--older-than', '1.5'], 'Expected a whole number of days'],
+    [['--to', join(dir, 'a'), '--keep', 'long'], 'Expected a whole number of days'],
+    [['--to', good], 'EEXIST'],
+    [['--to', join(dir, 'a'), '--tenant', 'nobody'], "There is no tenant 'nobody'"],
+  ])('%s', async (args, message) => {
+    const said = await run(good, ['archive', ...args])
+    expectWords(said)
+    expect(said.text).toContain(message)
+  })
+
+  it('export and report of an archive that is not there, or is broken', async () => {
+    for (const command of [['export'], ['report', '--tenant', 'default']]) {
+      const none = await run(good, [...command, '--archive', join(dir, 'no-archive')])
+      expectWords(none)
+      expect(none.text).toContain('there is no archive')
+    }
+    const day = join(dir, 'broken-archive', 'tenant=default', 'day=2026-11-28')
+    mkdirSync(day, { recursive: true })
+    writeFileSync(join(day, 'interactions-1-a.parquet'), 'nothing')
+    const broken = await run(good, ['export', '--archive', join(dir, 'broken-archive')])
+    expectWords(broken)
+    expect(broken.text).toContain("interactions-1-a.parquet can't be read")
+  })
 })
 
 describe('explain', () => {

@@ -17,25 +17,24 @@ export function addLog(program: Command, configPath: () => string): void {
     .requiredOption('--tenant <name>', 'whose requests')
     .option('--since <when>', 'a date, or days ago (e.g. 7d)', parsePast, Date.now() - 7 * DAY_MS)
     .option('--until <when>', 'a date, or days ago', parsePast, Date.now())
+    .option('--archive <dir>', 'also read what was archived there')
     .option('--json', 'as JSON instead of Markdown')
-    .action(
-      async ({ tenant, since, until, json }: { tenant: string; since: number; until: number; json?: boolean }) => {
-        const { makeReport } = await import('../../learning/report.ts')
-        const { gainsOfTenant } = await import('../../learning/tenant-gains.ts')
-        const { ghostPairs } = await import('../../learning/ghost-report.ts')
-        const { reportMarkdown } = await import('../report.ts')
-        await withStore(configPath(), async (store, config) => {
-          checkTenant(config, tenant)
-          const report = await makeReport(store, { tenant, since, until })
-          const gains = await gainsOfTenant(store, config, tenant, report.policies)
-          const ghosts = await ghostPairs(store, tenant)
-          const text = json
-            ? JSON.stringify({ ...report, gains, ghosts }, null, 2)
-            : reportMarkdown(report, gains, ghosts)
-          process.stdout.write(`${text.trimEnd()}\n`)
-        })
-      },
-    )
+    .action(async ({ tenant, since, until, json, archive }: ReportOptions) => {
+      const { makeReport } = await import('../../learning/report.ts')
+      const { gainsOfTenant } = await import('../../learning/tenant-gains.ts')
+      const { ghostPairs } = await import('../../learning/ghost-report.ts')
+      const { reportMarkdown } = await import('../report.ts')
+      await withStore(configPath(), async (store, config) => {
+        checkTenant(config, tenant)
+        const report = await withLog(store, archive, (log) => makeReport(log, { tenant, since, until }))
+        const gains = await gainsOfTenant(store, config, tenant, report.policies)
+        const ghosts = await ghostPairs(store, tenant)
+        const text = json
+          ? JSON.stringify({ ...report, gains, ghosts }, null, 2)
+          : reportMarkdown(report, gains, ghosts)
+        process.stdout.write(`${text.trimEnd()}\n`)
+      })
+    })
 
   program
     .command('export')
@@ -43,8 +42,9 @@ export function addLog(program: Command, configPath: () => string): void {
     .option('--tenant <name>', 'of this tenant only')
     .option('--since <when>', 'a date, or days ago (e.g. 7)', parsePast)
     .option('--until <when>', 'a date, or days ago', parsePast)
+    .option('--archive <dir>', 'also read what was archived there')
     .addOption(new Option('--format <format>', 'output format').choices(['jsonl']).default('jsonl'))
-    .action(async (options: { tenant?: string; since?: number; until?: number }) => {
+    .action(async (options: { tenant?: string; since?: number; until?: number; archive?: string }) => {
       const { exportRecords } = await import('../../store/records/export.ts')
       // The reader of the pipe (`export | head`) has closed it.
       process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -53,16 +53,14 @@ export function addLog(program: Command, configPath: () => string): void {
       })
       await withStore(configPath(), async (store, config) => {
         checkTenant(config, options.tenant)
-        await exportRecords(
-          store,
-          {
-            ...(options.tenant !== undefined && { tenant: options.tenant }),
-            ...(options.since !== undefined && { since: options.since }),
-            ...(options.until !== undefined && { until: options.until }),
-          },
-          writeOut,
-          (await vectorsOf(store, config)).open,
-        )
+        const { archive, tenant, since, until } = options
+        const filter = {
+          ...(tenant !== undefined && { tenant }),
+          ...(since !== undefined && { since }),
+          ...(until !== undefined && { until }),
+        }
+        const { open } = await vectorsOf(store, config)
+        await withLog(store, archive, (log) => exportRecords(log, filter, writeOut, open))
       })
     })
 
@@ -77,6 +75,29 @@ export function addLog(program: Command, configPath: () => string): void {
         process.stdout.write(`Imported ${interactions} interactions and ${rewards} rewards.\n`)
       })
     })
+}
+
+interface ReportOptions {
+  tenant: string
+  since: number
+  until: number
+  json?: boolean
+  archive?: string
+}
+
+type Log = Pick<Store, 'readInteractions' | 'readRewards'>
+
+/** @param path of an archive that is read, too. @throws ArchiveError */
+async function withLog<T>(store: Store, path: string | undefined, work: (log: Log) => Promise<T>): Promise<T> {
+  if (path === undefined) return work(store)
+  const { Archive } = await import('../../store/archive/archive.ts')
+  const { withArchive } = await import('../../store/archive/move.ts')
+  const archive = Archive.open(path)
+  try {
+    return await work(withArchive(store, archive))
+  } finally {
+    archive.close()
+  }
 }
 
 async function vectorsOf(store: Store, config: Config) {

@@ -14,6 +14,7 @@ const SCRIPTS = [
   'copy-interactions',
   'create-key',
   'drop-responses',
+  'drop-rows',
   'drop-user',
   'erase-conversations',
   'erase-log',

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { configSchema } from '../../../src/config/schema.ts'
+import type { InteractionRecord } from '../../../src/store/records/codec.ts'
 import { RedisStore } from '../../../src/store/redis/store.ts'
 import { MAX_EDGES } from '../../../src/store/store.ts'
 import { ageInRedis } from '../../support/old-vectors.ts'
@@ -178,6 +179,9 @@ describe('with a user of thousands of rows', () => {
     await ageInRedis(client, old, { [user]: anEdge() })
     client.disconnect()
     expect(await store.scrubVectors(async (vectors) => vectors.map(() => null))).toBe(201)
+    const archived: InteractionRecord[] = []
+    for await (const batch of store.readInteractions({ tenant: old })) archived.push(...batch)
+    await store.dropInteractions(archived)
     await store.check()
     await redis.command('ECHO', t)
     await until(() => seen === t)
