@@ -27,7 +27,7 @@ from router_model.retrain.consent import GatewayConfig, choose_tenants
 from router_model.retrain.fit import fit
 from router_model.retrain.gates import pass_gates
 from router_model.retrain.judgement import best_single_order, choices_of, evenly, judge
-from router_model.retrain.log import LogError, open_log, shown_source
+from router_model.retrain.log import LogError, open_logs, shown_source
 from router_model.retrain.logbook import read_logbook
 from router_model.retrain.options import Options, RetrainError, Watch
 from router_model.retrain.plausible import extremes
@@ -41,7 +41,7 @@ from router_model.train.weights import WEIGHTS_FILE, load_weights
 
 
 def retrain(
-    source: str,
+    source: str | Sequence[str],
     *,
     artifact: str = "current",
     out: Path | None = None,
@@ -60,10 +60,12 @@ def retrain(
     options = options or Options()
     watch = watch or (lambda *_: None)
     clock = _Clock()
-    log_source = open_log(source)
+    sources = [source] if isinstance(source, str) else list(source)
+    log_source = open_logs(sources)
+    shown = ", ".join(map(shown_source, sources))
     present = log_source.tenants()
     if not present:
-        raise LogError(f"{shown_source(source)}: an empty log, or none at all: no row of any tenant")
+        raise LogError(f"{shown}: an empty log, or none at all: no row of any tenant")
     chosen = choose_tenants(present, tenants, shared, config)
     out = out or default_out(chosen, present, config)
     served = config.artifact if config else None
@@ -114,7 +116,7 @@ def retrain(
     summary = Summary(
         version=version,
         current=current.manifest.version,
-        source=shown_source(source),
+        source=shown,
         tenants=chosen,
         interactions=len(log.decisions),
         rewards=len(log.edges),
