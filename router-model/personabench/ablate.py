@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -14,12 +14,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor, nn
 
-from personabench.bench.artifact_router import ArtifactRouter
+from personabench.bench.artifact_router import ArtifactRouter, ChangedArtifact
 from personabench.bench.report import markdown, terminal_tables
 from personabench.bench.run import Factory, Plan, run
 from router_model.data.simulation import History
-from router_model.export.artifact import Artifact
-from router_model.export.onnx import dims_of
 from router_model.network import NON_LINEAR, Router
 from router_model.places import DATA
 from router_model.retrain.runner import TorchRunner
@@ -39,23 +37,7 @@ class Ablated(ArtifactRouter):
         router = load_weights(folder / WEIGHTS_FILE)
         if change is not None:
             change(router)
-        runner = TorchRunner(router)
-        self.artifact = _Changed(self.artifact, runner)  # type: ignore[assignment]
-
-
-class _Changed:
-    """An artifact whose graphs are run by something else."""
-
-    def __init__(self, artifact: Artifact, runner: TorchRunner) -> None:
-        """Keeps the manifest and the evidence of known LLMs."""
-        dims = dims_of(runner.router.sizes)  # an older artifact's messages may be shorter
-        forget = artifact.manifest.forget.model_copy(update={"block": runner.router.sizes.block_rewards})
-        self.manifest = artifact.manifest.model_copy(update={"dims": dims, "forget": forget})
-        self.population, self._runner = artifact.population, runner
-
-    def run(self, graph: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """One of the four graphs, by the changed network."""
-        return self._runner.run(graph, inputs)
+        self.artifact = ChangedArtifact(self.artifact, TorchRunner(router))  # type: ignore[assignment]
 
 
 class NoHistory(Ablated):

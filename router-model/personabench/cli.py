@@ -9,6 +9,8 @@ COMMANDS = {
     "ablate": "personabench.ablate:ablate",
     "trials": "personabench.trials.command:trials",
     "today": "personabench.today:today",
+    "seed": "personabench.seed.command:seed",
+    "people": "personabench.people.command:people",
     "record": "personabench.record:record",
 }
 

@@ -43,8 +43,6 @@ def evaluate(
     users: Annotated[int, typer.Option(min=20, help="users of a population, 20 % of them test users")] = 1000,
     regret: Annotated[bool, typer.Option(help="also live regret over 200 requests")] = False,
     newcomers: Annotated[bool, typer.Option(help="also LLMs that joined after training")] = False,
-    strategies: Annotated[bool, typer.Option(help="also PersonalizedRouter's multi-cost-efficiency users")] = False,
-    people: Annotated[bool, typer.Option(help="also real people's votes, where --data holds them")] = False,
     families: Annotated[str, typer.Option(help="makers whose LLMs join later; the three largest by default")] = "",
     without: Annotated[Path | None, typer.Option(help="artifact that never saw --families, to join later")] = None,
     quick: Annotated[bool, typer.Option(help="a minute's worth: one pool, one seed, few contestants")] = False,
@@ -57,7 +55,7 @@ def evaluate(
         "pools": pools, "data": data, "feedback": feedback, "shifts": shifts, "folds": folds, "llms": llms,
         "population": population, "artifact": artifact, "only": only, "seeds": seeds, "users": users,
         "regret": regret, "newcomers": newcomers, "families": families,
-        "strategies": strategies, "people": people, "without": without,
+        "without": without,
     }  # fmt: skip
     if config is not None:
         options |= tomllib.loads(config.read_text(encoding="utf-8"))
@@ -95,8 +93,6 @@ def make_plan(options: dict[str, Any], quick: bool) -> Plan:
         folds=tuple(int(fold) for fold in _words(str(options["folds"]))) or None,
         llms=_words(options["llms"]) or None,
         regret=bool(options["regret"]),
-        strategies=bool(options["strategies"]),
-        people=bool(options["people"]),
         newcomers=bool(options["newcomers"]),
         families=_words(options["families"]) or None,
         without=Path(options["without"]) if options["without"] else None,

@@ -33,6 +33,8 @@ GAIN = 8.0  # of an embedding, whose entries are about 1/16
 MOST_LOG_TOKENS = 10.37  # 32,000 tokens
 FURTHEST_LOGIT = 3.0  # of a card, for reading outcomes: beyond it one outcome would say too much
 LEAST_VARIANCE = 1e-10  # of a score
+# What an artifact says of a user's tastes, in reward: see `UserFeatures.directions`.
+TASTES = ("quality", "cost", "length")
 CHANGE = 0.05  # prior odds that tastes changed between two blocks; a compromise on validation users (`trials`, changes)
 # Strength of quality (at cost weight 0) and of cost (at 1), in units of reward, where a request gives a cost weight.
 REQUESTED_QUALITY, REQUESTED_COST = 0.8, 0.2
@@ -104,6 +106,11 @@ class Sizes:
     def user_sums(self) -> int:
         """H: sums of messages to a user, block by block."""
         return self.blocks * self.user_message
+
+    @property
+    def directions(self) -> int:
+        """D: `TASTES`, then each number of the codes."""
+        return len(TASTES) + self.provider_code + self.name_code
 
     @property
     def state(self) -> int:
@@ -226,6 +233,20 @@ class UserFeatures(nn.Module):
         hinges = torch.relu(basic[..., 1:])
         saturating = torch.sigmoid(log_dollars_of(cost).unsqueeze(-1) - self.saturated)
         return torch.cat([outer, products, hinges, saturating, codes], -1)
+
+    def directions(self) -> Tensor:
+        """[D, K]: what a right answer is worth instead of a wrong one, $0.0003 instead of $0.003, 300 tokens instead of
+        150, each else as usual, and each number of the codes: times the weights, in reward.
+        """
+        s = self.sizes
+        quality = torch.tensor([1.0, 0.0, *[0.75] * 4])
+        dollars = torch.tensor([3e-4, 3e-4, 3e-4, 3e-3, 3e-4, 3e-4])
+        tokens = torch.tensor([150.0, 150.0, 150.0, 150.0, 300.0, 150.0])
+        seen = self.standardise(quality, dollars, tokens)
+        codes = s.provider_code + s.name_code
+        phi = self(*seen, torch.full((6, s.tasks), 1 / s.tasks), torch.zeros(6, codes))
+        of_codes = torch.cat([torch.zeros(codes, s.user - codes), torch.eye(codes)], -1)
+        return torch.cat([phi[0::2] - phi[1::2], of_codes])
 
     def part_of(self) -> Tensor:
         """[K, R]: 1 where a feature belongs to a part of the score."""
@@ -402,9 +423,10 @@ class UserNode(nn.Module):
         lower = self.factor.double().tril(-1) + torch.diag_embed(self.factor.double().diagonal(dim1=-2, dim2=-1).exp())
         return lower @ lower.transpose(-1, -2)
 
-    def moments(self, sums: Tensor) -> tuple[Tensor, Tensor]:
+    def moments(self, sums: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Mean [B, K] and covariance [B, K, K] of the belief, float64, given packed precisions and information
-        [B, W, belief] of the W blocks, newest first.
+        [B, W, belief] of the W blocks, newest first; and how probable it is [B, W] that tastes have been the same for
+        one block, for two, .., always.
         """
         k, blocks = self.sizes.user, self.sizes.blocks
         packed, information = (self.split @ sums.double()).split((k * (k + 1) // 2, k), -1)
@@ -414,12 +436,9 @@ class UserNode(nn.Module):
         evidence = 0.5 * ((posterior * target).sum(-1) - logdet)
         recent, earlier = evidence.split((blocks, blocks - 1), -1)
         log_weight = recent + functional.pad(earlier, (0, 1)) + self.log_odds
-        return mixed(torch.softmax(log_weight, -1), posterior[..., :blocks, :], covariance[..., :blocks, :, :])
-
-    def forward(self, sums: Tensor) -> Tensor:
-        """State [B, S] from the sums [B, W, belief]; see `moments`."""
-        mean, covariance = self.moments(sums)
-        return torch.cat([mean, covariance.flatten(-2)], -1).to(sums.dtype)
+        since = torch.softmax(log_weight, -1)
+        mean, spread = mixed(since, posterior[..., :blocks, :], covariance[..., :blocks, :, :])
+        return mean, spread, since
 
 
 def _derive(node: nn.Module, _: object) -> None:
@@ -480,6 +499,7 @@ class Router(nn.Module):
     kind_user: Tensor
     kind_llm: Tensor
     part_of: Tensor
+    directions: Tensor
     not_base: Tensor
     quality_only: Tensor
     cost_for_quality: Tensor
@@ -499,6 +519,7 @@ class Router(nn.Module):
         self.register_buffer("kind_user", torch.ones(kinds))
         self.register_buffer("kind_llm", torch.zeros(kinds))
         self.register_buffer("part_of", self.features.part_of(), persistent=False)
+        self.register_buffer("directions", self.features.directions().double(), persistent=False)
         self.length_log_noise = nn.Parameter(torch.tensor([-1.0]))
         by_request = requested_weights(sizes)
         for name, values in by_request.items():
@@ -616,9 +637,19 @@ class Router(nn.Module):
 
     def user(self, sums: Tensor) -> Tensor:
         """State [B, S]."""
+        return self.described(sums)[0]
+
+    def described(self, sums: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """State [B, S]; what is believed of a user's tastes in words: mean [B, D] and covariance [B, D, D] of what each
+        of `UserFeatures.directions` is worth to them; and since when they have had these tastes [B, W], see `moments`.
+        """
         blocks = sums.unflatten(-1, (self.sizes.blocks, self.sizes.user_message))
-        state: Tensor = self.user_node(self.leniency(blocks))
-        return state
+        mean, covariance, since = self.user_node.moments(self.leniency(blocks))
+        state = torch.cat([mean, covariance.flatten(-2)], -1)
+        taste = mean @ self.directions.T
+        spread = self.directions @ covariance @ self.directions.T
+        made = (state, taste, spread, since)
+        return tuple(x.to(sums.dtype) for x in made)  # type: ignore[return-value]
 
     def predict(self, query: Tensor, prompt_tokens: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Not personal: quality [B, M], dollars [B, M], log of reply tokens [B, M], soft task group [B, T]."""

@@ -7,7 +7,7 @@ from tiny import SIZES, edges, queries, tiny_router
 
 from router_model.export.onnx import realistic
 from router_model.kinds import KINDS, OUTCOME, RATING, THUMB
-from router_model.network import Router, outcome_terms
+from router_model.network import PARTS, TASTES, Router, outcome_terms
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +32,30 @@ def test_order_of_history_does_not_matter(router: Router) -> None:
         forwards = router.user(recent(messages.sum(0)))
         shuffled = router.user(recent(messages[torch.randperm(30)].sum(0)))
     assert_near(forwards, shuffled)
+
+
+def test_what_is_said_of_tastes_is_what_scores_come_from(router: Router) -> None:
+    """Liking by codes, and what a right answer, a lower price, a longer answer is worth: mean and deviation."""
+    k, codes = SIZES.user, SIZES.provider_code + SIZES.name_code
+    with torch.no_grad():
+        sums = recent(router.edge(**edges(router, 30))[0].sum(0))
+        state, taste, spread, since = router.described(sums)
+        made = realistic(router, "score", {"B": 1, "M": 4}, 1)
+        *_, codes_of, _ = router.split_z(made["z"])
+        popularity = router.split_z(made["z"])[2]
+        parts = router.score(**{**made, "state": state, "cost_weight": torch.tensor([-1.0])})[2]
+        mean, covariance = state[0, :k], state[0, k:].unflatten(-1, (k, k))
+        features, half = router.features, torch.full((2,), 0.75)
+        seen = features.standardise(half, torch.tensor([3e-4, 3e-3]), torch.tensor([150.0, 150.0]))
+        cheap, dear = features(*seen, torch.full((2, SIZES.tasks), 1 / SIZES.tasks), torch.zeros(2, codes))
+    assert torch.equal(state, router.user(sums))
+    assert_near(parts[0, :, PARTS.index("liking")] - popularity, codes_of @ taste[0, len(TASTES) :])
+    assert_near(taste[0, TASTES.index("cost")], (cheap - dear) @ mean)
+    at = TASTES.index("cost")
+    assert_near(spread[0, at, at], (cheap - dear) @ covariance @ (cheap - dear))
+    assert_near(since.sum(-1), torch.ones(1))
+    assert spread.shape == (1, SIZES.directions, SIZES.directions)
+    assert (torch.linalg.eigvalsh(spread[0]) > -1e-6).all()
 
 
 def test_replaced_rating_leaves_no_trace(router: Router) -> None:

@@ -10,7 +10,7 @@ import { parseRawBody } from '../openai/raw-body.ts'
 import { requestIdOf } from '../openai/responses/items.ts'
 import type { RequestContext } from '../pipeline/context.ts'
 import type { Conversations } from '../pipeline/conversation.ts'
-import { allowedCandidates, principalOf, tenantOf } from '../pipeline/principal.ts'
+import { allowedCandidates, type Principal, principalOf, tenantOf } from '../pipeline/principal.ts'
 import type { RequestIds } from '../pipeline/request-ids.ts'
 import { userHash } from '../runtime/keys.ts'
 import { type InteractionSummary, StoreError } from '../store/store.ts'
@@ -162,6 +162,17 @@ async function findRated(
 ): Promise<InteractionSummary | null> {
   const { caller, snapshot, incoming } = context
   const { tenant, user } = principalOf(snapshot, deps.userIds, caller, incoming, feedback)
+  const found = await findNamed(deps, context, feedback, { tenant, user })
+  // Asked under the id that the user had before the secret was replaced.
+  return found && deps.userIds.former(tenant.name, user).includes(found.user) ? { ...found, user } : found
+}
+
+async function findNamed(
+  deps: FeedbackDeps,
+  context: RequestContext,
+  feedback: Feedback,
+  { tenant, user }: Pick<Principal, 'tenant' | 'user'>,
+): Promise<InteractionSummary | null> {
   const { request_id, completion_id, message_id, conversation_id } = feedback
   const byId = (id: string) => deps.recorder.findInteraction(tenant.name, id)
   if (request_id !== undefined || completion_id !== undefined) {
@@ -183,7 +194,7 @@ async function findRated(
  * @throws GatewayError 409 where there are several
  */
 async function findCompleted(
-  { recorder }: FeedbackDeps,
+  { recorder, userIds }: FeedbackDeps,
   tenant: string,
   user: string,
   completionId: string,
@@ -191,9 +202,10 @@ async function findCompleted(
 ): Promise<InteractionSummary | null> {
   const all = await recorder.findCompletions(tenant, completionId)
   const guessable = isGuessable(completionId)
-  const whose = guessable || user !== ANONYMOUS ? userHash(user) : null
+  const whose =
+    guessable || user !== ANONYMOUS ? new Set([user, ...userIds.former(tenant, user)].map((id) => userHash(id))) : null
   const meant = all.filter((one) => {
-    return (whose === null || one.user === whose) && !(guessable && now - one.ts >= GUESSABLE_MS)
+    return (whose === null || whose.has(one.user)) && !(guessable && now - one.ts >= GUESSABLE_MS)
   })
   if (meant.length > 1) throw ambiguous()
   return meant[0] ? recorder.findInteraction(tenant, meant[0].interaction) : null

@@ -124,7 +124,7 @@ function accountOf(rows: readonly UsageRow[], standing: readonly Standing[], sco
     ...sumOf(rows),
     models: by('model') as Account['models'],
     days: by('day') as Account['days'],
-    limits: standing.filter(({ limit }) => limit.scope.split(':')[0] === scope).map(limitOf),
+    limits: limitsIn(standing, scope),
   }
 }
 
@@ -134,6 +134,18 @@ const sumOf = (rows: readonly UsageRow[]): Sum => ({
   completion_tokens: rows.reduce((sum, { completionTokens }) => sum + completionTokens, 0),
   usd: rows.reduce((sum, { nanoUsd }) => sum + nanoUsd, 0) / 1e9,
 })
+
+/** Of a tenant, of a key or of a user: what of each limit is used and left. @throws StoreError */
+export async function limitsLeft(
+  quota: Pick<Quota, 'look'>,
+  who: Parameters<Quota['look']>[0],
+  scope: UsageScope,
+): Promise<ReturnType<typeof limitOf>[]> {
+  return limitsIn(await quota.look(who), scope)
+}
+
+const limitsIn = (standing: readonly Standing[], scope: UsageScope) =>
+  standing.filter(({ limit }) => limit.scope.split(':')[0] === scope).map(limitOf)
 
 const NAMES = { requests: 'requests', tokens: 'tokens', nanoUsd: 'usd' } as const
 

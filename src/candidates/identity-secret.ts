@@ -113,7 +113,7 @@ const ANOTHER =
   'secret: what is in the store is kept under another secret. Configure that one, or put it into identity.previous_secrets'
 
 /** Tells a secret from others, and nothing else. */
-const fingerprintOf = (secret: string) =>
+export const fingerprintOf = (secret: string) =>
   createHash('sha256').update(`fingerprint of an identity secret\0${secret}`).digest('base64url').slice(0, 16)
 
 function ownSecret(file: string): string {

@@ -16,6 +16,7 @@ const PLAIN = new Set([
   'ConfigError',
   'PriceFileError',
   'ImportError',
+  'BackupError',
   'StoreError',
   'ArchiveError',
   'ArtifactError',

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { Command, Option } from 'commander'
 import { addArchive } from './commands/archive.ts'
 import { addArtifact } from './commands/artifact.ts'
+import { addBackup } from './commands/backup.ts'
 import { addCatalogue } from './commands/catalogue.ts'
 import { addConfig } from './commands/config.ts'
 import { addExplain } from './commands/explain.ts'
@@ -38,6 +39,7 @@ export function createProgram(serve: (configPath: string) => Promise<void>): Com
   addExplain(program)
   addLog(program, configPath)
   addArchive(program, configPath)
+  addBackup(program, configPath)
   addTenants(program, configPath)
   addMode(program, configPath)
   addUsage(program, configPath)

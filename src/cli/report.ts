@@ -1,6 +1,7 @@
+import type { AgainstBaseline, Compared, Difference, Differences } from '../learning/baseline-differences.ts'
 import type { GhostPair } from '../learning/ghost-report.ts'
 import type { Part, Report } from '../learning/report.ts'
-import type { Gain } from '../learning/tenant-gains.ts'
+import type { Gain, Missing } from '../learning/tenant-gains.ts'
 import type { TradeOff } from '../learning/trade-offs.ts'
 import type { Certificate } from '../routing/safety/gains.ts'
 
@@ -21,6 +22,8 @@ export function reportMarkdown(
     ...table('model', report.by_model),
     ...table('router', report.by_policy),
     ...table('day', report.by_day),
+    ...table('users', report.by_group),
+    ...differenceLines(report.against_baseline),
     ...tradeOffLines(report),
     ...ghostLines(ghosts),
   ].join('\n')}`
@@ -30,15 +33,63 @@ function gainLines({ policy, baseline, groups }: Gain): string[] {
   return [
     `Router (${policy}) against ${baseline}, in reward (-1 to 1); each interval holds at all times together:`,
     '',
-    '| users | ratings that count | estimate | interval | |',
-    '| --- | ---: | ---: | ---: | --- |',
-    ...Object.entries(groups).map(
-      ([group, { count, estimate, low, high, verdict }]) =>
-        `| ${group} | ${count} | ${signed(estimate)} | ${signed(low)} to ${signed(high)} | ${VERDICTS[verdict]} |`,
-    ),
+    '| users | ratings that count | compared by a judge | estimate | interval | |',
+    '| --- | ---: | ---: | ---: | ---: | --- |',
+    ...Object.entries(groups).map(([group, { count, compared, estimate, low, high, verdict, missing }]) => {
+      const interval = `${signed(low)} to ${signed(high)}`
+      const said = `${VERDICTS[verdict]}${missingWords(missing, estimate)}`
+      return `| ${group} | ${count - compared} | ${compared} | ${signed(estimate)} | ${interval} | ${said} |`
+    }),
     '',
   ]
 }
+
+function missingWords(missing: Missing | null, estimate: number): string {
+  if (missing === null) return ''
+  if (missing === 'voices') return ': too few voices, or one of them alone'
+  return `: about ${missing.ratings} more ratings at this rate would tell ${estimate > 0 ? 'a gain' : 'a loss'}`
+}
+
+/** Router less baseline, in reward, cost and latency, where propensities tell it, and where a holdout does. */
+function differenceLines({ drawn, holdout }: AgainstBaseline): string[] {
+  return [
+    ...(drawn ? differenceTable('router less baseline, by propensities', drawn, ['by_group', 'by_day']) : []),
+    ...(drawn ? differenceTable('of which by', { ...drawn, total: null }, ['by_model']) : []),
+    ...(holdout ? differenceTable('router less holdout', { by_model: {}, ...holdout }, ['by_group', 'by_day']) : []),
+  ]
+}
+
+function differenceTable(
+  title: string,
+  compared: Omit<Compared, 'total'> & { total: Differences | null },
+  slices: readonly ('by_group' | 'by_day' | 'by_model')[],
+): string[] {
+  const rows = [
+    ...(compared.total ? [['all', compared.total] as const] : []),
+    ...slices.flatMap((slice) => Object.entries(compared[slice])),
+  ]
+  if (rows.length === 0) return []
+  return [
+    `| ${title} | reward | cost a request | first output | whole answer |`,
+    '| --- | ---: | ---: | ---: | ---: |',
+    ...rows.map(([name, of]) => {
+      const cells = [
+        difference(of.reward, signed),
+        difference(of.cost_usd, dollars),
+        difference(of.ttft_ms, milliseconds),
+        difference(of.total_ms, milliseconds),
+      ]
+      return `| ${name.replaceAll('|', '\\|')} | ${cells.join(' | ')} |`
+    }),
+    '',
+  ]
+}
+
+function difference(found: Difference | null, shown: (value: number) => string): string {
+  return found === null ? '–' : `${shown(found.estimate)} [${found.interval.map(shown).join(', ')}]`
+}
+
+const milliseconds = (ms: number) => `${ms < 0 ? '' : '+'}${ms.toFixed(0)} ms`
 
 /** Equal cost, equal reward: what another weight of money would have brought, beside what the baseline did. */
 function tradeOffLines({ trade_offs, by_arm }: Pick<Report, 'trade_offs' | 'by_arm'>): string[] {
@@ -105,20 +156,21 @@ const VERDICTS: Record<Certificate['verdict'], string> = {
 function table(title: string, parts: Record<string, Part>): string[] {
   if (Object.keys(parts).length === 0) return []
   return [
-    `| ${title} | requests | failed | cost | baseline | saved | ratings | reward (95 %) | first output |`,
-    '| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |',
+    `| ${title} | requests | failed | cost | baseline | saved | ratings | reward (95 %) | first output | whole |`,
+    '| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |',
     ...Object.entries(parts).map(
       ([name, part]) =>
         `| ${name.replaceAll('|', '\\|')} | ${part.requests} | ${part.failed} | ${dollars(part.cost_usd)} | ${dollars(
           part.baseline_usd,
-        )} | ${dollars(part.saved_usd)} | ${part.ratings} | ${rewardOf(part)} | ${
-          part.ttft_ms_median === null ? '–' : `${part.ttft_ms_median.toFixed(0)} ms`
-        } |`,
+        )} | ${dollars(part.saved_usd)} | ${part.ratings} | ${rewardOf(part)} | ${median(
+          part.ttft_ms_median,
+        )} | ${median(part.total_ms_median)} |`,
     ),
     '',
   ]
 }
 
+const median = (ms: number | null) => (ms === null ? '–' : `${ms.toFixed(0)} ms`)
 const signed = (value: number) => `${value < 0 ? '' : '+'}${value.toFixed(3)}`
 const dollars = (value: number) => `${value < 0 ? '-' : ''}$${Math.abs(value).toFixed(Math.abs(value) < 1 ? 4 : 2)}`
 const rewardOf = ({ reward, reward_interval: interval }: Part) =>

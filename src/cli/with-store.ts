@@ -1,6 +1,7 @@
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/schema.ts'
-import { type Store, StoreError } from '../store/store.ts'
+import type { BackupStore } from '../store/backup/contract.ts'
+import { StoreError } from '../store/store.ts'
 import { CliError, fail } from './fail.ts'
 
 const OPERATOR_TIMEOUT_MS = 1_000
@@ -12,7 +13,7 @@ export const patient = (store: Config['store']): Config['store'] =>
 /** Opens the configured store for one command. @throws ConfigError, StoreError */
 export async function withStore(
   configPath: string,
-  work: (store: Store, config: Config) => Promise<void>,
+  work: (store: BackupStore, config: Config) => Promise<void>,
 ): Promise<void> {
   const { config } = loadConfig(configPath)
   const { openStore } = await import('../store/index.ts')

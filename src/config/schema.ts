@@ -170,7 +170,7 @@ const judgeSchema = z.strictObject({
 const ghostSchema = z.strictObject({
   /** Name of the candidate that compares. */
   judge: z.string(),
-  /** Who answers as well: a candidate, or the cheapest that could have. */
+  /** Who answers as well: a candidate, the tenant's `baseline`, or the `cheapest` that could have. */
   rival: z.string().default('cheapest'),
   /** Share of answers that are compared. */
   rate: share.default(0.01),

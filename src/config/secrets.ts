@@ -19,6 +19,7 @@ const SECRETS = [
   'router.embedder.api_key',
   'router.artifact_public_key',
   'tenants.*.keys',
+  'webhook.secret',
 ]
 
 /** One a line. */

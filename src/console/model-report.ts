@@ -1,6 +1,9 @@
-import type { InteractionRecord } from '../store/records/codec.ts'
+import type { InteractionRecord, RewardRecord } from '../store/records/codec.ts'
 import { eachCandidate } from '../store/records/scored-candidates.ts'
 import type { Store } from '../store/store.ts'
+
+/** Points of a plot of what came over what was predicted, the lowest first. */
+export type Calibration = { predicted: number; real: number; answers: number }[]
 
 /** How often one model answered, what was predicted of it, and what came. */
 export interface ModelReport {
@@ -11,24 +14,60 @@ export interface ModelReport {
   /** Mean of the ratings of its answers, -1 to 1; and what was expected of just these answers. Null without any. */
   reward: number | null
   expected_reward: number | null
+  /** The same by who chose: `route`, `baseline`, `holdout`; `explicit`: the client named it. */
+  by_arm: Record<string, { requests: number; ratings: number; reward: number | null }>
   /** Dollars of its answers, and what was predicted of them. */
   cost_usd: number
   predicted_cost_usd: number
-  /** Ratings by expected reward: points of a calibration plot, lowest first. */
-  calibration: { expected: number; reward: number; ratings: number }[]
-  /** Who would have answered without it, in these requests: the best of the others, by name. */
-  successors: Record<string, number>
+  calibration: {
+    /** Ratings. */
+    reward: Calibration
+    /** Of answers that a judge marked: 0 to 1. */
+    quality: Calibration
+    tokens: Calibration
+    cost_usd: Calibration
+  }
+  removal: Removal
 }
 
-const BINS = 5
+/** What if the model were not there: of the requests that it answered. */
+export interface Removal {
+  /** That asked for it by name: they would be refused. */
+  refused: number
+  /** Who would have answered the others: the next best by expected reward, the most frequent first. */
+  successors: { model: string; requests: number; users: number; cost_usd: number; expected_reward: number }[]
+  /** For which nobody else fitted. */
+  unanswered: number
+}
 
-interface Sums {
+const BINS = 8
+
+type Pairs = { predicted: number; real: number }[]
+
+interface Successor {
   requests: number
-  rated: { expected: number; reward: number }[]
+  users: Set<string>
+  /** What it would cost more, and be expected to be worth more, in all. */
   cost: number
-  predicted: number
-  successors: Map<string, number>
+  reward: number
 }
+
+const newSums = () => ({
+  requests: 0,
+  arms: new Map<string, { requests: number; rewards: number[] }>(),
+  rewards: [] as Pairs,
+  qualities: [] as Pairs,
+  tokens: [] as Pairs,
+  costs: [] as Pairs,
+  cost: 0,
+  refused: 0,
+  unanswered: 0,
+  successors: new Map<string, Successor>(),
+})
+type Sums = ReturnType<typeof newSums>
+
+/** Most answers are the same to a plot: so many of the latest are enough. */
+const MOST_PAIRS = 20_000
 
 /**
  * Predictions beside what came, of each model that answered, from the log. Explicit requests count for nothing but
@@ -39,15 +78,21 @@ export async function reportModels(
   filter: { tenant: string; since: number },
 ): Promise<Record<string, ModelReport>> {
   const ratings = new Map<string, number>()
+  const marks = new Map<string, number>()
   for await (const batch of store.readRewards(filter)) {
-    for (const { kind, interaction, value } of batch) if (kind === 'rating') ratings.set(interaction, value)
+    for (const reward of batch) {
+      if (reward.kind === 'rating') ratings.set(reward.interaction, reward.value)
+      if (isMark(reward)) marks.set(reward.interaction, (reward.value + 1) / 2)
+    }
   }
   const models = new Map<string, Sums>()
   let total = 0
   for await (const batch of store.readInteractions(filter)) {
     for (const record of batch) {
       total++
-      add(models, record, ratings.get(record.id))
+      const sums = models.get(record.chosen) ?? newSums()
+      models.set(record.chosen, sums)
+      add(sums, record, ratings.get(record.id), marks.get(record.id))
     }
   }
   return Object.fromEntries(
@@ -55,50 +100,97 @@ export async function reportModels(
   )
 }
 
-function add(models: Map<string, Sums>, record: InteractionRecord, rating: number | undefined): void {
-  const { chosen, costUsd } = record
-  const sums: Sums = models.get(chosen) ?? { requests: 0, rated: [], cost: 0, predicted: 0, successors: new Map() }
-  models.set(chosen, sums)
+/** A comparison of two answers says nothing of how good one is. */
+const isMark = ({ kind, preferredModel }: RewardRecord) => kind === 'judge' && preferredModel === null
+
+function add(sums: Sums, record: InteractionRecord, rating: number | undefined, mark: number | undefined): void {
+  const { chosen, costUsd, reason, user, predicted, usage } = record
   sums.requests++
   sums.cost += costUsd
+  const isNamed = reason === 'explicit'
+  const arm = record.arm ?? (isNamed ? 'explicit' : 'route')
+  const ofArm = sums.arms.get(arm) ?? { requests: 0, rewards: [] }
+  sums.arms.set(arm, ofArm)
+  ofArm.requests++
+  if (rating !== undefined) ofArm.rewards.push(rating)
+  if (isNamed) {
+    sums.refused++
+    return
+  }
   const scored = eachCandidate(record.candidates)
   const own = scored.find(({ name }) => name === chosen)
-  if (!own || record.reason === 'explicit') return
-  sums.predicted += own.predictedCostUsd
-  if (rating !== undefined && own.mean !== null) sums.rated.push({ expected: own.mean, reward: rating })
+  if (!own) return
+  keep(sums.costs, own.predictedCostUsd, costUsd)
+  if (rating !== undefined && own.mean !== null) keep(sums.rewards, own.mean, rating)
+  if (predicted && record.status < 400) keep(sums.tokens, predicted.completion_tokens, usage.completionTokens)
+  if (predicted && mark !== undefined) keep(sums.qualities, predicted.quality, mark)
   const next = scored
     .filter(({ name, mean }) => name !== chosen && mean !== null)
     .sort((a, b) => (b.mean ?? 0) - (a.mean ?? 0))[0]
-  if (next) sums.successors.set(next.name, (sums.successors.get(next.name) ?? 0) + 1)
+  if (!next) {
+    sums.unanswered++
+    return
+  }
+  const successor = sums.successors.get(next.name) ?? { requests: 0, users: new Set<string>(), cost: 0, reward: 0 }
+  sums.successors.set(next.name, successor)
+  successor.requests++
+  successor.users.add(user)
+  successor.cost += next.predictedCostUsd - own.predictedCostUsd
+  successor.reward += (next.mean ?? 0) - (own.mean ?? 0)
 }
 
-function reportOf({ requests, rated, cost, predicted, successors }: Sums, total: number): ModelReport {
+function keep(pairs: Pairs, predicted: number, real: number): void {
+  if (pairs.length === MOST_PAIRS) pairs.shift()
+  pairs.push({ predicted, real })
+}
+
+function reportOf(sums: Sums, total: number): ModelReport {
+  const { requests, rewards } = sums
+  const arms = [...sums.arms].map(([arm, own]) => [
+    arm,
+    { requests: own.requests, ratings: own.rewards.length, reward: meanOf(own.rewards) },
+  ])
+  const successors = [...sums.successors]
+    .sort(([, a], [, b]) => b.requests - a.requests)
+    .map(([model, { users, cost, reward, ...own }]) => ({
+      model,
+      requests: own.requests,
+      users: users.size,
+      cost_usd: cost,
+      expected_reward: reward / own.requests,
+    }))
   return {
     requests,
     share: requests / Math.max(1, total),
-    ratings: rated.length,
-    reward: meanOf(rated.map(({ reward }) => reward)),
-    expected_reward: meanOf(rated.map(({ expected }) => expected)),
-    cost_usd: cost,
-    predicted_cost_usd: predicted,
-    calibration: calibrationOf(rated),
-    successors: Object.fromEntries([...successors].sort(([, a], [, b]) => b - a)),
+    ratings: rewards.length,
+    reward: meanOf(rewards.map(({ real }) => real)),
+    expected_reward: meanOf(rewards.map(({ predicted }) => predicted)),
+    by_arm: Object.fromEntries(arms),
+    cost_usd: sums.cost,
+    predicted_cost_usd: sums.costs.reduce((sum, { predicted }) => sum + predicted, 0),
+    calibration: {
+      reward: calibrationOf(rewards),
+      quality: calibrationOf(sums.qualities),
+      tokens: calibrationOf(sums.tokens),
+      cost_usd: calibrationOf(sums.costs),
+    },
+    removal: { refused: sums.refused, successors, unanswered: sums.unanswered },
   }
 }
 
-/** Equally many ratings in each bin. */
-function calibrationOf(rated: Sums['rated']): ModelReport['calibration'] {
-  const sorted = rated.toSorted((a, b) => a.expected - b.expected)
+/** Equally many answers in each bin. */
+function calibrationOf(pairs: Pairs): Calibration {
+  const sorted = pairs.toSorted((a, b) => a.predicted - b.predicted)
   const size = Math.max(1, Math.ceil(sorted.length / BINS))
   return Array.from({ length: Math.ceil(sorted.length / size) }, (_, bin) => {
     const own = sorted.slice(bin * size, (bin + 1) * size)
     return {
-      expected: meanOf(own.map(({ expected }) => expected)) ?? 0,
-      reward: meanOf(own.map(({ reward }) => reward)) ?? 0,
-      ratings: own.length,
+      predicted: meanOf(own.map(({ predicted }) => predicted)) ?? 0,
+      real: meanOf(own.map(({ real }) => real)) ?? 0,
+      answers: own.length,
     }
   })
 }
 
-const meanOf = (values: number[]) =>
+const meanOf = (values: readonly number[]) =>
   values.length === 0 ? null : values.reduce((sum, value) => sum + value, 0) / values.length

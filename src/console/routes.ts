@@ -14,17 +14,24 @@ import { makeReport } from '../learning/report.ts'
 import { gainsOfTenant } from '../learning/tenant-gains.ts'
 import { componentsOf } from '../observability/components.ts'
 import { parseRawBody } from '../openai/raw-body.ts'
-import type { RequestContext } from '../pipeline/context.ts'
+import { type BeginDeps, beginAs, type RequestContext } from '../pipeline/context.ts'
 import type { Endpoint } from '../pipeline/endpoint.ts'
 import { assetOf } from './assets.ts'
 import { FailedLogins } from './failed-logins.ts'
+import { describeLimits } from './limits-report.ts'
 import { reportModels } from './model-report.ts'
+import { retrainings } from './retrainings.ts'
 import { readSession, roleOf, type Session, sessionToken } from './session.ts'
-import { describeUser, findRequest } from './user-report.ts'
-import { type Said, type Weighed, whyInWords } from './why.ts'
+import { describeUser, findRequest, saidBy } from './user-report.ts'
+import { type Weighed, whyInWords } from './why.ts'
 
 /** The parts that its pages look at, and those of the routes that it shares with clients and operators. */
-export type ConsoleDeps = AdminDeps & ExplainDeps & FeedbackDeps & ForgetDeps & Parameters<typeof setProfile>[0]
+export type ConsoleDeps = AdminDeps &
+  ExplainDeps &
+  FeedbackDeps &
+  ForgetDeps &
+  Pick<BeginDeps, 'requests' | 'telemetry'> &
+  Parameters<typeof setProfile>[0]
 
 /** What the playground borrows of the app: the whole road of a chat completion. */
 export interface Borrowed {
@@ -37,6 +44,7 @@ interface Env {
   Variables: { session: Session }
 }
 
+const MOUNT = '/console'
 const COOKIE = 'persona_router_console'
 /** Pages of other sites can't send it without asking first, and are never allowed to (WHATWG Fetch, CORS). */
 const OWN_PAGE = 'x-console'
@@ -54,6 +62,14 @@ const HEADERS = {
   'cross-origin-opener-policy': 'same-origin',
   'cross-origin-resource-policy': 'same-origin',
 }
+
+const LOGIN = 'POST /api/session'
+/** What a reader may do though it is no GET: nothing of it changes anything. */
+const READERS_MAY: ReadonlySet<string> = new Set(['POST /api/explain', 'DELETE /api/session'])
+/** What a reader sees of the operator's: no keys. */
+const READERS_SEE: ReadonlySet<string> = new Set(
+  ['status', 'modes', 'evidence', 'refusals', 'usage'].map((name) => `GET /api/admin/${name}`),
+)
 
 const loginSchema = z.strictObject({ key: z.string().min(1).max(512) })
 
@@ -86,14 +102,14 @@ export function consoleRoutes(deps: ConsoleDeps, borrowed: Borrowed): Hono<Env> 
   app.use('/api/*', async (c, next) => {
     c.header('cache-control', 'no-store')
     const isChange = c.req.method !== 'GET'
+    const asked = `${c.req.method} ${c.req.path.slice(MOUNT.length)}`
     if (isChange && c.req.header(OWN_PAGE) === undefined) throw forbidden('Requests of other pages are refused.')
-    if (c.req.path.endsWith('/api/session') && c.req.method === 'POST') return next()
+    if (asked === LOGIN) return next()
     const session = readSession(cookieOf(c.req.header('cookie')), keys(), Date.now())
     if (!session) throw unauthorized()
     c.set('session', session)
-    const mayChange =
-      session.role === 'operator' || c.req.path.endsWith('/api/explain') || c.req.path.endsWith('/api/session')
-    if (isChange && !mayChange) throw forbidden('This key lets you look, not change.')
+    if (session.role === 'operator' || READERS_MAY.has(asked)) return next()
+    if (isChange) throw forbidden('This key lets you look, not change.')
     return next()
   })
 
@@ -112,12 +128,13 @@ export function consoleRoutes(deps: ConsoleDeps, borrowed: Borrowed): Hono<Env> 
       throw unauthorized()
     }
     const { session_minutes } = keys().console
-    const cookie = `${COOKIE}=${sessionToken(role, keys(), Date.now())}; Path=/console; HttpOnly; SameSite=Strict; Max-Age=${session_minutes * 60}`
+    const token = sessionToken(role, keys(), Date.now())
+    const cookie = `${COOKIE}=${token}; Path=${MOUNT}; HttpOnly; SameSite=Strict; Max-Age=${session_minutes * 60}`
     c.header('set-cookie', isTls(c) ? `${cookie}; Secure` : cookie)
     return c.json({ role })
   })
   app.delete('/api/session', (c) => {
-    c.header('set-cookie', `${COOKIE}=; Path=/console; HttpOnly; SameSite=Strict; Max-Age=0`)
+    c.header('set-cookie', `${COOKIE}=; Path=${MOUNT}; HttpOnly; SameSite=Strict; Max-Age=0`)
     return c.json({ ended: true })
   })
   app.get('/api/session', (c) => c.json({ role: c.var.session.role, expires_at: new Date(c.var.session.expiresAt) }))
@@ -170,17 +187,20 @@ export function consoleRoutes(deps: ConsoleDeps, borrowed: Borrowed): Hono<Env> 
     const { tenant } = asked(c)
     return c.json(await describeUser(deps, tenantOf(tenant), c.req.param('id')))
   })
+  app.get('/api/limits', async (c) => c.json(await describeLimits(deps, tenantOf(asked(c).tenant))))
   app.get('/api/requests/:id', async (c) => {
     const { tenant } = asked(c)
-    return c.json(await findRequest(deps.store, tenant, c.req.param('id')))
+    return c.json(await findRequest(deps, tenant, c.req.param('id')))
   })
+  app.get('/api/retrainings', async (c) => c.json({ data: await retrainings(keys(), asked(c).tenant) }))
 
   app.put('/api/users/:id', async (c) => c.json(await setProfile(deps, contextOf(c), c.req.param('id'))))
   app.delete('/api/users/:id', async (c) => c.json(await deleteProfile(deps, contextOf(c), c.req.param('id'))))
 
   app.post('/api/explain', async (c) => {
     const explanation = await explain(deps, contextOf(c), borrowed.responses)
-    const said = await saidBy(c, asked(c).tenant)
+    const id = c.req.header('x-user-id')
+    const said = id === undefined ? [] : await saidBy(deps, tenantOf(asked(c).tenant), id)
     const { chosen, reason, candidates } = explanation as { chosen: string; reason: string; candidates: Weighed[] }
     return c.json({ ...explanation, why: whyInWords(chosen, reason, candidates, said) })
   })
@@ -191,9 +211,8 @@ export function consoleRoutes(deps: ConsoleDeps, borrowed: Borrowed): Hono<Env> 
   app.post('/api/feedback', async (c) => c.json(await takeFeedback(deps, contextOf(c)), 202))
 
   app.use('/api/admin/*', async (c, next) => {
-    if (c.var.session.role !== 'operator' && !c.req.path.endsWith('/status') && !c.req.path.endsWith('/modes')) {
-      throw forbidden('This key lets you look, not change.')
-    }
+    const asked = `${c.req.method} ${c.req.path.slice(MOUNT.length)}`
+    if (c.var.session.role !== 'operator' && !READERS_SEE.has(asked)) throw forbidden('This key does not show that.')
     await next()
   })
   app.route('/api/admin', adminRoutes(deps))
@@ -216,15 +235,7 @@ export function consoleRoutes(deps: ConsoleDeps, borrowed: Borrowed): Hono<Env> 
   /** The operator speaks as a user of a tenant: what they ask is counted and recorded as the tenant's. */
   function contextOf(c: Context<Env>): RequestContext {
     const caller = { tenant: asked(c).tenant, keyId: 'console', models: null, scopes: null }
-    return deps.requests.begin(c.env.incoming, c.env.outgoing, caller, deps.snapshot())
-  }
-
-  async function saidBy(c: Context<Env>, tenant: string): Promise<Said[]> {
-    const id = c.req.header('x-user-id')
-    if (id === undefined) return []
-    const { config } = tenantOf(tenant)
-    const edges = await deps.store.loadEdges(tenant, deps.userIds.stored(config, id))
-    return edges.map(({ candidate, reward }) => ({ candidate, reward }))
+    return beginAs(deps, c.env.incoming, c.env.outgoing, caller, deps.snapshot())
   }
 }
 

@@ -1,13 +1,13 @@
-/** What a candidate is expected to be worth to a user, as far as words need it. */
+/** What a candidate is expected to be worth to a user, as far as words need it; a log does not keep all of it. */
 export interface Weighed {
   name: string
   mean: number | null
   /** Parts of the expected reward, which sum to it: quality, cost, length, liking. */
-  parts: Readonly<Record<string, number>> | null
-  quality: number | null
+  parts?: Readonly<Record<string, number>> | null
+  quality?: number | null
   predicted_cost_usd: number
-  completion_tokens: number
-  excluded: string | null
+  completion_tokens?: number
+  excluded?: string | null
 }
 
 /** One thing that a user said of an answer. */
@@ -15,6 +15,8 @@ export interface Said {
   candidate: string
   /** -1 to 1. */
   reward: number
+  /** Of the answer; null where unknown. */
+  tokens: number | null
 }
 
 /** Differences below these are not worth a word: of a reward, of a share. */
@@ -37,12 +39,16 @@ export function whyInWords(
   const own = candidates.find(({ name }) => name === chosen)
   if (!own) return []
   const first = REASONS[reason]?.(chosen) ?? `${chosen} is chosen (${reason}).`
-  const rival = candidates.find(({ name, excluded, mean }) => name !== chosen && excluded === null && mean !== null)
-  const sentences = [first, ...(rival && own.mean !== null ? comparison(own, rival) : []), ...experience(chosen, said)]
-  const left = candidates.filter(({ excluded }) => excluded !== null)
-  if (left.length > 0)
-    sentences.push(`Left out: ${left.map(({ name, excluded }) => `${name} (${excluded})`).join(', ')}.`)
-  return sentences
+  const possible = candidates.filter(({ name, excluded, mean }) => name !== chosen && !excluded && mean !== null)
+  const rival = possible.toSorted((a, b) => (b.mean ?? 0) - (a.mean ?? 0))[0]
+  const left = candidates.filter(({ excluded }) => excluded)
+  return [
+    first,
+    ...(rival && own.mean !== null
+      ? comparison(own, rival, said, CHOICES.has(reason))
+      : experience(chosen, said).map(sentence)),
+    ...(left.length > 0 ? [`Left out: ${left.map(({ name, excluded }) => `${name} (${excluded})`).join(', ')}.`] : []),
+  ]
 }
 
 const REASONS: Readonly<Record<string, (name: string) => string>> = {
@@ -54,24 +60,33 @@ const REASONS: Readonly<Record<string, (name: string) => string>> = {
   fallback: (name) => `${name} answers in place of the router's choice.`,
 }
 
-function comparison(own: Weighed, rival: Weighed): string[] {
-  const parts = Object.entries(own.parts ?? {})
-    .map(([name, part]) => ({ name, gain: part - (rival.parts?.[name] ?? 0) }))
+/** Reasons for which a candidate is preferred to others, rather than set. */
+const CHOICES: ReadonlySet<string> = new Set(['personal', 'cold_start', 'explore'])
+
+function comparison(own: Weighed, rival: Weighed, said: readonly Said[], isChoice: boolean): string[] {
+  const facts = [
+    ...taste(own, rival, said),
+    ...experience(own.name, said),
+    ...experience(rival.name, said),
+    priceFact(own, rival),
+    qualityFact(own, rival),
+    lengthFact(own, rival),
+    rewardFact(own, rival),
+  ].filter((fact) => fact !== null)
+  const worth = worthOf(own, rival)
+  return [
+    ...(facts.length > 0 ? [`${isChoice ? 'Chosen over' : 'Compared with'} ${rival.name}: ${facts.join('; ')}.`] : []),
+    ...(worth.length > 0 ? [`To this user that is worth: ${worth.join(', ')} (on a scale from -1 to 1).`] : []),
+  ]
+}
+
+/** What each part adds to the expected reward, the best first. */
+function worthOf({ parts }: Weighed, rival: Weighed): string[] {
+  return Object.entries(parts ?? {})
+    .map(([name, part]) => ({ name: PARTS[name] ?? name, gain: part - (rival.parts?.[name] ?? 0) }))
     .filter(({ gain }) => Math.abs(gain) >= NOTABLE)
     .sort((a, b) => b.gain - a.gain)
-  const gains = parts
-    .filter(({ gain }) => gain > 0)
-    .map(({ name, gain }) => `${PARTS[name] ?? name} +${gain.toFixed(2)}`)
-  const losses = parts
-    .filter(({ gain }) => gain < 0)
-    .map(({ name, gain }) => `${PARTS[name] ?? name} ${gain.toFixed(2)}`)
-  const facts = [priceFact(own, rival), qualityFact(own, rival), lengthFact(own, rival)].filter((fact) => fact !== null)
-  return [
-    ...(facts.length > 0 ? [`Compared with ${rival.name}: ${facts.join('; ')}.`] : []),
-    ...(gains.length + losses.length > 0
-      ? [`To this user that is worth: ${[...gains, ...losses].join(', ')} (on a scale from -1 to 1).`]
-      : []),
-  ]
+    .map(({ name, gain }) => `${name} ${gain > 0 ? '+' : ''}${gain.toFixed(2)}`)
 }
 
 const PARTS: Readonly<Record<string, string>> = {
@@ -81,6 +96,29 @@ const PARTS: Readonly<Record<string, string>> = {
   liking: 'liking for the model',
 }
 
+/** How they rated answers about as long as this one's, where the rival's would be much longer or shorter. */
+function taste(own: Weighed, rival: Weighed, said: readonly Said[]): string[] {
+  const [ours = 0, theirs = 0] = [own.completion_tokens, rival.completion_tokens]
+  const isShort = ours * TIMES <= theirs
+  if (ours <= 0 || theirs <= 0 || !(isShort || theirs * TIMES <= ours)) return []
+  const middle = Math.sqrt(ours * theirs)
+  const alike = said.filter(({ tokens }) => tokens !== null && tokens < middle === isShort)
+  return ratedUp(isShort ? 'short answers' : 'long answers', alike)
+}
+
+const experience = (name: string, said: readonly Said[]) =>
+  ratedUp(
+    name,
+    said.filter(({ candidate }) => candidate === name),
+  )
+
+function ratedUp(what: string, said: readonly Said[]): string[] {
+  const own = said.filter(({ reward }) => reward !== 0)
+  if (own.length === 0) return []
+  const good = own.filter(({ reward }) => reward > 0).length
+  return [`they rated ${what} up ${good} of ${own.length} ${own.length === 1 ? 'time' : 'times'}`]
+}
+
 function priceFact(own: Weighed, rival: Weighed): string | null {
   if (own.predicted_cost_usd <= 0 || rival.predicted_cost_usd <= 0) return null
   const times = rival.predicted_cost_usd / own.predicted_cost_usd
@@ -88,24 +126,26 @@ function priceFact(own: Weighed, rival: Weighed): string | null {
   return times <= 1 / TIMES ? `${rounded(1 / times)} × dearer` : 'about the same price'
 }
 
-function qualityFact(own: Weighed, rival: Weighed): string | null {
-  if (own.quality === null || rival.quality === null) return null
-  const gap = own.quality - rival.quality
+function qualityFact({ quality: ours }: Weighed, { quality: theirs }: Weighed): string | null {
+  if (ours === null || ours === undefined || theirs === null || theirs === undefined) return null
+  const gap = ours - theirs
   if (Math.abs(gap) < ALIKE) return `quality within ${Math.max(0.01, Math.abs(gap)).toFixed(2)}`
   return `quality ${Math.abs(gap).toFixed(2)} ${gap > 0 ? 'higher' : 'lower'}`
 }
 
-function lengthFact(own: Weighed, rival: Weighed): string | null {
-  const times = own.completion_tokens / Math.max(1, rival.completion_tokens)
+function lengthFact({ completion_tokens: ours }: Weighed, { completion_tokens: theirs }: Weighed): string | null {
+  if (ours === undefined || theirs === undefined) return null
+  const times = ours / Math.max(1, theirs)
   if (times >= TIMES) return `an answer ${rounded(times)} × as long`
   return times <= 1 / TIMES ? `an answer ${rounded(1 / times)} × shorter` : null
 }
 
-function experience(chosen: string, said: readonly Said[]): string[] {
-  const own = said.filter(({ candidate, reward }) => candidate === chosen && reward !== 0)
-  if (own.length === 0) return []
-  const good = own.filter(({ reward }) => reward > 0).length
-  return [`They rated ${chosen} up ${good} of ${own.length} ${own.length === 1 ? 'time' : 'times'}.`]
+/** Where nothing finer is known: of a request of the past. */
+function rewardFact(own: Weighed, rival: Weighed): string | null {
+  if (own.parts || own.mean === null || rival.mean === null) return null
+  const gain = own.mean - rival.mean
+  return `expected reward ${Math.abs(gain).toFixed(3)} ${gain >= 0 ? 'higher' : 'lower'}`
 }
 
+const sentence = (fact: string) => `${fact.charAt(0).toUpperCase()}${fact.slice(1)}.`
 const rounded = (times: number) => (times < 10 ? times.toFixed(1).replace(/\.0$/, '') : String(Math.round(times)))

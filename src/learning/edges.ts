@@ -10,7 +10,7 @@ const HALF = 0.5
  *
  * "I would rather have had Y" is +1 for Y, whose answer was not seen (its length and cost are the predicted ones),
  * and -1 for the one that answered, each with half the weight. It is counted beside a rating of the same answer: rated
- * up, an answer stays liked though another would have been liked better.
+ * up, an answer stays liked though another would have been liked better. A judge's comparison is read alike.
  *
  * @returns none where nothing of the question is known
  */
@@ -32,13 +32,13 @@ export function edgesOf(reward: RewardRecord, interaction: InteractionSummary): 
     costUsd: interaction.ended ? interaction.costUsd : -1,
     ...of,
   })
-  const { preferredModel } = reward
-  if (reward.kind !== 'preference' || preferredModel === null) return [about(reward.kind, {})]
-  if (preferredModel === candidate) return [about('preference', { reward: 1 })]
+  const { kind, preferredModel } = reward
+  if (edgeKindOf(reward) !== 'preference' || preferredModel === null) return [about(kind, {})]
+  if (preferredModel === candidate) return [about(kind, { reward: 1 })]
   const weight = HALF * reward.weight
   return [
-    about('preference', { reward: -1, weight }),
-    about('preference:other', { candidate: preferredModel, reward: 1, weight, completionTokens: -1, costUsd: -1 }),
+    about(kind, { reward: -1, weight }),
+    about(`${kind}:other`, { candidate: preferredModel, reward: 1, weight, completionTokens: -1, costUsd: -1 }),
   ]
 }
 

@@ -23,7 +23,7 @@ export function isHeard(
   { minAnswers, minAgeMs }: HearingRules,
 ): boolean {
   if (now - since < minAgeMs) return false
-  const answers = new Set(edges.filter(({ kind }) => isUsersWord(kind)).map(({ id }) => id.slice(0, id.indexOf(':'))))
+  const answers = new Set(edges.filter(isUsersWord).map(({ id }) => id.slice(0, id.indexOf(':'))))
   return answers.size >= minAnswers
 }
 
@@ -66,7 +66,7 @@ export function wholeTelling(
     const message = messages[i]
     const nth = (said.get(edge.candidate) ?? 0) + 1
     said.set(edge.candidate, nth)
-    if (message && isUsersWord(edge.kind)) {
+    if (message && isUsersWord(edge)) {
       add(told, { ...edge, ts: now }, message, 1 / nth, told.has(edge.candidate) ? 0 : 1)
     }
   }

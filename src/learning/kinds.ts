@@ -28,14 +28,19 @@ export type HintKind = { [K in RewardKind]: (typeof KINDS)[K]['hint'] extends tr
 
 export const propertiesOf = (kind: RewardKind): Kind => KINDS[kind]
 
-/** Of an edge, whose kind is as the manifest has it. */
-export const isUsersWord = (kind: string): boolean => !NOT_OF_USER.has(kind)
+/** Of an edge: `kind` is as the manifest has it, and its id says where it comes from (`<answer>:<kind>`). */
+export const isUsersWord = ({ id, kind }: { id: string; kind: string }): boolean =>
+  !NOT_OF_USER.has(kind) && !NOT_OF_USER.has(id.split(':')[1] ?? '')
 const NOT_OF_USER = new Set(Object.entries(KINDS).flatMap(([kind, { ofUser }]) => (ofUser ? [] : [kind])))
 
 /** A kind as an artifact's manifest has it: a thumb is a yes or no, a number is a measurement. */
 export type EdgeKind = RewardKind | 'thumb'
 
-export const edgeKindOf = ({ kind, binary }: RewardRecord): EdgeKind => (kind === 'rating' && binary ? 'thumb' : kind)
+export function edgeKindOf({ kind, binary, preferredModel }: RewardRecord): EdgeKind {
+  if (kind === 'rating' && binary) return 'thumb'
+  // A judge that compared two answers has marked neither.
+  return kind === 'judge' && preferredModel !== null ? 'preference' : kind
+}
 
 /** The manifest's word for a kind that an older artifact may not know. */
 const OTHERWISE: Readonly<Record<string, string>> = { thumb: 'rating' }

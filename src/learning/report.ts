@@ -1,5 +1,6 @@
 import type { InteractionRecord, RewardRecord } from '../store/records/codec.ts'
 import type { RecordFilter, Store } from '../store/store.ts'
+import { type AgainstBaseline, BaselineDifferences, dayOf } from './baseline-differences.ts'
 import { type TradeOff, TradeOffs } from './trade-offs.ts'
 
 const NORMAL_95 = 1.96
@@ -17,8 +18,9 @@ export interface Part {
   /** Mean of what users said themselves, -1 to 1, with its 95 % interval; null without (or with one) rating. */
   reward: number | null
   reward_interval: readonly [low: number, high: number] | null
-  /** Milliseconds until the first output. */
+  /** Milliseconds until the first output, and until the last. */
   ttft_ms_median: number | null
+  total_ms_median: number | null
 }
 
 export interface Report {
@@ -37,6 +39,10 @@ export interface Report {
   by_policy: Record<string, Part>
   /** UTC days. */
   by_day: Record<string, Part>
+  /** Users by what was known of them: `new`, `known`, `regular`; where a baseline is configured. */
+  by_group: Record<string, Part>
+  /** The router less the baseline, in reward, cost and latency. */
+  against_baseline: AgainstBaseline
   /** Reward over cost, had a dollar weighed more or less. */
   trade_offs: TradeOff[]
 }
@@ -55,22 +61,26 @@ export async function makeReport(
   const total = new Sums()
   const policies = new Map<string, number>()
   const tradeOffs = new TradeOffs()
+  const differences = new BaselineDifferences()
   const parts = {
     by_arm: new Map<string, Sums>(),
     by_model: new Map<string, Sums>(),
     by_policy: new Map<string, Sums>(),
     by_day: new Map<string, Sums>(),
+    by_group: new Map<string, Sums>(),
   }
   for await (const batch of store.readInteractions({ tenant, since, until })) {
     for (const record of batch) {
       const rating = ratings.get(`${record.id}\0${record.user}`)?.value
       total.add(record, rating)
       tradeOffs.add(record, rating)
+      differences.add(record, rating)
       policies.set(record.policy, record.ts)
       sumsOf(parts.by_arm, record.arm ?? (record.reason === 'explicit' ? 'explicit' : 'route')).add(record, rating)
       sumsOf(parts.by_model, record.chosen).add(record, rating)
       if (record.reason !== 'explicit') sumsOf(parts.by_policy, record.policy).add(record, rating)
-      sumsOf(parts.by_day, new Date(record.ts).toISOString().slice(0, 10)).add(record, rating)
+      sumsOf(parts.by_day, dayOf(record.ts)).add(record, rating)
+      if (record.group) sumsOf(parts.by_group, record.group).add(record, rating)
     }
   }
   const shown = (sums: Map<string, Sums>) =>
@@ -86,6 +96,8 @@ export async function makeReport(
     by_model: shown(parts.by_model),
     by_policy: shown(parts.by_policy),
     by_day: shown(parts.by_day),
+    by_group: shown(parts.by_group),
+    against_baseline: differences.report(),
     trade_offs: tradeOffs.points(),
   }
 }
@@ -111,8 +123,23 @@ function sumsOf(parts: Map<string, Sums>, name: string): Sums {
   return sums
 }
 
-/** So many times to the first output are kept for the median, evenly drawn (reservoir sampling, Vitter 1985). */
+/** So many times are kept for a median, evenly drawn (reservoir sampling, Vitter 1985). */
 const RESERVOIR = 1_024
+
+class Times {
+  #seen = 0
+  readonly #kept: number[] = []
+
+  add(ms: number): void {
+    this.#seen++
+    const at = this.#kept.length < RESERVOIR ? this.#kept.length : Math.floor(Math.random() * this.#seen)
+    if (at < RESERVOIR) this.#kept[at] = ms
+  }
+
+  get median(): number | null {
+    return this.#kept.toSorted((a, b) => a - b)[this.#kept.length >> 1] ?? null
+  }
+}
 
 class Sums {
   #requests = 0
@@ -123,8 +150,8 @@ class Sums {
   #ratings = 0
   #mean = 0
   #squares = 0
-  #timed = 0
-  readonly #ttft: number[] = []
+  readonly #ttft = new Times()
+  readonly #total = new Times()
 
   add(record: InteractionRecord, rating: number | undefined): void {
     this.#requests++
@@ -135,9 +162,8 @@ class Sums {
       this.#saved += record.baselineUsd - record.costUsd
     }
     if (record.ttftMs !== null) {
-      this.#timed++
-      const at = this.#ttft.length < RESERVOIR ? this.#ttft.length : Math.floor(Math.random() * this.#timed)
-      if (at < RESERVOIR) this.#ttft[at] = record.ttftMs
+      this.#ttft.add(record.ttftMs)
+      this.#total.add(record.totalMs)
     }
     if (rating === undefined) return
     this.#ratings++
@@ -148,7 +174,6 @@ class Sums {
 
   part(): Part {
     const half = NORMAL_95 * Math.sqrt(this.#squares / (this.#ratings - 1) / this.#ratings)
-    const sorted = this.#ttft.toSorted((a, b) => a - b)
     return {
       requests: this.#requests,
       failed: this.#failed,
@@ -158,7 +183,8 @@ class Sums {
       ratings: this.#ratings,
       reward: this.#ratings === 0 ? null : this.#mean,
       reward_interval: this.#ratings < 2 ? null : [this.#mean - half, this.#mean + half],
-      ttft_ms_median: sorted[sorted.length >> 1] ?? null,
+      ttft_ms_median: this.#ttft.median,
+      total_ms_median: this.#total.median,
     }
   }
 }

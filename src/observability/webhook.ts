@@ -12,6 +12,7 @@ export const webhookSchema = z.strictObject({
     .string()
     .regex(/^whsec_[A-Za-z0-9+/]{32,88}={0,2}$/, 'whsec_ and 24 to 64 bytes in base64')
     .optional(),
+  secret_file: z.string().optional(),
   timeout_ms: z.number().int().positive().default(10_000),
 })
 

@@ -203,5 +203,6 @@ export function considerJudging(
     answer,
     costUsd: record.costUsd,
     others: decision.selection.scored.map(({ candidate, costUsd }) => ({ name: candidate.name, costUsd })),
+    baseline: decision.baseline?.comparison.baseline ?? null,
   })
 }

@@ -51,17 +51,26 @@ export function beginRequest(
   const snapshot = deps.snapshot()
   const { identity } = snapshot.config
   refuseRepeatedHeaders(incoming, identityHeaders(identity))
-  const begin = (caller: Caller) => {
-    const context = deps.requests.begin(incoming, outgoing, caller, snapshot)
-    if (deps.telemetry) context.trace = deps.telemetry.follow(context)
-    return context
-  }
+  const begin = (caller: Caller) => beginAs(deps, incoming, outgoing, caller, snapshot)
   const caller = deps.authenticator.authenticate(incoming.headers)
   // A key first: without one, nobody learns what a token is worth.
   if (identity.jwt && (identity.from === 'any' || identity.from === 'token')) {
     return withUser(caller, () => userOfToken(identity.jwt, incoming)).then(begin)
   }
   return caller instanceof Promise ? caller.then(begin) : begin(caller)
+}
+
+/** The same where it is known who asks: by their session in the console. */
+export function beginAs(
+  { requests, telemetry }: Pick<BeginDeps, 'requests' | 'telemetry'>,
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+  caller: Caller,
+  snapshot: Snapshot,
+): RequestContext {
+  const context = requests.begin(incoming, outgoing, caller, snapshot)
+  if (telemetry) context.trace = telemetry.follow(context)
+  return context
 }
 
 /** @throws GatewayError 403 where a bound key comes with somebody else's token */

@@ -51,12 +51,21 @@ export function recordOf(context: RequestContext, call: Call, decision: Decision
     key: principal.keyId,
     ...(principal.vouched && { vouched: true }),
     endpoint: call.endpoint.name,
+    ...predictedOf(decision, outcome),
     ...(decision.baseline && {
       arm: armOf(decision),
+      group: decision.baseline.group,
       baselineUsd: baselineUsd(context, decision, outcome),
       gain: outcome.candidate === selection.chosen.candidate ? gainNote(decision) : null,
     }),
   }
+}
+
+function predictedOf({ scores, fallback }: Decision, { candidate }: Outcome): Pick<InteractionRecord, 'predicted'> {
+  const own = fallback === null ? scores.find((score) => score.candidate === candidate) : undefined
+  return own
+    ? { predicted: { quality: rounded(own.quality), completion_tokens: Math.round(own.completionTokens) } }
+    : {}
 }
 
 const readerOf = ({ policy }: Decision) => policy?.router.artifact.manifest.reader ?? ''
@@ -85,7 +94,7 @@ export function baselineUsd(
   return costUsd({ ...usage, cachedTokens, cacheWriteTokens: 0 }, price)
 }
 
-const rounded = (ms: number) => Math.round(ms * 1e3) / 1e3
+const rounded = (value: number) => Math.round(value * 1e3) / 1e3
 
 /** The part of a record that feedback needs while the answer is still on its way. */
 export function summaryOf(context: RequestContext, call: Call, decision: Decision): InteractionSummary {

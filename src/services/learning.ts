@@ -81,6 +81,6 @@ export function createLearning(
   }
   const { judge: judging, ghost: comparing } = config.router
   const judge = judging === undefined ? null : new Judge({ ...ofOwn, config: judging })
-  const ghost = comparing === undefined ? null : new Ghost({ ...ofOwn, config: comparing, store })
+  const ghost = comparing === undefined ? null : new Ghost({ ...ofOwn, config: comparing, store, gains })
   return { learner, arms, gains, judge: made('judge', judge), ghost: made('ghost', ghost) }
 }

@@ -1,5 +1,5 @@
 import type { StoreConfig } from '../config/schema.ts'
-import type { Store } from './store.ts'
+import type { BackupStore } from './backup/contract.ts'
 
 /**
  * Opens the configured store. A Redis that is away does not matter: the store then rejects with `StoreError` until it
@@ -8,7 +8,7 @@ import type { Store } from './store.ts'
  * @param processes of this machine that share it
  * @throws StoreError when the SQLite file can't be opened
  */
-export async function openStore(config: StoreConfig, processes = 1): Promise<Store> {
+export async function openStore(config: StoreConfig, processes = 1): Promise<BackupStore> {
   // Each is a tenth of all code: only one of them is loaded.
   if (config.kind === 'sqlite') return new (await import('./sqlite/store.ts')).SqliteStore(config, processes)
   const { RedisStore } = await import('./redis/store.ts')

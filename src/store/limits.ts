@@ -176,8 +176,15 @@ export function windowAt(window: Window, now: number): { start: number; end: num
 export const userScope = (user: string) => `user:${user}`
 export const otherUserScope = (user: string) => `user#other:${user}`
 
-/** Names of the counters that users may have now, in the same order for each: by counter, then by user. */
-export function countersOfUsers(users: readonly string[], now: number): string[][] {
+/** A counter that users may have, and when its window ends: Unix milliseconds. */
+interface CounterOfUsers {
+  /** One for each user. */
+  names: string[]
+  end: number
+}
+
+/** All counters that count for users now. */
+export function countersOfUsers(users: readonly string[], now: number): CounterOfUsers[] {
   const windows: [Window, number][] = [
     ['minute', now],
     ['minute', now - MINUTE_MS],
@@ -186,9 +193,10 @@ export function countersOfUsers(users: readonly string[], now: number): string[]
   ]
   return [userScope, otherUserScope].flatMap((scopeOf) =>
     (['requests', 'tokens', 'nanoUsd'] as const).flatMap((what) =>
-      windows.map(([window, at]) =>
-        users.map((user) => `${limitName({ scope: scopeOf(user), what, window })}:${windowAt(window, at).start}`),
-      ),
+      windows.map(([window, at]) => {
+        const { start, end } = windowAt(window, at)
+        return { names: users.map((user) => `${limitName({ scope: scopeOf(user), what, window })}:${start}`), end }
+      }),
     ),
   )
 }

@@ -192,6 +192,10 @@ it('takes secrets from files, which are watched, too', () => {
   )
   expect(config.admin.key).toBe('a-key-in-a-file-of-its-own')
   expect(config.store).toMatchObject({ password: 'a-key-in-a-file-of-its-own' })
+  const signing = `whsec_${'A'.repeat(32)}`
+  write(`${signing}\n`, 'webhook-secret')
+  const told = loadConfig(write('webhook: { url: "https://a", secret_file: webhook-secret }', 'webhook.yaml'), {})
+  expect(told.config.webhook?.secret).toBe(signing)
   expect(files).toEqual([join(dir, 'gateway.yaml'), key, key, CATALOGUE])
   write('', 'empty')
   expect([

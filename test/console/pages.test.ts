@@ -1,26 +1,63 @@
-import { readFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import OpenAI from 'openai'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { browserName, openBrowser } from '../support/browser.ts'
-import { ADMIN_KEY, discard, type RunningGateway, startGateway } from '../support/gateway.ts'
+import { ADMIN_KEY, discard, type RunningGateway, startGateway, TEST_KEY } from '../support/gateway.ts'
 
 const READ_KEY = 'pr-reader-key-0123456789abcdef'
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 const PAGES = ['overview', 'playground', 'user/ann', 'models', 'learning', 'keys']
+const ARTIFACT = realpathSync(fileURLToPath(new URL('../../router-model/artifacts/current', import.meta.url)))
+
+/** What `retrain` leaves of a run: router-model/router_model/retrain/report.py. */
+const RUN = {
+  ...{ version: '2026.11.27-9', current: '2026.11.28-1', at: '2026-11-27T08:00:00Z', tenants: ['test'] },
+  ...{ accepted: false, published: false, rewards: 4_000, users: 200, gain: { value: -0.01, low: -0.03, high: 0.01 } },
+  gates: [
+    { name: 'golden', figure: 0, limit: 0.0001, short: 0, waived: false, says: 'as in training' },
+    { name: 'value', figure: -0.03, limit: -0.01, short: 0.02, waived: false, says: 'surely no worse is not shown' },
+  ],
+}
+
+/** The artifact, another version of it, and a refused retraining, in a folder as an operator has it. */
+function artifactsFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'console-artifacts-'))
+  for (const version of ['first', 'second']) cpSync(ARTIFACT, join(folder, version), { recursive: true })
+  const file = join(folder, 'second', 'manifest.json')
+  writeFileSync(file, JSON.stringify({ ...JSON.parse(readFileSync(file, 'utf8')), version: 'second' }))
+  mkdirSync(join(folder, 'runs'))
+  writeFileSync(join(folder, 'runs', `${RUN.version}.json`), JSON.stringify(RUN))
+  writeFileSync(join(folder, 'runs', 'broken.json'), '{"version": 1')
+  return folder
+}
+
 /** `SCREENSHOTS=1` writes them into docs/. */
 const SHOTS = process.env.SCREENSHOTS === '1' ? fileURLToPath(new URL('../../docs/console/', import.meta.url)) : null
 
 describe.skipIf(!browserName)('the console in a browser', () => {
   let gateway: RunningGateway
   let browser: Browser
+  let artifacts: string
+  /** Of one of ann's. */
+  let requestId = ''
 
   beforeAll(async () => {
+    artifacts = artifactsFolder()
     gateway = await startGateway({
       console: { enabled: true, read_key: READ_KEY },
-      router: { baseline: 'sandbox-terse', mode: 'route', explore: false },
+      router: { artifact: join(artifacts, 'first'), baseline: 'sandbox-terse', mode: 'route', explore: false },
+      tenants: [
+        {
+          name: 'test',
+          keys: [TEST_KEY],
+          ...{ limits: { usd_per_day: 10 }, key_limits: { requests_per_minute: 500 }, user_limits: { usd_per_day: 2 } },
+        },
+      ],
     })
     browser = await openBrowser()
     const client = new OpenAI({ baseURL: gateway.baseURL, apiKey: gateway.key, maxRetries: 0 })
@@ -33,12 +70,14 @@ describe.skipIf(!browserName)('the console in a browser', () => {
         )
         .withResponse()
       const body = { request_id: response.headers.get('x-request-id'), rating: i % 3 === 0 ? 'down' : 'up' }
+      if (user === 'ann') requestId = String(body.request_id)
       await client.post('/feedback', { body, headers: { 'x-user-id': user } })
     }
   })
   afterAll(async () => {
     await browser?.close()
     await discard(gateway)
+    rmSync(artifacts, { recursive: true, force: true })
   })
 
   async function open(context: BrowserContext, key: string): Promise<Page> {
@@ -123,6 +162,12 @@ describe.skipIf(!browserName)('the console in a browser', () => {
       .first()
     expect(await row.getByRole('cell').nth(2).textContent()).toMatch(/^−0\.\d+/)
     expect(await decision.textContent()).toMatch(/rated .* up 0 of 1 time|expected to like best/)
+    // And the belief: what was, and what is now.
+    const worth = page.getByRole('region', { name: 'What it is worth to them' })
+    const quality = worth.getByRole('row').filter({ hasText: 'A right answer' }).getByRole('cell')
+    const [was, now] = [await quality.nth(1).textContent(), await quality.nth(2).textContent()]
+    expect(was).toMatch(/^[+−]0\.\d+ \([+−]0\.\d+ to [+−][01]\.\d+\)$/)
+    expect(now).not.toBe(was)
     await page.getByRole('link', { name: /what is known of zoe/ }).click()
     await page.getByText('What they said of each model').waitFor()
     await page
@@ -152,6 +197,82 @@ describe.skipIf(!browserName)('the console in a browser', () => {
     await goTo(page, 'user/ben')
     await page.getByRole('button', { name: 'Erase' }).click()
     await page.getByText(/no such user/i).waitFor()
+    await context.close()
+  })
+
+  test('what a user likes is told with intervals, and why one answered, by the id of a past request', async () => {
+    const context = await browser.newContext()
+    const page = await open(context, READ_KEY)
+    await goTo(page, 'user/ann')
+    const worth = page.getByRole('region', { name: 'What it is worth to them' })
+    expect(await worth.getByRole('row').count()).toBe(4)
+    await page.getByText('Makers and models').click()
+    expect(await page.getByRole('region', { name: 'Likings' }).textContent()).toContain('sandbox-terse')
+    await page.getByText('No change of taste could be found yet').waitFor()
+    await page.getByRole('region', { name: 'Limits of this user' }).getByText('usd, a day').waitFor()
+    await page.getByLabel(/Request's id/).fill(requestId)
+    await page.getByRole('button', { name: 'Why did this one answer?' }).click()
+    await page.getByRole('region', { name: 'What was weighed' }).waitFor()
+    await page.getByText(/Chosen over sandbox-|Compared with sandbox-/).waitFor()
+    await page.getByLabel(/Request's id/).fill('req_nowhere')
+    await page.getByRole('button', { name: 'Why did this one answer?' }).click()
+    await page.getByText('There is no such request.').waitFor()
+    await context.close()
+  })
+
+  test('a model: predictions beside what came, and what happens without it', async () => {
+    const context = await browser.newContext()
+    const page = await open(context, READ_KEY)
+    await goTo(page, 'models')
+    const rows = page.getByRole('region', { name: 'Models' }).getByRole('row')
+    const shares = await rows.evaluateAll((all) => all.map((row) => row.children[1]?.textContent ?? ''))
+    const busiest = shares.findIndex((share) => /^[1-9]/.test(share) && Number.parseFloat(share) > 0)
+    await rows.nth(busiest).getByRole('button').click()
+    for (const name of ['Reward', 'Quality', 'Length', 'Cost']) {
+      await page.getByRole('heading', { name: `${name}: predicted and real` }).waitFor()
+    }
+    await page.getByRole('img', { name: /Tokens of answers by predicted tokens/ }).waitFor()
+    const successors = page.getByRole('region', { name: 'Who would have answered' })
+    expect(await successors.getByRole('row').count()).toBeGreaterThan(1)
+    await page.getByText('No provider refused anything of late.').waitFor()
+    await context.close()
+  })
+
+  test('gates of a refused retraining; back to the version before, at a click and a yes', async () => {
+    const context = await browser.newContext()
+    const page = await open(context, ADMIN_KEY)
+    await goTo(page, 'learning')
+    const gates = page.getByRole('region', { name: `Gates of ${RUN.version}` })
+    expect(await gates.getByRole('row').filter({ hasText: 'value' }).textContent()).toContain('refused, short by 0.02')
+    await page.getByRole('heading', { name: 'Whose word counts for others' }).waitFor()
+    const first = await page.getByRole('region', { name: 'Artifacts' }).textContent()
+    const reload = await fetch(`${gateway.url}/admin/artifact/reload`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${ADMIN_KEY}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ artifact: join(artifacts, 'second') }),
+    })
+    expect(reload.status).toBe(200)
+    await page.reload()
+    await page.getByRole('region', { name: 'Artifacts' }).getByText('second').waitFor()
+    const answers = [false, true]
+    page.on('dialog', (dialog) => void (answers.shift() ? dialog.accept() : dialog.dismiss()))
+    const back = page.getByRole('button', { name: /^Roll back to/ })
+    await back.click()
+    expect(await page.getByRole('region', { name: 'Artifacts' }).textContent()).toContain('second')
+    await back.click()
+    await expect.poll(() => page.getByRole('region', { name: 'Artifacts' }).textContent()).toBe(first)
+    await context.close()
+  })
+
+  test('what tenant and keys have used and left, to a reader, too', async () => {
+    const context = await browser.newContext()
+    const page = await open(context, READ_KEY)
+    await goTo(page, 'keys')
+    const left = page.getByRole('region', { name: 'Limits of the tenant' })
+    expect(await left.textContent()).toContain('$10')
+    await page.getByRole('region', { name: 'Limits of key config-test-0' }).getByText('requests, a minute').waitFor()
+    await page.getByRole('region', { name: 'Used in thirty days, by user' }).waitFor()
+    expect(await page.getByRole('button', { name: 'Create' }).count()).toBe(0)
     await context.close()
   })
 

@@ -129,7 +129,23 @@ describe('the console’s routes', () => {
   test('a reader is not shown keys', async () => {
     const { cookie } = await logIn(READ_KEY)
     expect((await call('api/admin/keys', { cookie })).status).toBe(403)
-    expect((await call('api/admin/status', { cookie })).status).toBe(200)
+    for (const name of ['status', 'modes', 'evidence?tenant=test', 'refusals', 'usage']) {
+      expect([name, (await call(`api/admin/${name}`, { cookie })).status]).toEqual([name, 200])
+    }
+  })
+
+  // Paths that only end, or begin, like those that a reader may call.
+  test.each([
+    ['DELETE', 'api/users/session?tenant=test', 403],
+    ['PUT', 'api/users/explain?tenant=test', 403],
+    ['DELETE', 'api/admin/keys/status', 403],
+    ['GET', 'api/admin/keys?x=/api/admin/status', 403],
+    ['GET', 'api/admin/keys/status', 403],
+    ['GET', 'api/admin/%6beys', 403],
+    ['POST', 'api/explain/x', 403],
+  ])('a reader may not: %s %s', async (method, path, status) => {
+    const { cookie } = await logIn(READ_KEY)
+    expect((await call(path, { method, cookie, ...(method !== 'GET' && { body: {} }) })).status).toBe(status)
   })
 
   test('unknown tenants and odd times are named', async () => {

@@ -23,19 +23,33 @@ const dear = weighed('gpt-5', {
 
 describe('why, in words', () => {
   it('compares with the next best by price, quality and length, and by what that is worth to the user', () => {
-    const said = [...Array(6).fill({ candidate: 'mini', reward: 1 }), { candidate: 'mini', reward: -1 }]
+    const short = { candidate: 'nano', tokens: 150 }
+    const said = [
+      ...Array(6).fill({ ...short, reward: 1 }),
+      { ...short, reward: -1 },
+      { candidate: 'gpt-5', tokens: 900, reward: -1 },
+      { candidate: 'mini', tokens: null, reward: 1 },
+    ]
     expect(whyInWords('mini', 'personal', [mini, dear], said)).toEqual([
       'mini is what this user is expected to like best, by what they said before.',
-      'Compared with gpt-5: 9 × cheaper; quality within 0.02; an answer 4.5 × shorter.',
+      'Chosen over gpt-5: they rated short answers up 6 of 7 times; they rated mini up 1 of 1 time; ' +
+        'they rated gpt-5 up 0 of 1 time; 9 × cheaper; quality within 0.02; an answer 4.5 × shorter.',
       'To this user that is worth: cost +0.07, quality -0.02 (on a scale from -1 to 1).',
-      'They rated mini up 6 of 7 times.',
+    ])
+  })
+
+  it('says of a past request what the log has: no quality, no length, but what was expected', () => {
+    const past = (name: string, mean: number, usd: number) => ({ name, mean, predicted_cost_usd: usd })
+    expect(whyInWords('mini', 'sticky', [past('gpt-5', 0.25, 0.009), past('mini', 0.3, 0.001)], [])).toEqual([
+      'The conversation stays with mini, which answered before.',
+      'Compared with gpt-5: 9 × cheaper; expected reward 0.050 higher.',
     ])
   })
 
   it('says what is dearer and better, and who was left out', () => {
     const denied = weighed('llama', { mean: 0.9, excluded: 'denied by the user' })
     const words = whyInWords('gpt-5', 'cold_start', [denied, dear, weighed('mini', { quality: 0.5 })], [])
-    expect(words[1]).toBe('Compared with mini: 9 × dearer; quality 0.22 higher; an answer 4.5 × as long.')
+    expect(words[1]).toBe('Chosen over mini: 9 × dearer; quality 0.22 higher; an answer 4.5 × as long.')
     expect(words.at(-1)).toBe('Left out: llama (denied by the user).')
   })
 

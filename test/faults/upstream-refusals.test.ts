@@ -390,6 +390,24 @@ describe('health', () => {
     await eventually(async () => (await complete(down.gateway, {}, { user: 'bob' })).status === 503, 'an open breaker')
   })
 
+  test('users whom somebody vouches for count by themselves, each as one', async () => {
+    const config = {
+      tenants: [{ name: 'test', keys: [TEST_KEY], vouched_users: true }],
+      retries: { max_attempts: 1, breaker: { failures: 4, open_ms: 60_000 } },
+    }
+    const crashes = refusing(500, error('boom'), isBad)
+    const asProbed = ({ a }: Record<string, Upstream>) =>
+      a?.requests.some(({ headers }) => headers['x-request-id'] === 'probe')
+    const one = await gatewayOf({ a: crashes }, config)
+    for (let i = 0; i < 8; i++) await complete(one.gateway, { messages: bad }, { user: 'mallory' })
+    expect(answeredBy(await complete(one.gateway, {}, { user: 'bob' }))).toEqual([200, 'a'])
+    expect(asProbed(one.upstreams)).toBe(true)
+    const two = await gatewayOf({ a: crashes }, config)
+    for (let i = 0; i < 4; i++) await complete(two.gateway, { messages: bad }, { user: i % 2 ? 'ann' : 'carl' })
+    expect((await complete(two.gateway, {}, { user: 'bob' })).status).toBe(503)
+    expect(asProbed(two.upstreams)).toBe(false)
+  })
+
   test('a model that is gone is left alone after a while', async () => {
     const gone = refusing(404, error('The model does not exist', { code: 'model_not_found' }))
     const { gateway, upstreams } = await gatewayOf(

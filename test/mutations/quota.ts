@@ -108,7 +108,7 @@ export const QUOTA: readonly Mutation[] = [
   },
   {
     file: 'src/pipeline/quota/bounds.ts',
-    find: 'return [...sharedLimits(config, keyId), ...boundsOf(`user:${user}`, config.user_limits)]',
+    find: 'return [...sharedLimits(config, keyId), ...boundsOf(userScope(user), config.user_limits)]',
     replace: 'return [...sharedLimits(config, keyId)]',
     tests: [UNIT],
     rule: 'limits of a user hold',

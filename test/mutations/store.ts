@@ -243,15 +243,15 @@ export const STORE: readonly Mutation[] = [
   },
   {
     file: SQLITE_LIMITS,
-    find: "used - (row.state === 'open' ? amount : 0)",
-    replace: 'used - amount',
+    find: "partsOf(row.parts), actual, row.state === 'open')",
+    replace: 'partsOf(row.parts), actual, true)',
     tests: [`${SQLITE}::limits`],
     rule: 'what ran out has been given back already',
   },
   {
     file: SQLITE_LIMITS,
-    find: 'const takes = !refused && !known',
-    replace: 'const takes = !known',
+    find: 'const takes = !over && this.#keep',
+    replace: 'const takes = this.#keep',
     tests: [`${SQLITE}::limits`],
     rule: 'what is refused takes nothing',
   },
@@ -299,7 +299,7 @@ export const STORE: readonly Mutation[] = [
   },
   {
     file: SEAL,
-    find: 'const nonce = randomBytes(NONCE_BYTES)',
+    find: 'const nonce = nextNonce()',
     replace: 'const nonce = Buffer.alloc(NONCE_BYTES)',
     tests: ['test/runtime/seal.test.ts'],
     rule: 'no nonce is used twice under one key',

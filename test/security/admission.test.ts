@@ -3,7 +3,7 @@ import { call, complete, expectError } from '../support/clients.ts'
 import { eventually } from '../support/eventually.ts'
 import { discard, type RunningGateway, startGateway } from '../support/gateway.ts'
 import { openRaw, type RawConnection } from '../support/raw-http.ts'
-import { completionBody, replyPlain, startUpstream, type Upstream } from '../support/upstream.ts'
+import { completionBody, type Exchange, replyPlain, startUpstream, type Upstream } from '../support/upstream.ts'
 
 /** What a valid key can do to others: nothing that has a limit costs more than its limit says. */
 const OTHER = 'pr-other-key-0123456789abcdef'
@@ -153,4 +153,63 @@ test('a connection that pipelines has so many requests in work, and no more; all
   } finally {
     upstream.play(replyPlain())
   }
+})
+
+describe('answers', () => {
+  /** A whole answer that comes in two halves, the second when it is let. */
+  const halves = (bytes: number, goOn: Promise<void>) => async (exchange: Exchange) => {
+    const body = JSON.stringify(completionBody('x'.repeat(bytes)))
+    exchange.head(200, { 'content-type': 'application/json', 'content-length': String(body.length) })
+    exchange.raw(body.slice(0, -100))
+    await goOn
+    exchange.raw(body.slice(-100))
+  }
+
+  test('of providers count among what a tenant may hold, and are free again; another tenant is served', async () => {
+    let goOn = () => {}
+    upstream.play(halves(2 * 1024 * 1024, new Promise((resolve) => (goOn = resolve))))
+    try {
+      const asked = Array.from({ length: 8 }, () => complete(gateway, { model: 'one' }, { key: BIG }))
+      const refused = await Promise.race(asked)
+      expect([refused.status, expectError(await refused.text()).code]).toEqual([429, 'too_many_bytes'])
+      expect(await metric('held_bytes')).toBeLessThanOrEqual(PER_TENANT)
+      expect(await metric('held_bytes')).toBeGreaterThan(PER_TENANT / 2)
+      goOn()
+      const statuses = (await Promise.all(asked)).map(({ status }) => status)
+      expect(statuses.filter((status) => status === 200).length).toBeGreaterThan(0)
+      expect(statuses.filter((status) => status !== 200 && status !== 429)).toEqual([])
+      for (const answer of await Promise.all(asked)) if (!answer.bodyUsed) await answer.text()
+      await eventually(async () => (await metric('held_bytes')) === 0, 'what they held is free')
+      upstream.play(replyPlain())
+      expect((await complete(gateway, { model: 'one' }, { key: OTHER })).status).toBe(200)
+    } finally {
+      goOn()
+      upstream.play(replyPlain())
+    }
+  })
+
+  test('that a response goes on from count, too: a chain that is too long is refused, not loaded', async () => {
+    const size = 1024 * 1024
+    upstream.play((exchange) => exchange.reply(200, completionBody('x'.repeat(size))))
+    const say = (body: object) => call(gateway, '/v1/responses', { key: BIG, body: { model: 'one', ...body } })
+    try {
+      let previous: string | undefined
+      for (let turn = 1; ; turn++) {
+        const answer = await say({ input: 'Hi', ...(previous && { previous_response_id: previous }) })
+        const { status } = answer
+        if (status !== 200) {
+          // The bodies together are more than one request may have, or than the tenant may hold.
+          expect([413, 429]).toContain(status)
+          break
+        }
+        previous = (await answer.json()).id
+        expect(turn).toBeLessThan((PER_TENANT / size) * 2)
+      }
+      expect(await metric('held_bytes')).toBe(0)
+      const listed = await call(gateway, `/v1/responses/${previous}/input_items`, { key: BIG })
+      expect(listed.status).toBe(200)
+    } finally {
+      upstream.play(replyPlain())
+    }
+  })
 })

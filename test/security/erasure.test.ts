@@ -11,7 +11,14 @@ import { adminCall, call, complete, explain } from '../support/clients.ts'
 import { eventually } from '../support/eventually.ts'
 import { discard, type RunningGateway, startGateway, TEST_KEY } from '../support/gateway.ts'
 import { type RedisServer, startRedis } from '../support/redis.ts'
-import { chunkOf, type Exchange, replyPlain, startUpstream, type Upstream } from '../support/upstream.ts'
+import {
+  chunkOf,
+  completionBody,
+  type Exchange,
+  replyPlain,
+  startUpstream,
+  type Upstream,
+} from '../support/upstream.ts'
 
 const CLI = fileURLToPath(new URL('../../src/cli/cli.ts', import.meta.url))
 
@@ -138,13 +145,25 @@ describe('the secret of user ids', () => {
   test('that differs from that of the other replicas refuses to start; with the old one beside it, users are found', async () => {
     const old = await start({ tenants, identity: { secret: OLD } })
     await askAndRate(old, 'ann')
+    upstream.play((exchange) => exchange.reply(200, { ...completionBody(), id: 'chatcmpl-3f9a1c77e2b04d55' }))
+    const asked = await complete(old, { model: 'one' }, { user: 'ann' })
+    const unrated = String(asked.headers.get('x-request-id'))
+    const completion = (await asked.json()).id as string
     const other = start({ tenants, identity: { secret: NEW } })
     await expect(other).rejects.toThrow(/kept under another secret.*previous_secrets/s)
 
     const rotated = await start({ tenants, identity: { secret: NEW, previous_secrets: [OLD] } })
-    expect((await explain(rotated, 'Hi', { user: 'ann' })).user.rewards).toBe(1)
+    const rewards = async () => (await explain(rotated, 'Hi', { user: 'ann' })).user.rewards as number
+    const known = await rewards()
+    expect(known).toBeGreaterThanOrEqual(1)
     const profile = await (await call(rotated, '/v1/users/ann/profile')).json()
-    expect(profile).toMatchObject({ rewards_counted: 1, interactions: [{}], rewards: [{}] })
+    expect(profile).toMatchObject({ rewards_counted: known, interactions: [{}, {}] })
+    // What they asked before, and rate now, is learned of them as they are now.
+    for (const [i, named] of [{ request_id: unrated }, { completion_id: completion }].entries()) {
+      const body = { ...named, rating: i === 0 ? 'up' : 'down' }
+      expect((await call(rotated, '/v1/feedback', { user: 'ann', body })).status).toBe(202)
+      await eventually(async () => (await rewards()) === known + 1, 'it is learned')
+    }
     await askAndRate(rotated, 'ann')
     expect((await call(rotated, '/v1/users/ann/profile', { method: 'DELETE' })).status).toBe(200)
     expect((await call(rotated, '/v1/users/ann/profile')).status).toBe(404)

@@ -244,3 +244,55 @@ describe('scopes', () => {
     expect((await call(gateway, '/v1/feedback', { key: any, user: 'bob', body: rated })).status).toBe(202)
   })
 })
+
+describe('ids that somebody makes up', () => {
+  const PER_USER = 2
+  const PER_KEY = 8
+  let limited: RunningGateway
+
+  beforeAll(async () => {
+    limited = await startGateway(
+      config({
+        tenants: [
+          {
+            ...{ name: 'test', keys: [TEST_KEY], plain_user_ids: true },
+            user_limits: { requests_per_minute: PER_USER },
+            key_limits: { requests_per_minute: PER_KEY },
+          },
+        ],
+        limits: { new_users_per_minute: 3 },
+      }),
+    )
+  })
+  afterAll(() => discard(limited))
+
+  const passed = async (ask: (i: number) => Promise<Response>) => {
+    const answers = await Promise.all(Array.from({ length: 30 }, (_, i) => ask(i)))
+    return answers.filter(({ status }) => status === 200).length
+  }
+
+  test('escape the limits of users, and not those of their key', async () => {
+    const key = await newKey({}, limited)
+    expect(await passed((i) => complete(limited, { model: 'one' }, { key, user: `made-up-${i}` }))).toBe(PER_KEY)
+  })
+
+  test('of a bound key are not looked at: its user has one limit', async () => {
+    const key = await newKey({ user: 'ann' }, limited)
+    expect(await passed((i) => complete(limited, { model: 'one' }, { key, user: `made-up-${i}` }))).toBe(PER_USER)
+  })
+
+  test('begin no more beliefs in a minute than a key may', async () => {
+    const key = await newKey({}, limited)
+    const users = Array.from({ length: 7 }, (_, i) => `another-${i}`)
+    for (const user of users) {
+      const answer = await complete(limited, { model: 'one' }, { key, user })
+      const body = { request_id: answer.headers.get('x-request-id'), rating: 'up' }
+      expect((await call(limited, '/v1/feedback', { key, user, body })).status).toBe(202)
+    }
+    const profiles = await Promise.all(users.map((user) => call(limited, `/v1/users/${user}/profile`)))
+    const counted = await Promise.all(
+      profiles.map(async (one) => (one.status === 200 ? (await one.json()).rewards_counted : 0)),
+    )
+    expect(counted.filter((count) => count > 0)).toHaveLength(3)
+  })
+})

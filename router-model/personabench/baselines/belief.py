@@ -7,6 +7,7 @@ Letters: U users, N edges, K features, J components.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -15,9 +16,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 Floats = NDArray[np.float32]
 Likelihood = Literal["linear", "logistic"]
+SPLIT_AT = 5
+"""Round from which on there are several components."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,10 @@ class BeliefConfig:
     components: int = 1
     doubt: float = 0.0
     """How much noisier an edge is whose quality is in doubt."""
-    rounds: int = 15
+    rounds: int = 300
+    """At most so many; fewer where it has converged."""
+    enough: float = 1e-4
+    """Log evidence a user that a round must add, else it has converged."""
     pseudo_users: float = 400.0
     """Strength of the pull of each component's covariance to a diagonal one."""
     seed: int = 0
@@ -76,6 +83,7 @@ class MixtureBelief:
         """Before `fit` there is no belief."""
         self.config = config
         self.noise = 0.1
+        self.rounds = 0
         self.log_weight = torch.zeros(1, dtype=torch.float64)
         self.mean = torch.zeros(1, 0, dtype=torch.float64)
         self.covariance = torch.zeros(1, 0, 0, dtype=torch.float64)
@@ -85,10 +93,18 @@ class MixtureBelief:
         k, components = evidence.phi.shape[-1], self.config.components
         self._start(evidence)
         bend = torch.ones_like(evidence.reward)
+        before = -math.inf
         for number in range(self.config.rounds):
-            if number == self.config.rounds // 3 and components > 1:
+            if number == SPLIT_AT and components > 1:
                 self._split(self._posterior(evidence, bend), components)
-            posterior = self._posterior(evidence, bend)
+                before = -math.inf
+            tau, pull = self._precisions(evidence, bend)
+            posterior, log_evidence = self._given(*self._sums(evidence, tau, pull))
+            reached = float((log_evidence + self._constant(evidence, bend)).mean())
+            self.rounds = number
+            if number > SPLIT_AT + 1 and reached - before < self.config.enough:
+                break
+            before = reached
             if self.config.likelihood == "logistic":
                 bend = self._bend(evidence, posterior)
             self._maximise(evidence, posterior, k)
@@ -160,13 +176,26 @@ class MixtureBelief:
         )
 
     def _posterior(self, evidence: Evidence, bend: Tensor) -> Posterior:
-        tau, pull = self._precisions(evidence, bend)
+        return self.from_sums(*self._sums(evidence, *self._precisions(evidence, bend)))
+
+    def _sums(self, evidence: Evidence, tau: Tensor, pull: Tensor) -> tuple[Tensor, Tensor]:
         gram = (evidence.phi * tau.unsqueeze(-1)).transpose(-1, -2) @ evidence.phi
-        information = (evidence.phi.transpose(-1, -2) @ pull.unsqueeze(-1)).squeeze(-1)
-        return self.from_sums(gram, information)
+        return gram, (evidence.phi.transpose(-1, -2) @ pull.unsqueeze(-1)).squeeze(-1)
+
+    def _constant(self, evidence: Evidence, bend: Tensor) -> Tensor:
+        """What the log evidence [U] has beside what the weights explain; a bound of it for thumbs."""
+        if self.config.likelihood == "linear":
+            each = -0.5 * (evidence.weight * evidence.reward**2 / self.noise + math.log(self.noise))
+            return torch.where(evidence.weight > 0, each, 0.0).sum(1)
+        each = functional.logsigmoid(bend) - bend / 2 + bound(bend) * bend**2
+        return (evidence.weight * each).sum(1)
 
     def from_sums(self, gram: Tensor, information: Tensor) -> Posterior:
         """Belief given sums over edges of tau phi phi^T [U, K, K] and tau reward phi [U, K]."""
+        return self._given(gram, information)[0]
+
+    def _given(self, gram: Tensor, information: Tensor) -> tuple[Posterior, Tensor]:
+        """The belief, and how likely [U] it makes the sums, in logarithms."""
         log_weights, means, covariances = [], [], []
         for j in range(len(self.log_weight)):
             prior = torch.linalg.inv(self.covariance[j])
@@ -179,9 +208,9 @@ class MixtureBelief:
             log_weights.append(torch.log_softmax(self.log_weight, 0)[j] + evidence_of)
             means.append(mean)
             covariances.append(torch.cholesky_inverse(factor))
-        return Posterior(
-            torch.log_softmax(torch.stack(log_weights, 1), 1), torch.stack(means, 1), torch.stack(covariances, 1)
-        )
+        log_weight = torch.stack(log_weights, 1)
+        made = Posterior(torch.log_softmax(log_weight, 1), torch.stack(means, 1), torch.stack(covariances, 1))
+        return made, torch.logsumexp(log_weight, 1)
 
     def _split(self, posterior: Posterior, components: int) -> None:
         """Starts the components at clusters of users, by their posterior means in units of the prior's spread."""

@@ -120,14 +120,21 @@ class PersonalizedRouter:
         identity = self.identity.detach().mean(0).expand(len(history.users), HIDDEN).clone()
         if self.personal and len(context.user):
             identity = self._new_users(identity, context)
+        return self._predicted(rows, identity, context)
+
+    def scores_of_trained(self, rows: Ints, who: Ints, history: History) -> Floats:
+        """As `scores`, by the embeddings that training gave these users."""
+        return self._predicted(rows, self.identity.detach()[torch.as_tensor(who)], edges_of(history))
+
+    def _predicted(self, rows: Ints, identity: Tensor, context: Edges) -> Floats:
         with torch.no_grad():
             states = self.network.encode(self.nodes, identity, context)
             made = []
-            for user in range(len(history.users) if self.personal else 1):
+            for user in range(len(identity) if self.personal else 1):
                 who = torch.full((len(rows),), user)
                 made.append(self.network.score(self.nodes, states, who, torch.as_tensor(rows)))
         every = torch.stack(made).numpy()
-        return np.broadcast_to(every, (len(history.users), *every.shape[1:]))
+        return np.broadcast_to(every, (len(identity), *every.shape[1:]))
 
     def _new_users(self, identity: Tensor, context: Edges) -> Tensor:
         """Gradient steps on the new users' embeddings alone, to explain their histories."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,8 @@ from router_model.data.simulation import History
 from router_model.embedding.static import StaticEmbedder
 from router_model.evidence import Memory
 from router_model.export.artifact import Artifact
+from router_model.export.onnx import dims_of
+from router_model.retrain.runner import TorchRunner
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -218,6 +222,21 @@ class ArtifactRouter:
         """`mean` and `std` [U, R, M]."""
         every = [self.score(rows, np.broadcast_to(state, (len(rows), len(state)))) for state in self.states(history)]
         return {"mean": np.stack([mean for mean, _ in every]), "std": np.stack([std for _, std in every])}
+
+
+class ChangedArtifact:
+    """An artifact whose graphs are run by another network."""
+
+    def __init__(self, artifact: Artifact, runner: TorchRunner) -> None:
+        """Keeps the manifest and the evidence of known LLMs."""
+        dims = dims_of(runner.router.sizes)  # an older artifact's messages may be shorter
+        forget = artifact.manifest.forget.model_copy(update={"block": runner.router.sizes.block_rewards})
+        self.manifest = artifact.manifest.model_copy(update={"dims": dims, "forget": forget})
+        self.population, self._runner = artifact.population, runner
+
+    def run(self, graph: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """One of the four graphs, by the changed network."""
+        return self._runner.run(graph, inputs)
 
 
 class ArtifactSession:

@@ -66,6 +66,14 @@ class Uncertain(Protocol):
 
 
 @runtime_checkable
+class Remembering(Protocol):
+    """A contestant that learned something of each training user which a new user can't have."""
+
+    def scores_of_trained(self, rows: Ints, who: Ints, history: History) -> Floats:
+        """As `scores`, for the users at positions `who` [U] of the training log, whose `history` it learned from."""
+
+
+@runtime_checkable
 class Informed(Protocol):
     """A bound: it knows what no router can know."""
 

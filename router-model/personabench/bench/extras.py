@@ -9,15 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personabench.bench.artifact_router import ArtifactRouter
-from personabench.bench.contestant import Contestant, Informed
+from personabench.bench.contestant import Contestant
 from personabench.bench.episode import Episode, Setup, make_episode
 from personabench.bench.live import OPTIONS, Exploration, Learner, Regret, live, ratio, tune
 from personabench.bench.newcomers import OUTCOMES, Joinable, Newcomers, families, hold_out, retention
-from personabench.bench.people import judge_people, mtbench_votes, wmt_ratings
 from personabench.bench.results import Figure, Results
 from personabench.heads import HeadsConfig
 from personabench.metrics import Gain, interval, tradeoff
-from router_model.collect.strategies import CostEfficiencyPopulation, outcome
 from router_model.data.pools import Pool
 
 Floats = NDArray[np.float32]
@@ -129,50 +127,6 @@ def _join(
         joined.join(held.joined(k))
         for n in JOINED_AT:
             kept.setdefault((trained.name, k, n), []).append(measure(joined, n))
-
-
-def cost_efficiency(
-    results: Results, setup: Setup, pool: Pool, factories: Sequence[Factory], tell: Tell, heads: HeadsConfig | None
-) -> None:
-    """Performance, Cost and Reward of the paper's multi-cost-efficiency users: its nine, and 1,000 spread over them."""
-    groups = {
-        "nine users": CostEfficiencyPopulation.nine(20, setup.seed),
-        f"{setup.users} users": CostEfficiencyPopulation.spread(setup.users, setup.seed),
-    }
-    for group, users in groups.items():
-        episode = make_episode(setup, pool, heads=heads, users=users)
-        judgement = episode.tests["none"]
-        n = min(max(JOINED_AT), max(setup.lengths))
-        history = judgement.history.first(n)
-        for factory in factories:
-            contestant = factory()
-            if contestant.kind == "bound":
-                continue
-            tell(f"{setup.pool}, cost efficiency, {group}: {contestant.name}")
-            if isinstance(contestant, Informed):
-                contestant.tell(users, pool)
-            contestant.fit(episode.known)
-            scores = contestant.scores(judgement.rows, history)
-            chosen = np.asarray(scores.argmax(-1), dtype=np.int64)
-            found = outcome(users, judgement.users, pool, judgement.rows, chosen)
-            for what in ("performance", "cost", "reward"):
-                name = f"{what.capitalize()}, cost efficiency, {group}, n = {n}"
-                results.figures.append(Figure(setup.pool, setup.feedback, contestant.name, name, getattr(found, what)))
-
-
-def real_people(results: Results, data: Path, tell: Tell) -> None:
-    """Accuracy of predicted votes with the voter's own history, a stranger's, and none; where the data is at hand."""
-    for source, read in (("mtbench_human", mtbench_votes), ("wmt24_esa", wmt_ratings)):
-        if not (data / source).is_dir():
-            continue
-        tell(f"{source}: real people")
-        verdict = judge_people(source, read(data))
-        model = "regression, Gaussian, logistic"
-        for whose, value in (("no", verdict.nobody), ("own", verdict.own), ("a stranger's", verdict.strangers)):
-            results.figures.append(Figure(source, "votes", model, f"accuracy with {whose} history", value))
-        for against, gained in (("a stranger's", verdict.own_over_strangers), ("no", verdict.own_over_nobody)):
-            name = f"own history over {against}"
-            results.figures.append(Figure(source, "votes", model, name, gained.value, gained.low, gained.high))
 
 
 def without_users(results: Results, episode: Episode, artifacts: Sequence[ArtifactRouter]) -> None:

@@ -16,7 +16,7 @@ from personabench.baselines.regression import BestRegression
 from personabench.bench.artifact_router import ArtifactRouter
 from personabench.bench.contestant import Contestant, Informed, Kind, Uncertain
 from personabench.bench.episode import FLIP_LENGTHS, LENGTHS, Episode, Judgement, Setup, make_episode
-from personabench.bench.extras import cost_efficiency, live_regret, new_llms, real_people, without_users
+from personabench.bench.extras import live_regret, new_llms, without_users
 from personabench.bench.results import Figure, Results, Row
 from personabench.heads import HeadsConfig
 from personabench.metrics import (
@@ -59,8 +59,6 @@ class Plan:
     regret: bool = False
     newcomers: bool = False
     newcomer_seeds: int = 2
-    strategies: bool = False
-    people: bool = False
     families: tuple[str, ...] | None = None
     without: Path | None = None
 
@@ -96,17 +94,12 @@ def run(plan: Plan, factories: Sequence[Factory], tell: Tell = lambda _: None) -
             if plan.newcomers:
                 joining = setups[: plan.newcomer_seeds]
                 new_llms(results, joining, pool, factories, tell, plan.heads, plan.families, plan.without)
-        if plan.strategies:
-            setup = Setup(name, plan.feedbacks[0], 0, plan.users, plan.lengths)
-            cost_efficiency(results, setup, pool, factories, tell, plan.heads)
         if plan.regret or plan.newcomers:
             routers = [made for made in (factory() for factory in factories) if isinstance(made, ArtifactRouter)]
             episode = make_episode(Setup(name, "dense", 0, 100), pool, heads=plan.heads)
             for router in routers:
                 router.fit(episode.known)
             without_users(results, episode, routers)
-    if plan.people:
-        real_people(results, plan.data, tell)
     return results
 
 

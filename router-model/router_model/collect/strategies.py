@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,10 @@ from router_model.data.population import generator
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
+
+CostScale = Literal["percentile", "task"]
+"""How dollars become a cost of 0..1: by percentiles of the pool, or as in the paper's code, from the least to the most
+within each task."""
 
 TRADE_OFFS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 PERSONAS_FILE = Path(__file__).with_name("judge_personas.json")
@@ -36,12 +41,13 @@ class CostEfficiencyPopulation:
     """[U]: a."""
     split: Ints
     """[U]."""
+    scale: CostScale = "percentile"
 
     @staticmethod
-    def nine(copies: int = 1, seed: int = 0) -> CostEfficiencyPopulation:
-        """The paper's nine users, each `copies` times, split 70 / 10 / 20 % within each value of a."""
+    def nine(copies: int = 1, seed: int = 0, scale: CostScale = "percentile") -> CostEfficiencyPopulation:
+        """The paper's nine users, each `copies` times, split 70 / 10 / 20 %."""
         weight = np.repeat(np.array(TRADE_OFFS), copies)
-        return CostEfficiencyPopulation(weight, _split(len(weight), seed))
+        return CostEfficiencyPopulation(weight, _split(len(weight), seed), scale)
 
     @staticmethod
     def over_nine(users: int = 1000, seed: int = 0) -> CostEfficiencyPopulation:
@@ -49,20 +55,24 @@ class CostEfficiencyPopulation:
         return CostEfficiencyPopulation(np.resize(np.array(TRADE_OFFS), users), _split(users, seed))
 
     @staticmethod
-    def spread(users: int = 1000, seed: int = 0) -> CostEfficiencyPopulation:
+    def spread(users: int = 1000, seed: int = 0, scale: CostScale = "percentile") -> CostEfficiencyPopulation:
         """Users spread evenly over the paper's range of a."""
-        rng = generator(seed, "cost efficiency")
-        return CostEfficiencyPopulation(rng.uniform(min(TRADE_OFFS), max(TRADE_OFFS), users), _split(users, seed))
+        weight = generator(seed, "cost efficiency").uniform(min(TRADE_OFFS), max(TRADE_OFFS), users)
+        return CostEfficiencyPopulation(weight, _split(users, seed), scale)
 
     def utility(self, users: Ints, pool: Pool, rows: Ints, time: int = 0) -> Floats:
         """[U, Q, M]: reward, between -1 and 1."""
         a = self.weight[users][:, None, None]
-        return np.asarray(a * pool.quality[rows] - (1 - a) * scaled_cost(pool)[rows], dtype=np.float32)
+        return np.asarray(a * pool.quality[rows] - (1 - a) * self.cost(pool)[rows], dtype=np.float32)
 
     def utility_at(self, users: Ints, pool: Pool, rows: Ints, llms: Ints, time: Ints) -> Floats:
         """[U, N] for single answers."""
         a = self.weight[users][:, None]
-        return np.asarray(a * pool.quality[rows, llms] - (1 - a) * scaled_cost(pool)[rows, llms], dtype=np.float32)
+        return np.asarray(a * pool.quality[rows, llms] - (1 - a) * self.cost(pool)[rows, llms], dtype=np.float32)
+
+    def cost(self, pool: Pool) -> Floats:
+        """Costs [Q, M] as these users feel them, 0..1."""
+        return scaled_cost(pool, self.scale)
 
 
 def _split(users: int, seed: int) -> Ints:
@@ -73,31 +83,19 @@ def _split(users: int, seed: int) -> Ints:
     return split
 
 
-def scaled_cost(pool: Pool) -> Floats:
-    """Dollars [Q, M] scaled to the range of effect, 0..1, by the pool's 1st and 99th percentile."""
+def scaled_cost(pool: Pool, scale: CostScale = "percentile") -> Floats:
+    """Dollars [Q, M] scaled to the range of effect, 0..1: by the pool's 1st and 99th percentile, or task by task."""
     cost = pool.cost_usd()
+    if scale == "task":
+        scaled = np.zeros_like(cost)
+        for task in np.unique(pool.task):
+            rows = pool.task == task
+            least, most = float(cost[rows].min()), float(cost[rows].max())
+            scaled[rows] = (cost[rows] - least) / max(most - least, 1e-12)
+        return scaled
     low, high = np.percentile(cost, [1, 99])
     scaled = (cost - float(low)) / max(float(high - low), 1e-12)
     return np.asarray(np.clip(scaled, 0, 1), dtype=np.float32)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Figures that the paper reports of a router: means over users and queries."""
-
-    performance: float
-    cost: float
-    """Of `scaled_cost`."""
-    reward: float
-
-
-def outcome(population: CostEfficiencyPopulation, users: Ints, pool: Pool, rows: Ints, chosen: Ints) -> Outcome:
-    """Performance, Cost and Reward of choices [U, Q] for users on queries `rows`."""
-    row = np.broadcast_to(rows, chosen.shape)
-    time = np.zeros(len(rows), dtype=np.int64)
-    reward = population.utility_at(users, pool, row, chosen, time)
-    quality, cost = pool.quality[row, chosen], scaled_cost(pool)[row, chosen]
-    return Outcome(float(quality.mean()), float(cost.mean()), float(reward.mean()))
 
 
 @dataclass(frozen=True)

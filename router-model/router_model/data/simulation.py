@@ -183,6 +183,8 @@ class TrainingLog:
     policy: LoggingPolicy
     propensities: Floats
     """[Q, M] of the logging policy on every query of the pool."""
+    fresh: History
+    """Training users on validation folds: what a tenant's log is to an artifact, questions that training never saw."""
 
 
 def simulate_log(
@@ -203,4 +205,5 @@ def simulate_log(
     known = simulate_history(population, train, pool, rows, propensities, requests, feedback, rng)
     unseen = pool.rows(pool.folds.validation)
     checked = simulate_history(population, validation, pool, unseen, propensities, requests, feedback, rng)
-    return TrainingLog(known, checked, policy, propensities)
+    fresh = simulate_history(population, train, pool, unseen, propensities, requests, feedback, rng)
+    return TrainingLog(known, checked, policy, propensities, fresh)

@@ -73,8 +73,12 @@ class Dims(_Strict):
     """Message to a user, `user_message`."""
     H: int
     """A user's sums, `sums`; G where it is missing."""
+    W: int = 1
+    """Blocks of `sums`."""
     S: int
     """User state."""
+    D: int = 0
+    """What is said of a user's tastes: `tastes` of the manifest, then provider and name code; 0 where it is missing."""
     R: int
     """Parts of a score."""
 
@@ -132,6 +136,8 @@ class Manifest(_Strict):
     """Sizes by letter."""
     parts: tuple[str, ...]
     """Names of a score's parts, in order."""
+    tastes: tuple[str, ...] = ()
+    """Names of what `taste` of `user.onnx` begins with."""
     kinds: tuple[str, ...]
     """Names of the kinds of rewards, in order."""
     card_features: tuple[CardFeature, ...]

@@ -34,7 +34,7 @@ from router_model.export.artifact import (
 from router_model.export.fold import FoldedScore
 from router_model.export.reader import reader_of
 from router_model.kinds import KINDS
-from router_model.network import PARTS, Router, Sizes
+from router_model.network import PARTS, TASTES, Router, Sizes
 from router_model.train.weights import WEIGHTS_FILE, save_weights
 
 OPSET = 20
@@ -71,7 +71,7 @@ INPUTS: dict[str, dict[str, tuple[str, ...]]] = {
 OUTPUTS: dict[str, dict[str, tuple[str, ...]]] = {
     "llm": {"z": ("M", "Z")},
     "edge": {"user_message": ("N", "G"), "llm_message": ("N", "V")},
-    "user": {"state": ("B", "S")},
+    "user": {"state": ("B", "S"), "taste": ("B", "D"), "taste_covariance": ("B", "D", "D"), "since": ("B", "W")},
     "score": {
         "mean": ("B", "M"),
         "std": ("B", "M"),
@@ -84,13 +84,17 @@ OUTPUTS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 
 
+# Methods of the router that are called otherwise than their graphs.
+METHODS = {"user": "described"}
+
+
 class _Graph(nn.Module):
     """One method of the router as a module, because the exporter wants one."""
 
     def __init__(self, router: Router, name: str) -> None:
         super().__init__()
         self.router = router
-        self.method = FoldedScore(router) if name == "score" else getattr(router, name)
+        self.method = FoldedScore(router) if name == "score" else getattr(router, METHODS.get(name, name))
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         outputs: Tensor | tuple[Tensor, ...] = self.method(*inputs)
@@ -109,7 +113,9 @@ def dims_of(sizes: Sizes) -> Dims:
         V=sizes.llm_message,
         G=sizes.user_message,
         H=sizes.user_sums,
+        W=sizes.blocks,
         S=sizes.state,
+        D=sizes.directions,
         R=len(PARTS),
     )
 
@@ -223,7 +229,7 @@ def export_graph(router: Router, graph: str, path: Path) -> None:
 def outputs_of(router: Router, graph: str, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Outputs of a graph by name, computed by PyTorch."""
     with torch.no_grad():
-        found = getattr(router, graph)(**inputs)
+        found = getattr(router, METHODS.get(graph, graph))(**inputs)
     values = found if isinstance(found, tuple) else (found,)
     return dict(zip(OUTPUTS[graph], values, strict=True))
 
@@ -296,6 +302,7 @@ def write_artifact(
         opset=OPSET,
         dims=dims_of(router.sizes),
         parts=PARTS,
+        tastes=TASTES,
         kinds=KINDS,
         card_features=tuple(card_features),
         ability=card_reading[0] if card_reading else None,

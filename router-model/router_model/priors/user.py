@@ -41,8 +41,13 @@ class Blocks:
 
     @property
     def centred(self) -> NDArray[np.int64]:
-        """Features whose mean stays zero: no LLM is liked for its name before it was rated."""
-        return np.concatenate([self.bends, self.vendor, self.name])
+        """Features whose mean stays zero in training, which has seen too few kinds of people to bend a taste."""
+        return np.concatenate([self.bends, self.liked])
+
+    @property
+    def liked(self) -> NDArray[np.int64]:
+        """Of makers and names, whose mean stays zero anywhere: no LLM is liked for its name before it was rated."""
+        return np.concatenate([self.vendor, self.name])
 
     @classmethod
     def of(cls, sizes: Sizes) -> Blocks:
@@ -64,7 +69,7 @@ def fit_mixture(
     sizes: Sizes,
     iterations: int,
     strength: float = 10.0,
-    bend_floor: float = 0.03,
+    centred: NDArray[np.int64] | None = None,
     progress: Callable[[int, int], None] | None = None,
     enough: float = 0.0,
     bound: Callable[[MixturePrior], MixturePrior] = lambda prior: prior,
@@ -72,11 +77,12 @@ def fit_mixture(
     """Maximises the users' marginal likelihood; `precision` [U, K, K] and `information` [U, K] are sums of messages.
 
     `strength`: users' worth of belief in the covariance pooled over components. Returns the prior and the mean log
-    evidence after each iteration. `bend_floor`: least standard deviation of a non-linear taste, for people unlike those
-    of the training data. Stops early where an iteration adds less than `enough` log evidence a user. `bound` keeps each
-    iteration's prior within what it may be.
+    evidence after each iteration. `centred`: features whose mean stays zero, by default `Blocks.centred`. Stops early
+    where an iteration adds less than `enough` log evidence a user. `bound` keeps each iteration's prior within what it
+    may be.
     """
     blocks = Blocks.of(sizes)
+    zero = blocks.centred if centred is None else centred
     prior = start
     evidence = []
     for iteration in range(iterations):
@@ -84,7 +90,7 @@ def fit_mixture(
         evidence.append(float(log_evidence.mean()))
         if len(evidence) > 1 and evidence[-1] - evidence[-2] < enough:
             break
-        prior = bound(_maximise(share, mean, covariance, prior, blocks, strength, bend_floor))
+        prior = bound(_maximise(share, mean, covariance, prior, blocks, strength, zero))
         if progress is not None:
             progress(iteration + 1, iterations)
     return prior, evidence
@@ -120,13 +126,13 @@ def _maximise(
     prior: MixturePrior,
     blocks: Blocks,
     strength: float,
-    bend_floor: float,
+    centred: NDArray[np.int64],
 ) -> MixturePrior:
     components, size = prior.mean.shape
     count = share.sum(0)
     pooled_centre = np.einsum("uj,ujk->k", share, mean) / len(share)
     centre = (np.einsum("uj,ujk->jk", share, mean) + 2.0 * pooled_centre) / (count + 2.0)[:, None]
-    centre[:, blocks.centred] = 0.0
+    centre[:, centred] = 0.0
     scatter = np.zeros((components, size, size))
     for j in range(components):
         apart = mean[:, j] - centre[j]

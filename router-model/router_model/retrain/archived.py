@@ -1,4 +1,4 @@
-"""Archives, as `persona-router archive` writes them: Parquet files, one tenant and UTC day a folder (docs/operation.md).
+"""Archives, as `persona-router archive` writes them: Parquet, one tenant and UTC day a folder (docs/operation.md).
 
 They are read file by file, some thousand rows at a time, however many there are.
 """

@@ -20,6 +20,7 @@ from router_model.retrain.refit import (
     fit_prior,
     fit_readings,
     llm_evidence,
+    prior_of,
     readings_of,
 )
 from router_model.retrain.replay import Ints, Model
@@ -72,11 +73,14 @@ def fit(
     readings = fit_readings(router, log, taught, believed)
     quality = calibrate_on_judged(router, log, taught, believed)
     teachers = _some(users[counts >= 3], options.prior_users, generator)
-    if len(teachers):
-        for _ in range(ROUNDS if len(teachers) >= ENOUGH_USERS else 1):
-            write_prior(router.user_node, fit_prior(router, model, log, teachers, lambda a, b: watch("tastes", a, b)))
-    # What is usual, and so what a reward says of an LLM, depends on the prior: once more.
-    evidence = evidence_by(model.z, "evidence on LLMs, again")
+    evidence, old = first, prior_of(router)
+    for _ in range(ROUNDS if len(teachers) >= ENOUGH_USERS else 1):
+        if len(teachers):
+            made = fit_prior(router, model, log, teachers, old, lambda a, b: watch("tastes", a, b))
+            write_prior(router.user_node, made)
+        # What is usual, and so what a reward says of an LLM, depends on the prior: once more.
+        evidence = evidence_by(model.z, "evidence on LLMs, again")
+        model = Model(runner, llm_states(runner, prepared.inputs, evidence), memory)
     population = dict(base.population) | dict(zip(prepared.keys, evidence.astype(np.float32), strict=True))
     return Fitted(router, population, first, evidence, (before, readings), quality, len(teachers))
 

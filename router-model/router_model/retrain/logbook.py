@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from router_model.embedding import Embedder
 from router_model.export.reader import reader_of
-from router_model.kinds import KINDS, PREFERENCE, RATING, THUMB
+from router_model.kinds import JUDGE, KINDS, PREFERENCE, RATING, THUMB
 from router_model.network import QueryEncoder, Router
 from router_model.retrain.candidates import candidates
 from router_model.retrain.log import Document, Kind, LogSource
@@ -234,7 +234,7 @@ class _Reader:
                 value,
                 row["weight"],
                 row["ts"],
-                self.names["llm"].number(rather) if kind == "preference" and rather else NOBODY,
+                self.names["llm"].number(rather) if kind in ("preference", "judge") and rather else NOBODY,
             )
         )
         return None
@@ -405,6 +405,8 @@ def _with_preferred(edges: dict[str, Any], answers: Any) -> tuple[dict[str, Any]
     As in the gateway. Y never answered: length and cost are unknown.
     """
     rather = edges.pop("rather")
+    # A judge that compared two answers has marked neither.
+    edges["kind"][(rather != NOBODY) & (edges["kind"] == JUDGE)] = PREFERENCE
     two = np.flatnonzero((rather != NOBODY) & (rather != answers["llm"][edges["row"]]))
     unseen = answers[edges["row"][two]].copy()
     unseen["llm"], unseen["completion"], unseen["cost"] = rather[two], -1, -1

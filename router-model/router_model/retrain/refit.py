@@ -20,7 +20,7 @@ from router_model.data.simulation import RATING_NOISE
 from router_model.kinds import KINDS, OF_ANSWERS, TWO_SIDED
 from router_model.linalg import unpack
 from router_model.network import Router, predicted_tokens
-from router_model.priors.user import MixturePrior, fit_mixture
+from router_model.priors.user import Blocks, MixturePrior, fit_mixture
 from router_model.retrain.logbook import Edges, Logbook
 from router_model.retrain.replay import (
     Doubles,
@@ -45,6 +45,9 @@ MOST_GROWTH = 1.5
 """Tastes spread at most so many times as far as in the prior so far."""
 MOST_SHIFT = 6.0
 """A mean moves at most so many deviations of the prior so far: people may be quite unlike those of training."""
+BEND_SPREAD = 0.1
+"""Deviation that a non-linear taste is bounded by, where the prior so far has less: that nobody of training bends a
+taste says nothing about this tenant, whose people may count dollars and not their logarithm."""
 PRIOR_STRENGTH = 30.0  # users' worth of belief in the means of the prior so far
 SPREAD_STRENGTH = 3.0  # and in its variances: a log of people unlike those of training must be able to shrink a taste
 CALIBRATION_STRENGTH = 25.0  # curvature of about a hundred judged answers
@@ -170,7 +173,7 @@ def _believed(router: Router, model: Model, log: Logbook, some: Visit) -> tuple[
         _, cost, length = router.features.standardise(quality, usd, tokens)
         one = torch.ones_like(cost)
         phi = torch.stack([router.features(side * one, cost, length, task, codes) for side in (1, -1)], 1).double()
-        weights, covariance = (
+        weights, covariance, _ = (
             of[some.which] for of in router.user_node.moments(router.leniency(torch.from_numpy(some.sums)))
         )
         mean = (phi @ weights.unsqueeze(-1)).squeeze(-1) + popularity.double().unsqueeze(-1)
@@ -276,11 +279,16 @@ def fit_prior(
     model: Model,
     log: Logbook,
     users: Ints,
+    before: MixturePrior,
     progress: Callable[[int, int], None] | None = None,
 ) -> MixturePrior:
-    """Empirical Bayes over users' histories until it has converged, drawn weakly towards the prior so far."""
-    before = prior_of(router)
-    k = router.sizes.user
+    """Empirical Bayes over users' histories until it has converged, drawn weakly towards the prior `before` any of it.
+
+    Starts from the router's own, which an earlier round may have made; bounded by `before`, however many rounds.
+    """
+    k, blocks = router.sizes.user, Blocks.of(router.sizes)
+    least = np.zeros(k)
+    least[blocks.bends] = BEND_SPREAD
     sums = np.stack([user_sums(model, log, edges_of(log.edges, user)) for user in users.tolist()])
     packed, information = (
         router.leniency(torch.from_numpy(sums).unsqueeze(1)).squeeze(1).split((k * (k + 1) // 2, k), -1)
@@ -289,22 +297,23 @@ def fit_prior(
     fitted, _ = fit_mixture(
         precision,
         information.numpy(),
-        before,
+        prior_of(router),
         router.sizes,
         EM_ITERATIONS if len(users) >= ENOUGH_USERS else FIRST_ITERATIONS,
+        centred=blocks.liked if len(users) >= ENOUGH_USERS else None,
         progress=progress,
         enough=EM_GAIN,
-        bound=lambda prior: bounded(before, prior),
+        bound=lambda prior: bounded(before, prior, least),
     )
     return pulled(before, fitted, len(users))
 
 
-def bounded(old: MixturePrior, new: MixturePrior) -> MixturePrior:
-    """`new`, its deviations and means no further from the old prior as a whole than `MOST_GROWTH` and
-    `MOST_SHIFT` allow."""
+def bounded(old: MixturePrior, new: MixturePrior, least: Doubles | float = 0.0) -> MixturePrior:
+    """`new`, its deviations and means no further from the old prior as a whole than `MOST_GROWTH` and `MOST_SHIFT`
+    allow; the old deviations count as `least` [K] where they are less."""
     centre = old.weight @ old.mean
     variance = np.einsum("j,jkk->k", old.weight, old.covariance) + old.weight @ (old.mean - centre) ** 2
-    spread = np.sqrt(variance)
+    spread = np.maximum(np.sqrt(variance), least)
     reach = MOST_SHIFT * spread
     scale = np.minimum(1.0, MOST_GROWTH * spread / np.sqrt(np.diagonal(new.covariance, axis1=1, axis2=2)))
     return MixturePrior(

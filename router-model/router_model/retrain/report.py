@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from router_model.retrain.gates import GateResult, Limits
@@ -26,6 +29,7 @@ class Summary:
 
     version: str
     current: str
+    at: datetime
     source: str
     tenants: Sequence[str]
     interactions: int
@@ -68,6 +72,52 @@ def metrics(judgement: Judgement) -> dict[str, object]:
         "largest_mean": judgement.extremes.mean,
         "largest_std": judgement.extremes.std,
     }
+
+
+RUNS = "runs"  # beside the artifacts that retraining makes: there the gateway's console finds what came of it
+
+
+def run_record(s: Summary) -> dict[str, object]:
+    """What came of a retraining, for the gateway: gates and gain, published or refused."""
+    gain = s.judgement.gain
+    return {
+        "version": s.version,
+        "current": s.current,
+        "at": s.at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "tenants": list(s.tenants),
+        "accepted": s.accepted,
+        "published": s.published is not None,
+        "rewards": s.rewards,
+        "users": s.users,
+        "gain": {"value": gain.value, "low": gain.low, "high": gain.high},
+        "gates": [
+            {
+                "name": gate.name,
+                "figure": _number(gate.figure),
+                "limit": _number(gate.limit),
+                "short": _number(gate.short),
+                "waived": gate.waived,
+                "says": gate.says,
+            }
+            for gate in s.gates
+        ],
+    }
+
+
+def _number(value: float) -> float | None:
+    """JSON has no infinity and no NaN."""
+    return value if math.isfinite(value) else None
+
+
+def write_run(out: Path, summary: Summary) -> Path:
+    """Writes `run_record` to `out/runs`; a refused version leaves its number to the next: both are kept."""
+    folder = out / RUNS
+    folder.mkdir(parents=True, exist_ok=True)
+    tries = 1
+    while (path := folder / f"{summary.version}{'' if tries == 1 else f'-try-{tries}'}.json").exists():
+        tries += 1
+    path.write_text(json.dumps(run_record(summary), indent=2) + "\n", encoding="utf-8")
+    return path
 
 
 def write_report(folder: Path, summary: Summary) -> Path:

@@ -34,7 +34,7 @@ from router_model.retrain.plausible import extremes
 from router_model.retrain.publish import default_out, next_version, owner_part, publish, set_metrics, write_new
 from router_model.retrain.refit import held_out, readings_of
 from router_model.retrain.replay import Model, replay
-from router_model.retrain.report import Summary, metrics, write_report
+from router_model.retrain.report import Summary, metrics, write_report, write_run
 from router_model.retrain.runner import llm_states
 from router_model.retrain.start import base_of, prepare
 from router_model.train.weights import WEIGHTS_FILE, load_weights
@@ -116,6 +116,7 @@ def retrain(
     summary = Summary(
         version=version,
         current=current.manifest.version,
+        at=datetime.now(UTC),
         source=shown,
         tenants=chosen,
         interactions=len(log.decisions),
@@ -133,6 +134,7 @@ def retrain(
         peak_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 1024**2),
         published=published,
     )
+    write_run(out, summary)
     return replace(summary, report=write_report(report or _new_folder(RUNS, version), summary))
 
 

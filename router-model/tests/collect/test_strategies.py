@@ -9,7 +9,6 @@ from router_model.collect.strategies import (
     PersonaPopulation,
     judge_personas,
     judge_prompt,
-    outcome,
     preferred,
     read_personas,
     scaled_cost,
@@ -35,17 +34,17 @@ def test_the_nine_users_weigh_effect_from_a_fifth_to_all(pool):
     assert len(TRADE_OFFS) == 9
 
 
-def test_performance_cost_and_reward_add_up_for_every_user(pool):
-    users = CostEfficiencyPopulation.spread(50)
-    rows = np.arange(len(pool.queries))
-    utility = users.utility(np.arange(50), pool, rows)
-    best = outcome(users, np.arange(50), pool, rows, utility.argmax(-1))
-    dear = outcome(
-        users, np.arange(50), pool, rows, np.full((50, len(rows)), pool.names.index("claude-3-opus-20240229"))
-    )
-    assert best.reward == pytest.approx(float(utility.max(-1).mean()), rel=1e-4)
-    assert best.reward > dear.reward
-    assert best.cost < dear.cost
+def test_cost_is_scaled_over_the_pool_or_within_each_task(pool):
+    by_task = scaled_cost(pool, "task")
+    for task in np.unique(pool.task):
+        rows = by_task[pool.task == task]
+        assert (rows.min(), rows.max()) == pytest.approx((0.0, 1.0))
+    users, rows = CostEfficiencyPopulation.spread(50, scale="task"), np.arange(len(pool.queries))
+    a = users.weight[:, None, None]
+    assert_near(users.utility(np.arange(50), pool, rows), a * pool.quality - (1 - a) * by_task)
+    llms = np.arange(50) % len(pool.names)
+    at = users.utility_at(np.arange(50), pool, np.zeros((50, 1), int), llms[:, None], np.zeros(1, int))
+    assert_near(at[:, 0], users.utility(np.arange(50), pool, rows)[np.arange(50), 0, llms])
     assert np.bincount(users.split).tolist() == [35, 5, 10]
 
 

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +15,7 @@ from router_model.retrain.judgement import Calibration, Judgement
 from router_model.retrain.ope import Estimate, PropensityCheck
 from router_model.retrain.plausible import Extremes
 from router_model.retrain.refit import KindReading
-from router_model.retrain.report import Summary, metrics, render, write_report
+from router_model.retrain.report import Summary, metrics, render, write_report, write_run
 
 LIMITS = Limits()
 
@@ -138,6 +141,7 @@ def test_the_report_says_it_all(good: Judgement, tmp_path: Path) -> None:
     summary = Summary(
         version="2026.11.25-1",
         current="2026.11.24-1",
+        at=datetime(2026, 11, 25, 12, 30, tzinfo=UTC),
         source="log.jsonl",
         tenants=["acme", "bell"],
         interactions=5000,
@@ -164,5 +168,15 @@ def test_the_report_says_it_all(good: Judgement, tmp_path: Path) -> None:
     assert write_report(tmp_path, summary).read_text(encoding="utf-8") == text
     assert (tmp_path / "report.png").read_bytes().startswith(b"\x89PNG")
     published = replace(summary, gates=[], published=tmp_path)
+    # What the gateway's console reads: refused ones, too, each by itself.
+    paths = [write_run(tmp_path, summary), write_run(tmp_path, summary)]
+    assert [path.name for path in paths] == ["2026.11.25-1.json", "2026.11.25-1-try-2.json"]
+    run_of = json.loads(paths[0].read_text(encoding="utf-8"))
+    assert (run_of["published"], run_of["accepted"], run_of["at"]) == (False, False, "2026-11-25T12:30:00Z")
+    found = {gate["name"]: gate for gate in run_of["gates"]}
+    assert (found["evidence"]["figure"], found["evidence"]["limit"], found["evidence"]["short"]) == (150, 200, 50)
+    nothing = replace(summary, gates=[GateResult("value", math.nan, 0.0, math.inf, "no rewards")])
+    again = json.loads(write_run(tmp_path, nothing).read_text(encoding="utf-8"))
+    assert (again["gates"][0]["figure"], again["gates"][0]["short"]) == (None, None)
     assert f"published as `{tmp_path}`" in render(published)
     assert metrics(good)["effective_rewards"] == 900.0

@@ -212,6 +212,30 @@ def test_a_preference_is_about_two_llms(rows: list[Document], read: Callable[...
     assert sorted(together.edges.value.tolist()) == [-1, 0.5, 1, 1]
 
 
+def test_a_judge_that_compared_has_marked_neither(rows: list[Document], read: Callable[..., Logbook]) -> None:
+    answered, other = of_type(rows, "interaction")[:2]
+    rather = next(c["name"] for c in answered["candidates"] if c["name"] != answered["chosen"])
+    base: Document = {"type": "reward", "tenant": "acme", "kind": "judge", "weight": 0.5, "binary": False}
+    compared = base | {"interaction": answered["id"], "user": answered["user"], "ts": answered["ts"] + 5}
+    marked = base | {"interaction": other["id"], "user": other["user"], "ts": other["ts"] + 5}
+    log = read(
+        [
+            *of_type(rows, "interaction"),
+            compared | {"value": -1, "preferred_model": rather, "comment": None},
+            marked | {"value": 0.4, "preferred_model": None, "comment": None},
+        ]
+    )
+    found = {
+        (KINDS[kind], log.llms[log.answers.llm[r]], round(float(value), 3), float(weight))
+        for kind, r, value, weight in zip(log.edges.kind, log.edges.row, log.edges.value, log.edges.weight, strict=True)
+    }
+    assert found == {
+        ("preference", answered["chosen"], -1.0, 0.25),
+        ("preference", rather, 1.0, 0.25),
+        ("judge", other["chosen"], 0.4, 0.5),
+    }
+
+
 def test_tenants_do_not_mix(make_log: Callable[..., MadeLog], read: Callable[..., Logbook]) -> None:
     """Ids and users of two tenants may be equal."""
     ours = rows_of(make_log(3))

@@ -205,7 +205,7 @@ def test_it_learns_what_people_want(router: Router, model: Model) -> None:
     wanted = before.mean[:, COST] @ before.weight - 0.3
 
     def learned(users: int) -> float:
-        fitted = fit_prior(router, model, log, np.arange(users))
+        fitted = fit_prior(router, model, log, np.arange(users), before)
         return float(fitted.mean[:, COST] @ fitted.weight)
 
     start = float(before.mean[:, COST] @ before.weight)
@@ -217,7 +217,7 @@ def test_it_learns_what_people_want(router: Router, model: Model) -> None:
 def test_a_better_prior_predicts_better(router: Router, model: Model) -> None:
     log = world(router, model, 90, {RATING: 0.03}, shift=-0.3)
     changed = copy_of(router)
-    write_prior(changed.user_node, fit_prior(router, model, log, np.arange(60)))
+    write_prior(changed.user_node, fit_prior(router, model, log, np.arange(60), prior_of(router)))
     others = np.arange(60, 90)
     llm = log.answers.llm.astype(int)
 

@@ -81,7 +81,7 @@ def test_a_good_one_is_published(done: tuple[Summary, Path], base: Path, rows: l
     assert summary.published is not None
     out = folder / "artifacts"
     assert (out / "current").resolve() == summary.published.resolve()
-    assert sorted(path.name for path in out.iterdir()) == sorted(["current", summary.version])
+    assert sorted(path.name for path in out.iterdir()) == sorted(["current", "runs", summary.version])
     made = Artifact(out / "current")  # hashes and golden vectors
     before = Artifact(base)
     assert made.manifest.version == summary.version != before.manifest.version
@@ -93,6 +93,9 @@ def test_a_good_one_is_published(done: tuple[Summary, Path], base: Path, rows: l
     assert set(made.population) >= set(before.population)
     assert set(made.population) == {card for row in rows if "candidates" in row for card in [row["chosen"]]}
     assert "published as" in (folder / "report" / "report.md").read_text(encoding="utf-8")
+    run = json.loads((out / "runs" / f"{summary.version}.json").read_text(encoding="utf-8"))
+    assert run["published"]
+    assert {gate["name"] for gate in run["gates"]} == {gate.name for gate in summary.gates}
     assert (folder / "report" / "report.png").stat().st_size > 10_000
 
 
@@ -167,7 +170,10 @@ def test_a_refused_one_is_not_published(
     assert "evidence: REFUSED" in output
     assert "short by" in output
     assert "the current artifact stays" in output
-    assert list(out.iterdir()) == [], "nothing half-made is left"
+    assert [path.name for path in out.iterdir()] == ["runs"], "nothing half-made is left"
+    [refused] = [json.loads(path.read_text(encoding="utf-8")) for path in (out / "runs").iterdir()]
+    assert (refused["published"], refused["accepted"]) == (False, False)
+    assert next(gate for gate in refused["gates"] if gate["name"] == "evidence")["short"] > 0
     assert "**refused**" in (report / "report.md").read_text(encoding="utf-8")
 
     waived = CliRunner().invoke(app, [*command, "--waive", "evidence", "--waive", "calibration", "--waive", "latency"])

@@ -1,10 +1,28 @@
 import { ask, query } from './api.js'
-import { count, dollars, Loaded, Sure, Table, useAnswer, when } from './parts.js'
+import { count, dollars, Limits, Loaded, Sure, Table, useAnswer, when } from './parts.js'
 import { html, useState } from './preact.js'
 
-export function Keys({ tenant, role }) {
-  if (role !== 'operator') return html`<p>This key lets you look, and keys are not shown to it.</p>`
-  return html`<${KeysOf} tenant=${tenant} />`
+export const Keys = ({ tenant, role }) => html`
+  ${
+    role === 'operator'
+      ? html`<${KeysOf} tenant=${tenant} />`
+      : html`<p>This key lets you look, and keys are not shown to it.</p>`
+  }
+  <${Left} tenant=${tenant} />
+  <${Usage} tenant=${tenant} by="key" title="Used in thirty days, by key" />
+  <${Usage} tenant=${tenant} by="user" title="Used in thirty days, by user" />
+  <${Usage} tenant=${tenant} by="model" title="Used in thirty days, by model" />`
+
+/** What the tenant and its keys have used and left; of a user the page of the user tells. */
+function Left({ tenant }) {
+  const answer = useAnswer(async () => (await ask(`limits?${query({ tenant })}`)).json, [tenant])
+  return html`<section><h2>Used and left</h2><${Loaded} answer=${answer}>${({ tenant: own, keys }) => {
+    const ofKeys = Object.entries(keys).filter(([, limits]) => limits.length > 0)
+    return html`<h3>The tenant</h3>
+      <${Limits} caption="Limits of the tenant" limits=${own} empty="No limit of the tenant is configured." />
+      ${ofKeys.map(([id, limits]) => html`<h3>Key ${id}</h3><${Limits} caption=${`Limits of key ${id}`} limits=${limits} />`)}
+      <p class="dim">What a user has left is on their page.</p>`
+  }}<//></section>`
 }
 
 function KeysOf({ tenant }) {
@@ -49,16 +67,17 @@ function KeysOf({ tenant }) {
                 ? html`<${Sure} question=${`Revoke ${key.prefix}…? Whoever uses it is refused from now on.`} onSure=${() => revoke(key.id)}>Revoke<//>`
                 : null,
           },
-        ]} />`}<//></section>
-    <${Usage} tenant=${tenant} by="key" title="Used in thirty days, by key" />
-    <${Usage} tenant=${tenant} by="model" title="Used in thirty days, by model" />`
+        ]} />`}<//></section>`
 }
+
+/** Of a tenant with many users the dearest are enough. */
+const MOST = 100
 
 /** What was used, the dearest first. */
 function Usage({ tenant, by, title }) {
   const answer = useAnswer(async () => (await ask(`admin/usage?${query({ tenant, by })}`)).json.data, [tenant, by])
   return html`<section><h2>${title}</h2><${Loaded} answer=${answer}>${(rows) => html`<${Table} caption=${title}
-    rows=${rows.toSorted((a, b) => b.usd - a.usd)} columns=${[
+    rows=${rows.toSorted((a, b) => b.usd - a.usd).slice(0, MOST)} columns=${[
       { title: by, cell: (row) => row[by] },
       { title: 'requests', number: true, cell: ({ requests }) => count(requests) },
       { title: 'tokens in', number: true, cell: ({ prompt_tokens }) => count(prompt_tokens) },

@@ -1,9 +1,9 @@
 import { ask, query } from './api.js'
 import { Chart } from './chart.js'
-import { count, dollars, Loaded, Off, share, signed, Table, useAnswer } from './parts.js'
+import { count, dollars, Loaded, Off, Sure, share, signed, signedDollars, Table, useAnswer, when } from './parts.js'
 import { html, useState } from './preact.js'
 
-export function Models({ tenant, days }) {
+export function Models({ tenant, days, role }) {
   const answer = useAnswer(async () => (await ask(`models?${query({ tenant, days })}`)).json, [tenant, days])
   const [name, setName] = useState(null)
   return html`<${Loaded} answer=${answer}>${({ models, off }) => html`<section>
@@ -26,12 +26,40 @@ export function Models({ tenant, days }) {
         },
       ]} /></section>
     ${name ? html`<${Model} model=${models.find((one) => one.name === name)} />` : html`<p class="dim">Choose a model to see more.</p>`}
+    <${Refusals} tenant=${tenant} role=${role} />
     <${Off} off=${off} />`}<//>`
 }
 
+/** What providers refused of late: such requests go to others until then. */
+function Refusals({ tenant, role }) {
+  const answer = useAnswer(async () => (await ask(`admin/refusals?${query({ tenant })}`)).json.data, [tenant])
+  const forget = async ({ deployment, refused }) => {
+    await ask(`admin/refusals?${query({ tenant, deployment, refused })}`, { method: 'DELETE' })
+    answer.again()
+  }
+  return html`<section><h2>Remembered refusals</h2><${Loaded} answer=${answer}>${(rows) =>
+    html`<${Table} caption="Remembered refusals" rows=${rows} empty="No provider refused anything of late." columns=${[
+      { title: 'model', cell: ({ deployment }) => deployment },
+      { title: 'refused', cell: ({ refused }) => refused },
+      { title: 'until', cell: ({ until }) => when(until) },
+      {
+        title: 'more',
+        cell: (row) =>
+          html`<${Sure} disabled=${role !== 'operator'} question=${`Ask ${row.deployment} for ${row.refused} again?`}
+            label=${`Forget ${row.refused} of ${row.deployment}`} onSure=${() => forget(row)}>Forget<//>`,
+      },
+    ]} />`}<//></section>`
+}
+
+const PLOTS = [
+  { name: 'reward', title: 'Reward', x: 'Ratings by expected reward', unit: 1 },
+  { name: 'quality', title: 'Quality', x: "A judge's marks by predicted quality, 0 to 1", unit: 1 },
+  { name: 'tokens', title: 'Length', x: 'Tokens of answers by predicted tokens', unit: 1 },
+  { name: 'cost_usd', title: 'Cost', x: 'Dollars of 1,000 answers by what was predicted', unit: 1e3 },
+]
+
 function Model({ model }) {
   const { report } = model
-  const points = report?.calibration ?? []
   return html`<section aria-live="polite"><h2>${model.name}</h2>
       <p>${model.description}</p>
       <p class="dim">${[
@@ -46,14 +74,48 @@ function Model({ model }) {
         { title: 'benchmark', cell: ([name]) => name },
         { title: 'figure', number: true, cell: ([, value]) => value },
       ]} /></section>
-    <section><h2>Predicted and real reward</h2>
-      <${Chart} title="Ratings by expected reward" points=${true} x=${points.map(({ expected }) => expected)}
-        lines=${[{ name: 'ratings', values: points.map(({ reward }) => reward) }, { name: 'as predicted', values: points.map(({ expected }) => expected) }]} /></section>
-    <section><h2>If it were removed</h2>
-      <p>${report ? `${count(report.requests)} of the requests were its own. They would have gone to:` : 'It has answered nothing.'}</p>
-      <${Table} caption="Who would have answered" rows=${Object.entries(report?.successors ?? {})} columns=${[
-        { title: 'model', cell: ([name]) => name },
-        { title: 'requests', number: true, cell: ([, requests]) => count(requests) },
-        { title: 'share', number: true, cell: ([, requests]) => share(requests / report.requests) },
-      ]} /></section>`
+    <section><h2>Who chose it, and what users thought</h2>
+      <${Table} caption="Who chose it" rows=${Object.entries(report?.by_arm ?? {})} empty="It has answered nothing." columns=${[
+        { title: 'who chose', cell: ([arm]) => arm },
+        { title: 'requests', number: true, cell: ([, own]) => count(own.requests) },
+        { title: 'ratings', number: true, cell: ([, own]) => count(own.ratings) },
+        { title: 'reward', number: true, cell: ([, own]) => signed(own.reward) },
+      ]} /></section>
+    <div class="plots">${PLOTS.map(
+      ({ name, title, x, unit }) => html`<section><h2>${title}: predicted and real</h2>
+        <${Calibration} title=${x} points=${report?.calibration[name] ?? []} unit=${unit} /></section>`,
+    )}</div>
+    <${Removal} name=${model.name} report=${report} />`
+}
+
+/** Points on the line came as they were predicted. */
+function Calibration({ title, points, unit }) {
+  const [x, real] = [points.map(({ predicted }) => predicted * unit), points.map((point) => point.real * unit)]
+  const answers = points.reduce((sum, point) => sum + point.answers, 0)
+  return html`<${Chart} title=${title} points=${true} x=${x}
+      lines=${[{ name: 'real', values: real }, { name: 'as predicted', values: x }]} />
+    <p class="dim">${title}. ${count(answers)} answers.</p>`
+}
+
+/** What happens if it goes: who would answer instead, for how many users, at what cost. */
+function Removal({ name, report }) {
+  if (!report) return null
+  const { refused, successors, unanswered } = report.removal
+  return html`<section><h2>What happens if ${name} is removed</h2>
+    <p>${[
+      `${count(report.requests)} of the requests were its own.`,
+      refused > 0 ? `${count(refused)} asked for it by name and would be refused.` : '',
+      unanswered > 0 ? `For ${count(unanswered)} nobody else was left.` : '',
+      successors.length > 0 ? 'The others would have gone to:' : '',
+    ]
+      .filter((part) => part !== '')
+      .join(' ')}</p>
+    <${Table} caption="Who would have answered" rows=${successors} columns=${[
+      { title: 'model', cell: ({ model }) => model },
+      { title: 'requests', number: true, cell: ({ requests }) => count(requests) },
+      { title: 'share', number: true, cell: ({ requests }) => share(requests / report.requests) },
+      { title: 'users', number: true, cell: ({ users }) => count(users) },
+      { title: 'expected cost', number: true, cell: ({ cost_usd }) => signedDollars(cost_usd) },
+      { title: 'expected reward of one', number: true, cell: ({ expected_reward }) => signed(expected_reward) },
+    ]} /></section>`
 }

@@ -1,6 +1,19 @@
 import { ask, query } from './api.js'
 import { Chart } from './chart.js'
-import { count, dollars, Loaded, Off, share, signed, Table, Tile, useAnswer } from './parts.js'
+import {
+  between,
+  count,
+  dollars,
+  Loaded,
+  milliseconds,
+  Off,
+  share,
+  signed,
+  signedDollars,
+  Table,
+  Tile,
+  useAnswer,
+} from './parts.js'
 import { html } from './preact.js'
 
 export function Overview({ tenant, days }) {
@@ -18,7 +31,8 @@ function Shown({ report, gains, ghosts, components, breakers, off }) {
       <${Tile} title="Saved against the baseline" value=${dollars(total.saved_usd)}
         note=${total.baseline_usd ? `it would have cost ${dollars(total.baseline_usd)}` : 'no baseline yet'} />
       <${Tile} title="Reward, -1 to 1" value=${signed(total.reward)} note=${`${count(total.ratings)} ratings`} />
-      <${Tile} title="First output, median" value=${total.ttft_ms_median === null ? '–' : `${Math.round(total.ttft_ms_median)} ms`} />
+      <${Tile} title="First output, median" value=${total.ttft_ms_median === null ? '–' : `${Math.round(total.ttft_ms_median)} ms`}
+        note=${total.total_ms_median === null ? '' : `whole answer ${Math.round(total.total_ms_median)} ms`} />
       <${Certificate} gains=${gains} />
     </dl>
     ${
@@ -32,6 +46,13 @@ function Shown({ report, gains, ghosts, components, breakers, off }) {
     <section><h2>Requests and cost by day (UTC)</h2><${Days} days=${report.by_day} /></section>
     <section><h2>Who chose</h2><${Parts} caption="Who chose" parts=${report.by_arm} total=${total.requests} /></section>
     <section><h2>Models</h2><${Parts} caption="Models" parts=${report.by_model} total=${total.requests} /></section>
+    ${
+      Object.keys(report.by_group).length > 0
+        ? html`<section><h2>Users, by what is known of them</h2>
+          <${Parts} caption="Users" parts=${report.by_group} total=${total.requests} /></section>`
+        : null
+    }
+    <${Against} against=${report.against_baseline} />
     ${gains?.length ? html`<section><h2>Gain over the baseline</h2><${Gains} gains=${gains} /></section>` : null}
     <${TradeOffs} points=${report.trade_offs} />
     <${Ghosts} ghosts=${ghosts} />
@@ -47,15 +68,48 @@ function Certificate({ gains }) {
     return html`<${Tile} title="Certified gain" value=${signed(all.low)} tone="good" note=${`estimate ${signed(all.estimate)}`} />`
   if (all.verdict === 'harm')
     return html`<${Tile} title="Certified gain" value="worse" tone="bad" note="the baseline answers" />`
-  return html`<${Tile} title="Certified gain" value="not yet" note=${missing(all)} />`
+  return html`<${Tile} title="Certified gain" value="not yet" note=${missingWords(all)} />`
 }
 
-/** An interval narrows with the root of its ratings: how many more, if the estimate stays. */
-function missing({ count: ratings, estimate, low, high }) {
-  if (estimate <= 0) return `estimate ${signed(estimate)} from ${count(ratings)} ratings`
-  const half = (high - low) / 2
-  return `about ${count(Math.max(1, ratings * (half / estimate) ** 2 - ratings))} more ratings at this rate`
+/** What a verdict lacks, in words. */
+function missingWords({ missing, estimate, count: ratings }) {
+  if (missing === 'voices') return 'too few people say so, or one of them alone'
+  if (missing === null) return `estimate ${signed(estimate)} from ${count(ratings)} ratings`
+  return `${count(missing.ratings)} more ratings at this rate${estimate < 0 ? ', and it is a loss' : ''}`
 }
+
+/** The router less its baseline, in what an answer is worth, costs and takes. */
+function Against({ against: { drawn, holdout } }) {
+  const rowsOf = (compared, how) =>
+    compared === null
+      ? []
+      : [
+          { how, part: 'all', of: compared.total },
+          ...['by_group', 'by_model', 'by_day'].flatMap((by) =>
+            Object.entries(compared[by] ?? {}).map(([name, of]) => ({ how, part: `${BY[by]} ${name}`, of })),
+          ),
+        ]
+  const rows = [...rowsOf(drawn, 'propensities'), ...rowsOf(holdout, 'holdout')]
+  if (rows.length === 0) return null
+  return html`<section><h2>Router against baseline</h2>
+    <${Table} caption="Router against baseline" rows=${rows} columns=${[
+      { title: 'by', cell: ({ how }) => how },
+      { title: 'of', cell: ({ part }) => part },
+      { title: 'reward', number: true, cell: ({ of }) => between(of.reward) },
+      {
+        title: 'dollars in 1,000',
+        number: true,
+        cell: ({ of }) => between(of.cost_usd, (usd) => signedDollars(usd * 1e3)),
+      },
+      { title: 'first output', number: true, cell: ({ of }) => between(of.ttft_ms, milliseconds) },
+      { title: 'whole answer', number: true, cell: ({ of }) => between(of.total_ms, milliseconds) },
+    ]} />
+    <p class="dim">The mean of the router's answers less that of the baseline's, with 95 % intervals: by the exact
+      probabilities with which each was drawn, and by the users who are held out. Models: what each adds to the whole.</p>
+  </section>`
+}
+
+const BY = { by_group: 'users', by_model: 'model', by_day: 'day' }
 
 function Days({ days }) {
   const names = Object.keys(days)
@@ -78,7 +132,10 @@ const Parts = ({ caption, parts, total }) =>
     { title: 'saved', number: true, cell: ([, part]) => dollars(part.saved_usd) },
     { title: 'reward', number: true, cell: ([, part]) => signed(part.reward) },
     { title: 'ratings', number: true, cell: ([, part]) => count(part.ratings) },
+    { title: 'first output', number: true, cell: ([, part]) => median(part.ttft_ms_median) },
   ]} />`
+
+const median = (ms) => (ms === null ? '–' : `${Math.round(ms)} ms`)
 
 /** Reward over cost, had a dollar weighed more or less: dearer but better, cheaper and as good. */
 function TradeOffs({ points }) {
@@ -115,7 +172,7 @@ const Ghosts = ({ ghosts }) =>
           { title: 'saved in 1,000', number: true, cell: ({ saved_usd }) => dollars(saved_usd * 1e3) },
         ]} /></section>`
 
-const VERDICTS = { gain: 'certified', harm: 'worse: the baseline answers', open: 'not yet' }
+const VERDICTS = { gain: 'certified', harm: 'worse: the baseline answers' }
 
 const Gains = ({ gains }) =>
   html`<${Table} caption="Gain over the baseline"
@@ -124,8 +181,12 @@ const Gains = ({ gains }) =>
       { title: 'version', cell: ({ policy }) => policy },
       { title: 'baseline', cell: ({ baseline }) => baseline },
       { title: 'users', cell: ({ users }) => users },
-      { title: 'ratings', number: true, cell: (row) => count(row.count) },
+      { title: 'ratings', number: true, cell: (row) => count(row.count - row.compared) },
+      { title: 'compared', number: true, cell: ({ compared }) => count(compared) },
       { title: 'estimate', number: true, cell: ({ estimate }) => signed(estimate) },
       { title: 'interval', number: true, cell: ({ low, high }) => `${signed(low)} to ${signed(high)}` },
-      { title: 'certificate', cell: ({ verdict }) => VERDICTS[verdict] },
+      {
+        title: 'certificate',
+        cell: (row) => (row.verdict === 'open' ? `not yet: ${missingWords(row)}` : VERDICTS[row.verdict]),
+      },
     ]} />`

@@ -9,6 +9,11 @@ export const count = (value) => numberOf.format(value ?? 0)
 export const share = (value) => `${((value ?? 0) * 100).toFixed(1)} %`
 export const signed = (value, digits = 3) =>
   value === null || value === undefined ? '–' : `${value < 0 ? '−' : '+'}${Math.abs(value).toFixed(digits)}`
+/** A value with its interval, in few digits. */
+export const between = (found, shown = signed) =>
+  found ? `${shown(found.mean ?? found.estimate)} (${found.interval.map((end) => shown(end)).join(' to ')})` : '–'
+export const milliseconds = (ms) => (ms === null || ms === undefined ? '–' : `${signed(ms, 0)} ms`)
+export const signedDollars = (value) => `${value < 0 ? '−' : '+'}${dollars(Math.abs(value))}`
 export const when = (ms) => new Date(ms).toLocaleString()
 
 /** Asks again when `keys` change. */
@@ -55,8 +60,8 @@ export const Tile = ({ title, value, note, tone = '' }) =>
   html`<div class="tile"><dt>${title}</dt><dd><span class=${tone}>${value}</span>${note ? html`<br /><small>${note}</small>` : null}</dd></div>`
 
 /** A button that asks once more before it does something. */
-export function Sure({ children, question, onSure, disabled }) {
-  return html`<button disabled=${disabled} onClick=${() => confirm(question) && onSure()}>${children}</button>`
+export function Sure({ children, question, onSure, disabled, label }) {
+  return html`<button disabled=${disabled} aria-label=${label} onClick=${() => confirm(question) && onSure()}>${children}</button>`
 }
 
 /** Candidates and providers that can't be used, and why: closed, since there may be many. */
@@ -65,3 +70,15 @@ export const Off = ({ off }) =>
     ? null
     : html`<section><details><summary>Off: ${off.length}</summary>
         <ul>${off.map(({ name, why }) => html`<li>${name}: <span class="dim">${why}</span></li>`)}</ul></details></section>`
+
+/** What is used and left of limits. */
+export const Limits = ({ caption, limits, empty }) =>
+  html`<${Table} caption=${caption} rows=${limits} empty=${empty} columns=${[
+    { title: 'limit', cell: ({ what, window }) => `${what}, ${window === 'at_once' ? 'at once' : `a ${window}`}` },
+    { title: 'of', number: true, cell: ({ what, limit }) => amount(what, limit) },
+    { title: 'used', number: true, cell: ({ what, used }) => amount(what, used) },
+    { title: 'left', number: true, cell: ({ what, left }) => amount(what, left) },
+    { title: 'anew', cell: ({ resets_at }) => (resets_at ? when(resets_at) : '') },
+  ]} />`
+
+const amount = (what, value) => (what === 'usd' ? dollars(value) : count(value))

@@ -1,6 +1,7 @@
 import { ask, query } from './api.js'
 import { dollars, share, signed, Table } from './parts.js'
 import { html, useState } from './preact.js'
+import { Tastes } from './user.js'
 
 /** Ask as a user: who would answer and why, the answer, and what a rating changes. */
 export function Playground({ tenant, role }) {
@@ -10,6 +11,7 @@ export function Playground({ tenant, role }) {
   const [shown, setShown] = useState(null)
   const [before, setBefore] = useState(null)
   const [answer, setAnswer] = useState(null)
+  const [tastes, setTastes] = useState(null)
   const [problem, setProblem] = useState(null)
   const [busy, setBusy] = useState(false)
 
@@ -31,12 +33,14 @@ export function Playground({ tenant, role }) {
   const decide = () =>
     doing(async () => {
       setBefore(null)
+      setTastes(null)
       setAnswer(null)
       setShown(await explain())
     })
   const send = () =>
     doing(async () => {
       setBefore(null)
+      setTastes(null)
       setShown(await explain())
       const { json, headers: told } = await ask(at('chat'), { method: 'POST', body, headers })
       setAnswer({
@@ -46,11 +50,14 @@ export function Playground({ tenant, role }) {
         cost: told.get('x-router-cost-usd'),
       })
     })
+  const believed = async () => (await ask(at(`users/${encodeURIComponent(user)}`))).json.tastes
   const rate = (rating) =>
     doing(async () => {
       setBefore(shown)
+      const was = await believed()
       await ask(at('feedback'), { method: 'POST', body: { request_id: answer.id, rating }, headers })
       setShown(await explain())
+      setTastes({ was, now: await believed() })
     })
 
   return html`<section>
@@ -78,7 +85,8 @@ export function Playground({ tenant, role }) {
           </div></section>`
         : null
     }
-    ${shown ? html`<${Decision} shown=${shown} before=${before} />` : null}`
+    ${shown ? html`<${Decision} shown=${shown} before=${before} />` : null}
+    ${tastes ? html`<div aria-live="polite"><${Tastes} tastes=${tastes.now} before=${tastes.was} /></div>` : null}`
 }
 
 function Decision({ shown, before }) {

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import type { RouterConfig } from '../../config/schema.ts'
 import type { Logger } from '../../observability/logger.ts'
+import type { Gains } from '../../routing/safety/gains.ts'
 import type { RewardRecord } from '../../store/records/codec.ts'
 import type { InteractionSummary, Store } from '../../store/store.ts'
 import { judgeRecord } from './judge.ts'
@@ -20,6 +21,8 @@ export interface Answered {
   costUsd: number
   /** Who could have answered as well, with the dollars that were predicted. */
   others: readonly { name: string; costUsd: number }[]
+  /** Name of the tenant's baseline, where it has one. */
+  baseline: string | null
 }
 
 export interface GhostOptions {
@@ -32,6 +35,8 @@ export interface GhostOptions {
   ) => Promise<{ text: string; costUsd: number }>
   onReward: (reward: RewardRecord, interaction: InteractionSummary) => void | Promise<void>
   store: Pick<Store, 'addEvidence'>
+  /** Of the router over the baseline: comparisons with the baseline's answers count for it. */
+  gains: Pick<Gains, 'noteComparison'>
   log: Pick<Logger, 'warn'>
   now?: () => number
   random?: () => number
@@ -45,6 +50,8 @@ const TIMEOUT_MS = 180_000
 
 /** How the answer that a client got compares with the other. */
 export type Comparison = 'better' | 'alike' | 'worse'
+
+const PREFERRED = { better: 1, alike: 0, worse: -1 } as const
 
 const verdictSchema = z.object({ better: z.enum(['first', 'second', 'neither']) })
 
@@ -96,9 +103,18 @@ export class Ghost {
     // What the other would have saved where it was no worse.
     const added = Float32Array.from([...counted, comparison === 'better' ? 0 : saved])
     await store.addEvidence(tenant, GHOSTS, `${candidate}${PAIR}${rival}`, added)
-    const value = { better: 1, alike: 0, worse: -1 }[comparison]
-    const reward = judgeRecord(interaction, value, config.weight, now())
-    await onReward({ ...reward, preferredModel: value < 0 ? rival : null }, interaction)
+    const preferred = PREFERRED[comparison]
+    await this.#certify(interaction, rival, preferred)
+    // Of two that are alike none is preferred.
+    if (preferred === 0) return
+    const reward = judgeRecord(interaction, preferred, config.weight, now())
+    await onReward({ ...reward, preferredModel: preferred < 0 ? rival : candidate }, interaction)
+  }
+
+  async #certify({ tenant, candidate, gain }: InteractionSummary, rival: string, preferred: -1 | 0 | 1): Promise<void> {
+    if (!gain || rival !== gain.baseline || candidate === gain.baseline) return
+    const { baseline, policy, group, ...lift } = gain
+    await this.#options.gains.noteComparison({ tenant, policy, baseline }, group, lift, preferred)
   }
 
   async #verdict(question: string, first: string, second: string, signal: AbortSignal) {
@@ -117,10 +133,11 @@ export class Ghost {
 }
 
 /** Who answers as well; null where that is the one that did, or nobody is. A judge compares no answer of its own. */
-function rivalOf({ rival, judge }: GhostConfig, { interaction, others }: Answered): string | null {
+function rivalOf({ rival, judge }: GhostConfig, { interaction, others, baseline }: Answered): string | null {
   const possible = others.filter(({ name }) => name !== interaction.candidate && name !== judge)
+  const wanted = rival === 'baseline' ? baseline : rival
   const named = rival === 'cheapest' ? possible.toSorted((a, b) => a.costUsd - b.costUsd)[0] : undefined
-  const found = named ?? possible.find(({ name }) => name === rival)
+  const found = named ?? possible.find(({ name }) => name === wanted)
   return interaction.candidate === judge ? null : (found?.name ?? null)
 }
 

@@ -6,7 +6,7 @@ const code = size.max(256)
 const dims = z
   .object({
     ...{ E: size, Q: size.default(0), F: size, P: code, C: code, Z: size },
-    ...{ V: size, G: size, H: size.optional(), S: size, R: size },
+    ...{ V: size, G: size, H: size.optional(), W: size.default(1), S: size, D: size.default(0), R: size },
   })
   .transform(({ H, ...sizes }) => ({ ...sizes, H: H ?? sizes.G }))
 
@@ -22,6 +22,8 @@ export const manifestSchema = z
     ),
     dims,
     parts: z.array(z.string()).min(1),
+    /** What `taste` begins with; the rest are the weights of the codes. Older artifacts say nothing of tastes. */
+    tastes: z.array(z.string()).default([]),
     kinds: z.array(z.string()).min(1),
     card_features: z.array(
       z.object({
@@ -107,7 +109,10 @@ export const SIGNATURES: Readonly<Record<GraphName, { inputs: Signature; outputs
     },
     outputs: { user_message: ['N', 'G'], llm_message: ['N', 'V'] },
   },
-  user: { inputs: { sums: ['B', 'H'] }, outputs: { state: ['B', 'S'] } },
+  user: {
+    inputs: { sums: ['B', 'H'] },
+    outputs: { state: ['B', 'S'], taste: ['B', 'D'], taste_covariance: ['B', 'D', 'D'], since: ['B', 'W'] },
+  },
   score: {
     inputs: {
       query: ['B', 'E'],
@@ -130,7 +135,7 @@ export const SIGNATURES: Readonly<Record<GraphName, { inputs: Signature; outputs
 }
 
 /** Outputs that older artifacts lack. */
-export const OPTIONAL_OUTPUTS: ReadonlySet<string> = new Set(['apart', 'reading'])
+export const OPTIONAL_OUTPUTS: ReadonlySet<string> = new Set(['apart', 'reading', 'taste', 'taste_covariance', 'since'])
 
 /** Size of an axis, or null where it is free. */
 export const sizeOf = (axis: Axis, dims: Dims): number | null =>

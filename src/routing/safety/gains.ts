@@ -1,9 +1,9 @@
 import type { Logger } from '../../observability/logger.ts'
 import type { GainNote } from '../../store/records/records.ts'
 import type { Evidence, Store } from '../../store/store.ts'
-import { countedOf, type EvidenceRules, evidenceName } from '../choose/evidence.ts'
-import { type Bounds, boundsOf, observe, SUMS } from './confidence-sequence.ts'
-import { gainOf, type Lift } from './lift.ts'
+import { countedOf, type EvidenceRules, evidenceName, JUDGE } from '../choose/evidence.ts'
+import { type Bounds, boundsOf, type Observation, observe, SUMS } from './confidence-sequence.ts'
+import { gainOf, type Lift, preferenceOf } from './lift.ts'
 
 /** How far the router is let: see `router.mode` in the configuration. */
 export type Mode = 'observe' | 'assist' | 'route'
@@ -24,14 +24,22 @@ export interface Comparison {
 }
 
 /** The gain in mean reward, on rewards' scale of -1 to 1; it holds at all times together with probability 1 - ALPHA. */
-export type Certificate = Bounds & { verdict: 'gain' | 'harm' | 'open' }
+export interface Certificate extends Bounds {
+  verdict: 'gain' | 'harm' | 'open'
+  /** Comparisons by the judge among what was counted; the rest are ratings. */
+  compared: number
+}
 
 /** Probability with which an interval is ever wrong; the groups share as much among them. */
 export const ALPHA = 0.05
 /** Evidence of another replica shows within this time. */
 const REFRESH_MS = 60_000
-/** Layout of a stored vector: sum of rewards in [0, 1], the sums of the confidence sequence, users who spoke. */
+/**
+ * Layout of a stored vector: sum of rewards in [0, 1], the sums of the confidence sequence (the first: how many
+ * observations), users who spoke.
+ */
 const LENGTH = 1 + SUMS + 1
+const COUNT = 1
 const USERS = LENGTH - 1
 /** Doublings of the rewards' scale: -1 to 1 is twice as wide as 0 to 1. */
 const SCALE = 2
@@ -67,6 +75,10 @@ export interface GainsOptions {
  * They are kept by voice, and a verdict needs a quorum of them and must hold without any one: nobody certifies alone,
  * or revokes. Each part of the sums is a bet of its own on what it saw, with stakes from what was seen before, so that
  * leaving some out leaves a confidence sequence. A key that nobody else speaks beside can only call the baseline back.
+ *
+ * A judge that compares answers with the baseline's own is one gambler more on the same capital: under a router that is
+ * no better in its eyes nor in the users', the capital stays a supermartingale. It shortens the way to a verdict that
+ * users' ratings point to; it never gives one against them, nor without a quorum of them.
  */
 export class Gains {
   readonly #options: GainsOptions
@@ -94,11 +106,33 @@ export class Gains {
 
   /** Takes in a rated answer, once. `reward`: -1 to 1. */
   async note(comparison: Comparison, group: Group, lift: Lift, reward: number, by: RatedBy): Promise<void> {
+    const rated = (reward + 1) / 2
+    await this.#add(comparison, group, by, (centre) => [rated, gainOf(lift, rated, centre)])
+  }
+
+  /** Takes in a judge's comparison with the baseline's answer, once. @param preferred as for `preferenceOf` */
+  async noteComparison(comparison: Comparison, group: Group, lift: Lift, preferred: -1 | 0 | 1): Promise<void> {
+    const by = { voice: JUDGE, isNew: false }
+    await this.#add(comparison, group, by, (centre) => [centre, preferenceOf(lift, preferred)])
+  }
+
+  /** @param seen what is added to the sum of rewards, and the observation, given the mean reward so far */
+  async #add(
+    comparison: Comparison,
+    group: Group,
+    by: RatedBy,
+    seen: (centre: number) => [reward: number, observation: Observation],
+  ): Promise<void> {
     const known = await this.#load(comparison)
     for (const name of [ALL, group]) {
       const voices = known.sums.get(name) ?? new Map<string, Float64Array>()
       known.sums.set(name, voices)
-      const added = vectorOf(totalOf(voices), lift, (reward + 1) / 2)
+      const total = totalOf(voices)
+      // The mean reward so far, drawn to the middle: known before this reward, as a bet must be.
+      const [reward, observation] = seen(((total[0] as number) + 1) / ((total[COUNT] as number) + 2))
+      const added = new Float32Array(LENGTH)
+      added[0] = reward
+      added.set(observe(total.subarray(COUNT), observation), COUNT)
       added[USERS] = by.isNew ? 1 : 0
       const sums = voices.get(by.voice) ?? new Float64Array(LENGTH)
       voices.set(
@@ -126,16 +160,17 @@ export class Gains {
   #certify(sums: Known['sums'], group: Group | typeof ALL): Certificate {
     const voices = sums.get(group) ?? new Map<string, Float64Array>()
     const alpha = group === ALL ? ALPHA : ALPHA / GROUPS.length
-    const bounds = boundsOf(totalOf(voices).subarray(1, USERS), alpha)
+    const bounds = boundsOf(totalOf(voices).subarray(COUNT, USERS), alpha)
     const { count, estimate, low, high } = bounds
     const verdict = this.#isQuorate(sums.get(ALL)) ? verdictOf(voices, bounds, alpha) : 'open'
-    return { count, estimate: SCALE * estimate, low: SCALE * low, high: SCALE * high, verdict }
+    const compared = voices.get(JUDGE)?.[COUNT] ?? 0
+    return { count, compared, estimate: SCALE * estimate, low: SCALE * low, high: SCALE * high, verdict }
   }
 
   #isQuorate(voices: ReadonlyMap<string, Float64Array> = new Map()): boolean {
     const { rules } = this.#options
     let heads = 0
-    for (const [voice, sums] of voices) heads += countedOf(voice, sums[USERS] ?? 0, rules)
+    for (const [voice, sums] of voices) if (voice !== JUDGE) heads += countedOf(voice, sums[USERS] ?? 0, rules)
     return heads >= rules.quorum
   }
 
@@ -190,13 +225,16 @@ function totalOf(voices: ReadonlyMap<string, Float64Array>, without?: string): F
   return total
 }
 
-/** What all say together, if they say so without any one of them, too. */
+/** What all say together, if they say so without any one of the users, too, and users alone don't say the contrary. */
 function verdictOf(voices: ReadonlyMap<string, Float64Array>, bounds: Bounds, alpha: number): Certificate['verdict'] {
   const verdict = signOf(bounds)
   if (verdict === 'open') return verdict
-  if (voices.size < 2) return verdict === 'harm' ? verdict : 'open'
-  for (const voice of voices.keys()) {
-    if (signOf(boundsOf(totalOf(voices, voice).subarray(1, USERS), alpha)) !== verdict) return 'open'
+  const byUsers = boundsOf(totalOf(voices, JUDGE).subarray(COUNT, USERS), alpha)
+  if (verdict === 'gain' ? byUsers.estimate < 0 : byUsers.estimate > 0) return 'open'
+  const users = [...voices.keys()].filter((voice) => voice !== JUDGE)
+  if (users.length < 2) return verdict === 'harm' ? verdict : 'open'
+  for (const voice of users) {
+    if (signOf(boundsOf(totalOf(voices, voice).subarray(COUNT, USERS), alpha)) !== verdict) return 'open'
   }
   return verdict
 }
@@ -207,13 +245,3 @@ const signOf = ({ count, low, high }: Bounds) =>
 /** Kept like the evidence of an artifact, beside it; `gain:` is where earlier releases kept it, by user id. */
 const keyOf = ({ policy, baseline }: Comparison) => `certificate:${policy}:${baseline}`
 const idOf = (comparison: Comparison) => `${comparison.tenant}\0${keyOf(comparison)}`
-
-function vectorOf(sums: Float64Array, lift: Lift, reward: number): Float32Array {
-  const count = sums[1] as number
-  // The mean reward so far, drawn to the middle: known before this reward, as a bet must be.
-  const centre = ((sums[0] as number) + 1) / (count + 2)
-  const added = new Float32Array(LENGTH)
-  added[0] = reward
-  added.set(observe(sums.subarray(1), gainOf(lift, reward, centre)), 1)
-  return added
-}

@@ -48,3 +48,14 @@ export function gainOf({ weight, least, largest }: Lift, reward: number, centre:
     above: Math.max((1 - centre) * largest, centre * -least, 0),
   }
 }
+
+/**
+ * One comparison of an answer with the baseline's own to the same question, as an observation: its mean is how much
+ * more often the router's answer is preferred. Like a preference, 1 for the better answer and 0 for the other.
+ *
+ * @param lift of the answer, which is not the baseline's
+ * @param preferred 1: it is better than the baseline's, -1: worse, 0: neither
+ */
+export function preferenceOf({ weight, largest }: Lift, preferred: -1 | 0 | 1): Observation {
+  return { value: weight * preferred, below: largest, above: largest }
+}

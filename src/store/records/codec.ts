@@ -174,6 +174,18 @@ const INTERACTION = {
     z.enum(['route', 'baseline', 'holdout']).optional(),
     'what chose: `route`, `baseline` or `holdout` (`router.baseline`)',
   ),
+  /** Of users, by what was known of them. */
+  group: field(
+    'group',
+    z.enum(['new', 'known', 'regular']).optional(),
+    'users by the rewards known of them: `new` (none), `known` (less than 20), `regular`; only where there is a baseline',
+  ),
+  /** Of the one that answered; left out where no graph ranked. */
+  predicted: field(
+    'predicted',
+    z.object({ quality: z.number(), completion_tokens: z.number() }).optional(),
+    'of the candidate that answered: how good (0 to 1) and how long its answer was expected to be',
+  ),
   /** Dollars that the baseline would have cost for the same tokens; null where there is none. */
   baselineUsd: field(
     'baseline_usd',

@@ -42,7 +42,8 @@ export const salt = (tenant: string, id: string) => `${tag(tenant)}salt:${id}`
 export const userLog = (tenant: string, id: string) => `${tag(tenant)}user-log:${id}`
 export const userConversations = (tenant: string, id: string) => `${tag(tenant)}user-conversations:${id}`
 /** Erased users are remembered by a hash: their id is gone. */
-export const erased = (tenant: string, id: string) => `${tag(tenant)}erased:${userHash(id)}`
+export const erased = (tenant: string, id: string) => erasedHash(tenant, userHash(id))
+export const erasedHash = (tenant: string, hash: string) => `${tag(tenant)}erased:${hash}`
 /** When the whole tenant was erased. */
 export const tenantErased = (tenant: string) => `${tag(tenant)}erased:`
 

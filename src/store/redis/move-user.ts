@@ -32,7 +32,7 @@ export async function moveUser(
     }
   }
   const both = [keys.user, keys.edges, keys.edgeOrder, keys.salt].flatMap((key) => [key(tenant, from), key(tenant, to)])
-  const counters = countersOfUsers([from, to], Date.now()).flat()
+  const counters = countersOfUsers([from, to], Date.now()).flatMap(({ names }) => names)
   const args = counters.map((counter) => `limit:${counter}`)
   return Number(await redis.run(tenant, 'move-user', [...both, keys.tag(tenant)], args)) + moved > 0
 }

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import type { RedisConfig } from '../../config/schema.ts'
 import { fairTimeout } from '../../runtime/fair-timer.ts'
 import { userHash } from '../../runtime/keys.ts'
+import type { BackupStore } from '../backup/contract.ts'
 import { floatBytes, floatsOf } from '../bytes.ts'
 import { Listeners } from '../changes.ts'
 import { decodeConversation } from '../codec.ts'
@@ -18,6 +19,7 @@ import {
   type StoredRefusal,
 } from '../store.ts'
 import { announcing, RedisAccess } from './access.ts'
+import { RedisBackup } from './backup.ts'
 import { RedisBatch } from './batch.ts'
 import { ChangeChannel } from './changes.ts'
 import { eraseTenant, listErasures } from './erase-tenant.ts'
@@ -41,12 +43,13 @@ const SWEEP_MS = 600_000
  * at most once by us and safe to be sent again: a lost reply doubles nothing (evidence, which is a sum, excepted). How
  * much survives the death of Redis is up to its own persistence.
  */
-export class RedisStore implements Store {
+export class RedisStore implements BackupStore {
   readonly kind = 'redis'
   readonly limits: Limits
   readonly idempotency: OwedEnds
   readonly responses: RedisResponses
   readonly usage: RedisUsage
+  readonly backup: RedisBackup
   readonly #redis: RedisAccess
   readonly #keys: RedisTenantKeys
   readonly #users: RedisUsers
@@ -76,6 +79,7 @@ export class RedisStore implements Store {
     this.responses = new RedisResponses(run, runLong)
     this.usage = new RedisUsage(this.#redis)
     this.#users = new RedisUsers(this.#redis, this.responses, this.usage, this.#retentionMs)
+    this.backup = new RedisBackup(this.#redis, this, this.#retentionMs)
     this.#sweep = setInterval(() => void this.sweep().catch(() => undefined), SWEEP_MS).unref()
   }
 

@@ -72,4 +72,5 @@ function* wanted<T extends Row>(found: [json: string, entry?: string][], filter:
 }
 
 /** Names and values take turns. */
-const jsonOf = (fields: string[]) => fields[fields.findIndex((name, i) => i % 2 === 0 && name === 'json') + 1] ?? 'null'
+export const jsonOf = (fields: string[]) =>
+  fields[fields.findIndex((name, i) => i % 2 === 0 && name === 'json') + 1] ?? 'null'

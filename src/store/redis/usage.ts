@@ -22,11 +22,8 @@ export class RedisUsage implements UsageLog {
         Promise.all(part.map((day) => this.#ofDay(keyFor(tenant, scope, day), field))),
       )
       for (const [at, fields] of found.entries()) {
-        for (const [name, lines] of fields) {
-          const owner = scope === 'user' ? name : name.startsWith('key:') ? name.slice('key:'.length) : ''
-          if (scope !== 'user' && (owner === '') !== (scope === 'tenant')) continue
-          rows.push(...rowsOf(lines).map((row) => ({ day: part[at] as string, scope, id: owner, ...row })))
-        }
+        const ofDay = usageOf(Object.fromEntries(fields), part[at] as string, scope === 'user')
+        rows.push(...ofDay.filter((row) => row.scope === scope))
       }
     }
     return rows
@@ -48,6 +45,19 @@ export class RedisUsage implements UsageLog {
 
 const keyFor = (tenant: string, scope: UsageFilter['scope'], day: string) =>
   scope === 'user' ? keys.usersUsage(tenant, day) : keys.usage(tenant, day)
+
+/** Rows of a day, by the fields of its hash. */
+export const usageOf = (fields: Readonly<Record<string, string>>, day: string, ofUsers: boolean): UsageRow[] =>
+  Object.entries(fields).flatMap(([name, lines]) => {
+    const key = name.startsWith('key:') ? name.slice('key:'.length) : null
+    const scope = ofUsers ? 'user' : key === null ? 'tenant' : 'key'
+    const id = ofUsers ? name : (key ?? '')
+    return rowsOf(lines).map((row) => ({ day, scope, id, ...row }))
+  })
+
+/** As a line of such a field. */
+export const usageLine = ({ model, requests, promptTokens, completionTokens, nanoUsd }: UsageRow): string =>
+  [model, requests, promptTokens, completionTokens, nanoUsd].join('\t')
 
 /** As append-interactions.lua writes them: model, requests, tokens of prompts and of answers, nanoUsd. */
 const rowsOf = (lines: string) =>

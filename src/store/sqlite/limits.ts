@@ -4,6 +4,7 @@ import { userKey } from '../../runtime/keys.ts'
 import {
   type Amounts,
   type Charge,
+  countersOfUsers,
   isScarce,
   type Limit,
   type LimitState,
@@ -49,6 +50,17 @@ export class SqliteLimits implements Limits, Transactional {
     this.replicas = replicas
     this.#sql = prepareStatements(db)
     this.#counters = new SqliteCounters(db)
+  }
+
+  /** Within a transaction: what a user has used counts for another id from now on. */
+  carry(tenant: string, from: string, to: string): void {
+    for (const { names, end } of countersOfUsers([from, to], Date.now())) {
+      const [old, present] = names as [string, string]
+      const used = this.#counters.read(tenant, old) ?? 0
+      if (used === 0) continue
+      this.#counters.add(tenant, present, used, end + MINUTE_MS)
+      this.#counters.add(tenant, old, -used)
+    }
   }
 
   flush(): void {

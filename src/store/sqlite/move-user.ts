@@ -1,7 +1,7 @@
 import { restSince } from '../../runtime/rest.ts'
-import { countersOfUsers } from '../limits.ts'
 import { daysBack } from '../usage.ts'
 import type { SqliteFile } from './file.ts'
+import type { SqliteLimits } from './limits.ts'
 
 /** Rows a transaction: SQLite blocks the process meanwhile. */
 const MOVED_AT_ONCE = 100
@@ -13,7 +13,7 @@ const MOVED_AT_ONCE = 100
  * @param retentionMs how long sums of days are kept
  */
 export async function moveUser(
-  file: SqliteFile,
+  { file, limits }: { file: SqliteFile; limits: SqliteLimits },
   tenant: string,
   from: string,
   to: string,
@@ -22,10 +22,7 @@ export async function moveUser(
   const { sql } = file
   const isKnown = () => sql.userRevision.get(tenant, to) !== undefined
   const counted = await file.write(() => {
-    for (const [old, present] of countersOfUsers([from, to], Date.now()) as [string, string][]) {
-      sql.moveCounter.run(present, tenant, old)
-      sql.dropCounter.run(tenant, old)
-    }
+    limits.carry(tenant, from, to)
     const moves = !isKnown()
     for (const day of moves && sql.hasRows.get(tenant, from) ? daysBack(retentionMs) : []) {
       sql.moveUsage.run(to, tenant, day, from)

@@ -107,15 +107,12 @@ export class SqliteRecords {
 
   readInteractions(filter: RecordFilter): AsyncGenerator<InteractionRecord[]> {
     const { readInteractions, readInteractionsOf } = this.#file.sql
-    return this.#read(readInteractions, readInteractionsOf, filter, ({ json, text, text_expires_at }) => {
-      const expired = text_expires_at !== null && Number(text_expires_at) <= Date.now()
-      return readInteraction(JSON.parse(String(json)), expired ? null : (text as string | null))
-    })
+    return this.#read(readInteractions, readInteractionsOf, filter, interactionOf)
   }
 
   readRewards(filter: RecordFilter): AsyncGenerator<RewardRecord[]> {
     const { readRewards, readRewardsOf } = this.#file.sql
-    return this.#read(readRewards, readRewardsOf, filter, ({ json }) => readReward(JSON.parse(String(json))))
+    return this.#read(readRewards, readRewardsOf, filter, rewardOf)
   }
 
   async dropInteractions(rows: readonly InteractionRecord[]): Promise<void> {
@@ -167,3 +164,10 @@ export class SqliteRecords {
     }
   }
 }
+
+export function interactionOf({ json, text, text_expires_at }: Row): InteractionRecord {
+  const expired = text_expires_at !== null && Number(text_expires_at) <= Date.now()
+  return readInteraction(JSON.parse(String(json)), expired ? null : (text as string | null))
+}
+
+export const rewardOf = ({ json }: Row): RewardRecord => readReward(JSON.parse(String(json)))

@@ -45,11 +45,6 @@ export function prepareStatements(db: DatabaseSync) {
         prompt_tokens = prompt_tokens + excluded.prompt_tokens,
         completion_tokens = completion_tokens + excluded.completion_tokens, nano_usd = nano_usd + excluded.nano_usd`),
     dropUsage: prepare("DELETE FROM usage WHERE tenant = ? AND day = ? AND scope = 'user' AND id = ?"),
-    /** Takes the new counter, tenant and the old one. */
-    moveCounter: prepare(`
-      INSERT INTO counters SELECT tenant, ?, value, expires_at FROM counters WHERE tenant = ? AND counter = ?
-      ON CONFLICT DO UPDATE SET value = value + excluded.value, expires_at = max(expires_at, excluded.expires_at)`),
-    dropCounter: prepare('DELETE FROM counters WHERE tenant = ? AND counter = ?'),
     hasRows: prepare('SELECT 1 FROM interactions WHERE tenant = ? AND user = ? LIMIT 1'),
 
     loadUser: prepare('SELECT * FROM users WHERE tenant = ? AND user = ?'),
@@ -126,8 +121,15 @@ export function prepareStatements(db: DatabaseSync) {
     ),
     listErasures: prepare('SELECT tenant, user_hash, at FROM erasures'),
     noteErasure: prepare('INSERT OR REPLACE INTO erasures VALUES (?, ?, ?)'),
+    raiseErasure: prepare(`
+      INSERT INTO erasures VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET at = excluded.at WHERE at < excluded.at`),
     anyErasure: prepare('SELECT 1 FROM erasures LIMIT 1'),
     erasure: prepare('SELECT max(at) AS at FROM erasures WHERE tenant = ? AND user_hash IN (?, ?)'),
+    raiseUsage: prepare(`
+      INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+      ON CONFLICT DO UPDATE SET requests = max(requests, excluded.requests),
+        prompt_tokens = max(prompt_tokens, excluded.prompt_tokens),
+        completion_tokens = max(completion_tokens, excluded.completion_tokens), nano_usd = max(nano_usd, excluded.nano_usd)`),
     eraseUsage: prepare("DELETE FROM usage WHERE tenant = ? AND scope = 'user' AND id = ?"),
     /** What is of bounded size; each takes tenant and user. */
     eraseAll: ['salts', 'users', 'edges'].map((table) => prepare(`DELETE FROM ${table} WHERE tenant = ? AND user = ?`)),

@@ -1,12 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import type { SqliteConfig } from '../../config/schema.ts'
+import type { BackupStore } from '../backup/contract.ts'
 import { floatBytes, floatsOf } from '../bytes.ts'
 import { Listeners } from '../changes.ts'
 import { decodeConversation } from '../codec.ts'
-import type { Limits } from '../limits.ts'
 import { OwedEnds } from '../owed-ends.ts'
 import type { Responses } from '../responses.ts'
 import type { ConversationState, Evidence, Invalidation, RefusalFilter, Store, StoredRefusal } from '../store.ts'
+import { SqliteBackup } from './backup.ts'
 import { eraseTenant } from './erase-tenant.ts'
 import { erasedBefore, refuseErased } from './erasures.ts'
 import { SqliteFile } from './file.ts'
@@ -31,12 +32,13 @@ const CHANGES_AT_ONCE = 1_000
  * was acknowledged survives the death of the process; the last ones may be lost when the machine loses power (WAL,
  * `synchronous = NORMAL`), but the file stays sound.
  */
-export class SqliteStore implements Store {
+export class SqliteStore implements BackupStore {
   readonly kind = 'sqlite'
-  readonly limits: Limits
+  readonly limits: SqliteLimits
   readonly idempotency: OwedEnds
   readonly responses: Responses
   readonly usage: SqliteUsage
+  readonly backup: SqliteBackup
   readonly #file: SqliteFile
   readonly #keys: SqliteTenantKeys
   readonly #users: SqliteUsers
@@ -59,11 +61,11 @@ export class SqliteStore implements Store {
     const { db, sql } = this.#file
     this.usage = new SqliteUsage(db, (work) => this.#file.read(work))
     this.#records = new SqliteRecords(this.#file, this.usage)
+    this.backup = new SqliteBackup(this.#file, this.#users)
     const transact: Transact = (work, when) => this.#file.write(() => [work()], when)
-    const limits = new SqliteLimits(db, transact, (work) => this.#file.read(work), replicas)
-    this.#file.share(limits)
+    this.limits = new SqliteLimits(db, transact, (work) => this.#file.read(work), replicas)
+    this.#file.share(this.limits)
     this.#file.share(this.usage)
-    this.limits = limits
     this.idempotency = new OwedEnds(new SqliteIdempotency(db, transact, (row) => erasedBefore(this.#file)(row)))
     this.responses = new SqliteResponses(
       db,
@@ -90,7 +92,8 @@ export class SqliteStore implements Store {
   readonly eraseUser: Store['eraseUser'] = (tenant, user) => this.#users.eraseUser(tenant, user)
   readonly eraseTenant: Store['eraseTenant'] = (tenant) => eraseTenant(this.#file, tenant)
   readonly scrubVectors: Store['scrubVectors'] = (read) => scrubVectors(this.#file, read)
-  readonly moveUser: Store['moveUser'] = (tenant, from, to) => moveUser(this.#file, tenant, from, to, this.#retentionMs)
+  readonly moveUser: Store['moveUser'] = (tenant, from, to) =>
+    moveUser({ file: this.#file, limits: this.limits }, tenant, from, to, this.#retentionMs)
   readonly touchUser: Store['touchUser'] = (tenant, user) => this.#users.touchUser(tenant, user)
   readonly dropIdleUsers: Store['dropIdleUsers'] = (tenant, before) => this.#users.dropIdleUsers(tenant, before)
 

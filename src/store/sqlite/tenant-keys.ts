@@ -37,7 +37,7 @@ export class SqliteTenantKeys {
   }
 }
 
-const keyOf = (row: Row): KeyRecord => ({
+export const keyOf = (row: Row): KeyRecord => ({
   id: String(row.id),
   tenant: String(row.tenant),
   name: String(row.name),

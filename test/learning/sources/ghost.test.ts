@@ -19,6 +19,7 @@ function ghost(says: Says, config: Partial<GhostConfig> = {}, of: Partial<GhostO
   const rewards: RewardRecord[] = []
   const asked: { candidate: string; content: string }[] = []
   const sums = new Map<string, Float32Array>()
+  const certified: [string, string, number][] = []
   const made = new Ghost({
     config: routerConfig({ ghost: { judge: 'grader', rate: 1, ...config } } as Partial<RouterConfig>)
       .ghost as GhostConfig,
@@ -40,10 +41,14 @@ function ghost(says: Says, config: Partial<GhostConfig> = {}, of: Partial<GhostO
         )
       },
     },
+    gains: {
+      noteComparison: async ({ tenant, policy, baseline }, group, _lift, preferred) =>
+        void certified.push([`${tenant} ${policy} ${baseline}`, group, preferred]),
+    },
     log: silent,
     ...of,
   })
-  return { ghost: made, rewards, asked, sums }
+  return { ghost: made, rewards, asked, sums, certified }
 }
 
 const better = (verdict: string) => `{"better": "${verdict}"}`
@@ -64,6 +69,7 @@ const answered = (of: Partial<Answered> = {}): Answered => ({
     { name: 'cheap', costUsd: 0.01 },
     { name: 'grader', costUsd: 0.001 },
   ],
+  baseline: null,
   ...of,
 })
 
@@ -71,10 +77,8 @@ const idle = () => new Promise((done) => setTimeout(done, 5))
 
 describe('Ghost', () => {
   it.each([
-    ['the client’s answer wins in both orders', prefers('answer of dear'), 1, null],
+    ['the client’s answer wins in both orders', prefers('answer of dear'), 1, 'dear'],
     ['the other wins in both orders', prefers('answer of cheap'), -1, 'cheap'],
-    ['the judge likes whatever comes first', () => better('first'), 0, null],
-    ['the judge likes neither', () => better('neither'), 0, null],
   ])('%s', async (_, says, value, preferredModel) => {
     const { ghost: one, rewards, asked } = ghost(says as Says)
     expect(one.consider(answered())).toBe(true)
@@ -83,6 +87,47 @@ describe('Ghost', () => {
     // With the time at which it was asked: whoever was erased since is not brought back.
     const askedAt = interaction('i').ts
     expect(rewards).toMatchObject([{ interaction: 'i', kind: 'judge', value, preferredModel, weight: 0.5, askedAt }])
+  })
+
+  it.each([
+    ['likes whatever comes first', () => better('first')],
+    ['likes neither', () => better('neither')],
+  ])('makes no preference where the judge %s', async (_, says) => {
+    const { ghost: one, rewards, sums } = ghost(says)
+    one.consider(answered())
+    await idle()
+    expect(rewards).toEqual([])
+    expect(Array.from([...sums.values()][0] ?? []).slice(0, 4)).toEqual([1, 0, 1, 0])
+  })
+
+  const gain = { baseline: 'middle', policy: 'v1', group: 'known', weight: 1.2, least: -1, largest: 1.5 } as const
+  const weighed = { ...interaction('i'), candidate: 'dear', gain }
+
+  it.each([
+    ['better', prefers('answer of dear'), 1],
+    ['worse', prefers('answer of middle'), -1],
+    ['alike', () => better('neither'), 0],
+  ])('an answer that is %s than the baseline’s counts for the certificate', async (_, says, preferred) => {
+    const { ghost: one, certified } = ghost(says as Says, { rival: 'baseline' })
+    one.consider(answered({ interaction: weighed, baseline: 'middle' }))
+    await idle()
+    expect(certified).toEqual([[`${weighed.tenant} v1 middle`, 'known', preferred]])
+  })
+
+  it('what is compared with another, or can’t be weighed, counts for none', async () => {
+    const { ghost: one, certified, asked } = ghost(prefers('answer of dear'), { rival: 'cheap' })
+    one.consider(answered({ interaction: weighed, baseline: 'middle' }))
+    await idle()
+    const other = ghost(prefers('answer of dear'), { rival: 'baseline' })
+    other.ghost.consider(answered({ baseline: 'middle' }))
+    // The baseline itself, or no baseline: nothing to compare with.
+    expect(
+      other.ghost.consider(answered({ interaction: { ...weighed, candidate: 'middle' }, baseline: 'middle' })),
+    ).toBe(false)
+    expect(other.ghost.consider(answered())).toBe(false)
+    await idle()
+    expect(asked.length).toBe(3)
+    expect([...certified, ...other.certified]).toEqual([])
   })
 
   it('does not say whose answer is whose', async () => {
@@ -101,13 +146,14 @@ describe('Ghost', () => {
   })
 
   it('stops at its budget', async () => {
-    const { ghost: one, rewards } = ghost(() => better('first'), { usd_per_day: 0.3 })
+    const { ghost: one, rewards, sums } = ghost(() => better('first'), { usd_per_day: 0.3 })
     for (let i = 0; i < 5; i++) {
       one.consider(answered())
       await idle()
     }
     // 0.21 each: the second one overspends.
-    expect(rewards).toHaveLength(2)
+    expect([...sums.values()][0]?.[0]).toBe(2)
+    expect(rewards).toEqual([])
   })
 
   it('makes no reward of a reply without a comparison', async () => {

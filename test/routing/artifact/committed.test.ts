@@ -1,4 +1,4 @@
-import { readdirSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -44,7 +44,9 @@ const QUESTIONS = [
   'What are the side effects of ibuprofen?',
 ]
 
-describe.each(readdirSync(ARTIFACTS).sort())('artifact %s', (name) => {
+const NAMES = readdirSync(ARTIFACTS).filter((name) => existsSync(join(ARTIFACTS, name, 'manifest.json')))
+
+describe.each(NAMES.sort())('artifact %s', (name) => {
   let policies: Policies
   let policy: Policy
   let store: Store

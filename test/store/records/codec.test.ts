@@ -25,6 +25,8 @@ const whole = () =>
     vouched: true,
     endpoint: 'chat',
     arm: 'route',
+    group: 'known',
+    predicted: { quality: 0.75, completion_tokens: 120 },
     baselineUsd: null,
     gain: { baseline: 'b', policy: 'p', group: 'new', weight: 1, least: 0, largest: 2 },
     shadow: { policy: 'next', candidates: NO_CANDIDATES },

@@ -183,6 +183,16 @@ describe('with a user of thousands of rows', () => {
     for await (const batch of store.readInteractions({ tenant: old })) archived.push(...batch)
     await store.dropInteractions(archived)
     await store.check()
+    await store.backup.noteErasures(t, [{ userHash: 'gone', at: Date.now() }])
+    const day = {
+      day: '2026-01-01',
+      scope: 'tenant',
+      id: '',
+      requests: 1,
+      promptTokens: 1,
+      completionTokens: 1,
+    } as const
+    for (const model of ['a', 'b', 'a']) await store.backup.raiseUsage(t, [{ ...day, model, nanoUsd: 1 }])
     await redis.command('ECHO', t)
     await until(() => seen === t)
 

@@ -1,0 +1,181 @@
+import { userHash } from '../../runtime/keys.ts'
+import { ErasedError } from '../store.ts'
+import type { BackupStore } from './contract.ts'
+import { type BackupRow, isOpen, type RowOf, type RowType, tenantOf } from './rows.ts'
+import { mergedUser, type WholeUser } from './user.ts'
+
+/** What became of a row. `kept`: what the store had is as good or newer, and stays; `over`: its time is over. */
+export type Outcome = 'restored' | 'kept' | 'erased' | 'over'
+
+/** What a row is taken in with. */
+export interface Taking {
+  store: BackupStore
+  /** When the row was read: of users who were erased since then nothing is taken. */
+  readAt: number
+  now: number
+  /** Log rows that are older have had their time. */
+  oldest: number
+  /** When a tenant was erased, -1 where it was not. */
+  tenantErased: (tenant: string) => Promise<number>
+}
+
+type Work = { [T in RowType]: (row: RowOf<T>, taking: Taking) => Promise<Outcome> }
+
+/** Log rows are taken in many at a time (`applyLog`). */
+type LogType = 'interaction' | 'reward'
+type Single = Exclude<BackupRow, { type: LogType }>
+
+/**
+ * Takes in rows of a backup. Done again, it changes nothing; what the store has learned since stays.
+ *
+ * @returns what became of each
+ * @throws StoreError
+ */
+export async function applyRows(rows: readonly BackupRow[], taking: Taking): Promise<Outcome[]> {
+  const single = rows.filter((row): row is Single => row.type !== 'interaction' && row.type !== 'reward')
+  return [
+    ...(await Promise.all(single.map((row) => applyRow(row, taking)))),
+    ...(await applyLog(
+      rows.filter((row) => row.type === 'interaction'),
+      (records) => taking.store.appendInteractions(records),
+      taking,
+    )),
+    ...(await applyLog(
+      rows.filter((row) => row.type === 'reward'),
+      (records) => taking.store.appendRewards(records),
+      taking,
+    )),
+  ]
+}
+
+async function applyRow(row: Single, taking: Taking): Promise<Outcome> {
+  try {
+    if (row.type !== 'erasure' && (await isTenantErased(row, taking))) return 'erased'
+    return await (WORK[row.type] as (row: Single, taking: Taking) => Promise<Outcome>)(row, taking)
+  } catch (error) {
+    if (error instanceof ErasedError) return 'erased'
+    throw error
+  }
+}
+
+async function isTenantErased(row: Single, { tenantErased, readAt }: Taking): Promise<boolean> {
+  const tenant = tenantOf(row)
+  return tenant !== null && (await tenantErased(tenant)) >= readAt
+}
+
+/** Each is there once, however often it is appended; of erased users none is. */
+async function applyLog<R extends { ts: number }>(
+  rows: readonly { record: R }[],
+  append: (records: R[]) => Promise<void>,
+  { oldest }: Taking,
+): Promise<Outcome[]> {
+  const young = rows.filter(({ record }) => record.ts >= oldest)
+  if (young.length > 0) await append(young.map(({ record }) => record))
+  return rows.map(({ record }) => (record.ts >= oldest ? 'restored' : 'over'))
+}
+
+const WORK: Omit<Work, LogType> = {
+  async secret({ secret }, { store }) {
+    return (await store.sharedSecret(secret)) === secret ? 'restored' : 'kept'
+  },
+
+  async erasure({ tenant, erasure }, { store }) {
+    const noted = await store.backup.noteErasures(tenant, [erasure])
+    return noted.length > 0 ? 'restored' : 'kept'
+  },
+
+  async key({ key }, { store }) {
+    const known = await store.findKey(key.hash)
+    if (!known) await store.createKey(key)
+    else if (key.revokedAt !== null && known.revokedAt === null) await store.revokeKey(key.id, key.revokedAt)
+    else return 'kept'
+    return 'restored'
+  },
+
+  async user({ tenant, user, ...row }, { store, readAt }) {
+    for (;;) {
+      const known = await store.loadUser(tenant, user)
+      const before = known && { stored: known, edges: await store.loadEdges(tenant, user) }
+      const next = before ? mergedUser(before, row) : row
+      if (!next) return 'kept'
+      if (await commit(store, tenant, user, before, next, readAt)) return 'restored'
+    }
+  },
+
+  async salt({ tenant, user, salt }, { store, readAt }) {
+    const known = await store.salt(tenant, user, salt, readAt)
+    return known.equals(salt) ? 'restored' : 'kept'
+  },
+
+  async conversation({ tenant, id, state, expiresAt }, { store, now }) {
+    if (expiresAt <= now) return 'over'
+    const known = await store.loadConversation(tenant, id)
+    if (known && known.ts >= state.ts) return 'kept'
+    await store.saveConversation(tenant, id, state, (expiresAt - now) / 1000)
+    return 'restored'
+  },
+
+  async response({ tenant, user, response, expiresAt }, { store, now }) {
+    if (expiresAt <= now) return 'over'
+    const [known] = await store.responses.load(tenant, user, [response.id])
+    if (known) return 'kept'
+    const options = { ttlMs: expiresAt - now, maxBytes: Number.MAX_SAFE_INTEGER }
+    return (await store.responses.save(tenant, user, response, options)) ? 'restored' : 'erased'
+  },
+
+  async evidence({ tenant, key, name, sums }, { store }) {
+    const known = (await store.loadEvidence(tenant, key)).get(name)
+    if (known && sizeOf(known) >= sizeOf(sums)) return 'kept'
+    if (known) await store.dropEvidence(tenant, key, [name])
+    await store.addEvidence(tenant, key, name, sums)
+    return 'restored'
+  },
+
+  async refusal({ tenant, refusal }, { store, now }) {
+    if (refusal.expiresAt <= now) return 'over'
+    await store.noteRefusals(tenant, [refusal])
+    return 'restored'
+  },
+
+  async mode({ tenant, mode }, { store }) {
+    if ((await store.loadMode(tenant)) !== null) return 'kept'
+    await store.saveMode(tenant, mode)
+    return 'restored'
+  },
+
+  async budget({ tenant, budget }, { store, now }) {
+    if (!isOpen(budget, now)) return 'over'
+    const [known] = await store.limits.look(tenant, [{ ...budget, max: 0 }])
+    if (known && known.used >= budget.amount) return 'kept'
+    await store.limits.restore(tenant, budget, budget.amount)
+    return 'restored'
+  },
+
+  async usage({ tenant, usage }, { store, readAt }) {
+    const { scope, id } = usage
+    if (scope === 'user' && (await store.backup.erasedAt(tenant, userHash(id))) >= readAt) return 'erased'
+    await store.backup.raiseUsage(tenant, [usage])
+    return 'restored'
+  },
+}
+
+/** False = somebody was quicker. Edge by edge: one that was interrupted is gone on with. @throws ErasedError */
+async function commit(
+  store: BackupStore,
+  tenant: string,
+  user: string,
+  before: WholeUser | null,
+  { stored, edges }: WholeUser,
+  readAt: number,
+): Promise<boolean> {
+  let revision = before?.stored.revision ?? 0
+  const there = new Map(before?.edges.map(({ id, seq }) => [id, seq]))
+  const missing = edges.filter(({ id, seq }) => there.get(id) !== seq)
+  for (const edge of missing.length > 0 ? missing : [undefined]) {
+    if (!(await store.commitUser(tenant, user, { ...stored, revision: ++revision }, edge, readAt))) return false
+  }
+  return true
+}
+
+/** How much was said: the last number is a day. */
+const sizeOf = (sums: Float32Array): number => sums.subarray(0, -1).reduce((sum, value) => sum + Math.abs(value), 0)

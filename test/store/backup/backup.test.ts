@@ -1,0 +1,335 @@
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import type { BackupStore } from '../../../src/store/backup/contract.ts'
+import { BackupError, readManifest, readWhole, rowsOf } from '../../../src/store/backup/manifest.ts'
+import { restoreBackup } from '../../../src/store/backup/restore.ts'
+import { comparable, encodeRow } from '../../../src/store/backup/rows.ts'
+import { compareWithStore } from '../../../src/store/backup/verify.ts'
+import { writeBackup } from '../../../src/store/backup/write.ts'
+import { openStore } from '../../../src/store/index.ts'
+import { type RedisCluster, type RedisServer, startRedis, startRedisCluster } from '../../support/redis.ts'
+import { all, anEdge, anInteraction, aReward, aUser } from '../records.ts'
+import { fill, MARK, ODD_USER, TENANTS, usedToday } from './filled.ts'
+
+const RETENTION = { retention_days: 90, command_timeout_ms: 5_000 }
+const OPTIONS = { retentionMs: 90 * 86_400_000 }
+
+let redis: RedisServer
+let other: RedisServer
+let cluster: RedisCluster
+let dir: string
+const open: BackupStore[] = []
+const opened = async (store: Promise<BackupStore>) => {
+  open.push(await store)
+  return store
+}
+
+beforeAll(async () => {
+  ;[redis, other, cluster] = await Promise.all([startRedis(), startRedis(), startRedisCluster()])
+})
+afterAll(() => Promise.all([redis.discard(), other.discard(), cluster.discard()]))
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'persona-router-backup-'))
+})
+afterEach(async () => {
+  await Promise.all(open.splice(0).map((store) => store.close()))
+  await Promise.all([redis, other, ...cluster.masters].map((server) => server.command('FLUSHALL')))
+  rmSync(dir, { recursive: true })
+})
+
+const sqlite = (name: string) =>
+  opened(openStore({ kind: 'sqlite', path: join(dir, `${name}.db`), retention_days: 90 }))
+const redisAt = (server: RedisServer) => opened(openStore({ kind: 'redis', url: server.url, ...RETENTION }))
+const inCluster = () => opened(openStore({ kind: 'redis', cluster: cluster.addresses, ...RETENTION }))
+const backupDir = () => join(dir, 'backup')
+
+/** All that is there, but for what counts from now on. */
+async function contents(store: BackupStore) {
+  const rows: string[] = []
+  for await (const page of store.backup.read('')) {
+    for (const row of page.rows) rows.push(comparable(row) ?? encodeRow(row))
+  }
+  return rows.sort()
+}
+
+const PLACES = {
+  'SQLite to SQLite': [() => sqlite('from'), () => sqlite('to')],
+  'SQLite to Redis': [() => sqlite('from'), () => redisAt(redis)],
+  'Redis to SQLite': [() => redisAt(redis), () => sqlite('to')],
+  'Redis to Redis': [() => redisAt(redis), () => redisAt(other)],
+  'Redis to a Cluster': [() => redisAt(redis), () => inCluster()],
+  'a Cluster to SQLite': [() => inCluster(), () => sqlite('to')],
+} as const
+
+describe.each(Object.entries(PLACES))('%s', (_, [openFrom, openTo]) => {
+  test('everything arrives, as it was; doing it again changes nothing', async () => {
+    const [from, to] = [await openFrom(), await openTo()]
+    await fill(from)
+    const before = await contents(from)
+    const manifest = await writeBackup(from, backupDir())
+    expect(rowsOf(manifest)).toEqual({
+      ...{ secret: 1, key: 4, user: 14, salt: 14, interaction: 72, reward: 42, conversation: 14, response: 14 },
+      ...{ evidence: 4, refusal: 2, mode: 2, usage: 18, budget: 2, erasure: 2 },
+    })
+    expect(manifest).toMatchObject({ tenants: TENANTS, has_secret: true, has_hashed_ids: true })
+
+    const outcomes = await restoreBackup(to, backupDir(), readWhole(backupDir()), OPTIONS)
+    expect(Object.values(outcomes).flatMap((counts) => Object.keys(counts))).toEqual(Array(14).fill('restored'))
+    expect(await contents(to)).toEqual(before)
+    for (const { rows, same, stored } of Object.values(await compareWithStore(to, backupDir(), manifest))) {
+      expect([same, stored]).toEqual([rows, rows])
+    }
+
+    const again = await restoreBackup(to, backupDir(), manifest, OPTIONS)
+    expect(again).toMatchObject({ user: { kept: 14 }, key: { kept: 4 }, evidence: { kept: 4 }, budget: { kept: 2 } })
+    expect(await contents(to)).toEqual(before)
+  })
+
+  test('what is looked up is found', async () => {
+    const [from, to] = [await openFrom(), await openTo()]
+    await fill(from)
+    await restoreBackup(to, backupDir(), await writeBackup(from, backupDir()), OPTIONS)
+    for (const tenant of TENANTS) {
+      expect(await to.findKey(`${tenant}2`.padEnd(64, '0'))).toMatchObject({ revokedAt: 1_700_000_000_500 })
+      expect((await to.loadUser(tenant, ODD_USER))?.preferences).toEqual({ deny: ['cheap'] })
+      expect(await to.loadEdges(tenant, 'u-5')).toEqual(await from.loadEdges(tenant, 'u-5'))
+      expect(await to.findInteraction(tenant, `${tenant}-3-1`)).toEqual(
+        await from.findInteraction(tenant, `${tenant}-3-1`),
+      )
+      expect(await to.findCompletions(tenant, `chatcmpl-${tenant}-3-1`)).toHaveLength(1)
+      expect(await to.loadConversation(tenant, 'turn-2')).toEqual(await from.loadConversation(tenant, 'turn-2'))
+      expect(await to.responses.findItems(tenant, 'u-2', ['msg-2'])).toEqual(['resp-2'])
+      expect((await to.responses.load(tenant, 'u-2', ['resp-2']))[0]?.body).toEqual(Buffer.from([0, 2, 255]))
+      expect(await usedToday(to, tenant)).toEqual(await usedToday(from, tenant))
+      const limit = { scope: 'user:u-1', what: 'nanoUsd', window: 'month', max: 1e12 } as const
+      expect((await to.limits.look(tenant, [limit]))[0]?.used).toBe(5_000_000)
+      expect(await to.backup.erasedAt(tenant, MARK)).toBe(await from.backup.erasedAt(tenant, MARK))
+      const texts = (await all(to.readInteractions({ tenant, user: 'u-1' }))).map(({ text }) => text)
+      expect(texts.filter((text) => text !== null)).toEqual(['what was asked'])
+    }
+    expect(await to.sharedSecret(null)).toBe('a-secret-of-the-store')
+  })
+
+  test('goes on wherever it was interrupted, with nothing left out', async () => {
+    const [from, to] = [await openFrom(), await openTo()]
+    await fill(from)
+    const before = await contents(from)
+    let interruptions = 0
+    for (;;) {
+      let pages = 0
+      const manifest = await writeBackup(from, backupDir(), {
+        partBytes: 1,
+        onProgress: () => {
+          if (++pages > 2 ** interruptions) throw new Error('interrupted')
+        },
+      }).catch((error: Error) => {
+        if (error.message !== 'interrupted') throw error
+        interruptions++
+        writeFileSync(join(backupDir(), 'part-999999.jsonl.zst.new'), 'half a part')
+        return null
+      })
+      if (manifest) break
+    }
+    expect(interruptions).toBeGreaterThan(1)
+    const manifest = readWhole(backupDir())
+    expect(readdirSync(backupDir()).sort()).toEqual(['manifest.json', ...manifest.parts.map(({ file }) => file)].sort())
+    let batches = 0
+    const interrupted = restoreBackup(to, backupDir(), manifest, {
+      ...OPTIONS,
+      onProgress: () => {
+        if (++batches > 5) throw new Error('interrupted')
+      },
+    })
+    await expect(interrupted).rejects.toThrow('interrupted')
+    await restoreBackup(to, backupDir(), manifest, OPTIONS)
+    expect(await contents(to)).toEqual(before)
+  })
+})
+
+describe('erasures', () => {
+  test.each(['SQLite', 'Redis'])('a user who was erased after the backup stays erased: %s', async (kind) => {
+    const store = await (kind === 'SQLite' ? sqlite('one') : redisAt(redis))
+    await fill(store)
+    const manifest = await writeBackup(store, backupDir())
+    await store.eraseUser('acme', 'u-3')
+    await store.eraseTenant('zeta')
+    // A tenant's mark takes the place of its users'.
+    const rest = async () => (await contents(store)).filter((row) => !row.includes('"erasure"'))
+    const left = await rest()
+    const outcomes = await restoreBackup(store, backupDir(), manifest, OPTIONS)
+    expect(outcomes.user?.erased).toBe(8)
+    expect(await store.loadUser('acme', 'u-3')).toBeNull()
+    expect(await store.listKeys('zeta')).toEqual([])
+    expect(await rest()).toEqual(left)
+  })
+
+  test.each(['SQLite', 'Redis'])(
+    'one who was erased while the backup was made does not come along: %s',
+    async (kind) => {
+      const [from, to] = [await sqlite('from'), await (kind === 'SQLite' ? sqlite('to') : redisAt(redis))]
+      await fill(from)
+      let isErased = false
+      const manifest = await writeBackup(from, backupDir(), {
+        onProgress({ type }) {
+          // After users have been read.
+          if (type !== 'mode' || isErased) return
+          isErased = true
+          void from.eraseUser('acme', 'u-3')
+        },
+      })
+      expect(isErased).toBe(true)
+      await restoreBackup(to, backupDir(), manifest, OPTIONS)
+      expect(await to.loadUser('acme', 'u-2')).not.toBeNull()
+      expect(await to.loadUser('acme', 'u-3')).toBeNull()
+      const ofThem = [...(await contents(to))].filter((row) => /"u-3"/.test(row) && /acme/.test(row))
+      expect(ofThem).toEqual([])
+    },
+  )
+
+  test('a second backup takes back whom the first one brought', async () => {
+    const [from, to] = [await sqlite('from'), await redisAt(redis)]
+    await fill(from)
+    await restoreBackup(to, backupDir(), await writeBackup(from, backupDir()), OPTIONS)
+    expect(await to.loadUser('acme', 'u-3')).not.toBeNull()
+    await from.eraseUser('acme', 'u-3')
+    await from.eraseTenant('zeta')
+    const second = join(dir, 'second')
+    await restoreBackup(to, second, await writeBackup(from, second), OPTIONS)
+    expect(await to.loadUser('acme', 'u-3')).toBeNull()
+    expect(await all(to.readInteractions({ tenant: 'acme', user: 'u-3' }))).toEqual([])
+    expect(await all(to.readInteractions({ tenant: 'zeta' }))).toEqual([])
+    expect((await to.listKeys('zeta')).every(({ revokedAt }) => revokedAt !== null)).toBe(true)
+    expect(await to.loadUser('acme', 'u-2')).not.toBeNull()
+  })
+})
+
+describe('a store that has gone on', () => {
+  test('of a user whom it knows, too, both histories stay, and what was stated', async () => {
+    const [from, to] = [await sqlite('from'), await redisAt(redis)]
+    const edge = (n: number) => anEdge({ id: `i-${n}:rating`, seq: n, ts: n, weight: 1 })
+    for (let n = 1; n <= 3; n++) {
+      const stored = aUser({ revision: n, rewards: n, preferences: { deny: ['cheap'] }, since: 1, updatedAt: 10 })
+      await from.commitUser('acme', 'ann', stored, edge(n))
+    }
+    await to.commitUser('acme', 'ann', aUser({ preferences: {}, since: 4, rewards: 1 }), { ...edge(4), seq: 1 })
+    const manifest = await writeBackup(from, backupDir())
+    for (const _ of [1, 2]) {
+      await restoreBackup(to, backupDir(), manifest, OPTIONS)
+      const edges = await to.loadEdges('acme', 'ann')
+      expect(edges.map(({ id }) => id)).toEqual([1, 2, 3, 4].map((n) => `i-${n}:rating`))
+      // Of no artifact: rebuilt from the edges when it is needed.
+      expect(await to.loadUser('acme', 'ann')).toMatchObject({
+        ...{ policy: '', rewards: 4, since: 1, preferences: { deny: ['cheap'] } },
+      })
+    }
+  })
+
+  test('newer knowledge of a user, revocations and spending stay', async () => {
+    const store = await redisAt(redis)
+    await fill(store)
+    const manifest = await writeBackup(store, backupDir())
+    const known = await store.loadUser('acme', 'u-2')
+    const next = aUser({ ...known, revision: (known?.revision ?? 0) + 1, preferences: {}, updatedAt: Date.now() })
+    await store.commitUser('acme', 'u-2', next, anEdge({ id: 'i-new:rating', seq: 9 }))
+    await store.revokeKey('acme-1', Date.now())
+    const limit = { scope: 'user:u-1', what: 'nanoUsd', window: 'month', max: 1e12 } as const
+    const amounts = { requests: 1, tokens: 2, nanoUsd: 2_000_000 }
+    await store.limits.reserve({ tenant: 'acme', id: 'r2', limits: [limit], amounts, ttlMs: 60_000 })
+    await store.addEvidence('acme', 'voices:2026.01.01-1', 'gpt-5#u1', Float32Array.of(1, -1, 0, 20_001))
+    const before = await contents(store)
+    await restoreBackup(store, backupDir(), manifest, OPTIONS)
+    expect(await contents(store)).toEqual(before)
+  })
+
+  test('is compared row by row', async () => {
+    const [from, to] = [await sqlite('from'), await redisAt(redis)]
+    await fill(from)
+    const manifest = await writeBackup(from, backupDir())
+    await restoreBackup(to, backupDir(), manifest, OPTIONS)
+    await to.appendInteractions([anInteraction()])
+    await to.saveMode('acme', 'assist')
+    const found = await compareWithStore(to, backupDir(), manifest)
+    expect(found.interaction).toEqual({ rows: 72, same: 72, stored: 73 })
+    expect(found.mode).toEqual({ rows: 2, same: 1, stored: 2 })
+  })
+})
+
+describe('traffic that goes on', () => {
+  test.each(['SQLite', 'Redis'])(
+    'all that was acknowledged before is there, nothing is torn apart: %s',
+    async (kind) => {
+      const [from, to] = [await (kind === 'SQLite' ? sqlite('from') : redisAt(redis)), await redisAt(other)]
+      let goesOn = true
+      let written = 0
+      const traffic = async (user: string) => {
+        for (let n = 1; goesOn; n++) {
+          const record = anInteraction({ id: `${user}-${n}`, user, tenant: 'acme' })
+          await from.appendInteractions([record])
+          await from.appendRewards([aReward({ interaction: record.id, user, tenant: 'acme' })])
+          const edge = anEdge({ id: `${user}-${n}:rating`, seq: n })
+          expect(await from.commitUser('acme', user, aUser({ revision: n, rewards: n }), edge)).toBe(true)
+          written++
+        }
+      }
+      const running = Array.from({ length: 8 }, (_, i) => traffic(`u-${i}`))
+      while (written < 200) await new Promise((resolve) => setTimeout(resolve, 5))
+      const before = await all(from.readRewards({ tenant: 'acme' }))
+      const manifest = await writeBackup(from, backupDir(), { partBytes: 50_000 })
+      goesOn = false
+      await Promise.all(running)
+      await restoreBackup(to, backupDir(), manifest, OPTIONS)
+      const idOf = ({ interaction }: { interaction: string }) => interaction
+      const rewards = (await all(to.readRewards({ tenant: 'acme' }))).map(idOf)
+      expect(before.map(idOf).filter((id) => !rewards.includes(id))).toEqual([])
+      const answers = new Set((await all(to.readInteractions({ tenant: 'acme' }))).map(({ id }) => id))
+      expect(rewards.filter((id) => !answers.has(id))).toEqual([])
+      for (let i = 0; i < 8; i++) {
+        const stored = await to.loadUser('acme', `u-${i}`)
+        const edges = await to.loadEdges('acme', `u-${i}`)
+        expect(edges).toHaveLength(Math.min(512, stored?.rewards ?? -1))
+        expect(edges.at(-1)?.seq).toBe(stored?.rewards)
+      }
+    },
+    60_000,
+  )
+})
+
+describe('what is no backup', () => {
+  test('is refused in words', async () => {
+    const store = await sqlite('from')
+    await fill(store, 1)
+    expect(() => readWhole(dir)).toThrow(/holds no backup/)
+    mkdirSync(join(dir, 'other'))
+    writeFileSync(join(dir, 'other', 'photo.jpg'), '')
+    await expect(writeBackup(store, join(dir, 'other'))).rejects.toThrow(/something else: photo.jpg/)
+    const manifest = await writeBackup(store, backupDir())
+    await expect(writeBackup(store, backupDir())).rejects.toThrow(/a whole backup already/)
+    expect(statSync(join(backupDir(), 'manifest.json')).mode & 0o077).toBe(0)
+    expect(statSync(join(backupDir(), manifest.parts[0]!.file)).mode & 0o077).toBe(0)
+
+    const file = join(backupDir(), manifest.parts[0]!.file)
+    const bytes = readFileSync(file)
+    bytes[bytes.length - 5] = (bytes[bytes.length - 5] ?? 0) ^ 1
+    writeFileSync(file, bytes)
+    await expect(restoreBackup(store, backupDir(), manifest, OPTIONS)).rejects.toThrow(/its hash is another/)
+    rmSync(file)
+    await expect(restoreBackup(store, backupDir(), manifest, OPTIONS)).rejects.toThrow(/is missing/)
+    writeFileSync(join(backupDir(), 'manifest.json'), '{"format":"persona-router-backup/2"}')
+    expect(() => readManifest(backupDir())).toThrow(BackupError)
+  })
+
+  test('one that was not finished is not restored, and not gone on with from another store', async () => {
+    const [one, another] = [await sqlite('one'), await redisAt(redis)]
+    await fill(one)
+    const failing = writeBackup(one, backupDir(), {
+      onProgress: () => {
+        throw new Error('interrupted')
+      },
+    })
+    await expect(failing).rejects.toThrow('interrupted')
+    expect(() => readWhole(backupDir())).toThrow(/was not finished/)
+    await expect(writeBackup(another, backupDir())).rejects.toThrow(/of another store/)
+  })
+})
