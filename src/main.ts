@@ -5,18 +5,13 @@ import { setFlagsFromString } from 'node:v8'
 import { printWelcome } from './cli/first-run.ts'
 import { loadConfig } from './config/load.ts'
 import type { Config } from './config/schema.ts'
-import { ConfigSource } from './config/source.ts'
 import { GatewayError } from './errors.ts'
-import { watchGauges } from './observability/gauges.ts'
 import { createLogger } from './observability/logger.ts'
 import { modelThread } from './routing/model/thread.ts'
+import { giveMemoryBack, whenIdle } from './runtime/idle.ts'
 import { watchFiles } from './runtime/watch.ts'
-import { createApp } from './server/app.ts'
-import { directly } from './server/direct.ts'
-import { closeAfterAnswers, createHttpServer, drainServer, useCertificate } from './server/http-server.ts'
 import { isFirst, isSupervisor, supervise } from './server/workers.ts'
 import type { Overrides, Services } from './services/contract.ts'
-import { closeServices, createServices } from './services.ts'
 
 /**
  * Reads the configuration, builds the services, listens; drains on SIGTERM and SIGINT.
@@ -31,6 +26,15 @@ export async function serve(configPath: string, overrides: Overrides = {}): Prom
   // V8 would allocate objects that it expects to live long in its old space. Dead there, they still keep alive the
   // objects that they refer to, here the next requests (docs/profile.md).
   setFlagsFromString('--no-allocation-site-pretenuring')
+
+  // Its thread reads and checks the artifact while this one reads the code.
+  modelThread.foresee(config.router.artifact, config.router.artifact_public_key ?? null)
+  const { ConfigSource } = await import('./config/source.ts')
+  const { closeServices, createServices } = await import('./services.ts')
+  const { createHttpServer, useCertificate } = await import('./server/http-server.ts')
+  const { createApp } = await import('./server/app.ts')
+  const { directly } = await import('./server/direct.ts')
+  const { watchGauges } = await import('./observability/gauges.ts')
 
   let ending = false
   const source = await ConfigSource.open(configPath, { config, files })
@@ -59,6 +63,7 @@ export async function serve(configPath: string, overrides: Overrides = {}): Prom
   log.info({ host: config.server.host, port, ...services.policies.status() }, 'listening')
   // Now, not at the exit: a process that is killed has no exit.
   flushCompileCache()
+  whenIdle(services.requests, giveMemoryBack)
   if (isFirst()) {
     const key = await services.firstKey.show(services.store, config).catch(() => null)
     printWelcome({ server: config.server, port, key, snapshot: services.snapshot() })
@@ -89,6 +94,7 @@ const CUT_GRACE_MS = 1_000
 
 /** Lets answers in work end, and cuts those that are left at the deadline. */
 async function drain({ requests, snapshot }: Services, server: Server, signal: NodeJS.Signals): Promise<void> {
+  const { closeAfterAnswers, drainServer } = await import('./server/http-server.ts')
   const { drain_delay_ms, drain_timeout_ms } = snapshot().config.server
   closeAfterAnswers(server)
   requests.drain()

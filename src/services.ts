@@ -99,6 +99,7 @@ export async function createServices(source: ConfigSource, log: Logger, override
       tenants: config.tenants,
       openEmbedder: (artifact) => openEmbedder(config.router.embedder, artifact),
       loadEvidence: (tenant, policy) => store.loadEvidence(tenant, policy),
+      candidatesOf: (tenant) => snapshot().tenants.get(tenant)?.candidates ?? snapshot().candidates,
       log,
       onLoad: (result, reason) => {
         metrics.artifactLoads.inc({ result })

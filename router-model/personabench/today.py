@@ -5,6 +5,7 @@ The data are read from a folder that the command names; where a source states no
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -19,7 +20,8 @@ from rich.table import Table
 from scipy.stats import rankdata
 
 from router_model.data.ability import thinks
-from router_model.data.cards import Card, card_for, card_matrix, code_matrix, price_matrix
+from router_model.data.cards import Card, card_for, card_matrix, price_matrix
+from router_model.data.codes import code_matrix
 from router_model.data.pools import DataError, Pool, sparse_pool
 from router_model.embedding.static import StaticEmbedder
 from router_model.export.artifact import Artifact, read_manifest
@@ -29,7 +31,9 @@ Ints = NDArray[np.int64]
 
 POOLS = "mcpmark,zoonk,bfcl,mmlu_pro,can_ai_code"
 DRAWS = 1000
+HALVES = 100  # ways of dealing the queries into two
 FEWEST = 20  # queries of an LLM, for what is said of it over queries
+JUDGED = ("swe-bench", "swebench_pro")  # tasks of the sets without texts
 # Instances without texts: questions of that kind stand in, so that only the order over LLMs can be judged.
 STAND_INS = {"openhands_index": ("real_coding", "agentic"), "swebench_pro": ("real_coding", "agentic")}
 
@@ -44,6 +48,9 @@ class Found:
     spearman: float
     low: float
     high: float
+    half: float
+    """Of the LLMs' real means on one half of the queries with those on the other: more than that nobody can be asked
+    for on so few queries of such a kind."""
     by_price: float
     spread: float
     slope: float
@@ -75,8 +82,8 @@ class CardsOnly:
         inputs = {
             "card": card_matrix(cards, m.card_features, m.ability, m.verbosity),
             "text": self.embedder.embed([card.text for card in cards]),
-            "provider_code": code_matrix([card.vendor for card in cards], m.dims.P),
-            "name_code": code_matrix([card.name for card in cards], m.dims.C),
+            "provider_code": code_matrix([card.vendor for card in cards], m.dims.P, m.codes),
+            "name_code": code_matrix([card.name for card in cards], m.dims.C, m.codes),
             "price": price_matrix(cards),
             "evidence": np.zeros((len(cards), m.dims.V), dtype=np.float32),
         }
@@ -114,6 +121,22 @@ def spearman_interval(x: Floats, y: Floats, seed: int = 0) -> tuple[float, float
     drawn = [spearman(x[i], y[i]) for i in rng.integers(0, len(x), (DRAWS, len(x)))]
     low, high = np.nanpercentile(drawn, [2.5, 97.5])
     return float(low), float(high)
+
+
+def half_against_half(quality: Floats, seed: int = 0) -> float:
+    """Mean rank correlation over LLMs of real means on one half of the queries and on the other: quality [Q, M], NaN
+    where an LLM was not asked. Of a sparse set relative to those who answered the same queries.
+    """
+    rng = np.random.default_rng(seed)
+    asked = np.isfinite(quality)
+    left = quality if asked.all() else quality - np.nanmean(quality, 1, keepdims=True)
+    found = []
+    for _ in range(HALVES):
+        first = rng.permutation(len(left)) < len(left) // 2
+        both = asked[first].any(0) & asked[~first].any(0)
+        means = [np.nanmean(left[half][:, both], 0) for half in (first, ~first)]
+        found.append(spearman(*means))
+    return float(np.nanmean(found)) if np.isfinite(found).any() else float("nan")
 
 
 def auc(score: Floats, good: NDArray[np.bool_]) -> float:
@@ -155,6 +178,7 @@ def judge(router: CardsOnly, pool: Pool, raw: dict[str, Any]) -> Found:
         spearman=spearman(predicted, real),
         low=low,
         high=high,
+        half=half_against_half(pool.quality[:, enough]),
         by_price=spearman(price[priced], real[priced]),
         spread=float(predicted.std() / real.std()),
         slope=slope,
@@ -214,12 +238,13 @@ def choices(router: CardsOnly, pool: Pool, quality: Floats) -> tuple[float, floa
 def order_only(router: CardsOnly, name: str, folder: Path, stand_ins: Sequence[str]) -> Found:
     """A set without texts: predictions on stand-ins against the LLMs' real means."""
     entries = json.loads((folder / "llms.json").read_text(encoding="utf-8"))
-    cards, real = [], []
+    cards, real, names = [], [], []
     for row in entries:
         score = row.get("benchmark_scores", {}).get("swe-bench", {}).get("score", row.get("mean_score"))
         if score is not None and (row.get("model") or "benchmark_scores" in row):
             cards.append(card_for(row))
             real.append(float(score) / (100.0 if score > 1 else 1.0))
+            names.append(str(row["name"]))
     prompt = np.array([max(1.0, len(text) / 4) for text in stand_ins], dtype=np.float32)
     predicted = router.predict(cards, stand_ins, prompt, 0.0)["quality"].mean(0)
     truth = np.array(real, dtype=np.float32)
@@ -227,7 +252,8 @@ def order_only(router: CardsOnly, name: str, folder: Path, stand_ins: Sequence[s
     price = np.array([card.output_price or np.nan for card in cards])
     known = np.isfinite(price)
     return Found(
-        name, len(cards), 0, spearman(predicted, truth), low, high, spearman(price[known], truth[known]),
+        name, len(cards), 0, spearman(predicted, truth), low, high, half_against_half(_scores(folder, names)),
+        spearman(price[known], truth[known]),
         float(predicted.std() / truth.std()), float(np.polyfit(predicted, truth, 1)[0]),
         *(float("nan"),) * 4, float(truth.max()), float(truth[int(predicted.argmax())]), float(truth.mean()),
         float("nan"),
@@ -254,7 +280,7 @@ def verbosity(router: CardsOnly, folder: Path, measured: bool) -> Found:
     price = np.array([card.output_price or np.nan for card in cards])
     return Found(
         "bullshit_v2" + ("" if measured else ", lengths not known"), len(cards), len(rows),
-        spearman(quality[known], truth[known]), low, high, spearman(price[known], truth[known]),
+        spearman(quality[known], truth[known]), low, high, float("nan"), spearman(price[known], truth[known]),
         float(quality[known].std() / truth[known].std()), float(np.polyfit(quality[known], truth[known], 1)[0]),
         float("nan"), _median(ratio[thinking]), _median(ratio[~thinking]), float(np.mean((ratio > 0.5) & (ratio < 2))),
         *(float("nan"),) * 4,
@@ -303,11 +329,19 @@ def _judge_set(router: CardsOnly, name: str, data: Path, taught: set[str], folds
         pool = pool.select_queries(kept)
     raw = {}
     if name == "mcpmark":
-        import gzip
-
         with gzip.open(data / name / "queries.jsonl.gz", "rt", encoding="utf-8") as lines:
             raw = {row["id"]: row for row in map(json.loads, lines)}
     return judge(router, pool, raw)
+
+
+def _scores(folder: Path, names: Sequence[str]) -> Floats:
+    """[Q, M] of a set without texts."""
+    rows = []
+    for path in sorted(folder.glob("*.jsonl.gz")):
+        with gzip.open(path, "rt", encoding="utf-8") as lines:
+            rows += [row["scores"] for row in map(json.loads, lines) if row["task"] in JUDGED]
+    score = lambda row, name: float(np.mean(row[name])) if name in row else float("nan")  # noqa: E731
+    return np.array([[score(row, name) for name in names] for row in rows if row], dtype=np.float32)
 
 
 def _texts(data: Path, name: str) -> list[str]:
@@ -318,8 +352,9 @@ def _texts(data: Path, name: str) -> list[str]:
 
 def _table(title: str, found: Sequence[Found]) -> Table:
     table = Table(title=f"Today's LLMs by card alone: {title}")
-    heads = ("set", "LLMs", "rho over LLMs", "by price", "spread", "slope", "AUC", "tokens, thinking / plain",
-             "dollars within 2 x", "best / by quality / random", "worst weight")  # fmt: skip
+    heads = ("set", "LLMs", "rho over LLMs", "half against half", "by price", "spread", "slope", "AUC",
+             "tokens, thinking / plain", "dollars within 2 x", "best / by quality / random",
+             "worst weight")  # fmt: skip
     for head in heads:
         table.add_column(head)
     for one in found:
@@ -327,6 +362,7 @@ def _table(title: str, found: Sequence[Found]) -> Table:
             one.data,
             str(one.llms),
             f"{one.spearman:.2f} [{one.low:.2f}, {one.high:.2f}]",
+            f"{one.half:.2f}",
             f"{one.by_price:.2f}",
             f"{one.spread:.2f}",
             f"{one.slope:.2f}",

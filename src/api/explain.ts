@@ -54,7 +54,7 @@ function isForMessages(body: Record<string, unknown>): boolean {
   return listOf(body.messages).some(({ content }) => listOf(content).some(({ type }) => BLOCKS.has(String(type))))
 }
 
-function explanationOf({ selection, scores, version, fallback, profile, conversation }: Decision) {
+function explanationOf({ selection, scores, version, fallback, profile, conversation, caution }: Decision) {
   const propensity = new Map(
     selection.scored.map(({ candidate }, index) => [candidate.name, selection.propensities[index]]),
   )
@@ -66,14 +66,16 @@ function explanationOf({ selection, scores, version, fallback, profile, conversa
     reason: selection.reason,
     detail: fallback ?? selection.detail,
     policy: version,
+    caution,
     user: { rewards: profile.rewards, preferences: profile.preferences, degraded: profile.degraded },
     conversation: conversation && { candidate: conversation.candidate, messages: conversation.messages },
     candidates: scores
-      .map(({ candidate, mean, std, parts, quality, completionTokens, costUsd }) => ({
+      .map(({ candidate, mean, std, apart, parts, quality, completionTokens, costUsd }) => ({
         name: candidate.name,
         provider: candidate.provider,
         mean: byGraph ? mean : null,
         std: byGraph ? std : null,
+        apart: byGraph ? (apart ?? null) : null,
         parts: byGraph ? parts : null,
         quality: byGraph ? quality : null,
         completion_tokens: completionTokens,

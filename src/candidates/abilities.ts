@@ -6,6 +6,7 @@ const tableSchema = z.object({
     z.string(),
     z.object({
       names: z.array(z.string()).default([]),
+      thinks: z.boolean().optional(),
       ability: z.number(),
       ability_sd: z.number().positive(),
       aspects: z.record(z.string(), z.number()).default({}),
@@ -16,6 +17,8 @@ const tableSchema = z.object({
 
 /** What is publicly known of a model, beyond its price. */
 export interface KnownModel {
+  /** Whether it thinks where a request says nothing of it; undefined = as its maker's others. */
+  thinks?: boolean
   ability: { mean: number; sd: number; aspects: Readonly<Record<string, number>> }
   /** Measured tokens of a short reply by effort; `none` = without thinking. */
   verbosity: Readonly<Record<string, number>>
@@ -33,9 +36,9 @@ export function knownModel(model: string): KnownModel | undefined {
 function readTable(): ReadonlyMap<string, KnownModel> {
   const { models } = tableSchema.parse(JSON.parse(readFileSync(TABLE, 'utf8')))
   const found = new Map<string, KnownModel>()
-  for (const [key, { names, ability, ability_sd: sd, aspects, verbosity }] of Object.entries(models)) {
-    for (const name of [key, ...names])
-      found.set(plainName(name), { ability: { mean: ability, sd, aspects }, verbosity })
+  for (const [key, { names, thinks, ability, ability_sd: sd, aspects, verbosity }] of Object.entries(models)) {
+    const known = { ability: { mean: ability, sd, aspects }, verbosity, ...(thinks !== undefined && { thinks }) }
+    for (const name of [key, ...names]) found.set(plainName(name), known)
   }
   return found
 }

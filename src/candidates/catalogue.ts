@@ -96,8 +96,9 @@ function arm(entry: CandidateConfig, model: string): Pick<Candidate, 'thinking' 
   const { reasoning_effort: asked, thinking: budget } = entry.defaults ?? {}
   const effort = entry.effort ?? (typeof asked === 'string' ? asked : undefined)
   const type = (budget as { type?: unknown } | undefined)?.type
-  const thinking = entry.thinking ?? (type === 'enabled' ? true : type === 'disabled' ? false : undefined)
   const known = knownModel(entry.known_as ?? model) ?? knownModel(entry.name)
+  const stated = entry.thinking ?? (type === 'enabled' ? true : type === 'disabled' ? false : undefined)
+  const thinking = stated ?? (effort === undefined ? known?.thinks : undefined)
   const verbosity = entry.verbosity === undefined ? known?.verbosity : { [effort ?? 'default']: entry.verbosity }
   return {
     ...(thinking !== undefined && { thinking }),

@@ -3,7 +3,7 @@ import { messageFor } from './fail.ts'
 import { createProgram } from './program.ts'
 
 // Loading undici takes a while.
-if (hasProxy()) (await import('../runtime/dispatcher.ts')).proxyFetch()
+if (hasProxy()) await (await import('../runtime/dispatcher.ts')).proxyFetch()
 
 try {
   await createProgram(async (configPath) => (await import('../main.ts')).serve(configPath)).parseAsync()

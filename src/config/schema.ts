@@ -214,6 +214,11 @@ const routerSchema = z.strictObject({
    */
   caution: z.number().nonnegative().max(4).default(0.15),
   /**
+   * Be as cautious with each user as it takes for them to gain over everybody's favourite with a probability of 1 less
+   * this; `caution` is the least. Left out: `caution` for all.
+   */
+  risk: z.number().gt(0).max(0.5).optional(),
+  /**
    * Inverse gap weighting with gamma = (base + per_reward x rewards of the user) x candidates; more = greedier. The
    * expected loss by exploring is below 1 / (base + per_reward x rewards) a request, on the scale of rewards (-1 to 1).
    * Defaults: see test/bench/explore.ts.

@@ -8,6 +8,7 @@ export interface VectorTable {
 
 const LANES = 0x00ff00ff
 const BIAS = 128
+const SIGNS = 0x80808080
 /** Rows that a 16-bit lane can add up: 257 x 255 = 65,535. */
 const BLOCK = 256
 
@@ -23,6 +24,7 @@ export class VectorSum {
   readonly #odd: Int32Array
   readonly #sums: Int32Array
 
+  /** @param rows not to be used afterwards */
   constructor(rows: Int8Array, columns: number) {
     this.#columns = columns
     this.#wordsPerRow = Math.ceil(columns / 4)
@@ -90,14 +92,22 @@ export class VectorSum {
   }
 }
 
+/** Bytes of four columns in a word. Where no row ends within a word, in the place of the rows themselves. */
 function packed(rows: Int8Array, columns: number, wordsPerRow: number): Int32Array {
-  const count = rows.length / columns
-  const words = new Int32Array(count * wordsPerRow)
-  for (let row = 0; row < count; row++) {
-    for (let column = 0; column < columns; column++) {
-      const byte = rows[row * columns + column]! + BIAS
-      words[row * wordsPerRow + (column >> 2)]! |= byte << (8 * (column & 3))
-    }
-  }
+  const isWhole = columns % 4 === 0 && rows.byteOffset % 4 === 0
+  const words = isWhole
+    ? new Int32Array(rows.buffer, rows.byteOffset, rows.length / 4)
+    : spread(rows, columns, wordsPerRow)
+  // The sign's bit is worth the bias.
+  for (let i = 0; i < words.length; i++) words[i] = words[i]! ^ SIGNS
   return words
+}
+
+function spread(rows: Int8Array, columns: number, wordsPerRow: number): Int32Array {
+  const count = rows.length / columns
+  const bytes = new Int8Array(4 * count * wordsPerRow)
+  for (let row = 0; row < count; row++) {
+    bytes.set(rows.subarray(row * columns, (row + 1) * columns), 4 * row * wordsPerRow)
+  }
+  return new Int32Array(bytes.buffer)
 }

@@ -1,5 +1,4 @@
 import type { Candidate } from '../candidates/candidate.ts'
-import { code } from '../routing/choose/card.ts'
 import type { Policy } from '../routing/policy.ts'
 import { Tensor } from '../runtime/onnxruntime.ts'
 import type { StoredEdge } from '../store/store.ts'
@@ -55,8 +54,9 @@ export async function tastesOf(
   const of = new Belief(taste as Float32Array, covariance as Float32Array, dims.D)
   const named = manifest.tastes.map((name, i) => [name, { ...of.worth([[i, 1]]), usual: taste[dims.D + i] as number }])
   const start = manifest.tastes.length
-  const maker = ({ vendor }: Candidate) => terms(code(vendor, dims.P), start)
-  const model = ({ name }: Candidate) => terms(code(name, dims.C), start + dims.P)
+  const codes = (candidate: Candidate) => policy.router.llms.codesOf(tenant, candidate)
+  const maker = (candidate: Candidate) => terms(codes(candidate).provider, start)
+  const model = (candidate: Candidate) => terms(codes(candidate).name, start + dims.P)
   const known = new Map(candidates.map((candidate) => [candidate.vendor, candidate]))
   return {
     worth: Object.fromEntries(named),

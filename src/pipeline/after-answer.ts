@@ -113,6 +113,7 @@ async function recordWithShadow(deps: AfterAnswerDeps, { record, call, decision 
     },
     model.candidates,
     shadow.input,
+    shadow.rule,
   )
   await deps.recorder.interaction(preferred ? { ...record, shadow: preferred } : record)
 }

@@ -92,6 +92,8 @@ async function withUser(found: Caller | Promise<Caller>, user: () => Promise<str
 export class RequestContexts {
   /** Whether the process is about to end. */
   isDraining = false
+  /** How many began so far. */
+  begun = 0
   readonly #open = new EphemeralMap<Pick<RequestContext, 'outgoing' | 'snapshot'> & { controller: AbortController }>()
   readonly #waiting = new Map<Snapshot, () => void>()
   readonly #held: HeldBytes
@@ -107,6 +109,7 @@ export class RequestContexts {
   }
 
   begin(incoming: IncomingMessage, outgoing: ServerResponse, caller: Caller, snapshot: Snapshot): RequestContext {
+    this.begun++
     const controller = new AbortController()
     const ts = Date.now()
     const requestId = this.#ids.next(caller.tenant, ts)

@@ -1,5 +1,6 @@
 import type { Candidate } from '../candidates/candidate.ts'
 import type { UserIds } from '../candidates/tenants.ts'
+import type { RouterConfig } from '../config/schema.ts'
 import { queryText } from '../embedding/query-text.ts'
 import { GatewayError } from '../errors.ts'
 import type { UserProfile } from '../learning/profile.ts'
@@ -16,7 +17,7 @@ import { type ChooseInput, type Limits, NoCandidateError, type Selection } from 
 import { draw } from '../routing/choose/draw.ts'
 import { choosePreferring } from '../routing/choose/prefer.ts'
 import type { Policies, PolicySnapshot } from '../routing/policies/policies.ts'
-import type { Policy } from '../routing/policy.ts'
+import { cautionFor, type Policy } from '../routing/policy.ts'
 import { type CandidateScore, type RouteQuery, RouterError } from '../routing/router.ts'
 import type { Gains } from '../routing/safety/gains.ts'
 import type { Modes } from '../routing/safety/modes.ts'
@@ -43,6 +44,8 @@ export interface Decision {
   /** What the choice is compared with; null where no baseline is configured, or a candidate was asked for by name. */
   baseline: Baseline | null
   conversation: ConversationState | null
+  /** Deviations of the difference to everybody's favourite that a candidate had to be better by. */
+  caution: number
   /** The text that was embedded. */
   text: string
   embedding: Float32Array | null
@@ -55,6 +58,8 @@ export interface Decision {
     policy: Policy
     input: Omit<ChooseInput, 'scores' | 'by' | 'rewards' | 'baseline'>
     costWeight: number | undefined
+    /** `router.caution` and `router.risk`. */
+    rule: Pick<RouterConfig, 'caution' | 'risk'>
   } | null
 }
 
@@ -111,6 +116,9 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
 
   const scores = scoresOf(scored.scores, model.candidates)
   if (model.explicit && scores[0]) refuseStated(scores[0], stated)
+  const { router } = snapshot.config
+  const isRisky = router.risk !== undefined && scored.fallback === null && costWeight === undefined && !model.explicit
+  const caution = policy && isRisky ? await cautionFor(policy, router, query, tenant.candidates) : router.caution
   const limits: Limits = {
     needs: request.needs,
     promptTokens: request.promptTokens,
@@ -124,20 +132,18 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
     const input = {
       limits,
       explicit: model.explicit ? (model.candidates[0]?.name ?? null) : null,
-      explore: snapshot.config.router.explore && tenant.config.explore && knobs.explore && stated.explore !== false,
+      explore: router.explore && tenant.config.explore && knobs.explore && stated.explore !== false,
       previous: conversation && {
         candidate: conversation.candidate,
         toolLoop: turn.toolLoop,
         promptTokens: stillCached(conversation, ts) ? conversation.promptTokens : 0,
       },
-      policy: snapshot.config.router,
-      random: draw(snapshot.config.router.exploration_seed, tenant.name, user, text, profile.rewards),
+      policy: { gamma: router.gamma, sticky: router.sticky, caution },
+      random: draw(router.exploration_seed, tenant.name, user, text, profile.rewards),
     }
     const by = scored.fallback === null ? 'graph' : 'fallback'
     const { rewards } = profile
-    const baseline = model.explicit
-      ? null
-      : baselineOf(snapshot.config.router, deps, { tenant, user, rewards, policy: scored.version })
+    const baseline = model.explicit ? null : baselineOf(router, deps, { tenant, user, rewards, policy: scored.version })
     const selection = choosePreferring(request.prefers, {
       ...input,
       scores,
@@ -154,11 +160,12 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
       profile,
       baseline,
       conversation,
+      caution,
       text,
       embedding: embedded.vector,
       reading: scored.scores[0]?.reading ?? null,
       vector: seal && sealed(seal, policy, embedded.vector),
-      shadow: serving.shadow && { policy: serving.shadow, input, costWeight },
+      shadow: serving.shadow && { policy: serving.shadow, input, costWeight, rule: router },
     }
   } catch (error) {
     if (error instanceof NoCandidateError) throw noCandidate(error)

@@ -141,6 +141,7 @@ export function givenModel(candidate: Candidate): Decision {
     fallback: 'unrouted',
     profile: NEW_USER,
     conversation: null,
+    caution: 0,
     text: '',
     embedding: null,
     reading: null,

@@ -1,4 +1,7 @@
+import type { Candidate } from '../candidates/candidate.ts'
+import type { RouterConfig } from '../config/schema.ts'
 import type { Embedder } from '../embedding/embedder.ts'
+import { FAVOURITE_ONLY } from './choose/safe-caution.ts'
 import type { GraphRouter } from './model/graph-router.ts'
 
 /**
@@ -11,4 +14,18 @@ export interface Policy {
   readonly router: GraphRouter
   /** The one that the artifact was trained with: queries and cards must be read by no other. */
   readonly embedder: Embedder
+}
+
+/**
+ * The configured caution, or what `router.risk` makes of it for this user. Never fails: where it can't be told,
+ * everybody's favourite answers.
+ */
+export async function cautionFor(
+  { router }: Policy,
+  { caution, risk }: Pick<RouterConfig, 'caution' | 'risk'>,
+  user: { tenant: string; state: Float32Array | null },
+  candidates: readonly Candidate[],
+): Promise<number> {
+  if (risk === undefined) return caution
+  return router.cautionOf(user, candidates, { caution, risk }).catch(() => FAVOURITE_ONLY)
 }

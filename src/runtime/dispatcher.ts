@@ -1,4 +1,5 @@
-import { Agent, buildConnector, type Dispatcher, Pool, ProxyAgent, setGlobalDispatcher } from 'undici'
+import { createRequire } from 'node:module'
+import type { buildConnector as Connectors, Dispatcher } from 'undici'
 import { proxyFor } from './proxy.ts'
 import type { TlsMaterial } from './tls.ts'
 
@@ -14,8 +15,17 @@ export interface DispatcherOptions {
   /** Of an answer's body; unlimited where left out. */
   maxResponseBytes?: number
   /** Wraps whatever opens a connection to the server, or through a proxy to it. */
-  connect?: (connector: buildConnector.connector) => buildConnector.connector
+  connect?: (connector: Connectors.connector) => Connectors.connector
 }
+
+type Undici = typeof import('undici')
+
+/** Parts of undici: all of it (fetch, web sockets, mocks) takes 50 ms and 12 MB more of every start. */
+const part = createRequire(import.meta.url)
+const Pool: Undici['Pool'] = part('undici/lib/dispatcher/pool.js')
+const buildConnector: Undici['buildConnector'] = part('undici/lib/core/connect.js')
+// As its index does: `request` and the like.
+Object.assign(part('undici/lib/dispatcher/dispatcher.js').prototype, part('undici/lib/api/index.js'))
 
 /** Sockets are given up before the usual server limits (60 s and more), so that resets on reuse are rare. */
 const KEEP_ALIVE_MS = 30_000
@@ -37,20 +47,22 @@ export function openDispatcher(options: DispatcherOptions): Dispatcher {
   }
   const toServer = { timeout: connectTimeoutMs, autoSelectFamily: true, allowH2: http2, ...tls }
   if (proxy === null) return new Pool(origin, { ...pool, connect: connect(buildConnector(toServer)) })
+  const ProxyAgent: Undici['ProxyAgent'] = part('undici/lib/dispatcher/proxy-agent.js')
   return new ProxyAgent({
     uri: proxy,
     requestTls: toServer,
     proxyTls: { timeout: connectTimeoutMs, autoSelectFamily: true, allowH2: false },
     // A proxy that takes the connection, and does not answer to CONNECT.
-    clientFactory: (to: URL, { connect: toProxy }: { connect: buildConnector.connector }) =>
+    clientFactory: (to: URL, { connect: toProxy }: { connect: Connectors.connector }) =>
       new Pool(to, { connect: toProxy, headersTimeout: connectTimeoutMs }),
-    factory: (to: string, { connect: through }: { connect: buildConnector.connector }) =>
+    factory: (to: string, { connect: through }: { connect: Connectors.connector }) =>
       new Pool(to, { ...pool, connect: connect(through) }),
-  } as unknown as ProxyAgent.Options)
+  } as unknown as ConstructorParameters<Undici['ProxyAgent']>[0])
 }
 
 /** Sends what uses Node's `fetch` (keys of token issuers, the command line) by the environment's proxies, if any. */
-export function proxyFetch(env: NodeJS.ProcessEnv = process.env): void {
+export async function proxyFetch(env: NodeJS.ProcessEnv = process.env): Promise<void> {
+  const { Agent, setGlobalDispatcher } = await import('undici')
   setGlobalDispatcher(
     new Agent({
       factory: (origin) => {

@@ -1,24 +1,21 @@
 import type { HttpBindings } from '@hono/node-server'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { type Context, Hono } from 'hono'
-import { type AdminDeps, admin } from '../api/admin.ts'
+import type { AdminDeps } from '../api/admin.ts'
 import { type AnswerDeps, answerBy } from '../api/chat-completions.ts'
 import { completionsEndpoint } from '../api/completions.ts'
 import { embed } from '../api/embeddings.ts'
 import { explain } from '../api/explain.ts'
 import { type FeedbackDeps, takeFeedback } from '../api/feedback.ts'
-import { askForFeedback, takePageFeedback } from '../api/feedback-page.ts'
 import { type ReadinessDeps, readiness } from '../api/health.ts'
 import { countTokens, messagesEndpoint, tellRequestId } from '../api/messages.ts'
 import { findModel, listModels } from '../api/models.ts'
-import { passThrough } from '../api/passthrough/pass.ts'
 import { isPassedThrough } from '../api/passthrough/target.ts'
 import { deleteProfile, getProfile, setProfile } from '../api/profiles.ts'
 import { responsesEndpoint } from '../api/responses/endpoint.ts'
 import { keptResponses } from '../api/responses/routes.ts'
 import { UnreadableThoughts } from '../api/responses/unreadable.ts'
 import { usage } from '../api/usage.ts'
-import { consoleRoutes } from '../console/routes.ts'
 import { GatewayError } from '../errors.ts'
 import { errorBody } from '../openai/error.ts'
 import { requireScope } from '../pipeline/authenticate.ts'
@@ -35,6 +32,12 @@ import type { Siblings } from './workers.ts'
 interface Env {
   Bindings: HttpBindings
   Variables: { context: RequestContext }
+}
+
+/** What a route has of its request when it fails: below `/v1` also a context. */
+interface Failing {
+  req: { path: string }
+  var: { context?: RequestContext }
 }
 
 /** The parts that routes use, all routes together. */
@@ -95,8 +98,9 @@ export function createApp(deps: AppDeps): Hono<Env> {
   app.put('/v1/users/:id/profile', async (c) => json(c, await setProfile(deps, c.var.context, c.req.param('id'))))
   app.delete('/v1/users/:id/profile', async (c) => json(c, await deleteProfile(deps, c.var.context, c.req.param('id'))))
 
-  app.get('/rate/:token', (c) => askForFeedback(deps, c.req.param('token')))
-  app.post('/rate/:token', (c) => takePageFeedback(deps, c.req.param('token'), c.env))
+  const page = () => import('../api/feedback-page.ts')
+  app.get('/rate/:token', async (c) => (await page()).askForFeedback(deps, c.req.param('token')))
+  app.post('/rate/:token', async (c) => (await page()).takePageFeedback(deps, c.req.param('token'), c.env))
 
   app.get('/healthz', (c) => c.json({ status: 'ok' }))
   app.get('/readyz', async (c) => {
@@ -109,29 +113,45 @@ export function createApp(deps: AppDeps): Hono<Env> {
     const text = (await deps.siblings.metrics()) ?? (await registry.metrics())
     return c.body(text, 200, { 'content-type': registry.contentType })
   })
-  app.route('/admin', admin(deps))
-  app.route(
-    '/console',
-    consoleRoutes(deps, {
+  onDemand('/admin', async () => (await import('../api/admin.ts')).admin(deps))
+  onDemand('/console', async () =>
+    (await import('../console/routes.ts')).consoleRoutes(deps, {
       responses: endpoints['/v1/responses'],
       answer: (context) => answerOnNode(deps, context, errorBody, () => answerBy(chatEndpoint, deps, context)),
     }),
   )
 
-  app.all('/v1/*', (c, next) =>
-    isPassedThrough(c.var.context) ? onNode(c, () => passThrough(deps, c.var.context)) : next(),
-  )
+  app.all('/v1/*', (c, next) => (isPassedThrough(c.var.context) ? onNode(c, () => pass(c.var.context)) : next()))
   app.notFound((c) => failed(c, unknownRoute(c.req.method, c.req.path)))
   app.onError((error, c) => failed(c, error))
   return app
+
+  async function pass(context: RequestContext): Promise<void> {
+    await (await import('../api/passthrough/pass.ts')).passThrough(deps, context)
+  }
+
+  /** Routes that a gateway may never be asked for: loaded with the first request below their path. */
+  function onDemand<E extends { Bindings: HttpBindings }>(path: string, load: () => Promise<Hono<E>>): void {
+    let loading: Promise<Hono<Env>> | undefined
+    const answer = async (c: Context<Env>) => {
+      loading ??= load().then((routes) => {
+        const alone = new Hono<Env>().route(path, routes)
+        alone.notFound((inner) => failed(inner, unknownRoute(inner.req.method, inner.req.path)))
+        return alone.onError((error, inner) => failed(inner, error))
+      })
+      return (await loading).fetch(c.req.raw, c.env)
+    }
+    app.all(path, answer)
+    app.all(`${path}/*`, answer)
+  }
 
   async function onNode(c: Context<Env>, answer: () => Promise<void>): Promise<Response> {
     await answerOnNode(deps, c.var.context, errorBody, answer)
     return RESPONSE_ALREADY_SENT
   }
 
-  function failed(c: Context<Env>, error: unknown): Response {
-    return errorResponse(report(deps, error, c.var.context?.requestId, errorShapeOf(c.req.path, endpoints)))
+  function failed({ req, var: { context } }: Failing, error: unknown): Response {
+    return errorResponse(report(deps, error, context?.requestId, errorShapeOf(req.path, endpoints)))
   }
 }
 

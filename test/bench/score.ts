@@ -37,6 +37,7 @@ const router = await GraphRouter.open({
   artifact,
   embed: () => noise(E),
   loadEvidence: async () => new Map(),
+  candidatesOf: () => [],
   deadlineMs: 60_000,
   log: pino({ level: 'silent' }),
 })

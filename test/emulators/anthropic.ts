@@ -89,18 +89,18 @@ export const anthropic: Emulator = {
   path: '/messages',
   rules: [
     {
-      source: 'docs.anthropic.com/en/api/messages: other fields are refused',
+      source: 'unread: docs.anthropic.com/en/api/messages: other fields are refused',
       check: (body) => {
         const odd = Object.keys(body).find((field) => !FIELDS.includes(field))
         return odd && refuse(`${odd}: Extra inputs are not permitted`)
       },
     },
     {
-      source: 'docs.anthropic.com/en/api/messages: max_tokens is required',
+      source: 'docs: docs.anthropic.com/en/api/messages: max_tokens is required',
       check: (body) => typeof body.max_tokens !== 'number' && refuse('max_tokens: Field required'),
     },
     {
-      source: 'docs.anthropic.com/en/docs/about-claude/models: longest answers',
+      source: 'unread: docs.anthropic.com/en/docs/about-claude/models: longest answers',
       check: (body) =>
         Number(body.max_tokens) > 64_000 &&
         refuse(
@@ -108,32 +108,32 @@ export const anthropic: Emulator = {
         ),
     },
     {
-      source: 'opencode#31259, home-assistant#175637, claude-code#23369: text of white space alone',
+      source: 'report: opencode#31259, home-assistant#175637, claude-code#23369: text of white space alone',
       check: (body) =>
         texts([...all(body), ...((body.system ?? []) as Block[])]).some(
           (block) => block.type === 'text' && (block.text ?? '').trim() === '',
         ) && refuse('messages: text content blocks must contain non-whitespace text'),
     },
     {
-      source: 'docs.anthropic.com/en/api/messages: roles',
+      source: 'unread: docs.anthropic.com/en/api/messages: roles',
       check: (body) =>
         turnsOf(body).some(({ role }) => role !== 'user' && role !== 'assistant') &&
         refuse('messages: Unexpected role "system". The Messages API accepts a top-level `system` parameter.'),
     },
     {
-      source: 'docs.anthropic.com/en/api/messages: turns have content',
+      source: 'unread: docs.anthropic.com/en/api/messages: turns have content',
       check: (body) =>
         turnsOf(body).some((turn) => blocksOf(turn).length === 0) &&
         refuse('messages.0: all messages must have non-empty content'),
     },
     {
-      source: 'cc-switch#1181, ClawRouter#17: ids of tool calls',
+      source: 'report: cc-switch#1181, ClawRouter#17: ids of tool calls',
       check: (body) =>
         all(body).some((block) => block.type === 'tool_use' && !/^[a-zA-Z0-9_-]+$/.test(block.id ?? '')) &&
         refuse("messages.1.content.0.tool_use.id: String should match pattern '^[a-zA-Z0-9_-]+$'"),
     },
     {
-      source: 'CLIProxyAPI#1875: ids of tool calls are unique',
+      source: 'report: CLIProxyAPI#1875: ids of tool calls are unique',
       check: (body) => {
         const ids = all(body).flatMap((block) => (block.type === 'tool_use' ? [block.id] : []))
         return new Set(ids).size < ids.length && refuse('messages: `tool_use` ids must be unique')
@@ -141,7 +141,7 @@ export const anthropic: Emulator = {
     },
     {
       source:
-        'docs.anthropic.com/en/docs/build-with-claude/tool-use: each call has its result in the next turn, first in it',
+        'unread: docs.anthropic.com/en/docs/build-with-claude/tool-use: each call has its result in the next turn, first in it',
       check: (body) => {
         const turns = turnsOf(body)
         for (const [index, turn] of turns.entries()) {
@@ -162,7 +162,7 @@ export const anthropic: Emulator = {
       },
     },
     {
-      source: 'litellm#24900, claude-code#15746: an image that is not what its label says',
+      source: 'report: litellm#24900, claude-code#15746: an image that is not what its label says',
       check: (body) => {
         const odd = texts(all(body)).find(
           ({ source }) =>
@@ -179,14 +179,14 @@ export const anthropic: Emulator = {
       },
     },
     {
-      source: 'opencode#13768, #29760, deepagents#1585: prefill from 4.6 on',
+      source: 'report: opencode#13768, #29760, deepagents#1585: prefill from 4.6 on',
       check: (body) =>
         versionOf(body) >= 4.6 &&
         turnsOf(body).at(-1)?.role === 'assistant' &&
         refuse('This model does not support assistant message prefill. The conversation must end with a user message.'),
     },
     {
-      source: 'docs.anthropic.com/en/api/messages: no white space at the end of a prefill',
+      source: 'unread: docs.anthropic.com/en/api/messages: no white space at the end of a prefill',
       check: (body) => {
         const last = turnsOf(body).at(-1)
         return (
@@ -197,20 +197,20 @@ export const anthropic: Emulator = {
       },
     },
     {
-      source: 'req_llm#302, ENTERPILOT/GoModel#963: tools have object schemas',
+      source: 'report: req_llm#302, ENTERPILOT/GoModel#963: tools have object schemas',
       check: (body) =>
         toolsOf(body).some((tool) => tool.input_schema?.type !== 'object') &&
         refuse('tools.0.custom.input_schema.type: Field required'),
     },
     {
-      source: 'litellm#33631: no choice at the top of a schema',
+      source: 'report: litellm#33631: no choice at the top of a schema',
       check: (body) =>
         toolsOf(body).some((tool) => ['anyOf', 'oneOf', 'allOf'].some((key) => key in tool.input_schema)) &&
         refuse('tools.0.custom.input_schema: input_schema does not support oneOf, allOf, or anyOf at the top level'),
     },
     {
       source:
-        'oh-my-pi#826; docs.anthropic.com/en/docs/build-with-claude/structured-outputs: strict from 4.5 on, without constraints',
+        'report: oh-my-pi#826; docs.anthropic.com/en/docs/build-with-claude/structured-outputs: strict from 4.5 on, without constraints',
       check: (body) =>
         toolsOf(body).some(
           (tool) =>
@@ -219,7 +219,7 @@ export const anthropic: Emulator = {
         ) && refuse('tools.0.custom.strict: Extra inputs are not permitted'),
     },
     {
-      source: 'docs.anthropic.com/en/docs/build-with-claude/structured-outputs: closed objects',
+      source: 'unread: docs.anthropic.com/en/docs/build-with-claude/structured-outputs: closed objects',
       check: (body) => {
         const schema = (body.output_config as { format?: { schema?: Record<string, unknown> } })?.format?.schema
         return (
@@ -233,11 +233,12 @@ export const anthropic: Emulator = {
       },
     },
     {
-      source: 'docs.anthropic.com/en/api/messages: temperature is at most 1',
+      source: 'docs: docs.anthropic.com/en/api/messages: temperature is at most 1',
       check: (body) => Number(body.temperature ?? 0) > 1 && refuse('temperature: range: 0..1'),
     },
     {
-      source: 'docs.anthropic.com/en/docs/about-claude/models/migrating: temperature or top_p, not both, from 4.5 on',
+      source:
+        'unread: docs.anthropic.com/en/docs/about-claude/models/migrating: temperature or top_p, not both, from 4.5 on',
       check: (body) =>
         versionOf(body) >= 4.5 &&
         body.temperature !== undefined &&
@@ -245,20 +246,20 @@ export const anthropic: Emulator = {
         refuse('`temperature` and `top_p` cannot both be specified for this model.'),
     },
     {
-      source: 'pollinations/pollinations#11319, anomalyco/models.dev#1468: no sampling from 4.7 on',
+      source: 'report: pollinations/pollinations#11319, anomalyco/models.dev#1468: no sampling from 4.7 on',
       check: (body) => {
         const odd = ['temperature', 'top_p', 'top_k'].find((field) => body[field] !== undefined && body[field] !== 1)
         return versionOf(body) >= 4.7 && odd && refuse(`\`${odd}\` is deprecated for this model.`)
       },
     },
     {
-      source: 'docs.anthropic.com/en/api/messages: stop sequences',
+      source: 'unread: docs.anthropic.com/en/api/messages: stop sequences',
       check: (body) =>
         ((body.stop_sequences ?? []) as string[]).some((text) => text.trim() === '') &&
         refuse('stop_sequences: each stop sequence must contain non-whitespace'),
     },
     {
-      source: 'docs.anthropic.com/en/docs/build-with-claude/extended-thinking: signatures are its own',
+      source: 'unread: docs.anthropic.com/en/docs/build-with-claude/extended-thinking: signatures are its own',
       check: (body) =>
         all(body).some(
           (block) =>
@@ -267,7 +268,7 @@ export const anthropic: Emulator = {
         ) && refuse('messages.1.content.0: Invalid `signature` in `thinking` block'),
     },
     {
-      source: 'docs.anthropic.com/en/docs/build-with-claude/extended-thinking: budgets',
+      source: 'unread: docs.anthropic.com/en/docs/build-with-claude/extended-thinking: budgets',
       check: (body) => {
         const thinking = body.thinking as { type?: string; budget_tokens?: number } | undefined
         return (
@@ -278,7 +279,7 @@ export const anthropic: Emulator = {
       },
     },
     {
-      source: 'docs.anthropic.com/en/docs/build-with-claude/extended-thinking: no forced tools, no sampling',
+      source: 'unread: docs.anthropic.com/en/docs/build-with-claude/extended-thinking: no forced tools, no sampling',
       check: (body) => {
         const thinks = ['enabled', 'adaptive'].includes((body.thinking as { type?: string })?.type ?? '')
         return (

@@ -2,34 +2,23 @@ import { openaiAnswer, openaiEvents } from './answers.ts'
 import type { Body, Emulator, Refusal } from './emulator.ts'
 import {
   answeredCalls,
-  COMMON_CHOICES,
   callsOf,
-  choiceOf,
   has,
+  hasCustom,
   isBlank,
+  isCommon,
+  letters,
   messagesOf,
-  OPENAI_FIELDS,
   openaiError,
-  partsOf,
+  partIn,
+  roleIn,
   someNode,
   toolsOf,
   unknownFields,
   unknownMessageFields,
+  without,
 } from './rules.ts'
 
-const letters = (length: number) =>
-  Array.from({ length }, () => 'abcdefghijklmnopqrstuvwxyz0123456789'[Math.floor(Math.random() * 36)]).join('')
-const without = (...fields: string[]) => OPENAI_FIELDS.filter((field) => !fields.includes(field))
-const roleIn = (body: Body, ...roles: string[]) => messagesOf(body).find(({ role }) => roles.includes(role))?.role
-const partIn = (body: Body, ...types: string[]) =>
-  messagesOf(body)
-    .flatMap(partsOf)
-    .find(({ type }) => types.includes(type))?.type
-const isCommon = (body: Body) => {
-  const form = choiceOf(body)
-  return form === null || COMMON_CHOICES.includes(form)
-}
-const hasCustom = (body: Body) => toolsOf(body).some(({ type }) => type !== 'function')
 const inLoop = (body: Body) => messagesOf(body).at(-1)?.role === 'tool'
 const loopOf = (body: Body) => {
   const messages = messagesOf(body)
@@ -80,16 +69,16 @@ export const mistral: Emulator = {
         'prompt_mode',
         'safe_prompt',
       ],
-      'eca-dev/eca#231, OpenHands-CLI#83, crewAI#60: extra inputs are not permitted (store, metadata, n, max_completion_tokens, user …)',
+      'report: eca-dev/eca#231, OpenHands-CLI#83, crewAI#60: extra inputs are not permitted (store, metadata, n, max_completion_tokens, user …)',
       (field) => mistral422([field]),
     ),
     unknownMessageFields(
       ['role', 'content', 'tool_calls', 'tool_call_id', 'name', 'prefix'],
-      'freellmapi#1070, hermes-agent#70233: reasoning_content in messages',
+      'report: freellmapi#1070, hermes-agent#70233: reasoning_content in messages',
       (field, index, role) => mistral422(['messages', index, role, field]),
     ),
     {
-      source: 'docs.mistral.ai/api: roles are system, user, assistant and tool',
+      source: 'unread: docs.mistral.ai/api: roles are system, user, assistant and tool',
       check: (body) =>
         roleIn(body, 'developer', 'function') && {
           status: 422,
@@ -111,7 +100,7 @@ export const mistral: Emulator = {
         },
     },
     {
-      source: 'eca#233, nearai/ironclaw#1241, langchain#24668: ids of tool calls are nine letters and digits',
+      source: 'report: eca#233, nearai/ironclaw#1241, langchain#24668: ids of tool calls are nine letters and digits',
       check: (body) => {
         const odd = messagesOf(body)
           .flatMap(callsOf)
@@ -132,7 +121,7 @@ export const mistral: Emulator = {
     },
     {
       source:
-        'NousResearch/hermes-agent#20154; mistralai/mistral-common protocol/instruct/validator.py: which role may follow which',
+        'report: NousResearch/hermes-agent#20154; code: mistralai/mistral-common protocol/instruct/validator.py: which role may follow which',
       check: (body) => {
         const after: Record<string, string[]> = {
           system: ['system', 'user', 'assistant'],
@@ -146,32 +135,32 @@ export const mistral: Emulator = {
       },
     },
     {
-      source: 'OpenHands/OpenHands#8685, solbrowse/extension#16: an assistant’s message that says nothing',
+      source: 'report: OpenHands/OpenHands#8685, solbrowse/extension#16: an assistant’s message that says nothing',
       check: (body) =>
         messagesOf(body).some(
           (message) => message.role === 'assistant' && isBlank(message) && callsOf(message).length === 0,
         ) && mistral400('Assistant message must have either content or tool_calls, but not none.'),
     },
     {
-      source: 'docs.mistral.ai/api: tools are functions, and the forms of tool_choice',
+      source: 'unread: docs.mistral.ai/api: tools are functions, and the forms of tool_choice',
       check: (body) => (hasCustom(body) || !isCommon(body)) && mistral422(['tool_choice']),
     },
-    answeredCalls('docs.mistral.ai/capabilities/function_calling', () =>
+    answeredCalls('unread: docs.mistral.ai/capabilities/function_calling', () =>
       mistral400('Not the same number of function calls and responses'),
     ),
     {
-      source: 'crewAIInc/crewAI#2194, huggingface/smolagents#757: the last message is the user’s or a tool’s',
+      source: 'report: crewAIInc/crewAI#2194, huggingface/smolagents#757: the last message is the user’s or a tool’s',
       check: (body) =>
         messagesOf(body).at(-1)?.role === 'assistant' &&
         messagesOf(body).at(-1)?.prefix !== true &&
         mistral400('Expected last role User or Tool (or Assistant with prefix True) for serving but got assistant'),
     },
     {
-      source: 'docs.mistral.ai/api: temperature is at most 1.5',
+      source: 'unread: docs.mistral.ai/api: temperature is at most 1.5',
       check: (body) => Number(body.temperature ?? 0) > 1.5 && mistral422(['temperature']),
     },
     {
-      source: 'docs.mistral.ai/capabilities/vision: content is text and images',
+      source: 'unread: docs.mistral.ai/capabilities/vision: content is text and images',
       check: (body) => partIn(body, 'file', 'input_audio', 'refusal') && mistral422(['messages', 0, 'content']),
     },
   ],
@@ -189,7 +178,7 @@ export const groq: Emulator = {
   path: '/chat/completions',
   rules: [
     {
-      source: 'console.groq.com/docs/deprecations; auto_ai_router#171: models that are gone',
+      source: 'unread: console.groq.com/docs/deprecations; report: auto_ai_router#171: models that are gone',
       check: ({ model }) =>
         /mixtral|gemma-7b|llama3-/.test(model) &&
         openaiError(
@@ -211,12 +200,12 @@ export const groq: Emulator = {
         'audio',
         'moderation',
       ),
-      'console.groq.com/docs/api-reference#chat',
+      'unread: console.groq.com/docs/api-reference#chat',
       (field) => openaiError(400, `property '${field}' is unsupported`),
     ),
     {
       source:
-        'console.groq.com/docs/openai: logprobs, logit_bias, top_logprobs, n other than 1, messages[].name; langchain#40590',
+        'docs: console.groq.com/docs/openai: logprobs, logit_bias, top_logprobs, n other than 1, messages[].name; report: langchain#40590',
       check: (body) => {
         const odd = ['logprobs', 'logit_bias', 'top_logprobs'].find((field) => has(body, field))
         if (odd) return openaiError(400, `property '${odd}' is unsupported`)
@@ -226,7 +215,7 @@ export const groq: Emulator = {
     },
     unknownMessageFields(
       ['role', 'content', 'tool_calls', 'tool_call_id'],
-      'freellmapi#1070, req_llm#772, crush#1590, litellm#30835: other fields of messages',
+      'report: freellmapi#1070, req_llm#772, crush#1590, litellm#30835: other fields of messages',
       (field, index, role) =>
         openaiError(
           400,
@@ -234,13 +223,13 @@ export const groq: Emulator = {
         ),
     ),
     {
-      source: 'console.groq.com/docs/openai: roles',
+      source: 'unread: console.groq.com/docs/openai: roles',
       check: (body) =>
         roleIn(body, 'developer') &&
         openaiError(400, "'messages.0' : discriminator property 'role' has invalid value: developer is unsupported"),
     },
     {
-      source: 'freellmapi#980: tokens of an answer are capped by model',
+      source: 'report: freellmapi#980: tokens of an answer are capped by model',
       check: (body) => {
         const most = groqModels[body.model]
         const asked = Number(body.max_completion_tokens ?? body.max_tokens ?? 0)
@@ -255,27 +244,27 @@ export const groq: Emulator = {
       },
     },
     {
-      source: 'console.groq.com/docs/reasoning: only reasoning models take reasoning_effort',
+      source: 'unread: console.groq.com/docs/reasoning: only reasoning models take reasoning_effort',
       check: (body) =>
         has(body, 'reasoning_effort') &&
         !/gpt-oss|qwen/.test(body.model) &&
         openaiError(400, '`reasoning_effort` is not supported with this model'),
     },
     {
-      source: 'console.groq.com/docs/vision: text models take text',
+      source: 'unread: console.groq.com/docs/vision: text models take text',
       check: (body) =>
         partIn(body, 'image_url', 'file', 'input_audio', 'refusal') &&
         openaiError(400, "'messages.0.content' : must be a string or text parts; image_url and file are unsupported"),
     },
     {
-      source: 'console.groq.com/docs/structured-outputs: json_schema by model',
+      source: 'unread: console.groq.com/docs/structured-outputs: json_schema by model',
       check: (body) =>
         (body.response_format as { type?: string })?.type === 'json_schema' &&
         !/gpt-oss|kimi|maverick|scout/.test(body.model) &&
         openaiError(400, 'This model does not support response format `json_schema`.'),
     },
     {
-      source: 'openclaw#147644, freellmapi#254: tokens a minute',
+      source: 'report: openclaw#147644, freellmapi#254: tokens a minute',
       check: (body) =>
         JSON.stringify(body.messages).length > 120_000 &&
         openaiError(
@@ -286,7 +275,8 @@ export const groq: Emulator = {
         ),
     },
     {
-      source: 'OpenHands/OpenHands#4643, livekit/agents#1790, gptme/gptme#896: lists of parts are the user’s alone',
+      source:
+        'report: OpenHands/OpenHands#4643, livekit/agents#1790, gptme/gptme#896: lists of parts are the user’s alone',
       check: (body) => {
         const odd = messagesOf(body).findIndex(({ role, content }) => role !== 'user' && Array.isArray(content))
         const { role } = messagesOf(body)[odd] ?? {}
@@ -300,14 +290,14 @@ export const groq: Emulator = {
       },
     },
     {
-      source: 'console.groq.com/docs/api-reference#chat: tools are functions, and the forms of tool_choice',
+      source: 'unread: console.groq.com/docs/api-reference#chat: tools are functions, and the forms of tool_choice',
       check: (body) =>
         (hasCustom(body) || !isCommon(body)) &&
         openaiError(400, "'tool_choice' : value is not one of the allowed values"),
     },
-    answeredCalls('console.groq.com/docs/tool-use', (message) => openaiError(400, message)),
+    answeredCalls('unread: console.groq.com/docs/tool-use', (message) => openaiError(400, message)),
     {
-      source: 'console.groq.com/docs/tool-use: parameters are an object schema',
+      source: 'unread: console.groq.com/docs/tool-use: parameters are an object schema',
       check: (body) =>
         toolsOf(body).some((tool) => tool.function?.parameters?.type !== 'object') &&
         openaiError(400, "'tools.0.function.parameters' : must have 'type': 'object'"),
@@ -325,7 +315,7 @@ export const deepseek: Emulator = {
   path: '/chat/completions',
   rules: [
     {
-      source: 'earendil-works/pi#1048, open-codesign#316: the developer role',
+      source: 'report: earendil-works/pi#1048, open-codesign#316: the developer role',
       check: (body) =>
         roleIn(body, 'developer', 'function') &&
         openaiError(
@@ -334,7 +324,7 @@ export const deepseek: Emulator = {
         ),
     },
     {
-      source: 'pig-mesh/deepseek4j#41: content is there beside tool calls',
+      source: 'report: pig-mesh/deepseek4j#41: content is there beside tool calls',
       check: (body) => {
         const odd = messagesOf(body).findIndex(({ content }) => content === undefined)
         return (
@@ -347,7 +337,8 @@ export const deepseek: Emulator = {
       },
     },
     {
-      source: 'api-docs.deepseek.com/api/create-chat-completion: tools are functions, and the forms of tool_choice',
+      source:
+        'unread: api-docs.deepseek.com/api/create-chat-completion: tools are functions, and the forms of tool_choice',
       check: (body) =>
         (hasCustom(body) || !isCommon(body)) &&
         openaiError(
@@ -356,7 +347,7 @@ export const deepseek: Emulator = {
         ),
     },
     {
-      source: 'hermes-studio#1926: parts are text',
+      source: 'report: hermes-studio#1926: parts are text',
       check: (body) => {
         const odd = partIn(body, 'file', 'image_url', 'input_audio', 'refusal')
         return (
@@ -369,21 +360,21 @@ export const deepseek: Emulator = {
       },
     },
     {
-      source: 'api-docs.deepseek.com/api/create-chat-completion: max_tokens',
+      source: 'unread: api-docs.deepseek.com/api/create-chat-completion: max_tokens',
       check: (body) =>
         /chat/.test(body.model) &&
         Number(body.max_tokens ?? 1) > 8192 &&
         openaiError(400, 'Invalid max_tokens value, the valid range of max_tokens is [1, 8192]'),
     },
     {
-      source: 'api-docs.deepseek.com/guides/json_mode: json_schema is not there',
+      source: 'unread: api-docs.deepseek.com/guides/json_mode: json_schema is not there',
       check: (body) =>
         (body.response_format as { type?: string })?.type === 'json_schema' &&
         openaiError(400, 'This response_format type is unavailable now'),
     },
     {
       source:
-        'earendil-works/pi#3636, 9router#773, deepseek-ai/DeepSeek-V3#1053, anomalyco/opencode#5027: models that think want their thoughts back in a tool loop',
+        'report: earendil-works/pi#3636, 9router#773, deepseek-ai/DeepSeek-V3#1053, anomalyco/opencode#5027: models that think want their thoughts back in a tool loop',
       check: (body) =>
         /v4|reasoner/.test(body.model) &&
         inLoop(body) &&
@@ -391,17 +382,17 @@ export const deepseek: Emulator = {
         openaiError(400, 'The `reasoning_content` in the thinking mode must be passed back to the API.'),
     },
     {
-      source: 'api-docs.deepseek.com: n is not there',
+      source: 'unread: api-docs.deepseek.com: n is not there',
       check: (body) => Number(body.n ?? 1) > 1 && openaiError(400, 'Invalid n value (only n = 1 is supported)'),
     },
     {
-      source: 'api-docs.deepseek.com: at most sixteen stop sequences',
+      source: 'docs: api-docs.deepseek.com: at most sixteen stop sequences',
       check: (body) =>
         Array.isArray(body.stop) && body.stop.length > 16 && openaiError(400, 'Invalid stop: at most 16 sequences'),
     },
-    answeredCalls('api-docs.deepseek.com/guides/function_calling', (message) => openaiError(400, message)),
+    answeredCalls('unread: api-docs.deepseek.com/guides/function_calling', (message) => openaiError(400, message)),
     {
-      source: 'end-4/dots-hyprland#3640, farion1231/cc-switch#5048: parameters are an object schema',
+      source: 'report: end-4/dots-hyprland#3640, farion1231/cc-switch#5048: parameters are an object schema',
       check: (body) =>
         toolsOf(body).some(
           (tool) => tool.function?.parameters !== undefined && tool.function.parameters.type !== 'object',
@@ -463,21 +454,21 @@ export const gemini: Emulator = {
         'reasoning_effort',
         'extra_body',
       ],
-      'ed-donner/agents#45, SkyrimNet#77: store, metadata, frequency_penalty …; ai.google.dev/gemini-api/docs/openai',
+      'report: ed-donner/agents#45, SkyrimNet#77: store, metadata, frequency_penalty …; unread: ai.google.dev/gemini-api/docs/openai',
       (field) => unknownName(field),
     ),
     unknownMessageFields(
       ['role', 'content', 'tool_calls', 'tool_call_id', 'extra_content'],
-      'ai.google.dev/gemini-api/docs/openai: messages',
+      'unread: ai.google.dev/gemini-api/docs/openai: messages',
       (field, index) => unknownName(field, ` at 'messages[${index}]'`),
     ),
     {
-      source: 'ai.google.dev/gemini-api/docs/openai: roles',
+      source: 'unread: ai.google.dev/gemini-api/docs/openai: roles',
       check: (body) =>
         roleIn(body, 'developer', 'function') && gemini400('Please use a valid role: user, model, system, tool.'),
     },
     {
-      source: 'ai.google.dev/gemini-api/docs/openai: parts',
+      source: 'unread: ai.google.dev/gemini-api/docs/openai: parts',
       check: (body) => {
         const odd = partIn(body, 'file', 'refusal')
         return odd && gemini400(`Invalid content part type: ${odd}`)
@@ -485,7 +476,7 @@ export const gemini: Emulator = {
     },
     {
       source:
-        'felinics/Memoh#620, openswarm-ai/openswarm#24, AstrBotDevs/AstrBot#7572, decolua/9router#2309: keywords of schemas in function declarations',
+        'report: felinics/Memoh#620, openswarm-ai/openswarm#24, AstrBotDevs/AstrBot#7572, decolua/9router#2309: keywords of schemas in function declarations',
       check: (body) => {
         const odd = toolsOf(body)
           .flatMap((tool) => keywordsOf(tool.function?.parameters))
@@ -503,27 +494,27 @@ export const gemini: Emulator = {
       },
     },
     {
-      source: 'req_llm#302: strict in functions',
+      source: 'report: req_llm#302: strict in functions',
       check: (body) =>
         toolsOf(body).some((tool) => tool.function && 'strict' in tool.function) &&
         unknownName('strict', " at 'tools[0].function'"),
     },
     {
-      source: 'ai.google.dev/gemini-api/docs/openai: reasoning_effort by model',
+      source: 'unread: ai.google.dev/gemini-api/docs/openai: reasoning_effort by model',
       check: (body) =>
         body.reasoning_effort === 'none' &&
         /pro|gemini-3/.test(body.model) &&
         gemini400('Thinking can not be turned off for this model.'),
     },
     {
-      source: 'ai.google.dev/gemini-api/docs/openai: reasoning_effort',
+      source: 'unread: ai.google.dev/gemini-api/docs/openai: reasoning_effort',
       check: (body) =>
         has(body, 'reasoning_effort') &&
         !['none', 'minimal', 'low', 'medium', 'high'].includes(String(body.reasoning_effort)) &&
         gemini400(`Invalid reasoning_effort: ${body.reasoning_effort}`),
     },
     {
-      source: 'ai.google.dev/api/generate-content: at most five stop sequences',
+      source: 'unread: ai.google.dev/api/generate-content: at most five stop sequences',
       check: (body) =>
         Array.isArray(body.stop) &&
         body.stop.length > 5 &&
@@ -531,7 +522,7 @@ export const gemini: Emulator = {
     },
     {
       source:
-        'labring/aiproxy#450, openclaude#1302; ai.google.dev/gemini-api/docs/thought-signatures: Gemini 3 wants its signatures back',
+        'report: labring/aiproxy#450, openclaude#1302; unread: ai.google.dev/gemini-api/docs/thought-signatures: Gemini 3 wants its signatures back',
       check: (body) =>
         /gemini-3/.test(body.model) &&
         inLoop(body) &&
@@ -544,7 +535,7 @@ export const gemini: Emulator = {
     },
     {
       source:
-        'FoundationAgents/OpenManus#913, chatboxai/chatbox#1846, router-for-me/CLIProxyAPI#1292: turns that say nothing',
+        'report: FoundationAgents/OpenManus#913, chatboxai/chatbox#1846, router-for-me/CLIProxyAPI#1292: turns that say nothing',
       check: (body) =>
         messagesOf(body).some(
           (message) => message.role !== 'tool' && isBlank(message) && callsOf(message).length === 0,
@@ -552,7 +543,7 @@ export const gemini: Emulator = {
     },
     {
       source:
-        'WordPress/ai-provider-for-google#33, TokenRhythm/opensquilla#1263, zed-industries/zed#53919: what schemas may hold',
+        'report: WordPress/ai-provider-for-google#33, TokenRhythm/opensquilla#1263, zed-industries/zed#53919: what schemas may hold',
       check: (body) => {
         const schemas = toolsOf(body).map((tool) => tool.function?.parameters)
         const some = (test: (node: Record<string, unknown>) => boolean) => schemas.some((one) => someNode(one, test))
@@ -572,14 +563,14 @@ export const gemini: Emulator = {
       },
     },
     {
-      source: 'ai.google.dev/gemini-api/docs/function-calling: names begin with a letter; tools are functions',
+      source: 'unread: ai.google.dev/gemini-api/docs/function-calling: names begin with a letter; tools are functions',
       check: (body) =>
         (hasCustom(body) ||
           !isCommon(body) ||
           toolsOf(body).some((tool) => !/^[a-zA-Z_]/.test(tool.function?.name ?? ''))) &&
         gemini400('Invalid function name. Must start with a letter or an underscore.'),
     },
-    answeredCalls('ai.google.dev/gemini-api/docs/function-calling', () =>
+    answeredCalls('unread: ai.google.dev/gemini-api/docs/function-calling', () =>
       gemini400('Please ensure that function response turn comes immediately after a function call turn.'),
     ),
   ],
@@ -595,7 +586,7 @@ export const openrouter: Emulator = {
   path: '/chat/completions',
   rules: [
     {
-      source: 'openrouter.ai/docs/api-reference/errors; litellm#9305: flagged input',
+      source: 'unread: openrouter.ai/docs/api-reference/errors; report: litellm#9305: flagged input',
       check: (body) =>
         /FLAGGED-INPUT/.test(JSON.stringify(body.messages)) && {
           status: 403,
@@ -609,7 +600,7 @@ export const openrouter: Emulator = {
         },
     },
     {
-      source: 'oh-my-pi#9569, continue#10298: credits for so many tokens',
+      source: 'report: oh-my-pi#9569, continue#10298: credits for so many tokens',
       check: (body) =>
         Number(body.max_tokens ?? body.max_completion_tokens ?? 0) > 60_000 && {
           status: 402,
@@ -623,7 +614,7 @@ export const openrouter: Emulator = {
         },
     },
     {
-      source: 'evalstate/fast-agent#122: endpoints with tools',
+      source: 'report: evalstate/fast-agent#122: endpoints with tools',
       check: (body) =>
         toolsOf(body).length > 0 &&
         /no-tools/.test(body.model) && {
@@ -632,7 +623,7 @@ export const openrouter: Emulator = {
         },
     },
     {
-      source: 'HartsyAI/SwarmUI-MagicPromptExtension#50: images',
+      source: 'report: HartsyAI/SwarmUI-MagicPromptExtension#50: images',
       check: (body) =>
         partIn(body, 'image_url') &&
         !/vision|gpt|claude|gemini/.test(body.model) && {
@@ -641,10 +632,10 @@ export const openrouter: Emulator = {
         },
     },
     {
-      source: 'openrouter.ai/docs/features/tool-calling: tools are functions, and the forms of tool_choice',
+      source: 'unread: openrouter.ai/docs/features/tool-calling: tools are functions, and the forms of tool_choice',
       check: (body) => (hasCustom(body) || !isCommon(body)) && openaiError(400, 'Invalid input: tools'),
     },
-    answeredCalls('openrouter.ai/docs/features/tool-calling', (message) => openaiError(400, message)),
+    answeredCalls('unread: openrouter.ai/docs/features/tool-calling', (message) => openaiError(400, message)),
   ],
   answer: openaiAnswer(() => `tool_0_${letters(20)}`),
   events: openaiEvents(() => `tool_0_${letters(20)}`),
@@ -658,7 +649,7 @@ export const together: Emulator = {
   path: '/chat/completions',
   rules: [
     {
-      source: 'docs.together.ai/reference/chat-completions-1: roles',
+      source: 'unread: docs.together.ai/reference/chat-completions-1: roles',
       check: (body) =>
         roleIn(body, 'developer') &&
         openaiError(
@@ -668,16 +659,16 @@ export const together: Emulator = {
         ),
     },
     {
-      source: 'docs.together.ai/reference/chat-completions-1: parts',
+      source: 'unread: docs.together.ai/reference/chat-completions-1: parts',
       check: (body) =>
         partIn(body, 'file', 'refusal') && openaiError(400, 'Input validation error: invalid content part', 'messages'),
     },
     {
-      source: 'docs.together.ai/docs/function-calling: tools are functions, and the forms of tool_choice',
+      source: 'unread: docs.together.ai/docs/function-calling: tools are functions, and the forms of tool_choice',
       check: (body) =>
         (hasCustom(body) || !isCommon(body)) && openaiError(400, 'Input validation error: tool_choice', 'tool_choice'),
     },
-    answeredCalls('docs.together.ai/docs/function-calling', (message) => openaiError(400, message)),
+    answeredCalls('unread: docs.together.ai/docs/function-calling', (message) => openaiError(400, message)),
   ],
   answer: openaiAnswer(() => `call_${letters(24)}`),
   events: openaiEvents(() => `call_${letters(24)}`),
@@ -717,25 +708,25 @@ export const vllm: Emulator = {
         'function_call',
         'moderation',
       ),
-      'vllm v0.5.0 entrypoints/openai/protocol.py: extra="forbid"; litellm#35290',
+      'code: vllm v0.5.0 entrypoints/openai/protocol.py: extra="forbid"; report: litellm#35290',
       (field) =>
         vllm400(
           `[{'type': 'extra_forbidden', 'loc': ('body', '${field}'), 'msg': 'Extra inputs are not permitted', 'input': None}]`,
         ),
     ),
     {
-      source: 'ogx-ai/ogx#6069: chat templates without the developer role',
+      source: 'report: ogx-ai/ogx#6069: chat templates without the developer role',
       check: (body) => roleIn(body, 'developer') && vllm400('Unexpected message role.'),
     },
     {
-      source: 'docs.vllm.ai/features/tool_calling',
+      source: 'unread: docs.vllm.ai/features/tool_calling',
       check: (body) =>
         toolsOf(body).length > 0 &&
         body.tool_choice !== 'none' &&
         vllm400('"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'),
     },
     {
-      source: 'docs.vllm.ai: text models',
+      source: 'unread: docs.vllm.ai: text models',
       check: (body) => partIn(body, 'image_url', 'file', 'input_audio') && vllm400('Unknown part type: image_url'),
     },
   ],
@@ -752,7 +743,7 @@ export const ollama: Emulator = {
   models: ['tinyllama', 'llama3.2'],
   rules: [
     {
-      source: 'ollama/ollama#11131, louisho5/picobot#6: models without a template for tools',
+      source: 'report: ollama/ollama#11131, louisho5/picobot#6: models without a template for tools',
       check: (body) =>
         toolsOf(body).length > 0 &&
         /tiny/.test(body.model) && {
@@ -768,7 +759,7 @@ export const ollama: Emulator = {
         },
     },
     {
-      source: 'ollama/ollama server/routes.go: a model that was not pulled',
+      source: 'code: ollama/ollama server/routes.go: a model that was not pulled',
       check: ({ model }) =>
         !['tinyllama', 'llama3.2'].includes(model) && {
           status: 404,
@@ -776,7 +767,7 @@ export const ollama: Emulator = {
         },
     },
     {
-      source: 'ollama/ollama openai/openai.go: parts',
+      source: 'code: ollama/ollama openai/openai.go: parts',
       check: (body) =>
         partIn(body, 'file', 'input_audio', 'refusal') && {
           status: 400,

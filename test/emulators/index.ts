@@ -1,9 +1,18 @@
 import { anthropic } from './anthropic.ts'
+import { cerebras } from './cerebras.ts'
+import { cohere } from './cohere.ts'
 import { deepseek, gemini, groq, mistral, ollama, openrouter, together, vllm } from './compatible.ts'
 import { type Received, type RunningEmulator, startEmulator } from './emulator.ts'
 import { openai } from './openai.ts'
+import { xai } from './xai.ts'
 
-export const EMULATORS = [openai, anthropic, gemini, openrouter, groq, deepseek, mistral, together, vllm, ollama]
+/** Of providers that a configuration adds: config/models.yaml has their dialects alone. */
+export const ADDED = [cerebras, cohere, xai]
+
+export const EMULATORS = [
+  ...[openai, anthropic, gemini, openrouter, groq, deepseek, mistral, together],
+  ...[...ADDED, vllm, ollama],
+]
 
 /** Those whose providers need a key, so that config/models.yaml has candidates of them. */
 export const HOSTED = [openai, anthropic, gemini, openrouter, groq, deepseek, mistral, together]

@@ -137,7 +137,7 @@ export function meaningOf(body: Body): Meaning {
       meaning.said.push(`result: ${at < 0 ? '?' : open.splice(at, 1)[0]?.number} ${textsOf(message).join('')}`)
       continue
     }
-    if (message.role !== 'function' && typeof message.name === 'string') meaning.names.push(message.name)
+    const before = meaning.said.length
     const refused = typeof message.refusal === 'string' ? [message.refusal] : []
     for (const text of [...textsOf(message), ...refused]) meaning.said.push(`${message.role}: ${text}`)
     if (message.audio) meaning.said.push(`${message.role}: [audio ${(message.audio as { id: string }).id}]`)
@@ -146,6 +146,9 @@ export function meaningOf(body: Body): Meaning {
     const made = callsOf(message).map((call) => ({ id: call.id, number: calls++, call }))
     if (made.length > 0) open = made
     for (const { call } of made) meaning.said.push(sayCall(call))
+    const saysSomething = meaning.said.length > before
+    if (saysSomething && message.role !== 'function' && typeof message.name === 'string')
+      meaning.names.push(message.name)
   }
   meaning.tools = toolsOf(body).map(sayTool)
   return meaning

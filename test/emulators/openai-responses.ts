@@ -81,14 +81,14 @@ export const openaiResponses: Route = {
   path: '/responses',
   rules: [
     {
-      source: 'API reference: other arguments are refused',
+      source: 'unread: API reference: other arguments are refused',
       check: (body) => {
         const odd = Object.keys(body).find((field) => !FIELDS.has(field))
         return odd && openaiError(400, `Unknown parameter: '${odd}'.`, odd, 'unknown_parameter')
       },
     },
     {
-      source: 'guides/reasoning: sampling with gpt-5 and the o-series',
+      source: 'unread: guides/reasoning: sampling with gpt-5 and the o-series',
       check: (body) => {
         const odd =
           isReasoning(body) && ['temperature', 'top_p'].find((field) => body[field] != null && body[field] !== 1)
@@ -96,12 +96,12 @@ export const openaiResponses: Route = {
       },
     },
     {
-      source: 'guides/reasoning: reasoning.effort with models that do not reason',
+      source: 'unread: guides/reasoning: reasoning.effort with models that do not reason',
       check: (body) =>
         !isReasoning(body) && body.reasoning != null && effortOf(body) != null && unsupported('reasoning.effort'),
     },
     {
-      source: 'API reference, reasoning.effort: values by model',
+      source: 'unread: API reference, reasoning.effort: values by model',
       check: (body) => {
         const effort = effortOf(body)
         const values = valuesOf(body.model)
@@ -119,7 +119,7 @@ export const openaiResponses: Route = {
       },
     },
     {
-      source: 'API reference, text.verbosity: values other than medium need gpt-5',
+      source: 'unread: API reference, text.verbosity: values other than medium need gpt-5',
       check: (body) => {
         const { verbosity } = (body.text ?? {}) as { verbosity?: string }
         return (
@@ -136,14 +136,14 @@ export const openaiResponses: Route = {
       },
     },
     {
-      source: 'guides/function-calling: custom tools from gpt-5 on',
+      source: 'unread: guides/function-calling: custom tools from gpt-5 on',
       check: (body) =>
         ((body.tools ?? []) as { type: string }[]).some(({ type }) => type === 'custom') &&
         !/^gpt-5/.test(body.model) &&
         openaiError(400, "Tool 'custom' is not supported with this model.", 'tools'),
     },
     {
-      source: 'guides/function-calling: calls and their outputs come together',
+      source: 'unread: guides/function-calling: calls and their outputs come together',
       check: (body) => {
         const of = (suffix: string) =>
           new Set(
@@ -159,7 +159,8 @@ export const openaiResponses: Route = {
       },
     },
     {
-      source: 'openai/codex#33176, BerriAI/litellm#27333, Wei-Shaw/sub2api#3981: ids of items begin with their kind',
+      source:
+        'report: openai/codex#33176, BerriAI/litellm#27333, Wei-Shaw/sub2api#3981: ids of items begin with their kind',
       check: (body) => {
         const odd = itemsOf(body).findIndex(
           ({ id, type = 'message' }) => id != null && IDS[type] && !IDS[type].test(id),
@@ -176,13 +177,13 @@ export const openaiResponses: Route = {
       },
     },
     {
-      source: 'openai/codex#8138, Wei-Shaw/sub2api#2863: encrypted thoughts are its own',
+      source: 'report: openai/codex#8138, Wei-Shaw/sub2api#2863: encrypted thoughts are its own',
       check: (body) =>
         itemsOf(body).some(({ encrypted_content: text }) => text != null && !text.startsWith('openai-')) &&
         openaiError(400, 'The encrypted content could not be verified.', null, 'invalid_encrypted_content'),
     },
     {
-      source: 'API reference: max_output_tokens is at least 16',
+      source: 'unread: API reference: max_output_tokens is at least 16',
       check: (body) =>
         Number(body.max_output_tokens ?? 16) < 16 &&
         openaiError(

@@ -60,18 +60,18 @@ export const openai: Emulator = {
   base: '/v1',
   path: '/chat/completions',
   rules: [
-    unknownFields(OPENAI_FIELDS, 'API reference: other arguments are refused', (field) =>
+    unknownFields(OPENAI_FIELDS, 'unread: API reference: other arguments are refused', (field) =>
       openaiError(400, `Unrecognized request argument supplied: ${field}`),
     ),
     {
-      source: 'decolua/9router#560, labring/aiproxy#337: max_tokens with gpt-5 and the o-series',
+      source: 'report: decolua/9router#560, labring/aiproxy#337: max_tokens with gpt-5 and the o-series',
       check: (body) =>
         isReasoning(body) &&
         has(body, 'max_tokens') &&
         unsupported('max_tokens', " Use 'max_completion_tokens' instead."),
     },
     {
-      source: 'mnfst/llm-gateway#1878, decolua/9router#846: sampling with gpt-5 and the o-series',
+      source: 'report: mnfst/llm-gateway#1878, decolua/9router#846: sampling with gpt-5 and the o-series',
       check: (body) => {
         if (!isReasoning(body)) return null
         const odd = (['temperature', 'top_p'] as const).find((field) => has(body, field) && body[field] !== 1)
@@ -79,7 +79,7 @@ export const openai: Emulator = {
       },
     },
     {
-      source: 'guides/reasoning: penalties, logprobs, logit_bias and stop are not taken by reasoning models',
+      source: 'unread: guides/reasoning: penalties, logprobs, logit_bias and stop are not taken by reasoning models',
       check: (body) => {
         if (!isReasoning(body)) return null
         const odd = ['presence_penalty', 'frequency_penalty', 'logprobs', 'top_logprobs', 'logit_bias', 'stop'].find(
@@ -89,14 +89,14 @@ export const openai: Emulator = {
       },
     },
     {
-      source: 'langchain_dart#712, tg-spam#304: reasoning_effort with models that do not reason',
+      source: 'report: langchain_dart#712, tg-spam#304: reasoning_effort with models that do not reason',
       check: (body) =>
         !isReasoning(body) &&
         has(body, 'reasoning_effort') &&
         openaiError(400, 'Unrecognized request argument supplied: reasoning_effort'),
     },
     {
-      source: 'API reference, reasoning_effort: values by model',
+      source: 'unread: API reference, reasoning_effort: values by model',
       check: (body) => {
         if (!has(body, 'reasoning_effort')) return null
         const values = /^gpt-5\.\d/.test(body.model)
@@ -116,7 +116,7 @@ export const openai: Emulator = {
       },
     },
     {
-      source: 'API reference, verbosity: values other than medium need gpt-5',
+      source: 'unread: API reference, verbosity: values other than medium need gpt-5',
       check: (body) =>
         has(body, 'verbosity') &&
         body.verbosity !== 'medium' &&
@@ -129,7 +129,7 @@ export const openai: Emulator = {
         ),
     },
     {
-      source: 'API reference: stop has at most four sequences',
+      source: 'unread: API reference: stop has at most four sequences',
       check: (body) =>
         Array.isArray(body.stop) &&
         body.stop.length > 4 &&
@@ -141,7 +141,7 @@ export const openai: Emulator = {
         ),
     },
     {
-      source: 'agno-agi/agno#5382, vercel/ai#5171: ids of tool calls have at most 40 characters',
+      source: 'report: agno-agi/agno#5382, vercel/ai#5171: ids of tool calls have at most 40 characters',
       check: (body) =>
         messagesOf(body)
           .flatMap(callsOf)
@@ -154,7 +154,7 @@ export const openai: Emulator = {
         ),
     },
     {
-      source: 'openai/openai-node#1341, home-assistant/core#118577: an empty list of calls',
+      source: 'report: openai/openai-node#1341, home-assistant/core#118577: an empty list of calls',
       check: (body) =>
         messagesOf(body).some(({ tool_calls: calls }) => Array.isArray(calls) && calls.length === 0) &&
         openaiError(
@@ -164,11 +164,11 @@ export const openai: Emulator = {
           'empty_array',
         ),
     },
-    answeredCalls('API reference, tool messages', (message) =>
+    answeredCalls('unread: API reference, tool messages', (message) =>
       openaiError(400, `Invalid parameter: ${message}`, 'messages'),
     ),
     {
-      source: 'guides/structured-outputs: strict functions have closed parameters',
+      source: 'docs: guides/structured-outputs: strict functions have closed parameters',
       check: (body) => {
         const odd = toolsOf(body).find(
           (tool) => tool.function?.strict === true && tool.function.parameters?.additionalProperties !== false,
@@ -185,7 +185,7 @@ export const openai: Emulator = {
       },
     },
     {
-      source: 'guides/audio: audio needs an audio model, and pcm16 where it is streamed',
+      source: 'unread: guides/audio: audio needs an audio model, and pcm16 where it is streamed',
       check: (body) => {
         const wants = has(body, 'audio') || ((body.modalities ?? []) as string[]).includes('audio')
         const brings = messagesOf(body).some(
@@ -198,7 +198,7 @@ export const openai: Emulator = {
       },
     },
     {
-      source: 'guides/audio: the audio models are for audio, and take neither images nor schemas',
+      source: 'unread: guides/audio: the audio models are for audio, and take neither images nor schemas',
       check: (body) => {
         if (!isAudio(body)) return null
         const parts = messagesOf(body).flatMap(partsOf)
@@ -215,7 +215,7 @@ export const openai: Emulator = {
     },
     {
       source:
-        'vercel/ai#5609, charmbracelet/mods#480, ChatGPTNextWeb/NextChat#6569: search models take no sampling, others no search',
+        'report: vercel/ai#5609, charmbracelet/mods#480, ChatGPTNextWeb/NextChat#6569: search models take no sampling, others no search',
       check: (body) => {
         if (has(body, 'web_search_options') && !isSearch(body)) return unsupported('web_search_options')
         if (!isSearch(body)) return null
@@ -234,7 +234,7 @@ export const openai: Emulator = {
       },
     },
     {
-      source: 'guides/function-calling: custom tools from gpt-5 on',
+      source: 'unread: guides/function-calling: custom tools from gpt-5 on',
       check: (body) => {
         const isCustom =
           toolsOf(body).some(({ type }) => type === 'custom') ||
@@ -255,7 +255,7 @@ export const openai: Emulator = {
     },
     {
       source:
-        'continuedev/continue#3403, pydantic/pydantic-ai#155, Upsonic/Upsonic#323, camel-ai/camel#3706: empty tools, and what goes with tools alone',
+        'report: continuedev/continue#3403, pydantic/pydantic-ai#155, Upsonic/Upsonic#323, camel-ai/camel#3706: empty tools, and what goes with tools alone',
       check: (body) => {
         if (Array.isArray(body.tools) && body.tools.length === 0)
           return openaiError(
@@ -273,7 +273,7 @@ export const openai: Emulator = {
     },
     {
       source:
-        'langchain-ai/langchainjs#9804, chatanywhere/GPT_API_free#403: parameters are an object without a choice at its top',
+        'report: langchain-ai/langchainjs#9804, chatanywhere/GPT_API_free#403: parameters are an object without a choice at its top',
       check: (body) => {
         const odd = schemasOf(body).find(
           ({ parameters }) =>
@@ -291,7 +291,7 @@ export const openai: Emulator = {
       },
     },
     {
-      source: 'ruvnet/ruflo#1294, NousResearch/hermes-agent#54290: arrays say what their items are',
+      source: 'report: ruvnet/ruflo#1294, NousResearch/hermes-agent#54290: arrays say what their items are',
       check: (body) => {
         const odd = schemasOf(body).find(({ parameters }) =>
           someNode(parameters, (node) => node.type === 'array' && node.items === undefined),
@@ -301,7 +301,7 @@ export const openai: Emulator = {
     },
     {
       source:
-        'guides/predicted-outputs: gpt-4o and gpt-4.1, and neither tools, n, logprobs, penalties, audio nor a limit',
+        'unread: guides/predicted-outputs: gpt-4o and gpt-4.1, and neither tools, n, logprobs, penalties, audio nor a limit',
       check: (body) => {
         if (!has(body, 'prediction')) return null
         if (!/^gpt-4(o|\.1)/.test(body.model) || isAudio(body)) return unsupported('prediction')
@@ -316,7 +316,7 @@ export const openai: Emulator = {
       },
     },
     {
-      source: 'guides/structured-outputs: json_object needs the word in a message',
+      source: 'unread: guides/structured-outputs: json_object needs the word in a message',
       check: (body) =>
         (body.response_format as { type?: string } | null)?.type === 'json_object' &&
         !/json/i.test(JSON.stringify(messagesOf(body))) &&
@@ -327,7 +327,7 @@ export const openai: Emulator = {
         ),
     },
     {
-      source: 'API reference: content is there, but beside calls, and names of functions',
+      source: 'unread: API reference: content is there, but beside calls, and names of functions',
       check: (body) => {
         const odd = messagesOf(body).findIndex(({ role, content, name, ...more }) => {
           if (role === 'function') return name === undefined
@@ -342,12 +342,12 @@ export const openai: Emulator = {
     },
     unknownMessageFields(
       ['role', 'content', 'name', 'refusal', 'annotations', 'audio', 'tool_calls', 'tool_call_id', 'function_call'],
-      'openai/openai-node#1161, transitive-bullshit/agentic#531: other fields of messages',
+      'report: openai/openai-node#1161, transitive-bullshit/agentic#531: other fields of messages',
       (field, index) =>
         openaiError(400, `Additional properties are not allowed ('${field}' was unexpected) - 'messages.${index}'`),
     ),
     {
-      source: '0x4m4/hexstrike-ai#29: at most 128 tools; guides/function-calling: names',
+      source: 'report: 0x4m4/hexstrike-ai#29: at most 128 tools; unread: guides/function-calling: names',
       check: (body) => {
         if (toolsOf(body).length > 128)
           return openaiError(

@@ -162,3 +162,23 @@ export const OPENAI_FIELDS = [
   'web_search_options',
   'moderation',
 ]
+
+/** So many random letters and digits. */
+export const letters = (length: number) =>
+  Array.from({ length }, () => 'abcdefghijklmnopqrstuvwxyz0123456789'[Math.floor(Math.random() * 36)]).join('')
+/** OpenAI's fields but for some. */
+export const without = (...fields: string[]) => OPENAI_FIELDS.filter((field) => !fields.includes(field))
+/** The first of these roles that some message has. */
+export const roleIn = (body: Body, ...roles: string[]) =>
+  messagesOf(body).find(({ role }) => roles.includes(role))?.role
+/** The first of these types of content parts that is there. */
+export const partIn = (body: Body, ...types: string[]) =>
+  messagesOf(body)
+    .flatMap(partsOf)
+    .find(({ type }) => types.includes(type))?.type
+/** Whether `tool_choice` has a form that many servers know of. */
+export const isCommon = (body: Body) => {
+  const form = choiceOf(body)
+  return form === null || COMMON_CHOICES.includes(form)
+}
+export const hasCustom = (body: Body) => toolsOf(body).some(({ type }) => type !== 'function')

@@ -25,12 +25,37 @@ const MORE = [
   },
 ]
 
+/** Of providers that a configuration adds. */
+const ADDED = [
+  {
+    name: 'cerebras/gpt-oss-120b',
+    provider: 'cerebras',
+    model: 'gpt-oss-120b',
+    capabilities: ['tools', 'json_schema', 'logprobs'],
+  },
+  { name: 'cohere/command-a', provider: 'cohere', model: 'command-a-03-2025', capabilities: ['tools'] },
+  {
+    name: 'xai/grok-4.3',
+    provider: 'xai',
+    model: 'grok-4.3',
+    capabilities: ['tools', 'vision', 'json_schema', 'logprobs'],
+  },
+  {
+    name: 'xai/grok-4-fast-non-reasoning',
+    provider: 'xai',
+    capabilities: ['tools', 'vision', 'json_schema', 'logprobs'],
+  },
+].map((entry) => ({ ...entry, price: { input: 0.3, output: 0.8 }, context_window: 131_072 }))
+
 /** config/models.yaml with the emulators' addresses. */
 export function shipped(emulators: RunningEmulators): TestConfig {
   const { providers, candidates, dialects } = models()
-  for (const [name, override] of Object.entries(emulators.providers)) Object.assign(providers[name], override)
+  for (const [name, override] of Object.entries(emulators.providers)) {
+    providers[name] = { ...(providers[name] ?? { kind: 'openai-compatible' }), ...override }
+  }
   for (const [name, entry] of Object.entries<{ kind: string }>(providers)) {
     if (entry.kind !== 'sandbox' && !(name in emulators.providers)) delete providers[name]
   }
-  return { providers, candidates: [...candidates, ...MORE], dialects }
+  const added = ADDED.filter(({ provider }) => provider in emulators.providers)
+  return { providers, candidates: [...candidates, ...MORE, ...added], dialects }
 }

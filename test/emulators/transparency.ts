@@ -5,7 +5,7 @@ import { anthropic } from './anthropic.ts'
 import { anyCompletion, anyMessages, anyResponses, chatOfMessages, chatOfResponses } from './elsewhere.ts'
 import { type Body, type Received, refusalOf } from './emulator.ts'
 import { anyRequest } from './generate.ts'
-import { type RunningEmulators, startEmulators } from './index.ts'
+import { ADDED, HOSTED, type RunningEmulators, startEmulators } from './index.ts'
 import { lossOf, lossOfRest, lossOfTalk, meaningOf, meaningOfMessages } from './meaning.ts'
 import { openai } from './openai.ts'
 import { openaiResponses } from './openai-responses.ts'
@@ -54,6 +54,10 @@ const MAY_BE_DENIED = [
   'deepseek-chat',
   'mistral-small',
   'together/llama-3.3-70b',
+  'cerebras/gpt-oss-120b',
+  'cohere/command-a',
+  'xai/grok-4.3',
+  'xai/grok-4-fast-non-reasoning',
 ]
 
 /** Of each kind that takes something which the others do not. */
@@ -145,7 +149,7 @@ export class TransparencyTarget {
    * @param options.python also read a share of the answers with the official Python SDKs
    */
   static async start({ dialects = true, python = false } = {}): Promise<TransparencyTarget> {
-    const emulators = await startEmulators()
+    const emulators = await startEmulators([...HOSTED, ...ADDED])
     const config = shipped(emulators)
     const gateway = await startGateway({ ...config, ...(!dialects && { dialects: {} }) })
     return new TransparencyTarget(gateway, emulators, dialects, python)

@@ -33,6 +33,7 @@ async function open(config: Record<string, unknown>, of: Partial<PoliciesOptions
     config: routerConfig(config),
     openEmbedder: async () => tinyEmbedder,
     loadEvidence: async () => new Map(),
+    candidatesOf: () => POOL,
     log: silent,
     ...of,
   })
@@ -235,6 +236,7 @@ describe('a router that is too slow', () => {
       artifact,
       embed: tinyEmbed,
       loadEvidence: () => hanging,
+      candidatesOf: () => POOL,
       deadlineMs: 20,
       log: silent,
     })

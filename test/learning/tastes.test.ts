@@ -25,6 +25,7 @@ describe('what is believed of a user’s tastes', () => {
       config: routerConfig({ artifact: ARTIFACT, required: true }),
       openEmbedder: (artifact) => openEmbedder('static', artifact),
       loadEvidence: async () => new Map(),
+      candidatesOf: () => POOL,
       log: silent,
     })
     policy = policies.snapshot('acme', 'ann').policy as Policy

@@ -62,6 +62,7 @@ export async function tinyPolicy(
     artifact,
     embed: tinyEmbed,
     loadEvidence: async () => evidence,
+    candidatesOf: () => POOL,
     deadlineMs,
     log: silent,
   })

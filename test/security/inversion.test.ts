@@ -62,6 +62,7 @@ beforeAll(async () => {
     config: routerConfig({ artifact: COMMITTED, required: true }),
     openEmbedder: (artifact) => openEmbedder('static', artifact),
     loadEvidence: async () => new Map(),
+    candidatesOf: () => [],
     log: silent,
   })
   policy = policies.snapshot('acme', 'ann').policy as Policy

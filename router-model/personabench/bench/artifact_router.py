@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from personabench.bench.contestant import Kind, Known
 from personabench.bench.live import drawn
-from router_model.data.cards import card_matrix, code_matrix, price_matrix
+from personabench.bench.safe_caution import safe_caution
+from router_model.data.cards import card_matrix, price_matrix
+from router_model.data.codes import code_matrix
 from router_model.data.pools import cost_of
 from router_model.data.simulation import History
 from router_model.embedding.static import StaticEmbedder
@@ -27,6 +29,7 @@ Bools = NDArray[np.bool_]
 
 BATCH = 4096
 CAUTION = 0.15  # as the gateway's `router.caution`
+USUAL_OF_A_USER = 40  # of these questions, on which it is decided how cautious to be with a user
 USUAL = 200  # questions of the train folds on which everybody's favourite is decided
 
 
@@ -38,10 +41,16 @@ class ArtifactRouter:
 
     kind: Kind = "personal"
 
-    def __init__(self, folder: Path, name: str = "graph router", caution: float = CAUTION) -> None:
-        """Loads and verifies the artifact; older ones know no caution. Raises `ArtifactError`."""
+    def __init__(
+        self, folder: Path, name: str = "graph router", caution: float = CAUTION, risk: float | None = None
+    ) -> None:
+        """Loads and verifies the artifact; older ones know no caution. `risk`: as the gateway's `router.risk`.
+
+        Raises `ArtifactError`.
+        """
         self.artifact = Artifact(folder)
         self.caution = caution
+        self.risk = risk
         self.anchored = any(entry.name == "anchor" for entry in self.artifact.sessions["score"].get_inputs())
         self.name = name
         self.embedder = StaticEmbedder.load(folder / "embedder")
@@ -54,8 +63,8 @@ class ArtifactRouter:
         self.inputs = {
             "card": card_matrix(cards, manifest.card_features, manifest.ability, manifest.verbosity),
             "text": self.embedder.embed([card.text for card in cards]),
-            "provider_code": code_matrix([card.vendor for card in cards], manifest.dims.P),
-            "name_code": code_matrix([card.name for card in cards], manifest.dims.C),
+            "provider_code": code_matrix([card.vendor for card in cards], manifest.dims.P, manifest.codes),
+            "name_code": code_matrix([card.name for card in cards], manifest.dims.C, manifest.codes),
             "price": price_matrix(cards),
         }
         evidence = np.zeros((len(cards), manifest.dims.V), dtype=np.float32)
@@ -82,13 +91,13 @@ class ArtifactRouter:
         """z of every candidate, given sums of messages [M, V]."""
         self.evidence = evidence
         self.z = self.artifact.run("llm", {**self.inputs, "evidence": evidence})["z"]
-        self.anchor = self.z[:1]
+        self.anchor, self.favourite = self.z[:1], 0
         if self.anchored:
             usual = self.known.train[:: max(1, len(self.known.train) // USUAL)]
             new = self.believe(self.nothing(1))
             mean = self._run_score(usual, np.broadcast_to(new, (len(usual), new.shape[1])))["mean"]
-            favourite = int(mean.mean(0).argmax())
-            self.anchor = self.z[favourite : favourite + 1]
+            self.favourite = int(mean.mean(0).argmax())
+            self.anchor = self.z[self.favourite : self.favourite + 1]
 
     def outcome_evidence(self, column: int, rows: Ints) -> Floats:
         """Sum [V] of the messages of an LLM's outcomes on some queries."""
@@ -187,8 +196,21 @@ class ArtifactRouter:
     def score(self, rows: Ints, state: Floats) -> tuple[Floats, Floats]:
         """Mean, less caution, and deviation [n, M] for n queries, each with a state [n, S] of its user."""
         out = self._run_score(rows, state)
-        doubt = self.caution * out["apart"] if "apart" in out else 0.0
+        doubt = self._cautions(state)[:, None] * out["apart"] if "apart" in out else 0.0
         return np.asarray(out["mean"] - doubt, dtype=np.float32), out["std"]
+
+    def _cautions(self, state: Floats) -> Floats:
+        """[n], of users in states [n, S]."""
+        cautions = np.full(len(state), self.caution, dtype=np.float32)
+        if self.risk is None:
+            return cautions
+        usual = self.known.train[:: max(1, len(self.known.train) // USUAL_OF_A_USER)]
+        states, which = np.unique(state[:, : math.isqrt(state.shape[1])], axis=0, return_index=True)
+        for mean, row in zip(states, which, strict=True):
+            out = self._run_score(usual, np.broadcast_to(state[row], (len(usual), state.shape[1])))
+            found = safe_caution(out["mean"], out["apart"], self.favourite, self.caution, self.risk)
+            cautions[(state[:, : len(mean)] == mean).all(1)] = found
+        return cautions
 
     def _run_score(self, rows: Ints, state: Floats) -> dict[str, Floats]:
         inputs = {

@@ -46,11 +46,12 @@ CONTESTANTS: Mapping[str, Factory] = {
 QUICK = ("random", "cheapest", "best-single", "regression-gaussian", "regression", "true-population", "true-tastes")
 
 
-# The same with the quality, length and cost that the artifact predicts.
+# The same with the quality, length and cost that the artifact predicts; and itself with `router.risk`.
 BORROWED: Mapping[str, Callable[[Path], Contestant]] = {
     "regression-graph-heads": BorrowedHeads,
     "true-population-graph-heads": BorrowedPopulation,
     "true-tastes-graph-heads": BorrowedTastes,
+    "careful": lambda path: ArtifactRouter(path, "graph router, risk .2", risk=0.2),
 }
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from router_model.abilities.figures import FITTED, SHIPPED, Figure, effort_of_setting, read_figures
+from router_model.abilities.figures import FITTED, SHIPPED, Figure, effort_of_setting, is_silent, read_figures
 from router_model.abilities.fit import EFFORTS, Fitted, effort_changes, fit_abilities, fit_verbosity
 from router_model.data.ability import VerbositySpec, infer
 from router_model.data.cards import ABILITIES_FILE, CARDS_FILE, SPEC_FILE, Card, known_cards, plain_name, vendor_of
@@ -112,6 +112,7 @@ def table_of(
         entries[name] = {
             "names": sorted(plain),
             "vendor": entry.get("vendor") or vendor_of(name),
+            **({"thinks": False} if is_silent(plain_name(name)) else {}),
             "ability": round(mean, 3),
             "ability_sd": round(sd, 3),
             "aspects": {k: round(v, 3) for k, v in told.aspects.items()},

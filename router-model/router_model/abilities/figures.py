@@ -20,6 +20,8 @@ SHIPPED = {
 }
 # State no terms: they help to fit our one number, and are not passed on themselves.
 FITTED = {"LiveBench/livebench.github.io", "lmarena/arena-catalog"}
+# Think only where a request says how hard, though they can (by the billed tokens of requests that say nothing).
+_SILENT = re.compile(r"^gpt-5-[1-9](?!.*(?:codex|pro))|flash-lite")
 # No ability: what a task costs, how long it takes, and second copies of a figure.
 _NO_ABILITY = re.compile(r"usd|tokens|chars|seconds|calls|_raw$|words")
 
@@ -62,6 +64,11 @@ def _figures(models: Mapping[str, Any]) -> Iterator[Figure]:
         for field, many in entry.get("figures", {}).items():
             for one in many:
                 yield Figure(name, field, float(one["value"]), str(one["source"]), str(one.get("as", "")))
+
+
+def is_silent(model: str) -> bool:
+    """Whether a model that can think doesn't unless it is told to; by its plain name."""
+    return bool(_SILENT.search(model))
 
 
 def effort_of_setting(setting: str) -> str | None:

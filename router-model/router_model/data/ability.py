@@ -34,6 +34,8 @@ class Term(_Frozen):
     """Divided by."""
     slope: float
     """Ability for one such deviation."""
+    most: float | None = None
+    """A larger value of the field says no more than this one."""
 
 
 class FigureSpec(_Frozen):
@@ -67,6 +69,8 @@ class AbilitySpec(_Frozen):
     """Around what the terms make expect."""
     terms: tuple[Term, ...]
     """What a card says without figures."""
+    unmeasured: float = 0.0
+    """Added where there is no figure at all: what nobody published figures of is mostly less able than it looks."""
     figures: tuple[FigureSpec, ...]
     """What figures say."""
     aspects: dict[str, Aspect]
@@ -176,7 +180,10 @@ def infer(card: Described, spec: AbilitySpec) -> Inferred:
     for term in spec.terms:
         value = card.value(term.field)
         if value is not None:
+            value = value if term.most is None else min(value, term.most)
             mean += term.slope * (transformed(value, term.transform) - term.mean) / term.std
+    if not any(card.value(f"benchmarks.{figure.field}") is not None for figure in spec.figures):
+        mean += spec.unmeasured
     precision = 1 / spec.variance
     information = mean * precision
     seen = []

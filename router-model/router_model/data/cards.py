@@ -6,9 +6,7 @@ has its twin there.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -164,24 +162,6 @@ def derived(card: Card, ability: AbilitySpec | None, verbosity: VerbositySpec | 
     }
 
 
-def code(text: str, n: int) -> Array:
-    """Signature [n] of a text: the first n bits of SHA-256 as +-1/sqrt(n), lowest bit of each byte first.
-
-    The dot product of two codes is 1 for the same text and about 0, give or take 1/sqrt(n), for two different ones.
-    Raises `ValueError` beyond 256 bits.
-    """
-    if not 0 <= n <= 256:
-        raise ValueError(f"a code has 0 to 256 bits, not {n}")
-    digest = np.frombuffer(hashlib.sha256(text.lower().encode()).digest(), dtype=np.uint8)
-    bits = np.unpackbits(digest, bitorder="little")[:n]
-    return np.where(bits > 0, 1.0, -1.0).astype(np.float32) / np.float32(math.sqrt(max(n, 1)))
-
-
-def code_matrix(texts: Sequence[str], n: int) -> Array:
-    """Codes [len(texts), n]."""
-    return np.stack([code(text, n) for text in texts]) if texts else np.zeros((0, n), dtype=np.float32)
-
-
 def price_matrix(cards: Sequence[Card]) -> Array:
     """Input and output price [M, 2]; an unknown price counts as 0, as in the gateway."""
     return np.array([[card.input_price or 0.0, card.output_price or 0.0] for card in cards], dtype=np.float32)
@@ -214,8 +194,10 @@ def able(card: Card, model: str) -> Card:
     known = abilities().get(plain_name(model))
     if known is None:
         return card
+    silent = known.get("thinks") is False and card.thinking is None and card.effort is None
     return replace(
         card,
+        thinking=False if silent else card.thinking,
         ability=known["ability"],
         ability_sd=known["ability_sd"],
         aspects=known.get("aspects", {}),

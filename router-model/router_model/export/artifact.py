@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from router_model.data.ability import AbilitySpec, VerbositySpec
+from router_model.data.codes import Codes
 
 SCHEMA: Literal["persona-router/artifact/1"] = "persona-router/artifact/1"
 GRAPHS = ("llm", "edge", "user", "score")
@@ -146,6 +147,8 @@ class Manifest(_Strict):
     """How `ability`, `ability_sd` and the aspects among the card features are inferred from a card's figures."""
     verbosity: VerbositySpec | None = None
     """How `log_verbosity` is."""
+    codes: Codes = "hashed"
+    """How names and makers become codes; see *Codes*."""
     usual: str | None = None
     """Base64 of embeddings of usual questions, [n, E] float32: on these it is decided who is everybody's favourite."""
     forget: Forget

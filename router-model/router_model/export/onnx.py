@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from router_model.data.ability import AbilitySpec, VerbositySpec
+from router_model.data.codes import Codes
 from router_model.export.artifact import (
     SCHEMA,
     Artifact,
@@ -270,6 +271,7 @@ def write_artifact(
     more: Mapping[str, bytes] | None = None,
     card_reading: tuple[AbilitySpec, VerbositySpec] | None = None,
     usual: np.ndarray | None = None,
+    codes: Codes = "frame",
 ) -> Artifact:
     """Writes and verifies an artifact; replaces `folder`. Raises `ArtifactError` when ONNX Runtime disagrees with
     PyTorch.
@@ -307,6 +309,7 @@ def write_artifact(
         card_features=tuple(card_features),
         ability=card_reading[0] if card_reading else None,
         verbosity=card_reading[1] if card_reading else None,
+        codes=codes,
         usual=None if usual is None else pack(usual.astype(np.float32)),
         forget=Forget(per_reward=forget, block=router.sizes.block_rewards),
         embedder=embedder_entry,

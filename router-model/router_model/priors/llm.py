@@ -75,7 +75,7 @@ def fit_card_prior(
     gain_ridge: float = 4.0,
     spread: float = 0.35,
     strength: float = 8.0,
-    kin: float = 0.5,
+    kin: float = 0.25,
     kin_sharpness: float = 8.0,
     related: NDArray[np.bool_] | None = None,
 ) -> CardPrior:

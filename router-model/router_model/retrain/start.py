@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from router_model.data.cards import Card, card_matrix, code_matrix, price_matrix
+from router_model.data.cards import Card, card_matrix, price_matrix
+from router_model.data.codes import code_matrix
 from router_model.embedding import Embedder
 from router_model.export.artifact import Artifact, unpack_vector
 from router_model.network import Router
@@ -68,8 +69,8 @@ def prepare(log: Logbook, artifact: Artifact, base: Base, embedder: Embedder, co
                 cards, artifact.manifest.card_features, artifact.manifest.ability, artifact.manifest.verbosity
             ),
             "text": embedder.embed([card.text for card in cards]),
-            "provider_code": code_matrix([card.vendor for card in cards], dims.P),
-            "name_code": code_matrix([card.name for card in cards], dims.C),
+            "provider_code": code_matrix([card.vendor for card in cards], dims.P, artifact.manifest.codes),
+            "name_code": code_matrix([card.name for card in cards], dims.C, artifact.manifest.codes),
             "price": price_matrix(cards),
         },
         keys,

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from router_model.data.cards import code_matrix, price_matrix
+from router_model.data.cards import price_matrix
+from router_model.data.codes import code_matrix
 from router_model.data.pools import Pool
 from router_model.data.simulation import RATING_NOISE, History
 from router_model.network import Sizes, UserFeatures, predicted_tokens
@@ -37,8 +38,8 @@ class Expected:
         price = price_matrix(pool.cards)
         cost = (pool.prompt_tokens[:, None] * price[:, 0] + tokens * price[:, 1]) * 1e-6
         codes = [
-            code_matrix([card.vendor for card in pool.cards], sizes.provider_code),
-            code_matrix([card.name for card in pool.cards], sizes.name_code),
+            code_matrix([card.vendor for card in pool.cards], sizes.provider_code, "frame"),
+            code_matrix([card.name for card in pool.cards], sizes.name_code, "frame"),
         ]
         quality = (1 / (1 + np.exp(-logit))).astype(np.float32)
         return cls(quality, tokens, cost.astype(np.float32), task, np.concatenate(codes, 1))

@@ -287,7 +287,10 @@ def fit_llm_node(
     """Learns what cards say, writes it into the router, and returns the evidence [V] of each LLM of `config.pools`."""
     sizes, node = router.sizes, router.llm_node
     cards = [card for name in known for card in pools[name].cards]
-    native = np.repeat([name in config.pools for name in known], [len(pools[name].cards) for name in known])
+    many = [len(pools[name].cards) for name in known]
+    native = np.repeat([name in config.pools for name in known], many)
+    # an assumed length says nothing of how much an LLM writes
+    measured = np.repeat([bool(np.isfinite(pools[name].completion_tokens).any()) for name in known], many)
     card = card_matrix(cards, CARD_FEATURES, *ability_specs())
     text = embedder.embed([c.text for c in cards])
     mask = np.zeros(embedder.dim, dtype=np.float32)
@@ -301,6 +304,8 @@ def fit_llm_node(
         weights = np.concatenate([getattr(reading.weights[name], skill) for name in known]).astype(np.float64)
         precision = np.concatenate([f[number] for f in found])
         taught = np.trace(precision, axis1=1, axis2=2) > 0
+        if skill == "length":
+            taught &= measured
         llms = KnownLlms(
             card[taught].astype(np.float64), meaning[taught].astype(np.float64), weights[taught], precision[taught]
         )

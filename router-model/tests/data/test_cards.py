@@ -1,5 +1,3 @@
-import hashlib
-
 import numpy as np
 import pytest
 
@@ -7,7 +5,6 @@ from router_model.data.cards import (
     Card,
     card_for,
     card_matrix,
-    code,
     known_card,
     price_matrix,
     size_in_billions,
@@ -38,18 +35,6 @@ def test_an_unknown_transform_is_refused():
 
     with pytest.raises(ValueError, match="sqrt"):
         card_matrix([Card("a", "b", output_price=1.0)], [Spec()])
-
-
-def test_code_reads_bits_of_sha256_lowest_first():
-    digest = hashlib.sha256(b"openai").digest()
-    expected = [1 if digest[i // 8] >> (i % 8) & 1 else -1 for i in range(24)]
-    assert code("OpenAI", 24) * np.sqrt(24) == pytest.approx(expected)
-    assert code("openai", 24) @ code("OPENAI", 24) == pytest.approx(1.0)
-
-
-def test_code_refuses_more_bits_than_there_are():
-    with pytest.raises(ValueError, match="257"):
-        code("a", 257)
 
 
 def test_a_known_card_has_no_price_of_its_own_but_takes_the_rows():

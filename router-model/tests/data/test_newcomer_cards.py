@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from router_model.data.cards import Card, card_matrix, code_matrix, price_matrix
+from router_model.data.cards import Card, card_matrix, price_matrix
+from router_model.data.codes import code_matrix
 from router_model.data.pools import cost_of
 from router_model.data.population import (
     CENTRES,
@@ -64,8 +65,8 @@ class World:
             {
                 "card": card_matrix(cards, manifest.card_features, manifest.ability, manifest.verbosity),
                 "text": embedder.embed([card.text for card in cards]),
-                "provider_code": code_matrix([card.vendor for card in cards], manifest.dims.P),
-                "name_code": code_matrix([card.name for card in cards], manifest.dims.C),
+                "provider_code": code_matrix([card.vendor for card in cards], manifest.dims.P, manifest.codes),
+                "name_code": code_matrix([card.name for card in cards], manifest.dims.C, manifest.codes),
                 "price": self.price,
                 "evidence": np.zeros((len(cards), manifest.dims.V), dtype=np.float32),
             },

@@ -10,7 +10,8 @@ import pytest
 import torch
 from near import assert_near
 
-from router_model.data.cards import Card, card_matrix, code_matrix, price_matrix
+from router_model.data.cards import Card, card_matrix, price_matrix
+from router_model.data.codes import code_matrix
 from router_model.embedding import StaticEmbedder
 from router_model.export.artifact import TOLERANCE, Artifact, largest_error, unpack_tensor, unpack_vector
 from router_model.export.onnx import INPUTS, outputs_of

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from personabench.true_gain import main, true_utility
 from router_model.collect.made_log import MadeLog
-from router_model.data.cards import card_matrix, code_matrix, price_matrix
+from router_model.data.cards import card_matrix, price_matrix
+from router_model.data.codes import code_matrix
 from router_model.data.simulation import RATING_NOISE
 from router_model.embedding import StaticEmbedder
 from router_model.network import Router, Sizes

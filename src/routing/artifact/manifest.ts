@@ -36,6 +36,8 @@ export const manifestSchema = z
     /** How derived card features are inferred; older artifacts have none of either. */
     ability: abilitySchema.nullish(),
     verbosity: verbositySchema.nullish(),
+    /** How names and makers become codes. */
+    codes: z.enum(['hashed', 'frame']).default('hashed'),
     /** Embeddings of usual questions, [n x E]: what "everybody's favourite" is decided on. */
     usual: z.base64().nullish(),
     forget: z.object({ per_reward: z.number().gt(0).max(1), block: z.number().int().positive().default(1) }),

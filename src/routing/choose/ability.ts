@@ -13,8 +13,18 @@ export const abilitySchema = z.object({
   variance: positive,
   /** What fields make expect before any figure. */
   terms: z.array(
-    z.object({ field: z.string(), transform: transforms, mean: z.number(), std: positive, slope: z.number() }),
+    z.object({
+      field: z.string(),
+      transform: transforms,
+      mean: z.number(),
+      std: positive,
+      slope: z.number(),
+      /** A larger value says no more than this one. */
+      most: z.number().nullish(),
+    }),
   ),
+  /** Added where there is no figure at all. */
+  unmeasured: z.number().default(0),
   /** Figure = offset + load x ability + noise (a variance), after the transform. */
   figures: z.array(
     z.object({ field: z.string(), transform: transforms, offset: z.number(), load: z.number(), noise: positive }),
@@ -87,10 +97,12 @@ function infer(
   spec: AbilitySpec,
 ): Record<string, number> {
   let prior = spec.mean
-  for (const { field, transform, mean, std, slope } of spec.terms) {
+  for (const { field, transform, mean, std, slope, most } of spec.terms) {
     const value = fieldOf(field)
-    if (value !== undefined) prior += (slope * (transformed(value, transform) - mean)) / std
+    if (value === undefined) continue
+    prior += (slope * (transformed(Math.min(value, most ?? value), transform) - mean)) / std
   }
+  if (!spec.figures.some(({ field }) => fieldOf(`benchmarks.${field}`) !== undefined)) prior += spec.unmeasured
   let precision = 1 / spec.variance
   let information = prior * precision
   const seen: { figure: AbilitySpec['figures'][number]; x: number }[] = []

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import type { Candidate } from '../../candidates/candidate.ts'
 import type { CardFeature, Manifest } from '../artifact/manifest.ts'
 import { derivedFields, transformed } from './ability.ts'
@@ -62,13 +61,3 @@ const flag = (value: boolean | undefined) => (value === undefined ? undefined : 
 
 /** The text of a card that is embedded. */
 export const cardText = ({ vendor, name, description }: Candidate) => `${vendor} ${name}: ${description}`
-
-/**
- * Code of a text: the first n bits of its SHA-256, lowest bit of each byte first, as ±1/√n. Codes of different texts
- * are nearly orthogonal, so that a liking for one vendor or LLM needs no table of them.
- */
-export function code(text: string, n: number): Float32Array {
-  const digest = createHash('sha256').update(text.toLowerCase()).digest()
-  const step = 1 / Math.sqrt(n)
-  return Float32Array.from({ length: n }, (_, i) => (((digest[i >> 3] as number) >> (i & 7)) & 1 ? step : -step))
-}

@@ -5,14 +5,18 @@ import { microBatch } from '../../runtime/micro-batch.ts'
 import { Tensor } from '../../runtime/onnxruntime.ts'
 import type { Evidence } from '../../store/store.ts'
 import type { Artifact } from '../artifact/types.ts'
+import { type CautionRule, safeCaution } from '../choose/safe-caution.ts'
 import { type CandidateScore, type RouteQuery, type Router, RouterError } from '../router.ts'
 import { BatchScores } from './batch-scores.ts'
-import { type Embed, LlmStates, type LlmTable } from './llm-states.ts'
+import { type CandidatesOf, type Embed, LlmStates, type LlmTable } from './llm-states.ts'
 
 /** Milliseconds without a run after one that exceeded the deadline. */
 const PAUSE_MS = 2_000
 
 const USUAL_PROMPT_TOKENS = 200
+
+/** What a user's caution comes from changes little while neither their state nor their candidates do. */
+const CAUTION_MS = 60_000
 
 /** A larger batch holds up the event loop for longer than it saves. */
 const MAX_BATCH = 32
@@ -22,6 +26,7 @@ export interface GraphRouterOptions {
   /** For the candidates' cards. */
   embed: Embed
   loadEvidence: (tenant: string) => Promise<Evidence>
+  candidatesOf: CandidatesOf
   deadlineMs: number
   log: Logger
 }
@@ -30,6 +35,19 @@ interface Waiting {
   query: RouteQuery
   resolve: (scores: CandidateScore[]) => void
   reject: (error: RouterError) => void
+}
+
+/** Everybody's favourite among a table's candidates. */
+interface Anchor {
+  index: number
+  z: Tensor
+}
+
+/** How cautious a user's state makes us. */
+interface Cautious extends CautionRule {
+  candidates: readonly Candidate[]
+  until: number
+  found: number
 }
 
 /** Buffers of one run; a run that waits for its turn must not share them with the next. */
@@ -58,17 +76,20 @@ export class GraphRouter implements Router {
   readonly #log: Logger
   readonly #cold: Float32Array
   readonly #idle: Inputs[] = []
-  /** z of everybody's favourite among a table's candidates; absent where the artifact takes none. */
-  readonly #anchors = new WeakMap<LlmTable, Promise<Tensor> | Tensor>()
+  readonly #anchors = new WeakMap<LlmTable, Promise<Anchor> | Anchor>()
+  readonly #cautions = new WeakMap<Float32Array, Cautious>()
   readonly #usual: Float32Array | null
   #waiting = new Map<LlmTable, Waiting[]>()
   #pausedUntil = 0
 
-  private constructor({ artifact, embed, loadEvidence, deadlineMs, log }: GraphRouterOptions, cold: Float32Array) {
+  private constructor(
+    { artifact, embed, loadEvidence, candidatesOf, deadlineMs, log }: GraphRouterOptions,
+    cold: Float32Array,
+  ) {
     this.artifact = artifact
     this.version = artifact.version
     this.device = artifact.device
-    this.llms = new LlmStates(artifact, embed, loadEvidence, log)
+    this.llms = new LlmStates(artifact, embed, loadEvidence, candidatesOf, log)
     this.#deadlineMs = deadlineMs
     this.#log = log
     this.#cold = cold
@@ -99,6 +120,25 @@ export class GraphRouter implements Router {
       if (table instanceof Promise) tableInTime(table, deadline).then((found) => this.#wait(found, waiting), reject)
       else this.#wait(table, waiting)
     })
+  }
+
+  async cautionOf(
+    { tenant, state }: Pick<RouteQuery, 'tenant' | 'state'>,
+    candidates: readonly Candidate[],
+    rule: CautionRule,
+  ): Promise<number> {
+    const usual = this.#usual
+    if (!usual || candidates.length === 0) return rule.caution
+    const key = state ?? this.#cold
+    const known = this.#cautions.get(key)
+    const isSame = known?.candidates === candidates && known.risk === rule.risk && known.caution === rule.caution
+    if (isSame && performance.now() < known.until) return known.found
+    const table = await this.llms.table(tenant, candidates)
+    const { index, z } = await this.#anchorOf(table, usual)
+    const { mean, apart } = await this.#scoreUsual(table, usual, key, z)
+    const found = safeCaution({ mean, apart, candidates: candidates.length, favourite: index }, rule)
+    this.#cautions.set(key, { ...rule, candidates, found, until: performance.now() + CAUTION_MS })
+    return found
   }
 
   /** What the graph reads in queries, [Q] each; null where this artifact's graphs don't tell. */
@@ -158,8 +198,8 @@ export class GraphRouter implements Router {
   async #run(table: LlmTable, batch: readonly Waiting[]): Promise<void> {
     const inputs = this.#idle.pop() ?? this.#allocate()
     try {
-      const found = this.#anchorOf(table)
-      const anchor = found instanceof Promise ? await found : found
+      const found = this.#usual && this.#anchorOf(table, this.#usual)
+      const anchor = (found instanceof Promise ? await found : found)?.z
       let startedAt = performance.now()
       // ONNX Runtime begins with the next immediate: this one comes right before it, whatever else holds up this turn.
       setImmediate(() => {
@@ -192,11 +232,10 @@ export class GraphRouter implements Router {
   }
 
   /** Whom the average new user would have liked most, over usual questions. */
-  #anchorOf(table: LlmTable): Promise<Tensor | null> | Tensor | null {
-    if (!this.#usual) return null
+  #anchorOf(table: LlmTable, usual: Float32Array): Promise<Anchor> | Anchor {
     let anchor = this.#anchors.get(table)
     if (!anchor) {
-      anchor = this.#findAnchor(table, this.#usual).then((made) => {
+      anchor = this.#findAnchor(table, usual).then((made) => {
         this.#anchors.set(table, made)
         return made
       })
@@ -206,27 +245,40 @@ export class GraphRouter implements Router {
     return anchor
   }
 
-  async #findAnchor({ z, candidates }: LlmTable, usual: Float32Array): Promise<Tensor> {
-    const { E, S, Z } = this.artifact.dims
+  async #findAnchor(table: LlmTable, usual: Float32Array): Promise<Anchor> {
+    const { Z } = this.artifact.dims
+    const rows = table.z.data as Float32Array
+    const zOf = (index: number) => new Tensor('float32', rows.slice(index * Z, (index + 1) * Z), [1, Z])
+    const { mean } = await this.#scoreUsual(table, usual, this.#cold, zOf(0))
+    const m = table.candidates.length
+    const sums = new Float64Array(m)
+    for (const [i, value] of mean.entries()) sums[i % m] = (sums[i % m] as number) + value
+    const favourite = Math.max(sums.indexOf(Math.max(...sums)), 0)
+    return { index: favourite, z: zOf(favourite) }
+  }
+
+  /** Usual questions as the user in a state would ask them: means and deviations from an anchor, row by row. */
+  async #scoreUsual(
+    { z, candidates }: LlmTable,
+    usual: Float32Array,
+    of: Float32Array,
+    anchor: Tensor,
+  ): Promise<{ mean: Float32Array; apart: Float32Array }> {
+    const { E, S } = this.artifact.dims
     const n = usual.length / E
-    const m = candidates.length
-    const rows = z.data as Float32Array
     const state = new Float32Array(n * S)
-    for (let row = 0; row < n; row++) state.set(this.#cold, row * S)
-    const { mean } = await this.artifact.sessions.score.run({
+    for (let row = 0; row < n; row++) state.set(of, row * S)
+    const { mean, apart } = await this.artifact.sessions.score.run({
       query: new Tensor('float32', usual, [n, E]),
       prompt_tokens: new Tensor('float32', new Float32Array(n).fill(USUAL_PROMPT_TOKENS), [n]),
       state: new Tensor('float32', state, [n, S]),
       z,
       cost_weight: new Tensor('float32', new Float32Array(n).fill(-1), [n]),
-      anchor: new Tensor('float32', rows.slice(0, Z), [1, Z]),
+      anchor,
     })
-    const sums = new Float64Array(m)
     if (!mean) throw new RouterError('session', 'The scoring graph gave no means.')
-    for (const [i, value] of (mean.data as Float32Array).entries()) sums[i % m] = (sums[i % m] as number) + value
-    const favourite = sums.indexOf(Math.max(...sums))
-    const from = Math.max(favourite, 0) * Z
-    return new Tensor('float32', rows.slice(from, from + Z), [1, Z])
+    const none = new Float32Array(n * candidates.length)
+    return { mean: mean.data as Float32Array, apart: (apart?.data as Float32Array | undefined) ?? none }
   }
 
   #feeds({ z }: LlmTable, batch: readonly Waiting[], inputs: Inputs): Record<string, Tensor> {

@@ -3,6 +3,9 @@ import type { ArtifactCheck } from '../artifact/error.ts'
 import type { GraphName } from '../artifact/manifest.ts'
 import type { ArtifactFiles } from '../artifact/types.ts'
 
+/** By which a thread knows that it is this one. */
+export const MODEL_THREAD = 'persona-router/model'
+
 /** Graphs that learning runs. */
 export const LEARNING_GRAPHS = ['llm', 'edge', 'user'] as const satisfies readonly GraphName[]
 export type LearningGraph = (typeof LEARNING_GRAPHS)[number]

@@ -3,8 +3,10 @@ import { isFiniteVector } from '../../learning/profile.ts'
 import type { Logger } from '../../observability/logger.ts'
 import { Tensor } from '../../runtime/onnxruntime.ts'
 import type { Evidence } from '../../store/store.ts'
+import type { Dims } from '../artifact/manifest.ts'
 import type { Artifact } from '../artifact/types.ts'
-import { cardFeatures, cardText, code } from '../choose/card.ts'
+import { cardFeatures, cardText } from '../choose/card.ts'
+import { code, codesOf } from '../choose/codes.ts'
 
 /** A text's vector, from the embedder that the artifact was trained with; [E]. */
 export type Embed = (text: string) => Float32Array | Promise<Float32Array>
@@ -19,16 +21,36 @@ export interface LlmTable {
 interface Card {
   features: Float32Array
   text: Float32Array
-  providerCode: Float32Array
-  nameCode: Float32Array
+  vendor: string
+  name: string
   price: readonly [number, number]
   /** From the training data; null where it holds nothing of this LLM. */
   population: Float32Array | null
 }
 
-/** States of the candidates under one tenant's outcomes; replaced whole when outcomes arrive. */
+/** Codes of all that a tenant may use. */
+interface TenantCodes {
+  /** The names that they are of. */
+  of: string
+  providers: ReadonlyMap<string, Float32Array>
+  names: ReadonlyMap<string, Float32Array>
+}
+
+/** [P] of its maker and [C] of its name. */
+export interface LlmCodes {
+  provider: Float32Array
+  name: Float32Array
+}
+
+/** A tenant's candidates by the running configuration. */
+export type CandidatesOf = (tenant: string) => readonly Candidate[]
+
+/**
+ * States of the candidates under one tenant's outcomes; replaced whole when outcomes arrive, or other candidates.
+ */
 interface TenantStates {
   evidence: Evidence
+  codes: TenantCodes
   rows: Map<Candidate, Float32Array>
   /** By identity of the list: a tenant's own list is the same array on every request. */
   tables: WeakMap<readonly Candidate[], LlmTable>
@@ -44,22 +66,33 @@ export class LlmStates {
   readonly #artifact: Artifact
   readonly #embed: Embed
   readonly #loadEvidence: (tenant: string) => Promise<Evidence>
+  readonly #candidatesOf: CandidatesOf
   readonly #log: Logger
+  readonly #codes = new WeakMap<readonly Candidate[], TenantCodes>()
   readonly #cards = new WeakMap<Candidate, Promise<Card>>()
   readonly #tenants = new Map<string, TenantStates>()
   readonly #opening = new Map<string, Promise<TenantStates>>()
   readonly #timers = new Map<string, NodeJS.Timeout>()
 
-  constructor(artifact: Artifact, embed: Embed, loadEvidence: (tenant: string) => Promise<Evidence>, log: Logger) {
+  constructor(
+    artifact: Artifact,
+    embed: Embed,
+    loadEvidence: (tenant: string) => Promise<Evidence>,
+    candidatesOf: CandidatesOf,
+    log: Logger,
+  ) {
     this.#artifact = artifact
     this.#embed = embed
     this.#loadEvidence = loadEvidence
+    this.#candidatesOf = candidatesOf
     this.#log = log
   }
 
   /** Synchronous where it is known already, as for nearly every request. */
   table(tenant: string, candidates: readonly Candidate[]): LlmTable | Promise<LlmTable> {
-    return this.#tenants.get(tenant)?.tables.get(candidates) ?? this.#makeTable(tenant, candidates)
+    const states = this.#tenants.get(tenant)
+    const isCurrent = states !== undefined && states.codes === this.#namesOf(tenant)
+    return (isCurrent && states.tables.get(candidates)) || this.#makeTable(tenant, candidates)
   }
 
   /** z of candidates, [Z] each. */
@@ -67,6 +100,11 @@ export class LlmStates {
     const states = await this.#open(tenant)
     await this.#compute(states, [...new Set(candidates)])
     return candidates.map((candidate) => states.rows.get(candidate) as Float32Array)
+  }
+
+  /** By which likings for a maker and a name are told apart from others'. */
+  codesOf(tenant: string, { vendor, name }: Pick<Candidate, 'vendor' | 'name'>): LlmCodes {
+    return codesIn(this.#namesOf(tenant), { vendor, name }, this.#artifact.dims)
   }
 
   /** Forgets candidates of former configurations. */
@@ -132,7 +170,7 @@ export class LlmStates {
 
   async #open(tenant: string): Promise<TenantStates> {
     const known = this.#tenants.get(tenant)
-    if (known) return known
+    if (known) return this.#withCodes(tenant, known)
     let opening = this.#opening.get(tenant)
     if (!opening) {
       opening = this.#load(tenant, new Map()).finally(() => this.#opening.delete(tenant))
@@ -150,7 +188,36 @@ export class LlmStates {
       setTimeout(() => this.refreshSoon(tenant), RETRY_MS).unref()
       return otherwise
     })
-    return { evidence, rows: new Map(), tables: new WeakMap() }
+    return { evidence, codes: this.#namesOf(tenant), rows: new Map(), tables: new WeakMap() }
+  }
+
+  /** Another list of candidates may have other names in it, and then all have other codes. */
+  #withCodes(tenant: string, states: TenantStates): TenantStates {
+    const codes = this.#namesOf(tenant)
+    if (codes === states.codes) return states
+    const next =
+      codes.of === states.codes.of
+        ? { ...states, codes }
+        : { evidence: states.evidence, codes, rows: new Map(), tables: new WeakMap() }
+    this.#tenants.set(tenant, next)
+    return next
+  }
+
+  #namesOf(tenant: string): TenantCodes {
+    const candidates = this.#candidatesOf(tenant)
+    let codes = this.#codes.get(candidates)
+    if (!codes) {
+      const { dims, manifest } = this.#artifact
+      const vendors = candidates.map(({ vendor }) => vendor)
+      const names = candidates.map(({ name }) => name)
+      codes = {
+        of: JSON.stringify([vendors.toSorted(), names.toSorted()]),
+        providers: codesOf(vendors, dims.P, manifest.codes),
+        names: codesOf(names, dims.C, manifest.codes),
+      }
+      this.#codes.set(candidates, codes)
+    }
+    return codes
   }
 
   async #compute(states: TenantStates, candidates: readonly Candidate[]): Promise<void> {
@@ -158,17 +225,23 @@ export class LlmStates {
     if (missing.length === 0) return
     const cards = await Promise.all(missing.map((candidate) => this.#card(candidate)))
     const own = missing.map(({ name }) => states.evidence.get(name) ?? null)
-    let rows = await this.#run(cards, own)
+    let rows = await this.#run(cards, own, states.codes)
     if (!rows.every(isFiniteVector)) {
       // Broken sums of one tenant: route without them rather than not at all.
       this.#log.warn({ candidates: missing.map(({ name }) => name) }, 'evidence gives no finite LLM state: left out')
-      rows = await this.#run(cards, [])
+      rows = await this.#run(cards, [], states.codes)
     }
     for (const [i, candidate] of missing.entries()) states.rows.set(candidate, rows[i] as Float32Array)
   }
 
-  async #run(cards: readonly Card[], own: readonly (Float32Array | null)[]): Promise<Float32Array[]> {
-    const { F, E, P, C, V, Z } = this.#artifact.dims
+  async #run(
+    cards: readonly Card[],
+    own: readonly (Float32Array | null)[],
+    codes: TenantCodes,
+  ): Promise<Float32Array[]> {
+    const { dims } = this.#artifact
+    const { F, E, P, C, V, Z } = dims
+    const coded = cards.map((card) => codesIn(codes, card, dims))
     const evidence = cards.map(({ population }, i) => plus(population, own[i]?.length === V ? own[i] : null))
     const { z } = await this.#artifact.sessions.llm.run({
       card: stack(
@@ -180,11 +253,11 @@ export class LlmStates {
         E,
       ),
       provider_code: stack(
-        cards.map(({ providerCode }) => providerCode),
+        coded.map(({ provider }) => provider),
         P,
       ),
       name_code: stack(
-        cards.map(({ nameCode }) => nameCode),
+        coded.map(({ name }) => name),
         C,
       ),
       price: stack(
@@ -211,17 +284,27 @@ export class LlmStates {
   }
 
   async #readCard(candidate: Candidate): Promise<Card> {
-    const { manifest, population, dims } = this.#artifact
+    const { manifest, population } = this.#artifact
     return {
       features: cardFeatures(candidate, manifest.card_features, manifest),
       text: await this.#embed(cardText(candidate)),
-      providerCode: code(candidate.vendor, dims.P),
-      nameCode: code(candidate.name, dims.C),
+      vendor: candidate.vendor,
+      name: candidate.name,
       price: [candidate.price.input, candidate.price.output],
       population: population.get(candidate.model.toLowerCase()) ?? population.get(candidate.name.toLowerCase()) ?? null,
     }
   }
 }
+
+/** A name that is not the tenant's has its hashed code. */
+const codesIn = (
+  { providers, names }: TenantCodes,
+  of: { vendor: string; name: string },
+  { P, C }: Dims,
+): LlmCodes => ({
+  provider: providers.get(of.vendor.toLowerCase()) ?? code(of.vendor, P),
+  name: names.get(of.name.toLowerCase()) ?? code(of.name, C),
+})
 
 function stack(rows: readonly (Float32Array | readonly number[])[], width: number): Tensor {
   const data = new Float32Array(rows.length * width)

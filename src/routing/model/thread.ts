@@ -1,14 +1,45 @@
+import { getCompileCacheDir } from 'node:module'
+import { dirname } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { endWorker } from '../../runtime/end-worker.ts'
 import { Tensor } from '../../runtime/onnxruntime.ts'
 import { ArtifactError } from '../artifact/error.ts'
 import type { ArtifactFiles, Graph } from '../artifact/types.ts'
-import { type Answer, type Job, type LearningGraph, type Results, type SentTensors, send } from './jobs.ts'
+import {
+  type Answer,
+  type Job,
+  type LearningGraph,
+  MODEL_THREAD,
+  type Results,
+  type SentTensors,
+  send,
+} from './jobs.ts'
+import './worker.ts'
+
+/** What was loaded, and its name in the thread. */
+interface Loaded {
+  key: number
+  files: ArtifactFiles
+}
 
 interface Waiting {
   resolve: (result: never) => void
   reject: (error: Error) => void
 }
+
+const IDLE_MS = 60_000
+
+/**
+ * Code that was compiled for an earlier start (`bin/compile-cache.mjs`) is looked for by each thread for itself. All of
+ * this one's is loaded here as well, and kept: else it would load Node's TypeScript compiler, 20 MB, at every start.
+ */
+const cacheDir = getCompileCacheDir()
+const ENTRY = `
+  const { enableCompileCache } = require('node:module')
+  const kept = ${JSON.stringify(cacheDir === undefined ? null : dirname(cacheDir))}
+  if (kept) enableCompileCache(kept)
+  import(${JSON.stringify(new URL('./worker.ts', import.meta.url).href)})
+`
 
 /** The process's one model thread; see `worker.ts`. It starts on demand, and again after it has died. */
 class ModelThread {
@@ -16,12 +47,29 @@ class ModelThread {
   readonly #waiting = new Map<number, Waiting>()
   /** Artifacts that the running thread has open. */
   readonly #open = new Set<number>()
+  #foreseen: { directory: string; publicKey: string | null; loading: Promise<Loaded> } | null = null
+  #idle: NodeJS.Timeout | undefined
   #nextId = 0
   #nextKey = 0
   #closed = false
 
+  /** Begins to load what `load` will be asked for first: a process that starts has other things to do meanwhile. */
+  foresee(directory: string, publicKey: string | null): void {
+    const loading = this.#load(directory, publicKey)
+    loading.catch(() => {})
+    this.#foreseen = { directory, publicKey, loading }
+  }
+
   /** @throws ArtifactError */
-  async load(directory: string, publicKey: string | null = null): Promise<{ key: number; files: ArtifactFiles }> {
+  load(directory: string, publicKey: string | null = null): Promise<Loaded> {
+    const foreseen = this.#foreseen
+    this.#foreseen = null
+    if (foreseen?.directory === directory && foreseen.publicKey === publicKey) return foreseen.loading
+    foreseen?.loading.then(({ key }) => this.release(key)).catch(() => {})
+    return this.#load(directory, publicKey)
+  }
+
+  async #load(directory: string, publicKey: string | null): Promise<Loaded> {
     const key = this.#nextKey++
     const files = await this.#ask({ op: 'load', key, directory, publicKey })
     this.#open.add(key)
@@ -53,6 +101,7 @@ class ModelThread {
 
   #ask<J extends Job>(job: J): Promise<Results[J['op']]> {
     if (this.#closed) return Promise.reject(new Error('The model thread is closed.'))
+    clearTimeout(this.#idle)
     this.#worker ??= this.#start()
     const id = this.#nextId++
     return new Promise((resolve, reject) => {
@@ -64,7 +113,7 @@ class ModelThread {
   }
 
   #start(): Worker {
-    const worker = new Worker(new URL('./worker.ts', import.meta.url))
+    const worker = new Worker(ENTRY, { eval: true, workerData: MODEL_THREAD })
     worker.unref()
     worker.on('message', (answer: Answer) => this.#settle(answer))
     worker.on('error', (error: Error) => this.#died(worker, error))
@@ -75,9 +124,21 @@ class ModelThread {
   #settle(answer: Answer): void {
     const waiting = this.#waiting.get(answer.id)
     this.#waiting.delete(answer.id)
-    if (this.#waiting.size === 0) this.#worker?.unref()
+    if (this.#waiting.size === 0) this.#rest()
     if ('result' in answer) waiting?.resolve(answer.result as never)
     else waiting?.reject(errorOf(answer))
+  }
+
+  /** Nothing to do: the thread goes after a while, with its 50 MB; the next job starts another within 0.2 s. */
+  #rest(): void {
+    this.#worker?.unref()
+    this.#idle = setTimeout(() => {
+      const worker = this.#worker
+      // A job that comes now is the next one's.
+      this.#worker = null
+      this.#open.clear()
+      if (worker) void endWorker(worker)
+    }, IDLE_MS).unref()
   }
 
   #died(worker: Worker, error: Error): void {

@@ -1,4 +1,5 @@
-import { parentPort } from 'node:worker_threads'
+import { parentPort, workerData } from 'node:worker_threads'
+import { z } from 'zod'
 import { END } from '../../runtime/end-worker.ts'
 import { Tensor } from '../../runtime/onnxruntime.ts'
 import { ArtifactError } from '../artifact/error.ts'
@@ -9,6 +10,7 @@ import {
   type Job,
   LEARNING_GRAPHS,
   type LearningGraph,
+  MODEL_THREAD,
   type Results,
   type SentTensors,
   send,
@@ -17,30 +19,35 @@ import { openGraph } from './sessions.ts'
 
 /**
  * The model thread: checks artifacts, and runs the graphs that learning needs. Both block a thread for milliseconds,
- * which the thread that serves requests can't afford.
+ * which the thread that serves requests can't afford. That one loads this file, too, and does nothing with it
+ * (`thread.ts`).
  */
 const artifacts = new Map<number, Record<LearningGraph, Graph>>()
 // One job after the other, in the order they came.
 let queue = Promise.resolve()
 
-parentPort!.on('message', (message: { id: number; job: Job } | typeof END) => {
-  queue = queue.then(async () => {
-    if (message === END) return parentPort!.close()
-    const { id, job } = message
-    const answer: Answer = await work(job).then(
-      (result) => ({ id, result }),
-      (error: Error) => ({
-        id,
-        error: error.message,
-        check: error instanceof ArtifactError ? error.check : null,
-      }),
-    )
-    parentPort!.postMessage(
-      answer,
-      job.op === 'run' && 'result' in answer ? buffersOf(answer.result as SentTensors) : [],
-    )
+if (workerData === MODEL_THREAD) {
+  // Each schema is used once: compiled, it would take longer.
+  z.config({ jitless: true })
+  parentPort!.on('message', (message: { id: number; job: Job } | typeof END) => {
+    queue = queue.then(async () => {
+      if (message === END) return parentPort!.close()
+      const { id, job } = message
+      const answer: Answer = await work(job).then(
+        (result) => ({ id, result }),
+        (error: Error) => ({
+          id,
+          error: error.message,
+          check: error instanceof ArtifactError ? error.check : null,
+        }),
+      )
+      parentPort!.postMessage(
+        answer,
+        job.op === 'run' && 'result' in answer ? buffersOf(answer.result as SentTensors) : [],
+      )
+    })
   })
-})
+}
 
 async function work(job: Job): Promise<Results[keyof Results]> {
   switch (job.op) {

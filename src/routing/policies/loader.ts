@@ -8,6 +8,7 @@ import { loadArtifact } from '../artifact/load.ts'
 import type { Artifact } from '../artifact/types.ts'
 import { evidenceKey, evidenceRules, pooledEvidence } from '../choose/evidence.ts'
 import { GraphRouter } from '../model/graph-router.ts'
+import type { CandidatesOf } from '../model/llm-states.ts'
 import type { Policy } from '../policy.ts'
 import { RouterError } from '../router.ts'
 
@@ -16,6 +17,7 @@ export interface LoaderOptions {
   /** Opens the embedder that belongs to an artifact. */
   openEmbedder: (artifact: Artifact) => Promise<Embedder>
   loadEvidence: (tenant: string, policy: string) => Promise<Evidence>
+  candidatesOf: CandidatesOf
   log: Logger
   /** Called for each load: for a metric. */
   /** `reason`: why it was refused. */
@@ -115,7 +117,7 @@ const embedderKey = ({ manifest: { embedder, files } }: Artifact) =>
 async function openPolicy(
   artifact: Artifact,
   open: Embedder | null,
-  { config, openEmbedder, loadEvidence, log }: LoaderOptions,
+  { config, openEmbedder, loadEvidence, candidatesOf, log }: LoaderOptions,
 ): Promise<Policy> {
   const embedder = open ?? (await openEmbedder(artifact))
   await checkEmbedder(embedder, artifact.manifest.embedder, artifact.golden)
@@ -124,6 +126,7 @@ async function openPolicy(
     embed: (text) => embedder.embed(text),
     loadEvidence: async (tenant) =>
       pooledEvidence(await loadEvidence(tenant, evidenceKey(artifact.version)), evidenceRules(config), Date.now()),
+    candidatesOf,
     deadlineMs: config.deadline_ms,
     log,
   })

@@ -1,9 +1,10 @@
 import type { Candidate } from '../../candidates/candidate.ts'
+import type { RouterConfig } from '../../config/schema.ts'
 import type { UserProfile } from '../../learning/profile.ts'
 import type { InteractionRecord } from '../../store/records/codec.ts'
 import { scoredCandidates } from '../../store/records/scored-candidates.ts'
 import { type ChooseInput, choose } from '../choose/choose.ts'
-import type { Policy } from '../policy.ts'
+import { cautionFor, type Policy } from '../policy.ts'
 
 export interface ShadowQuery {
   tenant: string
@@ -21,6 +22,7 @@ type GetProfile = (policy: Policy, tenant: string, user: string) => UserProfile 
  * The selection that a shadow policy would have made, for the record. Never fails: null where there is none.
  *
  * @param input as given to `choose` for the live policy, without what depends on the policy
+ * @param rule how cautious to be; the shadow's own doubts decide
  */
 export async function askShadow(
   shadow: Policy,
@@ -28,6 +30,7 @@ export async function askShadow(
   { tenant, user, text, promptTokens, costWeight }: ShadowQuery,
   candidates: readonly Candidate[],
   input: Omit<ChooseInput, 'scores' | 'by' | 'rewards' | 'baseline'>,
+  rule: Pick<RouterConfig, 'caution' | 'risk'>,
 ): Promise<InteractionRecord['shadow'] | null> {
   try {
     const [{ state, rewards }, embedding] = await Promise.all([
@@ -36,7 +39,9 @@ export async function askShadow(
     ])
     const query = { tenant, embedding, promptTokens, state, ...(costWeight !== undefined && { costWeight }) }
     const scores = await shadow.router.score(query, candidates)
-    const { scored, propensities } = choose({ ...input, scores, by: 'graph', rewards, baseline: null })
+    const caution = costWeight === undefined ? await cautionFor(shadow, rule, query, candidates) : rule.caution
+    const policy = { ...input.policy, caution }
+    const { scored, propensities } = choose({ ...input, policy, scores, by: 'graph', rewards, baseline: null })
     return { policy: shadow.version, candidates: scoredCandidates(scored, propensities, true) }
   } catch {
     return null

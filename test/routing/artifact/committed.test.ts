@@ -7,8 +7,9 @@ import { openEmbedder } from '../../../src/embedding/index.ts'
 import { Learner } from '../../../src/learning/learner.ts'
 import { UserStates } from '../../../src/learning/user-states.ts'
 import { VectorVault } from '../../../src/learning/vector-vault.ts'
+import { FAVOURITE_ONLY } from '../../../src/routing/choose/safe-caution.ts'
 import { Policies } from '../../../src/routing/policies/policies.ts'
-import type { Policy } from '../../../src/routing/policy.ts'
+import { cautionFor, type Policy } from '../../../src/routing/policy.ts'
 import type { Store } from '../../../src/store/store.ts'
 import { routerContract } from '../../contracts/router.ts'
 import { HEARD_AT_ONCE, interaction, openTestStore, quantise, reward } from '../../learning/support.ts'
@@ -59,6 +60,7 @@ describe.each(NAMES.sort())('artifact %s', (name) => {
       config: routerConfig({ artifact: join(ARTIFACTS, name), required: true }),
       openEmbedder: (artifact) => openEmbedder('static', artifact),
       loadEvidence: async () => new Map(),
+      candidatesOf: () => POOL,
       log: silent,
     })
     policy = policies.snapshot('acme', 'ann').policy as Policy
@@ -123,6 +125,20 @@ describe.each(NAMES.sort())('artifact %s', (name) => {
     expect(['tiny-1b', 'small-8b']).toContain(await bestOf('thrifty', unseen))
     expect(await bestOf('lavish', unseen)).toBe('frontier')
     expect(await bestOf('third', QUESTIONS[0] as string)).toBe(before)
+  })
+
+  it('is the more cautious the less risk is allowed, and lets go a user who has said what they like', async () => {
+    const { state } = await states.get(policy, 'acme', 'thrifty')
+    const cautionOf = (of: Float32Array | null, risk: number) =>
+      policy.router.cautionOf({ tenant: 'acme', state: of }, POOL, { caution: 0.15, risk })
+    for (const of of [null, state]) {
+      const cautions = [await cautionOf(of, 0.5), await cautionOf(of, 0.2), await cautionOf(of, 0.01)]
+      expect(cautions).toEqual(cautions.toSorted((a, b) => a - b))
+      expect(cautions[0]).toBeGreaterThanOrEqual(0.15)
+    }
+    expect(await cautionOf(null, 0.01)).toBe(FAVOURITE_ONLY)
+    expect(await cautionOf(state, 0.5)).toBeLessThan(FAVOURITE_ONLY)
+    expect(await cautionFor(policy, { caution: 0.3 }, { tenant: 'acme', state }, POOL)).toBe(0.3)
   })
 
   it('does not mind the order of a user’s history', async () => {

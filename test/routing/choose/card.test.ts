@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import type { Candidate, Capability } from '../../../src/candidates/candidate.ts'
 import type { CardFeature, Manifest } from '../../../src/routing/artifact/manifest.ts'
-import { cardFeatures, cardText, code } from '../../../src/routing/choose/card.ts'
+import { cardFeatures, cardText } from '../../../src/routing/choose/card.ts'
 import { expectClose } from '../../support/close.ts'
 import { candidate } from '../support.ts'
 
@@ -64,16 +64,6 @@ describe('card', () => {
     expect(more.sd).toBeLessThan(few.sd)
     expect(more.ability).toBeLessThan(few.ability)
     expect(read({}).sd).toBeGreaterThan(few.sd)
-  })
-
-  it.each(golden.codes)('gives "$text" the same code of $n', ({ text, n, code: expected }) => {
-    expect(code(text, n)).toEqual(Float32Array.from(expected, (value) => Math.sign(value) / Math.sqrt(n)))
-    expectClose(code(text, n), expected)
-  })
-
-  it('does not mind capitals in a code', () => {
-    expect(code('OpenAI', 32)).toEqual(code('openai', 32))
-    expect(code('openai', 32)).not.toEqual(code('anthropic', 32))
   })
 
   it('leaves out what is no number, and clips what is far out', () => {

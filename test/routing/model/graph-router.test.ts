@@ -1,6 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import type { Candidate } from '../../../src/candidates/candidate.ts'
 import { loadArtifact } from '../../../src/routing/artifact/load.ts'
+import { code, codesOf } from '../../../src/routing/choose/codes.ts'
 import { GraphRouter } from '../../../src/routing/model/graph-router.ts'
 import { RouterError } from '../../../src/routing/router.ts'
 import { routerContract } from '../../contracts/router.ts'
@@ -8,7 +10,9 @@ import { expectClose } from '../../support/close.ts'
 import {
   CHEAP,
   candidate,
+  copyArtifact,
   DEAR,
+  editManifest,
   MIDDLE,
   POOL,
   silent,
@@ -21,6 +25,15 @@ import {
 
 const embedding = (seed: number) => tinyEmbed(`question ${seed} of some length`)
 routerContract('GraphRouter', async () => ({ router: (await tinyPolicy()).router, embedding }), POOL)
+
+/** How a router is opened here, but for the artifact. */
+const common = {
+  embed: tinyEmbed,
+  loadEvidence: async () => new Map(),
+  candidatesOf: () => POOL,
+  deadlineMs: 1_000,
+  log: silent,
+}
 
 const query = (of = {}) => ({ tenant: 'acme', embedding: embedding(0), promptTokens: 100, state: null, ...of })
 /** Mean and variance of four weights. */
@@ -91,7 +104,7 @@ describe('GraphRouter', () => {
     const evidence = new Map<string, Float32Array>()
     const artifact = await loadArtifact(TINY_1)
     const loadEvidence = async (tenant: string) => new Map(tenant === 'acme' ? evidence : [])
-    const router = await GraphRouter.open({ artifact, embed: tinyEmbed, loadEvidence, deadlineMs: 1_000, log: silent })
+    const router = await GraphRouter.open({ ...common, artifact, loadEvidence })
     const qualityOfCheap = async (tenant: string) => (await router.score(query({ tenant }), POOL))[0]?.quality as number
     const before = await qualityOfCheap('acme')
     await qualityOfCheap('other')
@@ -112,8 +125,47 @@ describe('GraphRouter', () => {
   it('serves without a tenant’s outcomes when the store can’t give them', async () => {
     const artifact = await loadArtifact(TINY_1)
     const loadEvidence = () => Promise.reject(new Error('store away'))
-    const router = await GraphRouter.open({ artifact, embed: tinyEmbed, loadEvidence, deadlineMs: 1_000, log: silent })
+    const router = await GraphRouter.open({ ...common, artifact, loadEvidence })
     expect(await router.score(query(), POOL)).toHaveLength(3)
+    router.llms.close()
+  })
+
+  it('gives names codes among all that the tenant may use, anew when these are others', async () => {
+    const directory = copyArtifact(TINY_1)
+    editManifest(directory, (manifest) => {
+      manifest.codes = 'frame'
+    })
+    const artifact = await loadArtifact(directory)
+    const { P, C } = artifact.dims
+    const run = artifact.sessions.llm.run.bind(artifact.sessions.llm)
+    const seen: { provider: Float32Array; name: Float32Array }[] = []
+    artifact.sessions.llm.run = (feeds: Parameters<typeof run>[0]) => {
+      const data = (input: string) => (feeds[input] as unknown as { data: Float32Array }).data
+      seen.push({ provider: data('provider_code').slice(), name: data('name_code').slice() })
+      return run(feeds)
+    }
+    let pool: readonly Candidate[] = [CHEAP, MIDDLE]
+    const router = await GraphRouter.open({ ...common, artifact, candidatesOf: () => pool })
+    const namesOf = (candidates: readonly Candidate[]) => {
+      const codes = codesOf(
+        candidates.map(({ name }) => name),
+        C,
+        'frame',
+      )
+      return candidates.flatMap(({ name }) => [...(codes.get(name) as Float32Array)])
+    }
+    await router.score(query(), pool)
+    expectClose(seen.at(-1)?.name, namesOf(pool))
+    expect(seen.at(-1)?.provider).toHaveLength(2 * P)
+    await router.score(query(), pool)
+    expect(seen).toHaveLength(1)
+    pool = [CHEAP, MIDDLE, DEAR]
+    await router.score(query(), pool)
+    expectClose(seen.at(-1)?.name, namesOf(pool))
+    // One that the tenant may not use any more, of whom a user spoke.
+    pool = [CHEAP, MIDDLE]
+    await router.llms.rows('acme', [DEAR])
+    expectClose(seen.at(-1)?.name, [...code('dear', C)])
     router.llms.close()
   })
 

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { rmSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { expect, it } from 'vitest'
+import { expect, it, vi } from 'vitest'
 import { loadArtifact } from '../../../src/routing/artifact/load.ts'
 import { modelThread } from '../../../src/routing/model/thread.ts'
 import { Tensor } from '../../../src/runtime/onnxruntime.ts'
@@ -27,6 +27,29 @@ it('starts again when it has died, with the artifacts that were open, though the
   await expect(artifact.sessions.user.run(feeds(1))).rejects.toThrow(/model thread ended/)
   await stopping
   expect(await artifact.sessions.user.run(feeds(1))).toEqual(before)
+})
+
+it('loads once what was foreseen, and lets go of what was foreseen in vain', async () => {
+  modelThread.foresee(TINY_1, null)
+  const { key } = await modelThread.load(TINY_1)
+  expect((await modelThread.load(TINY_1)).key).toBeGreaterThan(key)
+  modelThread.foresee(TINY_1, null)
+  const other = await modelThread.load(TINY_2)
+  expect(other.files.manifest.version).not.toBe((await modelThread.load(TINY_1)).files.manifest.version)
+})
+
+it('goes when it has had nothing to do for a while, and another one takes the next job', async () => {
+  const artifact = await loadArtifact(TINY_1)
+  const before = await artifact.sessions.user.run(feeds(1))
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  try {
+    const again = await artifact.sessions.user.run(feeds(1))
+    expect(again).toEqual(before)
+    vi.advanceTimersByTime(120_000)
+    expect(await artifact.sessions.user.run(feeds(1))).toEqual(before)
+  } finally {
+    vi.useRealTimers()
+  }
 })
 
 it('says what is wrong with a run', async () => {

@@ -26,6 +26,7 @@ async function open(config: Record<string, unknown>, of: Partial<PoliciesOptions
     config: routerConfig(config),
     openEmbedder: async () => tinyEmbedder,
     loadEvidence: async () => new Map(),
+    candidatesOf: () => POOL,
     log: silent,
     ...of,
   })

@@ -14,10 +14,12 @@ const input = {
   random: 0.5,
 }
 
+const RULE = { caution: 0.15 }
+
 describe('askShadow', () => {
   it('says what the other policy would have done with the same request', async () => {
     const shadow = await tinyPolicy(TINY_2)
-    const found = await askShadow(shadow, () => NEW_USER, query, POOL, input)
+    const found = await askShadow(shadow, () => NEW_USER, query, POOL, input, RULE)
     expect(found).toMatchObject({ policy: 'tiny-2', candidates: { names: ['cheap', 'middle'] } })
     const candidates = found ? eachCandidate(found.candidates) : []
     expect(candidates.reduce((sum, { propensity }) => sum + propensity, 0)).toBeCloseTo(1, 6)
@@ -26,8 +28,8 @@ describe('askShadow', () => {
   it('never fails a request', async () => {
     const shadow = await tinyPolicy(TINY_2)
     const deaf = { ...shadow, embedder: { ...shadow.embedder, embed: () => Promise.reject(new Error('away')) } }
-    expect(await askShadow(deaf, () => NEW_USER, query, POOL, input)).toBeNull()
+    expect(await askShadow(deaf, () => NEW_USER, query, POOL, input, RULE)).toBeNull()
     const nobody = { ...input, limits: { ...input.limits, allow: [] } }
-    expect(await askShadow(shadow, () => NEW_USER, query, POOL, nobody)).toBeNull()
+    expect(await askShadow(shadow, () => NEW_USER, query, POOL, nobody, RULE)).toBeNull()
   })
 })

@@ -1,19 +1,25 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import { configSchema } from '../../../src/config/schema.ts'
 import { RedisStore } from '../../../src/store/redis/store.ts'
 import { SqliteStore } from '../../../src/store/sqlite/store.ts'
 import { anInteraction } from '../../store/records.ts'
-import { call, complete } from '../../support/clients.ts'
 import { discard, type RunningGateway, startGateway } from '../../support/gateway.ts'
-import { openRaw } from '../../support/raw-http.ts'
 import { startRedis } from '../../support/redis.ts'
 import { replyPlain, startUpstream } from '../../support/upstream.ts'
+import type { Done, Job } from './attacker.ts'
+import { type Times, timesDuring } from './measure.ts'
 
 /**
  * What a tenant's valid key can do to another tenant: `npm run attacks` prints the figures of docs/security.md, of
- * this machine at this time. The tests of the same attacks (`admission.test.ts`) decide by counts, never by time.
+ * this machine at this time. The attacker is a process of its own that gets what time is left; this one asks as the
+ * other tenant, at a steady rate. Beside each attack stands the same without it: nothing, or the same bytes sent to a
+ * server beside the gateway, so that a ratio tells what the gateway, not the machine, makes of it. The tests of the
+ * same attacks (`admission.test.ts`) decide by counts, never by time.
  */
 const MB = 1024 * 1024
 const OTHER = 'pr-other-key-0123456789abcdef'
@@ -22,6 +28,7 @@ const LIMITED = Array.from({ length: 8 }, (_, i) => `pr-limited-${i}-0123456789a
 /** The user `large`, as it stands in the store. */
 const LARGE = 'p:large'
 const ROWS = Number(process.env.ROWS ?? 100_000)
+const SECONDS = Number(process.env.SECONDS ?? 8)
 
 /** `ATTACKS=bodies,floods,profile,redis`: those alone. */
 const only = process.env.ATTACKS?.split(',')
@@ -38,124 +45,115 @@ const config = {
   ],
 }
 
-const rssMb = (gateway: RunningGateway) =>
-  Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${gateway.process.pid}/status`, 'utf8'))?.[1]) / 1024
+const start = (file: string, ...args: string[]) =>
+  spawn(process.execPath, [fileURLToPath(new URL(file, import.meta.url)), ...args], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
 
-const quantile = (times: number[], q: number) =>
-  times.sort((a, b) => a - b)[Math.min(times.length - 1, Math.floor(q * times.length))] ?? Number.NaN
+async function outputOf(child: ChildProcess): Promise<string> {
+  let text = ''
+  child.stdout?.on('data', (data) => {
+    text += data
+  })
+  await once(child, 'close')
+  return text
+}
 
-/** Asks as the other tenant, one request after the other, until the attack is over. */
-async function during(gateway: RunningGateway, attack: Promise<unknown>) {
-  const times: number[] = []
-  let [isOver, failed, most] = [false, 0, 0]
-  const over = attack.finally(() => {
+const attack = async (job: Job): Promise<Done> => JSON.parse(await outputOf(start('attacker.ts', JSON.stringify(job))))
+
+const rssMb = ({ process }: RunningGateway) =>
+  Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${process.pid}/status`, 'utf8'))?.[1]) / 1024
+
+/** The most memory that the gateway has while something lasts. */
+async function mostRss(gateway: RunningGateway, during: Promise<unknown>): Promise<number> {
+  let [most, isOver] = [0, false]
+  const over = during.finally(() => {
     isOver = true
   })
   while (!isOver) {
-    const from = performance.now()
-    const answer = await complete(gateway, { model: 'one' }, { key: OTHER })
-    await answer.text()
-    times.push(performance.now() - from)
-    if (answer.status !== 200) failed++
     most = Math.max(most, rssMb(gateway))
+    await sleep(50)
   }
   await over
-  const figures = `p50 ${quantile(times, 0.5).toFixed(0)} ms, p99 ${quantile(times, 0.99).toFixed(0)} ms of ${times.length}`
-  return `another tenant: ${figures}, ${failed} failed; RSS at most ${most.toFixed(0)} MB`
+  return most
 }
 
-const tell = (what: string, figures: string) => console.log(`${what}\n    ${figures}`)
-const statusesOf = (all: { status: number }[]) =>
-  [...Map.groupBy(all, ({ status }) => status)].map(([status, some]) => `${some.length} x ${status}`).join(', ')
+const ms = ({ p50, p99, count, failed }: Times) =>
+  `p50 ${p50.toFixed(1)}, p99 ${p99.toFixed(1)} ms of ${count}${failed > 0 ? `, ${failed} FAILED` : ''}`
 
-async function withheld(gateway: RunningGateway, key: string) {
-  const connections = await Promise.all(Array.from({ length: 40 }, () => openRaw(gateway.url)))
-  const part = Buffer.alloc(20 * MB - 1, ' ')
-  const head = `POST /v1/chat/completions HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer ${key}\r\ncontent-length: ${part.length + 1}\r\n\r\n`
-  for (const connection of connections) connection.send(Buffer.concat([Buffer.from(head), part]))
-  await sleep(8_000)
-  const refused = connections.filter(({ received }) => /^HTTP\/1\.1 (429|503)/.test(received)).length
-  for (const connection of connections) connection.destroy()
-  return refused
-}
-
-/** Sixteen at a time: more would measure this process, which is the client of both. */
-async function flood(count: number, send: (i: number) => Promise<Response>): Promise<Response[]> {
-  const answers: Response[] = []
-  let sent = 0
-  const line = async () => {
-    while (sent < count) {
-      const answer = await send(sent++)
-      await answer.arrayBuffer()
-      answers.push(answer)
-    }
-  }
-  await Promise.all(Array.from({ length: 16 }, line))
-  return answers
+/** One attack, and the same time without it. @param beside what goes to the other server meanwhile */
+async function compare(gateway: RunningGateway, what: string, job: Job, beside: Promise<unknown>): Promise<Done> {
+  const without = await timesDuring(gateway, OTHER, beside)
+  const attacking = attack(job)
+  const [during, rss] = await Promise.all([timesDuring(gateway, OTHER, attacking), mostRss(gateway, attacking)])
+  const done = await attacking
+  console.log(`${what}
+    without: ${ms(without)}
+    during:  ${ms(during)}; RSS at most ${rss.toFixed(0)} MB
+    p50 x ${(during.p50 / without.p50).toFixed(2)}, p99 x ${(during.p99 / without.p99).toFixed(2)}; the attacker got ${
+      Object.entries(done.statuses)
+        .map(([status, count]) => `${count} x ${status}`)
+        .join(', ') || 'nothing'
+    }`)
+  return done
 }
 
 async function onSqlite() {
   const gateway = await startGateway(config)
   const store = new SqliteStore({ kind: 'sqlite', path: join(gateway.dir, 'gateway.db'), retention_days: 90 })
+  const sink = start('sink.ts')
+  const [address] = (await once(sink.stdout as NonNullable<typeof sink.stdout>, 'data')) as [Buffer]
+  const beside = String(address).trim()
+  const { url } = gateway
   try {
-    tell('nothing', await during(gateway, sleep(4_000)))
-    let refused = 0
+    // The first requests warm it up.
+    await timesDuring(gateway, OTHER, sleep(2_000))
+    console.log(`nothing\n    ${ms(await timesDuring(gateway, OTHER, sleep(SECONDS * 1e3)))}`)
     const holders: [string, string][] = [
       ['of 10 requests a minute', LIMITED[0] as string],
       ['without limits', FREE],
     ]
     for (const [whose, key] of wants('bodies') ? holders : []) {
-      const attack = withheld(gateway, key).then((count) => (refused = count))
-      tell(`40 bodies of 20 MB, the last byte held back, by a tenant ${whose}`, await during(gateway, attack))
-      console.log(`    ${refused} of 40 refused`)
+      const job: Job = { kind: 'withheld', url, key, connections: 40, bytes: 20 * MB - 1, seconds: SECONDS }
+      const what = `40 bodies of 20 MB, the last byte held back, by a tenant ${whose}`
+      await compare(gateway, what, job, attack({ ...job, url: beside }))
     }
-    const floods: [string, (i: number) => Promise<Response>][] = [
-      ['explain', () => explainOf(gateway, LIMITED[1] as string)],
-      ['models', () => call(gateway, '/v1/models', { key: LIMITED[2] as string })],
-      ['feedback', (i) => feedbackOf(gateway, LIMITED[3] as string, i)],
-      ['bodies of 120 KB', () => largeOf(gateway, LIMITED[4] as string)],
+    const question = { model: 'one', messages: [{ role: 'user', content: 'Hi' }] }
+    const long = { ...question, messages: [{ role: 'user', content: 'word '.repeat(24_000) }] }
+    const rating = { completion_id: 'none-#', rating: 'up', comment: 'x'.repeat(3_900) }
+    const floods: [string, string, unknown, number][] = [
+      ['explain', '/v1/router/explain', question, 400],
+      ['models', '/v1/models', undefined, 400],
+      ['feedback', '/v1/feedback', rating, 400],
+      ['bodies of 120 KB', '/v1/chat/completions', long, 100],
     ]
-    for (const [what, send] of wants('floods') ? floods : []) {
-      let statuses = ''
-      const attack = flood(2_000, send).then((all) => (statuses = statusesOf(all)))
-      tell(`2,000 times ${what}, under 10 requests a minute`, await during(gateway, attack))
-      console.log(`    ${statuses}`)
+    for (const [i, [what, path, body, perSecond]] of (wants('floods') ? floods : []).entries()) {
+      const key = LIMITED[i + 1] as string
+      const sent = body === undefined ? {} : { body: JSON.stringify(body) }
+      const job: Job = { kind: 'flood', url, key, path, ...sent, perSecond, seconds: SECONDS }
+      const title = `${perSecond} times a second ${what}, under 10 requests a minute`
+      await compare(gateway, title, job, attack({ ...job, url: beside }))
     }
     if (!wants('profile')) return
-    for (let i = 0; i < ROWS; i += 1_000) {
-      await store.appendInteractions(
-        Array.from({ length: 1_000 }, () => anInteraction({ tenant: 'free', user: LARGE })),
-      )
-    }
-    for (const count of [1, 4]) {
-      let bytes = 0
-      const read = async () => {
-        const answer = await call(gateway, '/v1/users/large/profile', { key: FREE })
-        for await (const piece of answer.body ?? []) bytes += piece.length
-      }
+    for (let i = 0; i < ROWS; i += 1_000) await store.appendInteractions(manyRows())
+    for (const times of [1, 4]) {
+      const job: Job = { kind: 'calls', url, key: FREE, path: '/v1/users/large/profile', method: 'GET', times }
       const from = performance.now()
-      const figures = await during(gateway, Promise.all(Array.from({ length: count }, read)))
-      const took = `${((performance.now() - from) / 1e3).toFixed(1)} s, ${(bytes / MB).toFixed(0)} MB`
-      tell(`SQLite, a profile of ${ROWS} rows, ${count} at once: ${took}`, figures)
+      const { bytes } = await compare(gateway, `SQLite, a profile of ${ROWS} rows, ${times} at once`, job, quiet())
+      console.log(`    ${(bytes / MB).toFixed(0)} MB, all of it in ${seconds(from)}`)
     }
-    const from = performance.now()
-    const gone = call(gateway, '/v1/users/large/profile', { key: FREE, method: 'DELETE' })
-    const figures = await during(gateway, gone)
-    tell(`SQLite, erasing it: ${((performance.now() - from) / 1e3).toFixed(1)} s, ${(await gone).status}`, figures)
+    const job: Job = { kind: 'calls', url, key: FREE, path: '/v1/users/large/profile', method: 'DELETE', times: 1 }
+    await compare(gateway, 'SQLite, erasing it', job, quiet())
   } finally {
+    sink.kill()
     await store.close()
     await discard(gateway)
   }
 }
 
-const message = { role: 'user', content: 'Hi' }
-const explainOf = (gateway: RunningGateway, key: string) =>
-  call(gateway, '/v1/router/explain', { key, body: { model: 'one', messages: [message] } })
-const feedbackOf = (gateway: RunningGateway, key: string, i: number) =>
-  call(gateway, '/v1/feedback', { key, body: { completion_id: `none-${i}`, rating: 'up', comment: 'x'.repeat(3_900) } })
-const LARGE_BODY = JSON.stringify({ model: 'one', messages: [{ role: 'user', content: 'word '.repeat(24_000) }] })
-const largeOf = (gateway: RunningGateway, key: string) =>
-  call(gateway, '/v1/chat/completions', { key, body: LARGE_BODY, headers: { 'content-type': 'application/json' } })
+const quiet = () => sleep(SECONDS * 1e3)
+const seconds = (from: number) => `${((performance.now() - from) / 1e3).toFixed(1)} s`
+const manyRows = () => Array.from({ length: 1_000 }, () => anInteraction({ tenant: 'free', user: LARGE }))
 
 async function onRedis() {
   const redis = await startRedis()
@@ -167,22 +165,19 @@ async function onRedis() {
     await direct.connect()
     const turn = { candidate: 'c', interaction: 'i', user: LARGE, lastUserHash: '', vector: null, messages: 1 }
     for (let i = 0; i < ROWS; i += 1_000) {
-      await direct.appendInteractions(
-        Array.from({ length: 1_000 }, () => anInteraction({ tenant: 'free', user: LARGE })),
-      )
+      await direct.appendInteractions(manyRows())
       await Promise.all(
         Array.from({ length: 5_000 }, (_, k) =>
           direct.saveConversation('free', `c-${5 * i + k}`, { ...turn, promptTokens: 1, ts: 1 }, 86_400),
         ),
       )
     }
+    await timesDuring(gateway, OTHER, sleep(2_000))
     await redis.command('CONFIG', 'SET', 'slowlog-log-slower-than', 1_000)
     await redis.command('SLOWLOG', 'RESET')
-    const from = performance.now()
-    const gone = call(gateway, '/v1/users/large/profile', { key: FREE, method: 'DELETE' })
-    const figures = await during(gateway, gone)
-    const took = `${((performance.now() - from) / 1e3).toFixed(1)} s, ${(await gone).status}`
-    tell(`Redis, erasing ${ROWS} rows and ${5 * ROWS} conversations: ${took}`, figures)
+    const path = '/v1/users/large/profile'
+    const job: Job = { kind: 'calls', url: gateway.url, key: FREE, path, method: 'DELETE', times: 1 }
+    await compare(gateway, `Redis, erasing ${ROWS} rows and ${5 * ROWS} conversations`, job, quiet())
     const slow = (await redis.command('SLOWLOG', 'GET', 1_000)) as [number, number, number, string[]][]
     const [longest] = slow.sort(([, , a], [, , b]) => b - a)
     console.log(`    longest command of Redis ${(longest?.[2] ?? 0) / 1e3} ms (${longest?.[3][0] ?? 'none'})`)
