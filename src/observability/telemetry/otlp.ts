@@ -1,3 +1,6 @@
+import { readFileSync } from 'node:fs'
+import { Agent } from 'node:http'
+import { Agent as HttpsAgent } from 'node:https'
 import { type Context, ROOT_CONTEXT, SpanKind, SpanStatusCode, TraceFlags, trace as traces } from '@opentelemetry/api'
 import { OTLPLogExporter } from '@opentelemetry/exporter-logs-otlp-proto'
 import { OTLPMetricExporter } from '@opentelemetry/exporter-metrics-otlp-proto'
@@ -7,6 +10,7 @@ import { BatchLogRecordProcessor, LoggerProvider } from '@opentelemetry/sdk-logs
 import { MeterProvider, PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics'
 import { BatchSpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace'
 import { LRUCache } from 'lru-cache'
+import { proxyFor } from '../../runtime/proxy.ts'
 import type { Logger } from '../logger.ts'
 import type { Metrics } from '../metrics.ts'
 import {
@@ -25,6 +29,17 @@ const SCOPE = 'persona-router'
 
 /** Answers whose rewards still find their spans; a later reward tells the request's id alone. */
 const RECENT_ANSWERS = 10_000
+
+/** By the environment's proxy, as providers are reached. */
+function agentFor({ endpoint, ca_file }: Options['otlp']): () => Agent {
+  const proxy = proxyFor(endpoint, undefined)
+  const proxyEnv = proxy === null ? {} : { HTTP_PROXY: proxy, HTTPS_PROXY: proxy }
+  const ca = ca_file === undefined ? {} : { ca: readFileSync(ca_file) }
+  return () =>
+    endpoint.startsWith('https:')
+      ? new HttpsAgent({ keepAlive: true, proxyEnv, ...ca })
+      : new Agent({ keepAlive: true, proxyEnv })
+}
 
 interface RecentAnswer {
   span: Context
@@ -55,6 +70,7 @@ export class OtlpTelemetry implements Telemetry {
       url: `${otlp.endpoint.replace(/\/+$/, '')}/v1/${signal}`,
       headers: otlp.headers,
       timeoutMillis: otlp.timeout_ms,
+      httpAgentOptions: agentFor(otlp),
     })
     const told = <Exporter extends { export: Exports }>(exporter: Exporter) => tellingOfFailures(exporter, deps)
     const batches = { scheduledDelayMillis: config.delay_ms, exportTimeoutMillis: otlp.timeout_ms }
