@@ -2,6 +2,7 @@ import { dirname, join, resolve } from 'node:path'
 import { PendingFeedback } from './api/pending-feedback.ts'
 import { FirstKey } from './candidates/first-key.ts'
 import { withFormerIds } from './candidates/former-ids.ts'
+import { candidateNamed } from './candidates/former-names.ts'
 import { IdentitySecret } from './candidates/identity-secret.ts'
 import { UserIds } from './candidates/tenants.ts'
 import { vaultSecrets } from './config/cross-check.ts'
@@ -11,6 +12,7 @@ import { closeSnapshot } from './config/snapshot.ts'
 import type { ConfigSource } from './config/source.ts'
 import { openEmbedder } from './embedding/index.ts'
 import { Erasures } from './learning/erasures.ts'
+import { withFormerNames } from './learning/former-names.ts'
 import { UserRetention } from './learning/user-retention.ts'
 import { UserStates } from './learning/user-states.ts'
 import { VectorScrub } from './learning/vector-scrub.ts'
@@ -54,7 +56,7 @@ export const dataDirOf = (config: Config) => dirname(resolve(config.spool.path))
 export async function createServices(source: ConfigSource, log: Logger, overrides: Overrides = {}): Promise<Services> {
   const { config } = source.current
   const snapshot = () => source.current
-  const find = (name: string) => snapshot().candidates.find((candidate) => candidate.name === name)
+  const find = (name: string) => candidateNamed(snapshot().candidates, name)
   const made: Made = (name, part) => overrides[name]?.(part) ?? part
 
   const metrics = made('metrics', createMetrics())
@@ -81,7 +83,10 @@ export async function createServices(source: ConfigSource, log: Logger, override
   if (identity.problem !== null) throw new ConfigError('identity', [identity.problem])
   const userIds = made('userIds', new UserIds(identity.secrets))
   const seal = made('seal', new Seal(identity.secrets, 'responses'))
-  const store = made('store', withFormerIds(opened, userIds))
+  const store = made(
+    'store',
+    withFormerNames(withFormerIds(opened, userIds), () => snapshot().config),
+  )
   store.ping().catch((error: Error) => log.warn({ reason: error.message }, 'the store does not answer'))
   const recorder = made(
     'recorder',

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
+import { candidateNamed } from '../candidates/former-names.ts'
 import { scopesOf } from '../candidates/scopes.ts'
 import { ANONYMOUS, type UserIds } from '../candidates/tenants.ts'
 import { GatewayError, invalidRequest, notFound } from '../errors.ts'
@@ -68,9 +69,12 @@ const LEARN_WITHIN_MS = 250
  */
 export async function takeFeedback(deps: FeedbackDeps, context: RequestContext) {
   const feedback = parseFeedback(await readSmallBody(context))
-  refuseUnknownPreference(context, feedback)
   const { keep_comments } = tenantOf(context.snapshot, context.caller).config
-  const said = keep_comments ? feedback : { ...feedback, comment: undefined }
+  const said = {
+    ...feedback,
+    preferred_model: preferredOf(context, feedback),
+    ...(!keep_comments && { comment: undefined }),
+  }
   const take = async () => {
     const interaction = await findRated(deps, context, feedback)
     if (!interaction) return null
@@ -118,10 +122,11 @@ function mayRate({ userIds }: FeedbackDeps, context: RequestContext, feedback: F
 
 const IDS = ['request_id', 'completion_id', 'message_id', 'conversation_id'] as const
 
-/** @throws GatewayError 400 */
-function refuseUnknownPreference({ caller, snapshot }: RequestContext, { preferred_model: preferred }: Feedback): void {
-  if (preferred === undefined) return
-  if (allowedCandidates(tenantOf(snapshot, caller), caller).some(({ name }) => name === preferred)) return
+/** The preferred model by its present name. @throws GatewayError 400 */
+function preferredOf({ caller, snapshot }: RequestContext, { preferred_model: preferred }: Feedback) {
+  if (preferred === undefined) return undefined
+  const candidate = candidateNamed(allowedCandidates(tenantOf(snapshot, caller), caller), preferred)
+  if (candidate) return candidate.name
   throw invalidRequest(`Invalid 'preferred_model': no such model.`, 'preferred_model')
 }
 

@@ -165,9 +165,9 @@ export async function refuseUnknownNames(
   { candidates, ...of }: Tenant,
   stated: () => Promise<StatedPreferences>,
 ): Promise<void> {
-  const known = knownNames(config, of.config.candidates).candidates
+  const { candidates: known, former } = knownNames(config, of.config.candidates)
   const isKnown = (name: string) =>
-    known.has(name) || candidates.some((one) => one.name === name) || mayBeDiscovered(config, name)
+    known.has(name) || former.has(name) || candidates.some((one) => one.name === name) || mayBeDiscovered(config, name)
   for (const field of ['allow', 'deny'] as const) {
     const unknown = preferences[field]?.filter((name) => !isKnown(name)) ?? []
     if (unknown.length === 0) continue

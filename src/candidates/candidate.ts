@@ -22,6 +22,8 @@ export interface Price {
 export interface Candidate {
   /** Name in requests, headers and records; unique. */
   name: string
+  /** Names that it had before; none where left out. */
+  formerly?: readonly string[]
   /** Key of `providers` in the config. */
   provider: string
   /** The provider's own name of the model. */

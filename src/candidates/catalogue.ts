@@ -63,6 +63,7 @@ function complete(entry: CandidateConfig, config: Config, prices: PriceList): Ca
   const maxOutput = entry.max_output_tokens ?? known?.limit?.output
   return {
     name: entry.name,
+    ...(entry.formerly && { formerly: entry.formerly }),
     provider: entry.provider,
     model,
     vendor: (entry.vendor ?? vendorOf(model, entry.provider)).toLowerCase(),

@@ -1,4 +1,5 @@
 import type { Store } from '../store/store.ts'
+import { overridden } from './overridden-store.ts'
 import type { UserIds } from './tenants.ts'
 
 /**
@@ -22,10 +23,5 @@ export function withFormerIds(store: Store, userIds: Pick<UserIds, 'former'>): S
       return rows
     },
   }
-  return new Proxy(store, {
-    get(target, name) {
-      const value = Reflect.get(overrides, name) ?? Reflect.get(target, name)
-      return typeof value === 'function' ? value.bind(target) : value
-    },
-  })
+  return overridden(store, overrides)
 }

@@ -29,9 +29,9 @@ export function keyProblem(
   }
   const misnamed = userProblem(user) ?? scopesProblem(user, scopes)
   if (misnamed) return misnamed
-  const { candidates, groups } = knownNames(config, listed)
+  const { candidates, groups, former } = knownNames(config, listed)
   const embedding = config.embeddings.map(({ name }) => name)
-  const known = new Set([...listed, ...groups, ...candidates, ...embedding])
+  const known = new Set([...listed, ...groups, ...candidates, ...embedding, ...former])
   const unknown = models?.filter((name) => !known.has(name) && !mayBeDiscovered(config, name)) ?? []
   if (unknown.length === 0) return null
   const has = [...known].join(', ')

@@ -14,6 +14,8 @@ export const apis = <T extends Api>(known: readonly T[]) =>
 export const candidateSchema = z.strictObject({
   name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}$/, 'letters, digits and . _ : / @ -, at most 128'),
   provider: z.string(),
+  /** Names that it had here before: what was learned and stated under them is its own; clients may go on using them. */
+  formerly: z.array(z.string().min(1)).optional(),
   /** What the provider calls it; the name where left out. */
   model: z.string().optional(),
   vendor: z.string().optional(),

@@ -6,6 +6,7 @@ import { userKey } from '../runtime/keys.ts'
 import type { Secrets } from '../runtime/seal.ts'
 import { type Alias, aliasTarget, orderAliases } from './aliases.ts'
 import type { Candidate } from './candidate.ts'
+import { isNamed, presentNames } from './former-names.ts'
 
 /** A tenant with what it may use, resolved once per configuration. */
 export interface Tenant {
@@ -18,6 +19,7 @@ export interface Tenant {
 
 /** @returns tenant name -> tenant */
 export function resolveTenants(config: Config, candidates: readonly Candidate[]): Map<string, Tenant> {
+  const formerNames = Object.fromEntries(presentNames(candidates))
   return new Map(
     config.tenants.map((tenant) => [
       tenant.name,
@@ -25,7 +27,7 @@ export function resolveTenants(config: Config, candidates: readonly Candidate[])
         name: tenant.name,
         config: tenant,
         candidates: selectCandidates(candidates, tenant.candidates),
-        aliases: orderAliases(tenant.aliases, config.aliases),
+        aliases: orderAliases(tenant.aliases, { ...formerNames, ...config.aliases }),
       },
     ]),
   )
@@ -34,7 +36,7 @@ export function resolveTenants(config: Config, candidates: readonly Candidate[])
 /** Candidates whose name, or one of whose groups, is wanted. */
 export function selectCandidates(candidates: readonly Candidate[], wanted: readonly string[]): Candidate[] {
   const names = new Set(wanted)
-  return candidates.filter(({ name, groups }) => names.has(name) || groups.some((group) => names.has(group)))
+  return candidates.filter((one) => isNamed(one, wanted) || one.groups.some((group) => names.has(group)))
 }
 
 export interface EmptyEntry {

@@ -22,6 +22,7 @@ export function crossCheck(config: Config): string[] {
       )
     }
   })
+  problems.push(...formerlyProblems(config))
   const discovers = Object.values(config.providers).some(isDiscovering)
   if (!discovers) problems.push(...unknownNames(config))
   problems.push(...aliasProblems(config), ...embeddingProblems(config), ...passthroughProblems(config))
@@ -43,6 +44,18 @@ export function crossCheck(config: Config): string[] {
   return problems
 }
 
+/** A name means one candidate, now and before. */
+function formerlyProblems({ candidates }: Config): string[] {
+  const taken = new Set(['auto', ...candidates.map(({ name }) => name)])
+  return candidates.flatMap(({ formerly = [] }, index) =>
+    formerly.flatMap((name, at) => {
+      if (taken.has(name)) return [`candidates.${index}.formerly.${at}: '${name}' is the name of another`]
+      taken.add(name)
+      return []
+    }),
+  )
+}
+
 /** Under which what is kept of prompts is sealed; undefined: none that lies outside the store. */
 const vectorSecret = ({ privacy, identity }: Pick<Config, 'privacy' | 'identity'>): string | undefined =>
   privacy.secret ?? identity.secret
@@ -55,7 +68,11 @@ export function vaultSecrets(config: Config): Secrets | null {
 
 /** Names in tenants' lists that the file does not define: an error, unless a server that lists its models has them. */
 export function unknownNames({ candidates, embeddings, tenants }: Config): string[] {
-  const known = new Set(['default', ...[...candidates, ...embeddings].flatMap(({ name, groups }) => [name, ...groups])])
+  const known = new Set([
+    'default',
+    ...[...candidates, ...embeddings].flatMap(({ name, groups }) => [name, ...groups]),
+    ...candidates.flatMap(({ formerly = [] }) => formerly),
+  ])
   return tenants.flatMap((tenant, index) =>
     tenant.candidates
       .filter((wanted) => !known.has(wanted))

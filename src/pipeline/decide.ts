@@ -1,4 +1,5 @@
 import type { Candidate } from '../candidates/candidate.ts'
+import { isNamed } from '../candidates/former-names.ts'
 import type { UserIds } from '../candidates/tenants.ts'
 import type { RouterConfig } from '../config/schema.ts'
 import { queryText } from '../embedding/query-text.ts'
@@ -256,9 +257,9 @@ function noCandidate({ exclusions, temporary }: NoCandidateError): GatewayError 
 }
 
 /** What a user's profile rules out is not to be had by name either. @throws GatewayError 403 */
-function refuseStated({ candidate: { name }, costUsd }: CandidateScore, stated: StatedPreferences): void {
+function refuseStated({ candidate, costUsd }: CandidateScore, stated: StatedPreferences): void {
   const { allow, deny, max_cost_usd: most } = stated
-  const isDenied = deny?.includes(name) || (allow && !allow.includes(name))
+  const isDenied = (deny && isNamed(candidate, deny)) || (allow && !isNamed(candidate, allow))
   if (!isDenied && (most === undefined || costUsd <= most)) return
   const why = isDenied
     ? 'does not allow this model'

@@ -56,6 +56,8 @@ async function takeIn(services: TakesIn, started: Config, next: Snapshot, old: S
   const waiting = restartNeeded(started, next.config)
   if (waiting.length > 0) log.warn({ settings: waiting }, 'these settings take effect at the next start')
   await policies.configure(next.config.router, next.config.tenants)
+  const isRenamed = next.candidates.some(({ formerly }) => formerly !== undefined)
+  if (isRenamed) for (const tenant of next.tenants.keys()) policies.refreshEvidence(tenant)
   await policies.warm(next.tenants.values())
 }
 

@@ -64,6 +64,21 @@ tenants: [{ name: t, candidates: [nobody] }, { name: t }]
   ])
 })
 
+it('refuses former names of candidates that mean another, too', () => {
+  const problems = problemsOf(`
+providers: { a: { kind: openai-compatible, base_url: "http://127.0.0.1:1/v1" } }
+candidates:
+  - { name: m, provider: a, formerly: [n, old] }
+  - { name: n, provider: a, formerly: [auto, old] }
+tenants: [{ name: t, candidates: [m, old] }]
+`)
+  expect(problems).toEqual([
+    "candidates.0.formerly.0: 'n' is the name of another",
+    "candidates.1.formerly.0: 'auto' is the name of another",
+    "candidates.1.formerly.1: 'old' is the name of another",
+  ])
+})
+
 it('takes values from the environment, or their defaults, or leaves them out', () => {
   const text = `
 server: { host: "\${HOST:-0.0.0.0}", port: "\${PORT:-}" }

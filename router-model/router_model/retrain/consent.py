@@ -37,6 +37,8 @@ class GatewayConfig:
     """How much it explores."""
     artifact: Path | None = None
     """`router.artifact`: what is served now, or a link to it."""
+    renamed: dict[str, str] = field(default_factory=dict)
+    """Former names of candidates (`formerly`) -> what they are called now."""
 
 
 def read_config(path: Path) -> GatewayConfig:
@@ -49,8 +51,10 @@ def read_config(path: Path) -> GatewayConfig:
     for name in main.get("include") or []:
         entries += _load(path.parent / str(name)).get("candidates") or []
     cards: dict[str, Card] = {}
+    renamed: dict[str, str] = {}
     for entry in entries:
         cards.setdefault(str(entry["name"]), _card(entry))
+        renamed |= {str(old): str(entry["name"]) for old in entry.get("formerly") or []}
     explore = (main.get("router") or {}).get("gamma") or {}
     served = (main.get("router") or {}).get("artifact")
     return GatewayConfig(
@@ -58,6 +62,7 @@ def read_config(path: Path) -> GatewayConfig:
         cards,
         Gamma(**{name: float(value) for name, value in explore.items()}),
         Path(str(served)) if served else None,
+        renamed,
     )
 
 

@@ -27,12 +27,13 @@ from router_model.retrain.consent import GatewayConfig, choose_tenants
 from router_model.retrain.fit import fit
 from router_model.retrain.gates import pass_gates
 from router_model.retrain.judgement import best_single_order, choices_of, evenly, judge
-from router_model.retrain.log import LogError, open_logs, shown_source
+from router_model.retrain.log import LogError, LogSource, open_logs, shown_source
 from router_model.retrain.logbook import read_logbook
 from router_model.retrain.options import Options, RetrainError, Watch
 from router_model.retrain.plausible import extremes
 from router_model.retrain.publish import default_out, next_version, owner_part, publish, set_metrics, write_new
 from router_model.retrain.refit import held_out, readings_of
+from router_model.retrain.renamed import RenamedLog
 from router_model.retrain.replay import Model, replay
 from router_model.retrain.report import Summary, metrics, write_report, write_run
 from router_model.retrain.runner import llm_states
@@ -61,8 +62,10 @@ def retrain(
     watch = watch or (lambda *_: None)
     clock = _Clock()
     sources = [source] if isinstance(source, str) else list(source)
-    log_source = open_logs(sources)
     shown = ", ".join(map(shown_source, sources))
+    log_source: LogSource = open_logs(sources)
+    if config and config.renamed:
+        log_source = RenamedLog(log_source, config.renamed)
     present = log_source.tenants()
     if not present:
         raise LogError(f"{shown}: an empty log, or none at all: no row of any tenant")

@@ -24,15 +24,20 @@ export function addLog(program: Command, configPath: () => string): void {
       const { gainsOfTenant } = await import('../../learning/tenant-gains.ts')
       const { ghostPairs } = await import('../../learning/ghost-report.ts')
       const { reportMarkdown } = await import('../report.ts')
-      await withStore(configPath(), async (store, config) => {
+      const { withFormerNames } = await import('../../learning/former-names.ts')
+      await withStore(configPath(), async (opened, config) => {
         checkTenant(config, tenant)
-        const report = await withLog(store, archive, (log) => makeReport(log, { tenant, since, until }))
-        const gains = await gainsOfTenant(store, config, tenant, report.policies)
-        const ghosts = await ghostPairs(store, tenant)
-        const text = json
-          ? JSON.stringify({ ...report, gains, ghosts }, null, 2)
-          : reportMarkdown(report, gains, ghosts)
-        process.stdout.write(`${text.trimEnd()}\n`)
+        await withLog(opened, archive, async (log) => {
+          const store = withFormerNames(log, () => config)
+          const report = await makeReport(store, { tenant, since, until })
+          const gains = await gainsOfTenant(store, config, tenant, report.policies)
+          const ghosts = await ghostPairs(store, tenant)
+          const text = json
+            ? JSON.stringify({ ...report, gains, ghosts }, null, 2)
+            : reportMarkdown(report, gains, ghosts)
+          process.stdout.write(`${text.trimEnd()}
+`)
+        })
       })
     })
 
@@ -85,16 +90,15 @@ interface ReportOptions {
   archive?: string
 }
 
-type Log = Pick<Store, 'readInteractions' | 'readRewards'>
-
-/** @param path of an archive that is read, too. @throws ArchiveError */
-async function withLog<T>(store: Store, path: string | undefined, work: (log: Log) => Promise<T>): Promise<T> {
+/** @param path of an archive, whose rows are the store's then. @throws ArchiveError */
+async function withLog<T>(store: Store, path: string | undefined, work: (log: Store) => Promise<T>): Promise<T> {
   if (path === undefined) return work(store)
+  const { overridden } = await import('../../candidates/overridden-store.ts')
   const { Archive } = await import('../../store/archive/archive.ts')
   const { withArchive } = await import('../../store/archive/move.ts')
   const archive = Archive.open(path)
   try {
-    return await work(withArchive(store, archive))
+    return await work(overridden(store, withArchive(store, archive)))
   } finally {
     archive.close()
   }

@@ -24,8 +24,10 @@ export function addUsage(program: Command, configPath: () => string): void {
     .option('--by <names>', 'day, model, key or user, comma-separated', 'model')
     .option('--json', 'as JSON lines')
     .action(async ({ tenant, from, to, by, json }: UsageOptions) => {
-      await withStore(configPath(), async (store, config) => {
+      const { withFormerNames } = await import('../../learning/former-names.ts')
+      await withStore(configPath(), async (opened, config) => {
         checkTenant(config, tenant)
+        const store = withFormerNames(opened, () => config)
         const tenants = resolveTenants(config, [])
         const { data } = await adminUsage({ store, snapshot: () => ({ tenants }) }, { tenant, from, to, by }).catch(
           (error: unknown) => {

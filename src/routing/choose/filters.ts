@@ -1,4 +1,5 @@
 import type { Candidate, Capability } from '../../candidates/candidate.ts'
+import { isNamed } from '../../candidates/former-names.ts'
 import type { CandidateScore } from '../router.ts'
 
 /** Requirements of a request. None is ever relaxed. */
@@ -45,9 +46,10 @@ export class NoCandidateError extends Error {
 /** Why a candidate can't answer; null when it can. The request's own demands come first, temporary ones last. */
 export function exclusionOf({ candidate, costUsd }: CandidateScore, limits: Limits): Exclusion | null {
   const { name, capabilities, contextWindow, maxOutputTokens } = candidate
-  if (limits.allow && !limits.allow.includes(name))
+  if (limits.allow && !isNamed(candidate, limits.allow))
     return because(name, 'not_allowed', 'is not among those allowed by x-router-allow or the user’s profile')
-  if (limits.deny?.includes(name)) return because(name, 'denied', 'is denied by x-router-deny or the user’s profile')
+  if (limits.deny && isNamed(candidate, limits.deny))
+    return because(name, 'denied', 'is denied by x-router-deny or the user’s profile')
   for (const need of limits.needs) if (!capabilities.has(need)) return because(name, 'capability', `lacks ${need}`)
   const unfit = limits.unfit?.(candidate)
   if (unfit !== undefined) return because(name, 'capability', unfit)

@@ -4,7 +4,7 @@ import { dayOf } from '../usage.ts'
 import type { Archive, Partition } from './archive.ts'
 import { identityOf, type Kind, type Row } from './columns.ts'
 
-const ROWS = 20_000
+const ROWS = 10_000
 
 export interface MoveOptions {
   /** Unix milliseconds: rows before it are moved. */

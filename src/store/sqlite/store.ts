@@ -4,6 +4,7 @@ import type { BackupStore } from '../backup/contract.ts'
 import { floatBytes, floatsOf } from '../bytes.ts'
 import { Listeners } from '../changes.ts'
 import { decodeConversation } from '../codec.ts'
+import { plus } from '../evidence.ts'
 import { OwedEnds } from '../owed-ends.ts'
 import type { Responses } from '../responses.ts'
 import type { ConversationState, Evidence, Invalidation, RefusalFilter, Store, StoredRefusal } from '../store.ts'
@@ -282,15 +283,4 @@ export class SqliteStore implements BackupStore {
       this.#sweepIn(more ? NEXT_SLICE_MS : SWEEP_MS)
     }, ms).unref()
   }
-}
-
-/** As `add-evidence.lua` does it. */
-function plus(sums: Float32Array, added: Float32Array, halfLifeDays: number | undefined): Float32Array {
-  if (sums.length !== added.length) throw new Error(`Evidence of ${sums.length} numbers, message of ${added.length}`)
-  if (halfLifeDays === undefined) return sums.map((value, i) => value + added[i]!)
-  const last = sums.length - 1
-  const days = added[last]! - sums[last]!
-  const kept = 0.5 ** (Math.max(0, days) / halfLifeDays)
-  const fresh = 0.5 ** (Math.max(0, -days) / halfLifeDays)
-  return sums.map((value, i) => (i === last ? Math.max(value, added[i]!) : kept * value + fresh * added[i]!))
 }

@@ -1,0 +1,68 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { call, complete, explain } from '../support/clients.ts'
+import { eventually } from '../support/eventually.ts'
+import { discard, type RunningGateway, startGateway } from '../support/gateway.ts'
+import { replyPlain, startUpstream, type Upstream } from '../support/upstream.ts'
+
+let upstream: Upstream
+let gateway: RunningGateway | undefined
+beforeAll(async () => {
+  upstream = await startUpstream(replyPlain())
+})
+afterAll(async () => {
+  await discard(gateway)
+  await upstream?.close()
+})
+
+const configured = (name: string, more: object = {}) => ({
+  providers: { up: { kind: 'openai-compatible', base_url: `${upstream.origin}/v1`, key_required: false } },
+  candidates: [
+    { name, provider: 'up', model: 'dear-model', price: { input: 3, output: 6 }, ...more },
+    ...['b', 'c'].map((other) => ({ name: other, provider: 'up', price: { input: 1, output: 2 } })),
+  ],
+})
+
+test('a renamed candidate keeps its history: ratings, stated preferences, conversations, reports, its old name', async () => {
+  gateway = await startGateway(configured('dear'))
+  const { dir } = gateway
+  const ask = async (user: string, model: string) => {
+    const response = await complete(gateway as RunningGateway, { model }, { user })
+    await response.text()
+    return response
+  }
+  for (let i = 1; i <= 6; i++) {
+    const id = (await ask('ada', 'dear')).headers.get('x-request-id')
+    expect((await call(gateway, '/v1/feedback', { user: 'ada', body: { request_id: id, rating: 'up' } })).status).toBe(
+      202,
+    )
+  }
+  const preferences = { deny: ['dear'] }
+  await call(gateway, '/v1/users/bob/profile', { method: 'PUT', user: 'bob', body: preferences })
+  const first = gateway
+  await eventually(async () => (await explain(first, 'Hi', { user: 'ada' })).user.rewards >= 6, 'ratings are learned')
+  const liking = async (user: string, name: string) => {
+    const { candidates } = await explain(gateway as RunningGateway, 'Hi', { user })
+    return candidates.find((one) => one.name === name)
+  }
+  const before = await liking('ada', 'dear')
+  const stranger = await liking('nobody', 'dear')
+  expect(before?.mean).toBeGreaterThan((stranger?.mean ?? 1) + 0.01)
+  await gateway.stop()
+
+  gateway = await startGateway(configured('dear2', { formerly: ['dear'] }), { dir })
+  const after = await liking('ada', 'dear2')
+  // What its name alone tells of it is another's, and small.
+  expect(Math.abs((after?.mean ?? 9) - (before?.mean ?? 0))).toBeLessThan(0.25 * (before?.mean ?? 0))
+  expect(after?.mean).toBeGreaterThan((stranger?.mean ?? 1) + 0.01)
+  expect(await liking('bob', 'dear2')).toMatchObject({ excluded: expect.stringContaining('denied') })
+  expect((await ask('bob', 'dear2')).status).toBe(403)
+  const answered = await ask('ada', 'dear')
+  expect([answered.status, answered.headers.get('x-router-model')]).toEqual([200, 'dear2'])
+  const profile = (await (await call(gateway, '/v1/users/ada/profile', { user: 'ada' })).json()) as {
+    history: { candidate: string }[]
+  }
+  expect(new Set(profile.history.map(({ candidate }) => candidate))).toEqual(new Set(['dear2']))
+  // Whoever reads, changes and writes back is not stuck.
+  const put = await call(gateway, '/v1/users/bob/profile', { method: 'PUT', user: 'bob', body: preferences })
+  expect(put.status).toBe(200)
+}, 120_000)
