@@ -1,7 +1,7 @@
 import type { Candidate } from '../candidates/candidate.ts'
 import type { Policy } from '../routing/policy.ts'
 import { Tensor } from '../runtime/onnxruntime.ts'
-import { dequantise } from '../runtime/quantise.ts'
+import { dequantise, quantise } from '../runtime/quantise.ts'
 import type { StoredEdge } from '../store/store.ts'
 import { kindIndex } from './kinds.ts'
 import { addMessage, blockOf, isFiniteVector, startBlocks } from './profile.ts'
@@ -21,6 +21,9 @@ export interface Belief {
   /** [S] */
   state: Float32Array
 }
+
+/** No edges are gone. */
+export const NOTHING_OLDER = new Float32Array(0)
 
 /** One run of `edge.onnx` on so many rewards takes about a millisecond; requests get their turn in between. */
 const CHUNK = 64
@@ -52,16 +55,22 @@ export async function messagesOf(
   return messages
 }
 
-/** The belief that a history gives: messages in order, each fading with every one that follows. */
+/**
+ * The belief that a history gives: messages in order, each fading with every one that follows.
+ *
+ * @param older sums of what was said before the first of these edges, [G]; empty: nothing
+ */
 export async function rebuild(
   policy: Policy,
   tenant: string,
   edges: readonly StoredEdge[],
   find: FindCandidate,
+  older: Float32Array = NOTHING_OLDER,
 ): Promise<Belief> {
   const { manifest, dims } = policy.router.artifact
   const { per_reward, block } = manifest.forget
   const sums = new Float32Array(dims.H)
+  if (older.length === dims.G) sums.set(older, dims.H - dims.G)
   let newest = 0
   for (let start = 0; start < edges.length; start += CHUNK) {
     const some = edges.slice(start, start + CHUNK)
@@ -73,6 +82,36 @@ export async function rebuild(
     }
   }
   return { sums, state: await stateOf(policy, sums) }
+}
+
+/** Sums of what was said before the first edge that is kept, with messages of edges more that are not. */
+export function withOlder(
+  older: Float32Array,
+  messages: readonly (Messages | null)[],
+  { router }: Policy,
+): Float32Array {
+  if (messages.length === 0) return older
+  const { manifest, dims } = router.artifact
+  const sums = new Float32Array(dims.G)
+  if (older.length === dims.G) sums.set(older)
+  for (const one of messages) if (one) addMessage(sums, one.user, manifest.forget.per_reward)
+  return sums
+}
+
+/** Edges as they may be written: a vector in clear, which earlier versions kept, is read and goes. */
+export async function withoutVectorsInClear(
+  policy: Policy,
+  edges: readonly StoredEdge[],
+): Promise<readonly StoredEdge[]> {
+  const isClear = ({ vector }: StoredEdge) => vector !== null && 'plain' in vector.of
+  if (!edges.some(isClear)) return edges
+  const { reader } = policy.router.artifact.manifest
+  const queries = reader ? await queriesOf(policy, edges) : []
+  return edges.map((edge, i) => {
+    const query = queries[i]
+    if (!isClear(edge)) return edge
+    return query ? { ...edge, reading: quantise(query), reader: reader ?? '', vector: null } : { ...edge, vector: null }
+  })
 }
 
 /** [S] from sums [H]. */

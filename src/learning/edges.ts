@@ -1,3 +1,4 @@
+import { edgeId } from '../store/history.ts'
 import type { RewardRecord } from '../store/records/codec.ts'
 import type { InteractionSummary, StoredEdge } from '../store/store.ts'
 import { edgeKindOf } from './kinds.ts'
@@ -18,7 +19,8 @@ export function edgesOf(reward: RewardRecord, interaction: InteractionSummary): 
   const { reading, reader, vector, candidate } = interaction
   if (!reading && !vector) return []
   const about = (id: string, of: Partial<StoredEdge>): Omit<StoredEdge, 'seq'> => ({
-    id: `${interaction.id}:${id}`,
+    id: edgeId(interaction.id, id),
+    interaction: interaction.id,
     ts: reward.ts,
     candidate,
     reading,
@@ -55,6 +57,6 @@ export const withdrawn = (edge: StoredEdge, ts: number): Omit<StoredEdge, 'seq'>
  * whole.
  */
 export function outdatedBy(reward: RewardRecord, kept: readonly StoredEdge[]): StoredEdge[] {
-  const ids = new Set([`${reward.interaction}:preference`, `${reward.interaction}:preference:other`])
+  const ids = new Set(['preference', 'preference:other'].map((said) => edgeId(reward.interaction, said)))
   return kept.filter(({ id, ts, weight }) => ids.has(id) && ts < reward.ts && weight > 0)
 }

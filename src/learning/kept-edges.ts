@@ -1,16 +1,37 @@
 import { LRUCache } from 'lru-cache'
+import type { Policy } from '../routing/policy.ts'
 import { userKey } from '../runtime/keys.ts'
-import { MAX_EDGES, type Store, type StoredEdge, type StoredUser } from '../store/store.ts'
+import type { Store, StoredEdge, StoredUser } from '../store/store.ts'
+import { withoutZerosAtEnd } from './profile.ts'
 
 /** Over all users; about 0.5 KB each. */
 const MAX_CACHED_EDGES = 50_000
+/** Of sums over all users: about a thousand who have rated little, or 250 who have rated much. */
+const MAX_SUMS_BYTES = 16 * 1024 * 1024
 
-/** The edges of users who were rated lately, so that a rating does not read a long history from the store again. */
+interface Kept {
+  /** Which version of the user it belongs to. */
+  of: string
+  edges: readonly StoredEdge[]
+}
+
+interface Sums {
+  of: string
+  /** Version of the artifact. */
+  policy: string
+  sums: Float32Array
+}
+
+/** The histories of users who were rated lately, so that a rating neither reads a long one again nor sums it up. */
 export class KeptEdges {
   readonly #store: Store
-  readonly #cache = new LRUCache<string, { of: string; edges: readonly StoredEdge[] }>({
+  readonly #edges = new LRUCache<string, Kept>({
     maxSize: MAX_CACHED_EDGES,
     sizeCalculation: ({ edges }) => edges.length + 1,
+  })
+  readonly #sums = new LRUCache<string, Sums>({
+    maxSize: MAX_SUMS_BYTES,
+    sizeCalculation: ({ sums }) => sums.byteLength + 1,
   })
 
   constructor(store: Store) {
@@ -20,22 +41,55 @@ export class KeptEdges {
   /** Oldest first. What is in memory counts only if the user is still the one whom it was read with. */
   async of(tenant: string, user: string, stored: StoredUser | null): Promise<readonly StoredEdge[]> {
     if (!stored) return []
-    const cached = this.#cache.get(userKey(tenant, user))
+    const cached = this.#edges.get(userKey(tenant, user))
     if (cached?.of === stampOf(stored)) return cached.edges
     const edges = await this.#store.loadEdges(tenant, user)
-    this.#cache.set(userKey(tenant, user), { of: stampOf(stored), edges })
+    this.#edges.set(userKey(tenant, user), { of: stampOf(stored), edges })
     return edges
   }
 
-  /** After a commit: as the store has it now. */
-  committed(tenant: string, user: string, stored: StoredUser, before: readonly StoredEdge[], edge?: StoredEdge): void {
-    const edges = edge ? [...before.filter(({ id }) => id !== edge.id), edge].slice(-MAX_EDGES) : before
-    this.#cache.set(userKey(tenant, user), { of: stampOf(stored), edges })
+  /** Sums over a user's edges under a policy, a copy, where they are in memory. */
+  sumsOf(policy: Policy, tenant: string, user: string, stored: StoredUser | null): Float32Array | null {
+    const { H } = policy.router.artifact.dims
+    if (!stored) return new Float32Array(H)
+    // A row as the version before writes it.
+    if (stored.sums && stored.policy === policy.version) return widened(stored.sums, H)
+    const cached = this.#sums.get(userKey(tenant, user))
+    return cached?.of === stampOf(stored) && cached.policy === policy.version ? widened(cached.sums, H) : null
+  }
+
+  /** After a commit: as the store has it now. Without edges: a change of something else. */
+  committed(
+    tenant: string,
+    user: string,
+    stored: StoredUser,
+    before: StoredUser | null,
+    learned?: { edges: readonly StoredEdge[]; sums: Float32Array },
+  ): void {
+    const key = userKey(tenant, user)
+    const of = stampOf(stored)
+    if (learned) {
+      this.#edges.set(key, { of, edges: learned.edges })
+      this.#sums.set(key, { of, policy: stored.policy, sums: withoutZerosAtEnd(learned.sums).slice() })
+      return
+    }
+    const was = before && stampOf(before)
+    const [edges, sums] = [this.#edges.get(key), this.#sums.get(key)]
+    if (edges && edges.of === was) this.#edges.set(key, { ...edges, of })
+    if (sums && sums.of === was) this.#sums.set(key, { ...sums, of })
   }
 
   forget(tenant: string, user: string): void {
-    this.#cache.delete(userKey(tenant, user))
+    this.#edges.delete(userKey(tenant, user))
+    this.#sums.delete(userKey(tenant, user))
   }
+}
+
+function widened(sums: Float32Array, length: number): Float32Array | null {
+  if (sums.length > length) return null
+  const whole = new Float32Array(length)
+  whole.set(sums)
+  return whole
 }
 
 /** A user who was erased and came back may be at the same revision, but not since the same time. */

@@ -2,10 +2,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { LRUCache } from 'lru-cache'
 import type { Logger } from '../observability/logger.ts'
 import { evidenceKey, evidenceName, JUDGE, type Speaker, voiceOf } from '../routing/choose/evidence.ts'
+import { packState } from '../routing/model/packed-state.ts'
 import type { Policy } from '../routing/policy.ts'
 import { KeyedQueue } from '../runtime/keyed-queue.ts'
 import { userKey } from '../runtime/keys.ts'
 import { quantise } from '../runtime/quantise.ts'
+import { floatBytes } from '../store/bytes.ts'
+import { plainState } from '../store/plain-state.ts'
 import type { RewardRecord } from '../store/records/codec.ts'
 import {
   ErasedError,
@@ -16,14 +19,25 @@ import {
   type StoredUser,
   StoreError,
 } from '../store/store.ts'
-import { type Belief, type FindCandidate, type Messages, messagesOf, queriesOf, rebuild, stateOf } from './belief.ts'
+import {
+  type Belief,
+  type FindCandidate,
+  type Messages,
+  messagesOf,
+  NOTHING_OLDER,
+  queriesOf,
+  rebuild,
+  stateOf,
+  withOlder,
+  withoutVectorsInClear,
+} from './belief.ts'
 import { edgesOf, outdatedBy, withdrawn } from './edges.ts'
 import { type HearingRules, isHeard, type Said, tellingOf, wholeTelling } from './hearing.ts'
 import { KeptEdges } from './kept-edges.ts'
 import { propertiesOf } from './kinds.ts'
 import { LearnLater } from './learn-later.ts'
 import { Pace } from './pace.ts'
-import { addMessage, blockOf, isFiniteVector, startBlocks, subtractMessage, withoutZerosAtEnd } from './profile.ts'
+import { addMessage, blockOf, isFiniteVector, startBlocks, withoutZerosAtEnd } from './profile.ts'
 import type { UserStates } from './user-states.ts'
 import type { VectorVault } from './vector-vault.ts'
 
@@ -76,8 +90,8 @@ const HINTS_A_MINUTE = 60
 const MAX_TRIES = 20
 
 /**
- * Turns rewards into beliefs, online: reward -> messages -> the user's sums -> their state, stored and cached. No
- * gradient step.
+ * Turns rewards into beliefs, online: reward -> edge -> messages -> the user's sums -> their state. Edges and state are
+ * stored, and cached with the sums. No gradient step.
  */
 export class Learner {
   readonly #store: Store
@@ -223,7 +237,7 @@ export class Learner {
     const { user } = speaker
     return this.#queue.run(userKey(tenant, user), async () => {
       if (!(await this.#admits(tenant, speaker))) return false
-      await this.#compareAndSet(tenant, user, async (stored) => ({
+      await this.#compareAndSet(policy, tenant, user, async (stored) => ({
         next: { ...(stored ?? { ...NOBODY, policy: policy?.version ?? '' }), preferences },
         result: undefined,
       }))
@@ -270,29 +284,33 @@ export class Learner {
       const old = kept.find(({ id }) => id === edge.id)
       if (old && old.ts > edge.ts) return { result: { outcome: 'outdated', told: null, isFirst: false } }
       const added: StoredEdge = { ...edge, seq: (kept.at(-1)?.seq ?? 0) + 1 }
-      const { belief, now, before } = await this.#learn(policy, tenant, user, stored, kept, added, old)
+      const others = kept.filter(({ id }) => id !== added.id)
+      const { belief, older, now, before } = await this.#learn(policy, tenant, user, stored, { others, added, old })
       if (!isFiniteVector(belief.state)) {
         return { result: { outcome: 'quarantined', told: null, isFirst: false } }
       }
-      const others = kept.filter(({ id }) => id !== added.id)
       const since = stored?.since || kept[0]?.ts || added.ts
       const said = { since, others, added, old, now, before, counts: speaker !== null }
       const { told, heardAt } = await this.#hear(policy, tenant, user, stored?.heardAt ?? 0, said)
       const rewards = (stored?.rewards ?? 0) + counted(added) - (old ? counted(old) : 0)
-      const next = {
-        ...(stored ?? NOBODY),
-        sums: withoutZerosAtEnd(belief.sums),
-        state: belief.state,
+      const asBefore = this.#store.hasEarlierReplicas && (stored === null || stored.sums !== undefined)
+      const next: NextUser = {
+        preferences: stored?.preferences ?? {},
+        state: asBefore ? plainState(floatBytes(belief.state)) : packState(belief.state, policy.router.cold),
+        older,
+        ...(asBefore && { sums: withoutZerosAtEnd(belief.sums) }),
         policy: policy.version,
         rewards,
         since,
         heardAt,
       }
+      const edges = await withoutVectorsInClear(policy, [...others, added].slice(-MAX_EDGES))
       const isFirst = speaker !== null && !old && !others.some(({ candidate }) => candidate === added.candidate)
       const first = old ? null : standingOf(stored, kept)
-      return { next, edge: added, result: { outcome: now ? 'learned' : 'kept', told, isFirst, first } }
+      const result: Committed = { outcome: now ? 'learned' : 'kept', told, isFirst, first }
+      return { next, learned: { edges, sums: belief.sums }, result }
     }
-    const { outcome, told, isFirst, first } = await this.#compareAndSet(tenant, user, change, known, askedAt)
+    const { outcome, told, isFirst, first } = await this.#compareAndSet(policy, tenant, user, change, known, askedAt)
     if (outcome === 'quarantined') this.#states.quarantine(policy, tenant, user)
     if (told) await this.#tell(policy, tenant, speaker ? voiceOf(speaker) : JUDGE, told)
     if (isFirst && counted(edge) > 0) this.#onFirstWord?.(tenant, edge.candidate, edge.reward)
@@ -314,49 +332,72 @@ export class Learner {
     return { told: wholeTelling(edges, await messagesOf(policy, tenant, edges, this.#find)), heardAt: added.ts }
   }
 
-  /** The belief with an edge more, and what that edge says, and said before; null where it can't be read. */
+  /**
+   * The belief with an edge more, sums of edges that are not kept any more, and what that edge says, and said before;
+   * null where it can't be read.
+   */
   async #learn(
     policy: Policy,
     tenant: string,
     user: string,
     stored: StoredUser | null,
-    kept: readonly StoredEdge[],
-    added: StoredEdge,
-    old: StoredEdge | undefined,
-  ): Promise<{ belief: Belief; now: Messages | null; before: Messages | null }> {
-    const both = await this.#open(policy, tenant, user, old ? [added, old] : [added])
-    const [now = null, before = null] = await messagesOf(policy, tenant, both, this.#find)
-    const others = kept.filter(({ id }) => id !== added.id)
-    const { manifest, dims } = policy.router.artifact
-    const { per_reward, block } = manifest.forget
-    const isCurrent =
-      stored === null ||
-      (stored.policy === policy.version && stored.sums.length <= dims.H && isFiniteVector(stored.sums))
-    if (!isCurrent || (old && isWhole(kept))) {
-      return { belief: await this.#rebuild(policy, tenant, user, [...others, added]), now, before }
+    { others, added, old }: Pick<Said, 'others' | 'added' | 'old'>,
+  ): Promise<{ belief: Belief; older: Float32Array; now: Messages | null; before: Messages | null }> {
+    const gone = others.slice(0, Math.max(0, others.length + 1 - MAX_EDGES))
+    const open = await this.#open(policy, tenant, user, [added, ...(old ? [old] : []), ...gone])
+    const messages = await messagesOf(policy, tenant, open, this.#find)
+    const [now = null, before = null] = [messages[0], old ? messages[1] : null]
+    const was = stored
+      ? await this.#olderOf(policy, tenant, user, stored, old ? [...others, old] : others)
+      : NOTHING_OLDER
+    const older = withOlder(was, messages.slice(old ? 2 : 1), policy)
+    const sums = old ? null : this.#kept.sumsOf(policy, tenant, user, stored)
+    if (sums) {
+      const { manifest, dims } = policy.router.artifact
+      const { per_reward, block } = manifest.forget
+      startBlocks(sums, dims.G, blockOf(added.seq, block) - blockOf(others.at(-1)?.seq ?? 1, block))
+      if (now) addMessage(sums, now.user, per_reward)
+      const belief = { sums, state: await stateOf(policy, sums) }
+      if (isFiniteVector(belief.state)) return { belief, older, now, before }
     }
-    const sums = new Float32Array(dims.H)
-    if (stored) sums.set(stored.sums)
-    const newest = blockOf(kept.at(-1)?.seq ?? 1, block)
-    if (before && old) {
-      const age = others.filter(({ seq }) => seq > old.seq).length
-      subtractMessage(sums, before.user, per_reward, age, newest - blockOf(old.seq, block))
-    }
-    startBlocks(sums, dims.G, blockOf(added.seq, block) - newest)
-    if (now) addMessage(sums, now.user, per_reward)
-    const belief = { sums, state: await stateOf(policy, sums) }
-    // Sums that went wrong at some time are made anew from the history.
-    if (!isFiniteVector(belief.state))
-      return { belief: await this.#rebuild(policy, tenant, user, [...others, added]), now, before }
-    return { belief, now, before }
+    // Sums that are not in memory, or went wrong at some time, are made anew from the history.
+    return { belief: await this.#rebuild(policy, tenant, user, [...others, added], was), older, now, before }
+  }
+
+  /** Sums of what was said before the first edge that is kept; an earlier version has them in its sums over all. */
+  async #olderOf(
+    policy: Policy,
+    tenant: string,
+    user: string,
+    stored: StoredUser,
+    edges: readonly StoredEdge[],
+  ): Promise<Float32Array> {
+    const { dims, manifest } = policy.router.artifact
+    if (stored.policy !== policy.version || !isFiniteVector(stored.older)) return NOTHING_OLDER
+    const { sums } = stored
+    const isWhole = edges.length < MAX_EDGES || edges.some(({ seq }) => seq === 1)
+    if (!sums || isWhole || sums.length !== dims.H || !isFiniteVector(sums)) return stored.older
+    const inOrder = [...edges].sort((a, b) => a.seq - b.seq)
+    const opened = await this.#open(policy, tenant, user, inOrder)
+    const readable = (await messagesOf(policy, tenant, opened, this.#find)).filter((one) => one !== null).length
+    const { sums: ofKept } = await this.#rebuild(policy, tenant, user, inOrder)
+    const faded = manifest.forget.per_reward ** readable
+    const last = dims.H - dims.G
+    return sums.slice(last).map((value, i) => (value - ofKept[last + i]!) / faded)
   }
 
   #open(policy: Policy, tenant: string, user: string, edges: readonly StoredEdge[]): Promise<readonly StoredEdge[]> {
     return this.#vault.openEdges(tenant, user, policy.router.artifact.manifest.reader, edges)
   }
 
-  async #rebuild(policy: Policy, tenant: string, user: string, edges: readonly StoredEdge[]): Promise<Belief> {
-    return rebuild(policy, tenant, await this.#open(policy, tenant, user, edges), this.#find)
+  async #rebuild(
+    policy: Policy,
+    tenant: string,
+    user: string,
+    edges: readonly StoredEdge[],
+    older?: Float32Array,
+  ): Promise<Belief> {
+    return rebuild(policy, tenant, await this.#open(policy, tenant, user, edges), this.#find, older)
   }
 
   /** Adds to what the tenant's users together know of an LLM. Losing it costs a little knowledge, not the reward. */
@@ -379,6 +420,7 @@ export class Learner {
    * @param known the user, where just loaded
    */
   async #compareAndSet<T>(
+    policy: Policy | null,
     tenant: string,
     user: string,
     change: (stored: StoredUser | null) => Promise<Change<T>>,
@@ -389,12 +431,12 @@ export class Learner {
       if (tries > 0) await sleep(Math.random() * 5 * tries)
       const isKnown = tries === 0 && known !== undefined
       const stored = isKnown ? known : await this.#store.loadUser(tenant, user)
-      const { next, edge, result } = await change(stored)
+      const { next, learned, result } = await change(stored)
       if (!next) return result
       const written = { ...next, revision: (stored?.revision ?? 0) + 1, updatedAt: Date.now() }
-      if (await this.#store.commitUser(tenant, user, written, edge, askedAt)) {
-        this.#states.put(tenant, user, written)
-        this.#kept.committed(tenant, user, written, await this.#kept.of(tenant, user, stored), edge)
+      if (await this.#store.commitUser(tenant, user, written, learned?.edges, askedAt)) {
+        this.#states.put(policy, tenant, user, written)
+        this.#kept.committed(tenant, user, written, stored, learned)
         return result
       }
     }
@@ -414,23 +456,18 @@ interface Committed {
 
 interface Change<T> {
   next?: NextUser
-  edge?: StoredEdge
+  /** Where edges changed: all of them, and the sums over them. */
+  learned?: { edges: readonly StoredEdge[]; sums: Float32Array }
   result: T
 }
 
 type NextUser = Omit<StoredUser, 'revision' | 'updatedAt'>
 
-interface Change<T> {
-  next?: NextUser
-  edge?: StoredEdge
-  result: T
-}
-
 const NOBODY: NextUser = {
   policy: '',
   rewards: 0,
-  sums: new Float32Array(0),
-  state: new Float32Array(0),
+  state: new Uint8Array(0),
+  older: NOTHING_OLDER,
   preferences: {},
   since: 0,
   heardAt: 0,
@@ -446,6 +483,3 @@ function standingOf(stored: StoredUser | null, kept: readonly StoredEdge[]): Sta
   const ratings = kept.filter(({ id, ts }) => id.endsWith(':rating') && ts > heardAt).length
   return { isHeard: heardAt > 0, ratings: heardAt > 0 ? ratings : 0 }
 }
-
-/** No edge has been dropped yet: the history is the whole history. */
-const isWhole = (kept: readonly StoredEdge[]) => kept.length < MAX_EDGES || kept[0]?.seq === 1

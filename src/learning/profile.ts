@@ -1,9 +1,10 @@
+import type { UserStateVector } from '../routing/model/packed-state.ts'
 import type { StoredUser } from '../store/store.ts'
 
 /** What we know of a user, as a request needs it: a cached view of `StoredUser`. */
 export interface UserProfile {
   /** Null: cold start. */
-  state: Float32Array | null
+  state: UserStateVector | null
   rewards: number
   /** Unix milliseconds at which the store knows that they were here; 0 = it does not know them. */
   seenAt: number
@@ -39,20 +40,7 @@ export function addMessage(sums: Float32Array, message: Float32Array, forget: nu
   for (let i = 0; i < message.length; i++) sums[i]! += message[i]!
 }
 
-/** Takes a message out again, in place, that was added `age` rewards and `blocks` blocks ago. */
-export function subtractMessage(
-  sums: Float32Array,
-  message: Float32Array,
-  forget: number,
-  age: number,
-  blocks: number,
-): void {
-  const faded = forget ** age
-  const start = Math.min(blocks * message.length, sums.length - message.length)
-  for (let i = 0; i < message.length; i++) sums[start + i]! -= faded * message[i]!
-}
-
-/** What is stored of sums: of a user of few rewards most blocks are empty. A view, not a copy. */
+/** What is kept of sums: of a user of few rewards most blocks are empty. A view, not a copy. */
 export function withoutZerosAtEnd(sums: Float32Array): Float32Array {
   let length = sums.length
   while (length > 0 && sums[length - 1] === 0) length--

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import type { Logger } from '../observability/logger.ts'
+import { openState, PackedState, type UserStateVector } from '../routing/model/packed-state.ts'
 import type { Policy } from '../routing/policy.ts'
 import { inTime } from '../runtime/in-time.ts'
 import { KeyedQueue } from '../runtime/keyed-queue.ts'
@@ -25,10 +26,28 @@ export interface UserStatesOptions {
   onStoreError?: (call: string) => void
 }
 
-/** A user under each policy that asked for them; nearly always one. */
+/** A user under the policies that asked for them: nearly always one, so that a map would be larger than its content. */
 interface CachedUser {
-  byPolicy: Map<string, UserProfile>
-  loading: Map<string, Promise<UserProfile>>
+  version: string
+  profile: UserProfile | null
+  /** Under other policies. */
+  others: Map<string, UserProfile> | null
+  loading: Map<string, Promise<UserProfile>> | null
+}
+
+function profileUnder(cached: CachedUser, version: string): UserProfile | undefined {
+  if (cached.profile && cached.version === version) return cached.profile
+  return cached.others?.get(version)
+}
+
+function keep(cached: CachedUser, version: string, profile: UserProfile): void {
+  if (!cached.profile || cached.version === version) {
+    cached.version = version
+    cached.profile = profile
+  } else {
+    cached.others ??= new Map()
+    cached.others.set(version, profile)
+  }
 }
 
 /**
@@ -63,12 +82,14 @@ export class UserStates {
   get(policy: Policy | null, tenant: string, user: string): UserProfile | Promise<UserProfile> {
     const version = policy?.version ?? NO_POLICY
     const cached = this.#entry(tenant, user)
-    const known = cached.byPolicy.get(version)
+    const known = profileUnder(cached, version)
     if (known) {
+      // Once is how most are asked for: who comes again is kept in a form that is read faster.
+      if (known.state instanceof PackedState) known.state.quicken()
       if (known.seenAt > 0 && Date.now() - known.seenAt > SEEN_EVERY_MS) this.#touch(known, tenant, user)
       return known
     }
-    const loading = cached.loading.get(version) ?? this.#startLoading(cached, policy, tenant, user)
+    const loading = cached.loading?.get(version) ?? this.#startLoading(cached, policy, tenant, user)
     return inTime(loading, this.#options.deadlineMs, () => UNKNOWN_USER)
   }
 
@@ -82,27 +103,31 @@ export class UserStates {
     const version = policy?.version ?? NO_POLICY
     const loading = this.#load(policy, tenant, user).then((profile) => {
       // What was invalidated while it was on its way must not stay.
-      if (cached.loading.get(version) === loading) {
+      if (cached.loading?.get(version) === loading) {
         cached.loading.delete(version)
-        if (!profile.degraded) cached.byPolicy.set(version, profile)
+        if (cached.loading.size === 0) cached.loading = null
+        if (!profile.degraded) keep(cached, version, profile)
       }
       return profile
     })
+    cached.loading ??= new Map()
     cached.loading.set(version, loading)
     return loading
   }
 
-  /** What this process has just committed. */
-  put(tenant: string, user: string, stored: UserState): void {
+  /** What this process has just committed. @param policy under which the state is; null: only to be loaded again */
+  put(policy: Policy | null, tenant: string, user: string, stored: UserState): void {
     this.invalidate(tenant, user)
-    this.#entry(tenant, user).byPolicy.set(stored.policy, profileOf(stored))
+    if (!policy || stored.policy !== policy.version || stored.state.length === 0) return
+    const state = openState(stored.state, policy.router.cold)
+    keep(this.#entry(tenant, user), policy.version, { ...profileOf(stored), state })
   }
 
   invalidate(tenant: string, user: string): void {
     const key = userKey(tenant, user)
     const cached = this.#users.get(key)
     if (!cached) return
-    cached.loading.clear()
+    cached.loading?.clear()
     this.#users.delete(key)
   }
 
@@ -110,8 +135,8 @@ export class UserStates {
   quarantine(policy: Policy, tenant: string, user: string): void {
     this.#options.log.error({ tenant, policy: policy.version }, 'a user’s state is broken: quarantined')
     const cached = this.#entry(tenant, user)
-    const known = cached.byPolicy.get(policy.version) ?? NEW_USER
-    cached.byPolicy.set(policy.version, { ...known, state: null })
+    const known = profileUnder(cached, policy.version) ?? NEW_USER
+    keep(cached, policy.version, { ...known, state: null })
   }
 
   close(): void {
@@ -126,11 +151,15 @@ export class UserStates {
       if (!stored) return NEW_USER
       const profile = profileOf(stored)
       if (Date.now() - profile.seenAt > SEEN_EVERY_MS) this.#touch(profile, tenant, user)
-      if (!policy || profile.state === null) return { ...profile, state: null }
-      if (stored.policy === policy.version && isUsable(profile.state, policy)) return profile
-      const { reader } = policy.router.artifact.manifest
-      const edges = await vault.openEdges(tenant, user, reader, await store.loadEdges(tenant, user))
-      const { state } = await this.#queue.run(REBUILDS, () => rebuild(policy, tenant, edges, find))
+      if (!policy) return profile
+      const isCurrent = stored.policy === policy.version
+      const known = isCurrent ? openState(stored.state, policy.router.cold) : null
+      if (known && isUsable(known, policy)) return { ...profile, state: known }
+      const kept = await store.loadEdges(tenant, user)
+      if (kept.length === 0) return profile
+      const edges = await vault.openEdges(tenant, user, policy.router.artifact.manifest.reader, kept)
+      const older = isCurrent ? (await store.loadUser(tenant, user))?.older : undefined
+      const { state } = await this.#queue.run(REBUILDS, () => rebuild(policy, tenant, edges, find, older))
       if (isUsable(state, policy)) return { ...profile, state }
       log.error({ tenant, policy: policy.version }, 'a user’s state is broken: quarantined')
       return { ...profile, state: null }
@@ -145,7 +174,7 @@ export class UserStates {
     const key = userKey(tenant, user)
     let cached = this.#users.get(key)
     if (!cached) {
-      cached = { byPolicy: new Map(), loading: new Map() }
+      cached = { version: NO_POLICY, profile: null, others: null, loading: null }
       this.#users.set(key, cached)
     }
     return cached
@@ -157,12 +186,12 @@ export class UserStates {
   }
 }
 
-const isUsable = (state: Float32Array, policy: Policy) =>
-  state.length === policy.router.artifact.dims.S && isFiniteVector(state)
+const isUsable = (state: UserStateVector, policy: Policy) =>
+  state.length === policy.router.artifact.dims.S && (state instanceof PackedState || isFiniteVector(state))
 
-const profileOf = ({ state, rewards, preferences, updatedAt }: UserState): UserProfile => ({
+const profileOf = ({ rewards, preferences, updatedAt }: UserState): UserProfile => ({
   seenAt: updatedAt,
-  state: state.length > 0 ? state : null,
+  state: null,
   rewards,
   preferences,
   degraded: false,

@@ -3,6 +3,7 @@ import type { RouterConfig } from '../config/schema.ts'
 import type { Embedder } from '../embedding/embedder.ts'
 import { FAVOURITE_ONLY } from './choose/safe-caution.ts'
 import type { GraphRouter } from './model/graph-router.ts'
+import type { RouteQuery } from './router.ts'
 
 /**
  * One artifact, ready to serve: its router and its embedder belong together. A request takes one at its start and keeps
@@ -23,7 +24,7 @@ export interface Policy {
 export async function cautionFor(
   { router }: Policy,
   { caution, risk }: Pick<RouterConfig, 'caution' | 'risk'>,
-  user: { tenant: string; state: Float32Array | null },
+  user: Pick<RouteQuery, 'tenant' | 'state'>,
   candidates: readonly Candidate[],
 ): Promise<number> {
   if (risk === undefined) return caution

@@ -1,4 +1,5 @@
 import type { Candidate } from '../candidates/candidate.ts'
+import type { UserStateVector } from './model/packed-state.ts'
 
 export interface RouteQuery {
   tenant: string
@@ -7,7 +8,7 @@ export interface RouteQuery {
   /** Tokens. */
   promptTokens: number
   /** The user's state under this router's version, or null: cold start. */
-  state: Float32Array | null
+  state: UserStateVector | null
   /** 0..1 replaces the learned trade-off; undefined = learned. */
   costWeight?: number
   /**

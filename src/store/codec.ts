@@ -1,15 +1,18 @@
 import type { QuantisedVector } from '../runtime/quantise.ts'
 import { base64Of, int8FromBase64 } from './bytes.ts'
+import { edgeId } from './history.ts'
 import type { ConversationState, InteractionSummary, StoredEdge } from './store.ts'
 
 const HEADER_BYTES = 2
 
 /**
- * An edge in about 200 bytes: length of the JSON part (uint16, little-endian), JSON of all but the reading, the
- * reading's int8. Earlier versions had the query's vector in its place.
+ * An edge as earlier versions kept each by itself: length of the JSON part (uint16, little-endian), JSON of all but the
+ * reading, the reading's int8. Still earlier ones had the query's vector in its place. Now all of a user's lie in one
+ * block (`history.ts`).
  */
-export function encodeEdge({ reading, ...rest }: StoredEdge): Buffer {
-  const json = JSON.stringify({ ...rest, scale: reading?.scale ?? 0 })
+export function encodeEdge(edge: StoredEdge): Buffer {
+  const { reading, interaction: _, ...rest } = edge
+  const json = JSON.stringify({ ...rest, id: earlierId(edge), scale: reading?.scale ?? 0 })
   const int8 = reading?.int8 ?? NO_BYTES
   const jsonBytes = Buffer.byteLength(json)
   const bytes = Buffer.allocUnsafe(HEADER_BYTES + jsonBytes + int8.length)
@@ -21,7 +24,20 @@ export function encodeEdge({ reading, ...rest }: StoredEdge): Buffer {
 
 const NO_BYTES = new Int8Array(0)
 
+/** `<interaction>:<kind>` */
+export const earlierId = ({ id, interaction }: Pick<StoredEdge, 'id' | 'interaction'>): string =>
+  interaction === undefined ? id : `${interaction}${id.slice(id.indexOf(':'))}`
+
+/** The id is the one that they have today. */
 export function decodeEdge(value: Uint8Array): StoredEdge {
+  const edge = decodeOldEdge(value)
+  const colon = edge.id.indexOf(':')
+  const interaction = edge.id.slice(0, colon)
+  return { ...edge, id: edgeId(interaction, edge.id.slice(colon + 1)), interaction }
+}
+
+/** With the id that it had. */
+export function decodeOldEdge(value: Uint8Array): StoredEdge {
   const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength)
   const end = HEADER_BYTES + bytes.readUInt16LE(0)
   const { scale, embedder, ...rest } = JSON.parse(bytes.toString('utf8', HEADER_BYTES, end)) as Omit<

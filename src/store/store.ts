@@ -28,18 +28,22 @@ export interface KeyRecord {
 }
 
 /**
- * A user's belief and what the tenant stated of them. Vectors are opaque to the gateway (see router-model/ARTIFACT.md).
+ * A user's belief and what the tenant stated of them. Their edges are the truth, and kept beside it (`loadEdges`): the
+ * belief is made of them, and kept so that a request need not.
  */
 export interface StoredUser {
   /** Grows by one with every commit: optimistic locking. */
   revision: number
-  /** Artifact version under which `sums` and `state` were computed. */
+  /** Artifact version under which `state` and `older` were computed. */
   policy: string
   /** Answers that the user spoke of: ratings, preferences and what weighs as much; hints do not count. */
   rewards: number
-  /** Zeros at the end are left out. */
-  sums: Float32Array
-  state: Float32Array
+  /** As `packState` packs it; empty where it must be made of the edges. */
+  state: Uint8Array
+  /** Sums of the messages of edges that are no longer kept, as they were before the oldest that is; empty: none. */
+  older: Float32Array
+  /** Of a row as the version before writes it (`hasEarlierReplicas`): sums over all edges under `policy`. */
+  sums?: Float32Array
   /** Stated preferences (PUT profile). */
   preferences: Record<string, unknown>
   updatedAt: number
@@ -49,12 +53,17 @@ export interface StoredUser {
   heardAt: number
 }
 
-export type UserState = Omit<StoredUser, 'sums'>
+export type UserState = Omit<StoredUser, 'older' | 'sums'>
 
-/** One rewarded answer of a user, kept so that sums can be rebuilt: the newest `MAX_EDGES` a user. */
+/**
+ * One rewarded answer of a user: of which their belief is made. The newest `MAX_EDGES` a user are kept. Numbers are
+ * float32.
+ */
 export interface StoredEdge {
-  /** `<interaction>:<kind>`: a later reward of the same kind for the same answer replaces the earlier one. */
+  /** `edgeId`: a later reward of the same kind for the same answer replaces the earlier one. */
   id: string
+  /** What the id is a hash of, where it is at hand: it isn't kept. */
+  interaction?: string
   /** Grows with every edge of the user that is added or replaced: their order. */
   seq: number
   ts: number
@@ -208,6 +217,11 @@ export interface RecordFilter {
  */
 export interface Store {
   readonly kind: 'sqlite' | 'redis'
+  /**
+   * Replicas of the version before use it, too, and read users only as they write them: whoever has not been packed yet
+   * is written with `sums` and a plain state.
+   */
+  readonly hasEarlierReplicas: boolean
   readonly limits: Limits
   readonly idempotency: Idempotency
   readonly responses: Responses
@@ -220,18 +234,26 @@ export interface Store {
   revokeKey(id: string, at: number): Promise<boolean>
 
   loadUser(tenant: string, user: string): Promise<StoredUser | null>
-  /** What a request needs of a user: the sums are several times as large as all else. */
+  /** What a request needs of a user. */
   loadUserState(tenant: string, user: string): Promise<UserState | null>
   /** Oldest first. */
   loadEdges(tenant: string, user: string): Promise<StoredEdge[]>
   /**
-   * Writes the user, and adds or replaces an edge (dropping the oldest beyond MAX_EDGES), if the stored revision still
-   * is `next.revision - 1` (0 = no user yet). False = somebody was quicker: load again.
+   * Writes the user, and their edges, if the stored revision still is `next.revision - 1` (0 = no user yet). False =
+   * somebody was quicker: load again.
    *
+   * @param edges all that are kept from now on, oldest first, at most MAX_EDGES; with `next.sums` the last is new.
+   *   Left out: they stay, and so do the belief, sums, and since when they are known and heard; all else is written
    * @param askedAt when the request began that this is learned from, Unix milliseconds; absent: now
    * @throws ErasedError where user or tenant have been erased since then
    */
-  commitUser(tenant: string, user: string, next: StoredUser, edge?: StoredEdge, askedAt?: number): Promise<boolean>
+  commitUser(
+    tenant: string,
+    user: string,
+    next: StoredUser,
+    edges?: readonly StoredEdge[],
+    askedAt?: number,
+  ): Promise<boolean>
   /**
    * Erases user, edges, conversations, responses, interactions, rewards: all of it, in slices, so that others are
    * served meanwhile; where it fails on the way, erase again. Returns how many rows went. The store notes when:

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { userHash } from '../../src/runtime/keys.ts'
+import { edgeId } from '../../src/store/history.ts'
 import {
   ErasedError,
   type InteractionSummary,
@@ -90,15 +91,15 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
     describe('users', () => {
       test('come back bit for bit', async () => {
         const [t, user] = [tenant(), 'Zoë}:{ü 🦉']
-        const written = aUser({ sums: Float32Array.of(0, -0, 1e-40, Number.MAX_VALUE, Number.NaN, 0.1) })
+        const written = aUser({ older: Float32Array.of(0, -0, 1e-40, Number.MAX_VALUE, Number.NaN, 0.1) })
         expect(await store.loadUser(t, user)).toBeNull()
         expect(await store.loadEdges(t, user)).toEqual([])
-        expect(await store.commitUser(t, user, written)).toBe(true)
+        expect(await store.commitUser(t, user, written, [])).toBe(true)
         const read = await store.loadUser(t, user)
         expect(read).toEqual(written)
-        const { sums: _, ...state } = written
+        const { older: _, ...state } = written
         expect(await store.loadUserState(t, user)).toEqual(state)
-        expect(Object.is(read?.sums[1], -0)).toBe(true)
+        expect(Object.is(read?.older[1], -0)).toBe(true)
         expect(await store.loadUser(tenant(), user)).toBeNull()
         expect(await store.loadUserState(tenant(), user)).toBeNull()
       })
@@ -107,10 +108,28 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
         const t = tenant()
         expect(await store.commitUser(t, 'u', aUser({ revision: 2 }))).toBe(false)
         expect(await store.commitUser(t, 'u', aUser({ revision: 1 }))).toBe(true)
-        expect(await store.commitUser(t, 'u', aUser({ revision: 1 }), anEdge())).toBe(false)
+        expect(await store.commitUser(t, 'u', aUser({ revision: 1 }), [anEdge()])).toBe(false)
         expect(await store.commitUser(t, 'u', aUser({ revision: 2, rewards: 7 }))).toBe(true)
         expect((await store.loadUser(t, 'u'))?.rewards).toBe(7)
         expect(await store.loadEdges(t, 'u')).toEqual([])
+      })
+
+      test('keep belief and edges where something else of them is written', async () => {
+        const t = tenant()
+        const written = aUser()
+        const edges = [anEdge()]
+        await store.commitUser(t, 'u', written, edges)
+        const other = { ...written, revision: 2, policy: 'other', preferences: { cost_weight: 1 }, updatedAt: 9 }
+        expect(await store.commitUser(t, 'u', { ...other, state: new Uint8Array(0), older: new Float32Array(0) })).toBe(
+          true,
+        )
+        expect(await store.loadUser(t, 'u')).toEqual({ ...other, policy: written.policy })
+        expect(await store.loadEdges(t, 'u')).toEqual(edges)
+        const stated = aUser({ since: 0, heardAt: 0, rewards: 0 })
+        await store.commitUser(t, 'stated', stated)
+        const { older: _, ...rest } = stated
+        expect(await store.loadUserState(t, 'stated')).toEqual({ ...rest, policy: '', state: new Uint8Array(0) })
+        expect(await store.loadEdges(t, 'stated')).toEqual([])
       })
 
       test('lose no update when many commit at once', async () => {
@@ -121,27 +140,38 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
             const known = await on.loadUser(t, 'u')
             const revision = (known?.revision ?? 0) + 1
             const next = aUser({ revision, rewards: (known?.rewards ?? 0) + 1 })
-            if (await on.commitUser(t, 'u', next, anEdge({ id, seq: revision }))) return
+            const edges = [...(await on.loadEdges(t, 'u')), anEdge({ id, seq: revision })]
+            if (await on.commitUser(t, 'u', next, edges)) return
           }
         }
-        await Promise.all(Array.from({ length: 20 }, (_, i) => addOne(rivals[i % 2]!, `i-${i}:rating`)))
+        await Promise.all(Array.from({ length: 20 }, (_, i) => addOne(rivals[i % 2]!, edgeId(`i-${i}`, 'rating'))))
         await Promise.all(rivals.map((rival) => rival.close()))
         expect((await store.loadUser(t, 'u'))?.rewards).toBe(20)
         expect(new Set((await store.loadEdges(t, 'u')).map(({ id }) => id)).size).toBe(20)
       })
 
-      test('keep their newest edges, oldest first, one an id', async () => {
+      test('keep their edges as they were, in order, however many and odd', async () => {
         const t = tenant()
-        const commit = async (revision: number, id: string) => {
-          const edge = anEdge({ id, seq: revision, ts: revision })
-          expect(await store.commitUser(t, 'u', aUser({ revision }), edge)).toBe(true)
-          return edge
-        }
-        const written = []
-        for (let i = 1; i <= MAX_EDGES + 5; i++) written.push(await commit(i, `i-${i}:rating`))
-        const replaced = await commit(MAX_EDGES + 6, 'i-100:rating')
-        const expected = [...written.slice(5).filter(({ id }) => id !== replaced.id), replaced]
-        expect(await store.loadEdges(t, 'u')).toEqual(expected)
+        const edges = Array.from({ length: MAX_EDGES }, (_, i) =>
+          anEdge({
+            id: edgeId(`i-${i}`, i % 3 ? 'rating' : 'preference:other'),
+            seq: 3 * i + 1,
+            ts: Date.now() - 1e9 * (i % 5),
+            candidate: ['', 'Zoë/ü 🦉', 'gpt-5-mini'][i % 3] as string,
+            kind: i % 2 ? 'thumb' : 'rating',
+            reading: i % 7 ? { int8: Int8Array.of(0, 0, -128, i % 128, 0), scale: 0.25 } : null,
+            vector: i % 11 ? null : { embedder: `e-${i % 2}`, of: { sealed: Buffer.from(`x${i}`).toString('base64') } },
+            reward: [1, -1, 0, Math.fround(0.3)][i % 4] as number,
+            weight: [1, 0.5, 0, Math.fround(0.1)][(i >> 2) % 4] as number,
+            promptTokens: i * 1_000_003,
+            completionTokens: i % 5 ? i : -1,
+            costUsd: i % 4 ? Math.fround(i / 1e6) : -1,
+          }),
+        )
+        expect(await store.commitUser(t, 'u', aUser(), edges)).toBe(true)
+        expect(await store.loadEdges(t, 'u')).toEqual(edges)
+        expect(await store.commitUser(t, 'u', aUser({ revision: 2 }), edges.slice(5))).toBe(true)
+        expect(await store.loadEdges(t, 'u')).toEqual(edges.slice(5))
       })
     })
 
@@ -401,8 +431,8 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
         })
         const [gone, stays] = [of('gone'), of('stays')]
         for (const { user, rows } of [gone, stays]) {
-          await store.commitUser(t, user, aUser(), anEdge())
-          await store.commitUser(t, user, aUser({ revision: 2 }), anEdge({ seq: 2 }))
+          await store.commitUser(t, user, aUser(), [anEdge()])
+          await store.commitUser(t, user, aUser({ revision: 2 }), [anEdge(), anEdge({ seq: 2 })])
           await store.appendInteractions(rows)
           await store.appendRewards(rows.slice(0, 3).map(({ id }) => aReward({ tenant: t, user, interaction: id })))
           await store.saveConversation(t, `c-${user}`, conversationOf(user), 60)
@@ -453,7 +483,7 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
           }
         }
         await store.openInteractions([summary(row)])
-        await refuses(store.commitUser(t, user, aUser(), anEdge(), ts))
+        await refuses(store.commitUser(t, user, aUser(), [anEdge()], ts))
         await refuses(store.salt(t, user, Buffer.from('salt'), ts))
         await store.appendInteractions([row])
         await store.appendRewards([
@@ -501,7 +531,7 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
     test('a user is found again under another id, with all that was known of them', async () => {
       const t = tenant()
       const row = anInteraction({ tenant: t, user: 'old' })
-      await store.commitUser(t, 'old', aUser({ rewards: 7 }), anEdge())
+      await store.commitUser(t, 'old', aUser({ rewards: 7 }), [anEdge()])
       await store.appendInteractions([row])
       const salt = await store.salt(t, 'old', Buffer.from('first'))
       expect(await store.moveUser(t, 'old', 'new')).toBe(true)
@@ -577,7 +607,7 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
       const t = tenant()
       const users = Array.from({ length: 120 }, (_, i) => `u-${i}`)
       for (const [i, user] of users.entries()) {
-        await store.commitUser(t, user, aUser({ updatedAt: i % 2 ? 1_000 : 5_000 }), anEdge())
+        await store.commitUser(t, user, aUser({ updatedAt: i % 2 ? 1_000 : 5_000 }), [anEdge()])
       }
       await store.touchUser(t, 'u-1')
       await store.touchUser(t, 'nobody')
@@ -722,7 +752,7 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
       const t = tenant()
       const [first, row] = [await subject.open(), anInteraction({ tenant: t })]
       await first.appendInteractions([row])
-      await first.commitUser(t, 'u', aUser(), anEdge())
+      await first.commitUser(t, 'u', aUser(), [anEdge()])
       await first.close()
       const second = await subject.open()
       expect(await all(second.readInteractions({ tenant: t }))).toEqual([row])

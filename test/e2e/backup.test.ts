@@ -7,6 +7,7 @@ import { promisify } from 'node:util'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { stringify } from 'yaml'
 import { readManifest } from '../../src/store/backup/manifest.ts'
+import { edgeId } from '../../src/store/history.ts'
 import { openStore } from '../../src/store/index.ts'
 import { anEdge, aUser } from '../store/records.ts'
 import { call, complete, explain } from '../support/clients.ts'
@@ -176,7 +177,9 @@ test('killed in the middle, backup and restore are gone on with', async () => {
   const users = 3_000
   const store = await openStore({ ...from, retention_days: 90 } as never)
   const each = Array.from({ length: users }, (_, n) => n)
-  await Promise.all(each.map((n) => store.commitUser('test', `p:u-${n}`, aUser(), anEdge({ id: `i-${n}:rating` }))))
+  await Promise.all(
+    each.map((n) => store.commitUser('test', `p:u-${n}`, aUser(), [anEdge({ id: edgeId(`i-${n}`, 'rating') })])),
+  )
   await store.close()
   const directory = join(temporary(), 'backup')
   const [old, next] = [fileFor(configFor(from)), fileFor(configFor({ kind: 'redis', url: redis.url }))]

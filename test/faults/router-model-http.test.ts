@@ -1,12 +1,17 @@
-import { cpSync, mkdtempSync, renameSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, describe, expect, it } from 'vitest'
+import { plainState } from '../../src/store/plain-state.ts'
 import { SqliteStore } from '../../src/store/sqlite/store.ts'
 import { editManifest } from '../routing/support.ts'
 import { ADMIN_KEY, discard, type RunningGateway, startGateway, TEST_KEY } from '../support/gateway.ts'
 
+/** Of the committed artifact. */
+const STATE_NUMBERS = JSON.parse(
+  readFileSync(new URL('../../router-model/artifacts/current/manifest.json', import.meta.url), 'utf8'),
+).dims.S as number
 const ARTIFACT = resolve(fileURLToPath(new URL('../../router-model/artifacts/current', import.meta.url)))
 
 let gateway: RunningGateway | undefined
@@ -102,7 +107,9 @@ describe('a user whose scores are no numbers', () => {
     const good = await store.loadUser('test', 'p:ann')
     if (!good) throw new Error('The rating was not learned.')
     // Finite, so that nobody notices before it is used.
-    await store.commitUser('test', 'p:ann', { ...good, revision: good.revision + 1, state: good.state.fill(3e38) })
+    const state = plainState(Buffer.from(new Float32Array(STATE_NUMBERS).fill(3e38).buffer))
+    const edges = await store.loadEdges('test', 'p:ann')
+    await store.commitUser('test', 'p:ann', { ...good, revision: good.revision + 1, state }, edges)
     await store.close()
 
     const after = await startGateway(config, { dir: before.dir })

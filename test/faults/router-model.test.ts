@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { loadArtifact } from '../../src/routing/artifact/load.ts'
 import { GraphRouter } from '../../src/routing/model/graph-router.ts'
+import { numbersOf, openState, packState, type UserStateVector } from '../../src/routing/model/packed-state.ts'
 import { Policies, type PoliciesOptions } from '../../src/routing/policies/policies.ts'
 import type { CandidateScore } from '../../src/routing/router.ts'
 import type { Evidence, Store, StoredUser } from '../../src/store/store.ts'
@@ -160,10 +161,10 @@ describe('scores that are not numbers', () => {
     const bad = {
       ...good,
       revision: 2,
-      state: new Float32Array(8).fill(3e38),
-      sums: new Float32Array(8).fill(-Infinity),
+      state: packState(new Float32Array(8).fill(3e38), policy.router.cold),
+      older: new Float32Array(8).fill(-Infinity),
     }
-    await store.commitUser('acme', 'ann', bad)
+    await store.commitUser('acme', 'ann', bad, await store.loadEdges('acme', 'ann'))
     states.invalidate('acme', 'ann')
     const scoreNow = async () => {
       const { state } = await states.get(policy, 'acme', 'ann')
@@ -176,7 +177,8 @@ describe('scores that are not numbers', () => {
     const next = interaction('i2')
     expect(await learner.apply(policy, reward(next, 1), next)).toBe('learned')
     const healed = (await store.loadUser('acme', 'ann')) as StoredUser
-    expect([...healed.sums, ...healed.state].every(Number.isFinite)).toBe(true)
+    const state = numbersOf(openState(healed.state, policy.router.cold) as UserStateVector)
+    expect([...state, ...healed.older].every(Number.isFinite)).toBe(true)
     expect(meansOf(await scoreNow())).not.toEqual(meansOf(await policy.router.score(query(), POOL)))
     states.close()
   })
@@ -189,8 +191,9 @@ describe('scores that are not numbers', () => {
     const before = await store.loadUser('acme', 'ann')
     const odd = interaction('i2')
     expect(await learner.apply(policy, reward(odd, Number.NaN), odd)).toBe('kept')
-    expect((await store.loadUser('acme', 'ann'))?.sums).toEqual(before?.sums)
-    expect((await states.get(policy, 'acme', 'ann')).state).toEqual(before?.state)
+    expect((await store.loadUser('acme', 'ann'))?.state).toEqual(before?.state)
+    const { state } = await states.get(policy, 'acme', 'ann')
+    expect(state).toEqual(openState(before?.state as Uint8Array, policy.router.cold))
     states.close()
   })
 })

@@ -1,25 +1,32 @@
+import { DatabaseSync } from 'node:sqlite'
 import fc from 'fast-check'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { rebuild } from '../../src/learning/belief.ts'
 import { edgesOf } from '../../src/learning/edges.ts'
 import type { Learner } from '../../src/learning/learner.ts'
 import type { UserStates } from '../../src/learning/user-states.ts'
+import { numbersOf, openState } from '../../src/routing/model/packed-state.ts'
 import type { Policy } from '../../src/routing/policy.ts'
 import { Tensor } from '../../src/runtime/onnxruntime.ts'
+import { floatBytes } from '../../src/store/bytes.ts'
+import { plainState } from '../../src/store/plain-state.ts'
 import { MAX_EDGES, type Store, type StoredEdge } from '../../src/store/store.ts'
 import { findCandidate, POOL, tinyPolicy } from '../routing/support.ts'
 import { expectClose } from '../support/close.ts'
-import { interaction, learnerOn, openTestStore, reward, tinyReading } from './support.ts'
+import { writeAsBefore } from '../support/earlier-version.ts'
+import { interaction, learnerOn, newTestFile, openTestStore, reward, tinyReading } from './support.ts'
 
 const [WIDTH, BLOCK, FADE] = [3, 2, 0.9]
 
+let path: string
 let store: Store
 let policy: Policy
 let learner: Learner
 let states: UserStates
 
 beforeEach(async () => {
-  store = openTestStore()
+  path = newTestFile()
+  store = openTestStore(path)
   policy = inBlocks(await tinyPolicy(), FADE)
   ;({ learner, states } = learnerOn(store))
 })
@@ -28,25 +35,23 @@ afterEach(async () => {
   await store.close()
 })
 
-/** The same policy with a user's sums in blocks, three of two rewards; its state is made of all of them. */
+/** The same policy with a user's sums in blocks, three of two rewards; its state is these sums. */
 function inBlocks(of: Policy, fade: number, width = WIDTH, block = BLOCK): Policy {
   const { artifact } = of.router
   const { G } = artifact.dims
   const user: typeof artifact.sessions.user = {
     ...artifact.sessions.user,
-    run: (feeds) => {
-      const blocks = feeds.sums?.data as Float32Array
-      expect(blocks).toHaveLength(width * G)
-      const sums = new Float32Array(G)
-      for (const [i, value] of blocks.entries()) sums[i % G]! += value
-      return artifact.sessions.user.run({ sums: new Tensor('float32', sums, [1, G]) })
+    run: async (feeds) => {
+      const sums = feeds.sums?.data as Float32Array
+      expect(sums).toHaveLength(width * G)
+      return { state: new Tensor('float32', sums.slice(), [1, width * G]) }
     },
   }
   const router = Object.create(of.router, {
     artifact: {
       value: {
         ...artifact,
-        dims: { ...artifact.dims, H: width * G },
+        dims: { ...artifact.dims, H: width * G, S: width * G },
         manifest: { ...artifact.manifest, forget: { per_reward: fade, block } },
         sessions: { ...artifact.sessions, user },
       },
@@ -55,13 +60,10 @@ function inBlocks(of: Policy, fade: number, width = WIDTH, block = BLOCK): Polic
   return { ...of, version: `${of.version} in ${width} of ${block}, ${fade}`, router }
 }
 
-const storedSums = async () => (await store.loadUser('acme', 'ann'))?.sums ?? new Float32Array(0)
-
-/** With the empty blocks, which are not stored. */
-async function sumsOf(): Promise<Float32Array> {
-  const sums = new Float32Array(WIDTH * policy.router.artifact.dims.G)
-  sums.set(await storedSums())
-  return sums
+async function sumsOf(user = 'ann', under = policy): Promise<Float32Array> {
+  const stored = await store.loadUser('acme', user)
+  const state = openState(stored?.state ?? new Uint8Array(0), under.router.cold)
+  return state ? numbersOf(state) : new Float32Array(under.router.artifact.dims.H)
 }
 
 async function learn(i: number, value: number): Promise<Float32Array> {
@@ -85,9 +87,6 @@ it('keeps messages in blocks by age: the newest two, two before them, and all ot
     blocks = [0, 1, 2].map((block) => after.slice(block * G, (block + 1) * G))
     if (i === 0) continue
     const old = [0, 1, 2].map((block) => before.slice(block * G, (block + 1) * G))
-    expect((await storedSums()).length, 'empty blocks are not stored').toBe(
-      G * Math.min(WIDTH, 1 + Math.floor(i / BLOCK)),
-    )
     const starts = i % BLOCK === 0
     expectClose(
       blocks[1]!,
@@ -128,7 +127,7 @@ const saying = fc.record({
 
 it('whatever is said, taken back and said again, under whichever artifacts and in two processes: sums are as if learned anew', async () => {
   const tiny = await tinyPolicy()
-  const artifacts = [inBlocks(tiny, FADE), inBlocks(tiny, 1, 4, 3), inBlocks(tiny, FADE, 2, 1), tiny]
+  const artifacts = [inBlocks(tiny, FADE), inBlocks(tiny, 1, 4, 3), inBlocks(tiny, FADE, 2, 1), inBlocks(tiny, 1, 1, 1)]
   const other = learnerOn(store)
   let runs = 0
   await fc.assert(
@@ -156,48 +155,59 @@ it('whatever is said, taken back and said again, under whichever artifacts and i
       if (!stored) return
       const under = artifacts.find(({ version }) => version === stored.policy) as Policy
       const anew = await rebuild(under, 'acme', await store.loadEdges('acme', user), findCandidate)
-      const found = new Float32Array(under.router.artifact.dims.H)
-      found.set(stored.sums)
-      expectClose(found, anew.sums)
-      expectClose(stored.state, anew.state)
-      expect(stored.sums.at(-1), 'no zeros at the end').not.toBe(0)
+      expectClose(await sumsOf(user, under), anew.state)
     }),
     { numRuns: 60 },
   )
   other.states.close()
 })
 
-it('takes ratings out of a history of which the beginning is no longer kept, whichever block they are in', async () => {
-  policy = inBlocks(await tinyPolicy(), 1, 4, 150)
-  const total = MAX_EDGES + 100
-  const about = (i: number) =>
-    interaction(`old-${i}`, {
-      candidate: POOL[i % POOL.length]?.name as string,
-      reading: tinyReading(`question ${i}`),
-    })
-  let all: StoredEdge[] = []
-  for (let i = 1; i <= total; i++) {
-    const [edge] = edgesOf(reward(about(i), Math.cos(i), { binary: false, ts: i }), about(i))
-    all.push({ ...(edge as Omit<StoredEdge, 'seq'>), seq: i })
-  }
-  const { sums, state } = await rebuild(policy, 'acme', all, findCandidate)
-  const user = {
-    policy: policy.version,
-    rewards: total,
-    sums,
-    state,
-    preferences: {},
-    updatedAt: 1,
-    since: 1,
-    heardAt: 1,
-  }
-  for (const [i, edge] of all.entries()) await store.commitUser('acme', 'ann', { ...user, revision: i + 1 }, edge)
-  expect(await store.loadEdges('acme', 'ann')).toHaveLength(MAX_EDGES)
-  for (const i of [total, 101, 150, 151, 300, 450, 451, 600, total - 1, 101, 450]) {
-    const given = reward(about(i), Math.sin(i), { binary: false, ts: total + ++ticks })
-    expect(await learner.apply(policy, given, about(i))).toBe('learned')
-    const newest = (await store.loadEdges('acme', 'ann')).at(-1) as StoredEdge
-    all = [...all.filter(({ id }) => id !== newest.id), newest]
-    expectClose(await storedSums(), (await rebuild(policy, 'acme', all, findCandidate)).sums)
-  }
-})
+it.each([
+  ['as this version keeps them', false],
+  ['as the version before kept them', true],
+])(
+  'forgets edges beyond the newest, not what they said, %s; and takes ratings out, whichever block they are in',
+  async (_, isEarlier) => {
+    const fade = 0.999
+    policy = inBlocks(await tinyPolicy(), fade, 4, 150)
+    const about = (i: number) =>
+      interaction(`old-${i}`, {
+        candidate: POOL[i % POOL.length]?.name as string,
+        reading: tinyReading(`question ${i}`),
+      })
+    let all: StoredEdge[] = []
+    const edgeOf = (i: number) => {
+      const [edge] = edgesOf(reward(about(i), Math.cos(i), { binary: false, ts: i }), about(i))
+      return { ...(edge as Omit<StoredEdge, 'seq'>), seq: i }
+    }
+    const early = isEarlier ? MAX_EDGES + 40 : MAX_EDGES - 30
+    for (let i = 1; i <= early; i++) all.push(edgeOf(i))
+    const { sums, state } = await rebuild(policy, 'acme', all, findCandidate)
+    const user = {
+      ...{ policy: policy.version, rewards: early, preferences: {}, updatedAt: 1, since: 1, heardAt: 1 },
+      ...{ revision: 1, state: plainState(floatBytes(state)), older: new Float32Array(0) },
+    }
+    if (isEarlier) {
+      const db = new DatabaseSync(path)
+      const edges = all.slice(-MAX_EDGES).map((edge) => ({ ...edge, id: `old-${edge.seq}:rating` }))
+      writeAsBefore(db, 'acme', 'ann', { ...user, sums, state }, edges)
+      db.close()
+    } else await store.commitUser('acme', 'ann', user, all)
+    for (let i = early + 1; i <= early + 100; i++) {
+      const given = reward(about(i), Math.cos(i), { binary: false, ts: i })
+      expect(await learner.apply(policy, given, about(i))).toBe('learned')
+      all.push(edgeOf(i))
+    }
+    expect(await store.loadEdges('acme', 'ann')).toHaveLength(MAX_EDGES)
+    expectClose(await sumsOf(), (await rebuild(policy, 'acme', all, findCandidate)).sums, 1e-4)
+    const later = learnerOn(store)
+    for (const i of [early + 100, 101 + early - 500, early - 300, early, early + 99, early - 300]) {
+      const given = reward(about(i), Math.sin(i), { binary: false, ts: 10_000 + ++ticks })
+      expect(await later.learner.apply(policy, given, about(i))).toBe('learned')
+      const newest = (await store.loadEdges('acme', 'ann')).at(-1) as StoredEdge
+      all = [...all.filter(({ id }) => id !== newest.id), newest]
+      expectClose(await sumsOf(), (await rebuild(policy, 'acme', all, findCandidate)).sums, 1e-4)
+    }
+    later.states.close()
+  },
+)

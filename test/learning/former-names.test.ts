@@ -37,7 +37,7 @@ describe('once a candidate has another name', () => {
     })
     await store.appendInteractions([record, anInteraction({ chosen: 'dear2', ts: record.ts })])
     await store.appendRewards([aReward({ interaction: 'i', preferredModel: 'dear', kind: 'preference' })])
-    await store.commitUser('acme', 'u-1', aUser(), anEdge({ candidate: 'dear' }))
+    await store.commitUser('acme', 'u-1', aUser(), [anEdge({ candidate: 'dear' })])
     const turn = { candidate: 'dear', interaction: 'i', user: 'u-1', lastUserHash: '', vector: null, messages: 1 }
     await store.saveConversation('acme', 'c', { ...turn, promptTokens: 1, ts: 1 }, 60)
 

@@ -4,7 +4,9 @@ import type { Learner, Standing } from '../../src/learning/learner.ts'
 import { ratingRewards } from '../../src/learning/sources/user-rating.ts'
 import type { UserStates } from '../../src/learning/user-states.ts'
 import { evidenceKey, pooledEvidence } from '../../src/routing/choose/evidence.ts'
+import { numbersOf, openState } from '../../src/routing/model/packed-state.ts'
 import type { Policy } from '../../src/routing/policy.ts'
+import { edgeId } from '../../src/store/history.ts'
 import type { RewardRecord } from '../../src/store/records/codec.ts'
 import { type InteractionSummary, MAX_EDGES, type Store, StoreError } from '../../src/store/store.ts'
 import { CHEAP, DEAR, MIDDLE, POOL, TINY_2, tinyPolicy } from '../routing/support.ts'
@@ -36,7 +38,11 @@ afterEach(async () => {
 })
 
 const best = (means: Record<string, number>) => Object.entries(means).sort(([, a], [, b]) => b - a)[0]?.[0]
-const sumsOf = async (user = 'ann') => (await store.loadUser('acme', user))?.sums ?? new Float32Array(0)
+/** The tiny model's state is made of the sums, number by number. */
+const beliefOf = async (user = 'ann') => {
+  const stored = await store.loadUser('acme', user)
+  return numbersOf(openState(stored?.state ?? new Uint8Array(0), policy.router.cold) ?? new Float32Array(0))
+}
 
 const cheapAnswer = (id: string, of: Partial<InteractionSummary> = {}) =>
   interaction(id, { candidate: CHEAP.name, completionTokens: 40, costUsd: 0.00002, ...of })
@@ -116,7 +122,7 @@ describe('feedback', () => {
   it('counts the same in any order', async () => {
     const all = history(8)
     await learnAll(all)
-    const expected = await sumsOf()
+    const expected = await beliefOf()
     let runs = 0
     await fc.assert(
       fc.asyncProperty(fc.shuffledSubarray(all, { minLength: all.length }), async (shuffled) => {
@@ -127,7 +133,7 @@ describe('feedback', () => {
             { ...about, user },
           ]),
         )
-        expectClose(await sumsOf(user), expected)
+        expectClose(await beliefOf(user), expected)
       }),
       { numRuns: 10 },
     )
@@ -139,16 +145,16 @@ describe('feedback', () => {
     const other = learnerOn(store)
     await Promise.all(all.map(([given, about], i) => (i % 2 ? learner : other.learner).apply(policy, given, about)))
     expect((await store.loadUser('acme', 'ann'))?.rewards).toBe(24)
-    expectClose(await sumsOf(), await sumsOf('calm'))
+    expectClose(await beliefOf(), await beliefOf('calm'))
     other.states.close()
   })
 
   it('can be given again, as after a lost reply, and counts once', async () => {
     const all = history(5)
     await learnAll(all)
-    const once = await sumsOf()
+    const once = await beliefOf()
     await learnAll(all)
-    expectClose(await sumsOf(), once)
+    expectClose(await beliefOf(), once)
     expect((await store.loadUser('acme', 'ann'))?.rewards).toBe(5)
   })
 
@@ -180,8 +186,8 @@ describe('feedback', () => {
     await expect.poll(() => store.loadUser('acme', 'ann')).toMatchObject({ rewards: 2, policy: 'tiny-2' })
     await expect.poll(async () => (await store.loadEdges('acme', 'ann')).map(({ seq }) => seq)).toEqual([2, 3])
     expect(await store.loadEdges('acme', 'ann')).toMatchObject([
-      { id: 'd2:rating', reward: -1 },
-      { id: 'd1:rating', reward: 1 },
+      { id: edgeId('d2', 'rating'), reward: -1 },
+      { id: edgeId('d1', 'rating'), reward: 1 },
     ])
     patient.close()
     seen.close()
@@ -223,7 +229,7 @@ describe.each([
       learner,
       under,
     )
-    expectClose(await sumsOf(), await sumsOf('never'))
+    expectClose(await beliefOf(), await beliefOf('never'))
     expect((await store.loadUser('acme', 'ann'))?.rewards).toBe(12)
     expect(await store.loadEdges('acme', 'ann')).toHaveLength(12)
   })
@@ -233,9 +239,9 @@ describe.each([
     const about = dearAnswer('d')
     const [older, newer] = [reward(about, -1), reward(about, 1)]
     await learner.apply(under, newer, about)
-    const expected = await sumsOf()
+    const expected = await beliefOf()
     expect(await learner.apply(under, older, about)).toBe('outdated')
-    expect(await sumsOf()).toEqual(expected)
+    expect(await beliefOf()).toEqual(expected)
   })
 })
 
@@ -245,11 +251,11 @@ describe('a long history', () => {
     await learnAll(all)
     expect(await store.loadEdges('acme', 'ann')).toHaveLength(MAX_EDGES)
     const [given, about] = all.at(-3) as [RewardRecord, InteractionSummary]
-    const before = await sumsOf()
+    const before = await beliefOf()
     await learner.apply(policy, { ...given, value: -given.value, ts: given.ts + 10_000 }, about)
     await learner.apply(policy, { ...given, ts: given.ts + 20_000 }, about)
     // There and back: what is older than the kept edges is still in the sums.
-    const after = await sumsOf()
+    const after = await beliefOf()
     expectClose(after, before, 1e-3)
   })
 })
@@ -276,12 +282,12 @@ describe('another artifact', () => {
 
   it('leaves out what it can’t read: another reader’s readings, candidates that are gone, unknown kinds', async () => {
     await learnAll(history(4))
-    const expected = await sumsOf()
+    const expected = await beliefOf()
     for (const of of [{ reader: 'older' }, { candidate: 'gone' }, { reading: quantise(new Float32Array(3)) }]) {
       const about = dearAnswer(`odd-${Object.keys(of)}`, of)
       expect(await learner.apply(policy, reward(about, -1), about)).toBe('kept')
     }
-    expectClose(await sumsOf(), expected)
+    expectClose(await beliefOf(), expected)
     const next = await tinyPolicy(TINY_2)
     await meansFor(next, states, 'ann')
     expect(await store.loadEdges('acme', 'ann')).toHaveLength(7)
@@ -300,8 +306,15 @@ describe('a preferred model', () => {
     const gained = (name: string) => (after[name] as number) - (before[name] as number)
     expect(gained('dear')).toBeGreaterThan(gained('middle'))
     expect(await store.loadEdges('acme', 'ann')).toMatchObject([
-      { id: 'i:preference', candidate: 'middle', reward: -1, weight: 0.5 },
-      { id: 'i:preference:other', candidate: 'dear', reward: 1, weight: 0.5, completionTokens: -1, costUsd: -1 },
+      { id: edgeId('i', 'preference'), candidate: 'middle', reward: -1, weight: 0.5 },
+      {
+        id: edgeId('i', 'preference:other'),
+        candidate: 'dear',
+        reward: 1,
+        weight: 0.5,
+        completionTokens: -1,
+        costUsd: -1,
+      },
     ])
   })
 
@@ -309,14 +322,14 @@ describe('a preferred model', () => {
     await give({ preferred_model: 'dear' }, 1)
     await give({ preferred_model: 'cheap' }, 2)
     await give({ preferred_model: 'cheap' }, 1, interaction('i', { user: 'never' }))
-    expectClose(await sumsOf(), await sumsOf('never'))
+    expectClose(await beliefOf(), await beliefOf('never'))
   })
 
   it('is taken back by a later rating without one', async () => {
     await give({ rating: 'down', preferred_model: 'dear' }, 1)
     await give({ rating: 'up' }, 2)
     await give({ rating: 'up' }, 1, interaction('i', { user: 'never' }))
-    expectClose(await sumsOf(), await sumsOf('never'))
+    expectClose(await beliefOf(), await beliefOf('never'))
   })
 
   it('that is the one that answered is praise', async () => {
@@ -332,7 +345,7 @@ describe('two processes that take turns', () => {
     const all = history(9)
     for (const [i, [given, about]] of all.entries()) await (i % 2 ? other.learner : learner).apply(policy, given, about)
     await learnAll(all.map(([given, about]) => [given, { ...about, user: 'calm' }]))
-    expectClose(await sumsOf(), await sumsOf('calm'))
+    expectClose(await beliefOf(), await beliefOf('calm'))
 
     await learner.forgetUser('acme', 'ann')
     // Of what they asked before, nothing is learned any more.
@@ -343,7 +356,7 @@ describe('two processes that take turns', () => {
     for (const [i, [given, about]] of again.entries())
       await (i % 2 ? other.learner : learner).apply(policy, given, about)
     await learnAll(again.map(([given, about]) => [given, { ...about, user: 'back' }]))
-    expectClose(await sumsOf(), await sumsOf('back'))
+    expectClose(await beliefOf(), await beliefOf('back'))
     expect(await store.loadEdges('acme', 'ann')).toHaveLength(5)
     other.states.close()
   })

@@ -10,12 +10,10 @@ import { SqliteStore } from '../../src/store/sqlite/store.ts'
 import type { InteractionSummary, Store } from '../../src/store/store.ts'
 import { findCandidate, POOL, silent, tinyEmbed } from '../routing/support.ts'
 
-export const openTestStore = (): Store =>
-  new SqliteStore({
-    kind: 'sqlite',
-    path: join(mkdtempSync(join(tmpdir(), 'learn-')), 'store.db'),
-    retention_days: 90,
-  })
+export const newTestFile = (): string => join(mkdtempSync(join(tmpdir(), 'learn-')), 'store.db')
+
+export const openTestStore = (path = newTestFile()): Store =>
+  new SqliteStore({ kind: 'sqlite', path, retention_days: 90 })
 
 /** Everybody's first word counts for others. */
 export const HEARD_AT_ONCE = { minAnswers: 1, minAgeMs: 0, halfLifeDays: 90 }

@@ -17,14 +17,14 @@ afterEach(() => store.close())
 const daysAgo = (days: number) => Date.now() - days * DAY_MS
 
 it('drops users by their tenant’s days, or those of all, however many there are', async () => {
-  for (let i = 0; i < 120; i++) await store.commitUser('brief', `u-${i}`, aUser({ updatedAt: daysAgo(8) }), anEdge())
+  for (let i = 0; i < 120; i++) await store.commitUser('brief', `u-${i}`, aUser({ updatedAt: daysAgo(8) }), [anEdge()])
   for (const [tenant, user, days] of [
     ['brief', 'lately', 6],
     ['usual', 'lately', 29],
     ['usual', 'long ago', 31],
     ['unknown', 'long ago', 999],
   ] as const) {
-    await store.commitUser(tenant, user, aUser({ updatedAt: daysAgo(days) }), anEdge())
+    await store.commitUser(tenant, user, aUser({ updatedAt: daysAgo(days) }), [anEdge()])
   }
   const tenants = [{ name: 'brief', user_retention_days: 7 }, { name: 'usual' }]
   const config = () => ({ privacy: { user_retention_days: 30 }, tenants }) as never

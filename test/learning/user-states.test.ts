@@ -2,7 +2,10 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { NEW_USER } from '../../src/learning/profile.ts'
 import { UserStates } from '../../src/learning/user-states.ts'
 import { VectorVault } from '../../src/learning/vector-vault.ts'
+import { openState } from '../../src/routing/model/packed-state.ts'
 import type { Policy } from '../../src/routing/policy.ts'
+import { floatBytes } from '../../src/store/bytes.ts'
+import { plainState } from '../../src/store/plain-state.ts'
 import { type Invalidation, type Store, type StoredUser, StoreError } from '../../src/store/store.ts'
 import { findCandidate, silent, TINY_2, tinyPolicy } from '../routing/support.ts'
 import { interaction, learnerOn, openTestStore, reward, withOverrides } from './support.ts'
@@ -47,12 +50,13 @@ afterEach(async () => {
   await real.close()
 })
 
+const STATE = Float32Array.of(1, 2, 3, 4, 5, 6, 7, 8)
 const stored = (of: Partial<StoredUser> = {}): StoredUser => ({
   revision: 1,
   policy: 'tiny-1',
   rewards: 2,
-  sums: new Float32Array(8),
-  state: Float32Array.of(1, 2, 3, 4, 5, 6, 7, 8),
+  state: plainState(floatBytes(STATE)),
+  older: new Float32Array(0),
   preferences: {},
   updatedAt: 1,
   since: 1,
@@ -62,12 +66,12 @@ const stored = (of: Partial<StoredUser> = {}): StoredUser => ({
 
 describe('UserStates', () => {
   it('asks the store once, however many ask at once, and not again', async () => {
-    await real.commitUser('acme', 'ann', stored())
+    await real.commitUser('acme', 'ann', stored(), [])
     const profiles = await Promise.all(Array.from({ length: 20 }, () => states.get(policy, 'acme', 'ann')))
     expect(loads).toBe(1)
     expect(new Set(profiles).size).toBe(1)
     expect(states.get(policy, 'acme', 'ann')).toBe(profiles[0])
-    expect(profiles[0]).toMatchObject({ rewards: 2, degraded: false, state: stored().state })
+    expect(profiles[0]).toMatchObject({ rewards: 2, degraded: false, state: STATE })
   })
 
   it('remembers that a user is new', async () => {
@@ -84,7 +88,7 @@ describe('UserStates', () => {
   })
 
   it('drops what another process changed, also what is on its way', async () => {
-    await real.commitUser('acme', 'ann', stored())
+    await real.commitUser('acme', 'ann', stored(), [])
     await states.get(policy, 'acme', 'ann')
     announce({ kind: 'user', tenant: 'acme', user: 'ann' })
     const late = states.get(policy, 'acme', 'ann')
@@ -99,7 +103,7 @@ describe('UserStates', () => {
   })
 
   it('treats users as new while the store is away, and asks again', async () => {
-    await real.commitUser('acme', 'ann', stored())
+    await real.commitUser('acme', 'ann', stored(), [])
     broken = true
     expect(await states.get(policy, 'acme', 'ann')).toMatchObject({ state: null, degraded: true })
     expect(errors).toEqual(['loadUserState'])
@@ -108,7 +112,7 @@ describe('UserStates', () => {
   })
 
   it('does not make a request wait for a store that hangs, and has the user when it answers', async () => {
-    await real.commitUser('acme', 'ann', stored())
+    await real.commitUser('acme', 'ann', stored(), [])
     let open: () => void = () => {}
     const gate = new Promise<void>((resolve) => {
       open = resolve
@@ -131,12 +135,12 @@ describe('UserStates', () => {
   })
 
   it('keeps a quarantined user from being scored until their next reward', async () => {
-    await real.commitUser('acme', 'ann', stored())
+    await real.commitUser('acme', 'ann', stored(), [])
     await states.get(policy, 'acme', 'ann')
     states.quarantine(policy, 'acme', 'ann')
     expect(await states.get(policy, 'acme', 'ann')).toMatchObject({ state: null, rewards: 2 })
-    states.put('acme', 'ann', stored({ rewards: 3 }))
-    expect(await states.get(policy, 'acme', 'ann')).toMatchObject({ rewards: 3, state: stored().state })
+    states.put(policy, 'acme', 'ann', stored({ rewards: 3 }))
+    expect(await states.get(policy, 'acme', 'ann')).toMatchObject({ rewards: 3, state: STATE })
   })
 
   it('makes a stored state that is broken anew from the history', async () => {
@@ -146,9 +150,13 @@ describe('UserStates', () => {
     const good = await real.loadUser('acme', 'ann')
     for (const state of [new Float32Array(8).fill(Number.NaN), new Float32Array(3)]) {
       const before = await real.loadUser('acme', 'ann')
-      await real.commitUser('acme', 'ann', { ...(before as StoredUser), revision: (before?.revision ?? 0) + 1, state })
+      const broken = { ...(before as StoredUser), state: plainState(floatBytes(state)) }
+      const next = { ...broken, revision: broken.revision + 1 }
+      await real.commitUser('acme', 'ann', next, await real.loadEdges('acme', 'ann'))
       states.invalidate('acme', 'ann')
-      expect((await states.get(policy, 'acme', 'ann')).state).toEqual(good?.state)
+      expect((await states.get(policy, 'acme', 'ann')).state).toEqual(
+        openState((good as StoredUser).state, policy.router.cold),
+      )
     }
     writer.close()
   })
@@ -166,7 +174,7 @@ describe('UserStates', () => {
   })
 
   it('knows preferences also where there is no policy', async () => {
-    await real.commitUser('acme', 'ann', stored({ preferences: { cost_weight: 1 } }))
+    await real.commitUser('acme', 'ann', stored({ preferences: { cost_weight: 1 } }), [])
     expect(await states.get(null, 'acme', 'ann')).toMatchObject({ state: null, preferences: { cost_weight: 1 } })
   })
 })

@@ -39,7 +39,8 @@ async function sqlite(): Promise<Kept> {
         db.prepare('UPDATE interactions SET json = ? WHERE seq = ?').run(old, seq as number)
       }
       for (const [user, edge] of Object.entries(edges)) {
-        db.prepare('UPDATE edges SET edge = ? WHERE user = ?').run(oldEdge(edge, embedderOf(user)), user)
+        const bytes = oldEdge(edge, embedderOf(user))
+        db.prepare("INSERT INTO edges VALUES ('acme', ?, ?, ?, ?)").run(user, edge.id, edge.seq, bytes)
       }
     },
     async bytes() {
@@ -100,7 +101,7 @@ describe.each([
     await kept.store.appendInteractions(rows)
     for (const user of ['ann', 'older']) {
       edges[user] = anEdge({ candidate: 'middle', vector: null, reading: tinyReading(QUESTION), reader: 'tiny' })
-      await kept.store.commitUser('acme', user, aUser(), edges[user])
+      await kept.store.commitUser('acme', user, aUser())
     }
     await kept.age(edges)
   })

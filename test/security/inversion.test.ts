@@ -5,7 +5,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { UserIds } from '../../src/candidates/tenants.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { openEmbedder } from '../../src/embedding/index.ts'
-import { messagesOf, queriesOf } from '../../src/learning/belief.ts'
+import { messagesOf, queriesOf, stateOf } from '../../src/learning/belief.ts'
+import { numbersOf, openState } from '../../src/routing/model/packed-state.ts'
 import { Policies } from '../../src/routing/policies/policies.ts'
 import type { Policy } from '../../src/routing/policy.ts'
 import { dequantise, quantise } from '../../src/runtime/quantise.ts'
@@ -259,7 +260,7 @@ describe.each([
     }
   })
 
-  test('nor do the sums and the state of a user who rated once, to whoever knows some hundred words that they are among', async () => {
+  test('nor does the state of a user who rated once, to whoever knows some hundred words that they are among', async () => {
     const known = [
       ...new Set([...words.flatMap((some) => [...some]), ...Array.from({ length: 400 }, (_, i) => 2000 + 50 * i)]),
     ]
@@ -267,7 +268,8 @@ describe.each([
     const among = words.map((some) => new Set([...some].map((word) => place.get(word) as number)))
     const users = await Promise.all(PROMPTS.map((_, i) => store.loadUser('test', stored(userOf(i)))))
     const [edge] = await store.loadEdges('test', stored(userOf(0)))
-    const { G, Q } = policy.router.artifact.dims
+    const { H, Q, S } = policy.router.artifact.dims
+    const { cold } = policy.router
     const find = (name: string) => POOL.find((one) => one.name === name)
     const messages = await messagesOf(
       policy,
@@ -275,15 +277,19 @@ describe.each([
       known.map((word) => ({ ...edge!, reading: quantise(readings.rows.slice(word * Q, (word + 1) * Q)) })),
       find,
     )
-    const rows = new Float32Array(known.length * G)
-    for (const [i, one] of messages.entries()) rows.set(one!.user, i * G)
-    const dictionary = { rows, width: G }
-    const standard = standardiser(dictionary)
-    const unit = normalised({ rows: standard(rows), width: G })
+    /** What a state says beyond a new user's. */
+    const learned = (state: Float32Array) => state.map((value, i) => value - (cold[i] as number))
+    const rows = new Float32Array(known.length * S)
+    for (const [i, one] of messages.entries()) {
+      const sums = new Float32Array(H)
+      sums.set(one!.user)
+      rows.set(learned(await stateOf(policy, sums)), i * S)
+    }
+    const standard = standardiser({ rows, width: S })
+    const unit = normalised({ rows: standard(rows), width: S })
     const found = users.map((user, i) => {
-      const sums = new Float32Array(G)
-      sums.set(user!.sums.subarray(0, G))
-      return matchingPursuit(unit, standard(sums), among[i]!.size + SPARE)
+      const state = openState(user!.state, cold)
+      return matchingPursuit(unit, standard(learned(numbersOf(state!))), among[i]!.size + SPARE)
     })
     const { own, chance } = recall(found, among)
     expect(own).toBeLessThan(chance + TOLERATED)

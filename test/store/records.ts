@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { edgeId } from '../../src/store/history.ts'
 import type { InteractionRecord, RewardRecord } from '../../src/store/records/codec.ts'
 import type { ScoredCandidates } from '../../src/store/records/records.ts'
 import { scoredCandidates } from '../../src/store/records/scored-candidates.ts'
@@ -72,8 +73,8 @@ export function aUser(overrides: Partial<StoredUser> = {}): StoredUser {
     revision: 1,
     policy: '2026.01.01-1',
     rewards: 1,
-    sums: Float32Array.from({ length: 400 }, (_, i) => i / 7),
-    state: Float32Array.from({ length: 300 }, (_, i) => -i / 3),
+    state: Uint8Array.from({ length: 300 }, (_, i) => 255 - i),
+    older: Float32Array.from({ length: 400 }, (_, i) => i / 7),
     preferences: { note: 'short answers', cost_weight: 0.5 },
     updatedAt: Date.now(),
     since: Date.now() - 1_000,
@@ -84,11 +85,11 @@ export function aUser(overrides: Partial<StoredUser> = {}): StoredUser {
 
 export function anEdge(overrides: Partial<StoredEdge> = {}): StoredEdge {
   return {
-    id: `${randomUUID()}:rating`,
+    id: edgeId(randomUUID(), 'rating'),
     seq: 1,
     ts: Date.now(),
     candidate: 'candidate-3',
-    reading: { int8: Int8Array.from({ length: 30 }, (_, i) => i - 128), scale: 0.02 },
+    reading: { int8: Int8Array.from({ length: 30 }, (_, i) => i - 128), scale: Math.fround(0.02) },
     reader: 'reader-1',
     vector: { embedder: 'static-1', of: { sealed: 'c2VhbGVk' } },
     reward: -0.25,
@@ -96,7 +97,7 @@ export function anEdge(overrides: Partial<StoredEdge> = {}): StoredEdge {
     weight: 0.5,
     promptTokens: 120,
     completionTokens: -1,
-    costUsd: 0.00234,
+    costUsd: Math.fround(0.00234),
     ...overrides,
   }
 }

@@ -39,5 +39,6 @@ export async function ageInRedis(
   }
   for (const [user, edge] of Object.entries(edges)) {
     await client.hset(`pr:{${tenant}}:edges:${user}`, edge.id, oldEdge(edge, embedderOf(user)))
+    await client.zadd(`pr:{${tenant}}:edge-order:${user}`, edge.seq, edge.id)
   }
 }

@@ -9,6 +9,7 @@ import { type CautionRule, safeCaution } from '../choose/safe-caution.ts'
 import { type CandidateScore, type RouteQuery, type Router, RouterError } from '../router.ts'
 import { BatchScores } from './batch-scores.ts'
 import { type CandidatesOf, type Embed, LlmStates, type LlmTable } from './llm-states.ts'
+import { numbersOf, PackedState, type UserStateVector } from './packed-state.ts'
 
 /** Milliseconds without a run after one that exceeded the deadline. */
 const PAUSE_MS = 2_000
@@ -74,10 +75,11 @@ export class GraphRouter implements Router {
   readonly artifact: Artifact
   readonly #deadlineMs: number
   readonly #log: Logger
-  readonly #cold: Float32Array
+  /** State of a new user, [S]. */
+  readonly cold: Float32Array
   readonly #idle: Inputs[] = []
   readonly #anchors = new WeakMap<LlmTable, Promise<Anchor> | Anchor>()
-  readonly #cautions = new WeakMap<Float32Array, Cautious>()
+  readonly #cautions = new WeakMap<object, Cautious>()
   readonly #usual: Float32Array | null
   #waiting = new Map<LlmTable, Waiting[]>()
   #pausedUntil = 0
@@ -92,7 +94,7 @@ export class GraphRouter implements Router {
     this.llms = new LlmStates(artifact, embed, loadEvidence, candidatesOf, log)
     this.#deadlineMs = deadlineMs
     this.#log = log
-    this.#cold = cold
+    this.cold = cold
     const { usual } = artifact.manifest
     // Without usual questions, one that says nothing; undefined: from before there was a favourite.
     this.#usual = usual ? floats(usual) : usual === null ? new Float32Array(artifact.dims.E) : null
@@ -129,13 +131,13 @@ export class GraphRouter implements Router {
   ): Promise<number> {
     const usual = this.#usual
     if (!usual || candidates.length === 0) return rule.caution
-    const key = state ?? this.#cold
+    const key = state ?? this.cold
     const known = this.#cautions.get(key)
     const isSame = known?.candidates === candidates && known.risk === rule.risk && known.caution === rule.caution
     if (isSame && performance.now() < known.until) return known.found
     const table = await this.llms.table(tenant, candidates)
     const { index, z } = await this.#anchorOf(table, usual)
-    const { mean, apart } = await this.#scoreUsual(table, usual, key, z)
+    const { mean, apart } = await this.#scoreUsual(table, usual, numbersOf(key), z)
     const found = safeCaution({ mean, apart, candidates: candidates.length, favourite: index }, rule)
     this.#cautions.set(key, { ...rule, candidates, found, until: performance.now() + CAUTION_MS })
     return found
@@ -153,7 +155,7 @@ export class GraphRouter implements Router {
       const state = new Float32Array(n * S)
       for (const [row, one] of some.entries()) {
         query.set(one, row * E)
-        state.set(this.#cold, row * S)
+        state.set(this.cold, row * S)
       }
       const nothing = new Tensor('float32', new Float32Array(Z), [1, Z])
       const { reading } = await this.artifact.sessions.score.run({
@@ -249,7 +251,7 @@ export class GraphRouter implements Router {
     const { Z } = this.artifact.dims
     const rows = table.z.data as Float32Array
     const zOf = (index: number) => new Tensor('float32', rows.slice(index * Z, (index + 1) * Z), [1, Z])
-    const { mean } = await this.#scoreUsual(table, usual, this.#cold, zOf(0))
+    const { mean } = await this.#scoreUsual(table, usual, this.cold, zOf(0))
     const m = table.candidates.length
     const sums = new Float64Array(m)
     for (const [i, value] of mean.entries()) sums[i % m] = (sums[i % m] as number) + value
@@ -286,7 +288,7 @@ export class GraphRouter implements Router {
     const n = batch.length
     for (const [row, { query }] of batch.entries()) {
       inputs.query.set(query.embedding, row * E)
-      inputs.state.set(query.state ?? this.#cold, row * S)
+      writeState(query.state ?? this.cold, inputs.state, row * S)
       inputs.promptTokens[row] = query.promptTokens
       inputs.costWeight[row] = query.costWeight ?? -1
     }
@@ -308,6 +310,11 @@ export class GraphRouter implements Router {
       costWeight: new Float32Array(MAX_BATCH),
     }
   }
+}
+
+function writeState(state: UserStateVector, target: Float32Array, at: number): void {
+  if (state instanceof PackedState) state.writeTo(target, at)
+  else target.set(state, at)
 }
 
 /** From base64, little-endian. */

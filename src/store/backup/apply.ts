@@ -2,7 +2,7 @@ import { userHash } from '../../runtime/keys.ts'
 import { ErasedError } from '../store.ts'
 import type { BackupStore } from './contract.ts'
 import { type BackupRow, isOpen, type RowOf, type RowType, tenantOf } from './rows.ts'
-import { mergedUser, type WholeUser } from './user.ts'
+import { mergedUser } from './user.ts'
 
 /** What became of a row. `kept`: what the store had is as good or newer, and stays; `over`: its time is over. */
 export type Outcome = 'restored' | 'kept' | 'erased' | 'over'
@@ -98,7 +98,8 @@ const WORK: Omit<Work, LogType> = {
       const before = known && { stored: known, edges: await store.loadEdges(tenant, user) }
       const next = before ? mergedUser(before, row) : row
       if (!next) return 'kept'
-      if (await commit(store, tenant, user, before, next, readAt)) return 'restored'
+      const stored = { ...next.stored, revision: (known?.revision ?? 0) + 1 }
+      if (await store.commitUser(tenant, user, stored, next.edges, readAt)) return 'restored'
     }
   },
 
@@ -157,24 +158,6 @@ const WORK: Omit<Work, LogType> = {
     await store.backup.raiseUsage(tenant, [usage])
     return 'restored'
   },
-}
-
-/** False = somebody was quicker. Edge by edge: one that was interrupted is gone on with. @throws ErasedError */
-async function commit(
-  store: BackupStore,
-  tenant: string,
-  user: string,
-  before: WholeUser | null,
-  { stored, edges }: WholeUser,
-  readAt: number,
-): Promise<boolean> {
-  let revision = before?.stored.revision ?? 0
-  const there = new Map(before?.edges.map(({ id, seq }) => [id, seq]))
-  const missing = edges.filter(({ id, seq }) => there.get(id) !== seq)
-  for (const edge of missing.length > 0 ? missing : [undefined]) {
-    if (!(await store.commitUser(tenant, user, { ...stored, revision: ++revision }, edge, readAt))) return false
-  }
-  return true
 }
 
 /** How much was said: the last number is a day. */

@@ -1,3 +1,4 @@
+import { decodeHistory, encodeHistory } from '../history.ts'
 import { MAX_EDGES, type Store, type StoredEdge, type StoredUser } from '../store.ts'
 import type { BackupRow } from './rows.ts'
 
@@ -20,13 +21,15 @@ export async function readUser(store: Users, tenant: string, user: string): Prom
     ])
     if (!stored) return []
     if (after?.revision === stored.revision && after.updatedAt === stored.updatedAt) {
-      return [{ type: 'user', tenant, user, stored, edges }]
+      // As this version keeps them, whichever wrote them.
+      const { sums: _, ...kept } = stored
+      return [{ type: 'user', tenant, user, stored: kept, edges: decodeHistory(encodeHistory(edges)) }]
     }
   }
 }
 
-/** Names no artifact: what is kept under it is rebuilt from the edges when it is next needed. */
-const REBUILD = ''
+/** A belief that is made of the edges when it is next needed. */
+const REBUILD = { policy: '', state: new Uint8Array(0), older: new Float32Array(0) }
 
 /**
  * A user of whom a store knows something, and a backup, too: their edges together. Where one of them has all of the
@@ -46,7 +49,7 @@ export function mergedUser(known: WholeUser, restored: WholeUser): WholeUser | n
   const more = known.edges.filter(({ id, weight }) => !theirs.has(id) && weight >= 0.5).length
   const stored = {
     ...restored.stored,
-    policy: REBUILD,
+    ...REBUILD,
     preferences,
     updatedAt,
     rewards: restored.stored.rewards + more,

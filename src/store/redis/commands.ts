@@ -10,6 +10,7 @@ const SCRIPTS = [
   'check-in',
   'claim',
   'commit-user',
+  'commit-user-earlier',
   'complete',
   'copy-interactions',
   'create-key',

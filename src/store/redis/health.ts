@@ -9,12 +9,19 @@ const MEMORY_MS = 2_000
 /** Share of its memory from which on a server takes nothing that can be done without. */
 const TIGHT = 0.8
 
-/** Whether Redis takes writes, how many processes share it, and whether it drops what must stay. */
+/** What ids begin with of processes that read users as this version keeps them. */
+const READS_PACKED = 'packed:'
+
+/**
+ * Whether Redis takes writes, how many processes share it, whether some of them are of an earlier version, and whether
+ * it drops what must stay.
+ */
 export class RedisHealth {
   readonly #redis: RedisAccess
   readonly #id: string
   #replicas = 1
   #isIn = false
+  #hasEarlier = false
   #evicts: string | null = null
   #isTight = false
   #askedAt = Number.NEGATIVE_INFINITY
@@ -22,7 +29,7 @@ export class RedisHealth {
   /** @param id of this process */
   constructor(redis: RedisAccess, id: string) {
     this.#redis = redis
-    this.#id = id
+    this.#id = READS_PACKED + id
     // A server that comes back may be configured in another way.
     for (const event of ['ready', '+node']) {
       redis.client.on(event, () => {
@@ -36,6 +43,19 @@ export class RedisHealth {
     return this.#replicas
   }
 
+  /** Some of them read users only as an earlier version keeps them. */
+  get hasEarlier(): boolean {
+    return this.#hasEarlier
+  }
+
+  /** Before the first check: who is there. What can't be asked is asked by the next check. */
+  async lookAround(): Promise<void> {
+    const ids = await this.#redis
+      .ask('{keys}', () => this.#redis.client.zrange(keys.REPLICAS, '0', '-1'))
+      .catch(() => [])
+    this.#hasEarlier = ids.some((id) => !id.startsWith(READS_PACKED))
+  }
+
   /** Memory is short: what can be done without, such as answers to be given again, would crowd out what can't. */
   get isTight(): boolean {
     return this.#isTight
@@ -43,9 +63,11 @@ export class RedisHealth {
 
   /** As `Store.check`. */
   async check(): Promise<string[]> {
-    const count = await this.#redis.run('{keys}', 'check-in', [keys.REPLICAS], [this.#id, SILENT_MS])
+    const counts = await this.#redis.run('{keys}', 'check-in', [keys.REPLICAS], [this.#id, SILENT_MS, READS_PACKED])
+    const [count, earlier] = counts as [number, number]
     this.#isIn = true
-    this.#replicas = Math.max(1, Number(count))
+    this.#replicas = Math.max(1, count)
+    this.#hasEarlier = earlier > 0
     if (performance.now() - this.#askedAt > MEMORY_MS) {
       this.#askedAt = performance.now()
       await this.#lookAtMemory()

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
-import { decodeEdge, encodeEdge } from '../codec.ts'
+import { decodeOldEdge, encodeEdge } from '../codec.ts'
 import { CLEAR, isClear, scrubEdges, scrubRows } from '../scrub.ts'
 import type { ReadVectors, StoredEdge } from '../store.ts'
 import type { RedisAccess } from './access.ts'
@@ -91,7 +91,7 @@ async function scrubEdgesOn(redis: RedisAccess, node: Redis, tenant: string, rea
 async function scrubEdgesAt(redis: RedisAccess, tenant: string, key: string, read: ReadVectors): Promise<number> {
   const fields = await redis.askLong(tenant, () => redis.client.hgetallBuffer(key))
   const clear = Object.entries(fields)
-    .map(([id, bytes]) => ({ id, bytes, edge: decodeEdge(bytes) }))
+    .map(([id, bytes]) => ({ id, bytes, edge: decodeOldEdge(bytes) }))
     .filter(({ edge }) => isClear(edge))
   if (clear.length === 0) return 0
   const clean = await scrubEdges(

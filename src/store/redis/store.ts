@@ -83,11 +83,16 @@ export class RedisStore implements BackupStore {
     this.#sweep = setInterval(() => void this.sweep().catch(() => undefined), SWEEP_MS).unref()
   }
 
+  get hasEarlierReplicas(): boolean {
+    return this.#health.hasEarlier
+  }
+
   /** Waits a moment for the connection, so that the first request finds it. Does not fail when there is none. */
   async connect(): Promise<void> {
     const signal = fairTimeout(CONNECT_WAIT_MS)
     if (this.#redis.client.status !== 'ready')
       await once(this.#redis.client, 'ready', { signal }).catch(() => undefined)
+    await this.#health.lookAround()
   }
 
   readonly findKey: Store['findKey'] = (hash) => this.#keys.findKey(hash)

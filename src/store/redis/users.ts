@@ -1,8 +1,11 @@
 import { floatBytes, floatsOf } from '../bytes.ts'
-import { decodeEdge, encodeEdge } from '../codec.ts'
+import { decodeEdge, earlierId, encodeEdge } from '../codec.ts'
+import { numbersOfPlain } from '../plain-state.ts'
 import { ErasedError, MAX_EDGES, type StoredEdge, type StoredUser, type UserState } from '../store.ts'
 import { daysBack } from '../usage.ts'
+import { beliefOf, edgesIn, encodeMemory, mergeEdges } from '../user-rows.ts'
 import { announcing, type RedisAccess } from './access.ts'
+import type { Argument } from './commands.ts'
 import { nodesOf } from './erase-tenant.ts'
 import * as keys from './keys.ts'
 import type { RedisResponses } from './responses.ts'
@@ -28,52 +31,57 @@ export class RedisUsers {
   }
 
   async loadUser(tenant: string, user: string): Promise<StoredUser | null> {
-    const fields = await this.#redis.ask(tenant, () => this.#redis.client.hgetallBuffer(keys.user(tenant, user)))
-    return fields.revision ? userOf(fields as Record<StateField | 'sums', Buffer>) : null
+    const fields = await this.#load(tenant, user, USER_FIELDS)
+    if (!fields.revision) return null
+    const isEarlier = !fields.belief
+    return {
+      ...userStateOf(fields),
+      older: floatsOf(fields.older ?? NOTHING),
+      ...(isEarlier && fields.sums && { sums: floatsOf(fields.sums) }),
+    }
   }
 
   async loadUserState(tenant: string, user: string): Promise<UserState | null> {
+    const fields = await this.#load(tenant, user, STATE_FIELDS)
+    return fields.revision ? userStateOf(fields) : null
+  }
+
+  async #load<F extends string>(tenant: string, user: string, names: readonly F[]): Promise<Fields<F>> {
     const values = await this.#redis.ask(tenant, () =>
-      this.#redis.client.hmgetBuffer(keys.user(tenant, user), ...STATE_FIELDS),
+      this.#redis.client.hmgetBuffer(keys.user(tenant, user), ...names),
     )
-    const fields = Object.fromEntries(STATE_FIELDS.map((field, i) => [field, values[i]]))
-    return fields.revision ? userStateOf(fields as Record<StateField, Buffer>) : null
+    return Object.fromEntries(names.map((name, i) => [name, values[i] ?? null])) as Fields<F>
   }
 
   async loadEdges(tenant: string, user: string): Promise<StoredEdge[]> {
-    const edges = await this.#redis.ask(tenant, () => this.#redis.client.hvalsBuffer(keys.edges(tenant, user)))
-    return edges.map(decodeEdge).sort((a, b) => a.seq - b.seq || (a.id < b.id ? -1 : 1))
+    const { client } = this.#redis
+    const [[belief = null, history = null], since] = await this.#redis.ask(tenant, () =>
+      Promise.all([
+        client.hmgetBuffer(keys.user(tenant, user), 'belief', 'history'),
+        client.hvalsBuffer(keys.edges(tenant, user)),
+      ]),
+    )
+    return mergeEdges(edgesIn(belief, history), since.map(decodeEdge))
   }
 
   async commitUser(
     tenant: string,
     user: string,
     next: StoredUser,
-    edge?: StoredEdge,
+    edges?: readonly StoredEdge[],
     askedAt = Date.now(),
   ): Promise<boolean> {
+    const edge = edges?.at(-1)
+    const change = announcing({ kind: 'user', tenant, user })
+    const asBefore = next.sums && edge ? { sums: next.sums, edge } : null
     const done = await this.#redis.run(
       tenant,
-      'commit-user',
+      asBefore ? 'commit-user-earlier' : 'commit-user',
       [
         ...[keys.user(tenant, user), keys.edges(tenant, user), keys.edgeOrder(tenant, user)],
         ...[keys.erased(tenant, user), keys.tenantErased(tenant)],
       ],
-      [
-        next.revision,
-        next.policy,
-        next.rewards,
-        floatBytes(next.sums),
-        floatBytes(next.state),
-        JSON.stringify(next.preferences),
-        next.updatedAt,
-        ...announcing({ kind: 'user', tenant, user }),
-        MAX_EDGES,
-        next.since,
-        next.heardAt,
-        askedAt,
-        ...(edge ? [edge.id, edge.seq, encodeEdge(edge)] : []),
-      ],
+      asBefore ? earlierArguments(next, asBefore, change, askedAt) : packedArguments(next, edges, change, askedAt),
     )
     if (done === -1) throw new ErasedError('The user has been erased.')
     return done === 1
@@ -165,31 +173,56 @@ export class RedisUsers {
   }
 }
 
+const packedArguments = (
+  next: StoredUser,
+  edges: readonly StoredEdge[] | undefined,
+  change: string[],
+  askedAt: number,
+): Argument[] => {
+  const memory = edges && encodeMemory(next, edges)
+  return [
+    ...[next.revision, next.rewards, JSON.stringify(next.preferences), next.updatedAt, ...change, askedAt],
+    ...(memory ? [memory.belief, memory.history, floatBytes(next.older)] : []),
+  ]
+}
+
+const earlierArguments = (
+  next: StoredUser,
+  { sums, edge }: { sums: Float32Array; edge: StoredEdge },
+  change: string[],
+  askedAt: number,
+): Argument[] => [
+  ...[next.revision, next.policy, next.rewards, floatBytes(sums), Buffer.from(numbersOfPlain(next.state))],
+  ...[JSON.stringify(next.preferences), next.updatedAt, ...change, MAX_EDGES, next.since, next.heardAt, askedAt],
+  ...[earlierId(edge), edge.seq, encodeEdge(edge)],
+]
+
 const STATE_FIELDS = [
   'revision',
-  'policy',
   'rewards',
-  'state',
   'preferences',
   'updated_at',
+  'belief',
+  // As earlier versions write a belief.
+  'policy',
+  'state',
   'since',
   'heard_at',
 ] as const
-type StateField = (typeof STATE_FIELDS)[number]
+const USER_FIELDS = [...STATE_FIELDS, 'older', 'sums'] as const
+type Fields<F extends string> = Record<F, Buffer | null>
 
-const userOf = (fields: Record<StateField | 'sums', Buffer>): StoredUser => ({
-  ...userStateOf(fields),
-  sums: floatsOf(fields.sums),
-})
+const NOTHING = Buffer.alloc(0)
 
-const userStateOf = (fields: Record<StateField, Buffer>): UserState => ({
+const userStateOf = (fields: Fields<(typeof STATE_FIELDS)[number]>): UserState => ({
   revision: Number(fields.revision),
-  policy: String(fields.policy),
   rewards: Number(fields.rewards),
-  state: floatsOf(fields.state),
+  ...beliefOf(fields.belief, {
+    policy: String(fields.policy ?? ''),
+    state: fields.state ?? NOTHING,
+    since: Number(fields.since ?? 0),
+    heardAt: Number(fields.heard_at ?? 0),
+  }),
   preferences: JSON.parse(String(fields.preferences)),
   updatedAt: Number(fields.updated_at),
-  // Not there in what an earlier release wrote.
-  since: Number(fields.since ?? 0),
-  heardAt: Number(fields.heard_at ?? 0),
 })

@@ -16,6 +16,7 @@ import type { SqliteUsers } from './users.ts'
 export const CARRIED: Readonly<Record<string, RowType>> = {
   keys: 'key',
   users: 'user',
+  memories: 'user',
   edges: 'user',
   salts: 'salt',
   interactions: 'interaction',

@@ -169,6 +169,14 @@ const MIGRATIONS = [
     PRIMARY KEY (tenant, day, scope, id, model)
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  -- Beliefs and edges, packed. Columns policy, sums and state of users and the rows of edges are of earlier versions:
+  -- they go when their user is next written.
+  CREATE TABLE memories (
+    tenant TEXT NOT NULL, user TEXT NOT NULL, belief BLOB NOT NULL, older BLOB NOT NULL, history BLOB NOT NULL,
+    UNIQUE (tenant, user)
+  ) STRICT;
+  `,
 ]
 
 /** @throws Error when the file was written by a newer version of this program */

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { decodeEdge, encodeEdge } from '../codec.ts'
+import { decodeOldEdge, encodeEdge } from '../codec.ts'
 import { CLEAR, isClear, scrubEdges, scrubRows } from '../scrub.ts'
 import type { ReadVectors, StoredEdge } from '../store.ts'
 import type { SqliteFile } from './file.ts'
@@ -54,7 +54,7 @@ async function scrubAllEdges(file: SqliteFile, read: ReadVectors): Promise<numbe
     if (!last) return scrubbed
     ;[tenant, user, id] = [String(last.tenant), String(last.user), String(last.id)]
     const found = rows
-      .map((row) => ({ row, edge: decodeEdge(row.edge as Uint8Array) }))
+      .map((row) => ({ row, edge: decodeOldEdge(row.edge as Uint8Array) }))
       .filter(({ edge }) => isClear(edge))
     for (const [of, some] of Map.groupBy(found, ({ row }) => String(row.tenant))) {
       const clean = await scrubEdges(

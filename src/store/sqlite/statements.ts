@@ -27,8 +27,9 @@ export function prepareStatements(db: DatabaseSync) {
     idleUsers: prepare('SELECT user FROM users WHERE tenant = ? AND updated_at < ? LIMIT ?'),
     dropUser: prepare('DELETE FROM users WHERE tenant = ? AND user = ?'),
     dropEdgesOf: prepare('DELETE FROM edges WHERE tenant = ? AND user = ?'),
+    dropMemory: prepare('DELETE FROM memories WHERE tenant = ? AND user = ?'),
     /** What is of bounded size; each takes the new id, tenant and the old one. */
-    moveUser: ['users', 'edges', 'salts'].map((table) =>
+    moveUser: ['users', 'memories', 'edges', 'salts'].map((table) =>
       prepare(`UPDATE OR IGNORE ${table} SET user = ? WHERE tenant = ? AND user = ?`),
     ),
     /** The log; each takes the new id, tenant, the old one and how many rows at most. */
@@ -47,18 +48,27 @@ export function prepareStatements(db: DatabaseSync) {
     dropUsage: prepare("DELETE FROM usage WHERE tenant = ? AND day = ? AND scope = 'user' AND id = ?"),
     hasRows: prepare('SELECT 1 FROM interactions WHERE tenant = ? AND user = ? LIMIT 1'),
 
-    loadUser: prepare('SELECT * FROM users WHERE tenant = ? AND user = ?'),
-    loadUserState: prepare(
-      `SELECT revision, policy, rewards, state, preferences, updated_at, since, heard_at FROM users
-      WHERE tenant = ? AND user = ?`,
-    ),
+    loadUser: prepare(`
+      SELECT u.*, m.belief, m.older FROM users u LEFT JOIN memories m ON m.tenant = u.tenant AND m.user = u.user
+      WHERE u.tenant = ? AND u.user = ?`),
+    loadUserState: prepare(`
+      SELECT revision, policy, rewards, state, preferences, updated_at, since, heard_at, m.belief
+      FROM users u LEFT JOIN memories m ON m.tenant = u.tenant AND m.user = u.user
+      WHERE u.tenant = ? AND u.user = ?`),
     userRevision: prepare('SELECT revision FROM users WHERE tenant = ? AND user = ?'),
-    saveUser: prepare('INSERT OR REPLACE INTO users VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)'),
-    loadEdges: prepare('SELECT edge FROM edges WHERE tenant = ? AND user = ? ORDER BY seq, id'),
-    saveEdge: prepare('INSERT OR REPLACE INTO edges VALUES (?, ?, ?, ?, ?)'),
-    dropEdges: prepare(`
-      DELETE FROM edges WHERE tenant = ? AND user = ? AND id IN (
-        SELECT id FROM edges WHERE tenant = ? AND user = ? ORDER BY seq DESC, id DESC LIMIT -1 OFFSET ?)`),
+    /** A belief that an earlier version wrote stays. */
+    saveUser: prepare(`
+      INSERT INTO users (tenant, user, revision, policy, rewards, sums, state, preferences, updated_at, since, heard_at)
+      VALUES (?, ?, ?, '', ?, x'', x'', ?, ?, ?, ?)
+      ON CONFLICT DO UPDATE SET revision = excluded.revision, rewards = excluded.rewards,
+        preferences = excluded.preferences, updated_at = excluded.updated_at, since = excluded.since,
+        heard_at = excluded.heard_at`),
+    dropEarlierBelief: prepare(
+      "UPDATE users SET policy = '', sums = x'', state = x'' WHERE tenant = ? AND user = ? AND policy <> ''",
+    ),
+    saveMemory: prepare('INSERT OR REPLACE INTO memories VALUES (?, ?, ?, ?, ?)'),
+    loadMemory: prepare('SELECT belief, history FROM memories WHERE tenant = ? AND user = ?'),
+    loadEarlierEdges: prepare('SELECT edge FROM edges WHERE tenant = ? AND user = ?'),
 
     openInteraction: prepare(`
       INSERT INTO open_interactions (tenant, id, user, ts, completion_id, state) SELECT ?, ?, ?, ?, ?, ?

@@ -35,6 +35,7 @@ const CHANGES_AT_ONCE = 1_000
  */
 export class SqliteStore implements BackupStore {
   readonly kind = 'sqlite'
+  readonly hasEarlierReplicas = false
   readonly limits: SqliteLimits
   readonly idempotency: OwedEnds
   readonly responses: Responses

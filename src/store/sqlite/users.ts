@@ -1,8 +1,9 @@
 import { userHash } from '../../runtime/keys.ts'
 import { restSince } from '../../runtime/rest.ts'
 import { floatBytes, floatsOf } from '../bytes.ts'
-import { decodeEdge, encodeEdge } from '../codec.ts'
-import { MAX_EDGES, type StoredEdge, type StoredUser, type UserState } from '../store.ts'
+import { decodeEdge } from '../codec.ts'
+import type { StoredEdge, StoredUser, UserState } from '../store.ts'
+import { beliefOf, countOf, edgesIn, encodeMemory, mergeEdges } from '../user-rows.ts'
 import { refuseErased } from './erasures.ts'
 import type { Row, SqliteFile } from './file.ts'
 
@@ -34,51 +35,50 @@ export class SqliteUsers {
   }
 
   loadEdges(tenant: string, user: string): Promise<StoredEdge[]> {
-    return this.#file.read(() =>
-      this.#file.sql.loadEdges.all(tenant, user).map(({ edge }) => decodeEdge(edge as Uint8Array)),
-    )
+    return this.#file.read(() => {
+      const memory = this.#file.sql.loadMemory.get(tenant, user)
+      const since = this.#file.sql.loadEarlierEdges.all(tenant, user)
+      return mergeEdges(
+        edgesIn((memory?.belief ?? null) as Uint8Array | null, (memory?.history ?? null) as Uint8Array | null),
+        since.map(({ edge }) => decodeEdge(edge as Uint8Array)),
+      )
+    })
   }
 
   commitUser(
     tenant: string,
     user: string,
     next: StoredUser,
-    edge?: StoredEdge,
+    edges?: readonly StoredEdge[],
     askedAt = Date.now(),
   ): Promise<boolean> {
     return this.#file.write(() => {
+      const { sql } = this.#file
       refuseErased(this.#file, { tenant, user, ts: askedAt })
-      const stored = Number(this.#file.sql.userRevision.get(tenant, user)?.revision ?? 0)
+      const stored = Number(sql.userRevision.get(tenant, user)?.revision ?? 0)
       if (stored !== next.revision - 1) return [false]
-      this.#file.sql.saveUser.run(
-        tenant,
-        user,
-        next.revision,
-        next.policy,
-        next.rewards,
-        floatBytes(next.sums),
-        floatBytes(next.state),
-        JSON.stringify(next.preferences),
-        next.updatedAt,
-        next.since,
-        next.heardAt,
-      )
-      if (edge) {
-        this.#file.sql.saveEdge.run(tenant, user, edge.id, edge.seq, encodeEdge(edge))
-        this.#file.sql.dropEdges.run(tenant, user, tenant, user, MAX_EDGES)
+      const { revision, rewards, preferences, updatedAt, since, heardAt } = next
+      sql.saveUser.run(tenant, user, revision, rewards, JSON.stringify(preferences), updatedAt, since, heardAt)
+      if (edges) {
+        const { belief, history } = encodeMemory(next, edges)
+        sql.saveMemory.run(tenant, user, belief, floatBytes(next.older), history)
+        sql.dropEarlierBelief.run(tenant, user)
+        sql.dropEdgesOf.run(tenant, user)
       }
       return [true, { kind: 'user', tenant, user }]
     })
   }
 
   async eraseUser(tenant: string, user: string): Promise<number> {
-    const { noteErasure, forgetChanges, eraseAll, eraseSome, eraseUsage } = this.#file.sql
+    const { noteErasure, forgetChanges, eraseAll, eraseSome, eraseUsage, loadMemory, dropMemory } = this.#file.sql
     try {
       let rows = await this.#file.writeUrgently<number>(() => {
         noteErasure.run(tenant, userHash(user), Date.now())
         forgetChanges.run(JSON.stringify({ kind: 'user', tenant, user }))
         eraseUsage.run(tenant, user)
-        const erased = eraseAll.reduce((sum, statement) => sum + Number(statement.run(tenant, user).changes), 0)
+        const edges = countOf((loadMemory.get(tenant, user)?.belief as Uint8Array | undefined) ?? NOTHING)
+        dropMemory.run(tenant, user)
+        const erased = eraseAll.reduce((sum, statement) => sum + Number(statement.run(tenant, user).changes), edges)
         return [erased, { kind: 'user', tenant, user }]
       })
       for (const statement of eraseSome) {
@@ -107,6 +107,7 @@ export class SqliteUsers {
       for (const { user } of idle) {
         this.#file.sql.dropUser.run(tenant, String(user))
         this.#file.sql.dropEdgesOf.run(tenant, String(user))
+        this.#file.sql.dropMemory.run(tenant, String(user))
       }
       const next = idle.length === USERS_A_SLICE ? 'more' : ''
       const result = { dropped: idle.length, next }
@@ -115,15 +116,23 @@ export class SqliteUsers {
   }
 }
 
-const userOf = (row: Row): StoredUser => ({ ...userStateOf(row), sums: floatsOf(row.sums as Uint8Array) })
+const NOTHING = new Uint8Array(0)
+
+const userOf = (row: Row): StoredUser => ({
+  ...userStateOf(row),
+  older: floatsOf((row.older as Uint8Array | null) ?? NOTHING),
+  ...(!row.belief && { sums: floatsOf(row.sums as Uint8Array) }),
+})
 
 const userStateOf = (row: Row): UserState => ({
   revision: Number(row.revision),
-  policy: String(row.policy),
   rewards: Number(row.rewards),
-  state: floatsOf(row.state as Uint8Array),
+  ...beliefOf(row.belief as Uint8Array | null, {
+    policy: String(row.policy),
+    state: row.state as Uint8Array,
+    since: Number(row.since),
+    heardAt: Number(row.heard_at),
+  }),
   preferences: JSON.parse(String(row.preferences)),
   updatedAt: Number(row.updated_at),
-  since: Number(row.since),
-  heardAt: Number(row.heard_at),
 })

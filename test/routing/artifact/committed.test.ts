@@ -10,6 +10,7 @@ import { VectorVault } from '../../../src/learning/vector-vault.ts'
 import { FAVOURITE_ONLY } from '../../../src/routing/choose/safe-caution.ts'
 import { Policies } from '../../../src/routing/policies/policies.ts'
 import { cautionFor, type Policy } from '../../../src/routing/policy.ts'
+import type { RouteQuery } from '../../../src/routing/router.ts'
 import type { Store } from '../../../src/store/store.ts'
 import { routerContract } from '../../contracts/router.ts'
 import { HEARD_AT_ONCE, interaction, openTestStore, quantise, reward } from '../../learning/support.ts'
@@ -129,7 +130,7 @@ describe.each(NAMES.sort())('artifact %s', (name) => {
 
   it('is the more cautious the less risk is allowed, and lets go a user who has said what they like', async () => {
     const { state } = await states.get(policy, 'acme', 'thrifty')
-    const cautionOf = (of: Float32Array | null, risk: number) =>
+    const cautionOf = (of: RouteQuery['state'], risk: number) =>
       policy.router.cautionOf({ tenant: 'acme', state: of }, POOL, { caution: 0.15, risk })
     for (const of of [null, state]) {
       const cautions = [await cautionOf(of, 0.5), await cautionOf(of, 0.2), await cautionOf(of, 0.01)]

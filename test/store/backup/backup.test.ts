@@ -8,7 +8,9 @@ import { restoreBackup } from '../../../src/store/backup/restore.ts'
 import { comparable, encodeRow } from '../../../src/store/backup/rows.ts'
 import { compareWithStore } from '../../../src/store/backup/verify.ts'
 import { writeBackup } from '../../../src/store/backup/write.ts'
+import { edgeId } from '../../../src/store/history.ts'
 import { openStore } from '../../../src/store/index.ts'
+import { MAX_EDGES, type StoredEdge } from '../../../src/store/store.ts'
 import { type RedisCluster, type RedisServer, startRedis, startRedisCluster } from '../../support/redis.ts'
 import { all, anEdge, anInteraction, aReward, aUser } from '../records.ts'
 import { fill, MARK, ODD_USER, TENANTS, usedToday } from './filled.ts'
@@ -208,17 +210,18 @@ describe('erasures', () => {
 describe('a store that has gone on', () => {
   test('of a user whom it knows, too, both histories stay, and what was stated', async () => {
     const [from, to] = [await sqlite('from'), await redisAt(redis)]
-    const edge = (n: number) => anEdge({ id: `i-${n}:rating`, seq: n, ts: n, weight: 1 })
+    const edge = (n: number) => anEdge({ id: edgeId(`i-${n}`, 'rating'), seq: n, ts: n, weight: 1 })
     for (let n = 1; n <= 3; n++) {
       const stored = aUser({ revision: n, rewards: n, preferences: { deny: ['cheap'] }, since: 1, updatedAt: 10 })
-      await from.commitUser('acme', 'ann', stored, edge(n))
+      const edges = Array.from({ length: n }, (_, i) => edge(i + 1))
+      await from.commitUser('acme', 'ann', stored, edges)
     }
-    await to.commitUser('acme', 'ann', aUser({ preferences: {}, since: 4, rewards: 1 }), { ...edge(4), seq: 1 })
+    await to.commitUser('acme', 'ann', aUser({ preferences: {}, since: 4, rewards: 1 }), [{ ...edge(4), seq: 1 }])
     const manifest = await writeBackup(from, backupDir())
     for (const _ of [1, 2]) {
       await restoreBackup(to, backupDir(), manifest, OPTIONS)
       const edges = await to.loadEdges('acme', 'ann')
-      expect(edges.map(({ id }) => id)).toEqual([1, 2, 3, 4].map((n) => `i-${n}:rating`))
+      expect(edges.map(({ id }) => id)).toEqual([1, 2, 3, 4].map((n) => edgeId(`i-${n}`, 'rating')))
       // Of no artifact: rebuilt from the edges when it is needed.
       expect(await to.loadUser('acme', 'ann')).toMatchObject({
         ...{ policy: '', rewards: 4, since: 1, preferences: { deny: ['cheap'] } },
@@ -232,7 +235,8 @@ describe('a store that has gone on', () => {
     const manifest = await writeBackup(store, backupDir())
     const known = await store.loadUser('acme', 'u-2')
     const next = aUser({ ...known, revision: (known?.revision ?? 0) + 1, preferences: {}, updatedAt: Date.now() })
-    await store.commitUser('acme', 'u-2', next, anEdge({ id: 'i-new:rating', seq: 9 }))
+    const edges = await store.loadEdges('acme', 'u-2')
+    await store.commitUser('acme', 'u-2', next, [...edges, anEdge({ id: edgeId('i-new', 'rating'), seq: 9 })])
     await store.revokeKey('acme-1', Date.now())
     const limit = { scope: 'user:u-1', what: 'nanoUsd', window: 'month', max: 1e12 } as const
     const amounts = { requests: 1, tokens: 2, nanoUsd: 2_000_000 }
@@ -264,12 +268,14 @@ describe('traffic that goes on', () => {
       let goesOn = true
       let written = 0
       const traffic = async (user: string) => {
+        const edges: StoredEdge[] = []
         for (let n = 1; goesOn; n++) {
           const record = anInteraction({ id: `${user}-${n}`, user, tenant: 'acme' })
           await from.appendInteractions([record])
           await from.appendRewards([aReward({ interaction: record.id, user, tenant: 'acme' })])
-          const edge = anEdge({ id: `${user}-${n}:rating`, seq: n })
-          expect(await from.commitUser('acme', user, aUser({ revision: n, rewards: n }), edge)).toBe(true)
+          edges.push(anEdge({ id: edgeId(`${user}-${n}`, 'rating'), seq: n }))
+          const next = aUser({ revision: n, rewards: n })
+          expect(await from.commitUser('acme', user, next, edges.slice(-MAX_EDGES))).toBe(true)
           written++
         }
       }

@@ -1,5 +1,6 @@
 import { userHash } from '../../../src/runtime/keys.ts'
 import type { BackupStore } from '../../../src/store/backup/contract.ts'
+import { edgeId } from '../../../src/store/history.ts'
 import { dayOf, type UsageRow } from '../../../src/store/usage.ts'
 import { anEdge, anInteraction, aReward, aUser } from '../records.ts'
 
@@ -31,8 +32,9 @@ export async function fill(store: BackupStore, users = 6): Promise<void> {
     for (const [n, user] of [...Array.from({ length: users }, (_, i) => `u-${i}`), ODD_USER].entries()) {
       const stated = { updatedAt: 1_700_000_100_000 + n, preferences: { deny: ['cheap'] } }
       for (let revision = 1; revision <= Math.max(1, n); revision++) {
-        const edge = n > 0 ? anEdge({ id: `i-${n}-${revision}:rating`, seq: revision, ts: revision }) : undefined
-        await store.commitUser(tenant, user, aUser({ ...stated, revision, rewards: n }), edge)
+        const of = (seq: number) => anEdge({ id: edgeId(`i-${n}-${seq}`, 'rating'), seq, ts: seq })
+        const edges = n > 0 ? Array.from({ length: revision }, (_, i) => of(i + 1)) : undefined
+        await store.commitUser(tenant, user, aUser({ ...stated, revision, rewards: n }), edges)
       }
       await store.salt(tenant, user, Buffer.alloc(32, n))
       const rows = Array.from({ length: 5 }, (_, i) =>

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { configSchema } from '../../../src/config/schema.ts'
+import { edgeId } from '../../../src/store/history.ts'
 import type { InteractionRecord } from '../../../src/store/records/codec.ts'
 import { RedisStore } from '../../../src/store/redis/store.ts'
 import { MAX_EDGES } from '../../../src/store/store.ts'
@@ -100,7 +101,7 @@ describe('with a user of thousands of rows', () => {
     await store.appendInteractions(rows)
     await store.appendRewards(rows.map(({ id }) => aReward({ tenant: t, user, interaction: id })))
     for (let revision = 1; revision <= MAX_EDGES + 3; revision++) {
-      await store.commitUser(t, user, aUser({ revision }), anEdge({ id: `e-${revision}`, seq: revision }))
+      await store.commitUser(t, user, aUser({ revision }), [anEdge({ id: `e-${revision}`, seq: revision })])
     }
     const turn = {
       candidate: 'c',
@@ -155,12 +156,12 @@ describe('with a user of thousands of rows', () => {
     }
     await store.createKey(key)
     await store.revokeKey(`k-${t}`, 2)
-    await store.commitUser(t, 'idle', aUser({ updatedAt: 1 }), anEdge(), Date.now())
+    await store.commitUser(t, 'idle', aUser({ updatedAt: 1 }), [anEdge()], Date.now())
     await store.appendInteractions([anInteraction({ tenant: t, user: 'idle' })])
     expect(await store.moveUser(t, 'idle', 'moved')).toBe(true)
     await store.appendInteractions(Array.from({ length: 600 }, () => anInteraction({ tenant: t, user: 'before' })))
     await store.appendInteractions([anInteraction({ tenant: t, user: 'after' })])
-    await store.commitUser(t, 'before', aUser(), anEdge())
+    await store.commitUser(t, 'before', aUser(), [anEdge()])
     const ofUser = limits
       .filter(({ window }) => window !== 'flight')
       .map((limit) => ({ ...limit, scope: 'user:before' }))
@@ -174,7 +175,13 @@ describe('with a user of thousands of rows', () => {
     expect(await store.eraseUser(t, user)).toBeGreaterThan(3 * rows.length)
     const old = `old-${t}`
     await store.appendInteractions(Array.from({ length: 200 }, () => anInteraction({ tenant: old, user })))
-    await store.commitUser(old, user, aUser(), anEdge())
+    // As while a replica of the version before is there.
+    for (let revision = 1; revision <= MAX_EDGES + 3; revision++) {
+      const next = { ...aUser({ revision }), sums: Float32Array.of(1) }
+      await store.commitUser(old, 'earlier', next, [anEdge({ id: edgeId(`e-${revision}`, 'rating'), seq: revision })])
+    }
+    expect(await store.loadEdges(old, 'earlier')).toHaveLength(MAX_EDGES)
+    await store.commitUser(old, user, aUser())
     const client = new Redis(redis.url)
     await ageInRedis(client, old, { [user]: anEdge() })
     client.disconnect()

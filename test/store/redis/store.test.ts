@@ -70,10 +70,10 @@ describe('Redis', () => {
     }
     await server.command('HSET', 'pr:{keys}:records', 'h', JSON.stringify(old))
     expect(await store.findKey('h')).toEqual({ ...old, revokedAt: null, user: null, scopes: null })
-    await store.commitUser('acme', 'long known', aUser({ since: 5, heardAt: 6 }))
-    await server.command('HDEL', 'pr:{acme}:user:long known', 'since', 'heard_at')
+    const fields = ['revision', 1, 'policy', 'p', 'rewards', 2, 'sums', '', 'state', '', 'preferences', '{}']
+    await server.command('HSET', 'pr:{acme}:user:long known', ...fields, 'updated_at', 9)
     expect(await store.loadUser('acme', 'long known')).toMatchObject({ revision: 1, since: 0, heardAt: 0 })
-    await store.commitUser('acme', 'long known', aUser({ revision: 2, since: 7, heardAt: 8 }))
+    await store.commitUser('acme', 'long known', aUser({ revision: 2, since: 7, heardAt: 8 }), [])
     expect(await store.loadUserState('acme', 'long known')).toMatchObject({ revision: 2, since: 7, heardAt: 8 })
     await store.close()
   })
@@ -121,7 +121,7 @@ describe('Redis', () => {
     const row = anInteraction({ user: 'some-user', text: 'a prompt' })
     await store.appendInteractions([row])
     await store.appendRewards([aReward({ user: 'some-user', interaction: row.id })])
-    await store.commitUser('acme', 'some-user', aUser(), anEdge())
+    await store.commitUser('acme', 'some-user', aUser(), [anEdge()])
     await store.addEvidence('acme', 'p', 'c', Float32Array.of(1))
     await store.eraseUser('acme', 'other-user')
     const keys = ((await server.command('KEYS', '*')) as Buffer[]).map(String)

@@ -109,7 +109,7 @@ describe('SQLite', () => {
     const secret = 'MARKER-OF-THE-ERASED-USER'
     const row = anInteraction({ user: secret, text: `my ${secret}`, conversation: secret })
     await store.appendInteractions([row])
-    await store.commitUser('acme', secret, aUser({ preferences: { secret } }), anEdge({ candidate: secret }))
+    await store.commitUser('acme', secret, aUser({ preferences: { secret } }), [anEdge({ candidate: secret })])
     await store.eraseUser('acme', secret)
     // The write-ahead log is empty at once; what tells other processes of the erasure goes a little later.
     expect(statSync(join(dir, 'store.db-wal')).size).toBe(0)

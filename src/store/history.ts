@@ -1,0 +1,152 @@
+import { hash } from 'node:crypto'
+import type { QuantisedVector } from '../runtime/quantise.ts'
+import { ByteReader, ByteWriter } from './byte-stream.ts'
+import type { StoredEdge } from './store.ts'
+
+const VERSION = 1
+const ID_BYTES = 6
+
+/** Flags of an edge: what follows. */
+const [READING, VECTOR, COST, REWARD, WEIGHT, COMPLETION] = [1, 2, 4, 8, 16, 32]
+
+/**
+ * An edge's id: a hash of the interaction, which tells a user's answers apart (48 bits of SHA-256), and what was said
+ * of it. `said`: the kind of the reward, or which side of a preference.
+ */
+export const edgeId = (interaction: string, said: string): string => `${interactionHash(interaction)}:${said}`
+
+/** What ids of edges about one answer begin with. */
+export const interactionHash = (interaction: string): string =>
+  hash('sha256', interaction, 'buffer').subarray(0, ID_BYTES).toString('base64url')
+
+/**
+ * Edges in about 55 bytes each: their number (uint16), version, a table of names, then edge by edge. Little-endian.
+ * Numbers are float32. A vector in clear is left out: only earlier versions kept one.
+ *
+ * @param edges oldest first
+ */
+export function encodeHistory(edges: readonly StoredEdge[]): Buffer {
+  const names = new Names()
+  const bytes = new ByteWriter(64 + 72 * edges.length)
+  let [seq, ts] = [0, 0]
+  for (const edge of edges) {
+    const { id, candidate, kind, reader, reading, vector } = edge
+    const colon = id.indexOf(':')
+    bytes.raw(hashBytes(id.slice(0, colon)))
+    bytes.unsigned(names.of(candidate))
+    bytes.unsigned(names.of(`${id.slice(colon + 1)}\n${kind}\n${reader}`))
+    bytes.signed(edge.seq - seq)
+    bytes.signed(edge.ts - ts)
+    ;[seq, ts] = [edge.seq, edge.ts]
+    const sealed = vector && 'sealed' in vector.of ? vector.of.sealed : null
+    bytes.byte(
+      (reading ? READING : 0) |
+        (sealed !== null ? VECTOR : 0) |
+        (edge.costUsd >= 0 ? COST : 0) |
+        (edge.reward !== 1 ? REWARD : 0) |
+        (edge.weight !== 1 ? WEIGHT : 0) |
+        (edge.completionTokens >= 0 ? COMPLETION : 0),
+    )
+    bytes.unsigned(Math.max(0, Math.round(edge.promptTokens)))
+    if (edge.completionTokens >= 0) bytes.unsigned(Math.round(edge.completionTokens))
+    if (edge.costUsd >= 0) bytes.float(edge.costUsd)
+    if (edge.reward !== 1) bytes.float(edge.reward)
+    if (edge.weight !== 1) bytes.float(edge.weight)
+    if (reading) writeReading(bytes, reading)
+    if (vector && sealed !== null) {
+      bytes.unsigned(names.of(vector.embedder))
+      const content = Buffer.from(sealed, 'base64')
+      bytes.unsigned(content.length)
+      bytes.raw(content)
+    }
+  }
+  const head = new ByteWriter(64)
+  head.byte(edges.length & 255)
+  head.byte(edges.length >> 8)
+  head.byte(VERSION)
+  head.unsigned(names.list.length)
+  for (const name of names.list) {
+    const utf8 = Buffer.from(name)
+    head.unsigned(utf8.length)
+    head.raw(utf8)
+  }
+  return Buffer.concat([head.bytes, bytes.bytes])
+}
+
+/** @throws RangeError where it was not written by `encodeHistory` */
+export function decodeHistory(content: Uint8Array): StoredEdge[] {
+  if (content.length === 0) return []
+  const bytes = new ByteReader(content)
+  const count = bytes.byte() + 256 * bytes.byte()
+  if (bytes.byte() !== VERSION) throw new RangeError('A history of another version of persona-router.')
+  const names = Array.from({ length: bytes.unsigned() }, () => String(bytes.raw(bytes.unsigned())))
+  const name = (): string => {
+    const found = names[bytes.unsigned()]
+    if (found === undefined) throw new RangeError('A broken history.')
+    return found
+  }
+  let [seq, ts] = [0, 0]
+  return Array.from({ length: count }, (): StoredEdge => {
+    const about = bytes.raw(ID_BYTES).toString('base64url')
+    const candidate = name()
+    const [said = '', kind = '', reader = ''] = name().split('\n')
+    seq += bytes.signed()
+    ts += bytes.signed()
+    const flags = bytes.byte()
+    const promptTokens = bytes.unsigned()
+    const completionTokens = flags & COMPLETION ? bytes.unsigned() : -1
+    const costUsd = flags & COST ? bytes.float() : -1
+    const reward = flags & REWARD ? bytes.float() : 1
+    const weight = flags & WEIGHT ? bytes.float() : 1
+    const reading = flags & READING ? readReading(bytes) : null
+    const vector =
+      flags & VECTOR ? { embedder: name(), of: { sealed: bytes.raw(bytes.unsigned()).toString('base64') } } : null
+    return {
+      ...{ id: `${about}:${said}`, seq, ts, candidate, reading, reader, vector },
+      ...{ reward, kind, weight, promptTokens, completionTokens, costUsd },
+    }
+  })
+}
+
+function hashBytes(about: string): Buffer {
+  const bytes = Buffer.from(about, 'base64url')
+  return bytes.length === ID_BYTES && bytes.toString('base64url') === about
+    ? bytes
+    : Buffer.from(interactionHash(about), 'base64url')
+}
+
+class Names {
+  readonly list: string[] = []
+  readonly #places = new Map<string, number>()
+
+  of(name: string): number {
+    let place = this.#places.get(name)
+    if (place === undefined) {
+      place = this.list.push(name) - 1
+      this.#places.set(name, place)
+    }
+    return place
+  }
+}
+
+/** Half of it is zero: probabilities of kinds of tasks. A bit for each number that is not, then those. */
+function writeReading(bytes: ByteWriter, { int8, scale }: QuantisedVector): void {
+  bytes.float(scale)
+  bytes.unsigned(int8.length)
+  for (let start = 0; start < int8.length; start += 8) {
+    let present = 0
+    for (let i = start; i < Math.min(start + 8, int8.length); i++) if (int8[i] !== 0) present |= 1 << (i - start)
+    bytes.byte(present)
+  }
+  for (const value of int8) if (value !== 0) bytes.byte(value & 255)
+}
+
+function readReading(bytes: ByteReader): QuantisedVector {
+  const scale = bytes.float()
+  const int8 = new Int8Array(bytes.unsigned())
+  const present = bytes.raw(Math.ceil(int8.length / 8))
+  for (let i = 0; i < int8.length; i++) {
+    if (((present[i >> 3] as number) >> (i & 7)) & 1) int8[i] = bytes.byte()
+  }
+  return { int8, scale }
+}

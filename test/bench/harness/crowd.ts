@@ -1,0 +1,82 @@
+import { Pool } from 'undici'
+import { startGateway, TEST_KEY } from '../../support/gateway.ts'
+import type { RedisServer } from '../../support/redis.ts'
+import { completionBody, replyPlain, startUpstream } from '../../support/upstream.ts'
+import { newestArtifact } from './newest-artifact.ts'
+import { infoOf, nameOf, POOL, TENANT } from './people.ts'
+import { type Quantiles, quantiles } from './quantiles.ts'
+
+const IN_FLIGHT = 8
+const WARM_UP = 2_000
+
+export interface Crowd {
+  users: number
+  requests: number
+  failures: number
+  perSecond: number
+  /** Milliseconds. */
+  latency: Quantiles
+  /** Share of the requests whose user was in the gateway's memory. */
+  hits: number
+}
+
+export interface CrowdOptions {
+  redis: RedisServer
+  /** How many users are drawn from, each as likely. */
+  users: number
+  seconds: number
+  warmUp?: number
+  /** Users that the gateway keeps in memory. */
+  cache?: number
+}
+
+/** Requests of random users at a gateway of its own, with its upstream in this process. */
+export async function crowd({ redis, users, seconds, warmUp = WARM_UP, cache }: CrowdOptions): Promise<Crowd> {
+  const upstream = await startUpstream(replyPlain(200, completionBody('A short answer.')))
+  const gateway = await startGateway({
+    store: { kind: 'redis', url: redis.url },
+    router: { artifact: newestArtifact(), ...(cache !== undefined && { user_cache: cache }) },
+    providers: {
+      up: { kind: 'openai-compatible', base_url: `${upstream.origin}/v1`, key_required: false, auth: 'none' },
+    },
+    candidates: POOL.map(({ name, price, vendor }) => ({ name, provider: 'up', price, vendor })),
+    tenants: [{ name: TENANT, candidates: ['default'], keys: [TEST_KEY], plain_user_ids: true }],
+  })
+  const pool = new Pool(gateway.url, { connections: IN_FLIGHT })
+  const took: number[] = []
+  let failures = 0
+  const ask = async () => {
+    const user = nameOf(Math.floor(Math.random() * users))
+    const from = performance.now()
+    const { statusCode, body } = await pool.request({
+      method: 'POST',
+      path: '/v1/chat/completions',
+      headers: { authorization: `Bearer ${TEST_KEY}`, 'content-type': 'application/json', 'x-user-id': user },
+      body: JSON.stringify({ model: 'auto', messages: [{ role: 'user', content: 'How do I boil an egg?' }] }),
+    })
+    await body.dump()
+    took.push(performance.now() - from)
+    if (statusCode !== 200) failures++
+  }
+  const run = async (goesOn: () => boolean) => {
+    const worker = async () => {
+      while (goesOn()) await ask()
+    }
+    await Promise.all(Array.from({ length: IN_FLIGHT }, worker))
+  }
+  try {
+    await run(() => took.length < warmUp)
+    took.length = 0
+    const read = () => infoOf(redis, 'commandstats', 'cmdstat_hmget')
+    const before = await read()
+    const startedAt = performance.now()
+    await run(() => performance.now() - startedAt < seconds * 1000)
+    const tookS = (performance.now() - startedAt) / 1000
+    const hits = Math.max(0, 1 - ((await read()) - before) / took.length)
+    return { users, requests: took.length, failures, perSecond: took.length / tookS, latency: quantiles(took), hits }
+  } finally {
+    await pool.close()
+    await gateway.stop()
+    await upstream.close()
+  }
+}
