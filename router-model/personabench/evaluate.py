@@ -32,7 +32,7 @@ QUICK_HEADS = HeadsConfig(networks=1, epochs=10)
 def evaluate(
     pools: Annotated[str, typer.Option(help="comma-separated names of pools, or folders under --data")] = POOLS,
     data: Annotated[Path, typer.Option(help="where the pools' folders are")] = DATA,
-    feedback: Annotated[str, typer.Option(help="dense, thumbs, sparse")] = "dense,thumbs",
+    feedback: Annotated[str, typer.Option(help="dense, thumbs, sparse, retries")] = "dense,thumbs",
     shifts: Annotated[str, typer.Option(help="shifted populations beside the usual one, or `all`")] = "",
     folds: Annotated[str, typer.Option(help="test folds, comma-separated; the pool's own by default")] = "",
     llms: Annotated[str, typer.Option(help="LLMs of the pool to keep, comma-separated; all by default")] = "",

@@ -8,6 +8,7 @@ from tiny import SIZES, edges, queries, tiny_router
 from router_model.export.onnx import realistic
 from router_model.kinds import KINDS, OUTCOME, RATING, THUMB
 from router_model.network import PARTS, TASTES, Router, outcome_terms
+from router_model.priors.user import starts_of
 
 
 @pytest.fixture(scope="module")
@@ -214,3 +215,17 @@ def test_extreme_inputs_stay_finite(router: Router) -> None:
         state = router.user(recent(1e4 * to_user.sum(0)))
     for value in (to_user, to_llm, state):
         assert torch.isfinite(value).all()
+
+
+@pytest.mark.parametrize(("taste", "sign"), [("quality", 1), ("frugal", -1)])
+def test_a_taste_to_start_with_is_a_deviation_of_the_prior(router: Router, taste: str, sign: int) -> None:
+    """Information b moves the mean by C b: along what is asked, the price of quality, by one deviation."""
+    node = router.user_node
+    said = torch.zeros(SIZES.user, dtype=torch.double)
+    for weight, value in starts_of(node)[taste].items():
+        said[int(weight)] = value
+    covariance = node.population_covariance.double()
+    moved = covariance @ said
+    towards = said / said.norm() * sign
+    assert float(towards @ moved) * sign == pytest.approx(float((towards @ covariance @ towards).sqrt()), rel=1e-3)
+    assert sign * float(moved[0]) > 0

@@ -54,7 +54,8 @@ function isForMessages(body: Record<string, unknown>): boolean {
   return listOf(body.messages).some(({ content }) => listOf(content).some(({ type }) => BLOCKS.has(String(type))))
 }
 
-function explanationOf({ selection, scores, version, fallback, profile, conversation, caution }: Decision) {
+function explanationOf(decision: Decision) {
+  const { selection, scores, policy, version, fallback, profile, taste, conversation, caution } = decision
   const propensity = new Map(
     selection.scored.map(({ candidate }, index) => [candidate.name, selection.propensities[index]]),
   )
@@ -67,7 +68,12 @@ function explanationOf({ selection, scores, version, fallback, profile, conversa
     detail: fallback ?? selection.detail,
     policy: version,
     caution,
-    user: { rewards: profile.rewards, preferences: profile.preferences, degraded: profile.degraded },
+    user: {
+      rewards: profile.rewards,
+      preferences: profile.preferences,
+      taste: taste && policy?.router.artifact.manifest.starts?.[taste] ? taste : 'balanced',
+      degraded: profile.degraded,
+    },
     conversation: conversation && { candidate: conversation.candidate, messages: conversation.messages },
     candidates: scores
       .map(({ candidate, mean, std, apart, parts, quality, completionTokens, costUsd }) => ({

@@ -192,6 +192,8 @@ const canarySchema = z.strictObject({ artifact: z.string(), share })
  */
 export const modeSchema = z.enum(['observe', 'assist', 'route'])
 
+const tasteSchema = z.enum(['quality', 'balanced', 'frugal'])
+
 const routerSchema = z.strictObject({
   /** Directory of an artifact, or a link to one; default: the artifact that comes with the gateway. */
   artifact: z.string().default(BUNDLED_ARTIFACT),
@@ -213,6 +215,11 @@ const routerSchema = z.strictObject({
    * the two, as far as it comes from what is not known of the user. 0 = whoever has the highest mean.
    */
   caution: z.number().nonnegative().max(4).default(0.15),
+  /**
+   * Whom users are like before they say anything: those who value quality over cost by a deviation more than people
+   * do on average, or less (`frugal`). Ratings outweigh it; a stated or requested cost weight replaces it.
+   */
+  taste: tasteSchema.default('balanced'),
   /**
    * Be as cautious with each user as it takes for them to gain over everybody's favourite with a probability of 1 less
    * this; `caution` is the least. Left out: `caution` for all.
@@ -335,6 +342,8 @@ const tenantSchema = z.strictObject({
   /** Higher priorities are served first under overload. */
   priority: z.number().int().min(0).max(9).default(5),
   explore: z.boolean().default(true),
+  /** As in `router`, for this tenant. */
+  taste: tasteSchema.optional(),
   /** Let the judge of `router.judge`, who need not be one of its candidates, read a sample of its answers. */
   judged: z.boolean().default(true),
   /**

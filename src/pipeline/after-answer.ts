@@ -110,6 +110,7 @@ async function recordWithShadow(deps: AfterAnswerDeps, { record, call, decision 
       text,
       promptTokens: request.promptTokens,
       ...(shadow.costWeight !== undefined && { costWeight: shadow.costWeight }),
+      ...(shadow.taste && { taste: shadow.taste }),
     },
     model.candidates,
     shadow.input,

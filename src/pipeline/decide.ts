@@ -14,6 +14,7 @@ import type { Metrics } from '../observability/metrics.ts'
 import { unfitFor } from '../providers/dialect/plan.ts'
 import type { Refusals } from '../providers/dialect/refusals.ts'
 import type { Breakers } from '../providers/forward/breakers.ts'
+import type { Start } from '../routing/artifact/manifest.ts'
 import { type ChooseInput, type Limits, NoCandidateError, type Selection } from '../routing/choose/choose.ts'
 import { draw } from '../routing/choose/draw.ts'
 import { choosePreferring } from '../routing/choose/prefer.ts'
@@ -42,6 +43,8 @@ export interface Decision {
   /** Why the fallback router ranked instead of the artifact, or null. */
   fallback: string | null
   profile: UserProfile
+  /** Where this tenant's users start, as the configuration states it; undefined: as people are. */
+  taste: Start | undefined
   /** What the choice is compared with; null where no baseline is configured, or a candidate was asked for by name. */
   baseline: Baseline | null
   conversation: ConversationState | null
@@ -59,6 +62,7 @@ export interface Decision {
     policy: Policy
     input: Omit<ChooseInput, 'scores' | 'by' | 'rewards' | 'baseline'>
     costWeight: number | undefined
+    taste: Start | undefined
     /** `router.caution` and `router.risk`. */
     rule: Pick<RouterConfig, 'caution' | 'risk'>
   } | null
@@ -102,12 +106,14 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
   const [profile, embedded, conversation, seal] = [await asking[0], await asking[1], await asking[2], await asking[3]]
   const stated = statedPreferences(profile.preferences)
   const costWeight = knobs.costWeight ?? stated.cost_weight
+  const taste = tasteOf(tenant.config.taste ?? snapshot.config.router.taste)
   const query = {
     tenant: tenant.name,
     embedding: embedded.vector ?? NO_VECTOR,
     promptTokens: request.promptTokens,
     state: profile.state,
     ...(costWeight !== undefined && { costWeight }),
+    ...(taste && { taste }),
     // Inputs that came late because this process was busy are scored all the same: scoring takes less than was lost.
     deadline: Math.max(deadline, performance.now() + snapshot.config.router.deadline_ms / 10),
   }
@@ -159,6 +165,7 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
       version: scored.version,
       fallback: scored.fallback,
       profile,
+      taste,
       baseline,
       conversation,
       caution,
@@ -166,13 +173,16 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
       embedding: embedded.vector,
       reading: scored.scores[0]?.reading ?? null,
       vector: seal && sealed(seal, policy, embedded.vector),
-      shadow: serving.shadow && { policy: serving.shadow, input, costWeight, rule: router },
+      shadow: serving.shadow && { policy: serving.shadow, input, costWeight, taste, rule: router },
     }
   } catch (error) {
     if (error instanceof NoCandidateError) throw noCandidate(error)
     throw error
   }
 }
+
+/** Balanced is how the artifact's people are. */
+const tasteOf = (taste: Start | 'balanced') => (taste === 'balanced' ? undefined : taste)
 
 /** Scores of the candidates that the model name stands for: often all of the tenant's. */
 function scoresOf(all: readonly CandidateScore[], candidates: readonly Candidate[]): readonly CandidateScore[] {

@@ -140,6 +140,7 @@ export function givenModel(candidate: Candidate): Decision {
     version: 'none',
     fallback: 'unrouted',
     profile: NEW_USER,
+    taste: undefined,
     conversation: null,
     caution: 0,
     text: '',

@@ -24,7 +24,7 @@ export interface Policy {
 export async function cautionFor(
   { router }: Policy,
   { caution, risk }: Pick<RouterConfig, 'caution' | 'risk'>,
-  user: Pick<RouteQuery, 'tenant' | 'state'>,
+  user: Pick<RouteQuery, 'tenant' | 'state' | 'taste'>,
   candidates: readonly Candidate[],
 ): Promise<number> {
   if (risk === undefined) return caution

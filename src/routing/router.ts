@@ -1,4 +1,5 @@
 import type { Candidate } from '../candidates/candidate.ts'
+import type { Start } from './artifact/manifest.ts'
 import type { UserStateVector } from './model/packed-state.ts'
 
 export interface RouteQuery {
@@ -11,6 +12,8 @@ export interface RouteQuery {
   state: UserStateVector | null
   /** 0..1 replaces the learned trade-off; undefined = learned. */
   costWeight?: number
+  /** Which of the people that training knows this tenant's users are like before they say anything; undefined: all. */
+  taste?: Start
   /**
    * Time on `performance.now()`'s clock after which a score is useless; undefined = the router's own deadline from now.
    */

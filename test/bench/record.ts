@@ -56,6 +56,7 @@ function decision(n: number): Decision {
     policy: { embedder: { version: 'static-2' } },
     version: '2026.11.28-1',
     fallback: null,
+    taste: undefined,
     embedding: Float32Array.from({ length: 256 }, (_, i) => noise(n + i)),
   } as unknown as Decision
 }

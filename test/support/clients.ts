@@ -77,8 +77,14 @@ export function expectError(text: string): {
 interface Explained {
   chosen: string
   reason: string
-  user: { rewards: number }
-  candidates: { name: string; mean: number; propensity: number; excluded: string | null }[]
+  user: { rewards: number; taste: string }
+  candidates: {
+    name: string
+    mean: number
+    parts: Record<string, number> | null
+    propensity: number
+    excluded: string | null
+  }[]
 }
 
 /** What the gateway would choose for a question, exploring not. */

@@ -50,7 +50,14 @@ Shift = Literal[
     "flip",
     "adversarial",
     "shared",
+    "linear_dollars",
+    "good_enough",
+    "lexicographic",
+    "one_favourite",
 ]
+# The last four aren't made of the model's features: dollars instead of their logarithm; any LLM whose mean on the task
+# reaches a threshold is as good as another, any other a nuisance; right answers first and then cheap ones, or the other
+# way round; as judges' personas say it, one answer is the favourite and all others are none.
 SHIFTS: tuple[Shift, ...] = tuple(shift for shift in get_args(Shift) if shift != "none")
 FLIP_AT = 40  # requests after which a user of `flip` is another person
 DRIFT_OVER = 100  # requests over which a user of `drift` becomes another person
@@ -67,6 +74,23 @@ def length_units(completion_tokens: Floats) -> Floats:
     """Reply tokens in the unit of preference weights; an unknown length is `ASSUMED_COMPLETION_TOKENS`."""
     tokens = np.where(np.isnan(completion_tokens), ASSUMED_COMPLETION_TOKENS, completion_tokens)
     return _float(standard_length(np.log(np.maximum(tokens, 1.0, dtype=np.float64))))
+
+
+def linear_cost_units(pool: Pool) -> Floats:
+    """Dollars [Q, M] from -1 at the pool's 1st percentile to 3 at its 99th: linear, and as strong as `cost_units`."""
+    cost = pool.cost_usd()
+    low, high = np.percentile(cost, [1, 99])
+    return _float(4 * np.clip((cost - low) / max(float(high - low), 1e-12), 0, 1) - 1)
+
+
+def level_of(pool: Pool) -> Floats:
+    """Where each LLM's mean quality lies between the worst and the best on the query's task, [Q, M], 0..1."""
+    made = np.zeros_like(pool.quality)
+    for task in np.unique(pool.task):
+        rows = pool.task == task
+        mean = np.nanmean(pool.quality[rows], 0)
+        made[rows] = (mean - mean.min()) / max(float(mean.max() - mean.min()), 1e-6)
+    return made
 
 
 def outcome_features(pool: Pool) -> Floats:
@@ -142,7 +166,11 @@ class SimulatedPopulation:
 
     def utility(self, users: Ints, pool: Pool, rows: Ints, time: int = 0) -> Floats:
         """Utilities [len(users), len(rows), M] of every answer, after `time` requests."""
-        outcome = outcome_features(pool)[rows][None]
+        value = self._utility(users, pool, rows, time)
+        return _only_the_best(value) if self.shift == "one_favourite" else value
+
+    def _utility(self, users: Ints, pool: Pool, rows: Ints, time: int) -> Floats:
+        outcome = self._outcome(pool)[rows][None]
         tasks, index = np.unique(pool.task[rows], return_inverse=True)
         share = self._share_of_later(users, rows[None, :], np.full(len(rows), time))[..., None]
         value = np.zeros((len(users), len(rows), len(pool.cards)), dtype=np.float32)
@@ -156,7 +184,14 @@ class SimulatedPopulation:
 
     def utility_at(self, users: Ints, pool: Pool, rows: Ints, llms: Ints, time: Ints) -> Floats:
         """Utilities [U, N] of single answers, each at its own time."""
-        outcome = outcome_features(pool)[rows, llms]
+        if self.shift != "one_favourite":
+            return self._utility_at(users, pool, rows, llms, time)
+        every = [self._utility_at(users, pool, rows, np.full_like(rows, m), time) for m in range(len(pool.cards))]
+        best = _only_the_best(np.stack(every, -1))
+        return np.asarray(np.take_along_axis(best, llms[..., None], -1)[..., 0])
+
+    def _utility_at(self, users: Ints, pool: Pool, rows: Ints, llms: Ints, time: Ints) -> Floats:
+        outcome = self._outcome(pool)[rows, llms]
         tasks, index = np.unique(pool.task, return_inverse=True)
         share = self._share_of_later(users, rows, time)
         who = np.arange(len(users))[:, None]
@@ -176,6 +211,15 @@ class SimulatedPopulation:
     def true_liking(self, users: Ints, cards: Sequence[Card]) -> Floats:
         """[U, M] with the bias; for bounds only."""
         return self._liking(self.now, 0, users, cards)
+
+    def _outcome(self, pool: Pool) -> Floats:
+        """Quality, cost and length [Q, M, 3] as these users see them."""
+        seen = outcome_features(pool)
+        if self.shift == "linear_dollars":
+            seen[..., 1] = linear_cost_units(pool)
+        if self.shift == "good_enough":
+            seen[..., 0] = level_of(pool)
+        return seen
 
     def _share_of_later(self, users: Ints, rows: Ints, time: Ints) -> Floats:
         """How much of the other tastes is in each (user, query), 0..1."""
@@ -239,6 +283,13 @@ class SimulatedPopulation:
             apart = length - _float(tastes.ideal_length[users][wide])
             length = np.minimum(apart, -apart)
             c = (np.abs(c) + 0.1).astype(np.float32)
+        if self.shift == "good_enough":
+            least = 0.3 + 0.3 * _float(tastes.budget[users][wide] + 1)  # 0.3 to 0.9
+            quality = np.where(quality >= least, 1.0, -1.0).astype(np.float32)
+        if self.shift == "lexicographic":
+            price_first = (tastes.persona[users] == PRICE_FIRST)[wide] | (tastes.budget[users][wide] < -0.5)
+            a, b = (np.where(price_first, *pair).astype(np.float32) for pair in ((0.005, 0.5), (0.25, 0.025)))
+            c, liking = np.zeros_like(c), np.zeros_like(liking)
         value = a * quality - b * cost + c * length + liking
         if self.shift == "wrong_is_worthless":
             right = 0.5 * (quality + 1)
@@ -267,6 +318,12 @@ class SimulatedPopulation:
 
 
 SCHEMA = "persona-router/population/1"
+
+
+def _only_the_best(value: Floats) -> Floats:
+    """1/2 for the answer [.., M] of the highest utility, -1/2 for all others."""
+    best = value == value.max(-1, keepdims=True)
+    return np.where(best, 0.5, -0.5).astype(np.float32)
 
 
 def _float(x: Doubles) -> Floats:

@@ -18,8 +18,8 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-Feedback = Literal["dense", "thumbs", "sparse"]
-FEEDBACKS: tuple[Feedback, ...] = ("dense", "thumbs", "sparse")
+Feedback = Literal["dense", "thumbs", "sparse", "retries"]
+FEEDBACKS: tuple[Feedback, ...] = ("dense", "thumbs", "sparse", "retries")
 
 RATING_NOISE = 0.15
 THUMB_SHARPNESS = 4.0
@@ -53,7 +53,7 @@ class History:
     @property
     def kind_name(self) -> str:
         """Kind of the rewards in the artifact's words."""
-        return "rating" if self.kind == "dense" else "thumb"
+        return {"dense": "rating", "retries": "regeneration"}.get(self.kind, "thumb")
 
     def first(self, n: int) -> History:
         """The first n requests of every user."""
@@ -90,6 +90,9 @@ def rate(population: Population, utility: Floats, feedback: Feedback, rng: np.ra
     else:
         lift = satisfied_lift(utility) if shift == "satisfied" else 0.0
         reward = np.where(rng.random(utility.shape) < sigmoid(THUMB_SHARPNESS * (utility + lift)), 1.0, -1.0)
+    if feedback == "retries":  # who is content says nothing; a thumb down is what the others would have given
+        rated = np.asarray(reward < 0)
+        return np.where(rated, reward, 0.0).astype(np.float32), rated
     if shift == "adversarial":
         reward = np.where(rng.random(utility.shape) < INVERTED, -reward, reward)
     rated = rng.random(utility.shape) < SPARSE_RATE if feedback == "sparse" else np.ones(utility.shape, dtype=np.bool_)

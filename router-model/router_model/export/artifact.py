@@ -159,6 +159,9 @@ class Manifest(_Strict):
     """Tells readers of queries apart: a `reading` means nothing to the edge graph of another."""
     aliases: dict[str, tuple[str, ...]]
     """Other names of an LLM of the population."""
+    starts: dict[str, dict[str, float]] | None = None
+    """Information about single weights of a user, by their place in the state's mean, that a stated taste (`quality`,
+    `frugal`) adds to the prior."""
     trained_on: tuple[Source, ...]
     """Data."""
     licence: str

@@ -36,6 +36,7 @@ from router_model.export.fold import FoldedScore
 from router_model.export.reader import reader_of
 from router_model.kinds import KINDS
 from router_model.network import PARTS, TASTES, Router, Sizes
+from router_model.priors.user import starts_of
 from router_model.train.weights import WEIGHTS_FILE, save_weights
 
 OPSET = 20
@@ -315,6 +316,7 @@ def write_artifact(
         embedder=embedder_entry,
         reader=reader_of(router),
         aliases={name: tuple(names) for name, names in sorted(aliases.items())},
+        starts=starts_of(router.user_node),
         trained_on=tuple(trained_on),
         licence="Apache-2.0",
     )

@@ -169,6 +169,21 @@ def posterior_means(precision: Doubles, information: Doubles, prior: MixturePrio
     return expected
 
 
+def starts_of(node: UserNode) -> dict[str, dict[str, float]]:
+    """Information about weights, by their place, that moves the prior to people who value quality over cost by a
+    deviation more than average (`quality`), or less (`frugal`). Other weights move as they go with these two.
+    """
+    covariance = node.population_covariance.double()
+    quality, cost = 0, 1 + node.sizes.tasks
+    towards = torch.zeros(node.sizes.user, dtype=torch.double)
+    towards[quality], towards[cost] = covariance[quality, quality] ** -0.5, covariance[cost, cost] ** -0.5
+    said = towards / (towards @ covariance @ towards).sqrt()
+    return {
+        name: {str(k): round(float(sign * said[k]), 4) for k in (quality, cost)}
+        for name, sign in (("quality", 1), ("frugal", -1))
+    }
+
+
 def write_prior(node: UserNode, prior: MixturePrior) -> None:
     """Puts a prior into the user node."""
     factor = np.linalg.cholesky(np.linalg.inv(prior.covariance))

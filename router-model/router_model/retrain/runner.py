@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from router_model.export.artifact import Artifact
-from router_model.export.onnx import INPUTS, OUTPUTS
+from router_model.export.onnx import INPUTS, METHODS, OUTPUTS
 from router_model.network import Router
 
 Array = NDArray[Any]
@@ -38,7 +38,7 @@ class TorchRunner:
         with torch.no_grad():
             if graph == "edge" and "query" in inputs:  # as `Artifact.run`
                 tensors["reading"] = self.router.encoder.reading(torch.from_numpy(inputs["query"]))
-            found = getattr(self.router, graph)(**tensors)
+            found = getattr(self.router, METHODS.get(graph, graph))(**tensors)
         values = found if isinstance(found, tuple) else (found,)
         return {name: value.numpy() for name, value in zip(OUTPUTS[graph], values, strict=True)}
 

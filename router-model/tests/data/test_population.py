@@ -1,10 +1,21 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from near import ROUNDING, assert_near
 
 from router_model.data.cards import Card
 from router_model.data.pools import load_pool
-from router_model.data.population import SHIFTS, TEST, TRAIN, SimulatedPopulation, simulate
+from router_model.data.population import (
+    SHIFTS,
+    TEST,
+    TRAIN,
+    SimulatedPopulation,
+    level_of,
+    linear_cost_units,
+    outcome_features,
+    simulate,
+)
 from router_model.data.simulation import SATISFIED, LoggingPolicy, rate, simulate_history, simulate_log
 
 
@@ -106,6 +117,65 @@ def test_a_population_survives_its_file_and_given_likings_count(pool, tmp_path):
     users, rows = np.arange(40), np.arange(10)
     assert_near(loaded.utility(users, pool, rows), liked.utility(users, pool, rows))
     assert (loaded.utility(users, pool, rows)[7].argmax(-1) == 2).all()
+
+
+def test_who_asks_again_was_not_content_and_all_others_say_nothing(pool):
+    utility = np.repeat(np.array([[-0.6], [0.6]], np.float32), 500, 1)
+    reward, rated = rate(simulate(0, 20), utility, "retries", np.random.default_rng(0))
+    assert rated[0].mean() > 0.85
+    assert rated[1].mean() < 0.15
+    assert set(np.unique(reward[rated])) == {-1.0}
+    assert not reward[~rated].any()
+    history = simulate_history(
+        simulate(0, 20), np.arange(4), pool, np.arange(9), uniform(pool), 9, "retries", np.random.default_rng(0)
+    )
+    assert history.kind_name == "regeneration"
+
+
+def test_dollars_count_linearly_where_they_do(pool):
+    """Twice the dollars, twice the dislike: no logarithm can say that."""
+    population = replace(simulate(2, 40), shift="linear_dollars")
+    users, rows = np.arange(40), np.arange(len(pool.queries))
+    usual = simulate(2, 40).utility(users, pool, rows)
+    dearer = linear_cost_units(pool)[rows] - outcome_features(pool)[rows, :, 1]
+    apart = population.utility(users, pool, rows) - usual
+    for user in range(5):
+        assert abs(np.corrcoef(apart[user].ravel(), dearer.ravel())[0, 1]) > 0.5
+    cost, units = pool.cost_usd(), linear_cost_units(pool)
+    inside = (units > -1) & (units < 3)
+    assert np.corrcoef(cost[inside], units[inside])[0, 1] == pytest.approx(1.0)
+
+
+def test_one_favourite_is_liked_and_no_other(pool):
+    population = simulate(2, 30, "one_favourite")
+    utility = population.utility(np.arange(30), pool, np.arange(50))
+    assert ((utility > 0).sum(-1) == 1).mean() > 0.99
+    assert set(np.unique(utility)) == {-0.5, 0.5}
+
+
+def test_what_is_good_enough_is_as_good_as_the_best(pool):
+    """Nothing but cost, length and likings decides between LLMs that reach a user's threshold."""
+    level = level_of(pool)
+    assert level.min() == 0
+    assert level.max() == 1
+    population = replace(simulate(2, 30), shift="good_enough")
+    users, rows = np.arange(30), np.arange(50)
+    weights = population.true_weights(users, sorted(set(pool.task[rows].tolist())))
+    rest = population.utility(users, pool, rows) - simulate(2, 30).utility(users, pool, rows)
+    assert np.abs(rest).max() <= 2 * np.abs(weights[..., 0]).max() + 1e-4
+
+
+def test_who_puts_prices_first_takes_the_cheapest_and_who_puts_quality_first_a_right_one(pool):
+    population = simulate(2, 200, "lexicographic")
+    rows = np.arange(100)
+    utility = population.utility(np.arange(200), pool, rows)
+    chosen = utility.argmax(-1)
+    cheapest = pool.cost_usd()[rows].argmin(-1)
+    takes_cheapest = (chosen == cheapest).mean(1) > 0.8
+    right = np.take_along_axis(pool.quality[rows][None].repeat(200, 0), chosen[..., None], -1)[..., 0].mean(1)
+    best = pool.quality[rows].max(-1).mean()
+    assert 0.2 < takes_cheapest.mean() < 0.6
+    assert right[~takes_cheapest] == pytest.approx(np.full((~takes_cheapest).sum(), best), abs=0.02)
 
 
 def test_another_file_is_no_population(tmp_path):

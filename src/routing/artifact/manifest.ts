@@ -10,6 +10,18 @@ const dims = z
   })
   .transform(({ H, ...sizes }) => ({ ...sizes, H: H ?? sizes.G }))
 
+/** What `router.taste` may say; `balanced` says nothing. */
+export const STARTS = ['quality', 'frugal'] as const
+export type Start = (typeof STARTS)[number]
+
+/** Weights of a state that is a mean [K] and a covariance [K, K]. */
+export const weightsOf = (size: number) => (Math.sqrt(4 * size + 1) - 1) / 2
+
+const isGaussian = (size: number, starts: Partial<Record<Start, Record<string, number>>>) => {
+  const weights = weightsOf(size)
+  return Number.isInteger(weights) && Object.values(starts).every((of) => Object.keys(of).every((i) => +i < weights))
+}
+
 /** `manifest.json` of an artifact, as router-model/ARTIFACT.md describes it. Unknown fields are ignored. */
 export const manifestSchema = z
   .object({
@@ -50,8 +62,14 @@ export const manifestSchema = z
     /** Tells readers of queries apart; older artifacts, whose edge graph takes the query itself, have none. */
     reader: z.string().nullish(),
     aliases: z.record(z.string(), z.array(z.string())),
+    /** What a stated taste says of single weights of a user, by the weight's place: see `lean`. */
+    starts: z.partialRecord(z.enum(STARTS), z.record(z.string().regex(/^\d+$/), z.number())).nullish(),
   })
   .refine(({ dims, parts }) => parts.length === dims.R, { error: 'dims.R is not the number of parts', path: ['parts'] })
+  .refine(({ dims: { S }, starts }) => !starts || isGaussian(S, starts), {
+    error: 'starts are of weights that the state has not',
+    path: ['starts'],
+  })
   .refine(({ dims: { G, H } }) => H >= G && H % Math.max(G, 1) === 0, {
     error: 'dims.H is not a multiple of dims.G',
     path: ['dims', 'H'],

@@ -4,10 +4,12 @@ import { inTime } from '../../runtime/in-time.ts'
 import { microBatch } from '../../runtime/micro-batch.ts'
 import { Tensor } from '../../runtime/onnxruntime.ts'
 import type { Evidence } from '../../store/store.ts'
+import { type Start, weightsOf } from '../artifact/manifest.ts'
 import type { Artifact } from '../artifact/types.ts'
 import { type CautionRule, safeCaution } from '../choose/safe-caution.ts'
 import { type CandidateScore, type RouteQuery, type Router, RouterError } from '../router.ts'
 import { BatchScores } from './batch-scores.ts'
+import { lean } from './lean.ts'
 import { type CandidatesOf, type Embed, LlmStates, type LlmTable } from './llm-states.ts'
 import { numbersOf, PackedState, type UserStateVector } from './packed-state.ts'
 
@@ -47,6 +49,7 @@ interface Anchor {
 /** How cautious a user's state makes us. */
 interface Cautious extends CautionRule {
   candidates: readonly Candidate[]
+  taste: Start | undefined
   until: number
   found: number
 }
@@ -81,6 +84,7 @@ export class GraphRouter implements Router {
   readonly #anchors = new WeakMap<LlmTable, Promise<Anchor> | Anchor>()
   readonly #cautions = new WeakMap<object, Cautious>()
   readonly #usual: Float32Array | null
+  readonly #starts: ReadonlyMap<Start, readonly [number, number][]>
   #waiting = new Map<LlmTable, Waiting[]>()
   #pausedUntil = 0
 
@@ -95,7 +99,13 @@ export class GraphRouter implements Router {
     this.#deadlineMs = deadlineMs
     this.#log = log
     this.cold = cold
-    const { usual } = artifact.manifest
+    const { usual, starts } = artifact.manifest
+    this.#starts = new Map(
+      Object.entries(starts ?? {}).map(([taste, of]) => [
+        taste as Start,
+        Object.entries(of).map(([weight, said]) => [Number(weight), said]),
+      ]),
+    )
     // Without usual questions, one that says nothing; undefined: from before there was a favourite.
     this.#usual = usual ? floats(usual) : usual === null ? new Float32Array(artifact.dims.E) : null
   }
@@ -125,7 +135,7 @@ export class GraphRouter implements Router {
   }
 
   async cautionOf(
-    { tenant, state }: Pick<RouteQuery, 'tenant' | 'state'>,
+    { tenant, state, taste }: Pick<RouteQuery, 'tenant' | 'state' | 'taste'>,
     candidates: readonly Candidate[],
     rule: CautionRule,
   ): Promise<number> {
@@ -133,14 +143,27 @@ export class GraphRouter implements Router {
     if (!usual || candidates.length === 0) return rule.caution
     const key = state ?? this.cold
     const known = this.#cautions.get(key)
-    const isSame = known?.candidates === candidates && known.risk === rule.risk && known.caution === rule.caution
+    const isSame =
+      known?.candidates === candidates &&
+      known.taste === taste &&
+      known.risk === rule.risk &&
+      known.caution === rule.caution
     if (isSame && performance.now() < known.until) return known.found
     const table = await this.llms.table(tenant, candidates)
     const { index, z } = await this.#anchorOf(table, usual)
-    const { mean, apart } = await this.#scoreUsual(table, usual, numbersOf(key), z)
+    const { mean, apart } = await this.#scoreUsual(table, usual, this.#startedAs(numbersOf(key), taste), z)
     const found = safeCaution({ mean, apart, candidates: candidates.length, favourite: index }, rule)
-    this.#cautions.set(key, { ...rule, candidates, found, until: performance.now() + CAUTION_MS })
+    this.#cautions.set(key, { ...rule, candidates, taste, found, until: performance.now() + CAUTION_MS })
     return found
+  }
+
+  /** A state as its user's tenant states that its users start. */
+  #startedAs(state: Float32Array, taste: Start | undefined): Float32Array {
+    const start = taste && this.#starts.get(taste)
+    if (!start) return state
+    const leaning = state.slice()
+    lean(leaning, 0, weightsOf(state.length), start)
+    return leaning
   }
 
   /** What the graph reads in queries, [Q] each; null where this artifact's graphs don't tell. */
@@ -289,6 +312,8 @@ export class GraphRouter implements Router {
     for (const [row, { query }] of batch.entries()) {
       inputs.query.set(query.embedding, row * E)
       writeState(query.state ?? this.cold, inputs.state, row * S)
+      const start = query.taste && this.#starts.get(query.taste)
+      if (start) lean(inputs.state, row * S, weightsOf(S), start)
       inputs.promptTokens[row] = query.promptTokens
       inputs.costWeight[row] = query.costWeight ?? -1
     }

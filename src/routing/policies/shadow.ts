@@ -3,6 +3,7 @@ import type { RouterConfig } from '../../config/schema.ts'
 import type { UserProfile } from '../../learning/profile.ts'
 import type { InteractionRecord } from '../../store/records/codec.ts'
 import { scoredCandidates } from '../../store/records/scored-candidates.ts'
+import type { Start } from '../artifact/manifest.ts'
 import { type ChooseInput, choose } from '../choose/choose.ts'
 import { cautionFor, type Policy } from '../policy.ts'
 
@@ -13,6 +14,7 @@ export interface ShadowQuery {
   text: string
   promptTokens: number
   costWeight?: number
+  taste?: Start
 }
 
 /** The user as the shadow policy sees them. */
@@ -27,7 +29,7 @@ type GetProfile = (policy: Policy, tenant: string, user: string) => UserProfile 
 export async function askShadow(
   shadow: Policy,
   getProfile: GetProfile,
-  { tenant, user, text, promptTokens, costWeight }: ShadowQuery,
+  { tenant, user, text, promptTokens, costWeight, taste }: ShadowQuery,
   candidates: readonly Candidate[],
   input: Omit<ChooseInput, 'scores' | 'by' | 'rewards' | 'baseline'>,
   rule: Pick<RouterConfig, 'caution' | 'risk'>,
@@ -37,7 +39,8 @@ export async function askShadow(
       getProfile(shadow, tenant, user),
       shadow.embedder.embed(text),
     ])
-    const query = { tenant, embedding, promptTokens, state, ...(costWeight !== undefined && { costWeight }) }
+    const asked = { ...(costWeight !== undefined && { costWeight }), ...(taste && { taste }) }
+    const query = { tenant, embedding, promptTokens, state, ...asked }
     const scores = await shadow.router.score(query, candidates)
     const caution = costWeight === undefined ? await cautionFor(shadow, rule, query, candidates) : rule.caution
     const policy = { ...input.policy, caution }
