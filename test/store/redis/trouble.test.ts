@@ -105,7 +105,7 @@ it('a password that is replaced is taken with the next connection', async () => 
     await other.config('SET', 'requirepass', 'the-second')
     writeFileSync(file, 'the-second\n')
     // All connections but this one, that which listens to changes included.
-    await other.client('KILL', 'SKIPME', 'yes')
+    await other.call('CLIENT', 'KILL', 'SKIPME', 'yes')
     await eventually(() => works(store), 'the second password', 20_000)
     await eventually(
       async () => {
