@@ -1,10 +1,12 @@
 /**
- * After how many ratings a gain or a loss by the router is found: `node scripts/on-node.mjs test/bench/gain.ts`.
- * Two candidates, ratings around .2 (-1 to 1) with a standard deviation of .5, twenty runs of 40,000 ratings each.
+ * What the certificate says where there is no gain, and after how many ratings it finds a gain or a loss: `node
+ * scripts/on-node.mjs test/bench/gain.ts`. First tenants without any gain, drawn by `choose` and certified by `Gains`;
+ * then two candidates, ratings around .2 (-1 to 1) with a standard deviation of .5, twenty runs of 40,000 ratings each.
  */
 import { type Random, seeded } from '../../demo/random.ts'
 import { boundsOf, observe, SUMS } from '../../src/routing/safety/confidence-sequence.ts'
 import { gainOf, liftOf } from '../../src/routing/safety/lift.ts'
+import { wronglySaid } from '../routing/safety/simulated.ts'
 
 const RUNS = 20
 const RATINGS = 40_000
@@ -32,7 +34,14 @@ function ratingsUntilFound(gain: number, q: number, routed: number, random: Rand
   return null
 }
 
-console.log('gain   baseline drawn with   routed   found   median   most')
+for (const [name, judged] of [
+  ['ratings alone', undefined],
+  ['and a judge of half of the answers', { share: 0.5, prefers: 0.5 }],
+] as const) {
+  const wrong = await wronglySaid(1_000, seeded(11), judged)
+  console.log(`1,000 tenants without any gain, ${name}: ${wrong} ever said to gain or to lose (at most 50)`)
+}
+console.log('\ngain   baseline drawn with   routed   found   median   most')
 for (const [gain, q, routed] of [
   [0.05, 0.3, 1],
   [0.05, 0.1, 1],

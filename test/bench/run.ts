@@ -100,6 +100,7 @@ try {
     () => experiments.peerCosts(setting),
     (all) => Object.values(all).map(tables.costTable).join('\n\n'),
   )
+  await section('traces', 'What traces cost', () => experiments.traceCosts(setting), tables.traceTable)
   await section('latency', 'Latency added', () => experiments.latencies(setting), tables.latencyTable)
   await section('streaming', 'Streaming, 100 chunks', () => experiments.streaming(setting), tables.streamTable)
   await section(

@@ -80,8 +80,8 @@ export const ADMISSION: readonly Mutation[] = [
   },
   {
     file: FEEDBACK,
-    find: 'const whose = guessable || user !== ANONYMOUS ? userHash(user) : null',
-    replace: 'const whose = null',
+    find: 'return (whose === null || whose.has(one.user)) && !(guessable',
+    replace: 'return !(guessable',
     tests: [FEEDBACK_TEST],
     rule: 'a provider’s id names answers of the user who gives it alone',
   },

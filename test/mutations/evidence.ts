@@ -166,10 +166,17 @@ export const EVIDENCE: readonly Mutation[] = [
   },
   {
     file: GAINS,
-    find: "if (voices.size < 2) return verdict === 'harm' ? verdict : 'open'",
+    find: "if (users.length < 2) return verdict === 'harm' ? verdict : 'open'",
     replace: '',
     tests: [`${GAINS_TEST}::alone`],
     rule: 'a key alone certifies no gain',
+  },
+  {
+    file: GAINS,
+    find: "if (verdict === 'gain' ? byUsers.estimate < 0 : byUsers.estimate > 0) return 'open'",
+    replace: '',
+    tests: [`${GAINS_TEST}::gives no verdict against users`],
+    rule: 'a judge certifies nothing against what users say',
   },
   {
     file: GAINS,

@@ -187,7 +187,7 @@ export const STORE: readonly Mutation[] = [
   },
   {
     file: `${LUA}commit-user.lua`,
-    find: "if math.max(tonumber(marks[1] or '-1'), tonumber(marks[2] or '-1')) >= tonumber(ARGV[13]) then return -1 end",
+    find: "if math.max(tonumber(marks[1] or '-1'), tonumber(marks[2] or '-1')) >= tonumber(ARGV[7]) then return -1 end",
     replace: '',
     tests: [`${REDIS}::eras`],
     rule: 'what was asked before an erasure does not bring the user back',

@@ -84,12 +84,12 @@ describe('every route has a limit', () => {
 
 const user = (content: string) => ({ role: 'user', content })
 
-describe('bodies', () => {
-  const post = (key: string, headers: string[]) =>
-    ['POST /v1/chat/completions HTTP/1.1', 'host: gateway', `authorization: Bearer ${key}`, ...headers, '', ''].join(
-      '\r\n',
-    )
+const post = (key: string, headers: string[]) =>
+  ['POST /v1/chat/completions HTTP/1.1', 'host: gateway', `authorization: Bearer ${key}`, ...headers, '', ''].join(
+    '\r\n',
+  )
 
+describe('bodies', () => {
   test('of a caller that is known to be over its limit are not read, nor asked for', async () => {
     const key = next()
     await Promise.all(Array.from({ length: PER_MINUTE + 5 }, () => complete(gateway, { model: 'one' }, { key })))
@@ -209,6 +209,31 @@ describe('answers', () => {
       const listed = await call(gateway, `/v1/responses/${previous}/input_items`, { key: BIG })
       expect(listed.status).toBe(200)
     } finally {
+      upstream.play(replyPlain())
+    }
+  })
+
+  test('of what a tenant holds they get what others of its requests leave', async () => {
+    const size = 512 * 1024
+    upstream.play((exchange) => exchange.reply(200, completionBody('x'.repeat(size))))
+    const say = (body: object) => call(gateway, '/v1/responses', { key: BIG, body: { model: 'one', ...body } })
+    const connections = await Promise.all(Array.from({ length: PER_TENANT / BODY }, () => openRaw(gateway.url)))
+    try {
+      const { id } = await (await say({ input: 'Hi' })).json()
+      upstream.play(replyPlain())
+      const withheld = (PER_TENANT - size / 2) / connections.length
+      for (const connection of connections) {
+        const head = post(BIG, [`content-length: ${withheld + 1}`])
+        connection.send(Buffer.concat([Buffer.from(head), Buffer.alloc(withheld, ' ')]))
+      }
+      await eventually(async () => (await metric('held_bytes')) >= PER_TENANT - size / 2, 'they are held')
+      const refused = await say({ input: 'And?', previous_response_id: id })
+      expect([refused.status, expectError(await refused.text()).code]).toEqual([429, 'too_many_bytes'])
+      for (const connection of connections) connection.destroy()
+      await eventually(async () => (await metric('held_bytes')) === 0, 'what they held is free')
+      expect((await say({ input: 'And?', previous_response_id: id })).status).toBe(200)
+    } finally {
+      for (const connection of connections) connection.destroy()
       upstream.play(replyPlain())
     }
   })

@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { decodeEdge, encodeEdge } from '../../src/store/codec.ts'
 import { decodeHistory, edgeId, encodeHistory } from '../../src/store/history.ts'
 import type { StoredEdge } from '../../src/store/store.ts'
+import { decodeEdge, encodeEdge } from '../../src/store/stored-values.ts'
 import { beliefOf, countOf, edgesIn, encodeMemory, mergeEdges } from '../../src/store/user-rows.ts'
 import { anEdge } from './records.ts'
 

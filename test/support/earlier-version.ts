@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs'
 import type { DatabaseSync } from 'node:sqlite'
 import type { Redis } from 'ioredis'
 import { floatBytes, floatsOf } from '../../src/store/bytes.ts'
-import { decodeOldEdge, encodeEdge } from '../../src/store/codec.ts'
 import { MAX_EDGES, type StoredEdge, type StoredUser } from '../../src/store/store.ts'
+import { decodeOldEdge, encodeEdge } from '../../src/store/stored-values.ts'
 
 /** A user as the version before this one kept them: sums and state as float32, each edge by itself. */
 export interface EarlierUser extends Omit<StoredUser, 'state' | 'older' | 'sums'> {

@@ -31,26 +31,24 @@ const modelAttributes = ({ model, provider }: AskedCandidate, operation: string)
 
 /** Of a try; with what was answered, for the one that did. */
 export function attemptAttributes(span: AttemptSpan, record: TracedRecord | null): Attributes {
-  const own = {
-    ...modelAttributes(span.candidate, operationOf(record)),
-    'persona_router.candidate': span.candidate.name,
-    ...(span.status !== null && { 'http.response.status_code': span.status }),
-    ...(span.error !== null && { 'error.type': span.error }),
-  }
-  return span.isAnswer && record ? { ...own, ...answerAttributes(record) } : own
+  const own = modelAttributes(span.candidate, operationOf(record))
+  own['persona_router.candidate'] = span.candidate.name
+  if (span.status !== null) own['http.response.status_code'] = span.status
+  if (span.error !== null) own['error.type'] = span.error
+  if (span.isAnswer && record) addAnswer(own, record)
+  return own
 }
 
-function answerAttributes({ usage, ...record }: TracedRecord): Attributes {
-  return {
-    'gen_ai.request.stream': record.stream,
-    'gen_ai.usage.input_tokens': usage.promptTokens,
-    'gen_ai.usage.output_tokens': usage.completionTokens,
-    ...(usage.cachedTokens > 0 && { 'gen_ai.usage.cache_read.input_tokens': usage.cachedTokens }),
-    ...(usage.reasoningTokens > 0 && { 'gen_ai.usage.reasoning.output_tokens': usage.reasoningTokens }),
-    ...(record.finishReason !== null && { 'gen_ai.response.finish_reasons': [record.finishReason] }),
-    ...(record.completionId && { 'gen_ai.response.id': record.completionId }),
-    ...(record.ttftMs !== null && { 'gen_ai.response.time_to_first_chunk': record.ttftMs / 1e3 }),
-  }
+function addAnswer(own: Attributes, record: TracedRecord): void {
+  const { usage } = record
+  own['gen_ai.request.stream'] = record.stream
+  own['gen_ai.usage.input_tokens'] = usage.promptTokens
+  own['gen_ai.usage.output_tokens'] = usage.completionTokens
+  if (usage.cachedTokens > 0) own['gen_ai.usage.cache_read.input_tokens'] = usage.cachedTokens
+  if (usage.reasoningTokens > 0) own['gen_ai.usage.reasoning.output_tokens'] = usage.reasoningTokens
+  if (record.finishReason !== null) own['gen_ai.response.finish_reasons'] = [record.finishReason]
+  if (record.completionId) own['gen_ai.response.id'] = record.completionId
+  if (record.ttftMs !== null) own['gen_ai.response.time_to_first_chunk'] = record.ttftMs / 1e3
 }
 
 /** Of the request itself: what was decided, and why. */

@@ -1,14 +1,12 @@
 import { readFileSync } from 'node:fs'
 import { Agent } from 'node:http'
 import { Agent as HttpsAgent } from 'node:https'
-import { type Context, ROOT_CONTEXT, SpanKind, SpanStatusCode, TraceFlags, trace as traces } from '@opentelemetry/api'
+import { type Context, ROOT_CONTEXT, TraceFlags, trace as traces } from '@opentelemetry/api'
 import { OTLPLogExporter } from '@opentelemetry/exporter-logs-otlp-proto'
 import { OTLPMetricExporter } from '@opentelemetry/exporter-metrics-otlp-proto'
-import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-proto'
 import { resourceFromAttributes } from '@opentelemetry/resources'
 import { BatchLogRecordProcessor, LoggerProvider } from '@opentelemetry/sdk-logs'
 import { MeterProvider, PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics'
-import { BatchSpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace'
 import { LRUCache } from 'lru-cache'
 import { proxyFor } from '../../runtime/proxy.ts'
 import type { Logger } from '../logger.ts'
@@ -21,11 +19,15 @@ import {
   requestAttributes,
   TOKEN_BOUNDS,
 } from './conventions.ts'
+import { Histogram, HistogramProducer } from './histograms.ts'
 import type { TelemetryConfig } from './schema.ts'
+import { SpanBatch } from './span-batch.ts'
+import { SpanSender } from './span-sender.ts'
 import type { Telemetry, TracedRequest, TracedReward } from './telemetry.ts'
 import { type AttemptSpan, RequestTrace } from './trace.ts'
 
 const SCOPE = 'persona-router'
+const SECONDS = { unit: 's', bounds: DURATION_BOUNDS }
 
 /** Answers whose rewards still find their spans; a later reward tells the request's id alone. */
 const RECENT_ANSWERS = 10_000
@@ -42,7 +44,8 @@ function agentFor({ endpoint, ca_file }: Options['otlp']): () => Agent {
 }
 
 interface RecentAnswer {
-  span: Context
+  traceId: string
+  spanId: string
   completionId: string | null
 }
 
@@ -53,31 +56,36 @@ interface Options extends TelemetryConfig {
 /** Sends spans, histograms and events to a collector, in batches beside the requests. */
 export class OtlpTelemetry implements Telemetry {
   readonly #config: Options
-  readonly #ids = new GivenIds()
-  readonly #tracers: TracerProvider
+  readonly #spans: SpanSender
   readonly #meters: MeterProvider
   readonly #loggers: LoggerProvider
   readonly #recent = new LRUCache<string, RecentAnswer>({ max: RECENT_ANSWERS })
-  readonly #duration
-  readonly #firstChunk
-  readonly #tokens
+  readonly #duration = new Histogram({ ...SECONDS, name: 'gen_ai.client.operation.duration' })
+  readonly #firstChunk = new Histogram({ ...SECONDS, name: 'gen_ai.client.operation.time_to_first_chunk' })
+  readonly #tokens = new Histogram({ name: 'gen_ai.client.token.usage', unit: '{token}', bounds: TOKEN_BOUNDS })
 
   constructor(config: Options, deps: { metrics: Metrics; log: Logger }) {
     this.#config = config
     const { otlp } = config
-    const resource = resourceFromAttributes({ 'service.name': config.service_name, 'process.pid': process.pid })
+    const named = { 'service.name': config.service_name, 'process.pid': process.pid }
+    const resource = resourceFromAttributes(named)
     const to = (signal: string) => ({
       url: `${otlp.endpoint.replace(/\/+$/, '')}/v1/${signal}`,
       headers: otlp.headers,
       timeoutMillis: otlp.timeout_ms,
       httpAgentOptions: agentFor(otlp),
     })
-    const told = <Exporter extends { export: Exports }>(exporter: Exporter) => tellingOfFailures(exporter, deps)
+    const onFailed = tellingOfFailures(deps)
+    const told = <Exporter extends { export: Exports }>(exporter: Exporter) => tellingOf(exporter, onFailed)
     const batches = { scheduledDelayMillis: config.delay_ms, exportTimeoutMillis: otlp.timeout_ms }
-    this.#tracers = new TracerProvider({
-      resource,
-      idGenerator: this.#ids,
-      spanProcessors: [new BatchSpanProcessor({ exporter: told(new OTLPTraceExporter(to('traces'))), ...batches })],
+    this.#spans = new SpanSender({
+      url: to('traces').url,
+      headers: otlp.headers,
+      ca: otlp.ca_file === undefined ? undefined : readFileSync(otlp.ca_file),
+      timeoutMs: otlp.timeout_ms,
+      delayMs: config.delay_ms,
+      batch: new SpanBatch(named, SCOPE),
+      onFailed,
     })
     this.#meters = new MeterProvider({
       resource,
@@ -87,6 +95,9 @@ export class OtlpTelemetry implements Telemetry {
               exporter: told(new OTLPMetricExporter(to('metrics'))),
               exportIntervalMillis: config.interval_ms,
               exportTimeoutMillis: Math.min(otlp.timeout_ms, config.interval_ms),
+              metricProducers: [
+                new HistogramProducer(resource, SCOPE, [this.#duration, this.#firstChunk, this.#tokens]),
+              ],
             }),
           ]
         : [],
@@ -95,12 +106,6 @@ export class OtlpTelemetry implements Telemetry {
       resource,
       processors: [new BatchLogRecordProcessor({ exporter: told(new OTLPLogExporter(to('logs'))), ...batches })],
     })
-    const meter = this.#meters.getMeter(SCOPE)
-    const histogram = (name: string, unit: string, bounds: number[]) =>
-      meter.createHistogram(name, { unit, advice: { explicitBucketBoundaries: bounds } })
-    this.#duration = histogram('gen_ai.client.operation.duration', 's', DURATION_BOUNDS)
-    this.#firstChunk = histogram('gen_ai.client.operation.time_to_first_chunk', 's', DURATION_BOUNDS)
-    this.#tokens = histogram('gen_ai.client.token.usage', '{token}', TOKEN_BOUNDS)
   }
 
   follow(request: TracedRequest): RequestTrace {
@@ -115,7 +120,7 @@ export class OtlpTelemetry implements Telemetry {
     this.#loggers.getLogger(SCOPE).emit({
       eventName: 'gen_ai.evaluation.result',
       timestamp: ts,
-      ...(answer && { context: answer.span }),
+      ...(answer && { context: inSpan(answer) }),
       attributes: {
         'gen_ai.evaluation.name': kind,
         'gen_ai.evaluation.score.value': value,
@@ -128,89 +133,72 @@ export class OtlpTelemetry implements Telemetry {
 
   async close(): Promise<void> {
     // A collector that is gone is no reason to stay.
-    await Promise.allSettled([this.#tracers.shutdown(), this.#meters.shutdown(), this.#loggers.shutdown()])
+    await Promise.allSettled([this.#spans.close(), this.#meters.shutdown(), this.#loggers.shutdown()])
   }
 
   #end(trace: RequestTrace, { incoming, outgoing, ts, startedAt }: TracedRequest): void {
     const endedAt = performance.now()
-    const { record } = trace
-    for (const attempt of trace.attempts) this.#measure(attempt, trace, endedAt)
+    const { record, traceId } = trace
+    if (this.#config.metrics) for (const attempt of trace.attempts) this.#measure(attempt, trace, endedAt)
     if (!this.#config.traces || !trace.isSampled) return
     const at = (time: number) => ts + (time - startedAt)
-    const tracer = this.#tracers.getTracer(SCOPE)
-    this.#ids.next(trace.traceId, trace.spanId)
     const { statusCode } = outgoing
     const isBroken = !outgoing.writableFinished
     const route = routeOf(incoming.url)
-    const span = tracer.startSpan(
-      `${incoming.method} ${route}`,
-      {
-        kind: SpanKind.SERVER,
-        startTime: at(startedAt),
-        attributes: {
-          'http.request.method': incoming.method ?? '',
-          'http.route': route,
-          'http.response.status_code': statusCode,
-          ...(record && requestAttributes(record)),
-          ...((isBroken || statusCode >= 500) && { 'error.type': isBroken ? 'aborted' : String(statusCode) }),
-        },
+    this.#spans.add({
+      traceId,
+      spanId: trace.spanId,
+      parentId: trace.parentId,
+      name: `${incoming.method} ${route}`,
+      kind: 'server',
+      start: ts,
+      end: at(endedAt),
+      attributes: {
+        'http.request.method': incoming.method ?? '',
+        'http.route': route,
+        'http.response.status_code': statusCode,
+        ...(record && requestAttributes(record)),
+        ...((isBroken || statusCode >= 500) && { 'error.type': isBroken ? 'aborted' : String(statusCode) }),
       },
-      trace.parentId === null ? ROOT_CONTEXT : inSpan(trace.traceId, trace.parentId, true),
-    )
-    if (statusCode >= 500) span.setStatus({ code: SpanStatusCode.ERROR })
+      isError: statusCode >= 500,
+    })
     for (const attempt of trace.attempts) {
-      this.#ids.next(trace.traceId, attempt.id)
-      const tried = tracer.startSpan(
-        `${operationOf(record)} ${attempt.candidate.model}`,
-        {
-          kind: SpanKind.CLIENT,
-          startTime: at(attempt.startedAt),
-          attributes: attemptAttributes(attempt, record),
-        },
-        inSpan(trace.traceId, trace.spanId, false),
-      )
-      if (attempt.error !== null) tried.setStatus({ code: SpanStatusCode.ERROR })
-      tried.end(at(attempt.endedAt ?? endedAt))
+      this.#spans.add({
+        traceId,
+        spanId: attempt.id,
+        parentId: trace.spanId,
+        name: `${operationOf(record)} ${attempt.candidate.model}`,
+        kind: 'client',
+        start: at(attempt.startedAt),
+        end: at(attempt.endedAt ?? endedAt),
+        attributes: attemptAttributes(attempt, record),
+        isError: attempt.error !== null,
+      })
       if (attempt.isAnswer && record) {
-        this.#recent.set(record.id, {
-          span: inSpan(trace.traceId, attempt.id, false),
-          completionId: record.completionId ?? null,
-        })
+        this.#recent.set(record.id, { traceId, spanId: attempt.id, completionId: record.completionId ?? null })
       }
     }
-    span.end(at(endedAt))
   }
 
   #measure(attempt: AttemptSpan, { record }: RequestTrace, endedAt: number): void {
-    const attributes = metricAttributes(attempt.candidate, record, attempt.error)
-    this.#duration.record(((attempt.endedAt ?? endedAt) - attempt.startedAt) / 1e3, attributes)
+    const { candidate, error } = attempt
+    const key = `${operationOf(record)}\0${candidate.provider}\0${candidate.model}\0${error ?? ''}`
+    const attributes = () => metricAttributes(candidate, record, error)
+    this.#duration.record(((attempt.endedAt ?? endedAt) - attempt.startedAt) / 1e3, key, attributes)
     if (!attempt.isAnswer || !record) return
     const { usage, ttftMs } = record
-    if (ttftMs !== null) this.#firstChunk.record(ttftMs / 1e3, attributes)
-    this.#tokens.record(usage.promptTokens, { ...attributes, 'gen_ai.token.type': 'input' })
-    this.#tokens.record(usage.completionTokens, { ...attributes, 'gen_ai.token.type': 'output' })
+    if (ttftMs !== null) this.#firstChunk.record(ttftMs / 1e3, key, attributes)
+    const ofTokens = (type: string) => () => ({ ...attributes(), 'gen_ai.token.type': type })
+    this.#tokens.record(usage.promptTokens, `${key}\0input`, ofTokens('input'))
+    this.#tokens.record(usage.completionTokens, `${key}\0output`, ofTokens('output'))
   }
 }
 
-const inSpan = (traceId: string, spanId: string, isRemote: boolean) =>
-  traces.setSpanContext(ROOT_CONTEXT, { traceId, spanId, traceFlags: TraceFlags.SAMPLED, isRemote })
+const inSpan = ({ traceId, spanId }: RecentAnswer): Context =>
+  traces.setSpanContext(ROOT_CONTEXT, { traceId, spanId, traceFlags: TraceFlags.SAMPLED })
 
 /** The first two steps of a path: what follows may be an id. */
 const routeOf = (url = '') => (url.split('?', 1)[0] ?? '').split('/', 3).join('/')
-
-/** Spans get the ids that were drawn when the request began. */
-class GivenIds {
-  #traceId = ''
-  #spanId = ''
-
-  next(traceId: string, spanId: string): void {
-    this.#traceId = traceId
-    this.#spanId = spanId
-  }
-
-  generateTraceId = () => this.#traceId
-  generateSpanId = () => this.#spanId
-}
 
 interface ExportResult {
   code: number
@@ -223,21 +211,24 @@ type Exports = (items: any, done: (result: ExportResult) => void) => void
 const TOLD_EVERY_MS = 60_000
 
 /** A collector that takes nothing is counted each time and told once a minute. */
-function tellingOfFailures<Exporter extends { export: Exports }>(
+function tellingOfFailures({ metrics, log }: { metrics: Metrics; log: Logger }): (error?: Error) => void {
+  let toldAt = Number.NEGATIVE_INFINITY
+  return (error) => {
+    metrics.telemetryErrors.inc()
+    if (performance.now() - toldAt <= TOLD_EVERY_MS) return
+    toldAt = performance.now()
+    log.warn({ err: error }, 'the collector of telemetry takes nothing')
+  }
+}
+
+function tellingOf<Exporter extends { export: Exports }>(
   exporter: Exporter,
-  { metrics, log }: { metrics: Metrics; log: Logger },
+  onFailed: (error?: Error) => void,
 ): Exporter {
   const send = exporter.export.bind(exporter)
-  let toldAt = Number.NEGATIVE_INFINITY
   exporter.export = (items, done) =>
     send(items, (result: ExportResult) => {
-      if (result.code !== 0) {
-        metrics.telemetryErrors.inc()
-        if (performance.now() - toldAt > TOLD_EVERY_MS) {
-          toldAt = performance.now()
-          log.warn({ err: result.error }, 'the collector of telemetry takes nothing')
-        }
-      }
+      if (result.code !== 0) onFailed(result.error)
       done(result)
     })
   return exporter

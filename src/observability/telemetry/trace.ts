@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { randomFillSync } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 
 /** What a span tells of the candidate that is asked. */
@@ -89,7 +89,7 @@ export class RequestTrace {
     const [, traceId, parentId, flags] = FORMAT.exec(single(traceparent)) ?? []
     this.parentId = parentId ?? null
     this.isSampled = flags === undefined ? Math.random() < sample : (Number.parseInt(flags, 16) & SAMPLED) === SAMPLED
-    const ids = randomBytes(24).toString('hex')
+    const ids = randomHex(24)
     this.traceId = traceId ?? ids.slice(16)
     this.spanId = ids.slice(0, 16)
     const state = single(tracestate)
@@ -97,7 +97,7 @@ export class RequestTrace {
   }
 
   attempt(candidate: AskedCandidate): AttemptSpan {
-    const id = randomBytes(8).toString('hex')
+    const id = randomHex(8)
     const span = new AttemptSpan(id, candidate, this.#isTold ? this.#headers(id) : {})
     this.attempts.push(span)
     return span
@@ -109,6 +109,19 @@ export class RequestTrace {
       ...(this.#state !== undefined && { tracestate: this.#state }),
     }
   }
+}
+
+/** Drawn in advance: a call for a few bytes costs as much as one for many. */
+const pool = Buffer.allocUnsafe(4_096)
+let drawn = pool.length
+
+function randomHex(bytes: number): string {
+  if (drawn + bytes > pool.length) {
+    randomFillSync(pool)
+    drawn = 0
+  }
+  drawn += bytes
+  return pool.toString('hex', drawn - bytes, drawn)
 }
 
 const single = (value: string | string[] | undefined) => (typeof value === 'string' ? value : '')

@@ -52,6 +52,7 @@ export const LEFT_OUT: Readonly<Record<string, string>> = {
   reservations: 'requests on their way',
   reserved: 'requests on their way',
   restored: 'how much of a budget was restored: noted anew',
+  carried: 'how much of a counter went along with a changed id: at worst counted twice until the counter ends',
   idempotency: 'answers given again to a client that tries again: kept for hours',
   'idempotency-bytes': 'sizes of those',
   'void-claim': 'claims on their way',

@@ -1,6 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { userHash } from '../../runtime/keys.ts'
-import { decodeSummary, encodeSummary } from '../codec.ts'
 import {
   type InteractionRecord,
   interactionJsonWithoutText,
@@ -13,6 +12,7 @@ import {
 } from '../records/codec.ts'
 import { summaryOf } from '../records/summary.ts'
 import type { CompletionRef, InteractionSummary, RecordFilter } from '../store.ts'
+import { decodeSummary, encodeSummary } from '../stored-values.ts'
 import { dayOf, MAX_USERS_A_DAY, USAGE_DAYS, usedOf } from '../usage.ts'
 import type { RedisAccess } from './access.ts'
 import { jsonArgument } from './commands.ts'

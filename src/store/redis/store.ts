@@ -6,7 +6,6 @@ import { userHash } from '../../runtime/keys.ts'
 import type { BackupStore } from '../backup/contract.ts'
 import { floatBytes, floatsOf } from '../bytes.ts'
 import { Listeners } from '../changes.ts'
-import { decodeConversation } from '../codec.ts'
 import type { Limits } from '../limits.ts'
 import { OwedEnds } from '../owed-ends.ts'
 import {
@@ -18,6 +17,7 @@ import {
   type Store,
   type StoredRefusal,
 } from '../store.ts'
+import { decodeConversation } from '../stored-values.ts'
 import { announcing, RedisAccess } from './access.ts'
 import { RedisBackup } from './backup.ts'
 import { RedisBatch } from './batch.ts'

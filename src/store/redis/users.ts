@@ -1,7 +1,7 @@
 import { floatBytes, floatsOf } from '../bytes.ts'
-import { decodeEdge, earlierId, encodeEdge } from '../codec.ts'
 import { numbersOfPlain } from '../plain-state.ts'
 import { ErasedError, MAX_EDGES, type StoredEdge, type StoredUser, type UserState } from '../store.ts'
+import { decodeEdge, earlierId, encodeEdge } from '../stored-values.ts'
 import { daysBack } from '../usage.ts'
 import { beliefOf, edgesIn, encodeMemory, mergeEdges } from '../user-rows.ts'
 import { announcing, type RedisAccess } from './access.ts'

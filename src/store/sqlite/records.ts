@@ -1,7 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { userHash } from '../../runtime/keys.ts'
 import { restSince } from '../../runtime/rest.ts'
-import { decodeSummary, encodeSummary } from '../codec.ts'
 import {
   type InteractionRecord,
   interactionJsonWithoutText,
@@ -18,6 +17,7 @@ import {
   MAX_COMPLETIONS,
   type RecordFilter,
 } from '../store.ts'
+import { decodeSummary, encodeSummary } from '../stored-values.ts'
 import { erasedBefore } from './erasures.ts'
 import type { Row, SqliteFile } from './file.ts'
 import type { SqliteUsage } from './usage.ts'

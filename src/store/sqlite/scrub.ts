@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { decodeOldEdge, encodeEdge } from '../codec.ts'
 import { CLEAR, isClear, scrubEdges, scrubRows } from '../scrub.ts'
 import type { ReadVectors, StoredEdge } from '../store.ts'
+import { decodeOldEdge, encodeEdge } from '../stored-values.ts'
 import type { SqliteFile } from './file.ts'
 
 /** Rows a slice: SQLite blocks the process meanwhile. */

@@ -12,7 +12,7 @@ let mostBytes = Number.POSITIVE_INFINITY
 
 beforeAll(async () => {
   upstream = await startUpstream((exchange) => {
-    if (exchange.request.path.endsWith('/responses')) {
+    if (exchange.request.path.endsWith('/responses') && exchange.request.body.length <= mostBytes) {
       exchange.reply(200, { id: 'resp_1', object: 'response', status: 'completed', output: [], usage: null })
     } else if (exchange.request.body.length > mostBytes) {
       exchange.reply(400, {
@@ -113,6 +113,14 @@ test('a provider that speaks the format itself gets all of it: it truncates by i
   const sent = JSON.parse(String(upstream.requests.at(-1)?.body)) as Json
   expect(sent.truncation).toBe('auto')
   expect(sent.input).toHaveLength(input.length)
+  mostBytes = 10
+  try {
+    const before = upstream.requests.length
+    expect((await ask({ model: 'own', truncation: 'auto' })).status).toBe(400)
+    expect(upstream.requests.length - before, 'asked once').toBe(1)
+  } finally {
+    mostBytes = Number.POSITIVE_INFINITY
+  }
 })
 
 test.each([false, true])(

@@ -3,6 +3,7 @@ import type { RedisServer } from '../../support/redis.ts'
 import type { Asked, Bench, Round } from './bench.ts'
 import { childrenOf, processCost } from './process-cost.ts'
 import { median, spread } from './quantiles.ts'
+import { CORES, end, portOf, spawnNode } from './spawned.ts'
 import { type GatewayOptions, type Subject, startFloor, startGateway, startLiteLlm, startPortkey } from './subjects.ts'
 
 /** How long and how often things are measured. */
@@ -150,6 +151,54 @@ export async function peerCosts(setting: Setting): Promise<Record<string, Costs>
     })
   }
   return result
+}
+
+/** What traces cost: median over rounds of the ratio to a gateway without telemetry, in the same round. */
+export interface Traces {
+  costs: Costs
+  /** CPU of a request, x without telemetry. */
+  times: Record<string, number>
+  /** Bytes of spans that came to the collector for one request: none may be dropped to be cheap. */
+  bytesPerRequest: number
+}
+
+export const TRACED = 'traces of every request'
+
+export async function traceCosts(setting: Setting): Promise<Traces> {
+  const { bench, pace } = setting
+  const collector = spawnNode('collector.ts', [], { core: CORES.rest })
+  const otlp = { endpoint: `http://127.0.0.1:${await portOf(collector)}` }
+  const taken = () =>
+    new Promise<number>((done) => {
+      collector.once('message', (message) => done((message as { bytes: number }).bytes))
+      collector.send('bytes')
+    })
+  const variants: [string, object][] = [
+    [TRACED, { otlp, sample: 1, delay_ms: 500 }],
+    ['traces of a tenth', { otlp, sample: 0.1, delay_ms: 500 }],
+    ['traces off, histograms on', { otlp, traces: false, events: false, delay_ms: 500 }],
+  ]
+  const subjects = [await startFloor(bench.upstreamPort), await gateway(setting, ALL_ON)]
+  for (const [name, telemetry] of variants) subjects.push(await gateway(setting, name, { telemetry }))
+  try {
+    return await using(subjects, async () => {
+      await warmUp(setting, subjects)
+      const rounds = byName(await bench.rounds(subjects, { seconds: pace.seconds }, pace.rounds))
+      const of = (name: string) => rounds.get(name) ?? []
+      const times = variants.map(([name]) => [
+        name,
+        median(of(name).map(({ cpuUs }, i) => cpuUs / (of(ALL_ON)[i]?.cpuUs ?? Number.NaN))),
+      ])
+      const traced = subjects.find(({ name }) => name === TRACED) as Subject
+      const before = await taken()
+      const { requests } = await bench.round(traced, { seconds: Math.max(pace.seconds, 0.4) })
+      await new Promise((done) => setTimeout(done, 2_000))
+      const bytesPerRequest = ((await taken()) - before) / requests
+      return { costs: costsByName(rounds), times: Object.fromEntries(times), bytesPerRequest }
+    })
+  } finally {
+    await end(collector)
+  }
 }
 
 /** Latencies less those without a proxy, milliseconds; medians over rounds, and the best round. */

@@ -37,6 +37,8 @@ export interface GatewayOptions {
   /** Directory of the artifact, or a link to one; the newest where left out. */
   artifact?: string
   workers?: number
+  /** The configuration's section. */
+  telemetry?: object
   device?: string
   /** Arguments of Node, such as `--cpu-prof`. */
   node?: string[]
@@ -91,6 +93,7 @@ function gatewayConfig(dir: string, port: number, upstream: number, options: Gat
     spool: { path: join(dir, 'spool') },
     identity: { secret: 'identity-secret-for-the-bench' },
     router: { artifact: options.artifact ?? newestArtifact(), device, deadline_ms: 10_000 },
+    ...(options.telemetry && { telemetry: options.telemetry }),
     log: { level: off.has('log') ? 'silent' : 'info' },
     providers: {
       bench: {

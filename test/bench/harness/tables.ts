@@ -1,4 +1,5 @@
-import type { Added, Costs, Idle, Scaling, Streaming } from './experiments.ts'
+import type { Added, Costs, Idle, Scaling, Streaming, Traces } from './experiments.ts'
+import { TRACED } from './experiments.ts'
 import type { Swapped } from './swap.ts'
 
 const us = (value: number) => `${value.toFixed(0)} us`
@@ -63,6 +64,14 @@ export const scalingTable = (all: Record<string, Scaling>) =>
     ['', 'requests / s', 'CPU / request'],
     Object.entries(all).map(([name, { perSecond, cpuUs }]) => [name, perSecond.toFixed(0), us(cpuUs)]),
   )
+
+export const traceTable = ({ costs, times, bytesPerRequest }: Traces) =>
+  `${costTable(costs)}
+
+${Object.entries(times)
+  .map(([name, ratio]) => `${name}: ${ratio.toFixed(3)} x everything on`)
+  .join('\n')}
+${bytesPerRequest.toFixed(0)} bytes of spans for each request of '${TRACED}' came to the collector`
 
 export const idleLine = ({ streams, kbPerStream, totalMb }: Idle) =>
   `${streams} idle streams: ${kbPerStream.toFixed(1)} KB each, ${totalMb.toFixed(0)} MB in all`

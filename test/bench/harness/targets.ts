@@ -1,4 +1,4 @@
-import { type Added, ALL_ON, type Costs, FLOOR, type Idle, type Streaming } from './experiments.ts'
+import { type Added, ALL_ON, type Costs, FLOOR, type Idle, type Streaming, TRACED, type Traces } from './experiments.ts'
 
 interface Results {
   startup?: { bestMs: number }
@@ -8,11 +8,12 @@ interface Results {
   streaming?: Record<string, Streaming>
   pools?: Costs
   idle?: Idle
+  traces?: Traces
 }
 
 /** The targets, and what this run says of those that it measured. */
 export function targets(results: Results): string {
-  const { parts, peers, latency, streaming, pools, idle, startup } = results
+  const { parts, peers, latency, streaming, pools, idle, startup, traces } = results
   const mine = parts?.[ALL_ON]
   const { Portkey: portkey, [ALL_ON]: beside } = peers?.Portkey ?? {}
   const alone = latency?.['1']?.[ALL_ON]
@@ -31,6 +32,7 @@ export function targets(results: Results): string {
       '<=',
     ],
     ['100 candidates, x the CPU of 12', few && many && many.cpuUs / few.cpuUs, 3, '<='],
+    ['CPU with traces of every request, x without', traces?.times[TRACED], 1.05, '<='],
     ['start to ready, ms', startup?.bestMs, 2_000, '<='],
   ]
   return lines

@@ -1,89 +1,8 @@
 import { describe, expect, test } from 'vitest'
-import { type Random, seeded } from '../../../demo/random.ts'
-import { choose } from '../../../src/routing/choose/choose.ts'
-import type { CandidateScore } from '../../../src/routing/router.ts'
-import { type Certificate, type Comparison, Gains, type RatedBy } from '../../../src/routing/safety/gains.ts'
-import type { Evidence } from '../../../src/store/store.ts'
-import { candidate, routerConfig, silent } from '../support.ts'
-
-/** What the store does with evidence, and nothing else of it: the contract suite has the real ones. */
-function memoryStore() {
-  const hashes = new Map<string, Evidence>()
-  return {
-    async loadEvidence(tenant: string, key: string): Promise<Evidence> {
-      return new Map(hashes.get(`${tenant} ${key}`))
-    },
-    async addEvidence(tenant: string, key: string, name: string, added: Float32Array): Promise<void> {
-      const hash = hashes.get(`${tenant} ${key}`) ?? new Map<string, Float32Array>()
-      hashes.set(`${tenant} ${key}`, hash)
-      hash.set(name, hash.get(name)?.map((value, i) => value + (added[i] as number)) ?? added)
-    },
-  }
-}
-
-const RULES = { quorum: 5, keyWeight: 8 }
-const NAMES = ['usual', 'cheap', 'dear']
-const policy = routerConfig()
-
-type By = (n: number) => RatedBy
-
-interface World {
-  /** Mean reward of each candidate, -1 to 1. */
-  truth: readonly number[]
-  /** What the router believes of them. */
-  believed: readonly number[]
-  routed: number
-  /** Share of the answers that a judge compares with the baseline's own, and how often it prefers those of others. */
-  judged?: { share: number; prefers: number }
-}
-
-/** Requests that are drawn by `choose` itself and rated; ends where a verdict is reached. */
-async function live(
-  gains: Gains,
-  comparison: Comparison,
-  world: World,
-  ratings: number,
-  random: Random,
-  by: By = (n) => ({ voice: `u${n % 8}`, isNew: n < 16 }),
-) {
-  const scores: CandidateScore[] = NAMES.map((name, i) => ({
-    candidate: candidate(name),
-    mean: world.believed[i] as number,
-    std: 0.1,
-    parts: {},
-    quality: 0.5,
-    completionTokens: 300,
-    costUsd: 0.001,
-  }))
-  for (let n = 1; n <= ratings; n++) {
-    const { chosen, lift } = choose({
-      scores,
-      by: 'graph',
-      limits: { needs: new Set(), promptTokens: 100, maxTokens: null },
-      explicit: null,
-      rewards: 1,
-      explore: true,
-      previous: null,
-      baseline: { candidate: 'usual', routed: world.routed, why: 'baseline' },
-      policy,
-      random: random(),
-    })
-    const mean = world.truth[NAMES.indexOf(chosen.candidate.name)] as number
-    const reward = random() < (1 + mean) / 2 ? 1 : -1
-    if (lift) await gains.note(comparison, 'known', lift, reward, by(n))
-    if (lift && world.judged && chosen.candidate.name !== 'usual' && random() < world.judged.share) {
-      const preferred = random() < 0.3 ? 0 : random() < world.judged.prefers ? 1 : -1
-      await gains.noteComparison(comparison, 'known', lift, preferred)
-    }
-    const { verdict } = gains.certificate(comparison, 'all')
-    if (verdict !== 'open') return { verdict, n }
-  }
-  return { verdict: 'open' as Certificate['verdict'], n: ratings }
-}
-
-const newGains = (onVerdict?: ConstructorParameters<typeof Gains>[0]['onVerdict']) =>
-  new Gains({ store: memoryStore(), rules: RULES, log: silent, ...(onVerdict && { onVerdict }) })
-const of = (tenant: string): Comparison => ({ tenant, policy: 'v1', baseline: 'usual' })
+import { seeded } from '../../../demo/random.ts'
+import { Gains } from '../../../src/routing/safety/gains.ts'
+import { silent } from '../support.ts'
+import { type By, live, memoryStore, newGains, of, RULES, wronglySaid } from './simulated.ts'
 
 describe('gain over the baseline', () => {
   test.each([
@@ -93,15 +12,7 @@ describe('gain over the baseline', () => {
     'by %s: of 1,000 tenants without any gain at most 50 are ever said to gain or to lose',
     { timeout: 240_000 },
     async (_, judged) => {
-      const random = seeded(11)
-      const gains = newGains()
-      let wrong = 0
-      for (let tenant = 0; tenant < 1_000; tenant++) {
-        const believed = [0.3, 0.3 + 0.1 * random(), 0.2]
-        const world: World = { truth: [0.3, 0.3, 0.3], believed, routed: 1, ...(judged && { judged }) }
-        wrong += (await live(gains, of(`t${tenant}`), world, 200, random)).verdict === 'open' ? 0 : 1
-      }
-      expect(wrong).toBeLessThanOrEqual(50)
+      expect(await wronglySaid(1_000, seeded(11), judged)).toBeLessThanOrEqual(50)
     },
   )
 

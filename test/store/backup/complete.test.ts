@@ -60,7 +60,7 @@ test('each kind of key that Redis may hold is in a backup, or left out for a rea
 test('so is each key that scripts name themselves, and each that lies in a store that was used', async () => {
   const directory = new URL('../../../src/store/redis/commands/', import.meta.url)
   const lua = (name: string) => readFileSync(new URL(name, directory), 'utf8')
-  const named = ['batch.lua', 'append-interactions.lua', 'open-interactions.lua'].flatMap((name) =>
+  const named = ['batch.lua', 'append-interactions.lua', 'open-interactions.lua', 'move-user.lua'].flatMap((name) =>
     [...lua(name).matchAll(/(?:prefix|KEYS\[1\]) \.\. '([a-z-]+)/g)].map(([, kind]) => `pr:{t}:${kind}`),
   )
   expect(named.length).toBeGreaterThan(15)
