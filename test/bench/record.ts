@@ -54,7 +54,7 @@ function decision(n: number): Decision {
     },
     scores: scored,
     policy: { embedder: { version: 'static-2' } },
-    version: '2026.11.28-1',
+    version: '2026.11.28-2',
     fallback: null,
     taste: undefined,
     embedding: Float32Array.from({ length: 256 }, (_, i) => noise(n + i)),

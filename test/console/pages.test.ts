@@ -16,7 +16,7 @@ const ARTIFACT = realpathSync(fileURLToPath(new URL('../../router-model/artifact
 
 /** What `retrain` leaves of a run: router-model/router_model/retrain/report.py. */
 const RUN = {
-  ...{ version: '2026.11.27-9', current: '2026.11.28-1', at: '2026-11-27T08:00:00Z', tenants: ['test'] },
+  ...{ version: '2026.11.27-9', current: '2026.11.28-2', at: '2026-11-27T08:00:00Z', tenants: ['test'] },
   ...{ accepted: false, published: false, rewards: 4_000, users: 200, gain: { value: -0.01, low: -0.03, high: 0.01 } },
   gates: [
     { name: 'golden', figure: 0, limit: 0.0001, short: 0, waived: false, says: 'as in training' },

@@ -22,12 +22,16 @@ Floats = NDArray[np.float32]
 
 @dataclass
 class KnownLlms:
-    """LLMs with outcomes: cards [M, F], texts [M, E], fitted weights [M, n] and how sure they are [M, n, n]."""
+    """LLMs with outcomes: cards [M, F], texts [M, E], fitted weights [M, n] and how sure they are [M, n, n].
+
+    `doubt` [M]: deviation of the ability that a card tells.
+    """
 
     card: Doubles
     text: Doubles
     weights: Doubles
     precision: Doubles
+    doubt: Doubles
 
 
 @dataclass
@@ -72,7 +76,7 @@ def fit_card_prior(
     *,
     rounds: int = 20,
     slope_ridge: float = 30.0,
-    gain_ridge: float = 4.0,
+    gain_ridge: float = 8.0,
     spread: float = 0.35,
     strength: float = 8.0,
     kin: float = 0.25,
@@ -88,11 +92,12 @@ def fit_card_prior(
     llms, n = known.weights.shape
     covariance = np.eye(n) * spread**2
     learned = slopes.copy()
-    offset = np.zeros(n)
+    offset, gain_now = np.zeros(n), gain
     for _ in range(rounds):
-        # precision of the weights around their mean
+        # precision of the weights around their mean, of which an LLM whose ability is a guess tells less
+        unsure = known.doubt[:, None, None] ** 2 * np.outer(gain_now, gain_now)
         total = np.asarray(
-            np.linalg.inv(np.linalg.inv(known.precision + 1e-6 * np.eye(n)) + covariance), dtype=np.float64
+            np.linalg.inv(np.linalg.inv(known.precision + 1e-6 * np.eye(n)) + covariance + unsure), dtype=np.float64
         )
         ability = known.card @ learned
         offset, new_gain = _offset_and_gain(known.weights, total, ability, gain, gain_ridge)

@@ -40,7 +40,8 @@ class TorchRunner:
                 tensors["reading"] = self.router.encoder.reading(torch.from_numpy(inputs["query"]))
             found = getattr(self.router, METHODS.get(graph, graph))(**tensors)
         values = found if isinstance(found, tuple) else (found,)
-        return {name: value.numpy() for name, value in zip(OUTPUTS[graph], values, strict=True)}
+        # what is told of a user's tastes is the exported graph's alone
+        return {name: value.numpy() for name, value in zip(OUTPUTS[graph], values, strict=False)}
 
 
 def llm_states(runner: Runner, cards: Mapping[str, Array], evidence: Array) -> NDArray[np.float32]:

@@ -307,7 +307,11 @@ def fit_llm_node(
         if skill == "length":
             taught &= measured
         llms = KnownLlms(
-            card[taught].astype(np.float64), meaning[taught].astype(np.float64), weights[taught], precision[taught]
+            card[taught].astype(np.float64),
+            meaning[taught].astype(np.float64),
+            weights[taught],
+            precision[taught],
+            card[taught, value_column("ability_sd")].astype(np.float64),
         )
         if skill == "quality":
             gain = np.concatenate([np.ones(sizes.known_tasks), np.zeros(sizes.difficulties)])

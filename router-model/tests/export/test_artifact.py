@@ -64,8 +64,8 @@ class Gateway:
                 self.artifact.manifest.verbosity,
             ),
             "text": embedder.embed([card.text for card in CARDS]),
-            "provider_code": code_matrix([card.vendor for card in CARDS], dims.P),
-            "name_code": code_matrix([card.name for card in CARDS], dims.C),
+            "provider_code": code_matrix([card.vendor for card in CARDS], dims.P, self.artifact.manifest.codes),
+            "name_code": code_matrix([card.name for card in CARDS], dims.C, self.artifact.manifest.codes),
             "price": price_matrix(CARDS),
             "evidence": np.zeros((len(CARDS), dims.V), dtype=np.float32),
         }
@@ -87,7 +87,7 @@ class Gateway:
         }
         self.sums[:, : self.artifact.manifest.dims.G] += self.artifact.run("edge", edge)["user_message"]
 
-    def scores(self, cost_weight: float = -1.0) -> dict[str, np.ndarray]:
+    def scores(self, cost_weight: float = -1.0, anchor: int = 0) -> dict[str, np.ndarray]:
         state = self.artifact.run("user", {"sums": self.sums})["state"]
         rows = len(QUESTIONS)
         return self.artifact.run(
@@ -98,8 +98,15 @@ class Gateway:
                 "state": np.repeat(state, rows, 0),
                 "z": self.z,
                 "cost_weight": np.full(rows, cost_weight, dtype=np.float32),
+                "anchor": self.z[anchor : anchor + 1],
             },
         )
+
+    def choices(self) -> np.ndarray:
+        """As the gateway chooses without exploring: everybody's favourite is left only for what is surely better."""
+        found = self.scores(anchor=int(self.scores()["mean"].mean(0).argmax()))
+        chosen: np.ndarray = (found["mean"] - 0.15 * found["apart"]).argmax(1)
+        return chosen
 
 
 @pytest.fixture
@@ -132,7 +139,7 @@ def test_cost_weight_spans_best_to_cheapest(gateway: Gateway) -> None:
 
 
 def test_cold_start_is_not_the_dearest_and_seldom_the_tiniest(gateway: Gateway) -> None:
-    chosen = gateway.scores()["mean"].argmax(1)
+    chosen = gateway.choices()
     assert (chosen != 1).all()
     assert (chosen == 5).mean() <= 0.2
 
