@@ -59,6 +59,7 @@ export async function messagesOf(
  * The belief that a history gives: messages in order, each fading with every one that follows.
  *
  * @param older sums of what was said before the first of these edges, [G]; empty: nothing
+ * @param onEach told what each edge says; null: it can't be read
  */
 export async function rebuild(
   policy: Policy,
@@ -66,6 +67,7 @@ export async function rebuild(
   edges: readonly StoredEdge[],
   find: FindCandidate,
   older: Float32Array = NOTHING_OLDER,
+  onEach?: (messages: Messages | null, index: number) => void,
 ): Promise<Belief> {
   const { manifest, dims } = policy.router.artifact
   const { per_reward, block } = manifest.forget
@@ -79,6 +81,7 @@ export async function rebuild(
       startBlocks(sums, dims.G, own - newest)
       newest = own
       if (messages) addMessage(sums, messages.user, per_reward)
+      onEach?.(messages, start + i)
     }
   }
   return { sums, state: await stateOf(policy, sums) }

@@ -344,24 +344,33 @@ export class Learner {
     { others, added, old }: Pick<Said, 'others' | 'added' | 'old'>,
   ): Promise<{ belief: Belief; older: Float32Array; now: Messages | null; before: Messages | null }> {
     const gone = others.slice(0, Math.max(0, others.length + 1 - MAX_EDGES))
-    const open = await this.#open(policy, tenant, user, [added, ...(old ? [old] : []), ...gone])
-    const messages = await messagesOf(policy, tenant, open, this.#find)
-    const [now = null, before = null] = [messages[0], old ? messages[1] : null]
     const was = stored
       ? await this.#olderOf(policy, tenant, user, stored, old ? [...others, old] : others)
       : NOTHING_OLDER
-    const older = withOlder(was, messages.slice(old ? 2 : 1), policy)
     const sums = old ? null : this.#kept.sumsOf(policy, tenant, user, stored)
     if (sums) {
       const { manifest, dims } = policy.router.artifact
       const { per_reward, block } = manifest.forget
+      const open = await this.#open(policy, tenant, user, [added, ...gone])
+      const [now = null, ...ofGone] = await messagesOf(policy, tenant, open, this.#find)
       startBlocks(sums, dims.G, blockOf(added.seq, block) - blockOf(others.at(-1)?.seq ?? 1, block))
       if (now) addMessage(sums, now.user, per_reward)
       const belief = { sums, state: await stateOf(policy, sums) }
-      if (isFiniteVector(belief.state)) return { belief, older, now, before }
+      if (isFiniteVector(belief.state)) {
+        return { belief, older: withOlder(was, ofGone, policy), now, before: null }
+      }
     }
     // Sums that are not in memory, or went wrong at some time, are made anew from the history.
-    return { belief: await this.#rebuild(policy, tenant, user, [...others, added], was), older, now, before }
+    const ofGone: (Messages | null)[] = []
+    let now: Messages | null = null
+    const belief = await this.#rebuild(policy, tenant, user, [...others, added], was, (messages, i) => {
+      if (i < gone.length) ofGone.push(messages)
+      if (i === others.length) now = messages
+    })
+    const [before = null] = old
+      ? await messagesOf(policy, tenant, await this.#open(policy, tenant, user, [old]), this.#find)
+      : []
+    return { belief, older: withOlder(was, ofGone, policy), now, before }
   }
 
   /** Sums of what was said before the first edge that is kept; an earlier version has them in its sums over all. */
@@ -396,8 +405,9 @@ export class Learner {
     user: string,
     edges: readonly StoredEdge[],
     older?: Float32Array,
+    onEach?: (messages: Messages | null, index: number) => void,
   ): Promise<Belief> {
-    return rebuild(policy, tenant, await this.#open(policy, tenant, user, edges), this.#find, older)
+    return rebuild(policy, tenant, await this.#open(policy, tenant, user, edges), this.#find, older, onEach)
   }
 
   /** Adds to what the tenant's users together know of an LLM. Losing it costs a little knowledge, not the reward. */
