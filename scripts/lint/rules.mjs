@@ -44,6 +44,7 @@ const ROOT_FILES = new Set(['main', 'services', 'errors'])
 const RESERVED = [
   { what: ['ioredis'], by: ['store/redis/'] },
   { what: ['node:sqlite'], by: ['store/sqlite/'] },
+  { what: ['hyparquet', 'hyparquet-writer'], by: ['store/archive/'] },
   { what: ['store/redis/'], by: ['store/index', 'store/redis/'] },
   { what: ['store/sqlite/'], by: ['store/index', 'store/sqlite/'] },
 ]

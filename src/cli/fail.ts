@@ -18,6 +18,7 @@ const PLAIN = new Set([
   'ImportError',
   'BackupError',
   'StoreError',
+  'ArchiveError',
   'ArtifactError',
   'EmbedderError',
 ])

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { Command, Option } from 'commander'
+import { addArchive } from './commands/archive.ts'
 import { addArtifact } from './commands/artifact.ts'
 import { addBackup } from './commands/backup.ts'
 import { addCatalogue } from './commands/catalogue.ts'
@@ -37,6 +38,7 @@ export function createProgram(serve: (configPath: string) => Promise<void>): Com
   addCatalogue(program, configPath)
   addExplain(program)
   addLog(program, configPath)
+  addArchive(program, configPath)
   addBackup(program, configPath)
   addTenants(program, configPath)
   addMode(program, configPath)

@@ -10,8 +10,16 @@ import { type Config, configSchema } from './schema.ts'
  */
 export function restartNeeded(started: Config, next: Config): string[] {
   return restartPaths(configSchema)
-    .filter((path) => !isDeepStrictEqual(valueAt(started, path), valueAt(next, path)))
+    .filter((path) => !isDeepStrictEqual(valueAt(asRead(started), path), valueAt(asRead(next), path)))
     .map((path) => path.join('.'))
+}
+
+/** Without what is read again while the process runs: Redis' password, where it lies in a file. */
+function asRead(config: Config): Config {
+  const { store } = config
+  if (store.kind !== 'redis' || store.password_file === undefined) return config
+  const { password: _, ...rest } = store
+  return { ...config, store: rest }
 }
 
 /** Paths of the settings that are read once, when the process starts. */

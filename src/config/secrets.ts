@@ -61,6 +61,8 @@ export function readSecrets(configFile: string, root: Record<string, unknown>): 
     else if (text === '') read.problems.push(`${where}_file: is empty`)
     else section[field] = isList ? [...asArray(section[field]), ...linesOf(text)] : text
     read.files.push(file)
+    // Who reads it again later need not know where the configuration lies.
+    section[`${field}_file`] = file
   }
 }
 

@@ -192,6 +192,15 @@ export type Invalidation =
   /** The connection was interrupted, so that changes may have been missed: drop every cached copy. */
   | { kind: 'all' }
 
+/** A user, or a whole tenant, that was erased. */
+export interface Erasure {
+  tenant: string
+  /** `userHash`; '' for all of the tenant's. */
+  userHash: string
+  /** Unix milliseconds. */
+  at: number
+}
+
 export interface RecordFilter {
   tenant?: string
   /** As stored; only together with `tenant`. */
@@ -289,6 +298,14 @@ export interface Store {
    */
   readInteractions(filter: RecordFilter): AsyncIterable<InteractionRecord[]>
   readRewards(filter: RecordFilter): AsyncIterable<RewardRecord[]>
+  /**
+   * Takes rows out of the log that this process has read, and that are kept elsewhere by now, in slices. What was used
+   * stays counted; the answers can no longer be rated.
+   */
+  dropInteractions(rows: readonly InteractionRecord[]): Promise<void>
+  dropRewards(rows: readonly RewardRecord[]): Promise<void>
+  /** Who was erased, as long as that is remembered. */
+  listErasures(): Promise<Erasure[]>
 
   loadConversation(tenant: string, id: string): Promise<ConversationState | null>
   /**

@@ -296,7 +296,7 @@ ${each((ratings) => [`${ratings} rating${ratings === 1 ? '' : 's'}`, gb(inRedis.
 ## The first limit
 
 1. **Memory of Redis.** 1,000 requests a second write ${gb(logPerDay)} of log a day, beside ${gb(typical * MILLION)} for a million users with 20 rewards each. Lower
-   \`store.retention_days\`, and export the log (\`persona-router export\`) to where disk is cheap; training reads files as well.
+   \`store.retention_days\`, and move the log (\`persona-router archive\`) to where disk is cheap; training reads it there.
 2. **${limits[0]![0]}**: ${limits[0]![1].toFixed(0)} requests a second. Gateways hold no state: add \`workers\`, then machines.
 3. **${limits[1]![0]}**: ${limits[1]![1].toFixed(0)} requests a second, of all gateways together.
 

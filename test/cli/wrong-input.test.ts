@@ -166,6 +166,35 @@ it('has a group of commands for each of these', () => {
   )
 })
 
+describe('archive', () => {
+  it.each([
+    [['--to', 's3://bucket/logs'], 'Expected a directory'],
+    [['--to', join(dir, 'a'), '--older-than', '0'], 'at least 1'],
+    [['--to', join(dir, 'a'), '--older-than', '1.5'], 'Expected a whole number of days'],
+    [['--to', join(dir, 'a'), '--keep', 'long'], 'Expected a whole number of days'],
+    [['--to', good], 'EEXIST'],
+    [['--to', join(dir, 'a'), '--tenant', 'nobody'], "There is no tenant 'nobody'"],
+  ])('%s', async (args, message) => {
+    const said = await run(good, ['archive', ...args])
+    expectWords(said)
+    expect(said.text).toContain(message)
+  })
+
+  it('export and report of an archive that is not there, or is broken', async () => {
+    for (const command of [['export'], ['report', '--tenant', 'default']]) {
+      const none = await run(good, [...command, '--archive', join(dir, 'no-archive')])
+      expectWords(none)
+      expect(none.text).toContain('there is no archive')
+    }
+    const day = join(dir, 'broken-archive', 'tenant=default', 'day=2026-11-28')
+    mkdirSync(day, { recursive: true })
+    writeFileSync(join(day, 'interactions-1-a.parquet'), 'nothing')
+    const broken = await run(good, ['export', '--archive', join(dir, 'broken-archive')])
+    expectWords(broken)
+    expect(broken.text).toContain("interactions-1-a.parquet can't be read")
+  })
+})
+
 describe('explain', () => {
   let server: Upstream
   beforeAll(async () => {

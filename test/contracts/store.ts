@@ -176,6 +176,50 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
     })
 
     describe('the log', () => {
+      test('lets go of rows that were read, and of nothing else', async () => {
+        const t = tenant()
+        const rows = Array.from({ length: 150 }, (_, i) =>
+          anInteraction({ tenant: t, user: `u-${i % 3}`, ts: 1_000 + i, completionId: i < 2 ? 'same' : `c-${t}-${i}` }),
+        )
+        const rewards = rows.map(({ id, user, ts }) => aReward({ tenant: t, user, interaction: id, ts: ts + 1 }))
+        await store.appendInteractions(rows)
+        await store.appendRewards(rewards)
+        const old = (await all(store.readInteractions({ tenant: t }))).filter(({ ts }) => ts !== 1_001 && ts < 1_140)
+        const oldRewards = (await all(store.readRewards({ tenant: t }))).filter(({ ts }) => ts < 1_141)
+        await store.dropInteractions(old)
+        await store.dropRewards(oldRewards)
+        // Again, as after a failure.
+        await store.dropInteractions(old)
+        await store.dropRewards(oldRewards)
+        const left = [rows[1]!, ...rows.slice(140)]
+        expect(await all(store.readInteractions({ tenant: t }))).toEqual(left)
+        expect(await all(store.readInteractions({ tenant: t, user: 'u-1' }))).toEqual(
+          left.filter(({ user }) => user === 'u-1'),
+        )
+        expect((await all(store.readRewards({ tenant: t }))).map(({ ts }) => ts)).toEqual(
+          rewards.slice(140).map(({ ts }) => ts),
+        )
+        expect(await store.findInteraction(t, rows[0]!.id)).toBeNull()
+        expect(await store.findInteraction(t, rows[1]!.id)).toMatchObject({ id: rows[1]!.id })
+        expect((await store.findCompletions(t, 'same')).map(({ interaction }) => interaction)).toEqual([rows[1]!.id])
+        await store.eraseUser(t, 'u-2')
+        expect((await all(store.readInteractions({ tenant: t }))).some(({ user }) => user === 'u-2')).toBe(false)
+      })
+
+      test('tells who was erased', async () => {
+        const [t, gone] = [tenant(), tenant()]
+        const before = Date.now()
+        await store.appendInteractions([anInteraction({ tenant: gone })])
+        await store.eraseUser(t, 'u:1')
+        await store.eraseTenant(gone)
+        const noted = (await store.listErasures()).filter((erasure) => [t, gone].includes(erasure.tenant))
+        expect(noted.sort((a, b) => a.at - b.at || (a.userHash > b.userHash ? -1 : 1))).toEqual([
+          { tenant: t, userHash: userHash('u:1'), at: expect.any(Number) },
+          { tenant: gone, userHash: '', at: expect.any(Number) },
+        ])
+        for (const { at } of noted) expect(at).toBeGreaterThanOrEqual(before - 1_000)
+      })
+
       test('keeps every interaction once, field by field', async () => {
         const t = tenant()
         const rows = [

@@ -213,3 +213,32 @@ describe('IPv6', () => {
     expect((await complete(running, { model: 'm' })).status).toBe(200)
   })
 })
+
+it('a collector of telemetry is reached in the same way, with its own CA', async () => {
+  const { cert, key } = authority.issue('collector.corp.example', 'DNS:collector.corp.example')
+  const paths = new Set<string>()
+  const collector = createServer({ cert: readFileSync(cert), key: readFileSync(key) }, (incoming, outgoing) => {
+    paths.add(incoming.url ?? '')
+    incoming.resume().on('end', () => outgoing.end())
+  }).listen(0, '127.0.0.1')
+  await once(collector, 'listening')
+  cleanUp.push(() => collector.close(), () => collector.closeAllConnections()) // biome-ignore format: one step
+  const proxy = await startHttpProxy({ credentials: 'corp:word' })
+  cleanUp.push(proxy.close)
+  const provider = await startUpstream(replyPlain())
+  cleanUp.push(() => provider.close())
+  const { port } = collector.address() as AddressInfo
+  const endpoint = `https://collector.corp.example:${port}`
+  const running = await gateway(
+    {
+      providers: { p: { kind: 'openai-compatible', base_url: `${provider.origin}/v1`, key_required: false } },
+      candidates,
+      telemetry: { otlp: { endpoint, ca_file: authority.ca }, interval_ms: 200, delay_ms: 50 },
+    },
+    { HTTPS_PROXY: proxy.url.replace('http://', 'http://corp:word@') },
+  )
+  expect((await complete(running)).status).toBe(200)
+  await eventually(() => ['/v1/traces', '/v1/metrics'].every((path) => paths.has(path)), 'spans and figures', 60_000)
+  expect(proxy.asked).toContain(`CONNECT collector.corp.example:${port}`)
+  expect(running.stdout() + running.stderr()).not.toContain('corp:word')
+})

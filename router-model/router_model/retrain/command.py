@@ -28,10 +28,11 @@ REFUSED = 3
 
 def command(
     source: Annotated[
-        str,
+        list[str],
         typer.Option(
             "--from",
-            help="redis://…, redis-cluster://…, redis-sentinel://…, sqlite:<file>, or a .jsonl or .jsonl.gz file",
+            help="redis://…, redis-cluster://…, redis-sentinel://…, sqlite:<file>, a .jsonl or .jsonl.gz file, or the "
+            "directory of an archive; again for several, such as a store and its archive",
         ),
     ],
     artifact: Annotated[str, typer.Option(help="what to improve on: `current` or a directory")] = "current",

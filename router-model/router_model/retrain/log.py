@@ -2,8 +2,8 @@
 
 `redis://…` (also a Cluster, or behind Sentinels: `redis_address.py`): streams `pr:{<tenant>}:interactions` and
 `:rewards`, field `json`. `sqlite:<file>`: tables `interactions` and `rewards`. A path ending in `.jsonl` or
-`.jsonl.gz`: what `persona-router export` writes. Candidates are a table in the stores and a list in an export:
-`candidates.py` reads both.
+`.jsonl.gz`: what `persona-router export` writes. A directory: an archive (`archived.py`). Candidates are a table in the
+stores and a list elsewhere: `candidates.py` reads both.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import gzip
 import json
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol, cast
@@ -56,6 +56,10 @@ def open_log(where: str) -> LogSource:
     if where.startswith("sqlite:"):
         return SqliteLog(Path(where.removeprefix("sqlite:").removeprefix("//")))
     path = Path(where)
+    if path.is_dir():
+        from router_model.retrain.archived import ArchiveLog
+
+        return ArchiveLog(path)
     if path.name.endswith((".jsonl", ".jsonl.gz")):
         return JsonlLog(path)
     if path.suffix in (".db", ".sqlite", ".sqlite3"):
@@ -64,8 +68,33 @@ def open_log(where: str) -> LogSource:
     scheme, found, _ = where.partition("://")
     raise LogError(
         f"{f'{scheme}://…' if found else where}: expected redis://…, redis-cluster://…, redis-sentinel://…, "
-        "sqlite:<file>, or a file that ends in .jsonl, .jsonl.gz or .db"
+        "sqlite:<file>, a file that ends in .jsonl, .jsonl.gz or .db, or the directory of an archive"
     )
+
+
+def open_logs(places: Sequence[str]) -> LogSource:
+    """Several logs as one, such as a store and what was archived of it. Raises `LogError`."""
+    # Archives last: what moves meanwhile is read twice, not missed.
+    logs = [open_log(where) for where in sorted(places, key=lambda where: Path(where).is_dir())]
+    return logs[0] if len(logs) == 1 else _ManyLogs(logs)
+
+
+class _ManyLogs:
+    """One log after the other."""
+
+    def __init__(self, logs: list[LogSource]) -> None:
+        self.logs = logs
+
+    def tenants(self) -> list[str]:
+        return sorted({tenant for log in self.logs for tenant in log.tenants()})
+
+    def count(self, kind: Kind, tenants: list[str]) -> int:
+        counts = [log.count(kind, tenants) for log in self.logs]
+        return 0 if 0 in counts else sum(counts)
+
+    def read(self, kind: Kind, tenants: list[str], embedder: str | None = None) -> Iterator[list[Document]]:
+        for log in self.logs:
+            yield from log.read(kind, tenants, embedder)
 
 
 def shown_source(where: str) -> str:

@@ -27,7 +27,7 @@ from router_model.retrain.consent import GatewayConfig, choose_tenants
 from router_model.retrain.fit import fit
 from router_model.retrain.gates import pass_gates
 from router_model.retrain.judgement import best_single_order, choices_of, evenly, judge
-from router_model.retrain.log import LogError, LogSource, open_log, shown_source
+from router_model.retrain.log import LogError, LogSource, open_logs, shown_source
 from router_model.retrain.logbook import read_logbook
 from router_model.retrain.options import Options, RetrainError, Watch
 from router_model.retrain.plausible import extremes
@@ -42,7 +42,7 @@ from router_model.train.weights import WEIGHTS_FILE, load_weights
 
 
 def retrain(
-    source: str,
+    source: str | Sequence[str],
     *,
     artifact: str = "current",
     out: Path | None = None,
@@ -61,12 +61,14 @@ def retrain(
     options = options or Options()
     watch = watch or (lambda *_: None)
     clock = _Clock()
-    log_source: LogSource = open_log(source)
+    sources = [source] if isinstance(source, str) else list(source)
+    shown = ", ".join(map(shown_source, sources))
+    log_source: LogSource = open_logs(sources)
     if config and config.renamed:
         log_source = RenamedLog(log_source, config.renamed)
     present = log_source.tenants()
     if not present:
-        raise LogError(f"{shown_source(source)}: an empty log, or none at all: no row of any tenant")
+        raise LogError(f"{shown}: an empty log, or none at all: no row of any tenant")
     chosen = choose_tenants(present, tenants, shared, config)
     out = out or default_out(chosen, present, config)
     served = config.artifact if config else None
@@ -118,7 +120,7 @@ def retrain(
         version=version,
         current=current.manifest.version,
         at=datetime.now(UTC),
-        source=shown_source(source),
+        source=shown,
         tenants=chosen,
         interactions=len(log.decisions),
         rewards=len(log.edges),

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from router_model.cli import app
 from router_model.collect.made_log import MadeLog
 from router_model.retrain.candidates import Column, candidates
-from router_model.retrain.log import BATCH, LogError, LogSource, open_log, shown_source
+from router_model.retrain.log import BATCH, LogError, LogSource, open_log, open_logs, shown_source
 
 NODE = ROOT / "node_modules" / ".bin" / "node"
 
@@ -221,3 +221,29 @@ def test_a_log_that_cannot_be_read_says_why(tmp_path: Path) -> None:
     bad.write_text('{"type":"song","tenant":"a"}\n')
     with pytest.raises(LogError, match="neither interaction nor reward"):
         list(open_log(str(bad)).read("interaction", ["a"]))
+
+
+def test_an_archive_beside_its_store(rows: list[Document], tmp_path: Path) -> None:
+    database = tmp_path / "store.db"
+    imported(f"{{ kind: sqlite, path: {database}, retention_days: 40000 }}", rows, tmp_path)
+    command = [NODE, ROOT / "bin" / "persona-router.mjs", "--config", tmp_path / "gateway.yaml", "archive"]
+    command += ["--to", tmp_path / "archive", "--older-than", "1", "--tenant", "acme"]
+    done = subprocess.run(
+        list(map(str, command)), cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert open_log(str(tmp_path / "archive")).tenants() == ["acme"]
+    assert open_log(str(database)).tenants() == ["bell"]
+    both = open_logs([str(tmp_path / "archive"), f"sqlite:{database}"])
+    same(both, stored(rows))
+    assert both.count("interaction", ["acme", "bell"]) == sum(row["type"] == "interaction" for row in rows)
+
+
+def test_what_is_no_archive_is_told(tmp_path: Path) -> None:
+    with pytest.raises(LogError, match="no archive"):
+        open_log(str(tmp_path))
+    broken = tmp_path / "tenant=acme" / "day=2026-11-28"
+    broken.mkdir(parents=True)
+    (broken / "interactions-1-a.parquet").write_bytes(b"nothing")
+    with pytest.raises(LogError, match="is it an archive"):
+        list(open_log(str(tmp_path)).read("interaction", ["acme"]))

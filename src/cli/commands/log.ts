@@ -17,27 +17,29 @@ export function addLog(program: Command, configPath: () => string): void {
     .requiredOption('--tenant <name>', 'whose requests')
     .option('--since <when>', 'a date, or days ago (e.g. 7d)', parsePast, Date.now() - 7 * DAY_MS)
     .option('--until <when>', 'a date, or days ago', parsePast, Date.now())
+    .option('--archive <dir>', 'also read what was archived there')
     .option('--json', 'as JSON instead of Markdown')
-    .action(
-      async ({ tenant, since, until, json }: { tenant: string; since: number; until: number; json?: boolean }) => {
-        const { makeReport } = await import('../../learning/report.ts')
-        const { gainsOfTenant } = await import('../../learning/tenant-gains.ts')
-        const { ghostPairs } = await import('../../learning/ghost-report.ts')
-        const { reportMarkdown } = await import('../report.ts')
-        const { withFormerNames } = await import('../../learning/former-names.ts')
-        await withStore(configPath(), async (opened, config) => {
-          checkTenant(config, tenant)
-          const store = withFormerNames(opened, () => config)
+    .action(async ({ tenant, since, until, json, archive }: ReportOptions) => {
+      const { makeReport } = await import('../../learning/report.ts')
+      const { gainsOfTenant } = await import('../../learning/tenant-gains.ts')
+      const { ghostPairs } = await import('../../learning/ghost-report.ts')
+      const { reportMarkdown } = await import('../report.ts')
+      const { withFormerNames } = await import('../../learning/former-names.ts')
+      await withStore(configPath(), async (opened, config) => {
+        checkTenant(config, tenant)
+        await withLog(opened, archive, async (log) => {
+          const store = withFormerNames(log, () => config)
           const report = await makeReport(store, { tenant, since, until })
           const gains = await gainsOfTenant(store, config, tenant, report.policies)
           const ghosts = await ghostPairs(store, tenant)
           const text = json
             ? JSON.stringify({ ...report, gains, ghosts }, null, 2)
             : reportMarkdown(report, gains, ghosts)
-          process.stdout.write(`${text.trimEnd()}\n`)
+          process.stdout.write(`${text.trimEnd()}
+`)
         })
-      },
-    )
+      })
+    })
 
   program
     .command('export')
@@ -45,8 +47,9 @@ export function addLog(program: Command, configPath: () => string): void {
     .option('--tenant <name>', 'of this tenant only')
     .option('--since <when>', 'a date, or days ago (e.g. 7)', parsePast)
     .option('--until <when>', 'a date, or days ago', parsePast)
+    .option('--archive <dir>', 'also read what was archived there')
     .addOption(new Option('--format <format>', 'output format').choices(['jsonl']).default('jsonl'))
-    .action(async (options: { tenant?: string; since?: number; until?: number }) => {
+    .action(async (options: { tenant?: string; since?: number; until?: number; archive?: string }) => {
       const { exportRecords } = await import('../../store/records/export.ts')
       // The reader of the pipe (`export | head`) has closed it.
       process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -55,16 +58,14 @@ export function addLog(program: Command, configPath: () => string): void {
       })
       await withStore(configPath(), async (store, config) => {
         checkTenant(config, options.tenant)
-        await exportRecords(
-          store,
-          {
-            ...(options.tenant !== undefined && { tenant: options.tenant }),
-            ...(options.since !== undefined && { since: options.since }),
-            ...(options.until !== undefined && { until: options.until }),
-          },
-          writeOut,
-          (await vectorsOf(store, config)).open,
-        )
+        const { archive, tenant, since, until } = options
+        const filter = {
+          ...(tenant !== undefined && { tenant }),
+          ...(since !== undefined && { since }),
+          ...(until !== undefined && { until }),
+        }
+        const { open } = await vectorsOf(store, config)
+        await withLog(store, archive, (log) => exportRecords(log, filter, writeOut, open))
       })
     })
 
@@ -79,6 +80,28 @@ export function addLog(program: Command, configPath: () => string): void {
         process.stdout.write(`Imported ${interactions} interactions and ${rewards} rewards.\n`)
       })
     })
+}
+
+interface ReportOptions {
+  tenant: string
+  since: number
+  until: number
+  json?: boolean
+  archive?: string
+}
+
+/** @param path of an archive, whose rows are the store's then. @throws ArchiveError */
+async function withLog<T>(store: Store, path: string | undefined, work: (log: Store) => Promise<T>): Promise<T> {
+  if (path === undefined) return work(store)
+  const { overridden } = await import('../../candidates/overridden-store.ts')
+  const { Archive } = await import('../../store/archive/archive.ts')
+  const { withArchive } = await import('../../store/archive/move.ts')
+  const archive = Archive.open(path)
+  try {
+    return await work(overridden(store, withArchive(store, archive)))
+  } finally {
+    archive.close()
+  }
 }
 
 async function vectorsOf(store: Store, config: Config) {

@@ -1,3 +1,6 @@
+import { readFileSync } from 'node:fs'
+import { Agent } from 'node:http'
+import { Agent as HttpsAgent } from 'node:https'
 import { type Context, ROOT_CONTEXT, TraceFlags, trace as traces } from '@opentelemetry/api'
 import { OTLPLogExporter } from '@opentelemetry/exporter-logs-otlp-proto'
 import { OTLPMetricExporter } from '@opentelemetry/exporter-metrics-otlp-proto'
@@ -5,6 +8,7 @@ import { resourceFromAttributes } from '@opentelemetry/resources'
 import { BatchLogRecordProcessor, LoggerProvider } from '@opentelemetry/sdk-logs'
 import { MeterProvider, PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics'
 import { LRUCache } from 'lru-cache'
+import { proxyFor } from '../../runtime/proxy.ts'
 import type { Logger } from '../logger.ts'
 import type { Metrics } from '../metrics.ts'
 import {
@@ -27,6 +31,17 @@ const SECONDS = { unit: 's', bounds: DURATION_BOUNDS }
 
 /** Answers whose rewards still find their spans; a later reward tells the request's id alone. */
 const RECENT_ANSWERS = 10_000
+
+/** By the environment's proxy, as providers are reached. */
+function agentFor({ endpoint, ca_file }: Options['otlp']): () => Agent {
+  const proxy = proxyFor(endpoint, undefined)
+  const proxyEnv = proxy === null ? {} : { HTTP_PROXY: proxy, HTTPS_PROXY: proxy }
+  const ca = ca_file === undefined ? {} : { ca: readFileSync(ca_file) }
+  return () =>
+    endpoint.startsWith('https:')
+      ? new HttpsAgent({ keepAlive: true, proxyEnv, ...ca })
+      : new Agent({ keepAlive: true, proxyEnv })
+}
 
 interface RecentAnswer {
   traceId: string
@@ -58,6 +73,7 @@ export class OtlpTelemetry implements Telemetry {
       url: `${otlp.endpoint.replace(/\/+$/, '')}/v1/${signal}`,
       headers: otlp.headers,
       timeoutMillis: otlp.timeout_ms,
+      httpAgentOptions: agentFor(otlp),
     })
     const onFailed = tellingOfFailures(deps)
     const told = <Exporter extends { export: Exports }>(exporter: Exporter) => tellingOf(exporter, onFailed)
@@ -65,6 +81,7 @@ export class OtlpTelemetry implements Telemetry {
     this.#spans = new SpanSender({
       url: to('traces').url,
       headers: otlp.headers,
+      ca: otlp.ca_file === undefined ? undefined : readFileSync(otlp.ca_file),
       timeoutMs: otlp.timeout_ms,
       delayMs: config.delay_ms,
       batch: new SpanBatch(named, SCOPE),

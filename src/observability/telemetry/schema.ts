@@ -9,6 +9,8 @@ export const telemetrySchema = z.strictObject({
       /** Such as a collector's key. */
       headers: z.record(z.string(), z.string()).default({}),
       timeout_ms: z.number().int().positive().default(10_000),
+      /** Authorities of a collector with a certificate of its own, PEM; instead of the usual ones. */
+      ca_file: z.string().optional(),
     })
     .optional(),
   /** How long spans and events wait for company. */

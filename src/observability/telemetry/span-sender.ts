@@ -1,9 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Dispatcher } from 'undici'
+import { openDispatcher } from '../../runtime/dispatcher.ts'
+import { proxyFor } from '../../runtime/proxy.ts'
 import type { SentSpan, SpanBatch } from './span-batch.ts'
 
 export interface SpanSenderOptions {
   url: string
   headers: Readonly<Record<string, string>>
+  /** Authorities of the collector, instead of the usual ones. */
+  ca?: Buffer | undefined
   /** Milliseconds for one batch, retries included. */
   timeoutMs: number
   /** Milliseconds that a span waits for others. */
@@ -24,11 +29,21 @@ const RETRY_AFTER_MS = 1_000
 /** Sends spans by OTLP over HTTP, in batches beside the requests. */
 export class SpanSender {
   readonly #options: SpanSenderOptions
+  readonly #collector: Dispatcher
   readonly #sending = new Set<Promise<void>>()
   #timer: NodeJS.Timeout | null = null
 
   constructor(options: SpanSenderOptions) {
     this.#options = options
+    const { origin } = new URL(options.url)
+    this.#collector = openDispatcher({
+      origin,
+      connections: MOST_SENDING,
+      connectTimeoutMs: options.timeoutMs,
+      proxy: proxyFor(origin, undefined),
+      tls: options.ca === undefined ? {} : { ca: options.ca },
+      http2: false,
+    })
   }
 
   add(span: SentSpan): void {
@@ -42,6 +57,7 @@ export class SpanSender {
   async close(): Promise<void> {
     this.#flush()
     await Promise.all(this.#sending)
+    await this.#collector.close()
   }
 
   #flush(): void {
@@ -62,17 +78,19 @@ export class SpanSender {
   async #send(body: Buffer<ArrayBuffer>): Promise<void> {
     const { url, headers, timeoutMs } = this.#options
     const signal = AbortSignal.timeout(timeoutMs)
+    const { origin, pathname, search } = new URL(url)
     for (;;) {
-      const response = await fetch(url, {
+      const { statusCode: status, body: answer } = await this.#collector.request({
+        origin,
+        path: pathname + search,
         method: 'POST',
         headers: { ...headers, 'content-type': 'application/x-protobuf' },
         body,
-        redirect: 'error',
         signal,
       })
-      await response.body?.cancel()
-      if (response.ok) return
-      if (!RETRYABLE.has(response.status)) throw new Error(`the collector answers with HTTP ${response.status}`)
+      await answer.dump()
+      if (status >= 200 && status < 300) return
+      if (!RETRYABLE.has(status)) throw new Error(`the collector answers with HTTP ${status}`)
       await sleep(RETRY_AFTER_MS, undefined, { signal, ref: false })
     }
   }

@@ -225,7 +225,7 @@ const REWARD = {
   comment: field('comment', z.string().nullable(), "the user's own words"),
 }
 
-/** @internal docs and JSON schema are made of it in a test */
+/** Docs, JSON schema and columns of archives are made of it. */
 export const TABLES = { interaction: INTERACTION, reward: REWARD }
 
 export interface InteractionRecord extends RecordOf<typeof INTERACTION> {}

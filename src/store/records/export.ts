@@ -9,7 +9,7 @@ import { exportedLine, type InteractionRecord, rewardLine } from './codec.ts'
  * @throws StoreError when the store fails midway: what was written then is not all there is
  */
 export async function exportRecords(
-  store: Store,
+  store: Pick<Store, 'readInteractions' | 'readRewards'>,
   filter: RecordFilter,
   write: (chunk: string) => void | Promise<void>,
   open: (record: InteractionRecord) => Promise<InteractionRecord> = async (record) => ({ ...record, embedding: null }),

@@ -15,6 +15,7 @@ const SCRIPTS = [
   'copy-interactions',
   'create-key',
   'drop-responses',
+  'drop-rows',
   'drop-user',
   'erase-conversations',
   'erase-log',

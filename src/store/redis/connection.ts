@@ -27,6 +27,7 @@ export function createRedis(config: RedisConfig): RedisClient {
   // What went wrong is seen by the commands that fail; without a listener Node would end the process.
   client.on('error', () => undefined)
   onEachClient(client, hearAllErrors)
+  takeNewestPassword(client, config.password_file)
   onEachConnection(client, groupWrites)
   onEachConnection(client, watchSilence)
   if (client instanceof Redis) client.connect().catch(() => undefined)
@@ -51,6 +52,25 @@ function hearAllErrors(client: Redis): void {
   const { connector } = client as unknown as { connector: { connect(...args: unknown[]): Promise<Stream> } }
   const connect = connector.connect.bind(connector)
   connector.connect = async (...args) => (await connect(...args)).on('error', () => undefined)
+}
+
+const passwordFiles = new WeakMap<RedisClient, string>()
+
+/** A password may be replaced while this process runs: each connection is made with the one of its time. */
+function takeNewestPassword(client: RedisClient, file: string | undefined): void {
+  if (file === undefined) return
+  passwordFiles.set(client, file)
+  onEachClient(client, (one) => {
+    const take = () => {
+      try {
+        one.options.password = readFileSync(file, 'utf8').trim()
+      } catch {
+        // The one before, then.
+      }
+    }
+    take()
+    one.on('reconnecting', take)
+  })
 }
 
 type Stream = Redis['stream']
@@ -129,6 +149,7 @@ export function createSubscriber(client: RedisClient): RedisClient {
   const subscriber = client.duplicate({ enableOfflineQueue: true, maxRetriesPerRequest: null })
   subscriber.on('error', () => undefined)
   hearAllErrors(subscriber)
+  takeNewestPassword(subscriber, passwordFiles.get(client))
   onEachConnection(subscriber, watchSilence)
   return subscriber
 }

@@ -1,4 +1,5 @@
 import { Cluster, type Redis } from 'ioredis'
+import type { Erasure } from '../store.ts'
 import type { RedisAccess } from './access.ts'
 import * as keys from './keys.ts'
 import type { RedisTenantKeys } from './tenant-keys.ts'
@@ -46,6 +47,29 @@ async function eraseOn(redis: RedisAccess, node: Redis, tenant: string): Promise
     if (theirs.length > 0) gone += await redis.askLong(tenant, () => node.unlink(theirs))
   } while (cursor !== '0')
   return gone
+}
+
+/** Of all tenants, those included that are gone. */
+export async function listErasures(redis: RedisAccess): Promise<Erasure[]> {
+  const erasures: Erasure[] = []
+  for (const node of nodesOf(redis.client)) {
+    let cursor = '0'
+    do {
+      const [next, found] = await redis.askLong('{keys}', () =>
+        node.scan(cursor, 'MATCH', `${keys.tenantErased('*')}*`, 'COUNT', KEYS_A_SCAN),
+      )
+      cursor = next
+      const times = await Promise.all(found.map((key) => redis.askLong('{keys}', () => node.get(key))))
+      for (const [i, key] of found.entries()) {
+        const [, tenant, userHash] = /^pr:\{([^}]*)\}:erased:(.*)$/s.exec(key) ?? []
+        const at = times[i] ?? null
+        if (tenant !== undefined && userHash !== undefined && at !== null) {
+          erasures.push({ tenant, userHash, at: Number(at) })
+        }
+      }
+    } while (cursor !== '0')
+  }
+  return erasures
 }
 
 /** Each of them has keys of its own. */

@@ -17,7 +17,7 @@ import { dayOf, MAX_USERS_A_DAY, USAGE_DAYS, usedOf } from '../usage.ts'
 import type { RedisAccess } from './access.ts'
 import { jsonArgument } from './commands.ts'
 import * as keys from './keys.ts'
-import { readStream, readUserLog } from './stream.ts'
+import { entryOf, noteEntry, readStream, readUserLog } from './stream.ts'
 
 /** Rows a script: Redis does nothing else meanwhile. */
 const ROWS_PER_SCRIPT = 64
@@ -142,14 +142,33 @@ export class RedisRecords {
       const texts = await this.#redis.askLong(tenant, () =>
         this.#redis.client.mget(documents.map(({ id }) => keys.text(tenant, id))),
       )
-      yield documents.map((document, i) => readInteraction(document, texts[i] ?? null))
+      yield documents.map((document, i) => noteEntry(readInteraction(document, texts[i] ?? null), document))
     }
   }
 
   async *readRewards(filter: RecordFilter): AsyncGenerator<RewardRecord[]> {
     for await (const [, documents] of this.#readLog<RewardDocument>('r', keys.rewards, filter)) {
-      yield documents.map(readReward)
+      yield documents.map((document) => noteEntry(readReward(document), document))
     }
+  }
+
+  async dropInteractions(rows: readonly InteractionRecord[]): Promise<void> {
+    await this.#drop('i', keys.interactions, rows)
+  }
+
+  async dropRewards(rows: readonly RewardRecord[]): Promise<void> {
+    await this.#drop('r', keys.rewards, rows)
+  }
+
+  async #drop<T extends { tenant: string }>(
+    kind: 'i' | 'r',
+    streamOf: (tenant: string) => string,
+    rows: readonly T[],
+  ): Promise<void> {
+    await eachTenant([...rows], async (tenant, part) => {
+      const entries = part.map(entryOf).filter((entry) => entry !== undefined)
+      await this.#redis.runLong(tenant, 'drop-rows', [streamOf(tenant), keys.tag(tenant)], [kind, ...entries])
+    })
   }
 
   /** Drops what is too old also of tenants that write no more. */

@@ -22,7 +22,7 @@ import { announcing, RedisAccess } from './access.ts'
 import { RedisBackup } from './backup.ts'
 import { RedisBatch } from './batch.ts'
 import { ChangeChannel } from './changes.ts'
-import { eraseTenant } from './erase-tenant.ts'
+import { eraseTenant, listErasures } from './erase-tenant.ts'
 import { RedisHealth } from './health.ts'
 import { RedisIdempotency } from './idempotency.ts'
 import * as keys from './keys.ts'
@@ -122,6 +122,9 @@ export class RedisStore implements BackupStore {
   readonly findCompletions: Store['findCompletions'] = (tenant, id) => this.#records.findCompletions(tenant, id)
   readonly readInteractions: Store['readInteractions'] = (filter) => this.#records.readInteractions(filter)
   readonly readRewards: Store['readRewards'] = (filter) => this.#records.readRewards(filter)
+  readonly dropInteractions: Store['dropInteractions'] = (rows) => this.#records.dropInteractions(rows)
+  readonly dropRewards: Store['dropRewards'] = (rows) => this.#records.dropRewards(rows)
+  readonly listErasures: Store['listErasures'] = () => listErasures(this.#redis)
 
   async loadConversation(tenant: string, id: string): Promise<ConversationState | null> {
     return turnOf(await this.#redis.ask(tenant, () => this.#redis.client.get(keys.conversation(tenant, id))))

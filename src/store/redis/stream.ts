@@ -6,6 +6,17 @@ const SKEW_MS = 3_600_000
 
 type Row = StoredInteraction | RewardDocument
 
+const entries = new WeakMap<object, string>()
+
+/** Id of the stream's entry that a row was read from; of what was made of a row, once that was noted. */
+export const entryOf = (row: object): string | undefined => entries.get(row)
+
+export function noteEntry<T extends object>(made: T, of: object): T {
+  const entry = entries.get(of)
+  if (entry !== undefined) entries.set(made, entry)
+  return made
+}
+
 /**
  * Walks a stream of documents, batch by batch, and yields those in the filter's time.
  *
@@ -17,11 +28,11 @@ export async function* readStream<T extends Row>(
 ): AsyncGenerator<T[]> {
   let from = String(Math.max(0, (filter.since ?? 0) - SKEW_MS))
   for (;;) {
-    const entries = await read(from)
-    const last = entries.at(-1)
+    const page = await read(from)
+    const last = page.at(-1)
     if (!last) return
     yield* wanted<T>(
-      entries.map(([, fields]) => jsonOf(fields)),
+      page.map(([id, fields]) => [jsonOf(fields), id]),
       filter,
     )
     from = `(${last[0]}`
@@ -40,14 +51,22 @@ export async function* readUserLog<T extends Row>(
   for (let skip = 0; ; ) {
     const [entries, ...documents] = await read(skip)
     if (entries === 0) return
-    yield* wanted<T>(documents.map(String), filter)
+    yield* wanted<T>(
+      documents.map((document) => [String(document)]),
+      filter,
+    )
     skip += entries
   }
 }
 
-function* wanted<T extends Row>(json: string[], { since, until }: RecordFilter): Generator<T[]> {
-  const rows = json
-    .map((document): T => JSON.parse(document))
+function* wanted<T extends Row>(found: [json: string, entry?: string][], filter: RecordFilter): Generator<T[]> {
+  const { since, until } = filter
+  const rows = found
+    .map(([json, entry]): T => {
+      const row = JSON.parse(json)
+      if (entry !== undefined) entries.set(row, entry)
+      return row
+    })
     .filter(({ ts }) => ts >= (since ?? 0) && ts <= (until ?? Number.POSITIVE_INFINITY))
   if (rows.length > 0) yield rows
 }

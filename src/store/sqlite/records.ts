@@ -1,5 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { userHash } from '../../runtime/keys.ts'
+import { restSince } from '../../runtime/rest.ts'
 import {
   type InteractionRecord,
   interactionJsonWithoutText,
@@ -9,12 +10,20 @@ import {
   rewardJson,
 } from '../records/codec.ts'
 import { summaryOf } from '../records/summary.ts'
-import { type CompletionRef, type InteractionSummary, MAX_COMPLETIONS, type RecordFilter } from '../store.ts'
+import {
+  type CompletionRef,
+  type Erasure,
+  type InteractionSummary,
+  MAX_COMPLETIONS,
+  type RecordFilter,
+} from '../store.ts'
 import { decodeSummary, encodeSummary } from '../stored-values.ts'
 import { erasedBefore } from './erasures.ts'
 import type { Row, SqliteFile } from './file.ts'
 import type { SqliteUsage } from './usage.ts'
 
+/** Rows a transaction: the process does nothing else meanwhile. */
+const DROPPED_AT_ONCE = 100
 /** Rows read at once: the process does nothing else meanwhile. */
 const BATCH = 32
 
@@ -104,6 +113,34 @@ export class SqliteRecords {
   readRewards(filter: RecordFilter): AsyncGenerator<RewardRecord[]> {
     const { readRewards, readRewardsOf } = this.#file.sql
     return this.#read(readRewards, readRewardsOf, filter, rewardOf)
+  }
+
+  async dropInteractions(rows: readonly InteractionRecord[]): Promise<void> {
+    await this.#inSlices(rows, ({ tenant, id }) => void this.#file.sql.dropInteraction.run(tenant, id))
+  }
+
+  async dropRewards(rows: readonly RewardRecord[]): Promise<void> {
+    const { dropReward } = this.#file.sql
+    await this.#inSlices(
+      rows,
+      ({ tenant, interaction, user, kind, ts }) => void dropReward.run(tenant, interaction, user, kind, ts),
+    )
+  }
+
+  listErasures(): Promise<Erasure[]> {
+    return this.#file.read(() =>
+      this.#file.sql.listErasures
+        .all()
+        .map(({ tenant, user_hash, at }) => ({ tenant: String(tenant), userHash: String(user_hash), at: Number(at) })),
+    )
+  }
+
+  async #inSlices<T>(rows: readonly T[], work: (row: T) => void): Promise<void> {
+    for (let i = 0; i < rows.length; i += DROPPED_AT_ONCE) {
+      const from = performance.now()
+      await this.#file.write(() => [rows.slice(i, i + DROPPED_AT_ONCE).forEach(work)])
+      await restSince(from)
+    }
   }
 
   async *#read<T extends { tenant: string }>(

@@ -125,6 +125,11 @@ export function prepareStatements(db: DatabaseSync) {
     saveMode: prepare('INSERT OR REPLACE INTO modes VALUES (?, ?)'),
     dropMode: prepare('DELETE FROM modes WHERE tenant = ?'),
 
+    dropInteraction: prepare('DELETE FROM interactions WHERE tenant = ? AND id = ?'),
+    dropReward: prepare(
+      'DELETE FROM rewards WHERE tenant = ? AND interaction = ? AND user = ? AND kind = ? AND ts = ?',
+    ),
+    listErasures: prepare('SELECT tenant, user_hash, at FROM erasures'),
     noteErasure: prepare('INSERT OR REPLACE INTO erasures VALUES (?, ?, ?)'),
     raiseErasure: prepare(`
       INSERT INTO erasures VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET at = excluded.at WHERE at < excluded.at`),

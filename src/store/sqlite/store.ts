@@ -106,6 +106,9 @@ export class SqliteStore implements BackupStore {
   readonly findCompletions: Store['findCompletions'] = (tenant, id) => this.#records.findCompletions(tenant, id)
   readonly readInteractions: Store['readInteractions'] = (filter) => this.#records.readInteractions(filter)
   readonly readRewards: Store['readRewards'] = (filter) => this.#records.readRewards(filter)
+  readonly dropInteractions: Store['dropInteractions'] = (rows) => this.#records.dropInteractions(rows)
+  readonly dropRewards: Store['dropRewards'] = (rows) => this.#records.dropRewards(rows)
+  readonly listErasures: Store['listErasures'] = () => this.#records.listErasures()
 
   loadConversation(tenant: string, id: string): Promise<ConversationState | null> {
     return this.#file.read(() => {

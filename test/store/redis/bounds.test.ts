@@ -4,6 +4,7 @@ import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { configSchema } from '../../../src/config/schema.ts'
 import { edgeId } from '../../../src/store/history.ts'
+import type { InteractionRecord } from '../../../src/store/records/codec.ts'
 import { RedisStore } from '../../../src/store/redis/store.ts'
 import { MAX_EDGES } from '../../../src/store/store.ts'
 import { ageInRedis } from '../../support/old-vectors.ts'
@@ -185,6 +186,9 @@ describe('with a user of thousands of rows', () => {
     await ageInRedis(client, old, { [user]: anEdge() })
     client.disconnect()
     expect(await store.scrubVectors(async (vectors) => vectors.map(() => null))).toBe(201)
+    const archived: InteractionRecord[] = []
+    for await (const batch of store.readInteractions({ tenant: old })) archived.push(...batch)
+    await store.dropInteractions(archived)
     await store.check()
     await store.backup.noteErasures(t, [{ userHash: 'gone', at: Date.now() }])
     const day = {

@@ -1,8 +1,9 @@
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync } from 'node:fs'
+import { mkdtempSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Redis } from 'ioredis'
 import { afterAll, describe, expect, it } from 'vitest'
 import type { RedisConfig } from '../../../src/config/schema.ts'
 import { RedisStore } from '../../../src/store/redis/store.ts'
@@ -90,3 +91,40 @@ it('goes on as soon as the cause is gone', async () => {
   await store.close()
   await late.discard()
 })
+
+it('a password that is replaced is taken with the next connection', async () => {
+  const server = await startRedis('--requirepass', 'the-first')
+  const file = join(dir, 'redis-password')
+  writeFileSync(file, 'the-first\n')
+  const store = new RedisStore(own({ url: server.url, password: 'the-first', password_file: file }))
+  const other = new Redis(server.url, { password: 'the-first' })
+  const heard: string[] = []
+  const stop = store.subscribe(({ kind }) => heard.push(kind))
+  try {
+    await eventually(() => works(store), 'the first password')
+    await other.config('SET', 'requirepass', 'the-second')
+    writeFileSync(file, 'the-second\n')
+    // All connections but this one, that which listens to changes included.
+    await other.call('CLIENT', 'KILL', 'SKIPME', 'yes')
+    await eventually(() => works(store), 'the second password', 20_000)
+    await eventually(
+      async () => {
+        await store.saveMode('acme', 'observe')
+        return heard.includes('mode')
+      },
+      'changes are heard again',
+      20_000,
+    )
+  } finally {
+    stop()
+    other.disconnect()
+    await store.close()
+    await server.discard()
+  }
+})
+
+const works = (store: RedisStore) =>
+  store.saveMode('other', null).then(
+    () => true,
+    () => false,
+  )

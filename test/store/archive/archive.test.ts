@@ -1,0 +1,263 @@
+import { execFile } from 'node:child_process'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { Archive } from '../../../src/store/archive/archive.ts'
+import { COLUMNS, documentOf, rowOf } from '../../../src/store/archive/columns.ts'
+import { eraseRows } from '../../../src/store/archive/erase.ts'
+import { moveRows, withArchive } from '../../../src/store/archive/move.ts'
+import type { InteractionRecord } from '../../../src/store/records/codec.ts'
+import { exportRecords } from '../../../src/store/records/export.ts'
+import { SqliteStore } from '../../../src/store/sqlite/store.ts'
+import type { Store } from '../../../src/store/store.ts'
+import { all, anInteraction, aReward, NO_CANDIDATES } from '../records.ts'
+
+const DAY_MS = 86_400_000
+/** 2026-11-28 00:00 UTC */
+const TODAY = Date.UTC(2026, 10, 28)
+const MOVER = fileURLToPath(new URL('./move-until-killed.ts', import.meta.url))
+const MARKER = 'user-canary-5e1d'
+
+let dir: string
+let store: SqliteStore
+let archive: Archive
+const openStore = () => new SqliteStore({ kind: 'sqlite', path: join(dir, 'store.db'), retention_days: 36_500 })
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'persona-router-archive-'))
+  store = openStore()
+  archive = Archive.open(join(dir, 'archive'), { make: true })
+})
+afterEach(async () => {
+  archive.close()
+  await store.close()
+  rmSync(dir, { recursive: true, force: true })
+})
+
+/** Interactions of two tenants over some days, each with a reward a day later. */
+async function fill(count = 60, perDay = 10): Promise<{ rows: InteractionRecord[] }> {
+  const rows = Array.from({ length: count }, (_, i) =>
+    anInteraction({
+      tenant: i % 3 === 0 ? 'bell' : 'acme',
+      user: i % 10 === 7 ? MARKER : `u-${i % 7}`,
+      ts: TODAY - (count - i) * (DAY_MS / perDay),
+      baselineUsd: i % 2 === 0 ? 0.1 : null,
+      gain: null,
+    }),
+  )
+  await store.appendInteractions(rows)
+  await store.appendRewards(
+    rows.map(({ id, tenant, user, ts }) => aReward({ interaction: id, tenant, user, ts: ts + DAY_MS, askedAt: ts })),
+  )
+  return { rows }
+}
+
+async function exportOf(log: Pick<Store, 'readInteractions' | 'readRewards'>, filter = {}): Promise<string[]> {
+  const lines: string[] = []
+  await exportRecords(log, filter, (chunk) => void lines.push(...chunk.split('\n').filter(Boolean)))
+  return lines.sort()
+}
+
+const files = () => readdirSync(join(dir, 'archive'), { recursive: true, encoding: 'utf8' }).sort()
+
+describe('a file', () => {
+  test('gives every field of a record back', async () => {
+    const whole = anInteraction({
+      shadow: { policy: 'next', candidates: NO_CANDIDATES },
+      gain: { baseline: 'b', policy: 'p', group: 'new', weight: 1, least: 0.5, largest: 2 },
+      embedding: { sealed: 'AAAA' },
+      arm: 'holdout',
+      baselineUsd: 0.1,
+      key: 'key-1',
+      vouched: true,
+      ttftMs: null,
+      conversation: null,
+      user: 'Zoë}:{ü 🦉\n',
+    })
+    const rows = [whole, anInteraction({ ts: whole.ts, baselineUsd: null })]
+    await archive.add('interaction', { tenant: 'acme', day: '2026-11-28' }, rows)
+    expect(await all(archive.read('interaction', {}))).toEqual(rows)
+    const rewards = [
+      aReward({ comment: 'fine', preferredModel: 'x', askedAt: 7, value: -0.25, binary: false }),
+      aReward({ kind: 'judge' }),
+    ]
+    await archive.add('reward', { tenant: 'acme', day: '2026-11-28' }, rewards)
+    expect(await all(archive.read('reward', {}))).toEqual(rewards)
+  })
+
+  test('leaves prompts out, which go earlier than their rows', async () => {
+    const row = anInteraction({ baselineUsd: null, text: 'canary prompt', textExpiresAt: Date.now() + DAY_MS })
+    await archive.add('interaction', { tenant: 'acme', day: '2026-11-28' }, [row])
+    const { text: _, textExpiresAt: __, ...rest } = row
+    expect(await all(archive.read('interaction', {}))).toEqual([{ ...rest, text: null }])
+    expect(COLUMNS.interaction.map(({ name }) => name)).not.toContain('text')
+  })
+
+  test('of another version, with fewer fields, is read', async () => {
+    const { key: _, ...old } = documentOf('interaction', anInteraction({ key: 'k' }))
+    expect(rowOf('interaction', old)).not.toHaveProperty('key')
+  })
+
+  test('that is broken is named', async () => {
+    await archive.add('interaction', { tenant: 'acme', day: '2026-11-28' }, [anInteraction()])
+    const path = join(dir, 'archive', files().find((name) => name.endsWith('.parquet')) as string)
+    writeFileSync(path, readFileSync(path).subarray(0, 200))
+    await expect(all(archive.read('interaction', {}))).rejects.toThrow(`${path} can't be read: `)
+    writeFileSync(path, 'PAR1')
+    await expect(all(archive.read('interaction', {}))).rejects.toMatchObject({ name: 'ArchiveError' })
+  })
+})
+
+describe('moving rows', () => {
+  test('takes out of the store what is old, and loses nothing', async () => {
+    await fill()
+    const before = await exportOf(store)
+    const cut = TODAY - 2 * DAY_MS
+    const moved = await moveRows(store, archive, { before: cut, rows: 7 })
+    expect(moved).toEqual({ interactions: 40, rewards: 30 })
+    expect((await all(store.readInteractions({}))).every(({ ts }) => ts >= cut)).toBe(true)
+    expect(await exportOf(withArchive(store, archive))).toEqual(before)
+    // Partitioned as other readers know it.
+    expect(files().filter((name) => name.endsWith('.parquet'))[0]).toMatch(
+      /^tenant=acme\/day=2026-11-\d\d\/interactions-\d{15}-[\w-]{8}\.parquet$/,
+    )
+    expect(await moveRows(store, archive, { before: cut, rows: 7 })).toEqual({ interactions: 0, rewards: 0 })
+    expect(await exportOf(withArchive(store, archive))).toEqual(before)
+  })
+
+  test('of one tenant, and read by tenant, user and time', async () => {
+    const { rows } = await fill()
+    await moveRows(store, archive, { before: TODAY, tenant: 'acme' })
+    expect(archive.tenants()).toEqual(['acme'])
+    const log = withArchive(store, archive)
+    const filter = { tenant: 'acme', user: MARKER, since: TODAY - 4 * DAY_MS, until: TODAY - DAY_MS }
+    const wanted = rows.filter(
+      ({ tenant, user, ts }) => tenant === 'acme' && user === MARKER && ts >= filter.since && ts <= filter.until,
+    )
+    expect(wanted.length).toBeGreaterThan(0)
+    expect((await all(log.readInteractions(filter))).map(({ id }) => id).sort()).toEqual(
+      wanted.map(({ id }) => id).sort(),
+    )
+  })
+
+  test('what was used stays counted', async () => {
+    await fill()
+    const used = () => store.usage.read('acme', { scope: 'tenant', from: '2026-11-01', to: '2026-11-30' })
+    const before = await used()
+    expect(before.length).toBeGreaterThan(0)
+    await moveRows(store, archive, { before: TODAY })
+    expect(await used()).toEqual(before)
+  })
+
+  test('what comes late a second time is archived once', async () => {
+    const { rows } = await fill()
+    await moveRows(store, archive, { before: TODAY })
+    const before = await exportOf(withArchive(store, archive))
+    await store.appendInteractions(rows.slice(0, 9))
+    // Until the next run it is in both.
+    expect(await exportOf(withArchive(store, archive))).toEqual(before)
+    await moveRows(store, archive, { before: TODAY })
+    expect(await exportOf(withArchive(store, archive))).toEqual(before)
+  })
+
+  test.each([
+    ['writing', '2'],
+    ['written', '0'],
+    ['written', '3'],
+    ['dropping', '0'],
+    ['dropping', '2'],
+  ])('killed while %s (file %s), and run again: nothing is lost, nothing doubled', async (where, first) => {
+    await fill(400, 100)
+    const before = await exportOf(store)
+    await store.close()
+    archive.close()
+    const run = (at: string) =>
+      promisify(execFile)(process.execPath, [MOVER, ...[join(dir, 'store.db'), join(dir, 'archive'), at, first]])
+    await expect(run(where)).rejects.toMatchObject({ signal: 'SIGKILL' })
+    // The dead process has left its lock.
+    expect(existsSync(join(dir, 'archive', 'archive.lock'))).toBe(true)
+    store = openStore()
+    archive = Archive.open(join(dir, 'archive'))
+    expect(await exportOf(withArchive(store, archive))).toEqual(before)
+    archive.close()
+    await store.close()
+    await run('nowhere')
+    store = openStore()
+    archive = Archive.open(join(dir, 'archive'))
+    expect(await exportOf(withArchive(store, archive))).toEqual(before)
+    expect(await all(store.readInteractions({ until: TODAY - DAY_MS - 1 }))).toEqual([])
+    expect(files().filter((name) => name.endsWith('.part'))).toEqual([])
+    expect(await all(archive.read('interaction', {}))).toHaveLength(400)
+  })
+})
+
+describe('erasing', () => {
+  const holds = async (text: string) => {
+    const kept = [...(await all(archive.read('interaction', {}))), ...(await all(archive.read('reward', {})))]
+    return JSON.stringify(kept).includes(text)
+  }
+
+  test('who was erased in the store is erased in the archive, and nobody else', async () => {
+    const { rows } = await fill()
+    await moveRows(store, archive, { before: TODAY })
+    expect(await holds(MARKER)).toBe(true)
+    const before = await exportOf(archiveOnly())
+    await store.eraseUser('acme', MARKER)
+    const gone = await eraseRows(store, archive)
+    const theirs = rows.filter(({ tenant, user }) => tenant === 'acme' && user === MARKER)
+    expect(gone).toBeGreaterThanOrEqual(theirs.length)
+    const after = await exportOf(archiveOnly())
+    expect(after).toEqual(
+      before.filter((line) => {
+        const { tenant, user } = JSON.parse(line)
+        return !(tenant === 'acme' && user === MARKER)
+      }),
+    )
+    // The other tenant's user of that name stays.
+    await store.eraseUser('bell', MARKER)
+    await eraseRows(store, archive)
+    expect(await holds(MARKER)).toBe(false)
+    for (const name of files()) expect(name).not.toContain(MARKER)
+    expect(await eraseRows(store, archive)).toBe(0)
+  })
+
+  test('a tenant that was erased leaves no file', async () => {
+    await fill()
+    await moveRows(store, archive, { before: TODAY })
+    await store.eraseTenant('bell')
+    expect(await eraseRows(store, archive)).toBeGreaterThan(0)
+    expect([...archive.files('interaction', { tenant: 'bell' }), ...archive.files('reward', { tenant: 'bell' })]).toEqual([]) // biome-ignore format: one list
+    expect([...archive.files('interaction', { tenant: 'acme' })].length).toBeGreaterThan(0)
+  })
+
+  test('what they do after it is kept', async () => {
+    await fill()
+    await store.eraseUser('acme', MARKER)
+    const later = anInteraction({ tenant: 'acme', user: MARKER, ts: Date.now() + 1_000 })
+    await store.appendInteractions([later])
+    await moveRows(store, archive, { before: Number.MAX_SAFE_INTEGER })
+    await eraseRows(store, archive)
+    expect((await all(archive.read('interaction', { user: MARKER, tenant: 'acme' }))).map(({ id }) => id)).toEqual([
+      later.id,
+    ])
+  })
+
+  test('days that are too old are dropped', async () => {
+    await fill()
+    await moveRows(store, archive, { before: TODAY })
+    expect(archive.dropBefore('2026-11-25')).toBeGreaterThan(0)
+    expect([...archive.files('interaction')].every(({ day }) => day >= '2026-11-25')).toBe(true)
+  })
+})
+
+const archiveOnly = () => ({
+  readInteractions: (filter: object) => archive.read('interaction', filter),
+  readRewards: (filter: object) => archive.read('reward', filter),
+})
+
+test('one process at a time', () => {
+  expect(() => Archive.open(join(dir, 'archive'))).toThrow('another process is at work on this archive')
+  expect(() => Archive.open(join(dir, 'none'))).toThrow('there is no archive')
+})
