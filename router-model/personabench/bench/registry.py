@@ -17,6 +17,7 @@ from personabench.baselines.regression import BestRegression, Regression
 from personabench.bench.artifact_router import ArtifactRouter
 from personabench.bench.borrowed_heads import BorrowedHeads, BorrowedPopulation, BorrowedTastes
 from personabench.bench.contestant import Contestant
+from personabench.bench.retrained_router import RetrainedRouter
 from personabench.bench.run import Factory
 from personabench.bench.variants import VARIANTS
 
@@ -46,12 +47,13 @@ CONTESTANTS: Mapping[str, Factory] = {
 QUICK = ("random", "cheapest", "best-single", "regression-gaussian", "regression", "true-population", "true-tastes")
 
 
-# The same with the quality, length and cost that the artifact predicts; and itself with `router.risk`.
+# The same with the quality, length and cost that the artifact predicts; itself with `router.risk`, and after `retrain`.
 BORROWED: Mapping[str, Callable[[Path], Contestant]] = {
     "regression-graph-heads": BorrowedHeads,
     "true-population-graph-heads": BorrowedPopulation,
     "true-tastes-graph-heads": BorrowedTastes,
     "careful": lambda path: ArtifactRouter(path, "graph router, risk .2", risk=0.2),
+    "graph-retrained": RetrainedRouter,
 }
 
 
