@@ -85,7 +85,10 @@ try {
     'Start to ready',
     () => experiments.startUp(setting),
     (it) => {
-      return `${it.bestMs.toFixed(0)} ms at best, ${it.medianMs.toFixed(0)} ms median; ${it.rssMb.toFixed(0)} MB`
+      return (
+        `${it.coldMs.toFixed(0)} ms with nothing compiled, ${it.warmMs.toFixed(0)} ms else; ` +
+        `${it.rssMb.toFixed(0)} MB, idle ${it.idleMb.toFixed(0)} MB`
+      )
     },
   )
   await section(

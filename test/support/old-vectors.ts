@@ -1,4 +1,6 @@
 import type { Redis } from 'ioredis'
+import { storedInteraction } from '../../src/store/records/codec.ts'
+import { jsonOf } from '../../src/store/redis/stream.ts'
 import type { StoredEdge } from '../../src/store/store.ts'
 import { quantise } from '../learning/support.ts'
 import { tinyEmbed } from '../routing/support.ts'
@@ -33,9 +35,10 @@ export async function ageInRedis(
   const entries = await client.xrange(stream, '-', '+')
   await client.del(stream)
   for (const [id, fields] of entries) {
-    const at = fields.indexOf('json') + 1
-    const user = fields[fields.indexOf('user') + 1] as string
-    await client.xadd(stream, id, ...fields.with(at, oldRow(fields[at] as string, embedderOf(user))))
+    const document = storedInteraction(jsonOf(fields))
+    const { user, completion_id } = document
+    const json = oldRow(JSON.stringify(document), embedderOf(user))
+    await client.xadd(stream, id, ...['id', document.id, 'user', user, 'completion', completion_id ?? '', 'json', json])
   }
   for (const [user, edge] of Object.entries(edges)) {
     await client.hset(`pr:{${tenant}}:edges:${user}`, edge.id, oldEdge(edge, embedderOf(user)))

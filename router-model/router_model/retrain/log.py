@@ -1,9 +1,9 @@
 """Where the gateway's log lies, and its rows as JSON documents, in batches: `docs/records.md` is the format.
 
 `redis://…` (also a Cluster, or behind Sentinels: `redis_address.py`): streams `pr:{<tenant>}:interactions` and
-`:rewards`, field `json`. `sqlite:<file>`: tables `interactions` and `rewards`. A path ending in `.jsonl` or
-`.jsonl.gz`: what `persona-router export` writes. A directory: an archive (`archived.py`). Candidates are a table in the
-stores and a list elsewhere: `candidates.py` reads both.
+`:rewards`, field `json`, or `{}` with a row (`rows.py`). `sqlite:<file>`: tables `interactions` and `rewards`. A path
+ending in `.jsonl` or `.jsonl.gz`: what `persona-router export` writes. A directory: an archive (`archived.py`).
+Candidates are a table in the stores and a list elsewhere: `candidates.py` reads both.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import IO, Any, Literal, Protocol, cast
 from pydantic_core import from_json
 
 from router_model.retrain.redis_address import AddressError, is_redis, parse_redis
+from router_model.retrain.rows import document_of
 
 Document = dict[str, Any]
 Kind = Literal["interaction", "reward"]
@@ -239,7 +240,7 @@ class RedisLog:
                     break
                 after = f"({entries[-1][0].decode()}"
                 named = f"{self.where}, {kind} of {tenant}"
-                documents = [_parse(fields[b"json"], named) for _, fields in entries if b"json" in fields]
+                documents = [_stored(fields, named) for _, fields in entries if b"json" in fields or b"{}" in fields]
                 if kind == "interaction" and embedder is not None:
                     self._look_up_texts(tenant, [d for d in documents if d["embedder"] != embedder])
                 yield documents
@@ -276,6 +277,15 @@ def _stream(tenant: str, kind: Kind) -> str:
 
 def _among(tenants: list[str]) -> str:
     return f"tenant IN ({', '.join('?' * len(tenants))})"
+
+
+def _stored(fields: dict[bytes, bytes], where: str) -> Document:
+    if b"json" in fields:
+        return _parse(fields[b"json"], where)
+    try:
+        return document_of(from_json(fields[b"{}"]))
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        raise LogError(f"{where}: {error}") from error
 
 
 def _parse(data: bytes | str, where: str) -> Document:

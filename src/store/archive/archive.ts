@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import type { RecordFilter } from '../store.ts'
@@ -20,6 +20,9 @@ export interface ArchiveFile extends Partition {
 }
 
 const LOCK = 'archive.lock'
+const HEARTBEAT_MS = 5_000
+/** A lock that was not touched for so long is a dead process's: one that can't be looked for is on another host. */
+const SILENCE_MS = 60_000
 const ERASURES = 'erasures.json'
 
 /**
@@ -28,9 +31,11 @@ const ERASURES = 'erasures.json'
  */
 export class Archive {
   readonly path: string
+  readonly #heartbeat: NodeJS.Timeout
 
   private constructor(path: string) {
     this.path = path
+    this.#heartbeat = setInterval(() => touch(join(path, LOCK)), HEARTBEAT_MS).unref()
   }
 
   /** @throws ArchiveError where another process is at work on it, or it is not there and is not to be made */
@@ -42,6 +47,7 @@ export class Archive {
   }
 
   close(): void {
+    clearInterval(this.#heartbeat)
     rmSync(join(this.path, LOCK), { force: true })
   }
 
@@ -197,9 +203,18 @@ function takeLock(file: string): void {
   }
 }
 
-/** Of a process on another host nothing is known. */
+function touch(file: string): void {
+  const now = new Date()
+  try {
+    utimesSync(file, now, now)
+  } catch {
+    // Removed by hand, or the disk is gone: that shows where something is written.
+  }
+}
+
 function isDead(file: string): boolean {
   try {
+    if (Date.now() - statSync(file).mtimeMs > SILENCE_MS) return true
     const { host, pid } = JSON.parse(readFileSync(file, 'utf8')) as Holder
     if (host !== hostname() || pid === process.pid) return false
     process.kill(pid, 0)

@@ -1,7 +1,15 @@
 import { z } from 'zod'
 import type { Usage } from '../../candidates/usage.ts'
 import { type Attempt, type GainNote, REASONS, REWARD_KINDS, type ScoredCandidates } from './records.ts'
-import { type CandidateDocument, candidateDocuments, candidatesJson, readCandidates } from './scored-candidates.ts'
+import { rowForm } from './row.ts'
+import {
+  type CandidateDocument,
+  candidateDocuments,
+  candidatesJson,
+  columnsCode,
+  columnsOf,
+  readCandidates,
+} from './scored-candidates.ts'
 
 /** How a field of a record is called on disk, what may stand there, and what it means (`docs/records.md`). */
 interface Field<N extends string, T> {
@@ -335,6 +343,52 @@ export function rewardJson(record: RewardRecord): string {
 /** One line of a spool: the document as stored, and before it what it is. */
 export const interactionLine = (record: InteractionRecord) =>
   `{"type":"interaction",${interactionJson(record).slice(1)}`
+/**
+ * A record as a row: a list of its values, which Redis keeps, in a third of the bytes. Without the prompt's text.
+ * `ROW.names` only ever grows, at its end.
+ *
+ * @internal docs and the Python reader are made of it in a test
+ */
+export const ROW = {
+  names: [
+    ...['id', 'tenant', 'user', 'completion_id', 'ts', 'conversation', 'policy', 'chosen', 'reason', 'candidates'],
+    ...['reading', 'reader', 'embedder', 'embedding', 'attempts', 'usage', 'usage_estimated', 'cost_usd', 'ttft_ms'],
+    ...['total_ms', 'overhead_us', 'finish_reason', 'status', 'stream', 'tools', 'modalities', 'key', 'endpoint'],
+    ...['predicted', 'vouched', 'text_expires_at', 'arm', 'group', 'baseline_usd', 'gain', 'shadow'],
+  ],
+  optional: [
+    ...['reading', 'reader', 'key', 'endpoint', 'predicted', 'vouched', 'text_expires_at', 'arm', 'group'],
+    ...['baseline_usd', 'gain', 'shadow'],
+  ],
+  flags: ['usage_estimated', 'stream', 'tools', 'vouched'],
+  nested: {
+    candidates: ['names', 'columns', 'float32'],
+    reading: ['int8', 'scale'],
+    usage: Object.values(USAGE).map(({ name }) => name),
+    predicted: ['quality', 'completion_tokens'],
+    gain: ['baseline', 'policy', 'group', 'weight', 'least', 'largest'],
+  },
+  lists: { attempts: ['candidate', 'provider', 'status', 'error', 'ms', 'cost_usd'] },
+}
+const { rowOf, documentOf } = rowForm(ROW)
+
+export function interactionRow(record: InteractionRecord): string {
+  const { candidates, shadow, embedding } = record
+  const document: Loose = { ...plainDocument(record), candidates: { ...candidates, columns: columnsCode(candidates) } }
+  if (shadow) document.shadow = shadow
+  if (embedding && 'int8' in embedding) document.embedding = null
+  return JSON.stringify(rowOf(document))
+}
+
+/** What a store has kept: a document, or a row. @throws Error for what is neither */
+export function storedInteraction(json: string): StoredInteraction {
+  const stored: unknown = JSON.parse(json)
+  if (!Array.isArray(stored)) return stored as StoredInteraction
+  const document = documentOf(stored) as unknown as StoredInteraction
+  const candidates = document.candidates as ScoredCandidates
+  return { ...document, text: null, candidates: { ...candidates, columns: columnsOf(candidates.columns) } }
+}
+
 /** One line of either. */
 export const rewardLine = (record: RewardRecord) => `{"type":"reward",${rewardJson(record).slice(1)}`
 

@@ -20,6 +20,17 @@ interface Score {
 const BY_GRAPH = ['mean', 'std', 'predicted_cost_usd', 'propensity'] as const
 const BY_FALLBACK = ['predicted_cost_usd', 'propensity'] as const
 
+type Columns = ScoredCandidates['columns']
+
+const isSame = (a: Columns, b: Columns) => a === b || (a.length === b.length && a.every((name, i) => name === b[i]))
+
+/** In a row, the usual columns are told by their number. */
+export const columnsCode = ({ columns }: ScoredCandidates): number | Columns =>
+  [BY_GRAPH, BY_FALLBACK].find((usual) => isSame(usual, columns))?.length ?? columns
+
+export const columnsOf = (code: number | Columns): Columns =>
+  code === 4 ? BY_GRAPH : code === 2 ? BY_FALLBACK : (code as Columns)
+
 /** Written to again and again: what is new is the text alone. */
 const FLOATS = new Float32Array(1024)
 const BYTES = floatBytes(FLOATS)

@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis'
 import type { Backup, BackupStore, Page } from '../backup/contract.ts'
 import { type BackupRow, budgetOf, type Erasure, type RowType } from '../backup/rows.ts'
 import { readUser } from '../backup/user.ts'
-import { type RewardDocument, readInteraction, readReward, type StoredInteraction } from '../records/codec.ts'
+import { type RewardDocument, readInteraction, readReward, storedInteraction } from '../records/codec.ts'
 import { USAGE_DAYS, type UsageRow } from '../usage.ts'
 import type { RedisAccess } from './access.ts'
 import { nodesOf } from './erase-tenant.ts'
@@ -145,7 +145,7 @@ export class RedisBackup implements Backup {
         key === keys.usersUsage(tenant, day),
       ).map((row) => ({ type: 'usage', tenant, usage: row }))
     const logOf = async (tenant: string, documents: readonly string[]): Promise<BackupRow[]> => {
-      const stored = documents.map((json) => JSON.parse(json) as StoredInteraction)
+      const stored = documents.map(storedInteraction)
       const texts = await this.#redis.askLong(tenant, () => client.mget(stored.map(({ id }) => keys.text(tenant, id))))
       return stored.map((document, i) => ({ type: 'interaction', record: readInteraction(document, texts[i] ?? null) }))
     }

@@ -9,7 +9,7 @@ const MEMORY_MS = 2_000
 /** Share of its memory from which on a server takes nothing that can be done without. */
 const TIGHT = 0.8
 
-/** What ids begin with of processes that read users as this version keeps them. */
+/** What ids begin with of processes that read users, and rows of the log, as this version keeps them. */
 const READS_PACKED = 'packed:'
 
 /**
@@ -22,6 +22,7 @@ export class RedisHealth {
   #replicas = 1
   #isIn = false
   #hasEarlier = false
+  #hasLooked = false
   #evicts: string | null = null
   #isTight = false
   #askedAt = Number.NEGATIVE_INFINITY
@@ -48,11 +49,18 @@ export class RedisHealth {
     return this.#hasEarlier
   }
 
+  /** Every process can read rows of the log (`records/row.ts`): it was asked, and none is of an earlier version. */
+  get allReadRows(): boolean {
+    return this.#hasLooked && !this.#hasEarlier
+  }
+
   /** Before the first check: who is there. What can't be asked is asked by the next check. */
   async lookAround(): Promise<void> {
     const ids = await this.#redis
       .ask('{keys}', () => this.#redis.client.zrange(keys.REPLICAS, '0', '-1'))
-      .catch(() => [])
+      .catch(() => null)
+    if (ids === null) return
+    this.#hasLooked = true
     this.#hasEarlier = ids.some((id) => !id.startsWith(READS_PACKED))
   }
 
@@ -66,6 +74,7 @@ export class RedisHealth {
     const counts = await this.#redis.run('{keys}', 'check-in', [keys.REPLICAS], [this.#id, SILENT_MS, READS_PACKED])
     const [count, earlier] = counts as [number, number]
     this.#isIn = true
+    this.#hasLooked = true
     this.#replicas = Math.max(1, count)
     this.#hasEarlier = earlier > 0
     if (performance.now() - this.#askedAt > MEMORY_MS) {

@@ -3,12 +3,14 @@ import { userHash } from '../../runtime/keys.ts'
 import {
   type InteractionRecord,
   interactionJsonWithoutText,
+  interactionRow,
   type RewardDocument,
   type RewardRecord,
   readInteraction,
   readReward,
   rewardJson,
   type StoredInteraction,
+  storedInteraction,
 } from '../records/codec.ts'
 import { summaryOf } from '../records/summary.ts'
 import type { CompletionRef, InteractionSummary, RecordFilter } from '../store.ts'
@@ -31,10 +33,13 @@ const USAGE_MS = USAGE_DAYS * 86_400_000
 export class RedisRecords {
   readonly #redis: RedisAccess
   readonly #retentionMs: number
+  readonly #allReadRows: () => boolean
   readonly #knownTenants = new Set<string>()
 
-  constructor(redis: RedisAccess, retentionMs: number) {
+  /** @param allReadRows whether every replica can read what is kept as a row */
+  constructor(redis: RedisAccess, retentionMs: number, allReadRows: () => boolean) {
     this.#redis = redis
+    this.#allReadRows = allReadRows
     this.#retentionMs = retentionMs
     // A server that comes back may have forgotten them.
     for (const event of ['ready', '+node']) redis.client.on(event, () => this.#knownTenants.clear())
@@ -59,6 +64,7 @@ export class RedisRecords {
   }
 
   async appendInteractions(rows: InteractionRecord[]): Promise<void> {
+    const written = this.#allReadRows() ? interactionRow : interactionJsonWithoutText
     await eachTenant(rows, async (tenant, part) => {
       await this.#noteTenant(tenant)
       const heads = part.map((row) => {
@@ -72,7 +78,7 @@ export class RedisRecords {
         jsonArgument(heads),
         USAGE_MS,
         MAX_USERS_A_DAY,
-        ...part.map((row) => Buffer.from(interactionJsonWithoutText(row))),
+        ...part.map((row) => Buffer.from(written(row))),
       ]
       await this.#redis.runLong(tenant, 'append-interactions', [keys.tag(tenant)], args)
     })
@@ -116,7 +122,7 @@ export class RedisRecords {
     )) as [Buffer, Buffer] | null
     if (!found) return null
     const [state, json] = found.map(String) as [string, string]
-    return state === 'o' ? decodeSummary(json) : summaryOf(readInteraction(JSON.parse(json)))
+    return state === 'o' ? decodeSummary(json) : summaryOf(readInteraction(storedInteraction(json)))
   }
 
   async findCompletions(tenant: string, completionId: string): Promise<CompletionRef[]> {

@@ -1,4 +1,4 @@
-import type { RewardDocument, StoredInteraction } from '../records/codec.ts'
+import { type RewardDocument, type StoredInteraction, storedInteraction } from '../records/codec.ts'
 import type { RecordFilter } from '../store.ts'
 
 /** A row arrives after its time, unless clocks disagree: by no more than this. */
@@ -63,7 +63,7 @@ function* wanted<T extends Row>(found: [json: string, entry?: string][], filter:
   const { since, until } = filter
   const rows = found
     .map(([json, entry]): T => {
-      const row = JSON.parse(json)
+      const row = storedInteraction(json) as T
       if (entry !== undefined) entries.set(row, entry)
       return row
     })
@@ -71,6 +71,6 @@ function* wanted<T extends Row>(found: [json: string, entry?: string][], filter:
   if (rows.length > 0) yield rows
 }
 
-/** Names and values take turns. */
+/** A document, or a row (`commands/append-interactions.lua`). Names and values take turns. */
 export const jsonOf = (fields: string[]) =>
-  fields[fields.findIndex((name, i) => i % 2 === 0 && name === 'json') + 1] ?? 'null'
+  fields[fields.findIndex((name, i) => i % 2 === 0 && (name === 'json' || name === '{}')) + 1] ?? 'null'

@@ -351,16 +351,40 @@ export async function workers(setting: Setting): Promise<Record<string, Scaling>
   })
 }
 
-/** Milliseconds from the start of the process until it answers, best and median. */
-export async function startUp(setting: Setting): Promise<{ bestMs: number; medianMs: number; rssMb: number }> {
-  const times: number[] = []
+/** After so long without a request, a gateway has given back what it does not need. */
+const IDLE_MS = 65_000
+
+export interface StartUp {
+  /** Milliseconds from the start of the process until it answers, nothing compiled: medians. */
+  coldMs: number
+  /** With what an earlier start has compiled. */
+  warmMs: number
+  /** Resident memory right after it. */
+  rssMb: number
+  idleMb: number
+}
+
+/** Starts, in turn with and without compiled code; the last one is left alone for a minute. */
+export async function startUp(setting: Setting): Promise<StartUp> {
+  const { rounds, seconds } = setting.pace
+  const times = { cold: [] as number[], warm: [] as number[] }
   let rssMb = 0
-  for (let i = 0; i < Math.min(3, setting.pace.rounds); i++) {
-    const subject = await gateway(setting, ALL_ON)
-    times.push(subject.readyMs)
-    const pid = subject.child.pid ?? 0
-    rssMb = processCost([pid, ...childrenOf(pid)]).rss / 1024 / 1024
-    await subject.stop()
+  let idleMb = 0
+  for (let left = Math.min(5, rounds); left > 0; left--) {
+    const cold = await gateway(setting, ALL_ON, { cold: true })
+    times.cold.push(cold.readyMs)
+    await cold.stop()
+    const warm = await gateway(setting, ALL_ON, { cold: false })
+    times.warm.push(warm.readyMs)
+    const pid = warm.child.pid ?? 0
+    const residentMb = () => processCost([pid, ...childrenOf(pid)]).rss / 1024 / 1024
+    rssMb = residentMb()
+    if (left === 1) {
+      // A quick run is of little worth anyway.
+      await new Promise((done) => setTimeout(done, seconds < 0.5 ? 100 : IDLE_MS))
+      idleMb = residentMb()
+    }
+    await warm.stop()
   }
-  return { bestMs: Math.min(...times), medianMs: median(times), rssMb }
+  return { coldMs: median(times.cold), warmMs: median(times.warm), rssMb, idleMb }
 }

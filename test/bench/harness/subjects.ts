@@ -9,6 +9,7 @@ import { newestArtifact } from './newest-artifact.ts'
 import { CORES, end, portOf, spawnNode, spawnOn } from './spawned.ts'
 
 export const PEERS_DIR = fileURLToPath(new URL('../../../.cache/peers', import.meta.url))
+const PROGRAM = fileURLToPath(new URL('../../../bin/persona-router.mjs', import.meta.url))
 const KEY = 'pr-bench-key-0123456789abcdef'
 
 /** Something to measure: a running proxy in front of the bench's upstream. */
@@ -40,19 +41,28 @@ export interface GatewayOptions {
   /** The configuration's section. */
   telemetry?: object
   device?: string
+  /** As an operator starts it, on all cores: without what an earlier start has compiled, or with it. */
+  cold?: boolean
   /** Arguments of Node, such as `--cpu-prof`. */
   node?: string[]
 }
 
 /** This gateway with everything on, but for what is left out. */
 export async function startGateway(name: string, upstream: number, options: GatewayOptions = {}): Promise<Subject> {
-  const { without = [], node = [], workers = 1 } = options
+  const { without = [], node = [], workers = 1, cold } = options
   const dir = mkdtempSync(join(tmpdir(), 'persona-router-bench-'))
   const file = join(dir, 'gateway.yaml')
   const port = await freePort()
   writeFileSync(file, stringify(gatewayConfig(dir, port, upstream, options)))
   const from = performance.now()
-  const child = spawnNode('gateway.ts', [file, without.join(',')], { core: workers > 1 ? null : CORES.proxy, node })
+  const core = workers > 1 ? null : CORES.proxy
+  const child =
+    cold === undefined
+      ? spawnNode('gateway.ts', [file, without.join(',')], { core, node })
+      : spawnOn(process.execPath, [PROGRAM, 'serve', '-c', file], {
+          core: null,
+          env: cold ? { NODE_DISABLE_COMPILE_CACHE: '1' } : {},
+        })
   await listening(child, port)
   const readyMs = performance.now() - from
   await checkReady(port)

@@ -1,5 +1,14 @@
 import { execFile } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -260,4 +269,13 @@ const archiveOnly = () => ({
 test('one process at a time', () => {
   expect(() => Archive.open(join(dir, 'archive'))).toThrow('another process is at work on this archive')
   expect(() => Archive.open(join(dir, 'none'))).toThrow('there is no archive')
+  // Of a container that was killed: another host, as far as one can tell.
+  const lock = join(dir, 'other', 'archive.lock')
+  mkdirSync(join(dir, 'other'))
+  writeFileSync(lock, JSON.stringify({ host: 'elsewhere', pid: 1 }))
+  expect(() => Archive.open(join(dir, 'other'))).toThrow('another process')
+  const longAgo = new Date(Date.now() - 120_000)
+  utimesSync(lock, longAgo, longAgo)
+  Archive.open(join(dir, 'other')).close()
+  expect(existsSync(lock)).toBe(false)
 })

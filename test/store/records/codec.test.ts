@@ -1,19 +1,24 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
+import type { InteractionRecord } from '../../../src/store/records/codec.ts'
 import {
   exportedLine,
   interactionLine,
+  interactionRow,
   interactionSchema,
+  ROW,
   readInteraction,
   readReward,
   rewardLine,
   rewardSchema,
+  storedInteraction,
   TABLES,
 } from '../../../src/store/records/codec.ts'
 import { anInteraction, aReward, NO_CANDIDATES } from '../records.ts'
 
 const SCHEMA = '../../../router-model/router_model/retrain/record.schema.json'
+const ROW_PAIR = '../../../router-model/tests/retrain/row.jsonl'
 const DOCS = '../../../docs/records.md'
 const here = (path: string) => new URL(path, import.meta.url)
 
@@ -64,6 +69,89 @@ describe('one table for records', () => {
   })
 })
 
+describe('a row', () => {
+  const fromRow = (record: InteractionRecord) => readInteraction(storedInteraction(interactionRow(record)))
+
+  test('is read as what it was made of, but for the text', () => {
+    for (const record of [
+      whole(),
+      anInteraction(),
+      anInteraction({ reading: null, conversation: null, completionId: null }),
+      anInteraction({ gain: null, arm: 'holdout', vouched: false, stream: true, usageEstimated: true }),
+      anInteraction({ candidates: NO_CANDIDATES, embedding: { sealed: 'c2VhbGVk' } }),
+      anInteraction({
+        attempts: [
+          { candidate: 'a', provider: 'p', status: null, error: 'timeout', ms: 3, cost_usd: 0.5 },
+          { candidate: 'b', provider: 'p', status: 200, error: null, ms: 4 },
+        ] as never,
+      }),
+    ]) {
+      expect(fromRow(record)).toEqual({ ...record, text: null })
+      expect(Object.keys(fromRow(record)).toSorted()).toEqual(Object.keys(record).toSorted())
+    }
+  })
+
+  test('holds no vector in clear', () => {
+    const record = anInteraction({ embedding: { int8: 'AAAA', scale: 1 } })
+    expect(fromRow(record).embedding).toBeNull()
+  })
+
+  test('has a place for every field: new ones come last', () => {
+    const fields = Object.values(TABLES.interaction).filter(({ name }) => name !== 'text')
+    expect(ROW.names.toSorted()).toEqual(fields.map(({ name }) => name).toSorted())
+    // An earlier version's rows are read by it: never change what stands here.
+    expect(ROW.names.slice(0, 36)).toMatchInlineSnapshot(`
+      [
+        "id",
+        "tenant",
+        "user",
+        "completion_id",
+        "ts",
+        "conversation",
+        "policy",
+        "chosen",
+        "reason",
+        "candidates",
+        "reading",
+        "reader",
+        "embedder",
+        "embedding",
+        "attempts",
+        "usage",
+        "usage_estimated",
+        "cost_usd",
+        "ttft_ms",
+        "total_ms",
+        "overhead_us",
+        "finish_reason",
+        "status",
+        "stream",
+        "tools",
+        "modalities",
+        "key",
+        "endpoint",
+        "predicted",
+        "vouched",
+        "text_expires_at",
+        "arm",
+        "group",
+        "baseline_usd",
+        "gain",
+        "shadow",
+      ]
+    `)
+    const optional = fields.filter(({ schema }) => schema.safeParse(undefined).success).map(({ name }) => name)
+    expect(ROW.optional.toSorted()).toEqual(optional.toSorted())
+    const flags = fields.filter(({ schema }) => schema.safeParse(true).success).map(({ name }) => name)
+    expect(ROW.flags.toSorted()).toEqual(flags.toSorted())
+  })
+
+  test('takes less than half of a document', () => {
+    const record = anInteraction()
+    expect(interactionRow(record).length).toBeLessThan(0.6 * JSON.stringify(JSON.parse(interactionLine(record))).length)
+  })
+})
+
 describe('what follows from it (-u writes it)', () => {
   test('the JSON schema, which the Python reader knows the fields from', async () => {
     const schema = {
@@ -73,9 +161,17 @@ describe('what follows from it (-u writes it)', () => {
         interaction: z.toJSONSchema(interactionSchema, { io: 'input' }),
         reward: z.toJSONSchema(rewardSchema, { io: 'input' }),
       },
+      row: ROW,
     }
     for (const part of Object.values(schema.$defs)) delete part.$schema
     await expect(`${JSON.stringify(schema, null, 2)}\n`).toMatchFileSnapshot(SCHEMA)
+  })
+
+  test('a row and its document, for the Python reader’s test', async () => {
+    const record = { ...whole(), id: 'req_1', completionId: 'chatcmpl-1', ts: 1795510000000, text: null }
+    const { type: _, ...document } = JSON.parse(interactionLine(record))
+    const pair = { row: JSON.parse(interactionRow(record)), document }
+    await expect(`${JSON.stringify(pair)}\n`).toMatchFileSnapshot(ROW_PAIR)
   })
 
   test('the tables of docs/records.md', async () => {

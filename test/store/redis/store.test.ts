@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { RedisConfig } from '../../../src/config/schema.ts'
 import { userHash } from '../../../src/runtime/keys.ts'
@@ -34,6 +35,42 @@ describe('Redis', () => {
     server = await startRedis()
   })
   afterAll(() => server.discard())
+
+  test('keeps rows as soon as no earlier version uses it, and reads both', async () => {
+    const store = await openStore(config({ url: server.url }))
+    const client = new Redis(server.url)
+    try {
+      const [tenant, user] = ['rows', 'ann']
+      const fieldsOf = async () =>
+        (await client.xrange(`pr:{${tenant}}:interactions`, '-', '+')).map(([, fields]) => fields[0])
+      const answers = [1, 2, 3].map((ts) => anInteraction({ tenant, user, ts, completionId: `c-${ts}` }))
+      // An earlier version: its id says nothing of rows.
+      await client.zadd('pr:replicas', Date.now(), 'earlier')
+      await store.check()
+      await store.appendInteractions(answers.slice(0, 2))
+      expect(await fieldsOf()).toEqual(['id', 'id'])
+      await client.zrem('pr:replicas', 'earlier')
+      await store.check()
+      await store.appendInteractions([answers[2]!])
+      expect(await fieldsOf()).toEqual(['id', 'id', '{}'])
+      expect(await all(store.readInteractions({ tenant }))).toEqual(answers)
+      expect(await all(store.readInteractions({ tenant, user }))).toEqual(answers)
+      for (const answer of answers)
+        expect(await store.findInteraction(tenant, answer.id)).toMatchObject({ id: answer.id })
+      // As earlier versions find the document of an entry.
+      const [, row] = (await client.xrevrange(`pr:{${tenant}}:interactions`, '+', '-', 'COUNT', 1))[0]!
+      expect(JSON.parse(row[row.indexOf('json') + 1]!)).toEqual({})
+      await store.eraseUser(tenant, user)
+      expect(await all(store.readInteractions({ tenant }))).toEqual([])
+      for (const { id, completionId } of answers) {
+        expect(await store.findInteraction(tenant, id)).toBeNull()
+        expect(await store.findCompletions(tenant, completionId!)).toEqual([])
+      }
+    } finally {
+      client.disconnect()
+      await store.close()
+    }
+  })
 
   test("the scripts' calendar is the calendar", async () => {
     const lua = readFileSync(new URL('../../../src/store/redis/commands/batch.lua', import.meta.url), 'utf8')

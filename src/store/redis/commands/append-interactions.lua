@@ -16,10 +16,11 @@
                     day, key or "", model; tokens of the prompt and of the answer, nanoUsd
   ARGV[3]         how long a day's usage is kept, milliseconds
   ARGV[4]         users that are counted by themselves in a day; the others are counted as "*"
-  ARGV[4 + i]     document of each row, without text
+  ARGV[4 + i]     document of each row, or the row itself (a list in JSON), without text
 
   Uses keys that are not in KEYS, in the same slot, each beginning with KEYS[1]:
-    interactions              stream
+    interactions              stream: "json", a document, beside the "id", "user" and "completion" that are in it; or
+                              "{}", a row (src/store/records/row.ts)
     interaction:<id>          marker: "o<summary>" while the interaction is on its way, "e<stream id>" when it has ended
     completion:<id>           the newest answers with that id, a line each: "<hash of the user> <interaction id>
                               <its time>"
@@ -128,8 +129,16 @@ for i, row in ipairs(rows) do -- the batch
     else
       -- First of all writes: a full Redis refuses it, and with it the script; it lets a script that has begun to
       -- write go on.
-      local entry = redis.call('XADD', stream, 'MINID', '~', oldest, '*',
-        'id', id, 'user', user, 'completion', completion_id, 'json', json)
+      local add = { 'XADD', stream, 'MINID', '~', oldest, '*' }
+      -- A row's field is called "{}": earlier versions read that as a document of no time, and pass it by.
+      if string.sub(json, 1, 1) == '[' then
+        add[#add + 1], add[#add + 2] = '{}', json
+      else
+        for _, part in ipairs({ 'id', id, 'user', user, 'completion', completion_id, 'json', json }) do -- 8
+          add[#add + 1] = part
+        end
+      end
+      local entry = redis.call(unpack(add))
       redis.call('SET', marker, 'e' .. entry, 'PX', retention)
       known[marker] = 'e'
       if completion_id ~= '' then

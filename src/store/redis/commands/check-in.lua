@@ -3,7 +3,7 @@
 
   KEYS[1]   processes, by the time at which they were last heard of
   ARGV[1]   its id        ARGV[2]   how long it counts, milliseconds
-  ARGV[3]   what ids begin with of processes that read users as this version keeps them
+  ARGV[3]   what ids begin with of processes that read users and rows as this version keeps them
 
   Returns how many there are, and how many of (some of) them are of an earlier version.
   Bound: 7 calls.

@@ -28,6 +28,10 @@ for i = 2, #ARGV do -- the batch
   if entry then
     local fields = {}
     for j = 1, #entry[2], 2 do fields[entry[2][j]] = entry[2][j + 1] end -- the fields of an entry
+    if fields['{}'] then -- a row: it begins with its id, its tenant, its user, its completion's id
+      local row = cjson.decode(fields['{}'])
+      fields.id, fields.user, fields.completion = row[1], row[3], row[4] ~= cjson.null and row[4] or nil
+    end
     gone = gone + redis.call('XDEL', KEYS[1], ARGV[i])
     if fields.user then redis.call('ZREM', prefix .. 'user-log:' .. fields.user, ARGV[1] .. ':' .. ARGV[i]) end
     if fields.id then redis.call('DEL', prefix .. 'interaction:' .. fields.id, prefix .. 'text:' .. fields.id) end

@@ -19,6 +19,10 @@ local function fields_of(stream, id)
   local fields = {}
   if entry then
     for i = 1, #entry[2], 2 do fields[entry[2][i]] = entry[2][i + 1] end -- the fields of an entry
+    if fields['{}'] then -- a row: it begins with its id, its tenant, its user, its completion's id
+      local row = cjson.decode(fields['{}'])
+      fields.id, fields.completion = row[1], row[4] ~= cjson.null and row[4] or nil
+    end
   end
   return fields
 end

@@ -6,7 +6,7 @@
   ARGV[1]   "i" or "r": which of the index's entries lead to that stream
   ARGV[2]   how many index entries to skip      ARGV[3]   most index entries to read
 
-  Returns the number of index entries read, then the documents.
+  Returns the number of index entries read, then the documents and rows.
   Bound: 1 call, and 1 an entry for 64 entries.
 ]]
 local members = redis.call('ZRANGE', KEYS[1], ARGV[2], ARGV[2] + ARGV[3] - 1)
@@ -16,7 +16,7 @@ for _, member in ipairs(members) do -- ARGV[3]
     local id = string.sub(member, 3)
     local entry = redis.call('XRANGE', KEYS[2], id, id)[1]
     for field = 1, entry and #entry[2] or 0, 2 do -- the fields of an entry
-      if entry[2][field] == 'json' then reply[#reply + 1] = entry[2][field + 1] end
+      if entry[2][field] == 'json' or entry[2][field] == '{}' then reply[#reply + 1] = entry[2][field + 1] end
     end
   end
 end
