@@ -1,4 +1,7 @@
+import type { HttpBindings } from '@hono/node-server'
+import { Hono } from 'hono'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { admin } from '../../src/api/admin.ts'
 import { type AppDeps, createApp } from '../../src/server/app.ts'
 import { adminCall, call, complete, expectError, explain } from '../support/clients.ts'
 import { eventually } from '../support/eventually.ts'
@@ -15,11 +18,14 @@ const OTHER_KEY = 'pr-other-tenant-0123456789abcdef'
 /** Routes that need no key at all. */
 const OPEN_ROUTES = ['/healthz', '/readyz', '/metrics', '/console', '/rate/']
 
+const DEPS = { store: {} } as AppDeps
+/** Those of `/admin` are loaded with the first request below it. */
+const ON_DEMAND = new Hono<{ Bindings: HttpBindings }>().route('/admin', admin(DEPS))
 /** Every route that the app has, as a request could hit it. */
 const ROUTES = [
   ...new Map(
-    createApp({ store: {} } as AppDeps)
-      .routes.filter(({ method, path }) => method !== 'ALL' && !OPEN_ROUTES.some((open) => path.startsWith(open)))
+    [...createApp(DEPS).routes, ...ON_DEMAND.routes]
+      .filter(({ method, path }) => method !== 'ALL' && !OPEN_ROUTES.some((open) => path.startsWith(open)))
       .map(({ method, path }) => [`${method} ${path}`, { method, path: path.replace(/:\w+(\{[^}]*\})?/g, 'some-id') }]),
   ).values(),
 ]
