@@ -15,8 +15,6 @@ export interface Taking {
   now: number
   /** Log rows that are older have had their time. */
   oldest: number
-  /** When a tenant was erased, -1 where it was not. */
-  tenantErased: (tenant: string) => Promise<number>
 }
 
 type Work = { [T in RowType]: (row: RowOf<T>, taking: Taking) => Promise<Outcome> }
@@ -37,12 +35,12 @@ export async function applyRows(rows: readonly BackupRow[], taking: Taking): Pro
     ...(await Promise.all(single.map((row) => applyRow(row, taking)))),
     ...(await applyLog(
       rows.filter((row) => row.type === 'interaction'),
-      (records) => taking.store.appendInteractions(records),
+      (records) => taking.store.backup.appendInteractions(records),
       taking,
     )),
     ...(await applyLog(
       rows.filter((row) => row.type === 'reward'),
-      (records) => taking.store.appendRewards(records),
+      (records) => taking.store.backup.appendRewards(records),
       taking,
     )),
   ]
@@ -58,20 +56,29 @@ async function applyRow(row: Single, taking: Taking): Promise<Outcome> {
   }
 }
 
-async function isTenantErased(row: Single, { tenantErased, readAt }: Taking): Promise<boolean> {
+/** Asked each time: it may come to that while the restore goes on. */
+async function isTenantErased(row: Single, { store, readAt }: Taking): Promise<boolean> {
   const tenant = tenantOf(row)
-  return tenant !== null && (await tenantErased(tenant)) >= readAt
+  return tenant !== null && (await store.backup.erasedAt(tenant, '')) >= readAt
 }
 
-/** Each is there once, however often it is appended; of erased users none is. */
-async function applyLog<R extends { ts: number }>(
+type LogRecord = { tenant: string; user: string; ts: number; askedAt?: number }
+
+/** Each is there once, however often it is appended; of erased users none is. Outcomes are in no order. */
+async function applyLog<R extends LogRecord>(
   rows: readonly { record: R }[],
-  append: (records: R[]) => Promise<void>,
-  { oldest }: Taking,
+  append: (records: R[]) => Promise<number>,
+  { oldest, store }: Taking,
 ): Promise<Outcome[]> {
-  const young = rows.filter(({ record }) => record.ts >= oldest)
-  if (young.length > 0) await append(young.map(({ record }) => record))
-  return rows.map(({ record }) => (record.ts >= oldest ? 'restored' : 'over'))
+  const young = rows.map(({ record }) => record).filter(({ ts }) => ts >= oldest)
+  const over = Array<Outcome>(rows.length - young.length).fill('over')
+  if (young.length === 0) return over
+  const added = Array<Outcome>(await append(young)).fill('restored')
+  if (added.length === young.length) return [...added, ...over]
+  const marks = await Promise.all(young.map(({ tenant, user }) => store.backup.erasedAt(tenant, userHash(user))))
+  const erased = young.filter(({ ts, askedAt }, i) => (marks[i] ?? -1) >= (askedAt ?? ts)).map((): Outcome => 'erased')
+  const kept = Array<Outcome>(Math.max(0, young.length - added.length - erased.length)).fill('kept')
+  return [...added, ...erased, ...kept, ...over]
 }
 
 const WORK: Omit<Work, LogType> = {
@@ -84,12 +91,18 @@ const WORK: Omit<Work, LogType> = {
     return noted.length > 0 ? 'restored' : 'kept'
   },
 
-  async key({ key }, { store }) {
+  async key({ key }, { store, readAt }) {
     const known = await store.findKey(key.hash)
-    if (!known) await store.createKey(key)
-    else if (key.revokedAt !== null && known.revokedAt === null) await store.revokeKey(key.id, key.revokedAt)
-    else return 'kept'
-    return 'restored'
+    if (known) {
+      if (key.revokedAt === null || known.revokedAt !== null) return 'kept'
+      await store.revokeKey(key.id, key.revokedAt)
+      return 'restored'
+    }
+    await store.createKey(key)
+    // An erasure that began meanwhile may have passed it by.
+    if ((await store.backup.erasedAt(key.tenant, '')) < readAt) return 'restored'
+    await store.revokeKey(key.id, Date.now())
+    return 'erased'
   },
 
   async user({ tenant, user, ...row }, { store, readAt }) {

@@ -1,3 +1,4 @@
+import type { InteractionRecord, RewardRecord } from '../records/codec.ts'
 import type { Store } from '../store.ts'
 import type { UsageRow } from '../usage.ts'
 import type { BackupRow, Erasure } from './rows.ts'
@@ -11,8 +12,9 @@ export interface Page {
 /**
  * What a backup needs of a store beyond what gateways ask of it. Methods reject with `StoreError`.
  *
- * Rows come in an order in which traffic that goes on tears nothing apart: a rating before its answer, a user with
- * their edges, and at last what takes back what came before: revocations and erasures.
+ * Rows come in an order in which traffic that goes on tears nothing apart: a rating before its answer, an answer before
+ * the sums that count it, a user with their edges, and at last what takes back what came before: revocations and
+ * erasures.
  */
 export interface Backup {
   /** All rows of all tenants. @param from where another call ended (`Page.next`); '' begins */
@@ -26,6 +28,10 @@ export interface Backup {
    * Returns what was not known. What is there already stays there.
    */
   noteErasures(tenant: string, erasures: readonly Erasure[]): Promise<Erasure[]>
+  /** As `Store.appendInteractions`, but what they used isn't counted once more (`raiseUsage`). Returns how many are new. */
+  appendInteractions(rows: InteractionRecord[]): Promise<number>
+  /** As `Store.appendRewards`. Returns how many are new. */
+  appendRewards(rows: RewardRecord[]): Promise<number>
   /** Raises sums to these; what is more stays. */
   raiseUsage(tenant: string, rows: readonly UsageRow[]): Promise<void>
 }

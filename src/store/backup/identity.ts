@@ -17,8 +17,8 @@ export async function checkIdentity(
   if (!has_hashed_ids || fingerprint === null) return
   const shared = await store.sharedSecret(null)
   const known = [secret, ...previous_secrets, shared].filter((one) => typeof one === 'string').map(fingerprintOf)
-  // The one that comes along is taken where the store has none yet.
-  if (known.includes(fingerprint) || (has_secret && shared === null)) return
+  // The one that comes along is taken where neither the store nor the configuration has one yet.
+  if (known.includes(fingerprint) || (has_secret && shared === null && secret === undefined)) return
   throw new BackupError(
     secret === undefined && shared === null
       ? 'User ids in the backup are kept under a secret that is not in it: put that into identity.secret (or identity.secret_file) first.'

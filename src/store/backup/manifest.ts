@@ -41,7 +41,7 @@ const manifestSchema = z.object({
   finished_at: z.number().int().nullable(),
   /** Of the secret of user ids (`secretFingerprint`); null: not known. */
   fingerprint: z.string().nullable(),
-  /** The secret that the gateway made for itself is among the rows. */
+  /** The secret that user ids are kept under is among the rows: the gateway made it for itself. */
   has_secret: z.boolean(),
   /** User ids are among the rows that are kept under that secret. */
   has_hashed_ids: z.boolean(),

@@ -29,12 +29,11 @@ export async function restoreBackup(
 ): Promise<Outcomes> {
   for (const part of parts) await checkPart(dir, part)
   const outcomes: Outcomes = {}
-  const tenantErased = remembered((tenant) => store.backup.erasedAt(tenant, ''))
   let rows = 0
   const take = async (part: Part, wanted: (type: string) => boolean) => {
     for await (const batch of readPart(dir, part, wanted)) {
       const now = Date.now()
-      const taking: Taking = { store, readAt: part.started_at, now, oldest: now - retentionMs, tenantErased }
+      const taking: Taking = { store, readAt: part.started_at, now, oldest: now - retentionMs }
       for (const [some, type] of runs(batch)) {
         outcomes[type] ??= {}
         const byOutcome = outcomes[type]
@@ -46,10 +45,10 @@ export async function restoreBackup(
   }
   // Who was erased while the backup was made must be known before what was read of them earlier.
   for (const part of parts) if (part.rows.erasure) await take(part, (type) => type === 'erasure')
-  // An earlier backup may have brought them here.
-  if (outcomes.erasure?.restored) await eraseWhatIsErased(store)
+  // An earlier backup may have brought them here. Marks that are known already may be of a restore that was interrupted.
+  if (parts.some((part) => part.rows.erasure)) await eraseWhatIsErased(store)
   for (const part of parts) await take(part, (type) => type !== 'erasure' && type !== 'usage')
-  // Records count themselves as they come; what is raised then are days whose records are gone.
+  // Sums come as such: log rows that are brought back were counted in their time.
   for (const part of parts) if (part.rows.usage) await take(part, (type) => type === 'usage')
   return outcomes
 }
@@ -69,9 +68,4 @@ function* runs(rows: readonly BackupRow[]): Generator<[BackupRow[], RowType]> {
     run.push(row)
   }
   if (run[0]) yield [run, run[0].type]
-}
-
-function remembered<T>(ask: (of: string) => Promise<T>): (of: string) => Promise<T> {
-  const known = new Map<string, Promise<T>>()
-  return (of) => known.get(of) ?? known.set(of, ask(of)).get(of)!
 }

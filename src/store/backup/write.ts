@@ -1,3 +1,4 @@
+import { fingerprintOf } from '../../candidates/identity-secret.ts'
 import type { BackupStore } from './contract.ts'
 import { type Manifest, openManifest, writeManifest } from './manifest.ts'
 import { PartFile } from './parts.ts'
@@ -24,7 +25,10 @@ export async function writeBackup(
   { partBytes = PART_BYTES, onProgress }: WriteOptions = {},
 ): Promise<Manifest> {
   const secret = await store.sharedSecret(null)
-  const source = { store: store.kind, fingerprint: await store.backup.fingerprint(), has_secret: secret !== null }
+  const fingerprint = await store.backup.fingerprint()
+  // One that a gateway made before another was configured is no longer the one that ids are kept under.
+  const has_secret = secret !== null && (fingerprint === null || fingerprintOf(secret) === fingerprint)
+  const source = { store: store.kind, fingerprint, has_secret }
   const manifest = openManifest(dir, source)
   writeManifest(dir, manifest)
   const tenants = new Set(manifest.tenants)

@@ -7,6 +7,7 @@ import { USAGE_DAYS, type UsageRow } from '../usage.ts'
 import type { RedisAccess } from './access.ts'
 import { nodesOf } from './erase-tenant.ts'
 import * as keys from './keys.ts'
+import type { RedisRecords } from './records.ts'
 import { jsonOf } from './stream.ts'
 import { usageLine, usageOf } from './usage.ts'
 
@@ -71,8 +72,8 @@ const PAGE = 32
 const LOG_ROWS = 256
 const USAGE_MS = USAGE_DAYS * 86_400_000
 
-/** A node and its SCAN's cursor, or a tenant and the id of an entry. */
-type Place = readonly [string, string]
+/** A node, its SCAN's cursor and the servers that gave it, or a tenant and the id of an entry. */
+type Place = readonly [string, string, string?]
 interface Piece {
   rows: BackupRow[]
   /** Absent where it is no place to go on from. */
@@ -85,11 +86,13 @@ type Load = (tenant: string, rest: string, key: string) => Promise<BackupRow[]>
 export class RedisBackup implements Backup {
   readonly #redis: RedisAccess
   readonly #store: BackupStore
+  readonly #records: RedisRecords
   readonly #retentionMs: number
 
-  constructor(redis: RedisAccess, store: BackupStore, retentionMs: number) {
+  constructor(redis: RedisAccess, store: BackupStore, records: RedisRecords, retentionMs: number) {
     this.#redis = redis
     this.#store = store
+    this.#records = records
     this.#retentionMs = retentionMs
   }
 
@@ -125,6 +128,9 @@ export class RedisBackup implements Backup {
     return noted
   }
 
+  readonly appendInteractions: Backup['appendInteractions'] = (rows) => this.#records.appendInteractions(rows, false)
+  readonly appendRewards: Backup['appendRewards'] = (rows) => this.#records.appendRewards(rows)
+
   async raiseUsage(tenant: string, rows: readonly UsageRow[]): Promise<void> {
     for (const row of rows) {
       const { scope, id, day } = row
@@ -155,9 +161,9 @@ export class RedisBackup implements Backup {
         ...{ name, sums },
       }))
     return [
-      (from) => this.#scan({ usage, 'users-usage': usage }, from),
       (from) => this.#stream(keys.rewards, async (_, documents) => documents.map(rewardOf), from),
       (from) => this.#stream(keys.interactions, logOf, from),
+      (from) => this.#scan({ usage, 'users-usage': usage }, from),
       (from) => this.#scan({ evidence }, from),
       (from) => this.#scan(this.#singles(), from),
       () => this.#tenantKeys(),
@@ -195,9 +201,30 @@ export class RedisBackup implements Backup {
 
   /** Keys of some kinds, of all tenants, on all nodes. */
   async *#scan(kinds: Readonly<Record<string, Load>>, from: Place | null): AsyncGenerator<Piece> {
-    const nodes = nodesOf(this.#redis.client).toSorted((a, b) => (addressOf(a) < addressOf(b) ? -1 : 1))
-    // Of a cluster that has changed, all is read once more.
-    const known = from !== null && nodes.some((node) => addressOf(node) === from[0]) ? from : null
+    for (let place = from; ; place = null) {
+      const nodes = nodesOf(this.#redis.client).toSorted((a, b) => (addressOf(a) < addressOf(b) ? -1 : 1))
+      const servers = await this.#serversOf(nodes)
+      // A cursor says nothing to another process: where one was restarted or replaced, all is read once more.
+      yield* this.#scanNodes(kinds, nodes, servers, place?.[2] === servers ? place : null)
+      if ((await this.#serversOf(nodesOf(this.#redis.client))) === servers) return
+    }
+  }
+
+  /** Which processes they are (`run_id`), in words that are compared. */
+  async #serversOf(nodes: readonly Redis[]): Promise<string> {
+    const infos = await Promise.all(nodes.map((node) => this.#redis.askLong('{keys}', () => node.info('server'))))
+    return infos
+      .map((info) => /^run_id:(\w+)/m.exec(info)?.[1] ?? '')
+      .sort()
+      .join(' ')
+  }
+
+  async *#scanNodes(
+    kinds: Readonly<Record<string, Load>>,
+    nodes: readonly Redis[],
+    servers: string,
+    known: Place | null,
+  ): AsyncGenerator<Piece> {
     for (const node of nodes) {
       const address = addressOf(node)
       if (known !== null && address < known[0]) continue
@@ -216,7 +243,7 @@ export class RedisBackup implements Backup {
           const rows = (await Promise.all(loads.slice(i, i + PAGE).map((load) => load()))).flat()
           yield { rows }
         }
-        if (cursor !== '0') yield { rows: [], next: [address, cursor] }
+        if (cursor !== '0') yield { rows: [], next: [address, cursor, servers] }
       } while (cursor !== '0')
     }
   }

@@ -63,7 +63,9 @@ export class RedisRecords {
     )
   }
 
-  async appendInteractions(rows: InteractionRecord[]): Promise<void> {
+  /** Returns how many are new. @param isCounted what they used counts from now on */
+  async appendInteractions(rows: InteractionRecord[], isCounted = true): Promise<number> {
+    let added = 0
     const written = this.#allReadRows() ? interactionRow : interactionJsonWithoutText
     await eachTenant(rows, async (tenant, part) => {
       await this.#noteTenant(tenant)
@@ -76,18 +78,21 @@ export class RedisRecords {
       const args = [
         this.#retentionMs,
         jsonArgument(heads),
-        USAGE_MS,
+        isCounted ? USAGE_MS : '',
         MAX_USERS_A_DAY,
         ...part.map((row) => Buffer.from(written(row))),
       ]
-      await this.#redis.runLong(tenant, 'append-interactions', [keys.tag(tenant)], args)
+      added += Number(await this.#redis.runLong(tenant, 'append-interactions', [keys.tag(tenant)], args))
     })
+    return added
   }
 
-  async appendRewards(rows: RewardRecord[]): Promise<void> {
+  /** Returns how many are new. */
+  async appendRewards(rows: RewardRecord[]): Promise<number> {
+    let added = 0
     await eachTenant(rows, async (tenant, part) => {
       await this.#noteTenant(tenant)
-      await this.#redis.runLong(
+      const reply = await this.#redis.runLong(
         tenant,
         'append-rewards',
         [
@@ -110,7 +115,9 @@ export class RedisRecords {
           ]),
         ],
       )
+      added += Number(reply)
     })
+    return added
   }
 
   async findInteraction(tenant: string, id: string): Promise<InteractionSummary | null> {

@@ -79,7 +79,7 @@ export class RedisStore implements BackupStore {
     this.responses = new RedisResponses(run, runLong)
     this.usage = new RedisUsage(this.#redis)
     this.#users = new RedisUsers(this.#redis, this.responses, this.usage, this.#retentionMs)
-    this.backup = new RedisBackup(this.#redis, this, this.#retentionMs)
+    this.backup = new RedisBackup(this.#redis, this, this.#records, this.#retentionMs)
     this.#sweep = setInterval(() => void this.sweep().catch(() => undefined), SWEEP_MS).unref()
   }
 
@@ -116,8 +116,9 @@ export class RedisStore implements BackupStore {
     this.#users.dropIdleUsers(tenant, before, from)
 
   readonly openInteractions: Store['openInteractions'] = (rows) => this.#records.openInteractions(rows)
-  readonly appendInteractions: Store['appendInteractions'] = (rows) => this.#records.appendInteractions(rows)
-  readonly appendRewards: Store['appendRewards'] = (rows) => this.#records.appendRewards(rows)
+  readonly appendInteractions: Store['appendInteractions'] = async (rows) =>
+    void (await this.#records.appendInteractions(rows))
+  readonly appendRewards: Store['appendRewards'] = async (rows) => void (await this.#records.appendRewards(rows))
   readonly findInteraction: Store['findInteraction'] = (tenant, id) => this.#records.findInteraction(tenant, id)
   readonly findCompletions: Store['findCompletions'] = (tenant, id) => this.#records.findCompletions(tenant, id)
   readonly readInteractions: Store['readInteractions'] = (filter) => this.#records.readInteractions(filter)

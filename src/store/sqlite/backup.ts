@@ -8,7 +8,7 @@ import { decodeConversation } from '../stored-values.ts'
 import type { UsageRow, UsageScope } from '../usage.ts'
 import { WHOLE_TENANT } from './erasures.ts'
 import type { Row, SqliteFile } from './file.ts'
-import { interactionOf, rewardOf } from './records.ts'
+import { interactionOf, rewardOf, type SqliteRecords } from './records.ts'
 import { keyOf } from './tenant-keys.ts'
 import type { SqliteUsers } from './users.ts'
 
@@ -59,10 +59,12 @@ interface Table {
 export class SqliteBackup implements Backup {
   readonly #file: SqliteFile
   readonly #users: SqliteUsers
+  readonly #records: SqliteRecords
 
-  constructor(file: SqliteFile, users: SqliteUsers) {
+  constructor(file: SqliteFile, users: SqliteUsers, records: SqliteRecords) {
     this.#file = file
     this.#users = users
+    this.#records = records
   }
 
   async *read(from: string): AsyncGenerator<Page> {
@@ -108,6 +110,9 @@ export class SqliteBackup implements Backup {
     ])
   }
 
+  readonly appendInteractions: Backup['appendInteractions'] = (rows) => this.#records.appendInteractions(rows, false)
+  readonly appendRewards: Backup['appendRewards'] = (rows) => this.#records.appendRewards(rows)
+
   raiseUsage(tenant: string, rows: readonly UsageRow[]): Promise<void> {
     return this.#file.write(() => {
       for (const { day, scope, id, model, requests, promptTokens, completionTokens, nanoUsd } of rows) {
@@ -122,9 +127,9 @@ export class SqliteBackup implements Backup {
   #tables(): Table[] {
     const now = Date.now()
     return [
-      { name: 'usage', key: ['tenant', 'day', 'scope', 'id', 'model'], rows: (row) => [usageRow(row)] },
       { name: 'rewards', key: ['seq'], rows: (row) => [{ type: 'reward', record: rewardOf(row) }] },
       { name: 'interactions', key: ['seq'], rows: (row) => [{ type: 'interaction', record: interactionOf(row) }] },
+      { name: 'usage', key: ['tenant', 'day', 'scope', 'id', 'model'], rows: (row) => [usageRow(row)] },
       {
         name: 'evidence',
         key: ['tenant', 'policy', 'candidate'],

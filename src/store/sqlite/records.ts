@@ -49,7 +49,8 @@ export class SqliteRecords {
     })
   }
 
-  appendInteractions(rows: InteractionRecord[]): Promise<void> {
+  /** Returns how many are new. @param isCounted what they used counts from now on */
+  appendInteractions(rows: InteractionRecord[], isCounted = true): Promise<number> {
     return this.#file.write(() => {
       const erased = erasedBefore(this.#file)
       const added: InteractionRecord[] = []
@@ -71,19 +72,22 @@ export class SqliteRecords {
         )
         if (changes === 1) added.push(row)
       }
-      this.#usage.add(added)
-      return [undefined]
+      if (isCounted) this.#usage.add(added)
+      return [added.length]
     })
   }
 
-  appendRewards(rows: RewardRecord[]): Promise<void> {
+  /** Returns how many are new. */
+  appendRewards(rows: RewardRecord[]): Promise<number> {
     return this.#file.write(() => {
       const erased = erasedBefore(this.#file)
+      let added = 0
       for (const row of rows) {
         if (erased({ ...row, ts: row.askedAt ?? row.ts })) continue
-        this.#file.sql.appendReward.run(row.tenant, row.interaction, row.user, row.kind, row.ts, rewardJson(row))
+        const { tenant, interaction, user, kind, ts } = row
+        added += Number(this.#file.sql.appendReward.run(tenant, interaction, user, kind, ts, rewardJson(row)).changes)
       }
-      return [undefined]
+      return [added]
     })
   }
 

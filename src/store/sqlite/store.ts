@@ -63,7 +63,7 @@ export class SqliteStore implements BackupStore {
     const { db, sql } = this.#file
     this.usage = new SqliteUsage(db, (work) => this.#file.read(work))
     this.#records = new SqliteRecords(this.#file, this.usage)
-    this.backup = new SqliteBackup(this.#file, this.#users)
+    this.backup = new SqliteBackup(this.#file, this.#users, this.#records)
     const transact: Transact = (work, when) => this.#file.write(() => [work()], when)
     this.limits = new SqliteLimits(db, transact, (work) => this.#file.read(work), replicas)
     this.#file.share(this.limits)
@@ -100,8 +100,9 @@ export class SqliteStore implements BackupStore {
   readonly dropIdleUsers: Store['dropIdleUsers'] = (tenant, before) => this.#users.dropIdleUsers(tenant, before)
 
   readonly openInteractions: Store['openInteractions'] = (rows) => this.#records.openInteractions(rows)
-  readonly appendInteractions: Store['appendInteractions'] = (rows) => this.#records.appendInteractions(rows)
-  readonly appendRewards: Store['appendRewards'] = (rows) => this.#records.appendRewards(rows)
+  readonly appendInteractions: Store['appendInteractions'] = async (rows) =>
+    void (await this.#records.appendInteractions(rows))
+  readonly appendRewards: Store['appendRewards'] = async (rows) => void (await this.#records.appendRewards(rows))
   readonly findInteraction: Store['findInteraction'] = (tenant, id) => this.#records.findInteraction(tenant, id)
   readonly findCompletions: Store['findCompletions'] = (tenant, id) => this.#records.findCompletions(tenant, id)
   readonly readInteractions: Store['readInteractions'] = (filter) => this.#records.readInteractions(filter)

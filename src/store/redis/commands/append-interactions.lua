@@ -14,7 +14,7 @@
                     prompt text, or ""
                     when the text is deleted, milliseconds, or ""
                     day, key or "", model; tokens of the prompt and of the answer, nanoUsd
-  ARGV[3]         how long a day's usage is kept, milliseconds
+  ARGV[3]         how long a day's usage is kept, milliseconds; "": what was used is not counted
   ARGV[4]         users that are counted by themselves in a day; the others are counted as "*"
   ARGV[4 + i]     document of each row, or the row itself (a list in JSON), without text
 
@@ -159,9 +159,11 @@ for i, row in ipairs(rows) do -- the batch
         if old > 0 then redis.call('ZREMRANGEBYRANK', index, 0, math.min(old, MOST_DROPPED) - 1) end
         redis.call('PEXPIRE', index, string.format('%d', retention * 1.01))
       end
-      use(prefix .. 'usage:' .. day, 'tenant', model, asked_for, answered, nano)
-      if key ~= '' then use(prefix .. 'usage:' .. day, 'key:' .. key, model, asked_for, answered, nano) end
-      use(prefix .. 'users-usage:' .. day, user, model, asked_for, answered, nano)
+      if ARGV[3] ~= '' then
+        use(prefix .. 'usage:' .. day, 'tenant', model, asked_for, answered, nano)
+        if key ~= '' then use(prefix .. 'usage:' .. day, 'key:' .. key, model, asked_for, answered, nano) end
+        use(prefix .. 'users-usage:' .. day, user, model, asked_for, answered, nano)
+      end
       added = added + 1
     end
   end
