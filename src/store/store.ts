@@ -259,8 +259,11 @@ export interface Store {
    * served meanwhile; where it fails on the way, erase again. Returns how many rows went. The store notes when:
    * whatever comes later of requests that began before it (from a spool, another replica, an answer on its way,
    * feedback on it) is left out. That is remembered as long as rows are kept.
+   *
+   * @param at of an erasure that was elsewhere: when it was, Unix milliseconds. What is newer stays: of a belief the
+   *   edges, without what has no time of its own. Left out: now, and all goes
    */
-  eraseUser(tenant: string, user: string): Promise<number>
+  eraseUser(tenant: string, user: string, at?: number): Promise<number>
 
   /** Erases all that is kept of a tenant, keys included; as `eraseUser` for what comes later. Returns how much went. */
   eraseTenant(tenant: string): Promise<number>

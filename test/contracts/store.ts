@@ -528,6 +528,64 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
       })
     })
 
+    test('an erasure that was elsewhere takes what is older, in slices, and leaves what is newer', async () => {
+      const t = tenant()
+      const mark = Date.now() - 20_000
+      const [older, newer] = [mark - 5_000, mark + 5_000]
+      const write = async (user: string, ts: number, rows: number) => {
+        const records = Array.from({ length: rows }, () => anInteraction({ tenant: t, user, ts }))
+        await store.appendInteractions(records)
+        await store.openInteractions([{ ...summary(anInteraction({ id: `o-${user}-${ts}`, tenant: t, user, ts })) }])
+        await store.appendRewards(
+          // Rated after the erasure, or before: what counts is when it was asked.
+          records.map(({ id }) => aReward({ tenant: t, user, interaction: id, ts: newer + 1, askedAt: ts })),
+        )
+        const options = { ttlMs: 60_000, maxBytes: 1e6 }
+        for (let i = 0; i < rows; i++) {
+          await store.saveConversation(t, `c-${user}-${ts}-${i}`, { ...conversationOf(user), ts }, 60)
+          const response = { id: `r-${ts}-${i}`, ts, chain: [], items: [], body: Buffer.from('sealed') }
+          await store.responses.save(t, user, response, options)
+        }
+        return records
+      }
+      const edges = (...times: number[]) =>
+        times.map((ts, i) => anEdge({ id: edgeId(`i-${ts}`, 'rating'), seq: i + 1, ts }))
+      const salts = Object.fromEntries(['ann', 'bob', 'cy'].map((user) => [user, Buffer.from(`salt of ${user}`)]))
+      for (const [user, salt] of Object.entries(salts)) await store.salt(t, user, salt)
+      await store.commitUser(t, 'ann', aUser({ since: older, rewards: 2 }), edges(older, newer))
+      await store.commitUser(t, 'bob', aUser({ since: older, updatedAt: newer }), edges(older))
+      await store.commitUser(t, 'cy', aUser({ since: newer, updatedAt: newer }), edges(newer))
+      const known = await store.loadUser(t, 'cy')
+      await write('ann', older, 70)
+      const kept = await write('ann', newer, 70)
+      await write('ann', older + 1, 70)
+      await write('bob', older, 3)
+
+      for (const user of Object.keys(salts)) for (const _ of [1, 2]) await store.eraseUser(t, user, mark)
+      expect(await store.loadUser(t, 'ann')).toMatchObject({ rewards: 1, since: newer, policy: '', preferences: {} })
+      expect((await store.loadEdges(t, 'ann')).map(({ ts }) => ts)).toEqual([newer])
+      expect(await all(store.readInteractions({ tenant: t, user: 'ann' }))).toEqual(kept)
+      const rated = await all(store.readRewards({ tenant: t, user: 'ann' }))
+      expect(rated.map(({ interaction }) => interaction)).toEqual(kept.map(({ id }) => id))
+      expect(await store.findInteraction(t, `o-ann-${older}`)).toBeNull()
+      expect(await store.findInteraction(t, `o-ann-${newer}`)).not.toBeNull()
+      const responses = (await all(store.responses.list(t, 'ann'))).flat()
+      expect(responses.sort()).toEqual(kept.map((_, i) => `r-${newer}-${i}`).sort())
+      for (let i = 0; i < 70; i++) {
+        expect(await store.loadConversation(t, `c-ann-${older}-${i}`)).toBeNull()
+        expect(await store.loadConversation(t, `c-ann-${newer}-${i}`)).not.toBeNull()
+      }
+      expect(await store.loadUser(t, 'bob')).toBeNull()
+      expect(await all(store.readInteractions({ tenant: t, user: 'bob' }))).toEqual([])
+      expect(await store.loadUser(t, 'cy')).toEqual(known)
+      // Of what is left the seals open; what comes is held against the time of the erasure.
+      for (const [user, salt] of Object.entries(salts)) {
+        const other = Buffer.from('another')
+        expect(await store.salt(t, user, other, newer)).toEqual(user === 'bob' ? other : salt)
+        await expect(store.salt(t, user, other, older)).rejects.toThrow(ErasedError)
+      }
+    })
+
     test('a user is found again under another id, with all that was known of them', async () => {
       const t = tenant()
       const row = anInteraction({ tenant: t, user: 'old' })

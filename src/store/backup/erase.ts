@@ -3,8 +3,8 @@ import type { BackupStore } from './contract.ts'
 import type { BackupRow } from './rows.ts'
 
 /**
- * Erases users who were erased elsewhere, and of whom the store has something that is older than that; the tenant keys
- * of erased tenants go, too.
+ * Erases users who were erased elsewhere, and of whom the store has something that is older than that: what they said
+ * since then stays. The tenant keys of erased tenants go, too.
  *
  * @throws StoreError
  */
@@ -21,9 +21,10 @@ export async function eraseWhatIsErased(store: BackupStore): Promise<void> {
       }
       const of = subjectOf(row)
       if (!of || done.has(userKey(of.tenant, of.user))) continue
-      if ((await store.backup.erasedAt(of.tenant, userHash(of.user))) < of.ts) continue
+      const at = await store.backup.erasedAt(of.tenant, userHash(of.user))
+      if (at < of.ts) continue
       done.add(userKey(of.tenant, of.user))
-      await store.eraseUser(of.tenant, of.user)
+      await store.eraseUser(of.tenant, of.user, at)
     }
   }
 }

@@ -59,6 +59,47 @@ export function mergedUser(known: WholeUser, restored: WholeUser): WholeUser | n
   return { stored, edges: inOrder(edges, Math.max(...edges.map(({ seq }) => seq), edges.length)) }
 }
 
+/**
+ * What is left of a user who was erased at a time: edges that are newer. What they stated has no time: it stays where
+ * all else is newer. Null where nothing is left.
+ */
+export function newerThan(at: number, known: WholeUser): WholeUser | null {
+  const { stored } = known
+  const edges = known.edges.filter(({ ts }) => ts > at)
+  if ((stored.since || stored.updatedAt) > at && edges.length === known.edges.length) return known
+  if (edges.length === 0) return null
+  const { sums: _, ...rest } = stored
+  const since = edges.reduce((least, { ts }) => Math.min(least, ts), stored.updatedAt)
+  return {
+    stored: {
+      ...{ ...rest, ...REBUILD, preferences: {}, since },
+      rewards: edges.filter(({ weight }) => weight >= 0.5).length,
+      heardAt: stored.heardAt > at ? stored.heardAt : 0,
+    },
+    edges,
+  }
+}
+
+interface ErasableUsers extends Users, Pick<Store, 'commitUser'> {
+  /** Drops what was learned and stated of a user, unless they have another revision by now: then false. */
+  dropUser(tenant: string, user: string, revision: number): Promise<boolean>
+}
+
+/** Takes what is not newer out of belief and edges. Returns how many rows went. @throws ErasedError as `commitUser` */
+export async function eraseUntil(at: number, users: ErasableUsers, tenant: string, user: string): Promise<number> {
+  for (;;) {
+    const stored = await users.loadUser(tenant, user)
+    if (!stored) return 0
+    const known = { stored, edges: await users.loadEdges(tenant, user) }
+    const left = newerThan(at, known)
+    if (left === known) return 0
+    const isDone = left
+      ? await users.commitUser(tenant, user, { ...left.stored, revision: stored.revision + 1 }, left.edges)
+      : await users.dropUser(tenant, user, stored.revision)
+    if (isDone) return left ? known.edges.length - left.edges.length : 1 + known.edges.length
+  }
+}
+
 /** Of two of one id the later one; the newest. */
 function union(known: readonly StoredEdge[], restored: readonly StoredEdge[]): StoredEdge[] {
   const byId = new Map(restored.map((edge) => [edge.id, edge]))

@@ -87,23 +87,29 @@ export class RedisResponses implements Responses {
     }
   }
 
-  /** Returns how many went. */
-  async erase(tenant: string, user: string): Promise<number> {
+  /** Returns how many went. @param at what is newer stays; left out: nothing does */
+  async erase(tenant: string, user: string, at?: number): Promise<number> {
     for (let rows = 0; ; ) {
-      const [handled, went] = await this.#drop(tenant, user, PER_SCRIPT, [])
+      const [handled, went] = await this.#drop(tenant, user, PER_SCRIPT, [], at)
       rows += went
       if (handled < PER_SCRIPT) return rows
     }
   }
 
-  async #drop(tenant: string, user: string, most: number, ids: string[]): Promise<[handled: number, went: number]> {
+  async #drop(
+    tenant: string,
+    user: string,
+    most: number,
+    ids: string[],
+    at?: number,
+  ): Promise<[handled: number, went: number]> {
     const on = [
       keys.responses(tenant),
       keys.responseBytes(tenant),
       keys.userResponses(tenant, user),
       keys.responseItems(tenant, user),
     ]
-    const args = [user, keys.response(tenant, ''), most, ...ids]
+    const args = [user, keys.response(tenant, ''), most, at ?? '', ...ids]
     return (await this.#runLong(tenant, 'drop-responses', on, args)) as [number, number]
   }
 }

@@ -105,7 +105,7 @@ export class RedisStore implements BackupStore {
   readonly loadEdges: Store['loadEdges'] = (tenant, user) => this.#users.loadEdges(tenant, user)
   readonly commitUser: Store['commitUser'] = (tenant, user, next, edge, askedAt) =>
     this.#users.commitUser(tenant, user, next, edge, askedAt)
-  readonly eraseUser: Store['eraseUser'] = (tenant, user) => this.#users.eraseUser(tenant, user)
+  readonly eraseUser: Store['eraseUser'] = (tenant, user, at) => this.#users.eraseUser(tenant, user, at)
   readonly eraseTenant: Store['eraseTenant'] = (tenant) =>
     eraseTenant(this.#redis, this.#keys, tenant, this.#retentionMs)
   readonly scrubVectors: Store['scrubVectors'] = (read) => scrubVectors(this.#redis, read)

@@ -1,8 +1,9 @@
+import { eraseUntil } from '../backup/user.ts'
 import { floatBytes, floatsOf } from '../bytes.ts'
 import { numbersOfPlain } from '../plain-state.ts'
 import { ErasedError, MAX_EDGES, type StoredEdge, type StoredUser, type UserState } from '../store.ts'
 import { decodeEdge, earlierId, encodeEdge } from '../stored-values.ts'
-import { daysBack } from '../usage.ts'
+import { dayOf, daysBack } from '../usage.ts'
 import { beliefOf, edgesIn, encodeMemory, mergeEdges } from '../user-rows.ts'
 import { announcing, type RedisAccess } from './access.ts'
 import type { Argument } from './commands.ts'
@@ -87,46 +88,64 @@ export class RedisUsers {
     return done === 1
   }
 
-  async eraseUser(tenant: string, user: string): Promise<number> {
-    let rows = Number(
-      await this.#redis.runLong(
-        tenant,
-        'erase-user',
-        [
-          keys.user(tenant, user),
-          keys.edges(tenant, user),
-          keys.edgeOrder(tenant, user),
-          keys.erased(tenant, user),
-          keys.salt(tenant, user),
-        ],
-        [Date.now(), this.#retentionMs, ...announcing({ kind: 'user', tenant, user })],
-      ),
-    )
-    await this.#usage.erase(tenant, user, daysBack(this.#retentionMs))
-    rows += await this.#responses.erase(tenant, user)
+  async eraseUser(tenant: string, user: string, at?: number): Promise<number> {
+    let rows = await (at === undefined ? this.#eraseKnown(tenant, user) : this.#eraseKnownUntil(at, tenant, user))
+    // Of the day itself nobody can tell what of a sum was used before.
+    const days = daysBack(this.#retentionMs).filter((day) => at === undefined || day <= dayOf(at))
+    await this.#usage.erase(tenant, user, days)
+    rows += await this.#responses.erase(tenant, user, at)
     rows += await this.#eraseInSlices(
       tenant,
       'erase-conversations',
       [keys.userConversations(tenant, user)],
       CONVERSATIONS_PER_SCRIPT,
       [user, keys.conversation(tenant, '')],
+      at,
     )
-    return (
-      rows +
-      (await this.#eraseInSlices(
-        tenant,
-        'erase-log',
-        [keys.userLog(tenant, user), keys.interactions(tenant), keys.rewards(tenant)],
-        ROWS_PER_SCRIPT,
-        [
-          keys.marker(tenant, ''),
-          keys.completion(tenant, ''),
-          keys.text(tenant, ''),
-          keys.knownRewards(tenant, ''),
-          keys.idempotencyKey(tenant, ''),
-        ],
-      ))
+    rows += await this.#eraseInSlices(
+      tenant,
+      'erase-log',
+      [keys.userLog(tenant, user), keys.interactions(tenant), keys.rewards(tenant)],
+      ROWS_PER_SCRIPT,
+      [
+        keys.marker(tenant, ''),
+        keys.completion(tenant, ''),
+        keys.text(tenant, ''),
+        keys.knownRewards(tenant, ''),
+        keys.idempotencyKey(tenant, ''),
+      ],
+      at,
     )
+    return at === undefined ? rows : rows + (await this.#dropUnusedSalt(tenant, user))
+  }
+
+  /** What is of bounded size. */
+  async #eraseKnown(tenant: string, user: string): Promise<number> {
+    const on = [
+      ...[keys.user(tenant, user), keys.edges(tenant, user), keys.edgeOrder(tenant, user)],
+      ...[keys.erased(tenant, user), keys.salt(tenant, user)],
+    ]
+    const args = [Date.now(), this.#retentionMs, ...announcing({ kind: 'user', tenant, user })]
+    return Number(await this.#redis.runLong(tenant, 'erase-user', on, args))
+  }
+
+  async #eraseKnownUntil(at: number, tenant: string, user: string): Promise<number> {
+    const keepMs = Math.max(1, at + this.#retentionMs - Date.now())
+    await this.#redis.runLong(tenant, 'note-erasure', [keys.erased(tenant, user)], [at, keepMs])
+    return eraseUntil(at, this, tenant, user)
+  }
+
+  async dropUser(tenant: string, user: string, revision: number): Promise<boolean> {
+    const on = [keys.user(tenant, user), keys.edges(tenant, user), keys.edgeOrder(tenant, user)]
+    const args = [Number.MAX_SAFE_INTEGER, ...announcing({ kind: 'user', tenant, user }), revision]
+    return (await this.#redis.runLong(tenant, 'drop-user', on, args)) === 1
+  }
+
+  /** Where nothing is sealed under it any more. */
+  async #dropUnusedSalt(tenant: string, user: string): Promise<number> {
+    const { client } = this.#redis
+    const left = await this.#redis.ask(tenant, () => client.exists(keys.user(tenant, user), keys.userLog(tenant, user)))
+    return left > 0 ? 0 : this.#redis.ask(tenant, () => client.del(keys.salt(tenant, user)))
   }
 
   /** Others are served between two slices. One that failed can be gone on with: erase again. */
@@ -136,10 +155,14 @@ export class RedisUsers {
     on: string[],
     most: number,
     args: string[],
+    at: number | undefined,
   ): Promise<number> {
-    for (let rows = 0; ; ) {
-      const [handled, went] = (await this.#redis.runLong(tenant, script, on, [most, ...args])) as [number, number]
+    for (let [rows, stayed] = [0, 0]; ; ) {
+      const until = at === undefined ? [] : [at, stayed]
+      const reply = await this.#redis.runLong(tenant, script, on, [most, ...args, ...until])
+      const [handled, went, stay] = reply as [number, number, number]
       rows += went
+      stayed += stay
       if (handled < most) return rows
     }
   }

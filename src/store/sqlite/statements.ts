@@ -140,16 +140,29 @@ export function prepareStatements(db: DatabaseSync) {
       ON CONFLICT DO UPDATE SET requests = max(requests, excluded.requests),
         prompt_tokens = max(prompt_tokens, excluded.prompt_tokens),
         completion_tokens = max(completion_tokens, excluded.completion_tokens), nano_usd = max(nano_usd, excluded.nano_usd)`),
-    eraseUsage: prepare("DELETE FROM usage WHERE tenant = ? AND scope = 'user' AND id = ?"),
+    eraseUsage: prepare("DELETE FROM usage WHERE tenant = ? AND scope = 'user' AND id = ? AND day <= ?"),
     /** What is of bounded size; each takes tenant and user. */
     eraseAll: ['salts', 'users', 'edges'].map((table) => prepare(`DELETE FROM ${table} WHERE tenant = ? AND user = ?`)),
-    /** All else; each takes tenant, user and how many rows at most. */
+    dropUserAt: prepare('DELETE FROM users WHERE tenant = ? AND user = ? AND revision = ?'),
+    /** Where nothing is sealed under it any more. */
+    dropUnusedSalt: prepare(`
+      DELETE FROM salts WHERE tenant = ? AND user = ?
+        AND NOT EXISTS (SELECT 1 FROM users o WHERE o.tenant = salts.tenant AND o.user = salts.user)
+        AND NOT EXISTS (SELECT 1 FROM interactions o WHERE o.tenant = salts.tenant AND o.user = salts.user)
+        AND NOT EXISTS (SELECT 1 FROM open_interactions o WHERE o.tenant = salts.tenant AND o.user = salts.user)`),
+    /** All else; each takes tenant, user, twice what is newer than which time stays (null: none), most rows. */
     eraseSome: [
-      ...['interactions', 'rewards', 'idempotency', 'responses'].map((table) => [table, 'rowid']),
-      ...['open_interactions', 'conversations'].map((table) => [table, 'tenant, id']),
-    ].map(([table, row]) =>
+      ['interactions', 'rowid', 'ts'],
+      ['rewards', 'rowid', "coalesce(json_extract(json, '$.asked_at'), ts)"],
+      ['idempotency', 'rowid', '0'],
+      ['responses', 'rowid', 'ts'],
+      ['open_interactions', 'tenant, id', 'ts'],
+      ['conversations', 'tenant, id', "json_extract(state, '$.ts')"],
+    ].map(([table, row, time]) =>
       prepare(`
-        DELETE FROM ${table} WHERE (${row}) IN (SELECT ${row} FROM ${table} WHERE tenant = ? AND user = ? LIMIT ?)`),
+        DELETE FROM ${table} WHERE (${row}) IN (
+          SELECT ${row} FROM ${table} WHERE tenant = ? AND user = ?
+          AND CASE WHEN ? IS NULL THEN 1 ELSE ${time} <= ? END LIMIT ?)`),
     ),
 
     takeRoom: prepare('INSERT INTO room (filler) VALUES (zeroblob(8192))'),

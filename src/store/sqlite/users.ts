@@ -1,8 +1,10 @@
 import { userHash } from '../../runtime/keys.ts'
 import { restSince } from '../../runtime/rest.ts'
+import { eraseUntil } from '../backup/user.ts'
 import { floatBytes, floatsOf } from '../bytes.ts'
 import type { StoredEdge, StoredUser, UserState } from '../store.ts'
 import { decodeEdge } from '../stored-values.ts'
+import { dayOf } from '../usage.ts'
 import { beliefOf, countOf, edgesIn, encodeMemory, mergeEdges } from '../user-rows.ts'
 import { refuseErased } from './erasures.ts'
 import type { Row, SqliteFile } from './file.ts'
@@ -69,29 +71,57 @@ export class SqliteUsers {
     })
   }
 
-  async eraseUser(tenant: string, user: string): Promise<number> {
-    const { noteErasure, forgetChanges, eraseAll, eraseSome, eraseUsage, loadMemory, dropMemory } = this.#file.sql
+  async eraseUser(tenant: string, user: string, at?: number): Promise<number> {
+    const { eraseSome, dropUnusedSalt } = this.#file.sql
     try {
-      let rows = await this.#file.writeUrgently<number>(() => {
-        noteErasure.run(tenant, userHash(user), Date.now())
-        forgetChanges.run(JSON.stringify({ kind: 'user', tenant, user }))
-        eraseUsage.run(tenant, user)
-        const edges = countOf((loadMemory.get(tenant, user)?.belief as Uint8Array | undefined) ?? NOTHING)
-        dropMemory.run(tenant, user)
-        const erased = eraseAll.reduce((sum, statement) => sum + Number(statement.run(tenant, user).changes), edges)
-        return [erased, { kind: 'user', tenant, user }]
-      })
+      let rows = await (at === undefined ? this.#eraseKnown(tenant, user) : this.#eraseKnownUntil(at, tenant, user))
       for (const statement of eraseSome) {
+        const erase = () => Number(statement.run(tenant, user, at ?? null, at ?? null, ERASED_AT_ONCE).changes)
         for (let went = ERASED_AT_ONCE; went === ERASED_AT_ONCE; rows += went) {
           const from = performance.now()
-          went = await this.#file.writeUrgently(() => [Number(statement.run(tenant, user, ERASED_AT_ONCE).changes)])
+          went = await this.#file.writeUrgently(() => [erase()])
           if (went > 0) await restSince(from)
         }
       }
-      return rows
+      if (at === undefined) return rows
+      return rows + (await this.#file.writeUrgently(() => [Number(dropUnusedSalt.run(tenant, user).changes)]))
     } finally {
       this.#file.emptyWal()
     }
+  }
+
+  /** What is of bounded size. */
+  #eraseKnown(tenant: string, user: string): Promise<number> {
+    const { noteErasure, forgetChanges, eraseAll, eraseUsage, loadMemory, dropMemory } = this.#file.sql
+    return this.#file.writeUrgently<number>(() => {
+      noteErasure.run(tenant, userHash(user), Date.now())
+      forgetChanges.run(JSON.stringify({ kind: 'user', tenant, user }))
+      eraseUsage.run(tenant, user, NO_DAY)
+      const edges = countOf((loadMemory.get(tenant, user)?.belief as Uint8Array | undefined) ?? NOTHING)
+      dropMemory.run(tenant, user)
+      const erased = eraseAll.reduce((sum, statement) => sum + Number(statement.run(tenant, user).changes), edges)
+      return [erased, { kind: 'user', tenant, user }]
+    })
+  }
+
+  /** Of the day itself nobody can tell what of a sum was used before. */
+  async #eraseKnownUntil(at: number, tenant: string, user: string): Promise<number> {
+    await this.#file.writeUrgently(() => {
+      this.#file.sql.raiseErasure.run(tenant, userHash(user), at)
+      this.#file.sql.eraseUsage.run(tenant, user, dayOf(at))
+      return [undefined]
+    })
+    return eraseUntil(at, this, tenant, user)
+  }
+
+  dropUser(tenant: string, user: string, revision: number): Promise<boolean> {
+    const { dropUserAt, dropEdgesOf, dropMemory } = this.#file.sql
+    return this.#file.writeUrgently<boolean>(() => {
+      if (dropUserAt.run(tenant, user, revision).changes === 0) return [false]
+      dropEdgesOf.run(tenant, user)
+      dropMemory.run(tenant, user)
+      return [true, { kind: 'user', tenant, user }]
+    })
   }
 
   touchUser(tenant: string, user: string): Promise<void> {
@@ -117,6 +147,8 @@ export class SqliteUsers {
 }
 
 const NOTHING = new Uint8Array(0)
+/** After all days. */
+const NO_DAY = '~'
 
 const userOf = (row: Row): StoredUser => ({
   ...userStateOf(row),

@@ -11,7 +11,7 @@ import { writeBackup } from '../../../src/store/backup/write.ts'
 import { edgeId } from '../../../src/store/history.ts'
 import { openStore } from '../../../src/store/index.ts'
 import { MAX_EDGES, type StoredEdge } from '../../../src/store/store.ts'
-import { type RedisCluster, type RedisServer, startRedis, startRedisCluster } from '../../support/redis.ts'
+import { type RedisCluster, type RedisServer, startRedis, startRedisCluster, until } from '../../support/redis.ts'
 import { all, anEdge, anInteraction, aReward, aUser } from '../records.ts'
 import { fill, MARK, ODD_USER, TENANTS, usedToday } from './filled.ts'
 
@@ -86,6 +86,7 @@ describe.each(Object.entries(PLACES))('%s', (_, [openFrom, openTo]) => {
 
     const again = await restoreBackup(to, backupDir(), manifest, OPTIONS)
     expect(again).toMatchObject({ user: { kept: 14 }, key: { kept: 4 }, evidence: { kept: 4 }, budget: { kept: 2 } })
+    expect(again).toMatchObject({ interaction: { kept: 72 }, reward: { kept: 42 } })
     expect(await contents(to)).toEqual(before)
   })
 
@@ -162,6 +163,10 @@ describe('erasures', () => {
     const left = await rest()
     const outcomes = await restoreBackup(store, backupDir(), manifest, OPTIONS)
     expect(outcomes.user?.erased).toBe(8)
+    expect([outcomes.interaction, outcomes.reward]).toEqual([
+      { erased: 41, kept: 31 },
+      { erased: 24, kept: 18 },
+    ])
     expect(await store.loadUser('acme', 'u-3')).toBeNull()
     expect(await store.listKeys('zeta')).toEqual([])
     expect(await rest()).toEqual(left)
@@ -204,6 +209,144 @@ describe('erasures', () => {
     expect(await all(to.readInteractions({ tenant: 'zeta' }))).toEqual([])
     expect((await to.listKeys('zeta')).every(({ revokedAt }) => revokedAt !== null)).toBe(true)
     expect(await to.loadUser('acme', 'u-2')).not.toBeNull()
+  })
+})
+
+describe.each(['SQLite', 'Redis'])('erasures that a backup tells of: %s', (kind) => {
+  const openTo = () => (kind === 'SQLite' ? sqlite('to') : redisAt(redis))
+
+  test('are gone on with where a restore was interrupted', async () => {
+    const [from, to] = [await sqlite('from'), await openTo()]
+    await fill(from)
+    await restoreBackup(to, backupDir(), await writeBackup(from, backupDir()), OPTIONS)
+    await from.eraseUser('acme', 'u-3')
+    const second = join(dir, 'second')
+    const manifest = await writeBackup(from, second)
+    const { eraseUser } = to
+    Object.assign(to, { eraseUser: () => Promise.reject(new Error('killed')) })
+    await expect(restoreBackup(to, second, manifest, OPTIONS)).rejects.toThrow('killed')
+    Object.assign(to, { eraseUser })
+    await restoreBackup(to, second, manifest, OPTIONS)
+    expect(await to.loadUser('acme', 'u-3')).toBeNull()
+    expect(await all(to.readInteractions({ tenant: 'acme', user: 'u-3' }))).toEqual([])
+  })
+
+  test('take nothing of what was said since, there or here', async () => {
+    const [from, to] = [await sqlite('from'), await openTo()]
+    await fill(from)
+    await restoreBackup(to, backupDir(), await writeBackup(from, backupDir()), OPTIONS)
+    for (const user of ['u-3', 'u-4']) await from.eraseUser('acme', user)
+    const since = async () => {
+      const before = Date.now()
+      while (Date.now() <= before + 1) await new Promise((resolve) => setTimeout(resolve, 1))
+      return Date.now()
+    }
+    const ts = await since()
+    const [there, here] = [from, to].map((_, i) => anInteraction({ id: `since-${i}`, tenant: 'acme', user: 'u-3', ts }))
+    await from.appendInteractions([there!])
+    await from.commitUser('acme', 'u-3', aUser({ since: ts }), [anEdge({ ts })])
+    await to.appendInteractions([here!])
+    const edges = await to.loadEdges('acme', 'u-4')
+    const known = await to.loadUser('acme', 'u-4')
+    const edge = anEdge({ id: edgeId('i-since', 'rating'), seq: 99, ts })
+    await to.commitUser('acme', 'u-4', aUser({ ...known, revision: known!.revision + 1 }), [...edges, edge])
+    await since()
+    const second = join(dir, 'second')
+    await restoreBackup(to, second, await writeBackup(from, second), OPTIONS)
+    const rows = await all(to.readInteractions({ tenant: 'acme', user: 'u-3' }))
+    expect(rows.map(({ id }) => id).sort()).toEqual(['since-0', 'since-1'])
+    expect((await to.loadEdges('acme', 'u-3')).map((one) => one.ts)).toEqual([ts])
+    expect((await to.loadEdges('acme', 'u-4')).map(({ id }) => id)).toEqual([edge.id])
+  })
+
+  test.each(['saveMode', 'createKey'] as const)(
+    'and of a tenant who is erased meanwhile no key is back: %s',
+    async (at) => {
+      const [from, to] = [await sqlite('from'), await openTo()]
+      await fill(from)
+      const manifest = await writeBackup(from, backupDir())
+      const work = (to[at] as (...args: unknown[]) => Promise<void>).bind(to)
+      let isErased = false
+      Object.assign(to, {
+        async [at](...args: unknown[]) {
+          if (JSON.stringify(args).includes('zeta') && !isErased) {
+            isErased = true
+            await to.eraseTenant('zeta')
+          }
+          await work(...args)
+        },
+      })
+      await restoreBackup(to, backupDir(), manifest, OPTIONS)
+      expect(isErased).toBe(true)
+      expect((await to.listKeys('zeta')).filter(({ revokedAt }) => revokedAt === null)).toEqual([])
+      expect((await to.listKeys('acme')).filter(({ revokedAt }) => revokedAt === null)).toHaveLength(1)
+    },
+  )
+})
+
+test.each(['SQLite', 'Redis'])('what an archive took since then is not counted twice: %s', async (kind) => {
+  const store = await (kind === 'SQLite' ? sqlite('one') : redisAt(redis))
+  await fill(store)
+  const before = await Promise.all(TENANTS.map((tenant) => usedToday(store, tenant)))
+  const manifest = await writeBackup(store, backupDir())
+  for await (const rows of store.readInteractions({})) await store.dropInteractions(rows)
+  const outcomes = await restoreBackup(store, backupDir(), manifest, OPTIONS)
+  expect(outcomes.interaction?.restored).toBeGreaterThan(0)
+  expect(await Promise.all(TENANTS.map((tenant) => usedToday(store, tenant)))).toEqual(before)
+})
+
+describe('a Redis that was restarted', () => {
+  let durable: RedisServer
+  beforeEach(async () => {
+    durable = await startRedis('--appendonly', 'yes', '--appendfsync', 'always')
+  })
+  afterEach(() => durable.discard())
+  const SALTS = 3_000
+  const filled = async () => {
+    const store = await redisAt(durable)
+    for (let i = 0; i < SALTS; i += 100) {
+      const users = Array.from({ length: 100 }, (_, j) => `u-${i + j}`)
+      await Promise.all(users.map((user) => store.salt('acme', user, Buffer.from(user))))
+    }
+    return store
+  }
+  const restart = async () => {
+    await durable.kill()
+    await durable.start()
+  }
+
+  test('between two runs of a backup: nothing is left out', async () => {
+    let pages = 0
+    const interrupted = writeBackup(await filled(), backupDir(), {
+      partBytes: 1,
+      onProgress: () => {
+        if (++pages > 20) throw new Error('interrupted')
+      },
+    })
+    await expect(interrupted).rejects.toThrow('interrupted')
+    expect(readManifest(backupDir())?.parts.length).toBeGreaterThan(0)
+    await restart()
+    const to = await sqlite('to')
+    await restoreBackup(to, backupDir(), await writeBackup(await redisAt(durable), backupDir()), OPTIONS)
+    expect(await contents(to)).toHaveLength(SALTS)
+  })
+
+  test('within a run: nothing is left out', async () => {
+    const store = await filled()
+    const users = new Set<string>()
+    let pages = 0
+    for await (const { rows } of store.backup.read('')) {
+      for (const row of rows) if (row.type === 'salt') users.add(row.user)
+      if (users.size === 0 || ++pages !== 20) continue
+      await restart()
+      await until(() =>
+        store.ping().then(
+          () => true,
+          () => false,
+        ),
+      )
+    }
+    expect(users.size).toBe(SALTS)
   })
 })
 

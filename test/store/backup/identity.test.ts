@@ -61,6 +61,19 @@ test('a store whose gateway has made another secret is refused, unless the old o
   await checkIdentity(to, manifest, configured(NEW, OLD))
 })
 
+test('one that was made before another was configured is not the one that matters', async () => {
+  await from.sharedSecret(OLD)
+  const manifest = await backupUnder(NEW, false)
+  expect(manifest.has_secret).toBe(false)
+  await expect(checkIdentity(to, manifest, configured())).rejects.toThrow(/a secret that is not in it: put that into/)
+  await checkIdentity(to, manifest, configured(NEW))
+})
+
+test('where another secret is configured the one that comes along does not do', async () => {
+  const manifest = await backupUnder(OLD, true)
+  await expect(checkIdentity(to, manifest, configured(NEW))).rejects.toThrow(/another secret than here/)
+})
+
 test('where ids are plain, no secret matters', async () => {
   const manifest = await backupUnder(OLD, false, 'p:ann')
   expect(manifest.has_hashed_ids).toBe(false)

@@ -8,7 +8,7 @@
   KEYS[4]   items of the user's (item -> id)
 
   ARGV[1]   user          ARGV[2]   what a response's key starts with (see save-response.lua)
-  ARGV[3]   most responses, where none are named
+  ARGV[3]   most responses, where none are named;   ARGV[4]   then those that are newer stay, milliseconds; "": none
   then the ids
 
   Returns {responses handled, responses that went}. Deletes keys that are not in KEYS: the responses, in the same slot.
@@ -17,8 +17,12 @@
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local ids = {}
-for i = 4, #ARGV do ids[#ids + 1] = ARGV[i] end -- the ids
-if #ids == 0 then ids = redis.call('ZRANGE', KEYS[3], 0, tonumber(ARGV[3]) - 1) end
+for i = 5, #ARGV do ids[#ids + 1] = ARGV[i] end -- the ids
+if #ids == 0 and ARGV[4] == '' then
+  ids = redis.call('ZRANGE', KEYS[3], 0, tonumber(ARGV[3]) - 1)
+elseif #ids == 0 then
+  ids = redis.call('ZRANGE', KEYS[3], '-inf', ARGV[4], 'BYSCORE', 'LIMIT', 0, ARGV[3])
+end
 local went = 0
 for _, id in ipairs(ids) do -- the ids, or ARGV[3]
   local member = id .. '\n' .. ARGV[1]

@@ -9,11 +9,19 @@
   ARGV[2]   what a marker's key starts with       ARGV[3]   a completion's
   ARGV[4]   a text's                              ARGV[5]   a set of known rewards'
   ARGV[6]   an idempotency key's
+  ARGV[7]   what is newer stays, milliseconds (absent: nothing does)
+  ARGV[8]   index entries that stayed before: they are passed over
 
-  Returns {index entries handled, rows that went}.
+  Returns {index entries handled, rows that went, index entries that stay}.
   Changes keys that are not in KEYS: those of the rows, in the same slot.
   Bound: 2 calls, and 6 an entry for 64 entries.
 ]]
+-- When a row's request began, by its document.
+local function time_of(json)
+  local document = cjson.decode(json)
+  return document.asked_at or document.ts
+end
+
 local function fields_of(stream, id)
   local entry = redis.call('XRANGE', stream, id, id)[1]
   local fields = {}
@@ -21,7 +29,9 @@ local function fields_of(stream, id)
     for i = 1, #entry[2], 2 do fields[entry[2][i]] = entry[2][i + 1] end -- the fields of an entry
     if fields['{}'] then -- a row: it begins with its id, its tenant, its user, its completion's id
       local row = cjson.decode(fields['{}'])
-      fields.id, fields.completion = row[1], row[4] ~= cjson.null and row[4] or nil
+      fields.id, fields.completion, fields.ts = row[1], row[4] ~= cjson.null and row[4] or nil, row[5]
+    elseif ARGV[7] then
+      fields.ts = time_of(fields.json)
     end
   end
   return fields
@@ -36,19 +46,28 @@ local function forget_completion(key, id)
   if #all == 0 then redis.call('DEL', key) else redis.call('SET', key, table.concat(all, '\n'), 'KEEPTTL') end
 end
 
-local members = redis.call('ZRANGE', KEYS[1], 0, tonumber(ARGV[1]) - 1)
-local rows = 0
+local stream_of = { i = KEYS[2], r = KEYS[3] }
+local passed = tonumber(ARGV[8] or '0')
+local members = redis.call('ZRANGE', KEYS[1], passed, passed + tonumber(ARGV[1]) - 1)
+local rows, gone = 0, {}
 for _, member in ipairs(members) do -- ARGV[1]
   local kind, id = string.sub(member, 1, 1), string.sub(member, 3)
-  if kind == 'i' then
-    local fields = fields_of(KEYS[2], id)
+  local fields = stream_of[kind] and fields_of(stream_of[kind], id) or {}
+  if kind == 'o' and ARGV[7] then
+    local state = redis.call('GET', ARGV[2] .. id)
+    fields.ts = state and string.sub(state, 1, 1) == 'o' and time_of(string.sub(state, 2))
+  end
+  local is_newer = ARGV[7] and fields.ts and fields.ts > tonumber(ARGV[7])
+  if not is_newer then gone[#gone + 1] = member end
+  if is_newer then
+    -- It stays.
+  elseif kind == 'i' then
     if fields.id then redis.call('DEL', ARGV[2] .. fields.id, ARGV[4] .. fields.id) end
     if fields.completion and fields.completion ~= '' then forget_completion(ARGV[3] .. fields.completion, fields.id) end
     rows = rows + redis.call('XDEL', KEYS[2], id)
     -- The copy that may be being made of it (copy-interactions.lua).
     redis.call('XDEL', KEYS[2] .. ':scrubbed', id)
   elseif kind == 'r' then
-    local fields = fields_of(KEYS[3], id)
     if fields.interaction then redis.call('UNLINK', ARGV[5] .. fields.interaction) end
     rows = rows + redis.call('XDEL', KEYS[3], id)
   elseif kind == 'p' then
@@ -57,5 +76,5 @@ for _, member in ipairs(members) do -- ARGV[1]
     rows = rows + redis.call('DEL', ARGV[2] .. id)
   end
 end
-if #members > 0 then redis.call('ZREMRANGEBYRANK', KEYS[1], 0, #members - 1) end
-return { #members, rows }
+if #gone > 0 then redis.call('ZREM', KEYS[1], unpack(gone)) end
+return { #members, rows, #members - #gone }
