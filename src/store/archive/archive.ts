@@ -174,8 +174,8 @@ export class Archive {
   }
 
   /**
-   * Erasures that were carried out here, by `tenant user-hash`: when each user was erased, Unix milliseconds. None where
-   * the file can't be read: what is done again does no harm.
+   * Erasures that were carried out here, by `tenant user-hash`: when each user was erased, Unix milliseconds.
+   * None where the file can't be read: what is done again does no harm.
    *
    * @param onProblem told of such a file
    */
