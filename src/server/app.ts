@@ -139,6 +139,10 @@ export function createApp(deps: AppDeps): Hono<Env> {
         alone.notFound((inner) => failed(inner, unknownRoute(inner.req.method, inner.req.path)))
         return alone.onError((error, inner) => failed(inner, error))
       })
+      // The next request tries again.
+      loading.catch(() => {
+        loading = undefined
+      })
       return (await loading).fetch(c.req.raw, c.env)
     }
     app.all(path, answer)
