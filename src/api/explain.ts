@@ -18,17 +18,16 @@ export interface ExplainDeps extends DecideDeps {
 
 /**
  * `POST /v1/router/explain`: the table of candidates and why one is chosen; nothing is forwarded. It counts as a
- * request.
+ * request, unless the operator's console asks: a look uses nothing up.
  *
  * @throws GatewayError
  */
-export async function explain(deps: ExplainDeps, context: RequestContext, responses: Endpoint) {
+export async function explain(deps: ExplainDeps, context: RequestContext, responses: Endpoint, counts = true) {
   const call = await readCall(context, deps.userIds, eitherOf(responses))
   const { tenant } = call.principal
-  deps.quota.refuseKnown(context, call.principal)
+  if (counts) deps.quota.refuseKnown(context, call.principal)
   return deps.admission.run(tenant.config.priority, context.signal, async () => {
-    const grant = await deps.quota.reserveRequest(context, call.principal)
-    grant.settle()
+    if (counts) (await deps.quota.reserveRequest(context, call.principal)).settle()
     return explanationOf(await decide(deps, context, call))
   })
 }

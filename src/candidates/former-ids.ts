@@ -18,8 +18,9 @@ export function withFormerIds(store: Store, userIds: Pick<UserIds, 'former'>): S
     loadUser: (tenant, user) => found(() => store.loadUser(tenant, user), tenant, user),
     loadUserState: (tenant, user) => found(() => store.loadUserState(tenant, user), tenant, user),
     async eraseUser(tenant, user) {
-      let rows = await store.eraseUser(tenant, user)
-      for (const id of userIds.former(tenant, user)) rows += await store.eraseUser(tenant, id)
+      let rows = 0
+      // The present one last: what another replica moves meanwhile is under it.
+      for (const id of [...userIds.former(tenant, user), user]) rows += await store.eraseUser(tenant, id)
       return rows
     },
   }

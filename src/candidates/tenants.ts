@@ -88,6 +88,12 @@ export function choiceOf(model: string, allowed: readonly Candidate[]): ModelCho
   return candidate ? { explicit: true, candidates: [candidate] } : null
 }
 
+interface KnownId {
+  id: string
+  /** Of the tenant and the id. */
+  key: string
+}
+
 /**
  * User ids as they are stored: an HMAC-SHA256 under the gateway's secret and the tenant, unless the tenant asked for
  * plain ones.
@@ -95,9 +101,10 @@ export function choiceOf(model: string, allowed: readonly Candidate[]): ModelCho
 export class UserIds {
   #secret: string
   #formerSecrets: readonly string[]
-  readonly #cache = new LRUCache<string, string>({ max: 10_000 })
-  /** Of ids that were asked for: what they were under former secrets. */
-  readonly #former = new LRUCache<string, readonly string[]>({ max: 10_000 })
+  /** By tenant and user. */
+  readonly #cache = new LRUCache<string, KnownId>({ max: 10_000, dispose: ({ key }) => void this.#former.delete(key) })
+  /** Of ids in the cache, by tenant and id: what they were under former secrets. It goes with the id. */
+  readonly #former = new Map<string, readonly string[]>()
 
   constructor([secret, ...former]: Secrets) {
     this.#secret = secret
@@ -109,26 +116,27 @@ export class UserIds {
     this.#secret = secret
     this.#formerSecrets = former
     this.#cache.clear()
-    this.#former.clear()
   }
 
   /** What this id of a user was under the secrets that were in use before. */
   former(tenant: string, stored: string): readonly string[] {
-    return this.#formerSecrets.length === 0 ? [] : (this.#former.get(userKey(tenant, stored)) ?? [])
+    return this.#former.get(userKey(tenant, stored)) ?? []
   }
 
   stored(tenant: TenantConfig, user: string | null): string {
     if (user === null) return ANONYMOUS
     if (tenant.plain_user_ids) return `p:${user}`
     const cacheKey = userKey(tenant.name, user)
-    let id = this.#cache.get(cacheKey)
-    if (id === undefined) {
-      id = idUnder(this.#secret, cacheKey)
-      this.#cache.set(cacheKey, id)
-      if (this.#formerSecrets.length > 0) {
-        const former = this.#formerSecrets.map((secret) => idUnder(secret, cacheKey))
-        this.#former.set(userKey(tenant.name, id), former)
-      }
+    const known = this.#cache.get(cacheKey)
+    if (known !== undefined) return known.id
+    const id = idUnder(this.#secret, cacheKey)
+    const key = userKey(tenant.name, id)
+    this.#cache.set(cacheKey, { id, key })
+    if (this.#formerSecrets.length > 0) {
+      this.#former.set(
+        key,
+        this.#formerSecrets.map((secret) => idUnder(secret, cacheKey)),
+      )
     }
     return id
   }

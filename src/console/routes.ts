@@ -121,7 +121,10 @@ export function consoleRoutes(deps: ConsoleDeps, borrowed: Borrowed): Hono<Env> 
 
   app.post('/api/session', async (c) => {
     failed.refuseFlood()
-    const parsed = loginSchema.safeParse(parseRawBody(await bodyOf(c)).json)
+    const body = await bodyOf(c)
+    // Again: others may have failed while this body was held back.
+    failed.refuseFlood()
+    const parsed = loginSchema.safeParse(parseRawBody(body).json)
     const role = parsed.success ? roleOf(parsed.data.key, keys()) : null
     if (role === null) {
       failed.note()
@@ -198,7 +201,7 @@ export function consoleRoutes(deps: ConsoleDeps, borrowed: Borrowed): Hono<Env> 
   app.delete('/api/users/:id', async (c) => c.json(await deleteProfile(deps, contextOf(c), c.req.param('id'))))
 
   app.post('/api/explain', async (c) => {
-    const explanation = await explain(deps, contextOf(c), borrowed.responses)
+    const explanation = await explain(deps, contextOf(c), borrowed.responses, false)
     const id = c.req.header('x-user-id')
     const said = id === undefined ? [] : await saidBy(deps, tenantOf(asked(c).tenant), id)
     const { chosen, reason, candidates } = explanation as { chosen: string; reason: string; candidates: Weighed[] }

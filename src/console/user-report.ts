@@ -49,6 +49,7 @@ export async function describeUser(deps: UserDeps, tenant: Tenant, id: string) {
     policy: stored?.policy ?? null,
     updated_at: stored ? new Date(stored.updatedAt).toISOString() : null,
     tastes: await tastesFor(deps, tenant, user, edges),
+    starts: tenant.config.taste ?? deps.snapshot().config.router.taste,
     history: edges.map(({ candidate, reward, kind, ts }) => ({ candidate, reward, kind, at: ts })),
     by_model: byModel(edges),
     requests: latest.reverse().map(shown),

@@ -22,6 +22,22 @@ test('a user is kept under another name in each tenant, and under each secret; a
   expect(ids.stored(plain, ANONYMOUS)).not.toBe(ANONYMOUS)
 })
 
+test('a user is known under former ids for as long as under the present one', () => {
+  const two = new UserIds(['a new secret for user ids', 'a secret for user ids'])
+  const stored = two.stored(acme, 'ann')
+  // Ann asks now and then; so do more others than are remembered.
+  for (let i = 0; i < 30_000; i++) {
+    two.stored(acme, `u-${i}`)
+    if (i % 1_000 === 0) two.stored(acme, 'ann')
+  }
+  expect(two.stored(acme, 'ann')).toBe(stored)
+  expect(two.former('acme', stored)).toEqual([ids.stored(acme, 'ann')])
+  expect(two.former('other', stored)).toEqual([])
+  two.use(['a new secret for user ids'])
+  expect(two.stored(acme, 'ann')).toBe(stored)
+  expect(two.former('acme', stored)).toEqual([])
+})
+
 test('conversations and messages are their user’s: nobody reaches another’s by its name', () => {
   const ofAnn = ids.conversation(acme, 'ann', 'c')
   expect(ids.conversation(acme, 'ann', 'c')).toBe(ofAnn)

@@ -2,9 +2,11 @@ import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { assetNames, assetOf } from '../../src/console/assets.ts'
 import { readSession, sessionToken } from '../../src/console/session.ts'
-import { ADMIN_KEY, discard, type RunningGateway, startGateway } from '../support/gateway.ts'
+import { complete } from '../support/clients.ts'
+import { ADMIN_KEY, discard, type RunningGateway, startGateway, TEST_KEY } from '../support/gateway.ts'
 
 const READ_KEY = 'pr-reader-key-0123456789abcdef'
+const SMALL_KEY = 'pr-small-key-0123456789abcdef'
 const keys = {
   admin: { key: ADMIN_KEY },
   console: { enabled: true, read_key: READ_KEY, session_minutes: 5 },
@@ -42,7 +44,13 @@ test('a file that is not on the list is none', () => {
 describe('the console’s routes', () => {
   let gateway: RunningGateway
   beforeAll(async () => {
-    gateway = await startGateway({ console: { enabled: true, read_key: READ_KEY } })
+    gateway = await startGateway({
+      console: { enabled: true, read_key: READ_KEY },
+      tenants: [
+        { name: 'test', keys: [TEST_KEY] },
+        { name: 'small', keys: [SMALL_KEY], limits: { requests_per_minute: 2 } },
+      ],
+    })
   })
   afterAll(() => discard(gateway))
 
@@ -132,6 +140,17 @@ describe('the console’s routes', () => {
     for (const name of ['status', 'modes', 'evidence?tenant=test', 'refusals', 'usage']) {
       expect([name, (await call(`api/admin/${name}`, { cookie })).status]).toEqual([name, 200])
     }
+  })
+
+  test('a look uses up none of a tenant’s requests', async () => {
+    const { cookie } = await logIn(READ_KEY)
+    const body = { model: 'auto', messages: [{ role: 'user', content: 'Hi' }] }
+    for (let i = 0; i < 5; i++) {
+      expect((await call('api/explain?tenant=small', { method: 'POST', body, cookie })).status).toBe(200)
+    }
+    const statuses: number[] = []
+    for (let i = 0; i < 3; i++) statuses.push((await complete(gateway, body, { key: SMALL_KEY })).status)
+    expect(statuses).toEqual([200, 200, 429])
   })
 
   // Paths that only end, or begin, like those that a reader may call.

@@ -603,6 +603,22 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
       expect(await store.loadUser(t, 'new')).toMatchObject({ rewards: 7 })
     })
 
+    test.each(['old', 'new', 'the tenant'])('nothing moves to another id once %s was erased', async (who) => {
+      const t = tenant()
+      if (who === 'the tenant') await store.eraseTenant(t)
+      else await store.eraseUser(t, who)
+      // Of a replica that does not know of it yet, or of one that goes on with the move.
+      const later = Date.now() + 60_000
+      await store.commitUser(t, 'old', aUser({ rewards: 7 }), [anEdge()], later)
+      await store.appendInteractions([anInteraction({ tenant: t, user: 'old', ts: later })])
+      expect(await store.moveUser(t, 'old', 'new')).toBe(false)
+      expect(await store.loadUser(t, 'new')).toBeNull()
+      expect(await all(store.readInteractions({ tenant: t, user: 'new' }))).toEqual([])
+      expect(await store.loadUser(t, 'old')).toMatchObject({ rewards: 7 })
+      const day = dayOf(later)
+      expect(await store.usage.read(t, { scope: 'user', id: 'new', from: day, to: day })).toEqual([])
+    })
+
     test('users who have not been here for long are dropped in slices, and those who have stay', async () => {
       const t = tenant()
       const users = Array.from({ length: 120 }, (_, i) => `u-${i}`)

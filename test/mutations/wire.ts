@@ -92,6 +92,13 @@ export const WIRE: readonly Mutation[] = [
     rule: 'a user who is known under the new id already is not overwritten',
   },
   {
+    file: MOVE_LUA,
+    find: "if redis.call('EXISTS', unpack(KEYS, 10)) > 0 then return 0 end",
+    replace: '',
+    tests: [REDIS_TEST],
+    rule: 'who was erased is not moved to another id',
+  },
+  {
     file: 'src/pipeline/authenticate.ts',
     find: 'if (cached?.record && now - cached.at < this.#believedMs) return cached.record',
     replace: 'if (cached?.record) return cached.record',

@@ -62,6 +62,23 @@ export class EarlierReplica {
   }
 }
 
+/** As the version before erases a user's interactions, which finds what is beside them by the fields of an entry. */
+export async function eraseLogAsBefore(client: Redis, tenant: string, user: string): Promise<void> {
+  const key = (what: string) => `pr:{${tenant}}:${what}`
+  for (const member of await client.zrange(key(`user-log:${user}`), '0', '-1')) {
+    const entry = member.slice(2)
+    const [found] = await client.xrange(key('interactions'), entry, entry)
+    const [, list = []] = found ?? []
+    const fields = new Map<string, string>()
+    for (let i = 0; i < list.length; i += 2) fields.set(String(list[i]), String(list[i + 1]))
+    const [id, completion] = [fields.get('id'), fields.get('completion')]
+    if (id) await client.del(key(`interaction:${id}`), key(`text:${id}`))
+    if (completion) await client.del(key(`completion:${completion}`))
+    await client.xdel(key('interactions'), entry)
+  }
+  await client.del(key(`user-log:${user}`))
+}
+
 /** Writes a user into a SQLite file as the version before did. */
 export function writeAsBefore(
   db: DatabaseSync,

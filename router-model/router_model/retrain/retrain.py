@@ -62,8 +62,8 @@ def retrain(
     watch = watch or (lambda *_: None)
     clock = _Clock()
     sources = [source] if isinstance(source, str) else list(source)
+    log_source: LogSource = open_logs(sources)  # first: it says what is wrong with an address
     shown = ", ".join(map(shown_source, sources))
-    log_source: LogSource = open_logs(sources)
     if config and config.renamed:
         log_source = RenamedLog(log_source, config.renamed)
     present = log_source.tenants()

@@ -46,7 +46,7 @@ export function addArchive(program: Command, configPath: () => string): void {
             )
           }
           // After it: who was erased meanwhile may have been moved.
-          const erased = await eraseRows(store, archive)
+          const erased = await eraseRows(store, archive, (problem) => void process.stderr.write(`${problem}\n`))
           if (erased > 0 || eraseOnly) process.stdout.write(`Erased ${erased} archived rows of erased users.\n`)
           if (oldest !== null) {
             process.stdout.write(

@@ -70,6 +70,7 @@ function Shown({ user, path, tenant, role, again }) {
       <${Tile} title="Requests, 30 days" value=${user.requests.length >= 50 ? '50 or more' : count(user.requests.length)} />
     </dl>
     <${Tastes} tastes=${user.tastes} />
+    ${user.tastes && user.starts !== 'balanced' ? html`<p>The router adds where this tenant’s users start: ${user.starts}. It fades with their ratings, and is not in this table.</p>` : null}
     <section><h2>What they said of each model</h2>
       <${Table} caption="What they said of each model" rows=${user.by_model} columns=${[
         { title: 'model', cell: ({ model }) => model },

@@ -167,6 +167,12 @@ function indexOfBest(worth: readonly number[]): number {
 }
 
 /**
+ * In a conversation a doubt weighs no more than a deviation: "never leave the favourite" (`safe-caution.ts`) is no
+ * reason to leave whom one already talks to, whatever that costs.
+ */
+const MOST_DOUBT = 1
+
+/**
  * Gain of each candidate over the conversation's current one: less the price of a cold prompt cache, and less a margin,
  * because a change of voice is a cost of its own.
  */
@@ -176,7 +182,7 @@ function afterSwitch(
   previous: Previous,
   { sticky, caution = 0 }: ChooseInput['policy'],
 ): number[] {
-  const worth = cautious(scores, caution)
+  const worth = cautious(scores, Math.min(caution, MOST_DOUBT))
   const old = (scores[stay] as CandidateScore).candidate.price
   const lost = Math.max(0, old.input - (old.cachedInput ?? old.input))
   return scores.map(({ candidate: { price } }, i) => {

@@ -1,11 +1,12 @@
-import { hash } from 'node:crypto'
+import { hash, randomUUID } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
+import { z } from 'zod'
 import type { RecordFilter } from '../store.ts'
 import { dayOf } from '../usage.ts'
 import { documentOf, IDENTITY, identityOf, type Kind, type Row, rowOf } from './columns.ts'
-import { ArchiveError, readFile, removeFile, writeFile } from './parquet.ts'
+import { ArchiveError, readFile, removeFile, replaceFile, writeFile } from './parquet.ts'
 
 /** Rows of one tenant and UTC day, as a folder of files. */
 export interface Partition {
@@ -24,6 +25,11 @@ const HEARTBEAT_MS = 5_000
 /** A lock that was not touched for so long is a dead process's: one that can't be looked for is on another host. */
 const SILENCE_MS = 60_000
 const ERASURES = 'erasures.json'
+const erasuresSchema = z.record(z.string(), z.number())
+/** What `writeFile` had begun. */
+const UNFINISHED = /^(interactions|rewards)-.*\.parquet\.part$/
+/** What a mounted file system has of its own. */
+const NOBODYS = /^(\..*|lost\+found)$/
 
 /**
  * Old log rows as Parquet files, `tenant=<name>/day=<UTC day>/<kind>s-<time>-<hash>.parquet`, whose columns are the
@@ -31,24 +37,29 @@ const ERASURES = 'erasures.json'
  */
 export class Archive {
   readonly path: string
+  readonly #token: string
   readonly #heartbeat: NodeJS.Timeout
 
   private constructor(path: string) {
     this.path = path
-    this.#heartbeat = setInterval(() => touch(join(path, LOCK)), HEARTBEAT_MS).unref()
+    this.#token = takeLock(join(path, LOCK))
+    this.#heartbeat = setInterval(() => this.#touch(), HEARTBEAT_MS).unref()
   }
 
-  /** @throws ArchiveError where another process is at work on it, or it is not there and is not to be made */
+  /**
+   * @throws ArchiveError where another process is at work on it, where it is not there and is not to be made, and where
+   * other things are
+   */
   static open(path: string, { make = false } = {}): Archive {
     if (make) mkdirSync(path, { recursive: true, mode: 0o700 })
     else if (!existsSync(path)) throw new ArchiveError(`${path}: there is no archive.`)
-    takeLock(join(path, LOCK))
+    refuseOthers(path)
     return new Archive(path)
   }
 
   close(): void {
     clearInterval(this.#heartbeat)
-    rmSync(join(this.path, LOCK), { force: true })
+    if (this.#isOurs()) rmSync(join(this.path, LOCK), { force: true })
   }
 
   tenants(): string[] {
@@ -117,7 +128,7 @@ export class Archive {
     const name = hash('sha256', documents.map((document) => identityOf(kind, document)).join('\0'), 'base64url')
     const first = String(documents[0]?.ts ?? 0).padStart(15, '0')
     const path = join(folder, `${kind}s-${first}-${name.slice(0, 8)}.parquet`)
-    await writeFile(path, kind, documents)
+    await writeFile(path, kind, documents, () => this.#refuseLost())
     return path
   }
 
@@ -129,8 +140,9 @@ export class Archive {
       rows += documents.length
       for (const document of documents) if (stays(document)) kept.push(document)
     }
+    this.#refuseLost()
     if (kept.length === 0) removeFile(path)
-    else if (kept.length < rows) await writeFile(path, kind, kept)
+    else if (kept.length < rows) await writeFile(path, kind, kept, () => this.#refuseLost())
     return rows - kept.length
   }
 
@@ -140,6 +152,7 @@ export class Archive {
     for (const tenant of this.tenants()) {
       for (const old of partsOf(join(this.path, partName('tenant', tenant)), 'day')) {
         if (old >= day) continue
+        this.#refuseLost()
         rmSync(this.#folderOf({ tenant, day: old }), { recursive: true, force: true })
         gone++
       }
@@ -147,21 +160,62 @@ export class Archive {
     return gone
   }
 
-  /** Removes what a run that was killed had not finished. */
+  /** Removes what a run that was killed had not finished. Other programs' files stay, whatever they are called. */
   tidy(): void {
-    for (const entry of readdirSync(this.path, { recursive: true, encoding: 'utf8' })) {
-      if (entry.endsWith('.part')) rmSync(join(this.path, entry), { force: true })
+    this.#refuseLost()
+    for (const tenant of this.tenants()) {
+      for (const day of partsOf(join(this.path, partName('tenant', tenant)), 'day')) {
+        const folder = this.#folderOf({ tenant, day })
+        for (const name of existsSync(folder) ? readdirSync(folder) : []) {
+          if (UNFINISHED.test(name)) rmSync(join(folder, name), { force: true })
+        }
+      }
     }
   }
 
-  /** Erasures that were carried out here, by `tenant user-hash`: when each user was erased, Unix milliseconds. */
-  loadErasures(): Record<string, number> {
+  /**
+   * Erasures that were carried out here, by `tenant user-hash`: when each user was erased, Unix milliseconds.
+   * None where the file can't be read: what is done again does no harm.
+   *
+   * @param onProblem told of such a file
+   */
+  loadErasures(onProblem: (problem: string) => void): Record<string, number> {
     const file = join(this.path, ERASURES)
-    return existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {}
+    if (!existsSync(file)) return {}
+    try {
+      return erasuresSchema.parse(JSON.parse(readFileSync(file, 'utf8')))
+    } catch {
+      onProblem(`${file} can't be read: who was erased is looked for in all files again.`)
+      return {}
+    }
   }
 
   saveErasures(done: Record<string, number>): void {
-    writeFileSync(join(this.path, ERASURES), JSON.stringify(done), { mode: 0o600 })
+    const file = join(this.path, ERASURES)
+    writeFileSync(`${file}.part`, JSON.stringify(done), { mode: 0o600 })
+    this.#refuseLost()
+    replaceFile(`${file}.part`, file)
+  }
+
+  #isOurs(): boolean {
+    return holderOf(join(this.path, LOCK))?.token === this.#token
+  }
+
+  /** After a silence another process may have taken the archive over. @throws ArchiveError */
+  #refuseLost(): void {
+    if (this.#isOurs()) return
+    throw new ArchiveError(
+      `${join(this.path, LOCK)} is no longer this process’s: another one may be at work. Run again.`,
+    )
+  }
+
+  #touch(): void {
+    const now = new Date()
+    try {
+      if (this.#isOurs()) utimesSync(join(this.path, LOCK), now, now)
+    } catch {
+      // Removed by hand, or the disk is gone: that shows where something is written.
+    }
   }
 
   #folderOf({ tenant, day }: Partition): string {
@@ -180,17 +234,26 @@ function partsOf(folder: string, key: string): string[] {
     .sort()
 }
 
+/** @throws ArchiveError where the directory is somebody else's: an archive is empty at first */
+function refuseOthers(path: string): void {
+  const names = readdirSync(path).filter((name) => name !== LOCK && !NOBODYS.test(name))
+  if (names.length === 0 || names.some((name) => name.startsWith('tenant=') || name === ERASURES)) return
+  throw new ArchiveError(`${path} is not empty, and is no archive: ${names[0]} is there. Name another directory.`)
+}
+
 interface Holder {
   host: string
   pid: number
+  token: string
 }
 
-function takeLock(file: string): void {
+/** @returns what tells this holder from others of this process, and from those that took the lock later */
+function takeLock(file: string): string {
   for (let tries = 0; ; tries++) {
     try {
-      const holder: Holder = { host: hostname(), pid: process.pid }
+      const holder: Holder = { host: hostname(), pid: process.pid, token: randomUUID() }
       writeFileSync(file, JSON.stringify(holder), { flag: 'wx', mode: 0o600 })
-      return
+      return holder.token
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
       if (tries > 0 || !isDead(file)) {
@@ -203,12 +266,11 @@ function takeLock(file: string): void {
   }
 }
 
-function touch(file: string): void {
-  const now = new Date()
+function holderOf(file: string): Partial<Holder> | null {
   try {
-    utimesSync(file, now, now)
+    return JSON.parse(readFileSync(file, 'utf8')) as Partial<Holder> | null
   } catch {
-    // Removed by hand, or the disk is gone: that shows where something is written.
+    return null
   }
 }
 

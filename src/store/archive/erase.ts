@@ -11,10 +11,15 @@ const WHOLE_TENANT = ''
  * Carries out in an archive what was erased in the store since the last time: files that hold rows of erased users are
  * written anew without them. A run that was killed is followed by another one, which does it again.
  *
+ * @param onProblem told where it can't be read what was carried out before: then all is again
  * @returns how many rows went. @throws ArchiveError, StoreError
  */
-export async function eraseRows(store: Pick<Store, 'listErasures'>, archive: Archive): Promise<number> {
-  const done = archive.loadErasures()
+export async function eraseRows(
+  store: Pick<Store, 'listErasures'>,
+  archive: Archive,
+  onProblem: (problem: string) => void = () => {},
+): Promise<number> {
+  const done = archive.loadErasures(onProblem)
   const noted = await store.listErasures()
   const nameOf = ({ tenant, userHash: user }: (typeof noted)[number]) => `${tenant} ${user}`
   const fresh = noted.filter((erasure) => (done[nameOf(erasure)] ?? -1) < erasure.at)

@@ -20,9 +20,15 @@ export class ArchiveError extends Error {
 /**
  * Writes a file whole or not at all: it has its name once it is on the disk and has been read back.
  *
+ * @param beforeNaming called once it was read back; where it throws, the file gets no name
  * @throws ArchiveError where it holds something else than it should. @throws Error of the file system
  */
-export async function writeFile(path: string, kind: Kind, documents: readonly Document[]): Promise<void> {
+export async function writeFile(
+  path: string,
+  kind: Kind,
+  documents: readonly Document[],
+  beforeNaming: () => void,
+): Promise<void> {
   const part = `${path}.part`
   const columns = COLUMNS[kind]
   parquetWriteFile({
@@ -41,7 +47,6 @@ export async function writeFile(path: string, kind: Kind, documents: readonly Do
     ],
     createdBy: 'persona-router',
   })
-  syncPath(part)
   let row = 0
   for await (const batch of readFile(part, kind)) {
     for (const document of batch) {
@@ -52,6 +57,13 @@ export async function writeFile(path: string, kind: Kind, documents: readonly Do
     }
   }
   if (row !== documents.length) throw new ArchiveError(`${part}: ${row} rows of ${documents.length}.`)
+  beforeNaming()
+  replaceFile(part, path)
+}
+
+/** Gives a file the name of another one, on the disk. */
+export function replaceFile(part: string, path: string): void {
+  syncPath(part)
   renameSync(part, path)
   syncPath(dirname(path))
 }

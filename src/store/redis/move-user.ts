@@ -9,7 +9,7 @@ const DAYS_PER_SCRIPT = 32
 
 /**
  * Gives what is kept of a user another id. The belief goes last: a move that failed on the way is gone on with by the
- * next one.
+ * next one. Of who was erased nothing moves: what is left under either id goes with the erasure that is under way.
  *
  * @param retentionMs how long sums of days are kept
  */
@@ -21,12 +21,13 @@ export async function moveUser(
   retentionMs: number,
 ): Promise<boolean> {
   let moved = 0
+  const marks = [keys.erased(tenant, from), keys.erased(tenant, to), keys.tenantErased(tenant)]
   if (await redis.ask(tenant, () => redis.client.exists(keys.userLog(tenant, from)))) {
     const days = daysBack(retentionMs).map((day) => keys.usersUsage(tenant, day))
     for (let i = 0; i < days.length; i += DAYS_PER_SCRIPT) {
-      await redis.runLong(tenant, 'move-usage', days.slice(i, i + DAYS_PER_SCRIPT), [from, to])
+      await redis.runLong(tenant, 'move-usage', [...marks, ...days.slice(i, i + DAYS_PER_SCRIPT)], [from, to])
     }
-    const logs = [keys.userLog(tenant, from), keys.userLog(tenant, to), keys.user(tenant, to)]
+    const logs = [keys.userLog(tenant, from), keys.userLog(tenant, to), keys.user(tenant, to), ...marks]
     for (let entries = ENTRIES_PER_SCRIPT; entries === ENTRIES_PER_SCRIPT; moved += entries) {
       entries = Number(await redis.runLong(tenant, 'move-log', logs, [ENTRIES_PER_SCRIPT]))
     }
@@ -34,5 +35,5 @@ export async function moveUser(
   const both = [keys.user, keys.edges, keys.edgeOrder, keys.salt].flatMap((key) => [key(tenant, from), key(tenant, to)])
   const counters = countersOfUsers([from, to], Date.now()).flatMap(({ names }) => names)
   const args = counters.map((counter) => `limit:${counter}`)
-  return Number(await redis.run(tenant, 'move-user', [...both, keys.tag(tenant)], args)) + moved > 0
+  return Number(await redis.run(tenant, 'move-user', [...both, keys.tag(tenant), ...marks], args)) + moved > 0
 }

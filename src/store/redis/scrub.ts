@@ -6,6 +6,7 @@ import { decodeOldEdge, encodeEdge } from '../stored-values.ts'
 import type { RedisAccess } from './access.ts'
 import { nodesOf } from './erase-tenant.ts'
 import * as keys from './keys.ts'
+import { jsonOf } from './stream.ts'
 
 const SLICE = 64
 const KEYS_A_SCAN = 200
@@ -104,6 +105,3 @@ async function scrubEdgesAt(redis: RedisAccess, tenant: string, key: string, rea
   }
   return clear.length
 }
-
-/** Names and values take turns. */
-const jsonOf = (fields: readonly string[]): string => fields[fields.indexOf('json') + 1] ?? ''

@@ -1,5 +1,6 @@
 import { restSince } from '../../runtime/rest.ts'
 import { daysBack } from '../usage.ts'
+import { erasedBefore } from './erasures.ts'
 import type { SqliteFile } from './file.ts'
 import type { SqliteLimits } from './limits.ts'
 
@@ -8,7 +9,7 @@ const MOVED_AT_ONCE = 100
 
 /**
  * Gives what is kept of a user another id. The belief goes last: a move that failed on the way is gone on with by the
- * next one.
+ * next one. Of who was erased nothing moves: what is left under either id goes with the erasure that is under way.
  *
  * @param retentionMs how long sums of days are kept
  */
@@ -20,10 +21,11 @@ export async function moveUser(
   retentionMs: number,
 ): Promise<boolean> {
   const { sql } = file
-  const isKnown = () => sql.userRevision.get(tenant, to) !== undefined
+  const wasErased = () => [from, to].some((user) => erasedBefore(file)({ tenant, user, ts: 0 }))
+  const mayMove = () => sql.userRevision.get(tenant, to) === undefined && !wasErased()
   const counted = await file.write(() => {
     limits.carry(tenant, from, to)
-    const moves = !isKnown()
+    const moves = mayMove()
     for (const day of moves && sql.hasRows.get(tenant, from) ? daysBack(retentionMs) : []) {
       sql.moveUsage.run(to, tenant, day, from)
       sql.dropUsage.run(tenant, day, from)
@@ -35,12 +37,12 @@ export async function moveUser(
   for (const statement of sql.moveSome) {
     for (let went = MOVED_AT_ONCE; went === MOVED_AT_ONCE; moved += went) {
       const started = performance.now()
-      went = await file.write(() => [Number(statement.run(to, tenant, from, MOVED_AT_ONCE).changes)])
+      went = await file.write(() => [wasErased() ? 0 : Number(statement.run(to, tenant, from, MOVED_AT_ONCE).changes)])
       if (went === MOVED_AT_ONCE) await restSince(started)
     }
   }
   return file.write(() => {
-    if (isKnown()) return [moved > 0]
+    if (!mayMove()) return [moved > 0]
     for (const statement of sql.moveUser) moved += Number(statement.run(to, tenant, from).changes)
     return [moved > 0, { kind: 'user', tenant, user: to }]
   })

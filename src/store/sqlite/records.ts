@@ -90,7 +90,7 @@ export class SqliteRecords {
   findInteraction(tenant: string, id: string): Promise<InteractionSummary | null> {
     return this.#file.read(() => {
       const ended = this.#file.sql.findInteraction.get(tenant, id)
-      if (ended) return summaryOf(readInteraction(JSON.parse(String(ended.json))))
+      if (ended) return { ...summaryOf(readInteraction(JSON.parse(String(ended.json)))), user: String(ended.user) }
       const open = this.#file.sql.findOpenInteraction.get(tenant, id)
       return open ? decodeSummary(String(open.state)) : null
     })
@@ -165,9 +165,16 @@ export class SqliteRecords {
   }
 }
 
-export function interactionOf({ json, text, text_expires_at }: Row): InteractionRecord {
+// A user who got another id (`moveUser`) has the former one in the documents: the column counts.
+export function interactionOf({ json, user, text, text_expires_at }: Row): InteractionRecord {
   const expired = text_expires_at !== null && Number(text_expires_at) <= Date.now()
-  return readInteraction(JSON.parse(String(json)), expired ? null : (text as string | null))
+  return {
+    ...readInteraction(JSON.parse(String(json)), expired ? null : (text as string | null)),
+    user: String(user),
+  }
 }
 
-export const rewardOf = ({ json }: Row): RewardRecord => readReward(JSON.parse(String(json)))
+export const rewardOf = ({ json, user }: Row): RewardRecord => ({
+  ...readReward(JSON.parse(String(json))),
+  user: String(user),
+})

@@ -81,7 +81,7 @@ export function prepareStatements(db: DatabaseSync) {
     appendReward: prepare(
       'INSERT OR IGNORE INTO rewards (tenant, interaction, user, kind, ts, json) VALUES (?, ?, ?, ?, ?, ?)',
     ),
-    findInteraction: prepare('SELECT json FROM interactions WHERE tenant = ? AND id = ?'),
+    findInteraction: prepare('SELECT user, json FROM interactions WHERE tenant = ? AND id = ?'),
     findCompletions: prepare(
       'SELECT id, user, ts FROM interactions WHERE tenant = ? AND completion_id = ? ORDER BY seq DESC LIMIT ?',
     ),
@@ -90,16 +90,16 @@ export function prepareStatements(db: DatabaseSync) {
     ),
     findOpenInteraction: prepare('SELECT state FROM open_interactions WHERE tenant = ? AND id = ?'),
     readInteractions: prepare(`
-      SELECT seq, tenant, ts, json, text, text_expires_at FROM interactions
+      SELECT seq, tenant, user, ts, json, text, text_expires_at FROM interactions
       WHERE ts >= ? AND (ts, seq) > (?, ?) AND ts <= ? ORDER BY ts, seq LIMIT ?`),
     readRewards: prepare(`
-      SELECT seq, tenant, ts, json FROM rewards
+      SELECT seq, tenant, user, ts, json FROM rewards
       WHERE ts >= ? AND (ts, seq) > (?, ?) AND ts <= ? ORDER BY ts, seq LIMIT ?`),
     readInteractionsOf: prepare(`
-      SELECT seq, tenant, ts, json, text, text_expires_at FROM interactions
+      SELECT seq, tenant, user, ts, json, text, text_expires_at FROM interactions
       WHERE tenant = ? AND user = ? AND ts >= ? AND (ts, seq) > (?, ?) AND ts <= ? ORDER BY ts, seq LIMIT ?`),
     readRewardsOf: prepare(`
-      SELECT seq, tenant, ts, json FROM rewards
+      SELECT seq, tenant, user, ts, json FROM rewards
       WHERE tenant = ? AND user = ? AND ts >= ? AND (ts, seq) > (?, ?) AND ts <= ? ORDER BY ts, seq LIMIT ?`),
 
     loadConversation: prepare('SELECT state FROM conversations WHERE tenant = ? AND id = ? AND expires_at > ?'),

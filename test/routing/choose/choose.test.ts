@@ -289,6 +289,14 @@ describe('choose', () => {
       ).toBe(old)
     })
 
+    it('is not left for the favourite’s sake alone, however cautious the rule', () => {
+      const drawn = { ...old, apart: 0.2 }
+      const previous = { candidate: 'old', toolLoop: false, promptTokens: 100_000 }
+      const never = { ...policy, caution: 100 }
+      expect(choose(input([drawn, better], { previous, policy: never })).chosen).toBe(drawn)
+      expect(choose(input([drawn, better], { policy: never, explore: false })).chosen).toBe(better)
+    })
+
     it('does not explore', () => {
       for (const random of [0, 0.3, 0.6, 0.99]) expect(turn(100, { random }).chosen).toBe(better)
     })

@@ -14,6 +14,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { withFormerIds } from '../../../src/candidates/former-ids.ts'
 import { Archive } from '../../../src/store/archive/archive.ts'
 import { COLUMNS, documentOf, rowOf } from '../../../src/store/archive/columns.ts'
 import { eraseRows } from '../../../src/store/archive/erase.ts'
@@ -232,6 +233,18 @@ describe('erasing', () => {
     expect(await eraseRows(store, archive)).toBe(0)
   })
 
+  test('who has another id by now is erased under the one of the archived rows, too', async () => {
+    await fill()
+    await moveRows(store, archive, { before: TODAY, tenant: 'acme' })
+    expect(await holds(MARKER)).toBe(true)
+    await store.eraseUser('acme', 'present')
+    await eraseRows(store, archive)
+    expect(await holds(MARKER)).toBe(true)
+    await withFormerIds(store, { former: () => [MARKER] }).eraseUser('acme', 'present')
+    await eraseRows(store, archive)
+    expect(await holds(MARKER)).toBe(false)
+  })
+
   test('a tenant that was erased leaves no file', async () => {
     await fill()
     await moveRows(store, archive, { before: TODAY })
@@ -264,6 +277,87 @@ describe('erasing', () => {
 const archiveOnly = () => ({
   readInteractions: (filter: object) => archive.read('interaction', filter),
   readRewards: (filter: object) => archive.read('reward', filter),
+})
+
+describe('a directory', () => {
+  const at = (...names: string[]) => join(dir, 'archive', ...names)
+
+  test('keeps what other programs have in it, whatever it is called', async () => {
+    await archive.add('interaction', { tenant: 'acme', day: '2026-11-28' }, [anInteraction()])
+    const day = ['tenant=acme', 'day=2026-11-28']
+    mkdirSync(at('photos', ...day), { recursive: true })
+    const others = [
+      at('download.part'),
+      at('photos', 'interactions-1.parquet.part'),
+      at('photos', ...day, 'rewards-1.parquet.part'),
+      at(...day, 'film.part'),
+      at(...day, 'interactions-1.csv.part'),
+      at('tenant=acme', 'interactions-1.parquet.part'),
+    ]
+    const own = [at(...day, 'interactions-1.parquet.part'), at(...day, 'rewards-2.parquet.part')]
+    for (const file of [...others, ...own]) writeFileSync(file, 'half')
+    archive.tidy()
+    expect(others.filter((file) => !existsSync(file))).toEqual([])
+    expect(own.filter((file) => existsSync(file))).toEqual([])
+  })
+
+  test('of somebody else is refused, and one with nothing in it is not', () => {
+    const other = join(dir, 'home')
+    mkdirSync(join(other, 'lost+found'), { recursive: true })
+    writeFileSync(join(other, '.snapshot'), '')
+    Archive.open(other, { make: true }).close()
+    writeFileSync(join(other, 'letter.txt'), 'Dear Ann')
+    for (const make of [true, false]) {
+      expect(() => Archive.open(other, { make })).toThrow(
+        `${other} is not empty, and is no archive: letter.txt is there`,
+      )
+    }
+    expect(readdirSync(other).sort()).toEqual(['.snapshot', 'letter.txt', 'lost+found'])
+  })
+
+  test('that another process has taken over is written no more, and its lock stays', async () => {
+    await fill()
+    await moveRows(store, archive, { before: TODAY - DAY_MS })
+    await store.eraseUser('acme', MARKER)
+    const before = files().filter((name) => name.endsWith('.parquet'))
+    const lock = at('archive.lock')
+    const other = JSON.stringify({ host: 'elsewhere', pid: 1, token: 'theirs' })
+    for (const taken of [other, null]) {
+      if (taken === null) rmSync(lock)
+      else writeFileSync(lock, taken)
+      const lost = { name: 'ArchiveError', message: expect.stringContaining('no longer this process’s') }
+      await expect(moveRows(store, archive, { before: TODAY })).rejects.toMatchObject(lost)
+      await expect(eraseRows(store, archive)).rejects.toMatchObject(lost)
+      expect(() => archive.saveErasures({})).toThrow('no longer this process’s')
+      expect(() => archive.tidy()).toThrow('no longer this process’s')
+      expect(() => archive.dropBefore('2030-01-01')).toThrow('no longer this process’s')
+      expect(files().filter((name) => name.endsWith('.parquet'))).toEqual(before)
+      expect(files()).not.toContain('erasures.json')
+      expect(existsSync(lock) && readFileSync(lock, 'utf8')).toBe(taken ?? false)
+    }
+    expect((await all(store.readInteractions({ since: TODAY - DAY_MS }))).length).toBeGreaterThan(0)
+    writeFileSync(lock, other)
+    archive.close()
+    expect(readFileSync(lock, 'utf8')).toBe(other)
+  })
+})
+
+test('what was erased before, half written, is erased again and told', async () => {
+  await fill()
+  await moveRows(store, archive, { before: TODAY })
+  await store.eraseUser('acme', MARKER)
+  expect(await eraseRows(store, archive)).toBeGreaterThan(0)
+  const file = join(dir, 'archive', 'erasures.json')
+  const whole = readFileSync(file, 'utf8')
+  const problems: string[] = []
+  for (const broken of [whole.slice(0, -4), '', '[1]', '{"acme x":"never"}']) {
+    writeFileSync(file, broken)
+    expect(await eraseRows(store, archive, (problem) => problems.push(problem))).toBe(0)
+    expect(JSON.parse(readFileSync(file, 'utf8'))).toEqual(JSON.parse(whole))
+  }
+  expect(problems).toHaveLength(4)
+  for (const problem of problems) expect(problem).toContain(`${file} can't be read`)
+  expect(files()).not.toContain('erasures.json.part')
 })
 
 test('one process at a time', () => {

@@ -1,6 +1,6 @@
 // Moves a SQLite store's log into an archive, and is killed on the way.
 //   node move-until-killed.ts <store> <archive> <where> <how many files first>
-import { writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Archive } from '../../../src/store/archive/archive.ts'
 import { moveRows } from '../../../src/store/archive/move.ts'
@@ -16,7 +16,9 @@ const die = () => process.kill(process.pid, 'SIGKILL')
 const add = archive.add.bind(archive)
 archive.add = async (...args) => {
   if (where === 'writing' && left === 0) {
-    writeFileSync(join(folder, 'half.parquet.part'), 'PAR1 and no more')
+    const day = join(folder, 'tenant=acme', 'day=2026-11-27')
+    mkdirSync(day, { recursive: true })
+    writeFileSync(join(day, 'interactions-000000000000001-half.parquet.part'), 'PAR1 and no more')
     die()
   }
   const written = await add(...args)

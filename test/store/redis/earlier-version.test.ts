@@ -6,9 +6,9 @@ import { plainState } from '../../../src/store/plain-state.ts'
 import { RedisStore } from '../../../src/store/redis/store.ts'
 import { HEARD_AT_ONCE, interaction, learnerOn, meansFor, reward, tinyReading } from '../../learning/support.ts'
 import { findCandidate, tinyPolicy } from '../../routing/support.ts'
-import { EarlierReplica, type EarlierUser } from '../../support/earlier-version.ts'
+import { EarlierReplica, type EarlierUser, eraseLogAsBefore } from '../../support/earlier-version.ts'
 import { type RedisServer, startRedis } from '../../support/redis.ts'
-import { anEdge } from '../records.ts'
+import { all, anEdge, anInteraction } from '../records.ts'
 
 let server: RedisServer
 let client: Redis
@@ -164,5 +164,27 @@ test('one that comes back sees who is packed as new, and what it hears and erase
   expect(await client.keys('*eve*')).toEqual([])
   states.close()
   other.states.close()
+  await store.close()
+})
+
+test('one that comes back and erases a user leaves no prompt of theirs behind', async () => {
+  const store = await open()
+  const rows = ['canary of a prompt', null].map((text, i) =>
+    anInteraction({ id: `req-text-${i}`, tenant: 'opted-in', user: 'fay', text, completionId: `chatcmpl-text-${i}` }),
+  )
+  await store.appendInteractions(rows)
+  const entries = await client.xrange('pr:{opted-in}:interactions', '-', '+')
+  expect(entries.map(([, fields]) => fields.filter((_, i) => i % 2 === 0))).toEqual([
+    ['{}', 'id', 'completion'],
+    ['{}'],
+  ])
+  expect((await all(store.readInteractions({ tenant: 'opted-in' }))).map(({ text }) => text)).toEqual([
+    'canary of a prompt',
+    null,
+  ])
+  await eraseLogAsBefore(client, 'opted-in', 'fay')
+  expect((await client.keys('pr:{opted-in}:*req-text-0*')).sort()).toEqual([])
+  expect(await client.exists('pr:{opted-in}:completion:chatcmpl-text-0')).toBe(0)
+  expect(await client.keys('pr:{opted-in}:text:*')).toEqual([])
   await store.close()
 })

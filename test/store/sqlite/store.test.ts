@@ -46,6 +46,32 @@ describe('SQLite', () => {
     await store.close()
   })
 
+  test('rows of a user who got another id have it when they are read, backed up and dropped', async () => {
+    const store = open()
+    const row = anInteraction({ user: 'old', completionId: 'chatcmpl-1' })
+    const reward = aReward({ user: 'old', interaction: row.id })
+    await store.appendInteractions([row])
+    await store.appendRewards([reward])
+    expect(await store.moveUser('acme', 'old', 'new')).toBe(true)
+    const both = async () => [
+      ...(await all(store.readInteractions({}))),
+      ...(await all(store.readInteractions({ tenant: 'acme', user: 'new' }))),
+      ...(await all(store.readRewards({}))),
+      ...(await all(store.readRewards({ tenant: 'acme', user: 'new' }))),
+    ]
+    expect((await both()).map(({ user }) => user)).toEqual(['new', 'new', 'new', 'new'])
+    expect(await store.findInteraction('acme', row.id)).toMatchObject({ user: 'new' })
+    const kept: string[] = []
+    for await (const { rows } of store.backup.read('')) {
+      for (const one of rows) if (one.type === 'interaction' || one.type === 'reward') kept.push(one.record.user)
+    }
+    expect(kept).toEqual(['new', 'new'])
+    await store.dropRewards(await all(store.readRewards({})))
+    await store.dropInteractions(await all(store.readInteractions({})))
+    expect(await both()).toEqual([])
+    await store.close()
+  })
+
   test('others get their turn while a user of thousands of rows is read or erased', async () => {
     const store = open()
     const rows = Array.from({ length: 2_000 }, () => anInteraction({ user: 'large' }))

@@ -20,7 +20,8 @@
 
   Uses keys that are not in KEYS, in the same slot, each beginning with KEYS[1]:
     interactions              stream: "json", a document, beside the "id", "user" and "completion" that are in it; or
-                              "{}", a row (src/store/records/row.ts)
+                              "{}", a row (src/store/records/row.ts), beside "id" and "completion" where there is a
+                              text: an earlier version that erases the user finds it by them
     interaction:<id>          marker: "o<summary>" while the interaction is on its way, "e<stream id>" when it has ended
     completion:<id>           the newest answers with that id, a line each: "<hash of the user> <interaction id>
                               <its time>"
@@ -133,6 +134,9 @@ for i, row in ipairs(rows) do -- the batch
       -- A row's field is called "{}": earlier versions read that as a document of no time, and pass it by.
       if string.sub(json, 1, 1) == '[' then
         add[#add + 1], add[#add + 2] = '{}', json
+        if prompt ~= '' then
+          for _, part in ipairs({ 'id', id, 'completion', completion_id }) do add[#add + 1] = part end -- 4
+        end
       else
         for _, part in ipairs({ 'id', id, 'user', user, 'completion', completion_id, 'json', json }) do -- 8
           add[#add + 1] = part

@@ -4,13 +4,14 @@
 
   KEYS[1]   log index (see append-interactions.lua)   KEYS[2]   with the new id
   KEYS[3]   user with the new id: where something is known of them, nothing moves
+  KEYS[4]   and further: when the user was erased, under either id, and the tenant: then nothing moves
 
   ARGV[1]   most entries
 
   Returns how many entries moved, counting an index that moved as a whole as one.
   Bound: 7 calls.
 ]]
-if redis.call('EXISTS', KEYS[3]) == 1 then return 0 end
+if redis.call('EXISTS', unpack(KEYS, 3)) > 0 then return 0 end
 local lives = redis.call('PTTL', KEYS[1])
 if lives == -2 then return 0 end
 if redis.call('EXISTS', KEYS[2]) == 0 then

@@ -1,6 +1,7 @@
 --[[
   Adds what a user has used in some days to another id's sums.
 
+  KEYS[1]   to KEYS[3]: when the user was erased, under either id, and the tenant: then nothing moves
   KEYS[i]   a day's sums by user (see append-interactions.lua)
 
   ARGV[1]   user
@@ -9,8 +10,10 @@
   Returns in how many of these days there was something.
   Bound: 4 calls, and 4 a day for 32 days.
 ]]
+if redis.call('EXISTS', unpack(KEYS, 1, 3)) > 0 then return 0 end
 local days = 0
-for _, key in ipairs(KEYS) do -- 32 days
+for i = 4, #KEYS do -- 32 days
+  local key = KEYS[i]
   local old = redis.call('HGET', key, ARGV[1])
   if old then
     local models, lines = {}, {}

@@ -8,6 +8,7 @@
   KEYS[5]   order of the edges KEYS[6]   with the new id
   KEYS[7]   salt               KEYS[8]   with the new id
   KEYS[9]   what the tenant's keys start with
+  KEYS[10]  and further: when the user was erased, under either id, and the tenant: then nothing moves but the counters
 
   ARGV[i]   counters of limits that may be there (see batch.lua), without what the tenant's keys start with: each with
             the old id, then with the new one
@@ -16,7 +17,7 @@
   new one has already.
 
   Returns how many of these keys moved.
-  Bound: 10 calls, and 4 a counter for 24 counters.
+  Bound: 12 calls, and 4 a counter for 24 counters.
 ]]
 local moved = 0
 local prefix = KEYS[9]
@@ -38,6 +39,7 @@ for i = 1, #values, 2 do -- 24 pairs
   end
 end
 if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
+if redis.call('EXISTS', unpack(KEYS, 10)) > 0 then return 0 end
 for i = 1, 7, 2 do -- four kinds
   if redis.call('EXISTS', KEYS[i]) == 1 then
     redis.call('RENAME', KEYS[i], KEYS[i + 1])
