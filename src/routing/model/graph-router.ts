@@ -387,6 +387,8 @@ async function soonEnough<T>(work: Promise<T>, deadline: number): Promise<T> {
       throw tooLate()
     })
   } catch (error) {
-    throw error instanceof RouterError ? error : new RouterError('session', 'What scoring needs can’t be computed.', error)
+    throw error instanceof RouterError
+      ? error
+      : new RouterError('session', 'What scores need can’t be computed.', error)
   }
 }
