@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache'
+import { HASHED } from '../routing/model/llm-states.ts'
 import type { Policy } from '../routing/policy.ts'
 import { userKey } from '../runtime/keys.ts'
 import type { Store, StoredEdge, StoredUser } from '../store/store.ts'
@@ -19,7 +20,14 @@ interface Sums {
   of: string
   /** Version of the artifact. */
   policy: string
+  /** Of the codes that the messages were made with (`LlmStates.basisOf`). */
+  basis: string
   sums: Float32Array
+}
+
+/** All edges of a user, and the sums over them. */
+export interface Learned extends Pick<Sums, 'basis' | 'sums'> {
+  edges: readonly StoredEdge[]
 }
 
 /** The histories of users who were rated lately, so that a rating neither reads a long one again nor sums it up. */
@@ -48,29 +56,26 @@ export class KeptEdges {
     return edges
   }
 
-  /** Sums over a user's edges under a policy, a copy, where they are in memory. */
+  /** Sums over a user's edges under a policy and its codes as they are now, a copy, where they are in memory. */
   sumsOf(policy: Policy, tenant: string, user: string, stored: StoredUser | null): Float32Array | null {
     const { H } = policy.router.artifact.dims
     if (!stored) return new Float32Array(H)
-    // A row as the version before writes it.
-    if (stored.sums && stored.policy === policy.version) return widened(stored.sums, H)
+    const basis = policy.router.llms.basisOf(tenant)
+    // A row as the version before writes it, which does not say by which codes.
+    if (stored.sums && stored.policy === policy.version && basis === HASHED) return widened(stored.sums, H)
     const cached = this.#sums.get(userKey(tenant, user))
-    return cached?.of === stampOf(stored) && cached.policy === policy.version ? widened(cached.sums, H) : null
+    const isCurrent = cached?.of === stampOf(stored) && cached.policy === policy.version && cached.basis === basis
+    return isCurrent ? widened(cached.sums, H) : null
   }
 
   /** After a commit: as the store has it now. Without edges: a change of something else. */
-  committed(
-    tenant: string,
-    user: string,
-    stored: StoredUser,
-    before: StoredUser | null,
-    learned?: { edges: readonly StoredEdge[]; sums: Float32Array },
-  ): void {
+  committed(tenant: string, user: string, stored: StoredUser, before: StoredUser | null, learned?: Learned): void {
     const key = userKey(tenant, user)
     const of = stampOf(stored)
     if (learned) {
-      this.#edges.set(key, { of, edges: learned.edges })
-      this.#sums.set(key, { of, policy: stored.policy, sums: withoutZerosAtEnd(learned.sums).slice() })
+      const { edges, basis, sums } = learned
+      this.#edges.set(key, { of, edges })
+      this.#sums.set(key, { of, policy: stored.policy, basis, sums: withoutZerosAtEnd(sums).slice() })
       return
     }
     const was = before && stampOf(before)

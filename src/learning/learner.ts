@@ -33,7 +33,7 @@ import {
 } from './belief.ts'
 import { edgesOf, outdatedBy, withdrawn } from './edges.ts'
 import { type HearingRules, isHeard, type Said, tellingOf, wholeTelling } from './hearing.ts'
-import { KeptEdges } from './kept-edges.ts'
+import { KeptEdges, type Learned } from './kept-edges.ts'
 import { propertiesOf } from './kinds.ts'
 import { LearnLater } from './learn-later.ts'
 import { Pace } from './pace.ts'
@@ -285,7 +285,11 @@ export class Learner {
       if (old && old.ts > edge.ts) return { result: { outcome: 'outdated', told: null, isFirst: false } }
       const added: StoredEdge = { ...edge, seq: (kept.at(-1)?.seq ?? 0) + 1 }
       const others = kept.filter(({ id }) => id !== added.id)
-      const { belief, older, now, before } = await this.#learn(policy, tenant, user, stored, { others, added, old })
+      const { belief, basis, older, now, before } = await this.#learn(policy, tenant, user, stored, {
+        others,
+        added,
+        old,
+      })
       if (!isFiniteVector(belief.state)) {
         return { result: { outcome: 'quarantined', told: null, isFirst: false } }
       }
@@ -308,7 +312,7 @@ export class Learner {
       const isFirst = speaker !== null && !old && !others.some(({ candidate }) => candidate === added.candidate)
       const first = old ? null : standingOf(stored, kept)
       const result: Committed = { outcome: now ? 'learned' : 'kept', told, isFirst, first }
-      return { next, learned: { edges, sums: belief.sums }, result }
+      return { next, learned: { edges, basis, sums: belief.sums }, result }
     }
     const { outcome, told, isFirst, first } = await this.#compareAndSet(policy, tenant, user, change, known, askedAt)
     if (outcome === 'quarantined') this.#states.quarantine(policy, tenant, user)
@@ -342,11 +346,13 @@ export class Learner {
     user: string,
     stored: StoredUser | null,
     { others, added, old }: Pick<Said, 'others' | 'added' | 'old'>,
-  ): Promise<{ belief: Belief; older: Float32Array; now: Messages | null; before: Messages | null }> {
+  ): Promise<{ belief: Belief; basis: string; older: Float32Array; now: Messages | null; before: Messages | null }> {
     const gone = others.slice(0, Math.max(0, others.length + 1 - MAX_EDGES))
     const was = stored
       ? await this.#olderOf(policy, tenant, user, stored, old ? [...others, old] : others)
       : NOTHING_OLDER
+    const { llms } = policy.router
+    let basis = llms.basisOf(tenant)
     const sums = old ? null : this.#kept.sumsOf(policy, tenant, user, stored)
     if (sums) {
       const { manifest, dims } = policy.router.artifact
@@ -356,11 +362,12 @@ export class Learner {
       startBlocks(sums, dims.G, blockOf(added.seq, block) - blockOf(others.at(-1)?.seq ?? 1, block))
       if (now) addMessage(sums, now.user, per_reward)
       const belief = { sums, state: await stateOf(policy, sums) }
-      if (isFiniteVector(belief.state)) {
-        return { belief, older: withOlder(was, ofGone, policy), now, before: null }
+      if (isFiniteVector(belief.state) && basis === llms.basisOf(tenant)) {
+        return { belief, basis, older: withOlder(was, ofGone, policy), now, before: null }
       }
     }
-    // Sums that are not in memory, or went wrong at some time, are made anew from the history.
+    // Sums that are not in memory, or of other codes, or went wrong at some time, are made anew from the history.
+    basis = llms.basisOf(tenant)
     const ofGone: (Messages | null)[] = []
     let now: Messages | null = null
     const belief = await this.#rebuild(policy, tenant, user, [...others, added], was, (messages, i) => {
@@ -370,7 +377,7 @@ export class Learner {
     const [before = null] = old
       ? await messagesOf(policy, tenant, await this.#open(policy, tenant, user, [old]), this.#find)
       : []
-    return { belief, older: withOlder(was, ofGone, policy), now, before }
+    return { belief, basis, older: withOlder(was, ofGone, policy), now, before }
   }
 
   /** Sums of what was said before the first edge that is kept; an earlier version has them in its sums over all. */
@@ -467,7 +474,7 @@ interface Committed {
 interface Change<T> {
   next?: NextUser
   /** Where edges changed: all of them, and the sums over them. */
-  learned?: { edges: readonly StoredEdge[]; sums: Float32Array }
+  learned?: Learned
   result: T
 }
 

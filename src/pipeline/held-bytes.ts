@@ -58,7 +58,9 @@ export class HeldBytes {
   /** For one request that ends with its response. @param tenant of whom it is, in other words where it is nobody's */
   openFor(response: ServerResponse, tenant: string): Holding {
     const holding = this.open(tenant)
-    response.once('close', () => holding.release())
+    // One that has ended already does not say so again.
+    if (response.destroyed) holding.release()
+    else response.once('close', () => holding.release())
     return holding
   }
 
@@ -98,6 +100,7 @@ export class Holding {
   readonly #tenant: TenantBytes
   #giveUp: ((error: GatewayError) => void) | null = null
   #onRead: (() => void) | null = null
+  #hasEnded = false
 
   constructor(all: HeldBytes, tenant: TenantBytes) {
     this.#all = all
@@ -114,8 +117,9 @@ export class Holding {
     return this.#all.isTooMuchForOne(this.#tenant, bytes) ? tenantHoldsTooMuch() : null
   }
 
-  /** Holds more. @returns why it may not; then nothing more was taken */
+  /** Holds more. @returns why it may not; then nothing more was taken, as nobody would give it back after the end */
   take(bytes: number): GatewayError | null {
+    if (this.#hasEnded) return clientGone()
     if (this.#all.isTooMuchForOne(this.#tenant, bytes)) return tenantHoldsTooMuch()
     if (!this.#all.makeRoom(this.#tenant, bytes)) return allHoldTooMuch()
     this.#all.add(this.#tenant, bytes)
@@ -132,7 +136,8 @@ export class Holding {
 
   /** @param onRead called once, when the body is there or will not come */
   whenRead(onRead: () => void): void {
-    this.#onRead = onRead
+    if (this.#hasEnded) onRead()
+    else this.#onRead = onRead
   }
 
   /** The body is there, or will not come. */
@@ -144,13 +149,17 @@ export class Holding {
     onRead?.()
   }
 
-  /** The request has ended. */
+  /** The request has ended: nothing is held for it any more. */
   release(): void {
+    this.#hasEnded = true
     this.read()
     this.#all.add(this.#tenant, -this.bytes)
     this.bytes = 0
   }
 }
+
+const clientGone = () =>
+  new GatewayError('The client closed the request.', { status: 499, type: 'api_error', code: 'client_closed_request' })
 
 const tenantHoldsTooMuch = () =>
   new GatewayError('Requests in work and their answers are too large together. Please try again later.', {

@@ -2,8 +2,7 @@ import type { Candidate } from '../candidates/candidate.ts'
 import type { RouterConfig } from '../config/schema.ts'
 import type { Embedder } from '../embedding/embedder.ts'
 import { FAVOURITE_ONLY } from './choose/safe-caution.ts'
-import type { GraphRouter } from './model/graph-router.ts'
-import type { RouteQuery } from './router.ts'
+import type { CautionQuery, GraphRouter } from './model/graph-router.ts'
 
 /**
  * One artifact, ready to serve: its router and its embedder belong together. A request takes one at its start and keeps
@@ -18,13 +17,13 @@ export interface Policy {
 }
 
 /**
- * The configured caution, or what `router.risk` makes of it for this user. Never fails: where it can't be told,
- * everybody's favourite answers.
+ * The configured caution, or what `router.risk` makes of it for this user. Never fails: where it can't be told
+ * in time, everybody's favourite answers.
  */
 export async function cautionFor(
   { router }: Policy,
   { caution, risk }: Pick<RouterConfig, 'caution' | 'risk'>,
-  user: Pick<RouteQuery, 'tenant' | 'state' | 'taste'>,
+  user: CautionQuery,
   candidates: readonly Candidate[],
 ): Promise<number> {
   if (risk === undefined) return caution

@@ -134,11 +134,17 @@ export function createApp(deps: AppDeps): Hono<Env> {
   function onDemand<E extends { Bindings: HttpBindings }>(path: string, load: () => Promise<Hono<E>>): void {
     let loading: Promise<Hono<Env>> | undefined
     const answer = async (c: Context<Env>) => {
-      loading ??= load().then((routes) => {
-        const alone = new Hono<Env>().route(path, routes)
-        alone.notFound((inner) => failed(inner, unknownRoute(inner.req.method, inner.req.path)))
-        return alone.onError((error, inner) => failed(inner, error))
-      })
+      loading ??= load()
+        .then((routes) => {
+          const alone = new Hono<Env>().route(path, routes)
+          alone.notFound((inner) => failed(inner, unknownRoute(inner.req.method, inner.req.path)))
+          return alone.onError((error, inner) => failed(inner, error))
+        })
+        .catch((error) => {
+          // The next request tries again.
+          loading = undefined
+          throw error
+        })
       return (await loading).fetch(c.req.raw, c.env)
     }
     app.all(path, answer)

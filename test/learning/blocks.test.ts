@@ -5,13 +5,25 @@ import { rebuild } from '../../src/learning/belief.ts'
 import { edgesOf } from '../../src/learning/edges.ts'
 import type { Learner } from '../../src/learning/learner.ts'
 import type { UserStates } from '../../src/learning/user-states.ts'
+import { loadArtifact } from '../../src/routing/artifact/load.ts'
+import { GraphRouter } from '../../src/routing/model/graph-router.ts'
 import { numbersOf, openState } from '../../src/routing/model/packed-state.ts'
 import type { Policy } from '../../src/routing/policy.ts'
 import { Tensor } from '../../src/runtime/onnxruntime.ts'
 import { floatBytes } from '../../src/store/bytes.ts'
 import { plainState } from '../../src/store/plain-state.ts'
 import { MAX_EDGES, type Store, type StoredEdge } from '../../src/store/store.ts'
-import { findCandidate, POOL, tinyPolicy } from '../routing/support.ts'
+import {
+  copyArtifact,
+  editManifest,
+  findCandidate,
+  POOL,
+  silent,
+  TINY_1,
+  tinyEmbed,
+  tinyEmbedder,
+  tinyPolicy,
+} from '../routing/support.ts'
 import { expectClose } from '../support/close.ts'
 import { writeAsBefore } from '../support/earlier-version.ts'
 import { interaction, learnerOn, newTestFile, openTestStore, reward, tinyReading } from './support.ts'
@@ -108,6 +120,39 @@ it('takes a rating out of the block that it is in: as if the history were learne
     const { sums } = await rebuild(policy, 'acme', await store.loadEdges('acme', 'ann'), findCandidate)
     expectClose(found, sums)
   }
+})
+
+it('adds up no messages of different codes: where another candidate turns them, all are made anew', async () => {
+  const directory = copyArtifact(TINY_1)
+  editManifest(directory, (manifest) => {
+    manifest.codes = 'frame'
+  })
+  const artifact = await loadArtifact(directory)
+  // The tiny graph knows of the codes, and makes nothing of them.
+  const run = artifact.sessions.llm.run.bind(artifact.sessions.llm)
+  artifact.sessions.llm.run = async (feeds: Parameters<typeof run>[0]) => {
+    const outputs = await run(feeds)
+    const codes = (feeds.name_code as unknown as { data: Float32Array }).data
+    const z = outputs.z?.data as Float32Array
+    const { Z, C } = artifact.dims
+    for (let i = 0; i < z.length; i++) z[i]! += codes[Math.floor(i / Z) * C + (i % Z)]!
+    return outputs
+  }
+  let pool = POOL.slice(0, 2)
+  const router = await GraphRouter.open({
+    ...{ artifact, embed: tinyEmbed, loadEvidence: async () => new Map(), deadlineMs: 1_000, log: silent },
+    candidatesOf: () => pool,
+  })
+  policy = inBlocks({ version: artifact.version, router, embedder: tinyEmbedder }, FADE)
+  const anew = async () => (await rebuild(policy, 'acme', await store.loadEdges('acme', 'ann'), findCandidate)).sums
+  await learn(0, 1)
+  expectClose(await learn(1, -0.5), await anew())
+  const before = await anew()
+  pool = [...POOL]
+  expect(Math.max(...(await anew()).map((x, i) => Math.abs(x - before[i]!)))).toBeGreaterThan(0.01)
+  expectClose(await learn(2, 0.7), await anew())
+  expectClose(await learn(3, 0.3), await anew())
+  router.llms.close()
 })
 
 /**

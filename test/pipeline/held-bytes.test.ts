@@ -1,3 +1,5 @@
+import { IncomingMessage, ServerResponse } from 'node:http'
+import { Socket } from 'node:net'
 import { expect, test } from 'vitest'
 import type { GatewayError } from '../../src/errors.ts'
 import { HeldBytes } from '../../src/pipeline/held-bytes.ts'
@@ -69,4 +71,33 @@ test('hears once that a body is there, or that it will not come', () => {
     holding.release()
   }
   expect([heard, all.total]).toEqual([3, 0])
+})
+
+test('what comes when the request has ended is not taken: nobody would give it back', () => {
+  const all = held(1_000, 600)
+  const { holding } = arriving(all, 'a', 100)
+  holding.release()
+  for (let i = 0; i < 10; i++) {
+    expect(holding.take(100 * KB)).toMatchObject({ status: 499, code: 'client_closed_request' })
+  }
+  expect(all.total).toBe(0)
+  expect(arriving(all, 'a', 600).refused).toBeNull()
+})
+
+test('whoever asks to hear of a body when the request has ended hears at once', () => {
+  const { holding } = arriving(held(1_000, 600), 'a', 100)
+  holding.release()
+  let heard = 0
+  holding.whenRead(() => heard++)
+  expect(heard).toBe(1)
+  holding.read()
+  expect(heard).toBe(1)
+})
+
+test('a response that has ended already holds nothing', () => {
+  const all = held(1_000, 600)
+  const response = new ServerResponse(new IncomingMessage(new Socket()))
+  response.destroy()
+  expect(all.openFor(response, 'a').take(100 * KB)).toMatchObject({ status: 499 })
+  expect(all.total).toBe(0)
 })

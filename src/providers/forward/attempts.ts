@@ -255,9 +255,11 @@ export class Attempts {
         refusal = ofAddedBound(readRefusal(failure, request), this.#boundOf(candidate))
       }
     } catch (error) {
-      if (error instanceof UnsupportedRequest || error instanceof GatewayError) span?.failed(null, 'unsupported')
+      // A client that leaves ends what is held for it, too.
+      const isRefused = error instanceof GatewayError && !signal.aborted
+      if (error instanceof UnsupportedRequest || isRefused) span?.failed(null, 'unsupported')
       if (error instanceof UnsupportedRequest) throw error
-      if (error instanceof GatewayError) {
+      if (isRefused) {
         // It had begun to answer.
         if (status !== null) this.#note(candidate, status, error.code, started)
         throw this.failed(asForwardError(error))
@@ -319,9 +321,11 @@ export class Attempts {
     const { signal, deadline } = this.#input
     const asked = failure.kind === 'status' ? failure.retryAfterMs : null
     const ms = Math.min(
-      asked ?? (await backoffMs(this.#deps.retries.backoff_ms, tries)),
+      asked ?? backoffMs(this.#deps.retries.backoff_ms, tries),
       Math.max(0, deadline - performance.now()),
     )
+    // A signal that is aborted already does not say so again.
+    if (signal.aborted) throw this.failed(abortedError(signal))
     await new Promise<void>((resolve) => {
       const done = () => {
         clearTimeout(timer)
@@ -362,16 +366,18 @@ function asUnsupported(error: unknown): AttemptResult {
   throw error
 }
 
-async function backoffMs(initialDelay: number, tries: number): Promise<number> {
-  if (initialDelay === 0) return 0
-  const { decorrelatedJitterGenerator, ExponentialBackoff } = await import('cockatiel')
-  let backoff = new ExponentialBackoff({
-    generator: decorrelatedJitterGenerator,
-    initialDelay,
-    maxDelay: MAX_BACKOFF_MS,
-  }).next()
-  for (let i = 1; i < tries; i++) backoff = backoff.next(undefined)
-  return backoff.duration
+/**
+ * Decorrelated jitter, smooth, with medians of about 1, 2, 4 … times the first: steps between points of an exponential
+ * curve at random places, one in each unit (github.com/App-vNext/Polly/issues/530).
+ */
+function backoffMs(initialMs: number, tries: number): number {
+  let [before, reached] = [0, 0]
+  for (let i = 0; i < tries; i++) {
+    const place = i + Math.random()
+    before = reached
+    reached = 2 ** place * Math.tanh(2 * Math.sqrt(place))
+  }
+  return Math.min(Math.max(0, reached - before) * (initialMs / 1.4), MAX_BACKOFF_MS)
 }
 
 /** A bound that the client never sent: then the same candidate is asked in another way. */

@@ -153,7 +153,11 @@ export class Breaker {
 
   /** Whether it fails whoever asks. */
   async #suspect(ask: () => Promise<boolean>): Promise<void> {
-    if (this.#isAsking) return
+    if (this.#isAsking) {
+      // A question from before it opened: the answer goes unheard, and nothing else ends a half-open one.
+      if (this.#state === 'half-open') this.#open()
+      return
+    }
     this.#isAsking = true
     const changes = this.#changes
     const isWell = await ask().catch(() => false)

@@ -51,8 +51,12 @@ interface Cautious extends CautionRule {
   candidates: readonly Candidate[]
   taste: Start | undefined
   until: number
-  found: number
+  /** A promise until it is known, which all wait for who ask meanwhile. */
+  found: number | Promise<number>
 }
+
+/** Whose caution it is, and until when it is of use. */
+export type CautionQuery = Pick<RouteQuery, 'tenant' | 'state' | 'taste' | 'deadline'>
 
 /** Buffers of one run; a run that waits for its turn must not share them with the next. */
 interface Inputs {
@@ -82,7 +86,8 @@ export class GraphRouter implements Router {
   readonly cold: Float32Array
   readonly #idle: Inputs[] = []
   readonly #anchors = new WeakMap<LlmTable, Promise<Anchor> | Anchor>()
-  readonly #cautions = new WeakMap<object, Cautious>()
+  /** By the user's state; of those who have none yet, by their tenant's table. */
+  readonly #cautions = new WeakMap<UserStateVector | LlmTable, Cautious>()
   readonly #usual: Float32Array | null
   readonly #starts: ReadonlyMap<Start, readonly [number, number][]>
   #waiting = new Map<LlmTable, Waiting[]>()
@@ -129,19 +134,34 @@ export class GraphRouter implements Router {
       if (now > deadline || now < this.#pausedUntil) throw tooLate()
       const waiting = { query, resolve, reject }
       const table = this.llms.table(query.tenant, candidates)
-      if (table instanceof Promise) tableInTime(table, deadline).then((found) => this.#wait(found, waiting), reject)
+      if (table instanceof Promise) soonEnough(table, deadline).then((found) => this.#wait(found, waiting), reject)
       else this.#wait(table, waiting)
     })
   }
 
-  async cautionOf(
-    { tenant, state, taste }: Pick<RouteQuery, 'tenant' | 'state' | 'taste'>,
-    candidates: readonly Candidate[],
-    rule: CautionRule,
-  ): Promise<number> {
+  /** @throws RouterError also where it is not known in time; the next request has it then */
+  async cautionOf(user: CautionQuery, candidates: readonly Candidate[], rule: CautionRule): Promise<number> {
     const usual = this.#usual
     if (!usual || candidates.length === 0) return rule.caution
-    const key = state ?? this.cold
+    const deadline = user.deadline ?? performance.now() + this.#deadlineMs
+    const table = this.llms.table(user.tenant, candidates)
+    const found = this.#cautionBy(
+      table instanceof Promise ? await soonEnough(table, deadline) : table,
+      user,
+      rule,
+      usual,
+    )
+    return found instanceof Promise ? soonEnough(found, deadline) : found
+  }
+
+  #cautionBy(
+    table: LlmTable,
+    { state, taste }: CautionQuery,
+    rule: CautionRule,
+    usual: Float32Array,
+  ): number | Promise<number> {
+    const { candidates } = table
+    const key = state ?? table
     const known = this.#cautions.get(key)
     const isSame =
       known?.candidates === candidates &&
@@ -149,12 +169,22 @@ export class GraphRouter implements Router {
       known.risk === rule.risk &&
       known.caution === rule.caution
     if (isSame && performance.now() < known.until) return known.found
-    const table = await this.llms.table(tenant, candidates)
+    const finding = this.#findCaution(table, this.#startedAs(numbersOf(state ?? this.cold), taste), rule, usual)
+    const cautious: Cautious = { ...rule, candidates, taste, found: finding, until: Number.POSITIVE_INFINITY }
+    this.#cautions.set(key, cautious)
+    finding.then(
+      (found) => Object.assign(cautious, { found, until: performance.now() + CAUTION_MS }),
+      () => {
+        if (this.#cautions.get(key) === cautious) this.#cautions.delete(key)
+      },
+    )
+    return finding
+  }
+
+  async #findCaution(table: LlmTable, state: Float32Array, rule: CautionRule, usual: Float32Array): Promise<number> {
     const { index, z } = await this.#anchorOf(table, usual)
-    const { mean, apart } = await this.#scoreUsual(table, usual, this.#startedAs(numbersOf(key), taste), z)
-    const found = safeCaution({ mean, apart, candidates: candidates.length, favourite: index }, rule)
-    this.#cautions.set(key, { ...rule, candidates, taste, found, until: performance.now() + CAUTION_MS })
-    return found
+    const { mean, apart } = await this.#scoreUsual(table, usual, state, z)
+    return safeCaution({ mean, apart, candidates: table.candidates.length, favourite: index }, rule)
   }
 
   /** A state as its user's tenant states that its users start. */
@@ -350,13 +380,15 @@ function floats(text: string): Float32Array {
 
 const tooLate = () => new RouterError('timeout', 'Scoring took longer than its deadline.')
 
-/** Waits for a tenant's evidence, whose first read takes as long as the store. */
-async function tableInTime(table: Promise<LlmTable>, deadline: number): Promise<LlmTable> {
+/** Waits for what others share: a tenant's evidence, whose first read takes as long as the store, and runs on it. */
+async function soonEnough<T>(work: Promise<T>, deadline: number): Promise<T> {
   try {
-    return await inTime(table, deadline - performance.now(), () => {
+    return await inTime(work, deadline - performance.now(), () => {
       throw tooLate()
     })
   } catch (error) {
-    throw error instanceof RouterError ? error : new RouterError('session', 'The LLM states can’t be computed.', error)
+    throw error instanceof RouterError
+      ? error
+      : new RouterError('session', 'What scores need can’t be computed.', error)
   }
 }

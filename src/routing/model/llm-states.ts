@@ -36,6 +36,9 @@ interface TenantCodes {
   names: ReadonlyMap<string, Float32Array>
 }
 
+/** The basis of codes each of which is made of its own name alone. */
+export const HASHED = ''
+
 /** [P] of its maker and [C] of its name. */
 export interface LlmCodes {
   provider: Float32Array
@@ -105,6 +108,11 @@ export class LlmStates {
   /** By which likings for a maker and a name are told apart from others'. */
   codesOf(tenant: string, { vendor, name }: Pick<Candidate, 'vendor' | 'name'>): LlmCodes {
     return codesIn(this.#namesOf(tenant), { vendor, name }, this.#artifact.dims)
+  }
+
+  /** What a tenant's codes are made of, besides each name itself: messages under different ones don't add up. */
+  basisOf(tenant: string): string {
+    return this.#artifact.manifest.codes === 'hashed' ? HASHED : this.#namesOf(tenant).of
   }
 
   /** Forgets candidates of former configurations. */

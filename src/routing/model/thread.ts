@@ -49,6 +49,8 @@ class ModelThread {
   readonly #open = new Set<number>()
   #foreseen: { directory: string; publicKey: string | null; loading: Promise<Loaded> } | null = null
   #idle: NodeJS.Timeout | undefined
+  /** Of a thread that goes because it has nothing to do. */
+  #ending: Promise<void> | undefined
   #nextId = 0
   #nextKey = 0
   #closed = false
@@ -80,6 +82,8 @@ class ModelThread {
     // Jobs run in order: the run follows it without waiting here.
     const opening = this.#open.has(key) ? null : this.#ask({ op: 'open', key, files })
     this.#open.add(key)
+    // Else it counted as open for as long as the thread lives.
+    opening?.catch(() => this.#open.delete(key))
     const [result] = await Promise.all([this.#ask({ op: 'run', key, graph, feeds }), opening])
     return result
   }
@@ -96,7 +100,7 @@ class ModelThread {
   /** As `stop`, for good: to be awaited before the process ends. */
   async close(): Promise<void> {
     this.#closed = true
-    await this.stop()
+    await Promise.all([this.#ending, this.stop()])
   }
 
   #ask<J extends Job>(job: J): Promise<Results[J['op']]> {
@@ -137,7 +141,7 @@ class ModelThread {
       // A job that comes now is the next one's.
       this.#worker = null
       this.#open.clear()
-      if (worker) void endWorker(worker)
+      if (worker) this.#ending = endWorker(worker)
     }, IDLE_MS).unref()
   }
 

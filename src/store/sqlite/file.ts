@@ -145,6 +145,8 @@ export class SqliteFile {
   /** @returns `failed`: of several, one can't be done, and nothing was. Of one alone, its caller has been told. */
   #commit(writes: readonly Write[]): 'done' | 'locked' | 'failed' {
     try {
+      // One that could not be rolled back is in the way of all that follow.
+      if (this.db.isTransaction) this.sql.rollback.run()
       this.sql.begin.run()
     } catch (error) {
       reject(writes, storeError(error))
@@ -158,20 +160,27 @@ export class SqliteFile {
       this.sql.commit.run()
       isDone = true
     } catch (error) {
-      // Some errors end the transaction.
-      if (this.db.isTransaction) this.sql.rollback.run()
+      this.#rollBack()
       if (writes.length > 1) return 'failed'
       reject(writes, storeError(error))
       return 'done'
     } finally {
       for (const part of this.#shared) part.clear(isDone)
     }
-    for (const [i, { resolve }] of writes.entries()) {
-      const [result, change] = results[i]!
-      if (change) this.#tell(change)
-      resolve(result)
-    }
+    // Those who wait go on after this turn: they have heard of the changes by then.
+    for (const [i, { resolve }] of writes.entries()) resolve(results[i]![0])
+    for (const [, change] of results) if (change) this.#tell(change)
     return 'done'
+  }
+
+  /** Never throws: whoever waits for the writes is to hear why they failed. */
+  #rollBack(): void {
+    try {
+      // Some errors end the transaction.
+      if (this.db.isTransaction) this.sql.rollback.run()
+    } catch {
+      // Before the next one it is tried again.
+    }
   }
 
   /** In the order of the writes: an erasure forgets what was noted of a user before it. */

@@ -9,6 +9,7 @@ import { forward } from '../../../src/providers/forward/forward.ts'
 import { hedge } from '../../../src/providers/forward/hedge.ts'
 import { type Provider, type ProviderCall, UpstreamError } from '../../../src/providers/provider.ts'
 import { chat } from '../../contracts/provider.ts'
+import { expectClose } from '../../support/close.ts'
 import { candidate } from '../../support/relay-harness.ts'
 import { completionBody } from '../../support/upstream.ts'
 
@@ -38,7 +39,10 @@ function setUp(answers: Record<string, Answer>, retries: Record<string, unknown>
   )
   const config = configSchema.parse({ retries: { backoff_ms: 1, ...retries } })
   const breakers = new Breakers(config.retries.breaker)
-  const run = (ranking: readonly Candidate[], options: { withinMs?: number; signal?: AbortSignal } = {}) =>
+  const run = (
+    ranking: readonly Candidate[],
+    options: { withinMs?: number; signal?: AbortSignal; hold?: () => GatewayError | null } = {},
+  ) =>
     forward(
       {
         ranking,
@@ -46,6 +50,7 @@ function setUp(answers: Record<string, Answer>, retries: Record<string, unknown>
         signal: options.signal ?? new AbortController().signal,
         requestId: 'r',
         deadline: performance.now() + (options.withinMs ?? 5_000),
+        ...(options.hold && { hold: options.hold }),
       },
       { providers, breakers, timeouts: config.timeouts, retries: config.retries },
     )
@@ -71,6 +76,43 @@ describe('forward', () => {
     const { asked, run } = setUp({ p0: status(401), p1: good })
     const answer = await run([candidate('a', 'p0'), candidate('b', 'p0'), candidate('c', 'p1')])
     expect([answer.candidate.name, asked]).toEqual(['c', ['a', 'c']])
+  })
+
+  test('a client that left while a try failed is not waited for', async () => {
+    // Nobody moves them on.
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    const client = new AbortController()
+    const leaving: Answer = async (call) => {
+      client.abort()
+      return status(500)(call)
+    }
+    const { asked, run } = setUp({ p0: leaving }, { backoff_ms: 4_000 })
+    const error = await failed(run([candidate('a', 'p0')], { signal: client.signal }))
+    expect([error.code, asked]).toEqual(['client_closed_request', ['a']])
+  })
+
+  test('what may not be kept for a client that left is noted as theirs', async () => {
+    const client = new AbortController()
+    const large: Answer = async () => ({ status: 200, body: { ...completionBody(), padding: 'x'.repeat(100_000) } })
+    const hold = () => {
+      client.abort()
+      return new GatewayError('gone', { status: 499, type: 'api_error', code: 'gone' })
+    }
+    const { run } = setUp({ p0: large })
+    const error = await failed(run([candidate('a', 'p0')], { signal: client.signal, hold }))
+    expect([error.code, error.attempts]).toMatchObject(['client_closed_request', [{ status: 200, error: 'aborted' }]])
+  })
+
+  test('pauses grow with every try, at random', async () => {
+    vi.spyOn(Math, 'random').mockReturnValue(0.5)
+    const timers = vi.spyOn(globalThis, 'setTimeout')
+    const { asked, run } = setUp({ p0: status(500) }, { backoff_ms: 10, max_attempts: 3 })
+    await failed(run([candidate('a', 'p0')]))
+    const pauses = timers.mock.calls.flatMap(([, ms = 0]) => (ms < 100 ? [ms] : []))
+    vi.restoreAllMocks()
+    expect(asked).toHaveLength(3)
+    const curve = (place: number) => 2 ** place * Math.tanh(Math.sqrt(4 * place))
+    expectClose(pauses, [(10 / 1.4) * curve(0.5), (10 / 1.4) * (curve(1.5) - curve(0.5))])
   })
 
   test('what one provider can not do goes to the next, and is no attempt; a 400 only where nobody can', async () => {

@@ -1,10 +1,13 @@
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import type { Candidate } from '../../../src/candidates/candidate.ts'
 import { loadArtifact } from '../../../src/routing/artifact/load.ts'
 import { code, codesOf } from '../../../src/routing/choose/codes.ts'
+import { FAVOURITE_ONLY } from '../../../src/routing/choose/safe-caution.ts'
 import { GraphRouter } from '../../../src/routing/model/graph-router.ts'
+import { cautionFor } from '../../../src/routing/policy.ts'
 import { RouterError } from '../../../src/routing/router.ts'
+import { Tensor } from '../../../src/runtime/onnxruntime.ts'
 import { routerContract } from '../../contracts/router.ts'
 import { expectClose } from '../../support/close.ts'
 import {
@@ -20,6 +23,7 @@ import {
   TINY_2,
   TINY_E,
   tinyEmbed,
+  tinyEmbedder,
   tinyPolicy,
 } from '../support.ts'
 
@@ -179,5 +183,60 @@ describe('GraphRouter', () => {
     const [one, two] = [await tinyPolicy(TINY_1), await tinyPolicy(TINY_2)]
     expect(one.router.version).toBe('tiny-1')
     expect(meansOf(await one.router.score(query(), POOL))).not.toEqual(meansOf(await two.router.score(query(), POOL)))
+  })
+})
+
+describe('a user’s caution', () => {
+  const RULE = { caution: 0.15, risk: 0.2 }
+  const NOBODY = { tenant: 'acme', state: null }
+
+  /** A router one of whose usual questions a user likes another candidate for, if the run is let go on. */
+  async function opened(runs: (() => Promise<unknown>)[] = [], deadlineMs = 1_000) {
+    const directory = copyArtifact(TINY_1)
+    editManifest(directory, (manifest) => {
+      manifest.usual = null
+    })
+    const artifact = await loadArtifact(directory)
+    let ran = 0
+    artifact.sessions.score.run = (async () => {
+      const isAnchor = ran === 0
+      await runs[ran++]?.()
+      const of = (...values: number[]) => new Tensor('float32', Float32Array.from(values), [1, values.length])
+      return { mean: isAnchor ? of(1, 0, 0) : of(0, 1, 0), apart: of(0.1, 0.1, 0.1) }
+    }) as unknown as typeof artifact.sessions.score.run
+    const router = await GraphRouter.open({ ...common, artifact, deadlineMs })
+    return { router, ran: () => ran }
+  }
+
+  it('is found once for all new users of a tenant who ask together, and kept beside those of other tenants', async () => {
+    const { router, ran } = await opened()
+    const other = { tenant: 'other', state: null }
+    const others = [...POOL]
+    const together = Array.from({ length: 8 }, () => router.cautionOf(NOBODY, POOL, RULE))
+    expect(await Promise.all(together)).toEqual(Array(8).fill(0.15))
+    // Everybody's favourite, and how sure of it a new user makes us.
+    expect(ran()).toBe(2)
+    await router.cautionOf(other, others, RULE)
+    expect(ran()).toBe(4)
+    await Promise.all([router.cautionOf(NOBODY, POOL, RULE), router.cautionOf(other, others, RULE)])
+    expect(ran()).toBe(4)
+  })
+
+  it('is not waited for beyond the deadline: everybody’s favourite answers, and the next request has it', async () => {
+    const gate = Promise.withResolvers<void>()
+    const { router, ran } = await opened([async () => {}, () => gate.promise], 20)
+    const policy = { version: 'tiny', router, embedder: tinyEmbedder }
+    expect(await cautionFor(policy, RULE, NOBODY, POOL)).toBe(FAVOURITE_ONLY)
+    expect(await cautionFor(policy, RULE, { ...NOBODY, deadline: performance.now() }, POOL)).toBe(FAVOURITE_ONLY)
+    gate.resolve()
+    await gate.promise
+    await vi.waitFor(async () => expect(await cautionFor(policy, RULE, NOBODY, POOL)).toBe(0.15))
+    expect(ran()).toBe(2)
+  })
+
+  it('that could not be found is looked for again', async () => {
+    const { router, ran } = await opened([async () => {}, () => Promise.reject(new Error('no memory'))])
+    await expect(router.cautionOf(NOBODY, POOL, RULE)).rejects.toMatchObject({ reason: 'session' })
+    expect([await router.cautionOf(NOBODY, POOL, RULE), ran()]).toEqual([0.15, 3])
   })
 })

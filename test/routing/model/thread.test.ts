@@ -3,6 +3,7 @@ import { rmSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { expect, it, vi } from 'vitest'
 import { loadArtifact } from '../../../src/routing/artifact/load.ts'
+import { send } from '../../../src/routing/model/jobs.ts'
 import { modelThread } from '../../../src/routing/model/thread.ts'
 import { Tensor } from '../../../src/runtime/onnxruntime.ts'
 import { COMMITTED } from '../../support/artifacts.ts'
@@ -50,6 +51,17 @@ it('goes when it has had nothing to do for a while, and another one takes the ne
   } finally {
     vi.useRealTimers()
   }
+})
+
+it('opens an artifact anew that could not be opened', async () => {
+  const { files } = await modelThread.load(TINY_1)
+  const broken = { ...files, graphs: { ...files.graphs, user: new Uint8Array([1, 2, 3]) } }
+  const run = (key: number, from: typeof files) => modelThread.run(key, from, 'user', send(feeds(1)))
+  const key = 1_000_000
+  await expect(run(key, broken)).rejects.toThrow(/user.onnx/)
+  const { state } = await run(key, files)
+  expect(state?.data).toHaveLength(files.manifest.dims.S)
+  modelThread.release(key)
 })
 
 it('says what is wrong with a run', async () => {

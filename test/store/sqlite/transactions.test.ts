@@ -1,10 +1,11 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import type { Limit } from '../../../src/store/limits.ts'
 import { SqliteFile } from '../../../src/store/sqlite/file.ts'
 import { SqliteLimits } from '../../../src/store/sqlite/limits.ts'
+import type { Invalidation } from '../../../src/store/store.ts'
 
 let dir: string
 let file: SqliteFile
@@ -93,4 +94,34 @@ test('settlements of another process’s reservations count as well', async () =
   expect(await other.settle('acme', 'a', { requests: 1, tokens: 0, nanoUsd: 5 })).toBe('now')
   expect(await limits.settle('acme', 'a', { requests: 1, tokens: 0, nanoUsd: 5 })).toBe('before')
   expect(await used()).toEqual([5, 1])
+})
+
+test('where a transaction can’t be rolled back, all hear why, and it does not stay in the way', async () => {
+  const rollback = vi.spyOn(file.sql.rollback, 'run').mockImplementationOnce(() => {
+    throw Object.assign(new Error('disk I/O error'), { code: 'ERR_SQLITE_ERROR', errcode: 10 })
+  })
+  const failing = file.write(() => {
+    throw new RangeError('no')
+  })
+  await expect(failing).rejects.toThrow('no')
+  expect(await secret('first')).toBe(1)
+  expect(rollback).toHaveBeenCalledTimes(2)
+})
+
+test('whoever waits for a write has it, whatever those do who are told', async () => {
+  const told: string[] = []
+  const other = new SqliteFile(
+    join(dir, 'other.db'),
+    () => {},
+    (change) => {
+      told.push(change.kind)
+      throw new Error('a listener')
+    },
+  )
+  const work = (): [number, Invalidation] => [1, { kind: 'all' }]
+  const waiting = Promise.all([other.write(work), other.write(work)])
+  expect(() => other.close()).toThrow('a listener')
+  expect(await waiting).toEqual([1, 1])
+  expect(told).toEqual(['all'])
+  other.close()
 })
