@@ -28,7 +28,7 @@ export interface Backup {
    * Returns what was not known. What is there already stays there.
    */
   noteErasures(tenant: string, erasures: readonly Erasure[]): Promise<Erasure[]>
-  /** As `Store.appendInteractions`, but what they used isn't counted once more (`raiseUsage`). Returns how many are new. */
+  /** As `Store.appendInteractions`, but what they used isn't counted (`raiseUsage` does). Returns how many are new. */
   appendInteractions(rows: InteractionRecord[]): Promise<number>
   /** As `Store.appendRewards`. Returns how many are new. */
   appendRewards(rows: RewardRecord[]): Promise<number>

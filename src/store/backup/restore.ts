@@ -45,7 +45,7 @@ export async function restoreBackup(
   }
   // Who was erased while the backup was made must be known before what was read of them earlier.
   for (const part of parts) if (part.rows.erasure) await take(part, (type) => type === 'erasure')
-  // An earlier backup may have brought them here. Marks that are known already may be of a restore that was interrupted.
+  // An earlier backup may have brought them here. Marks that are known may be of a restore that was interrupted.
   if (parts.some((part) => part.rows.erasure)) await eraseWhatIsErased(store)
   for (const part of parts) await take(part, (type) => type !== 'erasure' && type !== 'usage')
   // Sums come as such: log rows that are brought back were counted in their time.
