@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, describe, expect, test } from 'vitest'
 import { Balancer } from '../support/balancer.ts'
@@ -36,11 +36,26 @@ function oldSource(): string | null {
   } catch {
     return null
   }
-  const folder = mkdtempSync(join(tmpdir(), 'old-version-'))
-  const input = git('archive', '--format=tar', commit, 'src', 'config', 'package.json')
+  const around = mkdtempSync(join(tmpdir(), 'old-version-'))
+  const folder = join(around, 'old')
+  mkdirSync(folder)
+  const input = git('archive', '--format=tar', commit, 'src', 'config', 'package.json', 'package-lock.json')
   execFileSync('tar', ['-x', '-C', folder], { input })
   symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
+  installWhatIsGone(folder, around)
   return folder
+}
+
+/** Packages that the old version needs and this one has no more: Node looks for them in the folder around it, too. */
+function installWhatIsGone(folder: string, around: string): void {
+  const json = (name: string) => JSON.parse(readFileSync(join(folder, name), 'utf8'))
+  const { packages } = json('package-lock.json')
+  const gone = Object.keys(json('package.json').dependencies)
+    .filter((name) => !existsSync(join(ROOT, 'node_modules', name)))
+    .map((name) => `${name}@${packages[`node_modules/${name}`].version}`)
+  if (gone.length === 0) return
+  const options = ['--no-save', '--no-package-lock', '--ignore-scripts', '--no-audit', '--no-fund']
+  execFileSync('npm', ['install', '--prefix', around, ...options, ...gone], { cwd: around, stdio: 'pipe' })
 }
 
 const old = oldSource()
@@ -58,7 +73,7 @@ describe.skipIf(old === null)('two replicas are replaced one by one, under load'
     await Promise.all(running.map(discard))
     await redis?.discard()
     await provider?.close()
-    if (old !== null) rmSync(old, { recursive: true, force: true })
+    if (old !== null) rmSync(dirname(old), { recursive: true, force: true })
   })
 
   const start = async (root = ROOT) => {
