@@ -125,12 +125,15 @@ describe('a link to rate an answer', () => {
   })
 
   test('that was changed in any way is none', async () => {
+    const LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
     const { path } = await link('changer')
     const broken = [
       `${path}A`,
       path.slice(0, -1),
       path.replace(/.$/, (last) => (last === 'A' ? 'B' : 'A')),
-      path.replace(/rate\/./, 'rate/_'),
+      path.replace(/(?<=rate\/)./, (first) => (first === '_' ? '-' : '_')),
+      ...[...'AQgw!='].map((odd) => `${path}${odd}`),
+      path.replace(/.$/, (last) => LETTERS[LETTERS.indexOf(last) ^ 1] as string),
       '/rate/x',
       `/rate/${'A'.repeat(200)}`,
     ]
