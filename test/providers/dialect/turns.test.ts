@@ -64,7 +64,7 @@ test('many neighbours are joined at once, in the words that two of them would be
     Array.from({ length: many }, () => user(long)),
     { alternate: true },
   )
-  expect((one?.content as string).length).toBe(many * 2_002 - 2)
+  expect(String(one?.content).length).toBe(many * 2_002 - 2)
   expect(turnsFor([user('a'), user(''), user('b'), user(text('c')), user('d')], { alternate: true })).toEqual([
     user(text('a\n\nb', 'c', 'd')),
   ])
