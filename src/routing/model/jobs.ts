@@ -2,6 +2,7 @@ import type { Tensor } from '../../runtime/onnxruntime.ts'
 import type { ArtifactCheck } from '../artifact/error.ts'
 import type { GraphName } from '../artifact/manifest.ts'
 import type { ArtifactFiles } from '../artifact/types.ts'
+import type { BeliefJob, Believed } from './believe.ts'
 
 /** By which a thread knows that it is this one. */
 export const MODEL_THREAD = 'persona-router/model'
@@ -23,6 +24,7 @@ export type Job =
   | { op: 'load'; key: number; directory: string; publicKey: string | null }
   | { op: 'open'; key: number; files: ArtifactFiles }
   | { op: 'run'; key: number; graph: LearningGraph; feeds: SentTensors }
+  | { op: 'believe'; key: number; job: BeliefJob }
   | { op: 'release'; key: number }
 
 /** Results by operation. */
@@ -30,12 +32,16 @@ export interface Results {
   load: ArtifactFiles
   open: null
   run: SentTensors
+  believe: Believed
   release: null
 }
 
 export type Answer =
   | { id: number; result: Results[keyof Results] }
   | { id: number; error: string; check: ArtifactCheck | null }
+
+/** Of so many numbers. */
+export const sizeOf = (dims: readonly number[]): number => dims.reduce((product, size) => product * size, 1)
 
 export const send = (tensors: Record<string, Tensor>): SentTensors =>
   Object.fromEntries(
