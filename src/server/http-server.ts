@@ -8,6 +8,7 @@ import { useAddress } from '../pipeline/address.ts'
 import { readTls } from '../runtime/tls.ts'
 import { answerCors } from './cors.ts'
 import { type ErrorDeps, endSocket, errorResponse, report, sendError } from './errors.ts'
+import { Pace } from './pace.ts'
 
 /** Bytes of all headers together; more is answered with 431. */
 const MAX_HEADER_BYTES = 16 * 1024
@@ -75,9 +76,11 @@ export function createHttpServer({ fetch, shortcut, config, cors, writeIdleMs, e
     if (answerCors(request, response, cors())) return
     if (!(await shortcut(request, response))) await answer(request, response)
   }
+  const pace = new Pace()
   const listener = (request: IncomingMessage, response: ServerResponse) => {
     const { socket } = request
     if (served.has(socket)) return
+    pace.watch(request)
     response.once('prefinish', () => boundEnd(response, socket, writeIdleMs()))
     const isInvalid = isAmbiguous(request)
     if (isInvalid || isLast(request)) {

@@ -1,5 +1,5 @@
 import type { Tensor } from '../../runtime/onnxruntime.ts'
-import type { BeliefJob, Believed } from '../model/believe.ts'
+import type { BeliefJob, Believed } from '../model/belief-job.ts'
 import type { Dims, GraphName, Manifest } from './manifest.ts'
 
 export type Device = 'cpu' | 'cuda'

@@ -2,33 +2,8 @@ import { addMessage, isFiniteVector, startBlocks } from '../../learning/profile.
 import { Tensor } from '../../runtime/onnxruntime.ts'
 import type { Manifest } from '../artifact/manifest.ts'
 import type { Graph } from '../artifact/types.ts'
-import { type SentTensors, sizeOf } from './jobs.ts'
+import { type BeliefJob, type Believed, type SentTensors, sizeOf } from './belief-job.ts'
 import { packState } from './packed-state.ts'
-
-/** What is to be believed of a user: their sums as they were, and rewards that they don't hold yet. */
-export interface BeliefJob {
-  /** Of `edge.onnx`, a row a reward, oldest first. */
-  rewards: SentTensors
-  /** The block of each, and that of the newest reward of all, whether it could be read or not. */
-  blocks: readonly number[]
-  newest: number
-  /** As they were when the newest reward was of block `from`; null: empty. */
-  sums: Float32Array | null
-  from: number
-  /** The last reward's messages are asked for, too. */
-  asksLast: boolean
-}
-
-export interface Believed {
-  /** [H] */
-  sums: Float32Array
-  /** [S] */
-  state: Float32Array
-  /** The state as it is kept. */
-  packed: Uint8Array
-  /** What the last reward says of its user [G] and its LLM [V]; null where it is not asked for, or no finite number. */
-  last: { user: Float32Array; llm: Float32Array } | null
-}
 
 /** Graphs of an artifact, and a new user's state under it. */
 export interface Believer {

@@ -2,7 +2,7 @@ import type { Tensor } from '../../runtime/onnxruntime.ts'
 import type { ArtifactCheck } from '../artifact/error.ts'
 import type { GraphName } from '../artifact/manifest.ts'
 import type { ArtifactFiles } from '../artifact/types.ts'
-import type { BeliefJob, Believed } from './believe.ts'
+import type { BeliefJob, Believed, SentTensor, SentTensors } from './belief-job.ts'
 
 /** By which a thread knows that it is this one. */
 export const MODEL_THREAD = 'persona-router/model'
@@ -10,14 +10,6 @@ export const MODEL_THREAD = 'persona-router/model'
 /** Graphs that learning runs. */
 export const LEARNING_GRAPHS = ['llm', 'edge', 'user'] as const satisfies readonly GraphName[]
 export type LearningGraph = (typeof LEARNING_GRAPHS)[number]
-
-/** A tensor as it travels between threads. */
-export interface SentTensor {
-  type: 'float32' | 'int64'
-  data: Float32Array | BigInt64Array
-  dims: readonly number[]
-}
-export type SentTensors = Record<string, SentTensor>
 
 /** Jobs of the model thread. `key` names an artifact in it. */
 export type Job =
@@ -39,9 +31,6 @@ export interface Results {
 export type Answer =
   | { id: number; result: Results[keyof Results] }
   | { id: number; error: string; check: ArtifactCheck | null }
-
-/** Of so many numbers. */
-export const sizeOf = (dims: readonly number[]): number => dims.reduce((product, size) => product * size, 1)
 
 export const send = (tensors: Record<string, Tensor>): SentTensors =>
   Object.fromEntries(

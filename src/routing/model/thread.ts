@@ -5,16 +5,8 @@ import { endWorker } from '../../runtime/end-worker.ts'
 import { Tensor } from '../../runtime/onnxruntime.ts'
 import { ArtifactError } from '../artifact/error.ts'
 import type { ArtifactFiles, Graph } from '../artifact/types.ts'
-import type { BeliefJob, Believed } from './believe.ts'
-import {
-  type Answer,
-  type Job,
-  type LearningGraph,
-  MODEL_THREAD,
-  type Results,
-  type SentTensors,
-  send,
-} from './jobs.ts'
+import type { BeliefJob, Believed, SentTensors } from './belief-job.ts'
+import { type Answer, type Job, type LearningGraph, MODEL_THREAD, type Results, send } from './jobs.ts'
 import './worker.ts'
 
 /** What was loaded, and its name in the thread. */

@@ -5,17 +5,9 @@ import { Tensor } from '../../runtime/onnxruntime.ts'
 import { ArtifactError } from '../artifact/error.ts'
 import { readArtifact } from '../artifact/files.ts'
 import type { ArtifactFiles, Graph } from '../artifact/types.ts'
-import { type Believed, type Believer, believe, stateOf } from './believe.ts'
-import {
-  type Answer,
-  type Job,
-  LEARNING_GRAPHS,
-  type LearningGraph,
-  MODEL_THREAD,
-  type Results,
-  type SentTensors,
-  send,
-} from './jobs.ts'
+import type { Believed, SentTensors } from './belief-job.ts'
+import { type Believer, believe, stateOf } from './believe.ts'
+import { type Answer, type Job, LEARNING_GRAPHS, type LearningGraph, MODEL_THREAD, type Results, send } from './jobs.ts'
 import { openGraph } from './sessions.ts'
 
 /**

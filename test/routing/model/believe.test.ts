@@ -1,6 +1,7 @@
 import { beforeAll, expect, test } from 'vitest'
 import { readArtifact } from '../../../src/routing/artifact/files.ts'
-import { type BeliefJob, type Believer, believe, stateOf } from '../../../src/routing/model/believe.ts'
+import type { BeliefJob } from '../../../src/routing/model/belief-job.ts'
+import { type Believer, believe, stateOf } from '../../../src/routing/model/believe.ts'
 import { openGraph } from '../../../src/routing/model/sessions.ts'
 import { COMMITTED } from '../../support/artifacts.ts'
 import { expectClose } from '../../support/close.ts'
@@ -60,8 +61,8 @@ test.each([
       [null, 0],
       [known, 2],
     ] as const) {
-      const found = await believe(forgetful, jobOf(rewards, from, sums && sums.slice()))
-      const expected = await believe(singly(forgetful), jobOf(rewards, from, sums && sums.slice()))
+      const found = await believe(forgetful, jobOf(rewards, from, sums?.slice() ?? null))
+      const expected = await believe(singly(forgetful), jobOf(rewards, from, sums?.slice() ?? null))
       expectClose(found.sums, expected.sums, 1e-5)
       expectClose(found.state, expected.state, 1e-4)
       expectClose(found.last!.user, expected.last!.user, 1e-5)
