@@ -8,6 +8,7 @@ import { useAddress } from '../pipeline/address.ts'
 import { readTls } from '../runtime/tls.ts'
 import { answerCors } from './cors.ts'
 import { type ErrorDeps, endSocket, errorResponse, report, sendError } from './errors.ts'
+import { Pace } from './pace.ts'
 
 // An ES module's import of `node:http` loads Node's whole fetch, WebSocket among it: 70 ms and 6 MB at every start.
 const { createServer } = process.getBuiltinModule('node:http')
@@ -81,9 +82,11 @@ export function createHttpServer({ fetch, shortcut, config, cors, writeIdleMs, e
     if (answerCors(request, response, cors())) return
     if (!(await shortcut(request, response))) await answer(request, response)
   }
+  const pace = new Pace()
   const listener = (request: IncomingMessage, response: ServerResponse) => {
     const { socket } = request
     if (served.has(socket)) return
+    pace.watch(request)
     response.once('prefinish', () => boundEnd(response, socket, writeIdleMs()))
     const isInvalid = isAmbiguous(request)
     if (isInvalid || isLast(request)) {
