@@ -40,7 +40,7 @@ describe('on the thread', () => {
     const bytes = name === 'not UTF-8' ? Buffer.from(text, 'latin1') : Buffer.from(text)
     const raw = Buffer.allocUnsafeSlow(bytes.length)
     bytes.copy(raw)
-    const here = await Promise.try(() => parseRawBody(bytes)).catch((error: GatewayError) => error)
+    const here = await (async () => parseRawBody(bytes))().catch((error: GatewayError) => error)
     const there = await thread.parse(raw, 'a').catch((error: GatewayError) => error)
     expect(there).toBeInstanceOf(GatewayError)
     const { status, message, param } = there as GatewayError
