@@ -500,6 +500,15 @@ export const gemini: Emulator = {
         unknownName('strict', " at 'tools[0].function'"),
     },
     {
+      source:
+        'report: openai/openai-agents-python#656, Simpleyyt/ai-manus#101, symfony/ai#803: JSON beside tools, but of Gemini 3',
+      check: (body) =>
+        !/^gemini-3/.test(body.model) &&
+        toolsOf(body).length > 0 &&
+        (body.response_format as { type?: string } | undefined)?.type?.startsWith('json') &&
+        gemini400("Function calling with a response mime type: 'application/json' is unsupported"),
+    },
+    {
       source: 'unread: ai.google.dev/gemini-api/docs/openai: reasoning_effort by model',
       check: (body) =>
         body.reasoning_effort === 'none' &&

@@ -1,6 +1,6 @@
 import { openaiAnswer, openaiEvents } from './answers.ts'
 import type { Body, Emulator } from './emulator.ts'
-import { openaiResponses } from './openai-responses.ts'
+import { isResponsesOnly, openaiResponses } from './openai-responses.ts'
 import {
   answeredCalls,
   callsOf,
@@ -60,6 +60,29 @@ export const openai: Emulator = {
   base: '/v1',
   path: '/chat/completions',
   rules: [
+    {
+      source: 'report: alvinunreal/tmuxai#82, arbs-io/vscode-openai#358: models of the Responses API alone',
+      check: ({ model }) =>
+        isResponsesOnly(model) &&
+        openaiError(404, 'This model is only supported in v1/responses and not in v1/chat/completions.', 'model'),
+    },
+    {
+      source:
+        'report: openai/openai-openapi#541, GoogleChromeLabs/webmcp-tools#417, BerriAI/litellm#34569: tools beside thoughts, which 5.5 and later have unless told otherwise',
+      check: (body) => {
+        const thinks = has(body, 'reasoning_effort') ? body.reasoning_effort !== 'none' : /^gpt-5\.[5-9]/.test(body.model)
+        return (
+          /^gpt-5\.[4-9]/.test(body.model) &&
+          thinks &&
+          toolsOf(body).length > 0 &&
+          openaiError(
+            400,
+            `Function tools with reasoning_effort are not supported for ${body.model} in /v1/chat/completions. To use function tools, use /v1/responses or set reasoning_effort to 'none'.`,
+            'reasoning_effort',
+          )
+        )
+      },
+    },
     unknownFields(OPENAI_FIELDS, 'unread: API reference: other arguments are refused', (field) =>
       openaiError(400, `Unrecognized request argument supplied: ${field}`),
     ),

@@ -1,9 +1,10 @@
-import type { Candidate } from '../../candidates/candidate.ts'
+import { type Candidate, spokenBy } from '../../candidates/candidate.ts'
 import type { Dialect, FieldRule } from '../../candidates/dialect.ts'
 import { UnsupportedRequest } from '../../errors.ts'
 import type { ChatRequest } from '../../openai/chat.ts'
 import { isObject } from '../../openai/is-object.ts'
 import { type Facts, factsOf } from './facts.ts'
+import { formatFor } from './formats.ts'
 import type { Learned } from './learned.ts'
 import { DOCUMENTED, isIdle, isNeutral } from './neutral.ts'
 import { unfitTools } from './tools.ts'
@@ -56,6 +57,14 @@ export function planOf(
       continue
     }
     const rule = learned?.ruleFor(field, value, request.body) ?? dialectRule(dialect, field)
+    if (field === 'response_format' && dialect && (rule === undefined || rule === 'keep')) {
+      const own = formatFor(request.body, dialect.formats)
+      if (typeof own === 'string' && !obeyed) return own
+      if (typeof own === 'string' || own.format === value) continue
+      edits ??= new Map()
+      edits.set(field, { name: field, value: own.format })
+      continue
+    }
     if (rule === undefined || rule === 'keep') continue
     const verdict = judge(field, value, rule, request.body)
     if (verdict === 'as it is' || (verdict === 'unfit' && obeyed)) continue
@@ -150,7 +159,8 @@ export function unfitFor(
   learned: Learned | undefined,
   strict: boolean,
 ): string | undefined {
-  const { dialect, apis } = candidate
+  const { apis } = candidate
+  const dialect = spokenBy(candidate, request)
   // In its provider's own format a request is that provider's business.
   if ((!dialect && !learned) || (request.format && apis?.has(request.format))) return undefined
   try {
