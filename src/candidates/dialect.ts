@@ -180,7 +180,9 @@ export function dialectFor(config: DialectConfig, model: string): Dialect {
   const fitting = [config, ...config.models.filter(({ match }) => match.some((pattern) => fits(pattern, model)))]
   const merged = <K extends 'fields' | 'roles' | 'parts' | 'message_fields' | 'tools' | 'formats' | 'turns'>(key: K) =>
     Object.assign({}, ...fitting.map((rules) => rules[key] ?? {}))
-  const last = <K extends 'thoughts' | 'loop_needs' | 'only_for' | 'tool_ids' | 'prefill' | 'user_after_tool' | 'responses'>(
+  const last = <
+    K extends 'thoughts' | 'loop_needs' | 'only_for' | 'tool_ids' | 'prefill' | 'user_after_tool' | 'responses',
+  >(
     key: K,
   ) => fitting.findLast((rules) => rules[key] !== undefined)?.[key]
   const ids = last('tool_ids')

@@ -381,8 +381,8 @@ export function chatOfConverted(body: Body): Body {
   }
 }
 
-function chatPart({ type, text, image_url: url, file_data: data }: Fields): Part {
+function chatPart({ type, text, image_url: url, file_data: data, file_id: id }: Fields): Part {
   if (type === 'input_image') return { type: 'image_url', image_url: { url } }
-  if (type === 'input_file') return { type: 'file', file: { file_data: data } }
+  if (type === 'input_file') return { type: 'file', file: given({ file_data: data, file_id: id }) }
   return { type: 'text', text: String(text) }
 }

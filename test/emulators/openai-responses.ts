@@ -84,13 +84,21 @@ function resourceOf(body: Body, status: string, output: unknown[]) {
 function calledBy(body: Body): Record<string, unknown> | null {
   const tools = (body.tools ?? []) as Record<string, unknown>[]
   const choice = body.tool_choice as string | { type: string; name?: string; mode?: string; tools?: { name: string }[] }
-  const name = typeof choice === 'object' ? (choice.name ?? (choice.mode === 'required' && choice.tools?.[0]?.name)) : ''
+  const name =
+    typeof choice === 'object' ? (choice.name ?? (choice.mode === 'required' && choice.tools?.[0]?.name)) : ''
   const tool = choice === 'required' ? tools[0] : tools.find((one) => one.name === name)
   if (!tool) return null
   const id = `call_${answered}`
   return tool.type === 'custom'
     ? { id: `ctc_${answered}`, type: 'custom_tool_call', call_id: id, name: tool.name, input: 'a' }
-    : { id: `fc_${answered}`, type: 'function_call', call_id: id, name: tool.name, arguments: '{}', status: 'completed' }
+    : {
+        id: `fc_${answered}`,
+        type: 'function_call',
+        call_id: id,
+        name: tool.name,
+        arguments: '{}',
+        status: 'completed',
+      }
 }
 
 /** Thoughts, where they are asked for, and what is said or called. */

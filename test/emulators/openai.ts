@@ -70,7 +70,9 @@ export const openai: Emulator = {
       source:
         'report: openai/openai-openapi#541, GoogleChromeLabs/webmcp-tools#417, BerriAI/litellm#34569: tools beside thoughts, which 5.5 and later have unless told otherwise',
       check: (body) => {
-        const thinks = has(body, 'reasoning_effort') ? body.reasoning_effort !== 'none' : /^gpt-5\.[5-9]/.test(body.model)
+        const thinks = has(body, 'reasoning_effort')
+          ? body.reasoning_effort !== 'none'
+          : /^gpt-5\.[5-9]/.test(body.model)
         return (
           /^gpt-5\.[4-9]/.test(body.model) &&
           thinks &&

@@ -64,7 +64,13 @@ test('every part of a chat has its counterpart', async () => {
     {
       messages: [
         { role: 'developer', content: 'Be brief.' },
-        { role: 'user', content: [{ type: 'text', text: 'Look' }, { type: 'image_url', image_url: { url: 'data:,' } }] },
+        {
+          role: 'user',
+          content: [
+            { type: 'text', text: 'Look' },
+            { type: 'image_url', image_url: { url: 'data:,' } },
+          ],
+        },
         {
           role: 'assistant',
           content: null,
