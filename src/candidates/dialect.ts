@@ -47,6 +47,8 @@ const rules = {
   thoughts: z.array(z.string()).optional(),
   /** Of those, what each tool call of a loop must carry; without it the model can't go on with another's loop. */
   loop_needs: z.string().optional(),
+  /** Every tool call of the conversation must carry it, not only those of the loop that it goes on with. */
+  calls_need: z.string().optional(),
   /** The form of tool-call ids; others are translated, the same way each time. */
   tool_ids: z
     .strictObject({ pattern: z.string(), length: z.number().int().min(4).max(64), unique: z.boolean().default(false) })
@@ -98,6 +100,8 @@ const rules = {
       alternate: z.boolean().optional(),
       /** `drop`: messages that say nothing are left out. */
       blank: z.enum(['keep', 'drop']).optional(),
+      /** `after`: a tool's result is text alone, so its pictures and files come after it, in a user's message. */
+      tool_parts: z.enum(['within', 'after']).optional(),
       /** Roles whose content is one text, not parts of it. */
       one_text: z.array(z.string()).optional(),
       /** Content must be there beside tool calls, if an empty one. */
@@ -138,6 +142,7 @@ export interface Dialect {
   messageFields: Readonly<Record<string, Fate>>
   thoughts: ReadonlySet<string>
   loopNeeds: string | null
+  callsNeed: string | null
   toolIds: { pattern: RegExp; length: number; unique: boolean } | null
   tools: Readonly<NonNullable<DialectConfig['tools']>>
   formats: Readonly<NonNullable<DialectConfig['formats']>>
@@ -171,6 +176,8 @@ const overResponses = (dialect: Dialect): Dialect => ({
   roles: { ...dialect.roles, function: 'avoid' },
   parts: { ...dialect.parts, input_audio: 'avoid' },
   messageFields: { ...dialect.messageFields, name: 'drop', function_call: 'avoid' },
+  // Results of tools hold pictures there.
+  turns: { ...dialect.turns, tool_parts: 'within' },
   // Sealed: they go back with the calls that they led to.
   thoughts: new Set(['reasoning_details']),
 })
@@ -181,7 +188,15 @@ export function dialectFor(config: DialectConfig, model: string): Dialect {
   const merged = <K extends 'fields' | 'roles' | 'parts' | 'message_fields' | 'tools' | 'formats' | 'turns'>(key: K) =>
     Object.assign({}, ...fitting.map((rules) => rules[key] ?? {}))
   const last = <
-    K extends 'thoughts' | 'loop_needs' | 'only_for' | 'tool_ids' | 'prefill' | 'user_after_tool' | 'responses',
+    K extends
+      | 'thoughts'
+      | 'loop_needs'
+      | 'calls_need'
+      | 'only_for'
+      | 'tool_ids'
+      | 'prefill'
+      | 'user_after_tool'
+      | 'responses',
   >(
     key: K,
   ) => fitting.findLast((rules) => rules[key] !== undefined)?.[key]
@@ -194,6 +209,7 @@ export function dialectFor(config: DialectConfig, model: string): Dialect {
     messageFields: merged('message_fields'),
     thoughts: new Set(last('thoughts')),
     loopNeeds: last('loop_needs') ?? null,
+    callsNeed: last('calls_need') ?? null,
     toolIds: ids ? { pattern: new RegExp(`^(?:${ids.pattern})$`), length: ids.length, unique: ids.unique } : null,
     tools: merged('tools'),
     formats: merged('formats'),

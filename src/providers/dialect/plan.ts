@@ -138,6 +138,12 @@ function unfitMessages(facts: Facts, dialect: Dialect, isConverted: boolean): st
   if (facts.hasUserAfterTool && dialect.userAfterTool === 'avoid' && !isConverted) {
     return "does not take a user's message right after a tool's"
   }
+  if (facts.hasPartsInTools && dialect.turns.tool_parts === 'after' && dialect.userAfterTool === 'avoid') {
+    return "does not take pictures in a tool's result"
+  }
+  const { callsNeed } = dialect
+  if (callsNeed !== null && !facts.calling.every((message) => has(message, callsNeed)))
+    return 'can not read the tool calls of another model'
   const need = dialect.loopNeeds
   if (need === null) return undefined
   const reads = facts.loop.every((message) => has(message, need) || firstCallHas(message.tool_calls, need))
@@ -165,7 +171,9 @@ export function unfitFor(
   if ((!dialect && !learned) || (request.format && apis?.has(request.format))) return undefined
   try {
     // The thoughts without which it can't go on are in what it alone gets.
-    const own = dialect?.loopNeeds && factsOf(request).loop.length > 0 ? request.forCandidate?.(candidate) : undefined
+    const { loop, calling } = factsOf(request)
+    const asksOwn = (dialect?.loopNeeds && loop.length > 0) || (dialect?.callsNeed && calling.length > 0)
+    const own = asksOwn ? request.forCandidate?.(candidate) : undefined
     const plan = planOf(own ?? request, dialect, learned, strict)
     return typeof plan === 'string' ? plan : undefined
   } catch (error) {
