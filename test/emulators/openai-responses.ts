@@ -14,7 +14,7 @@ interface Item {
 /** https://developers.openai.com/api/docs/models: "available in the Responses API only" */
 export const isResponsesOnly = (model: string) => /-pro$|-pro-20|codex|deep-research/.test(model)
 
-const isReasoning = ({ model }: Body) => /^(gpt-5|o[134]|codex)/.test(model)
+const isReasoning = ({ model }: Body) => /^(gpt-5(?!-chat)|o[134]|codex)/.test(model)
 const itemsOf = ({ input }: Body): Item[] => (Array.isArray(input) ? (input as Item[]) : [])
 const unsupported = (field: string): Refusal =>
   openaiError(400, `Unsupported parameter: '${field}' is not supported with this model.`, field)
@@ -145,7 +145,8 @@ export const openaiResponses: Route = {
         !isReasoning(body) && body.reasoning != null && effortOf(body) != null && unsupported('reasoning.effort'),
     },
     {
-      source: 'unread: API reference, reasoning.effort: values by model',
+      source:
+        'docs: ReasoningEffort of openai/openai-openapi and learn.microsoft.com (@azure/ai-projects), developers.openai.com/api/docs/models: values by model',
       check: (body) => {
         const effort = effortOf(body)
         const values = valuesOf(body.model)
@@ -163,7 +164,7 @@ export const openaiResponses: Route = {
       },
     },
     {
-      source: 'unread: API reference, text.verbosity: values other than medium need gpt-5',
+      source: 'report: community.openai.com/t/1341049: values of text.verbosity other than medium need gpt-5',
       check: (body) => {
         const { verbosity } = (body.text ?? {}) as { verbosity?: string }
         return (
@@ -227,7 +228,7 @@ export const openaiResponses: Route = {
         openaiError(400, 'The encrypted content could not be verified.', null, 'invalid_encrypted_content'),
     },
     {
-      source: 'report: openai/codex#1534, langchain-ai/langchain#32561: sealed thoughts of models that do not think',
+      source: 'inferred: sealed thoughts of models that do not think',
       check: (body) =>
         !isReasoning(body) &&
         ((body.include ?? []) as string[]).includes('reasoning.encrypted_content') &&
@@ -245,7 +246,7 @@ export const openaiResponses: Route = {
       },
     },
     {
-      source: 'unread: API reference: max_output_tokens is at least 16',
+      source: 'docs: openai/openai-openapi (CreateResponse): max_output_tokens is at least 16',
       check: (body) =>
         Number(body.max_output_tokens ?? 16) < 16 &&
         openaiError(

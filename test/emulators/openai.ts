@@ -16,7 +16,7 @@ import {
   unknownMessageFields,
 } from './rules.ts'
 
-export const isReasoning = ({ model }: Body) => /^(gpt-5|o[134])/.test(model)
+export const isReasoning = ({ model }: Body) => /^(gpt-5(?!-chat)|o[134])/.test(model)
 const isSearch = ({ model }: Body) => /search/.test(model)
 const isAudio = ({ model }: Body) => /audio/.test(model)
 const isEmpty = (value: unknown) =>
@@ -104,7 +104,8 @@ export const openai: Emulator = {
       },
     },
     {
-      source: 'unread: guides/reasoning: penalties, logprobs, logit_bias and stop are not taken by reasoning models',
+      source:
+        'report: community.openai.com/t/1341049 (stop), vercel/ai#10932 (penalties, logprobs, logit_bias), unless they are told not to think',
       check: (body) => {
         if (!isReasoning(body)) return null
         const odd = ['presence_penalty', 'frequency_penalty', 'logprobs', 'top_logprobs', 'logit_bias', 'stop'].find(
@@ -121,7 +122,8 @@ export const openai: Emulator = {
         openaiError(400, 'Unrecognized request argument supplied: reasoning_effort'),
     },
     {
-      source: 'unread: API reference, reasoning_effort: values by model',
+      source:
+        'docs: ReasoningEffort of openai/openai-openapi and learn.microsoft.com (@azure/ai-projects): values by model',
       check: (body) => {
         if (!has(body, 'reasoning_effort')) return null
         const values = /^gpt-5\.\d/.test(body.model)
@@ -141,7 +143,7 @@ export const openai: Emulator = {
       },
     },
     {
-      source: 'unread: API reference, verbosity: values other than medium need gpt-5',
+      source: 'report: community.openai.com/t/1341049: values of verbosity other than medium need gpt-5',
       check: (body) =>
         has(body, 'verbosity') &&
         body.verbosity !== 'medium' &&
@@ -154,7 +156,7 @@ export const openai: Emulator = {
         ),
     },
     {
-      source: 'unread: API reference: stop has at most four sequences',
+      source: 'docs: openai/openai-openapi: stop has at most four sequences',
       check: (body) =>
         Array.isArray(body.stop) &&
         body.stop.length > 4 &&
@@ -352,7 +354,7 @@ export const openai: Emulator = {
         ),
     },
     {
-      source: 'unread: API reference: content is there, but beside calls, and names of functions',
+      source: 'docs: openai/openai-openapi: content is there, but beside calls, and names of functions',
       check: (body) => {
         const odd = messagesOf(body).findIndex(({ role, content, name, ...more }) => {
           if (role === 'function') return name === undefined
@@ -372,7 +374,7 @@ export const openai: Emulator = {
         openaiError(400, `Additional properties are not allowed ('${field}' was unexpected) - 'messages.${index}'`),
     ),
     {
-      source: 'report: 0x4m4/hexstrike-ai#29: at most 128 tools; unread: guides/function-calling: names',
+      source: 'report: 0x4m4/hexstrike-ai#29: at most 128 tools; docs: openai/openai-openapi: names',
       check: (body) => {
         if (toolsOf(body).length > 128)
           return openaiError(

@@ -37,6 +37,9 @@ test.each([
   // deepseek-ai/DeepSeek-V3#1376, BerriAI/litellm#37470
   ['deepseek', 'deepseek-v4-pro', { tools, tool_choice: 'required' }, /tool_choice/],
   ['deepseek', 'deepseek-chat', { tools, tool_choice: 'required' }, null],
+  // platform.claude.com/docs/en/models/opus-5-5/migration-guide
+  ['anthropic', 'claude-opus-5-5', { tools, tool_choice: 'required' }, /tool_choice/],
+  ['anthropic', 'claude-opus-5', { tools, tool_choice: 'required' }, null],
   // docs.cohere.com/docs/structured-outputs
   ['cohere', 'command-a-03-2025', { response_format: schemaOf({ n: { type: 'integer', minimum: 1 } }) }, /minimum/],
   ['cohere', 'command-a-03-2025', { response_format: schemaOf({ minimum: { type: 'integer' } }) }, null],
@@ -44,6 +47,12 @@ test.each([
   const unfit = unfitFor(request(fields), of(provider, model), undefined, false)
   if (why === null) expect(unfit).toBeUndefined()
   else expect(unfit).toMatch(why)
+})
+
+test('the chat model of GPT-5 does not think (BerriAI/litellm#13781)', () => {
+  const asked = request({ temperature: 0.3, reasoning_effort: 'low' })
+  expect(adapt(asked, of('openai', 'gpt-5-chat-latest'), undefined, false).dropped).toEqual(['reasoning_effort'])
+  expect(adapt(asked, of('openai', 'gpt-5'), undefined, false).dropped).toEqual(['temperature'])
 })
 
 test('a schema in the form of an object’s format, where it is taken so (koharu-rs/koharu#1128)', () => {
