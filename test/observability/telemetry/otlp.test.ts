@@ -85,16 +85,17 @@ describe('telemetry by OTLP', () => {
     try {
       await ask(client)
       const keys = () => collector.requests.map(({ headers }) => headers['x-collector-key'])
-      await eventually(() => keys().length > 0)
+      await eventually(() => keys().length > 0, 'a request with the first key')
       writeFileSync(file, 'x-collector-key: second\n')
       const signals = () =>
         new Set(
           collector.requests.filter(({ headers }) => headers['x-collector-key'] === 'second').map(({ path }) => path),
         )
-      await eventually(async () => {
+      const asked = async () => {
         await ask(client)
         return signals().has('/v1/traces') && signals().has('/v1/metrics')
-      })
+      }
+      await eventually(asked, 'spans and metrics with the second key', 30_000)
       expect(collector.requests.every(({ headers }) => headers['x-collector-key'] !== undefined)).toBe(true)
     } finally {
       rmSync(dirname(file), { recursive: true })
