@@ -100,10 +100,13 @@ export function adminRoutes(deps: AdminDeps): Hono<{ Bindings: HttpBindings }> {
 
   app.get('/status', async (c) => {
     const { tenants, ...policies } = deps.policies.status()
-    const own = Object.entries(tenants).map(([name, status]) => [name, { ...status, arms: deps.arms.report(name) }])
+    const own = Object.entries(tenants).map(async ([name, status]) => {
+      return [name, { ...status, arms: await deps.arms.report([name]) }]
+    })
+    const shared = deps.snapshot().config.tenants.map(({ name }) => name)
     return c.json({
-      policies: { ...policies, tenants: Object.fromEntries(own) },
-      arms: deps.arms.report(DEFAULT_AUDIENCE),
+      policies: { ...policies, tenants: Object.fromEntries(await Promise.all(own)) },
+      arms: await deps.arms.report(shared.filter((name) => deps.policies.audienceOf(name) === DEFAULT_AUDIENCE)),
       components: await componentsOf(deps),
       breakers: Object.fromEntries(deps.breakers.states()),
       in_flight: deps.requests.size,
