@@ -19,7 +19,6 @@ import type { Refusals } from '../providers/dialect/refusals.ts'
 import type { Breakers } from '../providers/forward/breakers.ts'
 import { ArtifactError } from '../routing/artifact/error.ts'
 import type { Policies } from '../routing/policies/policies.ts'
-import { DEFAULT_AUDIENCE } from '../routing/policies/wanted.ts'
 import type { Modes } from '../routing/safety/modes.ts'
 import type { Store, StoredRefusal } from '../store/store.ts'
 import { dropEvidence, showEvidence } from './admin-evidence.ts'
@@ -101,12 +100,12 @@ export function adminRoutes(deps: AdminDeps): Hono<{ Bindings: HttpBindings }> {
   app.get('/status', async (c) => {
     const { tenants, ...policies } = deps.policies.status()
     const own = Object.entries(tenants).map(async ([name, status]) => {
-      return [name, { ...status, arms: await deps.arms.report([name]) }]
+      return [name, { ...status, arms: await deps.arms.report([name], 'own') }]
     })
-    const shared = deps.snapshot().config.tenants.map(({ name }) => name)
+    const all = deps.snapshot().config.tenants.map(({ name }) => name)
     return c.json({
       policies: { ...policies, tenants: Object.fromEntries(await Promise.all(own)) },
-      arms: await deps.arms.report(shared.filter((name) => deps.policies.audienceOf(name) === DEFAULT_AUDIENCE)),
+      arms: await deps.arms.report(all, 'shared'),
       components: await componentsOf(deps),
       breakers: Object.fromEntries(deps.breakers.states()),
       in_flight: deps.requests.size,

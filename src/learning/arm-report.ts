@@ -18,8 +18,10 @@ export interface ArmReportOptions {
 
 const NORMAL_95 = 1.96
 const FLUSH_MS = 1_000
-/** Key of the sums in the store. */
-const KEY = 'arms'
+/** Whom the policies compared serve, of a tenant: its users alone, or those of all tenants without their own. */
+export type Audience = 'own' | 'shared'
+/** Keys of the sums in the store. */
+const keyOf = (audience: Audience) => `arms:${audience}`
 /** Layout of the sums: of squares, of rewards, and how many. */
 const SUMS = 3
 /** A stored number counts to 16.7 million exactly: sums of one policy lie in so many rows. */
@@ -33,7 +35,7 @@ type Sums = Float64Array
  */
 export class ArmReport {
   readonly #options: ArmReportOptions
-  /** By tenant and policy: what the store has not yet. */
+  /** By tenant, audience and policy: what the store has not yet. */
   #waiting = new Map<string, Map<string, Sums>>()
   #timer: Promise<void> | null = null
   #flushed: Promise<void> = Promise.resolve()
@@ -42,28 +44,35 @@ export class ArmReport {
     this.#options = options
   }
 
-  note(tenant: string, policy: string, reward: number): void {
-    const policies = this.#waiting.get(tenant) ?? new Map<string, Sums>()
-    this.#waiting.set(tenant, policies)
-    add(policies, policy, [reward * reward, reward, 1])
+  note(tenant: string, audience: Audience, policy: string, reward: number): void {
+    add(this.#waitingFor(tenant, audience), policy, [reward * reward, reward, 1])
     this.#timer ??= this.#flushSoon()
   }
 
   /**
-   * By policy, of these tenants together: those whom the same policies serve. Tenants with their own are not each
-   * other's control group. Without the store: what this process has not brought there yet.
+   * By policy, of these tenants together. Tenants with policies of their own are not each other's control group. Without
+   * the store: what this process has not brought there yet.
    */
-  async report(tenants: readonly string[]): Promise<Record<string, ArmSummary>> {
+  async report(tenants: readonly string[], audience: Audience): Promise<Record<string, ArmSummary>> {
     const sums = new Map<string, Sums>()
-    await Promise.all(tenants.map((tenant) => this.#load(tenant, sums)))
-    for (const tenant of tenants) for (const [policy, own] of this.#waiting.get(tenant) ?? []) add(sums, policy, own)
+    await Promise.all(tenants.map((tenant) => this.#load(tenant, audience, sums)))
+    for (const tenant of tenants) {
+      for (const [policy, own] of this.#waitingFor(tenant, audience)) add(sums, policy, own)
+    }
     return Object.fromEntries([...sums].map(([policy, own]) => [policy, summaryOf(own)]))
   }
 
-  async #load(tenant: string, into: Map<string, Sums>): Promise<void> {
+  #waitingFor(tenant: string, audience: Audience): Map<string, Sums> {
+    const name = `${audience}:${tenant}`
+    const policies = this.#waiting.get(name) ?? new Map<string, Sums>()
+    this.#waiting.set(name, policies)
+    return policies
+  }
+
+  async #load(tenant: string, audience: Audience, into: Map<string, Sums>): Promise<void> {
     try {
       await this.flush()
-      for (const [name, sums] of await this.#options.store.loadEvidence(tenant, KEY)) {
+      for (const [name, sums] of await this.#options.store.loadEvidence(tenant, keyOf(audience))) {
         if (sums.length === SUMS) add(into, name.slice(0, name.lastIndexOf('#')), sums)
       }
     } catch (error) {
@@ -87,21 +96,20 @@ export class ArmReport {
   async #flush(): Promise<void> {
     const waiting = this.#waiting
     this.#waiting = new Map()
-    const rows = [...waiting].flatMap(([tenant, policies]) =>
-      [...policies].map(([policy, sums]) => ({ tenant, policy, sums })),
-    )
+    const rows = [...waiting].flatMap(([name, policies]) => {
+      const at = name.indexOf(':')
+      const whose = { audience: name.slice(0, at) as Audience, tenant: name.slice(at + 1) }
+      return [...policies].map(([policy, sums]) => ({ ...whose, policy, sums }))
+    })
     const tried = await Promise.allSettled(
-      rows.map(({ tenant, policy, sums }) => {
+      rows.map(({ tenant, audience, policy, sums }) => {
         const shard = Math.floor(Math.random() * SHARDS)
-        return this.#options.store.addEvidence(tenant, KEY, `${policy}#${shard}`, Float32Array.from(sums))
+        return this.#options.store.addEvidence(tenant, keyOf(audience), `${policy}#${shard}`, Float32Array.from(sums))
       }),
     )
     tried.forEach(({ status }, i) => {
-      const { tenant, policy, sums } = rows[i]!
-      if (status === 'fulfilled') return
-      const policies = this.#waiting.get(tenant) ?? new Map<string, Sums>()
-      this.#waiting.set(tenant, policies)
-      add(policies, policy, sums)
+      const { tenant, audience, policy, sums } = rows[i]!
+      if (status === 'rejected') add(this.#waitingFor(tenant, audience), policy, sums)
     })
     const failed = tried.find((one) => one.status === 'rejected')
     if (failed) throw failed.reason

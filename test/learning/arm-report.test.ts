@@ -34,20 +34,20 @@ it('has the mean of each arm over all replicas, and its 95 % interval', async ()
       // Its own tenants in each run: the store has what earlier ones brought.
       const [acme, bell, own] = ['acme', 'bell', 'own'].map((name) => `${name}-${run}`) as [string, string, string]
       run++
-      one.note(acme, 'other#1', 1)
-      two.note(own, 'v1', -1)
-      for (const [i, reward] of all.entries()) (i % 2 ? one : two).note(i % 3 ? acme : bell, 'v1', reward)
+      one.note(acme, 'shared', 'other#1', 1)
+      two.note(own, 'own', 'v1', -1)
+      for (const [i, reward] of all.entries()) (i % 2 ? one : two).note(i % 3 ? acme : bell, 'shared', 'v1', reward)
       await two.flush()
       const mean = all.reduce((sum, x) => sum + x, 0) / all.length
       const variance = all.reduce((sum, x) => sum + (x - mean) ** 2, 0) / (all.length - 1)
-      const { v1, 'other#1': other } = await one.report([acme, bell])
+      const { v1, 'other#1': other } = await one.report([acme, bell], 'shared')
       expect(v1?.rewards).toBe(all.length)
       expect(v1?.mean).toBeCloseTo(mean, 5)
       expect(v1?.interval?.[1]).toBeCloseTo(mean + 1.96 * Math.sqrt(variance / all.length), 3)
       expect(other).toEqual({ rewards: 1, mean: 1, interval: null })
-      expect(await two.report([acme, bell])).toEqual(await one.report([acme, bell]))
-      expect(await one.report([own])).toEqual({ v1: { rewards: 1, mean: -1, interval: null } })
-      expect(await one.report(['nobody'])).toEqual({})
+      expect(await two.report([acme, bell], 'shared')).toEqual(await one.report([acme, bell], 'shared'))
+      expect(await one.report([own], 'own')).toEqual({ v1: { rewards: 1, mean: -1, interval: null } })
+      expect(await one.report([own], 'shared')).toEqual({})
     }),
     { numRuns: 20 },
   )
@@ -55,9 +55,9 @@ it('has the mean of each arm over all replicas, and its 95 % interval', async ()
 
 it('is brought to the store by itself, and outlives the process', async () => {
   const report = new ArmReport({ store: stores[0]!, log, flushMs: 1 })
-  report.note('acme', 'v1', 0.5)
+  report.note('acme', 'shared', 'v1', 0.5)
   const other = new ArmReport({ store: stores[1]!, log })
-  await vi.waitFor(async () => expect((await other.report(['acme'])).v1?.rewards).toBe(1))
+  await vi.waitFor(async () => expect((await other.report(['acme'], 'shared')).v1?.rewards).toBe(1))
 })
 
 it('keeps what the store did not take, and brings it once', async () => {
@@ -69,13 +69,13 @@ it('keeps what the store did not take, and brings it once', async () => {
       isAway ? Promise.reject(new StoreError('away')) : store.addEvidence(...args),
   }
   const report = new ArmReport({ store: flaky, log, flushMs: NEVER_MS })
-  report.note('acme', 'v1', 1)
-  report.note('acme', 'v1', 0)
-  expect(await report.report(['acme'])).toMatchObject({ v1: { rewards: 2, mean: 0.5 } })
+  report.note('acme', 'shared', 'v1', 1)
+  report.note('acme', 'shared', 'v1', 0)
+  expect(await report.report(['acme'], 'shared')).toMatchObject({ v1: { rewards: 2, mean: 0.5 } })
   expect(log.warn).toHaveBeenCalledWith({ reason: 'away', tenant: 'acme' }, 'rewards by policy not loaded')
   isAway = false
   for (let i = 0; i < 2; i++) {
-    expect(await report.report(['acme'])).toMatchObject({ v1: { rewards: 2, mean: 0.5 } })
+    expect(await report.report(['acme'], 'shared')).toMatchObject({ v1: { rewards: 2, mean: 0.5 } })
   }
-  expect(await new ArmReport({ store, log }).report(['acme'])).toMatchObject({ v1: { rewards: 2 } })
+  expect(await new ArmReport({ store, log }).report(['acme'], 'shared')).toMatchObject({ v1: { rewards: 2 } })
 })
