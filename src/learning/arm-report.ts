@@ -50,8 +50,8 @@ export class ArmReport {
   }
 
   /**
-   * By policy, of these tenants together. Tenants with policies of their own are not each other's control group. Without
-   * the store: what this process has not brought there yet.
+   * By policy, of these tenants together. Tenants with policies of their own are not each other's control group.
+   * Without the store: what this process has not brought there yet.
    */
   async report(tenants: readonly string[], audience: Audience): Promise<Record<string, ArmSummary>> {
     const sums = new Map<string, Sums>()

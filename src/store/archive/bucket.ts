@@ -4,8 +4,8 @@ import type { AsyncBuffer } from 'hyparquet'
 import { makeClient } from './bucket-client.ts'
 import { explained, isCode } from './bucket-errors.ts'
 import { BucketLock } from './bucket-lock.ts'
+import type { BucketPlace } from './bucket-place.ts'
 import { ArchiveError, type ArchiveHome, type ArchiveLock } from './home.ts'
-import type { BucketPlace } from './places.ts'
 
 /** Above it a file goes in parts of that size, several at a time, each of which may fail and be tried again. */
 const PART_BYTES = 8 * 2 ** 20

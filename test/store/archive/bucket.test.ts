@@ -2,8 +2,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi 
 import { Archive } from '../../../src/store/archive/archive.ts'
 import { Bucket } from '../../../src/store/archive/bucket.ts'
 import { BucketLock, type LockObject } from '../../../src/store/archive/bucket-lock.ts'
+import { bucketOf } from '../../../src/store/archive/bucket-place.ts'
 import { ArchiveError } from '../../../src/store/archive/home.ts'
-import { bucketOf } from '../../../src/store/archive/places.ts'
 import { BUCKET_ENV, type BucketServer, startBucketServer, stubBucketEnv } from '../../support/bucket.ts'
 import { startUpstream, type Upstream } from '../../support/upstream.ts'
 
