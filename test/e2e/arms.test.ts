@@ -31,7 +31,8 @@ async function armsOf(gateway: RunningGateway) {
 }
 
 test.each(Object.entries(STORES))(
-  'replicas on one %s tell the rewards of all, also after a restart',
+  'replicas on one %s tell the rewards of all',
+  { timeout: 120_000 },
   async (_, store) => {
     const start = () => startGateway({ store: store(), identity: { secret: 'one secret for both replicas' } })
     const [one, two] = [await start(), await start()]
