@@ -57,7 +57,7 @@ export function createLearning(
       log,
     }),
   )
-  const arms = made('arms', new ArmReport())
+  const arms = made('arms', new ArmReport({ store, log }))
   const gains = made(
     'gains',
     new Gains({
