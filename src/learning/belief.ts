@@ -1,4 +1,5 @@
 import type { Candidate } from '../candidates/candidate.ts'
+import { runUser, type UserBelief } from '../routing/model/user-graph.ts'
 import type { Policy } from '../routing/policy.ts'
 import { Tensor } from '../runtime/onnxruntime.ts'
 import { dequantise, quantise } from '../runtime/quantise.ts'
@@ -20,6 +21,8 @@ export interface Belief {
   sums: Float32Array
   /** [S] */
   state: Float32Array
+  /** What they tell of their tenant, [Y]. */
+  told: Float32Array
 }
 
 /** No edges are gone. */
@@ -84,7 +87,7 @@ export async function rebuild(
       onEach?.(messages, start + i)
     }
   }
-  return { sums, state: await stateOf(policy, sums) }
+  return { sums, ...(await believedOf(policy, tenant, sums)) }
 }
 
 /** Sums of what was said before the first edge that is kept, with messages of edges more that are not. */
@@ -117,13 +120,9 @@ export async function withoutVectorsInClear(
   })
 }
 
-/** [S] from sums [H]. */
-export async function stateOf(policy: Policy, sums: Float32Array): Promise<Float32Array> {
-  const { state } = await policy.router.artifact.sessions.user.run({
-    sums: new Tensor('float32', sums, [1, sums.length]),
-  })
-  return state?.data as Float32Array
-}
+/** What sums [H] of a tenant's user say. */
+export const believedOf = async ({ router }: Policy, tenant: string, sums: Float32Array): Promise<UserBelief> =>
+  runUser(router.artifact, sums, await router.llms.tenantSums(tenant))
 
 /**
  * What `edge.onnx` takes of each query: what was read in it, anew from the vector where another reader did and a vector

@@ -21,18 +21,18 @@ import {
 } from '../store/store.ts'
 import {
   type Belief,
+  believedOf,
   type FindCandidate,
   type Messages,
   messagesOf,
   NOTHING_OLDER,
   queriesOf,
   rebuild,
-  stateOf,
   withOlder,
   withoutVectorsInClear,
 } from './belief.ts'
 import { edgesOf, outdatedBy, withdrawn } from './edges.ts'
-import { type HearingRules, isHeard, type Said, tellingOf, wholeTelling } from './hearing.ts'
+import { type HearingRules, isHeard, ofTenant, type Said, tellingOf, wholeTelling } from './hearing.ts'
 import { KeptEdges, type Learned } from './kept-edges.ts'
 import { propertiesOf } from './kinds.ts'
 import { LearnLater } from './learn-later.ts'
@@ -295,7 +295,10 @@ export class Learner {
       }
       const since = stored?.since || kept[0]?.ts || added.ts
       const said = { since, others, added, old, now, before, counts: speaker !== null }
-      const { told, heardAt } = await this.#hear(policy, tenant, user, stored?.heardAt ?? 0, said)
+      const { told: ofLlms, heardAt } = await this.#hear(policy, tenant, user, stored?.heardAt ?? 0, said)
+      const wasTold =
+        stored?.heardAt && heardAt > 0 ? await this.#toldBefore(policy, tenant, user, stored, kept, older) : null
+      const told = heardAt > 0 ? new Map([...ofLlms, ...ofTenant(belief.told, wasTold, added.ts)]) : ofLlms
       const rewards = (stored?.rewards ?? 0) + counted(added) - (old ? counted(old) : 0)
       const asBefore = this.#store.hasEarlierReplicas && (stored === null || stored.sums !== undefined)
       const next: NextUser = {
@@ -312,7 +315,7 @@ export class Learner {
       const isFirst = speaker !== null && !old && !others.some(({ candidate }) => candidate === added.candidate)
       const first = old ? null : standingOf(stored, kept)
       const result: Committed = { outcome: now ? 'learned' : 'kept', told, isFirst, first }
-      return { next, learned: { edges, basis, sums: belief.sums }, result }
+      return { next, learned: { edges, basis, sums: belief.sums, told: belief.told }, result }
     }
     const { outcome, told, isFirst, first } = await this.#compareAndSet(policy, tenant, user, change, known, askedAt)
     if (outcome === 'quarantined') this.#states.quarantine(policy, tenant, user)
@@ -361,7 +364,7 @@ export class Learner {
       const [now = null, ...ofGone] = await messagesOf(policy, tenant, open, this.#find)
       startBlocks(sums, dims.G, blockOf(added.seq, block) - blockOf(others.at(-1)?.seq ?? 1, block))
       if (now) addMessage(sums, now.user, per_reward)
-      const belief = { sums, state: await stateOf(policy, sums) }
+      const belief = { sums, ...(await believedOf(policy, tenant, sums)) }
       if (isFiniteVector(belief.state) && basis === llms.basisOf(tenant)) {
         return { belief, basis, older: withOlder(was, ofGone, policy), now, before: null }
       }
@@ -378,6 +381,23 @@ export class Learner {
       ? await messagesOf(policy, tenant, await this.#open(policy, tenant, user, [old]), this.#find)
       : []
     return { belief, basis, older: withOlder(was, ofGone, policy), now, before }
+  }
+
+  /** What a user told of their tenant before this edge, [Y]: made anew from the history where it is not in memory. */
+  async #toldBefore(
+    policy: Policy,
+    tenant: string,
+    user: string,
+    stored: StoredUser,
+    kept: readonly StoredEdge[],
+    older: Float32Array,
+  ): Promise<Float32Array | null> {
+    if (policy.router.artifact.dims.Y === 0) return null
+    const known = this.#kept.toldBy(policy, tenant, user, stored)
+    if (known) return known
+    // Under another artifact they have told nothing yet: what they told lies with that one.
+    if (stored.policy !== policy.version) return null
+    return (await this.#rebuild(policy, tenant, user, kept, older)).told
   }
 
   /** Sums of what was said before the first edge that is kept; an earlier version has them in its sums over all. */

@@ -82,6 +82,10 @@ class Dims(_Strict):
     """What is said of a user's tastes: `tastes` of the manifest, then provider and name code; 0 where it is missing."""
     R: int
     """Parts of a score."""
+    J: int = 0
+    """Kinds of people, `people`; 0 where it is missing."""
+    Y: int = 0
+    """Kinds of tenants, `tenant`; 0 where it is missing."""
 
     @model_validator(mode="before")
     @classmethod
@@ -255,16 +259,19 @@ class Artifact:
         self.check_golden()
 
     def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Outputs of a graph by name. Without an `anchor`, a graph that takes one gets the first LLM; with a `query`,
-        edge.onnx gets what is read in it.
+        """Outputs of a graph by name. Without an `anchor`, a graph that takes one gets the first LLM; without `tenant`,
+        one of which nothing is known; with a `query`, edge.onnx gets what is read in it.
         """
         session = self.sessions[graph]
         if graph == "edge" and "query" in inputs and self.manifest.dims.Q:
             inputs = {name: value for name, value in inputs.items() if name != "query"} | {
                 "reading": self.read(inputs["query"], inputs["z"])
             }
-        if "anchor" not in inputs and any(entry.name == "anchor" for entry in session.get_inputs()):
+        taken = {entry.name for entry in session.get_inputs()}
+        if "anchor" not in inputs and "anchor" in taken:
             inputs = {**inputs, "anchor": inputs["z"][:1]}
+        if "tenant" not in inputs and "tenant" in taken:
+            inputs = {**inputs, "tenant": np.zeros((len(inputs["sums"]), self.manifest.dims.Y), np.float32)}
         names = [o.name for o in session.get_outputs()]
         return dict(zip(names, session.run(names, dict(inputs)), strict=True))
 

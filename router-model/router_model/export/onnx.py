@@ -60,7 +60,7 @@ INPUTS: dict[str, dict[str, tuple[str, ...]]] = {
         "completion_tokens": ("N",),
         "cost_usd": ("N",),
     },
-    "user": {"sums": ("B", "H")},
+    "user": {"sums": ("B", "H"), "tenant": ("B", "Y")},
     "score": {
         "query": ("B", "E"),
         "prompt_tokens": ("B",),
@@ -73,7 +73,14 @@ INPUTS: dict[str, dict[str, tuple[str, ...]]] = {
 OUTPUTS: dict[str, dict[str, tuple[str, ...]]] = {
     "llm": {"z": ("M", "Z")},
     "edge": {"user_message": ("N", "G"), "llm_message": ("N", "V")},
-    "user": {"state": ("B", "S"), "taste": ("B", "D"), "taste_covariance": ("B", "D", "D"), "since": ("B", "W")},
+    "user": {
+        "state": ("B", "S"),
+        "taste": ("B", "D"),
+        "taste_covariance": ("B", "D", "D"),
+        "since": ("B", "W"),
+        "people": ("B", "J"),
+        "tenant_message": ("B", "Y"),
+    },
     "score": {
         "mean": ("B", "M"),
         "std": ("B", "M"),
@@ -119,7 +126,24 @@ def dims_of(sizes: Sizes) -> Dims:
         S=sizes.state,
         D=sizes.directions,
         R=len(PARTS),
+        J=sizes.people + 1 if sizes.people else 0,
+        Y=sizes.tenants,
     )
+
+
+def inputs_of(graph: str, sizes: Sizes) -> dict[str, tuple[str, ...]]:
+    """`INPUTS` of a graph, less those that these sizes leave nothing of."""
+    return _some_of(INPUTS[graph], sizes)
+
+
+def results_of(graph: str, sizes: Sizes) -> dict[str, tuple[str, ...]]:
+    """`OUTPUTS` of a graph, less those that these sizes leave nothing of."""
+    return _some_of(OUTPUTS[graph], sizes)
+
+
+def _some_of(named: dict[str, tuple[str, ...]], sizes: Sizes) -> dict[str, tuple[str, ...]]:
+    dims = dims_of(sizes).model_dump()
+    return {name: axes for name, axes in named.items() if all(dims.get(letter) != 0 for letter in axes)}
 
 
 def example(graph: str, sizes: Sizes, lengths: Mapping[str, int], seed: int = 0) -> dict[str, Tensor]:
@@ -138,7 +162,7 @@ def example(graph: str, sizes: Sizes, lengths: Mapping[str, int], seed: int = 0)
         return torch.rand(shape(name), generator=generator) * (high - low) + low
 
     made: dict[str, Tensor] = {}
-    for name in INPUTS[graph]:
+    for name in inputs_of(graph, sizes):
         if name in ("query", "text"):
             made[name] = torch.nn.functional.normalize(normal(name), dim=-1)
         elif name.endswith("_code"):
@@ -202,7 +226,8 @@ def export_graph(router: Router, graph: str, path: Path) -> None:
     letters = {"B": 2, "M": 3, "N": 4}
     made = example(graph, router.sizes, letters)
     free = {letter: Dim(letter, min=1) for letter in letters}
-    axes = tuple({i: free[x] for i, x in enumerate(axis) if x in free} for axis in INPUTS[graph].values())
+    given = inputs_of(graph, router.sizes)
+    axes = tuple({i: free[x] for i, x in enumerate(axis) if x in free} for axis in given.values())
     with (
         warnings.catch_warnings(),
         contextlib.redirect_stdout(io.StringIO()),
@@ -216,8 +241,8 @@ def export_graph(router: Router, graph: str, path: Path) -> None:
             dynamo=True,
             dynamic_shapes=(axes,),
             opset_version=OPSET,
-            input_names=list(INPUTS[graph]),
-            output_names=list(OUTPUTS[graph]),
+            input_names=list(given),
+            output_names=list(results_of(graph, router.sizes)),
             verbose=False,
         )
     assert program is not None
@@ -233,7 +258,7 @@ def outputs_of(router: Router, graph: str, inputs: Mapping[str, Tensor]) -> dict
     with torch.no_grad():
         found = getattr(router, METHODS.get(graph, graph))(**inputs)
     values = found if isinstance(found, tuple) else (found,)
-    return dict(zip(OUTPUTS[graph], values, strict=True))
+    return dict(zip(results_of(graph, router.sizes), values, strict=True))
 
 
 def golden_cases(router: Router) -> dict[str, list[dict[str, object]]]:
