@@ -35,6 +35,8 @@ FURTHEST_LOGIT = 3.0  # of a card, for reading outcomes: beyond it one outcome w
 LEAST_VARIANCE = 1e-10  # of a score
 # What an artifact says of a user's tastes, in reward: see `UserFeatures.directions`.
 TASTES = ("quality", "cost", "length")
+# Names of kinds of people: see `priors.people`.
+PEOPLE = ("usual", "dollars_low", "dollars_middle", "dollars_high")
 CHANGE = 0.05  # prior odds that tastes changed between two blocks; a compromise on validation users (`trials`, changes)
 # Strength of quality (at cost weight 0) and of cost (at 1), in units of reward, where a request gives a cost weight.
 REQUESTED_QUALITY, REQUESTED_COST = 0.8, 0.2

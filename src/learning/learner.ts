@@ -294,11 +294,14 @@ export class Learner {
         return { result: { outcome: 'quarantined', told: null, isFirst: false } }
       }
       const since = stored?.since || kept[0]?.ts || added.ts
-      const said = { since, others, added, old, now, before, counts: speaker !== null }
-      const { told: ofLlms, heardAt } = await this.#hear(policy, tenant, user, stored?.heardAt ?? 0, said)
+      const words = { since, others, added, old, now, before, counts: speaker !== null }
+      const { told: ofLlms, heardAt } = await this.#hear(policy, tenant, user, stored?.heardAt ?? 0, words)
       const wasTold =
         stored?.heardAt && heardAt > 0 ? await this.#toldBefore(policy, tenant, user, stored, kept, older) : null
-      const told = heardAt > 0 ? new Map([...ofLlms, ...ofTenant(belief.told, wasTold, added.ts)]) : ofLlms
+      // A judge's words are not the user's: what these tell of the tenant waits for the user's next.
+      const tells = heardAt > 0 && speaker !== null
+      const told = tells ? new Map([...ofLlms, ...ofTenant(belief.told, wasTold, added.ts)]) : ofLlms
+      const said = speaker === null && wasTold ? wasTold : belief.told
       const rewards = (stored?.rewards ?? 0) + counted(added) - (old ? counted(old) : 0)
       const asBefore = this.#store.hasEarlierReplicas && (stored === null || stored.sums !== undefined)
       const next: NextUser = {
@@ -315,7 +318,7 @@ export class Learner {
       const isFirst = speaker !== null && !old && !others.some(({ candidate }) => candidate === added.candidate)
       const first = old ? null : standingOf(stored, kept)
       const result: Committed = { outcome: now ? 'learned' : 'kept', told, isFirst, first }
-      return { next, learned: { edges, basis, sums: belief.sums, told: belief.told }, result }
+      return { next, learned: { edges, basis, sums: belief.sums, told: said }, result }
     }
     const { outcome, told, isFirst, first } = await this.#compareAndSet(policy, tenant, user, change, known, askedAt)
     if (outcome === 'quarantined') this.#states.quarantine(policy, tenant, user)

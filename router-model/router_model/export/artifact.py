@@ -145,6 +145,8 @@ class Manifest(_Strict):
     """Names of what `taste` of `user.onnx` begins with."""
     kinds: tuple[str, ...]
     """Names of the kinds of rewards, in order."""
+    people: tuple[str, ...] = ()
+    """Names of the kinds of people, in order, the usual ones first; none where there is but one kind."""
     card_features: tuple[CardFeature, ...]
     """Features that `card` holds, in order."""
     ability: AbilitySpec | None = None

@@ -35,7 +35,7 @@ from router_model.export.artifact import (
 from router_model.export.fold import FoldedScore
 from router_model.export.reader import reader_of
 from router_model.kinds import KINDS
-from router_model.network import PARTS, TASTES, Router, Sizes
+from router_model.network import PARTS, PEOPLE, TASTES, Router, Sizes
 from router_model.priors.user import starts_of
 from router_model.train.weights import WEIGHTS_FILE, save_weights
 
@@ -332,6 +332,7 @@ def write_artifact(
         parts=PARTS,
         tastes=TASTES,
         kinds=KINDS,
+        people=PEOPLE[: 1 + router.sizes.people] if router.sizes.people else (),
         card_features=tuple(card_features),
         ability=card_reading[0] if card_reading else None,
         verbosity=card_reading[1] if card_reading else None,

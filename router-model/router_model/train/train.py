@@ -40,6 +40,7 @@ from router_model.priors.prior import (
     value_column,
     wide_prior,
 )
+from router_model.priors.people import with_people
 from router_model.priors.talk import fit_talk_prior
 from router_model.priors.user import Blocks, MixturePrior, fit_mixture, posterior_means, spread_start, write_prior
 from router_model.train.people import Expected, rating_evidence
@@ -233,6 +234,7 @@ def train(config: TrainConfig, runs: Path | None = None, quiet: bool = False) ->
         )
         progress.update(people, completed=2 * config.people.iterations)
         write_prior(router.user_node, prior)
+        router = with_people(router)
     sources = {name: LICENCES[name] for name in pools if name in LICENCES}
     usual = np.concatenate([o.query[np.isin(o.fold, config.train_folds)][:USUAL] for o in outcomes.values()])
     return Trained(router.eval(), embedder, population, sources, usual)
