@@ -50,9 +50,7 @@ export async function tastesOf(
   const { sums } = await rebuild(policy, tenant, edges, find)
   const both = new Float32Array(2 * dims.H)
   both.set(sums)
-  const found = await artifact.sessions.user.run(
-    userFeeds(both, await policy.router.llms.tenantSums(tenant), 2, dims),
-  )
+  const found = await artifact.sessions.user.run(userFeeds(both, await policy.router.llms.tenantSums(tenant), 2, dims))
   const [taste, covariance, since] = [found.taste?.data, found.taste_covariance?.data, found.since?.data]
   if (!taste || !covariance || !since) return null
   const of = new Belief(taste as Float32Array, covariance as Float32Array, dims.D)

@@ -5,8 +5,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { UserIds } from '../../src/candidates/tenants.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { openEmbedder } from '../../src/embedding/index.ts'
-import { believedOf, messagesOf, queriesOf } from '../../src/learning/belief.ts'
+import { messagesOf, queriesOf } from '../../src/learning/belief.ts'
 import { numbersOf, openState } from '../../src/routing/model/packed-state.ts'
+import { runUser } from '../../src/routing/model/user-graph.ts'
 import { Policies } from '../../src/routing/policies/policies.ts'
 import type { Policy } from '../../src/routing/policy.ts'
 import { dequantise, quantise } from '../../src/runtime/quantise.ts'
@@ -283,7 +284,8 @@ describe.each([
     for (const [i, one] of messages.entries()) {
       const sums = new Float32Array(H)
       sums.set(one!.user)
-      rows.set(learned((await believedOf(policy, 'test', sums)).state), i * S)
+      const { state } = await runUser(policy.router.artifact.sessions.user, policy.router.artifact.dims, sums)
+      rows.set(learned(state), i * S)
     }
     const standard = standardiser({ rows, width: S })
     const unit = normalised({ rows: standard(rows), width: S })

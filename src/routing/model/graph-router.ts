@@ -119,8 +119,8 @@ export class GraphRouter implements Router {
   /** @throws RouterError where not even the state of a new user can be computed */
   static async open(options: GraphRouterOptions): Promise<GraphRouter> {
     const { artifact } = options
-    const { H, Y } = artifact.dims
-    const { state: cold } = await runUser(artifact, new Float32Array(H), new Float32Array(Y))
+    const { sessions, dims } = artifact
+    const { state: cold } = await runUser(sessions.user, dims, new Float32Array(dims.H))
     if (!cold.every(Number.isFinite)) throw new RouterError('not_finite', 'The state of a new user is not finite.')
     return new GraphRouter(options, cold)
   }

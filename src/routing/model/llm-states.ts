@@ -230,9 +230,7 @@ export class LlmStates {
     const codes = this.#namesOf(tenant)
     if (codes === states.codes) return states
     const next =
-      codes.of === states.codes.of
-        ? { ...states, codes }
-        : { ...states, codes, rows: new Map(), tables: new WeakMap() }
+      codes.of === states.codes.of ? { ...states, codes } : { ...states, codes, rows: new Map(), tables: new WeakMap() }
     this.#tenants.set(tenant, next)
     return next
   }
@@ -257,12 +255,11 @@ export class LlmStates {
   #newcomer(states: TenantStates): Promise<Newcomer> {
     const { H, Y } = this.#artifact.dims
     if (!states.newcomer) {
-      const made = runUser(this.#artifact, new Float32Array(H), sumsIn(states.evidence, Y)).then(
-        async ({ state, people }) =>
-          // Broken sums of one tenant: its users are like any other's.
-          isFiniteVector(state)
-            ? { state, people }
-            : runUser(this.#artifact, new Float32Array(H), new Float32Array(Y)),
+      const { sessions, dims } = this.#artifact
+      const nothing = new Float32Array(H)
+      const made = runUser(sessions.user, dims, nothing, sumsIn(states.evidence, Y)).then((found) =>
+        // Broken sums of one tenant: its users are like any other's.
+        isFiniteVector(found.state) ? found : runUser(sessions.user, dims, nothing),
       )
       made.catch(() => {
         if (states.newcomer === made) states.newcomer = null

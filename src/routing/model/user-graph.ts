@@ -1,5 +1,6 @@
 import { Tensor } from '../../runtime/onnxruntime.ts'
-import type { Artifact } from '../artifact/types.ts'
+import type { Dims } from '../artifact/manifest.ts'
+import type { Graph } from '../artifact/types.ts'
 
 /** What `user.onnx` says of one user; artifacts from before there were kinds of people give two empty vectors. */
 export interface UserBelief {
@@ -13,14 +14,17 @@ export interface UserBelief {
 
 const NOTHING = new Float32Array(0)
 
-/** @param sums of the user's messages, [H]. @param tenant what users of the same tenant told, [Y] */
+/**
+ * @param sums of the user's messages, [H]
+ * @param tenant what users of the same tenant told, [Y]
+ */
 export async function runUser(
-  { sessions, dims }: Pick<Artifact, 'sessions' | 'dims'>,
+  user: Graph,
+  dims: Pick<Dims, 'H' | 'Y'>,
   sums: Float32Array,
-  tenant: Float32Array,
+  tenant: Float32Array = new Float32Array(dims.Y),
 ): Promise<UserBelief> {
-  const found = await sessions.user.run(userFeeds(sums, tenant, 1, dims))
-  const { state, people, tenant_message } = found
+  const { state, people, tenant_message } = await user.run(userFeeds(sums, tenant, 1, dims))
   return {
     state: state?.data as Float32Array,
     people: (people?.data as Float32Array | undefined) ?? NOTHING,
@@ -33,7 +37,7 @@ export function userFeeds(
   sums: Float32Array,
   tenant: Float32Array,
   users: number,
-  { H, Y }: Artifact['dims'],
+  { H, Y }: Pick<Dims, 'H' | 'Y'>,
 ): Record<string, Tensor> {
   const of = { sums: new Tensor('float32', sums, [users, H]) }
   if (Y === 0) return of
