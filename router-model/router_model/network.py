@@ -420,8 +420,8 @@ class UserNode(nn.Module):
         silence = 0.5 * ((mean * pull).sum(-1) - torch.logdet(precision))
         log_odds = (math.log(self.change) - silence[0]).repeat(blocks)
         log_odds[-1] = 0.0
-        # Of the sums [W, G]: the newest block, the newest two, .., all; all for each other kind; all but the newest, ..,
-        # the oldest.
+        # Of the sums [W, G]: the newest block, the newest two, .., all; all for each other kind; all but the newest,
+        # .., the oldest.
         split = torch.cat([newest, newest[-1:].expand(people, -1), 1 - newest[:-1]])
         kind = torch.cat([torch.zeros(blocks), torch.arange(people) + 1, torch.zeros(blocks - 1)]).long()
         return {

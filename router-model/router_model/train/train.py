@@ -28,6 +28,7 @@ from router_model.embedding import StaticEmbedder
 from router_model.network import Router, Sizes
 from router_model.places import HOME
 from router_model.priors.llm import KnownLlms, fit_card_prior
+from router_model.priors.people import with_people
 from router_model.priors.prior import (
     CARD_FEATURES,
     LOG_TOKENS,
@@ -40,7 +41,6 @@ from router_model.priors.prior import (
     value_column,
     wide_prior,
 )
-from router_model.priors.people import with_people
 from router_model.priors.talk import fit_talk_prior
 from router_model.priors.user import Blocks, MixturePrior, fit_mixture, posterior_means, spread_start, write_prior
 from router_model.train.people import Expected, rating_evidence
