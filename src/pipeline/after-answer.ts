@@ -111,6 +111,7 @@ async function recordWithShadow(deps: AfterAnswerDeps, { record, call, decision 
       promptTokens: request.promptTokens,
       ...(shadow.costWeight !== undefined && { costWeight: shadow.costWeight }),
       ...(shadow.taste && { taste: shadow.taste }),
+      ...(shadow.usually !== undefined && { baseline: shadow.usually }),
     },
     model.candidates,
     shadow.input,

@@ -48,9 +48,11 @@ class ArtifactRouter:
         name: str = "graph router",
         caution: float = CAUTION,
         risk: float | None = None,
+        baseline: bool = False,
         heard: int = HEARD,
     ) -> None:
-        """Loads and verifies the artifact; older ones know no caution. `risk`: as the gateway's `router.risk`. `heard`:
+        """Loads and verifies the artifact; older ones know no caution. `risk`: as the gateway's `router.risk`;
+        `baseline`: the best single LLM is the gateway's `router.baseline`, from which doubts are counted. `heard`:
         training users at most who tell of which kind the tenant's people are, by what they say of fold 7.
 
         Raises `ArtifactError`.
@@ -60,6 +62,7 @@ class ArtifactRouter:
         self.heard = heard
         self.tenant: Floats | None = None
         self.risk = risk
+        self.baseline = baseline
         self.anchored = any(entry.name == "anchor" for entry in self.artifact.sessions["score"].get_inputs())
         self.name = name
         self.embedder = StaticEmbedder.load(folder / "embedder")
@@ -107,7 +110,7 @@ class ArtifactRouter:
             usual = self.known.train[:: max(1, len(self.known.train) // USUAL)]
             new = self.believe(self.nothing(1))
             mean = self._run_score(usual, np.broadcast_to(new, (len(usual), new.shape[1])))["mean"]
-            self.favourite = int(mean.mean(0).argmax())
+            self.favourite = self.known.best_single if self.baseline else int(mean.mean(0).argmax())
             self.anchor = self.z[self.favourite : self.favourite + 1]
 
     def outcome_evidence(self, column: int, rows: Ints) -> Floats:
