@@ -26,8 +26,8 @@ const NOTHING_ELSE = { kind: 'outcome', reward: 0, weight: 1e-9, costUsd: -1 } a
 
 /**
  * Learns how much candidates write from every answer, rated or not: what a card makes expect of lengths, and so of
- * dollars, follows a tenant's own requests within tens of answers. Nothing else is learned of an answer here, and what is
- * kept is a sum by candidate, as with latencies.
+ * dollars, follows a tenant's own requests within tens of answers. Nothing else is learned of an answer here, and what
+ * is kept is a sum by candidate, as with latencies.
  */
 export class Lengths {
   readonly #options: LengthsOptions

@@ -44,9 +44,9 @@ ASPECTS = {
     "instruction": re.compile(r"ifeval|livebench_instruction|arena_instruction"),
 }
 MEANS = ("livebench",)  # of figures that are there themselves
-# Of an aspect's load, in deviations of the figure, and how many LLMs that counts as; chosen by how well the figures of
-# one source are told by all others.
-ASPECT_LOAD, ASPECT_PULL = 0.25, 4.0
+# Of an aspect's load, in deviations of the figure, and how many LLMs that counts as: the firmest of those that tell
+# the figures of one source by all others' equally well.
+ASPECT_LOAD, ASPECT_PULL = 0.1, 8.0
 EVERYDAY = re.compile(r"^arena|coding|aider|swe_bench")
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
 

@@ -207,7 +207,9 @@ def able(card: Card, model: str) -> Card:
 
 def plain_name(model: str) -> str:
     """A model's name without provider, date and dots, by which the table of abilities is looked up."""
-    base = re.sub(r"^(?:[a-z]+\.)*(?:anthropic|amazon|meta|mistral|cohere|ai21|deepseek|qwen|openai)\.", "", model.lower())
+    base = re.sub(
+        r"^(?:[a-z]+\.)*(?:anthropic|amazon|meta|mistral|cohere|ai21|deepseek|qwen|openai)\.", "", model.lower()
+    )
     name = re.sub(r"[.:_ @]", "-", base.rsplit("/", 1)[-1].removesuffix(":free"))
     name = re.sub(r"(-20\d{2}-?\d{2}-?\d{2}|-latest|-preview|-instruct|-chat|-it|-v\d+-0|-v0-\d)+$", "", name)
     return re.sub(r"^(?:meta-)?llama-v?(?=\d)", "llama-", re.sub(r"(?<=\d)p(?=\d)", "-", name))
@@ -225,7 +227,9 @@ def known_ability(model: str) -> dict[str, Any] | None:
 
 
 # How a host serves it, not what it is: number formats, speed, version of the same weights.
-_HOSTED = re.compile(r"-(?:fp\d+|bf16|int\d|q\d[a-z0-9-]*|awq|gptq|gguf|turbo|fast|instant|versatile|maas|hf|tee|0\d\d|\d+k)$")
+_HOSTED = re.compile(
+    r"-(?:fp\d+|bf16|int\d|q\d[a-z0-9-]*|awq|gptq|gguf|turbo|fast|instant|versatile|maas|hf|tee|0\d\d|\d+k)$"
+)
 
 
 @cache

@@ -61,11 +61,7 @@ def learn_cards(folder: Path, config: TrainConfig) -> Trained:
 def _with_cards(base: Router) -> Router:
     """The same weights in a router that takes today's card features; what cards say is still to be learned."""
     router = Router(replace(base.sizes, card=2 * len(CARD_FEATURES)))
-    state = {
-        name: value
-        for name, value in base.state_dict().items()
-        if not name.endswith(("card.weight", "doubt"))
-    }
+    state = {name: value for name, value in base.state_dict().items() if not name.endswith(("card.weight", "doubt"))}
     for name, buffer in list(router.named_buffers()):
         if name in state and state[name].shape != buffer.shape:
             owner, _, field = name.rpartition(".")
