@@ -33,6 +33,7 @@ from router_model.export.artifact import (
     pack_tensor,
 )
 from router_model.export.fold import FoldedScore
+from router_model.export.fold_edge import FoldedEdge
 from router_model.export.reader import reader_of
 from router_model.kinds import KINDS
 from router_model.network import PARTS, TASTES, Router, Sizes
@@ -59,6 +60,7 @@ INPUTS: dict[str, dict[str, tuple[str, ...]]] = {
         "prompt_tokens": ("N",),
         "completion_tokens": ("N",),
         "cost_usd": ("N",),
+        "share": ("U", "A"),
     },
     "user": {"sums": ("B", "H")},
     "score": {
@@ -72,7 +74,7 @@ INPUTS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 OUTPUTS: dict[str, dict[str, tuple[str, ...]]] = {
     "llm": {"z": ("M", "Z")},
-    "edge": {"user_message": ("N", "G"), "llm_message": ("N", "V")},
+    "edge": {"user_message": ("U", "G"), "llm_message": ("U", "V")},
     "user": {"state": ("B", "S"), "taste": ("B", "D"), "taste_covariance": ("B", "D", "D"), "since": ("B", "W")},
     "score": {
         "mean": ("B", "M"),
@@ -88,6 +90,7 @@ OUTPUTS: dict[str, dict[str, tuple[str, ...]]] = {
 
 # Methods of the router that are called otherwise than their graphs.
 METHODS = {"user": "described"}
+FOLDED: dict[str, type[nn.Module]] = {"edge": FoldedEdge, "score": FoldedScore}
 
 
 class _Graph(nn.Module):
@@ -96,7 +99,8 @@ class _Graph(nn.Module):
     def __init__(self, router: Router, name: str) -> None:
         super().__init__()
         self.router = router
-        self.method = FoldedScore(router) if name == "score" else getattr(router, METHODS.get(name, name))
+        folded = FOLDED.get(name)
+        self.method = folded(router) if folded else getattr(router, METHODS.get(name, name))
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         outputs: Tensor | tuple[Tensor, ...] = self.method(*inputs)
@@ -126,7 +130,8 @@ def example(graph: str, sizes: Sizes, lengths: Mapping[str, int], seed: int = 0)
     """Plausible inputs of a graph, with `lengths` for the dynamic axes. User sums and states come from real
     messages."""
     generator = torch.Generator().manual_seed(seed)
-    named = {**dims_of(sizes).model_dump(), "1": 1, "2": 2, **lengths}
+    each = {"U": lengths.get("N", 1), "A": 1}
+    named = {**dims_of(sizes).model_dump(), "1": 1, "2": 2, **each, **lengths}
 
     def shape(name: str) -> list[int]:
         return [named[letter] for letter in INPUTS[graph][name]]
@@ -149,6 +154,8 @@ def example(graph: str, sizes: Sizes, lengths: Mapping[str, int], seed: int = 0)
             made[name] = uniform(name, -1.3, 1.3).clamp(-1, 1)  # some at the end of the scale
         elif name == "price":
             made[name] = torch.exp(normal(name))
+        elif name == "share":
+            made[name] = torch.ones(shape(name))
         elif name in ("weight", "cost_usd"):
             made[name] = uniform(name, 0, 1) * (1.0 if name == "weight" else 0.01)
         elif name.endswith("_tokens"):
@@ -199,9 +206,10 @@ def _user_sums(router: Router, edges: int, seed: int) -> Tensor:
 
 def export_graph(router: Router, graph: str, path: Path) -> None:
     """Writes one ONNX graph with the contract's names and dynamic axes."""
-    letters = {"B": 2, "M": 3, "N": 4}
+    letters = {"B": 2, "M": 3, "N": 6, "U": 2, "A": 3}
     made = example(graph, router.sizes, letters)
-    free = {letter: Dim(letter, min=1) for letter in letters}
+    # Which axes are one and the same is found out: N = U A.
+    free = {letter: Dim.AUTO if graph == "edge" else Dim(letter, min=1) for letter in letters}
     axes = tuple({i: free[x] for i, x in enumerate(axis) if x in free} for axis in INPUTS[graph].values())
     with (
         warnings.catch_warnings(),
@@ -222,6 +230,11 @@ def export_graph(router: Router, graph: str, path: Path) -> None:
         )
     assert program is not None
     proto = program.model_proto
+    for value in (*proto.graph.input, *proto.graph.output):
+        letters_of = {**INPUTS[graph], **OUTPUTS[graph]}[value.name]
+        for axis, letter in zip(value.type.tensor_type.shape.dim, letters_of, strict=True):
+            if letter in letters:
+                axis.dim_param = letter
     for node in proto.graph.node:  # where each node came from in our sources: three quarters of the file
         del node.metadata_props[:]
         node.doc_string = ""
@@ -238,7 +251,7 @@ def outputs_of(router: Router, graph: str, inputs: Mapping[str, Tensor]) -> dict
 
 def golden_cases(router: Router) -> dict[str, list[dict[str, object]]]:
     """A few cases of each graph: one row, several rows, no history, one candidate."""
-    lengths = [{"B": 1, "M": 1, "N": 1}, {"B": 3, "M": 5, "N": 4}]
+    lengths = [{"B": 1, "M": 1, "N": 1}, {"B": 3, "M": 5, "N": 4, "U": 2, "A": 2}]
     cases: dict[str, list[dict[str, object]]] = {}
     for graph in INPUTS:
         cases[graph] = []
