@@ -173,7 +173,7 @@ class _Factors:
         scale = np.sqrt((mean**2 + np.diagonal(covariance, axis1=1, axis2=2)).mean(0))
         scale[0] = math.sqrt(((ability - centre) ** 2 + doubt).mean())
         self.offset = self.offset + self.load[:, 0] * centre
-        self.load = self.load * scale
+        self.load = np.asarray(self.load * scale, dtype=np.float64)
         self.slopes, self.variance = self.slopes / scale[0], self.variance / scale[0] ** 2
         self.slopes[0] -= centre / scale[0]
 
@@ -189,7 +189,7 @@ class _Factors:
         solved = np.linalg.solve(design, np.concatenate([[y.sum()], t.T @ y + pull * usual]))
         load = np.maximum(solved[1:], 0.02 * spread)
         left = ((y - solved[0] - t @ load) ** 2).sum() + load @ doubt @ load
-        self.offset[j], self.load[j, at] = solved[0], load
+        self.offset[j], self.load[j, at] = float(solved[0]), load
         self.noise[j] = (left + 3 * (0.4 * spread) ** 2) / (n + 3)
 
 

@@ -76,9 +76,9 @@ def test_a_fit_finds_ability_and_aspects_again() -> None:
     assert np.corrcoef(hands, agentic)[0, 1] > 0.7
     # what the table says and what the specification reads in the same figures is the same
     for c in cards[:20]:
-        told = infer(c, fitted.spec)
-        assert told.mean == pytest.approx(fitted.ability[c.name][0], abs=0.02)
-        assert told.aspects["agentic"] == pytest.approx(fitted.aspects[c.name]["agentic"], abs=0.1)
+        again = infer(c, fitted.spec)
+        assert again.mean == pytest.approx(fitted.ability[c.name][0], abs=0.02)
+        assert again.aspects["agentic"] == pytest.approx(fitted.aspects[c.name]["agentic"], abs=0.1)
 
 
 @pytest.mark.parametrize(

@@ -96,11 +96,12 @@ def test_cards_are_learned_anew_and_all_else_stays(config: TrainConfig, tmp_path
     quality = []
     for trained in (first, again):
         evidence = np.stack([trained.population[card.name] for card in cards])
-        inputs = (told, trained.embedder.embed([card.text for card in cards]))
+        text = trained.embedder.embed([card.text for card in cards])
         size = trained.router.sizes
         with torch.no_grad():
             z = trained.router.llm(
-                *(torch.as_tensor(x) for x in inputs),
+                torch.as_tensor(told),
+                torch.as_tensor(text),
                 torch.zeros(len(cards), size.provider_code),
                 torch.zeros(len(cards), size.name_code),
                 torch.zeros(len(cards), 2),
