@@ -20,6 +20,7 @@ from rich.table import Table
 from scipy.stats import rankdata
 
 from personabench.ceilings import best_figure, half_against_half, on_other_folds, spearman
+from personabench.measured_lengths import heard, length_evidence
 from router_model.data.ability import thinks
 from router_model.data.cards import Card, card_for, card_matrix, price_matrix
 from router_model.data.codes import code_matrix
@@ -32,6 +33,7 @@ Ints = NDArray[np.int64]
 
 POOLS = "mcpmark,zoonk,bfcl,mmlu_pro,can_ai_code"
 DRAWS = 1000
+ANSWERS = 20  # of an LLM, not rated, from which its lengths are learned
 FEWEST = 20  # queries of an LLM, for what is said of it over queries
 JUDGED = ("swe-bench", "swebench_pro")  # tasks of the sets without texts
 # Instances without texts: questions of that kind stand in, so that only the order over LLMs can be judged.
@@ -63,6 +65,9 @@ class Found:
     tokens_thinking: float
     tokens_plain: float
     dollars_within_2: float
+    tokens_learned: float
+    """Median ratio of tokens, and LLMs whose median is within a factor of two, after `ANSWERS` answers of each."""
+    learned_within_2: float
     best: float
     by_quality: float
     random: float
@@ -81,8 +86,8 @@ class CardsOnly:
         dims = self.manifest.dims
         self.state = self.artifact.run("user", {"sums": np.zeros((1, dims.H), dtype=np.float32)})["state"]
 
-    def states(self, cards: Sequence[Card]) -> Floats:
-        """z [M, Z]."""
+    def states(self, cards: Sequence[Card], evidence: Floats | None = None) -> Floats:
+        """z [M, Z]; `evidence` [M, V], none by default."""
         m = self.manifest
         inputs = {
             "card": card_matrix(cards, m.card_features, m.ability, m.verbosity),
@@ -90,16 +95,16 @@ class CardsOnly:
             "provider_code": code_matrix([card.vendor for card in cards], m.dims.P, m.codes),
             "name_code": code_matrix([card.name for card in cards], m.dims.C, m.codes),
             "price": price_matrix(cards),
-            "evidence": np.zeros((len(cards), m.dims.V), dtype=np.float32),
+            "evidence": np.zeros((len(cards), m.dims.V), dtype=np.float32) if evidence is None else evidence,
         }
         z: Floats = self.artifact.run("llm", inputs)["z"]
         return z
 
     def predict(
-        self, cards: Sequence[Card], queries: Sequence[str], prompt: Floats, weight: float
+        self, cards: Sequence[Card], queries: Sequence[str], prompt: Floats, weight: float, z: Floats | None = None
     ) -> dict[str, Floats]:
         """Outputs of `score` [Q, M] at a cost weight."""
-        z, query = self.states(cards), self.embedder.embed(list(queries))
+        z, query = self.states(cards) if z is None else z, self.embedder.embed(list(queries))
         n = len(queries)
         inputs = {
             "query": query,
@@ -173,11 +178,35 @@ def judge(router: CardsOnly, pool: Pool, raw: dict[str, Any], whole: Pool, model
         tokens_thinking=_median(ratio[:, thinking]),
         tokens_plain=_median(ratio[:, ~thinking]),
         dollars_within_2=float(np.mean((per_llm > 0.5) & (per_llm < 2))) if per_llm is not None else float("nan"),
+        **lengths_learned(router, pool, lengths),
         best=best,
         by_quality=by_quality,
         random=random,
         worst_weight=worst,
     )
+
+
+def lengths_learned(router: CardsOnly, pool: Pool, lengths: Floats) -> dict[str, float]:
+    """Of answers that nothing was learned from, after some that were not rated."""
+    chosen = heard(lengths, ANSWERS)
+    query, by_card = router.embedder.embed(list(pool.queries)), router.states(pool.cards)
+    evidence = np.stack(
+        [
+            length_evidence(router.artifact, query[of], z, lengths[of, m])
+            if (of := chosen[:, m]).any()
+            else np.zeros(router.manifest.dims.V, np.float32)
+            for m, z in enumerate(by_card)
+        ]
+    )
+    z = router.states(pool.cards, evidence)
+    ratio = router.predict(pool.cards, pool.queries, pool.prompt_tokens, 0.0, z)["completion_tokens"] / lengths
+    judged = np.where(np.isfinite(lengths) & ~chosen & chosen.any(0), ratio, np.nan)
+    each = np.array([_median(column) for column in judged.T])
+    each = each[np.isfinite(each)]
+    return {
+        "tokens_learned": _median(judged),
+        "learned_within_2": float(np.mean((each > 0.5) & (each < 2))) if each.size else float("nan"),
+    }
 
 
 def real_tokens(pool: Pool, raw: dict[str, Any]) -> Floats:
@@ -243,7 +272,7 @@ def order_only(router: CardsOnly, name: str, folder: Path, stand_ins: Sequence[s
         name, len(cards), 0, spearman(predicted, truth), low, high, half_against_half(_scores(folder, names)),
         float("nan"), *best_figure(models, truth), spearman(price[known], truth[known]),
         float(predicted.std() / truth.std()), float(np.polyfit(predicted, truth, 1)[0]),
-        *(float("nan"),) * 4, float(truth.max()), float(truth[int(predicted.argmax())]), float(truth.mean()),
+        *(float("nan"),) * 6, float(truth.max()), float(truth[int(predicted.argmax())]), float(truth.mean()),
         float("nan"),
     )  # fmt: skip
 
@@ -274,7 +303,7 @@ def verbosity(router: CardsOnly, folder: Path, measured: bool) -> Found:
         spearman(price[known & priced], truth[known & priced]),
         float(quality[known].std() / truth[known].std()), float(np.polyfit(quality[known], truth[known], 1)[0]),
         float("nan"), _median(ratio[thinking]), _median(ratio[~thinking]), float(np.mean((ratio > 0.5) & (ratio < 2))),
-        *(float("nan"),) * 4,
+        *(float("nan"),) * 6,
     )  # fmt: skip
 
 
@@ -345,8 +374,8 @@ def _texts(data: Path, name: str) -> list[str]:
 def _table(title: str, found: Sequence[Found]) -> Table:
     table = Table(title=f"Today's LLMs by card alone: {title}")
     heads = ("set", "LLMs", "rho over LLMs", "half against half", "elsewhere", "best figure", "by price", "spread",
-             "slope", "AUC", "tokens, thinking / plain", "dollars within 2 x", "best / by quality / random",
-             "worst weight")  # fmt: skip
+             "slope", "AUC", "tokens, thinking / plain", "dollars within 2 x", "tokens learned",
+             "best / by quality / random", "worst weight")  # fmt: skip
     for head in heads:
         table.add_column(head)
     for one in found:
@@ -363,6 +392,7 @@ def _table(title: str, found: Sequence[Found]) -> Table:
             f"{one.auc:.2f}",
             f"{one.tokens_thinking:.2f} / {one.tokens_plain:.2f}",
             f"{one.dollars_within_2:.2f}",
+            f"{one.tokens_learned:.2f} / {one.learned_within_2:.2f}",
             f"{one.best:.3f} / {one.by_quality:.3f} / {one.random:.3f}",
             f"{one.worst_weight:+.3f}",
         )
