@@ -55,7 +55,9 @@ def learn_cards(folder: Path, config: TrainConfig) -> Trained:
     router = _with_cards(base)
     population = fit_llm_node(router, reading, known, pools, embedder, config)
     sources = {name: LICENCES[name] for name in pools if name in LICENCES}
-    return Trained(router.eval(), embedder, population, sources, usual_questions(outcomes, config))
+    # How users' choices fare is told by the figures of the artifact before: what is known of its LLMs stays.
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    return Trained(router.eval(), embedder, population, sources, usual_questions(outcomes, config), metrics)
 
 
 def _with_cards(base: Router) -> Router:

@@ -28,6 +28,7 @@ from router_model.embedding import StaticEmbedder
 from router_model.network import Router, Sizes
 from router_model.places import HOME
 from router_model.priors.llm import KnownLlms, fit_card_prior
+from router_model.priors.people import with_people
 from router_model.priors.prior import (
     CARD_FEATURES,
     LOG_TOKENS,
@@ -247,6 +248,7 @@ def train(config: TrainConfig, runs: Path | None = None, quiet: bool = False) ->
         )
         progress.update(people, completed=2 * config.people.iterations)
         write_prior(router.user_node, prior)
+        router = with_people(router)
     sources = {name: LICENCES[name] for name in pools if name in LICENCES}
     return Trained(router.eval(), embedder, population, sources, usual_questions(outcomes, config))
 
