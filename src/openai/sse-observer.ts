@@ -31,9 +31,9 @@ export interface SseObserverOptions {
 
 /**
  * Reads along in a stream of chat completion chunks without changing a byte of it, but for the usage event that may be
- * taken out, and tool calls that no SDK could read. Lines end in CRLF, LF or CR and may be split anywhere (WHATWG HTML, 9.2.6). JSON is parsed only where
- * something is to be learned: the events up to the first that says something, and those with a usage object, a finish
- * reason, tool calls or an error.
+ * taken out, and what no SDK could read. Lines end in CRLF, LF or CR and may be split anywhere (WHATWG HTML, 9.2.6).
+ * JSON is parsed only where something is to be learned: the events up to the first that says something, and those with
+ * a usage object, a finish reason, tool calls or an error.
  */
 export class SseObserver implements StreamObserver {
   /** The provider's id of the completion. */

@@ -12,8 +12,8 @@ import {
 } from '../support/upstream.ts'
 
 /**
- * What servers tell otherwise than OpenAI does, as reported of other gateways (owner/repo#n): the official SDKs read all
- * of it all the same, or the next candidate answers.
+ * What servers tell otherwise than OpenAI does, as reported of other gateways (owner/repo#n): the official SDKs read
+ * all of it all the same, or the next candidate answers.
  */
 
 let odd: Upstream

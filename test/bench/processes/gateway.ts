@@ -42,7 +42,7 @@ const REMOVALS: Record<string, Overrides> = {
   adapting: { refusals: (made) => Object.assign(made, { of: () => undefined, note: nothing }) },
 }
 
-/** Streams go through as they come: no event is held until it is whole, and of all that is said only the end is read. */
+/** Streams go through as they come: no event is held until it is whole, and only the end is read. */
 async function takeOutFraming(): Promise<void> {
   const { SseObserver } = await import('../../../src/openai/sse-observer.ts')
   SseObserver.prototype.push = function (this: InstanceType<typeof SseObserver>, bytes: Uint8Array): Buffer {
