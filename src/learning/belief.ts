@@ -16,7 +16,7 @@ export interface Messages {
 }
 
 export interface Belief {
-  /** [H] */
+  /** [H], without zeros at the end. */
   sums: Float32Array
   /** [S], and as it is kept. */
   state: Float32Array
@@ -67,9 +67,12 @@ export async function rebuild(
   older: Float32Array = NOTHING_OLDER,
 ): Promise<Belief> {
   const { G, H } = policy.router.artifact.dims
-  const sums = older.length === G ? new Float32Array(H) : null
-  sums?.set(older, H - G)
-  return believed(policy, tenant, { sums, seq: 1 }, edges, find)
+  const before = older.length === G ? new Float32Array(H) : null
+  before?.set(older, H - G)
+  const belief = await believed(policy, tenant, { sums: before, seq: 1 }, edges, find)
+  const sums = new Float32Array(H)
+  sums.set(belief.sums)
+  return { ...belief, sums }
 }
 
 /**

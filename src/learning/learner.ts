@@ -386,7 +386,7 @@ export class Learner {
     const { sums: ofKept } = await this.#rebuild(policy, tenant, user, inOrder)
     const faded = manifest.forget.per_reward ** readable
     const last = dims.H - dims.G
-    return sums.slice(last).map((value, i) => (value - ofKept[last + i]!) / faded)
+    return sums.slice(last).map((value, i) => (value - (ofKept[last + i] ?? 0)) / faded)
   }
 
   #open(policy: Policy, tenant: string, user: string, edges: readonly StoredEdge[]): Promise<readonly StoredEdge[]> {

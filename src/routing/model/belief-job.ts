@@ -24,7 +24,7 @@ export interface BeliefJob {
 }
 
 export interface Believed {
-  /** [H] */
+  /** [H], without zeros at the end. */
   sums: Float32Array
   /** [S] */
   state: Float32Array

@@ -1,4 +1,4 @@
-import { addMessage, isFiniteVector, startBlocks } from '../../learning/profile.ts'
+import { addMessage, isFiniteVector, startBlocks, withoutZerosAtEnd } from '../../learning/profile.ts'
 import { Tensor } from '../../runtime/onnxruntime.ts'
 import type { Manifest } from '../artifact/manifest.ts'
 import type { Graph } from '../artifact/types.ts'
@@ -11,6 +11,8 @@ export interface Believer {
   user: Graph
   manifest: Pick<Manifest, 'dims' | 'forget'>
   cold: Float32Array
+  /** [H], where jobs come one by one. */
+  scratch?: Float32Array
 }
 
 /** Rewards whose messages are made by themselves in one run: a message is 16 KB. */
@@ -21,11 +23,24 @@ const LARGE = 32
 /** @throws where a graph fails */
 export async function believe(by: Believer, job: BeliefJob): Promise<Believed> {
   const { dims, forget } = by.manifest
-  const at = job.sums ? widened(job.sums, dims.H) : new Float32Array(dims.H)
-  const shared = by.edge.inputNames?.includes('share') ? await addShared(by, job, at.slice()) : null
-  const { sums, last } = shared && isFiniteVector(shared.sums) ? shared : await addEach(by, job, at, forget.per_reward)
+  // Memory that was never touched before costs more than what is done with it: sums are 66 KB.
+  const sums = by.scratch ?? new Float32Array(dims.H)
+  const start = () => {
+    sums.fill(0)
+    if (job.sums) sums.set(job.sums.subarray(0, dims.H))
+  }
+  start()
+  let last = by.edge.inputNames?.includes('share') ? await addShared(by, job, sums) : null
+  if (!last || !isFiniteVector(sums)) {
+    start()
+    last = await addEach(by, job, sums, forget.per_reward)
+  }
   const state = await stateOf(by.user, sums)
-  return { sums, state, packed: packState(state, by.cold), last: job.asksLast ? last : null }
+  const { length } = withoutZerosAtEnd(sums)
+  return {
+    ...{ sums: sums.slice(0, length), state, packed: packState(state, by.cold) },
+    last: job.asksLast ? last.messages : null,
+  }
 }
 
 /** [S] from sums [H]. */
@@ -34,13 +49,16 @@ export async function stateOf(user: Graph, sums: Float32Array): Promise<Float32A
   return state?.data as Float32Array
 }
 
-type Added = Pick<Believed, 'sums' | 'last'>
+/** Of the last reward. */
+interface Added {
+  messages: Believed['last']
+}
 
 /** Message by message, for graphs that give no sums. What is no finite number says nothing. */
 async function addEach({ edge, manifest }: Believer, job: BeliefJob, sums: Float32Array, fade: number): Promise<Added> {
   const { G, V } = manifest.dims
   const { rewards, blocks, newest } = job
-  let [at, last]: [number, Added['last']] = [job.from, null]
+  let [at, last]: [number, Believed['last']] = [job.from, null]
   for (let start = 0; start < blocks.length; start += CHUNK) {
     const some = Array.from({ length: Math.min(CHUNK, blocks.length - start) }, (_, i) => start + i)
     const ones = new Float32Array(some.length).fill(1)
@@ -56,7 +74,7 @@ async function addEach({ edge, manifest }: Believer, job: BeliefJob, sums: Float
     }
   }
   startBlocks(sums, G, newest - at)
-  return { sums, last }
+  return { messages: last }
 }
 
 /**
@@ -77,7 +95,7 @@ async function addShared({ edge, manifest }: Believer, job: BeliefJob, sums: Flo
   const runs = all.filter(([, rows]) => rows.length > LARGE).map((one) => [one])
   const small = all.filter(([, rows]) => rows.length <= LARGE)
   if (n > 0) small.push([ageOf(n - 1), [n - 1]])
-  let last: Added['last'] = null
+  let last: Believed['last'] = null
   for (const run of small.length > 0 ? [...runs, small] : runs) {
     const most = Math.max(...run.map(([, rows]) => rows.length))
     const share = new Float32Array(run.length * most)
@@ -94,7 +112,7 @@ async function addShared({ edge, manifest }: Believer, job: BeliefJob, sums: Flo
       if (rows.at(-1) === n - 1) last = { user: sum.slice(), llm: llms.slice(u * V, (u + 1) * V) }
     }
   }
-  return { sums, last: last && isFiniteVector(last.llm) && isFiniteVector(last.user) ? last : null }
+  return { messages: last && isFiniteVector(last.llm) && isFiniteVector(last.user) ? last : null }
 }
 
 /** Rows of tensors, in the order asked for. */
@@ -120,9 +138,3 @@ const fed = (tensors: SentTensors, share: Float32Array, sums: number): Record<st
   ),
   share: new Tensor('float32', share, [sums, share.length / sums]),
 })
-
-function widened(sums: Float32Array, length: number): Float32Array {
-  const whole = new Float32Array(length)
-  whole.set(sums.subarray(0, length))
-  return whole
-}

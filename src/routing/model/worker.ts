@@ -90,7 +90,8 @@ function openedAs(key: number): Opened {
 
 async function believerOf({ graphs, files: { manifest } }: Opened): Promise<Believer> {
   const { edge, user } = graphs
-  return { edge, user, manifest, cold: await stateOf(user, new Float32Array(manifest.dims.H)) }
+  const scratch = new Float32Array(manifest.dims.H)
+  return { edge, user, manifest, cold: await stateOf(user, scratch), scratch }
 }
 
 /** Outputs are handed over rather than copied: those of 64 rewards are half a megabyte. */

@@ -31,7 +31,7 @@ function jobOf(rewards: number, from: number, sums: Float32Array | null): Belief
       reading: { type: 'float32', data: draw(n * Q, 1).map(Math.abs), dims: [n, Q] },
       z: { type: 'float32', data: draw(n * Z, 2), dims: [n, Z] },
       reward: column(3, (x) => x),
-      kind: { type: 'int64', data: BigInt64Array.from({ length: n }, (_, i) => BigInt(i % KINDS)), dims: [n] },
+      kind: { type: 'int64', data: BigInt64Array.from({ length: n }, (_, i) => BigInt((i + 1) % KINDS)), dims: [n] },
       weight: column(4, (x) => (x > 0.9 ? 0 : 1)),
       prompt_tokens: column(5, (x) => 200 + 100 * x),
       completion_tokens: column(6, (x) => (x < -0.5 ? -1 : 300 * (x + 1))),
