@@ -23,6 +23,8 @@ export interface Belief {
   packed: Uint8Array
   /** What the last edge says; null: it can't be read, or there is none. */
   last: Messages | null
+  /** Messages to the user of edges that are not kept any more, of those that can be read. */
+  gone: (Float32Array | null)[]
 }
 
 /** No edges are gone. */
@@ -79,6 +81,7 @@ export async function rebuild(
  * The belief with edges more.
  *
  * @param before sums as they were, which are handed over, and the number of the newest edge in them
+ * @param gone edges whose messages alone are asked for
  */
 export async function believed(
   policy: Policy,
@@ -86,13 +89,15 @@ export async function believed(
   before: { sums: Float32Array | null; seq: number },
   edges: readonly StoredEdge[],
   find: FindCandidate,
+  gone: readonly StoredEdge[] = [],
 ): Promise<Belief> {
   const { artifact } = policy.router
   const { block } = artifact.manifest.forget
-  const readable = await readableOf(policy, edges, find)
+  const readable = await readableOf(policy, gone.length > 0 ? [...gone, ...edges] : edges, find)
   const newest = edges.at(-1)
   return artifact.believe({
     rewards: await feedsOf(policy, tenant, readable),
+    gone: readable.filter(({ index }) => index < gone.length).length,
     blocks: readable.map(({ edge }) => blockOf(edge.seq, block)),
     newest: blockOf(newest?.seq ?? before.seq, block),
     sums: before.sums,
@@ -104,14 +109,14 @@ export async function believed(
 /** Sums of what was said before the first edge that is kept, with messages of edges more that are not. */
 export function withOlder(
   older: Float32Array,
-  messages: readonly (Messages | null)[],
+  messages: readonly (Float32Array | null)[],
   { router }: Policy,
 ): Float32Array {
   if (messages.length === 0) return older
   const { manifest, dims } = router.artifact
   const sums = new Float32Array(dims.G)
   if (older.length === dims.G) sums.set(older)
-  for (const one of messages) if (one) addMessage(sums, one.user, manifest.forget.per_reward)
+  for (const one of messages) if (one) addMessage(sums, one, manifest.forget.per_reward)
   return sums
 }
 

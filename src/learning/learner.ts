@@ -349,13 +349,13 @@ export class Learner {
       : NOTHING_OLDER
     const { llms } = policy.router
     let basis = llms.basisOf(tenant)
-    const ofGone = await messagesOf(policy, tenant, await this.#open(policy, tenant, user, gone), this.#find)
+    const openGone = await this.#open(policy, tenant, user, gone)
     const sums = old ? null : this.#kept.sumsOf(policy, tenant, user, stored)
     if (sums) {
       const open = await this.#open(policy, tenant, user, [added])
-      const belief = await believed(policy, tenant, { sums, seq: others.at(-1)?.seq ?? 1 }, open, this.#find)
+      const belief = await believed(policy, tenant, { sums, seq: others.at(-1)?.seq ?? 1 }, open, this.#find, openGone)
       if (isFiniteVector(belief.state) && basis === llms.basisOf(tenant)) {
-        return { belief, basis, older: withOlder(was, ofGone, policy), before: null }
+        return { belief, basis, older: withOlder(was, belief.gone, policy), before: null }
       }
     }
     // Sums that are not in memory, or of other codes, or went wrong at some time, are made anew from the history.
@@ -364,6 +364,8 @@ export class Learner {
     const [before = null] = old
       ? await messagesOf(policy, tenant, await this.#open(policy, tenant, user, [old]), this.#find)
       : []
+    const told = await messagesOf(policy, tenant, openGone, this.#find)
+    const ofGone = told.map((messages) => messages?.user ?? null)
     return { belief, basis, older: withOlder(was, ofGone, policy), before }
   }
 
