@@ -21,6 +21,8 @@ export interface Belief {
   /** [S], and as it is kept. */
   state: Float32Array
   packed: Uint8Array
+  /** What they tell of their tenant, [Y]. */
+  told: Float32Array
   /** What the last edge says; null: it can't be read, or there is none. */
   last: Messages | null
   /** Messages to the user of edges that are not kept any more, of those that can be read. */
@@ -98,6 +100,7 @@ export async function believed(
   return artifact.believe({
     rewards: await feedsOf(policy, tenant, readable),
     gone: readable.filter(({ index }) => index < gone.length).length,
+    tenant: await policy.router.llms.tenantSums(tenant),
     blocks: readable.map(({ edge }) => blockOf(edge.seq, block)),
     newest: blockOf(newest?.seq ?? before.seq, block),
     sums: before.sums,

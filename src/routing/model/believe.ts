@@ -4,6 +4,7 @@ import type { Manifest } from '../artifact/manifest.ts'
 import type { Graph } from '../artifact/types.ts'
 import { type BeliefJob, type Believed, type SentTensors, sizeOf } from './belief-job.ts'
 import { packState } from './packed-state.ts'
+import { runUser } from './user-graph.ts'
 
 /** Graphs of an artifact, and a new user's state under it. */
 export interface Believer {
@@ -37,19 +38,13 @@ export async function believe(by: Believer, job: BeliefJob): Promise<Believed> {
     start()
     last = await addEach(by, job, sums, forget.per_reward)
   }
-  const state = await stateOf(by.user, sums)
+  const { state, told } = await runUser(by.user, dims, sums, job.tenant)
   const { length } = withoutZerosAtEnd(sums)
   return {
-    ...{ sums: sums.slice(0, length), state, packed: packState(state, by.cold) },
+    ...{ sums: sums.slice(0, length), state, told, packed: packState(state, by.cold) },
     last: job.asksLast ? last.messages : null,
     gone: last.gone.map((message) => (isFiniteVector(message) ? message : null)),
   }
-}
-
-/** [S] from sums [H]. */
-export async function stateOf(user: Graph, sums: Float32Array): Promise<Float32Array> {
-  const { state } = await user.run({ sums: new Tensor('float32', sums, [1, sums.length]) })
-  return state?.data as Float32Array
 }
 
 /** Of the last reward. */
