@@ -23,6 +23,14 @@ const candidates = scoredCandidates(
   true,
 )
 
+/** What a shadow would have chosen. */
+const SHADOWED = [0.1, 0.1, 0.8]
+const shadowed = scoredCandidates(
+  NAMES.map((name, i) => ({ candidate: { name }, mean: 0, std: 0.1, costUsd: COST[i] as number })),
+  SHADOWED,
+  true,
+)
+
 function logOf(requests: number, seed: number): { rows: InteractionRecord[]; rewards: RewardRecord[] } {
   const random = seeded(seed)
   const rows: InteractionRecord[] = []
@@ -53,6 +61,7 @@ function logOf(requests: number, seed: number): { rows: InteractionRecord[]; rew
       ...{
         chosen: NAMES[chosen],
         candidates,
+        ...(!heldOut && { shadow: { policy: 'rival', candidates: shadowed } }),
         costUsd,
         baselineUsd: (costUsd / (COST[chosen] as number)) * 0.01,
         group,
@@ -104,13 +113,16 @@ it('totals add up, however they are taken apart', () => {
   expect(Object.keys(report.by_group)).toEqual(['known', 'new', 'regular'])
 })
 
-it('the router against the baseline in reward, cost and latency: 95 % of the intervals hold the truth', async () => {
+it('the router against the baseline in reward, cost and latency, and a shadow against it: 95 % of the intervals hold the truth', async () => {
   const truth = { reward: mean(REWARD), cost_usd: mean(COST), ttft_ms: mean(TTFT) }
-  const within = { reward: 0, cost_usd: 0, ttft_ms: 0, holdout: 0 }
+  const within = { reward: 0, cost_usd: 0, ttft_ms: 0, holdout: 0, shadow: 0 }
+  const inPlace = SHADOWED.reduce((sum, p, i) => sum + (p - (DRAWN[i] as number)) * (REWARD[i] as number), 0)
   const holds = (interval: readonly [number, number] | undefined, value: number) =>
     Number(interval !== undefined && interval[0] < value && value < interval[1])
   for (let seed = 0; seed < 40; seed++) {
-    const { drawn, holdout } = (await reportOf(2_000, 100 + seed)).against_baseline
+    const { against_baseline, shadows } = await reportOf(2_000, 100 + seed)
+    const { drawn, holdout } = against_baseline
+    within.shadow += holds(shadows.rival?.interval ?? undefined, inPlace)
     for (const name of ['reward', 'cost_usd', 'ttft_ms'] as const) {
       within[name] += holds(drawn?.total[name]?.interval, truth[name])
     }
@@ -142,9 +154,39 @@ it('differences of groups, days and models add up to the whole', () => {
   expect(drawn?.by_model.cheap?.cost_usd?.interval[1]).toBeLessThan(0)
 })
 
+it('says of a shadow how often it would choose alike, and what it would bring', () => {
+  const found = report.shadows.rival
+  expect(found?.interval?.[0]).toBeGreaterThan(0)
+  const alike = SHADOWED.reduce((sum, p, i) => sum + p * (DRAWN[i] as number), 0)
+  expectClose(found?.agreement ?? 0, alike, 1e-5)
+  expect(found?.unsupported).toBe(0)
+})
+
+it('tells how much of a shadow nothing is known of', async () => {
+  const never = scoredCandidates(
+    NAMES.map((name, i) => ({ candidate: { name }, mean: REWARD[i] as number, std: 0.1, costUsd: COST[i] as number })),
+    [0, 1, 0],
+    true,
+  )
+  const rows = logOf(200, 5).rows.map((row) => ({ ...row, chosen: 'cheap', candidates: never }))
+  const rewards = rows.map(({ id, user }) => ({ interaction: id, user, kind: 'rating', value: 1, ts: START }))
+  const store = {
+    async *readInteractions() {
+      yield rows
+    },
+    async *readRewards() {
+      yield rewards as unknown as RewardRecord[]
+    },
+  }
+  const { shadows } = await makeReport(store, { tenant: 't', since: START, until: START + 4 * DAY_MS })
+  expectClose(shadows.rival?.unsupported ?? 0, 0.9, 1e-5)
+  expect(shadows.rival).toMatchObject({ requests: 180, ratings: 180 })
+})
+
 it('says nothing where nothing is known', async () => {
   const nothing = { async *readInteractions() {}, async *readRewards() {} }
   const empty = await makeReport(nothing, { tenant: 't', since: 0, until: 1 })
   expect(empty.against_baseline).toEqual({ drawn: null, holdout: null })
+  expect(empty.shadows).toEqual({})
   expect(empty.total).toMatchObject({ requests: 0, reward: null, ttft_ms_median: null, total_ms_median: null })
 })
