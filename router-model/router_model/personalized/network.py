@@ -260,7 +260,7 @@ class PersonalizedRouter(nn.Module):
         found = []
         for network, user, llm in zip(self._networks(), users, states, strict=True):
             asked, task = network.query(features), probability @ network.task
-            base = network.level(llm)[:, 0].expand(len(query), -1)
+            base = network.level(llm)[:, 0].expand(query.shape[0], -1)
             usual = network.score(network.new_user_state().expand_as(user), asked, task, llm)
             found.append((base, usual, network.score(user, asked, task, llm), *network.answers(asked, task, llm)))
         base, usual, scored, logits, logs = (torch.stack(values) for values in zip(*found, strict=True))
