@@ -44,7 +44,7 @@ async function ask(model = 'auto', user = 'ann'): Promise<{ id: string; policy: 
   return { id: id as string, policy: policy as string }
 }
 
-async function rate(id: string, rating: number, user = 'ann'): Promise<void> {
+async function rate(id: string, rating: 'up' | 'down', user = 'ann'): Promise<void> {
   const response = await call(gateway, '/v1/feedback', { body: { request_id: id, rating }, user })
   expect(response.status).toBeLessThan(300)
 }
@@ -62,7 +62,7 @@ const lead = (candidates: readonly CandidateDocument[] = []) => {
 
 async function rateBoth(user: string, likes: string, rounds: number): Promise<void> {
   for (let i = 0; i < rounds; i++) {
-    for (const { name } of LLMS) await rate((await ask(name, user)).id, name === likes ? 1 : -1, user)
+    for (const { name } of LLMS) await rate((await ask(name, user)).id, name === likes ? 'up' : 'down', user)
   }
 }
 
