@@ -3,7 +3,6 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
-import { stringify } from 'yaml'
 import type { InteractionDocument } from '../src/store/records/codec.ts'
 import type { Llm } from './outcomes.ts'
 
@@ -44,7 +43,7 @@ export async function startDemoGateway(
     candidates: candidatesOf(llms, 'replay'),
     tenants: [{ name: 'demo', keys: [key] }],
   }
-  writeFileSync(join(dir, 'gateway.yaml'), stringify(config))
+  writeFileSync(join(dir, 'gateway.yaml'), JSON.stringify(config))
   const child = spawn(process.execPath, ['src/cli/cli.ts', 'serve', '--config', join(dir, 'gateway.yaml')], {
     cwd: ROOT,
     stdio: ['ignore', 'pipe', 'pipe'],

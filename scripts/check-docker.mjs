@@ -17,7 +17,7 @@ const USERS = [
   { uid: 1000, gid: 1000 },
   { uid: 1_000_680_000, gid: 0 },
 ]
-const READY_MS = 20_000
+const READY_MS = 60_000
 const quick = process.argv.includes('--quick')
 const asRoot = process.getuid?.() === 0
 

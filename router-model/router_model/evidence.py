@@ -144,7 +144,7 @@ def positive_part_2x2(matrix: Tensor) -> Tensor:
 
 # Chebyshev coefficients of log erfc(x) + x^2 - log t in t = 1 / (1 + x / 2) for x >= 0; relative error of erfc below
 # 1.2e-7 (Press et al. 1992, Numerical Recipes, section 6.2). ONNX knows no log of a normal distribution function.
-_ERFC = (
+ERFC = (
     0.17087277,
     -0.82215223,
     1.48851587,
@@ -163,7 +163,7 @@ def log_normal_cdf(z: Tensor) -> Tensor:
     x = z.abs() * math.sqrt(0.5)
     t = 1 / (1 + 0.5 * x)
     polynomial = torch.zeros_like(t)
-    for coefficient in _ERFC:
+    for coefficient in ERFC:
         polynomial = polynomial * t + coefficient
     tail = torch.log(0.5 * t) - x.square() + polynomial
     return torch.where(z < 0, tail, torch.log1p(-torch.exp(tail.clamp(max=-0.6))))

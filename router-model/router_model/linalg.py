@@ -38,7 +38,7 @@ def unpacked_indices(n: int, device: torch.device) -> Tensor:
 
 def pack(matrix: Tensor, n: int) -> Tensor:
     """Packed form [.., n (n + 1) / 2] of symmetric matrices [.., n, n]."""
-    return _take(matrix.flatten(-2), packed_indices(n, matrix.device))
+    return take(matrix.flatten(-2), packed_indices(n, matrix.device))
 
 
 def packed_outer(x: Tensor) -> Tensor:
@@ -48,10 +48,10 @@ def packed_outer(x: Tensor) -> Tensor:
 
 def unpack(packed: Tensor, n: int) -> Tensor:
     """Symmetric [.., n, n] from its packed form [.., n (n + 1) / 2]."""
-    return _take(packed, unpacked_indices(n, packed.device)).reshape(*packed.shape[:-1], n, n)
+    return take(packed, unpacked_indices(n, packed.device)).reshape(*packed.shape[:-1], n, n)
 
 
-def _take(values: Tensor, index: Tensor) -> Tensor:
+def take(values: Tensor, index: Tensor) -> Tensor:
     """Entries [.., I] of values [.., V] at places [I]."""
     # Gather copies entry by entry in ONNX Runtime, ten times slower than GatherElements.
     if torch.onnx.is_in_onnx_export():

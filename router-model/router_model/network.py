@@ -549,10 +549,12 @@ class Router(nn.Module):
         prompt_tokens: Tensor,
         completion_tokens: Tensor,
         cost_usd: Tensor,
+        share: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Messages of N rewards: to the user [N, G], to the LLM [N, V]. Negative tokens or cost: not known.
 
-        `reading` [N, Q]: of the queries, by `QueryEncoder.reading`.
+        `reading` [N, Q]: of the queries, by `QueryEncoder.reading`. `share` [U, M]: sums of so many messages in a row,
+        each by its share, instead of messages; N = U M.
         """
         of_quality, of_length, task = self.encoder.of_reading(reading)
         quality_weights, length_weights, popularity, price, codes, by_card = self.split_z(z)
@@ -589,7 +591,11 @@ class Router(nn.Module):
             length_weight * log_tokens * of_length,
             liking.to(reading.dtype),
         ]
-        return message.to(reading.dtype), torch.cat(to_llm, -1)
+        messages = message.to(reading.dtype), torch.cat(to_llm, -1)
+        if share is None:
+            return messages
+        to_user, to_llms = (torch.einsum("um,umn->un", share, x.unflatten(0, tuple(share.shape))) for x in messages)
+        return to_user, to_llms
 
     def to_user(
         self,

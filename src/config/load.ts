@@ -1,12 +1,12 @@
 import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
-import { parseDocument, type YAMLParseError } from 'yaml'
 import type { z } from 'zod'
 import { crossCheck } from './cross-check.ts'
 import { type Config, configSchema } from './schema.ts'
 import { readSecrets } from './secrets.ts'
 import { checkTlsFiles } from './tls-files.ts'
 import { numberOf, substitute, truthOf, unsetProblems } from './variables.ts'
+import { parseYaml } from './yaml.ts'
 
 /** The configuration can't be used; `problems` has a line for each mistake: path, and what was expected. */
 export class ConfigError extends Error {
@@ -148,28 +148,11 @@ function readYaml(config: string, file: string): Part {
   const text = readText(config, file)
   // An editor that truncates before it writes leaves it so for a moment.
   if (text.trim() === '') throw new ConfigError(file, ['is empty'])
-  const document = parseDocument(text, { prettyErrors: true, merge: true })
-  const [first] = document.errors
-  if (first) throw new ConfigError(file, [yamlProblem(first, document.errors.length, text)])
-  let value: unknown
-  try {
-    // maxAliasCount bounds "billion laughs".
-    value = document.toJS({ maxAliasCount: 100 })
-  } catch (error) {
-    throw new ConfigError(file, [(error as Error).message])
-  }
+  const { value, problem } = parseYaml(text)
+  if (problem !== undefined) throw new ConfigError(file, [problem])
   if (value === null || value === undefined) return {}
   if (!isMapping(value)) throw new ConfigError(file, ['expected a mapping: `section: …`'])
   return { ...value }
-}
-
-/** The first mistake: what follows is mostly of its making. The line itself is not shown; it may hold a secret. */
-function yamlProblem(first: YAMLParseError, count: number, text: string): string {
-  const [what = 'is not YAML'] = first.message.split('\n')
-  const line = text.split('\n')[(first.linePos?.[0].line ?? 0) - 1] ?? ''
-  const hint = /[{[][^"']*\$\{/.test(line) ? '; inside { } and [ ] variables need quotes' : ''
-  const more = count > 1 ? ` (and ${count - 1} more)` : ''
-  return `${what.replace(/:$/, '')}${hint}${more}`
 }
 
 function readText(config: string, file: string): string {

@@ -4,7 +4,7 @@ import { Tensor } from '../runtime/onnxruntime.ts'
 import { dequantise, quantise } from '../runtime/quantise.ts'
 import type { StoredEdge } from '../store/store.ts'
 import { kindIndex } from './kinds.ts'
-import { addMessage, blockOf, isFiniteVector, startBlocks } from './profile.ts'
+import { addMessage, blockOf, isFiniteVector } from './profile.ts'
 
 /** A candidate of the running configuration by its name. */
 export type FindCandidate = (name: string) => Candidate | undefined
@@ -18,14 +18,17 @@ export interface Messages {
 export interface Belief {
   /** [H] */
   sums: Float32Array
-  /** [S] */
+  /** [S], and as it is kept. */
   state: Float32Array
+  packed: Uint8Array
+  /** What the last edge says; null: it can't be read, or there is none. */
+  last: Messages | null
 }
 
 /** No edges are gone. */
 export const NOTHING_OLDER = new Float32Array(0)
 
-/** One run of `edge.onnx` on so many rewards takes about a millisecond; requests get their turn in between. */
+/** Rewards a run of `edge.onnx`: their messages are 20 KB each. */
 const CHUNK = 64
 
 /**
@@ -39,18 +42,14 @@ export async function messagesOf(
   find: FindCandidate,
 ): Promise<(Messages | null)[]> {
   const messages: (Messages | null)[] = edges.map(() => null)
-  const queries = await queriesOf(policy, edges)
-  const readable = edges.flatMap((edge, index) => {
-    const candidate = find(edge.candidate)
-    const kind = kindIndex(policy.router.artifact.manifest.kinds, edge.kind)
-    const query = queries[index]
-    return candidate && kind >= 0 && query ? [{ edge, index, candidate, kind, query }] : []
-  })
-  if (readable.length === 0) return messages
-  const found = await runEdges(policy, tenant, readable)
-  for (const [i, { index }] of readable.entries()) {
-    const { user, llm } = found[i] as Messages
-    if (isFiniteVector(user) && isFiniteVector(llm)) messages[index] = { user, llm }
+  const readable = await readableOf(policy, edges, find)
+  for (let start = 0; start < readable.length; start += CHUNK) {
+    const some = readable.slice(start, start + CHUNK)
+    const found = await runEdges(policy, tenant, some)
+    for (const [i, { index }] of some.entries()) {
+      const { user, llm } = found[i] as Messages
+      if (isFiniteVector(user) && isFiniteVector(llm)) messages[index] = { user, llm }
+    }
   }
   return messages
 }
@@ -59,7 +58,6 @@ export async function messagesOf(
  * The belief that a history gives: messages in order, each fading with every one that follows.
  *
  * @param older sums of what was said before the first of these edges, [G]; empty: nothing
- * @param onEach told what each edge says; null: it can't be read
  */
 export async function rebuild(
   policy: Policy,
@@ -67,24 +65,37 @@ export async function rebuild(
   edges: readonly StoredEdge[],
   find: FindCandidate,
   older: Float32Array = NOTHING_OLDER,
-  onEach?: (messages: Messages | null, index: number) => void,
 ): Promise<Belief> {
-  const { manifest, dims } = policy.router.artifact
-  const { per_reward, block } = manifest.forget
-  const sums = new Float32Array(dims.H)
-  if (older.length === dims.G) sums.set(older, dims.H - dims.G)
-  let newest = 0
-  for (let start = 0; start < edges.length; start += CHUNK) {
-    const some = edges.slice(start, start + CHUNK)
-    for (const [i, messages] of (await messagesOf(policy, tenant, some, find)).entries()) {
-      const own = blockOf(some[i]!.seq, block)
-      startBlocks(sums, dims.G, own - newest)
-      newest = own
-      if (messages) addMessage(sums, messages.user, per_reward)
-      onEach?.(messages, start + i)
-    }
-  }
-  return { sums, state: await stateOf(policy, sums) }
+  const { G, H } = policy.router.artifact.dims
+  const sums = older.length === G ? new Float32Array(H) : null
+  sums?.set(older, H - G)
+  return believed(policy, tenant, { sums, seq: 1 }, edges, find)
+}
+
+/**
+ * The belief with edges more.
+ *
+ * @param before sums as they were, which are handed over, and the number of the newest edge in them
+ */
+export async function believed(
+  policy: Policy,
+  tenant: string,
+  before: { sums: Float32Array | null; seq: number },
+  edges: readonly StoredEdge[],
+  find: FindCandidate,
+): Promise<Belief> {
+  const { artifact } = policy.router
+  const { block } = artifact.manifest.forget
+  const readable = await readableOf(policy, edges, find)
+  const newest = edges.at(-1)
+  return artifact.believe({
+    rewards: await feedsOf(policy, tenant, readable),
+    blocks: readable.map(({ edge }) => blockOf(edge.seq, block)),
+    newest: blockOf(newest?.seq ?? before.seq, block),
+    sums: before.sums,
+    from: blockOf(before.seq, block),
+    asksLast: newest !== undefined && readable.at(-1)?.edge === newest,
+  })
 }
 
 /** Sums of what was said before the first edge that is kept, with messages of edges more that are not. */
@@ -117,14 +128,6 @@ export async function withoutVectorsInClear(
   })
 }
 
-/** [S] from sums [H]. */
-export async function stateOf(policy: Policy, sums: Float32Array): Promise<Float32Array> {
-  const { state } = await policy.router.artifact.sessions.user.run({
-    sums: new Tensor('float32', sums, [1, sums.length]),
-  })
-  return state?.data as Float32Array
-}
-
 /**
  * What `edge.onnx` takes of each query: what was read in it, anew from the vector where another reader did and a vector
  * was kept; null where neither is known. Older artifacts take the vector itself.
@@ -150,12 +153,28 @@ export async function queriesOf(
   return queries
 }
 
-async function runEdges(
-  { router }: Policy,
-  tenant: string,
-  rows: readonly { edge: StoredEdge; candidate: Candidate; kind: number; query: Float32Array }[],
-): Promise<Messages[]> {
-  const { E, Q, Z, G, V } = router.artifact.dims
+interface Readable {
+  edge: StoredEdge
+  /** Among all that were asked for. */
+  index: number
+  candidate: Candidate
+  kind: number
+  query: Float32Array
+}
+
+async function readableOf(policy: Policy, edges: readonly StoredEdge[], find: FindCandidate): Promise<Readable[]> {
+  const queries = await queriesOf(policy, edges)
+  const { kinds } = policy.router.artifact.manifest
+  return edges.flatMap((edge, index) => {
+    const candidate = find(edge.candidate)
+    const kind = kindIndex(kinds, edge.kind)
+    const query = queries[index]
+    return candidate && kind >= 0 && query ? [{ edge, index, candidate, kind, query }] : []
+  })
+}
+
+async function feedsOf({ router }: Policy, tenant: string, rows: readonly Readable[]) {
+  const { E, Q, Z } = router.artifact.dims
   const [name, width] = router.artifact.manifest.reader ? (['reading', Q] as const) : (['query', E] as const)
   const n = rows.length
   const states = await router.llms.rows(
@@ -168,26 +187,35 @@ async function runEdges(
     query.set(row.query, i * width)
     z.set(states[i]!, i * Z)
   }
+  const floats = (data: Float32Array, dims: number[]) => ({ type: 'float32', data, dims }) as const
   const column = (read: (edge: StoredEdge) => number) =>
-    new Tensor(
-      'float32',
+    floats(
       Float32Array.from(rows, ({ edge }) => read(edge)),
       [n],
     )
-  const outputs = await router.artifact.sessions.edge.run({
-    [name]: new Tensor('float32', query, [n, width]),
-    z: new Tensor('float32', z, [n, Z]),
+  const kinds = BigInt64Array.from(rows, ({ kind }) => BigInt(kind))
+  return {
+    [name]: floats(query, [n, width]),
+    z: floats(z, [n, Z]),
     reward: column(({ reward }) => reward),
-    kind: new Tensor(
-      'int64',
-      BigInt64Array.from(rows, ({ kind }) => BigInt(kind)),
-      [n],
-    ),
+    kind: { type: 'int64' as const, data: kinds, dims: [n] },
     weight: column(({ weight }) => weight),
     prompt_tokens: column(({ promptTokens }) => promptTokens),
     completion_tokens: column(({ completionTokens }) => completionTokens),
     cost_usd: column(({ costUsd }) => costUsd),
-  })
+  }
+}
+
+async function runEdges(policy: Policy, tenant: string, rows: readonly Readable[]): Promise<Messages[]> {
+  const { artifact } = policy.router
+  const { G, V } = artifact.dims
+  const fed = Object.entries(await feedsOf(policy, tenant, rows)).map(([name, { type, data, dims }]) => [
+    name,
+    new Tensor(type, data as Float32Array, dims),
+  ])
+  const n = rows.length
+  const share = new Tensor('float32', new Float32Array(n).fill(1), [n, 1])
+  const outputs = await artifact.sessions.edge.run({ ...Object.fromEntries(fed), share })
   const [user, llm] = [outputs.user_message?.data, outputs.llm_message?.data] as [Float32Array, Float32Array]
   return rows.map((_, i) => ({ user: user.subarray(i * G, (i + 1) * G), llm: llm.slice(i * V, (i + 1) * V) }))
 }

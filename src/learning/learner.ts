@@ -2,7 +2,6 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { LRUCache } from 'lru-cache'
 import type { Logger } from '../observability/logger.ts'
 import { evidenceKey, evidenceName, JUDGE, type Speaker, voiceOf } from '../routing/choose/evidence.ts'
-import { packState } from '../routing/model/packed-state.ts'
 import type { Policy } from '../routing/policy.ts'
 import { KeyedQueue } from '../runtime/keyed-queue.ts'
 import { userKey } from '../runtime/keys.ts'
@@ -21,13 +20,13 @@ import {
 } from '../store/store.ts'
 import {
   type Belief,
+  believed,
   type FindCandidate,
   type Messages,
   messagesOf,
   NOTHING_OLDER,
   queriesOf,
   rebuild,
-  stateOf,
   withOlder,
   withoutVectorsInClear,
 } from './belief.ts'
@@ -37,7 +36,7 @@ import { KeptEdges, type Learned } from './kept-edges.ts'
 import { propertiesOf } from './kinds.ts'
 import { LearnLater } from './learn-later.ts'
 import { Pace } from './pace.ts'
-import { addMessage, blockOf, isFiniteVector, startBlocks, withoutZerosAtEnd } from './profile.ts'
+import { isFiniteVector, withoutZerosAtEnd } from './profile.ts'
 import type { UserStates } from './user-states.ts'
 import type { VectorVault } from './vector-vault.ts'
 
@@ -285,11 +284,8 @@ export class Learner {
       if (old && old.ts > edge.ts) return { result: { outcome: 'outdated', told: null, isFirst: false } }
       const added: StoredEdge = { ...edge, seq: (kept.at(-1)?.seq ?? 0) + 1 }
       const others = kept.filter(({ id }) => id !== added.id)
-      const { belief, basis, older, now, before } = await this.#learn(policy, tenant, user, stored, {
-        others,
-        added,
-        old,
-      })
+      const { belief, basis, older, before } = await this.#learn(policy, tenant, user, stored, { others, added, old })
+      const now = belief.last
       if (!isFiniteVector(belief.state)) {
         return { result: { outcome: 'quarantined', told: null, isFirst: false } }
       }
@@ -300,7 +296,7 @@ export class Learner {
       const asBefore = this.#store.hasEarlierReplicas && (stored === null || stored.sums !== undefined)
       const next: NextUser = {
         preferences: stored?.preferences ?? {},
-        state: asBefore ? plainState(floatBytes(belief.state)) : packState(belief.state, policy.router.cold),
+        state: asBefore ? plainState(floatBytes(belief.state)) : belief.packed,
         older,
         ...(asBefore && { sums: withoutZerosAtEnd(belief.sums) }),
         policy: policy.version,
@@ -337,8 +333,8 @@ export class Learner {
   }
 
   /**
-   * The belief with an edge more, sums of edges that are not kept any more, and what that edge says, and said before;
-   * null where it can't be read.
+   * The belief with an edge more, sums of edges that are not kept any more, and what that edge said before; null where
+   * it can't be read.
    */
   async #learn(
     policy: Policy,
@@ -346,38 +342,29 @@ export class Learner {
     user: string,
     stored: StoredUser | null,
     { others, added, old }: Pick<Said, 'others' | 'added' | 'old'>,
-  ): Promise<{ belief: Belief; basis: string; older: Float32Array; now: Messages | null; before: Messages | null }> {
+  ): Promise<{ belief: Belief; basis: string; older: Float32Array; before: Messages | null }> {
     const gone = others.slice(0, Math.max(0, others.length + 1 - MAX_EDGES))
     const was = stored
       ? await this.#olderOf(policy, tenant, user, stored, old ? [...others, old] : others)
       : NOTHING_OLDER
     const { llms } = policy.router
     let basis = llms.basisOf(tenant)
+    const ofGone = await messagesOf(policy, tenant, await this.#open(policy, tenant, user, gone), this.#find)
     const sums = old ? null : this.#kept.sumsOf(policy, tenant, user, stored)
     if (sums) {
-      const { manifest, dims } = policy.router.artifact
-      const { per_reward, block } = manifest.forget
-      const open = await this.#open(policy, tenant, user, [added, ...gone])
-      const [now = null, ...ofGone] = await messagesOf(policy, tenant, open, this.#find)
-      startBlocks(sums, dims.G, blockOf(added.seq, block) - blockOf(others.at(-1)?.seq ?? 1, block))
-      if (now) addMessage(sums, now.user, per_reward)
-      const belief = { sums, state: await stateOf(policy, sums) }
+      const open = await this.#open(policy, tenant, user, [added])
+      const belief = await believed(policy, tenant, { sums, seq: others.at(-1)?.seq ?? 1 }, open, this.#find)
       if (isFiniteVector(belief.state) && basis === llms.basisOf(tenant)) {
-        return { belief, basis, older: withOlder(was, ofGone, policy), now, before: null }
+        return { belief, basis, older: withOlder(was, ofGone, policy), before: null }
       }
     }
     // Sums that are not in memory, or of other codes, or went wrong at some time, are made anew from the history.
     basis = llms.basisOf(tenant)
-    const ofGone: (Messages | null)[] = []
-    let now: Messages | null = null
-    const belief = await this.#rebuild(policy, tenant, user, [...others, added], was, (messages, i) => {
-      if (i < gone.length) ofGone.push(messages)
-      if (i === others.length) now = messages
-    })
+    const belief = await this.#rebuild(policy, tenant, user, [...others, added], was)
     const [before = null] = old
       ? await messagesOf(policy, tenant, await this.#open(policy, tenant, user, [old]), this.#find)
       : []
-    return { belief, basis, older: withOlder(was, ofGone, policy), now, before }
+    return { belief, basis, older: withOlder(was, ofGone, policy), before }
   }
 
   /** Sums of what was said before the first edge that is kept; an earlier version has them in its sums over all. */
@@ -412,9 +399,8 @@ export class Learner {
     user: string,
     edges: readonly StoredEdge[],
     older?: Float32Array,
-    onEach?: (messages: Messages | null, index: number) => void,
   ): Promise<Belief> {
-    return rebuild(policy, tenant, await this.#open(policy, tenant, user, edges), this.#find, older, onEach)
+    return rebuild(policy, tenant, await this.#open(policy, tenant, user, edges), this.#find, older)
   }
 
   /** Adds to what the tenant's users together know of an LLM. Losing it costs a little knowledge, not the reward. */

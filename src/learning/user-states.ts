@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import type { Logger } from '../observability/logger.ts'
-import { openState, PackedState, type UserStateVector } from '../routing/model/packed-state.ts'
+import { openState, ownState, PackedState, type UserStateVector } from '../routing/model/packed-state.ts'
 import type { Policy } from '../routing/policy.ts'
 import { inTime } from '../runtime/in-time.ts'
 import { KeyedQueue } from '../runtime/keyed-queue.ts'
@@ -119,7 +119,7 @@ export class UserStates {
   put(policy: Policy | null, tenant: string, user: string, stored: UserState): void {
     this.invalidate(tenant, user)
     if (!policy || stored.policy !== policy.version || stored.state.length === 0) return
-    const state = openState(stored.state, policy.router.cold)
+    const state = ownState(stored.state, policy.router.cold)
     keep(this.#entry(tenant, user), policy.version, { ...profileOf(stored), state })
   }
 

@@ -1,11 +1,14 @@
 import { randomUUID } from 'node:crypto'
-import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { GatewayError } from '../errors.ts'
 import type { Logger } from '../observability/logger.ts'
 import type { Metrics } from '../observability/metrics.ts'
 import { errorBody, type OpenAIError } from '../openai/error.ts'
 import { StoreError } from '../store/store.ts'
+
+// See `http-server.ts`.
+const { STATUS_CODES } = process.getBuiltinModule('node:http')
 
 export interface ErrorDeps {
   metrics: Metrics

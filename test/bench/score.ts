@@ -11,8 +11,9 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { pino } from 'pino'
 import type { Candidate } from '../../src/candidates/candidate.ts'
-import { rebuild, stateOf } from '../../src/learning/belief.ts'
+import { rebuild } from '../../src/learning/belief.ts'
 import { loadArtifact } from '../../src/routing/artifact/load.ts'
+import { stateOf } from '../../src/routing/model/believe.ts'
 import { GraphRouter } from '../../src/routing/model/graph-router.ts'
 import { Tensor } from '../../src/runtime/onnxruntime.ts'
 import type { StoredEdge } from '../../src/store/store.ts'
@@ -129,7 +130,7 @@ const edges = Array.from({ length: 512 }, (_, i): StoredEdge => {
 })
 const find = (name: string) => candidates.find((candidate) => candidate.name === name)
 const sums = noise(H).fill(0)
-await measure('user.onnx, one user', () => stateOf(policy, sums))
+await measure('user.onnx, one user', () => stateOf(artifact.sessions.user, sums))
 await measure('one reward: edge.onnx + user.onnx', () => rebuild(policy, 'bench', edges.slice(0, 1), find))
 await measure('rebuild from 20 rewards', () => rebuild(policy, 'bench', edges.slice(0, 20), find), 1, 50)
 await measure('rebuild from 512 rewards', () => rebuild(policy, 'bench', edges, find), 1, 10)

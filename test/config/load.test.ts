@@ -170,7 +170,32 @@ it('a mistake in YAML: its place, once, and how to quote; never the line', () =>
   )
   expect(problem).toMatch(/at line 3, column \d+; inside \{ \} and \[ \] variables need quotes/)
   expect(others).toEqual([])
-  expect(problemsOf('a: "secret-text').join()).not.toContain('secret-text')
+  for (const text of ['a: "secret-text', 'a: *secret-text', 'a: !secret-text b', 'secret-text: 1\nsecret-text: 2']) {
+    expect(problemsOf(text), text).toEqual([expect.stringMatching(/ at line \d, column \d+$/)])
+    expect(problemsOf(text).join(), text).not.toContain('secret-text')
+  }
+})
+
+it('reads YAML 1.2: what 1.1 took for truth, dates and octal numbers stays as it is written', () => {
+  const { config } = loadConfig(
+    write(
+      `providers: { a: &a { kind: anthropic, api_key: yes }, b: { <<: *a, api_key: 2026-01-01 } }
+tenants: [{ name: on, limits: { requests_per_minute: 010 } }]`,
+    ),
+    {},
+  )
+  expect(config.providers.a).toMatchObject({ api_key: 'yes' })
+  expect(config.providers.b).toMatchObject({ kind: 'anthropic', api_key: '2026-01-01' })
+  expect(config.tenants[0]).toMatchObject({ name: 'on', limits: { requests_per_minute: 10 } })
+})
+
+it('a few lines whose repeats are millions of values are refused; so are a second document and one without end', () => {
+  const doubled = ['a', 'b', 'c', 'd', 'e', 'f', 'g']
+    .map((name, i, names) => `${name}: &${name} [${Array(9).fill(i === 0 ? 'x' : `*${names[i - 1]}`)}]`)
+    .join('\n')
+  expect(problemsOf(doubled)).toEqual([expect.stringContaining('too many repeated values')])
+  expect(problemsOf('a: &a { b: *a }')).toEqual([expect.stringContaining('too many repeated values')])
+  expect(problemsOf('server: {}\n---\nserver: {}')).toEqual([expect.stringContaining('several documents')])
 })
 
 it.each([

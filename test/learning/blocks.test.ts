@@ -6,6 +6,8 @@ import { edgesOf } from '../../src/learning/edges.ts'
 import type { Learner } from '../../src/learning/learner.ts'
 import type { UserStates } from '../../src/learning/user-states.ts'
 import { loadArtifact } from '../../src/routing/artifact/load.ts'
+import type { BeliefJob } from '../../src/routing/model/belief-job.ts'
+import { believe } from '../../src/routing/model/believe.ts'
 import { GraphRouter } from '../../src/routing/model/graph-router.ts'
 import { numbersOf, openState } from '../../src/routing/model/packed-state.ts'
 import type { Policy } from '../../src/routing/policy.ts'
@@ -59,13 +61,17 @@ function inBlocks(of: Policy, fade: number, width = WIDTH, block = BLOCK): Polic
       return { state: new Tensor('float32', sums.slice(), [1, width * G]) }
     },
   }
+  const dims = { ...artifact.dims, H: width * G, S: width * G }
+  const forget = { per_reward: fade, block }
+  const by = { edge: artifact.sessions.edge, user, manifest: { dims, forget }, cold: of.router.cold }
   const router = Object.create(of.router, {
     artifact: {
       value: {
         ...artifact,
-        dims: { ...artifact.dims, H: width * G, S: width * G },
-        manifest: { ...artifact.manifest, forget: { per_reward: fade, block } },
+        dims,
+        manifest: { ...artifact.manifest, forget },
         sessions: { ...artifact.sessions, user },
+        believe: (job: BeliefJob) => believe(by, job),
       },
     },
   }) as Policy['router']

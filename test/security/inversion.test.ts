@@ -5,7 +5,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { UserIds } from '../../src/candidates/tenants.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { openEmbedder } from '../../src/embedding/index.ts'
-import { messagesOf, queriesOf, stateOf } from '../../src/learning/belief.ts'
+import { messagesOf, queriesOf } from '../../src/learning/belief.ts'
+import { stateOf } from '../../src/routing/model/believe.ts'
 import { numbersOf, openState } from '../../src/routing/model/packed-state.ts'
 import { Policies } from '../../src/routing/policies/policies.ts'
 import type { Policy } from '../../src/routing/policy.ts'
@@ -283,7 +284,7 @@ describe.each([
     for (const [i, one] of messages.entries()) {
       const sums = new Float32Array(H)
       sums.set(one!.user)
-      rows.set(learned(await stateOf(policy, sums)), i * S)
+      rows.set(learned(await stateOf(policy.router.artifact.sessions.user, sums)), i * S)
     }
     const standard = standardiser({ rows, width: S })
     const unit = normalised({ rows: standard(rows), width: S })

@@ -256,15 +256,18 @@ class Artifact:
 
     def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs of a graph by name. Without an `anchor`, a graph that takes one gets the first LLM; with a `query`,
-        edge.onnx gets what is read in it.
+        edge.onnx gets what is read in it; without a `share`, it gives each message by itself.
         """
         session = self.sessions[graph]
+        takes = {entry.name for entry in session.get_inputs()}
         if graph == "edge" and "query" in inputs and self.manifest.dims.Q:
             inputs = {name: value for name, value in inputs.items() if name != "query"} | {
                 "reading": self.read(inputs["query"], inputs["z"])
             }
-        if "anchor" not in inputs and any(entry.name == "anchor" for entry in session.get_inputs()):
+        if "anchor" in takes - inputs.keys():
             inputs = {**inputs, "anchor": inputs["z"][:1]}
+        if "share" in takes - inputs.keys():
+            inputs = {**inputs, "share": np.ones((len(inputs["z"]), 1), np.float32)}
         names = [o.name for o in session.get_outputs()]
         return dict(zip(names, session.run(names, dict(inputs)), strict=True))
 

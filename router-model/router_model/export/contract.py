@@ -20,6 +20,8 @@ DYNAMIC = {
     "B": "Requests (or users) in a batch, dynamic.",
     "M": "Candidates, dynamic.",
     "N": "Edges in a batch, dynamic.",
+    "U": "Sums of messages, dynamic; N where each message is asked for by itself.",
+    "A": "Messages to a sum, dynamic: N = U A.",
 }
 RUNS = {
     "llm": "on load, and as outcomes arrive",

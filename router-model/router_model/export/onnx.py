@@ -34,6 +34,7 @@ from router_model.export.artifact import (
     pack_tensor,
 )
 from router_model.export.fold import FoldedScore
+from router_model.export.fold_edge import FoldedEdge
 from router_model.export.reader import reader_of
 from router_model.kinds import KINDS
 from router_model.network import PARTS, TASTES, Router, Sizes
@@ -60,6 +61,7 @@ INPUTS: dict[str, dict[str, tuple[str, ...]]] = {
         "prompt_tokens": ("N",),
         "completion_tokens": ("N",),
         "cost_usd": ("N",),
+        "share": ("U", "A"),
     },
     "user": {"sums": ("B", "H")},
     "score": {
@@ -73,7 +75,7 @@ INPUTS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 OUTPUTS: dict[str, dict[str, tuple[str, ...]]] = {
     "llm": {"z": ("M", "Z")},
-    "edge": {"user_message": ("N", "G"), "llm_message": ("N", "V")},
+    "edge": {"user_message": ("U", "G"), "llm_message": ("U", "V")},
     "user": {"state": ("B", "S"), "taste": ("B", "D"), "taste_covariance": ("B", "D", "D"), "since": ("B", "W")},
     "score": {
         "mean": ("B", "M"),
@@ -133,7 +135,7 @@ def exported(router: Router) -> Exported:
         block=router.sizes.block_rewards,
         tastes=TASTES,
         starts=starts_of(router.user_node),
-        folded={"score": FoldedScore(router)},
+        folded={"edge": FoldedEdge(router), "score": FoldedScore(router)},
     )
 
 
@@ -173,7 +175,8 @@ def example(graph: str, sizes: Sizes | Dims, lengths: Mapping[str, int], seed: i
     messages."""
     generator = torch.Generator().manual_seed(seed)
     dims = sizes if isinstance(sizes, Dims) else dims_of(sizes)
-    named = {**dims.model_dump(), "1": 1, "2": 2, **lengths}
+    each = {"U": lengths.get("N", 1), "A": 1}
+    named = {**dims.model_dump(), "1": 1, "2": 2, **each, **lengths}
 
     def shape(name: str) -> list[int]:
         return [named[letter] for letter in INPUTS[graph][name]]
@@ -196,6 +199,8 @@ def example(graph: str, sizes: Sizes | Dims, lengths: Mapping[str, int], seed: i
             made[name] = uniform(name, -1.3, 1.3).clamp(-1, 1)  # some at the end of the scale
         elif name == "price":
             made[name] = torch.exp(normal(name))
+        elif name == "share":
+            made[name] = torch.ones(shape(name))
         elif name in ("weight", "cost_usd"):
             made[name] = uniform(name, 0, 1) * (1.0 if name == "weight" else 0.01)
         elif name.endswith("_tokens"):
@@ -247,9 +252,10 @@ def _user_sums(router: Router, edges: int, seed: int) -> Tensor:
 def export_graph(network: Router | Exported, graph: str, path: Path) -> None:
     """Writes one ONNX graph with the contract's names and dynamic axes."""
     network = exported(network) if isinstance(network, Router) else network
-    letters = {"B": 2, "M": 3, "N": 4}
+    letters = {"B": 2, "M": 3, "N": 6, "U": 2, "A": 3}
     made = network.made_up(graph, letters, 0)
-    free = {letter: Dim(letter, min=1) for letter in letters}
+    # Which axes are one and the same is found out: N = U A.
+    free = {letter: Dim.AUTO if "share" in made else Dim(letter, min=1) for letter in letters}
     axes = tuple({i: free[x] for i, x in enumerate(INPUTS[graph][name]) if x in free} for name in made)
     with (
         warnings.catch_warnings(),
@@ -270,6 +276,11 @@ def export_graph(network: Router | Exported, graph: str, path: Path) -> None:
         )
     assert program is not None
     proto = program.model_proto
+    for value in (*proto.graph.input, *proto.graph.output):
+        letters_of = {**INPUTS[graph], **OUTPUTS[graph]}[value.name]
+        for axis, letter in zip(value.type.tensor_type.shape.dim, letters_of, strict=True):
+            if letter in letters:
+                axis.dim_param = letter
     for node in proto.graph.node:  # where each node came from in our sources: three quarters of the file
         del node.metadata_props[:]
         node.doc_string = ""
@@ -287,7 +298,7 @@ def outputs_of(network: Router | Exported, graph: str, inputs: Mapping[str, Tens
 
 def golden_cases(network: Exported) -> dict[str, list[dict[str, object]]]:
     """A few cases of each graph: one row, several rows, no history, one candidate."""
-    lengths = [{"B": 1, "M": 1, "N": 1}, {"B": 3, "M": 5, "N": 4}]
+    lengths = [{"B": 1, "M": 1, "N": 1}, {"B": 3, "M": 5, "N": 4, "U": 2, "A": 2}]
     cases: dict[str, list[dict[str, object]]] = {}
     for graph in INPUTS:
         cases[graph] = []

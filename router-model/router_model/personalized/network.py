@@ -3,11 +3,11 @@
 A *query* node is what was read in it and its soft task; an *LLM* node is its card. The first layer tells a query node
 of the LLM that answered and of the edge between both (reward, cost, length). The second tells the user of their
 queries, and the LLM of the queries that it answered: mean aggregation, of which sums and counts are kept, so that a
-message can be taken back and a user whom training never saw is a node like any other (GraphSAGE: Hamilton et al. 2017).
-A score is the paper's dot product. What differs from the paper: no embedding of a user's id, for which a new user would need
-gradient steps (the first of these is in the message); states of queries are not changed by other users; a message to an
-LLM reads the LLM's card alone, not its state, so that it is always the same. A few networks, each trained on other
-draws of the users, tell how sure a score is.
+message can be taken back and a user whom training never saw is a node like any other (GraphSAGE: Hamilton et al.
+2017). A score is the paper's dot product. What differs from the paper: no embedding of a user's id, for which a new
+user would need gradient steps (the first of these is in the message); states of queries are not changed by other
+users; a message to an LLM reads the LLM's card alone, not its state, so that it is always the same. A few networks,
+each trained on other draws of the users, tell how sure a score is.
 
 Letters: B requests, M candidates, N rewards, X networks, H numbers of a node's state; the rest as in ARTIFACT.md.
 """

@@ -73,6 +73,7 @@ def made_up(router: PersonalizedRouter, graph: str, lengths: Mapping[str, int], 
     """Inputs with readings, states and sums that the networks themselves made."""
     dims = dims_of(router)
     made = example(graph, dims, lengths, seed)
+    made.pop("share", None)  # sums are left to whoever asks
     with torch.no_grad():
         if "reading" in made:
             made["reading"] = router.encoder.reading(example("score", dims, {"B": lengths["N"], "M": 1}, seed)["query"])

@@ -28,7 +28,7 @@ def test_a_table_that_nothing_makes_is_refused() -> None:
 
 @pytest.mark.parametrize("graph", list(INPUTS))
 def test_outputs_have_the_shapes_of_the_contract(graph: str) -> None:
-    router, lengths = tiny_router(), {"B": 2, "M": 3, "N": 4}
+    router, lengths = tiny_router(), {"B": 2, "M": 3, "N": 4, "U": 2, "A": 2}
     named = {**dims_of(SIZES).model_dump(), **lengths}
     found = outputs_of(router, graph, realistic(router, graph, lengths, 0))
     assert {name: list(value.shape) for name, value in found.items()} == {

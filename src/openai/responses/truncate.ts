@@ -22,13 +22,14 @@ export function truncated(
   const groups = groupsOf(items)
   const kept = new Set([groups.at(-1), groups[items.findLastIndex(({ role }) => role === 'user')]])
   const oldest = [...new Set(groups)].filter((group) => group !== null && !kept.has(group))
+  const itemsOf = Map.groupBy(items, (_, index) => groups[index] ?? null)
   const left = new Set<number | null>()
   const rest = () => items.filter((_, index) => !left.has(groups[index] ?? null))
   while (tokens > most && oldest.length > 0) {
     let excess = tokens - most * FILLED
     for (let group = oldest.shift(); group !== undefined; group = oldest.shift()) {
       left.add(group)
-      for (const [index, item] of items.entries()) if (groups[index] === group) excess -= estimateOf(item)
+      for (const item of itemsOf.get(group) ?? []) excess -= estimateOf(item)
       if (excess <= 0) break
     }
     tokens = tokensOf(rest())

@@ -14,7 +14,7 @@ export interface IdForm {
  * same way each time, so that prompt caches hold. Returns the very same messages where nothing is to be changed.
  */
 export function translateIds(messages: readonly ChatMessage[], form: IdForm): readonly ChatMessage[] {
-  const used = new Set<string>()
+  const ids = new Ids(form)
   /** The client's id -> the calls of that id that have no result yet, and the last one. */
   const open = new Map<string, { waiting: string[]; last: string }>()
   let changed = false
@@ -24,7 +24,7 @@ export function translateIds(messages: readonly ChatMessage[], form: IdForm): re
       if (typeof message.tool_call_id !== 'string') return message
       const id = textOf(message.tool_call_id)
       const calls = open.get(id)
-      const mapped = calls?.waiting.shift() ?? calls?.last ?? newId(id, form, used)
+      const mapped = calls?.waiting.shift() ?? calls?.last ?? ids.next(id)
       if (mapped === message.tool_call_id) return message
       changed = true
       return { ...message, tool_call_id: mapped }
@@ -35,9 +35,12 @@ export function translateIds(messages: readonly ChatMessage[], form: IdForm): re
     for (const call of calls) open.delete(textOf(call.id))
     const renamed = calls.map((call) => {
       const id = textOf(call.id)
-      const mapped = newId(id, form, used)
+      const mapped = ids.next(id)
       const known = open.get(id)
-      open.set(id, { waiting: [...(known?.waiting ?? []), mapped], last: mapped })
+      if (known) {
+        known.waiting.push(mapped)
+        known.last = mapped
+      } else open.set(id, { waiting: [mapped], last: mapped })
       if (mapped === call.id) return call
       differs = true
       return { ...call, id: mapped }
@@ -51,11 +54,26 @@ export function translateIds(messages: readonly ChatMessage[], form: IdForm): re
 
 const textOf = (id: unknown) => (typeof id === 'string' ? id : '')
 
-function newId(id: string, { pattern, length, unique }: IdForm, used: Set<string>): string {
-  let mapped = id
-  for (let turn = 0; !pattern.test(mapped) || (unique && used.has(mapped)); turn++) {
-    mapped = hash('sha256', `${id}\0${turn}`, 'base64url').replace(/[-_]/g, 'x').slice(0, length)
+/** Ids that were given out, and how often each of the client's was asked for: those before are not tried again. */
+class Ids {
+  readonly #form: IdForm
+  readonly #used = new Set<string>()
+  readonly #tries = new Map<string, number>()
+
+  constructor(form: IdForm) {
+    this.#form = form
   }
-  used.add(mapped)
-  return mapped
+
+  next(id: string): string {
+    const { pattern, length, unique } = this.#form
+    let turn = this.#tries.get(id) ?? 0
+    let mapped = turn === 0 ? id : triedId(id, turn - 1, length)
+    while (!pattern.test(mapped) || (unique && this.#used.has(mapped))) mapped = triedId(id, turn++, length)
+    this.#tries.set(id, turn)
+    this.#used.add(mapped)
+    return mapped
+  }
 }
+
+const triedId = (id: string, turn: number, length: number) =>
+  hash('sha256', `${id}\0${turn}`, 'base64url').replace(/[-_]/g, 'x').slice(0, length)

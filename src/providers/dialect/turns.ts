@@ -40,27 +40,32 @@ function systemFirst(messages: readonly ChatMessage[]): readonly ChatMessage[] {
   const instructions = messages.filter(({ role }) => SYSTEM.has(role))
   const [first] = instructions
   if (!first || (instructions.length === 1 && messages[0] === first)) return messages
-  const one = instructions.reduce(joined)
-  return [one, ...messages.filter(({ role }) => !SYSTEM.has(role))]
+  return [joined(instructions), ...messages.filter(({ role }) => !SYSTEM.has(role))]
 }
 
 /** Tool messages and calls stand for themselves: their order is another rule's. */
 function alternating(messages: readonly ChatMessage[]): readonly ChatMessage[] {
-  const out: ChatMessage[] = []
+  const runs: ChatMessage[][] = []
   for (const message of messages) {
-    const last = out.at(-1)
+    const run = runs.at(-1)
+    const first = run?.[0]
     const isNeighbour =
-      last?.role === message.role && message.role !== 'tool' && callsOf(last).length + callsOf(message).length === 0
-    if (isNeighbour) out[out.length - 1] = joined(last, message)
-    else out.push(message)
+      first?.role === message.role && message.role !== 'tool' && callsOf(first).length + callsOf(message).length === 0
+    if (isNeighbour) run?.push(message)
+    else runs.push([message])
   }
-  return out.length < messages.length ? out : messages
+  return runs.length < messages.length ? runs.map(joined) : messages
 }
 
-function joined(a: ChatMessage, b: ChatMessage): ChatMessage {
-  const [x, y] = [a.content, b.content]
-  const isText = typeof x === 'string' && typeof y === 'string'
-  return { ...a, content: isText ? [x, y].filter((text) => text !== '').join(GAP) : [...partsOf(x), ...partsOf(y)] }
+/** All at once: one after the other, each would copy what was said so far. */
+function joined(run: readonly ChatMessage[]): ChatMessage {
+  const [first] = run as [ChatMessage]
+  if (run.length === 1) return first
+  const contents = run.map(({ content }) => content)
+  const other = contents.findIndex((content) => typeof content !== 'string')
+  const texts = other < 0 ? contents : contents.slice(0, other)
+  const text = texts.filter((content) => content !== '').join(GAP)
+  return { ...first, content: other < 0 ? text : [text, ...contents.slice(other)].flatMap(partsOf) }
 }
 
 const partsOf = (content: Content): readonly Part[] =>

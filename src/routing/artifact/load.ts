@@ -32,6 +32,7 @@ export async function loadArtifact(
         edge: remoteGraph(key, files, 'edge'),
         user: remoteGraph(key, files, 'user'),
       },
+      believe: (job) => modelThread.believe(key, files, job),
       population,
       golden,
       release: () => modelThread.release(key),

@@ -94,8 +94,11 @@ function isInside(path: string): boolean {
 export const GRAPHS = ['llm', 'edge', 'user', 'score'] as const
 export type GraphName = (typeof GRAPHS)[number]
 
-/** Letters of the axes; those of `Dims` have a fixed size, B, M and N are free. */
-export type Axis = keyof Dims | 'B' | 'M' | 'N' | '1' | '2'
+/** Letters of the axes; those of `Dims` have a fixed size, those of `FREE` any. */
+export type Axis = keyof Dims | Free | '1' | '2'
+const FREE = ['B', 'M', 'N', 'U', 'A'] as const
+type Free = (typeof FREE)[number]
+const isFree = (axis: Axis): axis is Free => (FREE as readonly string[]).includes(axis)
 type Signature = Readonly<Record<string, readonly Axis[]>>
 
 /**
@@ -126,8 +129,9 @@ export const SIGNATURES: Readonly<Record<GraphName, { inputs: Signature; outputs
       prompt_tokens: ['N'],
       completion_tokens: ['N'],
       cost_usd: ['N'],
+      share: ['U', 'A'],
     },
-    outputs: { user_message: ['N', 'G'], llm_message: ['N', 'V'] },
+    outputs: { user_message: ['U', 'G'], llm_message: ['U', 'V'] },
   },
   user: {
     inputs: { sums: ['B', 'H'] },
@@ -159,4 +163,4 @@ export const OPTIONAL_OUTPUTS: ReadonlySet<string> = new Set(['apart', 'reading'
 
 /** Size of an axis, or null where it is free. */
 export const sizeOf = (axis: Axis, dims: Dims): number | null =>
-  axis === '1' ? 1 : axis === '2' ? 2 : axis === 'B' || axis === 'M' || axis === 'N' ? null : dims[axis]
+  axis === '1' ? 1 : axis === '2' ? 2 : isFree(axis) ? null : dims[axis]

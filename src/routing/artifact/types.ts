@@ -1,10 +1,13 @@
 import type { Tensor } from '../../runtime/onnxruntime.ts'
+import type { BeliefJob, Believed } from '../model/belief-job.ts'
 import type { Dims, GraphName, Manifest } from './manifest.ts'
 
 export type Device = 'cpu' | 'cuda'
 
 /** A graph that can be run, here or in another thread. */
 export interface Graph {
+  /** Where it is in this thread: what it takes. */
+  readonly inputNames?: readonly string[]
   run(feeds: Record<string, Tensor>): Promise<Record<string, Tensor>>
 }
 
@@ -51,6 +54,8 @@ export interface Artifact {
   /** Lower-cased name or alias of an LLM -> its evidence, [V]. */
   readonly population: ReadonlyMap<string, Float32Array>
   readonly golden: Golden
+  /** Sums, state and messages of a user's rewards, in the model thread. */
+  believe(job: BeliefJob): Promise<Believed>
   /** Releases what the model thread holds of it. */
   release(): void
 }

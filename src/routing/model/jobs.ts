@@ -2,6 +2,7 @@ import type { Tensor } from '../../runtime/onnxruntime.ts'
 import type { ArtifactCheck } from '../artifact/error.ts'
 import type { GraphName } from '../artifact/manifest.ts'
 import type { ArtifactFiles } from '../artifact/types.ts'
+import type { BeliefJob, Believed, SentTensor, SentTensors } from './belief-job.ts'
 
 /** By which a thread knows that it is this one. */
 export const MODEL_THREAD = 'persona-router/model'
@@ -10,19 +11,12 @@ export const MODEL_THREAD = 'persona-router/model'
 export const LEARNING_GRAPHS = ['llm', 'edge', 'user'] as const satisfies readonly GraphName[]
 export type LearningGraph = (typeof LEARNING_GRAPHS)[number]
 
-/** A tensor as it travels between threads. */
-export interface SentTensor {
-  type: 'float32' | 'int64'
-  data: Float32Array | BigInt64Array
-  dims: readonly number[]
-}
-export type SentTensors = Record<string, SentTensor>
-
 /** Jobs of the model thread. `key` names an artifact in it. */
 export type Job =
   | { op: 'load'; key: number; directory: string; publicKey: string | null }
   | { op: 'open'; key: number; files: ArtifactFiles }
   | { op: 'run'; key: number; graph: LearningGraph; feeds: SentTensors }
+  | { op: 'believe'; key: number; job: BeliefJob }
   | { op: 'release'; key: number }
 
 /** Results by operation. */
@@ -30,6 +24,7 @@ export interface Results {
   load: ArtifactFiles
   open: null
   run: SentTensors
+  believe: Believed
   release: null
 }
 

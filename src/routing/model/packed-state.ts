@@ -88,6 +88,10 @@ export function openState(bytes: Uint8Array, cold: Float32Array): UserStateVecto
   }
 }
 
+/** As `packState` has just made it. */
+export const ownState = (bytes: Uint8Array, cold: Float32Array): UserStateVector | null =>
+  bytes.length > 0 && bytes[0] !== PLAIN ? new PackedState(bytes, cold) : openState(bytes, cold)
+
 /** As numbers. */
 export const numbersOf = (state: UserStateVector): Float32Array =>
   state instanceof PackedState ? state.unpacked() : state

@@ -63,6 +63,7 @@ function fedByName(graph: GraphName, session: InferenceSession): Graph {
   const { inputNames } = session
   if (inputNames.length === Object.keys(SIGNATURES[graph].inputs).length) return session as Graph
   return {
+    inputNames,
     run: (feeds) =>
       session.run(Object.fromEntries(inputNames.map((name) => [name, feeds[name] as Tensor]))) as ReturnType<
         Graph['run']

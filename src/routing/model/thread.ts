@@ -5,15 +5,8 @@ import { endWorker } from '../../runtime/end-worker.ts'
 import { Tensor } from '../../runtime/onnxruntime.ts'
 import { ArtifactError } from '../artifact/error.ts'
 import type { ArtifactFiles, Graph } from '../artifact/types.ts'
-import {
-  type Answer,
-  type Job,
-  type LearningGraph,
-  MODEL_THREAD,
-  type Results,
-  type SentTensors,
-  send,
-} from './jobs.ts'
+import type { BeliefJob, Believed, SentTensors } from './belief-job.ts'
+import { type Answer, type Job, type LearningGraph, MODEL_THREAD, type Results, send } from './jobs.ts'
 import './worker.ts'
 
 /** What was loaded, and its name in the thread. */
@@ -78,13 +71,28 @@ class ModelThread {
     return { key, files }
   }
 
-  async run(key: number, files: ArtifactFiles, graph: LearningGraph, feeds: SentTensors): Promise<SentTensors> {
-    // Jobs run in order: the run follows it without waiting here.
+  run(key: number, files: ArtifactFiles, graph: LearningGraph, feeds: SentTensors): Promise<SentTensors> {
+    return this.#askOf(key, files, { op: 'run', key, graph, feeds })
+  }
+
+  /** What it is given is handed over, not copied. */
+  believe(key: number, files: ArtifactFiles, job: BeliefJob): Promise<Believed> {
+    const given = [...Object.values(job.rewards).map(({ data }) => data), ...(job.sums ? [job.sums] : [])]
+    return this.#askOf(
+      key,
+      files,
+      { op: 'believe', key, job },
+      given.map(({ buffer }) => buffer as ArrayBuffer),
+    )
+  }
+
+  async #askOf<J extends Job>(key: number, files: ArtifactFiles, job: J, give?: ArrayBuffer[]) {
+    // Jobs run in order: this one follows it without waiting here.
     const opening = this.#open.has(key) ? null : this.#ask({ op: 'open', key, files })
     this.#open.add(key)
     // Else it counted as open for as long as the thread lives.
     opening?.catch(() => this.#open.delete(key))
-    const [result] = await Promise.all([this.#ask({ op: 'run', key, graph, feeds }), opening])
+    const [result] = await Promise.all([this.#ask(job, give), opening])
     return result
   }
 
@@ -103,7 +111,7 @@ class ModelThread {
     await Promise.all([this.#ending, this.stop()])
   }
 
-  #ask<J extends Job>(job: J): Promise<Results[J['op']]> {
+  #ask<J extends Job>(job: J, give: ArrayBuffer[] = []): Promise<Results[J['op']]> {
     if (this.#closed) return Promise.reject(new Error('The model thread is closed.'))
     clearTimeout(this.#idle)
     this.#worker ??= this.#start()
@@ -112,7 +120,7 @@ class ModelThread {
       // A process that waits for nothing else must not end before the answer.
       if (this.#waiting.size === 0) this.#worker?.ref()
       this.#waiting.set(id, { resolve, reject })
-      this.#worker?.postMessage({ id, job })
+      this.#worker?.postMessage({ id, job }, give)
     })
   }
 

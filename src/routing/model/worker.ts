@@ -5,16 +5,9 @@ import { Tensor } from '../../runtime/onnxruntime.ts'
 import { ArtifactError } from '../artifact/error.ts'
 import { readArtifact } from '../artifact/files.ts'
 import type { ArtifactFiles, Graph } from '../artifact/types.ts'
-import {
-  type Answer,
-  type Job,
-  LEARNING_GRAPHS,
-  type LearningGraph,
-  MODEL_THREAD,
-  type Results,
-  type SentTensors,
-  send,
-} from './jobs.ts'
+import type { Believed, SentTensors } from './belief-job.ts'
+import { type Believer, believe, stateOf } from './believe.ts'
+import { type Answer, type Job, LEARNING_GRAPHS, type LearningGraph, MODEL_THREAD, type Results, send } from './jobs.ts'
 import { openGraph } from './sessions.ts'
 
 /**
@@ -22,7 +15,15 @@ import { openGraph } from './sessions.ts'
  * which the thread that serves requests can't afford. That one loads this file, too, and does nothing with it
  * (`thread.ts`).
  */
-const artifacts = new Map<number, Record<LearningGraph, Graph>>()
+const artifacts = new Map<number, Opened>()
+
+interface Opened {
+  graphs: Record<LearningGraph, Graph>
+  /** Once it has been asked for. */
+  believer: Promise<Believer> | null
+  files: Pick<ArtifactFiles, 'manifest'>
+}
+
 // One job after the other, in the order they came.
 let queue = Promise.resolve()
 
@@ -41,10 +42,7 @@ if (workerData === MODEL_THREAD) {
           check: error instanceof ArtifactError ? error.check : null,
         }),
       )
-      parentPort!.postMessage(
-        answer,
-        job.op === 'run' && 'result' in answer ? buffersOf(answer.result as SentTensors) : [],
-      )
+      parentPort!.postMessage(answer, 'result' in answer ? buffersOf(job, answer.result) : [])
     })
   })
 }
@@ -60,13 +58,17 @@ async function work(job: Job): Promise<Results[keyof Results]> {
       await open(job.key, job.files)
       return null
     case 'run': {
-      const graph = artifacts.get(job.key)?.[job.graph]
-      if (!graph) throw new Error('The artifact has been let go.')
+      const graph = openedAs(job.key).graphs[job.graph]
       const feeds = Object.entries(job.feeds).map(([name, { type, data, dims }]) => [
         name,
         new Tensor(type, data as Float32Array, dims),
       ])
       return send(await graph.run(Object.fromEntries(feeds)))
+    }
+    case 'believe': {
+      const opened = openedAs(job.key)
+      opened.believer ??= believerOf(opened)
+      return believe(await opened.believer, job.job)
     }
     case 'release':
       artifacts.delete(job.key)
@@ -77,8 +79,24 @@ async function work(job: Job): Promise<Results[keyof Results]> {
 async function open(key: number, { manifest, graphs, golden }: ArtifactFiles): Promise<void> {
   const opened: Partial<Record<LearningGraph, Graph>> = {}
   for (const name of LEARNING_GRAPHS) opened[name] = await openGraph(name, graphs[name], manifest.dims, golden)
-  artifacts.set(key, opened as Record<LearningGraph, Graph>)
+  artifacts.set(key, { graphs: opened as Record<LearningGraph, Graph>, believer: null, files: { manifest } })
+}
+
+function openedAs(key: number): Opened {
+  const opened = artifacts.get(key)
+  if (!opened) throw new Error('The artifact has been let go.')
+  return opened
+}
+
+async function believerOf({ graphs, files: { manifest } }: Opened): Promise<Believer> {
+  const { edge, user } = graphs
+  return { edge, user, manifest, cold: await stateOf(user, new Float32Array(manifest.dims.H)) }
 }
 
 /** Outputs are handed over rather than copied: those of 64 rewards are half a megabyte. */
-const buffersOf = (tensors: SentTensors) => Object.values(tensors).map(({ data }) => data.buffer as ArrayBuffer)
+function buffersOf({ op }: Job, result: Results[keyof Results]): ArrayBuffer[] {
+  if (op === 'run') return Object.values(result as SentTensors).map(({ data }) => data.buffer as ArrayBuffer)
+  if (op !== 'believe') return []
+  const { sums, state, packed } = result as Believed
+  return [sums, state, packed].map(({ buffer }) => buffer as ArrayBuffer)
+}

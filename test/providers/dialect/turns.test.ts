@@ -56,3 +56,17 @@ test('text parts become one text in some roles, and content is there beside call
     turnsFor([system(text('x', 'y')), user(text('a')), bare], { one_text: ['system'], needs_content: true }),
   ).toEqual([system('x\n\ny'), user(text('a')), { ...bare, content: '' }])
 })
+
+test('many neighbours are joined at once, in the words that two of them would be', () => {
+  const many = 8_000
+  const long = 'x'.repeat(2_000)
+  const [one] = turnsFor(
+    Array.from({ length: many }, () => user(long)),
+    { alternate: true },
+  )
+  expect(String(one?.content).length).toBe(many * 2_002 - 2)
+  expect(turnsFor([user('a'), user(''), user('b'), user(text('c')), user('d')], { alternate: true })).toEqual([
+    user(text('a\n\nb', 'c', 'd')),
+  ])
+  expect(turnsFor([user(null), user('a')], { alternate: true })).toEqual([user(text('a'))])
+})

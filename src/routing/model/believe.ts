@@ -1,0 +1,128 @@
+import { addMessage, isFiniteVector, startBlocks } from '../../learning/profile.ts'
+import { Tensor } from '../../runtime/onnxruntime.ts'
+import type { Manifest } from '../artifact/manifest.ts'
+import type { Graph } from '../artifact/types.ts'
+import { type BeliefJob, type Believed, type SentTensors, sizeOf } from './belief-job.ts'
+import { packState } from './packed-state.ts'
+
+/** Graphs of an artifact, and a new user's state under it. */
+export interface Believer {
+  edge: Graph
+  user: Graph
+  manifest: Pick<Manifest, 'dims' | 'forget'>
+  cold: Float32Array
+}
+
+/** Rewards whose messages are made by themselves in one run: a message is 16 KB. */
+const CHUNK = 64
+/** Sums of more messages have a run of their own: rows that fill up the others cost more than its start. */
+const LARGE = 32
+
+/** @throws where a graph fails */
+export async function believe(by: Believer, job: BeliefJob): Promise<Believed> {
+  const { dims, forget } = by.manifest
+  const at = job.sums ? widened(job.sums, dims.H) : new Float32Array(dims.H)
+  const shared = by.edge.inputNames?.includes('share') ? await addShared(by, job, at.slice()) : null
+  const { sums, last } = shared && isFiniteVector(shared.sums) ? shared : await addEach(by, job, at, forget.per_reward)
+  const state = await stateOf(by.user, sums)
+  return { sums, state, packed: packState(state, by.cold), last: job.asksLast ? last : null }
+}
+
+/** [S] from sums [H]. */
+export async function stateOf(user: Graph, sums: Float32Array): Promise<Float32Array> {
+  const { state } = await user.run({ sums: new Tensor('float32', sums, [1, sums.length]) })
+  return state?.data as Float32Array
+}
+
+type Added = Pick<Believed, 'sums' | 'last'>
+
+/** Message by message, for graphs that give no sums. What is no finite number says nothing. */
+async function addEach({ edge, manifest }: Believer, job: BeliefJob, sums: Float32Array, fade: number): Promise<Added> {
+  const { G, V } = manifest.dims
+  const { rewards, blocks, newest } = job
+  let [at, last]: [number, Added['last']] = [job.from, null]
+  for (let start = 0; start < blocks.length; start += CHUNK) {
+    const some = Array.from({ length: Math.min(CHUNK, blocks.length - start) }, (_, i) => start + i)
+    const ones = new Float32Array(some.length).fill(1)
+    const found = await edge.run(fed(picked(rewards, some), ones, some.length))
+    const [users, llms] = [found.user_message?.data, found.llm_message?.data] as [Float32Array, Float32Array]
+    for (const [i, row] of some.entries()) {
+      const user = users.subarray(i * G, (i + 1) * G)
+      const llm = llms.subarray(i * V, (i + 1) * V)
+      startBlocks(sums, G, blocks[row]! - at)
+      at = blocks[row]!
+      last = isFiniteVector(user) && isFiniteVector(llm) ? { user: user.slice(), llm: llm.slice() } : null
+      if (last) addMessage(sums, user, fade)
+    }
+  }
+  startBlocks(sums, G, newest - at)
+  return { sums, last }
+}
+
+/**
+ * Sums of messages by blocks, which the graph makes without making each. The last reward is a sum of its own, so that
+ * what it says is known.
+ */
+async function addShared({ edge, manifest }: Believer, job: BeliefJob, sums: Float32Array): Promise<Added> {
+  const { G, V, H } = manifest.dims
+  const { rewards, blocks, newest } = job
+  const n = blocks.length
+  startBlocks(sums, G, newest - job.from)
+  const fade = manifest.forget.per_reward
+  if (fade !== 1) for (let i = 0; i < sums.length; i++) sums[i]! *= fade ** n
+  const groups = new Map<number, number[]>()
+  const ageOf = (row: number) => Math.min(H / G - 1, newest - blocks[row]!)
+  for (let row = 0; row < n - 1; row++) groups.set(ageOf(row), [...(groups.get(ageOf(row)) ?? [])].concat(row))
+  const all = [...groups]
+  const runs = all.filter(([, rows]) => rows.length > LARGE).map((one) => [one])
+  const small = all.filter(([, rows]) => rows.length <= LARGE)
+  if (n > 0) small.push([ageOf(n - 1), [n - 1]])
+  let last: Added['last'] = null
+  for (const run of small.length > 0 ? [...runs, small] : runs) {
+    const most = Math.max(...run.map(([, rows]) => rows.length))
+    const share = new Float32Array(run.length * most)
+    // What fills a sum up has no share in it.
+    const places = run.flatMap(([, rows]) => Array.from({ length: most }, (_, i) => rows[i] ?? rows[0]!))
+    for (const [u, [, rows]] of run.entries()) {
+      for (const [i, row] of rows.entries()) share[u * most + i] = fade ** (n - 1 - row)
+    }
+    const found = await edge.run(fed(picked(rewards, places), share, run.length))
+    const [users, llms] = [found.user_message?.data, found.llm_message?.data] as [Float32Array, Float32Array]
+    for (const [u, [age, rows]] of run.entries()) {
+      const sum = users.subarray(u * G, (u + 1) * G)
+      for (let i = 0; i < G; i++) sums[age * G + i]! += sum[i]!
+      if (rows.at(-1) === n - 1) last = { user: sum.slice(), llm: llms.slice(u * V, (u + 1) * V) }
+    }
+  }
+  return { sums, last: last && isFiniteVector(last.llm) && isFiniteVector(last.user) ? last : null }
+}
+
+/** Rows of tensors, in the order asked for. */
+function picked(tensors: SentTensors, rows: readonly number[]): SentTensors {
+  return Object.fromEntries(
+    Object.entries(tensors).map(([name, { type, data, dims }]) => {
+      const width = sizeOf(dims.slice(1))
+      const taken = new (data.constructor as Float32ArrayConstructor)(rows.length * width)
+      for (const [to, from] of rows.entries()) {
+        taken.set((data as Float32Array).subarray(from * width, (from + 1) * width), to * width)
+      }
+      return [name, { type, data: taken, dims: [rows.length, ...dims.slice(1)] }]
+    }),
+  )
+}
+
+const fed = (tensors: SentTensors, share: Float32Array, sums: number): Record<string, Tensor> => ({
+  ...Object.fromEntries(
+    Object.entries(tensors).map(([name, { type, data, dims }]) => [
+      name,
+      new Tensor(type, data as Float32Array, dims as number[]),
+    ]),
+  ),
+  share: new Tensor('float32', share, [sums, share.length / sums]),
+})
+
+function widened(sums: Float32Array, length: number): Float32Array {
+  const whole = new Float32Array(length)
+  whole.set(sums.subarray(0, length))
+  return whole
+}

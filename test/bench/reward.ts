@@ -1,0 +1,77 @@
+/**
+ * Where the time of a reward goes: CPU of the whole process (all threads), part by part, and of a reward as a whole.
+ *
+ *     node test/bench/reward.ts [ratings of the user, 20]
+ *
+ * Median of several rounds, microseconds.
+ */
+import { messagesOf, rebuild } from '../../src/learning/belief.ts'
+import { readArtifact } from '../../src/routing/artifact/files.ts'
+import { stateOf } from '../../src/routing/model/believe.ts'
+import { openState, packState } from '../../src/routing/model/packed-state.ts'
+import { openGraph } from '../../src/routing/model/sessions.ts'
+import { Tensor } from '../../src/runtime/onnxruntime.ts'
+import { decodeHistory } from '../../src/store/history.ts'
+import { encodeMemory } from '../../src/store/user-rows.ts'
+import { newestArtifact } from './harness/newest-artifact.ts'
+import { findInPool, People, TENANT } from './harness/people.ts'
+
+const ratings = Number(process.argv[2] ?? 20)
+const people = await People.open()
+const { policy } = people
+const edges = people.edges(ratings, 3)
+const { sums, state } = await rebuild(policy, TENANT, edges, findInPool)
+const files = await readArtifact(newestArtifact(), null)
+const { manifest, graphs, golden } = files
+
+async function measure(name: string, task: () => unknown, runs = 100): Promise<number> {
+  for (let i = 0; i < 20; i++) await task()
+  const rounds: number[] = []
+  for (let round = 0; round < 7; round++) {
+    const from = process.cpuUsage()
+    for (let i = 0; i < runs; i++) await task()
+    const { user, system } = process.cpuUsage(from)
+    rounds.push((user + system) / runs)
+  }
+  const median = rounds.sort((a, b) => a - b)[3] as number
+  console.log(`${name.padEnd(56)} ${median.toFixed(0).padStart(8)} us  (best ${rounds[0]!.toFixed(0)})`)
+  return median
+}
+
+const { Q, Z, G, H } = manifest.dims
+const local = {
+  edge: await openGraph('edge', graphs.edge, manifest.dims, golden),
+  user: await openGraph('user', graphs.user, manifest.dims, golden),
+}
+const feeds = (n: number) => ({
+  reading: new Tensor('float32', new Float32Array(n * Q).fill(0.1), [n, Q]),
+  z: new Tensor('float32', new Float32Array(n * Z).fill(0.1), [n, Z]),
+  reward: new Tensor('float32', new Float32Array(n).fill(1), [n]),
+  kind: new Tensor('int64', new BigInt64Array(n).fill(1n), [n]),
+  weight: new Tensor('float32', new Float32Array(n).fill(1), [n]),
+  prompt_tokens: new Tensor('float32', new Float32Array(n).fill(100), [n]),
+  completion_tokens: new Tensor('float32', new Float32Array(n).fill(300), [n]),
+  cost_usd: new Tensor('float32', new Float32Array(n).fill(0.001), [n]),
+})
+console.log(`${policy.version}, a user of ${ratings} ratings; G ${G}, H ${H}`)
+for (const n of [1, 8, 20, 64]) {
+  const fed = feeds(n)
+  await measure(`edge.onnx in this thread, ${n} rewards`, () => local.edge.run(fed))
+}
+const summed = new Tensor('float32', sums, [1, H])
+await measure('user.onnx in this thread', () => local.user.run({ sums: summed }))
+await measure('edge.onnx in the model thread, with its tensors', () =>
+  messagesOf(policy, TENANT, edges.slice(0, 1), findInPool),
+)
+await measure('user.onnx in the model thread, with its tensors', () =>
+  stateOf(policy.router.artifact.sessions.user, sums),
+)
+await measure('sums and state made anew of all edges', () => rebuild(policy, TENANT, edges, findInPool), 20)
+await measure('state packed', () => packState(state, policy.router.cold))
+const packed = packState(state, policy.router.cold)
+await measure('state unpacked', () => openState(packed, policy.router.cold))
+const belief = { policy: policy.version, state: packed, since: Date.now(), heardAt: Date.now() }
+await measure('row written', () => encodeMemory(belief, edges))
+const { belief: row, history } = encodeMemory(belief, edges)
+await measure('edges read', () => (history.length > 0 ? decodeHistory(history) : row.length))
+process.exit(0)

@@ -1,0 +1,89 @@
+import { beforeAll, expect, test } from 'vitest'
+import { readArtifact } from '../../../src/routing/artifact/files.ts'
+import type { BeliefJob } from '../../../src/routing/model/belief-job.ts'
+import { type Believer, believe, stateOf } from '../../../src/routing/model/believe.ts'
+import { openGraph } from '../../../src/routing/model/sessions.ts'
+import { COMMITTED } from '../../support/artifacts.ts'
+import { expectClose } from '../../support/close.ts'
+
+const [BLOCK, KINDS] = [12, 9]
+
+let by: Believer
+
+beforeAll(async () => {
+  const { manifest, graphs, golden } = await readArtifact(COMMITTED, null)
+  const edge = await openGraph('edge', graphs.edge, manifest.dims, golden)
+  const user = await openGraph('user', graphs.user, manifest.dims, golden)
+  by = { edge, user, manifest, cold: await stateOf(user, new Float32Array(manifest.dims.H)) }
+}, 60_000)
+
+const draw = (n: number, salt: number) => Float32Array.from({ length: n }, (_, i) => Math.sin(salt + i * 1.7))
+
+function jobOf(rewards: number, from: number, sums: Float32Array | null): BeliefJob {
+  const { Q, Z } = by.manifest.dims
+  const n = rewards
+  const column = (salt: number, of: (x: number) => number) => ({
+    ...{ type: 'float32' as const, dims: [n] },
+    data: draw(n, salt).map(of),
+  })
+  return {
+    rewards: {
+      reading: { type: 'float32', data: draw(n * Q, 1).map(Math.abs), dims: [n, Q] },
+      z: { type: 'float32', data: draw(n * Z, 2), dims: [n, Z] },
+      reward: column(3, (x) => x),
+      kind: { type: 'int64', data: BigInt64Array.from({ length: n }, (_, i) => BigInt(i % KINDS)), dims: [n] },
+      weight: column(4, (x) => (x > 0.9 ? 0 : 1)),
+      prompt_tokens: column(5, (x) => 200 + 100 * x),
+      completion_tokens: column(6, (x) => (x < -0.5 ? -1 : 300 * (x + 1))),
+      cost_usd: column(7, (x) => (x < -0.5 ? -1 : 0.001 * (x + 1))),
+    },
+    blocks: Array.from({ length: n }, (_, i) => from + Math.floor(i / BLOCK)),
+    newest: from + Math.floor(Math.max(0, n - 1) / BLOCK),
+    ...{ sums, from, asksLast: n > 0 },
+  }
+}
+
+/** The same graph, asked for each message by itself. */
+const singly = (of: Believer): Believer => ({ ...of, edge: { run: (feeds) => of.edge.run(feeds) } })
+
+test.each([
+  [1, 1],
+  [5, 1],
+  [40, 0.97],
+  [120, 1],
+  [512, 0.999],
+])(
+  'sums that the graph makes of %d rewards, fading by %d, are those of their messages',
+  async (rewards, fade) => {
+    const forgetful = { ...by, manifest: { ...by.manifest, forget: { per_reward: fade, block: BLOCK } } }
+    const known = (await believe(singly(forgetful), jobOf(30, 0, null))).sums
+    for (const [sums, from] of [
+      [null, 0],
+      [known, 2],
+    ] as const) {
+      const found = await believe(forgetful, jobOf(rewards, from, sums?.slice() ?? null))
+      const expected = await believe(singly(forgetful), jobOf(rewards, from, sums?.slice() ?? null))
+      expectClose(found.sums, expected.sums, 1e-5)
+      expectClose(found.state, expected.state, 1e-4)
+      expectClose(found.last!.user, expected.last!.user, 1e-5)
+      expectClose(found.last!.llm, expected.last!.llm, 1e-5)
+      expect(found.packed.length).toBeLessThan(found.state.byteLength / 2)
+    }
+  },
+  60_000,
+)
+
+test('nothing that is no finite number is believed: the other rewards are', async () => {
+  const job = jobOf(6, 0, null)
+  ;(job.rewards.z!.data as Float32Array).fill(Number.NaN, by.manifest.dims.Z, 2 * by.manifest.dims.Z)
+  const { state, last } = await believe(by, job)
+  expect(state.every(Number.isFinite)).toBe(true)
+  expect(state).not.toEqual(by.cold)
+  expect(last).not.toBeNull()
+})
+
+test('of no reward the belief is that of a new user', async () => {
+  const { state, last } = await believe(by, jobOf(0, 0, null))
+  expect(state).toEqual(by.cold)
+  expect(last).toBeNull()
+})
