@@ -7,6 +7,7 @@ by the names of its columns. A file is `.jsonl`, `.jsonl.gz`, `.csv`, `.tsv`, or
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import hashlib
@@ -156,10 +157,8 @@ def _words() -> str:
 def _replies(conversation: object) -> float:
     """Logarithm of what an LLM wrote: a text, a list of messages, or that list as JSON."""
     if isinstance(conversation, str) and conversation.lstrip().startswith("["):
-        try:
+        with contextlib.suppress(ValueError):  # then it is a text that begins so
             conversation = json.loads(conversation)
-        except ValueError:
-            return length_of(conversation)
     if not isinstance(conversation, list):
         return length_of("" if conversation is None else str(conversation))
     said = [m for m in conversation if isinstance(m, dict) and m.get("role") == "assistant"]

@@ -28,7 +28,7 @@ def messages(text: str) -> list[dict[str, Any]]:
 
 def prism(path: Path) -> None:
     """Half of the people score long answers higher, the other half short ones; later turns say the opposite."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for user in range(PEOPLE):
         for number in range(EACH):
             for turn in (0, 1):
@@ -45,7 +45,7 @@ def prism(path: Path) -> None:
 
 
 def comparia(path: Path) -> None:
-    rows = []
+    rows: list[dict[str, Any]] = []
     for user in range(PEOPLE):
         for number in range(EACH):
             long = user % 2 == 0
@@ -62,7 +62,7 @@ def comparia(path: Path) -> None:
 
 def arena(path: Path) -> None:
     """As CSV, in which conversations are JSON."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for user in range(PEOPLE):
         for number in range(EACH):
             winner = "tie (bothbad)" if number == 0 else ("model_b" if user % 2 == 0 else "model_a")
