@@ -2,6 +2,7 @@ import type { UserIds } from '../candidates/tenants.ts'
 import { isObject } from '../openai/is-object.ts'
 import { parseRawBody } from '../openai/raw-body.ts'
 import type { Admission } from '../pipeline/admission.ts'
+import type { Call } from '../pipeline/call.ts'
 import type { RequestContext } from '../pipeline/context.ts'
 import { type DecideDeps, type Decision, decide } from '../pipeline/decide.ts'
 import { chatEndpoint, type Endpoint } from '../pipeline/endpoint.ts'
@@ -28,7 +29,8 @@ export async function explain(deps: ExplainDeps, context: RequestContext, respon
   if (counts) deps.quota.refuseKnown(context, call.principal)
   return deps.admission.run(tenant.config.priority, context.signal, async () => {
     if (counts) (await deps.quota.reserveRequest(context, call.principal)).settle()
-    return explanationOf(await decide(deps, context, call))
+    const decision = await decide(deps, context, call)
+    return explanationOf(decision, await favouriteOf(decision, call))
   })
 }
 
@@ -53,8 +55,17 @@ function isForMessages(body: Record<string, unknown>): boolean {
   return listOf(body.messages).some(({ content }) => listOf(content).some(({ type }) => BLOCKS.has(String(type))))
 }
 
-function explanationOf(decision: Decision) {
-  const { selection, scores, policy, version, fallback, profile, taste, conversation, caution } = decision
+/** Name of the candidate that is left only for one that is surely better; null where none is. */
+async function favouriteOf({ policy, fallback, baseline }: Decision, { principal }: Call): Promise<string | null> {
+  if (!policy || fallback !== null) return null
+  const { name: tenant, candidates } = principal.tenant
+  const usually = baseline && { baseline: baseline.comparison.baseline }
+  const found = await policy.router.favouriteOf({ tenant, ...usually }, candidates).catch(() => null)
+  return found?.name ?? null
+}
+
+function explanationOf(decision: Decision, favourite: string | null) {
+  const { selection, scores, policy, version, fallback, profile, taste, conversation, caution, risk } = decision
   const propensity = new Map(
     selection.scored.map(({ candidate }, index) => [candidate.name, selection.propensities[index]]),
   )
@@ -67,6 +78,8 @@ function explanationOf(decision: Decision) {
     detail: fallback ?? selection.detail,
     policy: version,
     caution,
+    risk,
+    favourite,
     user: {
       rewards: profile.rewards,
       preferences: profile.preferences,

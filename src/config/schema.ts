@@ -194,6 +194,8 @@ export const modeSchema = z.enum(['observe', 'assist', 'route'])
 
 const tasteSchema = z.enum(['quality', 'balanced', 'frugal'])
 
+const risk = z.number().gt(0).max(0.5)
+
 const routerSchema = z.strictObject({
   /** Directory of an artifact, or a link to one; default: the artifact that comes with the gateway. */
   artifact: z.string().default(BUNDLED_ARTIFACT),
@@ -211,8 +213,9 @@ const routerSchema = z.strictObject({
   embedder: embedderSchema.default('static').meta(restart),
   explore: z.boolean().default(true),
   /**
-   * Leave everybody's favourite only for a candidate that is better by so many deviations of the difference between
-   * the two, as far as it comes from what is not known of the user. 0 = whoever has the highest mean.
+   * Leave the baseline (without one: everybody's favourite) only for a candidate that is better by so many deviations
+   * of the difference between the two, as far as it comes from what is not known of the user. 0 = whoever has the
+   * highest mean.
    */
   caution: z.number().nonnegative().max(4).default(0.15),
   /**
@@ -221,10 +224,10 @@ const routerSchema = z.strictObject({
    */
   taste: tasteSchema.default('balanced'),
   /**
-   * Be as cautious with each user as it takes for them to gain over everybody's favourite with a probability of 1 less
-   * this; `caution` is the least. Left out: `caution` for all.
+   * Be as cautious with each user as it takes for them to gain over the baseline (without one: everybody's favourite)
+   * with a probability of 1 less this; `caution` is the least. Left out: `caution` for all.
    */
-  risk: z.number().gt(0).max(0.5).optional(),
+  risk: risk.optional(),
   /**
    * Inverse gap weighting with gamma = (base + per_reward x rewards of the user) x candidates; more = greedier. The
    * expected loss by exploring is below 1 / (base + per_reward x rewards) a request, on the scale of rewards (-1 to 1).
@@ -383,6 +386,8 @@ const tenantSchema = z.strictObject({
   baseline: z.string().optional(),
   mode: modeSchema.optional(),
   holdout: share.optional(),
+  /** As in `router`, for this tenant; null: none, whatever `router.risk` says. */
+  risk: risk.nullish(),
   /** Ids of users who are never held out. */
   never_held_out: z.array(z.string()).default([]),
 })

@@ -23,7 +23,7 @@ import { reportModels } from './model-report.ts'
 import { retrainings } from './retrainings.ts'
 import { readSession, roleOf, type Session, sessionToken } from './session.ts'
 import { describeUser, findRequest, saidBy } from './user-report.ts'
-import { type Weighed, whyInWords } from './why.ts'
+import { whyInWords } from './why.ts'
 
 /** The parts that its pages look at, and those of the routes that it shares with clients and operators. */
 export type ConsoleDeps = AdminDeps &
@@ -204,8 +204,8 @@ export function consoleRoutes(deps: ConsoleDeps, borrowed: Borrowed): Hono<Env> 
     const explanation = await explain(deps, contextOf(c), borrowed.responses, false)
     const id = c.req.header('x-user-id')
     const said = id === undefined ? [] : await saidBy(deps, tenantOf(asked(c).tenant), id)
-    const { chosen, reason, candidates } = explanation as { chosen: string; reason: string; candidates: Weighed[] }
-    return c.json({ ...explanation, why: whyInWords(chosen, reason, candidates, said) })
+    const { chosen, reason, candidates, ...care } = explanation
+    return c.json({ ...explanation, why: whyInWords(chosen, reason, candidates, said, care) })
   })
   app.post('/api/chat', async (c) => {
     await borrowed.answer(contextOf(c))

@@ -1,3 +1,5 @@
+import { FAVOURITE_ONLY } from '../routing/choose/safe-caution.ts'
+
 /** What a candidate is expected to be worth to a user, as far as words need it; a log does not keep all of it. */
 export interface Weighed {
   name: string
@@ -19,6 +21,16 @@ export interface Said {
   tokens: number | null
 }
 
+/** Whom a candidate had to be surely better than, and how surely. */
+export interface Care {
+  /** The baseline, or whom new users like most. */
+  favourite: string | null
+  /** Deviations of the difference. */
+  caution: number
+  /** Chance that is put up with that this user is worse off; null: no such bound. */
+  risk: number | null
+}
+
 /** Differences below these are not worth a word: of a reward, of a share. */
 const NOTABLE = 0.005
 const ALIKE = 0.03
@@ -29,12 +41,14 @@ const TIMES = 1.5
  *
  * @param reason of the decision, as in `x-router-reason`
  * @param said newest last
+ * @param care how surely a candidate had to be better to be chosen; null where that is not known
  */
 export function whyInWords(
   chosen: string,
   reason: string,
   candidates: readonly Weighed[],
   said: readonly Said[],
+  care: Care | null = null,
 ): string[] {
   const own = candidates.find(({ name }) => name === chosen)
   if (!own) return []
@@ -44,6 +58,7 @@ export function whyInWords(
   const left = candidates.filter(({ excluded }) => excluded)
   return [
     first,
+    ...(care?.favourite === chosen && CHOICES.has(reason) ? heldBack(care, own, rival) : []),
     ...(rival && own.mean !== null
       ? comparison(own, rival, said, CHOICES.has(reason))
       : experience(chosen, said).map(sentence)),
@@ -78,6 +93,18 @@ function comparison(own: Weighed, rival: Weighed, said: readonly Said[], isChoic
     ...(facts.length > 0 ? [`${isChoice ? 'Chosen over' : 'Compared with'} ${rival.name}: ${facts.join('; ')}.`] : []),
     ...(worth.length > 0 ? [`To this user that is worth: ${worth.join(', ')} (on a scale from -1 to 1).`] : []),
   ]
+}
+
+/** Why a candidate that is expected to be better is not chosen, or that none may be. */
+function heldBack({ caution, risk }: Care, own: Weighed, rival: Weighed | undefined): string[] {
+  if (risk !== null && caution >= FAVOURITE_ONLY) {
+    const chance = `${Math.round(100 * (1 - risk))} %`
+    return [`It answers as long as it is not at least ${chance} sure that this user gains by being given others, too.`]
+  }
+  const gain = (rival?.mean ?? 0) - (own.mean ?? 0)
+  if (!rival || rival.mean === null || own.mean === null || gain < NOTABLE) return []
+  const better = `${rival.name} is expected to be better by ${gain.toFixed(2)}`
+  return [`${better}, but that is within ${caution} deviations of what is not known of this user.`]
 }
 
 /** What each part adds to the expected reward, the best first. */

@@ -28,13 +28,17 @@ export interface BaselineDeps {
   userIds: Pick<UserIds, 'stored'>
 }
 
+/** Name of the candidate that would answer a tenant without a router; undefined where none is configured. */
+export const baselineName = ({ baseline }: Pick<RouterConfig, 'baseline'>, tenant: Tenant): string | undefined =>
+  tenant.config.baseline ?? baseline
+
 /** The baseline of a tenant, and how far the router may stand in for it with this user; null where there is none. */
 export function baselineOf(
   config: Pick<RouterConfig, 'baseline' | 'mode' | 'trial_share' | 'holdout'>,
   { gains, modes, userIds }: BaselineDeps,
   { tenant, user, rewards, policy }: Asking,
 ): Baseline | null {
-  const candidate = tenant.config.baseline ?? config.baseline
+  const candidate = baselineName(config, tenant)
   if (candidate === undefined) return null
   const comparison = { tenant: tenant.name, policy, baseline: candidate }
   const group = groupOf(rewards)

@@ -26,7 +26,7 @@ import type { Modes } from '../routing/safety/modes.ts'
 import { inTime } from '../runtime/in-time.ts'
 import { quantise } from '../runtime/quantise.ts'
 import type { ConversationState, KeptVector } from '../store/store.ts'
-import { type Baseline, baselineOf } from './baseline.ts'
+import { type Baseline, baselineName, baselineOf } from './baseline.ts'
 import type { Call, Knobs } from './call.ts'
 import type { RequestContext } from './context.ts'
 import type { Conversations } from './conversation.ts'
@@ -48,8 +48,10 @@ export interface Decision {
   /** What the choice is compared with; null where no baseline is configured, or a candidate was asked for by name. */
   baseline: Baseline | null
   conversation: ConversationState | null
-  /** Deviations of the difference to everybody's favourite that a candidate had to be better by. */
+  /** Deviations of the difference to the baseline or everybody's favourite that a candidate had to be better by. */
   caution: number
+  /** `risk` that it comes from; null where it is the configured one. */
+  risk: number | null
   /** The text that was embedded. */
   text: string
   embedding: Float32Array | null
@@ -63,7 +65,9 @@ export interface Decision {
     input: Omit<ChooseInput, 'scores' | 'by' | 'rewards' | 'baseline'>
     costWeight: number | undefined
     taste: Start | undefined
-    /** `router.caution` and `router.risk`. */
+    /** Name of the baseline. */
+    usually: string | undefined
+    /** Of the tenant. */
     rule: Pick<RouterConfig, 'caution' | 'risk'>
   } | null
 }
@@ -107,6 +111,8 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
   const stated = statedPreferences(profile.preferences)
   const costWeight = knobs.costWeight ?? stated.cost_weight
   const taste = tasteOf(tenant.config.taste ?? snapshot.config.router.taste)
+  const { router } = snapshot.config
+  const usually = baselineName(router, tenant)
   const query = {
     tenant: tenant.name,
     embedding: embedded.vector ?? NO_VECTOR,
@@ -114,6 +120,7 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
     state: profile.state,
     ...(costWeight !== undefined && { costWeight }),
     ...(taste && { taste }),
+    ...(usually !== undefined && { baseline: usually }),
     // Inputs that came late because this process was busy are scored all the same: scoring takes less than was lost.
     deadline: Math.max(deadline, performance.now() + snapshot.config.router.deadline_ms / 10),
   }
@@ -123,9 +130,9 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
 
   const scores = scoresOf(scored.scores, model.candidates)
   if (model.explicit && scores[0]) refuseStated(scores[0], stated)
-  const { router } = snapshot.config
-  const isRisky = router.risk !== undefined && scored.fallback === null && costWeight === undefined && !model.explicit
-  const caution = policy && isRisky ? await cautionFor(policy, router, query, tenant.candidates) : router.caution
+  const rule = ruleOf(router, tenant.config)
+  const isRisky = rule.risk !== undefined && scored.fallback === null && costWeight === undefined && !model.explicit
+  const caution = policy && isRisky ? await cautionFor(policy, rule, query, tenant.candidates) : router.caution
   const limits: Limits = {
     needs: request.needs,
     promptTokens: request.promptTokens,
@@ -169,16 +176,23 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
       baseline,
       conversation,
       caution,
+      risk: policy && isRisky ? (rule.risk ?? null) : null,
       text,
       embedding: embedded.vector,
       reading: scored.scores[0]?.reading ?? null,
       vector: seal && sealed(seal, policy, embedded.vector),
-      shadow: serving.shadow && { policy: serving.shadow, input, costWeight, taste, rule: router },
+      shadow: serving.shadow && { policy: serving.shadow, input, costWeight, taste, usually, rule },
     }
   } catch (error) {
     if (error instanceof NoCandidateError) throw noCandidate(error)
     throw error
   }
+}
+
+/** How cautious to be with a tenant's users. */
+function ruleOf({ caution, risk }: RouterConfig, tenant: { risk?: number | null | undefined }) {
+  const own = tenant.risk === undefined ? risk : tenant.risk
+  return { caution, ...(typeof own === 'number' && { risk: own }) }
 }
 
 /** Balanced is how the artifact's people are. */

@@ -143,6 +143,7 @@ export function givenModel(candidate: Candidate): Decision {
     taste: undefined,
     conversation: null,
     caution: 0,
+    risk: null,
     text: '',
     embedding: null,
     reading: null,

@@ -18,7 +18,7 @@ export interface Policy {
 
 /**
  * The configured caution, or what `router.risk` makes of it for this user. Never fails: where it can't be told
- * in time, everybody's favourite answers.
+ * in time, the baseline answers, or everybody's favourite.
  */
 export async function cautionFor(
   { router }: Policy,

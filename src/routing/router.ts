@@ -15,6 +15,11 @@ export interface RouteQuery {
   /** Which of the people that training knows this tenant's users are like before they say anything; undefined: all. */
   taste?: Start
   /**
+   * Candidate that doubts are counted from, as who answers where nothing is known of a user: the tenant's baseline.
+   * Undefined, or not among the candidates: everybody's favourite, whom the average new user would have liked most.
+   */
+  baseline?: string
+  /**
    * Time on `performance.now()`'s clock after which a score is useless; undefined = the router's own deadline from now.
    */
   deadline?: number
@@ -25,7 +30,7 @@ export interface CandidateScore {
   /** Expected reward, and its standard deviation from what is not known of the user. */
   readonly mean: number
   readonly std: number
-  /** Standard deviation of the difference to everybody's favourite; 0 where nothing is learned of the user. */
+  /** Standard deviation of the difference to the baseline or favourite; 0 where nothing is learned of the user. */
   readonly apart?: number
   /** Named parts that add up to `mean`. */
   readonly parts: Readonly<Record<string, number>>

@@ -53,6 +53,21 @@ describe('why, in words', () => {
     expect(words.at(-1)).toBe('Left out: llama (denied by the user).')
   })
 
+  it('says why the baseline or favourite is not left', () => {
+    const care = { favourite: 'gpt-5', caution: 100, risk: 0.2 }
+    const held = 'It answers as long as it is not at least 80 % sure that this user gains by being given others, too.'
+    expect(whyInWords('gpt-5', 'cold_start', [mini, dear], [], care)[1]).toBe(held)
+    expect(whyInWords('gpt-5', 'personal', [mini, dear], [], { ...care, caution: 0.25 })[1]).toBe(
+      'mini is expected to be better by 0.05, but that is within 0.25 deviations of what is not known of this user.',
+    )
+    // Nobody better, another one chosen, or no choice of the router's: nothing is held back.
+    expect(whyInWords('mini', 'personal', [mini, dear], [], { ...care, caution: 0.25, favourite: 'mini' })).toEqual(
+      whyInWords('mini', 'personal', [mini, dear], []),
+    )
+    expect(whyInWords('mini', 'personal', [mini, dear], [], care)).not.toContain(held)
+    expect(whyInWords('gpt-5', 'sticky', [mini, dear], [], care)).not.toContain(held)
+  })
+
   it.each([
     ['sticky', /stays with mini/],
     ['explicit', /asked for by name/],

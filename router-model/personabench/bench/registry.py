@@ -47,12 +47,19 @@ CONTESTANTS: Mapping[str, Factory] = {
 QUICK = ("random", "cheapest", "best-single", "regression-gaussian", "regression", "true-population", "true-tastes")
 
 
-# The same with the quality, length and cost that the artifact predicts; itself with `router.risk`, and after `retrain`.
+# The same with the quality, length and cost that the artifact predicts; itself with `router.risk`, with
+# a baseline, too, and after `retrain`.
 BORROWED: Mapping[str, Callable[[Path], Contestant]] = {
     "regression-graph-heads": BorrowedHeads,
     "true-population-graph-heads": BorrowedPopulation,
     "true-tastes-graph-heads": BorrowedTastes,
     "careful": lambda path: ArtifactRouter(path, "graph router, risk .2", risk=0.2),
+    "careful-baseline": lambda path: ArtifactRouter(
+        path, "graph router, risk .2, baseline named", risk=0.2, baseline=True
+    ),
+    "very-careful-baseline": lambda path: ArtifactRouter(
+        path, "graph router, risk .1, baseline named", risk=0.1, baseline=True
+    ),
     "graph-retrained": RetrainedRouter,
 }
 

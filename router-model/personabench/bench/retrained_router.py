@@ -31,12 +31,12 @@ class RetrainedRouter(ArtifactRouter):
 
     def __init__(self, folder: Path, name: str = "graph router, retrained", **options: float) -> None:
         """Loads the artifact that the retraining starts from."""
-        super().__init__(folder, name, **options)
+        super().__init__(folder, name, heard=0, **options)
         self.shipped: Artifact = self.artifact
 
     def fit(self, known: Known) -> None:
         """What the artifact knows of the candidates, then the retraining."""
-        self.artifact = self.shipped
+        self.artifact, self.tenant = self.shipped, None
         super().fit(known)
         history, names = known.log.fresh, [card.name for card in known.pool.cards]
         log = logbook_of(history, names, known.pool.prompt_tokens, self.query)

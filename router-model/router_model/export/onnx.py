@@ -37,7 +37,7 @@ from router_model.export.fold import FoldedScore
 from router_model.export.fold_edge import FoldedEdge
 from router_model.export.reader import reader_of
 from router_model.kinds import KINDS
-from router_model.network import PARTS, TASTES, Router, Sizes
+from router_model.network import PARTS, PEOPLE, TASTES, Router, Sizes
 from router_model.priors.user import starts_of
 from router_model.train.weights import WEIGHTS_FILE, save_weights
 
@@ -63,7 +63,7 @@ INPUTS: dict[str, dict[str, tuple[str, ...]]] = {
         "cost_usd": ("N",),
         "share": ("U", "A"),
     },
-    "user": {"sums": ("B", "H")},
+    "user": {"sums": ("B", "H"), "tenant": ("B", "Y")},
     "score": {
         "query": ("B", "E"),
         "prompt_tokens": ("B",),
@@ -76,7 +76,14 @@ INPUTS: dict[str, dict[str, tuple[str, ...]]] = {
 OUTPUTS: dict[str, dict[str, tuple[str, ...]]] = {
     "llm": {"z": ("M", "Z")},
     "edge": {"user_message": ("U", "G"), "llm_message": ("U", "V")},
-    "user": {"state": ("B", "S"), "taste": ("B", "D"), "taste_covariance": ("B", "D", "D"), "since": ("B", "W")},
+    "user": {
+        "state": ("B", "S"),
+        "taste": ("B", "D"),
+        "taste_covariance": ("B", "D", "D"),
+        "since": ("B", "W"),
+        "people": ("B", "J"),
+        "tenant_message": ("B", "Y"),
+    },
     "score": {
         "mean": ("B", "M"),
         "std": ("B", "M"),
@@ -116,6 +123,7 @@ class Exported:
     block: int = 1
     """Rewards to a block of a user's sums."""
     tastes: tuple[str, ...] = ()
+    people: tuple[str, ...] = ()
     starts: dict[str, dict[str, float]] | None = None
     folded: Mapping[str, Graph] = field(default_factory=dict)
     """The same graphs in fewer operators, to be exported."""
@@ -127,7 +135,8 @@ def exported(router: Router) -> Exported:
         module=router,
         graphs={graph: getattr(router, METHODS.get(graph, graph)) for graph in INPUTS},
         dims=dims_of(router.sizes),
-        outputs={graph: tuple(found) for graph, found in OUTPUTS.items()},
+        outputs={graph: tuple(results_of(graph, router.sizes)) for graph in OUTPUTS},
+        people=PEOPLE[: 1 + router.sizes.people] if router.sizes.people else (),
         parts=PARTS,
         reader=reader_of(router),
         made_up=lambda graph, lengths, seed: realistic(router, graph, lengths, seed),
@@ -167,7 +176,24 @@ def dims_of(sizes: Sizes) -> Dims:
         S=sizes.state,
         D=sizes.directions,
         R=len(PARTS),
+        J=sizes.people + 1 if sizes.people else 0,
+        Y=sizes.tenants,
     )
+
+
+def inputs_of(graph: str, sizes: Sizes | Dims) -> dict[str, tuple[str, ...]]:
+    """`INPUTS` of a graph, less those that these sizes leave nothing of."""
+    return _some_of(INPUTS[graph], sizes)
+
+
+def results_of(graph: str, sizes: Sizes | Dims) -> dict[str, tuple[str, ...]]:
+    """`OUTPUTS` of a graph, less those that these sizes leave nothing of."""
+    return _some_of(OUTPUTS[graph], sizes)
+
+
+def _some_of(named: dict[str, tuple[str, ...]], sizes: Sizes | Dims) -> dict[str, tuple[str, ...]]:
+    dims = (sizes if isinstance(sizes, Dims) else dims_of(sizes)).model_dump()
+    return {name: axes for name, axes in named.items() if all(dims.get(letter) != 0 for letter in axes)}
 
 
 def example(graph: str, sizes: Sizes | Dims, lengths: Mapping[str, int], seed: int = 0) -> dict[str, Tensor]:
@@ -188,7 +214,7 @@ def example(graph: str, sizes: Sizes | Dims, lengths: Mapping[str, int], seed: i
         return torch.rand(shape(name), generator=generator) * (high - low) + low
 
     made: dict[str, Tensor] = {}
-    for name in INPUTS[graph]:
+    for name in inputs_of(graph, sizes):
         if name in ("query", "text"):
             made[name] = torch.nn.functional.normalize(normal(name), dim=-1)
         elif name.endswith("_code"):
@@ -368,6 +394,7 @@ def write_artifact(
         parts=network.parts,
         tastes=network.tastes,
         kinds=KINDS,
+        people=network.people,
         card_features=tuple(card_features),
         ability=card_reading[0] if card_reading else None,
         verbosity=card_reading[1] if card_reading else None,

@@ -107,11 +107,13 @@ export function choose(input: ChooseInput): Selection {
       excluded,
     )
   }
-  const worth = cautious(left, policy.caution ?? 0)
+  const caution = policy.caution ?? 0
+  const worth = cautious(left, caution)
   const best = indexOfBest(worth)
   // A tool's result that its own model can't read any more is no time to try things out.
   const explore = input.explore && previous?.toolLoop !== true
-  const wanted = explore ? inverseGap(left, worth, best, greed(input.rewards, policy.gamma)) : sure(left, best)
+  const tried = caution > MOST_DOUBT ? heldBack(left, best) : worth
+  const wanted = explore ? inverseGap(left, tried, best, greed(input.rewards, policy.gamma)) : sure(left, best)
   const propensities = routed === 1 ? wanted : wanted.map((p, i) => routed * p + (i === usual ? 1 - routed : 0))
   const toBaseline = input.random < 1 - routed
   const drawn = toBaseline ? usual : draw(wanted, 1 - (1 - input.random) / routed)
@@ -153,7 +155,7 @@ function settle(
   }
 }
 
-/** Means, less a doubt about how they compare with everybody's favourite, which itself has none. */
+/** Means, less a doubt about how they compare with the baseline or favourite, which itself has none. */
 const cautious = (scores: readonly CandidateScore[], caution: number) =>
   caution > 0 ? scores.map(({ mean, apart }) => mean - caution * (apart ?? 0)) : means(scores)
 const means = (scores: readonly CandidateScore[]) => scores.map(({ mean }) => mean)
@@ -167,8 +169,9 @@ function indexOfBest(worth: readonly number[]): number {
 }
 
 /**
- * In a conversation a doubt weighs no more than a deviation: "never leave the favourite" (`safe-caution.ts`) is no
- * reason to leave whom one already talks to, whatever that costs.
+ * Where a doubt weighs no more than a deviation, whatever the caution. In a conversation: "never leave the favourite"
+ * (`safe-caution.ts`) is no reason to leave whom one already talks to, whatever that costs. And where things are tried
+ * out: see `heldBack`.
  */
 const MOST_DOUBT = 1
 
@@ -191,6 +194,15 @@ function afterSwitch(
     const usd = (previous.promptTokens * (lost + written)) / 1e6
     return (worth[i] as number) - sticky.min_gain - sticky.reward_per_usd * usd
   })
+}
+
+/**
+ * What those who are doubted without end are worth for trying out: no more than the best, less one deviation. Less, and
+ * nothing would ever be learned of what the user likes; more, and they would be given what they are kept from.
+ */
+function heldBack(scores: readonly CandidateScore[], best: number): number[] {
+  const top = (scores[best] as CandidateScore).mean
+  return scores.map(({ mean, apart }, i) => (i === best ? top : Math.min(mean, top) - MOST_DOUBT * (apart ?? 0)))
 }
 
 /** Greed per candidate; grows with the user's rewards, as exploring pays for users of whom little is known. */

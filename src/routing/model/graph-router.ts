@@ -12,6 +12,7 @@ import { BatchScores } from './batch-scores.ts'
 import { lean } from './lean.ts'
 import { type CandidatesOf, type Embed, LlmStates, type LlmTable } from './llm-states.ts'
 import { numbersOf, PackedState, type UserStateVector } from './packed-state.ts'
+import { runUser } from './user-graph.ts'
 
 /** Milliseconds without a run after one that exceeded the deadline. */
 const PAUSE_MS = 2_000
@@ -40,7 +41,13 @@ interface Waiting {
   reject: (error: RouterError) => void
 }
 
-/** Everybody's favourite among a table's candidates. */
+/** Candidates of a tenant, and whom doubts about them are counted from: its baseline, or everybody's favourite. */
+interface Anchored {
+  table: LlmTable
+  baseline: string | undefined
+  anchor: Anchor | Promise<Anchor> | null
+}
+
 interface Anchor {
   index: number
   z: Tensor
@@ -49,6 +56,7 @@ interface Anchor {
 /** How cautious a user's state makes us. */
 interface Cautious extends CautionRule {
   candidates: readonly Candidate[]
+  baseline: string | undefined
   taste: Start | undefined
   until: number
   /** A promise until it is known, which all wait for who ask meanwhile. */
@@ -56,7 +64,7 @@ interface Cautious extends CautionRule {
 }
 
 /** Whose caution it is, and until when it is of use. */
-export type CautionQuery = Pick<RouteQuery, 'tenant' | 'state' | 'taste' | 'deadline'>
+export type CautionQuery = Pick<RouteQuery, 'tenant' | 'state' | 'taste' | 'baseline' | 'deadline'>
 
 /** Buffers of one run; a run that waits for its turn must not share them with the next. */
 interface Inputs {
@@ -82,15 +90,15 @@ export class GraphRouter implements Router {
   readonly artifact: Artifact
   readonly #deadlineMs: number
   readonly #log: Logger
-  /** State of a new user, [S]. */
+  /** State of a new user of a tenant of which nothing is known, [S]: what others are kept by. */
   readonly cold: Float32Array
   readonly #idle: Inputs[] = []
-  readonly #anchors = new WeakMap<LlmTable, Promise<Anchor> | Anchor>()
+  readonly #anchored = new WeakMap<LlmTable, Map<string | undefined, Anchored>>()
   /** By the user's state; of those who have none yet, by their tenant's table. */
   readonly #cautions = new WeakMap<UserStateVector | LlmTable, Cautious>()
   readonly #usual: Float32Array | null
   readonly #starts: ReadonlyMap<Start, readonly [number, number][]>
-  #waiting = new Map<LlmTable, Waiting[]>()
+  #waiting = new Map<Anchored, Waiting[]>()
   #pausedUntil = 0
 
   private constructor(
@@ -118,9 +126,8 @@ export class GraphRouter implements Router {
   /** @throws RouterError where not even the state of a new user can be computed */
   static async open(options: GraphRouterOptions): Promise<GraphRouter> {
     const { artifact } = options
-    const sums = new Tensor('float32', new Float32Array(artifact.dims.H), [1, artifact.dims.H])
-    const { state } = await artifact.sessions.user.run({ sums })
-    const cold = state?.data as Float32Array
+    const { sessions, dims } = artifact
+    const { state: cold } = await runUser(sessions.user, dims, new Float32Array(dims.H))
     if (!cold.every(Number.isFinite)) throw new RouterError('not_finite', 'The state of a new user is not finite.')
     return new GraphRouter(options, cold)
   }
@@ -134,8 +141,9 @@ export class GraphRouter implements Router {
       if (now > deadline || now < this.#pausedUntil) throw tooLate()
       const waiting = { query, resolve, reject }
       const table = this.llms.table(query.tenant, candidates)
-      if (table instanceof Promise) soonEnough(table, deadline).then((found) => this.#wait(found, waiting), reject)
-      else this.#wait(table, waiting)
+      const wait = (found: LlmTable) => this.#wait(this.#anchoredBy(found, query.baseline), waiting)
+      if (table instanceof Promise) soonEnough(table, deadline).then(wait, reject)
+      else wait(table)
     })
   }
 
@@ -145,32 +153,44 @@ export class GraphRouter implements Router {
     if (!usual || candidates.length === 0) return rule.caution
     const deadline = user.deadline ?? performance.now() + this.#deadlineMs
     const table = this.llms.table(user.tenant, candidates)
-    const found = this.#cautionBy(
-      table instanceof Promise ? await soonEnough(table, deadline) : table,
-      user,
-      rule,
-      usual,
-    )
+    const known = table instanceof Promise ? await soonEnough(table, deadline) : table
+    const found = this.#cautionBy(this.#anchoredBy(known, user.baseline), user, rule, usual)
     return found instanceof Promise ? soonEnough(found, deadline) : found
   }
 
+  /** Whom doubts are counted from; null where this artifact knows of no doubts. */
+  async favouriteOf(
+    { tenant, baseline }: Pick<RouteQuery, 'tenant' | 'baseline'>,
+    candidates: readonly Candidate[],
+  ): Promise<Candidate | null> {
+    if (!this.#usual || candidates.length === 0) return null
+    const { index } = await this.#anchorOf(
+      this.#anchoredBy(await this.llms.table(tenant, candidates), baseline),
+      this.#usual,
+    )
+    return candidates[index] ?? null
+  }
+
   #cautionBy(
-    table: LlmTable,
+    compared: Anchored,
     { state, taste }: CautionQuery,
     rule: CautionRule,
     usual: Float32Array,
   ): number | Promise<number> {
+    const { table, baseline } = compared
     const { candidates } = table
     const key = state ?? table
     const known = this.#cautions.get(key)
     const isSame =
       known?.candidates === candidates &&
+      known.baseline === baseline &&
       known.taste === taste &&
       known.risk === rule.risk &&
       known.caution === rule.caution
     if (isSame && performance.now() < known.until) return known.found
-    const finding = this.#findCaution(table, this.#startedAs(numbersOf(state ?? this.cold), taste), rule, usual)
-    const cautious: Cautious = { ...rule, candidates, taste, found: finding, until: Number.POSITIVE_INFINITY }
+    const finding = this.#findCaution(compared, this.#startedAs(numbersOf(state ?? table.cold), taste), rule, usual)
+    const until = Number.POSITIVE_INFINITY
+    const cautious: Cautious = { ...rule, candidates, baseline, taste, found: finding, until }
     this.#cautions.set(key, cautious)
     finding.then(
       (found) => Object.assign(cautious, { found, until: performance.now() + CAUTION_MS }),
@@ -181,8 +201,9 @@ export class GraphRouter implements Router {
     return finding
   }
 
-  async #findCaution(table: LlmTable, state: Float32Array, rule: CautionRule, usual: Float32Array): Promise<number> {
-    const { index, z } = await this.#anchorOf(table, usual)
+  async #findCaution(compared: Anchored, state: Float32Array, rule: CautionRule, usual: Float32Array): Promise<number> {
+    const { table } = compared
+    const { index, z } = await this.#anchorOf(compared, usual)
     const { mean, apart } = await this.#scoreUsual(table, usual, state, z)
     return safeCaution({ mean, apart, candidates: table.candidates.length, favourite: index }, rule)
   }
@@ -235,25 +256,26 @@ export class GraphRouter implements Router {
     }
   }
 
-  #wait(table: LlmTable, waiting: Waiting): void {
-    const group = this.#waiting.get(table)
+  #wait(compared: Anchored, waiting: Waiting): void {
+    const group = this.#waiting.get(compared)
     if (group) group.push(waiting)
-    else this.#waiting.set(table, [waiting])
+    else this.#waiting.set(compared, [waiting])
     microBatch(this.#flush)
   }
 
   readonly #flush = () => {
     const groups = this.#waiting
     this.#waiting = new Map()
-    for (const [table, waiting] of groups) {
-      for (let i = 0; i < waiting.length; i += MAX_BATCH) void this.#run(table, waiting.slice(i, i + MAX_BATCH))
+    for (const [compared, waiting] of groups) {
+      for (let i = 0; i < waiting.length; i += MAX_BATCH) void this.#run(compared, waiting.slice(i, i + MAX_BATCH))
     }
   }
 
-  async #run(table: LlmTable, batch: readonly Waiting[]): Promise<void> {
+  async #run(compared: Anchored, batch: readonly Waiting[]): Promise<void> {
+    const { table } = compared
     const inputs = this.#idle.pop() ?? this.#allocate()
     try {
-      const found = this.#usual && this.#anchorOf(table, this.#usual)
+      const found = this.#usual && this.#anchorOf(compared, this.#usual)
       const anchor = (found instanceof Promise ? await found : found)?.z
       let startedAt = performance.now()
       // ONNX Runtime begins with the next immediate: this one comes right before it, whatever else holds up this turn.
@@ -286,30 +308,51 @@ export class GraphRouter implements Router {
     }
   }
 
-  /** Whom the average new user would have liked most, over usual questions. */
-  #anchorOf(table: LlmTable, usual: Float32Array): Promise<Anchor> | Anchor {
-    let anchor = this.#anchors.get(table)
-    if (!anchor) {
-      anchor = this.#findAnchor(table, usual).then((made) => {
-        this.#anchors.set(table, made)
-        return made
-      })
-      anchor.catch(() => this.#anchors.delete(table))
-      this.#anchors.set(table, anchor)
+  /** The same object for the same two, as long as the table lives: requests that share it are scored together. */
+  #anchoredBy(table: LlmTable, baseline: string | undefined): Anchored {
+    const known = this.#anchored.get(table) ?? new Map<string | undefined, Anchored>()
+    this.#anchored.set(table, known)
+    let anchored = known.get(baseline)
+    if (!anchored) {
+      const isThere = baseline === undefined || table.candidates.some(({ name }) => name === baseline)
+      anchored = isThere ? { table, baseline, anchor: null } : this.#anchoredBy(table, undefined)
+      known.set(baseline, anchored)
     }
-    return anchor
+    return anchored
   }
 
-  async #findAnchor(table: LlmTable, usual: Float32Array): Promise<Anchor> {
+  #anchorOf(compared: Anchored, usual: Float32Array): Promise<Anchor> | Anchor {
+    if (compared.anchor) return compared.anchor
+    const { table, baseline } = compared
+    const index = table.candidates.findIndex(({ name }) => name === baseline)
+    if (index >= 0) {
+      compared.anchor = this.#anchorAt(table, index)
+      return compared.anchor
+    }
+    const finding = this.#favouriteIn(table, usual).then((favourite) => {
+      const made = this.#anchorAt(table, favourite)
+      compared.anchor = made
+      return made
+    })
+    finding.catch(() => {
+      compared.anchor = null
+    })
+    compared.anchor = finding
+    return finding
+  }
+
+  #anchorAt({ z }: LlmTable, index: number): Anchor {
     const { Z } = this.artifact.dims
-    const rows = table.z.data as Float32Array
-    const zOf = (index: number) => new Tensor('float32', rows.slice(index * Z, (index + 1) * Z), [1, Z])
-    const { mean } = await this.#scoreUsual(table, usual, this.cold, zOf(0))
+    return { index, z: new Tensor('float32', (z.data as Float32Array).slice(index * Z, (index + 1) * Z), [1, Z]) }
+  }
+
+  /** Whom the average new user would have liked most, over usual questions. */
+  async #favouriteIn(table: LlmTable, usual: Float32Array): Promise<number> {
+    const { mean } = await this.#scoreUsual(table, usual, table.cold, this.#anchorAt(table, 0).z)
     const m = table.candidates.length
     const sums = new Float64Array(m)
     for (const [i, value] of mean.entries()) sums[i % m] = (sums[i % m] as number) + value
-    const favourite = Math.max(sums.indexOf(Math.max(...sums)), 0)
-    return { index: favourite, z: zOf(favourite) }
+    return Math.max(sums.indexOf(Math.max(...sums)), 0)
   }
 
   /** Usual questions as the user in a state would ask them: means and deviations from an anchor, row by row. */
@@ -336,12 +379,12 @@ export class GraphRouter implements Router {
     return { mean: mean.data as Float32Array, apart: (apart?.data as Float32Array | undefined) ?? none }
   }
 
-  #feeds({ z }: LlmTable, batch: readonly Waiting[], inputs: Inputs): Record<string, Tensor> {
+  #feeds({ z, cold }: LlmTable, batch: readonly Waiting[], inputs: Inputs): Record<string, Tensor> {
     const { E, S } = this.artifact.dims
     const n = batch.length
     for (const [row, { query }] of batch.entries()) {
       inputs.query.set(query.embedding, row * E)
-      writeState(query.state ?? this.cold, inputs.state, row * S)
+      writeState(query.state ?? cold, inputs.state, row * S)
       const start = query.taste && this.#starts.get(query.taste)
       if (start) lean(inputs.state, row * S, weightsOf(S), start)
       inputs.promptTokens[row] = query.promptTokens

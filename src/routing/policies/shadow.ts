@@ -15,6 +15,8 @@ export interface ShadowQuery {
   promptTokens: number
   costWeight?: number
   taste?: Start
+  /** Name of the baseline. */
+  baseline?: string
 }
 
 /** The user as the shadow policy sees them. */
@@ -29,7 +31,7 @@ type GetProfile = (policy: Policy, tenant: string, user: string) => UserProfile 
 export async function askShadow(
   shadow: Policy,
   getProfile: GetProfile,
-  { tenant, user, text, promptTokens, costWeight, taste }: ShadowQuery,
+  { tenant, user, text, promptTokens, costWeight, taste, baseline }: ShadowQuery,
   candidates: readonly Candidate[],
   input: Omit<ChooseInput, 'scores' | 'by' | 'rewards' | 'baseline'>,
   rule: Pick<RouterConfig, 'caution' | 'risk'>,
@@ -39,7 +41,11 @@ export async function askShadow(
       getProfile(shadow, tenant, user),
       shadow.embedder.embed(text),
     ])
-    const asked = { ...(costWeight !== undefined && { costWeight }), ...(taste && { taste }) }
+    const asked = {
+      ...(costWeight !== undefined && { costWeight }),
+      ...(taste && { taste }),
+      ...(baseline !== undefined && { baseline }),
+    }
     const query = { tenant, embedding, promptTokens, state, ...asked }
     const scores = await shadow.router.score(query, candidates)
     const caution = costWeight === undefined ? await cautionFor(shadow, rule, query, candidates) : rule.caution

@@ -219,6 +219,20 @@ describe('choose', () => {
     expect([reason, one.candidate.name]).toEqual(['explore', 'a'])
   })
 
+  it('tries others out however cautious the rule, as if no better than the best, less a deviation', () => {
+    const doubted = [
+      { ...score('kept', 0.2), apart: 0 },
+      { ...score('liked', 0.5), apart: 0.1 },
+      { ...score('odd', 0.1), apart: 0.2 },
+    ]
+    const never = { ...policy, caution: 100 }
+    const { propensities } = choose(input(doubted, { policy: never }))
+    const shareOf = (gap: number) => 1 / (3 * (1 + policy.gamma.base * gap))
+    expectClose(propensities[1], shareOf(0.1), 1e-12)
+    expectClose(propensities[2], shareOf(0.2 + 0.1), 1e-12)
+    expectClose(propensities[0], 1 - (propensities[1] as number) - (propensities[2] as number), 1e-12)
+  })
+
   it('ranks what is left by expected reward, for the case that the chosen one fails', () => {
     const { ranking } = choose(input(THREE, { random: 0 }))
     expect(ranking.map(({ name }) => name)).toEqual(['a', 'b', 'c'])

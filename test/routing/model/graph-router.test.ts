@@ -222,6 +222,43 @@ describe('a user’s caution', () => {
     expect(ran()).toBe(4)
   })
 
+  it('counts doubts from the baseline where there is one, and from everybody’s favourite where it is no candidate', async () => {
+    const { router, ran } = await opened()
+    const nameOf = async (baseline?: string) =>
+      (await router.favouriteOf({ tenant: 'acme', ...(baseline !== undefined && { baseline }) }, POOL))?.name
+    expect(await nameOf('middle')).toBe('middle')
+    // Nobody had to be asked who it is.
+    expect(ran()).toBe(0)
+    expect([await nameOf('gone'), await nameOf()]).toEqual(['cheap', 'cheap'])
+  })
+
+  it('is another where the baseline is another', async () => {
+    // Whom a new user is sure to like better than `cheap` is no gain over itself.
+    const { router } = await opened([async () => {}])
+    await router.favouriteOf({ tenant: 'acme' }, POOL)
+    expect(await router.cautionOf(NOBODY, POOL, RULE)).toBe(0.15)
+    expect(await router.cautionOf({ ...NOBODY, baseline: 'middle' }, POOL, RULE)).toBe(FAVOURITE_ONLY)
+    expect(await router.cautionOf({ ...NOBODY, baseline: 'dear' }, POOL, RULE)).toBe(0.15)
+  })
+
+  it('feeds the baseline’s z to the graph, for its own requests alone', async () => {
+    const { router } = await opened([async () => {}])
+    const run = router.artifact.sessions.score.run
+    const anchors: Float32Array[] = []
+    router.artifact.sessions.score.run = ((feeds: Record<string, Tensor>) => {
+      anchors.push(feeds.anchor?.data as Float32Array)
+      return (run as unknown as (of: unknown) => unknown)(feeds)
+    }) as unknown as typeof run
+    await router.favouriteOf({ tenant: 'acme' }, POOL)
+    const { Z } = router.artifact.dims
+    const { z } = await router.llms.table('acme', POOL)
+    const rowOf = (i: number) => (z.data as Float32Array).slice(i * Z, (i + 1) * Z)
+    anchors.length = 0
+    const asked = [{}, { baseline: 'dear' }, { baseline: 'dear' }]
+    await Promise.allSettled(asked.map((of) => router.score(query(of), POOL)))
+    expect(anchors).toEqual([rowOf(0), rowOf(2)])
+  })
+
   it('is not waited for beyond the deadline: everybody’s favourite answers, and the next request has it', async () => {
     const gate = Promise.withResolvers<void>()
     const { router, ran } = await opened([async () => {}, () => gate.promise], 20)
