@@ -37,7 +37,7 @@ describe('PersonalizedRouter’s networks as an artifact', () => {
 
   beforeAll(async () => {
     policies = await Policies.open({
-      config: routerConfig({ artifact: RIVAL, required: true }),
+      config: routerConfig({ artifact: RIVAL, required: true, deadline_ms: 10_000 }),
       openEmbedder: (artifact) => openEmbedder('static', artifact),
       loadEvidence: async () => new Map(),
       candidatesOf: () => POOL,
