@@ -70,7 +70,8 @@ def trade_off(
     episode = make_episode(setup, load_pool(setup.pool, DATA), heads=heads)
     router = ArtifactRouter(artifact, baseline=named)
     router.fit(episode.known)
-    judgement, found = episode.tests["none"], {}
+    judgement = episode.tests["none"]
+    found: dict[tuple[float | None, int], Found] = {}
     for n in setup.lengths:
         states, utility = router.states(judgement.history.first(n)), judgement.utility(n)
         mean, apart = router.doubts(judgement.rows, states)
