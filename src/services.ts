@@ -231,7 +231,7 @@ const SETTLE_MS = 5_000
 
 /** Closes all that `createServices` opened, each part after those that use it. Requests must have ended. */
 export async function closeServices(services: Services): Promise<void> {
-  const { learner, policies, users, vault, judge, ghost, quota, recorder, store, log } = services
+  const { learner, arms, lengths, policies, users, vault, judge, ghost, quota, recorder, store, log } = services
   services.identity.close()
   services.userRetention.close()
   services.vectorScrub.close()
@@ -240,6 +240,8 @@ export async function closeServices(services: Services): Promise<void> {
   services.storeHealth.close()
   await Promise.all([judge?.close(), ghost?.close()])
   await learner.close()
+  await arms.flush().catch((error: unknown) => log.warn({ err: error }, 'rewards by policy not kept'))
+  await lengths.close()
   await policies.close()
   await modelThread.close()
   users.close()

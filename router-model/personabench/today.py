@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +19,8 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import rankdata
 
+from personabench.ceilings import best_figure, half_against_half, on_other_folds, spearman
+from personabench.measured_lengths import heard, length_evidence
 from router_model.data.ability import thinks
 from router_model.data.cards import Card, card_for, card_matrix, price_matrix
 from router_model.data.codes import code_matrix
@@ -31,7 +33,7 @@ Ints = NDArray[np.int64]
 
 POOLS = "mcpmark,zoonk,bfcl,mmlu_pro,can_ai_code"
 DRAWS = 1000
-HALVES = 100  # ways of dealing the queries into two
+ANSWERS = 20  # of an LLM, not rated, from which its lengths are learned
 FEWEST = 20  # queries of an LLM, for what is said of it over queries
 JUDGED = ("swe-bench", "swebench_pro")  # tasks of the sets without texts
 # Instances without texts: questions of that kind stand in, so that only the order over LLMs can be judged.
@@ -51,6 +53,11 @@ class Found:
     half: float
     """Of the LLMs' real means on one half of the queries with those on the other: more than that nobody can be asked
     for on so few queries of such a kind."""
+    elsewhere: float
+    """Of the LLMs' real means on the questions that are judged with those on all other questions of the set."""
+    figure: str
+    """Public figure that alone orders these LLMs best, known of half of them at least."""
+    by_figure: float
     by_price: float
     spread: float
     slope: float
@@ -58,6 +65,9 @@ class Found:
     tokens_thinking: float
     tokens_plain: float
     dollars_within_2: float
+    tokens_learned: float
+    """Median ratio of tokens, and LLMs whose median is within a factor of two, after `ANSWERS` answers of each."""
+    learned_within_2: float
     best: float
     by_quality: float
     random: float
@@ -76,8 +86,8 @@ class CardsOnly:
         dims = self.manifest.dims
         self.state = self.artifact.run("user", {"sums": np.zeros((1, dims.H), dtype=np.float32)})["state"]
 
-    def states(self, cards: Sequence[Card]) -> Floats:
-        """z [M, Z]."""
+    def states(self, cards: Sequence[Card], evidence: Floats | None = None) -> Floats:
+        """z [M, Z]; `evidence` [M, V], none by default."""
         m = self.manifest
         inputs = {
             "card": card_matrix(cards, m.card_features, m.ability, m.verbosity),
@@ -85,16 +95,16 @@ class CardsOnly:
             "provider_code": code_matrix([card.vendor for card in cards], m.dims.P, m.codes),
             "name_code": code_matrix([card.name for card in cards], m.dims.C, m.codes),
             "price": price_matrix(cards),
-            "evidence": np.zeros((len(cards), m.dims.V), dtype=np.float32),
+            "evidence": np.zeros((len(cards), m.dims.V), dtype=np.float32) if evidence is None else evidence,
         }
         z: Floats = self.artifact.run("llm", inputs)["z"]
         return z
 
     def predict(
-        self, cards: Sequence[Card], queries: Sequence[str], prompt: Floats, weight: float
+        self, cards: Sequence[Card], queries: Sequence[str], prompt: Floats, weight: float, z: Floats | None = None
     ) -> dict[str, Floats]:
         """Outputs of `score` [Q, M] at a cost weight."""
-        z, query = self.states(cards), self.embedder.embed(list(queries))
+        z, query = self.states(cards) if z is None else z, self.embedder.embed(list(queries))
         n = len(queries)
         inputs = {
             "query": query,
@@ -108,35 +118,12 @@ class CardsOnly:
         return self.artifact.run("score", inputs)
 
 
-def spearman(x: Floats, y: Floats) -> float:
-    """Rank correlation; NaN for fewer than three or without any spread."""
-    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return float("nan")
-    return float(np.corrcoef(rankdata(x), rankdata(y))[0, 1])
-
-
 def spearman_interval(x: Floats, y: Floats, seed: int = 0) -> tuple[float, float]:
     """95 % by a bootstrap over LLMs."""
     rng = np.random.default_rng(seed)
     drawn = [spearman(x[i], y[i]) for i in rng.integers(0, len(x), (DRAWS, len(x)))]
     low, high = np.nanpercentile(drawn, [2.5, 97.5])
     return float(low), float(high)
-
-
-def half_against_half(quality: Floats, seed: int = 0) -> float:
-    """Mean rank correlation over LLMs of real means on one half of the queries and on the other: quality [Q, M], NaN
-    where an LLM was not asked. Of a sparse set relative to those who answered the same queries.
-    """
-    rng = np.random.default_rng(seed)
-    asked = np.isfinite(quality)
-    left = quality if asked.all() else quality - np.nanmean(quality, 1, keepdims=True)
-    found = []
-    for _ in range(HALVES):
-        first = rng.permutation(len(left)) < len(left) // 2
-        both = asked[first].any(0) & asked[~first].any(0)
-        means = [np.nanmean(left[half][:, both], 0) for half in (first, ~first)]
-        found.append(spearman(*means))
-    return float(np.nanmean(found)) if np.isfinite(found).any() else float("nan")
 
 
 def auc(score: Floats, good: NDArray[np.bool_]) -> float:
@@ -147,8 +134,8 @@ def auc(score: Floats, good: NDArray[np.bool_]) -> float:
     return float((rankdata(score)[good].sum() - n * (n + 1) / 2) / (n * m))
 
 
-def judge(router: CardsOnly, pool: Pool, raw: dict[str, Any]) -> Found:
-    """One set with texts and outcomes."""
+def judge(router: CardsOnly, pool: Pool, raw: dict[str, Any], whole: Pool, models: Mapping[str, str]) -> Found:
+    """One set with texts and outcomes; `whole`: with the questions that are not judged; `models` by name."""
     asked = np.isfinite(pool.quality)
     out = router.predict(pool.cards, pool.queries, pool.prompt_tokens, 0.0)
     quality, tokens = out["quality"], out["completion_tokens"]
@@ -170,6 +157,8 @@ def judge(router: CardsOnly, pool: Pool, raw: dict[str, Any]) -> Found:
     ratio = tokens / lengths
     dollars = _dollars(pool, tokens) / _dollars(pool, lengths)
     per_llm = np.nanmedian(np.where(np.isfinite(dollars), dollars, np.nan), 0) if np.isfinite(dollars).any() else None
+    names = [card.name for card, kept in zip(pool.cards, enough, strict=True) if kept]
+    figure, by_figure = best_figure([models.get(name, name) for name in names], real)
     best, by_quality, random, worst = choices(router, pool, quality)
     return Found(
         data=pool.name,
@@ -179,6 +168,9 @@ def judge(router: CardsOnly, pool: Pool, raw: dict[str, Any]) -> Found:
         low=low,
         high=high,
         half=half_against_half(pool.quality[:, enough]),
+        elsewhere=on_other_folds(whole.quality, np.isin(whole.ids, pool.ids), enough),
+        figure=figure,
+        by_figure=by_figure,
         by_price=spearman(price[priced], real[priced]),
         spread=float(predicted.std() / real.std()),
         slope=slope,
@@ -186,11 +178,35 @@ def judge(router: CardsOnly, pool: Pool, raw: dict[str, Any]) -> Found:
         tokens_thinking=_median(ratio[:, thinking]),
         tokens_plain=_median(ratio[:, ~thinking]),
         dollars_within_2=float(np.mean((per_llm > 0.5) & (per_llm < 2))) if per_llm is not None else float("nan"),
+        **lengths_learned(router, pool, lengths),
         best=best,
         by_quality=by_quality,
         random=random,
         worst_weight=worst,
     )
+
+
+def lengths_learned(router: CardsOnly, pool: Pool, lengths: Floats) -> dict[str, float]:
+    """Of answers that nothing was learned from, after some that were not rated."""
+    chosen = heard(lengths, ANSWERS)
+    query, by_card = router.embedder.embed(list(pool.queries)), router.states(pool.cards)
+    evidence = np.stack(
+        [
+            length_evidence(router.artifact, query[of], z, lengths[of, m])
+            if (of := chosen[:, m]).any()
+            else np.zeros(router.manifest.dims.V, np.float32)
+            for m, z in enumerate(by_card)
+        ]
+    )
+    z = router.states(pool.cards, evidence)
+    ratio = router.predict(pool.cards, pool.queries, pool.prompt_tokens, 0.0, z)["completion_tokens"] / lengths
+    judged = np.where(np.isfinite(lengths) & ~chosen & chosen.any(0), ratio, np.nan)
+    each = np.array([_median(column) for column in judged.T])
+    each = each[np.isfinite(each)]
+    return {
+        "tokens_learned": _median(judged),
+        "learned_within_2": float(np.mean((each > 0.5) & (each < 2))) if each.size else float("nan"),
+    }
 
 
 def real_tokens(pool: Pool, raw: dict[str, Any]) -> Floats:
@@ -238,13 +254,14 @@ def choices(router: CardsOnly, pool: Pool, quality: Floats) -> tuple[float, floa
 def order_only(router: CardsOnly, name: str, folder: Path, stand_ins: Sequence[str]) -> Found:
     """A set without texts: predictions on stand-ins against the LLMs' real means."""
     entries = json.loads((folder / "llms.json").read_text(encoding="utf-8"))
-    cards, real, names = [], [], []
+    cards, real, names, models = [], [], [], []
     for row in entries:
         score = row.get("benchmark_scores", {}).get("swe-bench", {}).get("score", row.get("mean_score"))
         if score is not None and (row.get("model") or "benchmark_scores" in row):
             cards.append(card_for(row))
             real.append(float(score) / (100.0 if score > 1 else 1.0))
             names.append(str(row["name"]))
+            models.append(str(row.get("model") or row["name"]))
     prompt = np.array([max(1.0, len(text) / 4) for text in stand_ins], dtype=np.float32)
     predicted = router.predict(cards, stand_ins, prompt, 0.0)["quality"].mean(0)
     truth = np.array(real, dtype=np.float32)
@@ -253,9 +270,9 @@ def order_only(router: CardsOnly, name: str, folder: Path, stand_ins: Sequence[s
     known = np.isfinite(price)
     return Found(
         name, len(cards), 0, spearman(predicted, truth), low, high, half_against_half(_scores(folder, names)),
-        spearman(price[known], truth[known]),
+        float("nan"), *best_figure(models, truth), spearman(price[known], truth[known]),
         float(predicted.std() / truth.std()), float(np.polyfit(predicted, truth, 1)[0]),
-        *(float("nan"),) * 4, float(truth.max()), float(truth[int(predicted.argmax())]), float(truth.mean()),
+        *(float("nan"),) * 6, float(truth.max()), float(truth[int(predicted.argmax())]), float(truth.mean()),
         float("nan"),
     )  # fmt: skip
 
@@ -278,12 +295,15 @@ def verbosity(router: CardsOnly, folder: Path, measured: bool) -> Found:
     thinking = np.array([thinks(card) for card in cards])
     ratio = tokens / real
     price = np.array([card.output_price or np.nan for card in cards])
+    priced = np.isfinite(price)
     return Found(
         "bullshit_v2" + ("" if measured else ", lengths not known"), len(cards), len(rows),
-        spearman(quality[known], truth[known]), low, high, float("nan"), spearman(price[known], truth[known]),
+        spearman(quality[known], truth[known]), low, high, float("nan"), float("nan"),
+        *best_figure([str(row["model"]) for row, kept in zip(entries, known, strict=True) if kept], truth[known]),
+        spearman(price[known & priced], truth[known & priced]),
         float(quality[known].std() / truth[known].std()), float(np.polyfit(quality[known], truth[known], 1)[0]),
         float("nan"), _median(ratio[thinking]), _median(ratio[~thinking]), float(np.mean((ratio > 0.5) & (ratio < 2))),
-        *(float("nan"),) * 4,
+        *(float("nan"),) * 6,
     )  # fmt: skip
 
 
@@ -295,7 +315,7 @@ def today(
     out: Annotated[Path, typer.Option(help="JSON of all figures")] = Path("runs/today.json"),
 ) -> None:
     """Print what a cold start knows of today's LLMs by their cards: order, spread, lengths, dollars, choices."""
-    console, made = Console(width=200), []
+    console, made = Console(width=240), []
     try:
         for folder in artifact:
             router = CardsOnly(folder)
@@ -323,15 +343,16 @@ def today(
 
 
 def _judge_set(router: CardsOnly, name: str, data: Path, taught: set[str], folds: str) -> Found:
-    pool = sparse_pool(name, data)
-    if name in taught:
-        kept = pool.rows([int(fold) for fold in folds.split(",")])
-        pool = pool.select_queries(kept)
+    whole = sparse_pool(name, data)
+    kept = whole.rows([int(fold) for fold in folds.split(",")])
+    pool = whole.select_queries(kept) if name in taught else whole
+    entries = json.loads((data / name / "llms.json").read_text(encoding="utf-8"))
+    models = {str(row["name"]): str(row.get("model") or row["name"]) for row in entries}
     raw = {}
     if name == "mcpmark":
         with gzip.open(data / name / "queries.jsonl.gz", "rt", encoding="utf-8") as lines:
             raw = {row["id"]: row for row in map(json.loads, lines)}
-    return judge(router, pool, raw)
+    return judge(router, pool, raw, whole, models)
 
 
 def _scores(folder: Path, names: Sequence[str]) -> Floats:
@@ -352,9 +373,9 @@ def _texts(data: Path, name: str) -> list[str]:
 
 def _table(title: str, found: Sequence[Found]) -> Table:
     table = Table(title=f"Today's LLMs by card alone: {title}")
-    heads = ("set", "LLMs", "rho over LLMs", "half against half", "by price", "spread", "slope", "AUC",
-             "tokens, thinking / plain", "dollars within 2 x", "best / by quality / random",
-             "worst weight")  # fmt: skip
+    heads = ("set", "LLMs", "rho over LLMs", "half against half", "elsewhere", "best figure", "by price", "spread",
+             "slope", "AUC", "tokens, thinking / plain", "dollars within 2 x", "tokens learned",
+             "best / by quality / random", "worst weight")  # fmt: skip
     for head in heads:
         table.add_column(head)
     for one in found:
@@ -363,15 +384,18 @@ def _table(title: str, found: Sequence[Found]) -> Table:
             str(one.llms),
             f"{one.spearman:.2f} [{one.low:.2f}, {one.high:.2f}]",
             f"{one.half:.2f}",
+            f"{one.elsewhere:.2f}",
+            f"{one.by_figure:.2f} {one.figure}",
             f"{one.by_price:.2f}",
             f"{one.spread:.2f}",
             f"{one.slope:.2f}",
             f"{one.auc:.2f}",
             f"{one.tokens_thinking:.2f} / {one.tokens_plain:.2f}",
             f"{one.dollars_within_2:.2f}",
+            f"{one.tokens_learned:.2f} / {one.learned_within_2:.2f}",
             f"{one.best:.3f} / {one.by_quality:.3f} / {one.random:.3f}",
             f"{one.worst_weight:+.3f}",
         )
-    mean = np.nanmean([one.spearman for one in found])
-    table.caption = f"mean rho {mean:.2f}, least {np.nanmin([one.spearman for one in found]):.2f}"
+    judged = [one.spearman for one in found if "not known" not in one.data]
+    table.caption = f"mean rho {np.nanmean(judged):.2f}, least {np.nanmin([one.spearman for one in found]):.2f}"
     return table

@@ -12,6 +12,8 @@ from typer.core import TyperGroup
 COMMANDS = {
     "train": "router_model.train.command:train",
     "export": "router_model.train.command:export",
+    "cards": "router_model.train.command:cards",
+    "people": "router_model.train.command:people",
     "abilities": "router_model.abilities.command:abilities",
     "retrain": "router_model.retrain.command:command",
     "collect": "router_model.collect.run:command",

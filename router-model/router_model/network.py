@@ -35,6 +35,8 @@ FURTHEST_LOGIT = 3.0  # of a card, for reading outcomes: beyond it one outcome w
 LEAST_VARIANCE = 1e-10  # of a score
 # What an artifact says of a user's tastes, in reward: see `UserFeatures.directions`.
 TASTES = ("quality", "cost", "length")
+# Names of kinds of people: see `priors.people`.
+PEOPLE = ("usual", "dollars_low", "dollars_middle", "dollars_high")
 CHANGE = 0.05  # prior odds that tastes changed between two blocks; a compromise on validation users (`trials`, changes)
 # Strength of quality (at cost weight 0) and of cost (at 1), in units of reward, where a request gives a cost weight.
 REQUESTED_QUALITY, REQUESTED_COST = 0.8, 0.2
@@ -59,6 +61,8 @@ class Sizes:
     kin: int = 64  # known LLMs that a new one may resemble
     blocks: int = 4  # W, of a user's messages: see `UserNode` and `Memory`
     block_rewards: int = 12
+    people: int = 0  # kinds of people beside the usual ones
+    tenants: int = 0  # kinds of tenants: how frequent each kind of people is among a tenant's users
 
     @property
     def reading(self) -> int:
@@ -363,10 +367,20 @@ class UserNode(nn.Module):
     So the belief is a mixture of one Gaussian for each such block, weighted by how likely both parts are as words of
     two strangers, against all as words of one person (Bayesian detection of change points: Adams & MacKay 2007, arXiv
     0710.3742). Each starts from the population as one Gaussian, that of a mixture of J that training fits.
+
+    There are other kinds of people than the usual ones, each a Gaussian, too. Whoever has never changed may be of any:
+    the sums of all blocks tell by their evidence, in closed form. Who changed is read as one of the usual people.
+    How frequent each kind is depends on the tenant, and a tenant is one of a few kinds of tenants: each user tells how
+    much more probable their words are at a tenant of each kind than at any, and the sum of these logarithms is all that
+    must be kept of a tenant. What one user says is bounded by the least frequent kind of people.
     """
 
     population_mean: Tensor
     population_covariance: Tensor
+    others_mean: Tensor
+    others_covariance: Tensor
+    log_share: Tensor
+    log_tenant: Tensor
     precision: Tensor
     pull: Tensor
     split: Tensor
@@ -383,25 +397,39 @@ class UserNode(nn.Module):
         # The population as one Gaussian: what a message takes for granted of its user.
         self.register_buffer("population_mean", torch.zeros(sizes.user))
         self.register_buffer("population_covariance", torch.eye(sizes.user))
+        # Other kinds of people; how frequent all kinds are at a tenant of each kind, the usual people first; and how
+        # frequent kinds of tenants are.
+        many, keep = sizes.people, sizes.people > 0
+        self.register_buffer("others_mean", torch.zeros(many, sizes.user), persistent=keep)
+        self.register_buffer("others_covariance", torch.eye(sizes.user).repeat(many, 1, 1), persistent=keep)
+        self.register_buffer("log_share", torch.zeros(sizes.tenants, 1 + many), persistent=keep)
+        self.register_buffer("log_tenant", torch.zeros(sizes.tenants), persistent=keep)
         for name, values in self._derived().items():
             self.register_buffer(name, values, persistent=False)
         self.register_load_state_dict_post_hook(_derive)
 
     def _derived(self) -> dict[str, Tensor]:
         """Buffers that follow from the population and the sizes."""
-        blocks, mean = self.sizes.blocks, self.population_mean.double()
-        precision = torch.linalg.inv(self.population_covariance.double())
+        blocks, people = self.sizes.blocks, self.sizes.people
+        mean = torch.cat([self.population_mean.unsqueeze(0), self.others_mean]).double()
+        covariance = torch.cat([self.population_covariance.unsqueeze(0), self.others_covariance]).double()
+        precision = torch.linalg.inv(covariance)
+        pull = (precision @ mean.unsqueeze(-1)).squeeze(-1)
         newest = torch.ones(blocks, blocks, dtype=torch.double, device=mean.device).tril()
-        # A change adds an earlier self, whose evidence is measured from that of no words at all.
-        silence = 0.5 * (mean @ precision @ mean - torch.logdet(precision))
-        log_odds = (math.log(self.change) - silence).repeat(blocks)
+        # Evidence is measured from that of no words at all. A change adds an earlier self, of the usual people.
+        silence = 0.5 * ((mean * pull).sum(-1) - torch.logdet(precision))
+        log_odds = (math.log(self.change) - silence[0]).repeat(blocks)
         log_odds[-1] = 0.0
+        # Of the sums [W, G]: the newest block, the newest two, .., all; all for each other kind; all but the newest,
+        # .., the oldest.
+        split = torch.cat([newest, newest[-1:].expand(people, -1), 1 - newest[:-1]])
+        kind = torch.cat([torch.zeros(blocks), torch.arange(people) + 1, torch.zeros(blocks - 1)]).long()
         return {
-            "precision": precision,
-            "pull": precision @ mean,
-            # Of the sums [W, G]: the newest block, the newest two, .., all; all but the newest, .., the oldest.
-            "split": torch.cat([newest, 1 - newest[:-1]]),
-            "log_odds": log_odds,
+            "precision": precision[kind],
+            "pull": pull[kind],
+            "split": split,
+            # Nobody's silence speaks for a kind: the usual people have had their chances of a change, too.
+            "log_odds": torch.cat([log_odds, silence[0] - silence[1:] + math.log1p((blocks - 1) * self.change)]),
         }
 
     def derive(self) -> None:
@@ -423,22 +451,48 @@ class UserNode(nn.Module):
         lower = self.factor.double().tril(-1) + torch.diag_embed(self.factor.double().diagonal(dim1=-2, dim2=-1).exp())
         return lower @ lower.transpose(-1, -2)
 
-    def moments(self, sums: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def moments(self, sums: Tensor, tenant: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Mean [B, K] and covariance [B, K, K] of the belief, float64, given packed precisions and information
         [B, W, belief] of the W blocks, newest first; and how probable it is [B, W] that tastes have been the same for
-        one block, for two, .., always.
+        one block, for two, .., always. `tenant` as for `believed`.
         """
-        k, blocks = self.sizes.user, self.sizes.blocks
+        return self.believed(sums, tenant)[:3]
+
+    def believed(self, sums: Tensor, tenant: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """As `moments`; how probable it is that they are of each kind of people [B, 1 + people]; and what they tell of
+        their tenant [B, tenants]. `tenant` [B, tenants]: sum of what users of the same tenant told.
+        """
+        k, blocks, people = self.sizes.user, self.sizes.blocks, self.sizes.people
         packed, information = (self.split @ sums.double()).split((k * (k + 1) // 2, k), -1)
         covariance, logdet = inverse_and_logdet(self.precision + unpack(packed, k))
         target = information + self.pull
-        posterior = (covariance @ target.unsqueeze(-1)).squeeze(-1)  # [B, 2 W - 1, K]
+        posterior = (covariance @ target.unsqueeze(-1)).squeeze(-1)  # [B, 2 W - 1 + people, K]
         evidence = 0.5 * ((posterior * target).sum(-1) - logdet)
-        recent, earlier = evidence.split((blocks, blocks - 1), -1)
-        log_weight = recent + functional.pad(earlier, (0, 1)) + self.log_odds
-        since = torch.softmax(log_weight, -1)
-        mean, spread = mixed(since, posterior[..., :blocks, :], covariance[..., :blocks, :, :])
-        return mean, spread, since
+        present, earlier = evidence.split((blocks + people, blocks - 1), -1)
+        log_weight = present + functional.pad(earlier, (0, 1 + people)) + self.log_odds
+        kinds, told = torch.ones_like(log_weight[..., :1]), log_weight[..., :0]
+        if people:
+            usual, others = log_weight.split((blocks, people), -1)
+            by_kind = torch.cat([torch.logsumexp(usual, -1, keepdim=True), others], -1)
+            known = self.log_tenant.double() if tenant is None else self.log_tenant + tenant.double()
+            share, anywhere = self._shares(known), self._shares(self.log_tenant.double())
+            of_each = torch.logsumexp(by_kind.unsqueeze(-2) + self.log_share, -1)
+            told = of_each - torch.logsumexp(by_kind + anywhere, -1, keepdim=True)
+            first, rest = share.split((1, people), -1)
+            log_weight = torch.cat([usual + first, others + rest], -1)
+            kinds = torch.softmax(by_kind + share, -1)
+        probability = torch.softmax(log_weight, -1)
+        many = blocks + people
+        mean, spread = mixed(probability, posterior[..., :many, :], covariance[..., :many, :, :])
+        since = probability
+        if people:
+            always = probability[..., blocks - 1 :].sum(-1, keepdim=True)
+            since = torch.cat([probability[..., : blocks - 1], always], -1)
+        return mean, spread, since, kinds, told
+
+    def _shares(self, known: Tensor) -> Tensor:
+        """Logarithm of how frequent each kind of people is [.., 1 + people], from that of each kind of tenant."""
+        return torch.logsumexp(torch.log_softmax(known, -1).unsqueeze(-1) + self.log_share, -2)
 
 
 def _derive(node: nn.Module, _: object) -> None:
@@ -641,21 +695,22 @@ class Router(nn.Module):
         precision = torch.where(dense, 1 / spread, slope.square() / (up * (1 - up)))
         return precision, information
 
-    def user(self, sums: Tensor) -> Tensor:
+    def user(self, sums: Tensor, tenant: Tensor | None = None) -> Tensor:
         """State [B, S]."""
-        return self.described(sums)[0]
+        return self.described(sums, tenant)[0]
 
-    def described(self, sums: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def described(self, sums: Tensor, tenant: Tensor | None = None) -> tuple[Tensor, ...]:
         """State [B, S]; what is believed of a user's tastes in words: mean [B, D] and covariance [B, D, D] of what each
-        of `UserFeatures.directions` is worth to them; and since when they have had these tastes [B, W], see `moments`.
+        of `UserFeatures.directions` is worth to them; since when they have had these tastes [B, W], see `moments`; of
+        which kind of people they are [B, J] and what they tell of their tenant [B, Y], see `UserNode.believed`.
         """
         blocks = sums.unflatten(-1, (self.sizes.blocks, self.sizes.user_message))
-        mean, covariance, since = self.user_node.moments(self.leniency(blocks))
+        mean, covariance, since, kinds, told = self.user_node.believed(self.leniency(blocks), tenant)
         state = torch.cat([mean, covariance.flatten(-2)], -1)
         taste = mean @ self.directions.T
         spread = self.directions @ covariance @ self.directions.T
-        made = (state, taste, spread, since)
-        return tuple(x.to(sums.dtype) for x in made)  # type: ignore[return-value]
+        made = (state, taste, spread, since, *((kinds, told) if self.sizes.people else ()))
+        return tuple(x.to(sums.dtype) for x in made)
 
     def predict(self, query: Tensor, prompt_tokens: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Not personal: quality [B, M], dollars [B, M], log of reply tokens [B, M], soft task group [B, T]."""

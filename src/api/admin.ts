@@ -19,7 +19,6 @@ import type { Refusals } from '../providers/dialect/refusals.ts'
 import type { Breakers } from '../providers/forward/breakers.ts'
 import { ArtifactError } from '../routing/artifact/error.ts'
 import type { Policies } from '../routing/policies/policies.ts'
-import { DEFAULT_AUDIENCE } from '../routing/policies/wanted.ts'
 import type { Modes } from '../routing/safety/modes.ts'
 import type { Store, StoredRefusal } from '../store/store.ts'
 import { dropEvidence, showEvidence } from './admin-evidence.ts'
@@ -100,10 +99,13 @@ export function adminRoutes(deps: AdminDeps): Hono<{ Bindings: HttpBindings }> {
 
   app.get('/status', async (c) => {
     const { tenants, ...policies } = deps.policies.status()
-    const own = Object.entries(tenants).map(([name, status]) => [name, { ...status, arms: deps.arms.report(name) }])
+    const own = Object.entries(tenants).map(async ([name, status]) => {
+      return [name, { ...status, arms: await deps.arms.report([name], 'own') }]
+    })
+    const all = deps.snapshot().config.tenants.map(({ name }) => name)
     return c.json({
-      policies: { ...policies, tenants: Object.fromEntries(own) },
-      arms: deps.arms.report(DEFAULT_AUDIENCE),
+      policies: { ...policies, tenants: Object.fromEntries(await Promise.all(own)) },
+      arms: await deps.arms.report(all, 'shared'),
       components: await componentsOf(deps),
       breakers: Object.fromEntries(deps.breakers.states()),
       in_flight: deps.requests.size,

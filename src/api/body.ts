@@ -1,7 +1,10 @@
 import type { IncomingMessage } from 'node:http'
 import { GatewayError, invalidRequest } from '../errors.ts'
+import { LARGE_BYTES, ParseThread } from '../openai/parse-thread.ts'
 import type { RequestContext } from '../pipeline/context.ts'
 import { FairTimer } from '../runtime/fair-timer.ts'
+import { KeyedQueue } from '../runtime/keyed-queue.ts'
+import { inSlices, SLICE_BYTES } from '../runtime/slices.ts'
 
 /** A request whose body is still to come. */
 export type BodySource = Pick<RequestContext, 'incoming' | 'outgoing' | 'snapshot' | 'held'>
@@ -20,6 +23,15 @@ export function readBody(source: BodySource, maxBytes = source.snapshot.config.s
     return Promise.reject(error)
   }
   return receive(source, maxBytes)
+}
+
+/** One of the process: large bodies of all tenants are parsed there in turn. */
+const thread = new ParseThread()
+
+/** Reads a body that `parseRawBody` is to read: a large one has been parsed then. @throws GatewayError as both */
+export async function readJsonBody(context: BodySource & Pick<RequestContext, 'caller'>): Promise<Buffer> {
+  const raw = await readBody(context)
+  return raw.length > LARGE_BYTES ? thread.parse(raw as Buffer<ArrayBuffer>, context.caller.tenant) : raw
 }
 
 /** @throws GatewayError what can be told from the head alone */
@@ -79,13 +91,28 @@ function receive({ incoming, snapshot, held }: BodySource, maxBytes: number): Pr
     }
     const onEnd = () => {
       done()
-      resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, size))
+      resolve(size > SLICE_BYTES ? joined(chunks, size) : Buffer.concat(chunks, size))
     }
     const onBreak = () => fail(brokenOff())
     held.begin(fail)
     incoming.on('data', onData).on('end', onEnd).on('error', onBreak).on('close', onBreak)
   })
 }
+
+/** For a while, a body that is being copied takes twice its size: one at a time. */
+const copies = new KeyedQueue()
+
+/** A large body in memory of its own. */
+const joined = (chunks: Buffer[], size: number): Promise<Buffer> =>
+  copies.run('one', async () => {
+    const whole = Buffer.allocUnsafeSlow(size)
+    let at = 0
+    for await (const slice of inSlices(chunks)) {
+      whole.set(slice, at)
+      at += slice.length
+    }
+    return whole
+  })
 
 const unsupportedEncoding = () =>
   new GatewayError(`Unsupported content encoding.`, {

@@ -3,7 +3,7 @@ import { type Call, parseCall } from '../pipeline/call.ts'
 import { type ChatDeps, complete } from '../pipeline/chat.ts'
 import type { RequestContext } from '../pipeline/context.ts'
 import type { Endpoint } from '../pipeline/endpoint.ts'
-import { readBody } from './body.ts'
+import { readJsonBody } from './body.ts'
 
 export interface AnswerDeps extends ChatDeps {
   userIds: UserIds
@@ -21,6 +21,6 @@ export async function answerBy(endpoint: Endpoint, deps: AnswerDeps, context: Re
 
 /** @throws GatewayError 400, 401, 404, 408, 413, 415 */
 export async function readCall(context: RequestContext, userIds: UserIds, endpoint: Endpoint): Promise<Call> {
-  const body = await readBody(context)
+  const body = await readJsonBody(context)
   return parseCall(context, userIds, endpoint, body)
 }

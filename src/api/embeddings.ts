@@ -15,7 +15,7 @@ import type { RequestContext } from '../pipeline/context.ts'
 import { principalOf } from '../pipeline/principal.ts'
 import { completeUnrouted, type UnroutedDeps, unroutedCall } from '../pipeline/unrouted.ts'
 import type { AnswerWriter } from '../providers/relay/writer.ts'
-import { readBody } from './body.ts'
+import { readJsonBody } from './body.ts'
 
 const token = z.number().int().nonnegative()
 const schema = z.looseObject({
@@ -40,7 +40,7 @@ type EmbeddingsBody = z.output<typeof schema>
  * @throws GatewayError while nothing has been sent
  */
 export async function embed(deps: UnroutedDeps & { userIds: UserIds }, context: RequestContext): Promise<void> {
-  const raw = await readBody(context)
+  const raw = await readJsonBody(context)
   await completeUnrouted(deps, context, callOf(context, deps.userIds, raw))
 }
 

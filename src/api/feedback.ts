@@ -65,7 +65,7 @@ const LEARN_WITHIN_MS = 250
  * and tried again.
  *
  * @throws GatewayError 400; 404 when the tenant has no such interaction; 409 where several answers have that completion
- * id. @throws StoreError when the store is away and too much waits already
+ * id; 410 where it has left the log. @throws StoreError when the store is away and too much waits already
  */
 export async function takeFeedback(deps: FeedbackDeps, context: RequestContext) {
   const feedback = parseFeedback(await readSmallBody(context))
@@ -103,12 +103,24 @@ export async function takeFeedback(deps: FeedbackDeps, context: RequestContext) 
     throw error
   }
   if (taken) return accepted(taken.id)
-  throw noSuchCompletion(feedback)
+  throw goneSince(deps, context, feedback) ?? noSuchCompletion(feedback)
 }
 
-function noSuchCompletion(feedback: Feedback): GatewayError {
-  const param = IDS.find((field) => feedback[field] !== undefined) ?? null
-  return notFound('There is no such completion.', 'interaction_not_found', param)
+const paramOf = (feedback: Feedback) => IDS.find((field) => feedback[field] !== undefined) ?? null
+
+const noSuchCompletion = (feedback: Feedback): GatewayError =>
+  notFound('There is no such completion.', 'interaction_not_found', paramOf(feedback))
+
+/** Where an id is one that the tenant was given: its answer has left the log. */
+function goneSince({ requestIds }: FeedbackDeps, { caller }: RequestContext, feedback: Feedback): GatewayError | null {
+  const id = requestIdOf(feedback.request_id ?? feedback.completion_id ?? '')
+  const at = requestIds.timeOf(caller.tenant, id)
+  if (at === null) return null
+  const day = new Date(at).toISOString().slice(0, 10)
+  return new GatewayError(
+    `The answer of ${day} can’t be rated any more: it was archived or erased, or is older than the log is kept.`,
+    { status: 410, type: 'invalid_request_error', code: 'interaction_gone', param: paramOf(feedback) },
+  )
 }
 
 /** Somebody else's answer is none for who may rate their own alone. */

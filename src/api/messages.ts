@@ -23,7 +23,7 @@ import type { Quota } from '../pipeline/quota/quota.ts'
 import { withoutGuarded } from '../providers/guarded.ts'
 import type { AnswerWriter } from '../providers/relay/writer.ts'
 import { fairTimeout } from '../runtime/fair-timer.ts'
-import { readBody } from './body.ts'
+import { readJsonBody } from './body.ts'
 
 /**
  * `POST /v1/messages`: Anthropic's Messages API. A candidate whose provider speaks it gets the client's bytes, and the
@@ -65,7 +65,7 @@ export interface CountTokensDeps {
  */
 export async function countTokens({ userIds, admission, quota }: CountTokensDeps, context: RequestContext) {
   const { snapshot, caller, incoming, requestId, signal } = context
-  const raw = await readBody(context)
+  const raw = await readJsonBody(context)
   const deployment = deploymentOf(incoming)
   const parsed = parseMessages(raw, { counts: true, ...(deployment !== undefined && { model: deployment }) })
   const { body } = parsed

@@ -27,10 +27,19 @@ export interface KnownModel {
 const TABLE = new URL('../../config/abilities.json', import.meta.url)
 let table: ReadonlyMap<string, KnownModel> | undefined
 
-/** A model in `config/abilities.json` by any of its names; undefined where the table lacks it. */
+/** How a host serves it, not what it is: number formats, speed, version of the same weights. */
+const HOSTED = /-(?:fp\d+|bf16|int\d|q\d[a-z0-9-]*|awq|gptq|gguf|turbo|fast|instant|versatile|maas|hf|tee|0\d\d|\d+k)$/
+
+/** A model in `config/abilities.json` by any of its names, or by that without what hosts add to it. */
 export function knownModel(model: string): KnownModel | undefined {
   table ??= readTable()
-  return table.get(plainName(model))
+  let name = plainName(model)
+  while (!table.has(name)) {
+    const shorter = plainName(name.replace(HOSTED, ''))
+    if (shorter === name) return undefined
+    name = shorter
+  }
+  return table.get(name)
 }
 
 function readTable(): ReadonlyMap<string, KnownModel> {
@@ -45,12 +54,12 @@ function readTable(): ReadonlyMap<string, KnownModel> {
 
 /** Without provider, date and dots, as router-model's `plain_name`. */
 export function plainName(model: string): string {
-  const base = model
+  const name = model
     .toLowerCase()
+    .replace(/^(?:[a-z]+\.)*(?:anthropic|amazon|meta|mistral|cohere|ai21|deepseek|qwen|openai)\./, '')
     .replace(/^.*\//, '')
     .replace(/:free$/, '')
-    .replace(/[.:_ ]/g, '-')
-  return base
-    .replace(/(-20\d{2}-?\d{2}-?\d{2}|-latest|-preview|-instruct|-chat|-it|-v0-\d)+$/, '')
-    .replace(/^meta-(?=llama)/, '')
+    .replace(/[.:_ @]/g, '-')
+    .replace(/(-20\d{2}-?\d{2}-?\d{2}|-latest|-preview|-instruct|-chat|-it|-v\d+-0|-v0-\d)+$/, '')
+  return name.replace(/(?<=\d)p(?=\d)/g, '-').replace(/^(?:meta-)?llama-v?(?=\d)/, 'llama-')
 }

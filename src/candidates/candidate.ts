@@ -37,7 +37,7 @@ export interface Candidate {
   maxOutputTokens?: number
   capabilities: ReadonlySet<Capability>
   groups: readonly string[]
-  /** Formats other than chat completions that its provider speaks itself; none where left out. */
+  /** Formats that its provider speaks itself; chat completions alone where left out. */
   apis?: ReadonlySet<Api>
   /** False keeps exploration away from it. */
   explore: boolean
@@ -64,3 +64,24 @@ export interface Candidate {
    */
   defaults?: Readonly<Record<string, unknown>>
 }
+
+/**
+ * Whether a chat completion goes to a candidate by the Responses API: some models refuse all but that, or refuse tools
+ * without it.
+ */
+export function goesByResponses(
+  { apis, dialect }: Pick<Candidate, 'apis' | 'dialect'>,
+  { body, native }: { body: { tools?: readonly unknown[] | null }; native?: unknown },
+): boolean {
+  if (native !== undefined || !apis?.has('responses')) return false
+  return !apis.has('chat') || (dialect?.responses === 'with_tools' && (body.tools?.length ?? 0) > 0)
+}
+
+/** How it differs from OpenAI's API in what a request asks of it. */
+export const spokenBy = (
+  candidate: Pick<Candidate, 'apis' | 'dialect'>,
+  request: Parameters<typeof goesByResponses>[1],
+): Dialect | undefined =>
+  candidate.dialect?.overResponses && goesByResponses(candidate, request)
+    ? candidate.dialect.overResponses
+    : candidate.dialect

@@ -2,7 +2,7 @@ import type { Config } from '../config/schema.ts'
 import { kindOf } from '../providers/kind-schemas.ts'
 import { knownModel } from './abilities.ts'
 import { CAPABILITIES, type Candidate, type Capability } from './candidate.ts'
-import { dialectFor } from './dialect.ts'
+import { type Dialect, dialectFor } from './dialect.ts'
 import { bundledPrices, type ListedModel, type PriceList } from './price-list.ts'
 import type { CandidateConfig } from './schema.ts'
 
@@ -60,6 +60,8 @@ function complete(entry: CandidateConfig, config: Config, prices: PriceList): Ca
   if (price === null) {
     return `its price is neither in the config nor in the catalogue, which knows no '${model}' with one price`
   }
+  const dialect = dialectOf(entry.provider, model, config)
+  const isResponsesOnly = dialect?.responses === 'always'
   const maxOutput = entry.max_output_tokens ?? known?.limit?.output
   return {
     name: entry.name,
@@ -80,7 +82,7 @@ function complete(entry: CandidateConfig, config: Config, prices: PriceList): Ca
       entry.capabilities ?? (known ? catalogueCapabilities(known.modalities?.input) : DEFAULT_CAPABILITIES),
     ),
     groups: entry.groups,
-    apis: new Set(entry.api ?? (provider && 'api' in provider ? provider.api : [])),
+    apis: new Set(entry.api ?? (isResponsesOnly ? ['responses'] : provider && 'api' in provider ? provider.api : [])),
     explore: entry.explore,
     ...(entry.size_b !== undefined && { sizeB: entry.size_b }),
     ...(entry.open_weights !== undefined && { openWeights: entry.open_weights }),
@@ -88,7 +90,7 @@ function complete(entry: CandidateConfig, config: Config, prices: PriceList): Ca
     ...arm(entry, model),
     benchmarks: entry.benchmarks,
     ...(entry.defaults && { defaults: entry.defaults }),
-    ...dialectOf(entry.provider, model, config),
+    ...(dialect && { dialect }),
   }
 }
 
@@ -109,11 +111,11 @@ function arm(entry: CandidateConfig, model: string): Pick<Candidate, 'thinking' 
   }
 }
 
-function dialectOf(provider: string, model: string, { providers, dialects }: Config): Pick<Candidate, 'dialect'> {
+function dialectOf(provider: string, model: string, { providers, dialects }: Config): Dialect | undefined {
   const entry = providers[provider]
   const named = entry && 'dialect' in entry ? entry.dialect : undefined
   const config = dialects[named ?? provider]
-  return config ? { dialect: dialectFor(config, model) } : {}
+  return config && dialectFor(config, model)
 }
 
 /** "meta-llama/llama-3.1-8b" is meta-llama's, wherever it is served. */

@@ -47,6 +47,8 @@ const rules = {
   thoughts: z.array(z.string()).optional(),
   /** Of those, what each tool call of a loop must carry; without it the model can't go on with another's loop. */
   loop_needs: z.string().optional(),
+  /** Every tool call of the conversation must carry it, not only those of the loop that it goes on with. */
+  calls_need: z.string().optional(),
   /** The form of tool-call ids; others are translated, the same way each time. */
   tool_ids: z
     .strictObject({ pattern: z.string(), length: z.number().int().min(4).max(64), unique: z.boolean().default(false) })
@@ -77,6 +79,18 @@ const rules = {
       choices: z.array(z.enum(['auto', 'none', 'required', 'function', 'custom', 'allowed_tools'])).optional(),
     })
     .optional(),
+  /** What becomes of `response_format`. */
+  formats: z
+    .strictObject({
+      /** `in_object`: it comes as `{ type: json_object, schema }`, without a name and never strict. */
+      json_schema: z.enum(['keep', 'avoid', 'in_object']).optional(),
+      json_object: z.enum(['keep', 'avoid']).optional(),
+      /** Fields beside which no JSON is promised, `tools` or `stream`. */
+      not_with: z.array(z.enum(['tools', 'stream'])).optional(),
+      /** Keywords of JSON schema that are not kept to: with one of them the model is not asked. */
+      schema_avoid: z.array(z.string()).optional(),
+    })
+    .optional(),
   /** What a conversation looks like to this model. */
   turns: z
     .strictObject({
@@ -86,12 +100,19 @@ const rules = {
       alternate: z.boolean().optional(),
       /** `drop`: messages that say nothing are left out. */
       blank: z.enum(['keep', 'drop']).optional(),
+      /** `after`: a tool's result is text alone, so its pictures and files come after it, in a user's message. */
+      tool_parts: z.enum(['within', 'after']).optional(),
       /** Roles whose content is one text, not parts of it. */
       one_text: z.array(z.string()).optional(),
       /** Content must be there beside tool calls, if an empty one. */
       needs_content: z.boolean().optional(),
     })
     .optional(),
+  /**
+   * When it refuses chat completions, and is asked by the Responses API, both ways converted: `always`, or `with_tools`
+   * (where its provider has that API).
+   */
+  responses: z.enum(['always', 'with_tools']).optional(),
   /** It takes only requests that need one of these capabilities: a model for sound answers no text alone. */
   only_for: z.array(z.string()).optional(),
   /** What becomes of a conversation in which a user speaks right after a tool's result. */
@@ -121,37 +142,84 @@ export interface Dialect {
   messageFields: Readonly<Record<string, Fate>>
   thoughts: ReadonlySet<string>
   loopNeeds: string | null
+  callsNeed: string | null
   toolIds: { pattern: RegExp; length: number; unique: boolean } | null
   tools: Readonly<NonNullable<DialectConfig['tools']>>
+  formats: Readonly<NonNullable<DialectConfig['formats']>>
   turns: Readonly<NonNullable<DialectConfig['turns']>>
   onlyFor: readonly string[] | null
   prefill: 'keep' | 'avoid'
   userAfterTool: 'keep' | 'avoid'
+  /** When it refuses chat completions. */
+  responses: 'always' | 'with_tools' | null
+  /** The rules for what is asked by the Responses API instead. */
+  overResponses?: Dialect
 }
+
+/** What the Responses API has no word for, whichever model it is. */
+const RESPONSES_FIELDS: Dialect['fields'] = {
+  n: 'avoid',
+  stop: 'avoid',
+  seed: 'drop',
+  logit_bias: 'drop',
+  prediction: 'drop',
+  functions: 'avoid',
+  function_call: 'avoid',
+  web_search_options: 'avoid',
+  max_tokens: { min: 16, otherwise: 'avoid' },
+  max_completion_tokens: { min: 16, otherwise: 'avoid' },
+}
+
+const overResponses = (dialect: Dialect): Dialect => ({
+  ...dialect,
+  fields: { ...dialect.fields, ...RESPONSES_FIELDS },
+  roles: { ...dialect.roles, function: 'avoid' },
+  parts: { ...dialect.parts, input_audio: 'avoid' },
+  messageFields: { ...dialect.messageFields, name: 'drop', function_call: 'avoid' },
+  // Results of tools hold pictures there.
+  turns: { ...dialect.turns, tool_parts: 'within' },
+  // Sealed: they go back with the calls that they led to.
+  thoughts: new Set(['reasoning_details']),
+})
 
 /** The rules that hold for a model, families' over the provider's own. */
 export function dialectFor(config: DialectConfig, model: string): Dialect {
   const fitting = [config, ...config.models.filter(({ match }) => match.some((pattern) => fits(pattern, model)))]
-  const merged = <K extends 'fields' | 'roles' | 'parts' | 'message_fields' | 'tools' | 'turns'>(key: K) =>
+  const merged = <K extends 'fields' | 'roles' | 'parts' | 'message_fields' | 'tools' | 'formats' | 'turns'>(key: K) =>
     Object.assign({}, ...fitting.map((rules) => rules[key] ?? {}))
-  const last = <K extends 'thoughts' | 'loop_needs' | 'only_for' | 'tool_ids' | 'prefill' | 'user_after_tool'>(
+  const last = <
+    K extends
+      | 'thoughts'
+      | 'loop_needs'
+      | 'calls_need'
+      | 'only_for'
+      | 'tool_ids'
+      | 'prefill'
+      | 'user_after_tool'
+      | 'responses',
+  >(
     key: K,
   ) => fitting.findLast((rules) => rules[key] !== undefined)?.[key]
   const ids = last('tool_ids')
-  return {
+  const responses = last('responses') ?? null
+  const dialect: Dialect = {
     fields: merged('fields'),
     roles: merged('roles'),
     parts: merged('parts'),
     messageFields: merged('message_fields'),
     thoughts: new Set(last('thoughts')),
     loopNeeds: last('loop_needs') ?? null,
+    callsNeed: last('calls_need') ?? null,
     toolIds: ids ? { pattern: new RegExp(`^(?:${ids.pattern})$`), length: ids.length, unique: ids.unique } : null,
     tools: merged('tools'),
+    formats: merged('formats'),
     turns: merged('turns'),
     onlyFor: last('only_for') ?? null,
     prefill: last('prefill') ?? 'keep',
     userAfterTool: last('user_after_tool') ?? 'keep',
+    responses,
   }
+  return responses === 'always' ? overResponses(dialect) : { ...dialect, overResponses: overResponses(dialect) }
 }
 
 function fits(pattern: string, model: string): boolean {

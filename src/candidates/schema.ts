@@ -4,11 +4,13 @@ import { type Api, CAPABILITIES } from './candidate.ts'
 const dollars = z.number().nonnegative()
 
 /**
- * Formats that a provider speaks. Chat completions are asked of all; requests in another of these go to it as they are,
- * those in any other are converted.
+ * Formats that a provider speaks. Requests in one of these go to it as they are, those in any other are converted: to
+ * chat completions, or to responses where a model takes nothing else.
  */
 export const apis = <T extends Api>(known: readonly T[]) =>
-  z.array(z.enum(known)).refine((list) => (list as Api[]).includes('chat'), "'chat' must be among them")
+  z
+    .array(z.enum(known))
+    .refine((list: Api[]) => list.includes('chat') || list.includes('responses'), "'chat' must be among them")
 
 /** A candidate as configured, or as a provider brings it; completed from the catalogue (`catalogue.ts`). */
 export const candidateSchema = z.strictObject({

@@ -29,6 +29,12 @@ export function parseList(text: string): string[] {
   return list
 }
 
+/** A path on this machine: of an address, a directory of its name would be made. */
+export function parseDirectory(text: string): string {
+  if (!/^[a-z][a-z0-9+.-]*:\/\//i.test(text)) return text
+  throw new InvalidArgumentError('Expected a directory; of a bucket, copy it from there or to there.')
+}
+
 /** Address of a gateway: http or https. */
 export function parseUrl(text: string): URL {
   if (!URL.canParse(text)) throw new InvalidArgumentError('Expected an address such as http://127.0.0.1:8787.')

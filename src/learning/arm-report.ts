@@ -1,4 +1,8 @@
-/** What users think of the answers under one policy, so far, in this process. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Logger } from '../observability/logger.ts'
+import type { Store } from '../store/store.ts'
+
+/** What users think of the answers under one policy, so far, of all replicas. */
 export interface ArmSummary {
   rewards: number
   mean: number
@@ -6,35 +10,121 @@ export interface ArmSummary {
   interval: readonly [low: number, high: number] | null
 }
 
-const NORMAL_95 = 1.96
+export interface ArmReportOptions {
+  store: Pick<Store, 'loadEvidence' | 'addEvidence'>
+  log: Pick<Logger, 'warn'>
+  flushMs?: number
+}
 
-type Arms = Map<string, { n: number; mean: number; squares: number }>
+const NORMAL_95 = 1.96
+const FLUSH_MS = 1_000
+/** Whom the policies compared serve, of a tenant: its users alone, or those of all tenants without their own. */
+export type Audience = 'own' | 'shared'
+/** Keys of the sums in the store. */
+const keyOf = (audience: Audience) => `arms:${audience}`
+/** Layout of the sums: of squares, of rewards, and how many. */
+const SUMS = 3
+/** A stored number counts to 16.7 million exactly: sums of one policy lie in so many rows. */
+const SHARDS = 64
+
+type Sums = Float64Array
 
 /**
- * Mean reward by policy version: tells whether a canary does better or worse. Constant memory (Welford's running
- * variance).
+ * Mean reward by policy version: tells whether a canary does better or worse. Sums lie in the store, to which each
+ * replica adds what it has heard about once a second.
  */
 export class ArmReport {
-  readonly #audiences = new Map<string, Arms>()
+  readonly #options: ArmReportOptions
+  /** By tenant, audience and policy: what the store has not yet. */
+  #waiting = new Map<string, Map<string, Sums>>()
+  #timer: Promise<void> | null = null
+  #flushed: Promise<void> = Promise.resolve()
 
-  /** @param audience whom the policies compared serve: tenants' users are not each other's control group */
-  note(audience: string, policy: string, reward: number): void {
-    const arms: Arms = this.#audiences.get(audience) ?? new Map()
-    this.#audiences.set(audience, arms)
-    const arm = arms.get(policy) ?? { n: 0, mean: 0, squares: 0 }
-    const apart = reward - arm.mean
-    arm.n++
-    arm.mean += apart / arm.n
-    arm.squares += apart * (reward - arm.mean)
-    arms.set(policy, arm)
+  constructor(options: ArmReportOptions) {
+    this.#options = options
   }
 
-  report(audience: string): Record<string, ArmSummary> {
-    return Object.fromEntries(
-      [...(this.#audiences.get(audience) ?? [])].map(([policy, { n, mean, squares }]) => {
-        const half = n > 1 ? NORMAL_95 * Math.sqrt(squares / (n - 1) / n) : null
-        return [policy, { rewards: n, mean, interval: half === null ? null : [mean - half, mean + half] }]
+  note(tenant: string, audience: Audience, policy: string, reward: number): void {
+    add(this.#waitingFor(tenant, audience), policy, [reward * reward, reward, 1])
+    this.#timer ??= this.#flushSoon()
+  }
+
+  /**
+   * By policy, of these tenants together. Tenants with policies of their own are not each other's control group.
+   * Without the store: what this process has not brought there yet.
+   */
+  async report(tenants: readonly string[], audience: Audience): Promise<Record<string, ArmSummary>> {
+    const sums = new Map<string, Sums>()
+    await Promise.all(tenants.map((tenant) => this.#load(tenant, audience, sums)))
+    for (const tenant of tenants) {
+      for (const [policy, own] of this.#waitingFor(tenant, audience)) add(sums, policy, own)
+    }
+    return Object.fromEntries([...sums].map(([policy, own]) => [policy, summaryOf(own)]))
+  }
+
+  #waitingFor(tenant: string, audience: Audience): Map<string, Sums> {
+    const name = `${audience}:${tenant}`
+    const policies = this.#waiting.get(name) ?? new Map<string, Sums>()
+    this.#waiting.set(name, policies)
+    return policies
+  }
+
+  async #load(tenant: string, audience: Audience, into: Map<string, Sums>): Promise<void> {
+    try {
+      await this.flush()
+      for (const [name, sums] of await this.#options.store.loadEvidence(tenant, keyOf(audience))) {
+        if (sums.length === SUMS) add(into, name.slice(0, name.lastIndexOf('#')), sums)
+      }
+    } catch (error) {
+      this.#options.log.warn({ reason: (error as Error).message, tenant }, 'rewards by policy not loaded')
+    }
+  }
+
+  async #flushSoon(): Promise<void> {
+    await sleep(this.#options.flushMs ?? FLUSH_MS, undefined, { ref: false })
+    this.#timer = null
+    // Where the store is out of reach: with what comes next.
+    await this.flush().catch(() => undefined)
+  }
+
+  /** Brings to the store what it has not yet; what could not be brought stays. @throws StoreError */
+  flush(): Promise<void> {
+    this.#flushed = this.#flushed.catch(() => undefined).then(() => this.#flush())
+    return this.#flushed
+  }
+
+  async #flush(): Promise<void> {
+    const waiting = this.#waiting
+    this.#waiting = new Map()
+    const rows = [...waiting].flatMap(([name, policies]) => {
+      const at = name.indexOf(':')
+      const whose = { audience: name.slice(0, at) as Audience, tenant: name.slice(at + 1) }
+      return [...policies].map(([policy, sums]) => ({ ...whose, policy, sums }))
+    })
+    const tried = await Promise.allSettled(
+      rows.map(({ tenant, audience, policy, sums }) => {
+        const shard = Math.floor(Math.random() * SHARDS)
+        return this.#options.store.addEvidence(tenant, keyOf(audience), `${policy}#${shard}`, Float32Array.from(sums))
       }),
     )
+    tried.forEach(({ status }, i) => {
+      const { tenant, audience, policy, sums } = rows[i]!
+      if (status === 'rejected') add(this.#waitingFor(tenant, audience), policy, sums)
+    })
+    const failed = tried.find((one) => one.status === 'rejected')
+    if (failed) throw failed.reason
   }
+}
+
+function add(to: Map<string, Sums>, policy: string, more: ArrayLike<number>): void {
+  const sums = to.get(policy) ?? new Float64Array(SUMS)
+  for (let i = 0; i < SUMS; i++) sums[i]! += more[i]!
+  to.set(policy, sums)
+}
+
+function summaryOf([squares = 0, sum = 0, n = 0]: Sums): ArmSummary {
+  const mean = sum / n
+  const variance = Math.max(0, squares - sum * mean) / (n - 1)
+  const half = n > 1 ? NORMAL_95 * Math.sqrt(variance / n) : null
+  return { rewards: n, mean, interval: half === null ? null : [mean - half, mean + half] }
 }

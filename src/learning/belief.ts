@@ -21,6 +21,8 @@ export interface Belief {
   /** [S], and as it is kept. */
   state: Float32Array
   packed: Uint8Array
+  /** What they tell of their tenant, [Y]. */
+  told: Float32Array
   /** What the last edge says; null: it can't be read, or there is none. */
   last: Messages | null
 }
@@ -90,6 +92,7 @@ export async function believed(
   const newest = edges.at(-1)
   return artifact.believe({
     rewards: await feedsOf(policy, tenant, readable),
+    tenant: await policy.router.llms.tenantSums(tenant),
     blocks: readable.map(({ edge }) => blockOf(edge.seq, block)),
     newest: blockOf(newest?.seq ?? before.seq, block),
     sums: before.sums,

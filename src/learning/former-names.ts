@@ -2,6 +2,7 @@ import { type PresentNames, presentNames } from '../candidates/former-names.ts'
 import { overridden } from '../candidates/overridden-store.ts'
 import type { Config } from '../config/schema.ts'
 import { evidenceKey } from '../routing/choose/evidence.ts'
+import { lengthKey } from '../routing/choose/length-evidence.ts'
 import { plus } from '../store/evidence.ts'
 import type { InteractionRecord } from '../store/records/codec.ts'
 import type { ScoredCandidates } from '../store/records/records.ts'
@@ -62,7 +63,8 @@ export function withFormerNames(store: Store, config: () => Config): Store {
         rows.push(...(await store.loadEvidence(tenant, key.slice(0, -name.length) + old)))
       }
       const merged: Evidence = new Map()
-      const halfLife = key.startsWith(evidenceKey('')) ? config().router.shared_evidence.half_life_days : undefined
+      const fades = key.startsWith(evidenceKey('')) || key.startsWith(lengthKey(''))
+      const halfLife = fades ? config().router.shared_evidence.half_life_days : undefined
       for (const [name, sums] of rows) {
         const same = merged.get(nameNow(name))
         merged.set(nameNow(name), same?.length === sums.length ? plus(same, sums, halfLife) : sums)

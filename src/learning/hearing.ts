@@ -1,4 +1,4 @@
-import { evidenceRow } from '../routing/choose/evidence.ts'
+import { evidenceRow, PEOPLE } from '../routing/choose/evidence.ts'
 import type { StoredEdge } from '../store/store.ts'
 import type { Messages } from './belief.ts'
 import { isUsersWord } from './kinds.ts'
@@ -71,6 +71,17 @@ export function wholeTelling(
     }
   }
   return told
+}
+
+/**
+ * What a user adds to what is known of their tenant's people: the difference to what they told before; null: nothing,
+ * and they count as one voice more. Nothing at all where the artifact knows one kind of people.
+ */
+export function ofTenant(told: Float32Array, before: Float32Array | null, at: number): [string, Float32Array][] {
+  if (told.length === 0) return []
+  const more = before ? told.map((value, i) => value - (before[i] ?? 0)) : told
+  const first = before ? 0 : 1
+  return [[PEOPLE, evidenceRow(more, { weight: first, users: first, value: 0, at })]]
 }
 
 type Told = Map<string, Float32Array>

@@ -23,10 +23,12 @@ interface Sums {
   /** Of the codes that the messages were made with (`LlmStates.basisOf`). */
   basis: string
   sums: Float32Array
+  /** What they tell of their tenant, [Y]. */
+  told: Float32Array
 }
 
 /** All edges of a user, and the sums over them. */
-export interface Learned extends Pick<Sums, 'basis' | 'sums'> {
+export interface Learned extends Pick<Sums, 'basis' | 'sums' | 'told'> {
   edges: readonly StoredEdge[]
 }
 
@@ -68,14 +70,22 @@ export class KeptEdges {
     return isCurrent ? widened(cached.sums, H) : null
   }
 
+  /** What a user told of their tenant when last asked, where it is in memory. */
+  toldBy(policy: Policy, tenant: string, user: string, stored: StoredUser | null): Float32Array | null {
+    const { Y } = policy.router.artifact.dims
+    if (!stored || Y === 0) return new Float32Array(Y)
+    const cached = this.#sums.get(userKey(tenant, user))
+    return cached?.of === stampOf(stored) && cached.policy === policy.version ? cached.told : null
+  }
+
   /** After a commit: as the store has it now. Without edges: a change of something else. */
   committed(tenant: string, user: string, stored: StoredUser, before: StoredUser | null, learned?: Learned): void {
     const key = userKey(tenant, user)
     const of = stampOf(stored)
     if (learned) {
-      const { edges, basis, sums } = learned
+      const { edges, basis, sums, told } = learned
       this.#edges.set(key, { of, edges })
-      this.#sums.set(key, { of, policy: stored.policy, basis, sums: withoutZerosAtEnd(sums).slice() })
+      this.#sums.set(key, { of, policy: stored.policy, basis, sums: withoutZerosAtEnd(sums).slice(), told })
       return
     }
     const was = before && stampOf(before)

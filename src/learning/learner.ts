@@ -31,7 +31,7 @@ import {
   withoutVectorsInClear,
 } from './belief.ts'
 import { edgesOf, outdatedBy, withdrawn } from './edges.ts'
-import { type HearingRules, isHeard, type Said, tellingOf, wholeTelling } from './hearing.ts'
+import { type HearingRules, isHeard, ofTenant, type Said, tellingOf, wholeTelling } from './hearing.ts'
 import { KeptEdges, type Learned } from './kept-edges.ts'
 import { propertiesOf } from './kinds.ts'
 import { LearnLater } from './learn-later.ts'
@@ -290,8 +290,14 @@ export class Learner {
         return { result: { outcome: 'quarantined', told: null, isFirst: false } }
       }
       const since = stored?.since || kept[0]?.ts || added.ts
-      const said = { since, others, added, old, now, before, counts: speaker !== null }
-      const { told, heardAt } = await this.#hear(policy, tenant, user, stored?.heardAt ?? 0, said)
+      const words = { since, others, added, old, now, before, counts: speaker !== null }
+      const { told: ofLlms, heardAt } = await this.#hear(policy, tenant, user, stored?.heardAt ?? 0, words)
+      const wasTold =
+        stored?.heardAt && heardAt > 0 ? await this.#toldBefore(policy, tenant, user, stored, kept, older) : null
+      // A judge's words are not the user's: what these tell of the tenant waits for the user's next.
+      const tells = heardAt > 0 && speaker !== null
+      const told = tells ? new Map([...ofLlms, ...ofTenant(belief.told, wasTold, added.ts)]) : ofLlms
+      const said = speaker === null && wasTold ? wasTold : belief.told
       const rewards = (stored?.rewards ?? 0) + counted(added) - (old ? counted(old) : 0)
       const asBefore = this.#store.hasEarlierReplicas && (stored === null || stored.sums !== undefined)
       const next: NextUser = {
@@ -308,7 +314,7 @@ export class Learner {
       const isFirst = speaker !== null && !old && !others.some(({ candidate }) => candidate === added.candidate)
       const first = old ? null : standingOf(stored, kept)
       const result: Committed = { outcome: now ? 'learned' : 'kept', told, isFirst, first }
-      return { next, learned: { edges, basis, sums: belief.sums }, result }
+      return { next, learned: { edges, basis, sums: belief.sums, told: said }, result }
     }
     const { outcome, told, isFirst, first } = await this.#compareAndSet(policy, tenant, user, change, known, askedAt)
     if (outcome === 'quarantined') this.#states.quarantine(policy, tenant, user)
@@ -365,6 +371,23 @@ export class Learner {
       ? await messagesOf(policy, tenant, await this.#open(policy, tenant, user, [old]), this.#find)
       : []
     return { belief, basis, older: withOlder(was, ofGone, policy), before }
+  }
+
+  /** What a user told of their tenant before this edge, [Y]: made anew from the history where it is not in memory. */
+  async #toldBefore(
+    policy: Policy,
+    tenant: string,
+    user: string,
+    stored: StoredUser,
+    kept: readonly StoredEdge[],
+    older: Float32Array,
+  ): Promise<Float32Array | null> {
+    if (policy.router.artifact.dims.Y === 0) return null
+    const known = this.#kept.toldBy(policy, tenant, user, stored)
+    if (known) return known
+    // Under another artifact they have told nothing yet: what they told lies with that one.
+    if (stored.policy !== policy.version) return null
+    return (await this.#rebuild(policy, tenant, user, kept, older)).told
   }
 
   /** Sums of what was said before the first edge that is kept; an earlier version has them in its sums over all. */

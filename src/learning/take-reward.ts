@@ -39,7 +39,8 @@ export async function takeReward(
   const { policy } = deps.policies.snapshot(tenant, user)
   if (!policy) return
   const { rates } = propertiesOf(reward.kind)
-  if (rates) deps.arms.note(deps.policies.audienceOf(tenant), policy.version, reward.value)
+  if (rates)
+    deps.arms.note(tenant, deps.policies.audienceOf(tenant) === tenant ? 'own' : 'shared', policy.version, reward.value)
   try {
     // The first rating of an answer alone: a bet is not made twice.
     const onFirst = rates ? (standing: Standing) => noteGain(deps, reward, interaction, standing) : undefined

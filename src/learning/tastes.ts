@@ -1,6 +1,6 @@
 import type { Candidate } from '../candidates/candidate.ts'
+import { userFeeds } from '../routing/model/user-graph.ts'
 import type { Policy } from '../routing/policy.ts'
-import { Tensor } from '../runtime/onnxruntime.ts'
 import type { StoredEdge } from '../store/store.ts'
 import { type FindCandidate, rebuild } from './belief.ts'
 
@@ -25,6 +25,8 @@ export interface Tastes {
   models: Record<string, Worth>
   /** How probable it is that they have liked the same since so many rewards; null: always. */
   same_since: { rewards: number | null; probability: number }[]
+  /** How probable it is that they are of each kind of people that the artifact knows; empty where it knows but one. */
+  people: Record<string, number>
 }
 
 const NORMAL_95 = 1.96
@@ -48,7 +50,7 @@ export async function tastesOf(
   const { sums } = await rebuild(policy, tenant, edges, find)
   const both = new Float32Array(2 * dims.H)
   both.set(sums)
-  const found = await artifact.sessions.user.run({ sums: new Tensor('float32', both, [2, dims.H]) })
+  const found = await artifact.sessions.user.run(userFeeds(both, await policy.router.llms.tenantSums(tenant), 2, dims))
   const [taste, covariance, since] = [found.taste?.data, found.taste_covariance?.data, found.since?.data]
   if (!taste || !covariance || !since) return null
   const of = new Belief(taste as Float32Array, covariance as Float32Array, dims.D)
@@ -66,6 +68,7 @@ export async function tastesOf(
       candidates.map((candidate) => [candidate.name, of.worth([...maker(candidate), ...model(candidate)])]),
     ),
     same_since: sameSince(Array.from(since.slice(0, dims.W), Number), edges.at(-1)?.seq ?? 0, manifest.forget.block),
+    people: Object.fromEntries(manifest.people.map((name, i) => [name, Number(found.people?.data[i])])),
   }
 }
 

@@ -1,7 +1,9 @@
 import type { Usage } from '../candidates/usage.ts'
 import { saysError } from './error.ts'
-import { endOf } from './finish-reason.ts'
+import { BROKE, endOf, isFailure } from './finish-reason.ts'
 import { isObject } from './is-object.ts'
+import { Mend } from './mend.ts'
+import { frame } from './sse.ts'
 import type { StreamObserver } from './stream-observer.ts'
 import { stringEnd } from './string-end.ts'
 import { parseUsage } from './usage.ts'
@@ -17,19 +19,21 @@ const MAX_HELD_BYTES = 64 * 1024
 
 // One compiled expression over the whole event costs 0.3 us, a search for each key 0.3 us a key, JSON.parse 1.4 us.
 // Inside a JSON string quotes are escaped, so text that looks like these keys never matches.
-const NEWS = /"(?:usage|error)"\s*:\s*\{|"(?:finish_reason|error)"\s*:\s*"/
+const NEWS = /"(?:usage|error)"\s*:\s*\{|"(?:finish_reason|error)"\s*:\s*"|"tool_calls"\s*:\s*\[\s*\{/
 const TEXT = /"(?:content|reasoning_content|reasoning|refusal|arguments)"\s*:\s*"/g
 
 export interface SseObserverOptions {
   /** Take out the event that holds usage and no choice: the client did not ask for it. */
   dropUsage: boolean
+  /** The client has forced a function: then an end says `stop`, though it was called. */
+  isForced?: boolean
 }
 
 /**
  * Reads along in a stream of chat completion chunks without changing a byte of it, but for the usage event that may be
- * taken out. Lines end in CRLF, LF or CR and may be split anywhere (WHATWG HTML, 9.2.6). JSON is parsed only where
- * something is to be learned: the events up to the first that says something, and those with a usage object, a finish
- * reason or an error.
+ * taken out, and what no SDK could read. Lines end in CRLF, LF or CR and may be split anywhere (WHATWG HTML, 9.2.6).
+ * JSON is parsed only where something is to be learned: the events up to the first that says something, and those with
+ * a usage object, a finish reason, tool calls or an error.
  */
 export class SseObserver implements StreamObserver {
   /** The provider's id of the completion. */
@@ -56,6 +60,9 @@ export class SseObserver implements StreamObserver {
 
   readonly #dropUsage: boolean
   readonly #finished = new Set<number>()
+  readonly #mend: Mend
+  /** What goes out in place of the event that was just taken out. */
+  #instead: Buffer | null = null
 
   // Lines are read as Latin-1, a character a byte: offsets are the chunk's own, split UTF-8 is no matter, and strings
   // search faster than buffers.
@@ -75,8 +82,9 @@ export class SseObserver implements StreamObserver {
   /** The current event is too large to be held: its first bytes have been passed on. */
   #passing = false
 
-  constructor({ dropUsage }: SseObserverOptions) {
+  constructor({ dropUsage, isForced = false }: SseObserverOptions) {
     this.#dropUsage = dropUsage
+    this.#mend = new Mend(isForced)
   }
 
   /** Whether the answer is whole: nothing more has to come. */
@@ -122,11 +130,13 @@ export class SseObserver implements StreamObserver {
         from = next
         this.#dropLf = this.#skipLf
         this.#clearHeld()
+        if (this.#instead) parts.push(this.#instead)
       } else if (this.#heldBytes > 0) {
         parts.push(...this.#held)
         this.#clearHeld()
       }
       this.#passing = false
+      this.#instead = null
       this.#eventBytes = 0
       eventStart = next
     }
@@ -168,7 +178,7 @@ export class SseObserver implements StreamObserver {
       this.#dispatch()
       return null
     }
-    return this.#dispatch() ? null : Buffer.concat(held)
+    return this.#dispatch() ? this.#instead : Buffer.concat(held)
   }
 
   #readLine(line: string): 'none' | 'end' | 'drop' {
@@ -218,10 +228,16 @@ export class SseObserver implements StreamObserver {
     if (!chunk) return false
     if (this.id === null && typeof chunk.id === 'string' && chunk.id !== '') this.id = chunk.id
     const choices: unknown[] = Array.isArray(chunk.choices) ? chunk.choices : []
-    for (const choice of choices) this.#readChoice(choice)
+    const mended = this.#mend.mended(chunk)
+    if (mended) this.#instead = frame(mended)
+    for (const choice of mended ? (mended.choices as unknown[]) : choices) this.#readChoice(choice)
     const usage = parseUsage(chunk.usage)
     if (usage) this.usage = usage
-    return this.#dropUsage && usage !== null && choices.length === 0 && holdsUsageAlone(chunk)
+    return (
+      this.errorUntold ||
+      mended !== null ||
+      (this.#dropUsage && usage !== null && choices.length === 0 && holdsUsageAlone(chunk))
+    )
   }
 
   #observeBare(line: string): boolean {
@@ -243,7 +259,8 @@ export class SseObserver implements StreamObserver {
   #readChoice(choice: unknown): void {
     if (!isObject(choice)) return
     const end = endOf(choice.finish_reason)
-    if (end !== null) {
+    if (isFailure(end)) this.#fail(saysError(choice.error) ? choice.error : { message: BROKE, code: end }, true)
+    else if (end !== null) {
       this.finishReason ??= end
       this.#finished.add(typeof choice.index === 'number' ? choice.index : 0)
       this.speaks = true

@@ -1,4 +1,5 @@
 import type { Erasures } from '../learning/erasures.ts'
+import type { Lengths } from '../learning/lengths.ts'
 import type { Ghost } from '../learning/sources/ghost.ts'
 import { abortReward, type ImplicitReward, implicitRecord, implicitReward } from '../learning/sources/implicit.ts'
 import type { Judge } from '../learning/sources/judge.ts'
@@ -24,6 +25,7 @@ export interface AfterAnswerDeps extends RewardDeps {
   conversations: Conversations
   users: UserStates
   latencies: Latencies
+  lengths: Lengths
   /** What goes on when the last bytes are out. */
   background: Pick<Background, 'begin' | 'end'>
 }
@@ -51,6 +53,7 @@ export function afterAnswer(deps: AfterAnswerDeps, ended: Ended): Promise<void> 
     deps.metrics.observe(record)
     if (record.ttftMs !== null) deps.latencies.note(record.chosen, record.ttftMs)
     logAnswer(deps.log, record)
+    if (record.status < 400) deps.lengths.note(ended.decision.policy, record)
     if (!isErased(deps, record)) void learnFromTurn(deps, ended, state).finally(() => deps.background.end())
     else {
       if (state) deps.conversations.forget(record.tenant, call.turn, state)

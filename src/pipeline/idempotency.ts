@@ -3,6 +3,7 @@ import type { ServerResponse } from 'node:http'
 import { GatewayError, invalidRequest } from '../errors.ts'
 import type { Metrics } from '../observability/metrics.ts'
 import { openUnder, sealUnder } from '../runtime/seal.ts'
+import { inSlices } from '../runtime/slices.ts'
 import { type Claim, type Idempotency, MAX_REPLAY_BYTES } from '../store/limits.ts'
 import { StoreError } from '../store/store.ts'
 import { deploymentOf } from './address.ts'
@@ -63,9 +64,15 @@ async function claim(
   const tenant = principal.tenant.name
   const { user } = principal
   const asked = `${user}\0${endpoint.name}\0${deploymentOf(incoming) ?? ''}\0`
-  const bodyHash = createHash('sha256').update(asked).update(raw).digest('base64url')
+  const asks = createHash('sha256').update(asked)
   // Of what the client sends again to get the answer again, and the store does not have.
-  const seal = createHmac('sha256', key).update('replay\0').update(asked).update(raw).digest()
+  const seals = createHmac('sha256', key).update('replay\0').update(asked)
+  for await (const slice of inSlices([raw])) {
+    asks.update(slice)
+    seals.update(slice)
+  }
+  const bodyHash = asks.digest('base64url')
+  const seal = seals.digest()
   const token = randomUUID()
   const ttlMs = config.timeouts.total_ms + CLAIM_MARGIN_MS
   const keeping = { keepMs: KEEP_MS, maxBytes: config.idempotency.max_bytes }

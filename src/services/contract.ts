@@ -7,6 +7,7 @@ import type { ConfigState } from '../config/source.ts'
 import type { ArmReport } from '../learning/arm-report.ts'
 import type { Erasures } from '../learning/erasures.ts'
 import type { Learner } from '../learning/learner.ts'
+import type { Lengths } from '../learning/lengths.ts'
 import type { Ghost } from '../learning/sources/ghost.ts'
 import type { Judge } from '../learning/sources/judge.ts'
 import type { UserRetention } from '../learning/user-retention.ts'
@@ -73,6 +74,7 @@ export interface Services {
   /** Of query vectors, where a tenant asked for them. */
   vault: VectorVault
   learner: Learner
+  lengths: Lengths
   arms: ArmReport
   gains: Gains
   modes: Modes

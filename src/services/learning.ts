@@ -3,6 +3,7 @@ import type { Config } from '../config/schema.ts'
 import type { Snapshot } from '../config/snapshot.ts'
 import { ArmReport } from '../learning/arm-report.ts'
 import { Learner } from '../learning/learner.ts'
+import { Lengths } from '../learning/lengths.ts'
 import { askCandidate } from '../learning/sources/ask-candidate.ts'
 import { Ghost } from '../learning/sources/ghost.ts'
 import { Judge } from '../learning/sources/judge.ts'
@@ -35,7 +36,7 @@ export function createLearning(
   config: Config,
   deps: LearningDeps,
   made: Made,
-): Pick<Services, 'learner' | 'arms' | 'gains' | 'judge' | 'ghost'> {
+): Pick<Services, 'learner' | 'lengths' | 'arms' | 'gains' | 'judge' | 'ghost'> {
   const { store, users, vault, recorder, policies, breakers, metrics, telemetry, webhook, log } = deps
   const surges = new Surges((surge) => {
     metrics.evidenceSurges.inc({ tenant: surge.tenant, candidate: surge.candidate })
@@ -57,7 +58,8 @@ export function createLearning(
       log,
     }),
   )
-  const arms = made('arms', new ArmReport())
+  const lengths = made('lengths', new Lengths({ store, find: deps.find, halfLifeDays: half_life_days, log }))
+  const arms = made('arms', new ArmReport({ store, log }))
   const gains = made(
     'gains',
     new Gains({
@@ -82,5 +84,5 @@ export function createLearning(
   const { judge: judging, ghost: comparing } = config.router
   const judge = judging === undefined ? null : new Judge({ ...ofOwn, config: judging })
   const ghost = comparing === undefined ? null : new Ghost({ ...ofOwn, config: comparing, store, gains })
-  return { learner, arms, gains, judge: made('judge', judge), ghost: made('ghost', ghost) }
+  return { learner, lengths, arms, gains, judge: made('judge', judge), ghost: made('ghost', ghost) }
 }

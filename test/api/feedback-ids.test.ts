@@ -1,8 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { RequestIds } from '../../src/pipeline/request-ids.ts'
 import { call, complete, explain } from '../support/clients.ts'
 import { eventually } from '../support/eventually.ts'
 import { discard, type RunningGateway, startGateway } from '../support/gateway.ts'
 
+const IDENTITY_SECRET = 'a secret of user ids for these tests'
 const OTHER_KEY = 'pr-other-key-0123456789abcdef'
 let gateway: RunningGateway
 beforeAll(async () => {
@@ -12,6 +14,7 @@ beforeAll(async () => {
       { name: 'other', keys: [OTHER_KEY] },
     ],
     router: { sticky: { min_gain: 10 } },
+    identity: { secret: IDENTITY_SECRET },
     feedback: { link_base_url: 'https://gateway.example/' },
   })
 })
@@ -46,6 +49,24 @@ describe('feedback by the ids that a client has', () => {
     expect((await answer.json()).interaction_id).toBe(last.headers.get('x-request-id'))
     expect((await rate({ conversation_id: 'c-1' }, 'bob')).status).toBe(404)
   })
+})
+
+test('an answer that has left the log is said to be that, to its tenant alone', async () => {
+  const ids = new RequestIds(IDENTITY_SECRET)
+  const old = ids.next('test', Date.UTC(2026, 0, 31, 12))
+  for (const field of ['request_id', 'completion_id']) {
+    const answer = await rate({ [field]: old })
+    expect(answer.status).toBe(410)
+    expect((await answer.json()).error).toEqual({
+      message: expect.stringMatching(/^The answer of 2026-01-31 can’t be rated any more: it was archived or erased/),
+      type: 'invalid_request_error',
+      code: 'interaction_gone',
+      param: field,
+    })
+    expect((await rate({ [field]: old }, 'ann', OTHER_KEY)).status).toBe(404)
+  }
+  const made = ids.next('test', Date.UTC(2026, 0, 31, 12)).replace(/.$/, (last) => (last === '0' ? '1' : '0'))
+  expect((await rate({ request_id: made })).status).toBe(404)
 })
 
 describe('conversations as tools name them', () => {

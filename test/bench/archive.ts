@@ -31,7 +31,7 @@ const CANDIDATES = 12
 const dir = mkdtempSync(join(tmpdir(), 'bench-archive-'))
 const folder = join(dir, 'archive')
 const store = new SqliteStore({ kind: 'sqlite', path: join(dir, 'store.db'), retention_days: 36_500 })
-const archive = Archive.open(folder, { make: true })
+const archive = await Archive.open(folder, { make: true })
 const spent = { making: 0, moving: 0 }
 let peakBytes = 0
 const watch = setInterval(() => {
@@ -53,7 +53,7 @@ try {
     made += size
     if (day % 10 === 9) process.stderr.write(`${made} rows, ${Math.round(process.memoryUsage.rss() / 2 ** 20)} MB\n`)
   }
-  archive.close()
+  await archive.close()
   const reading = readAsRetraining()
   const bytes = sizeOf(folder)
   const rate = (ms: number) => Math.round(total / (ms / 1_000))
@@ -64,7 +64,7 @@ try {
   console.log(`read by retraining: ${reading.trim()}`)
 } finally {
   clearInterval(watch)
-  archive.close()
+  await archive.close()
   await store.close()
   if (values.keep) console.log(dir)
   else rmSync(dir, { recursive: true, force: true })

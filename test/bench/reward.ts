@@ -7,9 +7,9 @@
  */
 import { messagesOf, rebuild } from '../../src/learning/belief.ts'
 import { readArtifact } from '../../src/routing/artifact/files.ts'
-import { stateOf } from '../../src/routing/model/believe.ts'
 import { openState, packState } from '../../src/routing/model/packed-state.ts'
 import { openGraph } from '../../src/routing/model/sessions.ts'
+import { runUser, userFeeds } from '../../src/routing/model/user-graph.ts'
 import { Tensor } from '../../src/runtime/onnxruntime.ts'
 import { decodeHistory } from '../../src/store/history.ts'
 import { encodeMemory } from '../../src/store/user-rows.ts'
@@ -58,13 +58,14 @@ for (const n of [1, 8, 20, 64]) {
   const fed = feeds(n)
   await measure(`edge.onnx in this thread, ${n} rewards`, () => local.edge.run(fed))
 }
-const summed = new Tensor('float32', sums, [1, H])
-await measure('user.onnx in this thread', () => local.user.run({ sums: summed }))
+const { dims } = policy.router.artifact
+const summed = userFeeds(sums, new Float32Array(dims.Y), 1, dims)
+await measure('user.onnx in this thread', () => local.user.run(summed))
 await measure('edge.onnx in the model thread, with its tensors', () =>
   messagesOf(policy, TENANT, edges.slice(0, 1), findInPool),
 )
 await measure('user.onnx in the model thread, with its tensors', () =>
-  stateOf(policy.router.artifact.sessions.user, sums),
+  runUser(policy.router.artifact.sessions.user, dims, sums),
 )
 await measure('sums and state made anew of all edges', () => rebuild(policy, TENANT, edges, findInPool), 20)
 await measure('state packed', () => packState(state, policy.router.cold))

@@ -1,8 +1,8 @@
 /**
  * What routing costs, beside a bare proxy and the peers that are installed: README.md.
  *
- * npm run bench -- [--quick] [--only parts,latency,… [--add]] [--device cpu|cuda] [--seconds 0.8] [--rounds 9]
- * [--warm-up 10000] [--per-second 500] [--out <file>]
+ * npm run bench -- [--quick] [--only parts,latency,… [--add]] [--part adapting,…] [--device cpu|cuda]
+ * [--seconds 0.8] [--rounds 9] [--warm-up 10000] [--per-second 500] [--out <file>]
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { availableParallelism, cpus, loadavg } from 'node:os'
@@ -22,6 +22,7 @@ const { values } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
     only: { type: 'string' },
+    part: { type: 'string' },
     add: { type: 'boolean', default: false },
     device: { type: 'string', default: 'cpu' },
     seconds: { type: 'string' },
@@ -38,6 +39,8 @@ const pace: experiments.Pace = values.quick
 if (values.seconds) pace.seconds = Number(values.seconds)
 if (values['warm-up']) pace.warmUpRequests = Number(values['warm-up'])
 if (values.rounds) pace.rounds = Number(values.rounds)
+const part = values.part?.split(',')
+if (part) pace.parts = experiments.PARTS.filter((name) => part.includes(name))
 
 const only = values.only?.split(',')
 const isWanted = (name: string) => only === undefined || only.includes(name)

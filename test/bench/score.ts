@@ -13,8 +13,8 @@ import { pino } from 'pino'
 import type { Candidate } from '../../src/candidates/candidate.ts'
 import { rebuild } from '../../src/learning/belief.ts'
 import { loadArtifact } from '../../src/routing/artifact/load.ts'
-import { stateOf } from '../../src/routing/model/believe.ts'
 import { GraphRouter } from '../../src/routing/model/graph-router.ts'
+import { runUser } from '../../src/routing/model/user-graph.ts'
 import { Tensor } from '../../src/runtime/onnxruntime.ts'
 import type { StoredEdge } from '../../src/store/store.ts'
 
@@ -130,7 +130,7 @@ const edges = Array.from({ length: 512 }, (_, i): StoredEdge => {
 })
 const find = (name: string) => candidates.find((candidate) => candidate.name === name)
 const sums = noise(H).fill(0)
-await measure('user.onnx, one user', () => stateOf(artifact.sessions.user, sums))
+await measure('user.onnx, one user', () => runUser(artifact.sessions.user, artifact.dims, sums))
 await measure('one reward: edge.onnx + user.onnx', () => rebuild(policy, 'bench', edges.slice(0, 1), find))
 await measure('rebuild from 20 rewards', () => rebuild(policy, 'bench', edges.slice(0, 20), find), 1, 50)
 await measure('rebuild from 512 rewards', () => rebuild(policy, 'bench', edges, find), 1, 10)

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { getModelRaw } from 'tokenlens'
 import { describe, expect, it } from 'vitest'
 import { knownModel, plainName } from '../../src/candidates/abilities.ts'
@@ -39,6 +40,10 @@ describe('models.yaml', () => {
 /** Cheaper since the catalogue was made (provider's price list, 2025-12). */
 const CHANGED = new Set(['deepseek-chat'])
 
+const { models: cases } = JSON.parse(
+  readFileSync(new URL('../fixtures/cards/cards.json', import.meta.url), 'utf8'),
+) as { models: { model: string; plain: string; ability: number | null }[] }
+
 describe('names in the table of abilities', () => {
   it('reads names without provider, date and dots', () => {
     expect(plainName('anthropic/claude-3.5-sonnet')).toBe('claude-3-5-sonnet')
@@ -46,5 +51,17 @@ describe('names in the table of abilities', () => {
     expect(plainName('meta-llama/Meta-Llama-3.1-8B-Instruct')).toBe('llama-3-1-8b')
     expect(knownModel('OpenAI/GPT-5')?.ability.mean).toBe(knownModel('gpt-5')?.ability.mean)
     expect(knownModel('no-such-model')).toBeUndefined()
+  })
+
+  it.each(cases)('finds $model as the Python package does', ({ model, plain, ability }) => {
+    expect(plainName(model)).toBe(plain)
+    expect(knownModel(model)?.ability.mean ?? null).toBe(ability)
+  })
+
+  it('finds most of what hosts call well-known models', () => {
+    expect(cases.filter(({ ability }) => ability === null).map(({ model }) => model)).toEqual([
+      'nobody/no-such-model-fp8',
+      '',
+    ])
   })
 })

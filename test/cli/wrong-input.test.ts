@@ -13,6 +13,7 @@ import { createProgram } from '../../src/cli/program.ts'
 import { serve } from '../../src/main.ts'
 import { rewardLine } from '../../src/store/records/codec.ts'
 import { aReward } from '../store/records.ts'
+import { stubBucketEnv } from '../support/bucket.ts'
 import { freePort } from '../support/redis.ts'
 import { startUpstream, type Upstream } from '../support/upstream.ts'
 
@@ -168,14 +169,20 @@ it('has a group of commands for each of these', () => {
 
 describe('archive', () => {
   it.each([
-    [['--to', 's3://bucket/logs'], 'Expected a directory'],
+    [['--to', 's3://'], 'the bucket is missing'],
+    [['--to', 's3://key:canary@bucket/logs'], 'keys do not belong into an address'],
+    [['--to', 's3://bucket/logs'], 's3://bucket/logs/: nothing listens there (ECONNREFUSED)'],
+    [['--to', 'gs://bucket/logs'], 'expected a directory or s3://bucket/prefix'],
     [['--to', join(dir, 'a'), '--older-than', '0'], 'at least 1'],
     [['--to', join(dir, 'a'), '--older-than', '1.5'], 'Expected a whole number of days'],
     [['--to', join(dir, 'a'), '--keep', 'long'], 'Expected a whole number of days'],
     [['--to', good], 'EEXIST'],
     [['--to', join(dir, 'a'), '--tenant', 'nobody'], "There is no tenant 'nobody'"],
-  ])('%s', async (args, message) => {
+  ])('%s', { timeout: 60_000 }, async (args, message) => {
+    stubBucketEnv('http://127.0.0.1:1')
+    vi.stubEnv('AWS_MAX_ATTEMPTS', '1')
     const said = await run(good, ['archive', ...args])
+    vi.unstubAllEnvs()
     expectWords(said)
     expect(said.text).toContain(message)
   })
@@ -192,6 +199,28 @@ describe('archive', () => {
     const broken = await run(good, ['export', '--archive', join(dir, 'broken-archive')])
     expectWords(broken)
     expect(broken.text).toContain("interactions-1-a.parquet can't be read")
+  })
+})
+
+describe('backup and restore', () => {
+  const half = join(dir, 'half-backup')
+  mkdirSync(half)
+  writeFileSync(join(half, 'manifest.json'), '{"format":')
+  it.each([
+    [['backup', '--to', 's3://bucket/backup'], 'Expected a directory'],
+    [['backup', '--to', dir], 'holds something else'],
+    [['backup', '--to', good], 'EEXIST'],
+    [['backup', '--to', half], half],
+    [['backup', '--to', join(dir, 'no-backup'), '--verify'], 'holds no backup'],
+    [['restore', '--from', 's3://bucket/backup'], 'Expected a directory'],
+    [['restore', '--from', join(dir, 'no-backup')], 'holds no backup'],
+    [['restore', '--from', dir], 'holds no backup'],
+    [['restore', '--from', half], half],
+    [['restore', '--from', half, '--verify'], half],
+  ])('%s', async (args, message) => {
+    const said = await run(good, args)
+    expectWords(said)
+    expect(said.text).toContain(message)
   })
 })
 

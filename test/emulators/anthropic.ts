@@ -237,8 +237,7 @@ export const anthropic: Emulator = {
       check: (body) => Number(body.temperature ?? 0) > 1 && refuse('temperature: range: 0..1'),
     },
     {
-      source:
-        'unread: docs.anthropic.com/en/docs/about-claude/models/migrating: temperature or top_p, not both, from 4.5 on',
+      source: 'report: open-webui/functions#9: temperature or top_p, not both, from 4.5 on',
       check: (body) =>
         versionOf(body) >= 4.5 &&
         body.temperature !== undefined &&
@@ -268,7 +267,7 @@ export const anthropic: Emulator = {
         ) && refuse('messages.1.content.0: Invalid `signature` in `thinking` block'),
     },
     {
-      source: 'unread: docs.anthropic.com/en/docs/build-with-claude/extended-thinking: budgets',
+      source: 'docs: anthropics/anthropic-sdk-typescript, messages.ts (ThinkingConfigEnabled): budgets',
       check: (body) => {
         const thinking = body.thinking as { type?: string; budget_tokens?: number } | undefined
         return (
@@ -276,6 +275,15 @@ export const anthropic: Emulator = {
           ((thinking.budget_tokens ?? 0) < 1024 || (thinking.budget_tokens ?? 0) >= Number(body.max_tokens)) &&
           refuse('`max_tokens` must be greater than `thinking.budget_tokens`.')
         )
+      },
+    },
+    {
+      source: 'docs: platform.claude.com/docs/en/models/opus-5-5/migration-guide: it always thinks, no tool is forced',
+      check: ({ model, thinking, tool_choice: choice }) => {
+        if (!/-5-5/.test(model)) return null
+        const isOff = (thinking as { type?: string } | undefined)?.type === 'disabled'
+        const isForced = ['any', 'tool'].includes((choice as { type?: string } | undefined)?.type ?? '')
+        return (isOff || isForced) && refuse(`${isOff ? 'thinking' : 'tool_choice'} is not supported with this model.`)
       },
     },
     {

@@ -10,6 +10,7 @@ import {
   messagesOf,
   partIn,
   roleIn,
+  someNode,
   toolsOf,
 } from './rules.ts'
 
@@ -22,7 +23,8 @@ const TAKEN = new Set([
   ...['stop', 'seed', 'top_p', 'frequency_penalty', 'presence_penalty'],
 ])
 
-const formatOf = (body: Body) => (body.response_format as { type?: string } | undefined)?.type
+const formatOf = (body: Body) => body.response_format as { type?: string; schema?: unknown } | undefined
+const UNSUPPORTED = ['allOf', 'oneOf', 'not', 'minimum', 'maximum', 'minItems', 'maxItems', 'minLength', 'maxLength']
 
 /** api.cohere.ai, the endpoint that speaks OpenAI's format. */
 export const cohere: Emulator = {
@@ -47,11 +49,18 @@ export const cohere: Emulator = {
     {
       source: 'report: koharu-rs/koharu#1128: json_schema of OpenAI’s shape',
       check: (body) =>
-        formatOf(body) === 'json_schema' &&
+        formatOf(body)?.type === 'json_schema' &&
         refuse(
           "invalid request: response_format validation: invalid 'json_schema' provided: missing required field 'type'",
           400,
         ),
+    },
+    {
+      source: `${DOCS}: structured outputs are { type: json_object, schema }; docs.cohere.com/docs/structured-outputs: which keywords`,
+      check: (body) => {
+        const odd = UNSUPPORTED.find((keyword) => someNode(formatOf(body)?.schema, (node) => keyword in node))
+        return odd && refuse(`invalid request: response_format validation: '${odd}' is not supported`, 400)
+      },
     },
     {
       source: 'report: promptfoo/promptfoo#914 (p at most 0.99); docs: docs.cohere.com/reference/chat: penalties 0..1',

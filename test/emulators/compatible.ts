@@ -78,7 +78,7 @@ export const mistral: Emulator = {
       (field, index, role) => mistral422(['messages', index, role, field]),
     ),
     {
-      source: 'unread: docs.mistral.ai/api: roles are system, user, assistant and tool',
+      source: 'docs: mistralai/platform-docs-public, openapi.yaml: roles are system, user, assistant and tool',
       check: (body) =>
         roleIn(body, 'developer', 'function') && {
           status: 422,
@@ -142,7 +142,7 @@ export const mistral: Emulator = {
         ) && mistral400('Assistant message must have either content or tool_calls, but not none.'),
     },
     {
-      source: 'unread: docs.mistral.ai/api: tools are functions, and the forms of tool_choice',
+      source: 'docs: mistralai/platform-docs-public, openapi.yaml (ToolTypes, ToolChoiceEnum)',
       check: (body) => (hasCustom(body) || !isCommon(body)) && mistral422(['tool_choice']),
     },
     answeredCalls('unread: docs.mistral.ai/capabilities/function_calling', () =>
@@ -156,11 +156,12 @@ export const mistral: Emulator = {
         mistral400('Expected last role User or Tool (or Assistant with prefix True) for serving but got assistant'),
     },
     {
-      source: 'unread: docs.mistral.ai/api: temperature is at most 1.5',
+      source: 'docs: mistralai/platform-docs-public, openapi.yaml: temperature is at most 1.5',
       check: (body) => Number(body.temperature ?? 0) > 1.5 && mistral422(['temperature']),
     },
     {
-      source: 'unread: docs.mistral.ai/capabilities/vision: content is text and images',
+      source:
+        'docs: mistralai/platform-docs-public, openapi.yaml (ContentChunk): files and sound are told otherwise than OpenAI does',
       check: (body) => partIn(body, 'file', 'input_audio', 'refusal') && mistral422(['messages', 0, 'content']),
     },
   ],
@@ -200,7 +201,7 @@ export const groq: Emulator = {
         'audio',
         'moderation',
       ),
-      'unread: console.groq.com/docs/api-reference#chat',
+      'docs: groq/groq-python, completion_create_params.py (made of the API’s own specification)',
       (field) => openaiError(400, `property '${field}' is unsupported`),
     ),
     {
@@ -223,7 +224,7 @@ export const groq: Emulator = {
         ),
     ),
     {
-      source: 'unread: console.groq.com/docs/openai: roles',
+      source: 'docs: groq/groq-python, chat_completion_message_param.py: roles',
       check: (body) =>
         roleIn(body, 'developer') &&
         openaiError(400, "'messages.0' : discriminator property 'role' has invalid value: developer is unsupported"),
@@ -244,20 +245,21 @@ export const groq: Emulator = {
       },
     },
     {
-      source: 'unread: console.groq.com/docs/reasoning: only reasoning models take reasoning_effort',
+      source: 'docs: groq/groq-python, completion_create_params.py: which models take reasoning_effort',
       check: (body) =>
         has(body, 'reasoning_effort') &&
         !/gpt-oss|qwen/.test(body.model) &&
         openaiError(400, '`reasoning_effort` is not supported with this model'),
     },
     {
-      source: 'unread: console.groq.com/docs/vision: text models take text',
+      source:
+        'docs: groq/groq-python, chat_completion_content_part_param.py (no files, no sound); inferred: images are for vision models',
       check: (body) =>
         partIn(body, 'image_url', 'file', 'input_audio', 'refusal') &&
         openaiError(400, "'messages.0.content' : must be a string or text parts; image_url and file are unsupported"),
     },
     {
-      source: 'unread: console.groq.com/docs/structured-outputs: json_schema by model',
+      source: 'docs: groq/groq-python, completion_create_params.py: json_schema by model; which ones they are: unread',
       check: (body) =>
         (body.response_format as { type?: string })?.type === 'json_schema' &&
         !/gpt-oss|kimi|maverick|scout/.test(body.model) &&
@@ -290,7 +292,7 @@ export const groq: Emulator = {
       },
     },
     {
-      source: 'unread: console.groq.com/docs/api-reference#chat: tools are functions, and the forms of tool_choice',
+      source: 'docs: groq/groq-python, chat_completion_tool_choice_option_param.py',
       check: (body) =>
         (hasCustom(body) || !isCommon(body)) &&
         openaiError(400, "'tool_choice' : value is not one of the allowed values"),
@@ -367,7 +369,7 @@ export const deepseek: Emulator = {
         openaiError(400, 'Invalid max_tokens value, the valid range of max_tokens is [1, 8192]'),
     },
     {
-      source: 'unread: api-docs.deepseek.com/guides/json_mode: json_schema is not there',
+      source: 'report: BerriAI/litellm#7580, llm-exe/llm-exe#662: json_schema is not there',
       check: (body) =>
         (body.response_format as { type?: string })?.type === 'json_schema' &&
         openaiError(400, 'This response_format type is unavailable now'),
@@ -500,6 +502,15 @@ export const gemini: Emulator = {
         unknownName('strict', " at 'tools[0].function'"),
     },
     {
+      source:
+        'report: openai/openai-agents-python#656, Simpleyyt/ai-manus#101, symfony/ai#803: JSON beside tools, but of Gemini 3',
+      check: (body) =>
+        !/^gemini-3/.test(body.model) &&
+        toolsOf(body).length > 0 &&
+        (body.response_format as { type?: string } | undefined)?.type?.startsWith('json') &&
+        gemini400("Function calling with a response mime type: 'application/json' is unsupported"),
+    },
+    {
       source: 'unread: ai.google.dev/gemini-api/docs/openai: reasoning_effort by model',
       check: (body) =>
         body.reasoning_effort === 'none' &&
@@ -563,7 +574,8 @@ export const gemini: Emulator = {
       },
     },
     {
-      source: 'unread: ai.google.dev/gemini-api/docs/function-calling: names begin with a letter; tools are functions',
+      source:
+        'docs: FunctionDeclaration of the API’s clients (googleapis/java-genai, dart-lang/googleapis): names begin with a letter or _; inferred: tools are functions',
       check: (body) =>
         (hasCustom(body) ||
           !isCommon(body) ||
@@ -586,7 +598,7 @@ export const openrouter: Emulator = {
   path: '/chat/completions',
   rules: [
     {
-      source: 'unread: openrouter.ai/docs/api-reference/errors; report: litellm#9305: flagged input',
+      source: 'docs: openrouter.ai/docs/api/reference/errors-and-debugging; report: litellm#9305: flagged input',
       check: (body) =>
         /FLAGGED-INPUT/.test(JSON.stringify(body.messages)) && {
           status: 403,
@@ -649,7 +661,7 @@ export const together: Emulator = {
   path: '/chat/completions',
   rules: [
     {
-      source: 'unread: docs.together.ai/reference/chat-completions-1: roles',
+      source: 'docs: togethercomputer/together-typescript, completions.ts: roles',
       check: (body) =>
         roleIn(body, 'developer') &&
         openaiError(
@@ -659,7 +671,7 @@ export const together: Emulator = {
         ),
     },
     {
-      source: 'unread: docs.together.ai/reference/chat-completions-1: parts',
+      source: 'docs: togethercomputer/together-typescript, completions.ts: parts',
       check: (body) =>
         partIn(body, 'file', 'refusal') && openaiError(400, 'Input validation error: invalid content part', 'messages'),
     },

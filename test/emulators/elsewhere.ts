@@ -332,8 +332,57 @@ export function chatOfResponses(body: Body): Body {
   }
 }
 
-function chatPart({ type, text, image_url: url, file_data: data }: Fields): Part {
+/** A Responses request that a gateway made of a chat completion, as that. */
+export function chatOfConverted(body: Body): Body {
+  const messages: Message[] = []
+  const hasCalls = () => messages.at(-1)?.role === 'assistant'
+  for (const { type, role, content, call_id, name, output, ...item } of body.input as Fields[]) {
+    const id = String(call_id)
+    const call = (made: Fields) => {
+      const one = { id, ...made } as Call
+      const last = messages.at(-1)
+      if (hasCalls() && last) last.tool_calls = [...(last.tool_calls ?? []), one]
+      else messages.push({ role: 'assistant', content: null, tool_calls: [one] })
+    }
+    if (type === 'message')
+      messages.push({
+        role: String(role),
+        content: typeof content === 'string' ? content : (content as Fields[]).map(chatPart),
+      })
+    if (type === 'function_call') call({ type: 'function', function: { name, arguments: item.arguments } })
+    if (type === 'custom_tool_call') call({ type: 'custom', custom: { name, input: item.input } })
+    if (String(type).endsWith('_output')) {
+      const parts = typeof output === 'string' ? output : (output as Fields[]).map(chatPart)
+      messages.push({ role: 'tool', tool_call_id: id, content: parts })
+    }
+  }
+  const nested = ({ type, ...rest }: Fields) => ({ type, [String(type)]: rest })
+  const { input, reasoning, text, include, max_output_tokens: most, ...rest } = body
+  const { format, verbosity } = (text ?? {}) as { format?: Fields; verbosity?: string }
+  const choice = rest.tool_choice as Fields | string | undefined
+  const tools = (rest.tools as Fields[] | undefined)?.map(nested) as Body['tools']
+  const allowed = typeof choice === 'object' && Array.isArray(choice.tools) ? (choice.tools as Fields[]) : null
+  return {
+    ...rest,
+    messages,
+    ...given({
+      tools,
+      tool_choice: allowed
+        ? { type: 'allowed_tools', allowed_tools: { mode: (choice as Fields).mode, tools: allowed.map(nested) } }
+        : typeof choice === 'object'
+          ? nested(choice)
+          : choice,
+      response_format: format?.type === 'json_schema' ? nested(format) : format,
+      verbosity,
+      reasoning_effort: (reasoning as Fields | undefined)?.effort,
+      max_completion_tokens: most,
+      logprobs: (include as string[] | undefined)?.includes('message.output_text.logprobs') || undefined,
+    }),
+  }
+}
+
+function chatPart({ type, text, image_url: url, file_data: data, file_id: id }: Fields): Part {
   if (type === 'input_image') return { type: 'image_url', image_url: { url } }
-  if (type === 'input_file') return { type: 'file', file: { file_data: data } }
+  if (type === 'input_file') return { type: 'file', file: given({ file_data: data, file_id: id }) }
   return { type: 'text', text: String(text) }
 }

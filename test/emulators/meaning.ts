@@ -320,6 +320,12 @@ function sorted(said: readonly string[]): string[] {
 const EFFORTS = ['none', 'minimal', 'low', 'medium', 'high', 'xhigh']
 
 function lossOfField(field: string, asked: unknown, got: unknown): boolean {
+  // Cohere's form of the same.
+  const inObject = got as { type?: string; schema?: unknown } | undefined
+  if (field === 'response_format' && inObject?.type === 'json_object' && inObject.schema) {
+    const { json_schema: given } = asked as { json_schema?: { schema?: unknown } }
+    return JSON.stringify(given?.schema) !== JSON.stringify(inObject.schema)
+  }
   // The nearest that the model knows.
   if (field === 'reasoning_effort') {
     // Some can't be kept from thinking.

@@ -7,14 +7,29 @@ interface Item {
   role?: string
   call_id?: string
   encrypted_content?: string
+  content?: unknown
+  output?: unknown
 }
 
-const isReasoning = ({ model }: Body) => /^(gpt-5|o[134])/.test(model)
+/** https://developers.openai.com/api/docs/models: "available in the Responses API only" */
+export const isResponsesOnly = (model: string) => /-pro$|-pro-20|codex|deep-research/.test(model)
+
+const isReasoning = ({ model }: Body) => /^(gpt-5(?!-chat)|o[134]|codex)/.test(model)
 const itemsOf = ({ input }: Body): Item[] => (Array.isArray(input) ? (input as Item[]) : [])
 const unsupported = (field: string): Refusal =>
   openaiError(400, `Unsupported parameter: '${field}' is not supported with this model.`, field)
 const effortOf = (body: Body) => (body.reasoning as { effort?: string } | null | undefined)?.effort
 const valuesOf = (model: string) =>
+  /^gpt-5-pro/.test(model)
+    ? ['high']
+    : /^gpt-5\.\d-pro/.test(model)
+      ? ['medium', 'high', 'xhigh']
+      : /^gpt-5\.[23]-codex|codex-max/.test(model)
+        ? ['low', 'medium', 'high', 'xhigh']
+        : /codex/.test(model)
+          ? ['low', 'medium', 'high']
+          : generalValuesOf(model)
+const generalValuesOf = (model: string) =>
   /^gpt-5\.\d/.test(model)
     ? ['none', 'low', 'medium', 'high', 'xhigh']
     : /^gpt-5/.test(model)
@@ -65,6 +80,35 @@ function resourceOf(body: Body, status: string, output: unknown[]) {
   }
 }
 
+/** The tool that must be called. */
+function calledBy(body: Body): Record<string, unknown> | null {
+  const tools = (body.tools ?? []) as Record<string, unknown>[]
+  const choice = body.tool_choice as string | { type: string; name?: string; mode?: string; tools?: { name: string }[] }
+  const name =
+    typeof choice === 'object' ? (choice.name ?? (choice.mode === 'required' && choice.tools?.[0]?.name)) : ''
+  const tool = choice === 'required' ? tools[0] : tools.find((one) => one.name === name)
+  if (!tool) return null
+  const id = `call_${answered}`
+  return tool.type === 'custom'
+    ? { id: `ctc_${answered}`, type: 'custom_tool_call', call_id: id, name: tool.name, input: 'a' }
+    : {
+        id: `fc_${answered}`,
+        type: 'function_call',
+        call_id: id,
+        name: tool.name,
+        arguments: '{}',
+        status: 'completed',
+      }
+}
+
+/** Thoughts, where they are asked for, and what is said or called. */
+function outputOf(body: Body): Record<string, unknown>[] {
+  const seals = ((body.include ?? []) as string[]).includes('reasoning.encrypted_content')
+  const sealed = { id: `rs_${answered}`, type: 'reasoning', summary: [], encrypted_content: `openai-${answered}` }
+  const said = messageOf('completed', [partOf(isJson(body) ? '{"ok":true}' : 'Understood.')])
+  return [...(seals ? [sealed] : []), calledBy(body) ?? said]
+}
+
 const isJson = (body: Body) =>
   (body.text as { format?: { type?: string } } | undefined)?.format?.type?.startsWith('json') === true
 const partOf = (text: string) => ({ type: 'output_text', text, annotations: [], logprobs: [] })
@@ -101,7 +145,8 @@ export const openaiResponses: Route = {
         !isReasoning(body) && body.reasoning != null && effortOf(body) != null && unsupported('reasoning.effort'),
     },
     {
-      source: 'unread: API reference, reasoning.effort: values by model',
+      source:
+        'docs: ReasoningEffort of openai/openai-openapi and learn.microsoft.com (@azure/ai-projects), developers.openai.com/api/docs/models: values by model',
       check: (body) => {
         const effort = effortOf(body)
         const values = valuesOf(body.model)
@@ -119,7 +164,7 @@ export const openaiResponses: Route = {
       },
     },
     {
-      source: 'unread: API reference, text.verbosity: values other than medium need gpt-5',
+      source: 'report: community.openai.com/t/1341049: values of text.verbosity other than medium need gpt-5',
       check: (body) => {
         const { verbosity } = (body.text ?? {}) as { verbosity?: string }
         return (
@@ -183,7 +228,25 @@ export const openaiResponses: Route = {
         openaiError(400, 'The encrypted content could not be verified.', null, 'invalid_encrypted_content'),
     },
     {
-      source: 'unread: API reference: max_output_tokens is at least 16',
+      source: 'inferred: sealed thoughts of models that do not think',
+      check: (body) =>
+        !isReasoning(body) &&
+        ((body.include ?? []) as string[]).includes('reasoning.encrypted_content') &&
+        openaiError(400, 'Encrypted content is not supported with this model.', 'include'),
+    },
+    {
+      source: 'docs: guides/migrate-to-responses: parts are input_… and output_…, functions are flat',
+      check: (body) => {
+        const parts = itemsOf(body).flatMap(({ content, output }) => [content, output].flat())
+        const types = parts.map((part) => (part as { type?: string } | undefined)?.type)
+        const odd = types.find((type) => type && !/^(input|output)_|^refusal$|^summary_text$/.test(type))
+        if (odd) return openaiError(400, `Invalid value: '${odd}'.`, 'input[0].content[0].type', 'invalid_value')
+        const isNested = ((body.tools ?? []) as { function?: unknown }[]).some((tool) => tool.function !== undefined)
+        return isNested && openaiError(400, "Missing required parameter: 'tools[0].name'.", 'tools[0].name')
+      },
+    },
+    {
+      source: 'docs: openai/openai-openapi (CreateResponse): max_output_tokens is at least 16',
       check: (body) =>
         Number(body.max_output_tokens ?? 16) < 16 &&
         openaiError(
@@ -194,30 +257,62 @@ export const openaiResponses: Route = {
         ),
     },
   ],
-  answer: (body) =>
-    resourceOf(body, 'completed', [messageOf('completed', [partOf(isJson(body) ? '{"ok":true}' : 'Understood.')])]),
+  answer: (body) => resourceOf(body, 'completed', outputOf(body)),
   events: (body) => {
-    const text = isJson(body) ? '{"ok":true}' : 'Understood.'
     const response = resourceOf(body, 'in_progress', [])
-    const at = { item_id: `msg_${answered}`, output_index: 0, content_index: 0 }
-    const done = messageOf('completed', [partOf(text)])
+    const output = outputOf(body)
     const all: { type: string; [field: string]: unknown }[] = [
       { type: 'response.created', response },
       { type: 'response.in_progress', response },
-      { type: 'response.output_item.added', output_index: 0, item: messageOf('in_progress', []) },
-      { type: 'response.content_part.added', ...at, part: partOf('') },
-      ...[...text.matchAll(/.{1,6}/gs)].map(([delta]) => ({
-        type: 'response.output_text.delta',
-        ...at,
-        delta,
-        logprobs: [],
-      })),
-      { type: 'response.output_text.done', ...at, text, logprobs: [] },
-      { type: 'response.content_part.done', ...at, part: partOf(text) },
-      { type: 'response.output_item.done', output_index: 0, item: done },
-      { type: 'response.completed', response: { ...resourceOf(body, 'completed', [done]), id: response.id } },
+      ...output.flatMap(eventsOf),
+      { type: 'response.completed', response: { ...resourceOf(body, 'completed', output), id: response.id } },
     ]
     return all.map((data, sequence_number) => ({ event: data.type, data: { ...data, sequence_number } }))
   },
   done: false,
+}
+
+/** How an item of the output is told. */
+function eventsOf(item: Record<string, unknown>, output_index: number): { type: string; [field: string]: unknown }[] {
+  const at = { item_id: item.id, output_index }
+  const added = (begun: object) => ({ type: 'response.output_item.added', output_index, item: { ...item, ...begun } })
+  const done = { type: 'response.output_item.done', output_index, item }
+  switch (item.type) {
+    case 'message': {
+      const [part] = item.content as { text: string }[]
+      const text = part?.text ?? ''
+      const place = { ...at, content_index: 0 }
+      const deltas = [...text.matchAll(/.{1,6}/gs)].map(([delta]) => delta)
+      return [
+        added({ content: [], status: 'in_progress' }),
+        { type: 'response.content_part.added', ...place, part: partOf('') },
+        ...deltas.map((delta) => ({ type: 'response.output_text.delta', ...place, delta, logprobs: [] })),
+        { type: 'response.output_text.done', ...place, text, logprobs: [] },
+        { type: 'response.content_part.done', ...place, part },
+        done,
+      ]
+    }
+    case 'function_call': {
+      const event = 'response.function_call_arguments'
+      const { arguments: all } = item
+      return [
+        added({ arguments: '' }),
+        { type: `${event}.delta`, ...at, delta: all },
+        { type: `${event}.done`, ...at, arguments: all },
+        done,
+      ]
+    }
+    case 'custom_tool_call': {
+      const event = 'response.custom_tool_call_input'
+      const { input } = item
+      return [
+        added({ input: '' }),
+        { type: `${event}.delta`, ...at, delta: input },
+        { type: `${event}.done`, ...at, input },
+        done,
+      ]
+    }
+    default:
+      return [added({}), done]
+  }
 }

@@ -1,6 +1,6 @@
 import { openaiAnswer, openaiEvents } from './answers.ts'
 import type { Body, Emulator } from './emulator.ts'
-import { openaiResponses } from './openai-responses.ts'
+import { isResponsesOnly, openaiResponses } from './openai-responses.ts'
 import {
   answeredCalls,
   callsOf,
@@ -16,7 +16,7 @@ import {
   unknownMessageFields,
 } from './rules.ts'
 
-export const isReasoning = ({ model }: Body) => /^(gpt-5|o[134])/.test(model)
+export const isReasoning = ({ model }: Body) => /^(gpt-5(?!-chat)|o[134])/.test(model)
 const isSearch = ({ model }: Body) => /search/.test(model)
 const isAudio = ({ model }: Body) => /audio/.test(model)
 const isEmpty = (value: unknown) =>
@@ -60,6 +60,31 @@ export const openai: Emulator = {
   base: '/v1',
   path: '/chat/completions',
   rules: [
+    {
+      source: 'report: alvinunreal/tmuxai#82, arbs-io/vscode-openai#358: models of the Responses API alone',
+      check: ({ model }) =>
+        isResponsesOnly(model) &&
+        openaiError(404, 'This model is only supported in v1/responses and not in v1/chat/completions.', 'model'),
+    },
+    {
+      source:
+        'report: openai/openai-openapi#541, GoogleChromeLabs/webmcp-tools#417, BerriAI/litellm#34569: tools beside thoughts, which 5.5 and later have unless told otherwise',
+      check: (body) => {
+        const thinks = has(body, 'reasoning_effort')
+          ? body.reasoning_effort !== 'none'
+          : /^gpt-5\.[5-9]/.test(body.model)
+        return (
+          /^gpt-5\.[4-9]/.test(body.model) &&
+          thinks &&
+          toolsOf(body).length > 0 &&
+          openaiError(
+            400,
+            `Function tools with reasoning_effort are not supported for ${body.model} in /v1/chat/completions. To use function tools, use /v1/responses or set reasoning_effort to 'none'.`,
+            'reasoning_effort',
+          )
+        )
+      },
+    },
     unknownFields(OPENAI_FIELDS, 'unread: API reference: other arguments are refused', (field) =>
       openaiError(400, `Unrecognized request argument supplied: ${field}`),
     ),
@@ -79,7 +104,8 @@ export const openai: Emulator = {
       },
     },
     {
-      source: 'unread: guides/reasoning: penalties, logprobs, logit_bias and stop are not taken by reasoning models',
+      source:
+        'report: community.openai.com/t/1341049 (stop), vercel/ai#10932 (penalties, logprobs, logit_bias), unless they are told not to think',
       check: (body) => {
         if (!isReasoning(body)) return null
         const odd = ['presence_penalty', 'frequency_penalty', 'logprobs', 'top_logprobs', 'logit_bias', 'stop'].find(
@@ -96,7 +122,8 @@ export const openai: Emulator = {
         openaiError(400, 'Unrecognized request argument supplied: reasoning_effort'),
     },
     {
-      source: 'unread: API reference, reasoning_effort: values by model',
+      source:
+        'docs: ReasoningEffort of openai/openai-openapi and learn.microsoft.com (@azure/ai-projects): values by model',
       check: (body) => {
         if (!has(body, 'reasoning_effort')) return null
         const values = /^gpt-5\.\d/.test(body.model)
@@ -116,7 +143,7 @@ export const openai: Emulator = {
       },
     },
     {
-      source: 'unread: API reference, verbosity: values other than medium need gpt-5',
+      source: 'report: community.openai.com/t/1341049: values of verbosity other than medium need gpt-5',
       check: (body) =>
         has(body, 'verbosity') &&
         body.verbosity !== 'medium' &&
@@ -129,7 +156,7 @@ export const openai: Emulator = {
         ),
     },
     {
-      source: 'unread: API reference: stop has at most four sequences',
+      source: 'docs: openai/openai-openapi: stop has at most four sequences',
       check: (body) =>
         Array.isArray(body.stop) &&
         body.stop.length > 4 &&
@@ -327,7 +354,7 @@ export const openai: Emulator = {
         ),
     },
     {
-      source: 'unread: API reference: content is there, but beside calls, and names of functions',
+      source: 'docs: openai/openai-openapi: content is there, but beside calls, and names of functions',
       check: (body) => {
         const odd = messagesOf(body).findIndex(({ role, content, name, ...more }) => {
           if (role === 'function') return name === undefined
@@ -347,7 +374,7 @@ export const openai: Emulator = {
         openaiError(400, `Additional properties are not allowed ('${field}' was unexpected) - 'messages.${index}'`),
     ),
     {
-      source: 'report: 0x4m4/hexstrike-ai#29: at most 128 tools; unread: guides/function-calling: names',
+      source: 'report: 0x4m4/hexstrike-ai#29: at most 128 tools; docs: openai/openai-openapi: names',
       check: (body) => {
         if (toolsOf(body).length > 128)
           return openaiError(

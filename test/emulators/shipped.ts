@@ -23,6 +23,15 @@ const MORE = [
     context_window: 128_000,
     capabilities: ['json_schema'],
   },
+  // They refuse chat completions.
+  ...['gpt-5.3-codex', 'gpt-5.4-pro'].map((name) => ({
+    name,
+    provider: 'openai',
+    price: { input: 1.75, output: 14 },
+    context_window: 400_000,
+    capabilities: ['tools', 'vision', 'json_schema'],
+    reasoning: true,
+  })),
 ]
 
 /** Of providers that a configuration adds. */
@@ -33,7 +42,7 @@ const ADDED = [
     model: 'gpt-oss-120b',
     capabilities: ['tools', 'json_schema', 'logprobs'],
   },
-  { name: 'cohere/command-a', provider: 'cohere', model: 'command-a-03-2025', capabilities: ['tools'] },
+  { name: 'cohere/command-a', provider: 'cohere', model: 'command-a-03-2025', capabilities: ['tools', 'json_schema'] },
   {
     name: 'xai/grok-4.3',
     provider: 'xai',

@@ -2,7 +2,14 @@ import Anthropic from '@anthropic-ai/sdk'
 import OpenAI from 'openai'
 import { discard, type RunningGateway, startGateway } from '../support/gateway.ts'
 import { anthropic } from './anthropic.ts'
-import { anyCompletion, anyMessages, anyResponses, chatOfMessages, chatOfResponses } from './elsewhere.ts'
+import {
+  anyCompletion,
+  anyMessages,
+  anyResponses,
+  chatOfConverted,
+  chatOfMessages,
+  chatOfResponses,
+} from './elsewhere.ts'
 import { type Body, type Received, refusalOf } from './emulator.ts'
 import { anyRequest } from './generate.ts'
 import { ADDED, HOSTED, type RunningEmulators, startEmulators } from './index.ts'
@@ -58,6 +65,8 @@ const MAY_BE_DENIED = [
   'cohere/command-a',
   'xai/grok-4.3',
   'xai/grok-4-fast-non-reasoning',
+  'gpt-5.3-codex',
+  'gpt-5.4-pro',
 ]
 
 /** Of each kind that takes something which the others do not. */
@@ -76,9 +85,10 @@ function isTaken({ api, body }: Asked): boolean {
 /** What an emulator got that is not what was asked, in whichever format either was. */
 export function lossOfAny(
   { api, body }: Asked,
-  { emulator, path, body: got }: Received,
+  { emulator, path, body: sent }: Received,
   dropped: string[],
 ): string | null {
+  const got = path === '/responses' && api !== 'responses' ? chatOfConverted(sent) : sent
   const named = [...dropped, ...dropped.map((field) => ALIASES[field] ?? field)]
   switch (api) {
     case 'chat':

@@ -1,22 +1,81 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import fc from 'fast-check'
-import { expect, it } from 'vitest'
+import { afterEach, beforeEach, expect, it, vi } from 'vitest'
 import { ArmReport } from '../../src/learning/arm-report.ts'
+import { SqliteStore } from '../../src/store/sqlite/store.ts'
+import { StoreError } from '../../src/store/store.ts'
 
-it('has the mean of each arm and its 95 % interval', () => {
-  const rewards = fc.array(fc.double({ min: -1, max: 1, noNaN: true }), { minLength: 2, maxLength: 50 })
-  fc.assert(
-    fc.property(rewards, (all) => {
-      const arms = new ArmReport()
-      arms.note('', 'other', 1)
-      arms.note('acme', 'v1', -1)
-      for (const reward of all) arms.note('', 'v1', reward)
+const NEVER_MS = 1e8
+const log = { warn: vi.fn() }
+let dir: string
+let stores: SqliteStore[]
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'arms-'))
+  // As two processes have one file open.
+  stores = [0, 1].map(() => new SqliteStore({ kind: 'sqlite', path: join(dir, 'store.db'), retention_days: 90 }))
+})
+afterEach(async () => {
+  for (const store of stores) await store.close()
+  rmSync(dir, { recursive: true, force: true })
+})
+
+const double = fc.double({ min: -1, max: 1, noNaN: true })
+
+it('has the mean of each arm over all replicas, and its 95 % interval', async () => {
+  let run = 0
+  await fc.assert(
+    fc.asyncProperty(fc.array(double, { minLength: 2, maxLength: 30 }), async (all) => {
+      const [one, two] = stores.map((store) => new ArmReport({ store, log, flushMs: NEVER_MS })) as [
+        ArmReport,
+        ArmReport,
+      ]
+      // Its own tenants in each run: the store has what earlier ones brought.
+      const [acme, bell, own] = ['acme', 'bell', 'own'].map((name) => `${name}-${run}`) as [string, string, string]
+      run++
+      one.note(acme, 'shared', 'other#1', 1)
+      two.note(own, 'own', 'v1', -1)
+      for (const [i, reward] of all.entries()) (i % 2 ? one : two).note(i % 3 ? acme : bell, 'shared', 'v1', reward)
+      await two.flush()
       const mean = all.reduce((sum, x) => sum + x, 0) / all.length
       const variance = all.reduce((sum, x) => sum + (x - mean) ** 2, 0) / (all.length - 1)
-      const { v1, other } = arms.report('')
-      expect(v1?.mean).toBeCloseTo(mean, 10)
-      expect(v1?.interval?.[1]).toBeCloseTo(mean + 1.96 * Math.sqrt(variance / all.length), 10)
+      const { v1, 'other#1': other } = await one.report([acme, bell], 'shared')
+      expect(v1?.rewards).toBe(all.length)
+      expect(v1?.mean).toBeCloseTo(mean, 5)
+      expect(v1?.interval?.[1]).toBeCloseTo(mean + 1.96 * Math.sqrt(variance / all.length), 3)
       expect(other).toEqual({ rewards: 1, mean: 1, interval: null })
-      expect(arms.report('acme')).toEqual({ v1: { rewards: 1, mean: -1, interval: null } })
+      expect(await two.report([acme, bell], 'shared')).toEqual(await one.report([acme, bell], 'shared'))
+      expect(await one.report([own], 'own')).toEqual({ v1: { rewards: 1, mean: -1, interval: null } })
+      expect(await one.report([own], 'shared')).toEqual({})
     }),
+    { numRuns: 20 },
   )
+})
+
+it('is brought to the store by itself, and outlives the process', async () => {
+  const report = new ArmReport({ store: stores[0]!, log, flushMs: 1 })
+  report.note('acme', 'shared', 'v1', 0.5)
+  const other = new ArmReport({ store: stores[1]!, log })
+  await vi.waitFor(async () => expect((await other.report(['acme'], 'shared')).v1?.rewards).toBe(1))
+})
+
+it('keeps what the store did not take, and brings it once', async () => {
+  const [store] = stores as [SqliteStore]
+  let isAway = true
+  const flaky = {
+    loadEvidence: store.loadEvidence.bind(store),
+    addEvidence: (...args: Parameters<SqliteStore['addEvidence']>) =>
+      isAway ? Promise.reject(new StoreError('away')) : store.addEvidence(...args),
+  }
+  const report = new ArmReport({ store: flaky, log, flushMs: NEVER_MS })
+  report.note('acme', 'shared', 'v1', 1)
+  report.note('acme', 'shared', 'v1', 0)
+  expect(await report.report(['acme'], 'shared')).toMatchObject({ v1: { rewards: 2, mean: 0.5 } })
+  expect(log.warn).toHaveBeenCalledWith({ reason: 'away', tenant: 'acme' }, 'rewards by policy not loaded')
+  isAway = false
+  for (let i = 0; i < 2; i++) {
+    expect(await report.report(['acme'], 'shared')).toMatchObject({ v1: { rewards: 2, mean: 0.5 } })
+  }
+  expect(await new ArmReport({ store, log }).report(['acme'], 'shared')).toMatchObject({ v1: { rewards: 2 } })
 })

@@ -120,7 +120,7 @@ test('any text without a usage event passes unchanged when usage is to be droppe
 
 test('a chunk that ends with an event is passed on as the same object: nothing is copied', () => {
   const observer = new SseObserver({ dropUsage: true })
-  const event = Buffer.from(`data: ${JSON.stringify(chunkOf({ content: 'x' }))}\n\n`)
+  const event = Buffer.from(`data: ${JSON.stringify(chunkOf({ role: 'assistant', content: 'x' }))}\n\n`)
   expect(observer.push(event)).toBe(event)
 })
 
@@ -163,7 +163,7 @@ describe('what is learned', () => {
   })
 
   test('usage beside a choice is read, and its event stays', () => {
-    const event = { ...chunkOf({}, 'stop'), usage: { prompt_tokens: 5, completion_tokens: 2 } }
+    const event = { ...chunkOf({ role: 'assistant' }, 'stop'), usage: { prompt_tokens: 5, completion_tokens: 2 } }
     const bytes = Buffer.from(`data: ${JSON.stringify(event)}\n\n`)
     const observer = new SseObserver({ dropUsage: true })
     expect(observer.push(bytes)).toBe(bytes)

@@ -14,6 +14,8 @@ import type { Evidence } from '../../src/store/store.ts'
 
 export const TINY_1 = fileURLToPath(new URL('../fixtures/artifacts/tiny-1', import.meta.url))
 export const TINY_2 = fileURLToPath(new URL('../fixtures/artifacts/tiny-2', import.meta.url))
+/** As `tiny-1`, but it knows two kinds of people. */
+export const TINY_4 = fileURLToPath(new URL('../fixtures/artifacts/tiny-4', import.meta.url))
 /** As `tiny-1`, but `llm` takes no codes and `score` gives its variance, too. */
 export const TINY_3 = fileURLToPath(new URL('../fixtures/artifacts/tiny-3', import.meta.url))
 export const TINY_E = 8
@@ -54,14 +56,14 @@ export const tinyEmbedder: Embedder = { version: 'tiny', dim: TINY_E, embed: tin
 
 export async function tinyPolicy(
   directory = TINY_1,
-  evidence: Evidence = new Map(),
+  evidence: Evidence | ((tenant: string) => Promise<Evidence>) = new Map(),
   deadlineMs = 1_000,
 ): Promise<Policy> {
   const artifact = await loadArtifact(directory)
   const router = await GraphRouter.open({
     artifact,
     embed: tinyEmbed,
-    loadEvidence: async () => evidence,
+    loadEvidence: async (tenant) => (typeof evidence === 'function' ? evidence(tenant) : evidence),
     candidatesOf: () => POOL,
     deadlineMs,
     log: silent,

@@ -6,8 +6,8 @@ import { UserIds } from '../../src/candidates/tenants.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { openEmbedder } from '../../src/embedding/index.ts'
 import { messagesOf, queriesOf } from '../../src/learning/belief.ts'
-import { stateOf } from '../../src/routing/model/believe.ts'
 import { numbersOf, openState } from '../../src/routing/model/packed-state.ts'
+import { runUser } from '../../src/routing/model/user-graph.ts'
 import { Policies } from '../../src/routing/policies/policies.ts'
 import type { Policy } from '../../src/routing/policy.ts'
 import { dequantise, quantise } from '../../src/runtime/quantise.ts'
@@ -284,7 +284,8 @@ describe.each([
     for (const [i, one] of messages.entries()) {
       const sums = new Float32Array(H)
       sums.set(one!.user)
-      rows.set(learned(await stateOf(policy.router.artifact.sessions.user, sums)), i * S)
+      const { state } = await runUser(policy.router.artifact.sessions.user, policy.router.artifact.dims, sums)
+      rows.set(learned(state), i * S)
     }
     const standard = standardiser({ rows, width: S })
     const unit = normalised({ rows: standard(rows), width: S })

@@ -1,8 +1,9 @@
+import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { openStore } from '../../src/store/index.ts'
 import type { Limit } from '../../src/store/limits.ts'
-import { complete, expectError } from '../support/clients.ts'
+import { call, complete, expectError } from '../support/clients.ts'
 import { eventually as within } from '../support/eventually.ts'
 import { discard, type RunningGateway, startGateway, TEST_KEY } from '../support/gateway.ts'
 import { type RedisServer, startRedis } from '../support/redis.ts'
@@ -228,6 +229,29 @@ describe('Redis', () => {
     const bytes = Number(await server.command('HGET', 'pr:{test}:idempotency-bytes', ''))
     expect(bytes).toBeGreaterThan(8 * 1024 * 1024)
     expect(bytes).toBeLessThanOrEqual(16 * 1024 * 1024)
+  })
+
+  test('is filled with the kept responses of one tenant: another one keeps its own, and is counted as ever', async () => {
+    const server = await redis('--maxmemory', '40mb')
+    const gateway = await started(server, patient(server))
+    upstream.play((exchange) => {
+      const usage = { prompt_tokens: 0, completion_tokens: 10, total_tokens: 10 }
+      exchange.reply(200, completionBody(randomBytes(450_000).toString('hex'), { usage }))
+    })
+    const respond = async (key: string, previous?: string) => {
+      const body = { model: 'one', input: 'Hi', ...(previous !== undefined && { previous_response_id: previous }) }
+      const answer = await call(gateway, '/v1/responses', { key, body })
+      return { status: answer.status, id: ((await answer.json()) as { id: string }).id }
+    }
+    for (let i = 0; i < 60; i++) expect((await respond(TEST_KEY)).status).toBe(200)
+    const bytes = Number(await server.command('HGET', 'pr:{test}:response-bytes', ''))
+    expect(bytes).toBeGreaterThan(5 * 1024 * 1024)
+    expect(bytes).toBeLessThanOrEqual(10 * 1024 * 1024)
+    const { id } = await respond(keyOf('flight'))
+    expect((await respond(keyOf('flight'), id)).status).toBe(200)
+    const { components } = await ready(gateway)
+    expect([components.store?.state, components.limits?.state]).toEqual(['ok', 'ok'])
+    expect(await ask(gateway, 'spent', 20)).toBe(5)
   })
 
   test('gets no core for longer than a command may take: a race over two replicas is still decided by it', async () => {

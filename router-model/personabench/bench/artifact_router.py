@@ -29,6 +29,7 @@ Bools = NDArray[np.bool_]
 
 BATCH = 4096
 CAUTION = 0.15  # as the gateway's `router.caution`
+HEARD, HEARD_RATINGS = 200, 20  # users of the tenant who tell of which kind its people are, and ratings of each
 USUAL = 200  # questions of the train folds on which everybody's favourite is decided
 USUAL_OF_A_USER = 40  # of them, on which it is decided how cautious to be with a user
 
@@ -48,14 +49,18 @@ class ArtifactRouter:
         caution: float = CAUTION,
         risk: float | None = None,
         baseline: bool = False,
+        heard: int = HEARD,
     ) -> None:
         """Loads and verifies the artifact; older ones know no caution. `risk`: as the gateway's `router.risk`;
-        `baseline`: the best single LLM is the gateway's `router.baseline`, from which doubts are counted.
+        `baseline`: the best single LLM is the gateway's `router.baseline`, from which doubts are counted. `heard`:
+        training users at most who tell of which kind the tenant's people are, by what they say of fold 7.
 
         Raises `ArtifactError`.
         """
         self.artifact = Artifact(folder)
         self.caution = caution
+        self.heard = heard
+        self.tenant: Floats | None = None
         self.risk = risk
         self.baseline = baseline
         self.anchored = any(entry.name == "anchor" for entry in self.artifact.sessions["score"].get_inputs())
@@ -89,6 +94,8 @@ class ArtifactRouter:
             evidence[column] = self.outcome_evidence(column, np.flatnonzero(np.isfinite(known.pool.quality[:, column])))
         self.set_evidence(evidence)
         self.set_evidence(evidence + self.log_evidence(known.log.train))
+        self.tenant = self.tenant_sums(known.log.fresh)
+        self.set_evidence(self.evidence)
 
     def join(self, known: Known) -> None:
         """Fit again, which takes cards and messages alone."""
@@ -163,8 +170,21 @@ class ArtifactRouter:
             llms.append(out["llm_message"])
         return np.concatenate(users), np.concatenate(llms)
 
+    def tenant_sums(self, log: History) -> Floats | None:
+        """What some users of the log tell of their tenant, [Y]; None where the artifact knows one kind of people."""
+        if not self.artifact.manifest.dims.Y or not self.heard:
+            return None
+        some = np.unique(np.linspace(0, len(log.users) - 1, min(self.heard, len(log.users))).astype(np.int64))
+        sums = self.user_sums(log.of(some).first(HEARD_RATINGS))
+        told = self.artifact.run("user", {"sums": sums.reshape(len(sums), -1)})["tenant_message"]
+        return np.asarray(told.sum(0), dtype=np.float32)
+
     def states(self, history: History) -> Floats:
         """[U, S]."""
+        return self.believe(self.user_sums(history))
+
+    def user_sums(self, history: History) -> Floats:
+        """[U, W, G]."""
         users, n = history.query.shape
         sums = self.nothing(users)
         before = np.zeros(users, dtype=np.int64)
@@ -183,7 +203,7 @@ class ArtifactRouter:
             )
             sums[who] = self.memory.add(sums[who], message, before[who])
             before[who] += 1
-        return self.believe(sums)
+        return sums
 
     @property
     def memory(self) -> Memory:
@@ -196,7 +216,10 @@ class ArtifactRouter:
 
     def believe(self, sums: Floats) -> Floats:
         """States [U, S] from sums [U, W, G]."""
-        state: Floats = self.artifact.run("user", {"sums": sums.reshape(len(sums), -1)})["state"]
+        inputs = {"sums": sums.reshape(len(sums), -1)}
+        if self.tenant is not None:
+            inputs["tenant"] = np.tile(self.tenant, (len(sums), 1))
+        state: Floats = self.artifact.run("user", inputs)["state"]
         return state
 
     def begin(self, users: int) -> ArtifactSession:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from personabench.bench.artifact_router import ArtifactRouter, ChangedArtifact
+from personabench.bench.artifact_router import CAUTION, ArtifactRouter, ChangedArtifact
 from personabench.bench.contestant import Known
 from router_model.data.simulation import History
 from router_model.export.artifact import Artifact
@@ -29,14 +29,14 @@ class RetrainedRouter(ArtifactRouter):
     It learns from four fifths of these users, as `retrain` does; no gate is asked.
     """
 
-    def __init__(self, folder: Path, name: str = "graph router, retrained", **options: float) -> None:
+    def __init__(self, folder: Path, name: str = "graph router, retrained", caution: float = CAUTION) -> None:
         """Loads the artifact that the retraining starts from."""
-        super().__init__(folder, name, **options)
+        super().__init__(folder, name, caution, heard=0)
         self.shipped: Artifact = self.artifact
 
     def fit(self, known: Known) -> None:
         """What the artifact knows of the candidates, then the retraining."""
-        self.artifact = self.shipped
+        self.artifact, self.tenant = self.shipped, None
         super().fit(known)
         history, names = known.log.fresh, [card.name for card in known.pool.cards]
         log = logbook_of(history, names, known.pool.prompt_tokens, self.query)

@@ -12,9 +12,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from router_model.abilities.figures import FITTED, SHIPPED, Figure, effort_of_setting, is_silent, read_figures
+from router_model.abilities.figures import FITTED, SAME, SHIPPED, Figure, effort_of_setting, is_silent, read_figures
 from router_model.abilities.fit import EFFORTS, Fitted, effort_changes, fit_abilities, fit_verbosity
-from router_model.data.ability import VerbositySpec, infer
+from router_model.data.ability import VerbositySpec
 from router_model.data.cards import ABILITIES_FILE, CARDS_FILE, SPEC_FILE, Card, known_cards, plain_name, vendor_of
 
 # Cards call today's Arena rating, with style control, by its usual name.
@@ -36,7 +36,7 @@ def abilities(
     used = [f for f in found if f.repository in SHIPPED or f.repository in FITTED]
     fitted, verbosity = fit(models, used, measured)
     table = table_of(models, found, fitted, measured)
-    out.write_text(json.dumps(table, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    out.write_text(json.dumps(table, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     both = {"ability": fitted.spec.model_dump(), "verbosity": verbosity.model_dump()}
     spec.write_text(json.dumps(both, indent=1) + "\n", encoding="utf-8")
     Console().print(f"Written: {out} ({len(table['models'])} LLMs), {spec}")
@@ -62,9 +62,7 @@ def fit(
     first = fit_abilities(cards, dict.fromkeys(EFFORTS, 0.0))
     loads = {f.field: f.load for f in first.spec.figures}
     changes = effort_changes(figures, loads, {name: str(entry.get("vendor")) for name, entry in models.items()})
-    fitted = Fitted(
-        first.spec.model_copy(update={"effort": {k: round(v, 3) for k, v in changes.items()}}), first.ability
-    )
+    fitted = replace(first, spec=first.spec.model_copy(update={"effort": {k: round(v, 3) for k, v in changes.items()}}))
     tokens = [(vendor_of(name.split("/")[-1]), effort, n) for name, _, effort, n in measured if effort != "default"]
     return fitted, fit_verbosity([(vendor, "xhigh" if effort == "max" else effort, n) for vendor, effort, n in tokens])
 
@@ -100,14 +98,16 @@ def table_of(
             lengths[model]["xhigh" if effort == "max" else effort] = round(tokens)
     entries: dict[str, dict[str, Any]] = {}
     for name, entry in sorted(models.items()):
+        if name in SAME:
+            continue
         mean, sd = fitted.ability[name]
-        told = infer(replace(card_of(name, entry, figures), reasoning=None), fitted.spec)
         shown: dict[str, Any] = {}
         for figure in figures:
             ours = figure.llm == name and figure.of_ability and figure.repository in SHIPPED
             if ours and figure.value > shown.get(figure.field, {"value": float("-inf")})["value"]:
                 shown[figure.field] = {"value": figure.value, "as": figure.setting, "source": figure.source}
         names = {f.setting for f in figures if f.llm == name and effort_of_setting(f.setting) is None}
+        names |= {other for other, model in SAME.items() if model == name}
         plain = {plain_name(n) for n in names if " " not in n and "@" not in n and "(" not in n} - {plain_name(name)}
         entries[name] = {
             "names": sorted(plain),
@@ -115,7 +115,7 @@ def table_of(
             **({"thinks": False} if is_silent(plain_name(name)) else {}),
             "ability": round(mean, 3),
             "ability_sd": round(sd, 3),
-            "aspects": {k: round(v, 3) for k, v in told.aspects.items()},
+            "aspects": {k: round(v, 3) for k, v in fitted.aspects[name].items()},
             "verbosity": dict(sorted(lengths.get(name, {}).items())),
             "figures": dict(sorted(shown.items())),
         }
@@ -125,15 +125,12 @@ def table_of(
         names = {plain_name(name) for name in entry["names"]}
         if card.benchmarks and not names & taken:
             mean, sd = fitted.ability[card.name]
-            told = infer(replace(card, reasoning=None), fitted.spec)
             entries[plain_name(card.name)] = {
                 "names": sorted(names - {plain_name(card.name)}),
                 "vendor": card.vendor,
                 "ability": round(mean, 3),
                 "ability_sd": round(sd, 3),
-                "aspects": {
-                    k: round(v, 3) for k, v in infer(replace(card, reasoning=None), fitted.spec).aspects.items()
-                },
+                "aspects": {k: round(v, 3) for k, v in fitted.aspects[card.name].items()},
                 "verbosity": {},
                 "figures": {},
             }

@@ -20,6 +20,8 @@ SHIPPED = {
 }
 # State no terms: they help to fit our one number, and are not passed on themselves.
 FITTED = {"LiveBench/livebench.github.io", "lmarena/arena-catalog"}
+# Served by their makers under another name than their weights have.
+SAME = {"qwen3-coder-plus": "qwen3-coder-480b"}
 # Think only where a request says how hard, though they can (by the billed tokens of requests that say nothing).
 _SILENT = re.compile(r"^gpt-5-[1-9](?!.*(?:codex|pro))|flash-lite")
 # No ability: what a task costs, how long it takes, and second copies of a figure.

@@ -1,7 +1,10 @@
-"""One ability of each LLM from all its figures: a factor model with one factor, by expectation maximisation.
+"""One ability of each LLM from all its figures, and what figures of one kind share beyond it: a bifactor model
+(Holzinger & Swineford 1937), fitted by expectation maximisation.
 
-Ability has mean 0 and deviation 1 over the LLMs. Each figure has an offset, a load and a noise of its own, each drawn
-a little towards what figures usually have; what a card says without figures (price, thinking, window) is the prior.
+Ability has mean 0 and deviation 1 over the LLMs, each aspect too. A figure has an offset, a load of ability, loads of
+its aspects and a noise of its own, each drawn a little towards what figures usually have; what a card says without
+figures (price, thinking, window) is the prior. Without aspects seven ratings by the same voters would count as seven
+opinions.
 """
 
 from __future__ import annotations
@@ -33,10 +36,17 @@ TERMS = (
 # Mean, over LLMs without any figure, of the ability that their outcomes show less the one that their cards make
 # expect: five LLMs on train folds of mmlu_pro, drawn towards 0 as by one LLM more.
 UNMEASURED = -0.8
+# What figures of one kind share, by pattern of their names.
 ASPECTS = {
-    "instruction": ("ifeval", "livebench_instruction"),
-    "tool_use": ("tau2_retail", "tau2_airline", "tau2_telecom", "tau_retail", "terminal_bench"),
+    "chat": re.compile(r"^arena_"),
+    "agentic": re.compile(r"agentic|swe_bench|terminal|^tau|aider"),
+    "reasoning": re.compile(r"aime|frontiermath|gpqa|hle|livebench_math|livebench_reasoning|^math"),
+    "instruction": re.compile(r"ifeval|livebench_instruction|arena_instruction"),
 }
+MEANS = ("livebench",)  # of figures that are there themselves
+# Of an aspect's load, in deviations of the figure, and how many LLMs that counts as: the firmest of those that tell
+# the figures of one source by all others' equally well.
+ASPECT_LOAD, ASPECT_PULL = 0.1, 8.0
 EVERYDAY = re.compile(r"^arena|coding|aider|swe_bench")
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
 
@@ -48,6 +58,8 @@ class Fitted:
     spec: AbilitySpec
     ability: dict[str, tuple[float, float]]
     """Mean and deviation by LLM."""
+    aspects: dict[str, dict[str, float]]
+    """By LLM."""
 
 
 def transform_of(field: str) -> str:
@@ -57,52 +69,29 @@ def transform_of(field: str) -> str:
 
 def fit_abilities(cards: Sequence[Card], effort: Mapping[str, float]) -> Fitted:
     """Of cards whose `benchmarks` hold the figures of their best setting."""
-    names = [card.name for card in cards]
     count: dict[str, int] = defaultdict(int)
     for card in cards:
         for field in card.benchmarks:
             count[field] += 1
-    fields = sorted(field for field, n in count.items() if n >= FEWEST)
+    fields = sorted(field for field, n in count.items() if n >= FEWEST and field not in MEANS)
     x = np.full((len(cards), len(fields)), np.nan)
     for i, card in enumerate(cards):
         for j, field in enumerate(fields):
             if field in card.benchmarks:
                 x[i, j] = transformed(card.benchmarks[field], transform_of(field))
     known, means, deviations = _described(cards)
-    seen = ~np.isnan(x)
-    spread = np.nanstd(x, 0)
-    offset, load, noise = np.nanmean(x, 0), spread.copy(), (0.6 * spread) ** 2
-    slopes, variance = np.zeros(known.shape[1]), 1.0
-    mean = var = np.zeros(len(cards))
+    found = _Factors.start(x, known, np.array([[True, *(bool(p.search(f)) for p in ASPECTS.values())] for f in fields]))
     for _ in range(ROUNDS):
-        precision = 1 / variance + (seen * load**2 / noise).sum(1)
-        pull = known @ slopes / variance + np.where(seen, (x - offset) * load / noise, 0).sum(1)
-        mean, var = pull / precision, 1 / precision
-        slopes = np.linalg.solve(known.T @ known + np.eye(known.shape[1]), known.T @ mean)
-        variance = max(0.05, float(((mean - known @ slopes) ** 2 + var).mean()))
-        for j in range(len(fields)):
-            rows = seen[:, j]
-            t, y, v, n = mean[rows], x[rows, j], var[rows], int(rows.sum())
-            design = np.array([[n + 0.01, t.sum()], [t.sum(), (t**2 + v).sum() + 2]])
-            target = np.array([y.sum(), (y * t).sum() + 1.4 * spread[j]])
-            offset[j], raw = np.linalg.solve(design, target)
-            load[j] = max(raw, 0.02 * spread[j])
-            left = ((y - offset[j] - load[j] * t) ** 2 + load[j] ** 2 * v).sum()
-            noise[j] = (left + 3 * (0.5 * spread[j]) ** 2) / (n + 3)
-        centre, scale = mean.mean(), math.sqrt(((mean - mean.mean()) ** 2 + var).mean())
-        offset, load = offset + load * centre, load * scale
-        slopes, variance = slopes / scale, variance / scale**2
-        slopes[0] -= centre / scale
-    precision = 1 / variance + (seen * load**2 / noise).sum(1)
-    mean = (known @ slopes / variance + np.where(seen, (x - offset) * load / noise, 0).sum(1)) / precision
-    residual = x - offset - load * mean[:, None]
+        found.step(x, known)
+    latent, covariance = found.latent(x, known)
+    load, noise = found.load, found.noise + (found.load[:, 1:] ** 2).sum(1)
     figures = tuple(
         FigureSpec.model_validate(
             {
                 "field": field,
                 "transform": transform_of(field),
-                "offset": _short(offset[j]),
-                "load": _short(load[j]),
+                "offset": _short(found.offset[j]),
+                "load": _short(load[j, 0]),
                 "noise": _short(noise[j]),
             }
         )
@@ -112,18 +101,96 @@ def fit_abilities(cards: Sequence[Card], effort: Mapping[str, float]) -> Fitted:
         Term.model_validate(
             {"field": f, "transform": t, "mean": _short(m), "std": _short(s), "slope": _short(b), "most": most}
         )
-        for (f, t, most), m, s, b in zip(TERMS, means, deviations, slopes[1:], strict=True)
+        for (f, t, most), m, s, b in zip(TERMS, means, deviations, found.slopes[1:], strict=True)
     )
+    aspects = {
+        name: Aspect(figures={f: _short(load[j, k]) for j, f in enumerate(fields) if found.has[j, k]})
+        for k, name in enumerate(ASPECTS, 1)
+    }
     spec = AbilitySpec(
-        mean=_short(slopes[0]),
-        variance=_short(variance),
+        mean=_short(found.slopes[0]),
+        variance=_short(found.variance),
         terms=terms,
         unmeasured=UNMEASURED,
         figures=figures,
-        aspects=_aspects(fields, residual, noise),
+        aspects=aspects,
         effort={name: _short(value) for name, value in effort.items()},
     )
-    return Fitted(spec, {n: (float(m), float(p**-0.5)) for n, m, p in zip(names, mean, precision, strict=True)})
+    names = [card.name for card in cards]
+    return Fitted(
+        spec,
+        {n: (float(m[0]), float(c[0, 0] ** 0.5)) for n, m, c in zip(names, latent, covariance, strict=True)},
+        {n: dict(zip(ASPECTS, map(float, m[1:]), strict=True)) for n, m in zip(names, latent, strict=True)},
+    )
+
+
+@dataclass
+class _Factors:
+    """x = offset + load @ latent + noise; latent = ability, whose mean is known @ slopes, and unit normal aspects."""
+
+    has: NDArray[np.bool_]  # [figures, 1 + aspects]: which loads there are
+    spread: Doubles  # [figures]
+    offset: Doubles  # [figures]
+    load: Doubles  # [figures, 1 + aspects]
+    noise: Doubles  # [figures], variances
+    slopes: Doubles  # [1 + terms]
+    variance: float
+
+    @classmethod
+    def start(cls, x: Doubles, known: Doubles, has: NDArray[np.bool_]) -> _Factors:
+        spread = np.nanstd(x, 0)
+        usual = np.array([0.8, *[0.4] * (has.shape[1] - 1)])
+        return cls(
+            has,
+            spread,
+            np.nanmean(x, 0),
+            has * spread[:, None] * usual,
+            (0.5 * spread) ** 2,
+            np.zeros(known.shape[1]),
+            1.0,
+        )
+
+    def latent(self, x: Doubles, known: Doubles) -> tuple[Doubles, Doubles]:
+        """Mean [LLMs, 1 + aspects] and covariance of each LLM's latents."""
+        width = self.load.shape[1]
+        weight = ~np.isnan(x) / self.noise
+        prior = np.diag([1 / self.variance, *[1.0] * (width - 1)])
+        precision = prior + np.einsum("ij,jk,jl->ikl", weight, self.load, self.load)
+        information = np.nan_to_num(x - self.offset) * weight @ self.load
+        information[:, 0] += known @ self.slopes / self.variance
+        covariance = np.linalg.inv(precision)
+        return np.einsum("ikl,il->ik", covariance, information), covariance
+
+    def step(self, x: Doubles, known: Doubles) -> None:
+        """One round of expectation maximisation."""
+        mean, covariance = self.latent(x, known)
+        ability, doubt = mean[:, 0], covariance[:, 0, 0]
+        self.slopes = np.linalg.solve(known.T @ known + np.eye(known.shape[1]), known.T @ ability)
+        self.variance = max(0.05, float(((ability - known @ self.slopes) ** 2 + doubt).mean()))
+        for j in range(len(self.offset)):
+            self._figure(j, x[:, j], mean, covariance)
+        centre = ability.mean()
+        scale = np.sqrt((mean**2 + np.diagonal(covariance, axis1=1, axis2=2)).mean(0))
+        scale[0] = math.sqrt(((ability - centre) ** 2 + doubt).mean())
+        self.offset = self.offset + self.load[:, 0] * centre
+        self.load = np.asarray(self.load * scale, dtype=np.float64)
+        self.slopes, self.variance = self.slopes / scale[0], self.variance / scale[0] ** 2
+        self.slopes[0] -= centre / scale[0]
+
+    def _figure(self, j: int, x: Doubles, mean: Doubles, covariance: Doubles) -> None:
+        rows, at = ~np.isnan(x), np.flatnonzero(self.has[j])
+        n, t, y, spread = int(rows.sum()), mean[rows][:, at], x[rows], self.spread[j]
+        doubt = covariance[rows][:, at][:, :, at].sum(0)
+        pull = np.array([2.0, *[ASPECT_PULL] * (len(at) - 1)])
+        usual = spread * np.array([0.7, *[ASPECT_LOAD] * (len(at) - 1)])
+        design = np.zeros((len(at) + 1, len(at) + 1))
+        design[0, 0], design[0, 1:], design[1:, 0] = n + 0.01, t.sum(0), t.sum(0)
+        design[1:, 1:] = t.T @ t + doubt + np.diag(pull)
+        solved = np.linalg.solve(design, np.concatenate([[y.sum()], t.T @ y + pull * usual]))
+        load = np.maximum(solved[1:], 0.02 * spread)
+        left = ((y - solved[0] - t @ load) ** 2).sum() + load @ doubt @ load
+        self.offset[j], self.load[j, at] = float(solved[0]), load
+        self.noise[j] = (left + 3 * (0.4 * spread) ** 2) / (n + 3)
 
 
 def _described(cards: Sequence[Card]) -> tuple[Doubles, Doubles, Doubles]:
@@ -138,24 +205,6 @@ def _described(cards: Sequence[Card]) -> tuple[Doubles, Doubles, Doubles]:
     means, deviations = np.nanmean(raw, 0), np.nanstd(raw, 0) + 1e-9
     standard = np.nan_to_num((raw - means) / deviations)
     return np.concatenate([np.ones((len(cards), 1)), standard], 1), means, deviations
-
-
-def _aspects(fields: Sequence[str], residual: Doubles, noise: Doubles) -> dict[str, Aspect]:
-    """Loads of what some figures share beyond ability: the root of their mean covariance, at most .8 of the noise."""
-    found = {}
-    for name, members in ASPECTS.items():
-        at = [fields.index(member) for member in members if member in fields]
-        shared = []
-        for i in at:
-            for j in at:
-                both = np.isfinite(residual[:, i]) & np.isfinite(residual[:, j])
-                if i < j and both.sum() >= 5:
-                    shared.append(
-                        float(np.mean(residual[both, i] * residual[both, j]) / math.sqrt(noise[i] * noise[j]))
-                    )
-        part = min(max(float(np.mean(shared)) if shared else 0.3, 0.1), 0.8)
-        found[name] = Aspect(figures={fields[i]: _short(math.sqrt(part * noise[i])) for i in at})
-    return found
 
 
 def effort_changes(

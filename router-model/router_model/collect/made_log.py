@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Annotated, Any, Literal, cast
 
 import numpy as np
+import torch
 import typer
 from numpy.typing import NDArray
 from rich.console import Console
@@ -23,6 +24,10 @@ from router_model.data.pools import Pool, load_pool
 from router_model.data.population import Population, Shift, simulate
 from router_model.data.simulation import RATING_NOISE, THUMB_SHARPNESS, UNIFORM_SHARE
 from router_model.embedding import Embedder, StaticEmbedder
+from router_model.export.artifact import Artifact
+from router_model.export.reader import reader_of
+from router_model.network import Router
+from router_model.retrain.start import base_of
 
 Document = dict[str, Any]
 
@@ -56,12 +61,15 @@ class MadeLog:
     uniform: float = UNIFORM_SHARE
     """Share of the policy that is uniform."""
     seed: int = 0
+    router: Router | None = None
+    """Whose reading of each query is logged, too, as a gateway does."""
 
     def documents(self, users: int | None = None) -> Iterator[list[Document]]:
         """Of each user in turn, interactions and rewards as `persona-router export` writes them, in order of time."""
         pool, rng = self.pool, np.random.default_rng(self.seed)
         price = np.array([[card.input_price or 0.0, card.output_price or 0.0] for card in pool.cards])
         vectors = [_packed(vector) for vector in self.embedder.embed(list(pool.queries))]
+        readings = self._readings()
         cost, tokens = pool.cost_usd(), _reply_tokens(pool, rng)
         everybody = np.arange(min(len(self.population.split), 40))
         usual = np.nanmean(self.population.utility(everybody, pool, np.arange(len(pool.ids))), (0, 1))
@@ -80,11 +88,22 @@ class MadeLog:
                     name, ts = f"{self.tenant}-{user}-{n}", START_MS + n * STEP_MS + user
                     answer = self._interaction(name, ts, f"user-{user}", llm, chance, usual, cost[row])
                     answer["embedding"] = vectors[row]
+                    if readings:
+                        answer |= readings[row]
                     answer["usage"] |= {"prompt_tokens": round(asked), "completion_tokens": round(replied)}
                     answer["cost_usd"] = float(asked * price[llm, 0] + replied * price[llm, 1]) * 1e-6
                     made.append(answer)
                     made += self._rewards(answer, float(utility[i, n]), float(pool.quality[row, llm]), rng)
                 yield made
+
+    def _readings(self) -> list[Document]:
+        if self.router is None:
+            return []
+        queries = torch.from_numpy(self.embedder.embed(list(self.pool.queries)))
+        with torch.no_grad():
+            readings = self.router.eval().encoder.reading(queries).numpy()
+        reader = reader_of(self.router)
+        return [{"reading": _packed(reading), "reader": reader} for reading in readings]
 
     def _interaction(self, name: str, ts: int, user: str, llm: int, chance: Any, usual: Any, cost: Any) -> Document:
         names = self.pool.names
@@ -189,10 +208,13 @@ def main(
     tenant: str = "acme",
     shift: Annotated[str, typer.Option(help="a shifted population, e.g. anti_correlated")] = "none",
     seed: int = 0,
+    artifact: Annotated[Path | None, typer.Option(help="also log what this artifact reads in each query")] = None,
 ) -> None:
     """Write a log of simulated users."""
     population = simulate(seed, interactions // requests, cast("Shift", shift))
-    log = MadeLog(load_pool(pool), StaticEmbedder.load(embedder), population, tenant, requests, seed=seed)
+    router = base_of(Artifact(artifact)).router if artifact else None
+    pool_, words = load_pool(pool), StaticEmbedder.load(embedder)
+    log = MadeLog(pool_, words, population, tenant, requests, seed=seed, router=router)
     print(f"{write_jsonl(out, log):,} rows")
 
 

@@ -11,10 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 Transform = Literal["identity", "logit", "log10", "flag"]
 LEAST_SHARE = 0.02
+LEAST_NOISE = 0.2  # of a figure, as a share of its noise, that is no aspect's
 
 
 class _Frozen(BaseModel):
@@ -39,7 +42,7 @@ class Term(_Frozen):
 
 
 class FigureSpec(_Frozen):
-    """value = offset + load x ability + noise, after the transform; `noise` is a variance."""
+    """value = offset + load x ability + aspects + noise, after the transform; `noise`: variance of both of these."""
 
     field: str
     """Of the card's `benchmarks`."""
@@ -50,11 +53,11 @@ class FigureSpec(_Frozen):
     load: float
     """Change with ability."""
     noise: float = Field(gt=0)
-    """Variance."""
+    """Variance of what ability doesn't tell, aspects included."""
 
 
 class Aspect(_Frozen):
-    """Something that ability doesn't tell: unit normal, seen in what ability leaves of some figures."""
+    """What figures of one kind share beyond ability: unit normal."""
 
     figures: dict[str, float]
     """Loads by name of the figure."""
@@ -74,7 +77,7 @@ class AbilitySpec(_Frozen):
     figures: tuple[FigureSpec, ...]
     """What figures say."""
     aspects: dict[str, Aspect]
-    """What ability doesn't tell, by name."""
+    """What ability doesn't tell, by name: agents' work, people's votes, and so on."""
     effort: dict[str, float]
     """Added to ability, which is that of the best setting; `none` = doesn't think though it could."""
 
@@ -184,31 +187,31 @@ def infer(card: Described, spec: AbilitySpec) -> Inferred:
             mean += term.slope * (transformed(value, term.transform) - term.mean) / term.std
     if not any(card.value(f"benchmarks.{figure.field}") is not None for figure in spec.figures):
         mean += spec.unmeasured
-    precision = 1 / spec.variance
-    information = mean * precision
-    seen = []
-    for figure in spec.figures:
-        value = card.value(f"benchmarks.{figure.field}")
-        if value is not None:
-            x = transformed(value, figure.transform) - figure.offset
-            precision += figure.load**2 / figure.noise
-            information += figure.load * x / figure.noise
-            seen.append((figure, x))
-    theta, sd = information / precision, precision**-0.5
+    latent, doubt = _posterior(card, spec, mean)
+    theta, sd = float(latent[0]), doubt
     if card.ability is not None:
         theta, sd = card.ability, card.ability_sd if card.ability_sd is not None else sd
-    aspects = {}
-    for name, aspect in spec.aspects.items():
-        weight, told = 1.0, 0.0
-        for figure, x in seen:
-            load = aspect.figures.get(figure.field)
-            if load is not None:
-                noise = max(figure.noise - load**2, 0.2 * figure.noise)
-                weight += load**2 / noise
-                told += load * (x - figure.load * theta) / noise
-        aspects[name] = card.aspects.get(name, told / weight)
+    aspects = {name: card.aspects.get(name, float(latent[k])) for k, name in enumerate(spec.aspects, 1)}
     effort = effort_of(card)
     return Inferred(theta + (spec.effort.get(effort, 0.0) if effort else 0.0), sd, aspects)
+
+
+def _posterior(card: Described, spec: AbilitySpec, mean: float) -> tuple[NDArray[np.float64], float]:
+    """Mean of ability and aspects, and ability's deviation: all at once, since figures of one kind share an aspect."""
+    names = list(spec.aspects)
+    precision = np.diag([1 / spec.variance, *[1.0] * len(names)])
+    information = np.zeros(1 + len(names))
+    information[0] = mean / spec.variance
+    for figure in spec.figures:
+        value = card.value(f"benchmarks.{figure.field}")
+        if value is None:
+            continue
+        load = np.array([figure.load, *(spec.aspects[name].figures.get(figure.field, 0.0) for name in names)])
+        noise = max(figure.noise - float((load[1:] ** 2).sum()), LEAST_NOISE * figure.noise)
+        precision += np.outer(load, load) / noise
+        information += load * (transformed(value, figure.transform) - figure.offset) / noise
+    covariance = np.linalg.inv(precision)
+    return covariance @ information, float(covariance[0, 0] ** 0.5)
 
 
 def log_verbosity(card: Described, spec: VerbositySpec) -> float:

@@ -191,7 +191,7 @@ def card_for(row: Mapping[str, Any]) -> Card:
 
 def able(card: Card, model: str) -> Card:
     """The card with the ability, aspects and verbosity that `config/abilities.json` holds for a model, if it does."""
-    known = abilities().get(plain_name(model))
+    known = known_ability(model)
     if known is None:
         return card
     silent = known.get("thinks") is False and card.thinking is None and card.effort is None
@@ -207,9 +207,29 @@ def able(card: Card, model: str) -> Card:
 
 def plain_name(model: str) -> str:
     """A model's name without provider, date and dots, by which the table of abilities is looked up."""
-    name = re.sub(r"[.:_ ]", "-", model.lower().rsplit("/", 1)[-1].removesuffix(":free"))
-    name = re.sub(r"(-20\d{2}-?\d{2}-?\d{2}|-latest|-preview|-instruct|-chat|-it|-v0-\d)+$", "", name)
-    return re.sub(r"^meta-(?=llama)", "", name)
+    base = re.sub(
+        r"^(?:[a-z]+\.)*(?:anthropic|amazon|meta|mistral|cohere|ai21|deepseek|qwen|openai)\.", "", model.lower()
+    )
+    name = re.sub(r"[.:_ @]", "-", base.rsplit("/", 1)[-1].removesuffix(":free"))
+    name = re.sub(r"(-20\d{2}-?\d{2}-?\d{2}|-latest|-preview|-instruct|-chat|-it|-v\d+-0|-v0-\d)+$", "", name)
+    return re.sub(r"^(?:meta-)?llama-v?(?=\d)", "llama-", re.sub(r"(?<=\d)p(?=\d)", "-", name))
+
+
+def known_ability(model: str) -> dict[str, Any] | None:
+    """The entry of `config/abilities.json` for a model, by its name or by that without what hosts add to it."""
+    name, table = plain_name(model), abilities()
+    while name not in table:
+        shorter = plain_name(_HOSTED.sub("", name))
+        if shorter == name:
+            return None
+        name = shorter
+    return table[name]
+
+
+# How a host serves it, not what it is: number formats, speed, version of the same weights.
+_HOSTED = re.compile(
+    r"-(?:fp\d+|bf16|int\d|q\d[a-z0-9-]*|awq|gptq|gguf|turbo|fast|instant|versatile|maas|hf|tee|0\d\d|\d+k)$"
+)
 
 
 @cache

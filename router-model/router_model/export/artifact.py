@@ -82,6 +82,10 @@ class Dims(_Strict):
     """What is said of a user's tastes: `tastes` of the manifest, then provider and name code; 0 where it is missing."""
     R: int
     """Parts of a score."""
+    J: int = 0
+    """Kinds of people, `people`; 0 where it is missing."""
+    Y: int = 0
+    """Kinds of tenants, `tenant`; 0 where it is missing."""
 
     @model_validator(mode="before")
     @classmethod
@@ -141,6 +145,8 @@ class Manifest(_Strict):
     """Names of what `taste` of `user.onnx` begins with."""
     kinds: tuple[str, ...]
     """Names of the kinds of rewards, in order."""
+    people: tuple[str, ...] = ()
+    """Names of the kinds of people, in order, the usual ones first; none where there is but one kind."""
     card_features: tuple[CardFeature, ...]
     """Features that `card` holds, in order."""
     ability: AbilitySpec | None = None
@@ -256,7 +262,8 @@ class Artifact:
 
     def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs of a graph by name. Without an `anchor`, a graph that takes one gets the first LLM; with a `query`,
-        edge.onnx gets what is read in it; without a `share`, it gives each message by itself.
+        edge.onnx gets what is read in it; without a `share`, it gives each message by itself; without `tenant`,
+        user.onnx takes one of which nothing is known.
         """
         session = self.sessions[graph]
         takes = {entry.name for entry in session.get_inputs()}
@@ -268,6 +275,8 @@ class Artifact:
             inputs = {**inputs, "anchor": inputs["z"][:1]}
         if "share" in takes - inputs.keys():
             inputs = {**inputs, "share": np.ones((len(inputs["z"]), 1), np.float32)}
+        if "tenant" in takes - inputs.keys():
+            inputs = {**inputs, "tenant": np.zeros((len(inputs["sums"]), self.manifest.dims.Y), np.float32)}
         names = [o.name for o in session.get_outputs()]
         return dict(zip(names, session.run(names, dict(inputs)), strict=True))
 

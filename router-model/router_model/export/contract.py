@@ -46,7 +46,7 @@ def letters() -> str:
 
 def graphs() -> str:
     """Inputs and outputs of each graph."""
-    sizes = Sizes()
+    sizes = Sizes(people=1, tenants=1)
 
     def rows() -> Iterator[tuple[str, ...]]:
         for graph, inputs in INPUTS.items():

@@ -36,7 +36,7 @@ from router_model.export.fold import FoldedScore
 from router_model.export.fold_edge import FoldedEdge
 from router_model.export.reader import reader_of
 from router_model.kinds import KINDS
-from router_model.network import PARTS, TASTES, Router, Sizes
+from router_model.network import PARTS, PEOPLE, TASTES, Router, Sizes
 from router_model.priors.user import starts_of
 from router_model.train.weights import WEIGHTS_FILE, save_weights
 
@@ -62,7 +62,7 @@ INPUTS: dict[str, dict[str, tuple[str, ...]]] = {
         "cost_usd": ("N",),
         "share": ("U", "A"),
     },
-    "user": {"sums": ("B", "H")},
+    "user": {"sums": ("B", "H"), "tenant": ("B", "Y")},
     "score": {
         "query": ("B", "E"),
         "prompt_tokens": ("B",),
@@ -75,7 +75,14 @@ INPUTS: dict[str, dict[str, tuple[str, ...]]] = {
 OUTPUTS: dict[str, dict[str, tuple[str, ...]]] = {
     "llm": {"z": ("M", "Z")},
     "edge": {"user_message": ("U", "G"), "llm_message": ("U", "V")},
-    "user": {"state": ("B", "S"), "taste": ("B", "D"), "taste_covariance": ("B", "D", "D"), "since": ("B", "W")},
+    "user": {
+        "state": ("B", "S"),
+        "taste": ("B", "D"),
+        "taste_covariance": ("B", "D", "D"),
+        "since": ("B", "W"),
+        "people": ("B", "J"),
+        "tenant_message": ("B", "Y"),
+    },
     "score": {
         "mean": ("B", "M"),
         "std": ("B", "M"),
@@ -123,7 +130,24 @@ def dims_of(sizes: Sizes) -> Dims:
         S=sizes.state,
         D=sizes.directions,
         R=len(PARTS),
+        J=sizes.people + 1 if sizes.people else 0,
+        Y=sizes.tenants,
     )
+
+
+def inputs_of(graph: str, sizes: Sizes) -> dict[str, tuple[str, ...]]:
+    """`INPUTS` of a graph, less those that these sizes leave nothing of."""
+    return _some_of(INPUTS[graph], sizes)
+
+
+def results_of(graph: str, sizes: Sizes) -> dict[str, tuple[str, ...]]:
+    """`OUTPUTS` of a graph, less those that these sizes leave nothing of."""
+    return _some_of(OUTPUTS[graph], sizes)
+
+
+def _some_of(named: dict[str, tuple[str, ...]], sizes: Sizes) -> dict[str, tuple[str, ...]]:
+    dims = dims_of(sizes).model_dump()
+    return {name: axes for name, axes in named.items() if all(dims.get(letter) != 0 for letter in axes)}
 
 
 def example(graph: str, sizes: Sizes, lengths: Mapping[str, int], seed: int = 0) -> dict[str, Tensor]:
@@ -143,7 +167,7 @@ def example(graph: str, sizes: Sizes, lengths: Mapping[str, int], seed: int = 0)
         return torch.rand(shape(name), generator=generator) * (high - low) + low
 
     made: dict[str, Tensor] = {}
-    for name in INPUTS[graph]:
+    for name in inputs_of(graph, sizes):
         if name in ("query", "text"):
             made[name] = torch.nn.functional.normalize(normal(name), dim=-1)
         elif name.endswith("_code"):
@@ -210,7 +234,8 @@ def export_graph(router: Router, graph: str, path: Path) -> None:
     made = example(graph, router.sizes, letters)
     # Which axes are one and the same is found out: N = U A.
     free = {letter: Dim.AUTO if graph == "edge" else Dim(letter, min=1) for letter in letters}
-    axes = tuple({i: free[x] for i, x in enumerate(axis) if x in free} for axis in INPUTS[graph].values())
+    given = inputs_of(graph, router.sizes)
+    axes = tuple({i: free[x] for i, x in enumerate(axis) if x in free} for axis in given.values())
     with (
         warnings.catch_warnings(),
         contextlib.redirect_stdout(io.StringIO()),
@@ -224,8 +249,8 @@ def export_graph(router: Router, graph: str, path: Path) -> None:
             dynamo=True,
             dynamic_shapes=(axes,),
             opset_version=OPSET,
-            input_names=list(INPUTS[graph]),
-            output_names=list(OUTPUTS[graph]),
+            input_names=list(given),
+            output_names=list(results_of(graph, router.sizes)),
             verbose=False,
         )
     assert program is not None
@@ -246,7 +271,7 @@ def outputs_of(router: Router, graph: str, inputs: Mapping[str, Tensor]) -> dict
     with torch.no_grad():
         found = getattr(router, METHODS.get(graph, graph))(**inputs)
     values = found if isinstance(found, tuple) else (found,)
-    return dict(zip(OUTPUTS[graph], values, strict=True))
+    return dict(zip(results_of(graph, router.sizes), values, strict=True))
 
 
 def golden_cases(router: Router) -> dict[str, list[dict[str, object]]]:
@@ -320,6 +345,7 @@ def write_artifact(
         parts=PARTS,
         tastes=TASTES,
         kinds=KINDS,
+        people=PEOPLE[: 1 + router.sizes.people] if router.sizes.people else (),
         card_features=tuple(card_features),
         ability=card_reading[0] if card_reading else None,
         verbosity=card_reading[1] if card_reading else None,

@@ -36,7 +36,7 @@ class KnownLlms:
 
 @dataclass
 class CardPrior:
-    """Prior of an LLM's n weights: mean = offset + gain x (slopes . card), covariance, and kin."""
+    """Prior of an LLM's n weights: mean = offset + gain x (slopes . card) + own . card, covariance, and kin."""
 
     offset: Doubles  # [n]
     gain: Doubles  # [n]
@@ -44,12 +44,13 @@ class CardPrior:
     covariance: Doubles  # [n, n]
     kin_text: Doubles  # [M, E]
     kin_weights: Doubles  # [M, n]
+    own: Doubles  # [n, F]: what single tasks ask of a card beside ability
     kin_sharpness: float = 8.0
 
     def mean(self, card: Doubles, text: Doubles) -> Doubles:
         """Prior mean [M, n]."""
         ability = card @ self.slopes
-        base: Doubles = self.offset + ability[:, None] * self.gain
+        base: Doubles = self.offset + ability[:, None] * self.gain + card @ self.own.T
         if len(self.kin_text):
             base = base + np.exp(self.kin_sharpness * (text @ self.kin_text.T - 1)) @ self.kin_weights
         return base
@@ -57,7 +58,7 @@ class CardPrior:
     def write(self, belief: Belief, mask: Floats) -> None:
         """Copies the prior into a `Belief`; `mask` [E]: see `Belief.set_kin`."""
         with torch.no_grad():
-            belief.card.weight.copy_(torch.as_tensor(np.outer(self.gain, self.slopes)))
+            belief.card.weight.copy_(torch.as_tensor(np.outer(self.gain, self.slopes) + self.own))
             belief.card.bias.copy_(torch.as_tensor(self.offset))
             belief.gain.copy_(torch.as_tensor(self.gain))
             belief.factor.copy_(torch.as_tensor(np.linalg.cholesky(np.linalg.inv(self.covariance))))
@@ -120,7 +121,8 @@ def fit_card_prior(
     solved = (
         kin * np.linalg.solve(kin * likeness + (1 - kin + 1e-6) * np.eye(len(texts)), sure) if kin > 0 else 0 * sure
     )
-    return CardPrior(offset, gain_now, learned, covariance, texts, solved, kin_sharpness)
+    own = np.zeros((n, len(slopes)))
+    return CardPrior(offset, gain_now, learned, covariance, texts, solved, own, kin_sharpness)
 
 
 def _offset_and_gain(

@@ -23,8 +23,10 @@ from router_model.priors.user import Blocks, MixturePrior
 CARD_FEATURES = (
     CardFeature(field="ability", transform="identity", mean=0.0, std=1.0),
     CardFeature(field="ability_sd", transform="identity", mean=0.0, std=1.0),
+    CardFeature(field="chat", transform="identity", mean=0.0, std=1.0),
+    CardFeature(field="agentic", transform="identity", mean=0.0, std=1.0),
+    CardFeature(field="reasoning", transform="identity", mean=0.0, std=1.0),
     CardFeature(field="instruction", transform="identity", mean=0.0, std=1.0),
-    CardFeature(field="tool_use", transform="identity", mean=0.0, std=1.0),
     CardFeature(field="thinking", transform="flag", mean=0.0, std=1.0),
     CardFeature(field="log_verbosity", transform="identity", mean=6.7, std=1.0),
     CardFeature(field="input_price", transform="log10", mean=-0.2, std=0.7),

@@ -173,7 +173,9 @@ def starts_of(node: UserNode) -> dict[str, dict[str, float]]:
     """Information about weights, by their place, that moves the prior to people who value quality over cost by a
     deviation more than average (`quality`), or less (`frugal`). Other weights move as they go with these two.
     """
-    covariance = node.population_covariance.double()
+    with torch.no_grad():
+        _, spread, _ = node.moments(torch.zeros(1, node.sizes.blocks, node.sizes.belief))
+    covariance = spread[0]
     quality, cost = 0, 1 + node.sizes.tasks
     towards = torch.zeros(node.sizes.user, dtype=torch.double)
     towards[quality], towards[cost] = covariance[quality, quality] ** -0.5, covariance[cost, cost] ** -0.5

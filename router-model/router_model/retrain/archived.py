@@ -5,70 +5,95 @@ They are read file by file, some thousand rows at a time, however many there are
 
 from __future__ import annotations
 
+import io
 from collections.abc import Container, Iterator
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from pydantic_core import from_json
 
+from router_model.retrain.archive_place import Place, open_place
 from router_model.retrain.log import BATCH, Document, Kind, LogError
 from router_model.retrain.record import SCHEMA, fields
+from router_model.retrain.sample import Sample
+
+if TYPE_CHECKING:
+    import polars
 
 JSON_COLUMNS = "persona-router.json"
 """Key of a file's metadata: names of the columns that hold JSON."""
+LOOKED_AT = 20
+"""Files whose rows are counted; those of the others follow from their sizes."""
 
 
 class ArchiveLog:
-    """A directory of `tenant=<name>/day=<day>/<kind>s-*.parquet`."""
+    """A directory, or a bucket's prefix, of `tenant=<name>/day=<day>/<kind>s-*.parquet`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, where: str) -> None:
         """Raises `LogError` where nothing is archived, or the reader of Parquet is not installed."""
         try:
             import polars
         except ImportError as error:
-            raise LogError(f"{path}: reading an archive needs polars (pip install polars)") from error
+            raise LogError(f"{where}: reading an archive needs polars (pip install polars)") from error
         self._polars = polars
-        self.path = path
+        self.place: Place = open_place(where)
         if not self.tenants():
-            raise LogError(f"{path}: no archive: no folder tenant=… in it")
+            raise LogError(f"{where}: no archive: no folder tenant=… in it")
 
     def tenants(self) -> list[str]:
         """Every tenant with a folder, by name."""
-        return sorted(unquote(folder.name.removeprefix("tenant=")) for folder in self.path.glob("tenant=*"))
+        return sorted(unquote(name.removeprefix("tenant=")) for name in self.place.tenants())
 
     def count(self, kind: Kind, tenants: list[str]) -> int:
-        """As the files' footers say."""
+        """About how many: as some files say, and the sizes of the others."""
         files = list(self._files(kind, tenants))
-        if not files:
-            return 0
-        with self._explain():
-            scan = self._polars.scan_parquet(files, hive_partitioning=False, missing_columns="insert")
-            return int(scan.select(self._polars.len()).collect().item())
+        rows = size = 0
+        for _, path, length in files[:: max(1, len(files) // LOOKED_AT)]:
+            content = self.place.read(path)
+            with self._explain(path):
+                scan = self._polars.scan_parquet(io.BytesIO(content))
+                rows += int(scan.select(self._polars.len()).collect().item())
+            size += length
+        return round(rows * sum(length for _, _, length in files) / size) if size else 0
 
-    def read(self, kind: Kind, tenants: list[str], embedder: str | None = None) -> Iterator[list[Document]]:
+    def read(
+        self, kind: Kind, tenants: list[str], embedder: str | None = None, sample: Sample | None = None
+    ) -> Iterator[list[Document]]:
         """By tenants, days and times. Prompt text is not archived."""
-        for path in self._files(kind, tenants):
-            with self._explain():
-                json_columns = self._polars.read_parquet_metadata(path).get(JSON_COLUMNS, "").split(",")
-                rows = self._polars.read_parquet(path, hive_partitioning=False)
+        for tenant, path, _ in self._files(kind, tenants):
+            content = self.place.read(path)
+            with self._explain(path):
+                json_columns = self._polars.read_parquet_metadata(io.BytesIO(content)).get(JSON_COLUMNS, "").split(",")
+                rows = self._rows(content, tenant, sample)
             for part in rows.iter_slices(BATCH):
                 yield [_document(kind, row, json_columns) for row in part.iter_rows(named=True)]
 
-    def _files(self, kind: Kind, tenants: list[str]) -> Iterator[Path]:
-        wanted = set(tenants)
-        for folder in sorted(self.path.glob("tenant=*")):
-            if unquote(folder.name.removeprefix("tenant=")) in wanted:
-                yield from sorted(folder.glob(f"day=*/{kind}s-*.parquet"))
+    def _rows(self, content: bytes, tenant: str, sample: Sample | None) -> polars.DataFrame:
+        """Users first: of a large archive, most need no more."""
+        if sample is None:
+            return self._polars.read_parquet(io.BytesIO(content))
+        users = self._polars.read_parquet(io.BytesIO(content), columns=["user"])["user"]
+        wanted = sample.of(tenant, users.unique().to_list())
+        if not wanted:
+            return self._polars.DataFrame()
+        return self._polars.read_parquet(io.BytesIO(content)).filter(users.is_in(wanted))
 
-    def _explain(self) -> _Explain:
-        return _Explain(self.path, (self._polars.exceptions.PolarsError, OSError))
+    def _files(self, kind: Kind, tenants: list[str]) -> Iterator[tuple[str, str, int]]:
+        """Tenant, path and size of each file."""
+        wanted = set(tenants)
+        for folder in sorted(self.place.tenants()):
+            tenant = unquote(folder.removeprefix("tenant="))
+            if tenant in wanted:
+                yield from ((tenant, path, size) for path, size in self.place.files(folder, f"{kind}s-"))
+
+    def _explain(self, path: str) -> _Explain:
+        return _Explain(self.place.shown(path), (self._polars.exceptions.PolarsError, OSError))
 
 
 class _Explain:
     """Turns errors of a library into `LogError`."""
 
-    def __init__(self, path: Path, errors: tuple[type[Exception], ...]) -> None:
+    def __init__(self, path: str, errors: tuple[type[Exception], ...]) -> None:
         self.path, self.errors = path, errors
 
     def __enter__(self) -> None:

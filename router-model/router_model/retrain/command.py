@@ -21,6 +21,7 @@ from router_model.retrain.log import LogError
 from router_model.retrain.options import Options, RetrainError, Watch
 from router_model.retrain.policy import Gamma
 from router_model.retrain.retrain import retrain
+from router_model.retrain.sample import MOST
 from router_model.train.weights import WeightsError
 
 REFUSED = 3
@@ -31,8 +32,8 @@ def command(
         list[str],
         typer.Option(
             "--from",
-            help="redis://…, redis-cluster://…, redis-sentinel://…, sqlite:<file>, a .jsonl or .jsonl.gz file, or the "
-            "directory of an archive; again for several, such as a store and its archive",
+            help="redis://…, redis-cluster://…, redis-sentinel://…, sqlite:<file>, a .jsonl or .jsonl.gz file, or an "
+            "archive (a directory, or s3://bucket/prefix); again for several, such as a store and its archive",
         ),
     ],
     artifact: Annotated[str, typer.Option(help="what to improve on: `current` or a directory")] = "current",
@@ -55,6 +56,9 @@ def command(
     ] = 0.01,
     tenant_loss: Annotated[float, typer.Option(help="how much any tenant may lose")] = 0.02,
     held: Annotated[float, typer.Option("--held-out", help="share of users kept for judging", min=0.05, max=0.9)] = 0.2,
+    most_rows: Annotated[
+        int, typer.Option(help="of a log with more interactions or rewards, read some users alone", min=1000)
+    ] = MOST,
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
     """Learn from the gateway's log; publish the artifact only if it passes every gate (exit code 3 if not)."""
@@ -69,7 +73,9 @@ def command(
     try:
         gateway = read_config(config) if config else None
         gamma = gateway.gamma if gateway else Gamma()
-        options = Options(held_out=held, gamma=gamma, limits=limits, waived=tuple(waive or ()), seed=seed)
+        options = Options(
+            held_out=held, gamma=gamma, limits=limits, waived=tuple(waive or ()), most_rows=most_rows, seed=seed
+        )
         with _progress(console) as watch:
             summary = retrain(
                 source,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from router_model.network import Router
+from router_model.priors.people import without_people
 from router_model.priors.user import write_prior
 from router_model.retrain.logbook import Logbook
 from router_model.retrain.options import Options, RetrainError, Watch
@@ -19,6 +20,7 @@ from router_model.retrain.refit import (
     copy_of,
     fit_prior,
     fit_readings,
+    learn_tenant,
     llm_evidence,
     prior_of,
     readings_of,
@@ -49,6 +51,9 @@ def fit(
     """Learns from the users that are not kept for judging; see `refit`."""
     generator = np.random.default_rng(options.seed)
     router = copy_of(base.router)
+    users, counts = np.unique(log.edges.only(~judging[log.edges.user]).user, return_counts=True)
+    if (counts >= 3).sum() >= ENOUGH_USERS:  # their own prior says more than a choice of others'
+        router = without_people(router)
     runner, memory = TorchRunner(router), router.sizes.memory(fade)
     taught = log.edges.only(~judging[log.edges.user])
     if len(taught) == 0:
@@ -61,7 +66,6 @@ def fit(
 
     first = evidence_by(llm_states(runner, prepared.inputs, prepared.base_evidence), "evidence on LLMs")
     model = Model(runner, llm_states(runner, prepared.inputs, first), memory)
-    users, counts = np.unique(taught.user, return_counts=True)
     before = readings_of(router)
     believed = beliefs(
         router,
@@ -81,6 +85,8 @@ def fit(
         # What is usual, and so what a reward says of an LLM, depends on the prior: once more.
         evidence = evidence_by(model.z, "evidence on LLMs, again")
         model = Model(runner, llm_states(runner, prepared.inputs, evidence), memory)
+    if router.sizes.people and len(teachers):
+        learn_tenant(router, model, log, teachers)
     population = dict(base.population) | dict(zip(prepared.keys, evidence.astype(np.float32), strict=True))
     return Fitted(router, population, first, evidence, (before, readings), quality, len(teachers))
 

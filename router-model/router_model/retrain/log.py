@@ -2,7 +2,8 @@
 
 `redis://…` (also a Cluster, or behind Sentinels: `redis_address.py`): streams `pr:{<tenant>}:interactions` and
 `:rewards`, field `json`, or `{}` with a row (`rows.py`). `sqlite:<file>`: tables `interactions` and `rewards`. A path
-ending in `.jsonl` or `.jsonl.gz`: what `persona-router export` writes. A directory: an archive (`archived.py`).
+ending in `.jsonl` or `.jsonl.gz`: what `persona-router export` writes. A directory, or `s3://…`: an archive
+(`archived.py`).
 Candidates are a table in the stores and a list elsewhere: `candidates.py` reads both.
 """
 
@@ -12,21 +13,26 @@ import gzip
 import json
 import re
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import IO, Any, Literal, Protocol, cast
+from typing import IO, TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from pydantic_core import from_json
 
 from router_model.retrain.redis_address import AddressError, is_redis, parse_redis
 from router_model.retrain.rows import document_of
 
+if TYPE_CHECKING:
+    from router_model.retrain.sample import Sample
+
 Document = dict[str, Any]
 Kind = Literal["interaction", "reward"]
 
 BATCH = 2000
 # In a JSON string a quote is escaped, so this is never part of a text.
+REWARD_LINE = re.compile(rb'\{ ?"type" ?: ?"reward"')
 TENANT = re.compile(rb'"tenant" ?: ?"([^"]*)"')
 
 
@@ -43,10 +49,13 @@ class LogSource(Protocol):
     def count(self, kind: Kind, tenants: list[str]) -> int:
         """About how many rows there are, for progress; 0 = not known."""
 
-    def read(self, kind: Kind, tenants: list[str], embedder: str | None = None) -> Iterator[list[Document]]:
+    def read(
+        self, kind: Kind, tenants: list[str], embedder: str | None = None, sample: Sample | None = None
+    ) -> Iterator[list[Document]]:
         """All rows of some tenants in batches, at constant memory.
 
-        Prompt text that was kept is looked up for answers of another `embedder` only; None = for none.
+        Prompt text that was kept is looked up for answers of another `embedder` only; None = for none. Rows of users
+        who are not in the `sample` may be left out.
         """
 
 
@@ -57,10 +66,10 @@ def open_log(where: str) -> LogSource:
     if where.startswith("sqlite:"):
         return SqliteLog(Path(where.removeprefix("sqlite:").removeprefix("//")))
     path = Path(where)
-    if path.is_dir():
+    if path.is_dir() or is_bucket(where):
         from router_model.retrain.archived import ArchiveLog
 
-        return ArchiveLog(path)
+        return ArchiveLog(where)
     if path.name.endswith((".jsonl", ".jsonl.gz")):
         return JsonlLog(path)
     if path.suffix in (".db", ".sqlite", ".sqlite3"):
@@ -69,14 +78,19 @@ def open_log(where: str) -> LogSource:
     scheme, found, _ = where.partition("://")
     raise LogError(
         f"{f'{scheme}://…' if found else where}: expected redis://…, redis-cluster://…, redis-sentinel://…, "
-        "sqlite:<file>, a file that ends in .jsonl, .jsonl.gz or .db, or the directory of an archive"
+        "sqlite:<file>, a file that ends in .jsonl, .jsonl.gz or .db, or an archive: a directory or s3://bucket/prefix"
     )
+
+
+def is_bucket(where: str) -> bool:
+    """Whether an address is one of a bucket."""
+    return where.lower().startswith("s3://")
 
 
 def open_logs(places: Sequence[str]) -> LogSource:
     """Several logs as one, such as a store and what was archived of it. Raises `LogError`."""
     # Archives last: what moves meanwhile is read twice, not missed.
-    logs = [open_log(where) for where in sorted(places, key=lambda where: Path(where).is_dir())]
+    logs = [open_log(where) for where in sorted(places, key=lambda where: is_bucket(where) or Path(where).is_dir())]
     return logs[0] if len(logs) == 1 else _ManyLogs(logs)
 
 
@@ -93,9 +107,11 @@ class _ManyLogs:
         counts = [log.count(kind, tenants) for log in self.logs]
         return 0 if 0 in counts else sum(counts)
 
-    def read(self, kind: Kind, tenants: list[str], embedder: str | None = None) -> Iterator[list[Document]]:
+    def read(
+        self, kind: Kind, tenants: list[str], embedder: str | None = None, sample: Sample | None = None
+    ) -> Iterator[list[Document]]:
         for log in self.logs:
-            yield from log.read(kind, tenants, embedder)
+            yield from log.read(kind, tenants, embedder, sample)
 
 
 def shown_source(where: str) -> str:
@@ -111,21 +127,28 @@ class JsonlLog:
         if not path.is_file():
             raise LogError(f"{path}: no such file")
         self.path = path
+        self._rows: dict[tuple[str, Kind], int] = {}
 
     def tenants(self) -> list[str]:
         """Goes through the whole file, without parsing it."""
+        found: Counter[tuple[bytes, Kind]] = Counter()
         try:
             with self._open() as lines:
-                found = {match[1] for line in lines if (match := TENANT.search(line))}
+                for line in lines:
+                    if match := TENANT.search(line):
+                        found[match[1], "reward" if REWARD_LINE.match(line) else "interaction"] += 1
         except (OSError, EOFError) as error:  # a file that is cut off, or is not compressed
             raise LogError(f"{self.path}: {error}") from error
-        return sorted(json.loads(b'"' + name + b'"') for name in found)
+        self._rows = {(json.loads(b'"' + name + b'"'), kind): rows for (name, kind), rows in found.items()}
+        return sorted({name for name, _ in self._rows})
 
     def count(self, kind: Kind, tenants: list[str]) -> int:
-        """Not known without reading."""
-        return 0
+        """0 until the file was gone through."""
+        return sum(self._rows.get((tenant, kind), 0) for tenant in tenants)
 
-    def read(self, kind: Kind, tenants: list[str], embedder: str | None = None) -> Iterator[list[Document]]:
+    def read(
+        self, kind: Kind, tenants: list[str], embedder: str | None = None, sample: Sample | None = None
+    ) -> Iterator[list[Document]]:
         """Lines of that kind, as they come in the file."""
         wanted = set(tenants)
         for batch in self._lines(kind):
@@ -178,7 +201,9 @@ class SqliteLog:
         """Rows of that kind by now."""
         return int(next(self._query(f"SELECT count(*) FROM {kind}s WHERE {_among(tenants)}", *tenants))[0])
 
-    def read(self, kind: Kind, tenants: list[str], embedder: str | None = None) -> Iterator[list[Document]]:
+    def read(
+        self, kind: Kind, tenants: list[str], embedder: str | None = None, sample: Sample | None = None
+    ) -> Iterator[list[Document]]:
         """Pages by `seq`, so that no long read keeps the gateway's log from being tidied."""
         text = "text" if kind == "interaction" else "NULL"
         columns = f"seq, json, {text}"
@@ -229,7 +254,9 @@ class RedisLog:
         with self._explain():
             return sum(int(self.client.xlen(_stream(tenant, kind))) for tenant in tenants)
 
-    def read(self, kind: Kind, tenants: list[str], embedder: str | None = None) -> Iterator[list[Document]]:
+    def read(
+        self, kind: Kind, tenants: list[str], embedder: str | None = None, sample: Sample | None = None
+    ) -> Iterator[list[Document]]:
         """The streams one after the other, by pages; texts only of what another embedder read."""
         for tenant in tenants:
             after = "-"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from router_model.retrain.gates import Limits
 from router_model.retrain.policy import Gamma
+from router_model.retrain.sample import MOST
 
 Watch = Callable[[str, int, int], None]
 """Hears of a step, how much of it is done, and of how much."""
@@ -28,6 +29,8 @@ class Options:
     """Most users whose histories teach how to read rewards."""
     judged_rows: int = 20_000
     """Most rewards of held-out users that are judged, spread evenly over these users."""
+    most_rows: int = MOST
+    """Most interactions, and most rewards, that are read: of a larger log some users, each with all of theirs."""
     evidence_edges: int = 300_000
     """Most of the newest rewards that become evidence about LLMs."""
     gamma: Gamma = field(default_factory=Gamma)

@@ -308,6 +308,18 @@ def fit_prior(
     return pulled(before, fitted, len(users))
 
 
+def learn_tenant(router: Router, model: Model, log: Logbook, users: Ints) -> None:
+    """What users tell of their tenant goes into how frequent kinds of tenants are. Changes the router."""
+    node = router.user_node
+    sums = np.stack([user_sums(model, log, edges_of(log.edges, user)) for user in users.tolist()])
+    with torch.no_grad():
+        # as one block: nobody is asked here whether they have changed
+        blocks = torch.zeros(len(users), router.sizes.blocks, sums.shape[1], dtype=torch.double)
+        blocks[:, 0] = torch.from_numpy(sums)
+        *_, told = node.believed(router.leniency(blocks))
+        node.log_tenant.copy_(torch.log_softmax(node.log_tenant.double() + told.sum(0), -1))
+
+
 def bounded(old: MixturePrior, new: MixturePrior, least: Doubles | float = 0.0) -> MixturePrior:
     """`new`, its deviations and means no further from the old prior as a whole than `MOST_GROWTH` and `MOST_SHIFT`
     allow; the old deviations count as `least` [K] where they are less."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from router_model.retrain.log import Document, Kind, LogSource
+from router_model.retrain.sample import Sample
 
 
 class RenamedLog:
@@ -24,10 +25,12 @@ class RenamedLog:
         """About how many rows there are, for progress; 0 = not known."""
         return self.log.count(kind, tenants)
 
-    def read(self, kind: Kind, tenants: list[str], embedder: str | None = None) -> Iterator[list[Document]]:
+    def read(
+        self, kind: Kind, tenants: list[str], embedder: str | None = None, sample: Sample | None = None
+    ) -> Iterator[list[Document]]:
         """All rows of some tenants in batches."""
         rename = self._interaction if kind == "interaction" else self._reward
-        for batch in self.log.read(kind, tenants, embedder):
+        for batch in self.log.read(kind, tenants, embedder, sample):
             yield [rename(row) for row in batch]
 
     def _interaction(self, row: Document) -> Document:

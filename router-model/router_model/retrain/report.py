@@ -46,6 +46,8 @@ class Summary:
     seconds: Mapping[str, float]
     peak_mb: float
     published: Path | None
+    share_of_users: float = 1.0
+    """Whose rows were read: below 1, of a log that is larger than `most_rows`."""
     report: Path | None = None
     """`report.md`, once it is written."""
 
@@ -129,6 +131,15 @@ def write_report(folder: Path, summary: Summary) -> Path:
     return path
 
 
+def _sampled(s: Summary) -> list[str]:
+    if s.share_of_users == 1:
+        return []
+    told = (
+        f"The log has more: {s.share_of_users:.1%} of its users were read, drawn by a hash, each with all of their rows"
+    )
+    return [f"{told} (`--most-rows`).", ""]
+
+
 def render(s: Summary) -> str:
     """The report as markdown."""
     j = s.judgement
@@ -141,6 +152,7 @@ def render(s: Summary) -> str:
         f"From `{s.source}`, tenants {', '.join(s.tenants)}: {s.interactions:,} interactions, {s.rewards:,} rewards, "
         f"{s.users:,} users, {s.held_out:,} of them held out to judge by. Against artifact `{s.current}`.",
         "",
+        *_sampled(s),
         "![values and calibration](report.png)",
         "",
         "## Gates",

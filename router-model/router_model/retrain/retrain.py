@@ -37,6 +37,7 @@ from router_model.retrain.renamed import RenamedLog
 from router_model.retrain.replay import Model, replay
 from router_model.retrain.report import Summary, metrics, write_report, write_run
 from router_model.retrain.runner import llm_states
+from router_model.retrain.sample import SampledLog, sample_of
 from router_model.retrain.start import base_of, prepare
 from router_model.train.weights import WEIGHTS_FILE, load_weights
 
@@ -76,6 +77,9 @@ def retrain(
     base = base_of(current)
     embedder = StaticEmbedder.load(current.folder / "embedder")
 
+    sample = sample_of(log_source, chosen, options.most_rows)
+    if sample:
+        log_source = SampledLog(log_source, sample)
     with clock.step("read"):
         log = read_logbook(log_source, chosen, embedder, watch, base.router)
     if len(log.edges) == 0:
@@ -126,6 +130,7 @@ def retrain(
         rewards=len(log.edges),
         users=len(log.users),
         held_out=int(judging.sum()),
+        share_of_users=sample.share if sample else 1.0,
         left_out=log.left_out,
         readings=fitted.readings,
         quality_calibration=fitted.quality,

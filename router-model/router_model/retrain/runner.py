@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from router_model.export.artifact import Artifact
-from router_model.export.onnx import INPUTS, METHODS, OUTPUTS
+from router_model.export.onnx import INPUTS, METHODS, results_of
 from router_model.network import Router
 
 Array = NDArray[Any]
@@ -41,7 +41,7 @@ class TorchRunner:
             found = getattr(self.router, METHODS.get(graph, graph))(**tensors)
         values = found if isinstance(found, tuple) else (found,)
         # what is told of a user's tastes is the exported graph's alone
-        return {name: value.numpy() for name, value in zip(OUTPUTS[graph], values, strict=False)}
+        return {name: value.numpy() for name, value in zip(results_of(graph, self.router.sizes), values, strict=False)}
 
 
 def llm_states(runner: Runner, cards: Mapping[str, Array], evidence: Array) -> NDArray[np.float32]:

@@ -11,11 +11,15 @@ import typer
 from rich.console import Console
 
 from router_model.data.pools import DataError
-from router_model.export.artifact import ArtifactError, read_manifest
+from router_model.embedding import StaticEmbedder
+from router_model.export.artifact import ArtifactError, read_manifest, unpack_vector
 from router_model.export.trained import write_trained
 from router_model.places import ARTIFACTS, CONFIGS, RUNS
+from router_model.priors.people import with_people
+from router_model.train.recard import learn_cards
 from router_model.train.train import TrainConfig, Trained
 from router_model.train.train import train as train_router
+from router_model.train.weights import WEIGHTS_FILE, load_weights
 
 
 def train(
@@ -52,6 +56,51 @@ def export(
     if not (runs / settings.digest() / "people.pt").is_file():
         raise typer.BadParameter(f"{config}: no finished run of this configuration in {runs}; train first")
     train(config, version, out, runs, metrics, hold_out="", threads=1)
+
+
+def cards(
+    artifact: Annotated[Path, typer.Option(help="whose reading of queries and tastes stay")],
+    version: Annotated[str, typer.Option(help="name of the new artifact")],
+    config: Annotated[Path, typer.Option(help="a file of configs/")] = CONFIGS / "small.yaml",
+    out: Annotated[Path, typer.Option(help="where artifacts are")] = ARTIFACTS,
+    metrics: Annotated[Path | None, typer.Option(help="results.json of `evaluate`, to go into the artifact")] = None,
+) -> None:
+    """Learn anew what cards say, after `abilities`, and write a new artifact; takes seconds."""
+    torch.set_num_threads(1)
+    try:
+        settings = TrainConfig.load(config)
+        trained = learn_cards(artifact, settings)
+        _publish(trained, settings, out / version, version, metrics)
+    except (ArtifactError, DataError, ValueError, OSError) as error:
+        raise typer.BadParameter(str(error)) from error
+    Console().print(f"Written: {out / version}")
+
+
+def people(
+    artifact: Annotated[Path, typer.Option(help="whose weights stay")],
+    version: Annotated[str, typer.Option(help="name of the new artifact")],
+    config: Annotated[Path, typer.Option(help="a file of configs/")] = CONFIGS / "small.yaml",
+    out: Annotated[Path, typer.Option(help="where artifacts are")] = ARTIFACTS,
+) -> None:
+    """Write an artifact again with the kinds of people of this package, and by its exporter; takes seconds."""
+    torch.set_num_threads(1)
+    try:
+        settings = TrainConfig.load(config)
+        manifest = read_manifest(artifact)
+        population = json.loads((artifact / "population.json").read_text(encoding="utf-8"))
+        usual = None if manifest.usual is None else unpack_vector(manifest.usual).reshape(-1, manifest.dims.E)
+        trained = Trained(
+            with_people(load_weights(artifact / WEIGHTS_FILE)),
+            StaticEmbedder.load(settings.embedder),
+            {name: unpack_vector(data) for name, data in population.items()},
+            {source.name: source.licence for source in manifest.trained_on},
+            usual,
+            json.loads((artifact / "metrics.json").read_text(encoding="utf-8")),
+        )
+        _publish(trained, settings, out / version, version, None)
+    except (ArtifactError, DataError, ValueError, OSError) as error:
+        raise typer.BadParameter(str(error)) from error
+    Console().print(f"Written: {out / version}")
 
 
 def _publish(trained: Trained, settings: TrainConfig, folder: Path, version: str, metrics: Path | None) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from router_model.data.cards import card_matrix
+from router_model.data.cards import card_for, card_matrix
 from router_model.data.pools import ASSUMED_COMPLETION_TOKENS, LICENCES, Pool, load_pool, sparse_pool
 from router_model.data.population import TRAIN, simulate
 from router_model.data.simulation import simulate_log
@@ -28,6 +28,7 @@ from router_model.embedding import StaticEmbedder
 from router_model.network import Router, Sizes
 from router_model.places import HOME
 from router_model.priors.llm import KnownLlms, fit_card_prior
+from router_model.priors.people import with_people
 from router_model.priors.prior import (
     CARD_FEATURES,
     LOG_TOKENS,
@@ -55,6 +56,7 @@ from router_model.train.reading import (
 )
 
 Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
 USUAL = 4  # questions of each pool on which a gateway decides who is everybody's favourite
 
 
@@ -94,6 +96,17 @@ class PeopleSettings(BaseModel):
     iterations: int = 10
 
 
+class Rate(BaseModel):
+    """A task of which only each LLM's mean is known: `field` of the `llms.json` of a pool, a share."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    pool: str
+    field: str
+    card: list[str] = []
+    """Fields of the card that it may hang on, beside ability."""
+
+
 class TrainConfig(BaseModel):
     """A file in `configs/`."""
 
@@ -109,6 +122,8 @@ class TrainConfig(BaseModel):
     """Further outcomes, lengths or texts of tasks, where not every LLM has answered every query."""
     curves: dict[str, list[str]] = Field(default_factory=dict)
     """Tasks that no outcomes teach, and the public figures that their offset and gain in ability come from."""
+    rates: dict[str, Rate] = Field(default_factory=dict)
+    """Tasks that LLMs' means alone teach."""
     train_folds: list[int] = [0, 1, 2, 3, 4, 5, 6]
     validation_folds: list[int] = [7]
     most_rows: dict[str, int] = Field(default_factory=dict)
@@ -233,9 +248,14 @@ def train(config: TrainConfig, runs: Path | None = None, quiet: bool = False) ->
         )
         progress.update(people, completed=2 * config.people.iterations)
         write_prior(router.user_node, prior)
+        router = with_people(router)
     sources = {name: LICENCES[name] for name in pools if name in LICENCES}
-    usual = np.concatenate([o.query[np.isin(o.fold, config.train_folds)][:USUAL] for o in outcomes.values()])
-    return Trained(router.eval(), embedder, population, sources, usual)
+    return Trained(router.eval(), embedder, population, sources, usual_questions(outcomes, config))
+
+
+def usual_questions(outcomes: Mapping[str, Outcomes], config: TrainConfig) -> Floats:
+    """Embeddings [n, E] of some questions of each pool."""
+    return np.concatenate([o.query[np.isin(o.fold, config.train_folds)][:USUAL] for o in outcomes.values()])
 
 
 def task_groups(config: TrainConfig) -> tuple[list[str], Floats]:
@@ -318,7 +338,10 @@ def fit_llm_node(
             prior = fit_card_prior(llms, believed_slopes(), gain, slope_ridge=1e6, related=native[taught])
             for task, figures in config.curves.items():
                 at = tasks.index(task)
-                prior.offset[at], prior.gain[at] = curve(figures)
+                prior.offset[at], prior.gain[at], prior.own[at] = curve(figures)
+            for task, rate in config.rates.items():
+                at = tasks.index(task)
+                prior.offset[at], prior.gain[at], prior.own[at] = fit_rate(rate, config)
             prior.write(belief, mask)
         else:
             columns = tuple(value_column(field) for field in ("log_verbosity", "thinking"))
@@ -337,11 +360,36 @@ def fit_llm_node(
     return {c.name: row for c, row, own in zip(cards, evidence, native, strict=True) if own}
 
 
-def curve(figures: Sequence[str]) -> tuple[float, float]:
-    """Offset and gain in ability of a task whose answers are judged as these public figures are: their means."""
+def curve(figures: Sequence[str]) -> tuple[float, float, Doubles]:
+    """Offset, gain in ability and slopes [F] in a card's aspects of a task whose answers are judged as these public
+    figures are: their means.
+    """
     spec, _ = ability_specs()
     chosen = [figure for figure in spec.figures if figure.field in figures]
-    return float(np.mean([f.offset for f in chosen])), float(np.mean([f.load for f in chosen]))
+    own = np.zeros(2 * len(CARD_FEATURES))
+    for name, aspect in spec.aspects.items():
+        own[value_column(name)] = np.mean([aspect.figures.get(figure.field, 0.0) for figure in chosen])
+    return float(np.mean([f.offset for f in chosen])), float(np.mean([f.load for f in chosen])), own
+
+
+RATE_RIDGE = 3.0  # LLMs' worth of belief that nothing but ability counts
+
+
+def fit_rate(rate: Rate, config: TrainConfig) -> tuple[float, float, Doubles]:
+    """As `curve`, from LLMs' means: ridge regression of their log-odds on ability and some fields of the card."""
+    entries = json.loads((config.data / rate.pool / "llms.json").read_text(encoding="utf-8"))
+    rows = [(card_for(row), float(row[rate.field])) for row in entries if row.get(rate.field) is not None]
+    out = set(config.hold_out)
+    rows = [(card, y) for card, y in rows if card.ability is not None and not {card.name, card.vendor} & out]
+    columns = [value_column(field) for field in ("ability", *rate.card)]
+    x = card_matrix([card for card, _ in rows], CARD_FEATURES, *ability_specs()).astype(np.float64)[:, columns]
+    share = np.clip([y for _, y in rows], 0.02, 0.98)
+    design = np.concatenate([np.ones((len(x), 1)), x], 1)
+    ridge = np.diag([0.0, *[RATE_RIDGE] * len(columns)])
+    solved = np.linalg.solve(design.T @ design + ridge, design.T @ np.log(share / (1 - share)))
+    own = np.zeros(2 * len(CARD_FEATURES))
+    own[columns[1:]] = solved[2:]
+    return float(solved[0]), float(solved[1]), own
 
 
 def calibrate_on_folds(router: Router, reading: Reading, outcomes: dict[str, Outcomes], config: TrainConfig) -> None:

@@ -9,7 +9,7 @@ from tiny import SIZES, tiny_router
 
 from router_model.export.artifact import read_manifest
 from router_model.export.contract import CONTRACT, contract
-from router_model.export.onnx import INPUTS, OUTPUTS, dims_of, outputs_of, realistic
+from router_model.export.onnx import INPUTS, dims_of, outputs_of, realistic, results_of
 from router_model.kinds import KINDS, OF_ANSWERS, REWARD_KINDS, TWO_SIDED
 from router_model.network import PARTS
 
@@ -32,7 +32,7 @@ def test_outputs_have_the_shapes_of_the_contract(graph: str) -> None:
     named = {**dims_of(SIZES).model_dump(), **lengths}
     found = outputs_of(router, graph, realistic(router, graph, lengths, 0))
     assert {name: list(value.shape) for name, value in found.items()} == {
-        name: [named[letter] for letter in shape] for name, shape in OUTPUTS[graph].items()
+        name: [named[letter] for letter in shape] for name, shape in results_of(graph, SIZES).items()
     }
 
 

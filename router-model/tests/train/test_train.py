@@ -10,13 +10,20 @@ import numpy as np
 import pytest
 import torch
 
+from router_model.data.cards import card_matrix
 from router_model.data.pools import load_pool
+from router_model.export.trained import write_trained
+from router_model.priors.prior import CARD_FEATURES, ability_specs, value_column
+from router_model.train.recard import learn_cards
 from router_model.train.train import (
     PeopleSettings,
+    Rate,
     ReadingSettings,
     SizeConfig,
     Stages,
     TrainConfig,
+    curve,
+    fit_rate,
     held_in,
     outcomes_of,
     task_groups,
@@ -70,6 +77,59 @@ def test_training_learns_resumes_and_repeats(config: TrainConfig, tmp_path: Path
     again = train(config, tmp_path, quiet=True)  # from the kept stages
     for name, value in first.router.state_dict().items():
         assert torch.equal(value, again.router.state_dict()[name]), name
+
+
+def test_cards_are_learned_anew_and_all_else_stays(config: TrainConfig, tmp_path: Path) -> None:
+    first = train(config, None, quiet=True)
+    first.router.features.quality_scale.data.fill_(1.25)
+    write_trained(first, config, tmp_path / "one", "one")
+    again = learn_cards(tmp_path / "one", config.model_copy(update=TOLD))
+    assert list(again.population) == list(first.population)
+    before, after = first.router.state_dict(), again.router.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before if not name.startswith("llm_node"))
+    assert not torch.equal(before["llm_node.quality.card.weight"], after["llm_node.quality.card.weight"])
+    assert again.usual is not None
+    np.testing.assert_array_equal(first.usual, again.usual[:4])
+    # an LLM whose outcomes are known is thought as able as before
+    cards = [card for card in load_pool("zeroeval", config.data).cards if card.name in first.population]
+    told = card_matrix(cards, CARD_FEATURES, *ability_specs())
+    quality = []
+    for trained in (first, again):
+        evidence = np.stack([trained.population[card.name] for card in cards])
+        text = trained.embedder.embed([card.text for card in cards])
+        size = trained.router.sizes
+        with torch.no_grad():
+            z = trained.router.llm(
+                torch.as_tensor(told),
+                torch.as_tensor(text),
+                torch.zeros(len(cards), size.provider_code),
+                torch.zeros(len(cards), size.name_code),
+                torch.zeros(len(cards), 2),
+                torch.as_tensor(evidence),
+            )
+        quality.append(trained.router.split_z(z)[0].numpy())
+    np.testing.assert_allclose(quality[1], quality[0], atol=0.02)
+
+
+TOLD = {
+    "curves": {"crux": ["aider_polyglot", "terminal_bench"]},
+    "rates": {"crux": Rate(pool="bullshit_v2", field="pushback_rate", card=["agentic", "output_price"])},
+}
+
+
+def test_what_only_figures_and_means_tell_of_a_task() -> None:
+    data = TrainConfig.load(ROOT / "configs" / "small.yaml")
+    _, gain, own = curve(["aider_polyglot", "terminal_bench"])
+    assert gain > 0.3
+    assert own[value_column("agentic")] > 0.1
+    assert own[value_column("chat")] == 0
+    rate = data.rates["professional"]
+    _, gain, own = fit_rate(rate, data)
+    assert gain > 0
+    assert own[value_column("output_price")] > 0
+    assert not own[[value_column(f.field) for f in CARD_FEATURES if f.field not in rate.card]].any()
+    alone = fit_rate(rate, data.model_copy(update={"hold_out": ["anthropic"]}))
+    assert alone[1] != gain
 
 
 def test_people_like_quality_and_mind_cost(config: TrainConfig, tmp_path: Path) -> None:

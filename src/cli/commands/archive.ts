@@ -19,7 +19,7 @@ export function addArchive(program: Command, configPath: () => string): void {
   program
     .command('archive')
     .description('move old log rows out of the store into Parquet files, and erase there who was erased here')
-    .requiredOption('--to <dir>', 'directory of the archive', parseDirectory)
+    .requiredOption('--to <place>', 'the archive: a directory, or s3://bucket/prefix')
     .option('--older-than <days>', 'days that rows stay in the store, whole UTC days', parseDays, 30)
     .option('--keep <days>', 'drop what was archived of days that are older', parseDays)
     .option('--tenant <name>', 'of this tenant only')
@@ -32,9 +32,9 @@ export function addArchive(program: Command, configPath: () => string): void {
       await withStore(configPath(), async (store, config) => {
         checkTenant(config, tenant)
         await store.ping()
-        const archive = Archive.open(to, { make: true })
+        const archive = await Archive.open(to, { make: true })
         try {
-          archive.tidy()
+          await archive.tidy()
           const today = Math.floor(Date.now() / DAY_MS) * DAY_MS
           const [before, oldest] = [today - olderThan * DAY_MS, keep === undefined ? null : today - keep * DAY_MS]
           let moved = { interactions: 0, rewards: 0 }
@@ -50,11 +50,11 @@ export function addArchive(program: Command, configPath: () => string): void {
           if (erased > 0 || eraseOnly) process.stdout.write(`Erased ${erased} archived rows of erased users.\n`)
           if (oldest !== null) {
             process.stdout.write(
-              `Dropped ${archive.dropBefore(dayOf(oldest))} archived days from before ${dayOf(oldest)}.\n`,
+              `Dropped ${await archive.dropBefore(dayOf(oldest))} archived days from before ${dayOf(oldest)}.\n`,
             )
           }
         } finally {
-          archive.close()
+          await archive.close()
         }
       })
     })
@@ -69,15 +69,6 @@ function telling() {
     told = interactions + rewards
     process.stderr.write(`${interactions} interactions, ${rewards} rewards …\n`)
   }
-}
-
-function parseDirectory(text: string): string {
-  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(text)) {
-    throw new InvalidArgumentError(
-      'Expected a directory; of a bucket, one that is mounted or synced (docs/operation.md).',
-    )
-  }
-  return text
 }
 
 function parseDays(text: string): number {

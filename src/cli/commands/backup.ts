@@ -4,6 +4,7 @@ import type { Outcomes } from '../../store/backup/restore.ts'
 import type { RowType } from '../../store/backup/rows.ts'
 import type { Compared } from '../../store/backup/verify.ts'
 import { fail } from '../fail.ts'
+import { parseDirectory } from '../parse.ts'
 import { Progress } from '../progress.ts'
 import { withStore } from '../with-store.ts'
 
@@ -14,7 +15,7 @@ export function addBackup(program: Command, configPath: () => string): void {
   program
     .command('backup')
     .description('write all that the store keeps into a directory, or go on with it; gateways may run meanwhile')
-    .requiredOption('--to <directory>', 'a new one, or one of a backup that was interrupted')
+    .requiredOption('--to <directory>', 'a new one, or one of a backup that was interrupted', parseDirectory)
     .option('--verify', 'only check a whole backup: the hash of each file')
     .action(async ({ to, verify }: { to: string; verify?: boolean }) => {
       if (verify) return check(to)
@@ -33,7 +34,7 @@ export function addBackup(program: Command, configPath: () => string): void {
   program
     .command('restore')
     .description('bring a backup into the store; what is there and as new stays, and doing it again changes nothing')
-    .requiredOption('--from <directory>', 'a whole backup')
+    .requiredOption('--from <directory>', 'a whole backup', parseDirectory)
     .option('--verify', 'change nothing: compare the store with the backup, row by row; exit 1 where they differ')
     .option('--older', 'also one that is older than store.retention_days')
     .action(async ({ from, verify, older }: { from: string; verify?: boolean; older?: boolean }) => {

@@ -17,7 +17,7 @@ export function addLog(program: Command, configPath: () => string): void {
     .requiredOption('--tenant <name>', 'whose requests')
     .option('--since <when>', 'a date, or days ago (e.g. 7d)', parsePast, Date.now() - 7 * DAY_MS)
     .option('--until <when>', 'a date, or days ago', parsePast, Date.now())
-    .option('--archive <dir>', 'also read what was archived there')
+    .option('--archive <place>', 'also read what was archived there: a directory, or s3://bucket/prefix')
     .option('--json', 'as JSON instead of Markdown')
     .action(async ({ tenant, since, until, json, archive }: ReportOptions) => {
       const { makeReport } = await import('../../learning/report.ts')
@@ -47,7 +47,7 @@ export function addLog(program: Command, configPath: () => string): void {
     .option('--tenant <name>', 'of this tenant only')
     .option('--since <when>', 'a date, or days ago (e.g. 7)', parsePast)
     .option('--until <when>', 'a date, or days ago', parsePast)
-    .option('--archive <dir>', 'also read what was archived there')
+    .option('--archive <place>', 'also read what was archived there: a directory, or s3://bucket/prefix')
     .addOption(new Option('--format <format>', 'output format').choices(['jsonl']).default('jsonl'))
     .action(async (options: { tenant?: string; since?: number; until?: number; archive?: string }) => {
       const { exportRecords } = await import('../../store/records/export.ts')
@@ -96,11 +96,11 @@ async function withLog<T>(store: Store, path: string | undefined, work: (log: St
   const { overridden } = await import('../../candidates/overridden-store.ts')
   const { Archive } = await import('../../store/archive/archive.ts')
   const { withArchive } = await import('../../store/archive/move.ts')
-  const archive = Archive.open(path)
+  const archive = await Archive.open(path)
   try {
     return await work(overridden(store, withArchive(store, archive)))
   } finally {
-    archive.close()
+    await archive.close()
   }
 }
 

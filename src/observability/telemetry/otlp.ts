@@ -9,6 +9,7 @@ import { BatchLogRecordProcessor, LoggerProvider } from '@opentelemetry/sdk-logs
 import { MeterProvider, PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics'
 import { LRUCache } from 'lru-cache'
 import { proxyFor } from '../../runtime/proxy.ts'
+import { secretFile } from '../../runtime/secret-file.ts'
 import type { Logger } from '../logger.ts'
 import type { Metrics } from '../metrics.ts'
 import {
@@ -43,6 +44,18 @@ function agentFor({ endpoint, ca_file }: Options['otlp']): () => Agent {
       : new Agent({ keepAlive: true, proxyEnv })
 }
 
+/** The configuration's, and those of the file as it is now. */
+function headersOf({ headers, headers_file: file }: Options['otlp']): () => Record<string, string> {
+  if (file === undefined) return () => headers
+  const read = secretFile(file)
+  return () => ({ ...headers, ...Object.fromEntries((read() ?? '').split('\n').flatMap(headerOf)) })
+}
+
+function headerOf(line: string): [string, string][] {
+  const [, name, value] = /^\s*([\w-]+)\s*:\s*(.*?)\s*$/.exec(line) ?? []
+  return name === undefined || value === undefined ? [] : [[name.toLowerCase(), value]]
+}
+
 interface RecentAnswer {
   traceId: string
   spanId: string
@@ -69,9 +82,10 @@ export class OtlpTelemetry implements Telemetry {
     const { otlp } = config
     const named = { 'service.name': config.service_name, 'process.pid': process.pid }
     const resource = resourceFromAttributes(named)
+    const headers = headersOf(otlp)
     const to = (signal: string) => ({
       url: `${otlp.endpoint.replace(/\/+$/, '')}/v1/${signal}`,
-      headers: otlp.headers,
+      headers: async () => headers(),
       timeoutMillis: otlp.timeout_ms,
       httpAgentOptions: agentFor(otlp),
     })
@@ -80,7 +94,7 @@ export class OtlpTelemetry implements Telemetry {
     const batches = { scheduledDelayMillis: config.delay_ms, exportTimeoutMillis: otlp.timeout_ms }
     this.#spans = new SpanSender({
       url: to('traces').url,
-      headers: otlp.headers,
+      headers,
       ca: otlp.ca_file === undefined ? undefined : readFileSync(otlp.ca_file),
       timeoutMs: otlp.timeout_ms,
       delayMs: config.delay_ms,

@@ -8,6 +8,8 @@ export const telemetrySchema = z.strictObject({
       endpoint: z.url({ protocol: /^https?$/ }),
       /** Such as a collector's key. */
       headers: z.record(z.string(), z.string()).default({}),
+      /** A file with more of them, `name: value` a line, read again when it is replaced. */
+      headers_file: z.string().optional(),
       timeout_ms: z.number().int().positive().default(10_000),
       /** Authorities of a collector with a certificate of its own, PEM; instead of the usual ones. */
       ca_file: z.string().optional(),

@@ -6,7 +6,8 @@ import type { SentSpan, SpanBatch } from './span-batch.ts'
 
 export interface SpanSenderOptions {
   url: string
-  headers: Readonly<Record<string, string>>
+  /** As of now. */
+  headers: () => Readonly<Record<string, string>>
   /** Authorities of the collector, instead of the usual ones. */
   ca?: Buffer | undefined
   /** Milliseconds for one batch, retries included. */
@@ -84,7 +85,7 @@ export class SpanSender {
         origin,
         path: pathname + search,
         method: 'POST',
-        headers: { ...headers, 'content-type': 'application/x-protobuf' },
+        headers: { ...headers(), 'content-type': 'application/x-protobuf' },
         body,
         signal,
       })

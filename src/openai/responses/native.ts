@@ -23,6 +23,12 @@ export function nativeResponse(json: unknown): ResponseResource | null {
   return json as unknown as ResponseResource
 }
 
+/** Some servers leave out, at the end, what they have told item by item. */
+const withoutOutput = (json: unknown): ResponseResource | null =>
+  isObject(json) && json.object === 'response' && (json.output ?? null) === null
+    ? nativeResponse({ ...json, output: [] })
+    : null
+
 function factsOf(json: unknown): PlainFacts | null {
   const response = nativeResponse(json)
   if (!response) return null
@@ -82,7 +88,7 @@ export class ResponsesObserver extends NativeStream {
     if (typeof event.type !== 'string') return
     this.events++
     if (typeof event.sequence_number === 'number') this.#sequence = event.sequence_number
-    const response = nativeResponse(event.response)
+    const response = nativeResponse(event.response) ?? withoutOutput(event.response)
     if (response) this.#told(response)
     if (event.type === 'error') this.error ??= isObject(event.error) ? event.error : event
     if (event.type === 'response.failed') this.error ??= response?.error ?? {}

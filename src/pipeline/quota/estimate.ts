@@ -10,6 +10,8 @@ const USUAL_ANSWER_TOKENS = 4_096
 const LEAST_ANSWER_TOKENS = 64
 /** A bound above this, `1e400` too, is read as this, so that counters stay finite. */
 const MOST_ANSWER_TOKENS = 2 ** 40
+/** The same of how many answers; most providers give 128 at most, servers of one's own any number. */
+const MOST_ANSWERS = 2 ** 20
 /** The estimate of a prompt may be too low: other scripts, other vocabularies, and text that providers add. */
 const PROMPT_MARGIN = { factor: 1.5, tokens: 64 }
 /** Share of what is left of a budget that one answer without a bound may reserve, so that others find room, too. */
@@ -33,7 +35,7 @@ function priceOf({ request }: Call, { price, maxOutputTokens, contextWindow, def
   const estimated = Math.ceil(request.promptTokens * PROMPT_MARGIN.factor) + PROMPT_MARGIN.tokens
   const attached = attachedTokens(body)
   const promptTokens = attached === 0 ? estimated : Math.max(estimated, Math.min(contextWindow, estimated + attached))
-  const answers = Math.max(1, Math.min(body.n ?? 1, 128))
+  const answers = Math.max(1, Math.min(body.n ?? 1, MOST_ANSWERS))
   const bound = boundOf(body) ?? boundOf(defaults ?? {})
   // Without any other bound an answer ends where the context does.
   const own = Math.min(maxOutputTokens ?? MOST_ANSWER_TOKENS, Math.max(1, contextWindow - request.promptTokens))

@@ -1,4 +1,4 @@
-import type { Candidate } from '../../candidates/candidate.ts'
+import { type Candidate, spokenBy } from '../../candidates/candidate.ts'
 import { UnsupportedRequest } from '../../errors.ts'
 import type { ChatBody, ChatRequest, Span } from '../../openai/chat.ts'
 import { historyFor } from './history.ts'
@@ -16,11 +16,13 @@ import { toolsFor } from './tools.ts'
  */
 export function adapt(
   request: ChatRequest,
-  { name, dialect }: Candidate,
+  candidate: Candidate,
   learned: Learned | undefined,
   strict: boolean,
   obeyed = false,
 ): ChatRequest {
+  const { name } = candidate
+  const dialect = spokenBy(candidate, request)
   if (strict && request.dropped?.length) {
     throw new UnsupportedRequest(`${name} does not take ${request.dropped.join(', ')}.`, request.dropped[0] as string)
   }

@@ -13,6 +13,10 @@ export interface Facts {
   emptyMessageFields: ReadonlySet<string>
   /** Assistant messages with tool calls whose results end the conversation: the model must go on with them. */
   loop: readonly ChatMessage[]
+  /** All assistant messages with tool calls. */
+  calling: readonly ChatMessage[]
+  /** Some tool's result holds more than text. */
+  hasPartsInTools: boolean
   /** Types of the tools that are offered. */
   toolTypes: ReadonlySet<string>
   /** Some call in it was of a tool that takes text, not JSON. */
@@ -69,6 +73,8 @@ function find({ body, spans }: ChatRequest): Facts {
     messageFields,
     emptyMessageFields: empty,
     loop: loopOf(body.messages),
+    calling: body.messages.filter((message) => message.role === 'assistant' && callsOf(message).length > 0),
+    hasPartsInTools: parts.size > 0 && body.messages.some(holdsMoreThanText),
     toolTypes: new Set(Array.isArray(body.tools) ? body.tools.filter(isObject).map(({ type }) => String(type)) : []),
     hasCustomCalls,
     isSaid: body.messages.some((message) => !SYSTEM.has(message.role) && !saysNothing(message)),
@@ -82,6 +88,10 @@ function find({ body, spans }: ChatRequest): Facts {
       hasOnly(parts, TEXT),
   }
 }
+
+/** A tool's result with pictures or files. */
+export const holdsMoreThanText = ({ role, content }: ChatMessage): boolean =>
+  role === 'tool' && Array.isArray(content) && content.some(({ type }) => type !== 'text')
 
 /** What is not in the request is a part of another type: a file by its id, an image by its address. */
 function notePart(part: { type: string; [key: string]: unknown }, parts: Set<string>): void {

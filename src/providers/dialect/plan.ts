@@ -1,9 +1,10 @@
-import type { Candidate } from '../../candidates/candidate.ts'
+import { type Candidate, spokenBy } from '../../candidates/candidate.ts'
 import type { Dialect, FieldRule } from '../../candidates/dialect.ts'
 import { UnsupportedRequest } from '../../errors.ts'
 import type { ChatRequest } from '../../openai/chat.ts'
 import { isObject } from '../../openai/is-object.ts'
 import { type Facts, factsOf } from './facts.ts'
+import { formatFor } from './formats.ts'
 import type { Learned } from './learned.ts'
 import { DOCUMENTED, isIdle, isNeutral } from './neutral.ts'
 import { unfitTools } from './tools.ts'
@@ -56,6 +57,14 @@ export function planOf(
       continue
     }
     const rule = learned?.ruleFor(field, value, request.body) ?? dialectRule(dialect, field)
+    if (field === 'response_format' && dialect && (rule === undefined || rule === 'keep')) {
+      const own = formatFor(request.body, dialect.formats)
+      if (typeof own === 'string' && !obeyed) return own
+      if (typeof own === 'string' || own.format === value) continue
+      edits ??= new Map()
+      edits.set(field, { name: field, value: own.format })
+      continue
+    }
     if (rule === undefined || rule === 'keep') continue
     const verdict = judge(field, value, rule, request.body)
     if (verdict === 'as it is' || (verdict === 'unfit' && obeyed)) continue
@@ -129,6 +138,12 @@ function unfitMessages(facts: Facts, dialect: Dialect, isConverted: boolean): st
   if (facts.hasUserAfterTool && dialect.userAfterTool === 'avoid' && !isConverted) {
     return "does not take a user's message right after a tool's"
   }
+  if (facts.hasPartsInTools && dialect.turns.tool_parts === 'after' && dialect.userAfterTool === 'avoid') {
+    return "does not take pictures in a tool's result"
+  }
+  const { callsNeed } = dialect
+  if (callsNeed !== null && !facts.calling.every((message) => has(message, callsNeed)))
+    return 'can not read the tool calls of another model'
   const need = dialect.loopNeeds
   if (need === null) return undefined
   const reads = facts.loop.every((message) => has(message, need) || firstCallHas(message.tool_calls, need))
@@ -150,12 +165,15 @@ export function unfitFor(
   learned: Learned | undefined,
   strict: boolean,
 ): string | undefined {
-  const { dialect, apis } = candidate
+  const { apis } = candidate
+  const dialect = spokenBy(candidate, request)
   // In its provider's own format a request is that provider's business.
   if ((!dialect && !learned) || (request.format && apis?.has(request.format))) return undefined
   try {
     // The thoughts without which it can't go on are in what it alone gets.
-    const own = dialect?.loopNeeds && factsOf(request).loop.length > 0 ? request.forCandidate?.(candidate) : undefined
+    const { loop, calling } = factsOf(request)
+    const asksOwn = (dialect?.loopNeeds && loop.length > 0) || (dialect?.callsNeed && calling.length > 0)
+    const own = asksOwn ? request.forCandidate?.(candidate) : undefined
     const plan = planOf(own ?? request, dialect, learned, strict)
     return typeof plan === 'string' ? plan : undefined
   } catch (error) {

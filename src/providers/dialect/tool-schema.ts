@@ -29,6 +29,16 @@ export function schemaFor(parameters: unknown, rules: Rules): unknown {
   return object ? objectSchema(schema) : schema
 }
 
+/** Whether some node of a schema has a keyword; names of the client's own are none. */
+export function hasKeyword(schema: Schema, keyword: string): boolean {
+  let found = false
+  mapped(schema, (node) => {
+    found ||= keyword in node
+    return node
+  })
+  return found
+}
+
 /**
  * Parameters as an object schema without a choice at its top: none at all, `{}` and a schema without a type are
  * functions of no fixed arguments. A choice becomes the properties of all alternatives, of which those are required

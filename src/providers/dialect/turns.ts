@@ -1,6 +1,6 @@
 import type { Dialect } from '../../candidates/dialect.ts'
 import type { ChatMessage } from '../../openai/chat.ts'
-import { callsOf, saysNothing } from './facts.ts'
+import { callsOf, holdsMoreThanText, saysNothing } from './facts.ts'
 
 type Content = ChatMessage['content']
 type Part = Exclude<Content, string | null | undefined>[number]
@@ -12,7 +12,7 @@ const GAP = '\n\n'
 /** A conversation in the shape that a model's template wants; the very same messages where nothing is to be changed. */
 export function turnsFor(messages: readonly ChatMessage[], turns: Dialect['turns']): readonly ChatMessage[] {
   const { one_text: roles = [], blank, system, alternate, needs_content: needsContent } = turns
-  let shaped = messages
+  let shaped = turns.tool_parts === 'after' ? withPartsAfter(messages) : messages
   if (roles.length > 0)
     shaped = mapped(shaped, (message) => (roles.includes(message.role) ? asOneText(message) : message))
   if (blank === 'drop' && shaped.some(saysNothing)) shaped = shaped.filter((message) => !saysNothing(message))
@@ -34,6 +34,30 @@ function asOneText(message: ChatMessage): ChatMessage {
   const { content } = message
   if (!Array.isArray(content) || content.some(({ type }) => type !== 'text')) return message
   return { ...message, content: content.map(({ text }) => text ?? '').join(GAP) }
+}
+
+/** Pictures and files of tools' results in a user's message after the last of them. */
+function withPartsAfter(messages: readonly ChatMessage[]): readonly ChatMessage[] {
+  if (!messages.some(holdsMoreThanText)) return messages
+  const out: ChatMessage[] = []
+  let shown: Part[] = []
+  for (const message of messages) {
+    if (message.role !== 'tool' && shown.length > 0) {
+      out.push({ role: 'user', content: shown })
+      shown = []
+    }
+    if (!holdsMoreThanText(message)) {
+      out.push(message)
+      continue
+    }
+    const parts = message.content as readonly Part[]
+    const texts = parts.filter(({ type }) => type === 'text')
+    const about = { type: 'text', text: `What the tool call ${String(message.tool_call_id)} returned:` }
+    shown.push(about, ...parts.filter(({ type }) => type !== 'text'))
+    out.push({ ...message, content: texts.length > 0 ? texts : '(see the next message)' })
+  }
+  if (shown.length > 0) out.push({ role: 'user', content: shown })
+  return out
 }
 
 function systemFirst(messages: readonly ChatMessage[]): readonly ChatMessage[] {

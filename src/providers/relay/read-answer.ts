@@ -1,8 +1,10 @@
 import { GatewayError } from '../../errors.ts'
+import type { ChatRequest } from '../../openai/chat.ts'
 import { completionOfStream, streamOfCompletion } from '../../openai/convert-stream.ts'
 import { parseJson, readError, saysError, statusOfError, withoutMark } from '../../openai/error.ts'
-import { endOf } from '../../openai/finish-reason.ts'
+import { BROKE, endOf, isFailure } from '../../openai/finish-reason.ts'
 import { isObject } from '../../openai/is-object.ts'
+import { Mend } from '../../openai/mend.ts'
 import { retryAfterMs } from '../../openai/retry-after.ts'
 import { SseObserver } from '../../openai/sse-observer.ts'
 import type { PlainFacts, StreamObserver } from '../../openai/stream-observer.ts'
@@ -48,7 +50,7 @@ export async function readAnswer(head: AnswerHead, body: Body, control: ReadCont
   const { shape, body: all } = await shapeOf(body)
   const { native } = request
   if (shape === 'events') {
-    const observer = native?.observe() ?? new SseObserver({ dropUsage: !request.wantsUsage })
+    const observer = native?.observe() ?? new SseObserver(observing(request))
     return peek(asEvents(head), all, observer, control)
   }
   const plain = native ? { failure: protocol('the provider did not stream') } : await readPlain(head, all, control)
@@ -69,7 +71,7 @@ function streamOf(
   { body, candidate, status, headers, attempts, upstreamMs, request }: PlainAnswer,
   { abort, release }: Pick<StreamAnswer, 'abort' | 'release'>,
 ): StreamAnswer {
-  const observer = new SseObserver({ dropUsage: !request.wantsUsage })
+  const observer = new SseObserver(observing(request))
   const bytes = observer.push(streamOfCompletion(parseJson(body) as Record<string, unknown>))
   const events = asEvents({ candidate, status, headers, attempts, upstreamMs, request })
   return { ...events, stream: true, head: bytes ? [bytes] : [], rest: NOTHING, observer, abort, release }
@@ -175,8 +177,15 @@ function counter({ onBytes, hold }: ReadControl): (bytes: number) => void {
 async function readPlain(common: AnswerHead, body: Body, control: ReadControl): Promise<Read<PlainAnswer>> {
   const raw = withoutMark(await readAll(body, MAX_BODY_BYTES, counter(control)))
   if (!common.request.native && looksLikeEvents(raw)) return readEvents(common, raw)
-  return plainOf(common, raw, parseJson(raw))
+  const json = parseJson(raw)
+  const mended = common.request.native || !isObject(json) ? null : new Mend(isForced(common.request)).mended(json)
+  return mended ? plainOf(common, Buffer.from(JSON.stringify(mended)), mended) : plainOf(common, raw, json)
 }
+
+const observing = (request: ChatRequest) => ({ dropUsage: !request.wantsUsage, isForced: isForced(request) })
+
+/** A function is named that must be called. */
+const isForced = ({ body }: ChatRequest): boolean => isObject(body.tool_choice)
 
 /** Events where a whole answer was asked for: put together. */
 function readEvents(common: AnswerHead, raw: Buffer): Read<PlainAnswer> {
@@ -229,8 +238,8 @@ function bodyFailure(json: unknown): Failure | null {
   const choices: unknown[] = Array.isArray(outer.choices) ? outer.choices : []
   if (choices.length === 0) return saysError(outer.error) ? errorFailure(outer.error) : null
   const [choice] = choices
-  const isFailed = isObject(choice) && choice.finish_reason === 'error' && choices.length === 1
-  return isFailed && saysError(choice.error) ? errorFailure(choice.error) : null
+  if (!isObject(choice) || choices.length !== 1 || !isFailure(choice.finish_reason)) return null
+  return errorFailure(saysError(choice.error) ? choice.error : { message: BROKE, code: choice.finish_reason })
 }
 
 function errorFailure(error: unknown): Failure {

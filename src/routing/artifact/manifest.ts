@@ -6,7 +6,17 @@ const code = size.max(256)
 const dims = z
   .object({
     ...{ E: size, Q: size.default(0), F: size, P: code, C: code, Z: size },
-    ...{ V: size, G: size, H: size.optional(), W: size.default(1), S: size, D: size.default(0), R: size },
+    ...{
+      V: size,
+      G: size,
+      H: size.optional(),
+      W: size.default(1),
+      S: size,
+      D: size.default(0),
+      R: size,
+      J: size.default(0),
+      Y: size.default(0),
+    },
   })
   .transform(({ H, ...sizes }) => ({ ...sizes, H: H ?? sizes.G }))
 
@@ -37,6 +47,8 @@ export const manifestSchema = z
     /** What `taste` begins with; the rest are the weights of the codes. Older artifacts say nothing of tastes. */
     tastes: z.array(z.string()).default([]),
     kinds: z.array(z.string()).min(1),
+    /** Names of the kinds of people, the usual ones first; older artifacts know these alone. */
+    people: z.array(z.string()).default([]),
     card_features: z.array(
       z.object({
         field: z.string(),
@@ -66,6 +78,10 @@ export const manifestSchema = z
     starts: z.partialRecord(z.enum(STARTS), z.record(z.string().regex(/^\d+$/), z.number())).nullish(),
   })
   .refine(({ dims, parts }) => parts.length === dims.R, { error: 'dims.R is not the number of parts', path: ['parts'] })
+  .refine(({ dims, people }) => people.length === dims.J, {
+    error: 'dims.J is not the number of kinds of people',
+    path: ['people'],
+  })
   .refine(({ dims: { S }, starts }) => !starts || isGaussian(S, starts), {
     error: 'starts are of weights that the state has not',
     path: ['starts'],
@@ -134,8 +150,15 @@ export const SIGNATURES: Readonly<Record<GraphName, { inputs: Signature; outputs
     outputs: { user_message: ['U', 'G'], llm_message: ['U', 'V'] },
   },
   user: {
-    inputs: { sums: ['B', 'H'] },
-    outputs: { state: ['B', 'S'], taste: ['B', 'D'], taste_covariance: ['B', 'D', 'D'], since: ['B', 'W'] },
+    inputs: { sums: ['B', 'H'], tenant: ['B', 'Y'] },
+    outputs: {
+      state: ['B', 'S'],
+      taste: ['B', 'D'],
+      taste_covariance: ['B', 'D', 'D'],
+      since: ['B', 'W'],
+      people: ['B', 'J'],
+      tenant_message: ['B', 'Y'],
+    },
   },
   score: {
     inputs: {
@@ -159,7 +182,15 @@ export const SIGNATURES: Readonly<Record<GraphName, { inputs: Signature; outputs
 }
 
 /** Outputs that older artifacts lack. */
-export const OPTIONAL_OUTPUTS: ReadonlySet<string> = new Set(['apart', 'reading', 'taste', 'taste_covariance', 'since'])
+export const OPTIONAL_OUTPUTS: ReadonlySet<string> = new Set([
+  'apart',
+  'reading',
+  'taste',
+  'taste_covariance',
+  'since',
+  'people',
+  'tenant_message',
+])
 
 /** Size of an axis, or null where it is free. */
 export const sizeOf = (axis: Axis, dims: Dims): number | null =>

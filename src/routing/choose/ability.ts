@@ -25,11 +25,11 @@ export const abilitySchema = z.object({
   ),
   /** Added where there is no figure at all. */
   unmeasured: z.number().default(0),
-  /** Figure = offset + load x ability + noise (a variance), after the transform. */
+  /** Figure = offset + load x ability + aspects + noise, after the transform; `noise`: variance of both of these. */
   figures: z.array(
     z.object({ field: z.string(), transform: transforms, offset: z.number(), load: z.number(), noise: positive }),
   ),
-  /** What ability does not tell: unit normal, seen in what it leaves of some figures (loads by name). */
+  /** What figures of one kind share beyond ability: unit normal (loads by name). */
   aspects: z.record(z.string(), z.object({ figures: numbers })),
   /** Added to ability, which is that of the best setting. */
   effort: numbers,
@@ -51,6 +51,8 @@ export type VerbositySpec = z.output<typeof verbositySchema>
 
 const SMALLEST = 1e-3
 const LEAST_SHARE = 0.02
+/** Of a figure, as a share of its noise, that is no aspect's. */
+const LEAST_NOISE = 0.2
 
 export function transformed(value: number, transform: Transform): number {
   if (transform === 'log10') return Math.log10(Math.max(value, SMALLEST))
@@ -103,35 +105,57 @@ function infer(
     prior += (slope * (transformed(Math.min(value, most ?? value), transform) - mean)) / std
   }
   if (!spec.figures.some(({ field }) => fieldOf(`benchmarks.${field}`) !== undefined)) prior += spec.unmeasured
-  let precision = 1 / spec.variance
-  let information = prior * precision
-  const seen: { figure: AbilitySpec['figures'][number]; x: number }[] = []
-  for (const figure of spec.figures) {
-    const value = fieldOf(`benchmarks.${figure.field}`)
-    if (value === undefined) continue
-    const x = transformed(value, figure.transform) - figure.offset
-    precision += figure.load ** 2 / figure.noise
-    information += (figure.load * x) / figure.noise
-    seen.push({ figure, x })
-  }
+  const { means, sd } = posterior(fieldOf, { ...spec, mean: prior })
   const known = candidate.ability
-  const ability = known?.mean ?? information / precision
-  const fields: Record<string, number> = { ability_sd: known?.sd ?? precision ** -0.5 }
-  for (const [name, aspect] of Object.entries(spec.aspects)) {
-    let weight = 1
-    let told = 0
-    for (const { figure, x } of seen) {
-      const load = aspect.figures[figure.field]
-      if (load === undefined) continue
-      const noise = Math.max(figure.noise - load ** 2, 0.2 * figure.noise)
-      weight += load ** 2 / noise
-      told += (load * (x - figure.load * ability)) / noise
-    }
-    fields[name] = known?.aspects[name] ?? told / weight
-  }
+  const ability = known?.mean ?? means[0]!
+  const fields: Record<string, number> = { ability_sd: known?.sd ?? sd }
+  for (const [k, name] of Object.keys(spec.aspects).entries()) fields[name] = known?.aspects[name] ?? means[k + 1]!
   const effort = effortOf(candidate)
   fields.ability = ability + (effort === null ? 0 : (spec.effort[effort] ?? 0))
   return fields
+}
+
+/** Of ability and aspects, all at once, since figures of one kind share an aspect; and ability's deviation. */
+function posterior(
+  fieldOf: (field: string) => number | undefined,
+  { mean, variance, figures, aspects }: AbilitySpec,
+): { means: number[]; sd: number } {
+  const kinds = Object.values(aspects)
+  const prior = [1 / variance, ...kinds.map(() => 1)]
+  const precision = prior.map((own, k) => prior.map((_, l) => (k === l ? own : 0)))
+  const information = [mean / variance, ...kinds.map(() => 0)]
+  for (const { field, transform, offset, load, noise } of figures) {
+    const value = fieldOf(`benchmarks.${field}`)
+    if (value === undefined) continue
+    const loads = [load, ...kinds.map((kind) => kind.figures[field] ?? 0)]
+    const shared = loads.slice(1).reduce((sum, one) => sum + one ** 2, 0)
+    const own = Math.max(noise - shared, LEAST_NOISE * noise)
+    for (const [k, one] of loads.entries()) {
+      information[k]! += (one * (transformed(value, transform) - offset)) / own
+      for (const [l, other] of loads.entries()) precision[k]![l]! += (one * other) / own
+    }
+  }
+  const unit = information.map((_, k) => Number(k === 0))
+  return { means: solve(precision, information), sd: Math.sqrt(solve(precision, unit)[0]!) }
+}
+
+/** x of a x = b for a symmetric positive definite a, by elimination. */
+function solve(a: readonly (readonly number[])[], b: readonly number[]): number[] {
+  const rows = a.map((row, k) => [...row, b[k]!])
+  const n = rows.length
+  for (let k = 0; k < n; k++) {
+    for (let i = k + 1; i < n; i++) {
+      const share = rows[i]![k]! / rows[k]![k]!
+      for (let j = k; j <= n; j++) rows[i]![j]! -= share * rows[k]![j]!
+    }
+  }
+  const x = new Array<number>(n).fill(0)
+  for (let k = n - 1; k >= 0; k--) {
+    let left = rows[k]![n]!
+    for (let j = k + 1; j < n; j++) left -= rows[k]![j]! * x[j]!
+    x[k] = left / rows[k]![k]!
+  }
+  return x
 }
 
 function logVerbosity(candidate: Candidate, spec: VerbositySpec): number {

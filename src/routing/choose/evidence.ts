@@ -34,6 +34,9 @@ export const slotOf = (id: string): number => createHash('sha256').update(id).di
 export const evidenceKey = (policy: string) => `voices:${policy}`
 export const evidenceName = (candidate: string, voice: string) => candidate + SEPARATOR + voice
 
+/** Under which lies, beside what is said of candidates, what users tell of their tenant; no candidate is called so. */
+export const PEOPLE = '*people'
+
 /** What follows a sum of messages: how much was said by how many, and when that was last brought up to date. */
 export const TALLY = 4
 const WEIGHT = 0

@@ -19,6 +19,8 @@ export interface BeliefJob {
   /** As they were when the newest reward was of block `from`; null: empty. */
   sums: Float32Array | null
   from: number
+  /** What users of the same tenant told of it, [Y]; absent: nothing. */
+  tenant?: Float32Array
   /** The last reward's messages are asked for, too. */
   asksLast: boolean
 }
@@ -28,6 +30,8 @@ export interface Believed {
   sums: Float32Array
   /** [S] */
   state: Float32Array
+  /** What they tell of their tenant, [Y]. */
+  told: Float32Array
   /** The state as it is kept. */
   packed: Uint8Array
   /** What the last reward says of its user [G] and its LLM [V]; null where it is not asked for, or no finite number. */

@@ -4,6 +4,7 @@ import type { Manifest } from '../artifact/manifest.ts'
 import type { Graph } from '../artifact/types.ts'
 import { type BeliefJob, type Believed, type SentTensors, sizeOf } from './belief-job.ts'
 import { packState } from './packed-state.ts'
+import { runUser } from './user-graph.ts'
 
 /** Graphs of an artifact, and a new user's state under it. */
 export interface Believer {
@@ -24,14 +25,8 @@ export async function believe(by: Believer, job: BeliefJob): Promise<Believed> {
   const at = job.sums ? widened(job.sums, dims.H) : new Float32Array(dims.H)
   const shared = by.edge.inputNames?.includes('share') ? await addShared(by, job, at.slice()) : null
   const { sums, last } = shared && isFiniteVector(shared.sums) ? shared : await addEach(by, job, at, forget.per_reward)
-  const state = await stateOf(by.user, sums)
-  return { sums, state, packed: packState(state, by.cold), last: job.asksLast ? last : null }
-}
-
-/** [S] from sums [H]. */
-export async function stateOf(user: Graph, sums: Float32Array): Promise<Float32Array> {
-  const { state } = await user.run({ sums: new Tensor('float32', sums, [1, sums.length]) })
-  return state?.data as Float32Array
+  const { state, told } = await runUser(by.user, dims, sums, job.tenant)
+  return { sums, state, told, packed: packState(state, by.cold), last: job.asksLast ? last : null }
 }
 
 type Added = Pick<Believed, 'sums' | 'last'>

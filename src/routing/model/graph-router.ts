@@ -12,6 +12,7 @@ import { BatchScores } from './batch-scores.ts'
 import { lean } from './lean.ts'
 import { type CandidatesOf, type Embed, LlmStates, type LlmTable } from './llm-states.ts'
 import { numbersOf, PackedState, type UserStateVector } from './packed-state.ts'
+import { runUser } from './user-graph.ts'
 
 /** Milliseconds without a run after one that exceeded the deadline. */
 const PAUSE_MS = 2_000
@@ -89,7 +90,7 @@ export class GraphRouter implements Router {
   readonly artifact: Artifact
   readonly #deadlineMs: number
   readonly #log: Logger
-  /** State of a new user, [S]. */
+  /** State of a new user of a tenant of which nothing is known, [S]: what others are kept by. */
   readonly cold: Float32Array
   readonly #idle: Inputs[] = []
   readonly #anchored = new WeakMap<LlmTable, Map<string | undefined, Anchored>>()
@@ -125,9 +126,8 @@ export class GraphRouter implements Router {
   /** @throws RouterError where not even the state of a new user can be computed */
   static async open(options: GraphRouterOptions): Promise<GraphRouter> {
     const { artifact } = options
-    const sums = new Tensor('float32', new Float32Array(artifact.dims.H), [1, artifact.dims.H])
-    const { state } = await artifact.sessions.user.run({ sums })
-    const cold = state?.data as Float32Array
+    const { sessions, dims } = artifact
+    const { state: cold } = await runUser(sessions.user, dims, new Float32Array(dims.H))
     if (!cold.every(Number.isFinite)) throw new RouterError('not_finite', 'The state of a new user is not finite.')
     return new GraphRouter(options, cold)
   }
@@ -188,7 +188,7 @@ export class GraphRouter implements Router {
       known.risk === rule.risk &&
       known.caution === rule.caution
     if (isSame && performance.now() < known.until) return known.found
-    const finding = this.#findCaution(compared, this.#startedAs(numbersOf(state ?? this.cold), taste), rule, usual)
+    const finding = this.#findCaution(compared, this.#startedAs(numbersOf(state ?? table.cold), taste), rule, usual)
     const until = Number.POSITIVE_INFINITY
     const cautious: Cautious = { ...rule, candidates, baseline, taste, found: finding, until }
     this.#cautions.set(key, cautious)
@@ -348,7 +348,7 @@ export class GraphRouter implements Router {
 
   /** Whom the average new user would have liked most, over usual questions. */
   async #favouriteIn(table: LlmTable, usual: Float32Array): Promise<number> {
-    const { mean } = await this.#scoreUsual(table, usual, this.cold, this.#anchorAt(table, 0).z)
+    const { mean } = await this.#scoreUsual(table, usual, table.cold, this.#anchorAt(table, 0).z)
     const m = table.candidates.length
     const sums = new Float64Array(m)
     for (const [i, value] of mean.entries()) sums[i % m] = (sums[i % m] as number) + value
@@ -379,12 +379,12 @@ export class GraphRouter implements Router {
     return { mean: mean.data as Float32Array, apart: (apart?.data as Float32Array | undefined) ?? none }
   }
 
-  #feeds({ z }: LlmTable, batch: readonly Waiting[], inputs: Inputs): Record<string, Tensor> {
+  #feeds({ z, cold }: LlmTable, batch: readonly Waiting[], inputs: Inputs): Record<string, Tensor> {
     const { E, S } = this.artifact.dims
     const n = batch.length
     for (const [row, { query }] of batch.entries()) {
       inputs.query.set(query.embedding, row * E)
-      writeState(query.state ?? this.cold, inputs.state, row * S)
+      writeState(query.state ?? cold, inputs.state, row * S)
       const start = query.taste && this.#starts.get(query.taste)
       if (start) lean(inputs.state, row * S, weightsOf(S), start)
       inputs.promptTokens[row] = query.promptTokens

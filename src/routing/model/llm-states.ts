@@ -7,6 +7,8 @@ import type { Dims } from '../artifact/manifest.ts'
 import type { Artifact } from '../artifact/types.ts'
 import { cardFeatures, cardText } from '../choose/card.ts'
 import { code, codesOf } from '../choose/codes.ts'
+import { PEOPLE } from '../choose/evidence.ts'
+import { runUser } from './user-graph.ts'
 
 /** A text's vector, from the embedder that the artifact was trained with; [E]. */
 export type Embed = (text: string) => Float32Array | Promise<Float32Array>
@@ -16,6 +18,8 @@ export interface LlmTable {
   candidates: readonly Candidate[]
   /** [M, Z] */
   z: Tensor
+  /** State of the tenant's new users, [S]. */
+  cold: Float32Array
 }
 
 interface Card {
@@ -55,8 +59,18 @@ interface TenantStates {
   evidence: Evidence
   codes: TenantCodes
   rows: Map<Candidate, Float32Array>
+  /** State of new users, [S], and how frequent each kind of people is, [J]; once it was asked for. */
+  newcomer: Promise<Newcomer> | null
   /** By identity of the list: a tenant's own list is the same array on every request. */
   tables: WeakMap<readonly Candidate[], LlmTable>
+}
+
+/** A user of whom nothing is known but whose tenant it is. */
+export interface Newcomer {
+  /** [S] */
+  state: Float32Array
+  /** [J]: how frequent kinds of people are among the tenant's users. */
+  people: Float32Array
 }
 
 /** New outcomes of a tenant take effect within this time, and together. */
@@ -103,6 +117,17 @@ export class LlmStates {
     const states = await this.#open(tenant)
     await this.#compute(states, [...new Set(candidates)])
     return candidates.map((candidate) => states.rows.get(candidate) as Float32Array)
+  }
+
+  /** What a tenant's users told of it, together, [Y]. */
+  async tenantSums(tenant: string): Promise<Float32Array> {
+    const { Y } = this.#artifact.dims
+    return Y === 0 ? new Float32Array(0) : sumsIn((await this.#open(tenant)).evidence, Y)
+  }
+
+  /** A new user of a tenant. */
+  async newcomerOf(tenant: string): Promise<Newcomer> {
+    return this.#newcomer(await this.#open(tenant))
   }
 
   /** By which likings for a maker and a name are told apart from others'. */
@@ -171,7 +196,8 @@ export class LlmStates {
     const { Z } = this.#artifact.dims
     const z = new Float32Array(candidates.length * Z)
     for (const [i, candidate] of candidates.entries()) z.set(states.rows.get(candidate) as Float32Array, i * Z)
-    const table = { candidates, z: new Tensor('float32', z, [candidates.length, Z]) }
+    const { state: cold } = await this.#newcomer(states)
+    const table = { candidates, z: new Tensor('float32', z, [candidates.length, Z]), cold }
     states.tables.set(candidates, table)
     return table
   }
@@ -196,7 +222,7 @@ export class LlmStates {
       setTimeout(() => this.refreshSoon(tenant), RETRY_MS).unref()
       return otherwise
     })
-    return { evidence, codes: this.#namesOf(tenant), rows: new Map(), tables: new WeakMap() }
+    return { evidence, codes: this.#namesOf(tenant), rows: new Map(), newcomer: null, tables: new WeakMap() }
   }
 
   /** Another list of candidates may have other names in it, and then all have other codes. */
@@ -204,9 +230,7 @@ export class LlmStates {
     const codes = this.#namesOf(tenant)
     if (codes === states.codes) return states
     const next =
-      codes.of === states.codes.of
-        ? { ...states, codes }
-        : { evidence: states.evidence, codes, rows: new Map(), tables: new WeakMap() }
+      codes.of === states.codes.of ? { ...states, codes } : { ...states, codes, rows: new Map(), tables: new WeakMap() }
     this.#tenants.set(tenant, next)
     return next
   }
@@ -226,6 +250,23 @@ export class LlmStates {
       this.#codes.set(candidates, codes)
     }
     return codes
+  }
+
+  #newcomer(states: TenantStates): Promise<Newcomer> {
+    const { H, Y } = this.#artifact.dims
+    if (!states.newcomer) {
+      const { sessions, dims } = this.#artifact
+      const nothing = new Float32Array(H)
+      const made = runUser(sessions.user, dims, nothing, sumsIn(states.evidence, Y)).then((found) =>
+        // Broken sums of one tenant: its users are like any other's.
+        isFiniteVector(found.state) ? found : runUser(sessions.user, dims, nothing),
+      )
+      made.catch(() => {
+        if (states.newcomer === made) states.newcomer = null
+      })
+      states.newcomer = made
+    }
+    return states.newcomer
   }
 
   async #compute(states: TenantStates, candidates: readonly Candidate[]): Promise<void> {
@@ -302,6 +343,12 @@ export class LlmStates {
       population: population.get(candidate.model.toLowerCase()) ?? population.get(candidate.name.toLowerCase()) ?? null,
     }
   }
+}
+
+/** [Y], of pooled evidence. */
+function sumsIn(evidence: Evidence, size: number): Float32Array {
+  const sums = evidence.get(PEOPLE)
+  return sums?.length === size && isFiniteVector(sums) ? sums : new Float32Array(size)
 }
 
 /** A name that is not the tenant's has its hashed code. */

@@ -6,9 +6,10 @@ import { ArtifactError } from '../artifact/error.ts'
 import { readArtifact } from '../artifact/files.ts'
 import type { ArtifactFiles, Graph } from '../artifact/types.ts'
 import type { Believed, SentTensors } from './belief-job.ts'
-import { type Believer, believe, stateOf } from './believe.ts'
+import { type Believer, believe } from './believe.ts'
 import { type Answer, type Job, LEARNING_GRAPHS, type LearningGraph, MODEL_THREAD, type Results, send } from './jobs.ts'
 import { openGraph } from './sessions.ts'
+import { runUser } from './user-graph.ts'
 
 /**
  * The model thread: checks artifacts, and runs the graphs that learning needs. Both block a thread for milliseconds,
@@ -90,7 +91,8 @@ function openedAs(key: number): Opened {
 
 async function believerOf({ graphs, files: { manifest } }: Opened): Promise<Believer> {
   const { edge, user } = graphs
-  return { edge, user, manifest, cold: await stateOf(user, new Float32Array(manifest.dims.H)) }
+  const { state: cold } = await runUser(user, manifest.dims, new Float32Array(manifest.dims.H))
+  return { edge, user, manifest, cold }
 }
 
 /** Outputs are handed over rather than copied: those of 64 rewards are half a megabyte. */

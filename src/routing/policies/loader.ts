@@ -7,6 +7,7 @@ import { checkEmbedder } from '../artifact/golden.ts'
 import { loadArtifact } from '../artifact/load.ts'
 import type { Artifact } from '../artifact/types.ts'
 import { evidenceKey, evidenceRules, pooledEvidence } from '../choose/evidence.ts'
+import { lengthEvidence, lengthKey, withLengths } from '../choose/length-evidence.ts'
 import { GraphRouter } from '../model/graph-router.ts'
 import type { CandidatesOf } from '../model/llm-states.ts'
 import type { Policy } from '../policy.ts'
@@ -124,8 +125,15 @@ async function openPolicy(
   const router = await GraphRouter.open({
     artifact,
     embed: (text) => embedder.embed(text),
-    loadEvidence: async (tenant) =>
-      pooledEvidence(await loadEvidence(tenant, evidenceKey(artifact.version)), evidenceRules(config), Date.now()),
+    loadEvidence: async (tenant) => {
+      const [voices, lengths] = await Promise.all([
+        loadEvidence(tenant, evidenceKey(artifact.version)),
+        loadEvidence(tenant, lengthKey(artifact.version)),
+      ])
+      const rules = evidenceRules(config)
+      const now = Date.now()
+      return withLengths(pooledEvidence(voices, rules, now), lengthEvidence(lengths, rules.halfLifeDays, now))
+    },
     candidatesOf,
     deadlineMs: config.deadline_ms,
     log,

@@ -2,7 +2,6 @@ import { userHash } from '../../runtime/keys.ts'
 import type { Store } from '../store.ts'
 import type { Archive } from './archive.ts'
 import { KINDS } from './columns.ts'
-import { readFile } from './parquet.ts'
 
 /** In the place of a user's hash: all of the tenant's were erased. */
 const WHOLE_TENANT = ''
@@ -19,7 +18,7 @@ export async function eraseRows(
   archive: Archive,
   onProblem: (problem: string) => void = () => {},
 ): Promise<number> {
-  const done = archive.loadErasures(onProblem)
+  const done = await archive.loadErasures(onProblem)
   const noted = await store.listErasures()
   const nameOf = ({ tenant, userHash: user }: (typeof noted)[number]) => `${tenant} ${user}`
   const fresh = noted.filter((erasure) => (done[nameOf(erasure)] ?? -1) < erasure.at)
@@ -29,7 +28,9 @@ export async function eraseRows(
     gone += await eraseOf(archive, tenant, at)
   }
   // What the store has forgotten comes no more.
-  if (fresh.length > 0) archive.saveErasures(Object.fromEntries(noted.map((erasure) => [nameOf(erasure), erasure.at])))
+  if (fresh.length > 0) {
+    await archive.saveErasures(Object.fromEntries(noted.map((erasure) => [nameOf(erasure), erasure.at])))
+  }
   return gone
 }
 
@@ -46,9 +47,9 @@ async function eraseOf(archive: Archive, tenant: string, at: ReadonlyMap<string,
   }
   let gone = 0
   for (const kind of KINDS) {
-    for (const file of [...archive.files(kind, { tenant })]) {
+    for await (const file of archive.files(kind, { tenant })) {
       let any = false
-      for await (const rows of readFile(file.path, kind, ['user', 'ts', 'asked_at'])) any ||= rows.some(isErased)
+      for await (const rows of archive.documents(file, ['user', 'ts', 'asked_at'])) any ||= rows.some(isErased)
       if (any) gone += await archive.rewrite(file, (document) => !isErased(document))
       // Of a file's users at most.
       hashes.clear()

@@ -1,10 +1,9 @@
-import { closeSync, fsyncSync, openSync, renameSync, rmSync } from 'node:fs'
-import { dirname } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib'
-import { asyncBufferFromFile, type FileMetaData, parquetMetadataAsync, parquetReadObjects } from 'hyparquet'
-import { parquetWriteFile } from 'hyparquet-writer'
+import { type AsyncBuffer, type FileMetaData, parquetMetadataAsync, parquetReadObjects } from 'hyparquet'
+import { parquetWriteBuffer } from 'hyparquet-writer'
 import { COLUMNS, type Column, type Kind } from './columns.ts'
+import { ArchiveError } from './home.ts'
 
 type Document = Record<string, unknown>
 
@@ -12,27 +11,24 @@ type Document = Record<string, unknown>
 const ROWS_PER_GROUP = 5_000
 const JSON_COLUMNS = 'persona-router.json'
 
-/** A file of an archive that does not hold what was written to it, or can't be read. */
-export class ArchiveError extends Error {
-  override readonly name = 'ArchiveError'
+/** Where the end of a file is looked for, in bytes; it has the places of the columns. */
+const FOOTER_BYTES = 65_536
+
+/** A file's bytes, wherever they lie. */
+export interface Source {
+  bytes: AsyncBuffer
+  /** For a message. */
+  shown: string
 }
 
 /**
- * Writes a file whole or not at all: it has its name once it is on the disk and has been read back.
+ * The bytes of a file with these rows, which were read back.
  *
- * @param beforeNaming called once it was read back; where it throws, the file gets no name
- * @throws ArchiveError where it holds something else than it should. @throws Error of the file system
+ * @throws ArchiveError where they hold something else than they should
  */
-export async function writeFile(
-  path: string,
-  kind: Kind,
-  documents: readonly Document[],
-  beforeNaming: () => void,
-): Promise<void> {
-  const part = `${path}.part`
+export async function encodeFile(kind: Kind, documents: readonly Document[], shown: string): Promise<Uint8Array> {
   const columns = COLUMNS[kind]
-  parquetWriteFile({
-    filename: part,
+  const written = parquetWriteBuffer({
     columnData: columns.map((column) => ({
       name: column.name,
       type: column.type,
@@ -48,24 +44,16 @@ export async function writeFile(
     createdBy: 'persona-router',
   })
   let row = 0
-  for await (const batch of readFile(part, kind)) {
+  for await (const batch of readFile({ bytes: written, shown }, kind)) {
     for (const document of batch) {
       if (!isDeepStrictEqual(document, withoutAbsent(columns, documents[row]))) {
-        throw new ArchiveError(`${part}: row ${row} is not what was written.`)
+        throw new ArchiveError(`${shown}: row ${row} is not what was written.`)
       }
       row++
     }
   }
-  if (row !== documents.length) throw new ArchiveError(`${part}: ${row} rows of ${documents.length}.`)
-  beforeNaming()
-  replaceFile(part, path)
-}
-
-/** Gives a file the name of another one, on the disk. */
-export function replaceFile(part: string, path: string): void {
-  syncPath(part)
-  renameSync(part, path)
-  syncPath(dirname(path))
+  if (row !== documents.length) throw new ArchiveError(`${shown}: ${row} rows of ${documents.length}.`)
+  return new Uint8Array(written)
 }
 
 /** As a file gives it back. */
@@ -86,18 +74,20 @@ function withoutAbsent(columns: readonly Column[], document: Document = {}): Doc
  * @throws ArchiveError
  */
 export async function* readFile(
-  path: string,
+  { bytes: file, shown }: Source,
   kind: Kind,
   names?: readonly string[],
 ): AsyncGenerator<Document[], void, undefined> {
-  const { file, metadata } = await opened(path)
+  const metadata = await reading<FileMetaData>(shown, () =>
+    parquetMetadataAsync(file, { initialFetchSize: FOOTER_BYTES }),
+  )
   const there = new Set(metadata.schema.map(({ name }) => name))
   // Written by another version: fields may have come since.
   const columns = COLUMNS[kind].filter(({ name }) => there.has(name) && (names?.includes(name) ?? true))
   let rowStart = 0
   for (const group of metadata.row_groups) {
     const rowEnd = rowStart + Number(group.num_rows)
-    const rows = await reading(path, () =>
+    const rows = await reading(shown, () =>
       parquetReadObjects({
         file,
         metadata,
@@ -112,37 +102,13 @@ export async function* readFile(
   }
 }
 
-async function opened(
-  path: string,
-): Promise<{ file: Awaited<ReturnType<typeof asyncBufferFromFile>>; metadata: FileMetaData }> {
-  return reading(path, async () => {
-    const file = await asyncBufferFromFile(path)
-    return { file, metadata: await parquetMetadataAsync(file) }
-  })
-}
-
-async function reading<T>(path: string, work: () => Promise<T>): Promise<T> {
+async function reading<T>(shown: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work()
   } catch (error) {
-    // What the file system says tells more.
-    if ((error as NodeJS.ErrnoException).syscall !== undefined) throw error
-    throw new ArchiveError(`${path} can't be read: ${(error as Error).message}`, { cause: error })
-  }
-}
-
-/** Forgets a file for good. */
-export function removeFile(path: string): void {
-  rmSync(path, { force: true })
-  syncPath(dirname(path))
-}
-
-function syncPath(path: string): void {
-  const fd = openSync(path, 'r')
-  try {
-    fsyncSync(fd)
-  } finally {
-    closeSync(fd)
+    // What the file system or the bucket says tells more.
+    if (error instanceof ArchiveError || (error as NodeJS.ErrnoException).syscall !== undefined) throw error
+    throw new ArchiveError(`${shown} can't be read: ${(error as Error).message}`, { cause: error })
   }
 }
 

@@ -8,6 +8,13 @@ const SILENT_MS = 20_000
 const MEMORY_MS = 2_000
 /** Share of its memory from which on a server takes nothing that can be done without. */
 const TIGHT = 0.8
+/** Share of it that one tenant's answers, and its responses, may each fill. */
+const OF_ONE = 0.25
+/** After so many more bytes, what it said is not believed. */
+const MEMORY_BYTES = 1024 * 1024
+
+/** As `RedisHealth.mostFor`. */
+export type MostFor = (bytes: number, most: number) => Promise<number>
 
 /** What ids begin with of processes that read users, and rows of the log, as this version keeps them. */
 const READS_PACKED = 'packed:'
@@ -25,6 +32,8 @@ export class RedisHealth {
   #hasLooked = false
   #evicts: string | null = null
   #isTight = false
+  #mostOfOne = Number.POSITIVE_INFINITY
+  #bytesSince = 0
   #askedAt = Number.NEGATIVE_INFINITY
 
   /** @param id of this process */
@@ -64,9 +73,17 @@ export class RedisHealth {
     this.#hasEarlier = ids.some((id) => !id.startsWith(READS_PACKED))
   }
 
-  /** Memory is short: what can be done without, such as answers to be given again, would crowd out what can't. */
-  get isTight(): boolean {
-    return this.#isTight
+  /**
+   * What a tenant may keep of what can be done without, such as answers to be given again: it must crowd out neither
+   * counters nor what others keep. None where memory is short.
+   *
+   * @param bytes that are about to be added
+   * @param most by configuration
+   */
+  async mostFor(bytes: number, most: number): Promise<number> {
+    this.#bytesSince += bytes
+    if (this.#bytesSince > MEMORY_BYTES) await this.#lookAtMemory()
+    return this.#isTight ? 0 : Math.min(most, this.#mostOfOne)
   }
 
   /** As `Store.check`. */
@@ -92,6 +109,7 @@ export class RedisHealth {
 
   /** Where a server does not say, nothing is known. */
   async #lookAtMemory(): Promise<void> {
+    this.#bytesSince = 0
     const { client } = this.#redis
     const servers: (Redis | Cluster)[] = client instanceof Cluster ? client.nodes('master') : [client]
     const told = await Promise.all(
@@ -102,7 +120,8 @@ export class RedisHealth {
       policy === undefined
         ? null
         : `maxmemory-policy ${policy}: budgets, keys and what is learned may be evicted; set noeviction`
-    this.#isTight = told.some((info) => shareUsed(info) > TIGHT)
+    this.#isTight = told.some((info) => numberOf(info, 'used_memory') > TIGHT * limitOf(info))
+    this.#mostOfOne = Math.floor(OF_ONE * Math.min(...told.map(limitOf)))
   }
 }
 
@@ -114,8 +133,5 @@ function evictionOf(info: string): string | null {
   return numberOf(info, 'maxmemory') === 0 || policy === undefined || policy === 'noeviction' ? null : policy
 }
 
-/** Of the memory that a server may use; 0 where it has no limit. */
-function shareUsed(info: string): number {
-  const limit = numberOf(info, 'maxmemory')
-  return limit === 0 ? 0 : numberOf(info, 'used_memory') / limit
-}
+/** Of a server's memory; infinite where it has none. */
+const limitOf = (info: string) => numberOf(info, 'maxmemory') || Number.POSITIVE_INFINITY

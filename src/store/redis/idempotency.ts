@@ -9,16 +9,17 @@ import {
 } from '../limits.ts'
 import { StoreError } from '../store.ts'
 import type { RunFor } from './commands.ts'
+import type { MostFor } from './health.ts'
 import * as keys from './keys.ts'
 
 export class RedisIdempotency implements Idempotency {
   readonly #run: RunFor
-  readonly #isTight: () => boolean
+  readonly #mostFor: MostFor
 
-  /** @param isTight Redis has no memory to spare: no answer is kept */
-  constructor(run: RunFor, isTight: () => boolean) {
+  /** @param mostFor what Redis has to spare for answers */
+  constructor(run: RunFor, mostFor: MostFor) {
     this.#run = run
-    this.#isTight = isTight
+    this.#mostFor = mostFor
   }
 
   async claim({ tenant, user, key, bodyHash, token, askedAt, ttlMs }: ClaimRequest): Promise<Claim> {
@@ -50,8 +51,9 @@ export class RedisIdempotency implements Idempotency {
     response: Buffer,
     { keepMs, maxBytes }: Keeping,
   ): Promise<boolean> {
-    const fits = response.length <= Math.min(MAX_REPLAY_BYTES, maxBytes) && !this.#isTight()
-    const kept = await this.#end(tenant, key, [token, fits ? keepMs : 0, fits ? response : '', maxBytes])
+    const most = await this.#mostFor(response.length, maxBytes)
+    const fits = response.length <= Math.min(MAX_REPLAY_BYTES, most)
+    const kept = await this.#end(tenant, key, [token, fits ? keepMs : 0, fits ? response : '', most])
     return kept && fits
   }
 

@@ -7,6 +7,7 @@ import {
   type StoredResponse,
 } from '../responses.ts'
 import type { RunFor } from './commands.ts'
+import type { MostFor } from './health.ts'
 import * as keys from './keys.ts'
 
 /** Responses a script: Redis does nothing else meanwhile. */
@@ -16,16 +17,23 @@ export class RedisResponses implements Responses {
   readonly #run: RunFor
   readonly #runLong: RunFor
 
-  /** @param runLong with more time, for what may be large */
-  constructor(run: RunFor, runLong: RunFor) {
+  readonly #mostFor: MostFor
+
+  /**
+   * @param runLong with more time, for what may be large
+   * @param mostFor what Redis has to spare for responses
+   */
+  constructor(run: RunFor, runLong: RunFor, mostFor: MostFor) {
     this.#run = run
     this.#runLong = runLong
+    this.#mostFor = mostFor
   }
 
   async save(tenant: string, user: string, response: StoredResponse, options: KeepOptions): Promise<boolean> {
     const { id, ts, chain, items } = response
     const bytes = encodeResponse(response)
-    if (bytes.length > options.maxBytes) return false
+    const maxBytes = await this.#mostFor(bytes.length, options.maxBytes)
+    if (bytes.length > maxBytes) return false
     const on = [keys.responses(tenant), keys.responseBytes(tenant), keys.erased(tenant, user)]
     const kept = await this.#runLong(
       tenant,
@@ -36,7 +44,7 @@ export class RedisResponses implements Responses {
         user,
         ts,
         Math.round(options.ttlMs),
-        options.maxBytes,
+        maxBytes,
         keys.response(tenant, ''),
         keys.userResponses(tenant, ''),
         keys.responseItems(tenant, ''),

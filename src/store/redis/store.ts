@@ -23,7 +23,7 @@ import { RedisBackup } from './backup.ts'
 import { RedisBatch } from './batch.ts'
 import { ChangeChannel } from './changes.ts'
 import { eraseTenant, listErasures } from './erase-tenant.ts'
-import { RedisHealth } from './health.ts'
+import { type MostFor, RedisHealth } from './health.ts'
 import { RedisIdempotency } from './idempotency.ts'
 import * as keys from './keys.ts'
 import { RedisLimits } from './limits.ts'
@@ -75,8 +75,9 @@ export class RedisStore implements BackupStore {
       runPatiently(tenant, 'batch', [keys.tag(tenant)], [operations]),
     )
     this.limits = new RedisLimits(this.#batch, () => this.#health.replicas)
-    this.idempotency = new OwedEnds(new RedisIdempotency(run, () => this.#health.isTight))
-    this.responses = new RedisResponses(run, runLong)
+    const mostFor: MostFor = (bytes, most) => this.#health.mostFor(bytes, most)
+    this.idempotency = new OwedEnds(new RedisIdempotency(run, mostFor))
+    this.responses = new RedisResponses(run, runLong, mostFor)
     this.usage = new RedisUsage(this.#redis)
     this.#users = new RedisUsers(this.#redis, this.responses, this.usage, this.#retentionMs)
     this.backup = new RedisBackup(this.#redis, this, this.#records, this.#retentionMs)

@@ -36,8 +36,9 @@ export interface Cost {
   /** Median over rounds of the ratio to the floor in the same round. */
   timesFloor: number
   perCore: number
-  /** Less than everything on: median over rounds of the difference in the same round. */
+  /** Less than everything on: median over rounds of the difference in the same round, and its spread. */
   savedUs?: number
+  savedSpreadUs?: number
 }
 
 export type Costs = Record<string, Cost>
@@ -54,6 +55,7 @@ export const PARTS = [
   'conversation',
   'metrics',
   'log',
+  'adapting',
 ] as const
 
 const PEERS = [
@@ -115,6 +117,7 @@ export async function partCosts(setting: Setting): Promise<Costs> {
     ['without all of these', { without: PARTS }],
   ]
   if (redis) variants.push(['SQLite instead of Redis', { redis: null }])
+  const streams = variants.filter(([, { without }]) => without?.length === 1 && without[0] === 'adapting')
   const common = new Map<string, Round[]>([FLOOR, ALL_ON].map((name) => [name, []]))
   const costs: Costs = {}
   for (const [name, options] of variants) {
@@ -125,10 +128,28 @@ export async function partCosts(setting: Setting): Promise<Costs> {
       return byName(await bench.rounds(subjects, { seconds: pace.seconds }, pace.rounds))
     })
     for (const [each, all] of common) all.push(...rounds.get(each)!)
-    const saved = rounds.get(name)!.map(({ cpuUs }, i) => rounds.get(ALL_ON)![i]!.cpuUs - cpuUs)
-    costs[name] = { ...costsByName(rounds)[name]!, savedUs: median(saved) }
+    costs[name] = savedBy(name, rounds)
+  }
+  for (const [name, options] of streams) {
+    const asked = { chunks: STREAMED, seconds: pace.seconds }
+    const subjects = [await startFloor(bench.upstreamPort), await gateway(setting, ALL_ON)]
+    subjects.push(await gateway(setting, name, options))
+    const rounds = await using(subjects, async () => {
+      await warmUp(setting, subjects, { chunks: STREAMED })
+      return byName(await bench.rounds(subjects, asked, pace.rounds))
+    })
+    costs[`streams of ${STREAMED} events, ${ALL_ON}`] = costsByName(rounds)[ALL_ON]!
+    costs[`streams of ${STREAMED} events, ${name}`] = savedBy(name, rounds)
   }
   return { ...costsByName(common), ...costs }
+}
+
+/** Events of the streams in which parts are compared. */
+const STREAMED = 20
+
+function savedBy(name: string, rounds: ReadonlyMap<string, Round[]>): Cost {
+  const saved = rounds.get(name)!.map(({ cpuUs }, i) => rounds.get(ALL_ON)![i]!.cpuUs - cpuUs)
+  return { ...costsByName(rounds)[name]!, savedUs: median(saved), savedSpreadUs: spread(saved) }
 }
 
 /**

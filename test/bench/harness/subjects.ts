@@ -1,9 +1,9 @@
 import type { ChildProcess } from 'node:child_process'
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { stringify } from 'yaml'
+import { parse, stringify } from 'yaml'
 import { freePort } from '../../support/redis.ts'
 import { newestArtifact } from './newest-artifact.ts'
 import { CORES, end, portOf, spawnNode, spawnOn } from './spawned.ts'
@@ -28,7 +28,7 @@ export interface Subject {
 }
 
 export interface GatewayOptions {
-  /** Parts to take out: `key`, `limits`, `embedding`, `gnn`, `policy`, `record`, `conversation`, `metrics`, `log`. */
+  /** Parts to take out: `PARTS` of experiments.ts. */
   without?: readonly string[]
   /** Address of a Redis; SQLite where null. */
   redis?: string | null
@@ -94,6 +94,13 @@ const LIMITS = {
   user_limits: { requests_per_minute: 1e9 },
 }
 
+/** Of those that are shipped one with many rules; what the bench itself tells its upstream is let through. */
+function benchDialect() {
+  const file = new URL('../../../config/models.yaml', import.meta.url)
+  const { mistral } = parse(readFileSync(file, 'utf8'), { merge: true }).dialects
+  return { ...mistral, fields: { ...mistral.fields, bench_chunks: 'keep', bench_idle: 'keep' } }
+}
+
 function gatewayConfig(dir: string, port: number, upstream: number, options: GatewayOptions) {
   const { without = [], redis = null, candidates = 12, names = [], workers = 1, device = 'cpu' } = options
   const off = new Set(without)
@@ -105,6 +112,7 @@ function gatewayConfig(dir: string, port: number, upstream: number, options: Gat
     router: { artifact: options.artifact ?? newestArtifact(), device, deadline_ms: 10_000 },
     ...(options.telemetry && { telemetry: options.telemetry }),
     log: { level: off.has('log') ? 'silent' : 'info' },
+    ...(!off.has('adapting') && { dialects: { bench: benchDialect() } }),
     providers: {
       bench: {
         kind: 'openai-compatible',

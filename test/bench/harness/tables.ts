@@ -29,12 +29,12 @@ export const costTable = (costs: Costs) =>
 /** What each part costs. */
 export const partTable = (costs: Costs) =>
   table(
-    ['', 'CPU / request', '± spread', 'best round', 'x floor', 'less than everything'],
-    Object.entries(costs).map(([name, { cpuUs, spreadUs, bestUs, timesFloor, savedUs }]) => [
+    ['', 'CPU / request', '± spread', 'best round', 'x floor', 'less than everything', '± spread'],
+    Object.entries(costs).map(([name, { cpuUs, spreadUs, bestUs, timesFloor, savedUs, savedSpreadUs }]) => [
       name,
       ...[cpuUs, spreadUs, bestUs].map(us),
       timesFloor.toFixed(2),
-      savedUs === undefined ? '' : us(savedUs),
+      ...[savedUs, savedSpreadUs].map((value) => (value === undefined ? '' : us(value))),
     ]),
   )
 

@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
 import OpenAI from 'openai'
 import { afterEach, describe, expect, it } from 'vitest'
 import { type Item, startCollector } from '../../support/collector.ts'
@@ -19,15 +22,18 @@ afterEach(async () => {
   await collector.close()
 })
 
-async function start(telemetry: object = {}, ...scripts: Parameters<typeof startScripted>[1][]) {
+async function start(
+  telemetry: { otlp?: object; [field: string]: unknown } = {},
+  ...scripts: Parameters<typeof startScripted>[1][]
+) {
   collector = await startCollector()
   running = await startScripted(
     {
       telemetry: {
-        otlp: { endpoint: collector.origin, headers: { 'x-collector-key': 'k' } },
         interval_ms: 200,
         delay_ms: 50,
         ...telemetry,
+        otlp: { headers: { 'x-collector-key': 'k' }, ...telemetry.otlp, endpoint: collector.origin },
       },
       retries: { max_attempts: 3, backoff_ms: 0 },
     },
@@ -70,6 +76,30 @@ describe('telemetry by OTLP', () => {
     expect(tried.start).toBeGreaterThanOrEqual(request.start)
     expect(tried.end).toBeLessThanOrEqual(request.end)
     expect(collector.requests[0]?.headers['x-collector-key']).toBe('k')
+  })
+
+  it('sends what a file holds of headers, and what it holds once it is replaced, with all signals', async () => {
+    const file = join(mkdtempSync(join(tmpdir(), 'persona-router-otlp-')), 'headers')
+    writeFileSync(file, 'X-Collector-Key: first\nx-org: a\n')
+    const client = await start({ otlp: { headers: {}, headers_file: file } })
+    try {
+      await ask(client)
+      const keys = () => collector.requests.map(({ headers }) => headers['x-collector-key'])
+      await eventually(() => keys().length > 0, 'a request with the first key')
+      writeFileSync(file, 'x-collector-key: second\n')
+      const signals = () =>
+        new Set(
+          collector.requests.filter(({ headers }) => headers['x-collector-key'] === 'second').map(({ path }) => path),
+        )
+      const asked = async () => {
+        await ask(client)
+        return signals().has('/v1/traces') && signals().has('/v1/metrics')
+      }
+      await eventually(asked, 'spans and metrics with the second key', 30_000)
+      expect(collector.requests.every(({ headers }) => headers['x-collector-key'] !== undefined)).toBe(true)
+    } finally {
+      rmSync(dirname(file), { recursive: true })
+    }
   })
 
   it('shows each try with its error, and a trace that begins here', async () => {

@@ -14,7 +14,13 @@ const hang: Script = async (exchange) => {
 }
 
 const remote =
-  (folder: string, entry: (origin: string) => Record<string, unknown>, model: string) => async (): Promise<Subject> => {
+  (
+    folder: string,
+    entry: (origin: string) => Record<string, unknown>,
+    model: string,
+    more: Parameters<typeof candidate>[2] = {},
+  ) =>
+  async (): Promise<Subject> => {
     const upstream = await startUpstream()
     const provider = providerOf(entry(upstream.origin))
     const replies: Record<Reply, (stream: boolean) => Script> = {
@@ -25,7 +31,7 @@ const remote =
     }
     return {
       provider,
-      candidate: candidate('c', 'p', { model }),
+      candidate: candidate('c', 'p', { model, ...more }),
       play: (reply, stream) => upstream.play(replies[reply](stream)),
       sent: () => upstream.requests.map(({ body }) => JSON.parse(body.toString())),
       close: async () => {
@@ -41,6 +47,17 @@ providerContract(
     'openai',
     (origin) => ({ kind: 'openai-compatible', base_url: `${origin}/v1`, api_key: 'sk-test' }),
     'gpt-4o-mini',
+  ),
+  { remote: true, city: 'Paris' },
+)
+
+providerContract(
+  'openai-compatible, of a model of the Responses API alone',
+  remote(
+    'openai-responses',
+    (origin) => ({ kind: 'openai-compatible', base_url: `${origin}/v1`, api_key: 'sk-test' }),
+    'gpt-5.3-codex',
+    { apis: new Set(['responses'] as const) },
   ),
   { remote: true, city: 'Paris' },
 )

@@ -1,8 +1,9 @@
 import { beforeAll, expect, test } from 'vitest'
 import { readArtifact } from '../../../src/routing/artifact/files.ts'
 import type { BeliefJob } from '../../../src/routing/model/belief-job.ts'
-import { type Believer, believe, stateOf } from '../../../src/routing/model/believe.ts'
+import { type Believer, believe } from '../../../src/routing/model/believe.ts'
 import { openGraph } from '../../../src/routing/model/sessions.ts'
+import { runUser } from '../../../src/routing/model/user-graph.ts'
 import { COMMITTED } from '../../support/artifacts.ts'
 import { expectClose } from '../../support/close.ts'
 
@@ -14,7 +15,8 @@ beforeAll(async () => {
   const { manifest, graphs, golden } = await readArtifact(COMMITTED, null)
   const edge = await openGraph('edge', graphs.edge, manifest.dims, golden)
   const user = await openGraph('user', graphs.user, manifest.dims, golden)
-  by = { edge, user, manifest, cold: await stateOf(user, new Float32Array(manifest.dims.H)) }
+  const { state: cold } = await runUser(user, manifest.dims, new Float32Array(manifest.dims.H))
+  by = { edge, user, manifest, cold }
 }, 60_000)
 
 const draw = (n: number, salt: number) => Float32Array.from({ length: n }, (_, i) => Math.sin(salt + i * 1.7))

@@ -2,10 +2,10 @@
 
 import { loadArtifact } from '../../../src/routing/artifact/load.ts'
 import { modelThread } from '../../../src/routing/model/thread.ts'
-import { Tensor } from '../../../src/runtime/onnxruntime.ts'
+import { userFeeds } from '../../../src/routing/model/user-graph.ts'
 
 const { sessions, dims } = await loadArtifact(process.argv[2] ?? '')
-const feeds = { sums: new Tensor('float32', new Float32Array(dims.H), [1, dims.H]) }
+const feeds = userFeeds(new Float32Array(dims.H), new Float32Array(dims.Y), 1, dims)
 const keepBusy = async (): Promise<never> => {
   for (;;) await sessions.user.run(feeds)
 }

@@ -100,7 +100,7 @@ describe('Policies', () => {
     const policies = await open({ artifact: TINY_1 }, { loadEvidence })
     await policies.warm([{ name: 'acme', candidates: POOL }])
     await policies.reload(TINY_2)
-    expect(asked).toEqual(['acme voices:tiny-1', 'acme voices:tiny-2'])
+    expect(asked).toEqual(['acme voices:tiny-1', 'acme lengths:tiny-1', 'acme voices:tiny-2', 'acme lengths:tiny-2'])
   })
 
   it('forgets candidates of former configurations', async () => {

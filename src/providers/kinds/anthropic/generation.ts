@@ -5,8 +5,9 @@ export interface Dialect {
    * (3.7 to 4.5); `none` before.
    */
   thinking: 'adaptive' | 'budget' | 'none'
-  /** Thinks unless told not to (5 on). */
+  /** Thinks unless told not to (5 on); from 5.5 on it can't be told. */
   thinksByDefault: boolean
+  thinksAlways: boolean
   /** `temperature` and `top_p` are accepted (before 4.7). */
   sampling: boolean
   /** A conversation may end with the assistant's message, to be gone on with (before 4.6). */
@@ -26,6 +27,7 @@ export function dialectOf(model: string): Dialect {
   return {
     thinking: version >= 4.6 ? 'adaptive' : version >= 3.7 ? 'budget' : 'none',
     thinksByDefault: version >= 5,
+    thinksAlways: version >= 5.5 && version < LATEST,
     sampling: version < 4.7,
     prefill: version < 4.6,
     structuredOutputs: version >= 4.5,

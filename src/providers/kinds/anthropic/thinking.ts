@@ -36,7 +36,8 @@ export function thinking(body: ChatBody, dialect: Dialect, limits: TokenLimits):
   const plain = { maxTokens: Math.min(wanted ?? limits.defaultMaxTokens, cap) }
   const asked = body.reasoning_effort
   const effort = typeof asked === 'string' ? EFFORTS[asked] : undefined
-  if (asked === 'none') return dialect.thinksByDefault ? { ...plain, thinking: { type: 'disabled' } } : plain
+  if (asked === 'none')
+    return dialect.thinksByDefault && !dialect.thinksAlways ? { ...plain, thinking: { type: 'disabled' } } : plain
   if (effort === undefined || dialect.thinking === 'none' || !limits.mayThink) return plain
   if (dialect.thinking === 'adaptive') {
     return {

@@ -1,4 +1,4 @@
-import type { Api, Candidate } from '../../../candidates/candidate.ts'
+import { type Api, type Candidate, goesByResponses } from '../../../candidates/candidate.ts'
 import { UnsupportedRequest } from '../../../errors.ts'
 import type { ChatRequest } from '../../../openai/chat.ts'
 import { replaceModel, rewrite } from '../../../openai/rewrite.ts'
@@ -9,12 +9,15 @@ import { OPENAI_GUARDS, without } from '../../guards.ts'
 import { openHttp } from '../../http/open.ts'
 import { offProvider } from '../../off-provider.ts'
 import type { ListedModel, PassCall, Provider, ProviderAnswer, ProviderCall } from '../../provider.ts'
+import { chatAnswer } from './responses/answer.ts'
+import { type ResponsesBody, responsesBody } from './responses/request.ts'
+import { chatError, inChatWords } from './responses/words.ts'
 import type { OpenAICompatibleConfig } from './schema.ts'
 
 /**
  * Whoever speaks OpenAI's chat completions: OpenAI, Azure OpenAI, OpenRouter, Together, Groq, DeepSeek, Mistral,
  * Gemini's compatible endpoint, vLLM, Ollama, llama.cpp. Bytes go through unchanged in both directions, but for `model`
- * and the wish for usage.
+ * and the wish for usage. Models that take the Responses API alone are asked by that, and answer in chat completions.
  */
 export function openaiCompatible(name: string, config: OpenAICompatibleConfig): Provider {
   const key = apiKey(config, `the api_key of provider '${name}'`)
@@ -46,6 +49,40 @@ export function openaiCompatible(name: string, config: OpenAICompatibleConfig): 
     return replaceModel(raw, spans, candidate.model)
   }
 
+  /** What can't be converted goes as it is, where the model takes some chat completions. */
+  const asResponses = ({ request, candidate }: ProviderCall): ResponsesBody | null => {
+    try {
+      return responsesBody(request.body, candidate)
+    } catch (error) {
+      if (error instanceof UnsupportedRequest && candidate.apis?.has('chat')) return null
+      throw error
+    }
+  }
+
+  /** A chat completion of a model that refuses those: both ways converted. */
+  const chatByResponses = async (
+    { candidate, request, signal, requestId, traceHeaders }: ProviderCall,
+    { body, input }: ResponsesBody,
+  ) => {
+    for (const field of rewriting.omit) delete body[field]
+    const answer = await http.send({
+      method: 'POST',
+      path: pathOf('responses', candidate),
+      headers: { ...headers(requestId, request.stream ? 'text/event-stream' : 'application/json'), ...traceHeaders },
+      body: Buffer.from(JSON.stringify(body)),
+      signal,
+      secret: key.read(),
+    })
+    const inWords = inChatWords(input, request.body)
+    return chatAnswer(answer, request.stream, (error) => chatError(error, inWords))
+  }
+
+  const pathOf = (api: Api, { model }: Candidate): string => {
+    const template = paths[api]
+    if (template === undefined) throw new UnsupportedRequest('This model does not take such requests.', 'model')
+    return `${base.path}${template.replace('{model}', encodeURIComponent(model))}${base.query}`
+  }
+
   const headers = (requestId: string, accept: string): Record<string, string> => {
     const all: Record<string, string> = { ...fixed, accept, 'x-request-id': requestId }
     const secret = config.auth === 'none' ? undefined : key.read()
@@ -60,21 +97,14 @@ export function openaiCompatible(name: string, config: OpenAICompatibleConfig): 
     get unavailable() {
       return config.key_required && config.auth !== 'none' ? key.missing : null
     },
-    chat({
-      candidate,
-      request,
-      signal,
-      requestId,
-      askUsage = true,
-      traceHeaders,
-    }: ProviderCall): Promise<ProviderAnswer> {
+    async chat(call: ProviderCall): Promise<ProviderAnswer> {
+      const { candidate, request, signal, requestId, askUsage = true, traceHeaders } = call
       const { native } = request
-      const template = paths[native?.api ?? 'chat']
-      if (template === undefined) throw new UnsupportedRequest('This model does not take such requests.', 'model')
-      const path = template.replace('{model}', encodeURIComponent(candidate.model))
+      const converted = goesByResponses(candidate, request) ? asResponses(call) : null
+      if (converted) return chatByResponses(call, converted)
       return http.send({
         method: 'POST',
-        path: `${base.path}${path}${base.query}`,
+        path: pathOf(native?.api ?? 'chat', candidate),
         headers: { ...headers(requestId, request.stream ? 'text/event-stream' : 'application/json'), ...traceHeaders },
         body: bodyFor(request, candidate, askUsage),
         signal,

@@ -1,0 +1,68 @@
+"""What a rank correlation over LLMs can reach at all: with the truth itself, measured on other questions, and with one
+public figure alone.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from router_model.data.cards import known_ability
+
+Floats = NDArray[np.float32]
+HALVES = 100  # ways of dealing the queries into two
+LEAST_SHARE = 0.5  # of the LLMs that a figure must be known of
+
+
+def spearman(x: Floats, y: Floats) -> float:
+    """Rank correlation; NaN for fewer than three or without any spread."""
+    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return float("nan")
+    return float(np.corrcoef(rankdata(x), rankdata(y))[0, 1])
+
+
+def half_against_half(quality: Floats, seed: int = 0) -> float:
+    """Mean rank correlation over LLMs of real means on one half of the queries and on the other: quality [Q, M], NaN
+    where an LLM was not asked. Of a sparse set relative to those who answered the same queries.
+    """
+    rng = np.random.default_rng(seed)
+    asked = np.isfinite(quality)
+    left = quality if asked.all() else quality - np.nanmean(quality, 1, keepdims=True)
+    found = []
+    for _ in range(HALVES):
+        first = rng.permutation(len(left)) < len(left) // 2
+        both = asked[first].any(0) & asked[~first].any(0)
+        means = [np.nanmean(left[half][:, both], 0) for half in (first, ~first)]
+        found.append(spearman(*means))
+    return float(np.nanmean(found)) if np.isfinite(found).any() else float("nan")
+
+
+def on_other_folds(quality: Floats, here: NDArray[np.bool_], llms: NDArray[np.bool_]) -> float:
+    """Of LLMs' real means on the questions that are judged, `here` [Q], with those on all others: quality [Q, M]."""
+    if here.all() or not here.any():
+        return float("nan")
+    asked = np.isfinite(quality)
+    left = quality if asked.all() else quality - np.nanmean(np.where(asked, quality, np.nan), 1, keepdims=True)
+    both = llms & asked[here].any(0) & asked[~here].any(0)
+    return spearman(np.nanmean(left[~here][:, both], 0), np.nanmean(left[here][:, both], 0))
+
+
+def best_figure(models: Sequence[str], real: Floats) -> tuple[str, float]:
+    """The public figure of `config/abilities.json` that alone orders LLMs best, of those known of at least half of
+    them, and its rank correlation; chosen with the truth at hand, so more than anybody could know beforehand.
+    """
+    figures: dict[str, dict[int, float]] = defaultdict(dict)
+    for i, model in enumerate(models):
+        for name, figure in (known_ability(model) or {}).get("figures", {}).items():
+            figures[name][i] = float(figure["value"])
+    found = [("none", float("nan"))]
+    for name, values in figures.items():
+        at = np.array(list(values))
+        if len(at) >= max(3, LEAST_SHARE * len(models)):
+            found.append((name, spearman(np.array(list(values.values()), dtype=np.float32), real[at])))
+    known = [one for one in found if np.isfinite(one[1])]
+    return max(known, key=lambda one: abs(one[1]), default=found[0])

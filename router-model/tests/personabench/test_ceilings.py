@@ -1,0 +1,44 @@
+"""What a rank correlation can reach."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from personabench.ceilings import best_figure, half_against_half, on_other_folds, spearman
+from router_model.data.cards import known_ability
+
+
+def outcomes(queries: int, spread: float) -> np.ndarray:
+    rng = np.random.default_rng(1)
+    chance = 1 / (1 + np.exp(-spread * np.linspace(-1, 1, 12)))
+    return (rng.random((queries, 12)) < chance).astype(np.float32)
+
+
+def test_few_questions_of_llms_alike_tell_little() -> None:
+    here = np.arange(600) < 60
+    llms = np.ones(12, dtype=np.bool_)
+    many, few = outcomes(600, 2.0), outcomes(600, 0.2)
+    assert on_other_folds(many, here, llms) > 0.85
+    assert on_other_folds(few, here, llms) < on_other_folds(many, here, llms)
+    assert half_against_half(few) < half_against_half(many)
+    assert np.isnan(on_other_folds(many, np.ones(600, dtype=np.bool_), llms))
+
+
+def test_an_llm_that_was_asked_easy_questions_alone_is_no_better_for_it() -> None:
+    rng = np.random.default_rng(2)
+    easy = np.arange(400) % 2 == 0
+    quality = (rng.random((400, 3)) < np.where(easy, 0.9, 0.2)[:, None] + np.array([-0.1, 0.0, 0.1])).astype(np.float32)
+    quality[~easy, 0] = np.nan  # the weakest
+    assert on_other_folds(quality, np.arange(400) < 200, np.ones(3, dtype=np.bool_)) > 0.9
+
+
+def test_the_best_single_figure_is_named() -> None:
+    models = ["gpt-5", "gpt-5-mini", "gpt-5-nano", "gpt-4.1", "no-such-model"]
+    gpqa = [(known_ability(model) or {"figures": {}})["figures"].get("gpqa", {}).get("value") for model in models[:4]]
+    real = np.array([*gpqa, 0.9], dtype=np.float32)
+    name, rho = best_figure(models, real)
+    assert rho == pytest.approx(1.0)
+    assert name != "none"
+    assert best_figure(["no-such-model"] * 3, real[:3])[0] == "none"
+    assert np.isnan(spearman(real[:2], real[:2]))

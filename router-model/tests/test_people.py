@@ -1,0 +1,142 @@
+"""Kinds of people and of tenants: the closed forms against direct integration, and what users tell of their tenant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+import torch
+from near import assert_near
+from tiny import SIZES, edges, tiny_router
+
+from router_model.export.artifact import TOLERANCE, largest_error
+from router_model.export.onnx import export_graph, inputs_of, outputs_of, realistic
+from router_model.linalg import pack
+from router_model.network import Router
+from router_model.priors.people import SCALES, kinds_of_tenants, with_people, without_people
+from router_model.train.weights import load_weights, save_weights
+
+
+@pytest.fixture(scope="module")
+def router() -> Router:
+    return with_people(tiny_router())
+
+
+def sums_of(router: Router, precision: torch.Tensor, information: torch.Tensor) -> torch.Tensor:
+    """[1, W, belief] with all in the newest block."""
+    made = torch.zeros(1, router.sizes.blocks, router.sizes.belief, dtype=torch.double)
+    made[0, 0] = torch.cat([pack(precision, router.sizes.user), information])
+    return made
+
+
+def words(router: Router, kind: int, ratings: int, seed: int) -> torch.Tensor:
+    """Gaussian messages of a user of a kind: noisy looks at random combinations of their weights."""
+    random = np.random.default_rng(seed)
+    mean, covariance = gaussians(router)
+    weights = random.multivariate_normal(mean[kind], covariance[kind])
+    looks = random.normal(size=(ratings, router.sizes.user)) / np.sqrt(router.sizes.user)
+    heard = looks @ weights + 0.1 * random.normal(size=ratings)
+    return sums_of(router, torch.as_tensor(100 * looks.T @ looks), torch.as_tensor(100 * looks.T @ heard))
+
+
+def gaussians(router: Router) -> tuple[np.ndarray, np.ndarray]:
+    """Means and covariances of all kinds, the usual people first."""
+    node = router.user_node
+    return (
+        torch.cat([node.population_mean[None], node.others_mean]).double().numpy(),
+        torch.cat([node.population_covariance[None], node.others_covariance]).double().numpy(),
+    )
+
+
+def test_silence_tells_nothing_and_leaves_the_mixture(router: Router) -> None:
+    node = router.user_node
+    silence = torch.zeros(1, SIZES.blocks, SIZES.belief, dtype=torch.double)
+    mean, covariance, since, people, told = node.believed(silence)
+    shares, tenants = kinds_of_tenants(len(SCALES))
+    expected = tenants @ shares
+    assert_near(people[0], torch.as_tensor(expected), 1e-5)
+    assert float(told.abs().max()) < 1e-5
+    assert since.sum().item() == pytest.approx(1)
+    means, covariances = gaussians(router)
+    centre = expected @ means
+    assert_near(mean[0], torch.as_tensor(centre), 1e-4)
+    apart = means - centre
+    spread = np.einsum("j,jkl->kl", expected, covariances) + np.einsum("j,jk,jl->kl", expected, apart, apart)
+    assert_near(covariance[0], torch.as_tensor(spread), 1e-4)
+
+
+def test_probabilities_are_those_of_direct_integration(router: Router) -> None:
+    """Against the density of all messages as one Gaussian vector, where no change of tastes is possible."""
+    random = np.random.default_rng(1)
+    looks = random.normal(size=(6, SIZES.user)) / np.sqrt(SIZES.user)
+    heard = random.normal(size=6) * 0.3
+    sums = sums_of(router, torch.as_tensor(25 * looks.T @ looks), torch.as_tensor(25 * looks.T @ heard))
+    means, covariances = gaussians(router)
+    log_density = []
+    for mean, covariance in zip(means, covariances, strict=True):
+        whole = looks @ covariance @ looks.T + np.eye(6) / 25
+        apart = heard - looks @ mean
+        log_density.append(-0.5 * (apart @ np.linalg.solve(whole, apart) + np.linalg.slogdet(whole)[1]))
+    shares, tenants = kinds_of_tenants(len(SCALES))
+    anywhere = tenants @ shares
+    expected = anywhere * np.exp(np.array(log_density) - max(log_density))
+    node = router.user_node
+    odds = node.log_odds.clone()
+    node.log_odds[: SIZES.blocks - 1] = -1e9
+    node.log_odds[SIZES.blocks :] -= np.log1p((SIZES.blocks - 1) * node.change)
+    *_, people, told = node.believed(sums)
+    node.log_odds.copy_(odds)
+    assert_near(people[0], torch.as_tensor(expected / expected.sum()), 1e-4)
+    likelihood = shares @ np.exp(np.array(log_density) - max(log_density))
+    assert_near(told[0], torch.as_tensor(np.log(likelihood / expected.sum())), 1e-4)
+
+
+@pytest.mark.parametrize("kind", range(1 + len(SCALES)))
+def test_a_tenants_users_tell_of_which_kind_they_are(router: Router, kind: int) -> None:
+    node = router.user_node
+    told = torch.stack([node.believed(words(router, kind, 30, seed))[4][0] for seed in range(20)]).sum(0)
+    silence = torch.zeros(1, SIZES.blocks, SIZES.belief, dtype=torch.double)
+    *_, before, _ = node.believed(silence)
+    *_, after, _ = node.believed(silence, told.unsqueeze(0))
+    assert int(after[0].argmax()) == kind
+    assert float(after[0, kind]) > float(before[0, kind])
+    # A newcomer is expected to be one of them.
+    assert_near(node.moments(silence, told.unsqueeze(0))[0][0], torch.as_tensor(gaussians(router)[0][kind]), 0.3)
+
+
+def test_one_user_cannot_say_more_than_the_shares_allow(router: Router) -> None:
+    shares, tenants = kinds_of_tenants(len(SCALES))
+    ratio = np.log(shares / (tenants @ shares))
+    for kind in range(1 + len(SCALES)):
+        told = router.user_node.believed(words(router, kind, 500, kind))[4][0].numpy()
+        assert (told <= ratio.max(1) + 1e-6).all()
+        assert (told >= ratio.min(1) - 1e-6).all()
+
+
+def test_without_other_kinds_it_is_the_router_that_it_was() -> None:
+    before = tiny_router()
+    sums = realistic(before, "user", {"B": 3}, 2)["sums"]
+    again = without_people(with_people(before))
+    assert torch.equal(again.user(sums), before.user(sums))
+    assert list(inputs_of("user", before.sizes)) == ["sums"]
+
+
+def test_onnx_runtime_gives_what_pytorch_gives(router: Router, tmp_path: Path) -> None:
+    export_graph(router, "user", tmp_path / "user.onnx")
+    session = ort.InferenceSession(tmp_path / "user.onnx", providers=["CPUExecutionProvider"])
+    inputs = realistic(router, "user", {"B": 4}, 5)
+    assert set(inputs) == {"sums", "tenant"}
+    expected = outputs_of(router, "user", inputs)
+    found = session.run(list(expected), {name: value.numpy() for name, value in inputs.items()})
+    for name, value in zip(expected, found, strict=True):
+        assert largest_error(value, expected[name].numpy()) <= TOLERANCE, name
+
+
+def test_weights_survive_a_file(router: Router, tmp_path: Path) -> None:
+    save_weights(tmp_path / "weights.safetensors", router)
+    again = load_weights(tmp_path / "weights.safetensors")
+    sums = realistic(router, "user", {"B": 2}, 1)
+    assert torch.equal(again.user(**sums), router.user(**sums))
+    assert torch.isfinite(again.edge(**edges(again, 3))[0]).all()

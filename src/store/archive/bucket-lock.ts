@@ -1,0 +1,73 @@
+import { randomUUID } from 'node:crypto'
+import { hostname } from 'node:os'
+import { type ArchiveLock, type Holder, heldBy, holderOf, isGone } from './home.ts'
+
+const HEARTBEAT_MS = 20_000
+/** A lock that was not written for so long is a dead process's. Clocks may differ by a part of it. */
+const SILENCE_MS = 300_000
+
+/** The object that is the lock. */
+export interface LockObject {
+  shown: string
+  /** Null where there is none. `at`: when it was written, Unix milliseconds. */
+  read(): Promise<{ text: string; etag: string; at: number } | null>
+  /**
+   * @param etag of what is replaced; null: there must be nothing
+   * @returns the new one's; null where the condition did not hold
+   */
+  write(text: string, etag: string | null): Promise<string | null>
+  remove(): Promise<void>
+  /** By the clock of the bucket, as far as it is known. */
+  now(): number
+}
+
+/** A lock in a bucket: written under a condition, so that of two processes one has it. */
+export class BucketLock implements ArchiveLock {
+  readonly #object: LockObject
+  readonly #holder: Holder
+  #etag: string
+  #heartbeat: NodeJS.Timeout
+  #beating: Promise<void> = Promise.resolve()
+
+  private constructor(object: LockObject, holder: Holder, etag: string) {
+    this.#object = object
+    this.#holder = holder
+    this.#etag = etag
+    this.#heartbeat = setInterval(() => {
+      this.#beating = this.#beat()
+    }, HEARTBEAT_MS).unref()
+  }
+
+  /** @throws ArchiveError where another process has it */
+  static async take(object: LockObject): Promise<BucketLock> {
+    const holder: Holder = { host: hostname(), pid: process.pid, token: randomUUID() }
+    let etag = await object.write(JSON.stringify(holder), null)
+    if (etag === null) {
+      const found = await object.read()
+      if (found && !isGone(holderOf(found.text), hostname()) && object.now() - found.at < SILENCE_MS) {
+        throw heldBy(object.shown)
+      }
+      etag = await object.write(JSON.stringify(holder), found?.etag ?? null)
+    }
+    if (etag === null) throw heldBy(object.shown)
+    return new BucketLock(object, holder, etag)
+  }
+
+  async isOurs(): Promise<boolean> {
+    return holderOf((await this.#object.read())?.text ?? null)?.token === this.#holder.token
+  }
+
+  async release(): Promise<void> {
+    clearInterval(this.#heartbeat)
+    await this.#beating
+    if (await this.isOurs()) await this.#object.remove()
+  }
+
+  async #beat(): Promise<void> {
+    try {
+      this.#etag = (await this.#object.write(JSON.stringify(this.#holder), this.#etag)) ?? this.#etag
+    } catch {
+      // Out of reach, or taken over: that shows where something is written.
+    }
+  }
+}

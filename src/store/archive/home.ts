@@ -1,0 +1,77 @@
+import type { AsyncBuffer } from 'hyparquet'
+
+/** What an operator can mend about an archive, in words; or a file that does not hold what was written to it. */
+export class ArchiveError extends Error {
+  override readonly name = 'ArchiveError'
+}
+
+/** Where an archive lies: a directory, or a bucket. Paths are relative to it, with slashes. */
+export interface ArchiveHome {
+  /** Where a file is, for a message. */
+  shown(path: string): string
+  /** Names of the folders in a folder, in order. None where there is no such folder. */
+  folders(path: string): Promise<string[]>
+  /** Names of the files in a folder, in order. None where there is no such folder. */
+  files(path: string): Promise<string[]>
+  /** @param isWhole most of it will be read */
+  open(path: string, isWhole: boolean): Promise<AsyncBuffer>
+  /** A small file; null where there is none. */
+  read(path: string): Promise<string | null>
+  /**
+   * Writes a file whole or not at all, in the place of what has that name. It was read back when this resolves.
+   *
+   * @param beforeNaming called before it has its name; where it throws, the file gets none
+   */
+  write(path: string, bytes: Uint8Array, beforeNaming: () => Promise<void>): Promise<void>
+  /** Forgets a file for good. */
+  remove(path: string): Promise<void>
+  /** Forgets a folder for good, whatever is in it. */
+  removeFolder(path: string): Promise<void>
+  /**
+   * Removes what writes that were killed have left.
+   *
+   * @param folders where such files may lie
+   * @param isOurs whether we would have written a file of that path
+   */
+  tidy(folders: readonly string[], isOurs: (path: string) => boolean): Promise<void>
+  /** @throws ArchiveError where another process has it */
+  lock(name: string): Promise<ArchiveLock>
+  close(): void
+}
+
+/** Held until it is released; a process that was silent for long may lose it. */
+export interface ArchiveLock {
+  isOurs(): Promise<boolean>
+  release(): Promise<void>
+}
+
+/** Who has a lock. */
+export interface Holder {
+  host: string
+  pid: number
+  /** Tells this holder from others of this process, and from those that took the lock later. */
+  token: string
+}
+
+export const heldBy = (lock: string): ArchiveError =>
+  new ArchiveError(`${lock}: another process is at work on this archive. If there is none, remove the file.`)
+
+/** What a lock says; null where that is nothing. */
+export function holderOf(text: string | null): Partial<Holder> | null {
+  try {
+    return JSON.parse(text ?? '') as Partial<Holder> | null
+  } catch {
+    return null
+  }
+}
+
+/** Whether the process is known to be gone. Of another host's nothing is known. */
+export function isGone(holder: Partial<Holder> | null, host: string): boolean {
+  if (holder?.pid === undefined || holder.host !== host || holder.pid === process.pid) return false
+  try {
+    process.kill(holder.pid, 0)
+    return false
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ESRCH'
+  }
+}

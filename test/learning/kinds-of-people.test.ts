@@ -1,0 +1,120 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { rebuild } from '../../src/learning/belief.ts'
+import type { Learner } from '../../src/learning/learner.ts'
+import { tastesOf } from '../../src/learning/tastes.ts'
+import type { UserStates } from '../../src/learning/user-states.ts'
+import { evidenceKey, evidenceName, PEOPLE, pooledEvidence, voiceOf } from '../../src/routing/choose/evidence.ts'
+import type { Policy } from '../../src/routing/policy.ts'
+import type { Store } from '../../src/store/store.ts'
+import { findCandidate, POOL, TINY_4, tinyEmbed, tinyPolicy } from '../routing/support.ts'
+import { expectClose } from '../support/close.ts'
+import { interaction, learnerOn, meansFor, openTestStore, QUESTION, reward } from './support.ts'
+
+const KEY = evidenceKey('tiny-4')
+const VOUCHED = { vouched: true, key: 'k' }
+const ANN = { user: 'ann', ...VOUCHED }
+const RULES = { quorum: 3, keyWeight: 8, halfLifeDays: 90 }
+
+let store: Store
+let policy: Policy
+let learner: Learner
+let states: UserStates
+
+beforeEach(async () => {
+  store = openTestStore()
+  const load = async (tenant: string) => pooledEvidence(await store.loadEvidence(tenant, KEY), RULES, Date.now())
+  policy = await tinyPolicy(TINY_4, load)
+  ;({ learner, states } = learnerOn(store))
+})
+afterEach(async () => {
+  states.close()
+  await store.close()
+})
+
+const rate = (id: string, value: number, of: object = ANN, by = learner) => {
+  const about = interaction(id, of)
+  return by.apply(policy, reward(about, value, { binary: false, ts: Date.now() }), about)
+}
+const rowOf = async (user: string) =>
+  (await store.loadEvidence('acme', KEY)).get(evidenceName(PEOPLE, voiceOf({ user, ...VOUCHED })))
+/** What the tiny graph says that a user tells: how much they like quality. */
+const toldBy = async (user: string) => {
+  const { sums } = await rebuild(policy, 'acme', await store.loadEdges('acme', user), findCandidate)
+  return [0, Math.tanh(sums[5] as number)]
+}
+const newcomer = async (tenant = 'acme') => (await policy.router.llms.newcomerOf(tenant)).state
+
+describe('what users tell of their tenant', () => {
+  it('is counted once a user, follows what they say, and needs no memory of it', async () => {
+    await rate('a', 1)
+    expectClose((await rowOf('ann'))?.slice(0, 2), await toldBy('ann'))
+    await rate('b', 0.5)
+    await rate('a', -1)
+    // Another process, which has only the store.
+    await rate('c', 0.2, ANN, learnerOn(store).learner)
+    await rate('d', -0.4)
+    const row = await rowOf('ann')
+    expectClose(row?.slice(0, 2), await toldBy('ann'))
+    // One user, however often they rate.
+    expect([row?.[2], row?.[3]]).toEqual([1, 1])
+  })
+
+  it('changes what is believed of new users of the same tenant, once enough have spoken', async () => {
+    const before = await newcomer()
+    for (const user of ['ann', 'bob']) await rate(`r-${user}`, 1, { user, ...VOUCHED })
+    await policy.router.llms.refresh('acme')
+    expect(await newcomer()).toEqual(before)
+    for (const user of ['cleo', 'dan', 'eve']) await rate(`r-${user}`, 1, { user, ...VOUCHED })
+    await policy.router.llms.refresh('acme')
+    const after = await newcomer()
+    expect(after[1]).toBeGreaterThan(before[1] as number)
+    expect(await newcomer('other')).toEqual(before)
+    // A request of somebody of whom nothing is known is scored with it, and only at this tenant.
+    const [here, there] = await Promise.all(['acme', 'other'].map((tenant) => meansFor(policy, states, 'new', tenant)))
+    expect(here).not.toEqual(there)
+    const score = (tenant: string, state: Float32Array | null) =>
+      policy.router.score({ tenant, embedding: tinyEmbed(QUESTION), promptTokens: 20, state }, POOL)
+    expect((await score('acme', null)).map(({ mean }) => mean)).toEqual(
+      (await score('acme', after)).map(({ mean }) => mean),
+    )
+  })
+
+  it('is told by nobody who is not heard, and not by a judge', async () => {
+    const hearing = { minAnswers: 3, minAgeMs: 0, halfLifeDays: 90 }
+    const { learner: slow } = learnerOn(store, undefined, { hearing })
+    await rate('a', 1, ANN, slow)
+    await rate('b', 1, ANN, slow)
+    expect(await rowOf('ann')).toBeUndefined()
+    await rate('c', 1, ANN, slow)
+    const row = await rowOf('ann')
+    expectClose(row?.slice(0, 2), await toldBy('ann'))
+    const judged = interaction('d', ANN)
+    await slow.apply(policy, reward(judged, 1, { kind: 'judge', binary: false, ts: Date.now() }), judged)
+    expect((await rowOf('ann'))?.slice(0, 2)).toEqual(row?.slice(0, 2))
+    await rate('e', 1, ANN, slow)
+    expectClose((await rowOf('ann'))?.slice(0, 2), await toldBy('ann'))
+  })
+
+  it('weighs no more under many made-up names of one key than that key does', async () => {
+    for (let i = 0; i < 60; i++) await rate(`m${i}`, 1, { user: `made-up-${i}`, key: 'one', vouched: false })
+    const crowd = pooledEvidence(await store.loadEvidence('acme', KEY), RULES, Date.now()).get(PEOPLE)
+    const each = (await toldBy('made-up-0'))[1] as number
+    expect(crowd?.[1]).toBeLessThan(RULES.keyWeight * each)
+    expect(crowd?.[1]).toBeGreaterThan(0)
+  })
+
+  it('goes with the tenant', async () => {
+    await rate('a', 1)
+    await store.eraseTenant('acme')
+    expect((await store.loadEvidence('acme', KEY)).size).toBe(0)
+  })
+})
+
+it('an artifact of one kind of people is told nothing', async () => {
+  policy = await tinyPolicy()
+  await rate('a', 1)
+  const names = [...(await store.loadEvidence('acme', evidenceKey('tiny-1'))).keys()]
+  expect(names.length).toBeGreaterThan(0)
+  expect(names.some((name) => name.startsWith(PEOPLE))).toBe(false)
+  expect(await tastesOf(policy, 'acme', [], findCandidate, POOL)).toBeNull()
+})

@@ -1,0 +1,111 @@
+import { expect, test } from 'vitest'
+import { dialectFor, dialectSchema } from '../../../src/candidates/dialect.ts'
+import { parseChat } from '../../../src/openai/parse-chat.ts'
+import { adapt } from '../../../src/providers/dialect/adapt.ts'
+import { unfitFor } from '../../../src/providers/dialect/plan.ts'
+import { shippedDialects } from '../../emulators/shipped.ts'
+import { candidate } from '../../support/relay-harness.ts'
+
+// What models refuse together, or of other places than a field: reported since spring 2026 (owner/repo#n).
+
+const all = shippedDialects()
+const of = (provider: string, model: string) =>
+  candidate(model, provider, { model, dialect: dialectFor(dialectSchema.parse(all[provider]), model) })
+const request = (fields: object) =>
+  parseChat(Buffer.from(JSON.stringify({ model: 'auto', messages: [{ role: 'user', content: 'Hi' }], ...fields })))
+const tools = [{ type: 'function', function: { name: 'look', parameters: { type: 'object', properties: {} } } }]
+const schemaOf = (properties: object) => ({
+  type: 'json_schema',
+  json_schema: { name: 'a', strict: true, schema: { type: 'object', properties } },
+})
+const image = { type: 'image_url', image_url: { url: 'data:image/png;base64,iVBORw0KGgo=' } }
+const called = (id: string, more: object = {}) => ({
+  role: 'assistant',
+  content: null,
+  tool_calls: [{ id, type: 'function', function: { name: 'look', arguments: '{}' } }],
+  ...more,
+})
+
+test.each([
+  // openai/openai-agents-python#656, symfony/ai#803
+  ['google', 'gemini-2.5-flash', { tools, response_format: schemaOf({}) }, /beside tools/],
+  ['google', 'gemini-3-flash', { tools, response_format: schemaOf({}) }, null],
+  ['google', 'gemini-2.5-flash', { response_format: schemaOf({}) }, null],
+  // BerriAI/litellm#31466, llm-exe/llm-exe#662
+  ['deepseek', 'deepseek-chat', { response_format: schemaOf({}) }, /json_schema/],
+  ['deepseek', 'deepseek-chat', { response_format: { type: 'json_object' } }, null],
+  // deepseek-ai/DeepSeek-V3#1376, BerriAI/litellm#37470
+  ['deepseek', 'deepseek-v4-pro', { tools, tool_choice: 'required' }, /tool_choice/],
+  ['deepseek', 'deepseek-chat', { tools, tool_choice: 'required' }, null],
+  // platform.claude.com/docs/en/models/opus-5-5/migration-guide
+  ['anthropic', 'claude-opus-5-5', { tools, tool_choice: 'required' }, /tool_choice/],
+  ['anthropic', 'claude-opus-5', { tools, tool_choice: 'required' }, null],
+  // docs.cohere.com/docs/structured-outputs
+  ['cohere', 'command-a-03-2025', { response_format: schemaOf({ n: { type: 'integer', minimum: 1 } }) }, /minimum/],
+  ['cohere', 'command-a-03-2025', { response_format: schemaOf({ minimum: { type: 'integer' } }) }, null],
+])('%s, %s', (provider, model, fields, why) => {
+  const unfit = unfitFor(request(fields), of(provider, model), undefined, false)
+  if (why === null) expect(unfit).toBeUndefined()
+  else expect(unfit).toMatch(why)
+})
+
+test('the chat model of GPT-5 does not think (BerriAI/litellm#13781)', () => {
+  const asked = request({ temperature: 0.3, reasoning_effort: 'low' })
+  expect(adapt(asked, of('openai', 'gpt-5-chat-latest'), undefined, false).dropped).toEqual(['reasoning_effort'])
+  expect(adapt(asked, of('openai', 'gpt-5'), undefined, false).dropped).toEqual(['temperature'])
+})
+
+test('a schema in the form of an object’s format, where it is taken so (koharu-rs/koharu#1128)', () => {
+  const format = schemaOf({ title: { type: 'string' } })
+  const { body, dropped } = adapt(request({ response_format: format }), of('cohere', 'command-a'), undefined, false)
+  expect(body.response_format).toEqual({ type: 'json_object', schema: format.json_schema.schema })
+  expect(dropped ?? []).toEqual([])
+})
+
+test('all calls of a conversation must bring their thoughts (danny-avila/LibreChat#13366)', () => {
+  const loop = [called('call_1'), { role: 'tool', tool_call_id: 'call_1', content: 'a cat' }]
+  const messages = [{ role: 'user', content: 'Look' }, ...loop, { role: 'user', content: 'And now?' }]
+  const v4 = of('deepseek', 'deepseek-v4-flash')
+  expect(unfitFor(request({ messages }), v4, undefined, false)).toMatch(/another model/)
+  const own = messages.map((one) => ('tool_calls' in one ? { ...one, reasoning_content: 'hm' } : one))
+  expect(unfitFor(request({ messages: own }), v4, undefined, false)).toBeUndefined()
+})
+
+test('pictures in a tool’s result (vllm-project/vllm#43203, QwenLM/qwen-code#3616, NousResearch/hermes-agent#109707)', () => {
+  const messages = [
+    { role: 'user', content: 'Look' },
+    {
+      role: 'assistant',
+      content: null,
+      tool_calls: [called('call_1').tool_calls[0], called('call_2').tool_calls[0]],
+    },
+    { role: 'tool', tool_call_id: 'call_1', content: [{ type: 'text', text: 'a cat' }, image] },
+    { role: 'tool', tool_call_id: 'call_2', content: [image] },
+  ]
+  const asked = request({ messages, tools })
+  const { body } = adapt(asked, of('openai', 'gpt-4.1-mini'), undefined, false)
+  expect(body.messages.slice(2)).toEqual([
+    { role: 'tool', tool_call_id: 'call_1', content: [{ type: 'text', text: 'a cat' }] },
+    { role: 'tool', tool_call_id: 'call_2', content: '(see the next message)' },
+    {
+      role: 'user',
+      content: [
+        { type: 'text', text: 'What the tool call call_1 returned:' },
+        image,
+        { type: 'text', text: 'What the tool call call_2 returned:' },
+        image,
+      ],
+    },
+  ])
+  // Claude sees them within; Mistral takes them neither there nor right after (LibreChat-AI/agents#344).
+  expect(adapt(asked, of('anthropic', 'claude-haiku-4-5'), undefined, false).body.messages[2]).toEqual(messages[2])
+  expect(unfitFor(asked, of('mistral', 'mistral-small'), undefined, false)).toMatch(/pictures/)
+})
+
+test('where a model takes tools by the Responses API alone, its rules are that API’s', () => {
+  const both = { ...of('openai', 'gpt-5.6-sol'), apis: new Set(['chat', 'responses'] as const) }
+  expect(unfitFor(request({ tools, n: 2 }), both, undefined, false)).toMatch(/does not take n/)
+  expect(unfitFor(request({ n: 2 }), both, undefined, false)).toBeUndefined()
+  expect(adapt(request({ tools, seed: 7 }), both, undefined, false).dropped).toEqual(['seed'])
+  expect(adapt(request({ seed: 7 }), both, undefined, false).dropped ?? []).toEqual([])
+})

@@ -1,0 +1,93 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { call, complete } from '../support/clients.ts'
+import { discard, type RunningGateway, startGateway } from '../support/gateway.ts'
+import { replyPlain, startUpstream, type Upstream } from '../support/upstream.ts'
+
+/**
+ * A body may hold so many values, and what they cost grows with their number: with its square, each of these would hold
+ * the process for a minute, and no test here would end in time.
+ */
+const OTHER = 'pr-other-key-0123456789abcdef'
+
+let upstream: Upstream
+let gateway: RunningGateway
+beforeAll(async () => {
+  upstream = await startUpstream(replyPlain())
+  const provider = { kind: 'openai-compatible', base_url: `${upstream.origin}/v1`, key_required: false }
+  const candidate = { price: { input: 1, output: 2 }, context_window: 10_000_000 }
+  gateway = await startGateway({
+    providers: { nine: provider, alternating: provider },
+    dialects: {
+      nine: { tool_ids: { pattern: '[a-zA-Z0-9]{9}', length: 9, unique: true } },
+      alternating: { turns: { alternate: true } },
+    },
+    candidates: [
+      { ...candidate, name: 'ids', provider: 'nine', capabilities: ['tools'] },
+      { ...candidate, name: 'turns', provider: 'alternating' },
+      { ...candidate, name: 'short', provider: 'nine', context_window: 2_000 },
+    ],
+    tenants: [
+      { name: 'test', keys: ['pr-test-key-0123456789abcdef'] },
+      { name: 'other', keys: [OTHER] },
+    ],
+  })
+})
+afterAll(async () => {
+  await discard(gateway)
+  await upstream?.close()
+})
+
+const many = <T>(times: number, make: (index: number) => T) => Array.from({ length: times }, (_, index) => make(index))
+const user = (content: unknown) => ({ role: 'user', content })
+const sent = () =>
+  JSON.parse(String(upstream.requests.at(-1)?.body)) as {
+    messages: { content: string; tool_calls?: { id: string }[] }[]
+  }
+
+/** What the router chooses is put into the model's own terms. */
+const route = (name: string, messages: unknown[]) =>
+  complete(gateway, { model: 'auto', messages }, { headers: { 'x-router-allow': name } })
+
+describe('one request, of as many as a body may hold', () => {
+  test('calls of tools that all have one id', async () => {
+    const calls = many(4_000, () => ({ id: 'x', type: 'function', function: { name: 'f', arguments: '{}' } }))
+    const results = many(4_000, () => ({ role: 'tool', tool_call_id: 'x', content: 'ok' }))
+    const messages = [user('Hi'), { role: 'assistant', content: null, tool_calls: calls }, ...results]
+    expect((await route('ids', messages)).status).toBe(200)
+    const [, told] = sent().messages
+    expect(new Set(told?.tool_calls?.map(({ id }) => id)).size).toBe(4_000)
+  })
+
+  test('messages of one role that become one', async () => {
+    const messages = many(5_000, () => user('x'.repeat(3_000)))
+    expect((await route('turns', messages)).status).toBe(200)
+    expect(sent().messages.map(({ content }) => content.length)).toEqual([5_000 * 3_002 - 2])
+  })
+
+  test('items of a conversation that is cut', async () => {
+    const input = many(8_000, (index) => ({ role: index % 2 ? 'assistant' : 'user', content: 'some words' }))
+    const body = { model: 'short', truncation: 'auto', input }
+    const answer = await call(gateway, '/v1/responses', { body })
+    expect([answer.status, answer.headers.get('x-router-dropped')]).toEqual([200, expect.stringContaining('input')])
+    expect(sent().messages.length).toBeLessThan(1_000)
+  })
+
+  test('answers: each is reserved, however many are asked for', async () => {
+    const limited = await startGateway({
+      providers: { up: { kind: 'openai-compatible', base_url: `${upstream.origin}/v1`, key_required: false } },
+      candidates: [{ name: 'one', provider: 'up', price: { input: 1, output: 2 } }],
+      tenants: [{ name: 'test', keys: ['pr-test-key-0123456789abcdef'], limits: { usd_per_day: 1 } }],
+    })
+    try {
+      // 128 of 1,000 tokens cost $.26; a thousand cost two dollars.
+      expect((await complete(limited, { model: 'one', n: 128, max_tokens: 1_000 })).status).toBe(200)
+      expect((await complete(limited, { model: 'one', n: 1_000, max_tokens: 1_000 })).status).toBe(429)
+    } finally {
+      await discard(limited)
+    }
+  })
+})
+
+test('another tenant is answered afterwards as before', async () => {
+  expect((await complete(gateway, { model: 'ids' }, { key: OTHER })).status).toBe(200)
+})
