@@ -11,6 +11,7 @@ COMMANDS = {
     "today": "personabench.today:today",
     "seed": "personabench.seed.command:seed",
     "people": "personabench.people.command:people",
+    "risk": "personabench.risk:risk",
     "record": "personabench.record:record",
 }
 

@@ -29,9 +29,9 @@ Bools = NDArray[np.bool_]
 
 BATCH = 4096
 CAUTION = 0.15  # as the gateway's `router.caution`
-USUAL_OF_A_USER = 40  # of these questions, on which it is decided how cautious to be with a user
 HEARD, HEARD_RATINGS = 200, 20  # users of the tenant who tell of which kind its people are, and ratings of each
 USUAL = 200  # questions of the train folds on which everybody's favourite is decided
+USUAL_OF_A_USER = 40  # of them, on which it is decided how cautious to be with a user
 
 
 class ArtifactRouter:
@@ -107,11 +107,14 @@ class ArtifactRouter:
         self.z = self.artifact.run("llm", {**self.inputs, "evidence": evidence})["z"]
         self.anchor, self.favourite = self.z[:1], 0
         if self.anchored:
-            usual = self.known.train[:: max(1, len(self.known.train) // USUAL)]
+            usual = self._usual()
             new = self.believe(self.nothing(1))
             mean = self._run_score(usual, np.broadcast_to(new, (len(usual), new.shape[1])))["mean"]
             self.favourite = self.known.best_single if self.baseline else int(mean.mean(0).argmax())
             self.anchor = self.z[self.favourite : self.favourite + 1]
+
+    def _usual(self) -> Ints:
+        return self.known.train[:: max(1, len(self.known.train) // USUAL)]
 
     def outcome_evidence(self, column: int, rows: Ints) -> Floats:
         """Sum [V] of the messages of an LLM's outcomes on some queries."""
@@ -226,19 +229,25 @@ class ArtifactRouter:
     def score(self, rows: Ints, state: Floats) -> tuple[Floats, Floats]:
         """Mean, less caution, and deviation [n, M] for n queries, each with a state [n, S] of its user."""
         out = self._run_score(rows, state)
-        doubt = self._cautions(state)[:, None] * out["apart"] if "apart" in out else 0.0
+        doubt = self.cautions(state, self.risk)[:, None] * out["apart"] if "apart" in out else 0.0
         return np.asarray(out["mean"] - doubt, dtype=np.float32), out["std"]
 
-    def _cautions(self, state: Floats) -> Floats:
+    def doubts(self, rows: Ints, states: Floats) -> tuple[Floats, Floats]:
+        """Means, and deviations from the baseline or favourite, [U, n, M] for users in states [U, S]."""
+        every = [self._run_score(rows, np.broadcast_to(state, (len(rows), len(state)))) for state in states]
+        return np.stack([out["mean"] for out in every]), np.stack([out["apart"] for out in every])
+
+    def cautions(self, state: Floats, risk: float | None) -> Floats:
         """[n], of users in states [n, S]."""
         cautions = np.full(len(state), self.caution, dtype=np.float32)
-        if self.risk is None:
+        if risk is None:
             return cautions
-        usual = self.known.train[:: max(1, len(self.known.train) // USUAL_OF_A_USER)]
+        usual = self._usual()
+        usual = usual[:: max(1, len(usual) // USUAL_OF_A_USER)]
         states, which = np.unique(state[:, : math.isqrt(state.shape[1])], axis=0, return_index=True)
         for mean, row in zip(states, which, strict=True):
             out = self._run_score(usual, np.broadcast_to(state[row], (len(usual), state.shape[1])))
-            found = safe_caution(out["mean"], out["apart"], self.favourite, self.caution, self.risk)
+            found = safe_caution(out["mean"], out["apart"], self.favourite, self.caution, risk)
             cautions[(state[:, : len(mean)] == mean).all(1)] = found
         return cautions
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from personabench.bench.artifact_router import ArtifactRouter, ChangedArtifact
+from personabench.bench.artifact_router import CAUTION, ArtifactRouter, ChangedArtifact
 from personabench.bench.contestant import Known
 from router_model.data.simulation import History
 from router_model.export.artifact import Artifact
@@ -29,9 +29,9 @@ class RetrainedRouter(ArtifactRouter):
     It learns from four fifths of these users, as `retrain` does; no gate is asked.
     """
 
-    def __init__(self, folder: Path, name: str = "graph router, retrained", **options: float) -> None:
+    def __init__(self, folder: Path, name: str = "graph router, retrained", caution: float = CAUTION) -> None:
         """Loads the artifact that the retraining starts from."""
-        super().__init__(folder, name, heard=0, **options)
+        super().__init__(folder, name, caution, heard=0)
         self.shipped: Artifact = self.artifact
 
     def fit(self, known: Known) -> None:

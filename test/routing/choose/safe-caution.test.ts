@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { FAVOURITE_ONLY, safeCaution } from '../../../src/routing/choose/safe-caution.ts'
 
@@ -9,7 +10,25 @@ const usual = (rows: readonly (readonly [gain: number, apart: number])[]) => ({
   favourite: 0,
 })
 
+/** What the bench's rule makes of the same scores (router-model/tests/personabench/test_risk.py). */
+const CASES: {
+  favourite: number
+  caution: number
+  risk: number
+  mean: number[][]
+  apart: number[][]
+  found: number
+}[] = JSON.parse(readFileSync(new URL('../../fixtures/caution/cases.json', import.meta.url), 'utf8'))
+
 describe('safeCaution', () => {
+  it('is what the bench judges', () => {
+    for (const { favourite, caution, risk, mean, apart, found } of CASES) {
+      const scores = { mean: Float32Array.from(mean.flat()), apart: Float32Array.from(apart.flat()) }
+      const candidates = mean[0]?.length as number
+      expect(safeCaution({ ...scores, candidates, favourite }, { caution, risk })).toBe(found)
+    }
+  })
+
   it('is the configured caution where a gain is sure enough', () => {
     // Half a deviation: 69 %. One: 84 %.
     expect(safeCaution(usual([[0.1, 0.1]]), { caution: 0.15, risk: 0.2 })).toBe(0.15)
