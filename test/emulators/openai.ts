@@ -191,6 +191,15 @@ export const openai: Emulator = {
           'empty_array',
         ),
     },
+    {
+      source: 'report: QwenLM/qwen-code#3616, vybestack/llxprt-code#1640: a tool’s message holds text alone',
+      check: (body) => {
+        const odd = messagesOf(body).findIndex(
+          (message) => message.role === 'tool' && partsOf(message).some(({ type }) => type !== 'text'),
+        )
+        return odd >= 0 && openaiError(400, "Invalid 'messages' in payload.", `messages[${odd}].content`)
+      },
+    },
     answeredCalls('unread: API reference, tool messages', (message) =>
       openaiError(400, `Invalid parameter: ${message}`, 'messages'),
     ),
