@@ -3,17 +3,22 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
+import type { InteractionDocument } from '../src/store/records/codec.ts'
 import type { Llm } from './outcomes.ts'
 
 const ROOT = resolve(import.meta.dirname, '..')
 const LISTENING = /"port":(\d+)[^\n]*"msg":"listening"/
 const KEPT_OUTPUT = 65_536
+/** Of a command: an export of some ten thousand requests. */
+const MOST_OUTPUT = 1 << 29
 
 export interface DemoGateway {
   url: string
   key: string
   /** What `persona-router report` says of it, as Markdown. */
   report(): Promise<string>
+  /** Its log, by `persona-router export`. */
+  records(): Promise<InteractionDocument[]>
   stop(): Promise<void>
 }
 
@@ -49,19 +54,15 @@ export async function startDemoGateway(
     await exited
     rmSync(dir, { recursive: true, force: true })
   }
-  const report = async () => {
-    const args = [
-      'src/cli/cli.ts',
-      '--config',
-      join(dir, 'gateway.yaml'),
-      'report',
-      '--tenant',
-      'demo',
-      '--since',
-      '1d',
-    ]
-    const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: ROOT })
+  const command = async (...args: string[]) => {
+    const whole = ['src/cli/cli.ts', '--config', join(dir, 'gateway.yaml'), ...args]
+    const { stdout } = await promisify(execFile)(process.execPath, whole, { cwd: ROOT, maxBuffer: MOST_OUTPUT })
     return stdout
+  }
+  const report = () => command('report', '--tenant', 'demo', '--since', '1d')
+  const records = async () => {
+    const lines = (await command('export')).split('\n').filter((line) => line.startsWith('{"type":"interaction"'))
+    return lines.map((line) => JSON.parse(line) as InteractionDocument)
   }
   try {
     const port = await new Promise<string>((listening, fail) => {
@@ -77,7 +78,7 @@ export async function startDemoGateway(
       child.stderr.on('data', hear)
       child.once('exit', () => fail(new Error(`the gateway did not start:\n${output}`)))
     })
-    return { url: `http://127.0.0.1:${port}`, key, report, stop }
+    return { url: `http://127.0.0.1:${port}`, key, report, records, stop }
   } catch (error) {
     await stop()
     throw error

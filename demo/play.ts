@@ -19,6 +19,8 @@ export interface Game {
 }
 
 export interface Answer {
+  /** Of the request. */
+  id: string
   user: User
   /** From 0: which of their requests it was. */
   turn: number
@@ -66,10 +68,11 @@ async function ask(client: OpenAI, game: Game, user: User, turn: number, random:
   const llm = game.llms.find((one) => one.name === name)
   if (!llm) throw new Error(`answered by ${name}, which is none of the candidates`)
   const worth = utility(user, question, llm)
+  const id = response.headers.get('x-request-id') ?? ''
   await client.post('/feedback', {
-    body: { request_id: response.headers.get('x-request-id'), rating: ratingOf(worth, random) },
+    body: { request_id: id, rating: ratingOf(worth, random) },
     headers: { 'x-user-id': user.id },
   })
   const reason = response.headers.get('x-router-reason')?.split(';')[0] ?? ''
-  game.onAnswer?.({ user, turn, question, llm, reason, worth })
+  game.onAnswer?.({ id, user, turn, question, llm, reason, worth })
 }

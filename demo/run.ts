@@ -9,6 +9,7 @@ import { seeded } from './random.ts'
 import { startReplayServer } from './replay-server.ts'
 import { report, writeResults } from './report.ts'
 import { Screen } from './screen.ts'
+import { shadowLines, type Worths } from './shadow.ts'
 import { Tally } from './tally.ts'
 import { makeUsers, utility } from './users.ts'
 
@@ -19,10 +20,13 @@ const HELP = `npm run demo -- [options]
   --seed N       other users, other questions (1)
   --explore off  the router never tries anything out
   --artifact D   another trained model
+  --shadow D     a model that scores beside it and never chooses (PersonalizedRouter's; off: none)
   --out D        where the picture and the figures go (data/demo)
   --providers    instead: requests that one model takes and another refuses, before emulators of the providers
 `
 const REDRAW_MS = 250
+/** PersonalizedRouter's graph network, as an artifact. */
+const RIVAL = 'router-model/rivals/personalized-router'
 /** As shells have it: 128 + SIGINT. */
 const INTERRUPTED = 130
 
@@ -62,6 +66,8 @@ async function main(): Promise<void> {
   const screen = new Screen(users.length * options.turns, tallies)
   let interrupted = false
   let told = ''
+  let shadowed: string[] = []
+  const worthsOf = new Map<string, Worths>()
   process.once('SIGINT', () => {
     interrupted = true
     // What is still asked fails, and ends the game.
@@ -72,8 +78,9 @@ async function main(): Promise<void> {
     await play({
       ...{ gateway, users, questions, llms, turns: options.turns, seed: options.seed },
       until: performance.now() + options.seconds * 1000,
-      onAnswer: ({ user, turn, question, llm, reason }) => {
+      onAnswer: ({ id, user, turn, question, llm, reason }) => {
         const worths = llms.map((one) => utility(user, question, one))
+        worthsOf.set(id, new Map(llms.map(({ name }, i) => [name, worths[i] as number])))
         const best = Math.max(...worths)
         const usual = utility(user, question, single)
         const note = (tally: Tally, choice: Llm) => {
@@ -92,6 +99,7 @@ async function main(): Promise<void> {
       },
     })
     told = await gateway.report()
+    if (options.router.shadow) shadowed = shadowLines(await gateway.records(), worthsOf)
   } catch (error) {
     if (!interrupted) throw error
     process.exitCode = INTERRUPTED
@@ -105,7 +113,8 @@ async function main(): Promise<void> {
   const missing = users.length * options.turns - personal.reward.n
   if (missing > 0)
     process.stdout.write(`(${options.seconds} s were over before ${missing} more requests could be made)\n`)
-  process.stdout.write(`\n${report(tallies, frontier.compare()).join('\n')}\n\npicture: ${picture}\n`)
+  const lines = [...report(tallies, frontier.compare()), ...(shadowed.length > 0 ? ['', ...shadowed] : [])]
+  process.stdout.write(`\n${lines.join('\n')}\n\npicture: ${picture}\n`)
   process.stdout.write(`\nWhat the gateway itself knows, from its log (persona-router report):\n\n${told}`)
 }
 
@@ -118,6 +127,7 @@ function readOptions() {
       seed: { type: 'string', default: '1' },
       explore: { type: 'string', default: 'on' },
       artifact: { type: 'string' },
+      shadow: { type: 'string', default: RIVAL },
       out: { type: 'string', default: 'data/demo' },
       providers: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
@@ -136,6 +146,7 @@ function readOptions() {
       // What is shown is what it learns, not what a machine that does much else makes of it.
       deadline_ms: 1_000,
       ...(values.artifact !== undefined && { artifact: values.artifact }),
+      ...(values.shadow !== 'off' && { shadow: values.shadow }),
     },
   }
 }

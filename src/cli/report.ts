@@ -1,6 +1,7 @@
 import type { AgainstBaseline, Compared, Difference, Differences } from '../learning/baseline-differences.ts'
 import type { GhostPair } from '../learning/ghost-report.ts'
 import type { Part, Report } from '../learning/report.ts'
+import type { ShadowValue } from '../learning/shadow-values.ts'
 import type { Gain, Missing } from '../learning/tenant-gains.ts'
 import type { TradeOff } from '../learning/trade-offs.ts'
 import type { Certificate } from '../routing/safety/gains.ts'
@@ -25,6 +26,7 @@ export function reportMarkdown(
     ...table('users', report.by_group),
     ...differenceLines(report.against_baseline),
     ...tradeOffLines(report),
+    ...shadowLines(report.shadows),
     ...ghostLines(ghosts),
   ].join('\n')}`
 }
@@ -129,6 +131,23 @@ function equalLines(known: readonly TradeOff[], baseline: Part | undefined): str
           `At the baseline's reward (${signed(reward)}): ${dollars(asGood.cost_usd)} a request instead of ${dollars(cost)}.`,
         ]
       : []),
+    '',
+  ]
+}
+
+/** What shadows would have brought in place of the router, by an off-policy estimate. */
+function shadowLines(shadows: Readonly<Record<string, ShadowValue>>): string[] {
+  const rows = Object.entries(shadows)
+  if (rows.length === 0) return []
+  return [
+    "| shadow | requests | would choose alike | ratings that speak for it | reward, less the router's (95 %) |",
+    '| --- | ---: | ---: | ---: | ---: |',
+    ...rows.map(([version, { requests, agreement, effective_ratings, difference, interval }]) => {
+      const [low, high] = interval ?? [0, 0]
+      const worth = difference === null ? '–' : `${signed(difference)} (${signed(low)} to ${signed(high)})`
+      const alike = `${Math.round(100 * agreement)} %`
+      return `| ${version} | ${requests} | ${alike} | ${Math.round(effective_ratings)} | ${worth} |`
+    }),
     '',
   ]
 }

@@ -16,7 +16,7 @@ export interface Messages {
 }
 
 export interface Belief {
-  /** [H] */
+  /** [H], without zeros at the end. */
   sums: Float32Array
   /** [S], and as it is kept. */
   state: Float32Array
@@ -25,6 +25,8 @@ export interface Belief {
   told: Float32Array
   /** What the last edge says; null: it can't be read, or there is none. */
   last: Messages | null
+  /** Messages to the user of edges that are not kept any more, of those that can be read. */
+  gone: (Float32Array | null)[]
 }
 
 /** No edges are gone. */
@@ -69,15 +71,19 @@ export async function rebuild(
   older: Float32Array = NOTHING_OLDER,
 ): Promise<Belief> {
   const { G, H } = policy.router.artifact.dims
-  const sums = older.length === G ? new Float32Array(H) : null
-  sums?.set(older, H - G)
-  return believed(policy, tenant, { sums, seq: 1 }, edges, find)
+  const before = older.length === G ? new Float32Array(H) : null
+  before?.set(older, H - G)
+  const belief = await believed(policy, tenant, { sums: before, seq: 1 }, edges, find)
+  const sums = new Float32Array(H)
+  sums.set(belief.sums)
+  return { ...belief, sums }
 }
 
 /**
  * The belief with edges more.
  *
  * @param before sums as they were, which are handed over, and the number of the newest edge in them
+ * @param gone edges whose messages alone are asked for
  */
 export async function believed(
   policy: Policy,
@@ -85,13 +91,15 @@ export async function believed(
   before: { sums: Float32Array | null; seq: number },
   edges: readonly StoredEdge[],
   find: FindCandidate,
+  gone: readonly StoredEdge[] = [],
 ): Promise<Belief> {
   const { artifact } = policy.router
   const { block } = artifact.manifest.forget
-  const readable = await readableOf(policy, edges, find)
+  const readable = await readableOf(policy, gone.length > 0 ? [...gone, ...edges] : edges, find)
   const newest = edges.at(-1)
   return artifact.believe({
     rewards: await feedsOf(policy, tenant, readable),
+    gone: readable.filter(({ index }) => index < gone.length).length,
     tenant: await policy.router.llms.tenantSums(tenant),
     blocks: readable.map(({ edge }) => blockOf(edge.seq, block)),
     newest: blockOf(newest?.seq ?? before.seq, block),
@@ -104,14 +112,14 @@ export async function believed(
 /** Sums of what was said before the first edge that is kept, with messages of edges more that are not. */
 export function withOlder(
   older: Float32Array,
-  messages: readonly (Messages | null)[],
+  messages: readonly (Float32Array | null)[],
   { router }: Policy,
 ): Float32Array {
   if (messages.length === 0) return older
   const { manifest, dims } = router.artifact
   const sums = new Float32Array(dims.G)
   if (older.length === dims.G) sums.set(older)
-  for (const one of messages) if (one) addMessage(sums, one.user, manifest.forget.per_reward)
+  for (const one of messages) if (one) addMessage(sums, one, manifest.forget.per_reward)
   return sums
 }
 

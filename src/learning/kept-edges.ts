@@ -58,16 +58,19 @@ export class KeptEdges {
     return edges
   }
 
-  /** Sums over a user's edges under a policy and its codes as they are now, a copy, where they are in memory. */
+  /**
+   * Sums over a user's edges under a policy and its codes as they are now, a copy without zeros at the end, where they
+   * are in memory.
+   */
   sumsOf(policy: Policy, tenant: string, user: string, stored: StoredUser | null): Float32Array | null {
+    if (!stored) return new Float32Array(0)
     const { H } = policy.router.artifact.dims
-    if (!stored) return new Float32Array(H)
     const basis = policy.router.llms.basisOf(tenant)
     // A row as the version before writes it, which does not say by which codes.
-    if (stored.sums && stored.policy === policy.version && basis === HASHED) return widened(stored.sums, H)
+    if (stored.sums && stored.policy === policy.version && basis === HASHED) return fitting(stored.sums, H)
     const cached = this.#sums.get(userKey(tenant, user))
     const isCurrent = cached?.of === stampOf(stored) && cached.policy === policy.version && cached.basis === basis
-    return isCurrent ? widened(cached.sums, H) : null
+    return isCurrent ? fitting(cached.sums, H) : null
   }
 
   /** What a user told of their tenant when last asked, where it is in memory. */
@@ -85,7 +88,7 @@ export class KeptEdges {
     if (learned) {
       const { edges, basis, sums, told } = learned
       this.#edges.set(key, { of, edges })
-      this.#sums.set(key, { of, policy: stored.policy, basis, sums: withoutZerosAtEnd(sums).slice(), told })
+      this.#sums.set(key, { of, policy: stored.policy, basis, sums: owned(withoutZerosAtEnd(sums)), told })
       return
     }
     const was = before && stampOf(before)
@@ -100,12 +103,10 @@ export class KeptEdges {
   }
 }
 
-function widened(sums: Float32Array, length: number): Float32Array | null {
-  if (sums.length > length) return null
-  const whole = new Float32Array(length)
-  whole.set(sums)
-  return whole
-}
+const fitting = (sums: Float32Array, most: number): Float32Array | null => (sums.length > most ? null : sums.slice())
+
+/** Without what else its buffer holds. */
+const owned = (sums: Float32Array) => (sums.byteLength === sums.buffer.byteLength ? sums : sums.slice())
 
 /** A user who was erased and came back may be at the same revision, but not since the same time. */
 const stampOf = ({ revision, updatedAt }: StoredUser) => `${revision} ${updatedAt}`

@@ -355,13 +355,13 @@ export class Learner {
       : NOTHING_OLDER
     const { llms } = policy.router
     let basis = llms.basisOf(tenant)
-    const ofGone = await messagesOf(policy, tenant, await this.#open(policy, tenant, user, gone), this.#find)
+    const openGone = await this.#open(policy, tenant, user, gone)
     const sums = old ? null : this.#kept.sumsOf(policy, tenant, user, stored)
     if (sums) {
       const open = await this.#open(policy, tenant, user, [added])
-      const belief = await believed(policy, tenant, { sums, seq: others.at(-1)?.seq ?? 1 }, open, this.#find)
+      const belief = await believed(policy, tenant, { sums, seq: others.at(-1)?.seq ?? 1 }, open, this.#find, openGone)
       if (isFiniteVector(belief.state) && basis === llms.basisOf(tenant)) {
-        return { belief, basis, older: withOlder(was, ofGone, policy), before: null }
+        return { belief, basis, older: withOlder(was, belief.gone, policy), before: null }
       }
     }
     // Sums that are not in memory, or of other codes, or went wrong at some time, are made anew from the history.
@@ -370,6 +370,8 @@ export class Learner {
     const [before = null] = old
       ? await messagesOf(policy, tenant, await this.#open(policy, tenant, user, [old]), this.#find)
       : []
+    const told = await messagesOf(policy, tenant, openGone, this.#find)
+    const ofGone = told.map((messages) => messages?.user ?? null)
     return { belief, basis, older: withOlder(was, ofGone, policy), before }
   }
 
@@ -409,7 +411,7 @@ export class Learner {
     const { sums: ofKept } = await this.#rebuild(policy, tenant, user, inOrder)
     const faded = manifest.forget.per_reward ** readable
     const last = dims.H - dims.G
-    return sums.slice(last).map((value, i) => (value - ofKept[last + i]!) / faded)
+    return sums.slice(last).map((value, i) => (value - (ofKept[last + i] ?? 0)) / faded)
   }
 
   #open(policy: Policy, tenant: string, user: string, edges: readonly StoredEdge[]): Promise<readonly StoredEdge[]> {

@@ -1,6 +1,7 @@
 import type { InteractionRecord, RewardRecord } from '../store/records/codec.ts'
 import type { RecordFilter, Store } from '../store/store.ts'
 import { type AgainstBaseline, BaselineDifferences, dayOf } from './baseline-differences.ts'
+import { type ShadowValue, ShadowValues } from './shadow-values.ts'
 import { type TradeOff, TradeOffs } from './trade-offs.ts'
 
 const NORMAL_95 = 1.96
@@ -45,6 +46,8 @@ export interface Report {
   against_baseline: AgainstBaseline
   /** Reward over cost, had a dollar weighed more or less. */
   trade_offs: TradeOff[]
+  /** Shadow policies, by their version, in place of the live one. */
+  shadows: Record<string, ShadowValue>
 }
 
 /**
@@ -62,6 +65,7 @@ export async function makeReport(
   const policies = new Map<string, number>()
   const tradeOffs = new TradeOffs()
   const differences = new BaselineDifferences()
+  const shadows = new ShadowValues()
   const parts = {
     by_arm: new Map<string, Sums>(),
     by_model: new Map<string, Sums>(),
@@ -75,6 +79,7 @@ export async function makeReport(
       total.add(record, rating)
       tradeOffs.add(record, rating)
       differences.add(record, rating)
+      shadows.add(record, rating)
       policies.set(record.policy, record.ts)
       sumsOf(parts.by_arm, record.arm ?? (record.reason === 'explicit' ? 'explicit' : 'route')).add(record, rating)
       sumsOf(parts.by_model, record.chosen).add(record, rating)
@@ -99,6 +104,7 @@ export async function makeReport(
     by_group: shown(parts.by_group),
     against_baseline: differences.report(),
     trade_offs: tradeOffs.points(),
+    shadows: shadows.report(),
   }
 }
 

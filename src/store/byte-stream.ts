@@ -57,7 +57,8 @@ export class ByteReader {
   }
 
   byte(): number {
-    return this.raw(1)[0] as number
+    if (this.#at >= this.#bytes.length) throw new RangeError('The bytes end too early.')
+    return this.#bytes[this.#at++] as number
   }
 
   unsigned(): number {

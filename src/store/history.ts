@@ -85,11 +85,17 @@ export function decodeHistory(content: Uint8Array): StoredEdge[] {
     if (found === undefined) throw new RangeError('A broken history.')
     return found
   }
+  const parts = new Map<string, string[]>()
+  const partsOf = (joined: string): string[] => {
+    const known = parts.get(joined) ?? joined.split('\n')
+    parts.set(joined, known)
+    return known
+  }
   let [seq, ts] = [0, 0]
   return Array.from({ length: count }, (): StoredEdge => {
     const about = bytes.raw(ID_BYTES).toString('base64url')
     const candidate = name()
-    const [said = '', kind = '', reader = ''] = name().split('\n')
+    const [said = '', kind = '', reader = ''] = partsOf(name())
     seq += bytes.signed()
     ts += bytes.signed()
     const flags = bytes.byte()

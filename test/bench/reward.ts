@@ -5,14 +5,13 @@
  *
  * Median of several rounds, microseconds.
  */
-import { messagesOf, rebuild } from '../../src/learning/belief.ts'
+import { believed, messagesOf, rebuild } from '../../src/learning/belief.ts'
 import { readArtifact } from '../../src/routing/artifact/files.ts'
 import { openState, packState } from '../../src/routing/model/packed-state.ts'
 import { openGraph } from '../../src/routing/model/sessions.ts'
 import { runUser, userFeeds } from '../../src/routing/model/user-graph.ts'
 import { Tensor } from '../../src/runtime/onnxruntime.ts'
-import { decodeHistory } from '../../src/store/history.ts'
-import { encodeMemory } from '../../src/store/user-rows.ts'
+import { edgesIn, encodeMemory } from '../../src/store/user-rows.ts'
 import { newestArtifact } from './harness/newest-artifact.ts'
 import { findInPool, People, TENANT } from './harness/people.ts'
 
@@ -43,7 +42,7 @@ const local = {
   edge: await openGraph('edge', graphs.edge, manifest.dims, golden),
   user: await openGraph('user', graphs.user, manifest.dims, golden),
 }
-const feeds = (n: number) => ({
+const feeds = (n: number, sums = n) => ({
   reading: new Tensor('float32', new Float32Array(n * Q).fill(0.1), [n, Q]),
   z: new Tensor('float32', new Float32Array(n * Z).fill(0.1), [n, Z]),
   reward: new Tensor('float32', new Float32Array(n).fill(1), [n]),
@@ -52,11 +51,13 @@ const feeds = (n: number) => ({
   prompt_tokens: new Tensor('float32', new Float32Array(n).fill(100), [n]),
   completion_tokens: new Tensor('float32', new Float32Array(n).fill(300), [n]),
   cost_usd: new Tensor('float32', new Float32Array(n).fill(0.001), [n]),
+  share: new Tensor('float32', new Float32Array(n).fill(1), [sums, n / sums]),
 })
 console.log(`${policy.version}, a user of ${ratings} ratings; G ${G}, H ${H}`)
 for (const n of [1, 8, 20, 64]) {
-  const fed = feeds(n)
-  await measure(`edge.onnx in this thread, ${n} rewards`, () => local.edge.run(fed))
+  const [each, whole] = [feeds(n), feeds(n, 1)]
+  await measure(`edge.onnx in this thread, ${n} rewards`, () => local.edge.run(each))
+  if (n > 1) await measure(`  their sum alone`, () => local.edge.run(whole))
 }
 const { dims } = policy.router.artifact
 const summed = userFeeds(sums, new Float32Array(dims.Y), 1, dims)
@@ -74,5 +75,7 @@ await measure('state unpacked', () => openState(packed, policy.router.cold))
 const belief = { policy: policy.version, state: packed, since: Date.now(), heardAt: Date.now() }
 await measure('row written', () => encodeMemory(belief, edges))
 const { belief: row, history } = encodeMemory(belief, edges)
-await measure('edges read', () => (history.length > 0 ? decodeHistory(history) : row.length))
+await measure('edges read', () => edgesIn(row, history))
+const job = async () => believed(policy, TENANT, { sums: sums.slice(), seq: ratings }, edges.slice(-1), findInPool)
+await measure('a reward more, sums in memory: messages, sums, state, packed', job)
 process.exit(0)

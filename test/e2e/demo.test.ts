@@ -39,6 +39,11 @@ test('a small demo ends by itself, with tables, figures of every request and a p
   // The gateway's own report comes last, against what would have answered everybody.
   expect(stdout).toMatch(/\| all \| 18 \| 0 \|[\s\S]*\| who chose \| requests \|/)
   expect(Object.keys(results[0].reasons)).not.toContain('fallback')
+  expect(stdout).toMatch(
+    /shadow personalized-router: scored 18 requests beside the router, would have chosen alike in \d+ %/,
+  )
+  expect(stdout).toMatch(/its reward less the router's: [+-]\d\.\d{3} ± \d\.\d{3}/)
+  expect(stdout).toMatch(/\| personalized-router \| 18 \| \d+ % \|/)
   expect(readFileSync(join(out, 'learning-curve.svg'), 'utf8')).toMatch(
     /^<svg [^>]+>[\s\S]+<polyline [\s\S]+<\/svg>\n$/,
   )

@@ -2,6 +2,7 @@ import { expect, it } from 'vitest'
 import { seeded } from '../../demo/random.ts'
 import { OUTCOMES } from '../../src/learning/baseline-differences.ts'
 import { makeReport, type Part } from '../../src/learning/report.ts'
+import { ShadowValues } from '../../src/learning/shadow-values.ts'
 import type { InteractionRecord, RewardRecord } from '../../src/store/records/codec.ts'
 import { scoredCandidates } from '../../src/store/records/scored-candidates.ts'
 import { expectClose } from '../support/close.ts'
@@ -23,7 +24,19 @@ const candidates = scoredCandidates(
   true,
 )
 
-function logOf(requests: number, seed: number): { rows: InteractionRecord[]; rewards: RewardRecord[] } {
+/** What a shadow would have chosen. */
+const SHADOWED = [0.1, 0.1, 0.8]
+const shadowed = scoredCandidates(
+  NAMES.map((name, i) => ({ candidate: { name }, mean: 0, std: 0.1, costUsd: COST[i] as number })),
+  SHADOWED,
+  true,
+)
+
+function logOf(
+  requests: number,
+  seed: number,
+  hasShadow = false,
+): { rows: InteractionRecord[]; rewards: RewardRecord[] } {
   const random = seeded(seed)
   const rows: InteractionRecord[] = []
   const rewards: RewardRecord[] = []
@@ -53,6 +66,7 @@ function logOf(requests: number, seed: number): { rows: InteractionRecord[]; rew
       ...{
         chosen: NAMES[chosen],
         candidates,
+        ...(hasShadow && !heldOut && { shadow: { policy: 'rival', candidates: shadowed } }),
         costUsd,
         baselineUsd: (costUsd / (COST[chosen] as number)) * 0.01,
         group,
@@ -142,9 +156,54 @@ it('differences of groups, days and models add up to the whole', () => {
   expect(drawn?.by_model.cheap?.cost_usd?.interval[1]).toBeLessThan(0)
 })
 
+function shadowOf(requests: number, seed: number) {
+  const { rows, rewards } = logOf(requests, seed, true)
+  const ratings = new Map(rewards.map(({ interaction, value }) => [interaction, value]))
+  const shadows = new ShadowValues()
+  for (const row of rows) shadows.add(row, ratings.get(row.id))
+  return shadows.report().rival
+}
+
+it('says of a shadow how often it would choose alike, and what it would bring: most intervals hold the truth', () => {
+  const truth = SHADOWED.reduce((sum, p, i) => sum + (p - (DRAWN[i] as number)) * (REWARD[i] as number), 0)
+  let within = 0
+  for (let seed = 0; seed < 40; seed++) {
+    const [low, high] = shadowOf(1_000, 300 + seed)?.interval ?? [0, 0]
+    within += Number(low < truth && truth < high)
+  }
+  expect(within).toBeGreaterThanOrEqual(34)
+  const found = shadowOf(10_000, 4)
+  expect(found?.interval?.[0]).toBeGreaterThan(0)
+  const alike = SHADOWED.reduce((sum, p, i) => sum + p * (DRAWN[i] as number), 0)
+  expectClose(found?.agreement ?? 0, alike, 1e-5)
+  expect(found?.unsupported).toBe(0)
+})
+
+it('tells how much of a shadow nothing is known of', async () => {
+  const never = scoredCandidates(
+    NAMES.map((name, i) => ({ candidate: { name }, mean: REWARD[i] as number, std: 0.1, costUsd: COST[i] as number })),
+    [0, 1, 0],
+    true,
+  )
+  const rows = logOf(200, 5, true).rows.map((row) => ({ ...row, chosen: 'cheap', candidates: never }))
+  const rewards = rows.map(({ id, user }) => ({ interaction: id, user, kind: 'rating', value: 1, ts: START }))
+  const store = {
+    async *readInteractions() {
+      yield rows
+    },
+    async *readRewards() {
+      yield rewards as unknown as RewardRecord[]
+    },
+  }
+  const { shadows } = await makeReport(store, { tenant: 't', since: START, until: START + 4 * DAY_MS })
+  expectClose(shadows.rival?.unsupported ?? 0, 0.9, 1e-5)
+  expect(shadows.rival).toMatchObject({ requests: 180, ratings: 180 })
+})
+
 it('says nothing where nothing is known', async () => {
   const nothing = { async *readInteractions() {}, async *readRewards() {} }
   const empty = await makeReport(nothing, { tenant: 't', since: 0, until: 1 })
   expect(empty.against_baseline).toEqual({ drawn: null, holdout: null })
+  expect(empty.shadows).toEqual({})
   expect(empty.total).toMatchObject({ requests: 0, reward: null, ttft_ms_median: null, total_ms_median: null })
 })

@@ -180,14 +180,14 @@ export const QUOTA: readonly Mutation[] = [
     file: 'src/pipeline/quota/local-counts.ts',
     find: "if (window !== 'minute') return (max - count.known) / replicas - count.own",
     replace: "if (window !== 'minute') return max / replicas - count.own",
-    tests: [`${AWAY}::two replicas`, `${AWAY}::Redis`],
+    tests: [COUNTS, `${AWAY}::two replicas`],
     rule: 'while the store is away limits go on from what was used',
   },
   {
     file: 'src/pipeline/quota/local-counts.ts',
     find: 'const refused = limits.findIndex(({ what }, i) => amounts[what] > rooms[i]!)',
     replace: 'const refused = -1',
-    tests: [`${AWAY}::Redis`],
+    tests: [`${AWAY}::full: budgets`],
     rule: 'limits hold while the store is away',
   },
   {

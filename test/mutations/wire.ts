@@ -18,14 +18,14 @@ export const WIRE: readonly Mutation[] = [
     file: CHAT,
     find: '`${tenant.name} ${vouched ? `user ${user}` : keyId}`',
     replace: '`${tenant.name} ${keyId}`',
-    tests: [REFUSALS_TEST],
+    tests: [`${REFUSALS_TEST}::users whom somebody vouches for`],
     rule: 'whose failures a breaker counts: each user whom somebody vouches for',
   },
   {
     file: CHAT,
     find: '`${tenant.name} ${vouched ? `user ${user}` : keyId}`',
     replace: '`${tenant.name} user ${user}`',
-    tests: [REFUSALS_TEST],
+    tests: [`${REFUSALS_TEST}::failures of one key alone`],
     rule: 'whose failures a breaker counts: ids that a key makes up are one',
   },
   {

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { SCOPES, type Scope } from '../../src/candidates/scopes.ts'
 import { type AppDeps, createApp } from '../../src/server/app.ts'
 import { adminCall, call, complete, expectError, explain } from '../support/clients.ts'
+import { eventually } from '../support/eventually.ts'
 import { discard, type RunningGateway, startGateway, TEST_KEY } from '../support/gateway.ts'
 import { completionBody, startUpstream, type Upstream } from '../support/upstream.ts'
 
@@ -62,8 +63,12 @@ async function userOf(at: RunningGateway, options: object, body: object = {}): P
   expect(answer.status).toBe(200)
   const id = answer.headers.get('x-request-id')
   expect((await call(at, '/v1/feedback', { ...options, body: { request_id: id, rating: 'up' } })).status).toBe(202)
-  const after = await rewards()
-  return names.filter((_, i) => after[i] !== before[i])
+  // Feedback is accepted when learning takes longer than its answer may.
+  return eventually(async () => {
+    const after = await rewards()
+    const changed = names.filter((_, i) => after[i] !== before[i])
+    return changed.length > 0 && changed
+  }, 'the feedback counts')
 }
 
 describe('a key that is bound to a user', () => {

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { UserIds } from '../../src/candidates/tenants.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { openEmbedder } from '../../src/embedding/index.ts'
@@ -23,6 +23,9 @@ import { startRedis } from '../support/redis.ts'
 import { replyPlain, startUpstream, type Upstream } from '../support/upstream.ts'
 import { type Dictionary, matchingPursuit, normalised, recall, standardiser } from './inversion/matching-pursuit.ts'
 import { readTokenTable } from './inversion/token-table.ts'
+
+// A pursuit takes seconds of a core, on a busy machine a minute.
+vi.setConfig({ testTimeout: 180_000 })
 
 /** In each prompt, answer and comment: it must be nowhere. */
 const MARK = 'Quenhilde'

@@ -6,6 +6,9 @@ import { editManifest, rewrite } from '../routing/support.ts'
 /** The artifact that comes with the gateway. */
 export const COMMITTED = resolve(import.meta.dirname, '../../router-model/artifacts/current')
 
+/** PersonalizedRouter's graph network, to compare with. */
+export const RIVAL = resolve(import.meta.dirname, '../../router-model/rivals/personalized-router')
+
 /** A directory as `retrain` fills it: versions, and the link `current` to one of them. */
 export class ArtifactFolder {
   readonly path = mkdtempSync(join(tmpdir(), 'artifacts-'))

@@ -182,6 +182,11 @@ def standardised(choices: Choices) -> Choices:
     return Choices(**{**vars(choices), "x": choices.x / np.where(scale > 0, scale, 1)})
 
 
+def length_of(text: str) -> float:
+    """Logarithm of a reply's characters."""
+    return _log(len(text))
+
+
 def _log(size: float) -> float:
     return float(np.log(max(size, 1)))
 

@@ -17,6 +17,7 @@ from rich.console import Console
 from personabench.baselines.bandit import PerUserLinear
 from personabench.baselines.personalized_router import PersonalizedRouter
 from personabench.baselines.regression import BestRegression
+from personabench.baselines.served_networks import ServedNetworks
 from personabench.baselines.simple import BestSingle
 from personabench.bench.artifact_router import ArtifactRouter
 from personabench.bench.retrained_router import RetrainedRouter
@@ -40,6 +41,7 @@ def routers(artifact: Path) -> Mapping[str, Factory]:
         "regression": partial(BestRegression, VARIANTS),
         "personalized-router": PersonalizedRouter,
         "personalized-router-released": partial(PersonalizedRouter, personal=False),
+        "personalized-router-artifact": partial(ServedNetworks, artifact),
         "graph": partial(ArtifactRouter, artifact, "graph router, as shipped"),
         "graph-new": partial(ArtifactRouter, artifact, "graph router, as shipped, nobody heard", heard=0),
         "graph-20": partial(ArtifactRouter, artifact, "graph router, as shipped, 20 users heard", heard=20),

@@ -263,7 +263,7 @@ class Artifact:
     def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs of a graph by name. Without an `anchor`, a graph that takes one gets the first LLM; with a `query`,
         edge.onnx gets what is read in it; without a `share`, it gives each message by itself; without `tenant`,
-        user.onnx takes one of which nothing is known.
+        user.onnx takes one of which nothing is known. What a graph doesn't take, it isn't given.
         """
         session = self.sessions[graph]
         takes = {entry.name for entry in session.get_inputs()}
@@ -277,8 +277,9 @@ class Artifact:
             inputs = {**inputs, "share": np.ones((len(inputs["z"]), 1), np.float32)}
         if "tenant" in takes - inputs.keys():
             inputs = {**inputs, "tenant": np.zeros((len(inputs["sums"]), self.manifest.dims.Y), np.float32)}
+        fed = {name: value for name, value in inputs.items() if name in takes}
         names = [o.name for o in session.get_outputs()]
-        return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+        return dict(zip(names, session.run(names, fed), strict=True))
 
     def read(self, query: Array, z: Array) -> Array:
         """What is read in queries [n, E], [n, Q]; `z` [.., Z]: of any LLM."""

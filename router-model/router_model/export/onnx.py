@@ -8,7 +8,8 @@ import json
 import logging
 import shutil
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -95,23 +96,68 @@ OUTPUTS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 
 
+Graph = Callable[..., Tensor | tuple[Tensor, ...]]
+MakeInputs = Callable[[str, Mapping[str, int], int], dict[str, Tensor]]
+
 # Methods of the router that are called otherwise than their graphs.
 METHODS = {"user": "described"}
-FOLDED: dict[str, type[nn.Module]] = {"edge": FoldedEdge, "score": FoldedScore}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A network as an artifact wants it: whatever has these four graphs can be served."""
+
+    module: nn.Module
+    graphs: Mapping[str, Graph]
+    """Methods by graph."""
+    dims: Dims
+    outputs: Mapping[str, tuple[str, ...]]
+    """Names by graph."""
+    parts: tuple[str, ...]
+    reader: str
+    """See `reader_of`."""
+    made_up: MakeInputs
+    """Plausible inputs of a graph, for so many rows, by seed."""
+    save: Callable[[Path], None]
+    """Writes the weights into a folder."""
+    block: int = 1
+    """Rewards to a block of a user's sums."""
+    tastes: tuple[str, ...] = ()
+    people: tuple[str, ...] = ()
+    starts: dict[str, dict[str, float]] | None = None
+    folded: Mapping[str, Graph] = field(default_factory=dict)
+    """The same graphs in fewer operators, to be exported."""
+
+
+def exported(router: Router) -> Exported:
+    """The graph router's four graphs."""
+    return Exported(
+        module=router,
+        graphs={graph: getattr(router, METHODS.get(graph, graph)) for graph in INPUTS},
+        dims=dims_of(router.sizes),
+        outputs={graph: tuple(results_of(graph, router.sizes)) for graph in OUTPUTS},
+        people=PEOPLE[: 1 + router.sizes.people] if router.sizes.people else (),
+        parts=PARTS,
+        reader=reader_of(router),
+        made_up=lambda graph, lengths, seed: realistic(router, graph, lengths, seed),
+        save=lambda folder: save_weights(folder / WEIGHTS_FILE, router),
+        block=router.sizes.block_rewards,
+        tastes=TASTES,
+        starts=starts_of(router.user_node),
+        folded={"edge": FoldedEdge(router), "score": FoldedScore(router)},
+    )
 
 
 class _Graph(nn.Module):
-    """One method of the router as a module, because the exporter wants one."""
+    """One graph as a module, because the exporter wants one."""
 
-    def __init__(self, router: Router, name: str) -> None:
+    def __init__(self, network: Exported, name: str) -> None:
         super().__init__()
-        self.router = router
-        folded = FOLDED.get(name)
-        self.method = folded(router) if folded else getattr(router, METHODS.get(name, name))
+        self.module = network.module
+        self.method = network.folded.get(name, network.graphs[name])
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
-        outputs: Tensor | tuple[Tensor, ...] = self.method(*inputs)
-        return outputs
+        return self.method(*inputs)
 
 
 def dims_of(sizes: Sizes) -> Dims:
@@ -135,27 +181,28 @@ def dims_of(sizes: Sizes) -> Dims:
     )
 
 
-def inputs_of(graph: str, sizes: Sizes) -> dict[str, tuple[str, ...]]:
+def inputs_of(graph: str, sizes: Sizes | Dims) -> dict[str, tuple[str, ...]]:
     """`INPUTS` of a graph, less those that these sizes leave nothing of."""
     return _some_of(INPUTS[graph], sizes)
 
 
-def results_of(graph: str, sizes: Sizes) -> dict[str, tuple[str, ...]]:
+def results_of(graph: str, sizes: Sizes | Dims) -> dict[str, tuple[str, ...]]:
     """`OUTPUTS` of a graph, less those that these sizes leave nothing of."""
     return _some_of(OUTPUTS[graph], sizes)
 
 
-def _some_of(named: dict[str, tuple[str, ...]], sizes: Sizes) -> dict[str, tuple[str, ...]]:
-    dims = dims_of(sizes).model_dump()
+def _some_of(named: dict[str, tuple[str, ...]], sizes: Sizes | Dims) -> dict[str, tuple[str, ...]]:
+    dims = (sizes if isinstance(sizes, Dims) else dims_of(sizes)).model_dump()
     return {name: axes for name, axes in named.items() if all(dims.get(letter) != 0 for letter in axes)}
 
 
-def example(graph: str, sizes: Sizes, lengths: Mapping[str, int], seed: int = 0) -> dict[str, Tensor]:
+def example(graph: str, sizes: Sizes | Dims, lengths: Mapping[str, int], seed: int = 0) -> dict[str, Tensor]:
     """Plausible inputs of a graph, with `lengths` for the dynamic axes. User sums and states come from real
     messages."""
     generator = torch.Generator().manual_seed(seed)
+    dims = sizes if isinstance(sizes, Dims) else dims_of(sizes)
     each = {"U": lengths.get("N", 1), "A": 1}
-    named = {**dims_of(sizes).model_dump(), "1": 1, "2": 2, **each, **lengths}
+    named = {**dims.model_dump(), "1": 1, "2": 2, **each, **lengths}
 
     def shape(name: str) -> list[int]:
         return [named[letter] for letter in INPUTS[graph][name]]
@@ -228,14 +275,14 @@ def _user_sums(router: Router, edges: int, seed: int) -> Tensor:
     return torch.cat([_history(router, edges // router.sizes.blocks, seed + i)[0] for i in range(router.sizes.blocks)])
 
 
-def export_graph(router: Router, graph: str, path: Path) -> None:
+def export_graph(network: Router | Exported, graph: str, path: Path) -> None:
     """Writes one ONNX graph with the contract's names and dynamic axes."""
+    network = exported(network) if isinstance(network, Router) else network
     letters = {"B": 2, "M": 3, "N": 6, "U": 2, "A": 3}
-    made = example(graph, router.sizes, letters)
+    made = network.made_up(graph, letters, 0)
     # Which axes are one and the same is found out: N = U A.
-    free = {letter: Dim.AUTO if graph == "edge" else Dim(letter, min=1) for letter in letters}
-    given = inputs_of(graph, router.sizes)
-    axes = tuple({i: free[x] for i, x in enumerate(axis) if x in free} for axis in given.values())
+    free = {letter: Dim.AUTO if "share" in made else Dim(letter, min=1) for letter in letters}
+    axes = tuple({i: free[x] for i, x in enumerate(INPUTS[graph][name]) if x in free} for name in made)
     with (
         warnings.catch_warnings(),
         contextlib.redirect_stdout(io.StringIO()),
@@ -244,13 +291,13 @@ def export_graph(router: Router, graph: str, path: Path) -> None:
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         program = torch.onnx.export(
-            _Graph(router, graph).eval(),
+            _Graph(network, graph).eval(),
             tuple(made.values()),
             dynamo=True,
             dynamic_shapes=(axes,),
             opset_version=OPSET,
-            input_names=list(given),
-            output_names=list(results_of(graph, router.sizes)),
+            input_names=list(made),
+            output_names=list(network.outputs[graph]),
             verbose=False,
         )
     assert program is not None
@@ -266,23 +313,24 @@ def export_graph(router: Router, graph: str, path: Path) -> None:
     path.write_bytes(proto.SerializeToString())
 
 
-def outputs_of(router: Router, graph: str, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def outputs_of(network: Router | Exported, graph: str, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Outputs of a graph by name, computed by PyTorch."""
+    network = exported(network) if isinstance(network, Router) else network
     with torch.no_grad():
-        found = getattr(router, METHODS.get(graph, graph))(**inputs)
+        found = network.graphs[graph](**inputs)
     values = found if isinstance(found, tuple) else (found,)
-    return dict(zip(results_of(graph, router.sizes), values, strict=True))
+    return dict(zip(network.outputs[graph], values, strict=True))
 
 
-def golden_cases(router: Router) -> dict[str, list[dict[str, object]]]:
+def golden_cases(network: Exported) -> dict[str, list[dict[str, object]]]:
     """A few cases of each graph: one row, several rows, no history, one candidate."""
     lengths = [{"B": 1, "M": 1, "N": 1}, {"B": 3, "M": 5, "N": 4, "U": 2, "A": 2}]
     cases: dict[str, list[dict[str, object]]] = {}
     for graph in INPUTS:
         cases[graph] = []
         for seed, sizes in enumerate(lengths):
-            inputs = realistic(router, graph, sizes, seed)
-            outputs = outputs_of(router, graph, inputs)
+            inputs = network.made_up(graph, sizes, seed)
+            outputs = outputs_of(network, graph, inputs)
             cases[graph].append(
                 {
                     "inputs": {name: pack_tensor(value.numpy()) for name, value in inputs.items()},
@@ -294,7 +342,7 @@ def golden_cases(router: Router) -> dict[str, list[dict[str, object]]]:
 
 def write_artifact(
     folder: Path,
-    router: Router,
+    router: Router | Exported,
     *,
     version: str,
     embedder: Path,
@@ -318,20 +366,21 @@ def write_artifact(
     `card_reading`: what the derived card features are inferred by. `usual` [n, E]: usual questions. `more`: further
     files, by their path in the folder.
     """
-    router = router.eval()
+    network = exported(router) if isinstance(router, Router) else router
+    network.module.eval()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for graph in INPUTS:
-        export_graph(router, graph, folder / f"{graph}.onnx")
+        export_graph(network, graph, folder / f"{graph}.onnx")
     shutil.copytree(embedder, folder / "embedder")
     embeds = [{"text": text, "vector": pack(vector)} for text, vector in golden_texts.items()]
-    golden = {"graphs": golden_cases(router), "embed": embeds}
+    golden = {"graphs": golden_cases(network), "embed": embeds}
     (folder / "golden.json").write_text(json.dumps(golden, ensure_ascii=False) + "\n", encoding="utf-8")
     packed = {name: pack(np.asarray(vector, dtype=np.float32)) for name, vector in sorted(population.items())}
     (folder / "population.json").write_text(json.dumps(packed, indent=1) + "\n")
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     (folder / "MODEL_CARD.md").write_text(model_card)
-    save_weights(folder / WEIGHTS_FILE, router)
+    network.save(folder)
     for name, content in (more or {}).items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
@@ -341,21 +390,21 @@ def write_artifact(
         created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         files=files_of(folder),
         opset=OPSET,
-        dims=dims_of(router.sizes),
-        parts=PARTS,
-        tastes=TASTES,
+        dims=network.dims,
+        parts=network.parts,
+        tastes=network.tastes,
         kinds=KINDS,
-        people=PEOPLE[: 1 + router.sizes.people] if router.sizes.people else (),
+        people=network.people,
         card_features=tuple(card_features),
         ability=card_reading[0] if card_reading else None,
         verbosity=card_reading[1] if card_reading else None,
         codes=codes,
         usual=None if usual is None else pack(usual.astype(np.float32)),
-        forget=Forget(per_reward=forget, block=router.sizes.block_rewards),
+        forget=Forget(per_reward=forget, block=network.block),
         embedder=embedder_entry,
-        reader=reader_of(router),
+        reader=network.reader,
         aliases={name: tuple(names) for name, names in sorted(aliases.items())},
-        starts=starts_of(router.user_node),
+        starts=network.starts,
         trained_on=tuple(trained_on),
         licence="Apache-2.0",
     )

@@ -13,7 +13,7 @@ from hashlib import blake2b
 from router_model.retrain.log import Document, Kind, LogSource
 
 MOST = 1_000_000
-"""Interactions, or rewards, that are read by default: some 1.6 GB (docs/learning.md)."""
+"""Interactions, or rewards, that are read by default: some 2 GB (docs/learning.md)."""
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,14 @@ from router_model.data.pools import DataError
 from router_model.embedding import StaticEmbedder
 from router_model.export.artifact import ArtifactError, read_manifest, unpack_vector
 from router_model.export.trained import write_trained
-from router_model.places import ARTIFACTS, CONFIGS, RUNS
+from router_model.places import ARTIFACTS, CONFIGS, RUNS, find_artifact
 from router_model.priors.people import with_people
 from router_model.train.recard import learn_cards
 from router_model.train.train import TrainConfig, Trained
 from router_model.train.train import train as train_router
 from router_model.train.weights import WEIGHTS_FILE, load_weights
+
+MODELS = ("graph", "personalized-router")
 
 
 def train(
@@ -30,13 +32,24 @@ def train(
     metrics: Annotated[Path | None, typer.Option(help="results.json of `evaluate`, to go into the artifact")] = None,
     hold_out: Annotated[str, typer.Option(help="LLMs or makers that training never sees, comma-separated")] = "",
     threads: Annotated[int, typer.Option(min=1)] = 1,
+    model: Annotated[str, typer.Option(help=f"one of {', '.join(MODELS)}")] = MODELS[0],
+    reader: Annotated[
+        str, typer.Option(help="of personalized-router: artifact whose encoder reads queries")
+    ] = "current",
+    steps: Annotated[int | None, typer.Option(min=1, help="of personalized-router: of each network")] = None,
 ) -> None:
     """Train a router and write it as an artifact; goes on where an earlier run of the same configuration stopped."""
     torch.set_num_threads(threads)
     console = Console()
+    if model not in MODELS:
+        raise typer.BadParameter(f"no model {model}; there are {', '.join(MODELS)}")
     try:
         settings = TrainConfig.load(config)
         settings.hold_out.extend(word.strip() for word in hold_out.split(",") if word.strip())
+        if model == "personalized-router":
+            _personalized(settings, find_artifact(reader), steps, out / version, version)
+            console.print(f"Written: {out / version}")
+            return
         trained = train_router(settings, runs)
         _publish(trained, settings, out / version, version, metrics)
     except (ArtifactError, DataError, ValueError, OSError) as error:
@@ -56,6 +69,15 @@ def export(
     if not (runs / settings.digest() / "people.pt").is_file():
         raise typer.BadParameter(f"{config}: no finished run of this configuration in {runs}; train first")
     train(config, version, out, runs, metrics, hold_out="", threads=1)
+
+
+def _personalized(settings: TrainConfig, reader: Path, steps: int | None, folder: Path, version: str) -> None:
+    from router_model.personalized.learn import LearnConfig
+    from router_model.personalized.train import train as train_networks
+    from router_model.personalized.write import write
+
+    made = train_networks(settings, reader, LearnConfig(**({} if steps is None else {"steps": steps})))
+    write(made, reader / "embedder", folder, version)
 
 
 def cards(

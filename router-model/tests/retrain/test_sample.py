@@ -15,12 +15,12 @@ from moto.server import ThreadedMotoServer
 
 from router_model.collect.made_archive import main as make_archive
 from router_model.collect.made_log import MadeLog
-from router_model.retrain.log import LogError, LogSource, open_log, open_logs
+from router_model.retrain.log import Kind, LogError, LogSource, open_log, open_logs
 from router_model.retrain.refit import held_out
 from router_model.retrain.sample import Sample, SampledLog, sample_of
 from tests.retrain.test_log import NODE, imported
 
-KINDS = ("interaction", "reward")
+KINDS: tuple[Kind, ...] = ("interaction", "reward")
 
 
 @pytest.fixture(scope="module")

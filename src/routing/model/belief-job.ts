@@ -13,6 +13,8 @@ export const sizeOf = (dims: readonly number[]): number => dims.reduce((product,
 export interface BeliefJob {
   /** Of `edge.onnx`, a row a reward, oldest first. */
   rewards: SentTensors
+  /** So many of them are no part of the sums (any more), but what each says is asked for. */
+  gone: number
   /** The block of each, and that of the newest reward of all, whether it could be read or not. */
   blocks: readonly number[]
   newest: number
@@ -26,7 +28,7 @@ export interface BeliefJob {
 }
 
 export interface Believed {
-  /** [H] */
+  /** [H], without zeros at the end. */
   sums: Float32Array
   /** [S] */
   state: Float32Array
@@ -36,4 +38,6 @@ export interface Believed {
   packed: Uint8Array
   /** What the last reward says of its user [G] and its LLM [V]; null where it is not asked for, or no finite number. */
   last: { user: Float32Array; llm: Float32Array } | null
+  /** What the first ones say of their user, those that are gone; null where that is no finite number. */
+  gone: (Float32Array | null)[]
 }

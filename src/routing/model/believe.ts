@@ -1,4 +1,4 @@
-import { addMessage, isFiniteVector, startBlocks } from '../../learning/profile.ts'
+import { addMessage, isFiniteVector, startBlocks, withoutZerosAtEnd } from '../../learning/profile.ts'
 import { Tensor } from '../../runtime/onnxruntime.ts'
 import type { Manifest } from '../artifact/manifest.ts'
 import type { Graph } from '../artifact/types.ts'
@@ -12,30 +12,53 @@ export interface Believer {
   user: Graph
   manifest: Pick<Manifest, 'dims' | 'forget'>
   cold: Float32Array
+  /** [H], where jobs come one by one. */
+  scratch?: Float32Array
 }
 
 /** Rewards whose messages are made by themselves in one run: a message is 16 KB. */
 const CHUNK = 64
 /** Sums of more messages have a run of their own: rows that fill up the others cost more than its start. */
 const LARGE = 32
+/** In the place of an age: part of no sum. */
+const GONE = -1
 
 /** @throws where a graph fails */
 export async function believe(by: Believer, job: BeliefJob): Promise<Believed> {
   const { dims, forget } = by.manifest
-  const at = job.sums ? widened(job.sums, dims.H) : new Float32Array(dims.H)
-  const shared = by.edge.inputNames?.includes('share') ? await addShared(by, job, at.slice()) : null
-  const { sums, last } = shared && isFiniteVector(shared.sums) ? shared : await addEach(by, job, at, forget.per_reward)
+  // Memory that was never touched before costs more than what is done with it: sums are 66 KB.
+  const sums = by.scratch ?? new Float32Array(dims.H)
+  const start = () => {
+    sums.fill(0)
+    if (job.sums) sums.set(job.sums.subarray(0, dims.H))
+  }
+  start()
+  let last = by.edge.inputNames?.includes('share') ? await addShared(by, job, sums) : null
+  if (!last || !isFiniteVector(sums)) {
+    start()
+    last = await addEach(by, job, sums, forget.per_reward)
+  }
   const { state, told } = await runUser(by.user, dims, sums, job.tenant)
-  return { sums, state, told, packed: packState(state, by.cold), last: job.asksLast ? last : null }
+  const { length } = withoutZerosAtEnd(sums)
+  return {
+    ...{ sums: sums.slice(0, length), state, told, packed: packState(state, by.cold) },
+    last: job.asksLast ? last.messages : null,
+    gone: last.gone.map((message) => (isFiniteVector(message) ? message : null)),
+  }
 }
 
-type Added = Pick<Believed, 'sums' | 'last'>
+/** Of the last reward. */
+interface Added {
+  messages: Believed['last']
+  gone: Float32Array[]
+}
 
 /** Message by message, for graphs that give no sums. What is no finite number says nothing. */
 async function addEach({ edge, manifest }: Believer, job: BeliefJob, sums: Float32Array, fade: number): Promise<Added> {
   const { G, V } = manifest.dims
   const { rewards, blocks, newest } = job
-  let [at, last]: [number, Added['last']] = [job.from, null]
+  const gone: Float32Array[] = []
+  let [at, last]: [number, Believed['last']] = [job.from, null]
   for (let start = 0; start < blocks.length; start += CHUNK) {
     const some = Array.from({ length: Math.min(CHUNK, blocks.length - start) }, (_, i) => start + i)
     const ones = new Float32Array(some.length).fill(1)
@@ -44,6 +67,10 @@ async function addEach({ edge, manifest }: Believer, job: BeliefJob, sums: Float
     for (const [i, row] of some.entries()) {
       const user = users.subarray(i * G, (i + 1) * G)
       const llm = llms.subarray(i * V, (i + 1) * V)
+      if (row < job.gone) {
+        gone.push(user.slice())
+        continue
+      }
       startBlocks(sums, G, blocks[row]! - at)
       at = blocks[row]!
       last = isFiniteVector(user) && isFiniteVector(llm) ? { user: user.slice(), llm: llm.slice() } : null
@@ -51,7 +78,7 @@ async function addEach({ edge, manifest }: Believer, job: BeliefJob, sums: Float
     }
   }
   startBlocks(sums, G, newest - at)
-  return { sums, last }
+  return { messages: last, gone }
 }
 
 /**
@@ -64,32 +91,38 @@ async function addShared({ edge, manifest }: Believer, job: BeliefJob, sums: Flo
   const n = blocks.length
   startBlocks(sums, G, newest - job.from)
   const fade = manifest.forget.per_reward
-  if (fade !== 1) for (let i = 0; i < sums.length; i++) sums[i]! *= fade ** n
+  if (fade !== 1) for (let i = 0; i < sums.length; i++) sums[i]! *= fade ** (n - job.gone)
   const groups = new Map<number, number[]>()
   const ageOf = (row: number) => Math.min(H / G - 1, newest - blocks[row]!)
-  for (let row = 0; row < n - 1; row++) groups.set(ageOf(row), [...(groups.get(ageOf(row)) ?? [])].concat(row))
+  for (let row = job.gone; row < n - 1; row++) groups.set(ageOf(row), [...(groups.get(ageOf(row)) ?? [])].concat(row))
   const all = [...groups]
   const runs = all.filter(([, rows]) => rows.length > LARGE).map((one) => [one])
   const small = all.filter(([, rows]) => rows.length <= LARGE)
-  if (n > 0) small.push([ageOf(n - 1), [n - 1]])
-  let last: Added['last'] = null
+  const gone: Float32Array[] = []
+  for (let row = 0; row < job.gone; row++) small.push([GONE, [row]])
+  if (n > job.gone) small.push([ageOf(n - 1), [n - 1]])
+  let last: Believed['last'] = null
   for (const run of small.length > 0 ? [...runs, small] : runs) {
     const most = Math.max(...run.map(([, rows]) => rows.length))
     const share = new Float32Array(run.length * most)
     // What fills a sum up has no share in it.
     const places = run.flatMap(([, rows]) => Array.from({ length: most }, (_, i) => rows[i] ?? rows[0]!))
     for (const [u, [, rows]] of run.entries()) {
-      for (const [i, row] of rows.entries()) share[u * most + i] = fade ** (n - 1 - row)
+      for (const [i, row] of rows.entries()) share[u * most + i] = row < job.gone ? 1 : fade ** (n - 1 - row)
     }
     const found = await edge.run(fed(picked(rewards, places), share, run.length))
     const [users, llms] = [found.user_message?.data, found.llm_message?.data] as [Float32Array, Float32Array]
     for (const [u, [age, rows]] of run.entries()) {
       const sum = users.subarray(u * G, (u + 1) * G)
+      if (age === GONE) {
+        gone.push(sum.slice())
+        continue
+      }
       for (let i = 0; i < G; i++) sums[age * G + i]! += sum[i]!
       if (rows.at(-1) === n - 1) last = { user: sum.slice(), llm: llms.slice(u * V, (u + 1) * V) }
     }
   }
-  return { sums, last: last && isFiniteVector(last.llm) && isFiniteVector(last.user) ? last : null }
+  return { messages: last && isFiniteVector(last.llm) && isFiniteVector(last.user) ? last : null, gone }
 }
 
 /** Rows of tensors, in the order asked for. */
@@ -115,9 +148,3 @@ const fed = (tensors: SentTensors, share: Float32Array, sums: number): Record<st
   ),
   share: new Tensor('float32', share, [sums, share.length / sums]),
 })
-
-function widened(sums: Float32Array, length: number): Float32Array {
-  const whole = new Float32Array(length)
-  whole.set(sums.subarray(0, length))
-  return whole
-}

@@ -42,6 +42,21 @@ export class PackedState {
 
   /** @throws RangeError where the bytes are not those of such a state */
   writeTo(target: Float32Array, at: number): void {
+    const known = opened.find(({ of }) => of === this)
+    if (known) target.set(known.numbers, at)
+    else this.#unpackTo(target, at)
+  }
+
+  /** Unpacks it now, to be told whether it can be, and keeps the numbers for whoever asks next. @throws RangeError */
+  unpackAhead(): void {
+    const slot = opened[nextOpened++ % OPENED]!
+    slot.of = null
+    if (slot.numbers.length !== this.length) slot.numbers = new Float32Array(this.length)
+    this.#unpackTo(slot.numbers, 0)
+    slot.of = this
+  }
+
+  #unpackTo(target: Float32Array, at: number): void {
     if (this.bytes[0] === LOW_RANK) writeLowRank(this.bytes, this.#cold, target, at)
     else writeCorrelations(this.bytes, this.#cold, target, at)
   }
@@ -56,9 +71,19 @@ export class PackedState {
   quicken(): void {
     if (this.bytes[0] === CORRELATIONS) return
     const bytes = packCorrelations(this.unpacked(), this.#cold)
-    if (bytes) this.bytes = bytes
+    if (!bytes) return
+    this.bytes = bytes
+    for (const slot of opened) if (slot.of === this) slot.of = null
   }
 }
+
+/** States that were read from a store just now: each is scored next, and unpacking is most of what it costs. */
+const OPENED = 8
+const opened: { of: PackedState | null; numbers: Float32Array }[] = Array.from({ length: OPENED }, () => ({
+  of: null,
+  numbers: new Float32Array(0),
+}))
+let nextOpened = 0
 
 /** A state under an artifact, as a request needs it. */
 export type UserStateVector = Float32Array | PackedState
@@ -80,7 +105,7 @@ export function openState(bytes: Uint8Array, cold: Float32Array): UserStateVecto
   if (bytes[0] === PLAIN) return new Float32Array(bytes.slice(1, bytes.length - ((bytes.length - 1) % 4)).buffer)
   try {
     const packed = new PackedState(bytes, cold)
-    packed.writeTo(scratchOf(cold.length), 0)
+    packed.unpackAhead()
     return packed
   } catch (error) {
     if (error instanceof RangeError) return null
@@ -102,10 +127,11 @@ function widthOf(numbers: number): number {
   return k >= 8 && k < 256 && k * (k + 1) === numbers ? k : 0
 }
 
-let scratch = new Float32Array(0)
-function scratchOf(length: number): Float32Array {
-  if (scratch.length !== length) scratch = new Float32Array(length)
-  return scratch
+/** Used again and again, by one call at a time: memory that was never touched before is dear. */
+let square = new Float64Array(0)
+function squareOf(k: number): Float64Array {
+  if (square.length !== k * k) square = new Float64Array(k * k)
+  return square
 }
 
 /** Standard deviations, or null where it is no covariance. */
@@ -198,7 +224,7 @@ function packLowRank(state: Float32Array, cold: Float32Array): Uint8Array | null
   bytes[0] = LOW_RANK
   if (!packMean(state, cold, k, viewOf(bytes), 2)) return null
   // What ratings took away, in units of a new user's deviations; and how exact it must be, in those.
-  const left = new Float64Array(k * k)
+  const left = squareOf(k)
   const fine = new Float64Array(k)
   for (let i = 0; i < k; i++) fine[i] = own[i]! / before[i]!
   for (let i = 0; i < k; i++) {
@@ -285,7 +311,7 @@ function writeLowRank(bytes: Uint8Array, cold: Float32Array, target: Float32Arra
   if (k === 0 || bytes[0] !== LOW_RANK || bytes[1]! > k) throw new RangeError('no state of this artifact')
   writeMean(viewOf(bytes), 2, cold, k, target, to)
   const bits = new BitReader(bytes, 2 + meanBytes(k))
-  const taken = new Float64Array(k * k)
+  const taken = squareOf(k).fill(0)
   const order = new Uint8Array(k).map((_, i) => i)
   const vector = new Float64Array(k)
   for (let width = k; width > k - bytes[1]!; width--) {

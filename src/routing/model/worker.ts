@@ -91,8 +91,9 @@ function openedAs(key: number): Opened {
 
 async function believerOf({ graphs, files: { manifest } }: Opened): Promise<Believer> {
   const { edge, user } = graphs
-  const { state: cold } = await runUser(user, manifest.dims, new Float32Array(manifest.dims.H))
-  return { edge, user, manifest, cold }
+  const scratch = new Float32Array(manifest.dims.H)
+  const { state: cold } = await runUser(user, manifest.dims, scratch)
+  return { edge, user, manifest, cold, scratch }
 }
 
 /** Outputs are handed over rather than copied: those of 64 rewards are half a megabyte. */

@@ -33,7 +33,7 @@ function jobOf(rewards: number, from: number, sums: Float32Array | null): Belief
       reading: { type: 'float32', data: draw(n * Q, 1).map(Math.abs), dims: [n, Q] },
       z: { type: 'float32', data: draw(n * Z, 2), dims: [n, Z] },
       reward: column(3, (x) => x),
-      kind: { type: 'int64', data: BigInt64Array.from({ length: n }, (_, i) => BigInt(i % KINDS)), dims: [n] },
+      kind: { type: 'int64', data: BigInt64Array.from({ length: n }, (_, i) => BigInt((i + 1) % KINDS)), dims: [n] },
       weight: column(4, (x) => (x > 0.9 ? 0 : 1)),
       prompt_tokens: column(5, (x) => 200 + 100 * x),
       completion_tokens: column(6, (x) => (x < -0.5 ? -1 : 300 * (x + 1))),
@@ -41,7 +41,7 @@ function jobOf(rewards: number, from: number, sums: Float32Array | null): Belief
     },
     blocks: Array.from({ length: n }, (_, i) => from + Math.floor(i / BLOCK)),
     newest: from + Math.floor(Math.max(0, n - 1) / BLOCK),
-    ...{ sums, from, asksLast: n > 0 },
+    ...{ sums, from, asksLast: n > 0, gone: 0 },
   }
 }
 
@@ -74,6 +74,18 @@ test.each([
   },
   60_000,
 )
+
+test('what is gone is told of and is part of no sum', async () => {
+  const job = jobOf(8, 0, null)
+  const whole = { ...job, gone: 3, blocks: job.blocks.map(() => 0), newest: 0 }
+  const [found, expected] = [await believe(by, whole), await believe(singly(by), whole)]
+  expect(found.gone).toHaveLength(3)
+  for (const [i, message] of found.gone.entries()) expectClose(message!, expected.gone[i]!, 1e-5)
+  const keeping = { ...by, manifest: { ...by.manifest, forget: { per_reward: 1, block: BLOCK } } }
+  const [some, all] = [await believe(keeping, whole), await believe(keeping, { ...whole, gone: 0 })]
+  const sum = all.sums.map((value, i) => value - some.gone.reduce((total, one) => total + (one?.[i] ?? 0), 0))
+  expectClose(some.sums.subarray(0, sum.length), sum.subarray(0, some.sums.length), 1e-5)
+})
 
 test('nothing that is no finite number is believed: the other rewards are', async () => {
   const job = jobOf(6, 0, null)

@@ -56,6 +56,18 @@ describe('a packed state', () => {
     )
   })
 
+  test('is the same whether it has just been read or long ago, whatever was read since', () => {
+    const states = Array.from({ length: 20 }, (_, n) => belief(n, n, 1))
+    const read = states.map((state) => openState(packState(state, COLD), COLD) as PackedState)
+    const long = read.map((state) => state.unpacked())
+    for (const [n, state] of states.entries()) {
+      expectSame(long[n]!, state)
+      const again = openState(packState(state, COLD), COLD) as PackedState
+      expect(again.unpacked()).toEqual(new PackedState(again.bytes, COLD).unpacked())
+      expect(again.unpacked()).toEqual(long[n])
+    }
+  })
+
   test('of a few observations takes little, of none next to nothing', () => {
     const bytes = [0, 1, 3, 30].map((n) => packState(belief(n, 2, 1), COLD).length)
     expect(bytes[0]).toBeLessThan(2 * K + 10)
