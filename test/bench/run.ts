@@ -34,13 +34,24 @@ const { values } = parseArgs({
 })
 
 const pace: experiments.Pace = values.quick
-  ? { seconds: 0.15, rounds: 2, warmUpRequests: 1, parts: ['gnn'], idleStreams: 200, peers: false }
-  : { seconds: 0.8, rounds: 9, warmUpRequests: 10_000, parts: experiments.PARTS, idleStreams: 10_000, peers: true }
+  ? { seconds: 0.15, rounds: 2, warmUpRequests: 1, parts: ['gnn'], together: true, idleStreams: 200, peers: false }
+  : {
+      seconds: 0.8,
+      rounds: 9,
+      warmUpRequests: 10_000,
+      parts: experiments.PARTS,
+      together: true,
+      idleStreams: 10_000,
+      peers: true,
+    }
 if (values.seconds) pace.seconds = Number(values.seconds)
 if (values['warm-up']) pace.warmUpRequests = Number(values['warm-up'])
 if (values.rounds) pace.rounds = Number(values.rounds)
 const part = values.part?.split(',')
-if (part) pace.parts = experiments.PARTS.filter((name) => part.includes(name))
+if (part) {
+  pace.parts = experiments.PARTS.filter((name) => part.includes(name))
+  pace.together = false
+}
 
 const only = values.only?.split(',')
 const isWanted = (name: string) => only === undefined || only.includes(name)

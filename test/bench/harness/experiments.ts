@@ -14,6 +14,8 @@ export interface Pace {
   warmUpRequests: number
   /** What is taken out in turn. */
   parts: readonly (typeof PARTS)[number][]
+  /** Beside each part alone: without all of them, and SQLite. */
+  together: boolean
   /** Streams held open. */
   idleStreams: number
   /** Measure the peers, too: LiteLLM alone takes a quarter of a minute to come up. */
@@ -114,9 +116,9 @@ export async function partCosts(setting: Setting): Promise<Costs> {
   const { bench, redis, pace } = setting
   const variants: [name: string, options: GatewayOptions][] = [
     ...pace.parts.map((part): [string, GatewayOptions] => [`without ${part}`, { without: [part] }]),
-    ['without all of these', { without: PARTS }],
   ]
-  if (redis) variants.push(['SQLite instead of Redis', { redis: null }])
+  if (pace.together) variants.push(['without all of these', { without: PARTS }])
+  if (pace.together && redis) variants.push(['SQLite instead of Redis', { redis: null }])
   const streams = variants.filter(([, { without }]) => without?.length === 1 && without[0] === 'adapting')
   const common = new Map<string, Round[]>([FLOOR, ALL_ON].map((name) => [name, []]))
   const costs: Costs = {}

@@ -49,6 +49,8 @@ async function takeOutFraming(): Promise<void> {
     const chunk = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     this.events++
     this.speaks = true
+    // What is done with an answer's name is done here, too.
+    this.id ??= /"id":"([^"]+)"/.exec(chunk.toString('latin1'))?.[1] ?? null
     if (chunk.includes('data: [DONE]')) this.done = true
     return chunk
   }
