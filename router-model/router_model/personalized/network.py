@@ -144,7 +144,8 @@ class Network(nn.Module):
         """[N] of single answers by LLMs [N, H]."""
         _, length = self.decode_answer(torch.cat([query, task], -1)).chunk(2, -1)
         level = self.level(llm)[:, 2] + USUAL_LOG_TOKENS
-        return ((length * llm).sum(-1) / self.hidden**0.5 + level).clamp(0.0, MOST_LOG_TOKENS)
+        made: Tensor = ((length * llm).sum(-1) / self.hidden**0.5 + level).clamp(0.0, MOST_LOG_TOKENS)
+        return made
 
 
 def mean(sums: Tensor, doubt: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from router_model.data.simulation import simulate_log
 from router_model.embedding import StaticEmbedder
 from router_model.personalized.learn import LearnConfig, evidence_of_outcomes, learn, world_of
 from router_model.personalized.network import NetworkSizes, PersonalizedRouter
-from router_model.personalized.write import Result
+from router_model.personalized.write import Floats, Result
 from router_model.train.train import USUAL, TrainConfig, held_in
 from router_model.train.weights import WEIGHTS_FILE, load_weights
 
@@ -49,7 +49,7 @@ def train(
         steps = learning.steps * router.sizes.networks
         task = progress.add_task("learn", total=steps)
         learn(router, worlds, learning, config.seed, lambda: progress.advance(task))
-    population = {}
+    population: dict[str, Floats] = {}
     for world, (_, llms) in zip(worlds, names, strict=True):
         for llm, row in zip(llms, evidence_of_outcomes(router, world, world.train).numpy(), strict=True):
             population[llm] = population[llm] + row if llm in population else row
