@@ -165,7 +165,8 @@ class _Factors:
         """One round of expectation maximisation."""
         mean, covariance = self.latent(x, known)
         ability, doubt = mean[:, 0], covariance[:, 0, 0]
-        self.slopes = np.linalg.solve(known.T @ known + np.eye(known.shape[1]), known.T @ ability)
+        solved = np.linalg.solve(known.T @ known + np.eye(known.shape[1]), known.T @ ability)
+        self.slopes = np.asarray(solved, dtype=np.float64)
         self.variance = max(0.05, float(((ability - known @ self.slopes) ** 2 + doubt).mean()))
         for j in range(len(self.offset)):
             self._figure(j, x[:, j], mean, covariance)
