@@ -191,12 +191,13 @@ export class LlmStates {
   async #makeTable(tenant: string, candidates: readonly Candidate[]): Promise<LlmTable> {
     const states = await this.#open(tenant)
     await this.#compute(states, candidates)
+    const { state: cold } = await this.#newcomer(states)
+    // Nothing is awaited from here on: all who ask together share one table.
     const made = states.tables.get(candidates)
     if (made) return made
     const { Z } = this.#artifact.dims
     const z = new Float32Array(candidates.length * Z)
     for (const [i, candidate] of candidates.entries()) z.set(states.rows.get(candidate) as Float32Array, i * Z)
-    const { state: cold } = await this.#newcomer(states)
     const table = { candidates, z: new Tensor('float32', z, [candidates.length, Z]), cold }
     states.tables.set(candidates, table)
     return table
