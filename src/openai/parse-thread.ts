@@ -50,27 +50,42 @@ export class ParseThread {
   }
 
   #next(): void {
-    if (this.#running) return
-    const [first] = this.#waiting
-    if (!first) {
-      this.#idle ??= setTimeout(() => this.#end(), IDLE_MS).unref()
-      return
+    while (!this.#running) {
+      const [first] = this.#waiting
+      if (!first) {
+        this.#idle ??= setTimeout(() => this.#end(), IDLE_MS).unref()
+        return
+      }
+      clearTimeout(this.#idle)
+      this.#idle = undefined
+      const [tenant, [job, ...later]] = first as [string, [Job, ...Job[]]]
+      this.#waiting.delete(tenant)
+      if (later.length > 0) this.#waiting.set(tenant, later)
+      this.#hand(job)
     }
-    clearTimeout(this.#idle)
-    this.#idle = undefined
-    const [tenant, [job, ...later]] = first as [string, [Job, ...Job[]]]
-    this.#waiting.delete(tenant)
-    if (later.length > 0) this.#waiting.set(tenant, later)
-    this.#running = job
-    this.#worker ??= this.#start()
-    this.#worker.postMessage({ bytes: job.bytes } satisfies ParseJob, [job.bytes])
+  }
+
+  /** Where no thread can be had, and where a body can't be handed over, that body fails: the next is tried anew. */
+  #hand(job: Job): void {
+    try {
+      this.#worker ??= this.#start()
+      this.#worker.postMessage({ bytes: job.bytes } satisfies ParseJob, [job.bytes])
+      this.#running = job
+    } catch (error) {
+      void this.#worker?.terminate()
+      this.#worker = null
+      job.fail(error)
+    }
   }
 
   #start(): Worker {
     const worker = new Worker(new URL('./parse-worker.ts', import.meta.url))
     worker.unref()
-    worker.on('message', (answer: ParseAnswer) => this.#settle(answer))
+    worker.on('message', (answer: ParseAnswer) => {
+      if (this.#worker === worker) this.#settle(answer)
+    })
     worker.on('error', (error) => this.#died(worker, error))
+    worker.on('messageerror', (error) => this.#died(worker, error))
     worker.on('exit', () => this.#died(worker, new Error('the thread that parses bodies has ended')))
     return worker
   }
@@ -90,6 +105,7 @@ export class ParseThread {
   #died(worker: Worker, error: Error): void {
     if (this.#worker !== worker) return
     this.#worker = null
+    void worker.terminate()
     const job = this.#running
     this.#running = null
     job?.fail(error)

@@ -1,3 +1,8 @@
+import { execFile } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { describe, expect, test } from 'vitest'
 import { GatewayError } from '../../src/errors.ts'
 import { ParseThread } from '../../src/openai/parse-thread.ts'
@@ -63,4 +68,60 @@ test('a tenant with many bodies does not keep out another one: they take turns',
   // One is being parsed, and one of each comes next.
   expect(order.indexOf('other')).toBeLessThanOrEqual(2)
   expect(order).toHaveLength(21)
+})
+
+test('a body that can’t be handed over fails alone: the next is parsed', { timeout: 10_000 }, async () => {
+  const own = new ParseThread()
+  const gone = alone('{"a":1}')
+  structuredClone(gone.buffer, { transfer: [gone.buffer] })
+  const first = own.parse(alone('{"a":1}'), 'a')
+  const failed = own.parse(gone, 'a')
+  const last = own.parse(alone('{"b":2}'), 'b')
+  expect(parseRawBody(await first).json).toEqual({ a: 1 })
+  await expect(failed).rejects.toThrow(/detached|transfer/i)
+  expect(parseRawBody(await last).json).toEqual({ b: 2 })
+  expect(parseRawBody(await own.parse(alone('{"c":3}'), 'a')).json).toEqual({ c: 3 })
+})
+
+/** Another process parses two bodies of two tenants, and says how that went. */
+async function elsewhere(command: string[], args: string[], then = ''): Promise<string> {
+  const script = `
+    import { readdirSync, readFileSync } from 'node:fs'
+    import { ParseThread } from '${new URL('../../src/openai/parse-thread.ts', import.meta.url).href}'
+    const thread = new ParseThread()
+    const parse = (tenant) => thread.parse(Buffer.from(new TextEncoder().encode('{"a":1}').buffer), tenant)
+    setTimeout(() => {}, 20_000)
+    const told = await Promise.allSettled([parse('a'), parse('a'), parse('b')])
+    console.log(told.map(({ reason }) => reason?.code ?? 'parsed').join())
+    ${then}
+    process.exit()
+  `
+  const dir = mkdtempSync(join(tmpdir(), 'persona-router-parse-'))
+  try {
+    writeFileSync(join(dir, 'parse.mjs'), script)
+    const [file = '', ...before] = [...command, process.execPath, '--no-warnings', ...args, join(dir, 'parse.mjs')]
+    return (await promisify(execFile)(file, before, { timeout: 15_000 })).stdout
+  } finally {
+    rmSync(dir, { recursive: true })
+  }
+}
+
+test('where no thread may be started, every body fails and none waits', { timeout: 20_000 }, async () => {
+  const told = await elsewhere([], ['--permission', '--allow-fs-read=*'])
+  expect(told).toBe('ERR_ACCESS_DENIED,ERR_ACCESS_DENIED,ERR_ACCESS_DENIED\n')
+})
+
+test.runIf(process.platform === 'linux')('in a nicer process it is as nice as that', { timeout: 20_000 }, async () => {
+  // The 19th field of a thread's line, the first of which may hold spaces.
+  const tellNice = `
+    const nice = (task) => {
+      try {
+        return Number(readFileSync('/proc/self/task/' + task + '/stat', 'latin1').replace(/^.*\\) /s, '').split(' ')[16])
+      } catch {
+        return 12
+      }
+    }
+    console.log(Math.min(...readdirSync('/proc/self/task').map(nice)))
+  `
+  expect(await elsewhere(['nice', '-n', '12'], [], tellNice)).toBe('parsed,parsed,parsed\n12\n')
 })
