@@ -65,7 +65,8 @@ const LEARN_WITHIN_MS = 250
  * and tried again.
  *
  * @throws GatewayError 400; 404 when the tenant has no such interaction; 409 where several answers have that completion
- * id; 410 where it has left the log. @throws StoreError when the store is away and too much waits already
+ * id; 410 where it has left the log; 503 where it may not be written yet, and too much waits already. @throws StoreError
+ * when the store is away and too much waits already
  */
 export async function takeFeedback(deps: FeedbackDeps, context: RequestContext) {
   const feedback = parseFeedback(await readSmallBody(context))
@@ -103,6 +104,7 @@ export async function takeFeedback(deps: FeedbackDeps, context: RequestContext) 
     throw error
   }
   if (taken) return accepted(taken.id)
+  if (ours !== null) throw tooMuchWaits()
   throw goneSince(deps, context, feedback) ?? noSuchCompletion(feedback)
 }
 
@@ -111,11 +113,22 @@ const paramOf = (feedback: Feedback) => IDS.find((field) => feedback[field] !== 
 const noSuchCompletion = (feedback: Feedback): GatewayError =>
   notFound('There is no such completion.', 'interaction_not_found', paramOf(feedback))
 
-/** Where an id is one that the tenant was given: its answer has left the log. */
-function goneSince({ requestIds }: FeedbackDeps, { caller }: RequestContext, feedback: Feedback): GatewayError | null {
+const tooMuchWaits = () =>
+  new GatewayError('Too much feedback waits for answers to be written down. Please try again later.', {
+    status: 503,
+    type: 'api_error',
+    code: 'overloaded',
+    retryAfterS: 1,
+  })
+
+/** So long an answer may still be in a replica's spool, as far as anybody can say. */
+const WRITTEN_WITHIN_MS = 86_400_000
+
+/** Where an id is one that the tenant was given, long ago: its answer has left the log. Clients take that as final. */
+function goneSince(deps: FeedbackDeps, { caller, ts }: RequestContext, feedback: Feedback): GatewayError | null {
   const id = requestIdOf(feedback.request_id ?? feedback.completion_id ?? '')
-  const at = requestIds.timeOf(caller.tenant, id)
-  if (at === null) return null
+  const at = deps.requestIds.timeOf(caller.tenant, id)
+  if (at === null || ts - at < WRITTEN_WITHIN_MS) return null
   const day = new Date(at).toISOString().slice(0, 10)
   return new GatewayError(
     `The answer of ${day} can’t be rated any more: it was archived or erased, or is older than the log is kept.`,

@@ -69,6 +69,35 @@ test('an answer that has left the log is said to be that, to its tenant alone', 
   expect((await rate({ request_id: made })).status).toBe(404)
 })
 
+test('an answer of the last hours may still be in a spool: it is not said to be gone', async () => {
+  const ids = new RequestIds(IDENTITY_SECRET)
+  const hour = 3_600_000
+  for (const [hours, status] of [
+    [2, 404],
+    [23, 404],
+    [25, 410],
+  ] as const) {
+    const answer = await rate({ request_id: ids.next('test', Date.now() - hours * hour) })
+    expect([hours, answer.status]).toEqual([hours, status])
+  }
+})
+
+test('where too much waits for answers, more is to be tried again', async () => {
+  const ids = new RequestIds(IDENTITY_SECRET)
+  const statuses = new Set<number>()
+  let refused: Response | undefined
+  for (let sent = 0; sent < 1_100; sent += 100) {
+    const answers = await Promise.all(
+      Array.from({ length: 100 }, () => rate({ request_id: ids.next('other', Date.now()) }, 'ann', OTHER_KEY)),
+    )
+    for (const answer of answers) statuses.add(answer.status)
+    refused ??= answers.find(({ status }) => status !== 202)
+  }
+  expect([...statuses].sort()).toEqual([202, 503])
+  expect(refused?.headers.get('retry-after')).toBe('1')
+  expect((await refused?.json())?.error.code).toBe('overloaded')
+})
+
 describe('conversations as tools name them', () => {
   const opening = (text: string) => ({ messages: [{ role: 'user', content: text }] })
   const isSticky = async (headers: Record<string, string>, body: Record<string, unknown> = {}) => {
