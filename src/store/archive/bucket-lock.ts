@@ -41,16 +41,16 @@ export class BucketLock implements ArchiveLock {
   /** @throws ArchiveError where another process has it */
   static async take(object: LockObject): Promise<BucketLock> {
     const holder: Holder = { host: hostname(), pid: process.pid, token: randomUUID() }
-    let etag = await object.write(JSON.stringify(holder), null)
-    if (etag === null) {
-      const found = await object.read()
+    let written = await write(object, holder, null)
+    if (!('etag' in written)) {
+      const { found } = written
       if (found && !isGone(holderOf(found.text), hostname()) && object.now() - found.at < SILENCE_MS) {
         throw heldBy(object.shown)
       }
-      etag = await object.write(JSON.stringify(holder), found?.etag ?? null)
+      written = await write(object, holder, found?.etag ?? null)
     }
-    if (etag === null) throw heldBy(object.shown)
-    return new BucketLock(object, holder, etag)
+    if (!('etag' in written)) throw heldBy(object.shown)
+    return new BucketLock(object, holder, written.etag)
   }
 
   async isOurs(): Promise<boolean> {
@@ -65,9 +65,22 @@ export class BucketLock implements ArchiveLock {
 
   async #beat(): Promise<void> {
     try {
-      this.#etag = (await this.#object.write(JSON.stringify(this.#holder), this.#etag)) ?? this.#etag
+      const written = await write(this.#object, this.#holder, this.#etag)
+      if ('etag' in written) this.#etag = written.etag
     } catch {
       // Out of reach, or taken over: that shows where something is written.
     }
   }
+}
+
+/**
+ * A write whose reply was lost is tried again by the client, and refused: what it wrote itself is there by then.
+ *
+ * @returns the etag where the lock is the holder's; what is there where it is not
+ */
+async function write(object: LockObject, holder: Holder, replaced: string | null) {
+  const etag = await object.write(JSON.stringify(holder), replaced)
+  if (etag !== null) return { etag }
+  const found = await object.read()
+  return found && holderOf(found.text)?.token === holder.token ? { etag: found.etag } : { found }
 }

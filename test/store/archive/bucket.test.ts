@@ -205,6 +205,42 @@ describe('a lock', () => {
     expect(kept).toBeNull()
   })
 
+  test('of which a reply was lost is had all the same, and is kept up', async () => {
+    vi.useFakeTimers()
+    try {
+      kept = null
+      /** The client has tried once more, and tells of that. */
+      let isLost = true
+      const lossy: LockObject = {
+        ...object,
+        write: async (text, etag) => {
+          const written = await object.write(text, etag)
+          return isLost ? null : written
+        },
+      }
+      const lock = await BucketLock.take(lossy)
+      expect(await lock.isOurs()).toBe(true)
+      now += 20_000
+      await vi.advanceTimersByTimeAsync(20_000)
+      isLost = false
+      for (let beats = 0; beats < 20; beats++) {
+        now += 20_000
+        await vi.advanceTimersByTimeAsync(20_000)
+      }
+      await expect(BucketLock.take(object)).rejects.toThrow('another process')
+      expect(await lock.isOurs()).toBe(true)
+      await lock.release()
+      expect(kept).toBeNull()
+      // What a dead process has left is taken over by a write whose reply is lost, too.
+      kept = { text: elsewhere, etag: 'old', at: now - 301_000 }
+      isLost = true
+      await (await BucketLock.take(lossy)).release()
+      expect(kept).toBeNull()
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+
   test('that was taken over is noticed, and stays the other’s', async () => {
     const lock = await take()
     kept = { text: elsewhere, etag: 'x', at: now }
