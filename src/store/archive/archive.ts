@@ -26,6 +26,8 @@ const erasuresSchema = z.record(z.string(), z.number())
 /** What the archive itself writes into a day's folder. */
 const OURS = /^tenant=[^/]*\/day=[^/]*\/(interactions|rewards)-[^/]*\.parquet$/
 
+const isOurs = (path: string) => path === LOCK || path === ERASURES || OURS.test(path)
+
 /**
  * Old log rows as Parquet files, `tenant=<name>/day=<UTC day>/<kind>s-<time>-<hash>.parquet`, whose columns are the
  * fields of `docs/records.md`. Other programs may read it; one process of ours works on it at a time.
@@ -169,10 +171,10 @@ export class Archive {
     return gone
   }
 
-  /** Removes what a run that was killed had not finished. Other programs' files stay, whatever they are called. */
+  /** Removes what a run that was cut off had not finished. Other programs' files stay, whatever they are called. */
   async tidy(): Promise<void> {
     await this.#refuseLost()
-    await this.#home.tidy((await this.#partitions()).map(folderOf), (path) => OURS.test(path))
+    await this.#home.tidy((await this.#partitions()).map(folderOf), isOurs)
   }
 
   async #partitions(): Promise<Partition[]> {

@@ -5,6 +5,7 @@ import { makeClient } from './bucket-client.ts'
 import { explained, isCode } from './bucket-errors.ts'
 import { BucketLock } from './bucket-lock.ts'
 import type { BucketPlace } from './bucket-place.ts'
+import { BucketVersions } from './bucket-versions.ts'
 import { ArchiveError, type ArchiveHome, type ArchiveLock } from './home.ts'
 
 /** Above it a file goes in parts of that size, several at a time, each of which may fail and be tried again. */
@@ -17,11 +18,13 @@ export class Bucket implements ArchiveHome {
   readonly #s3: S3
   readonly #bucket: string
   readonly #prefix: string
+  readonly #versions: BucketVersions
 
   private constructor(client: S3, { bucket, prefix }: BucketPlace) {
     this.#s3 = client
     this.#bucket = bucket
     this.#prefix = prefix === '' ? '' : `${prefix}/`
+    this.#versions = new BucketVersions(client, (path, work) => this.#call(path, work))
   }
 
   /** @throws ArchiveError where the bucket can't be reached, and where nothing is in it and nothing is to be made */
@@ -106,7 +109,7 @@ export class Bucket implements ArchiveHome {
     if (!(await this.#get(path)).equals(bytes)) {
       throw new ArchiveError(`${this.shown(path)} does not hold what was written to it.`)
     }
-    await this.#forgetVersions(path, version)
+    await this.#versions.forget(path, version)
   }
 
   async #put(path: string, bytes: Uint8Array): Promise<string | undefined> {
@@ -123,7 +126,7 @@ export class Bucket implements ArchiveHome {
 
   async remove(path: string): Promise<void> {
     const { VersionId } = await this.#call(path, (key) => this.#s3.deleteObject(key))
-    await this.#forgetVersions(path, VersionId, true)
+    await this.#versions.forget(path, VersionId)
   }
 
   async removeFolder(path: string): Promise<void> {
@@ -131,28 +134,7 @@ export class Bucket implements ArchiveHome {
     for (const file of await this.files(path)) await this.remove(`${path}/${file}`)
   }
 
-  /**
-   * A bucket with versions keeps what was replaced: erased rows would stay in it.
-   *
-   * @param latest as the bucket named it when it was written; undefined where it keeps no versions
-   */
-  async #forgetVersions(path: string, latest: string | undefined, isGone = false): Promise<void> {
-    if (latest === undefined) return
-    const key = this.#prefix + path
-    let [keyMarker, versionMarker]: (string | undefined)[] = []
-    do {
-      const page = await this.#call(path, ({ Bucket, Key: Prefix }) =>
-        this.#s3.listObjectVersions({ Bucket, Prefix, KeyMarker: keyMarker, VersionIdMarker: versionMarker }),
-      )
-      for (const { Key, VersionId } of [...(page.Versions ?? []), ...(page.DeleteMarkers ?? [])]) {
-        if (Key !== key || VersionId === undefined || (VersionId === latest && !isGone)) continue
-        await this.#call(path, (named) => this.#s3.deleteObject({ ...named, VersionId }))
-      }
-      ;[keyMarker, versionMarker] = page.IsTruncated ? [page.NextKeyMarker, page.NextVersionIdMarker] : []
-    } while (keyMarker === key)
-  }
-
-  /** Parts of uploads that were not ended are paid for, and shown nowhere. */
+  /** Parts of uploads that were not ended are paid for, and shown nowhere. So are versions of before. */
   async tidy(_folders: readonly string[], isOurs: (path: string) => boolean): Promise<void> {
     let [keyMarker, uploadMarker]: (string | undefined)[] = []
     do {
@@ -166,6 +148,7 @@ export class Bucket implements ArchiveHome {
       }
       ;[keyMarker, uploadMarker] = page.IsTruncated ? [page.NextKeyMarker, page.NextUploadIdMarker] : []
     } while (keyMarker !== undefined)
+    await this.#versions.tidy(isOurs)
   }
 
   lock(name: string): Promise<ArchiveLock> {
@@ -179,7 +162,7 @@ export class Bucket implements ArchiveHome {
         const condition = etag === null ? { IfNoneMatch: '*' } : { IfMatch: etag }
         const put = this.#call(name, (key) => this.#s3.putObject({ ...key, ...condition, Body: text }))
         const written = await orNull(put, ['PreconditionFailed', 'ConditionalRequestConflict', 'NoSuchKey'])
-        if (written) await this.#forgetVersions(name, written.VersionId)
+        if (written) await this.#versions.forget(name, written.VersionId)
         return written && (written.ETag ?? '')
       },
       remove: () => this.remove(name),
