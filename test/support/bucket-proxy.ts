@@ -8,6 +8,8 @@ export interface BucketProxy {
   origin: string
   /** The body as it goes on, or the code of an error that is answered instead. */
   treat: (asked: { method: string; url: string; body: Buffer }) => Buffer | { status: number; code: string }
+  /** Headers of answers that are left out. */
+  hidden: string[]
   close(): Promise<void>
 }
 
@@ -24,7 +26,10 @@ export async function startBucketProxy(target: string): Promise<BucketProxy> {
     const onward = request(target + url, { method, headers: incoming.headers })
     onward.end(treated)
     const [answer] = (await once(onward, 'response')) as [IncomingMessage]
-    outgoing.writeHead(answer.statusCode ?? 500, answer.rawHeaders)
+    for (const [name, value = ''] of Object.entries(answer.headers)) {
+      if (!proxy.hidden.includes(name)) outgoing.setHeader(name, value)
+    }
+    outgoing.writeHead(answer.statusCode ?? 500)
     answer.pipe(outgoing)
   })
   server.listen(0, '127.0.0.1')
@@ -32,6 +37,7 @@ export async function startBucketProxy(target: string): Promise<BucketProxy> {
   const proxy: BucketProxy = {
     origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     treat: ({ body }) => body,
+    hidden: [],
     close: async () => {
       server.closeAllConnections()
       server.close()

@@ -63,6 +63,11 @@ export function isCode(error: unknown, code: string): boolean {
   return cause !== undefined && (cause.name === code || cause.Code === code)
 }
 
+/** Whether an error that was told in words says that an object is not what its checksum says. */
+export function isChecksum(error: unknown): boolean {
+  return error instanceof ArchiveError && /checksum mismatch/i.test((error.cause as Error | undefined)?.message ?? '')
+}
+
 function wordsFor(error: Answered): string {
   const status = error.$metadata?.httpStatusCode
   if (/CredentialsProvider|Credentials?Error/.test(error.name) || /credential/i.test(error.message)) {

@@ -2,7 +2,7 @@ import type { S3 } from '@aws-sdk/client-s3'
 import { Upload } from '@aws-sdk/lib-storage'
 import type { AsyncBuffer } from 'hyparquet'
 import { makeClient } from './bucket-client.ts'
-import { explained, isCode } from './bucket-errors.ts'
+import { explained, isChecksum, isCode } from './bucket-errors.ts'
 import { BucketLock } from './bucket-lock.ts'
 import type { BucketPlace } from './bucket-place.ts'
 import { BucketVersions } from './bucket-versions.ts'
@@ -10,6 +10,8 @@ import { ArchiveError, type ArchiveHome, type ArchiveLock } from './home.ts'
 
 /** Above it a file goes in parts of that size, several at a time, each of which may fail and be tried again. */
 const PART_BYTES = 8 * 2 ** 20
+/** A file that does not read back as it was sent is written once more. */
+const WRITES = 2
 /** The end of a file, which has the places of its columns. */
 const TAIL_BYTES = 65_536
 
@@ -104,12 +106,39 @@ export class Bucket implements ArchiveHome {
   }
 
   async write(path: string, bytes: Uint8Array, beforeNaming: () => Promise<void>): Promise<void> {
-    await beforeNaming()
-    const version = bytes.byteLength > PART_BYTES ? await this.#putParts(path, bytes) : await this.#put(path, bytes)
-    if (!(await this.#get(path)).equals(bytes)) {
-      throw new ArchiveError(`${this.shown(path)} does not hold what was written to it.`)
+    // What a file replaces is had again only where there are versions.
+    const isNew = !(await this.#isThere(path))
+    const broken: (string | undefined)[] = []
+    for (let tries = 0; tries < WRITES; tries++) {
+      await beforeNaming()
+      const version = bytes.byteLength > PART_BYTES ? await this.#putParts(path, bytes) : await this.#put(path, bytes)
+      if (await this.#holds(path, bytes)) return this.#versions.forget(path, version)
+      broken.push(version)
     }
-    await this.#versions.forget(path, version)
+    for (const VersionId of broken) {
+      if (VersionId !== undefined) await this.#call(path, (key) => this.#s3.deleteObject({ ...key, VersionId }))
+      else if (isNew) await this.remove(path)
+    }
+    throw new ArchiveError(`${this.shown(path)} does not hold what was written to it.`)
+  }
+
+  async #isThere(path: string): Promise<boolean> {
+    return (
+      (await orNull(
+        this.#call(path, (key) => this.#s3.headObject(key)),
+        ['NotFound', 'NoSuchKey'],
+      )) !== null
+    )
+  }
+
+  /** The client compares checksums with those that it sent along, and by them a server refuses what came otherwise. */
+  async #holds(path: string, bytes: Uint8Array): Promise<boolean> {
+    try {
+      return (await this.#get(path)).equals(bytes)
+    } catch (error) {
+      if (isChecksum(error)) return false
+      throw error
+    }
   }
 
   async #put(path: string, bytes: Uint8Array): Promise<string | undefined> {

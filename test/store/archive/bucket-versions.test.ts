@@ -21,14 +21,13 @@ afterAll(async () => {
 beforeEach(async () => {
   await server.empty()
   proxy.treat = ({ body }) => body
+  proxy.hidden = []
   stubBucketEnv(proxy.origin)
   for (const Bucket of ['plain', 'kept']) await server.s3.createBucket({ Bucket })
-  await setVersions('Enabled')
+  await server.s3.putBucketVersioning({ Bucket: 'kept', VersioningConfiguration: { Status: 'Enabled' } })
 })
 afterEach(() => void vi.unstubAllEnvs())
 
-const setVersions = (Status: 'Enabled' | 'Suspended') =>
-  server.s3.putBucketVersioning({ Bucket: 'kept', VersioningConfiguration: { Status } })
 const openHome = (bucket: string) => Bucket.open({ bucket, prefix: 'a' }, { make: true })
 const write = (home: Bucket, path: string, text: string) => home.write(path, Buffer.from(text), async () => {})
 
@@ -104,19 +103,17 @@ describe('what was replaced or removed when a run was cut off', () => {
   })
 })
 
-test('versions of before they were suspended go, too', async () => {
+test('versions go although what writes and removes names none, as where they were suspended', async () => {
+  const before = await openHome('kept')
+  for (const path of [FILE, GONE]) await write(before, path, 'erased')
+  before.close()
+  proxy.hidden = ['x-amz-version-id']
   const home = await openHome('kept')
-  for (const path of [FILE, GONE]) await write(home, path, 'erased')
+  await home.tidy([], () => true)
+  await write(home, FILE, 'stays')
+  await home.remove(GONE)
   home.close()
-  await setVersions('Suspended')
-  const archive = await Archive.open('s3://kept/a')
-  await archive.tidy()
-  const rows = [anInteraction()]
-  const path = await archive.add('interaction', { tenant: 'acme', day: '2026-11-28' }, rows)
-  await archive.dropBefore('2026-11-29')
-  await archive.close()
-  expect(await kept()).toEqual({})
-  expect(path).toContain(DAY)
+  expect(await kept()).toEqual({ [`a/${FILE}`]: ['stays'] })
 })
 
 describe('a bucket without versions', () => {
@@ -131,5 +128,42 @@ describe('a bucket without versions', () => {
     await archive.add('interaction', { tenant: 'acme', day: '2026-11-28' }, rows)
     expect(await all(archive.read('interaction', {}))).toEqual(rows)
     await archive.close()
+  })
+})
+
+describe('a disk that keeps other bytes than it was sent', () => {
+  /** So many writes. */
+  const breakWrites = (times: number) => {
+    let left = times
+    proxy.treat = ({ method, url, body }) =>
+      method === 'PUT' && url.includes('.parquet') && left-- > 0 ? Buffer.from(body.map((byte) => byte ^ 1)) : body
+  }
+  const refused = { name: 'ArchiveError', message: expect.stringContaining('does not hold what was written to it') }
+
+  test.each(['plain', 'kept'])('once: is written again (%s)', async (bucket) => {
+    const home = await openHome(bucket)
+    for (const text of ['first', 'second']) {
+      breakWrites(1)
+      await write(home, FILE, text)
+      expect(await kept(bucket)).toEqual({ [`a/${FILE}`]: [text] })
+    }
+    home.close()
+  })
+
+  test.each(['plain', 'kept'])('always: a new file gets no name (%s)', async (bucket) => {
+    const home = await openHome(bucket)
+    breakWrites(9)
+    await expect(write(home, FILE, 'first')).rejects.toMatchObject(refused)
+    home.close()
+    expect(await kept(bucket)).toEqual({})
+  })
+
+  test('always: where there are versions, what was there stays there', async () => {
+    const home = await openHome('kept')
+    await write(home, FILE, 'first')
+    breakWrites(9)
+    await expect(write(home, FILE, 'second')).rejects.toMatchObject(refused)
+    home.close()
+    expect(await kept()).toEqual({ [`a/${FILE}`]: ['first'] })
   })
 })
