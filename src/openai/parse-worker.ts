@@ -1,4 +1,4 @@
-import { setPriority } from 'node:os'
+import { getPriority, setPriority } from 'node:os'
 import { parentPort } from 'node:worker_threads'
 import { GatewayError } from '../errors.ts'
 import { END } from '../runtime/end-worker.ts'
@@ -7,11 +7,25 @@ import { parseRawBody } from './raw-body.ts'
 
 const NICE = 5
 // Of this thread alone; elsewhere it would be the whole process's.
-if (process.platform === 'linux') setPriority(NICE)
+if (process.platform === 'linux') stepBack()
+
+/** A process that is nicer already stays so: who is not root may not take that back. */
+function stepBack(): void {
+  try {
+    if (getPriority() < NICE) setPriority(NICE)
+  } catch {
+    // A sandbox forbids it: bodies are parsed all the same.
+  }
+}
 
 parentPort?.on('message', (job: ParseJob | typeof END) => {
   if (job === END) parentPort?.close()
   else parentPort?.postMessage(answerTo(job), [job.bytes])
+})
+
+// It would never be answered.
+parentPort?.on('messageerror', (error) => {
+  throw error
 })
 
 function answerTo({ bytes }: ParseJob): ParseAnswer {
