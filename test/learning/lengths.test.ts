@@ -111,10 +111,7 @@ describe('lengths', () => {
       for (const record of await answers(policy, 1, () => 50, of)) lengths.note(policy, record, CHAT)
     for (const record of await answers(policy, 1, () => 50)) lengths.note(null, record, CHAT)
     // The tokens of eight answers, and of a text that was gone on with.
-    for (const asked of [
-      { body: { n: 8 } },
-      { format: 'completions', body: {} },
-    ])
+    for (const asked of [{ body: { n: 8 } }, { format: 'completions', body: {} }])
       for (const record of await answers(policy, 1, () => 50)) lengths.note(policy, record, asked)
     await lengths.flush()
     expect(added).toBe(0)
