@@ -1,7 +1,15 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { LRUCache } from 'lru-cache'
 import type { Logger } from '../observability/logger.ts'
-import { evidenceKey, evidenceName, JUDGE, type Speaker, voiceOf } from '../routing/choose/evidence.ts'
+import {
+  evidenceKey,
+  evidenceName,
+  forgottenAt,
+  forgottenKey,
+  JUDGE,
+  type Speaker,
+  voiceOf,
+} from '../routing/choose/evidence.ts'
 import type { Policy } from '../routing/policy.ts'
 import { KeyedQueue } from '../runtime/keyed-queue.ts'
 import { userKey } from '../runtime/keys.ts'
@@ -31,7 +39,16 @@ import {
   withoutVectorsInClear,
 } from './belief.ts'
 import { edgesOf, outdatedBy, withdrawn } from './edges.ts'
-import { type HearingRules, isHeard, lastWordOf, ofTenant, type Said, tellingOf, wholeTelling } from './hearing.ts'
+import {
+  type HearingRules,
+  isHeard,
+  lastWordOf,
+  ofTenant,
+  type Said,
+  type Telling,
+  tellingOf,
+  wholeTelling,
+} from './hearing.ts'
 import { KeptEdges, type Learned } from './kept-edges.ts'
 import { propertiesOf } from './kinds.ts'
 import { LearnLater } from './learn-later.ts'
@@ -297,7 +314,7 @@ export class Learner {
         stored?.heardAt && heardAt > 0 ? await this.#toldBefore(policy, tenant, user, stored, kept, was) : null
       // A judge's words are not the user's: what these tell of the tenant waits for the user's next.
       const tells = heardAt > 0 && speaker !== null
-      const earlier = wasTold && { told: wasTold, at: lastWordOf(kept) }
+      const earlier = tells && wasTold ? await this.#unforgotten(policy, tenant, wasTold, lastWordOf(kept)) : null
       const ofPeople = tells ? ofTenant(belief.told, earlier, added.ts, this.#hearing.halfLifeDays) : []
       const told = new Map([...ofLlms, ...ofPeople])
       const toldNow = speaker === null && wasTold ? wasTold : belief.told
@@ -393,6 +410,13 @@ export class Learner {
     // Under another artifact they have told nothing yet: what they told lies with that one.
     if (stored.policy !== policy.version) return null
     return (await this.#rebuild(policy, tenant, user, kept, was)).told
+  }
+
+  /** What they told, unless that has been forgotten since (`DELETE /admin/evidence`). */
+  async #unforgotten(policy: Policy, tenant: string, told: Float32Array, at: number): Promise<Telling | null> {
+    if (told.length === 0) return null
+    const marks = await this.#store.loadEvidence(tenant, forgottenKey(policy.version))
+    return at > forgottenAt(marks) ? { told, at } : null
   }
 
   /** Sums of what was said before the first edge that is kept; an earlier version has them in its sums over all. */
