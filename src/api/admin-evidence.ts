@@ -4,13 +4,16 @@ import { notFound } from '../errors.ts'
 import {
   evidenceKey,
   evidenceRules,
+  forgottenKey,
   headsOf,
   isHeard,
   JUDGE,
   type Opinion,
   opinionsOf,
+  PEOPLE,
   slotOf,
 } from '../routing/choose/evidence.ts'
+import { lengthKey } from '../routing/choose/length-evidence.ts'
 import type { Policies } from '../routing/policies/policies.ts'
 import type { Store } from '../store/store.ts'
 
@@ -46,28 +49,52 @@ export async function showEvidence(deps: EvidenceDeps, asked: Asked) {
     weight: rounded(weight),
     last: new Date(at).toISOString(),
   })
-  const candidates = [...opinionsOf(rows, rules, Date.now())].map(([candidate, opinions]) => ({
-    candidate,
+  const all = opinionsOf(rows, rules, Date.now())
+  const heard = (opinions: readonly Opinion[]) => ({
     counts: isHeard(opinions, rules),
     voices: rounded(headsOf(opinions)),
     opinions: opinions.toSorted((a, b) => b.weight - a.weight).map(shown),
-  }))
-  return { object: 'evidence', tenant, policy, quorum: rules.quorum, candidates }
+  })
+  const candidates = [...all].flatMap(([candidate, opinions]) =>
+    candidate === PEOPLE ? [] : [{ candidate, ...heard(opinions) }],
+  )
+  // What users tell of their tenant rates nothing: who has spoken is all there is to see.
+  const { opinions, ...people } = heard(all.get(PEOPLE) ?? [])
+  const voices = opinions.map(({ mean: _, ratings: __, ...voice }) => voice)
+  return {
+    object: 'evidence',
+    tenant,
+    policy,
+    quorum: rules.quorum,
+    candidates,
+    ...(voices.length > 0 && { people: { ...people, opinions: voices } }),
+  }
 }
 
-/** `DELETE /admin/evidence`: forgets it, of one LLM or of all. @returns how many sums went */
+/**
+ * `DELETE /admin/evidence`: forgets it, and what was measured of lengths, of one LLM or of all. Without a model also
+ * what users told of their tenant (`*people`), which they tell again with their next rating.
+ *
+ * @returns how many sums went, of what was said and of lengths
+ */
 export async function dropEvidence(deps: EvidenceDeps, { model, ...asked }: Asked & { model: string | undefined }) {
   const { tenant, policy } = found(deps, asked)
-  const key = evidenceKey(policy)
-  const rows = model === undefined ? [] : [...(await deps.store.loadEvidence(tenant, key)).keys()]
-  const names = rows.filter((name) => name.slice(0, name.lastIndexOf('#')) === model)
-  const dropped =
-    model === undefined
-      ? await deps.store.dropEvidence(tenant, key)
-      : names.length > 0
-        ? await deps.store.dropEvidence(tenant, key, names)
-        : 0
-  return { object: 'evidence.deleted', tenant, policy, dropped }
+  const [dropped, lengths] = await Promise.all(
+    [evidenceKey(policy), lengthKey(policy)].map((key) => dropOf(deps.store, tenant, key, model)),
+  )
+  if (model === undefined || model === PEOPLE) {
+    // After the sums, so that nobody tells into those that go.
+    await deps.store.dropEvidence(tenant, forgottenKey(policy))
+    await deps.store.addEvidence(tenant, forgottenKey(policy), `${Date.now()}`, Float32Array.of(1))
+  }
+  return { object: 'evidence.deleted', tenant, policy, dropped, lengths }
+}
+
+async function dropOf(store: Store, tenant: string, key: string, model: string | undefined): Promise<number> {
+  if (model === undefined) return store.dropEvidence(tenant, key)
+  const rows = [...(await store.loadEvidence(tenant, key)).keys()]
+  const names = rows.filter((name) => name === model || name.slice(0, name.lastIndexOf('#')) === model)
+  return names.length > 0 ? store.dropEvidence(tenant, key, names) : 0
 }
 
 function found({ snapshot, policies }: EvidenceDeps, { tenant, policy }: Asked): { tenant: string; policy: string } {

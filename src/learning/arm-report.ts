@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from '../observability/logger.ts'
-import type { Store } from '../store/store.ts'
+import { dayOf } from '../routing/choose/evidence.ts'
+import { type Store, StoreError } from '../store/store.ts'
 
 /** What users think of the answers under one policy, so far, of all replicas. */
 export interface ArmSummary {
@@ -11,7 +12,7 @@ export interface ArmSummary {
 }
 
 export interface ArmReportOptions {
-  store: Pick<Store, 'loadEvidence' | 'addEvidence'>
+  store: Pick<Store, 'loadEvidence' | 'addEvidence' | 'dropEvidence'>
   log: Pick<Logger, 'warn'>
   flushMs?: number
 }
@@ -25,7 +26,11 @@ const keyOf = (audience: Audience) => `arms:${audience}`
 /** Layout of the sums: of squares, of rewards, and how many. */
 const SUMS = 3
 /** A stored number counts to 16.7 million exactly: sums of one policy lie in so many rows. */
-const SHARDS = 64
+const SHARDS = 4
+/** What stands last in a stored row is the day of its last reward, and sums with a day fade: these in a million years. */
+const HARDLY_FADES = 1e9
+/** A policy of which nobody has rated an answer for so long serves nobody. */
+const KEPT_DAYS = 30
 
 type Sums = Float64Array
 
@@ -55,7 +60,9 @@ export class ArmReport {
    */
   async report(tenants: readonly string[], audience: Audience): Promise<Record<string, ArmSummary>> {
     const sums = new Map<string, Sums>()
-    await Promise.all(tenants.map((tenant) => this.#load(tenant, audience, sums)))
+    // Once for all: each try waits for a store that is away.
+    const brought = this.flush()
+    await Promise.all(tenants.map((tenant) => this.#load(tenant, audience, sums, brought)))
     for (const tenant of tenants) {
       for (const [policy, own] of this.#waitingFor(tenant, audience)) add(sums, policy, own)
     }
@@ -69,12 +76,17 @@ export class ArmReport {
     return policies
   }
 
-  async #load(tenant: string, audience: Audience, into: Map<string, Sums>): Promise<void> {
+  async #load(tenant: string, audience: Audience, into: Map<string, Sums>, brought: Promise<void>): Promise<void> {
     try {
-      await this.flush()
-      for (const [name, sums] of await this.#options.store.loadEvidence(tenant, keyOf(audience))) {
-        if (sums.length === SUMS) add(into, name.slice(0, name.lastIndexOf('#')), sums)
+      await brought
+      const { store } = this.#options
+      const outdated: string[] = []
+      for (const [name, sums] of await store.loadEvidence(tenant, keyOf(audience))) {
+        const day = sums[SUMS] ?? Number.POSITIVE_INFINITY
+        if (day < dayOf(Date.now()) - KEPT_DAYS) outdated.push(name)
+        else add(into, name.slice(0, name.lastIndexOf('#')), sums)
       }
+      if (outdated.length > 0) await store.dropEvidence(tenant, keyOf(audience), outdated)
     } catch (error) {
       this.#options.log.warn({ reason: (error as Error).message, tenant }, 'rewards by policy not loaded')
     }
@@ -87,7 +99,11 @@ export class ArmReport {
     await this.flush().catch(() => undefined)
   }
 
-  /** Brings to the store what it has not yet; what could not be brought stays. @throws StoreError */
+  /**
+   * Brings to the store what it has not yet. What surely did not arrive stays; what may have is not brought twice.
+   *
+   * @throws StoreError
+   */
   flush(): Promise<void> {
     this.#flushed = this.#flushed.catch(() => undefined).then(() => this.#flush())
     return this.#flushed
@@ -103,18 +119,23 @@ export class ArmReport {
     })
     const tried = await Promise.allSettled(
       rows.map(({ tenant, audience, policy, sums }) => {
-        const shard = Math.floor(Math.random() * SHARDS)
-        return this.#options.store.addEvidence(tenant, keyOf(audience), `${policy}#${shard}`, Float32Array.from(sums))
+        // Rows without a day, which an earlier version wrote, have other names.
+        const name = `${policy}#d${Math.floor(Math.random() * SHARDS)}`
+        const row = Float32Array.of(...sums, dayOf(Date.now()))
+        return this.#options.store.addEvidence(tenant, keyOf(audience), name, row, HARDLY_FADES)
       }),
     )
-    tried.forEach(({ status }, i) => {
+    tried.forEach((one, i) => {
       const { tenant, audience, policy, sums } = rows[i]!
-      if (status === 'rejected') add(this.#waitingFor(tenant, audience), policy, sums)
+      if (one.status === 'rejected' && !mayHaveArrived(one.reason))
+        add(this.#waitingFor(tenant, audience), policy, sums)
     })
     const failed = tried.find((one) => one.status === 'rejected')
     if (failed) throw failed.reason
   }
 }
+
+const mayHaveArrived = (error: unknown) => error instanceof StoreError && error.mayBeDone
 
 function add(to: Map<string, Sums>, policy: string, more: ArrayLike<number>): void {
   const sums = to.get(policy) ?? new Float64Array(SUMS)

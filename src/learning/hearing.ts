@@ -1,4 +1,4 @@
-import { evidenceRow, PEOPLE } from '../routing/choose/evidence.ts'
+import { dayOf, evidenceRow, PEOPLE } from '../routing/choose/evidence.ts'
 import type { StoredEdge } from '../store/store.ts'
 import type { Messages } from './belief.ts'
 import { isUsersWord } from './kinds.ts'
@@ -73,16 +73,37 @@ export function wholeTelling(
   return told
 }
 
-/**
- * What a user adds to what is known of their tenant's people: the difference to what they told before; null: nothing,
- * and they count as one voice more. Nothing at all where the artifact knows one kind of people.
- */
-export function ofTenant(told: Float32Array, before: Float32Array | null, at: number): [string, Float32Array][] {
-  if (told.length === 0) return []
-  const more = before ? told.map((value, i) => value - (before[i] ?? 0)) : told
-  const first = before ? 0 : 1
-  return [[PEOPLE, evidenceRow(more, { weight: first, users: first, value: 0, at })]]
+/** What a user told of their tenant's people, and when. */
+export interface Telling {
+  told: Float32Array
+  at: number
 }
+
+/**
+ * What a user adds to what is known of their tenant's people. It takes the place of what they told before, as far as
+ * that has not faded; null: nothing, and they count as one voice more. Nothing at all where the artifact knows one kind
+ * of people.
+ */
+export function ofTenant(
+  told: Float32Array,
+  before: Telling | null,
+  at: number,
+  halfLifeDays: number,
+): [string, Float32Array][] {
+  if (told.length === 0) return []
+  // A rating may come later than one that was given after it.
+  const last = Math.max(at, before?.at ?? at)
+  const kept = before ? 0.5 ** ((storedDayOf(last) - storedDayOf(before.at)) / halfLifeDays) : 0
+  const more = before ? told.map((value, i) => value - kept * (before.told[i] ?? 0)) : told
+  return [[PEOPLE, evidenceRow(more, { weight: 1 - kept, users: 1 - kept, value: 0, at: last })]]
+}
+
+/** As sums have it, so that what is taken back is what is there. */
+const storedDayOf = (ms: number) => Math.fround(dayOf(ms))
+
+/** When a user last spoke, of what is kept of them; 0: never. */
+export const lastWordOf = (edges: readonly StoredEdge[]): number =>
+  edges.reduce((last, edge) => (isUsersWord(edge) ? Math.max(last, edge.ts) : last), 0)
 
 type Told = Map<string, Float32Array>
 

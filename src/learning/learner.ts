@@ -1,7 +1,15 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { LRUCache } from 'lru-cache'
 import type { Logger } from '../observability/logger.ts'
-import { evidenceKey, evidenceName, JUDGE, type Speaker, voiceOf } from '../routing/choose/evidence.ts'
+import {
+  evidenceKey,
+  evidenceName,
+  forgottenAt,
+  forgottenKey,
+  JUDGE,
+  type Speaker,
+  voiceOf,
+} from '../routing/choose/evidence.ts'
 import type { Policy } from '../routing/policy.ts'
 import { KeyedQueue } from '../runtime/keyed-queue.ts'
 import { userKey } from '../runtime/keys.ts'
@@ -31,7 +39,16 @@ import {
   withoutVectorsInClear,
 } from './belief.ts'
 import { edgesOf, outdatedBy, withdrawn } from './edges.ts'
-import { type HearingRules, isHeard, ofTenant, type Said, tellingOf, wholeTelling } from './hearing.ts'
+import {
+  type HearingRules,
+  isHeard,
+  lastWordOf,
+  ofTenant,
+  type Said,
+  type Telling,
+  tellingOf,
+  wholeTelling,
+} from './hearing.ts'
 import { KeptEdges, type Learned } from './kept-edges.ts'
 import { propertiesOf } from './kinds.ts'
 import { LearnLater } from './learn-later.ts'
@@ -284,20 +301,23 @@ export class Learner {
       if (old && old.ts > edge.ts) return { result: { outcome: 'outdated', told: null, isFirst: false } }
       const added: StoredEdge = { ...edge, seq: (kept.at(-1)?.seq ?? 0) + 1 }
       const others = kept.filter(({ id }) => id !== added.id)
-      const { belief, basis, older, before } = await this.#learn(policy, tenant, user, stored, { others, added, old })
+      const said = { others, added, old }
+      const { belief, basis, was, older, before } = await this.#learn(policy, tenant, user, stored, said)
       const now = belief.last
       if (!isFiniteVector(belief.state)) {
         return { result: { outcome: 'quarantined', told: null, isFirst: false } }
       }
       const since = stored?.since || kept[0]?.ts || added.ts
-      const words = { since, others, added, old, now, before, counts: speaker !== null }
+      const words = { since, ...said, now, before, counts: speaker !== null }
       const { told: ofLlms, heardAt } = await this.#hear(policy, tenant, user, stored?.heardAt ?? 0, words)
       const wasTold =
-        stored?.heardAt && heardAt > 0 ? await this.#toldBefore(policy, tenant, user, stored, kept, older) : null
+        stored?.heardAt && heardAt > 0 ? await this.#toldBefore(policy, tenant, user, stored, kept, was) : null
       // A judge's words are not the user's: what these tell of the tenant waits for the user's next.
       const tells = heardAt > 0 && speaker !== null
-      const told = tells ? new Map([...ofLlms, ...ofTenant(belief.told, wasTold, added.ts)]) : ofLlms
-      const said = speaker === null && wasTold ? wasTold : belief.told
+      const earlier = tells && wasTold ? await this.#unforgotten(policy, tenant, wasTold, lastWordOf(kept)) : null
+      const ofPeople = tells ? ofTenant(belief.told, earlier, added.ts, this.#hearing.halfLifeDays) : []
+      const told = new Map([...ofLlms, ...ofPeople])
+      const toldNow = speaker === null && wasTold ? wasTold : belief.told
       const rewards = (stored?.rewards ?? 0) + counted(added) - (old ? counted(old) : 0)
       const asBefore = this.#store.hasEarlierReplicas && (stored === null || stored.sums !== undefined)
       const next: NextUser = {
@@ -314,7 +334,7 @@ export class Learner {
       const isFirst = speaker !== null && !old && !others.some(({ candidate }) => candidate === added.candidate)
       const first = old ? null : standingOf(stored, kept)
       const result: Committed = { outcome: now ? 'learned' : 'kept', told, isFirst, first }
-      return { next, learned: { edges, basis, sums: belief.sums, told: said }, result }
+      return { next, learned: { edges, basis, sums: belief.sums, told: toldNow }, result }
     }
     const { outcome, told, isFirst, first } = await this.#compareAndSet(policy, tenant, user, change, known, askedAt)
     if (outcome === 'quarantined') this.#states.quarantine(policy, tenant, user)
@@ -339,8 +359,8 @@ export class Learner {
   }
 
   /**
-   * The belief with an edge more, sums of edges that are not kept any more, and what that edge said before; null where
-   * it can't be read.
+   * The belief with an edge more, sums of edges that are not kept any more, as they were and as they are with it, and
+   * what that edge said before; null where it can't be read.
    */
   async #learn(
     policy: Policy,
@@ -348,7 +368,7 @@ export class Learner {
     user: string,
     stored: StoredUser | null,
     { others, added, old }: Pick<Said, 'others' | 'added' | 'old'>,
-  ): Promise<{ belief: Belief; basis: string; older: Float32Array; before: Messages | null }> {
+  ): Promise<{ belief: Belief; basis: string; was: Float32Array; older: Float32Array; before: Messages | null }> {
     const gone = others.slice(0, Math.max(0, others.length + 1 - MAX_EDGES))
     const was = stored
       ? await this.#olderOf(policy, tenant, user, stored, old ? [...others, old] : others)
@@ -361,7 +381,7 @@ export class Learner {
       const open = await this.#open(policy, tenant, user, [added])
       const belief = await believed(policy, tenant, { sums, seq: others.at(-1)?.seq ?? 1 }, open, this.#find, openGone)
       if (isFiniteVector(belief.state) && basis === llms.basisOf(tenant)) {
-        return { belief, basis, older: withOlder(was, belief.gone, policy), before: null }
+        return { belief, basis, was, older: withOlder(was, belief.gone, policy), before: null }
       }
     }
     // Sums that are not in memory, or of other codes, or went wrong at some time, are made anew from the history.
@@ -372,7 +392,7 @@ export class Learner {
       : []
     const told = await messagesOf(policy, tenant, openGone, this.#find)
     const ofGone = told.map((messages) => messages?.user ?? null)
-    return { belief, basis, older: withOlder(was, ofGone, policy), before }
+    return { belief, basis, was, older: withOlder(was, ofGone, policy), before }
   }
 
   /** What a user told of their tenant before this edge, [Y]: made anew from the history where it is not in memory. */
@@ -382,14 +402,21 @@ export class Learner {
     user: string,
     stored: StoredUser,
     kept: readonly StoredEdge[],
-    older: Float32Array,
+    was: Float32Array,
   ): Promise<Float32Array | null> {
     if (policy.router.artifact.dims.Y === 0) return null
     const known = this.#kept.toldBy(policy, tenant, user, stored)
     if (known) return known
     // Under another artifact they have told nothing yet: what they told lies with that one.
     if (stored.policy !== policy.version) return null
-    return (await this.#rebuild(policy, tenant, user, kept, older)).told
+    return (await this.#rebuild(policy, tenant, user, kept, was)).told
+  }
+
+  /** What they told, unless that has been forgotten since (`DELETE /admin/evidence`). */
+  async #unforgotten(policy: Policy, tenant: string, told: Float32Array, at: number): Promise<Telling | null> {
+    if (told.length === 0) return null
+    const marks = await this.#store.loadEvidence(tenant, forgottenKey(policy.version))
+    return at > forgottenAt(marks) ? { told, at } : null
   }
 
   /** Sums of what was said before the first edge that is kept; an earlier version has them in its sums over all. */

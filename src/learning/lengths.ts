@@ -7,6 +7,12 @@ import type { Store, StoredEdge } from '../store/store.ts'
 import { type FindCandidate, messagesOf } from './belief.ts'
 import { isFiniteVector } from './profile.ts'
 
+/** The request that was answered. */
+interface Asked {
+  format?: string
+  body: { n?: number | null }
+}
+
 export interface LengthsOptions {
   store: Pick<Store, 'addEvidence'>
   find: FindCandidate
@@ -39,8 +45,10 @@ export class Lengths {
     this.#options = options
   }
 
-  note(policy: Policy | null, record: InteractionRecord): void {
+  note(policy: Policy | null, record: InteractionRecord, { format, body }: Asked): void {
     const { completionTokens } = record.usage
+    // Tokens of several answers say little of one, and a text that goes on is no answer.
+    if (format === 'completions' || (body.n ?? 1) > 1) return
     if (!policy || record.usageEstimated || !WHOLE.has(record.finishReason) || !(completionTokens > 0)) return
     const { id, ts, candidate, reading, reader, promptTokens, tenant } = summaryOf(record)
     if (!reading) return

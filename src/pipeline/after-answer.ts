@@ -53,7 +53,7 @@ export function afterAnswer(deps: AfterAnswerDeps, ended: Ended): Promise<void> 
     deps.metrics.observe(record)
     if (record.ttftMs !== null) deps.latencies.note(record.chosen, record.ttftMs)
     logAnswer(deps.log, record)
-    if (record.status < 400) deps.lengths.note(ended.decision.policy, record)
+    if (record.status < 400) deps.lengths.note(ended.decision.policy, record, call.request)
     if (!isErased(deps, record)) void learnFromTurn(deps, ended, state).finally(() => deps.background.end())
     else {
       if (state) deps.conversations.forget(record.tenant, call.turn, state)

@@ -1,3 +1,9 @@
+/** Sums that are read when they are asked for: no replica has a copy that others must tell of changes. */
+const READ_WHEN_ASKED = ['arms:', 'certificate:', 'forgotten:', 'ghost']
+
+/** Whether replicas serve requests by copies of it. */
+export const isServedFrom = (key: string): boolean => !READ_WHEN_ASKED.some((prefix) => key.startsWith(prefix))
+
 /**
  * Sums and more, as `Store.addEvidence` adds them (and `add-evidence.lua` does).
  *

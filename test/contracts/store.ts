@@ -717,6 +717,7 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
       })
       await store.createKey(key)
       await store.revokeKey(key.id, Date.now())
+      await store.addEvidence(t, 'arms:own', 'c', Float32Array.of(1))
       await store.addEvidence(t, 'p', 'c', Float32Array.of(1))
       await store.eraseUser(t, 'erased')
       for (const seen of [here, there]) {
@@ -725,6 +726,8 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
         )
         await until(() => got(seen, { kind: 'evidence', tenant: t }))
         await until(() => got(seen, { kind: 'user', tenant: t, user: 'erased' }))
+        // Sums that no request is served from are not told of.
+        expect(seen.filter((one) => one.kind === 'evidence' && one.tenant === t)).toHaveLength(1)
       }
       stopHere()
       const count = here.length

@@ -65,6 +65,7 @@ it('keeps what the store did not take, and brings it once', async () => {
   let isAway = true
   const flaky = {
     loadEvidence: store.loadEvidence.bind(store),
+    dropEvidence: store.dropEvidence.bind(store),
     addEvidence: (...args: Parameters<SqliteStore['addEvidence']>) =>
       isAway ? Promise.reject(new StoreError('away')) : store.addEvidence(...args),
   }
@@ -78,4 +79,58 @@ it('keeps what the store did not take, and brings it once', async () => {
     expect(await report.report(['acme'], 'shared')).toMatchObject({ v1: { rewards: 2, mean: 0.5 } })
   }
   expect(await new ArmReport({ store, log }).report(['acme'], 'shared')).toMatchObject({ v1: { rewards: 2 } })
+})
+
+it('brings once for all tenants what a store did not take, and never twice what it may have taken', async () => {
+  const [store] = stores as [SqliteStore]
+  const add = vi.fn(async (...args: Parameters<SqliteStore['addEvidence']>) => {
+    await store.addEvidence(...args)
+    throw new StoreError('no answer in time', { mayBeDone: true })
+  })
+  const report = new ArmReport({
+    store: {
+      loadEvidence: store.loadEvidence.bind(store),
+      dropEvidence: store.dropEvidence.bind(store),
+      addEvidence: add,
+    },
+    log,
+    flushMs: NEVER_MS,
+  })
+  const tenants = ['acme', 'bell', 'cobalt']
+  for (const tenant of tenants) report.note(tenant, 'shared', 'v1', 1)
+  await report.report(tenants, 'shared')
+  expect(add).toHaveBeenCalledTimes(3)
+  expect(await report.report(tenants, 'shared')).toMatchObject({ v1: { rewards: 3 } })
+  expect(add).toHaveBeenCalledTimes(3)
+
+  const away = vi.fn(() => Promise.reject(new StoreError('away')))
+  const waiting = new ArmReport({
+    store: { loadEvidence: away, dropEvidence: away, addEvidence: away },
+    log,
+    flushMs: NEVER_MS,
+  })
+  for (const tenant of tenants) waiting.note(tenant, 'shared', 'v1', 1)
+  expect(await waiting.report(tenants, 'shared')).toMatchObject({ v1: { rewards: 3 } })
+  expect(away).toHaveBeenCalledTimes(3)
+})
+
+it('forgets a policy under which nobody has rated for a month', async () => {
+  const [store] = stores as [SqliteStore]
+  const report = new ArmReport({ store, log, flushMs: NEVER_MS })
+  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() - 40 * 86_400_000 })
+  try {
+    report.note('acme', 'shared', 'old', 1)
+    report.note('acme', 'shared', 'live', 1)
+    await report.flush()
+  } finally {
+    vi.useRealTimers()
+  }
+  // Of all rows that it may lie in, as days pass.
+  for (let i = 0; i < 100; i++) {
+    report.note('acme', 'shared', 'live', 0)
+    await report.flush()
+  }
+  expect(await report.report(['acme'], 'shared')).toMatchObject({ live: { rewards: 101 } })
+  expect(Object.keys(await report.report(['acme'], 'shared'))).toEqual(['live'])
+  expect([...(await store.loadEvidence('acme', 'arms:shared')).keys()].length).toBeLessThanOrEqual(4)
 })

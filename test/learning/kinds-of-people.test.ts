@@ -1,11 +1,20 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { rebuild } from '../../src/learning/belief.ts'
+import { NOTHING_OLDER, rebuild } from '../../src/learning/belief.ts'
+import { edgesOf } from '../../src/learning/edges.ts'
 import type { Learner } from '../../src/learning/learner.ts'
 import { tastesOf } from '../../src/learning/tastes.ts'
 import type { UserStates } from '../../src/learning/user-states.ts'
-import { evidenceKey, evidenceName, PEOPLE, pooledEvidence, voiceOf } from '../../src/routing/choose/evidence.ts'
+import {
+  evidenceKey,
+  evidenceName,
+  headsOf,
+  opinionsOf,
+  PEOPLE,
+  pooledEvidence,
+  voiceOf,
+} from '../../src/routing/choose/evidence.ts'
 import type { Policy } from '../../src/routing/policy.ts'
-import type { Store } from '../../src/store/store.ts'
+import { MAX_EDGES, type Store, type StoredEdge } from '../../src/store/store.ts'
 import { findCandidate, POOL, TINY_4, tinyEmbed, tinyPolicy } from '../routing/support.ts'
 import { expectClose } from '../support/close.ts'
 import { interaction, learnerOn, meansFor, openTestStore, QUESTION, reward } from './support.ts'
@@ -42,6 +51,8 @@ const toldBy = async (user: string) => {
   const { sums } = await rebuild(policy, 'acme', await store.loadEdges('acme', user), findCandidate)
   return [0, Math.tanh(sums[5] as number)]
 }
+/** A time of which the day is a whole number. */
+const START = 20_000 * 86_400_000
 const newcomer = async (tenant = 'acme') => (await policy.router.llms.newcomerOf(tenant)).state
 
 describe('what users tell of their tenant', () => {
@@ -57,6 +68,56 @@ describe('what users tell of their tenant', () => {
     expectClose(row?.slice(0, 2), await toldBy('ann'))
     // One user, however often they rate.
     expect([row?.[2], row?.[3]]).toEqual([1, 1])
+  })
+
+  it('takes the place of what was told before, faded or not, and stays one user', async () => {
+    const day = 86_400_000
+    const at = async (days: number, id: string, value: number) => {
+      const about = interaction(id, ANN)
+      await learner.apply(policy, reward(about, value, { binary: false, ts: START + days * day }), about)
+      return [...((await rowOf('ann')) ?? [])]
+    }
+    await at(0, 'a', -1)
+    const row = await at(180, 'b', 0.4)
+    expectClose(row.slice(0, 2), await toldBy('ann'))
+    expect(row[1]).toBeLessThan(0)
+    expect(row.slice(2, 4)).toEqual([1, 1])
+    // Given before, learned after.
+    const late = await at(100, 'c', -0.3)
+    expectClose(late.slice(0, 2), await toldBy('ann'))
+    expectClose(late.slice(2, 4), [1, 1])
+  })
+
+  it('keeps its quorum as long as who told it go on', async () => {
+    for (const days of [0, 40, 90]) {
+      for (const user of ['ann', 'bob', 'cleo', 'dan', 'eve']) {
+        const about = interaction(`${user}-${days}`, { user, ...VOUCHED })
+        await learner.apply(policy, reward(about, 1, { ts: START + days * 86_400_000 }), about)
+      }
+    }
+    const rows = await store.loadEvidence('acme', KEY)
+    const of = opinionsOf(rows, RULES, START + 90 * 86_400_000).get(PEOPLE) ?? []
+    expect(headsOf(of)).toBeCloseTo(5, 4)
+  })
+
+  it('counts what is older than what is kept of a user once', async () => {
+    const edges: StoredEdge[] = []
+    for (let seq = 1; seq <= MAX_EDGES; seq++) {
+      const about = interaction(`old-${seq}`, ANN)
+      const [edge] = edgesOf(reward(about, seq === 1 ? 0.3 : 0, { binary: false, ts: START + seq }), about)
+      edges.push({ ...(edge as Omit<StoredEdge, 'seq'>), seq })
+    }
+    const told = async (of: readonly StoredEdge[]) => (await rebuild(policy, 'acme', of, findCandidate)).told
+    const { packed } = await rebuild(policy, 'acme', edges, findCandidate)
+    const user = { policy: 'tiny-4', rewards: MAX_EDGES, preferences: {}, updatedAt: 1, since: 1, heardAt: START }
+    await store.commitUser('acme', 'ann', { ...user, revision: 1, state: packed, older: NOTHING_OLDER }, edges)
+    const about = interaction('new', ANN)
+    const given = reward(about, 0.1, { binary: false, ts: START + MAX_EDGES + 1 })
+    await learner.apply(policy, given, about)
+    const added = { ...(edgesOf(given, about)[0] as Omit<StoredEdge, 'seq'>), seq: MAX_EDGES + 1 }
+    const [before, now] = [await told(edges), await told([...edges, added])]
+    const row = await rowOf('ann')
+    expect(row?.[1]).toBeCloseTo((now[1] as number) - (before[1] as number), 5)
   })
 
   it('changes what is believed of new users of the same tenant, once enough have spoken', async () => {

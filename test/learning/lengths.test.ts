@@ -15,6 +15,7 @@ const SHORT = candidate('short', { description: 'An open-weights chat model.' })
 const LONG = candidate('long', { description: 'A chat model that thinks.' })
 const POOL = [SHORT, LONG]
 const DAYS = 90
+const CHAT = { body: {} }
 
 /** A gateway's policy as it comes, whose evidence is the store's. */
 async function policyOn(store: Store): Promise<Policy> {
@@ -76,7 +77,8 @@ describe('lengths', () => {
     const policy = await policyOn(store)
     const lengths = lengthsOn(store)
     const before = await scoresOf(policy, 'acme')
-    for (const record of await answers(policy, 20, (i) => tokens * (1 + 0.02 * (i % 5)))) lengths.note(policy, record)
+    for (const record of await answers(policy, 20, (i) => tokens * (1 + 0.02 * (i % 5))))
+      lengths.note(policy, record, CHAT)
     await lengths.close()
     await policy.router.llms.refresh('acme')
     const after = await scoresOf(policy, 'acme')
@@ -89,7 +91,7 @@ describe('lengths', () => {
     expect((await scoresOf(policy, 'other')).get('long')?.completionTokens).toBe(before.get('long')?.completionTokens)
   })
 
-  it('learns nothing of answers that were cut off, failed, estimated or not routed', async () => {
+  it('learns nothing of answers that were cut off, failed, estimated, not routed or not one answer of a chat', async () => {
     let added = 0
     const store = withOverrides(openTestStore(), {
       addEvidence: async () => {
@@ -105,12 +107,16 @@ describe('lengths', () => {
       { reading: null },
       { chosen: 'gone' },
     ] as Partial<InteractionRecord>[]
-    for (const of of odd) for (const record of await answers(policy, 1, () => 50, of)) lengths.note(policy, record)
-    for (const record of await answers(policy, 1, () => 50)) lengths.note(null, record)
+    for (const of of odd)
+      for (const record of await answers(policy, 1, () => 50, of)) lengths.note(policy, record, CHAT)
+    for (const record of await answers(policy, 1, () => 50)) lengths.note(null, record, CHAT)
+    // The tokens of eight answers, and of a text that was gone on with.
+    for (const asked of [{ body: { n: 8 } }, { format: 'completions', body: {} }])
+      for (const record of await answers(policy, 1, () => 50)) lengths.note(policy, record, asked)
     await lengths.flush()
     expect(added).toBe(0)
     for (const record of await answers(policy, 1, () => 50, { finishReason: 'tool_calls' }))
-      lengths.note(policy, record)
+      lengths.note(policy, record, CHAT)
     await lengths.close()
     expect(added).toBe(1)
   })
@@ -128,7 +134,7 @@ describe('lengths', () => {
     const lengths = lengthsOn(store)
     const [record] = await answers(policy, 1, () => 300)
     const many = (n: number) => {
-      for (let i = 0; i < n; i++) lengths.note(policy, { ...(record as InteractionRecord), id: `${i}` })
+      for (let i = 0; i < n; i++) lengths.note(policy, { ...(record as InteractionRecord), id: `${i}` }, CHAT)
     }
     many(3)
     await lengths.flush()

@@ -11,6 +11,7 @@ from near import assert_near, off
 
 from router_model.kinds import JUDGE, KINDS, RATING, THUMB
 from router_model.network import Router, Sizes
+from router_model.priors.people import with_people
 from router_model.priors.prior import CARD_FEATURES, believe_cards, believe_people, believe_rewards
 from router_model.priors.user import Blocks, write_prior
 from router_model.retrain.judgement import JudgeError, choices_of, evenly
@@ -25,6 +26,7 @@ from router_model.retrain.refit import (
     fit_prior,
     fit_readings,
     held_out,
+    learn_tenant,
     llm_evidence,
     prior_of,
     pulled,
@@ -288,6 +290,31 @@ def test_users_of_a_key_that_nobody_vouches_for_are_one_voice(router: Router, mo
     assert_near(llm_evidence(model, vouched, edges), own)
     assert said.min() > KEY_WEIGHT
     assert_near(llm_evidence(model, one_key, edges), own * (KEY_WEIGHT / (KEY_WEIGHT + said))[:, None], scale=own)
+
+
+def test_what_one_tenants_users_tell_says_nothing_of_anothers(router: Router, model: Model) -> None:
+    people = with_people(router)
+    of_people = replace(model, runner=TorchRunner(people))
+    one = world(router, model, 8, {RATING: 0.03})
+    users = np.arange(8)
+
+    def learned(tenants: list[str]) -> np.ndarray:
+        made = copy_of(people)
+        named = [(tenant, name) for tenant, (_, name) in zip(tenants, one.users, strict=True)]
+        learn_tenant(made, of_people, replace(one, users=named), users)
+        return made.user_node.log_tenant.double().exp().numpy()
+
+    before = people.user_node.log_tenant.double().exp().numpy()
+    acme, each = learned(["acme"] * 8), learned([f"tenant-{user}" for user in users])
+    for shares in (before, acme, each):
+        assert_near(shares.sum(), 1.0, 1e-6)
+    alone = [copy_of(people) for _ in users]
+    for user, made in zip(users, alone, strict=True):
+        learn_tenant(made, of_people, one, np.array([user]))
+    posteriors = [made.user_node.log_tenant.double().exp().numpy() for made in alone]
+    assert_near(each, (before + sum(posteriors)) / 9, 1e-6)
+    # Sure of one tenant of which eight users tell the same; not of eight of which one does each.
+    assert acme.max() > each.max()
 
 
 def test_a_log_draws_the_prior(router: Router) -> None:

@@ -37,6 +37,13 @@ export const evidenceName = (candidate: string, voice: string) => candidate + SE
 /** Under which lies, beside what is said of candidates, what users tell of their tenant; no candidate is called so. */
 export const PEOPLE = '*people'
 
+/** Under which lies when what users told of their tenant was forgotten: the mark's name, Unix milliseconds. */
+export const forgottenKey = (policy: string) => `forgotten:${policy}`
+
+/** When that was last; 0: never. What users told before has to be told again. */
+export const forgottenAt = (marks: Evidence): number =>
+  [...marks.keys()].reduce((last, at) => Math.max(last, Number(at) || 0), 0)
+
 /** What follows a sum of messages: how much was said by how many, and when that was last brought up to date. */
 export const TALLY = 4
 const WEIGHT = 0

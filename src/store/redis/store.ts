@@ -6,6 +6,7 @@ import { userHash } from '../../runtime/keys.ts'
 import type { BackupStore } from '../backup/contract.ts'
 import { floatBytes, floatsOf } from '../bytes.ts'
 import { Listeners } from '../changes.ts'
+import { isServedFrom } from '../evidence.ts'
 import type { Limits } from '../limits.ts'
 import { OwedEnds } from '../owed-ends.ts'
 import {
@@ -158,7 +159,7 @@ export class RedisStore implements BackupStore {
     added: Float32Array,
     halfLifeDays?: number,
   ): Promise<void> {
-    const change = announcing({ kind: 'evidence', tenant })
+    const change = isServedFrom(key) ? announcing({ kind: 'evidence', tenant }) : ['', '']
     const fading = halfLifeDays === undefined ? [] : [halfLifeDays]
     await this.#redis.run(
       tenant,

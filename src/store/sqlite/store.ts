@@ -3,7 +3,7 @@ import type { SqliteConfig } from '../../config/schema.ts'
 import type { BackupStore } from '../backup/contract.ts'
 import { floatBytes, floatsOf } from '../bytes.ts'
 import { Listeners } from '../changes.ts'
-import { plus } from '../evidence.ts'
+import { isServedFrom, plus } from '../evidence.ts'
 import { OwedEnds } from '../owed-ends.ts'
 import type { Responses } from '../responses.ts'
 import type { ConversationState, Evidence, Invalidation, RefusalFilter, Store, StoredRefusal } from '../store.ts'
@@ -145,7 +145,7 @@ export class SqliteStore implements BackupStore {
       const row = this.#file.sql.findEvidence.get(tenant, key, name)
       const sums = row ? plus(floatsOf(row.sums as Uint8Array), added, halfLifeDays) : added
       this.#file.sql.saveEvidence.run(tenant, key, name, floatBytes(sums))
-      return [undefined, { kind: 'evidence', tenant }]
+      return isServedFrom(key) ? [undefined, { kind: 'evidence', tenant }] : [undefined]
     })
   }
 

@@ -3,7 +3,7 @@
 
   KEYS[1]   hash of name -> sums
   ARGV[1]   name          ARGV[2]   added       ARGV[3]   how long the hash is kept after the last change, milliseconds
-  ARGV[4]   channel       ARGV[5]   message for it
+  ARGV[4]   channel; '': nobody is told          ARGV[5]   message for it
   ARGV[6]   half-life, days: the last number is the day up to which the others have faded; absent: nothing fades
 
   Bound: 4 calls.
@@ -29,4 +29,4 @@ if sums then
 end
 redis.call('HSET', KEYS[1], ARGV[1], message)
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
-redis.call('PUBLISH', ARGV[4], ARGV[5])
+if ARGV[4] ~= '' then redis.call('PUBLISH', ARGV[4], ARGV[5]) end
