@@ -252,3 +252,29 @@ test('what would change the answer is refused, unless chat completions are taken
   expect((await ask({}, response([]), both)).path).toBe('/v1/chat/completions')
   expect((await ask({ tools, n: 2 }, response([]), both)).path).toBe('/v1/chat/completions')
 })
+
+test('the client’s wishes win over a candidate’s defaults, under whichever name', async () => {
+  const who = {
+    ...CODEX,
+    defaults: {
+      max_completion_tokens: 32_000,
+      reasoning_effort: 'high',
+      reasoning: { effort: 'high', summary: 'auto' },
+      verbosity: 'high',
+    },
+  }
+  const { sent } = await ask({ max_tokens: 200, reasoning_effort: 'low', verbosity: 'low' }, response([]), who)
+  expect(sent).toMatchObject({
+    max_output_tokens: 200,
+    reasoning: { effort: 'low', summary: 'auto' },
+    text: { verbosity: 'low' },
+  })
+  const own = await ask({ max_completion_tokens: 200, max_tokens: null }, response([]), who)
+  expect(own.sent).toMatchObject({ max_output_tokens: 200, reasoning: { effort: 'high' }, text: { verbosity: 'high' } })
+  expect((await ask({}, response([]), who)).sent.max_output_tokens).toBe(32_000)
+})
+
+test('who configures a provider is told that either format will do', () => {
+  const entry = { kind: 'openai-compatible', base_url: 'http://127.0.0.1:1/v1', api: ['completions'] }
+  expect(() => configSchema.parse({ providers: { p: entry } })).toThrow("'chat' or 'responses' must be among them")
+})
