@@ -48,7 +48,7 @@ export function rewrite(
   }
   const { defaults, dialect } = candidate
   if (defaults) {
-    const said = Object.fromEntries([...spans.keys()].map((field) => [field, valueOf(request, field)]))
+    const said = Object.fromEntries([...spans.keys()].map((field) => [field, saidOf(request, field)]))
     const renamed = (field: string) => options.rename?.get(field) ?? newName(dialect?.fields[field])
     for (const [field, value] of Object.entries(defaultsFor(said, defaults, renamed))) {
       if (field !== 'model') set(field, JSON.stringify(value))
@@ -62,7 +62,7 @@ export function rewrite(
 }
 
 /** Under its new name a renamed field has the client's own value. */
-const valueOf = ({ body, raw, spans }: ChatRequest, field: string): unknown => {
+const saidOf = ({ body, raw, spans }: ChatRequest, field: string): unknown => {
   if (field in body) return body[field]
   const span = spans.get(field)
   return span && JSON.parse(view(raw, span.start, span.end).toString('utf8'))
