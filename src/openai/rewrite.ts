@@ -63,7 +63,7 @@ export function rewrite(
 
 /** Under its new name a renamed field has the client's own value. */
 const saidOf = ({ body, raw, spans }: ChatRequest, field: string): unknown => {
-  if (field in body) return body[field]
+  if (Object.hasOwn(body, field)) return body[field]
   const span = spans.get(field)
   return span && JSON.parse(view(raw, span.start, span.end).toString('utf8'))
 }

@@ -24,7 +24,7 @@ export function defaultsFor(
   return Object.fromEntries(
     Object.entries(defaults).flatMap(([field, value]) => {
       const names = [OTHERWISE[field], renamed(field)].filter((name) => name !== undefined && name !== field)
-      if (field in given || names.some((name) => isThere(given[name as string]))) return []
+      if (Object.hasOwn(given, field) || names.some((name) => isThere(given[name as string]))) return []
       if (field === 'reasoning_effort' && isObject(given.reasoning) && saysAmount(given.reasoning)) return []
       if (field !== 'reasoning' || !isThere(given.reasoning_effort) || !isObject(value)) return [[field, value]]
       const rest = Object.entries(value).filter(([name]) => !AMOUNT.includes(name))
