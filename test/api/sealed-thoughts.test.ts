@@ -16,7 +16,8 @@ const CALL = { id: 'fc_1', type: 'function_call', call_id: 'call_a', name: 'look
 function codex(exchange: Exchange): void {
   const { input, stream } = exchange.json as Json
   const thought = input.find(({ type }: Json) => type === 'reasoning')
-  if (thought && thought.encrypted_content !== SEALED.encrypted_content) {
+  const isForeign = thought && thought.encrypted_content !== SEALED.encrypted_content
+  if (isForeign || input[0].content === 'refuse') {
     const message = 'The encrypted content could not be verified.'
     exchange.reply(400, { error: { message, type: 'invalid_request_error', code: 'invalid_encrypted_content' } })
     return
@@ -82,4 +83,35 @@ test.each([false, true])('go back with the calls of a Messages client, streamed:
   const { input } = lastSent()
   expect(input.map(({ type }: Json) => type)).toEqual(['message', 'reasoning', 'function_call', 'function_call_output'])
   expect(input[1]).toEqual(SEALED)
+})
+
+test.each([false, true])('of somebody else are left out when they can not be read, streamed: %s', async (stream) => {
+  const details = [
+    { type: 'reasoning.encrypted', id: 'rs_9', data: 'by another account', format: 'openai-responses-v1' },
+  ]
+  const called = { id: 'call_a', type: 'function', function: { name: 'look', arguments: '{}' } }
+  const messages = [
+    { role: 'user', content: 'Look.' },
+    { role: 'assistant', content: null, reasoning_details: details, tool_calls: [called] },
+    { role: 'tool', tool_call_id: 'call_a', content: 'a cat' },
+  ]
+  for (const model of ['gpt-5.3-codex', 'auto']) {
+    const before = upstream.requests.length
+    expect(await answerTo('/v1/chat/completions', { model, stream, messages })).toContain('Seen.')
+    expect(upstream.requests.length - before).toBe(2)
+    const types = ['message', 'function_call', 'function_call_output']
+    expect(lastSent().input.map(({ type }: Json) => type)).toEqual(types)
+  }
+})
+
+test.each([
+  [[], 1],
+  [[{ type: 'reasoning.encrypted', data: 'x', format: 'openai-responses-v1' }], 2],
+])('that stay unreadable are the provider’s error: %j', async (reasoning_details, times) => {
+  const before = upstream.requests.length
+  const said = { role: 'assistant', content: 'So.', reasoning_details }
+  const messages = [{ role: 'user', content: 'refuse' }, said, { role: 'user', content: 'And?' }]
+  const body = { model: 'gpt-5.3-codex', messages }
+  expect((await call(gateway, '/v1/chat/completions', { user: 'ann', body })).status).toBe(400)
+  expect(upstream.requests.length - before).toBe(times)
 })
