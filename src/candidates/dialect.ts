@@ -113,6 +113,11 @@ const rules = {
    * (where its provider has that API).
    */
   responses: z.enum(['always', 'with_tools']).optional(),
+  /**
+   * It thinks, and tells its thoughts sealed where it is asked for them by the Responses API; a model that does not
+   * refuses to be asked. As `responses` is set where left out.
+   */
+  thinks: z.boolean().optional(),
   /** It takes only requests that need one of these capabilities: a model for sound answers no text alone. */
   only_for: z.array(z.string()).optional(),
   /** What becomes of a conversation in which a user speaks right after a tool's result. */
@@ -170,7 +175,7 @@ const RESPONSES_FIELDS: Dialect['fields'] = {
   max_completion_tokens: { min: 16, otherwise: 'avoid' },
 }
 
-const overResponses = (dialect: Dialect): Dialect => ({
+const overResponses = (dialect: Dialect, thinks: boolean): Dialect => ({
   ...dialect,
   fields: { ...dialect.fields, ...RESPONSES_FIELDS },
   roles: { ...dialect.roles, function: 'avoid' },
@@ -179,7 +184,7 @@ const overResponses = (dialect: Dialect): Dialect => ({
   // Results of tools hold pictures there.
   turns: { ...dialect.turns, tool_parts: 'within' },
   // Sealed: they go back with the calls that they led to.
-  thoughts: new Set(['reasoning_details']),
+  thoughts: new Set(thinks ? ['reasoning_details'] : []),
 })
 
 /** The rules that hold for a model, families' over the provider's own. */
@@ -196,7 +201,8 @@ export function dialectFor(config: DialectConfig, model: string): Dialect {
       | 'tool_ids'
       | 'prefill'
       | 'user_after_tool'
-      | 'responses',
+      | 'responses'
+      | 'thinks',
   >(
     key: K,
   ) => fitting.findLast((rules) => rules[key] !== undefined)?.[key]
@@ -219,7 +225,8 @@ export function dialectFor(config: DialectConfig, model: string): Dialect {
     userAfterTool: last('user_after_tool') ?? 'keep',
     responses,
   }
-  return responses === 'always' ? overResponses(dialect) : { ...dialect, overResponses: overResponses(dialect) }
+  const byResponses = overResponses(dialect, last('thinks') ?? responses !== null)
+  return responses === 'always' ? byResponses : { ...dialect, overResponses: byResponses }
 }
 
 function fits(pattern: string, model: string): boolean {
