@@ -31,6 +31,8 @@ const fieldRule = z.union([
   }),
 ])
 
+const choices = z.array(z.enum(['auto', 'none', 'required', 'function', 'custom', 'allowed_tools']))
+
 const rules = {
   /** By top-level field of a request; `*`: fields that OpenAI does not document. */
   fields: z.record(z.string(), fieldRule).optional(),
@@ -49,6 +51,11 @@ const rules = {
   loop_needs: z.string().optional(),
   /** Every tool call of the conversation must carry it, not only those of the loop that it goes on with. */
   calls_need: z.string().optional(),
+  /**
+   * It can be told not to think, by `thinking: { type: disabled }`: then it needs no thoughts back, and takes these
+   * forms of `tool_choice`.
+   */
+  without_thinking: z.strictObject({ choices }).optional(),
   /** The form of tool-call ids; others are translated, the same way each time. */
   tool_ids: z
     .strictObject({ pattern: z.string(), length: z.number().int().min(4).max(64), unique: z.boolean().default(false) })
@@ -76,7 +83,7 @@ const rules = {
       /** A regular expression that names of functions must match. */
       names: z.string().optional(),
       /** Forms of `tool_choice` that are taken; of `allowed_tools` the tools are offered alone. */
-      choices: z.array(z.enum(['auto', 'none', 'required', 'function', 'custom', 'allowed_tools'])).optional(),
+      choices: choices.optional(),
     })
     .optional(),
   /** What becomes of `response_format`. */
@@ -159,6 +166,8 @@ export interface Dialect {
   responses: 'always' | 'with_tools' | null
   /** The rules for what is asked by the Responses API instead. */
   overResponses?: Dialect
+  /** The rules while it is told not to think, where it can be. */
+  withoutThinking?: Dialect
 }
 
 /** What the Responses API has no word for, whichever model it is. */
@@ -202,7 +211,8 @@ export function dialectFor(config: DialectConfig, model: string): Dialect {
       | 'prefill'
       | 'user_after_tool'
       | 'responses'
-      | 'thinks',
+      | 'thinks'
+      | 'without_thinking',
   >(
     key: K,
   ) => fitting.findLast((rules) => rules[key] !== undefined)?.[key]
@@ -226,7 +236,15 @@ export function dialectFor(config: DialectConfig, model: string): Dialect {
     responses,
   }
   const byResponses = overResponses(dialect, last('thinks') ?? responses !== null)
-  return responses === 'always' ? byResponses : { ...dialect, overResponses: byResponses }
+  if (responses === 'always') return byResponses
+  const quiet = last('without_thinking')
+  return {
+    ...dialect,
+    overResponses: byResponses,
+    ...(quiet && {
+      withoutThinking: { ...dialect, loopNeeds: null, callsNeed: null, tools: { ...dialect.tools, ...quiet } },
+    }),
+  }
 }
 
 function fits(pattern: string, model: string): boolean {
