@@ -62,6 +62,19 @@ test('a schema in the form of an object’s format, where it is taken so (koharu
   expect(dropped ?? []).toEqual([])
 })
 
+test('a schema that is not kept to in all comes in the model’s own form all the same, where it was asked by name', () => {
+  const format = schemaOf({ n: { type: 'integer', minimum: 1 } })
+  const asked = { ...request({ response_format: format }), format: 'responses' as const }
+  const { body } = adapt(asked, of('cohere', 'command-a'), undefined, false, true)
+  expect(body.response_format).toEqual({ type: 'json_object', schema: format.json_schema.schema })
+  expect(() => adapt(asked, of('cohere', 'command-a'), undefined, false)).toThrow(/minimum/)
+  const long = { ...request({ max_completion_tokens: 16_000 }), format: 'responses' as const }
+  const { model: _, messages: __, ...sent } = adapt(long, of('deepseek', 'deepseek-chat'), undefined, false, true).body
+  expect(sent).toEqual({ max_tokens: 16_000 })
+  // What it takes in no form goes as it is, for the provider to judge.
+  expect(adapt(asked, of('deepseek', 'deepseek-chat'), undefined, false, true).body.response_format).toEqual(format)
+})
+
 test('all calls of a conversation must bring their thoughts (danny-avila/LibreChat#13366)', () => {
   const loop = [called('call_1'), { role: 'tool', tool_call_id: 'call_1', content: 'a cat' }]
   const messages = [{ role: 'user', content: 'Look' }, ...loop, { role: 'user', content: 'And now?' }]
