@@ -27,15 +27,23 @@ export interface KnownModel {
 const TABLE = new URL('../../config/abilities.json', import.meta.url)
 let table: ReadonlyMap<string, KnownModel> | undefined
 
-/** How a host serves it, not what it is: number formats, speed, version of the same weights. */
-const HOSTED = /-(?:fp\d+|bf16|int\d|q\d[a-z0-9-]*|awq|gptq|gguf|turbo|fast|instant|versatile|maas|hf|tee|0\d\d|\d+k)$/
+/** How a host serves it, not what it is: number formats, version of the same weights. */
+const HOSTED = /-(?:fp\d+|bf16|int\d|q\d[a-z0-9-]*|awq|gptq|gguf|versatile|maas|hf|tee|0\d\d|\d+k)$/
+/** How fast: to a host the same weights, to a maker a smaller model. */
+const FAST = /-(?:turbo|fast|instant)$/
+const HOST =
+  /^(?:accounts\/)?(?:baseten|cerebras|deepinfra|fireworks|friendli|groq|nebius|novita|parasail|sambanova|siliconflow|together)(?:[-_]?ai)?\//
+/** Weights of so many parameters are open, and stay what they are. */
+const SIZED = /-e?(?:\d+x)?\d+b(?:-|$)/
 
 /** A model in `config/abilities.json` by any of its names, or by that without what hosts add to it. */
 export function knownModel(model: string): KnownModel | undefined {
   table ??= readTable()
   let name = plainName(model)
+  const isHosted = HOST.test(model.toLowerCase()) || SIZED.test(name)
   while (!table.has(name)) {
-    const shorter = plainName(name.replace(HOSTED, ''))
+    const weights = name.replace(HOSTED, '')
+    const shorter = plainName(isHosted && weights === name ? name.replace(FAST, '') : weights)
     if (shorter === name) return undefined
     name = shorter
   }

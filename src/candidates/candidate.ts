@@ -78,10 +78,23 @@ export function goesByResponses(
 }
 
 /** How it differs from OpenAI's API in what a request asks of it. */
-export const spokenBy = (
-  candidate: Pick<Candidate, 'apis' | 'dialect'>,
-  request: Parameters<typeof goesByResponses>[1],
-): Dialect | undefined =>
-  candidate.dialect?.overResponses && goesByResponses(candidate, request)
-    ? candidate.dialect.overResponses
-    : candidate.dialect
+export function spokenBy(
+  candidate: Pick<Candidate, 'apis' | 'dialect' | 'thinking' | 'defaults'>,
+  request: { body: { tools?: readonly unknown[] | null; thinking?: unknown }; native?: unknown },
+): Dialect | undefined {
+  const { dialect } = candidate
+  if (dialect?.overResponses && goesByResponses(candidate, request)) return dialect.overResponses
+  return dialect?.withoutThinking && isQuiet(candidate, request.body) ? dialect.withoutThinking : dialect
+}
+
+/** It is told not to think: by the request, where it is heard, else by how the candidate is asked. */
+function isQuiet(
+  { dialect, thinking, defaults }: Pick<Candidate, 'dialect' | 'thinking' | 'defaults'>,
+  body: { thinking?: unknown },
+): boolean {
+  const own = dialect?.fields.thinking === 'keep' ? typeOf(body.thinking) : undefined
+  const type = own ?? typeOf(defaults?.thinking)
+  return type === undefined ? thinking === false : type === 'disabled'
+}
+
+const typeOf = (thinking: unknown) => (thinking as { type?: unknown } | null | undefined)?.type

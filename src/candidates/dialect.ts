@@ -31,6 +31,8 @@ const fieldRule = z.union([
   }),
 ])
 
+const choices = z.array(z.enum(['auto', 'none', 'required', 'function', 'custom', 'allowed_tools']))
+
 const rules = {
   /** By top-level field of a request; `*`: fields that OpenAI does not document. */
   fields: z.record(z.string(), fieldRule).optional(),
@@ -49,6 +51,11 @@ const rules = {
   loop_needs: z.string().optional(),
   /** Every tool call of the conversation must carry it, not only those of the loop that it goes on with. */
   calls_need: z.string().optional(),
+  /**
+   * It can be told not to think, by `thinking: { type: disabled }`: then it needs no thoughts back, and takes these
+   * forms of `tool_choice`.
+   */
+  without_thinking: z.strictObject({ choices }).optional(),
   /** The form of tool-call ids; others are translated, the same way each time. */
   tool_ids: z
     .strictObject({ pattern: z.string(), length: z.number().int().min(4).max(64), unique: z.boolean().default(false) })
@@ -76,7 +83,7 @@ const rules = {
       /** A regular expression that names of functions must match. */
       names: z.string().optional(),
       /** Forms of `tool_choice` that are taken; of `allowed_tools` the tools are offered alone. */
-      choices: z.array(z.enum(['auto', 'none', 'required', 'function', 'custom', 'allowed_tools'])).optional(),
+      choices: choices.optional(),
     })
     .optional(),
   /** What becomes of `response_format`. */
@@ -113,6 +120,11 @@ const rules = {
    * (where its provider has that API).
    */
   responses: z.enum(['always', 'with_tools']).optional(),
+  /**
+   * It thinks, and tells its thoughts sealed where it is asked for them by the Responses API; a model that does not
+   * refuses to be asked. As `responses` is set where left out.
+   */
+  thinks: z.boolean().optional(),
   /** It takes only requests that need one of these capabilities: a model for sound answers no text alone. */
   only_for: z.array(z.string()).optional(),
   /** What becomes of a conversation in which a user speaks right after a tool's result. */
@@ -154,6 +166,8 @@ export interface Dialect {
   responses: 'always' | 'with_tools' | null
   /** The rules for what is asked by the Responses API instead. */
   overResponses?: Dialect
+  /** The rules while it is told not to think, where it can be. */
+  withoutThinking?: Dialect
 }
 
 /** What the Responses API has no word for, whichever model it is. */
@@ -170,7 +184,7 @@ const RESPONSES_FIELDS: Dialect['fields'] = {
   max_completion_tokens: { min: 16, otherwise: 'avoid' },
 }
 
-const overResponses = (dialect: Dialect): Dialect => ({
+const overResponses = (dialect: Dialect, thinks: boolean): Dialect => ({
   ...dialect,
   fields: { ...dialect.fields, ...RESPONSES_FIELDS },
   roles: { ...dialect.roles, function: 'avoid' },
@@ -179,7 +193,7 @@ const overResponses = (dialect: Dialect): Dialect => ({
   // Results of tools hold pictures there.
   turns: { ...dialect.turns, tool_parts: 'within' },
   // Sealed: they go back with the calls that they led to.
-  thoughts: new Set(['reasoning_details']),
+  thoughts: new Set(thinks ? ['reasoning_details'] : []),
 })
 
 /** The rules that hold for a model, families' over the provider's own. */
@@ -196,7 +210,9 @@ export function dialectFor(config: DialectConfig, model: string): Dialect {
       | 'tool_ids'
       | 'prefill'
       | 'user_after_tool'
-      | 'responses',
+      | 'responses'
+      | 'thinks'
+      | 'without_thinking',
   >(
     key: K,
   ) => fitting.findLast((rules) => rules[key] !== undefined)?.[key]
@@ -219,7 +235,16 @@ export function dialectFor(config: DialectConfig, model: string): Dialect {
     userAfterTool: last('user_after_tool') ?? 'keep',
     responses,
   }
-  return responses === 'always' ? overResponses(dialect) : { ...dialect, overResponses: overResponses(dialect) }
+  const byResponses = overResponses(dialect, last('thinks') ?? responses !== null)
+  if (responses === 'always') return byResponses
+  const quiet = last('without_thinking')
+  return {
+    ...dialect,
+    overResponses: byResponses,
+    ...(quiet && {
+      withoutThinking: { ...dialect, loopNeeds: null, callsNeed: null, tools: { ...dialect.tools, ...quiet } },
+    }),
+  }
 }
 
 function fits(pattern: string, model: string): boolean {

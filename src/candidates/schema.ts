@@ -10,7 +10,10 @@ const dollars = z.number().nonnegative()
 export const apis = <T extends Api>(known: readonly T[]) =>
   z
     .array(z.enum(known))
-    .refine((list: Api[]) => list.includes('chat') || list.includes('responses'), "'chat' must be among them")
+    .refine(
+      (list: Api[]) => list.includes('chat') || list.includes('responses'),
+      "'chat' or 'responses' must be among them",
+    )
 
 /** A candidate as configured, or as a provider brings it; completed from the catalogue (`catalogue.ts`). */
 export const candidateSchema = z.strictObject({

@@ -2,6 +2,7 @@ import { createParser } from 'eventsource-parser'
 import { parseJson, saysError } from './error.ts'
 import { endOf } from './finish-reason.ts'
 import { isObject } from './is-object.ts'
+import { Mend } from './mend.ts'
 import { DONE_FRAME, frame } from './sse.ts'
 
 type Fields = Record<string, unknown>
@@ -26,9 +27,13 @@ export function streamOfCompletion(completion: Fields): Buffer {
   return Buffer.concat([...frames, DONE_FRAME])
 }
 
-/** The completion that a whole stream says; null where the stream is not whole, the error where it tells of one. */
-export function completionOfStream(body: Buffer): { completion: Fields | null } | { error: unknown } {
-  const collector = new Collector()
+/**
+ * The completion that a whole stream says; null where the stream is not whole, the error where it tells of one.
+ *
+ * @param isForced the client has forced a function
+ */
+export function completionOfStream(body: Buffer, isForced = false): { completion: Fields | null } | { error: unknown } {
+  const collector = new Collector(new Mend(isForced))
   const parser = createParser({ onEvent: ({ data, event }) => collector.read(data, event) })
   parser.feed(`${body.toString('utf8')}\n\n`)
   return collector.error === null ? { completion: collector.completion() } : { error: collector.error }
@@ -39,14 +44,19 @@ class Collector {
   #head: Fields = {}
   #usage: unknown = null
   #isDone = false
+  readonly #mend: Mend
   readonly #choices = new Map<number, { message: Fields; finish: string | null; logprobs: unknown }>()
+
+  constructor(mend: Mend) {
+    this.#mend = mend
+  }
 
   read(data: string, event: string | undefined): void {
     if (data.startsWith('[DONE]')) this.#isDone = true
     const chunk = parseJson(Buffer.from(data))
     if (!isObject(chunk)) return
     if (saysError(chunk.error) || event === 'error') this.error ??= saysError(chunk.error) ? chunk.error : chunk
-    const { choices, usage, object: _, ...head } = chunk
+    const { choices, usage, object: _, ...head } = this.#mend.mended(chunk) ?? chunk
     this.#head = { ...head, ...this.#head }
     if (isObject(usage)) this.#usage = usage
     for (const choice of Array.isArray(choices) ? choices.filter(isObject) : []) this.#readChoice(choice)
@@ -87,15 +97,25 @@ class Collector {
 function addCalls(message: Fields, parts: Fields[]): void {
   message.tool_calls ??= []
   const calls = message.tool_calls as Fields[]
-  for (const { index, ...part } of parts) {
+  for (const { index, id, type, function: called, custom, ...more } of parts) {
     const at = typeof index === 'number' ? index : Math.max(0, calls.length - 1)
-    calls[at] ??= { type: 'function', function: { name: '', arguments: '' } }
+    calls[at] ??= isObject(custom)
+      ? { type: 'custom', custom: { name: '', input: '' } }
+      : { type: 'function', function: { name: '', arguments: '' } }
     const call = calls[at]
-    if (typeof part.id === 'string' && part.id !== '') call.id = part.id
-    const known = call.function as Fields
-    const called = isObject(part.function) ? part.function : {}
-    for (const name of ['name', 'arguments']) known[name] = joined(known[name], called[name])
+    if (typeof id === 'string' && id !== '') call.id = id
+    if (typeof type === 'string' && type !== '') call.type = type
+    addPieces(call, 'function', called)
+    addPieces(call, 'custom', custom)
+    for (const [name, value] of Object.entries(more)) call[name] = joined(call[name], value)
   }
+}
+
+function addPieces(call: Fields, field: 'function' | 'custom', pieces: unknown): void {
+  if (!isObject(pieces)) return
+  const known = isObject(call[field]) ? call[field] : {}
+  call[field] = known
+  for (const [name, piece] of Object.entries(pieces)) known[name] = joined(known[name], piece)
 }
 
 /** Pieces of text and of lists one after the other; of all else what came last. */

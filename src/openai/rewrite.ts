@@ -1,6 +1,8 @@
 import type { Candidate } from '../candidates/candidate.ts'
+import type { FieldRule } from '../candidates/dialect.ts'
 import type { ChatRequest, Span } from './chat.ts'
 import { parseRawBody } from './raw-body.ts'
+import { defaultsFor } from './with-defaults.ts'
 
 export interface RewriteOptions {
   /** Ask for the usage chunk of a streamed answer where the client did not. */
@@ -25,7 +27,7 @@ interface Splice extends Span {
  */
 export function rewrite(
   given: ChatRequest,
-  candidate: Pick<Candidate, 'model' | 'defaults'>,
+  candidate: Pick<Candidate, 'model' | 'defaults' | 'dialect'>,
   options: RewriteOptions,
 ): Buffer[] {
   const request = adapt(given, options)
@@ -44,8 +46,13 @@ export function rewrite(
     if (span && request.body.stream_options) splices.push(includeUsage(raw, span))
     else set('stream_options', '{"include_usage":true}')
   }
-  for (const [field, value] of Object.entries(candidate.defaults ?? {})) {
-    if (field !== 'model' && !spans.has(field)) set(field, JSON.stringify(value))
+  const { defaults, dialect } = candidate
+  if (defaults) {
+    const said = Object.fromEntries([...spans.keys()].map((field) => [field, saidOf(request, field)]))
+    const renamed = (field: string) => options.rename?.get(field) ?? newName(dialect?.fields[field])
+    for (const [field, value] of Object.entries(defaultsFor(said, defaults, renamed))) {
+      if (field !== 'model') set(field, JSON.stringify(value))
+    }
   }
   if (inserted !== '') {
     const afterBrace = raw.indexOf(0x7b) + 1
@@ -53,6 +60,15 @@ export function rewrite(
   }
   return splice(raw, splices)
 }
+
+/** Under its new name a renamed field has the client's own value. */
+const saidOf = ({ body, raw, spans }: ChatRequest, field: string): unknown => {
+  if (Object.hasOwn(body, field)) return body[field]
+  const span = spans.get(field)
+  return span && JSON.parse(view(raw, span.start, span.end).toString('utf8'))
+}
+
+const newName = (rule: FieldRule | undefined) => (typeof rule === 'object' ? rule.rename : undefined)
 
 /** The bytes of a request in another format, with another `model`. */
 export function replaceModel(raw: Uint8Array, spans: ReadonlyMap<string, Span>, model: string): Buffer[] {

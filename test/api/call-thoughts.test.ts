@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { shippedDialects } from '../emulators/shipped.ts'
 import { call } from '../support/clients.ts'
 import { discard, type RunningGateway, startGateway } from '../support/gateway.ts'
+import { contentOf } from '../support/messages-stream.ts'
 import { type Json, readEvents } from '../support/responses-spec.ts'
 import { chunkOf, completionBody, type Exchange, startUpstream, type Upstream } from '../support/upstream.ts'
 
@@ -93,16 +94,3 @@ describe.each(['auto', 'gemini-3-pro'])('a tool loop of %s', (model) => {
     expect(sent.messages[1].tool_calls.map(({ extra_content }: Json) => extra_content)).toEqual([THOUGHT, undefined])
   })
 })
-
-/** The blocks that a stream tells. */
-function contentOf(stream: string): Json[] {
-  const blocks: Json[] = []
-  for (const { data } of readEvents(stream)) {
-    if (data.type === 'content_block_start') blocks[data.index] = { ...data.content_block, json: '' }
-    if (data.type !== 'content_block_delta') continue
-    const block = blocks[data.index] as Json
-    if (data.delta.text) block.text += data.delta.text
-    if (data.delta.partial_json) block.json += data.delta.partial_json
-  }
-  return blocks.map(({ json, ...block }) => (block.type === 'tool_use' ? { ...block, input: JSON.parse(json) } : block))
-}

@@ -3,6 +3,7 @@ import { dialectFor } from '../../src/candidates/dialect.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { parseChat } from '../../src/openai/parse-chat.ts'
 import { adapt } from '../../src/providers/dialect/adapt.ts'
+import { responsesBody } from '../../src/providers/kinds/openai-compatible/responses/request.ts'
 import { candidate } from '../support/relay-harness.ts'
 
 const { dialects } = loadConfig('config/gateway.yaml', {}).config
@@ -170,4 +171,24 @@ test('bytes that no rule touches are the client’s own', () => {
   expect(sent).toBe(
     '{"model":"auto","random_seed":12345678901234567890,"messages":[{"role":"user","content":"x"}],"top_p":1e400}',
   )
+})
+
+test.each([
+  ['gpt-5', true],
+  ['gpt-5-chat-latest', false],
+  ['gpt-5.1-chat-latest', true],
+  ['gpt-5.6-sol', true],
+  ['gpt-5-pro', true],
+  ['gpt-5.3-codex', true],
+  ['codex-mini-latest', true],
+  ['o1-pro', true],
+  ['o3', true],
+  ['o4-mini-deep-research', true],
+  ['gpt-4o', false],
+  ['gpt-4.1-mini', false],
+])('%s is asked for its sealed thoughts by the Responses API: %s', (model, thinks) => {
+  const dialect = dialectFor(dialects.openai!, model)
+  const { body } = parseChat(Buffer.from(JSON.stringify({ model, messages: [{ role: 'user', content: 'Hi' }] })))
+  const { include } = responsesBody(body, { model, dialect }).body
+  expect(include).toEqual(thinks ? ['reasoning.encrypted_content'] : undefined)
 })

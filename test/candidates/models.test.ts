@@ -60,8 +60,19 @@ describe('names in the table of abilities', () => {
 
   it('finds most of what hosts call well-known models', () => {
     expect(cases.filter(({ ability }) => ability === null).map(({ model }) => model)).toEqual([
+      // Smaller models of the maker's, of which nothing is known.
+      'xai/grok-4.3-fast',
+      'z-ai/glm-5-turbo',
+      'gpt-5-turbo',
       'nobody/no-such-model-fp8',
       '',
     ])
+  })
+
+  it('takes a fast model for the big one only where a host serves it so', () => {
+    const glm = knownModel('glm-5')?.ability.mean
+    expect(knownModel('accounts/fireworks/models/glm-5-fast')?.ability.mean).toBe(glm)
+    expect(knownModel('z-ai/glm-5-turbo')).toBeUndefined()
+    expect(knownModel('grok-4-fast')?.ability.mean).not.toBe(knownModel('grok-4')?.ability.mean)
   })
 })

@@ -379,6 +379,7 @@ export const deepseek: Emulator = {
         'report: earendil-works/pi#3636, 9router#773, deepseek-ai/DeepSeek-V3#1053, anomalyco/opencode#5027: models that think want their thoughts back in a tool loop',
       check: (body) =>
         /v4|reasoner/.test(body.model) &&
+        (body.thinking as { type?: string } | undefined)?.type !== 'disabled' &&
         inLoop(body) &&
         loopOf(body).some((message) => !message.reasoning_content) &&
         openaiError(400, 'The `reasoning_content` in the thinking mode must be passed back to the API.'),

@@ -226,8 +226,8 @@ export const IDENTITY: readonly Mutation[] = [
 export const BODIES: readonly Mutation[] = [
   {
     file: 'src/openai/rewrite.ts',
-    find: "if (field !== 'model' && !spans.has(field)) set",
-    replace: 'if (!spans.has(field)) set',
+    find: "if (field !== 'model') set",
+    replace: 'set',
     tests: ['test/openai/outgoing-model.test.ts'],
     rule: 'the model that leaves is the candidate’s, whatever is given by default',
   },

@@ -71,6 +71,26 @@ test("a candidate's defaults are added where the request lacks the field; its ow
   )
 })
 
+test.each([
+  ['{"max_tokens":200}', { max_completion_tokens: 32_000 }, {}],
+  ['{"max_completion_tokens":200}', { max_tokens: 32_000 }, {}],
+  ['{"max_tokens":null}', { max_completion_tokens: 32_000 }, { max_completion_tokens: 32_000 }],
+  ['{"seed":7}', { seed: 1 }, {}],
+  ['{}', { seed: 1 }, { seed: 1 }],
+  ['{"reasoning":{"effort":"low"}}', { reasoning_effort: 'high' }, {}],
+  ['{"reasoning":{"exclude":true}}', { reasoning_effort: 'high' }, { reasoning_effort: 'high' }],
+  ['{"reasoning_effort":"low"}', { reasoning: { effort: 'high', exclude: true } }, { reasoning: { exclude: true } }],
+  ['{"reasoning_effort":"low"}', { reasoning: { effort: 'high' } }, {}],
+])('%s wins over the defaults %j, whichever name the wish has', (fields, defaults, added) => {
+  const who = { ...gpt, defaults }
+  const rename = new Map([['seed', 'random_seed']])
+  const whole = `{${fields.slice(1, -1)}${fields === '{}' ? '' : ','}"model":"auto",${MESSAGES}}`
+  const options = { askUsage: true, rename }
+  const before = JSON.parse(Buffer.concat(rewrite(parseChat(Buffer.from(whole)), gpt, options)).toString())
+  const after = JSON.parse(Buffer.concat(rewrite(parseChat(Buffer.from(whole)), who, options)).toString())
+  expect(after).toEqual({ ...before, ...added })
+})
+
 test('fields that a server refuses are left out or renamed; values stay to the byte', () => {
   const text = `{ "user":"u", "max_completion_tokens" : 12345678901234567890 ,"model":"auto",${MESSAGES}, "x": 1e400, "stream_options":{"include_usage":true},"stream":true }`
   const options = {

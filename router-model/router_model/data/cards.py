@@ -218,18 +218,26 @@ def plain_name(model: str) -> str:
 def known_ability(model: str) -> dict[str, Any] | None:
     """The entry of `config/abilities.json` for a model, by its name or by that without what hosts add to it."""
     name, table = plain_name(model), abilities()
+    hosted = _HOST.match(model.lower()) or _SIZED.search(name)
     while name not in table:
-        shorter = plain_name(_HOSTED.sub("", name))
+        weights = _HOSTED.sub("", name)
+        shorter = plain_name(_FAST.sub("", name) if hosted and weights == name else weights)
         if shorter == name:
             return None
         name = shorter
     return table[name]
 
 
-# How a host serves it, not what it is: number formats, speed, version of the same weights.
-_HOSTED = re.compile(
-    r"-(?:fp\d+|bf16|int\d|q\d[a-z0-9-]*|awq|gptq|gguf|turbo|fast|instant|versatile|maas|hf|tee|0\d\d|\d+k)$"
+# How a host serves it, not what it is: number formats, version of the same weights.
+_HOSTED = re.compile(r"-(?:fp\d+|bf16|int\d|q\d[a-z0-9-]*|awq|gptq|gguf|versatile|maas|hf|tee|0\d\d|\d+k)$")
+# How fast: to a host the same weights, to a maker a smaller model.
+_FAST = re.compile(r"-(?:turbo|fast|instant)$")
+_HOST = re.compile(
+    r"(?:accounts/)?(?:baseten|cerebras|deepinfra|fireworks|friendli|groq|nebius|novita|parasail|sambanova|siliconflow"
+    r"|together)(?:[-_]?ai)?/"
 )
+# Weights of so many parameters are open, and stay what they are.
+_SIZED = re.compile(r"-e?(?:\d+x)?\d+b(?:-|$)")
 
 
 @cache

@@ -90,6 +90,7 @@ def test_a_fit_finds_ability_and_aspects_again() -> None:
         ("llama-3.1-8b-instant", "llama-3.1-8b"),
         ("accounts/fireworks/models/llama-v3p1-8b-instruct", "llama-3.1-8b"),
         ("qwen3-coder-plus", "qwen3-coder-480b"),
+        ("together/deepseek-v3.1-turbo", "deepseek-v3.1"),
     ],
 )
 def test_a_model_is_found_by_what_hosts_call_it(hosted: str, plain: str) -> None:
@@ -101,5 +102,7 @@ def test_names_alike_are_not_taken_for_one_another() -> None:
     assert known_ability("gpt-5-mini") != known_ability("gpt-5")
     assert known_ability("kimi-k2-0905-preview") != known_ability("kimi-k2-0711-preview")
     assert known_ability("no-such-model-fp8") is None
+    assert known_ability("z-ai/glm-5-turbo") is None
+    assert known_ability("grok-4-fast") != known_ability("grok-4")
     assert plain_name("") == ""
     assert card_for({"name": "gpt-4-turbo"}).ability != card_for({"name": "gpt-4"}).ability

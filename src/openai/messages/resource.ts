@@ -62,11 +62,13 @@ export const stopsOf = ({ stop }: Readonly<Record<string, unknown>>): string[] =
 /** What a provider tells of its thoughts, in whichever of the fields in use: of a message, or of a stream's delta. */
 export function thoughtsOf(said: Record<string, unknown>): Thought[] {
   const details = Array.isArray(said.reasoning_details) ? said.reasoning_details.filter(isObject) : []
-  const signed = details.flatMap(({ type, text, signature, data, summary }): Thought[] => {
-    if (type === 'reasoning.encrypted') return typeof data === 'string' ? [{ data }] : []
-    const words = typeof text === 'string' ? text : typeof summary === 'string' ? summary : undefined
-    if (words === undefined && typeof signature !== 'string') return []
-    return [{ text: words ?? '', ...(typeof signature === 'string' && { signature }) }]
+  const signed = details.flatMap(({ type, text, signature, data, summary, id, format }): Thought[] => {
+    const named = { ...(typeof id === 'string' && { id }), ...(typeof format === 'string' && { format }) }
+    if (type === 'reasoning.encrypted') return typeof data === 'string' ? [{ data, ...named }] : []
+    if (typeof text !== 'string' && typeof summary === 'string') return [{ text: summary, ...named, isSummary: true }]
+    if (typeof text !== 'string' && typeof signature !== 'string') return []
+    const words = typeof text === 'string' ? text : ''
+    return [{ text: words, ...(typeof signature === 'string' && { signature }), ...named }]
   })
   const plain = [said.reasoning_content, said.reasoning].find((text) => typeof text === 'string' && text !== '')
   if (plain === undefined) return signed

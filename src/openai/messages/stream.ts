@@ -22,7 +22,7 @@ export interface MessageStreamOptions {
 }
 
 /** The block that is being told. */
-type Open = { kind: 'text' } | { kind: 'thinking'; signature: string | undefined } | { kind: 'tool'; call: Call }
+type Open = { kind: 'text' } | { kind: 'thinking'; sealed: Thought } | { kind: 'tool'; call: Call }
 
 interface Call {
   id: string
@@ -130,15 +130,16 @@ export class MessageStream {
       this.#stop()
       return
     }
-    const { text = '', signature } = thought
+    const { text = '', ...sealed } = thought
+    const { signature } = sealed
     if (this.#open?.kind !== 'thinking') {
       // The text came before, without the signature.
       if (text === '' && signature === undefined) return
       this.#start({ type: 'thinking', thinking: '', signature: '' })
-      this.#open = { kind: 'thinking', signature: undefined }
+      this.#open = { kind: 'thinking', sealed: {} }
     }
     if (text !== '') this.#delta({ type: 'thinking_delta', thinking: text })
-    if (signature !== undefined && this.#open?.kind === 'thinking') this.#open.signature = signature
+    if (this.#open?.kind === 'thinking') Object.assign(this.#open.sealed, sealed)
   }
 
   #say(text: string): void {
@@ -196,7 +197,7 @@ export class MessageStream {
     const open = this.#open
     if (!open) return
     if (open.kind === 'thinking') {
-      const { signature } = sealThought(this.#options.candidate, open.signature ? { signature: open.signature } : {})
+      const { signature } = sealThought(this.#options.candidate, open.sealed)
       this.#delta({ type: 'signature_delta', signature })
     }
     if (open.kind === 'tool') open.call.isOver = true

@@ -12,11 +12,17 @@ export interface Thought {
   text?: string
   signature?: string
   data?: string
+  /** Its provider's name of it, and whose thoughts look so: without them it does not take its own thoughts back. */
+  id?: string
+  format?: string
+  isSummary?: boolean
   call?: { id: string; fields: Record<string, unknown> }
 }
 
-export function sealThought(candidate: string, { text, signature, data, call }: Thought): Block {
-  const seal = MARK + Buffer.from(JSON.stringify({ candidate, signature, data, call })).toString('base64url')
+export function sealThought(candidate: string, thought: Thought): Block {
+  const { text, ...sealed } = thought
+  const { data, call } = thought
+  const seal = MARK + Buffer.from(JSON.stringify({ candidate, ...sealed })).toString('base64url')
   return data === undefined && call === undefined
     ? { type: 'thinking', thinking: text ?? '', signature: seal }
     : { type: 'redacted_thinking', data: seal }
@@ -26,13 +32,16 @@ export function sealThought(candidate: string, { text, signature, data, call }: 
 export function openThought(block: Block): { candidate: string; thought: Thought } | null {
   const seal = block.type === 'thinking' ? block.signature : block.type === 'redacted_thinking' ? block.data : undefined
   if (typeof seal !== 'string' || !seal.startsWith(MARK)) return null
-  const { candidate, signature, data, call } = parsed(seal.slice(MARK.length))
+  const { candidate, signature, data, id, format, isSummary, call } = parsed(seal.slice(MARK.length))
   return {
     candidate: String(candidate ?? ''),
     thought: {
       ...(typeof block.thinking === 'string' && { text: block.thinking }),
       ...(typeof signature === 'string' && { signature }),
       ...(typeof data === 'string' && { data }),
+      ...(typeof id === 'string' && { id }),
+      ...(typeof format === 'string' && { format }),
+      ...(isSummary === true && { isSummary }),
       ...(isObject(call) && isObject(call.fields) && { call: { id: String(call.id), fields: call.fields } }),
     },
   }

@@ -182,10 +182,15 @@ function thoughtFields(thoughts: readonly Thought[]): Part {
   const isSigned = thoughts.some(({ signature, data }) => signature !== undefined || data !== undefined)
   if (!isSigned) return { reasoning_content: thoughts.map(({ text }) => text ?? '').join('\n') }
   return {
-    reasoning_details: thoughts.map(({ text, signature, data }, index) =>
-      data === undefined
-        ? { type: 'reasoning.text', text: text ?? '', ...(signature !== undefined && { signature }), index }
-        : { type: 'reasoning.encrypted', data, index },
-    ),
+    reasoning_details: thoughts.map(({ text = '', signature, data, id, format, isSummary }, index) => ({
+      ...(data !== undefined
+        ? { type: 'reasoning.encrypted', data }
+        : isSummary
+          ? { type: 'reasoning.summary', summary: text }
+          : { type: 'reasoning.text', text, ...(signature !== undefined && { signature }) }),
+      ...(id !== undefined && { id }),
+      ...(format !== undefined && { format }),
+      index,
+    })),
   }
 }

@@ -58,16 +58,17 @@ export function planOf(
     }
     const rule = learned?.ruleFor(field, value, request.body) ?? dialectRule(dialect, field)
     if (field === 'response_format' && dialect && (rule === undefined || rule === 'keep')) {
-      const own = formatFor(request.body, dialect.formats)
-      if (typeof own === 'string' && !obeyed) return own
-      if (typeof own === 'string' || own.format === value) continue
+      const { format, unfit } = formatFor(request.body, dialect.formats)
+      if (unfit !== undefined && !obeyed) return unfit
+      if (format === value) continue
       edits ??= new Map()
-      edits.set(field, { name: field, value: own.format })
+      edits.set(field, { name: field, value: format })
       continue
     }
     if (rule === undefined || rule === 'keep') continue
-    const verdict = judge(field, value, rule, request.body)
-    if (verdict === 'as it is' || (verdict === 'unfit' && obeyed)) continue
+    const judged = judge(field, value, rule, request.body)
+    const verdict = judged === 'unfit' && obeyed ? asCalled(field, rule) : judged
+    if (verdict === 'as it is') continue
     if (verdict === 'unfit') return `does not take ${field}${said(value)}`
     edits ??= new Map()
     if (verdict === 'dropped') {
@@ -110,6 +111,10 @@ function judge(
   if (isNeutral(field, value)) return 'left off'
   return rule.otherwise === 'drop' ? 'dropped' : 'unfit'
 }
+
+/** Whatever it is worth, under the name by which it is known there. */
+const asCalled = (field: string, rule: FieldRule): 'as it is' | Edit =>
+  typeof rule === 'object' && rule.rename !== undefined && rule.rename !== field ? { name: rule.rename } : 'as it is'
 
 function isTaken(value: unknown, { values, min, max, pattern, max_items: items }: Exclude<FieldRule, string>): boolean {
   if (values && !values.includes(value as string)) return false

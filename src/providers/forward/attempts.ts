@@ -1,10 +1,11 @@
-import type { Candidate } from '../../candidates/candidate.ts'
+import { type Candidate, goesByResponses } from '../../candidates/candidate.ts'
 import type { RetriesConfig, TimeoutsConfig } from '../../config/schema.ts'
 import { GatewayError, UnsupportedRequest } from '../../errors.ts'
 import type { RequestTrace } from '../../observability/telemetry/trace.ts'
-import type { ChatRequest, NativeRequest } from '../../openai/chat.ts'
+import type { ChatRequest } from '../../openai/chat.ts'
 import { errorBodyOf, parseJson, readError } from '../../openai/error.ts'
 import { isUnreadable } from '../../openai/unreadable.ts'
+import { withoutSealed } from '../../openai/without-sealed.ts'
 import type { Attempt } from '../../store/records/records.ts'
 import { adapt } from '../dialect/adapt.ts'
 import { withBound } from '../dialect/bound.ts'
@@ -85,7 +86,7 @@ export class Attempts {
   /** What was learned of candidates on the way. */
   readonly #learned = new Map<Candidate, Learned>()
   /** What those get who could not read the request. */
-  readonly #readable = new Map<Candidate, NativeRequest>()
+  readonly #readable = new Map<Candidate, (own: ChatRequest) => ChatRequest>()
   /** What those get for whom the request was too long, and how often it has been. */
   readonly #shortened = new Map<Candidate, { request: ChatRequest; times: number }>()
   readonly #input: ForwardInput
@@ -135,16 +136,28 @@ export class Attempts {
   }
 
   /**
-   * Whether a candidate is to be asked once more, in its own format, without what its provider could not read. No
-   * client can know which of several candidates gets what another one has made.
+   * Whether a candidate is to be asked once more without what its provider could not read. No client can know which of
+   * several candidates gets what another one has made. A chat that goes to it as it came is the client's own business.
    */
   canBeReadable(candidate: Candidate, failure: Failure): boolean {
     if (failure.kind !== 'status' || this.#readable.has(candidate)) return false
     if (!isUnreadable(readError(failure.status, parseJson(failure.body)))) return false
-    const native = this.#input.request.forCandidate?.(candidate).native?.readable?.()
-    if (!native) return false
-    this.#readable.set(candidate, native)
-    return true
+    const own = this.#ownRequest(candidate)
+    const native = own.native?.readable?.()
+    if (native) this.#readable.set(candidate, (request) => ({ ...request, native }))
+    else if (!own.native && this.#isConverted(own, candidate) && withoutSealed(own))
+      this.#readable.set(candidate, (request) => withoutSealed(request) ?? request)
+    return this.#readable.has(candidate)
+  }
+
+  #isConverted(own: ChatRequest, candidate: Candidate): boolean {
+    const { request, routed } = this.#input
+    return (
+      routed === true ||
+      request.format !== undefined ||
+      candidate.apis?.has('messages') === true ||
+      goesByResponses(candidate, own)
+    )
   }
 
   /**
@@ -170,8 +183,7 @@ export class Attempts {
   #ownRequest(candidate: Candidate): ChatRequest {
     const request = this.#shortened.get(candidate)?.request ?? this.#input.request
     const own = request.forCandidate?.(candidate) ?? request
-    const native = this.#readable.get(candidate)
-    const readable = native ? { ...own, native } : own
+    const readable = this.#readable.get(candidate)?.(own) ?? own
     const most = this.#boundOf(candidate)
     return most === null ? readable : withBound(readable, candidate, this.learnedOf(candidate), most)
   }

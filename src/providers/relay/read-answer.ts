@@ -189,7 +189,7 @@ const isForced = ({ body }: ChatRequest): boolean => isObject(body.tool_choice)
 
 /** Events where a whole answer was asked for: put together. */
 function readEvents(common: AnswerHead, raw: Buffer): Read<PlainAnswer> {
-  const collected = completionOfStream(raw)
+  const collected = completionOfStream(raw, isForced(common.request))
   if ('error' in collected) return { failure: errorFailure(collected.error) }
   if (collected.completion === null) return { failure: protocol('the provider ended its answer before it was whole') }
   const { completion } = collected

@@ -62,6 +62,19 @@ test('a schema in the form of an object’s format, where it is taken so (koharu
   expect(dropped ?? []).toEqual([])
 })
 
+test('a schema that is not kept to in all comes in the model’s own form all the same, where it was asked by name', () => {
+  const format = schemaOf({ n: { type: 'integer', minimum: 1 } })
+  const asked = { ...request({ response_format: format }), format: 'responses' as const }
+  const { body } = adapt(asked, of('cohere', 'command-a'), undefined, false, true)
+  expect(body.response_format).toEqual({ type: 'json_object', schema: format.json_schema.schema })
+  expect(() => adapt(asked, of('cohere', 'command-a'), undefined, false)).toThrow(/minimum/)
+  const long = { ...request({ max_completion_tokens: 16_000 }), format: 'responses' as const }
+  const { model: _, messages: __, ...sent } = adapt(long, of('deepseek', 'deepseek-chat'), undefined, false, true).body
+  expect(sent).toEqual({ max_tokens: 16_000 })
+  // What it takes in no form goes as it is, for the provider to judge.
+  expect(adapt(asked, of('deepseek', 'deepseek-chat'), undefined, false, true).body.response_format).toEqual(format)
+})
+
 test('all calls of a conversation must bring their thoughts (danny-avila/LibreChat#13366)', () => {
   const loop = [called('call_1'), { role: 'tool', tool_call_id: 'call_1', content: 'a cat' }]
   const messages = [{ role: 'user', content: 'Look' }, ...loop, { role: 'user', content: 'And now?' }]
@@ -69,6 +82,34 @@ test('all calls of a conversation must bring their thoughts (danny-avila/LibreCh
   expect(unfitFor(request({ messages }), v4, undefined, false)).toMatch(/another model/)
   const own = messages.map((one) => ('tool_calls' in one ? { ...one, reasoning_content: 'hm' } : one))
   expect(unfitFor(request({ messages: own }), v4, undefined, false)).toBeUndefined()
+})
+
+test('told not to think, a model goes on with any tool loop and can be made to call', () => {
+  const loop = [called('call_1'), { role: 'tool', tool_call_id: 'call_1', content: 'a cat' }]
+  const messages = [{ role: 'user', content: 'Look' }, ...loop]
+  const v4 = of('deepseek', 'deepseek-v4-flash')
+  const off = { type: 'disabled' }
+  const why = (fields: object, more: object = {}) => unfitFor(request(fields), { ...v4, ...more }, undefined, false)
+  const forced = { tools, tool_choice: 'required' }
+  for (const fields of [{ messages }, forced]) {
+    expect(why(fields)).toMatch(/another model|tool_choice/)
+    for (const quiet of [{ thinking: false }, { defaults: { thinking: off } }]) {
+      expect(why(fields, quiet)).toBeUndefined()
+      expect(why({ ...fields, thinking: { type: 'enabled' } }, quiet)).toMatch(/another model|tool_choice/)
+    }
+    expect(why({ ...fields, thinking: off })).toBeUndefined()
+  }
+  expect(adapt(request({ messages, thinking: off }), v4, undefined, false).body.thinking).toEqual(off)
+  // A limit of its own is left: no model of theirs has heard of it.
+  const allowed = { type: 'allowed_tools', allowed_tools: { mode: 'auto', tools: [] } }
+  expect(
+    adapt(request({ tools, tool_choice: allowed, thinking: off }), v4, undefined, false).body.tool_choice,
+  ).not.toEqual(allowed)
+  // Who always thinks does not hear it, and signed calls stay signed.
+  const reasoner = { ...of('deepseek', 'deepseek-reasoner'), thinking: false }
+  expect(unfitFor(request({ messages, thinking: off }), reasoner, undefined, false)).toMatch(/another model/)
+  const gemini = { ...of('google', 'gemini-3.1-flash-lite'), thinking: false }
+  expect(unfitFor(request({ messages }), gemini, undefined, false)).toMatch(/another model/)
 })
 
 test('pictures in a tool’s result (vllm-project/vllm#43203, QwenLM/qwen-code#3616, NousResearch/hermes-agent#109707)', () => {

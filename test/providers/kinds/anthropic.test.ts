@@ -177,6 +177,9 @@ describe('request', () => {
     const eager = { ...sonnet, defaults: { temperature: 0.1, max_tokens: 50 } }
     expect(body({}, eager)).toMatchObject({ temperature: 0.1, max_tokens: 50 })
     expect(body({ temperature: 0.9 }, eager)).toMatchObject({ temperature: 0.9 })
+    const long = { ...sonnet, defaults: { max_completion_tokens: 32_000 } }
+    expect(body({ max_tokens: 200 }, long).max_tokens).toBe(200)
+    expect(body({}, long).max_tokens).toBe(32_000)
   })
 
   describe('reasoning_effort', () => {

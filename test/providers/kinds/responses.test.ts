@@ -221,6 +221,97 @@ test('a stream: items side by side, by their index, and what no delta told', asy
   expect(text.endsWith('data: [DONE]\n\n')).toBe(true)
 })
 
+interface Step {
+  type: string
+  item?: object
+}
+
+/** What a stream tells in all. */
+function wholeOf(text: string) {
+  const said = { content: '', thoughts: '', details: 0, inputs: [] as string[] }
+  for (const { choices } of chunksOf(text)) {
+    const {
+      content,
+      reasoning_content: thoughts,
+      reasoning_details: details,
+      tool_calls: calls,
+    } = choices[0]?.delta ?? {}
+    said.content += content ?? ''
+    said.thoughts += thoughts ?? ''
+    said.details += details?.length ?? 0
+    for (const { index, function: { arguments: piece = '' } = {} } of calls ?? [])
+      said.inputs[index] = (said.inputs[index] ?? '') + piece
+  }
+  return said
+}
+
+test('items are told once, however a server counts and names them', async () => {
+  const thought = { id: 'rs_1', type: 'reasoning', summary: [{ text: 'hm' }], encrypted_content: 'sealed' }
+  const words = message({ type: 'output_text', text: 'So' })
+  const call = (n: number) => ({
+    id: `fc_${n}`,
+    type: 'function_call',
+    call_id: `call_${n}`,
+    name: 'look',
+    arguments: `{"n":${n}}`,
+  })
+  const output = [thought, words, call(1), call(2)]
+  const steps = [
+    { type: 'response.reasoning_summary_text.delta', at: 0, delta: 'hm', item_id: 'rs_1' },
+    { type: 'response.output_item.done', at: 0, item: thought },
+    { type: 'response.output_item.added', at: 1, item: message() },
+    { type: 'response.output_text.delta', at: 1, delta: 'So', item_id: 'msg_1' },
+    { type: 'response.output_item.done', at: 1, item: words },
+    { type: 'response.output_item.added', at: 2, item: { ...call(1), arguments: '' } },
+    { type: 'response.function_call_arguments.delta', at: 2, delta: '{"n":1}', item_id: 'fc_1' },
+    { type: 'response.output_item.done', at: 2, item: call(1) },
+    { type: 'response.output_item.added', at: 3, item: { ...call(2), arguments: '' } },
+    { type: 'response.function_call_arguments.delta', at: 3, delta: '{"n":2}', item_id: 'fc_2' },
+  ]
+  const without = (object: object, ...names: string[]) =>
+    Object.fromEntries(Object.entries(object).filter(([name]) => !names.includes(name)))
+  let made = 0
+  const nameless = (one: Step) => without({ ...one, ...(one.item && { item: without(one.item, 'id') }) }, 'item_id')
+  const renamed = (one: Step) => ({
+    ...one,
+    item_id: `x${made++}`,
+    ...(one.item && { item: { ...one.item, id: `x${made++}` } }),
+  })
+  const indexed = ({ at: _, ...one }: Step & { at: number }, index: number | undefined) => ({
+    ...one,
+    ...(index !== undefined && { output_index: index }),
+  })
+  const ways: Record<string, [steps: object[], output: object[]]> = {
+    'by the book': [steps.map((one) => indexed(one, one.at)), output],
+    'from one': [steps.map((one) => indexed(one, one.at + 1)), output],
+    'all of them the first': [steps.map((one) => indexed(one, 0)), output],
+    'not at all': [steps.map((one) => indexed(one, undefined)), output],
+    'without ids': [steps.map((one) => nameless(indexed(one, one.at))), output.map((item) => without(item, 'id'))],
+    'without either': [
+      steps.map((one) => nameless(indexed(one, undefined))),
+      output.map((item) => without(item, 'id')),
+    ],
+    'another id each time': [steps.map((one) => renamed(indexed(one, one.at))), output],
+  }
+  for (const [way, [told, whole]] of Object.entries(ways)) {
+    const stream = events(...told, { type: 'response.completed', response: response(whole) })
+    const { text } = await ask({ stream: true }, stream)
+    expect(wholeOf(text), way).toEqual({ content: 'So', thoughts: 'hm', details: 1, inputs: ['{"n":1}', '{"n":2}'] })
+  }
+})
+
+test('the last event counts without the blank line after it', async () => {
+  const stream = events(
+    { type: 'response.output_text.delta', output_index: 0, delta: 'So' },
+    { type: 'response.completed', response: response([message({ type: 'output_text', text: 'So' })]) },
+  )
+  for (const end of ['', '\n']) {
+    const { text } = await ask({ stream: true }, `${stream.trimEnd()}${end}`)
+    expect(wholeOf(text).content).toBe('So')
+    expect(text.endsWith('data: [DONE]\n\n')).toBe(true)
+  }
+})
+
 test('an error names the field as the client wrote it, and none is taken for an answer', async () => {
   const error = { message: "Unsupported value: 'reasoning.effort'.", type: 'invalid_request_error', code: 'x' }
   const refused = await ask({ reasoning_effort: 'low' }, { error: { ...error, param: 'reasoning.effort' } }, CODEX, 400)
@@ -251,4 +342,30 @@ test('what would change the answer is refused, unless chat completions are taken
   expect((await ask({ tools }, response([]), both)).path).toBe('/v1/responses')
   expect((await ask({}, response([]), both)).path).toBe('/v1/chat/completions')
   expect((await ask({ tools, n: 2 }, response([]), both)).path).toBe('/v1/chat/completions')
+})
+
+test('the client’s wishes win over a candidate’s defaults, under whichever name', async () => {
+  const who = {
+    ...CODEX,
+    defaults: {
+      max_completion_tokens: 32_000,
+      reasoning_effort: 'high',
+      reasoning: { effort: 'high', summary: 'auto' },
+      verbosity: 'high',
+    },
+  }
+  const { sent } = await ask({ max_tokens: 200, reasoning_effort: 'low', verbosity: 'low' }, response([]), who)
+  expect(sent).toMatchObject({
+    max_output_tokens: 200,
+    reasoning: { effort: 'low', summary: 'auto' },
+    text: { verbosity: 'low' },
+  })
+  const own = await ask({ max_completion_tokens: 200, max_tokens: null }, response([]), who)
+  expect(own.sent).toMatchObject({ max_output_tokens: 200, reasoning: { effort: 'high' }, text: { verbosity: 'high' } })
+  expect((await ask({}, response([]), who)).sent.max_output_tokens).toBe(32_000)
+})
+
+test('who configures a provider is told that either format will do', () => {
+  const entry = { kind: 'openai-compatible', base_url: 'http://127.0.0.1:1/v1', api: ['completions'] }
+  expect(() => configSchema.parse({ providers: { p: entry } })).toThrow("'chat' or 'responses' must be among them")
 })

@@ -1,6 +1,7 @@
 import type Anthropic from '@anthropic-ai/sdk'
 import type { Candidate } from '../../../candidates/candidate.ts'
 import type { ChatBody } from '../../../openai/chat.ts'
+import { withDefaults } from '../../../openai/with-defaults.ts'
 import { dialectOf } from './generation.ts'
 import { hasMap, outputSchema } from './json-schema.ts'
 import { conversation } from './messages.ts'
@@ -26,7 +27,7 @@ export type MessagesBody = Anthropic.MessageCreateParams & { temperature?: numbe
  * @throws UnsupportedRequest
  */
 export function messagesBody(body: ChatBody, candidate: Candidate, defaultMaxTokens?: number): MessagesBody {
-  const asked = { ...candidate.defaults, ...body } as ChatBody
+  const asked = withDefaults(body, candidate.defaults)
   refuse(asked)
   const dialect = dialectOf(candidate.model)
   const { system, messages } = conversation(asked.messages)

@@ -1,6 +1,7 @@
 import type { Candidate } from '../../../../candidates/candidate.ts'
 import type { ChatBody } from '../../../../openai/chat.ts'
 import { isObject } from '../../../../openai/is-object.ts'
+import { withDefaults } from '../../../../openai/with-defaults.ts'
 import { type Input, itemsOf } from './items.ts'
 import { unsupported } from './unsupported.ts'
 
@@ -29,14 +30,18 @@ export function responsesBody(
   given: ChatBody,
   { model, defaults, dialect }: Pick<Candidate, 'model' | 'defaults' | 'dialect'>,
 ): ResponsesBody {
-  const asked = { ...defaults, ...given } as ChatBody
+  const asked = withDefaults(given, defaults)
   refuse(asked)
   const input = itemsOf(asked.messages)
   const rest = Object.entries(asked).filter(([field, value]) => !CONVERTED.has(field) && value !== null)
   const most = asked.max_completion_tokens ?? asked.max_tokens ?? undefined
-  const { reasoning_effort: effort, verbosity, logprobs } = asked
+  const { reasoning_effort: effort, reasoning, verbosity, logprobs } = asked
   const format = formatOf(asked.response_format)
-  const text = { ...(format && { format }), ...(typeof verbosity === 'string' && { verbosity }) }
+  const text = {
+    ...(isObject(asked.text) && asked.text),
+    ...(format && { format }),
+    ...(typeof verbosity === 'string' && { verbosity }),
+  }
   const include = [
     // Models that do not think refuse to be asked for it.
     ...((dialect?.overResponses ?? dialect)?.thoughts.has('reasoning_details') ? [THOUGHTS] : []),
@@ -53,7 +58,7 @@ export function responsesBody(
     store: asked.store === true,
     ...(include.length > 0 && { include }),
     ...(most !== undefined && { max_output_tokens: most }),
-    ...(typeof effort === 'string' && { reasoning: { effort } }),
+    ...(typeof effort === 'string' && { reasoning: { ...(isObject(reasoning) && reasoning), effort } }),
     ...(Object.keys(text).length > 0 && { text }),
     ...(tools.length > 0 && { tools }),
     ...(tools.length > 0 && choice !== undefined && { tool_choice: choice }),

@@ -3,6 +3,7 @@ import { isObject } from '../../../../openai/is-object.ts'
 import { DONE_FRAME, frame } from '../../../../openai/sse.ts'
 import { UpstreamError } from '../../../provider.ts'
 import { annotationOf, callOf, detailOf, finishReasonOf, headOf, usageOf, wordsOf } from './completion.ts'
+import { kindOf, type Told, ToldItems } from './told.ts'
 
 type Fields = Record<string, unknown>
 
@@ -40,36 +41,29 @@ export async function* chatChunks(
   })
   const decoder = new TextDecoder()
   const converter = new Converter(created, toError)
-  for await (const bytes of body) {
-    parser.feed(decoder.decode(bytes, { stream: true }))
+  function* converted(text: string): Generator<Buffer> {
+    parser.feed(text)
     for (const event of events.splice(0)) {
-      yield* converter.convert(event)
-      if (converter.ended) return
+      if (!converter.ended) yield* converter.convert(event)
     }
+  }
+  for await (const bytes of body) {
+    yield* converted(decoder.decode(bytes, { stream: true }))
+    if (converter.ended) return
     if (failure) throw failure
   }
+  // Some leave out the blank line after their last event.
+  yield* converted(`${decoder.decode()}\n\n`)
 }
 
-/** What has been told of an item of the output. */
-interface Told {
-  /** Of its words, its refusal and its thoughts. */
-  text: boolean
-  refusal: boolean
-  thoughts: boolean
-  /** Position among the calls. */
-  call: number | null
-  input: boolean
-  isDone: boolean
-}
-
-/** Items come one after the other or side by side, told apart by `output_index`. */
+/** Items come one after the other or side by side. */
 class Converter {
   ended = false
   #head: Fields
   #hasBegun = false
   #calls = 0
   #details = 0
-  readonly #items = new Map<unknown, Told>()
+  readonly #items = new ToldItems()
   readonly #created: number
   readonly #toError: (error: unknown) => Fields
 
@@ -80,7 +74,7 @@ class Converter {
   }
 
   *convert(event: Fields): Generator<Buffer> {
-    const { type, response, output_index: index, delta } = event
+    const { type, response, delta } = event
     if (isObject(response)) this.#head = headOf(response, this.#created)
     const text = typeof delta === 'string' ? delta : ''
     switch (type) {
@@ -92,14 +86,14 @@ class Converter {
         yield ALIVE
         break
       case 'response.output_item.added':
-        if (isObject(event.item)) yield* this.#startCall(index, event.item)
+        if (isObject(event.item)) yield* this.#startCall(this.#items.of(event, kindOf(event.item)), event.item)
         break
       case 'response.output_text.delta':
-        this.#told(index).text = true
+        this.#items.of(event, 'message').text = true
         yield* this.#delta({ content: text }, event.logprobs)
         break
       case 'response.refusal.delta':
-        this.#told(index).refusal = true
+        this.#items.of(event, 'message').refusal = true
         yield* this.#delta({ refusal: text })
         break
       case 'response.reasoning_summary_part.added':
@@ -108,7 +102,7 @@ class Converter {
         break
       case 'response.reasoning_summary_text.delta':
       case 'response.reasoning_text.delta':
-        this.#told(index).thoughts = true
+        this.#items.of(event, 'reasoning').thoughts = true
         yield* this.#delta({ reasoning_content: text })
         break
       case 'response.output_text.annotation.added':
@@ -116,10 +110,10 @@ class Converter {
         break
       case 'response.function_call_arguments.delta':
       case 'response.custom_tool_call_input.delta':
-        yield* this.#input(index, text, type.startsWith('response.custom'))
+        yield* this.#input(this.#items.of(event, 'call'), text, type.startsWith('response.custom'))
         break
       case 'response.output_item.done':
-        if (isObject(event.item)) yield* this.#endItem(index, event.item)
+        if (isObject(event.item)) yield* this.#endItem(this.#items.of(event, kindOf(event.item)), event.item)
         break
       case 'response.completed':
       case 'response.incomplete':
@@ -140,18 +134,8 @@ class Converter {
     yield this.#chunk({ role: 'assistant', content: '' })
   }
 
-  #told(index: unknown): Told {
-    let told = this.#items.get(index)
-    if (!told) {
-      told = { text: false, refusal: false, thoughts: false, call: null, input: false, isDone: false }
-      this.#items.set(index, told)
-    }
-    return told
-  }
-
-  *#startCall(index: unknown, item: Fields): Generator<Buffer> {
+  *#startCall(told: Told, item: Fields): Generator<Buffer> {
     const call = callOf(item)
-    const told = this.#told(index)
     if (!call || told.call !== null) return
     told.call = this.#calls++
     const { id, type } = call
@@ -160,8 +144,7 @@ class Converter {
     yield* this.#delta({ tool_calls: [{ index: told.call, id, type, ...named }] })
   }
 
-  *#input(index: unknown, text: string, isCustom: boolean): Generator<Buffer> {
-    const told = this.#told(index)
+  *#input(told: Told, text: string, isCustom: boolean): Generator<Buffer> {
     if (told.call === null || text === '') return
     told.input = true
     const piece = isCustom ? { custom: { input: text } } : { function: { arguments: text } }
@@ -169,8 +152,7 @@ class Converter {
   }
 
   /** What no delta told of an item is told now. */
-  *#endItem(index: unknown, item: Fields): Generator<Buffer> {
-    const told = this.#told(index)
+  *#endItem(told: Told, item: Fields): Generator<Buffer> {
     if (told.isDone) return
     told.isDone = true
     if (item.type === 'reasoning') {
@@ -189,19 +171,18 @@ class Converter {
       }
       return
     }
-    yield* this.#startCall(index, item)
+    yield* this.#startCall(told, item)
     const call = callOf(item)
     if (!call || told.input) return
     const isCustom = call.type === 'custom'
     const { input, arguments: args } = (isCustom ? call.custom : call.function) as Fields
-    yield* this.#input(index, String(isCustom ? input : args), isCustom)
+    yield* this.#input(told, String(isCustom ? input : args), isCustom)
   }
 
   *#finish(response: Fields, isCut: boolean): Generator<Buffer> {
     this.ended = true
-    for (const [index, item] of (Array.isArray(response.output) ? response.output : []).entries()) {
-      if (isObject(item)) yield* this.#endItem(index, item)
-    }
+    const output = (Array.isArray(response.output) ? response.output : []).map((item) => (isObject(item) ? item : {}))
+    for (const [index, told] of this.#items.ofAll(output).entries()) yield* this.#endItem(told, output[index] as Fields)
     yield* this.#begin()
     const reason = finishReasonOf({ ...response, ...(isCut && { status: 'incomplete' }) }, this.#calls > 0)
     yield this.#chunk({}, reason)
