@@ -17,7 +17,7 @@ from rich.console import Console
 
 from personabench.bench.report import markdown, picture
 from personabench.bench.results import Results, Row
-from router_model.export.artifact import Artifact, digest, read_manifest
+from router_model.export.artifact import Artifact, read_manifest, seal_again
 
 FIGURES = re.compile(r"Figures: .*\n")
 
@@ -68,8 +68,5 @@ def write_metrics(folder: Path, runs: Sequence[Results]) -> None:
     (folder / "metrics.json").write_text(text + "\n", encoding="utf-8")
     card = folder / "MODEL_CARD.md"
     card.write_text(FIGURES.sub("Figures: `metrics.json`.\n", card.read_text(encoding="utf-8")), encoding="utf-8")
-    manifest = read_manifest(folder)
-    changed = {name: digest(folder / name) for name in ("metrics.json", "MODEL_CARD.md")}
-    made_again = manifest.model_copy(update={"files": manifest.files | changed})
-    (folder / "manifest.json").write_text(made_again.model_dump_json(by_alias=True, indent=2) + "\n")
+    seal_again(folder, "metrics.json", "MODEL_CARD.md")
     Artifact(folder)

@@ -186,6 +186,14 @@ def files_of(folder: Path) -> dict[str, FileEntry]:
     return {p.relative_to(folder).as_posix(): digest(p) for p in paths}
 
 
+def seal_again(folder: Path, *names: str) -> None:
+    """Puts hashes of files that were written anew into the manifest. Raises `ArtifactError`."""
+    manifest = read_manifest(folder)
+    files = manifest.files | {name: digest(folder / name) for name in names}
+    text = manifest.model_copy(update={"files": files}).model_dump_json(by_alias=True, indent=2)
+    (folder / "manifest.json").write_text(text + "\n")
+
+
 def pack(array: Array) -> str:
     """Base64 of little-endian values."""
     little = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"))

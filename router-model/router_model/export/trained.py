@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from router_model.export.artifact import Artifact, EmbedderEntry, Source
+from router_model.export.artifact import Artifact, EmbedderEntry, Source, read_manifest
 from router_model.export.onnx import write_artifact
-from router_model.network import Router
 from router_model.priors.prior import CARD_FEATURES, ability_specs
 from router_model.train.train import TrainConfig, Trained
 
@@ -31,6 +31,9 @@ ALIASES = {
     "gemma-2-9b-it": ("gemma-2-9b", "google/gemma-2-9b-it", "gemma2:9b"),
     "gemma-2-27b-it": ("gemma-2-27b", "google/gemma-2-27b-it", "gemma2:27b"),
 }
+MADE = "Made by "
+BEFORE = "before"
+"""Field of `metrics.json` with the figures of the artifact that this one was made of."""
 GOLDEN_TEXTS = (
     "What is the capital of France?",
     "def f(xs):\n    return sorted(xs)[::-1]\n\nassert f([1, 3, 2]) == ??",
@@ -66,7 +69,7 @@ def write_trained(trained: Trained, config: TrainConfig, folder: Path, version: 
             trained_on=[Source(name=name, licence=licence) for name, licence in trained.sources.items()],
             forget=config.forget,
             metrics=trained.metrics,
-            model_card=model_card(trained.router, config, version, trained.sources, trained.metrics),
+            model_card=model_card(trained, config, version),
         )
         shutil.rmtree(folder, ignore_errors=True)
         aside.rename(folder)
@@ -75,12 +78,10 @@ def write_trained(trained: Trained, config: TrainConfig, folder: Path, version: 
     return Artifact(folder)
 
 
-def model_card(
-    router: Router, config: TrainConfig, version: str, sources: Mapping[str, str], metrics: Mapping[str, Any]
-) -> str:
+def model_card(trained: Trained, config: TrainConfig, version: str) -> str:
     """MODEL_CARD.md."""
-    data = "\n".join(f"- `{name}` ({licence})" for name, licence in sources.items())
-    size = sum(p.numel() for p in router.parameters())
+    data = "\n".join(f"- `{name}` ({licence})" for name, licence in trained.sources.items())
+    size = sum(p.numel() for p in trained.router.parameters())
     return f"""# Router model {version}
 
 Predicts the reward that a user would give each candidate LLM's answer to a query; see `router-model/README.md`.
@@ -97,6 +98,30 @@ Predicts the reward that a user would give each candidate LLM's answer to a quer
   and public benchmarks until outcomes arrive. Tastes are a simulator's: the prior is a guess about real people.
 - **Not for** judging people, or quality of LLMs outside of routing.
 
-Made by `python -m router_model train` from `configs/` with seed {config.seed}.
-Figures: `metrics.json`{"" if metrics else " (none yet)"}.
+{MADE}{trained.made or f"`python -m router_model train` from `configs/` with seed {config.seed}"}.
+Figures: `metrics.json`{_whose(trained.metrics)}.
 """
+
+
+def _whose(metrics: Mapping[str, Any]) -> str:
+    before = metrics.get(BEFORE)
+    if before is None:
+        return "" if metrics else " (none yet)"
+    return f"; what is under `{BEFORE}` there are figures of {before['of']}, not of this artifact"
+
+
+def figures_before(folder: Path) -> dict[str, Any]:
+    """Of an artifact's `metrics.json`, what one that is made of it may tell: it says whose figures they are."""
+    found = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    if set(found) <= {BEFORE}:  # themselves of an earlier one
+        return cast("dict[str, Any]", found)
+    return {BEFORE: {"of": read_manifest(folder).version, **found}}
+
+
+def made_of(folder: Path, command: str) -> str:
+    """How an artifact came to be, by its card, and what was run on it after that."""
+    version = read_manifest(folder).version
+    card = (folder / "MODEL_CARD.md").read_text(encoding="utf-8")
+    lines = [line.removeprefix(MADE) for line in card.splitlines() if line.startswith(MADE)]
+    before = f"{lines[-1].removesuffix('.')} ({version})" if lines else version
+    return f"{before}, then `python -m router_model {command}`"

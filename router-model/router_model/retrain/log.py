@@ -47,7 +47,7 @@ class LogSource(Protocol):
         """Tenants that have rows."""
 
     def count(self, kind: Kind, tenants: list[str]) -> int:
-        """About how many rows there are, for progress; 0 = not known."""
+        """About how many rows there are: for progress, and for what share of them is read (`sample.py`)."""
 
     def read(
         self, kind: Kind, tenants: list[str], embedder: str | None = None, sample: Sample | None = None
@@ -104,8 +104,7 @@ class _ManyLogs:
         return sorted({tenant for log in self.logs for tenant in log.tenants()})
 
     def count(self, kind: Kind, tenants: list[str]) -> int:
-        counts = [log.count(kind, tenants) for log in self.logs]
-        return 0 if 0 in counts else sum(counts)
+        return sum(log.count(kind, tenants) for log in self.logs)
 
     def read(
         self, kind: Kind, tenants: list[str], embedder: str | None = None, sample: Sample | None = None
@@ -127,10 +126,21 @@ class JsonlLog:
         if not path.is_file():
             raise LogError(f"{path}: no such file")
         self.path = path
-        self._rows: dict[tuple[str, Kind], int] = {}
+        self._rows: dict[tuple[str, Kind], int] | None = None
 
     def tenants(self) -> list[str]:
-        """Goes through the whole file, without parsing it."""
+        """Every tenant with a row, by name."""
+        return sorted({name for name, _ in self._counted()})
+
+    def count(self, kind: Kind, tenants: list[str]) -> int:
+        """Lines of that kind."""
+        rows = self._counted()
+        return sum(rows.get((tenant, kind), 0) for tenant in tenants)
+
+    def _counted(self) -> dict[tuple[str, Kind], int]:
+        """Goes through the whole file once, without parsing it."""
+        if self._rows is not None:
+            return self._rows
         found: Counter[tuple[bytes, Kind]] = Counter()
         try:
             with self._open() as lines:
@@ -140,11 +150,7 @@ class JsonlLog:
         except (OSError, EOFError) as error:  # a file that is cut off, or is not compressed
             raise LogError(f"{self.path}: {error}") from error
         self._rows = {(json.loads(b'"' + name + b'"'), kind): rows for (name, kind), rows in found.items()}
-        return sorted({name for name, _ in self._rows})
-
-    def count(self, kind: Kind, tenants: list[str]) -> int:
-        """0 until the file was gone through."""
-        return sum(self._rows.get((tenant, kind), 0) for tenant in tenants)
+        return self._rows
 
     def read(
         self, kind: Kind, tenants: list[str], embedder: str | None = None, sample: Sample | None = None

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from router_model.export.artifact import Artifact, Source, digest, read_manifest, unpack_vector
+from router_model.export.artifact import Artifact, Source, seal_again, unpack_vector
 from router_model.export.onnx import write_artifact
 from router_model.places import ARTIFACTS
 from router_model.retrain.consent import ConsentError, GatewayConfig, may_serve_all
@@ -87,9 +87,7 @@ def set_metrics(folder: Path, found: Mapping[str, object]) -> None:
     """Fills in `metrics.json`, and its hash in the manifest: an artifact is judged before it is finished."""
     path = folder / "metrics.json"
     path.write_text(json.dumps(found, indent=2) + "\n")
-    manifest = read_manifest(folder)
-    updated = manifest.model_copy(update={"files": manifest.files | {path.name: digest(path)}})
-    (folder / "manifest.json").write_text(updated.model_dump_json(by_alias=True, indent=2) + "\n")
+    seal_again(folder, path.name)
 
 
 def publish(made: Path, out: Path, version: str) -> Path:

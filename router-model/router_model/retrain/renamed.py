@@ -22,7 +22,7 @@ class RenamedLog:
         return self.log.tenants()
 
     def count(self, kind: Kind, tenants: list[str]) -> int:
-        """About how many rows there are, for progress; 0 = not known."""
+        """About how many rows there are."""
         return self.log.count(kind, tenants)
 
     def read(

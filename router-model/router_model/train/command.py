@@ -13,7 +13,7 @@ from rich.console import Console
 from router_model.data.pools import DataError
 from router_model.embedding import StaticEmbedder
 from router_model.export.artifact import ArtifactError, read_manifest, unpack_vector
-from router_model.export.trained import write_trained
+from router_model.export.trained import figures_before, made_of, write_trained
 from router_model.places import ARTIFACTS, CONFIGS, RUNS, find_artifact
 from router_model.priors.people import with_people
 from router_model.train.recard import learn_cards
@@ -117,7 +117,8 @@ def people(
             {name: unpack_vector(data) for name, data in population.items()},
             {source.name: source.licence for source in manifest.trained_on},
             usual,
-            json.loads((artifact / "metrics.json").read_text(encoding="utf-8")),
+            figures_before(artifact),
+            made_of(artifact, "people"),
         )
         _publish(trained, settings, out / version, version, None)
     except (ArtifactError, DataError, ValueError, OSError) as error:

@@ -18,6 +18,7 @@ from router_model.data.codes import code_matrix
 from router_model.data.pools import LICENCES, Pool, load_pool, sparse_pool
 from router_model.embedding import StaticEmbedder
 from router_model.export.artifact import Manifest, read_manifest, unpack_vector
+from router_model.export.trained import figures_before, made_of
 from router_model.network import Router
 from router_model.priors.prior import CARD_FEATURES, believe_cards
 from router_model.train.reading import LlmWeights, Reading, refine
@@ -55,9 +56,8 @@ def learn_cards(folder: Path, config: TrainConfig) -> Trained:
     router = _with_cards(base)
     population = fit_llm_node(router, reading, known, pools, embedder, config)
     sources = {name: LICENCES[name] for name in pools if name in LICENCES}
-    # How users' choices fare is told by the figures of the artifact before: what is known of its LLMs stays.
-    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    return Trained(router.eval(), embedder, population, sources, usual_questions(outcomes, config), metrics)
+    usual, made = usual_questions(outcomes, config), made_of(folder, "cards")
+    return Trained(router.eval(), embedder, population, sources, usual, figures_before(folder), made)
 
 
 def _with_cards(base: Router) -> Router:

@@ -162,6 +162,8 @@ class Trained:
     usual: Floats | None = None
     """Embeddings [n, E] of usual questions, some of each pool."""
     metrics: dict[str, Any] = field(default_factory=dict)
+    made: str = ""
+    """Commands that made it of another artifact, and that one, for its card; empty: training alone."""
 
 
 class Stages:

@@ -97,6 +97,26 @@ def test_no_more_is_read_than_is_asked_for(make_log: Callable[..., MadeLog], tmp
     assert 0 < len(read(SampledLog(log, sample), ["acme"])) < 0.6 * len(read(log, ["acme"]))
 
 
+def test_a_store_with_no_rows_beside_a_large_log_does_not_make_all_of_it_read(
+    make_log: Callable[..., MadeLog], tmp_path: Path
+) -> None:
+    rows = rows_of(make_log(30))
+    write(tmp_path / "log.jsonl", rows)
+    database = tmp_path / "store.db"
+    imported(f"{{ kind: sqlite, path: {database}, retention_days: 40000 }}", [rows[0] | {"tenant": "bell"}], tmp_path)
+    write(tmp_path / "asked.jsonl", [row for row in rows if row["type"] == "interaction"])
+    whole = max(sum(row["type"] == kind for row in rows) for kind in KINDS)
+    for beside in ("store.db", "asked.jsonl"):
+        logs = open_logs([str(tmp_path / beside), str(tmp_path / "log.jsonl")])
+        assert logs.count("reward", ["acme"]) == sum(row["type"] == "reward" for row in rows)
+        assert logs.count("reward", ["nobody"]) == 0
+        sample = sample_of(logs, ["acme"], whole // 4)
+        assert sample is not None
+        assert 0 < sample.share <= 0.25
+    # before anybody asked for its tenants, too
+    assert open_log(str(tmp_path / "log.jsonl")).count("reward", ["acme"]) > 0
+
+
 def test_who_is_read_says_nothing_of_who_is_judged() -> None:
     everybody = [("acme", f"user-{n}") for n in range(20_000)]
     sample = Sample(0.1)
