@@ -27,7 +27,7 @@ const keyOf = (audience: Audience) => `arms:${audience}`
 const SUMS = 3
 /** A stored number counts to 16.7 million exactly: sums of one policy lie in so many rows. */
 const SHARDS = 4
-/** What stands last in a stored row is the day of its last reward, and sums with a day fade: these in a million years. */
+/** Last in a stored row is the day of its last reward. Sums with a day fade: these in a million years. */
 const HARDLY_FADES = 1e9
 /** A policy of which nobody has rated an answer for so long serves nobody. */
 const KEPT_DAYS = 30
