@@ -309,7 +309,11 @@ def fit_prior(
 
 
 def learn_tenant(router: Router, model: Model, log: Logbook, users: Ints) -> None:
-    """What users tell of their tenant goes into how frequent kinds of tenants are. Changes the router."""
+    """What users tell of their tenant goes into how frequent kinds of tenants are. Changes the router.
+
+    Of one tenant: what is believed of it. Of several that share an artifact: how frequent kinds are among them, since
+    what the users of one tell says nothing of another.
+    """
     node = router.user_node
     sums = np.stack([user_sums(model, log, edges_of(log.edges, user)) for user in users.tolist()])
     with torch.no_grad():
@@ -317,7 +321,13 @@ def learn_tenant(router: Router, model: Model, log: Logbook, users: Ints) -> Non
         blocks = torch.zeros(len(users), router.sizes.blocks, sums.shape[1], dtype=torch.double)
         blocks[:, 0] = torch.from_numpy(sums)
         *_, told = node.believed(router.leniency(blocks))
-        node.log_tenant.copy_(torch.log_softmax(node.log_tenant.double() + told.sum(0), -1))
+        before = node.log_tenant.double()
+        names = sorted({log.users[user][0] for user in users.tolist()})
+        of = torch.tensor([names.index(log.users[user][0]) for user in users.tolist()])
+        each = torch.log_softmax(before + torch.zeros(len(names), len(before)).double().index_add(0, of, told), -1)
+        if len(names) > 1:  # each is one tenant more beside what the base takes for one
+            each = torch.logsumexp(torch.cat([torch.log_softmax(before, -1)[None], each]), 0, keepdim=True)
+        node.log_tenant.copy_(torch.log_softmax(each[0], -1))
 
 
 def bounded(old: MixturePrior, new: MixturePrior, least: Doubles | float = 0.0) -> MixturePrior:

@@ -3,9 +3,10 @@ import { isCode } from './bucket-errors.ts'
 
 type Call = <T>(path: string, work: (key: { Bucket: string; Key: string }) => Promise<T>) => Promise<T>
 
-interface Old {
-  path: string
-  VersionId?: string
+interface Found {
+  Key?: string | undefined
+  VersionId?: string | undefined
+  IsLatest?: boolean | undefined
 }
 
 /**
@@ -52,10 +53,10 @@ export class BucketVersions {
   }
 
   async #old(prefix: string, isOurs: (path: string) => boolean) {
-    const versions: Old[] = []
-    const markers: Old[] = []
+    const versions: (Found & { path: string })[] = []
+    const markers: typeof versions = []
     for await (const { root, Versions = [], DeleteMarkers = [] } of this.#pages(prefix)) {
-      const ours = <T extends { Key?: string; VersionId?: string }>(found: T[]) =>
+      const ours = (found: Found[]) =>
         found
           .map((one) => ({ ...one, path: prefix + (one.Key ?? '').slice(root.length) }))
           .filter(({ Key, path }) => Key?.startsWith(root) && isOurs(path))

@@ -19,6 +19,7 @@ export interface ArchiveHome {
   read(path: string): Promise<string | null>
   /**
    * Writes a file whole or not at all, in the place of what has that name. It was read back when this resolves.
+   * A bucket without versions can't give back what a file replaced that does not hold what was written to it.
    *
    * @param beforeNaming called before it has its name; where it throws, the file gets none
    */
