@@ -36,9 +36,12 @@ const generalValuesOf = (model: string) =>
       ? ['minimal', 'low', 'medium', 'high']
       : ['low', 'medium', 'high']
 
-/** https://platform.openai.com/docs/api-reference/responses/create */
+/**
+ * https://platform.openai.com/docs/api-reference/responses/create, and `client_metadata`, which Codex sends there
+ * (openai/codex, codex-rs).
+ */
 const FIELDS = new Set(
-  `background context_management conversation frequency_penalty include input instructions max_output_tokens
+  `background client_metadata context_management conversation frequency_penalty include input instructions max_output_tokens
   max_tool_calls metadata model moderation parallel_tool_calls presence_penalty previous_response_id prompt
   prompt_cache_key prompt_cache_options prompt_cache_retention reasoning safety_identifier service_tier store stream
   stream_options temperature text tool_choice tools top_logprobs top_p truncation user`.split(/\s+/),

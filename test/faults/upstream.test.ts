@@ -529,7 +529,7 @@ describe('reset or clean EOF mid-stream', () => {
   })
 
   test('a last event without its blank line reaches the client, also when it is the first that says something', async () => {
-    const only = `data: ${JSON.stringify(chunkOf({ content: 'Hello' }, 'stop'))}`
+    const only = `data: ${JSON.stringify(chunkOf({ role: 'assistant', content: 'Hello' }, 'stop'))}`
     const upstream = await upstreamWith((exchange) => {
       exchange.stream()
       exchange.chunk(only)
