@@ -65,8 +65,8 @@ const LEARN_WITHIN_MS = 250
  * and tried again.
  *
  * @throws GatewayError 400; 404 when the tenant has no such interaction; 409 where several answers have that completion
- * id; 410 where it has left the log; 503 where it may not be written yet, and too much waits already. @throws StoreError
- * when the store is away and too much waits already
+ * id; 410 where it has left the log; 503 where it may not be written yet, and too much waits already.
+ * @throws StoreError when the store is away and too much waits already
  */
 export async function takeFeedback(deps: FeedbackDeps, context: RequestContext) {
   const feedback = parseFeedback(await readSmallBody(context))

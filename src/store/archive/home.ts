@@ -29,7 +29,8 @@ export interface ArchiveHome {
   /** Forgets a folder for good, whatever is in it. */
   removeFolder(path: string): Promise<void>
   /**
-   * Removes what writes and removals that were cut off have left: of a place that keeps versions all but the present ones.
+   * Removes what writes and removals that were cut off have left: of a place that keeps versions, all but the present
+   * ones.
    *
    * @param folders where such files may lie
    * @param isOurs whether we would have written a file of that path

@@ -57,16 +57,14 @@ function isMended(out: Buffer, bytes: Buffer): boolean {
   return told.length <= given.length && told.every((event, i) => event === given[i] || isChunk(event))
 }
 
-const eventsOf = (bytes: Buffer) =>
-  bytes
-    .toString('latin1')
-    .split(/\r\n|\r|\n/)
-    .reduce<string[][]>(
-      (events, line) => (line === '' ? [...events, []] : [...events.slice(0, -1), [...(events.at(-1) ?? []), line]]),
-      [[]],
-    )
-    .map((lines) => lines.join('\n'))
-    .filter((event) => event !== '')
+function eventsOf(bytes: Buffer): string[] {
+  const events: string[][] = [[]]
+  for (const line of bytes.toString('latin1').split(/\r\n|\r|\n/)) {
+    if (line === '') events.push([])
+    else events.at(-1)?.push(line)
+  }
+  return events.map((lines) => lines.join('\n')).filter((event) => event !== '')
+}
 
 /** @param event may hold comments, too */
 function isChunk(event: string): boolean {
