@@ -12,7 +12,7 @@ import { openStore } from '../../src/store/index.ts'
 import { anEdge, aUser } from '../store/records.ts'
 import { call, complete, explain } from '../support/clients.ts'
 import { eventually } from '../support/eventually.ts'
-import { discard, type RunningGateway, startGateway, TEST_KEY, testConfig } from '../support/gateway.ts'
+import { ADMIN_KEY, discard, type RunningGateway, startGateway, TEST_KEY, testConfig } from '../support/gateway.ts'
 import { type RedisCluster, type RedisServer, startRedis, startRedisCluster } from '../support/redis.ts'
 import { replyPlain, startUpstream, type Upstream } from '../support/upstream.ts'
 
@@ -45,7 +45,11 @@ const configFor = (store: object, more: object = {}) => ({
   providers: { up: { kind: 'openai-compatible', base_url: `${upstream.origin}/v1`, key_required: false } },
   candidates: NAMES.map((name, i) => ({ name, provider: 'up', price: { input: i + 1, output: 2 * (i + 1) } })),
   store,
-  router: { deadline_ms: 10_000, exploration_seed: 7 },
+  router: {
+    ...{ deadline_ms: 10_000, exploration_seed: 7, shared_after_users: 1 },
+    // What users tell of their tenant and of LLMs moves strangers at once.
+    shared_evidence: { min_answers: 1, min_age_hours: 0 },
+  },
   tenants: [{ name: 'test', keys: [TEST_KEY] }],
   ...more,
 })
@@ -96,7 +100,7 @@ const PLACES = {
 describe.each(Object.entries(PLACES))('%s, through real gateways', (_, places) => {
   test('what was stated, learned and issued holds as before', async () => {
     const [from, to] = places() as [object, object]
-    const old = await start(configFor(from))
+    let old = await start(configFor(from))
     const issued = (await cli(old.configFile, 'keys', 'create', '--tenant', 'test', '--user', 'eve')).trim()
     const revoked = (await cli(old.configFile, 'keys', 'create', '--tenant', 'test')).trim()
     const [id = ''] = (await cli(old.configFile, 'keys', 'list')).split('\n').at(-2)?.split('  ') ?? []
@@ -121,7 +125,21 @@ describe.each(Object.entries(PLACES))('%s, through real gateways', (_, places) =
 
     const seen = (gateway: RunningGateway) =>
       Promise.all(['ann', 'bob', 'eve', 'nobody'].map((user) => explain(gateway, 'What is 12 * 7?', { user })))
+    // How long answers were is written when the gateway stops, at the latest: from then on predictions stand still.
+    const unmeasured = await seen(old)
+    await old.stop()
+    old = await start(configFor(from))
     const before = await seen(old)
+    const shortest = (of: Explained | undefined) =>
+      Math.min(...(of?.candidates ?? []).map(({ completion_tokens }) => completion_tokens))
+    expect(shortest(before[0])).toBeLessThan(0.5 * shortest(unmeasured[0]))
+    const tellers = async (gateway: RunningGateway) => {
+      const response = await call(gateway, '/admin/evidence?tenant=test', { key: ADMIN_KEY })
+      const { people } = (await response.json()) as { people?: { opinions: { voice: string }[] } }
+      return people?.opinions.map(({ voice }) => voice)
+    }
+    const told = await tellers(old)
+    expect(told).toContain('key')
     const rewards = before[0]?.user.rewards ?? 0
     expect(rewards).toBeGreaterThanOrEqual(3)
     await old.stop()
@@ -138,6 +156,7 @@ describe.each(Object.entries(PLACES))('%s, through real gateways', (_, places) =
 
     const moved = await start(next)
     expectSame(await seen(moved), before)
+    expect(await tellers(moved)).toEqual(told)
     for (const [n, user] of ['ann', 'bob'].entries()) {
       const profile = (await (await call(moved, `/v1/users/${user}/profile`, { user })).json()) as object
       expect(profile).toMatchObject({ preferences: { deny: [NAMES[n]] } })

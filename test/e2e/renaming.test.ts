@@ -44,7 +44,12 @@ test('a renamed candidate keeps its history: ratings, stated preferences, conver
     const { candidates } = await explain(gateway as RunningGateway, 'Hi', { user })
     return candidates.find((one) => one.name === name)
   }
+  // How long its answers were is written when the gateway stops, at the latest.
+  const unmeasured = await liking('ada', 'dear')
+  await gateway.stop()
+  gateway = await startGateway(configured('dear'), { dir })
   const before = await liking('ada', 'dear')
+  expect(before?.completion_tokens).toBeLessThan(0.5 * (unmeasured?.completion_tokens ?? 0))
   const stranger = await liking('nobody', 'dear')
   expect(before?.mean).toBeGreaterThan((stranger?.mean ?? 1) + 0.01)
   await gateway.stop()
@@ -54,6 +59,7 @@ test('a renamed candidate keeps its history: ratings, stated preferences, conver
   // What its name alone tells of it is another's, and small.
   expect(Math.abs((after?.mean ?? 9) - (before?.mean ?? 0))).toBeLessThan(0.25 * (before?.mean ?? 0))
   expect(after?.mean).toBeGreaterThan((stranger?.mean ?? 1) + 0.01)
+  expect(after?.completion_tokens).toBeLessThan(0.5 * (unmeasured?.completion_tokens ?? 0))
   expect(await liking('bob', 'dear2')).toMatchObject({ excluded: expect.stringContaining('denied') })
   expect((await ask('bob', 'dear2')).status).toBe(403)
   const answered = await ask('ada', 'dear')

@@ -82,6 +82,7 @@ interface Explained {
     name: string
     mean: number
     parts: Record<string, number> | null
+    completion_tokens: number
     propensity: number
     excluded: string | null
   }[]
