@@ -87,4 +87,17 @@ describe('once a candidate has another name', () => {
     expect([...(await store.loadEvidence('acme', 'voices:p')).keys()]).toEqual(['dear#u2'])
     await store.close()
   })
+
+  test('its answers are as long, and what users told of their tenant stays', async () => {
+    const { store, read, rename } = await renamed()
+    await store.addEvidence('acme', 'lengths:p', 'dear', Float32Array.of(4, 1, 20_000), 90)
+    await store.addEvidence('acme', 'lengths:p', 'dear2', Float32Array.of(10, 2, 20_090), 90)
+    await store.addEvidence('acme', 'voices:p', '*people#u1', Float32Array.of(3, 1, 20_000), 90)
+    rename()
+    expect(await read.loadEvidence('acme', 'lengths:p')).toEqual(new Map([['dear2', Float32Array.of(12, 2.5, 20_090)]]))
+    expect(await read.loadEvidence('acme', 'voices:p')).toEqual(
+      new Map([['*people#u1', Float32Array.of(3, 1, 20_000)]]),
+    )
+    await store.close()
+  })
 })
