@@ -1,4 +1,6 @@
+import { LRUCache } from 'lru-cache'
 import type { Logger } from '../observability/logger.ts'
+import { dayOf, voiceOf } from '../routing/choose/evidence.ts'
 import { lengthKey, lengthRow } from '../routing/choose/length-evidence.ts'
 import type { Policy } from '../routing/policy.ts'
 import type { InteractionRecord } from '../store/records/codec.ts'
@@ -19,6 +21,7 @@ export interface LengthsOptions {
   halfLifeDays: number
   log: Logger
   everyMs?: number
+  now?: () => number
 }
 
 /** Ended as the model meant it to: an answer that was cut off says only that it would have been longer. */
@@ -26,6 +29,18 @@ const WHOLE: ReadonlySet<string> = new Set(['stop', 'tool_calls'])
 
 /** Of a tenant, between two times at which they are read: a single run of `edge.onnx`. */
 const AT_ONCE = 64
+
+/**
+ * Of one voice (`voiceOf`), a day and candidate, counted by each process for itself: who asks a model for long answers
+ * all day must not set what it is expected to cost the tenant's others.
+ */
+const OF_A_VOICE = 16
+
+/** Voices' counts in memory, some hundred bytes each; the one that has been quiet for longest goes. */
+const MAX_COUNTS = 20_000
+
+/** What waits to be learned of a tenant, by voice. */
+type Waiting = Map<string, { seen: number; kept: StoredEdge[] }>
 
 /** An outcome of no weight: `edge.onnx` says of it how long the answer is, and of its quality nothing. */
 const NOTHING_ELSE = { kind: 'outcome', reward: 0, weight: 1e-9, costUsd: -1 } as const
@@ -37,12 +52,15 @@ const NOTHING_ELSE = { kind: 'outcome', reward: 0, weight: 1e-9, costUsd: -1 } a
  */
 export class Lengths {
   readonly #options: LengthsOptions
-  readonly #waiting = new Map<Policy, Map<string, { seen: number; kept: StoredEdge[] }>>()
+  readonly #now: () => number
+  readonly #waiting = new Map<Policy, Map<string, Waiting>>()
+  readonly #counted = new LRUCache<string, { day: number; answers: number }>({ max: MAX_COUNTS })
   #timer: NodeJS.Timeout | undefined
   #working: Promise<void> = Promise.resolve()
 
   constructor(options: LengthsOptions) {
     this.#options = options
+    this.#now = options.now ?? Date.now
   }
 
   note(policy: Policy | null, record: InteractionRecord, { format, body }: Asked): void {
@@ -50,10 +68,23 @@ export class Lengths {
     // Tokens of several answers say little of one, and a text that goes on is no answer.
     if (format === 'completions' || (body.n ?? 1) > 1) return
     if (!policy || record.usageEstimated || !WHOLE.has(record.finishReason) || !(completionTokens > 0)) return
-    const { id, ts, candidate, reading, reader, promptTokens, tenant } = summaryOf(record)
+    const {
+      id,
+      ts,
+      candidate,
+      reading,
+      reader,
+      promptTokens,
+      tenant,
+      user,
+      key = '',
+      vouched = false,
+    } = summaryOf(record)
     if (!reading) return
+    const voice = voiceOf({ user, key, vouched })
+    if (!this.#counts(JSON.stringify([policy.version, tenant, candidate, voice]))) return
     const edge = { ...NOTHING_ELSE, id, interaction: id, ts, candidate, reading, reader, vector: null, seq: 0 }
-    this.#keep(policy, tenant, { ...edge, promptTokens, completionTokens })
+    this.#keep(policy, tenant, voice, { ...edge, promptTokens, completionTokens })
     this.#timer ??= setTimeout(() => void this.flush(), this.#options.everyMs ?? 5_000).unref()
   }
 
@@ -62,7 +93,7 @@ export class Lengths {
     clearTimeout(this.#timer)
     this.#timer = undefined
     const waiting = [...this.#waiting].flatMap(([policy, tenants]) =>
-      [...tenants].map(([tenant, { kept }]) => ({ policy, tenant, edges: kept })),
+      [...tenants].map(([tenant, voices]) => ({ policy, tenant, edges: inTurn(voices) })),
     )
     this.#waiting.clear()
     this.#working = this.#working.then(async () => {
@@ -79,12 +110,24 @@ export class Lengths {
     await this.flush()
   }
 
-  /** Evenly drawn where there are too many (reservoir sampling, Vitter 1985). */
-  #keep(policy: Policy, tenant: string, edge: StoredEdge): void {
-    const tenants = this.#waiting.get(policy) ?? new Map<string, { seen: number; kept: StoredEdge[] }>()
+  /** Whether one answer more of this voice and candidate counts today. */
+  #counts(of: string): boolean {
+    const day = Math.floor(dayOf(this.#now()))
+    const counted = this.#counted.get(of)
+    const answers = counted?.day === day ? counted.answers : 0
+    if (answers >= OF_A_VOICE) return false
+    this.#counted.set(of, { day, answers: answers + 1 })
+    return true
+  }
+
+  /** Evenly drawn where a voice has too many (reservoir sampling, Vitter 1985). */
+  #keep(policy: Policy, tenant: string, voice: string, edge: StoredEdge): void {
+    const tenants = this.#waiting.get(policy) ?? new Map<string, Waiting>()
     this.#waiting.set(policy, tenants)
-    const own = tenants.get(tenant) ?? { seen: 0, kept: [] }
-    tenants.set(tenant, own)
+    const voices: Waiting = tenants.get(tenant) ?? new Map()
+    tenants.set(tenant, voices)
+    const own = voices.get(voice) ?? { seen: 0, kept: [] }
+    voices.set(voice, own)
     own.seen++
     const at = own.kept.length < AT_ONCE ? own.kept.length : Math.floor(Math.random() * own.seen)
     if (at < AT_ONCE) own.kept[at] = edge
@@ -107,4 +150,24 @@ export class Lengths {
     }
     if (sums.size > 0) policy.router.llms.refreshSoon(tenant)
   }
+}
+
+/** As many as are read at once, one of each voice in turn: a busy one leaves room for all others. */
+function inTurn(voices: Waiting): StoredEdge[] {
+  const edges: StoredEdge[] = []
+  const left = [...voices.values()].map(({ kept }) => shuffled(kept))
+  for (let nth = 0; nth < AT_ONCE && edges.length < AT_ONCE; nth++) {
+    for (const one of shuffled(left)) if (nth < one.length && edges.length < AT_ONCE) edges.push(one[nth]!)
+  }
+  return edges
+}
+
+/** Fisher & Yates. */
+function shuffled<T>(items: readonly T[]): T[] {
+  const drawn = [...items]
+  for (let i = drawn.length - 1; i > 0; i--) {
+    const k = Math.floor(Math.random() * (i + 1))
+    ;[drawn[i], drawn[k]] = [drawn[k]!, drawn[i]!]
+  }
+  return drawn
 }

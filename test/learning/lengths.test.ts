@@ -134,7 +134,9 @@ describe('lengths', () => {
     const lengths = lengthsOn(store)
     const [record] = await answers(policy, 1, () => 300)
     const many = (n: number) => {
-      for (let i = 0; i < n; i++) lengths.note(policy, { ...(record as InteractionRecord), id: `${i}` }, CHAT)
+      for (let i = 0; i < n; i++) {
+        lengths.note(policy, { ...(record as InteractionRecord), id: `${i}`, key: `key-${i % 100}` }, CHAT)
+      }
     }
     many(3)
     await lengths.flush()
@@ -143,6 +145,66 @@ describe('lengths', () => {
     await lengths.flush()
     const V = policy.router.artifact.dims.V
     expect(rows.map((row) => row[V])).toEqual([64])
+  })
+
+  describe('one person is one voice', () => {
+    /** How many answers counted, in all, of each of several crowds of answers noted one after the other. */
+    async function countedOf(crowds: Partial<InteractionRecord>[][], now: (crowd: number) => number = Date.now) {
+      const store = openTestStore()
+      const policy = await policyOn(store)
+      const { V } = policy.router.artifact.dims
+      const [record] = (await answers(policy, 1, () => 300)) as [InteractionRecord]
+      let crowd = 0
+      const options = { store, find: (name: string) => POOL.find((one) => one.name === name), halfLifeDays: 1e6 }
+      const lengths = new Lengths({ ...options, log: silent, now: () => now(crowd) })
+      const counted: number[] = []
+      for (const of of crowds) {
+        for (const [i, one] of of.entries()) lengths.note(policy, { ...record, id: `${crowd}-${i}`, ...one }, CHAT)
+        await lengths.flush()
+        const row = (await store.loadEvidence('acme', lengthKey(policy.version))).get('long')
+        counted.push(Math.round(row?.[V] ?? 0))
+        crowd++
+      }
+      await lengths.close()
+      return counted
+    }
+    const many = (n: number, of: (i: number) => Partial<InteractionRecord>) =>
+      Array.from({ length: n }, (_, i) => of(i))
+
+    it.each<[string, (i: number) => Partial<InteractionRecord>]>([
+      ['whom a key is bound to', () => ({ user: 'ann', key: 'a', vouched: true })],
+      ['of many names on a key that vouches for none', (i) => ({ user: `made-up-${i}`, key: 'a' })],
+      ['without a name, whoever vouches', () => ({ user: 'anonymous', key: 'a', vouched: true })],
+      ['on many keys that are bound to them', (i) => ({ user: 'ann', key: `key-${i}`, vouched: true })],
+    ])('a thousand answers of one %s count as sixteen', async (_, of) => {
+      expect(await countedOf([many(1_000, of), many(1_000, of)])).toEqual([16, 16])
+    })
+
+    it('several voices add up, and each may say more on another day', async () => {
+      const crowds = ['ann', 'bob', 'cleo'].map((user) => many(100, () => ({ user, vouched: true })))
+      expect(await countedOf(crowds)).toEqual([16, 32, 48])
+      const same = [1, 2].map(() => many(100, () => ({ key: 'a' })))
+      expect(await countedOf(same, (crowd) => Date.now() + crowd * 86_400_000)).toEqual([16, 32])
+    })
+
+    it('where too many wait, a quiet voice is read beside loud ones', async () => {
+      const rows = new Map<string, number>()
+      const store = withOverrides(openTestStore(), {
+        addEvidence: async (_tenant, _key, name, row) => {
+          rows.set(name, row.at(-4) as number)
+        },
+      })
+      const policy = await policyOn(store)
+      const lengths = lengthsOn(store)
+      const [record] = (await answers(policy, 1, () => 300)) as [InteractionRecord]
+      for (let i = 0; i < 16 * 30; i++) lengths.note(policy, { ...record, id: `${i}`, key: `key-${i % 30}` }, CHAT)
+      for (let i = 0; i < 2; i++) {
+        lengths.note(policy, { ...record, id: `quiet-${i}`, chosen: 'short', user: 'bob', vouched: true }, CHAT)
+      }
+      await lengths.close()
+      expect(rows.get('short')).toBe(2)
+      expect(rows.get('long')).toBe(62)
+    })
   })
 
   it('sums count as of a hundred answers at most, and fade', () => {
