@@ -47,8 +47,8 @@ export const EVIDENCE: readonly Mutation[] = [
   },
   {
     file: POOL,
-    find: 'const crowding = Math.min(1, (KEYS_TOGETHER * keyWeight) / ofKeys)',
-    replace: 'const crowding = 1 + 0 * KEYS_TOGETHER * keyWeight * ofKeys',
+    find: 'const crowding = Math.min(1, (keysTogether * keyWeight) / ofKeys)',
+    replace: 'const crowding = 1 + 0 * keysTogether * keyWeight * ofKeys',
     tests: [POOL_TEST],
     rule: 'several keys that vouch for nobody count as two at most',
   },

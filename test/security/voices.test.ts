@@ -39,7 +39,9 @@ vi.setConfig({ testTimeout: 120_000 })
 
 async function start() {
   writeFileSync(clockFile, '0')
-  upstream = await startUpstream((exchange) => exchange.reply(200, { ...completionBody(), id: `c-${answers++}` }))
+  // Answers tell nothing of lengths, which this is not about: `test/learning/lengths.test.ts`.
+  const body = { ...completionBody(), usage: undefined }
+  upstream = await startUpstream((exchange) => exchange.reply(200, { ...body, id: `c-${answers++}` }))
   const provider = { provider: 'up', groups: ['default'] }
   gateway = await startGateway(
     {

@@ -107,7 +107,7 @@ export function pooledEvidence(rows: Evidence, rules: EvidenceRules, now: number
   const pooled: Evidence = new Map()
   for (const [candidate, opinions] of opinionsOf(rows, rules, now)) {
     const counted = isHeard(opinions, rules) ? opinions : opinions.filter(({ voice }) => voice === JUDGE)
-    const sum = robustSum(counted, rules)
+    const sum = robustSum(counted, rules, candidate === PEOPLE ? KEYS_ON_PEOPLE : KEYS_TOGETHER)
     if (sum) pooled.set(candidate, sum)
   }
   return pooled
@@ -160,10 +160,20 @@ const NOISE = 2
 /** All keys that vouch for nobody, together, in keys: whoever has one may have several. */
 const KEYS_TOGETHER = 2
 
-function robustSum(opinions: readonly Opinion[], { keyWeight }: EvidenceRules): Float32Array | null {
+/**
+ * The same of what is told of a tenant's people: there, five users decide, and no median tells the odd voices, so that
+ * more keys say no more than one.
+ */
+const KEYS_ON_PEOPLE = 1
+
+function robustSum(
+  opinions: readonly Opinion[],
+  { keyWeight }: EvidenceRules,
+  keysTogether: number,
+): Float32Array | null {
   const isKey = ({ voice }: Opinion) => voice.startsWith('k')
   const ofKeys = opinions.filter(isKey).reduce((sum, { weight }) => sum + weight, 0)
-  const crowding = Math.min(1, (KEYS_TOGETHER * keyWeight) / ofKeys)
+  const crowding = Math.min(1, (keysTogether * keyWeight) / ofKeys)
   const centre = medianOf(opinions.filter(({ voice }) => voice !== JUDGE))
   let total: Float32Array | null = null
   for (const opinion of opinions) {
