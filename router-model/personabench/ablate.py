@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -118,7 +119,10 @@ def _mask(router: Router, columns: slice, tasks: bool = True) -> None:
 
 def no_changes(router: Router) -> None:
     """Tastes never change: one Gaussian."""
-    router.user_node.log_odds[:-1] = -1e9
+    node, blocks = router.user_node, router.sizes.blocks
+    node.log_odds[: blocks - 1] = -1e9
+    # Other kinds are measured against all the chances of a change that the usual people have.
+    node.log_odds[blocks:] -= math.log1p((blocks - 1) * node.change)
 
 
 def ablate(

@@ -60,7 +60,7 @@ def test_nothing_said_is_nothing_known(router):
 def test_a_rater_who_likes_nearly_everything_is_found_out_and_then_read_as_one(router):
     normal = torch.linspace(-0.9, 0.7, 60)
     shares = []
-    for reward in (normal, (normal + 0.7).clamp(max=1)):
+    for reward in (normal, (normal + 1.2).clamp(max=1)):
         sums = rated(router, reward)
         plain, lenient, clue = sums.split((SIZES.belief, SIZES.belief, 2), -1)
         share = router.leniency.lenient(*clue.split(1, -1))
