@@ -6,6 +6,7 @@ import {
   evidenceRow,
   influence,
   opinionsOf,
+  PEOPLE,
   pooledEvidence,
   voiceOf,
 } from '../../../src/routing/choose/evidence.ts'
@@ -67,6 +68,12 @@ describe('evidence', () => {
     const keys = Array.from({ length: 10 }, (_, i) => said(`k${i}`, 500, 1))
     expectClose(pool(...keys).get('llm'), Float32Array.of(16, 16))
     expectClose(pool(...keys, said('u1', 7, 1)).get('llm')?.[0], 23)
+  })
+
+  it('on the tenant’s people, of many keys that vouch for nobody, counts as one of them at most', () => {
+    const keys = Array.from({ length: 10 }, (_, i) => said(`k${i}`, 500, 0, { of: PEOPLE }))
+    expectClose(pool(...keys).get(PEOPLE)?.[0], 8)
+    expectClose(pool(...keys, said('u1', 7, 0, { of: PEOPLE })).get(PEOPLE)?.[0], 15)
   })
 
   it('of a judge is no voice, and brings nobody closer to the quorum', () => {
