@@ -328,3 +328,33 @@ test('legacy completions: each chunk has a text (BerriAI/litellm#12375)', async 
     for (const choice of choices) text += choice.text
   expect(text).toBe('Hello')
 })
+
+describe('thoughts under the name that a client reads (Blaizzy/mlx-vlm#1408, esengine/DeepSeek-Reasonix#5901)', () => {
+  const asked = (stream: boolean, field?: string) =>
+    call(both.gateway, '/v1/chat/completions', {
+      body: { model: 'auto', messages: [{ role: 'user', content: 'Hi' }], stream },
+      headers: field === undefined ? {} : { 'x-router-thoughts': field },
+    })
+  test.each([true, false])('streamed: %s', async (streamed) => {
+    both.odd.play(
+      either({ content: 'Hello', reasoning: 'Hm.' }, [
+        role,
+        { reasoning: 'H' },
+        { reasoning: 'm.' },
+        { content: 'Hello' },
+        { reasoning: '!' },
+      ]),
+    )
+    expect(await (await asked(streamed)).text()).not.toContain('reasoning_content')
+    expect(await (await asked(streamed, 'reasoning')).text()).not.toContain('reasoning_content')
+    const text = await (await asked(streamed, 'reasoning_content')).text()
+    const told = [...text.matchAll(/"reasoning_content":"([^"]*)"/g)].map(([, one]) => one)
+    expect(told.join('')).toBe(streamed ? 'Hm.!' : 'Hm.')
+    expect(text.match(/"reasoning":/g)).toHaveLength(told.length)
+  })
+
+  test('another name is refused', async () => {
+    const response = await asked(false, 'thoughts')
+    expect([response.status, (await response.json()).error.param]).toEqual([400, 'x-router-thoughts'])
+  })
+})
