@@ -17,14 +17,14 @@ beforeAll(async () => {
   both = await startOddAndGood(({ origin }) => ({
     dialects: shippedDialects(),
     providers: {
-      claude: { kind: 'anthropic', base_url: `${origin}/v1`, key_required: false },
+      anthropic: { kind: 'anthropic', base_url: `${origin}/v1`, key_required: false },
       local: { kind: 'openai-compatible', base_url: `${origin}/v1`, key_required: false, dialect: 'vllm' },
       openai: { kind: 'openai-compatible', base_url: `${origin}/v1`, key_required: false },
       google: { kind: 'openai-compatible', base_url: `${origin}/v1`, key_required: false },
     },
     candidates: ['claude', 'local', 'openai', 'google'].map((name) => ({
       name,
-      provider: name,
+      provider: name === 'claude' ? 'anthropic' : name,
       price: { input: 1, output: 2 },
       context_window: 1_000_000,
       capabilities: ['tools', 'vision', 'json_schema'],

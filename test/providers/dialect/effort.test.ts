@@ -13,11 +13,11 @@ import { candidate } from '../../support/relay-harness.ts'
 
 const { dialects } = loadConfig('config/gateway.yaml', {}).config
 const bytes = (body: object) => Buffer.from(JSON.stringify(body))
-const model = (provider: string, name: string, reasoning: boolean | undefined = true) =>
+const model = (provider: string, name: string, reasoning: boolean | null = true) =>
   candidate('c', provider, {
     model: name,
     dialect: dialectFor(dialects[provider]!, name),
-    ...(reasoning !== undefined && { reasoning }),
+    ...(reasoning !== null && { reasoning }),
   })
 
 const FIELDS = ['reasoning_effort', 'reasoning', 'thinking', 'chat_template_kwargs'] as const
@@ -80,8 +80,8 @@ describe.each(CASES)('%s, %s', (provider, name, none, high) => {
 
 test('of whom nobody knows whether they think, those are told not to that have a word for it', () => {
   const off = { thinking: { type: 'disabled' } }
-  expect(byMessages(model('vllm', 'Qwen/Qwen3-8B', undefined), off)).toHaveProperty('chat_template_kwargs')
-  expect(byMessages(model('vllm', 'meta-llama/Llama-3-8B', undefined), off)).toEqual({})
+  expect(byMessages(model('vllm', 'Qwen/Qwen3-8B', null), off)).toHaveProperty('chat_template_kwargs')
+  expect(byMessages(model('vllm', 'meta-llama/Llama-3-8B', null), off)).toEqual({})
   expect(byMessages(model('deepseek', 'deepseek-v4-pro', false), off)).toEqual({})
 })
 
