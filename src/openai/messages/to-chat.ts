@@ -1,4 +1,5 @@
 import type { Candidate } from '../../candidates/candidate.ts'
+import { insteadOf } from '../../candidates/dialect.ts'
 import type { UnsupportedRequest } from '../../errors.ts'
 import type { ChatRequest } from '../chat.ts'
 import { parseChat } from '../parse-chat.ts'
@@ -44,7 +45,7 @@ export function toChat(body: MessagesBody, candidate: Candidate | null, promptTo
     top_p: body.top_p,
     top_k: body.top_k,
     response_format: formatOf(body),
-    reasoning_effort: candidate?.reasoning === true ? effortOf(body) : undefined,
+    reasoning_effort: candidate === null ? undefined : effortFor(body, candidate),
   })
   const request = parseChat(Buffer.from(JSON.stringify(chat)))
   return {
@@ -100,8 +101,20 @@ function formatOf({ output_config: output }: MessagesBody): Record<string, unkno
 /** Tokens of thought up to which it counts as so much effort. */
 const [LOW_BUDGET, MEDIUM_BUDGET] = [4_096, 16_384]
 
+/**
+ * How much a candidate is asked to think. Not to think is told where it is known to, or where its dialect has a word
+ * for it: others would refuse the field.
+ */
+function effortFor(body: MessagesBody, { reasoning, dialect }: Candidate): string | undefined {
+  const effort = effortOf(body)
+  if (reasoning === true) return effort
+  return effort === 'none' && reasoning === undefined && dialect && insteadOf(dialect, 'reasoning_effort', effort)
+    ? effort
+    : undefined
+}
+
 function effortOf({ thinking, output_config: output }: MessagesBody): string | undefined {
-  if (thinking?.type === 'disabled') return undefined
+  if (thinking?.type === 'disabled') return 'none'
   const stated = output?.effort
   if (stated) return stated === 'max' ? 'xhigh' : stated
   const budget = thinking?.type === 'enabled' ? thinking.budget_tokens : undefined
