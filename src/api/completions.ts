@@ -5,7 +5,7 @@ import { answerText } from '../openai/answer-text.ts'
 import type { ChatRequest, NativeRequest, Span } from '../openai/chat.ts'
 import { errorBody, errorFrame, parseJson } from '../openai/error.ts'
 import { isObject } from '../openai/is-object.ts'
-import { fieldError, parseChat } from '../openai/parse-chat.ts'
+import { chatOf, fieldError } from '../openai/parse-chat.ts'
 import { parseRawBody } from '../openai/raw-body.ts'
 import { SseObserver } from '../openai/sse-observer.ts'
 import { TextStream, textCompletionOf } from '../openai/text-completion.ts'
@@ -87,7 +87,7 @@ function chatRequest(body: CompletionsBody, raw: Buffer, spans: ReadonlyMap<stri
     ...given(body, ['n', 'stream', 'stream_options', 'stop', 'temperature', 'top_p', 'user', 'seed']),
     ...(body.max_tokens ? { max_tokens: body.max_tokens } : {}),
   }
-  const request: ChatRequest = { ...parseChat(Buffer.from(JSON.stringify(chat))), format: 'completions' }
+  const request: ChatRequest = { ...chatOf(chat), format: 'completions' }
   const dropped = ['best_of', 'logprobs', 'logit_bias'].filter((field) => (body[field] ?? null) !== null)
   return {
     ...request,
