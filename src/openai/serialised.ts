@@ -54,6 +54,14 @@ export async function quotedIn(value: unknown): Promise<Quoted> {
   return quoted
 }
 
+/** Quoting less at once takes a few milliseconds. */
+const LARGE_BYTES = 1024 * 1024
+
+/** An object's JSON. @param about how many bytes it has, or had in another format */
+export async function jsonOf(object: Readonly<Record<string, unknown>>, about: number): Promise<Buffer> {
+  return about > LARGE_BYTES ? serialised(object, await quotedIn(object)).raw : Buffer.from(JSON.stringify(object))
+}
+
 const QUOTE = Buffer.from('"')
 
 /** Not between the halves of a surrogate pair, which would be escaped. */

@@ -36,7 +36,7 @@ export const responsesEndpoint = (deps: ResponsesDeps): Endpoint => ({
           chatCall(deps, { request, whole, quoted }, context, principal, candidates)
         if (!refers(request)) {
           return raw.length > LARGE_BYTES
-            ? quotedIn(body).then((quoted) => build(alone(request), quoted))
+            ? quotedAsChat(body, request.items).then((quoted) => build(alone(request), quoted))
             : build(alone(request))
         }
         const { tenant, user } = principal
@@ -44,7 +44,7 @@ export const responsesEndpoint = (deps: ResponsesDeps): Endpoint => ({
         return wholeConversation(request, shelf).then(async (whole) => {
           const items = whole.items.map(({ item }) => item)
           refuseTooLarge(items, context)
-          return build(whole, await quotedIn([body, items]))
+          return build(whole, await quotedAsChat(body, items))
         })
       },
     }
@@ -52,6 +52,10 @@ export const responsesEndpoint = (deps: ResponsesDeps): Endpoint => ({
   errorBody: responsesErrorBody,
   answerText: responseText,
 })
+
+/** What is quoted of a conversation, whichever candidate it is told. */
+const quotedAsChat = async (body: ResponsesRequest['body'], items: readonly InputItem[]): Promise<Quoted> =>
+  quotedIn(told({ body, items }, null, () => null).chat)
 
 /** As this tenant has it. */
 const responsesConfig = ({ snapshot }: RequestContext, { tenant }: Principal): ResponsesConfig => {

@@ -31,7 +31,7 @@ const LARGE = 'p:large'
 const ROWS = Number(process.env.ROWS ?? 100_000)
 const SECONDS = Number(process.env.SECONDS ?? 8)
 
-/** `ATTACKS=bodies,floods,large,profile,redis`: those alone. */
+/** `ATTACKS=bodies,floods,large,profile,redis`: those alone; `LARGE=Messages`: of large ones those with that word. */
 const only = process.env.ATTACKS?.split(',')
 const wants = (what: string) => only === undefined || only.includes(what)
 
@@ -187,9 +187,9 @@ async function onLarge() {
     return Number(readFileSync(file, 'utf8'))
   }
   const text = 'Some "words",\n'.repeat(Math.round((19.5 * MB) / 17))
-  const parts = Array.from({ length: 30_000 }, (_, i) => ({
+  const parts = Array.from({ length: 10_000 }, (_, i) => ({
     role: i % 2 ? 'assistant' : 'user',
-    content: 'x'.repeat(600),
+    content: 'x'.repeat(1_900),
   }))
   const kinds: [string, string, (of: unknown) => object][] = [
     ['chat', '/v1/chat/completions', (messages) => ({ model: 'one', messages })],
@@ -205,9 +205,9 @@ async function onLarge() {
   try {
     for (const [what, messages] of [
       ['one text', [{ role: 'user', content: text }]],
-      ['30,000 messages', parts],
+      ['10,000 messages', parts],
     ] as const) {
-      for (const [kind, path, body] of kinds) {
+      for (const [kind, path, body] of kinds.filter(([name]) => name.includes(process.env.LARGE ?? ''))) {
         const sent = {
           method: 'POST',
           headers: { authorization: `Bearer ${FREE}`, 'content-type': 'application/json' },
