@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
 import { ANONYMOUS } from '../../candidates/tenants.ts'
 import type { RouterConfig } from '../../config/schema.ts'
 import type { Evidence } from '../../store/store.ts'
@@ -36,7 +37,17 @@ export const voiceOf = ({ user, key, vouched }: Speaker): string =>
 export const hearingOf = (voices: Iterable<string>): number => [...voices].reduce((sum, voice) => sum + sayOf(voice), 0)
 export const sayOf = (voice: string): number => (voice.startsWith('u') ? 1 : 0.5)
 
-export const slotOf = (id: string): number => createHash('sha256').update(id).digest().readUInt8(0) % SLOTS
+/** Each request asks. */
+const slots = new LRUCache<string, number>({ max: 4_096 })
+
+export function slotOf(id: string): number {
+  let slot = slots.get(id)
+  if (slot === undefined) {
+    slot = createHash('sha256').update(id).digest().readUInt8(0) % SLOTS
+    slots.set(id, slot)
+  }
+  return slot
+}
 
 /** Where evidence on an artifact's candidates is kept; under the bare version lies what earlier releases kept. */
 export const evidenceKey = (policy: string) => `voices:${policy}`
