@@ -204,7 +204,7 @@ export class Learner {
       if (propertiesOf(reward.kind).rates) {
         stored = await this.#store.loadUser(tenant, user)
         for (const edge of outdatedBy(reward, await this.#kept.of(tenant, user, stored))) {
-          await this.#commit(policy, tenant, user, withdrawn(edge, reward.ts), speaker, askedAt)
+          await this.#commit(policy, tenant, user, withdrawn(edge, reward.ts), speaker, speaker, askedAt)
           stored = undefined
         }
       }
@@ -213,7 +213,7 @@ export class Learner {
       let first: Standing | null = null
       const by = propertiesOf(reward.kind).ofUser ? speaker : null
       for (const [i, edge] of edges.entries()) {
-        const done = await this.#commit(policy, tenant, user, edge, by, askedAt, i === 0 ? stored : undefined)
+        const done = await this.#commit(policy, tenant, user, edge, speaker, by, askedAt, i === 0 ? stored : undefined)
         outcome = done.outcome
         first ??= done.first
       }
@@ -283,6 +283,7 @@ export class Learner {
   }
 
   /**
+   * @param asker whose answer it is
    * @param speaker whose word it is in the tenant's evidence on an LLM; null: the judge's
    * @param known the user, where just loaded
    */
@@ -291,6 +292,7 @@ export class Learner {
     tenant: string,
     user: string,
     edge: NewEdge,
+    asker: Speaker,
     speaker: Speaker | null,
     askedAt: number,
     known?: StoredUser | null,
@@ -338,7 +340,7 @@ export class Learner {
     }
     const { outcome, told, isFirst, first } = await this.#compareAndSet(policy, tenant, user, change, known, askedAt)
     if (outcome === 'quarantined') this.#states.quarantine(policy, tenant, user)
-    if (told) await this.#tell(policy, tenant, speaker ? voiceOf(speaker) : JUDGE, told)
+    if (told) await this.#tell(policy, tenant, `${speaker ? '' : JUDGE}${voiceOf(asker)}`, told)
     if (isFirst && counted(edge) > 0) this.#onFirstWord?.(tenant, edge.candidate, edge.reward)
     return { outcome, first: first ?? null }
   }

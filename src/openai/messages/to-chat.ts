@@ -2,7 +2,8 @@ import type { Candidate } from '../../candidates/candidate.ts'
 import { insteadOf } from '../../candidates/dialect.ts'
 import type { UnsupportedRequest } from '../../errors.ts'
 import type { ChatRequest } from '../chat.ts'
-import { parseChat } from '../parse-chat.ts'
+import { chatOf } from '../parse-chat.ts'
+import type { Quoted } from '../serialised.ts'
 import { type MessagesBody, type MessagesTool, saysNothing } from './body.ts'
 import { messagesOf } from './turns.ts'
 
@@ -15,13 +16,33 @@ export interface ChatVersion {
 /** A limit up to this is the client's wish; above, it is a bound, which the Messages API demands of every request. */
 const WISHED_TOKENS = 4_096
 
+/** A Messages request as a chat completion that has not been written down yet. */
+export interface Told extends Pick<ChatVersion, 'problem'> {
+  chat: Record<string, unknown>
+  dropped: string[]
+}
+
 /**
  * A Messages request as a chat completion for one candidate, or (null) as far as it is the same for all.
  *
  * @param promptTokens estimated, where they are known already
+ * @param quoted what is known of its strings
  * @throws GatewayError 400 where no message is left
  */
-export function toChat(body: MessagesBody, candidate: Candidate | null, promptTokens = 0): ChatVersion {
+export const toChat = (
+  body: MessagesBody,
+  candidate: Candidate | null,
+  promptTokens = 0,
+  quoted?: Quoted,
+): ChatVersion => written(told(body, candidate, promptTokens), quoted)
+
+/** @throws GatewayError 400 */
+export function written({ chat, dropped, problem }: Told, quoted?: Quoted): ChatVersion {
+  return { request: { ...chatOf(chat, quoted), format: 'messages', dropped }, problem }
+}
+
+/** @throws GatewayError 400 where no message is left */
+export function told(body: MessagesBody, candidate: Candidate | null, promptTokens = 0): Told {
   const { messages, dropped, problem } = messagesOf(body, {
     candidate: candidate?.name ?? null,
     keepsCacheMarks: candidate?.vendor === 'anthropic',
@@ -47,11 +68,7 @@ export function toChat(body: MessagesBody, candidate: Candidate | null, promptTo
     response_format: formatOf(body),
     reasoning_effort: candidate === null ? undefined : effortFor(body, candidate),
   })
-  const request = parseChat(Buffer.from(JSON.stringify(chat)))
-  return {
-    request: { ...request, format: 'messages', dropped: [...dropped, ...droppedFields(body, candidate)] },
-    problem,
-  }
+  return { chat, dropped: [...dropped, ...droppedFields(body, candidate)], problem }
 }
 
 /** No candidate is left out for a bound that it need not reach: it gets a nearer one. */
