@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -51,6 +52,31 @@ class Evidence:
     """[U, N]"""
     weight: Tensor
     """[U, N]: factor on the precision."""
+
+    @cached_property
+    def sums(self) -> Sums:
+        """All that a linear likelihood needs of the edges, whatever the noise: no round has to look at them again."""
+        weighted = self.phi * self.weight.unsqueeze(-1)
+        return Sums(
+            weighted.transpose(-1, -2) @ self.phi,
+            (weighted.transpose(-1, -2) @ self.reward.unsqueeze(-1)).squeeze(-1),
+            (self.weight * self.reward**2).sum(1),
+            (self.weight > 0).sum(1),
+        )
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Sums over each user's edges."""
+
+    gram: Tensor
+    """[U, K, K]: weight phi phi^T."""
+    information: Tensor
+    """[U, K]: weight reward phi."""
+    squares: Tensor
+    """[U]: weight reward^2."""
+    rated: Tensor
+    """[U]"""
 
 
 @dataclass(frozen=True)
@@ -98,8 +124,7 @@ class MixtureBelief:
             if number == SPLIT_AT and components > 1:
                 self._split(self._posterior(evidence, bend), components)
                 before = -math.inf
-            tau, pull = self._precisions(evidence, bend)
-            posterior, log_evidence = self._given(*self._sums(evidence, tau, pull))
+            posterior, log_evidence = self._given(*self._sums(evidence, bend))
             reached = float((log_evidence + self._constant(evidence, bend)).mean())
             self.rounds = number
             if number > SPLIT_AT + 1 and reached - before < self.config.enough:
@@ -156,13 +181,6 @@ class MixtureBelief:
         # a thumb's log-odds are about four times its expected reward near zero
         return evidence.reward * (2.0 if self.config.likelihood == "logistic" else 1.0)
 
-    def _precisions(self, evidence: Evidence, bend: Tensor) -> tuple[Tensor, Tensor]:
-        """Weight [U, N] of each edge's phi phi^T, and of its phi."""
-        if self.config.likelihood == "linear":
-            tau = evidence.weight / self.noise
-            return tau, tau * evidence.reward
-        return evidence.weight * 2 * bound(bend), evidence.weight * 0.5 * evidence.reward
-
     def _bend(self, evidence: Evidence, posterior: Posterior) -> Tensor:
         """Where the quadratic touches the logistic, sqrt E[(w . phi)^2], [U, N]."""
         mean, covariance = posterior.expectation(), posterior.total_covariance()
@@ -176,17 +194,20 @@ class MixtureBelief:
         )
 
     def _posterior(self, evidence: Evidence, bend: Tensor) -> Posterior:
-        return self.from_sums(*self._sums(evidence, *self._precisions(evidence, bend)))
+        return self.from_sums(*self._sums(evidence, bend))
 
-    def _sums(self, evidence: Evidence, tau: Tensor, pull: Tensor) -> tuple[Tensor, Tensor]:
+    def _sums(self, evidence: Evidence, bend: Tensor) -> tuple[Tensor, Tensor]:
+        """Sums over edges of tau phi phi^T [U, K, K] and of pull phi [U, K]; `bend` is for thumbs."""
+        if self.config.likelihood == "linear":
+            return evidence.sums.gram / self.noise, evidence.sums.information / self.noise
+        tau, pull = evidence.weight * 2 * bound(bend), evidence.weight * 0.5 * evidence.reward
         gram = (evidence.phi * tau.unsqueeze(-1)).transpose(-1, -2) @ evidence.phi
         return gram, (evidence.phi.transpose(-1, -2) @ pull.unsqueeze(-1)).squeeze(-1)
 
     def _constant(self, evidence: Evidence, bend: Tensor) -> Tensor:
         """What the log evidence [U] has beside what the weights explain; a bound of it for thumbs."""
         if self.config.likelihood == "linear":
-            each = -0.5 * (evidence.weight * evidence.reward**2 / self.noise + math.log(self.noise))
-            return torch.where(evidence.weight > 0, each, 0.0).sum(1)
+            return -0.5 * (evidence.sums.squares / self.noise + evidence.sums.rated * math.log(self.noise))
         each = functional.logsigmoid(bend) - bend / 2 + bound(bend) * bend**2
         return (evidence.weight * each).sum(1)
 
@@ -238,10 +259,10 @@ class MixtureBelief:
         self.mean = mean
         self.covariance = (scatter + pull) / (size + pseudo).view(-1, 1, 1) + 1e-6 * torch.eye(k, dtype=mean.dtype)
         if self.config.likelihood == "linear":
-            expectation, total = posterior.expectation(), posterior.total_covariance()
-            error = (evidence.reward - (evidence.phi @ expectation.unsqueeze(-1)).squeeze(-1)) ** 2
-            error = error + ((evidence.phi @ total) * evidence.phi).sum(-1)
-            self.noise = float((evidence.weight * error).sum() / (evidence.weight > 0).sum().clamp(min=1))
+            expectation, sums = posterior.expectation(), evidence.sums
+            second = posterior.total_covariance() + expectation.unsqueeze(-1) * expectation.unsqueeze(-2)
+            error = sums.squares - 2 * (expectation * sums.information).sum(-1) + (sums.gram * second).sum((-1, -2))
+            self.noise = float(error.sum() / sums.rated.sum().clamp(min=1))
 
 
 def bound(bend: Tensor) -> Tensor:

@@ -60,6 +60,8 @@ def _met(case: Case, rows: Sequence[Row]) -> list[str]:
 
 
 def _named(case: Case) -> str:
+    if case.group == "judged":
+        return f"{case.pool}, nine personas, a favourite of each question"
     users = "nine trade-offs" if case.group == "nine" else "trade-offs spread evenly"
     scale = "cost by percentile" if case.scale == "percentile" else "cost min-max per task"
     return f"{case.pool}, {users}, {scale}"
