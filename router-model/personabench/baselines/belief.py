@@ -23,6 +23,8 @@ Floats = NDArray[np.float32]
 Likelihood = Literal["linear", "logistic"]
 SPLIT_AT = 5
 """Round from which on there are several components."""
+NEGLIGIBLE = 1e-9
+"""Of a user's belief: a component with less isn't inverted."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,10 @@ class Posterior:
     """[U, J]"""
     mean: Tensor
     """[U, J, K]"""
-    covariance: Tensor
-    """[U, J, K, K]"""
+    within: Tensor
+    """[U, K, K]: mean of the components' covariances."""
+    pooled: Tensor
+    """[J, K, K]: each component's covariances, summed over the users by their weights."""
 
     def expectation(self) -> Tensor:
         """[U, K]."""
@@ -96,10 +100,9 @@ class Posterior:
 
     def total_covariance(self) -> Tensor:
         """[U, K, K]: within and between components."""
-        weight = self.log_weight.exp()
         apart = self.mean - self.expectation().unsqueeze(1)
-        within = torch.einsum("uj,ujkl->ukl", weight, self.covariance)
-        return within + torch.einsum("uj,ujk,ujl->ukl", weight, apart, apart)
+        weighted = self.log_weight.exp().unsqueeze(-1) * apart
+        return self.within + weighted.transpose(-1, -2) @ apart
 
 
 class MixtureBelief:
@@ -189,9 +192,10 @@ class MixtureBelief:
 
     def _prior(self, users: int) -> Posterior:
         j, k = self.mean.shape
-        return Posterior(
-            self.log_weight.expand(users, j), self.mean.expand(users, j, k), self.covariance.expand(users, j, k, k)
-        )
+        weight = torch.softmax(self.log_weight, 0).view(-1, 1, 1)
+        within = (weight * self.covariance).sum(0).expand(users, k, k)
+        mean = self.mean.expand(users, j, k)
+        return Posterior(self.log_weight.expand(users, j), mean, within, users * weight * self.covariance)
 
     def _posterior(self, evidence: Evidence, bend: Tensor) -> Posterior:
         return self.from_sums(*self._sums(evidence, bend))
@@ -217,7 +221,7 @@ class MixtureBelief:
 
     def _given(self, gram: Tensor, information: Tensor) -> tuple[Posterior, Tensor]:
         """The belief, and how likely [U] it makes the sums, in logarithms."""
-        log_weights, means, covariances = [], [], []
+        log_weights, means, factors = [], [], []
         for j in range(len(self.log_weight)):
             prior = torch.linalg.inv(self.covariance[j])
             start = prior @ self.mean[j]
@@ -228,9 +232,16 @@ class MixtureBelief:
             evidence_of = evidence_of + 0.5 * torch.logdet(prior) - factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
             log_weights.append(torch.log_softmax(self.log_weight, 0)[j] + evidence_of)
             means.append(mean)
-            covariances.append(torch.cholesky_inverse(factor))
+            factors.append(factor)
         log_weight = torch.stack(log_weights, 1)
-        made = Posterior(torch.log_softmax(log_weight, 1), torch.stack(means, 1), torch.stack(covariances, 1))
+        share = torch.softmax(log_weight, 1)
+        within, pooled = torch.zeros_like(gram), torch.zeros_like(self.covariance)
+        for j, factor in enumerate(factors):
+            who = torch.nonzero(share[:, j] > NEGLIGIBLE).squeeze(-1)
+            weighted = share[who, j].view(-1, 1, 1) * torch.cholesky_inverse(factor[who])
+            within.index_add_(0, who, weighted)
+            pooled[j] = weighted.sum(0)
+        made = Posterior(torch.log_softmax(log_weight, 1), torch.stack(means, 1), within, pooled)
         return made, torch.logsumexp(log_weight, 1)
 
     def _split(self, posterior: Posterior, components: int) -> None:
@@ -251,8 +262,8 @@ class MixtureBelief:
         anchor = self.mean.mean(0)
         mean = (torch.einsum("uj,ujk->jk", weight, posterior.mean) + 2 * anchor) / (size + 2).unsqueeze(-1)
         apart = posterior.mean - mean
-        scatter = torch.einsum("uj,ujk,ujl->jkl", weight, apart, apart)
-        scatter = scatter + torch.einsum("uj,ujkl->jkl", weight, posterior.covariance)
+        weighted = (weight.unsqueeze(-1) * apart).permute(1, 2, 0)
+        scatter = weighted @ apart.transpose(0, 1) + posterior.pooled
         pseudo = self.config.pseudo_users
         pooled = scatter.sum(0) / size.sum()
         pull = pseudo * torch.diag(pooled.diagonal())
