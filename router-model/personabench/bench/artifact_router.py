@@ -153,9 +153,17 @@ class ArtifactRouter:
         return log.of(_some(len(log.users), self.heard)) if self.heard else None
 
     def log_evidence(self, log: History) -> Floats:
-        """Sums [M, V] of what training users' rewards say of each candidate, as a gateway adds them up."""
+        """Sums [M, V] of what training users' rewards say of each candidate, as a gateway adds them up.
+
+        What a user says of an LLM again and again is a taste: the n-th counts 1/n.
+        """
         users, at = np.nonzero(log.rated)
         llm = log.llm[users, at]
+        before = np.zeros((len(log.users), len(self.evidence)), dtype=np.int64)
+        share = np.zeros((len(llm), 1), dtype=np.float32)
+        for number, (user, which) in enumerate(zip(users.tolist(), llm.tolist(), strict=True)):  # by time
+            before[user, which] += 1
+            share[number] = 1 / before[user, which]
         _, message = self.messages(
             log.query[users, at],
             llm,
@@ -165,7 +173,7 @@ class ArtifactRouter:
             log.cost_usd[users, at],
         )
         total = np.zeros(self.evidence.shape, dtype=np.float64)
-        np.add.at(total, llm, message)
+        np.add.at(total, llm, message * share)
         return total.astype(np.float32)
 
     def messages(

@@ -92,11 +92,17 @@ def seed(
                 pool = replace(pool, test_folds=tuple(int(fold) for fold in folds.split(",")))
             there = [name for name in chosen if case.group != "judged" or name not in OF_TRADE_OFFS]
             factories: list[Factory] = [BestSingle, *(known[name] for name in there)]
-            found = compete(case, pool, factories, seeds, users, console.log, heads)
+            before = list(rows)
+
+            def keep(found: list[Row], before: list[Row] = before) -> None:
+                """After each seed: a run takes hours."""
+                made = [*before, *found]
+                save(made, settings, out / "results.json")
+                (out / "results.md").write_text(under(command, f"{markdown(made)}\n{paired(made)}"), encoding="utf-8")
+
+            found = compete(case, pool, factories, seeds, users, console.log, heads, keep)
             console.print(markdown(found), paired(found), markup=False, soft_wrap=True)
             rows += found
-            save(rows, settings, out / "results.json")  # after each case: a run takes hours
-            (out / "results.md").write_text(under(command, f"{markdown(rows)}\n{paired(rows)}"), encoding="utf-8")
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
     console.print(f"Written: {out / 'results.json'}, {out / 'results.md'}")

@@ -116,6 +116,8 @@ class Row:
     """The same as a share of the rival's reward."""
     worse_off: float
     """Share of users served worse than by the best single LLM."""
+    seeds: int = 1
+    """How many are added up."""
 
 
 @dataclass
@@ -167,8 +169,12 @@ def compete(
     users: int = 1000,
     tell: Tell = lambda _: None,
     heads: HeadsConfig | None = None,
+    so_far: Callable[[list[Row]], None] = lambda _: None,
 ) -> list[Row]:
-    """Every router, new users and met ones, all seeds; the first factory has to make the best single LLM."""
+    """Every router, new users and met ones, all seeds; the first factory has to make the best single LLM.
+
+    `so_far` hears of the seeds that are done, after each of them.
+    """
     tally = Tally()
     for seed in range(seeds):
         people = case.users(users, seed, pool)
@@ -195,6 +201,7 @@ def compete(
                 tally.add(("new", contestant.name, n), *new.judge(scores))
             scores = _of_trained(contestant, met.rows, who, log.of(who))
             tally.add(("met before", contestant.name, log.query.shape[1]), *met.judge(scores))
+        so_far(_rows(case, tally))
     return _rows(case, tally)
 
 
@@ -223,6 +230,7 @@ def _rows(case: Case, tally: Tally) -> list[Row]:
                 over=over,
                 share=share,
                 worse_off=float(np.mean(tally.worse[protocol, name, n])),
+                seeds=len(tally.worse[protocol, name, n]),
             )
         )
     return made
