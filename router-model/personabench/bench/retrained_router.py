@@ -31,7 +31,7 @@ class RetrainedRouter(ArtifactRouter):
 
     def __init__(self, folder: Path, name: str = "graph router, retrained", caution: float = CAUTION) -> None:
         """Loads the artifact that the retraining starts from."""
-        super().__init__(folder, name, caution, heard=0)
+        super().__init__(folder, name, caution, heard=0)  # the retraining hears the log itself
         self.shipped: Artifact = self.artifact
 
     def fit(self, known: Known) -> None:
@@ -47,10 +47,6 @@ class RetrainedRouter(ArtifactRouter):
         self.fitted = fit(log, base, prepared, fade, judging, Options(seed=known.seed), lambda *_: None)
         self.artifact = ChangedArtifact(self.shipped, TorchRunner(self.fitted.router))  # type: ignore[assignment]
         self.set_evidence(self.fitted.evidence.astype(np.float32))
-
-    def log_evidence(self, log: History) -> Floats:
-        """None: the retraining hears the log itself."""
-        return np.zeros_like(self.evidence)
 
 
 def logbook_of(history: History, llms: list[str], prompt_tokens: Floats, query: Floats) -> Logbook:

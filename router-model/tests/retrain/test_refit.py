@@ -13,7 +13,7 @@ from router_model.kinds import JUDGE, KINDS, RATING, THUMB
 from router_model.network import Router, Sizes
 from router_model.priors.people import with_people
 from router_model.priors.prior import CARD_FEATURES, believe_cards, believe_people, believe_rewards
-from router_model.priors.user import Blocks, write_prior
+from router_model.priors.user import Blocks, MixturePrior, _expect, write_prior
 from router_model.retrain.judgement import JudgeError, choices_of, evenly
 from router_model.retrain.logbook import Answers, Decisions, Edges, Logbook
 from router_model.retrain.record import REASONS
@@ -369,3 +369,34 @@ def test_some_answers_alone_are_predicted_as_among_all(router: Router, model: Mo
     place = [int(np.flatnonzero(whole.answer == a)[0]) for a in some]
     assert_near(part.mean, whole.mean[place])
     assert part.rewards.tolist() == whole.rewards[place].tolist()
+
+
+@pytest.mark.parametrize("indefinite", [False, True])
+def test_expectation_is_that_of_each_user_and_component_by_itself(indefinite: bool) -> None:
+    generator, users, size = np.random.default_rng(0), 6, 4
+    parts = generator.normal(size=(users, size, 3))
+    precision = parts @ parts.transpose(0, 2, 1)
+    if indefinite:  # as what rounding may leave of sums from which ratings were taken back
+        precision[1] -= 30 * np.eye(size)
+    information = generator.normal(size=(users, size))
+    prior = MixturePrior(
+        np.array([0.7, 0.3]),
+        np.stack([np.zeros(size), np.full(size, 3.0)]),
+        np.stack([np.eye(size), 0.5 * np.eye(size)]),
+    )
+    share, mean, pooled, log_evidence = _expect(precision, information, prior)
+    expected = np.zeros_like(pooled)
+    for user in range(users):
+        logs = []
+        for j in range(2):
+            inverse = np.linalg.inv(prior.covariance[j])
+            covariance = np.linalg.inv(inverse + precision[user])
+            target = information[user] + inverse @ prior.mean[j]
+            np.testing.assert_allclose(mean[user, j], covariance @ target)
+            scale = np.linalg.slogdet(inverse @ covariance)[1]
+            fit = target @ covariance @ target - prior.mean[j] @ inverse @ prior.mean[j]
+            logs.append(np.log(prior.weight[j]) + 0.5 * (scale + fit))
+            expected[j] += share[user, j] * covariance
+        np.testing.assert_allclose(log_evidence[user], np.logaddexp(*logs))
+        np.testing.assert_allclose(share[user], np.exp(np.array(logs) - np.logaddexp(*logs)), atol=1e-12)
+    np.testing.assert_allclose(pooled, expected, atol=1e-9)
