@@ -29,6 +29,8 @@ class Options:
     """Most users whose histories teach how to read rewards."""
     judged_rows: int = 20_000
     """Most rewards of held-out users that are judged, spread evenly over these users."""
+    single_rows: int = 200_000
+    """Most rewards of the other users that tell which single LLM is best, spread as evenly."""
     most_rows: int = MOST
     """Most interactions, and most rewards, that are read: of a larger log some users, each with all of theirs."""
     evidence_edges: int = 300_000

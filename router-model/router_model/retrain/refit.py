@@ -29,7 +29,7 @@ from router_model.retrain.replay import (
     Visit,
     answers_of,
     edges_of,
-    messages,
+    llm_messages,
     user_sums,
     visit,
 )
@@ -107,7 +107,7 @@ def llm_evidence(
     total: Doubles | None = None
     done = 0
     share = saturated(log, edges, 1 / (1 + repeats(log, edges)))
-    for some, _, made in messages(model, log, edges):
+    for some, made in llm_messages(model, log, edges):
         if total is None:
             total = np.zeros((len(log.llms), made.shape[1]))
         added = made.astype(np.float64) * share[done : done + len(some), None]
@@ -160,7 +160,8 @@ def _believed(router: Router, model: Model, log: Logbook, some: Visit) -> tuple[
     """Quality [n], means [n, 2], variances [n, 2]."""
     answers, rows = log.answers, some.answer
     with torch.no_grad():
-        of_quality, of_length, task = router.encoder(torch.from_numpy(answers.embedding(rows)))
+        reading = torch.from_numpy(answers.queries.reading(rows, router.encoder))
+        of_quality, of_length, task = router.encoder.of_reading(reading)
         z = torch.from_numpy(model.z[answers.llm[rows]])
         of_llm, talk, popularity, price, codes, _ = router.split_z(z)
         quality = router.features.quality((of_quality * of_llm).sum(-1))

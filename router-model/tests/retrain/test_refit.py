@@ -14,8 +14,9 @@ from router_model.network import Router, Sizes
 from router_model.priors.people import with_people
 from router_model.priors.prior import CARD_FEATURES, believe_cards, believe_people, believe_rewards
 from router_model.priors.user import Blocks, write_prior
-from router_model.retrain.judgement import JudgeError, choices_of, evenly
+from router_model.retrain.judgement import JudgeError, choices_of
 from router_model.retrain.logbook import Answers, Decisions, Edges, Logbook
+from router_model.retrain.queries import Packed, Queries
 from router_model.retrain.record import REASONS
 from router_model.retrain.refit import (
     KEY_WEIGHT,
@@ -126,7 +127,7 @@ def world(
         propensity=np.full((n, LLMS), 1 / LLMS, np.float32),
         cost_usd=usd,
     )
-    answers = Answers(np.arange(n), llm, int8, scale, prompt, tokens, usd, np.ones(n, bool))
+    answers = Answers(np.arange(n), llm, Queries.of_vectors(Packed(int8, scale)), prompt, tokens, usd, np.ones(n, bool))
     names = [f"llm-{i}" for i in range(LLMS)]
     everybody = [("acme", f"user-{i}") for i in range(users)]
     return Logbook(everybody, names, ["made-up"], decisions, answers, edges, np.ones((LLMS, 2), np.float32), {})
@@ -151,7 +152,7 @@ def test_a_replay_knows_only_what_had_come_in(router: Router, model: Model) -> N
     by_hand = model.runner.run(
         "score",
         {
-            "query": log.answers.embedding(np.array([row])),
+            "query": log.answers.queries.vector(np.array([row])),
             "prompt_tokens": log.answers.prompt_tokens[[row]],
             "state": model.runner.run("user", {"sums": sums.reshape(1, -1).astype(np.float32)})["state"],
             "z": model.z,
@@ -335,7 +336,7 @@ def test_the_same_users_are_held_out_each_time() -> None:
     assert held_out(users, 0.3)[mask].all(), "a larger share keeps those of a smaller one"
 
 
-def test_choices_are_where_the_router_was_free(router: Router, model: Model) -> None:
+def test_choices_are_where_the_router_was_free(router: Router, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     log = world(router, model, 3, {RATING: 0.03, JUDGE: 0.0})
     d = log.decisions
     d.reason[0] = REASONS.index("explicit")
@@ -352,9 +353,13 @@ def test_choices_are_where_the_router_was_free(router: Router, model: Model) -> 
     assert set(range(5)).isdisjoint(found.answer.tolist())
     assert found.candidate[found.answer == 5].tolist() == [[True, True, False, False, False]]
     assert len(choices_of(log, np.array([False, True, False])).answer) == REQUESTS
-    fewer = evenly(choices_of(log, everybody), 20, np.random.default_rng(0))
+    fewer = choices_of(log, everybody, most=20, generator=np.random.default_rng(0))
     assert sorted(np.bincount(fewer.sample.cluster)) == [6, 7, 7]
-    assert len(evenly(fewer, 100, np.random.default_rng(0)).answer) == 20
+    assert set(fewer.answer.tolist()) < set(found.answer.tolist())
+    assert len(choices_of(log, everybody, most=100).answer) == len(found.answer)
+    with monkeypatch.context() as patch:
+        patch.setattr("router_model.retrain.judgement.FREE_AT_ONCE", 7)
+        np.testing.assert_array_equal(choices_of(log, everybody).answer, found.answer)
     d.reason[:] = REASONS.index("explicit")
     with pytest.raises(JudgeError, match="exploration on"):
         choices_of(log, everybody)
