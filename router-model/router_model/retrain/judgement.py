@@ -108,6 +108,8 @@ def _free(log: Logbook, row: Ints) -> NDArray[np.bool_]:
 
 def evenly(user: Ints, most: int, generator: np.random.Generator) -> Ints:
     """At most so many places of `user` [n], ascending: at random, as evenly over users as can be."""
+    if len(user) <= most:
+        return np.arange(len(user))
     mixed = generator.permutation(len(user))
     by_user = mixed[np.argsort(user[mixed], kind="stable")]
     start = np.searchsorted(user[by_user], user[by_user], "left")

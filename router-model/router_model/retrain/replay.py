@@ -170,29 +170,35 @@ def _visit_user(model: Model, log: Logbook, edges: Edges, rows: Ints) -> Iterato
     rows = rows[np.argsort(log.decisions.ts[answers.decision[rows]], kind="stable")]
     asked = log.decisions.ts[answers.decision[rows]]
     before = np.searchsorted(edges.ts, asked, "left")  # rewards that had come in
-    needed, which = np.unique(before, return_inverse=True)
-    sums = _sums_after(model, log, edges, needed)
+    told = _Told(model, log, edges)
     for start in range(0, len(rows), STATE_BATCH):
         part = slice(start, start + STATE_BATCH)
-        wanted, place = np.unique(which[part], return_inverse=True)
-        yield Visit(rows[part], before[part].astype(np.int64), sums[wanted], place)
+        wanted, place = np.unique(before[part], return_inverse=True)
+        sums = np.concatenate([told.after(int(count)) for count in wanted])
+        yield Visit(rows[part], before[part].astype(np.int64), sums, place)
 
 
-def _sums_after(model: Model, log: Logbook, edges: Edges, needed: Ints) -> Floats:
-    """Sums [len(needed), W, G] after the first `needed` edges (ascending)."""
-    total: Doubles | None = None
-    taken: list[Doubles] = []
-    seen = 0
-    for _, made in messages(model, log, edges):
-        if total is None:
-            total = model.memory.empty(1, made.shape[1], np.float64)
-            taken += [total] * int((needed == 0).sum())
-        for message in made:
-            total = model.memory.add(total, message[None].astype(np.float64), np.array([seen]))
-            seen += 1
-            if len(taken) < len(needed) and needed[len(taken)] == seen:
-                taken.append(total)
-    return np.concatenate(taken).astype(np.float32)
+class _Told:
+    """What one user has told by and by: messages are made as they are asked for, and only the last sums are kept, for
+    those of ten thousand answers would be a gigabyte.
+    """
+
+    def __init__(self, model: Model, log: Logbook, edges: Edges) -> None:
+        """Of at least one edge, by time."""
+        self.memory = model.memory
+        self.messages = (message for _, made in messages(model, log, edges) for message in made)
+        self.next = next(self.messages, None)
+        assert self.next is not None
+        self.sums = self.memory.empty(1, len(self.next), np.float64)
+        self.seen = 0
+
+    def after(self, count: int) -> Floats:
+        """Sums [1, W, G] after so many rewards; not fewer than were asked for before."""
+        while self.seen < count and self.next is not None:
+            self.sums = self.memory.add(self.sums, self.next[None].astype(np.float64), np.array([self.seen]))
+            self.seen += 1
+            self.next = next(self.messages, None)
+        return self.sums.astype(np.float32)
 
 
 def states_of(model: Model, sums: Floats) -> Floats:

@@ -181,7 +181,7 @@ def test_it_learns_how_rewards_speak(router: Router, model: Model) -> None:
     before = {reading.kind: reading.strength for reading in readings_of(router)}
     assert (before["rating"], before["thumb"]) == pytest.approx((0.03, 4.0), rel=1e-3)
     changed = copy_of(router)
-    found = beliefs(changed, model, log, np.arange(80))
+    found = beliefs(changed, model, log, answers_of(log, np.arange(80)))
     after = {reading.kind: reading for reading in fit_readings(changed, log, log.edges, found)}
     assert after["rating"].strength == pytest.approx(0.12, rel=0.15)
     assert after["thumb"].strength == pytest.approx(1.5, rel=0.25)
@@ -196,7 +196,7 @@ def test_a_few_rewards_change_little(router: Router, model: Model) -> None:
     log = world(router, model, 1, {THUMB: 0.2})
     changed = copy_of(router)
     few = log.edges.only(np.arange(5))
-    found = beliefs(changed, model, log, np.array([0]))
+    found = beliefs(changed, model, log, answers_of(log, np.array([0])))
     after = fit_readings(changed, log, few, found)
     assert after[THUMB].strength == pytest.approx(4.0, rel=0.4)
 
@@ -237,7 +237,7 @@ def test_a_better_prior_predicts_better(router: Router, model: Model) -> None:
 
 def test_ratings_without_noise_are_not_believed_to_the_letter(router: Router, model: Model) -> None:
     log = world(router, model, 60, {RATING: 0.0})
-    fitted = fit_readings(copy_of(router), log, log.edges, beliefs(router, model, log, np.arange(60)))
+    fitted = fit_readings(copy_of(router), log, log.edges, beliefs(router, model, log, answers_of(log, np.arange(60))))
     assert fitted[RATING].strength == pytest.approx(LEAST_NOISE)
 
 
@@ -247,7 +247,7 @@ def test_quality_is_calibrated_on_judged_answers(router: Router, model: Model) -
     with torch.no_grad():  # over-confident, and too optimistic
         changed.features.quality_scale.fill_(2.0)
         changed.features.quality_shift.fill_(0.7)
-    found = beliefs(changed, replace(model, runner=TorchRunner(changed)), log, np.arange(60))
+    found = beliefs(changed, replace(model, runner=TorchRunner(changed)), log, answers_of(log, np.arange(60)))
     _, _, judged = calibrate_on_judged(changed, log, log.edges, found)
     assert judged == 60 * REQUESTS
     assert changed.features.quality_scale.item() == pytest.approx(1.0, abs=0.2)
@@ -363,6 +363,18 @@ def test_choices_are_where_the_router_was_free(router: Router, model: Model, mon
     d.reason[:] = REASONS.index("explicit")
     with pytest.raises(JudgeError, match="exploration on"):
         choices_of(log, everybody)
+
+
+def test_a_long_history_is_gone_through_in_parts(router: Router, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = world(router, model, 2, {RATING: 0.03})
+    whole = replay(model, log, answers_of(log, np.arange(2)))
+    monkeypatch.setattr("router_model.retrain.replay.STATE_BATCH", 7)
+    monkeypatch.setattr("router_model.retrain.replay.EDGE_BATCH", 4)
+    parts = replay(model, log, answers_of(log, np.arange(2)))
+    assert parts.answer.tolist() == whole.answer.tolist()
+    assert parts.rewards.tolist() == whole.rewards.tolist()
+    assert_near(parts.mean, whole.mean)
+    assert_near(parts.std, whole.std)
 
 
 def test_some_answers_alone_are_predicted_as_among_all(router: Router, model: Model) -> None:
