@@ -15,6 +15,7 @@ from router_model.kinds import KINDS
 from router_model.retrain.fit import fit
 from router_model.retrain.logbook import Answers, Decisions, Edges, Logbook
 from router_model.retrain.options import Options
+from router_model.retrain.queries import Queries, quantised
 from router_model.retrain.refit import held_out
 from router_model.retrain.runner import TorchRunner
 from router_model.retrain.start import Prepared, base_of
@@ -54,7 +55,6 @@ def logbook_of(history: History, llms: list[str], prompt_tokens: Floats, query: 
     user, step = np.nonzero(history.rated)
     rows, llm = history.query[user, step], history.llm[user, step]
     n, ts = len(user), 1000 * step.astype(np.int64)
-    scale = np.abs(query[rows]).max(1) / 127
     propensity = np.full((n, len(llms)), np.nan, np.float32)
     propensity[np.arange(n), llm] = history.propensity[user, step]
     cost = history.cost_usd[user, step].astype(np.float32)
@@ -70,8 +70,7 @@ def logbook_of(history: History, llms: list[str], prompt_tokens: Floats, query: 
     answers = Answers(
         decision=np.arange(n),
         llm=llm.astype(np.int16),
-        int8=np.round(query[rows] / np.maximum(scale, 1e-9)[:, None]).astype(np.int8),
-        scale=scale.astype(np.float32),
+        queries=Queries.of_vectors(quantised(query[rows])),
         prompt_tokens=prompt_tokens[rows].astype(np.float32),
         completion_tokens=np.nan_to_num(history.completion_tokens[user, step], nan=-1.0).astype(np.float32),
         cost_usd=cost,

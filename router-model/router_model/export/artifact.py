@@ -291,6 +291,11 @@ class Artifact:
         names = [o.name for o in session.get_outputs()]
         return dict(zip(names, session.run(names, fed), strict=True))
 
+    @property
+    def reads(self) -> bool:
+        """Whether edge.onnx takes what is read in queries; else it takes them."""
+        return self.manifest.dims.Q > 0
+
     def read(self, query: Array, z: Array) -> Array:
         """What is read in queries [n, E], [n, Q]; `z` [.., Z]: of any LLM."""
         n = len(query)

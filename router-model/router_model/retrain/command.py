@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -62,7 +63,7 @@ def command(
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
     """Learn from the gateway's log; publish the artifact only if it passes every gate (exit code 3 if not)."""
-    console = Console(stderr=True)
+    console = Console(stderr=True, soft_wrap=True)
     unknown, firm = sorted(set(waive or ()) - set(NAMES)), sorted(set(waive or ()) & set(FIRM))
     if unknown or firm:
         what = f"No such gate: {', '.join(unknown)}" if unknown else f"Not to be waived: {', '.join(firm)}"
@@ -100,8 +101,30 @@ def command(
     console.print(f"Published {summary.published}. Report: {summary.report}")
 
 
+TELL_EVERY_S = 15.0
+
+
+def lines(console: Console, clock: Callable[[], float] = time.monotonic) -> Watch:
+    """A line when a step begins, and now and then while it lasts: for a file, or a job's log."""
+    begun = clock()
+    told: dict[str, float] = {}
+
+    def watch(name: str, done: int, total: int) -> None:
+        now = clock()
+        if name in told and now < told[name] + TELL_EVERY_S and done != total:
+            return
+        told[name] = now
+        of = f" of {total:,}" if total else ""
+        console.print(f"{now - begun:5.0f} s  {name}: {done:,}{of}", highlight=False, markup=False)
+
+    return watch
+
+
 @contextmanager
 def _progress(console: Console) -> Iterator[Watch]:
+    if not console.is_terminal:
+        yield lines(console)
+        return
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),

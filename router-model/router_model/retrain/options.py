@@ -27,8 +27,12 @@ class Options:
     """Most users that teach the prior: 350 kB of evidence each, and a thousand people's tastes are enough."""
     reading_users: int = 400
     """Most users whose histories teach how to read rewards."""
+    reading_answers: int = 20_000
+    """Most of their answers, spread evenly over them."""
     judged_rows: int = 20_000
     """Most rewards of held-out users that are judged, spread evenly over these users."""
+    single_rows: int = 200_000
+    """Most rewards of the other users that tell which single LLM is best, spread as evenly."""
     most_rows: int = MOST
     """Most interactions, and most rewards, that are read: of a larger log some users, each with all of theirs."""
     evidence_edges: int = 300_000

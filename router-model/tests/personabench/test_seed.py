@@ -109,7 +109,7 @@ def test_a_history_becomes_the_log_that_retrain_reads(episodes, pool, artifact):
     assert len(log.edges) == 35
     assert np.all(np.diff(log.edges.user) >= 0)
     assert [log.llms[llm] for llm in log.answers.llm[:7]] == [pool.names[llm] for llm in history.llm[0]]
-    back = log.answers.embedding(np.arange(7))
+    back = log.answers.queries.vector(np.arange(7))
     assert np.abs(back - known.embeddings[history.query[0]]).max() <= np.abs(back).max() / 120
     assert not set(history.query.ravel()) & set(known.train)
 
