@@ -76,6 +76,15 @@ describe('a packed state', () => {
     expect(Math.max(...bytes)).toBeLessThan(2 * S)
   })
 
+  test('of an earlier version is read', () => {
+    const bytes =
+      'AgWCces34v/OFCUfhOVCBNNUmAL/fy0r6G9HJp8UCziyFhMUjiAMGDA/93v011VtA9Qo6391wIOMpYkEC5DGnm46Si3A2YNbYLGm9UcEHfaAAbAW77ACGwAneZAYIA=='
+    const state = openState(Buffer.from(bytes, 'base64'), COLD) as PackedState
+    expectSame(state.unpacked(), belief(2, 5, 1))
+    state.quicken()
+    expectSame(state.unpacked(), belief(2, 5, 1))
+  })
+
   test('of something else is kept number by number', () => {
     const others = [
       Float32Array.of(1, -2, 3.5),

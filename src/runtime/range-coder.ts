@@ -1,0 +1,231 @@
+/**
+ * Integers in as many bits as they are surprising: binary arithmetic coding (Rissanen, Langdon 1979, IBM J. Res. Dev.
+ * 23) by probabilities that adapt to what was coded before under the same context.
+ *
+ * A number is: how many bits its size has, outward from what is usual in its context; whether the bit after the first
+ * is set; further ones and the sign, which are as likely 1 as 0.
+ */
+const LENGTHS = 31
+/** Probabilities of a context: has it as many bits as usual, more, fewer; the bit after the first. */
+const [ENOUGH, MORE, FEWER, SECOND] = [0, 1, 1 + LENGTHS, 1 + 2 * LENGTHS]
+const SLOTS = SECOND + LENGTHS
+
+/** Probabilities that a bit is 1, in 65536ths, of which the coder sees two bits less. */
+const [ONE, HALF, SEEN] = [65_536, 32_768, 2]
+const [LEAST, MOST, RARE] = [64, ONE - 64, 0.4 * ONE]
+/** By how many were coded with it, what share of its error a probability loses: in 4096ths. */
+const [RATE_BITS, RATES] = [12, Int32Array.from({ length: 30 }, (_, seen) => 4_096 / (seen + 1.6))]
+
+/** What is left to choose from: numbers of 30 bits, which are no objects to the engine; the first 8 leave as a byte. */
+const [WIDTH, TOP, SPLIT] = [30, 22, 14]
+const MASK = 2 ** WIDTH - 1
+/** So many bits of which nothing is known are coded at once, where there is room. */
+const AT_ONCE = 10
+
+/** How many bits numbers usually have, by context. */
+export type Usual = Uint8Array
+
+/** What was learned of numbers so far: coder and decoder have the same at each place. */
+class Chances {
+  readonly usual: Usual
+  readonly ones: Int32Array
+  readonly #seen: Uint8Array
+
+  constructor(usual: Usual) {
+    this.usual = usual
+    this.ones = new Int32Array(usual.length * SLOTS).fill(RARE)
+    this.#seen = new Uint8Array(usual.length * SLOTS)
+    for (let context = 0; context < usual.length; context++) {
+      this.ones[context * SLOTS + ENOUGH] = HALF
+      this.ones.fill(HALF, context * SLOTS + SECOND, (context + 1) * SLOTS)
+    }
+  }
+
+  learn(at: number, bit: number): void {
+    const seen = this.#seen[at]!
+    const p = this.ones[at]!
+    const next = p + ((((bit === 1 ? ONE : 0) - p) * RATES[seen]!) >> RATE_BITS)
+    this.ones[at] = Math.max(LEAST, Math.min(next, MOST))
+    if (seen < RATES.length - 1) this.#seen[at] = seen + 1
+  }
+}
+
+export class RangeWriter {
+  readonly #chances: Chances
+  #bytes: Uint8Array
+  #at: number
+  #low = 0
+  #high = MASK
+
+  /** @param bytes written from `at` on; more room is made where it is not enough */
+  constructor(bytes: Uint8Array, at: number, usual: Usual) {
+    this.#chances = new Chances(usual)
+    this.#bytes = bytes
+    this.#at = at
+  }
+
+  /** @throws RangeError where it has more than 30 bits, or is no number */
+  write(value: number, context: number): void {
+    const size = Math.abs(value)
+    if (!(size < 2 ** (LENGTHS - 1))) throw new RangeError('too large a number')
+    const bits = 32 - Math.clz32(size)
+    const at = context * SLOTS
+    const usual = this.#chances.usual[context]!
+    if (usual > 0) this.#adaptive(at + ENOUGH, bits >= usual ? 1 : 0)
+    if (bits >= usual) {
+      for (let i = usual; i < LENGTHS - 1; i++) {
+        this.#adaptive(at + MORE + i, bits > i ? 1 : 0)
+        if (bits === i) break
+      }
+    } else {
+      for (let i = usual - 1; i > 0; i--) {
+        this.#adaptive(at + FEWER + i, bits < i ? 1 : 0)
+        if (bits === i) break
+      }
+    }
+    if (bits === 0) return
+    if (bits > 1) this.#adaptive(at + SECOND + bits, (size >>> (bits - 2)) & 1)
+    this.#raw(value < 0 ? 1 : 0, 1)
+    for (let left = bits - 2; left > 0; left -= AT_ONCE) {
+      const some = Math.min(left, AT_ONCE)
+      this.#raw((size >>> (left - some)) & (2 ** some - 1), some)
+    }
+  }
+
+  #adaptive(at: number, bit: number): void {
+    this.#bit(this.#chances.ones[at]!, bit)
+    this.#chances.learn(at, bit)
+  }
+
+  #raw(value: number, bits: number): void {
+    if ((this.#high - this.#low) >>> SPLIT === 0) {
+      for (let i = bits - 1; i >= 0; i--) this.#bit(HALF, (value >>> i) & 1)
+      return
+    }
+    const each = (this.#high - this.#low + 1) >>> bits
+    this.#low += value * each
+    this.#high = this.#low + each - 1
+    this.#shift()
+  }
+
+  #bit(ones: number, bit: number): void {
+    const middle = this.#low + ((this.#high - this.#low) >>> SPLIT) * (ones >>> SEEN)
+    if (bit === 1) this.#high = middle
+    else this.#low = middle + 1
+    this.#shift()
+  }
+
+  #shift(): void {
+    while ((this.#low ^ this.#high) >>> TOP === 0) {
+      this.#put(this.#high >>> TOP)
+      this.#low = (this.#low << 8) & MASK
+      this.#high = ((this.#high << 8) & MASK) | 255
+    }
+  }
+
+  #put(byte: number): void {
+    if (this.#at === this.#bytes.length) {
+      const larger = new Uint8Array(2 * this.#bytes.length + 64)
+      larger.set(this.#bytes)
+      this.#bytes = larger
+    }
+    this.#bytes[this.#at++] = byte
+  }
+
+  /** All that was written, `bytes` before it included. The zeros that would follow are not kept. */
+  end(): Uint8Array {
+    this.#put((this.#low >>> TOP) + 1)
+    return this.#bytes.slice(0, this.#at)
+  }
+}
+
+/** Reads what `RangeWriter` wrote, with the same contexts. @throws RangeError where it can't be that */
+export class RangeReader {
+  readonly #chances: Chances
+  readonly #bytes: Uint8Array
+  #at: number
+  #low = 0
+  #high = MASK
+  #value = 0
+
+  constructor(bytes: Uint8Array, at: number, usual: Usual) {
+    this.#chances = new Chances(usual)
+    this.#bytes = bytes
+    this.#at = at + 3
+    for (let i = 0; i < 3; i++) this.#value = (this.#value << 8) | this.#byte(at + i)
+    this.#value = (this.#value << 6) | (this.#byte(at + 3) >>> 2)
+  }
+
+  read(context: number): number {
+    const at = context * SLOTS
+    const usual = this.#chances.usual[context]!
+    let bits = usual
+    if (usual === 0 || this.#adaptive(at + ENOUGH) === 1) {
+      while (bits < LENGTHS - 1 && this.#adaptive(at + MORE + bits) === 1) bits++
+    } else {
+      bits--
+      while (bits > 0 && this.#adaptive(at + FEWER + bits) === 1) bits--
+    }
+    if (bits === 0) return 0
+    let size = 1
+    if (bits > 1) size = 2 | this.#adaptive(at + SECOND + bits)
+    const isNegative = this.#raw(1) === 1
+    for (let left = bits - 2; left > 0; left -= AT_ONCE) {
+      const some = Math.min(left, AT_ONCE)
+      size = (size << some) | this.#raw(some)
+    }
+    return isNegative ? -size : size
+  }
+
+  #adaptive(at: number): number {
+    const bit = this.#bit(this.#chances.ones[at]!)
+    this.#chances.learn(at, bit)
+    return bit
+  }
+
+  #raw(bits: number): number {
+    if ((this.#high - this.#low) >>> SPLIT === 0) {
+      let value = 0
+      for (let i = 0; i < bits; i++) value = (value << 1) | this.#bit(HALF)
+      return value
+    }
+    const each = (this.#high - this.#low + 1) >>> bits
+    const value = Math.floor((this.#value - this.#low) / each)
+    if (value >>> bits !== 0) throw new RangeError('no number')
+    this.#low += value * each
+    this.#high = this.#low + each - 1
+    this.#shift()
+    return value
+  }
+
+  #bit(ones: number): number {
+    const middle = this.#low + ((this.#high - this.#low) >>> SPLIT) * (ones >>> SEEN)
+    const bit = this.#value <= middle ? 1 : 0
+    if (bit === 1) this.#high = middle
+    else this.#low = middle + 1
+    this.#shift()
+    return bit
+  }
+
+  /** Eight bits more, of two bytes: 30 were read ahead. */
+  #shift(): void {
+    while ((this.#low ^ this.#high) >>> TOP === 0) {
+      this.#low = (this.#low << 8) & MASK
+      this.#high = ((this.#high << 8) & MASK) | 255
+      const more = ((this.#byte(this.#at) << 6) | (this.#byte(this.#at + 1) >>> 2)) & 255
+      this.#value = ((this.#value << 8) & MASK) | more
+      this.#at++
+    }
+  }
+
+  /** Zeros at the end are not written. */
+  #byte(at: number): number {
+    return at < this.#bytes.length ? this.#bytes[at]! : 0
+  }
+
+  /** @throws RangeError where there are bytes left, or too few */
+  end(): void {
+    // Of what was read ahead one byte was written.
+    if (this.#at - 2 !== this.#bytes.length) throw new RangeError('other bytes than were written')
+  }
+}
