@@ -242,7 +242,7 @@ export class SseObserver implements StreamObserver {
       this.usage = parseUsage(parse(data)?.usage) ?? this.usage
       return false
     }
-    if (!/^\s*\{/.test(data) || /^\s*\{\s*\}\s*$/.test(data)) return this.#observeOther(data, isError)
+    if (!data.startsWith('{"') && !/^\s*\{\s*"/.test(data)) return this.#observeOther(data, isError)
     this.events++
     this.#measure(data)
     if (this.speaks && !isError && !NEWS.test(data) && !this.#mend.sees(data)) return false
@@ -270,7 +270,7 @@ export class SseObserver implements StreamObserver {
     const outer = Array.isArray(json) ? json[0] : json
     const [, words] = /^\s*error\b[:\s]*(.*)/is.exec(isError ? `error: ${data}` : data) ?? []
     if (isObject(outer) && saysError(outer.error)) return this.#failAt(outer.error)
-    return words === undefined || this.#failAt({ message: words.trim() || BROKE })
+    return words === undefined || this.#failAt({ message: /\w/.test(words) ? words.trim() : BROKE })
   }
 
   #failAt(error: unknown): boolean {

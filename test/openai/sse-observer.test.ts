@@ -90,7 +90,7 @@ describe.each([
 })
 
 /** Bytes in pieces of these sizes, the rest in one. */
-function cut(bytes: Buffer, sizes: readonly number[]): Buffer[] {
+function piecesOf(bytes: Buffer, sizes: readonly number[]): Buffer[] {
   const pieces: Buffer[] = []
   let at = 0
   for (const size of sizes) {
@@ -120,7 +120,7 @@ test.each([true, false])(
         fc.array(fc.nat(40), { maxLength: 30 }),
         (events, ending, sizes) => {
           const bytes = Buffer.from(events.join('').replaceAll('\n', ending))
-          return pass(new SseObserver({ dropUsage }), cut(bytes, sizes)).equals(bytes)
+          return pass(new SseObserver({ dropUsage }), piecesOf(bytes, sizes)).equals(bytes)
         },
       ),
       { numRuns: 300 },
