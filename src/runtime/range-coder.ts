@@ -29,25 +29,26 @@ export type Usual = Uint8Array
 class Chances {
   readonly usual: Usual
   readonly ones: Int32Array
-  readonly #seen: Uint8Array
+  /** How often each was learned from, as far as it counts. */
+  readonly seen: Uint8Array
 
   constructor(usual: Usual) {
     this.usual = usual
     this.ones = new Int32Array(usual.length * SLOTS).fill(RARE)
-    this.#seen = new Uint8Array(usual.length * SLOTS)
+    this.seen = new Uint8Array(usual.length * SLOTS)
     for (let context = 0; context < usual.length; context++) {
       this.ones[context * SLOTS + ENOUGH] = HALF
       this.ones.fill(HALF, context * SLOTS + SECOND, (context + 1) * SLOTS)
     }
   }
+}
 
-  learn(at: number, bit: number): void {
-    const seen = this.#seen[at]!
-    const p = this.ones[at]!
-    const next = p + ((((bit === 1 ? ONE : 0) - p) * RATES[seen]!) >> RATE_BITS)
-    this.ones[at] = Math.max(LEAST, Math.min(next, MOST))
-    if (seen < RATES.length - 1) this.#seen[at] = seen + 1
-  }
+/** A probability after a bit more. */
+function learned(p: number, bit: number, seen: Uint8Array, at: number): number {
+  const times = seen[at]!
+  if (times < RATES.length - 1) seen[at] = times + 1
+  const next = p + (((bit === 1 ? ONE - p : -p) * RATES[times]!) >> RATE_BITS)
+  return next < LEAST ? LEAST : Math.min(next, MOST)
 }
 
 export class RangeWriter {
@@ -85,16 +86,22 @@ export class RangeWriter {
     }
     if (bits === 0) return
     if (bits > 1) this.#adaptive(at + SECOND + bits, (size >>> (bits - 2)) & 1)
-    this.#raw(value < 0 ? 1 : 0, 1)
-    for (let left = bits - 2; left > 0; left -= AT_ONCE) {
-      const some = Math.min(left, AT_ONCE)
-      this.#raw((size >>> (left - some)) & (2 ** some - 1), some)
+    // The sign, then what is left of the size.
+    let left = Math.max(0, bits - 2)
+    const some = Math.min(left, AT_ONCE - 1)
+    left -= some
+    this.#raw(((value < 0 ? 1 : 0) << some) | ((size >>> left) & (2 ** some - 1)), some + 1)
+    for (; left > 0; left -= AT_ONCE) {
+      const more = Math.min(left, AT_ONCE)
+      this.#raw((size >>> (left - more)) & (2 ** more - 1), more)
     }
   }
 
   #adaptive(at: number, bit: number): void {
-    this.#bit(this.#chances.ones[at]!, bit)
-    this.#chances.learn(at, bit)
+    const { ones, seen } = this.#chances
+    const p = ones[at]!
+    this.#bit(p, bit)
+    ones[at] = learned(p, bit, seen, at)
   }
 
   #raw(value: number, bits: number): void {
@@ -169,17 +176,28 @@ export class RangeReader {
     if (bits === 0) return 0
     let size = 1
     if (bits > 1) size = 2 | this.#adaptive(at + SECOND + bits)
-    const isNegative = this.#raw(1) === 1
-    for (let left = bits - 2; left > 0; left -= AT_ONCE) {
-      const some = Math.min(left, AT_ONCE)
-      size = (size << some) | this.#raw(some)
+    let left = bits < 2 ? 0 : bits - 2
+    const some = left < AT_ONCE ? left : AT_ONCE - 1
+    left -= some
+    const signed = this.#raw(some + 1)
+    size = (size << some) | (signed & ((1 << some) - 1))
+    for (; left > 0; left -= AT_ONCE) {
+      const more = Math.min(left, AT_ONCE)
+      size = (size << more) | this.#raw(more)
     }
-    return isNegative ? -size : size
+    return signed >>> some === 1 ? -size : size
   }
 
+  /** In one piece: most of the time is spent here. */
   #adaptive(at: number): number {
-    const bit = this.#bit(this.#chances.ones[at]!)
-    this.#chances.learn(at, bit)
+    const { ones, seen } = this.#chances
+    const p = ones[at]!
+    const middle = this.#low + ((this.#high - this.#low) >>> SPLIT) * (p >>> SEEN)
+    const bit = this.#value <= middle ? 1 : 0
+    if (bit === 1) this.#high = middle
+    else this.#low = middle + 1
+    ones[at] = learned(p, bit, seen, at)
+    if ((this.#low ^ this.#high) >>> TOP === 0) this.#shift()
     return bit
   }
 
@@ -190,11 +208,11 @@ export class RangeReader {
       return value
     }
     const each = (this.#high - this.#low + 1) >>> bits
-    const value = Math.floor((this.#value - this.#low) / each)
+    const value = ((this.#value - this.#low) / each) | 0
     if (value >>> bits !== 0) throw new RangeError('no number')
     this.#low += value * each
     this.#high = this.#low + each - 1
-    this.#shift()
+    if ((this.#low ^ this.#high) >>> TOP === 0) this.#shift()
     return value
   }
 

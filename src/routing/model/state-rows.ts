@@ -16,11 +16,11 @@ import { deviationsOf, squareOf, widthOf } from './gaussian.ts'
 export const ROWS = 3
 
 /** Of an entry, in those units: by half of it it may be off. */
-const STEP = 1.9e-4
+const STEP = 1.3e-4
 /** Of a variance: where less is left of all there is no further row. */
 const LAST_ROW = 1e-3
 /** Of the mean, in units of what changed most. */
-const MEAN_STEP = 5e-5
+const MEAN_STEP = 2e-5
 /** Of a deviation: so many to a half. */
 const SHRUNK_STEPS = 4
 /** Of weights that keep about the same share of their variance. */
