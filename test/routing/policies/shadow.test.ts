@@ -8,6 +8,7 @@ const query = { tenant: 'acme', user: 'ann', text: 'Why is the sky blue?', promp
 const input = {
   limits: { needs: new Set<never>(), promptTokens: 10, maxTokens: null, deny: ['dear'] },
   explicit: null,
+  stated: null,
   explore: true,
   previous: null,
   policy: routerConfig(),
