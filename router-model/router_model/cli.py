@@ -15,6 +15,7 @@ COMMANDS = {
     "cards": "router_model.train.command:cards",
     "people": "router_model.train.command:people",
     "abilities": "router_model.abilities.command:abilities",
+    "tasks": "router_model.train.tasks:command",
     "retrain": "router_model.retrain.command:command",
     "collect": "router_model.collect.run:command",
     "simulate-users": "router_model.collect.users:command",

@@ -14,6 +14,7 @@ const query = {
 const input = {
   limits: { needs: new Set<never>(), promptTokens: 10, maxTokens: null, deny: ['dear'] },
   explicit: null,
+  stated: null,
   explore: true,
   previous: null,
   policy: routerConfig(),
