@@ -29,7 +29,11 @@ interface Asked {
   policy: string | undefined
 }
 
-/** `GET /admin/evidence`: what a tenant's voices say of each LLM, and how long its answers to them were. @throws GatewayError 404. @throws StoreError */
+/**
+ * `GET /admin/evidence`: what a tenant's voices say of each LLM, and how long its answers to them were.
+ *
+ * @throws GatewayError 404. @throws StoreError
+ */
 export async function showEvidence(deps: EvidenceDeps, asked: Asked) {
   const { tenant, policy } = found(deps, asked)
   const rules = evidenceRules(deps.snapshot().config.router)

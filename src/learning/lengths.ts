@@ -128,8 +128,8 @@ export class Lengths {
   }
 
   /**
-   * Forgets what was measured for a user who is to be erased: what waits, and, where somebody vouched for them, the sums
-   * that they are in, of the artifacts that serve. Others whose sums these were, too, are measured anew.
+   * Forgets what was measured for a user who is to be erased: what waits, and, where somebody vouched for them, the
+   * sums that they are in, of the artifacts that serve. Others whose sums these were, too, are measured anew.
    *
    * @throws StoreError
    */

@@ -114,10 +114,12 @@ class Writer {
 
   /** Of JSON alone; undefined is null here, as in lists. */
   value(value: unknown): void {
-    if (typeof value === 'string') this.#string(value)
+    if (!this.#holdsKnown(value)) this.#text += JSON.stringify(value) ?? 'null'
+    else if (typeof value === 'string') this.#string(value)
     else if (Array.isArray(value)) this.#list(value)
-    else if (typeof value === 'object' && value !== null) this.#object(value as Record<string, unknown>)
-    else this.#text += JSON.stringify(value) ?? 'null'
+    else this.#object(value as Record<string, unknown>)
+    // A text of many small pieces takes long to put together.
+    if (this.#text.length > LONG) this.#flush()
   }
 
   /** Bytes so far. */
@@ -131,12 +133,15 @@ class Writer {
     return Buffer.concat(this.#pieces, this.#length)
   }
 
+  #holdsKnown(value: unknown): boolean {
+    if (!this.#quoted || typeof value === 'number') return false
+    if (typeof value === 'string') return this.#quoted.of(value) !== undefined
+    if (Array.isArray(value)) return value.some((one) => this.#holdsKnown(one))
+    return typeof value === 'object' && value !== null && this.#holdsKnown(Object.values(value))
+  }
+
   #string(text: string): void {
-    const known = this.#quoted?.of(text)
-    if (!known) {
-      this.#text += JSON.stringify(text)
-      return
-    }
+    const known = this.#quoted?.of(text) as Buffer
     this.#flush()
     this.#pieces.push(known)
     this.#length += known.length

@@ -166,8 +166,8 @@ function opener(thoughts: ThoughtSeal, { name }: Candidate, { snapshot }: Reques
 }
 
 /**
- * What is left of so many bytes without a value's texts and names, of which nearly all of a large one is; negative where
- * it is larger. One item may stand for a large one many times, so that it looks no further then.
+ * What is left of so many bytes without a value's texts and names, of which nearly all of a large one is; negative
+ * where it is larger. One item may stand for a large one many times, so that it looks no further then.
  */
 function leftOf(most: number, value: unknown): number {
   if (typeof value === 'string') return most - Buffer.byteLength(value) - 2

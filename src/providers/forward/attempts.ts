@@ -51,8 +51,8 @@ export interface ForwardInput {
   tenant?: string
   voice?: string
   /**
-   * Whose failures these are: something that can't be made up at will, such as a tenant, or a user whom somebody vouches
-   * for. Other names of users cost nothing, nor does another key; who has many of them is one asker.
+   * Whose failures these are: something that can't be made up at will, such as a tenant, or a user whom somebody
+   * vouches for. Other names of users cost nothing, nor does another key; who has many of them is one asker.
    */
   asker?: string
   /** Bytes of an answer are kept in memory until the request ends. @returns why they may not be */

@@ -118,8 +118,8 @@ export interface Opinion {
  *
  * - A key that vouches for no user saturates: n users count as keyWeight n / (n + keyWeight), and so do their ratings.
  * - Opinions count once there are `quorum` of them: one user's ratings do not affect others, and can't be read from
- *   what others are served. The judge is the operator's own, and counts at once, as one key at most. Yet what it sees is
- *   up to who asks, so that its words on one voice's answers are pooled with those on others' in the same way.
+ *   what others are served. The judge is the operator's own, and counts at once, as one key at most. Yet what it sees
+ *   is up to who asks, so that its words on one voice's answers are pooled with those on others' in the same way.
  * - A voice further from the (weighted) median than its own noise explains counts less: bounded influence (Huber 1964),
  *   redescending. As long as most of the weight is honest, the rest can't drag the sum along.
  */
