@@ -73,6 +73,8 @@ export interface Newcomer {
   people: Float32Array
 }
 
+/** Numbers that evidence ends with: precision of an LLM's popularity, and information about it. */
+const LIKING = 2
 /** New outcomes of a tenant take effect within this time, and together. */
 const REFRESH_MS = 2_000
 /** Pause before evidence is read again after a failure of the store. */
@@ -270,11 +272,19 @@ export class LlmStates {
     return states.newcomer
   }
 
+  /** How frequent usual people are among the tenant's users; 1 where the artifact knows no others. */
+  async #usualShare(states: TenantStates): Promise<number> {
+    return this.#artifact.dims.Y === 0 ? 1 : ((await this.#newcomer(states)).people[0] ?? 1)
+  }
+
   async #compute(states: TenantStates, candidates: readonly Candidate[]): Promise<void> {
     const missing = candidates.filter((candidate) => !states.rows.has(candidate))
     if (missing.length === 0) return
-    const cards = await Promise.all(missing.map((candidate) => this.#card(candidate)))
-    const own = missing.map(({ name }) => states.evidence.get(name) ?? null)
+    const [usual, ...cards] = await Promise.all([
+      this.#usualShare(states),
+      ...missing.map((candidate) => this.#card(candidate)),
+    ])
+    const own = missing.map(({ name }) => likedByUsual(states.evidence.get(name) ?? null, usual))
     let rows = await this.#run(cards, own, states.codes)
     if (!rows.every(isFiniteVector)) {
       // Broken sums of one tenant: route without them rather than not at all.
@@ -344,6 +354,17 @@ export class LlmStates {
       population: population.get(candidate.model.toLowerCase()) ?? population.get(candidate.name.toLowerCase()) ?? null,
     }
   }
+}
+
+/**
+ * Evidence about an LLM at a tenant of whose users so many are usual people. How popular an LLM is was measured against
+ * what these would think of its answers; what people of another kind think of them, their kind tells.
+ */
+function likedByUsual(evidence: Float32Array | null, share: number): Float32Array | null {
+  if (!evidence || share === 1) return evidence
+  const made = evidence.slice()
+  for (let i = made.length - LIKING; i < made.length; i++) made[i]! *= share
+  return made
 }
 
 /** [Y], of pooled evidence. */
