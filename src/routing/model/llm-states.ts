@@ -83,6 +83,8 @@ export interface Newcomer {
   people: Float32Array
 }
 
+/** Numbers that evidence ends with: precision of an LLM's popularity, and information about it. */
+const LIKING = 2
 /** New outcomes of a tenant take effect within this time, and together. */
 const REFRESH_MS = 2_000
 /** Pause before evidence is read again after a failure of the store. */
@@ -306,33 +308,41 @@ export class LlmStates {
     return states.newcomer
   }
 
+  /** How frequent usual people are among the tenant's users; 1 where the artifact knows no others. */
+  async #usualShare(states: TenantStates): Promise<number> {
+    return this.#artifact.dims.Y === 0 ? 1 : ((await this.#newcomer(states)).people[0] ?? 1)
+  }
+
   #compute(states: TenantStates, candidates: readonly Candidate[]): Promise<void> {
-    const { evidence, codes } = states
-    return this.#fill(states.rows, candidates, ({ name }) => evidence.get(name) ?? null, codes)
+    return this.#fill(states.rows, candidates, ({ name }) => states.evidence.get(name) ?? null, states)
   }
 
   /** Of those alone of which something serves this voice only. */
   #computeFor(
     voice: string,
-    { evidence, codes, voices }: TenantStates,
+    states: TenantStates,
     candidates: readonly Candidate[],
     rows: Map<Candidate, Float32Array>,
   ): Promise<void> {
-    const names = voices.get(voice)?.names
+    const names = states.voices.get(voice)?.names
     const own = candidates.filter(({ name }) => names?.has(name))
-    return this.#fill(rows, own, ({ name }) => evidence.get(evidenceName(name, voice)) ?? null, codes)
+    return this.#fill(rows, own, ({ name }) => states.evidence.get(evidenceName(name, voice)) ?? null, states)
   }
 
   async #fill(
     known: Map<Candidate, Float32Array>,
     candidates: readonly Candidate[],
     evidenceOn: (candidate: Candidate) => Float32Array | null,
-    codes: TenantCodes,
+    states: TenantStates,
   ): Promise<void> {
     const missing = candidates.filter((candidate) => !known.has(candidate))
     if (missing.length === 0) return
-    const cards = await Promise.all(missing.map((candidate) => this.#card(candidate)))
-    const own = missing.map(evidenceOn)
+    const [usual, ...cards] = await Promise.all([
+      this.#usualShare(states),
+      ...missing.map((candidate) => this.#card(candidate)),
+    ])
+    const own = missing.map((candidate) => likedByUsual(evidenceOn(candidate), usual))
+    const { codes } = states
     let rows = await this.#run(cards, own, codes)
     if (!rows.every(isFiniteVector)) {
       // Broken sums of one tenant: route without them rather than not at all.
@@ -417,6 +427,17 @@ function voicesIn(evidence: Evidence): Map<string, OfVoice> {
 
 const voiceIn = ({ voices }: TenantStates, speaker: Speaker | undefined) =>
   speaker && voices.size > 0 ? voices.get(voiceOf(speaker)) : undefined
+
+/**
+ * Evidence about an LLM at a tenant of whose users so many are usual people. How popular an LLM is was measured against
+ * what these would think of its answers; what people of another kind think of them, their kind tells.
+ */
+function likedByUsual(evidence: Float32Array | null, share: number): Float32Array | null {
+  if (!evidence || share === 1) return evidence
+  const made = evidence.slice()
+  for (let i = made.length - LIKING; i < made.length; i++) made[i]! *= share
+  return made
+}
 
 /** [Y], of pooled evidence. */
 function sumsIn(evidence: Evidence, size: number): Float32Array {
