@@ -19,7 +19,7 @@ from router_model.retrain.consent import ConsentError, read_config
 from router_model.retrain.gates import FIRM, NAMES, WAIVABLE, Limits, advice
 from router_model.retrain.judgement import JudgeError
 from router_model.retrain.log import LogError
-from router_model.retrain.options import Options, RetrainError, Watch
+from router_model.retrain.options import JUDGED, Options, RetrainError, Watch
 from router_model.retrain.policy import Gamma
 from router_model.retrain.retrain import retrain
 from router_model.retrain.sample import MOST
@@ -60,6 +60,9 @@ def command(
     most_rows: Annotated[
         int, typer.Option(help="of a log with more interactions or rewards, read some users alone", min=1000)
     ] = MOST,
+    judged_rows: Annotated[
+        int, typer.Option(help="judge by at most so many rewards of the users kept for it", min=1000)
+    ] = JUDGED,
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
     """Learn from the gateway's log; publish the artifact only if it passes every gate (exit code 3 if not)."""
@@ -75,7 +78,13 @@ def command(
         gateway = read_config(config) if config else None
         gamma = gateway.gamma if gateway else Gamma()
         options = Options(
-            held_out=held, gamma=gamma, limits=limits, waived=tuple(waive or ()), most_rows=most_rows, seed=seed
+            held_out=held,
+            gamma=gamma,
+            limits=limits,
+            waived=tuple(waive or ()),
+            judged_rows=judged_rows,
+            most_rows=most_rows,
+            seed=seed,
         )
         with _progress(console) as watch:
             summary = retrain(
@@ -96,7 +105,9 @@ def command(
         console.print(str(gate), highlight=False, markup=False)
     if summary.published is None:
         console.print(f"Refused; the current artifact stays. Report: {summary.report}")
-        console.print(advice(summary.gates, summary.rewards), highlight=False, markup=False)
+        judged = summary.judgement.gain.rows / max(summary.judgement.there, 1)
+        says = advice(summary.gates, summary.rewards, summary.share_of_users, judged)
+        console.print(says, highlight=False, markup=False)
         raise typer.Exit(REFUSED)
     console.print(f"Published {summary.published}. Report: {summary.report}")
 

@@ -53,6 +53,8 @@ class Choices:
     sample: Sample
     candidate: NDArray[np.bool_]
     """[n, M]"""
+    there: int
+    """Decisions that these were drawn from."""
 
 
 def choices_of(
@@ -81,6 +83,7 @@ def choices_of(
             f"none of {len(row)} rewarded answers was chosen with exploration on: they tell no other policy's value; "
             "turn router.explore on for this tenant"
         )
+    there = int(free.sum())
     if most is not None:
         places = np.flatnonzero(free)
         free = np.zeros(len(free), bool)
@@ -90,7 +93,7 @@ def choices_of(
     propensity /= propensity.sum(1, keepdims=True)
     tried, value = decisions.tried[row].astype(np.int64), edges.value[kept].astype(float)
     sample = Sample(tried, value, propensity, edges.user[kept])
-    return Choices(edges.row[kept], edges.kind[kept], sample, ~np.isnan(decisions.propensity[row]))
+    return Choices(edges.row[kept], edges.kind[kept], sample, ~np.isnan(decisions.propensity[row]), there)
 
 
 def _free(log: Logbook, row: Ints) -> NDArray[np.bool_]:
@@ -164,6 +167,8 @@ class Judgement:
     latency_ms: float
     """Median of one request with `LATENCY_CANDIDATES` candidates."""
     extremes: Extremes
+    there: int = 0
+    """Rewards of held-out users that could have been judged; judged were `gain.rows`."""
 
 
 def judge(
@@ -208,6 +213,7 @@ def judge(
         unsupported=float(np.where(explored, 0.0, policies.new).sum(1).mean()),
         latency_ms=latency_ms(artifact),
         extremes=found,
+        there=choices.there,
     )
 
 

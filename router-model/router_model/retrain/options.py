@@ -13,6 +13,10 @@ Watch = Callable[[str, int, int], None]
 """Hears of a step, how much of it is done, and of how much."""
 
 
+JUDGED = 50_000
+"""Rewards that are judged by default: an interval of some 0.02 (docs/learning.md)."""
+
+
 class RetrainError(ValueError):
     """Nothing can be trained; the message says what is missing."""
 
@@ -29,7 +33,7 @@ class Options:
     """Most users whose histories teach how to read rewards."""
     reading_answers: int = 20_000
     """Most of their answers, spread evenly over them."""
-    judged_rows: int = 20_000
+    judged_rows: int = JUDGED
     """Most rewards of held-out users that are judged, spread evenly over these users."""
     single_rows: int = 200_000
     """Most rewards of the other users that tell which single LLM is best, spread as evenly."""
