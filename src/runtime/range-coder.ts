@@ -23,7 +23,7 @@ const MASK = 2 ** WIDTH - 1
 const AT_ONCE = 10
 
 /** How many bits numbers usually have, by context. */
-export type Usual = Uint8Array
+type Usual = Uint8Array
 
 /** What was learned of numbers so far: coder and decoder have the same at each place. */
 class Chances {

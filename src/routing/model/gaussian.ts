@@ -1,5 +1,5 @@
 /** Of an entry of a covariance, in units of both its standard deviations: that exactly it is kept. */
-export const TOLERANCE = 1e-4
+const TOLERANCE = 1e-4
 
 /** K where a state of so many numbers may be K means and a K x K covariance, else 0. */
 export function widthOf(numbers: number): number {

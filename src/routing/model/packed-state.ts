@@ -5,7 +5,7 @@ import { packRows, ROWS, writeRows } from './state-rows.ts'
 
 /**
  * A user's state as it is kept, in the store and in memory: of a Gaussian belief (K means, then a symmetric K x K
- * covariance, as router-model/ARTIFACT.md has it) all entries are kept within `TOLERANCE` of their scale; of anything
+ * covariance, as router-model/ARTIFACT.md has it) all entries are kept within 1e-4 of their scale; of anything
  * else, and of what is not finite, the float32 numbers themselves.
  *
  * - `ROWS`: by its difference to a new user's, in the fewest bytes;

@@ -2,7 +2,7 @@ import { RangeReader, RangeWriter } from '../../runtime/range-coder.ts'
 import { deviationsOf, squareOf, widthOf } from './gaussian.ts'
 
 /**
- * A Gaussian belief by its difference to a new user's, every entry of the covariance within `TOLERANCE` of both its
+ * A Gaussian belief by its difference to a new user's, every entry of the covariance within 1e-4 of both its
  * deviations, in about as many bytes as there is news in it.
  *
  * A mixture over kinds of people loses some of all variance when one kind grows less likely: first a share of the new
