@@ -34,7 +34,10 @@ export interface Report {
   /** Artifact versions that chose, the latest last. */
   policies: string[]
   total: Part
-  /** Who chose: `route`, `baseline`, `holdout`; `explicit`: the client named a model; `stated`: the user said who answers such. */
+  /**
+   * Who chose: `route`, `baseline`, `holdout`; `explicit`: the client named a model; `stated`: the user said who
+   * answers such.
+   */
   by_arm: Record<string, Part>
   by_model: Record<string, Part>
   /** Artifact versions, as they are compared in a canary: whichever replica answered. */
