@@ -2,8 +2,9 @@ import { fileURLToPath } from 'node:url'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { loadArtifact } from '../../../src/routing/artifact/load.ts'
 import type { Artifact } from '../../../src/routing/artifact/types.ts'
-import { type Evidence, PEOPLE } from '../../../src/routing/choose/evidence.ts'
+import { PEOPLE } from '../../../src/routing/choose/evidence.ts'
 import { LlmStates } from '../../../src/routing/model/llm-states.ts'
+import type { Evidence } from '../../../src/store/store.ts'
 import { candidate, silent } from '../support.ts'
 
 const CURRENT = fileURLToPath(new URL('../../../router-model/artifacts/current', import.meta.url))
