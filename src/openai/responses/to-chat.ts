@@ -28,24 +28,17 @@ export interface Told extends Omit<ChatVersion, 'request'> {
   dropped: string[]
 }
 
+/** @param quoted what is known of its strings. @throws GatewayError 400 */
+export function written({ chat, dropped, tools, problem }: Told, quoted?: Quoted): ChatVersion {
+  return { request: { ...chatOf(chat, quoted), format: 'responses', dropped }, tools, problem }
+}
+
 /**
  * The request as a chat completion for one candidate, or (null) as far as it is the same for all.
  *
  * @param open thoughts that were this candidate's own; null where an item holds none
  * @throws GatewayError 400 where no message is left
  */
-export const toChat = (
-  conversation: Conversation,
-  candidate: Candidate | null,
-  open: (item: InputItem) => Thoughts | null,
-): ChatVersion => written(told(conversation, candidate, open))
-
-/** @throws GatewayError 400 */
-export function written({ chat, dropped, tools, problem }: Told, quoted?: Quoted): ChatVersion {
-  return { request: { ...chatOf(chat, quoted), format: 'responses', dropped }, tools, problem }
-}
-
-/** @throws GatewayError 400 where no message is left */
 export function told(
   { body, items }: Conversation,
   candidate: Candidate | null,
