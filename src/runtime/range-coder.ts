@@ -241,7 +241,7 @@ export class RangeReader {
     return at < this.#bytes.length ? this.#bytes[at]! : 0
   }
 
-  /** @throws RangeError where there are bytes left, or too few */
+  /** @throws RangeError where there are bytes left, or too few, as far as that shows */
   end(): void {
     // Of what was read ahead one byte was written.
     if (this.#at - 2 !== this.#bytes.length) throw new RangeError('other bytes than were written')
