@@ -5,7 +5,7 @@ import { parseMessages } from '../../../src/openai/messages/body.ts'
 import { toChat as messagesToChat } from '../../../src/openai/messages/to-chat.ts'
 import { parseChat } from '../../../src/openai/parse-chat.ts'
 import { parseResponses } from '../../../src/openai/responses/body.ts'
-import { toChat } from '../../../src/openai/responses/to-chat.ts'
+import { told as conversationOf, written } from '../../../src/openai/responses/to-chat.ts'
 import { adapt } from '../../../src/providers/dialect/adapt.ts'
 import { candidate } from '../../support/relay-harness.ts'
 
@@ -36,7 +36,7 @@ const byMessages = (asked: ReturnType<typeof candidate>, fields: object) => {
 const byResponses = (asked: ReturnType<typeof candidate>, reasoning: object) => {
   const { body } = parseResponses(bytes({ model: 'auto', input: 'Hi', reasoning }))
   const items = [{ type: 'message', role: 'user', content: 'Hi' }]
-  return told(toChat({ body, items }, asked, () => null).request, asked)
+  return told(written(conversationOf({ body, items }, asked, () => null)).request, asked)
 }
 
 const CASES: [provider: string, model: string, none: Sent, high: Sent][] = [
