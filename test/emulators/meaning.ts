@@ -243,11 +243,20 @@ export function lossOf(
 ): string | null {
   const want = wanted(asked, emulator === 'openai')
   const got = emulator === 'anthropic' ? meaningOfMessages(received) : meaningOf(received)
-  return lossOfTalk(want, got, isConverted && emulator === 'mistral') ?? lossOfRest(want, got, emulator, dropped)
+  return (
+    lossOfTalk(want, got, isConverted && emulator === 'mistral') ??
+    lossOfRest(want, got, emulator, dropped, received.model)
+  )
 }
 
-/** Who speaks, and parameters. */
-export function lossOfRest(want: Meaning, got: Meaning, emulator: string, dropped: readonly string[]): string | null {
+/** Who speaks, and parameters. @param model that was asked */
+export function lossOfRest(
+  want: Meaning,
+  got: Meaning,
+  emulator: string,
+  dropped: readonly string[],
+  model: unknown,
+): string | null {
   if (emulator !== 'anthropic' && !dropped.includes('messages.name') && differs(want.names, got.names))
     return `names: ${JSON.stringify(got.names)} for ${JSON.stringify(want.names)}`
   for (const [field, value] of Object.entries(want.parameters)) {
@@ -255,7 +264,7 @@ export function lossOfRest(want: Meaning, got: Meaning, emulator: string, droppe
     const loss =
       emulator === 'anthropic'
         ? lossInMessages(field, value, want.parameters, got.parameters)
-        : lossOfField(field, value, got.parameters[field])
+        : lossOfField(field, value, got.parameters[field], String(model))
     if (loss) return `${field}: ${JSON.stringify(got.parameters[field])} for ${JSON.stringify(value)}`
   }
   return null
@@ -319,18 +328,19 @@ function sorted(said: readonly string[]): string[] {
 
 const EFFORTS = ['none', 'minimal', 'low', 'medium', 'high', 'xhigh']
 
-function lossOfField(field: string, asked: unknown, got: unknown): boolean {
+function lossOfField(field: string, asked: unknown, got: unknown, model: string): boolean {
   // Cohere's form of the same.
   const inObject = got as { type?: string; schema?: unknown } | undefined
   if (field === 'response_format' && inObject?.type === 'json_object' && inObject.schema) {
     const { json_schema: given } = asked as { json_schema?: { schema?: unknown } }
     return JSON.stringify(given?.schema) !== JSON.stringify(inObject.schema)
   }
-  // The nearest that the model knows.
+  // The nearest that the model knows; OpenAI's `pro` models begin at medium.
   if (field === 'reasoning_effort') {
-    // Some can't be kept from thinking, and OpenAI's `pro` models begin at medium.
-    const most = asked === 'none' || asked === 'minimal' ? 2 : 1
-    return Math.abs(EFFORTS.indexOf(String(asked)) - EFFORTS.indexOf(String(got))) > most
+    const [from, to] = [asked, got].map((effort) => EFFORTS.indexOf(String(effort))) as [number, number]
+    if (/^gpt-5\.\d+-pro/.test(model) && got === 'medium' && from < to) return false
+    // Some can't be kept from thinking.
+    return Math.abs(from - to) > (asked === 'none' ? 2 : 1)
   }
   if (field === 'temperature' && typeof got === 'number') return Math.min(Number(asked), 1.5) !== got && asked !== got
   return JSON.stringify(asked) !== JSON.stringify(got)

@@ -98,14 +98,14 @@ export function lossOfAny(
     case 'responses': {
       if (path !== '/responses') return lossOf(chatOfResponses(body), emulator, got, named, true)
       const [want, received] = [meaningOf(chatOfResponses(body)), meaningOf(chatOfResponses(got))]
-      return lossOfTalk(want, received) ?? lossOfRest(want, received, 'openai', named)
+      return lossOfTalk(want, received) ?? lossOfRest(want, received, 'openai', named, got.model)
     }
     case 'completions': {
       const { prompt, suffix: _, echo: __, ...parameters } = body
       if (!JSON.stringify(got.messages).includes(JSON.stringify(prompt).slice(1, -1))) return 'the prompt is not in it'
       const want = meaningOf({ ...parameters, model: body.model, messages: [] } as Body)
       const received = emulator === 'anthropic' ? meaningOfMessages(got) : meaningOf(got)
-      return lossOfRest(want, received, emulator, named)
+      return lossOfRest(want, received, emulator, named, got.model)
     }
   }
 }
