@@ -6,6 +6,7 @@ import type { Call } from '../pipeline/call.ts'
 import type { RequestContext } from '../pipeline/context.ts'
 import { type DecideDeps, type Decision, decide } from '../pipeline/decide.ts'
 import { chatEndpoint, type Endpoint } from '../pipeline/endpoint.ts'
+import { speakerOf } from '../pipeline/principal.ts'
 import type { Quota } from '../pipeline/quota/quota.ts'
 import type { Selection, Stated } from '../routing/choose/choose.ts'
 import { taskShares } from '../routing/choose/tasks.ts'
@@ -62,7 +63,9 @@ async function favouriteOf({ policy, fallback, baseline }: Decision, { principal
   if (!policy || fallback !== null) return null
   const { name: tenant, candidates } = principal.tenant
   const usually = baseline && { baseline: baseline.comparison.baseline }
-  const found = await policy.router.favouriteOf({ tenant, ...usually }, candidates).catch(() => null)
+  const found = await policy.router
+    .favouriteOf({ tenant, speaker: speakerOf(principal), ...usually }, candidates)
+    .catch(() => null)
   return found?.name ?? null
 }
 

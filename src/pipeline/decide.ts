@@ -23,6 +23,7 @@ import {
   type Stated,
 } from '../routing/choose/choose.ts'
 import { draw } from '../routing/choose/draw.ts'
+import { voiceOf } from '../routing/choose/evidence.ts'
 import { choosePreferring } from '../routing/choose/prefer.ts'
 import { taskOf } from '../routing/choose/tasks.ts'
 import type { Policies, PolicySnapshot } from '../routing/policies/policies.ts'
@@ -37,6 +38,7 @@ import { type Baseline, baselineName, baselineOf } from './baseline.ts'
 import type { Call, Knobs } from './call.ts'
 import type { RequestContext } from './context.ts'
 import type { Conversations } from './conversation.ts'
+import { askerOf, speakerOf } from './principal.ts'
 
 /** A decision for a request, with all that it was based on. */
 export interface Decision {
@@ -124,6 +126,7 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
   const usually = baselineName(router, tenant)
   const query = {
     tenant: tenant.name,
+    speaker: speakerOf(principal),
     embedding: embedded.vector ?? NO_VECTOR,
     promptTokens: request.promptTokens,
     state: profile.state,
@@ -142,13 +145,14 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
   const rule = ruleOf(router, tenant.config)
   const isRisky = rule.risk !== undefined && scored.fallback === null && costWeight === undefined && !model.explicit
   const caution = policy && isRisky ? await cautionFor(policy, rule, query, tenant.candidates) : router.caution
+  const voice = voiceOf(query.speaker)
   const limits: Limits = {
     needs: request.needs,
     promptTokens: request.promptTokens,
     maxTokens: request.body.max_completion_tokens ?? request.body.max_tokens ?? null,
     ...strictest(knobs, preferences),
-    latencyMs: (name) => deps.latencies.expectedMs(name),
-    unfit: (candidate) => unfitFor(request, candidate, deps.refusals.of(tenant.name, candidate), knobs.strict),
+    latencyMs: (name) => deps.latencies.expectedMs(name, askerOf(principal)),
+    unfit: (candidate) => unfitFor(request, candidate, deps.refusals.of(tenant.name, candidate, voice), knobs.strict),
     isOpen: (candidate) => deps.breakers.of(candidate).isOpen,
   }
   const stated = model.explicit ? null : statedFor(preferences, policy, embedded.vector, tenant.candidates)
