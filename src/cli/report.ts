@@ -17,7 +17,9 @@ export function reportMarkdown(
     '',
     ...(gains === null
       ? ['No baseline is configured (`router.baseline`), so that no gain can be told.', '']
-      : gains.flatMap(gainLines)),
+      : gains.length === 0
+        ? [NOTHING_COUNTS, '']
+        : gains.flatMap(gainLines)),
     ...table('', { all: report.total }),
     ...table('who chose', report.by_arm),
     ...table('model', report.by_model),
@@ -30,6 +32,9 @@ export function reportMarkdown(
     ...ghostLines(ghosts),
   ].join('\n')}`
 }
+
+const NOTHING_COUNTS =
+  'Not certified yet: no rating counts so far. One counts where the router drew the model itself, so not for a model asked for by name, stated by the user, or kept by a tool loop.'
 
 function gainLines({ policy, baseline, groups }: Gain): string[] {
   return [
@@ -191,7 +196,9 @@ function table(title: string, parts: Record<string, Part>): string[] {
 
 const median = (ms: number | null) => (ms === null ? '–' : `${ms.toFixed(0)} ms`)
 const signed = (value: number) => `${value < 0 ? '' : '+'}${value.toFixed(3)}`
-const dollars = (value: number) => `${value < 0 ? '-' : ''}$${Math.abs(value).toFixed(Math.abs(value) < 1 ? 4 : 2)}`
+const dollars = (value: number) => `${value < 0 ? '-' : ''}$${Math.abs(value).toFixed(decimalsOf(Math.abs(value)))}`
+/** Cents of what is dear, two digits of what is cheap. */
+const decimalsOf = (usd: number) => (usd >= 1 ? 2 : Math.min(12, Math.max(4, 1 - Math.floor(Math.log10(usd || 1)))))
 const rewardOf = ({ reward, reward_interval: interval }: Part) =>
   reward === null
     ? '–'
