@@ -47,10 +47,12 @@ export class Quoted {
   }
 }
 
-/** All long strings of a value, quoted. */
+/** All long strings of a value, quoted. Others have their turn before and after: the rest of the work is long, too. */
 export async function quotedIn(value: unknown): Promise<Quoted> {
   const quoted = new Quoted()
+  await setImmediate()
   await quoted.prepare(value)
+  await setImmediate()
   return quoted
 }
 

@@ -142,10 +142,9 @@ describe('whose failures they are', () => {
 
   test('the gateway itself is no second asker: its questions hold what the first wrote', async () => {
     ask.mockResolvedValue(true)
-    await failFor('key')
-    for (let i = 0; i < 6; i++) await failFor(THE_GATEWAY)
+    for (const asker of ['key', THE_GATEWAY]) await failFor(asker)
+    expect([breaker().state, ask.mock.calls.length]).toEqual(['closed', 1])
     await answered()
-    expect(ask).toHaveBeenCalled()
     expect(breaker().state).toBe('closed')
   })
 
