@@ -8,10 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from router_model.export.artifact import Artifact, EmbedderEntry, Source, read_manifest
+import numpy as np
+from numpy.typing import NDArray
+
+from router_model.export.artifact import Artifact, EmbedderEntry, Manifest, Source, read_manifest, unpack_vector
 from router_model.export.onnx import write_artifact
 from router_model.priors.prior import CARD_FEATURES, ability_specs
 from router_model.train.train import TrainConfig, Trained
+
+Floats = NDArray[np.float32]
 
 # LLMs whose outcomes training holds, by the other names that a gateway's configuration may use for the same model.
 ALIASES = {
@@ -64,6 +69,7 @@ def write_trained(trained: Trained, config: TrainConfig, folder: Path, version: 
             card_features=CARD_FEATURES,
             card_reading=ability_specs(),
             usual=trained.usual,
+            tools=trained.tools,
             population=trained.population,
             aliases={name: many for name, many in ALIASES.items() if name in trained.population},
             trained_on=[Source(name=name, licence=licence) for name, licence in trained.sources.items()],
@@ -108,6 +114,11 @@ def _whose(metrics: Mapping[str, Any]) -> str:
     if before is None:
         return "" if metrics else " (none yet)"
     return f"; what is under `{BEFORE}` there are figures of {before['of']}, not of this artifact"
+
+
+def kept_tools(manifest: Manifest) -> Floats | None:
+    """What an artifact's tools add to a query, for one that is made of it and reads alike."""
+    return None if manifest.tools is None else unpack_vector(manifest.tools)
 
 
 def figures_before(folder: Path) -> dict[str, Any]:

@@ -12,6 +12,8 @@ export interface ShadowQuery {
   user: string
   /** The text that was embedded for the live policy. */
   text: string
+  /** See `RouteQuery`. */
+  tools?: number
   promptTokens: number
   costWeight?: number
   taste?: Start
@@ -31,7 +33,7 @@ type GetProfile = (policy: Policy, tenant: string, user: string) => UserProfile 
 export async function askShadow(
   shadow: Policy,
   getProfile: GetProfile,
-  { tenant, user, text, promptTokens, costWeight, taste, baseline }: ShadowQuery,
+  { tenant, user, text, tools, promptTokens, costWeight, taste, baseline }: ShadowQuery,
   candidates: readonly Candidate[],
   input: Omit<ChooseInput, 'scores' | 'by' | 'rewards' | 'baseline'>,
   rule: Pick<RouterConfig, 'caution' | 'risk'>,
@@ -42,6 +44,7 @@ export async function askShadow(
       shadow.embedder.embed(text),
     ])
     const asked = {
+      ...(tools && { tools }),
       ...(costWeight !== undefined && { costWeight }),
       ...(taste && { taste }),
       ...(baseline !== undefined && { baseline }),
