@@ -17,6 +17,7 @@ function inWords(rule) {
     rename,
     values,
     map,
+    instead,
     min,
     max,
     pattern,
@@ -30,6 +31,10 @@ function inWords(rule) {
     map &&
       Object.entries(/** @type {Rules} */ (map))
         .map(([from, to]) => `${from} → ${to}`)
+        .join(', '),
+    instead &&
+      Object.entries(/** @type {Record<string, Rules>} */ (instead))
+        .map(([from, to]) => `${from} → \`${JSON.stringify(to)}\``)
         .join(', '),
     (min !== undefined || max !== undefined) && `${min ?? ''}..${max ?? ''}`,
     pattern && `each like \`${pattern}\``,

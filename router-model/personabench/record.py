@@ -26,27 +26,33 @@ def record(
     results: Annotated[list[Path], typer.Option(help="results.json of a run, may be repeated")],
     artifact: Annotated[Path, typer.Option(help="the artifact that was judged")],
     out: Annotated[Path, typer.Option(help="folder for RESULTS.md and curves.png")] = Path("runs/record"),
+    more: Annotated[list[Path] | None, typer.Option(help="results.md of other commands, may be repeated")] = None,
 ) -> None:
     """Put the figures of finished runs into an artifact, and all their tables and curves into one page."""
     runs = [Results.load(path) for path in results]
+    others = [path.read_text(encoding="utf-8") for path in more or []]
     write_metrics(artifact, runs)
     out.mkdir(parents=True, exist_ok=True)
-    (out / "RESULTS.md").write_text(page(read_manifest(artifact).version, runs), encoding="utf-8")
+    (out / "RESULTS.md").write_text(page(read_manifest(artifact).version, runs, others), encoding="utf-8")
     picture(Results({}, curves(runs)), out / "curves.png")
     Console().print(f"Written: {artifact / 'metrics.json'}, {out / 'RESULTS.md'}, {out / 'curves.png'}")
 
 
-def page(version: str, runs: Sequence[Results]) -> str:
-    """Every table under the command that printed it."""
+def under(command: object, text: str) -> str:
+    """A table under the command that printed it."""
+    return f"```\n{command}\n```\n\n{text}"
+
+
+def page(version: str, runs: Sequence[Results], others: Sequence[str] = ()) -> str:
+    """Every table under the command that printed it; `others`: pages that have it already."""
     parts = [
         f"# Figures of router model {version}",
         "",
         "Written by `python -m personabench record`; what the figures mean: `personabench/README.md`.",
         "",
     ]
-    for run in runs:
-        parts += [f"```\n{run.settings.get('command', '')}\n```", "", markdown(run, precise=True)]
-    return "\n".join(parts)
+    parts += [under(run.settings.get("command", ""), markdown(run, precise=True)) for run in runs]
+    return "\n".join([*parts, *others])
 
 
 def curves(runs: Sequence[Results]) -> list[Row]:

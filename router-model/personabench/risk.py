@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from personabench.bench.artifact_router import ArtifactRouter
 from personabench.bench.episode import Judgement, Setup, make_episode, pick
 from personabench.heads import HeadsConfig
 from personabench.metrics import Gain, interval, share_worse_off, total
+from personabench.record import under
 from router_model.data.pools import load_pool
 from router_model.data.simulation import Feedback
 from router_model.places import DATA, find_artifact
@@ -48,19 +51,28 @@ def risk(
     named: Annotated[
         bool, typer.Option(help="the best single LLM is the baseline; else whom the router takes for it")
     ] = True,
+    out: Annotated[Path, typer.Option(help="folder for results.md")] = Path("runs/risk"),
 ) -> None:
     """Print the gap closed, with a 95 % interval, and the share of users worse off, by risk, in Markdown."""
     torch.set_num_threads(1)
     if feedback not in get_args(Feedback):
         raise typer.BadParameter(f"no feedback {feedback}", param_hint="--feedback")
+    lines: list[str] = []
     for pool in pools.split(","):
         setups = [Setup(pool, cast(Feedback, feedback), seed, users, LENGTHS) for seed in range(seeds)]
         found = [trade_off(setup, find_artifact(artifact), named=named) for setup in setups]
-        typer.echo(_row(f"{pool}, {feedback}: risk", *(f"n = {n}" for n in LENGTHS)))
-        typer.echo(_row("---", *("---:" for _ in LENGTHS)))
+        lines.append(_row(f"{pool}, {feedback}: risk", *(f"n = {n}" for n in LENGTHS)))
+        lines.append(_row("---", *("---:" for _ in LENGTHS)))
         for level in RISKS:
             cells = [_cell([one[level, n] for one in found]) for n in LENGTHS]
-            typer.echo(_row("none" if level is None else f"{level:g}", *cells))
+            lines.append(_row("none" if level is None else f"{level:g}", *cells))
+        lines.append("")
+    typer.echo("\n".join(lines))
+    out.mkdir(parents=True, exist_ok=True)
+    whose = f"which is {'' if named else 'not '}named as the baseline:"
+    lines = [f"Gap closed, and users worse off than with the best single LLM, {whose}", "", *lines, ""]
+    page = under(f"python -m personabench {shlex.join(sys.argv[1:])}", "\n".join(lines))
+    (out / "results.md").write_text(page, encoding="utf-8")
 
 
 def trade_off(

@@ -25,7 +25,7 @@ from router_model.export.artifact import Artifact
 from router_model.network import Router
 from router_model.places import ARTIFACTS, find_artifact
 from router_model.retrain.fit import fit
-from router_model.retrain.judgement import choices_of, evenly
+from router_model.retrain.judgement import choices_of
 from router_model.retrain.log import open_log
 from router_model.retrain.logbook import Logbook, read_logbook
 from router_model.retrain.ope.estimators import Terms
@@ -46,7 +46,8 @@ def true_utility(made: MadeLog, log: Logbook, answers: NDArray[np.int64]) -> NDA
     scale = np.maximum(np.abs(vectors).max(1) / 127, 1e-12)
     packed = np.rint(vectors / scale[:, None]).astype(np.int8)
     row_of = {vector.tobytes(): row for row, vector in enumerate(packed)}
-    rows = np.array([row_of[log.answers.int8[a].tobytes()] for a in answers])
+    queries = log.answers.queries
+    rows = np.array([row_of[queries.vectors.int8[queries.place[a]].tobytes()] for a in answers])
     names = [log.users[u][1] for u in log.decisions.user[log.answers.decision[answers]]]
     users = np.array([int(name.removeprefix("user-")) for name in names])
     columns = [made.pool.names.index(name) for name in log.llms]
@@ -82,7 +83,7 @@ def main(
     prepared, fade = prepare(log, current, base, embedder, None), current.manifest.forget.per_reward
     judging = held_out(log.users, options.held_out)
     fitted = fit(log, base, prepared, fade, judging, options, lambda *_: None)
-    choices = evenly(choices_of(log, judging), judged, np.random.default_rng(seed))
+    choices = choices_of(log, judging, most=judged, generator=np.random.default_rng(seed))
     truth = true_utility(made, log, choices.answer)
 
     def found(router: Router, evidence: NDArray[np.float64]) -> Replay:

@@ -16,6 +16,7 @@ COMMANDS = {
     "people": "router_model.train.command:people",
     "tools": "router_model.train.command:tools",
     "abilities": "router_model.abilities.command:abilities",
+    "tasks": "router_model.train.tasks:command",
     "retrain": "router_model.retrain.command:command",
     "collect": "router_model.collect.run:command",
     "simulate-users": "router_model.collect.users:command",

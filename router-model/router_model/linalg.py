@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 LEAF = 16  # matrices up to this size are inverted by one operator
 
@@ -111,23 +112,29 @@ def _inverse(matrix: Tensor) -> Tensor:
 def _logdet(matrix: Tensor, inverse: Tensor) -> Tensor:
     """Log determinant [..] of the product of matrices [L, .., n, n], given their inverses.
 
-    By Jacobi's complementary minors, det A = det A[:h, :h] / det A^-1[h:, h:]: two eliminations of half the size, side
-    by side, are half as many operators as one.
+    By Jacobi's complementary minors, det A = det A[:h, :h] / det A^-1[h:, h:], until they are 2 x 2: an inverse is one
+    operator, an elimination would be many.
     """
+    left, signs = matrix.unsqueeze(0), torch.ones(1, dtype=matrix.dtype, device=matrix.device)
+    inverse = inverse.unsqueeze(0)
+    while (n := left.shape[-1]) > 2:
+        if n % 2:
+            left, inverse = _bordered(left), _bordered(inverse)
+        half = left.shape[-1] // 2
+        left = torch.cat([left[..., :half, :half], inverse[..., half:, half:]])
+        signs = torch.cat([signs, -signs])
+        if half > 2:
+            inverse = _inverse(left)
+    if left.shape[-1] == 2:
+        a, b, c, d = left.flatten(-2).split(1, -1)
+        left = (a * d - b * c).unsqueeze(-1)
+    logs = left.log().flatten(-2).sum(-1)
+    return (logs * signs.reshape(-1, *[1] * (logs.dim() - 1))).sum((0, 1))
+
+
+def _bordered(matrix: Tensor) -> Tensor:
+    """With a row and a column more, of the identity: the same determinant."""
     n = matrix.shape[-1]
-    counted = n // 2  # pivots of the matrix; all of the inverse's count, one more where n is odd
-    size = n - counted
-    left = torch.stack([matrix[..., :size, :size], inverse[..., counted:, counted:]])
-    pivots = []
-    for step in range(size):
-        row, below = left.split((1, size - step - 1), -2)
-        pivot, beside = row.split((1, size - step - 1), -1)
-        pivots.append(pivot)
-        if step < size - 1:
-            column, rest = below.split((1, size - step - 1), -1)
-            left = rest - column * (beside / pivot)
-    signs = torch.ones(2, *[1] * (matrix.dim() - 2), 1, size, dtype=matrix.dtype, device=matrix.device)
-    signs[0, ..., counted:] = 0
-    signs[1] = -1
-    logs = torch.cat(pivots, -1).log() * signs  # [2, L, .., 1, size]
-    return logs.sum((-1, -2)).sum((0, 1))
+    corner = torch.zeros(n + 1, n + 1, dtype=matrix.dtype, device=matrix.device)
+    corner[n, n] = 1
+    return functional.pad(matrix, (0, 1, 0, 1)) + corner

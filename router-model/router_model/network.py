@@ -604,11 +604,12 @@ class Router(nn.Module):
         completion_tokens: Tensor,
         cost_usd: Tensor,
         share: Tensor | None = None,
+        llm_alone: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """Messages of N rewards: to the user [N, G], to the LLM [N, V]. Negative tokens or cost: not known.
 
         `reading` [N, Q]: of the queries, by `QueryEncoder.reading`. `share` [U, M]: sums of so many messages in a row,
-        each by its share, instead of messages; N = U M.
+        each by its share, instead of messages; N = U M. `llm_alone`: [N, 0] to the user, which is most of the work.
         """
         of_quality, of_length, task = self.encoder.of_reading(reading)
         quality_weights, length_weights, popularity, price, codes, by_card = self.split_z(z)
@@ -628,10 +629,12 @@ class Router(nn.Module):
         chance = quality.double().clamp(0.02, 0.98)
         user_weight = (weight * self.kind_user[kind]).unsqueeze(-1)
         popularity, offsets = popularity.double(), self.leniency.offsets(kind)
-        readings = self.to_user(plane, expected, covariance, chance, reward.double(), kind, popularity + offsets)
         precision, information = self.liking(expected, covariance, chance, reward.double(), kind)
-        lenient = self.leniency.evidence(precision, information, popularity, kind)
-        message = user_weight * torch.cat([readings[0], readings[1], lenient], -1)
+        message = user_weight[:, :0]
+        if not llm_alone:
+            readings = self.to_user(plane, expected, covariance, chance, reward.double(), kind, popularity + offsets)
+            lenient = self.leniency.evidence(precision, information, popularity, kind)
+            message = user_weight * torch.cat([readings[0], readings[1], lenient], -1)
         liking = user_weight * (1 - self.kind_llm[kind]).unsqueeze(-1) * torch.stack([precision, information], -1)
 
         llm_weight = (weight * self.kind_llm[kind]).to(reading.dtype).unsqueeze(-1)

@@ -7,13 +7,13 @@ import {
   forgottenKey,
   headsOf,
   isHeard,
-  JUDGE,
+  isJudge,
   type Opinion,
   opinionsOf,
   PEOPLE,
   slotOf,
 } from '../routing/choose/evidence.ts'
-import { lengthKey } from '../routing/choose/length-evidence.ts'
+import { isAgreed, lengthKey, type Measured, measuredOf, measurers } from '../routing/choose/length-evidence.ts'
 import type { Policies } from '../routing/policies/policies.ts'
 import type { Store } from '../store/store.ts'
 
@@ -29,24 +29,39 @@ interface Asked {
   policy: string | undefined
 }
 
-/** `GET /admin/evidence`: what a tenant's voices say of each LLM. @throws GatewayError 404. @throws StoreError */
+/**
+ * `GET /admin/evidence`: what a tenant's voices say of each LLM, and how long its answers to them were.
+ *
+ * @throws GatewayError 404. @throws StoreError
+ */
 export async function showEvidence(deps: EvidenceDeps, asked: Asked) {
   const { tenant, policy } = found(deps, asked)
   const rules = evidenceRules(deps.snapshot().config.router)
-  const [rows, keys] = await Promise.all([
+  const [rows, lengthRows, keys] = await Promise.all([
     deps.store.loadEvidence(tenant, evidenceKey(policy)),
+    deps.store.loadEvidence(tenant, lengthKey(policy)),
     deps.store.listKeys(tenant),
   ])
   const configured = deps.snapshot().config.tenants.find(({ name }) => name === tenant)?.keys ?? []
   const ids = [...keys.map(({ id }) => id), ...configured.map((_, i) => `config-${tenant}-${i}`)]
-  const shown = ({ voice, users, ratings, mean, weight, at }: Opinion) => ({
+  const named = (voice: string) => ({
     // A slot, which several may share.
-    voice: voice === JUDGE ? 'judge' : voice.startsWith('u') ? 'vouched users' : 'key',
-    ...(voice.startsWith('k') && { keys: ids.filter((id) => voice === `k${slotOf(id)}`) }),
+    voice: isJudge(voice) ? 'judge' : voice.startsWith('u') ? 'vouched users' : 'key',
+    // Of the judge, whose answers it judged.
+    ...(/^j?k/.test(voice) && { keys: ids.filter((id) => voice.endsWith(`k${slotOf(id)}`)) }),
+  })
+  const shown = ({ voice, users, ratings, mean, weight, at }: Opinion) => ({
+    ...named(voice),
     users: rounded(users),
     ratings: rounded(ratings),
     mean: rounded(mean),
     weight: rounded(weight),
+    last: new Date(at).toISOString(),
+  })
+  const measured = ({ voice, answers, apart, at }: Measured) => ({
+    ...named(voice),
+    answers: rounded(answers),
+    times_as_long: rounded(Math.exp(apart)),
     last: new Date(at).toISOString(),
   })
   const all = opinionsOf(rows, rules, Date.now())
@@ -61,12 +76,20 @@ export async function showEvidence(deps: EvidenceDeps, asked: Asked) {
   // What users tell of their tenant rates nothing: who has spoken is all there is to see.
   const { opinions, ...people } = heard(all.get(PEOPLE) ?? [])
   const voices = opinions.map(({ mean: _, ratings: __, ...voice }) => voice)
+  const lengths = [...measuredOf(lengthRows, rules, Date.now())].map(([candidate, of]) => ({
+    candidate,
+    // Else a voice's measurements serve that voice alone.
+    counts: isAgreed(of, rules),
+    voices: rounded(measurers(of)),
+    measured: of.toSorted((a, b) => b.answers - a.answers).map(measured),
+  }))
   return {
     object: 'evidence',
     tenant,
     policy,
     quorum: rules.quorum,
     candidates,
+    ...(lengths.length > 0 && { lengths }),
     ...(voices.length > 0 && { people: { ...people, opinions: voices } }),
   }
 }

@@ -15,12 +15,12 @@ import { fieldError } from '../openai/parse-chat.ts'
 import { parseRawBody } from '../openai/raw-body.ts'
 import type { RequestContexts } from '../pipeline/context.ts'
 import type { HeldBytes } from '../pipeline/held-bytes.ts'
-import type { Refusals } from '../providers/dialect/refusals.ts'
+import type { Refusals, ShownRefusal } from '../providers/dialect/refusals.ts'
 import type { Breakers } from '../providers/forward/breakers.ts'
 import { ArtifactError } from '../routing/artifact/error.ts'
 import type { Policies } from '../routing/policies/policies.ts'
 import type { Modes } from '../routing/safety/modes.ts'
-import type { Store, StoredRefusal } from '../store/store.ts'
+import type { Store } from '../store/store.ts'
 import { dropEvidence, showEvidence } from './admin-evidence.ts'
 import { readSmallBody } from './body.ts'
 import { adminUsage } from './usage.ts'
@@ -226,10 +226,11 @@ function tenantsOf({ snapshot }: Pick<AdminDeps, 'snapshot'>, tenant: string | u
   return [tenant]
 }
 
-const shownRefusal = ({ deployment, field, expiresAt }: StoredRefusal) => ({
+const shownRefusal = ({ deployment, field, expiresAt, counts }: ShownRefusal) => ({
   deployment,
   refused: field,
   until: new Date(expiresAt).toISOString(),
+  counts,
 })
 
 /** Turns a refused artifact into a 422 that names the check that failed, and by how much. */

@@ -5,12 +5,14 @@ import { answerText } from '../openai/answer-text.ts'
 import type { ChatRequest, NativeRequest, Span } from '../openai/chat.ts'
 import { errorBody, errorFrame, parseJson } from '../openai/error.ts'
 import { isObject } from '../openai/is-object.ts'
-import { fieldError, parseChat } from '../openai/parse-chat.ts'
+import { chatOf, fieldError } from '../openai/parse-chat.ts'
+import { LARGE_BYTES } from '../openai/parse-thread.ts'
 import { parseRawBody } from '../openai/raw-body.ts'
+import { type Quoted, quotedIn } from '../openai/serialised.ts'
 import { SseObserver } from '../openai/sse-observer.ts'
 import { TextStream, textCompletionOf } from '../openai/text-completion.ts'
 import { parseUsage } from '../openai/usage.ts'
-import type { Endpoint } from '../pipeline/endpoint.ts'
+import type { ChatCall, Endpoint } from '../pipeline/endpoint.ts'
 import type { AnswerWriter } from '../providers/relay/writer.ts'
 
 const number = z.custom<number>((value) => typeof value === 'number', 'Expected number')
@@ -52,7 +54,14 @@ export const completionsEndpoint: Endpoint = {
     return {
       raw,
       names: { model: body.model, user: body.user },
-      toChat: () => ({ request: chatRequest(body, raw, spans), writer: () => writerFor(body) }),
+      toChat() {
+        const call = (quoted?: Quoted): ChatCall => ({
+          request: chatRequest(body, { raw, spans }, chat, quoted),
+          writer: () => writerFor(body),
+        })
+        const chat = asChat(body)
+        return raw.length > LARGE_BYTES ? quotedIn(chat).then(call) : call()
+      },
     }
   },
   errorBody,
@@ -70,10 +79,9 @@ const GO_ON =
 const FILL_IN =
   'The user gives the text before and after a gap. Answer with the text that belongs into the gap, and nothing else.'
 
-function chatRequest(body: CompletionsBody, raw: Buffer, spans: ReadonlyMap<string, Span>): ChatRequest {
-  const texts = textsOf(body)
-  const prompt = texts?.join('\n') ?? ''
-  const chat = {
+function asChat(body: CompletionsBody): Record<string, unknown> {
+  const prompt = textsOf(body)?.join('\n') ?? ''
+  return {
     model: body.model,
     messages: body.suffix
       ? [
@@ -87,7 +95,17 @@ function chatRequest(body: CompletionsBody, raw: Buffer, spans: ReadonlyMap<stri
     ...given(body, ['n', 'stream', 'stream_options', 'stop', 'temperature', 'top_p', 'user', 'seed']),
     ...(body.max_tokens ? { max_tokens: body.max_tokens } : {}),
   }
-  const request: ChatRequest = { ...parseChat(Buffer.from(JSON.stringify(chat))), format: 'completions' }
+}
+
+/** @param quoted what is known of its strings */
+function chatRequest(
+  body: CompletionsBody,
+  { raw, spans }: { raw: Buffer; spans: ReadonlyMap<string, Span> },
+  chat: Record<string, unknown>,
+  quoted: Quoted | undefined,
+): ChatRequest {
+  const texts = textsOf(body)
+  const request: ChatRequest = { ...chatOf(chat, quoted), format: 'completions' }
   const dropped = ['best_of', 'logprobs', 'logit_bias'].filter((field) => (body[field] ?? null) !== null)
   return {
     ...request,

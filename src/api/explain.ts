@@ -6,7 +6,10 @@ import type { Call } from '../pipeline/call.ts'
 import type { RequestContext } from '../pipeline/context.ts'
 import { type DecideDeps, type Decision, decide } from '../pipeline/decide.ts'
 import { chatEndpoint, type Endpoint } from '../pipeline/endpoint.ts'
+import { speakerOf } from '../pipeline/principal.ts'
 import type { Quota } from '../pipeline/quota/quota.ts'
+import type { Selection, Stated } from '../routing/choose/choose.ts'
+import { taskShares } from '../routing/choose/tasks.ts'
 import { readCall } from './chat-completions.ts'
 import { completionsEndpoint } from './completions.ts'
 import { messagesEndpoint } from './messages.ts'
@@ -60,17 +63,29 @@ async function favouriteOf({ policy, fallback, baseline }: Decision, { principal
   if (!policy || fallback !== null) return null
   const { name: tenant, candidates } = principal.tenant
   const usually = baseline && { baseline: baseline.comparison.baseline }
-  const found = await policy.router.favouriteOf({ tenant, ...usually }, candidates).catch(() => null)
+  const found = await policy.router
+    .favouriteOf({ tenant, speaker: speakerOf(principal), ...usually }, candidates)
+    .catch(() => null)
   return found?.name ?? null
 }
 
+/** Why another answers than the user stated for such tasks; null where it answers. */
+function whyNot({ candidate }: Stated, { reason, detail, chosen, excluded }: Selection): string | null {
+  if (reason === 'stated' || chosen.candidate.name === candidate) return null
+  const exclusion = excluded.find((one) => one.candidate === candidate)
+  if (exclusion) return exclusion.detail
+  if (detail === 'tool_loop') return 'the model that called a tool reads its result'
+  return 'is not among the candidates of this request'
+}
+
 function explanationOf(decision: Decision, favourite: string | null) {
-  const { selection, scores, policy, version, fallback, profile, taste, conversation, caution, risk } = decision
+  const { selection, scores, policy, version, fallback, profile, taste, stated, conversation, caution, risk } = decision
   const propensity = new Map(
     selection.scored.map(({ candidate }, index) => [candidate.name, selection.propensities[index]]),
   )
   const excluded = new Map(selection.excluded.map(({ candidate, why, detail }) => [candidate, { why, detail }]))
   const byGraph = fallback === null
+  const tasks = taskShares(decision.embedding, policy?.router.artifact.tasks ?? null)
   return {
     object: 'router.explanation',
     chosen: selection.chosen.candidate.name,
@@ -80,6 +95,8 @@ function explanationOf(decision: Decision, favourite: string | null) {
     caution,
     risk,
     favourite,
+    tasks,
+    stated: stated && { ...stated, why_not: whyNot(stated, selection) },
     user: {
       rewards: profile.rewards,
       preferences: profile.preferences,

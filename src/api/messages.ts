@@ -13,11 +13,14 @@ import { nativeRequest } from '../openai/messages/native.ts'
 import { messageOf } from '../openai/messages/plain.ts'
 import { stopsOf } from '../openai/messages/resource.ts'
 import { eventFrame, MessageStream } from '../openai/messages/stream.ts'
-import { needsMessages, toChat } from '../openai/messages/to-chat.ts'
+import { needsMessages, type Told, toChat, told, written } from '../openai/messages/to-chat.ts'
+import { promptTokensOf } from '../openai/parse-chat.ts'
+import { LARGE_BYTES } from '../openai/parse-thread.ts'
+import { type Quoted, quotedIn } from '../openai/serialised.ts'
 import { deploymentOf } from '../pipeline/address.ts'
 import type { Admission } from '../pipeline/admission.ts'
 import type { RequestContext } from '../pipeline/context.ts'
-import type { Endpoint } from '../pipeline/endpoint.ts'
+import type { ChatCall, Endpoint } from '../pipeline/endpoint.ts'
 import { headerText, principalOf } from '../pipeline/principal.ts'
 import type { Quota } from '../pipeline/quota/quota.ts'
 import { withoutGuarded } from '../providers/guarded.ts'
@@ -37,11 +40,15 @@ export const messagesEndpoint: Endpoint = {
     return {
       raw,
       names: { model: body.model, ...namedBy(body.metadata?.user_id) },
-      toChat: ({ incoming }) => ({
-        request: chatRequest(parsed, formatHeaders(incoming)),
-        inToolLoop: answersTool(parsed),
-        writer: () => writer,
-      }),
+      toChat: ({ incoming }) => {
+        const call = (quoted?: Quoted): ChatCall => ({
+          request: chatRequest(parsed, common, formatHeaders(incoming), quoted),
+          inToolLoop: answersTool(parsed),
+          writer: () => writer,
+        })
+        const common = told(body, null)
+        return raw.length > LARGE_BYTES ? quotedIn(common.chat).then(call) : call()
+      },
     }
   },
   errorBody: messagesErrorBody,
@@ -71,21 +78,21 @@ export async function countTokens({ userIds, admission, quota }: CountTokensDeps
   const { body } = parsed
   const principal = principalOf(snapshot, userIds, caller, incoming, namedBy(body.metadata?.user_id))
   const { candidates } = resolveModel(body.model, principal.allowed, principal.tenant.aliases)
-  const { request } = toChat(body, null)
+  const promptTokens = promptTokensOf(told(body, null).chat)
   quota.refuseKnown(context, principal)
   const grant = await quota.reserveRequest(context, principal)
   try {
     return await admission.run(principal.tenant.config.priority, signal, async () => {
       const candidate = candidates.find(({ apis }) => apis?.has('messages'))
       const provider = candidate && snapshot.providers.get(candidate.provider)
-      if (!candidate || !provider?.countTokens) return { input_tokens: request.promptTokens }
-      const asked = { ...request, native: nativeRequest(parsed, formatHeaders(incoming)) }
+      if (!candidate || !provider?.countTokens) return { input_tokens: promptTokens }
+      const request = { ...written(told(body, null)).request, native: nativeRequest(parsed, formatHeaders(incoming)) }
       const strict = headerText(incoming, 'x-router-strict')?.toLowerCase() === 'on'
-      const { native } = withoutGuarded(asked, provider.guards ?? {}, candidate.name, strict)
+      const { native } = withoutGuarded(request, provider.guards ?? {}, candidate.name, strict)
       const within = AbortSignal.any([signal, fairTimeout(COUNT_WITHIN_MS)])
       const count = native && provider.countTokens({ candidate, native, signal: within, requestId })
       const counted = await count?.catch(() => null)
-      return { input_tokens: counted ?? request.promptTokens }
+      return { input_tokens: counted ?? promptTokens }
     })
   } finally {
     grant.settle()
@@ -104,15 +111,21 @@ function formatHeaders({ headers }: IncomingMessage): Record<string, string> {
   return typeof beta === 'string' && beta !== '' ? { 'anthropic-beta': beta } : {}
 }
 
-function chatRequest(parsed: ParsedMessages, headers: Record<string, string>): ChatRequest {
+/** @param common the same for all candidates */
+function chatRequest(
+  parsed: ParsedMessages,
+  common: Told,
+  headers: Record<string, string>,
+  quoted: Quoted | undefined,
+): ChatRequest {
   const { body } = parsed
-  const { request } = toChat(body, null)
+  const { request } = written(common, quoted)
   return {
     ...request,
     ...(needsMessages(body) && { prefers: 'messages' as const }),
     forCandidate(candidate: Candidate): ChatRequest {
       if (candidate.apis?.has('messages')) return { ...request, dropped: [], native: nativeRequest(parsed, headers) }
-      const { request: converted, problem } = toChat(body, candidate, request.promptTokens)
+      const { request: converted, problem } = toChat(body, candidate, request.promptTokens, quoted)
       if (problem) throw problem
       return converted
     },

@@ -5,7 +5,7 @@ import type { Config } from '../config/schema.ts'
 import { GatewayError, invalidRequest, notFound } from '../errors.ts'
 import { type ForgetDeps, forgetUser } from '../learning/erasures.ts'
 import type { Learner } from '../learning/learner.ts'
-import { preferencesSchema, type StatedPreferences } from '../learning/stated-preferences.ts'
+import { preferencesSchema, type StatedPreferences, statedPreferences } from '../learning/stated-preferences.ts'
 import { fieldError } from '../openai/parse-chat.ts'
 import { parseRawBody } from '../openai/raw-body.ts'
 import type { Admission } from '../pipeline/admission.ts'
@@ -102,10 +102,11 @@ export async function setProfile(
 ) {
   const { tenant, user } = userInPath(deps, context, id)
   const preferences = parsePreferences(await readSmallBody(context))
-  await refuseUnknownNames(preferences, context.snapshot.config, tenant, async () =>
-    preferencesSchema.parse((await deps.store.loadUser(tenant.name, user))?.preferences ?? {}),
-  )
   const { policy } = deps.policies.snapshot(tenant.name, user)
+  const tasks = policy?.router.artifact.tasks?.names ?? []
+  await refuseUnknownNames(preferences, context.snapshot.config, tenant, tasks, async () =>
+    statedPreferences((await deps.store.loadUser(tenant.name, user))?.preferences ?? {}),
+  )
   const speaker = { user, key: context.caller.keyId, vouched: user === ANONYMOUS }
   if (!(await deps.learner.setPreferences(policy, tenant.name, speaker, preferences))) throw tooManyNew()
   return { object: 'user.profile', id, preferences }
@@ -154,8 +155,10 @@ export function parsePreferences(raw: Buffer): StatedPreferences {
 
 /**
  * Refuses unknown names: a typo in a list would allow what was to be denied, or deny everything. A name that the user
- * stated earlier may stay, though its candidate has gone: who reads, changes and writes is not stuck.
+ * stated earlier may stay, though its candidate has gone: who reads, changes and writes is not stuck. So may a kind of
+ * task that another artifact told apart.
  *
+ * @param tasks kinds of tasks that the user's artifact tells apart
  * @param stated what the user stated earlier
  * @throws GatewayError 400 with `param`
  */
@@ -163,6 +166,7 @@ export async function refuseUnknownNames(
   preferences: StatedPreferences,
   config: Config,
   { candidates, ...of }: Tenant,
+  tasks: readonly string[],
   stated: () => Promise<StatedPreferences>,
 ): Promise<void> {
   const { candidates: known, former } = knownNames(config, of.config.candidates)
@@ -176,7 +180,21 @@ export async function refuseUnknownNames(
     if (added === undefined) continue
     throw invalidRequest(`Invalid '${field}': there is no candidate '${added}'; see /v1/models.`, field)
   }
+  for (const [task, wanted] of Object.entries(preferences.prefer ?? {})) {
+    const isTask = tasks.includes(task)
+    if (isTask && isKnown(wanted)) continue
+    const before = (await stated()).prefer?.[task]
+    const param = `prefer.${task}`
+    if (!isTask && before === undefined) throw invalidRequest(`Invalid '${param}': ${thereAre(tasks)}.`, param)
+    if (isKnown(wanted) || wanted === before) continue
+    throw invalidRequest(`Invalid '${param}': there is no candidate '${wanted}'; see /v1/models.`, param)
+  }
 }
+
+const thereAre = (tasks: readonly string[]) =>
+  tasks.length === 0
+    ? 'the artifact in use tells no kinds of tasks apart'
+    : `no such kind of task is told apart; there are ${tasks.join(', ')}`
 
 const withoutVectors = ({ embedding: _, candidates, shadow, ...row }: InteractionRecord) => ({
   ...row,

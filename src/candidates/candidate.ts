@@ -1,4 +1,4 @@
-import type { Dialect } from './dialect.ts'
+import { type Dialect, insteadOf } from './dialect.ts'
 
 /** Abilities that a request may need and a candidate may lack. */
 export const CAPABILITIES = ['tools', 'vision', 'audio', 'json_schema', 'logprobs'] as const
@@ -80,7 +80,10 @@ export function goesByResponses(
 /** How it differs from OpenAI's API in what a request asks of it. */
 export function spokenBy(
   candidate: Pick<Candidate, 'apis' | 'dialect' | 'thinking' | 'defaults'>,
-  request: { body: { tools?: readonly unknown[] | null; thinking?: unknown }; native?: unknown },
+  request: {
+    body: { tools?: readonly unknown[] | null; thinking?: unknown; reasoning_effort?: unknown }
+    native?: unknown
+  },
 ): Dialect | undefined {
   const { dialect } = candidate
   if (dialect?.overResponses && goesByResponses(candidate, request)) return dialect.overResponses
@@ -90,9 +93,10 @@ export function spokenBy(
 /** It is told not to think: by the request, where it is heard, else by how the candidate is asked. */
 function isQuiet(
   { dialect, thinking, defaults }: Pick<Candidate, 'dialect' | 'thinking' | 'defaults'>,
-  body: { thinking?: unknown },
+  body: { thinking?: unknown; reasoning_effort?: unknown },
 ): boolean {
-  const own = dialect?.fields.thinking === 'keep' ? typeOf(body.thinking) : undefined
+  const told = dialect && insteadOf(dialect, 'reasoning_effort', body.reasoning_effort)
+  const own = dialect?.fields.thinking === 'keep' ? typeOf(body.thinking ?? told?.thinking) : undefined
   const type = own ?? typeOf(defaults?.thinking)
   return type === undefined ? thinking === false : type === 'disabled'
 }

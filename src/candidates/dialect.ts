@@ -18,6 +18,8 @@ const fieldRule = z.union([
     values: z.array(scalar).optional(),
     /** Values that stand for others: the nearest that the model knows. */
     map: z.record(z.string(), scalar).optional(),
+    /** Values that are told by another field: by value, that field and what it holds then. */
+    instead: z.record(z.string(), z.record(z.string(), z.unknown())).optional(),
     min: z.number().optional(),
     max: z.number().optional(),
     /** A regular expression that each text must match. */
@@ -82,6 +84,8 @@ const rules = {
       formats: z.array(z.string()).optional(),
       /** A regular expression that names of functions must match. */
       names: z.string().optional(),
+      /** No two tools may have one name. */
+      unique: z.boolean().optional(),
       /** Forms of `tool_choice` that are taken; of `allowed_tools` the tools are offered alone. */
       choices: choices.optional(),
     })
@@ -168,6 +172,12 @@ export interface Dialect {
   overResponses?: Dialect
   /** The rules while it is told not to think, where it can be. */
   withoutThinking?: Dialect
+}
+
+/** The other field by which a model is told a value of a field, and what that field holds then; or undefined. */
+export function insteadOf(dialect: Dialect, field: string, value: unknown): Record<string, unknown> | undefined {
+  const rule = dialect.fields[field]
+  return typeof rule === 'object' && typeof value === 'string' ? rule.instead?.[value] : undefined
 }
 
 /** What the Responses API has no word for, whichever model it is. */

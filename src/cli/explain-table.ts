@@ -14,6 +14,7 @@ const explanation = z.looseObject({
   chosen: z.string(),
   reason: z.string(),
   policy: z.string(),
+  stated: z.object({ task: z.string(), candidate: z.string(), why_not: z.string().nullable() }).nullish(),
   candidates: z.array(row),
 })
 
@@ -21,7 +22,8 @@ const explanation = z.looseObject({
 export function explainTable(answer: unknown): string | null {
   const parsed = explanation.safeParse(answer)
   if (!parsed.success) return null
-  const { chosen, reason, policy, candidates } = parsed.data
+  const { chosen, reason, policy, stated, candidates } = parsed.data
+  const why = stated ? `${stated.task}: ${stated.candidate}${stated.why_not ? `, which ${stated.why_not}` : ''}` : null
   const cell = (value: number | null | undefined, digits: number) => (value == null ? '–' : value.toFixed(digits))
   const rows = candidates.map((entry) => [
     entry.name === chosen ? `> ${entry.name}` : `  ${entry.name}`,
@@ -39,5 +41,5 @@ export function explainTable(answer: unknown): string | null {
       .join('  ')
       .trimEnd(),
   )
-  return `${chosen} (${reason}), policy ${policy}\n\n${lines.join('\n')}\n`
+  return `${chosen} (${reason}), policy ${policy}${why ? `\nstated for ${why}` : ''}\n\n${lines.join('\n')}\n`
 }

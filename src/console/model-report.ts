@@ -1,4 +1,5 @@
 import type { InteractionRecord, RewardRecord } from '../store/records/codec.ts'
+import { isSettled } from '../store/records/records.ts'
 import { eachCandidate } from '../store/records/scored-candidates.ts'
 import type { Store } from '../store/store.ts'
 
@@ -108,7 +109,7 @@ function add(sums: Sums, record: InteractionRecord, rating: number | undefined, 
   sums.requests++
   sums.cost += costUsd
   const isNamed = reason === 'explicit'
-  const arm = record.arm ?? (isNamed ? 'explicit' : 'route')
+  const arm = record.arm ?? (isSettled(reason) ? reason : 'route')
   const ofArm = sums.arms.get(arm) ?? { requests: 0, rewards: [] }
   sums.arms.set(arm, ofArm)
   ofArm.requests++

@@ -204,8 +204,8 @@ export function consoleRoutes(deps: ConsoleDeps, borrowed: Borrowed): Hono<Env> 
     const explanation = await explain(deps, contextOf(c), borrowed.responses, false)
     const id = c.req.header('x-user-id')
     const said = id === undefined ? [] : await saidBy(deps, tenantOf(asked(c).tenant), id)
-    const { chosen, reason, candidates, ...care } = explanation
-    return c.json({ ...explanation, why: whyInWords(chosen, reason, candidates, said, care) })
+    const { chosen, reason, candidates, stated, ...care } = explanation
+    return c.json({ ...explanation, why: whyInWords(chosen, reason, candidates, said, care, stated) })
   })
   app.post('/api/chat', async (c) => {
     await borrowed.answer(contextOf(c))

@@ -1,16 +1,18 @@
 import { limitsLeft } from '../api/usage.ts'
 import type { Candidate } from '../candidates/candidate.ts'
+import { candidateNamed } from '../candidates/former-names.ts'
 import { ANONYMOUS, type Tenant, type UserIds } from '../candidates/tenants.ts'
 import type { Snapshot } from '../config/snapshot.ts'
 import { notFound } from '../errors.ts'
+import { statedPreferences } from '../learning/stated-preferences.ts'
 import { type Tastes, tastesOf } from '../learning/tastes.ts'
 import type { VectorVault } from '../learning/vector-vault.ts'
 import type { Quota } from '../pipeline/quota/quota.ts'
 import type { Policies } from '../routing/policies/policies.ts'
 import type { InteractionRecord } from '../store/records/codec.ts'
 import { eachCandidate } from '../store/records/scored-candidates.ts'
-import type { Store, StoredEdge } from '../store/store.ts'
-import { type Said, whyInWords } from './why.ts'
+import type { Store, StoredEdge, StoredUser } from '../store/store.ts'
+import { type Said, type Wish, whyInWords } from './why.ts'
 
 const DAY_MS = 86_400_000
 /** What a page shows: the latest of them, from this many days. */
@@ -45,6 +47,8 @@ export async function describeUser(deps: UserDeps, tenant: Tenant, id: string) {
   return {
     id,
     preferences: stored?.preferences ?? {},
+    tasks: deps.policies.snapshot(name, user).policy?.router.artifact.tasks?.names ?? [],
+    candidates: tenant.candidates.map((candidate) => candidate.name),
     rewards: stored?.rewards ?? 0,
     policy: stored?.policy ?? null,
     updated_at: stored ? new Date(stored.updatedAt).toISOString() : null,
@@ -112,19 +116,38 @@ const shown = ({ id, ts, chosen, reason, status, costUsd, totalMs, usage }: Inte
 })
 
 /** One request of the past, what was weighed for it, and why in words. @throws GatewayError 404 */
-export async function findRequest({ store }: Pick<UserDeps, 'store'>, tenant: string, id: string) {
+export async function findRequest(
+  { store, snapshot }: Pick<UserDeps, 'store' | 'snapshot'>,
+  tenant: string,
+  id: string,
+) {
   const summary = await store.findInteraction(tenant, id)
   if (summary) {
     const { user, ts } = summary
     for await (const batch of store.readInteractions({ tenant, user, since: ts, until: ts })) {
       const record = batch.find((one) => one.id === summary.id)
-      if (record) return explained(record, await store.loadEdges(tenant, user))
+      if (!record) continue
+      const [edges, stored] = await Promise.all([store.loadEdges(tenant, user), store.loadUser(tenant, user)])
+      return explained(record, edges, wishOf(record, stored, snapshot().candidates))
     }
   }
   throw notFound('There is no such request.', 'request_not_found', 'id')
 }
 
-function explained(record: InteractionRecord, edges: readonly StoredEdge[]) {
+/** A record does not say which kind of task it was: told where they want this candidate for one kind alone. */
+function wishOf(
+  { reason, chosen }: InteractionRecord,
+  stored: StoredUser | null,
+  candidates: readonly Candidate[],
+): Wish | null {
+  if (reason !== 'stated') return null
+  const { prefer = {} } = statedPreferences(stored?.preferences ?? {})
+  const named = (wanted: string) => candidateNamed(candidates, wanted)?.name ?? wanted
+  const [task, another] = Object.keys(prefer).filter((kind) => named(prefer[kind] ?? '') === chosen)
+  return { task: another === undefined ? (task ?? null) : null, candidate: chosen, why_not: null }
+}
+
+function explained(record: InteractionRecord, edges: readonly StoredEdge[], wish: Wish | null) {
   const candidates = eachCandidate(record.candidates)
     .map(({ name, mean, std, predictedCostUsd, propensity }) => ({
       name,
@@ -143,7 +166,7 @@ function explained(record: InteractionRecord, edges: readonly StoredEdge[]) {
     usage: record.usage,
     predicted: record.predicted ?? null,
     baseline_usd: record.baselineUsd ?? null,
-    why: whyInWords(record.chosen, record.reason, candidates, said),
+    why: whyInWords(record.chosen, record.reason, candidates, said, null, wish),
     candidates,
   }
 }

@@ -21,6 +21,15 @@ export interface Said {
   tokens: number | null
 }
 
+/** Whom the user wants to answer tasks of a kind. */
+export interface Wish {
+  /** Null where that is not known any more. */
+  task: string | null
+  candidate: string
+  /** Null where it answers. */
+  why_not: string | null
+}
+
 /** Whom a candidate had to be surely better than, and how surely. */
 export interface Care {
   /** The baseline, or whom new users like most. */
@@ -42,6 +51,7 @@ const TIMES = 1.5
  * @param reason of the decision, as in `x-router-reason`
  * @param said newest last
  * @param care how surely a candidate had to be better to be chosen; null where that is not known
+ * @param wish what the user stated of such tasks; null where they did not
  */
 export function whyInWords(
   chosen: string,
@@ -49,6 +59,7 @@ export function whyInWords(
   candidates: readonly Weighed[],
   said: readonly Said[],
   care: Care | null = null,
+  wish: Wish | null = null,
 ): string[] {
   const own = candidates.find(({ name }) => name === chosen)
   if (!own) return []
@@ -57,7 +68,8 @@ export function whyInWords(
   const rival = possible.toSorted((a, b) => (b.mean ?? 0) - (a.mean ?? 0))[0]
   const left = candidates.filter(({ excluded }) => excluded)
   return [
-    first,
+    ...(wish ? [asWished(wish)] : []),
+    ...(wish?.why_not === null ? [] : [first]),
     ...(care?.favourite === chosen && CHOICES.has(reason) ? heldBack(care, own, rival) : []),
     ...(rival && own.mean !== null
       ? comparison(own, rival, said, CHOICES.has(reason))
@@ -66,12 +78,18 @@ export function whyInWords(
   ]
 }
 
+const asWished = ({ task, candidate, why_not }: Wish): string => {
+  const wanted = `They stated that ${candidate} answers ${task ?? 'tasks of this kind'}`
+  return why_not === null ? `${wanted}.` : `${wanted}; not this time: ${why_not}.`
+}
+
 const REASONS: Readonly<Record<string, (name: string) => string>> = {
   personal: (name) => `${name} is what this user is expected to like best, by what they said before.`,
   cold_start: (name) => `Nothing is known of this user yet: ${name} is best by what is known of the models.`,
   sticky: (name) => `The conversation stays with ${name}, which answered before.`,
   explicit: (name) => `${name} was asked for by name.`,
   explore: (name) => `${name} was drawn to learn more about it: it might be better than what is known.`,
+  stated: (name) => `${name} is whom they stated for tasks of this kind.`,
   fallback: (name) => `${name} answers in place of the router's choice.`,
 }
 

@@ -199,11 +199,12 @@ async function feedsOf({ router }: Policy, tenant: string, rows: readonly Readab
     z.set(states[i]!, i * Z)
   }
   const floats = (data: Float32Array, dims: number[]) => ({ type: 'float32', data, dims }) as const
-  const column = (read: (edge: StoredEdge) => number) =>
-    floats(
-      Float32Array.from(rows, ({ edge }) => read(edge)),
-      [n],
-    )
+  const column = (read: (edge: StoredEdge) => number) => {
+    // A typed array's `from` takes ten times as long, and histories are long.
+    const numbers = new Float32Array(n)
+    for (let i = 0; i < n; i++) numbers[i] = read(rows[i]!.edge)
+    return floats(numbers, [n])
+  }
   const kinds = BigInt64Array.from(rows, ({ kind }) => BigInt(kind))
   return {
     [name]: floats(query, [n, width]),

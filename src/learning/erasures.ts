@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache'
 import { userKey } from '../runtime/keys.ts'
 import type { Recorder } from '../store/recorder/recorder.ts'
 import type { Learner } from './learner.ts'
+import type { Lengths } from './lengths.ts'
 
 /** Which users were erased lately, so that an answer that was on its way then leaves nothing behind. */
 export class Erasures {
@@ -22,16 +23,18 @@ export interface ForgetDeps {
   erasures: Erasures
   recorder: Recorder
   learner: Learner
+  lengths: Pick<Lengths, 'forget'>
 }
 
 /** Erases a user, also from memory and from what is in flight. @returns how many rows went. @throws StoreError */
 export async function forgetUser(
-  { erasures, recorder, learner }: ForgetDeps,
+  { erasures, recorder, learner, lengths }: ForgetDeps,
   tenant: string,
   user: string,
 ): Promise<number> {
   erasures.note(tenant, user, Date.now())
   recorder.forget(tenant, user)
   await recorder.flush()
+  await lengths.forget(tenant, user)
   return learner.forgetUser(tenant, user)
 }

@@ -204,7 +204,7 @@ export class Learner {
       if (propertiesOf(reward.kind).rates) {
         stored = await this.#store.loadUser(tenant, user)
         for (const edge of outdatedBy(reward, await this.#kept.of(tenant, user, stored))) {
-          await this.#commit(policy, tenant, user, withdrawn(edge, reward.ts), speaker, askedAt)
+          await this.#commit(policy, tenant, user, withdrawn(edge, reward.ts), speaker, speaker, askedAt)
           stored = undefined
         }
       }
@@ -213,7 +213,7 @@ export class Learner {
       let first: Standing | null = null
       const by = propertiesOf(reward.kind).ofUser ? speaker : null
       for (const [i, edge] of edges.entries()) {
-        const done = await this.#commit(policy, tenant, user, edge, by, askedAt, i === 0 ? stored : undefined)
+        const done = await this.#commit(policy, tenant, user, edge, speaker, by, askedAt, i === 0 ? stored : undefined)
         outcome = done.outcome
         first ??= done.first
       }
@@ -283,6 +283,7 @@ export class Learner {
   }
 
   /**
+   * @param asker whose answer it is
    * @param speaker whose word it is in the tenant's evidence on an LLM; null: the judge's
    * @param known the user, where just loaded
    */
@@ -291,6 +292,7 @@ export class Learner {
     tenant: string,
     user: string,
     edge: NewEdge,
+    asker: Speaker,
     speaker: Speaker | null,
     askedAt: number,
     known?: StoredUser | null,
@@ -302,7 +304,8 @@ export class Learner {
       const added: StoredEdge = { ...edge, seq: (kept.at(-1)?.seq ?? 0) + 1 }
       const others = kept.filter(({ id }) => id !== added.id)
       const said = { others, added, old }
-      const { belief, basis, was, older, before } = await this.#learn(policy, tenant, user, stored, said)
+      const learned = await this.#learn(policy, tenant, user, stored, said)
+      const { belief, basis, was, older, before } = learned
       const now = belief.last
       if (!isFiniteVector(belief.state)) {
         return { result: { outcome: 'quarantined', told: null, isFirst: false } }
@@ -311,7 +314,9 @@ export class Learner {
       const words = { since, ...said, now, before, counts: speaker !== null }
       const { told: ofLlms, heardAt } = await this.#hear(policy, tenant, user, stored?.heardAt ?? 0, words)
       const wasTold =
-        stored?.heardAt && heardAt > 0 ? await this.#toldBefore(policy, tenant, user, stored, kept, was) : null
+        stored?.heardAt && heardAt > 0
+          ? (learned.wasTold ?? (await this.#toldBefore(policy, tenant, user, stored, kept, was)))
+          : null
       // A judge's words are not the user's: what these tell of the tenant waits for the user's next.
       const tells = heardAt > 0 && speaker !== null
       const earlier = tells && wasTold ? await this.#unforgotten(policy, tenant, wasTold, lastWordOf(kept)) : null
@@ -338,7 +343,7 @@ export class Learner {
     }
     const { outcome, told, isFirst, first } = await this.#compareAndSet(policy, tenant, user, change, known, askedAt)
     if (outcome === 'quarantined') this.#states.quarantine(policy, tenant, user)
-    if (told) await this.#tell(policy, tenant, speaker ? voiceOf(speaker) : JUDGE, told)
+    if (told) await this.#tell(policy, tenant, `${speaker ? '' : JUDGE}${voiceOf(asker)}`, told)
     if (isFirst && counted(edge) > 0) this.#onFirstWord?.(tenant, edge.candidate, edge.reward)
     return { outcome, first: first ?? null }
   }
@@ -360,7 +365,7 @@ export class Learner {
 
   /**
    * The belief with an edge more, sums of edges that are not kept any more, as they were and as they are with it, and
-   * what that edge said before; null where it can't be read.
+   * what that edge said before; null where it can't be read. `wasTold`: see `#toldBefore`, where it came along.
    */
   async #learn(
     policy: Policy,
@@ -368,7 +373,7 @@ export class Learner {
     user: string,
     stored: StoredUser | null,
     { others, added, old }: Pick<Said, 'others' | 'added' | 'old'>,
-  ): Promise<{ belief: Belief; basis: string; was: Float32Array; older: Float32Array; before: Messages | null }> {
+  ): Promise<Learnt> {
     const gone = others.slice(0, Math.max(0, others.length + 1 - MAX_EDGES))
     const was = stored
       ? await this.#olderOf(policy, tenant, user, stored, old ? [...others, old] : others)
@@ -376,12 +381,19 @@ export class Learner {
     const { llms } = policy.router
     let basis = llms.basisOf(tenant)
     const openGone = await this.#open(policy, tenant, user, gone)
-    const sums = old ? null : this.#kept.sumsOf(policy, tenant, user, stored)
+    let sums = old ? null : this.#kept.sumsOf(policy, tenant, user, stored)
+    let wasTold: Float32Array | undefined
+    if (!sums && !old && stored && this.#asksWhatTheyTold(policy, tenant, user, stored)) {
+      // The belief before is needed, too: this edge is added to it, and all others are read once.
+      const earlier = await this.#rebuild(policy, tenant, user, others, was)
+      sums = earlier.sums
+      wasTold = earlier.told
+    }
     if (sums) {
       const open = await this.#open(policy, tenant, user, [added])
       const belief = await believed(policy, tenant, { sums, seq: others.at(-1)?.seq ?? 1 }, open, this.#find, openGone)
       if (isFiniteVector(belief.state) && basis === llms.basisOf(tenant)) {
-        return { belief, basis, was, older: withOlder(was, belief.gone, policy), before: null }
+        return { belief, basis, was, older: withOlder(was, belief.gone, policy), before: null, wasTold }
       }
     }
     // Sums that are not in memory, or of other codes, or went wrong at some time, are made anew from the history.
@@ -393,6 +405,12 @@ export class Learner {
     const told = await messagesOf(policy, tenant, openGone, this.#find)
     const ofGone = told.map((messages) => messages?.user ?? null)
     return { belief, basis, was, older: withOlder(was, ofGone, policy), before }
+  }
+
+  /** Whether what they told of their tenant before must be made anew of their history. */
+  #asksWhatTheyTold(policy: Policy, tenant: string, user: string, stored: StoredUser): boolean {
+    const isCurrent = stored.heardAt > 0 && stored.policy === policy.version
+    return isCurrent && this.#kept.toldBy(policy, tenant, user, stored) === null
   }
 
   /** What a user told of their tenant before this edge, [Y]: made anew from the history where it is not in memory. */
@@ -497,6 +515,16 @@ export class Learner {
     }
     throw new StoreError('The user changes faster than a reward can be stored.')
   }
+}
+
+/** See `#learn`. */
+interface Learnt {
+  belief: Belief
+  basis: string
+  was: Float32Array
+  older: Float32Array
+  before: Messages | null
+  wasTold?: Float32Array | undefined
 }
 
 /** What an edge did, and what it tells others. */

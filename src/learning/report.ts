@@ -1,4 +1,5 @@
 import type { InteractionRecord, RewardRecord } from '../store/records/codec.ts'
+import { isSettled } from '../store/records/records.ts'
 import type { RecordFilter, Store } from '../store/store.ts'
 import { type AgainstBaseline, BaselineDifferences, dayOf } from './baseline-differences.ts'
 import { type ShadowValue, ShadowValues } from './shadow-values.ts'
@@ -33,7 +34,10 @@ export interface Report {
   /** Artifact versions that chose, the latest last. */
   policies: string[]
   total: Part
-  /** Who chose: `route`, `baseline`, `holdout`; `explicit`: the client named a model. */
+  /**
+   * Who chose: `route`, `baseline`, `holdout`; `explicit`: the client named a model; `stated`: the user said who
+   * answers such.
+   */
   by_arm: Record<string, Part>
   by_model: Record<string, Part>
   /** Artifact versions, as they are compared in a canary: whichever replica answered. */
@@ -81,9 +85,9 @@ export async function makeReport(
       differences.add(record, rating)
       shadows.add(record, rating)
       policies.set(record.policy, record.ts)
-      sumsOf(parts.by_arm, record.arm ?? (record.reason === 'explicit' ? 'explicit' : 'route')).add(record, rating)
+      sumsOf(parts.by_arm, record.arm ?? (isSettled(record.reason) ? record.reason : 'route')).add(record, rating)
       sumsOf(parts.by_model, record.chosen).add(record, rating)
-      if (record.reason !== 'explicit') sumsOf(parts.by_policy, record.policy).add(record, rating)
+      if (!isSettled(record.reason)) sumsOf(parts.by_policy, record.policy).add(record, rating)
       sumsOf(parts.by_day, dayOf(record.ts)).add(record, rating)
       if (record.group) sumsOf(parts.by_group, record.group).add(record, rating)
     }

@@ -1,4 +1,5 @@
 import type { InteractionRecord } from '../store/records/codec.ts'
+import { isSettled } from '../store/records/records.ts'
 import { eachCandidate } from '../store/records/scored-candidates.ts'
 
 /** What the requests of a log would have cost and earned, had a dollar weighed more, or less, in each choice. */
@@ -43,7 +44,7 @@ export class TradeOffs {
 
   add(record: InteractionRecord, rating: number | undefined): void {
     const { chosen, reason, costUsd, status } = record
-    if (reason === 'explicit' || reason === 'sticky' || status >= 400) return
+    if (isSettled(reason) || reason === 'sticky' || status >= 400) return
     const candidates = eachCandidate(record.candidates)
     const index = candidates.findIndex(({ name }) => name === chosen)
     const propensity = candidates[index]?.propensity ?? 0

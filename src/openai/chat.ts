@@ -59,6 +59,8 @@ export interface ChatRequest {
   native?: NativeRequest
   /** Candidates whose provider speaks this format come first: they alone can do all that is asked. */
   prefers?: Api
+  /** The field in which the client of a chat completion reads thoughts: they are told there, too. */
+  thoughtsAs?: 'reasoning' | 'reasoning_content'
   /** Fields of the client's request that the candidate does not get. */
   dropped?: readonly string[]
 }

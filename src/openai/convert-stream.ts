@@ -2,7 +2,7 @@ import { createParser } from 'eventsource-parser'
 import { parseJson, saysError } from './error.ts'
 import { endOf } from './finish-reason.ts'
 import { isObject } from './is-object.ts'
-import { Mend } from './mend.ts'
+import { type Asked, Mend } from './mend.ts'
 import { DONE_FRAME, frame } from './sse.ts'
 
 type Fields = Record<string, unknown>
@@ -29,11 +29,12 @@ export function streamOfCompletion(completion: Fields): Buffer {
 
 /**
  * The completion that a whole stream says; null where the stream is not whole, the error where it tells of one.
- *
- * @param isForced the client has forced a function
  */
-export function completionOfStream(body: Buffer, isForced = false): { completion: Fields | null } | { error: unknown } {
-  const collector = new Collector(new Mend(isForced))
+export function completionOfStream(
+  body: Buffer,
+  asked: Asked = {},
+): { completion: Fields | null } | { error: unknown } {
+  const collector = new Collector(new Mend(asked))
   const parser = createParser({ onEvent: ({ data, event }) => collector.read(data, event) })
   parser.feed(`${body.toString('utf8')}\n\n`)
   return collector.error === null ? { completion: collector.completion() } : { error: collector.error }

@@ -1,21 +1,42 @@
-import { randomBytes } from 'node:crypto'
-import { meantBy } from './finish-reason.ts'
+import { endOf, meantBy } from './finish-reason.ts'
 import { isObject } from './is-object.ts'
+import { Calls } from './mend-calls.ts'
+import { Halves, plainContent, withThoughtsAs } from './mend-text.ts'
 
 type Fields = Record<string, unknown>
 
+/** What the client has asked for, as far as it decides how an answer must be told. */
+export interface Asked {
+  /** A function is named that must be called: then the end says `stop`, by OpenAI's own rules. */
+  isForced?: boolean
+  /** Tools, and no `functions`: a call is told in `tool_calls`. */
+  tools?: boolean
+  /** The field in which it reads thoughts. */
+  thoughtsAs?: 'reasoning' | 'reasoning_content' | undefined
+}
+
 /**
- * Tool calls and ends as the official SDKs read them, where a server tells them otherwise: no role at the beginning,
- * arguments as an object, calls without an id or a place, several at the same place; an end that says `stop` though
- * calls were made, or in words of its own.
+ * Answers as the official SDKs read them, where a server tells them otherwise: no role at the beginning, content in a
+ * list, halves of a character; calls without an id, a type, a place or arguments, several at the same place, in
+ * `function_call`; an end that says `stop` though calls were made, or in words of its own.
  */
 export class Mend {
-  readonly #isForced: boolean
-  readonly #choices = new Map<unknown, Calls>()
+  readonly #asked: Asked
+  readonly #choices = new Map<unknown, { calls: Calls; halves: Halves }>()
 
-  /** @param isForced the client has forced a function: then the end says `stop`, by OpenAI's own rules */
-  constructor(isForced: boolean) {
-    this.#isForced = isForced
+  constructor(asked: Asked) {
+    this.#asked = asked
+  }
+
+  /** Whether a chunk must be looked at for more than its news. */
+  sees(data: string): boolean {
+    return this.#isWaiting || (this.#asked.thoughtsAs !== undefined && /"reasoning(?:_content)?"\s*:/.test(data))
+  }
+
+  /** Half a character waits for the next chunk, whatever that holds. */
+  get #isWaiting(): boolean {
+    for (const { calls, halves } of this.#choices.values()) if (halves.isWaiting || calls.isWaiting) return true
+    return false
   }
 
   /** A chunk, or a whole answer; null where nothing is to be mended. */
@@ -32,61 +53,23 @@ export class Mend {
 
   #choice(choice: Fields): Fields | null {
     const field = isObject(choice.message) ? 'message' : 'delta'
-    const said = isObject(choice[field]) ? choice[field] : null
-    const told = Array.isArray(said?.tool_calls) ? said.tool_calls : []
+    const given = isObject(choice[field]) ? choice[field] : null
     const known = this.#choices.get(choice.index)
-    const calls = known ?? new Calls(field === 'delta')
-    if (!known) this.#choices.set(choice.index, calls)
-    // The first word of a choice says whose it is; without it no SDK puts the answer together.
-    const lacksRole = !known && said !== null && !said.role
-    const own = told.map((call) => (isObject(call) ? calls.mended(call) : call))
-    const isSame = own.every((call, at) => call === told[at])
-    calls.made ||= told.some(isObject)
+    const told = known ?? { calls: new Calls(field === 'delta'), halves: new Halves() }
+    if (!known) this.#choices.set(choice.index, told)
     const meant = meantBy(choice.finish_reason)
-    const end = calls.made && !this.#isForced && meant === 'stop' ? 'tool_calls' : meant
-    if (isSame && !lacksRole && end === choice.finish_reason) return null
-    const whose = lacksRole ? { role: 'assistant' } : {}
-    return {
-      ...choice,
-      ...(said && { [field]: { ...said, ...whose, ...(!isSame && { tool_calls: own }) } }),
-      finish_reason: end,
-    }
+    const isEnd = endOf(meant) !== null
+    let said = given === null ? {} : plainContent(given)
+    if (this.#asked.tools) said = told.calls.asToolCalls(said)
+    if (this.#asked.thoughtsAs) said = withThoughtsAs(said, this.#asked.thoughtsAs)
+    said = told.halves.mended(said, isEnd || field === 'message')
+    said = told.calls.mended(said, isEnd && meant !== 'length' && meant !== 'content_filter')
+    // The first word of a choice says whose it is; without it no SDK puts the answer together.
+    if (!known && given !== null && !given.role) said = { ...said, role: 'assistant' }
+    const isCalled = meant === 'stop' ? !this.#asked.isForced : meant === 'function_call' && this.#asked.tools === true
+    const end = told.calls.made && isCalled ? 'tool_calls' : meant
+    const isSame = said === given || (given === null && Object.keys(said).length === 0)
+    if (isSame && end === choice.finish_reason) return null
+    return { ...choice, ...(!isSame && { [field]: said }), finish_reason: end }
   }
 }
-
-/** The calls of one choice. */
-class Calls {
-  /** Some were. */
-  made = false
-  /** By the place that the server tells. */
-  readonly #at = new Map<unknown, { id: string; index: number }>()
-  readonly #isStream: boolean
-  #count = 0
-  #last: unknown
-
-  constructor(isStream: boolean) {
-    this.#isStream = isStream
-  }
-
-  mended(call: Fields): Fields {
-    const called = isObject(call.function) ? call.function : null
-    const args = isObject(called?.arguments) ? JSON.stringify(called.arguments) : null
-    const asText = args === null ? call : { ...call, function: { ...called, arguments: args } }
-    const id = typeof call.id === 'string' && call.id !== '' ? call.id : null
-    if (!this.#isStream) return id === null ? { ...asText, id: newId(), type: call.type ?? 'function' } : asText
-    const name = called?.name ?? (isObject(call.custom) ? call.custom.name : undefined)
-    const isNamed = typeof name === 'string' && name !== ''
-    const place = typeof call.index === 'number' ? call.index : isNamed ? `n${this.#count}` : this.#last
-    const known = this.#at.get(place)
-    // One that goes on has no name any more, or the same id.
-    const isNew = known === undefined || (isNamed && id !== null && id !== known.id)
-    const own = isNew ? { id: id ?? newId(), index: this.#count++ } : known
-    this.#at.set(place, own)
-    this.#last = place
-    const lacksId = isNew && id === null
-    if (own.index === call.index && !lacksId) return asText
-    return { ...asText, index: own.index, ...(lacksId && { id: own.id, type: call.type ?? 'function' }) }
-  }
-}
-
-const newId = () => `call_${randomBytes(12).toString('hex')}`

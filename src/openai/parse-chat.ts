@@ -2,7 +2,9 @@ import { z } from 'zod'
 import type { Capability } from '../candidates/candidate.ts'
 import { invalidRequest } from '../errors.ts'
 import type { ChatBody, ChatMessage, ChatRequest } from './chat.ts'
+import { refuseLookAlikes } from './field-names.ts'
 import { parseRawBody } from './raw-body.ts'
+import { type Quoted, serialised } from './serialised.ts'
 
 // Types only: ranges are the provider's business, and differ. Infinity passes, since 1e400 is forwarded as it came.
 const num = z.custom<number>((value) => typeof value === 'number', 'Expected number')
@@ -48,10 +50,30 @@ const chatSchema = z.looseObject({
 export function parseChat(raw: Buffer, model?: string): ChatRequest {
   const { json, spans } = parseRawBody(raw)
   if (model !== undefined) json.model = model
+  return requestOf(json, { raw, spans })
+}
+
+/**
+ * A chat completion request that was made here, of another format's: as `parseChat` reads what `JSON.stringify` makes
+ * of it. What of a client's lies deeper in it has been parsed, and so is bounded.
+ *
+ * @param quoted what is known of its strings
+ * @throws GatewayError 400 with `param` naming the field
+ */
+export function chatOf(chat: Record<string, unknown>, quoted?: Quoted): ChatRequest {
+  refuseLookAlikes(chat)
+  return requestOf(chat, serialised(chat, quoted))
+}
+
+function requestOf(json: Record<string, unknown>, { raw, spans }: Pick<ChatRequest, 'raw' | 'spans'>): ChatRequest {
   const parsed = chatSchema.safeParse(json)
   if (!parsed.success) throw fieldError(parsed.error.issues[0])
   // Not parsed.data: the schema must not be able to drop or change a field.
   const body = json as unknown as ChatBody
+  const sizeOf = (field: string) => {
+    const span = spans.get(field)
+    return span ? span.end - span.start : 0
+  }
   return {
     body,
     raw,
@@ -59,7 +81,7 @@ export function parseChat(raw: Buffer, model?: string): ChatRequest {
     stream: body.stream === true,
     wantsUsage: body.stream_options?.include_usage === true,
     needs: needsOf(body),
-    promptTokens: estimatePromptTokens(body, spans),
+    promptTokens: estimatePromptTokens(body, sizeOf),
   }
 }
 
@@ -93,12 +115,16 @@ const TOKENS_PER_MESSAGE = 4
 /** A 1024 x 1024 image in OpenAI's high detail. */
 const TOKENS_PER_IMAGE = 765
 
-function estimatePromptTokens(body: ChatBody, spans: ReadonlyMap<string, { start: number; end: number }>): number {
+/** Of a chat completion request, estimated. */
+export const promptTokensOf = (chat: Record<string, unknown>): number =>
+  estimatePromptTokens(chat as unknown as ChatBody, (field) =>
+    chat[field] === undefined ? 0 : Buffer.byteLength(JSON.stringify(chat[field])),
+  )
+
+/** @param sizeOf bytes of a field's value */
+function estimatePromptTokens(body: ChatBody, sizeOf: (field: string) => number): number {
   let bytes = 0
-  for (const field of ['tools', 'functions', 'response_format']) {
-    const span = spans.get(field)
-    if (span) bytes += span.end - span.start
-  }
+  for (const field of ['tools', 'functions', 'response_format']) bytes += sizeOf(field)
   let tokens = 0
   for (const entry of body.messages) {
     tokens += TOKENS_PER_MESSAGE

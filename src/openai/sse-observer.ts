@@ -2,7 +2,7 @@ import type { Usage } from '../candidates/usage.ts'
 import { saysError } from './error.ts'
 import { BROKE, endOf, isFailure } from './finish-reason.ts'
 import { isObject } from './is-object.ts'
-import { Mend } from './mend.ts'
+import { type Asked, Mend } from './mend.ts'
 import { frame } from './sse.ts'
 import type { StreamObserver } from './stream-observer.ts'
 import { stringEnd } from './string-end.ts'
@@ -19,14 +19,14 @@ const MAX_HELD_BYTES = 64 * 1024
 
 // One compiled expression over the whole event costs 0.3 us, a search for each key 0.3 us a key, JSON.parse 1.4 us.
 // Inside a JSON string quotes are escaped, so text that looks like these keys never matches.
-const NEWS = /"(?:usage|error)"\s*:\s*\{|"(?:finish_reason|error)"\s*:\s*"|"tool_calls"\s*:\s*\[\s*\{/
+// Halves of surrogate pairs (\ud83d) are looked at, since some servers cut between them.
+const NEWS =
+  /"(?:usage|error|function_call)"\s*:\s*\{|"(?:finish_reason|error)"\s*:\s*"|"(?:tool_calls|content)"\s*:\s*\[\s*\{|\\u[dD][89a-fA-F]/
 const TEXT = /"(?:content|reasoning_content|reasoning|refusal|arguments)"\s*:\s*"/g
 
-export interface SseObserverOptions {
+export interface SseObserverOptions extends Asked {
   /** Take out the event that holds usage and no choice: the client did not ask for it. */
   dropUsage: boolean
-  /** The client has forced a function: then an end says `stop`, though it was called. */
-  isForced?: boolean
 }
 
 /**
@@ -68,12 +68,12 @@ export class SseObserver implements StreamObserver {
   // search faster than buffers.
   #line = ''
   #data: string | null = null
-  /** Lines that are JSON without `data:`: how some servers tell of an error in the middle of a stream. */
-  #bare = ''
   #eventName: string | null = null
   #eventBytes = 0
   /** The current event has a field; comments before it are not part of it. */
   #hasField = false
+  /** Some event had an id: from then on the official SDK for Python takes each blank line for the end of an event. */
+  #hasIds = false
   #skipLf = false
   #dropLf = false
   /** Bytes of the current event from earlier chunks: half an event is never passed on while it can be helped. */
@@ -82,9 +82,9 @@ export class SseObserver implements StreamObserver {
   /** The current event is too large to be held: its first bytes have been passed on. */
   #passing = false
 
-  constructor({ dropUsage, isForced = false }: SseObserverOptions) {
+  constructor({ dropUsage, ...asked }: SseObserverOptions) {
     this.#dropUsage = dropUsage
-    this.#mend = new Mend(isForced)
+    this.#mend = new Mend(asked)
   }
 
   /** Whether the answer is whole: nothing more has to come. */
@@ -163,8 +163,12 @@ export class SseObserver implements StreamObserver {
    */
   end(): Buffer | null {
     const isMidLine = this.#line !== ''
-    if (isMidLine) this.#readLine(this.#line)
+    const last = isMidLine ? this.#readLine(this.#line) : 'none'
     this.#line = ''
+    if (last === 'drop' && !this.#passing) {
+      this.#clearHeld()
+      return this.#instead
+    }
     const isWhole = this.#data !== null && (this.#data.startsWith('[DONE]') || parse(this.#data) !== null)
     // After a bare CR one LF would only be its other half.
     const ends = Buffer.from(isMidLine || this.#skipLf ? '\n\n' : '\n')
@@ -190,23 +194,42 @@ export class SseObserver implements StreamObserver {
       if (this.#data === null) this.#data = data
       else if (this.#data.length < MAX_OBSERVED_BYTES) this.#data += `\n${data}`
     } else if (line.startsWith('{') || line.startsWith('[')) {
-      this.#bare = line
+      return this.#data === null ? this.#readBare(line) : 'none'
     } else {
       this.#eventName = fieldValue(line, 'event') ?? this.#eventName
+      this.#hasIds ||= fieldValue(line, 'id') !== null
     }
     return 'none'
+  }
+
+  /** A line of JSON without `data:`, an event by itself: SDKs would not see it. */
+  #readBare(line: string): 'none' | 'drop' {
+    const json = parse(line)
+    const outer = Array.isArray(json) ? json[0] : json
+    if (!isObject(outer)) return 'none'
+    const isChunk = Array.isArray(outer.choices)
+    if (!isChunk && !saysError(outer.error)) return isEmpty(outer) ? this.#endBare() : 'none'
+    if (saysError(outer.error)) return this.#failAt(outer.error) ? this.#endBare() : 'none'
+    if (!this.#observe(line, false)) this.#instead = frame(outer)
+    return this.#endBare()
+  }
+
+  #endBare(): 'drop' {
+    this.#eventName = null
+    this.#hasField = false
+    return 'drop'
   }
 
   /** Ends the current event; true = to be taken out. */
   #dispatch(): boolean {
     const data = this.#data
     const isError = this.#eventName === 'error'
-    const bare = this.#bare
+    const hasField = this.#hasField
     this.#data = null
-    this.#bare = ''
     this.#eventName = null
     this.#hasField = false
-    if (data === null) return bare !== '' && this.#observeBare(bare)
+    // Without data it is no event, but the SDK for Python takes it for one, and for JSON.
+    if (data === null) return hasField || this.#hasIds
     return this.#observe(data, isError)
   }
 
@@ -219,9 +242,10 @@ export class SseObserver implements StreamObserver {
       this.usage = parseUsage(parse(data)?.usage) ?? this.usage
       return false
     }
+    if (!data.startsWith('{"') && !/^\s*\{\s*"/.test(data)) return this.#observeOther(data, isError)
     this.events++
     this.#measure(data)
-    if (this.speaks && !isError && !NEWS.test(data)) return false
+    if (this.speaks && !isError && !NEWS.test(data) && !this.#mend.sees(data)) return false
     const chunk = parse(data)
     const says = chunk !== null && saysError(chunk.error)
     if (isError || says) return this.#fail(says ? chunk.error : (chunk ?? {}), !says)
@@ -240,12 +264,18 @@ export class SseObserver implements StreamObserver {
     )
   }
 
-  #observeBare(line: string): boolean {
-    const json = parse(line)
+  /** Data that is no chunk, which no SDK reads: a heartbeat, or an error in words. */
+  #observeOther(data: string, isError: boolean): boolean {
+    const json: unknown = parse(data)
     const outer = Array.isArray(json) ? json[0] : json
-    if (!isObject(outer) || !saysError(outer.error)) return false
+    const [, words] = /^\s*error\b[:\s]*(.*)/is.exec(isError ? `error: ${data}` : data) ?? []
+    if (isObject(outer) && saysError(outer.error)) return this.#failAt(outer.error)
+    return words === undefined || this.#failAt({ message: /\w/.test(words) ? words.trim() : BROKE })
+  }
+
+  #failAt(error: unknown): boolean {
     this.events++
-    return this.#fail(outer.error, true)
+    return this.#fail(error, true)
   }
 
   /** @returns whether the event is to be taken out */

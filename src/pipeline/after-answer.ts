@@ -20,6 +20,7 @@ import type { Call } from './call.ts'
 import type { RequestContext } from './context.ts'
 import type { Conversations, Turn } from './conversation.ts'
 import type { Decision } from './decide.ts'
+import { askerOf, speakerOf } from './principal.ts'
 
 export interface AfterAnswerDeps extends RewardDeps {
   erasures: Erasures
@@ -52,10 +53,11 @@ export function afterAnswer(deps: AfterAnswerDeps, ended: Ended): Promise<void> 
   if (state) deps.conversations.note(record.tenant, call.turn, state)
   const finish = () => {
     deps.metrics.observe(record)
-    if (record.ttftMs !== null) deps.latencies.note(record.chosen, record.ttftMs)
+    if (record.ttftMs !== null) deps.latencies.note(record.chosen, record.ttftMs, askerOf(ended.call.principal))
     logAnswer(deps.log, record)
-    if (record.status < 400) deps.lengths.note(ended.decision.policy, record, call.request)
-    if (!isErased(deps, record)) void learnFromTurn(deps, ended, state).finally(() => deps.background.end())
+    const erased = isErased(deps, record)
+    if (record.status < 400 && !erased) noteLength(deps, ended)
+    if (!erased) void learnFromTurn(deps, ended, state).finally(() => deps.background.end())
     else {
       if (state) deps.conversations.forget(record.tenant, call.turn, state)
       deps.background.end()
@@ -65,6 +67,11 @@ export function afterAnswer(deps: AfterAnswerDeps, ended: Ended): Promise<void> 
   if (recorded) void recorded.then(() => atEndOfTick(finish))
   else atEndOfTick(finish)
   return recorded
+}
+
+function noteLength({ lengths }: AfterAnswerDeps, { record, call, decision }: Ended): void {
+  const { format, body } = call.request
+  lengths.note(decision.policy, record, { format, body, embedding: decision.embedding })
 }
 
 function recordAnswer(deps: AfterAnswerDeps, ended: Ended): Promise<void> | undefined {
@@ -111,6 +118,7 @@ async function recordWithShadow(deps: AfterAnswerDeps, { record, call, decision 
     {
       tenant: principal.tenant.name,
       user: principal.user,
+      speaker: speakerOf(principal),
       text,
       tools: toolShare(request.body),
       promptTokens: request.promptTokens,

@@ -37,6 +37,8 @@ export interface Knobs {
   explore: boolean
   /** No field of the request may be left off. */
   strict: boolean
+  /** The field of a chat completion in which its client reads thoughts. */
+  thoughtsAs?: 'reasoning' | 'reasoning_content'
 }
 
 /** @throws GatewayError 400, 401, 404 */
@@ -53,7 +55,8 @@ export async function parseCall(
   const model = resolveModel(names.model, principal.allowed, principal.tenant.aliases)
   const { identity } = snapshot.config
   const asked = toChat(context, principal, model.candidates)
-  const { request, writer, turnKey, inToolLoop } = asked instanceof Promise ? await asked : asked
+  const { request: given, writer, turnKey, inToolLoop } = asked instanceof Promise ? await asked : asked
+  const request = knobs.thoughtsAs === undefined ? given : { ...given, thoughtsAs: knobs.thoughtsAs }
   const cacheKey = identity.prompt_cache_key ? idFrom(request.body.prompt_cache_key) : null
   const named = knobs.conversation ?? names.conversation ?? cacheKey
   const conversation = userIds.conversation(principal.tenant.config, principal.user, named)
@@ -93,6 +96,13 @@ function readKnobs(request: IncomingMessage, conversationHeaders: readonly strin
   if (strict !== undefined && strict !== 'on' && strict !== 'off') {
     throw invalidRequest(`Invalid 'x-router-strict': expected 'on' or 'off'.`, 'x-router-strict')
   }
+  const thoughtsAs = headerText(request, 'x-router-thoughts')?.toLowerCase()
+  if (thoughtsAs !== undefined && thoughtsAs !== 'reasoning' && thoughtsAs !== 'reasoning_content') {
+    throw invalidRequest(
+      `Invalid 'x-router-thoughts': expected 'reasoning' or 'reasoning_content'.`,
+      'x-router-thoughts',
+    )
+  }
   const conversation = idOf(request, conversationHeaders)
   return {
     ...(costWeight !== undefined && { costWeight }),
@@ -103,6 +113,7 @@ function readKnobs(request: IncomingMessage, conversationHeaders: readonly strin
     conversation,
     explore: explore !== 'off',
     strict: strict === 'on',
+    ...(thoughtsAs && { thoughtsAs }),
   }
 }
 

@@ -9,6 +9,7 @@ import { type Forwarded, forward } from '../providers/forward/forward.ts'
 import { UpstreamError } from '../providers/provider.ts'
 import { isWhole, type Outcome, unanswered } from '../providers/relay/outcome.ts'
 import { relay } from '../providers/relay/relay.ts'
+import { voiceOf } from '../routing/choose/evidence.ts'
 import type { Seal } from '../runtime/seal.ts'
 import type { InteractionRecord } from '../store/records/codec.ts'
 import type { Admission } from './admission.ts'
@@ -19,7 +20,7 @@ import type { RequestContext } from './context.ts'
 import { type DecideDeps, type Decision, decide } from './decide.ts'
 import { feedbackLink } from './feedback-link.ts'
 import { claimIdempotencyKey, type IdempotencyDeps } from './idempotency.ts'
-import type { Principal } from './principal.ts'
+import { personOf, speakerOf } from './principal.ts'
 import { affordable } from './quota/estimate.ts'
 import type { Grant, Quota } from './quota/quota.ts'
 import { BudgetError } from './quota/refusal.ts'
@@ -191,7 +192,8 @@ export async function answer(
         routed: !model.explicit,
         strict: knobs.strict,
         tenant: principal.tenant.name,
-        asker: askerOf(principal),
+        voice: voiceOf(speakerOf(principal)),
+        asker: personOf(principal),
         mostTokens: granted.mostTokens,
         hold: (bytes) => context.held.take(bytes),
         trace: context.trace,
@@ -219,10 +221,6 @@ export async function answer(
     ...(onNamed && { onNamed }),
   })
 }
-
-/** Whose failures a try's are: a key's; of a user whom somebody vouches for, their own. */
-const askerOf = ({ tenant, keyId, user, vouched }: Principal): string =>
-  `${tenant.name} ${vouched ? `user ${user}` : keyId}`
 
 /** Headers that say how the answer came about. */
 function answerHeaders(

@@ -1,5 +1,5 @@
 import type { Candidate } from '../candidates/candidate.ts'
-import { isNamed } from '../candidates/former-names.ts'
+import { candidateNamed, isNamed } from '../candidates/former-names.ts'
 import type { UserIds } from '../candidates/tenants.ts'
 import type { RouterConfig } from '../config/schema.ts'
 import { queryText } from '../embedding/query-text.ts'
@@ -16,9 +16,17 @@ import { unfitFor } from '../providers/dialect/plan.ts'
 import type { Refusals } from '../providers/dialect/refusals.ts'
 import type { Breakers } from '../providers/forward/breakers.ts'
 import type { Start } from '../routing/artifact/manifest.ts'
-import { type ChooseInput, type Limits, NoCandidateError, type Selection } from '../routing/choose/choose.ts'
+import {
+  type ChooseInput,
+  type Limits,
+  NoCandidateError,
+  type Selection,
+  type Stated,
+} from '../routing/choose/choose.ts'
 import { draw } from '../routing/choose/draw.ts'
+import { voiceOf } from '../routing/choose/evidence.ts'
 import { choosePreferring } from '../routing/choose/prefer.ts'
+import { taskOf } from '../routing/choose/tasks.ts'
 import type { Policies, PolicySnapshot } from '../routing/policies/policies.ts'
 import { cautionFor, type Policy } from '../routing/policy.ts'
 import { type CandidateScore, type RouteQuery, RouterError } from '../routing/router.ts'
@@ -31,6 +39,7 @@ import { type Baseline, baselineName, baselineOf } from './baseline.ts'
 import type { Call, Knobs } from './call.ts'
 import type { RequestContext } from './context.ts'
 import type { Conversations } from './conversation.ts'
+import { askerOf, speakerOf } from './principal.ts'
 
 /** A decision for a request, with all that it was based on. */
 export interface Decision {
@@ -46,7 +55,9 @@ export interface Decision {
   profile: UserProfile
   /** Where this tenant's users start, as the configuration states it; undefined: as people are. */
   taste: Start | undefined
-  /** What the choice is compared with; null where no baseline is configured, or a candidate was asked for by name. */
+  /** Who was to answer tasks of this kind, as the user stated; null where they stated nothing of it. */
+  stated: Stated | null
+  /** What the choice is compared with; null where no baseline is configured, or somebody said who answers. */
   baseline: Baseline | null
   conversation: ConversationState | null
   /** Deviations of the difference to the baseline or everybody's favourite that a candidate had to be better by. */
@@ -110,13 +121,14 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
     tenant.config.training === 'vectors' ? deps.vault.sealOf(tenant.name, user, ts) : null,
   ] as const
   const [profile, embedded, conversation, seal] = [await asking[0], await asking[1], await asking[2], await asking[3]]
-  const stated = statedPreferences(profile.preferences)
-  const costWeight = knobs.costWeight ?? stated.cost_weight
+  const preferences = statedPreferences(profile.preferences)
+  const costWeight = knobs.costWeight ?? preferences.cost_weight
   const taste = tasteOf(tenant.config.taste ?? snapshot.config.router.taste)
   const { router } = snapshot.config
   const usually = baselineName(router, tenant)
   const query = {
     tenant: tenant.name,
+    speaker: speakerOf(principal),
     embedding: embedded.vector ?? NO_VECTOR,
     ...(tools > 0 && { tools }),
     promptTokens: request.promptTokens,
@@ -132,24 +144,27 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
   if (scored.fallback !== null) deps.metrics.routerFallback.inc({ reason: scored.fallback })
 
   const scores = scoresOf(scored.scores, model.candidates)
-  if (model.explicit && scores[0]) refuseStated(scores[0], stated)
+  if (model.explicit && scores[0]) refuseStated(scores[0], preferences)
   const rule = ruleOf(router, tenant.config)
   const isRisky = rule.risk !== undefined && scored.fallback === null && costWeight === undefined && !model.explicit
   const caution = policy && isRisky ? await cautionFor(policy, rule, query, tenant.candidates) : router.caution
+  const voice = voiceOf(query.speaker)
   const limits: Limits = {
     needs: request.needs,
     promptTokens: request.promptTokens,
     maxTokens: request.body.max_completion_tokens ?? request.body.max_tokens ?? null,
-    ...strictest(knobs, stated),
-    latencyMs: (name) => deps.latencies.expectedMs(name),
-    unfit: (candidate) => unfitFor(request, candidate, deps.refusals.of(tenant.name, candidate), knobs.strict),
+    ...strictest(knobs, preferences),
+    latencyMs: (name) => deps.latencies.expectedMs(name, askerOf(principal)),
+    unfit: (candidate) => unfitFor(request, candidate, deps.refusals.of(tenant.name, candidate, voice), knobs.strict),
     isOpen: (candidate) => deps.breakers.of(candidate).isOpen,
   }
+  const stated = model.explicit ? null : statedFor(preferences, policy, embedded.vector, tenant.candidates)
   try {
     const input = {
       limits,
+      stated,
       explicit: model.explicit ? (model.candidates[0]?.name ?? null) : null,
-      explore: router.explore && tenant.config.explore && knobs.explore && stated.explore !== false,
+      explore: router.explore && tenant.config.explore && knobs.explore && preferences.explore !== false,
       previous: conversation && {
         candidate: conversation.candidate,
         toolLoop: turn.toolLoop,
@@ -176,7 +191,8 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
       fallback: scored.fallback,
       profile,
       taste,
-      baseline,
+      stated,
+      baseline: selection.reason === 'stated' ? null : baseline,
       conversation,
       caution,
       risk: policy && isRisky ? (rule.risk ?? null) : null,
@@ -196,6 +212,20 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
 function ruleOf({ caution, risk }: RouterConfig, tenant: { risk?: number | null | undefined }) {
   const own = tenant.risk === undefined ? risk : tenant.risk
   return { caution, ...(typeof own === 'number' && { risk: own }) }
+}
+
+/** Whom a user wants to answer a query of its kind, by the candidate's present name. */
+function statedFor(
+  { prefer }: StatedPreferences,
+  policy: Policy | null,
+  embedding: Float32Array | null,
+  candidates: readonly Candidate[],
+): Stated | null {
+  if (!prefer || !policy) return null
+  const task = taskOf(embedding, policy.router.artifact.tasks)
+  const wanted = task === null ? undefined : prefer[task]
+  if (task === null || wanted === undefined) return null
+  return { task, candidate: candidateNamed(candidates, wanted)?.name ?? wanted }
 }
 
 /** Balanced is how the artifact's people are. */

@@ -4,6 +4,7 @@ import type { Candidate } from '../candidates/candidate.ts'
 import { selectCandidates, type Tenant, type UserIds } from '../candidates/tenants.ts'
 import type { Snapshot } from '../config/snapshot.ts'
 import { invalidRequest, unauthorized } from '../errors.ts'
+import type { Speaker } from '../routing/choose/evidence.ts'
 import { type Caller, KEY_HEADERS } from './authenticate.ts'
 
 /** On whose behalf a request comes: the tenant whose key it is, and that tenant's user. */
@@ -17,6 +18,16 @@ export interface Principal {
   /** Candidates that tenant and key may use. */
   allowed: readonly Candidate[]
 }
+
+export const speakerOf = ({ user, keyId, vouched }: Principal): Speaker => ({ user, key: keyId, vouched })
+
+/** Among all tenants': something that can't be made up at will. Who has many names of users is one asker. */
+export const askerOf = ({ tenant, keyId, user, vouched }: Principal): string =>
+  `${tenant.name} ${vouched ? `user ${user}` : keyId}`
+
+/** Whose failures these are: who has one key of a tenant that vouches for nobody may have several. */
+export const personOf = ({ tenant, user, vouched }: Principal): string =>
+  vouched ? `${tenant.name} user ${user}` : tenant.name
 
 /** The fields of a body that may name a user. */
 interface BodyIds {

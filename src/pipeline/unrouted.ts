@@ -141,6 +141,7 @@ export function givenModel(candidate: Candidate): Decision {
     fallback: 'unrouted',
     profile: NEW_USER,
     taste: undefined,
+    stated: null,
     conversation: null,
     caution: 0,
     risk: null,

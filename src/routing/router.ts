@@ -1,9 +1,12 @@
 import type { Candidate } from '../candidates/candidate.ts'
 import type { Start } from './artifact/manifest.ts'
+import type { Speaker } from './choose/evidence.ts'
 import type { UserStateVector } from './model/packed-state.ts'
 
 export interface RouteQuery {
   tenant: string
+  /** On whose behalf: what was measured for them alone counts, too. */
+  speaker?: Speaker
   /** The query's embedding, [E]. */
   embedding: Float32Array
   /** How much it looks like agents' work, 0..1 (`toolShare`); undefined = not at all. */

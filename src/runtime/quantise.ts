@@ -50,5 +50,8 @@ export const unpackVector = (bytes: Buffer): QuantisedVector => ({
 
 const SCALE_BYTES = 4
 
-export const dequantise = ({ int8, scale }: QuantisedVector): Float32Array =>
-  Float32Array.from(int8, (value) => value * scale)
+export function dequantise({ int8, scale }: QuantisedVector): Float32Array {
+  const vector = new Float32Array(int8.length)
+  for (let i = 0; i < int8.length; i++) vector[i] = (int8[i] as number) * scale
+  return vector
+}

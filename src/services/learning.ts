@@ -58,7 +58,16 @@ export function createLearning(
       log,
     }),
   )
-  const lengths = made('lengths', new Lengths({ store, find: deps.find, halfLifeDays: half_life_days, log }))
+  const lengths = made(
+    'lengths',
+    new Lengths({
+      store,
+      find: deps.find,
+      versions: () => policies.versions(),
+      halfLifeDays: half_life_days,
+      log,
+    }),
+  )
   const arms = made('arms', new ArmReport({ store, log }))
   const gains = made(
     'gains',

@@ -27,7 +27,8 @@ beforeEach(async () => {
   const snapshot = { config: { router, tenants: [] }, tenants: new Map([['acme', {}]]) }
   deps = { snapshot: () => snapshot, store, policies: {} } as unknown as EvidenceDeps
   for (const name of ['middle', 'dear']) {
-    await store.addEvidence('acme', lengthKey(VERSION), name, lengthRow([1], 1, Date.now()), 90)
+    const row = lengthRow([1], 4, 4 * Math.LN2, Date.now())
+    await store.addEvidence('acme', lengthKey(VERSION), evidenceName(name, voiceOf(ANN)), row, 90)
   }
 })
 afterEach(async () => {
@@ -53,12 +54,21 @@ it('shows what users tell of their tenant beside what they say of candidates, no
   expect(people?.opinions[0]).not.toHaveProperty('mean')
 })
 
+it('shows how long answers to each voice were, and whether others are told', async () => {
+  const { lengths: shown } = await showEvidence(deps, asked)
+  const measured = [{ voice: 'vouched users', answers: 4, times_as_long: 2, last: expect.any(String) }]
+  expect(shown?.toSorted((a, b) => (a.candidate < b.candidate ? -1 : 1))).toEqual([
+    { candidate: 'dear', counts: false, voices: 1, measured },
+    { candidate: 'middle', counts: false, voices: 1, measured },
+  ])
+})
+
 it('forgets of one model what was said and measured of it', async () => {
   await rate('a', 1)
   const before = await told()
   const gone = await dropEvidence(deps, { ...asked, model: 'middle' })
   expect(gone).toMatchObject({ dropped: 1, lengths: 1 })
-  expect(await lengths()).toEqual(['dear'])
+  expect(await lengths()).toEqual([evidenceName('dear', voiceOf(ANN))])
   expect(await told()).toEqual(before)
 })
 

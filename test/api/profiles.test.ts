@@ -14,6 +14,9 @@ it.each([
   [{ denny: ['a'] }, 'denny'],
   [{ cost_weight: 2 }, 'cost_weight'],
   [{ allow: [''] }, 'allow.0'],
+  [{ prefer: { Code: 'a' } }, 'prefer.Code'],
+  [{ prefer: { code: '' } }, 'prefer.code'],
+  [{ prefer: ['a'] }, 'prefer'],
 ])('%j is a 400 that names %s', (body, param) => {
   expect(() => parse(body)).toThrow(
     expect.objectContaining({ status: 400, param, message: expect.stringContaining(param) }),
@@ -24,6 +27,7 @@ it.each([
   [{ allow: ['good', 'god'] }, 'allow'],
   [{ deny: ['other-tenants'] }, 'deny'],
   [{ deny: ['default'] }, 'deny'],
+  [{ prefer: { code: 'god' } }, 'prefer.code'],
 ])('%j names no candidate of the tenant', (preferences, param) => {
   return expect(refuse(preferences)).rejects.toMatchObject({ status: 400, param })
 })
@@ -38,6 +42,20 @@ it('what was stated earlier may be written back when its candidate has gone; not
   await expect(refuse({ allow: ['gone'] }, stated)).rejects.toMatchObject({ param: 'allow' })
 })
 
+it('prefers a candidate for a kind of task that is told apart; what was stated earlier may stay', async () => {
+  await refuse({ prefer: { code: 'good', writing: 'off' } })
+  await expect(refuse({ prefer: { coding: 'good' } })).rejects.toMatchObject({
+    status: 400,
+    param: 'prefer.coding',
+    message: expect.stringContaining('there are code, writing'),
+  })
+  await expect(refuse({ prefer: { code: 'good' } }, {}, [])).rejects.toMatchObject({ param: 'prefer.code' })
+  const stated = { prefer: { code: 'gone', coding: 'good' } }
+  await refuse(stated, stated)
+  await refuse({ prefer: { coding: 'off' } }, stated)
+  await expect(refuse({ prefer: { code: 'gonne' } }, stated)).rejects.toMatchObject({ param: 'prefer.code' })
+})
+
 const config = configSchema.parse({
   providers: { local: { kind: 'openai-compatible', base_url: 'http://127.0.0.1:1/v1', discover: true } },
   candidates: [
@@ -46,7 +64,7 @@ const config = configSchema.parse({
     { name: 'other-tenants', provider: 'p', groups: ['other'] },
   ],
 })
-const refuse = (preferences: object, stated: object = {}) =>
+const refuse = (preferences: object, stated: object = {}, tasks = ['code', 'writing']) =>
   refuseUnknownNames(
     preferences,
     config,
@@ -56,5 +74,6 @@ const refuse = (preferences: object, stated: object = {}) =>
       candidates: [candidate('good'), candidate('discovered')],
       aliases: [],
     },
+    tasks,
     async () => stated,
   )

@@ -1,5 +1,6 @@
 // Makes a log, archives it, and reads it as retraining does: rows a second, bytes a row, memory of each step.
 //   npm run bench:archive -- --rows 10000000
+//   npm run bench:archive -- --rows 10000000 --retrain      retrains from so large an archive: archive-retrain.ts
 // Days are made and archived one after the other, as in life, so that the store stays small.
 import { spawnSync } from 'node:child_process'
 import { randomBytes, randomInt } from 'node:crypto'
@@ -13,6 +14,7 @@ import type { InteractionRecord } from '../../src/store/records/codec.ts'
 import { scoredCandidates } from '../../src/store/records/scored-candidates.ts'
 import { SqliteStore } from '../../src/store/sqlite/store.ts'
 import { anInteraction, aReward } from '../store/records.ts'
+import { benchRetrain } from './archive-retrain.ts'
 
 const { values } = parseArgs({
   options: {
@@ -20,8 +22,15 @@ const { values } = parseArgs({
     /** Interactions a day; one in ten is rated. */
     day: { type: 'string', default: '100000' },
     keep: { type: 'boolean', default: false },
+    retrain: { type: 'boolean', default: false },
+    /** With --retrain: rows that are made one by one, the rest being copies. */
+    made: { type: 'string', default: '100000' },
   },
 })
+if (values.retrain) {
+  await benchRetrain({ rows: Number(values.rows), made: Number(values.made), keep: values.keep })
+  process.exit()
+}
 const [total, perDay] = [Number(values.rows), Number(values.day)]
 const DAY_MS = 86_400_000
 const FIRST = Date.UTC(2024, 0, 1)

@@ -95,6 +95,7 @@ function regretOf(base: number, perReward: number, explore: boolean, rated: numb
         by: 'graph',
         limits: { needs: new Set(), promptTokens: 1, maxTokens: null },
         explicit: null,
+        stated: null,
         rewards,
         explore,
         previous: null,

@@ -65,6 +65,7 @@ async function live(policy: Policy, user: User, baseline: string, risk: number |
       by: 'graph',
       limits: { needs: new Set(), promptTokens, maxTokens: null },
       explicit: null,
+      stated: null,
       rewards: edges.length,
       explore,
       previous: null,

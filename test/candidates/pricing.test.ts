@@ -83,7 +83,7 @@ describe('parseUsage', () => {
     'x',
     [],
     {},
-    { prompt_tokens: '9' },
+    { prompt_tokens: 'nine' },
     { prompt_tokens: -1 },
     { prompt_tokens: Number.NaN },
   ])('%j is no usage', (value) => {

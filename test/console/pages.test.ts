@@ -200,6 +200,40 @@ describe.skipIf(!browserName)('the console in a browser', () => {
     await context.close()
   })
 
+  test('this one for code: the next question about code goes there, and the page of the user says why', async () => {
+    const context = await browser.newContext()
+    const page = await open(context, ADMIN_KEY)
+    const decide = async (question: string, button = 'Decide') => {
+      await goTo(page, 'playground')
+      await page.getByLabel('User', { exact: true }).fill('cleo')
+      await page.getByLabel('Question').fill(question)
+      const explained = page.waitForResponse(/api\/explain/)
+      await page.getByRole('button', { name: button, exact: true }).click()
+      await explained
+      await page.getByText('Working …').waitFor({ state: 'hidden' })
+      return String(await page.locator('tr.chosen td').first().textContent())
+    }
+    const code = 'Write a Python function that merges two sorted lists.'
+    const wanted = (await decide(code)) === 'sandbox-coder' ? 'sandbox-premium' : 'sandbox-coder'
+    const told = `They stated that ${wanted} answers code.`
+    await goTo(page, 'user/cleo')
+    await page.getByLabel('For code').selectOption(wanted)
+    const saved = page.waitForResponse((response) => response.request().method() === 'PUT')
+    await page.getByRole('button', { name: 'Save' }).click()
+    expect((await saved).status()).toBe(200)
+    expect(await decide('Write a short poem about autumn.')).toMatch(/^sandbox-/)
+    expect(await page.getByText(told).count()).toBe(0)
+    expect(await decide(code, 'Decide and answer')).toBe(wanted)
+    await page.getByText(told).waitFor()
+    expect(await page.locator('#decision').textContent()).toMatch(/read as code, \d/)
+    await page.getByRole('heading', { name: `${wanted} answered` }).waitFor()
+    await goTo(page, 'user/cleo')
+    const latest = page.getByRole('region', { name: 'Latest requests' }).getByRole('row').filter({ hasText: 'stated' })
+    await latest.getByRole('button', { name: /Why this one/ }).click()
+    await page.getByText(told).waitFor()
+    await context.close()
+  })
+
   test('what a user likes is told with intervals, and why one answered, by the id of a past request', async () => {
     const context = await browser.newContext()
     const page = await open(context, READ_KEY)

@@ -38,6 +38,20 @@ describe('why, in words', () => {
     ])
   })
 
+  it('says whom the user stated for such tasks, and why another answers', () => {
+    const wish = { task: 'code', candidate: 'mini', why_not: null }
+    const [first, second] = whyInWords('mini', 'stated', [mini, dear], [], null, wish)
+    expect(first).toBe('They stated that mini answers code.')
+    expect(second).toMatch(/^Compared with gpt-5: 9 × cheaper/)
+    const [before] = whyInWords('mini', 'stated', [mini], [], null, { ...wish, task: null })
+    expect(before).toBe('They stated that mini answers tasks of this kind.')
+    const failed = { task: 'code', candidate: 'llama', why_not: 'lacks vision' }
+    expect(whyInWords('mini', 'personal', [mini, dear], [], null, failed).slice(0, 2)).toEqual([
+      'They stated that llama answers code; not this time: lacks vision.',
+      'mini is what this user is expected to like best, by what they said before.',
+    ])
+  })
+
   it('says of a past request what the log has: no quality, no length, but what was expected', () => {
     const past = (name: string, mean: number, usd: number) => ({ name, mean, predicted_cost_usd: usd })
     expect(whyInWords('mini', 'sticky', [past('gpt-5', 0.25, 0.009), past('mini', 0.3, 0.001)], [])).toEqual([

@@ -38,6 +38,8 @@ test('a renamed candidate keeps its history: ratings, stated preferences, conver
   }
   const preferences = { deny: ['dear'] }
   await call(gateway, '/v1/users/bob/profile', { method: 'PUT', user: 'bob', body: preferences })
+  const wish = { prefer: { code: 'dear' } }
+  await call(gateway, '/v1/users/cleo/profile', { method: 'PUT', user: 'cleo', body: wish })
   const first = gateway
   await eventually(async () => (await explain(first, 'Hi', { user: 'ada' })).user.rewards >= 6, 'ratings are learned')
   const liking = async (user: string, name: string) => {
@@ -62,6 +64,8 @@ test('a renamed candidate keeps its history: ratings, stated preferences, conver
   expect(after?.completion_tokens).toBeLessThan(0.5 * (unmeasured?.completion_tokens ?? 0))
   expect(await liking('bob', 'dear2')).toMatchObject({ excluded: expect.stringContaining('denied') })
   expect((await ask('bob', 'dear2')).status).toBe(403)
+  const code = await explain(gateway, 'Write a Python function that sorts a list.', { user: 'cleo' })
+  expect(code).toMatchObject({ chosen: 'dear2', reason: 'stated' })
   const answered = await ask('ada', 'dear')
   expect([answered.status, answered.headers.get('x-router-model')]).toEqual([200, 'dear2'])
   const profile = (await (await call(gateway, '/v1/users/ada/profile', { user: 'ada' })).json()) as {

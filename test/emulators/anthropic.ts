@@ -89,7 +89,7 @@ export const anthropic: Emulator = {
   path: '/messages',
   rules: [
     {
-      source: 'unread: docs.anthropic.com/en/api/messages: other fields are refused',
+      source: 'report: OpenHands/software-agent-sdk#1252: other fields are refused',
       check: (body) => {
         const odd = Object.keys(body).find((field) => !FIELDS.includes(field))
         return odd && refuse(`${odd}: Extra inputs are not permitted`)
@@ -100,7 +100,7 @@ export const anthropic: Emulator = {
       check: (body) => typeof body.max_tokens !== 'number' && refuse('max_tokens: Field required'),
     },
     {
-      source: 'unread: docs.anthropic.com/en/docs/about-claude/models: longest answers',
+      source: 'code: the refusal’s words, in many clients: longest answers; inferred: 64,000 for all',
       check: (body) =>
         Number(body.max_tokens) > 64_000 &&
         refuse(
@@ -115,16 +115,18 @@ export const anthropic: Emulator = {
         ) && refuse('messages: text content blocks must contain non-whitespace text'),
     },
     {
-      source: 'unread: docs.anthropic.com/en/api/messages: roles',
+      source: 'report: higress-group/higress#3517: roles',
       check: (body) =>
         turnsOf(body).some(({ role }) => role !== 'user' && role !== 'assistant') &&
         refuse('messages: Unexpected role "system". The Messages API accepts a top-level `system` parameter.'),
     },
     {
-      source: 'unread: docs.anthropic.com/en/api/messages: turns have content',
+      source: 'report: sst/opencode#2655: turns have content, but for the assistant’s last one',
       check: (body) =>
-        turnsOf(body).some((turn) => blocksOf(turn).length === 0) &&
-        refuse('messages.0: all messages must have non-empty content'),
+        turnsOf(body).some(
+          (turn, index, turns) =>
+            blocksOf(turn).length === 0 && !(turn.role === 'assistant' && index === turns.length - 1),
+        ) && refuse('messages.0: all messages must have non-empty content'),
     },
     {
       source: 'report: cc-switch#1181, ClawRouter#17: ids of tool calls',
@@ -141,7 +143,7 @@ export const anthropic: Emulator = {
     },
     {
       source:
-        'unread: docs.anthropic.com/en/docs/build-with-claude/tool-use: each call has its result in the next turn, first in it',
+        'report: geekforbrains/sidekick-cli#32, Yeachan-Heo/gajae-code#4807: each call has its result in the next turn, first in it',
       check: (body) => {
         const turns = turnsOf(body)
         for (const [index, turn] of turns.entries()) {
@@ -186,7 +188,7 @@ export const anthropic: Emulator = {
         refuse('This model does not support assistant message prefill. The conversation must end with a user message.'),
     },
     {
-      source: 'unread: docs.anthropic.com/en/api/messages: no white space at the end of a prefill',
+      source: 'report: crewAIInc/crewAI#4620: no white space at the end of a prefill',
       check: (body) => {
         const last = turnsOf(body).at(-1)
         return (
@@ -195,6 +197,19 @@ export const anthropic: Emulator = {
           refuse('messages: final assistant content cannot end with trailing whitespace')
         )
       },
+    },
+    {
+      source: 'report: anthropics/claude-code#10687, tailcallhq/forgecode#892: one tool a name',
+      check: (body) => {
+        const names = toolsOf(body).map(({ name }) => name)
+        return new Set(names).size < names.length && refuse('tools: Tool names must be unique.')
+      },
+    },
+    {
+      source: 'report: home-assistant/core#147760, craft-ai-agents/craft-agents-oss#498: names of tools',
+      check: (body) =>
+        toolsOf(body).some(({ name }) => !/^[a-zA-Z0-9_-]{1,128}$/.test(name ?? 'x')) &&
+        refuse("tools.0.custom.name: String should match pattern '^[a-zA-Z0-9_-]{1,128}$'"),
     },
     {
       source: 'report: req_llm#302, ENTERPILOT/GoModel#963: tools have object schemas',
@@ -219,7 +234,7 @@ export const anthropic: Emulator = {
         ) && refuse('tools.0.custom.strict: Extra inputs are not permitted'),
     },
     {
-      source: 'unread: docs.anthropic.com/en/docs/build-with-claude/structured-outputs: closed objects',
+      source: 'report: ax-llm/ax#458, BerriAI/litellm#35808: closed objects',
       check: (body) => {
         const schema = (body.output_config as { format?: { schema?: Record<string, unknown> } })?.format?.schema
         return (
@@ -252,13 +267,13 @@ export const anthropic: Emulator = {
       },
     },
     {
-      source: 'unread: docs.anthropic.com/en/api/messages: stop sequences',
+      source: 'code: stanford-crfm/helm, run_expander.py: stop sequences',
       check: (body) =>
         ((body.stop_sequences ?? []) as string[]).some((text) => text.trim() === '') &&
         refuse('stop_sequences: each stop sequence must contain non-whitespace'),
     },
     {
-      source: 'unread: docs.anthropic.com/en/docs/build-with-claude/extended-thinking: signatures are its own',
+      source: 'report: vybestack/llxprt-code#2335, CommonstackAI/UncommonRoute#19: signatures are its own',
       check: (body) =>
         all(body).some(
           (block) =>
@@ -287,7 +302,8 @@ export const anthropic: Emulator = {
       },
     },
     {
-      source: 'unread: docs.anthropic.com/en/docs/build-with-claude/extended-thinking: no forced tools, no sampling',
+      source:
+        'docs: docs.anthropic.com/en/docs/build-with-claude/extended-thinking, as LostRuins/lite.koboldai.net#108 quotes it: no forced tools, no sampling',
       check: (body) => {
         const thinks = ['enabled', 'adaptive'].includes((body.thinking as { type?: string })?.type ?? '')
         return (

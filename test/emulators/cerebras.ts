@@ -100,6 +100,14 @@ export const cerebras: Emulator = {
       },
     },
     {
+      source:
+        'docs: inference-docs.cerebras.ai/capabilities/structured-outputs: "tools and response_format cannot be used in the same request"',
+      check: (body) =>
+        ((body.tools as unknown[] | undefined)?.length ?? 0) > 0 &&
+        (body.response_format as { type?: string } | undefined)?.type?.startsWith('json') === true &&
+        refuse('tools and response_format cannot be used in the same request', 'response_format'),
+    },
+    {
       source: 'report: musistudio/claude-code-router#708: keywords of schemas in response_format',
       check: (body) => {
         const format = body.response_format as { json_schema?: { schema?: unknown } } | undefined

@@ -145,7 +145,7 @@ export const mistral: Emulator = {
       source: 'docs: mistralai/platform-docs-public, openapi.yaml (ToolTypes, ToolChoiceEnum)',
       check: (body) => (hasCustom(body) || !isCommon(body)) && mistral422(['tool_choice']),
     },
-    answeredCalls('unread: docs.mistral.ai/capabilities/function_calling', () =>
+    answeredCalls('code: mistralai/mistral-common protocol/instruct/validator.py: as many results as calls', () =>
       mistral400('Not the same number of function calls and responses'),
     ),
     {
@@ -179,7 +179,7 @@ export const groq: Emulator = {
   path: '/chat/completions',
   rules: [
     {
-      source: 'unread: console.groq.com/docs/deprecations; report: auto_ai_router#171: models that are gone',
+      source: 'report: auto_ai_router#171: models that are gone; inferred: which ones',
       check: ({ model }) =>
         /mixtral|gemma-7b|llama3-/.test(model) &&
         openaiError(
@@ -259,11 +259,20 @@ export const groq: Emulator = {
         openaiError(400, "'messages.0.content' : must be a string or text parts; image_url and file are unsupported"),
     },
     {
-      source: 'docs: groq/groq-python, completion_create_params.py: json_schema by model; which ones they are: unread',
+      source:
+        'docs: groq/groq-python, completion_create_params.py: json_schema by model; report: openai/openai-agents-python#2140',
       check: (body) =>
         (body.response_format as { type?: string })?.type === 'json_schema' &&
         !/gpt-oss|kimi|maverick|scout/.test(body.model) &&
         openaiError(400, 'This model does not support response format `json_schema`.'),
+    },
+    {
+      source:
+        'docs: console.groq.com/docs/structured-outputs, as TanStack/ai quotes it: "Streaming and tool use are not currently supported with Structured Outputs"',
+      check: (body) =>
+        (body.response_format as { type?: string })?.type === 'json_schema' &&
+        (body.stream === true || toolsOf(body).length > 0) &&
+        openaiError(400, 'Streaming and tool use are not currently supported with Structured Outputs'),
     },
     {
       source: 'report: openclaw#147644, freellmapi#254: tokens a minute',
@@ -297,12 +306,14 @@ export const groq: Emulator = {
         (hasCustom(body) || !isCommon(body)) &&
         openaiError(400, "'tool_choice' : value is not one of the allowed values"),
     },
-    answeredCalls('unread: console.groq.com/docs/tool-use', (message) => openaiError(400, message)),
+    answeredCalls('inferred: as OpenAI’s API, which it follows', (message) => openaiError(400, message)),
     {
-      source: 'unread: console.groq.com/docs/tool-use: parameters are an object schema',
+      source:
+        'docs: groq/groq-python, completion_create_params.py (Function): parameters are an object schema, or left out',
       check: (body) =>
-        toolsOf(body).some((tool) => tool.function?.parameters?.type !== 'object') &&
-        openaiError(400, "'tools.0.function.parameters' : must have 'type': 'object'"),
+        toolsOf(body).some(
+          ({ function: called }) => called?.parameters !== undefined && called.parameters?.type !== 'object',
+        ) && openaiError(400, "'tools.0.function.parameters' : must have 'type': 'object'"),
     },
   ],
   answer: openaiAnswer(() => `call_${letters(4)}`),
@@ -340,7 +351,7 @@ export const deepseek: Emulator = {
     },
     {
       source:
-        'unread: api-docs.deepseek.com/api/create-chat-completion: tools are functions, and the forms of tool_choice',
+        'docs: api-docs.deepseek.com/api/create-chat-completion, as lmstudio.ai/alex-garbar/api-docs repeats it: tools are functions, and the forms of tool_choice',
       check: (body) =>
         (hasCustom(body) || !isCommon(body)) &&
         openaiError(
@@ -362,7 +373,7 @@ export const deepseek: Emulator = {
       },
     },
     {
-      source: 'unread: api-docs.deepseek.com/api/create-chat-completion: max_tokens',
+      source: 'report: deepseek-ai/DeepSeek-V3#69, Gitlawb/openclaude#35, mnfst/llm-gateway#1177: max_tokens',
       check: (body) =>
         /chat/.test(body.model) &&
         Number(body.max_tokens ?? 1) > 8192 &&
@@ -385,15 +396,11 @@ export const deepseek: Emulator = {
         openaiError(400, 'The `reasoning_content` in the thinking mode must be passed back to the API.'),
     },
     {
-      source: 'unread: api-docs.deepseek.com: n is not there',
-      check: (body) => Number(body.n ?? 1) > 1 && openaiError(400, 'Invalid n value (only n = 1 is supported)'),
-    },
-    {
       source: 'docs: api-docs.deepseek.com: at most sixteen stop sequences',
       check: (body) =>
         Array.isArray(body.stop) && body.stop.length > 16 && openaiError(400, 'Invalid stop: at most 16 sequences'),
     },
-    answeredCalls('unread: api-docs.deepseek.com/guides/function_calling', (message) => openaiError(400, message)),
+    answeredCalls('inferred: as OpenAI’s API, which it follows', (message) => openaiError(400, message)),
     {
       source: 'report: end-4/dots-hyprland#3640, farion1231/cc-switch#5048: parameters are an object schema',
       check: (body) =>
@@ -409,6 +416,12 @@ export const deepseek: Emulator = {
   answer: openaiAnswer(() => `call_0_${letters(8)}-${letters(4)}`),
   events: openaiEvents(() => `call_0_${letters(8)}-${letters(4)}`),
   done: true,
+}
+
+/** A name that two tools have. */
+const twinOf = (body: Body) => {
+  const names = toolsOf(body).map((tool) => tool.function?.name)
+  return names.find((name, index) => names.indexOf(name) < index)
 }
 
 const gemini400 = (message: string): Refusal => ({
@@ -457,21 +470,21 @@ export const gemini: Emulator = {
         'reasoning_effort',
         'extra_body',
       ],
-      'report: ed-donner/agents#45, SkyrimNet#77: store, metadata, frequency_penalty …; unread: ai.google.dev/gemini-api/docs/openai',
+      'report: ed-donner/agents#45, SkyrimNet#77: store, metadata, frequency_penalty …; of others inferred',
       (field) => unknownName(field),
     ),
     unknownMessageFields(
       ['role', 'content', 'tool_calls', 'tool_call_id', 'extra_content'],
-      'unread: ai.google.dev/gemini-api/docs/openai: messages',
+      'inferred: other fields of messages, as of requests',
       (field, index) => unknownName(field, ` at 'messages[${index}]'`),
     ),
     {
-      source: 'unread: ai.google.dev/gemini-api/docs/openai: roles',
+      source: 'inferred: roles beyond those of its native API',
       check: (body) =>
         roleIn(body, 'developer', 'function') && gemini400('Please use a valid role: user, model, system, tool.'),
     },
     {
-      source: 'unread: ai.google.dev/gemini-api/docs/openai: parts',
+      source: 'inferred: ai.google.dev/gemini-api/docs/openai.md.txt shows texts, images and sound alone',
       check: (body) => {
         const odd = partIn(body, 'file', 'refusal')
         return odd && gemini400(`Invalid content part type: ${odd}`)
@@ -512,29 +525,29 @@ export const gemini: Emulator = {
         gemini400("Function calling with a response mime type: 'application/json' is unsupported"),
     },
     {
-      source: 'unread: ai.google.dev/gemini-api/docs/openai: reasoning_effort by model',
+      source:
+        'docs: ai.google.dev/gemini-api/docs/openai: "Reasoning cannot be turned off for Gemini 2.5 Pro or 3 models"',
       check: (body) =>
         body.reasoning_effort === 'none' &&
         /pro|gemini-3/.test(body.model) &&
         gemini400('Thinking can not be turned off for this model.'),
     },
     {
-      source: 'unread: ai.google.dev/gemini-api/docs/openai: reasoning_effort',
+      source: 'docs: ai.google.dev/gemini-api/docs/openai: the table of efforts and levels',
       check: (body) =>
         has(body, 'reasoning_effort') &&
         !['none', 'minimal', 'low', 'medium', 'high'].includes(String(body.reasoning_effort)) &&
         gemini400(`Invalid reasoning_effort: ${body.reasoning_effort}`),
     },
     {
-      source: 'unread: ai.google.dev/api/generate-content: at most five stop sequences',
+      source: 'docs: ai.google.dev/api/generate-content: "character sequences (up to 5)"',
       check: (body) =>
         Array.isArray(body.stop) &&
         body.stop.length > 5 &&
         gemini400('The number of stop sequences must be at most 5.'),
     },
     {
-      source:
-        'report: labring/aiproxy#450, openclaude#1302; unread: ai.google.dev/gemini-api/docs/thought-signatures: Gemini 3 wants its signatures back',
+      source: 'report: labring/aiproxy#450, openclaude#1302: Gemini 3 wants its signatures back',
       check: (body) =>
         /gemini-3/.test(body.model) &&
         inLoop(body) &&
@@ -576,14 +589,21 @@ export const gemini: Emulator = {
     },
     {
       source:
-        'docs: FunctionDeclaration of the API’s clients (googleapis/java-genai, dart-lang/googleapis): names begin with a letter or _; inferred: tools are functions',
+        'docs: FunctionDeclaration of the API’s clients (googleapis/java-genai, dart-lang/googleapis): names begin with a letter or _; report: kaitranntt/ccs#25: and their letters; inferred: tools are functions',
       check: (body) =>
         (hasCustom(body) ||
           !isCommon(body) ||
-          toolsOf(body).some((tool) => !/^[a-zA-Z_]/.test(tool.function?.name ?? ''))) &&
+          toolsOf(body).some((tool) => !/^[a-zA-Z_][\w.:-]{0,63}$/.test(tool.function?.name ?? ''))) &&
         gemini400('Invalid function name. Must start with a letter or an underscore.'),
     },
-    answeredCalls('unread: ai.google.dev/gemini-api/docs/function-calling', () =>
+    {
+      source: 'report: rikkahub/rikkahub#1311, owndev/Open-WebUI-Functions#135: one function a name',
+      check: (body) => {
+        const twin = twinOf(body)
+        return twin !== undefined && gemini400(`Duplicate function declaration found: ${twin}`)
+      },
+    },
+    answeredCalls('code: Google’s own client for Node (nodejs-vertexai) refuses it in these words', () =>
       gemini400('Please ensure that function response turn comes immediately after a function call turn.'),
     ),
   ],
@@ -645,10 +665,10 @@ export const openrouter: Emulator = {
         },
     },
     {
-      source: 'unread: openrouter.ai/docs/features/tool-calling: tools are functions, and the forms of tool_choice',
+      source: 'inferred: tools are functions, and the forms of tool_choice, as behind it',
       check: (body) => (hasCustom(body) || !isCommon(body)) && openaiError(400, 'Invalid input: tools'),
     },
-    answeredCalls('unread: openrouter.ai/docs/features/tool-calling', (message) => openaiError(400, message)),
+    answeredCalls('inferred: as the APIs behind it', (message) => openaiError(400, message)),
   ],
   answer: openaiAnswer(() => `tool_0_${letters(20)}`),
   events: openaiEvents(() => `tool_0_${letters(20)}`),
@@ -677,11 +697,12 @@ export const together: Emulator = {
         partIn(body, 'file', 'refusal') && openaiError(400, 'Input validation error: invalid content part', 'messages'),
     },
     {
-      source: 'unread: docs.together.ai/docs/function-calling: tools are functions, and the forms of tool_choice',
+      source:
+        'docs: togethercomputer/together-typescript, completions.ts: "only functions are supported as a tool"; of tool_choice inferred',
       check: (body) =>
         (hasCustom(body) || !isCommon(body)) && openaiError(400, 'Input validation error: tool_choice', 'tool_choice'),
     },
-    answeredCalls('unread: docs.together.ai/docs/function-calling', (message) => openaiError(400, message)),
+    answeredCalls('inferred: as OpenAI’s API, which it follows', (message) => openaiError(400, message)),
   ],
   answer: openaiAnswer(() => `call_${letters(24)}`),
   events: openaiEvents(() => `call_${letters(24)}`),
@@ -732,14 +753,14 @@ export const vllm: Emulator = {
       check: (body) => roleIn(body, 'developer') && vllm400('Unexpected message role.'),
     },
     {
-      source: 'unread: docs.vllm.ai/features/tool_calling',
+      source: 'report: mike-nott/mcp-assist#21: tools need --enable-auto-tool-choice',
       check: (body) =>
         toolsOf(body).length > 0 &&
         body.tool_choice !== 'none' &&
         vllm400('"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'),
     },
     {
-      source: 'unread: docs.vllm.ai: text models',
+      source: 'inferred: text models take text',
       check: (body) => partIn(body, 'image_url', 'file', 'input_audio') && vllm400('Unknown part type: image_url'),
     },
   ],

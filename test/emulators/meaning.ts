@@ -328,8 +328,8 @@ function lossOfField(field: string, asked: unknown, got: unknown): boolean {
   }
   // The nearest that the model knows.
   if (field === 'reasoning_effort') {
-    // Some can't be kept from thinking.
-    const most = asked === 'none' ? 2 : 1
+    // Some can't be kept from thinking, and OpenAI's `pro` models begin at medium.
+    const most = asked === 'none' || asked === 'minimal' ? 2 : 1
     return Math.abs(EFFORTS.indexOf(String(asked)) - EFFORTS.indexOf(String(got))) > most
   }
   if (field === 'temperature' && typeof got === 'number') return Math.min(Number(asked), 1.5) !== got && asked !== got

@@ -128,14 +128,15 @@ export const openaiResponses: Route = {
   path: '/responses',
   rules: [
     {
-      source: 'unread: API reference: other arguments are refused',
+      source:
+        'report: OpenHands/software-agent-sdk#755, lobehub/lobehub#8116: arguments of chat completions; of others inferred',
       check: (body) => {
         const odd = Object.keys(body).find((field) => !FIELDS.has(field))
         return odd && openaiError(400, `Unknown parameter: '${odd}'.`, odd, 'unknown_parameter')
       },
     },
     {
-      source: 'unread: guides/reasoning: sampling with gpt-5 and the o-series',
+      source: 'inferred: sampling with gpt-5 and the o-series, as by chat completions',
       check: (body) => {
         const odd =
           isReasoning(body) && ['temperature', 'top_p'].find((field) => body[field] != null && body[field] !== 1)
@@ -143,7 +144,7 @@ export const openaiResponses: Route = {
       },
     },
     {
-      source: 'unread: guides/reasoning: reasoning.effort with models that do not reason',
+      source: 'report: BoundaryML/baml#2708, BerriAI/litellm#38842: reasoning.effort with models that do not reason',
       check: (body) =>
         !isReasoning(body) && body.reasoning != null && effortOf(body) != null && unsupported('reasoning.effort'),
     },
@@ -184,14 +185,14 @@ export const openaiResponses: Route = {
       },
     },
     {
-      source: 'unread: guides/function-calling: custom tools from gpt-5 on',
+      source: 'report: Arize-ai/openinference#2083: custom tools came with gpt-5; inferred: others refuse them',
       check: (body) =>
         ((body.tools ?? []) as { type: string }[]).some(({ type }) => type === 'custom') &&
         !/^gpt-5/.test(body.model) &&
         openaiError(400, "Tool 'custom' is not supported with this model.", 'tools'),
     },
     {
-      source: 'unread: guides/function-calling: calls and their outputs come together',
+      source: 'report: nextcloud/context_agent#140: calls and their outputs come together',
       check: (body) => {
         const of = (suffix: string) =>
           new Set(

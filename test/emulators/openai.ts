@@ -85,7 +85,7 @@ export const openai: Emulator = {
         )
       },
     },
-    unknownFields(OPENAI_FIELDS, 'unread: API reference: other arguments are refused', (field) =>
+    unknownFields(OPENAI_FIELDS, 'report: brainlid/langchain#54: other arguments are refused', (field) =>
       openaiError(400, `Unrecognized request argument supplied: ${field}`),
     ),
     {
@@ -200,8 +200,9 @@ export const openai: Emulator = {
         return odd >= 0 && openaiError(400, "Invalid 'messages' in payload.", `messages[${odd}].content`)
       },
     },
-    answeredCalls('unread: API reference, tool messages', (message) =>
-      openaiError(400, `Invalid parameter: ${message}`, 'messages'),
+    answeredCalls(
+      'report: langchain-ai/langchainjs#6621, nextcloud/context_agent#140: calls and their results',
+      (message) => openaiError(400, `Invalid parameter: ${message}`, 'messages'),
     ),
     {
       source: 'docs: guides/structured-outputs: strict functions have closed parameters',
@@ -221,7 +222,7 @@ export const openai: Emulator = {
       },
     },
     {
-      source: 'unread: guides/audio: audio needs an audio model, and pcm16 where it is streamed',
+      source: 'report: Agent-Field/agentfield#584: pcm16 where it is streamed; inferred: audio needs an audio model',
       check: (body) => {
         const wants = has(body, 'audio') || ((body.modalities ?? []) as string[]).includes('audio')
         const brings = messagesOf(body).some(
@@ -234,7 +235,8 @@ export const openai: Emulator = {
       },
     },
     {
-      source: 'unread: guides/audio: the audio models are for audio, and take neither images nor schemas',
+      source:
+        'code: "requires that either input content or output modality contain audio", in many clients; inferred: neither images nor schemas',
       check: (body) => {
         if (!isAudio(body)) return null
         const parts = messagesOf(body).flatMap(partsOf)
@@ -270,7 +272,7 @@ export const openai: Emulator = {
       },
     },
     {
-      source: 'unread: guides/function-calling: custom tools from gpt-5 on',
+      source: 'report: Arize-ai/openinference#2083: custom tools came with gpt-5; inferred: others refuse them',
       check: (body) => {
         const isCustom =
           toolsOf(body).some(({ type }) => type === 'custom') ||
@@ -337,7 +339,7 @@ export const openai: Emulator = {
     },
     {
       source:
-        'unread: guides/predicted-outputs: gpt-4o and gpt-4.1, and neither tools, n, logprobs, penalties, audio nor a limit',
+        'docs: developers.openai.com/api/docs/guides/predicted-outputs: neither n, logprobs, penalties, audio, tools nor a limit; inferred: which models',
       check: (body) => {
         if (!has(body, 'prediction')) return null
         if (!/^gpt-4(o|\.1)/.test(body.model) || isAudio(body)) return unsupported('prediction')
@@ -352,7 +354,8 @@ export const openai: Emulator = {
       },
     },
     {
-      source: 'unread: guides/structured-outputs: json_object needs the word in a message',
+      source:
+        'code: "must contain the word \'json\' in some form", in many clients: json_object needs the word in a message',
       check: (body) =>
         (body.response_format as { type?: string } | null)?.type === 'json_object' &&
         !/json/i.test(JSON.stringify(messagesOf(body))) &&
@@ -373,6 +376,21 @@ export const openai: Emulator = {
         return (
           odd >= 0 &&
           openaiError(400, `Invalid value for 'content': expected a string, got null.`, `messages.[${odd}].content`)
+        )
+      },
+    },
+    {
+      source: 'report: vybestack/llxprt-code#2135, theopenco/llmgateway#3110: keys have at most 64 characters',
+      check: (body) => {
+        const odd = ['prompt_cache_key', 'safety_identifier'].find((field) => String(body[field] ?? '').length > 64)
+        return (
+          odd &&
+          openaiError(
+            400,
+            `Invalid '${odd}': string too long. Expected a string with maximum length 64, but got a string with length ${String(body[odd]).length} instead.`,
+            odd,
+            'string_above_max_length',
+          )
         )
       },
     },

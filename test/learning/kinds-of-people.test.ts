@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { NOTHING_OLDER, rebuild } from '../../src/learning/belief.ts'
 import { edgesOf } from '../../src/learning/edges.ts'
 import type { Learner } from '../../src/learning/learner.ts'
@@ -68,6 +68,15 @@ describe('what users tell of their tenant', () => {
     expectClose(row?.slice(0, 2), await toldBy('ann'))
     // One user, however often they rate.
     expect([row?.[2], row?.[3]]).toEqual([1, 1])
+  })
+
+  it('of who is not in memory reads their history once, for what they told before and for what they tell now', async () => {
+    for (const id of ['a', 'b', 'c']) await rate(id, 0.5)
+    const believe = vi.spyOn(policy.router.artifact, 'believe')
+    await rate('d', -0.4, ANN, learnerOn(store).learner)
+    const rewards = believe.mock.calls.map(([job]) => job.blocks.length)
+    expect(rewards).toEqual([3, 1])
+    expectClose((await rowOf('ann'))?.slice(0, 2), await toldBy('ann'))
   })
 
   it('takes the place of what was told before, faded or not, and stays one user', async () => {

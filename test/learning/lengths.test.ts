@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { Lengths } from '../../src/learning/lengths.ts'
+import { Lengths, type LengthsOptions } from '../../src/learning/lengths.ts'
 import { loadArtifact } from '../../src/routing/artifact/load.ts'
+import { evidenceName, type Speaker, voiceOf } from '../../src/routing/choose/evidence.ts'
 import { lengthEvidence, lengthKey, lengthRow } from '../../src/routing/choose/length-evidence.ts'
 import { GraphRouter } from '../../src/routing/model/graph-router.ts'
 import type { Policy } from '../../src/routing/policy.ts'
@@ -9,13 +10,18 @@ import { base64Of } from '../../src/store/bytes.ts'
 import type { InteractionRecord } from '../../src/store/records/codec.ts'
 import type { Store } from '../../src/store/store.ts'
 import { candidate, silent } from '../routing/support.ts'
+import { anInteraction } from '../store/records.ts'
 import { openTestStore, withOverrides } from './support.ts'
 
 const SHORT = candidate('short', { description: 'An open-weights chat model.' })
 const LONG = candidate('long', { description: 'A chat model that thinks.' })
 const POOL = [SHORT, LONG]
 const DAYS = 90
-const CHAT = { body: {} }
+const RULES = { quorum: 5, keyWeight: 8, halfLifeDays: DAYS }
+/** Whose answers they are where nothing else is said. */
+const KEY = { user: 'ann', key: 'a', vouched: false }
+const EMBEDDING = new Float32Array(256).fill(1 / 16)
+const CHAT = { body: {}, embedding: EMBEDDING }
 
 /** A gateway's policy as it comes, whose evidence is the store's. */
 async function policyOn(store: Store): Promise<Policy> {
@@ -26,7 +32,7 @@ async function policyOn(store: Store): Promise<Policy> {
     artifact,
     embed,
     loadEvidence: async (tenant) =>
-      lengthEvidence(await store.loadEvidence(tenant, lengthKey(artifact.version)), DAYS, Date.now()),
+      lengthEvidence(await store.loadEvidence(tenant, lengthKey(artifact.version)), RULES, Date.now()),
     candidatesOf: () => POOL,
     deadlineMs: 10_000,
     log: silent,
@@ -34,22 +40,22 @@ async function policyOn(store: Store): Promise<Policy> {
   return { version: artifact.version, router, embedder: { version: 'x', dim: artifact.dims.E, embed } }
 }
 
-async function scoresOf({ router, embedder }: Policy, tenant: string, text = 'a question') {
+async function scoresOf({ router, embedder }: Policy, tenant: string, speaker: Speaker = KEY, text = 'a question') {
   const embedding = await embedder.embed(text)
-  const scores = await router.score({ tenant, embedding, promptTokens: 20, state: router.cold }, POOL)
+  const scores = await router.score({ tenant, speaker, embedding, promptTokens: 20, state: router.cold }, POOL)
   return new Map(scores.map((score) => [score.candidate.name, score]))
 }
 
 async function answers(policy: Policy, n: number, tokens: (i: number) => number, of: Partial<InteractionRecord> = {}) {
   const made: InteractionRecord[] = []
   for (let i = 0; i < n; i++) {
-    const scores = await scoresOf(policy, 'acme', 'x'.repeat(i + 1))
+    const scores = await scoresOf(policy, 'acme', KEY, 'x'.repeat(i + 1))
     const reading = quantise(scores.get('long')?.reading as Float32Array)
     made.push({
       id: `answer-${i}`,
       ts: Date.now(),
       tenant: 'acme',
-      user: 'ann',
+      ...KEY,
       chosen: 'long',
       reading: reading && { int8: base64Of(reading.int8), scale: reading.scale },
       reader: policy.router.artifact.manifest.reader ?? '',
@@ -65,8 +71,25 @@ async function answers(policy: Policy, n: number, tokens: (i: number) => number,
   return made
 }
 
-const lengthsOn = (store: Pick<Store, 'addEvidence'>) =>
-  new Lengths({ store, find: (name) => POOL.find((one) => one.name === name), halfLifeDays: DAYS, log: silent })
+const lengthsOn = (store: Store, policy: Policy, options: Partial<LengthsOptions> = {}) =>
+  new Lengths({
+    store,
+    find: (name) => POOL.find((one) => one.name === name),
+    versions: () => [policy.version],
+    halfLifeDays: DAYS,
+    log: silent,
+    ...options,
+  })
+
+/** Every row, as `addEvidence` was given it. */
+function noting(rows: Map<string, Float32Array>): Store {
+  return withOverrides(openTestStore(), {
+    addEvidence: async (_tenant, _key, name, row) => {
+      rows.set(name, row)
+    },
+  })
+}
+const answersIn = (row: Float32Array | undefined) => row?.at(-4)
 
 describe('lengths', () => {
   it.each([
@@ -75,7 +98,7 @@ describe('lengths', () => {
   ])('twenty answers that nobody rated make %s ones expected, and nothing else', async (_, tokens) => {
     const store = openTestStore()
     const policy = await policyOn(store)
-    const lengths = lengthsOn(store)
+    const lengths = lengthsOn(store, policy)
     const before = await scoresOf(policy, 'acme')
     for (const record of await answers(policy, 20, (i) => tokens * (1 + 0.02 * (i % 5))))
       lengths.note(policy, record, CHAT)
@@ -99,7 +122,7 @@ describe('lengths', () => {
       },
     })
     const policy = await policyOn(store)
-    const lengths = lengthsOn(store)
+    const lengths = lengthsOn(store, policy)
     const odd = [
       { finishReason: 'length' },
       { finishReason: 'aborted' },
@@ -111,7 +134,11 @@ describe('lengths', () => {
       for (const record of await answers(policy, 1, () => 50, of)) lengths.note(policy, record, CHAT)
     for (const record of await answers(policy, 1, () => 50)) lengths.note(null, record, CHAT)
     // The tokens of eight answers, and of a text that was gone on with.
-    for (const asked of [{ body: { n: 8 } }, { format: 'completions', body: {} }])
+    for (const asked of [
+      { ...CHAT, body: { n: 8 } },
+      { ...CHAT, format: 'completions' },
+      { ...CHAT, embedding: null },
+    ])
       for (const record of await answers(policy, 1, () => 50)) lengths.note(policy, record, asked)
     await lengths.flush()
     expect(added).toBe(0)
@@ -122,99 +149,222 @@ describe('lengths', () => {
   })
 
   it('takes many answers at once, and goes on after the store was away', async () => {
-    const rows: Float32Array[] = []
+    const rows = new Map<string, Float32Array>()
     let away = true
-    const store = withOverrides(openTestStore(), {
-      addEvidence: async (_tenant, _key, _name, row) => {
-        if (away) throw new Error('away')
-        rows.push(row)
-      },
+    const noted = noting(rows)
+    const store = withOverrides(noted, {
+      addEvidence: (...of) => (away ? Promise.reject(new Error('away')) : noted.addEvidence(...of)),
     })
     const policy = await policyOn(store)
-    const lengths = lengthsOn(store)
-    const [record] = await answers(policy, 1, () => 300)
+    const lengths = lengthsOn(store, policy)
+    const [record] = (await answers(policy, 1, () => 300)) as [InteractionRecord]
     const many = (n: number) => {
-      for (let i = 0; i < n; i++) {
-        lengths.note(policy, { ...(record as InteractionRecord), id: `${i}`, key: `key-${i % 100}` }, CHAT)
-      }
+      for (let i = 0; i < n; i++) lengths.note(policy, { ...record, id: `${i}`, key: `key-${i % 100}` }, CHAT)
     }
     many(3)
     await lengths.flush()
     away = false
     many(500)
     await lengths.flush()
-    const V = policy.router.artifact.dims.V
-    expect(rows.map((row) => row[V])).toEqual([64])
+    const counts = [...rows.values()].map((row) => answersIn(row) ?? 0)
+    expect(counts.reduce((a, b) => a + b)).toBe(64)
+    // Sixteen voices of keys, each with its turn.
+    expect(counts.length).toBe(16)
+    expect(Math.min(...counts)).toBeGreaterThan(1)
+  })
+
+  it('a reader of the sum finds how many times as long answers were as the card alone makes expect', async () => {
+    const store = openTestStore()
+    const policy = await policyOn(store)
+    const lengths = lengthsOn(store, policy)
+    const apart = async () => {
+      const row = (await store.loadEvidence('acme', lengthKey(policy.version))).get(evidenceName('long', voiceOf(KEY)))
+      return (row?.at(-2) ?? 0) / (answersIn(row) ?? 0)
+    }
+    const [record] = (await answers(policy, 1, () => 1)) as [InteractionRecord]
+    const embedding = await policy.embedder.embed('x')
+    const expected = (await scoresOf(policy, 'acme', KEY, 'x')).get('long')?.completionTokens ?? 0
+    const usage = { ...record.usage, completionTokens: 8 * expected }
+    for (let round = 0; round < 3; round++) {
+      for (let i = 0; i < 5; i++)
+        lengths.note(policy, { ...record, id: `${round}-${i}`, usage }, { ...CHAT, embedding })
+      await lengths.flush()
+      await policy.router.llms.refresh('acme')
+      // What has been learned meanwhile changes nothing in it.
+      expect(await apart()).toBeCloseTo(Math.log(8), 3)
+    }
+    lengths.note(policy, { ...record, usage: { ...usage, completionTokens: 1e12 } }, { ...CHAT, embedding })
+    await lengths.close()
+    expect(await apart()).toBeLessThan(Math.log(16))
   })
 
   describe('one person is one voice', () => {
-    /** How many answers counted, in all, of each of several crowds of answers noted one after the other. */
-    async function countedOf(crowds: Partial<InteractionRecord>[][], now: (crowd: number) => number = Date.now) {
-      const store = openTestStore()
-      const policy = await policyOn(store)
-      const { V } = policy.router.artifact.dims
-      const [record] = (await answers(policy, 1, () => 300)) as [InteractionRecord]
-      let crowd = 0
-      const options = { store, find: (name: string) => POOL.find((one) => one.name === name), halfLifeDays: 1e6 }
-      const lengths = new Lengths({ ...options, log: silent, now: () => now(crowd) })
-      const counted: number[] = []
-      for (const of of crowds) {
-        for (const [i, one] of of.entries()) lengths.note(policy, { ...record, id: `${crowd}-${i}`, ...one }, CHAT)
-        await lengths.flush()
-        const row = (await store.loadEvidence('acme', lengthKey(policy.version))).get('long')
-        counted.push(Math.round(row?.[V] ?? 0))
-        crowd++
-      }
-      await lengths.close()
-      return counted
-    }
     const many = (n: number, of: (i: number) => Partial<InteractionRecord>) =>
       Array.from({ length: n }, (_, i) => of(i))
 
-    it.each<[string, (i: number) => Partial<InteractionRecord>]>([
-      ['whom a key is bound to', () => ({ user: 'ann', key: 'a', vouched: true })],
-      ['of many names on a key that vouches for none', (i) => ({ user: `made-up-${i}`, key: 'a' })],
-      ['without a name, whoever vouches', () => ({ user: 'anonymous', key: 'a', vouched: true })],
-      ['on many keys that are bound to them', (i) => ({ user: 'ann', key: `key-${i}`, vouched: true })],
-    ])('a thousand answers of one %s count as sixteen', async (_, of) => {
-      expect(await countedOf([many(1_000, of), many(1_000, of)])).toEqual([16, 16])
+    it.each<[string, Speaker, (i: number) => Partial<InteractionRecord>]>([
+      ['whom a key is bound to', { user: 'ann', key: 'a', vouched: true }, () => ({})],
+      ['of many names on a key that vouches for none', KEY, (i) => ({ user: `made-up-${i}` })],
+      ['without a name, whoever vouches', { user: 'anonymous', key: 'a', vouched: true }, () => ({})],
+      ['on many keys that are bound to them', { user: 'ann', key: '', vouched: true }, (i) => ({ key: `key-${i}` })],
+    ])('a thousand answers of one %s are one sum, of which few are read', async (_, speaker, of) => {
+      const rows = new Map<string, Float32Array>()
+      const store = noting(rows)
+      const policy = await policyOn(store)
+      const lengths = lengthsOn(store, policy, { random: () => 0.999 })
+      const [record] = (await answers(policy, 1, () => 300)) as [InteractionRecord]
+      for (const [i, one] of many(1_000, of).entries()) {
+        lengths.note(policy, { ...record, ...speaker, ...one, id: `${i}` }, CHAT)
+      }
+      await lengths.close()
+      expect([...rows].map(([name, row]) => [name, answersIn(row)])).toEqual([
+        [evidenceName('long', voiceOf(speaker)), 16],
+      ])
     })
 
-    it('several voices add up, and each may say more on another day', async () => {
-      const crowds = ['ann', 'bob', 'cleo'].map((user) => many(100, () => ({ user, vouched: true })))
-      expect(await countedOf(crowds)).toEqual([16, 32, 48])
-      const same = [1, 2].map(() => many(100, () => ({ key: 'a' })))
-      expect(await countedOf(same, (crowd) => Date.now() + crowd * 86_400_000)).toEqual([16, 32])
+    it('who asks later on a day has their share of what is read of a voice', async () => {
+      const rows = new Map<string, Float32Array>()
+      const store = noting(rows)
+      const policy = await policyOn(store)
+      let now = Date.now()
+      const lengths = lengthsOn(store, policy, { random: () => 0.5, now: () => now })
+      const [record] = (await answers(policy, 1, () => 300)) as [InteractionRecord]
+      const countOf = async (n: number) => {
+        for (let i = 0; i < n; i++) lengths.note(policy, { ...record, id: `${i}` }, CHAT)
+        await lengths.flush()
+        return [...rows.values()].map(answersIn)
+      }
+      expect(await countOf(16)).toEqual([16])
+      // Chances of 16 in 17 to 16 in 46, against a half.
+      expect(await countOf(30)).toEqual([15])
+      now += 86_400_000
+      expect(await countOf(16)).toEqual([16])
     })
 
     it('where too many wait, a quiet voice is read beside loud ones', async () => {
-      const rows = new Map<string, number>()
-      const store = withOverrides(openTestStore(), {
-        addEvidence: async (_tenant, _key, name, row) => {
-          rows.set(name, row.at(-4) as number)
-        },
-      })
+      const rows = new Map<string, Float32Array>()
+      const store = noting(rows)
       const policy = await policyOn(store)
-      const lengths = lengthsOn(store)
+      const lengths = lengthsOn(store, policy)
       const [record] = (await answers(policy, 1, () => 300)) as [InteractionRecord]
       for (let i = 0; i < 16 * 30; i++) lengths.note(policy, { ...record, id: `${i}`, key: `key-${i % 30}` }, CHAT)
       for (let i = 0; i < 2; i++) {
         lengths.note(policy, { ...record, id: `quiet-${i}`, chosen: 'short', user: 'bob', vouched: true }, CHAT)
       }
       await lengths.close()
-      expect(rows.get('short')).toBe(2)
-      expect(rows.get('long')).toBe(62)
+      expect(answersIn(rows.get(evidenceName('short', voiceOf({ user: 'bob', key: '', vouched: true }))))).toBe(2)
+    })
+
+    it('what one makes a model write moves nobody else, by whatever replica, until three agree', async () => {
+      const store = openTestStore()
+      const replicas = [await policyOn(store), await policyOn(store)] as const
+      const [policy] = replicas
+      const users = ['ann', 'bob', 'cleo', 'dan'].map((user) => ({ user, key: 'a', vouched: true }))
+      expect(new Set(users.map(voiceOf)).size).toBe(4)
+      const expectedBy = async (speaker: Speaker) => {
+        const found = []
+        for (const replica of replicas) {
+          await replica.router.llms.refresh('acme')
+          found.push((await scoresOf(replica, 'acme', speaker)).get('long')?.completionTokens ?? 0)
+        }
+        expect(found[1]).toBe(found[0])
+        return found[0] as number
+      }
+      const [attacker, bob, cleo, stranger] = users as [Speaker, Speaker, Speaker, Speaker]
+      const card = await expectedBy(stranger)
+      const lengths = lengthsOn(store, policy, { random: () => 0 })
+      const answer = async (speaker: Speaker, n: number, tokens: number) => {
+        for (const record of await answers(policy, n, () => tokens, speaker)) lengths.note(policy, record, CHAT)
+        await lengths.flush()
+      }
+      for (let day = 0; day < 5; day++) await answer(attacker, 16, 30_000)
+      expect(await expectedBy(stranger)).toBe(card)
+      expect(await expectedBy(attacker)).toBeGreaterThan(10 * card)
+      // Two who use it as it is, of whom one is new: they outvote whoever has most answers.
+      await answer(bob, 8, card)
+      await answer(cleo, 3, card)
+      expect(await expectedBy(stranger)).toBe(card)
+      await answer(cleo, 2, card)
+      for (const speaker of users) {
+        const expected = await expectedBy(speaker)
+        expect(Math.abs(Math.log(expected / card))).toBeLessThan(Math.log(1.5))
+      }
+      // What several say is told to everybody, too.
+      for (const speaker of [bob, cleo]) await answer(speaker, 16, 12 * card)
+      await answer(stranger, 16, 12 * card)
+      expect(await expectedBy({ ...KEY, key: 'new' })).toBeGreaterThan(4 * card)
+    })
+
+    it('goes with who is erased, but not what others measured', async () => {
+      const store = openTestStore()
+      const policy = await policyOn(store)
+      const lengths = lengthsOn(store, policy)
+      const of = { user: 'ann', key: 'a', vouched: true }
+      const bob = { ...of, user: 'bob' }
+      const note = async (speaker: Speaker) => {
+        for (const record of await answers(policy, 3, () => 300, speaker)) lengths.note(policy, record, CHAT)
+      }
+      const names = async () => [...(await store.loadEvidence('acme', lengthKey(policy.version))).keys()].toSorted()
+      for (const speaker of [of, bob, KEY]) await note(speaker)
+      await lengths.flush()
+      const [anns, bobs, keys] = [of, bob, KEY].map((speaker) => evidenceName('long', voiceOf(speaker)))
+      expect(await names()).toEqual([anns, bobs, keys].toSorted())
+      for (const speaker of [of, bob]) await note(speaker)
+      // Whoever has a key can name users of whom nobody knows, and erase them.
+      await lengths.forget('acme', 'ann')
+      expect(await names()).toEqual([anns, bobs, keys].toSorted())
+      await store.appendInteractions([anInteraction({ tenant: 'acme', user: 'ann', vouched: true })])
+      for (const speaker of [of, bob]) await note(speaker)
+      await lengths.forget('acme', 'ann')
+      expect(await names()).toEqual([bobs, keys].toSorted())
+      await lengths.flush()
+      expect(await names()).toEqual([bobs, keys].toSorted())
     })
   })
 
-  it('sums count as of a hundred answers at most, and fade', () => {
+  describe('sums', () => {
     const now = Date.now()
-    const of = (answers: number, at: number) => {
-      const rows = new Map([['long', lengthRow([answers, 2 * answers], answers, at)]])
-      return lengthEvidence(rows, DAYS, now).get('long') as Float32Array
+    const of = (voices: Record<string, [answers: number, apart: number, at?: number]>, rules = RULES) => {
+      const rows = Object.entries(voices).map(
+        ([voice, [answers, apart, at = now]]) =>
+          [evidenceName('long', voice), lengthRow([answers, answers * apart], answers, answers * apart, at)] as const,
+      )
+      return lengthEvidence(new Map(rows), rules, now)
     }
-    expect(of(10, now)[1]).toBeCloseTo(20, 2)
-    expect(of(100_000, now)[0]).toBeCloseTo(100, 2)
-    expect(of(10, now - DAYS * 86_400_000)[1]).toBeCloseTo(10, 1)
+    const mean = (sum: Float32Array | undefined) => (sum ? (sum[1] ?? 0) / (sum[0] ?? 1) : undefined)
+
+    it('count as of a hundred answers at most, and fade', () => {
+      expect(of({ k1: [10, 2] }).get('long#k1')?.[1]).toBeCloseTo(20, 2)
+      expect(of({ k1: [100_000, 2] }).get('long#k1')?.[0]).toBeCloseTo(100, 2)
+      expect(of({ k1: [10, 2, now - DAYS * 86_400_000] }).get('long#k1')?.[1]).toBeCloseTo(10, 1)
+      const all = Object.fromEntries(Array.from({ length: 16 }, (_, i) => [`u${i}`, [1e5, 1] as [number, number]]))
+      expect(of(all).get('long')?.[0]).toBeCloseTo(100, 2)
+    })
+
+    it('are told to others once three vouched for, or six keys, or as many as the quorum asks, have four answers', () => {
+      expect([...of({ u1: [4, 0], u2: [400, 0], u3: [3, 0] }).keys()]).toEqual(['long#u1', 'long#u2', 'long#u3'])
+      expect([...of({ u1: [4, 0], u2: [400, 0], u3: [4, 0] }).keys()]).toEqual(['long'])
+      const keys = (n: number) =>
+        Object.fromEntries(Array.from({ length: n }, (_, i) => [`k${i}`, [9, 0] as [number, number]]))
+      expect(of(keys(5)).has('long')).toBe(false)
+      expect([...of(keys(6)).keys()]).toEqual(['long'])
+      expect([...of({ u1: [4, 0] }, { ...RULES, quorum: 1 }).keys()]).toEqual(['long'])
+    })
+
+    it('of who is far from the others count less, however many answers they had', () => {
+      expect(mean(of({ u1: [9, 0], u2: [9, 0.2], u3: [9, 0.4] }).get('long'))).toBeCloseTo(0.2, 5)
+      const attacked = mean(of({ u1: [9, 0], u2: [9, 0.2], u3: [10_000, 5] }).get('long')) ?? 0
+      expect(attacked).toBeLessThan(0.5)
+      expect(attacked).toBeGreaterThan(0.1)
+      // The worst is to be just within what honest voices differ by.
+      const worst = Array.from({ length: 60 }, (_, i) =>
+        mean(of({ u1: [9, 0], u2: [9, 0.2], u3: [1e4, i / 10] }).get('long')),
+      )
+      expect(Math.max(...worst.map((value) => value ?? 0))).toBeLessThan(0.8)
+    })
+
+    it('that earlier releases kept, of all voices together, are nobody’s and count nothing', () => {
+      expect(lengthEvidence(new Map([['long', lengthRow([9, 9], 9, 9, now)]]), RULES, now).size).toBe(0)
+    })
   })
 })

@@ -26,9 +26,9 @@ const find = (name: string) => POOL.find((one) => one.name === name)
 const QUESTIONS = ['Sort a list in Python', 'Who won the war of the roses?', 'Solve x^2 = 9', 'A haiku on rain', 'Hi!']
 /** Ratings, and bytes that their user may take. */
 const MOST = [
-  [1, 3],
-  [20, 6],
-  [100, 13],
+  [1, 1.5],
+  [20, 4],
+  [100, 12],
   [512, 40],
 ] as const
 const COLD_BYTES = 4 * 1024

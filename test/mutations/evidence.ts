@@ -7,6 +7,8 @@ const LEARNER = 'src/learning/learner.ts'
 const LEARNER_TEST = 'test/learning/learner.test.ts'
 const GAINS = 'src/routing/safety/gains.ts'
 const GAINS_TEST = 'test/routing/safety/gains.test.ts'
+const LENGTHS = 'src/routing/choose/length-evidence.ts'
+const LENGTHS_TEST = 'test/learning/lengths.test.ts::sums'
 
 /** Whose word counts for others, and what certifies a gain. */
 export const EVIDENCE: readonly Mutation[] = [
@@ -61,7 +63,7 @@ export const EVIDENCE: readonly Mutation[] = [
   },
   {
     file: POOL,
-    find: 'heads: voice === JUDGE ? 0 : countedOf',
+    find: 'heads: isJudge(voice) ? 0 : countedOf',
     replace: 'heads: countedOf',
     tests: [POOL_TEST],
     rule: 'the judge is no voice of the quorum',
@@ -191,5 +193,68 @@ export const EVIDENCE: readonly Mutation[] = [
     replace: '',
     tests: [`${GAINS_TEST}::goes back to the baseline`],
     rule: 'whom the router harms gets the baseline',
+  },
+  {
+    file: POOL,
+    find: 'const counted = influence(opinion.mean - centre, opinion.ratings) * opinion.weight',
+    replace: 'const counted = opinion.ratings + 0 * centre',
+    tests: [POOL_TEST],
+    rule: 'what a judge says of one voice’s answers does not outweigh all else that it says',
+  },
+  {
+    file: LENGTHS,
+    find: 'if (isAgreed(all, rules)) found.set(',
+    replace: 'if (all.length > 0 || isAgreed(all, rules)) found.set(',
+    tests: [LENGTHS_TEST],
+    rule: 'what one voice measures of lengths serves that voice alone',
+  },
+  {
+    file: LENGTHS,
+    find: 'distance <= allowed ? 1 : (allowed / distance) ** 2',
+    replace: 'distance <= allowed ? 1 : 1',
+    tests: [LENGTHS_TEST],
+    rule: 'whose answers are far longer than all others’ counts little',
+  },
+  {
+    file: LENGTHS,
+    find: 'const half = measurers(all) / 2',
+    replace: 'const half = measurers(all) / 1',
+    tests: [LENGTHS_TEST],
+    rule: 'the middle of what voices measure is their median',
+  },
+  {
+    file: 'src/learning/lengths.ts',
+    find: 'if (theirs.length > 0) await this.#options.store.dropEvidence(tenant, key, theirs)',
+    replace: 'if (theirs.length > 99) await this.#options.store.dropEvidence(tenant, key, theirs)',
+    tests: ['test/learning/lengths.test.ts'],
+    rule: 'lengths of an erased user’s answers go',
+  },
+  {
+    file: 'src/routing/choose/evidence.ts',
+    find: "voice.startsWith('u') ? 1 : 0.5",
+    replace: "voice.startsWith('u') ? 1 : 1",
+    tests: [LENGTHS_TEST],
+    rule: 'keys that vouch for nobody count half where voices are counted',
+  },
+  {
+    file: 'src/observability/latencies.ts',
+    find: '(own === undefined && others.length < 2)',
+    replace: '(own === undefined && others.length < 1)',
+    tests: ['test/observability/latencies.test.ts'],
+    rule: 'one who makes a model slow does not make it look slow to others',
+  },
+  {
+    file: 'src/providers/forward/breakers.ts',
+    find: 'if (asker !== THE_GATEWAY) this.#askers.add(',
+    replace: 'if (THE_GATEWAY) this.#askers.add(',
+    tests: ['test/providers/forward/breakers.test.ts'],
+    rule: 'what the gateway asks of what users wrote makes no second asker',
+  },
+  {
+    file: 'src/providers/dialect/refusals.ts',
+    find: 'const QUORUM = 2',
+    replace: 'const QUORUM = 0',
+    tests: ['test/providers/dialect/refusals.test.ts'],
+    rule: 'a refusal that one voice met moves nobody else',
   },
 ]

@@ -1,5 +1,7 @@
 import { expect, it } from 'vitest'
 import { errorFields } from '../../src/observability/error-fields.ts'
+import { UpstreamError } from '../../src/providers/provider.ts'
+import { StoreError } from '../../src/store/store.ts'
 
 const SECRET = 'a-prompt-that-is-for-no-log'
 
@@ -40,4 +42,13 @@ it('ends where causes go in a circle', () => {
   const error = new Error('round')
   error.cause = error
   expect(JSON.stringify(errorFields(error)).length).toBeLessThan(20_000)
+})
+
+it('what is told in words has no stack, what caused it has its own', () => {
+  const cause = new TypeError('a bug')
+  for (const error of [new StoreError('Redis is away', { cause }), new UpstreamError('connect', 'away', cause)]) {
+    const fields = errorFields(error)
+    expect(fields.stack).toBeUndefined()
+    expect(fields.cause?.stack).toMatch(/error-fields\.test\.ts/)
+  }
 })

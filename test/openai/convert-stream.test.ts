@@ -17,7 +17,7 @@ interface Choice {
 
 function whole(chunks: object[], isForced = false) {
   const text = [...chunks.map((one) => `data: ${JSON.stringify(one)}`), 'data: [DONE]'].join('\n\n')
-  const { completion } = completionOfStream(Buffer.from(text), isForced) as { completion: { choices: Choice[] } }
+  const { completion } = completionOfStream(Buffer.from(text), { isForced }) as { completion: { choices: Choice[] } }
   const { message, finish_reason } = completion.choices[0] as Choice
   return { calls: message.tool_calls, finish_reason }
 }

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { call, complete } from '../support/clients.ts'
 import { discard, type RunningGateway, startGateway } from '../support/gateway.ts'
-import { replyPlain, startUpstream, type Upstream } from '../support/upstream.ts'
+import { completionBody, replyPlain, startUpstream, type Upstream } from '../support/upstream.ts'
 
 /**
  * A body may hold so many values, and what they cost grows with their number: with its square, each of these would hold
@@ -12,7 +12,12 @@ const OTHER = 'pr-other-key-0123456789abcdef'
 let upstream: Upstream
 let gateway: RunningGateway
 beforeAll(async () => {
-  upstream = await startUpstream(replyPlain())
+  const plain = replyPlain()
+  upstream = await startUpstream((exchange) => {
+    if (exchange.json.model !== 'thinks') return plain(exchange)
+    const message = { role: 'assistant', content: 'Yes.', reasoning_content: 'and '.repeat(25_000) }
+    exchange.reply(200, { ...completionBody(), choices: [{ index: 0, message, finish_reason: 'stop' }] })
+  })
   const provider = { kind: 'openai-compatible', base_url: `${upstream.origin}/v1`, key_required: false }
   const candidate = { price: { input: 1, output: 2 }, context_window: 10_000_000 }
   gateway = await startGateway({
@@ -24,6 +29,7 @@ beforeAll(async () => {
     candidates: [
       { ...candidate, name: 'ids', provider: 'nine', capabilities: ['tools'] },
       { ...candidate, name: 'turns', provider: 'alternating' },
+      { ...candidate, name: 'thinks', provider: 'nine', reasoning: true },
       { ...candidate, name: 'short', provider: 'nine', context_window: 2_000 },
     ],
     tenants: [
@@ -70,6 +76,34 @@ describe('one request, of as many as a body may hold', () => {
     const answer = await call(gateway, '/v1/responses', { body })
     expect([answer.status, answer.headers.get('x-router-dropped')]).toEqual([200, expect.stringContaining('input')])
     expect(sent().messages.length).toBeLessThan(1_000)
+  })
+
+  test('thoughts that a model said over and over, which come back a thousand times as small', async () => {
+    const asked = { model: 'thinks', store: false, include: ['reasoning.encrypted_content'], input: 'Hi' }
+    const respond = (input: unknown) => call(gateway, '/v1/responses', { body: { ...asked, input } })
+    const { output } = await (await respond('Hi')).json()
+    const thought = output.find(({ type }: { type: string }) => type === 'reasoning')
+    expect(thought.encrypted_content.length).toBeLessThan(2_000)
+    const before = upstream.requests.length
+    // 800 MB, of a body of some megabytes.
+    const answer = await respond([
+      ...many(8_000, () => ({ type: 'reasoning', summary: [], encrypted_content: thought.encrypted_content })),
+      { role: 'user', content: 'Hi' },
+    ])
+    expect([answer.status, (await answer.json()).error.param]).toEqual([400, 'input'])
+    expect(upstream.requests.length).toBe(before)
+    expect((await respond([...output, { role: 'user', content: 'Hi' }])).status).toBe(200)
+  })
+
+  test('an item that is kept, referred to over and over', async () => {
+    const ask = (input: unknown) => call(gateway, '/v1/responses', { body: { model: 'thinks', input } })
+    const { id } = await (await ask('x'.repeat(1_000_000))).json()
+    const { data } = await (await call(gateway, `/v1/responses/${id}/input_items`)).json()
+    const reference = { type: 'item_reference', id: data[0].id }
+    // 8 GB, of a body of some hundred kilobytes.
+    const answer = await ask(many(8_000, () => reference))
+    expect(answer.status).toBe(413)
+    expect((await ask([reference, reference])).status).toBe(200)
   })
 
   test('answers: each is reserved, however many are asked for', async () => {

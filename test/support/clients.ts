@@ -78,11 +78,14 @@ interface Explained {
   chosen: string
   reason: string
   user: { rewards: number; taste: string }
+  tasks: Record<string, number>
+  stated: { task: string; candidate: string; why_not: string | null } | null
   candidates: {
     name: string
     mean: number
     parts: Record<string, number> | null
     completion_tokens: number
+    predicted_cost_usd: number
     propensity: number
     excluded: string | null
   }[]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -22,6 +23,8 @@ Floats = NDArray[np.float32]
 Likelihood = Literal["linear", "logistic"]
 SPLIT_AT = 5
 """Round from which on there are several components."""
+NEGLIGIBLE = 1e-9
+"""Of a user's belief: a component with less isn't inverted."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,31 @@ class Evidence:
     weight: Tensor
     """[U, N]: factor on the precision."""
 
+    @cached_property
+    def sums(self) -> Sums:
+        """All that a linear likelihood needs of the edges, whatever the noise: no round has to look at them again."""
+        weighted = self.phi * self.weight.unsqueeze(-1)
+        return Sums(
+            weighted.transpose(-1, -2) @ self.phi,
+            (weighted.transpose(-1, -2) @ self.reward.unsqueeze(-1)).squeeze(-1),
+            (self.weight * self.reward**2).sum(1),
+            (self.weight > 0).sum(1),
+        )
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Sums over each user's edges."""
+
+    gram: Tensor
+    """[U, K, K]: weight phi phi^T."""
+    information: Tensor
+    """[U, K]: weight reward phi."""
+    squares: Tensor
+    """[U]: weight reward^2."""
+    rated: Tensor
+    """[U]"""
+
 
 @dataclass(frozen=True)
 class Posterior:
@@ -61,8 +89,10 @@ class Posterior:
     """[U, J]"""
     mean: Tensor
     """[U, J, K]"""
-    covariance: Tensor
-    """[U, J, K, K]"""
+    within: Tensor
+    """[U, K, K]: mean of the components' covariances."""
+    pooled: Tensor
+    """[J, K, K]: each component's covariances, summed over the users by their weights."""
 
     def expectation(self) -> Tensor:
         """[U, K]."""
@@ -70,10 +100,9 @@ class Posterior:
 
     def total_covariance(self) -> Tensor:
         """[U, K, K]: within and between components."""
-        weight = self.log_weight.exp()
         apart = self.mean - self.expectation().unsqueeze(1)
-        within = torch.einsum("uj,ujkl->ukl", weight, self.covariance)
-        return within + torch.einsum("uj,ujk,ujl->ukl", weight, apart, apart)
+        weighted = self.log_weight.exp().unsqueeze(-1) * apart
+        return self.within + weighted.transpose(-1, -2) @ apart
 
 
 class MixtureBelief:
@@ -98,8 +127,7 @@ class MixtureBelief:
             if number == SPLIT_AT and components > 1:
                 self._split(self._posterior(evidence, bend), components)
                 before = -math.inf
-            tau, pull = self._precisions(evidence, bend)
-            posterior, log_evidence = self._given(*self._sums(evidence, tau, pull))
+            posterior, log_evidence = self._given(*self._sums(evidence, bend))
             reached = float((log_evidence + self._constant(evidence, bend)).mean())
             self.rounds = number
             if number > SPLIT_AT + 1 and reached - before < self.config.enough:
@@ -156,13 +184,6 @@ class MixtureBelief:
         # a thumb's log-odds are about four times its expected reward near zero
         return evidence.reward * (2.0 if self.config.likelihood == "logistic" else 1.0)
 
-    def _precisions(self, evidence: Evidence, bend: Tensor) -> tuple[Tensor, Tensor]:
-        """Weight [U, N] of each edge's phi phi^T, and of its phi."""
-        if self.config.likelihood == "linear":
-            tau = evidence.weight / self.noise
-            return tau, tau * evidence.reward
-        return evidence.weight * 2 * bound(bend), evidence.weight * 0.5 * evidence.reward
-
     def _bend(self, evidence: Evidence, posterior: Posterior) -> Tensor:
         """Where the quadratic touches the logistic, sqrt E[(w . phi)^2], [U, N]."""
         mean, covariance = posterior.expectation(), posterior.total_covariance()
@@ -171,22 +192,26 @@ class MixtureBelief:
 
     def _prior(self, users: int) -> Posterior:
         j, k = self.mean.shape
-        return Posterior(
-            self.log_weight.expand(users, j), self.mean.expand(users, j, k), self.covariance.expand(users, j, k, k)
-        )
+        weight = torch.softmax(self.log_weight, 0).view(-1, 1, 1)
+        within = (weight * self.covariance).sum(0).expand(users, k, k)
+        mean = self.mean.expand(users, j, k)
+        return Posterior(self.log_weight.expand(users, j), mean, within, users * weight * self.covariance)
 
     def _posterior(self, evidence: Evidence, bend: Tensor) -> Posterior:
-        return self.from_sums(*self._sums(evidence, *self._precisions(evidence, bend)))
+        return self.from_sums(*self._sums(evidence, bend))
 
-    def _sums(self, evidence: Evidence, tau: Tensor, pull: Tensor) -> tuple[Tensor, Tensor]:
+    def _sums(self, evidence: Evidence, bend: Tensor) -> tuple[Tensor, Tensor]:
+        """Sums over edges of tau phi phi^T [U, K, K] and of pull phi [U, K]; `bend` is for thumbs."""
+        if self.config.likelihood == "linear":
+            return evidence.sums.gram / self.noise, evidence.sums.information / self.noise
+        tau, pull = evidence.weight * 2 * bound(bend), evidence.weight * 0.5 * evidence.reward
         gram = (evidence.phi * tau.unsqueeze(-1)).transpose(-1, -2) @ evidence.phi
         return gram, (evidence.phi.transpose(-1, -2) @ pull.unsqueeze(-1)).squeeze(-1)
 
     def _constant(self, evidence: Evidence, bend: Tensor) -> Tensor:
         """What the log evidence [U] has beside what the weights explain; a bound of it for thumbs."""
         if self.config.likelihood == "linear":
-            each = -0.5 * (evidence.weight * evidence.reward**2 / self.noise + math.log(self.noise))
-            return torch.where(evidence.weight > 0, each, 0.0).sum(1)
+            return -0.5 * (evidence.sums.squares / self.noise + evidence.sums.rated * math.log(self.noise))
         each = functional.logsigmoid(bend) - bend / 2 + bound(bend) * bend**2
         return (evidence.weight * each).sum(1)
 
@@ -196,7 +221,7 @@ class MixtureBelief:
 
     def _given(self, gram: Tensor, information: Tensor) -> tuple[Posterior, Tensor]:
         """The belief, and how likely [U] it makes the sums, in logarithms."""
-        log_weights, means, covariances = [], [], []
+        log_weights, means, factors = [], [], []
         for j in range(len(self.log_weight)):
             prior = torch.linalg.inv(self.covariance[j])
             start = prior @ self.mean[j]
@@ -207,9 +232,16 @@ class MixtureBelief:
             evidence_of = evidence_of + 0.5 * torch.logdet(prior) - factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
             log_weights.append(torch.log_softmax(self.log_weight, 0)[j] + evidence_of)
             means.append(mean)
-            covariances.append(torch.cholesky_inverse(factor))
+            factors.append(factor)
         log_weight = torch.stack(log_weights, 1)
-        made = Posterior(torch.log_softmax(log_weight, 1), torch.stack(means, 1), torch.stack(covariances, 1))
+        share = torch.softmax(log_weight, 1)
+        within, pooled = torch.zeros_like(gram), torch.zeros_like(self.covariance)
+        for j, factor in enumerate(factors):
+            who = torch.nonzero(share[:, j] > NEGLIGIBLE).squeeze(-1)
+            weighted = share[who, j].view(-1, 1, 1) * torch.cholesky_inverse(factor[who])
+            within.index_add_(0, who, weighted)
+            pooled[j] = weighted.sum(0)
+        made = Posterior(torch.log_softmax(log_weight, 1), torch.stack(means, 1), within, pooled)
         return made, torch.logsumexp(log_weight, 1)
 
     def _split(self, posterior: Posterior, components: int) -> None:
@@ -230,18 +262,18 @@ class MixtureBelief:
         anchor = self.mean.mean(0)
         mean = (torch.einsum("uj,ujk->jk", weight, posterior.mean) + 2 * anchor) / (size + 2).unsqueeze(-1)
         apart = posterior.mean - mean
-        scatter = torch.einsum("uj,ujk,ujl->jkl", weight, apart, apart)
-        scatter = scatter + torch.einsum("uj,ujkl->jkl", weight, posterior.covariance)
+        weighted = (weight.unsqueeze(-1) * apart).permute(1, 2, 0)
+        scatter = weighted @ apart.transpose(0, 1) + posterior.pooled
         pseudo = self.config.pseudo_users
         pooled = scatter.sum(0) / size.sum()
         pull = pseudo * torch.diag(pooled.diagonal())
         self.mean = mean
         self.covariance = (scatter + pull) / (size + pseudo).view(-1, 1, 1) + 1e-6 * torch.eye(k, dtype=mean.dtype)
         if self.config.likelihood == "linear":
-            expectation, total = posterior.expectation(), posterior.total_covariance()
-            error = (evidence.reward - (evidence.phi @ expectation.unsqueeze(-1)).squeeze(-1)) ** 2
-            error = error + ((evidence.phi @ total) * evidence.phi).sum(-1)
-            self.noise = float((evidence.weight * error).sum() / (evidence.weight > 0).sum().clamp(min=1))
+            expectation, sums = posterior.expectation(), evidence.sums
+            second = posterior.total_covariance() + expectation.unsqueeze(-1) * expectation.unsqueeze(-2)
+            error = sums.squares - 2 * (expectation * sums.information).sum(-1) + (sums.gram * second).sum((-1, -2))
+            self.noise = float(error.sum() / sums.rated.sum().clamp(min=1))
 
 
 def bound(bend: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from personabench.bench.contestant import Kind, Known
 from personabench.bench.live import drawn
 from personabench.bench.safe_caution import safe_caution
+from personabench.bench.scores_of_states import Scores, probe
 from router_model.data.cards import card_matrix, price_matrix
 from router_model.data.codes import code_matrix
 from router_model.data.pools import cost_of
@@ -29,7 +30,9 @@ Bools = NDArray[np.bool_]
 
 BATCH = 4096
 CAUTION = 0.15  # as the gateway's `router.caution`
-HEARD, HEARD_RATINGS = 200, 20  # users of the tenant who tell of which kind its people are, and ratings of each
+HEARD, HEARD_RATINGS = 200, 20  # users at most who tell of which kind a tenant's people are, and ratings of each
+LIKING = 2  # numbers that evidence ends with: precision of an LLM's popularity, and information about it
+PROBE_FROM = 64  # users from which on scores are computed from the features that the graph tells
 USUAL = 200  # questions of the train folds on which everybody's favourite is decided
 USUAL_OF_A_USER = 40  # of them, on which it is decided how cautious to be with a user
 
@@ -49,11 +52,12 @@ class ArtifactRouter:
         caution: float = CAUTION,
         risk: float | None = None,
         baseline: bool = False,
-        heard: int = HEARD,
+        heard: int | None = None,
     ) -> None:
         """Loads and verifies the artifact; older ones know no caution. `risk`: as the gateway's `router.risk`;
-        `baseline`: the best single LLM is the gateway's `router.baseline`, from which doubts are counted. `heard`:
-        training users at most who tell of which kind the tenant's people are, by what they say of fold 7.
+        `baseline`: the best single LLM is the gateway's `router.baseline`, from which doubts are counted. `heard`: so
+        many of the training users make the tenant's log, 0: it has none, None: all of them; by what some of them say
+        of fold 7, they also tell of which kind the tenant's people are.
 
         Raises `ArtifactError`.
         """
@@ -66,6 +70,21 @@ class ArtifactRouter:
         self.anchored = any(entry.name == "anchor" for entry in self.artifact.sessions["score"].get_inputs())
         self.name = name
         self.embedder = StaticEmbedder.load(folder / "embedder")
+
+    @property
+    def artifact(self) -> Artifact:
+        """Whose graphs are run."""
+        return self._artifact
+
+    @artifact.setter
+    def artifact(self, artifact: Artifact) -> None:
+        self._artifact = artifact
+        self._forget()
+
+    def _forget(self) -> None:
+        """What follows from the graphs and the candidates' states."""
+        self._asked: dict[bytes, Scores | None] = {}
+        self._heard: tuple[Memory, History, Floats, Ints] | None = None
 
     def fit(self, known: Known) -> None:
         """No training: states of the candidates from their cards, and from outcomes where there are any."""
@@ -93,9 +112,15 @@ class ArtifactRouter:
         for column in missing:
             evidence[column] = self.outcome_evidence(column, np.flatnonzero(np.isfinite(known.pool.quality[:, column])))
         self.set_evidence(evidence)
-        self.set_evidence(evidence + self.log_evidence(known.log.train))
-        self.tenant = self.tenant_sums(known.log.fresh)
-        self.set_evidence(self.evidence)
+        log, told = self._of_heard(known.log.train), self._of_heard(known.log.fresh)
+        if log is not None and told is not None:
+            said = self.log_evidence(log)
+            self.set_evidence(evidence + said)
+            self.tenant = self.tenant_sums(told)
+            # How popular an LLM is was measured against usual people: as `likedByUsual` in the gateway.
+            said[:, -LIKING:] *= self.usual_share()
+            evidence = evidence + said
+        self.set_evidence(evidence)
 
     def join(self, known: Known) -> None:
         """Fit again, which takes cards and messages alone."""
@@ -104,6 +129,7 @@ class ArtifactRouter:
     def set_evidence(self, evidence: Floats) -> None:
         """z of every candidate, given sums of messages [M, V]."""
         self.evidence = evidence
+        self._forget()
         self.z = self.artifact.run("llm", {**self.inputs, "evidence": evidence})["z"]
         self.anchor, self.favourite = self.z[:1], 0
         if self.anchored:
@@ -126,10 +152,23 @@ class ArtifactRouter:
         _, message = self.messages(rows, llm, reward, "outcome", tokens, np.full(len(rows), np.nan, dtype=np.float32))
         return np.asarray(message.sum(0), dtype=np.float32)
 
+    def _of_heard(self, log: History) -> History | None:
+        if self.heard is None:
+            return log
+        return log.of(_some(len(log.users), self.heard)) if self.heard else None
+
     def log_evidence(self, log: History) -> Floats:
-        """Sums [M, V] of what training users' rewards say of each candidate, as a gateway adds them up."""
+        """Sums [M, V] of what training users' rewards say of each candidate, as a gateway adds them up.
+
+        What a user says of an LLM again and again is a taste: the n-th counts 1/n.
+        """
         users, at = np.nonzero(log.rated)
         llm = log.llm[users, at]
+        before = np.zeros((len(log.users), len(self.evidence)), dtype=np.int64)
+        share = np.zeros((len(llm), 1), dtype=np.float32)
+        for number, (user, which) in enumerate(zip(users.tolist(), llm.tolist(), strict=True)):  # by time
+            before[user, which] += 1
+            share[number] = 1 / before[user, which]
         _, message = self.messages(
             log.query[users, at],
             llm,
@@ -139,7 +178,7 @@ class ArtifactRouter:
             log.cost_usd[users, at],
         )
         total = np.zeros(self.evidence.shape, dtype=np.float64)
-        np.add.at(total, llm, message)
+        np.add.at(total, llm, message * share)
         return total.astype(np.float32)
 
     def messages(
@@ -172,12 +211,18 @@ class ArtifactRouter:
 
     def tenant_sums(self, log: History) -> Floats | None:
         """What some users of the log tell of their tenant, [Y]; None where the artifact knows one kind of people."""
-        if not self.artifact.manifest.dims.Y or not self.heard:
+        if not self.artifact.manifest.dims.Y:
             return None
-        some = np.unique(np.linspace(0, len(log.users) - 1, min(self.heard, len(log.users))).astype(np.int64))
-        sums = self.user_sums(log.of(some).first(HEARD_RATINGS))
+        sums = self.user_sums(log.of(_some(len(log.users), HEARD)).first(HEARD_RATINGS))
         told = self.artifact.run("user", {"sums": sums.reshape(len(sums), -1)})["tenant_message"]
         return np.asarray(told.sum(0), dtype=np.float32)
+
+    def usual_share(self) -> float:
+        """How many of the tenant's users are usual people."""
+        if self.tenant is None:
+            return 1.0
+        nothing = self.nothing(1).reshape(1, -1)
+        return float(self.artifact.run("user", {"sums": nothing, "tenant": self.tenant[None]})["people"][0, 0])
 
     def states(self, history: History) -> Floats:
         """[U, S]."""
@@ -186,9 +231,11 @@ class ArtifactRouter:
     def user_sums(self, history: History) -> Floats:
         """[U, W, G]."""
         users, n = history.query.shape
-        sums = self.nothing(users)
-        before = np.zeros(users, dtype=np.int64)
-        for step in range(n):
+        sums, before, start = self.nothing(users), np.zeros(users, dtype=np.int64), 0
+        if self._heard is not None and self._heard[0] == self.memory and _begins(history, self._heard[1]):
+            _, known, sums, before = self._heard
+            sums, before, start = sums.copy(), before.copy(), known.query.shape[1]
+        for step in range(start, n):
             rated = history.rated[:, step]
             if not rated.any():
                 continue
@@ -203,6 +250,7 @@ class ArtifactRouter:
             )
             sums[who] = self.memory.add(sums[who], message, before[who])
             before[who] += 1
+        self._heard = (self.memory, history, sums.copy(), before)
         return sums
 
     @property
@@ -234,7 +282,10 @@ class ArtifactRouter:
 
     def doubts(self, rows: Ints, states: Floats) -> tuple[Floats, Floats]:
         """Means, and deviations from the baseline or favourite, [U, n, M] for users in states [U, S]."""
-        every = [self._run_score(rows, np.broadcast_to(state, (len(rows), len(state)))) for state in states]
+        scores = self._scores(rows, states)
+        if scores is not None:
+            return scores.means(states), scores.aparts(states)
+        every = [self._run_score(rows, _for_all(rows, state)) for state in states]
         return np.stack([out["mean"] for out in every]), np.stack([out["apart"] for out in every])
 
     def cautions(self, state: Floats, risk: float | None) -> Floats:
@@ -245,11 +296,21 @@ class ArtifactRouter:
         usual = self._usual()
         usual = usual[:: max(1, len(usual) // USUAL_OF_A_USER)]
         states, which = np.unique(state[:, : math.isqrt(state.shape[1])], axis=0, return_index=True)
-        for mean, row in zip(states, which, strict=True):
-            out = self._run_score(usual, np.broadcast_to(state[row], (len(usual), state.shape[1])))
-            found = safe_caution(out["mean"], out["apart"], self.favourite, self.caution, risk)
-            cautions[(state[:, : len(mean)] == mean).all(1)] = found
+        for own, mean, apart in zip(states, *self.doubts(usual, state[which]), strict=True):
+            found = safe_caution(mean, apart, self.favourite, self.caution, risk)
+            cautions[(state[:, : len(own)] == own).all(1)] = found
         return cautions
+
+    def _scores(self, rows: Ints, states: Floats) -> Scores | None:
+        """Of the artifact's graph, for any state; None where running it for each of `states` [U, S] is as good."""
+        key = rows.tobytes()
+        if key not in self._asked:
+            if len(states) < PROBE_FROM:
+                return None
+            self._asked[key] = probe(
+                lambda state: self._run_score(rows, _for_all(rows, state)), states.shape[1], self.favourite, states[-1]
+            )
+        return self._asked[key]
 
     def _run_score(self, rows: Ints, state: Floats) -> dict[str, Floats]:
         inputs = {
@@ -264,12 +325,22 @@ class ArtifactRouter:
         return self.artifact.run("score", inputs)
 
     def scores(self, rows: Ints, history: History) -> Floats:
-        """`mean` of score.onnx, [U, R, M], in the state of each user's history."""
-        return self.judge(rows, history)["mean"]
+        """`mean` of score.onnx less caution, [U, R, M], in the state of each user's history."""
+        states = self.states(history)
+        scores = self._scores(rows, states)
+        if scores is None:
+            return np.stack([self.score(rows, _for_all(rows, state))[0] for state in states])
+        if not self.anchored:
+            return scores.means(states)
+        return scores.means(states) - self.cautions(states, self.risk)[:, None, None] * scores.aparts(states)
 
     def deviations(self, rows: Ints, history: History) -> Floats:
         """`std` of score.onnx, [U, R, M], in the state of each user's history."""
-        return self.judge(rows, history)["std"]
+        states = self.states(history)
+        scores = self._scores(rows, states)
+        if scores is not None:
+            return scores.deviations(states)
+        return np.stack([self.score(rows, _for_all(rows, state))[1] for state in states])
 
     def outcomes(self, rows: Ints) -> tuple[Floats, Floats, Floats]:
         """Predicted quality, reply tokens and dollars [R, M], the same for every user."""
@@ -279,10 +350,23 @@ class ArtifactRouter:
         prompt = self.known.pool.prompt_tokens[rows]
         return out["quality"], tokens, cost_of(self.inputs["price"], prompt, tokens)
 
-    def judge(self, rows: Ints, history: History) -> dict[str, Floats]:
-        """`mean` and `std` [U, R, M]."""
-        every = [self.score(rows, np.broadcast_to(state, (len(rows), len(state)))) for state in self.states(history)]
-        return {"mean": np.stack([mean for mean, _ in every]), "std": np.stack([std for _, std in every])}
+
+def _for_all(rows: Ints, state: Floats) -> Floats:
+    """The same state [S] for each row."""
+    return np.broadcast_to(state, (len(rows), len(state)))
+
+
+def _some(users: int, most: int) -> Ints:
+    """Positions of at most so many of the users, evenly."""
+    return np.unique(np.linspace(0, users - 1, min(most, users)).astype(np.int64))
+
+
+def _begins(history: History, known: History) -> bool:
+    """Whether a history goes on from a known one."""
+    n = known.query.shape[1]
+    parts = ("users", "query", "llm", "reward", "rated", "kind")
+    first = history.first(n)
+    return n <= history.query.shape[1] and all(np.array_equal(getattr(first, p), getattr(known, p)) for p in parts)
 
 
 class ChangedArtifact:

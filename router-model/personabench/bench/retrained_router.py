@@ -15,6 +15,7 @@ from router_model.kinds import KINDS
 from router_model.retrain.fit import fit
 from router_model.retrain.logbook import Answers, Decisions, Edges, Logbook
 from router_model.retrain.options import Options
+from router_model.retrain.queries import Queries, quantised
 from router_model.retrain.refit import held_out
 from router_model.retrain.runner import TorchRunner
 from router_model.retrain.start import Prepared, base_of
@@ -31,7 +32,7 @@ class RetrainedRouter(ArtifactRouter):
 
     def __init__(self, folder: Path, name: str = "graph router, retrained", caution: float = CAUTION) -> None:
         """Loads the artifact that the retraining starts from."""
-        super().__init__(folder, name, caution, heard=0)
+        super().__init__(folder, name, caution, heard=0)  # the retraining hears the log itself
         self.shipped: Artifact = self.artifact
 
     def fit(self, known: Known) -> None:
@@ -48,17 +49,12 @@ class RetrainedRouter(ArtifactRouter):
         self.artifact = ChangedArtifact(self.shipped, TorchRunner(self.fitted.router))  # type: ignore[assignment]
         self.set_evidence(self.fitted.evidence.astype(np.float32))
 
-    def log_evidence(self, log: History) -> Floats:
-        """None: the retraining hears the log itself."""
-        return np.zeros_like(self.evidence)
-
 
 def logbook_of(history: History, llms: list[str], prompt_tokens: Floats, query: Floats) -> Logbook:
     """A log as `retrain` reads it, a second between requests; `prompt_tokens` [Q] and embeddings `query` [Q, E]."""
     user, step = np.nonzero(history.rated)
     rows, llm = history.query[user, step], history.llm[user, step]
     n, ts = len(user), 1000 * step.astype(np.int64)
-    scale = np.abs(query[rows]).max(1) / 127
     propensity = np.full((n, len(llms)), np.nan, np.float32)
     propensity[np.arange(n), llm] = history.propensity[user, step]
     cost = history.cost_usd[user, step].astype(np.float32)
@@ -74,8 +70,7 @@ def logbook_of(history: History, llms: list[str], prompt_tokens: Floats, query: 
     answers = Answers(
         decision=np.arange(n),
         llm=llm.astype(np.int16),
-        int8=np.round(query[rows] / np.maximum(scale, 1e-9)[:, None]).astype(np.int8),
-        scale=scale.astype(np.float32),
+        queries=Queries.of_vectors(quantised(query[rows])),
         prompt_tokens=prompt_tokens[rows].astype(np.float32),
         completion_tokens=np.nan_to_num(history.completion_tokens[user, step], nan=-1.0).astype(np.float32),
         cost_usd=cost,

@@ -18,6 +18,7 @@ from personabench.metrics import Interval
 from personabench.people.judge import TASTES, FewShot, Taste, few_shot, taste_of
 from personabench.people.sets import CONTROLS, LLM_SETS, PEOPLE, Vote, of_votes
 from personabench.people.votes import FIELDS, SOURCES, VotesError, read_table, read_votes
+from personabench.record import under
 
 OUT = Path("runs/people")
 SCHEMA = "persona-router/people/1"
@@ -32,7 +33,7 @@ def people(
     prism: Annotated[Path | None, typer.Option(help="PRISM's folder, or its utterances.jsonl")] = None,
     comparia: Annotated[Path | None, typer.Option(help="folder or file of compar:IA's votes")] = None,
     arena: Annotated[Path | None, typer.Option(help="folder or file of Chatbot Arena's conversations")] = None,
-    votes: Annotated[Path | None, typer.Option(help="any other table of votes, such as HUMAINE's")] = None,
+    votes: Annotated[Path | None, typer.Option(help="any other table of votes")] = None,
     columns: Annotated[str, typer.Option(help=f"of --votes: field=column, of {', '.join(FIELDS)}")] = "",
     tastes: Annotated[str, typer.Option(help=f"of {', '.join(TASTES)}")] = ",".join(TASTES),
     shuffles: Annotated[int, typer.Option(min=1, help="of the people, for the control")] = 99,
@@ -74,10 +75,11 @@ def people(
         learnt += few_shot(load(choices), *FEW[source])
     text = markdown(found, learnt)
     out.mkdir(parents=True, exist_ok=True)
-    settings = {"command": f"python -m personabench {shlex.join(sys.argv[1:])}"}
+    command = f"python -m personabench {shlex.join(sys.argv[1:])}"
+    settings = {"command": command}
     rows = {"tastes": [asdict(t) for t in found], "few": [asdict(f) for f in learnt]}
     (out / "results.json").write_text(json.dumps({"schema": SCHEMA, "settings": settings, **rows}, indent=1) + "\n")
-    (out / "results.md").write_text(text, encoding="utf-8")
+    (out / "results.md").write_text(under(command, text), encoding="utf-8")
     console.print(text, markup=False, soft_wrap=True)
 
 

@@ -1,8 +1,9 @@
 """Votes of data sets that can't be in the repository, for those who have their files, by their published columns.
 
-*PRISM* (Kirk et al. 2024, `utterances.jsonl`), *compar:IA* (`votes`, of the French Ministry of Culture), *Chatbot
-Arena* conversations with the ids of who judged (Zheng et al. 2023), and any other table of votes, HUMAINE's among them,
-by the names of its columns. A file is `.jsonl`, `.jsonl.gz`, `.csv`, `.tsv`, or `.parquet` where pyarrow is installed.
+*PRISM* (Kirk et al. 2024, `utterances.jsonl`), *compar:IA* (`votes.parquet`, of the French Ministry of Culture),
+*Chatbot Arena* conversations with the ids of who judged (Zheng et al. 2023), and any other table of votes, by the names
+of its columns. A file is `.jsonl`, `.jsonl.gz`, `.csv`, `.tsv`, or `.parquet` where pyarrow is installed. Columns are
+those of each data set's own card (see `SOURCES`).
 """
 
 from __future__ import annotations
@@ -50,8 +51,8 @@ class Source:
 def read_votes(name: str, root: Path) -> list[Vote]:
     """Votes of people with `LEAST_VOTES` or more, from the folder or file `root`. Raises `VotesError`."""
     source = SOURCES[name]
-    path = _find(root, source.file)
-    return _enough(source.read(_rows(path, source.needs)), path)
+    rows = (row for path in _find(root, source.file) for row in _rows(path, source.needs))
+    return _enough(source.read(rows), root)
 
 
 def read_table(path: Path, columns: Mapping[str, str]) -> list[Vote]:
@@ -119,6 +120,9 @@ def _table(rows: Iterator[dict[str, Any]], columns: Mapping[str, str], path: Pat
         raise VotesError(f"{path}: `{columns['winner']}` says {said}; expected a model's name, {_words()}")
 
 
+# Read in November 2026: the cards of HannahRoseKirk/prism-alignment (with code that reads its scores of 1 to 100 and
+# turn 0), ministere-culture/comparia-votes (`visitor_id`: "unique anonymized identifier for the user") and
+# lmsys/chatbot_arena_conversations (in shards `data/train-*`; winners: model_a, model_b, tie, tie (bothbad)).
 SOURCES: Mapping[str, Source] = {
     "prism": Source(
         "utterances", ("user_id", "conversation_id", "turn", "model_name", "model_response", "score"), _prism
@@ -189,13 +193,17 @@ def _enough(votes: Iterator[Vote], path: Path) -> list[Vote]:
     return kept
 
 
-def _find(root: Path, name: str) -> Path:
+def _find(root: Path, name: str) -> list[Path]:
+    """The file, or the shards that a data set's folder holds."""
     if root.is_file():
-        return root
+        return [root]
     found = [root / f"{name}{ending}" for ending in ENDINGS if (root / f"{name}{ending}").is_file()]
-    if not found:
-        raise VotesError(f"{root}: no file {name} with one of the endings {', '.join(ENDINGS)}")
-    return found[0]
+    shards = sorted((root / "data").glob("train-*.parquet"))
+    if not found and not shards:
+        raise VotesError(
+            f"{root}: no file {name} with one of the endings {', '.join(ENDINGS)}, and no data/train-*.parquet"
+        )
+    return found[:1] or shards
 
 
 def _rows(path: Path, needs: tuple[str, ...]) -> Iterator[dict[str, Any]]:

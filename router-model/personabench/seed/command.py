@@ -23,6 +23,7 @@ from personabench.bench.artifact_router import ArtifactRouter
 from personabench.bench.retrained_router import RetrainedRouter
 from personabench.bench.variants import VARIANTS
 from personabench.heads import HeadsConfig
+from personabench.record import under
 from personabench.seed.bounds import Oracle, OwnBest, Told
 from personabench.seed.judge import Case, Factory, Group, Row, compete
 from personabench.seed.report import markdown, paired, save
@@ -31,6 +32,8 @@ from router_model.data.pools import load_pool
 from router_model.places import DATA, find_artifact
 
 OUT = Path("runs/seed")
+OF_TRADE_OFFS = ("told", "told-graph-heads")
+"""Who must be told a trade-off."""
 
 
 def routers(artifact: Path) -> Mapping[str, Factory]:
@@ -56,7 +59,7 @@ def routers(artifact: Path) -> Mapping[str, Factory]:
 def seed(
     artifact: Annotated[str, typer.Option(help="folder, or `current`")] = "current",
     pools: Annotated[str, typer.Option(help="comma-separated names of pools")] = "llmrouter,zeroeval",
-    groups: Annotated[str, typer.Option(help="nine, spread")] = "nine,spread",
+    groups: Annotated[str, typer.Option(help="nine, spread, judged")] = "nine,spread,judged",
     scales: Annotated[str, typer.Option(help="how dollars become a cost: percentile, task")] = "percentile,task",
     data: Annotated[Path, typer.Option(help="where the pools' folders are")] = DATA,
     folds: Annotated[str, typer.Option(help="test folds, comma-separated; the pool's own by default")] = "",
@@ -76,22 +79,30 @@ def seed(
             Case(pool, group, scale)
             for pool in pools.split(",")
             for group in _known("group", groups, get_args(Group))
-            for scale in _known("scale", scales, get_args(CostScale))
+            for scale in _known("scale", scales, get_args(CostScale))[: 1 if group == "judged" else None]
         ]
         heads = HeadsConfig(networks=1, epochs=3, hidden=32) if quick else None
-        settings: dict[str, object] = {"command": f"python -m personabench {shlex.join(sys.argv[1:])}", "seeds": seeds}
+        command = f"python -m personabench {shlex.join(sys.argv[1:])}"
+        settings: dict[str, object] = {"command": command, "seeds": seeds}
         rows: list[Row] = []
         out.mkdir(parents=True, exist_ok=True)
         for case in cases:
             pool = load_pool(case.pool, data)
             if folds:
                 pool = replace(pool, test_folds=tuple(int(fold) for fold in folds.split(",")))
-            factories: list[Factory] = [BestSingle, *(known[name] for name in chosen)]
-            found = compete(case, pool, factories, seeds, users, console.log, heads)
+            there = [name for name in chosen if case.group != "judged" or name not in OF_TRADE_OFFS]
+            factories: list[Factory] = [BestSingle, *(known[name] for name in there)]
+            before = list(rows)
+
+            def keep(found: list[Row], before: list[Row] = before) -> None:
+                """After each seed: a run takes hours."""
+                made = [*before, *found]
+                save(made, settings, out / "results.json")
+                (out / "results.md").write_text(under(command, f"{markdown(made)}\n{paired(made)}"), encoding="utf-8")
+
+            found = compete(case, pool, factories, seeds, users, console.log, heads, keep)
             console.print(markdown(found), paired(found), markup=False, soft_wrap=True)
             rows += found
-            save(rows, settings, out / "results.json")  # after each case: a run takes hours
-            (out / "results.md").write_text(f"{markdown(rows)}\n{paired(rows)}", encoding="utf-8")
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
     console.print(f"Written: {out / 'results.json'}, {out / 'results.md'}")

@@ -1,4 +1,4 @@
-"""Reward, performance and cost of routers for cost-efficiency users, with paired intervals.
+"""Reward, performance and cost of routers for PersonalizedRouter's simulated users, with paired intervals.
 
 New users bring n ratings of their own; users met before are training users with all that they ever rated. Both ask
 questions that nobody saw, and none that their own history holds. Letters: U users, R questions, M LLMs, B replicates.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,9 @@ from personabench.bench.contestant import Contestant, Informed, Remembering
 from personabench.bench.episode import Setup, make_episode
 from personabench.heads import HeadsConfig
 from personabench.metrics import Interval, Resampling, interval, resample, share_worse_off
-from router_model.collect.strategies import CostEfficiencyPopulation, CostScale
+from router_model.collect.strategies import CostEfficiencyPopulation, CostScale, PersonaPopulation
 from router_model.data.pools import Pool
+from router_model.data.population import Population, simulate
 from router_model.data.simulation import History
 
 Floats = NDArray[np.float32]
@@ -29,8 +30,10 @@ Bools = NDArray[np.bool_]
 Tell = Callable[[str], None]
 Factory = Callable[[], Contestant]
 
-Group = Literal["nine", "spread"]
-Protocol = Literal["new", "met before"]
+Group = Literal["nine", "spread", "judged"]
+"""The paper's nine trade-offs; trade-offs spread evenly; nine personas, of whose answers one is the favourite."""
+PERSONAS = 9
+Whom = Literal["new", "met before"]
 LENGTHS = (0, 5, 20, 50, 100)
 COPIES = 45
 """Of the paper's nine users: 284 in training, 81 to judge by."""
@@ -38,6 +41,13 @@ MET = 100
 """Most training users who are judged."""
 RIVALS = ("best single", "PersonalizedRouter, as in the paper", "PersonalizedRouter, as released", "the regression")
 """To whom everybody is compared, pair by pair."""
+
+
+class Users(Population, Protocol):
+    """Users to whom dollars are a cost of 0..1."""
+
+    def cost(self, pool: Pool) -> Floats:
+        """[Q, M]."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +58,18 @@ class Case:
     group: Group
     scale: CostScale
 
-    def users(self, users: int, seed: int) -> CostEfficiencyPopulation:
-        """The population; `users`: of those that are spread over the trade-offs."""
+    def users(self, users: int, seed: int, pool: Pool) -> Users:
+        """The population; `users`: of those that are spread over the trade-offs.
+
+        The paper's second strategy lets an LLM judge which answer a persona prefers; here it is the answer of the
+        highest utility to a person of this package's simulator, who is asked in the judge's stead.
+        """
+        if self.group == "judged":
+            people = simulate(seed, PERSONAS)
+            rows = np.arange(len(pool.queries))
+            favourite = people.utility(np.arange(PERSONAS), pool, rows).argmax(-1)
+            judged = PersonaPopulation.of(favourite, PERSONAS * COPIES, seed)
+            return replace(judged, scale=self.scale)
         if self.group == "nine":
             return CostEfficiencyPopulation.nine(COPIES, seed, self.scale)
         return CostEfficiencyPopulation.spread(users, seed, self.scale)
@@ -84,7 +104,7 @@ class Row:
     """One router after n ratings, over all seeds."""
 
     case: Case
-    protocol: Protocol
+    protocol: Whom
     contestant: str
     n: int
     reward: Interval
@@ -96,16 +116,18 @@ class Row:
     """The same as a share of the rival's reward."""
     worse_off: float
     """Share of users served worse than by the best single LLM."""
+    seeds: int = 1
+    """How many are added up."""
 
 
 @dataclass
 class Tally:
     """Sums over the seeds of one case."""
 
-    sums: dict[tuple[Protocol, str, int], Sums] = field(default_factory=dict)
-    worse: dict[tuple[Protocol, str, int], list[float]] = field(default_factory=lambda: defaultdict(list))
+    sums: dict[tuple[Whom, str, int], Sums] = field(default_factory=dict)
+    worse: dict[tuple[Whom, str, int], list[float]] = field(default_factory=lambda: defaultdict(list))
 
-    def add(self, key: tuple[Protocol, str, int], sums: Sums, worse: float) -> None:
+    def add(self, key: tuple[Whom, str, int], sums: Sums, worse: float) -> None:
         """One seed's."""
         self.sums[key] = self.sums[key] + sums if key in self.sums else sums
         self.worse[key].append(worse)
@@ -115,7 +137,7 @@ class Tally:
 class Asked:
     """Users and the questions that they are judged on."""
 
-    population: CostEfficiencyPopulation
+    population: Users
     pool: Pool
     users: Ints
     rows: Ints
@@ -147,11 +169,15 @@ def compete(
     users: int = 1000,
     tell: Tell = lambda _: None,
     heads: HeadsConfig | None = None,
+    so_far: Callable[[list[Row]], None] = lambda _: None,
 ) -> list[Row]:
-    """Every router, new users and met ones, all seeds; the first factory has to make the best single LLM."""
+    """Every router, new users and met ones, all seeds; the first factory has to make the best single LLM.
+
+    `so_far` hears of the seeds that are done, after each of them.
+    """
     tally = Tally()
     for seed in range(seeds):
-        people = case.users(users, seed)
+        people = case.users(users, seed, pool)
         setup = Setup(case.pool, "dense", seed, users, LENGTHS)
         tell(f"{case.pool}, {case.group}, {case.scale}, seed {seed}: users and their log")
         episode = make_episode(setup, pool, heads=heads, users=people)
@@ -175,6 +201,7 @@ def compete(
                 tally.add(("new", contestant.name, n), *new.judge(scores))
             scores = _of_trained(contestant, met.rows, who, log.of(who))
             tally.add(("met before", contestant.name, log.query.shape[1]), *met.judge(scores))
+        so_far(_rows(case, tally))
     return _rows(case, tally)
 
 
@@ -203,6 +230,7 @@ def _rows(case: Case, tally: Tally) -> list[Row]:
                 over=over,
                 share=share,
                 worse_off=float(np.mean(tally.worse[protocol, name, n])),
+                seeds=len(tally.worse[protocol, name, n]),
             )
         )
     return made

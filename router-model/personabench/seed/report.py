@@ -31,7 +31,7 @@ def markdown(rows: Sequence[Row]) -> str:
 
 def _new(case: Case, rows: Sequence[Row]) -> list[str]:
     lengths = sorted({row.n for row in rows})
-    lines = [f"**{_named(case)}, new users**: reward over the best single LLM's after n ratings", ""]
+    lines = [f"**{_named(case)}, new users, {_seeds(rows)}**: reward over the best single LLM's after n ratings", ""]
     lines += ["| n | " + " | ".join(map(str, lengths)) + " | share at 50 | worse off at 20 |"]
     lines += ["| --- |" + " ---: |" * (len(lengths) + 2)]
     for name in dict.fromkeys(row.contestant for row in rows):
@@ -49,7 +49,7 @@ def _over(row: Row) -> str:
 
 def _met(case: Case, rows: Sequence[Row]) -> list[str]:
     rivals = [rival for rival in (SINGLE, PAPER, RELEASED, REGRESSION) if any(rival in row.over for row in rows)]
-    lines = [f"**{_named(case)}, users met before** (their ratings are in the log)", ""]
+    lines = [f"**{_named(case)}, users met before, {_seeds(rows)}** (their ratings are in the log)", ""]
     lines += [f"| | performance | cost | reward | {' | '.join(f'over {rival}' for rival in rivals)} | worse off |"]
     lines += ["| --- |" + " ---: |" * (4 + len(rivals))]
     for row in rows:
@@ -59,7 +59,14 @@ def _met(case: Case, rows: Sequence[Row]) -> list[str]:
     return [*lines, ""]
 
 
+def _seeds(rows: Sequence[Row]) -> str:
+    count = min(row.seeds for row in rows)
+    return "one seed" if count == 1 else f"{count} seeds"
+
+
 def _named(case: Case) -> str:
+    if case.group == "judged":
+        return f"{case.pool}, nine personas, a favourite of each question"
     users = "nine trade-offs" if case.group == "nine" else "trade-offs spread evenly"
     scale = "cost by percentile" if case.scale == "percentile" else "cost min-max per task"
     return f"{case.pool}, {users}, {scale}"

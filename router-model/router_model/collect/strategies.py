@@ -163,6 +163,8 @@ class PersonaPopulation:
     split: Ints
     """[U]: user i is persona i modulo P."""
 
+    scale: CostScale = "percentile"
+
     @staticmethod
     def of(favourite: Ints, users: int, seed: int = 0) -> PersonaPopulation:
         """So many users, split 70 / 10 / 20 %."""
@@ -178,3 +180,7 @@ class PersonaPopulation:
         """[U, N] for single answers."""
         best = self.favourite[(users % len(self.favourite))[:, None], rows]
         return np.where(best >= 0, np.where(best == llms, 1.0, -1.0), np.nan).astype(np.float32)
+
+    def cost(self, pool: Pool) -> Floats:
+        """Costs [Q, M], 0..1; to these users they are a part of what they like."""
+        return scaled_cost(pool, self.scale)

@@ -19,6 +19,8 @@ from router_model.data.codes import Codes
 SCHEMA: Literal["persona-router/artifact/1"] = "persona-router/artifact/1"
 GRAPHS = ("llm", "edge", "user", "score")
 TOLERANCE = 1e-4
+NOTHING = 1e-3
+"""An output without a larger number is a zero that rounding left, such as what the silent tell of their tenant."""
 
 Array = NDArray[Any]
 
@@ -291,6 +293,11 @@ class Artifact:
         names = [o.name for o in session.get_outputs()]
         return dict(zip(names, session.run(names, fed), strict=True))
 
+    @property
+    def reads(self) -> bool:
+        """Whether edge.onnx takes what is read in queries; else it takes them."""
+        return self.manifest.dims.Q > 0
+
     def read(self, query: Array, z: Array) -> Array:
         """What is read in queries [n, E], [n, Q]; `z` [.., Z]: of any LLM."""
         n = len(query)
@@ -317,11 +324,11 @@ def largest_error(found: Array, expected: Array) -> float:
     """Largest difference as a share of the largest value expected; infinite where shapes differ.
 
     An output's entries are made of the same terms, and what rounding leaves is a share of these: a small entry of a
-    message may be what large ones left of each other, and differ from one CPU to the next.
+    message may be what large ones left of each other, and differ from one CPU to the next. So may all of them.
     """
     if found.shape != expected.shape:
         return float("inf")
     if found.size == 0:
         return 0.0
-    scale = float(np.abs(expected).max()) or 1.0
+    scale = max(float(np.abs(expected).max()) or 1.0, NOTHING)
     return float(np.abs(found.astype(np.float64) - expected).max()) / scale

@@ -35,6 +35,7 @@ from router_model.export.artifact import (
 )
 from router_model.export.fold import FoldedScore
 from router_model.export.fold_edge import FoldedEdge
+from router_model.export.fold_user import FoldedUser
 from router_model.export.reader import reader_of
 from router_model.kinds import KINDS
 from router_model.network import PARTS, PEOPLE, TASTES, Router, Sizes
@@ -144,7 +145,7 @@ def exported(router: Router) -> Exported:
         block=router.sizes.block_rewards,
         tastes=TASTES,
         starts=starts_of(router.user_node),
-        folded={"edge": FoldedEdge(router), "score": FoldedScore(router)},
+        folded={"edge": FoldedEdge(router), "user": FoldedUser(router), "score": FoldedScore(router)},
     )
 
 

@@ -1,9 +1,8 @@
-"""From a trained router to an artifact: graphs, evidence of known LLMs, golden vectors, model card."""
+"""From a trained router to an artifact and its model card."""
 
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -11,77 +10,33 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from router_model.export.artifact import Artifact, EmbedderEntry, Manifest, Source, read_manifest, unpack_vector
-from router_model.export.onnx import write_artifact
-from router_model.priors.prior import CARD_FEATURES, ability_specs
+from router_model.export.artifact import Artifact, Manifest, read_manifest, unpack_vector
+from router_model.export.finished import write_finished
 from router_model.train.train import TrainConfig, Trained
 
 Floats = NDArray[np.float32]
 
-# LLMs whose outcomes training holds, by the other names that a gateway's configuration may use for the same model.
-ALIASES = {
-    "claude-3-5-haiku-20241022": ("claude-3-5-haiku", "claude-3-5-haiku-latest", "anthropic/claude-3.5-haiku"),
-    "claude-3-5-sonnet-20241022": ("claude-3-5-sonnet", "claude-3-5-sonnet-latest", "anthropic/claude-3.5-sonnet"),
-    "claude-3-haiku-20240307": ("claude-3-haiku", "anthropic/claude-3-haiku"),
-    "claude-3-opus-20240229": ("claude-3-opus", "claude-3-opus-latest", "anthropic/claude-3-opus"),
-    "gpt-3.5-turbo-0125": ("gpt-3.5-turbo", "openai/gpt-3.5-turbo"),
-    "gpt-4-1106-preview": ("gpt-4-turbo-preview",),
-    "gpt-4o-2024-08-06": ("gpt-4o", "openai/gpt-4o"),
-    "gpt-4o-mini-2024-07-18": ("gpt-4o-mini", "openai/gpt-4o-mini"),
-    "Meta-Llama-3.1-8B-Instruct": ("llama-3.1-8b", "meta-llama/llama-3.1-8b-instruct", "llama3.1:8b"),
-    "Meta-Llama-3.1-70B-Instruct": ("llama-3.1-70b", "meta-llama/llama-3.1-70b-instruct", "llama3.1:70b"),
-    "Llama-3.1-405B-Instruct": ("llama-3.1-405b", "meta-llama/llama-3.1-405b-instruct"),
-    "Mistral-Large-2": ("mistral-large-2407", "mistralai/mistral-large-2407"),
-    "Qwen2-72B-Instruct": ("qwen2-72b", "qwen/qwen-2-72b-instruct"),
-    "gemma-2-9b-it": ("gemma-2-9b", "google/gemma-2-9b-it", "gemma2:9b"),
-    "gemma-2-27b-it": ("gemma-2-27b", "google/gemma-2-27b-it", "gemma2:27b"),
-}
 MADE = "Made by "
 BEFORE = "before"
 """Field of `metrics.json` with the figures of the artifact that this one was made of."""
-GOLDEN_TEXTS = (
-    "What is the capital of France?",
-    "def f(xs):\n    return sorted(xs)[::-1]\n\nassert f([1, 3, 2]) == ??",
-    "Übersetze ins Japanische: „Die Katze schläft.“ 🐈",
-    "Solve $x^2 - 5x + 6 = 0$ for $x$.",
-    "",
-)
 
 
 def write_trained(trained: Trained, config: TrainConfig, folder: Path, version: str) -> Artifact:
-    """Writes the artifact to `folder`, which may exist, only once all of it is made and verified."""
-    spec = trained.embedder.spec
-    aside = folder.with_name(f".{folder.name}.part")
-    names = ("embedder.json", spec.tokenizer, spec.vectors)
-    try:
-        write_artifact(
-            aside,
-            trained.router,
-            version=version,
-            embedder=config.embedder,
-            embedder_entry=EmbedderEntry(
-                kind="static",
-                version=spec.version,
-                dim=spec.dim,
-                files=tuple(f"embedder/{name}" for name in names),
-            ),
-            golden_texts={text: trained.embedder.embed([text])[0] for text in GOLDEN_TEXTS},
-            card_features=CARD_FEATURES,
-            card_reading=ability_specs(),
-            usual=trained.usual,
-            tools=trained.tools,
-            population=trained.population,
-            aliases={name: many for name, many in ALIASES.items() if name in trained.population},
-            trained_on=[Source(name=name, licence=licence) for name, licence in trained.sources.items()],
-            forget=config.forget,
-            metrics=trained.metrics,
-            model_card=model_card(trained, config, version),
-        )
-        shutil.rmtree(folder, ignore_errors=True)
-        aside.rename(folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-    return Artifact(folder)
+    """As `write_finished`."""
+    return write_finished(
+        trained.router,
+        folder,
+        version,
+        embedder=trained.embedder,
+        embedder_folder=config.embedder,
+        population=trained.population,
+        sources=trained.sources,
+        usual=trained.usual,
+        tools=trained.tools,
+        model_card=model_card(trained, config, version),
+        forget=config.forget,
+        metrics=trained.metrics,
+    )
 
 
 def model_card(trained: Trained, config: TrainConfig, version: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -17,13 +16,12 @@ from safetensors.torch import save
 from torch import Tensor
 
 from router_model.embedding import StaticEmbedder
-from router_model.export.artifact import Artifact, Dims, EmbedderEntry, Source
-from router_model.export.onnx import INPUTS, OUTPUTS, Exported, example, write_artifact
+from router_model.export.artifact import Artifact, Dims
+from router_model.export.finished import write_finished
+from router_model.export.onnx import INPUTS, OUTPUTS, Exported, example
 from router_model.export.reader import reader_of
-from router_model.export.trained import ALIASES, GOLDEN_TEXTS
 from router_model.network import QueryEncoder, Sizes
 from router_model.personalized.network import PARTS, NetworkSizes, PersonalizedRouter
-from router_model.priors.prior import CARD_FEATURES, ability_specs
 from router_model.train.weights import WeightsError
 
 Floats = NDArray[np.float32]
@@ -105,35 +103,18 @@ def _history(router: PersonalizedRouter, edges: int, seed: int) -> tuple[Tensor,
 
 
 def write(result: Result, embedder: Path, folder: Path, version: str) -> Artifact:
-    """Writes the artifact to `folder`, which may exist, only once all of it is made and verified."""
-    spec = result.embedder.spec
-    aside = folder.with_name(f".{folder.name}.part")
-    names = ("embedder.json", spec.tokenizer, spec.vectors)
-    try:
-        write_artifact(
-            aside,
-            as_exported(result.router),
-            version=version,
-            embedder=embedder,
-            embedder_entry=EmbedderEntry(
-                kind="static", version=spec.version, dim=spec.dim, files=tuple(f"embedder/{name}" for name in names)
-            ),
-            golden_texts={text: result.embedder.embed([text])[0] for text in GOLDEN_TEXTS},
-            card_features=CARD_FEATURES,
-            card_reading=ability_specs(),
-            usual=result.usual,
-            population=result.population,
-            aliases={name: many for name, many in ALIASES.items() if name in result.population},
-            trained_on=[Source(name=name, licence=licence) for name, licence in result.sources.items()],
-            forget=1.0,
-            metrics={},
-            model_card=model_card(result, version),
-        )
-        shutil.rmtree(folder, ignore_errors=True)
-        aside.rename(folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-    return Artifact(folder)
+    """As `write_finished`; `embedder`: folder of the embedder."""
+    return write_finished(
+        as_exported(result.router),
+        folder,
+        version,
+        embedder=result.embedder,
+        embedder_folder=embedder,
+        population=result.population,
+        sources=result.sources,
+        usual=result.usual,
+        model_card=model_card(result, version),
+    )
 
 
 def save_networks(path: Path, router: PersonalizedRouter) -> None:

@@ -19,6 +19,9 @@ from router_model.network import NON_LINEAR, Sizes, UserNode
 
 Doubles = NDArray[np.float64]
 
+NEGLIGIBLE = 1e-12
+"""Responsibility of a component."""
+
 
 @dataclass
 class MixturePrior:
@@ -96,33 +99,62 @@ def fit_mixture(
     return prior, evidence
 
 
-def _expect(
-    precision: Doubles, information: Doubles, prior: MixturePrior
-) -> tuple[Doubles, Doubles, list[Doubles], Doubles]:
-    """Responsibilities [U, J], posterior means [U, J, K], covariances per component [U, K, K], log evidence [U]."""
+def _expect(precision: Doubles, information: Doubles, prior: MixturePrior) -> tuple[Doubles, Doubles, Doubles, Doubles]:
+    """Responsibilities [U, J], posterior means [U, J, K], covariances per component summed over users by their
+    responsibilities [J, K, K], log evidence [U].
+    """
     users, components = len(precision), len(prior.weight)
     log_share = np.zeros((users, components))
     means = np.zeros((users, components, precision.shape[1]))
-    covariances: list[Doubles] = []
+    every: list[_Covariances] = []
     for j in range(components):
         inverse = np.linalg.inv(prior.covariance[j])
-        whole = inverse + precision
-        covariance = np.asarray(np.linalg.inv(whole), dtype=np.float64)
+        found = _Covariances(inverse + precision)
         target = information + inverse @ prior.mean[j]
-        means[:, j] = np.einsum("ukl,ul->uk", covariance, target)
-        gain = np.linalg.slogdet(inverse)[1] - np.linalg.slogdet(whole)[1]
+        means[:, j] = found.times(target)
+        gain = np.linalg.slogdet(inverse)[1] - found.logdet
         fit = np.einsum("uk,uk->u", means[:, j], target) - prior.mean[j] @ inverse @ prior.mean[j]
         log_share[:, j] = np.log(prior.weight[j]) + 0.5 * (gain + fit)
-        covariances.append(covariance)
+        every.append(found)
     top = log_share.max(1, keepdims=True)
     log_evidence = top[:, 0] + np.log(np.exp(log_share - top).sum(1))
-    return np.exp(log_share - log_evidence[:, None]), means, covariances, log_evidence
+    share = np.exp(log_share - log_evidence[:, None])
+    pooled = np.stack([found.summed(share[:, j]) for j, found in enumerate(every)])
+    return share, means, pooled, log_evidence
+
+
+class _Covariances:
+    """Inverses of precisions [U, K, K]: by their Cholesky factors, since most users are of one component, and of the
+    others no covariance is asked for; whole where rounding left a precision without such a factor.
+    """
+
+    def __init__(self, precision: Doubles) -> None:
+        """Factors them."""
+        matrix = torch.from_numpy(precision)
+        self.factor, wrong = torch.linalg.cholesky_ex(matrix)
+        self.whole = torch.linalg.inv(matrix) if bool(wrong.any()) else None
+        if self.whole is None:
+            self.logdet: Doubles = 2 * self.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1).numpy()
+        else:
+            self.logdet = np.linalg.slogdet(precision)[1]
+
+    def times(self, target: Doubles) -> Doubles:
+        """[U, K], of target [U, K]."""
+        column = torch.from_numpy(target).unsqueeze(-1)
+        made = torch.cholesky_solve(column, self.factor) if self.whole is None else self.whole @ column
+        return np.asarray(made.squeeze(-1).numpy(), dtype=np.float64)
+
+    def summed(self, weight: Doubles) -> Doubles:
+        """Sum [K, K] by weights [U]; of weights next to nothing none."""
+        who = torch.from_numpy(weight > NEGLIGIBLE)
+        some = torch.cholesky_inverse(self.factor[who]) if self.whole is None else self.whole[who]
+        return np.asarray(torch.einsum("u,ukl->kl", torch.from_numpy(weight)[who], some).numpy(), dtype=np.float64)
 
 
 def _maximise(
     share: Doubles,
     mean: Doubles,
-    covariance: list[Doubles],
+    covariance: Doubles,
     prior: MixturePrior,
     blocks: Blocks,
     strength: float,
@@ -136,7 +168,7 @@ def _maximise(
     scatter = np.zeros((components, size, size))
     for j in range(components):
         apart = mean[:, j] - centre[j]
-        scatter[j] = np.einsum("u,ukl->kl", share[:, j], covariance[j]) + (share[:, j, None] * apart).T @ apart
+        scatter[j] = covariance[j] + (share[:, j, None] * apart).T @ apart
     pooled = scatter.sum(0) / len(share)
     made = np.zeros_like(scatter)
     for j in range(components):

@@ -14,7 +14,7 @@ from pydantic_core import from_json
 
 from router_model.retrain.archive_place import Place, open_place
 from router_model.retrain.log import BATCH, Document, Kind, LogError
-from router_model.retrain.record import SCHEMA, fields
+from router_model.retrain.record import SCHEMA
 from router_model.retrain.sample import Sample
 
 if TYPE_CHECKING:
@@ -106,16 +106,15 @@ class _Explain:
 
 
 def _document(kind: Kind, row: dict[str, Any], json_columns: Container[str]) -> Document:
-    """A field that may be left out is, where its cell is empty."""
+    """As the gateway reads it (`src/store/archive/columns.ts`)."""
     found: Document = {"text": None} if kind == "interaction" else {}
     for name, cell in row.items():
         if name in json_columns and cell is not None:
             found[name] = from_json(cell)
-        elif cell is not None or name not in MAY_BE_ABSENT[kind]:
+        elif cell is not None or name not in ABSENT[kind]:
             found[name] = cell
     return found
 
 
-MAY_BE_ABSENT: dict[Kind, frozenset[str]] = {
-    kind: frozenset(fields(kind)) - frozenset(SCHEMA["$defs"][kind]["required"]) for kind in ("interaction", "reward")
-}
+ABSENT: dict[str, frozenset[str]] = {kind: frozenset(names) for kind, names in SCHEMA["archive"]["absent"].items()}
+"""Columns whose empty cells stand for a field that is left out; in any other they are null."""

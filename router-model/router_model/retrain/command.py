@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -18,7 +19,7 @@ from router_model.retrain.consent import ConsentError, read_config
 from router_model.retrain.gates import FIRM, NAMES, WAIVABLE, Limits, advice
 from router_model.retrain.judgement import JudgeError
 from router_model.retrain.log import LogError
-from router_model.retrain.options import Options, RetrainError, Watch
+from router_model.retrain.options import JUDGED, Options, RetrainError, Watch
 from router_model.retrain.policy import Gamma
 from router_model.retrain.retrain import retrain
 from router_model.retrain.sample import MOST
@@ -59,10 +60,13 @@ def command(
     most_rows: Annotated[
         int, typer.Option(help="of a log with more interactions or rewards, read some users alone", min=1000)
     ] = MOST,
+    judged_rows: Annotated[
+        int, typer.Option(help="judge by at most so many rewards of the users kept for it", min=1000)
+    ] = JUDGED,
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
     """Learn from the gateway's log; publish the artifact only if it passes every gate (exit code 3 if not)."""
-    console = Console(stderr=True)
+    console = Console(stderr=True, soft_wrap=True)
     unknown, firm = sorted(set(waive or ()) - set(NAMES)), sorted(set(waive or ()) & set(FIRM))
     if unknown or firm:
         what = f"No such gate: {', '.join(unknown)}" if unknown else f"Not to be waived: {', '.join(firm)}"
@@ -74,7 +78,13 @@ def command(
         gateway = read_config(config) if config else None
         gamma = gateway.gamma if gateway else Gamma()
         options = Options(
-            held_out=held, gamma=gamma, limits=limits, waived=tuple(waive or ()), most_rows=most_rows, seed=seed
+            held_out=held,
+            gamma=gamma,
+            limits=limits,
+            waived=tuple(waive or ()),
+            judged_rows=judged_rows,
+            most_rows=most_rows,
+            seed=seed,
         )
         with _progress(console) as watch:
             summary = retrain(
@@ -95,13 +105,37 @@ def command(
         console.print(str(gate), highlight=False, markup=False)
     if summary.published is None:
         console.print(f"Refused; the current artifact stays. Report: {summary.report}")
-        console.print(advice(summary.gates, summary.rewards), highlight=False, markup=False)
+        judged = summary.judgement.gain.rows / max(summary.judgement.there, 1)
+        says = advice(summary.gates, summary.rewards, summary.share_of_users, judged)
+        console.print(says, highlight=False, markup=False)
         raise typer.Exit(REFUSED)
     console.print(f"Published {summary.published}. Report: {summary.report}")
 
 
+TELL_EVERY_S = 15.0
+
+
+def lines(console: Console, clock: Callable[[], float] = time.monotonic) -> Watch:
+    """A line when a step begins, and now and then while it lasts: for a file, or a job's log."""
+    begun = clock()
+    told: dict[str, float] = {}
+
+    def watch(name: str, done: int, total: int) -> None:
+        now = clock()
+        if name in told and now < told[name] + TELL_EVERY_S and done != total:
+            return
+        told[name] = now
+        of = f" of {total:,}" if total else ""
+        console.print(f"{now - begun:5.0f} s  {name}: {done:,}{of}", highlight=False, markup=False)
+
+    return watch
+
+
 @contextmanager
 def _progress(console: Console) -> Iterator[Watch]:
+    if not console.is_terminal:
+        yield lines(console)
+        return
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),

@@ -9,6 +9,7 @@ import numpy as np
 from router_model.network import Router
 from router_model.priors.people import without_people
 from router_model.priors.user import write_prior
+from router_model.retrain.judgement import evenly
 from router_model.retrain.logbook import Logbook
 from router_model.retrain.options import Options, RetrainError, Watch
 from router_model.retrain.refit import (
@@ -25,7 +26,7 @@ from router_model.retrain.refit import (
     prior_of,
     readings_of,
 )
-from router_model.retrain.replay import Ints, Model
+from router_model.retrain.replay import Ints, Model, answers_of
 from router_model.retrain.runner import TorchRunner, llm_states
 from router_model.retrain.start import Base, Prepared
 
@@ -71,7 +72,7 @@ def fit(
         router,
         model,
         log,
-        _some(users, options.reading_users, generator),
+        _answers(log, _some(users, options.reading_users, generator), options.reading_answers, generator),
         lambda a, b: watch("how rewards speak", a, b),
     )
     readings = fit_readings(router, log, taught, believed)
@@ -89,6 +90,12 @@ def fit(
         learn_tenant(router, model, log, teachers)
     population = dict(base.population) | dict(zip(prepared.keys, evidence.astype(np.float32), strict=True))
     return Fitted(router, population, first, evidence, (before, readings), quality, len(teachers))
+
+
+def _answers(log: Logbook, users: Ints, most: int, generator: np.random.Generator) -> Ints:
+    """Rewarded answers of some users, at most so many."""
+    answers = answers_of(log, users)
+    return answers[evenly(log.decisions.user[log.answers.decision[answers]], most, generator)]
 
 
 def _some(users: Ints, most: int, generator: np.random.Generator) -> Ints:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -78,9 +79,18 @@ def golden(folder: Path) -> GateResult:
     return GateResult("golden", 0.0, 0.0, 0.0, "every file has its hash, every graph gives its golden outputs")
 
 
-def longer(times: float) -> str:
-    """How much more of a log would do; nothing where there is enough."""
-    return f"; a log {times:.1f} times as long would do" if 1 < times < 1e6 else ""
+def longer(times: float, j: Judgement) -> str:
+    """How many more rewards would do: of those of the log that were not judged, or of a longer log. Nothing where there
+    are enough.
+    """
+    if not 1 < times < 1e6:
+        return ""
+    wanted = math.ceil(times * j.gain.rows / 1000) * 1000
+    if wanted <= j.there:
+        return f"; --judged-rows {wanted} of the {j.there} that there are would do"
+    if j.gain.rows < j.there:
+        return f"; a log {wanted / j.there:.1f} times as long, and --judged-rows {wanted}, would do"
+    return f"; a log {times:.1f} times as long would do"
 
 
 def propensities(j: Judgement, limits: Limits) -> GateResult:
@@ -94,7 +104,7 @@ def propensities(j: Judgement, limits: Limits) -> GateResult:
 def evidence(j: Judgement, limits: Limits) -> GateResult:
     """Enough exploration to tell."""
     unseen = f"{j.unsupported:.1%} of choices were never explored"
-    enough = longer(limits.effective / max(j.effective, 1e-9))
+    enough = longer(limits.effective / max(j.effective, 1e-9), j)
     says = f"{j.effective:.0f} effective rewards (at least {limits.effective:.0f}); {unseen}{enough}"
     return _at_least("evidence", j.effective, limits.effective, says)
 
@@ -105,7 +115,7 @@ def value(j: Judgement, limits: Limits) -> GateResult:
     says = f"value of new minus current {g.value:+.4f}, 95 % from {g.low:+.4f} (at least {-limits.value_margin:+.4f})"
     room = g.value + limits.value_margin
     # Half the interval's width shrinks with the root of the number of users.
-    says += longer(((g.value - g.low) / room) ** 2) + ", if the estimate holds" if 0 < room < g.value - g.low else ""
+    says += longer(((g.value - g.low) / room) ** 2, j) + ", if the estimate holds" if 0 < room < g.value - g.low else ""
     return _at_least("value", g.low, -limits.value_margin, says)
 
 
@@ -170,8 +180,10 @@ FIRM = ("golden", "possible")
 WAIVABLE = tuple(name for name in NAMES if name not in FIRM)
 
 
-def advice(results: Sequence[GateResult], rewards: int) -> str:
-    """What an operator may do about a refusal; nothing where every gate passed."""
+def advice(results: Sequence[GateResult], rewards: int, share: float = 1.0, judged: float = 1.0) -> str:
+    """What an operator may do about a refusal; nothing where every gate passed. `share`: of the users that were read;
+    `judged`: of the rewards of held-out users.
+    """
     failed = [result.name for result in results if not result.passed]
     firm = [name for name in failed if name in FIRM]
     if firm:
@@ -181,8 +193,11 @@ def advice(results: Sequence[GateResult], rewards: int) -> str:
         lines.append("propensities: the log does not say truly how its answers were chosen; another log is needed.")
     few = [name for name in failed if name in ("evidence", "value", "cold_start", "calibration")]
     if few:
+        more = "judge by more of them (--judged-rows)" if judged < 1 else "wait for more"
+        if share < 1:
+            more += f", or read more than {share:.0%} of the users (--most-rows)"
         lines.append(
-            f"{rewards:,} rewards are too few to tell, or it got worse: wait for more; or look at the report, and then "
+            f"{rewards:,} rewards are too few to tell, or it got worse: {more}; or look at the report, and then "
             f"let it pass: {' '.join(f'--waive {name}' for name in few)}"
             + (" (or a wider --value-margin)" if "value" in few else "")
             + ". A canary shows what it is worth (docs/learning.md)."

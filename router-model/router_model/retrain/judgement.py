@@ -35,6 +35,7 @@ FREE = [REASONS.index(reason) for reason in ("personal", "cold_start", "explore"
 VALUE_KINDS = tuple(KINDS[kind] for kind in TWO_SIDED)
 CERTAIN = 1 - 1e-6
 BINS = 10
+FREE_AT_ONCE = 65_536
 
 
 class JudgeError(ValueError):
@@ -52,14 +53,19 @@ class Choices:
     sample: Sample
     candidate: NDArray[np.bool_]
     """[n, M]"""
-
-    def only(self, rows: NDArray[np.bool_]) -> Choices:
-        """Some of them."""
-        return Choices(self.answer[rows], self.kind[rows], self.sample.only(rows), self.candidate[rows])
+    there: int
+    """Decisions that these were drawn from."""
 
 
-def choices_of(log: Logbook, users: NDArray[np.bool_], value_kinds: Sequence[str] = VALUE_KINDS) -> Choices:
-    """Of the users [U] marked, every decision with a reward of `value_kinds` (the first of these that there is).
+def choices_of(
+    log: Logbook,
+    users: NDArray[np.bool_],
+    value_kinds: Sequence[str] = VALUE_KINDS,
+    most: int | None = None,
+    generator: np.random.Generator | None = None,
+) -> Choices:
+    """Of the users [U] marked, every decision with a reward of `value_kinds` (the first of these that there is); at
+    `most` so many, drawn by `generator` as evenly over users as can be, since that is what intervals depend on.
 
     The action is the candidate that was drawn, even where a failure moved the answer elsewhere: the propensity is of
     that, and the reward is what drawing it led to. Raises `JudgeError` where the log holds no exploration.
@@ -71,32 +77,47 @@ def choices_of(log: Logbook, users: NDArray[np.bool_], value_kinds: Sequence[str
     counted = counted[np.lexsort((rank[counted], edges.row[counted]))]
     counted = counted[np.unique(edges.row[counted], return_index=True)[1]]
     row = answers.decision[edges.row[counted]]
-    propensity = np.nan_to_num(decisions.propensity[row].astype(np.float64))
-    tried = decisions.tried[row].astype(np.int64)
-    taken = np.take_along_axis(propensity, np.maximum(tried, 0)[:, None], 1)[:, 0]
-    free = np.isin(decisions.reason[row], FREE) & (tried >= 0) & (taken > 0) & (propensity.max(1) < CERTAIN)
-    free &= np.abs(propensity.sum(1) - 1) < 1e-3
+    free = _free(log, row)
     if not free.any():
         raise JudgeError(
             f"none of {len(row)} rewarded answers was chosen with exploration on: they tell no other policy's value; "
             "turn router.explore on for this tenant"
         )
+    there = int(free.sum())
+    if most is not None:
+        places = np.flatnonzero(free)
+        free = np.zeros(len(free), bool)
+        free[places[evenly(edges.user[counted[places]], most, generator or np.random.default_rng(0))]] = True
     kept, row = counted[free], row[free]
-    total = propensity[free].sum(1, keepdims=True)
-    sample = Sample(tried[free], edges.value[kept].astype(float), propensity[free] / total, edges.user[kept])
-    return Choices(edges.row[kept], edges.kind[kept], sample, ~np.isnan(decisions.propensity[row]))
+    propensity = np.nan_to_num(decisions.propensity[row].astype(np.float64))
+    propensity /= propensity.sum(1, keepdims=True)
+    tried, value = decisions.tried[row].astype(np.int64), edges.value[kept].astype(float)
+    sample = Sample(tried, value, propensity, edges.user[kept])
+    return Choices(edges.row[kept], edges.kind[kept], sample, ~np.isnan(decisions.propensity[row]), there)
 
 
-def evenly(choices: Choices, rows: int, generator: np.random.Generator) -> Choices:
-    """At most so many of them, at random, as evenly over users as can be: that is what intervals depend on."""
-    user = choices.sample.cluster
+def _free(log: Logbook, row: Ints) -> NDArray[np.bool_]:
+    """Which decisions [n] the router was free to explore in; some thousand at a time, as LLMs may be many."""
+    decisions, parts = log.decisions, []
+    for start in range(0, len(row), FREE_AT_ONCE):
+        some = row[start : start + FREE_AT_ONCE]
+        propensity = np.nan_to_num(decisions.propensity[some].astype(np.float64))
+        tried = decisions.tried[some].astype(np.int64)
+        taken = np.take_along_axis(propensity, np.maximum(tried, 0)[:, None], 1)[:, 0]
+        free = np.isin(decisions.reason[some], FREE) & (tried >= 0) & (taken > 0) & (propensity.max(1) < CERTAIN)
+        parts.append(free & (np.abs(propensity.sum(1) - 1) < 1e-3))
+    return np.concatenate(parts) if parts else np.zeros(0, bool)
+
+
+def evenly(user: Ints, most: int, generator: np.random.Generator) -> Ints:
+    """At most so many places of `user` [n], ascending: at random, as evenly over users as can be."""
+    if len(user) <= most:
+        return np.arange(len(user))
     mixed = generator.permutation(len(user))
     by_user = mixed[np.argsort(user[mixed], kind="stable")]
     start = np.searchsorted(user[by_user], user[by_user], "left")
     turn = np.arange(len(user)) - start  # how many of the same user come before
-    kept = np.zeros(len(user), bool)
-    kept[by_user[np.argsort(turn, kind="stable")][:rows]] = True
-    return choices.only(kept)
+    return np.sort(by_user[np.argsort(turn, kind="stable")][:most])
 
 
 @dataclass(frozen=True)
@@ -146,6 +167,8 @@ class Judgement:
     latency_ms: float
     """Median of one request with `LATENCY_CANDIDATES` candidates."""
     extremes: Extremes
+    there: int = 0
+    """Rewards of held-out users that could have been judged; judged were `gain.rows`."""
 
 
 def judge(
@@ -190,6 +213,7 @@ def judge(
         unsupported=float(np.where(explored, 0.0, policies.new).sum(1).mean()),
         latency_ms=latency_ms(artifact),
         extremes=found,
+        there=choices.there,
     )
 
 

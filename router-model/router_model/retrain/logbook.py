@@ -1,8 +1,7 @@
 """The log as arrays: decisions, and edges (rewarded answers), joined and without duplicates.
 
-A million interactions take some 400 MB: embeddings stay int8, and only those of rewarded answers are kept at all.
-A log mostly holds what an artifact read in a query (`reading`), not its embedding: an embedding that is read the same
-takes its place (`preimage.py`).
+A million interactions take some 400 MB: what is known of queries stays int8, and only that of rewarded answers is kept
+at all (`queries.py`).
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import base64
 from array import array
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any
 
@@ -23,7 +22,7 @@ from router_model.kinds import JUDGE, KINDS, PREFERENCE, RATING, THUMB
 from router_model.network import QueryEncoder, Router
 from router_model.retrain.candidates import candidates
 from router_model.retrain.log import Document, Kind, LogSource
-from router_model.retrain.preimage import queries_read_as
+from router_model.retrain.queries import NOTHING, Packed, Queries, place_of_reading
 from router_model.retrain.record import REASONS
 
 Ints = NDArray[np.int64]
@@ -86,10 +85,7 @@ class Answers:
     """[A] row of `Decisions`."""
     llm: NDArray[np.int16]
     """[A] who answered at last."""
-    int8: NDArray[np.int8]
-    """[A, E]; an embedding, or one that is read the same, is this times `scale`."""
-    scale: Floats
-    """[A]; 0 where neither a reading of the artifact's reader nor a vector of its embedder is known."""
+    queries: Queries
     prompt_tokens: Floats
     completion_tokens: Floats
     cost_usd: Floats
@@ -97,10 +93,6 @@ class Answers:
     """[A] False: an answer that was only preferred, never given."""
     key: Ints | None = None
     """[A] number of the key it was asked with, for a user whom nobody vouches for; -1: a voice of their own."""
-
-    def embedding(self, rows: Ints) -> Floats:
-        """[len(rows), E] float32."""
-        return self.int8[rows].astype(np.float32) * self.scale[rows, None]
 
 
 @dataclass(frozen=True)
@@ -164,6 +156,11 @@ def read_logbook(
     return reader.logbook()
 
 
+def with_queries(log: Logbook, answers: Ints, progress: Callable[[int, int], None] | None = None) -> Logbook:
+    """The log with a query for each of some answers, see `Queries.with_queries`."""
+    return replace(log, answers=replace(log.answers, queries=log.answers.queries.with_queries(answers, progress)))
+
+
 def _watched(
     log: LogSource, kind: Kind, tenants: list[str], embedder: str, progress: Progress | None
 ) -> Iterator[Document]:
@@ -194,7 +191,8 @@ class _Reader:
         self.embedder = embedder
         self.encoder: QueryEncoder | None = router.encoder if router else None
         self.reader = reader_of(router) if router else None
-        self.readings: list[tuple[int, NDArray[np.float32]]] = []  # of rows of `answers` without a vector
+        self.vectors = _packed_rows(embedder.dim)
+        self.readings = _packed_rows(self.encoder.sizes.reading if self.encoder else 0)
         self.names: dict[str, Names] = {"user": Names(), "llm": Names(), "policy": Names(), "key": Names()}
         self.left_out: dict[str, int] = {}
         self.raw_rewards = _Rows(REWARD)
@@ -207,10 +205,9 @@ class _Reader:
             )
         )
         self.chances = _Ragged()
-        vector = ("int8", "i1", (embedder.dim,))
         self.answers = _Rows(
             np.dtype(
-                [("decision", "i8"), ("id", "u8"), ("user", "u8"), ("llm", "i2"), vector, ("scale", "f4"),
+                [("decision", "i8"), ("id", "u8"), ("user", "u8"), ("llm", "i2"), ("query", "i4"),
                  ("prompt", "f4"), ("completion", "f4"), ("cost", "f4"), ("key", "i4")]
             )
         )  # fmt: skip
@@ -288,7 +285,7 @@ class _Reader:
         if len(attempts) <= 1 and row["status"] == 200 and not (usage["cached_tokens"] or usage["cache_write_tokens"]):
             self.costs.setdefault(chosen, _PriceFit()).add(prompt, completion, cost)
         if key in self.rewarded:
-            int8, scale = self._vector(row, self.answers.count)
+            query = self._query(row)
             unknown = completion <= 0
             user_key = key_of(tenant, row["user"])
             tokens = -1.0 if unknown else completion
@@ -297,38 +294,29 @@ class _Reader:
             own = row.get("vouched") or not by_key
             asked = NOBODY if own else self.names["key"].number(f"{tenant}\0{by_key}")
             usd = -1.0 if unknown else cost
-            self.answers.add((number, key, user_key, chosen, int8, scale, prompt, tokens, usd, asked))
+            self.answers.add((number, key, user_key, chosen, query, prompt, tokens, usd, asked))
         return None
 
-    def _vector(self, row: Document, place: int) -> tuple[NDArray[np.int8], float]:
+    def _query(self, row: Document) -> int:
+        """Keeps what is known of a row's query; its place in `Queries`."""
         kept = row["embedding"]
         if kept is not None and "int8" in kept and row["embedder"] == self.embedder.version:
             int8 = np.frombuffer(base64.b64decode(kept["int8"]), np.int8)
-            if len(int8) == self.embedder.dim:
-                return int8, float(kept["scale"])
+            if len(int8) == self.embedder.dim and kept["scale"] > 0:
+                return self.vectors.add((int8, float(kept["scale"])))
         if row.get("text"):
-            return _quantised(self.embedder.embed([row["text"]])[0])
+            int8, scale = _quantised(self.embedder.embed([row["text"]])[0])
+            return self.vectors.add((int8, scale)) if scale > 0 else NOTHING
         read = row.get("reading")
         if read is not None and self.encoder is not None and row.get("reader") == self.reader:
             numbers = np.frombuffer(base64.b64decode(read["int8"]), np.int8)
             if len(numbers) == self.encoder.sizes.reading:
-                self.readings.append((place, numbers * np.float32(read["scale"])))
-                return np.zeros(self.embedder.dim, np.int8), 0.0
+                return place_of_reading(self.readings.add((numbers, float(read["scale"]))))
         self.leave_out("answers whose reading and vector are another artifact's, without text to make them anew")
-        return np.zeros(self.embedder.dim, np.int8), 0.0
-
-    def _fill(self, answers: Any) -> None:
-        """Gives answers of which a reading is known a vector that is read the same."""
-        if not self.readings or self.encoder is None:
-            return
-        places, readings = zip(*self.readings, strict=True)
-        for place, vector in zip(places, queries_read_as(self.encoder, np.stack(readings)), strict=True):
-            answers["int8"][place], answers["scale"][place] = _quantised(vector)
-        self.readings = []
+        return NOTHING
 
     def logbook(self) -> Logbook:
         decisions, answers = self.decisions.all(), self.answers.all()
-        self._fill(answers)
         llms = self.names["llm"].all
         order = np.argsort(decisions["ts"], kind="stable")
         place = np.empty(len(order), np.int64)
@@ -361,8 +349,9 @@ class _Reader:
             answers=Answers(
                 decision=place[answers["decision"]],
                 llm=answers["llm"],
-                int8=answers["int8"],
-                scale=answers["scale"],
+                queries=Queries(
+                    answers["query"].astype(np.int64), _packed(self.vectors), _packed(self.readings), self.encoder
+                ),
                 prompt_tokens=answers["prompt"],
                 completion_tokens=answers["completion"],
                 cost_usd=answers["cost"],
@@ -393,7 +382,7 @@ def _join(rewards: Any, answers: Any) -> tuple[dict[str, Any], int, int]:
     else:
         found = same = np.zeros(len(rewards), bool)
     known = np.flatnonzero(same)
-    known = known[answers["scale"][row[known]] > 0] if len(known) else known
+    known = known[answers["query"][row[known]] != NOTHING] if len(known) else known
     columns = {name: rewards[name][known].copy() for name in ("ts", "value", "weight", "rather")}
     edges = {"row": row[known], "kind": rewards["kind"][known].astype(np.int64), **columns}
     return edges, int((~found).sum()), int((found & ~same).sum())
@@ -449,6 +438,15 @@ class _Rows:
         made[len(self.full) * CHUNK :] = self.chunk[: self.used]
         self.full, self.chunk = [], np.zeros(0, self.dtype)
         return made
+
+
+def _packed_rows(width: int) -> _Rows:
+    return _Rows(np.dtype([("int8", "i1", (width,)), ("scale", "f4")]))
+
+
+def _packed(rows: _Rows) -> Packed:
+    found = rows.all()
+    return Packed(np.ascontiguousarray(found["int8"]), np.ascontiguousarray(found["scale"]))
 
 
 class _Ragged:

@@ -13,6 +13,10 @@ Watch = Callable[[str, int, int], None]
 """Hears of a step, how much of it is done, and of how much."""
 
 
+JUDGED = 50_000
+"""Rewards that are judged by default: an interval of some 0.02 (docs/learning.md)."""
+
+
 class RetrainError(ValueError):
     """Nothing can be trained; the message says what is missing."""
 
@@ -27,8 +31,12 @@ class Options:
     """Most users that teach the prior: 350 kB of evidence each, and a thousand people's tastes are enough."""
     reading_users: int = 400
     """Most users whose histories teach how to read rewards."""
-    judged_rows: int = 20_000
+    reading_answers: int = 20_000
+    """Most of their answers, spread evenly over them."""
+    judged_rows: int = JUDGED
     """Most rewards of held-out users that are judged, spread evenly over these users."""
+    single_rows: int = 200_000
+    """Most rewards of the other users that tell which single LLM is best, spread as evenly."""
     most_rows: int = MOST
     """Most interactions, and most rewards, that are read: of a larger log some users, each with all of theirs."""
     evidence_edges: int = 300_000

@@ -29,7 +29,7 @@ def extremes(log: Logbook, answers: Ints, model: Model, found: Replay, seed: int
     """Of a model, and of its replay of `answers`."""
     generator = np.random.default_rng(seed)
     states = _states(log, answers, model)
-    query = generator.standard_normal((MADE_UP, log.answers.embedding(answers[:1]).shape[1])).astype(np.float32)
+    query = generator.standard_normal((MADE_UP, log.answers.queries.width)).astype(np.float32)
     query /= np.linalg.norm(query, axis=1, keepdims=True)
     tokens = np.exp(generator.uniform(0, np.log(1e5), MADE_UP)).astype(np.float32)
     means, stds = [found.mean, found.cold], [found.std]

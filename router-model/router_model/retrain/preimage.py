@@ -18,6 +18,7 @@ Floats = NDArray[np.float32]
 STEPS = 12
 DAMPING = 1e-4
 LEAST = 2e-3  # probability: less is as good as none
+ENOUGH = 1e-3  # a reading is kept in steps ten times as coarse
 CHUNK = 1024
 
 
@@ -40,14 +41,20 @@ def _read_as(encoder: QueryEncoder, reading: Tensor) -> Tensor:
         hidden, shift = encoder.hidden.weight.double() * GAIN, encoder.hidden.bias.double()
         linear = seen[:, s.hidden :] * GAIN
         query = torch.zeros(len(reading), s.query, dtype=torch.float64)
+        left = torch.arange(len(reading))  # that are not there yet
         for _ in range(STEPS):
-            before = query @ hidden.T + shift
-            found = torch.relu(before) @ seen[:, : s.hidden].T + query @ linear.T + bias
+            at = query[left]
+            before = at @ hidden.T + shift
+            missing = wanted[left] - (torch.relu(before) @ seen[:, : s.hidden].T + at @ linear.T + bias)
+            far = missing.abs().amax(-1) > ENOUGH
+            left, at, before, missing = left[far], at[far], before[far], missing[far]
+            if not len(left):
+                break
             slope = ((before > 0).double().unsqueeze(1) * seen[:, : s.hidden]) @ hidden + linear  # [n, Q, E]
             square = slope @ slope.transpose(-1, -2)
             damped = square + DAMPING * torch.eye(len(bias)) * square.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None]
-            step = torch.linalg.solve(damped, (wanted - found).unsqueeze(-1))
-            query = query + (slope.transpose(-1, -2) @ step).squeeze(-1)
+            step = torch.linalg.solve(damped, missing.unsqueeze(-1))
+            query[left] = at + (slope.transpose(-1, -2) @ step).squeeze(-1)
         return query.float()
 
 

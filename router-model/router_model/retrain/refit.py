@@ -27,9 +27,8 @@ from router_model.retrain.replay import (
     Ints,
     Model,
     Visit,
-    answers_of,
     edges_of,
-    messages,
+    llm_messages,
     user_sums,
     visit,
 )
@@ -54,6 +53,7 @@ CALIBRATION_STRENGTH = 25.0  # curvature of about a hundred judged answers
 ENOUGH_USERS = 200  # fewer determine no spread of sixty tastes: then a few steps, and most of the old spread
 FIRST_ITERATIONS, EM_ITERATIONS = 8, 60
 EM_GAIN = 1e-4  # log evidence a user: less, and it has converged
+TASTE_REWARDS = 500  # of a user, the newest: as many as a gateway keeps one by one
 ROUNDS = 2  # the second reads all rewards again, since a message takes the prior for granted
 
 
@@ -107,7 +107,7 @@ def llm_evidence(
     total: Doubles | None = None
     done = 0
     share = saturated(log, edges, 1 / (1 + repeats(log, edges)))
-    for some, _, made in messages(model, log, edges):
+    for some, made in llm_messages(model, log, edges):
         if total is None:
             total = np.zeros((len(log.llms), made.shape[1]))
         added = made.astype(np.float64) * share[done : done + len(some), None]
@@ -145,12 +145,12 @@ def repeats(log: Logbook, edges: Edges) -> Ints:
 
 
 def beliefs(
-    router: Router, model: Model, log: Logbook, users: Ints, progress: Callable[[int, int], None] | None = None
+    router: Router, model: Model, log: Logbook, answers: Ints, progress: Callable[[int, int], None] | None = None
 ) -> Beliefs:
-    """Goes through some users' histories; realised cost and length are used, as in `Router.edge`."""
+    """About some rewarded answers; realised cost and length are used, as in `Router.edge`."""
     parts = [
         (torch.from_numpy(some.answer), *_believed(router, model, log, some))
-        for some in visit(model, log, answers_of(log, users), progress)
+        for some in visit(model, log, answers, progress)
     ]
     answer, quality, mean, variance = (torch.cat(column) for column in zip(*parts, strict=True))
     return Beliefs(answer.numpy(), quality, mean, variance)
@@ -160,7 +160,8 @@ def _believed(router: Router, model: Model, log: Logbook, some: Visit) -> tuple[
     """Quality [n], means [n, 2], variances [n, 2]."""
     answers, rows = log.answers, some.answer
     with torch.no_grad():
-        of_quality, of_length, task = router.encoder(torch.from_numpy(answers.embedding(rows)))
+        reading = torch.from_numpy(answers.queries.reading(rows, router.encoder))
+        of_quality, of_length, task = router.encoder.of_reading(reading)
         z = torch.from_numpy(model.z[answers.llm[rows]])
         of_llm, talk, popularity, price, codes, _ = router.split_z(z)
         quality = router.features.quality((of_quality * of_llm).sum(-1))
@@ -289,7 +290,7 @@ def fit_prior(
     k, blocks = router.sizes.user, Blocks.of(router.sizes)
     least = np.zeros(k)
     least[blocks.bends] = BEND_SPREAD
-    sums = np.stack([user_sums(model, log, edges_of(log.edges, user)) for user in users.tolist()])
+    sums = _sums_of(model, log, users, progress)
     packed, information = (
         router.leniency(torch.from_numpy(sums).unsqueeze(1)).squeeze(1).split((k * (k + 1) // 2, k), -1)
     )
@@ -308,6 +309,17 @@ def fit_prior(
     return pulled(before, fitted, len(users))
 
 
+def _sums_of(model: Model, log: Logbook, users: Ints, progress: Callable[[int, int], None] | None = None) -> Doubles:
+    """Sums [U, G] of what users said, of each the newest `TASTE_REWARDS`."""
+    made = []
+    for user in users.tolist():
+        edges = edges_of(log.edges, user)
+        made.append(user_sums(model, log, edges.only(np.arange(max(0, len(edges) - TASTE_REWARDS), len(edges)))))
+        if progress is not None:
+            progress(len(made), len(users))
+    return np.stack(made)
+
+
 def learn_tenant(router: Router, model: Model, log: Logbook, users: Ints) -> None:
     """What users tell of their tenant goes into how frequent kinds of tenants are. Changes the router.
 
@@ -315,7 +327,7 @@ def learn_tenant(router: Router, model: Model, log: Logbook, users: Ints) -> Non
     what the users of one tell says nothing of another.
     """
     node = router.user_node
-    sums = np.stack([user_sums(model, log, edges_of(log.edges, user)) for user in users.tolist()])
+    sums = _sums_of(model, log, users)
     with torch.no_grad():
         # as one block: nobody is asked here whether they have changed
         blocks = torch.zeros(len(users), router.sizes.blocks, sums.shape[1], dtype=torch.double)

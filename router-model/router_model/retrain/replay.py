@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from router_model.evidence import Memory
 from router_model.retrain.logbook import Edges, Logbook
-from router_model.retrain.runner import Runner
+from router_model.retrain.runner import Runner, to_llms
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -115,31 +115,49 @@ def edges_of(edges: Edges, user: int) -> Edges:
     return edges.only(np.arange(start, end))
 
 
-def messages(model: Model, log: Logbook, edges: Edges) -> Iterator[tuple[Edges, Floats, Floats]]:
-    """Messages to the user [n, G] and to the LLM [n, V] of edges, in batches."""
-    answers = log.answers
+def messages(model: Model, log: Logbook, edges: Edges) -> Iterator[tuple[Edges, Floats]]:
+    """Messages to the user [n, G] of edges, in batches."""
+    for some in _batches(edges):
+        yield some, model.runner.run("edge", _inputs(model, log, some))["user_message"]
+
+
+def llm_messages(model: Model, log: Logbook, edges: Edges) -> Iterator[tuple[Edges, Floats]]:
+    """Messages to the LLM [n, V] of edges, in batches."""
+    for some in _batches(edges):
+        yield some, to_llms(model.runner, _inputs(model, log, some))
+
+
+def _batches(edges: Edges) -> Iterator[Edges]:
     for start in range(0, len(edges), EDGE_BATCH):
-        some = edges.only(np.arange(start, min(start + EDGE_BATCH, len(edges))))
-        made = model.runner.run(
-            "edge",
-            {
-                "query": answers.embedding(some.row),
-                "z": model.z[answers.llm[some.row]],
-                "reward": some.value,
-                "kind": some.kind,
-                "weight": some.weight,
-                "prompt_tokens": answers.prompt_tokens[some.row],
-                "completion_tokens": answers.completion_tokens[some.row],
-                "cost_usd": answers.cost_usd[some.row],
-            },
-        )
-        yield some, made["user_message"], made["llm_message"]
+        yield edges.only(np.arange(start, min(start + EDGE_BATCH, len(edges))))
+
+
+def _inputs(model: Model, log: Logbook, edges: Edges) -> dict[str, NDArray[Any]]:
+    """Of edge.onnx, for some edges."""
+    answers, rows = log.answers, edges.row
+    return {
+        **_asked(model, log, rows),
+        "z": model.z[answers.llm[rows]],
+        "reward": edges.value,
+        "kind": edges.kind,
+        "weight": edges.weight,
+        "prompt_tokens": answers.prompt_tokens[rows],
+        "completion_tokens": answers.completion_tokens[rows],
+        "cost_usd": answers.cost_usd[rows],
+    }
+
+
+def _asked(model: Model, log: Logbook, rows: Ints) -> dict[str, Floats]:
+    queries = log.answers.queries
+    if queries.encoder is not None and model.runner.reads:
+        return {"reading": queries.reading(rows, queries.encoder)}
+    return {"query": queries.vector(rows)}
 
 
 def user_sums(model: Model, log: Logbook, edges: Edges) -> Doubles:
     """One user's sums [G] after all the edges, of all blocks."""
     total: Doubles | None = None
-    for _, made, _ in messages(model, log, edges):
+    for _, made in messages(model, log, edges):
         decay = model.memory.fade ** np.arange(len(made) - 1, -1, -1, dtype=np.float64)
         added = decay @ made.astype(np.float64)
         total = added if total is None else total * model.memory.fade ** len(made) + added
@@ -152,29 +170,35 @@ def _visit_user(model: Model, log: Logbook, edges: Edges, rows: Ints) -> Iterato
     rows = rows[np.argsort(log.decisions.ts[answers.decision[rows]], kind="stable")]
     asked = log.decisions.ts[answers.decision[rows]]
     before = np.searchsorted(edges.ts, asked, "left")  # rewards that had come in
-    needed, which = np.unique(before, return_inverse=True)
-    sums = _sums_after(model, log, edges, needed)
+    told = _Told(model, log, edges)
     for start in range(0, len(rows), STATE_BATCH):
         part = slice(start, start + STATE_BATCH)
-        wanted, place = np.unique(which[part], return_inverse=True)
-        yield Visit(rows[part], before[part].astype(np.int64), sums[wanted], place)
+        wanted, place = np.unique(before[part], return_inverse=True)
+        sums = np.concatenate([told.after(int(count)) for count in wanted])
+        yield Visit(rows[part], before[part].astype(np.int64), sums, place)
 
 
-def _sums_after(model: Model, log: Logbook, edges: Edges, needed: Ints) -> Floats:
-    """Sums [len(needed), W, G] after the first `needed` edges (ascending)."""
-    total: Doubles | None = None
-    taken: list[Doubles] = []
-    seen = 0
-    for _, made, _ in messages(model, log, edges):
-        if total is None:
-            total = model.memory.empty(1, made.shape[1], np.float64)
-            taken += [total] * int((needed == 0).sum())
-        for message in made:
-            total = model.memory.add(total, message[None].astype(np.float64), np.array([seen]))
-            seen += 1
-            if len(taken) < len(needed) and needed[len(taken)] == seen:
-                taken.append(total)
-    return np.concatenate(taken).astype(np.float32)
+class _Told:
+    """What one user has told by and by: messages are made as they are asked for, and only the last sums are kept, for
+    those of ten thousand answers would be a gigabyte.
+    """
+
+    def __init__(self, model: Model, log: Logbook, edges: Edges) -> None:
+        """Of at least one edge, by time."""
+        self.memory = model.memory
+        self.messages = (message for _, made in messages(model, log, edges) for message in made)
+        self.next = next(self.messages, None)
+        assert self.next is not None
+        self.sums = self.memory.empty(1, len(self.next), np.float64)
+        self.seen = 0
+
+    def after(self, count: int) -> Floats:
+        """Sums [1, W, G] after so many rewards; not fewer than were asked for before."""
+        while self.seen < count and self.next is not None:
+            self.sums = self.memory.add(self.sums, self.next[None].astype(np.float64), np.array([self.seen]))
+            self.seen += 1
+            self.next = next(self.messages, None)
+        return self.sums.astype(np.float32)
 
 
 def states_of(model: Model, sums: Floats) -> Floats:
@@ -184,7 +208,7 @@ def states_of(model: Model, sums: Floats) -> Floats:
 
 
 def _score(model: Model, log: Logbook, rows: Ints, states: Floats) -> dict[str, NDArray[np.float32]]:
-    return score(model, log.answers.embedding(rows), log.answers.prompt_tokens[rows], states)
+    return score(model, log.answers.queries.vector(rows), log.answers.prompt_tokens[rows], states)
 
 
 def score(model: Model, query: Floats, prompt_tokens: Floats, states: Floats) -> dict[str, NDArray[np.float32]]:

@@ -26,9 +26,9 @@ from router_model.places import RUNS, find_artifact
 from router_model.retrain.consent import GatewayConfig, choose_tenants
 from router_model.retrain.fit import fit
 from router_model.retrain.gates import pass_gates
-from router_model.retrain.judgement import best_single_order, choices_of, evenly, judge
+from router_model.retrain.judgement import best_single_order, choices_of, judge
 from router_model.retrain.log import LogError, LogSource, open_logs, shown_source
-from router_model.retrain.logbook import read_logbook
+from router_model.retrain.logbook import read_logbook, with_queries
 from router_model.retrain.options import Options, RetrainError, Watch
 from router_model.retrain.plausible import extremes
 from router_model.retrain.publish import default_out, next_version, owner_part, publish, set_metrics, write_new
@@ -100,8 +100,9 @@ def retrain(
         with clock.step("judge"):
             made = write_new(workshop / version, current, base, fitted, version, chosen)
             generator = np.random.default_rng(options.seed)
-            choices = evenly(choices_of(log, judging), options.judged_rows, generator)
-            order = best_single_order(log, choices_of(log, ~judging))
+            choices = choices_of(log, judging, most=options.judged_rows, generator=generator)
+            order = best_single_order(log, choices_of(log, ~judging, most=options.single_rows, generator=generator))
+            log = with_queries(log, choices.answer, lambda a, b: watch("queries read as the log says", a, b))
             # The current artifact as the gateway runs it by now: it, too, has heard these rewards.
             heard = ((current, fitted.evidence_before), (made, fitted.evidence))
             models = [

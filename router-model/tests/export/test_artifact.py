@@ -175,3 +175,12 @@ def test_the_network_of_today_computes_what_the_committed_graphs_do(gateway: Gat
         inputs = {name: torch.from_numpy(unpack_tensor(entry)) for name, entry in case["inputs"].items()}
         for name, found in outputs_of(router, graph, inputs).items():
             assert largest_error(found.numpy(), unpack_tensor(case["outputs"][name])) <= TOLERANCE, name
+
+
+def test_what_rounding_left_of_nothing_may_be_rounded_otherwise() -> None:
+    """Twenty billionths, as the silent tell of their tenant, are other ones on another CPU."""
+    nothing = np.array([2e-8, -3e-11], dtype=np.float32)
+    assert largest_error(np.array([1.9e-8, 4e-10]), nothing) <= TOLERANCE
+    assert largest_error(np.array([2e-8, 1e-5]), nothing) > TOLERANCE
+    assert largest_error(np.array([3.001, 0.01]), np.array([3, 0.01])) > TOLERANCE
+    assert not largest_error(np.array([np.nan, 0]), nothing) <= TOLERANCE

@@ -114,6 +114,19 @@ def test_a_file_without_a_column_is_refused_by_its_name(name: str, column: str, 
         read_votes(name, changed)
 
 
+def test_shards_of_a_downloaded_folder_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Chatbot Arena's conversations are published; pyarrow isn't among the test's packages."""
+    (tmp_path / "whole").mkdir()
+    arena(tmp_path / "whole")
+    rows = list(csv.DictReader((tmp_path / "whole" / "chatbot_arena_conversations.csv").open(newline="")))
+    parts = {"train-00000-of-00002.parquet": rows[::2], "train-00001-of-00002.parquet": rows[1::2]}
+    (tmp_path / "data").mkdir()
+    for name in parts:
+        (tmp_path / "data" / name).touch()
+    monkeypatch.setattr("personabench.people.votes._parquet", lambda path: iter(parts[path.name]))
+    assert len(read_votes("arena", tmp_path)) == len(read_votes("arena", tmp_path / "whole"))
+
+
 def test_wrong_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(VotesError, match="no file utterances"):
         read_votes("prism", tmp_path)

@@ -81,6 +81,18 @@ def test_questions_of_the_own_history_are_not_judged(pool):
     assert float(half.answers[0]) == 120
 
 
+def test_the_second_strategy_has_nine_personas_each_with_a_favourite_answer(pool):
+    case = Case("zeroeval", "judged", "task")
+    people, rows = case.users(0, 0, pool), np.arange(30)
+    liked = people.utility(np.arange(judge.PERSONAS + 1), pool, rows)
+    assert set(np.unique(liked)) == {-1.0, 1.0}
+    assert ((liked > 0).sum(-1) == 1).all()
+    assert np.array_equal(liked[0], liked[judge.PERSONAS])
+    assert len({tuple(one.argmax(-1)) for one in liked}) == judge.PERSONAS
+    assert np.array_equal(people.cost(pool), CostEfficiencyPopulation.nine(1, 0, "task").cost(pool))
+    assert len(people.split) == judge.PERSONAS * judge.COPIES
+
+
 def test_the_tables_name_everybody_and_the_rivals(rows):
     text = markdown(rows)
     assert "zeroeval, nine trade-offs, cost min-max per task, new users" in text
@@ -97,7 +109,7 @@ def test_a_history_becomes_the_log_that_retrain_reads(episodes, pool, artifact):
     assert len(log.edges) == 35
     assert np.all(np.diff(log.edges.user) >= 0)
     assert [log.llms[llm] for llm in log.answers.llm[:7]] == [pool.names[llm] for llm in history.llm[0]]
-    back = log.answers.embedding(np.arange(7))
+    back = log.answers.queries.vector(np.arange(7))
     assert np.abs(back - known.embeddings[history.query[0]]).max() <= np.abs(back).max() / 120
     assert not set(history.query.ravel()) & set(known.train)
 

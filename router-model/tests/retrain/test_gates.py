@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from router_model.retrain import gates
-from router_model.retrain.gates import GATES, GateResult, Limits, golden
+from router_model.retrain.gates import GATES, GateResult, Limits, advice, golden, value
 from router_model.retrain.judgement import Calibration, Judgement
 from router_model.retrain.ope import Estimate, PropensityCheck
 from router_model.retrain.plausible import Extremes
@@ -51,6 +51,13 @@ def run(judgement: Judgement) -> dict[str, GateResult]:
     return {gate.__name__: gate(judgement, LIMITS) for gate in GATES}
 
 
+def test_a_refusal_says_where_more_rewards_can_be_had(good: Judgement) -> None:
+    refused = [value(replace(good, gain=Estimate(0.02, -0.03, 0.07, 10, 5)), LIMITS)]
+    assert "wait for more; or look" in advice(refused, 1_000)
+    assert "wait for more, or read more than 9% of the users (--most-rows); or" in advice(refused, 1_000, 0.09)
+    assert "judge by more of them (--judged-rows); or" in advice(refused, 1_000, 1.0, 0.3)
+
+
 def test_a_good_one_passes(good: Judgement) -> None:
     assert all(result.passed and result.short == 0 for result in run(good).values())
 
@@ -67,6 +74,18 @@ def test_a_good_one_passes(good: Judgement) -> None:
             {"gain": Estimate(0.02, -0.03, 0.07, 10, 5)},
             0.02,
             "a log 2.8 times as long would do, if",
+        ),
+        (
+            "value",
+            {"gain": Estimate(0.02, -0.03, 0.07, 20_000, 5), "there": 60_000},
+            0.02,
+            "; --judged-rows 56000 of the 60000 that there are would do, if",
+        ),
+        (
+            "value",
+            {"gain": Estimate(0.02, -0.03, 0.07, 20_000, 5), "there": 40_000},
+            0.02,
+            "; a log 1.4 times as long, and --judged-rows 56000, would do, if",
         ),
         ("cold_start", {"cold_gain": Estimate(-0.05, -0.2, 0.1, 10, 5)}, 0.03, "always big: -0.0500"),
         ("cold_start", {"cold_gain": Estimate(-0.015, -0.02, -0.01, 10, 5)}, 0.01, "always big: -0.0150"),

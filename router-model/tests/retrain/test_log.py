@@ -36,6 +36,9 @@ def rows(make_log: Callable[..., MadeLog]) -> list[Document]:
         one["name"] = name
     for one in answers[1]["candidates"]:  # a fallback router chose
         one |= {"mean": None, "std": None, "propensity": float(one["name"] == answers[1]["chosen"])}
+    # what may be null or absent: each way, and there
+    answers[2] |= {"baseline_usd": None, "gain": None, "reading": None}
+    answers[3] |= {"baseline_usd": 0.25}
     return sorted(made, key=lambda row: (row["type"], row["ts"], row.get("id", row.get("interaction"))))
 
 

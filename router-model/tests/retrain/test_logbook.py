@@ -17,6 +17,7 @@ from router_model.places import ARTIFACTS, find_artifact
 from router_model.retrain.judgement import choices_of
 from router_model.retrain.log import open_log
 from router_model.retrain.logbook import EXPLICIT, Logbook, read_logbook
+from router_model.retrain.queries import NOTHING
 from router_model.train.weights import WEIGHTS_FILE, load_weights
 
 
@@ -56,10 +57,10 @@ def test_everything_is_there(rows: list[Document], read: Callable[..., Logbook])
         assert log.decisions.tried[decision] == log.answers.llm[answer]
         assert log.answers.completion_tokens[answer] == row["usage"]["completion_tokens"]
         vector = np.frombuffer(base64.b64decode(row["embedding"]["int8"]), np.int8) * row["embedding"]["scale"]
-        np.testing.assert_allclose(log.answers.embedding(np.array([answer]))[0], vector, rtol=1e-6)
+        np.testing.assert_allclose(log.answers.queries.vector(np.array([answer]))[0], vector, rtol=1e-6)
         chances = {c["name"]: c["propensity"] for c in row["candidates"]}
         assert [chances[name] for name in log.llms] == pytest.approx(log.decisions.propensity[decision].tolist())
-    assert log.answers.int8.dtype == np.int8
+    assert log.answers.queries.vectors.int8.dtype == np.int8
 
 
 def test_the_latest_rating_counts(rows: list[Document], read: Callable[..., Logbook]) -> None:
@@ -119,7 +120,7 @@ def test_a_kept_text_is_embedded_anew(
     log = read(rows)
     assert len(log.edges) == 32
     wanted = embedder.embed(["What is the capital of France?"])[0]
-    np.testing.assert_allclose(log.answers.embedding(np.array([0]))[0], wanted, atol=np.abs(wanted).max() / 200)
+    np.testing.assert_allclose(log.answers.queries.vector(np.array([0]))[0], wanted, atol=np.abs(wanted).max() / 200)
 
 
 def test_a_reading_stands_for_a_query_that_is_read_the_same(
@@ -137,9 +138,9 @@ def test_a_reading_stands_for_a_query_that_is_read_the_same(
     log = read_logbook(open_log(str(write(tmp_path / "log.jsonl", rows))), ["acme"], embedder, None, router)
     assert len(log.edges) == 31
     assert sum(log.left_out.values()) == 1
-    known = np.flatnonzero(log.answers.scale > 0)
+    known = np.flatnonzero(log.answers.queries.place != NOTHING)
     with torch.no_grad():
-        found = router.encoder.reading(torch.from_numpy(log.answers.embedding(known)))
+        found = router.encoder.reading(torch.from_numpy(log.answers.queries.vector(known)))
     np.testing.assert_allclose(found, np.tile(int8 * scale, (31, 1)), atol=0.05)
 
 
@@ -254,4 +255,4 @@ def test_an_erased_user_is_nowhere(rows: list[Document], read: Callable[..., Log
     assert ("acme", "user-1") not in left.users
     for name in ("row", "user", "value", "kind"):
         np.testing.assert_array_equal(getattr(left.edges, name), getattr(without.edges, name))
-    np.testing.assert_array_equal(left.answers.int8, without.answers.int8)
+    np.testing.assert_array_equal(left.answers.queries.vectors.int8, without.answers.queries.vectors.int8)

@@ -13,9 +13,10 @@ from router_model.kinds import JUDGE, KINDS, RATING, THUMB
 from router_model.network import Router, Sizes
 from router_model.priors.people import with_people
 from router_model.priors.prior import CARD_FEATURES, believe_cards, believe_people, believe_rewards
-from router_model.priors.user import Blocks, write_prior
-from router_model.retrain.judgement import JudgeError, choices_of, evenly
+from router_model.priors.user import Blocks, MixturePrior, _expect, write_prior
+from router_model.retrain.judgement import JudgeError, choices_of
 from router_model.retrain.logbook import Answers, Decisions, Edges, Logbook
+from router_model.retrain.queries import Packed, Queries
 from router_model.retrain.record import REASONS
 from router_model.retrain.refit import (
     KEY_WEIGHT,
@@ -126,7 +127,7 @@ def world(
         propensity=np.full((n, LLMS), 1 / LLMS, np.float32),
         cost_usd=usd,
     )
-    answers = Answers(np.arange(n), llm, int8, scale, prompt, tokens, usd, np.ones(n, bool))
+    answers = Answers(np.arange(n), llm, Queries.of_vectors(Packed(int8, scale)), prompt, tokens, usd, np.ones(n, bool))
     names = [f"llm-{i}" for i in range(LLMS)]
     everybody = [("acme", f"user-{i}") for i in range(users)]
     return Logbook(everybody, names, ["made-up"], decisions, answers, edges, np.ones((LLMS, 2), np.float32), {})
@@ -151,7 +152,7 @@ def test_a_replay_knows_only_what_had_come_in(router: Router, model: Model) -> N
     by_hand = model.runner.run(
         "score",
         {
-            "query": log.answers.embedding(np.array([row])),
+            "query": log.answers.queries.vector(np.array([row])),
             "prompt_tokens": log.answers.prompt_tokens[[row]],
             "state": model.runner.run("user", {"sums": sums.reshape(1, -1).astype(np.float32)})["state"],
             "z": model.z,
@@ -180,7 +181,7 @@ def test_it_learns_how_rewards_speak(router: Router, model: Model) -> None:
     before = {reading.kind: reading.strength for reading in readings_of(router)}
     assert (before["rating"], before["thumb"]) == pytest.approx((0.03, 4.0), rel=1e-3)
     changed = copy_of(router)
-    found = beliefs(changed, model, log, np.arange(80))
+    found = beliefs(changed, model, log, answers_of(log, np.arange(80)))
     after = {reading.kind: reading for reading in fit_readings(changed, log, log.edges, found)}
     assert after["rating"].strength == pytest.approx(0.12, rel=0.15)
     assert after["thumb"].strength == pytest.approx(1.5, rel=0.25)
@@ -195,7 +196,7 @@ def test_a_few_rewards_change_little(router: Router, model: Model) -> None:
     log = world(router, model, 1, {THUMB: 0.2})
     changed = copy_of(router)
     few = log.edges.only(np.arange(5))
-    found = beliefs(changed, model, log, np.array([0]))
+    found = beliefs(changed, model, log, answers_of(log, np.array([0])))
     after = fit_readings(changed, log, few, found)
     assert after[THUMB].strength == pytest.approx(4.0, rel=0.4)
 
@@ -236,7 +237,7 @@ def test_a_better_prior_predicts_better(router: Router, model: Model) -> None:
 
 def test_ratings_without_noise_are_not_believed_to_the_letter(router: Router, model: Model) -> None:
     log = world(router, model, 60, {RATING: 0.0})
-    fitted = fit_readings(copy_of(router), log, log.edges, beliefs(router, model, log, np.arange(60)))
+    fitted = fit_readings(copy_of(router), log, log.edges, beliefs(router, model, log, answers_of(log, np.arange(60))))
     assert fitted[RATING].strength == pytest.approx(LEAST_NOISE)
 
 
@@ -246,7 +247,7 @@ def test_quality_is_calibrated_on_judged_answers(router: Router, model: Model) -
     with torch.no_grad():  # over-confident, and too optimistic
         changed.features.quality_scale.fill_(2.0)
         changed.features.quality_shift.fill_(0.7)
-    found = beliefs(changed, replace(model, runner=TorchRunner(changed)), log, np.arange(60))
+    found = beliefs(changed, replace(model, runner=TorchRunner(changed)), log, answers_of(log, np.arange(60)))
     _, _, judged = calibrate_on_judged(changed, log, log.edges, found)
     assert judged == 60 * REQUESTS
     assert changed.features.quality_scale.item() == pytest.approx(1.0, abs=0.2)
@@ -335,7 +336,7 @@ def test_the_same_users_are_held_out_each_time() -> None:
     assert held_out(users, 0.3)[mask].all(), "a larger share keeps those of a smaller one"
 
 
-def test_choices_are_where_the_router_was_free(router: Router, model: Model) -> None:
+def test_choices_are_where_the_router_was_free(router: Router, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     log = world(router, model, 3, {RATING: 0.03, JUDGE: 0.0})
     d = log.decisions
     d.reason[0] = REASONS.index("explicit")
@@ -352,12 +353,28 @@ def test_choices_are_where_the_router_was_free(router: Router, model: Model) -> 
     assert set(range(5)).isdisjoint(found.answer.tolist())
     assert found.candidate[found.answer == 5].tolist() == [[True, True, False, False, False]]
     assert len(choices_of(log, np.array([False, True, False])).answer) == REQUESTS
-    fewer = evenly(choices_of(log, everybody), 20, np.random.default_rng(0))
+    fewer = choices_of(log, everybody, most=20, generator=np.random.default_rng(0))
     assert sorted(np.bincount(fewer.sample.cluster)) == [6, 7, 7]
-    assert len(evenly(fewer, 100, np.random.default_rng(0)).answer) == 20
+    assert set(fewer.answer.tolist()) < set(found.answer.tolist())
+    assert len(choices_of(log, everybody, most=100).answer) == len(found.answer)
+    with monkeypatch.context() as patch:
+        patch.setattr("router_model.retrain.judgement.FREE_AT_ONCE", 7)
+        np.testing.assert_array_equal(choices_of(log, everybody).answer, found.answer)
     d.reason[:] = REASONS.index("explicit")
     with pytest.raises(JudgeError, match="exploration on"):
         choices_of(log, everybody)
+
+
+def test_a_long_history_is_gone_through_in_parts(router: Router, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = world(router, model, 2, {RATING: 0.03})
+    whole = replay(model, log, answers_of(log, np.arange(2)))
+    monkeypatch.setattr("router_model.retrain.replay.STATE_BATCH", 7)
+    monkeypatch.setattr("router_model.retrain.replay.EDGE_BATCH", 4)
+    parts = replay(model, log, answers_of(log, np.arange(2)))
+    assert parts.answer.tolist() == whole.answer.tolist()
+    assert parts.rewards.tolist() == whole.rewards.tolist()
+    assert_near(parts.mean, whole.mean)
+    assert_near(parts.std, whole.std)
 
 
 def test_some_answers_alone_are_predicted_as_among_all(router: Router, model: Model) -> None:
@@ -369,3 +386,34 @@ def test_some_answers_alone_are_predicted_as_among_all(router: Router, model: Mo
     place = [int(np.flatnonzero(whole.answer == a)[0]) for a in some]
     assert_near(part.mean, whole.mean[place])
     assert part.rewards.tolist() == whole.rewards[place].tolist()
+
+
+@pytest.mark.parametrize("indefinite", [False, True])
+def test_expectation_is_that_of_each_user_and_component_by_itself(indefinite: bool) -> None:
+    generator, users, size = np.random.default_rng(0), 6, 4
+    parts = generator.normal(size=(users, size, 3))
+    precision = parts @ parts.transpose(0, 2, 1)
+    if indefinite:  # as what rounding may leave of sums from which ratings were taken back
+        precision[1] -= 30 * np.eye(size)
+    information = generator.normal(size=(users, size))
+    prior = MixturePrior(
+        np.array([0.7, 0.3]),
+        np.stack([np.zeros(size), np.full(size, 3.0)]),
+        np.stack([np.eye(size), 0.5 * np.eye(size)]),
+    )
+    share, mean, pooled, log_evidence = _expect(precision, information, prior)
+    expected = np.zeros_like(pooled)
+    for user in range(users):
+        logs = []
+        for j in range(2):
+            inverse = np.linalg.inv(prior.covariance[j])
+            covariance = np.linalg.inv(inverse + precision[user])
+            target = information[user] + inverse @ prior.mean[j]
+            np.testing.assert_allclose(mean[user, j], covariance @ target)
+            scale = np.linalg.slogdet(inverse @ covariance)[1]
+            fit = target @ covariance @ target - prior.mean[j] @ inverse @ prior.mean[j]
+            logs.append(np.log(prior.weight[j]) + 0.5 * (scale + fit))
+            expected[j] += share[user, j] * covariance
+        np.testing.assert_allclose(log_evidence[user], np.logaddexp(*logs))
+        np.testing.assert_allclose(share[user], np.exp(np.array(logs) - np.logaddexp(*logs)), atol=1e-12)
+    np.testing.assert_allclose(pooled, expected, atol=1e-9)

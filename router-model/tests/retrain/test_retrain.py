@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 import yaml
 from made_rows import EMBEDDER, Document, rows_of, write
 from near import assert_near
+from rich.console import Console
 from small_artifact import write_small_artifact
 from typer.testing import CliRunner
 
@@ -24,7 +26,7 @@ from router_model.embedding import StaticEmbedder
 from router_model.export.artifact import Artifact, digest, read_manifest
 from router_model.places import ARTIFACTS
 from router_model.retrain import retrain as module
-from router_model.retrain.command import REFUSED
+from router_model.retrain.command import REFUSED, lines
 from router_model.retrain.consent import ConsentError, read_config
 from router_model.retrain.fit import fit
 from router_model.retrain.gates import Limits, golden
@@ -97,6 +99,29 @@ def test_a_good_one_is_published(done: tuple[Summary, Path], base: Path, rows: l
     assert run["published"]
     assert {gate["name"] for gate in run["gates"]} == {gate.name for gate in summary.gates}
     assert (folder / "report" / "report.png").stat().st_size > 10_000
+
+
+def test_how_rewards_speak_is_heard_of_so_many_answers(base: Path, rows: list[Document], tmp_path: Path) -> None:
+    all_of_them, some = (
+        sum(kind.rewards for kind in fitted(base, rows, tmp_path, replace(OPTIONS, reading_answers=most)).readings[1])
+        for most in (10_000, 15)
+    )
+    assert 15 <= some <= 30 < all_of_them, "an answer has a rating, and a judge's mark at times"
+
+
+def test_progress_is_lines_where_nobody_looks() -> None:
+    out, now = StringIO(), iter([0, 1, 2, 20, 21, 22])
+    watch = lines(Console(file=out, soft_wrap=True), lambda: next(now))
+    for done in (1, 2, 3, 4):
+        watch("rewards", done, 4)
+    watch("tastes", 1, 0)
+    told = [line.split() for line in out.getvalue().splitlines()]
+    assert told == [
+        ["1", "s", "rewards:", "1", "of", "4"],
+        ["20", "s", "rewards:", "3", "of", "4"],
+        ["21", "s", "rewards:", "4", "of", "4"],
+        ["22", "s", "tastes:", "1"],
+    ]
 
 
 def test_it_judges_users_that_taught_nothing(done: tuple[Summary, Path]) -> None:

@@ -2,13 +2,16 @@ import type { Candidate } from '../../candidates/candidate.ts'
 import type { ResponsesConfig } from '../../config/schema.ts'
 import { GatewayError } from '../../errors.ts'
 import type { ChatRequest } from '../../openai/chat.ts'
+import { promptTokensOf } from '../../openai/parse-chat.ts'
+import { LARGE_BYTES } from '../../openai/parse-thread.ts'
 import { parseResponses, type ResponsesRequest } from '../../openai/responses/body.ts'
 import type { InputItem } from '../../openai/responses/items.ts'
 import { responseText } from '../../openai/responses/text.ts'
 import type { ThoughtSeal } from '../../openai/responses/thoughts.ts'
-import { type ChatVersion, type Conversation, toChat } from '../../openai/responses/to-chat.ts'
+import { type ChatVersion, type Conversation, told, written } from '../../openai/responses/to-chat.ts'
 import { truncated } from '../../openai/responses/truncate.ts'
 import { responsesErrorBody } from '../../openai/responses/words.ts'
+import { type Quoted, quotedIn } from '../../openai/serialised.ts'
 import type { RequestContext } from '../../pipeline/context.ts'
 import type { ChatCall, Endpoint } from '../../pipeline/endpoint.ts'
 import type { Principal } from '../../pipeline/principal.ts'
@@ -29,17 +32,30 @@ export const responsesEndpoint = (deps: ResponsesDeps): Endpoint => ({
       raw,
       names: { model: model ?? body.model ?? 'auto', safety_identifier: body.safety_identifier, user: body.user },
       toChat(context, principal, candidates) {
-        const build = (whole: WholeConversation) => chatCall(deps, request, whole, context, principal, candidates)
-        if (!refers(request)) return build(alone(request))
+        const build = (whole: WholeConversation, quoted?: Quoted) =>
+          chatCall(deps, { request, whole, quoted }, context, principal, candidates)
+        if (!refers(request)) {
+          return raw.length > LARGE_BYTES
+            ? quotedAsChat(body, request.items).then((quoted) => build(alone(request), quoted))
+            : build(alone(request))
+        }
         const { tenant, user } = principal
         const shelf = { ...deps, tenant: tenant.name, user, onLoad: heldBy(context) }
-        return wholeConversation(request, shelf).then(build)
+        return wholeConversation(request, shelf).then(async (whole) => {
+          const items = whole.items.map(({ item }) => item)
+          refuseTooLarge(items, context)
+          return build(whole, await quotedAsChat(body, items))
+        })
       },
     }
   },
   errorBody: responsesErrorBody,
   answerText: responseText,
 })
+
+/** What is quoted of a conversation, whichever candidate it is told. */
+const quotedAsChat = async (body: ResponsesRequest['body'], items: readonly InputItem[]): Promise<Quoted> =>
+  quotedIn(told({ body, items }, null, () => null).chat)
 
 /** As this tenant has it. */
 const responsesConfig = ({ snapshot }: RequestContext, { tenant }: Principal): ResponsesConfig => {
@@ -51,10 +67,16 @@ const responsesConfig = ({ snapshot }: RequestContext, { tenant }: Principal): R
   }
 }
 
+interface Asked {
+  request: ResponsesRequest
+  whole: WholeConversation
+  /** What is known of its strings. */
+  quoted: Quoted | undefined
+}
+
 function chatCall(
   deps: ResponsesDeps,
-  request: ResponsesRequest,
-  whole: WholeConversation,
+  { request, whole, quoted }: Asked,
   context: RequestContext,
   principal: Principal,
   candidates: readonly Candidate[],
@@ -62,10 +84,11 @@ function chatCall(
   const config = responsesConfig(context, principal)
   const thoughts = thoughtSeal(deps.seal, principal.tenant.name)
   const all = { body: request.body, items: whole.items.map(({ item }) => item) }
-  if (whole.refers) refuseTooLarge(all.items, context)
   const isCut = request.body.truncation === 'auto'
   const conversation = isCut ? within(all, roomOf(all, candidates)) : all
-  const common = toldOf(conversation, all)
+  const versionOf = (of: Conversation, candidate: Candidate | null = null, open: Open = () => null) =>
+    toldOf(of, all, candidate, open, quoted)
+  const common = versionOf(conversation)
   const mayKeep = config.store === 'on'
   const { unreadable } = deps
   const askedOf = (conversation: Conversation, common: ChatVersion): ChatRequest => ({
@@ -81,7 +104,7 @@ function chatCall(
       }
       if (common.problem) throw common.problem
       return isOwn(candidate, request, conversation.items)
-        ? toldOf(conversation, all, candidate, (item) => opened(thoughts, candidate, item)).request
+        ? versionOf(conversation, candidate, opener(thoughts, candidate, context)).request
         : common.request
     },
   })
@@ -89,7 +112,7 @@ function chatCall(
   const cut = (times: number) => within(all, promptTokens * SHORTER ** times)
   const shortened = (times: number): ChatRequest | null => {
     const [less, before] = [cut(times), times === 1 ? conversation : cut(times - 1)]
-    return less.items.length < before.items.length ? askedOf(less, toldOf(less, all)) : null
+    return less.items.length < before.items.length ? askedOf(less, versionOf(less)) : null
   }
   return {
     request: { ...askedOf(conversation, common), ...(isCut && { shortened }) },
@@ -102,14 +125,17 @@ function chatCall(
 /** What is left of a conversation that was still too long, as a share of its tokens. */
 const SHORTER = 0.7
 
+type Open = Parameters<typeof told>[2]
+
 /** What a candidate gets, or (null) all of them; where the conversation was cut, that is told. */
 function toldOf(
   conversation: Conversation,
   all: Conversation,
-  candidate: Candidate | null = null,
-  open: Parameters<typeof toChat>[2] = () => null,
+  candidate: Candidate | null,
+  open: Open,
+  quoted: Quoted | undefined,
 ): ChatVersion {
-  const version = toChat(conversation, candidate, open)
+  const version = written(told(conversation, candidate, open), quoted)
   if (conversation !== all) version.request.dropped = ['input', ...(version.request.dropped ?? [])]
   return version
 }
@@ -120,7 +146,7 @@ const roomOf = ({ body }: Conversation, candidates: readonly Candidate[]): numbe
 
 /** As much of a conversation as so many tokens hold. */
 function within(all: Conversation, most: number): Conversation {
-  const tokensOf = (items: readonly InputItem[]) => toChat({ ...all, items }, null, () => null).request.promptTokens
+  const tokensOf = (items: readonly InputItem[]) => promptTokensOf(told({ ...all, items }, null, () => null).chat)
   const items = truncated(all.items, tokensOf, most)
   return items.length === all.items.length ? all : { ...all, items }
 }
@@ -133,13 +159,31 @@ const isNativeAlone = ({ tools, problem }: ChatVersion, { body }: ResponsesReque
 const isOwn = ({ reasoning }: Candidate, { body }: ResponsesRequest, items: readonly InputItem[]) =>
   (reasoning === false && Boolean(body.reasoning?.effort)) || items.some(({ encrypted_content: text }) => Boolean(text))
 
-const opened = (thoughts: ThoughtSeal, { name }: Candidate, { encrypted_content: text }: InputItem) =>
-  text ? thoughts.open(name, text) : null
+/** Opened, all thoughts of a request may be as large as its body. */
+function opener(thoughts: ThoughtSeal, { name }: Candidate, { snapshot }: RequestContext): Open {
+  const room = { left: snapshot.config.server.max_body_bytes }
+  return ({ encrypted_content: text }) => (text ? thoughts.open(name, text, room) : null)
+}
+
+/**
+ * What is left of so many bytes without a value's texts and names, of which nearly all of a large one is; negative
+ * where it is larger. One item may stand for a large one many times, so that it looks no further then.
+ */
+function leftOf(most: number, value: unknown): number {
+  if (typeof value === 'string') return most - Buffer.byteLength(value) - 2
+  let left = most - 4
+  if (typeof value !== 'object' || value === null) return left
+  for (const [key, one] of Object.entries(value)) {
+    if (left < 0) break
+    left = leftOf(Array.isArray(value) ? left : left - key.length, one)
+  }
+  return left
+}
 
 /** What is kept and what is new may be more together than one request may hold. */
 function refuseTooLarge(items: readonly InputItem[], { snapshot }: RequestContext): void {
   const most = snapshot.config.server.max_body_bytes
-  if (Buffer.byteLength(JSON.stringify(items)) <= most) return
+  if (leftOf(most, items) >= 0) return
   throw new GatewayError(`The conversation is over ${most} bytes.`, {
     status: 413,
     type: 'invalid_request_error',

@@ -2,6 +2,7 @@ import { promisify } from 'node:util'
 import { constants, deflateRaw, inflateRaw } from 'node:zlib'
 import { type InputItem, itemId, kindOf, responseOfItem } from '../../openai/responses/items.ts'
 import type { ResponseResource } from '../../openai/responses/resource.ts'
+import { quotedIn, serialised } from '../../openai/serialised.ts'
 import type { RequestContext } from '../../pipeline/context.ts'
 import type { Seal } from '../../runtime/seal.ts'
 import type { Responses, StoredResponse } from '../../store/responses.ts'
@@ -72,7 +73,8 @@ const MAX_INFLATED_BYTES = 256 * 1024 * 1024
 
 /** Compressed, and sealed: whoever reads the store alone does not read what was said. */
 export async function packKept(kept: KeptResponse, { seal, tenant, user }: Shelf): Promise<Buffer> {
-  const bytes = await compress(Buffer.from(JSON.stringify(kept)), { level: constants.Z_BEST_SPEED })
+  const { raw } = serialised({ ...kept }, await quotedIn(kept))
+  const bytes = await compress(raw, { level: constants.Z_BEST_SPEED })
   return seal.seal(bytes, contextOf(tenant, user, kept.response.id))
 }
 

@@ -89,6 +89,12 @@ export function Playground({ tenant, role }) {
     ${tastes ? html`<div aria-live="polite"><${Tastes} tastes=${tastes.now} before=${tastes.was} /></div>` : null}`
 }
 
+/** As what kind of task the query is read. */
+function readAs(tasks) {
+  const [first] = Object.entries(tasks).sort(([, a], [, b]) => b - a)
+  return first ? ` · read as ${first[0]}, ${share(first[1])}` : ''
+}
+
 function Decision({ shown, before }) {
   const old = new Map(before?.candidates.map((one) => [one.name, one]))
   const moved = ({ name, mean }) => {
@@ -99,7 +105,7 @@ function Decision({ shown, before }) {
   return html`<section aria-live="polite" id="decision">
     <h2>${shown.chosen}${changed ? html` <span class="good">(was ${before.chosen})</span>` : null}</h2>
     <ul>${shown.why.map((sentence) => html`<li>${sentence}</li>`)}</ul>
-    <p class="dim">${shown.user.rewards} ratings known · version ${shown.policy} · reason: ${shown.reason}</p>
+    <p class="dim">${shown.user.rewards} ratings known · version ${shown.policy} · reason: ${shown.reason}${readAs(shown.tasks)}</p>
     <${Table} caption="Candidates" rows=${shown.candidates} rowClass=${({ name }) => (name === shown.chosen ? 'chosen' : '')}
       columns=${[
         {

@@ -178,18 +178,23 @@ const Past = ({ past }) => html`<div aria-live="polite">
     { title: 'probability', number: true, cell: ({ propensity }) => share(propensity) },
   ]} /></div>`
 
-/** Stated preferences: never this model, only these, how much cost weighs. */
+/** Stated preferences: never this model, only these, how much cost weighs, this one for code. */
 function Wishes({ user, path, disabled, again }) {
   const [deny, setDeny] = useState((user.preferences.deny ?? []).join(', '))
   const [allow, setAllow] = useState((user.preferences.allow ?? []).join(', '))
   const [weight, setWeight] = useState(user.preferences.cost_weight ?? '')
+  const [prefer, setPrefer] = useState(user.preferences.prefer ?? {})
   const [problem, setProblem] = useState(null)
   const save = async (event) => {
     event.preventDefault()
-    const { deny: _deny, allow: _allow, cost_weight: _weight, ...others } = user.preferences
+    const { deny: _deny, allow: _allow, cost_weight: _weight, prefer: _prefer, ...others } = user.preferences
     const named = { deny: namesIn(deny), allow: namesIn(allow) }
     const lists = Object.fromEntries(Object.entries(named).filter(([, names]) => names.length > 0))
-    const stated = weight === '' ? {} : { cost_weight: Number(weight) }
+    const chosen = Object.fromEntries(Object.entries(prefer).filter(([, name]) => name !== ''))
+    const stated = {
+      ...(weight !== '' && { cost_weight: Number(weight) }),
+      ...(Object.keys(chosen).length > 0 && { prefer: chosen }),
+    }
     try {
       await ask(path, { method: 'PUT', body: { ...others, ...lists, ...stated } })
       setProblem(null)
@@ -204,6 +209,13 @@ function Wishes({ user, path, disabled, again }) {
       <label>Only these models<br /><input value=${allow} onInput=${(event) => setAllow(event.target.value)} /></label>
       <label>Weight of cost, 0 to 1<br /><input value=${weight} inputmode="decimal" size="6" placeholder="learned"
         onInput=${(event) => setWeight(event.target.value)} /></label>
+      ${[...new Set([...user.tasks, ...Object.keys(prefer)])].map(
+        (task) => html`<label>For ${task}<br /><select value=${prefer[task] ?? ''}
+          onChange=${(event) => setPrefer({ ...prefer, [task]: event.target.value })}>
+          <option value="">whom the router chooses</option>
+          ${[...new Set([...user.candidates, ...(prefer[task] ? [prefer[task]] : [])])].map((name) => html`<option value=${name}>${name}</option>`)}
+        </select></label>`,
+      )}
       <button disabled=${disabled}>Save</button>
     </form>
     ${problem ? html`<p role="alert" class="bad">${problem}</p>` : null}</section>`

@@ -4,12 +4,9 @@ import type { RetriesConfig, TimeoutsConfig } from '../../config/schema.ts'
 import { answerText } from '../../openai/answer-text.ts'
 import { estimateUsage } from '../../openai/estimate-tokens.ts'
 import { parseChat } from '../../openai/parse-chat.ts'
-import type { Breakers } from '../../providers/forward/breakers.ts'
+import { type Breakers, THE_GATEWAY } from '../../providers/forward/breakers.ts'
 import { forward } from '../../providers/forward/forward.ts'
 import type { Provider } from '../../providers/provider.ts'
-
-/** What users wrote is in the question: its failures are one asker's, however many there are. */
-const THE_GATEWAY = ' '
 
 /** Candidates, and the way to them. */
 export interface Askable {

@@ -1,7 +1,9 @@
 import type { Candidate } from '../../candidates/candidate.ts'
+import { insteadOf } from '../../candidates/dialect.ts'
 import type { UnsupportedRequest } from '../../errors.ts'
 import type { ChatRequest } from '../chat.ts'
-import { parseChat } from '../parse-chat.ts'
+import { chatOf } from '../parse-chat.ts'
+import type { Quoted } from '../serialised.ts'
 import { type MessagesBody, type MessagesTool, saysNothing } from './body.ts'
 import { messagesOf } from './turns.ts'
 
@@ -14,13 +16,33 @@ export interface ChatVersion {
 /** A limit up to this is the client's wish; above, it is a bound, which the Messages API demands of every request. */
 const WISHED_TOKENS = 4_096
 
+/** A Messages request as a chat completion that has not been written down yet. */
+export interface Told extends Pick<ChatVersion, 'problem'> {
+  chat: Record<string, unknown>
+  dropped: string[]
+}
+
 /**
  * A Messages request as a chat completion for one candidate, or (null) as far as it is the same for all.
  *
  * @param promptTokens estimated, where they are known already
+ * @param quoted what is known of its strings
  * @throws GatewayError 400 where no message is left
  */
-export function toChat(body: MessagesBody, candidate: Candidate | null, promptTokens = 0): ChatVersion {
+export const toChat = (
+  body: MessagesBody,
+  candidate: Candidate | null,
+  promptTokens = 0,
+  quoted?: Quoted,
+): ChatVersion => written(told(body, candidate, promptTokens), quoted)
+
+/** @throws GatewayError 400 */
+export function written({ chat, dropped, problem }: Told, quoted?: Quoted): ChatVersion {
+  return { request: { ...chatOf(chat, quoted), format: 'messages', dropped }, problem }
+}
+
+/** @throws GatewayError 400 where no message is left */
+export function told(body: MessagesBody, candidate: Candidate | null, promptTokens = 0): Told {
   const { messages, dropped, problem } = messagesOf(body, {
     candidate: candidate?.name ?? null,
     keepsCacheMarks: candidate?.vendor === 'anthropic',
@@ -44,13 +66,9 @@ export function toChat(body: MessagesBody, candidate: Candidate | null, promptTo
     top_p: body.top_p,
     top_k: body.top_k,
     response_format: formatOf(body),
-    reasoning_effort: candidate?.reasoning === true ? effortOf(body) : undefined,
+    reasoning_effort: candidate === null ? undefined : effortFor(body, candidate),
   })
-  const request = parseChat(Buffer.from(JSON.stringify(chat)))
-  return {
-    request: { ...request, format: 'messages', dropped: [...dropped, ...droppedFields(body, candidate)] },
-    problem,
-  }
+  return { chat, dropped: [...dropped, ...droppedFields(body, candidate)], problem }
 }
 
 /** No candidate is left out for a bound that it need not reach: it gets a nearer one. */
@@ -100,8 +118,20 @@ function formatOf({ output_config: output }: MessagesBody): Record<string, unkno
 /** Tokens of thought up to which it counts as so much effort. */
 const [LOW_BUDGET, MEDIUM_BUDGET] = [4_096, 16_384]
 
+/**
+ * How much a candidate is asked to think. Not to think is told where it is known to, or where its dialect has a word
+ * for it: others would refuse the field.
+ */
+function effortFor(body: MessagesBody, { reasoning, dialect }: Candidate): string | undefined {
+  const effort = effortOf(body)
+  if (reasoning === true) return effort
+  return effort === 'none' && reasoning === undefined && dialect && insteadOf(dialect, 'reasoning_effort', effort)
+    ? effort
+    : undefined
+}
+
 function effortOf({ thinking, output_config: output }: MessagesBody): string | undefined {
-  if (thinking?.type === 'disabled') return undefined
+  if (thinking?.type === 'disabled') return 'none'
   const stated = output?.effort
   if (stated) return stated === 'max' ? 'xhigh' : stated
   const budget = thinking?.type === 'enabled' ? thinking.budget_tokens : undefined

@@ -13,8 +13,13 @@ export type CallThoughts = Record<string, Record<string, unknown>>
 /** Makes of thoughts a text that nobody but the gateway can read, and back. */
 export interface ThoughtSeal {
   seal(candidate: string, thoughts: Thoughts): string
-  /** Null where it is not ours, or was sealed for another candidate or tenant. */
-  open(candidate: string, text: string): Thoughts | null
+  /**
+   * Null where it is not ours, or was sealed for another candidate or tenant.
+   *
+   * @param room bytes that all thoughts of a request may have; what these take is taken off
+   * @throws UnsupportedRequest where they take more
+   */
+  open(candidate: string, text: string, room: { left: number }): Thoughts | null
   /** Whether a text was made by a gateway. */
   isSealed(text: string): boolean
 }

@@ -1,7 +1,8 @@
 import type { Candidate } from '../../candidates/candidate.ts'
 import { invalidRequest, type UnsupportedRequest } from '../../errors.ts'
 import type { ChatRequest } from '../chat.ts'
-import { parseChat } from '../parse-chat.ts'
+import { chatOf } from '../parse-chat.ts'
+import type { Quoted } from '../serialised.ts'
 import type { ResponsesBody } from './body.ts'
 import type { InputItem } from './items.ts'
 import { messagesOf } from './messages.ts'
@@ -21,28 +22,34 @@ export interface ChatVersion {
   problem: UnsupportedRequest | null
 }
 
+/** The request as a chat completion that has not been written down yet. */
+export interface Told extends Omit<ChatVersion, 'request'> {
+  chat: Record<string, unknown>
+  dropped: string[]
+}
+
+/** @param quoted what is known of its strings. @throws GatewayError 400 */
+export function written({ chat, dropped, tools, problem }: Told, quoted?: Quoted): ChatVersion {
+  return { request: { ...chatOf(chat, quoted), format: 'responses', dropped }, tools, problem }
+}
+
 /**
  * The request as a chat completion for one candidate, or (null) as far as it is the same for all.
  *
  * @param open thoughts that were this candidate's own; null where an item holds none
  * @throws GatewayError 400 where no message is left
  */
-export function toChat(
+export function told(
   { body, items }: Conversation,
   candidate: Candidate | null,
   open: (item: InputItem) => Thoughts | null,
-): ChatVersion {
+): Told {
   const { messages, dropped, problem: unsupported } = messagesOf(body.instructions, items, open)
   if (messages.length === 0) throw invalidRequest("Invalid 'input': expected at least one message.", 'input')
   const tools = chatTools(body)
   const thinks = candidate?.reasoning !== false
   const chat = { ...fields(body, tools, thinks), messages }
-  const request = parseChat(Buffer.from(JSON.stringify(chat)))
-  return {
-    request: { ...request, format: 'responses', dropped: [...dropped, ...droppedFields(body, tools, thinks)] },
-    tools,
-    problem: unsupported,
-  }
+  return { chat, dropped: [...dropped, ...droppedFields(body, tools, thinks)], tools, problem: unsupported }
 }
 
 function fields(body: ResponsesBody, { tools, toolChoice }: Tools, thinks: boolean): Record<string, unknown> {

@@ -1,6 +1,6 @@
 import type { Candidate } from '../../candidates/candidate.ts'
-import type { ChatRequest, Span } from '../../openai/chat.ts'
-import { parseRawBody } from '../../openai/raw-body.ts'
+import type { ChatRequest } from '../../openai/chat.ts'
+import { withFields } from '../../openai/with-fields.ts'
 import type { Learned } from './learned.ts'
 
 /** What formats call the bound; embeddings have no answer to bound. */
@@ -41,18 +41,5 @@ function spelling({ dialect, defaults }: Candidate, learned: Learned | undefined
   return isRenamed || learned?.has(usual) || defaults?.[other] !== undefined ? other : usual
 }
 
-interface Body {
-  raw: Uint8Array
-  spans: ReadonlyMap<string, Span>
-}
-
-function bounded({ raw, spans }: Body, field: string, tokens: number): Body {
-  const bytes = Buffer.from(raw.buffer, raw.byteOffset, raw.byteLength)
-  const span = spans.get(field)
-  const at = bytes.indexOf(0x7b) + 1
-  const pieces = span
-    ? [bytes.subarray(0, span.start), Buffer.from(`${tokens}`), bytes.subarray(span.end)]
-    : [bytes.subarray(0, at), Buffer.from(`"${field}":${tokens}${spans.size > 0 ? ',' : ''}`), bytes.subarray(at)]
-  const whole = Buffer.concat(pieces)
-  return { raw: whole, spans: parseRawBody(whole).spans }
-}
+const bounded = ({ raw, spans }: Pick<ChatRequest, 'raw' | 'spans'>, field: string, tokens: number) =>
+  withFields({ raw, spans }, { [field]: `${tokens}` })

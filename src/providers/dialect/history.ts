@@ -20,6 +20,11 @@ const THOUGHTS: ReadonlySet<string> = new Set([
   'provider_specific_fields',
 ])
 
+const OTHER_THOUGHTS: Readonly<Record<string, string>> = {
+  reasoning: 'reasoning_content',
+  reasoning_content: 'reasoning',
+}
+
 const MESSAGE = new Set(['role', 'content', 'tool_calls', 'tool_call_id'])
 const CALL = new Set(['id', 'type', 'function', 'custom'])
 
@@ -41,6 +46,12 @@ export function historyFor(
     if (THOUGHTS.has(field)) return dialect.thoughts.has(field) ? 'keep' : 'drop'
     return dialect.messageFields[field] ?? dialect.messageFields['*'] ?? 'keep'
   }
+  /** What a client sends back under the other of the two names by which plain thoughts go. */
+  const ownName = (field: string, object: Record<string, unknown>) => {
+    const other = OTHER_THOUGHTS[field]
+    const isOther = other !== undefined && dialect?.thoughts.has(other) && !dialect.thoughts.has(field)
+    return isOther && typeof object[field] === 'string' && !object[other] ? other : undefined
+  }
   const kept = <T extends Record<string, unknown>>(object: T, standard: ReadonlySet<string>): T => {
     let copy: Record<string, unknown> | null = null
     for (const field in object) {
@@ -48,6 +59,11 @@ export function historyFor(
       copy ??= { ...object }
       delete copy[field]
       const value = object[field]
+      const name = ownName(field, object)
+      if (name !== undefined) {
+        copy[name] = value
+        continue
+      }
       if (field === 'refusal' && typeof value === 'string' && isBlank(object.content)) copy.content = value
       else if (!THOUGHTS.has(field) && saysSomething(value)) dropped.add(`messages.${field}`)
     }

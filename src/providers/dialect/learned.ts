@@ -6,6 +6,7 @@ import { TUNING } from './neutral.ts'
 
 /**
  * What a deployment has refused, as short texts that a store can keep: `seed` (a field), `seed=1` (one value of it),
+ * `prompt_cache_key.length>64` (longer texts),
  * `role:developer`, `part:file`, `tool:custom`, `message:name`, `stream`, `prefill`, `turns:alternate` (the shape of a
  * conversation), `tokens>=70000` (a prompt), `max_tokens>=16000`.
  */
@@ -69,12 +70,19 @@ export class Learned {
 
   ruleFor(field: string, value: unknown, body: ChatBody): FieldRule | undefined {
     const isRefused = this.#refused.has(field)
-    if (!isRefused && !this.#refused.has(withValue(field, value) ?? field)) return undefined
+    const isTooLong = typeof value === 'string' && value.length > this.#longest(field)
+    if (!isRefused && !isTooLong && !this.#refused.has(withValue(field, value) ?? field)) return undefined
     const other = OTHER_NAME[field]
     // Under either name it is a limit that must hold.
     if (isRefused && other !== undefined)
       return this.#refused.has(other) || other in body ? 'avoid' : { rename: other, otherwise: 'avoid' }
     return TUNING.has(field) ? 'drop' : 'avoid'
+  }
+
+  #longest(field: string): number {
+    const prefix = `${field}.length>`
+    // Numbers of characters: the smallest that was refused.
+    return smallest(this.#refused, prefix)
   }
 
   /** Fields of messages to leave out. */

@@ -40,7 +40,9 @@ export function nativeFor(native: NativeRequest, plan: Plan): { native: NativeRe
   for (const [field, edit] of plan.edits) {
     const [top = '', inner] = (NAMES[native.api]?.[field] ?? field).split('.')
     const span = native.spans.get(top)
-    if (!span || KEPT.has(field) || KEPT.has(top)) continue
+    // A value that chat completions tell by another field has its word here.
+    const isElsewhere = edit !== null && edit.value !== undefined && edit.name !== field
+    if (!span || KEPT.has(field) || KEPT.has(top) || isElsewhere) continue
     const text = changes[top] ?? Buffer.from(native.raw.subarray(span.start, span.end)).toString('utf8')
     const after = inner === undefined ? textOf(edit, text) : within(text, inner, edit)
     if (after === text) continue

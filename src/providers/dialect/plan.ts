@@ -102,6 +102,8 @@ function judge(
     if (isNeutral(field, value)) return 'left off'
     return rule.otherwise === 'avoid' ? 'unfit' : 'dropped'
   }
+  const [other] = typeof value === 'string' ? Object.entries(rule.instead?.[value] ?? {}) : []
+  if (other) return { name: other[0], value: other[1] }
   const mapped = rule.map && typeof value !== 'object' ? rule.map[String(value)] : undefined
   if (mapped !== undefined) return { name, value: mapped }
   if (value === null || value === undefined || isTaken(value, rule)) return name === field ? 'as it is' : { name }

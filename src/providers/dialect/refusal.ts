@@ -48,6 +48,7 @@ const NO_PREFILL =
   /(?:must|should) end with a user|assistant message prefill|expected last role|last message must (?:be|have) (?:a |the )?(?:role )?'?user/i
 const NOT_BOTH = /cannot both|can not both|only one of|mutually exclusive|not (?:both|be used together)/i
 const NO_THOUGHTS = /not support (?:thinking|reasoning)/i
+const ALWAYS_THINKS = /(?:thinking|reasoning) (?:is mandatory|can ?not be (?:disabled|turned off))/i
 const OF_THOUGHTS = ['reasoning_effort', 'reasoning', 'thinking', 'enable_thinking']
 const FEWER_TOKENS = /fewer max_tokens|can only afford|requires more credits/i
 const NOT_TAKEN =
@@ -56,12 +57,33 @@ const NOT_TAKEN =
 const VALUE =
   /unsupported value|invalid value|unsupported_value|is not one of|must be one of|less than or equal|greater than|out of range|between|at most|at least/i
 
+const MADE_WRONG = /tool_use_failed|json_validate_failed|failed_generation/
+
+/** Fields of errors in which they repeat what was asked or answered: words in there are not the provider's. */
+const REPEATED = new Set(['input', 'failed_generation', 'flagged_input', 'prompt'])
+/** The same in Python's words, as vLLM tells it within a message. */
+const REPEATED_IN_WORDS = /'input': [\s\S]*?(?=, '(?:url|ctx|loc|msg|type)': |\}\s*(?:\n|$|["\\]))/g
+
+/** What an error's body says itself. */
+function saidOf(bytes: Buffer, body: unknown): string {
+  const own =
+    body === undefined
+      ? bytes.toString('utf8', 0, MAX_SAID)
+      : JSON.stringify(body, (key, value) => (REPEATED.has(key) ? undefined : value)).slice(0, MAX_SAID)
+  return own.replace(REPEATED_IN_WORDS, '')
+}
+
+const MAX_SAID = 8_192
+
 /** What an error says of the request, or null: then it is about the provider's state, or ours. */
 export function readRefusal(failure: StatusFailure, request: ChatRequest): Refusal | null {
   const { status } = failure
   const body = parseJson(failure.body)
-  const { message, param, code } = readError(status, body)
-  const text = failure.body.toString('utf8', 0, 8_192)
+  const { message: told, param, code } = readError(status, body)
+  const message = told.replace(REPEATED_IN_WORDS, '')
+  const text = saidOf(failure.body, body)
+  // The model did not get right what was asked of it: another time it may.
+  if (MADE_WRONG.test(`${code} ${message}`)) return { about: 'content', refused: [], added: null }
   // Of what this request brings along: another request is answered.
   if ((status === 400 || status === 404) && isUnreadable({ code, message })) {
     return { about: 'content', refused: [], added: null }
@@ -166,6 +188,8 @@ function fieldsOf(text: string, message: string, param: string | null, request: 
     if (LARGE.has(field) && request.native) return []
     if (LARGE.has(field) && (ITS_SCHEMA.test(text) || !WHOLE.test(message))) return []
     if (isLimit(field) && typeof value === 'number' && isValue) return [`max_tokens>=${value}`]
+    const longest = typeof value === 'string' ? Number(LONGEST.exec(message)?.[1]) : Number.NaN
+    if (longest < String(value).length) return [`${field}.length>${longest}`]
     // Another form of answer may be taken.
     if (isValue || field === 'response_format' || !NOT_TAKEN.test(text)) {
       const one = withValue(field, value)
@@ -200,6 +224,7 @@ function fieldsOf(text: string, message: string, param: string | null, request: 
   if (within !== undefined && facts.messageFields.has(within)) return [`message:${within}`]
   const ofThoughts = OF_THOUGHTS.filter((field) => facts.fields.includes(field))
   if (ofThoughts.length > 0 && NO_THOUGHTS.test(message)) return ofThoughts
+  if (ALWAYS_THINKS.test(message)) return ofThoughts.flatMap((field) => withValue(field, request.body[field]) ?? field)
   const longestFirst = (names: Iterable<string>) => [...names].sort((a, b) => b.length - a.length)
   for (const role of facts.roles) {
     if (!['user', 'assistant', 'tool', 'system'].includes(role) && isNamed(role)) return [`role:${role}`]
@@ -225,6 +250,8 @@ function fieldsOf(text: string, message: string, param: string | null, request: 
     return ['tools']
   return []
 }
+
+const LONGEST = /(?:string too long[\s\S]*?maximum length|at most) (\d+)(?: characters|,|\.|$)/i
 
 const isPlace = (param: string, message: string, fields: readonly string[]) =>
   fields.includes(param.split(/[.[]/)[0] as string) || param.startsWith('messages') || message.includes(param)

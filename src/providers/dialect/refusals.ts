@@ -1,4 +1,5 @@
 import type { Candidate } from '../../candidates/candidate.ts'
+import { hearingOf } from '../../routing/choose/evidence.ts'
 import type { RefusalFilter, StoredRefusal } from '../../store/store.ts'
 import { deploymentOf } from '../forward/breakers.ts'
 import { Learned, type Refused } from './learned.ts'
@@ -17,17 +18,45 @@ export interface RefusalStore {
   forgetRefusals(tenant: string, of: RefusalFilter): Promise<number>
 }
 
+/** Fewer of them of one voice, so that the others' have room. */
+const MAX_A_VOICE = 64
+/** So many (`hearingOf`) must have met a refusal before it counts for others. */
+const QUORUM = 2
+
 interface OfTenant {
   rows: Map<string, StoredRefusal>
   /** Of these the store has not said yet that it has them. */
   own: Set<string>
-  byDeployment: Map<string, Learned>
+  byDeployment: Map<string, OfDeployment>
   loadedAt: number
 }
 
+interface OfDeployment {
+  forAll: Learned | undefined
+  /** With what each voice has met itself. */
+  byVoice: Map<string, Learned>
+}
+
+/** A refusal that is kept names the voice whose request it was, behind the rest. */
+const BY_VOICE = / by ([uk]\d{1,2})$/
+const withVoice = (field: Refused, voice: string | undefined) => (voice === undefined ? field : `${field} by ${voice}`)
+/** What was refused; and of whom, null: of all, as earlier releases kept it. */
+const splitVoice = (field: string): { refused: Refused; voice: string | null } => ({
+  refused: field.replace(BY_VOICE, ''),
+  voice: BY_VOICE.exec(field)?.[1] ?? null,
+})
+
+/** A refusal as an operator sees it. */
+export interface ShownRefusal extends StoredRefusal {
+  /** Others of the tenant are spared it, too; else only who met it. */
+  counts: boolean
+}
+
 /**
- * What deployments have refused of a tenant's requests, so that the next one is spared it. Kept by tenant: nobody can
- * teach the gateway something about another's requests. Read without waiting; the store's copy comes when it comes.
+ * What deployments have refused of a tenant's requests, so that the next one is spared it. Kept by tenant and voice
+ * (`voiceOf`): what one person's requests have met spares that person's, and others' once several have met it, since a
+ * request can be made so that what is refused is not what its provider names. Read without waiting; the store's copy
+ * comes when it comes.
  */
 export class Refusals {
   readonly #store: RefusalStore
@@ -37,21 +66,27 @@ export class Refusals {
     this.#store = store
   }
 
-  of(tenant: string, candidate: Candidate): Learned | undefined {
+  /** @param voice whose request it is */
+  of(tenant: string, candidate: Candidate, voice?: string): Learned | undefined {
     const known = this.#of(tenant)
     if (performance.now() - known.loadedAt > RELOAD_MS) this.reload(tenant)
-    return known.byDeployment.size === 0 ? undefined : known.byDeployment.get(deploymentOf(candidate))
+    if (known.byDeployment.size === 0) return undefined
+    const of = known.byDeployment.get(deploymentOf(candidate))
+    return of?.byVoice.get(voice ?? '') ?? of?.forAll
   }
 
   /** Called once the same request has been answered otherwise: then it was the candidate, not the request. */
-  note(tenant: string, candidate: Candidate, refused: readonly Refused[]): void {
+  note(tenant: string, candidate: Candidate, refused: readonly Refused[], voice?: string): void {
     const known = this.#of(tenant)
     const deployment = deploymentOf(candidate)
     const expiresAt = Date.now() + REMEMBERED_MS
+    const theirs = [...known.rows.values()].filter(({ field }) => splitVoice(field).voice === (voice ?? null)).length
+    const room = Math.min(MAX_A_TENANT - known.rows.size, voice === undefined ? MAX_A_TENANT : MAX_A_VOICE - theirs)
     const rows = refused
-      .filter((field) => field.length <= MAX_CHARS && !known.rows.has(keyOf(deployment, field)))
-      .slice(0, Math.max(0, MAX_A_TENANT - known.rows.size))
-      .map((field) => ({ deployment, field, expiresAt }))
+      .filter((field) => field.length <= MAX_CHARS)
+      .map((field) => ({ deployment, field: withVoice(field, voice), expiresAt }))
+      .filter(({ field }) => !known.rows.has(keyOf(deployment, field)))
+      .slice(0, Math.max(0, room))
     if (rows.length === 0) return
     for (const row of rows) {
       known.rows.set(keyOf(row.deployment, row.field), row)
@@ -67,20 +102,29 @@ export class Refusals {
     )
   }
 
-  /** What is remembered of a tenant's requests. */
-  list(tenant: string): Promise<StoredRefusal[]> {
-    return this.#store.listRefusals(tenant)
+  /** What is remembered of a tenant's requests, whoever met it. */
+  async list(tenant: string): Promise<ShownRefusal[]> {
+    const rows = await this.#store.listRefusals(tenant)
+    const same = Map.groupBy(rows, ({ deployment, field }) => keyOf(deployment, splitVoice(field).refused))
+    return [...same.values()].map((all) => ({
+      deployment: (all[0] as StoredRefusal).deployment,
+      field: splitVoice((all[0] as StoredRefusal).field).refused,
+      expiresAt: Math.max(...all.map(({ expiresAt }) => expiresAt)),
+      counts: countsForAll(all),
+    }))
   }
 
   /** Forgets it, so that it is tried again. Returns how many were forgotten. */
   async forget(tenant: string, of: RefusalFilter): Promise<number> {
-    const count = await this.#store.forgetRefusals(tenant, of)
+    const isMeant = ({ deployment, field }: StoredRefusal) =>
+      deployment === (of.deployment ?? deployment) &&
+      splitVoice(field).refused === (of.field ?? splitVoice(field).refused)
+    const gone = (await this.#store.listRefusals(tenant)).filter(isMeant)
+    for (const { deployment, field } of gone) await this.#store.forgetRefusals(tenant, { deployment, field })
     const known = this.#of(tenant)
-    for (const [key, { deployment, field }] of known.rows) {
-      if (deployment === (of.deployment ?? deployment) && field === (of.field ?? field)) known.rows.delete(key)
-    }
+    for (const [key, row] of known.rows) if (isMeant(row)) known.rows.delete(key)
     this.#index(known)
-    return count
+    return new Set(gone.map(({ deployment, field }) => keyOf(deployment, splitVoice(field).refused))).size
   }
 
   /** Another replica has learned something. */
@@ -119,10 +163,35 @@ export class Refusals {
     known.byDeployment = new Map(
       [...Map.groupBy(known.rows.values(), ({ deployment }) => deployment)].map(([deployment, all]) => [
         deployment,
-        new Learned(all.map(({ field }) => field)),
+        learnedOf(all),
       ]),
     )
   }
+}
+
+/** @param rows of one deployment */
+function learnedOf(rows: readonly StoredRefusal[]): OfDeployment {
+  const forAll: Refused[] = []
+  const byVoice = new Map<string, Refused[]>()
+  for (const [refused, all] of Map.groupBy(rows, ({ field }) => splitVoice(field).refused)) {
+    if (countsForAll(all)) forAll.push(refused)
+    else {
+      for (const { field } of all) {
+        const { voice } = splitVoice(field)
+        if (voice !== null) byVoice.set(voice, [...(byVoice.get(voice) ?? []), refused])
+      }
+    }
+  }
+  return {
+    forAll: forAll.length > 0 ? new Learned(forAll) : undefined,
+    byVoice: new Map([...byVoice].map(([voice, own]) => [voice, new Learned([...forAll, ...own])])),
+  }
+}
+
+/** @param rows of the same refusal, by whomever it was met */
+function countsForAll(rows: readonly StoredRefusal[]): boolean {
+  const voices = rows.map(({ field }) => splitVoice(field).voice)
+  return voices.includes(null) || hearingOf(voices.filter((voice) => voice !== null)) >= QUORUM
 }
 
 const keyOf = (deployment: string, field: string) => `${deployment}\0${field}`

@@ -11,7 +11,7 @@ type Rules = Dialect['tools']
 export function unfitTools(
   { tools, tool_choice: choice }: ChatBody,
   { hasCustomCalls }: Facts,
-  { types, names, choices }: Rules,
+  { types, names, unique, choices }: Rules,
 ): string | undefined {
   if (types && hasCustomCalls && !types.includes('custom')) return 'does not take calls of custom tools'
   if (!Array.isArray(tools) || tools.length === 0) return undefined
@@ -21,6 +21,11 @@ export function unfitTools(
     const name = isObject(called) ? called.name : undefined
     if (names !== undefined && typeof name === 'string' && !new RegExp(names).test(name))
       return `does not take functions named ${name}`
+  }
+  if (unique && tools.length > 1) {
+    const known = new Set<string>()
+    const twin = withoutTwins(tools).find((tool) => known.size === known.add(nameOf(tool)).size)
+    if (twin !== undefined) return `does not take two tools named ${nameOf(twin)}`
   }
   const form = formOf(choice)
   if (!choices || form === null || form === 'allowed_tools' || choices.includes(form)) return undefined
@@ -54,10 +59,10 @@ export interface Offered {
 
 /** Tools in a model's own terms; the very same where nothing is to be changed. */
 export function toolsFor({ tools: given, tool_choice: choice }: ChatBody, rules: Rules): Offered {
-  const all = given ?? []
+  const all = withoutTwins(given ?? [])
   const allowed = rules.choices && !rules.choices.includes('allowed_tools') ? allowedOf(choice) : null
   const tools = allowed ? all.filter((tool) => allowed.names.has(nameOf(tool))) : all
-  let changed = allowed !== null
+  let changed = allowed !== null || all !== given
   let dropped = false
   const translated = tools.map((tool) => {
     if (!isObject(tool) || !isObject(tool.function)) return tool
@@ -74,7 +79,23 @@ export function toolsFor({ tools: given, tool_choice: choice }: ChatBody, rules:
     changed = true
     return { ...tool, function: called }
   })
-  return { tools: changed ? translated : all, dropped, ...(allowed && { choice: allowed.mode }) }
+  return { tools: changed ? translated : (given ?? []), dropped, ...(allowed && { choice: allowed.mode }) }
+}
+
+/** Tools of which none is there twice: the very same list where that is so. Of one name, two may differ. */
+function withoutTwins(tools: readonly unknown[]): readonly unknown[] {
+  const seen = new Map<string, { first: unknown; texts?: Set<string> }>()
+  const kept = tools.filter((tool) => {
+    const same = seen.get(nameOf(tool))
+    if (!same) {
+      seen.set(nameOf(tool), { first: tool })
+      return true
+    }
+    same.texts ??= new Set([JSON.stringify(same.first)])
+    const before = same.texts.size
+    return same.texts.add(JSON.stringify(tool)).size > before
+  })
+  return kept.length < tools.length ? kept : tools
 }
 
 const nameOf = (tool: unknown): string => {

@@ -96,6 +96,4 @@ const partsOf = (content: Content): readonly Part[] =>
   typeof content === 'string' ? (content === '' ? [] : [{ type: 'text', text: content }]) : (content ?? [])
 
 const withContent = (message: ChatMessage): ChatMessage =>
-  message.role === 'assistant' && (message.content === null || message.content === undefined)
-    ? { ...message, content: '' }
-    : message
+  message.role === 'assistant' && (message.content ?? []).length === 0 ? { ...message, content: '' } : message

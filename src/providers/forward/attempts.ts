@@ -47,11 +47,12 @@ export interface ForwardInput {
   strict?: boolean
   /** A bound on the length of an answer that has none: what a budget still pays for; null: there is none. */
   mostTokens?(candidate: Candidate): number | null
-  /** On whose behalf, for what is remembered. */
+  /** On whose behalf, and who of them (`voiceOf`), for what is remembered. */
   tenant?: string
+  voice?: string
   /**
-   * Whose failures these are: something that can't be made up at will, such as a key, or a user whom somebody vouches
-   * for. Other names of users cost nothing; who has many of them is one asker.
+   * Whose failures these are: something that can't be made up at will, such as a tenant, or a user whom somebody
+   * vouches for. Other names of users cost nothing, nor does another key; who has many of them is one asker.
    */
   asker?: string
   /** Bytes of an answer are kept in memory until the request ends. @returns why they may not be */
@@ -117,7 +118,9 @@ export class Attempts {
   }
 
   learnedOf(candidate: Candidate): Learned | undefined {
-    return this.#learned.get(candidate) ?? this.#deps.refusals?.of(this.#input.tenant ?? '', candidate)
+    return (
+      this.#learned.get(candidate) ?? this.#deps.refusals?.of(this.#input.tenant ?? '', candidate, this.#input.voice)
+    )
   }
 
   /** Whether a candidate could be asked again without what it has refused. */

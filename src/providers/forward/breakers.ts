@@ -66,6 +66,9 @@ export class Breakers {
   }
 }
 
+/** Asks in its own name what users wrote: its failures are nobody's more. */
+export const THE_GATEWAY = ' '
+
 export const deploymentOf = ({ provider, model }: Candidate) => `${provider}/${model}`
 
 /**
@@ -136,7 +139,7 @@ export class Breaker {
     } else if (health !== 'unknown') {
       this.#failures++
       if (health === 'gone') this.#gone++
-      this.#askers.add(asker ?? `\0${this.#failures}`)
+      if (asker !== THE_GATEWAY) this.#askers.add(asker ?? `\0${this.#failures}`)
       // Until the answer comes others are turned away, as by any probe.
       if (isProbe && health !== 'gone' && this.#ask) void this.#suspect(this.#ask)
       else if (isProbe || this.#isProven()) this.#open()

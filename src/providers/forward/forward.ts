@@ -116,9 +116,14 @@ function tell(attempts: Attempts, { candidate, failure }: Refused): Promise<Forw
 }
 
 /** It was answered after all, so that what was refused is the candidates' own: the next request is spared it. */
-function remember(answer: Forwarded, refusals: Refused[], { tenant = '' }: ForwardInput, deps: ForwardDeps): Forwarded {
+function remember(
+  answer: Forwarded,
+  refusals: Refused[],
+  { tenant = '', voice }: ForwardInput,
+  deps: ForwardDeps,
+): Forwarded {
   for (const { candidate, refusal } of refusals) {
-    if (refusal.about !== 'model') deps.refusals?.note(tenant, candidate, refusal.refused)
+    if (refusal.about !== 'model') deps.refusals?.note(tenant, candidate, refusal.refused, voice)
   }
   return answer
 }

@@ -13,7 +13,7 @@ import type { Failure } from '../forward/failure.ts'
 import { readAll } from '../http/read-all.ts'
 import { UpstreamError } from '../provider.ts'
 import type { AnswerHead, Forwarded, PlainAnswer, StreamAnswer } from './answer.ts'
-import { looksLikeEvents, shapeOf } from './shape.ts'
+import { firstData, linesAsEvents, looksLikeEvents, shapeOf } from './shape.ts'
 
 /** A plain answer larger than this is refused; images and audio in base64 fit. */
 const MAX_BODY_BYTES = 64 * 1024 * 1024
@@ -178,18 +178,23 @@ async function readPlain(common: AnswerHead, body: Body, control: ReadControl): 
   const raw = withoutMark(await readAll(body, MAX_BODY_BYTES, counter(control)))
   if (!common.request.native && looksLikeEvents(raw)) return readEvents(common, raw)
   const json = parseJson(raw)
-  const mended = common.request.native || !isObject(json) ? null : new Mend(isForced(common.request)).mended(json)
+  const lines = json === undefined && !common.request.native ? linesAsEvents(raw) : null
+  if (lines) return readEvents(common, lines)
+  const mended = common.request.native || !isObject(json) ? null : new Mend(askedBy(common.request)).mended(json)
   return mended ? plainOf(common, Buffer.from(JSON.stringify(mended)), mended) : plainOf(common, raw, json)
 }
 
-const observing = (request: ChatRequest) => ({ dropUsage: !request.wantsUsage, isForced: isForced(request) })
+const observing = (request: ChatRequest) => ({ dropUsage: !request.wantsUsage, ...askedBy(request) })
 
-/** A function is named that must be called. */
-const isForced = ({ body }: ChatRequest): boolean => isObject(body.tool_choice)
+const askedBy = ({ body, thoughtsAs }: ChatRequest) => ({
+  thoughtsAs,
+  isForced: isObject(body.tool_choice),
+  tools: (body.tools?.length ?? 0) > 0 && !isObject(body.functions),
+})
 
 /** Events where a whole answer was asked for: put together. */
 function readEvents(common: AnswerHead, raw: Buffer): Read<PlainAnswer> {
-  const collected = completionOfStream(raw, isForced(common.request))
+  const collected = completionOfStream(raw, askedBy(common.request))
   if ('error' in collected) return { failure: errorFailure(collected.error) }
   if (collected.completion === null) return { failure: protocol('the provider ended its answer before it was whole') }
   const { completion } = collected
@@ -264,7 +269,7 @@ function meant(status: number, message: string): number {
 /** The body of an error is of use only while it is small and comes at all. */
 async function readErrorBody(body: AsyncIterable<Uint8Array>): Promise<Buffer> {
   try {
-    return await readAll(body, MAX_ERROR_BYTES)
+    return firstData(await readAll(body, MAX_ERROR_BYTES))
   } catch (error) {
     if (error instanceof UpstreamError && (error.fault === 'aborted' || error.fault === 'timeout')) throw error
     return Buffer.alloc(0)

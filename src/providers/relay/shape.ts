@@ -1,4 +1,5 @@
-import { withoutMark } from '../../openai/error.ts'
+import { parseJson, withoutMark } from '../../openai/error.ts'
+import { isObject } from '../../openai/is-object.ts'
 
 export type Shape = 'events' | 'document'
 
@@ -11,6 +12,21 @@ const OPEN_BRACE = 0x7b
 /** Whether a whole body is an event stream, whatever its label says. */
 export const looksLikeEvents = (body: Buffer): boolean =>
   body[0] !== OPEN_BRACE && EVENTS.test(body.toString('latin1', 0, PEEKED))
+
+/** Chunks in lines of their own, without `data:`, as an event stream; null for another body. */
+export function linesAsEvents(body: Buffer): Buffer | null {
+  const [first = '', ...more] = body.toString('utf8').trim().split(/\r?\n/)
+  const chunk = more.length > 0 ? parseJson(Buffer.from(first)) : null
+  if (!isObject(chunk) || !Array.isArray(chunk.choices)) return null
+  return Buffer.from([first, ...more].map((line) => `data: ${line}\n\n`).join(''))
+}
+
+/** The data of the first event in a body that is an event stream; the very same for another one. */
+export function firstData(body: Buffer): Buffer {
+  if (!looksLikeEvents(body)) return body
+  const data = /^data:[ ]?(.*)$/m.exec(body.toString('utf8'))?.[1]
+  return data === undefined ? body : Buffer.from(data.trim())
+}
 
 /** What a body that is asked to be a stream is, by its first bytes; and the body, without a byte-order mark. */
 export async function shapeOf(

@@ -8,6 +8,7 @@ export type ArtifactCheck =
   | 'golden'
   | 'embedder'
   | 'signed'
+  | 'tasks'
 
 /** An artifact that failed a check and must not be served. */
 export class ArtifactError extends Error {

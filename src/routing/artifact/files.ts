@@ -6,6 +6,7 @@ import { type ArtifactCheck, ArtifactError } from './error.ts'
 import { parseGolden } from './golden.ts'
 import { GRAPHS, type Manifest, manifestSchema } from './manifest.ts'
 import { checkSignature } from './signature.ts'
+import { readTasks, TASKS_FILE } from './tasks.ts'
 import type { ArtifactFiles, GraphBytes } from './types.ts'
 
 /**
@@ -24,9 +25,11 @@ export async function readArtifact(directory: string, publicKey: string | null =
     return data
   }
   const graphs = Object.fromEntries(GRAPHS.map((graph) => [graph, fileOf(`${graph}.onnx`)])) as unknown as GraphBytes
+  const tasks = files.get(TASKS_FILE)
   return {
     manifest,
     graphs,
+    tasks: tasks ? readTasks(tasks.toString(), manifest.dims.E) : null,
     golden: parseGolden(parseJson('golden', 'golden.json', fileOf('golden.json').toString())),
     population: readPopulation(fileOf('population.json').toString(), manifest),
   }

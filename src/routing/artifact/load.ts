@@ -16,7 +16,7 @@ export async function loadArtifact(
   publicKey: string | null = null,
 ): Promise<Artifact> {
   const { key, files } = await modelThread.load(directory, publicKey)
-  const { manifest, graphs, golden, population } = files
+  const { manifest, graphs, golden, population, tasks } = files
   try {
     const score = await openGraphOn(device, 'score', graphs.score, manifest.dims, golden)
     return {
@@ -34,6 +34,7 @@ export async function loadArtifact(
       },
       believe: (job) => modelThread.believe(key, files, job),
       population,
+      tasks,
       golden,
       release: () => modelThread.release(key),
     }

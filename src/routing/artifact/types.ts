@@ -1,4 +1,5 @@
 import type { Tensor } from '../../runtime/onnxruntime.ts'
+import type { Tasks } from '../choose/tasks.ts'
 import type { BeliefJob, Believed } from '../model/belief-job.ts'
 import type { Dims, GraphName, Manifest } from './manifest.ts'
 
@@ -34,6 +35,8 @@ export interface ArtifactFiles {
   golden: Golden
   /** Lower-cased name or alias of an LLM -> its evidence, [V]. */
   population: Map<string, Float32Array>
+  /** Null where its embedder tells no kinds of tasks apart. */
+  tasks: Tasks | null
 }
 
 /** A trained router model that has passed every check: graphs, manifest, and evidence on LLMs of the training data. */
@@ -53,6 +56,8 @@ export interface Artifact {
   readonly sessions: Readonly<Record<GraphName, Graph>>
   /** Lower-cased name or alias of an LLM -> its evidence, [V]. */
   readonly population: ReadonlyMap<string, Float32Array>
+  /** Null where its embedder tells no kinds of tasks apart. */
+  readonly tasks: Tasks | null
   readonly golden: Golden
   /** Sums, state and messages of a user's rewards, in the model thread. */
   believe(job: BeliefJob): Promise<Believed>

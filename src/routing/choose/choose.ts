@@ -17,6 +17,13 @@ export interface Previous {
   promptTokens: number
 }
 
+/** "This one for code." */
+export interface Stated {
+  /** Name of the kind of task. */
+  task: string
+  candidate: string
+}
+
 /** What would answer without a router, and how far the router is let in its place. */
 export interface BaselineRule {
   /** Name of the candidate. */
@@ -35,6 +42,8 @@ export interface ChooseInput {
   limits: Limits
   /** The client named this candidate: no filter, no choice. */
   explicit: string | null
+  /** Whom the user wants to answer tasks of this kind, as far as the limits allow it; null: nobody. */
+  stated: Stated | null
   /** Rewards of the user so far. */
   rewards: number
   explore: boolean
@@ -82,6 +91,8 @@ export function choose(input: ChooseInput): Selection {
   const stay = left.findIndex(({ candidate }) => candidate.name === previous?.candidate)
   const held = stay >= 0 && (policy.sticky.enabled || previous?.toolLoop === true)
   if (held && previous?.toolLoop) return settle(left, means(left), stay, stay, 'sticky', 'tool_loop', excluded)
+  const stated = left.findIndex(({ candidate }) => candidate.name === input.stated?.candidate)
+  if (stated >= 0) return settle(left, means(left), stated, stated, 'stated', input.stated?.task ?? '', excluded)
   const usual = left.findIndex(({ candidate }) => candidate.name === input.baseline?.candidate)
   // Where the baseline can't answer, the router stands in for it.
   const routed = usual < 0 ? 1 : (input.baseline?.routed ?? 1)

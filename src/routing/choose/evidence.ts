@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
 import { ANONYMOUS } from '../../candidates/tenants.ts'
 import type { RouterConfig } from '../../config/schema.ts'
 import type { Evidence } from '../../store/store.ts'
@@ -17,8 +18,9 @@ export interface Speaker {
   vouched: boolean
 }
 
-/** The judge's voice. */
+/** The judge's voice, with whose answers it judged behind it: see `judgeOf`. */
 export const JUDGE = 'j'
+export const isJudge = (voice: string): boolean => voice.startsWith(JUDGE)
 
 /**
  * Whose opinion it is that something adds to: a user's, whom somebody vouches for, or a key's. User ids that a client
@@ -28,7 +30,24 @@ export const JUDGE = 'j'
 export const voiceOf = ({ user, key, vouched }: Speaker): string =>
   vouched && user !== ANONYMOUS ? `u${slotOf(user)}` : `k${slotOf(key)}`
 
-export const slotOf = (id: string): number => createHash('sha256').update(id).digest().readUInt8(0) % SLOTS
+/**
+ * How many of several voices are heard where each is to count once: keys that vouch for nobody count half, since
+ * whoever has one may have several.
+ */
+export const hearingOf = (voices: Iterable<string>): number => [...voices].reduce((sum, voice) => sum + sayOf(voice), 0)
+export const sayOf = (voice: string): number => (voice.startsWith('u') ? 1 : 0.5)
+
+/** Each request asks. */
+const slots = new LRUCache<string, number>({ max: 4_096 })
+
+export function slotOf(id: string): number {
+  let slot = slots.get(id)
+  if (slot === undefined) {
+    slot = createHash('sha256').update(id).digest().readUInt8(0) % SLOTS
+    slots.set(id, slot)
+  }
+  return slot
+}
 
 /** Where evidence on an artifact's candidates is kept; under the bare version lies what earlier releases kept. */
 export const evidenceKey = (policy: string) => `voices:${policy}`
@@ -99,14 +118,19 @@ export interface Opinion {
  *
  * - A key that vouches for no user saturates: n users count as keyWeight n / (n + keyWeight), and so do their ratings.
  * - Opinions count once there are `quorum` of them: one user's ratings do not affect others, and can't be read from
- *   what others are served. The judge is the operator's own, and counts at once, as one key at most.
+ *   what others are served. The judge is the operator's own, and counts at once, as one key at most. Yet what it sees
+ *   is up to who asks, so that its words on one voice's answers are pooled with those on others' in the same way.
  * - A voice further from the (weighted) median than its own noise explains counts less: bounded influence (Huber 1964),
  *   redescending. As long as most of the weight is honest, the rest can't drag the sum along.
  */
 export function pooledEvidence(rows: Evidence, rules: EvidenceRules, now: number): Evidence {
   const pooled: Evidence = new Map()
   for (const [candidate, opinions] of opinionsOf(rows, rules, now)) {
-    const counted = isHeard(opinions, rules) ? opinions : opinions.filter(({ voice }) => voice === JUDGE)
+    const judged = opinions.filter(({ voice }) => isJudge(voice))
+    const counted = [
+      ...(isHeard(opinions, rules) ? opinions.filter(({ voice }) => !isJudge(voice)) : []),
+      ...(judged.length > 0 ? [judgeOf(judged, rules)] : []),
+    ]
     const sum = robustSum(counted, rules, candidate === PEOPLE ? KEYS_ON_PEOPLE : KEYS_TOGETHER)
     if (sum) pooled.set(candidate, sum)
   }
@@ -142,7 +166,7 @@ function opinionOf(voice: string, row: Float32Array, rules: EvidenceRules, now: 
     users,
     ratings,
     mean: tally[VALUE] / tally[WEIGHT],
-    heads: voice === JUDGE ? 0 : countedOf(voice, users, rules),
+    heads: isJudge(voice) ? 0 : countedOf(voice, users, rules),
     weight: countedOf(voice, ratings, rules),
     sum: row.subarray(0, -TALLY).map((value) => kept * value),
     at: tally[DAY] * DAY_MS,
@@ -183,6 +207,22 @@ function robustSum(
     total = sum.map((value, i) => (total?.[i] ?? 0) + share * value)
   }
   return total
+}
+
+/** The judge's words on all voices' answers, as one opinion. */
+function judgeOf(opinions: readonly Opinion[], rules: EvidenceRules): Opinion {
+  const centre = medianOf(opinions)
+  const [first] = opinions as [Opinion]
+  const sum = new Float32Array(first.sum.length)
+  let [ratings, said, at] = [0, 0, 0]
+  for (const opinion of opinions) {
+    const counted = influence(opinion.mean - centre, opinion.ratings) * opinion.weight
+    for (const [i, value] of opinion.sum.entries()) sum[i] = (sum[i] ?? 0) + (counted / opinion.ratings) * value
+    ratings += counted
+    said += counted * opinion.mean
+    at = Math.max(at, opinion.at)
+  }
+  return { ...first, voice: JUDGE, ratings, mean: said / ratings, weight: Math.min(rules.keyWeight, ratings), sum, at }
 }
 
 /** 1 for a voice that is as near the others as its noise explains, falling as the square of the distance beyond. */

@@ -94,7 +94,11 @@ async function addShared({ edge, manifest }: Believer, job: BeliefJob, sums: Flo
   if (fade !== 1) for (let i = 0; i < sums.length; i++) sums[i]! *= fade ** (n - job.gone)
   const groups = new Map<number, number[]>()
   const ageOf = (row: number) => Math.min(H / G - 1, newest - blocks[row]!)
-  for (let row = job.gone; row < n - 1; row++) groups.set(ageOf(row), [...(groups.get(ageOf(row)) ?? [])].concat(row))
+  for (let row = job.gone; row < n - 1; row++) {
+    const alike = groups.get(ageOf(row))
+    if (alike) alike.push(row)
+    else groups.set(ageOf(row), [row])
+  }
   const all = [...groups]
   const runs = all.filter(([, rows]) => rows.length > LARGE).map((one) => [one])
   const small = all.filter(([, rows]) => rows.length <= LARGE)

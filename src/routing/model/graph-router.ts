@@ -64,7 +64,7 @@ interface Cautious extends CautionRule {
 }
 
 /** Whose caution it is, and until when it is of use. */
-export type CautionQuery = Pick<RouteQuery, 'tenant' | 'state' | 'taste' | 'baseline' | 'deadline'>
+export type CautionQuery = Pick<RouteQuery, 'tenant' | 'speaker' | 'state' | 'taste' | 'baseline' | 'deadline'>
 
 /** Buffers of one run; a run that waits for its turn must not share them with the next. */
 interface Inputs {
@@ -142,7 +142,7 @@ export class GraphRouter implements Router {
       const deadline = query.deadline ?? now + this.#deadlineMs
       if (now > deadline || now < this.#pausedUntil) throw tooLate()
       const waiting = { query, resolve, reject }
-      const table = this.llms.table(query.tenant, candidates)
+      const table = this.llms.table(query.tenant, candidates, query.speaker)
       const wait = (found: LlmTable) => this.#wait(this.#anchoredBy(found, query.baseline), waiting)
       if (table instanceof Promise) soonEnough(table, deadline).then(wait, reject)
       else wait(table)
@@ -154,7 +154,7 @@ export class GraphRouter implements Router {
     const usual = this.#usual
     if (!usual || candidates.length === 0) return rule.caution
     const deadline = user.deadline ?? performance.now() + this.#deadlineMs
-    const table = this.llms.table(user.tenant, candidates)
+    const table = this.llms.table(user.tenant, candidates, user.speaker)
     const known = table instanceof Promise ? await soonEnough(table, deadline) : table
     const found = this.#cautionBy(this.#anchoredBy(known, user.baseline), user, rule, usual)
     return found instanceof Promise ? soonEnough(found, deadline) : found
@@ -162,12 +162,12 @@ export class GraphRouter implements Router {
 
   /** Whom doubts are counted from; null where this artifact knows of no doubts. */
   async favouriteOf(
-    { tenant, baseline }: Pick<RouteQuery, 'tenant' | 'baseline'>,
+    { tenant, speaker, baseline }: Pick<RouteQuery, 'tenant' | 'speaker' | 'baseline'>,
     candidates: readonly Candidate[],
   ): Promise<Candidate | null> {
     if (!this.#usual || candidates.length === 0) return null
     const { index } = await this.#anchorOf(
-      this.#anchoredBy(await this.llms.table(tenant, candidates), baseline),
+      this.#anchoredBy(await this.llms.table(tenant, candidates, speaker), baseline),
       this.#usual,
     )
     return candidates[index] ?? null
@@ -246,6 +246,47 @@ export class GraphRouter implements Router {
       for (let row = 0; row < n; row++) readings.push(all.slice(row * Q, (row + 1) * Q))
     }
     return readings
+  }
+
+  /**
+   * How long answers were to be expected by their candidates' cards alone, in tokens, in order; NaN where it can't be
+   * told.
+   */
+  async tokensByCard(
+    tenant: string,
+    answers: readonly { embedding: Float32Array; promptTokens: number; candidate: Candidate }[],
+  ): Promise<Float32Array> {
+    const { E, S, Z } = this.artifact.dims
+    const candidates = [...new Set(answers.map(({ candidate }) => candidate))]
+    const z = new Float32Array(candidates.length * Z)
+    for (const [i, row] of (await this.llms.byCard(tenant, candidates)).entries()) z.set(row, i * Z)
+    const expected = new Float32Array(answers.length)
+    for (let start = 0; start < answers.length; start += MAX_BATCH) {
+      const some = answers.slice(start, start + MAX_BATCH)
+      const n = some.length
+      const [query, state] = [new Float32Array(n * E), new Float32Array(n * S)]
+      for (const [row, { embedding }] of some.entries()) {
+        if (embedding.length === E) query.set(embedding, row * E)
+        state.set(this.cold, row * S)
+      }
+      const { completion_tokens } = await this.artifact.sessions.score.run({
+        query: new Tensor('float32', query, [n, E]),
+        prompt_tokens: new Tensor(
+          'float32',
+          Float32Array.from(some, (one) => one.promptTokens),
+          [n],
+        ),
+        state: new Tensor('float32', state, [n, S]),
+        z: new Tensor('float32', z, [candidates.length, Z]),
+        cost_weight: new Tensor('float32', new Float32Array(n).fill(-1), [n]),
+        ...(this.#usual && { anchor: new Tensor('float32', z.slice(0, Z), [1, Z]) }),
+      })
+      const tokens = completion_tokens?.data as Float32Array
+      for (const [row, { candidate }] of some.entries()) {
+        expected[start + row] = tokens[row * candidates.length + candidates.indexOf(candidate)] ?? Number.NaN
+      }
+    }
+    return expected
   }
 
   #check({ embedding, state }: RouteQuery): void {

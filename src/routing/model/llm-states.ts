@@ -7,7 +7,7 @@ import type { Dims } from '../artifact/manifest.ts'
 import type { Artifact } from '../artifact/types.ts'
 import { cardFeatures, cardText } from '../choose/card.ts'
 import { code, codesOf } from '../choose/codes.ts'
-import { PEOPLE } from '../choose/evidence.ts'
+import { evidenceName, PEOPLE, type Speaker, voiceOf } from '../choose/evidence.ts'
 import { runUser } from './user-graph.ts'
 
 /** A text's vector, from the embedder that the artifact was trained with; [E]. */
@@ -59,9 +59,19 @@ interface TenantStates {
   evidence: Evidence
   codes: TenantCodes
   rows: Map<Candidate, Float32Array>
+  /** What differs for single voices, by voice: names in the evidence that have one (`evidenceName`). */
+  voices: Map<string, OfVoice>
   /** State of new users, [S], and how frequent each kind of people is, [J]; once it was asked for. */
   newcomer: Promise<Newcomer> | null
   /** By identity of the list: a tenant's own list is the same array on every request. */
+  tables: WeakMap<readonly Candidate[], LlmTable>
+}
+
+/** States as outcomes that serve one voice alone make them. */
+interface OfVoice {
+  /** Candidates' names. */
+  names: ReadonlySet<string>
+  rows: Map<Candidate, Float32Array>
   tables: WeakMap<readonly Candidate[], LlmTable>
 }
 
@@ -73,6 +83,8 @@ export interface Newcomer {
   people: Float32Array
 }
 
+/** Numbers that evidence ends with: precision of an LLM's popularity, and information about it. */
+const LIKING = 2
 /** New outcomes of a tenant take effect within this time, and together. */
 const REFRESH_MS = 2_000
 /** Pause before evidence is read again after a failure of the store. */
@@ -105,11 +117,18 @@ export class LlmStates {
     this.#log = log
   }
 
-  /** Synchronous where it is known already, as for nearly every request. */
-  table(tenant: string, candidates: readonly Candidate[]): LlmTable | Promise<LlmTable> {
+  /**
+   * Synchronous where it is known already, as for nearly every request.
+   *
+   * @param speaker who asks: what was measured for them alone counts, too
+   */
+  table(tenant: string, candidates: readonly Candidate[], speaker?: Speaker): LlmTable | Promise<LlmTable> {
     const states = this.#tenants.get(tenant)
-    const isCurrent = states !== undefined && states.codes === this.#namesOf(tenant)
-    return (isCurrent && states.tables.get(candidates)) || this.#makeTable(tenant, candidates)
+    if (states === undefined || states.codes !== this.#namesOf(tenant)) {
+      return this.#makeTable(tenant, candidates, speaker)
+    }
+    const { tables } = voiceIn(states, speaker) ?? states
+    return tables.get(candidates) ?? this.#makeTable(tenant, candidates, speaker)
   }
 
   /** z of candidates, [Z] each. */
@@ -117,6 +136,12 @@ export class LlmStates {
     const states = await this.#open(tenant)
     await this.#compute(states, [...new Set(candidates)])
     return candidates.map((candidate) => states.rows.get(candidate) as Float32Array)
+  }
+
+  /** z of candidates as their cards alone make expect, [Z] each. */
+  async byCard(tenant: string, candidates: readonly Candidate[]): Promise<Float32Array[]> {
+    const { codes } = await this.#open(tenant)
+    return this.#run(await Promise.all(candidates.map((candidate) => this.#card(candidate))), [], codes)
   }
 
   /** What a tenant's users told of it, together, [Y]. */
@@ -142,9 +167,11 @@ export class LlmStates {
 
   /** Forgets candidates of former configurations. */
   keepOnly(tenant: string, candidates: readonly Candidate[]): void {
-    const rows = this.#tenants.get(tenant)?.rows
+    const states = this.#tenants.get(tenant)
     const kept = new Set(candidates)
-    for (const candidate of rows?.keys() ?? []) if (!kept.has(candidate)) rows?.delete(candidate)
+    for (const rows of states ? [states.rows, ...[...states.voices.values()].map((of) => of.rows)] : []) {
+      for (const candidate of rows.keys()) if (!kept.has(candidate)) rows.delete(candidate)
+    }
   }
 
   /** How many candidates of a tenant are in memory. */
@@ -180,6 +207,9 @@ export class LlmStates {
     if (!old) return
     const next = await this.#load(tenant, old.evidence)
     await this.#compute(next, [...old.rows.keys()])
+    for (const [voice, { rows }] of next.voices) {
+      if (old.voices.get(voice)?.rows.size) await this.#computeFor(voice, next, [...old.rows.keys()], rows)
+    }
     this.#tenants.set(tenant, next)
   }
 
@@ -188,18 +218,23 @@ export class LlmStates {
     this.#timers.clear()
   }
 
-  async #makeTable(tenant: string, candidates: readonly Candidate[]): Promise<LlmTable> {
+  async #makeTable(tenant: string, candidates: readonly Candidate[], speaker?: Speaker): Promise<LlmTable> {
     const states = await this.#open(tenant)
     await this.#compute(states, candidates)
+    const own = voiceIn(states, speaker)
+    if (own && speaker) await this.#computeFor(voiceOf(speaker), states, candidates, own.rows)
     const { state: cold } = await this.#newcomer(states)
     // Nothing is awaited from here on: all who ask together share one table.
-    const made = states.tables.get(candidates)
+    const { tables } = own ?? states
+    const made = tables.get(candidates)
     if (made) return made
     const { Z } = this.#artifact.dims
     const z = new Float32Array(candidates.length * Z)
-    for (const [i, candidate] of candidates.entries()) z.set(states.rows.get(candidate) as Float32Array, i * Z)
+    for (const [i, candidate] of candidates.entries()) {
+      z.set((own?.rows.get(candidate) ?? states.rows.get(candidate)) as Float32Array, i * Z)
+    }
     const table = { candidates, z: new Tensor('float32', z, [candidates.length, Z]), cold }
-    states.tables.set(candidates, table)
+    tables.set(candidates, table)
     return table
   }
 
@@ -223,7 +258,8 @@ export class LlmStates {
       setTimeout(() => this.refreshSoon(tenant), RETRY_MS).unref()
       return otherwise
     })
-    return { evidence, codes: this.#namesOf(tenant), rows: new Map(), newcomer: null, tables: new WeakMap() }
+    const codes = this.#namesOf(tenant)
+    return { evidence, codes, rows: new Map(), voices: voicesIn(evidence), newcomer: null, tables: new WeakMap() }
   }
 
   /** Another list of candidates may have other names in it, and then all have other codes. */
@@ -231,7 +267,9 @@ export class LlmStates {
     const codes = this.#namesOf(tenant)
     if (codes === states.codes) return states
     const next =
-      codes.of === states.codes.of ? { ...states, codes } : { ...states, codes, rows: new Map(), tables: new WeakMap() }
+      codes.of === states.codes.of
+        ? { ...states, codes }
+        : { ...states, codes, rows: new Map(), voices: voicesIn(states.evidence), tables: new WeakMap() }
     this.#tenants.set(tenant, next)
     return next
   }
@@ -270,18 +308,48 @@ export class LlmStates {
     return states.newcomer
   }
 
-  async #compute(states: TenantStates, candidates: readonly Candidate[]): Promise<void> {
-    const missing = candidates.filter((candidate) => !states.rows.has(candidate))
+  /** How frequent usual people are among the tenant's users; 1 where the artifact knows no others. */
+  async #usualShare(states: TenantStates): Promise<number> {
+    return this.#artifact.dims.Y === 0 ? 1 : ((await this.#newcomer(states)).people[0] ?? 1)
+  }
+
+  #compute(states: TenantStates, candidates: readonly Candidate[]): Promise<void> {
+    return this.#fill(states.rows, candidates, ({ name }) => states.evidence.get(name) ?? null, states)
+  }
+
+  /** Of those alone of which something serves this voice only. */
+  #computeFor(
+    voice: string,
+    states: TenantStates,
+    candidates: readonly Candidate[],
+    rows: Map<Candidate, Float32Array>,
+  ): Promise<void> {
+    const names = states.voices.get(voice)?.names
+    const own = candidates.filter(({ name }) => names?.has(name))
+    return this.#fill(rows, own, ({ name }) => states.evidence.get(evidenceName(name, voice)) ?? null, states)
+  }
+
+  async #fill(
+    known: Map<Candidate, Float32Array>,
+    candidates: readonly Candidate[],
+    evidenceOn: (candidate: Candidate) => Float32Array | null,
+    states: TenantStates,
+  ): Promise<void> {
+    const missing = candidates.filter((candidate) => !known.has(candidate))
     if (missing.length === 0) return
-    const cards = await Promise.all(missing.map((candidate) => this.#card(candidate)))
-    const own = missing.map(({ name }) => states.evidence.get(name) ?? null)
-    let rows = await this.#run(cards, own, states.codes)
+    const [usual, ...cards] = await Promise.all([
+      this.#usualShare(states),
+      ...missing.map((candidate) => this.#card(candidate)),
+    ])
+    const own = missing.map((candidate) => likedByUsual(evidenceOn(candidate), usual))
+    const { codes } = states
+    let rows = await this.#run(cards, own, codes)
     if (!rows.every(isFiniteVector)) {
       // Broken sums of one tenant: route without them rather than not at all.
       this.#log.warn({ candidates: missing.map(({ name }) => name) }, 'evidence gives no finite LLM state: left out')
-      rows = await this.#run(cards, [], states.codes)
+      rows = await this.#run(cards, [], codes)
     }
-    for (const [i, candidate] of missing.entries()) states.rows.set(candidate, rows[i] as Float32Array)
+    for (const [i, candidate] of missing.entries()) known.set(candidate, rows[i] as Float32Array)
   }
 
   async #run(
@@ -344,6 +412,31 @@ export class LlmStates {
       population: population.get(candidate.model.toLowerCase()) ?? population.get(candidate.name.toLowerCase()) ?? null,
     }
   }
+}
+
+/** Voices that have outcomes of their own in the evidence, and on which candidates. */
+function voicesIn(evidence: Evidence): Map<string, OfVoice> {
+  const names = new Map<string, Set<string>>()
+  for (const key of evidence.keys()) {
+    const [name, voice] = key.split('#')
+    if (name === undefined || voice === undefined) continue
+    names.set(voice, (names.get(voice) ?? new Set()).add(name))
+  }
+  return new Map([...names].map(([voice, of]) => [voice, { names: of, rows: new Map(), tables: new WeakMap() }]))
+}
+
+const voiceIn = ({ voices }: TenantStates, speaker: Speaker | undefined) =>
+  speaker && voices.size > 0 ? voices.get(voiceOf(speaker)) : undefined
+
+/**
+ * Evidence about an LLM at a tenant of whose users so many are usual people. How popular an LLM is was measured against
+ * what these would think of its answers; what people of another kind think of them, their kind tells.
+ */
+function likedByUsual(evidence: Float32Array | null, share: number): Float32Array | null {
+  if (!evidence || share === 1) return evidence
+  const made = evidence.slice()
+  for (let i = made.length - LIKING; i < made.length; i++) made[i]! *= share
+  return made
 }
 
 /** [Y], of pooled evidence. */

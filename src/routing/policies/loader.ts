@@ -132,7 +132,7 @@ async function openPolicy(
       ])
       const rules = evidenceRules(config)
       const now = Date.now()
-      return withLengths(pooledEvidence(voices, rules, now), lengthEvidence(lengths, rules.halfLifeDays, now))
+      return withLengths(pooledEvidence(voices, rules, now), lengthEvidence(lengths, rules, now))
     },
     candidatesOf,
     deadlineMs: config.deadline_ms,

@@ -151,6 +151,11 @@ export class Policies {
     await Promise.race([ready, sleep(WARM_WITHIN_MS, undefined, { ref: false })])
   }
 
+  /** Of all artifacts that are loaded. */
+  versions(): string[] {
+    return [...this.#loader.loaded].map(({ version }) => version)
+  }
+
   /** A tenant's outcomes have changed, by this process or another. */
   refreshEvidence(tenant: string): void {
     for (const policy of this.#loader.loaded) policy.router.llms.refreshSoon(tenant)

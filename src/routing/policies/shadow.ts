@@ -5,11 +5,13 @@ import type { InteractionRecord } from '../../store/records/codec.ts'
 import { scoredCandidates } from '../../store/records/scored-candidates.ts'
 import type { Start } from '../artifact/manifest.ts'
 import { type ChooseInput, choose } from '../choose/choose.ts'
+import type { Speaker } from '../choose/evidence.ts'
 import { cautionFor, type Policy } from '../policy.ts'
 
 export interface ShadowQuery {
   tenant: string
   user: string
+  speaker: Speaker
   /** The text that was embedded for the live policy. */
   text: string
   /** See `RouteQuery`. */
@@ -33,7 +35,7 @@ type GetProfile = (policy: Policy, tenant: string, user: string) => UserProfile 
 export async function askShadow(
   shadow: Policy,
   getProfile: GetProfile,
-  { tenant, user, text, tools, promptTokens, costWeight, taste, baseline }: ShadowQuery,
+  { tenant, user, speaker, text, tools, promptTokens, costWeight, taste, baseline }: ShadowQuery,
   candidates: readonly Candidate[],
   input: Omit<ChooseInput, 'scores' | 'by' | 'rewards' | 'baseline'>,
   rule: Pick<RouterConfig, 'caution' | 'risk'>,
@@ -49,7 +51,7 @@ export async function askShadow(
       ...(taste && { taste }),
       ...(baseline !== undefined && { baseline }),
     }
-    const query = { tenant, embedding, promptTokens, state, ...asked }
+    const query = { tenant, speaker, embedding, promptTokens, state, ...asked }
     const scores = await shadow.router.score(query, candidates)
     const caution = costWeight === undefined ? await cautionFor(shadow, rule, query, candidates) : rule.caution
     const policy = { ...input.policy, caution }

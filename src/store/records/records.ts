@@ -1,6 +1,10 @@
 /** How a selection came about: `x-router-reason`, before its detail. */
-export const REASONS = ['personal', 'cold_start', 'sticky', 'explicit', 'explore', 'fallback'] as const
+export const REASONS = ['personal', 'cold_start', 'sticky', 'explicit', 'explore', 'fallback', 'stated'] as const
 export type Reason = (typeof REASONS)[number]
+
+/** Somebody said which candidate answers: a request that named it, a user who stated it for such tasks. */
+export const isSettled = (reason: Reason): reason is 'explicit' | 'stated' =>
+  reason === 'explicit' || reason === 'stated'
 
 /**
  * The candidates of a request and what was thought of each, as a table: it is made for every request and read for few

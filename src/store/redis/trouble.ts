@@ -35,10 +35,14 @@ const WRONG_DATABASE = /DB index is out of range/
 export class RedisTrouble {
   #last: string | null = null
   #wrongDatabase = false
+  /** Before the first attempt is over: a host that drops packets, or takes the handshake of TLS for a long command. */
+  #silence: string | null
 
   constructor(client: RedisClient) {
+    const hint = hasTls(client) ? '; over TLS: does it speak that, at this port?' : ''
+    this.#silence = `no answer yet to the attempt to connect${hint}`
     const note = (error: Error) => {
-      const cause = redisCause(error)
+      const cause = codeOf(error) === 'ETIMEDOUT' ? redisCause(error) + hint : redisCause(error)
       // ioredis keeps to itself why it did not get to a node.
       this.#last = cause === CLOSED && !(client instanceof Redis) ? 'no node of the Cluster answers' : cause
       if (WRONG_DATABASE.test(error.message)) this.#wrongDatabase = true
@@ -47,13 +51,14 @@ export class RedisTrouble {
     if (client instanceof Redis) client.on('connect', () => (this.#wrongDatabase = false))
     else client.on('node error', note)
     client.on('ready', () => {
+      this.#silence = null
       if (!this.#wrongDatabase) this.#last = null
     })
   }
 
-  /** Why there is no connection; null while there is one, or nothing is known yet. */
+  /** Why there is no connection; null while there is one, or nothing is known. */
   get current(): string | null {
-    return this.#last
+    return this.#last ?? this.#silence
   }
 
   /** ioredis goes on with database 0, which may be another's. */
@@ -61,3 +66,7 @@ export class RedisTrouble {
     return this.#wrongDatabase
   }
 }
+
+/** `rediss://` is put among the options by ioredis. */
+const hasTls = (client: RedisClient): boolean =>
+  Boolean(client instanceof Redis ? client.options.tls : client.options.redisOptions?.tls)

@@ -56,6 +56,7 @@ export class Bench {
   async round(subject: Subject, asked: Asked): Promise<Round> {
     const pid = subject.child.pid ?? 0
     const pids = [pid, ...childrenOf(pid)]
+    subject.prepare?.()
     // The others have had the caches meanwhile.
     if (!asked.hold && asked.seconds && asked.seconds >= 0.5) await this.#drive(subject, { ...asked, seconds: 0.2 })
     const before = processCost(pids)

@@ -4,7 +4,15 @@ import type { Asked, Bench, Round } from './bench.ts'
 import { childrenOf, processCost } from './process-cost.ts'
 import { median, spread } from './quantiles.ts'
 import { CORES, end, portOf, spawnNode } from './spawned.ts'
-import { type GatewayOptions, type Subject, startFloor, startGateway, startLiteLlm, startPortkey } from './subjects.ts'
+import {
+  type GatewayOptions,
+  type Subject,
+  startFloor,
+  startGateway,
+  startLiteLlm,
+  startPortkey,
+  withoutAdapting,
+} from './subjects.ts'
 
 /** How long and how often things are measured. */
 export interface Pace {
@@ -123,8 +131,7 @@ export async function partCosts(setting: Setting): Promise<Costs> {
   const common = new Map<string, Round[]>([FLOOR, ALL_ON].map((name) => [name, []]))
   const costs: Costs = {}
   for (const [name, options] of variants) {
-    const subjects = [await startFloor(bench.upstreamPort), await gateway(setting, ALL_ON)]
-    subjects.push(await gateway(setting, name, options))
+    const subjects = [await startFloor(bench.upstreamPort), ...(await beside(setting, name, options))]
     const rounds = await using(subjects, async () => {
       await warmUp(setting, subjects)
       return byName(await bench.rounds(subjects, { seconds: pace.seconds }, pace.rounds))
@@ -134,8 +141,7 @@ export async function partCosts(setting: Setting): Promise<Costs> {
   }
   for (const [name, options] of streams) {
     const asked = { chunks: STREAMED, seconds: pace.seconds }
-    const subjects = [await startFloor(bench.upstreamPort), await gateway(setting, ALL_ON)]
-    subjects.push(await gateway(setting, name, options))
+    const subjects = [await startFloor(bench.upstreamPort), ...(await beside(setting, name, options))]
     const rounds = await using(subjects, async () => {
       await warmUp(setting, subjects, { chunks: STREAMED })
       return byName(await bench.rounds(subjects, asked, pace.rounds))
@@ -144,6 +150,14 @@ export async function partCosts(setting: Setting): Promise<Costs> {
     costs[`streams of ${STREAMED} events, ${name}`] = savedBy(name, rounds)
   }
   return { ...costsByName(common), ...costs }
+}
+
+/** Everything on, and what is compared with it. */
+async function beside(setting: Setting, name: string, options: GatewayOptions): Promise<Subject[]> {
+  if (options.without?.join() !== 'adapting') {
+    return [await gateway(setting, ALL_ON), await gateway(setting, name, options)]
+  }
+  return withoutAdapting(name, await gateway(setting, ALL_ON, { twin: true }))
 }
 
 /** Events of the streams in which parts are compared. */
@@ -176,16 +190,17 @@ export async function peerCosts(setting: Setting): Promise<Record<string, Costs>
   return result
 }
 
-/** What traces cost: median over rounds of the ratio to a gateway without telemetry, in the same round. */
+/** What traces cost. */
 export interface Traces {
   costs: Costs
-  /** CPU of a request, x without telemetry. */
-  times: Record<string, number>
+  /** CPU of a request that is traced, x one of the same process and round that is not: median over rounds. */
+  times: { median: number; spread: number }
   /** Bytes of spans that came to the collector for one request: none may be dropped to be cheap. */
   bytesPerRequest: number
 }
 
 export const TRACED = 'traces of every request'
+export const UNTRACED = 'the same process, requests that are not traced'
 
 export async function traceCosts(setting: Setting): Promise<Traces> {
   const { bench, pace } = setting
@@ -196,28 +211,34 @@ export async function traceCosts(setting: Setting): Promise<Traces> {
       collector.once('message', (message) => done((message as { bytes: number }).bytes))
       collector.send('bytes')
     })
-  const variants: [string, object][] = [
-    [TRACED, { otlp, sample: 1, delay_ms: 500 }],
-    ['traces of a tenth', { otlp, sample: 0.1, delay_ms: 500 }],
-    ['traces off, histograms on', { otlp, traces: false, events: false, delay_ms: 500 }],
+  const telemetry = { otlp, sample: 1, delay_ms: 500 }
+  const tracing = await gateway(setting, TRACED, { telemetry })
+  // The caller's flag decides (W3C Trace Context, 3.2.2.5.1): one process, since two differ by more than traces cost.
+  const flagged = (name: string, flag: string, stop = async () => {}): Subject => ({
+    ...tracing,
+    name,
+    headers: { ...tracing.headers, traceparent: `00-${'1'.repeat(32)}-${'2'.repeat(16)}-${flag}` },
+    stop,
+  })
+  const subjects = [
+    await startFloor(bench.upstreamPort),
+    await gateway(setting, ALL_ON),
+    flagged(TRACED, '01', tracing.stop),
+    flagged(UNTRACED, '00'),
   ]
-  const subjects = [await startFloor(bench.upstreamPort), await gateway(setting, ALL_ON)]
-  for (const [name, telemetry] of variants) subjects.push(await gateway(setting, name, { telemetry }))
   try {
     return await using(subjects, async () => {
       await warmUp(setting, subjects)
       const rounds = byName(await bench.rounds(subjects, { seconds: pace.seconds }, pace.rounds))
       const of = (name: string) => rounds.get(name) ?? []
-      const times = variants.map(([name]) => [
-        name,
-        median(of(name).map(({ cpuUs }, i) => cpuUs / (of(ALL_ON)[i]?.cpuUs ?? Number.NaN))),
-      ])
+      const ratios = of(TRACED).map(({ cpuUs }, i) => cpuUs / (of(UNTRACED)[i]?.cpuUs ?? Number.NaN))
+      const times = { median: median(ratios), spread: spread(ratios) }
       const traced = subjects.find(({ name }) => name === TRACED) as Subject
       const before = await taken()
       const { requests } = await bench.round(traced, { seconds: Math.max(pace.seconds, 0.4) })
       await new Promise((done) => setTimeout(done, 2_000))
       const bytesPerRequest = ((await taken()) - before) / requests
-      return { costs: costsByName(rounds), times: Object.fromEntries(times), bytesPerRequest }
+      return { costs: costsByName(rounds), times, bytesPerRequest }
     })
   } finally {
     await end(collector)

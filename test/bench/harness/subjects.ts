@@ -11,6 +11,8 @@ import { CORES, end, portOf, spawnNode, spawnOn } from './spawned.ts'
 export const PEERS_DIR = fileURLToPath(new URL('../../../.cache/peers', import.meta.url))
 const PROGRAM = fileURLToPath(new URL('../../../bin/persona-router.mjs', import.meta.url))
 const KEY = 'pr-bench-key-0123456789abcdef'
+/** Of a tenant whose candidates are the same but speak no dialect. */
+const PLAIN_KEY = 'pr-bench-plain-0123456789abcdef'
 
 /** Something to measure: a running proxy in front of the bench's upstream. */
 export interface Subject {
@@ -24,6 +26,8 @@ export interface Subject {
   readyMs: number
   /** The configuration of a gateway of ours. */
   configFile?: string
+  /** Before each of its rounds. */
+  prepare?: () => void
   stop(): Promise<void>
 }
 
@@ -41,6 +45,8 @@ export interface GatewayOptions {
   /** The configuration's section. */
   telemetry?: object
   device?: string
+  /** Beside the pool that speaks a dialect the same pool again without one, for a tenant of its own. */
+  twin?: boolean
   /** As an operator starts it, on all cores: without what an earlier start has compiled, or with it. */
   cold?: boolean
   /** Arguments of Node, such as `--cpu-prof`. */
@@ -102,8 +108,15 @@ function benchDialect() {
 }
 
 function gatewayConfig(dir: string, port: number, upstream: number, options: GatewayOptions) {
-  const { without = [], redis = null, candidates = 12, names = [], workers = 1, device = 'cpu' } = options
+  const { without = [], redis = null, candidates = 12, names = [], workers = 1, device = 'cpu', twin = false } = options
   const off = new Set(without)
+  const pools = ['bench', ...(twin ? ['plain'] : [])]
+  const provider = {
+    kind: 'openai-compatible',
+    base_url: `http://127.0.0.1:${upstream}/v1`,
+    api_key: 'provider-key',
+    max_connections: 40_000,
+  }
   return {
     server: { port, workers, max_connections: 40_000, max_concurrent: 40_000 },
     store: redis ? { kind: 'redis', url: redis } : { kind: 'sqlite', path: join(dir, 'gateway.db') },
@@ -112,26 +125,41 @@ function gatewayConfig(dir: string, port: number, upstream: number, options: Gat
     router: { artifact: options.artifact ?? newestArtifact(), device, deadline_ms: 10_000 },
     ...(options.telemetry && { telemetry: options.telemetry }),
     log: { level: off.has('log') ? 'silent' : 'info' },
-    ...(!off.has('adapting') && { dialects: { bench: benchDialect() } }),
-    providers: {
-      bench: {
-        kind: 'openai-compatible',
-        base_url: `http://127.0.0.1:${upstream}/v1`,
-        api_key: 'provider-key',
-        max_connections: 40_000,
-      },
-    },
-    candidates: Array.from({ length: candidates }, (_, i) => ({
-      name: names[i] ?? `llm-${i}`,
-      provider: 'bench',
-      vendor: `vendor-${i % 5}`,
-      description: `Model number ${i} of the bench.`,
-      price: { input: 0.1 * (i + 1), output: 0.4 * (i + 1) },
-      context_window: 1_000_000,
-      capabilities: ['tools', 'vision', 'json_schema'],
+    dialects: { bench: benchDialect() },
+    providers: Object.fromEntries(pools.map((name) => [name, provider])),
+    candidates: pools.flatMap((pool) =>
+      Array.from({ length: candidates }, (_, i) => ({
+        name: pool === 'bench' ? (names[i] ?? `llm-${i}`) : `${pool}-${i}`,
+        model: names[i] ?? `llm-${i}`,
+        provider: pool,
+        groups: [pool],
+        vendor: `vendor-${i % 5}`,
+        description: `Model number ${i} of the bench.`,
+        price: { input: 0.1 * (i + 1), output: 0.4 * (i + 1) },
+        context_window: 1_000_000,
+        capabilities: ['tools', 'vision', 'json_schema'],
+      })),
+    ),
+    tenants: pools.map((name) => ({
+      name,
+      keys: [name === 'bench' ? KEY : PLAIN_KEY],
+      candidates: [name],
+      ...(off.has('limits') ? {} : LIMITS),
     })),
-    tenants: [{ name: 'bench', keys: [KEY], ...(off.has('limits') ? {} : LIMITS) }],
   }
+}
+
+/**
+ * The same process asked by the tenant whose candidates speak no dialect, and that holds no event of a stream back. Two
+ * processes of the same code differ by more than adapting costs; one process does not differ from itself.
+ */
+export function withoutAdapting(name: string, gateway: Subject): [adapting: Subject, plain: Subject] {
+  const told = (framing: boolean) => () => void gateway.child.send({ framing })
+  const headers = { ...gateway.headers, authorization: `Bearer ${PLAIN_KEY}` }
+  return [
+    { ...gateway, prepare: told(true) },
+    { ...gateway, name, headers, prepare: told(false), stop: async () => {} },
+  ]
 }
 
 /** A bare proxy of Hono and undici. */

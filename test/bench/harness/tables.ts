@@ -68,9 +68,7 @@ export const scalingTable = (all: Record<string, Scaling>) =>
 export const traceTable = ({ costs, times, bytesPerRequest }: Traces) =>
   `${costTable(costs)}
 
-${Object.entries(times)
-  .map(([name, ratio]) => `${name}: ${ratio.toFixed(3)} x everything on`)
-  .join('\n')}
+${TRACED}: ${times.median.toFixed(3)} ± ${times.spread.toFixed(3)} x one that is not traced
 ${bytesPerRequest.toFixed(0)} bytes of spans for each request of '${TRACED}' came to the collector`
 
 export const idleLine = ({ streams, kbPerStream, totalMb }: Idle) =>

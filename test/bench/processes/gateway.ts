@@ -38,14 +38,21 @@ const REMOVALS: Record<string, Overrides> = {
     store: (made) => Object.assign(made, { loadConversation: async () => null, saveConversation: async () => null }),
   },
   metrics: { metrics: (made) => ({ ...made, observe: nothing }) },
-  // Without dialects (the configuration's) and without what was refused nothing is planned and nothing is adapted.
-  adapting: { refusals: (made) => Object.assign(made, { of: () => undefined, note: nothing }) },
 }
 
-/** Streams go through as they come: no event is held until it is whole, and only the end is read. */
-async function takeOutFraming(): Promise<void> {
+/**
+ * Whether streams go through as they come (no event is held until it is whole, and only the end is read) is told by a
+ * message, round by round: two processes of the same code differ by more than adapting costs.
+ */
+async function makeFramingOptional(): Promise<void> {
   const { SseObserver } = await import('../../../src/openai/sse-observer.ts')
-  SseObserver.prototype.push = function (this: InstanceType<typeof SseObserver>, bytes: Uint8Array): Buffer {
+  const whole = SseObserver.prototype.push
+  let framing = true
+  process.on('message', (told: { framing: boolean }) => {
+    framing = told.framing
+  })
+  SseObserver.prototype.push = function (this: InstanceType<typeof SseObserver>, bytes: Uint8Array): Buffer | null {
+    if (framing) return whole.call(this, bytes)
     const chunk = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     this.events++
     this.speaks = true
@@ -76,7 +83,7 @@ const [config = '', parts = ''] = process.argv.slice(2)
 // As bin/persona-router.mjs does.
 keepCompiled()
 const { serve } = await import('../../../src/main.ts')
-if (parts.split(',').includes('adapting')) await takeOutFraming()
+await makeFramingOptional()
 await serve(config, overridesOf(parts.split(',')))
 process.once('disconnect', () => process.exit(0))
 

@@ -237,7 +237,7 @@ describe('fields', () => {
     [{ thinking: { type: 'adaptive' }, output_config: { effort: 'medium' } }, 'medium'],
     [{ thinking: { type: 'adaptive' }, output_config: { effort: 'max' } }, 'xhigh'],
     [{ thinking: { type: 'adaptive' } }, undefined],
-    [{ thinking: { type: 'disabled' }, output_config: { effort: 'high' } }, undefined],
+    [{ thinking: { type: 'disabled' }, output_config: { effort: 'high' } }, 'none'],
   ])('%j: an effort of %s where the candidate thinks', (fields, effort) => {
     const thinks = candidate('thinks', 'p', { reasoning: true })
     expect(chat(fields, thinks).request.body.reasoning_effort).toBe(effort)

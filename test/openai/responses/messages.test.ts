@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { parseResponses } from '../../../src/openai/responses/body.ts'
 import { messagesOf } from '../../../src/openai/responses/messages.ts'
-import { toChat } from '../../../src/openai/responses/to-chat.ts'
+import { told, written } from '../../../src/openai/responses/to-chat.ts'
 import { chatTools } from '../../../src/openai/responses/tools.ts'
 import type { Json } from '../../support/responses-spec.ts'
 
@@ -236,7 +236,7 @@ test('fields that chat completions have go through; those that would be refused 
     store: true,
     include: ['message.output_text.logprobs'],
   })
-  const { request } = toChat({ body, items }, null, () => null)
+  const { request } = written(told({ body, items }, null, () => null))
   expect(request.body).toEqual({
     model: 'one',
     messages: [{ role: 'user', content: 'x' }],

@@ -6,7 +6,7 @@ import { nativeRequest as nativeMessages } from '../../../src/openai/messages/na
 import { toChat as messagesToChat } from '../../../src/openai/messages/to-chat.ts'
 import { parseResponses } from '../../../src/openai/responses/body.ts'
 import { nativeRequest } from '../../../src/openai/responses/native.ts'
-import { toChat } from '../../../src/openai/responses/to-chat.ts'
+import { told, written } from '../../../src/openai/responses/to-chat.ts'
 import { adapt } from '../../../src/providers/dialect/adapt.ts'
 import { candidate } from '../../support/relay-harness.ts'
 
@@ -22,7 +22,7 @@ function sent(provider: string, model: string, request: Parameters<typeof adapt>
 function responses(model: string, fields: object, strict = false) {
   const parsed = parseResponses(bytes({ model: 'auto', input: 'Hi', ...fields }))
   const items = [{ type: 'message', role: 'user', content: 'Hi' }]
-  const { request } = toChat({ body: parsed.body, items }, null, () => null)
+  const { request } = written(told({ body: parsed.body, items }, null, () => null))
   return sent('openai', model, { ...request, dropped: [], native: nativeRequest(parsed.raw, parsed.spans) }, strict)
 }
 

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { Breakers } from '../../../src/providers/forward/breakers.ts'
+import { Breakers, THE_GATEWAY } from '../../../src/providers/forward/breakers.ts'
 import { candidate } from '../../support/relay-harness.ts'
 
 const OPEN_MS = 1_000
@@ -138,6 +138,15 @@ describe('whose failures they are', () => {
     for (let i = 0; i < 2; i++) await breakers.of(two).run(async () => ({ health: 'gone' as const }), 'key')
     expect(breakers.of(two).state).toBe('open')
     expect(ask).not.toHaveBeenCalled()
+  })
+
+  test('the gateway itself is no second asker: its questions hold what the first wrote', async () => {
+    ask.mockResolvedValue(true)
+    await failFor('key')
+    for (let i = 0; i < 6; i++) await failFor(THE_GATEWAY)
+    await answered()
+    expect(ask).toHaveBeenCalled()
+    expect(breaker().state).toBe('closed')
   })
 
   test('one asker does not keep it open either: where its try fails the question decides', async () => {

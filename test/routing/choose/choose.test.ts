@@ -28,6 +28,7 @@ const input = (scores: readonly CandidateScore[], of: Partial<ChooseInput> = {})
   by: 'graph',
   limits: NO_LIMITS,
   explicit: null,
+  stated: null,
   rewards: 0,
   explore: true,
   previous: null,
@@ -209,6 +210,29 @@ describe('choose', () => {
       propensities: [0, 1, 0],
     })
     expect(choose(input(THREE, { explore: false })).reason).toBe('cold_start')
+  })
+
+  it('gives a task to whom the user stated for such, for sure, whoever else would answer', () => {
+    const stated = { task: 'code', candidate: 'a' }
+    const baseline = { candidate: 'b', routed: 0, why: 'holdout' as const }
+    const previous = { candidate: 'c', toolLoop: false, promptTokens: 5_000 }
+    for (const of of [{}, { baseline }, { previous }, { rewards: 9 }]) {
+      expect(choose(input(THREE, { stated, ...of }))).toMatchObject({
+        chosen: { candidate: { name: 'a' } },
+        ...{ reason: 'stated', detail: 'code', propensities: [1, 0, 0], lift: null },
+        ranking: [{ name: 'a' }, { name: 'b' }, { name: 'c' }],
+      })
+    }
+  })
+
+  it('chooses itself where whom the user stated can’t answer, or another reads its tool’s result', () => {
+    const of = { stated: { task: 'code', candidate: 'a' }, explore: false }
+    const denied = choose(input(THREE, { ...of, limits: { ...NO_LIMITS, deny: ['a'] } }))
+    expect(denied).toMatchObject({ chosen: { candidate: { name: 'b' } }, reason: 'cold_start' })
+    expect(choose(input(THREE.slice(1), of))).toMatchObject({ chosen: { candidate: { name: 'b' } } })
+    const waiting = { candidate: 'c', toolLoop: true, promptTokens: 0 }
+    expect(choose(input(THREE, { ...of, previous: waiting }))).toMatchObject({ reason: 'sticky', detail: 'tool_loop' })
+    expect(choose(input(THREE, { ...of, explicit: 'c' })).reason).toBe('explicit')
   })
 
   it('explores by inverse gap weighting', () => {

@@ -81,6 +81,18 @@ describe('evidence', () => {
     expectClose(pool(judge, users).get('llm'), Float32Array.of(4, -4))
   })
 
+  it('of a judge on one voice’s answers counts little where it says otherwise of all others’', () => {
+    const of = (voice: string, mean: number, ratings: number) => said(voice, 0, mean, { ratings })
+    const honest = ['ju1', 'ju2', 'jk3'].map((voice) => of(voice, 0.6, 8))
+    const [ratings = 0, value = 0] = pool(...honest, of('jk4', -1, 500)).get('llm') ?? []
+    expect(ratings).toBeLessThan(8.001)
+    expect(value / ratings).toBeGreaterThan(0.4)
+    // Alone it is what the judge says, as one key at most; nobody's quorum.
+    expectClose(pool(of('jk4', -1, 8)).get('llm'), Float32Array.of(4, -4))
+    expect(pool(of('jk4', -1, 1e6)).get('llm')?.[0]).toBeLessThan(8)
+    expect(pool(...honest, said('u1', 2, 1)).get('llm')?.[1]).toBeLessThan(8)
+  })
+
   it('of a loud voice far from the others counts little, however loud; of one with few ratings it is noise', () => {
     const honest = Array.from({ length: 8 }, (_, i) => said(`u${i}`, 5, 0.6))
     const loud = said('k1', 500, -1)

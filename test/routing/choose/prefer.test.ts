@@ -19,6 +19,7 @@ const input = (scores: ChooseInput['scores'], of: Partial<ChooseInput> = {}): Ch
   by: 'graph',
   limits: { needs: new Set(), promptTokens: 100, maxTokens: null },
   explicit: null,
+  stated: null,
   rewards: 0,
   explore: true,
   previous: null,

@@ -70,10 +70,19 @@ describe('a packed state', () => {
 
   test('of a few observations takes little, of none next to nothing', () => {
     const bytes = [0, 1, 3, 30].map((n) => packState(belief(n, 2, 1), COLD).length)
-    expect(bytes[0]).toBeLessThan(2 * K + 10)
+    expect(bytes[0]).toBeLessThan(3 * K + 10)
     expect(bytes[0]).toBeLessThan(bytes[1]!)
     expect(bytes[1]).toBeLessThan(bytes[2]!)
     expect(Math.max(...bytes)).toBeLessThan(2 * S)
+  })
+
+  test('of an earlier version is read', () => {
+    const bytes =
+      'AgWCces34v/OFCUfhOVCBNNUmAL/fy0r6G9HJp8UCziyFhMUjiAMGDA/93v011VtA9Qo6391wIOMpYkEC5DGnm46Si3A2YNbYLGm9UcEHfaAAbAW77ACGwAneZAYIA=='
+    const state = openState(Buffer.from(bytes, 'base64'), COLD) as PackedState
+    expectSame(state.unpacked(), belief(2, 5, 1))
+    state.quicken()
+    expectSame(state.unpacked(), belief(2, 5, 1))
   })
 
   test('of something else is kept number by number', () => {

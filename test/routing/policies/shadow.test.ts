@@ -4,10 +4,17 @@ import { askShadow } from '../../../src/routing/policies/shadow.ts'
 import { eachCandidate } from '../../../src/store/records/scored-candidates.ts'
 import { POOL, routerConfig, TINY_2, tinyPolicy } from '../support.ts'
 
-const query = { tenant: 'acme', user: 'ann', text: 'Why is the sky blue?', promptTokens: 10 }
+const query = {
+  tenant: 'acme',
+  user: 'ann',
+  speaker: { user: 'ann', key: 'k', vouched: false },
+  text: 'Why is the sky blue?',
+  promptTokens: 10,
+}
 const input = {
   limits: { needs: new Set<never>(), promptTokens: 10, maxTokens: null, deny: ['dear'] },
   explicit: null,
+  stated: null,
   explore: true,
   previous: null,
   policy: routerConfig(),

@@ -60,6 +60,7 @@ export async function live(
       by: 'graph',
       limits: { needs: new Set(), promptTokens: 100, maxTokens: null },
       explicit: null,
+      stated: null,
       rewards: 1,
       explore: true,
       previous: null,

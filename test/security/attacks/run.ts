@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -30,7 +31,7 @@ const LARGE = 'p:large'
 const ROWS = Number(process.env.ROWS ?? 100_000)
 const SECONDS = Number(process.env.SECONDS ?? 8)
 
-/** `ATTACKS=bodies,floods,profile,redis`: those alone. */
+/** `ATTACKS=bodies,floods,large,profile,redis`: those alone; `LARGE=Messages`: of large ones those with that word. */
 const only = process.env.ATTACKS?.split(',')
 const wants = (what: string) => only === undefined || only.includes(what)
 
@@ -152,6 +153,88 @@ async function onSqlite() {
 }
 
 const quiet = () => sleep(SECONDS * 1e3)
+/** Turns of the event loop that one large request takes: in them nobody else is served. */
+async function onLarge() {
+  const dir = mkdtempSync(join(tmpdir(), 'attacks-'))
+  const file = join(dir, 'longest-turn')
+  const preload = new URL('../../support/longest-turn.mjs', import.meta.url).href
+  const env = { NODE_OPTIONS: `--import=${preload}`, LONGEST_TURN: file }
+  const gateway = await startGateway(
+    {
+      ...config,
+      providers: {
+        ...config.providers,
+        claude: { kind: 'anthropic', base_url: upstream.origin, key_required: false },
+      },
+      candidates: [
+        { name: 'one', provider: 'up', price: { input: 1, output: 2 }, context_window: 100_000_000 },
+        {
+          name: 'two',
+          provider: 'up',
+          price: { input: 1, output: 2 },
+          context_window: 100_000_000,
+          api: ['responses'],
+        },
+        { name: 'claude', provider: 'claude', price: { input: 1, output: 2 }, context_window: 100_000_000 },
+      ],
+    },
+    { dir, env },
+  )
+  const longest = async () => {
+    rmSync(file, { force: true })
+    gateway.process.kill('SIGUSR2')
+    while (!existsSync(file)) await sleep(20)
+    return Number(readFileSync(file, 'utf8'))
+  }
+  const text = 'Some "words",\n'.repeat(Math.round((19.5 * MB) / 17))
+  const parts = Array.from({ length: 10_000 }, (_, i) => ({
+    role: i % 2 ? 'assistant' : 'user',
+    content: 'x'.repeat(1_900),
+  }))
+  const kinds: [string, string, (of: unknown) => object][] = [
+    ['chat', '/v1/chat/completions', (messages) => ({ model: 'one', messages })],
+    ['explain', '/v1/router/explain', (messages) => ({ model: 'auto', messages })],
+    ['chat, told as Messages', '/v1/chat/completions', (messages) => ({ model: 'claude', messages })],
+    ['chat, told as Responses', '/v1/chat/completions', (messages) => ({ model: 'two', messages })],
+    ['Messages, told as chat', '/v1/messages', (messages) => ({ model: 'one', max_tokens: 9, messages })],
+    ['Messages, counted', '/v1/messages/count_tokens', (messages) => ({ model: 'one', messages })],
+    ['Responses, told as chat', '/v1/responses', (input) => ({ model: 'one', store: false, input })],
+    ['Responses, kept', '/v1/responses', (input) => ({ model: 'one', input })],
+    ['completions', '/v1/completions', () => ({ model: 'one', prompt: text })],
+  ]
+  try {
+    for (const [what, messages] of [
+      ['one text', [{ role: 'user', content: text }]],
+      ['10,000 messages', parts],
+    ] as const) {
+      for (const [kind, path, body] of kinds.filter(([name]) => name.includes(process.env.LARGE ?? ''))) {
+        const sent = {
+          method: 'POST',
+          headers: { authorization: `Bearer ${FREE}`, 'content-type': 'application/json' },
+        }
+        const bytes = JSON.stringify(body(messages))
+        const turns: number[] = []
+        let status = 0
+        for (let i = 0; i < 4; i++) {
+          await longest()
+          const answer = await fetch(gateway.url + path, { ...sent, body: bytes })
+          await answer.arrayBuffer()
+          status = answer.status
+          await sleep(300)
+          turns.push(await longest())
+        }
+        // The first of a kind is compiled meanwhile.
+        const worst = Math.max(...turns.slice(1))
+        console.log(
+          `${(bytes.length / MB).toFixed(1)} MB of ${what}, ${kind}: longest turn ${worst.toFixed(0)} ms of CPU (${status})`,
+        )
+      }
+    }
+  } finally {
+    await discard(gateway)
+  }
+}
+
 const seconds = (from: number) => `${((performance.now() - from) / 1e3).toFixed(1)} s`
 const manyRows = () => Array.from({ length: 1_000 }, () => anInteraction({ tenant: 'free', user: LARGE }))
 
@@ -189,5 +272,6 @@ async function onRedis() {
 }
 
 if (wants('bodies') || wants('floods') || wants('profile')) await onSqlite()
+if (wants('large')) await onLarge()
 if (wants('redis')) await onRedis()
 await upstream.close()

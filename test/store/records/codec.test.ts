@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
+import { COLUMNS, KINDS, type Kind } from '../../../src/store/archive/columns.ts'
 import type { InteractionRecord } from '../../../src/store/records/codec.ts'
 import {
   exportedLine,
@@ -162,6 +163,7 @@ describe('what follows from it (-u writes it)', () => {
         reward: z.toJSONSchema(rewardSchema, { io: 'input' }),
       },
       row: ROW,
+      archive: { absent: Object.fromEntries(KINDS.map((kind) => [kind, absentWhereEmpty(kind)])) },
     }
     for (const part of Object.values(schema.$defs)) delete part.$schema
     await expect(`${JSON.stringify(schema, null, 2)}\n`).toMatchFileSnapshot(SCHEMA)
@@ -188,6 +190,8 @@ describe('what follows from it (-u writes it)', () => {
     await expect(docs).toMatchFileSnapshot(DOCS)
   })
 })
+
+const absentWhereEmpty = (kind: Kind) => COLUMNS[kind].filter(({ empty }) => empty === 'absent').map(({ name }) => name)
 
 interface JsonSchema {
   type?: string | string[]

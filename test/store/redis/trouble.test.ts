@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
@@ -65,6 +65,16 @@ describe('a store that can’t be used names the cause, and neither password nor
       'a certificate of nobody',
       () => ({ url: `rediss://127.0.0.1:${tlsPort}` }),
       /TLS: its certificate is self-signed/,
+    ],
+    [
+      'TLS, and the server speaks none',
+      () => ({ url: plain.url.replace('redis:', 'rediss:') }),
+      /no answer (yet )?to the attempt to connect.*; over TLS: does it speak that, at this port\?/,
+    ],
+    [
+      'a host that says nothing',
+      () => ({ url: `rediss://127.0.0.1:${(silent.address() as AddressInfo).port}` }),
+      /no answer yet to the attempt to connect; over TLS/,
     ],
     ['a node of a Cluster', () => ({ url: cluster.masters[0]!.url }), /MOVED: it belongs to a Redis Cluster/],
     ['no Cluster', () => ({ cluster: [plain.address] }), /no Redis Cluster: name it by store\.url/],

@@ -47,7 +47,3 @@ class Sample:
         """Of a table [n, M], the entry [n] of the logged action."""
         picked: Doubles = np.take_along_axis(table, self.action[:, None], 1)[:, 0]
         return picked
-
-    def only(self, rows: Bools | Ints) -> Sample:
-        """Some of the rows."""
-        return Sample(self.action[rows], self.reward[rows], self.propensity[rows], self.cluster[rows])

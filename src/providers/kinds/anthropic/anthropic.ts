@@ -1,6 +1,7 @@
 import type Anthropic from '@anthropic-ai/sdk'
 import { parseJson } from '../../../openai/error.ts'
 import { replaceModel } from '../../../openai/rewrite.ts'
+import { jsonOf } from '../../../openai/serialised.ts'
 import { apiKey } from '../../api-key.ts'
 import { baseUrl } from '../../base-url.ts'
 import { ANTHROPIC_GUARDS, without } from '../../guards.ts'
@@ -62,7 +63,7 @@ export function anthropic(name: string, config: AnthropicConfig): Provider {
       const answer = await send('/messages', {
         body: native
           ? replaceModel(native.raw, native.spans, candidate.model)
-          : Buffer.from(JSON.stringify(messagesBody(request.body, candidate, config.default_max_tokens))),
+          : await jsonOf({ ...messagesBody(request.body, candidate, config.default_max_tokens) }, request.raw.length),
         headers: { ...native?.headers, ...traceHeaders },
         signal,
         requestId,

@@ -2,6 +2,7 @@ import { type Api, type Candidate, goesByResponses } from '../../../candidates/c
 import { UnsupportedRequest } from '../../../errors.ts'
 import type { ChatRequest } from '../../../openai/chat.ts'
 import { replaceModel, rewrite } from '../../../openai/rewrite.ts'
+import { jsonOf } from '../../../openai/serialised.ts'
 import { apiKey } from '../../api-key.ts'
 import { baseUrl } from '../../base-url.ts'
 import { readModelList } from '../../discover.ts'
@@ -69,7 +70,7 @@ export function openaiCompatible(name: string, config: OpenAICompatibleConfig): 
       method: 'POST',
       path: pathOf('responses', candidate),
       headers: { ...headers(requestId, request.stream ? 'text/event-stream' : 'application/json'), ...traceHeaders },
-      body: Buffer.from(JSON.stringify(body)),
+      body: await jsonOf(body, request.raw.length),
       signal,
       secret: key.read(),
     })

@@ -1,0 +1,72 @@
+// Retrains from an archive of so many interactions, every one of them rated: seconds, CPU and memory of each step.
+//   npm run bench:archive -- --retrain --rows 10000000
+// Some rows are made, imported and archived by the commands that an operator uses; the rest are copies of them with
+// users, answers and days of their own, for making all of them request by request takes hours.
+import { spawn } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+
+const ROOT = resolve(import.meta.dirname, '../..')
+const PYTHON = join(ROOT, 'router-model/.venv/bin/python')
+/** Runs a command, and tells what it took, in a process whose memory is its own. */
+const TOLD = `
+import resource, subprocess, sys, time
+start, done = time.monotonic(), subprocess.run(sys.argv[2:])
+of = resource.getrusage(resource.RUSAGE_CHILDREN)
+cpu, wall = of.ru_utime + of.ru_stime, time.monotonic() - start
+print(f"{sys.argv[1]}: {cpu:.0f} s of CPU, {wall:.0f} s, {of.ru_maxrss / 1024:.0f} MB at most, exit {done.returncode}")
+sys.exit(done.returncode)
+`
+/** Refused by a gate: it ran to its end all the same. */
+const REFUSED = 3
+
+export interface RetrainBench {
+  rows: number
+  /** Interactions that are made one by one. */
+  made: number
+  keep: boolean
+}
+
+export async function benchRetrain({ rows, made, keep }: RetrainBench): Promise<void> {
+  const dir = mkdtempSync(join(tmpdir(), 'bench-archive-'))
+  const [log, small, large] = ['log.jsonl', 'small', 'large'].map((name) => join(dir, name)) as [string, string, string]
+  const config = join(dir, 'gateway.yaml')
+  writeFileSync(
+    config,
+    `store: { kind: sqlite, path: ${dir}/store.db, retention_days: 36500 }
+spool: { path: ${dir}/spool }
+tenants: [{ name: acme, keys: [a-key-that-nobody-uses-here-0123456789] }]
+`,
+  )
+  const artifact = join(ROOT, 'router-model/artifacts/current')
+  const gateway = [process.execPath, join(ROOT, 'bin/persona-router.mjs'), '-c', config]
+  const python = [PYTHON, '-m']
+  const copies = Math.max(1, Math.round(rows / made))
+  try {
+    await told('make rows', [
+      ...[...python, 'router_model.collect.made_log', log, '--interactions', String(made)],
+      ...['--embedder', join(artifact, 'embedder'), '--artifact', artifact],
+    ])
+    await told('import', [...gateway, 'import', log])
+    rmSync(log)
+    await told('archive', [...gateway, 'archive', '--to', small, '--older-than', '1'])
+    await told(`copy ${copies} times`, [
+      ...[...python, 'router_model.collect.made_archive', small, large, '--copies', String(copies)],
+    ])
+    const retrain = ['router_model', 'retrain', '--from', large, '--artifact', artifact, '--out', join(dir, 'out')]
+    await told('retrain', [...python, ...retrain, '--report', join(dir, 'report')], [0, REFUSED])
+  } finally {
+    if (keep) console.log(dir)
+    else rmSync(dir, { recursive: true, force: true })
+  }
+}
+
+function told(what: string, command: string[], expected = [0]): Promise<void> {
+  const env = { ...process.env, PYTHONPATH: join(ROOT, 'router-model'), NODE_NO_WARNINGS: '1' }
+  const child = spawn(PYTHON, ['-c', TOLD, what, ...command], { stdio: 'inherit', env })
+  return new Promise((done, failed) => {
+    child.on('error', failed)
+    child.on('close', (code) => (expected.includes(code ?? 1) ? done() : failed(new Error(`${what} failed`))))
+  })
+}
