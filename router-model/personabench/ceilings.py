@@ -14,8 +14,12 @@ from scipy.stats import rankdata
 from router_model.data.cards import known_ability
 
 Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
 HALVES = 100  # ways of dealing the queries into two
+DRAWS = 300  # of a bootstrap over queries
 LEAST_SHARE = 0.5  # of the LLMs that a figure must be known of
+TRUTHS = 400  # ways that the true means may lie
+LEAST_VARIANCE = 1e-6
 
 
 def spearman(x: Floats, y: Floats) -> float:
@@ -39,6 +43,47 @@ def half_against_half(quality: Floats, seed: int = 0) -> float:
         means = [np.nanmean(left[half][:, both], 0) for half in (first, ~first)]
         found.append(spearman(*means))
     return float(np.nanmean(found)) if np.isfinite(found).any() else float("nan")
+
+
+def true_order(quality: Floats, seed: int = 0) -> float:
+    """Mean rank correlation of the LLMs' true means with those measured on these questions: what a prediction would
+    reach that knew the truth. quality [Q, M], as for `half_against_half`.
+
+    The noise of the measured means is a bootstrap over questions; how far true means lie apart is what is left of
+    their variance; truths are drawn from the Gaussian posterior of both (empirical Bayes).
+    """
+    rng = np.random.default_rng(seed)
+    relative = quality if np.isfinite(quality).all() else quality - np.nanmean(quality, 1, keepdims=True)
+    left: Doubles = relative[:, np.isfinite(relative).sum(0) > 1].astype(np.float64)
+    if left.shape[1] < 3:
+        return float("nan")
+    with np.errstate(invalid="ignore"):
+        drawn = np.array([_means(left[rng.integers(0, len(left), len(left))]) for _ in range(DRAWS)])
+    drawn = drawn[np.isfinite(drawn).all(1)]
+    if len(drawn) < DRAWS // 4:
+        return float("nan")
+    measured = _means(left)
+    many = np.eye(len(measured))
+    noise = np.cov((drawn - drawn.mean(1, keepdims=True)).T) + LEAST_VARIANCE * many
+    apart = max(float(measured.var() - np.diag(noise).mean()), LEAST_VARIANCE)
+    covariance = np.linalg.inv(np.linalg.inv(noise) + many / apart)
+    mean = measured.mean() + covariance @ np.linalg.solve(noise, measured - measured.mean())
+    truths = rng.multivariate_normal(mean, covariance, TRUTHS)
+    return float(np.nanmean([spearman(truth, measured.astype(np.float32)) for truth in truths.astype(np.float32)]))
+
+
+def _means(left: Doubles) -> Doubles:
+    asked = np.isfinite(left)
+    means: Doubles = np.where(asked, left, 0.0).sum(0) / asked.sum(0)
+    return means
+
+
+def like_with_like(x: Floats, y: Floats, conditions: Sequence[str]) -> float:
+    """Mean rank correlation among LLMs that were measured under the same conditions, each group by its size."""
+    groups = {name: np.flatnonzero(np.array(conditions) == name) for name in sorted(set(conditions))}
+    found = [(len(rows), spearman(x[rows], y[rows])) for rows in groups.values() if len(rows) >= 3]
+    known = [(n, rho) for n, rho in found if np.isfinite(rho)]
+    return sum(n * rho for n, rho in known) / sum(n for n, _ in known) if known else float("nan")
 
 
 def on_other_folds(quality: Floats, here: NDArray[np.bool_], llms: NDArray[np.bool_]) -> float:

@@ -19,14 +19,22 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import rankdata
 
-from personabench.ceilings import best_figure, half_against_half, on_other_folds, spearman
+from personabench.ceilings import (
+    best_figure,
+    half_against_half,
+    like_with_like,
+    on_other_folds,
+    spearman,
+    true_order,
+)
 from personabench.measured_lengths import heard, length_evidence
 from router_model.data.ability import thinks
 from router_model.data.cards import Card, card_for, card_matrix, price_matrix
 from router_model.data.codes import code_matrix
 from router_model.data.pools import DataError, Pool, sparse_pool
+from router_model.data.tools import tool_share
 from router_model.embedding.static import StaticEmbedder
-from router_model.export.artifact import Artifact, read_manifest
+from router_model.export.artifact import Artifact, read_manifest, unpack_vector
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -34,6 +42,10 @@ Ints = NDArray[np.int64]
 POOLS = "mcpmark,zoonk,bfcl,mmlu_pro,can_ai_code"
 DRAWS = 1000
 ANSWERS = 20  # of an LLM, not rated, from which its lengths are learned
+# Tools that a request of a task brings: as many as agents have, or as BFCL's kinds of calls choose from.
+AGENTS_TOOLS = 20
+TOOLS = {"tools_simple": 1, "tools_parallel": 1, "tools_multiple": 3, "tools_parallel_multiple": 3}
+AGENTS_SETS = ("mcpmark",)
 FEWEST = 20  # queries of an LLM, for what is said of it over queries
 JUDGED = ("swe-bench", "swebench_pro")  # tasks of the sets without texts
 # Instances without texts: questions of that kind stand in, so that only the order over LLMs can be judged.
@@ -53,6 +65,8 @@ class Found:
     half: float
     """Of the LLMs' real means on one half of the queries with those on the other: more than that nobody can be asked
     for on so few queries of such a kind."""
+    truth: float
+    """Of the true means, as far as they are known, with those on the questions that are judged."""
     elsewhere: float
     """Of the LLMs' real means on the questions that are judged with those on all other questions of the set."""
     figure: str
@@ -73,6 +87,8 @@ class Found:
     random: float
     worst_weight: float
     """Least, over cost weights, of chosen minus random quality."""
+    like_with_like: float = float("nan")
+    """Rank correlation among LLMs that were run in the same way, where a set holds runs of several ways."""
 
 
 class CardsOnly:
@@ -100,12 +116,24 @@ class CardsOnly:
         z: Floats = self.artifact.run("llm", inputs)["z"]
         return z
 
+    def read(self, queries: Sequence[str], tools: Ints | None = None) -> Floats:
+        """Embeddings [Q, E] of queries that bring so many tools [Q], none by default."""
+        query: Floats = self.embedder.embed(list(queries))
+        if tools is None or self.manifest.tools is None:
+            return query
+        return query + tool_share(tools)[:, None] * unpack_vector(self.manifest.tools)
+
     def predict(
-        self, cards: Sequence[Card], queries: Sequence[str], prompt: Floats, weight: float, z: Floats | None = None
+        self,
+        cards: Sequence[Card],
+        query: Floats,
+        prompt: Floats,
+        weight: float,
+        z: Floats | None = None,
     ) -> dict[str, Floats]:
-        """Outputs of `score` [Q, M] at a cost weight."""
-        z, query = self.states(cards) if z is None else z, self.embedder.embed(list(queries))
-        n = len(queries)
+        """Outputs of `score` [Q, M] for embedded queries at a cost weight."""
+        z = self.states(cards) if z is None else z
+        n = len(query)
         inputs = {
             "query": query,
             "prompt_tokens": prompt.astype(np.float32),
@@ -137,7 +165,8 @@ def auc(score: Floats, good: NDArray[np.bool_]) -> float:
 def judge(router: CardsOnly, pool: Pool, raw: dict[str, Any], whole: Pool, models: Mapping[str, str]) -> Found:
     """One set with texts and outcomes; `whole`: with the questions that are not judged; `models` by name."""
     asked = np.isfinite(pool.quality)
-    out = router.predict(pool.cards, pool.queries, pool.prompt_tokens, 0.0)
+    query = router.read(pool.queries, tools_of(pool))
+    out = router.predict(pool.cards, query, pool.prompt_tokens, 0.0)
     quality, tokens = out["quality"], out["completion_tokens"]
     enough = asked.sum(0) >= min(FEWEST, len(pool.queries) // 2)
     # an LLM is compared with what is predicted on the queries that it was asked
@@ -159,7 +188,7 @@ def judge(router: CardsOnly, pool: Pool, raw: dict[str, Any], whole: Pool, model
     per_llm = np.nanmedian(np.where(np.isfinite(dollars), dollars, np.nan), 0) if np.isfinite(dollars).any() else None
     names = [card.name for card, kept in zip(pool.cards, enough, strict=True) if kept]
     figure, by_figure = best_figure([models.get(name, name) for name in names], real)
-    best, by_quality, random, worst = choices(router, pool, quality)
+    best, by_quality, random, worst = choices(router, pool, query, quality)
     return Found(
         data=pool.name,
         llms=int(enough.sum()),
@@ -168,6 +197,7 @@ def judge(router: CardsOnly, pool: Pool, raw: dict[str, Any], whole: Pool, model
         low=low,
         high=high,
         half=half_against_half(pool.quality[:, enough]),
+        truth=true_order(pool.quality[:, enough]),
         elsewhere=on_other_folds(whole.quality, np.isin(whole.ids, pool.ids), enough),
         figure=figure,
         by_figure=by_figure,
@@ -186,10 +216,16 @@ def judge(router: CardsOnly, pool: Pool, raw: dict[str, Any], whole: Pool, model
     )
 
 
+def tools_of(pool: Pool) -> Ints:
+    """How many tools each query of a set brings [Q]."""
+    others = AGENTS_TOOLS if pool.name in AGENTS_SETS else 0
+    return np.array([TOOLS.get(task, others) for task in pool.task.tolist()], dtype=np.int64)
+
+
 def lengths_learned(router: CardsOnly, pool: Pool, lengths: Floats) -> dict[str, float]:
     """Of answers that nothing was learned from, after some that were not rated."""
     chosen = heard(lengths, ANSWERS)
-    query, by_card = router.embedder.embed(list(pool.queries)), router.states(pool.cards)
+    query, by_card = router.read(pool.queries, tools_of(pool)), router.states(pool.cards)
     evidence = np.stack(
         [
             length_evidence(router.artifact, query[of], z, lengths[of, m])
@@ -199,7 +235,7 @@ def lengths_learned(router: CardsOnly, pool: Pool, lengths: Floats) -> dict[str,
         ]
     )
     z = router.states(pool.cards, evidence)
-    ratio = router.predict(pool.cards, pool.queries, pool.prompt_tokens, 0.0, z)["completion_tokens"] / lengths
+    ratio = router.predict(pool.cards, query, pool.prompt_tokens, 0.0, z)["completion_tokens"] / lengths
     judged = np.where(np.isfinite(lengths) & ~chosen & chosen.any(0), ratio, np.nan)
     each = np.array([_median(column) for column in judged.T])
     each = each[np.isfinite(each)]
@@ -230,7 +266,7 @@ def _median(values: Floats) -> float:
     return float(np.median(kept)) if kept.size else float("nan")
 
 
-def choices(router: CardsOnly, pool: Pool, quality: Floats) -> tuple[float, float, float, float]:
+def choices(router: CardsOnly, pool: Pool, query: Floats, quality: Floats) -> tuple[float, float, float, float]:
     """Quality of the best single LLM, of the choice by predicted quality and of a random one, and the least, over cost
     weights, of chosen minus random; on queries that every LLM answered, NaN where there are none.
     """
@@ -242,10 +278,9 @@ def choices(router: CardsOnly, pool: Pool, quality: Floats) -> tuple[float, floa
     real = pool.quality[np.ix_(rows, full)]
     pick = lambda score: float(np.take_along_axis(real, score.argmax(1)[:, None], 1).mean())  # noqa: E731
     cards = [card for card, kept in zip(pool.cards, full, strict=True) if kept]
-    queries = [query for query, kept in zip(pool.queries, rows, strict=True) if kept]
     random = float(real.mean())
     worst = min(
-        pick(router.predict(cards, queries, pool.prompt_tokens[rows], weight)["mean"]) - random
+        pick(router.predict(cards, query[rows], pool.prompt_tokens[rows], weight)["mean"]) - random
         for weight in (0.0, 0.25, 0.5, 0.75)
     )
     return float(real.mean(0).max()), pick(quality[np.ix_(rows, full)]), random, worst
@@ -263,17 +298,19 @@ def order_only(router: CardsOnly, name: str, folder: Path, stand_ins: Sequence[s
             names.append(str(row["name"]))
             models.append(str(row.get("model") or row["name"]))
     prompt = np.array([max(1.0, len(text) / 4) for text in stand_ins], dtype=np.float32)
-    predicted = router.predict(cards, stand_ins, prompt, 0.0)["quality"].mean(0)
+    query = router.read(stand_ins, np.full(len(stand_ins), AGENTS_TOOLS))
+    predicted = router.predict(cards, query, prompt, 0.0)["quality"].mean(0)
     truth = np.array(real, dtype=np.float32)
     low, high = spearman_interval(predicted, truth)
     price = np.array([card.output_price or np.nan for card in cards])
     known = np.isfinite(price)
+    scores, ways = _scores(folder, names), [_way(each) for each in names]
     return Found(
-        name, len(cards), 0, spearman(predicted, truth), low, high, half_against_half(_scores(folder, names)),
+        name, len(cards), 0, spearman(predicted, truth), low, high, half_against_half(scores), true_order(scores),
         float("nan"), *best_figure(models, truth), spearman(price[known], truth[known]),
         float(predicted.std() / truth.std()), float(np.polyfit(predicted, truth, 1)[0]),
         *(float("nan"),) * 6, float(truth.max()), float(truth[int(predicted.argmax())]), float(truth.mean()),
-        float("nan"),
+        float("nan"), like_with_like(predicted, truth, ways) if len(set(ways)) > 1 else float("nan"),
     )  # fmt: skip
 
 
@@ -286,9 +323,8 @@ def verbosity(router: CardsOnly, folder: Path, measured: bool) -> Found:
     if not measured:
         cards = [Card(**{**vars(card), "verbosity": {}}) for card in cards]
     real = np.array([row["mean_completion_tokens"] for row in entries], dtype=np.float32)
-    queries = [pool.queries[i] for i in rows]
-    tokens = router.predict(cards, queries, pool.prompt_tokens[rows], 0.0)["completion_tokens"].mean(0)
-    quality = router.predict(cards, queries, pool.prompt_tokens[rows], 0.0)["quality"].mean(0)
+    out = router.predict(cards, router.read([pool.queries[i] for i in rows]), pool.prompt_tokens[rows], 0.0)
+    tokens, quality = out["completion_tokens"].mean(0), out["quality"].mean(0)
     truth = np.array([row.get("pushback_rate") or np.nan for row in entries], dtype=np.float32)
     known = np.isfinite(truth)
     low, high = spearman_interval(quality[known], truth[known])
@@ -298,7 +334,7 @@ def verbosity(router: CardsOnly, folder: Path, measured: bool) -> Found:
     priced = np.isfinite(price)
     return Found(
         "bullshit_v2" + ("" if measured else ", lengths not known"), len(cards), len(rows),
-        spearman(quality[known], truth[known]), low, high, float("nan"), float("nan"),
+        spearman(quality[known], truth[known]), low, high, float("nan"), float("nan"), float("nan"),
         *best_figure([str(row["model"]) for row, kept in zip(entries, known, strict=True) if kept], truth[known]),
         spearman(price[known & priced], truth[known & priced]),
         float(quality[known].std() / truth[known].std()), float(np.polyfit(quality[known], truth[known], 1)[0]),
@@ -355,6 +391,11 @@ def _judge_set(router: CardsOnly, name: str, data: Path, taught: set[str], folds
     return judge(router, pool, raw, whole, models)
 
 
+def _way(run: str) -> str:
+    """How many turns an LLM had, as `swebench_pro` names its runs: a limit (`paper`) or 250."""
+    return "paper" if run.endswith("-paper") else "all"
+
+
 def _scores(folder: Path, names: Sequence[str]) -> Floats:
     """[Q, M] of a set without texts."""
     rows = []
@@ -373,8 +414,8 @@ def _texts(data: Path, name: str) -> list[str]:
 
 def _table(title: str, found: Sequence[Found]) -> Table:
     table = Table(title=f"Today's LLMs by card alone: {title}")
-    heads = ("set", "LLMs", "rho over LLMs", "half against half", "elsewhere", "best figure", "by price", "spread",
-             "slope", "AUC", "tokens, thinking / plain", "dollars within 2 x", "tokens learned",
+    heads = ("set", "LLMs", "rho over LLMs", "half against half", "true order", "elsewhere", "best figure", "by price",
+             "spread", "slope", "AUC", "tokens, thinking / plain", "dollars within 2 x", "tokens learned",
              "best / by quality / random", "worst weight")  # fmt: skip
     for head in heads:
         table.add_column(head)
@@ -382,8 +423,10 @@ def _table(title: str, found: Sequence[Found]) -> Table:
         table.add_row(
             one.data,
             str(one.llms),
-            f"{one.spearman:.2f} [{one.low:.2f}, {one.high:.2f}]",
+            f"{one.spearman:.2f} [{one.low:.2f}, {one.high:.2f}]"
+            + (f" ({one.like_with_like:.2f} like with like)" if np.isfinite(one.like_with_like) else ""),
             f"{one.half:.2f}",
+            f"{one.truth:.2f}",
             f"{one.elsewhere:.2f}",
             f"{one.by_figure:.2f} {one.figure}",
             f"{one.by_price:.2f}",

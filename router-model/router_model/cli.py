@@ -14,6 +14,7 @@ COMMANDS = {
     "export": "router_model.train.command:export",
     "cards": "router_model.train.command:cards",
     "people": "router_model.train.command:people",
+    "tools": "router_model.train.command:tools",
     "abilities": "router_model.abilities.command:abilities",
     "tasks": "router_model.train.tasks:command",
     "retrain": "router_model.retrain.command:command",

@@ -1,3 +1,4 @@
+import { toolShare } from '../embedding/tool-share.ts'
 import type { Erasures } from '../learning/erasures.ts'
 import type { Lengths } from '../learning/lengths.ts'
 import type { Ghost } from '../learning/sources/ghost.ts'
@@ -119,6 +120,7 @@ async function recordWithShadow(deps: AfterAnswerDeps, { record, call, decision 
       user: principal.user,
       speaker: speakerOf(principal),
       text,
+      tools: toolShare(request.body),
       promptTokens: request.promptTokens,
       ...(shadow.costWeight !== undefined && { costWeight: shadow.costWeight }),
       ...(shadow.taste && { taste: shadow.taste }),

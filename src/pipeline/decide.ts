@@ -3,6 +3,7 @@ import { candidateNamed, isNamed } from '../candidates/former-names.ts'
 import type { UserIds } from '../candidates/tenants.ts'
 import type { RouterConfig } from '../config/schema.ts'
 import { queryText } from '../embedding/query-text.ts'
+import { toolShare } from '../embedding/tool-share.ts'
 import { GatewayError } from '../errors.ts'
 import type { UserProfile } from '../learning/profile.ts'
 import { type StatedPreferences, statedPreferences } from '../learning/stated-preferences.ts'
@@ -109,6 +110,7 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
   const serving = deps.policies.snapshot(tenant.name, user)
   const { policy } = serving
   const text = queryText(request.body.messages)
+  const tools = toolShare(request.body)
   const deadline = performance.now() + snapshot.config.router.deadline_ms
 
   // None of them fails. All are started before the first is awaited; mostly they are there already.
@@ -128,6 +130,7 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
     tenant: tenant.name,
     speaker: speakerOf(principal),
     embedding: embedded.vector ?? NO_VECTOR,
+    ...(tools > 0 && { tools }),
     promptTokens: request.promptTokens,
     state: profile.state,
     ...(costWeight !== undefined && { costWeight }),

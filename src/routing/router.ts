@@ -9,6 +9,8 @@ export interface RouteQuery {
   speaker?: Speaker
   /** The query's embedding, [E]. */
   embedding: Float32Array
+  /** How much it looks like agents' work, 0..1 (`toolShare`); undefined = not at all. */
+  tools?: number
   /** Tokens. */
   promptTokens: number
   /** The user's state under this router's version, or null: cold start. */

@@ -159,6 +159,8 @@ class Manifest(_Strict):
     """How names and makers become codes; see *Codes*."""
     usual: str | None = None
     """Base64 of embeddings of usual questions, [n, E] float32: on these it is decided who is everybody's favourite."""
+    tools: str | None = None
+    """Base64 of [E] float32: what tools add to a query's embedding; see *Tools*."""
     forget: Forget
     """How older rewards fade, and how many share a block."""
     embedder: EmbedderEntry

@@ -56,13 +56,14 @@ def write_finished(
     sources: Mapping[str, str],
     usual: Floats | None,
     model_card: str,
+    tools: Floats | None = None,
     forget: float = 1.0,
     metrics: Mapping[str, Any] | None = None,
 ) -> Artifact:
     """Writes the artifact to `folder`, which may exist, only once all of it is made and verified.
 
-    `population`: evidence [V] of each training LLM; `sources`: data and licence; `usual` [n, E]: usual questions.
-    Raises `ArtifactError`.
+    `population`: evidence [V] of each training LLM; `sources`: data and licence; `usual` [n, E]: usual questions;
+    `tools` [E]: what tools add to a query. Raises `ArtifactError`.
     """
     spec = embedder.spec
     aside = folder.with_name(f".{folder.name}.part")
@@ -78,6 +79,7 @@ def write_finished(
             card_features=CARD_FEATURES,
             card_reading=ability_specs(),
             usual=usual,
+            tools=tools,
             population=population,
             aliases={name: many for name, many in ALIASES.items() if name in population},
             trained_on=[Source(name=name, licence=licence) for name, licence in sources.items()],

@@ -359,13 +359,14 @@ def write_artifact(
     more: Mapping[str, bytes] | None = None,
     card_reading: tuple[AbilitySpec, VerbositySpec] | None = None,
     usual: np.ndarray | None = None,
+    tools: np.ndarray | None = None,
     codes: Codes = "frame",
 ) -> Artifact:
     """Writes and verifies an artifact; replaces `folder`. Raises `ArtifactError` when ONNX Runtime disagrees with
     PyTorch.
 
-    `card_reading`: what the derived card features are inferred by. `usual` [n, E]: usual questions. `more`: further
-    files, by their path in the folder.
+    `card_reading`: what the derived card features are inferred by. `usual` [n, E]: usual questions. `tools` [E]:
+    what tools add to a query's embedding. `more`: further files, by their path in the folder.
     """
     network = exported(router) if isinstance(router, Router) else router
     network.module.eval()
@@ -401,6 +402,7 @@ def write_artifact(
         verbosity=card_reading[1] if card_reading else None,
         codes=codes,
         usual=None if usual is None else pack(usual.astype(np.float32)),
+        tools=None if tools is None else pack(tools.astype(np.float32)),
         forget=Forget(per_reward=forget, block=network.block),
         embedder=embedder_entry,
         reader=network.reader,

@@ -7,9 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from router_model.export.artifact import Artifact, read_manifest
+import numpy as np
+from numpy.typing import NDArray
+
+from router_model.export.artifact import Artifact, Manifest, read_manifest, unpack_vector
 from router_model.export.finished import write_finished
 from router_model.train.train import TrainConfig, Trained
+
+Floats = NDArray[np.float32]
 
 MADE = "Made by "
 BEFORE = "before"
@@ -27,6 +32,7 @@ def write_trained(trained: Trained, config: TrainConfig, folder: Path, version: 
         population=trained.population,
         sources=trained.sources,
         usual=trained.usual,
+        tools=trained.tools,
         model_card=model_card(trained, config, version),
         forget=config.forget,
         metrics=trained.metrics,
@@ -63,6 +69,11 @@ def _whose(metrics: Mapping[str, Any]) -> str:
     if before is None:
         return "" if metrics else " (none yet)"
     return f"; what is under `{BEFORE}` there are figures of {before['of']}, not of this artifact"
+
+
+def kept_tools(manifest: Manifest) -> Floats | None:
+    """What an artifact's tools add to a query, for one that is made of it and reads alike."""
+    return None if manifest.tools is None else unpack_vector(manifest.tools)
 
 
 def figures_before(folder: Path) -> dict[str, Any]:

@@ -72,6 +72,7 @@ def write_new(
         card_features=manifest.card_features,
         card_reading=(manifest.ability, manifest.verbosity) if manifest.ability and manifest.verbosity else None,
         usual=unpack_vector(manifest.usual) if manifest.usual else None,
+        tools=unpack_vector(manifest.tools) if manifest.tools else None,
         codes=manifest.codes,
         population=fitted.population,
         aliases=manifest.aliases,

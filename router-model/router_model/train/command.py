@@ -13,11 +13,11 @@ from rich.console import Console
 from router_model.data.pools import DataError
 from router_model.embedding import StaticEmbedder
 from router_model.export.artifact import ArtifactError, read_manifest, unpack_vector
-from router_model.export.trained import figures_before, made_of, write_trained
+from router_model.export.trained import figures_before, kept_tools, made_of, write_trained
 from router_model.places import ARTIFACTS, CONFIGS, RUNS, find_artifact
 from router_model.priors.people import with_people
 from router_model.train.recard import learn_cards
-from router_model.train.train import TrainConfig, Trained
+from router_model.train.train import TrainConfig, Trained, pools_of, tools_of
 from router_model.train.train import train as train_router
 from router_model.train.weights import WEIGHTS_FILE, load_weights
 
@@ -108,22 +108,47 @@ def people(
     torch.set_num_threads(1)
     try:
         settings = TrainConfig.load(config)
-        manifest = read_manifest(artifact)
-        population = json.loads((artifact / "population.json").read_text(encoding="utf-8"))
-        usual = None if manifest.usual is None else unpack_vector(manifest.usual).reshape(-1, manifest.dims.E)
-        trained = Trained(
-            with_people(load_weights(artifact / WEIGHTS_FILE)),
-            StaticEmbedder.load(settings.embedder),
-            {name: unpack_vector(data) for name, data in population.items()},
-            {source.name: source.licence for source in manifest.trained_on},
-            usual,
-            figures_before(artifact),
-            made_of(artifact, "people"),
-        )
-        _publish(trained, settings, out / version, version, None)
+        kept = _kept(artifact, settings, "people")
+        kept.router = with_people(kept.router)
+        _publish(kept, settings, out / version, version, None)
     except (ArtifactError, DataError, ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
     Console().print(f"Written: {out / version}")
+
+
+def tools(
+    artifact: Annotated[Path, typer.Option(help="whose weights stay")],
+    version: Annotated[str, typer.Option(help="name of the new artifact")],
+    config: Annotated[Path, typer.Option(help="a file of configs/")] = CONFIGS / "small.yaml",
+    out: Annotated[Path, typer.Option(help="where artifacts are")] = ARTIFACTS,
+) -> None:
+    """Learn anew what tools say of a query, and write a new artifact of the same weights; takes seconds."""
+    torch.set_num_threads(1)
+    try:
+        settings = TrainConfig.load(config)
+        kept = _kept(artifact, settings, "tools")
+        kept.tools = tools_of(kept.router, pools_of(settings), kept.embedder, settings)
+        _publish(kept, settings, out / version, version, None)
+    except (ArtifactError, DataError, ValueError, OSError) as error:
+        raise typer.BadParameter(str(error)) from error
+    Console().print(f"Written: {out / version}")
+
+
+def _kept(artifact: Path, settings: TrainConfig, command: str) -> Trained:
+    """An artifact as if training had just made it, by a command that changes something of it."""
+    manifest = read_manifest(artifact)
+    population = json.loads((artifact / "population.json").read_text(encoding="utf-8"))
+    usual = None if manifest.usual is None else unpack_vector(manifest.usual).reshape(-1, manifest.dims.E)
+    return Trained(
+        load_weights(artifact / WEIGHTS_FILE),
+        StaticEmbedder.load(settings.embedder),
+        {name: unpack_vector(data) for name, data in population.items()},
+        {source.name: source.licence for source in manifest.trained_on},
+        usual,
+        figures_before(artifact),
+        made_of(artifact, command),
+        kept_tools(manifest),
+    )
 
 
 def _publish(trained: Trained, settings: TrainConfig, folder: Path, version: str, metrics: Path | None) -> None:

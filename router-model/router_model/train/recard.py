@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from router_model.data.cards import card_matrix, price_matrix
 from router_model.data.codes import code_matrix
-from router_model.data.pools import LICENCES, Pool, load_pool, sparse_pool
+from router_model.data.pools import LICENCES, Pool
 from router_model.embedding import StaticEmbedder
 from router_model.export.artifact import Manifest, read_manifest, unpack_vector
-from router_model.export.trained import figures_before, made_of
+from router_model.export.trained import figures_before, kept_tools, made_of
 from router_model.network import Router
 from router_model.priors.prior import CARD_FEATURES, believe_cards
 from router_model.train.reading import LlmWeights, Reading, refine
@@ -26,8 +26,8 @@ from router_model.train.train import (
     TrainConfig,
     Trained,
     fit_llm_node,
-    held_in,
     outcomes_of,
+    pools_of,
     task_groups,
     usual_questions,
 )
@@ -45,8 +45,7 @@ def learn_cards(folder: Path, config: TrainConfig) -> Trained:
     tasks, _ = task_groups(config)
     if len(tasks) != base.sizes.known_tasks:
         raise ValueError(f"{folder}: knows {base.sizes.known_tasks} tasks, the configuration {len(tasks)}")
-    pools = {name: held_in(load_pool(name, config.data), config.hold_out) for name in config.pools}
-    pools |= {name: held_in(sparse_pool(name, config.data), config.hold_out) for name in config.more}
+    pools = pools_of(config)
     outcomes = {name: outcomes_of(pool, embedder, tasks) for name, pool in pools.items()}
     known = {name: o.only(np.isin(o.fold, config.train_folds)) for name, o in outcomes.items()}
     reading = Reading(base.encoder)
@@ -57,7 +56,9 @@ def learn_cards(folder: Path, config: TrainConfig) -> Trained:
     population = fit_llm_node(router, reading, known, pools, embedder, config)
     sources = {name: LICENCES[name] for name in pools if name in LICENCES}
     usual, made = usual_questions(outcomes, config), made_of(folder, "cards")
-    return Trained(router.eval(), embedder, population, sources, usual, figures_before(folder), made)
+    return Trained(
+        router.eval(), embedder, population, sources, usual, figures_before(folder), made, kept_tools(manifest)
+    )
 
 
 def _with_cards(base: Router) -> Router:

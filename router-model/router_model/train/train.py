@@ -54,6 +54,7 @@ from router_model.train.reading import (
     predict,
     refine,
 )
+from router_model.train.tools import fit_tools
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -124,6 +125,8 @@ class TrainConfig(BaseModel):
     """Tasks that no outcomes teach, and the public figures that their offset and gain in ability come from."""
     rates: dict[str, Rate] = Field(default_factory=dict)
     """Tasks that LLMs' means alone teach."""
+    agents: list[str] = Field(default_factory=list)
+    """Tasks that are agents' work where a request brings tools; the first is what they are read as then."""
     train_folds: list[int] = [0, 1, 2, 3, 4, 5, 6]
     validation_folds: list[int] = [7]
     most_rows: dict[str, int] = Field(default_factory=dict)
@@ -146,7 +149,7 @@ class TrainConfig(BaseModel):
 
     def digest(self) -> str:
         """Names a run."""
-        return hashlib.sha256(self.model_dump_json(exclude={"forget"}).encode()).hexdigest()[:12]
+        return hashlib.sha256(self.model_dump_json(exclude={"forget", "agents"}).encode()).hexdigest()[:12]
 
 
 @dataclass
@@ -164,6 +167,8 @@ class Trained:
     metrics: dict[str, Any] = field(default_factory=dict)
     made: str = ""
     """Commands that made it of another artifact, and that one, for its card; empty: training alone."""
+    tools: Floats | None = None
+    """What tools add to a query's embedding [E]; None: nothing."""
 
 
 class Stages:
@@ -201,8 +206,7 @@ def train(config: TrainConfig, runs: Path | None = None, quiet: bool = False) ->
         tasks=group.shape[1],
         **config.sizes.model_dump(),
     )
-    pools = {name: held_in(load_pool(name, config.data), config.hold_out) for name in config.pools}
-    pools |= {name: held_in(sparse_pool(name, config.data), config.hold_out) for name in config.more}
+    pools = pools_of(config)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, disable=quiet, transient=False) as progress:
         embed = progress.add_task("embed queries", total=len(pools))
@@ -252,7 +256,23 @@ def train(config: TrainConfig, runs: Path | None = None, quiet: bool = False) ->
         write_prior(router.user_node, prior)
         router = with_people(router)
     sources = {name: LICENCES[name] for name in pools if name in LICENCES}
-    return Trained(router.eval(), embedder, population, sources, usual_questions(outcomes, config))
+    tools = tools_of(router, pools, embedder, config)
+    return Trained(router.eval(), embedder, population, sources, usual_questions(outcomes, config), tools=tools)
+
+
+def tools_of(router: Router, pools: Mapping[str, Pool], embedder: StaticEmbedder, config: TrainConfig) -> Floats | None:
+    """What tools add to a query's embedding [E], for a router's reading."""
+    if not config.agents:
+        return None
+    tasks, _ = task_groups(config)
+    agents = tuple(config.agents)
+    return fit_tools(router.encoder, pools, embedder, tasks, agents, config.train_folds, config.seed)
+
+
+def pools_of(config: TrainConfig) -> dict[str, Pool]:
+    """All that a configuration trains on, by name. Raises `DataError`."""
+    pools = {name: held_in(load_pool(name, config.data), config.hold_out) for name in config.pools}
+    return pools | {name: held_in(sparse_pool(name, config.data), config.hold_out) for name in config.more}
 
 
 def usual_questions(outcomes: Mapping[str, Outcomes], config: TrainConfig) -> Floats:

@@ -5,12 +5,23 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from personabench.ceilings import best_figure, half_against_half, on_other_folds, spearman
+from personabench.ceilings import (
+    best_figure,
+    half_against_half,
+    like_with_like,
+    on_other_folds,
+    spearman,
+    true_order,
+)
 from router_model.data.cards import known_ability
 
 
 def outcomes(queries: int, spread: float) -> np.ndarray:
-    rng = np.random.default_rng(1)
+    return outcomes_of_seed(queries, spread, 1)
+
+
+def outcomes_of_seed(queries: int, spread: float, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
     chance = 1 / (1 + np.exp(-spread * np.linspace(-1, 1, 12)))
     return (rng.random((queries, 12)) < chance).astype(np.float32)
 
@@ -42,3 +53,29 @@ def test_the_best_single_figure_is_named() -> None:
     assert name != "none"
     assert best_figure(["no-such-model"] * 3, real[:3])[0] == "none"
     assert np.isnan(spearman(real[:2], real[:2]))
+
+
+def test_the_true_order_reaches_less_where_questions_are_few_or_llms_alike() -> None:
+    many, few, alike = outcomes(3000, 2.0), outcomes(40, 2.0), outcomes(3000, 0.05)
+    assert true_order(many) > 0.95
+    assert true_order(few) < true_order(many)
+    assert true_order(alike) < true_order(many)
+    truth = np.linspace(-1, 1, 12).astype(np.float32)
+    found = [spearman(truth, q.mean(0)) for q in (outcomes_of_seed(60, 0.7, seed) for seed in range(40))]
+    told = [true_order(outcomes_of_seed(60, 0.7, seed)) for seed in range(0, 40, 8)]
+    assert np.mean(told) == pytest.approx(np.mean(found), abs=0.1)
+    assert np.isnan(true_order(many[:, :2]))
+
+
+def test_questions_that_some_were_not_asked_do_not_hide_the_true_order() -> None:
+    quality = outcomes(1500, 2.0)
+    quality[np.random.default_rng(3).random(quality.shape) < 0.5] = np.nan
+    assert true_order(quality) > 0.9
+
+
+def test_llms_run_in_another_way_are_not_compared() -> None:
+    x = np.array([1, 2, 3, 1.5, 2.5, 3.5], dtype=np.float32)
+    y = np.array([4, 5, 6, 1, 2, 3], dtype=np.float32)
+    assert spearman(x, y) < 0.5
+    assert like_with_like(x, y, ["all"] * 3 + ["paper"] * 3) == pytest.approx(1.0)
+    assert np.isnan(like_with_like(x[:2], y[:2], ["all", "paper"]))

@@ -64,6 +64,8 @@ export const manifestSchema = z
     codes: z.enum(['hashed', 'frame']).default('hashed'),
     /** Embeddings of usual questions, [n x E]: what "everybody's favourite" is decided on. */
     usual: z.base64().nullish(),
+    /** [E]: added to the embedding of a query that brings tools, times their share; older artifacts have none. */
+    tools: z.base64().nullish(),
     forget: z.object({ per_reward: z.number().gt(0).max(1), block: z.number().int().positive().default(1) }),
     embedder: z.object({
       kind: z.string(),
@@ -94,6 +96,10 @@ export const manifestSchema = z
     error: 'dims.F is not twice the number of card features',
     path: ['card_features'],
   })
+  .refine(({ dims: { E }, tools }) => !tools || isFiniteVector(tools, E), {
+    error: 'not dims.E finite numbers',
+    path: ['tools'],
+  })
   .refine(({ dims, embedder }) => embedder.dim === dims.E, {
     error: 'dims.E is not the embedder’s size',
     path: ['embedder', 'dim'],
@@ -102,6 +108,13 @@ export const manifestSchema = z
 export type Manifest = z.output<typeof manifestSchema>
 export type Dims = Manifest['dims']
 export type CardFeature = Manifest['card_features'][number]
+
+function isFiniteVector(base64: string, size: number): boolean {
+  const bytes = Buffer.from(base64, 'base64')
+  if (bytes.length !== 4 * size) return false
+  for (let at = 0; at < bytes.length; at += 4) if (!Number.isFinite(bytes.readFloatLE(at))) return false
+  return true
+}
 
 function isInside(path: string): boolean {
   return path !== '' && !path.startsWith('/') && !path.includes('\\') && !path.split('/').includes('..')

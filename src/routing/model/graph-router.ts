@@ -97,6 +97,7 @@ export class GraphRouter implements Router {
   /** By the user's state; of those who have none yet, by their tenant's table. */
   readonly #cautions = new WeakMap<UserStateVector | LlmTable, Cautious>()
   readonly #usual: Float32Array | null
+  readonly #tools: Float32Array | null
   readonly #starts: ReadonlyMap<Start, readonly [number, number][]>
   #waiting = new Map<Anchored, Waiting[]>()
   #pausedUntil = 0
@@ -112,7 +113,7 @@ export class GraphRouter implements Router {
     this.#deadlineMs = deadlineMs
     this.#log = log
     this.cold = cold
-    const { usual, starts } = artifact.manifest
+    const { usual, starts, tools } = artifact.manifest
     this.#starts = new Map(
       Object.entries(starts ?? {}).map(([taste, of]) => [
         taste as Start,
@@ -120,6 +121,7 @@ export class GraphRouter implements Router {
       ]),
     )
     // Without usual questions, one that says nothing; undefined: from before there was a favourite.
+    this.#tools = tools ? floats(tools) : null
     this.#usual = usual ? floats(usual) : usual === null ? new Float32Array(artifact.dims.E) : null
   }
 
@@ -425,6 +427,7 @@ export class GraphRouter implements Router {
     const n = batch.length
     for (const [row, { query }] of batch.entries()) {
       inputs.query.set(query.embedding, row * E)
+      if (query.tools && this.#tools) addTo(inputs.query, row * E, this.#tools, query.tools)
       writeState(query.state ?? cold, inputs.state, row * S)
       const start = query.taste && this.#starts.get(query.taste)
       if (start) lean(inputs.state, row * S, weightsOf(S), start)
@@ -454,6 +457,10 @@ export class GraphRouter implements Router {
 function writeState(state: UserStateVector, target: Float32Array, at: number): void {
   if (state instanceof PackedState) state.writeTo(target, at)
   else target.set(state, at)
+}
+
+function addTo(target: Float32Array, at: number, vector: Float32Array, times: number): void {
+  for (let i = 0; i < vector.length; i++) target[at + i]! += times * vector[i]!
 }
 
 /** From base64, little-endian. */

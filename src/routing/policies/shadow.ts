@@ -14,6 +14,8 @@ export interface ShadowQuery {
   speaker: Speaker
   /** The text that was embedded for the live policy. */
   text: string
+  /** See `RouteQuery`. */
+  tools?: number
   promptTokens: number
   costWeight?: number
   taste?: Start
@@ -33,7 +35,7 @@ type GetProfile = (policy: Policy, tenant: string, user: string) => UserProfile 
 export async function askShadow(
   shadow: Policy,
   getProfile: GetProfile,
-  { tenant, user, speaker, text, promptTokens, costWeight, taste, baseline }: ShadowQuery,
+  { tenant, user, speaker, text, tools, promptTokens, costWeight, taste, baseline }: ShadowQuery,
   candidates: readonly Candidate[],
   input: Omit<ChooseInput, 'scores' | 'by' | 'rewards' | 'baseline'>,
   rule: Pick<RouterConfig, 'caution' | 'risk'>,
@@ -44,6 +46,7 @@ export async function askShadow(
       shadow.embedder.embed(text),
     ])
     const asked = {
+      ...(tools && { tools }),
       ...(costWeight !== undefined && { costWeight }),
       ...(taste && { taste }),
       ...(baseline !== undefined && { baseline }),

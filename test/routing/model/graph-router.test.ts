@@ -74,6 +74,34 @@ describe('GraphRouter', () => {
     )
   })
 
+  it('reads a request that brings tools as the artifact says, and as ever where it says nothing', async () => {
+    const directory = copyArtifact(TINY_1)
+    const tools = Float32Array.from({ length: TINY_E }, (_, i) => i / 10 - 0.3)
+    editManifest(directory, (manifest) => {
+      manifest.tools = Buffer.from(tools.buffer).toString('base64')
+    })
+    const router = await GraphRouter.open({ ...common, artifact: await loadArtifact(directory) })
+    const [plain, half, shifted] = await Promise.all([
+      router.score(query(), POOL),
+      router.score(query({ tools: 0.5 }), POOL),
+      router.score(query({ embedding: embedding(0).map((value, i) => value + tools[i]! / 2) }), POOL),
+    ])
+    expectClose(Object.values(meansOf(half)), Object.values(meansOf(shifted)))
+    expect(meansOf(half)).not.toEqual(meansOf(plain))
+    const { router: older } = await tinyPolicy()
+    expect(meansOf(await older.score(query({ tools: 1 }), POOL))).toEqual(meansOf(plain))
+  })
+
+  it('refuses an artifact whose vector for tools is of another size or no number', async () => {
+    for (const wrong of [new Float32Array(TINY_E - 1), Float32Array.from({ length: TINY_E }, () => Number.NaN)]) {
+      const directory = copyArtifact(TINY_1)
+      editManifest(directory, (manifest) => {
+        manifest.tools = Buffer.from(wrong.buffer).toString('base64')
+      })
+      await expect(loadArtifact(directory)).rejects.toThrow(/tools/)
+    }
+  })
+
   it('scores by the state of the user', async () => {
     const { router } = await tinyPolicy()
     const thrifty = meansOf(await router.score(query({ state: state(0, 0, -2, 0) }), POOL))

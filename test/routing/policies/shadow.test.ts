@@ -32,6 +32,19 @@ describe('askShadow', () => {
     expect(candidates.reduce((sum, { propensity }) => sum + propensity, 0)).toBeCloseTo(1, 6)
   })
 
+  it('is told of the tools that the request brings', async () => {
+    const shadow = await tinyPolicy(TINY_2)
+    const asked: unknown[] = []
+    const score = shadow.router.score.bind(shadow.router)
+    shadow.router.score = (of, candidates) => {
+      asked.push(of.tools)
+      return score(of, candidates)
+    }
+    await askShadow(shadow, () => NEW_USER, { ...query, tools: 0.6 }, POOL, input, RULE)
+    await askShadow(shadow, () => NEW_USER, { ...query, tools: 0 }, POOL, input, RULE)
+    expect(asked).toEqual([0.6, undefined])
+  })
+
   it('never fails a request', async () => {
     const shadow = await tinyPolicy(TINY_2)
     const deaf = { ...shadow, embedder: { ...shadow.embedder, embed: () => Promise.reject(new Error('away')) } }
