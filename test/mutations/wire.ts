@@ -1,6 +1,6 @@
 import type { Mutation } from './lane.ts'
 
-const CHAT = 'src/pipeline/chat.ts'
+const PRINCIPAL = 'src/pipeline/principal.ts'
 const ATTEMPTS = 'src/providers/forward/attempts.ts'
 const KEPT = 'src/api/responses/kept.ts'
 const MOVE = 'src/store/redis/move-user.ts'
@@ -15,16 +15,16 @@ const SQLITE_TEST = 'test/store/sqlite/store.test.ts'
 /** Between the gateway and a provider, and what goes along when a user's id changes. */
 export const WIRE: readonly Mutation[] = [
   {
-    file: CHAT,
-    find: '`${tenant.name} ${vouched ? `user ${user}` : keyId}`',
-    replace: '`${tenant.name} ${keyId}`',
+    file: PRINCIPAL,
+    find: 'vouched ? `${tenant.name} user ${user}` : tenant.name',
+    replace: 'vouched && user === tenant.name ? user : tenant.name',
     tests: [`${REFUSALS_TEST}::users whom somebody vouches for`],
     rule: 'whose failures a breaker counts: each user whom somebody vouches for',
   },
   {
-    file: CHAT,
-    find: '`${tenant.name} ${vouched ? `user ${user}` : keyId}`',
-    replace: '`${tenant.name} user ${user}`',
+    file: PRINCIPAL,
+    find: 'vouched ? `${tenant.name} user ${user}` : tenant.name',
+    replace: 'vouched || user ? `${tenant.name} user ${user}` : tenant.name',
     tests: [`${REFUSALS_TEST}::failures of one key alone`],
     rule: 'whose failures a breaker counts: ids that a key makes up are one',
   },
