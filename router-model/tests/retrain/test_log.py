@@ -226,6 +226,10 @@ def test_a_log_that_cannot_be_read_says_why(tmp_path: Path) -> None:
         list(open_log(str(bad)).read("interaction", ["a"]))
 
 
+def is_archived(row: Document) -> bool:
+    return bool(row["type"] == "interaction" and row["tenant"] == "acme")
+
+
 def test_an_archive_beside_its_store(rows: list[Document], tmp_path: Path) -> None:
     database = tmp_path / "store.db"
     imported(f"{{ kind: sqlite, path: {database}, retention_days: 40000 }}", rows, tmp_path)
@@ -238,7 +242,8 @@ def test_an_archive_beside_its_store(rows: list[Document], tmp_path: Path) -> No
     assert open_log(str(tmp_path / "archive")).tenants() == ["acme"]
     assert open_log(str(database)).tenants() == ["bell"]
     both = open_logs([str(tmp_path / "archive"), f"sqlite:{database}"])
-    same(both, stored(rows))
+    # an empty cell of a number that may be null or absent is null, for the gateway, too
+    same(both, [{"baseline_usd": None} | row if is_archived(row) else row for row in stored(rows)])
     assert both.count("interaction", ["acme", "bell"]) == sum(row["type"] == "interaction" for row in rows)
 
 
