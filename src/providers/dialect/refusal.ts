@@ -6,6 +6,7 @@ import type { Failure } from '../forward/failure.ts'
 import { factsOf } from './facts.ts'
 import { type Refused, withValue } from './learned.ts'
 import { chatNameOf } from './native.ts'
+import { withoutRepeated } from './repeated.ts'
 
 /**
  * An answer that says something of the request, not of the provider's state. `model`: the model is not there, or not
@@ -33,9 +34,9 @@ const FLAGGED = /flagged|moderation|content[ _-]?(?:policy|filter)|safety|harmfu
 const NO_MODEL =
   /model[_ ]?not[_ ]?found|decommissioned|deprecated|(?:model|deployment)\b[^.]{0,120}(?:does not exist|not exist|not found|no longer|is not available|not supported by|unavailable)|no such model|unknown model|invalid model|not have access to (?:the )?model|No endpoints found for|on-demand throughput/i
 const TOO_LARGE =
-  /request too large|too large for|requested \d[\d,]*\b[\s\S]*\blimit|limit \d[\d,]*\b[\s\S]*\brequested|reduce (?:your|the) (?:message|prompt|request)/i
+  /request too large|too large for|requested \d[\d,]*\b[\s\S]{0,200}\blimit|limit \d[\d,]*\b[\s\S]{0,200}\brequested|reduce (?:your|the) (?:message|prompt|request)/i
 const TOO_LONG =
-  /context[_ ](?:length|window|size)|maximum context|prompt is too long|too many (?:input )?tokens|input (?:is )?too long|maximum (?:input|prompt) length|exceeds? the (?:model'?s )?(?:maximum|limit)[^.]*tokens|exceeds? (?:the )?(?:available )?context|tokens \+ `?max_new_tokens/i
+  /context[_ ](?:length|window|size)|maximum context|prompt is too long|too many (?:input )?tokens|input (?:is )?too long|maximum (?:input|prompt) length|exceeds? the (?:model'?s )?(?:maximum|limit)[^.]{0,200}tokens|exceeds? (?:the )?(?:available )?context|tokens \+ `?max_new_tokens/i
 /** How many, or how large, not whether at all. */
 const TOO_MUCH =
   /too many|too (?:large|big|long)|max(?:imum)?(?: \w+)? (?:is|of|allowed)|at most|exceeds|larger than|up to \d/i
@@ -61,26 +62,26 @@ const MADE_WRONG = /tool_use_failed|json_validate_failed|failed_generation/
 
 /** Fields of errors in which they repeat what was asked or answered: words in there are not the provider's. */
 const REPEATED = new Set(['input', 'failed_generation', 'flagged_input', 'prompt'])
-/** The same in Python's words, as vLLM tells it within a message. */
-const REPEATED_IN_WORDS = /'input': [\s\S]*?(?=, '(?:url|ctx|loc|msg|type)': |\}\s*(?:\n|$|["\\]))/g
+/** So much of a text is read: providers say what is wrong at its beginning. */
+const MAX_SAID = 8_192
+
+/** What of a text is a provider's own, so that no expression below runs over more than that. */
+const ownWords = (told: string): string => withoutRepeated(told).slice(0, MAX_SAID)
 
 /** What an error's body says itself. */
 function saidOf(bytes: Buffer, body: unknown): string {
-  const own =
-    body === undefined
-      ? bytes.toString('utf8', 0, MAX_SAID)
-      : JSON.stringify(body, (key, value) => (REPEATED.has(key) ? undefined : value)).slice(0, MAX_SAID)
-  return own.replace(REPEATED_IN_WORDS, '')
+  if (body === undefined) return ownWords(bytes.toString('utf8'))
+  const own = (key: string, value: unknown) =>
+    REPEATED.has(key) ? undefined : typeof value === 'string' ? ownWords(value) : value
+  return JSON.stringify(body, own).slice(0, MAX_SAID)
 }
-
-const MAX_SAID = 8_192
 
 /** What an error says of the request, or null: then it is about the provider's state, or ours. */
 export function readRefusal(failure: StatusFailure, request: ChatRequest): Refusal | null {
   const { status } = failure
   const body = parseJson(failure.body)
   const { message: told, param, code } = readError(status, body)
-  const message = told.replace(REPEATED_IN_WORDS, '')
+  const message = ownWords(told)
   const text = saidOf(failure.body, body)
   // The model did not get right what was asked of it: another time it may.
   if (MADE_WRONG.test(`${code} ${message}`)) return { about: 'content', refused: [], added: null }
@@ -200,7 +201,9 @@ function fieldsOf(text: string, message: string, param: string | null, request: 
   const isNamed = (name: string) => {
     // Some write them as their own language does: presencePenalty.
     const camel = name.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase())
-    const bare = new RegExp(`(?<![\\w.-])(?:${name.replace(/[^\w]/g, '\\$&')}|${camel})(?![\\w-])`)
+    if (!text.includes(name) && !text.includes(camel)) return false
+    // A name is the client's: none is an expression.
+    const bare = new RegExp(`(?<![\\w.-])(?:${literally(name)}|${literally(camel)})(?![\\w-])`)
     if (!bare.test(text)) return false
     return (
       !ORDINARY.has(name) ||
@@ -251,7 +254,9 @@ function fieldsOf(text: string, message: string, param: string | null, request: 
   return []
 }
 
-const LONGEST = /(?:string too long[\s\S]*?maximum length|at most) (\d+)(?: characters|,|\.|$)/i
+const literally = (text: string): string => text.replace(/\W/g, '\\$&')
+
+const LONGEST = /(?:string too long[\s\S]{0,200}?maximum length|at most) (\d+)(?: characters|,|\.|$)/i
 
 const isPlace = (param: string, message: string, fields: readonly string[]) =>
   fields.includes(param.split(/[.[]/)[0] as string) || param.startsWith('messages') || message.includes(param)

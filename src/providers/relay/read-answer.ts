@@ -9,6 +9,7 @@ import { retryAfterMs } from '../../openai/retry-after.ts'
 import { SseObserver } from '../../openai/sse-observer.ts'
 import type { PlainFacts, StreamObserver } from '../../openai/stream-observer.ts'
 import { parseUsage } from '../../openai/usage.ts'
+import { withoutRepeated } from '../dialect/repeated.ts'
 import type { Failure } from '../forward/failure.ts'
 import { readAll } from '../http/read-all.ts'
 import { UpstreamError } from '../provider.ts'
@@ -263,7 +264,8 @@ const OUR_CREDIT =
 /** Some say 400 of our key, or of what our account is worth: no other request would do better. */
 function meant(status: number, message: string): number {
   if (status !== 400) return status
-  return OUR_KEY.test(message) ? 401 : OUR_CREDIT.test(message) ? 402 : status
+  const own = withoutRepeated(message)
+  return OUR_KEY.test(own) ? 401 : OUR_CREDIT.test(own) ? 402 : status
 }
 
 /** The body of an error is of use only while it is small and comes at all. */
