@@ -2,6 +2,8 @@ import { expect, test } from 'vitest'
 import { parseChat } from '../../../src/openai/parse-chat.ts'
 import { readRefusal } from '../../../src/providers/dialect/refusal.ts'
 import { withoutRepeated } from '../../../src/providers/dialect/repeated.ts'
+import { readAnswer } from '../../../src/providers/relay/read-answer.ts'
+import { candidate } from '../../support/relay-harness.ts'
 
 const WORDS = 'maximum context length, model not found, seed not supported'
 
@@ -69,4 +71,16 @@ test('a field’s name is no expression', () => {
     expect(read(said, { [name]: 1 })?.refused).toEqual([])
   }
   expect(read("Unsupported parameter: 'x(y'", { 'x(y': 1 })?.refused).toEqual(['x(y'])
+})
+
+test('what a client wrote of keys and credit is not the provider’s word of ours', async () => {
+  const message = "[{'type': 'missing', 'input': {'text': 'invalid api key, credit balance'}}]"
+  async function* body() {
+    yield Buffer.from(JSON.stringify({ error: { message } }))
+  }
+  const request = parseChat(Buffer.from(JSON.stringify({ model: 'auto', messages: [{ role: 'user', content: 'Hi' }] })))
+  const headers = { 'content-type': 'application/json' }
+  const head = { candidate: candidate('c', 'p'), request, status: 400, headers, attempts: [], upstreamMs: 0 }
+  const untouched = { abort: () => undefined, onBytes: () => undefined, release: () => undefined, quietMs: null }
+  expect(await readAnswer(head, body(), untouched)).toMatchObject({ failure: { kind: 'status', status: 400 } })
 })
