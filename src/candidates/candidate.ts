@@ -1,4 +1,4 @@
-import { type Dialect, insteadOf } from './dialect.ts'
+import { type Dialect, hasWordFor, insteadOf } from './dialect.ts'
 
 /** Abilities that a request may need and a candidate may lack. */
 export const CAPABILITIES = ['tools', 'vision', 'audio', 'json_schema', 'logprobs'] as const
@@ -100,5 +100,9 @@ function isQuiet(
   const type = own ?? typeOf(defaults?.thinking)
   return type === undefined ? thinking === false : type === 'disabled'
 }
+
+/** Whether it is known how it is told not to think; others may refuse the words for it. */
+export const takesNoEffort = ({ apis, dialect }: Pick<Candidate, 'apis' | 'dialect'>): boolean =>
+  apis?.has('messages') === true || (dialect !== undefined && hasWordFor(dialect, 'reasoning_effort', 'none'))
 
 const typeOf = (thinking: unknown) => (thinking as { type?: unknown } | null | undefined)?.type

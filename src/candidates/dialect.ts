@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { ownOf } from '../own.ts'
 
 const scalar = z.union([z.string(), z.number(), z.boolean()])
 
@@ -176,8 +177,16 @@ export interface Dialect {
 
 /** The other field by which a model is told a value of a field, and what that field holds then; or undefined. */
 export function insteadOf(dialect: Dialect, field: string, value: unknown): Record<string, unknown> | undefined {
-  const rule = dialect.fields[field]
-  return typeof rule === 'object' && typeof value === 'string' ? rule.instead?.[value] : undefined
+  const rule = ownOf(dialect.fields, field)
+  return typeof rule === 'object' && typeof value === 'string' ? ownOf(rule.instead, value) : undefined
+}
+
+/** Whether a model is known to take a value of a field, in some form. */
+export function hasWordFor(dialect: Dialect, field: string, value: string): boolean {
+  const rule = ownOf(dialect.fields, field)
+  if (rule === 'keep' || insteadOf(dialect, field, value)) return true
+  if (typeof rule !== 'object') return false
+  return rule.values?.includes(value) === true || ownOf(rule.map, value) !== undefined
 }
 
 /** What the Responses API has no word for, whichever model it is. */

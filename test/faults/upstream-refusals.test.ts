@@ -1,5 +1,6 @@
 import OpenAI from 'openai'
 import { afterEach, describe, expect, test } from 'vitest'
+import { shippedDialects } from '../emulators/shipped.ts'
 import { call, complete, metric, openai } from '../support/clients.ts'
 import { eventually } from '../support/eventually.ts'
 import { ADMIN_KEY, discard, type RunningGateway, startGateway, TEST_KEY, type TestConfig } from '../support/gateway.ts'
@@ -18,8 +19,14 @@ afterEach(async () => {
   for (const close of closers.splice(0).reverse()) await close()
 })
 
+/** What every provider, or candidate, has besides. */
+interface Each {
+  provider?: object
+  candidate?: object
+}
+
 /** The gateway with a candidate a script, asked in this order. */
-async function gatewayOf(scripts: Record<string, Script>, config: TestConfig = {}) {
+async function gatewayOf(scripts: Record<string, Script>, config: TestConfig = {}, each: Each = {}) {
   const upstreams: Record<string, Upstream> = {}
   for (const [name, script] of Object.entries(scripts)) {
     upstreams[name] = await startUpstream(script)
@@ -29,7 +36,7 @@ async function gatewayOf(scripts: Record<string, Script>, config: TestConfig = {
     providers: Object.fromEntries(
       Object.entries(upstreams).map(([name, { origin }]) => [
         name,
-        { kind: 'openai-compatible', base_url: `${origin}/v1`, key_required: false },
+        { kind: 'openai-compatible', base_url: `${origin}/v1`, key_required: false, ...each.provider },
       ]),
     ),
     candidates: Object.keys(upstreams).map((name) => ({
@@ -38,6 +45,7 @@ async function gatewayOf(scripts: Record<string, Script>, config: TestConfig = {
       price: { input: 1, output: 2 },
       context_window: 1_000_000,
       capabilities: ['tools', 'vision', 'json_schema'],
+      ...each.candidate,
     })),
     ...config,
     // Without an artifact the first one is asked first.
@@ -308,6 +316,57 @@ describe('under auto a refusal is an answer about the candidate', () => {
     // None of them was a refusal.
     const bodies = upstreams.a?.requests.slice(hits).map(({ body }) => JSON.parse(String(body)))
     expect(bodies?.some((body) => 'seed' in body)).toBe(false)
+  })
+})
+
+describe('how much it is to think, put in the words of another API', () => {
+  const body = { max_tokens: 50, messages: [{ role: 'user', content: 'Hi' }] }
+  const off = { ...body, thinking: { type: 'disabled' } }
+  const said = ({ requests }: Upstream) => requests.map((one) => JSON.parse(one.body.toString('utf8')))
+
+  test.each(['auto', 'a'])('a word that the model does not take is left off: %s', async (model) => {
+    const effort = error("'reasoning_effort' must be one of low, medium, high", { param: 'reasoning_effort' })
+    const { gateway, upstreams } = await gatewayOf(
+      { a: refusing(400, effort, ({ json }) => (json as { reasoning_effort?: unknown }).reasoning_effort === 'xhigh') },
+      {},
+      { candidate: { reasoning: true } },
+    )
+    const ask = (path: string, more: object) => call(gateway, path, { body: { model, ...more } })
+    expect(answeredBy(await ask('/v1/messages', { ...body, output_config: { effort: 'max' } }))).toEqual([200, 'a'])
+    expect(answeredBy(await ask('/v1/messages', off))).toEqual([200, 'a'])
+    expect(said(upstreams.a as Upstream).map(({ reasoning_effort: effort }) => effort)).toEqual([
+      'xhigh',
+      undefined,
+      undefined,
+    ])
+    // A client that speaks chat completions has said it itself.
+    const { messages } = body
+    expect((await ask('/v1/chat/completions', { messages, reasoning_effort: 'xhigh', seed: 7 })).status).toBe(
+      model === 'auto' ? 200 : 400,
+    )
+  })
+
+  test.each(['auto', 'a'])('a model that must think is asked without the word against it: %s', async (model) => {
+    const mandatory = error('Reasoning is mandatory for this endpoint and cannot be disabled.', { code: 400 })
+    const { gateway, upstreams } = await gatewayOf(
+      {
+        a: refusing(400, mandatory, ({ json }) => {
+          const { reasoning } = json as { reasoning?: { effort?: string; enabled?: boolean } }
+          return reasoning?.effort === 'none' || reasoning?.enabled === false
+        }),
+      },
+      { dialects: shippedDialects() },
+      { provider: { dialect: 'openrouter' }, candidate: { reasoning: true } },
+    )
+    const ask = (path: string, more: object) => call(gateway, path, { body: { model, ...more } })
+    const first = await ask('/v1/messages', off)
+    expect(answeredBy(first)).toEqual([200, 'a'])
+    expect(first.headers.get('x-router-dropped')).toMatch(/reasoning_effort|thinking/)
+    expect(
+      answeredBy(await ask('/v1/responses', { input: 'Hi', reasoning: { effort: 'none' }, store: false })),
+    ).toEqual([200, 'a'])
+    const told = said(upstreams.a as Upstream).map(({ reasoning }) => reasoning)
+    expect(told.slice(0, 2)).toEqual([{ effort: 'none' }, undefined])
   })
 })
 

@@ -1,4 +1,4 @@
-import type { Candidate } from '../../candidates/candidate.ts'
+import { type Candidate, takesNoEffort } from '../../candidates/candidate.ts'
 import { insteadOf } from '../../candidates/dialect.ts'
 import type { UnsupportedRequest } from '../../errors.ts'
 import type { ChatRequest } from '../chat.ts'
@@ -119,11 +119,13 @@ function formatOf({ output_config: output }: MessagesBody): Record<string, unkno
 const [LOW_BUDGET, MEDIUM_BUDGET] = [4_096, 16_384]
 
 /**
- * How much a candidate is asked to think. Not to think is told where it is known to, or where its dialect has a word
- * for it: others would refuse the field.
+ * How much a candidate is asked to think, where it is known to. Not to think is told where it is known how: others
+ * would refuse the field; and of whom nobody knows whether they think, those that are told it by another field.
  */
-function effortFor(body: MessagesBody, { reasoning, dialect }: Candidate): string | undefined {
+function effortFor(body: MessagesBody, candidate: Candidate): string | undefined {
+  const { reasoning, dialect } = candidate
   const effort = effortOf(body)
+  if (effort === 'none' && reasoning === true) return takesNoEffort(candidate) ? effort : undefined
   if (reasoning === true) return effort
   return effort === 'none' && reasoning === undefined && dialect && insteadOf(dialect, 'reasoning_effort', effort)
     ? effort
@@ -146,6 +148,7 @@ function droppedFields(body: MessagesBody, candidate: Candidate | null): string[
   return [
     ...tools,
     ...(wantsThoughts && candidate !== null && candidate.reasoning !== true ? ['thinking'] : []),
+    ...(effortOf(body) === 'none' && candidate?.reasoning === true && !takesNoEffort(candidate) ? ['thinking'] : []),
     ...['metadata', 'context_management', 'container', 'mcp_servers', 'inference_geo', 'speed'].filter(
       (field) => (body[field] ?? null) !== null,
     ),

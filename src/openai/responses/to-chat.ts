@@ -1,4 +1,4 @@
-import type { Candidate } from '../../candidates/candidate.ts'
+import { type Candidate, takesNoEffort } from '../../candidates/candidate.ts'
 import { invalidRequest, type UnsupportedRequest } from '../../errors.ts'
 import type { ChatRequest } from '../chat.ts'
 import { chatOf } from '../parse-chat.ts'
@@ -47,13 +47,22 @@ export function told(
   const { messages, dropped, problem: unsupported } = messagesOf(body.instructions, items, open)
   if (messages.length === 0) throw invalidRequest("Invalid 'input': expected at least one message.", 'input')
   const tools = chatTools(body)
-  const thinks = candidate?.reasoning !== false
-  const chat = { ...fields(body, tools, thinks), messages }
-  return { chat, dropped: [...dropped, ...droppedFields(body, tools, thinks)], tools, problem: unsupported }
+  const effort = effortFor(body, candidate)
+  const chat = { ...fields(body, tools, effort), messages }
+  const isUntold = effort === undefined && !(isOff(body) && candidate?.reasoning === undefined)
+  return { chat, dropped: [...dropped, ...droppedFields(body, tools, isUntold)], tools, problem: unsupported }
 }
 
-function fields(body: ResponsesBody, { tools, toolChoice }: Tools, thinks: boolean): Record<string, unknown> {
-  const { reasoning, text, include } = body
+const isOff = ({ reasoning }: ResponsesBody) => reasoning?.effort === 'none'
+
+/** How much a candidate is asked to think. Not to think is told where it is known how: others would refuse it. */
+function effortFor(body: ResponsesBody, candidate: Candidate | null): string | undefined {
+  const isTold = candidate === null || (candidate.reasoning !== false && (!isOff(body) || takesNoEffort(candidate)))
+  return isTold ? (body.reasoning?.effort ?? undefined) : undefined
+}
+
+function fields(body: ResponsesBody, { tools, toolChoice }: Tools, effort?: string): Record<string, unknown> {
+  const { text, include } = body
   const format = formatOf(text?.format)
   const logprobs = include?.includes('message.output_text.logprobs') === true || Number(body.top_logprobs) > 0
   return given({
@@ -66,7 +75,7 @@ function fields(body: ResponsesBody, { tools, toolChoice }: Tools, thinks: boole
     parallel_tool_calls: tools.length > 0 ? body.parallel_tool_calls : undefined,
     response_format: format,
     verbosity: text?.verbosity,
-    reasoning_effort: thinks ? reasoning?.effort : undefined,
+    reasoning_effort: effort,
     max_completion_tokens: body.max_output_tokens,
     temperature: body.temperature,
     top_p: body.top_p,
@@ -93,11 +102,11 @@ const given = (fields: Record<string, unknown>) =>
   Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined && value !== null))
 
 /** Fields that would change the answer, and that chat completions have no word for. */
-function droppedFields(body: ResponsesBody, { hosted }: Tools, thinks: boolean): string[] {
+function droppedFields(body: ResponsesBody, { hosted }: Tools, isEffortUntold: boolean): string[] {
   return [
     ...hosted.map((type) => `tools.${type}`),
     ...(body.max_tool_calls !== null && body.max_tool_calls !== undefined ? ['max_tool_calls'] : []),
-    ...(!thinks && body.reasoning?.effort ? ['reasoning.effort'] : []),
+    ...(isEffortUntold && body.reasoning?.effort ? ['reasoning.effort'] : []),
     ...['prompt', 'context_management', 'moderation'].filter((field) => (body[field] ?? null) !== null),
   ]
 }

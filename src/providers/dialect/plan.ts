@@ -77,6 +77,13 @@ export function planOf(
       dropped.push(field)
       edits.set(field, null)
     } else if (verdict === 'left off') edits.set(field, null)
+    // Told in its words it would be refused again.
+    else if (learned?.ruleFor(verdict.name, verdict.value ?? value, request.body) === 'drop') {
+      if (strict) return `does not take ${field}${said(value)}`
+      dropped ??= []
+      dropped.push(field)
+      edits.set(field, null)
+    }
     // Under its other name it is there already.
     else edits.set(field, verdict.name !== field && request.spans.has(verdict.name) ? null : verdict)
   }

@@ -10,6 +10,7 @@ import type { Attempt } from '../../store/records/records.ts'
 import { adapt } from '../dialect/adapt.ts'
 import { withBound } from '../dialect/bound.ts'
 import { isBound, Learned, type Refused } from '../dialect/learned.ts'
+import { TUNING } from '../dialect/neutral.ts'
 import { type Refusal, readRefusal } from '../dialect/refusal.ts'
 import type { Refusals } from '../dialect/refusals.ts'
 import { withoutGuarded } from '../guarded.ts'
@@ -126,8 +127,10 @@ export class Attempts {
   /** Whether a candidate could be asked again without what it has refused. */
   canDoWithout(candidate: Candidate, { refused, isOfModel }: Refusal): boolean {
     const { strict = false } = this.#input
-    // A value that all refuse is the client's mistake; a field that none takes is not.
-    if (refused.length === 0 || strict || (!isOfModel && refused.some(isValue))) return false
+    // A value that all refuse is the client's mistake; a field that none takes is not, nor what we have put in its words.
+    const { format } = this.#input.request
+    const isMistake = (one: Refused) => isValue(one) && (format === undefined || !TUNING.has(fieldOf(one)))
+    if (refused.length === 0 || strict || (!isOfModel && refused.some(isMistake))) return false
     const learned = this.learnedOf(candidate)
     try {
       const own = this.#ownRequest(candidate)
@@ -413,5 +416,6 @@ function healthOf(failure: Failure, refusal: Refusal | null): Health['health'] {
 }
 
 const isValue = (refused: Refused) => refused.includes('=')
+const fieldOf = (refused: Refused) => refused.split('=', 1)[0] as string
 
 const sameBytes = (a: ChatRequest, b: ChatRequest) => Buffer.compare(a.raw, b.raw) === 0

@@ -7,6 +7,7 @@ import { parseChat } from '../../../src/openai/parse-chat.ts'
 import { parseResponses } from '../../../src/openai/responses/body.ts'
 import { told as conversationOf, written } from '../../../src/openai/responses/to-chat.ts'
 import { adapt } from '../../../src/providers/dialect/adapt.ts'
+import { Learned } from '../../../src/providers/dialect/learned.ts'
 import { candidate } from '../../support/relay-harness.ts'
 
 /** How much a model is asked to think, told by another API, in the words of each. */
@@ -60,6 +61,9 @@ const CASES: [provider: string, model: string, none: Sent, high: Sent][] = [
     { chat_template_kwargs: { enable_thinking: false, thinking: false } },
     { reasoning_effort: 'high' },
   ],
+  ['vllm', 'openai/gpt-oss-20b', { reasoning_effort: 'low' }, { reasoning_effort: 'high' }],
+  ['llamacpp', 'gpt-oss-20b-mxfp4', { reasoning_effort: 'low' }, { reasoning_effort: 'high' }],
+  ['fireworks', 'accounts/fireworks/models/deepseek-r1', {}, { reasoning_effort: 'high' }],
   ['ollama', 'qwen3:8b', { reasoning_effort: 'none' }, { reasoning_effort: 'high' }],
 ]
 
@@ -76,6 +80,29 @@ describe.each(CASES)('%s, %s', (provider, name, none, high) => {
     expect(byResponses(asked, { effort: 'none' })).toEqual(none)
     expect(byResponses(asked, { effort: 'high' })).toEqual(high)
   })
+})
+
+test('who has no word for it is not told, and the client hears that', () => {
+  const asked = candidate('c', 'own', { model: 'thinker', reasoning: true })
+  const body = { model: 'auto', max_tokens: 50, messages: [{ role: 'user', content: 'Hi' }] }
+  const { request } = messagesToChat(parseMessages(bytes({ ...body, thinking: { type: 'disabled' } })).body, asked)
+  expect([request.body.reasoning_effort, request.dropped]).toEqual([undefined, ['thinking']])
+  expect(byMessages(asked, { output_config: { effort: 'low' } })).toEqual({ reasoning_effort: 'low' })
+  expect(byResponses(asked, { effort: 'none' })).toEqual({})
+  expect(byResponses(asked, { effort: 'low' })).toEqual({ reasoning_effort: 'low' })
+})
+
+test('what a value is told by is left off once it has been refused', () => {
+  const off = parseChat(bytes({ model: 'auto', messages: [{ role: 'user', content: 'Hi' }], reasoning_effort: 'none' }))
+  const sent = (asked: ReturnType<typeof candidate>, refused: string) => {
+    const { body, dropped } = adapt(off, asked, new Learned([refused]), false)
+    return [FIELDS.filter((field) => field in body), dropped]
+  }
+  const dropped = [[], ['reasoning_effort']]
+  expect(sent(model('openrouter', 'openai/o3'), 'reasoning')).toEqual(dropped)
+  expect(sent(model('openrouter', 'openai/o3'), 'reasoning_effort="none"')).toEqual(dropped)
+  expect(sent(model('groq', 'openai/gpt-oss-20b'), 'reasoning_effort="low"')).toEqual(dropped)
+  expect(() => adapt(off, model('openrouter', 'openai/o3'), new Learned(['reasoning']), true)).toThrow('does not take')
 })
 
 test('of whom nobody knows whether they think, those are told not to that have a word for it', () => {
