@@ -367,6 +367,12 @@ describe('how much it is to think, put in the words of another API', () => {
     ).toEqual([200, 'a'])
     const told = said(upstreams.a as Upstream).map(({ reasoning }) => reasoning)
     expect(told.slice(0, 2)).toEqual([{ effort: 'none' }, undefined])
+    // One that sends the provider's own field is told apart by what it says.
+    for (const reasoning of [{ enabled: false }, { effort: 'high' }]) {
+      const answer = await ask('/v1/chat/completions', { messages: body.messages, reasoning })
+      expect(answer.status).toBe(model === 'auto' || reasoning.effort ? 200 : 400)
+    }
+    expect(said(upstreams.a as Upstream).at(-1)).toHaveProperty('reasoning', { effort: 'high' })
   })
 })
 

@@ -6,7 +6,7 @@ import { TUNING } from './neutral.ts'
 
 /**
  * What a deployment has refused, as short texts that a store can keep: `seed` (a field), `seed=1` (one value of it),
- * `prompt_cache_key.length>64` (longer texts),
+ * `reasoning=off` (however it says not to think), `prompt_cache_key.length>64` (longer texts),
  * `role:developer`, `part:file`, `tool:custom`, `message:name`, `stream`, `prefill`, `turns:alternate` (the shape of a
  * conversation), `tokens>=70000` (a prompt), `max_tokens>=16000`.
  */
@@ -113,9 +113,29 @@ export function withValue(field: string, value: unknown): Refused | null {
   if (field === 'response_format') {
     return isObject(value) && typeof value.type === 'string' ? `${field}=${value.type.slice(0, 32)}` : null
   }
+  if (isObject(value) && isOff(field, value)) return `${field}=off`
   if (typeof value === 'object' || value === undefined) return null
   const text = JSON.stringify(value)
   return text.length <= 48 ? `${field}=${text}` : null
+}
+
+/** Whether a field tells a model not to think. */
+export function isOff(field: string, value: unknown): boolean {
+  const { effort, enabled, max_tokens, type, enable_thinking, thinking } = isObject(value) ? value : {}
+  switch (field) {
+    case 'reasoning_effort':
+      return value === 'none'
+    case 'enable_thinking':
+      return value === false
+    case 'reasoning':
+      return effort === 'none' || enabled === false || max_tokens === 0
+    case 'thinking':
+      return type === 'disabled'
+    case 'chat_template_kwargs':
+      return enable_thinking === false || thinking === false
+    default:
+      return false
+  }
 }
 
 function smallest(refused: ReadonlySet<Refused>, prefix: string): number {

@@ -4,7 +4,7 @@ import { isObject } from '../../openai/is-object.ts'
 import { isUnreadable } from '../../openai/unreadable.ts'
 import type { Failure } from '../forward/failure.ts'
 import { factsOf } from './facts.ts'
-import { type Refused, withValue } from './learned.ts'
+import { isOff, type Refused, withValue } from './learned.ts'
 import { chatNameOf } from './native.ts'
 import { withoutRepeated } from './repeated.ts'
 
@@ -50,6 +50,8 @@ const NO_PREFILL =
 const NOT_BOTH = /cannot both|can not both|only one of|mutually exclusive|not (?:both|be used together)/i
 const NO_THOUGHTS = /not support (?:thinking|reasoning)/i
 const ALWAYS_THINKS = /(?:thinking|reasoning) (?:is mandatory|can ?not be (?:disabled|turned off))/i
+/** Words against a value by which a model is told not to think. */
+const OFF = /disabl|turn(?:ed)? off|\b(?:none|false)\b/i
 const OF_THOUGHTS = ['reasoning_effort', 'reasoning', 'thinking', 'enable_thinking']
 const FEWER_TOKENS = /fewer max_tokens|can only afford|requires more credits/i
 const NOT_TAKEN =
@@ -120,9 +122,11 @@ export function readRefusal(failure: StatusFailure, request: ChatRequest): Refus
       : null
   if (refused.length === 0 && added === null && NO_MODEL.test(message))
     return { about: 'model', refused: [], added: null }
-  const isOfModel = code === 'unsupported_value' || /with this model|for this model/i.test(message)
+  const isOfModel = code === 'unsupported_value' || OF_MODEL.test(message) || ALWAYS_THINKS.test(message)
   return { about: 'candidate', refused: added === null ? refused : [added], added, isOfModel }
 }
+
+const OF_MODEL = /with this model|for this model/i
 
 /** No window is smaller: what is refused below was something else. */
 const LEAST_WINDOW = 1_000
@@ -191,8 +195,9 @@ function fieldsOf(text: string, message: string, param: string | null, request: 
     if (isLimit(field) && typeof value === 'number' && isValue) return [`max_tokens>=${value}`]
     const longest = typeof value === 'string' ? Number(LONGEST.exec(message)?.[1]) : Number.NaN
     if (longest < String(value).length) return [`${field}.length>${longest}`]
-    // Another form of answer may be taken.
-    if (isValue || field === 'response_format' || !NOT_TAKEN.test(text)) {
+    // Another form of answer may be taken, and other thoughts than none.
+    const isOne = isValue || field === 'response_format' || (isOff(field, value) && OFF.test(message))
+    if (isOne || !NOT_TAKEN.test(text)) {
       const one = withValue(field, value)
       return one === null ? [] : [one]
     }
@@ -227,7 +232,11 @@ function fieldsOf(text: string, message: string, param: string | null, request: 
   if (within !== undefined && facts.messageFields.has(within)) return [`message:${within}`]
   const ofThoughts = OF_THOUGHTS.filter((field) => facts.fields.includes(field))
   if (ofThoughts.length > 0 && NO_THOUGHTS.test(message)) return ofThoughts
-  if (ALWAYS_THINKS.test(message)) return ofThoughts.flatMap((field) => withValue(field, request.body[field]) ?? field)
+  if (ALWAYS_THINKS.test(message)) {
+    const off = facts.fields.filter((field) => isOff(field, request.body[field]))
+    // To think more, or less, is not refused with it.
+    return (off.length > 0 ? off : ofThoughts).flatMap((field) => withValue(field, request.body[field]) ?? [])
+  }
   const longestFirst = (names: Iterable<string>) => [...names].sort((a, b) => b.length - a.length)
   for (const role of facts.roles) {
     if (!['user', 'assistant', 'tool', 'system'].includes(role) && isNamed(role)) return [`role:${role}`]

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { parseChat } from '../../../src/openai/parse-chat.ts'
+import { Learned } from '../../../src/providers/dialect/learned.ts'
 import { readRefusal } from '../../../src/providers/dialect/refusal.ts'
 
 const FUNCTION = { type: 'function', function: { name: 'f', parameters: { type: 'array' } } }
@@ -183,6 +184,34 @@ test.each<[string, 'candidate' | 'content' | 'model', string[], number, object |
   ['no capacity', 'candidate', [], 498, { message: 'Flex tier capacity exceeded' }],
 ])('%s', (_, about, refused, status, error, fields = {}) => {
   expect(read(status, error, fields)).toMatchObject({ about, refused })
+})
+
+test.each<[string, object, string[], string[]]>([
+  [
+    'Reasoning is mandatory for this endpoint and cannot be disabled.',
+    { reasoning: { enabled: false } },
+    ['reasoning=off'],
+    [],
+  ],
+  ['Reasoning is mandatory', { reasoning: { effort: 'none' }, seed: 1 }, ['reasoning=off'], []],
+  ['thinking cannot be turned off', { thinking: { type: 'disabled' }, reasoning_effort: 'high' }, ['thinking=off'], []],
+  ['thinking cannot be disabled', { enable_thinking: false }, ['enable_thinking=false'], []],
+  ["`thinking.type` 'disabled' is not supported", { thinking: { type: 'disabled' } }, ['thinking=off'], []],
+  ['`thinking` is not supported', { thinking: { type: 'disabled' } }, ['thinking'], ['thinking']],
+  ['does not support thinking', { thinking: { type: 'disabled' } }, ['thinking'], ['thinking']],
+])('%s: to think is still asked for', (message, fields, refused, kept) => {
+  const refusal = read(400, { message }, fields)
+  expect(refusal?.refused).toEqual(refused)
+  const learned = new Learned(refusal?.refused ?? [])
+  const body = { model: 'auto', messages: [] }
+  for (const [field, value] of Object.entries(fields)) {
+    const isOff = field !== 'seed' && value !== 'high'
+    expect(learned.ruleFor(field, value, body)).toBe(isOff ? 'drop' : undefined)
+  }
+  const high = { reasoning: { effort: 'high' }, thinking: { type: 'enabled' }, enable_thinking: true }
+  expect(
+    Object.entries(high).flatMap(([field, value]) => (learned.ruleFor(field, value, body) ? [field] : [])),
+  ).toEqual(kept)
 })
 
 describe('a length', () => {
