@@ -20,9 +20,35 @@ const THOUGHTS: ReadonlySet<string> = new Set([
   'provider_specific_fields',
 ])
 
-const OTHER_THOUGHTS: Readonly<Record<string, string>> = {
-  reasoning: 'reasoning_content',
-  reasoning_content: 'reasoning',
+/** The two names by which plain thoughts go. */
+const OTHER_THOUGHTS: ReadonlyMap<string, string> = new Map([
+  ['reasoning', 'reasoning_content'],
+  ['reasoning_content', 'reasoning'],
+])
+
+/** Under which name a model reads a message's plain thoughts that came under its other name; or undefined. */
+export function ownThoughtName(
+  field: string,
+  message: Record<string, unknown>,
+  { thoughts }: Dialect,
+  learned: Learned | undefined,
+): string | undefined {
+  const own = OTHER_THOUGHTS.get(field)
+  if (own === undefined || !thoughts.has(own) || thoughts.has(field) || learned?.refusesMessageField(own))
+    return undefined
+  return typeof message[field] === 'string' && !message[own] ? own : undefined
+}
+
+/** Whether a message brings what a model must read, under that name or the other. */
+export function bringsThoughts(
+  message: Record<string, unknown>,
+  need: string,
+  dialect: Dialect,
+  learned: Learned | undefined,
+): boolean {
+  if (message[need] !== undefined && message[need] !== null) return true
+  const other = OTHER_THOUGHTS.get(need)
+  return other !== undefined && ownThoughtName(other, message, dialect, learned) === need
 }
 
 const MESSAGE = new Set(['role', 'content', 'tool_calls', 'tool_call_id'])
@@ -46,12 +72,6 @@ export function historyFor(
     if (THOUGHTS.has(field)) return dialect.thoughts.has(field) ? 'keep' : 'drop'
     return dialect.messageFields[field] ?? dialect.messageFields['*'] ?? 'keep'
   }
-  /** What a client sends back under the other of the two names by which plain thoughts go. */
-  const ownName = (field: string, object: Record<string, unknown>) => {
-    const other = OTHER_THOUGHTS[field]
-    const isOther = other !== undefined && dialect?.thoughts.has(other) && !dialect.thoughts.has(field)
-    return isOther && typeof object[field] === 'string' && !object[other] ? other : undefined
-  }
   const kept = <T extends Record<string, unknown>>(object: T, standard: ReadonlySet<string>): T => {
     let copy: Record<string, unknown> | null = null
     for (const field in object) {
@@ -59,7 +79,7 @@ export function historyFor(
       copy ??= { ...object }
       delete copy[field]
       const value = object[field]
-      const name = ownName(field, object)
+      const name = dialect && ownThoughtName(field, object, dialect, learned)
       if (name !== undefined) {
         copy[name] = value
         continue

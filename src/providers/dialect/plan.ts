@@ -5,6 +5,7 @@ import type { ChatRequest } from '../../openai/chat.ts'
 import { isObject } from '../../openai/is-object.ts'
 import { type Facts, factsOf } from './facts.ts'
 import { formatFor } from './formats.ts'
+import { bringsThoughts } from './history.ts'
 import type { Learned } from './learned.ts'
 import { DOCUMENTED, isIdle, isNeutral } from './neutral.ts'
 import { unfitTools } from './tools.ts'
@@ -136,11 +137,17 @@ const said = (value: unknown) => (typeof value === 'number' || typeof value === 
 
 const unfitAsWhole = (request: ChatRequest, facts: Facts, dialect: Dialect | undefined, learned: Learned | undefined) =>
   (dialect &&
-    (unfitMessages(facts, dialect, request.format !== undefined) ?? unfitTools(request.body, facts, dialect.tools))) ??
+    (unfitMessages(facts, dialect, learned, request.format !== undefined) ??
+      unfitTools(request.body, facts, dialect.tools))) ??
   learned?.unfit(request, facts)
 
 /** @param isConverted from another format: its converter tells what a user says after a tool's result within that */
-function unfitMessages(facts: Facts, dialect: Dialect, isConverted: boolean): string | undefined {
+function unfitMessages(
+  facts: Facts,
+  dialect: Dialect,
+  learned: Learned | undefined,
+  isConverted: boolean,
+): string | undefined {
   for (const role of facts.roles) if (dialect.roles[role] === 'avoid') return `does not take messages of role ${role}`
   for (const part of facts.parts)
     if (dialect.parts[part] === 'avoid') return `does not take content parts of type ${part}`
@@ -156,20 +163,20 @@ function unfitMessages(facts: Facts, dialect: Dialect, isConverted: boolean): st
     return "does not take pictures in a tool's result"
   }
   const { callsNeed } = dialect
-  if (callsNeed !== null && !facts.calling.every((message) => has(message, callsNeed)))
+  if (callsNeed !== null && !facts.calling.every((message) => bringsThoughts(message, callsNeed, dialect, learned)))
     return 'can not read the tool calls of another model'
   const need = dialect.loopNeeds
   if (need === null) return undefined
-  const reads = facts.loop.every((message) => has(message, need) || firstCallHas(message.tool_calls, need))
+  const reads = facts.loop.every(
+    (message) => bringsThoughts(message, need, dialect, learned) || firstCallHas(message.tool_calls, need),
+  )
   return reads ? undefined : 'can not read the tool calls of another model'
 }
-
-const has = (object: Record<string, unknown>, field: string) => object[field] !== undefined && object[field] !== null
 
 /** Calls made at once carry it once (Gemini). */
 function firstCallHas(calls: unknown, field: string): boolean {
   const first: unknown = Array.isArray(calls) ? calls[0] : null
-  return isObject(first) && has(first, field)
+  return isObject(first) && first[field] !== undefined && first[field] !== null
 }
 
 /** Why a candidate can't take a request without a loss, or undefined. */

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { dialectFor, dialectSchema } from '../../../src/candidates/dialect.ts'
 import { parseChat } from '../../../src/openai/parse-chat.ts'
 import { adapt } from '../../../src/providers/dialect/adapt.ts'
+import { Learned } from '../../../src/providers/dialect/learned.ts'
 import { unfitFor } from '../../../src/providers/dialect/plan.ts'
 import { shippedDialects } from '../../emulators/shipped.ts'
 import { candidate } from '../../support/relay-harness.ts'
@@ -82,6 +83,27 @@ test('all calls of a conversation must bring their thoughts (danny-avila/LibreCh
   expect(unfitFor(request({ messages }), v4, undefined, false)).toMatch(/another model/)
   const own = messages.map((one) => ('tool_calls' in one ? { ...one, reasoning_content: 'hm' } : one))
   expect(unfitFor(request({ messages: own }), v4, undefined, false)).toBeUndefined()
+})
+
+test('thoughts that come back under their other name are read all the same', () => {
+  const loop = (thoughts: object) => [
+    { role: 'user', content: 'Look' },
+    { ...called('call_1'), ...thoughts },
+    { role: 'tool', tool_call_id: 'call_1', content: 'a cat' },
+  ]
+  const v4 = of('deepseek', 'deepseek-v4-pro')
+  const asked = request({ messages: loop({ reasoning: 'hm' }) })
+  expect(unfitFor(asked, v4, undefined, false)).toBeUndefined()
+  const sent = (learned?: Learned) => adapt(asked, v4, learned, false, true).body.messages[1]
+  expect(sent()).toMatchObject({ reasoning_content: 'hm' })
+  expect(sent()).not.toHaveProperty('reasoning')
+  // What it has once refused it does not get under that name.
+  const refusing = new Learned(['message:reasoning_content'])
+  expect(sent(refusing)).not.toHaveProperty('reasoning_content')
+  expect(unfitFor(asked, v4, refusing, false)).toMatch(/another model/)
+  for (const thoughts of [{ reasoning: { text: 'hm' } }, { reasoning: null }, { thinking: 'hm' }]) {
+    expect(unfitFor(request({ messages: loop(thoughts) }), v4, undefined, false)).toMatch(/another model/)
+  }
 })
 
 test('told not to think, a model goes on with any tool loop and can be made to call', () => {
