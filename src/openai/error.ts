@@ -1,4 +1,5 @@
 import type { ErrorType } from '../errors.ts'
+import { ownOf } from '../own.ts'
 import { isObject } from './is-object.ts'
 import { frame } from './sse.ts'
 
@@ -107,7 +108,7 @@ export function statusOfError(error: unknown): number {
     if (Number.isInteger(status) && status >= 400 && status <= 599) return status
   }
   for (const value of [error.code, error.type]) {
-    const status = typeof value === 'string' ? TYPE_STATUS[value] : undefined
+    const status = typeof value === 'string' ? ownOf(TYPE_STATUS, value) : undefined
     if (status) return status
   }
   return 500

@@ -1,3 +1,5 @@
+import { ownOf } from '../own.ts'
+
 /** What some servers put into every chunk of an answer that goes on. */
 const GOES_ON = new Set(['', 'null', 'none', 'undefined'])
 
@@ -23,7 +25,7 @@ function of(meant: string, words: string): Record<string, string> {
 export function meantBy(reason: unknown): unknown {
   if (typeof reason !== 'string' || KNOWN.has(reason)) return reason
   const word = reason.trim().toLowerCase()
-  return KNOWN.has(word) ? word : (MEANT[word] ?? reason)
+  return KNOWN.has(word) ? word : (ownOf(MEANT, word) ?? reason)
 }
 
 export const isFailure = (reason: unknown): boolean =>

@@ -1,3 +1,4 @@
+import { ownOf } from '../../own.ts'
 import type { OpenAIError } from '../error.ts'
 
 /** Anthropic's words for what our codes and types say. */
@@ -29,7 +30,7 @@ const OWN = new Set([
 /** An error as the Messages API tells it: `{ type: "error", error: { type, message } }`. */
 export const messagesError = ({ message, type, code }: OpenAIError) => ({
   type: 'error',
-  error: { type: (code && BY_CODE[code]) || (OWN.has(type) ? type : 'api_error'), message },
+  error: { type: (code && ownOf(BY_CODE, code)) || (OWN.has(type) ? type : 'api_error'), message },
 })
 
 export const messagesErrorBody = (error: OpenAIError): string => JSON.stringify(messagesError(error))

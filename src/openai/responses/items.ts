@@ -1,3 +1,5 @@
+import { ownOf } from '../../own.ts'
+
 /** An item of a conversation in the Responses format: as a client sends it, or as the answer holds it. */
 export interface InputItem {
   type: string
@@ -58,4 +60,4 @@ const KINDS: Record<string, string> = {
 }
 
 /** What ids of items of this type begin with. */
-export const kindOf = (type: string) => KINDS[type] ?? 'item'
+export const kindOf = (type: string) => ownOf(KINDS, type) ?? 'item'

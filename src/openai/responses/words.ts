@@ -1,3 +1,4 @@
+import { ownOf } from '../../own.ts'
 import { errorBody, type OpenAIError } from '../error.ts'
 
 /** Fields of chat completions, and what clients of the Responses format call them. */
@@ -18,5 +19,5 @@ export const responsesErrorBody = ({ message, type, param, code }: OpenAIError):
 export function inResponsesWords(param: string | null): string | null {
   if (param === null) return null
   const [field = ''] = param.split(/[.[]/, 1)
-  return WORDS[field] ?? param
+  return ownOf(WORDS, field) ?? param
 }

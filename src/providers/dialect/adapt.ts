@@ -64,7 +64,7 @@ export function adapt(
 
 function edited(request: ChatRequest, edits: ReadonlyMap<string, Edit | null>): ChatRequest {
   const { raw } = request
-  const body: Record<string, unknown> = {}
+  const body: [name: string, value: unknown][] = []
   const spans = new Map<string, Span>()
   const pieces: Uint8Array[] = []
   let length = 0
@@ -81,12 +81,13 @@ function edited(request: ChatRequest, edits: ReadonlyMap<string, Edit | null>): 
     const start = length
     add(isNew ? Buffer.from(JSON.stringify(edit.value)) : raw.subarray(span.start, span.end))
     spans.set(name, { start, end: length })
-    body[name] = isNew ? edit.value : request.body[field]
+    body.push([name, isNew ? edit.value : request.body[field]])
   }
   add(Buffer.from('}'))
   return {
     ...request,
-    body: body as unknown as ChatBody,
+    // Also where a client names a field __proto__.
+    body: Object.fromEntries(body) as unknown as ChatBody,
     raw: Buffer.concat(pieces, length),
     spans,
   }

@@ -1,6 +1,7 @@
 import type { Dialect } from '../../candidates/dialect.ts'
 import type { ChatMessage } from '../../openai/chat.ts'
 import { isObject } from '../../openai/is-object.ts'
+import { ownOf } from '../../own.ts'
 import { callsOf } from './facts.ts'
 import type { Learned } from './learned.ts'
 import { translateIds } from './tool-ids.ts'
@@ -70,7 +71,7 @@ export function historyFor(
     if (learned?.refusesMessageField(field)) return 'drop'
     if (!dialect) return 'keep'
     if (THOUGHTS.has(field)) return dialect.thoughts.has(field) ? 'keep' : 'drop'
-    return dialect.messageFields[field] ?? dialect.messageFields['*'] ?? 'keep'
+    return ownOf(dialect.messageFields, field) ?? dialect.messageFields['*'] ?? 'keep'
   }
   const kept = <T extends Record<string, unknown>>(object: T, standard: ReadonlySet<string>): T => {
     let copy: Record<string, unknown> | null = null
@@ -90,7 +91,8 @@ export function historyFor(
     return (copy as T | null) ?? object
   }
   const roleOf = (given: string) => {
-    const role = (learned?.systemForDeveloper && given === 'developer' ? 'system' : dialect?.roles[given]) ?? given
+    const role =
+      (learned?.systemForDeveloper && given === 'developer' ? 'system' : ownOf(dialect?.roles, given)) ?? given
     return role === 'system' && learned?.userForSystem ? 'user' : role
   }
   let changed = false

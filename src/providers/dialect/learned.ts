@@ -1,6 +1,7 @@
 import type { Dialect, FieldRule } from '../../candidates/dialect.ts'
 import type { ChatBody, ChatRequest } from '../../openai/chat.ts'
 import { isObject } from '../../openai/is-object.ts'
+import { ownOf } from '../../own.ts'
 import type { Facts } from './facts.ts'
 import { TUNING } from './neutral.ts'
 
@@ -72,7 +73,7 @@ export class Learned {
     const isRefused = this.#refused.has(field)
     const isTooLong = typeof value === 'string' && value.length > this.#longest(field)
     if (!isRefused && !isTooLong && !this.#refused.has(withValue(field, value) ?? field)) return undefined
-    const other = OTHER_NAME[field]
+    const other = ownOf(OTHER_NAME, field)
     // Under either name it is a limit that must hold.
     if (isRefused && other !== undefined)
       return this.#refused.has(other) || other in body ? 'avoid' : { rename: other, otherwise: 'avoid' }

@@ -2,6 +2,7 @@ import type { Api } from '../../candidates/candidate.ts'
 import type { NativeRequest } from '../../openai/chat.ts'
 import { isObject } from '../../openai/is-object.ts'
 import { withFields } from '../../openai/with-fields.ts'
+import { ownOf } from '../../own.ts'
 import type { Edit, Plan } from './plan.ts'
 
 /** What a field of chat completions is called in another format; `a.b`: a field of an object. */
@@ -38,7 +39,7 @@ export function nativeFor(native: NativeRequest, plan: Plan): { native: NativeRe
   const changes: Record<string, string | null> = {}
   const dropped: string[] = []
   for (const [field, edit] of plan.edits) {
-    const [top = '', inner] = (NAMES[native.api]?.[field] ?? field).split('.')
+    const [top = '', inner] = (ownOf(NAMES[native.api], field) ?? field).split('.')
     const span = native.spans.get(top)
     // A value that chat completions tell by another field has its word here.
     const isElsewhere = edit !== null && edit.value !== undefined && edit.name !== field

@@ -1,4 +1,5 @@
 import type { ChatBody } from '../../openai/chat.ts'
+import { ownOf } from '../../own.ts'
 
 /** Values that ask for what happens anyway: where a field is not taken, leaving one of them off loses nothing. */
 const NEUTRAL: Readonly<Record<string, readonly unknown[]>> = {
@@ -27,7 +28,7 @@ export function isNeutral(field: string, value: unknown): boolean {
     if (field === 'modalities') return Array.isArray(value) && value.every((item) => item === 'text')
     return Object.keys(value).length === 0
   }
-  return NEUTRAL[field]?.includes(value) ?? false
+  return ownOf(NEUTRAL, field)?.includes(value) ?? false
 }
 
 /**

@@ -3,6 +3,7 @@ import type { Dialect, FieldRule } from '../../candidates/dialect.ts'
 import { UnsupportedRequest } from '../../errors.ts'
 import type { ChatRequest } from '../../openai/chat.ts'
 import { isObject } from '../../openai/is-object.ts'
+import { ownOf } from '../../own.ts'
 import { type Facts, factsOf } from './facts.ts'
 import { formatFor } from './formats.ts'
 import { bringsThoughts } from './history.ts'
@@ -92,7 +93,7 @@ export function planOf(
 }
 
 const dialectRule = (dialect: Dialect | undefined, field: string) =>
-  dialect?.fields[field] ?? (DOCUMENTED.has(field) ? undefined : dialect?.fields['*'])
+  ownOf(dialect?.fields, field) ?? (DOCUMENTED.has(field) ? undefined : dialect?.fields['*'])
 
 function judge(
   field: string,
@@ -110,9 +111,9 @@ function judge(
     if (isNeutral(field, value)) return 'left off'
     return rule.otherwise === 'avoid' ? 'unfit' : 'dropped'
   }
-  const [other] = typeof value === 'string' ? Object.entries(rule.instead?.[value] ?? {}) : []
+  const [other] = typeof value === 'string' ? Object.entries(ownOf(rule.instead, value) ?? {}) : []
   if (other) return { name: other[0], value: other[1] }
-  const mapped = rule.map && typeof value !== 'object' ? rule.map[String(value)] : undefined
+  const mapped = typeof value !== 'object' ? ownOf(rule.map, String(value)) : undefined
   if (mapped !== undefined) return { name, value: mapped }
   if (value === null || value === undefined || isTaken(value, rule)) return name === field ? 'as it is' : { name }
   if (rule.otherwise === 'clamp' && typeof value === 'number') {
@@ -148,11 +149,12 @@ function unfitMessages(
   learned: Learned | undefined,
   isConverted: boolean,
 ): string | undefined {
-  for (const role of facts.roles) if (dialect.roles[role] === 'avoid') return `does not take messages of role ${role}`
+  for (const role of facts.roles)
+    if (ownOf(dialect.roles, role) === 'avoid') return `does not take messages of role ${role}`
   for (const part of facts.parts)
-    if (dialect.parts[part] === 'avoid') return `does not take content parts of type ${part}`
+    if (ownOf(dialect.parts, part) === 'avoid') return `does not take content parts of type ${part}`
   for (const field of facts.messageFields) {
-    if (dialect.messageFields[field] === 'avoid') return `does not take ${field} in messages`
+    if (ownOf(dialect.messageFields, field) === 'avoid') return `does not take ${field} in messages`
   }
   if (!facts.isSaid && dialect.turns.blank === 'drop') return 'needs a message that says something'
   if (facts.endsWithAssistant && dialect.prefill === 'avoid') return "does not go on with an assistant's message"

@@ -1,4 +1,5 @@
 import type { OpenAIError } from '../../../openai/error.ts'
+import { ownOf } from '../../../own.ts'
 
 interface AnthropicError {
   type?: unknown
@@ -25,7 +26,7 @@ const KINDS: Record<string, { type: string; code: string | null; status: number 
  */
 export function openaiError(json: unknown): OpenAIError & { status: number } {
   const { type, message } = ((json as { error?: AnthropicError } | null)?.error ?? {}) as AnthropicError
-  const kind = KINDS[String(type)] ?? { type: 'api_error', code: null, status: 500 }
+  const kind = ownOf(KINDS, String(type)) ?? { type: 'api_error', code: null, status: 500 }
   const text = typeof message === 'string' && message !== '' ? message : 'The model provider had an error.'
   const tooLong = kind.status === 400 && /prompt is too long|context (window|limit)/i.test(text)
   return { ...kind, message: text, param: null, code: tooLong ? 'context_length_exceeded' : kind.code }

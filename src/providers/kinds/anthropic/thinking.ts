@@ -1,5 +1,6 @@
 import type Anthropic from '@anthropic-ai/sdk'
 import type { ChatBody } from '../../../openai/chat.ts'
+import { ownOf } from '../../../own.ts'
 import type { Dialect } from './generation.ts'
 
 export interface Thinking {
@@ -35,7 +36,7 @@ export function thinking(body: ChatBody, dialect: Dialect, limits: TokenLimits):
   const cap = limits.modelMaxTokens ?? Number.POSITIVE_INFINITY
   const plain = { maxTokens: Math.min(wanted ?? limits.defaultMaxTokens, cap) }
   const asked = body.reasoning_effort
-  const effort = typeof asked === 'string' ? EFFORTS[asked] : undefined
+  const effort = typeof asked === 'string' ? ownOf(EFFORTS, asked) : undefined
   if (asked === 'none')
     return dialect.thinksByDefault && !dialect.thinksAlways ? { ...plain, thinking: { type: 'disabled' } } : plain
   if (effort === undefined || dialect.thinking === 'none' || !limits.mayThink) return plain

@@ -1,3 +1,5 @@
+import { ownOf } from '../../../own.ts'
+
 type Schema = Record<string, unknown>
 
 export interface Fill {
@@ -95,7 +97,7 @@ const FORMATS: Record<string, string> = {
 }
 
 function text(schema: Schema, filled: string): string {
-  const format = typeof schema.format === 'string' ? FORMATS[schema.format] : undefined
+  const format = typeof schema.format === 'string' ? ownOf(FORMATS, schema.format) : undefined
   const value = format ?? filled
   return value.slice(0, number(schema.maxLength, 2_000)).padEnd(number(schema.minLength, 0), '.')
 }
