@@ -37,9 +37,12 @@ interface OfDeployment {
   byVoice: Map<string, Learned>
 }
 
-/** A refusal that is kept names the voice whose request it was, behind the rest. */
-const BY_VOICE = / by ([uk]\d{1,2})$/
-const withVoice = (field: Refused, voice: string | undefined) => (voice === undefined ? field : `${field} by ${voice}`)
+/**
+ * A refusal that is kept names the voice whose request it was, before the rest: a replica of an earlier release, which
+ * knows of no voices, then takes it for no limit (`tokens>=`) and no field of its own.
+ */
+const BY_VOICE = /^by ([uk]\d{1,2}): /
+const withVoice = (field: Refused, voice: string | undefined) => (voice === undefined ? field : `by ${voice}: ${field}`)
 /** What was refused; and of whom, null: of all, as earlier releases kept it. */
 const splitVoice = (field: string): { refused: Refused; voice: string | null } => ({
   refused: field.replace(BY_VOICE, ''),

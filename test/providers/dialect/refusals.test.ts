@@ -1,4 +1,7 @@
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { parseChat } from '../../../src/openai/parse-chat.ts'
+import { factsOf } from '../../../src/providers/dialect/facts.ts'
+import { Learned } from '../../../src/providers/dialect/learned.ts'
 import { Refusals } from '../../../src/providers/dialect/refusals.ts'
 import type { Store } from '../../../src/store/store.ts'
 import { openTestStore } from '../../learning/support.ts'
@@ -36,8 +39,8 @@ test.each([
 
 test('a voice has what it met and what all know together', () => {
   for (const voice of ['u1', 'u2']) refusals.note('acme', ONE, ['seed'], voice)
-  refusals.note('acme', ONE, ['top_p', 'logit_bias=" by k1"'], 'k1')
-  expect(['seed', 'top_p', 'logit_bias=" by k1"'].map((field) => has('k1', field))).toEqual([true, true, true])
+  refusals.note('acme', ONE, ['top_p', 'by k2: logit_bias'], 'k1')
+  expect(['seed', 'top_p', 'by k2: logit_bias'].map((field) => has('k1', field))).toEqual([true, true, true])
   expect(has('k2', 'top_p')).toBe(false)
 })
 
@@ -59,6 +62,23 @@ test('what earlier releases kept is of all', async () => {
   await eventually(() => has('k1'), 'it is read')
   expect(has('k1')).toBe(true)
   expect(await counts()).toEqual([['seed', true]])
+})
+
+test('a replica of an earlier release reads past what names a voice, and keeps its own limits', async () => {
+  refusals.note('acme', ONE, ['tokens>=70000', 'max_tokens>=16000', 'seed.length>5', 'seed'], 'k1')
+  refusals.note('acme', ONE, ['tokens>=90000', 'max_tokens>=32000'])
+  await eventually(async () => (await counts()).length === 6, 'the store has it')
+  // It takes every row as it stands for what was refused.
+  const before = new Learned((await store.listRefusals('acme')).map(({ field }) => field))
+  const body = { model: 'auto', messages: [] }
+  expect([before.endsBelow(16_000), before.endsBelow(32_000)]).toEqual([false, true])
+  expect(before.ruleFor('seed', 'a long one', body)).toBeUndefined()
+  const request = {
+    ...parseChat(Buffer.from('{"model":"auto","messages":[{"role":"user","content":"Hi"}]}')),
+    promptTokens: 90_000,
+  }
+  expect(before.unfit(request, factsOf(request))).toMatch('90000')
+  expect(before.unfit({ ...request, promptTokens: 80_000 }, factsOf(request))).toBeUndefined()
 })
 
 test('is forgotten of whoever met it, by its name or all of it', async () => {
