@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { ownOf } from '../own.ts'
+import { ownOf } from '../runtime/own.ts'
 
 const scalar = z.union([z.string(), z.number(), z.boolean()])
 

@@ -1,5 +1,5 @@
 import type { ErrorType } from '../errors.ts'
-import { ownOf } from '../own.ts'
+import { ownOf } from '../runtime/own.ts'
 import { isObject } from './is-object.ts'
 import { frame } from './sse.ts'
 

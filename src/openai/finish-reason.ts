@@ -1,4 +1,4 @@
-import { ownOf } from '../own.ts'
+import { ownOf } from '../runtime/own.ts'
 
 /** What some servers put into every chunk of an answer that goes on. */
 const GOES_ON = new Set(['', 'null', 'none', 'undefined'])

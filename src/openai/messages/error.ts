@@ -1,4 +1,4 @@
-import { ownOf } from '../../own.ts'
+import { ownOf } from '../../runtime/own.ts'
 import type { OpenAIError } from '../error.ts'
 
 /** Anthropic's words for what our codes and types say. */

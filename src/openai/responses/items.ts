@@ -1,4 +1,4 @@
-import { ownOf } from '../../own.ts'
+import { ownOf } from '../../runtime/own.ts'
 
 /** An item of a conversation in the Responses format: as a client sends it, or as the answer holds it. */
 export interface InputItem {

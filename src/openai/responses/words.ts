@@ -1,4 +1,4 @@
-import { ownOf } from '../../own.ts'
+import { ownOf } from '../../runtime/own.ts'
 import { errorBody, type OpenAIError } from '../error.ts'
 
 /** Fields of chat completions, and what clients of the Responses format call them. */

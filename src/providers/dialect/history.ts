@@ -1,7 +1,7 @@
 import type { Dialect } from '../../candidates/dialect.ts'
 import type { ChatMessage } from '../../openai/chat.ts'
 import { isObject } from '../../openai/is-object.ts'
-import { ownOf } from '../../own.ts'
+import { ownOf } from '../../runtime/own.ts'
 import { callsOf } from './facts.ts'
 import type { Learned } from './learned.ts'
 import { translateIds } from './tool-ids.ts'

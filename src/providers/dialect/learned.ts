@@ -1,7 +1,7 @@
 import type { Dialect, FieldRule } from '../../candidates/dialect.ts'
 import type { ChatBody, ChatRequest } from '../../openai/chat.ts'
 import { isObject } from '../../openai/is-object.ts'
-import { ownOf } from '../../own.ts'
+import { ownOf } from '../../runtime/own.ts'
 import type { Facts } from './facts.ts'
 import { TUNING } from './neutral.ts'
 

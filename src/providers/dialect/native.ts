@@ -2,7 +2,7 @@ import type { Api } from '../../candidates/candidate.ts'
 import type { NativeRequest } from '../../openai/chat.ts'
 import { isObject } from '../../openai/is-object.ts'
 import { withFields } from '../../openai/with-fields.ts'
-import { ownOf } from '../../own.ts'
+import { ownOf } from '../../runtime/own.ts'
 import type { Edit, Plan } from './plan.ts'
 
 /** What a field of chat completions is called in another format; `a.b`: a field of an object. */

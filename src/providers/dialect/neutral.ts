@@ -1,5 +1,5 @@
 import type { ChatBody } from '../../openai/chat.ts'
-import { ownOf } from '../../own.ts'
+import { ownOf } from '../../runtime/own.ts'
 
 /** Values that ask for what happens anyway: where a field is not taken, leaving one of them off loses nothing. */
 const NEUTRAL: Readonly<Record<string, readonly unknown[]>> = {

@@ -127,7 +127,7 @@ export class Attempts {
   /** Whether a candidate could be asked again without what it has refused. */
   canDoWithout(candidate: Candidate, { refused, isOfModel }: Refusal): boolean {
     const { strict = false } = this.#input
-    // A value that all refuse is the client's mistake; a field that none takes is not, nor what we have put in its words.
+    // A value that all refuse is the client's mistake; neither a field that none takes nor what we have put in words.
     const { format } = this.#input.request
     const isMistake = (one: Refused) => isValue(one) && (format === undefined || !TUNING.has(fieldOf(one)))
     if (refused.length === 0 || strict || (!isOfModel && refused.some(isMistake))) return false

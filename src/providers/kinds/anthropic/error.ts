@@ -1,5 +1,5 @@
 import type { OpenAIError } from '../../../openai/error.ts'
-import { ownOf } from '../../../own.ts'
+import { ownOf } from '../../../runtime/own.ts'
 
 interface AnthropicError {
   type?: unknown

@@ -1,6 +1,6 @@
 import type Anthropic from '@anthropic-ai/sdk'
 import type { ChatBody } from '../../../openai/chat.ts'
-import { ownOf } from '../../../own.ts'
+import { ownOf } from '../../../runtime/own.ts'
 import type { Dialect } from './generation.ts'
 
 export interface Thinking {

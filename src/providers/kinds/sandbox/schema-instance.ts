@@ -1,4 +1,4 @@
-import { ownOf } from '../../../own.ts'
+import { ownOf } from '../../../runtime/own.ts'
 
 type Schema = Record<string, unknown>
 
