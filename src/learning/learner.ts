@@ -226,7 +226,10 @@ export class Learner {
     })
   }
 
-  /** An answer's question as this policy's reader reads it, where it can; a plain vector does not go on from here. */
+  /**
+   * An answer's question as this policy's reader reads it, where it can; a plain vector does not go on from here. What
+   * was read when it came wins, since that knows of the tools that the request brought.
+   */
   async #read(policy: Policy, interaction: InteractionSummary): Promise<InteractionSummary> {
     const { tenant, user, vector } = interaction
     const { reader } = policy.router.artifact.manifest

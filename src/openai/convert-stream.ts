@@ -60,10 +60,11 @@ class Collector {
     const { choices, usage, object: _, ...head } = this.#mend.mended(chunk) ?? chunk
     this.#head = { ...head, ...this.#head }
     if (isObject(usage)) this.#usage = usage
-    for (const choice of Array.isArray(choices) ? choices.filter(isObject) : []) this.#readChoice(choice)
+    this.#readChoices(choices)
   }
 
   completion(): Fields | null {
+    this.#readChoices(this.#mend.rest(this.#isDone ? 'done' : 'end')?.choices)
     const choices = [...this.#choices].sort(([a], [b]) => a - b)
     const isWhole = this.#isDone || choices.every(([, { finish }]) => finish !== null)
     if (choices.length === 0 || !isWhole) return null
@@ -80,8 +81,13 @@ class Collector {
     }
   }
 
-  #readChoice(choice: Fields): void {
-    const index = typeof choice.index === 'number' ? choice.index : 0
+  #readChoices(choices: unknown): void {
+    if (!Array.isArray(choices)) return
+    for (const [position, choice] of choices.entries()) if (isObject(choice)) this.#readChoice(choice, position)
+  }
+
+  #readChoice(choice: Fields, position: number): void {
+    const index = typeof choice.index === 'number' ? choice.index : position
     const known = this.#choices.get(index)
     const entry = known ?? { message: { role: 'assistant', content: null }, finish: null, logprobs: null }
     if (!known) this.#choices.set(index, entry)

@@ -7,11 +7,23 @@ type Fields = Record<string, unknown>
 interface Made {
   id: string
   index: number
-  isFunction: boolean
-  /** Some of its arguments have been told, or (text) wait until they can be: JSON within JSON, half a character. */
+  /** Some of its arguments have been told, or they wait until they can be: JSON within JSON, half a character. */
   isTold: boolean
-  quoted: string | null
+  quoted: Quoted | null
   half: string
+}
+
+/** The beginning of a JSON text within JSON. */
+interface Quoted {
+  pieces: string[]
+  chars: number
+  /** A backslash stood last. */
+  isEscaped: boolean
+}
+
+/** Characters of JSON texts within JSON that may wait for their end, of one answer; of more, pieces pass as they are. */
+export class Room {
+  left = 1024 * 1024
 }
 
 /** The calls of one choice. */
@@ -19,19 +31,30 @@ export class Calls {
   /** Some were. */
   made = false
   readonly #isStream: boolean
+  readonly #room: Room
   /** By the place that the server tells. */
   readonly #at = new Map<unknown, Made>()
-  readonly #all: Made[] = []
+  /** Functions of whose arguments nothing has been told. */
+  readonly #untold = new Set<Made>()
+  readonly #halves = new Set<Made>()
+  #count = 0
   #last: unknown
   /** It is told in `function_call`. */
   #isLegacy = false
 
-  constructor(isStream: boolean) {
+  constructor(isStream: boolean, room: Room) {
     this.#isStream = isStream
+    this.#room = room
   }
 
+  /** Half a character waits. */
   get isWaiting(): boolean {
-    return this.#all.some(({ half }) => half !== '')
+    return this.#halves.size > 0
+  }
+
+  /** Something is left to be told if nothing more comes. */
+  get isOpen(): boolean {
+    return this.#untold.size > 0 || this.#halves.size > 0
   }
 
   /** A `function_call` as one of `tool_calls`; where it is told there, too, it is left out. */
@@ -45,14 +68,26 @@ export class Calls {
     return { ...rest, tool_calls: [{ ...call, function: called }] }
   }
 
-  /** @param isEnd the calls are whole with this chunk */
-  mended(said: Fields, isEnd: boolean): Fields {
+  mended(said: Fields): Fields {
     const told = Array.isArray(said.tool_calls) ? said.tool_calls : []
     const own = told.map((call) => (isObject(call) ? (this.#isStream ? this.#piece(call) : whole(call)) : call))
     this.made ||= callsOf(said).length > 0
-    const rest = isEnd && this.#isStream ? this.#all.flatMap(restOf) : []
-    const isSame = rest.length === 0 && own.every((call, at) => call === told[at])
-    return isSame ? said : { ...said, tool_calls: [...own, ...rest] }
+    return own.every((call, at) => call === told[at]) ? said : { ...said, tool_calls: own }
+  }
+
+  /** What waits, as it came, told behind what is said. @param isWhole calls without arguments have none: `{}` */
+  withRest(said: Fields, isWhole: boolean): Fields {
+    const rest = [...new Set([...this.#untold, ...this.#halves])].flatMap((made) => {
+      const text = `${this.#release(made)}${made.half === '' ? '' : '\ufffd'}`
+      made.half = ''
+      if (text === '' && !isWhole) return []
+      made.isTold = true
+      this.#untold.delete(made)
+      return [{ index: made.index, function: { arguments: text || '{}' } }]
+    })
+    this.#halves.clear()
+    if (rest.length === 0) return said
+    return { ...said, tool_calls: [...(Array.isArray(said.tool_calls) ? said.tool_calls : []), ...rest] }
   }
 
   #piece(call: Fields): Fields {
@@ -61,14 +96,14 @@ export class Calls {
     const id = typeof call.id === 'string' && call.id !== '' ? call.id : null
     const name = called?.name ?? custom?.name
     const isNamed = typeof name === 'string' && name !== ''
-    const place = typeof call.index === 'number' ? call.index : isNamed ? `n${this.#all.length}` : this.#last
+    const place = typeof call.index === 'number' ? call.index : isNamed ? `n${this.#count}` : this.#last
     const known = this.#at.get(place)
     // One that goes on has no name any more, or the same id.
     const isNew = known === undefined || (isNamed && id !== null && id !== known.id)
     const made = isNew ? this.#begin(id ?? newId(), custom === null) : known
     this.#at.set(place, made)
     this.#last = place
-    const args = called && (isNew || 'arguments' in called) ? nextOf(made, textOf(called.arguments)) : undefined
+    const args = called && (isNew || 'arguments' in called) ? this.#next(made, textOf(called.arguments)) : undefined
     const more = {
       ...(made.index !== call.index && { index: made.index }),
       ...(isNew && id === null && { id: made.id }),
@@ -79,10 +114,58 @@ export class Calls {
   }
 
   #begin(id: string, isFunction: boolean): Made {
-    const made = { id, index: this.#all.length, isFunction, isTold: false, quoted: null, half: '' }
-    this.#all.push(made)
+    const made = { id, index: this.#count++, isTold: false, quoted: null, half: '' }
+    if (isFunction) this.#untold.add(made)
     return made
   }
+
+  /** What of a call's arguments can be told now. */
+  #next(made: Made, piece: string): string {
+    const [text, half] = joinHalves(made.half, piece, false)
+    made.half = half
+    if (half === '') this.#halves.delete(made)
+    else this.#halves.add(made)
+    const told = text === '' ? '' : this.#unquoted(made, text)
+    if (told !== '') {
+      made.isTold = true
+      this.#untold.delete(made)
+    }
+    return told
+  }
+
+  /** A piece, or nothing as long as it belongs to a JSON text within JSON whose end has not come. */
+  #unquoted(made: Made, text: string): string {
+    const isFirst = made.quoted === null
+    if (made.isTold || (isFirst && !text.trimStart().startsWith('"'))) return text
+    made.quoted ??= { pieces: [], chars: 0, isEscaped: false }
+    const { quoted } = made
+    quoted.pieces.push(text)
+    quoted.chars += text.length
+    this.#room.left -= text.length
+    const isEnd = endsIn(quoted, text, isFirst ? text.indexOf('"') + 1 : 0)
+    if (!isEnd && this.#room.left >= 0) return ''
+    const all = this.#release(made)
+    return (isEnd ? unquoted(all) : null) ?? all
+  }
+
+  #release(made: Made): string {
+    const { quoted } = made
+    if (quoted === null) return ''
+    made.quoted = null
+    this.#room.left += quoted.chars
+    return quoted.pieces.join('')
+  }
+}
+
+/** Whether a string ends in its next piece, from an offset on. */
+function endsIn(quoted: Quoted, piece: string, from: number): boolean {
+  for (let i = from; i < piece.length; i++) {
+    const char = piece[i]
+    if (quoted.isEscaped) quoted.isEscaped = false
+    else if (char === '"') return true
+    else quoted.isEscaped = char === '\\'
+  }
+  return false
 }
 
 const callsOf = ({ tool_calls: calls }: Fields) => (Array.isArray(calls) ? calls.filter(isObject) : [])
@@ -98,32 +181,6 @@ function whole(call: Fields): Fields {
     ...(called && args !== called.arguments && { function: { ...called, arguments: args } }),
   }
   return Object.keys(more).length > 0 ? { ...call, ...more } : call
-}
-
-/** What of a call's arguments can be told now. */
-function nextOf(made: Made, piece: string): string {
-  const [text, half] = joinHalves(made.half, piece, false)
-  made.half = half
-  if (text === '') return ''
-  if (!made.isTold && made.quoted === null && text.trimStart().startsWith('"')) made.quoted = ''
-  if (made.quoted === null) {
-    made.isTold = true
-    return text
-  }
-  made.quoted += text
-  const inner = unquoted(made.quoted)
-  if (inner === null) return ''
-  made.quoted = null
-  made.isTold = true
-  return inner
-}
-
-/** What is left to be told of a call: clients read arguments as JSON, and those of none are `{}`. */
-function restOf(made: Made): Fields[] {
-  if (!made.isFunction || (made.isTold && made.half === '')) return []
-  const text = `${made.quoted ?? (made.isTold ? '' : '{}')}${made.half === '' ? '' : '\ufffd'}`
-  Object.assign(made, { isTold: true, quoted: null, half: '' })
-  return [{ index: made.index, function: { arguments: text } }]
 }
 
 /** The JSON of an object that is told as a JSON text; the same text where it is of another value, null for no JSON. */

@@ -1,6 +1,6 @@
-import { endOf, meantBy } from './finish-reason.ts'
+import { endOf, isFailure, meantBy } from './finish-reason.ts'
 import { isObject } from './is-object.ts'
-import { Calls } from './mend-calls.ts'
+import { Calls, Room } from './mend-calls.ts'
 import { Halves, plainContent, withThoughtsAs } from './mend-text.ts'
 
 type Fields = Record<string, unknown>
@@ -15,14 +15,33 @@ export interface Asked {
   thoughtsAs?: 'reasoning' | 'reasoning_content' | undefined
 }
 
+/** A choice of the answer. */
+interface Told {
+  calls: Calls
+  halves: Halves
+  /** An end that waits: calls without arguments have none if nothing more comes, and clients read them at the end. */
+  end: unknown
+  /** Its last end was none of the model's own: what is there of a call is not all. */
+  isCut: boolean
+}
+
+/**
+ * Where a stream is: at `[DONE]`; at the end of its bytes; at a chunk of no choice, which comes behind their ends.
+ */
+type At = 'done' | 'end' | 'behind'
+
 /**
  * Answers as the official SDKs read them, where a server tells them otherwise: no role at the beginning, content in a
  * list, halves of a character; calls without an id, a type, a place or arguments, several at the same place, in
- * `function_call`; an end that says `stop` though calls were made, or in words of its own.
+ * `function_call`; an end that says `stop` though calls were made, or in words of its own, or in each chunk.
  */
 export class Mend {
   readonly #asked: Asked
-  readonly #choices = new Map<unknown, { calls: Calls; halves: Halves }>()
+  readonly #choices = new Map<unknown, Told>()
+  readonly #room = new Room()
+  /** Half a character, or an end, of them waits for the next chunk, whatever that holds. */
+  readonly #waiting = new Set<Told>()
+  #head: Fields = {}
 
   constructor(asked: Asked) {
     this.#asked = asked
@@ -30,46 +49,72 @@ export class Mend {
 
   /** Whether a chunk must be looked at for more than its news. */
   sees(data: string): boolean {
-    return this.#isWaiting || (this.#asked.thoughtsAs !== undefined && /"reasoning(?:_content)?"\s*:/.test(data))
-  }
-
-  /** Half a character waits for the next chunk, whatever that holds. */
-  get #isWaiting(): boolean {
-    for (const { calls, halves } of this.#choices.values()) if (halves.isWaiting || calls.isWaiting) return true
-    return false
+    return this.#waiting.size > 0 || (this.#asked.thoughtsAs !== undefined && /"reasoning(?:_content)?"\s*:/.test(data))
   }
 
   /** A chunk, or a whole answer; null where nothing is to be mended. */
   mended(answer: Fields): Fields | null {
-    if (!Array.isArray(answer.choices)) return null
+    if (!Array.isArray(answer.choices) || answer.choices.length === 0) return null
     let isMended = false
-    const choices = answer.choices.map((choice: unknown) => {
-      const own = isObject(choice) ? this.#choice(choice) : null
+    const choices = answer.choices.map((choice: unknown, position) => {
+      const own = isObject(choice) ? this.#choice(choice, position) : null
       isMended ||= own !== null
       return own ?? choice
     })
+    const { id, object, created, model } = answer
+    this.#head = { id, object, created, model }
     return isMended ? { ...answer, choices } : null
   }
 
-  #choice(choice: Fields): Fields | null {
+  /** A chunk of all that waits, where nothing more comes that it could wait for; null for nothing. */
+  rest(at: At): Fields | null {
+    if (at === 'behind' && this.#waiting.size === 0) return null
+    const choices: Fields[] = []
+    for (const [index, told] of this.#choices) {
+      const { calls, halves, end } = told
+      if (at === 'behind' && end === null) continue
+      const isWhole = at === 'done' ? !told.isCut : end !== null
+      const delta = calls.withRest(halves.mended({}, true), isWhole)
+      told.end = null
+      this.#waiting.delete(told)
+      if (end !== null || Object.keys(delta).length > 0) choices.push({ index, delta, finish_reason: end })
+    }
+    return choices.length > 0 ? { ...this.#head, choices } : null
+  }
+
+  #choice(choice: Fields, position: number): Fields | null {
     const field = isObject(choice.message) ? 'message' : 'delta'
     const given = isObject(choice[field]) ? choice[field] : null
-    const known = this.#choices.get(choice.index)
-    const told = known ?? { calls: new Calls(field === 'delta'), halves: new Halves() }
-    if (!known) this.#choices.set(choice.index, told)
+    const index = choice.index ?? position
+    const known = this.#choices.get(index)
+    const told = known ?? this.#begin(index, field === 'delta')
+    const { calls, halves } = told
     const meant = meantBy(choice.finish_reason)
     const isEnd = endOf(meant) !== null
     let said = given === null ? {} : plainContent(given)
-    if (this.#asked.tools) said = told.calls.asToolCalls(said)
+    if (this.#asked.tools) said = calls.asToolCalls(said)
     if (this.#asked.thoughtsAs) said = withThoughtsAs(said, this.#asked.thoughtsAs)
-    said = told.halves.mended(said, isEnd || field === 'message')
-    said = told.calls.mended(said, isEnd && meant !== 'length' && meant !== 'content_filter')
+    said = halves.mended(said, isEnd || field === 'message')
+    said = calls.mended(said)
+    if (isEnd) told.isCut = meant === 'length' || meant === 'content_filter' || isFailure(meant)
+    if (isEnd && told.isCut) said = calls.withRest(said, false)
     // The first word of a choice says whose it is; without it no SDK puts the answer together.
     if (!known && given !== null && !given.role) said = { ...said, role: 'assistant' }
     const isCalled = meant === 'stop' ? !this.#asked.isForced : meant === 'function_call' && this.#asked.tools === true
-    const end = told.calls.made && isCalled ? 'tool_calls' : meant
+    const end = calls.made && isCalled ? 'tool_calls' : meant
+    const waits = isEnd && !told.isCut && calls.isOpen
+    if (isEnd) told.end = waits ? end : null
+    if (halves.isWaiting || calls.isWaiting || told.end !== null) this.#waiting.add(told)
+    else this.#waiting.delete(told)
     const isSame = said === given || (given === null && Object.keys(said).length === 0)
-    if (isSame && end === choice.finish_reason) return null
-    return { ...choice, ...(!isSame && { [field]: said }), finish_reason: end }
+    const shown = waits ? null : end
+    if (isSame && shown === choice.finish_reason) return null
+    return { ...choice, ...(!isSame && { [field]: said }), finish_reason: shown }
+  }
+
+  #begin(index: unknown, isStream: boolean): Told {
+    const told = { calls: new Calls(isStream, this.#room), halves: new Halves(), end: null, isCut: false }
+    this.#choices.set(index, told)
+    return told
   }
 }

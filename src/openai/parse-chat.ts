@@ -55,7 +55,7 @@ export function parseChat(raw: Buffer, model?: string): ChatRequest {
 
 /**
  * A chat completion request that was made here, of another format's: as `parseChat` reads what `JSON.stringify` makes
- * of it. What of a client's lies deeper in it has been parsed, and so is bounded.
+ * of it. What of a client's lies deeper in it has been parsed or, where it was kept, counted: it is bounded.
  *
  * @param quoted what is known of its strings
  * @throws GatewayError 400 with `param` naming the field

@@ -21,7 +21,7 @@ const RULES = { quorum: 5, keyWeight: 8, halfLifeDays: DAYS }
 /** Whose answers they are where nothing else is said. */
 const KEY = { user: 'ann', key: 'a', vouched: false }
 const EMBEDDING = new Float32Array(256).fill(1 / 16)
-const CHAT = { body: {}, embedding: EMBEDDING }
+const CHAT = { body: {}, embedding: EMBEDDING, tools: 0 }
 
 /** A gateway's policy as it comes, whose evidence is the store's. */
 async function policyOn(store: Store): Promise<Policy> {
@@ -173,30 +173,40 @@ describe('lengths', () => {
     expect(Math.min(...counts)).toBeGreaterThan(1)
   })
 
-  it('a reader of the sum finds how many times as long answers were as the card alone makes expect', async () => {
-    const store = openTestStore()
-    const policy = await policyOn(store)
-    const lengths = lengthsOn(store, policy)
-    const apart = async () => {
-      const row = (await store.loadEvidence('acme', lengthKey(policy.version))).get(evidenceName('long', voiceOf(KEY)))
-      return (row?.at(-2) ?? 0) / (answersIn(row) ?? 0)
-    }
-    const [record] = (await answers(policy, 1, () => 1)) as [InteractionRecord]
-    const embedding = await policy.embedder.embed('x')
-    const expected = (await scoresOf(policy, 'acme', KEY, 'x')).get('long')?.completionTokens ?? 0
-    const usage = { ...record.usage, completionTokens: 8 * expected }
-    for (let round = 0; round < 3; round++) {
-      for (let i = 0; i < 5; i++)
-        lengths.note(policy, { ...record, id: `${round}-${i}`, usage }, { ...CHAT, embedding })
-      await lengths.flush()
-      await policy.router.llms.refresh('acme')
-      // What has been learned meanwhile changes nothing in it.
-      expect(await apart()).toBeCloseTo(Math.log(8), 3)
-    }
-    lengths.note(policy, { ...record, usage: { ...usage, completionTokens: 1e12 } }, { ...CHAT, embedding })
-    await lengths.close()
-    expect(await apart()).toBeLessThan(Math.log(16))
-  })
+  it.each([0, 0.9])(
+    'a reader of the sum finds how many times as long as by the card alone answers were, tools: %s',
+    async (tools) => {
+      const store = openTestStore()
+      const policy = await policyOn(store)
+      const lengths = lengthsOn(store, policy)
+      const apart = async () => {
+        const row = (await store.loadEvidence('acme', lengthKey(policy.version))).get(
+          evidenceName('long', voiceOf(KEY)),
+        )
+        return (row?.at(-2) ?? 0) / (answersIn(row) ?? 0)
+      }
+      const [record] = (await answers(policy, 1, () => 1)) as [InteractionRecord]
+      const embedding = await policy.embedder.embed('x')
+      const question = { tenant: 'acme', speaker: KEY, embedding, promptTokens: 20, state: policy.router.cold }
+      const scores = await Promise.all(
+        [0, tools].map((share) => policy.router.score({ ...question, tools: share }, POOL)),
+      )
+      const [bare, expected] = scores.map((all) => all.find((one) => one.candidate === LONG)?.completionTokens ?? 0)
+      expect(bare === expected).toBe(tools === 0)
+      const usage = { ...record.usage, completionTokens: 8 * expected! }
+      for (let round = 0; round < 3; round++) {
+        for (let i = 0; i < 5; i++)
+          lengths.note(policy, { ...record, id: `${round}-${i}`, usage }, { ...CHAT, embedding, tools })
+        await lengths.flush()
+        await policy.router.llms.refresh('acme')
+        // What has been learned meanwhile changes nothing in it.
+        expect(await apart()).toBeCloseTo(Math.log(8), 3)
+      }
+      lengths.note(policy, { ...record, usage: { ...usage, completionTokens: 1e12 } }, { ...CHAT, embedding, tools })
+      await lengths.close()
+      expect(await apart()).toBeLessThan(Math.log(16))
+    },
+  )
 
   describe('one person is one voice', () => {
     const many = (n: number, of: (i: number) => Partial<InteractionRecord>) =>

@@ -128,14 +128,67 @@ test.each([true, false])(
   },
 )
 
-test('of any bytes at all nothing is told that was not there, but the line ends of the last event', () => {
-  fc.assert(
-    fc.property(fc.array(fc.uint8Array({ maxLength: 64 }), { maxLength: 20 }), (pieces) => {
-      const buffers = pieces.map((piece) => Buffer.from(piece))
-      const out = pass(new SseObserver({ dropUsage: false }), buffers)
-      return out.length <= Buffer.concat(buffers).length + 2
-    }),
+/** The stream's events with their ends, comments between them, and lines of JSON that are none, each by itself. */
+function eventsIn(bytes: Buffer): string[] {
+  const events: string[] = []
+  let event = ''
+  let hasData = false
+  for (const line of bytes.toString('latin1').match(/[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+$/g) ?? []) {
+    const text = line.replace(/[\r\n]+$/, '')
+    const isAlone = (event === '' && text.startsWith(':')) || (!hasData && text === '{}')
+    event += line
+    hasData ||= /^data(?::|$)/.test(text)
+    if (text !== '' && !isAlone) continue
+    events.push(event)
+    event = ''
+    hasData = false
+  }
+  return event === '' ? events : [...events, event]
+}
+
+/** Whether a stream is some of these events in order, and at most two line ends more. */
+function isOf(out: string, events: readonly string[]): boolean {
+  let reached = new Set([0])
+  for (const event of events) {
+    const told = [...reached].filter((at) => out.startsWith(event, at)).map((at) => at + event.length)
+    // A comment between events is none of them, and stays.
+    const mustStay = event.startsWith(':') && /[\r\n]$/.test(event)
+    reached = new Set(mustStay ? told : [...reached, ...told])
+  }
+  return ['', '\n', '\n\n'].some((ends) => out.endsWith(ends) && reached.has(out.length - ends.length))
+}
+
+test('of any bytes at all whole events go or stay, and nothing is told but the line ends of the last', () => {
+  const words = [
+    '\n',
+    '\r',
+    '\r\n',
+    '\n\n',
+    'data: ',
+    'data:x',
+    'event: error',
+    'id: 1',
+    ': hm',
+    '{}',
+    '{"a":1}',
+    'error',
+  ]
+  const piece = fc.oneof(
+    fc.uint8Array({ maxLength: 64 }),
+    fc.array(fc.constantFrom(...words), { maxLength: 8 }).map((some) => some.join('')),
   )
+  let dropped = 0
+  fc.assert(
+    fc.property(fc.array(piece, { maxLength: 24 }), (pieces) => {
+      const buffers = pieces.map((one) => Buffer.from(one as string))
+      const all = Buffer.concat(buffers)
+      const out = pass(new SseObserver({ dropUsage: false }), buffers)
+      if (out.length < all.length) dropped++
+      return isOf(out.toString('latin1'), eventsIn(all))
+    }),
+    { numRuns: 1_000 },
+  )
+  expect(dropped).toBeGreaterThan(100)
 })
 
 test('a chunk that ends with an event is passed on as the same object: nothing is copied', () => {

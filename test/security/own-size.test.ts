@@ -106,6 +106,32 @@ describe('one request, of as many as a body may hold', () => {
     expect((await ask([reference, reference])).status).toBe(200)
   })
 
+  test('a kept item of many small parts, referred to or gone on from over and over', async () => {
+    const respond = (body: object) => call(gateway, '/v1/responses', { body: { model: 'thinks', ...body } })
+    const content = many(16_000, () => ({ type: 'input_text', text: 'a' }))
+    const first = await respond({ input: [user(content)] })
+    expect(first.status).toBe(200)
+    const { id } = await first.json()
+    const { data } = await (await call(gateway, `/v1/responses/${id}/input_items`)).json()
+    const reference = { type: 'item_reference', id: data[0].id }
+    expect((await respond({ input: [reference] })).status).toBe(200)
+    const before = upstream.requests.length
+    const refused = async (body: object) => {
+      const answer = await respond(body)
+      return [answer.status, (await answer.json()).error]
+    }
+    const error = { message: expect.stringContaining('65536 values'), param: 'input' }
+    expect(await refused({ input: many(40, () => reference) })).toMatchObject([400, error])
+    const next = await respond({ input: [user(content)], previous_response_id: id })
+    expect(next.status).toBe(200)
+    const { id: second } = await next.json()
+    expect(await refused({ input: [user(content)], previous_response_id: second })).toMatchObject([
+      400,
+      { ...error, param: 'previous_response_id' },
+    ])
+    expect(upstream.requests.length).toBe(before + 1)
+  })
+
   test('answers: each is reserved, however many are asked for', async () => {
     const limited = await startGateway({
       providers: { up: { kind: 'openai-compatible', base_url: `${upstream.origin}/v1`, key_required: false } },

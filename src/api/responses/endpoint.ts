@@ -1,9 +1,10 @@
 import type { Candidate } from '../../candidates/candidate.ts'
 import type { ResponsesConfig } from '../../config/schema.ts'
-import { GatewayError } from '../../errors.ts'
+import { GatewayError, invalidRequest } from '../../errors.ts'
 import type { ChatRequest } from '../../openai/chat.ts'
 import { promptTokensOf } from '../../openai/parse-chat.ts'
 import { LARGE_BYTES } from '../../openai/parse-thread.ts'
+import { MAX_VALUES } from '../../openai/raw-body.ts'
 import { parseResponses, type ResponsesRequest } from '../../openai/responses/body.ts'
 import type { InputItem } from '../../openai/responses/items.ts'
 import { responseText } from '../../openai/responses/text.ts'
@@ -43,7 +44,7 @@ export const responsesEndpoint = (deps: ResponsesDeps): Endpoint => ({
         const shelf = { ...deps, tenant: tenant.name, user, onLoad: heldBy(context) }
         return wholeConversation(request, shelf).then(async (whole) => {
           const items = whole.items.map(({ item }) => item)
-          refuseTooLarge(items, context)
+          refuseTooLarge(request, items, context)
           return build(whole, await quotedAsChat(body, items))
         })
       },
@@ -165,29 +166,47 @@ function opener(thoughts: ThoughtSeal, { name }: Candidate, { snapshot }: Reques
   return ({ encrypted_content: text }) => (text ? thoughts.open(name, text, room) : null)
 }
 
+/** Of whole conversations, which hold more fields than the bodies that they come from. */
+const MOST_VALUES = 2 * MAX_VALUES
+
 /**
- * What is left of so many bytes without a value's texts and names, of which nearly all of a large one is; negative
- * where it is larger. One item may stand for a large one many times, so that it looks no further then.
+ * Takes a value's texts and names, of which nearly all of a large one is, and its numbers and texts, as a body's are
+ * counted, from what there is room for; negative where it is larger. One item may stand for a large one many times, so
+ * that it looks no further then.
  */
-function leftOf(most: number, value: unknown): number {
-  if (typeof value === 'string') return most - Buffer.byteLength(value) - 2
-  let left = most - 4
-  if (typeof value !== 'object' || value === null) return left
-  for (const [key, one] of Object.entries(value)) {
-    if (left < 0) break
-    left = leftOf(Array.isArray(value) ? left : left - key.length, one)
-  }
-  return left
+function take(value: unknown, room: { bytes: number; values: number }): void {
+  if (typeof value === 'object' && value !== null) {
+    room.bytes -= 4
+    const isList = Array.isArray(value)
+    let isEmpty = true
+    for (const key in value) {
+      if (room.bytes < 0 || room.values < 0) return
+      isEmpty = false
+      if (!isList) room.bytes -= key.length
+      take(value[key as never], room)
+    }
+    if (!isEmpty) return
+  } else room.bytes -= typeof value === 'string' ? Buffer.byteLength(value) + 2 : 4
+  room.values--
 }
 
 /** What is kept and what is new may be more together than one request may hold. */
-function refuseTooLarge(items: readonly InputItem[], { snapshot }: RequestContext): void {
+function refuseTooLarge({ body }: ResponsesRequest, items: readonly InputItem[], { snapshot }: RequestContext): void {
   const most = snapshot.config.server.max_body_bytes
-  if (leftOf(most, items) >= 0) return
+  const room = { bytes: most, values: MOST_VALUES }
+  take(items, room)
+  const isChain = (body.previous_response_id ?? null) !== null
+  if (room.values < 0) {
+    throw invalidRequest(
+      `The conversation holds more than ${MOST_VALUES} values.`,
+      isChain ? 'previous_response_id' : 'input',
+    )
+  }
+  if (room.bytes >= 0) return
   throw new GatewayError(`The conversation is over ${most} bytes.`, {
     status: 413,
     type: 'invalid_request_error',
     code: 'request_too_large',
-    param: 'previous_response_id',
+    param: isChain ? 'previous_response_id' : 'input',
   })
 }

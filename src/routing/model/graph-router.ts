@@ -219,7 +219,11 @@ export class GraphRouter implements Router {
     return leaning
   }
 
-  /** What the graph reads in queries, [Q] each; null where this artifact's graphs don't tell. */
+  /**
+   * What the graph reads in queries, [Q] each; null where this artifact's graphs don't tell. Vectors that were kept are
+   * of questions alone: that a request brought tools is in the reading made when it came, and lost in one made anew
+   * for another reader.
+   */
   async read(queries: readonly Float32Array[]): Promise<Float32Array[] | null> {
     const { E, Q, S, Z } = this.artifact.dims
     if (!this.artifact.manifest.reader) return null
@@ -254,7 +258,7 @@ export class GraphRouter implements Router {
    */
   async tokensByCard(
     tenant: string,
-    answers: readonly { embedding: Float32Array; promptTokens: number; candidate: Candidate }[],
+    answers: readonly { embedding: Float32Array; tools: number; promptTokens: number; candidate: Candidate }[],
   ): Promise<Float32Array> {
     const { E, S, Z } = this.artifact.dims
     const candidates = [...new Set(answers.map(({ candidate }) => candidate))]
@@ -265,8 +269,11 @@ export class GraphRouter implements Router {
       const some = answers.slice(start, start + MAX_BATCH)
       const n = some.length
       const [query, state] = [new Float32Array(n * E), new Float32Array(n * S)]
-      for (const [row, { embedding }] of some.entries()) {
-        if (embedding.length === E) query.set(embedding, row * E)
+      for (const [row, { embedding, tools }] of some.entries()) {
+        if (embedding.length === E) {
+          query.set(embedding, row * E)
+          if (tools && this.#tools) addTo(query, row * E, this.#tools, tools)
+        }
         state.set(this.cold, row * S)
       }
       const { completion_tokens } = await this.artifact.sessions.score.run({
