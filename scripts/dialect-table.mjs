@@ -25,6 +25,8 @@ function inWords(rule) {
     not_with: without,
     otherwise,
   } = /** @type {Rules} */ (rule)
+  // With nothing that bounds it, all that is not put otherwise is taken.
+  const isBounded = [values, min, max, pattern, items, without].some((bound) => bound !== undefined)
   const words = [
     rename && `as \`${rename}\``,
     values && /** @type {unknown[]} */ (values).join(' '),
@@ -40,7 +42,7 @@ function inWords(rule) {
     pattern && `each like \`${pattern}\``,
     items && `at most ${items}`,
     without && `not with ${/** @type {string[]} */ (without).join(', ')}`,
-    otherwise && `else ${otherwise}`,
+    isBounded ? otherwise && `else ${otherwise}` : (map || instead) && 'others as they are',
   ]
   return words.filter(Boolean).join('; ')
 }

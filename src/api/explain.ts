@@ -85,7 +85,7 @@ function explanationOf(decision: Decision, favourite: string | null) {
   )
   const excluded = new Map(selection.excluded.map(({ candidate, why, detail }) => [candidate, { why, detail }]))
   const byGraph = fallback === null
-  const tasks = taskShares(decision.embedding, policy?.router.artifact.tasks ?? null)
+  const tasks = taskShares(decision, policy?.router.artifact.tasks ?? null)
   return {
     object: 'router.explanation',
     chosen: selection.chosen.candidate.name,

@@ -23,7 +23,8 @@ export function explainTable(answer: unknown): string | null {
   const parsed = explanation.safeParse(answer)
   if (!parsed.success) return null
   const { chosen, reason, policy, stated, candidates } = parsed.data
-  const why = stated ? `${stated.task}: ${stated.candidate}${stated.why_not ? `, which ${stated.why_not}` : ''}` : null
+  const whyNot = stated?.why_not ? `; not this time: ${stated.why_not}` : ''
+  const why = stated ? `\nstated: ${stated.candidate} for ${stated.task}${whyNot}` : ''
   const cell = (value: number | null | undefined, digits: number) => (value == null ? '–' : value.toFixed(digits))
   const rows = candidates.map((entry) => [
     entry.name === chosen ? `> ${entry.name}` : `  ${entry.name}`,
@@ -41,5 +42,5 @@ export function explainTable(answer: unknown): string | null {
       .join('  ')
       .trimEnd(),
   )
-  return `${chosen} (${reason}), policy ${policy}${why ? `\nstated for ${why}` : ''}\n\n${lines.join('\n')}\n`
+  return `${chosen} (${reason}), policy ${policy}${why}\n\n${lines.join('\n')}\n`
 }

@@ -11,6 +11,7 @@ export function reportMarkdown(
   { tenant, since, until, ...report }: Report,
   gains: Gain[] | null,
   ghosts: readonly GhostPair[],
+  counting: Counting,
 ): string {
   return `${[
     `# ${tenant}: ${since.slice(0, 10)} to ${until.slice(0, 10)} (UTC)`,
@@ -18,7 +19,7 @@ export function reportMarkdown(
     ...(gains === null
       ? ['No baseline is configured (`router.baseline`), so that no gain can be told.', '']
       : gains.length === 0
-        ? [NOTHING_COUNTS, '']
+        ? [nothingCounts(counting), '']
         : gains.flatMap(gainLines)),
     ...table('', { all: report.total }),
     ...table('who chose', report.by_arm),
@@ -33,8 +34,28 @@ export function reportMarkdown(
   ].join('\n')}`
 }
 
-const NOTHING_COUNTS =
-  'Not certified yet: no rating counts so far. One counts where the router drew the model itself, so not for a model asked for by name, stated by the user, or kept by a tool loop.'
+/** By which rules a rating counts for a certificate. */
+export interface Counting {
+  /** `observe`, `assist` or `route`, as it is now: switched, or configured. */
+  mode: string
+  /** What nobody explores, nobody draws. */
+  explore: boolean
+  /** A user's rating counts after so many answers that they spoke of, and so long after the first. */
+  minAnswers: number
+  minAgeHours: number
+}
+
+function nothingCounts({ mode, explore, minAnswers, minAgeHours }: Counting): string {
+  const none = 'Not certified yet: no rating counts so far.'
+  if (mode === 'observe') return `${none} In \`observe\` none can: the baseline answers everything. Use \`assist\`.`
+  if (!explore) return `${none} With \`explore: false\` none can: nothing is drawn.`
+  const answers = `${minAnswers} ${minAnswers === 1 ? 'answer' : 'answers'}`
+  return [
+    `${none} One counts where the model was drawn between router and baseline, not where it was asked for by name, stated`,
+    'by the user, or kept by a tool loop, and not of users who are held out. A user is heard once they have spoken of',
+    `${answers}, and ${minAgeHours} hours after the first (\`router.shared_evidence\`).`,
+  ].join(' ')
+}
 
 function gainLines({ policy, baseline, groups }: Gain): string[] {
   return [

@@ -109,7 +109,7 @@ function add(sums: Sums, record: InteractionRecord, rating: number | undefined, 
   sums.requests++
   sums.cost += costUsd
   const isNamed = reason === 'explicit'
-  const arm = record.arm ?? (isSettled(reason) ? reason : 'route')
+  const arm = record.arm ?? (isSettled(record) ? reason : 'route')
   const ofArm = sums.arms.get(arm) ?? { requests: 0, rewards: [] }
   sums.arms.set(arm, ofArm)
   ofArm.requests++

@@ -1,17 +1,15 @@
 import { limitsLeft } from '../api/usage.ts'
 import type { Candidate } from '../candidates/candidate.ts'
-import { candidateNamed } from '../candidates/former-names.ts'
 import { ANONYMOUS, type Tenant, type UserIds } from '../candidates/tenants.ts'
 import type { Snapshot } from '../config/snapshot.ts'
 import { notFound } from '../errors.ts'
-import { statedPreferences } from '../learning/stated-preferences.ts'
 import { type Tastes, tastesOf } from '../learning/tastes.ts'
 import type { VectorVault } from '../learning/vector-vault.ts'
 import type { Quota } from '../pipeline/quota/quota.ts'
 import type { Policies } from '../routing/policies/policies.ts'
 import type { InteractionRecord } from '../store/records/codec.ts'
 import { eachCandidate } from '../store/records/scored-candidates.ts'
-import type { Store, StoredEdge, StoredUser } from '../store/store.ts'
+import type { Store, StoredEdge } from '../store/store.ts'
 import { type Said, type Wish, whyInWords } from './why.ts'
 
 const DAY_MS = 86_400_000
@@ -116,35 +114,24 @@ const shown = ({ id, ts, chosen, reason, status, costUsd, totalMs, usage }: Inte
 })
 
 /** One request of the past, what was weighed for it, and why in words. @throws GatewayError 404 */
-export async function findRequest(
-  { store, snapshot }: Pick<UserDeps, 'store' | 'snapshot'>,
-  tenant: string,
-  id: string,
-) {
+export async function findRequest({ store }: Pick<UserDeps, 'store'>, tenant: string, id: string) {
   const summary = await store.findInteraction(tenant, id)
   if (summary) {
     const { user, ts } = summary
     for await (const batch of store.readInteractions({ tenant, user, since: ts, until: ts })) {
       const record = batch.find((one) => one.id === summary.id)
       if (!record) continue
-      const [edges, stored] = await Promise.all([store.loadEdges(tenant, user), store.loadUser(tenant, user)])
-      return explained(record, edges, wishOf(record, stored, snapshot().candidates))
+      return explained(record, await store.loadEdges(tenant, user), wishOf(record))
     }
   }
   throw notFound('There is no such request.', 'request_not_found', 'id')
 }
 
-/** A record does not say which kind of task it was: told where they want this candidate for one kind alone. */
-function wishOf(
-  { reason, chosen }: InteractionRecord,
-  stored: StoredUser | null,
-  candidates: readonly Candidate[],
-): Wish | null {
-  if (reason !== 'stated') return null
-  const { prefer = {} } = statedPreferences(stored?.preferences ?? {})
-  const named = (wanted: string) => candidateNamed(candidates, wanted)?.name ?? wanted
-  const [task, another] = Object.keys(prefer).filter((kind) => named(prefer[kind] ?? '') === chosen)
-  return { task: another === undefined ? (task ?? null) : null, candidate: chosen, why_not: null }
+/** A record does not say which kind of task it was; what they want today says nothing of then. */
+function wishOf({ reason, arm, chosen, attempts }: InteractionRecord): Wish | null {
+  if (reason === 'stated') return { task: null, candidate: chosen, why_not: null }
+  const first = attempts[0]?.candidate
+  return arm === 'stated' && first !== undefined ? { task: null, candidate: first, why_not: 'it failed' } : null
 }
 
 function explained(record: InteractionRecord, edges: readonly StoredEdge[], wish: Wish | null) {

@@ -90,7 +90,7 @@ const REASONS: Readonly<Record<string, (name: string) => string>> = {
   explicit: (name) => `${name} was asked for by name.`,
   explore: (name) => `${name} was drawn to learn more about it: it might be better than what is known.`,
   stated: (name) => `${name} is whom they stated for tasks of this kind.`,
-  fallback: (name) => `${name} answers in place of the router's choice.`,
+  fallback: (name) => `${name} answers in place of what would have been chosen.`,
 }
 
 /** Reasons for which a candidate is preferred to others, rather than set. */

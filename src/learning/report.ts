@@ -85,9 +85,9 @@ export async function makeReport(
       differences.add(record, rating)
       shadows.add(record, rating)
       policies.set(record.policy, record.ts)
-      sumsOf(parts.by_arm, record.arm ?? (isSettled(record.reason) ? record.reason : 'route')).add(record, rating)
+      sumsOf(parts.by_arm, record.arm ?? (isSettled(record) ? record.reason : 'route')).add(record, rating)
       sumsOf(parts.by_model, record.chosen).add(record, rating)
-      if (!isSettled(record.reason)) sumsOf(parts.by_policy, record.policy).add(record, rating)
+      if (!isSettled(record)) sumsOf(parts.by_policy, record.policy).add(record, rating)
       sumsOf(parts.by_day, dayOf(record.ts)).add(record, rating)
       if (record.group) sumsOf(parts.by_group, record.group).add(record, rating)
     }

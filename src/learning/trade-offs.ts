@@ -44,7 +44,7 @@ export class TradeOffs {
 
   add(record: InteractionRecord, rating: number | undefined): void {
     const { chosen, reason, costUsd, status } = record
-    if (isSettled(reason) || reason === 'sticky' || status >= 400) return
+    if (isSettled(record) || reason === 'sticky' || status >= 400) return
     const candidates = eachCandidate(record.candidates)
     const index = candidates.findIndex(({ name }) => name === chosen)
     const propensity = candidates[index]?.propensity ?? 0

@@ -26,7 +26,7 @@ import {
 import { draw } from '../routing/choose/draw.ts'
 import { voiceOf } from '../routing/choose/evidence.ts'
 import { choosePreferring } from '../routing/choose/prefer.ts'
-import { taskOf } from '../routing/choose/tasks.ts'
+import { type TaskQuery, taskOf } from '../routing/choose/tasks.ts'
 import type { Policies, PolicySnapshot } from '../routing/policies/policies.ts'
 import { cautionFor, type Policy } from '../routing/policy.ts'
 import { type CandidateScore, type RouteQuery, RouterError } from '../routing/router.ts'
@@ -158,7 +158,9 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
     unfit: (candidate) => unfitFor(request, candidate, deps.refusals.of(tenant.name, candidate, voice), knobs.strict),
     isOpen: (candidate) => deps.breakers.of(candidate).isOpen,
   }
-  const stated = model.explicit ? null : statedFor(preferences, policy, embedded.vector, tenant.candidates)
+  const stated = model.explicit
+    ? null
+    : statedFor(preferences, policy, { text, embedding: embedded.vector }, tenant.candidates)
   try {
     const input = {
       limits,
@@ -218,11 +220,11 @@ function ruleOf({ caution, risk }: RouterConfig, tenant: { risk?: number | null 
 function statedFor(
   { prefer }: StatedPreferences,
   policy: Policy | null,
-  embedding: Float32Array | null,
+  query: TaskQuery,
   candidates: readonly Candidate[],
 ): Stated | null {
   if (!prefer || !policy) return null
-  const task = taskOf(embedding, policy.router.artifact.tasks)
+  const task = taskOf(query, policy.router.artifact.tasks)
   const wanted = task === null ? undefined : prefer[task]
   if (task === null || wanted === undefined) return null
   return { task, candidate: candidateNamed(candidates, wanted)?.name ?? wanted }

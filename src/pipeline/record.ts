@@ -52,6 +52,7 @@ export function recordOf(context: RequestContext, call: Call, decision: Decision
     ...(principal.vouched && { vouched: true }),
     endpoint: call.endpoint.name,
     ...predictedOf(decision, outcome),
+    ...(selection.reason === 'stated' && { arm: 'stated' as const }),
     ...(decision.baseline && {
       arm: armOf(decision),
       group: decision.baseline.group,

@@ -31,8 +31,14 @@ const report = {
 } as unknown as Report
 
 test('says of a certificate to which nothing counts yet why, and shows small costs as what they are', () => {
-  const text = reportMarkdown(report, [], [])
-  expect(text).toContain('Not certified yet: no rating counts so far.')
+  const counting = { mode: 'assist', explore: true, minAnswers: 3, minAgeHours: 24 } as const
+  const text = reportMarkdown(report, [], [], counting)
+  expect(text).toContain('Not certified yet: no rating counts so far. One counts where the model was drawn')
+  expect(text).toContain('users who are held out. A user is heard once they have spoken of 3 answers, and 24 hours')
+  const observed = reportMarkdown(report, [], [], { ...counting, mode: 'observe' })
+  expect(observed).toContain('In `observe` none can: the baseline answers everything. Use `assist`.')
+  expect(observed).not.toContain('asked for by name')
+  expect(reportMarkdown(report, [], [], { ...counting, explore: false })).toContain('With `explore: false` none can')
   expect(text).toContain('| $0.000023 | $0.0000 | -$1.50 |')
-  expect(reportMarkdown(report, null, [])).toContain('No baseline is configured')
+  expect(reportMarkdown(report, null, [], counting)).toContain('No baseline is configured')
 })

@@ -79,6 +79,18 @@ it('sets what was predicted beside what came, by model', async () => {
   expectClose(dear?.predicted_cost_usd ?? 0, 0.01, 1e-6)
 })
 
+it('counts an answer in place of whom the user stated as stated', async () => {
+  const [one] = rows as [InteractionRecord]
+  const failed = { ...one, reason: 'fallback' as const, arm: 'stated' as const }
+  const of = {
+    ...store,
+    readInteractions: async function* () {
+      yield [failed]
+    },
+  }
+  expect(Object.keys((await reportModels(of, { tenant: 't', since: 0 })).cheap?.by_arm ?? {})).toEqual(['stated'])
+})
+
 it('says who would answer without a model, at what cost, and who would be refused', async () => {
   const { cheap, dear } = await reportModels(store, { tenant: 't', since: 0 })
   expect(cheap?.removal).toMatchObject({ refused: 0, unanswered: 0 })

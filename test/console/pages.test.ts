@@ -223,6 +223,9 @@ describe.skipIf(!browserName)('the console in a browser', () => {
     expect((await saved).status()).toBe(200)
     expect(await decide('Write a short poem about autumn.')).toMatch(/^sandbox-/)
     expect(await page.getByText(told).count()).toBe(0)
+    // No kind has the half that counts: none is named.
+    await decide('Which of these two would you take with you?')
+    expect(await page.locator('#decision').textContent()).not.toContain('read as')
     expect(await decide(code, 'Decide and answer')).toBe(wanted)
     await page.getByText(told).waitFor()
     expect(await page.locator('#decision').textContent()).toMatch(/read as code, \d/)
@@ -230,7 +233,8 @@ describe.skipIf(!browserName)('the console in a browser', () => {
     await goTo(page, 'user/cleo')
     const latest = page.getByRole('region', { name: 'Latest requests' }).getByRole('row').filter({ hasText: 'stated' })
     await latest.getByRole('button', { name: /Why this one/ }).click()
-    await page.getByText(told).waitFor()
+    // What they want today says nothing of then.
+    await page.getByText(`They stated that ${wanted} answers tasks of this kind.`).waitFor()
     await context.close()
   })
 

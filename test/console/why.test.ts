@@ -86,7 +86,7 @@ describe('why, in words', () => {
     ['sticky', /stays with mini/],
     ['explicit', /asked for by name/],
     ['explore', /learn more about it/],
-    ['fallback', /in place of the router/],
+    ['fallback', /in place of what would have been/],
     ['unheard_of', /chosen \(unheard_of\)/],
   ])('knows the reason %s', (reason, words) => {
     expect(whyInWords('mini', reason, [mini], [])[0]).toMatch(words)

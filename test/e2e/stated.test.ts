@@ -1,6 +1,8 @@
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { call, complete, explain } from '../support/clients.ts'
-import { discard, type RunningGateway, startGateway } from '../support/gateway.ts'
+import { eventually } from '../support/eventually.ts'
+import { discard, type RunningGateway, startGateway, TEST_KEY } from '../support/gateway.ts'
+import { completionBody, replyPlain, startUpstream, type Upstream } from '../support/upstream.ts'
 
 /** "This one for code": stated of a user, and followed as far as all else allows it. */
 let gateway: RunningGateway
@@ -34,11 +36,15 @@ it('answers code by whom the user stated for it, other tasks as before, and reco
   expect(await ask('ann', CODE)).toEqual([WANTED, 'stated;code'])
   const [model, reason] = await ask('ann', PROSE)
   expect([model, reason?.split(';')[0]]).toEqual(['sandbox-terse', 'fallback'])
-  const { interactions, preferences } = (await (await profileOf('ann')).json()) as Profile
+  // A row is written after its answer has ended.
+  const { interactions, preferences } = await eventually(async () => {
+    const profile = (await (await profileOf('ann')).json()) as Profile
+    return profile.interactions.length >= 2 && profile
+  }, 'both requests recorded')
   expect(preferences).toEqual({ prefer: { code: WANTED } })
   const stated = interactions.find(({ reason }) => reason === 'stated')
   // Nobody drew, and it compares nothing with the baseline.
-  expect(stated?.arm).toBeUndefined()
+  expect(stated?.arm).toBe('stated')
   for (const { name, propensity } of stated?.candidates ?? []) expect(propensity).toBe(name === WANTED ? 1 : 0)
   expect(stated?.candidates.length).toBeGreaterThan(1)
 })
@@ -76,4 +82,55 @@ it('refuses what is no kind of task, and no candidate; says which there are', as
 it('forgets it with the user', async () => {
   expect((await profileOf('ann', { method: 'DELETE' })).status).toBe(200)
   expect((await ask('ann', CODE))[0]).toBe('sandbox-terse')
+})
+
+describe('where whom the user stated fails', () => {
+  const HELD_KEY = 'sk-of-those-held-out'
+  let upstream: Upstream
+  let failing: RunningGateway
+  beforeAll(async () => {
+    upstream = await startUpstream((exchange) =>
+      exchange.json.model === 'wanted'
+        ? replyPlain(500, { error: { message: 'down', type: 'server_error' } })(exchange)
+        : replyPlain(200, completionBody())(exchange),
+    )
+    failing = await startGateway({
+      providers: { up: { kind: 'openai-compatible', base_url: `${upstream.origin}/v1`, key_required: false } },
+      candidates: [
+        { name: 'usual', provider: 'up', price: { input: 9, output: 90 }, size_b: 1 },
+        { name: 'wanted', provider: 'up', price: { input: 1, output: 4 }, benchmarks: { gpqa: 0.5 } },
+        { name: 'best', provider: 'up', price: { input: 0.1, output: 0.4 }, benchmarks: { gpqa: 0.8 } },
+      ],
+      router: { artifact: 'router-model/artifacts/current', baseline: 'usual', mode: 'observe', deadline_ms: 10_000 },
+      tenants: [
+        { name: 'test', keys: [TEST_KEY] },
+        { name: 'held', keys: [HELD_KEY], mode: 'route', holdout: 1 },
+      ],
+    })
+  })
+  afterAll(async () => {
+    await discard(failing)
+    await upstream.close()
+  })
+
+  it.each([
+    ['observe', TEST_KEY],
+    ['a holdout', HELD_KEY],
+  ])('the baseline answers under %s, not the router, and the record says what was stated', async (_, key) => {
+    const options = { user: 'ann', key }
+    const path = '/v1/users/ann/profile'
+    const put = await call(failing, path, { ...options, method: 'PUT', body: { prefer: { code: 'wanted' } } })
+    expect(put.status).toBe(200)
+    const { candidates } = await explain(failing, CODE, options)
+    const means = new Map(candidates.map(({ name, mean }) => [name, mean ?? 0]))
+    expect(means.get('best')).toBeGreaterThan(means.get('usual') ?? 0)
+    const answer = await complete(failing, { messages: [{ role: 'user', content: CODE }] }, options)
+    await answer.text()
+    expect(answer.headers.get('x-router-model')).toBe('usual')
+    const row = await eventually(async () => {
+      const { interactions } = (await (await call(failing, path, options)).json()) as Profile
+      return interactions[0]
+    }, 'recorded')
+    expect(row).toMatchObject({ reason: 'fallback', arm: 'stated' })
+  })
 })

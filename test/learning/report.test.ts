@@ -207,3 +207,37 @@ it('says nothing where nothing is known', async () => {
   expect(empty.shadows).toEqual({})
   expect(empty.total).toMatchObject({ requests: 0, reward: null, ttft_ms_median: null, total_ms_median: null })
 })
+
+it('tells what a user stated for what it is, though another answered; and what a later version knows the reason for', async () => {
+  const [one] = logOf(1, 3).rows as [InteractionRecord]
+  const { arm: _, gain: __, ...plain } = one
+  const rows = [
+    { ...plain, id: 'a', reason: 'stated' },
+    { ...plain, id: 'b', reason: 'stated', arm: 'stated' },
+    { ...plain, id: 'c', reason: 'fallback', arm: 'stated' },
+    { ...plain, id: 'd', reason: 'of_tomorrow' },
+    { ...plain, id: 'e', reason: 'fallback' },
+  ] as unknown as InteractionRecord[]
+  const rewards = rows.map(({ id, user }) => ({
+    interaction: id,
+    user,
+    tenant: 't',
+    kind: 'rating',
+    value: 1,
+    ts: START,
+  }))
+  const store = {
+    async *readInteractions() {
+      yield rows
+    },
+    async *readRewards() {
+      yield rewards as RewardRecord[]
+    },
+  }
+  const found = await makeReport(store, { tenant: 't', since: START, until: START + DAY_MS })
+  const requests = (parts: Record<string, Part>) =>
+    Object.fromEntries(Object.entries(parts).map(([k, v]) => [k, v.requests]))
+  expect(requests(found.by_arm)).toEqual({ stated: 3, of_tomorrow: 1, route: 1 })
+  expect(requests(found.by_policy)).toEqual({ v1: 1 })
+  expect(found.against_baseline).toEqual({ drawn: null, holdout: null })
+})

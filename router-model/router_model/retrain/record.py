@@ -15,5 +15,5 @@ def fields(kind: str) -> dict[str, Any]:
     return found
 
 
-REASONS: tuple[str, ...] = tuple(fields("interaction")["reason"]["enum"])
-"""How a selection came about."""
+REASONS: tuple[str, ...] = tuple(fields("interaction")["reason"]["anyOf"][0]["enum"])
+"""How a selection came about; a later version may know others."""

@@ -2,16 +2,19 @@
 
 What users state ("this one for code") is about kinds as people name them. The tasks that the encoder knows are those of
 benchmarks: good for quality, but they take a cover letter for code. So this is a model of its own, a logistic
-regression over the embedding, fitted on made-up prompts of each kind (`data/tasks/prompts.yaml`), on questions of the
-pools and on real prompts of Arena users. It lies beside the embedder, whose vectors alone it reads.
+regression over the embedding, fitted on made-up prompts of each kind and short replies of none
+(`data/tasks/prompts.yaml`), on questions of the pools and on real prompts of Arena users. It lies beside the embedder,
+whose vectors alone it reads.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import random
 import re
 import shutil
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -39,6 +42,7 @@ PER_TEMPLATE = 12
 PER_TASK = 120
 """Questions of a benchmark's task at most: they are much alike."""
 WEIGHT_DECAY = 1e-5
+NORMAL_95 = 1.96
 OF_TASKS = {
     "code": ("crux", "mbpp", "human_eval", "code_interview", "real_coding"),
     "mathematics": ("gsm8k", "math", "math_l5", "agentverse-mgsm", "real_maths"),
@@ -59,7 +63,7 @@ Prompt = tuple[str, str]
 
 
 def made_up(seed: int = 0) -> list[Prompt]:
-    """Prompts of `data/tasks/prompts.yaml`, slots filled at random."""
+    """Prompts of `data/tasks/prompts.yaml`, slots filled at random, and replies that are of no kind."""
     spec, rng = yaml.safe_load(PROMPTS.read_text(encoding="utf-8")), random.Random(seed)
     fill: dict[str, list[str]] = spec["fill"]
 
@@ -73,7 +77,16 @@ def made_up(seed: int = 0) -> list[Prompt]:
             for _ in range(times):
                 text = re.sub(r"\{([a-z]+)\}", filled, template)
                 prompts.append((text[0].upper() + text[1:] if rng.random() < 0.8 else text, kind))
+    for reply in spec["replies"]:
+        said = rng.choice((reply, reply + ".", reply + "!"))
+        prompts += [(reply, OTHER), (said[:1].upper() + said[1:], OTHER)]
     return prompts
+
+
+def held_out() -> list[Prompt]:
+    """Prompts of every kind, and of none, that are never fitted on."""
+    spec = yaml.safe_load(PROMPTS.read_text(encoding="utf-8"))
+    return [(text, kind) for kind, texts in spec["held_out"].items() for text in texts]
 
 
 def from_pools(folds: Iterable[int], root: Path = DATA, seed: int = 0) -> list[Prompt]:
@@ -129,22 +142,53 @@ def shares(weights: Floats, bias: Floats, vectors: Floats) -> Floats:
     """Probabilities [.., n] of the kinds; what is left is of none."""
     logits = np.concatenate([vectors @ weights.T + bias, np.zeros((len(vectors), 1), np.float32)], 1)
     odds = np.exp(logits - logits.max(1, keepdims=True))
-    told: Floats = (odds / odds.sum(1, keepdims=True))[:, :-1]
-    return told
+    found: Floats = (odds / odds.sum(1, keepdims=True))[:, :-1]
+    return found
+
+
+def told(weights: Floats, bias: Floats, texts: Sequence[str], embedder: StaticEmbedder) -> list[str]:
+    """The kind that each text is told to be of, as the gateway tells it: `OTHER` where none has more than half."""
+    found = shares(weights, bias, embedder.embed(texts))
+    return [
+        KINDS[row.argmax()] if row.max() > 0.5 and says_something(text) else OTHER
+        for text, row in zip(texts, found, strict=True)
+    ]
+
+
+def says_something(text: str) -> bool:
+    """Without a letter or a digit, only the biases would speak. The gateway's `taskShares` asks the same."""
+    return any(unicodedata.category(sign)[0] in "LN" for sign in text)
 
 
 def figures(weights: Floats, bias: Floats, prompts: Sequence[Prompt], embedder: StaticEmbedder) -> dict[str, Any]:
-    """By kind: prompts, share of them that is told (recall), share of what is told that is right (precision)."""
-    found = shares(weights, bias, embedder.embed([text for text, _ in prompts]))
-    told = [KINDS[row.argmax()] if row.max() > 0.5 else OTHER for row in found]
+    """By kind: prompts, how many are told (recall, with its 95 % interval), how many others are taken for it.
+
+    Of `OTHER`: how many are left to the router. `precision` is of the mixture of kinds at hand, so it is no figure of
+    traffic.
+    """
+    as_told = told(weights, bias, [text for text, _ in prompts], embedder)
+    pairs = list(zip([kind for _, kind in prompts], as_told, strict=True))
     result: dict[str, Any] = {}
-    for name in KINDS:
-        of, as_it = [kind == name for _, kind in prompts], [one == name for one in told]
-        both = sum(a and b for a, b in zip(of, as_it, strict=True))
-        if any(of):
-            recall, precision = both / sum(of), both / max(1, sum(as_it))
-            result[name] = {"prompts": sum(of), "recall": round(recall, 3), "precision": round(precision, 3)}
+    for name in (*KINDS, OTHER):
+        of, both = sum(kind == name for kind, _ in pairs), pairs.count((name, name))
+        wrong = sum(one == name != kind for kind, one in pairs)
+        if of:
+            result[name] = {
+                "prompts": of,
+                "recall": round(both / of, 3),
+                "recall_interval": [round(end, 2) for end in wilson(both, of)],
+                "precision": round(both / max(1, both + wrong), 3),
+                "taken_for_it": [wrong, len(pairs) - of],
+            }
     return result
+
+
+def wilson(right: int, of: int) -> tuple[float, float]:
+    """95 % interval of a share (Wilson 1927)."""
+    z2, share = NORMAL_95**2, right / of
+    middle = share + z2 / (2 * of)
+    half = NORMAL_95 * math.sqrt(share * (1 - share) / of + z2 / (4 * of * of))
+    return (middle - half) / (1 + z2 / of), (middle + half) / (1 + z2 / of)
 
 
 def write(folder: Path, weights: Floats, bias: Floats) -> None:
@@ -161,8 +205,9 @@ def command(
     torch.set_num_threads(1)
     static = StaticEmbedder.load(embedder)
     weights, bias = fit(made_up() + from_pools(Folds().train), static)
-    for name, folds in (("validation", Folds().validation), ("test", Folds().test)):
-        for kind, of in figures(weights, bias, real(folds), static).items():
+    unseen = {"validation": real(Folds().validation), "test": real(Folds().test), "held out": held_out()}
+    for name, prompts in unseen.items():
+        for kind, of in figures(weights, bias, prompts, static).items():
             print(f"{name:<11} {kind:<12} {of}")
     write(embedder, weights, bias)
     for folder in artifact:

@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from router_model.data.pools import Folds
 from router_model.embedding import StaticEmbedder
 from router_model.export.artifact import unpack_vector
-from router_model.train.tasks import FILE, KINDS, OTHER, figures, fit, made_up, real, shares, write
+from router_model.train.tasks import (
+    FILE,
+    KINDS,
+    OTHER,
+    PROMPTS,
+    Floats,
+    figures,
+    fit,
+    held_out,
+    made_up,
+    real,
+    shares,
+    told,
+    wilson,
+    write,
+)
 
 HOME = Path(__file__).parents[2]
 EMBEDDER = HOME / "embedders" / "static-2"
@@ -26,8 +43,21 @@ def embedder() -> StaticEmbedder:
 def test_made_up_prompts_are_of_every_kind_with_no_slot_left_open() -> None:
     prompts = made_up()
     assert set(Counter(kind for _, kind in prompts)) == {*KINDS, OTHER}
-    assert not any("{lang}" in text or "{subject}" in text for text, _ in prompts)
+    slots = yaml.safe_load(PROMPTS.read_text(encoding="utf-8"))["fill"]
+    left_open = re.compile("|".join(f"{{{slot}}}" for slot in slots))
+    assert left_open.search("a {subject}")
+    assert not [text for text, _ in prompts if left_open.search(text)]
     assert prompts == made_up()
+
+
+def test_what_is_held_out_is_not_fitted_on() -> None:
+    fitted = {text.lower() for text, _ in made_up()}
+    assert not [text for text, _ in held_out() if text.lower() in fitted]
+
+
+def test_the_interval_is_wilsons() -> None:
+    assert wilson(28, 31) == pytest.approx((0.751, 0.967), abs=0.001)
+    assert wilson(0, 20)[0] == pytest.approx(0, abs=1e-9)
 
 
 def test_what_is_fitted_tells_them_apart_and_is_read_back(embedder: StaticEmbedder, tmp_path: Path) -> None:
@@ -43,10 +73,24 @@ def test_what_is_fitted_tells_them_apart_and_is_read_back(embedder: StaticEmbedd
     assert (shares(weights, bias, embedder.embed(["Hi"])).sum(-1) < 1).all()
 
 
-def test_the_committed_one_tells_real_prompts_apart_that_it_has_not_seen(embedder: StaticEmbedder) -> None:
+def committed() -> tuple[Floats, Floats]:
     kept = json.loads((EMBEDDER / FILE).read_text())
-    weights = unpack_vector(kept["weights"]).reshape(len(KINDS), -1)
-    found = figures(weights, np.array(kept["bias"], np.float32), real(Folds().test), embedder)
+    return unpack_vector(kept["weights"]).reshape(len(KINDS), -1), np.array(kept["bias"], np.float32)
+
+
+def test_the_committed_one_takes_what_says_nothing_for_no_kind(embedder: StaticEmbedder) -> None:
+    texts = ["", "hi", "hey", "ok", "no", "thanks", "please", "why", "lol", "continue", "🙂", "你好", "Why?", "OK!"]
+    assert told(*committed(), texts, embedder) == [OTHER] * len(texts)
+    found = figures(*committed(), held_out(), embedder)
+    assert found[OTHER]["recall"] >= 0.8, found
+    for kind in KINDS:
+        wrong, others = found[kind]["taken_for_it"]
+        assert found[kind]["recall"] >= 0.75, found
+        assert wrong / others <= 0.06, found
+
+
+def test_the_committed_one_tells_real_prompts_apart_that_it_has_not_seen(embedder: StaticEmbedder) -> None:
+    found = figures(*committed(), real(Folds().test), embedder)
     for kind in ("code", "writing"):
         assert found[kind]["recall"] >= 0.85, found
         assert found[kind]["precision"] >= 0.8, found

@@ -3,6 +3,7 @@ import { vaultSecrets } from '../../config/cross-check.ts'
 import type { Config } from '../../config/schema.ts'
 import type { Store } from '../../store/store.ts'
 import { parsePast } from '../parse.ts'
+import type { Counting } from '../report.ts'
 import { checkTenant, withStore } from '../with-store.ts'
 
 const DAY_MS = 86_400_000
@@ -34,7 +35,7 @@ export function addLog(program: Command, configPath: () => string): void {
           const ghosts = await ghostPairs(store, tenant)
           const text = json
             ? JSON.stringify({ ...report, gains, ghosts }, null, 2)
-            : reportMarkdown(report, gains, ghosts)
+            : reportMarkdown(report, gains, ghosts, countingFor(config, tenant, await opened.loadMode(tenant)))
           process.stdout.write(`${text.trimEnd()}
 `)
         })
@@ -113,4 +114,15 @@ async function vectorsOf(store: Store, config: Config) {
 function writeOut(chunk: string): Promise<void> | void {
   if (process.stdout.write(chunk)) return
   return new Promise((resolve) => process.stdout.once('drain', resolve))
+}
+
+/** @param switched the mode that the operator switched to; null: none */
+function countingFor({ router, tenants }: Config, name: string, switched: string | null): Counting {
+  const tenant = tenants.find((one) => one.name === name)
+  return {
+    mode: switched ?? tenant?.mode ?? router.mode,
+    explore: router.explore && tenant?.explore !== false,
+    minAnswers: router.shared_evidence.min_answers,
+    minAgeHours: router.shared_evidence.min_age_hours,
+  }
 }

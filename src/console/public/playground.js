@@ -89,10 +89,10 @@ export function Playground({ tenant, role }) {
     ${tastes ? html`<div aria-live="polite"><${Tastes} tastes=${tastes.now} before=${tastes.was} /></div>` : null}`
 }
 
-/** As what kind of task the query is read. */
+/** As what kind of task the query is read, where one has more than the half that counts. */
 function readAs(tasks) {
-  const [first] = Object.entries(tasks).sort(([, a], [, b]) => b - a)
-  return first ? ` · read as ${first[0]}, ${share(first[1])}` : ''
+  const kind = Object.keys(tasks).find((name) => tasks[name] > 0.5)
+  return kind ? ` · read as ${kind}, ${share(tasks[kind])}` : ''
 }
 
 function Decision({ shown, before }) {

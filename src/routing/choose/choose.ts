@@ -90,12 +90,14 @@ export function choose(input: ChooseInput): Selection {
 
   const stay = left.findIndex(({ candidate }) => candidate.name === previous?.candidate)
   const held = stay >= 0 && (policy.sticky.enabled || previous?.toolLoop === true)
-  if (held && previous?.toolLoop) return settle(left, means(left), stay, stay, 'sticky', 'tool_loop', excluded)
-  const stated = left.findIndex(({ candidate }) => candidate.name === input.stated?.candidate)
-  if (stated >= 0) return settle(left, means(left), stated, stated, 'stated', input.stated?.task ?? '', excluded)
   const usual = left.findIndex(({ candidate }) => candidate.name === input.baseline?.candidate)
   // Where the baseline can't answer, the router stands in for it.
   const routed = usual < 0 ? 1 : (input.baseline?.routed ?? 1)
+  // Should one fail whom the router did not choose, it is not the router that is let in by that.
+  const next = routed < 1 ? usual : -1
+  if (held && previous?.toolLoop) return settle(left, means(left), stay, stay, 'sticky', 'tool_loop', excluded, next)
+  const stated = left.findIndex(({ candidate }) => candidate.name === input.stated?.candidate)
+  if (stated >= 0) return settle(left, means(left), stated, stated, 'stated', input.stated?.task ?? '', excluded, next)
   if (routed < 1 && (routed === 0 || input.by === 'fallback' || !input.explore)) {
     return settle(left, means(left), usual, usual, 'fallback', input.baseline?.why ?? '', excluded)
   }
@@ -141,6 +143,7 @@ function obey(scores: readonly CandidateScore[], name: string): Selection {
   return settle(one, means(one), 0, 0, 'explicit', '', [])
 }
 
+/** @param next tried after the chosen one; -1: the best of the others is */
 function settle(
   scored: readonly CandidateScore[],
   worth: readonly number[],
@@ -149,10 +152,12 @@ function settle(
   reason: Reason,
   detail: string,
   excluded: readonly Exclusion[],
+  next = -1,
 ): Selection {
   const first = scored[chosen] as CandidateScore
   const ranking = [first.candidate]
-  const order = scored.map((_, index) => index).sort((a, b) => (worth[b] as number) - (worth[a] as number) || a - b)
+  const rank = (index: number) => (index === next ? Number.POSITIVE_INFINITY : (worth[index] as number))
+  const order = scored.map((_, index) => index).sort((a, b) => rank(b) - rank(a) || a - b)
   for (const i of order) if (i !== chosen) ranking.push((scored[i] as CandidateScore).candidate)
   return {
     chosen: first,

@@ -7,12 +7,20 @@ export interface Tasks {
   bias: readonly number[]
 }
 
+export interface TaskQuery {
+  /** What was embedded. */
+  text: string
+  embedding: Float32Array | null
+}
+
 /** Below it, a query may as well be of another kind. */
 const LEAST = 0.5
+/** Without a letter or a digit (an image alone, a smiley), only the biases would speak. Python asks the same. */
+const SAYS_SOMETHING = /[\p{L}\p{N}]/u
 
 /** Probability of each kind of task; none of any where nothing is known of the query. What is left is of no kind. */
-export function taskShares(embedding: Float32Array | null, tasks: Tasks | null): Record<string, number> {
-  if (embedding === null || tasks === null) return {}
+export function taskShares({ text, embedding }: TaskQuery, tasks: Tasks | null): Record<string, number> {
+  if (embedding === null || tasks === null || !SAYS_SOMETHING.test(text)) return {}
   const { names, weights, bias } = tasks
   const logits = bias.map((start, i) => {
     let logit = start
@@ -28,7 +36,7 @@ export function taskShares(embedding: Float32Array | null, tasks: Tasks | null):
 }
 
 /** The kind that is more probable than all else together; null where none is. */
-export function taskOf(embedding: Float32Array | null, tasks: Tasks | null): string | null {
-  for (const [name, share] of Object.entries(taskShares(embedding, tasks))) if (share > LEAST) return name
+export function taskOf(query: TaskQuery, tasks: Tasks | null): string | null {
+  for (const [name, share] of Object.entries(taskShares(query, tasks))) if (share > LEAST) return name
   return null
 }

@@ -1,6 +1,15 @@
 import { z } from 'zod'
 import type { Usage } from '../../candidates/usage.ts'
-import { type Attempt, type GainNote, REASONS, REWARD_KINDS, type ScoredCandidates } from './records.ts'
+import {
+  ARMS,
+  type Arm,
+  type Attempt,
+  type GainNote,
+  REASONS,
+  REWARD_KINDS,
+  type Reason,
+  type ScoredCandidates,
+} from './records.ts'
 import { rowForm } from './row.ts'
 import {
   type CandidateDocument,
@@ -36,6 +45,9 @@ const field = <const N extends string, T>(name: N, schema: z.ZodType<T>, note = 
   schema,
   note,
 })
+
+/** What a later version adds is read, and written again as it is. */
+const openEnum = (values: readonly string[]) => z.union([z.enum(values), z.string().min(1).max(64)])
 
 const id = z.string().min(1).max(512)
 const count = z.number().int().nonnegative()
@@ -141,7 +153,7 @@ const INTERACTION = {
   policy: field('policy', z.string(), 'version of the artifact, or name of the fallback'),
   /** The candidate that answered in the end; the first choice where none did. */
   chosen: field('chosen', z.string(), 'the candidate that answered in the end; the first choice where none did'),
-  reason: field('reason', z.enum(REASONS), 'as in `x-router-reason`'),
+  reason: field('reason', openEnum(REASONS) as z.ZodType<Reason>, 'as in `x-router-reason`'),
   attempts: field(
     'attempts',
     z.array(attempt),
@@ -176,11 +188,11 @@ const INTERACTION = {
   ),
   /** Name of the API that the client spoke. */
   endpoint: field('endpoint', z.string().optional(), 'which API it spoke: `chat`, `responses`, `messages`, …'),
-  /** What chose: the router, or the baseline (for a while, or for good: a user who is held out). */
+  /** What chose: the router, the baseline (for a while, or for good: a user who is held out), what the user stated. */
   arm: field(
     'arm',
-    z.enum(['route', 'baseline', 'holdout']).optional(),
-    'what chose: `route`, `baseline` or `holdout` (`router.baseline`)',
+    (openEnum(ARMS) as z.ZodType<Arm>).optional(),
+    'what chose: `route`, `baseline` or `holdout` (`router.baseline`); `stated` by the user, also where another answered as that one failed',
   ),
   /** Of users, by what was known of them. */
   group: field(

@@ -2,9 +2,12 @@
 export const REASONS = ['personal', 'cold_start', 'sticky', 'explicit', 'explore', 'fallback', 'stated'] as const
 export type Reason = (typeof REASONS)[number]
 
-/** Somebody said which candidate answers: a request that named it, a user who stated it for such tasks. */
-export const isSettled = (reason: Reason): reason is 'explicit' | 'stated' =>
-  reason === 'explicit' || reason === 'stated'
+/**
+ * Somebody said which candidate answers: a request that named it, a user who stated it for such tasks (though it failed
+ * and another did). So is what a later version gave a reason for that this one does not know.
+ */
+export const isSettled = ({ reason, arm }: { reason: Reason; arm?: Arm }): boolean =>
+  reason === 'explicit' || reason === 'stated' || arm === 'stated' || !REASONS.includes(reason)
 
 /**
  * The candidates of a request and what was thought of each, as a table: it is made for every request and read for few
@@ -32,8 +35,9 @@ export interface ScoredCandidate {
   propensity: number
 }
 
-/** What chose: the router, or the baseline, for a while or for good (a user who is held out). */
-export type Arm = 'route' | 'baseline' | 'holdout'
+/** What chose: the router, the baseline, for a while or for good (a user who is held out), or what a user stated. */
+export const ARMS = ['route', 'baseline', 'holdout', 'stated'] as const
+export type Arm = (typeof ARMS)[number]
 
 /** One try at one provider. */
 export interface Attempt {

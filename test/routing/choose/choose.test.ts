@@ -225,6 +225,23 @@ describe('choose', () => {
     }
   })
 
+  it('puts the baseline next where the router is not let in, should whom the user stated or a tool’s result fail', () => {
+    const stated = { task: 'code', candidate: 'a' }
+    const previous = { candidate: 'a', toolLoop: true, promptTokens: 0 }
+    const rankingOf = (more: Partial<ChooseInput>) => choose(input(THREE, more)).ranking.map(({ name }) => name)
+    for (const more of [{ stated }, { previous }]) {
+      for (const [why, routed] of [
+        ['holdout', 0],
+        ['baseline', 0],
+        ['baseline', 0.1],
+      ] as const) {
+        expect(rankingOf({ ...more, baseline: { candidate: 'c', routed, why } })).toEqual(['a', 'c', 'b'])
+      }
+      expect(rankingOf({ ...more, baseline: { candidate: 'c', routed: 1, why: 'baseline' } })).toEqual(['a', 'b', 'c'])
+      expect(rankingOf({ ...more, baseline: { candidate: 'a', routed: 0, why: 'baseline' } })).toEqual(['a', 'b', 'c'])
+    }
+  })
+
   it('chooses itself where whom the user stated can’t answer, or another reads its tool’s result', () => {
     const of = { stated: { task: 'code', candidate: 'a' }, explore: false }
     const denied = choose(input(THREE, { ...of, limits: { ...NO_LIMITS, deny: ['a'] } }))

@@ -208,6 +208,7 @@ function typeOf(schema: z.ZodType): string {
     if (Array.isArray(json.type)) return json.type.map((type) => say({ ...json, type })).join(' or ')
     if (json.enum) return json.enum.map((one) => `\`${one}\``).join(', ')
     if (json.anyOf?.some(({ type }) => type === 'array')) return 'list'
+    if (json.anyOf?.[0]?.enum) return `${say(json.anyOf[0])} (or what a later version adds)`
     if (json.anyOf) return json.anyOf.map(say).join(' or ')
     if (json.type === 'array') return 'list'
     if (json.type === 'number' && json.minimum !== undefined && json.maximum !== undefined) {

@@ -2,6 +2,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { documentOf, rowOf } from '../../../src/store/archive/columns.ts'
+import { decodeRow, encodeRow } from '../../../src/store/backup/rows.ts'
+import type { InteractionRecord } from '../../../src/store/records/codec.ts'
 import { exportRecords } from '../../../src/store/records/export.ts'
 import { importRecords } from '../../../src/store/records/import.ts'
 import { SqliteStore } from '../../../src/store/sqlite/store.ts'
@@ -86,6 +89,29 @@ test('an import gives back what was exported, twice as well as once', async () =
   expect(await all(to.readRewards({}))).toEqual(await all(from.readRewards({})))
   expect((await exported(from, { tenant: 'acme', since: 1e12, until: 1e12 + 9 })).trim().split('\n')).toHaveLength(5)
   await Promise.all([from.close(), to.close()])
+})
+
+test('a reason and an arm of tomorrow are taken in, kept and written again: import, backup, archive', async () => {
+  const store = openStore('tomorrow.db')
+  const row = anInteraction()
+  await store.appendInteractions([row])
+  const line = { ...JSON.parse(await exported(store)), id: 'of-tomorrow', reason: 'of_tomorrow', arm: 'another' }
+  const file = join(dir, 'tomorrow.jsonl')
+  writeFileSync(file, JSON.stringify(line))
+  expect(await importRecords(store, file)).toEqual({ interactions: 1, rewards: 0 })
+  const [kept] = (await all(store.readInteractions({}))).filter(({ id }) => id === 'of-tomorrow')
+  expect(kept).toMatchObject({ reason: 'of_tomorrow', arm: 'another' })
+  const backedUp = encodeRow({ type: 'interaction', record: kept as InteractionRecord })
+  expect(decodeRow(backedUp)).toEqual({ type: 'interaction', record: kept })
+  expect(rowOf('interaction', documentOf('interaction', kept as InteractionRecord))).toMatchObject({
+    reason: 'of_tomorrow',
+    arm: 'another',
+  })
+  for (const odd of ['', 7, null, 'x'.repeat(65)]) {
+    writeFileSync(file, JSON.stringify({ ...line, reason: odd }))
+    await expect(importRecords(store, file)).rejects.toThrow('reason')
+  }
+  await store.close()
 })
 
 test.each([
