@@ -95,7 +95,7 @@ def fit(
 def _answers(log: Logbook, users: Ints, most: int, generator: np.random.Generator) -> Ints:
     """Rewarded answers of some users, at most so many."""
     answers = answers_of(log, users)
-    return answers[evenly(log.decisions.user[log.answers.decision[answers]], most, generator)]
+    return answers[evenly(log.decisions.user[log.answers.decision[answers]].astype(np.int64), most, generator)]
 
 
 def _some(users: Ints, most: int, generator: np.random.Generator) -> Ints:
