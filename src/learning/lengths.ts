@@ -15,6 +15,8 @@ interface Asked {
   format?: string | undefined
   body: { n?: number | null }
   embedding: Float32Array | null
+  /** `toolShare`; undefined = none. */
+  tools?: number
 }
 
 export interface LengthsOptions {
@@ -53,6 +55,7 @@ interface Noted {
   voice: string
   edge: StoredEdge
   embedding: Float32Array
+  tools: number
 }
 
 /** Of the log of a user who is erased: hardly anybody is vouched for later only. */
@@ -84,7 +87,7 @@ export class Lengths {
     this.#random = options.random ?? Math.random
   }
 
-  note(policy: Policy | null, record: InteractionRecord, { format, body, embedding }: Asked): void {
+  note(policy: Policy | null, record: InteractionRecord, { format, body, embedding, tools = 0 }: Asked): void {
     const { completionTokens } = record.usage
     // Tokens of several answers say little of one, and a text that goes on is no answer.
     if (format === 'completions' || (body.n ?? 1) > 1) return
@@ -105,7 +108,7 @@ export class Lengths {
     const voice = voiceOf({ user, key, vouched })
     if (!this.#counts(JSON.stringify([policy.version, tenant, candidate, voice]))) return
     const edge = { ...NOTHING_ELSE, id, interaction: id, ts, candidate, reading, reader, vector: null, seq: 0 }
-    this.#keep(policy, tenant, { user, voice, embedding, edge: { ...edge, promptTokens, completionTokens } })
+    this.#keep(policy, tenant, { user, voice, embedding, tools, edge: { ...edge, promptTokens, completionTokens } })
     this.#timer ??= setTimeout(() => void this.flush(), this.#options.everyMs ?? 5_000).unref()
   }
 
@@ -188,9 +191,9 @@ export class Lengths {
     const { store, find, halfLifeDays } = this.#options
     const edges = noted.map(({ edge }) => edge)
     const found = (await messagesOf(policy, tenant, edges, find)).flatMap((messages, i) => {
-      const { edge, voice, embedding } = noted[i] as Noted
+      const { edge, voice, embedding, tools } = noted[i] as Noted
       const candidate = find(edge.candidate)
-      return messages && candidate ? [{ ...edge, message: messages.llm, voice, embedding, candidate }] : []
+      return messages && candidate ? [{ ...edge, message: messages.llm, voice, embedding, tools, candidate }] : []
     })
     const expected = found.length > 0 ? await policy.router.tokensByCard(tenant, found) : []
     const sums = new Map<string, { sum: Float32Array; answers: number; apart: number }>()

@@ -71,7 +71,7 @@ export function afterAnswer(deps: AfterAnswerDeps, ended: Ended): Promise<void> 
 
 function noteLength({ lengths }: AfterAnswerDeps, { record, call, decision }: Ended): void {
   const { format, body } = call.request
-  lengths.note(decision.policy, record, { format, body, embedding: decision.embedding })
+  lengths.note(decision.policy, record, { format, body, embedding: decision.embedding, tools: toolShare(body) })
 }
 
 function recordAnswer(deps: AfterAnswerDeps, ended: Ended): Promise<void> | undefined {
