@@ -604,13 +604,34 @@ class Router(nn.Module):
         completion_tokens: Tensor,
         cost_usd: Tensor,
         share: Tensor | None = None,
-        llm_alone: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """Messages of N rewards: to the user [N, G], to the LLM [N, V]. Negative tokens or cost: not known.
 
         `reading` [N, Q]: of the queries, by `QueryEncoder.reading`. `share` [U, M]: sums of so many messages in a row,
-        each by its share, instead of messages; N = U M. `llm_alone`: [N, 0] to the user, which is most of the work.
+        each by its share, instead of messages; N = U M.
         """
+        return self._messages(
+            False, reading, z, reward, kind, weight, prompt_tokens, completion_tokens, cost_usd, share
+        )
+
+    def edge_to_llm(self, **told: Tensor) -> Tensor:
+        """Messages to the LLM alone, [N, V], from the inputs of `edge`: those to the user are most of the work."""
+        return self._messages(True, **told)[1]
+
+    def _messages(
+        self,
+        llm_alone: bool,
+        reading: Tensor,
+        z: Tensor,
+        reward: Tensor,
+        kind: Tensor,
+        weight: Tensor,
+        prompt_tokens: Tensor,
+        completion_tokens: Tensor,
+        cost_usd: Tensor,
+        share: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """As `edge`; `llm_alone`: [N, 0] to the user."""
         of_quality, of_length, task = self.encoder.of_reading(reading)
         quality_weights, length_weights, popularity, price, codes, by_card = self.split_z(z)
         quality = self.features.quality((of_quality * quality_weights).sum(-1))

@@ -114,6 +114,23 @@ describe('lengths', () => {
     expect((await scoresOf(policy, 'other')).get('long')?.completionTokens).toBe(before.get('long')?.completionTokens)
   })
 
+  it.each([0, 1])('an answer as long as requests with so many tools get is nothing to learn: %s', async (tools) => {
+    const rows = new Map<string, Float32Array>()
+    const store = noting(rows)
+    const policy = await policyOn(store)
+    const query = { embedding: EMBEDDING, promptTokens: 20, tools }
+    const scores = await policy.router.score({ tenant: 'acme', ...query, state: policy.router.cold }, [LONG])
+    const expected = scores[0]?.completionTokens ?? Number.NaN
+    const [words] = await policy.router.tokensByCard('acme', [{ ...query, tools: 0, candidate: LONG }])
+    expect(Math.abs(expected / (words ?? 0) - 1) > 0.02).toBe(tools > 0)
+    const lengths = lengthsOn(store, policy)
+    for (const record of await answers(policy, 1, () => expected)) lengths.note(policy, record, { ...CHAT, tools })
+    await lengths.close()
+    const row = [...rows.values()][0]
+    expect(answersIn(row)).toBe(1)
+    expect(row?.at(-2)).toBeCloseTo(0, 4)
+  })
+
   it('learns nothing of answers that were cut off, failed, estimated, not routed or not one answer of a chat', async () => {
     let added = 0
     const store = withOverrides(openTestStore(), {

@@ -80,17 +80,24 @@ def golden(folder: Path) -> GateResult:
 
 
 def longer(times: float, j: Judgement) -> str:
-    """How many more rewards would do: of those of the log that were not judged, or of a longer log. Nothing where there
-    are enough.
+    """How many more rewards would do: of those that were read and not judged, of those of the log that were not read,
+    or of a longer log. Nothing where there are enough.
     """
     if not 1 < times < 1e6:
         return ""
     wanted = math.ceil(times * j.gain.rows / 1000) * 1000
     if wanted <= j.there:
         return f"; --judged-rows {wanted} of the {j.there} that there are would do"
-    if j.gain.rows < j.there:
-        return f"; a log {wanted / j.there:.1f} times as long, and --judged-rows {wanted}, would do"
-    return f"; a log {times:.1f} times as long would do"
+    all_judged = j.gain.rows >= j.there
+    more = times if all_judged else wanted / j.there
+    log = more * j.read.share  # as many times the log that there is
+    flags = [f"--most-rows {math.ceil(more * j.read.most_rows)}"] if j.read.share < 1 else []
+    if not all_judged or wanted > j.read.judged_rows > 0:
+        flags.append(f"--judged-rows {wanted}")
+    if log <= 1:
+        return f"; {' and '.join(flags)} would do"
+    also = f", and {' and '.join(flags)}," if flags else ""
+    return f"; a log {log:.1f} times as long{also} would do"
 
 
 def propensities(j: Judgement, limits: Limits) -> GateResult:
@@ -193,9 +200,10 @@ def advice(results: Sequence[GateResult], rewards: int, share: float = 1.0, judg
         lines.append("propensities: the log does not say truly how its answers were chosen; another log is needed.")
     few = [name for name in failed if name in ("evidence", "value", "cold_start", "calibration")]
     if few:
-        more = "judge by more of them (--judged-rows)" if judged < 1 else "wait for more"
-        if share < 1:
-            more += f", or read more than {share:.0%} of the users (--most-rows)"
+        ways = ["judge by more of them (--judged-rows)"] if judged < 1 else []
+        if share < 1:  # of a longer log no more would be read
+            ways.append(f"read more than {share:.0%} of the users (--most-rows)")
+        more = ", or ".join(ways or ["wait for more"])
         lines.append(
             f"{rewards:,} rewards are too few to tell, or it got worse: {more}; or look at the report, and then "
             f"let it pass: {' '.join(f'--waive {name}' for name in few)}"

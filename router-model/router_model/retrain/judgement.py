@@ -144,6 +144,18 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class Read:
+    """How much of a log was looked at."""
+
+    share: float = 1.0
+    """Whose rows were read: below 1, of a log that is larger than `most_rows`."""
+    most_rows: int = 0
+    """Interactions, or rewards, that were to be read at most."""
+    judged_rows: int = 0
+    """Rewards that were to be judged at most; 0: not known."""
+
+
+@dataclass(frozen=True)
 class Judgement:
     """Everything that gates and report look at."""
 
@@ -169,6 +181,7 @@ class Judgement:
     extremes: Extremes
     there: int = 0
     """Rewards of held-out users that could have been judged; judged were `gain.rows`."""
+    read: Read = Read()
 
 
 def judge(

@@ -144,8 +144,8 @@ def read_logbook(
 ) -> Logbook:
     """Reads rewards, then interactions, and joins them: the latest of (interaction, user, kind) counts.
 
-    Of a query a vector of `embedder` counts, else one made anew where the prompt's text was kept, else what the reader
-    of `router` read in it; of whom nothing of this is known, the answer teaches nothing.
+    Of a query what the reader of `router` read in it counts, else a vector of `embedder`, else one made anew where the
+    prompt's text was kept; of whom nothing of this is known, the answer teaches nothing.
     """
     reader = _Reader(embedder, router)
     for document in _watched(log, "reward", tenants, embedder.version, progress):
@@ -298,7 +298,15 @@ class _Reader:
         return None
 
     def _query(self, row: Document) -> int:
-        """Keeps what is known of a row's query; its place in `Queries`."""
+        """Keeps what is known of a row's query; its place in `Queries`.
+
+        What was read in it goes first: a vector and a text are of the words alone, without the tools of the request.
+        """
+        read = row.get("reading")
+        if read is not None and self.encoder is not None and row.get("reader") == self.reader:
+            numbers = np.frombuffer(base64.b64decode(read["int8"]), np.int8)
+            if len(numbers) == self.encoder.sizes.reading:
+                return place_of_reading(self.readings.add((numbers, float(read["scale"]))))
         kept = row["embedding"]
         if kept is not None and "int8" in kept and row["embedder"] == self.embedder.version:
             int8 = np.frombuffer(base64.b64decode(kept["int8"]), np.int8)
@@ -307,11 +315,6 @@ class _Reader:
         if row.get("text"):
             int8, scale = _quantised(self.embedder.embed([row["text"]])[0])
             return self.vectors.add((int8, scale)) if scale > 0 else NOTHING
-        read = row.get("reading")
-        if read is not None and self.encoder is not None and row.get("reader") == self.reader:
-            numbers = np.frombuffer(base64.b64decode(read["int8"]), np.int8)
-            if len(numbers) == self.encoder.sizes.reading:
-                return place_of_reading(self.readings.add((numbers, float(read["scale"]))))
         self.leave_out("answers whose reading and vector are another artifact's, without text to make them anew")
         return NOTHING
 

@@ -76,7 +76,7 @@ class Queries:
     @property
     def width(self) -> int:
         """E."""
-        return self.vectors.int8.shape[1]
+        return int(self.vectors.int8.shape[1])
 
     def reading(self, rows: Ints, encoder: QueryEncoder) -> Floats:
         """What is read in the queries of some answers, [len(rows), Q]; zero where nothing is known."""

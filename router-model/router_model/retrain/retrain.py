@@ -26,7 +26,7 @@ from router_model.places import RUNS, find_artifact
 from router_model.retrain.consent import GatewayConfig, choose_tenants
 from router_model.retrain.fit import fit
 from router_model.retrain.gates import pass_gates
-from router_model.retrain.judgement import best_single_order, choices_of, judge
+from router_model.retrain.judgement import Read, best_single_order, choices_of, judge
 from router_model.retrain.log import LogError, LogSource, open_logs, shown_source
 from router_model.retrain.logbook import read_logbook, with_queries
 from router_model.retrain.options import Options, RetrainError, Watch
@@ -115,7 +115,9 @@ def retrain(
             )
             readings = (readings_of(load_weights(current.folder / WEIGHTS_FILE)), fitted.readings[1])
             furthest = extremes(log, choices.answer, models[1], new, options.seed)
+            read = Read(sample.share if sample else 1.0, options.most_rows, options.judged_rows)
             found = judge(log, choices, (old, new), readings, order, made, options.gamma, furthest)
+            found = replace(found, read=read)
             set_metrics(made.folder, metrics(found))
             gates = pass_gates(made.folder, found, options.limits, options.waived)
         published = publish(made.folder, out, version) if all(gate.passed for gate in gates) else None
@@ -131,7 +133,7 @@ def retrain(
         rewards=len(log.edges),
         users=len(log.users),
         held_out=int(judging.sum()),
-        share_of_users=sample.share if sample else 1.0,
+        share_of_users=read.share,
         left_out=log.left_out,
         readings=fitted.readings,
         quality_calibration=fitted.quality,

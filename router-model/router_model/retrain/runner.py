@@ -49,7 +49,7 @@ class TorchRunner:
     def to_llms(self, inputs: Mapping[str, Array]) -> NDArray[np.float32]:
         """Messages to LLMs [N, V], from the inputs of edge.onnx."""
         with torch.no_grad():
-            made: NDArray[np.float32] = self.router.edge(**self._given("edge", inputs), llm_alone=True)[1].numpy()
+            made: NDArray[np.float32] = self.router.edge_to_llm(**self._given("edge", inputs)).numpy()
             return made
 
     def _given(self, graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Tensor]:

@@ -12,12 +12,13 @@ from rich.console import Console
 
 from router_model.data.pools import DataError
 from router_model.embedding import StaticEmbedder
-from router_model.export.artifact import ArtifactError, read_manifest, unpack_vector
+from router_model.export.artifact import Artifact, ArtifactError, read_manifest, unpack_vector
 from router_model.export.trained import figures_before, kept_tools, made_of, write_trained
 from router_model.places import ARTIFACTS, CONFIGS, RUNS, find_artifact
 from router_model.priors.people import with_people
 from router_model.train.recard import learn_cards
-from router_model.train.train import TrainConfig, Trained, pools_of, tools_of
+from router_model.train.tools_table import lines_of, tools_table
+from router_model.train.train import TrainConfig, Trained, pools_of, task_groups, tools_of
 from router_model.train.train import train as train_router
 from router_model.train.weights import WEIGHTS_FILE, load_weights
 
@@ -117,21 +118,33 @@ def people(
 
 
 def tools(
-    artifact: Annotated[Path, typer.Option(help="whose weights stay")],
-    version: Annotated[str, typer.Option(help="name of the new artifact")],
+    artifact: Annotated[str, typer.Option(help="folder, or `current`, whose weights stay")],
+    version: Annotated[str, typer.Option(help="name of the new artifact; none: print what this one's tools do")] = "",
     config: Annotated[Path, typer.Option(help="a file of configs/")] = CONFIGS / "small.yaml",
     out: Annotated[Path, typer.Option(help="where artifacts are")] = ARTIFACTS,
 ) -> None:
-    """Learn anew what tools say of a query, and write a new artifact of the same weights; takes seconds."""
+    """Learn anew what tools say of a query, and write a new artifact of the same weights; print how questions of the
+    validation fold are read with tools; takes seconds.
+    """
     torch.set_num_threads(1)
     try:
-        settings = TrainConfig.load(config)
-        kept = _kept(artifact, settings, "tools")
-        kept.tools = tools_of(kept.router, pools_of(settings), kept.embedder, settings)
-        _publish(kept, settings, out / version, version, None)
+        settings, folder = TrainConfig.load(config), find_artifact(artifact)
+        pools = pools_of(settings)
+        if version:
+            kept = _kept(folder, settings, "tools")
+            kept.tools = tools_of(kept.router, pools, kept.embedder, settings)
+            folder = out / version
+            _publish(kept, settings, folder, version, None)
+        made, embedder = Artifact(folder), StaticEmbedder.load(settings.embedder)
+        table = tools_table(
+            made, load_weights(folder / WEIGHTS_FILE), pools, embedder, task_groups(settings)[0], settings.agents
+        )
     except (ArtifactError, DataError, ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
-    Console().print(f"Written: {out / version}")
+    console = Console()
+    console.print("\n".join(lines_of(table)), markup=False, soft_wrap=True)
+    if version:
+        console.print(f"Written: {folder}")
 
 
 def _kept(artifact: Path, settings: TrainConfig, command: str) -> Trained:

@@ -11,7 +11,7 @@ import pytest
 
 from router_model.retrain import gates
 from router_model.retrain.gates import GATES, GateResult, Limits, advice, golden, value
-from router_model.retrain.judgement import Calibration, Judgement
+from router_model.retrain.judgement import Calibration, Judgement, Read
 from router_model.retrain.ope import Estimate, PropensityCheck
 from router_model.retrain.plausible import Extremes
 from router_model.retrain.refit import KindReading
@@ -54,8 +54,36 @@ def run(judgement: Judgement) -> dict[str, GateResult]:
 def test_a_refusal_says_where_more_rewards_can_be_had(good: Judgement) -> None:
     refused = [value(replace(good, gain=Estimate(0.02, -0.03, 0.07, 10, 5)), LIMITS)]
     assert "wait for more; or look" in advice(refused, 1_000)
-    assert "wait for more, or read more than 9% of the users (--most-rows); or" in advice(refused, 1_000, 0.09)
+    # Of a longer log no more would be read.
+    assert ": read more than 9% of the users (--most-rows); or" in advice(refused, 1_000, 0.09)
+    judge_or_read = ": judge by more of them (--judged-rows), or read more than 9% of the users (--most-rows); or"
+    assert judge_or_read in advice(refused, 1_000, 0.09, 0.3)
     assert "judge by more of them (--judged-rows); or" in advice(refused, 1_000, 1.0, 0.3)
+
+
+@pytest.mark.parametrize(
+    ("rows", "there", "share", "says"),
+    [
+        (20_000, 60_000, 0.1, "; --judged-rows 56000 of the 60000 that there are would do, if"),
+        (20_000, 40_000, 0.1, "; --most-rows 1400000 and --judged-rows 56000 would do, if"),
+        (20_000, 20_000, 0.1, "; --most-rows 2777778 and --judged-rows 56000 would do, if"),
+        (10, 10, 0.1, "; --most-rows 2777778 would do, if"),
+        (
+            20_000,
+            40_000,
+            0.8,
+            "; a log 1.1 times as long, and --most-rows 1400000 and --judged-rows 56000, would do, if",
+        ),
+        (10, 10, 0.9, "; a log 2.5 times as long, and --most-rows 2777778, would do, if"),
+        (20_000, 20_000, 1.0, "; a log 2.8 times as long, and --judged-rows 56000, would do, if"),
+    ],
+)
+def test_of_a_sampled_log_more_users_are_asked_for_first(
+    good: Judgement, rows: int, there: int, share: float, says: str
+) -> None:
+    read = Read(share, 1_000_000, 50_000)
+    changed = replace(good, gain=Estimate(0.02, -0.03, 0.07, rows, 5), there=there, read=read)
+    assert says in value(changed, LIMITS).says
 
 
 def test_a_good_one_passes(good: Judgement) -> None:

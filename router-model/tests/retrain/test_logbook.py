@@ -256,3 +256,25 @@ def test_an_erased_user_is_nowhere(rows: list[Document], read: Callable[..., Log
     for name in ("row", "user", "value", "kind"):
         np.testing.assert_array_equal(getattr(left.edges, name), getattr(without.edges, name))
     np.testing.assert_array_equal(left.answers.queries.vectors.int8, without.answers.queries.vectors.int8)
+
+
+def test_what_was_read_with_tools_goes_before_the_words_alone(
+    rows: list[Document], tmp_path: Path, embedder: StaticEmbedder
+) -> None:
+    """A vector and a text are those of the words: the tools of a request are in its reading."""
+    router = load_weights(find_artifact("current", ARTIFACTS) / WEIGHTS_FILE)
+    words = embedder.embed(["Now fix the failing test."])
+    tools = np.random.default_rng(1).normal(0, np.abs(words).mean(), words.shape).astype(np.float32)
+    served = router.encoder.reading(torch.from_numpy(words + tools)).detach().numpy()[0]
+    scale = float(np.abs(served).max()) / 127
+    packed = {"int8": base64.b64encode(np.rint(served / scale).astype(np.int8).tobytes()).decode(), "scale": scale}
+    answers = of_type(rows, "interaction")
+    for row in answers:
+        row |= {"tools": True, "text": "Now fix the failing test.", "reading": packed, "reader": reader_of(router)}
+    answers[0]["reader"] = "another"
+    log = read_logbook(open_log(str(write(tmp_path / "log.jsonl", rows))), ["acme"], embedder, None, router)
+    place = log.answers.queries.place
+    assert (place >= 0).sum() == 1, "of another reader the vector is left"
+    found = log.answers.queries.reading(np.flatnonzero(place < NOTHING), router.encoder)
+    np.testing.assert_allclose(found, np.broadcast_to(served, found.shape), atol=scale)
+    assert not log.left_out

@@ -11,9 +11,10 @@ import torch
 from router_model.data.pools import load_pool, sparse_pool
 from router_model.data.tools import tool_share
 from router_model.embedding import StaticEmbedder
-from router_model.export.artifact import read_manifest, unpack_vector
+from router_model.export.artifact import Artifact, read_manifest, unpack_vector
 from router_model.places import find_artifact
 from router_model.train.tools import fit_tools
+from router_model.train.tools_table import lines_of, tools_table
 from router_model.train.train import TrainConfig, task_groups
 from router_model.train.weights import WEIGHTS_FILE, load_weights
 
@@ -57,3 +58,19 @@ def test_without_agents_tasks_tools_say_nothing(config: TrainConfig) -> None:
     pools = {"zeroeval": load_pool("zeroeval", config.data)}
     encoder = load_weights(find_artifact("current") / WEIGHTS_FILE).encoder
     assert fit_tools(encoder, pools, embedder, task_groups(config)[0], ("agentic",), [0], 0) is None
+
+
+def test_the_table_tells_what_the_committed_vector_does(config: TrainConfig) -> None:
+    folder = find_artifact("current")
+    embedder = StaticEmbedder.load(config.embedder)
+    pools = {"mcpmark_texts": sparse_pool("mcpmark_texts", config.data), "zeroeval": load_pool("zeroeval", config.data)}
+    tasks = task_groups(config)[0]
+    table = tools_table(Artifact(folder), load_weights(folder / WEIGHTS_FILE), pools, embedder, tasks, config.agents)
+    assert [row.tools for row in table] == [0, 1, 4, 10]
+    without, *_, most = table
+    assert without.agents < 0.5 < 0.9 < most.agents
+    assert without.others < 0.01 < most.others < 0.2
+    assert without.task < most.task
+    assert list(most.quality) == ["zeroeval"], "of agents' texts there are no outcomes"
+    assert without.quality["zeroeval"] == pytest.approx(0.468, abs=0.001)  # as docs/embedding.md says
+    assert lines_of(table)[2].startswith("| 0 | ")

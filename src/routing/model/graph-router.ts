@@ -270,10 +270,7 @@ export class GraphRouter implements Router {
       const n = some.length
       const [query, state] = [new Float32Array(n * E), new Float32Array(n * S)]
       for (const [row, { embedding, tools }] of some.entries()) {
-        if (embedding.length === E) {
-          query.set(embedding, row * E)
-          if (tools && this.#tools) addTo(query, row * E, this.#tools, tools)
-        }
+        if (embedding.length === E) this.#ask(query, row, embedding, tools)
         state.set(this.cold, row * S)
       }
       const { completion_tokens } = await this.artifact.sessions.score.run({
@@ -433,8 +430,7 @@ export class GraphRouter implements Router {
     const { E, S } = this.artifact.dims
     const n = batch.length
     for (const [row, { query }] of batch.entries()) {
-      inputs.query.set(query.embedding, row * E)
-      if (query.tools && this.#tools) addTo(inputs.query, row * E, this.#tools, query.tools)
+      this.#ask(inputs.query, row, query.embedding, query.tools)
       writeState(query.state ?? cold, inputs.state, row * S)
       const start = query.taste && this.#starts.get(query.taste)
       if (start) lean(inputs.state, row * S, weightsOf(S), start)
@@ -448,6 +444,13 @@ export class GraphRouter implements Router {
       z,
       cost_weight: new Tensor('float32', inputs.costWeight.subarray(0, n), [n]),
     }
+  }
+
+  /** Writes a row of the graph's queries: an embedding, and what the request's tools add to it. */
+  #ask(queries: Float32Array, row: number, embedding: Float32Array, tools: number | undefined): void {
+    const at = row * this.artifact.dims.E
+    queries.set(embedding, at)
+    if (tools && this.#tools) addTo(queries, at, this.#tools, tools)
   }
 
   #allocate(): Inputs {
