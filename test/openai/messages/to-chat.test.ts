@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { dialectFor } from '../../../src/candidates/dialect.ts'
 import { type MessagesBody, parseMessages } from '../../../src/openai/messages/body.ts'
 import { namedBy } from '../../../src/openai/messages/identity.ts'
 import { sealThought } from '../../../src/openai/messages/thoughts.ts'
@@ -239,7 +240,8 @@ describe('fields', () => {
     [{ thinking: { type: 'adaptive' } }, undefined],
     [{ thinking: { type: 'disabled' }, output_config: { effort: 'high' } }, 'none'],
   ])('%j: an effort of %s where the candidate thinks', (fields, effort) => {
-    const thinks = candidate('thinks', 'p', { reasoning: true })
+    const dialect = dialectFor({ models: [], fields: { reasoning_effort: 'keep' } }, 'thinks')
+    const thinks = candidate('thinks', 'p', { reasoning: true, dialect })
     expect(chat(fields, thinks).request.body.reasoning_effort).toBe(effort)
     expect(chat(fields).request.body.reasoning_effort).toBeUndefined()
   })
