@@ -21,7 +21,7 @@ interface Quoted {
   isEscaped: boolean
 }
 
-/** Characters of JSON texts within JSON that may wait for their end, of one answer; of more, pieces pass as they are. */
+/** Characters of JSON within JSON that may wait for their end, in one answer; of more, pieces pass as they came. */
 export class Room {
   left = 1024 * 1024
 }
