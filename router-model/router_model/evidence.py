@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 Number = TypeVar("Number", bound=np.floating[Any])
 
-LIKING = 2  # numbers that evidence on an LLM ends with: precision of its popularity, and information about it
 QUADRATURE = 12  # nodes of the Gauss-Hermite rule for a thumb
 END = 0.999  # a rating from here on, on a scale of -1 to 1, is at the end
 # Chosen on validation users (`trials`, ratings). With one of them a third off, or `SHARE` a factor of three, ordinary

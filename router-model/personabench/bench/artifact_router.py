@@ -19,7 +19,7 @@ from router_model.data.codes import code_matrix
 from router_model.data.pools import cost_of
 from router_model.data.simulation import History
 from router_model.embedding.static import StaticEmbedder
-from router_model.evidence import LIKING, Memory
+from router_model.evidence import Memory
 from router_model.export.artifact import Artifact
 from router_model.export.onnx import dims_of
 from router_model.retrain.runner import TorchRunner
@@ -31,6 +31,7 @@ Bools = NDArray[np.bool_]
 BATCH = 4096
 CAUTION = 0.15  # as the gateway's `router.caution`
 HEARD, HEARD_RATINGS = 200, 20  # users at most who tell of which kind a tenant's people are, and ratings of each
+LIKING = 2  # numbers that evidence ends with: precision of an LLM's popularity, and information about it
 PROBE_FROM = 64  # users from which on scores are computed from the features that the graph tells
 USUAL = 200  # questions of the train folds on which everybody's favourite is decided
 USUAL_OF_A_USER = 40  # of them, on which it is decided how cautious to be with a user

@@ -21,18 +21,14 @@ from router_model.retrain.refit import (
     copy_of,
     fit_prior,
     fit_readings,
+    learn_tenant,
     llm_evidence,
     prior_of,
     readings_of,
-    tenants_of,
 )
 from router_model.retrain.replay import Ints, Model, answers_of
 from router_model.retrain.runner import TorchRunner, llm_states
 from router_model.retrain.start import Base, Prepared
-from router_model.retrain.tenant import learn_tenant, usual_shares
-
-OF_A_TENANT = 200
-"""Users at most who tell how frequent kinds of people are at their tenant."""
 
 
 @dataclass
@@ -42,7 +38,7 @@ class Fitted:
     router: Router
     population: dict[str, np.ndarray]
     evidence_before: np.ndarray
-    """[M, V], base and log, as the base hears it: what the gateway knows of LLMs by now, with the current artifact."""
+    """[M, V], base and log, as the base hears it: what the current artifact knows of LLMs by now."""
     evidence: np.ndarray
     """[M, V], as the new one hears it."""
     readings: tuple[list[KindReading], list[KindReading]]
@@ -65,17 +61,12 @@ def fit(
         raise RetrainError("no rewards to learn from: only held-out users have rated an answer")
     newest = taught.only(np.sort(np.argsort(taught.ts, kind="stable")[-options.evidence_edges :]))
 
-    def knowing(evidence: np.ndarray) -> Model:
-        return Model(runner, llm_states(runner, prepared.inputs, evidence), memory)
+    def evidence_by(z: np.ndarray, name: str) -> np.ndarray:
+        added = llm_evidence(Model(runner, z, memory), log, newest, lambda a, b: watch(name, a, b))
+        return prepared.base_evidence + added
 
-    heard = llm_evidence(knowing(prepared.base_evidence), log, newest, lambda a, b: watch("evidence on LLMs", a, b))
-    everybody = prepared.base_evidence + heard.total
-    tellers = _tellers(log, users[counts >= 3], options)
-    usual = usual_shares(base.router, knowing(everybody), log, tellers)
-    by_base = prepared.base_evidence + heard.of_usual(usual)
-    before_it = by_base if base.of_kinds else everybody
-    first = by_base if router.sizes.people else everybody
-    model = knowing(first)
+    first = evidence_by(llm_states(runner, prepared.inputs, prepared.base_evidence), "evidence on LLMs")
+    model = Model(runner, llm_states(runner, prepared.inputs, first), memory)
     before = readings_of(router)
     believed = beliefs(
         router,
@@ -93,26 +84,18 @@ def fit(
             made = fit_prior(router, model, log, teachers, old, lambda a, b: watch("tastes", a, b))
             write_prior(router.user_node, made)
         # What is usual, and so what a reward says of an LLM, depends on the prior: once more.
-        heard = llm_evidence(model, log, newest, lambda a, b: watch("evidence on LLMs, again", a, b))
-        evidence = prepared.base_evidence + heard.of_usual(usual_shares(router, model, log, tellers))
-        model = knowing(evidence)
+        evidence = evidence_by(model.z, "evidence on LLMs, again")
+        model = Model(runner, llm_states(runner, prepared.inputs, evidence), memory)
     if router.sizes.people and len(teachers):
         learn_tenant(router, model, log, teachers)
     population = dict(base.population) | dict(zip(prepared.keys, evidence.astype(np.float32), strict=True))
-    return Fitted(router, population, before_it, evidence, (before, readings), quality, len(teachers))
+    return Fitted(router, population, first, evidence, (before, readings), quality, len(teachers))
 
 
 def _answers(log: Logbook, users: Ints, most: int, generator: np.random.Generator) -> Ints:
     """Rewarded answers of some users, at most so many."""
     answers = answers_of(log, users)
     return answers[evenly(log.decisions.user[log.answers.decision[answers]].astype(np.int64), most, generator)]
-
-
-def _tellers(log: Logbook, users: Ints, options: Options) -> Ints:
-    """Some users of each tenant: by then what they tell of it is as good as certain."""
-    names, tenant = tenants_of(log)
-    most = min(options.prior_users, OF_A_TENANT * len(names))
-    return users[evenly(tenant[users], most, np.random.default_rng(options.seed))]
 
 
 def _some(users: Ints, most: int, generator: np.random.Generator) -> Ints:

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from router_model.data.simulation import RATING_NOISE
-from router_model.evidence import LIKING
 from router_model.kinds import KINDS, OF_ANSWERS, TWO_SIDED
 from router_model.linalg import unpack
 from router_model.network import Router, predicted_tokens
@@ -97,57 +96,28 @@ class Beliefs:
     """[n, 2]"""
 
 
-@dataclass(frozen=True)
-class LogEvidence:
-    """Sums of a log's messages to M LLMs. float64."""
-
-    total: Doubles
-    """[M, V]"""
-    liking: Doubles
-    """[T, M, 2] what the last numbers of these are the sum of, by tenant: see `tenants_of`."""
-
-    def of_usual(self, share: Doubles) -> Doubles:
-        """[M, V] where so many users of each tenant, [T], are usual people.
-
-        How popular an LLM is was measured against what these would think of its answers; what people of another kind
-        think of them, their kind tells. As `likedByUsual` in the gateway.
-        """
-        made = self.total.copy()
-        made[:, -LIKING:] = np.einsum("t,tml->ml", share, self.liking)
-        return made
-
-
 def llm_evidence(
     model: Model, log: Logbook, edges: Edges, progress: Callable[[int, int], None] | None = None
-) -> LogEvidence:
-    """Sums of the messages to the LLMs.
+) -> Doubles:
+    """Sums [M, V] of the messages to the LLMs.
 
     As in the gateway, the n-th of a user about the same LLM counts 1/n: what a user says again and again is a taste.
     All users of a key that nobody vouches for are one voice, which saturates: their names cost nothing.
     """
     total: Doubles | None = None
-    names, tenant = tenants_of(log)
-    liking, done = np.zeros((len(names), len(log.llms), LIKING)), 0
+    done = 0
     share = saturated(log, edges, 1 / (1 + repeats(log, edges)))
     for some, made in llm_messages(model, log, edges):
         if total is None:
             total = np.zeros((len(log.llms), made.shape[1]))
         added = made.astype(np.float64) * share[done : done + len(some), None]
-        llm = log.answers.llm[some.row].astype(np.int64)
-        np.add.at(total, llm, added)
-        np.add.at(liking, (tenant[some.user], llm), added[:, -LIKING:])
+        np.add.at(total, log.answers.llm[some.row].astype(np.int64), added)
         done += len(some)
         if progress is not None:
             progress(done, len(edges))
     if total is None:
         raise ValueError("no rewarded answers")
-    return LogEvidence(total, liking)
-
-
-def tenants_of(log: Logbook) -> tuple[list[str], Ints]:
-    """Names [T] of the log's tenants, and each user's number [U] among them."""
-    names, number = np.unique(log.tenant(), return_inverse=True)
-    return names.tolist(), number.astype(np.int64)
+    return total
 
 
 KEY_WEIGHT = 8.0
@@ -320,7 +290,7 @@ def fit_prior(
     k, blocks = router.sizes.user, Blocks.of(router.sizes)
     least = np.zeros(k)
     least[blocks.bends] = BEND_SPREAD
-    sums = sums_of(model, log, users, progress)
+    sums = _sums_of(model, log, users, progress)
     packed, information = (
         router.leniency(torch.from_numpy(sums).unsqueeze(1)).squeeze(1).split((k * (k + 1) // 2, k), -1)
     )
@@ -339,7 +309,7 @@ def fit_prior(
     return pulled(before, fitted, len(users))
 
 
-def sums_of(model: Model, log: Logbook, users: Ints, progress: Callable[[int, int], None] | None = None) -> Doubles:
+def _sums_of(model: Model, log: Logbook, users: Ints, progress: Callable[[int, int], None] | None = None) -> Doubles:
     """Sums [U, G] of what users said, of each the newest `TASTE_REWARDS`."""
     made = []
     for user in users.tolist():
@@ -348,6 +318,28 @@ def sums_of(model: Model, log: Logbook, users: Ints, progress: Callable[[int, in
         if progress is not None:
             progress(len(made), len(users))
     return np.stack(made)
+
+
+def learn_tenant(router: Router, model: Model, log: Logbook, users: Ints) -> None:
+    """What users tell of their tenant goes into how frequent kinds of tenants are. Changes the router.
+
+    Of one tenant: what is believed of it. Of several that share an artifact: how frequent kinds are among them, since
+    what the users of one tell says nothing of another.
+    """
+    node = router.user_node
+    sums = _sums_of(model, log, users)
+    with torch.no_grad():
+        # as one block: nobody is asked here whether they have changed
+        blocks = torch.zeros(len(users), router.sizes.blocks, sums.shape[1], dtype=torch.double)
+        blocks[:, 0] = torch.from_numpy(sums)
+        *_, told = node.believed(router.leniency(blocks))
+        before = node.log_tenant.double()
+        names = sorted({log.users[user][0] for user in users.tolist()})
+        of = torch.tensor([names.index(log.users[user][0]) for user in users.tolist()])
+        each = torch.log_softmax(before + torch.zeros(len(names), len(before)).double().index_add(0, of, told), -1)
+        if len(names) > 1:  # each is one tenant more beside what the base takes for one
+            each = torch.logsumexp(torch.cat([torch.log_softmax(before, -1)[None], each]), 0, keepdim=True)
+        node.log_tenant.copy_(torch.log_softmax(each[0], -1))
 
 
 def bounded(old: MixturePrior, new: MixturePrior, least: Doubles | float = 0.0) -> MixturePrior:

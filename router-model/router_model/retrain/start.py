@@ -25,8 +25,6 @@ class Base:
     population: dict[str, np.ndarray]
     files: dict[str, bytes]
     """To be kept in the new artifact, so that the next retraining starts here, too."""
-    of_kinds: bool = True
-    """Whether the artifact that serves by now tells kinds of people, if the base does: a log of many leaves one."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,6 @@ def base_of(artifact: Artifact) -> Base:
         router,
         {name: unpack_vector(data) for name, data in population.items()},
         {f"base/{name}": (folder / name).read_bytes() for name in names},
-        artifact.manifest.dims.Y > 0,
     )
 
 

@@ -27,6 +27,7 @@ from router_model.retrain.refit import (
     fit_prior,
     fit_readings,
     held_out,
+    learn_tenant,
     llm_evidence,
     prior_of,
     pulled,
@@ -35,7 +36,6 @@ from router_model.retrain.refit import (
 )
 from router_model.retrain.replay import Model, answers_of, edges_of, replay, user_sums
 from router_model.retrain.runner import TorchRunner
-from router_model.retrain.tenant import learn_tenant
 
 LLMS, REQUESTS = 5, 30
 SIZES = Sizes(query=32, card=2 * len(CARD_FEATURES), known_tasks=4, tasks=2, hidden=16, name_code=8, components=2)
@@ -256,9 +256,9 @@ def test_quality_is_calibrated_on_judged_answers(router: Router, model: Model) -
 
 def test_evidence_is_the_sum_of_messages(router: Router, model: Model) -> None:
     log = world(router, model, 4, {RATING: 0.03, JUDGE: 0.0})
-    found = llm_evidence(model, log, log.edges).total
+    found = llm_evidence(model, log, log.edges)
     half = log.edges.user < 2
-    apart = llm_evidence(model, log, log.edges.only(half)).total + llm_evidence(model, log, log.edges.only(~half)).total
+    apart = llm_evidence(model, log, log.edges.only(half)) + llm_evidence(model, log, log.edges.only(~half))
     assert_near(found, apart)
     assert found.shape == (LLMS, SIZES.llm_message)
 
@@ -275,10 +275,9 @@ def test_what_somebody_says_again_and_again_of_an_llm_counts_less(router: Router
     assert count.max() > 1
     # An edge after all others of the same user about the same LLM adds its message divided by how many they are.
     last = int(np.flatnonzero(count == count.max())[0])
-    others = edges.only(np.arange(len(edges)) != last)
-    added = llm_evidence(model, log, edges).total - llm_evidence(model, log, others).total
-    alone = llm_evidence(model, log, edges.only(np.array([last]))).total
-    assert_near(added, alone / (1 + count.max()), scale=llm_evidence(model, log, edges).total)
+    added = llm_evidence(model, log, edges) - llm_evidence(model, log, edges.only(np.arange(len(edges)) != last))
+    alone = llm_evidence(model, log, edges.only(np.array([last])))
+    assert_near(added, alone / (1 + count.max()), scale=llm_evidence(model, log, edges))
 
 
 def test_users_of_a_key_that_nobody_vouches_for_are_one_voice(router: Router, model: Model) -> None:
@@ -288,10 +287,10 @@ def test_users_of_a_key_that_nobody_vouches_for_are_one_voice(router: Router, mo
     said = np.bincount(log.answers.llm[edges.row].astype(np.int64), share, minlength=LLMS)
     one_key = replace(log, answers=replace(log.answers, key=np.zeros(len(log.answers.llm), np.int64)))
     vouched = replace(log, answers=replace(log.answers, key=np.full(len(log.answers.llm), -1, np.int64)))
-    own = llm_evidence(model, log, edges).total
-    assert_near(llm_evidence(model, vouched, edges).total, own)
+    own = llm_evidence(model, log, edges)
+    assert_near(llm_evidence(model, vouched, edges), own)
     assert said.min() > KEY_WEIGHT
-    assert_near(llm_evidence(model, one_key, edges).total, own * (KEY_WEIGHT / (KEY_WEIGHT + said))[:, None], scale=own)
+    assert_near(llm_evidence(model, one_key, edges), own * (KEY_WEIGHT / (KEY_WEIGHT + said))[:, None], scale=own)
 
 
 def test_what_one_tenants_users_tell_says_nothing_of_anothers(router: Router, model: Model) -> None:
