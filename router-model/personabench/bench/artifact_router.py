@@ -31,7 +31,6 @@ Bools = NDArray[np.bool_]
 BATCH = 4096
 CAUTION = 0.15  # as the gateway's `router.caution`
 HEARD, HEARD_RATINGS = 200, 20  # users at most who tell of which kind a tenant's people are, and ratings of each
-LIKING = 2  # numbers that evidence ends with: precision of an LLM's popularity, and information about it
 PROBE_FROM = 64  # users from which on scores are computed from the features that the graph tells
 USUAL = 200  # questions of the train folds on which everybody's favourite is decided
 USUAL_OF_A_USER = 40  # of them, on which it is decided how cautious to be with a user
@@ -114,13 +113,9 @@ class ArtifactRouter:
         self.set_evidence(evidence)
         log, told = self._of_heard(known.log.train), self._of_heard(known.log.fresh)
         if log is not None and told is not None:
-            said = self.log_evidence(log)
-            self.set_evidence(evidence + said)
+            self.set_evidence(evidence + self.log_evidence(log))
             self.tenant = self.tenant_sums(told)
-            # How popular an LLM is was measured against usual people: as `likedByUsual` in the gateway.
-            said[:, -LIKING:] *= self.usual_share()
-            evidence = evidence + said
-        self.set_evidence(evidence)
+        self.set_evidence(self.evidence)
 
     def join(self, known: Known) -> None:
         """Fit again, which takes cards and messages alone."""
@@ -216,13 +211,6 @@ class ArtifactRouter:
         sums = self.user_sums(log.of(_some(len(log.users), HEARD)).first(HEARD_RATINGS))
         told = self.artifact.run("user", {"sums": sums.reshape(len(sums), -1)})["tenant_message"]
         return np.asarray(told.sum(0), dtype=np.float32)
-
-    def usual_share(self) -> float:
-        """How many of the tenant's users are usual people."""
-        if self.tenant is None:
-            return 1.0
-        nothing = self.nothing(1).reshape(1, -1)
-        return float(self.artifact.run("user", {"sums": nothing, "tenant": self.tenant[None]})["people"][0, 0])
 
     def states(self, history: History) -> Floats:
         """[U, S]."""

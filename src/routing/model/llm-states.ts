@@ -83,8 +83,6 @@ export interface Newcomer {
   people: Float32Array
 }
 
-/** Numbers that evidence ends with: precision of an LLM's popularity, and information about it. */
-const LIKING = 2
 /** New outcomes of a tenant take effect within this time, and together. */
 const REFRESH_MS = 2_000
 /** Pause before evidence is read again after a failure of the store. */
@@ -308,11 +306,6 @@ export class LlmStates {
     return states.newcomer
   }
 
-  /** How frequent usual people are among the tenant's users; 1 where the artifact knows no others. */
-  async #usualShare(states: TenantStates): Promise<number> {
-    return this.#artifact.dims.Y === 0 ? 1 : ((await this.#newcomer(states)).people[0] ?? 1)
-  }
-
   #compute(states: TenantStates, candidates: readonly Candidate[]): Promise<void> {
     return this.#fill(states.rows, candidates, ({ name }) => states.evidence.get(name) ?? null, states)
   }
@@ -337,11 +330,8 @@ export class LlmStates {
   ): Promise<void> {
     const missing = candidates.filter((candidate) => !known.has(candidate))
     if (missing.length === 0) return
-    const [usual, ...cards] = await Promise.all([
-      this.#usualShare(states),
-      ...missing.map((candidate) => this.#card(candidate)),
-    ])
-    const own = missing.map((candidate) => likedByUsual(evidenceOn(candidate), usual))
+    const cards = await Promise.all(missing.map((candidate) => this.#card(candidate)))
+    const own = missing.map(evidenceOn)
     const { codes } = states
     let rows = await this.#run(cards, own, codes)
     if (!rows.every(isFiniteVector)) {
@@ -427,17 +417,6 @@ function voicesIn(evidence: Evidence): Map<string, OfVoice> {
 
 const voiceIn = ({ voices }: TenantStates, speaker: Speaker | undefined) =>
   speaker && voices.size > 0 ? voices.get(voiceOf(speaker)) : undefined
-
-/**
- * Evidence about an LLM at a tenant of whose users so many are usual people. How popular an LLM is was measured against
- * what these would think of its answers; what people of another kind think of them, their kind tells.
- */
-function likedByUsual(evidence: Float32Array | null, share: number): Float32Array | null {
-  if (!evidence || share === 1) return evidence
-  const made = evidence.slice()
-  for (let i = made.length - LIKING; i < made.length; i++) made[i]! *= share
-  return made
-}
 
 /** [Y], of pooled evidence. */
 function sumsIn(evidence: Evidence, size: number): Float32Array {
