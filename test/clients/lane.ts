@@ -24,9 +24,16 @@ export async function startLane(): Promise<Lane> {
       sandbox: { kind: 'sandbox', enabled: true },
       up: { kind: 'openai-compatible', base_url: `${upstream.origin}/v1`, key_required: false },
     },
-    // Too dear to be chosen, and not tried either: it answers where it is named.
+    // Too dear to be chosen, even once its answers of a few tokens are expected; not tried either: it answers where it is
+    // named.
     candidates: [
-      { name: 'caller', provider: 'up', price: { input: 500, output: 1000 }, groups: ['scripted'], explore: false },
+      {
+        name: 'caller',
+        provider: 'up',
+        price: { input: 500_000, output: 1_000_000 },
+        groups: ['scripted'],
+        explore: false,
+      },
     ],
     embeddings: [{ name: 'embed', provider: 'up', price: { input: 1 }, aliases: ['text-embedding-*'] }],
     aliases: { 'gpt-*': 'auto', 'claude-*': 'auto' },

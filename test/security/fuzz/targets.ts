@@ -51,20 +51,25 @@ function isIntact(out: Buffer, bytes: Buffer): boolean {
   return bytes.subarray(0, out.length).equals(out)
 }
 
-/** Event by event the same, but for those in whose place a chunk went out that SDKs can read. */
+/**
+ * Lines in their order: some are missing where no SDK could read their event, and chunks that SDKs can read stand where
+ * others could not be.
+ */
 function isMended(out: Buffer, bytes: Buffer): boolean {
-  const [told, given] = [eventsOf(out), eventsOf(bytes)]
-  return told.length <= given.length && told.every((event, i) => event === given[i] || isChunk(event))
+  const given = linesOf(bytes)
+  let at = 0
+  return linesOf(out).every((line) => {
+    const found = given.indexOf(line, at)
+    if (found >= 0) at = found + 1
+    return found >= 0 || isChunk(line)
+  })
 }
 
-function eventsOf(bytes: Buffer): string[] {
-  const events: string[][] = [[]]
-  for (const line of bytes.toString('latin1').split(/\r\n|\r|\n/)) {
-    if (line === '') events.push([])
-    else events.at(-1)?.push(line)
-  }
-  return events.map((lines) => lines.join('\n')).filter((event) => event !== '')
-}
+const linesOf = (bytes: Buffer) =>
+  bytes
+    .toString('latin1')
+    .split(/\r\n|\r|\n/)
+    .filter((line) => line !== '')
 
 /** @param event may hold comments, too */
 function isChunk(event: string): boolean {
