@@ -24,8 +24,7 @@ export async function startLane(): Promise<Lane> {
       sandbox: { kind: 'sandbox', enabled: true },
       up: { kind: 'openai-compatible', base_url: `${upstream.origin}/v1`, key_required: false },
     },
-    // Too dear to be chosen, even once its answers of a few tokens are expected; not tried either: it answers where it is
-    // named.
+    // Too dear to be chosen, even once answers of a few tokens are expected; not tried either: it answers if named.
     candidates: [
       {
         name: 'caller',
