@@ -1,59 +1,23 @@
 import { brotliCompressSync, deflateRawSync, gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { complete, openai } from '../support/clients.ts'
-import { ADMIN_KEY, discard, type RunningGateway, startGateway } from '../support/gateway.ts'
-import {
-  chunkOf,
-  completionBody,
-  type Exchange,
-  type Script,
-  startUpstream,
-  streamEvents,
-  type Upstream,
-  usageChunk,
-} from '../support/upstream.ts'
+import type { RunningGateway } from '../support/gateway.ts'
+import { answering, frames, type OddAndGood, startOddAndGood } from '../support/odd-and-good.ts'
+import { chunkOf, completionBody, type Script, streamEvents, type Upstream, usageChunk } from '../support/upstream.ts'
 
 /**
  * What servers are known to send, beyond what the emulators hold: one candidate sends it, the next one is well. Either
  * the client gets the whole of it, or the other's answer.
  */
 
+let both: OddAndGood
 let odd: Upstream
-let good: Upstream
 let gateway: RunningGateway
 beforeAll(async () => {
-  odd = await startUpstream(() => {})
-  good = await startUpstream((exchange) => answer(exchange, 'good'))
-  const price = { input: 1, output: 2 }
-  const provider = ({ origin }: Upstream) => ({
-    kind: 'openai-compatible',
-    base_url: `${origin}/v1`,
-    key_required: false,
-  })
-  const candidate = { price, context_window: 1_000_000, capabilities: ['tools', 'vision', 'json_schema'] }
-  gateway = await startGateway({
-    providers: { odd: provider(odd), good: provider(good) },
-    candidates: ['odd', 'good'].map((name) => ({ name, provider: name, ...candidate })),
-    retries: { backoff_ms: 1, breaker: { failures: 10_000 } },
-    router: { artifact: '/nowhere', fallback: 'first', deadline_ms: 10_000 },
-  })
+  both = await startOddAndGood()
+  ;({ odd, gateway } = both)
 }, 60_000)
-afterAll(async () => {
-  await discard(gateway)
-  await Promise.all([odd, good].map((upstream) => upstream?.close()))
-})
-
-const frames = (events: readonly unknown[]) => events.map((event) => `data: ${JSON.stringify(event)}\n\n`).join('')
-
-function answer(exchange: Exchange, text: string): void {
-  if (exchange.json.stream !== true) {
-    exchange.reply(200, completionBody(text))
-    return
-  }
-  exchange.stream()
-  exchange.chunk(`${frames(streamEvents([text]))}data: [DONE]\n\n`)
-  exchange.end()
-}
+afterAll(() => both?.close())
 
 const body =
   (bytes: string | Buffer, headers: Record<string, string> = {}, status = 200): Script =>
@@ -85,9 +49,6 @@ async function read(stream: boolean): Promise<{ text: string; model: string | nu
   if (!ended) throw new Error('an answer without an end')
   return { text, model: response.headers.get('x-router-model') }
 }
-
-const forgetAll = () =>
-  fetch(`${gateway.url}/admin/refusals`, { method: 'DELETE', headers: { authorization: `Bearer ${ADMIN_KEY}` } })
 
 const json = (value: unknown) => Buffer.from(JSON.stringify(value))
 const JSON_TYPE = { 'content-type': 'application/json' }
@@ -256,7 +217,7 @@ describe('a refusal of a whole conversation is healed', () => {
     (exchange) => {
       const { messages } = exchange.json as { messages: { role: string; content: string }[] }
       if (when(messages)) exchange.reply(400, { error: { message, type: 'invalid_request_error', code: 400 } })
-      else answer(exchange, messages.map(({ role, content }) => `${role}: ${content}`).join(' | '))
+      else answering(messages.map(({ role, content }) => `${role}: ${content}`).join(' | '))(exchange)
     }
   const cases: [string, Script, { role: string; content: string }[], string][] = [
     [
@@ -292,7 +253,7 @@ describe('a refusal of a whole conversation is healed', () => {
     ],
   ]
   test.each(cases)('%s', async (_, script, messages, said) => {
-    await forgetAll()
+    await both.forget()
     odd.play(script)
     // The other takes it; from then on the first one gets it in its own shape.
     const first = await complete(gateway, { messages })
