@@ -118,7 +118,7 @@ export class SqliteFile {
 
   /** To be called now and then. */
   lookAtWal(): void {
-    this.#wal.look()
+    void this.#wal.look()
   }
 
   /** Keeps room for what must not wait, where there is some again. */

@@ -27,16 +27,18 @@ export class WriteAheadLog {
   #idle: NodeJS.Timeout | undefined
   #isClosed = false
 
-  /** @param path of the database */
-  constructor(path: string) {
+  readonly #atBytes: number
+
+  /** @param path of the database @param atBytes from which size on it is written back */
+  constructor(path: string, atBytes = CHECKPOINT_BYTES) {
     this.#path = path === ':memory:' ? null : path
+    this.#atBytes = atBytes
   }
 
-  /** Begins to write it back where it has grown large. Takes some microseconds. */
-  look(): void {
+  /** Writes it back where it has grown large. To look takes some microseconds. */
+  async look(): Promise<void> {
     if (this.#waiting.length > 0 || this.#path === null) return
-    const { size = 0 } = statSync(`${this.#path}-wal`, { throwIfNoEntry: false }) ?? {}
-    if (size > CHECKPOINT_BYTES) void this.#run(false)
+    if (sizeOf(`${this.#path}-wal`) > this.#atBytes) await this.#run(false)
   }
 
   /**
@@ -94,5 +96,13 @@ export class WriteAheadLog {
     if (this.#worker !== worker) return
     this.#worker = null
     for (const { done } of this.#waiting.splice(0)) done()
+  }
+}
+
+function sizeOf(file: string): number {
+  try {
+    return statSync(file).size
+  } catch {
+    return 0
   }
 }
