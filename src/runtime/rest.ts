@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 /** Of long work, so much is done in one turn of the event loop: others wait for it. */
 export const STEP_MS = 2
-/** All long work together gets a quarter of the time. */
+/** All long work that a client can ask for gets a quarter of the time together. */
 const REST_PER_WORK = 3
 /** A step that took longer was held up by something else. */
 const MOST_MS = 20
@@ -13,10 +13,12 @@ let restsUntil = 0
 /**
  * A rest after a step of long work, three times as long as the step took: so others get three quarters of the time,
  * however much there is to do. What works beside it, of whichever tenant, rests in turn.
+ *
+ * @param perWork how much longer than the step
  */
-export function restAfter(ms: number): Promise<void> {
+export function restAfter(ms: number, perWork = REST_PER_WORK): Promise<void> {
   const now = performance.now()
-  restsUntil = Math.max(restsUntil, now) + REST_PER_WORK * Math.min(MOST_MS, ms)
+  restsUntil = Math.max(restsUntil, now) + perWork * Math.min(MOST_MS, ms)
   return sleep(restsUntil - now)
 }
 

@@ -256,6 +256,27 @@ export const STORE: readonly Mutation[] = [
     rule: 'what is refused takes nothing',
   },
   {
+    file: 'src/runtime/rest.ts',
+    find: 'Math.max(restsUntil, now) + perWork',
+    replace: 'now + perWork',
+    tests: ['test/runtime/rest.test.ts'],
+    rule: 'whatever works beside something long rests in turn',
+  },
+  {
+    file: 'src/store/sqlite/wal-worker.ts',
+    find: 'return !truncates ||',
+    replace: 'return',
+    tests: ['test/store/sqlite/wal.test.ts'],
+    rule: 'a log that is written back is not emptied where nothing was erased',
+  },
+  {
+    file: 'src/store/redis/store.ts',
+    find: "const at = name.indexOf('\\n')",
+    replace: "const at = name.lastIndexOf('\\n')",
+    tests: [`${REDIS}::refuse`],
+    rule: 'a refusal of a field that a client made up is forgotten as it was kept',
+  },
+  {
     file: 'src/store/sqlite/erasures.ts',
     find: '?.at ?? -1) >= ts',
     replace: '?.at ?? -1) > ts + 1e6',

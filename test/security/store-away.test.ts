@@ -287,11 +287,6 @@ describe('Redis', () => {
       breakIt: (server: RedisServer) => server.command('CONFIG', 'SET', 'maxmemory', '1'),
       mend: (server: RedisServer) => server.command('CONFIG', 'SET', 'maxmemory', '0'),
     },
-    {
-      what: 'a read-only replica',
-      breakIt: (server: RedisServer) => server.command('REPLICAOF', '127.0.0.1', '1'),
-      mend: (server: RedisServer) => server.command('REPLICAOF', 'NO', 'ONE'),
-    },
   ])(
     '$what, `refuse`: 503, at once and to all that is limited; `open`: no limit, but all is counted later',
     async (of) => {

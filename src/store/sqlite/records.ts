@@ -138,11 +138,13 @@ export class SqliteRecords {
   }
 
   async #inSlices<T>(rows: readonly T[], work: (row: T) => void): Promise<void> {
-    await inSteps(this.#file, (most, before) => {
+    const drop = (most: number, before: number) => {
       const some = rows.slice(before, before + most)
       some.forEach(work)
       return some.length
-    })
+    }
+    // An operator's work, mostly in a process of its own: it is in the way of writes alone.
+    await inSteps(this.#file, drop, { perWork: 1 })
   }
 
   async *#read<T extends { tenant: string }>(

@@ -9,13 +9,13 @@ const MOST_ROWS = 500
  *
  * @param work writes at most so many rows in a transaction, after so many before; returns how many, fewer where nothing
  * is left
- * @param write `writeUrgently` where a full disk must not be in the way
+ * @param options `write`: `writeUrgently` where a full disk must not be in the way; `perWork` as `restAfter`
  * @returns rows of all steps
  */
 export async function inSteps(
   file: SqliteFile,
   work: (rows: number, before: number) => number,
-  write: SqliteFile['write'] = (one) => file.write(one),
+  { write = (one) => file.write(one), perWork }: { write?: SqliteFile['write']; perWork?: number } = {},
 ): Promise<number> {
   const size = new StepSize(MOST_ROWS)
   for (let before = 0; ; ) {
@@ -25,6 +25,6 @@ export async function inSteps(
     before += went
     if (went < rows) return before
     size.took(lastMs)
-    await restAfter(lastMs)
+    await restAfter(lastMs, perWork)
   }
 }

@@ -74,7 +74,7 @@ export class SqliteUsers {
       let rows = await (at === undefined ? this.#eraseKnown(tenant, user) : this.#eraseKnownUntil(at, tenant, user))
       for (const statement of eraseSome) {
         const erase = (most: number) => Number(statement.run(tenant, user, at ?? null, at ?? null, most).changes)
-        rows += await inSteps(this.#file, erase, (work) => this.#file.writeUrgently(work))
+        rows += await inSteps(this.#file, erase, { write: (work) => this.#file.writeUrgently(work) })
       }
       if (at === undefined) return rows
       return rows + (await this.#file.writeUrgently(() => [Number(dropUnusedSalt.run(tenant, user).changes)]))

@@ -30,7 +30,7 @@ afterEach(async () => {
 
 test('is written back by its thread where it has grown large, and only there', async () => {
   await wal.look()
-  expect(sizeOf(path)).toBe(0)
+  expect(sizeOf(path)).toBeLessThan(MB)
   fill()
   await wal.look()
   expect(sizeOf(path)).toBeGreaterThan(4 * MB)
