@@ -270,6 +270,13 @@ export const STORE: readonly Mutation[] = [
     rule: 'a log that is written back is not emptied where nothing was erased',
   },
   {
+    file: 'src/store/archive/parquet.ts',
+    find: "new TextDecoder('utf-8', { ignoreBOM: true })",
+    replace: 'new TextDecoder()',
+    tests: ['test/security/hostile-names.test.ts::SQLite'],
+    rule: 'no name of a user keeps a log from being archived',
+  },
+  {
     file: 'src/store/redis/store.ts',
     find: "const at = name.indexOf('\\n')",
     replace: "const at = name.lastIndexOf('\\n')",

@@ -27,8 +27,8 @@ beforeEach(() => {
   file.share(limits)
 })
 
-afterEach(() => {
-  file.close()
+afterEach(async () => {
+  await file.close()
   rmSync(dir, { recursive: true, force: true })
 })
 
