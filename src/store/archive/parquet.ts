@@ -7,6 +7,10 @@ import { ArchiveError } from './home.ts'
 
 type Document = Record<string, unknown>
 
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
+/** A mark of byte order is a character like others: a user's name may begin with it. */
+const PARSERS = { stringFromBytes: (bytes: Uint8Array | undefined) => bytes && decoder.decode(bytes) }
+
 /** Rows that a reader has in memory at least. */
 const ROWS_PER_GROUP = 5_000
 const JSON_COLUMNS = 'persona-router.json'
@@ -79,7 +83,7 @@ export async function* readFile(
   names?: readonly string[],
 ): AsyncGenerator<Document[], void, undefined> {
   const metadata = await reading<FileMetaData>(shown, () =>
-    parquetMetadataAsync(file, { initialFetchSize: FOOTER_BYTES }),
+    parquetMetadataAsync(file, { initialFetchSize: FOOTER_BYTES, parsers: PARSERS }),
   )
   const there = new Set(metadata.schema.map(({ name }) => name))
   // Written by another version: fields may have come since.
@@ -92,6 +96,7 @@ export async function* readFile(
         file,
         metadata,
         columns: columns.map(({ name }) => name),
+        parsers: PARSERS,
         rowStart,
         rowEnd,
         compressors: { ZSTD: (input) => zstdDecompressSync(input) },

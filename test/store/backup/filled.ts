@@ -6,8 +6,8 @@ import { anEdge, anInteraction, aReward, aUser } from '../records.ts'
 
 const DAY_MS = 86_400_000
 export const TENANTS = ['acme', 'zeta']
-/** One whose id would be taken apart by a careless reader of keys. */
-export const ODD_USER = 'p:Zoë}:{ü:user:\n🦉'
+/** One whose id would be taken apart by a careless reader of keys, or of lines. */
+export const ODD_USER = 'p:Zoë}:{ü:user:\n🦉\u2028\u0085'
 
 /** Puts something of each kind into a store, of two tenants. Users `u-0` … have so many edges as their number. */
 export async function fill(store: BackupStore, users = 6): Promise<void> {
