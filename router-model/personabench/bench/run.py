@@ -210,8 +210,6 @@ def _summarise(results: Results, pool: str, feedback: Feedback, tally: Tally) ->
         over = difference(gains, reference) if reference and name != REGRESSION else None
         worse = float(np.mean(tally.worse[shift, name, n]))
         gap = interval(total(gains).gap_closed)
-        results.rows.append(
-            Row(pool, feedback, shift, name, tally.kinds[name], n, gap, over, worse, seeds=len(gains))
-        )
+        results.rows.append(Row(pool, feedback, shift, name, tally.kinds[name], n, gap, over, worse, seeds=len(gains)))
     for (name, what), values in tally.other.items():
         results.figures.append(Figure(pool, feedback, name, what, float(np.mean(values))))
