@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import type { z } from 'zod'
+import type { OwnCertificate } from '../runtime/certificates.ts'
 import { crossCheck } from './cross-check.ts'
 import { type Config, configSchema } from './schema.ts'
 import { readSecrets } from './secrets.ts'
@@ -25,6 +26,7 @@ export interface LoadedConfig {
   config: Config
   /** Files to watch: the configuration, its includes and the files of its secrets. */
   files: string[]
+  certificates: OwnCertificate[]
 }
 
 /**
@@ -38,7 +40,7 @@ export function loadConfig(path: string, env: NodeJS.ProcessEnv = process.env): 
   const file = resolve(path)
   const files = [file]
   try {
-    return { config: load(file, env, files), files }
+    return { ...load(file, env, files), files }
   } catch (error) {
     if (error instanceof ConfigError) error.files = files
     throw error
@@ -46,7 +48,7 @@ export function loadConfig(path: string, env: NodeJS.ProcessEnv = process.env): 
 }
 
 /** @param files gets what is read besides `file` */
-function load(file: string, env: NodeJS.ProcessEnv, files: string[]): Config {
+function load(file: string, env: NodeJS.ProcessEnv, files: string[]): Omit<LoadedConfig, 'files'> {
   const { root, sources } = readPart(file, file, env)
   for (const include of Array.isArray(root.include) ? root.include : []) {
     const included = resolve(dirname(file), String(include))
@@ -60,7 +62,7 @@ function load(file: string, env: NodeJS.ProcessEnv, files: string[]): Config {
   const tls = checkTlsFiles(config)
   files.push(resolve(config.catalogue.file), ...tls.files.map((name) => resolve(name)))
   if (tls.problems.length > 0) throw new ConfigError(file, tls.problems)
-  return config
+  return { config, certificates: tls.certificates }
 }
 
 type Part = Record<string, unknown>
