@@ -406,13 +406,20 @@ export function storedInteraction(json: string): StoredInteraction {
 export const rewardLine = (record: RewardRecord) => `{"type":"reward",${rewardJson(record).slice(1)}`
 
 /** One line of an export: candidates one by one. */
-export function exportedLine(record: InteractionRecord): string {
+export const exportedLine = (record: InteractionRecord) =>
+  `{"type":"interaction",${JSON.stringify(exportedInteraction(record)).slice(1)}`
+
+/** As exported; what a record leaves out is undefined. */
+export function exportedInteraction(record: InteractionRecord): Loose {
   const { candidates, shadow } = record
   const document = wholeDocument(record)
   document.candidates = candidateDocuments(candidates)
   if (shadow) document.shadow = { policy: shadow.policy, candidates: candidateDocuments(shadow.candidates) }
-  return JSON.stringify({ type: 'interaction', ...document })
+  return document
 }
+
+/** As exported; what a record leaves out is undefined. */
+export const exportedReward = (record: RewardRecord): Loose => rewardDocument(record)
 
 /**
  * The way back, of what was stored or exported. `text`: where it was kept apart.

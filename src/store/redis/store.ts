@@ -276,8 +276,10 @@ export class RedisStore implements BackupStore {
     await this.#redis.ask('{keys}', () => this.#redis.client.exists(keys.tenantKeys.records))
   }
 
-  check(): Promise<string[]> {
-    return this.#health.check()
+  async check(): Promise<string[]> {
+    const problems = await this.#health.check()
+    const { problem } = this.#channel
+    return problem === null ? problems : [...problems, problem]
   }
 
   /** Drops what is too old also of tenants that write no more. */

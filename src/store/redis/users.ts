@@ -45,7 +45,9 @@ export class RedisUsers {
 
   async loadUserState(tenant: string, user: string): Promise<UserState | null> {
     const fields = await this.#load(tenant, user, STATE_FIELDS)
-    return fields.revision ? userStateOf(fields) : null
+    if (!fields.revision) return null
+    const { told: _, ...state } = userStateOf(fields)
+    return state
   }
 
   async #load<F extends string>(tenant: string, user: string, names: readonly F[]): Promise<Fields<F>> {
@@ -240,7 +242,7 @@ type Fields<F extends string> = Record<F, Buffer | null>
 
 const NOTHING = Buffer.alloc(0)
 
-const userStateOf = (fields: Fields<(typeof STATE_FIELDS)[number]>): UserState => ({
+const userStateOf = (fields: Fields<(typeof STATE_FIELDS)[number]>): UserState & Pick<StoredUser, 'told'> => ({
   revision: Number(fields.revision),
   rewards: Number(fields.rewards),
   ...beliefOf(fields.belief, {

@@ -29,7 +29,9 @@ export class SqliteUsers {
   loadUserState(tenant: string, user: string): Promise<UserState | null> {
     return this.#file.read(() => {
       const row = this.#file.sql.loadUserState.get(tenant, user)
-      return row ? userStateOf(row) : null
+      if (!row) return null
+      const { told: _, ...state } = userStateOf(row)
+      return state
     })
   }
 
@@ -149,7 +151,7 @@ const userOf = (row: Row): StoredUser => ({
   ...(!row.belief && { sums: floatsOf(row.sums as Uint8Array) }),
 })
 
-const userStateOf = (row: Row): UserState => ({
+const userStateOf = (row: Row): UserState & Pick<StoredUser, 'told'> => ({
   revision: Number(row.revision),
   rewards: Number(row.rewards),
   ...beliefOf(row.belief as Uint8Array | null, {

@@ -30,7 +30,8 @@ export async function fill(store: BackupStore, users = 6): Promise<void> {
     await store.createKey(key(1, { user: 'ann', models: ['gpt-5'] }))
     await store.createKey(key(2, { revokedAt: 1_700_000_000_500, scopes: ['chat'] }))
     for (const [n, user] of [...Array.from({ length: users }, (_, i) => `u-${i}`), ODD_USER].entries()) {
-      const stated = { updatedAt: 1_700_000_100_000 + n, preferences: { deny: ['cheap'] } }
+      const preferences = { deny: ['cheap'], prefer: { code: 'dear' } }
+      const stated = { updatedAt: 1_700_000_100_000 + n, preferences }
       for (let revision = 1; revision <= Math.max(1, n); revision++) {
         const of = (seq: number) => anEdge({ id: edgeId(`i-${n}-${seq}`, 'rating'), seq, ts: seq })
         const edges = n > 0 ? Array.from({ length: revision }, (_, i) => of(i + 1)) : undefined
