@@ -337,6 +337,7 @@ export class Learner {
         rewards,
         since,
         heardAt,
+        ...(heardAt > 0 && !asBefore && { told: toldNow }),
       }
       const edges = await withoutVectorsInClear(policy, [...others, added].slice(-MAX_EDGES))
       const isFirst = speaker !== null && !old && !others.some(({ candidate }) => candidate === added.candidate)

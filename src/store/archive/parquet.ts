@@ -6,6 +6,10 @@ import { ArchiveError } from './home.ts'
 
 type Document = Record<string, unknown>
 
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
+/** A mark of byte order is a character like others: a user's name may begin with it. */
+const PARSERS = { stringFromBytes: (bytes: Uint8Array | undefined) => bytes && decoder.decode(bytes) }
+
 /** Rows that a reader has in memory at least. */
 const ROWS_PER_GROUP = 5_000
 const JSON_COLUMNS = 'persona-router.json'
@@ -113,7 +117,7 @@ export async function* readFile(
 
 async function* readGroups({ bytes: file, shown }: Source, wanted: readonly Column[]): AsyncGenerator<Group> {
   const metadata = await reading<FileMetaData>(shown, () =>
-    parquetMetadataAsync(file, { initialFetchSize: FOOTER_BYTES }),
+    parquetMetadataAsync(file, { initialFetchSize: FOOTER_BYTES, parsers: PARSERS }),
   )
   const there = new Set(metadata.schema.map(({ name }) => name))
   const columns = wanted.map(({ name }) => name).filter((name) => there.has(name))
@@ -126,6 +130,7 @@ async function* readGroups({ bytes: file, shown }: Source, wanted: readonly Colu
         file,
         metadata,
         columns,
+        parsers: PARSERS,
         rowStart,
         rowEnd: rowStart + rows,
         compressors: { ZSTD: (input) => zstdDecompressSync(input) },

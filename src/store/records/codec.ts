@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import type { Usage } from '../../candidates/usage.ts'
+import { wellFormedJson } from '../../runtime/well-formed.ts'
 import {
   ARMS,
   type Arm,
@@ -340,13 +341,13 @@ function storedJson({ candidates, shadow, embedding }: InteractionRecord, plain:
   const would = shadow
     ? `,"shadow":{"policy":${JSON.stringify(shadow.policy)},"candidates":${candidatesJson(shadow.candidates)}}`
     : ''
-  return `${JSON.stringify(plain).slice(0, -1)},"candidates":${candidatesJson(candidates)}${would}}`
+  return `${wellFormedJson(plain).slice(0, -1)},"candidates":${candidatesJson(candidates)}${would}}`
 }
 
 export function rewardJson(record: RewardRecord): string {
   let json = known.get(record)
   if (json === undefined) {
-    json = JSON.stringify(rewardDocument(record))
+    json = wellFormedJson(rewardDocument(record))
     known.set(record, json)
   }
   return json
@@ -389,7 +390,7 @@ export function interactionRow(record: InteractionRecord): string {
   const document: Loose = { ...plainDocument(record), candidates: { ...candidates, columns: columnsCode(candidates) } }
   if (shadow) document.shadow = shadow
   if (embedding && 'int8' in embedding) document.embedding = null
-  return JSON.stringify(rowOf(document))
+  return wellFormedJson(rowOf(document))
 }
 
 /** What a store has kept: a document, or a row. @throws Error for what is neither */
