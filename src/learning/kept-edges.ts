@@ -73,12 +73,13 @@ export class KeptEdges {
     return isCurrent ? fitting(cached.sums, H) : null
   }
 
-  /** What a user told of their tenant when last asked, where it is in memory. */
+  /** What a user told of their tenant when last asked, where it is known. */
   toldBy(policy: Policy, tenant: string, user: string, stored: StoredUser | null): Float32Array | null {
     const { Y } = policy.router.artifact.dims
     if (!stored || Y === 0) return new Float32Array(Y)
     const cached = this.#sums.get(userKey(tenant, user))
-    return cached?.of === stampOf(stored) && cached.policy === policy.version ? cached.told : null
+    if (cached?.of === stampOf(stored) && cached.policy === policy.version) return cached.told
+    return stored.policy === policy.version && stored.told?.length === Y ? stored.told : null
   }
 
   /** After a commit: as the store has it now. Without edges: a change of something else. */

@@ -42,6 +42,8 @@ export interface StoredUser {
   state: Uint8Array
   /** Sums of the messages of edges that are no longer kept, as they were before the oldest that is; empty: none. */
   older: Float32Array
+  /** What they told of their tenant under `policy`, so that it need not be made of the edges again; absent: unknown. */
+  told?: Float32Array
   /** Of a row as the version before writes it (`hasEarlierReplicas`): sums over all edges under `policy`. */
   sums?: Float32Array
   /** Stated preferences (PUT profile). */
@@ -53,7 +55,7 @@ export interface StoredUser {
   heardAt: number
 }
 
-export type UserState = Omit<StoredUser, 'older' | 'sums'>
+export type UserState = Omit<StoredUser, 'older' | 'told' | 'sums'>
 
 /**
  * One rewarded answer of a user: of which their belief is made. The newest `MAX_EDGES` a user are kept. Numbers are

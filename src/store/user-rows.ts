@@ -1,20 +1,24 @@
 import { ByteReader, ByteWriter } from './byte-stream.ts'
 import { decodeHistory, encodeHistory } from './history.ts'
 import { plainState } from './plain-state.ts'
-import type { StoredEdge, UserState } from './store.ts'
+import type { StoredEdge, StoredUser, UserState } from './store.ts'
 
 type BeliefFields = Pick<UserState, 'policy' | 'state' | 'since' | 'heardAt'>
+type Belief = BeliefFields & Pick<StoredUser, 'told'>
 
 /** A history up to this size lies beside the belief: two values of a database take more than one. */
 const INLINE_BYTES = 2_048
 const COUNT_BYTES = 2
+/** In the place of a state's first byte (`routing/model/packed-state.ts`): what they told comes first. */
+const TOLD = 4
 
 /**
  * What a store holds of a user in two values: number of edges (uint16), length of what follows, the policy's name,
- * since when they are known and heard, state; then the history, unless it is large and has the other value.
+ * since when they are known and heard, what they told, state; then the history, unless it is large and has the
+ * other value.
  */
 export function encodeMemory(
-  { policy, state, since, heardAt }: BeliefFields,
+  { policy, state, since, heardAt, told }: Belief,
   edges: readonly StoredEdge[],
 ): { belief: Buffer; history: Buffer } {
   const bytes = new ByteWriter(64 + state.length)
@@ -23,6 +27,11 @@ export function encodeMemory(
   bytes.raw(name)
   bytes.unsigned(since)
   bytes.unsigned(heardAt)
+  if (told && told.length > 0) {
+    bytes.byte(TOLD)
+    bytes.unsigned(told.length)
+    for (const number of told) bytes.float(number)
+  }
   bytes.raw(state)
   const head = new ByteWriter(8)
   head.byte(edges.length & 255)
@@ -49,16 +58,16 @@ export function edgesIn(belief: Uint8Array | null, history: Uint8Array | null): 
   return decodeHistory(bytes.rest())
 }
 
-function decodeBelief(content: Uint8Array): BeliefFields {
+function decodeBelief(content: Uint8Array): Belief {
   const all = new ByteReader(content)
   all.raw(COUNT_BYTES)
   const bytes = new ByteReader(all.raw(all.unsigned()))
-  return {
-    policy: String(bytes.raw(bytes.unsigned())),
-    since: bytes.unsigned(),
-    heardAt: bytes.unsigned(),
-    state: new Uint8Array(bytes.rest()),
-  }
+  const [policy, since, heardAt] = [String(bytes.raw(bytes.unsigned())), bytes.unsigned(), bytes.unsigned()]
+  const rest = bytes.rest()
+  if (rest[0] !== TOLD) return { policy, since, heardAt, state: new Uint8Array(rest) }
+  const after = new ByteReader(rest.subarray(1))
+  const told = Float32Array.from({ length: after.unsigned() }, () => after.float())
+  return { policy, since, heardAt, told, state: new Uint8Array(after.rest()) }
 }
 
 /**
@@ -66,7 +75,7 @@ function decodeBelief(content: Uint8Array): BeliefFields {
  * one doesn't see what this one keeps, so that its belief is of a part of the edges. `earlier.policy` is there where it
  * was the last to learn.
  */
-export function beliefOf(belief: Uint8Array | null, earlier: BeliefFields): BeliefFields {
+export function beliefOf(belief: Uint8Array | null, earlier: BeliefFields): Belief {
   if (!belief) {
     const { state } = earlier
     return { ...earlier, state: state.length > 0 ? plainState(state) : new Uint8Array(0) }
@@ -74,7 +83,7 @@ export function beliefOf(belief: Uint8Array | null, earlier: BeliefFields): Beli
   const own = decodeBelief(belief)
   if (earlier.policy === '') return own
   return {
-    ...own,
+    policy: own.policy,
     state: new Uint8Array(0),
     since: own.since || earlier.since,
     heardAt: own.heardAt || earlier.heardAt,

@@ -53,6 +53,12 @@ describe('a history', () => {
       expect(edgesIn(memory.belief, memory.history)).toEqual(edges)
       const nothing = { policy: '', state: new Uint8Array(0), since: 0, heardAt: 0 }
       expect(beliefOf(memory.belief, nothing)).toEqual(belief)
+      const told = Float32Array.of(0.5, -2, 0)
+      const withTold = encodeMemory({ ...belief, told }, edges)
+      expect(beliefOf(withTold.belief, nothing)).toEqual({ ...belief, told })
+      expect(edgesIn(withTold.belief, withTold.history)).toEqual(edges)
+      // What an earlier version wrote since counts, and what they told is made anew.
+      expect(beliefOf(withTold.belief, { ...nothing, policy: 'p' })).toEqual({ ...belief, state: new Uint8Array(0) })
     }
     expect(countOf(new Uint8Array(0))).toBe(0)
     expect(edgesIn(null, null)).toEqual([])

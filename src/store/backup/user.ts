@@ -21,8 +21,8 @@ export async function readUser(store: Users, tenant: string, user: string): Prom
     ])
     if (!stored) return []
     if (after?.revision === stored.revision && after.updatedAt === stored.updatedAt) {
-      // As this version keeps them, whichever wrote them.
-      const { sums: _, ...kept } = stored
+      // As this version keeps them, whichever wrote them, and less what is made of edges when it is next needed.
+      const { sums: _, told: __, ...kept } = stored
       return [{ type: 'user', tenant, user, stored: kept, edges: decodeHistory(encodeHistory(edges)) }]
     }
   }
@@ -68,7 +68,7 @@ export function newerThan(at: number, known: WholeUser): WholeUser | null {
   const edges = known.edges.filter(({ ts }) => ts > at)
   if ((stored.since || stored.updatedAt) > at && edges.length === known.edges.length) return known
   if (edges.length === 0) return null
-  const { sums: _, ...rest } = stored
+  const { sums: _, told: __, ...rest } = stored
   const since = edges.reduce((least, { ts }) => Math.min(least, ts), stored.updatedAt)
   return {
     stored: {

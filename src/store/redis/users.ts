@@ -1,3 +1,4 @@
+import { restAfter } from '../../runtime/rest.ts'
 import { eraseUntil } from '../backup/user.ts'
 import { floatBytes, floatsOf } from '../bytes.ts'
 import { numbersOfPlain } from '../plain-state.ts'
@@ -44,7 +45,9 @@ export class RedisUsers {
 
   async loadUserState(tenant: string, user: string): Promise<UserState | null> {
     const fields = await this.#load(tenant, user, STATE_FIELDS)
-    return fields.revision ? userStateOf(fields) : null
+    if (!fields.revision) return null
+    const { told: _, ...state } = userStateOf(fields)
+    return state
   }
 
   async #load<F extends string>(tenant: string, user: string, names: readonly F[]): Promise<Fields<F>> {
@@ -159,11 +162,13 @@ export class RedisUsers {
   ): Promise<number> {
     for (let [rows, stayed] = [0, 0]; ; ) {
       const until = at === undefined ? [] : [at, stayed]
+      const from = performance.now()
       const reply = await this.#redis.runLong(tenant, script, on, [most, ...args, ...until])
       const [handled, went, stay] = reply as [number, number, number]
       rows += went
       stayed += stay
       if (handled < most) return rows
+      await restAfter(performance.now() - from)
     }
   }
 
@@ -237,7 +242,7 @@ type Fields<F extends string> = Record<F, Buffer | null>
 
 const NOTHING = Buffer.alloc(0)
 
-const userStateOf = (fields: Fields<(typeof STATE_FIELDS)[number]>): UserState => ({
+const userStateOf = (fields: Fields<(typeof STATE_FIELDS)[number]>): UserState & Pick<StoredUser, 'told'> => ({
   revision: Number(fields.revision),
   rewards: Number(fields.rewards),
   ...beliefOf(fields.belief, {
