@@ -56,7 +56,11 @@ function callOf(context: RequestContext, userIds: UserIds, raw: Buffer): Call {
   const wanted = [principal.tenant.config.candidates, ...(caller.models ? [caller.models] : [])]
   const candidate = resolveEmbeddingModel(snapshot.embeddingModels, body.model, wanted)
   const inputs = inputsOf(body.input)
-  const read = (json: unknown) => factsOf(json, inputs)
+  let isInPlace = true
+  const read = (json: unknown) => {
+    isInPlace = isObject(json) && Array.isArray(json.data) && json.data.every((row, at) => row?.index === at)
+    return factsOf(json, inputs)
+  }
   const native: NativeRequest = { api: 'embeddings', raw, spans, read, observe: neverStreamed }
   const request = {
     body: { model: body.model, messages: [], max_tokens: 0 },
@@ -65,7 +69,7 @@ function callOf(context: RequestContext, userIds: UserIds, raw: Buffer): Call {
     promptTokens: tokensOf(body.input),
     native,
   }
-  const writer = () => writerFor(body.encoding_format ?? 'float')
+  const writer = () => writerFor(body.encoding_format ?? 'float', () => isInPlace)
   return unroutedCall('embeddings', principal, candidate, request, writer)
 }
 
@@ -97,15 +101,13 @@ const holdsNumbers = (embedding: unknown) =>
  * Some servers know one format alone; the official SDKs ask for base64 and take nothing else for it. Others tell
  * vectors in an order of their own, or without their places: clients read them one by one.
  */
-const writerFor = (format: 'float' | 'base64'): AnswerWriter => ({
+const writerFor = (format: 'float' | 'base64', isInPlace: () => boolean): AnswerWriter => ({
   plain({ status, body }) {
-    if (status >= 400) return body
+    const isOtherFormat = isOther(body, format)
+    if (status >= 400 || (isInPlace() && !isOtherFormat)) return body
     const json = parseJson(body)
     if (!isObject(json) || !Array.isArray(json.data)) return body
-    const given = json.data.filter(isObject)
-    const rows = inPlace(given)
-    const isOtherFormat = isOther(body, format)
-    if (rows === given && !isOtherFormat) return body
+    const rows = inPlace(json.data.filter(isObject))
     const data = isOtherFormat ? rows.map((row) => ({ ...row, embedding: converted(row.embedding) })) : rows
     return Buffer.from(JSON.stringify({ ...json, data }))
   },
@@ -116,9 +118,8 @@ const writerFor = (format: 'float' | 'base64'): AnswerWriter => ({
 
 type Row = Record<string, unknown>
 
-/** The very same rows where each is in its place. */
+/** By their places, or, where those are missing or make no sense, as they came. */
 function inPlace(rows: Row[]): Row[] {
-  if (rows.every(({ index }, at) => index === at)) return rows
   const isPlaced = new Set(rows.map(({ index }) => index)).size === rows.length
   const sorted = isPlaced && rows.every(({ index }) => Number.isInteger(index)) ? rows.toSorted(byIndex) : rows
   return sorted.map((row, index) => ({ ...row, index }))

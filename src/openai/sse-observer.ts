@@ -67,7 +67,7 @@ export class SseObserver implements StreamObserver {
   readonly #mend: Mend
   /** What goes out in place of the event that was just taken out. */
   #instead: Buffer | null = null
-  /** How the data of each event begins, up to the answer's id, as its first event has it; null where that is unknown. */
+  /** How the data of each event begins, up to the answer's id: as its first event has it; null where unknown. */
   #head: string | null = null
 
   // Lines are read as Latin-1, a character a byte: offsets are the chunk's own, split UTF-8 is no matter, and strings

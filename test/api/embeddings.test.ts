@@ -17,9 +17,15 @@ const embeddings =
     exchange.reply(200, {
       object: 'list',
       model: 'embed-1',
-      data: [{ object: 'embedding', index: 0, embedding }],
+      data: Array.from({ length: inputsOf(exchange.json.input) }, (_, index) => ({
+        object: 'embedding',
+        index,
+        embedding,
+      })),
       usage: { prompt_tokens: 7, total_tokens: 7 },
     })
+
+const inputsOf = (input: unknown) => (Array.isArray(input) && typeof input[0] !== 'number' ? input.length : 1)
 
 let upstream: Upstream
 let gateway: RunningGateway

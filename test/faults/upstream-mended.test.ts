@@ -1,52 +1,24 @@
 import Anthropic from '@anthropic-ai/sdk'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openai } from '../support/clients.ts'
-import { discard, type RunningGateway, startGateway } from '../support/gateway.ts'
-import {
-  chunkOf,
-  completionBody,
-  type Script,
-  startUpstream,
-  streamEvents,
-  type Upstream,
-} from '../support/upstream.ts'
+import type { RunningGateway } from '../support/gateway.ts'
+import { frames, type OddAndGood, startOddAndGood } from '../support/odd-and-good.ts'
+import { chunkOf, completionBody, type Script, type Upstream } from '../support/upstream.ts'
 
 /**
  * What servers tell otherwise than OpenAI does, as reported of other gateways (owner/repo#n): the official SDKs read
  * all of it all the same, or the next candidate answers.
  */
 
+let both: OddAndGood
 let odd: Upstream
-let good: Upstream
 let gateway: RunningGateway
 beforeAll(async () => {
-  odd = await startUpstream(() => {})
-  good = await startUpstream((exchange) => {
-    if (exchange.json.stream === true) {
-      exchange.stream()
-      exchange.chunk(`${frames(streamEvents(['good']))}data: [DONE]\n\n`)
-      exchange.end()
-    } else exchange.reply(200, completionBody('good'))
-  })
-  const candidate = { price: { input: 1, output: 2 }, context_window: 1_000_000, capabilities: ['tools', 'vision'] }
-  const provider = ({ origin }: Upstream) => ({
-    kind: 'openai-compatible',
-    base_url: `${origin}/v1`,
-    key_required: false,
-  })
-  gateway = await startGateway({
-    providers: { odd: provider(odd), good: provider(good) },
-    candidates: ['odd', 'good'].map((name) => ({ name, provider: name, ...candidate })),
-    retries: { backoff_ms: 1, breaker: { failures: 10_000 } },
-    router: { artifact: '/nowhere', fallback: 'first', deadline_ms: 10_000 },
-  })
+  both = await startOddAndGood()
+  ;({ odd, gateway } = both)
 }, 60_000)
-afterAll(async () => {
-  await discard(gateway)
-  await Promise.all([odd, good].map((upstream) => upstream?.close()))
-})
+afterAll(() => both?.close())
 
-const frames = (events: readonly unknown[]) => events.map((event) => `data: ${JSON.stringify(event)}\n\n`).join('')
 const sse =
   (...events: unknown[]): Script =>
   (exchange) =>

@@ -2,8 +2,8 @@
 
 Usage: python framing.py
 Reads a line `BASE_URL USAGE ENDPOINT QUESTION` for each request (`chat`, `responses`, or `messages`, which wants
-Anthropic's SDK installed), and answers it with a line of JSON, as they end: the question, and what was seen, which is what was said, the
-finish reason, and the class of the error that was raised, or null.
+Anthropic's SDK installed), and answers it with a line of JSON, as they end: the question, and what was seen (what was
+said, the finish reason, and the class of the error that was raised, or null).
 """
 
 import json
