@@ -30,7 +30,6 @@ import {
   type Belief,
   believed,
   type FindCandidate,
-  type Messages,
   messagesOf,
   NOTHING_OLDER,
   queriesOf,
@@ -408,7 +407,7 @@ export class Learner {
       : []
     const told = await messagesOf(policy, tenant, openGone, this.#find)
     const ofGone = told.map((messages) => messages?.user ?? null)
-    return { belief, basis, was, older: withOlder(was, ofGone, policy), before }
+    return { belief, basis, was, older: withOlder(was, ofGone, policy), before: before?.llm ?? null }
   }
 
   /** Whether what they told of their tenant before must be made anew of their history. */
@@ -527,7 +526,7 @@ interface Learnt {
   basis: string
   was: Float32Array
   older: Float32Array
-  before: Messages | null
+  before: Float32Array | null
   wasTold?: Float32Array | undefined
 }
 

@@ -80,7 +80,11 @@ test.each(STORES)(
       for (const user of NAMES) {
         const comment = `${user}\n\u0000\ud800`
         const rows = ['a', 'b'].map((conversation) =>
-          anInteraction({ user, ts: OLD, conversation: user + conversation, completionId: `${user} ${conversation}` }),
+          anInteraction({
+            ...{ user, ts: OLD, conversation: user + conversation, completionId: `${user} ${conversation}` },
+            // Absent is null in an archive.
+            ...{ baselineUsd: null, gain: null },
+          }),
         )
         await store.appendInteractions(rows)
         await store.appendRewards(rows.map(({ id }) => aReward({ interaction: id, user, ts: OLD + 1, comment })))

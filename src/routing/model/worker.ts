@@ -100,6 +100,6 @@ async function believerOf({ graphs, files: { manifest } }: Opened): Promise<Beli
 function buffersOf({ op }: Job, result: Results[keyof Results]): ArrayBuffer[] {
   if (op === 'run') return Object.values(result as SentTensors).map(({ data }) => data.buffer as ArrayBuffer)
   if (op !== 'believe') return []
-  const { sums, state, packed } = result as Believed
-  return [sums, state, packed].map(({ buffer }) => buffer as ArrayBuffer)
+  const { sums, state, packed, last } = result as Believed
+  return [sums, state, packed, ...(last ? [last] : [])].map(({ buffer }) => buffer as ArrayBuffer)
 }

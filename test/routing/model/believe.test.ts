@@ -67,8 +67,7 @@ test.each([
       const expected = await believe(singly(forgetful), jobOf(rewards, from, sums?.slice() ?? null))
       expectClose(found.sums, expected.sums, 1e-5)
       expectClose(found.state, expected.state, 1e-4)
-      expectClose(found.last!.user, expected.last!.user, 1e-5)
-      expectClose(found.last!.llm, expected.last!.llm, 1e-5)
+      expectClose(found.last!, expected.last!, 1e-5)
       expect(found.packed.length).toBeLessThan(found.state.byteLength / 2)
     }
   },
