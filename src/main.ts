@@ -19,7 +19,8 @@ import type { Overrides, Services } from './services/contract.ts'
  * @param overrides the bench takes parts of the services out
  */
 export async function serve(configPath: string, overrides: Overrides = {}): Promise<void> {
-  const { config, files } = loadConfig(configPath)
+  const loaded = loadConfig(configPath)
+  const { config } = loaded
   const { log, dropped, flush } = createLogger(config.log.level)
   if (isSupervisor(config.server.workers)) return supervise(config.server.workers, log)
 
@@ -31,13 +32,13 @@ export async function serve(configPath: string, overrides: Overrides = {}): Prom
   modelThread.foresee(config.router.artifact, config.router.artifact_public_key ?? null)
   const { ConfigSource } = await import('./config/source.ts')
   const { closeServices, createServices } = await import('./services.ts')
-  const { createHttpServer, useCertificate } = await import('./server/http-server.ts')
+  const { createHttpServer, mostConnections, useCertificate } = await import('./server/http-server.ts')
   const { createApp } = await import('./server/app.ts')
   const { directly } = await import('./server/direct.ts')
   const { watchGauges } = await import('./observability/gauges.ts')
 
   let ending = false
-  const source = await ConfigSource.open(configPath, { config, files })
+  const source = await ConfigSource.open(configPath, loaded)
   const services = await createServices(source, log, overrides)
   watchGauges(services.metrics, services, dropped)
   const server = createHttpServer({
@@ -61,6 +62,10 @@ export async function serve(configPath: string, overrides: Overrides = {}): Prom
     throw error
   })
   log.info({ host: config.server.host, port, ...services.policies.status() }, 'listening')
+  const connections = mostConnections(config.server)
+  if (connections < config.server.max_connections) {
+    log.warn({ connections }, 'too few files may be open for server.max_connections: raise the limit (ulimit -n)')
+  }
   // Now, not at the exit: a process that is killed has no exit.
   flushCompileCache()
   whenIdle(services.requests, giveMemoryBack)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
+import shutil
 import sys
 import tomllib
 from collections.abc import Callable, Sequence
@@ -17,10 +19,13 @@ from rich.status import Status
 
 from personabench.bench.registry import BORROWED, CONTESTANTS, QUICK, contestants
 from personabench.bench.report import markdown, picture, terminal_tables
+from personabench.bench.results import Results
 from personabench.bench.run import Plan, run
+from personabench.bench.tally import Kept
 from personabench.heads import HeadsConfig
 from router_model.data.population import SHIFTS, Shift
 from router_model.data.simulation import Feedback
+from router_model.export.artifact import read_manifest
 from router_model.places import DATA
 
 POOLS = "zeroeval,llmrouter"
@@ -40,6 +45,8 @@ def evaluate(
     artifact: Annotated[list[Path] | None, typer.Option(help="artifact folder, may be repeated")] = None,
     only: Annotated[str, typer.Option(help=f"contestants: {', '.join([*CONTESTANTS, *BORROWED])}")] = "",
     seeds: Annotated[int, typer.Option(min=1)] = 5,
+    first: Annotated[int, typer.Option(min=0, help="the first of them")] = 0,
+    resume: Annotated[bool, typer.Option(help="take the seeds that a run which was cut off left in --out")] = False,
     users: Annotated[int, typer.Option(min=20, help="users of a population, 20 % of them test users")] = 1000,
     regret: Annotated[bool, typer.Option(help="also live regret over 200 requests")] = False,
     newcomers: Annotated[bool, typer.Option(help="also LLMs that joined after training")] = False,
@@ -53,7 +60,7 @@ def evaluate(
     torch.set_num_threads(1)
     options: dict[str, Any] = {
         "pools": pools, "data": data, "feedback": feedback, "shifts": shifts, "folds": folds, "llms": llms,
-        "population": population, "artifact": artifact, "only": only, "seeds": seeds, "users": users,
+        "population": population, "artifact": artifact, "only": only, "seeds": seeds, "first": first, "users": users,
         "regret": regret, "newcomers": newcomers, "families": families,
         "without": without,
     }  # fmt: skip
@@ -63,19 +70,36 @@ def evaluate(
     try:
         plan = make_plan(options, quick)
         names = _words(options["only"]) or (QUICK if quick else None)
-        factories = contestants(names, [Path(path) for path in options["artifact"] or []])
+        artifacts = [Path(path) for path in options["artifact"] or []]
+        factories = contestants(names, artifacts)
+        kept = Kept(out / "seeds", _hang_on(plan, names, artifacts))
+        if not resume:
+            shutil.rmtree(kept.folder, ignore_errors=True)
         with console.status("PersonaBench") as status:
-            results = run(plan, factories, _speaker(status, console))
+            results = run(plan, factories, _speaker(status, console), lambda made: _write(made, out), kept)
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
-    results.settings["command"] = f"python -m personabench {shlex.join(sys.argv[1:])}"
-    out.mkdir(parents=True, exist_ok=True)
-    results.save(out / "results.json")
-    (out / "results.md").write_text(markdown(results), encoding="utf-8")
+    _write(results, out)
     picture(results, out / "curves.png")
     for table in terminal_tables(results, precise=console.width >= WIDE):
         console.print(table)
     console.print(f"Written: {out / 'results.json'}, {out / 'results.md'}, {out / 'curves.png'}")
+
+
+def _write(results: Results, out: Path) -> None:
+    results.settings["command"] = f"python -m personabench {shlex.join(sys.argv[1:])}"
+    out.mkdir(parents=True, exist_ok=True)
+    results.save(out / "results.json")
+    (out / "results.md").write_text(markdown(results), encoding="utf-8")
+
+
+def _hang_on(plan: Plan, names: Sequence[str] | None, artifacts: Sequence[Path]) -> dict[str, str]:
+    """What a seed's figures hang on, beside the pool and the kind of feedback."""
+    whole = ("pools", "feedbacks", "seeds", "first", "regret", "newcomers", "newcomer_seeds", "families", "without")
+    made = {name: str(value) for name, value in vars(plan).items() if name not in whole}
+    files = [sorted((name, file.sha256) for name, file in read_manifest(path).files.items()) for path in artifacts]
+    graphs = [[of for of in each if of[0].endswith((".onnx", ".safetensors"))] for each in files]
+    return {**made, "contestants": str(names), "artifacts": hashlib.sha256(str(graphs).encode()).hexdigest()}
 
 
 def make_plan(options: dict[str, Any], quick: bool) -> Plan:
@@ -88,6 +112,7 @@ def make_plan(options: dict[str, Any], quick: bool) -> Plan:
         feedbacks=_checked("feedback", _words(options["feedback"]), get_args(Feedback)),
         shifts=("none", *_checked("shift", [shift for shift in shifted if shift != "none"], get_args(Shift))),
         seeds=int(options["seeds"]),
+        first=int(options["first"]),
         users=int(options["users"]),
         population=Path(options["population"]) if options["population"] else None,
         folds=tuple(int(fold) for fold in _words(str(options["folds"]))) or None,

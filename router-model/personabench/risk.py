@@ -57,22 +57,34 @@ def risk(
     torch.set_num_threads(1)
     if feedback not in get_args(Feedback):
         raise typer.BadParameter(f"no feedback {feedback}", param_hint="--feedback")
-    lines: list[str] = []
-    for pool in pools.split(","):
-        setups = [Setup(pool, cast(Feedback, feedback), seed, users, LENGTHS) for seed in range(seeds)]
-        found = [trade_off(setup, find_artifact(artifact), named=named) for setup in setups]
-        lines.append(_row(f"{pool}, {feedback}: risk", *(f"n = {n}" for n in LENGTHS)))
-        lines.append(_row("---", *("---:" for _ in LENGTHS)))
-        for level in RISKS:
-            cells = [_cell([one[level, n] for one in found]) for n in LENGTHS]
-            lines.append(_row("none" if level is None else f"{level:g}", *cells))
-        lines.append("")
-    typer.echo("\n".join(lines))
     out.mkdir(parents=True, exist_ok=True)
     whose = f"which is {'' if named else 'not '}named as the baseline:"
-    lines = [f"Gap closed, and users worse off than with the best single LLM, {whose}", "", *lines, ""]
-    page = under(f"python -m personabench {shlex.join(sys.argv[1:])}", "\n".join(lines))
-    (out / "results.md").write_text(page, encoding="utf-8")
+    command = f"python -m personabench {shlex.join(sys.argv[1:])}"
+    lines: list[str] = []
+    for pool in pools.split(","):
+        found: list[dict[tuple[float | None, int], Found]] = []
+        table: list[str] = []
+        for seed in range(seeds):
+            setup = Setup(pool, cast(Feedback, feedback), seed, users, LENGTHS)
+            found.append(trade_off(setup, find_artifact(artifact), named=named))
+            table = _table(f"{pool}, {feedback}, {_seeds(seed + 1)}", found)
+            # after each seed: a run takes a while
+            text = [f"Gap closed, and users worse off than with the best single LLM, {whose}", "", *lines, *table]
+            (out / "results.md").write_text(under(command, "\n".join([*text, ""])), encoding="utf-8")
+        lines += table
+    typer.echo("\n".join(lines))
+
+
+def _table(title: str, found: Sequence[dict[tuple[float | None, int], Found]]) -> list[str]:
+    lines = [_row(f"{title}: risk", *(f"n = {n}" for n in LENGTHS)), _row("---", *("---:" for _ in LENGTHS))]
+    for level in RISKS:
+        cells = [_cell([one[level, n] for one in found]) for n in LENGTHS]
+        lines.append(_row("none" if level is None else f"{level:g}", *cells))
+    return [*lines, ""]
+
+
+def _seeds(count: int) -> str:
+    return "one seed" if count == 1 else f"{count} seeds"
 
 
 def trade_off(

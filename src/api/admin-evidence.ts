@@ -7,15 +7,14 @@ import {
   forgottenKey,
   headsOf,
   isHeard,
-  isJudge,
   type Opinion,
   opinionsOf,
   PEOPLE,
-  slotOf,
 } from '../routing/choose/evidence.ts'
 import { isAgreed, lengthKey, type Measured, measuredOf, measurers } from '../routing/choose/length-evidence.ts'
 import type { Policies } from '../routing/policies/policies.ts'
 import type { Store } from '../store/store.ts'
+import { voiceNames } from './voice-names.ts'
 
 export interface EvidenceDeps {
   snapshot(): Snapshot
@@ -37,19 +36,11 @@ interface Asked {
 export async function showEvidence(deps: EvidenceDeps, asked: Asked) {
   const { tenant, policy } = found(deps, asked)
   const rules = evidenceRules(deps.snapshot().config.router)
-  const [rows, lengthRows, keys] = await Promise.all([
+  const [rows, lengthRows, named] = await Promise.all([
     deps.store.loadEvidence(tenant, evidenceKey(policy)),
     deps.store.loadEvidence(tenant, lengthKey(policy)),
-    deps.store.listKeys(tenant),
+    voiceNames(deps.snapshot(), deps.store, tenant),
   ])
-  const configured = deps.snapshot().config.tenants.find(({ name }) => name === tenant)?.keys ?? []
-  const ids = [...keys.map(({ id }) => id), ...configured.map((_, i) => `config-${tenant}-${i}`)]
-  const named = (voice: string) => ({
-    // A slot, which several may share.
-    voice: isJudge(voice) ? 'judge' : voice.startsWith('u') ? 'vouched users' : 'key',
-    // Of the judge, whose answers it judged.
-    ...(/^j?k/.test(voice) && { keys: ids.filter((id) => voice.endsWith(`k${slotOf(id)}`)) }),
-  })
   const shown = ({ voice, users, ratings, mean, weight, at }: Opinion) => ({
     ...named(voice),
     users: rounded(users),

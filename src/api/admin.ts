@@ -24,6 +24,7 @@ import type { Store } from '../store/store.ts'
 import { dropEvidence, showEvidence } from './admin-evidence.ts'
 import { readSmallBody } from './body.ts'
 import { adminUsage } from './usage.ts'
+import { type NamedVoice, voiceNames } from './voice-names.ts'
 
 /** Whose bodies are counted as the operator's; no tenant has such a name. */
 const OPERATOR = ''
@@ -140,9 +141,10 @@ export function adminRoutes(deps: AdminDeps): Hono<{ Bindings: HttpBindings }> {
   app.get('/refusals', async (c) => {
     const asked = tenantsOf(deps, c.req.query('tenant'))
     const rows = await Promise.all(
-      asked.map(async (name) =>
-        (await deps.refusals.list(name)).map((row) => ({ tenant: name, ...shownRefusal(row) })),
-      ),
+      asked.map(async (name) => {
+        const named = await voiceNames(deps.snapshot(), deps.store, name)
+        return (await deps.refusals.list(name)).map((row) => ({ tenant: name, ...shownRefusal(row, named) }))
+      }),
     )
     return c.json({ data: rows.flat() })
   })
@@ -226,11 +228,15 @@ function tenantsOf({ snapshot }: Pick<AdminDeps, 'snapshot'>, tenant: string | u
   return [tenant]
 }
 
-const shownRefusal = ({ deployment, field, expiresAt, counts }: ShownRefusal) => ({
+const shownRefusal = (
+  { deployment, field, expiresAt, counts, voices }: ShownRefusal,
+  named: (voice: string) => NamedVoice,
+) => ({
   deployment,
   refused: field,
   until: new Date(expiresAt).toISOString(),
   counts,
+  voices: voices.map(named),
 })
 
 /** Turns a refused artifact into a 422 that names the check that failed, and by how much. */

@@ -1,4 +1,4 @@
-import { restSince } from '../runtime/rest.ts'
+import { restAfter, STEP_MS } from '../runtime/rest.ts'
 
 /** Pages of rows, of which the first is there already. */
 export interface Begun<T> {
@@ -20,12 +20,20 @@ export async function begun<T>(pages: AsyncIterable<readonly T[]>): Promise<Begu
   return { isEmpty: first.done === true, pages: { [Symbol.asyncIterator]: () => all } }
 }
 
-export async function* mapped<T, R>(pages: AsyncIterable<readonly T[]>, map: (row: T) => R): AsyncGenerator<R[]> {
-  for await (const page of pages) yield page.map(map)
+/** Row by row as they are asked for: a page of them takes long. */
+export async function* mapped<T, R>(
+  pages: AsyncIterable<readonly T[]>,
+  map: (row: T) => R,
+): AsyncGenerator<Iterable<R>> {
+  for await (const page of pages) yield each(page, map)
+}
+
+function* each<T, R>(rows: readonly T[], map: (row: T) => R): Generator<R> {
+  for (const row of rows) yield map(row)
 }
 
 /**
- * Writes a JSON object whose last fields are lists that come in pages, none of them empty. It rests between two.
+ * Writes a JSON object whose last fields are lists that come in pages. It rests whenever it has worked for a while.
  *
  * @param write false = nobody reads any more
  * @returns false where that was so
@@ -33,22 +41,33 @@ export async function* mapped<T, R>(pages: AsyncIterable<readonly T[]>, map: (ro
 export async function writeObject(
   write: (text: string) => boolean | Promise<boolean>,
   head: object,
-  lists: Record<string, AsyncIterable<readonly unknown[]>>,
+  lists: Record<string, AsyncIterable<Iterable<unknown>>>,
 ): Promise<boolean> {
-  let before = JSON.stringify(head).slice(0, -1)
+  let text = JSON.stringify(head).slice(0, -1)
+  let worked = 0
   for (const [name, pages] of Object.entries(lists)) {
-    before += `,${JSON.stringify(name)}:[`
-    let isFirst = true
+    text += `,${JSON.stringify(name)}:[`
+    let between = ''
     let from = performance.now()
     for await (const page of pages) {
-      const rows = page.map((row) => JSON.stringify(row)).join(',')
-      if (!(await write(`${before}${isFirst ? '' : ','}${rows}`))) return false
-      before = ''
-      isFirst = false
-      await restSince(from)
+      // A page is read in about that time: in the rest it waited for the store, or for others.
+      worked += Math.min(STEP_MS / 2, performance.now() - from)
+      from = performance.now()
+      for (const row of page) {
+        text += between + JSON.stringify(row)
+        between = ','
+        const ms = worked + performance.now() - from
+        if (ms < STEP_MS) continue
+        if (!(await write(text))) return false
+        await restAfter(ms)
+        text = ''
+        worked = 0
+        from = performance.now()
+      }
+      worked += performance.now() - from
       from = performance.now()
     }
-    before += ']'
+    text += ']'
   }
-  return await write(`${before}}`)
+  return await write(`${text}}`)
 }

@@ -78,7 +78,8 @@ export async function countTokens({ userIds, admission, quota }: CountTokensDeps
   const { body } = parsed
   const principal = principalOf(snapshot, userIds, caller, incoming, namedBy(body.metadata?.user_id))
   const { candidates } = resolveModel(body.model, principal.allowed, principal.tenant.aliases)
-  const promptTokens = promptTokensOf(told(body, null).chat)
+  const common = told(body, null)
+  const promptTokens = promptTokensOf(common.chat)
   quota.refuseKnown(context, principal)
   const grant = await quota.reserveRequest(context, principal)
   try {
@@ -86,7 +87,8 @@ export async function countTokens({ userIds, admission, quota }: CountTokensDeps
       const candidate = candidates.find(({ apis }) => apis?.has('messages'))
       const provider = candidate && snapshot.providers.get(candidate.provider)
       if (!candidate || !provider?.countTokens) return { input_tokens: promptTokens }
-      const request = { ...written(told(body, null)).request, native: nativeRequest(parsed, formatHeaders(incoming)) }
+      const quoted = raw.length > LARGE_BYTES ? await quotedIn(common.chat) : undefined
+      const request = { ...written(common, quoted).request, native: nativeRequest(parsed, formatHeaders(incoming)) }
       const strict = headerText(incoming, 'x-router-strict')?.toLowerCase() === 'on'
       const { native } = withoutGuarded(request, provider.guards ?? {}, candidate.name, strict)
       const within = AbortSignal.any([signal, fairTimeout(COUNT_WITHIN_MS)])
@@ -120,12 +122,13 @@ function chatRequest(
 ): ChatRequest {
   const { body } = parsed
   const { request } = written(common, quoted)
+  const { promptTokens } = request
   return {
     ...request,
     ...(needsMessages(body) && { prefers: 'messages' as const }),
     forCandidate(candidate: Candidate): ChatRequest {
       if (candidate.apis?.has('messages')) return { ...request, dropped: [], native: nativeRequest(parsed, headers) }
-      const { request: converted, problem } = toChat(body, candidate, request.promptTokens, quoted)
+      const { request: converted, problem } = toChat(body, candidate, { promptTokens, common, quoted })
       if (problem) throw problem
       return converted
     },

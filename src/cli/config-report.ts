@@ -1,10 +1,12 @@
 import { existsSync } from 'node:fs'
 import { choiceOf } from '../candidates/tenants.ts'
 import { unknownNames } from '../config/cross-check.ts'
+import type { LoadedConfig } from '../config/load.ts'
 import type { Config } from '../config/schema.ts'
 import { closeSnapshot, makeSnapshot, type Snapshot } from '../config/snapshot.ts'
 import { isDiscovering, kindOf } from '../providers/kind-schemas.ts'
 import { tryProvider } from '../providers/try-provider.ts'
+import { timeProblem } from '../runtime/certificates.ts'
 import { causeOf } from '../runtime/error-cause.ts'
 import { openStore } from '../store/index.ts'
 import { ageLine } from './catalogue-update.ts'
@@ -18,8 +20,8 @@ import { patient } from './with-store.ts'
  * @throws PriceFileError
  */
 export async function configReport(
-  config: Config,
-  { files, probe }: { files: readonly string[]; probe: boolean },
+  { config, files, certificates }: LoadedConfig,
+  { probe }: { probe: boolean },
 ): Promise<{ text: string; isGood: boolean }> {
   const snapshot = await makeSnapshot(config, { asks: probe })
   try {
@@ -32,6 +34,7 @@ export async function configReport(
       ...section('Usable', candidates.length > 0 ? [candidates.map(({ name }) => name).join(', ')] : []),
       ...section('Off', offLines(snapshot)),
       ...section('To look at', [
+        ...certificates.map((one) => timeProblem(one)).filter((problem) => problem !== null),
         ...notes(snapshot, probe),
         ...(keyed instanceof Error ? [] : keyless(config, keyed, probe)),
       ]),

@@ -1,11 +1,12 @@
 import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import type { z } from 'zod'
+import type { OwnCertificate } from '../runtime/certificates.ts'
 import { crossCheck } from './cross-check.ts'
 import { type Config, configSchema } from './schema.ts'
 import { readSecrets } from './secrets.ts'
 import { checkTlsFiles } from './tls-files.ts'
-import { numberOf, substitute, truthOf, unsetProblems } from './variables.ts'
+import { numberOf, type Sources, substitute, truthOf, unsetProblems } from './variables.ts'
 import { parseYaml } from './yaml.ts'
 
 /** The configuration can't be used; `problems` has a line for each mistake: path, and what was expected. */
@@ -25,6 +26,7 @@ export interface LoadedConfig {
   config: Config
   /** Files to watch: the configuration, its includes and the files of its secrets. */
   files: string[]
+  certificates: OwnCertificate[]
 }
 
 /**
@@ -38,7 +40,7 @@ export function loadConfig(path: string, env: NodeJS.ProcessEnv = process.env): 
   const file = resolve(path)
   const files = [file]
   try {
-    return { config: load(file, env, files), files }
+    return { ...load(file, env, files), files }
   } catch (error) {
     if (error instanceof ConfigError) error.files = files
     throw error
@@ -46,31 +48,31 @@ export function loadConfig(path: string, env: NodeJS.ProcessEnv = process.env): 
 }
 
 /** @param files gets what is read besides `file` */
-function load(file: string, env: NodeJS.ProcessEnv, files: string[]): Config {
-  const root = readPart(file, file, env)
+function load(file: string, env: NodeJS.ProcessEnv, files: string[]): Omit<LoadedConfig, 'files'> {
+  const { root, sources } = readPart(file, file, env)
   for (const include of Array.isArray(root.include) ? root.include : []) {
     const included = resolve(dirname(file), String(include))
     files.push(included)
-    addPart(root, readPart(file, included, env), file, included)
+    addPart(root, readPart(file, included, env).root, file, included)
   }
   const secrets = readSecrets(file, root)
   files.push(...secrets.files)
   if (secrets.problems.length > 0) throw new ConfigError(file, secrets.problems)
-  const config = validate(file, root)
+  const config = validate(file, root, sources)
   const tls = checkTlsFiles(config)
   files.push(resolve(config.catalogue.file), ...tls.files.map((name) => resolve(name)))
   if (tls.problems.length > 0) throw new ConfigError(file, tls.problems)
-  return config
+  return { config, certificates: tls.certificates }
 }
 
 type Part = Record<string, unknown>
 
 /** One file, with the environment's values in it. */
-function readPart(config: string, file: string, env: NodeJS.ProcessEnv): Part {
-  const { value, unset, problems } = substitute(readYaml(config, file), env)
+function readPart(config: string, file: string, env: NodeJS.ProcessEnv): { root: Part; sources: Sources } {
+  const { value, unset, problems, sources } = substitute(readYaml(config, file), env)
   const all = [...problems, ...unsetProblems(unset)]
   if (all.length > 0) throw new ConfigError(file, all)
-  return value as Part
+  return { root: value as Part, sources }
 }
 
 /** What an included file may hold. */
@@ -94,15 +96,15 @@ function addPart(root: Part, more: Part, config: string, file: string): void {
   }
 }
 
-function validate(file: string, root: Part): Config {
-  const config = parse(file, root)
+function validate(file: string, root: Part, sources: Sources): Config {
+  const config = parse(file, root, sources)
   const problems = crossCheck(config)
   if (problems.length > 0) throw new ConfigError(file, problems)
   return config
 }
 
 /** Parses; texts where numbers or truth values belong are read as such, since all that the environment has is text. */
-function parse(file: string, root: Part): Config {
+function parse(file: string, root: Part, sources: Sources): Config {
   for (;;) {
     const parsed = configSchema.safeParse(root)
     if (parsed.success) return parsed.data
@@ -110,10 +112,26 @@ function parse(file: string, root: Part): Config {
     if (!wrong.map(({ path, expected }) => coerceAt(root, path, expected)).includes(true)) {
       throw new ConfigError(
         file,
-        parsed.error.issues.map(({ path, message }) => `${path.map(String).join('.') || '(root)'}: ${message}`),
+        parsed.error.issues.map(
+          ({ path, message }) =>
+            `${path.map(String).join('.') || '(root)'}: ${message}${variableOf(root, path, sources)}`,
+        ),
       )
     }
   }
+}
+
+/** Names the variable that a wrong value came from, never the value. */
+function variableOf(root: Part, path: readonly PropertyKey[], sources: Sources): string {
+  const field = path.at(-1)
+  const parent = parentOf(root, path)
+  const name = field === undefined || parent === undefined ? undefined : sources.get(parent)?.get(field)
+  return name === undefined ? '' : ` (from the variable ${name})`
+}
+
+function parentOf(root: Part, path: readonly PropertyKey[]): Record<PropertyKey, unknown> | undefined {
+  const parent = path.slice(0, -1).reduce<unknown>((node, key) => (node as Record<PropertyKey, unknown>)?.[key], root)
+  return typeof parent === 'object' && parent !== null ? (parent as Record<PropertyKey, unknown>) : undefined
 }
 
 interface TypeIssue {
@@ -132,9 +150,8 @@ const typeIssues = (issues: readonly z.core.$ZodIssue[], at: readonly PropertyKe
 /** @returns whether the value is another now */
 function coerceAt(root: Part, path: readonly PropertyKey[], expected: string): boolean {
   const field = path.at(-1)
-  const parent = path.slice(0, -1).reduce<unknown>((node, key) => (node as Record<PropertyKey, unknown>)?.[key], root)
-  if (field === undefined || typeof parent !== 'object' || parent === null) return false
-  const values = parent as Record<PropertyKey, unknown>
+  const values = parentOf(root, path)
+  if (field === undefined || values === undefined) return false
   const text = values[field]
   if (typeof text !== 'string') return false
   const value = expected === 'number' ? numberOf(text) : expected === 'boolean' ? truthOf(text) : undefined

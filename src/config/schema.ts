@@ -69,8 +69,12 @@ const redisSchema = z.strictObject({
     .strictObject({
       name: z.string(),
       nodes: z.array(z.string()).min(1),
+      /** Of the Sentinels; the Redis servers have their own. */
+      username: z.string().optional(),
       password: z.string().optional(),
       password_file: z.string().optional(),
+      /** Whether the Sentinels speak TLS; as the Redis servers (`store.tls`) where left out. */
+      tls: z.boolean().optional(),
     })
     .optional(),
   username: z.string().optional(),

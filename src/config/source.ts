@@ -1,3 +1,4 @@
+import type { OwnCertificate } from '../runtime/certificates.ts'
 import { ConfigError, type LoadedConfig, loadConfig } from './load.ts'
 import { makeSnapshot, type Snapshot } from './snapshot.ts'
 
@@ -7,6 +8,8 @@ export interface ConfigState {
   readAt: number
   /** Why the files as they are now can't be used; null where they are in force. */
   problem: string | null
+  /** Those that are in use. */
+  certificates: readonly OwnCertificate[]
 }
 
 /** The configuration in force; `reload` replaces it. */
@@ -18,15 +21,15 @@ export class ConfigSource {
   #reloading: Promise<void> = Promise.resolve()
   readonly #listeners: ((next: Snapshot) => void)[] = []
 
-  static async open(path: string, { config, files }: LoadedConfig): Promise<ConfigSource> {
-    return new ConfigSource(path, await makeSnapshot(config), files)
+  static async open(path: string, loaded: LoadedConfig): Promise<ConfigSource> {
+    return new ConfigSource(path, await makeSnapshot(loaded.config), loaded)
   }
 
-  private constructor(path: string, snapshot: Snapshot, files: readonly string[]) {
+  private constructor(path: string, snapshot: Snapshot, { files, certificates }: Omit<LoadedConfig, 'config'>) {
     this.#path = path
     this.#current = snapshot
     this.#files = files
-    this.#state = { readAt: Date.now(), problem: null }
+    this.#state = { readAt: Date.now(), problem: null, certificates }
   }
 
   get current(): Snapshot {
@@ -61,17 +64,19 @@ export class ConfigSource {
 
   async #reload(use: (next: Snapshot, old: Snapshot) => Promise<void>): Promise<void> {
     const old = this.#current
+    let certificates: readonly OwnCertificate[]
     try {
-      const { config, files } = loadConfig(this.#path)
-      this.#current = await makeSnapshot(config)
-      this.#files = files
+      const loaded = loadConfig(this.#path)
+      this.#current = await makeSnapshot(loaded.config)
+      this.#files = loaded.files
+      certificates = loaded.certificates
     } catch (error) {
       // Also what only the broken version includes: its mending is to be seen.
       if (error instanceof ConfigError) this.#files = [...new Set([...this.#files, ...error.files])]
       this.#state = { ...this.#state, problem: (error as Error).message }
       throw error
     }
-    this.#state = { readAt: Date.now(), problem: null }
+    this.#state = { readAt: Date.now(), problem: null, certificates }
     for (const listener of this.#listeners) listener(this.#current)
     await use(this.#current, old)
   }

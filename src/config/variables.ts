@@ -10,7 +10,11 @@ export interface Substituted {
   unset: UnsetField[]
   /** Problems of the text itself: `path: what`. */
   problems: string[]
+  /** Of each mapping in `value`: its fields that came from variables, and their names. */
+  sources: Sources
 }
+
+export type Sources = WeakMap<object, ReadonlyMap<PropertyKey, string>>
 
 /** `${VAR}`, `${VAR:-default}`; `$${` stands for `${`. What else begins like one is a mistake. */
 const VARIABLE = /(\$)?\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\})?/g
@@ -24,7 +28,8 @@ type Path = readonly (string | number)[]
 export function substitute(value: unknown, env: NodeJS.ProcessEnv): Substituted {
   const unset: UnsetField[] = []
   const problems: string[] = []
-  return { value: walk(value, []), unset, problems }
+  const sources: Sources = new WeakMap()
+  return { value: walk(value, []), unset, problems, sources }
 
   function walk(node: unknown, path: Path): unknown {
     if (typeof node === 'string') return text(node, path)
@@ -33,7 +38,9 @@ export function substitute(value: unknown, env: NodeJS.ProcessEnv): Substituted 
     }
     if (typeof node !== 'object' || node === null) return node
     const entries = Object.entries(node).map(([key, item]) => [key, walk(item, [...path, key])] as const)
-    return Object.fromEntries(entries.filter(([, item]) => item !== undefined))
+    const mapping = Object.fromEntries(entries.filter(([, item]) => item !== undefined))
+    sources.set(mapping, new Map(Object.entries(node).flatMap(([key, item]) => named(key, item))))
+    return mapping
   }
 
   function text(raw: string, path: Path): string | undefined {
@@ -58,6 +65,13 @@ export function substitute(value: unknown, env: NodeJS.ProcessEnv): Substituted 
     // Some kinds of providers have an address of their own, which was not meant.
     return BASE_URL.test(path.join('.')) ? '' : undefined
   }
+}
+
+/** The variables that a text names, as an entry of its field. */
+function named(key: string, value: unknown): [string, string][] {
+  if (typeof value !== 'string') return []
+  const names = [...value.matchAll(VARIABLE)].flatMap(([, doubled, name]) => (doubled || !name ? [] : [name]))
+  return names.length > 0 ? [[key, names.join(', ')]] : []
 }
 
 /**

@@ -1,3 +1,5 @@
+import { type OwnCertificate, timeProblem } from '../runtime/certificates.ts'
+
 /** One thing that can be worse than it should be. */
 export interface Component {
   state: 'ok' | 'degraded' | 'down'
@@ -18,6 +20,7 @@ interface ConfigState {
   /** Unix milliseconds. */
   readAt: number
   problem: string | null
+  certificates: readonly OwnCertificate[]
 }
 
 interface RouterState {
@@ -50,6 +53,7 @@ export async function componentsOf({
     store: await storeHealth.state(),
     limits: limitsComponent(quota.status()),
     configuration: configComponent(configState()),
+    ...certificatesComponent(configState()),
     identity: identity.problem === null ? { state: 'ok' } : { state: 'degraded', detail: identity.problem },
     router: routerComponent(policies.status()),
     records: {
@@ -65,6 +69,13 @@ function limitsComponent({ tenants, owed, replicas }: ReturnType<ComponentSource
     state: 'degraded',
     detail: `counted by this process, one of ${replicas}, for ${tenants} tenants; ${owed} requests owed to the store`,
   }
+}
+
+/** None where there are no certificates of ours. */
+function certificatesComponent({ certificates }: ConfigState): Record<string, Component> {
+  if (certificates.length === 0) return {}
+  const problems = certificates.map((one) => timeProblem(one)).filter((problem) => problem !== null)
+  return { certificates: problems.length > 0 ? { state: 'degraded', detail: problems.join('; ') } : { state: 'ok' } }
 }
 
 const MAX_PROBLEM_CHARS = 500

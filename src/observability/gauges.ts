@@ -7,7 +7,7 @@ export interface GaugeSources {
   recorder: { status(): { queued: number; spooledBytes: number; dropped: number } }
   quota: { status(): { tenants: number; owed: number } }
   breakers: { states(): ReadonlyMap<string, string> }
-  configState(): { readAt: number; problem: string | null }
+  configState(): { readAt: number; problem: string | null; certificates: readonly { until: number }[] }
 }
 
 /** Metrics that are read when Prometheus asks. */
@@ -45,6 +45,15 @@ export function watchGauges(
     'config_read_seconds',
     'Unix time at which the configuration in force was read.',
     () => Math.floor(configState().readAt / 1_000),
+    'min',
+  )
+  metrics.watch(
+    'certificate_end_seconds',
+    'Unix time at which the first of our own certificates ends; 0 where there is none.',
+    () => {
+      const { certificates } = configState()
+      return certificates.length > 0 ? Math.floor(Math.min(...certificates.map(({ until }) => until)) / 1_000) : 0
+    },
     'min',
   )
   metrics.watch('log_lines_dropped', 'Log lines that stdout did not take.', droppedLines)

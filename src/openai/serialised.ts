@@ -7,29 +7,64 @@ export interface Serialised {
   spans: Map<string, Span>
 }
 
-/** A shorter string is quoted in some microseconds, wherever it stands. */
-const LONG = 16 * 1024
+/** Shorter strings are quoted wherever they stand: a body has a bounded number of them. */
+const LONG = 256
 /** Characters that are quoted in one turn of the event loop: a millisecond or two. */
 const A_TURN = 1024 * 1024
+/** As many more characters a string takes, however short. */
+const A_STRING = 512
+const CHECKED_EVERY = 64
+/** A longer text of many small pieces takes long to put together; of a longer string only the length is hashed. */
+const MOST_TEXT = 16 * 1024
 
 /**
- * Long strings as JSON has them, of one request: what is converted for one candidate after another has the same ones,
- * and quoting twenty megabytes takes up to a hundred milliseconds.
+ * Long strings, and lists, as JSON has them, of one request: what is converted for one candidate after another has the
+ * same ones, and quoting twenty megabytes takes up to a hundred milliseconds.
  */
 export class Quoted {
-  readonly #known = new Map<string, Buffer>()
+  readonly #texts = new Map<string, Buffer | string>()
+  readonly #lists = new Map<unknown, Buffer>()
 
-  of(text: string): Buffer | undefined {
-    return text.length < LONG ? undefined : this.#known.get(text)
+  /** Of a string, or of the very same list. */
+  of(value: unknown): Buffer | string | undefined {
+    if (typeof value !== 'string') return this.#lists.get(value)
+    return value.length < LONG ? undefined : this.#texts.get(value)
   }
 
-  /** Quotes all long strings in a value, a piece in each turn of the event loop. */
-  async prepare(value: unknown): Promise<void> {
-    const texts = new Set<string>()
-    collect(value, texts)
+  /** Quotes all long strings in an object, and the lists in its fields, a piece in each turn of the event loop. */
+  async prepare(object: object): Promise<void> {
+    await this.#prepareTexts(object)
+    for (const list of Object.values(object)) if (Array.isArray(list)) await this.#prepareList(list)
+  }
+
+  async #prepareList(list: readonly unknown[]): Promise<void> {
+    const writer = new Writer(this)
+    let written = 0
+    for (const [i, value] of list.entries()) {
+      writer.text(i === 0 ? '[' : ',')
+      writer.value(value)
+      if (i % CHECKED_EVERY > 0 || writer.length - written < A_TURN) continue
+      written = writer.length
+      await setImmediate()
+    }
+    writer.text(list.length === 0 ? '[]' : ']')
+    this.#lists.set(list, writer.bytes())
+  }
+
+  async #prepareTexts(value: object): Promise<void> {
     let left = A_TURN
-    for (const text of texts) {
-      if (this.#known.has(text)) continue
+    for (const text of longStringsOf(value)) {
+      if (left <= 0) {
+        left = A_TURN
+        await setImmediate()
+      }
+      left -= A_STRING + Math.min(text.length, MOST_TEXT)
+      if (this.#texts.has(text)) continue
+      if (text.length < MOST_TEXT) {
+        this.#texts.set(text, JSON.stringify(text))
+        left -= text.length
+        continue
+      }
       const pieces: Buffer[] = []
       for (let from = 0; from < text.length; ) {
         if (left <= 0) {
@@ -42,13 +77,13 @@ export class Quoted {
         left -= to - from
         from = to
       }
-      this.#known.set(text, Buffer.concat([QUOTE, ...pieces, QUOTE]))
+      this.#texts.set(text, Buffer.concat([QUOTE, ...pieces, QUOTE]))
     }
   }
 }
 
-/** All long strings of a value, quoted. Others have their turn before and after: the rest of the work is long, too. */
-export async function quotedIn(value: unknown): Promise<Quoted> {
+/** What is long in an object, quoted. Others have their turn before and after: the rest of the work is long, too. */
+export async function quotedIn(value: object): Promise<Quoted> {
   const quoted = new Quoted()
   await setImmediate()
   await quoted.prepare(value)
@@ -73,11 +108,13 @@ function endOf(text: string, at: number): number {
   return code >= 0xd800 && code <= 0xdbff ? at + 1 : at
 }
 
-function collect(value: unknown, into: Set<string>): void {
+function* longStringsOf(value: unknown): Generator<string> {
   if (typeof value === 'string') {
-    if (value.length >= LONG) into.add(value)
-  } else if (Array.isArray(value)) for (const one of value) collect(one, into)
-  else if (typeof value === 'object' && value !== null) for (const key in value) collect(value[key as never], into)
+    if (value.length >= LONG) yield value
+  } else if (Array.isArray(value)) for (const one of value) yield* longStringsOf(one)
+  else if (typeof value === 'object' && value !== null) {
+    for (const key in value) yield* longStringsOf(value[key as never])
+  }
 }
 
 /**
@@ -116,12 +153,12 @@ class Writer {
 
   /** Of JSON alone; undefined is null here, as in lists. */
   value(value: unknown): void {
-    if (!this.#holdsKnown(value)) this.#text += JSON.stringify(value) ?? 'null'
-    else if (typeof value === 'string') this.#string(value)
+    const known = this.#quoted?.of(value)
+    if (known !== undefined) this.#put(known)
+    else if (!this.#holdsKnown(value)) this.#text += JSON.stringify(value) ?? 'null'
     else if (Array.isArray(value)) this.#list(value)
     else this.#object(value as Record<string, unknown>)
-    // A text of many small pieces takes long to put together.
-    if (this.#text.length > LONG) this.#flush()
+    if (this.#text.length > MOST_TEXT) this.#flush()
   }
 
   /** Bytes so far. */
@@ -137,13 +174,16 @@ class Writer {
 
   #holdsKnown(value: unknown): boolean {
     if (!this.#quoted || typeof value === 'number') return false
-    if (typeof value === 'string') return this.#quoted.of(value) !== undefined
+    if (this.#quoted.of(value) !== undefined) return true
     if (Array.isArray(value)) return value.some((one) => this.#holdsKnown(one))
     return typeof value === 'object' && value !== null && this.#holdsKnown(Object.values(value))
   }
 
-  #string(text: string): void {
-    const known = this.#quoted?.of(text) as Buffer
+  #put(known: Buffer | string): void {
+    if (typeof known === 'string') {
+      this.#text += known
+      return
+    }
     this.#flush()
     this.#pieces.push(known)
     this.#length += known.length

@@ -1,4 +1,3 @@
-import { toolShare } from '../embedding/tool-share.ts'
 import type { Erasures } from '../learning/erasures.ts'
 import type { Lengths } from '../learning/lengths.ts'
 import type { Ghost } from '../learning/sources/ghost.ts'
@@ -71,7 +70,8 @@ export function afterAnswer(deps: AfterAnswerDeps, ended: Ended): Promise<void> 
 
 function noteLength({ lengths }: AfterAnswerDeps, { record, call, decision }: Ended): void {
   const { format, body } = call.request
-  lengths.note(decision.policy, record, { format, body, embedding: decision.embedding, tools: toolShare(body) })
+  const { embedding, tools } = decision
+  lengths.note(decision.policy, record, { format, body, embedding, tools })
 }
 
 function recordAnswer(deps: AfterAnswerDeps, ended: Ended): Promise<void> | undefined {
@@ -109,7 +109,7 @@ export function logAnswer(log: Logger, record: InteractionRecord): void {
 }
 
 async function recordWithShadow(deps: AfterAnswerDeps, { record, call, decision }: Ended): Promise<void> {
-  const { shadow, text } = decision
+  const { shadow, text, tools } = decision
   if (!shadow) return
   const { principal, request, model } = call
   const preferred = await askShadow(
@@ -120,7 +120,7 @@ async function recordWithShadow(deps: AfterAnswerDeps, { record, call, decision 
       user: principal.user,
       speaker: speakerOf(principal),
       text,
-      tools: toolShare(request.body),
+      tools,
       promptTokens: request.promptTokens,
       ...(shadow.costWeight !== undefined && { costWeight: shadow.costWeight }),
       ...(shadow.taste && { taste: shadow.taste }),

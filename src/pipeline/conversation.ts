@@ -61,15 +61,22 @@ export function turnOf(
 
 /** Longer texts (mostly images) are told apart by a few slices of them and by their length. */
 const [MAX_CHARS, SLICES, SLICE_CHARS] = [16_384, 16, 512]
+/** After so many characters of a message, texts are told apart by their length and how they begin and end. */
+const MAX_MESSAGE_CHARS = 262_144
+const END_CHARS = 32
 
 /** Content of a message, cut so that the work does not grow with its size; `chars` counts all of it. */
 function contentOf(message: ChatMessage | undefined): { texts: string[]; chars: number } {
   const texts: string[] = []
   let chars = 0
+  let room = MAX_MESSAGE_CHARS
   const visit = (value: unknown): void => {
     if (typeof value === 'string') {
       chars += value.length
-      if (value.length <= MAX_CHARS) texts.push(value)
+      room -= Math.min(value.length, MAX_CHARS)
+      if (room < 0 && value.length > END_CHARS) {
+        texts.push(`${value.length}`, value.slice(0, END_CHARS / 2), value.slice(-END_CHARS / 2))
+      } else if (value.length <= MAX_CHARS) texts.push(value)
       else texts.push(`${value.length}`, ...slicesOf(value))
     } else if (typeof value === 'object' && value !== null) {
       texts.push(Array.isArray(value) ? '[' : '{')

@@ -67,6 +67,8 @@ export interface Decision {
   /** The text that was embedded. */
   text: string
   embedding: Float32Array | null
+  /** How much the request looks like agents' work, 0 to 1. */
+  tools: number
   /** What the graph read in it, of which the log and learning live; null where none ranked. */
   reading: Float32Array | null
   /** Sealed, where the tenant asked for vectors. */
@@ -200,6 +202,7 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
       risk: policy && isRisky ? (rule.risk ?? null) : null,
       text,
       embedding: embedded.vector,
+      tools,
       reading: scored.scores[0]?.reading ?? null,
       vector: seal && sealed(seal, policy, embedded.vector),
       shadow: serving.shadow && { policy: serving.shadow, input, costWeight, taste, usually, rule },

@@ -96,7 +96,8 @@ function checked(user: string, param: string): string {
   if (Buffer.byteLength(user) > MAX_USER_BYTES) {
     throw invalidRequest(`Invalid '${param}': at most ${MAX_USER_BYTES} bytes.`, param)
   }
-  return user
+  // JSON can hold halves of characters, which no store keeps.
+  return user.toWellFormed()
 }
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: all of ASCII

@@ -6,6 +6,7 @@ import type { InteractionRecord } from '../store/records/codec.ts'
 import type { Arm, GainNote } from '../store/records/records.ts'
 import { scoredCandidates } from '../store/records/scored-candidates.ts'
 import type { InteractionSummary } from '../store/store.ts'
+import type { Baseline } from './baseline.ts'
 import type { Call } from './call.ts'
 import type { RequestContext } from './context.ts'
 import { type Decision, stillCached } from './decide.ts'
@@ -54,7 +55,7 @@ export function recordOf(context: RequestContext, call: Call, decision: Decision
     ...predictedOf(decision, outcome),
     ...(selection.reason === 'stated' && { arm: 'stated' as const }),
     ...(decision.baseline && {
-      arm: armOf(decision),
+      arm: armOf(decision, decision.baseline),
       group: decision.baseline.group,
       baselineUsd: baselineUsd(context, decision, outcome),
       gain: outcome.candidate === selection.chosen.candidate ? gainNote(decision) : null,
@@ -73,9 +74,10 @@ const readerOf = ({ policy }: Decision) => policy?.router.artifact.manifest.read
 
 const sealedOf = ({ vector }: Decision) => (vector && 'sealed' in vector.of ? vector.of : null)
 
-/** Who chose: the router, or why the baseline. */
-function armOf({ selection: { reason, detail } }: Decision): Arm {
-  return reason === 'fallback' && (detail === 'baseline' || detail === 'holdout') ? detail : 'route'
+/** Who chose: the router, or why the baseline. Who is held out stays that where the baseline could not answer. */
+function armOf({ selection: { reason, detail } }: Decision, { rule }: Baseline): Arm {
+  if (rule.why === 'holdout') return 'holdout'
+  return reason === 'fallback' && detail === 'baseline' ? 'baseline' : 'route'
 }
 
 /**

@@ -147,6 +147,7 @@ export function givenModel(candidate: Candidate): Decision {
     risk: null,
     text: '',
     embedding: null,
+    tools: 0,
     reading: null,
     vector: null,
     shadow: null,

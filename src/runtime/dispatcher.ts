@@ -29,6 +29,11 @@ Object.assign(part('undici/lib/dispatcher/dispatcher.js').prototype, part('undic
 
 /** Sockets are given up before the usual server limits (60 s and more), so that resets on reuse are rare. */
 const KEEP_ALIVE_MS = 30_000
+/**
+ * How old a connection may grow before new requests get another one: while it is in use nobody asks anew where its host
+ * is, and a provider that has moved would be asked at its old address for as long as there is something there.
+ */
+const MOST_AGE_MS = 5 * 60_000
 
 /**
  * Connections to one origin. Through a proxy: `CONNECT` for https, so that it sees no more than host and port; the
@@ -44,6 +49,7 @@ export function openDispatcher(options: DispatcherOptions): Dispatcher {
     bodyTimeout: 0,
     keepAliveTimeout: KEEP_ALIVE_MS,
     keepAliveMaxTimeout: 10 * KEEP_ALIVE_MS,
+    clientTtl: MOST_AGE_MS,
   }
   const toServer = { timeout: connectTimeoutMs, autoSelectFamily: true, allowH2: http2, ...tls }
   if (proxy === null) return new Pool(origin, { ...pool, connect: connect(buildConnector(toServer)) })

@@ -1,11 +1,40 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-const MOST_MS = 50
+/** Of long work, so much is done in one turn of the event loop: others wait for it. */
+export const STEP_MS = 2
+/** All long work that a client can ask for gets a quarter of the time together. */
+const REST_PER_WORK = 3
+/** A step that took longer was held up by something else. */
+const MOST_MS = 20
+const FIRST_ROWS = 8
+
+let restsUntil = 0
 
 /**
- * A rest after a step of long work, as long as the step took: so others get at least half of the time, however much
- * there is to do.
+ * A rest after a step of long work, three times as long as the step took: so others get three quarters of the time,
+ * however much there is to do. What works beside it, of whichever tenant, rests in turn.
  *
- * @param from when the step began, on `performance.now()`'s clock
+ * @param perWork how much longer than the step
  */
-export const restSince = (from: number): Promise<void> => sleep(Math.min(MOST_MS, performance.now() - from))
+export function restAfter(ms: number, perWork = REST_PER_WORK): Promise<void> {
+  const now = performance.now()
+  restsUntil = Math.max(restsUntil, now) + perWork * Math.min(MOST_MS, ms)
+  return sleep(restsUntil - now)
+}
+
+/** How many rows a step of long work takes: as many as it did in `STEP_MS` before. On a slow machine these are fewer. */
+export class StepSize {
+  rows: number
+  readonly #most: number
+
+  constructor(most: number) {
+    this.#most = most
+    this.rows = Math.min(FIRST_ROWS, most)
+  }
+
+  /** Notes how long a step of `rows` took. */
+  took(ms: number): void {
+    const fits = Math.floor((this.rows * STEP_MS) / Math.max(0.01, ms))
+    this.rows = Math.max(1, Math.min(this.#most, 2 * this.rows, fits))
+  }
+}

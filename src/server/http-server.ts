@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { createServer as createTlsServer, Server as TlsServer } from 'node:https'
 import { createRequire } from 'node:module'
@@ -99,7 +100,7 @@ export function createHttpServer({ fetch, shortcut, config, cors, writeIdleMs, e
   const server = config.tls
     ? createTlsServer({ ...options, ...tlsOptions(config.tls, config.headers_timeout_ms) }, listener)
     : createServer(options, listener)
-  server.maxConnections = config.max_connections
+  server.maxConnections = mostConnections(config)
   // One more than allowed, so that authentication can tell too many from just enough.
   server.maxHeadersCount = MAX_HEADERS + 1
   server.on('clientError', (error, socket: ClientSocket) => answerClientError(errors, error, socket))
@@ -109,6 +110,23 @@ export function createHttpServer({ fetch, shortcut, config, cors, writeIdleMs, e
   // above.
   server.on('checkExpectation', (request, response) => void server.emit('request', request, response))
   return server
+}
+
+/**
+ * Connections of clients: the rest of the files that this process may have open is for providers, the store and the
+ * disk. Without one, who is connected could not be answered.
+ */
+export const mostConnections = ({ max_connections }: Config['server']): number =>
+  Math.min(max_connections, Math.floor(openFiles() / 2))
+
+/** How many this process may have; unbounded where the system does not say. */
+function openFiles(): number {
+  try {
+    const most = /^Max open files +(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1'))?.[1]
+    return most === undefined ? Number.POSITIVE_INFINITY : Number(most)
+  } catch {
+    return Number.POSITIVE_INFINITY
+  }
 }
 
 type TlsConfig = NonNullable<Config['server']['tls']>

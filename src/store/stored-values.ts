@@ -1,4 +1,5 @@
 import type { QuantisedVector } from '../runtime/quantise.ts'
+import { wellFormedJson } from '../runtime/well-formed.ts'
 import { base64Of, int8FromBase64 } from './bytes.ts'
 import { edgeId } from './history.ts'
 import type { ConversationState, InteractionSummary, StoredEdge } from './store.ts'
@@ -58,7 +59,7 @@ const unpack = (packed: ReturnType<typeof pack>): QuantisedVector | null =>
 
 /** As JSON, the reading in base64. */
 export const encodeSummary = (summary: InteractionSummary): string =>
-  JSON.stringify({ ...summary, reading: pack(summary.reading) })
+  wellFormedJson({ ...summary, reading: pack(summary.reading) })
 
 /** Of an earlier version, which kept the vector, nothing of the query is left. */
 export function decodeSummary(json: string): InteractionSummary {

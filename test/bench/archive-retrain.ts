@@ -1,11 +1,14 @@
 // Retrains from an archive of so many interactions, every one of them rated: seconds, CPU and memory of each step.
 //   npm run bench:archive -- --retrain --rows 10000000
+//   npm run bench:archive -- --retrain --rows 5000000 --store
 // Some rows are made, imported and archived by the commands that an operator uses; the rest are copies of them with
-// users, answers and days of their own, for making all of them request by request takes hours.
+// users, answers and days of their own, for making all of them request by request takes hours. With --store the copies
+// are made in the store, and all of them are archived by the command; then one user is erased.
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { SqliteStore } from '../../src/store/sqlite/store.ts'
 
 const ROOT = resolve(import.meta.dirname, '../..')
 const PYTHON = join(ROOT, 'router-model/.venv/bin/python')
@@ -25,10 +28,12 @@ export interface RetrainBench {
   rows: number
   /** Interactions that are made one by one. */
   made: number
+  /** The copies are made in the store, not in the archive. */
+  store: boolean
   keep: boolean
 }
 
-export async function benchRetrain({ rows, made, keep }: RetrainBench): Promise<void> {
+export async function benchRetrain({ rows, made, store, keep }: RetrainBench): Promise<void> {
   const dir = mkdtempSync(join(tmpdir(), 'bench-archive-'))
   const [log, small, large] = ['log.jsonl', 'small', 'large'].map((name) => join(dir, name)) as [string, string, string]
   const config = join(dir, 'gateway.yaml')
@@ -50,16 +55,33 @@ tenants: [{ name: acme, keys: [a-key-that-nobody-uses-here-0123456789] }]
     ])
     await told('import', [...gateway, 'import', log])
     rmSync(log)
-    await told('archive', [...gateway, 'archive', '--to', small, '--older-than', '1'])
-    await told(`copy ${copies} times`, [
-      ...[...python, 'router_model.collect.made_archive', small, large, '--copies', String(copies)],
-    ])
+    const archive = (to: string, ...more: string[]) =>
+      told('archive', [...gateway, 'archive', '--to', to, '--older-than', '1', ...more])
+    if (store) {
+      const fill = join(ROOT, 'test/bench/archive-fill.ts')
+      await told(`copy ${copies} times in the store`, [process.execPath, fill, `${dir}/store.db`, String(copies - 1)])
+      await archive(large)
+    } else {
+      await archive(small)
+      await told(`copy ${copies} times`, [
+        ...[...python, 'router_model.collect.made_archive', small, large, '--copies', String(copies)],
+      ])
+    }
     const retrain = ['router_model', 'retrain', '--from', large, '--artifact', artifact, '--out', join(dir, 'out')]
     await told('retrain', [...python, ...retrain, '--report', join(dir, 'report')], [0, REFUSED])
+    await eraseSomebody(join(dir, 'store.db'))
+    await archive(large, '--erase-only')
   } finally {
     if (keep) console.log(dir)
     else rmSync(dir, { recursive: true, force: true })
   }
+}
+
+/** As the store knows them; their rows are archived. */
+async function eraseSomebody(path: string): Promise<void> {
+  const store = new SqliteStore({ kind: 'sqlite', path, retention_days: 36_500 })
+  await store.eraseUser('acme', 'user-0-1')
+  await store.close()
 }
 
 function told(what: string, command: string[], expected = [0]): Promise<void> {

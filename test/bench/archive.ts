@@ -25,10 +25,12 @@ const { values } = parseArgs({
     retrain: { type: 'boolean', default: false },
     /** With --retrain: rows that are made one by one, the rest being copies. */
     made: { type: 'string', default: '100000' },
+    /** With --retrain: the copies go through the store, too. */
+    store: { type: 'boolean', default: false },
   },
 })
 if (values.retrain) {
-  await benchRetrain({ rows: Number(values.rows), made: Number(values.made), keep: values.keep })
+  await benchRetrain({ rows: Number(values.rows), made: Number(values.made), store: values.store, keep: values.keep })
   process.exit()
 }
 const [total, perDay] = [Number(values.rows), Number(values.day)]

@@ -6,12 +6,12 @@
  *     npm run bench:scale -- [users, 100000] [seconds of traffic, 60] [--quick] [--out FILE]      writes docs/scale.md
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { availableParallelism, loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { openStore } from '../../src/store/index.ts'
 import { type RedisServer, startRedis } from '../support/redis.ts'
-import { crowd } from './harness/crowd.ts'
+import { crowds } from './harness/crowd.ts'
 import { ALL_ON, type Costs, type Idle } from './harness/experiments.ts'
 import { bytesInRedis, fileBytes, infoOf, People, storedId, TENANT } from './harness/people.ts'
 import type { RedisUse } from './harness/redis-use.ts'
@@ -95,12 +95,18 @@ async function real() {
   const bytes = (await used()) - empty
   const rss = await infoOf(redis, 'memory', 'used_memory_rss')
   await store.close()
-  const few = await crowd({ redis, users: Math.min(users, FEW_USERS), seconds })
-  console.log(JSON.stringify(few))
-  const many = await crowd({ redis, users, seconds })
-  console.log(JSON.stringify(many))
+  const load = loadavg()[0] as number
+  const [few, many] = await crowds(
+    [
+      { redis, users: Math.min(users, FEW_USERS) },
+      { redis, users },
+    ],
+    seconds,
+  )
+  if (!few || !many) throw new Error('Nobody asked.')
+  console.log(JSON.stringify([few, many]))
   await redis.discard()
-  return { perSecond, bytes, rss, few, many }
+  return { perSecond, bytes, rss, few, many, load }
 }
 
 const [inRedis, inSqlite] = [await sizesInRedis(), await sizesInSqlite()]
@@ -148,7 +154,8 @@ Written by \`npm run bench:scale\` from what it measured (a real redis-server, a
 
 ## ${number(users)} users, run
 
-${number(users)} users with ${RATINGS} ratings each, loaded through the store into one redis-server, then requests of random users at one gateway, 8 in flight.
+${number(users)} users with ${RATINGS} ratings each, loaded through the store into one redis-server, then requests of random users at two gateways by turns,
+${seconds} s each in turns of 15 s, 8 in flight (load of the machine before: ${run.load.toFixed(1)} on ${availableParallelism()} cores).
 
 | | |
 |---|---|

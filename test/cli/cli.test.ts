@@ -33,6 +33,15 @@ describe('keys', () => {
     expect(readFileSync(join(gateway.dir, 'gateway.db')).includes(key)).toBe(false)
   })
 
+  it('and users are listed in a line each, whatever their names hold', async () => {
+    const [user, name] = ['eve\u001b[2J\nacme', 'n\u009b1m\tx']
+    expect(cli('keys', 'create', '--tenant', 'test', '--user', user, '--name', name).status).toBe(0)
+    const rows = cli('keys', 'list').stdout.split('\n')
+    expect(
+      rows.filter((row) => row.includes('eve\\u{1b}[2J\\u{a}acme') && row.endsWith('n\\u{9b}1m\\u{9}x')),
+    ).toHaveLength(1)
+  })
+
   it('end when revoked or expired', async () => {
     const key = cli('keys', 'create', '--tenant', 'test', '--name', 'short').stdout.trim()
     expect((await call(gateway, '/v1/models', { key })).status).toBe(200)

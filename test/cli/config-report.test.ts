@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterAll, expect, it } from 'vitest'
 import { configReport } from '../../src/cli/config-report.ts'
 import { crossCheck } from '../../src/config/cross-check.ts'
+import type { LoadedConfig } from '../../src/config/load.ts'
 import { configSchema } from '../../src/config/schema.ts'
 import { SqliteStore } from '../../src/store/sqlite/store.ts'
 import { replyPlain, startUpstream } from '../support/upstream.ts'
@@ -46,10 +47,27 @@ const config = configSchema.parse({
   ],
 })
 
+const loaded = (config: LoadedConfig['config'], certificates: LoadedConfig['certificates'] = []) => ({
+  ...{ config, certificates },
+  files: ['gateway.yaml'],
+})
+
 it('is valid, as far as the file goes', () => expect(crossCheck(config)).toEqual([]))
 
+it('tells of a certificate whose time is over, or soon will be', async () => {
+  const [now, hour] = [Date.now(), 3_600_000]
+  const of = async (from: number, until: number) =>
+    (await configReport(loaded(config, [{ path: 'server.tls', from, until }]), { probe: false })).text
+  expect(await of(now - hour, now + hour)).not.toContain('certificate')
+  expect(await of(now - 20 * hour, now + hour)).toMatch(
+    /To look at:\n {2}server\.tls: its certificate ends on .* UTC: renew/,
+  )
+  expect(await of(now - 20 * hour, now - hour)).toContain('server.tls: its certificate ended on 20')
+  expect(await of(now + hour, now + 20 * hour)).toContain('server.tls: its certificate begins on 20')
+})
+
 it('tells what is in use, what is off and why, and what is likely not meant, asking nobody', async () => {
-  const { text, isGood } = await configReport(config, { files: ['gateway.yaml'], probe: false })
+  const { text, isGood } = await configReport(loaded(config), { probe: false })
   expect(isGood).toBe(true)
   expect(text).toMatch(
     /^gateway\.yaml: good\. 4 usable candidates, 5 providers, 2 tenants\.\nCatalogue of prices: .*as of 2025/,
@@ -76,7 +94,7 @@ it('tells what is in use, what is off and why, and what is likely not meant, ask
 })
 
 it('with --probe asks each provider and the store, and never shows a key', async () => {
-  const { text, isGood } = await configReport(config, { files: ['gateway.yaml'], probe: true })
+  const { text, isGood } = await configReport(loaded(config), { probe: true })
   expect(isGood).toBe(false)
   expect(text).toContain('ok   good: gpt-5-mini: answers, lists 2 models')
   expect(text).toContain('good does not list gpt-4o')
@@ -95,5 +113,5 @@ it('a key in the store is one', async () => {
     user: null, scopes: null,
   }) // biome-ignore format: one record
   await store.close()
-  expect((await configReport(config, { files: [], probe: true })).text).not.toContain('void: has no key')
+  expect((await configReport(loaded(config), { probe: true })).text).not.toContain('void: has no key')
 })

@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { createServer as createHttpServer } from 'node:http'
 import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -81,7 +81,9 @@ const nonsenseFor = (option: string) => (['--to', '--from'].includes(option) ? n
 /** What a command needs at least: each value is nonsense. */
 const needed = ({ path, command }: (typeof ALL)[number]) => [
   ...path,
-  ...command.registeredArguments.filter(({ required }) => required).map(() => GARBAGE),
+  ...command.registeredArguments
+    .filter(({ required }) => required)
+    .map((argument) => (argument.name() === 'folder' ? noDirectory : GARBAGE)),
   ...command.options
     .filter(({ mandatory }) => mandatory)
     .flatMap(({ long }) => [long as string, nonsenseFor(long as string)]),
@@ -222,6 +224,17 @@ describe('backup and restore', () => {
     expectWords(said)
     expect(said.text).toContain(message)
   })
+})
+
+it('artifact keys: a folder that is not there is made, keys that are there stay', async () => {
+  const keys = join(dir, 'all', 'keys')
+  expect(await run(good, ['artifact', 'keys', keys])).toEqual({ failed: false, text: '' })
+  expect(statSync(keys).mode & 0o777).toBe(0o700)
+  expect(readdirSync(keys).sort()).toEqual(['artifact-key.pem', 'artifact-key.pub.pem'])
+  const before = readFileSync(join(keys, 'artifact-key.pem'))
+  const again = await run(good, ['artifact', 'keys', keys])
+  expectWords(again)
+  expect(readFileSync(join(keys, 'artifact-key.pem'))).toEqual(before)
 })
 
 describe('explain', () => {

@@ -112,8 +112,26 @@ tenants: [{ name: t, limits: { usd_per_day: "\${BUDGET}", concurrent: "\${CONCUR
   const budget = `tenants: [{ name: t, limits: { usd_per_day: "\${BUDGET}" } }]`
   for (const BUDGET of ['five', '5 dollars', '0x10', 'NaN', 'Infinity', '-1', '0', '5,5'])
     expect(problemsOf(budget, { BUDGET }), BUDGET).toEqual([
-      expect.stringMatching(/^tenants\.0\.limits\.usd_per_day: /),
+      expect.stringMatching(/^tenants\.0\.limits\.usd_per_day: .* \(from the variable BUDGET\)$/),
     ])
+})
+
+it('a wrong value from the environment is told by the name of its variable alone, wherever it stands', () => {
+  const text = `
+router: { explore: "\${EXPLORE}", sticky: soon }
+tenants:
+  - { name: t, candidates: ["\${NONE:-}", a], limits: { concurrent: 1 } }
+  - { name: u, limits: { usd_per_day: "\${UNITS}\${CENTS}", concurrent: "$\${CONCURRENT}" } }
+`
+  const env = { EXPLORE: 'sometimes', UNITS: 'secret', CENTS: '.5' }
+  const problems = problemsOf(text, env)
+  expect(problems).toEqual([
+    expect.stringMatching(/^router\.explore: .* \(from the variable EXPLORE\)$/),
+    expect.stringMatching(/^router\.sticky: [^(]*$/),
+    expect.stringMatching(/^tenants\.1\.limits\.concurrent: [^(]*$/),
+    expect.stringMatching(/^tenants\.1\.limits\.usd_per_day: .* \(from the variable UNITS, CENTS\)$/),
+  ])
+  expect(problems.join()).not.toMatch(/sometimes|secret/)
 })
 
 it.each([

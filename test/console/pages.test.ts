@@ -283,6 +283,13 @@ describe.skipIf(!browserName)('the console in a browser', () => {
     const gates = page.getByRole('region', { name: `Gates of ${RUN.version}` })
     expect(await gates.getByRole('row').filter({ hasText: 'value' }).textContent()).toContain('refused, short by 0.02')
     await page.getByRole('heading', { name: 'Whose word counts for others' }).waitFor()
+    const lengths = page.getByRole('region', { name: 'Lengths of answers by voice' })
+    await expect
+      .poll(async () => {
+        await page.reload()
+        return lengths.textContent()
+      })
+      .toMatch(/not yet.*config-test-0: \d+ × [\d.]+ times as long/)
     const first = await page.getByRole('region', { name: 'Artifacts' }).textContent()
     const reload = await fetch(`${gateway.url}/admin/artifact/reload`, {
       method: 'POST',

@@ -767,6 +767,7 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
       const rows = [
         { deployment: 'openai/gpt-5', field: 'max_tokens>=16000', expiresAt: later },
         { deployment: 'openai/gpt-5', field: 'temperature=0.2', expiresAt: later },
+        { deployment: 'openai/gpt-5', field: 'top_p\nof a client: x', expiresAt: later },
       ]
       const second = await subject.open()
       const heard: Invalidation[] = []
@@ -781,6 +782,8 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
       heard.length = 0
       expect(await second.forgetRefusals(t, { deployment: 'groq/none' })).toBe(0)
       expect(await store.forgetRefusals(t, { deployment: 'openai/gpt-5', field: 'temperature=0.2' })).toBe(1)
+      expect(await store.forgetRefusals(t, { field: 'top_p' })).toBe(0)
+      expect(await store.forgetRefusals(t, { field: 'top_p\nof a client: x' })).toBe(1)
       expect(await second.listRefusals(t)).toMatchObject([{ field: 'max_tokens>=16000' }])
       expect(await store.forgetRefusals(t, {})).toBeGreaterThan(0)
       expect(await second.listRefusals(t)).toEqual([])

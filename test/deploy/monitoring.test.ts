@@ -38,7 +38,7 @@ async function offered(): Promise<Map<string, string[]>> {
       requests: { size: 0 },
       admission: { queued: 0 },
       heldBytes: { total: 0 },
-      configState: () => ({ readAt: 0, problem: null }),
+      configState: () => ({ readAt: 0, problem: null, certificates: [] }),
       recorder: { status: () => ({ queued: 0, spooledBytes: 0, dropped: 0 }) },
       quota: { status: () => ({ tenants: 0, owed: 0, replicas: 1 }) },
       breakers: { states: () => new Map() },

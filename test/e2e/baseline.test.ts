@@ -107,6 +107,23 @@ describe('baseline', () => {
     expect(held(await askAll(client))).toEqual(held(first))
   })
 
+  test('holdout: who is held out counts as that whoever answers, or the two groups would not be alike', async () => {
+    const client = await start({ holdout: 1 })
+    const { response } = await client.chat.completions
+      .create(
+        { model: 'auto', messages: [{ role: 'user', content: 'Why is the sky blue?' }] },
+        { headers: { 'x-router-allow': 'sandbox-thorough' } },
+      )
+      .withResponse()
+    expect(response.headers.get('x-router-model')).toBe('sandbox-thorough')
+    expect((await ask(client, 'ada')).reason).toBe('fallback;holdout')
+    await gateway?.stop()
+    const report = ['src/cli/cli.ts', '--config', gateway!.configFile, 'report', '--tenant', 'test', '--json']
+    const { by_arm } = JSON.parse(execFileSync(process.execPath, report, { encoding: 'utf8' }))
+    expect(by_arm).toMatchObject({ holdout: { requests: 2 } })
+    expect(Object.keys(by_arm)).toEqual(['holdout'])
+  })
+
   test('report: what it cost, what was saved, what is known of the gain; each answer’s first rating counts', async () => {
     const shared_evidence = { min_answers: 1, min_age_hours: 0 }
     const client = await start({ mode: 'assist', trial_share: 0.5, holdout: 0.2, shared_evidence })

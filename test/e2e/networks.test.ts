@@ -175,6 +175,18 @@ describe('TLS of our own', () => {
     await eventually(async () => (await told()).state === 'ok', 'mended')
     expect(check()).toBe(0)
 
+    // One whose time is over is served, since there is no other, and told.
+    const components = async () => {
+      const { text } = await tlsCall(port, '/readyz', { rejectUnauthorized: false })
+      return JSON.parse(text).components
+    }
+    expect((await components()).certificates).toEqual({ state: 'ok' })
+    install(authority.issue('over', undefined, 0))
+    await eventually(async () => (await components()).certificates.state === 'degraded', 'told')
+    expect((await components()).certificates.detail).toMatch(/^server\.tls: its certificate ended on 20\d\d-/)
+    install(second)
+    await eventually(async () => (await components()).certificates.state === 'ok', 'renewed')
+
     await expect(fetch(`http://127.0.0.1:${port}/healthz`)).rejects.toThrow()
     const stalled = connect({
       host: '127.0.0.1',

@@ -254,7 +254,8 @@ describe('under auto a refusal is an answer about the candidate', () => {
     }
     expect(answeredBy(await complete(gateway, { seed: 1 }))).toEqual([200, 'b'])
     const until = expect.stringMatching(/^2\d{3}-/)
-    const row = { tenant: 'test', deployment: 'a/a', refused: 'seed', until, counts: false }
+    const voices = [{ voice: 'key', keys: ['config-test-0'] }]
+    const row = { tenant: 'test', deployment: 'a/a', refused: 'seed', until, counts: false, voices }
     await eventually(async () => ((await admin(''))[1] as { data: unknown[] }).data.length > 0, 'a remembered refusal')
     expect(await admin('?tenant=test')).toEqual([200, { data: [row] }])
     expect((await admin('?tenant=none'))[0]).toBe(404)

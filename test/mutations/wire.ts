@@ -71,11 +71,11 @@ export const WIRE: readonly Mutation[] = [
     rule: 'all of a user’s log goes along, in as many slices as it takes (Redis)',
   },
   {
-    file: 'src/store/sqlite/move-user.ts',
-    find: 'went === MOVED_AT_ONCE; moved += went',
-    replace: 'moved === 0; moved += went',
+    file: 'src/store/sqlite/steps.ts',
+    find: 'if (went < rows) return before',
+    replace: 'return before',
     tests: [SQLITE_TEST],
-    rule: 'all of a user’s rows go along, in as many slices as it takes (SQLite)',
+    rule: 'all of a user’s rows go along, in as many steps as it takes (SQLite)',
   },
   {
     file: MOVE_LUA,

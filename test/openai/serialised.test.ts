@@ -45,6 +45,31 @@ describe('a request that is written here', () => {
     expect(spans).toEqual(parseRawBody(raw).spans)
   })
 
+  test('takes lists as they were written before, the same ones alone, and others have turns while many are', async () => {
+    const parts = Array.from({ length: 10_000 }, (_, i) => ({ role: 'user', content: `${i} "word" `.repeat(60) }))
+    const object = { model: 'x', messages: parts, none: [], odd: [undefined, 'a', [1, { b: null }]] }
+    let turns = 0
+    let isOver = false
+    const count = () => {
+      turns++
+      if (!isOver) setImmediate(count)
+    }
+    setImmediate(count)
+    const quoted = await quotedIn(object)
+    isOver = true
+    // Seven megabytes: twice a turn for each.
+    expect(turns).toBeGreaterThan(10)
+    for (const list of [object.messages, object.none, object.odd]) {
+      expect(String(quoted.of(list))).toBe(JSON.stringify(list))
+    }
+    expect(quoted.of([...parts])).toBeUndefined()
+    for (const one of [object, { ...object, messages: [...parts].reverse() }]) {
+      const { raw, spans } = serialised(one, quoted)
+      expect(String(raw)).toBe(JSON.stringify(one))
+      expect(spans).toEqual(parseRawBody(raw).spans)
+    }
+  })
+
   test('quotes what is longer than a turn in pieces, between which others have theirs', async () => {
     // Pairs of surrogates at every place where a piece may end, and halves of them.
     const text = `${'a'.repeat(1024 * 1024 - 1)}${'🦀'.repeat(1024 * 1024)}\ud800${'b'.repeat(100)}\udc00`

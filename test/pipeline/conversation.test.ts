@@ -70,4 +70,27 @@ describe('long texts', () => {
     expect(hashed).toHaveLength(2)
     expect(Math.max(...hashed)).toBeLessThan(10_000)
   })
+
+  it('that are many are told apart by how each begins, ends and how long it is', () => {
+    const hash = vi.spyOn(crypto, 'hash')
+    syncBuiltinESMExports()
+    const parts = (change: (text: string, i: number) => string = (text) => text) =>
+      said(
+        Array.from({ length: 10_000 }, (_, i) => ({ type: 'text', text: change(`${i} ${'a'.repeat(1_600)} ${i}`, i) })),
+      )
+    const all = parts()
+    const others = [
+      parts((text, i) => (i === 9 ? text.replace('aaa', 'aba') : text)),
+      parts((text, i) => (i === 9_000 ? `b${text.slice(1)}` : text)),
+      parts((text, i) => (i === 9_000 ? `${text.slice(0, -1)}b` : text)),
+      parts((text, i) => (i === 9_000 ? text.replace('aaa', 'aa') : text)),
+    ]
+    const hashed = hash.mock.calls.map(([, data]) => String(data).length)
+    vi.restoreAllMocks()
+    syncBuiltinESMExports()
+    expect(new Set([all, ...others].map(({ lastUserHash }) => lastUserHash)).size).toBe(5)
+    expect(parts()).toEqual(all)
+    expect(all.lastUserChars).toBeGreaterThan(16_000_000)
+    expect(Math.max(...hashed)).toBeLessThan(1_200_000)
+  })
 })

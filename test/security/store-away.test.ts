@@ -276,23 +276,42 @@ describe('Redis', () => {
     expect(await ask(gateway, 'fresh', 10)).toBe(2)
   })
 
-  test('`refuse`: 503 while it is away; `open`: no limit, but all is counted later', async () => {
-    const server = await redis(...APPEND_ONLY)
-    const strict = await started(server, { limits: { when_store_is_away: 'refuse' } })
-    const open = await started(server, { limits: { when_store_is_away: 'open' } })
-    await server.kill()
-    const refused = await complete(strict, { model: 'one', max_tokens: 10 }, { key: keyOf('fresh') })
-    expect([refused.status, expectError(await refused.text()).code]).toEqual([503, 'limits_unavailable'])
-    expect((await complete(strict, { model: 'one' })).status).toBe(200)
-    expect(await ask(open, 'fresh', 8)).toBe(8)
-    await server.start()
-    await eventually(async () => (await counted(server, 'fresh')) === 8 * COST_USD * 1e9, 'it is counted')
-    const again = await eventually(async () => {
-      const response = await complete(strict, { model: 'one', max_tokens: 10 }, { key: keyOf('fresh') })
-      return response.status !== 503 && response
-    }, 'it can ask again')
-    expect(again.status).toBe(429)
-  })
+  test.each([
+    {
+      what: 'killed',
+      breakIt: (server: RedisServer) => server.kill(),
+      mend: (server: RedisServer) => server.start(),
+    },
+    {
+      what: 'full',
+      breakIt: (server: RedisServer) => server.command('CONFIG', 'SET', 'maxmemory', '1'),
+      mend: (server: RedisServer) => server.command('CONFIG', 'SET', 'maxmemory', '0'),
+    },
+  ])(
+    '$what, `refuse`: 503, at once and to all that is limited; `open`: no limit, but all is counted later',
+    async (of) => {
+      const server = await redis(...APPEND_ONLY)
+      const strict = await started(server, { limits: { when_store_is_away: 'refuse' } })
+      const open = await started(server, { limits: { when_store_is_away: 'open' } })
+      await of.breakIt(server)
+      const asked = TENANTS.map((name) => complete(strict, { model: 'one', max_tokens: 10 }, { key: keyOf(name) }))
+      for (const refused of await Promise.all(asked)) {
+        expect([refused.status, expectError(await refused.text()).code]).toEqual([503, 'limits_unavailable'])
+      }
+      // What has no limit is answered.
+      expect((await complete(strict, { model: 'one' })).status).toBe(200)
+      expect(await ask(open, 'fresh', 8)).toBe(8)
+      expect(await ask(open, 'rate', 12)).toBe(12)
+      await of.mend(server)
+      await eventually(async () => (await counted(server, 'fresh')) === 8 * COST_USD * 1e9, 'it is counted')
+      const again = await eventually(async () => {
+        const response = await complete(strict, { model: 'one', max_tokens: 10 }, { key: keyOf('fresh') })
+        return response.status !== 503 && response
+      }, 'it can ask again')
+      expect(again.status).toBe(429)
+      expect(await ask(strict, 'spent', 6)).toBe(5)
+    },
+  )
 
   test('gone, two replicas: each grants its share of what was left', async () => {
     const server = await redis(...APPEND_ONLY)

@@ -21,13 +21,13 @@ export class Authority {
     openssl('req', '-x509', ...NEW_KEY, '-days', '2', '-subj', `/CN=${name}`, '-keyout', this.#key, '-out', this.ca)
   }
 
-  /** @param names of hosts, as `subjectAltName` has them */
-  issue(subject: string, names = 'DNS:localhost,IP:127.0.0.1,IP:::1'): Certificate {
+  /** @param names of hosts, as `subjectAltName` has them @param days 0: its time is over at once */
+  issue(subject: string, names = 'DNS:localhost,IP:127.0.0.1,IP:::1', days = 2): Certificate {
     const base = join(this.dir, `${++this.#count}`)
     const [key, cert, request, extensions] = ['-key.pem', '.pem', '.csr', '.ext'].map((end) => base + end) as [string, string, string, string] // biome-ignore format: one line
     writeFileSync(extensions, `subjectAltName=${names}\n`)
     openssl('req', ...NEW_KEY, '-subj', `/CN=${subject}`, '-keyout', key, '-out', request)
-    openssl('x509', '-req', '-in', request, '-CA', this.ca, '-CAkey', this.#key, '-CAcreateserial', '-days', '2', '-extfile', extensions, '-out', cert) // biome-ignore format: one command
+    openssl('x509', '-req', '-in', request, '-CA', this.ca, '-CAkey', this.#key, '-CAcreateserial', '-days', `${days}`, '-extfile', extensions, '-out', cert) // biome-ignore format: one command
     return { cert, key }
   }
 }

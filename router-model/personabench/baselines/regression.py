@@ -136,7 +136,10 @@ class BestRegression:
             if config.likelihood == "linear" if not thumbs else config.doubt == 0:
                 variant = Regression(config)
                 variant.fit(known)
-                fitted.append((known.validate(variant), variant))
+                key = ("validated", config)
+                if key not in known.memory:
+                    known.memory[key] = known.validate(variant)
+                fitted.append((cast(float, known.memory[key]), variant))
         self.chosen = max(fitted, key=lambda pair: pair[0])[1]
         linear = [pair for pair in fitted if pair[1].config.likelihood == "linear"]
         self.linear = max(linear, key=lambda pair: pair[0])[1]

@@ -81,6 +81,7 @@ def new_llms(
     heads: HeadsConfig | None = None,
     names: Sequence[str] | None = None,
     without: Path | None = None,
+    so_far: Callable[[Results], None] = lambda _: None,
 ) -> None:
     """Gain with a family of LLMs that joined after training, as a share of the gain with it in training.
 
@@ -88,17 +89,32 @@ def new_llms(
     """
     kept: Kept = {}
     full: Full = {}
+    figures: list[Figure] = []
     for setup in setups:
         for family in names or families(pool):
             tell(f"{setup.pool}, {setup.feedback}, seed {setup.seed}: {family} joins later")
             held = hold_out(setup, pool, family, heads)
             for factory in factories:
                 _join(held, factory, kept, full, without)
-    first = setups[0]
-    for (name, k, n), gains in kept.items():
-        share = retention(gains, full[name, n])
-        what = f"gain kept, {k} outcomes, n = {n}"
-        results.figures.append(Figure(first.pool, first.feedback, name, what, share.value, share.low, share.high))
+            figures = _kept(setup, kept, full)
+            so_far(Results(results.settings, results.rows, [*results.figures, *figures]))
+    results.figures += figures
+
+
+def _kept(setup: Setup, kept: Kept, full: Full) -> list[Figure]:
+    shares = {key: retention(gains, full[key[0], key[2]]) for key, gains in kept.items()}
+    return [
+        Figure(
+            setup.pool,
+            setup.feedback,
+            name,
+            f"gain kept, {k} outcomes, n = {n}",
+            share.value,
+            share.low,
+            share.high,
+        )
+        for (name, k, n), share in shares.items()
+    ]
 
 
 def _join(

@@ -27,12 +27,17 @@ def _grid(rows: Sequence[Row]) -> tuple[list[int], dict[str, dict[int, Row]]]:
     return lengths, named
 
 
+def _seeds(named: dict[str, dict[int, Row]]) -> str:
+    least = min(row.seeds for cells in named.values() for row in cells.values())
+    return {0: "", 1: ", one seed"}.get(least, f", {least} seeds")
+
+
 def terminal_tables(results: Results, *, precise: bool = True) -> list[Table]:
     """One table for each pool, kind of feedback and shift: gap closed by length of history."""
     tables = []
     for pool, feedback, shift in results.parts():
-        title = f"{pool}, {feedback}" + ("" if shift == "none" else f", {shift.replace('_', ' ')}")
         lengths, named = _grid(results.of(pool, feedback, shift))
+        title = f"{pool}, {feedback}" + ("" if shift == "none" else f", {shift.replace('_', ' ')}") + _seeds(named)
         table = Table(title=title, caption=MARKS, title_justify="left")
         table.add_column("gap closed after n requests")
         for n in lengths:
@@ -68,7 +73,7 @@ def markdown(results: Results, *, precise: bool = False) -> str:
     lines: list[str] = []
     for pool, feedback, shift in results.parts():
         lengths, named = _grid(results.of(pool, feedback, shift))
-        lines += [f"**{pool}, {feedback}{'' if shift == 'none' else f', {shift}'}**", ""]
+        lines += [f"**{pool}, {feedback}{'' if shift == 'none' else f', {shift}'}{_seeds(named)}**", ""]
         lines += ["| gap closed after n requests | " + " | ".join(map(str, lengths)) + " | worse off at 20 |"]
         lines += ["| --- |" + " ---: |" * (len(lengths) + 1)]
         for name, cells in named.items():

@@ -29,6 +29,8 @@ class Row:
     """Difference to "the regression", paired; None for itself or where it didn't run."""
     worse_off: float
     """Share of users served worse than by the best single LLM."""
+    seeds: int = 0
+    """How many are added up; 0 in results of before they were counted."""
 
 
 @dataclass(frozen=True)

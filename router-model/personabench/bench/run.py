@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +13,13 @@ from numpy.typing import NDArray
 from personabench.baselines.bandit import PerUserLinear
 from personabench.baselines.regression import BestRegression
 from personabench.bench.artifact_router import ArtifactRouter
-from personabench.bench.contestant import Contestant, Informed, Kind, Uncertain
+from personabench.bench.contestant import Contestant, Informed, Uncertain
 from personabench.bench.episode import FLIP_LENGTHS, LENGTHS, Episode, Judgement, Setup, make_episode
 from personabench.bench.extras import live_regret, new_llms, without_users
 from personabench.bench.results import Figure, Results, Row
+from personabench.bench.tally import Kept, Tally
 from personabench.heads import HeadsConfig
 from personabench.metrics import (
-    Gain,
     coverage,
     difference,
     expected_calibration_error,
@@ -50,6 +49,7 @@ class Plan:
     feedbacks: tuple[Feedback, ...] = ("dense", "thumbs")
     shifts: tuple[Shift, ...] = ("none",)
     seeds: int = 5
+    first: int = 0
     users: int = 1000
     lengths: tuple[int, ...] = LENGTHS
     population: Path | None = None
@@ -63,37 +63,37 @@ class Plan:
     without: Path | None = None
 
 
-@dataclass
-class _Tally:
-    """Sums over the seeds of one pool and feedback."""
-
-    gains: dict[tuple[Shift, str, int], list[Gain]] = field(default_factory=lambda: defaultdict(list))
-    worse: dict[tuple[Shift, str, int], list[float]] = field(default_factory=lambda: defaultdict(list))
-    other: dict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
-    kinds: dict[str, Kind] = field(default_factory=dict)
-
-
-def run(plan: Plan, factories: Sequence[Factory], tell: Tell = lambda _: None) -> Results:
-    """Every contestant on every pool, kind of feedback, shift and seed; `tell` hears of the progress."""
+def run(
+    plan: Plan,
+    factories: Sequence[Factory],
+    tell: Tell = lambda _: None,
+    so_far: Callable[[Results], None] = lambda _: None,
+    kept: Kept | None = None,
+) -> Results:
+    """Every contestant on every pool, kind of feedback, shift and seed; `tell` hears of the progress, `so_far` after
+    each seed of all that is known by then. Seeds that are `kept` aren't run again.
+    """
     settings: dict[str, object] = {name: str(value) for name, value in vars(plan).items() if name != "data"}
     results = Results(settings)
     for name in plan.pools:
         pool = prepared_pool(plan, name)
         for feedback in plan.feedbacks:
-            tally = _Tally()
-            for seed in range(plan.seeds):
-                setup = Setup(name, feedback, seed, plan.users, plan.lengths, plan.shifts, plan.population)
-                tell(f"{name}, {feedback}, seed {seed}: users and their log")
-                episode = make_episode(setup, pool, heads=plan.heads)
-                for factory in factories:
-                    _compete(episode, factory(), tally, tell)
-            _summarise(results, name, feedback, plan, tally)
-            setups = [Setup(name, feedback, seed, plan.users, plan.lengths) for seed in range(plan.seeds)]
+            tally = Tally()
+            for seed in range(plan.first, plan.first + plan.seeds):
+                tally.add(_seed(plan, name, pool, feedback, seed, factories, tell, kept))
+                told = Results(settings, [*results.rows], [*results.figures])
+                _summarise(told, name, feedback, tally)
+                so_far(told)
+            _summarise(results, name, feedback, tally)
+            setups = [
+                Setup(name, feedback, seed, plan.users, plan.lengths)
+                for seed in range(plan.first, plan.first + plan.seeds)
+            ]
             if plan.regret:
                 live_regret(results, setups, pool, learners(factories), tell)
             if plan.newcomers:
                 joining = setups[: plan.newcomer_seeds]
-                new_llms(results, joining, pool, factories, tell, plan.heads, plan.families, plan.without)
+                new_llms(results, joining, pool, factories, tell, plan.heads, plan.families, plan.without, so_far)
         if plan.regret or plan.newcomers:
             routers = [made for made in (factory() for factory in factories) if isinstance(made, ArtifactRouter)]
             episode = make_episode(Setup(name, "dense", 0, 100), pool, heads=plan.heads)
@@ -101,6 +101,30 @@ def run(plan: Plan, factories: Sequence[Factory], tell: Tell = lambda _: None) -
                 router.fit(episode.known)
             without_users(results, episode, routers)
     return results
+
+
+def _seed(
+    plan: Plan,
+    name: str,
+    pool: Pool,
+    feedback: Feedback,
+    seed: int,
+    factories: Sequence[Factory],
+    tell: Tell,
+    kept: Kept | None,
+) -> Tally:
+    """One round of everybody."""
+    known = kept.load(name, feedback, seed) if kept else None
+    if known is not None:
+        return known
+    setup = Setup(name, feedback, seed, plan.users, plan.lengths, plan.shifts, plan.population)
+    tell(f"{name}, {feedback}, seed {seed}: users and their log")
+    episode, tally = make_episode(setup, pool, heads=plan.heads), Tally()
+    for factory in factories:
+        _compete(episode, factory(), tally, tell)
+    if kept:
+        kept.save(name, feedback, seed, tally)
+    return tally
 
 
 def learners(factories: Sequence[Factory]) -> list[tuple[Factory, str]]:
@@ -135,7 +159,7 @@ def lengths_for(shift: Shift, lengths: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(n for n in FLIP_LENGTHS if n <= max(lengths)) if shift == "flip" else lengths
 
 
-def _compete(episode: Episode, contestant: Contestant, tally: _Tally, tell: Tell) -> None:
+def _compete(episode: Episode, contestant: Contestant, tally: Tally, tell: Tell) -> None:
     setup = episode.setup
     tell(f"{setup.pool}, {setup.feedback}, seed {setup.seed}: {contestant.name}")
     start = time.process_time()
@@ -180,12 +204,12 @@ def calibrate(contestant: Contestant, judgement: Judgement) -> dict[str, float]:
     return {"ECE": ece, "coverage of 90 %": coverage(per_llm[0], per_llm[1], per_llm[2], 0.9)}
 
 
-def _summarise(results: Results, pool: str, feedback: Feedback, plan: Plan, tally: _Tally) -> None:
+def _summarise(results: Results, pool: str, feedback: Feedback, tally: Tally) -> None:
     for (shift, name, n), gains in tally.gains.items():
         reference = tally.gains.get((shift, REGRESSION, n))
         over = difference(gains, reference) if reference and name != REGRESSION else None
         worse = float(np.mean(tally.worse[shift, name, n]))
         gap = interval(total(gains).gap_closed)
-        results.rows.append(Row(pool, feedback, shift, name, tally.kinds[name], n, gap, over, worse))
+        results.rows.append(Row(pool, feedback, shift, name, tally.kinds[name], n, gap, over, worse, seeds=len(gains)))
     for (name, what), values in tally.other.items():
         results.figures.append(Figure(pool, feedback, name, what, float(np.mean(values))))

@@ -1,14 +1,21 @@
 import json
+from dataclasses import replace
 
 import pytest
+from small_heads import HEADS
 from typer.testing import CliRunner
 
 from personabench.bench.contestant import Kind
+from personabench.bench.registry import CONTESTANTS
 from personabench.bench.report import markdown, picture, terminal_tables
 from personabench.bench.results import Figure, Results, Row
+from personabench.bench.run import Plan
+from personabench.bench.run import run as run_plan
+from personabench.bench.tally import Kept
 from personabench.cli import app
 from personabench.metrics import Interval
 from router_model.data.population import simulate
+from router_model.places import DATA
 
 
 def run(*arguments: str):
@@ -76,3 +83,40 @@ def test_significance_is_marked_in_every_table(tmp_path):
     assert Results.load(tmp_path / "r.json").rows == results.rows
     picture(results, tmp_path / "p.png")
     assert (tmp_path / "p.png").stat().st_size > 5000
+
+
+def test_a_run_that_was_cut_off_goes_on_with_the_seeds_that_are_done(tmp_path):
+    plan = Plan(("zeroeval",), DATA, ("dense",), users=60, lengths=(0, 5), heads=HEADS)
+    who = [CONTESTANTS["best-single"], CONTESTANTS["true-tastes"]]
+
+    def go(first: int, seeds: int, of: str, *, resume: bool):
+        folder = tmp_path / ("kept" if resume else f"new {first} {seeds} {of}")
+        said: list[str] = []
+        parts: list[Results] = []
+        made = run_plan(
+            replace(plan, first=first, seeds=seeds), who, said.append, parts.append, Kept(folder, {"of": of})
+        )
+        assert [part.rows[0].seeds for part in parts] == list(range(1, seeds + 1))
+        assert parts[-1].rows == made.rows
+        return [line for line in said if line.endswith("users and their log")], made.rows
+
+    go(1, 1, "this", resume=True)
+    begun, resumed = go(0, 2, "this", resume=True)
+    assert begun == ["zeroeval, dense, seed 0: users and their log"]
+    _, whole = go(0, 2, "this", resume=False)
+    assert whole == resumed
+    begun, _ = go(1, 1, "other users", resume=True)
+    assert begun, "another run's seeds are not taken"
+    assert "zeroeval, dense, 2 seeds" in markdown(Results({}, whole))
+
+
+def test_only_on_request_does_the_command_take_what_another_run_left(tmp_path):
+    def go(*more: str) -> str:
+        fixed = ("--quick", "--feedback", "dense", "--users", "60", "--only", "cheapest")
+        found = run(*fixed, "--out", str(tmp_path), *more)
+        assert found.exit_code == 0, found.output
+        return found.output
+
+    go()
+    assert "seed 0: users" not in go("--resume")
+    assert "seed 0: users" in go()

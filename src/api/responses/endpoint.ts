@@ -9,7 +9,7 @@ import { parseResponses, type ResponsesRequest } from '../../openai/responses/bo
 import type { InputItem } from '../../openai/responses/items.ts'
 import { responseText } from '../../openai/responses/text.ts'
 import type { ThoughtSeal } from '../../openai/responses/thoughts.ts'
-import { type ChatVersion, type Conversation, told, written } from '../../openai/responses/to-chat.ts'
+import { type ChatVersion, type Conversation, type Told, told, written } from '../../openai/responses/to-chat.ts'
 import { truncated } from '../../openai/responses/truncate.ts'
 import { responsesErrorBody } from '../../openai/responses/words.ts'
 import { type Quoted, quotedIn } from '../../openai/serialised.ts'
@@ -33,11 +33,11 @@ export const responsesEndpoint = (deps: ResponsesDeps): Endpoint => ({
       raw,
       names: { model: model ?? body.model ?? 'auto', safety_identifier: body.safety_identifier, user: body.user },
       toChat(context, principal, candidates) {
-        const build = (whole: WholeConversation, quoted?: Quoted) =>
-          chatCall(deps, { request, whole, quoted }, context, principal, candidates)
+        const build = (whole: WholeConversation, prepared?: Prepared) =>
+          chatCall(deps, { request, whole, prepared }, context, principal, candidates)
         if (!refers(request)) {
           return raw.length > LARGE_BYTES
-            ? quotedAsChat(body, request.items).then((quoted) => build(alone(request), quoted))
+            ? preparedChat(body, request.items).then((prepared) => build(alone(request), prepared))
             : build(alone(request))
         }
         const { tenant, user } = principal
@@ -45,7 +45,7 @@ export const responsesEndpoint = (deps: ResponsesDeps): Endpoint => ({
         return wholeConversation(request, shelf).then(async (whole) => {
           const items = whole.items.map(({ item }) => item)
           refuseTooLarge(request, items, context)
-          return build(whole, await quotedAsChat(body, items))
+          return build(whole, await preparedChat(body, items))
         })
       },
     }
@@ -54,9 +54,16 @@ export const responsesEndpoint = (deps: ResponsesDeps): Endpoint => ({
   answerText: responseText,
 })
 
-/** What is quoted of a conversation, whichever candidate it is told. */
-const quotedAsChat = async (body: ResponsesRequest['body'], items: readonly InputItem[]): Promise<Quoted> =>
-  quotedIn(told({ body, items }, null, () => null).chat)
+/** A conversation as all candidates are told it, with what is quoted of it. */
+interface Prepared {
+  common: Told
+  quoted: Quoted
+}
+
+async function preparedChat(body: ResponsesRequest['body'], items: readonly InputItem[]): Promise<Prepared> {
+  const common = told({ body, items }, null, () => null)
+  return { common, quoted: await quotedIn(common.chat) }
+}
 
 /** As this tenant has it. */
 const responsesConfig = ({ snapshot }: RequestContext, { tenant }: Principal): ResponsesConfig => {
@@ -71,13 +78,12 @@ const responsesConfig = ({ snapshot }: RequestContext, { tenant }: Principal): R
 interface Asked {
   request: ResponsesRequest
   whole: WholeConversation
-  /** What is known of its strings. */
-  quoted: Quoted | undefined
+  prepared: Prepared | undefined
 }
 
 function chatCall(
   deps: ResponsesDeps,
-  { request, whole, quoted }: Asked,
+  { request, whole, prepared }: Asked,
   context: RequestContext,
   principal: Principal,
   candidates: readonly Candidate[],
@@ -88,7 +94,7 @@ function chatCall(
   const isCut = request.body.truncation === 'auto'
   const conversation = isCut ? within(all, roomOf(all, candidates)) : all
   const versionOf = (of: Conversation, candidate: Candidate | null = null, open: Open = () => null) =>
-    toldOf(of, all, candidate, open, quoted)
+    toldOf(of, all, candidate, open, prepared)
   const common = versionOf(conversation)
   const mayKeep = config.store === 'on'
   const { unreadable } = deps
@@ -134,9 +140,9 @@ function toldOf(
   all: Conversation,
   candidate: Candidate | null,
   open: Open,
-  quoted: Quoted | undefined,
+  { common, quoted }: Partial<Prepared> = {},
 ): ChatVersion {
-  const version = written(told(conversation, candidate, open), quoted)
+  const version = written(told(conversation, candidate, open, conversation === all ? common : undefined), quoted)
   if (conversation !== all) version.request.dropped = ['input', ...(version.request.dropped ?? [])]
   return version
 }

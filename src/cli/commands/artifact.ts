@@ -1,5 +1,5 @@
 import { generateKeyPairSync } from 'node:crypto'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Command } from 'commander'
 import { fail } from '../fail.ts'
@@ -10,10 +10,13 @@ export function addArtifact(program: Command): void {
 
   artifact
     .command('keys <folder>')
-    .description('make a pair of keys: artifact-key.pem to sign with, artifact-key.pub.pem for gateways')
+    .description(
+      'make a pair of keys in a folder, which is made where there is none: artifact-key.pem to sign with, artifact-key.pub.pem for gateways',
+    )
     .action((folder: string) => {
       const { privateKey, publicKey } = generateKeyPairSync('ed25519')
       const [secret, open] = [join(folder, 'artifact-key.pem'), join(folder, 'artifact-key.pub.pem')]
+      mkdirSync(folder, { recursive: true, mode: 0o700 })
       writeFileSync(secret, privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600, flag: 'wx' })
       writeFileSync(open, publicKey.export({ type: 'spki', format: 'pem' }), { flag: 'wx' })
       process.stdout.write(`${secret}: keep it secret. ${open}: router.artifact_public_key_file of the gateways.\n`)

@@ -12,8 +12,7 @@ export function addConfig(program: Command, configPath: () => string): void {
     .option('--probe', 'ask each provider, and the store for keys: a few tokens a provider')
     .action(async ({ probe = false }: { probe?: boolean }) => {
       const { configReport } = await import('../config-report.ts')
-      const { config, files } = loadConfig(configPath())
-      const { text, isGood } = await configReport(config, { files, probe })
+      const { text, isGood } = await configReport(loadConfig(configPath()), { probe })
       process.stdout.write(text)
       if (!isGood) process.exitCode = 1
     })

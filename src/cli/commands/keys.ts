@@ -4,6 +4,7 @@ import { keyProblem } from '../../candidates/new-key.ts'
 import { SCOPES, type Scope, scopesOf } from '../../candidates/scopes.ts'
 import { fail } from '../fail.ts'
 import { parseExpiry, parseList } from '../parse.ts'
+import { plain } from '../plain.ts'
 import { checkTenant, withStore } from '../with-store.ts'
 
 interface NewKeyOptions {
@@ -68,9 +69,9 @@ export function addKeys(program: Command, configPath: () => string): void {
                 state.padEnd(7),
                 new Date(key.createdAt).toISOString().slice(0, 10),
                 key.models?.join(',') ?? '*',
-                key.user ?? '-',
+                plain(key.user ?? '-'),
                 scopesOf({ scopes: key.scopes, ...(key.user !== null && { user: key.user }) }).join(','),
-                key.name,
+                plain(key.name),
               ].join('  ')
           process.stdout.write(`${line}\n`)
         }

@@ -3,6 +3,7 @@ import { adminUsage } from '../../api/usage.ts'
 import { resolveTenants } from '../../candidates/tenants.ts'
 import { GatewayError } from '../../errors.ts'
 import { fail } from '../fail.ts'
+import { plain } from '../plain.ts'
 import { checkTenant, withStore } from '../with-store.ts'
 
 interface UsageOptions {
@@ -42,4 +43,10 @@ export function addUsage(program: Command, configPath: () => string): void {
 }
 
 const line = ({ requests, prompt_tokens, completion_tokens, usd, ...names }: Record<string, unknown>) =>
-  [...Object.values(names), requests, prompt_tokens, completion_tokens, `$${Number(usd).toFixed(6)}`].join('\t')
+  [
+    ...Object.values(names).map((name) => plain(String(name))),
+    requests,
+    prompt_tokens,
+    completion_tokens,
+    `$${Number(usd).toFixed(6)}`,
+  ].join('\t')

@@ -2,6 +2,8 @@
 import { html, useEffect, useRef } from './preact.js'
 
 const COLOURS = ['#0b57d0', '#b06000', '#136c33', '#8430ce', '#b3261e', '#007b83']
+/** Steps of an axis that counts: no half of an answer. */
+const WHOLE = [1, 10, 100, 1_000, 10_000].flatMap((ten) => [ten, 2 * ten, 5 * ten])
 
 /**
  * @param {{ title: string, x: number[], lines: { name: string, values: (number | null)[] }[], time?: boolean,
@@ -13,6 +15,7 @@ export function Chart({ title, x, lines, time = false, points = false, height = 
     const box = place.current
     if (!box || x.length === 0) return undefined
     const style = getComputedStyle(box)
+    const counts = !time && x.every(Number.isInteger)
     // One point alone has no range of its own.
     const room = time ? 86_400 : 1
     const line = style.getPropertyValue('border-left-color')
@@ -22,7 +25,7 @@ export function Chart({ title, x, lines, time = false, points = false, height = 
         width: box.clientWidth || 600,
         height,
         scales: { x: { time, ...(x.length === 1 && { range: [x[0] - room, x[0] + room] }) } },
-        axes: [axis, axis],
+        axes: [counts ? { ...axis, incrs: WHOLE } : axis, axis],
         series: [
           {},
           ...lines.map(({ name }, i) => ({

@@ -1,5 +1,5 @@
 import { ask, query } from './api.js'
-import { between, count, Loaded, Sure, share, signed, Table, useAnswer, when } from './parts.js'
+import { between, count, Loaded, Sure, share, signed, Table, useAnswer, when, whose } from './parts.js'
 import { html, useState } from './preact.js'
 
 const MODES = {
@@ -135,6 +135,7 @@ function Voices({ tenant, disabled }) {
   }
   return html`<section><h2>Whose word counts for others</h2><${Loaded} answer=${answer}>${({
     candidates,
+    lengths = [],
     quorum,
   }) => html`
     <p class="dim">What is said of a model counts for the tenant's others once ${quorum} voices have spoken of it.</p>
@@ -145,15 +146,36 @@ function Voices({ tenant, disabled }) {
       {
         title: 'who, how often, and what',
         cell: ({ opinions }) =>
-          opinions
-            .map((one) => `${(one.keys ?? []).join(', ') || one.voice}: ${count(one.ratings)} × ${signed(one.mean, 2)}`)
-            .join('; '),
+          opinions.map((one) => `${whose(one)}: ${count(one.ratings)} × ${signed(one.mean, 2)}`).join('; '),
       },
       {
         title: 'more',
         cell: ({ candidate }) =>
           html`<${Sure} disabled=${disabled} label=${`Forget what is said of ${candidate}`}
             question=${`Forget what was said of ${candidate}? Users' own tastes stay.`} onSure=${() => forget(candidate)}>Forget<//>`,
+      },
+    ]} />
+    <p class="dim">How long a model's answers are, against what was predicted, is of use to who measured it, and to
+      others once several agree. Forgetting what is said of a model forgets this, too.</p>
+    <${Table} caption="Lengths of answers by voice" rows=${lengths} empty="None was measured yet." columns=${[
+      { title: 'model', cell: ({ candidate }) => candidate },
+      { title: 'voices', number: true, cell: ({ voices }) => count(voices) },
+      { title: 'for others', cell: ({ counts }) => (counts ? 'yes' : 'not yet') },
+      {
+        title: 'who, how often, and how long',
+        cell: ({ measured }) =>
+          measured
+            .map(
+              (one) =>
+                `${whose(one)}: ${count(one.answers)} × ${Number(one.times_as_long.toPrecision(3))} times as long`,
+            )
+            .join('; '),
+      },
+      {
+        title: 'more',
+        cell: ({ candidate }) =>
+          html`<${Sure} disabled=${disabled} label=${`Forget lengths of ${candidate}`}
+            question=${`Forget what was said of ${candidate}, and how long its answers were?`} onSure=${() => forget(candidate)}>Forget<//>`,
       },
     ]} />`}<//></section>`
 }

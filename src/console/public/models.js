@@ -1,6 +1,19 @@
 import { ask, query } from './api.js'
 import { Chart } from './chart.js'
-import { count, dollars, Loaded, Off, Sure, share, signed, signedDollars, Table, useAnswer, when } from './parts.js'
+import {
+  count,
+  dollars,
+  Loaded,
+  Off,
+  Sure,
+  share,
+  signed,
+  signedDollars,
+  Table,
+  useAnswer,
+  when,
+  whose,
+} from './parts.js'
 import { html, useState } from './preact.js'
 
 export function Models({ tenant, days, role }) {
@@ -42,6 +55,8 @@ function Refusals({ tenant, role }) {
       { title: 'model', cell: ({ deployment }) => deployment },
       { title: 'refused', cell: ({ refused }) => refused },
       { title: 'until', cell: ({ until }) => when(until) },
+      { title: 'who met it', cell: ({ voices }) => voices.map(whose).join('; ') || '–' },
+      { title: 'for others', cell: ({ counts }) => (counts ? 'yes' : 'not yet') },
       {
         title: 'more',
         cell: (row) =>

@@ -16,6 +16,10 @@ export const milliseconds = (ms) => (ms === null || ms === undefined ? '–' : `
 export const signedDollars = (value) => `${value < 0 ? '−' : '+'}${dollars(Math.abs(value))}`
 export const when = (ms) => new Date(ms).toLocaleString()
 
+/** Whose word it is: of a slot that several may share. */
+export const whose = ({ voice, keys }) =>
+  keys?.length ? `${voice === 'judge' ? 'judge of ' : ''}${keys.join(', ')}` : voice
+
 /** Asks again when `keys` change. */
 export function useAnswer(load, keys) {
   const [state, setState] = useState({ value: null, problem: null, loading: true })

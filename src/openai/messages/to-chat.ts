@@ -5,7 +5,7 @@ import type { ChatRequest } from '../chat.ts'
 import { chatOf } from '../parse-chat.ts'
 import type { Quoted } from '../serialised.ts'
 import { type MessagesBody, type MessagesTool, saysNothing } from './body.ts'
-import { messagesOf } from './turns.ts'
+import { type Converted, messagesOf } from './turns.ts'
 
 export interface ChatVersion {
   request: ChatRequest
@@ -20,33 +20,32 @@ const WISHED_TOKENS = 4_096
 export interface Told extends Pick<ChatVersion, 'problem'> {
   chat: Record<string, unknown>
   dropped: string[]
+  /** Its conversation alone. */
+  converted: Converted
 }
 
 /**
  * A Messages request as a chat completion for one candidate, or (null) as far as it is the same for all.
  *
- * @param promptTokens estimated, where they are known already
- * @param quoted what is known of its strings
+ * @param known its parts that are known already: estimated tokens, what all candidates are told, long strings
  * @throws GatewayError 400 where no message is left
  */
 export const toChat = (
   body: MessagesBody,
   candidate: Candidate | null,
-  promptTokens = 0,
-  quoted?: Quoted,
-): ChatVersion => written(told(body, candidate, promptTokens), quoted)
+  { promptTokens, common, quoted }: { promptTokens?: number; common?: Told; quoted?: Quoted | undefined } = {},
+): ChatVersion => written(told(body, candidate, promptTokens, common), quoted)
 
 /** @throws GatewayError 400 */
 export function written({ chat, dropped, problem }: Told, quoted?: Quoted): ChatVersion {
   return { request: { ...chatOf(chat, quoted), format: 'messages', dropped }, problem }
 }
 
-/** @throws GatewayError 400 where no message is left */
-export function told(body: MessagesBody, candidate: Candidate | null, promptTokens = 0): Told {
-  const { messages, dropped, problem } = messagesOf(body, {
-    candidate: candidate?.name ?? null,
-    keepsCacheMarks: candidate?.vendor === 'anthropic',
-  })
+/** @param common what all are told, where it is known. @throws GatewayError 400 where no message is left */
+export function told(body: MessagesBody, candidate: Candidate | null, promptTokens = 0, common?: Told): Told {
+  const options = { candidate: candidate?.name ?? null, keepsCacheMarks: candidate?.vendor === 'anthropic' }
+  const converted = common && !common.converted.differs ? common.converted : messagesOf(body, options)
+  const { messages, dropped, problem } = converted
   if (messages.length === 0) {
     // Of what only the native format can say, the router sees nothing.
     if (!problem) throw saysNothing()
@@ -68,7 +67,7 @@ export function told(body: MessagesBody, candidate: Candidate | null, promptToke
     response_format: formatOf(body),
     reasoning_effort: candidate === null ? undefined : effortFor(body, candidate),
   })
-  return { chat, dropped: [...dropped, ...droppedFields(body, candidate)], problem }
+  return { chat, dropped: [...dropped, ...droppedFields(body, candidate)], problem, converted }
 }
 
 /** No candidate is left out for a bound that it need not reach: it gets a nearer one. */

@@ -19,6 +19,8 @@ export interface Converted {
   dropped: string[]
   /** Why it can't be told as a chat completion at all, or null. */
   problem: UnsupportedRequest | null
+  /** Something in it is told one candidate and not another. */
+  differs: boolean
 }
 
 /** Claude Code's first line of a prompt, other with each request: for Anthropic's bill alone, and it spoils caches. */
@@ -36,7 +38,7 @@ export function messagesOf({ system, messages }: MessagesBody, options: ConvertO
 }
 
 class Converter {
-  readonly result: Converted = { messages: [], dropped: [], problem: null }
+  readonly result: Converted = { messages: [], dropped: [], problem: null, differs: false }
   readonly #options: ConvertOptions
 
   constructor(options: ConvertOptions) {
@@ -85,6 +87,7 @@ class Converter {
       if (block.type === 'text') texts.push(block.text ?? '')
       else if (block.type === 'tool_use') calls.push({ ...ofCalls.get(String(block.id)), ...callOf(block) })
       else if (isThought(block)) {
+        this.result.differs = true
         const opened = openThought(block)
         if (opened?.candidate !== this.#options.candidate) return
         const { call } = opened.thought
@@ -113,6 +116,7 @@ class Converter {
   }
 
   #part(block: Block, param: string): Part[] {
+    if (block.cache_control) this.result.differs = true
     const mark = this.#options.keepsCacheMarks && block.cache_control ? { cache_control: block.cache_control } : {}
     switch (block.type) {
       case 'text':

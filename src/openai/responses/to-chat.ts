@@ -5,7 +5,7 @@ import { chatOf } from '../parse-chat.ts'
 import type { Quoted } from '../serialised.ts'
 import type { ResponsesBody } from './body.ts'
 import type { InputItem } from './items.ts'
-import { messagesOf } from './messages.ts'
+import { type Messages, messagesOf } from './messages.ts'
 import type { Thoughts } from './thoughts.ts'
 import { chatTools, type Tools } from './tools.ts'
 
@@ -26,6 +26,8 @@ export interface ChatVersion {
 export interface Told extends Omit<ChatVersion, 'request'> {
   chat: Record<string, unknown>
   dropped: string[]
+  /** Its conversation alone. */
+  converted: Messages
 }
 
 /** @param quoted what is known of its strings. @throws GatewayError 400 */
@@ -37,20 +39,30 @@ export function written({ chat, dropped, tools, problem }: Told, quoted?: Quoted
  * The request as a chat completion for one candidate, or (null) as far as it is the same for all.
  *
  * @param open thoughts that were this candidate's own; null where an item holds none
+ * @param common what all are told of the same conversation, where it is known
  * @throws GatewayError 400 where no message is left
  */
 export function told(
   { body, items }: Conversation,
   candidate: Candidate | null,
   open: (item: InputItem) => Thoughts | null,
+  common?: Told,
 ): Told {
-  const { messages, dropped, problem: unsupported } = messagesOf(body.instructions, items, open)
+  const isSame = common && !items.some(({ encrypted_content: text }) => Boolean(text))
+  const converted = isSame ? common.converted : messagesOf(body.instructions, items, open)
+  const { messages, dropped, problem: unsupported } = converted
   if (messages.length === 0) throw invalidRequest("Invalid 'input': expected at least one message.", 'input')
   const tools = chatTools(body)
   const effort = effortFor(body, candidate)
   const chat = { ...fields(body, tools, effort), messages }
   const isUntold = effort === undefined && !(isOff(body) && candidate?.reasoning === undefined)
-  return { chat, dropped: [...dropped, ...droppedFields(body, tools, isUntold)], tools, problem: unsupported }
+  return {
+    chat,
+    dropped: [...dropped, ...droppedFields(body, tools, isUntold)],
+    tools,
+    problem: unsupported,
+    converted,
+  }
 }
 
 const isOff = ({ reasoning }: ResponsesBody) => reasoning?.effort === 'none'

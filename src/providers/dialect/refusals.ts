@@ -53,6 +53,8 @@ const splitVoice = (field: string): { refused: Refused; voice: string | null } =
 export interface ShownRefusal extends StoredRefusal {
   /** Others of the tenant are spared it, too; else only who met it. */
   counts: boolean
+  /** Who met it; none of a refusal that an earlier release kept. */
+  voices: string[]
 }
 
 /**
@@ -114,6 +116,7 @@ export class Refusals {
       field: splitVoice((all[0] as StoredRefusal).field).refused,
       expiresAt: Math.max(...all.map(({ expiresAt }) => expiresAt)),
       counts: countsForAll(all),
+      voices: all.flatMap(({ field }) => splitVoice(field).voice ?? []),
     }))
   }
 

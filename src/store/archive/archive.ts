@@ -4,7 +4,7 @@ import type { RecordFilter } from '../store.ts'
 import { dayOf } from '../usage.ts'
 import { documentOf, IDENTITY, identityOf, type Kind, type Row, rowOf } from './columns.ts'
 import { ArchiveError, type ArchiveHome, type ArchiveLock } from './home.ts'
-import { encodeFile, readFile } from './parquet.ts'
+import { encodeFile, readFile, readTable, type Table, tableOf } from './parquet.ts'
 import { openHome } from './places.ts'
 
 /** Rows of one tenant and UTC day, as a folder of files. */
@@ -136,26 +136,31 @@ export class Archive {
     const name = hash('sha256', documents.map((document) => identityOf(kind, document)).join('\0'), 'base64url')
     const first = String(documents[0]?.ts ?? 0).padStart(15, '0')
     const path = `${folderOf(partition)}/${kind}s-${first}-${name.slice(0, 8)}.parquet`
-    await this.#write(path, kind, documents)
+    await this.#write(path, kind, tableOf(kind, documents))
     return path
   }
 
-  /** Takes rows out of a file. @returns how many. @throws ArchiveError */
-  async rewrite(file: ArchiveFile, stays: (document: Record<string, unknown>) => boolean): Promise<number> {
-    const kept: Record<string, unknown>[] = []
-    let rows = 0
-    for await (const documents of this.documents(file)) {
-      rows += documents.length
-      for (const document of documents) if (stays(document)) kept.push(document)
-    }
+  /**
+   * Takes rows out of a file.
+   *
+   * @param names of columns that `stays` looks at
+   * @returns how many. @throws ArchiveError
+   */
+  async rewrite(
+    { path, kind }: ArchiveFile,
+    names: readonly string[],
+    stays: (document: Record<string, unknown>) => boolean,
+  ): Promise<number> {
+    const source = { bytes: await this.#home.open(path, true), shown: this.#home.shown(path) }
+    const { table, gone } = await readTable(source, kind, names, stays)
     await this.#refuseLost()
-    if (kept.length === 0) await this.#home.remove(file.path)
-    else if (kept.length < rows) await this.#write(file.path, file.kind, kept)
-    return rows - kept.length
+    if (table[0]?.length === 0) await this.#home.remove(path)
+    else if (gone > 0) await this.#write(path, kind, table)
+    return gone
   }
 
-  async #write(path: string, kind: Kind, documents: Record<string, unknown>[]): Promise<void> {
-    const bytes = await encodeFile(kind, documents, this.#home.shown(path))
+  async #write(path: string, kind: Kind, table: Table): Promise<void> {
+    const bytes = await encodeFile(kind, table, this.#home.shown(path))
     await this.#home.write(path, bytes, () => this.#refuseLost())
   }
 

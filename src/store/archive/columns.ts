@@ -1,12 +1,12 @@
 import { z } from 'zod'
 import {
-  exportedLine,
+  exportedInteraction,
+  exportedReward,
   type InteractionRecord,
   interactionSchema,
   type RewardRecord,
   readInteraction,
   readReward,
-  rewardLine,
   rewardSchema,
   TABLES,
 } from '../records/codec.ts'
@@ -27,6 +27,9 @@ export interface Column {
   /** What an empty cell stands for: null, or that the field is left out. Where JSON may be either, null is written. */
   empty: 'null' | 'absent'
 }
+
+/** What stands in a column, by row. */
+export type Cell = string | bigint | number | boolean | null
 
 const SCALARS: Record<string, Column['type']> = {
   string: 'STRING',
@@ -64,14 +67,12 @@ function typesOf({ type, anyOf }: { type?: unknown; anyOf?: unknown }): string[]
 
 type Loose = Record<string, unknown>
 
-/** A record as it is exported, without a prompt; a vector stays sealed. */
+/** A record as it is exported, without a prompt; a vector stays sealed. What is left out is undefined. */
 export function documentOf(kind: Kind, row: InteractionRecord | RewardRecord): Loose {
-  const line = kind === 'interaction' ? exportedLine(row as InteractionRecord) : rewardLine(row as RewardRecord)
-  const { type: _, ...document } = JSON.parse(line) as Loose
-  if (kind === 'interaction') {
-    document.text = null
-    delete document.text_expires_at
-  }
+  if (kind === 'reward') return exportedReward(row as RewardRecord)
+  const document = exportedInteraction(row as InteractionRecord)
+  document.text = null
+  document.text_expires_at = undefined
   return document
 }
 

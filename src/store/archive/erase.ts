@@ -3,6 +3,8 @@ import type { Store } from '../store.ts'
 import type { Archive } from './archive.ts'
 import { KINDS } from './columns.ts'
 
+const LOOKED_AT = ['user', 'ts', 'asked_at']
+
 /** In the place of a user's hash: all of the tenant's were erased. */
 const WHOLE_TENANT = ''
 
@@ -49,8 +51,8 @@ async function eraseOf(archive: Archive, tenant: string, at: ReadonlyMap<string,
   for (const kind of KINDS) {
     for await (const file of archive.files(kind, { tenant })) {
       let any = false
-      for await (const rows of archive.documents(file, ['user', 'ts', 'asked_at'])) any ||= rows.some(isErased)
-      if (any) gone += await archive.rewrite(file, (document) => !isErased(document))
+      for await (const rows of archive.documents(file, LOOKED_AT)) any ||= rows.some(isErased)
+      if (any) gone += await archive.rewrite(file, LOOKED_AT, (document) => !isErased(document))
       // Of a file's users at most.
       hashes.clear()
     }

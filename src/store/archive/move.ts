@@ -5,12 +5,14 @@ import type { Archive, Partition } from './archive.ts'
 import { identityOf, type Kind, type Row } from './columns.ts'
 
 const ROWS = 10_000
+/** Rows of many tenants come mixed: with less in memory each of them would get many small files. */
+const HELD_FILES = 5
 
 export interface MoveOptions {
   /** Unix milliseconds: rows before it are moved. */
   before: number
   tenant?: string
-  /** In memory, and in a file at most. */
+  /** In a file at most; five times as many in memory. */
   rows?: number
   /** Called now and then with how many rows have been moved. */
   onProgress?: (moved: Moved) => void
@@ -52,31 +54,49 @@ async function moveKind<K extends Kind>(
   batches: AsyncIterable<Row<K>[]>,
   drop: (rows: Row<K>[]) => Promise<void>,
 ): Promise<void> {
-  const waiting = new Map<string, { partition: Partition; rows: Row<K>[] }>()
+  const waiting = new Map<string, Waiting<K>>()
   /** Files of this run: the store has nothing of them any more. */
   const own = new Set<string>()
   let count = 0
-  const flush = async () => {
-    for (const { partition, rows } of waiting.values()) {
-      const path = await addOnce(archive, kind, partition, rows, own)
-      if (path !== null) own.add(path)
-      await drop(rows)
-    }
-    waiting.clear()
-    count = 0
+  /** Of the file before: the store rests between its slices, and the next file is made meanwhile. */
+  let dropping = Promise.resolve()
+  const flush = async (key: string, { partition, rows }: Waiting<K>) => {
+    waiting.delete(key)
+    count -= rows.length
+    const path = await addOnce(archive, kind, partition, rows, own)
+    if (path !== null) own.add(path)
+    await dropping
+    dropping = drop(rows)
+    // Heard of by whoever awaits it.
+    dropping.catch(() => undefined)
   }
-  for await (const batch of batches) {
-    for (const row of batch) {
-      const partition = { tenant: row.tenant, day: dayOf(row.ts) }
-      const key = `${partition.tenant}\n${partition.day}`
-      const known = waiting.get(key)
-      if (known) known.rows.push(row)
-      else waiting.set(key, { partition, rows: [row] })
-      count++
-    }
-    if (count >= most) await flush()
+  /** The largest first: so files are as large as they can be. */
+  const flushDownTo = async (least: number) => {
+    const bySize = [...waiting].sort(([, { rows: a }], [, { rows: b }]) => b.length - a.length)
+    for (const [key, some] of bySize) if (count > least) await flush(key, some)
   }
-  await flush()
+  try {
+    for await (const batch of batches) {
+      for (const row of batch) {
+        const partition = { tenant: row.tenant, day: dayOf(row.ts) }
+        const key = `${partition.tenant}\n${partition.day}`
+        const known = waiting.get(key)
+        if (known) known.rows.push(row)
+        else waiting.set(key, { partition, rows: [row] })
+        count++
+      }
+      for (const [key, some] of waiting) if (some.rows.length >= most) await flush(key, some)
+      if (count >= HELD_FILES * most) await flushDownTo((HELD_FILES * most) / 2)
+    }
+    await flushDownTo(0)
+  } finally {
+    await dropping
+  }
+}
+
+interface Waiting<K extends Kind> {
+  partition: Partition
+  rows: Row<K>[]
 }
 
 /** What a run that was killed had archived is not archived again; nor is what came late a second time. */

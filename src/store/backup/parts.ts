@@ -2,10 +2,10 @@ import { createHash } from 'node:crypto'
 import { createReadStream, createWriteStream } from 'node:fs'
 import { open, rename } from 'node:fs/promises'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { createZstdCompress, createZstdDecompress } from 'node:zlib'
+import { linesOf } from '../../runtime/lines.ts'
 import { BackupError, type Part } from './manifest.ts'
 import { type BackupRow, decodeRow, encodeRow } from './rows.ts'
 
@@ -101,7 +101,7 @@ export async function* readPart(
 ): AsyncGenerator<BackupRow[]> {
   const input = createReadStream(join(dir, file)).pipe(createZstdDecompress())
   let [rows, characters, number]: [BackupRow[], number, number] = [[], 0, 0]
-  for await (const line of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
+  for await (const line of linesOf(input)) {
     number++
     const type = /^\{"type":"(\w+)"/.exec(line)?.[1] ?? ''
     if (!wanted(type)) continue

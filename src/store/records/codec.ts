@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import type { Usage } from '../../candidates/usage.ts'
+import { wellFormedJson } from '../../runtime/well-formed.ts'
 import {
   ARMS,
   type Arm,
@@ -340,13 +341,13 @@ function storedJson({ candidates, shadow, embedding }: InteractionRecord, plain:
   const would = shadow
     ? `,"shadow":{"policy":${JSON.stringify(shadow.policy)},"candidates":${candidatesJson(shadow.candidates)}}`
     : ''
-  return `${JSON.stringify(plain).slice(0, -1)},"candidates":${candidatesJson(candidates)}${would}}`
+  return `${wellFormedJson(plain).slice(0, -1)},"candidates":${candidatesJson(candidates)}${would}}`
 }
 
 export function rewardJson(record: RewardRecord): string {
   let json = known.get(record)
   if (json === undefined) {
-    json = JSON.stringify(rewardDocument(record))
+    json = wellFormedJson(rewardDocument(record))
     known.set(record, json)
   }
   return json
@@ -389,7 +390,7 @@ export function interactionRow(record: InteractionRecord): string {
   const document: Loose = { ...plainDocument(record), candidates: { ...candidates, columns: columnsCode(candidates) } }
   if (shadow) document.shadow = shadow
   if (embedding && 'int8' in embedding) document.embedding = null
-  return JSON.stringify(rowOf(document))
+  return wellFormedJson(rowOf(document))
 }
 
 /** What a store has kept: a document, or a row. @throws Error for what is neither */
@@ -405,13 +406,20 @@ export function storedInteraction(json: string): StoredInteraction {
 export const rewardLine = (record: RewardRecord) => `{"type":"reward",${rewardJson(record).slice(1)}`
 
 /** One line of an export: candidates one by one. */
-export function exportedLine(record: InteractionRecord): string {
+export const exportedLine = (record: InteractionRecord) =>
+  `{"type":"interaction",${JSON.stringify(exportedInteraction(record)).slice(1)}`
+
+/** As exported; what a record leaves out is undefined. */
+export function exportedInteraction(record: InteractionRecord): Loose {
   const { candidates, shadow } = record
   const document = wholeDocument(record)
   document.candidates = candidateDocuments(candidates)
   if (shadow) document.shadow = { policy: shadow.policy, candidates: candidateDocuments(shadow.candidates) }
-  return JSON.stringify({ type: 'interaction', ...document })
+  return document
 }
+
+/** As exported; what a record leaves out is undefined. */
+export const exportedReward = (record: RewardRecord): Loose => rewardDocument(record)
 
 /**
  * The way back, of what was stored or exported. `text`: where it was kept apart.

@@ -1,6 +1,6 @@
 import { createReadStream } from 'node:fs'
-import { createInterface } from 'node:readline'
 import { z } from 'zod'
+import { linesOf } from '../../runtime/lines.ts'
 import type { Store } from '../store.ts'
 import type { InteractionRecord, RewardRecord } from './codec.ts'
 import { interactionSchema, readInteraction, readReward, rewardSchema } from './codec.ts'
@@ -39,7 +39,7 @@ export async function importRecords(
     rewards = []
   }
   let number = 0
-  for await (const line of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
+  for await (const line of linesOf(input)) {
     number++
     if (line.trim() === '') continue
     try {

@@ -107,39 +107,52 @@ function tableOf(documents: readonly CandidateDocument[]): ScoredCandidates {
 }
 
 /** One by one, in decimals that tell a float32 from its neighbours. */
-export function eachCandidate({ names, columns, float32 }: ScoredCandidates): ScoredCandidate[] {
-  const floats = floatsOf(Buffer.from(float32, 'base64'))
-  const reader = (column: (typeof BY_GRAPH)[number]) => {
-    const start = columns.indexOf(column) * names.length
-    return (i: number) => (start < 0 ? Number.NaN : shortest(floats[start + i] as number))
-  }
-  const [mean, std, predictedCostUsd, propensity] = BY_GRAPH.map(reader) as [Reader, Reader, Reader, Reader]
-  return names.map((name, i) => ({
+export const eachCandidate = (candidates: ScoredCandidates): ScoredCandidate[] =>
+  eachOf(candidates, (name, mean, std, predictedCostUsd, propensity) => ({
     name,
-    mean: orNull(mean(i)),
-    std: orNull(std(i)),
-    predictedCostUsd: predictedCostUsd(i),
-    propensity: propensity(i),
+    mean,
+    std,
+    predictedCostUsd,
+    propensity,
   }))
-}
 
-type Reader = (i: number) => number
+/** As exported. */
+export const candidateDocuments = (candidates: ScoredCandidates): CandidateDocument[] =>
+  eachOf(candidates, (name, mean, std, predicted_cost_usd, propensity) => ({
+    name,
+    mean,
+    std,
+    predicted_cost_usd,
+    propensity,
+  }))
+
+type Numbers = [name: string, mean: number | null, std: number | null, costUsd: number, propensity: number]
+
+function eachOf<T>({ names, columns, float32 }: ScoredCandidates, make: (...numbers: Numbers) => T): T[] {
+  const floats = floatsOf(Buffer.from(float32, 'base64'))
+  const [mean, std, costUsd, propensity] = BY_GRAPH.map((column) => {
+    const at = columns.indexOf(column)
+    return at < 0 ? -1 : at * names.length
+  }) as [number, number, number, number]
+  const read = (start: number, i: number) => (start < 0 ? Number.NaN : shortest(floats[start + i] as number))
+  return names.map((name, i) =>
+    make(name, orNull(read(mean, i)), orNull(read(std, i)), read(costUsd, i), read(propensity, i)),
+  )
+}
 
 const orNull = (value: number) => (Number.isNaN(value) ? null : value)
 
+/** Powers of ten that a double holds exactly: what is divided by one is the decimal, rounded as its text would be. */
+const TENS = Array.from({ length: 23 }, (_, i) => Number(`1e${i}`))
+
 /** Nine digits tell every float32 from every other; most need fewer. */
 function shortest(float32: number): number {
+  if (float32 === 0) return 0
+  const whole = Math.floor(Math.log10(Math.abs(float32)))
   for (let digits = 6; digits < 9; digits++) {
-    const decimal = Number(float32.toPrecision(digits))
+    const ten = TENS[digits - 1 - whole]
+    const decimal = ten === undefined ? Number(float32.toPrecision(digits)) : Math.round(float32 * ten) / ten
     if (Math.fround(decimal) === float32) return decimal
   }
   return Number(float32.toPrecision(9))
 }
-
-/** As exported. */
-export const candidateDocuments = (candidates: ScoredCandidates): CandidateDocument[] =>
-  eachCandidate(candidates).map(({ predictedCostUsd, propensity, ...rest }) => ({
-    ...rest,
-    predicted_cost_usd: predictedCostUsd,
-    propensity,
-  }))

@@ -1,6 +1,7 @@
 import type { Invalidation } from '../store.ts'
 import { createSubscriber, endSubscription, type RedisClient } from './connection.ts'
 import * as keys from './keys.ts'
+import { redisCause } from './trouble.ts'
 
 const HEARTBEAT_MS = 1_000
 /** Numbers that Redis took and that did not come back, before the subscription is taken for dead. */
@@ -30,6 +31,7 @@ export class ChangeChannel {
   #heard = 0
   #unheard = 0
   #interrupted = false
+  #problem: string | null = null
 
   constructor(client: RedisClient, replica: string, emit: (change: Invalidation) => void) {
     this.#client = client
@@ -46,6 +48,11 @@ export class ChangeChannel {
     client.once('ready', () => void this.#subscribe())
   }
 
+  /** Why nothing is heard of what others change; null while it is, or where there is no connection at all. */
+  get problem(): string | null {
+    return this.#problem
+  }
+
   close(): void {
     this.#closed = true
     clearInterval(this.#heartbeat)
@@ -57,13 +64,20 @@ export class ChangeChannel {
     try {
       await this.#subscriber.subscribe(keys.CHANGES, this.#own)
       this.#subscribed = true
-    } catch {
+      this.#problem = null
+    } catch (error) {
+      this.#problem = `what other processes change is not heard: ${redisCause(error)}`
       if (!this.#closed) setTimeout(() => void this.#subscribe(), HEARTBEAT_MS).unref()
     }
   }
 
   #beat(): void {
-    if (!this.#subscribed || this.#client.status !== 'ready') return
+    if (this.#client.status !== 'ready') return
+    if (!this.#subscribed) {
+      // This user may do all else: nothing cached is believed.
+      if (this.#problem !== null) this.#emit({ kind: 'all' })
+      return
+    }
     if (this.#unheard >= UNHEARD) {
       if (this.#unheard % UNHEARD === 0) endSubscription(this.#subscriber)
       this.#emit({ kind: 'all' })

@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { Cluster, Redis } from 'ioredis'
+import { wellFormedJson } from '../../runtime/well-formed.ts'
 
 const SCRIPTS = [
   'add-evidence',
@@ -77,9 +78,4 @@ function readScript(name: Script): ScriptText {
  * One argument instead of thirty a request, each of which the client measures and frames. Large ones as bytes: strings
  * that ioredis puts together lived on until the next full collection (docs/profile.md).
  */
-export function jsonArgument(list: (string | number)[][]): Buffer {
-  const json = JSON.stringify(list)
-  // Half a character, which the server's reader of JSON refuses: with it all else in the list.
-  if (!json.includes('\\ud')) return Buffer.from(json)
-  return Buffer.from(JSON.stringify(list, (_, value) => (typeof value === 'string' ? value.toWellFormed() : value)))
-}
+export const jsonArgument = (list: (string | number)[][]): Buffer => Buffer.from(wellFormedJson(list))

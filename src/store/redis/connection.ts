@@ -135,8 +135,10 @@ function createBehindSentinels(sentinel: NonNullable<RedisConfig['sentinel']>, c
     ...queueNothing,
     sentinels: sentinel.nodes.map(hostAndPort),
     name: sentinel.name,
+    ...(sentinel.username !== undefined && { sentinelUsername: sentinel.username }),
     ...(sentinel.password !== undefined && { sentinelPassword: sentinel.password }),
-    ...(common.tls && { sentinelTLS: common.tls, enableTLSForSentinelMode: true }),
+    ...(common.tls && { enableTLSForSentinelMode: true }),
+    ...((sentinel.tls ?? common.tls) && { sentinelTLS: common.tls ?? {} }),
     sentinelRetryStrategy: backoff,
     // Still connected to what was the master before a failover.
     reconnectOnError: (error: Error) => error.message.includes('READONLY'),

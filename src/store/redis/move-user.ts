@@ -1,3 +1,4 @@
+import { restAfter } from '../../runtime/rest.ts'
 import { countersOfUsers } from '../limits.ts'
 import { daysBack } from '../usage.ts'
 import type { RedisAccess } from './access.ts'
@@ -29,7 +30,9 @@ export async function moveUser(
     }
     const logs = [keys.userLog(tenant, from), keys.userLog(tenant, to), keys.user(tenant, to), ...marks]
     for (let entries = ENTRIES_PER_SCRIPT; entries === ENTRIES_PER_SCRIPT; moved += entries) {
+      const started = performance.now()
       entries = Number(await redis.runLong(tenant, 'move-log', logs, [ENTRIES_PER_SCRIPT]))
+      if (entries === ENTRIES_PER_SCRIPT) await restAfter(performance.now() - started)
     }
   }
   const both = [keys.user, keys.edges, keys.edgeOrder, keys.salt].flatMap((key) => [key(tenant, from), key(tenant, to)])

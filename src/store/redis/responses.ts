@@ -1,3 +1,4 @@
+import { restAfter } from '../../runtime/rest.ts'
 import {
   decodeResponse,
   encodeResponse,
@@ -98,9 +99,11 @@ export class RedisResponses implements Responses {
   /** Returns how many went. @param at what is newer stays; left out: nothing does */
   async erase(tenant: string, user: string, at?: number): Promise<number> {
     for (let rows = 0; ; ) {
+      const from = performance.now()
       const [handled, went] = await this.#drop(tenant, user, PER_SCRIPT, [], at)
       rows += went
       if (handled < PER_SCRIPT) return rows
+      await restAfter(performance.now() - from)
     }
   }
 

@@ -185,6 +185,10 @@ export class RedisStore implements BackupStore {
       rows.map(({ deployment, field, expiresAt }) => [`${deployment}\n${field}`, expiresAt]),
     )
     await this.#redis.ask(tenant, async () => {
+      // The hash lives as long as its newest field, and what clients make up is of no bounded number.
+      const kept = await this.#redis.client.hgetall(key)
+      const expired = Object.keys(kept).filter((name) => Number(kept[name]) <= Date.now())
+      if (expired.length > 0) await this.#redis.client.hdel(key, ...expired)
       await this.#redis.client.hset(key, fields)
       await this.#redis.client.pexpireat(key, Math.max(...rows.map(({ expiresAt }) => expiresAt)), 'GT')
       await this.#redis.client.pexpireat(key, Math.max(...rows.map(({ expiresAt }) => expiresAt)), 'NX')
@@ -208,8 +212,9 @@ export class RedisStore implements BackupStore {
     const fields = await this.#redis.ask(tenant, () => this.#redis.client.hgetall(keys.refusals(tenant)))
     return Object.entries(fields)
       .map(([name, expiresAt]) => {
-        const [deployment = '', field = ''] = name.split('\n')
-        return { deployment, field, expiresAt: Number(expiresAt) }
+        // A field may hold what a client wrote, ends of lines included.
+        const at = name.indexOf('\n')
+        return { deployment: name.slice(0, at), field: name.slice(at + 1), expiresAt: Number(expiresAt) }
       })
       .filter(({ expiresAt }) => expiresAt > Date.now())
       .sort((a, b) => (keyOfRefusal(a) < keyOfRefusal(b) ? -1 : 1))
@@ -271,8 +276,10 @@ export class RedisStore implements BackupStore {
     await this.#redis.ask('{keys}', () => this.#redis.client.exists(keys.tenantKeys.records))
   }
 
-  check(): Promise<string[]> {
-    return this.#health.check()
+  async check(): Promise<string[]> {
+    const problems = await this.#health.check()
+    const { problem } = this.#channel
+    return problem === null ? problems : [...problems, problem]
   }
 
   /** Drops what is too old also of tenants that write no more. */

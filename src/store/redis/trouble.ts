@@ -6,9 +6,16 @@ const CLOSED = 'it closed the connection'
 
 /** What Redis says, and what an operator can do about it. The first that fits counts. */
 const ADVICE: readonly [said: RegExp, advice: string][] = [
+  [/\bsentinels?\b.*\bNOAUTH\b/is, 'NOAUTH: the Sentinels want a password (store.sentinel.password)'],
+  [
+    /\bsentinels?\b.*(\bWRONGPASS\b|invalid password)/is,
+    'WRONGPASS: the Sentinels do not take this user name and password (store.sentinel.password)',
+  ],
   [/\bNOAUTH\b/, 'NOAUTH: it wants a password (store.password)'],
   [/\bWRONGPASS\b|invalid password/, 'WRONGPASS: it does not take this user name and password'],
-  [/\bNOPERM\b/, 'NOPERM: this user may not do what the gateway does'],
+  [/\bNOPERM\b.*\bchannel/is, 'NOPERM: this user may not use channels: they need &pr:* (docs/operation.md)'],
+  [/\bNOPERM\b.*\bkey/is, 'NOPERM: this user may not use all keys that begin with pr: (docs/operation.md)'],
+  [/\bNOPERM\b/, 'NOPERM: this user may not run all commands that the gateway does (docs/operation.md)'],
   [/DB index is out of range/, 'it has no database of that number (store.url)'],
   [/cluster support disabled/, 'it is no Redis Cluster: name it by store.url'],
   [/\b(MOVED|ASK)\b/, 'MOVED: it belongs to a Redis Cluster: name its nodes by store.cluster'],
@@ -31,6 +38,10 @@ export function redisCause(error: unknown): string {
 /** A server that answers with this has another database than the configured one in use. */
 const WRONG_DATABASE = /DB index is out of range/
 
+/** Of a server that is full only this is seen, for what it says is lost. */
+const CUT_OFF = ['EPIPE', 'ECONNRESET']
+const ROOM = '. Has it room for more connections (maxclients)?'
+
 /** What keeps a client from its Redis. */
 export class RedisTrouble {
   #last: string | null = null
@@ -40,9 +51,11 @@ export class RedisTrouble {
 
   constructor(client: RedisClient) {
     const hint = hasTls(client) ? '; over TLS: does it speak that, at this port?' : ''
+    const cutOffHint = hasTls(client) ? ROOM : `${ROOM} Does it want TLS (rediss://)?`
     this.#silence = `no answer yet to the attempt to connect${hint}`
     const note = (error: Error) => {
-      const cause = codeOf(error) === 'ETIMEDOUT' ? redisCause(error) + hint : redisCause(error)
+      const code = codeOf(error) ?? ''
+      const cause = redisCause(error) + (code === 'ETIMEDOUT' ? hint : CUT_OFF.includes(code) ? cutOffHint : '')
       // ioredis keeps to itself why it did not get to a node.
       this.#last = cause === CLOSED && !(client instanceof Redis) ? 'no node of the Cluster answers' : cause
       if (WRONG_DATABASE.test(error.message)) this.#wrongDatabase = true

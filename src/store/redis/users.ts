@@ -1,3 +1,4 @@
+import { restAfter } from '../../runtime/rest.ts'
 import { eraseUntil } from '../backup/user.ts'
 import { floatBytes, floatsOf } from '../bytes.ts'
 import { numbersOfPlain } from '../plain-state.ts'
@@ -161,11 +162,13 @@ export class RedisUsers {
   ): Promise<number> {
     for (let [rows, stayed] = [0, 0]; ; ) {
       const until = at === undefined ? [] : [at, stayed]
+      const from = performance.now()
       const reply = await this.#redis.runLong(tenant, script, on, [most, ...args, ...until])
       const [handled, went, stay] = reply as [number, number, number]
       rows += went
       stayed += stay
       if (handled < most) return rows
+      await restAfter(performance.now() - from)
     }
   }
 

@@ -1,9 +1,6 @@
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import { WHOLE_TENANT } from './erasures.ts'
 import type { SqliteFile } from './file.ts'
-
-/** Rows a slice: SQLite blocks the process meanwhile. */
-const SLICE = 500
+import { inSteps } from './steps.ts'
 
 /**
  * Erases a tenant: the rows of every table that names it, in slices. First notes when, so that what comes later of
@@ -19,15 +16,10 @@ export async function eraseTenant(file: SqliteFile, tenant: string): Promise<num
   let gone = 0
   for (const table of tablesWithTenants(file)) {
     const drop = file.db.prepare(sliceOf(file, table))
-    for (;;) {
-      const { changes } = await file.write(() => [drop.run(tenant, SLICE)])
-      gone += Number(changes)
-      if (Number(changes) < SLICE) break
-      await nextTurn()
-    }
+    gone += await inSteps(file, (most) => Number(drop.run(tenant, most).changes))
   }
   await file.write(() => [undefined, { kind: 'all' }])
-  file.emptyWal()
+  await file.emptyWal()
   return gone
 }
 

@@ -6,6 +6,7 @@ import { type Invalidation, StoreError } from '../store.ts'
 import { DiskReserve } from './reserve.ts'
 import { migrate } from './schema.ts'
 import { prepareStatements } from './statements.ts'
+import { CHECKPOINT_BYTES, WriteAheadLog } from './wal.ts'
 
 /** Waiting for another process on the same file blocks this one: rather an error. */
 const BUSY_TIMEOUT_MS = 1_000
@@ -34,11 +35,14 @@ export interface Transactional {
 /** The file: its statements, reads, and writes that share transactions. Calls reject with `StoreError`. */
 export class SqliteFile {
   readonly db: DatabaseSync
+  /** How long the latest transaction took: when a write resolves, its own. */
+  lastMs = 0
   readonly sql: ReturnType<typeof prepareStatements>
   readonly #note: (change: Invalidation) => void
   readonly #tell: (change: Invalidation) => void
   readonly #writes: Write[] = []
   readonly #reserve: DiskReserve
+  readonly #wal: WriteAheadLog
   readonly #shared: Transactional[] = []
   #timer: NodeJS.Timeout | undefined
   /** The next turn commits. */
@@ -55,6 +59,7 @@ export class SqliteFile {
       throw new StoreError(`Cannot open ${path}: ${messageOf(error)}`, { cause: error })
     }
     this.#reserve = new DiskReserve(path)
+    this.#wal = new WriteAheadLog(path)
     this.sql = prepareStatements(this.db)
     this.#note = note
     this.#tell = tell
@@ -107,12 +112,13 @@ export class SqliteFile {
    * What was erased still stands in the write-ahead log, until it is written back. Another reader may be in the way:
    * the next checkpoint does it then.
    */
-  emptyWal(): void {
-    try {
-      this.db.exec('PRAGMA wal_checkpoint(TRUNCATE)')
-    } catch {
-      // Closed meanwhile, which empties it, too.
-    }
+  emptyWal(): Promise<void> {
+    return this.#wal.empty()
+  }
+
+  /** To be called now and then. */
+  lookAtWal(): void {
+    void this.#wal.look()
   }
 
   /** Keeps room for what must not wait, where there is some again. */
@@ -120,8 +126,9 @@ export class SqliteFile {
     this.#reserve.keep()
   }
 
-  close(): void {
+  async close(): Promise<void> {
     while (this.#writes.length > 0) this.#commitNext()
+    await this.#wal.close()
     if (this.db.isOpen) this.db.close()
   }
 
@@ -136,10 +143,12 @@ export class SqliteFile {
     this.#isDue = this.#writes.length > 0
     if (this.#isDue) setImmediate(this.#commitNext)
     if (writes.length === 0) return
+    const from = performance.now()
     if (this.#commit(writes) === 'failed') {
       const locked = writes.findIndex((write) => this.#commit([write]) === 'locked')
       if (locked >= 0) reject(writes.slice(locked + 1), new StoreError('SQLite: the file is locked'))
     }
+    this.lastMs = performance.now() - from
   }
 
   /** @returns `failed`: of several, one can't be done, and nothing was. Of one alone, its caller has been told. */
@@ -204,8 +213,8 @@ function openDatabase(path: string): DatabaseSync {
   db.exec(
     'PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA secure_delete = ON; PRAGMA cache_size = -16384',
   )
-  // 32 MB of changes between two checkpoints: a page that changes a hundred times is written to the file once.
-  db.exec('PRAGMA wal_autocheckpoint = 8000')
+  // Beyond that size a thread writes it back (`WriteAheadLog`); where that does not come about, a commit does.
+  db.exec(`PRAGMA journal_size_limit = ${CHECKPOINT_BYTES}; PRAGMA wal_autocheckpoint = 16000`)
   migrate(db)
   return db
 }

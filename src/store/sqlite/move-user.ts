@@ -1,11 +1,8 @@
-import { restSince } from '../../runtime/rest.ts'
 import { daysBack } from '../usage.ts'
 import { erasedBefore } from './erasures.ts'
 import type { SqliteFile } from './file.ts'
 import type { SqliteLimits } from './limits.ts'
-
-/** Rows a transaction: SQLite blocks the process meanwhile. */
-const MOVED_AT_ONCE = 100
+import { inSteps } from './steps.ts'
 
 /**
  * Gives what is kept of a user another id. The belief goes last: a move that failed on the way is gone on with by the
@@ -35,11 +32,7 @@ export async function moveUser(
   if (!counted) return false
   let moved = 0
   for (const statement of sql.moveSome) {
-    for (let went = MOVED_AT_ONCE; went === MOVED_AT_ONCE; moved += went) {
-      const started = performance.now()
-      went = await file.write(() => [wasErased() ? 0 : Number(statement.run(to, tenant, from, MOVED_AT_ONCE).changes)])
-      if (went === MOVED_AT_ONCE) await restSince(started)
-    }
+    moved += await inSteps(file, (most) => (wasErased() ? 0 : Number(statement.run(to, tenant, from, most).changes)))
   }
   return file.write(() => {
     if (!mayMove()) return [moved > 0]

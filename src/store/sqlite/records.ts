@@ -1,6 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { userHash } from '../../runtime/keys.ts'
-import { restSince } from '../../runtime/rest.ts'
 import {
   type InteractionRecord,
   interactionJsonWithoutText,
@@ -20,12 +19,11 @@ import {
 import { decodeSummary, encodeSummary } from '../stored-values.ts'
 import { erasedBefore } from './erasures.ts'
 import type { Row, SqliteFile } from './file.ts'
+import { inSteps } from './steps.ts'
 import type { SqliteUsage } from './usage.ts'
 
-/** Rows a transaction: the process does nothing else meanwhile. */
-const DROPPED_AT_ONCE = 100
 /** Rows read at once: the process does nothing else meanwhile. */
-const BATCH = 32
+const BATCH = 16
 
 /** The log: interactions and rewards. */
 export class SqliteRecords {
@@ -140,11 +138,13 @@ export class SqliteRecords {
   }
 
   async #inSlices<T>(rows: readonly T[], work: (row: T) => void): Promise<void> {
-    for (let i = 0; i < rows.length; i += DROPPED_AT_ONCE) {
-      const from = performance.now()
-      await this.#file.write(() => [rows.slice(i, i + DROPPED_AT_ONCE).forEach(work)])
-      await restSince(from)
+    const drop = (most: number, before: number) => {
+      const some = rows.slice(before, before + most)
+      some.forEach(work)
+      return some.length
     }
+    // An operator's work, mostly in a process of its own: it is in the way of writes alone.
+    await inSteps(this.#file, drop, { perWork: 1 })
   }
 
   async *#read<T extends { tenant: string }>(

@@ -16,7 +16,7 @@ const PAUSE_MS = 20
 export async function scrubVectors(file: SqliteFile, read: ReadVectors): Promise<number> {
   if (await file.read(() => file.sql.isScrubbed.get())) return 0
   const scrubbed = (await scrubLog(file, read)) + (await scrubAllEdges(file, read))
-  if (scrubbed > 0) file.emptyWal()
+  if (scrubbed > 0) await file.emptyWal()
   else await file.write(() => [void file.sql.noteScrubbed.run()])
   return scrubbed
 }

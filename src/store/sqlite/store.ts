@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { SqliteConfig } from '../../config/schema.ts'
+import { StepSize } from '../../runtime/rest.ts'
 import type { BackupStore } from '../backup/contract.ts'
 import { floatBytes, floatsOf } from '../bytes.ts'
 import { Listeners } from '../changes.ts'
@@ -18,14 +19,14 @@ import { moveUser } from './move-user.ts'
 import { SqliteRecords } from './records.ts'
 import { SqliteResponses } from './responses.ts'
 import { scrubVectors } from './scrub.ts'
-import { sweep } from './sweep.ts'
+import { SLICE, sweep } from './sweep.ts'
 import { SqliteTenantKeys } from './tenant-keys.ts'
 import { SqliteUsage } from './usage.ts'
 import { SqliteUsers } from './users.ts'
 
 const POLL_MS = 500
 const SWEEP_MS = 60_000
-const NEXT_SLICE_MS = 50
+const NEXT_SLICE_MS = 20
 const CHANGES_AT_ONCE = 1_000
 
 /**
@@ -50,6 +51,7 @@ export class SqliteStore implements BackupStore {
   readonly #poll: NodeJS.Timeout
   readonly #retentionMs: number
   #nextSweep: NodeJS.Timeout | undefined
+  readonly #sweepSize = new StepSize(SLICE)
   #dataVersion = 0
   #seenChange = 0
 
@@ -251,11 +253,12 @@ export class SqliteStore implements BackupStore {
     clearInterval(this.#poll)
     clearTimeout(this.#nextSweep)
     await this.idempotency.close()
-    this.#file.close()
+    await this.#file.close()
   }
 
   #pollChanges(): void {
     try {
+      this.#file.lookAtWal()
       const version = Number(this.#file.sql.dataVersion.get()?.data_version)
       if (version === this.#dataVersion) return
       this.#dataVersion = version
@@ -277,7 +280,9 @@ export class SqliteStore implements BackupStore {
     this.#nextSweep = setTimeout(() => {
       let more = false
       try {
-        more = sweep(this.#file.db, this.#retentionMs, Date.now())
+        const from = performance.now()
+        more = sweep(this.#file.db, this.#retentionMs, Date.now(), this.#sweepSize.rows)
+        if (more) this.#sweepSize.took(performance.now() - from)
         this.#file.keepRoom()
       } catch {
         // A file that is locked or full is swept later.

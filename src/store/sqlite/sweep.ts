@@ -1,7 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite'
 import { dayOf, USAGE_DAYS } from '../usage.ts'
 
-/** Rows a table and slice: SQLite blocks the process meanwhile. */
+/** Rows a table and slice at most: SQLite blocks the process meanwhile. */
 export const SLICE = 200
 const DAY_MS = 86_400_000
 /** An answer that never ended (its process died) is forgotten after a day. */
@@ -9,11 +9,11 @@ const OPEN_MS = DAY_MS
 /** Long enough for other processes to see a change; it names a user, who may have been erased. */
 export const CHANGES_MS = 30_000
 
-/** Deletes a slice of what is too old. True = there is more. */
-export function sweep(db: DatabaseSync, retentionMs: number, now: number): boolean {
+/** Deletes a slice of what is too old. True = there is more. @param rows of each table */
+export function sweep(db: DatabaseSync, retentionMs: number, now: number, rows = SLICE): boolean {
   let more = false
   const run = (sql: string, before: number | string) => {
-    more = Number(db.prepare(sql).run(before, SLICE).changes) === SLICE || more
+    more = Number(db.prepare(sql).run(before, rows).changes) === rows || more
   }
   /** @param row what tells a row from others */
   const drop = (table: string, column: string, before: number, row = 'rowid') =>

@@ -1,5 +1,4 @@
 import { userHash } from '../../runtime/keys.ts'
-import { restSince } from '../../runtime/rest.ts'
 import { eraseUntil } from '../backup/user.ts'
 import { floatBytes, floatsOf } from '../bytes.ts'
 import type { StoredEdge, StoredUser, UserState } from '../store.ts'
@@ -8,9 +7,7 @@ import { dayOf } from '../usage.ts'
 import { beliefOf, countOf, edgesIn, encodeMemory, mergeEdges } from '../user-rows.ts'
 import { refuseErased } from './erasures.ts'
 import type { Row, SqliteFile } from './file.ts'
-
-/** Rows a transaction: SQLite blocks the process meanwhile. */
-const ERASED_AT_ONCE = 100
+import { inSteps } from './steps.ts'
 
 const USERS_A_SLICE = 50
 
@@ -78,17 +75,13 @@ export class SqliteUsers {
     try {
       let rows = await (at === undefined ? this.#eraseKnown(tenant, user) : this.#eraseKnownUntil(at, tenant, user))
       for (const statement of eraseSome) {
-        const erase = () => Number(statement.run(tenant, user, at ?? null, at ?? null, ERASED_AT_ONCE).changes)
-        for (let went = ERASED_AT_ONCE; went === ERASED_AT_ONCE; rows += went) {
-          const from = performance.now()
-          went = await this.#file.writeUrgently(() => [erase()])
-          if (went > 0) await restSince(from)
-        }
+        const erase = (most: number) => Number(statement.run(tenant, user, at ?? null, at ?? null, most).changes)
+        rows += await inSteps(this.#file, erase, { write: (work) => this.#file.writeUrgently(work) })
       }
       if (at === undefined) return rows
       return rows + (await this.#file.writeUrgently(() => [Number(dropUnusedSalt.run(tenant, user).changes)]))
     } finally {
-      this.#file.emptyWal()
+      await this.#file.emptyWal()
     }
   }
 

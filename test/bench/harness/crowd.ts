@@ -25,14 +25,38 @@ export interface CrowdOptions {
   redis: RedisServer
   /** How many users are drawn from, each as likely. */
   users: number
-  seconds: number
   warmUp?: number
   /** Users that the gateway keeps in memory. */
   cache?: number
 }
 
+/** Random users of a gateway of their own. */
+interface Asking {
+  /** Asks for so many seconds more. */
+  goOn(seconds: number): Promise<void>
+  soFar(): Crowd
+  stop(): Promise<void>
+}
+
+/** Seconds that a crowd asks before the next has its turn. */
+const TURN_S = 15
+
+/** Crowds by turns, each for so many seconds in all, so that what else the machine does meanwhile hits them alike. */
+export async function crowds(all: readonly CrowdOptions[], seconds: number): Promise<Crowd[]> {
+  const asking: Asking[] = []
+  try {
+    for (const options of all) asking.push(await startAsking(options))
+    for (let left = seconds; left > 0; left -= TURN_S) {
+      for (const one of asking) await one.goOn(Math.min(TURN_S, left))
+    }
+    return asking.map((one) => one.soFar())
+  } finally {
+    for (const one of asking) await one.stop()
+  }
+}
+
 /** Requests of random users at a gateway of its own, with its upstream in this process. */
-export async function crowd({ redis, users, seconds, warmUp = WARM_UP, cache = 10_000 }: CrowdOptions): Promise<Crowd> {
+async function startAsking({ redis, users, warmUp = WARM_UP, cache = 10_000 }: CrowdOptions): Promise<Asking> {
   const upstream = await startUpstream(replyPlain(200, completionBody('A short answer.')))
   const gateway = await startGateway({
     store: { kind: 'redis', url: redis.url },
@@ -46,6 +70,7 @@ export async function crowd({ redis, users, seconds, warmUp = WARM_UP, cache = 1
   const pool = new Pool(gateway.url, { connections: IN_FLIGHT })
   const took: number[] = []
   let failures = 0
+  let askedS = 0
   // As the gateway keeps users in memory (`UserStates`): nobody is changed meanwhile.
   const kept = new LRUCache<string, true>({ max: cache })
   let hits = 0
@@ -70,18 +95,30 @@ export async function crowd({ redis, users, seconds, warmUp = WARM_UP, cache = 1
     }
     await Promise.all(Array.from({ length: IN_FLIGHT }, worker))
   }
-  try {
-    await run(() => took.length < warmUp)
-    took.length = 0
-    hits = 0
-    const startedAt = performance.now()
-    await run(() => performance.now() - startedAt < seconds * 1000)
-    const tookS = (performance.now() - startedAt) / 1000
-    const requests = took.length
-    return { users, requests, failures, perSecond: requests / tookS, latency: quantiles(took), hits: hits / requests }
-  } finally {
-    await pool.close()
-    await gateway.stop()
-    await upstream.close()
+  await run(() => took.length < warmUp)
+  took.length = 0
+  hits = 0
+  return {
+    async goOn(seconds) {
+      const startedAt = performance.now()
+      await run(() => performance.now() - startedAt < seconds * 1000)
+      askedS += (performance.now() - startedAt) / 1000
+    },
+    soFar() {
+      const requests = took.length
+      return {
+        users,
+        requests,
+        failures,
+        perSecond: requests / askedS,
+        latency: quantiles(took),
+        hits: hits / requests,
+      }
+    },
+    async stop() {
+      await pool.close()
+      await gateway.stop()
+      await upstream.close()
+    },
   }
 }

@@ -208,7 +208,7 @@ describe('fields', () => {
     const short = candidate('short', 'p', { maxOutputTokens: 8_192, contextWindow: 128_000 })
     expect(chat(big, short).request.body.max_completion_tokens).toBe(8_192)
     const narrow = candidate('narrow', 'p', { contextWindow: 32_768 })
-    expect(toChat(parse(big), narrow, 1_000).request.body.max_completion_tokens).toBe(31_768)
+    expect(toChat(parse(big), narrow, { promptTokens: 1_000 }).request.body.max_completion_tokens).toBe(31_768)
     expect(toChat(parse({ max_tokens: 64 }), null).request.body.max_completion_tokens).toBe(64)
   })
 

@@ -361,6 +361,18 @@ describe('a directory', () => {
     expect(own.filter((file) => existsSync(file))).toEqual([])
   })
 
+  test('has few files of tenants whose rows come mixed', async () => {
+    const rows = Array.from({ length: 120 }, (_, i) =>
+      anInteraction({ tenant: `t-${i % 6}`, ts: TODAY - DAY_MS + i * 1_000 }),
+    )
+    await store.appendInteractions(rows)
+    expect(await moveRows(store, archive, { before: TODAY, rows: 10 })).toEqual({ interactions: 120, rewards: 0 })
+    expect(files().filter((name) => name.endsWith('.parquet')).length).toBeLessThanOrEqual(18)
+    expect((await all(archive.read('interaction', {}))).map(({ id }) => id).sort()).toEqual(
+      rows.map(({ id }) => id).sort(),
+    )
+  })
+
   test('of somebody else is refused, and one with nothing in it is not', async () => {
     const other = join(dir, 'home')
     mkdirSync(join(other, 'lost+found'), { recursive: true })

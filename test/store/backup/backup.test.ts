@@ -96,7 +96,7 @@ describe.each(Object.entries(PLACES))('%s', (_, [openFrom, openTo]) => {
     await restoreBackup(to, backupDir(), await writeBackup(from, backupDir()), OPTIONS)
     for (const tenant of TENANTS) {
       expect(await to.findKey(`${tenant}2`.padEnd(64, '0'))).toMatchObject({ revokedAt: 1_700_000_000_500 })
-      expect((await to.loadUser(tenant, ODD_USER))?.preferences).toEqual({ deny: ['cheap'] })
+      expect((await to.loadUser(tenant, ODD_USER))?.preferences).toEqual({ deny: ['cheap'], prefer: { code: 'dear' } })
       expect(await to.loadEdges(tenant, 'u-5')).toEqual(await from.loadEdges(tenant, 'u-5'))
       expect(await to.findInteraction(tenant, `${tenant}-3-1`)).toEqual(
         await from.findInteraction(tenant, `${tenant}-3-1`),

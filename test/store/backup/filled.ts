@@ -6,8 +6,8 @@ import { anEdge, anInteraction, aReward, aUser } from '../records.ts'
 
 const DAY_MS = 86_400_000
 export const TENANTS = ['acme', 'zeta']
-/** One whose id would be taken apart by a careless reader of keys. */
-export const ODD_USER = 'p:Zoë}:{ü:user:\n🦉'
+/** One whose id would be taken apart by a careless reader of keys, or of lines. */
+export const ODD_USER = 'p:Zoë}:{ü:user:\n🦉\u2028\u0085'
 
 /** Puts something of each kind into a store, of two tenants. Users `u-0` … have so many edges as their number. */
 export async function fill(store: BackupStore, users = 6): Promise<void> {
@@ -30,7 +30,8 @@ export async function fill(store: BackupStore, users = 6): Promise<void> {
     await store.createKey(key(1, { user: 'ann', models: ['gpt-5'] }))
     await store.createKey(key(2, { revokedAt: 1_700_000_000_500, scopes: ['chat'] }))
     for (const [n, user] of [...Array.from({ length: users }, (_, i) => `u-${i}`), ODD_USER].entries()) {
-      const stated = { updatedAt: 1_700_000_100_000 + n, preferences: { deny: ['cheap'] } }
+      const preferences = { deny: ['cheap'], prefer: { code: 'dear' } }
+      const stated = { updatedAt: 1_700_000_100_000 + n, preferences }
       for (let revision = 1; revision <= Math.max(1, n); revision++) {
         const of = (seq: number) => anEdge({ id: edgeId(`i-${n}-${seq}`, 'rating'), seq, ts: seq })
         const edges = n > 0 ? Array.from({ length: revision }, (_, i) => of(i + 1)) : undefined

@@ -72,6 +72,21 @@ describe('Redis', () => {
     }
   })
 
+  test('refusals that have expired go when others come, whatever keeps their hash alive', async () => {
+    const store = await openStore(config({ url: server.url }))
+    const note = (field: string, inMs: number) =>
+      store.noteRefusals('made-up', [{ deployment: 'a/b', field, expiresAt: Date.now() + inMs }])
+    await note('old', -1)
+    await note('kept', 60_000)
+    await note('old too', -1)
+    await note('new', 60_000)
+    expect(((await server.command('HKEYS', 'pr:{made-up}:refusals')) as Buffer[]).map(String).sort()).toEqual([
+      'a/b\nkept',
+      'a/b\nnew',
+    ])
+    await store.close()
+  })
+
   test("the scripts' calendar is the calendar", async () => {
     const lua = readFileSync(new URL('../../../src/store/redis/commands/batch.lua', import.meta.url), 'utf8')
     const calendar = lua.slice(lua.indexOf('local function first_of_month'), lua.indexOf('local function window_at'))

@@ -21,9 +21,15 @@ const replica = await startRedis()
 const cluster = await startRedisCluster()
 await replica.command('replicaof', '127.0.0.1', '1')
 const silent = createServer(() => {}).listen(0, '127.0.0.1')
+/** As a Redis at its `maxclients`. */
+const full = createServer((socket) => {
+  socket.on('error', () => {})
+  socket.write('-ERR max number of clients reached\r\n', () => socket.resetAndDestroy())
+}).listen(0, '127.0.0.1')
 const closed = await freePort()
 afterAll(() => {
   silent.close()
+  full.close()
   return Promise.all([locked, plain, replica, cluster].map((one) => one.discard()))
 })
 
@@ -82,6 +88,12 @@ describe('a store that can’t be used names the cause, and neither password nor
     ['a Cluster away', () => ({ cluster: [`127.0.0.1:${closed}`] }), /nothing listens there|no node of the Cluster/],
     ['no Sentinel', () => ({ sentinel: { name: 'm', nodes: [plain.address] } }), /is none \(store\.sentinel\.nodes\)/],
     ['Sentinels away', () => ({ sentinel: { name: 'm', nodes: [`127.0.0.1:${closed}`] } }), /no Sentinel answers/],
+    [
+      'one that is full',
+      () => ({ url: `redis://127.0.0.1:${(full.address() as AddressInfo).port}` }),
+      /maxclients|max number of clients/,
+    ],
+    ['one that wants TLS', () => ({ url: `redis://127.0.0.1:${tlsPort}` }), /Does it want TLS \(rediss:\/\/\)\?/],
     ['a replica', () => ({ url: replica.url }), /READONLY: it is a replica/],
   ]
   it.each(cases)('%s', async (_, server, expected) => {
@@ -138,3 +150,52 @@ const works = (store: RedisStore) =>
     () => true,
     () => false,
   )
+
+describe('a user of fewer rights', () => {
+  const user = async (...rights: string[]) => {
+    await plain.command('ACL', 'SETUSER', 'gate', 'reset', 'on', '>gate-secret', ...rights)
+    return { url: plain.url, username: 'gate', password: 'gate-secret' }
+  }
+
+  it('as docs/operation.md has it does all, and hears what others change', async () => {
+    const store = new RedisStore(own(await user('~pr:*', '&pr:*', '+@all', '-@admin', '-@dangerous', '+info')))
+    const heard: string[] = []
+    const stop = store.subscribe(({ kind }) => heard.push(kind))
+    try {
+      await eventually(() => works(store), 'it works')
+      expect(await store.check()).toEqual([])
+      await eventually(async () => {
+        await store.saveMode('acme', 'observe')
+        return heard.includes('mode')
+      }, 'changes are heard')
+    } finally {
+      stop()
+      await store.close()
+    }
+  })
+
+  it('without channels, as Redis makes users: it is told, and nothing cached is believed', async () => {
+    const store = new RedisStore(own(await user('~pr:*', '+@all', '-@admin')))
+    const heard: string[] = []
+    const stop = store.subscribe(({ kind }) => heard.push(kind))
+    try {
+      const told = /not heard: NOPERM: this user may not use channels: they need &pr:\*/
+      const problems = async () => (await store.check().catch(() => [])).join()
+      await eventually(async () => told.test(await problems()), `${told}`)
+      await eventually(() => heard.includes('all'), 'nothing is believed')
+      // Rights that are given later are used.
+      await user('~pr:*', '&pr:*', '+@all', '-@admin')
+      await eventually(async () => (await problems()) === '', 'nothing to tell')
+    } finally {
+      stop()
+      await store.close()
+    }
+  })
+
+  it.each([
+    ['keys', ['~other:*', '&*', '+@all'], /NOPERM: this user may not use all keys that begin with pr:/],
+    ['commands', ['~*', '&*', '+@all', '-@string'], /NOPERM: this user may not run all commands/],
+  ])('without %s', async (_, rights, expected) => {
+    expect(await failure(await user(...rights), expected)).toMatch(expected)
+  })
+})

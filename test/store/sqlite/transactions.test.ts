@@ -27,8 +27,8 @@ beforeEach(() => {
   file.share(limits)
 })
 
-afterEach(() => {
-  file.close()
+afterEach(async () => {
+  await file.close()
   rmSync(dir, { recursive: true, force: true })
 })
 
@@ -120,8 +120,8 @@ test('whoever waits for a write has it, whatever those do who are told', async (
   )
   const work = (): [number, Invalidation] => [1, { kind: 'all' }]
   const waiting = Promise.all([other.write(work), other.write(work)])
-  expect(() => other.close()).toThrow('a listener')
+  await expect(other.close()).rejects.toThrow('a listener')
   expect(await waiting).toEqual([1, 1])
   expect(told).toEqual(['all'])
-  other.close()
+  await other.close()
 })

@@ -14,6 +14,16 @@
 local prefix = KEYS[2]
 local gone = 0
 
+-- Earlier releases kept halves of characters, whose escapes the reader of JSON refuses. A backslash may be one itself.
+local function decoded(json)
+  if string.find(json, '\\u[dD]') then
+    json = string.gsub(json, '\\(.)(%x?%x?%x?%x?)', function(kind, digits)
+      if kind == 'u' and string.find(digits, '^[dD][89a-fA-F]') then return '\239\191\189' end -- U+FFFD
+    end)
+  end
+  return cjson.decode(json)
+end
+
 -- Other answers may have the same id.
 local function forget_completion(key, id)
   local all = {}
@@ -29,7 +39,7 @@ for i = 2, #ARGV do -- the batch
     local fields = {}
     for j = 1, #entry[2], 2 do fields[entry[2][j]] = entry[2][j + 1] end -- the fields of an entry
     if fields['{}'] then -- a row: it begins with its id, its tenant, its user, its completion's id
-      local row = cjson.decode(fields['{}'])
+      local row = decoded(fields['{}'])
       fields.id, fields.user, fields.completion = row[1], row[3], row[4] ~= cjson.null and row[4] or nil
     end
     gone = gone + redis.call('XDEL', KEYS[1], ARGV[i])

@@ -1,0 +1,25 @@
+import { expect, test } from 'vitest'
+import { restAfter, STEP_MS, StepSize } from '../../src/runtime/rest.ts'
+
+test('a step takes as many rows as fit into its time, at most twice as many as before, and at least one', () => {
+  const size = new StepSize(100)
+  const sizes = [STEP_MS / 8, STEP_MS / 2, STEP_MS, 4 * STEP_MS, 1e6, 0, 0, 0, 0, 0, 0, 0, 0].map((ms) => {
+    size.took(ms)
+    return size.rows
+  })
+  expect(sizes).toEqual([16, 32, 32, 8, 1, 2, 4, 8, 16, 32, 64, 100, 100])
+  expect(new StepSize(5).rows).toBe(5)
+})
+
+test('whatever works beside something long rests in turn, three times as long as all of it worked', async () => {
+  const order: string[] = []
+  const from = performance.now()
+  const work = async (name: string, ms: number) => {
+    await restAfter(ms)
+    order.push(name)
+  }
+  await Promise.all([work('a', 5), work('b', 10), work('c', 1), work('held up', 1e6)])
+  expect(order).toEqual(['a', 'b', 'c', 'held up'])
+  // Timers fire late, never early; what was held up counts as 20 ms.
+  expect(performance.now() - from).toBeGreaterThanOrEqual(3 * (5 + 10 + 1 + 20) - 5)
+})
