@@ -1,4 +1,6 @@
 import type { UserIds } from '../candidates/tenants.ts'
+import type { Config } from '../config/schema.ts'
+import { withPresentNames } from '../learning/stated-preferences.ts'
 import { isObject } from '../openai/is-object.ts'
 import { parseRawBody } from '../openai/raw-body.ts'
 import type { Admission } from '../pipeline/admission.ts'
@@ -33,7 +35,7 @@ export async function explain(deps: ExplainDeps, context: RequestContext, respon
   return deps.admission.run(tenant.config.priority, context.signal, async () => {
     if (counts) (await deps.quota.reserveRequest(context, call.principal)).settle()
     const decision = await decide(deps, context, call)
-    return explanationOf(decision, await favouriteOf(decision, call))
+    return explanationOf(decision, await favouriteOf(decision, call), context.snapshot.config)
   })
 }
 
@@ -78,7 +80,7 @@ function whyNot({ candidate }: Stated, { reason, detail, chosen, excluded }: Sel
   return 'is not among the candidates of this request'
 }
 
-function explanationOf(decision: Decision, favourite: string | null) {
+function explanationOf(decision: Decision, favourite: string | null, { candidates }: Config) {
   const { selection, scores, policy, version, fallback, profile, taste, stated, conversation, caution, risk } = decision
   const propensity = new Map(
     selection.scored.map(({ candidate }, index) => [candidate.name, selection.propensities[index]]),
@@ -99,7 +101,7 @@ function explanationOf(decision: Decision, favourite: string | null) {
     stated: stated && { ...stated, why_not: whyNot(stated, selection) },
     user: {
       rewards: profile.rewards,
-      preferences: profile.preferences,
+      preferences: withPresentNames(profile.preferences, candidates),
       taste: taste && policy?.router.artifact.manifest.starts?.[taste] ? taste : 'balanced',
       degraded: profile.degraded,
     },

@@ -5,7 +5,12 @@ import type { Config } from '../config/schema.ts'
 import { GatewayError, invalidRequest, notFound } from '../errors.ts'
 import { type ForgetDeps, forgetUser } from '../learning/erasures.ts'
 import type { Learner } from '../learning/learner.ts'
-import { preferencesSchema, type StatedPreferences, statedPreferences } from '../learning/stated-preferences.ts'
+import {
+  preferencesSchema,
+  type StatedPreferences,
+  statedPreferences,
+  withPresentNames,
+} from '../learning/stated-preferences.ts'
 import { fieldError } from '../openai/parse-chat.ts'
 import { parseRawBody } from '../openai/raw-body.ts'
 import type { Admission } from '../pipeline/admission.ts'
@@ -63,7 +68,7 @@ async function writeProfile(
   const head = {
     object: 'user.profile',
     id,
-    preferences: stored?.preferences ?? {},
+    preferences: withPresentNames(stored?.preferences ?? {}, snapshot.config.candidates),
     policy: stored?.policy ?? null,
     rewards_counted: stored?.rewards ?? 0,
     updated_at: stored ? new Date(stored.updatedAt).toISOString() : null,

@@ -3,6 +3,7 @@ import type { Candidate } from '../candidates/candidate.ts'
 import { ANONYMOUS, type Tenant, type UserIds } from '../candidates/tenants.ts'
 import type { Snapshot } from '../config/snapshot.ts'
 import { notFound } from '../errors.ts'
+import { withPresentNames } from '../learning/stated-preferences.ts'
 import { type Tastes, tastesOf } from '../learning/tastes.ts'
 import type { VectorVault } from '../learning/vector-vault.ts'
 import type { Quota } from '../pipeline/quota/quota.ts'
@@ -44,7 +45,7 @@ export async function describeUser(deps: UserDeps, tenant: Tenant, id: string) {
   if (!stored && latest.length === 0) throw notFound('There is no such user.', 'user_not_found', 'id')
   return {
     id,
-    preferences: stored?.preferences ?? {},
+    preferences: withPresentNames(stored?.preferences ?? {}, deps.snapshot().config.candidates),
     tasks: deps.policies.snapshot(name, user).policy?.router.artifact.tasks?.names ?? [],
     candidates: tenant.candidates.map((candidate) => candidate.name),
     rewards: stored?.rewards ?? 0,

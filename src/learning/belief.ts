@@ -23,8 +23,8 @@ export interface Belief {
   packed: Uint8Array
   /** What they tell of their tenant, [Y]. */
   told: Float32Array
-  /** What the last edge says; null: it can't be read, or there is none. */
-  last: Messages | null
+  /** What the last edge says of its LLM, [V]; null: it can't be read, or there is none. */
+  last: Float32Array | null
   /** Messages to the user of edges that are not kept any more, of those that can be read. */
   gone: (Float32Array | null)[]
 }

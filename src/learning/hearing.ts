@@ -33,9 +33,9 @@ export interface Said {
   added: StoredEdge
   /** The one that it replaces. */
   old: StoredEdge | undefined
-  /** What both say; null where the policy can't read them. */
-  now: Messages | null
-  before: Messages | null
+  /** What both say of their LLM; null where the policy can't read them. */
+  now: Float32Array | null
+  before: Float32Array | null
   /** It is a user's word. */
   counts: boolean
 }
@@ -67,7 +67,7 @@ export function wholeTelling(
     const nth = (said.get(edge.candidate) ?? 0) + 1
     said.set(edge.candidate, nth)
     if (message && isUsersWord(edge)) {
-      add(told, { ...edge, ts: now }, message, 1 / nth, told.has(edge.candidate) ? 0 : 1)
+      add(told, { ...edge, ts: now }, message.llm, 1 / nth, told.has(edge.candidate) ? 0 : 1)
     }
   }
   return told
@@ -110,7 +110,7 @@ type Told = Map<string, Float32Array>
 function add(
   told: Told,
   { candidate, weight, reward, ts }: StoredEdge,
-  { llm }: Messages,
+  llm: Float32Array,
   share: number,
   users: number,
 ) {

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { type PresentNames, presentNames } from '../candidates/former-names.ts'
 import { TASK_NAME } from '../routing/artifact/tasks.ts'
 
 const name = z.string().min(1).max(128)
@@ -38,3 +39,28 @@ function understood(stored: Record<string, unknown>): StatedPreferences {
   const rest = Object.entries(stored).filter(([field]) => !strange.has(field))
   return preferencesSchema.safeParse(Object.fromEntries(rest)).data ?? NONE
 }
+
+/**
+ * What a store holds, with the present names of candidates (`formerly`): to be shown. What is stored keeps the names of
+ * its time, so that a renaming that is taken back loses nothing.
+ */
+export function withPresentNames(
+  stored: Record<string, unknown>,
+  candidates: Parameters<typeof presentNames>[0],
+): Record<string, unknown> {
+  const names = presentNames(candidates)
+  if (names.size === 0) return stored
+  const { allow, deny, prefer } = statedPreferences(stored)
+  return {
+    ...stored,
+    ...(allow && { allow: nowNamed(allow, names) }),
+    ...(deny && { deny: nowNamed(deny, names) }),
+    ...(prefer && {
+      prefer: Object.fromEntries(Object.entries(prefer).map(([task, one]) => [task, names.get(one) ?? one])),
+    }),
+  }
+}
+
+const nowNamed = (list: readonly string[], names: PresentNames) => [
+  ...new Set(list.map((one) => names.get(one) ?? one)),
+]

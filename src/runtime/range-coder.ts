@@ -9,6 +9,7 @@ const LENGTHS = 31
 /** Probabilities of a context: has it as many bits as usual, more, fewer; the bit after the first. */
 const [ENOUGH, MORE, FEWER, SECOND] = [0, 1, 1 + LENGTHS, 1 + 2 * LENGTHS]
 const SLOTS = SECOND + LENGTHS
+const LARGEST = 2 ** (LENGTHS - 1)
 
 /** Probabilities that a bit is 1, in 65536ths, of which the coder sees two bits less. */
 const [ONE, HALF, SEEN] = [65_536, 32_768, 2]
@@ -52,7 +53,9 @@ function learned(p: number, bit: number, seen: Uint8Array, at: number): number {
 }
 
 export class RangeWriter {
-  readonly #chances: Chances
+  readonly #usual: Usual
+  readonly #ones: Int32Array
+  readonly #seen: Uint8Array
   #bytes: Uint8Array
   #at: number
   #low = 0
@@ -60,7 +63,10 @@ export class RangeWriter {
 
   /** @param bytes written from `at` on; more room is made where it is not enough */
   constructor(bytes: Uint8Array, at: number, usual: Usual) {
-    this.#chances = new Chances(usual)
+    const { ones, seen } = new Chances(usual)
+    this.#usual = usual
+    this.#ones = ones
+    this.#seen = seen
     this.#bytes = bytes
     this.#at = at
   }
@@ -68,10 +74,10 @@ export class RangeWriter {
   /** @throws RangeError where it has more than 30 bits, or is no number */
   write(value: number, context: number): void {
     const size = Math.abs(value)
-    if (!(size < 2 ** (LENGTHS - 1))) throw new RangeError('too large a number')
+    if (!(size < LARGEST)) throw new RangeError('too large a number')
     const bits = 32 - Math.clz32(size)
     const at = context * SLOTS
-    const usual = this.#chances.usual[context]!
+    const usual = this.#usual[context]!
     if (usual > 0) this.#adaptive(at + ENOUGH, bits >= usual ? 1 : 0)
     if (bits >= usual) {
       for (let i = usual; i < LENGTHS - 1; i++) {
@@ -90,18 +96,22 @@ export class RangeWriter {
     let left = Math.max(0, bits - 2)
     const some = Math.min(left, AT_ONCE - 1)
     left -= some
-    this.#raw(((value < 0 ? 1 : 0) << some) | ((size >>> left) & (2 ** some - 1)), some + 1)
+    this.#raw(((value < 0 ? 1 : 0) << some) | ((size >>> left) & ((1 << some) - 1)), some + 1)
     for (; left > 0; left -= AT_ONCE) {
       const more = Math.min(left, AT_ONCE)
-      this.#raw((size >>> (left - more)) & (2 ** more - 1), more)
+      this.#raw((size >>> (left - more)) & ((1 << more) - 1), more)
     }
   }
 
+  /** In one piece: most of the time is spent here. */
   #adaptive(at: number, bit: number): void {
-    const { ones, seen } = this.#chances
+    const ones = this.#ones
     const p = ones[at]!
-    this.#bit(p, bit)
-    ones[at] = learned(p, bit, seen, at)
+    const middle = this.#low + ((this.#high - this.#low) >>> SPLIT) * (p >>> SEEN)
+    if (bit === 1) this.#high = middle
+    else this.#low = middle + 1
+    ones[at] = learned(p, bit, this.#seen, at)
+    if ((this.#low ^ this.#high) >>> TOP === 0) this.#shift()
   }
 
   #raw(value: number, bits: number): void {
@@ -112,7 +122,7 @@ export class RangeWriter {
     const each = (this.#high - this.#low + 1) >>> bits
     this.#low += value * each
     this.#high = this.#low + each - 1
-    this.#shift()
+    if ((this.#low ^ this.#high) >>> TOP === 0) this.#shift()
   }
 
   #bit(ones: number, bit: number): void {

@@ -50,10 +50,12 @@ export class ByteWriter {
 /** Reads what `ByteWriter` wrote. @throws RangeError at the end of the bytes */
 export class ByteReader {
   readonly #bytes: Buffer
+  readonly #view: DataView
   #at = 0
 
   constructor(bytes: Uint8Array) {
     this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   }
 
   byte(): number {
@@ -78,7 +80,20 @@ export class ByteReader {
   }
 
   float(): number {
-    return this.raw(4).readFloatLE()
+    return this.#view.getFloat32(this.skip(4), true)
+  }
+
+  /** Passes so many bytes. @returns where they begin */
+  skip(length: number): number {
+    const from = this.#at
+    if (from + length > this.#bytes.length) throw new RangeError('The bytes end too early.')
+    this.#at = from + length
+    return from
+  }
+
+  /** One of those that were passed. */
+  passed(at: number): number {
+    return this.#bytes[at] as number
   }
 
   rest(): Buffer {
@@ -86,9 +101,7 @@ export class ByteReader {
   }
 
   raw(length: number): Buffer {
-    const from = this.#at
-    this.#at += length
-    if (this.#at > this.#bytes.length) throw new RangeError('The bytes end too early.')
+    const from = this.skip(length)
     return this.#bytes.subarray(from, this.#at)
   }
 }

@@ -32,7 +32,7 @@ export function encodeHistory(edges: readonly StoredEdge[]): Buffer {
   for (const edge of edges) {
     const { id, candidate, kind, reader, reading, vector } = edge
     const colon = id.indexOf(':')
-    bytes.raw(hashBytes(id.slice(0, colon)))
+    writeHash(bytes, id.slice(0, colon))
     bytes.unsigned(names.of(candidate))
     bytes.unsigned(names.of(`${id.slice(colon + 1)}\n${kind}\n${reader}`))
     bytes.signed(edge.seq - seq)
@@ -93,7 +93,7 @@ export function decodeHistory(content: Uint8Array): StoredEdge[] {
   }
   let [seq, ts] = [0, 0]
   return Array.from({ length: count }, (): StoredEdge => {
-    const about = bytes.raw(ID_BYTES).toString('base64url')
+    const about = readHash(bytes)
     const candidate = name()
     const [said = '', kind = '', reader = ''] = partsOf(name())
     seq += bytes.signed()
@@ -114,11 +114,41 @@ export function decodeHistory(content: Uint8Array): StoredEdge[] {
   })
 }
 
-function hashBytes(about: string): Buffer {
-  const bytes = Buffer.from(about, 'base64url')
-  return bytes.length === ID_BYTES && bytes.toString('base64url') === about
-    ? bytes
-    : Buffer.from(interactionHash(about), 'base64url')
+// A long history is read and written for one rating more: calls into Node for each hash would take most of it.
+const LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
+const CODES = Uint8Array.from(LETTERS, (letter) => letter.charCodeAt(0))
+const VALUES = new Uint8Array(128).fill(64)
+for (const [value, code] of CODES.entries()) VALUES[code] = value
+
+/** A hash in base64url: four letters are three bytes. What is none is hashed. */
+function writeHash(bytes: ByteWriter, about: string): void {
+  const letters = isHash(about) ? about : interactionHash(about)
+  const value = (at: number) => VALUES[letters.charCodeAt(at)]!
+  for (let at = 0; at < letters.length; at += 4) {
+    const three = (value(at) << 18) | (value(at + 1) << 12) | (value(at + 2) << 6) | value(at + 3)
+    bytes.byte(three >> 16)
+    bytes.byte((three >> 8) & 255)
+    bytes.byte(three & 255)
+  }
+}
+
+function isHash(about: string): boolean {
+  if (about.length !== (ID_BYTES * 4) / 3) return false
+  for (let at = 0; at < about.length; at++) if (!(VALUES[about.charCodeAt(at)]! < 64)) return false
+  return true
+}
+
+function readHash(bytes: ByteReader): string {
+  const letters = () => {
+    const three = (bytes.byte() << 16) | (bytes.byte() << 8) | bytes.byte()
+    return String.fromCharCode(
+      CODES[three >> 18]!,
+      CODES[(three >> 12) & 63]!,
+      CODES[(three >> 6) & 63]!,
+      CODES[three & 63]!,
+    )
+  }
+  return letters() + letters()
 }
 
 class Names {
@@ -150,9 +180,9 @@ function writeReading(bytes: ByteWriter, { int8, scale }: QuantisedVector): void
 function readReading(bytes: ByteReader): QuantisedVector {
   const scale = bytes.float()
   const int8 = new Int8Array(bytes.unsigned())
-  const present = bytes.raw(Math.ceil(int8.length / 8))
+  const present = bytes.skip(Math.ceil(int8.length / 8))
   for (let i = 0; i < int8.length; i++) {
-    if (((present[i >> 3] as number) >> (i & 7)) & 1) int8[i] = bytes.byte()
+    if ((bytes.passed(present + (i >> 3)) >> (i & 7)) & 1) int8[i] = bytes.byte()
   }
   return { int8, scale }
 }

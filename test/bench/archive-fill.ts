@@ -1,11 +1,11 @@
 // Writes the log that is in a store many times over into it, each time with users, answers and days of their own, as
-// the gateway's rows: `node test/bench/archive-fill.ts store.db 99`
+// the gateway's rows: `node test/bench/archive-fill.ts store.db 99`, or some of the copies: `… store.db 50 26`
 import { hash } from 'node:crypto'
 import { DatabaseSync } from 'node:sqlite'
 
 const DAY_MS = 86_400_000
 
-const [path = '', copies = '1'] = process.argv.slice(2)
+const [path = '', copies = '1', first = '1'] = process.argv.slice(2)
 const db = new DatabaseSync(path)
 db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -524288; PRAGMA temp_store = 2')
 /** As random as the gateway's own. */
@@ -14,11 +14,11 @@ db.function('id_of', { deterministic: true }, (prefix, id, copy) => {
   return `${prefix}${[hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20, 32)].join('-')}`
 })
 const count = (sql: string) => Number(db.prepare(sql).get()?.n)
-const days = count(`SELECT 1 + max(ts) / ${DAY_MS} - min(ts) / ${DAY_MS} AS n FROM interactions`)
-const last = {
-  interactions: count('SELECT max(seq) AS n FROM interactions'),
-  rewards: count('SELECT max(seq) AS n FROM rewards'),
-}
+/** The rows that are copied: what is a copy has a user of another name. */
+const own = (table: string) => count(`SELECT max(seq) AS n FROM ${table} WHERE user NOT LIKE 'user-%-%'`)
+const last = { interactions: own('interactions'), rewards: own('rewards') }
+const days = count(`
+  SELECT 1 + max(ts) / ${DAY_MS} - min(ts) / ${DAY_MS} AS n FROM interactions WHERE seq <= ${last.interactions}`)
 const interactions = db.prepare(`
   INSERT INTO interactions (tenant, id, ts, user, completion_id, json)
   SELECT tenant, name, at, who, said, json_set(json, '$.id', name, '$.ts', at, '$.user', who, '$.completion_id', said)
@@ -34,7 +34,7 @@ const rewards = db.prepare(`
       user || '-' || :copy AS who
     FROM rewards WHERE seq <= :last ORDER BY seq LIMIT -1)`)
 // The oldest come first, as in life.
-for (let copy = Number(copies); copy > 0; copy--) {
+for (let copy = Number(copies); copy >= Number(first); copy--) {
   const earlier = copy * days * DAY_MS
   db.exec('BEGIN')
   interactions.run({ copy, earlier, last: last.interactions })

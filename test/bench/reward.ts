@@ -1,7 +1,8 @@
 /**
- * Where the time of a reward goes: CPU of the whole process (all threads), part by part, and of a reward as a whole.
+ * Where the time of a reward goes: CPU of the whole process (all threads), part by part, and of rewards as a whole,
+ * through the learner and a real Redis, of users who are in memory and of users who are not.
  *
- *     node test/bench/reward.ts [ratings of the user, 20]
+ *     node test/bench/reward.ts [ratings of the user, 20] [--parts] [--whole]
  *
  * Median of several rounds, microseconds.
  */
@@ -14,9 +15,25 @@ import { Tensor } from '../../src/runtime/onnxruntime.ts'
 import { edgesIn, encodeMemory } from '../../src/store/user-rows.ts'
 import { newestArtifact } from './harness/newest-artifact.ts'
 import { findInPool, People, TENANT } from './harness/people.ts'
+import { userCosts } from './harness/user-costs.ts'
 
-const ratings = Number(process.argv[2] ?? 20)
+const args = process.argv.slice(2)
+const wants = (what: string) => args.includes(what) || !args.some((word) => word.startsWith('--'))
+const ratings = Number(args.find((word) => !word.startsWith('--')) ?? 20)
 const people = await People.open()
+if (wants('--whole')) {
+  console.log(
+    'us of CPU: look-up in memory, not | reward in memory (of it the request thread), not (the request thread)',
+  )
+  for (const many of [1, 20, 100, 512]) {
+    const costs = await userCosts(people, many, many > 100 ? 50 : 200)
+    const [hot, cold, here, ofHere, away, ofAway] = [
+      ...[costs.hotUs, costs.coldUs, costs.rewardUs, costs.rewardThreadUs, costs.strangerUs, costs.strangerThreadUs],
+    ].map((us) => us.toFixed(0).padStart(6))
+    console.log(`${String(many).padStart(4)} ratings ${hot} ${cold} | ${here} (${ofHere}) ${away} (${ofAway})`)
+  }
+}
+if (!wants('--parts')) process.exit(0)
 const { policy } = people
 const edges = people.edges(ratings, 3)
 const { sums, state } = await rebuild(policy, TENANT, edges, findInPool)
@@ -78,4 +95,9 @@ const { belief: row, history } = encodeMemory(belief, edges)
 await measure('edges read', () => edgesIn(row, history))
 const job = async () => believed(policy, TENANT, { sums: sums.slice(), seq: ratings }, edges.slice(-1), findInPool)
 await measure('a reward more, sums in memory: messages, sums, state, packed', job)
+await measure(
+  'eight of them, of users who rate at the same time',
+  () => Promise.all(Array.from({ length: 8 }, job)),
+  20,
+)
 process.exit(0)

@@ -9,19 +9,13 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { availableParallelism, loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { messagesOf } from '../../src/learning/belief.ts'
-import { Learner } from '../../src/learning/learner.ts'
-import { UserStates } from '../../src/learning/user-states.ts'
-import { VectorVault } from '../../src/learning/vector-vault.ts'
-import { PackedState } from '../../src/routing/model/packed-state.ts'
 import { openStore } from '../../src/store/index.ts'
-import type { Store } from '../../src/store/store.ts'
-import { silent } from '../routing/support.ts'
 import { type RedisServer, startRedis } from '../support/redis.ts'
 import { crowds } from './harness/crowd.ts'
 import { ALL_ON, type Costs, type Idle } from './harness/experiments.ts'
-import { bytesInRedis, fileBytes, findInPool, infoOf, People, storedId, TENANT } from './harness/people.ts'
+import { bytesInRedis, fileBytes, infoOf, People, storedId, TENANT } from './harness/people.ts'
 import type { RedisUse } from './harness/redis-use.ts'
+import { type UserCosts, userCosts } from './harness/user-costs.ts'
 
 interface Measured {
   at: string
@@ -92,87 +86,6 @@ async function sizesInSqlite(): Promise<Map<number, number>> {
   return bytes
 }
 
-const cpuUs = () => {
-  const { user, system } = process.cpuUsage()
-  return user + system
-}
-
-const statesOn = (store: Store, max = 100_000) =>
-  new UserStates({ store, vault: new VectorVault(store, null), find: findInPool, max, deadlineMs: 60_000, log: silent })
-
-/** Of a user with so many ratings: bytes of their state in memory, and CPU of a look-up, in memory and not. */
-async function costsOf(ratings: number) {
-  const redis = await startRedis()
-  const store = await openRedis(redis)
-  const count = isQuick ? 8 : ratings > 100 ? 200 : 1_000
-  for (let n = 0; n < count; n++) {
-    const { user, edges } = await people.make(ratings, n % 16)
-    await store.commitUser(TENANT, storedId(n), user, edges)
-  }
-  const state = new Float32Array(policy.router.artifact.dims.S)
-  const states = statesOn(store)
-  const bytes = new Float64Array(count)
-  const meanBytes = () => bytes.reduce((sum, one) => sum + one) / count
-  const look = async () => {
-    const from = cpuUs()
-    for (let n = 0; n < count; n++) {
-      const profile = await states.get(policy, TENANT, storedId(n))
-      if (!(profile.state instanceof PackedState)) throw new Error('The user is not there.')
-      profile.state.writeTo(state, 0)
-      bytes[n] = profile.state.bytes.length
-    }
-    return (cpuUs() - from) / count
-  }
-  for (let n = 0; n < Math.min(count, 200); n++) await states.get(policy, TENANT, storedId(n % count))
-  states.invalidate(TENANT, storedId(0))
-  for (let n = 0; n < count; n++) states.invalidate(TENANT, storedId(n))
-  const coldUs = await look()
-  const coldBytes = meanBytes()
-  await look()
-  const hotBytes = meanBytes()
-  const hotUs = await look()
-  states.close()
-  const rewards = await rewardsOf(store, Math.min(count, 50))
-  await store.close()
-  await redis.discard()
-  return { coldUs, coldBytes, hotUs, hotBytes, ...rewards }
-}
-
-/** CPU of a reward, whole, in all threads: of a user who is in memory, and of one who is not. */
-async function rewardsOf(store: Store, count: number) {
-  const states = statesOn(store)
-  const hearing = { minAnswers: 1e9, minAgeMs: 1e12, halfLifeDays: 90 }
-  const learnerOf = () =>
-    new Learner({ store, states, vault: new VectorVault(store, null), find: findInPool, hearing, log: silent })
-  const learner = learnerOf()
-  const give = async (n: number, id: string) => {
-    const [edge] = people.edges(1, n)
-    const { candidate, reading, reader, promptTokens, completionTokens, costUsd } = edge!
-    const about = { candidate, reading, reader, promptTokens, completionTokens, costUsd, vector: null }
-    const now = Date.now()
-    const interaction = { id, tenant: TENANT, user: storedId(n), conversation: null, ts: now, ended: true, ...about }
-    const reward = { interaction: id, tenant: TENANT, user: storedId(n), kind: 'rating', value: 1, weight: 1 } as const
-    const given = { ...reward, binary: true, ts: now, preferredModel: null, comment: null }
-    const outcome = await learner.apply(policy, given, { ...interaction, vouched: true })
-    if (outcome !== 'learned') throw new Error(outcome)
-  }
-  const all = async (round: string) => {
-    const from = cpuUs()
-    for (let n = 0; n < count; n++) await give(n, `${round}-${n}`)
-    return (cpuUs() - from) / count
-  }
-  await give(0, 'warm-up')
-  const strangerUs = await all('first')
-  const rewardUs = await all('second')
-  await learner.close()
-  states.close()
-  // What is inevitable of it: one run of the graph.
-  const edges = people.edges(1, 3)
-  const from = cpuUs()
-  for (let i = 0; i < 100; i++) await messagesOf(policy, TENANT, edges, findInPool)
-  return { rewardUs, strangerUs, edgeUs: (cpuUs() - from) / 100 }
-}
-
 async function real() {
   const redis = await startRedis()
   const store = await openRedis(redis)
@@ -198,8 +111,10 @@ async function real() {
 
 const [inRedis, inSqlite] = [await sizesInRedis(), await sizesInSqlite()]
 console.log('bytes a user', JSON.stringify([...inRedis]), JSON.stringify([...inSqlite]))
-const costs = new Map<number, Awaited<ReturnType<typeof costsOf>>>()
-for (const ratings of SIZES) costs.set(ratings, await costsOf(ratings))
+const costs = new Map<number, UserCosts>()
+for (const ratings of SIZES) {
+  costs.set(ratings, await userCosts(people, ratings, isQuick ? 8 : ratings > 100 ? 200 : 1_000))
+}
 console.log(JSON.stringify([...costs]))
 const run = await real()
 

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from personabench.metrics import Interval
 from personabench.people.judge import TASTES, FewShot, Taste, few_shot, taste_of
-from personabench.people.sets import CONTROLS, LLM_SETS, PEOPLE, Vote, of_votes
+from personabench.people.sets import CONTROLS, LLM_SETS, LONGEST, PEOPLE, Vote, of_votes
 from personabench.people.votes import FIELDS, SOURCES, VotesError, read_table, read_votes
 from personabench.record import under
 
@@ -36,6 +36,7 @@ def people(
     votes: Annotated[Path | None, typer.Option(help="any other table of votes")] = None,
     columns: Annotated[str, typer.Option(help=f"of --votes: field=column, of {', '.join(FIELDS)}")] = "",
     tastes: Annotated[str, typer.Option(help=f"of {', '.join(TASTES)}")] = ",".join(TASTES),
+    longest: Annotated[int, typer.Option(min=2, help="votes of one person that count, evenly over theirs")] = LONGEST,
     shuffles: Annotated[int, typer.Option(min=1, help="of the people, for the control")] = 99,
     out: Annotated[Path, typer.Option(help="folder for results.json and results.md")] = OUT,
 ) -> None:
@@ -59,7 +60,7 @@ def people(
             console.log(f"{name}: not at hand (--{name})")
     found: list[Taste] = []
     for source, these in [*_at_hand(sets.split(","), data, console), *read.items()]:
-        choices_of = of_votes(source, these)
+        choices_of = of_votes(source, these, longest=longest)
         for taste in tastes.split(","):
             try:
                 made = taste_of(choices_of, taste, shuffles, tell=console.log)

@@ -28,7 +28,7 @@ from router_model.places import DATA
 Doubles = NDArray[np.float64]
 PEOPLE = DATA / "people"
 TIE = "tie"
-LONGEST = 400  # choices of one person that count: the first ones
+LONGEST = 400  # choices of one person that count, evenly over all that they made
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,10 @@ def wmt(root: Path) -> list[Vote]:
     return made
 
 
-def of_votes(name: str, votes: Sequence[Vote], ties: bool = True) -> Choices:
-    """Features: an LLM's name, the reply's length, and being a tie, which lies between both (Davidson 1970)."""
+def of_votes(name: str, votes: Sequence[Vote], ties: bool = True, longest: int = LONGEST) -> Choices:
+    """Features: an LLM's name, the reply's length, and being a tie, which lies between both (Davidson 1970). Of each
+    person at most `longest` votes, evenly: those on one question follow each other.
+    """
     llms = sorted({llm for vote in votes for llm in vote.pair})
     features = (*(f"llm {llm}" for llm in llms), "length", *([TIE] if ties else []))
     spread = float(np.std([vote.length[0] - vote.length[1] for vote in votes])) or 1.0
@@ -108,7 +110,7 @@ def of_votes(name: str, votes: Sequence[Vote], ties: bool = True) -> Choices:
             x[2] = (x[0] + x[1]) / 2
             x[2, -1] = 1
         by_user[vote.user].append((x, 2 if vote.won is None else vote.won, vote.fold))
-    return padded(name, features, by_user)
+    return padded(name, features, by_user, longest)
 
 
 def electricity(source: Path) -> Choices:
@@ -156,17 +158,24 @@ LLM_SETS: Mapping[str, Callable[[Path], list[Vote]]] = {
 CONTROLS: Mapping[str, Callable[[Path], Choices]] = {"electricity": electricity, "swissmetro": swissmetro}
 
 
-def padded(name: str, features: Sequence[str], by_user: Mapping[str, Sequence[tuple[Doubles, int, int]]]) -> Choices:
+def padded(
+    name: str,
+    features: Sequence[str],
+    by_user: Mapping[str, Sequence[tuple[Doubles, int, int]]],
+    longest: int = LONGEST,
+) -> Choices:
     """From each person's (features of the alternatives [A, K], NaN: not there; which was chosen; fold)."""
     people = tuple(sorted(by_user))
-    longest = min(LONGEST, max(len(mine) for mine in by_user.values()))
+    longest = min(longest, max(len(mine) for mine in by_user.values()))
     width = max(len(x) for mine in by_user.values() for x, _, _ in mine)
     shape = (len(people), longest)
     x, there = np.zeros((*shape, width, len(features))), np.zeros((*shape, width), np.bool_)
     chosen, weight, fold = np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape, np.int64)
     there[..., 0] = True
     for u, person in enumerate(people):
-        for n, (mine, which, where) in enumerate(by_user[person][:longest]):
+        every = by_user[person]
+        some = np.unique(np.linspace(0, len(every) - 1, min(longest, len(every))).astype(np.int64))
+        for n, (mine, which, where) in enumerate(every[i] for i in some):
             x[u, n, : len(mine)] = np.nan_to_num(mine)
             there[u, n, : len(mine)] = np.isfinite(mine).all(1)
             chosen[u, n], weight[u, n], fold[u, n] = which, 1, where

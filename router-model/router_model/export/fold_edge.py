@@ -9,6 +9,10 @@ wrong. Symmetric 2 x 2 matrices are packed: [a, b, d].
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +24,27 @@ from router_model.network import FURTHEST_LOGIT, MOST_LOG_TOKENS, SATURATIONS, R
 from router_model.units import COST_CENTRE, COST_SCALE, LEAST_DOLLARS, LENGTH_CENTRE, LENGTH_SCALE
 
 LEAST_EXPONENT = -500.0  # of a likelihood: smaller ones are nothing
+MOST_LIKELY = 0.98  # that an answer is right, or wrong
+
+# Columns. R: readings; S: right, wrong; W, X: u, v; P: entries of a packed matrix.
 SIGNS = [1.0, -1.0]
+READINGS = SIDES = WAYS = (0, 1)
+PACKED = ((0, 0), (0, 1), (1, 1))
+DIAGONAL = ((0, 0), (1, 1))
+FOUR = tuple(product(WAYS, WAYS))
+RS = tuple(product(READINGS, SIDES))
+RSW = tuple(product(READINGS, SIDES, WAYS))
+RSP = tuple(product(READINGS, SIDES, PACKED))
+RP = tuple(product(READINGS, PACKED))
+RWX = tuple(product(READINGS, WAYS, WAYS))
+BEFORE, INFORMATION = 2, 2
+AFTER = tuple(product((BEFORE,), PACKED))
+SAID = tuple(product(WAYS, READINGS, (0, 1, INFORMATION)))
+
+
+def linear(columns: Sequence[Any], to: Sequence[Any], entry: Callable[[Any, Any], float]) -> Tensor:
+    """Matrix [columns, to] of what each column counts in each of those that are made of them, float64."""
+    return torch.tensor([[entry(one, other) for other in to] for one in columns], dtype=torch.double)
 
 
 class FoldedEdge(nn.Module):
@@ -37,7 +61,6 @@ class FoldedEdge(nn.Module):
     seen_bias: Tensor
     kinds: Tensor
     population: Tensor
-    offsets: Tensor
     length_precision: Tensor
     user_places: Tensor
     llm_places: Tensor
@@ -53,7 +76,6 @@ class FoldedEdge(nn.Module):
             node = router.user_node
             believed = torch.cat([node.population_covariance, node.population_mean.unsqueeze(-1)], -1).double()
             made["population"] = functional.pad(believed, (0, 0, 0, 1))
-            made["offsets"] = torch.tensor([[0.0], [router.leniency.offset]], dtype=torch.double)
             made["length_precision"] = torch.exp(-router.length_log_noise)
         for name, value in made.items():
             self.register_buffer(name, value.detach().clone())
@@ -93,24 +115,28 @@ class FoldedEdge(nn.Module):
         ends = torch.addmm(self.seen_bias, seen, self.seen).reshape(-1, 3, k + 1)
         plane = ends[:, :2]
 
-        noise, gain, dense, lenient, to_user, to_llm = self.kinds.index_select(0, kind).split(1, -1)
+        of_kind = self.kinds.index_select(0, kind).split((4, 4, 4, 4, 2, 2, *[1] * 6), -1)
+        noises, gains, are_dense, offsets, gain, flatter, noise, dense, lenient, to_user, to_llm, not_to_llm = of_kind
         wide = plane.double()
         covariance, expected = (wide @ self.population).split((k, 1), -1)
-        covariance = covariance @ wide[..., :k].transpose(-1, -2)
-        rewarded, likely, popular = reward.double(), quality.double().clamp(0.02, 0.98), popularity.double()
-        at = self.projection.sides(expected.squeeze(-1), covariance, likely)
-        precision, liking = self.moments.liking(at.utility, at.variance, at.chances, rewarded, noise, gain, dense)
-        mean = at.utility.unsqueeze(-2) + (popular.unsqueeze(-1) + lenient.unsqueeze(-1) * self.offsets)
-        each_kind = (x.unsqueeze(-1) for x in (rewarded, noise, gain, dense))
-        said = self.projection(at, *self.moments(mean, at.variance.unsqueeze(-2), *each_kind))  # [N, 2, R, 3]
+        covariance = (covariance @ wide[..., :k].transpose(-1, -2)).flatten(-2)
+        rewarded, popular = reward.double(), popularity.double()
+        wrong = 1 - MOST_LIKELY
+        most = math.log(MOST_LIKELY / wrong)
+        likely = quality.double().clamp(wrong, MOST_LIKELY)
+        at = self.projection.sides(expected.squeeze(-1), covariance, logit.double().clamp(-most, most), likely)
+        precision, liking = self.moments.liking(at, rewarded, noise, gain, flatter, dense)
+        mean = at.utilities + (offsets + popular)
+        given = torch.cat([rewarded] * 4, -1)
+        said = self.projection(at, *self.moments(mean, at.variances, given, noises, gains, are_dense))  # [N, SAID]
 
         dtype = reading.dtype
         weight = torch.relu(weight)
         user_weight = weight * to_user.to(dtype) * share
         clue = torch.cat([precision, liking - precision * popular], -1) * lenient
-        small = torch.cat([clue, torch.cat([precision, liking], -1) * (1 - to_llm)], -1).to(dtype) * user_weight
+        small = torch.cat([clue, torch.cat([precision, liking], -1) * not_to_llm], -1).to(dtype) * user_weight
         small = small.reshape(groups, each, 4).sum(1)
-        rows = (said.flatten(-3).to(dtype) * user_weight).reshape(-1, 4, 3) @ ends  # [N, (2, R), K + 1]
+        rows = (said.to(dtype) * user_weight).reshape(-1, 4, 3) @ ends  # [N, (2, R), K + 1]
         right = rows.reshape(groups, each * 2, 2 * (k + 1))
         left = plane.reshape(groups, each * 2, k + 1).transpose(-1, -2)
         to_user_all = take((left @ right).flatten(-2), self.user_places)
@@ -140,102 +166,148 @@ class FoldedEdge(nn.Module):
         return torch.cat([to_user_all, small[:, :2]], -1), torch.cat([to_llm_all, small[:, 2:]], -1)
 
 
+@dataclass
 class _Sides:
-    """A reward's answer as right and as wrong: what is expected of u and v [N, 1, 1, 2], packed covariance [N, 1, 1,
-    3]; of both sides [N, S] utility, variance and chance, and the way of u and v with utility [N, S, 2].
-    """
+    """A reward's answer as right and as wrong, one row a reward, before it is heard. Columns as named at the top."""
 
-    def __init__(
-        self, expected: Tensor, packed: Tensor, utility: Tensor, variance: Tensor, chances: Tensor, step: Tensor
-    ) -> None:
-        self.expected, self.packed = expected, packed
-        self.utility, self.variance, self.chances, self.step = utility, variance, chances, step
+    logit: Tensor  # [N, 1]: of being right
+    chances: Tensor  # [N, S]
+    utility: Tensor  # [N, S]
+    variance: Tensor  # [N, S]
+    utilities: Tensor  # [N, RS]
+    variances: Tensor  # [N, RS]
+    expected: Tensor  # [N, RWX]: of u and v, by X
+    step: Tensor  # [N, RSW]: how u and v go with the utility
+    before: Tensor  # [N, 9]: packed covariance of u and v, once for each reading and once more
 
 
 class _Projection(nn.Module):
-    """From moments of the utility of both sides to the evidence about u and v (`RewardReading.forward`)."""
+    """From moments of the utility of both sides to the evidence about u and v (`RewardReading.forward`).
+
+    All that is linear is a product with a constant matrix, so that every row has its numbers side by side: operators
+    that line up shapes cost as much as what they line up.
+    """
 
     of_mean: Tensor
-    of_packed: Tensor
-    packed: Tensor
-    floor: Tensor
-    row: Tensor
-    column: Tensor
+    of_covariance: Tensor
+    of_covariance_bias: Tensor
+    against: Tensor
+    signs: Tensor
+    widened: Tensor
+    moves: Tensor
+    weights: Tensor
+    change: Tensor
     turned: Tensor
     determinant: Tensor
-    principal: Tensor
+    of_inverse: Tensor
+    each: Tensor
     trace: Tensor
-    unpacked: Tensor
-    apart: Tensor
+    of_positive: Tensor
+    of_information: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        sides = torch.tensor(SIGNS, dtype=torch.double)
-        one, none = torch.ones(2, dtype=torch.double), torch.zeros(2, dtype=torch.double)
+        packed = linear(FOUR, PACKED, lambda x, p: float(x in {p, p[::-1]}) / (1 if p[0] == p[1] else 2))
+        floor = 1e-6 * torch.tensor([[1.0, 0, 1]], dtype=torch.double)
+        # Utility's variance of a side is u's, v's, and twice their covariance by its sign; so is what goes with it.
+        of_packed = torch.cat(
+            [
+                linear(PACKED, SIDES, _variance),
+                linear(PACKED, RS, lambda p, to: _variance(p, to[1])),
+                linear(PACKED, RSW, lambda p, to: _variance(p, to[1])),
+                linear(PACKED, RSW, lambda p, to: _pull(p, to[1], to[2])),
+                linear(PACKED, RP + AFTER, lambda p, to: float(p == to[1])),
+            ],
+            -1,
+        )
         made = {
-            "of_mean": torch.stack([one, sides]),
-            # variance of both sides, then pull of u and of v of each
-            "of_packed": torch.stack(
+            "of_mean": torch.cat(
                 [
-                    torch.cat([one, torch.stack([one, none], -1).flatten()]),
-                    torch.cat([2 * sides, torch.stack([sides, one], -1).flatten()]),
-                    torch.cat([one, torch.stack([none, sides], -1).flatten()]),
+                    linear(WAYS, SIDES, lambda w, side: SIGNS[side] if w else 1.0),
+                    linear(WAYS, RS, lambda w, to: SIGNS[to[1]] if w else 1.0),
+                    linear(WAYS, RWX, lambda w, to: float(w == to[2])),
+                ],
+                -1,
+            ),
+            "of_covariance": packed @ of_packed,
+            "of_covariance_bias": (floor @ of_packed).squeeze(0),
+            "against": linear(RS, RS, lambda of, to: float(of[0] == to[0]) * (1.0 if of[1] == to[1] else -1.0)),
+            "signs": torch.tensor([SIGNS * len(READINGS)], dtype=torch.double),
+            # Changes of the mean, and their shares, for u and for v.
+            "widened": torch.block_diag(*[linear(RS, RSW, lambda of, to: float(of == to[:2]))] * 2),
+            # Of step, moved and share of moved: both factors of packed squares of step and of how far the sides are
+            # apart, and the centre.
+            "moves": torch.cat([_factor(0), _factor(1), _centre()], -1),
+            "weights": torch.block_diag(
+                linear(RS, RSP, lambda of, to: float(of == to[:2])),
+                linear(RS, RP, lambda of, to: float(of == (to[0], 0))),
+            ),
+            "change": torch.cat(
+                [
+                    linear(RSP, RP + AFTER, lambda of, to: -float((of[0], of[2]) == to)),
+                    linear(RP, RP + AFTER, lambda of, to: float(of == to)),
                 ]
             ),
-            "packed": torch.tensor([[1.0, 0, 0], [0, 0.5, 0], [0, 0.5, 0], [0, 0, 1]]),
-            "floor": 1e-6 * torch.tensor([1.0, 0, 1]),
-            "row": torch.tensor([[1.0, 1, 0], [0, 0, 1]]),
-            "column": torch.tensor([[1.0, 0, 0], [0, 1, 1]]),
-            "turned": torch.tensor([[0.0, 0, 1], [0, -1, 0], [1, 0, 0]]),
-            "determinant": torch.tensor([[0.5], [1], [0.5]]),
-            "principal": torch.tensor([[0.5, 0.5, 0], [0, 0, 1], [0.5, -0.5, 0]]),
-            "trace": torch.tensor([1.0, 0, 1]),
-            "unpacked": torch.tensor([[1.0, 0, 0, 0], [0, 1, 1, 0], [0, 0, 0, 1]]),
-            "apart": torch.tensor([SIGNS]),
+            "turned": _in_blocks(lambda p, to: -1.0 if p == to == (0, 1) else float({p, to} == {(0, 0), (1, 1)})),
+            "determinant": _in_blocks(lambda p, _: 1.0 if p == (0, 1) else 0.5),
+            # Of inverses after each reading and before: what was gained, its mean eigenvalue, half of what both are
+            # apart along the axes and across; and the one before.
+            "of_inverse": torch.cat(
+                [
+                    linear(RP + AFTER, RP, _gain),
+                    linear(RP + AFTER, READINGS, lambda of, r: (_gain(of, (r, (0, 0))) + _gain(of, (r, (1, 1)))) / 2),
+                    linear(
+                        RP + AFTER,
+                        READINGS,
+                        lambda of, r: sum(
+                            sign * _gain(of, (r, p)) / 2 for sign, p in zip(SIGNS, DIAGONAL, strict=True)
+                        ),
+                    ),
+                    linear(RP + AFTER, READINGS, lambda of, r: _gain(of, (r, (0, 1)))),
+                    linear(RP + AFTER, RWX, lambda of, to: float(of == (BEFORE, _sorted(to[1:])))),
+                ],
+                -1,
+            ),
+            "each": linear(READINGS, RP, lambda r, to: float(r == to[0])),
+            "trace": linear(READINGS, RP, lambda r, to: float(r == to[0] and to[1] in DIAGONAL)),
+            "of_positive": torch.cat(
+                [
+                    linear(RP, RWX, lambda of, to: float(of == (to[0], _sorted(to[1:])))),
+                    linear(RP, SAID, lambda of, to: float(to[2] < INFORMATION and of == (to[1], _sorted(to[::2])))),
+                ],
+                -1,
+            ),
+            "of_information": linear(RWX, SAID, lambda of, to: float(to[2] == INFORMATION and of[:2] == to[1::-1])),
         }
         for name, value in made.items():
             self.register_buffer(name, value.double())
 
-    def sides(self, expected: Tensor, covariance: Tensor, likely: Tensor) -> _Sides:
-        """From means [N, 2] and covariance [N, 2, 2] of u and v, and how likely the answer is right [N, 1]."""
-        packed = covariance.flatten(-2) @ self.packed + self.floor
-        variance, pull = (packed @ self.of_packed).split((2, 4), -1)
-        step = pull.reshape(-1, 2, 2) / variance.unsqueeze(-1)
+    def sides(self, expected: Tensor, covariance: Tensor, logit: Tensor, likely: Tensor) -> _Sides:
+        """From means [N, 2] and covariance [N, 4] of u and v, and how likely the answer is right [N, 1]."""
+        utility, utilities, by_way = (expected @ self.of_mean).split((2, 4, 8), -1)
+        columns = torch.addmm(self.of_covariance_bias, covariance, self.of_covariance)
+        variance, variances, of_way, pull, before = columns.split((2, 4, 8, 8, 9), -1)
         chances = torch.cat([likely, 1 - likely], -1)
-        shape = (-1, 1, 1, 2), (-1, 1, 1, 3)
-        return _Sides(
-            expected.reshape(shape[0]), packed.reshape(shape[1]), expected @ self.of_mean, variance, chances, step
-        )
+        return _Sides(logit, chances, utility, variance, utilities, variances, by_way, pull / of_way, before)
 
     def forward(self, at: _Sides, evidence: Tensor, change: Tensor, shrink: Tensor) -> Tensor:
-        """[N, 2, R, 3]: precision's rows, and information, from log evidence, change of the mean, loss of variance
-        [N, R, S] of the utility.
-        """
-        share = torch.softmax(at.chances.log().unsqueeze(-2) + evidence, -1)
-        step = at.step.unsqueeze(-3)  # [N, 1, S, 2]
-        moved = step * change.unsqueeze(-1)  # [N, R, S, 2]
-        centre = share.unsqueeze(-2) @ moved  # [N, R, 1, 2]
-        lost = (share * shrink).unsqueeze(-2) @ self._outer(step)
-        right, wrong = share.unsqueeze(-1).split(1, -2)
-        spread = right * wrong * self._outer(self.apart @ moved)
-        after = at.packed - lost + spread
-        both = torch.cat([after, at.packed], -3)  # [N, R + 1, 1, 3]
+        """[N, SAID] from log evidence, change of the mean, loss of variance [N, RS] of the utility."""
+        share = torch.sigmoid(evidence @ self.against + at.logit * self.signs)
+        steps = torch.cat([at.step, at.step], -1)
+        moved = (torch.cat([change, share * change], -1) @ self.widened) * steps
+        one, other, centre = (torch.cat([at.step, moved], -1) @ self.moves).split((18, 18, 8), -1)
+        weights = torch.cat([share * shrink, share - share * share], -1) @ self.weights
+        both = at.before + (one * other * weights) @ self.change
         turned = both @ self.turned
-        inverse, prior = (turned / ((both * turned) @ self.determinant)).split((2, 1), -3)
-        gained = inverse - prior
-        middle, half, across = (gained @ self.principal).split(1, -1)
+        inverse = turned / ((both * turned) @ self.determinant)
+        gained, middle, half, across, before = (inverse @ self.of_inverse).split((6, 2, 2, 2, 8), -1)
         reach = (half * half + across * across + 1e-18).sqrt()
         least = middle - reach
         high, low = torch.relu(middle + reach), torch.relu(least)
         slope = (high - low) / (2 * reach)
-        positive = slope * gained + (low - slope * least) * self.trace  # as `positive_part_2x2`
-        square = (torch.cat([positive, prior], -3) @ self.unpacked).reshape(-1, 3, 2, 2)
-        precision, before = square.split((2, 1), -3)
-        information = (at.expected + centre) @ precision + centre @ before  # [N, R, 1, 2]
-        return torch.cat([precision, information], -2).permute(0, 3, 1, 2)
-
-    def _outer(self, x: Tensor) -> Tensor:
-        return (x @ self.row) * (x @ self.column)
+        positive = gained * (slope @ self.each) + (low - slope * least) @ self.trace  # as `positive_part_2x2`
+        precision, rows = (positive @ self.of_positive).split((8, 12), -1)
+        return rows + ((at.expected + centre) * precision + centre * before) @ self.of_information
 
 
 class _Moments(nn.Module):
@@ -245,25 +317,32 @@ class _Moments(nn.Module):
     powers: Tensor
     erfc: Tensor
     exponents: Tensor
+    mixed: Tensor
 
     def __init__(self, reading: RewardReading) -> None:
         super().__init__()
         self.end = reading.end
         nodes = reading.nodes.double()
         weights = reading.log_weights.double().exp()
+        each, count = torch.eye(len(RS), dtype=torch.double), len(nodes)
+        ends = torch.tensor(ERFC, dtype=torch.double).unsqueeze(-1).clone()
+        ends[-1] += math.log(0.5)
+        exponents = torch.arange(len(ERFC) - 1, -1, -1, dtype=torch.double).unsqueeze(0)
         made = {
-            "nodes": nodes,
-            "powers": torch.stack([weights, weights * nodes, weights * nodes * nodes], -1),
-            "erfc": torch.tensor(ERFC, dtype=torch.double).unsqueeze(-1),
-            "exponents": torch.arange(len(ERFC) - 1, -1, -1, dtype=torch.double),
+            # Mean + deviation x node, of each mean and deviation.
+            "nodes": torch.cat([torch.kron(each, torch.ones(1, count)), torch.kron(each, nodes.unsqueeze(0))]),
+            "powers": torch.cat([torch.kron(each, (weights * nodes**power).unsqueeze(-1)) for power in range(3)], -1),
+            "erfc": torch.kron(each, ends),
+            "exponents": torch.kron(each, -exponents),
+            "mixed": torch.kron(torch.eye(4), torch.ones(2, 1)),
         }
         for name, value in made.items():
-            self.register_buffer(name, value.detach().clone())
+            self.register_buffer(name, value.double().detach().clone())
 
     def forward(
         self, mean: Tensor, variance: Tensor, reward: Tensor, noise: Tensor, gain: Tensor, dense: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Log evidence, change of the mean, loss of variance [N, R, S] of a utility, given rewards."""
+        """Log evidence, change of the mean, loss of variance of a utility, given rewards; all [N, RS]."""
         total = variance + noise
         apart = reward - mean
         per_total = variance / total
@@ -271,17 +350,18 @@ class _Moments(nn.Module):
         side = torch.sign(reward)
         scale = total.rsqrt()
         z = (side * mean - 1) * scale
-        beyond = self._log_normal_cdf(z)
-        drawn = torch.exp(-0.5 * (z * z) - beyond - 0.5 * math.log(2 * math.pi))
+        half = 0.5 * (z * z)
+        beyond = self._log_normal_cdf(z, half)
+        drawn = torch.exp((-0.5 * math.log(2 * math.pi) - half) - beyond)
         known = (drawn * (drawn + z)).clamp(0, 1)
         inside = -0.5 * ((2 * math.pi * total).log() + apart * apart / total)
         cut = reward.abs() >= self.end
 
         deviation = variance.sqrt()
-        at = mean.unsqueeze(-1) + deviation.unsqueeze(-1) * self.nodes  # [N, R, S, nodes]
-        likelihood = torch.sigmoid(((gain * reward).unsqueeze(-1) * at).clamp(min=LEAST_EXPONENT))
-        sums = likelihood @ self.powers
-        whole, first, second = (x.squeeze(-1) for x in sums.split(1, -1))
+        told = gain * reward
+        at = torch.cat([mean * told, deviation * told], -1) @ self.nodes  # [N, RS nodes]
+        likelihood = torch.sigmoid(at.clamp(min=LEAST_EXPONENT))
+        whole, first, second = (likelihood @ self.powers).split(4, -1)
         first = first / whole
         of_thumb = whole.log(), deviation * first, variance * (1 - second / whole + first * first)
         is_dense = dense > 0
@@ -294,20 +374,13 @@ class _Moments(nn.Module):
         return evidence, change, shrink
 
     def liking(
-        self,
-        utility: Tensor,
-        variance: Tensor,
-        chances: Tensor,
-        reward: Tensor,
-        noise: Tensor,
-        gain: Tensor,
-        dense: Tensor,
+        self, at: _Sides, reward: Tensor, noise: Tensor, gain: Tensor, flatter: Tensor, dense: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """See `Router.liking`; [N, 1] each, of both sides [N, S]."""
-        flat = gain * (1 + math.pi / 8 * (gain * gain) * variance).rsqrt()
-        p = torch.sigmoid(flat * utility)
-        terms = torch.stack([p, flat * p * (1 - p), utility, utility * utility + variance], -1)
-        up, slope, mean, second = (chances.unsqueeze(-2) @ terms).squeeze(-2).split(1, -1)
+        """See `Router.liking`; [N, 1] each but for `gain`, and by how much variance makes it flatter [N, S]."""
+        flat = gain * (1 + flatter * at.variance).rsqrt()
+        p = torch.sigmoid(flat * at.utility)
+        terms = torch.cat([p, flat * p * (1 - p), at.utility, at.utility * at.utility + at.variance], -1)
+        up, slope, mean, second = ((terms * torch.cat([at.chances] * 4, -1)) @ self.mixed).split(1, -1)
         spread = second + noise - mean * mean
         of_thumb = up * (1 - up)
         is_dense = dense > 0
@@ -315,13 +388,48 @@ class _Moments(nn.Module):
         precision = torch.where(is_dense, 1 / spread, slope * slope / of_thumb)
         return precision, information
 
-    def _log_normal_cdf(self, z: Tensor) -> Tensor:
-        """As in `evidence.py`."""
-        x = z.abs() * math.sqrt(0.5)
-        t = 1 / (1 + 0.5 * x)
-        polynomial = (t.unsqueeze(-1).pow(self.exponents) @ self.erfc).squeeze(-1)
-        tail = (0.5 * t).log() - x * x + polynomial
+    def _log_normal_cdf(self, z: Tensor, half: Tensor) -> Tensor:
+        """As in `evidence.py`; `half`: z^2 / 2."""
+        rising = (1 + 0.5 * math.sqrt(0.5) * z.abs()).log()  # of 1 / t
+        tail = (rising @ self.exponents).exp() @ self.erfc - rising - half
         return torch.where(z < 0, tail, (1 - torch.exp(tail.clamp(max=-0.6))).log())
+
+
+def _variance(packed: tuple[int, int], side: int) -> float:
+    """Of an entry of u's and v's covariance in the variance of a side's utility."""
+    return 1.0 if packed in DIAGONAL else 2 * SIGNS[side]
+
+
+def _pull(packed: tuple[int, int], side: int, way: int) -> float:
+    """Of such an entry in the covariance of u or v with that utility."""
+    return float(packed == _sorted((way, 0))) + SIGNS[side] * float(packed == _sorted((way, 1)))
+
+
+def _gain(of: tuple[int, tuple[int, int]], to: tuple[int, tuple[int, int]]) -> float:
+    """Of an inverse in what a reading gained."""
+    return float(of == to) - float(of == (BEFORE, to[1]))
+
+
+def _factor(which: int) -> Tensor:
+    """From step, moved and share of moved to a factor of the packed square of step and of what is between the sides."""
+    step = linear(RSW, RSP, lambda of, to: float(of == (*to[:2], to[2][which])))
+    apart = linear(RSW, RP, lambda of, to: SIGNS[of[1]] * float((of[0], of[2]) == (to[0], to[1][which])))
+    return torch.cat([torch.block_diag(step, apart), torch.zeros(len(RSW), len(RSP) + len(RP))])
+
+
+def _centre() -> Tensor:
+    """From step, moved and share of moved to the mean of moved, for each number of the information."""
+    mean = linear(RSW, RWX, lambda of, to: float((of[0], of[2]) == (to[0], to[2])))
+    return torch.cat([torch.zeros(2 * len(RSW), len(RWX), dtype=torch.double), mean])
+
+
+def _in_blocks(entry: Callable[[tuple[int, int], tuple[int, int]], float]) -> Tensor:
+    """[9, 9]: the same for packed matrices after each reading and before."""
+    return torch.block_diag(*[linear(PACKED, PACKED, entry)] * 3)
+
+
+def _sorted(pair: tuple[int, ...]) -> tuple[int, int]:
+    return min(pair), max(pair)
 
 
 def _channels(router: Router) -> dict[str, Tensor]:
@@ -399,12 +507,16 @@ def _plane(router: Router) -> dict[str, Tensor]:
 
 
 def _kinds(router: Router) -> Tensor:
-    """[kinds, 6]: noise, gain, 1 where dense, 1 where ratings may be lenient, factors on both messages."""
+    """[kinds, 26]: noise, gain, 1 where dense and what leniency adds [RS]; gain and how much variance makes it flatter
+    [S]; noise, 1 where dense, 1 where ratings may be lenient, factors on both messages, what the latter lacks.
+    """
     reading = router.reading
-    columns = [
-        *(x.double().exp() for x in (reading.log_noise, reading.log_gain)),
-        *(x.double() for x in (reading.dense, router.leniency.said, router.kind_user, router.kind_llm)),
-    ]
+    noise, gain = reading.log_noise.double().exp(), reading.log_gain.double().exp()
+    dense, lenient = reading.dense.double(), router.leniency.said.double()
+    to_user, to_llm = router.kind_user.double(), router.kind_llm.double()
+    added = lenient * router.leniency.offset
+    columns = [*[noise] * 4, *[gain] * 4, *[dense] * 4, *[0 * added] * 2, *[added] * 2]
+    columns += [*[gain] * 2, *[math.pi / 8 * gain * gain] * 2, noise, dense, lenient, to_user, to_llm, 1 - to_llm]
     return torch.stack(columns, -1)
 
 

@@ -63,6 +63,14 @@ def test_how_people_differ_is_learned():
     assert np.corrcoef(learned[:, 0], truth[:, 0])[0, 1] > 0.9
 
 
+def test_of_who_voted_often_some_votes_count_evenly_over_all():
+    made = votes(0.0, people=12, each=60)
+    some, every = of_votes("made up", made, longest=7), of_votes("made up", made)
+    assert (some.weight.sum(1) == 7).all()
+    assert (some.x[:, 0] == every.x[:, 0]).all()
+    assert (some.x[:, 6] == every.x[:, 59]).all()
+
+
 def test_too_few_people_are_refused():
     with pytest.raises(ValueError, match="too few"):
         taste_of(of_votes("two", votes(0.0, people=2, each=4)), "length")

@@ -23,7 +23,7 @@ export interface BeliefJob {
   from: number
   /** What users of the same tenant told of it, [Y]; absent: nothing. */
   tenant?: Float32Array
-  /** The last reward's messages are asked for, too. */
+  /** What the last reward says of its LLM is asked for, too. */
   asksLast: boolean
 }
 
@@ -36,8 +36,8 @@ export interface Believed {
   told: Float32Array
   /** The state as it is kept. */
   packed: Uint8Array
-  /** What the last reward says of its user [G] and its LLM [V]; null where it is not asked for, or no finite number. */
-  last: { user: Float32Array; llm: Float32Array } | null
+  /** What the last reward says of its LLM, [V]; null where it is not asked for, or a message is no finite number. */
+  last: Float32Array | null
   /** What the first ones say of their user, those that are gone; null where that is no finite number. */
   gone: (Float32Array | null)[]
 }

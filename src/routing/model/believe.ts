@@ -14,6 +14,8 @@ export interface Believer {
   cold: Float32Array
   /** [H], where jobs come one by one. */
   scratch?: Float32Array
+  /** As many for jobs that come together. */
+  together?: Float32Array
 }
 
 /** Rewards whose messages are made by themselves in one run: a message is 16 KB. */
@@ -33,23 +35,33 @@ export async function believe(by: Believer, job: BeliefJob): Promise<Believed> {
     if (job.sums) sums.set(job.sums.subarray(0, dims.H))
   }
   start()
-  let last = by.edge.inputNames?.includes('share') ? await addShared(by, job, sums) : null
-  if (!last || !isFiniteVector(sums)) {
+  // Who has rated little has most blocks empty, and empty ones are not looked at.
+  let used = sums.subarray(0, Math.min(dims.H, dims.G * blocksOf(job, dims.G)))
+  let last = by.edge.inputNames?.includes('share') ? await addShared(by, job, used) : null
+  if (!last || !isFiniteVector(used)) {
     start()
+    used = sums
     last = await addEach(by, job, sums, forget.per_reward)
   }
   const { state, told } = await runUser(by.user, dims, sums, job.tenant)
-  const { length } = withoutZerosAtEnd(sums)
+  const { length } = withoutZerosAtEnd(used)
   return {
     ...{ sums: sums.slice(0, length), state, told, packed: packState(state, by.cold) },
-    last: job.asksLast ? last.messages : null,
+    last: job.asksLast ? last.llm : null,
     gone: last.gone.map((message) => (isFiniteVector(message) ? message : null)),
   }
 }
 
-/** Of the last reward. */
+/** Blocks of sums that hold something with a job's rewards. */
+export function blocksOf({ sums, from, blocks, newest, gone }: BeliefJob, size: number): number {
+  let most = sums ? Math.ceil(sums.length / size) + Math.max(0, newest - from) : 1
+  for (let row = gone; row < blocks.length; row++) most = Math.max(most, newest - blocks[row]! + 1)
+  return most
+}
+
 interface Added {
-  messages: Believed['last']
+  /** What the last reward says of its LLM. */
+  llm: Believed['last']
   gone: Float32Array[]
 }
 
@@ -73,12 +85,12 @@ async function addEach({ edge, manifest }: Believer, job: BeliefJob, sums: Float
       }
       startBlocks(sums, G, blocks[row]! - at)
       at = blocks[row]!
-      last = isFiniteVector(user) && isFiniteVector(llm) ? { user: user.slice(), llm: llm.slice() } : null
+      last = isFiniteVector(user) && isFiniteVector(llm) ? llm.slice() : null
       if (last) addMessage(sums, user, fade)
     }
   }
   startBlocks(sums, G, newest - at)
-  return { messages: last, gone }
+  return { llm: last, gone }
 }
 
 /**
@@ -91,7 +103,8 @@ async function addShared({ edge, manifest }: Believer, job: BeliefJob, sums: Flo
   const n = blocks.length
   startBlocks(sums, G, newest - job.from)
   const fade = manifest.forget.per_reward
-  if (fade !== 1) for (let i = 0; i < sums.length; i++) sums[i]! *= fade ** (n - job.gone)
+  const faded = fade ** (n - job.gone)
+  if (faded !== 1) for (let i = 0; i < sums.length; i++) sums[i]! *= faded
   const groups = new Map<number, number[]>()
   const ageOf = (row: number) => Math.min(H / G - 1, newest - blocks[row]!)
   for (let row = job.gone; row < n - 1; row++) {
@@ -123,10 +136,12 @@ async function addShared({ edge, manifest }: Believer, job: BeliefJob, sums: Flo
         continue
       }
       for (let i = 0; i < G; i++) sums[age * G + i]! += sum[i]!
-      if (rows.at(-1) === n - 1) last = { user: sum.slice(), llm: llms.slice(u * V, (u + 1) * V) }
+      if (rows.at(-1) !== n - 1) continue
+      const llm = llms.slice(u * V, (u + 1) * V)
+      last = isFiniteVector(llm) && isFiniteVector(sum) ? llm : null
     }
   }
-  return { messages: last && isFiniteVector(last.llm) && isFiniteVector(last.user) ? last : null, gone }
+  return { llm: last, gone }
 }
 
 /** Rows of tensors, in the order asked for. */
@@ -143,7 +158,7 @@ function picked(tensors: SentTensors, rows: readonly number[]): SentTensors {
   )
 }
 
-const fed = (tensors: SentTensors, share: Float32Array, sums: number): Record<string, Tensor> => ({
+export const fed = (tensors: SentTensors, share: Float32Array, sums: number): Record<string, Tensor> => ({
   ...Object.fromEntries(
     Object.entries(tensors).map(([name, { type, data, dims }]) => [
       name,

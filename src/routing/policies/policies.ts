@@ -7,6 +7,7 @@ import type { RouterConfig } from '../../config/schema.ts'
 import { notFound } from '../../errors.ts'
 import type { Logger } from '../../observability/logger.ts'
 import { watchFiles } from '../../runtime/watch.ts'
+import { SIGNATURE_FILE } from '../artifact/signature.ts'
 import type { Policy } from '../policy.ts'
 import { StaticRouter } from '../static-router.ts'
 import { type LoaderOptions, PolicyLoader } from './loader.ts'
@@ -238,7 +239,8 @@ export class Policies {
         // A directory in the middle of a replacement is ignored.
         if (existsSync(manifest)) this.reload(undefined, name).catch(() => {})
       }
-      const stop = watchFiles(() => [manifest], reload)
+      // One that was refused may be signed where it lies.
+      const stop = watchFiles(() => [manifest, join(resolve(directory), SIGNATURE_FILE)], reload)
       this.#watching.set(name, { directory, stop })
     }
   }

@@ -3,7 +3,6 @@ import { statSync } from 'node:fs'
 import type { Candidate } from '../../../src/candidates/candidate.ts'
 import { openEmbedder } from '../../../src/embedding/index.ts'
 import { rebuild } from '../../../src/learning/belief.ts'
-import { packState } from '../../../src/routing/model/packed-state.ts'
 import { Policies } from '../../../src/routing/policies/policies.ts'
 import type { Policy } from '../../../src/routing/policy.ts'
 import { quantise } from '../../../src/runtime/quantise.ts'
@@ -37,7 +36,7 @@ export class People {
   readonly policy: Policy
   readonly close: () => Promise<void>
   readonly #readings: { int8: Int8Array; scale: number }[]
-  readonly #beliefs = new Map<number, { edges: StoredEdge[]; state: Uint8Array }[]>()
+  readonly #beliefs = new Map<number, { edges: StoredEdge[]; state: Uint8Array; told: Float32Array }[]>()
 
   private constructor(policy: Policy, readings: { int8: Int8Array; scale: number }[], close: () => Promise<void>) {
     this.policy = policy
@@ -87,14 +86,14 @@ export class People {
     let made = known
     if (!made) {
       const edges = this.edges(ratings, n)
-      const { state } = await rebuild(this.policy, TENANT, edges, findInPool)
-      made = { edges, state: packState(state, this.policy.router.cold) }
+      const { packed, told } = await rebuild(this.policy, TENANT, edges, findInPool)
+      made = { edges, state: packed, told }
       all[n % HISTORIES] = made
     }
     const edges = made.edges.map((edge) => ({ ...edge, id: edgeId(randomBytes(12).toString('hex'), 'rating') }))
     const [updatedAt, since] = [Date.now(), edges[0]?.ts ?? 0]
     const of = { policy: this.policy.version, rewards: ratings, preferences: {}, updatedAt, since, heardAt: since }
-    return { user: { ...of, revision: 1, state: made.state, older: new Float32Array(0) }, edges }
+    return { user: { ...of, revision: 1, state: made.state, told: made.told, older: new Float32Array(0) }, edges }
   }
 
   /** Loads users through the store, as a gateway does. @returns commits a second */

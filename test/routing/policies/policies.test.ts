@@ -1,7 +1,9 @@
+import { generateKeyPairSync } from 'node:crypto'
 import { cpSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it, vi } from 'vitest'
+import { signArtifact } from '../../../src/routing/artifact/signature.ts'
 import { Policies, type PoliciesOptions } from '../../../src/routing/policies/policies.ts'
 import {
   copyArtifact,
@@ -317,6 +319,17 @@ describe('watching the artifact', () => {
     rmSync(folder, { recursive: true })
     await settled()
     expect(serving(policies)).toBe('tiny-2')
+  })
+
+  it('takes in one that is signed where it lies', async () => {
+    const directory = copyArtifact(TINY_1)
+    const { privateKey, publicKey } = generateKeyPairSync('ed25519')
+    const artifact_public_key = String(publicKey.export({ type: 'spki', format: 'pem' }))
+    const policies = await open({ artifact: directory, watch: true, artifact_public_key })
+    expect(serving(policies)).toBeNull()
+    await settled()
+    signArtifact(directory, String(privateKey.export({ type: 'pkcs8', format: 'pem' })))
+    await vi.waitFor(() => expect(serving(policies)).toBe('tiny-1'), { timeout: 10_000 })
   })
 
   it('recovers when a good one follows a bad one', async () => {
