@@ -55,7 +55,9 @@ function callOf(context: RequestContext, userIds: UserIds, raw: Buffer): Call {
   const principal = principalOf(snapshot, userIds, caller, incoming, body)
   const wanted = [principal.tenant.config.candidates, ...(caller.models ? [caller.models] : [])]
   const candidate = resolveEmbeddingModel(snapshot.embeddingModels, body.model, wanted)
-  const native: NativeRequest = { api: 'embeddings', raw, spans, read: factsOf, observe: neverStreamed }
+  const inputs = inputsOf(body.input)
+  const read = (json: unknown) => factsOf(json, inputs)
+  const native: NativeRequest = { api: 'embeddings', raw, spans, read, observe: neverStreamed }
   const request = {
     body: { model: body.model, messages: [], max_tokens: 0 },
     raw,
@@ -77,24 +79,52 @@ function tokensOf(input: EmbeddingsBody['input']): number {
   }, 0)
 }
 
-function factsOf(json: unknown) {
-  if (!isObject(json) || !Array.isArray(json.data)) return null
+/** A text, or a list of tokens, is one. */
+const inputsOf = (input: EmbeddingsBody['input']): number =>
+  typeof input === 'string' || typeof input[0] === 'number' ? 1 : input.length
+
+/** Null where some input has no vector: nobody could tell which. */
+function factsOf(json: unknown, inputs: number) {
+  if (!isObject(json) || !Array.isArray(json.data) || json.data.length !== inputs) return null
+  if (!json.data.every((item) => isObject(item) && holdsNumbers(item.embedding))) return null
   return { usage: parseUsage(json.usage), finishReason: 'stop', completionId: null, outputChars: 0 }
 }
 
-/** Some servers know one format alone; the official SDKs ask for base64 and take nothing else for it. */
+const holdsNumbers = (embedding: unknown) =>
+  (Array.isArray(embedding) || typeof embedding === 'string') && embedding.length > 0
+
+/**
+ * Some servers know one format alone; the official SDKs ask for base64 and take nothing else for it. Others tell
+ * vectors in an order of their own, or without their places: clients read them one by one.
+ */
 const writerFor = (format: 'float' | 'base64'): AnswerWriter => ({
   plain({ status, body }) {
-    if (status >= 400 || !isOther(body, format)) return body
+    if (status >= 400) return body
     const json = parseJson(body)
     if (!isObject(json) || !Array.isArray(json.data)) return body
-    const data = json.data.map((item) => (isObject(item) ? { ...item, embedding: converted(item.embedding) } : item))
+    const given = json.data.filter(isObject)
+    const rows = inPlace(given)
+    const isOtherFormat = isOther(body, format)
+    if (rows === given && !isOtherFormat) return body
+    const data = isOtherFormat ? rows.map((row) => ({ ...row, embedding: converted(row.embedding) })) : rows
     return Buffer.from(JSON.stringify({ ...json, data }))
   },
   stream() {
     throw new Error('embeddings are not streamed')
   },
 })
+
+type Row = Record<string, unknown>
+
+/** The very same rows where each is in its place. */
+function inPlace(rows: Row[]): Row[] {
+  if (rows.every(({ index }, at) => index === at)) return rows
+  const isPlaced = new Set(rows.map(({ index }) => index)).size === rows.length
+  const sorted = isPlaced && rows.every(({ index }) => Number.isInteger(index)) ? rows.toSorted(byIndex) : rows
+  return sorted.map((row, index) => ({ ...row, index }))
+}
+
+const byIndex = (a: Row, b: Row) => Number(a.index) - Number(b.index)
 
 const FIRST = /"embedding"\s*:\s*(["[])/
 const HEAD_BYTES = 4_096

@@ -413,6 +413,11 @@ const timeoutsSchema = z.strictObject({
   answer_ms: ms.default(300_000),
   /** Between two events that say something; comments extend it up to `comments_ms`. */
   content_idle_ms: ms.default(60_000),
+  /**
+   * How long a stream may stay open once nothing of its answer is missing: some servers never say goodbye. Counts that
+   * come later are not billed by, but estimated.
+   */
+  ending_ms: ms.default(5_000),
   /** The whole request, with all tries. */
   total_ms: ms.default(600_000),
 })

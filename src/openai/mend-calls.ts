@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { isObject } from './is-object.ts'
+import { CallNames } from './mend-names.ts'
 import { joinHalves } from './mend-text.ts'
 
 type Fields = Record<string, unknown>
@@ -32,6 +33,7 @@ export class Calls {
   made = false
   readonly #isStream: boolean
   readonly #room: Room
+  readonly #names: CallNames
   /** By the place that the server tells. */
   readonly #at = new Map<unknown, Made>()
   /** Functions of whose arguments nothing has been told. */
@@ -42,9 +44,11 @@ export class Calls {
   /** It is told in `function_call`. */
   #isLegacy = false
 
-  constructor(isStream: boolean, room: Room) {
+  /** @param names of the tools that can be called, where they are known */
+  constructor(isStream: boolean, room: Room, names?: ReadonlySet<string>) {
     this.#isStream = isStream
     this.#room = room
+    this.#names = new CallNames(names)
   }
 
   /** Half a character waits. */
@@ -70,9 +74,22 @@ export class Calls {
 
   mended(said: Fields): Fields {
     const told = Array.isArray(said.tool_calls) ? said.tool_calls : []
-    const own = told.map((call) => (isObject(call) ? (this.#isStream ? this.#piece(call) : whole(call)) : call))
+    const own = told.flatMap((call) => (isObject(call) ? (this.#isStream ? this.#taken(call) : [whole(call)]) : [call]))
     this.made ||= callsOf(said).length > 0
-    return own.every((call, at) => call === told[at]) ? said : { ...said, tool_calls: own }
+    if (own.length === told.length && own.every((call, at) => call === told[at])) return said
+    const { tool_calls: _, ...rest } = said
+    return own.length > 0 ? { ...rest, tool_calls: own } : rest
+  }
+
+  /** What waits for the rest of its name, told behind what is said: no more of it comes. */
+  withHeld(said: Fields): Fields {
+    const held = this.#names.rest().map((call) => this.#piece(call))
+    return held.length > 0 ? { ...said, tool_calls: [...callsOf(said), ...held] } : said
+  }
+
+  #taken(call: Fields): Fields[] {
+    const piece = this.#names.take(call)
+    return piece ? [this.#piece(piece)] : []
   }
 
   /** What waits, as it came, told behind what is said. @param isWhole calls without arguments have none: `{}` */

@@ -11,6 +11,10 @@ export interface Asked {
   isForced?: boolean
   /** Tools, and no `functions`: a call is told in `tool_calls`. */
   tools?: boolean
+  /** Their names. */
+  toolNames?: ReadonlySet<string>
+  /** One choice is asked for: what comes as several is one. */
+  isSingle?: boolean
   /** The field in which it reads thoughts. */
   thoughtsAs?: 'reasoning' | 'reasoning_content' | undefined
 }
@@ -32,8 +36,9 @@ type At = 'done' | 'end' | 'behind'
 
 /**
  * Answers as the official SDKs read them, where a server tells them otherwise: no role at the beginning, content in a
- * list, halves of a character; calls without an id, a type, a place or arguments, several at the same place, in
- * `function_call`; an end that says `stop` though calls were made, or in words of its own, or in each chunk.
+ * list, halves of a character, an answer in several choices; calls without an id, a type, a place or arguments, several
+ * at the same place, in `function_call`, with a name in pieces, or what was told again; an end that says `stop` though
+ * calls were made, or in words of its own, or in each chunk.
  */
 export class Mend {
   readonly #asked: Asked
@@ -47,6 +52,13 @@ export class Mend {
     this.#asked = asked
   }
 
+  /** Choices whose end came, and waits for what may still be told of their calls. */
+  get ended(): number {
+    let count = 0
+    for (const { end } of this.#choices.values()) if (end !== null) count++
+    return count
+  }
+
   /** Whether a chunk must be looked at for more than its news. */
   sees(data: string): boolean {
     return this.#waiting.size > 0 || (this.#asked.thoughtsAs !== undefined && /"reasoning(?:_content)?"\s*:/.test(data))
@@ -55,8 +67,9 @@ export class Mend {
   /** A chunk, or a whole answer; null where nothing is to be mended. */
   mended(answer: Fields): Fields | null {
     if (!Array.isArray(answer.choices) || answer.choices.length === 0) return null
-    let isMended = false
-    const choices = answer.choices.map((choice: unknown, position) => {
+    const given = this.#asked.isSingle ? asOne(answer.choices) : answer.choices
+    let isMended = given !== answer.choices
+    const choices = given.map((choice: unknown, position) => {
       const own = isObject(choice) ? this.#choice(choice, position) : null
       isMended ||= own !== null
       return own ?? choice
@@ -74,7 +87,7 @@ export class Mend {
       const { calls, halves, end } = told
       if (at === 'behind' && end === null) continue
       const isWhole = at === 'done' ? !told.isCut : end !== null
-      const delta = calls.withRest(halves.mended({}, true), isWhole)
+      const delta = calls.withRest(calls.withHeld(halves.mended({}, true)), isWhole)
       told.end = null
       this.#waiting.delete(told)
       if (end !== null || Object.keys(delta).length > 0) choices.push({ index, delta, finish_reason: end })
@@ -96,6 +109,7 @@ export class Mend {
     if (this.#asked.thoughtsAs) said = withThoughtsAs(said, this.#asked.thoughtsAs)
     said = halves.mended(said, isEnd || field === 'message')
     said = calls.mended(said)
+    if (isEnd) said = calls.withHeld(said)
     if (isEnd) told.isCut = meant === 'length' || meant === 'content_filter' || isFailure(meant)
     if (isEnd && told.isCut) said = calls.withRest(said, false)
     // The first word of a choice says whose it is; without it no SDK puts the answer together.
@@ -113,8 +127,30 @@ export class Mend {
   }
 
   #begin(index: unknown, isStream: boolean): Told {
-    const told = { calls: new Calls(isStream, this.#room), halves: new Halves(), end: null, isCut: false }
+    const told = {
+      calls: new Calls(isStream, this.#room, this.#asked.toolNames),
+      halves: new Halves(),
+      end: null,
+      isCut: false,
+    }
     this.#choices.set(index, told)
     return told
   }
+}
+
+/** Text in one choice and calls in the next, none of which says which it is: parts of the one that was asked for. */
+function asOne(choices: unknown[]): unknown[] {
+  if (choices.length < 2 || !choices.every((choice) => isObject(choice) && typeof choice.index !== 'number'))
+    return choices
+  const all = choices as Fields[]
+  const field = all.some(({ message }) => isObject(message)) ? 'message' : 'delta'
+  const said = all.map((choice) => choice[field]).filter(isObject)
+  const texts = said.map(({ content }) => content).filter((content) => typeof content === 'string')
+  const calls = said.flatMap(({ tool_calls: made }) => (Array.isArray(made) ? made : []))
+  const one = Object.assign({}, ...said, {
+    content: texts.length > 0 ? texts.join('') : (said.find(({ content }) => content)?.content ?? null),
+    ...(calls.length > 0 && { tool_calls: calls }),
+  })
+  const end = all.map(({ finish_reason: reason }) => reason).findLast((reason) => endOf(reason) !== null)
+  return [{ ...Object.assign({}, ...all), index: 0, [field]: one, finish_reason: end ?? null }]
 }

@@ -25,6 +25,7 @@ const NEWS =
 // half as much again; escapes are rare, and a search for a single text is cheap.
 const HALF = /\\u[dD][89a-fA-F]/
 const isNews = (data: string) => NEWS.test(data) || (data.includes('\\u') && HALF.test(data))
+const HEAD = /^\{\s*"id"\s*:\s*"[^"\\]*"/
 const TEXT = /"(?:content|reasoning_content|reasoning|refusal|arguments)"\s*:\s*"/g
 
 export interface SseObserverOptions extends Asked {
@@ -51,7 +52,7 @@ export class SseObserver implements StreamObserver {
   errorUntold = false
   /** The stream ended inside an event whose first bytes have been passed on: nothing can be added behind them. */
   torn = false
-  /** Some event carried more than a role: text, a tool call, an end. */
+  /** Some event carried more than a role: text, a tool call, an end that tells why there is none. */
   speaks = false
   /** An event was larger than `MAX_EVENT_BYTES`. */
   oversize = false
@@ -66,6 +67,8 @@ export class SseObserver implements StreamObserver {
   readonly #mend: Mend
   /** What goes out in place of the event that was just taken out. */
   #instead: Buffer | null = null
+  /** How the data of each event begins, up to the answer's id, as its first event has it; null where that is unknown. */
+  #head: string | null = null
 
   // Lines are read as Latin-1, a character a byte: offsets are the chunk's own, split UTF-8 is no matter, and strings
   // search faster than buffers.
@@ -92,7 +95,7 @@ export class SseObserver implements StreamObserver {
 
   /** Whether the answer is whole: nothing more has to come. */
   isComplete(choices: number): boolean {
-    return this.done || this.#finished.size >= choices
+    return this.done || this.#finished.size + this.#mend.ended >= choices
   }
 
   /** Takes the next bytes; returns those to pass on, the very same chunk wherever possible, or null for none. */
@@ -256,14 +259,15 @@ export class SseObserver implements StreamObserver {
     if (!data.startsWith('{"') && !/^\s*\{\s*"/.test(data)) return this.#observeOther(data, isError)
     this.events++
     this.#measure(data)
-    if (this.speaks && !isError && !isNews(data) && !this.#mend.sees(data)) return false
+    const isKnown = this.#head === null || data.startsWith(this.#head)
+    if (this.speaks && isKnown && !isError && !isNews(data) && !this.#mend.sees(data)) return false
     const chunk = parse(data)
     const says = chunk !== null && saysError(chunk.error)
     if (isError || says) return this.#fail(says ? chunk.error : (chunk ?? {}), !says)
     if (!chunk) return false
-    if (this.id === null && typeof chunk.id === 'string' && chunk.id !== '') this.id = chunk.id
+    const isRenamed = this.#rename(chunk, data)
     const choices: unknown[] = Array.isArray(chunk.choices) ? chunk.choices : []
-    const mended = this.#mend.mended(chunk)
+    const mended = this.#mend.mended(chunk) ?? (isRenamed ? chunk : null)
     if (mended) this.#instead = frame(mended)
     this.#readChoices(mended ? (mended.choices as unknown[]) : choices)
     const usage = parseUsage(chunk.usage)
@@ -273,6 +277,19 @@ export class SseObserver implements StreamObserver {
     const rest = this.#passing ? null : this.#rest('behind')
     if (rest) this.#instead = isDropped ? rest : Buffer.concat([rest, frame(chunk)])
     return isDropped || rest !== null
+  }
+
+  /** An answer has one id, that of its first event: some servers give each event its own. @returns whether it had */
+  #rename(chunk: Record<string, unknown>, data: string): boolean {
+    const { id } = chunk
+    if (typeof id !== 'string' || id === '') return false
+    if (this.id === null) {
+      this.id = id
+      this.#head = HEAD.exec(data)?.[0] ?? null
+    }
+    if (id === this.id) return false
+    chunk.id = this.id
+    return true
   }
 
   /** What waited for more of the answer, where no more comes. */
@@ -315,7 +332,8 @@ export class SseObserver implements StreamObserver {
     else if (end !== null) {
       this.finishReason ??= end
       this.#finished.add(typeof choice.index === 'number' ? choice.index : position)
-      this.speaks = true
+      // That it has come to its end is no answer by itself; that it was cut, or filtered, is one.
+      if (end !== 'stop') this.speaks = true
     }
     const delta = isObject(choice.delta) ? choice.delta : {}
     for (const key in delta) {

@@ -23,7 +23,7 @@ export interface StreamObserver {
   readonly errorUntold?: boolean
   /** The stream ended inside an event whose first bytes have been passed on: nothing can be added behind them. */
   readonly torn?: boolean
-  /** Some event carried more than a role: text, a tool call, an end. */
+  /** Some event carried more than a role: text, a tool call, an end that tells why there is none. */
   readonly speaks: boolean
   /** An event was larger than is taken. */
   readonly oversize: boolean

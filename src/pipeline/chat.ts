@@ -216,6 +216,7 @@ export async function answer(
     started: startedAt,
     contentIdleMs: timeouts.content_idle_ms,
     commentsMs: timeouts.comments_ms,
+    endingMs: timeouts.ending_ms,
     writeIdleMs: server.write_idle_timeout_ms,
     onEnding,
     ...(onNamed && { onNamed }),

@@ -210,12 +210,13 @@ describe('what is learned', () => {
     return observer
   }
 
-  test('a role alone says nothing; text, a tool call, reasoning and an end do', () => {
+  test('a role, and that it is over, say nothing; text, a tool call, reasoning and a cut do', () => {
     expect(read([chunkOf({ role: 'assistant', content: '', tool_calls: [] })]).speaks).toBe(false)
     expect(read([chunkOf({ content: 'a' })]).speaks).toBe(true)
     expect(read([chunkOf({ tool_calls: [{ index: 0 }] })]).speaks).toBe(true)
     expect(read([chunkOf({ reasoning_content: 'hm' })]).speaks).toBe(true)
-    expect(read([chunkOf({}, 'stop')]).speaks).toBe(true)
+    expect(read([chunkOf({}, 'stop')]).speaks).toBe(false)
+    expect(read([chunkOf({}, 'length')]).speaks).toBe(true)
   })
 
   test('n choices are complete when each has ended', () => {

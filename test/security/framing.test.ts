@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { inVenv } from '../../scripts/lib/paths.mjs'
-import { casesOf, check, endpointOf, FramingTarget, STREAMS, wholeOf } from './fuzz/framing.ts'
+import { type Case, casesOf, endpointOf, FramingTarget, type Reader, STREAMS } from './fuzz/framing.ts'
 import { PythonFraming } from './fuzz/python.ts'
 import { randomFrom } from './fuzz/targets.ts'
 
@@ -16,11 +16,17 @@ beforeAll(async () => {
 })
 afterAll(() => target?.stop())
 
+async function allHold(cases: readonly Case[], reader?: Reader, atOnce?: number) {
+  const broken: string[] = []
+  await target.runAll(cases, (error) => broken.push(error.message), reader, atOnce)
+  expect(broken).toEqual([])
+}
+
 describe('a stream cut anywhere: the SDK sees the whole answer or an error, and the record says which', () => {
   test.each(Object.keys(STREAMS))('Node: %s', async (stream) => {
     const cases = casesOf(stream, SHARE, randomFrom(7))
     expect(cases.length).toBeGreaterThan(12)
-    for (const playing of cases) await target.run(playing)
+    await allHold(cases)
   })
 
   test.skipIf(!existsSync(inVenv('python')))(
@@ -31,11 +37,7 @@ describe('a stream cut anywhere: the SDK sees the whole answer or an error, and 
       // Anthropic's SDK is in the lane's own environment.
       const streams = Object.keys(STREAMS).filter((stream) => endpointOf(stream) !== 'messages')
       const cases = streams.flatMap((stream) => casesOf(stream, PYTHON_SHARE, random))
-      for (const playing of cases) {
-        const { baseURL, noted } = target.prepare(playing)
-        const seen = await python.ask(playing, baseURL)
-        check(playing, seen, await noted(), wholeOf(playing.stream))
-      }
+      await allHold(cases, (playing, where) => python.ask(playing, where), 4)
       python.stop()
       expect(cases.length).toBeGreaterThan(100)
     },

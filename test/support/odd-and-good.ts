@@ -32,6 +32,8 @@ export async function startOddAndGood(
   more: (odd: Upstream) => {
     providers?: Record<string, unknown>
     candidates?: readonly unknown[]
+    embeddings?: readonly unknown[]
+    timeouts?: Record<string, unknown>
     dialects?: Record<string, unknown>
   } = () => ({}),
 ): Promise<OddAndGood> {
@@ -42,7 +44,7 @@ export async function startOddAndGood(
     base_url: `${origin}/v1`,
     key_required: false,
   })
-  const { providers, candidates = [], dialects = {} } = more(odd)
+  const { providers, candidates = [], embeddings = [], timeouts = {}, dialects = {} } = more(odd)
   const gateway = await startGateway({
     providers: { odd: provider(odd), good: provider(good), ...providers },
     candidates: [
@@ -55,6 +57,8 @@ export async function startOddAndGood(
       })),
       ...candidates,
     ],
+    embeddings,
+    timeouts,
     dialects,
     retries: { backoff_ms: 1, breaker: { failures: 10_000 } },
     router: { artifact: '/nowhere', fallback: 'first', deadline_ms: 10_000 },

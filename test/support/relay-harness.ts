@@ -28,10 +28,13 @@ export interface HarnessOptions {
   endpoints?: Readonly<Record<string, Endpoint>>
   /** What is awaited before the last bytes. */
   onEnding?: (outcome: Outcome) => Promise<void>
+  onSettled?: (result: Result) => void
 }
 
 /** What one request came to. */
 export interface Result {
+  /** As it was asked. */
+  body: Buffer
   forwarded?: Forwarded
   outcome?: Outcome
   error?: Error & { attempts?: Attempt[]; status?: number }
@@ -90,6 +93,7 @@ export async function startHarness(options: HarnessOptions): Promise<Harness> {
   const waiting: { count: number; resolve: (results: Result[]) => void }[] = []
   const settle = (result: Result) => {
     results.push(result)
+    options.onSettled?.(result)
     for (const { count, resolve } of waiting) if (results.length >= count) resolve(results)
   }
 
@@ -100,10 +104,10 @@ export async function startHarness(options: HarnessOptions): Promise<Harness> {
       if (!response.writableFinished) gone.abort()
     })
     const deadline = started + config.timeouts.total_ms
-    const result: Result = { ms: 0 }
+    const raw = await readBody(incoming)
+    const result: Result = { body: raw, ms: 0 }
     try {
       const endpoint = options.endpoints?.[incoming.url ?? '']
-      const raw = await readBody(incoming)
       // What an endpoint reads of a request's context.
       const context = { incoming, requestId: REQUEST_ID, snapshot: { config } } as unknown as RequestContext
       const principal = { tenant: { name: 'test', config: { responses: {} } }, user: 'u' } as unknown as Principal
@@ -125,6 +129,7 @@ export async function startHarness(options: HarnessOptions): Promise<Harness> {
         started,
         contentIdleMs: config.timeouts.content_idle_ms,
         commentsMs: config.timeouts.comments_ms,
+        endingMs: config.timeouts.ending_ms,
         writeIdleMs: options.writeIdleMs ?? 10_000,
         ...(options.onEnding && { onEnding: options.onEnding }),
       })

@@ -109,9 +109,12 @@ class Builder {
   }
 
   #speak(parts: readonly Part[]): void {
+    const all = parts.map(({ type, text, refusal }) => (type === 'refusal' ? String(refusal ?? '') : (text ?? '')))
+    const said = all.join('')
+    // Between a call and its result nothing may stand.
+    if (said.trim() === '' && this.#turn?.tool_calls) return
     const turn = this.#turnFor('words')
-    const said = parts.map(({ type, text, refusal }) => (type === 'refusal' ? String(refusal ?? '') : (text ?? '')))
-    turn.content = (turn.content ?? '') + said.join('')
+    turn.content = (turn.content ?? '') + said
   }
 
   #call({ call_id: id = '', name = '', namespace }: InputItem, args: string): void {

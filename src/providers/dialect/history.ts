@@ -4,6 +4,7 @@ import { isObject } from '../../openai/is-object.ts'
 import { ownOf } from '../../runtime/own.ts'
 import { callsOf } from './facts.ts'
 import type { Learned } from './learned.ts'
+import { paired } from './pairs.ts'
 import { translateIds } from './tool-ids.ts'
 import { turnsFor } from './turns.ts'
 
@@ -116,7 +117,7 @@ export function historyFor(
     return own
   })
   const ids = dialect?.toolIds
-  const own = changed ? translated : messages
+  const own = paired(changed ? translated : messages)
   const within = isConverted && dialect?.userAfterTool === 'avoid' ? saidWithin(own) : own
   const all = turnsFor(within, { ...dialect?.turns, ...learned?.turns })
   return { messages: ids ? translateIds(all, ids) : all, dropped: [...dropped] }

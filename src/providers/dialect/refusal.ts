@@ -42,7 +42,8 @@ const TOO_MUCH =
   /too many|too (?:large|big|long)|max(?:imum)?(?: \w+)? (?:is|of|allowed)|at most|exceeds|larger than|up to \d/i
 const NO_STREAM =
   /to stream this model|stream(?:ing)? (?:is )?not (?:yet )?(?:supported|available|allowed)|not support stream/i
-const NO_SYSTEM = /system role (?:is )?not supported|not support (?:the )?(?:'|")?system/i
+const NO_SYSTEM =
+  /system (?:role|messages?|prompts?|instructions?) (?:(?:is|are) )?not (?:supported|allowed|permitted|accepted)|not (?:support|accept|allow) (?:the )?(?:'|")?system/i
 const NOT_IN_TURNS = /(?:must|should) alternate/i
 const NOT_FIRST = /system message must be (?:at the beginning|first|the first)/i
 const NO_PREFILL =

@@ -304,6 +304,18 @@ export class Attempts {
     return { failure, refusal, health: healthOf(failure, refusal) }
   }
 
+  /** An answer of nothing: kept for the case that nobody says more. @returns brings it back as the answer */
+  setAside(answer: Forwarded): () => Forwarded {
+    const note = this.made.at(-1)
+    if (note) note.error = 'empty'
+    return () => {
+      if (!note) return answer
+      this.made.splice(this.made.indexOf(note), 1)
+      this.made.push({ ...note, error: null })
+      return answer
+    }
+  }
+
   /** The provider's own 4xx goes to the client. */
   async passError(candidate: Candidate, failure: Failure & { kind: 'status' }): Promise<PlainAnswer> {
     // What has been tried with other candidates is not to be tried again.

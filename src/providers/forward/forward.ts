@@ -32,6 +32,7 @@ export async function forward(input: ForwardInput, deps: ForwardDeps): Promise<F
   let last: Failure | null = null
   let unsupported: UnsupportedRequest | null = null
   let soonestMs = Number.POSITIVE_INFINITY
+  let empty: { answer: Forwarded; bringBack: () => Forwarded } | null = null
   // What the gateway itself has put into the request is not the client's mistake.
   const adapts = input.routed || input.request.format !== undefined
   const isUsable = (other: Candidate) => !refusedBy.includes(other.provider) && !breakers.of(other).isOpen
@@ -50,7 +51,18 @@ export async function forward(input: ForwardInput, deps: ForwardDeps): Promise<F
         break
       }
       const result = await attempts.ask(candidate, nextUsable)
-      if ('answer' in result) return remember(result.answer, refusals, input, deps)
+      if ('answer' in result) {
+        const { answer } = result
+        const isLast = !answer.isEmpty || !input.routed || nextUsable() === undefined
+        if (isLast) {
+          if (empty) await letGo(empty.answer)
+          return remember(answer, refusals, input, deps)
+        }
+        const bringBack = attempts.setAside(answer)
+        if (empty) await letGo(answer)
+        else empty = { answer, bringBack }
+        break
+      }
       if ('unsupported' in result) {
         unsupported ??= result.unsupported
         break
@@ -81,6 +93,8 @@ export async function forward(input: ForwardInput, deps: ForwardDeps): Promise<F
       await attempts.wait(failure, tries)
     }
   }
+  if (empty && !signal.aborted) return remember(empty.bringBack(), refusals, input, deps)
+  if (empty) await letGo(empty.answer)
   // Nobody takes it as it is: those are asked again who can do without what they refused.
   for (const { candidate, refusal } of refusals.slice(0, MAX_SECOND_ROUND)) {
     if (!adapts || last || !mayGoOn() || !isUsable(candidate)) break
@@ -99,6 +113,13 @@ export async function forward(input: ForwardInput, deps: ForwardDeps): Promise<F
   const [first] = refusals
   if (first) return tell(attempts, first)
   throw attempts.failed(unsupported ? asForwardError(unsupported) : allOpen(Number.isFinite(soonestMs) ? soonestMs : 0))
+}
+
+/** Nobody reads it any more. */
+async function letGo(answer: Forwarded): Promise<void> {
+  if (!answer.stream) return
+  answer.release()
+  await answer.rest.return?.()
 }
 
 const MAX_SECOND_ROUND = 4

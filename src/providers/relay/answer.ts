@@ -14,6 +14,8 @@ export interface AnswerHead {
   upstreamMs: number
   /** The request as this candidate got it. */
   request: ChatRequest
+  /** It ended of itself and says nothing: another candidate may have an answer. */
+  isEmpty?: boolean
 }
 
 /** A whole answer, checked to be JSON; or the provider's own 4xx, in OpenAI's shape. */

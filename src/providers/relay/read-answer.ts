@@ -93,7 +93,8 @@ async function peek(
   const count = counter(control)
   let size = 0
   try {
-    while (!observer.speaks && !observer.done && observer.error === null && size <= MAX_HEAD_BYTES) {
+    const isOver = () => observer.done || observer.error !== null || observer.isComplete(common.request.body.n ?? 1)
+    while (!observer.speaks && !isOver() && size <= MAX_HEAD_BYTES) {
       const next = rest.next()
       const result = await quiet.orSooner(next)
       if (result === null) {
@@ -115,6 +116,10 @@ async function peek(
   }
   if (observer.speaks && observer.error === null) {
     return { answer: { ...common, stream: true, head, rest, observer, abort, release } }
+  }
+  if (observer.error === null && observer.finishReason !== null) {
+    const answer: StreamAnswer = { ...common, stream: true, head, rest, observer, abort, release }
+    return { answer: { ...answer, isEmpty: mayBeEmpty(common.request) } }
   }
   await rest.return?.()
   if (observer.error !== null) return { failure: errorFailure(observer.error) }
@@ -189,9 +194,14 @@ const observing = (request: ChatRequest) => ({ dropUsage: !request.wantsUsage, .
 
 const askedBy = ({ body, thoughtsAs }: ChatRequest) => ({
   thoughtsAs,
+  isSingle: (body.n ?? 1) === 1,
+  toolNames: namesOf(body.tools ?? []),
   isForced: isObject(body.tool_choice),
   tools: (body.tools?.length ?? 0) > 0 && !isObject(body.functions),
 })
+
+const namesOf = (tools: readonly unknown[]): ReadonlySet<string> =>
+  new Set(tools.flatMap((tool) => (isObject(tool) && isObject(tool.function) ? [String(tool.function.name)] : [])))
 
 /** Events where a whole answer was asked for: put together. */
 function readEvents(common: AnswerHead, raw: Buffer): Read<PlainAnswer> {
@@ -208,8 +218,31 @@ function plainOf(common: AnswerHead, bytes: Buffer, json: unknown): Read<PlainAn
   const { native } = common.request
   const facts = native ? native.read(json) : factsOf(json)
   if (!facts) return { failure: protocol(`the provider sent something that is not a ${native?.api ?? 'chat'} answer`) }
-  return { answer: { ...asJson(common), stream: false, body: bytes, ...facts } }
+  const isEmpty = mayBeEmpty(common.request) && saysNothing(json)
+  return { answer: { ...asJson(common), stream: false, body: bytes, ...facts, isEmpty } }
 }
+
+/** Where an answer may end at once, one of nothing is whole. */
+const mayBeEmpty = ({ native, body }: ChatRequest) => !native && [body.stop].flat().filter(Boolean).length === 0
+
+/** No choice holds more than a role, and none was cut or filtered. */
+function saysNothing(json: unknown): boolean {
+  const choices: unknown[] = isObject(json) && Array.isArray(json.choices) ? json.choices : []
+  return choices.every(
+    (choice) =>
+      isObject(choice) &&
+      (endOf(choice.finish_reason) ?? 'stop') === 'stop' &&
+      isObject(choice.message) &&
+      Object.entries(choice.message).every(([field, value]) => field === 'role' || isBlank(value)),
+  )
+}
+
+const isBlank = (value: unknown): boolean =>
+  value === null ||
+  value === undefined ||
+  value === false ||
+  (typeof value === 'string' && value.trim() === '') ||
+  (typeof value === 'object' && Object.values(value).every(isBlank))
 
 /** SDKs parse what is labelled so, and hand on the rest as text. */
 function asJson(head: AnswerHead): AnswerHead {

@@ -25,6 +25,8 @@ export interface RelayOptions {
   contentIdleMs: number
   /** How long comments alone keep a stream from being taken for stalled; milliseconds since the last event. */
   commentsMs: number
+  /** How long a stream of which nothing is missing may stay open: counts come then, and the goodbye. */
+  endingMs: number
   writeIdleMs: number
   /** Tells a stream in the endpoint's own format; the provider's bytes go through where left out. */
   writer?: StreamWriter | undefined
@@ -150,6 +152,8 @@ class StreamRelay {
   #isReported = false
   #isNamed = false
   #cause: unknown
+  /** Runs once nothing is missing; what comes then moves it no more. */
+  #ending: Deadline | null = null
 
   constructor(answer: StreamAnswer, response: ServerResponse, options: RelayOptions) {
     this.#answer = answer
@@ -179,6 +183,7 @@ class StreamRelay {
     } finally {
       idle.clear()
       total.clear()
+      this.#ending?.clear()
       release()
       this.#sink.release()
     }
@@ -201,6 +206,7 @@ class StreamRelay {
       let { events } = observer
       let eventAt = performance.now()
       while (observer.error === null && !observer.done && !observer.oversize) {
+        this.#awaitEnding()
         // Comments and roles say nothing yet: the time to the first byte is the time to the first word.
         if (!observer.speaks) this.#sink.firstByteAt = null
         const { value, done } = await this.#next(rest)
@@ -275,6 +281,12 @@ class StreamRelay {
         ? "The model's answer took too long."
         : "The connection to the model's provider broke before the answer was complete.",
     )
+  }
+
+  #awaitEnding(): void {
+    if (this.#ending !== null || !this.#isComplete()) return
+    const until = performance.now() + this.#options.endingMs
+    this.#ending = new Deadline(until, () => this.#answer.abort(new UpstreamError('timeout', 'no goodbye came')))
   }
 
   #name(): void {

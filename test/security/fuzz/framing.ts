@@ -8,7 +8,7 @@ import type { Responses } from '../../../src/store/responses.ts'
 import type { Emulator } from '../../emulators/emulator.ts'
 import { openai } from '../../emulators/openai.ts'
 import { fixture } from '../../support/fixtures.ts'
-import { type Harness, startHarness } from '../../support/relay-harness.ts'
+import { type Harness, type Result, startHarness } from '../../support/relay-harness.ts'
 import {
   chunkOf,
   type Exchange,
@@ -29,11 +29,26 @@ export interface Case {
   ending: Ending
   /** Bytes a packet. */
   piece: number
+  /** Whether all of it comes in such packets, not just its end. */
+  allInPieces: boolean
   /** Whether packets come at different times. */
   slow: boolean
   /** Whether the client asks for usage, so that its event is not taken out. */
   usage: boolean
 }
+
+/** Where a client sends what. */
+export interface Where {
+  baseURL: string
+  question: string
+}
+
+interface Prepared extends Where {
+  /** What the record says of it in the end: the error, or null. */
+  noted: Promise<string | null>
+}
+
+export type Reader = (playing: Case, where: Where) => Promise<Seen>
 
 /** What a client makes of an answer: all that was said, or the kind of error that it raised. */
 export interface Seen {
@@ -186,7 +201,9 @@ export function casesOf(stream: string, share: number, random: () => number): Ca
     // The whole stream, and all but its last bytes, with every ending.
     const endings = cut > bytes.length - 3 ? ENDINGS : random() < share ? [pick(share === 1 ? MOSTLY_FAST : FAST)] : []
     for (const ending of endings) {
-      cases.push({ stream, cut, ending, piece: pick([1, 7, 64, 4096]), slow: random() < 0.1, usage: random() < 0.3 })
+      const piece = pick([1, 7, 64, 4096])
+      const allInPieces = cut > bytes.length - 3 || random() < 0.05
+      cases.push({ stream, cut, ending, piece, allInPieces, slow: random() < 0.1, usage: random() < 0.3 })
     }
   }
   return cases
@@ -196,6 +213,15 @@ export function casesOf(stream: string, share: number, random: () => number): Ca
 const FAST: readonly Ending[] = ['eof', 'reset', 'reset', 'close']
 const MOSTLY_FAST: readonly Ending[] = [...FAST, ...FAST, 'stall']
 const IDLE_MS = 250
+
+/** Bytes before a cut that come in pieces: further up, the cuts there have tried that. */
+const TAIL = 200
+
+function* packetsOf(bytes: Buffer, { cut, piece, allInPieces }: Case): Generator<Buffer> {
+  const split = allInPieces ? 0 : Math.max(0, cut - TAIL)
+  if (split > 0) yield bytes.subarray(0, split)
+  for (let at = split; at < cut; at += piece) yield bytes.subarray(at, Math.min(cut, at + piece))
+}
 
 /** By the provider's kind and the format that it speaks itself. */
 type Harnesses = Record<string, Harness>
@@ -213,11 +239,20 @@ const ENDPOINTS = {
   }),
 }
 
-/** A scripted provider and the gateway's own forward and relay in front of it, one request at a time. */
+/** What marks a request on its way, so that many are under way at once. */
+const MARK = /#(\d+)#/
+
+interface UnderWay {
+  playing: Case
+  noted: PromiseWithResolvers<string | null>
+}
+
+/** A scripted provider and the gateway's own forward and relay in front of it. */
 export class FramingTarget {
   readonly #upstream: Upstream
   readonly #harnesses: Harnesses
-  #playing: Case | null = null
+  readonly #underWay = new Map<number, UnderWay>()
+  #asked = 0
 
   private constructor(upstream: Upstream, harnesses: Harnesses) {
     this.#upstream = upstream
@@ -234,6 +269,7 @@ export class FramingTarget {
         ...(native && { apis: [native] }),
         retries: { max_attempts: 1, breaker: { failures: 1_000_000 } },
         timeouts: { first_byte_ms: IDLE_MS, content_idle_ms: IDLE_MS, comments_ms: IDLE_MS },
+        onSettled: (result) => target.#settle(result),
       })
     const harnesses: Harnesses = {}
     for (const stream of Object.values(STREAMS)) harnesses[harnessOf(stream)] ??= await harness(stream)
@@ -242,18 +278,18 @@ export class FramingTarget {
   }
 
   async #play(exchange: Exchange): Promise<void> {
-    const playing = this.#playing
+    const playing = this.#underWay.get(markOf(exchange.request.body))?.playing
     if (!playing) return
-    const { cut, ending, piece, slow } = playing
+    const { ending, slow } = playing
     const { bytes, contentType } = STREAMS[playing.stream]!
     exchange.stream({
       ...(contentType && { 'content-type': contentType }),
       ...(ending === 'close' && { connection: 'close' }),
     })
-    const sent = bytes.subarray(0, cut)
-    for (let at = 0; at < sent.length; at += piece) {
-      exchange.chunk(sent.subarray(at, at + piece))
-      if (slow && at % 5 === 0) await exchange.sleep(1)
+    let packets = 0
+    for (const packet of packetsOf(bytes, playing)) {
+      exchange.chunk(packet)
+      if (slow && packets++ % 5 === 0) await exchange.sleep(1)
     }
     // What was written goes out before the reset.
     if (ending === 'reset') await exchange.sleep(2)
@@ -263,33 +299,53 @@ export class FramingTarget {
     else await exchange.closed
   }
 
-  /** Where a client sends the next request, and what the gateway will have noted of it. */
-  prepare(playing: Case): { baseURL: string; noted: () => Promise<string | null> } {
+  #settle({ body, outcome, error }: Result): void {
+    const mark = markOf(body)
+    this.#underWay.get(mark)?.noted.resolve(outcome ? outcome.error : refusalOf(error))
+    this.#underWay.delete(mark)
+    // Nobody looks back at tens of thousands.
+    for (const { results } of Object.values(this.#harnesses)) results.length = 0
+    this.#upstream.requests.length = 0
+  }
+
+  /** Where a client sends a question, and what the gateway will have noted of it. */
+  prepare(playing: Case): Prepared {
+    const mark = this.#asked++
+    const noted = Promise.withResolvers<string | null>()
+    this.#underWay.set(mark, { playing, noted })
     const harness = this.#harnesses[harnessOf(STREAMS[playing.stream]!)] as Harness
-    this.#playing = playing
-    const before = harness.results.length
-    return {
-      baseURL: harness.url,
-      noted: async () => {
-        const result = (await harness.settled(before + 1))[before]
-        if (result?.outcome) return result.outcome.error
-        return result?.error ? 'refused' : null
-      },
-    }
+    return { baseURL: harness.url, question: `#${mark}#`, noted: noted.promise }
   }
 
   /** @throws Error where the SDK saw anything but the whole answer or an error, or the record says otherwise */
-  async run(playing: Case): Promise<void> {
-    const { baseURL, noted } = this.prepare(playing)
-    const seen = await askNode(baseURL, playing)
-    check(playing, seen, await noted(), WHOLE.get(playing.stream) ?? null)
+  async run(playing: Case, reader: Reader = askNode): Promise<void> {
+    const { noted, ...where } = this.prepare(playing)
+    const seen = await reader(playing, where)
+    check(playing, seen, await noted, WHOLE.get(playing.stream) ?? null)
+  }
+
+  /** Many at once: most of a cut's time is waiting. */
+  async runAll(cases: readonly Case[], onBroken: (error: Error) => void, reader?: Reader, atOnce = 12): Promise<void> {
+    const left = cases[Symbol.iterator]()
+    const lane = async () => {
+      for (const playing of left) await this.run(playing, reader).catch(onBroken)
+    }
+    await Promise.all(Array.from({ length: atOnce }, lane))
   }
 
   /** What each stream says when all of it comes. */
   async learn(): Promise<void> {
     for (const [stream, { bytes }] of Object.entries(STREAMS)) {
       if (stream.endsWith('fails later')) continue
-      const whole: Case = { stream, cut: bytes.length, ending: 'eof', piece: 4096, slow: false, usage: true }
+      const whole: Case = {
+        stream,
+        cut: bytes.length,
+        ending: 'eof',
+        piece: 4096,
+        allInPieces: true,
+        slow: false,
+        usage: true,
+      }
       // On a busy machine the first event may come after its timeout.
       let seen = await this.#seen(whole)
       for (let tries = 1; seen.error !== null && tries < 5; tries++) seen = await this.#seen(whole)
@@ -299,9 +355,9 @@ export class FramingTarget {
   }
 
   async #seen(playing: Case): Promise<Seen> {
-    const { baseURL, noted } = this.prepare(playing)
-    const seen = await askNode(baseURL, playing)
-    const error = await noted()
+    const { noted, ...where } = this.prepare(playing)
+    const seen = await askNode(playing, where)
+    const error = await noted
     return { ...seen, error: seen.error ?? error }
   }
 
@@ -313,15 +369,22 @@ export class FramingTarget {
 
 const WHOLE = new Map<string, Seen>()
 
-export const wholeOf = (stream: string): Seen | null => WHOLE.get(stream) ?? null
+const refusalOf = (error: Result['error']) => (error ? (error.status === 504 ? 'timeout' : 'refused') : null)
+
+const markOf = (body: Buffer) => Number(MARK.exec(body.toString('utf8'))?.[1])
 
 /** The errors that a program catches as the SDK's own: Node's adds none for a connection that breaks in a stream. */
 const OWN =
   /^(?:APIError|response\.failed|APIConnectionError|InternalServerError|BadGatewayError|\w*StatusError|APITimeoutError|TypeError: terminated)$/
 
-export function check(playing: Case, seen: Seen, noted: string | null, whole: Seen | null): void {
+/** How much of a stream came, and ended as it should: on a busy machine its timeout may have been first. */
+const isWhole = ({ stream, cut, ending }: Case, noted: string | null) =>
+  cut === STREAMS[stream]!.bytes.length && (ending === 'eof' || ending === 'close') && noted !== 'timeout'
+
+function check(playing: Case, seen: Seen, noted: string | null, whole: Seen | null): void {
   const tell = (what: string) => new Error(`${what}: ${JSON.stringify({ playing, seen, noted })}`)
   if (seen.error !== null) {
+    if (whole !== null && isWhole(playing, noted)) throw tell('a whole answer told as broken')
     if (!OWN.test(seen.error)) throw tell('not an error of the SDK')
     if (noted === null) throw tell('the client saw an error, the record none')
     return
@@ -333,11 +396,11 @@ export function check(playing: Case, seen: Seen, noted: string | null, whole: Se
 
 export const endpointOf = (stream: string): EndpointName => STREAMS[stream]?.endpoint ?? 'chat'
 
-async function askNode(baseURL: string, playing: Case): Promise<Seen> {
+async function askNode(playing: Case, where: Where): Promise<Seen> {
   const seen: Seen = { said: '', finish: null, error: null }
   const read = { chat: readChat, responses: readResponses, messages: readMessages }[endpointOf(playing.stream)]
   try {
-    await read(baseURL, playing, seen)
+    await read(where, playing, seen)
   } catch (error) {
     if (error instanceof OpenAI.APIError || error instanceof Anthropic.APIError) seen.error = 'APIError'
     else seen.error = error instanceof TypeError ? `TypeError: ${error.message}` : (error as Error).name
@@ -345,12 +408,12 @@ async function askNode(baseURL: string, playing: Case): Promise<Seen> {
   return seen
 }
 
-const QUESTION = [{ role: 'user' as const, content: 'Hi' }]
+const messagesOf = (content: string) => [{ role: 'user' as const, content }]
 
-async function readChat(baseURL: string, { usage }: Case, seen: Seen): Promise<void> {
+async function readChat({ baseURL, question }: Where, { usage }: Case, seen: Seen): Promise<void> {
   const stream = await new OpenAI({ baseURL, apiKey: 'client-key', maxRetries: 0 }).chat.completions.create({
     model: 'auto',
-    messages: QUESTION,
+    messages: messagesOf(question),
     stream: true,
     ...(usage && { stream_options: { include_usage: true } }),
   })
@@ -364,10 +427,10 @@ async function readChat(baseURL: string, { usage }: Case, seen: Seen): Promise<v
   }
 }
 
-async function readResponses(baseURL: string, _: Case, seen: Seen): Promise<void> {
+async function readResponses({ baseURL, question }: Where, _: Case, seen: Seen): Promise<void> {
   const stream = await new OpenAI({ baseURL, apiKey: 'client-key', maxRetries: 0 }).responses.create({
     model: 'auto',
-    input: 'Hi',
+    input: question,
     store: false,
     stream: true,
   })
@@ -379,9 +442,10 @@ async function readResponses(baseURL: string, _: Case, seen: Seen): Promise<void
   }
 }
 
-async function readMessages(baseURL: string, _: Case, seen: Seen): Promise<void> {
+async function readMessages({ baseURL, question }: Where, _: Case, seen: Seen): Promise<void> {
   const client = new Anthropic({ baseURL: baseURL.replace(/\/v1$/, ''), apiKey: 'client-key', maxRetries: 0 })
-  const stream = await client.messages.create({ model: 'auto', max_tokens: 99, messages: QUESTION, stream: true })
+  const messages = messagesOf(question)
+  const stream = await client.messages.create({ model: 'auto', max_tokens: 99, messages, stream: true })
   let reason: string | null = null
   for await (const event of stream) {
     if (event.type === 'content_block_delta') {

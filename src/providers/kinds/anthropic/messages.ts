@@ -1,5 +1,6 @@
 import type Anthropic from '@anthropic-ai/sdk'
 import type { ChatMessage } from '../../../openai/chat.ts'
+import { paired } from '../../dialect/pairs.ts'
 import { translateIds } from '../../dialect/tool-ids.ts'
 import { malformed, unsupported } from './unsupported.ts'
 
@@ -22,7 +23,7 @@ export interface Conversation {
  * a user turn, neighbours of one role become one turn.
  */
 export function conversation(given: readonly ChatMessage[]): Conversation {
-  const messages = translateIds(given, CALL_IDS)
+  const messages = translateIds(paired(given), CALL_IDS)
   const system: Anthropic.TextBlockParam[] = []
   const turns: Turn[] = []
   messages.forEach((message, index) => {
