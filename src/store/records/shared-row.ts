@@ -53,10 +53,17 @@ export function sharing({ names, shared }: SharedForm): {
   const at = (name: string) => names.indexOf(name)
   const [tenant, candidates, reading, chosen, attempts] = NAMED.map(at) as At
   const places = shared.map(at)
+  let latest: { values: Values; columns: unknown; of: Shared } | null = null
   return {
     shorten(row) {
       const [of, columns, numbers] = row[candidates] as [string[], unknown, string]
-      const common = sharedBy(JSON.stringify(places.map((i) => (i === candidates ? [of, columns] : (row[i] ?? null)))))
+      const values = places.map((i) => (i === candidates ? of : row[i]))
+      // Most rows share the same as the one before.
+      if (latest?.columns !== columns || !isSame(values, latest.values)) {
+        const json = JSON.stringify(places.map((i) => (i === candidates ? [of, columns] : (row[i] ?? null))))
+        latest = { values, columns, of: sharedBy(json) }
+      }
+      const common = latest.of
       const read = isReading(row[reading]) ? row[reading] : null
       for (const i of places) if (i < row.length) row[i] = 0
       row[tenant] = [common.id]
@@ -82,6 +89,10 @@ export function sharing({ names, shared }: SharedForm): {
     },
   }
 }
+
+/** Of values, and of lists of such. */
+const isSame = (a: unknown, b: unknown): boolean =>
+  a === b || (Array.isArray(a) && Array.isArray(b) && a.length === b.length && a.every((one, i) => isSame(one, b[i])))
 
 const NAMED = ['tenant', 'candidates', 'reading', 'chosen', 'attempts']
 type At = [number, number, number, number, number]

@@ -15,7 +15,10 @@ local AT_ONCE = 1024 -- entries of one millisecond that are written as numbers
 
 local function slice_of(ts) return string.format('%.0f', math.floor(ts / SLICE_MS)) end
 
-local function hash_of(name) return string.sub(redis.sha1hex(name), 1, 10) end
+-- Our own ids end in digits that are as good as a hash.
+local function hash_of(name)
+  return string.match(name, '^i:req_[0-9a-f-]+(%x%x%x%x%x%x%x%x%x%x)$') or string.sub(redis.sha1hex(name), 1, 10)
+end
 
 local digits_in = {}
 local function digits_of(prefix, slice)
@@ -56,7 +59,7 @@ end
 -- Lets keys of a slice stay as long as its last rows do; of rows that come when their time is past, from now on.
 local function keep(prefix, slice, keys, now, retention)
   local ends = math.max((slice + 1) * SLICE_MS, now) + retention
-  for _, key in ipairs(keys) do -- two
+  for _, key in ipairs(keys) do -- at most two
     redis.call('PEXPIREAT', key, string.format('%.0f', ends))
   end
   if redis.call('PTTL', prefix .. 'index') < ends - now then
@@ -77,6 +80,7 @@ local function note_digits(prefix, slice, digits, now, retention)
   end
   digits_in[slice] = digits
   redis.call('ZADD', prefix .. 'index', string.format('%.0f', 8 * slice + digits), slice)
+  keep(prefix, slice, {}, now, retention)
 end
 
 local function add_ref(prefix, slice, name, entry, now, retention)
@@ -99,8 +103,10 @@ local function add_ref(prefix, slice, name, entry, now, retention)
     end
     redis.call('HSET', key, field, table.concat(refs, ' '))
   end
-  if size == 0 or is_past(slice, now) then
+  if is_past(slice, now) then
     keep(prefix, slice, { key, (place_of(prefix, slice, '', 0)) }, now, retention)
+  elseif size == 0 then
+    redis.call('PEXPIREAT', key, string.format('%.0f', (slice + 1) * SLICE_MS + retention))
   end
 end
 
