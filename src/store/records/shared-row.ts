@@ -53,17 +53,17 @@ export function sharing({ names, shared }: SharedForm): {
   const at = (name: string) => names.indexOf(name)
   const [tenant, candidates, reading, chosen, attempts] = NAMED.map(at) as At
   const places = shared.map(at)
-  let latest: { values: Values; columns: unknown; of: Shared } | null = null
+  let latest: Latest | undefined
   return {
     shorten(row) {
       const [of, columns, numbers] = row[candidates] as [string[], unknown, string]
       const values = places.map((i) => (i === candidates ? of : row[i]))
       // Most rows share the same as the one before.
-      if (latest?.columns !== columns || !isSame(values, latest.values)) {
+      if (latest === undefined || latest.columns !== columns || !isSame(values, latest.values)) {
         const json = JSON.stringify(places.map((i) => (i === candidates ? [of, columns] : (row[i] ?? null))))
-        latest = { values, columns, of: sharedBy(json) }
+        latest = { values, columns, common: sharedBy(json) }
       }
-      const common = latest.of
+      const { common } = latest
       const read = isReading(row[reading]) ? row[reading] : null
       for (const i of places) if (i < row.length) row[i] = 0
       row[tenant] = [common.id]
@@ -88,6 +88,12 @@ export function sharing({ names, shared }: SharedForm): {
       return whole
     },
   }
+}
+
+interface Latest {
+  values: Values
+  columns: unknown
+  common: Shared
 }
 
 /** Of values, and of lists of such. */

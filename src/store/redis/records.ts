@@ -23,7 +23,7 @@ import type { RedisAccess } from './access.ts'
 import { jsonArgument } from './commands.ts'
 import * as keys from './keys.ts'
 import { SharedRows } from './shared-rows.ts'
-import { type Entry, entryOf, type KeptRow, noteEntry, readStream, readUserLog } from './stream.ts'
+import { entryOf, type KeptRow, noteEntry, readStream, readUserLog } from './stream.ts'
 
 /** Rows a script: Redis does nothing else meanwhile. */
 const ROWS_PER_SCRIPT = 64

@@ -13,7 +13,7 @@ export interface KeptRow {
 /** Makes of what is kept what it is. */
 type Read<T> = (kept: KeptRow[]) => Promise<T[]>
 /** In the form of XRANGE. */
-export type Entry = [id: Buffer, fields: Buffer[]]
+type Entry = [id: Buffer, fields: Buffer[]]
 
 const entries = new WeakMap<object, string>()
 
