@@ -1,12 +1,15 @@
 import { hasProxy } from '../runtime/proxy.ts'
 import { messageFor } from './fail.ts'
-import { createProgram } from './program.ts'
+import { plainServe } from './plain-serve.ts'
 
 // Loading undici takes a while.
 if (hasProxy()) await (await import('../runtime/dispatcher.ts')).proxyFetch()
 
 try {
-  await createProgram(async (configPath) => (await import('../main.ts')).serve(configPath)).parseAsync()
+  const serve = async (configPath: string) => (await import('../main.ts')).serve(configPath)
+  const plain = plainServe(process.argv.slice(2))
+  if (plain !== null) await serve(plain)
+  else await (await import('./program.ts')).createProgram(serve).parseAsync()
 } catch (error) {
   const message = messageFor(error)
   if (message === null) throw error

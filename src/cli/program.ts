@@ -11,6 +11,7 @@ import { addLog } from './commands/log.ts'
 import { addMode } from './commands/mode.ts'
 import { addTenants } from './commands/tenants.ts'
 import { addUsage } from './commands/usage.ts'
+import { CONFIG_VARIABLE, DEFAULT_CONFIG } from './plain-serve.ts'
 
 /**
  * The operator's command line; a group of commands is a file in `commands/`.
@@ -21,11 +22,7 @@ export function createProgram(serve: (configPath: string) => Promise<void>): Com
   const program = new Command('persona-router')
     .description('An OpenAI-compatible gateway that learns, per user, which LLM that user would have picked.')
     .version(version())
-    .addOption(
-      new Option('-c, --config <file>', 'configuration file')
-        .env('PERSONA_ROUTER_CONFIG')
-        .default('config/gateway.yaml'),
-    )
+    .addOption(new Option('-c, --config <file>', 'configuration file').env(CONFIG_VARIABLE).default(DEFAULT_CONFIG))
   const configPath = () => program.opts<{ config: string }>().config
 
   program

@@ -479,11 +479,14 @@ export class Learner {
   /** Adds to what the tenant's users together know of an LLM. Losing it costs a little knowledge, not the reward. */
   async #tell(policy: Policy, tenant: string, voice: string, told: ReadonlyMap<string, Float32Array>): Promise<void> {
     try {
-      for (const [candidate, row] of told) {
-        if (!isFiniteVector(row)) continue
-        const name = evidenceName(candidate, voice)
-        await this.#store.addEvidence(tenant, evidenceKey(policy.version), name, row, this.#hearing.halfLifeDays)
-      }
+      const key = evidenceKey(policy.version)
+      const rows = [...told].filter(([, row]) => isFiniteVector(row))
+      // Together they are one write to the store.
+      await Promise.all(
+        rows.map(([candidate, row]) =>
+          this.#store.addEvidence(tenant, key, evidenceName(candidate, voice), row, this.#hearing.halfLifeDays),
+        ),
+      )
       if (told.size > 0) policy.router.llms.refreshSoon(tenant)
     } catch (error) {
       this.#log.warn({ err: error, tenant }, 'evidence not stored')

@@ -1,5 +1,5 @@
 import cluster from 'node:cluster'
-import { AggregatorRegistry, Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { Counter, Gauge, Histogram, Registry, wholeClient } from './prometheus.ts'
 
 const OVERHEAD_BUCKETS = [0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1]
 const LATENCY_BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300]
@@ -26,11 +26,12 @@ export function createMetrics() {
   const registry = new Registry()
   // In a worker it listens for the supervisor, which asks all of them (src/server/workers.ts).
   if (cluster.isWorker) {
+    const { AggregatorRegistry } = wholeClient()
     AggregatorRegistry.setRegistries([registry])
     new AggregatorRegistry()
+    countProcess(registry)
   }
   const registers = [registry]
-  collectDefaultMetrics({ register: registry })
   const requests = new Counter({
     name: 'persona_router_requests_total',
     help: 'Chat completions by tenant, candidate that answered, reason, HTTP status and policy.',
@@ -160,6 +161,11 @@ export function createMetrics() {
     storeErrors,
     telemetryErrors,
     webhookErrors,
+    /** As Prometheus reads it. What the process takes is counted from the first time on. */
+    text(): Promise<string> {
+      countProcess(registry)
+      return registry.metrics()
+    },
     /** Counts one finished request. */
     observe(record: CountedRequest): void {
       const { tenant, chosen: candidate, usage } = record
@@ -191,6 +197,16 @@ export function createMetrics() {
       })
     },
   }
+}
+
+type AnyRegistry = InstanceType<typeof Registry>
+
+const counted = new WeakSet<AnyRegistry>()
+
+function countProcess(registry: AnyRegistry): void {
+  if (counted.has(registry)) return
+  counted.add(registry)
+  wholeClient().collectDefaultMetrics({ register: registry })
 }
 
 export type Metrics = ReturnType<typeof createMetrics>

@@ -1,5 +1,6 @@
 import { hash, hkdfSync, timingSafeEqual } from 'node:crypto'
 import { randomPool } from '../runtime/random-pool.ts'
+import { requestTimeOf } from '../runtime/request-time.ts'
 
 const MAC_BYTES = 4
 const BYTES = 16
@@ -36,12 +37,12 @@ export class RequestIds {
 
   /** When a request of this tenant got this id, Unix milliseconds; null where none did. */
   timeOf(tenant: string, id: string): number | null {
-    const hex = /^req_([0-9a-f]{8})-([0-9a-f]{4})-(8[0-9a-f]{3})-([89ab][0-9a-f]{3})-([0-9a-f]{12})$/.exec(id)
-    if (!hex) return null
-    const all = hex.slice(1).join('')
+    const at = requestTimeOf(id)
+    if (at === null) return null
+    const all = id.slice('req_'.length).replaceAll('-', '')
     const head = all.slice(0, 2 * (BYTES - MAC_BYTES))
     const [given, right] = [Buffer.from(all.slice(head.length)), Buffer.from(this.#code(tenant, head))]
-    return timingSafeEqual(given, right) ? Number.parseInt(all.slice(0, 2 * TIME_BYTES), 16) : null
+    return timingSafeEqual(given, right) ? at : null
   }
 
   /** The key first: no other text of this form can be made from a code (and most of the digest is not told). */

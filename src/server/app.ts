@@ -110,7 +110,7 @@ export function createApp(deps: AppDeps): Hono<Env> {
   app.get('/metrics', async (c) => {
     if (!deps.snapshot().config.metrics.enabled) return c.notFound()
     const { registry } = deps.metrics
-    const text = (await deps.siblings.metrics()) ?? (await registry.metrics())
+    const text = (await deps.siblings.metrics()) ?? (await deps.metrics.text())
     return c.body(text, 200, { 'content-type': registry.contentType })
   })
   onDemand('/admin', async () => (await import('../api/admin.ts')).admin(deps))

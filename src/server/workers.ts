@@ -1,7 +1,7 @@
 import cluster, { type Worker } from 'node:cluster'
-import { AggregatorRegistry } from 'prom-client'
 import type { SiblingOrder } from '../api/admin.ts'
 import type { Logger } from '../observability/logger.ts'
+import { wholeClient } from '../observability/prometheus.ts'
 import { FairTimer } from '../runtime/fair-timer.ts'
 
 /** Restarts of a worker that ended unasked: at once, then ever later while it ends soon after its start. */
@@ -29,7 +29,7 @@ export const isFirst = (): boolean => cluster.isPrimary || process.env[FIRST] ==
  * What each worker has for itself is in docs/workers.md.
  */
 export async function supervise(count: number, log: Logger): Promise<never> {
-  const registry = new AggregatorRegistry()
+  const registry = new (wholeClient().AggregatorRegistry)()
   let stopping = false
   let exitCode = 0
 

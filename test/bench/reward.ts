@@ -95,4 +95,9 @@ const { belief: row, history } = encodeMemory(belief, edges)
 await measure('edges read', () => edgesIn(row, history))
 const job = async () => believed(policy, TENANT, { sums: sums.slice(), seq: ratings }, edges.slice(-1), findInPool)
 await measure('a reward more, sums in memory: messages, sums, state, packed', job)
+await measure(
+  'eight of them, of users who rate at the same time',
+  () => Promise.all(Array.from({ length: 8 }, job)),
+  20,
+)
 process.exit(0)

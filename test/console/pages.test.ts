@@ -7,6 +7,7 @@ import OpenAI from 'openai'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { browserName, openBrowser } from '../support/browser.ts'
+import { eventually } from '../support/eventually.ts'
 import { ADMIN_KEY, discard, type RunningGateway, startGateway, TEST_KEY } from '../support/gateway.ts'
 
 const READ_KEY = 'pr-reader-key-0123456789abcdef'
@@ -283,13 +284,14 @@ describe.skipIf(!browserName)('the console in a browser', () => {
     const gates = page.getByRole('region', { name: `Gates of ${RUN.version}` })
     expect(await gates.getByRole('row').filter({ hasText: 'value' }).textContent()).toContain('refused, short by 0.02')
     await page.getByRole('heading', { name: 'Whose word counts for others' }).waitFor()
+    await eventually(async () => {
+      const headers = { authorization: `Bearer ${ADMIN_KEY}` }
+      const evidence = await fetch(`${gateway.url}/admin/evidence?tenant=test`, { headers })
+      return ((await evidence.json()) as { lengths?: unknown[] }).lengths !== undefined
+    }, 'lengths are learned')
+    await page.reload()
     const lengths = page.getByRole('region', { name: 'Lengths of answers by voice' })
-    await expect
-      .poll(async () => {
-        await page.reload()
-        return lengths.textContent()
-      })
-      .toMatch(/not yet.*config-test-0: \d+ × [\d.]+ times as long/)
+    expect(await lengths.textContent()).toMatch(/not yet.*config-test-0: \d+ × [\d.]+ times as long/)
     const first = await page.getByRole('region', { name: 'Artifacts' }).textContent()
     const reload = await fetch(`${gateway.url}/admin/artifact/reload`, {
       method: 'POST',

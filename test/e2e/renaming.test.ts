@@ -76,7 +76,8 @@ test('a renamed candidate keeps its history: ratings, stated preferences, conver
     (await (await call(gateway as RunningGateway, `/v1/users/${user}/profile`, { user })).json()).preferences
   expect(await stated('bob')).toEqual({ deny: ['dear2'] })
   expect(await stated('cleo')).toEqual({ prefer: { code: 'dear2' } })
-  expect((await explain(gateway, 'Hi', { user: 'bob' })).user.preferences).toEqual({ deny: ['dear2'] })
+  const { user: bob } = await explain(gateway, 'Hi', { user: 'bob' })
+  expect(bob).toMatchObject({ preferences: { deny: ['dear2'] } })
   // Whoever reads, changes and writes back is not stuck.
   const put = await call(gateway, '/v1/users/bob/profile', { method: 'PUT', user: 'bob', body: preferences })
   expect(put.status).toBe(200)

@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis'
-import { storedInteraction } from '../../src/store/records/codec.ts'
-import { jsonOf } from '../../src/store/redis/stream.ts'
+import { sharedOf, storedInteraction } from '../../src/store/records/codec.ts'
+import * as keys from '../../src/store/redis/keys.ts'
+import { keptIn } from '../../src/store/redis/stream.ts'
 import type { StoredEdge } from '../../src/store/store.ts'
 import { quantise } from '../learning/support.ts'
 import { tinyEmbed } from '../routing/support.ts'
@@ -32,13 +33,21 @@ export async function ageInRedis(
   embedderOf: (user: string) => string = () => 'tiny',
 ): Promise<void> {
   const stream = `pr:{${tenant}}:interactions`
-  const entries = await client.xrange(stream, '-', '+')
+  const entries = await client.xrangeBuffer(stream, '-', '+')
   await client.del(stream)
   for (const [id, fields] of entries) {
-    const document = storedInteraction(jsonOf(fields))
+    const { json: text, bytes } = keptIn(fields)
+    const kept = JSON.parse(text)
+    const shared = sharedOf(kept)
+    const json = shared && (await client.hget(keys.shared(tenant, shared.ts), shared.id))
+    const document = storedInteraction(kept, json, bytes)
     const { user, completion_id } = document
-    const json = oldRow(JSON.stringify(document), embedderOf(user))
-    await client.xadd(stream, id, ...['id', document.id, 'user', user, 'completion', completion_id ?? '', 'json', json])
+    const before = oldRow(JSON.stringify(document), embedderOf(user))
+    await client.xadd(
+      stream,
+      id,
+      ...['id', document.id, 'user', user, 'completion', completion_id ?? '', 'json', before],
+    )
   }
   for (const [user, edge] of Object.entries(edges)) {
     await client.hset(`pr:{${tenant}}:edges:${user}`, edge.id, oldEdge(edge, embedderOf(user)))

@@ -170,7 +170,9 @@ class ArtifactRouter:
         key = (self._path, self.heard, log.kind_name, self.z[spoken].tobytes())
         total = np.zeros(self.evidence.shape, dtype=np.float64)
         known = self.known.memory.get(key) if self.artifact is self._shipped else None
-        if known is None:
+        if isinstance(known, np.ndarray):
+            total[spoken] = known
+        else:
             _, message = self.messages(
                 log.query[users, at],
                 llm,
@@ -181,8 +183,6 @@ class ArtifactRouter:
             )
             np.add.at(total, llm, message * share)
             self.known.memory[key] = total[spoken]
-        else:
-            total[spoken] = known
         return total.astype(np.float32)
 
     def messages(

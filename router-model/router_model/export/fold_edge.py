@@ -307,7 +307,8 @@ class _Projection(nn.Module):
         slope = (high - low) / (2 * reach)
         positive = gained * (slope @ self.each) + (low - slope * least) @ self.trace  # as `positive_part_2x2`
         precision, rows = (positive @ self.of_positive).split((8, 12), -1)
-        return rows + ((at.expected + centre) * precision + centre * before) @ self.of_information
+        said: Tensor = rows + ((at.expected + centre) * precision + centre * before) @ self.of_information
+        return said
 
 
 class _Moments(nn.Module):
@@ -425,7 +426,8 @@ def _centre() -> Tensor:
 
 def _in_blocks(entry: Callable[[tuple[int, int], tuple[int, int]], float]) -> Tensor:
     """[9, 9]: the same for packed matrices after each reading and before."""
-    return torch.block_diag(*[linear(PACKED, PACKED, entry)] * 3)
+    three: Tensor = torch.block_diag(*[linear(PACKED, PACKED, entry)] * 3)
+    return three
 
 
 def _sorted(pair: tuple[int, ...]) -> tuple[int, int]:

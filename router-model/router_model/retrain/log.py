@@ -1,7 +1,8 @@
 """Where the gateway's log lies, and its rows as JSON documents, in batches: `docs/records.md` is the format.
 
 `redis://…` (also a Cluster, or behind Sentinels: `redis_address.py`): streams `pr:{<tenant>}:interactions` and
-`:rewards`, field `json`, or `{}` with a row (`rows.py`). `sqlite:<file>`: tables `interactions` and `rewards`. A path
+`:rewards`, field `json`, or a row (`rows.py`): `{}`, or `{ }`
+and `b` with what it shares in the hash `:shared:<slice>`. `sqlite:<file>`: tables `interactions` and `rewards`. A path
 ending in `.jsonl` or `.jsonl.gz`: what `persona-router export` writes. A directory, or `s3://…`: an archive
 (`archived.py`).
 Candidates are a table in the stores and a list elsewhere: `candidates.py` reads both.
@@ -22,7 +23,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, Protocol, cast
 from pydantic_core import from_json
 
 from router_model.retrain.redis_address import AddressError, is_redis, parse_redis
-from router_model.retrain.rows import document_of
+from router_model.retrain.rows import document_of, shared_of, whole_row
 
 if TYPE_CHECKING:
     from router_model.retrain.sample import Sample
@@ -31,6 +32,8 @@ Document = dict[str, Any]
 Kind = Literal["interaction", "reward"]
 
 BATCH = 2000
+# Rows of so many milliseconds share what they share in one hash: `log-index.lua`.
+SLICE_MS = 2**28
 # In a JSON string a quote is escaped, so this is never part of a text.
 REWARD_LINE = re.compile(rb'\{ ?"type" ?: ?"reward"')
 TENANT = re.compile(rb'"tenant" ?: ?"([^"]*)"')
@@ -230,6 +233,9 @@ class SqliteLog:
             raise LogError(f"{self.path}: {error}; is it the database of a persona-router?") from error
 
 
+_KEPT = {b"json", b"{}", b"{ }"}
+
+
 class RedisLog:
     """The streams of the gateway's Redis store."""
 
@@ -243,6 +249,7 @@ class RedisLog:
         except AddressError as error:
             raise LogError(str(error)) from error
         self.where = str(address)
+        self._known: dict[tuple[str, str], list[Any]] = {}
         with self._explain():
             self.client = address.connect()
             try:
@@ -273,10 +280,29 @@ class RedisLog:
                     break
                 after = f"({entries[-1][0].decode()}"
                 named = f"{self.where}, {kind} of {tenant}"
-                documents = [_stored(fields, named) for _, fields in entries if b"json" in fields or b"{}" in fields]
+                documents = [self._stored(tenant, fields, named) for _, fields in entries if _KEPT & fields.keys()]
                 if kind == "interaction" and embedder is not None:
                     self._look_up_texts(tenant, [d for d in documents if d["embedder"] != embedder])
                 yield documents
+
+    def _stored(self, tenant: str, fields: dict[bytes, bytes], where: str) -> Document:
+        if b"json" in fields:
+            return _parse(fields[b"json"], where)
+        try:
+            row = from_json(fields[b"{ }"] if b"{ }" in fields else fields[b"{}"])
+            shares = shared_of(row)
+            return document_of(row if shares is None else whole_row(row, fields[b"b"], self._shared(tenant, *shares)))
+        except (ValueError, KeyError, IndexError, TypeError) as error:
+            raise LogError(f"{where}: {error}") from error
+
+    def _shared(self, tenant: str, name: str, ts: int) -> list[Any]:
+        if (tenant, name) not in self._known:
+            with self._explain():
+                found = self.client.hget(f"pr:{{{tenant}}}:shared:{ts // SLICE_MS}", name)
+            if found is None:
+                raise KeyError(f"what a row shares is gone: {name}")
+            self._known[tenant, name] = cast("list[Any]", from_json(found))
+        return self._known[tenant, name]
 
     def _look_up_texts(self, tenant: str, documents: list[Document]) -> None:
         if not documents:
@@ -310,15 +336,6 @@ def _stream(tenant: str, kind: Kind) -> str:
 
 def _among(tenants: list[str]) -> str:
     return f"tenant IN ({', '.join('?' * len(tenants))})"
-
-
-def _stored(fields: dict[bytes, bytes], where: str) -> Document:
-    if b"json" in fields:
-        return _parse(fields[b"json"], where)
-    try:
-        return document_of(from_json(fields[b"{}"]))
-    except (ValueError, KeyError, IndexError, TypeError) as error:
-        raise LogError(f"{where}: {error}") from error
 
 
 def _parse(data: bytes | str, where: str) -> Document:

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Candidate } from '../../candidates/candidate.ts'
 import type { ResponsesConfig } from '../../config/schema.ts'
 import { GatewayError, invalidRequest } from '../../errors.ts'
@@ -61,6 +62,8 @@ interface Prepared {
 }
 
 async function preparedChat(body: ResponsesRequest['body'], items: readonly InputItem[]): Promise<Prepared> {
+  // What was read of them so far took long, too.
+  await nextTurn()
   const common = told({ body, items }, null, () => null)
   return { common, quoted: await quotedIn(common.chat) }
 }

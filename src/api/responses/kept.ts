@@ -1,5 +1,7 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { constants, deflateRaw, inflateRaw } from 'node:zlib'
+import { LARGE_BYTES } from '../../openai/parse-thread.ts'
 import { type InputItem, itemId, kindOf, responseOfItem } from '../../openai/responses/items.ts'
 import type { ResponseResource } from '../../openai/responses/resource.ts'
 import { quotedIn, serialised } from '../../openai/serialised.ts'
@@ -84,7 +86,13 @@ async function unpackKept({ id, body }: StoredResponse, { seal, tenant, user, on
   if (!bytes) return null
   const json = await decompress(bytes, { maxOutputLength: MAX_INFLATED_BYTES })
   onLoad?.(json.length)
-  return JSON.parse(json.toString('utf8')) as KeptResponse
+  if (json.length < LARGE_BYTES) return JSON.parse(json.toString('utf8')) as KeptResponse
+  // Each takes tens of milliseconds, and so does what comes next.
+  const text = json.toString('utf8')
+  await nextTurn()
+  const kept = JSON.parse(text) as KeptResponse
+  await nextTurn()
+  return kept
 }
 
 /** Each item has an id by which it is found again. */

@@ -14,6 +14,8 @@ export interface Believer {
   cold: Float32Array
   /** [H], where jobs come one by one. */
   scratch?: Float32Array
+  /** As many for jobs that come together. */
+  together?: Float32Array
 }
 
 /** Rewards whose messages are made by themselves in one run: a message is 16 KB. */
@@ -51,7 +53,7 @@ export async function believe(by: Believer, job: BeliefJob): Promise<Believed> {
 }
 
 /** Blocks of sums that hold something with a job's rewards. */
-function blocksOf({ sums, from, blocks, newest, gone }: BeliefJob, size: number): number {
+export function blocksOf({ sums, from, blocks, newest, gone }: BeliefJob, size: number): number {
   let most = sums ? Math.ceil(sums.length / size) + Math.max(0, newest - from) : 1
   for (let row = gone; row < blocks.length; row++) most = Math.max(most, newest - blocks[row]! + 1)
   return most
@@ -156,7 +158,7 @@ function picked(tensors: SentTensors, rows: readonly number[]): SentTensors {
   )
 }
 
-const fed = (tensors: SentTensors, share: Float32Array, sums: number): Record<string, Tensor> => ({
+export const fed = (tensors: SentTensors, share: Float32Array, sums: number): Record<string, Tensor> => ({
   ...Object.fromEntries(
     Object.entries(tensors).map(([name, { type, data, dims }]) => [
       name,

@@ -7,6 +7,7 @@ import { readArtifact } from '../artifact/files.ts'
 import type { ArtifactFiles, Graph } from '../artifact/types.ts'
 import type { Believed, SentTensors } from './belief-job.ts'
 import { type Believer, believe } from './believe.ts'
+import { believeTogether, MOST_TOGETHER } from './believe-together.ts'
 import { type Answer, type Job, LEARNING_GRAPHS, type LearningGraph, MODEL_THREAD, type Results, send } from './jobs.ts'
 import { openGraph } from './sessions.ts'
 import { runUser } from './user-graph.ts'
@@ -25,27 +26,70 @@ interface Opened {
   files: Pick<ArtifactFiles, 'manifest'>
 }
 
-// One job after the other, in the order they came.
+type Message = { id: number; job: Job } | typeof END
+
+// One job after the other, in the order they came; rewards that came while another job ran are one.
 let queue = Promise.resolve()
+const waiting: Message[] = []
 
 if (workerData === MODEL_THREAD) {
   // Each schema is used once: compiled, it would take longer.
   z.config({ jitless: true })
-  parentPort!.on('message', (message: { id: number; job: Job } | typeof END) => {
-    queue = queue.then(async () => {
-      if (message === END) return parentPort!.close()
-      const { id, job } = message
-      const answer: Answer = await work(job).then(
-        (result) => ({ id, result }),
-        (error: Error) => ({
-          id,
-          error: error.message,
-          check: error instanceof ArtifactError ? error.check : null,
-        }),
-      )
-      parentPort!.postMessage(answer, 'result' in answer ? buffersOf(job, answer.result) : [])
-    })
+  parentPort!.on('message', (message: Message) => {
+    waiting.push(message)
+    queue = queue.then(next)
   })
+}
+
+async function next(): Promise<void> {
+  const message = waiting.shift()
+  if (message === undefined) return
+  if (message === END) return parentPort!.close()
+  const together = rewardsWith(message)
+  if (together.length > 1) {
+    const { key } = together[0]!.job
+    const found = await believerIn(key)
+      .then((by) =>
+        believeTogether(
+          by,
+          together.map(({ job }) => job.job),
+        ),
+      )
+      .catch(() => null)
+    for (const [i, { id, job }] of together.entries()) {
+      const result = found?.[i]
+      await answer(id, job, result ? Promise.resolve(result) : work(job))
+    }
+    return
+  }
+  await answer(message.id, message.job, work(message.job))
+}
+
+async function answer(id: number, job: Job, working: Promise<Results[keyof Results]>): Promise<void> {
+  const made: Answer = await working.then(
+    (result) => ({ id, result }),
+    (error: Error) => ({
+      id,
+      error: error.message,
+      check: error instanceof ArtifactError ? error.check : null,
+    }),
+  )
+  parentPort!.postMessage(made, 'result' in made ? buffersOf(job, made.result) : [])
+}
+
+type Reward = { id: number; job: Extract<Job, { op: 'believe' }> }
+
+/** This one, where it is a reward, and those of the same artifact that came right after it: they wait no longer. */
+function rewardsWith(message: Exclude<Message, typeof END>): Reward[] {
+  const isReward = (one: Message | undefined): one is Reward => typeof one === 'object' && one.job.op === 'believe'
+  if (!isReward(message)) return []
+  const together = [message]
+  for (let one = waiting[0]; together.length < MOST_TOGETHER && isReward(one); one = waiting[0]) {
+    if (one.job.key !== message.job.key) break
+    together.push(one)
+    waiting.shift()
+  }
+  return together
 }
 
 async function work(job: Job): Promise<Results[keyof Results]> {
@@ -66,11 +110,8 @@ async function work(job: Job): Promise<Results[keyof Results]> {
       ])
       return send(await graph.run(Object.fromEntries(feeds)))
     }
-    case 'believe': {
-      const opened = openedAs(job.key)
-      opened.believer ??= believerOf(opened)
-      return believe(await opened.believer, job.job)
-    }
+    case 'believe':
+      return believe(await believerIn(job.key), job.job)
     case 'release':
       artifacts.delete(job.key)
       return null
@@ -87,6 +128,12 @@ function openedAs(key: number): Opened {
   const opened = artifacts.get(key)
   if (!opened) throw new Error('The artifact has been let go.')
   return opened
+}
+
+async function believerIn(key: number): Promise<Believer> {
+  const opened = openedAs(key)
+  opened.believer ??= believerOf(opened)
+  return opened.believer
 }
 
 async function believerOf({ graphs, files: { manifest } }: Opened): Promise<Believer> {

@@ -162,6 +162,8 @@ async function reading<T>(shown: string, work: () => Promise<T>): Promise<T> {
 function toCell({ type, isJson, empty }: Column, value: unknown): Cell {
   if (value === undefined || (value === null && !(isJson && empty === 'absent'))) return null
   if (isJson) return JSON.stringify(value)
+  // UTF-8 has no half characters, which comments and what a provider says may hold.
+  if (typeof value === 'string') return value.toWellFormed()
   return type === 'INT64' ? BigInt(value as number) : (value as Cell)
 }
 

@@ -20,6 +20,7 @@ import {
   columnsOf,
   readCandidates,
 } from './scored-candidates.ts'
+import { type Shared, sharedIdOf, sharing } from './shared-row.ts'
 
 /** How a field of a record is called on disk, what may stand there, and what it means (`docs/records.md`). */
 interface Field<N extends string, T> {
@@ -382,22 +383,53 @@ export const ROW = {
     gain: ['baseline', 'policy', 'group', 'weight', 'least', 'largest'],
   },
   lists: { attempts: ['candidate', 'provider', 'status', 'error', 'ms', 'cost_usd'] },
+  /** What rows of a tenant have in common, which is kept once: the order can't change. */
+  shared: ['tenant', 'policy', 'reader', 'embedder', 'modalities', 'endpoint', 'candidates'],
 }
 const { rowOf, documentOf } = rowForm(ROW)
+const { shorten, lengthen } = sharing(ROW)
 
-export function interactionRow(record: InteractionRecord): string {
+function rowOfRecord(record: InteractionRecord): unknown[] {
   const { candidates, shadow, embedding } = record
   const document: Loose = { ...plainDocument(record), candidates: { ...candidates, columns: columnsCode(candidates) } }
   if (shadow) document.shadow = shadow
   if (embedding && 'int8' in embedding) document.embedding = null
-  return wellFormedJson(rowOf(document))
+  return rowOf(document)
 }
 
-/** What a store has kept: a document, or a row. @throws Error for what is neither */
-export function storedInteraction(json: string): StoredInteraction {
-  const stored: unknown = JSON.parse(json)
-  if (!Array.isArray(stored)) return stored as StoredInteraction
-  const document = documentOf(stored) as unknown as StoredInteraction
+/** A row by itself, as the version before reads it. */
+export const interactionRow = (record: InteractionRecord): string => wellFormedJson(rowOfRecord(record))
+
+/** A row without what it shares with others, and its numbers beside it: half of the bytes. */
+export function sharingRow(record: InteractionRecord): { row: string; bytes: Buffer; shared: Shared } {
+  const { row, bytes, shared } = shorten(rowOfRecord(record))
+  return { row: wellFormedJson(row), bytes, shared }
+}
+
+/** What a store has kept, out of JSON: a document, or a row. */
+type Kept = object | unknown[]
+
+/** Where else what it shares lies: by its name and the row's time; null = it shares nothing. */
+export function sharedOf(kept: Kept): { id: string; ts: number } | null {
+  const id = Array.isArray(kept) ? sharedIdOf(kept) : null
+  return id === null ? null : { id, ts: (kept as unknown[])[TS_AT] as number }
+}
+const NO_BYTES = Buffer.alloc(0)
+const TS_AT = ROW.names.indexOf('ts')
+
+/**
+ * @param shared what a row shares, where it does
+ * @param bytes beside it
+ * @throws Error for what is neither a document nor a row
+ */
+export function storedInteraction(
+  kept: Kept,
+  shared: string | null = null,
+  bytes: Buffer = NO_BYTES,
+): StoredInteraction {
+  if (!Array.isArray(kept)) return kept as StoredInteraction
+  if (shared === null && sharedIdOf(kept) !== null) throw new Error(`what a row shares is gone: ${sharedIdOf(kept)}`)
+  const document = documentOf(shared === null ? kept : lengthen(kept, bytes, shared)) as unknown as StoredInteraction
   const candidates = document.candidates as ScoredCandidates
   return { ...document, text: null, candidates: { ...candidates, columns: columnsOf(candidates.columns) } }
 }

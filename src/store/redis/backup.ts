@@ -2,13 +2,14 @@ import type { Redis } from 'ioredis'
 import type { Backup, BackupStore, Page } from '../backup/contract.ts'
 import { type BackupRow, budgetOf, type Erasure, type RowType } from '../backup/rows.ts'
 import { readUser } from '../backup/user.ts'
-import { type RewardDocument, readInteraction, readReward, storedInteraction } from '../records/codec.ts'
+import { type RewardDocument, readInteraction, readReward } from '../records/codec.ts'
 import { USAGE_DAYS, type UsageRow } from '../usage.ts'
 import type { RedisAccess } from './access.ts'
 import { nodesOf } from './erase-tenant.ts'
 import * as keys from './keys.ts'
 import type { RedisRecords } from './records.ts'
-import { jsonOf } from './stream.ts'
+import { SharedRows } from './shared-rows.ts'
+import { type KeptRow, keptIn } from './stream.ts'
 import { usageLine, usageOf } from './usage.ts'
 
 /**
@@ -27,6 +28,8 @@ export const CARRIED: Readonly<Record<string, RowType>> = {
   interactions: 'interaction',
   interaction: 'interaction',
   completion: 'interaction',
+  index: 'interaction',
+  shared: 'interaction',
   text: 'interaction',
   'user-log': 'interaction',
   [keys.TENANTS]: 'interaction',
@@ -87,12 +90,14 @@ export class RedisBackup implements Backup {
   readonly #redis: RedisAccess
   readonly #store: BackupStore
   readonly #records: RedisRecords
+  readonly #shared: SharedRows
   readonly #retentionMs: number
 
   constructor(redis: RedisAccess, store: BackupStore, records: RedisRecords, retentionMs: number) {
     this.#redis = redis
     this.#store = store
     this.#records = records
+    this.#shared = new SharedRows(redis)
     this.#retentionMs = retentionMs
   }
 
@@ -150,8 +155,8 @@ export class RedisBackup implements Backup {
         day,
         key === keys.usersUsage(tenant, day),
       ).map((row) => ({ type: 'usage', tenant, usage: row }))
-    const logOf = async (tenant: string, documents: readonly string[]): Promise<BackupRow[]> => {
-      const stored = documents.map(storedInteraction)
+    const logOf = async (tenant: string, documents: readonly KeptRow[]): Promise<BackupRow[]> => {
+      const stored = await this.#shared.read(tenant, documents)
       const texts = await this.#redis.askLong(tenant, () => client.mget(stored.map(({ id }) => keys.text(tenant, id))))
       return stored.map((document, i) => ({ type: 'interaction', record: readInteraction(document, texts[i] ?? null) }))
     }
@@ -250,7 +255,7 @@ export class RedisBackup implements Backup {
 
   async *#stream(
     keyOf: (tenant: string) => string,
-    rowsOf: (tenant: string, documents: readonly string[]) => Promise<BackupRow[]>,
+    rowsOf: (tenant: string, documents: readonly KeptRow[]) => Promise<BackupRow[]>,
     from: Place | null,
   ): AsyncGenerator<Piece> {
     const { client } = this.#redis
@@ -262,17 +267,18 @@ export class RedisBackup implements Backup {
       const end = newest[0]?.[0] ?? '0'
       for (;;) {
         const entries = await this.#redis.askLong(tenant, () =>
-          client.xrange(keyOf(tenant), after, end, 'COUNT', LOG_ROWS),
+          client.xrangeBuffer(keyOf(tenant), after, end, 'COUNT', LOG_ROWS),
         )
         const last = entries.at(-1)
         if (!last) break
-        after = `(${last[0]}`
+        const at = String(last[0])
+        after = `(${at}`
         yield {
           rows: await rowsOf(
             tenant,
-            entries.map(([, fields]) => jsonOf(fields)),
+            entries.map(([, fields]) => keptIn(fields)),
           ),
-          next: [tenant, last[0]],
+          next: [tenant, at],
         }
       }
     }
@@ -298,7 +304,7 @@ export class RedisBackup implements Backup {
   }
 }
 
-const rewardOf = (json: string): BackupRow => ({
+const rewardOf = ({ json }: KeptRow): BackupRow => ({
   type: 'reward',
   record: readReward(JSON.parse(json) as RewardDocument),
 })

@@ -21,6 +21,7 @@ const SCRIPTS = [
   'erase-conversations',
   'erase-log',
   'erase-user',
+  'find-completions',
   'find-interaction',
   'find-items',
   'list-responses',
@@ -64,13 +65,21 @@ export function defineScripts(client: Redis | Cluster): RunScript {
   }
 }
 
+/** Those that `log-index.lua` stands before. */
+const INDEXED: readonly Script[] = [
+  ...(['append-interactions', 'drop-rows', 'erase-log', 'find-completions', 'find-interaction'] as const),
+  'open-interactions',
+]
+
 interface ScriptText {
   lua: string
   sha1: string
 }
 
-function readScript(name: Script): ScriptText {
-  const lua = readFileSync(new URL(`./commands/${name}.lua`, import.meta.url), 'utf8')
+/** As it is sent. @internal tests know scripts by it */
+export function readScript(name: Script): ScriptText {
+  const textOf = (file: string) => readFileSync(new URL(file, import.meta.url), 'utf8')
+  const lua = `${INDEXED.includes(name) ? textOf('log-index.lua') : ''}${textOf(`commands/${name}.lua`)}`
   return { lua, sha1: hash('sha1', lua) }
 }
 

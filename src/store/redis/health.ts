@@ -16,8 +16,10 @@ const MEMORY_BYTES = 1024 * 1024
 /** As `RedisHealth.mostFor`. */
 export type MostFor = (bytes: number, most: number) => Promise<number>
 
-/** What ids begin with of processes that read users, and rows of the log, as this version keeps them. */
+/** What ids begin with of processes that read users, and rows of the log, as the version before keeps them. */
 const READS_PACKED = 'packed:'
+/** And of those that read rows that share (`records/shared-row.ts`), too. */
+const READS_SHARED = 'packed:shared:'
 
 /**
  * Whether Redis takes writes, how many processes share it, whether some of them are of an earlier version, and whether
@@ -29,6 +31,7 @@ export class RedisHealth {
   #replicas = 1
   #isIn = false
   #hasEarlier = false
+  #hasBefore = false
   #hasLooked = false
   #evicts: string | null = null
   #isTight = false
@@ -39,7 +42,7 @@ export class RedisHealth {
   /** @param id of this process */
   constructor(redis: RedisAccess, id: string) {
     this.#redis = redis
-    this.#id = READS_PACKED + id
+    this.#id = READS_SHARED + id
     // A server that comes back may be configured in another way.
     for (const event of ['ready', '+node']) {
       redis.client.on(event, () => {
@@ -63,6 +66,11 @@ export class RedisHealth {
     return this.#hasLooked && !this.#hasEarlier
   }
 
+  /** And those that share what they have in common, and the index that leads to them. */
+  get allReadShared(): boolean {
+    return this.#hasLooked && !this.#hasBefore
+  }
+
   /** Before the first check: who is there. What can't be asked is asked by the next check. */
   async lookAround(): Promise<void> {
     const ids = await this.#redis
@@ -71,6 +79,7 @@ export class RedisHealth {
     if (ids === null) return
     this.#hasLooked = true
     this.#hasEarlier = ids.some((id) => !id.startsWith(READS_PACKED))
+    this.#hasBefore = ids.some((id) => !id.startsWith(READS_SHARED))
   }
 
   /**
@@ -88,12 +97,14 @@ export class RedisHealth {
 
   /** As `Store.check`. */
   async check(): Promise<string[]> {
-    const counts = await this.#redis.run('{keys}', 'check-in', [keys.REPLICAS], [this.#id, SILENT_MS, READS_PACKED])
-    const [count, earlier] = counts as [number, number]
+    const args = [this.#id, SILENT_MS, READS_PACKED, READS_SHARED]
+    const counts = await this.#redis.run('{keys}', 'check-in', [keys.REPLICAS], args)
+    const [count, earlier, before] = counts as [number, number, number]
     this.#isIn = true
     this.#hasLooked = true
     this.#replicas = Math.max(1, count)
     this.#hasEarlier = earlier > 0
+    this.#hasBefore = before > 0
     if (performance.now() - this.#askedAt > MEMORY_MS) {
       this.#askedAt = performance.now()
       await this.#lookAtMemory()

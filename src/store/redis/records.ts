@@ -1,5 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { userHash } from '../../runtime/keys.ts'
+import { requestTimeOf } from '../../runtime/request-time.ts'
 import {
   type InteractionRecord,
   interactionJsonWithoutText,
@@ -10,36 +11,51 @@ import {
   readReward,
   rewardJson,
   type StoredInteraction,
+  sharingRow,
   storedInteraction,
 } from '../records/codec.ts'
+import type { Shared } from '../records/shared-row.ts'
 import { summaryOf } from '../records/summary.ts'
-import type { CompletionRef, InteractionSummary, RecordFilter } from '../store.ts'
+import { type CompletionRef, type InteractionSummary, MAX_COMPLETIONS, type RecordFilter } from '../store.ts'
 import { decodeSummary, encodeSummary } from '../stored-values.ts'
 import { dayOf, MAX_USERS_A_DAY, USAGE_DAYS, usedOf } from '../usage.ts'
 import type { RedisAccess } from './access.ts'
 import { jsonArgument } from './commands.ts'
 import * as keys from './keys.ts'
-import { entryOf, noteEntry, readStream, readUserLog } from './stream.ts'
+import { SharedRows } from './shared-rows.ts'
+import { entryOf, type KeptRow, noteEntry, readStream, readUserLog } from './stream.ts'
 
 /** Rows a script: Redis does nothing else meanwhile. */
 const ROWS_PER_SCRIPT = 64
 const READ_ROWS = 256
+/** Of an index, as `find-completions.lua` asks them. */
+const SLICES_PER_SCRIPT = 32
 /** Of a stream; whole nodes of it, some hundred rows each. */
 const TRIMMED_AT_ONCE = 2_000
 const OPEN_MS = 86_400_000
 const USAGE_MS = USAGE_DAYS * 86_400_000
 
+/** What every process that uses this Redis can read. */
+interface Replicas {
+  readonly allReadRows: boolean
+  readonly allReadShared: boolean
+}
+
+/** As it is written: a document, a row, or a row that shares something. */
+type Written = (row: InteractionRecord) => { row: string; bytes?: Buffer; shared?: Shared }
+
 /** The log: interactions and rewards. */
 export class RedisRecords {
   readonly #redis: RedisAccess
   readonly #retentionMs: number
-  readonly #allReadRows: () => boolean
+  readonly #replicas: Replicas
+  readonly #shared: SharedRows
   readonly #knownTenants = new Set<string>()
 
-  /** @param allReadRows whether every replica can read what is kept as a row */
-  constructor(redis: RedisAccess, retentionMs: number, allReadRows: () => boolean) {
+  constructor(redis: RedisAccess, retentionMs: number, replicas: Replicas) {
     this.#redis = redis
-    this.#allReadRows = allReadRows
+    this.#replicas = replicas
+    this.#shared = new SharedRows(redis)
     this.#retentionMs = retentionMs
     // A server that comes back may have forgotten them.
     for (const event of ['ready', '+node']) redis.client.on(event, () => this.#knownTenants.clear())
@@ -66,25 +82,35 @@ export class RedisRecords {
   /** Returns how many are new. @param isCounted what they used counts from now on */
   async appendInteractions(rows: InteractionRecord[], isCounted = true): Promise<number> {
     let added = 0
-    const written = this.#allReadRows() ? interactionRow : interactionJsonWithoutText
+    const written = this.#written()
     await eachTenant(rows, async (tenant, part) => {
       await this.#noteTenant(tenant)
-      const heads = part.map((row) => {
+      const kept = part.map(written)
+      const shared = new Map(kept.flatMap((one) => (one.shared ? [[one.shared.id, one.shared.json]] : [])))
+      const heads = part.map((row, i) => {
         const { id, ts, user, completionId, text, textExpiresAt, key, chosen } = row
         const { promptTokens, completionTokens, nanoUsd } = usedOf(row)
         const used = [dayOf(ts), key ?? '', chosen, promptTokens, completionTokens, nanoUsd]
-        return [id, ts, user, userHash(user), completionId ?? '', text ?? '', textExpiresAt ?? '', ...used]
+        const of = [id, ts, user, userHash(user), completionId ?? '', text ?? '', textExpiresAt ?? '']
+        return [...of, ...used, kept[i]?.shared?.id ?? '']
       })
       const args = [
         this.#retentionMs,
         jsonArgument(heads),
         isCounted ? USAGE_MS : '',
         MAX_USERS_A_DAY,
-        ...part.map((row) => Buffer.from(written(row))),
+        jsonArgument([...shared]),
+        ...kept.flatMap(({ row, bytes = '' }) => [Buffer.from(row), bytes]),
       ]
       added += Number(await this.#redis.runLong(tenant, 'append-interactions', [keys.tag(tenant)], args))
     })
     return added
+  }
+
+  #written(): Written {
+    if (this.#replicas.allReadShared) return sharingRow
+    const written = this.#replicas.allReadRows ? interactionRow : interactionJsonWithoutText
+    return (row) => ({ row: written(row) })
   }
 
   /** Returns how many are new. */
@@ -121,20 +147,46 @@ export class RedisRecords {
   }
 
   async findInteraction(tenant: string, id: string): Promise<InteractionSummary | null> {
-    const found = (await this.#redis.run(
-      tenant,
-      'find-interaction',
-      [keys.marker(tenant, id), keys.interactions(tenant)],
-      [],
-    )) as [Buffer, Buffer] | null
-    if (!found) return null
-    const [state, json] = found.map(String) as [string, string]
-    return state === 'o' ? decodeSummary(json) : summaryOf(readInteraction(storedInteraction(json)))
+    for (let asked = 0; ; ) {
+      const args = [id, requestTimeOf(id) ?? '', asked]
+      const found = await this.#redis.run(tenant, 'find-interaction', [keys.tag(tenant)], args)
+      if (typeof found === 'number') {
+        asked = found
+        continue
+      }
+      if (found === null) return null
+      const [state, json, shared, bytes] = found as Buffer[]
+      if (String(state) === 'o') return decodeSummary(String(json))
+      return summaryOf(readInteraction(storedInteraction(JSON.parse(String(json)), String(shared) || null, bytes)))
+    }
   }
 
   async findCompletions(tenant: string, completionId: string): Promise<CompletionRef[]> {
-    const lines = await this.#redis.ask(tenant, () => this.#redis.client.get(keys.completion(tenant, completionId)))
-    const refs = (lines ?? '')
+    const refs: CompletionRef[] = []
+    for (let asked = 0; ; ) {
+      const args = [completionId, asked]
+      const [slices, lines, ...rows] = (await this.#redis.run(
+        tenant,
+        'find-completions',
+        [keys.tag(tenant)],
+        args,
+      )) as [number, Buffer, ...Buffer[]]
+      for (let i = 0; i < rows.length; i += 3) {
+        const row = storedInteraction(JSON.parse(String(rows[i])), String(rows[i + 1]) || null, rows[i + 2])
+        refs.push({ user: userHash(row.user), interaction: row.id, ts: row.ts })
+      }
+      refs.push(...(await this.#refsOf(tenant, String(lines))))
+      asked += slices
+      if (slices < SLICES_PER_SCRIPT) break
+    }
+    const byId = Map.groupBy(refs, ({ interaction }) => interaction)
+    const once = [...byId.values()].flatMap(([ref]) => ref ?? [])
+    return once.sort((a, b) => b.ts - a.ts).slice(0, MAX_COMPLETIONS)
+  }
+
+  /** Of answers that are on their way, and of earlier versions. */
+  async #refsOf(tenant: string, lines: string): Promise<CompletionRef[]> {
+    const refs = lines
       .split('\n')
       .filter((line) => line !== '')
       .map(async (line): Promise<CompletionRef | null> => {
@@ -151,7 +203,8 @@ export class RedisRecords {
   }
 
   async *readInteractions(filter: RecordFilter): AsyncGenerator<InteractionRecord[]> {
-    for await (const [tenant, documents] of this.#readLog<StoredInteraction>('i', keys.interactions, filter)) {
+    const read = (tenant: string, kept: KeptRow[]) => this.#shared.read(tenant, kept)
+    for await (const [tenant, documents] of this.#readLog<StoredInteraction>('i', keys.interactions, read, filter)) {
       const texts = await this.#redis.askLong(tenant, () =>
         this.#redis.client.mget(documents.map(({ id }) => keys.text(tenant, id))),
       )
@@ -160,7 +213,8 @@ export class RedisRecords {
   }
 
   async *readRewards(filter: RecordFilter): AsyncGenerator<RewardRecord[]> {
-    for await (const [, documents] of this.#readLog<RewardDocument>('r', keys.rewards, filter)) {
+    const read = async (_: string, kept: KeptRow[]) => kept.map(({ json }) => JSON.parse(json) as RewardDocument)
+    for await (const [, documents] of this.#readLog<RewardDocument>('r', keys.rewards, read, filter)) {
       yield documents.map((document) => noteEntry(readReward(document), document))
     }
   }
@@ -206,6 +260,7 @@ export class RedisRecords {
   async *#readLog<T extends StoredInteraction | RewardDocument>(
     kind: 'i' | 'r',
     streamOf: (tenant: string) => string,
+    read: (tenant: string, kept: KeptRow[]) => Promise<T[]>,
     filter: RecordFilter,
   ): AsyncGenerator<[tenant: string, documents: T[]]> {
     const { user } = filter
@@ -215,7 +270,10 @@ export class RedisRecords {
         user === undefined
           ? readStream<T>(
               (from) =>
-                this.#redis.askLong(tenant, () => this.#redis.client.xrange(stream, from, '+', 'COUNT', READ_ROWS)),
+                this.#redis.askLong(tenant, () =>
+                  this.#redis.client.xrangeBuffer(stream, from, '+', 'COUNT', READ_ROWS),
+                ),
+              (kept) => read(tenant, kept),
               filter,
             )
           : readUserLog<T>(
@@ -226,6 +284,7 @@ export class RedisRecords {
                   [keys.userLog(tenant, user), stream],
                   [kind, skip, ROWS_PER_SCRIPT],
                 ) as Promise<[number, ...Buffer[]]>,
+              (kept) => read(tenant, kept),
               filter,
             )
       for await (const documents of batches) yield [tenant, documents]

@@ -6,7 +6,7 @@ import { decodeOldEdge, encodeEdge } from '../stored-values.ts'
 import type { RedisAccess } from './access.ts'
 import { nodesOf } from './erase-tenant.ts'
 import * as keys from './keys.ts'
-import { jsonOf } from './stream.ts'
+import { keptIn } from './stream.ts'
 
 const SLICE = 64
 const KEYS_A_SCAN = 200
@@ -44,8 +44,8 @@ async function scrubLog(redis: RedisAccess, tenant: string, read: ReadVectors): 
   let scrubbed = 0
   for (let from = '-'; ; await sleep(PAUSE_MS, undefined, { ref: false })) {
     await redis.askLong(tenant, () => redis.client.pexpire(keys.scrubbing(tenant), LOCK_MS))
-    const entries = await redis.askLong(tenant, () => redis.client.xrange(stream, from, '+', 'COUNT', SLICE))
-    const rows = entries.map(([id, fields]) => ({ id, json: jsonOf(fields) }))
+    const entries = await redis.askLong(tenant, () => redis.client.xrangeBuffer(stream, from, '+', 'COUNT', SLICE))
+    const rows = entries.map(([id, fields]) => ({ id: String(id), json: keptIn(fields).json }))
     const clear = rows.filter(({ json }) => json.includes(CLEAR))
     const clean = await scrubRows(
       clear.map(({ json }) => json),
@@ -62,10 +62,10 @@ async function scrubLog(redis: RedisAccess, tenant: string, read: ReadVectors): 
 
 async function hasClear(redis: RedisAccess, tenant: string, stream: string): Promise<boolean> {
   for (let from = '-'; ; await sleep(PAUSE_MS, undefined, { ref: false })) {
-    const entries = await redis.askLong(tenant, () => redis.client.xrange(stream, from, '+', 'COUNT', SLICE))
+    const entries = await redis.askLong(tenant, () => redis.client.xrangeBuffer(stream, from, '+', 'COUNT', SLICE))
     const last = entries.at(-1)
     if (!last) return false
-    if (entries.some(([, fields]) => jsonOf(fields).includes(CLEAR))) return true
+    if (entries.some(([, fields]) => keptIn(fields).json.includes(CLEAR))) return true
     from = `(${last[0]}`
   }
 }

@@ -70,7 +70,7 @@ export class RedisStore implements BackupStore {
     this.#health = new RedisHealth(this.#redis, id)
     this.#retentionMs = Math.round(config.retention_days * 86_400_000)
     this.#keys = new RedisTenantKeys(this.#redis)
-    this.#records = new RedisRecords(this.#redis, this.#retentionMs, () => this.#health.allReadRows)
+    this.#records = new RedisRecords(this.#redis, this.#retentionMs, this.#health)
     this.#channel = new ChangeChannel(client, id, (change) => this.#listeners.emit(change))
     this.#batch = new RedisBatch((tenant, operations) =>
       runPatiently(tenant, 'batch', [keys.tag(tenant)], [operations]),

@@ -1,10 +1,19 @@
-import { type RewardDocument, type StoredInteraction, storedInteraction } from '../records/codec.ts'
+import type { RewardDocument, StoredInteraction } from '../records/codec.ts'
 import type { RecordFilter } from '../store.ts'
 
 /** A row arrives after its time, unless clocks disagree: by no more than this. */
 const SKEW_MS = 3_600_000
 
 type Row = StoredInteraction | RewardDocument
+/** What an entry holds: a document or a row, and the row's numbers, where they are beside it. */
+export interface KeptRow {
+  json: string
+  bytes: Buffer
+}
+/** Makes of what is kept what it is. */
+type Read<T> = (kept: KeptRow[]) => Promise<T[]>
+/** In the form of XRANGE. */
+type Entry = [id: Buffer, fields: Buffer[]]
 
 const entries = new WeakMap<object, string>()
 
@@ -20,21 +29,21 @@ export function noteEntry<T extends object>(made: T, of: object): T {
 /**
  * Walks a stream of documents, batch by batch, and yields those in the filter's time.
  *
- * @param read entries from this id on, in the form of XRANGE
+ * @param pages entries from this id on
  */
 export async function* readStream<T extends Row>(
-  read: (from: string) => Promise<[id: string, fields: string[]][]>,
+  pages: (from: string) => Promise<Entry[]>,
+  read: Read<T>,
   filter: RecordFilter,
 ): AsyncGenerator<T[]> {
   let from = String(Math.max(0, (filter.since ?? 0) - SKEW_MS))
   for (;;) {
-    const page = await read(from)
+    const page = await pages(from)
     const last = page.at(-1)
     if (!last) return
-    yield* wanted<T>(
-      page.map(([id, fields]) => [jsonOf(fields), id]),
-      filter,
-    )
+    const rows = await read(page.map(([, fields]) => keptIn(fields)))
+    for (const [i, row] of rows.entries()) entries.set(row, String(page[i]?.[0]))
+    yield* wanted(rows, filter)
     from = `(${last[0]}`
   }
 }
@@ -42,35 +51,40 @@ export async function* readStream<T extends Row>(
 /**
  * The same, of one user.
  *
- * @param read what `read-user-log.lua` returns after so many index entries
+ * @param pages what `read-user-log.lua` returns after so many index entries
  */
 export async function* readUserLog<T extends Row>(
-  read: (skip: number) => Promise<[entries: number, ...documents: Buffer[]]>,
+  pages: (skip: number) => Promise<[entries: number, ...kept: Buffer[]]>,
+  read: Read<T>,
   filter: RecordFilter,
 ): AsyncGenerator<T[]> {
   for (let skip = 0; ; ) {
-    const [entries, ...documents] = await read(skip)
+    const [entries, ...kept] = await pages(skip)
     if (entries === 0) return
-    yield* wanted<T>(
-      documents.map((document) => [String(document)]),
-      filter,
-    )
+    const rows: KeptRow[] = []
+    for (let i = 0; i < kept.length; i += 2) rows.push({ json: String(kept[i]), bytes: kept[i + 1] as Buffer })
+    yield* wanted(await read(rows), filter)
     skip += entries
   }
 }
 
-function* wanted<T extends Row>(found: [json: string, entry?: string][], filter: RecordFilter): Generator<T[]> {
-  const { since, until } = filter
-  const rows = found
-    .map(([json, entry]): T => {
-      const row = storedInteraction(json) as T
-      if (entry !== undefined) entries.set(row, entry)
-      return row
-    })
-    .filter(({ ts }) => ts >= (since ?? 0) && ts <= (until ?? Number.POSITIVE_INFINITY))
-  if (rows.length > 0) yield rows
+function* wanted<T extends Row>(
+  rows: T[],
+  { since = 0, until = Number.POSITIVE_INFINITY }: RecordFilter,
+): Generator<T[]> {
+  const found = rows.filter(({ ts }) => ts >= since && ts <= until)
+  if (found.length > 0) yield found
 }
 
-/** A document, or a row (`commands/append-interactions.lua`). Names and values take turns. */
-export const jsonOf = (fields: string[]) =>
-  fields[fields.findIndex((name, i) => i % 2 === 0 && (name === 'json' || name === '{}')) + 1] ?? 'null'
+/** By the names that fields have had (`commands/append-interactions.lua`). Names and values take turns. */
+export function keptIn(fields: readonly Buffer[]): KeptRow {
+  const kept: KeptRow = { json: 'null', bytes: NO_BYTES }
+  for (let i = 0; i < fields.length; i += 2) {
+    const name = String(fields[i])
+    if (NAMES.includes(name)) kept.json = String(fields[i + 1])
+    else if (name === 'b') kept.bytes = fields[i + 1] as Buffer
+  }
+  return kept
+}
+const NAMES = ['{ }', '{}', 'json']
+const NO_BYTES = Buffer.alloc(0)

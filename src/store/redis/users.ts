@@ -108,7 +108,7 @@ export class RedisUsers {
     rows += await this.#eraseInSlices(
       tenant,
       'erase-log',
-      [keys.userLog(tenant, user), keys.interactions(tenant), keys.rewards(tenant)],
+      [keys.userLog(tenant, user), keys.interactions(tenant), keys.rewards(tenant), keys.tag(tenant)],
       ROWS_PER_SCRIPT,
       [
         keys.marker(tenant, ''),

@@ -1,7 +1,9 @@
 import { beforeAll, expect, test } from 'vitest'
 import { readArtifact } from '../../../src/routing/artifact/files.ts'
-import type { BeliefJob } from '../../../src/routing/model/belief-job.ts'
+import type { BeliefJob, Believed } from '../../../src/routing/model/belief-job.ts'
 import { type Believer, believe } from '../../../src/routing/model/believe.ts'
+import { believeTogether } from '../../../src/routing/model/believe-together.ts'
+import { numbersOf, openState } from '../../../src/routing/model/packed-state.ts'
 import { openGraph } from '../../../src/routing/model/sessions.ts'
 import { runUser } from '../../../src/routing/model/user-graph.ts'
 import { COMMITTED } from '../../support/artifacts.ts'
@@ -18,6 +20,8 @@ beforeAll(async () => {
   const { state: cold } = await runUser(user, manifest.dims, new Float32Array(manifest.dims.H))
   by = { edge, user, manifest, cold }
 }, 60_000)
+
+const openedState = ({ packed }: Believed) => numbersOf(openState(packed, by.cold)!)
 
 const draw = (n: number, salt: number) => Float32Array.from({ length: n }, (_, i) => Math.sin(salt + i * 1.7))
 
@@ -100,3 +104,43 @@ test('of no reward the belief is that of a new user', async () => {
   expect(state).toEqual(by.cold)
   expect(last).toBeNull()
 })
+
+test('rewards that wait together are one run of either graph, and each is believed as by itself', async () => {
+  const known = [
+    null,
+    ...(await Promise.all([5, 20, 40].map(async (n) => (await believe(by, jobOf(n, 0, null))).sums))),
+  ]
+  const { Y } = by.manifest.dims
+  const more = (of: number) => ({
+    ...jobOf(1, [0, 0, 1, 3][of]!, known[of]?.slice() ?? null),
+    tenant: draw(Y, of),
+  })
+  // Not one more rating but several, and one that can't be read.
+  const all = () => [...[1, 1, 0, 2, 3, 1].map(more), jobOf(3, 0, null), jobOf(0, 1, known[1]!.slice())]
+  let runs = 0
+  const counted = (graph: Believer['edge']): Believer['edge'] => ({
+    ...(graph.inputNames && { inputNames: graph.inputNames }),
+    run: (feeds) => {
+      runs++
+      return graph.run(feeds)
+    },
+  })
+  const found = await believeTogether({ ...by, edge: counted(by.edge), user: counted(by.user) }, all())
+  // Four users have one block of sums; the last job has no reward to read.
+  expect(runs).toBe(2 * (1 + 3) + 1)
+  for (const [i, job] of all().entries()) {
+    const expected = await believe(by, job)
+    for (const name of ['sums', 'state', 'told'] as const) expectClose(found[i]![name], expected[name], 1e-5)
+    expect(found[i]!.gone).toEqual([])
+    expect(found[i]!.last === null).toBe(expected.last === null)
+    if (expected.last) expectClose(found[i]!.last!, expected.last, 1e-5)
+    expectClose(openedState(found[i]!), openedState(expected), 1e-4)
+  }
+  // What is no finite number spoils no other.
+  const broken = jobOf(1, 0, null)
+  ;(broken.rewards.z!.data as Float32Array).fill(Number.NaN)
+  const [bad, good] = await believeTogether(by, [broken, jobOf(1, 0, null)])
+  expect(bad!.last).toBeNull()
+  expect(bad!.state).toEqual(by.cold)
+  expectClose(good!.state, (await believe(by, jobOf(1, 0, null))).state, 1e-5)
+}, 60_000)

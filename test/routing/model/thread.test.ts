@@ -3,10 +3,12 @@ import { rmSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { expect, it, vi } from 'vitest'
 import { loadArtifact } from '../../../src/routing/artifact/load.ts'
+import type { BeliefJob, Believed } from '../../../src/routing/model/belief-job.ts'
 import { send } from '../../../src/routing/model/jobs.ts'
 import { modelThread } from '../../../src/routing/model/thread.ts'
 import { Tensor } from '../../../src/runtime/onnxruntime.ts'
 import { COMMITTED } from '../../support/artifacts.ts'
+import { expectClose } from '../../support/close.ts'
 import { copyArtifact, TINY_1, TINY_2 } from '../support.ts'
 
 const feeds = (value: number) => ({ sums: new Tensor('float32', new Float32Array(8).fill(value), [1, 8]) })
@@ -68,6 +70,43 @@ it('says what is wrong with a run', async () => {
   const artifact = await loadArtifact(TINY_1)
   const odd = { sums: new Tensor('float32', new Float32Array(3), [1, 3]) }
   await expect(artifact.sessions.user.run(odd)).rejects.toThrow(/sums/)
+})
+
+it('believes rewards that come at once as those that come one by one, and keeps the order of all else', async () => {
+  const { key, files } = await modelThread.load(COMMITTED)
+  const { Q, Z } = files.manifest.dims
+  const jobOf = (reward: number): BeliefJob => {
+    const one = (value: number) => ({ type: 'float32' as const, data: Float32Array.of(value), dims: [1] })
+    return {
+      rewards: {
+        reading: { type: 'float32', data: new Float32Array(Q).fill(0.1), dims: [1, Q] },
+        z: { type: 'float32', data: new Float32Array(Z).fill(0.1), dims: [1, Z] },
+        ...{
+          reward: one(reward),
+          weight: one(1),
+          prompt_tokens: one(9),
+          completion_tokens: one(9),
+          cost_usd: one(0.1),
+        },
+        kind: { type: 'int64', data: BigInt64Array.of(1n), dims: [1] },
+      },
+      ...{ gone: 0, blocks: [0], newest: 0, sums: null, from: 0, asksLast: true },
+    }
+  }
+  const rewards = Array.from({ length: 11 }, (_, i) => Math.cos(i))
+  const singly: Believed[] = []
+  for (const reward of rewards) singly.push(await modelThread.believe(key, files, jobOf(reward)))
+  const together = rewards.map((reward) => modelThread.believe(key, files, jobOf(reward)))
+  modelThread.release(key)
+  for (const [i, { state, packed, last }] of (await Promise.all(together)).entries()) {
+    expectClose(state, singly[i]!.state, 1e-5)
+    expectClose(last!, singly[i]!.last!, 1e-5)
+    expect(packed.length).toBeGreaterThan(0)
+  }
+  // It was let go of after them, not before, and is opened again.
+  const again = await modelThread.believe(key, files, jobOf(rewards[0]!))
+  expectClose(again.state, singly[0]!.state, 1e-5)
+  modelThread.release(key)
 })
 
 // Without the close, every second process is aborted.

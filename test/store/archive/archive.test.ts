@@ -135,6 +135,17 @@ describe.each(Object.keys(PLACES) as (keyof typeof PLACES)[])('%s', { timeout: 1
       expect(await all(archive.read('reward', {}))).toEqual(rewards)
     })
 
+    test('takes halves of characters, which UTF-8 does not have, for unknown ones', async () => {
+      const row = anInteraction({ finishReason: 'a\ud83d', chosen: '\udc00b', baselineUsd: null })
+      await archive.add('interaction', { tenant: 'acme', day: '2026-11-28' }, [row])
+      expect(await all(archive.read('interaction', {}))).toEqual([
+        { ...row, finishReason: 'a\ufffd', chosen: '\ufffdb' },
+      ])
+      const reward = aReward({ comment: 'so\ud800 good' })
+      await archive.add('reward', { tenant: 'acme', day: '2026-11-28' }, [reward])
+      expect(await all(archive.read('reward', {}))).toEqual([{ ...reward, comment: 'so\ufffd good' }])
+    })
+
     test('leaves prompts out, which go earlier than their rows', async () => {
       const row = anInteraction({ baselineUsd: null, text: 'canary prompt', textExpiresAt: Date.now() + DAY_MS })
       await archive.add('interaction', { tenant: 'acme', day: '2026-11-28' }, [row])

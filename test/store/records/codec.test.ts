@@ -13,6 +13,8 @@ import {
   readReward,
   rewardLine,
   rewardSchema,
+  sharedOf,
+  sharingRow,
   storedInteraction,
   TABLES,
 } from '../../../src/store/records/codec.ts'
@@ -71,7 +73,11 @@ describe('one table for records', () => {
 })
 
 describe('a row', () => {
-  const fromRow = (record: InteractionRecord) => readInteraction(storedInteraction(interactionRow(record)))
+  const fromRow = (record: InteractionRecord) => readInteraction(storedInteraction(JSON.parse(interactionRow(record))))
+  const fromShared = (record: InteractionRecord) => {
+    const { row, bytes, shared } = sharingRow(record)
+    return readInteraction(storedInteraction(JSON.parse(row), shared.json, bytes))
+  }
 
   test('is read as what it was made of, but for the text', () => {
     for (const record of [
@@ -87,14 +93,17 @@ describe('a row', () => {
         ] as never,
       }),
     ]) {
-      expect(fromRow(record)).toEqual({ ...record, text: null })
-      expect(Object.keys(fromRow(record)).toSorted()).toEqual(Object.keys(record).toSorted())
+      for (const read of [fromRow(record), fromShared(record)]) {
+        expect(read).toEqual({ ...record, text: null })
+        expect(Object.keys(read).toSorted()).toEqual(Object.keys(record).toSorted())
+      }
     }
   })
 
   test('holds no vector in clear', () => {
     const record = anInteraction({ embedding: { int8: 'AAAA', scale: 1 } })
     expect(fromRow(record).embedding).toBeNull()
+    expect(fromShared(record).embedding).toBeNull()
   })
 
   test('has a place for every field: new ones come last', () => {
@@ -147,8 +156,26 @@ describe('a row', () => {
     expect(ROW.flags.toSorted()).toEqual(flags.toSorted())
   })
 
+  test('shares with others what does not tell it from them', () => {
+    const [one, other] = [anInteraction(), anInteraction({ user: 'u-2', chosen: 'candidate-1', status: 500 })]
+    const kept = [one, other].map(sharingRow)
+    expect(kept[0]?.shared).toEqual(kept[1]?.shared)
+    expect(sharedOf(JSON.parse(kept[0]?.row as string))).toEqual({ id: kept[0]?.shared.id, ts: one.ts })
+    expect(sharedOf(JSON.parse(interactionRow(one)))).toBeNull()
+    expect(sharedOf({ ...one })).toBeNull()
+    for (const different of [{ tenant: 'b' }, { policy: 'p' }, { candidates: NO_CANDIDATES }, { modalities: [] }]) {
+      expect(sharingRow(anInteraction(different)).shared.id).not.toBe(kept[0]?.shared.id)
+    }
+    // Rows are read by this: never change it.
+    expect(ROW.shared).toEqual(['tenant', 'policy', 'reader', 'embedder', 'modalities', 'endpoint', 'candidates'])
+    expect(() => storedInteraction(JSON.parse(kept[0]?.row as string))).toThrow(/gone/)
+    const short = () => storedInteraction(JSON.parse(kept[0]?.row as string), kept[0]?.shared.json, Buffer.alloc(9))
+    expect(short).toThrow(/9 bytes beside a row/)
+  })
+
   test('takes less than half of a document', () => {
     const record = anInteraction()
+    expect(sharingRow(record).row.length).toBeLessThan(0.45 * interactionRow(record).length)
     expect(interactionRow(record).length).toBeLessThan(0.6 * JSON.stringify(JSON.parse(interactionLine(record))).length)
   })
 })
@@ -172,7 +199,11 @@ describe('what follows from it (-u writes it)', () => {
   test('a row and its document, for the Python reader’s test', async () => {
     const record = { ...whole(), id: 'req_1', completionId: 'chatcmpl-1', ts: 1795510000000, text: null }
     const { type: _, ...document } = JSON.parse(interactionLine(record))
-    const pair = { row: JSON.parse(interactionRow(record)), document }
+    const { row, bytes, shared } = sharingRow(record)
+    const pair = {
+      row: JSON.parse(interactionRow(record)),
+      ...{ sharing: JSON.parse(row), bytes: bytes.toString('base64'), shared: JSON.parse(shared.json), document },
+    }
     await expect(`${JSON.stringify(pair)}\n`).toMatchFileSnapshot(ROW_PAIR)
   })
 

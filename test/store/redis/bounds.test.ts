@@ -1,10 +1,11 @@
 import { createHash, randomUUID } from 'node:crypto'
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { configSchema } from '../../../src/config/schema.ts'
 import { edgeId } from '../../../src/store/history.ts'
 import type { InteractionRecord } from '../../../src/store/records/codec.ts'
+import { readScript, type Script } from '../../../src/store/redis/commands.ts'
 import { RedisStore } from '../../../src/store/redis/store.ts'
 import { MAX_EDGES } from '../../../src/store/store.ts'
 import { ageInRedis } from '../../support/old-vectors.ts'
@@ -14,8 +15,8 @@ import { anEdge, anInteraction, aReward, aUser } from '../records.ts'
 /** Redis does nothing else while a script runs: each says how many commands it may take, and takes no more. */
 const DIRECTORY = new URL('../../../src/store/redis/commands/', import.meta.url)
 const SCRIPTS = readdirSync(DIRECTORY).map((file) => {
-  const lua = readFileSync(new URL(file, DIRECTORY), 'utf8')
-  return { file, lua, code: lua.replace(/--\[\[[\s\S]*?\]\]/, '') }
+  const { lua } = readScript(file.replace('.lua', '') as Script)
+  return { file, lua, code: lua.replaceAll(/--\[\[[\s\S]*?\]\]/g, '') }
 })
 
 const HEAD = /Bound: (\d+) calls?(?:, and (\d+) an? \w+ for (\d+) \w+)?\.$/m
@@ -144,6 +145,7 @@ describe('with a user of thousands of rows', () => {
     for await (const _ of store.readInteractions({ tenant: t, user }));
     for await (const _ of store.readRewards({ tenant: t, user }));
     await store.findInteraction(t, rows[0]!.id)
+    await store.findCompletions(t, 'chatcmpl-7')
     await store.addEvidence(t, 'p', 'c', Float32Array.of(1))
     await store.addEvidence(t, 'p', 'c', Float32Array.of(1))
     const key = {

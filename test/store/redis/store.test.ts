@@ -44,22 +44,33 @@ describe('Redis', () => {
       const fieldsOf = async () =>
         (await client.xrange(`pr:{${tenant}}:interactions`, '-', '+')).map(([, fields]) => fields[0])
       const answers = [1, 2, 3].map((ts) => anInteraction({ tenant, user, ts, completionId: `c-${ts}` }))
-      // An earlier version: its id says nothing of rows.
+      // An earlier version: its id says nothing of rows. Then one that reads rows, but none that share.
       await client.zadd('pr:replicas', Date.now(), 'earlier')
       await store.check()
-      await store.appendInteractions(answers.slice(0, 2))
-      expect(await fieldsOf()).toEqual(['id', 'id'])
+      await store.appendInteractions(answers.slice(0, 1))
+      expect(await fieldsOf()).toEqual(['id'])
+      await client.zadd('pr:replicas', Date.now(), 'packed:before')
       await client.zrem('pr:replicas', 'earlier')
       await store.check()
-      await store.appendInteractions([answers[2]!])
-      expect(await fieldsOf()).toEqual(['id', 'id', '{}'])
+      await store.appendInteractions(answers.slice(1, 2))
+      expect(await fieldsOf()).toEqual(['id', '{}'])
+      await client.zrem('pr:replicas', 'packed:before')
+      await store.check()
+      // What was kept before is known, in whatever form.
+      await store.appendInteractions(answers)
+      await store.appendInteractions(answers)
+      expect(await fieldsOf()).toEqual(['id', '{}', '{ }'])
       expect(await all(store.readInteractions({ tenant }))).toEqual(answers)
       expect(await all(store.readInteractions({ tenant, user }))).toEqual(answers)
       for (const answer of answers)
         expect(await store.findInteraction(tenant, answer.id)).toMatchObject({ id: answer.id })
-      // As earlier versions find the document of an entry.
-      const [, row] = (await client.xrevrange(`pr:{${tenant}}:interactions`, '+', '-', 'COUNT', 1))[0]!
-      expect(JSON.parse(row[row.indexOf('json') + 1]!)).toEqual({})
+      for (const { id, completionId } of answers)
+        expect(await store.findCompletions(tenant, completionId!)).toMatchObject([{ interaction: id }])
+      // As earlier versions find the document of an entry: none of a time.
+      for (const name of ['json', '{}']) {
+        const [, row] = (await client.xrevrange(`pr:{${tenant}}:interactions`, '+', '-', 'COUNT', 1))[0]!
+        expect(JSON.parse(row[row.indexOf(name) + 1]!)).toEqual({})
+      }
       await store.eraseUser(tenant, user)
       expect(await all(store.readInteractions({ tenant }))).toEqual([])
       for (const { id, completionId } of answers) {
@@ -158,10 +169,13 @@ describe('Redis', () => {
       const rows = [...(await all(store.readInteractions({}))), ...(await all(store.readRewards({})))]
       return rows.length === 0
     })
-    // Whatever is left is a stream without entries, the list of tenants, or sums that name no user.
+    // Whatever is left is a stream without entries, the list of tenants, sums that name no user, and, for some days,
+    // hashes of ids and what rows shared.
     await until(async () => {
       const keys = (await server.command('KEYS', 'pr:*')) as string[]
-      return keys.every((key) => /:(interactions|rewards|usage:[\d-]+)$|^pr:tenants$/.test(String(key)))
+      return keys.every((key) =>
+        /:(interactions|rewards|usage:[\d-]+|index|index:\d+:|shared:\d+)$|^pr:tenants$/.test(String(key)),
+      )
     })
     await store.close()
   })

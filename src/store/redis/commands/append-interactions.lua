@@ -14,17 +14,25 @@
                     prompt text, or ""
                     when the text is deleted, milliseconds, or ""
                     day, key or "", model; tokens of the prompt and of the answer, nanoUsd
+                    name of what the row shares, or "": then it is findable by keys of its own, as earlier versions
+                    look for it
   ARGV[3]         how long a day's usage is kept, milliseconds; "": what was used is not counted
   ARGV[4]         users that are counted by themselves in a day; the others are counted as "*"
-  ARGV[4 + i]     document of each row, or the row itself (a list in JSON), without text
+  ARGV[5]         what rows share, a list in JSON: each is a list of its name and itself, in JSON
+  ARGV[4 + 2i]    document of each row, or the row itself (a list in JSON), without text
+  ARGV[5 + 2i]    the bytes of a row that shares, or ""
 
   Uses keys that are not in KEYS, in the same slot, each beginning with KEYS[1]:
     interactions              stream: "json", a document, beside the "id", "user" and "completion" that are in it; or
-                              "{}", a row (src/store/records/row.ts), beside "id" and "completion" where there is a
-                              text: an earlier version that erases the user finds it by them
-    interaction:<id>          marker: "o<summary>" while the interaction is on its way, "e<stream id>" when it has ended
+                              "{}", a row (src/store/records/row.ts), or "{ }", one that shares, beside "b",
+                              its bytes (shared-row.ts); both beside "id" and "completion" where there is a text: an earlier version that erases the
+                              user finds it by them
+    interaction:<id>          marker: "o<summary>" while the interaction is on its way; "e<stream id>" when one that
+                              shares nothing has ended
     completion:<id>           the newest answers with that id, a line each: "<hash of the user> <interaction id>
-                              <its time>"
+                              <its time>": those on their way, and those that share nothing
+    index…                    of rows that share (log-index.lua)
+    shared:<slice>            what they share, by its name
     erased:<hash of a user>   when they were erased
     user-log:<user>           log index of the user, in order of arrival: "i:<stream id>", "r:<stream id>",
                               "o:<interaction id>", "p:<idempotency key's hash>"
@@ -35,7 +43,7 @@
     users-usage:<day>         the same by user
 
   Returns the number of rows that were new.
-  Bound: 2 calls, and 20 a row for 64 rows.
+  Bound: 2 calls, and 75 a row for 64 rows.
 ]]
 local MOST_ANSWERS = 16 -- with one completion id
 local MOST_DROPPED = 256 -- of an index at a time
@@ -83,6 +91,22 @@ local function with_answer(lines, hash, id, ts)
   return table.concat(all, '\n')
 end
 
+-- What was noted of it while it was on its way.
+local function forget_open(completion_id, id)
+  local key, left = prefix .. 'completion:' .. completion_id, {}
+  for line in string.gmatch(known[key] or '', '[^\n]+') do -- at most MOST_ANSWERS
+    if not string.find(line, ' ' .. id .. ' ', 1, true) then left[#left + 1] = line end
+  end
+  local lines = table.concat(left, '\n')
+  if not known[key] or lines == known[key] then return end
+  known[key] = lines
+  if lines == '' then redis.call('DEL', key) else redis.call('SET', key, lines, 'KEEPTTL') end
+end
+
+local shared = {}
+for _, each in ipairs(cjson.decode(ARGV[5])) do shared[each[1]] = each[2] end -- of the batch
+local is_shared = {}
+
 local tenant_erased = tonumber(known[prefix .. 'erased:'] or '-1')
 
 local usage = {}
@@ -117,12 +141,12 @@ end
 local stream = prefix .. 'interactions'
 for i, row in ipairs(rows) do -- the batch
   local id, ts, user, hash, completion_id, prompt, prompt_until = unpack(row)
-  local day, key, model, asked_for, answered, nano = unpack(row, 8)
-  local json = ARGV[4 + i]
+  local day, key, model, asked_for, answered, nano, shares = unpack(row, 8)
+  local json, slice = ARGV[4 + 2 * i], slice_of(ts)
   local marker, index = prefix .. 'interaction:' .. id, prefix .. 'user-log:' .. user
 
   local state = known[marker] and string.sub(known[marker], 1, 1)
-  if state ~= 'e' then
+  if state ~= 'e' and not is_in_log(prefix, id, ts) then
     local erased_at = known[prefix .. 'erased:' .. hash]
     if math.max(tonumber(erased_at or '-1'), tenant_erased) >= ts then
       redis.call('DEL', marker)
@@ -132,8 +156,10 @@ for i, row in ipairs(rows) do -- the batch
       -- write go on.
       local add = { 'XADD', stream, 'MINID', '~', oldest, '*' }
       -- A row's field is called "{}": earlier versions read that as a document of no time, and pass it by.
+      -- "{ }" is the same to those that read rows, but not those that share.
       if string.sub(json, 1, 1) == '[' then
-        add[#add + 1], add[#add + 2] = '{}', json
+        add[#add + 1], add[#add + 2] = shares == '' and '{}' or '{ }', json
+        if shares ~= '' then add[#add + 1], add[#add + 2] = 'b', ARGV[5 + 2 * i] end
         if prompt ~= '' then
           for _, part in ipairs({ 'id', id, 'completion', completion_id }) do add[#add + 1] = part end -- 4
         end
@@ -143,9 +169,19 @@ for i, row in ipairs(rows) do -- the batch
         end
       end
       local entry = redis.call(unpack(add))
-      redis.call('SET', marker, 'e' .. entry, 'PX', retention)
       known[marker] = 'e'
-      if completion_id ~= '' then
+      if shares ~= '' then
+        if not is_shared[slice .. shares] then share(prefix, slice, shares, shared[shares], now, retention) end
+        is_shared[slice .. shares] = true
+        add_ref(prefix, slice, 'i:' .. id, entry, now, retention)
+        if state == 'o' then redis.call('DEL', marker) end
+      else
+        redis.call('SET', marker, 'e' .. entry, 'PX', retention)
+      end
+      if completion_id ~= '' and shares ~= '' then
+        add_ref(prefix, slice, 'c:' .. completion_id, entry, now, retention)
+        forget_open(completion_id, id)
+      elseif completion_id ~= '' then
         local completion = prefix .. 'completion:' .. completion_id
         known[completion] = with_answer(known[completion], hash, id, ts)
         redis.call('SET', completion, known[completion], 'PX', retention)

@@ -4,6 +4,7 @@
   KEYS[1]   log index of the user (see append-interactions.lua)
   KEYS[2]   stream of interactions
   KEYS[3]   stream of rewards
+  KEYS[4]   what the tenant's keys start with
 
   ARGV[1]   most rows
   ARGV[2]   what a marker's key starts with       ARGV[3]   a completion's
@@ -14,36 +15,17 @@
 
   Returns {index entries handled, rows that went, index entries that stay}.
   Changes keys that are not in KEYS: those of the rows, in the same slot.
-  Bound: 2 calls, and 6 an entry for 64 entries.
+  Bound: 2 calls, and 24 an entry for 64 entries.
 ]]
--- Earlier releases kept halves of characters, whose escapes the reader of JSON refuses. A backslash may be one itself.
-local function decoded(json)
-  if string.find(json, '\\u[dD]') then
-    json = string.gsub(json, '\\(.)(%x?%x?%x?%x?)', function(kind, digits)
-      if kind == 'u' and string.find(digits, '^[dD][89a-fA-F]') then return '\239\191\189' end -- U+FFFD
-    end)
-  end
-  return cjson.decode(json)
-end
-
 -- When a row's request began, by its document.
 local function time_of(json)
   local document = decoded(json)
   return document.asked_at or document.ts
 end
 
-local function fields_of(stream, id)
-  local entry = redis.call('XRANGE', stream, id, id)[1]
-  local fields = {}
-  if entry then
-    for i = 1, #entry[2], 2 do fields[entry[2][i]] = entry[2][i + 1] end -- the fields of an entry
-    if fields['{}'] then -- a row: it begins with its id, its tenant, its user, its completion's id
-      local row = decoded(fields['{}'])
-      fields.id, fields.completion, fields.ts = row[1], row[4] ~= cjson.null and row[4] or nil, row[5]
-    elseif ARGV[7] then
-      fields.ts = time_of(fields.json)
-    end
-  end
+local function read(stream, id)
+  local fields = fields_of(stream, id) or {}
+  if ARGV[7] and fields.json then fields.ts = time_of(fields.json) end
   return fields
 end
 
@@ -62,7 +44,7 @@ local members = redis.call('ZRANGE', KEYS[1], passed, passed + tonumber(ARGV[1])
 local rows, gone = 0, {}
 for _, member in ipairs(members) do -- ARGV[1]
   local kind, id = string.sub(member, 1, 1), string.sub(member, 3)
-  local fields = stream_of[kind] and fields_of(stream_of[kind], id) or {}
+  local fields = stream_of[kind] and read(stream_of[kind], id) or {}
   if kind == 'o' and ARGV[7] then
     local state = redis.call('GET', ARGV[2] .. id)
     fields.ts = state and string.sub(state, 1, 1) == 'o' and time_of(string.sub(state, 2))
@@ -74,6 +56,7 @@ for _, member in ipairs(members) do -- ARGV[1]
   elseif kind == 'i' then
     if fields.id then redis.call('DEL', ARGV[2] .. fields.id, ARGV[4] .. fields.id) end
     if fields.completion and fields.completion ~= '' then forget_completion(ARGV[3] .. fields.completion, fields.id) end
+    if fields.is_in_index then forget_row(KEYS[4], fields, id) end
     rows = rows + redis.call('XDEL', KEYS[2], id)
     -- The copy that may be being made of it (copy-interactions.lua).
     redis.call('XDEL', KEYS[2] .. ':scrubbed', id)

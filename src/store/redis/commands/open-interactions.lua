@@ -14,8 +14,9 @@
   ARGV[7 + 6i]    completion id, or ""
   ARGV[8 + 6i]    summary
 
-  Uses keys that are not in KEYS, in the same slot: markers, completions and log indices (see append-interactions.lua).
-  Bound: 1 call, and 8 a row for 64 rows.
+  Uses keys that are not in KEYS, in the same slot: markers, completions, log indices and the
+  index (see append-interactions.lua).
+  Bound: 1 call, and 19 a row for 64 rows.
 ]]
 local MOST_ANSWERS = 16 -- with one completion id
 local time = redis.call('TIME')
@@ -39,13 +40,14 @@ for at = 3, #ARGV, 6 do -- the batch
   -- Of a user who has been erased since they asked nothing is noted.
   local marks = redis.call('MGET', KEYS[1] .. 'erased:' .. hash, KEYS[1] .. 'erased:')
   local erased = math.max(tonumber(marks[1] or '-1'), tonumber(marks[2] or '-1')) >= tonumber(ts)
-  local is_new = not erased and redis.call('SET', marker, 'o' .. summary, 'NX', 'PX', ARGV[1])
+  local is_open = not erased and not is_in_log(KEYS[1], id, tonumber(ts))
+  local is_new = is_open and redis.call('SET', marker, 'o' .. summary, 'NX', 'PX', ARGV[1])
   if is_new then
     redis.call('ZADD', index, now, 'o:' .. id)
     -- An index that holds ended answers lives longer: only a new one gets a time.
     if redis.call('PTTL', index) < 0 then redis.call('PEXPIRE', index, ARGV[1]) end
   end
-  if completion_id ~= '' and not erased and (is_new or string.sub(redis.call('GET', marker), 1, 1) == 'o') then
+  if completion_id ~= '' and is_open and (is_new or string.sub(redis.call('GET', marker) or '', 1, 1) == 'o') then
     local completion = KEYS[1] .. 'completion:' .. completion_id
     redis.call('SET', completion, with_answer(redis.call('GET', completion), hash, id, ts), 'PX', ARGV[2])
   end

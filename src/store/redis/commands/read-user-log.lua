@@ -6,7 +6,7 @@
   ARGV[1]   "i" or "r": which of the index's entries lead to that stream
   ARGV[2]   how many index entries to skip      ARGV[3]   most index entries to read
 
-  Returns the number of index entries read, then the documents and rows.
+  Returns the number of index entries read, then each document or row, and the bytes beside it (or "").
   Bound: 1 call, and 1 an entry for 64 entries.
 ]]
 local members = redis.call('ZRANGE', KEYS[1], ARGV[2], ARGV[2] + ARGV[3] - 1)
@@ -15,8 +15,15 @@ for _, member in ipairs(members) do -- ARGV[3]
   if string.sub(member, 1, 1) == ARGV[1] then
     local id = string.sub(member, 3)
     local entry = redis.call('XRANGE', KEYS[2], id, id)[1]
+    local json, bytes = nil, ''
     for field = 1, entry and #entry[2] or 0, 2 do -- the fields of an entry
-      if entry[2][field] == 'json' or entry[2][field] == '{}' then reply[#reply + 1] = entry[2][field + 1] end
+      local name, value = entry[2][field], entry[2][field + 1]
+      if name == 'json' or name == '{}' or name == '{ }' then json = value end
+      if name == 'b' then bytes = value end
+    end
+    if json then
+      reply[#reply + 1] = json
+      reply[#reply + 1] = bytes
     end
   end
 end

@@ -1,0 +1,46 @@
+import { userKey } from '../../runtime/keys.ts'
+import { type StoredInteraction, sharedOf, storedInteraction } from '../records/codec.ts'
+import type { RedisAccess } from './access.ts'
+import * as keys from './keys.ts'
+import type { KeptRow } from './stream.ts'
+
+const MAX_KNOWN = 1_024
+
+/** Reads what Redis keeps of interactions, with what rows share. */
+export class SharedRows {
+  readonly #redis: RedisAccess
+  /** By tenant and name. */
+  readonly #known = new Map<string, string>()
+
+  constructor(redis: RedisAccess) {
+    this.#redis = redis
+  }
+
+  /** @throws Error where what a row shares is gone */
+  async read(tenant: string, kept: readonly KeptRow[]): Promise<StoredInteraction[]> {
+    const all = kept.map(({ json }) => JSON.parse(json) as object)
+    const shared = all.map(sharedOf)
+    const known = new Map<string, string>()
+    const unknown = new Map<string, Set<string>>()
+    for (const one of shared) {
+      if (!one || known.has(one.id)) continue
+      const json = this.#known.get(userKey(tenant, one.id))
+      const key = keys.shared(tenant, one.ts)
+      if (json !== undefined) known.set(one.id, json)
+      else unknown.set(key, (unknown.get(key) ?? new Set()).add(one.id))
+    }
+    for (const [key, ids] of unknown) await this.#learn(tenant, key, [...ids], known)
+    return all.map((one, i) => storedInteraction(one, known.get(shared[i]?.id ?? ''), kept[i]?.bytes))
+  }
+
+  async #learn(tenant: string, key: string, ids: string[], known: Map<string, string>): Promise<void> {
+    const values = await this.#redis.askLong(tenant, () => this.#redis.client.hmget(key, ...ids))
+    if (this.#known.size + ids.length > MAX_KNOWN) this.#known.clear()
+    for (const [i, id] of ids.entries()) {
+      const json = values[i]
+      if (json == null) continue
+      known.set(id, json)
+      this.#known.set(userKey(tenant, id), json)
+    }
+  }
+}
