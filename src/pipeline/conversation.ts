@@ -75,7 +75,7 @@ function contentOf(message: ChatMessage | undefined): { texts: string[]; chars: 
       chars += value.length
       room -= Math.min(value.length, MAX_CHARS)
       if (room < 0 && value.length > END_CHARS) {
-        texts.push(`${value.length}`, value.slice(0, END_CHARS / 2), value.slice(-END_CHARS / 2))
+        texts.push(`${value.length} ${value.slice(0, END_CHARS / 2)}${value.slice(-END_CHARS / 2)}`)
       } else if (value.length <= MAX_CHARS) texts.push(value)
       else texts.push(`${value.length}`, ...slicesOf(value))
     } else if (typeof value === 'object' && value !== null) {
@@ -88,7 +88,8 @@ function contentOf(message: ChatMessage | undefined): { texts: string[]; chars: 
     } else texts.push(String(value))
   }
   visit(message?.content ?? null)
-  return { texts, chars }
+  // Joined and hashed once, not wherever the message counts.
+  return { texts: room < 0 ? [digestOf(texts).toString('base64url')] : texts, chars }
 }
 
 function slicesOf(text: string): string[] {
