@@ -10,19 +10,28 @@ import { configSchema } from '../../src/config/schema.ts'
 const find = (names: string | string[], more = {}, prices = bundledPrices) =>
   prices.find({ provider: 'acme', names: [names].flat(), isLocal: false, ...more })
 
+interface Model {
+  name?: string
+  open_weights?: boolean
+  cost?: { input: number; output: number; cache_read?: number; cache_write?: number }
+  limit?: object
+  modalities?: { input?: string[] }
+  last_updated?: string
+}
+
 /** As `PriceList` reads them: the fields that it knows. */
-function read({ name, open_weights, cost, limit, modalities, last_updated }: Record<string, never>) {
-  const { input, output, cache_read, cache_write } = cost ?? ({} as Record<string, number>)
+function read({ name, open_weights, cost, limit, modalities, last_updated }: Model) {
+  const { input, output, cache_read, cache_write }: Partial<NonNullable<Model['cost']>> = cost ?? {}
   return {
     ...{ name, open_weights, cost: cost && { input, output, cache_read, cache_write } },
-    ...{ limit, modalities: modalities && { input: modalities['input'] }, last_updated },
+    ...{ limit, modalities: modalities && { input: modalities.input }, last_updated },
   }
 }
 
 it('what comes with the gateway is what tokenlens knows (-u writes it)', async () => {
   const providers = Object.entries(getModels()).map(([id, provider]) => {
     const { api, models } = provider as { api?: string; models: Record<string, unknown> }
-    const listed = Object.entries(models).map(([name, model]) => [name, read(model as never)])
+    const listed = Object.entries(models).map(([name, model]) => [name, read(model as Model)])
     return `${JSON.stringify(id)}:${JSON.stringify({ api, models: Object.fromEntries(listed) })}`
   })
   await expect(`{\n${providers.join(',\n')}\n}\n`).toMatchFileSnapshot('../../config/prices.json')

@@ -138,7 +138,7 @@ export const STORE: readonly Mutation[] = [
   },
   {
     file: `${LUA}append-interactions.lua`,
-    find: "if state ~= 'e' then",
+    find: "if state ~= 'e' and not is_in_log(prefix, id, ts) then",
     replace: 'if true then',
     tests: [`${REDIS}::the log`],
     rule: 'an interaction is kept once',

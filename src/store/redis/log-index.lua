@@ -123,6 +123,7 @@ local function forget_ref(prefix, slice, name, entry)
   end
 end
 
+<<<<<<< HEAD
 -- Earlier releases kept halves of characters, whose escapes the reader of JSON refuses. A backslash may be one itself.
 local function decoded(json)
   if string.find(json, '\\u[dD]') then
@@ -134,12 +135,16 @@ local function decoded(json)
 end
 
 -- What an entry of the stream is of: its fields, and of a row also "id", "user", "completion", "ts"; nil where it is gone.
+=======
+-- The fields of an entry of the stream, and of a row also "id", "user", "completion", "ts"; nil where it is gone.
+>>>>>>> h20a
 local function fields_of(stream, entry)
   local found = redis.call('XRANGE', stream, entry, entry)[1]
   if not found then return nil end
   local fields = {}
   for i = 1, #found[2], 2 do fields[found[2][i]] = found[2][i + 1] end -- the fields of an entry
-  fields.row = fields['{ }'] or fields['{}'] -- it begins with its id, its tenant, its user, its completion's id, its time
+  -- It begins with its id, its tenant, its user, its completion's id, its time.
+  fields.row = fields['{ }'] or fields['{}']
   if fields.row then
     local row = decoded(fields.row)
     fields.id, fields.user, fields.ts = row[1], row[3], row[5]

@@ -175,8 +175,8 @@ test('one that comes back and erases a user leaves no prompt of theirs behind', 
   await store.appendInteractions(rows)
   const entries = await client.xrange('pr:{opted-in}:interactions', '-', '+')
   expect(entries.map(([, fields]) => fields.filter((_, i) => i % 2 === 0))).toEqual([
-    ['{}', 'id', 'completion'],
-    ['{}'],
+    ['{ }', 'b', 'id', 'completion'],
+    ['{ }', 'b'],
   ])
   expect((await all(store.readInteractions({ tenant: 'opted-in' }))).map(({ text }) => text)).toEqual([
     'canary of a prompt',
