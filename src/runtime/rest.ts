@@ -22,7 +22,7 @@ export function restAfter(ms: number, perWork = REST_PER_WORK): Promise<void> {
   return sleep(restsUntil - now)
 }
 
-/** How many rows a step of long work takes: as many as it did in `STEP_MS` before. On a slow machine these are fewer. */
+/** How many rows a step of long work takes: as many as it did in `STEP_MS` before, fewer on a slow machine. */
 export class StepSize {
   rows: number
   readonly #most: number
