@@ -98,8 +98,8 @@ export const EVIDENCE: readonly Mutation[] = [
   },
   {
     file: HEARING,
-    find: 'message, 1 / nth, told.has(edge.candidate) ? 0 : 1)',
-    replace: 'message, 1 / nth, 1)',
+    find: 'message.llm, 1 / nth, told.has(edge.candidate) ? 0 : 1)',
+    replace: 'message.llm, 1 / nth, 1)',
     tests: [LEARNER_TEST],
     rule: 'a user is counted once',
   },

@@ -194,8 +194,8 @@ export const STORE: readonly Mutation[] = [
   },
   {
     file: `${LUA}open-interactions.lua`,
-    find: 'local is_new = not erased and redis.call',
-    replace: 'local is_new = redis.call',
+    find: 'local is_open = not erased and not is_in_log',
+    replace: 'local is_open = not is_in_log',
     tests: [`${REDIS}::eras`],
     rule: 'an answer on its way to an erased user is not found again',
   },
