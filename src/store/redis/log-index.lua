@@ -123,7 +123,6 @@ local function forget_ref(prefix, slice, name, entry)
   end
 end
 
-<<<<<<< HEAD
 -- Earlier releases kept halves of characters, whose escapes the reader of JSON refuses. A backslash may be one itself.
 local function decoded(json)
   if string.find(json, '\\u[dD]') then
@@ -134,10 +133,7 @@ local function decoded(json)
   return cjson.decode(json)
 end
 
--- What an entry of the stream is of: its fields, and of a row also "id", "user", "completion", "ts"; nil where it is gone.
-=======
 -- The fields of an entry of the stream, and of a row also "id", "user", "completion", "ts"; nil where it is gone.
->>>>>>> h20a
 local function fields_of(stream, entry)
   local found = redis.call('XRANGE', stream, entry, entry)[1]
   if not found then return nil end
