@@ -45,6 +45,8 @@ async function offered(): Promise<Map<string, string[]>> {
     },
     () => 0,
   )
+  // What is there when it is read.
+  await metrics.text()
   const names = new Map<string, string[]>()
   for (const metric of metrics.registry.getMetricsAsArray()) {
     const { name, labelNames = [] } = metric as unknown as { name: string; labelNames?: string[] }
