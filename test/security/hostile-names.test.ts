@@ -141,7 +141,7 @@ test.each(STORES)(
       await store.appendRewards([one, two].map(({ id, user }) => aReward({ interaction: id, user, comment: '\ud800' })))
       if (kind === 'Redis') await keptAsBefore(odd.user, two.user)
       await store.dropInteractions((await all(store.readInteractions({ tenant: 'acme' }))).slice(0, 1))
-      for (const { user } of [one, two]) expect(await store.eraseUser('acme', user)).toBeGreaterThan(1)
+      for (const { user } of [one, two]) expect(await store.eraseUser('acme', user)).toBeGreaterThan(0)
       expect(await all(store.readInteractions({ tenant: 'acme' }))).toEqual([])
       expect(await all(store.readRewards({ tenant: 'acme' }))).toEqual([])
     } finally {
