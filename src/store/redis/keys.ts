@@ -50,8 +50,6 @@ export const tenantErased = (tenant: string) => `${tag(tenant)}erased:`
 /** Of one interaction; each takes its id, or "" for what such a key starts with. */
 export const marker = (tenant: string, id: string) => `${tag(tenant)}interaction:${id}`
 export const completion = (tenant: string, id: string) => `${tag(tenant)}completion:${id}`
-/** What the keys of a log's index begin with (`log-index.lua`). */
-export const index = (tenant: string) => `${tag(tenant)}index`
 /** What rows of a slice of time share, by its name: a slice is 2^28 ms (`log-index.lua`). */
 export const shared = (tenant: string, ts: number) => `${tag(tenant)}shared:${Math.floor(ts / SLICE_MS)}`
 const SLICE_MS = 2 ** 28
