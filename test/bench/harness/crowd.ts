@@ -74,6 +74,7 @@ async function startAsking({ redis, users, warmUp = WARM_UP, cache = 10_000 }: C
   // As the gateway keeps users in memory (`UserStates`): nobody is changed meanwhile.
   const kept = new LRUCache<string, true>({ max: cache })
   let hits = 0
+  let asked = 0
   const ask = async () => {
     const user = nameOf(Math.floor(Math.random() * users))
     if (kept.get(user)) hits++
@@ -83,7 +84,8 @@ async function startAsking({ redis, users, warmUp = WARM_UP, cache = 10_000 }: C
       method: 'POST',
       path: '/v1/chat/completions',
       headers: { authorization: `Bearer ${TEST_KEY}`, 'content-type': 'application/json', 'x-user-id': user },
-      body: JSON.stringify({ model: 'auto', messages: [{ role: 'user', content: 'How do I boil an egg?' }] }),
+      // Another question each time: the same one again is a reward of its own, for the answer before.
+      body: JSON.stringify({ model: 'auto', messages: [{ role: 'user', content: `How do I boil ${asked++} eggs?` }] }),
     })
     await body.dump()
     took.push(performance.now() - from)
