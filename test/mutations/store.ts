@@ -264,8 +264,8 @@ export const STORE: readonly Mutation[] = [
   },
   {
     file: 'src/store/sqlite/wal-worker.ts',
-    find: 'return !truncates ||',
-    replace: 'return',
+    find: 'if (!truncates) return isWhole',
+    replace: '',
     tests: ['test/store/sqlite/wal.test.ts'],
     rule: 'a log that is written back is not emptied where nothing was erased',
   },
