@@ -263,6 +263,20 @@ export const STORE: readonly Mutation[] = [
     rule: 'whatever works beside something long rests in turn',
   },
   {
+    file: 'src/runtime/rest.ts',
+    find: 'Math.max(this.#least,',
+    replace: 'Math.max(1,',
+    tests: ['test/runtime/rest.test.ts'],
+    rule: 'long work whose steps take their time whatever their rows comes to an end',
+  },
+  {
+    file: 'src/store/sqlite/wal.ts',
+    find: 'if (this.#owesTruncation) return this.empty()',
+    replace: '',
+    tests: ['test/store/sqlite/wal.test.ts'],
+    rule: 'what was erased leaves the log once a reader that was in the way has gone',
+  },
+  {
     file: 'src/store/sqlite/wal-worker.ts',
     find: 'if (!truncates) return isWhole',
     replace: '',
