@@ -6,7 +6,7 @@ export const STEP_MS = 2
 const REST_PER_WORK = 3
 /** A step that took longer was held up by something else. */
 const MOST_MS = 20
-const FIRST_ROWS = 8
+const LEAST_ROWS = 8
 
 let restsUntil = 0
 
@@ -26,15 +26,21 @@ export function restAfter(ms: number, perWork = REST_PER_WORK): Promise<void> {
 export class StepSize {
   rows: number
   readonly #most: number
+  readonly #least: number
 
-  constructor(most: number) {
+  /**
+   * @param least a step takes some time whatever its rows, and what others write in its transaction: where that alone
+   * is `STEP_MS`, fewer rows make it no shorter, and the work would never end
+   */
+  constructor(most: number, least = LEAST_ROWS) {
     this.#most = most
-    this.rows = Math.min(FIRST_ROWS, most)
+    this.#least = Math.min(least, most)
+    this.rows = this.#least
   }
 
   /** Notes how long a step of `rows` took. */
   took(ms: number): void {
     const fits = Math.floor((this.rows * STEP_MS) / Math.max(0.01, ms))
-    this.rows = Math.max(1, Math.min(this.#most, 2 * this.rows, fits))
+    this.rows = Math.max(this.#least, Math.min(this.#most, 2 * this.rows, fits))
   }
 }

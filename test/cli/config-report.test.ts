@@ -62,6 +62,10 @@ it('tells of a certificate whose time is over, or soon will be', async () => {
   expect(await of(now - 20 * hour, now + hour)).toMatch(
     /To look at:\n {2}server\.tls: its certificate ends on .* UTC: renew/,
   )
+  // One of ten years is renewed in its last month.
+  const [tenYears, month] = [10 * 365 * 24 * hour, 30 * 24 * hour]
+  expect(await of(now - tenYears, now + month + hour)).not.toContain('certificate')
+  expect(await of(now - tenYears, now + month - hour)).toContain('renew')
   expect(await of(now - 20 * hour, now - hour)).toContain('server.tls: its certificate ended on 20')
   expect(await of(now + hour, now + 20 * hour)).toContain('server.tls: its certificate begins on 20')
 })

@@ -1,14 +1,24 @@
 import { expect, test } from 'vitest'
 import { restAfter, STEP_MS, StepSize } from '../../src/runtime/rest.ts'
 
-test('a step takes as many rows as fit into its time, at most twice as many as before, and at least one', () => {
-  const size = new StepSize(100)
+test('a step takes as many rows as fit into its time, at most twice as many as before', () => {
+  const size = new StepSize(100, 1)
   const sizes = [STEP_MS / 8, STEP_MS / 2, STEP_MS, 4 * STEP_MS, 1e6, 0, 0, 0, 0, 0, 0, 0, 0].map((ms) => {
     size.took(ms)
     return size.rows
   })
-  expect(sizes).toEqual([16, 32, 32, 8, 1, 2, 4, 8, 16, 32, 64, 100, 100])
+  expect(sizes).toEqual([2, 4, 4, 1, 1, 2, 4, 8, 16, 32, 64, 100, 100])
   expect(new StepSize(5).rows).toBe(5)
+})
+
+test('a step that takes its time whatever its rows takes no fewer than the least, so that the work ends', () => {
+  const most = [500, 5].map((rows) => new StepSize(rows))
+  for (const size of most) for (let i = 0; i < 20; i++) size.took(STEP_MS * (1.5 + size.rows / 100))
+  expect(most.map(({ rows }) => rows)).toEqual([8, 5])
+  // So much time in the step before was another's.
+  const size = new StepSize(200, 16)
+  for (const ms of [STEP_MS / 4, STEP_MS / 4, 1e6]) size.took(ms)
+  expect(size.rows).toBe(16)
 })
 
 test('whatever works beside something long rests in turn, three times as long as all of it worked', async () => {

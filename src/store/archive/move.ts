@@ -12,7 +12,7 @@ export interface MoveOptions {
   /** Unix milliseconds: rows before it are moved. */
   before: number
   tenant?: string
-  /** In a file at most; five times as many in memory. */
+  /** From so many on, those of a tenant's day become a file: at most a batch more. Five times as many in memory. */
   rows?: number
   /** Called now and then with how many rows have been moved. */
   onProgress?: (moved: Moved) => void

@@ -59,7 +59,7 @@ export class SqliteFile {
       throw new StoreError(`Cannot open ${path}: ${messageOf(error)}`, { cause: error })
     }
     this.#reserve = new DiskReserve(path)
-    this.#wal = new WriteAheadLog(path)
+    this.#wal = new WriteAheadLog(path, () => truncateLog(this.db))
     this.sql = prepareStatements(this.db)
     this.#note = note
     this.#tell = tell
@@ -109,8 +109,8 @@ export class SqliteFile {
   }
 
   /**
-   * What was erased still stands in the write-ahead log, until it is written back. Another reader may be in the way:
-   * the next checkpoint does it then.
+   * What was erased still stands in the write-ahead log, until it is emptied. Another reader may be in the way:
+   * `lookAtWal` tries again then, until it is done.
    */
   emptyWal(): Promise<void> {
     return this.#wal.empty()
@@ -217,6 +217,19 @@ function openDatabase(path: string): DatabaseSync {
   db.exec(`PRAGMA journal_size_limit = ${CHECKPOINT_BYTES}; PRAGMA wal_autocheckpoint = 16000`)
   migrate(db)
   return db
+}
+
+/** Where no thread can do it. Waits for nobody. @returns false: something was in the way */
+function truncateLog(db: DatabaseSync): boolean {
+  if (!db.isOpen) return false
+  try {
+    db.exec('PRAGMA busy_timeout = 0')
+    return db.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get()?.busy === 0
+  } catch {
+    return false
+  } finally {
+    db.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`)
+  }
 }
 
 /** SQLITE_TOOBIG, SQLITE_CONSTRAINT, SQLITE_MISMATCH, SQLITE_RANGE: the row is at fault, not the file. */

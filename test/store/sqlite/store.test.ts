@@ -2,10 +2,11 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { Worker } from 'node:worker_threads'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { prepareStatements } from '../../../src/store/sqlite/statements.ts'
 import { SqliteStore } from '../../../src/store/sqlite/store.ts'
-import { CHANGES_MS, SLICE, sweep } from '../../../src/store/sqlite/sweep.ts'
+import { CHANGES_MS, prepareSweep, SLICE } from '../../../src/store/sqlite/sweep.ts'
 import { StoreError } from '../../../src/store/store.ts'
 import { storeContract } from '../../contracts/store.ts'
 import { until } from '../../support/redis.ts'
@@ -123,8 +124,9 @@ describe('SQLite', () => {
       [...tables, 'reservations', 'idempotency'].map((table) =>
         Number(db.prepare(`SELECT count(*) AS n FROM ${table}`).get()?.n),
       )
+    const sweep = prepareSweep(db)
     for (const rest of [count - SLICE, count - 2 * SLICE, 0]) {
-      expect(sweep(db, 1, now + DAY_MS)).toBe(rest > 0)
+      expect(sweep(1, now + DAY_MS)).toBe(rest > 0)
       expect(left()).toEqual(Array(9).fill(rest))
     }
     db.close()
@@ -142,9 +144,28 @@ describe('SQLite', () => {
     await store.close()
     const db = new DatabaseSync(join(dir, 'store.db'))
     db.exec('PRAGMA secure_delete = ON')
-    sweep(db, 30 * DAY_MS, Date.now() + CHANGES_MS + 1)
+    prepareSweep(db)(30 * DAY_MS, Date.now() + CHANGES_MS + 1)
     db.close()
     for (const file of readdirSync(dir)) expect(readFileSync(join(dir, file)).includes(secret)).toBe(false)
+  })
+
+  test('what was erased goes from the log once another reader has gone, also where no thread can be had', async () => {
+    const store = open()
+    await store.commitUser('acme', 'ana', aUser(), [anEdge()])
+    const threads = vi.spyOn(Worker.prototype, 'postMessage').mockImplementation(() => {
+      throw new Error('no thread')
+    })
+    const reader = new DatabaseSync(join(dir, 'store.db'))
+    reader.exec('BEGIN')
+    reader.prepare('SELECT count(*) FROM users').get()
+    await store.eraseUser('acme', 'ana')
+    const size = () => statSync(join(dir, 'store.db-wal')).size
+    expect(size()).toBeGreaterThan(0)
+    reader.close()
+    await until(async () => size() === 0)
+    expect(threads).toHaveBeenCalledTimes(1)
+    threads.mockRestore()
+    await store.close()
   })
 
   test('does not open the file of a newer version, and says so', async () => {
