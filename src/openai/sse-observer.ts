@@ -269,14 +269,15 @@ export class SseObserver implements StreamObserver {
     const choices: unknown[] = Array.isArray(chunk.choices) ? chunk.choices : []
     const mended = this.#mend.mended(chunk) ?? (isRenamed ? chunk : null)
     if (mended) this.#instead = frame(mended)
-    this.#readChoices(mended ? (mended.choices as unknown[]) : choices)
+    this.#readChoices(mended && Array.isArray(mended.choices) ? mended.choices : choices)
     const usage = parseUsage(chunk.usage)
     if (usage) this.usage = usage
     if (choices.length > 0) return this.errorUntold || mended !== null
     const isDropped = this.#dropUsage && usage !== null && holdsUsageAlone(chunk)
     const rest = this.#passing ? null : this.#rest('behind')
-    if (rest) this.#instead = isDropped ? rest : Buffer.concat([rest, frame(chunk)])
-    return isDropped || rest !== null
+    const own = !isDropped && (rest || isRenamed) ? frame(chunk) : null
+    this.#instead = rest && own ? Buffer.concat([rest, own]) : (rest ?? own)
+    return isDropped || this.#instead !== null
   }
 
   /** An answer has one id, that of its first event: some servers give each event its own. @returns whether it had */
