@@ -1,6 +1,7 @@
 import type { Usage } from '../candidates/usage.ts'
 import { saysError } from './error.ts'
 import { BROKE, endOf, isFailure } from './finish-reason.ts'
+import { isBlank } from './is-blank.ts'
 import { isObject } from './is-object.ts'
 import { type Asked, Mend } from './mend.ts'
 import { DONE_FRAME, frame } from './sse.ts'
@@ -339,7 +340,7 @@ export class SseObserver implements StreamObserver {
     const delta = isObject(choice.delta) ? choice.delta : {}
     for (const key in delta) {
       const value = delta[key]
-      if (key !== 'role' && !isEmpty(value)) this.speaks = true
+      if (key !== 'role' && !isBlank(value)) this.speaks = true
     }
     if (typeof choice.text === 'string' && choice.text !== '') this.speaks = true
   }

@@ -1,8 +1,9 @@
 import { GatewayError } from '../../errors.ts'
-import type { ChatRequest } from '../../openai/chat.ts'
+import type { ChatMessage, ChatRequest } from '../../openai/chat.ts'
 import { completionOfStream, streamOfCompletion } from '../../openai/convert-stream.ts'
 import { parseJson, readError, saysError, statusOfError, withoutMark } from '../../openai/error.ts'
 import { BROKE, endOf, isFailure } from '../../openai/finish-reason.ts'
+import { isBlank } from '../../openai/is-blank.ts'
 import { isObject } from '../../openai/is-object.ts'
 import { Mend } from '../../openai/mend.ts'
 import { retryAfterMs } from '../../openai/retry-after.ts'
@@ -250,8 +251,18 @@ function plainOf(common: AnswerHead, bytes: Buffer, json: unknown): Read<PlainAn
   return { answer: { ...asJson(common), stream: false, body: bytes, ...facts, isEmpty } }
 }
 
-/** Where an answer may end at once, one of nothing is whole. */
-const mayBeEmpty = ({ native, body }: ChatRequest) => !native && [body.stop].flat().filter(Boolean).length === 0
+/**
+ * Whether an answer of nothing may be none: where it may end at once it is whole. Behind what tools returned models do
+ * so when they have nothing to add (platform.claude.com/docs/en/build-with-claude/handling-stop-reasons).
+ */
+const mayBeEmpty = ({ native, body }: ChatRequest) =>
+  !native && [body.stop].flat().filter(Boolean).length === 0 && !isBehindResult(body.messages)
+
+/** The turn to be answered holds what a tool returned, perhaps with words beside it. */
+function isBehindResult(messages: readonly ChatMessage[]): boolean {
+  const said = messages.findLastIndex(({ role }) => role === 'assistant')
+  return messages.slice(said + 1).some(({ role }) => role === 'tool' || role === 'function')
+}
 
 /** No choice holds more than a role, and none was cut or filtered. */
 function saysNothing(json: unknown): boolean {
@@ -264,13 +275,6 @@ function saysNothing(json: unknown): boolean {
       Object.entries(choice.message).every(([field, value]) => field === 'role' || isBlank(value)),
   )
 }
-
-const isBlank = (value: unknown): boolean =>
-  value === null ||
-  value === undefined ||
-  value === false ||
-  (typeof value === 'string' && value.trim() === '') ||
-  (typeof value === 'object' && Object.values(value).every(isBlank))
 
 /** SDKs parse what is labelled so, and hand on the rest as text. */
 function asJson(head: AnswerHead): AnswerHead {

@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest'
 import { parseChat } from '../../../src/openai/parse-chat.ts'
 import { UpstreamError } from '../../../src/providers/provider.ts'
-import type { AnswerHead } from '../../../src/providers/relay/answer.ts'
+import type { AnswerHead, Forwarded } from '../../../src/providers/relay/answer.ts'
 import { readAnswer } from '../../../src/providers/relay/read-answer.ts'
 import { candidate } from '../../support/relay-harness.ts'
-import { chunkOf, usageChunk } from '../../support/upstream.ts'
+import { chunkOf, completionBody, usageChunk } from '../../support/upstream.ts'
 
 const USER = { role: 'user', content: 'Hi' }
 const data = (event: object) => Buffer.from(`data: ${JSON.stringify(event)}\n\n`)
@@ -100,5 +100,44 @@ describe('an end, and nothing said', () => {
   test('where an answer may end at once it goes on at once', async () => {
     const { answer } = await readStream(streaming(data(nothing), DONE), { stop: ['.'] })
     expect([answer.isEmpty, answer.head.length]).toEqual([false, 1])
+  })
+})
+
+describe('whether nothing is an answer', () => {
+  const call = { id: 'call_1', type: 'function', function: { name: 'look', arguments: '{}' } }
+  const called = { role: 'assistant', content: null, tool_calls: [call] }
+  const result = { role: 'tool', tool_call_id: 'call_1', content: 'done' }
+  const legacy = [
+    { role: 'assistant', content: null, function_call: { name: 'look', arguments: '{}' } },
+    { role: 'function', name: 'look', content: 'done' },
+  ]
+
+  const isEmpty = async (messages: object[], message: object = { content: null }): Promise<[boolean, boolean]> => {
+    const choice = { index: 0, message: { role: 'assistant', ...message }, finish_reason: 'stop' }
+    const body = streaming(Buffer.from(JSON.stringify(completionBody('', { choices: [choice] }))))
+    const control = { abort() {}, onBytes() {}, release() {}, quietMs: null }
+    const plain = (await readAnswer(headOf({ messages }), body, control)) as { answer: Forwarded }
+    const events = streaming(data(chunkOf({ role: 'assistant', ...message })), data(chunkOf({}, 'stop')), DONE)
+    const streamed = await readStream(events, { messages })
+    return [plain.answer.isEmpty === true, streamed.answer.isEmpty === true]
+  }
+
+  test.each([
+    ['a question', [USER], true],
+    ['a result', [USER, called, result], false],
+    ['a result and words beside it', [USER, called, result, { role: 'user', content: 'Go on' }], false],
+    ['a result in the form of before', [USER, ...legacy], false],
+    ['a question behind an answered result', [USER, called, result, { role: 'assistant', content: 'So' }, USER], true],
+  ])('behind %s', async (_, messages, nothingIsNone) => {
+    expect(await isEmpty(messages)).toEqual([nothingIsNone, nothingIsNone])
+  })
+
+  test.each([
+    ['a line end', { content: '\n' }, false],
+    ['an empty list', { content: '', annotations: [] }, true],
+    ['fields of nothing', { content: null, audio: null, function_call: { name: '', arguments: '' } }, true],
+    ['a refusal', { content: null, refusal: 'No' }, false],
+  ])('%s is the same in a stream and in whole', async (_, message, nothingIsNone) => {
+    expect(await isEmpty([USER], message)).toEqual([nothingIsNone, nothingIsNone])
   })
 })
