@@ -1,4 +1,4 @@
-/** A value that tells nothing, in an answer: an object, or a list, of nothing but such values, too. A line end is said. */
+/** A value that tells nothing, in an answer; also an object, or a list, of such values alone. A line end is said. */
 export const isBlank = (value: unknown): boolean =>
   value === null ||
   value === undefined ||

@@ -207,7 +207,7 @@ describe('several choices where one was asked for, none of which says which it i
     expect(more).toEqual([])
   })
 
-  test.each([
+  test.each<[string, object, object]>([
     ['texts', { content: 'A' }, { content: 'B' }],
     ['the same text', { content: 'A' }, { content: 'A' }],
     ['thoughts', { reasoning_content: 'A' }, { content: 'B', reasoning_content: 'A' }],

@@ -6,11 +6,12 @@ const NO_RESULT = '(no result)'
 
 /**
  * Each call with a result, and each result with its call, as most models demand: a client that was interrupted, or cut
- * a conversation in the middle, sends one without the other. The very same messages where nothing is missing.
+ * a conversation in the middle, sends one without the other. The very same messages where nothing is missing, or where
+ * they name no call: that is a mistake, for who takes them to tell.
  */
 export function paired(messages: readonly ChatMessage[]): readonly ChatMessage[] {
   /** By place: calls of a turn that no result behind it answers. */
-  const missing = new Map<number, Set<unknown>>()
+  const missing = new Map<number, Set<string>>()
   /** Places of results without a call before them. */
   const strays = new Set<number>()
   /** By id: what waits for a result in the last turn that calls so. Some clients count anew in each turn. */
@@ -19,12 +20,12 @@ export function paired(messages: readonly ChatMessage[]): readonly ChatMessage[]
     if (message.role === 'tool') {
       const ids = waiting.get(message.tool_call_id)
       if (ids) ids.delete(message.tool_call_id)
-      else strays.add(at)
+      else if (typeof message.tool_call_id === 'string') strays.add(at)
       continue
     }
     const calls = callsOf(message)
     if (calls.length === 0) continue
-    const ids = new Set(calls.map(({ id }) => id))
+    const ids = new Set(calls.map(({ id }) => id).filter((id) => typeof id === 'string'))
     missing.set(at, ids)
     for (const id of ids) waiting.set(id, ids)
   }
@@ -35,12 +36,12 @@ export function paired(messages: readonly ChatMessage[]): readonly ChatMessage[]
 
 function withBoth(
   messages: readonly ChatMessage[],
-  missing: ReadonlyMap<number, ReadonlySet<unknown>>,
+  missing: ReadonlyMap<number, ReadonlySet<string>>,
   strays: ReadonlySet<number>,
 ): readonly ChatMessage[] {
   const out: ChatMessage[] = []
   /** Calls of the last turn that nothing answers. */
-  let unanswered: Iterable<unknown> = []
+  let unanswered: Iterable<string> = []
   const fill = () => {
     for (const id of unanswered) out.push({ role: 'tool', tool_call_id: id, content: NO_RESULT })
     unanswered = []

@@ -9,6 +9,11 @@ const calls = (...ids: string[]): ChatMessage => ({
   tool_calls: ids.map((id) => ({ id, type: 'function', function: { name: 'f', arguments: '{}' } })),
 })
 const result = (id: string, content = 'ok'): ChatMessage => ({ role: 'tool', tool_call_id: id, content })
+const nameless = {
+  ...user,
+  ...calls('x'),
+  tool_calls: [{ type: 'function', function: { name: 'f', arguments: '{}' } }],
+}
 const none = (id: string) => result(id, '(no result)')
 const asSaid: ChatMessage = { role: 'user', content: 'What a tool returned:\nok' }
 
@@ -18,6 +23,7 @@ test.each<[string, ChatMessage[]]>([
   ['a result comes behind words', [user, calls('a', 'b'), result('a'), user, result('b')]],
   ['each turn counts anew', [user, calls('0'), result('0'), calls('0'), result('0'), user]],
   ['one turn calls twice by the same id', [user, calls('0', '0'), result('0'), result('0')]],
+  ['neither names the other', [user, nameless, { role: 'tool', content: 'ok' }, { role: 'tool', content: 'ok' }]],
 ])('the very same messages where %s', (_, messages) => {
   expect(paired(messages)).toBe(messages)
 })
