@@ -12,7 +12,7 @@ interface Come {
   held: Fields | null
 }
 
-/** Arguments longer than this are not compared. */
+/** Arguments longer than this are not compared, and more of them do not wait for their names. */
 const MAX_COMPARED_CHARS = 64 * 1024
 
 /**
@@ -23,6 +23,8 @@ export class CallNames {
   readonly #known: ReadonlySet<string> | undefined
   /** By the place that the server tells: calls without one are whole, or go on with the last. */
   readonly #at = new Map<number, Come>()
+  /** Characters of arguments that wait for a name. */
+  #heldChars = 0
 
   /** @param known names of the tools that can be called, where they are known */
   constructor(known: ReadonlySet<string> | undefined) {
@@ -43,6 +45,7 @@ export class CallNames {
 
   /** What waits, where nothing more comes. */
   rest(): Fields[] {
+    this.#heldChars = 0
     return [...this.#at.values()].flatMap((come) => {
       const { held } = come
       come.held = null
@@ -52,25 +55,33 @@ export class CallNames {
 
   #begin(index: number, come: Come, call: Fields): Fields | null {
     this.#at.set(index, come)
-    const { arguments: args } = call.function as Fields
-    if (this.#isWhole(come.name) || (come.name !== '' && textOf(args) !== '')) return this.#noted(come, call)
-    come.held = call
-    return null
+    const args = textOf((call.function as Fields).arguments)
+    this.#heldChars += args.length
+    return this.#orHeld(come, call, args)
+  }
+
+  /** A call of which all that came is this, or null as long as it waits for its name, or the rest of that. */
+  #orHeld(come: Come, call: Fields, args: string): Fields | null {
+    const isNamed = come.name !== '' && (this.#isWhole(come.name) || args !== '')
+    if (!isNamed && this.#heldChars <= MAX_COMPARED_CHARS) {
+      come.held = call
+      return null
+    }
+    come.held = null
+    this.#heldChars -= args.length
+    return this.#noted(come, call)
   }
 
   #more(come: Come, held: Fields, call: Fields): Fields | null {
     const [before, now] = [held.function, call.function] as [Fields, Fields]
-    // The same again is no further piece of it.
-    const gained = textOf(now.name) === come.name ? '' : textOf(now.name)
-    come.name += gained
-    const args = textOf(before.arguments) + textOf(now.arguments)
+    const name = textOf(now.name)
+    // The same again is no further piece of it, but where a tool is called so.
+    come.name += name === come.name && !this.#begins(name + name) ? '' : name
+    const more = textOf(now.arguments)
+    const args = textOf(before.arguments) + more
+    this.#heldChars += more.length
     const one = { ...held, ...told(call), function: { ...before, ...now, name: come.name, arguments: args } }
-    if (come.name === '' || !(this.#isWhole(come.name) || args !== '')) {
-      come.held = one
-      return null
-    }
-    come.held = null
-    return this.#noted(come, one)
+    return this.#orHeld(come, one, args)
   }
 
   #next(come: Come, call: Fields, called: Fields): Fields {
@@ -78,6 +89,7 @@ export class CallNames {
     const isAgain = args !== '' && args === come.args && isJson(args)
     const { name, ...rest } = called
     const repeats = name !== undefined && name === come.name
+    if (come.name === '') come.name = textOf(name)
     if (isAgain) return { ...call, function: { ...(repeats ? rest : called), arguments: '' } }
     const noted = this.#noted(come, call)
     return repeats ? { ...noted, function: rest } : noted
@@ -92,8 +104,12 @@ export class CallNames {
   /** A name that is none of the tools', and begins one of theirs, is not all of it. */
   #isWhole(name: string): boolean {
     if (name === '' || !this.#known || this.#known.has(name)) return name !== ''
-    for (const known of this.#known) if (known.startsWith(name)) return false
-    return true
+    return !this.#begins(name)
+  }
+
+  #begins(name: string): boolean {
+    for (const known of this.#known ?? []) if (known.startsWith(name)) return true
+    return false
   }
 }
 

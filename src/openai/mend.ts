@@ -1,4 +1,5 @@
 import { endOf, isFailure, meantBy } from './finish-reason.ts'
+import { isBlank } from './is-blank.ts'
 import { isObject } from './is-object.ts'
 import { Calls, Room } from './mend-calls.ts'
 import { Halves, plainContent, withThoughtsAs } from './mend-text.ts'
@@ -138,19 +139,26 @@ export class Mend {
   }
 }
 
-/** Text in one choice and calls in the next, none of which says which it is: parts of the one that was asked for. */
+/**
+ * Text in one choice and calls in the next, none of which says which it is: parts of the one that was asked for. What
+ * several choices tell in the same field are answers of their own: the very same list.
+ */
 function asOne(choices: unknown[]): unknown[] {
   if (choices.length < 2 || !choices.every((choice) => isObject(choice) && typeof choice.index !== 'number'))
     return choices
   const all = choices as Fields[]
   const field = all.some(({ message }) => isObject(message)) ? 'message' : 'delta'
   const said = all.map((choice) => choice[field]).filter(isObject)
-  const texts = said.map(({ content }) => content).filter((content) => typeof content === 'string')
+  const told: Fields = {}
+  for (const part of said) {
+    for (const key in part) {
+      if (key === 'role' || key === 'tool_calls' || isBlank(part[key])) continue
+      if (Object.hasOwn(told, key)) return choices
+      told[key] = part[key]
+    }
+  }
   const calls = said.flatMap(({ tool_calls: made }) => (Array.isArray(made) ? made : []))
-  const one = Object.assign({}, ...said, {
-    content: texts.length > 0 ? texts.join('') : (said.find(({ content }) => content)?.content ?? null),
-    ...(calls.length > 0 && { tool_calls: calls }),
-  })
+  const one = { content: null, ...Object.assign({}, ...said), ...told, ...(calls.length > 0 && { tool_calls: calls }) }
   const end = all.map(({ finish_reason: reason }) => reason).findLast((reason) => endOf(reason) !== null)
   return [{ ...Object.assign({}, ...all), index: 0, [field]: one, finish_reason: end ?? null }]
 }

@@ -1,6 +1,7 @@
 import type { Usage } from '../candidates/usage.ts'
 import { saysError } from './error.ts'
 import { BROKE, endOf, isFailure } from './finish-reason.ts'
+import { isBlank } from './is-blank.ts'
 import { isObject } from './is-object.ts'
 import { type Asked, Mend } from './mend.ts'
 import { DONE_FRAME, frame } from './sse.ts'
@@ -269,14 +270,15 @@ export class SseObserver implements StreamObserver {
     const choices: unknown[] = Array.isArray(chunk.choices) ? chunk.choices : []
     const mended = this.#mend.mended(chunk) ?? (isRenamed ? chunk : null)
     if (mended) this.#instead = frame(mended)
-    this.#readChoices(mended ? (mended.choices as unknown[]) : choices)
+    this.#readChoices(mended && Array.isArray(mended.choices) ? mended.choices : choices)
     const usage = parseUsage(chunk.usage)
     if (usage) this.usage = usage
     if (choices.length > 0) return this.errorUntold || mended !== null
     const isDropped = this.#dropUsage && usage !== null && holdsUsageAlone(chunk)
     const rest = this.#passing ? null : this.#rest('behind')
-    if (rest) this.#instead = isDropped ? rest : Buffer.concat([rest, frame(chunk)])
-    return isDropped || rest !== null
+    const own = !isDropped && (rest || isRenamed) ? frame(chunk) : null
+    this.#instead = rest && own ? Buffer.concat([rest, own]) : (rest ?? own)
+    return isDropped || this.#instead !== null
   }
 
   /** An answer has one id, that of its first event: some servers give each event its own. @returns whether it had */
@@ -338,7 +340,7 @@ export class SseObserver implements StreamObserver {
     const delta = isObject(choice.delta) ? choice.delta : {}
     for (const key in delta) {
       const value = delta[key]
-      if (key !== 'role' && !isEmpty(value)) this.speaks = true
+      if (key !== 'role' && !isBlank(value)) this.speaks = true
     }
     if (typeof choice.text === 'string' && choice.text !== '') this.speaks = true
   }

@@ -188,3 +188,76 @@ test('choices without a place are told apart by their order', () => {
   const ends = frames({ choices: choices.map(({ finish_reason }) => ({ delta: { content: 'x' }, finish_reason })) })
   expect(read(ends).observer.isComplete(2)).toBe(true)
 })
+
+describe('several choices where one was asked for, none of which says which it is', () => {
+  const mended = (...messages: object[]) => {
+    const choices = messages.map((message) => ({ message: { role: 'assistant', ...message }, finish_reason: 'stop' }))
+    const answer = { id: 'a', choices }
+    const own = new Mend({ isSingle: true }).mended(answer) ?? answer
+    return (own.choices as { message: object }[]).map(({ message }) => message)
+  }
+  const { tool_calls } = begun('{}')
+
+  test('text in one and calls in the next are one', () => {
+    const [one, ...more] = mended(
+      { content: 'A', reasoning_content: 'hm' },
+      { content: null, reasoning_content: '', tool_calls },
+    )
+    expect(one).toMatchObject({ content: 'A', reasoning_content: 'hm', tool_calls: [{ id: 'call_1' }] })
+    expect(more).toEqual([])
+  })
+
+  test.each<[string, object, object]>([
+    ['texts', { content: 'A' }, { content: 'B' }],
+    ['the same text', { content: 'A' }, { content: 'A' }],
+    ['thoughts', { reasoning_content: 'A' }, { content: 'B', reasoning_content: 'A' }],
+  ])('%s are answers of their own', (_, ...messages) => {
+    expect(mended(...messages)).toMatchObject(messages)
+  })
+})
+
+describe('names of calls', () => {
+  const named = (names: readonly string[], ...pieces: { id?: string; name?: string; arguments?: string }[]) => {
+    const mend = new Mend({ tools: true, toolNames: new Set(names) })
+    const chunks = pieces.map(({ id, ...called }) =>
+      chunkOf({ tool_calls: [{ index: 0, ...(id && { id }), function: called }] }),
+    )
+    const told = [...chunks, chunkOf({}, 'tool_calls')].map((chunk) => mend.mended(chunk) ?? chunk)
+    const calls = told.map((chunk) => {
+      const [choice] = chunk.choices as {
+        delta: { tool_calls?: { function: { name?: string; arguments?: string } }[] }
+      }[]
+      return choice?.delta.tool_calls?.map((call) => call.function) ?? []
+    })
+    const all = calls.flat()
+    return {
+      /** How many characters of arguments were told with each piece. */
+      chars: calls.map((some) => some.map(({ arguments: args }) => args?.length ?? 0).reduce((a, b) => a + b, 0)),
+      name: all.map(({ name }) => name ?? '').join(''),
+      args: all.map(({ arguments: args }) => args ?? '').join(''),
+    }
+  }
+  const id = 'call_1'
+
+  test('in equal pieces, where a tool is called so', () => {
+    expect(named(['gogo'], { id, name: 'go' }, { name: 'go' }, { arguments: '{}' })).toMatchObject({
+      name: 'gogo',
+      args: '{}',
+    })
+  })
+
+  test('said again before they are whole', () => {
+    const pieces = [{ id, name: 'lo' }, { name: 'lo' }, { name: 'ok' }, { arguments: '{}' }]
+    expect(named(['look'], ...pieces)).toMatchObject({ name: 'look', args: '{}' })
+  })
+
+  test('arguments wait for one, but not without bound', () => {
+    const piece = { arguments: 'x'.repeat(20 * 1024) }
+    const { chars, name, args } = named(['look'], { id, ...piece }, piece, piece, piece, piece, { name: 'look' })
+    const each = piece.arguments.length
+    expect(chars).toEqual([0, 0, 0, 4 * each, each, 0, 0])
+    expect([name, args.length]).toEqual(['look', 5 * each])
+    const short = named(['look'], { id, arguments: '{"a"' }, { arguments: ':1}' }, { name: 'look' })
+    expect(short).toMatchObject({ name: 'look', args: '{"a":1}', chars: [0, 0, 7, 0] })
+  })
+})

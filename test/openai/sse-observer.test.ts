@@ -267,3 +267,67 @@ describe('what is learned', () => {
     expect(observer.oversize).toBe(true)
   })
 })
+
+describe('an id in each event: the answer keeps the first', () => {
+  const counts = { usage: { prompt_tokens: 11, completion_tokens: 3 } }
+  const citations = ['https://example.com']
+  const said = { ...chunkOf({ role: 'assistant', content: 'Hi' }), id: 'a' }
+  const ended = { ...chunkOf({}, 'stop'), id: 'b' }
+  const data = (event: object) => `data: ${JSON.stringify(event)}\n\n`
+  const told = (last: object, dropUsage: boolean, before: readonly object[] = [said, ended]) => {
+    const observer = new SseObserver({ dropUsage })
+    const stream = Buffer.from(`${[...before, last].map(data).join('')}data: [DONE]\n\n`)
+    const out = pass(observer, [stream]).toString()
+    const events = out.split('\n\n').flatMap((one) => (/^data: \{/.test(one) ? [JSON.parse(one.slice(6))] : []))
+    return { observer, out, events }
+  }
+
+  test.each([
+    ['no choice', { id: 'c', choices: [], ...counts }],
+    ['no list of choices', { id: 'c', ...counts }],
+    ['null for choices', { id: 'c', choices: null, ...counts }],
+  ])('counts with %s: told with the first id where asked for, taken out where not', (_, event) => {
+    const wanted = told(event, false)
+    expect(wanted.events).toMatchObject([{ id: 'a' }, { id: 'a' }, { ...event, id: 'a' }])
+    const unwanted = told(event, true)
+    expect(unwanted.events.map(({ id, usage }) => [id, usage ?? null])).toEqual([
+      ['a', null],
+      ['a', null],
+    ])
+    for (const { observer, out } of [wanted, unwanted]) {
+      expect(out.endsWith('data: [DONE]\n\n')).toBe(true)
+      expect(observer).toMatchObject({ id: 'a', done: true, error: null, finishReason: 'stop' })
+      expect(observer.usage).toMatchObject({ promptTokens: 11, completionTokens: 3 })
+    }
+  })
+
+  test.each([
+    ['a ping', { id: 'c' }],
+    ['citations', { id: 'c', choices: null, citations }],
+    ['counts beside citations', { id: 'c', choices: [], citations, ...counts }],
+  ])('%s without a choice stays', (_, event) => {
+    for (const dropUsage of [true, false]) expect(told(event, dropUsage).events[2]).toEqual({ ...event, id: 'a' })
+  })
+
+  test('where an end waits for the counts, it is told before them, or in their place', () => {
+    const calls = [{ index: 0, id: 'call_1', type: 'function', function: { name: 'look', arguments: '' } }]
+    const called = [
+      { ...chunkOf({ role: 'assistant', tool_calls: calls }), id: 'a' },
+      { ...chunkOf({}, 'tool_calls'), id: 'b' },
+    ]
+    const event = { id: 'c', choices: [], ...counts }
+    const ends = (dropUsage: boolean) =>
+      told(event, dropUsage, called).events.map(({ id, choices, usage }) => [
+        id,
+        choices[0]?.finish_reason,
+        Boolean(usage),
+      ])
+    const whole = [
+      ['a', null, false],
+      ['a', null, false],
+      ['a', 'tool_calls', false],
+    ]
+    expect(ends(true)).toEqual(whole)
+    expect(ends(false)).toEqual([...whole, ['a', undefined, true]])
+  })
+})

@@ -6,42 +6,55 @@ const NO_RESULT = '(no result)'
 
 /**
  * Each call with a result, and each result with its call, as most models demand: a client that was interrupted, or cut
- * a conversation in the middle, sends one without the other. The very same messages where nothing is missing.
+ * a conversation in the middle, sends one without the other. The very same messages where nothing is missing, or where
+ * they name no call: that is a mistake, for who takes them to tell.
  */
 export function paired(messages: readonly ChatMessage[]): readonly ChatMessage[] {
-  const called = new Set<unknown>()
-  const answered = new Set<unknown>()
-  let isWhole = true
-  for (const message of messages) {
-    for (const { id } of callsOf(message)) called.add(id)
-    if (message.role !== 'tool') continue
-    answered.add(message.tool_call_id)
-    isWhole &&= called.has(message.tool_call_id)
+  /** By place: calls of a turn that no result behind it answers. */
+  const missing = new Map<number, Set<string>>()
+  /** Places of results without a call before them. */
+  const strays = new Set<number>()
+  /** By id: what waits for a result in the last turn that calls so. Some clients count anew in each turn. */
+  const waiting = new Map<unknown, Set<unknown>>()
+  for (const [at, message] of messages.entries()) {
+    if (message.role === 'tool') {
+      const ids = waiting.get(message.tool_call_id)
+      if (ids) ids.delete(message.tool_call_id)
+      else if (typeof message.tool_call_id === 'string') strays.add(at)
+      continue
+    }
+    const calls = callsOf(message)
+    if (calls.length === 0) continue
+    const ids = new Set(calls.map(({ id }) => id).filter((id) => typeof id === 'string'))
+    missing.set(at, ids)
+    for (const id of ids) waiting.set(id, ids)
   }
-  for (const id of called) isWhole &&= answered.has(id)
-  return isWhole ? messages : withBoth(messages, answered)
+  let isWhole = strays.size === 0
+  for (const ids of missing.values()) isWhole &&= ids.size === 0
+  return isWhole ? messages : withBoth(messages, missing, strays)
 }
 
-function withBoth(messages: readonly ChatMessage[], answered: ReadonlySet<unknown>): readonly ChatMessage[] {
-  const called = new Set<unknown>()
+function withBoth(
+  messages: readonly ChatMessage[],
+  missing: ReadonlyMap<number, ReadonlySet<string>>,
+  strays: ReadonlySet<number>,
+): readonly ChatMessage[] {
   const out: ChatMessage[] = []
   /** Calls of the last turn that nothing answers. */
-  let missing: unknown[] = []
+  let unanswered: Iterable<string> = []
   const fill = () => {
-    for (const id of missing) out.push({ role: 'tool', tool_call_id: id, content: NO_RESULT })
-    missing = []
+    for (const id of unanswered) out.push({ role: 'tool', tool_call_id: id, content: NO_RESULT })
+    unanswered = []
   }
-  for (const message of messages) {
-    if (message.role === 'tool' && called.has(message.tool_call_id)) {
+  for (const [at, message] of messages.entries()) {
+    const isStray = strays.has(at)
+    if (message.role === 'tool' && !isStray) {
       out.push(message)
       continue
     }
     fill()
-    out.push(message.role === 'tool' ? asSaid(message) : message)
-    for (const { id } of callsOf(message)) {
-      called.add(id)
-      if (!answered.has(id)) missing.push(id)
-    }
+    out.push(isStray ? asSaid(message) : message)
+    unanswered = missing.get(at) ?? []
   }
   fill()
   return out

@@ -45,7 +45,11 @@ const NO_STREAM =
 const NO_SYSTEM =
   /system (?:role|messages?|prompts?|instructions?) (?:(?:is|are) )?not (?:supported|allowed|permitted|accepted)|not (?:support|accept|allow) (?:the )?(?:'|")?system/i
 const NOT_IN_TURNS = /(?:must|should) alternate/i
-const NOT_FIRST = /system message must be (?:at the beginning|first|the first)/i
+const NOT_FIRST =
+  /system messages? (?:must|should|(?:can|may|is|are) only) (?:be |come |appear |allowed |supported )*(?:at the (?:beginning|start)|as the first|first|the first)/i
+/** Not whether at all, but where. */
+const PLACE =
+  /\bsystem\b[^.;]{0,120}\b(?:after|middle|mid-conversation|except|beginning|start|first|only (?:one|a single)|multiple)\b/i
 const NO_PREFILL =
   /(?:must|should) end with a user|assistant message prefill|expected last role|last message must (?:be|have) (?:a |the )?(?:role )?'?user/i
 const NOT_BOTH = /cannot both|can not both|only one of|mutually exclusive|not (?:both|be used together)/i
@@ -181,7 +185,10 @@ function wholeRefused(message: string, request: ChatRequest): Refused | null {
   if (request.stream && NO_STREAM.test(message)) return 'stream'
   if (NOT_IN_TURNS.test(message)) return 'turns:alternate'
   if (roles.has('system') && NOT_FIRST.test(message)) return 'turns:system'
-  if (roles.has('system') && NO_SYSTEM.test(message)) return 'role:system'
+  if (roles.has('system') && NO_SYSTEM.test(message)) {
+    const isPlaced = request.body.messages.some(({ role }, at) => at > 0 && role === 'system')
+    return isPlaced && PLACE.test(message) ? 'turns:system' : 'role:system'
+  }
   return endsWithAssistant && NO_PREFILL.test(message) ? 'prefill' : null
 }
 

@@ -1,14 +1,16 @@
 import { GatewayError } from '../../errors.ts'
-import type { ChatRequest } from '../../openai/chat.ts'
+import type { ChatMessage, ChatRequest } from '../../openai/chat.ts'
 import { completionOfStream, streamOfCompletion } from '../../openai/convert-stream.ts'
 import { parseJson, readError, saysError, statusOfError, withoutMark } from '../../openai/error.ts'
 import { BROKE, endOf, isFailure } from '../../openai/finish-reason.ts'
+import { isBlank } from '../../openai/is-blank.ts'
 import { isObject } from '../../openai/is-object.ts'
 import { Mend } from '../../openai/mend.ts'
 import { retryAfterMs } from '../../openai/retry-after.ts'
 import { SseObserver } from '../../openai/sse-observer.ts'
 import type { PlainFacts, StreamObserver } from '../../openai/stream-observer.ts'
 import { parseUsage } from '../../openai/usage.ts'
+import { FairTimer } from '../../runtime/fair-timer.ts'
 import { withoutRepeated } from '../dialect/repeated.ts'
 import type { Failure } from '../forward/failure.ts'
 import { readAll } from '../http/read-all.ts'
@@ -21,6 +23,8 @@ const MAX_BODY_BYTES = 64 * 1024 * 1024
 const MAX_ERROR_BYTES = 256 * 1024
 /** Before the first event that says something: role, comments, an image at most. */
 const MAX_HEAD_BYTES = 16 * 1024 * 1024
+/** So long a stream may go on behind an end before which it said nothing, in milliseconds. */
+const BEHIND_END_MS = 5_000
 
 type Read<Answer> = { answer: Answer } | { failure: Failure }
 type Body = AsyncIterable<Uint8Array>
@@ -35,6 +39,8 @@ export interface ReadControl extends Pick<StreamAnswer, 'abort' | 'release'> {
   hold?(bytes: number): GatewayError | null
   /** Milliseconds after which a stream that is alive but says nothing is passed on as it is; none = never. */
   quietMs: number | null
+  /** Milliseconds that a stream which has ended and said nothing has to say something yet, or goodbye. */
+  endingMs?: number
 }
 
 /**
@@ -86,20 +92,38 @@ async function peek(
   observer: StreamObserver,
   control: ReadControl,
 ): Promise<Read<StreamAnswer>> {
-  const { quietMs, abort, release } = control
+  const { quietMs, endingMs = BEHIND_END_MS, abort, release } = control
+  const { request } = common
   const rest = body[Symbol.asyncIterator]()
   const head: Buffer[] = []
-  const quiet = new Quiet(quietMs)
+  const patience = new Patience(quietMs)
   const count = counter(control)
+  const answerOf = (tail: AsyncIterator<Uint8Array>): StreamAnswer => ({
+    ...common,
+    stream: true,
+    head,
+    rest: tail,
+    observer,
+    abort,
+    release,
+  })
+  const emptyOf = (tail: AsyncIterator<Uint8Array>) => ({ ...answerOf(tail), isEmpty: mayBeEmpty(request) })
+  const isEnded = () => observer.error === null && observer.isComplete(request.body.n ?? 1)
   let size = 0
   try {
-    const isOver = () => observer.done || observer.error !== null || observer.isComplete(common.request.body.n ?? 1)
-    while (!observer.speaks && !isOver() && size <= MAX_HEAD_BYTES) {
+    while (!observer.speaks && !observer.done && observer.error === null && size <= MAX_HEAD_BYTES) {
+      if (isEnded()) {
+        if (!mayBeEmpty(request)) break
+        // Some servers tell an end with each chunk: what they say comes behind the first.
+        patience.endIn(endingMs)
+      }
       const next = rest.next()
-      const result = await quiet.orSooner(next)
+      const result = await patience.orSooner(next)
       if (result === null) {
-        const waiting = { ...common, head, rest: resume(next, rest), observer, abort, release }
-        return { answer: { ...waiting, stream: true } }
+        if (!isEnded()) return { answer: answerOf(resume(next, rest)) }
+        next.catch(() => {})
+        abort(new UpstreamError('aborted', 'no goodbye came'))
+        return { answer: emptyOf(NOTHING) }
       }
       const { value, done } = result
       const bytes = done ? observer.end() : observer.push(value)
@@ -110,45 +134,50 @@ async function peek(
     }
   } catch (error) {
     if (error instanceof GatewayError) await rest.return?.()
-    throw error
+    // Nothing is missing but its goodbye.
+    const isWhole = error instanceof UpstreamError && error.fault !== 'aborted' && isEnded()
+    if (!isWhole) throw error
+    return { answer: emptyOf(NOTHING) }
   } finally {
-    quiet.end()
+    patience.end()
   }
-  if (observer.speaks && observer.error === null) {
-    return { answer: { ...common, stream: true, head, rest, observer, abort, release } }
-  }
-  if (observer.error === null && observer.finishReason !== null) {
-    const answer: StreamAnswer = { ...common, stream: true, head, rest, observer, abort, release }
-    return { answer: { ...answer, isEmpty: mayBeEmpty(common.request) } }
-  }
+  if (observer.speaks && observer.error === null) return { answer: answerOf(rest) }
+  if (observer.error === null && observer.finishReason !== null) return { answer: emptyOf(rest) }
   await rest.return?.()
   if (observer.error !== null) return { failure: errorFailure(observer.error) }
   if (size > MAX_HEAD_BYTES) return { failure: protocol('the provider sent more than we take') }
   return { failure: protocol('the provider ended its answer before it said anything') }
 }
 
-/** Patience with a stream that has begun and says nothing. */
-class Quiet {
-  readonly #over: Promise<null> | null
-  readonly #timer: NodeJS.Timeout | undefined
+/** Patience with a stream that has begun and says nothing; without limit where none is given. */
+class Patience {
+  readonly #over = Promise.withResolvers<null>()
+  #timer: FairTimer | undefined
+  #isEnding = false
 
   constructor(ms: number | null) {
-    if (ms === null) {
-      this.#over = null
-      return
-    }
-    const over = Promise.withResolvers<null>()
-    this.#timer = setTimeout(() => over.resolve(null), ms)
-    this.#over = over.promise
+    if (ms !== null) this.#start(ms)
+  }
+
+  /** From the first call on this is the limit. */
+  endIn(ms: number): void {
+    if (this.#isEnding) return
+    this.#isEnding = true
+    this.end()
+    this.#start(ms)
   }
 
   /** Null when patience ends first. */
   orSooner<T>(next: Promise<T>): Promise<T | null> {
-    return this.#over === null ? next : Promise.race([next, this.#over])
+    return this.#timer === undefined ? next : Promise.race([next, this.#over.promise])
   }
 
   end(): void {
-    clearTimeout(this.#timer)
+    this.#timer?.clear()
+  }
+
+  #start(ms: number): void {
+    this.#timer = new FairTimer(ms, () => this.#over.resolve(null))
   }
 }
 
@@ -222,8 +251,18 @@ function plainOf(common: AnswerHead, bytes: Buffer, json: unknown): Read<PlainAn
   return { answer: { ...asJson(common), stream: false, body: bytes, ...facts, isEmpty } }
 }
 
-/** Where an answer may end at once, one of nothing is whole. */
-const mayBeEmpty = ({ native, body }: ChatRequest) => !native && [body.stop].flat().filter(Boolean).length === 0
+/**
+ * Whether an answer of nothing may be none: where it may end at once it is whole. Behind what tools returned models do
+ * so when they have nothing to add (platform.claude.com/docs/en/build-with-claude/handling-stop-reasons).
+ */
+const mayBeEmpty = ({ native, body }: ChatRequest) =>
+  !native && [body.stop].flat().filter(Boolean).length === 0 && !isBehindResult(body.messages)
+
+/** The turn to be answered holds what a tool returned, perhaps with words beside it. */
+function isBehindResult(messages: readonly ChatMessage[]): boolean {
+  const said = messages.findLastIndex(({ role }) => role === 'assistant')
+  return messages.slice(said + 1).some(({ role }) => role === 'tool' || role === 'function')
+}
 
 /** No choice holds more than a role, and none was cut or filtered. */
 function saysNothing(json: unknown): boolean {
@@ -236,13 +275,6 @@ function saysNothing(json: unknown): boolean {
       Object.entries(choice.message).every(([field, value]) => field === 'role' || isBlank(value)),
   )
 }
-
-const isBlank = (value: unknown): boolean =>
-  value === null ||
-  value === undefined ||
-  value === false ||
-  (typeof value === 'string' && value.trim() === '') ||
-  (typeof value === 'object' && Object.values(value).every(isBlank))
 
 /** SDKs parse what is labelled so, and hand on the rest as text. */
 function asJson(head: AnswerHead): AnswerHead {

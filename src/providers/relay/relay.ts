@@ -152,8 +152,10 @@ class StreamRelay {
   #isReported = false
   #isNamed = false
   #cause: unknown
-  /** Runs once nothing is missing; what comes then moves it no more. */
+  /** Runs once nothing is missing; of what comes then only more of the answer moves it. */
   #ending: Deadline | null = null
+  /** Events of the answer by then. */
+  #told = 0
 
   constructor(answer: StreamAnswer, response: ServerResponse, options: RelayOptions) {
     this.#answer = answer
@@ -284,9 +286,20 @@ class StreamRelay {
   }
 
   #awaitEnding(): void {
-    if (this.#ending !== null || !this.#isComplete()) return
+    if (!this.#isComplete()) return
+    const { outputEvents } = this.#answer.observer
+    if (this.#ending !== null && outputEvents === this.#told) return
+    this.#told = outputEvents
     const until = performance.now() + this.#options.endingMs
-    this.#ending = new Deadline(until, () => this.#answer.abort(new UpstreamError('timeout', 'no goodbye came')))
+    if (this.#ending !== null) {
+      this.#ending.move(until)
+      return
+    }
+    this.#ending = new Deadline(until, () => {
+      // What the provider has sent while the client was the slow one has not been read.
+      if (this.#waitingForUpstream) this.#answer.abort(new UpstreamError('timeout', 'no goodbye came'))
+      else this.#ending = null
+    })
   }
 
   #name(): void {

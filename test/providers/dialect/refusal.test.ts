@@ -254,3 +254,33 @@ test.each([
 ])('%s %j is about this request: no model is missing, nothing is remembered', (status, error) => {
   expect(read(status, error)).toEqual({ about: 'content', refused: [], added: null })
 })
+
+describe('system messages', () => {
+  const system = { role: 'system', content: 'x' }
+  const user = { role: 'user', content: 'y' }
+  const refused = (message: string, ...messages: object[]) => read(400, { message }, { messages })?.refused
+
+  test.each([
+    'System messages are not allowed after the first user message.',
+    'System messages are not supported in the middle of a conversation',
+    'system role is not permitted except at the beginning',
+    'This model does not support system messages after user messages',
+    'System messages are only allowed at the beginning of the conversation',
+    'System message must be at the beginning.',
+    'System messages must come first',
+  ])('in another place: %s', (message) => {
+    expect(refused(message, system, user, system, user)).toEqual(['turns:system'])
+  })
+
+  test.each([
+    'System role not supported',
+    'System role is not supported; the first message must be of the user',
+    'System messages are not supported. Only user messages come after one another.',
+  ])('at all: %s', (message) => {
+    expect(refused(message, system, user, system, user)).toEqual(['role:system'])
+  })
+
+  test('one that stands first is in no other place', () => {
+    expect(refused('System role is not supported as the first message', system, user)).toEqual(['role:system'])
+  })
+})
