@@ -214,7 +214,7 @@ function countProcess(registry: AnyRegistry): void {
     const counter = registry.getSingleMetric(`process_cpu_${kind && `${kind}_`}seconds_total`)
     if (counter instanceof Counter) counter.inc(value)
   }
-  for (const of of ['min', 'mean', 'stddev']) skipUnmeasured(registry, `nodejs_eventloop_lag_${of}_seconds`)
+  for (const part of ['min', 'mean', 'stddev']) skipUnmeasured(registry, `nodejs_eventloop_lag_${part}_seconds`)
 }
 
 /** 2^63 ns: what the least of no measurements is said to be; their mean is NaN. */
