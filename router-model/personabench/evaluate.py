@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-import shutil
 import sys
 import tomllib
 from collections.abc import Callable, Sequence
@@ -74,7 +73,7 @@ def evaluate(
         factories = contestants(names, artifacts)
         kept = Kept(out / "seeds", _hang_on(plan, names, artifacts))
         if not resume:
-            shutil.rmtree(kept.folder, ignore_errors=True)
+            kept.clear()
         with console.status("PersonaBench") as status:
             results = run(plan, factories, _speaker(status, console), lambda made: _write(made, out), kept)
     except (ValueError, OSError) as error:
@@ -97,6 +96,8 @@ def _hang_on(plan: Plan, names: Sequence[str] | None, artifacts: Sequence[Path])
     """What a seed's figures hang on, beside the pool and the kind of feedback."""
     whole = ("pools", "feedbacks", "seeds", "first", "regret", "newcomers", "newcomer_seeds", "families", "without")
     made = {name: str(value) for name, value in vars(plan).items() if name not in whole}
+    if plan.population is not None:
+        made["population"] = hashlib.sha256(plan.population.read_bytes()).hexdigest()
     files = [sorted((name, file.sha256) for name, file in read_manifest(path).files.items()) for path in artifacts]
     graphs = [[of for of in each if of[0].endswith((".onnx", ".safetensors"))] for each in files]
     return {**made, "contestants": str(names), "artifacts": hashlib.sha256(str(graphs).encode()).hexdigest()}

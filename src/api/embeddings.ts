@@ -90,12 +90,15 @@ const inputsOf = (input: EmbeddingsBody['input']): number =>
 /** Null where some input has no vector: nobody could tell which. */
 function factsOf(json: unknown, inputs: number) {
   if (!isObject(json) || !Array.isArray(json.data) || json.data.length !== inputs) return null
-  if (!json.data.every((item) => isObject(item) && holdsNumbers(item.embedding))) return null
+  if (!json.data.every((item) => isObject(item) && isVector(item.embedding))) return null
   return { usage: parseUsage(json.usage), finishReason: 'stop', completionId: null, outputChars: 0 }
 }
 
-const holdsNumbers = (embedding: unknown) =>
-  (Array.isArray(embedding) || typeof embedding === 'string') && embedding.length > 0
+/** An object: sparse ones, or several kinds at once. */
+const isVector = (embedding: unknown) =>
+  Array.isArray(embedding) || typeof embedding === 'string'
+    ? embedding.length > 0
+    : isObject(embedding) && Object.keys(embedding).length > 0
 
 /**
  * Some servers know one format alone; the official SDKs ask for base64 and take nothing else for it. Others tell
@@ -135,9 +138,10 @@ const isOther = (body: Buffer, format: 'float' | 'base64') => {
   return mark !== undefined && (mark === '"') !== (format === 'base64')
 }
 
-/** Little-endian float32 in base64, or numbers: each becomes the other. */
+/** Little-endian float32 in base64, or numbers: each becomes the other. What is of another kind has one form alone. */
 function converted(embedding: unknown): unknown {
-  if (Array.isArray(embedding)) return Buffer.from(Float32Array.from(embedding).buffer).toString('base64')
+  if (Array.isArray(embedding) && embedding.every((value) => typeof value === 'number'))
+    return Buffer.from(Float32Array.from(embedding).buffer).toString('base64')
   if (typeof embedding !== 'string') return embedding
   const bytes = Buffer.from(embedding, 'base64')
   return Array.from({ length: bytes.length / 4 }, (_, index) => bytes.readFloatLE(4 * index))

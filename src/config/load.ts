@@ -49,11 +49,12 @@ export function loadConfig(path: string, env: NodeJS.ProcessEnv = process.env): 
 
 /** @param files gets what is read besides `file` */
 function load(file: string, env: NodeJS.ProcessEnv, files: string[]): Omit<LoadedConfig, 'files'> {
-  const { root, sources } = readPart(file, file, env)
+  const sources: Sources = new WeakMap()
+  const root = readPart(file, file, env, sources)
   for (const include of Array.isArray(root.include) ? root.include : []) {
     const included = resolve(dirname(file), String(include))
     files.push(included)
-    addPart(root, readPart(file, included, env).root, file, included)
+    addPart(root, readPart(file, included, env, sources), file, included, sources)
   }
   const secrets = readSecrets(file, root)
   files.push(...secrets.files)
@@ -68,18 +69,18 @@ function load(file: string, env: NodeJS.ProcessEnv, files: string[]): Omit<Loade
 type Part = Record<string, unknown>
 
 /** One file, with the environment's values in it. */
-function readPart(config: string, file: string, env: NodeJS.ProcessEnv): { root: Part; sources: Sources } {
-  const { value, unset, problems, sources } = substitute(readYaml(config, file), env)
+function readPart(config: string, file: string, env: NodeJS.ProcessEnv, sources: Sources): Part {
+  const { value, unset, problems } = substitute(readYaml(config, file), env, sources)
   const all = [...problems, ...unsetProblems(unset)]
   if (all.length > 0) throw new ConfigError(file, all)
-  return { root: value as Part, sources }
+  return value as Part
 }
 
 /** What an included file may hold. */
 const INCLUDABLE = ['providers', 'dialects', 'candidates']
 
 /** Adds what a file includes; its own entries win. What is of another shape is left to the validation. */
-function addPart(root: Part, more: Part, config: string, file: string): void {
+function addPart(root: Part, more: Part, config: string, file: string, sources: Sources): void {
   const others = Object.keys(more).filter((section) => !INCLUDABLE.includes(section))
   if (others.length > 0) {
     throw new ConfigError(config, [`include: ${file} may hold ${INCLUDABLE.join(', ')} only, not ${others.join(', ')}`])
@@ -88,12 +89,37 @@ function addPart(root: Part, more: Part, config: string, file: string): void {
     const [own, included] = [root[section], more[section]]
     if (own === undefined || own === null) {
       if (included !== undefined) root[section] = included
-    } else if (Array.isArray(own) && Array.isArray(included)) root[section] = [...own, ...included]
-    else if (isMapping(own) && isMapping(included)) root[section] = { ...included, ...own }
-    else if (included !== undefined && included !== null) {
+    } else if (Array.isArray(own) && Array.isArray(included)) {
+      root[section] = joined([...own, ...included], own, included, (at) => Number(at) + own.length, sources)
+    } else if (isMapping(own) && isMapping(included)) {
+      root[section] = joined(
+        { ...included, ...own },
+        own,
+        included,
+        (key) => (Object.hasOwn(own, key) ? null : key),
+        sources,
+      )
+    } else if (included !== undefined && included !== null) {
       throw new ConfigError(config, [`${section}: this file and ${file} differ in its kind: a list, and a mapping`])
     }
   }
+}
+
+/** @param place where in the whole an entry of `included` is; null: it isn't */
+function joined<T extends object>(
+  whole: T,
+  own: object,
+  included: object,
+  place: (key: PropertyKey) => PropertyKey | null,
+  sources: Sources,
+): T {
+  const names = new Map(sources.get(own))
+  for (const [key, name] of sources.get(included) ?? []) {
+    const at = place(key)
+    if (at !== null) names.set(at, name)
+  }
+  sources.set(whole, names)
+  return whole
 }
 
 function validate(file: string, root: Part, sources: Sources): Config {

@@ -10,10 +10,9 @@ export interface Substituted {
   unset: UnsetField[]
   /** Problems of the text itself: `path: what`. */
   problems: string[]
-  /** Of each mapping in `value`: its fields that came from variables, and their names. */
-  sources: Sources
 }
 
+/** Of each mapping and list: what came from variables in it, and their names. */
 export type Sources = WeakMap<object, ReadonlyMap<PropertyKey, string>>
 
 /** `${VAR}`, `${VAR:-default}`; `$${` stands for `${`. What else begins like one is a mistake. */
@@ -24,17 +23,22 @@ type Path = readonly (string | number)[]
 /**
  * Puts the environment's values into the texts of a configuration. A variable that is empty counts as not set. A field
  * that is nothing but a variable with an empty default (`${VAR:-}`) is left out where the variable is not set.
+ *
+ * @param sources gets those of what is returned
  */
-export function substitute(value: unknown, env: NodeJS.ProcessEnv): Substituted {
+export function substitute(value: unknown, env: NodeJS.ProcessEnv, sources: Sources): Substituted {
   const unset: UnsetField[] = []
   const problems: string[] = []
-  const sources: Sources = new WeakMap()
-  return { value: walk(value, []), unset, problems, sources }
+  return { value: walk(value, []), unset, problems }
 
   function walk(node: unknown, path: Path): unknown {
     if (typeof node === 'string') return text(node, path)
     if (Array.isArray(node)) {
-      return node.map((item, index) => walk(item, [...path, index])).filter((item) => item !== undefined)
+      const items = node.map((item, index) => ({ item, walked: walk(item, [...path, index]) }))
+      const kept = items.filter(({ walked }) => walked !== undefined)
+      const list = kept.map(({ walked }) => walked)
+      sources.set(list, new Map(kept.flatMap(({ item }, index) => named(index, item))))
+      return list
     }
     if (typeof node !== 'object' || node === null) return node
     const entries = Object.entries(node).map(([key, item]) => [key, walk(item, [...path, key])] as const)
@@ -68,7 +72,7 @@ export function substitute(value: unknown, env: NodeJS.ProcessEnv): Substituted 
 }
 
 /** The variables that a text names, as an entry of its field. */
-function named(key: string, value: unknown): [string, string][] {
+function named<K extends string | number>(key: K, value: unknown): [K, string][] {
   if (typeof value !== 'string') return []
   const names = [...value.matchAll(VARIABLE)].flatMap(([, doubled, name]) => (doubled || !name ? [] : [name]))
   return names.length > 0 ? [[key, names.join(', ')]] : []

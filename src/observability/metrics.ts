@@ -161,7 +161,7 @@ export function createMetrics() {
     storeErrors,
     telemetryErrors,
     webhookErrors,
-    /** As Prometheus reads it. What the process takes is counted from the first time on. */
+    /** As Prometheus reads it. How the process fares is measured from the first time on. */
     text(): Promise<string> {
       countProcess(registry)
       return registry.metrics()
@@ -206,7 +206,28 @@ const counted = new WeakSet<AnyRegistry>()
 function countProcess(registry: AnyRegistry): void {
   if (counted.has(registry)) return
   counted.add(registry)
+  const { user, system } = process.cpuUsage()
   wholeClient().collectDefaultMetrics({ register: registry })
+  // It counts from now on; the name says of the process.
+  const seconds = { user: user / 1e6, system: system / 1e6, '': (user + system) / 1e6 }
+  for (const [kind, value] of Object.entries(seconds)) {
+    const counter = registry.getSingleMetric(`process_cpu_${kind && `${kind}_`}seconds_total`)
+    if (counter instanceof Counter) counter.inc(value)
+  }
+  for (const part of ['min', 'mean', 'stddev']) skipUnmeasured(registry, `nodejs_eventloop_lag_${part}_seconds`)
+}
+
+/** 2^63 ns: what the least of no measurements is said to be; their mean is NaN. */
+const NOTHING_MEASURED_S = 2 ** 63 / 1e9
+
+/** Nothing is measured yet at the first scrape, nor between two that come at once: it stays as it was. */
+function skipUnmeasured(registry: AnyRegistry, name: string): void {
+  const gauge = registry.getSingleMetric(name)
+  if (!(gauge instanceof Gauge)) return
+  const set = gauge.set.bind(gauge) as (labels: object, value: number) => void
+  gauge.set = (labels: object | number, value?: number) => {
+    if (value !== undefined && value < NOTHING_MEASURED_S) set(labels as object, value)
+  }
 }
 
 export type Metrics = ReturnType<typeof createMetrics>

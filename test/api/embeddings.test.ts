@@ -74,6 +74,25 @@ test.each([
   }
 })
 
+test.each([
+  ['a sparse vector', { indices: [3, 17], values: [0.5, 0.25] }],
+  [
+    'a vector for each token',
+    [
+      [0.5, 1],
+      [0.25, 2],
+    ],
+  ],
+])('%s passes as it is, whatever format was asked for; an empty one is none', async (_, embedding) => {
+  for (const encoding_format of ['float', 'base64']) {
+    upstream.play(embeddings(embedding))
+    const answer = await post({ model: 'embed', input: 'Hi', encoding_format })
+    expect([answer.status, (await answer.json()).data[0].embedding]).toEqual([200, embedding])
+  }
+  upstream.play(embeddings({}))
+  expect((await post({ model: 'embed', input: 'Hi' })).status).toBe(502)
+})
+
 test.each([['Hello'], [['Hello', 'there']], [[1, 2, 3]], [[[1, 2], [3]]]])(
   'input %j goes through, but for the model',
   async (input) => {

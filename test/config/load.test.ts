@@ -134,6 +134,34 @@ tenants:
   expect(problems.join()).not.toMatch(/sometimes|secret/)
 })
 
+it('so is one in a list, and one in a file that is included', () => {
+  const keys = `tenants: [{ name: t, keys: ["\${NONE:-}", long-enough-to-be-a-key, "\${KEY}"] }]`
+  expect(problemsOf(keys, { KEY: 'short' })).toEqual([
+    expect.stringMatching(/^tenants\.0\.keys\.1: .* \(from the variable KEY\)$/),
+  ])
+  const price = (name: string) => `{ name: m, provider: p, price: { input: "\${${name}}", output: 1 } }`
+  const more = `
+candidates: ["\${WHOLE}", ${price('MORE')}]
+providers: { p: { kind: sandbox, enabled: "\${ENABLED}" }, q: "\${ALL}", r: "\${OVERRIDDEN}" }`
+  write(more, 'more.yaml')
+  const own = `include: [more.yaml]\nproviders: { r: 1, s: "\${OWN}" }\ncandidates: [${price('IN')}]`
+  const env = { WHOLE: 'w', MORE: 'dear', ENABLED: 'perhaps', ALL: 'a', OVERRIDDEN: 'o', OWN: 's', IN: 'cheap' }
+  const told = problemsOf(own, env).flatMap((problem) => {
+    const [, path, name] = /^([^:]*):.*?(?: \(from the variable (\w+)\))?$/.exec(problem) ?? []
+    return [[path, name]]
+  })
+  const expected = {
+    'providers.p.enabled': 'ENABLED',
+    'providers.q': 'ALL',
+    'providers.r': undefined,
+    'providers.s': 'OWN',
+    'candidates.0.price.input': 'IN',
+    'candidates.1': 'WHOLE',
+    'candidates.2.price.input': 'MORE',
+  }
+  expect(Object.fromEntries(told)).toEqual(expected)
+})
+
 it.each([
   [`tenants: [{ name: t, limits: { usd_per_day: "\${X}" } }]`, 'tenants.0.limits.usd_per_day'],
   [

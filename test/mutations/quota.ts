@@ -107,6 +107,13 @@ export const QUOTA: readonly Mutation[] = [
     rule: 'the loser of a hedge is booked',
   },
   {
+    file: 'src/pipeline/quota/used.ts',
+    find: 'if (known && candidate) return costUsd(known, candidate.price)',
+    replace: '',
+    tests: [UNIT],
+    rule: 'an answer of nothing is booked as its provider counted it',
+  },
+  {
     file: 'src/pipeline/quota/bounds.ts',
     find: 'return [...sharedLimits(config, keyId), ...boundsOf(userScope(user), config.user_limits)]',
     replace: 'return [...sharedLimits(config, keyId)]',

@@ -15,6 +15,7 @@ from personabench.metrics import Gain
 from router_model.data.population import Shift
 
 SCHEMA = "persona-router/bench-seed/1"
+HEAD = f'{{"schema": "{SCHEMA}"'  # what `save` writes first
 
 
 @dataclass
@@ -78,5 +79,18 @@ class Kept:
         part.write_text(json.dumps(made), encoding="utf-8")
         part.replace(path)
 
+    def clear(self) -> None:
+        """Forgets what earlier runs have left; files that aren't of this benchmark stay."""
+        for pattern in ("*.json", "*.part"):
+            for path in self.folder.glob(pattern):
+                if path.is_file() and _begins(path, HEAD):
+                    path.unlink()
+
     def _path(self, pool: str, feedback: str, seed: int) -> Path:
         return self.folder / f"{pool}-{feedback}-{seed}.json"
+
+
+def _begins(path: Path, text: str) -> bool:
+    """Half a file, too, is of whom its beginning says."""
+    with path.open("rb") as file:
+        return file.read(len(text)) == text.encode()

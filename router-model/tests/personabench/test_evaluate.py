@@ -11,7 +11,7 @@ from personabench.bench.report import markdown, picture, terminal_tables
 from personabench.bench.results import Figure, Results, Row
 from personabench.bench.run import Plan
 from personabench.bench.run import run as run_plan
-from personabench.bench.tally import Kept
+from personabench.bench.tally import Kept, Tally
 from personabench.cli import app
 from personabench.metrics import Interval
 from router_model.data.population import simulate
@@ -120,3 +120,33 @@ def test_only_on_request_does_the_command_take_what_another_run_left(tmp_path):
     go()
     assert "seed 0: users" not in go("--resume")
     assert "seed 0: users" in go()
+
+
+def test_a_new_run_deletes_seeds_of_earlier_runs_and_nothing_else(tmp_path):
+    kept = Kept(tmp_path / "seeds", {"of": "this"})
+    kept.clear()
+    kept.save("zeroeval", "dense", 0, Tally())
+    mine = next(kept.folder.iterdir())
+    half = mine.with_suffix(".part")
+    half.write_bytes(mine.read_bytes()[:60])
+    others = {"seed.json": "{}", "tomatoes-dense-0.json": '{"sown": 3}', "list.part": "", "notes.txt": "mine"}
+    for name, text in others.items():
+        (kept.folder / name).write_text(text)
+    (kept.folder / "folder.json").mkdir()
+    kept.clear()
+    assert {path.name for path in kept.folder.iterdir()} == {*others, "folder.json"}
+
+
+def test_another_text_of_the_population_file_is_another_population(tmp_path):
+    users = tmp_path / "users.json"
+    options = ("--quick", "--feedback", "dense", "--only", "cheapest", "--population", str(users))
+
+    def go(seed: int) -> str:
+        simulate(seed, 60).save(users)
+        found = run(*options, "--resume", "--out", str(tmp_path))
+        assert found.exit_code == 0, found.output
+        return found.output
+
+    go(9)
+    assert "seed 0: users" not in go(9)
+    assert "seed 0: users" in go(8)

@@ -1,7 +1,8 @@
 import type { Candidate } from '../../candidates/candidate.ts'
+import { costUsd } from '../../candidates/pricing.ts'
 import type { Amounts } from '../../store/limits.ts'
 import type { InteractionRecord } from '../../store/records/codec.ts'
-import type { Attempt } from '../../store/records/records.ts'
+import { type Attempt, KNOWN_USAGE } from '../../store/records/records.ts'
 import { billedUsd } from '../../store/usage.ts'
 import type { Call } from '../call.ts'
 import { mostOf, usualOf } from './estimate.ts'
@@ -22,8 +23,11 @@ export function withCosts(record: InteractionRecord, call: Call, reserved: numbe
   const atMost = (candidate: Candidate | undefined) =>
     candidate ? Math.min(reserved, openEnd(record, call, candidate, reserved).nanoUsd) / NANO : 0
   const costs = attempts.map((attempt, i) => {
-    if (i < last) return isBilled(attempt) ? atMost(candidateOf(attempt.candidate)) : 0
-    return isOpen ? Math.max(record.costUsd, atMost(candidateOf(attempt.candidate))) : record.costUsd
+    const { [KNOWN_USAGE]: known, candidate: name } = attempt
+    const candidate = candidateOf(name)
+    if (known && candidate) return costUsd(known, candidate.price)
+    if (i < last) return isBilled(attempt) ? atMost(candidate) : 0
+    return isOpen ? Math.max(record.costUsd, atMost(candidate)) : record.costUsd
   })
   return { ...record, attempts: attempts.map((attempt, i) => ({ ...attempt, cost_usd: costs[i] ?? 0 })) }
 }
@@ -35,7 +39,8 @@ export function usedBy(record: InteractionRecord, call: Call): Amounts {
   for (const [i, attempt] of record.attempts.entries()) {
     const candidate = call.model.candidates.find(({ name }) => name === attempt.candidate)
     if (!candidate) continue
-    const most = usualOf(call, candidate).tokens
+    const known = attempt[KNOWN_USAGE]
+    const most = known ? known.promptTokens + known.completionTokens : usualOf(call, candidate).tokens
     if (i < record.attempts.length - 1) tokens += isBilled(attempt) ? most : 0
     else if (isOpenEnd(record)) tokens = Math.max(tokens, most)
   }

@@ -24,14 +24,13 @@ import {
   asForwardError,
   clientGone,
   errorKind,
-  exhausted,
   type Failure,
   type ForwardError,
   isBeyondContent,
   isDeploymentFailure,
-  OUT_OF_TIME,
 } from './failure.ts'
 import { hedge } from './hedge.ts'
+import { SaidNothing } from './said-nothing.ts'
 
 export interface ForwardInput {
   /** Whom to try, best first; not empty. */
@@ -77,7 +76,13 @@ const MAX_BACKOFF_MS = 5_000
 const MAX_SHORTENED = 3
 
 export type AttemptResult = Health &
-  ({ answer: Forwarded } | { failure: Failure; refusal: Refusal | null } | { unsupported: UnsupportedRequest })
+  (
+    | { answer: Forwarded; note: Attempt }
+    | { failure: Failure; refusal: Refusal | null }
+    | { unsupported: UnsupportedRequest }
+    /** It said nothing, and somebody else may say more: kept in `saidNothing`. */
+    | { isNothing: true }
+  )
 
 /** One request's tries: what they share, and what is noted of them. */
 export class Attempts {
@@ -85,6 +90,7 @@ export class Attempts {
   /** How many of them were refusals, which have a bound of their own. */
   refused = 0
   upstreamMs = 0
+  readonly saidNothing = new SaidNothing()
   /** What was learned of candidates on the way. */
   readonly #learned = new Map<Candidate, Learned>()
   /** What those get who could not read the request. */
@@ -100,12 +106,15 @@ export class Attempts {
   }
 
   /** One try, or two at once where hedging is on and the first is slow. */
-  ask(candidate: Candidate, findBackup: () => Candidate | undefined): Promise<AttemptResult> {
+  async ask(candidate: Candidate, findBackup: () => Candidate | undefined): Promise<AttemptResult> {
     const { hedge_after_ms: afterMs, max_attempts: most } = this.#deps.retries
     const backup = afterMs === undefined || this.failures + 2 > most ? undefined : findBackup()
     if (afterMs === undefined || !backup) return this.#askOne(candidate)
     const attempt = (who: Candidate) => (cancel: AbortSignal) => this.#askOne(who, cancel)
-    return hedge(attempt(candidate), attempt(backup), afterMs, (result) => 'answer' in result)
+    const result = await hedge(attempt(candidate), attempt(backup), afterMs, (one) => 'answer' in one)
+    // The other may have ended in the same turn.
+    if ('answer' in result) this.#moveLast(result.note, result.note)
+    return result
   }
 
   /** Tries that failed. */
@@ -202,9 +211,17 @@ export class Attempts {
     return typeof rule === 'object' && most >= (rule.max ?? Number.POSITIVE_INFINITY) ? null : most
   }
 
-  #askOne(candidate: Candidate, cancel?: AbortSignal): Promise<AttemptResult> {
+  async #askOne(candidate: Candidate, cancel?: AbortSignal): Promise<AttemptResult> {
     const breaker = this.#deps.breakers.of(candidate)
-    return breaker.run(() => this.#attempt(candidate, cancel), this.#input.asker).catch(asUnsupported)
+    const result = await breaker.run(() => this.#attempt(candidate, cancel), this.#input.asker).catch(asUnsupported)
+    if (!('answer' in result) || !this.#isNothing(result.answer)) return result
+    await this.saidNothing.keep(result.answer, result.note)
+    return { isNothing: true, health: result.health }
+  }
+
+  /** Where the client has named who answers, what they say is the answer. */
+  #isNothing(answer: Forwarded): boolean {
+    return answer.isEmpty === true && this.#input.routed === true
   }
 
   /**
@@ -220,7 +237,9 @@ export class Attempts {
     const onAbort = () => abort.abort(new UpstreamError('aborted', 'the client left', signal.reason))
     if (signal.aborted) throw this.failed(abortedError(signal))
     signal.addEventListener('abort', onAbort, { once: true })
+    let isOver = false
     cancel?.addEventListener('abort', () => {
+      if (isOver) return
       this.#noteHedged(candidate, started)
       span?.failed(null, 'hedged')
       abort.abort(new UpstreamError('aborted', 'another try answered first'))
@@ -230,6 +249,7 @@ export class Attempts {
       abort.abort(new UpstreamError('timeout', 'the answer did not come in time')),
     )
     let keep = false
+    let hasWon = false
     let failure: Failure
     let refusal: Refusal | null = null
     let status: number | null = null
@@ -261,11 +281,15 @@ export class Attempts {
         ...(this.#input.hold && { hold: this.#input.hold }),
       })
       if ('answer' in read) {
-        this.#note(candidate, status, null, started)
+        // All of it had come already when the other one won.
+        if (cancel?.aborted) throw this.failed(clientGone())
+        const { answer } = read
+        const note = this.#note(candidate, status, null, started)
         span?.answered(status)
-        read.answer.upstreamMs = this.upstreamMs
-        keep = read.answer.stream
-        return { answer: read.answer, health: 'well' }
+        answer.upstreamMs = this.upstreamMs
+        keep = answer.stream
+        hasWon = !this.#isNothing(answer)
+        return { answer, note, health: 'well' }
       }
       failure = read.failure
       if (failure.kind === 'status') {
@@ -296,6 +320,8 @@ export class Attempts {
       }
     } finally {
       timer.clear()
+      // An answer is cancelled where the other try has won in the same turn; what came to nothing has been noted.
+      isOver = !hasWon
       if (!keep) signal.removeEventListener('abort', onAbort)
     }
     this.#note(candidate, status, errorKind(failure), started)
@@ -304,16 +330,15 @@ export class Attempts {
     return { failure, refusal, health: healthOf(failure, refusal) }
   }
 
-  /** An answer of nothing: kept for the case that nobody says more. @returns brings it back as the answer */
-  setAside(answer: Forwarded): () => Forwarded {
-    const note = this.made.at(-1)
-    if (note) note.error = 'empty'
-    return () => {
-      if (!note) return answer
-      this.made.splice(this.made.indexOf(note), 1)
-      this.made.push({ ...note, error: null })
-      return answer
-    }
+  /** The answer of nothing that was kept, where nobody has said more. */
+  bringBack(): Forwarded | null {
+    const kept = this.saidNothing.take()
+    if (!kept) return null
+    const { answer, note } = kept
+    const { candidate, provider, status, ms } = note
+    this.#moveLast(note, { candidate, provider, status, error: null, ms })
+    answer.upstreamMs = this.upstreamMs
+    return answer
   }
 
   /** The provider's own 4xx goes to the client. */
@@ -346,7 +371,10 @@ export class Attempts {
     return error
   }
 
-  /** Waits before the same candidate is asked again: as it asked for, else exponential with jitter. */
+  /**
+   * Waits before the same candidate is asked again: as it asked for, else exponential with jitter; until the deadline
+   * at most.
+   */
   async wait(failure: Failure, tries: number): Promise<void> {
     const { signal, deadline } = this.#input
     const asked = failure.kind === 'status' ? failure.retryAfterMs : null
@@ -366,7 +394,6 @@ export class Attempts {
       signal.addEventListener('abort', done, { once: true })
     })
     if (signal.aborted) throw this.failed(abortedError(signal))
-    if (performance.now() >= deadline) throw this.failed(exhausted(OUT_OF_TIME))
   }
 
   /** A streamed answer shows life early; a plain one comes only when all of it has been written. */
@@ -383,10 +410,19 @@ export class Attempts {
     this.made.splice(-1, 0, { candidate: name, provider, status: null, error: 'hedged', ms })
   }
 
-  #note(candidate: Candidate, status: number | null, error: string | null, started: number): void {
+  #note(candidate: Candidate, status: number | null, error: string | null, started: number): Attempt {
     const ms = performance.now() - started
     this.upstreamMs += ms
-    this.made.push({ candidate: candidate.name, provider: candidate.provider, status, error, ms: Math.round(ms) })
+    const note = { candidate: candidate.name, provider: candidate.provider, status, error, ms: Math.round(ms) }
+    this.made.push(note)
+    return note
+  }
+
+  /** The note of the try that answered is the last. */
+  #moveLast(note: Attempt, as: Attempt): void {
+    const at = this.made.indexOf(note)
+    if (at >= 0) this.made.splice(at, 1)
+    this.made.push(as)
   }
 }
 

@@ -24,25 +24,33 @@ export type { Forwarded } from '../relay/answer.ts'
  * @throws ForwardError with the attempts made
  */
 export async function forward(input: ForwardInput, deps: ForwardDeps): Promise<Forwarded> {
+  const attempts = new Attempts(input, deps)
+  try {
+    return await firstOf(input, deps, attempts)
+  } finally {
+    await attempts.saidNothing.end()
+  }
+}
+
+async function firstOf(input: ForwardInput, deps: ForwardDeps, attempts: Attempts): Promise<Forwarded> {
   const { ranking, signal } = input
   const { breakers, retries } = deps
-  const attempts = new Attempts(input, deps)
   const refusedBy: string[] = []
   const refusals: Refused[] = []
   let last: Failure | null = null
   let unsupported: UnsupportedRequest | null = null
   let soonestMs = Number.POSITIVE_INFINITY
-  let empty: { answer: Forwarded; bringBack: () => Forwarded } | null = null
   // What the gateway itself has put into the request is not the client's mistake.
   const adapts = input.routed || input.request.format !== undefined
-  const isUsable = (other: Candidate) => !refusedBy.includes(other.provider) && !breakers.of(other).isOpen
+  const isOut = (one: Candidate) => refusedBy.includes(one.provider) || attempts.saidNothing.has(one)
+  const isUsable = (other: Candidate) => !isOut(other) && !breakers.of(other).isOpen
   const mayGoOn = () =>
     attempts.failures < retries.max_attempts &&
     attempts.refused < retries.max_refusals &&
     performance.now() < input.deadline
 
   for (const [index, candidate] of ranking.entries()) {
-    if (refusedBy.includes(candidate.provider)) continue
+    if (isOut(candidate)) continue
     const breaker = breakers.of(candidate)
     const nextUsable = () => ranking.find((other, i) => i > index && isUsable(other))
     for (let tries = 1; mayGoOn(); tries++) {
@@ -51,18 +59,8 @@ export async function forward(input: ForwardInput, deps: ForwardDeps): Promise<F
         break
       }
       const result = await attempts.ask(candidate, nextUsable)
-      if ('answer' in result) {
-        const { answer } = result
-        const isLast = !answer.isEmpty || !input.routed || nextUsable() === undefined
-        if (isLast) {
-          if (empty) await letGo(empty.answer)
-          return remember(answer, refusals, input, deps)
-        }
-        const bringBack = attempts.setAside(answer)
-        if (empty) await letGo(answer)
-        else empty = { answer, bringBack }
-        break
-      }
+      if ('answer' in result) return remember(result.answer, refusals, input, deps)
+      if ('isNothing' in result) break
       if ('unsupported' in result) {
         unsupported ??= result.unsupported
         break
@@ -93,15 +91,16 @@ export async function forward(input: ForwardInput, deps: ForwardDeps): Promise<F
       await attempts.wait(failure, tries)
     }
   }
-  if (empty && !signal.aborted) return remember(empty.bringBack(), refusals, input, deps)
-  if (empty) await letGo(empty.answer)
+  const nothing = signal.aborted ? null : attempts.bringBack()
+  if (nothing) return remember(nothing, refusals, input, deps)
   // Nobody takes it as it is: those are asked again who can do without what they refused.
   for (const { candidate, refusal } of refusals.slice(0, MAX_SECOND_ROUND)) {
     if (!adapts || last || !mayGoOn() || !isUsable(candidate)) break
     for (let latest = refusal; mayGoOn() && attempts.canDoWithout(candidate, latest); ) {
       attempts.learn(candidate, latest.refused)
       const result = await attempts.ask(candidate, () => undefined)
-      if ('answer' in result) return remember(result.answer, refusals, input, deps)
+      const answer = 'answer' in result ? result.answer : attempts.bringBack()
+      if (answer) return remember(answer, refusals, input, deps)
       if (!('failure' in result) || result.failure.kind !== 'status' || !result.refusal) break
       latest = result.refusal
       refusals.push({ candidate, failure: result.failure, refusal: result.refusal })
@@ -113,13 +112,6 @@ export async function forward(input: ForwardInput, deps: ForwardDeps): Promise<F
   const [first] = refusals
   if (first) return tell(attempts, first)
   throw attempts.failed(unsupported ? asForwardError(unsupported) : allOpen(Number.isFinite(soonestMs) ? soonestMs : 0))
-}
-
-/** Nobody reads it any more. */
-async function letGo(answer: Forwarded): Promise<void> {
-  if (!answer.stream) return
-  answer.release()
-  await answer.rest.return?.()
 }
 
 const MAX_SECOND_ROUND = 4

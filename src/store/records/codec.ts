@@ -159,7 +159,7 @@ const INTERACTION = {
   attempts: field(
     'attempts',
     z.array(attempt),
-    'each try: `status` is null when none came, `error` when it worked; `cost_usd` where there was more to pay for than the answer: at most so much',
+    'each try: `status` is null when none came, `error` when it worked; `cost_usd` where there was more to pay for than the answer: as its provider counted, else at most so much',
   ),
   usage: field('usage', nested(USAGE) as z.ZodType<Usage>, 'tokens, as the provider counted them'),
   usageEstimated: field('usage_estimated', z.boolean(), 'the provider did not say: counted by us'),

@@ -1,3 +1,5 @@
+import type { Usage } from '../../candidates/usage.ts'
+
 /** How a selection came about: `x-router-reason`, before its detail. */
 export const REASONS = ['personal', 'cold_start', 'sticky', 'explicit', 'explore', 'fallback', 'stated'] as const
 export type Reason = (typeof REASONS)[number]
@@ -39,6 +41,9 @@ export interface ScoredCandidate {
 export const ARMS = ['route', 'baseline', 'holdout', 'stated'] as const
 export type Arm = (typeof ARMS)[number]
 
+/** In memory alone: neither JSON nor rows have it. */
+export const KNOWN_USAGE = Symbol('usage')
+
 /** One try at one provider. */
 export interface Attempt {
   candidate: string
@@ -48,8 +53,10 @@ export interface Attempt {
   /** Kind of error, null when it worked. */
   error: string | null
   ms: number
-  /** Dollars, at most: of each try, where there was more to pay for than the answer. */
+  /** Dollars of each try, where there was more to pay for than the answer: as was counted, else at most. */
   cost_usd?: number
+  /** What a try that gave no answer took, where its provider has told. */
+  [KNOWN_USAGE]?: Usage
 }
 
 /** What a rating of an answer tells of the router's gain over a baseline (`routing/safety/lift.ts`). */

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, test } from 'vitest'
 import type { Candidate } from '../../../src/candidates/candidate.ts'
+import { costUsd } from '../../../src/candidates/pricing.ts'
 import type { Tenant } from '../../../src/candidates/tenants.ts'
 import { type Config, configSchema } from '../../../src/config/schema.ts'
 import type { Call } from '../../../src/pipeline/call.ts'
@@ -10,6 +11,7 @@ import { Quota } from '../../../src/pipeline/quota/quota.ts'
 import { usedBy, withCosts } from '../../../src/pipeline/quota/used.ts'
 import { type Limits, NO_AMOUNTS } from '../../../src/store/limits.ts'
 import type { InteractionRecord } from '../../../src/store/records/codec.ts'
+import { type Attempt, KNOWN_USAGE } from '../../../src/store/records/records.ts'
 import type { Store } from '../../../src/store/store.ts'
 import { openTestStore } from '../../learning/support.ts'
 import { candidate } from '../../routing/support.ts'
@@ -103,6 +105,27 @@ describe('what a request came to', () => {
     const attempts = [tried('dear', error), tried('cheap', null)]
     expect(came(ended({ attempts }))).toBe(2e6 + mostOf(call, DEAR).nanoUsd)
     expect(came(ended({ attempts: [tried('dear', 'refused'), tried('cheap', null)] }))).toBe(2e6)
+  })
+})
+
+describe('a try that said nothing', () => {
+  const usage = { promptTokens: 100, completionTokens: 2, cachedTokens: 0, cacheWriteTokens: 0, reasoningTokens: 0 }
+  const call = callOf({ max_tokens: 50 })
+  const tried = (candidate: string, error: string | null) => ({ candidate, provider: 'p', status: 200, error, ms: 1 })
+  const came = (nothing: Attempt) => {
+    const attempts = [nothing, tried('cheap', null)]
+    const told = { usage: { ...usage, promptTokens: 7 }, costUsd: 0.002, usageEstimated: false }
+    const record = anInteraction({ chosen: 'cheap', finishReason: 'stop', attempts, ...told })
+    const billed = withCosts(record, call, Number.POSITIVE_INFINITY)
+    expect(JSON.stringify(billed)).not.toContain('"promptTokens":100')
+    return usedBy(billed, call)
+  }
+
+  it('costs what its provider has counted, and at most a usual answer where it has not', () => {
+    const known = { ...tried('dear', 'empty'), [KNOWN_USAGE]: usage }
+    expect(came(known)).toEqual({ requests: 1, tokens: 9 + 102, nanoUsd: 2e6 + costUsd(usage, DEAR.price) * 1e9 })
+    const most = mostOf(call, DEAR)
+    expect(came(tried('dear', 'empty'))).toEqual({ requests: 1, tokens: 9 + most.tokens, nanoUsd: 2e6 + most.nanoUsd })
   })
 })
 

@@ -8,6 +8,7 @@ import { classifyFailure, type Failure, ForwardError } from '../../../src/provid
 import { forward } from '../../../src/providers/forward/forward.ts'
 import { hedge } from '../../../src/providers/forward/hedge.ts'
 import { type Provider, type ProviderCall, UpstreamError } from '../../../src/providers/provider.ts'
+import { KNOWN_USAGE } from '../../../src/store/records/records.ts'
 import { chat } from '../../contracts/provider.ts'
 import { expectClose } from '../../support/close.ts'
 import { candidate } from '../../support/relay-harness.ts'
@@ -18,6 +19,9 @@ type Answer = (call: ProviderCall) => Promise<{ status: number; body: unknown }>
 async function* bytes(body: unknown) {
   yield Buffer.from(JSON.stringify(body))
 }
+
+const isIterable = (body: unknown): body is AsyncIterable<Uint8Array> =>
+  typeof body === 'object' && body !== null && Symbol.asyncIterator in body
 
 /** Providers that answer in this process, and what they were asked. */
 function setUp(answers: Record<string, Answer>, retries: Record<string, unknown> = {}) {
@@ -31,7 +35,7 @@ function setUp(answers: Record<string, Answer>, retries: Record<string, unknown>
         async chat(call) {
           asked.push(call.candidate.name)
           const { status, body } = await answer(call)
-          return { status, headers: { 'content-type': 'application/json' }, body: bytes(body) }
+          return { status, headers: {}, body: isIterable(body) ? body : bytes(body) }
         },
         close: async () => {},
       },
@@ -41,12 +45,19 @@ function setUp(answers: Record<string, Answer>, retries: Record<string, unknown>
   const breakers = new Breakers(config.retries.breaker)
   const run = (
     ranking: readonly Candidate[],
-    options: { withinMs?: number; signal?: AbortSignal; hold?: () => GatewayError | null } = {},
+    options: {
+      withinMs?: number
+      signal?: AbortSignal
+      hold?: () => GatewayError | null
+      routed?: boolean
+      stream?: boolean
+    } = {},
   ) =>
     forward(
       {
         ranking,
-        request: chat(),
+        request: chat({ stream: options.stream ?? false }),
+        routed: options.routed ?? false,
         signal: options.signal ?? new AbortController().signal,
         requestId: 'r',
         deadline: performance.now() + (options.withinMs ?? 5_000),
@@ -61,6 +72,31 @@ const good: Answer = async () => ({ status: 200, body: completionBody() })
 const status =
   (code: number): Answer =>
   async () => ({ status: code, body: { error: { message: 'no' } } })
+
+const NOTHING = completionBody('', { usage: { prompt_tokens: 7, completion_tokens: 1, total_tokens: 8 } })
+const empty: Answer = async () => ({ status: 200, body: NOTHING })
+
+/** A stream that says nothing and stays open until it is let go of. */
+function silent() {
+  const state = { isOpen: false }
+  const told = [{ delta: { role: 'assistant' } }, { delta: {}, finish_reason: 'stop' }]
+  const events = told.map((choice) => ({
+    id: 'c',
+    object: 'chat.completion.chunk',
+    choices: [{ index: 0, ...choice }],
+  }))
+  async function* body() {
+    state.isOpen = true
+    try {
+      for (const event of events) yield Buffer.from(`data: ${JSON.stringify(event)}\n\n`)
+      yield Buffer.from('data: [DONE]\n\n')
+    } finally {
+      state.isOpen = false
+    }
+  }
+  return { state, answer: async () => ({ status: 200, body: body() }) }
+}
+
 const failed = (promise: Promise<unknown>): Promise<ForwardError> =>
   promise.then(
     () => Promise.reject(new Error('it did not fail')),
@@ -166,6 +202,61 @@ describe('forward', () => {
   })
 })
 
+describe('an answer of nothing', () => {
+  const ranking = [candidate('a', 'p0'), candidate('b', 'p1')]
+
+  test('is the answer where the next one has failed, whatever it failed with; its own try comes last', async () => {
+    for (const code of [404, 409, 410, 429, 500]) {
+      const { asked, run } = setUp({ p0: empty, p1: status(code) }, { max_attempts: 2 })
+      const answer = await run(ranking, { routed: true })
+      expect([answer.candidate.name, answer.status, asked]).toEqual(['a', 200, ['a', 'b']])
+      expect(answer.attempts).toMatchObject([
+        { candidate: 'b', error: `http_${code}` },
+        { candidate: 'a', error: null },
+      ])
+    }
+  })
+
+  test('is the answer where the time is over while the next one is waited for', async () => {
+    const { run } = setUp({ p0: empty, p1: status(500) }, { backoff_ms: 5_000, max_attempts: 9 })
+    const answer = await run(ranking, { routed: true, withinMs: 100 })
+    expect([answer.candidate.name, answer.status]).toEqual(['a', 200])
+  })
+
+  test('knows how long all providers were waited for', async () => {
+    const late: Answer = async (call) => {
+      await new Promise((done) => setTimeout(done, 50))
+      return status(409)(call)
+    }
+    const { run } = setUp({ p0: empty, p1: late })
+    const { upstreamMs, attempts } = await run(ranking, { routed: true })
+    expect(upstreamMs).toBeGreaterThan(attempts.reduce((sum, { ms }) => sum + ms, 0) - 2)
+  })
+
+  test('is let go of where another one is the answer, or an error is', async () => {
+    const refuse = () => new GatewayError('full', { status: 503, type: 'api_error', code: 'full' })
+    const large = 'x'.repeat(100_000)
+    const whole: Answer = async () => ({ status: 200, body: completionBody(large) })
+    const nothing = silent()
+    const { run } = setUp({ p0: nothing.answer, p1: whole })
+    const answer = await run(ranking, { routed: true, stream: true })
+    expect([answer.candidate.name, nothing.state.isOpen]).toEqual(['b', false])
+    expect((await failed(run(ranking, { routed: true, stream: true, hold: refuse }))).code).toBe('full')
+    expect(nothing.state.isOpen).toBe(false)
+  })
+
+  test('notes what it took, as far as is known', async () => {
+    const { run } = setUp({ p0: empty, p1: good })
+    const { attempts } = await run(ranking, { routed: true })
+    expect(attempts.map(({ error, [KNOWN_USAGE]: usage }) => [error, usage])).toEqual([
+      ['empty', expect.objectContaining({ promptTokens: 7, completionTokens: 1 })],
+      [null, undefined],
+    ])
+    const back = await setUp({ p0: empty, p1: status(409) }).run(ranking, { routed: true })
+    expect(back.attempts.at(-1)).not.toHaveProperty([KNOWN_USAGE])
+  })
+})
+
 describe('hedging', () => {
   const on = { hedge_after_ms: 20 }
   const ranking = [candidate('a', 'p0'), candidate('b', 'p1')]
@@ -181,13 +272,14 @@ describe('hedging', () => {
       })
       return gate.promise
     }
-    return { answer, state, release: (code = 200) => gate.resolve({ status: code, body: completionBody() }) }
+    const release = (code = 200, body = completionBody()) => gate.resolve({ status: code, body })
+    return { answer, state, release }
   }
 
   test('is off unless configured', async () => {
     const slow = held()
     const { asked, run } = setUp({ p0: slow.answer, p1: good })
-    setTimeout(slow.release, 60)
+    setTimeout(() => slow.release(), 60)
     expect((await run(ranking)).candidate.name).toBe('a')
     expect(asked).toEqual(['a'])
   })
@@ -229,6 +321,7 @@ describe('hedging', () => {
     await vi.waitFor(() => expect(one.asked).toEqual(['a', 'b']))
     slow.release()
     expect((await answer).candidate.name).toBe('a')
+    expect((await answer).attempts.map(({ error }) => error)).toEqual(['http_500', null])
 
     const failing = held()
     const both = setUp({ p0: failing.answer, p1: status(500) }, { ...on, max_attempts: 2 })
@@ -252,6 +345,48 @@ describe('hedging', () => {
     expect(await result).toBe('first')
     await Promise.resolve()
     expect(signals.map(({ aborted }) => aborted)).toEqual([false, true])
+  })
+
+  test('a second that says nothing leaves the first its time, and its stream is let go of', async () => {
+    const slow = held()
+    const nothing = silent()
+    const { asked, run } = setUp({ p0: slow.answer, p1: nothing.answer }, on)
+    const answer = run(ranking, { routed: true, stream: true })
+    await vi.waitFor(() => expect(asked).toEqual(['a', 'b']))
+    slow.release()
+    expect((await answer).candidate.name).toBe('a')
+    expect((await answer).attempts).toMatchObject([
+      { candidate: 'b', error: 'empty' },
+      { candidate: 'a', error: null },
+    ])
+    expect([slow.state.aborted, nothing.state.isOpen, asked]).toEqual([false, false, ['a', 'b']])
+  })
+
+  test('a second that says nothing is the answer where the first fails, and is not asked again', async () => {
+    const failing = held()
+    const { asked, run } = setUp({ p0: failing.answer, p1: empty }, { ...on, max_attempts: 3 })
+    const answer = run(ranking, { routed: true })
+    await vi.waitFor(() => expect(asked).toEqual(['a', 'b']))
+    failing.release(400)
+    expect((await answer).attempts).toMatchObject([
+      { candidate: 'a', error: 'http_400' },
+      { candidate: 'b', error: null },
+    ])
+    expect([(await answer).candidate.name, asked]).toEqual(['b', ['a', 'b']])
+  })
+
+  test('a first that says nothing, late, leaves the second its time', async () => {
+    const [first, second] = [held(), held()]
+    const { asked, run } = setUp({ p0: first.answer, p1: second.answer }, on)
+    const answer = run(ranking, { routed: true })
+    await vi.waitFor(() => expect(asked).toEqual(['a', 'b']))
+    first.release(200, NOTHING)
+    second.release()
+    expect((await answer).attempts).toMatchObject([
+      { candidate: 'a', error: 'empty' },
+      { candidate: 'b', error: null },
+    ])
+    expect(first.state.aborted).toBe(false)
   })
 
   test('a client that leaves ends both', async () => {
