@@ -17,6 +17,7 @@ const SCRIPTS = [
   'create-key',
   'drop-responses',
   'drop-rows',
+  'drop-shared',
   'drop-user',
   'erase-conversations',
   'erase-log',

@@ -167,11 +167,16 @@ local function forget_row(prefix, fields, entry)
 end
 
 -- What a row shares with others, by the name that stands where its tenant would (src/store/records/shared-row.ts).
-local function share(prefix, slice, id, json, now, retention)
-  local key = prefix .. 'shared:' .. slice
-  if redis.call('HSETNX', key, id, json) == 1 or is_past(slice, now) then keep(prefix, slice, { key }, now, retention) end
+-- It ends with the rows (drop-shared.lua), not at a time: how long rows stay may be configured anew.
+local function share(prefix, slice, id, json, entry)
+  local came, ends = tonumber(string.match(entry, '^%d+')), (slice + 1) * SLICE_MS
+  if redis.call('HSETNX', prefix .. 'shared:' .. slice, id, json) == 1 or came >= ends then
+    redis.call('ZADD', prefix .. 'shared', 'GT', string.format('%.0f', math.max(came, ends)), slice)
+  end
 end
+
+-- "" of a row that shares nothing; false where it is gone.
 local function shared_of(prefix, row)
   if type(row[2]) ~= 'table' then return '' end
-  return redis.call('HGET', prefix .. 'shared:' .. slice_of(row[5]), row[2][1]) or ''
+  return redis.call('HGET', prefix .. 'shared:' .. slice_of(row[5]), row[2][1])
 end
