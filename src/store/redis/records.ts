@@ -249,8 +249,19 @@ export class RedisRecords {
         // The rest of a node: rows of a tenant that writes seldom stay no longer than others.
         await this.#redis.askLong(tenant, () => this.#redis.client.xtrim(stream, 'MINID', oldest))
       }
-      const drop = () => this.#redis.runLong(tenant, 'drop-shared', [keys.tag(tenant)], [])
-      while (Number(await drop()) > 0) await nextTurn()
+      await this.#dropSlices(tenant)
+    }
+  }
+
+  /** What is kept of the log's slices whose rows are gone. */
+  async #dropSlices(tenant: string): Promise<void> {
+    let [slice, hashes] = ['', '0']
+    for (;;) {
+      const dropped = await this.#redis.runLong(tenant, 'drop-slices', [keys.tag(tenant)], [slice, hashes])
+      if (dropped === null && slice === '') return
+      const [of, by, isAll] = ((dropped ?? []) as Buffer[]).map(String)
+      ;[slice, hashes] = isAll === '0' ? [of as string, by as string] : ['', '0']
+      await nextTurn()
     }
   }
 
