@@ -144,6 +144,13 @@ export const STORE: readonly Mutation[] = [
     rule: 'an interaction is kept once',
   },
   {
+    file: `${LUA}drop-slices.lua`,
+    find: "local most = oldest and '(' .. string.match(oldest[1], '^%d+') or '+inf'",
+    replace: "local most = '+inf'",
+    tests: [`${REDIS}::what rows share`],
+    rule: 'what rows share, and what leads to them, stays as long as they do',
+  },
+  {
     file: `${LUA}append-rewards.lua`,
     find: "if erased_at < ts and redis.call('SADD', known, unique) == 1 then",
     replace: "if redis.call('SADD', known, unique) == 1 then",

@@ -280,27 +280,32 @@ class RedisLog:
                     break
                 after = f"({entries[-1][0].decode()}"
                 named = f"{self.where}, {kind} of {tenant}"
-                documents = [self._stored(tenant, fields, named) for _, fields in entries if _KEPT & fields.keys()]
+                stored = (self._stored(tenant, fields, named) for _, fields in entries if _KEPT & fields.keys())
+                documents = [document for document in stored if document is not None]
                 if kind == "interaction" and embedder is not None:
                     self._look_up_texts(tenant, [d for d in documents if d["embedder"] != embedder])
                 yield documents
 
-    def _stored(self, tenant: str, fields: dict[bytes, bytes], where: str) -> Document:
+    def _stored(self, tenant: str, fields: dict[bytes, bytes], where: str) -> Document | None:
+        """None where what it shares is gone: the row left the log meanwhile, or Redis has lost it."""
         if b"json" in fields:
             return _parse(fields[b"json"], where)
         try:
             row = from_json(fields[b"{ }"] if b"{ }" in fields else fields[b"{}"])
             shares = shared_of(row)
-            return document_of(row if shares is None else whole_row(row, fields[b"b"], self._shared(tenant, *shares)))
+            if shares is None:
+                return document_of(row)
+            shared = self._shared(tenant, *shares)
+            return None if shared is None else document_of(whole_row(row, fields[b"b"], shared))
         except (ValueError, KeyError, IndexError, TypeError) as error:
             raise LogError(f"{where}: {error}") from error
 
-    def _shared(self, tenant: str, name: str, ts: int) -> list[Any]:
+    def _shared(self, tenant: str, name: str, ts: int) -> list[Any] | None:
         if (tenant, name) not in self._known:
             with self._explain():
                 found = self.client.hget(f"pr:{{{tenant}}}:shared:{ts // SLICE_MS}", name)
             if found is None:
-                raise KeyError(f"what a row shares is gone: {name}")
+                return None
             self._known[tenant, name] = cast("list[Any]", from_json(found))
         return self._known[tenant, name]
 

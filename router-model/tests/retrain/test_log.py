@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -110,6 +111,24 @@ def test_the_sqlite_store(rows: list[Document], tmp_path: Path) -> None:
 def test_the_redis_store(rows: list[Document], tmp_path: Path, redis_url: str) -> None:
     imported(f'{{ kind: redis, url: "{redis_url}", retention_days: 40000 }}', rows, tmp_path)
     same(open_log(redis_url), stored(rows))
+
+
+def test_rows_whose_shared_part_is_gone_are_passed_by(rows: list[Document], tmp_path: Path, redis_url: str) -> None:
+    imported(f'{{ kind: redis, url: "{redis_url}", retention_days: 40000 }}', rows, tmp_path)
+    ids = {row["id"] for batch in open_log(redis_url).read("interaction", ["acme"]) for row in batch}
+    client: Any = redis.Redis.from_url(redis_url)
+    kept = [json.loads(fields[b"{ }"]) for _, fields in client.xrange("pr:{acme}:interactions")]
+    name = kept[0][1][0]
+    lost = {row[0] for row in kept if row[1][0] == name}
+    assert lost < ids
+    hashes = {key: client.hget(key, name) for key in client.keys("pr:{acme}:shared:*")}
+    for key in hashes:
+        client.hdel(key, name)
+    found = {row["id"] for batch in open_log(redis_url).read("interaction", ["acme"]) for row in batch}
+    for key, value in hashes.items():
+        if value is not None:
+            client.hset(key, name, value)
+    assert found == ids - lost
 
 
 def test_three_nodes_of_a_redis_cluster(rows: list[Document], tmp_path: Path) -> None:

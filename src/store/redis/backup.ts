@@ -156,7 +156,8 @@ export class RedisBackup implements Backup {
         key === keys.usersUsage(tenant, day),
       ).map((row) => ({ type: 'usage', tenant, usage: row }))
     const logOf = async (tenant: string, documents: readonly KeptRow[]): Promise<BackupRow[]> => {
-      const stored = await this.#shared.read(tenant, documents)
+      const stored = (await this.#shared.read(tenant, documents)).filter((document) => document !== null)
+      if (stored.length === 0) return []
       const texts = await this.#redis.askLong(tenant, () => client.mget(stored.map(({ id }) => keys.text(tenant, id))))
       return stored.map((document, i) => ({ type: 'interaction', record: readInteraction(document, texts[i] ?? null) }))
     }

@@ -17,6 +17,7 @@ const SCRIPTS = [
   'create-key',
   'drop-responses',
   'drop-rows',
+  'drop-slices',
   'drop-user',
   'erase-conversations',
   'erase-log',
@@ -67,8 +68,8 @@ export function defineScripts(client: Redis | Cluster): RunScript {
 
 /** Those that `log-index.lua` stands before. */
 const INDEXED: readonly Script[] = [
-  ...(['append-interactions', 'drop-rows', 'erase-log', 'find-completions', 'find-interaction'] as const),
-  'open-interactions',
+  ...(['append-interactions', 'drop-rows', 'drop-slices', 'erase-log', 'find-completions'] as const),
+  ...(['find-interaction', 'open-interactions'] as const),
 ]
 
 interface ScriptText {

@@ -7,8 +7,9 @@
                               of a name's hash name a hash by now (8 * slice + digits)
     index:<slice>:<digits>    the rest of the hash of a name -> entries, the newest first, as whole numbers
   A slice's first hash has no digits. Where it is full, those of one digit are begun, then those of two.
+  They end with the slice's rows (drop-slices.lua), not at a time: how long rows stay may be configured anew.
 
-  refs_of takes 8 calls, add_ref 21, forget_ref 8; asking for a slice's digits one more.
+  refs_of takes 8 calls, add_ref 11, forget_ref 8; asking for a slice's digits one more.
 ]]
 local SLICE_MS, FULL, MOST_DIGITS, MOST_REFS = 268435456, 120, 6, 16
 local AT_ONCE = 1024 -- entries of one millisecond that are written as numbers
@@ -56,34 +57,7 @@ local function refs_of(prefix, slice, name)
   return refs
 end
 
--- Lets keys of a slice stay as long as its last rows do; of rows that come when their time is past, from now on.
-local function keep(prefix, slice, keys, now, retention)
-  local ends = math.max((slice + 1) * SLICE_MS, now) + retention
-  for _, key in ipairs(keys) do -- at most two
-    redis.call('PEXPIREAT', key, string.format('%.0f', ends))
-  end
-  if redis.call('PTTL', prefix .. 'index') < ends - now then
-    redis.call('PEXPIREAT', prefix .. 'index', string.format('%.0f', ends))
-  end
-end
-local function is_past(slice, now) return (slice + 1) * SLICE_MS < now end
-
--- Of a slice that begins others may have ended.
-local function note_digits(prefix, slice, digits, now, retention)
-  if digits_in[slice] == -1 then
-    for _, old in ipairs(redis.call('ZRANGE', prefix .. 'index', 0, 1)) do -- two
-      local is_over = (old + 1) * SLICE_MS + retention < now
-      if is_over and redis.call('EXISTS', prefix .. 'index:' .. old .. ':') == 0 then
-        redis.call('ZREM', prefix .. 'index', old)
-      end
-    end
-  end
-  digits_in[slice] = digits
-  redis.call('ZADD', prefix .. 'index', string.format('%.0f', 8 * slice + digits), slice)
-  keep(prefix, slice, {}, now, retention)
-end
-
-local function add_ref(prefix, slice, name, entry, now, retention)
+local function add_ref(prefix, slice, name, entry)
   local hash, known = hash_of(name), digits_of(prefix, slice)
   local digits, key, field, size = math.max(known, 0)
   while true do -- MOST_DIGITS
@@ -92,7 +66,10 @@ local function add_ref(prefix, slice, name, entry, now, retention)
     if size < FULL or digits == MOST_DIGITS then break end
     digits = digits + 1
   end
-  if digits > known then note_digits(prefix, slice, digits, now, retention) end
+  if digits > known then
+    digits_in[slice] = digits
+    redis.call('ZADD', prefix .. 'index', string.format('%.0f', 8 * slice + digits), slice)
+  end
   if redis.call('HSETNX', key, field, ref_of(entry)) == 0 then
     local refs, count = { ref_of(entry) }, 1
     for ref in string.gmatch(redis.call('HGET', key, field), '%S+') do -- MOST_REFS
@@ -102,11 +79,6 @@ local function add_ref(prefix, slice, name, entry, now, retention)
       end
     end
     redis.call('HSET', key, field, table.concat(refs, ' '))
-  end
-  if is_past(slice, now) then
-    keep(prefix, slice, { key, (place_of(prefix, slice, '', 0)) }, now, retention)
-  elseif size == 0 then
-    redis.call('PEXPIREAT', key, string.format('%.0f', (slice + 1) * SLICE_MS + retention))
   end
 end
 
@@ -167,11 +139,16 @@ local function forget_row(prefix, fields, entry)
 end
 
 -- What a row shares with others, by the name that stands where its tenant would (src/store/records/shared-row.ts).
-local function share(prefix, slice, id, json, now, retention)
-  local key = prefix .. 'shared:' .. slice
-  if redis.call('HSETNX', key, id, json) == 1 or is_past(slice, now) then keep(prefix, slice, { key }, now, retention) end
+-- It ends with the slice's rows, as the index does.
+local function share(prefix, slice, id, json, entry)
+  local came, ends = tonumber(string.match(entry, '^%d+')), (slice + 1) * SLICE_MS
+  if redis.call('HSETNX', prefix .. 'shared:' .. slice, id, json) == 1 or came >= ends then
+    redis.call('ZADD', prefix .. 'shared', 'GT', string.format('%.0f', math.max(came, ends)), slice)
+  end
 end
+
+-- "" of a row that shares nothing; false where it is gone.
 local function shared_of(prefix, row)
   if type(row[2]) ~= 'table' then return '' end
-  return redis.call('HGET', prefix .. 'shared:' .. slice_of(row[5]), row[2][1]) or ''
+  return redis.call('HGET', prefix .. 'shared:' .. slice_of(row[5]), row[2][1])
 end

@@ -172,8 +172,8 @@ export class RedisRecords {
         args,
       )) as [number, Buffer, ...Buffer[]]
       for (let i = 0; i < rows.length; i += 3) {
-        const row = storedInteraction(JSON.parse(String(rows[i])), String(rows[i + 1]) || null, rows[i + 2])
-        refs.push({ user: userHash(row.user), interaction: row.id, ts: row.ts })
+        const [id, user, ts] = rows.slice(i, i + 3).map(String) as [string, string, string]
+        refs.push({ user: userHash(user), interaction: id, ts: Number(ts) })
       }
       refs.push(...(await this.#refsOf(tenant, String(lines))))
       asked += slices
@@ -241,12 +241,27 @@ export class RedisRecords {
   /** Drops what is too old also of tenants that write no more. */
   async sweep(): Promise<void> {
     this.#knownTenants.clear()
-    const oldest = Date.now() - this.#retentionMs
+    const oldest = Math.max(0, Date.now() - this.#retentionMs)
     for (const tenant of await this.#tenants({})) {
       for (const stream of [keys.interactions(tenant), keys.rewards(tenant)]) {
         const trim = () => this.#redis.client.xtrim(stream, 'MINID', '~', oldest, 'LIMIT', TRIMMED_AT_ONCE)
         while ((await this.#redis.askLong(tenant, trim)) > 0) await nextTurn()
+        // The rest of a node: rows of a tenant that writes seldom stay no longer than others.
+        await this.#redis.askLong(tenant, () => this.#redis.client.xtrim(stream, 'MINID', oldest))
       }
+      await this.#dropSlices(tenant)
+    }
+  }
+
+  /** What is kept of the log's slices whose rows are gone. */
+  async #dropSlices(tenant: string): Promise<void> {
+    let [slice, hashes] = ['', '0']
+    for (;;) {
+      const dropped = await this.#redis.runLong(tenant, 'drop-slices', [keys.tag(tenant)], [slice, hashes])
+      if (dropped === null && slice === '') return
+      const [of, by, isAll] = ((dropped ?? []) as Buffer[]).map(String)
+      ;[slice, hashes] = isAll === '0' ? [of as string, by as string] : ['', '0']
+      await nextTurn()
     }
   }
 
@@ -260,7 +275,7 @@ export class RedisRecords {
   async *#readLog<T extends StoredInteraction | RewardDocument>(
     kind: 'i' | 'r',
     streamOf: (tenant: string) => string,
-    read: (tenant: string, kept: KeptRow[]) => Promise<T[]>,
+    read: (tenant: string, kept: KeptRow[]) => Promise<(T | null)[]>,
     filter: RecordFilter,
   ): AsyncGenerator<[tenant: string, documents: T[]]> {
     const { user } = filter

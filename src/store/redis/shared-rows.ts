@@ -16,8 +16,8 @@ export class SharedRows {
     this.#redis = redis
   }
 
-  /** @throws Error where what a row shares is gone */
-  async read(tenant: string, kept: readonly KeptRow[]): Promise<StoredInteraction[]> {
+  /** In their order; null where what a row shares is gone: the row left the log meanwhile, or Redis has lost it. */
+  async read(tenant: string, kept: readonly KeptRow[]): Promise<(StoredInteraction | null)[]> {
     const all = kept.map(({ json }) => JSON.parse(json) as object)
     const shared = all.map(sharedOf)
     const known = new Map<string, string>()
@@ -30,7 +30,12 @@ export class SharedRows {
       else unknown.set(key, (unknown.get(key) ?? new Set()).add(one.id))
     }
     for (const [key, ids] of unknown) await this.#learn(tenant, key, [...ids], known)
-    return all.map((one, i) => storedInteraction(one, known.get(shared[i]?.id ?? ''), kept[i]?.bytes))
+    return all.map((one, i) => {
+      const id = shared[i]?.id
+      if (id === undefined) return storedInteraction(one)
+      const json = known.get(id)
+      return json === undefined ? null : storedInteraction(one, json, kept[i]?.bytes)
+    })
   }
 
   async #learn(tenant: string, key: string, ids: string[], known: Map<string, string>): Promise<void> {

@@ -10,8 +10,8 @@ export interface KeptRow {
   json: string
   bytes: Buffer
 }
-/** Makes of what is kept what it is. */
-type Read<T> = (kept: KeptRow[]) => Promise<T[]>
+/** Makes of what is kept what it is, in the same order; null where it can't be told any more. */
+type Read<T> = (kept: KeptRow[]) => Promise<(T | null)[]>
 /** In the form of XRANGE. */
 type Entry = [id: Buffer, fields: Buffer[]]
 
@@ -42,7 +42,7 @@ export async function* readStream<T extends Row>(
     const last = page.at(-1)
     if (!last) return
     const rows = await read(page.map(([, fields]) => keptIn(fields)))
-    for (const [i, row] of rows.entries()) entries.set(row, String(page[i]?.[0]))
+    for (const [i, row] of rows.entries()) if (row) entries.set(row, String(page[i]?.[0]))
     yield* wanted(rows, filter)
     from = `(${last[0]}`
   }
@@ -69,10 +69,10 @@ export async function* readUserLog<T extends Row>(
 }
 
 function* wanted<T extends Row>(
-  rows: T[],
+  rows: (T | null)[],
   { since = 0, until = Number.POSITIVE_INFINITY }: RecordFilter,
 ): Generator<T[]> {
-  const found = rows.filter(({ ts }) => ts >= since && ts <= until)
+  const found = rows.filter((row) => row !== null && row.ts >= since && row.ts <= until) as T[]
   if (found.length > 0) yield found
 }
 

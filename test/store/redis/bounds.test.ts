@@ -190,7 +190,11 @@ describe('with a user of thousands of rows', () => {
     expect(await store.scrubVectors(async (vectors) => vectors.map(() => null))).toBe(201)
     const archived: InteractionRecord[] = []
     for await (const batch of store.readInteractions({ tenant: old })) archived.push(...batch)
+    const long = Array.from({ length: 40 }, (_, i) => anInteraction({ tenant: 'earlier', ts: i * 2 ** 28 }))
+    await store.appendInteractions(long)
     await store.dropInteractions(archived)
+    for await (const batch of store.readInteractions({ tenant: 'earlier' })) await store.dropInteractions(batch)
+    await store.sweep()
     await store.check()
     await store.backup.noteErasures(t, [{ userHash: 'gone', at: Date.now() }])
     const day = {

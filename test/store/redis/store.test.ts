@@ -5,6 +5,7 @@ import type { RedisConfig } from '../../../src/config/schema.ts'
 import { userHash } from '../../../src/runtime/keys.ts'
 import { openStore } from '../../../src/store/index.ts'
 import { windowAt } from '../../../src/store/limits.ts'
+import * as keys from '../../../src/store/redis/keys.ts'
 import { RedisStore } from '../../../src/store/redis/store.ts'
 import { storeContract } from '../../contracts/store.ts'
 import { type RedisServer, startRedis, startRedisCluster, until } from '../../support/redis.ts'
@@ -169,15 +170,105 @@ describe('Redis', () => {
       const rows = [...(await all(store.readInteractions({}))), ...(await all(store.readRewards({})))]
       return rows.length === 0
     })
-    // Whatever is left is a stream without entries, the list of tenants, sums that name no user, and, for some days,
-    // hashes of ids and what rows shared.
+    // Whatever is left is a stream without entries, the list of tenants, and sums that name no user.
     await until(async () => {
       const keys = (await server.command('KEYS', 'pr:*')) as string[]
-      return keys.every((key) =>
-        /:(interactions|rewards|usage:[\d-]+|index|index:\d+:|shared:\d+)$|^pr:tenants$/.test(String(key)),
-      )
+      return keys.every((key) => /:(interactions|rewards|usage:[\d-]+)$|^pr:tenants$/.test(String(key)))
     })
     await store.close()
+  })
+
+  test('a row whose shared part is lost is passed by, and no other with it', async () => {
+    await server.command('FLUSHALL')
+    const store = new RedisStore(config({ url: server.url }))
+    await store.connect()
+    const then = Date.now() - 10 * DAY_MS
+    const [lost, row] = [then, Date.now()].map((ts) => anInteraction({ ts, text: 'a prompt', policy: `of ${ts}` }))
+    await store.appendInteractions([lost!, row!])
+    expect(await server.command('DEL', keys.shared('acme', then))).toBe(1)
+    const here = expect.objectContaining({ id: row!.id, text: 'a prompt' })
+    expect(await all(store.readInteractions({}))).toEqual([here])
+    expect(await all(store.readInteractions({ tenant: 'acme', user: 'u-1' }))).toEqual([here])
+    const saved: unknown[] = []
+    for await (const page of store.backup.read(''))
+      saved.push(...page.rows.filter(({ type }) => type === 'interaction'))
+    expect(saved).toEqual([{ type: 'interaction', record: here }])
+    expect(await store.findInteraction('acme', lost!.id)).toBeNull()
+    expect(await store.findInteraction('acme', row!.id)).toMatchObject({ id: row!.id })
+    // For this what a row shares is not asked.
+    const ref = { interaction: lost!.id, user: userHash('u-1'), ts: then }
+    expect(await store.findCompletions('acme', lost!.completionId!)).toEqual([ref])
+    await store.dropInteractions(await all(store.readInteractions({})))
+    expect(await all(store.readInteractions({}))).toEqual([])
+    await store.close()
+  })
+
+  test('what rows share and what leads to them stays as long as the last, whatever the retention was', async () => {
+    await server.command('FLUSHALL')
+    const store = new RedisStore(config({ url: server.url, retention_days: 1 }))
+    await store.connect()
+    const then = Date.now() - 10 * DAY_MS
+    const kept = async () => {
+      const found = await Promise.all(['index', 'shared'].map((kind) => server.command('KEYS', `pr:*:${kind}*`)))
+      return (found.flat() as Buffer[]).map(String).sort()
+    }
+    const [early, late, row] = [then, then, Date.now()].map((ts) => anInteraction({ ts }))
+    for (const one of [early!, row!]) {
+      await store.appendInteractions([one])
+      const at = Date.now()
+      await until(() => Date.now() > at + 1)
+    }
+    await store.appendInteractions([late!])
+    const before = await kept()
+    const slices = [then, row!.ts].map((ts) => Math.floor(ts / 2 ** 28))
+    const ofSlices = slices.flatMap((slice) => [`pr:{acme}:index:${slice}:`, `pr:{acme}:shared:${slice}`])
+    expect(before).toEqual(['pr:{acme}:index', 'pr:{acme}:shared', ...ofSlices].sort())
+    for (const key of before) expect(await server.command('PTTL', key)).toBe(-1)
+    const drop = async (id: string) =>
+      store.dropInteractions((await all(store.readInteractions({}))).filter((one) => one.id === id))
+    await drop(early!.id)
+    await store.sweep()
+    expect(await kept()).toEqual(before)
+    // A row of days ago came after it: that one's shared part stays, although newer ones are gone.
+    await drop(row!.id)
+    await store.sweep()
+    expect(await all(store.readInteractions({}))).toEqual([expect.objectContaining({ id: late!.id })])
+    expect(await store.findInteraction('acme', late!.id)).toMatchObject({ id: late!.id })
+    await drop(late!.id)
+    await store.sweep()
+    expect(await kept()).toEqual([])
+    await store.appendInteractions([anInteraction()])
+    expect(await all(store.readInteractions({}))).toHaveLength(1)
+    await store.close()
+  })
+
+  test('what is too old goes from among what is not, and what it shared with it', async () => {
+    await server.command('FLUSHALL')
+    const store = new RedisStore(config({ url: server.url }))
+    await store.connect()
+    const then = Date.now() - 100 * DAY_MS
+    await store.appendInteractions([anInteraction({ ts: then, completionId: null })])
+    // As if it had come then.
+    const [[, fields]] = (await server.command('XRANGE', 'pr:{acme}:interactions', '-', '+')) as [[string, string[]]]
+    await server.command('DEL', 'pr:{acme}:interactions')
+    await server.command('XADD', 'pr:{acme}:interactions', then, ...fields)
+    const slice = Math.floor(then / 2 ** 28)
+    await server.command('ZADD', 'pr:{acme}:shared', then + 1, slice)
+    // As many have it: in more hashes than one script drops.
+    await server.command('ZADD', 'pr:{acme}:index', 8 * slice + 2, slice)
+    for (const digits of ['0', 'f', '00', 'ff'])
+      await server.command('HSET', `pr:{acme}:index:${slice}:${digits}`, 'x', 1)
+    await store.appendInteractions([anInteraction()])
+    expect(await all(store.readInteractions({}))).toHaveLength(2)
+    await store.close()
+    const shorter = new RedisStore(config({ url: server.url, retention_days: 90 }))
+    await shorter.connect()
+    await shorter.sweep()
+    expect(await server.command('XLEN', 'pr:{acme}:interactions')).toBe(1)
+    expect(await server.command('KEYS', `pr:{acme}:*:${slice}*`)).toEqual([])
+    for (const kind of ['index', 'shared']) expect(await server.command('ZCARD', `pr:{acme}:${kind}`)).toBe(1)
+    expect(await all(shorter.readInteractions({}))).toHaveLength(1)
+    await shorter.close()
   })
 
   test('every key of a tenant has its hash tag, and no other key names a user', async () => {

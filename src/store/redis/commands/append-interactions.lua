@@ -19,20 +19,21 @@
   ARGV[3]         how long a day's usage is kept, milliseconds; "": what was used is not counted
   ARGV[4]         users that are counted by themselves in a day; the others are counted as "*"
   ARGV[5]         what rows share, a list in JSON: each is a list of its name and itself, in JSON
-  ARGV[4 + 2i]    document of each row, or the row itself (a list in JSON), without text
-  ARGV[5 + 2i]    the bytes of a row that shares, or ""
+  then of each row  its document, or the row itself (a list in JSON), without text: ARGV[4 + 2i] of the i-th, from 1
+                    its bytes where it shares, or "": ARGV[5 + 2i]
 
   Uses keys that are not in KEYS, in the same slot, each beginning with KEYS[1]:
     interactions              stream: "json", a document, beside the "id", "user" and "completion" that are in it; or
                               "{}", a row (src/store/records/row.ts), or "{ }", one that shares, beside "b",
-                              its bytes (shared-row.ts); both beside "id" and "completion" where there is a text: an earlier version that erases the
-                              user finds it by them
+                              its bytes (shared-row.ts); both beside "id" and "completion" where there is a text:
+                              an earlier version that erases the user finds it by them
     interaction:<id>          marker: "o<summary>" while the interaction is on its way; "e<stream id>" when one that
                               shares nothing has ended
     completion:<id>           the newest answers with that id, a line each: "<hash of the user> <interaction id>
                               <its time>": those on their way, and those that share nothing
     index…                    of rows that share (log-index.lua)
     shared:<slice>            what they share, by its name
+    shared                    those slices, by when the last entry of theirs came or they end, milliseconds
     erased:<hash of a user>   when they were erased
     user-log:<user>           log index of the user, in order of arrival: "i:<stream id>", "r:<stream id>",
                               "o:<interaction id>", "p:<idempotency key's hash>"
@@ -43,7 +44,7 @@
     users-usage:<day>         the same by user
 
   Returns the number of rows that were new.
-  Bound: 2 calls, and 75 a row for 64 rows.
+  Bound: 2 calls, and 53 a row for 64 rows.
 ]]
 local MOST_ANSWERS = 16 -- with one completion id
 local MOST_DROPPED = 256 -- of an index at a time
@@ -171,15 +172,15 @@ for i, row in ipairs(rows) do -- the batch
       local entry = redis.call(unpack(add))
       known[marker] = 'e'
       if shares ~= '' then
-        if not is_shared[slice .. shares] then share(prefix, slice, shares, shared[shares], now, retention) end
+        if not is_shared[slice .. shares] then share(prefix, slice, shares, shared[shares], entry) end
         is_shared[slice .. shares] = true
-        add_ref(prefix, slice, 'i:' .. id, entry, now, retention)
+        add_ref(prefix, slice, 'i:' .. id, entry)
         if state == 'o' then redis.call('DEL', marker) end
       else
         redis.call('SET', marker, 'e' .. entry, 'PX', retention)
       end
       if completion_id ~= '' and shares ~= '' then
-        add_ref(prefix, slice, 'c:' .. completion_id, entry, now, retention)
+        add_ref(prefix, slice, 'c:' .. completion_id, entry)
         forget_open(completion_id, id)
       elseif completion_id ~= '' then
         local completion = prefix .. 'completion:' .. completion_id

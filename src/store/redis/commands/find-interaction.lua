@@ -7,9 +7,8 @@
   ARGV[2]   its time, milliseconds; "": where it is in no id, slice by slice is asked, the newest first
   ARGV[3]   how many slices were asked
 
-  Returns {"o", summary} while it is on its way, {"e", document or row, what the row shares or "", the bytes beside it or ""} when it
-  has ended,
-  nil when it is unknown; how many slices were asked, where there may be more.
+  Returns {"o", summary} while it is on its way; {"e", document or row, what the row shares or "", the bytes beside it
+  or ""} when it has ended; nil when it is unknown; how many slices were asked, where there may be more.
   Bound: 3 calls, and 41 a slice for 32 slices.
 ]]
 local MOST_SLICES = 32
@@ -17,7 +16,9 @@ local prefix, id = KEYS[1], ARGV[1]
 local function of(entry)
   local fields = fields_of(prefix .. 'interactions', entry)
   if not fields or fields.id ~= id then return nil end
-  return { 'e', fields.row or fields.json, fields.row and shared_of(prefix, fields.values) or '', fields.b or '' }
+  local shared = fields.row and shared_of(prefix, fields.values)
+  if shared == false then return nil end
+  return { 'e', fields.row or fields.json, shared or '', fields.b or '' }
 end
 
 if ARGV[3] == '0' then
