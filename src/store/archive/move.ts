@@ -12,7 +12,7 @@ export interface MoveOptions {
   /** Unix milliseconds: rows before it are moved. */
   before: number
   tenant?: string
-  /** In a file at most; five times as many in memory. */
+  /** In a file, and at most a batch of the store more; five times as many in memory. */
   rows?: number
   /** Called now and then with how many rows have been moved. */
   onProgress?: (moved: Moved) => void
