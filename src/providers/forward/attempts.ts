@@ -277,6 +277,7 @@ export class Attempts {
         onBytes: () => timer.move(Math.min(patience(), Math.max(cap, performance.now()))),
         // In a race nobody has won yet.
         quietMs: cancel ? null : this.#deps.timeouts.quiet_ms,
+        endingMs: this.#deps.timeouts.ending_ms,
         release: () => signal.removeEventListener('abort', onAbort),
         ...(this.#input.hold && { hold: this.#input.hold }),
       })
