@@ -123,7 +123,8 @@ describe('budget race', () => {
 
   test.each(EVERY)('by $name: a spent budget refuses, at both processes, and nobody is asked', async (endpoint) => {
     // A million tokens cost a dollar at the model that embeds.
-    const embeds = { object: 'list', data: [], usage: { prompt_tokens: 1e5, total_tokens: 1e5 } }
+    const data = [{ object: 'embedding', index: 0, embedding: [1, 0] }]
+    const embeds = { object: 'list', data, usage: { prompt_tokens: 1e5, total_tokens: 1e5 } }
     if (endpoint.name === 'embeddings') upstream.play(replyPlain(200, embeds))
     const statuses: number[] = []
     // Each costs a twentieth of the budget; in turns, so that either process must know what the other has spent.

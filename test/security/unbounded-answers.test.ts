@@ -50,6 +50,8 @@ beforeAll(async () => {
   const provider = { kind: 'openai-compatible', base_url: `${upstream.origin}/v1`, key_required: false }
   const price = { input: 0, output: 10 }
   gateway = await startGateway({
+    // A few tokens of the dear one would fit, too: who is preferred answers.
+    router: { explore: false },
     dialects: { renamed: { fields: { max_tokens: { rename: 'max_completion_tokens' } } } },
     providers: {
       up: provider,
