@@ -74,6 +74,15 @@ const whole = (...calls: [name: string, args: string][]) => ({
 })
 const lookWhole = whole(['look', '{"at":1}'])
 
+/** A whole item of text, as the Responses API has it. */
+const text = {
+  id: 'msg_1',
+  type: 'message',
+  role: 'assistant',
+  status: 'completed',
+  content: [{ type: 'output_text', text: 'Hello', annotations: [] }],
+}
+
 describe('calls', () => {
   const pieces = (...calls: object[]) => calls.map((one) => ({ tool_calls: [one] }))
   const cases: [report: string, Script, Partial<Said>, tools: string[]][] = [
@@ -222,13 +231,6 @@ describe('nothing is missing, and no goodbye comes: the stream ends soon, and is
   })
 
   test('what the Responses API tells as completed is over (Wei-Shaw/sub2api#6473)', async () => {
-    const text = {
-      id: 'msg_1',
-      type: 'message',
-      role: 'assistant',
-      status: 'completed',
-      content: [{ type: 'output_text', text: 'Hello', annotations: [] }],
-    }
     const response = { id: 'resp_1', object: 'response', model: 'm', status: 'completed', output: [text] }
     both.odd.play(async (exchange) => {
       exchange.stream()
@@ -338,13 +340,6 @@ describe('counts', () => {
 
 describe('the Responses API, told with less', () => {
   const response = (more: object) => ({ id: 'resp_1', object: 'response', model: 'm', status: 'in_progress', ...more })
-  const text = {
-    id: 'msg_1',
-    type: 'message',
-    role: 'assistant',
-    status: 'completed',
-    content: [{ type: 'output_text', text: 'Hello', annotations: [] }],
-  }
   const made = { id: 'fc_1', type: 'function_call', call_id: 'call_1', name: 'look', arguments: '{"at":1}' }
   const created = { type: 'response.created', response: response({ output: [] }) }
   const added = { type: 'response.output_item.added', output_index: 1, item: { ...made, arguments: '' } }

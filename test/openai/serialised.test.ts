@@ -9,6 +9,20 @@ const objects = fc.dictionary(fc.string(), fc.jsonValue({ maxDepth: 4 }), { maxK
   Record<string, unknown>
 >
 
+/** How many turns of the event loop others have meanwhile. */
+async function countingTurns<T>(work: () => Promise<T>): Promise<{ result: T; turns: number }> {
+  let turns = 0
+  let isOver = false
+  const count = () => {
+    turns++
+    if (!isOver) setImmediate(count)
+  }
+  setImmediate(count)
+  const result = await work()
+  isOver = true
+  return { result, turns }
+}
+
 describe('a request that is written here', () => {
   test('is what JSON.stringify writes, and its fields lie where a parser finds them', () => {
     fc.assert(
@@ -48,15 +62,7 @@ describe('a request that is written here', () => {
   test('takes lists as they were written before, the same ones alone, and others have turns while many are', async () => {
     const parts = Array.from({ length: 10_000 }, (_, i) => ({ role: 'user', content: `${i} "word" `.repeat(60) }))
     const object = { model: 'x', messages: parts, none: [], odd: [undefined, 'a', [1, { b: null }]] }
-    let turns = 0
-    let isOver = false
-    const count = () => {
-      turns++
-      if (!isOver) setImmediate(count)
-    }
-    setImmediate(count)
-    const quoted = await quotedIn(object)
-    isOver = true
+    const { result: quoted, turns } = await countingTurns(() => quotedIn(object))
     // Seven megabytes: twice a turn for each.
     expect(turns).toBeGreaterThan(10)
     for (const list of [object.messages, object.none, object.odd]) {
@@ -74,15 +80,7 @@ describe('a request that is written here', () => {
     // Pairs of surrogates at every place where a piece may end, and halves of them.
     const text = `${'a'.repeat(1024 * 1024 - 1)}${'🦀'.repeat(1024 * 1024)}\ud800${'b'.repeat(100)}\udc00`
     const quoted = new Quoted()
-    let turns = 0
-    let isOver = false
-    const count = () => {
-      turns++
-      if (!isOver) setImmediate(count)
-    }
-    setImmediate(count)
-    await quoted.prepare([text])
-    isOver = true
+    const { turns } = await countingTurns(() => quoted.prepare([text]))
     expect(String(quoted.of(text))).toBe(JSON.stringify(text))
     expect(turns).toBeGreaterThan(1)
   })

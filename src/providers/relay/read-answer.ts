@@ -23,8 +23,6 @@ const MAX_BODY_BYTES = 64 * 1024 * 1024
 const MAX_ERROR_BYTES = 256 * 1024
 /** Before the first event that says something: role, comments, an image at most. */
 const MAX_HEAD_BYTES = 16 * 1024 * 1024
-/** So long a stream may go on behind an end before which it said nothing, in milliseconds. */
-const BEHIND_END_MS = 5_000
 
 type Read<Answer> = { answer: Answer } | { failure: Failure }
 type Body = AsyncIterable<Uint8Array>
@@ -40,7 +38,7 @@ export interface ReadControl extends Pick<StreamAnswer, 'abort' | 'release'> {
   /** Milliseconds after which a stream that is alive but says nothing is passed on as it is; none = never. */
   quietMs: number | null
   /** Milliseconds that a stream which has ended and said nothing has to say something yet, or goodbye. */
-  endingMs?: number
+  endingMs: number
 }
 
 /**
@@ -92,7 +90,7 @@ async function peek(
   observer: StreamObserver,
   control: ReadControl,
 ): Promise<Read<StreamAnswer>> {
-  const { quietMs, endingMs = BEHIND_END_MS, abort, release } = control
+  const { quietMs, endingMs, abort, release } = control
   const { request } = common
   const rest = body[Symbol.asyncIterator]()
   const head: Buffer[] = []

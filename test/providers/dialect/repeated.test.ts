@@ -81,6 +81,7 @@ test('what a client wrote of keys and credit is not the provider’s word of our
   const request = parseChat(Buffer.from(JSON.stringify({ model: 'auto', messages: [{ role: 'user', content: 'Hi' }] })))
   const headers = { 'content-type': 'application/json' }
   const head = { candidate: candidate('c', 'p'), request, status: 400, headers, attempts: [], upstreamMs: 0 }
-  const untouched = { abort: () => undefined, onBytes: () => undefined, release: () => undefined, quietMs: null }
+  const nothing = () => undefined
+  const untouched = { abort: nothing, onBytes: nothing, release: nothing, quietMs: null, endingMs: 5_000 }
   expect(await readAnswer(head, body(), untouched)).toMatchObject({ failure: { kind: 'status', status: 400 } })
 })

@@ -115,7 +115,7 @@ describe('whether nothing is an answer', () => {
   const isEmpty = async (messages: object[], message: object = { content: null }): Promise<[boolean, boolean]> => {
     const choice = { index: 0, message: { role: 'assistant', ...message }, finish_reason: 'stop' }
     const body = streaming(Buffer.from(JSON.stringify(completionBody('', { choices: [choice] }))))
-    const control = { abort() {}, onBytes() {}, release() {}, quietMs: null }
+    const control = { abort() {}, onBytes() {}, release() {}, quietMs: null, endingMs: 5_000 }
     const plain = (await readAnswer(headOf({ messages }), body, control)) as { answer: Forwarded }
     const events = streaming(data(chunkOf({ role: 'assistant', ...message })), data(chunkOf({}, 'stop')), DONE)
     const streamed = await readStream(events, { messages })
