@@ -1,16 +1,19 @@
 #!/usr/bin/env node
-// Runs src/cli/cli.ts on a Node that understands TypeScript: this one, else the one in node_modules.
+// Runs the command line on a Node that understands TypeScript: this one, else the one in node_modules.
 import { spawn } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { findEntry } from './bundle.mjs'
 import { keepCompiled } from './compile-cache.mjs'
 import { currentIsNewEnough, findNode, NODE_MAJOR } from './node-runtime.mjs'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
 
 if (currentIsNewEnough) {
   endWithLauncher()
   keepCompiled()
-  await import('../src/cli/cli.ts')
+  await import(pathToFileURL(findEntry(root)).href)
 } else {
-  handOver(findNode(fileURLToPath(new URL('..', import.meta.url))))
+  handOver(findNode(root))
 }
 
 /**

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // Puts in place what a command needs; silent and quick when it is there.
 // It runs before node_modules exists, on Node 18 and newer: built-in modules only.
+import { ensureBundle } from './lib/ensure-bundle.mjs'
 import { ensureNodeModules } from './lib/node-modules.mjs'
 import { root } from './lib/paths.mjs'
 import { SetupError } from './lib/setup-error.mjs'
@@ -9,6 +10,7 @@ const [target = 'test'] = process.argv.slice(2)
 
 try {
   await ensureNodeModules(root, { dev: target !== 'start' })
+  if (target !== 'python') await ensureBundle(root)
   if (target === 'test' || target === 'python') {
     await (await import('./lib/python.mjs')).ensurePython()
   }

@@ -22,7 +22,10 @@ export async function serve(configPath: string, overrides: Overrides = {}): Prom
   const loaded = loadConfig(configPath)
   const { config } = loaded
   const { log, dropped, flush } = createLogger(config.log.level)
-  if (isSupervisor(config.server.workers)) return supervise(config.server.workers, log)
+  if (isSupervisor(config.server.workers)) {
+    await modelThread.stop()
+    return supervise(config.server.workers, log)
+  }
 
   // V8 would allocate objects that it expects to live long in its old space. Dead there, they still keep alive the
   // objects that they refer to, here the next requests (docs/profile.md).
@@ -66,6 +69,8 @@ export async function serve(configPath: string, overrides: Overrides = {}): Prom
   if (connections < config.server.max_connections) {
     log.warn({ connections }, 'too few files may be open for server.max_connections: raise the limit (ulimit -n)')
   }
+  // What the model thread runs is to be found there, too, compiled.
+  await import('./routing/model/worker.ts')
   // Now, not at the exit: a process that is killed has no exit.
   flushCompileCache()
   whenIdle(services.requests, giveMemoryBack)

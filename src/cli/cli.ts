@@ -1,3 +1,4 @@
+import { modelThread } from '../routing/model/thread.ts'
 import { hasProxy } from '../runtime/proxy.ts'
 import { messageFor } from './fail.ts'
 import { plainServe } from './plain-serve.ts'
@@ -6,7 +7,10 @@ import { plainServe } from './plain-serve.ts'
 if (hasProxy()) await (await import('../runtime/dispatcher.ts')).proxyFetch()
 
 try {
-  const serve = async (configPath: string) => (await import('../main.ts')).serve(configPath)
+  const serve = async (configPath: string) => {
+    modelThread.warmUp()
+    return (await import('../main.ts')).serve(configPath)
+  }
   const plain = plainServe(process.argv.slice(2))
   if (plain !== null) await serve(plain)
   else await (await import('./program.ts')).createProgram(serve).parseAsync()

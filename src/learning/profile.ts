@@ -6,6 +6,8 @@ export interface UserProfile {
   /** Null: cold start. */
   state: UserStateVector | null
   rewards: number
+  /** Of what is stored; 0: nothing is. */
+  revision: number
   /** Unix milliseconds at which the store knows that they were here; 0 = it does not know them. */
   seenAt: number
   preferences: StoredUser['preferences']
@@ -13,7 +15,14 @@ export interface UserProfile {
   degraded: boolean
 }
 
-export const NEW_USER: UserProfile = { state: null, rewards: 0, seenAt: 0, preferences: {}, degraded: false }
+export const NEW_USER: UserProfile = {
+  state: null,
+  rewards: 0,
+  revision: 0,
+  seenAt: 0,
+  preferences: {},
+  degraded: false,
+}
 export const UNKNOWN_USER: UserProfile = { ...NEW_USER, degraded: true }
 
 /**

@@ -180,8 +180,15 @@ export class UserStates {
     return cached
   }
 
+  /** Whether what is in memory is as new: Redis tells this process, too, what it has committed itself. */
+  #isKnown({ tenant, user, revision = Number.POSITIVE_INFINITY }: Extract<Invalidation, { kind: 'user' }>): boolean {
+    const cached = this.#users.peek(userKey(tenant, user))
+    if (!cached || cached.loading) return false
+    return [cached.profile, ...(cached.others?.values() ?? [])].every((known) => known && known.revision >= revision)
+  }
+
   #onChange(change: Invalidation): void {
-    if (change.kind === 'user') this.invalidate(change.tenant, change.user)
+    if (change.kind === 'user' && !this.#isKnown(change)) this.invalidate(change.tenant, change.user)
     if (change.kind === 'all') this.#users.clear()
   }
 }
@@ -189,10 +196,11 @@ export class UserStates {
 const isUsable = (state: UserStateVector, policy: Policy) =>
   state.length === policy.router.artifact.dims.S && (state instanceof PackedState || isFiniteVector(state))
 
-const profileOf = ({ rewards, preferences, updatedAt }: UserState): UserProfile => ({
+const profileOf = ({ rewards, revision, preferences, updatedAt }: UserState): UserProfile => ({
   seenAt: updatedAt,
   state: null,
   rewards,
+  revision,
   preferences,
   degraded: false,
 })

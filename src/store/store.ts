@@ -184,7 +184,8 @@ export interface StoredRefusal {
 }
 
 export type Invalidation =
-  | { kind: 'user'; tenant: string; user: string }
+  /** `revision`: what the user is now; absent: erased, moved, or by a version that does not tell. */
+  | { kind: 'user'; tenant: string; user: string; revision?: number }
   | { kind: 'keys'; tenant: string }
   | { kind: 'evidence'; tenant: string }
   /** A deployment refused something new. */

@@ -4,10 +4,11 @@
  *     node test/bench/record.ts [candidates] [rounds]
  *
  * "made": `recordOf`. "line": with its text as the spool gets it. "recorder": with the spool's write, and a store that
- * takes everything at once. CPU time of the whole process, median and best of the rounds. "kept": what Redis takes for
- * rows of one user, conversations and index left out (needs redis-server).
+ * takes everything at once. CPU time of the whole process, median and best of the rounds. "redis": 20,000 rows of 500
+ * users in batches of 50, all that Redis then takes more (`used_memory`): rows, indexes, users' logs, usage; not their
+ * conversations (needs redis-server).
  */
-import { randomUUID } from 'node:crypto'
+import { hash, randomUUID } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -26,10 +27,16 @@ import { startRedis } from '../support/redis.ts'
 
 const [candidates = 12, rounds = 9] = process.argv.slice(2).map(Number)
 const PER_ROUND = 20_000
-const KEPT = 5_000
+const KEPT = 20_000
+const USERS = 500
+/** As providers call them: 6 to 17 characters. */
+const NAMES = [
+  ...['gpt-5.5', 'gpt-5.5-mini', 'claude-opus-4.8', 'claude-sonnet-4.8', 'gemini-3.5-pro', 'gemini-3.5-flash'],
+  ...['grok-5', 'deepseek-v4', 'qwen-4-235b', 'llama-5-70b', 'mistral-large-4', 'command-r-plus-2'],
+]
 
 const pool = Array.from({ length: candidates }, (_, i) => ({
-  name: `bench-${String(i).padStart(2, '0')}`,
+  name: NAMES[i] ?? `${NAMES[i % NAMES.length]!.slice(0, 14)}-${i}`,
   provider: 'bench',
   price: { input: 0.1 * (i + 1), output: 0.4 * (i + 1) },
 })) as unknown as Candidate[]
@@ -63,15 +70,20 @@ function decision(n: number): Decision {
 
 const contextOf = (): RequestContext =>
   ({ requestId: `req_${randomUUID()}`, startedAt: performance.now(), ts: Date.now() }) as unknown as RequestContext
-const call = {
-  endpoint: { name: 'chat' },
-  request: { stream: true, needs: new Set() },
-  principal: { tenant: { name: 'bench', config: {} }, user: 'h_3vQm0a1V0y5r8bq7nN1u0bYt2cXz9K4w' },
-  conversation: 'h_8bq7nN1u0bYt2cXz9K4w3vQm0a1V0y5r',
-} as unknown as Call
+const idOf = (what: string) => `h_${hash('sha256', what, 'base64url').slice(0, 32)}`
+const calls = Array.from(
+  { length: USERS },
+  (_, i) =>
+    ({
+      endpoint: { name: 'chat' },
+      request: { stream: true, needs: new Set() },
+      principal: { tenant: { name: 'bench', config: {} }, user: idOf(`user ${i}`) },
+      conversation: idOf(`conversation ${i}`),
+    }) as unknown as Call,
+)
 const outcome = (n: number): Outcome => ({
   candidate: pool[0]!,
-  attempts: [{ candidate: 'bench-00', provider: 'bench', status: 200, error: null, ms: 12.345 }],
+  attempts: [{ candidate: pool[0]!.name, provider: 'bench', status: 200, error: null, ms: 12.345 }],
   status: 200,
   usage: {
     promptTokens: 50 + (n % 50),
@@ -90,7 +102,7 @@ const outcome = (n: number): Outcome => ({
 
 const decisions = Array.from({ length: 256 }, (_, n) => decision(n))
 let n = 0
-const made = (): InteractionRecord => recordOf(contextOf(), call, decisions[++n % 256]!, outcome(n))
+const made = (): InteractionRecord => recordOf(contextOf(), calls[n % USERS]!, decisions[++n % 256]!, outcome(n))
 
 const cpuUs = () => {
   const { user, system } = process.cpuUsage()
@@ -138,18 +150,18 @@ const used = async (name: string) => {
   return Number(new RegExp(`\n${name}:([\\d.]+)`).exec(section)?.[1])
 }
 await store.appendInteractions([made()])
-const [keptBefore, sentBefore, cpuBefore] = [
-  await used('used_memory_dataset'),
-  await used('total_net_input_bytes'),
-  await used('used_cpu_user'),
-]
-const ownBefore = cpuUs()
+const reading = async () => ({
+  memory: await used('used_memory'),
+  sent: await used('total_net_input_bytes'),
+  there: 1e6 * ((await used('used_cpu_user')) + (await used('used_cpu_sys'))),
+  here: cpuUs(),
+})
+const before = await reading()
 for (let i = 0; i < KEPT; i += 50) await store.appendInteractions(Array.from({ length: 50 }, made))
-const own = (cpuUs() - ownBefore) / KEPT
-const cpu = (((await used('used_cpu_user')) - cpuBefore) * 1e6) / KEPT
-console.log(
-  `redis      ${(((await used('used_memory_dataset')) - keptBefore) / KEPT).toFixed(0)} bytes kept, ${(((await used('total_net_input_bytes')) - sentBefore) / KEPT).toFixed(0)} sent; ${own.toFixed(1)} us here (made, too), ${cpu.toFixed(1)} us there`,
-)
+const after = await reading()
+const each = (what: keyof typeof after) => (after[what] - before[what]) / KEPT
+console.log(`redis      ${each('memory').toFixed(0)} bytes kept a row, ${each('sent').toFixed(0)} sent`)
+console.log(`           ${each('here').toFixed(1)} us here (made, too), ${each('there').toFixed(1)} us there`)
 await store.close()
 await redis.discard()
 process.exit(0)

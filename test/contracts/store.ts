@@ -713,7 +713,7 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
       // A replica that has just been opened may still be on its way to be told.
       await until(async () => {
         await store.commitUser(t, 'u', aUser({ revision: ++revision }))
-        return got(there, { kind: 'user', tenant: t, user: 'u' })
+        return there.some((one) => one.kind === 'user' && one.tenant === t && one.user === 'u')
       })
       await store.createKey(key)
       await store.revokeKey(key.id, Date.now())

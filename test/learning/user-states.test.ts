@@ -102,6 +102,29 @@ describe('UserStates', () => {
     expect(loads).toBe(3)
   })
 
+  it('keeps what is as new as what is told: its own commits are told, too', async () => {
+    await real.commitUser('acme', 'ann', stored(), [])
+    await states.get(policy, 'acme', 'ann')
+    const tell = (revision: number) => announce({ kind: 'user', tenant: 'acme', user: 'ann', revision })
+    states.put(policy, 'acme', 'ann', stored({ revision: 2, rewards: 3 }))
+    tell(1)
+    tell(2)
+    expect(await states.get(policy, 'acme', 'ann')).toMatchObject({ rewards: 3 })
+    expect(loads).toBe(1)
+    tell(3)
+    await states.get(policy, 'acme', 'ann')
+    expect(loads).toBe(2)
+  })
+
+  it('drops what is on its way, whichever revision is told', async () => {
+    await real.commitUser('acme', 'ann', stored(), [])
+    const late = states.get(policy, 'acme', 'ann')
+    announce({ kind: 'user', tenant: 'acme', user: 'ann', revision: 1 })
+    await late
+    await states.get(policy, 'acme', 'ann')
+    expect(loads).toBe(2)
+  })
+
   it('treats users as new while the store is away, and asks again', async () => {
     await real.commitUser('acme', 'ann', stored(), [])
     broken = true

@@ -71,7 +71,14 @@ describe('telemetry of libraries', () => {
   test('one file loads ONNX Runtime, and it comes after the switch', () => {
     const importers = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })
       .filter((file) => file.endsWith('.ts'))
-      .filter((file) => /(?:from|import\() ?'onnxruntime-node'/.test(readFileSync(join(root, 'src', file), 'utf8')))
+      .filter((file) =>
+        /(?:from |import\(|url\)\()'onnxruntime-node'/.test(readFileSync(join(root, 'src', file), 'utf8')),
+      )
     expect(importers).toEqual([join('runtime', 'onnxruntime.ts')])
+    const [before, after] = readFileSync(join(root, 'src', importers[0] as string), 'utf8').split(
+      'ORT_DISABLE_TELEMETRY',
+    )
+    expect(before).not.toMatch(/^(?!import type).*'onnxruntime-node'/m)
+    expect(after).toContain("('onnxruntime-node')")
   })
 })

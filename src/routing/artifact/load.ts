@@ -1,7 +1,16 @@
 import type { RouterConfig } from '../../config/schema.ts'
+import type { BeliefJob } from '../model/belief-job.ts'
+import { remoteGraph } from '../model/remote-graph.ts'
 import { openGraphOn } from '../model/sessions.ts'
-import { modelThread, remoteGraph } from '../model/thread.ts'
+import { modelThread } from '../model/thread.ts'
 import type { Artifact } from './types.ts'
+
+/** An artifact whose manifest and files are sound, and which may be used once `checked` has resolved. */
+export interface OpenedArtifact {
+  artifact: Artifact
+  /** Rejects with an ArtifactError; the artifact has been released then. */
+  checked: Promise<unknown>
+}
 
 /**
  * Reads and checks a directory without touching anything that serves: manifest, hashes, graphs, signatures, population,
@@ -11,15 +20,30 @@ import type { Artifact } from './types.ts'
  * @throws ArtifactError
  */
 export async function loadArtifact(
+  ...of: [directory: string, device?: RouterConfig['device'], publicKey?: string | null]
+): Promise<Artifact> {
+  const { artifact, checked } = await openArtifact(...of)
+  await checked
+  return artifact
+}
+
+/** As `loadArtifact`, but what the model thread checks is not waited for: there is more to open meanwhile. */
+export async function openArtifact(
   directory: string,
   device: RouterConfig['device'] = 'cpu',
   publicKey: string | null = null,
-): Promise<Artifact> {
-  const { key, files } = await modelThread.load(directory, publicKey)
+): Promise<OpenedArtifact> {
+  const { key, files, opened } = await modelThread.load(directory, publicKey)
   const { manifest, graphs, golden, population, tasks } = files
+  const release = () => modelThread.release(key)
+  const checked = opened.catch((error) => {
+    release()
+    throw error
+  })
+  checked.catch(() => {})
   try {
     const score = await openGraphOn(device, 'score', graphs.score, manifest.dims, golden)
-    return {
+    const artifact = {
       directory,
       version: manifest.version,
       manifest,
@@ -32,14 +56,17 @@ export async function loadArtifact(
         edge: remoteGraph(key, files, 'edge'),
         user: remoteGraph(key, files, 'user'),
       },
-      believe: (job) => modelThread.believe(key, files, job),
+      believe: (job: BeliefJob) => modelThread.believe(key, files, job),
       population,
       tasks,
       golden,
-      release: () => modelThread.release(key),
+      release,
     }
+    return { artifact, checked }
   } catch (error) {
-    modelThread.release(key)
+    // What the thread has found is told first.
+    await checked
+    release()
     throw error
   }
 }

@@ -14,7 +14,8 @@ export type LearningGraph = (typeof LEARNING_GRAPHS)[number]
 /** Jobs of the model thread. `key` names an artifact in it. */
 export type Job =
   | { op: 'load'; key: number; directory: string; publicKey: string | null }
-  | { op: 'open'; key: number; files: ArtifactFiles }
+  /** `files`: absent where the thread has just loaded them. */
+  | { op: 'open'; key: number; files?: ArtifactFiles }
   | { op: 'run'; key: number; graph: LearningGraph; feeds: SentTensors }
   | { op: 'believe'; key: number; job: BeliefJob }
   | { op: 'release'; key: number }

@@ -1,6 +1,6 @@
 import type { RouterConfig } from '../../config/schema.ts'
 import { hasCudaLibraries } from '../../runtime/cuda.ts'
-import { InferenceSession, type Tensor } from '../../runtime/onnxruntime.ts'
+import { InferenceSession, type SessionOptions, type Tensor, type ValueMetadata } from '../../runtime/onnxruntime.ts'
 import { ArtifactError } from '../artifact/error.ts'
 import { checkGolden } from '../artifact/golden.ts'
 import { type Axis, type Dims, type GraphName, OPTIONAL_OUTPUTS, SIGNATURES, sizeOf } from '../artifact/manifest.ts'
@@ -13,7 +13,7 @@ const OPTIONS = {
   executionMode: 'sequential',
   graphOptimizationLevel: 'all',
   logSeverityLevel: 3,
-} satisfies InferenceSession.SessionOptions
+} satisfies SessionOptions
 
 /**
  * Opens a graph and checks it: signature and golden vectors.
@@ -90,7 +90,7 @@ function checkSignature(graph: GraphName, { inputMetadata, outputMetadata }: Inf
   }
 }
 
-function checkValue(what: string, value: InferenceSession.ValueMetadata, axes: readonly Axis[], dims: Dims): void {
+function checkValue(what: string, value: ValueMetadata, axes: readonly Axis[], dims: Dims): void {
   const type = value.name === 'kind' ? 'int64' : 'float32'
   const shape = value.isTensor ? value.shape : []
   const fits =

@@ -2,17 +2,17 @@ import { getCompileCacheDir } from 'node:module'
 import { dirname } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { endWorker } from '../../runtime/end-worker.ts'
-import { Tensor } from '../../runtime/onnxruntime.ts'
 import { ArtifactError } from '../artifact/error.ts'
-import type { ArtifactFiles, Graph } from '../artifact/types.ts'
+import type { ArtifactFiles } from '../artifact/types.ts'
 import type { BeliefJob, Believed, SentTensors } from './belief-job.ts'
-import { type Answer, type Job, type LearningGraph, MODEL_THREAD, type Results, send } from './jobs.ts'
-import './worker.ts'
+import { type Answer, type Job, type LearningGraph, MODEL_THREAD, type Results } from './jobs.ts'
 
 /** What was loaded, and its name in the thread. */
 interface Loaded {
   key: number
   files: ArtifactFiles
+  /** Its graphs are sound. Rejects with an ArtifactError */
+  opened: Promise<unknown>
 }
 
 interface Waiting {
@@ -24,7 +24,8 @@ const IDLE_MS = 60_000
 
 /**
  * Code that was compiled for an earlier start (`bin/compile-cache.mjs`) is looked for by each thread for itself. All of
- * this one's is loaded here as well, and kept: else it would load Node's TypeScript compiler, 20 MB, at every start.
+ * this one's is loaded by the main thread as well (`main.ts`), and kept: else it would load Node's TypeScript compiler,
+ * 20 MB, at every start of the sources.
  */
 const cacheDir = getCompileCacheDir()
 const ENTRY = `
@@ -48,6 +49,11 @@ class ModelThread {
   #nextKey = 0
   #closed = false
 
+  /** Starts the thread, which loads its own code while the process's main thread loads its own. */
+  warmUp(): void {
+    if (!this.#closed) this.#worker ??= this.#start()
+  }
+
   /** Begins to load what `load` will be asked for first: a process that starts has other things to do meanwhile. */
   foresee(directory: string, publicKey: string | null): void {
     const loading = this.#load(directory, publicKey)
@@ -66,9 +72,12 @@ class ModelThread {
 
   async #load(directory: string, publicKey: string | null): Promise<Loaded> {
     const key = this.#nextKey++
-    const files = await this.#ask({ op: 'load', key, directory, publicKey })
+    const loading = this.#ask({ op: 'load', key, directory, publicKey })
+    const opened = this.#ask({ op: 'open', key })
+    opened.catch(() => {})
+    const files = await loading
     this.#open.add(key)
-    return { key, files }
+    return { key, files, opened }
   }
 
   run(key: number, files: ArtifactFiles, graph: LearningGraph, feeds: SentTensors): Promise<SentTensors> {
@@ -168,16 +177,3 @@ const errorOf = ({ error, check }: Extract<Answer, { error: string }>) =>
   check === null ? new Error(error) : new ArtifactError(check, error.replace(`${check}: `, ''))
 
 export const modelThread = new ModelThread()
-
-/** A graph of an artifact that the model thread has loaded. */
-export const remoteGraph = (key: number, files: ArtifactFiles, graph: LearningGraph): Graph => ({
-  async run(feeds) {
-    const outputs = await modelThread.run(key, files, graph, send(feeds))
-    return Object.fromEntries(
-      Object.entries(outputs).map(([name, { data, dims }]) => [
-        name,
-        new Tensor('float32', data as Float32Array, dims),
-      ]),
-    )
-  },
-})

@@ -18,6 +18,8 @@ import { runUser } from './user-graph.ts'
  * (`thread.ts`).
  */
 const artifacts = new Map<number, Opened>()
+/** Read, and opened next: whoever waits for the files has work of their own to do with them. */
+const loaded = new Map<number, ArtifactFiles>()
 
 interface Opened {
   graphs: Record<LearningGraph, Graph>
@@ -96,12 +98,15 @@ async function work(job: Job): Promise<Results[keyof Results]> {
   switch (job.op) {
     case 'load': {
       const files = await readArtifact(job.directory, job.publicKey)
-      await open(job.key, files)
+      loaded.set(job.key, files)
       return files
     }
-    case 'open':
-      await open(job.key, job.files)
+    case 'open': {
+      const files = job.files ?? loaded.get(job.key)
+      loaded.delete(job.key)
+      if (files) await open(job.key, files)
       return null
+    }
     case 'run': {
       const graph = openedAs(job.key).graphs[job.graph]
       const feeds = Object.entries(job.feeds).map(([name, { type, data, dims }]) => [

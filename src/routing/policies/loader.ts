@@ -4,7 +4,7 @@ import type { Logger } from '../../observability/logger.ts'
 import type { Evidence } from '../../store/store.ts'
 import { ArtifactError } from '../artifact/error.ts'
 import { checkEmbedder } from '../artifact/golden.ts'
-import { loadArtifact } from '../artifact/load.ts'
+import { type OpenedArtifact, openArtifact } from '../artifact/load.ts'
 import type { Artifact } from '../artifact/types.ts'
 import { evidenceKey, evidenceRules, pooledEvidence } from '../choose/evidence.ts'
 import { lengthEvidence, lengthKey, withLengths } from '../choose/length-evidence.ts'
@@ -46,8 +46,8 @@ export class PolicyLoader {
   async load(directory: string): Promise<Policy> {
     const { config, log, onLoad } = this.#options
     try {
-      const artifact = await loadArtifact(directory, config.device, config.artifact_public_key ?? null)
-      const policy = await this.#policyOf(artifact)
+      const opened = await openArtifact(directory, config.device, config.artifact_public_key ?? null)
+      const policy = await this.#policyOf(opened)
       onLoad?.('ok')
       return policy
     } catch (error) {
@@ -75,7 +75,7 @@ export class PolicyLoader {
     await Promise.all([...this.#loaded.values()].map((policy) => this.#release(policy)))
   }
 
-  async #policyOf(artifact: Artifact): Promise<Policy> {
+  async #policyOf({ artifact, checked }: OpenedArtifact): Promise<Policy> {
     const known = this.#loaded.get(artifact.version)
     try {
       if (known && !sameFiles(known.router.artifact, artifact)) {
@@ -83,7 +83,8 @@ export class PolicyLoader {
       }
       if (!known) {
         const twin = [...this.#loaded.values()].find(({ router }) => sameEmbedder(router.artifact, artifact))
-        const policy = await openPolicy(artifact, twin?.embedder ?? null, this.#options)
+        // Whichever of the two fails first is told: what runs after a check that failed fails by that alone.
+        const [policy] = await Promise.all([openPolicy(artifact, twin?.embedder ?? null, this.#options), checked])
         this.#loaded.set(policy.version, policy)
         return policy
       }

@@ -76,7 +76,7 @@ export class RedisUsers {
     askedAt = Date.now(),
   ): Promise<boolean> {
     const edge = edges?.at(-1)
-    const change = announcing({ kind: 'user', tenant, user })
+    const change = announcing({ kind: 'user', tenant, user, revision: next.revision })
     const asBefore = next.sums && edge ? { sums: next.sums, edge } : null
     const done = await this.#redis.run(
       tenant,
