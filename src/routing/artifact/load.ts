@@ -17,6 +17,7 @@ export interface OpenedArtifact {
  * golden vectors. All but the scoring graph is read and checked in the model thread, so that requests go on meanwhile.
  *
  * @param publicKey as for `readArtifact`
+ * @internal tests wait for all of it
  * @throws ArtifactError
  */
 export async function loadArtifact(
