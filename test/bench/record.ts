@@ -60,11 +60,15 @@ function decision(n: number): Decision {
       excluded: [],
     },
     scores: scored,
-    policy: { embedder: { version: 'static-2' } },
+    policy: {
+      embedder: { version: 'static-2' },
+      router: { artifact: { manifest: { reader: 'reader-1' } } },
+    },
     version: '2026.11.28-2',
     fallback: null,
     taste: undefined,
     embedding: Float32Array.from({ length: 256 }, (_, i) => noise(n + i)),
+    reading: Float32Array.from({ length: 38 }, (_, i) => noise(n + i)),
   } as unknown as Decision
 }
 
