@@ -52,7 +52,10 @@ async function* readOfUser<T>(
   const places = (await placesOfUser(file, reads, filter)).sort((a, b) => a[0] - b[0] || a[1] - b[1])
   for (let i = 0; i < places.length; i += BATCH) {
     const rows = await file.read(() =>
-      places.slice(i, i + BATCH).flatMap(([, seq]) => reads.one.get(seq, filter.tenant, filter.user) ?? []),
+      places
+        .slice(i, i + BATCH)
+        .map(([, seq]) => reads.one.get(seq, filter.tenant, filter.user))
+        .filter((row) => row !== undefined),
     )
     if (rows.length > 0) yield rows.map(decode)
     await nextTurn()
