@@ -3,8 +3,8 @@
 `redis://…` (also a Cluster, or behind Sentinels: `redis_address.py`): streams `pr:{<tenant>}:interactions` and
 `:rewards`, field `json`, or a row (`rows.py`): `{}`, or `{ }`
 and `b` with what it shares in the hash `:shared:<slice>`. `sqlite:<file>`: tables `interactions` and `rewards`, and
-those of an earlier version, `earlier_…`. A path ending in `.jsonl` or `.jsonl.gz`: what `persona-router export` writes. A directory, or `s3://…`: an archive
-(`archived.py`).
+those of an earlier version, `earlier_…`. A path ending in `.jsonl` or `.jsonl.gz`: what `persona-router export`
+writes. A directory, or `s3://…`: an archive (`archived.py`).
 Candidates are a table in the stores and a list elsewhere: `candidates.py` reads both.
 """
 

@@ -222,7 +222,7 @@ export class SqliteBackup implements Backup {
   }
 }
 
-/** An earlier version gave the table's number; there was one table of rewards then, the first, and one of interactions. */
+/** An earlier version gave the table's number; the first was of rewards then, the next of interactions. */
 function placeIn(tables: Table[], [of, after]: [string | number, Key | null]): [at: number, after: Key | null] {
   if (typeof of === 'string') return [tables.findIndex(({ name }) => name === of), after]
   return [of === 0 ? 0 : of === 1 ? REWARDS.length : of + 2, after]

@@ -2,8 +2,8 @@
 const BLOCK_ROWS = 65_536
 
 /**
- * The log's tables, the one that is written first. What an earlier version wrote stays in a table of its own until it is
- * archived or too old: to write millions of rows anew would take minutes.
+ * The log's tables, the one that is written first. What an earlier version wrote stays in a table of its own until it
+ * is archived or too old: to write millions of rows anew would take minutes.
  */
 export const INTERACTIONS = ['interactions', 'earlier_interactions'] as const
 export const REWARDS = ['rewards', 'earlier_rewards'] as const
