@@ -7,7 +7,6 @@ same sets. Beside it stands the order by a table of abilities that never saw a f
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -22,7 +21,16 @@ from rich.table import Table
 from scipy.stats import kendalltau
 
 from personabench.ceilings import spearman, true_order
-from personabench.today import AGENTS_TOOLS, CardsOnly, auc, spearman_interval, tools_of
+from personabench.today import (
+    AGENTS_TOOLS,
+    CardsOnly,
+    auc,
+    entries_of,
+    model_of,
+    spearman_interval,
+    tools_of,
+    write_figures,
+)
 from router_model.abilities.command import dates_before, fit, read_settings, table_of
 from router_model.abilities.figures import FITTED, SHIPPED, read_figures
 from router_model.data.cards import ABILITIES_FILE, Abilities, Card, able, by_plain_name, card_for
@@ -143,7 +151,7 @@ def of_means(
         return means
 
     out = predicted(cards, tools)
-    models = {str(row["name"]): str(row.get("model") or row["name"]) for row in rows}
+    models = {str(row["name"]): model_of(row) for row in rows}
     blind = predicted(_without(cards, models, tables, kind, rows), tools) if kind else out
     chosen = int(out.argmax())
     return _row(
@@ -189,7 +197,7 @@ def _without(
     if kind is None:
         return list(cards)
     table = tables.without(kind)
-    of = [str(row.get("model") or row["name"]) for row in rows] if rows else [models.get(c.name, c.name) for c in cards]
+    of = [model_of(row) for row in rows] if rows else [models.get(c.name, c.name) for c in cards]
     return [able(card, model, table) for card, model in zip(cards, of, strict=True)]
 
 
@@ -226,8 +234,7 @@ def rows_of(router: CardsOnly, data: Path, folds: Sequence[int]) -> list[Order]:
 
     def pool_of(name: str) -> tuple[Pool, dict[str, str]]:
         whole = sparse_pool(name, data)
-        entries = json.loads((data / name / "llms.json").read_text(encoding="utf-8"))
-        models = {str(row["name"]): str(row.get("model") or row["name"]) for row in entries}
+        models = {str(row["name"]): model_of(row) for row in entries_of(data / name)}
         return (whole.select_queries(whole.rows(folds)) if folds else whole), models
 
     def add(name: str, label: str, choose: Any = None) -> None:
@@ -256,29 +263,32 @@ def _often(pool: Pool) -> Pool:
 
 def _without_texts(router: CardsOnly, data: Path, tables: Tables) -> list[Order]:
     made: list[Order] = []
-    entries = lambda name: json.loads((data / name / "llms.json").read_text(encoding="utf-8"))  # noqa: E731
     texts = sparse_pool("arena_hard_v2", data)
     hard = [q for q, task in zip(texts.queries, texts.task.tolist(), strict=True) if task == "hard_prompt"]
     creative = [q for q, task in zip(texts.queries, texts.task.tolist(), strict=True) if task == "creative_writing"]
     coding = _coding(data)
     for field, prompts, label in (("win_hard", hard, "hard"), ("win_creative", creative, "creative")):
-        rows = [row for row in entries("arena_hard_v2") if row.get(field) is not None]
+        rows = [row for row in entries_of(data / "arena_hard_v2") if row.get(field) is not None]
         if rows:
             real = [float(row[field]) for row in rows]
             kind = OF_ITS_KIND["arena_hard_v2"]
             made.append(of_means(f"arena_hard_v2, {label}", router, rows, real, (prompts, 0), tables, kind))
     if (data / "openhands_index" / "llms.json").is_file():
         for label, parts in (("SWE and SWT", ("swe-bench", "swt-bench")), ("GAIA", ("gaia",))):
-            rows = [row for row in entries("openhands_index") if all(p in row["benchmark_scores"] for p in parts)]
+            rows = [
+                row for row in entries_of(data / "openhands_index") if all(p in row["benchmark_scores"] for p in parts)
+            ]
             real = [float(np.mean([row["benchmark_scores"][p]["score"] for p in parts])) / 100 for row in rows]
             kind = OF_ITS_KIND["openhands_index"]
             made.append(of_means(f"openhands_index, {label}", router, rows, real, (coding, AGENTS_TOOLS), tables, kind))
     if (data / "swebench_pro" / "llms.json").is_file():
-        rows = entries("swebench_pro")
+        rows = entries_of(data / "swebench_pro")
         real = [float(row["mean_score"]) for row in rows]
         kind = OF_ITS_KIND["swebench_pro"]
         made.append(of_means("swebench_pro", router, rows, real, (coding, AGENTS_TOOLS), tables, kind))
-    rows = [row for row in entries("bullshit_v2") if row.get("model") and row.get("pushback_rate") is not None]
+    rows = [
+        row for row in entries_of(data / "bullshit_v2") if row.get("model") and row.get("pushback_rate") is not None
+    ]
     real = [float(row["pushback_rate"]) for row in rows]
     asked = (sparse_pool("bullshit_v2", data).queries, 0)
     made.append(of_means("bullshit_v2, pushback", router, rows, real, asked, tables, None))
@@ -311,8 +321,7 @@ def order(
             console.print(_table(folder.name, found))
     except (DataError, OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+    write_figures(out, made)
 
 
 def _table(title: str, found: Sequence[Order]) -> Table:
