@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { resolveEmbeddingModel } from '../candidates/embedding-models.ts'
 import type { UserIds } from '../candidates/tenants.ts'
 import type { NativeRequest } from '../openai/chat.ts'
-import { type AskedEmbeddings, asAsked, readEmbeddings } from '../openai/embeddings-answer.ts'
+import { asAsked, readEmbeddings } from '../openai/embeddings-answer.ts'
 import { estimateTokens } from '../openai/estimate-tokens.ts'
 import { fieldError } from '../openai/parse-chat.ts'
 import { parseRawBody } from '../openai/raw-body.ts'
@@ -55,16 +55,16 @@ function callOf(context: RequestContext, userIds: UserIds, raw: Buffer): Call {
   const candidate = resolveEmbeddingModel(snapshot.embeddingModels, body.model, wanted)
   const inputs = inputsOf(body.input)
   const format = body.encoding_format ?? 'float'
-  let [isInPlace, isDone] = [true, false]
+  // What is left to do to the answer that was read.
+  let finish = (body: Buffer) => body
   const read = (json: unknown) => {
-    const found = readEmbeddings(json, inputs)
-    isInPlace = found.isInPlace
-    return found.facts
+    const { facts, isInPlace } = readEmbeddings(json, inputs)
+    finish = (body) => asAsked(body, format, isInPlace)
+    return facts
   }
-  const readLarge = async (answer: Buffer<ArrayBuffer>) => {
-    const done = await parseThread.embeddings(answer, { inputs, format }, principal.tenant.name)
-    isDone = true
-    return done
+  const readLarge = (answer: Buffer<ArrayBuffer>) => {
+    finish = (body) => body
+    return parseThread.embeddings(answer, { inputs, format }, principal.tenant.name)
   }
   const native: NativeRequest = { api: 'embeddings', raw, spans, read, readLarge, observe: neverStreamed }
   const request = {
@@ -74,13 +74,7 @@ function callOf(context: RequestContext, userIds: UserIds, raw: Buffer): Call {
     promptTokens: tokensOf(body.input),
     native,
   }
-  const writer = () =>
-    writerFor(
-      format,
-      () => isInPlace,
-      () => isDone,
-    )
-  return unroutedCall('embeddings', principal, candidate, request, writer)
+  return unroutedCall('embeddings', principal, candidate, request, () => writerFor((body) => finish(body)))
 }
 
 const neverStreamed = () => new SseObserver({ dropUsage: false })
@@ -97,13 +91,8 @@ function tokensOf(input: EmbeddingsBody['input']): number {
 const inputsOf = (input: EmbeddingsBody['input']): number =>
   typeof input === 'string' || typeof input[0] === 'number' ? 1 : input.length
 
-/** @param isDone the answer is as the client asked for it, bytes and all */
-const writerFor = (
-  format: AskedEmbeddings['format'],
-  isInPlace: () => boolean,
-  isDone: () => boolean,
-): AnswerWriter => ({
-  plain: ({ status, body }) => (status >= 400 || isDone() ? body : asAsked(body, format, isInPlace())),
+const writerFor = (finish: (body: Buffer) => Buffer): AnswerWriter => ({
+  plain: ({ status, body }) => (status >= 400 ? body : finish(body)),
   stream() {
     throw new Error('embeddings are not streamed')
   },

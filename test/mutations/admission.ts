@@ -156,10 +156,10 @@ export const ADMISSION: readonly Mutation[] = [
     rule: 'a tenant whose part of the store is away is in the way of no other',
   },
   {
-    file: 'src/observability/telemetry/caller-traces.ts',
-    find: 'if (kept >= this.#perMinute) return false',
-    replace: '',
-    tests: ['test/observability/telemetry/caller-traces.test.ts'],
+    file: 'src/runtime/per-minute.ts',
+    find: 'return ++count.count <= this.#most',
+    replace: 'return true',
+    tests: ['test/runtime/per-minute.test.ts'],
     rule: 'a client’s flag keeps so many traces at most',
   },
   {

@@ -8,11 +8,11 @@ import { resourceFromAttributes } from '@opentelemetry/resources'
 import { BatchLogRecordProcessor, LoggerProvider } from '@opentelemetry/sdk-logs'
 import { MeterProvider, PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics'
 import { LRUCache } from 'lru-cache'
+import { PerMinute } from '../../runtime/per-minute.ts'
 import { proxyFor } from '../../runtime/proxy.ts'
 import { secretFile } from '../../runtime/secret-file.ts'
 import type { Logger } from '../logger.ts'
 import type { Metrics } from '../metrics.ts'
-import { CallerTraces } from './caller-traces.ts'
 import {
   attemptAttributes,
   DURATION_BOUNDS,
@@ -70,7 +70,8 @@ interface Options extends TelemetryConfig {
 /** Sends spans, histograms and events to a collector, in batches beside the requests. */
 export class OtlpTelemetry implements Telemetry {
   readonly #config: Options
-  readonly #callers: CallerTraces
+  /** A caller's flag costs the operator room at the collector, whatever share they chose for their own. */
+  readonly #callers: PerMinute
   readonly #spans: SpanSender
   readonly #meters: MeterProvider
   readonly #loggers: LoggerProvider
@@ -81,7 +82,7 @@ export class OtlpTelemetry implements Telemetry {
 
   constructor(config: Options, deps: { metrics: Metrics; log: Logger }) {
     this.#config = config
-    this.#callers = new CallerTraces(config.callers_per_minute)
+    this.#callers = new PerMinute(config.callers_per_minute)
     const { otlp } = config
     const named = { 'service.name': config.service_name, 'process.pid': process.pid }
     const resource = resourceFromAttributes(named)
@@ -127,7 +128,7 @@ export class OtlpTelemetry implements Telemetry {
 
   follow(request: TracedRequest): RequestTrace {
     const { sample, propagate } = this.#config
-    const isKeptForCaller = () => this.#callers.keepsOneMore(request.caller.tenant, request.ts)
+    const isKeptForCaller = () => this.#callers.allows(request.caller.tenant)
     const trace = new RequestTrace(request.incoming.headers, { sample, propagate, isKeptForCaller })
     request.outgoing.once('close', () => this.#end(trace, request))
     return trace

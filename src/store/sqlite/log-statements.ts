@@ -3,6 +3,9 @@ import { blockRange, INTERACTIONS, inBlock, type LogTable, REWARDS, rowsOfUser }
 
 const ALL = [...INTERACTIONS, ...REWARDS]
 
+/** Takes twice what is newer than which time stays (null: none). */
+export const notNewer = (time: string) => `CASE WHEN ? IS NULL THEN 1 ELSE ${time} <= ? END`
+
 /** Statements on the log's tables; in lists, of each table the same. */
 export function prepareLog(db: DatabaseSync) {
   const prepare = (sql: string) => db.prepare(sql)
@@ -43,8 +46,7 @@ export function prepareLog(db: DatabaseSync) {
     /** Each takes tenant, user, twice what is newer than which time stays (null: none), most rows. */
     eraseLog: ALL.map((table) => {
       const time = REWARDS.some((name) => name === table) ? "coalesce(json_extract(json, '$.asked_at'), ts)" : 'ts'
-      const old = `CASE WHEN ? IS NULL THEN 1 ELSE ${time} <= ? END`
-      return prepare(`DELETE FROM ${table} WHERE seq IN (${rowsOfUser(table)} AND ${old} LIMIT ?)`)
+      return prepare(`DELETE FROM ${table} WHERE seq IN (${rowsOfUser(table)} AND ${notNewer(time)} LIMIT ?)`)
     }),
     dropInteraction: INTERACTIONS.map((table) => prepare(`DELETE FROM ${table} WHERE tenant = ? AND id = ?`)),
     dropReward: REWARDS.map((table) =>

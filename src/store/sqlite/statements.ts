@@ -1,5 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite'
-import { prepareLog } from './log-statements.ts'
+import { notNewer, prepareLog } from './log-statements.ts'
 import { INTERACTIONS, rowsOfUser } from './log-tables.ts'
 
 /** Every statement of the SQLite store, prepared once. */
@@ -128,7 +128,7 @@ export function prepareStatements(db: DatabaseSync) {
         prepare(`
           DELETE FROM ${table} WHERE (${row}) IN (
             SELECT ${row} FROM ${table} WHERE tenant = ? AND user = ?
-            AND CASE WHEN ? IS NULL THEN 1 ELSE ${time} <= ? END LIMIT ?)`),
+            AND ${notNewer(String(time))} LIMIT ?)`),
       ),
     ],
 
