@@ -42,6 +42,7 @@ import { Seal } from './runtime/seal.ts'
 import type { Made, Overrides, Services } from './services/contract.ts'
 import { createLearning } from './services/learning.ts'
 import { admissionOptions, reloadOf, siblingsOf, warnOfEmpty } from './services/reload.ts'
+import { tellingOfRows } from './services/rows-passed-by.ts'
 import { openStore } from './store/index.ts'
 import { Recorder } from './store/recorder/recorder.ts'
 
@@ -63,7 +64,9 @@ export async function createServices(source: ConfigSource, log: Logger, override
   const webhook = made('webhook', new Webhook(() => snapshot().config.webhook, { metrics, log }))
   const telemetry = made('telemetry', await openTelemetry(config.telemetry, { metrics, log }))
   const onStoreError = (call: string) => metrics.storeErrors.inc({ call })
-  const opened = await openStore(config.store, config.server.workers)
+  const opened = await openStore(config.store, config.server.workers, {
+    passedBy: tellingOfRows({ metrics, log }),
+  })
   const identity = made(
     'identity',
     await IdentitySecret.open({

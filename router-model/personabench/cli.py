@@ -9,6 +9,7 @@ COMMANDS = {
     "ablate": "personabench.ablate:ablate",
     "trials": "personabench.trials.command:trials",
     "today": "personabench.today:today",
+    "order": "personabench.card_order:order",
     "seed": "personabench.seed.command:seed",
     "people": "personabench.people.command:people",
     "risk": "personabench.risk:risk",

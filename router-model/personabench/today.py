@@ -288,15 +288,14 @@ def choices(router: CardsOnly, pool: Pool, query: Floats, quality: Floats) -> tu
 
 def order_only(router: CardsOnly, name: str, folder: Path, stand_ins: Sequence[str]) -> Found:
     """A set without texts: predictions on stand-ins against the LLMs' real means."""
-    entries = json.loads((folder / "llms.json").read_text(encoding="utf-8"))
     cards, real, names, models = [], [], [], []
-    for row in entries:
+    for row in entries_of(folder):
         score = row.get("benchmark_scores", {}).get("swe-bench", {}).get("score", row.get("mean_score"))
         if score is not None and (row.get("model") or "benchmark_scores" in row):
             cards.append(card_for(row))
             real.append(float(score) / (100.0 if score > 1 else 1.0))
             names.append(str(row["name"]))
-            models.append(str(row.get("model") or row["name"]))
+            models.append(model_of(row))
     prompt = np.array([max(1.0, len(text) / 4) for text in stand_ins], dtype=np.float32)
     query = router.read(stand_ins, np.full(len(stand_ins), AGENTS_TOOLS))
     predicted = router.predict(cards, query, prompt, 0.0)["quality"].mean(0)
@@ -316,7 +315,7 @@ def order_only(router: CardsOnly, name: str, folder: Path, stand_ins: Sequence[s
 
 def verbosity(router: CardsOnly, folder: Path, measured: bool) -> Found:
     """Reply lengths of many settings on the same prompts; without `measured`, as if no length of an LLM were known."""
-    entries = [row for row in json.loads((folder / "llms.json").read_text()) if row.get("model")]
+    entries = [row for row in entries_of(folder) if row.get("model")]
     pool = sparse_pool(folder.name, folder.parent)
     rows = np.flatnonzero(np.isin(pool.fold, (8,)))
     cards = [card_for(row) for row in entries]
@@ -374,6 +373,22 @@ def today(
             console.print(_table(folder.name, found))
     except (DataError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
+    write_figures(out, made)
+
+
+def entries_of(folder: Path) -> list[dict[str, Any]]:
+    """The LLMs of a set. Raises `OSError`."""
+    entries: list[dict[str, Any]] = json.loads((folder / "llms.json").read_text(encoding="utf-8"))
+    return entries
+
+
+def model_of(entry: Mapping[str, Any]) -> str:
+    """Of an LLM of a set, which may be one of several settings of its model."""
+    return str(entry.get("model") or entry["name"])
+
+
+def write_figures(out: Path, made: Sequence[Mapping[str, Any]]) -> None:
+    """As JSON, for whoever compares them. Raises `OSError`."""
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
 
@@ -382,8 +397,7 @@ def _judge_set(router: CardsOnly, name: str, data: Path, taught: set[str], folds
     whole = sparse_pool(name, data)
     kept = whole.rows([int(fold) for fold in folds.split(",")])
     pool = whole.select_queries(kept) if name in taught else whole
-    entries = json.loads((data / name / "llms.json").read_text(encoding="utf-8"))
-    models = {str(row["name"]): str(row.get("model") or row["name"]) for row in entries}
+    models = {str(row["name"]): model_of(row) for row in entries_of(data / name)}
     raw = {}
     if name == "mcpmark":
         with gzip.open(data / name / "queries.jsonl.gz", "rt", encoding="utf-8") as lines:

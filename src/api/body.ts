@@ -25,13 +25,13 @@ export function readBody(source: BodySource, maxBytes = source.snapshot.config.s
   return receive(source, maxBytes)
 }
 
-/** One of the process: large bodies of all tenants are parsed there in turn. */
-const thread = new ParseThread()
+/** One of the process: what is large, of all tenants, is parsed there in turn. */
+export const parseThread = new ParseThread()
 
 /** Reads a body that `parseRawBody` is to read: a large one has been parsed then. @throws GatewayError as both */
 export async function readJsonBody(context: BodySource & Pick<RequestContext, 'caller'>): Promise<Buffer> {
   const raw = await readBody(context)
-  return raw.length > LARGE_BYTES ? thread.parse(raw as Buffer<ArrayBuffer>, context.caller.tenant) : raw
+  return raw.length > LARGE_BYTES ? parseThread.parse(raw as Buffer<ArrayBuffer>, context.caller.tenant) : raw
 }
 
 /** @throws GatewayError what can be told from the head alone */

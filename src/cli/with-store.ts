@@ -1,7 +1,7 @@
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/schema.ts'
 import type { BackupStore } from '../store/backup/contract.ts'
-import { StoreError } from '../store/store.ts'
+import { StoreError, WHY_PASSED_BY } from '../store/store.ts'
 import { CliError, fail } from './fail.ts'
 
 const OPERATOR_TIMEOUT_MS = 1_000
@@ -17,13 +17,19 @@ export async function withStore(
 ): Promise<void> {
   const { config } = loadConfig(configPath)
   const { openStore } = await import('../store/index.ts')
-  const store = await openStore(patient(config.store))
+  let passedBy = 0
+  const store = await openStore(patient(config.store), 1, {
+    passedBy: (_, rows) => {
+      passedBy += rows
+    },
+  })
   try {
     await work(store, config)
   } catch (error) {
     throw error instanceof StoreError ? new CliError(`${placeOf(config)}: ${error.message}`) : error
   } finally {
     await store.close()
+    if (passedBy > 0) console.error(`${passedBy} rows of the log were passed by: ${WHY_PASSED_BY}.`)
   }
 }
 

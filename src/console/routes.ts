@@ -120,14 +120,15 @@ export function consoleRoutes(deps: ConsoleDeps, borrowed: Borrowed): Hono<Env> 
   }
 
   app.post('/api/session', async (c) => {
-    failed.refuseFlood()
+    const from = c.env.incoming.socket.remoteAddress ?? ''
+    failed.refuseFlood(from)
     const body = await bodyOf(c)
     // Again: others may have failed while this body was held back.
-    failed.refuseFlood()
+    failed.refuseFlood(from)
     const parsed = loginSchema.safeParse(parseRawBody(body).json)
     const role = parsed.success ? roleOf(parsed.data.key, keys()) : null
     if (role === null) {
-      failed.note()
+      failed.note(from)
       throw unauthorized()
     }
     const { session_minutes } = keys().console

@@ -13,6 +13,7 @@ import {
 import type { Policy } from '../routing/policy.ts'
 import { KeyedQueue } from '../runtime/keyed-queue.ts'
 import { userKey } from '../runtime/keys.ts'
+import { PerMinute } from '../runtime/per-minute.ts'
 import { quantise } from '../runtime/quantise.ts'
 import { floatBytes } from '../store/bytes.ts'
 import { plainState } from '../store/plain-state.ts'
@@ -51,7 +52,6 @@ import {
 import { KeptEdges, type Learned } from './kept-edges.ts'
 import { propertiesOf } from './kinds.ts'
 import { LearnLater } from './learn-later.ts'
-import { Pace } from './pace.ts'
 import { isFiniteVector, withoutZerosAtEnd } from './profile.ts'
 import type { UserStates } from './user-states.ts'
 import type { VectorVault } from './vector-vault.ts'
@@ -115,13 +115,13 @@ export class Learner {
   readonly #find: FindCandidate
   readonly #log: Logger
   readonly #queue = new KeyedQueue()
-  readonly #pace = new Pace(HINTS_A_MINUTE)
+  readonly #pace = new PerMinute(HINTS_A_MINUTE)
   readonly #kept: KeptEdges
   readonly #later: LearnLater
   readonly #working = new Set<Promise<Outcome>>()
   readonly #policyFor: LearnerOptions['policyFor']
   readonly #hearing: LearnerOptions['hearing']
-  readonly #newUsers: Pace
+  readonly #newUsers: PerMinute
   readonly #knownUsers = new LRUCache<string, true>({ max: 10_000 })
   readonly #onFirstWord: LearnerOptions['onFirstWord']
 
@@ -140,7 +140,7 @@ export class Learner {
     this.#later = new LearnLater({ log, ...(retryEveryMs !== undefined && { everyMs: retryEveryMs }) })
     this.#policyFor = policyFor
     this.#hearing = hearing
-    this.#newUsers = new Pace(rest.newUsersPerMinute ?? Number.POSITIVE_INFINITY)
+    this.#newUsers = new PerMinute(rest.newUsersPerMinute ?? Number.POSITIVE_INFINITY)
     this.#onFirstWord = onFirstWord
     this.#store = store
     this.#kept = new KeptEdges(store)

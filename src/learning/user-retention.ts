@@ -1,5 +1,6 @@
 import type { Config } from '../config/schema.ts'
 import type { Logger } from '../observability/logger.ts'
+import { eachOnItsOwn } from '../runtime/each.ts'
 import type { Store } from '../store/store.ts'
 
 const DAY_MS = 86_400_000
@@ -35,7 +36,7 @@ export class UserRetention {
     const { store, config } = this.#options
     const { privacy, tenants } = config()
     let total = 0
-    for (const { name, user_retention_days: days = privacy.user_retention_days } of tenants) {
+    await eachOnItsOwn(tenants, async ({ name, user_retention_days: days = privacy.user_retention_days }) => {
       for (let from = ''; !this.#closed; ) {
         const { dropped, next } = await store.dropIdleUsers(name, Date.now() - days * DAY_MS, from)
         total += dropped
@@ -43,7 +44,7 @@ export class UserRetention {
         from = next
         await new Promise((resolve) => setTimeout(resolve, NEXT_SLICE_MS).unref())
       }
-    }
+    })
     return total
   }
 

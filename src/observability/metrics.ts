@@ -140,6 +140,12 @@ export function createMetrics() {
     labelNames: ['call'],
     registers,
   })
+  const rowsPassedBy = new Counter({
+    name: 'persona_router_rows_passed_by_total',
+    help: 'Rows of the log, by tenant, that a reading passed by since what they share with others is gone.',
+    labelNames: ['tenant'],
+    registers,
+  })
 
   const storeDegraded = new Gauge({
     name: 'persona_router_store_degraded',
@@ -159,6 +165,7 @@ export function createMetrics() {
     feedbackLost,
     artifactLoads,
     storeErrors,
+    rowsPassedBy,
     telemetryErrors,
     webhookErrors,
     /** As Prometheus reads it. How the process fares is measured from the first time on. */

@@ -77,6 +77,12 @@ export interface NativeRequest {
   /** What is to be known of a whole answer; null where it is none. */
   read(json: unknown): PlainFacts | null
   /**
+   * The same of a large one, off this thread; with its bytes as the client is to have them.
+   *
+   * @param answer alone in its memory, which is not to be used any more
+   */
+  readLarge?(answer: Buffer<ArrayBuffer>): Promise<{ facts: PlainFacts | null; body: Buffer }>
+  /**
    * The request without what its provider can't read: another's thoughts, what it does not have any more. Null where
    * nothing of it is in the request.
    */

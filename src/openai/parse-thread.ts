@@ -1,7 +1,9 @@
 import { Worker } from 'node:worker_threads'
 import { invalidRequest } from '../errors.ts'
 import { END } from '../runtime/end-worker.ts'
+import type { AskedEmbeddings } from './embeddings-answer.ts'
 import { noteParsed, type RawBody } from './raw-body.ts'
+import type { PlainFacts } from './stream-observer.ts'
 
 /** Parsing so much takes some milliseconds at most. */
 export const LARGE_BYTES = 1024 * 1024
@@ -10,22 +12,25 @@ const IDLE_MS = 10_000
 
 export interface ParseJob {
   bytes: ArrayBuffer
+  /** It is an answer with embeddings; else a request's body. */
+  asked?: AskedEmbeddings
 }
 
 export type ParseAnswer = { bytes: ArrayBuffer } & (
   | { parsed: RawBody }
+  | { facts: PlainFacts | null }
   /** A refusal, with the field that it is about; null where something else went wrong. */
   | { refused: { message: string; param: string | null } | null }
 )
 
 interface Job {
-  bytes: ArrayBuffer
-  done: (raw: Buffer) => void
+  job: ParseJob
+  done: (answer: ParseAnswer) => void
   fail: (error: unknown) => void
 }
 
 /**
- * Parses large bodies on a thread of its own, one after the other, tenants in turn: twenty megabytes take a hundred
+ * Parses what is large on a thread of its own, one after the other, tenants in turn: twenty megabytes take a hundred
  * milliseconds, in which nobody else would be served. What comes back is copied, which takes a tenth of that.
  */
 export class ParseThread {
@@ -39,12 +44,32 @@ export class ParseThread {
    * @returns the same bytes, parsed: `parseRawBody` gives what they are
    * @throws GatewayError 400 as `parseRawBody`
    */
-  parse(raw: Buffer<ArrayBuffer>, tenant: string): Promise<Buffer> {
+  async parse(raw: Buffer<ArrayBuffer>, tenant: string): Promise<Buffer> {
+    const answer = await this.#run({ bytes: raw.buffer }, tenant)
+    const same = Buffer.from(answer.bytes)
+    if ('parsed' in answer) {
+      noteParsed(same, answer.parsed)
+      return same
+    }
+    throw 'refused' in answer && answer.refused
+      ? invalidRequest(answer.refused.message, answer.refused.param)
+      : new Error('a body could not be parsed')
+  }
+
+  /**
+   * @param raw a provider's answer, alone in its memory, which is the thread's meanwhile
+   * @returns what is to be known of it, and its bytes as they were asked for
+   */
+  async embeddings(raw: Buffer<ArrayBuffer>, asked: AskedEmbeddings, tenant: string) {
+    const answer = await this.#run({ bytes: raw.buffer, asked }, tenant)
+    return { facts: 'facts' in answer ? answer.facts : null, body: Buffer.from(answer.bytes) }
+  }
+
+  #run(job: ParseJob, tenant: string): Promise<ParseAnswer> {
     return new Promise((done, fail) => {
-      const job = { bytes: raw.buffer, done, fail }
       const waiting = this.#waiting.get(tenant)
-      if (waiting) waiting.push(job)
-      else this.#waiting.set(tenant, [job])
+      if (waiting) waiting.push({ job, done, fail })
+      else this.#waiting.set(tenant, [{ job, done, fail }])
       this.#next()
     })
   }
@@ -66,15 +91,15 @@ export class ParseThread {
   }
 
   /** Where no thread can be had, and where a body can't be handed over, that body fails: the next is tried anew. */
-  #hand(job: Job): void {
+  #hand(one: Job): void {
     try {
       this.#worker ??= this.#start()
-      this.#worker.postMessage({ bytes: job.bytes } satisfies ParseJob, [job.bytes])
-      this.#running = job
+      this.#worker.postMessage(one.job, [one.job.bytes])
+      this.#running = one
     } catch (error) {
       void this.#worker?.terminate()
       this.#worker = null
-      job.fail(error)
+      one.fail(error)
     }
   }
 
@@ -93,12 +118,7 @@ export class ParseThread {
   #settle(answer: ParseAnswer): void {
     const job = this.#running
     this.#running = null
-    const raw = Buffer.from(answer.bytes)
-    if ('parsed' in answer) {
-      noteParsed(raw, answer.parsed)
-      job?.done(raw)
-    } else if (answer.refused) job?.fail(invalidRequest(answer.refused.message, answer.refused.param))
-    else job?.fail(new Error('a body could not be parsed'))
+    job?.done(answer)
     this.#next()
   }
 

@@ -2,6 +2,9 @@ import { getPriority, setPriority } from 'node:os'
 import { parentPort } from 'node:worker_threads'
 import { GatewayError } from '../errors.ts'
 import { END } from '../runtime/end-worker.ts'
+import { inOwnMemory } from '../runtime/own-memory.ts'
+import { type AskedEmbeddings, asAsked, readEmbeddings } from './embeddings-answer.ts'
+import { parseJson } from './error.ts'
 import type { ParseAnswer, ParseJob } from './parse-thread.ts'
 import { parseRawBody } from './raw-body.ts'
 
@@ -20,7 +23,10 @@ function stepBack(): void {
 
 parentPort?.on('message', (job: ParseJob | typeof END) => {
   if (job === END) parentPort?.close()
-  else parentPort?.postMessage(answerTo(job), [job.bytes])
+  else {
+    const answer = job.asked ? embeddingsOf(job.bytes, job.asked) : answerTo(job)
+    parentPort?.postMessage(answer, [answer.bytes])
+  }
 })
 
 // It would never be answered.
@@ -35,4 +41,12 @@ function answerTo({ bytes }: ParseJob): ParseAnswer {
     const refused = error instanceof GatewayError ? { message: error.message, param: error.param } : null
     return { bytes, refused }
   }
+}
+
+function embeddingsOf(bytes: ArrayBuffer, { inputs, format }: AskedEmbeddings): ParseAnswer {
+  const raw = Buffer.from(bytes)
+  const json = parseJson(raw)
+  const { facts, isInPlace } = readEmbeddings(json, inputs)
+  const body = facts ? asAsked(raw, format, isInPlace, json) : raw
+  return { bytes: inOwnMemory(body).buffer, facts }
 }

@@ -218,6 +218,8 @@ export function considerJudging(
     question: decision.text,
     answer,
     costUsd: record.costUsd,
+    completionTokens: record.usage.completionTokens,
+    stop: call.request.body.stop,
     others: decision.selection.scored.map(({ candidate, costUsd }) => ({ name: candidate.name, costUsd })),
     baseline: decision.baseline?.comparison.baseline ?? null,
   })

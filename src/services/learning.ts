@@ -4,7 +4,7 @@ import type { Snapshot } from '../config/snapshot.ts'
 import { ArmReport } from '../learning/arm-report.ts'
 import { Learner } from '../learning/learner.ts'
 import { Lengths } from '../learning/lengths.ts'
-import { askCandidate } from '../learning/sources/ask-candidate.ts'
+import { type AskCandidate, askCandidate } from '../learning/sources/ask-candidate.ts'
 import { Ghost } from '../learning/sources/ghost.ts'
 import { Judge } from '../learning/sources/judge.ts'
 import { Surges } from '../learning/surges.ts'
@@ -84,10 +84,11 @@ export function createLearning(
     }),
   )
   const ofOwn = {
-    ask: (name: string, messages: readonly unknown[], signal: AbortSignal) =>
-      askCandidate(deps.snapshot(), breakers, name, messages, signal),
+    ask: ((name, messages, signal, bounds) =>
+      askCandidate(deps.snapshot(), breakers, name, messages, signal, bounds)) satisfies AskCandidate,
     onReward: (reward: RewardRecord, interaction: InteractionSummary) =>
       takeReward({ recorder, policies, learner, arms, gains, metrics, telemetry, log }, reward, interaction),
+    tenants: () => deps.snapshot().tenants.size,
     log,
   }
   const { judge: judging, ghost: comparing } = config.router

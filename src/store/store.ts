@@ -382,6 +382,14 @@ export class ErasedError extends Error {
   override readonly name = 'ErasedError'
 }
 
+/** What a store tells of itself. */
+export interface StoreEvents {
+  /** A reading left out so many rows of the log: what they share with others is gone (`WHY_PASSED_BY`). */
+  passedBy?(tenant: string, rows: number): void
+}
+
+export const WHY_PASSED_BY = 'what they share with others is gone, since Redis lost it, or they went meanwhile'
+
 /** The store can't be reached, refuses, or takes too long. */
 export class StoreError extends Error {
   override readonly name = 'StoreError'

@@ -93,6 +93,26 @@ test.each([
   expect((await post({ model: 'embed', input: 'Hi' })).status).toBe(502)
 })
 
+test('an answer of some megabytes, for a request of some hundred bytes', async () => {
+  const input = Array.from({ length: 500 }, () => 'a')
+  const vector = Array.from({ length: 1_000 }, (_, index) => index / 8)
+  for (const embedding of [vector, Buffer.from(Float32Array.from(vector).buffer).toString('base64')]) {
+    for (const encoding_format of ['float', 'base64'] as const) {
+      upstream.play(embeddings(embedding))
+      const { data } = await openai(gateway).embeddings.create({ model: 'embed', input, encoding_format })
+      expect(data.map(({ index }) => index)).toEqual(input.map((_, index) => index))
+      const last: unknown = data.at(-1)?.embedding
+      const bytes = Buffer.from(String(last), 'base64')
+      const numbers = encoding_format === 'base64' ? vector.map((_, index) => bytes.readFloatLE(4 * index)) : last
+      expect(numbers).toEqual(vector)
+    }
+  }
+  upstream.play((exchange) =>
+    exchange.reply(200, { data: Array(500).fill({ embedding: '' }), filler: 'x'.repeat(2e6) }),
+  )
+  expect((await post({ model: 'embed', input })).status).toBe(502)
+})
+
 test.each([['Hello'], [['Hello', 'there']], [[1, 2, 3]], [[[1, 2], [3]]]])(
   'input %j goes through, but for the model',
   async (input) => {

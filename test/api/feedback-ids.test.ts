@@ -82,22 +82,6 @@ test('an answer of the last hours may still be in a spool: it is not said to be 
   }
 })
 
-test('where too much waits for answers, more is to be tried again', async () => {
-  const ids = new RequestIds(IDENTITY_SECRET)
-  const statuses = new Set<number>()
-  let refused: Response | undefined
-  for (let sent = 0; sent < 1_100; sent += 100) {
-    const answers = await Promise.all(
-      Array.from({ length: 100 }, () => rate({ request_id: ids.next('other', Date.now()) }, 'ann', OTHER_KEY)),
-    )
-    for (const answer of answers) statuses.add(answer.status)
-    refused ??= answers.find(({ status }) => status !== 202)
-  }
-  expect([...statuses].sort()).toEqual([202, 503])
-  expect(refused?.headers.get('retry-after')).toBe('1')
-  expect((await refused?.json())?.error.code).toBe('overloaded')
-})
-
 describe('conversations as tools name them', () => {
   const opening = (text: string) => ({ messages: [{ role: 'user', content: text }] })
   const isSticky = async (headers: Record<string, string>, body: Record<string, unknown> = {}) => {

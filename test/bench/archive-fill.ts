@@ -8,10 +8,10 @@ const DAY_MS = 86_400_000
 const [path = '', copies = '1', first = '1'] = process.argv.slice(2)
 const db = new DatabaseSync(path)
 db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -524288; PRAGMA temp_store = 2')
-/** As random as the gateway's own. */
-db.function('id_of', { deterministic: true }, (prefix, id, copy) => {
-  const hex = hash('sha256', `${id}-${copy}`)
-  return `${prefix}${[hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20, 32)].join('-')}`
+/** As the gateway's own: the time, and what is random (`request-ids.ts`). */
+db.function('id_of', { deterministic: true }, (ts, id, copy) => {
+  const [time, rest] = [Number(ts).toString(16).padStart(12, '0'), hash('sha256', `${id}-${copy}`)]
+  return `req_${time.slice(0, 8)}-${time.slice(8)}-8${rest.slice(0, 3)}-8${rest.slice(3, 6)}-${rest.slice(6, 18)}`
 })
 const count = (sql: string) => Number(db.prepare(sql).get()?.n)
 /** The rows that are copied: what is a copy has a user of another name. */
@@ -23,16 +23,17 @@ const interactions = db.prepare(`
   INSERT INTO interactions (tenant, id, ts, user, completion_id, json)
   SELECT tenant, name, at, who, said, json_set(json, '$.id', name, '$.ts', at, '$.user', who, '$.completion_id', said)
   FROM (
-    SELECT seq, tenant, json, id_of('req_', id, :copy) AS name, ts - :earlier AS at, user || '-' || :copy AS who,
-      id_of('chatcmpl-', id, :copy) AS said
-    FROM interactions WHERE seq <= :last ORDER BY seq LIMIT -1)`)
+    SELECT tenant, json, id_of(ts - :earlier, id, :copy) AS name, ts - :earlier AS at, user || '-' || :copy AS who,
+      'chatcmpl-' || hex(randomblob(14)) AS said
+    FROM interactions WHERE seq <= :last ORDER BY ts LIMIT -1)`)
 const rewards = db.prepare(`
   INSERT INTO rewards (tenant, interaction, user, kind, ts, json)
   SELECT tenant, name, who, kind, at, json_set(json, '$.interaction', name, '$.ts', at, '$.user', who)
   FROM (
-    SELECT seq, tenant, kind, json, id_of('req_', interaction, :copy) AS name, ts - :earlier AS at,
-      user || '-' || :copy AS who
-    FROM rewards WHERE seq <= :last ORDER BY seq LIMIT -1)`)
+    SELECT r.tenant, r.kind, r.json, id_of(i.ts - :earlier, i.id, :copy) AS name, r.ts - :earlier AS at,
+      r.user || '-' || :copy AS who
+    FROM rewards r JOIN interactions i ON i.tenant = r.tenant AND i.id = r.interaction
+    WHERE r.seq <= :last ORDER BY r.ts LIMIT -1)`)
 // The oldest come first, as in life.
 for (let copy = Number(copies); copy >= Number(first); copy--) {
   const earlier = copy * days * DAY_MS

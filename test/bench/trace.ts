@@ -47,6 +47,8 @@ async function microsecondsOf(telemetry: object): Promise<number> {
       const request: TracedRequest = {
         incoming: { method: 'POST', url: '/v1/chat/completions', headers: {} } as IncomingMessage,
         outgoing: outgoing as unknown as ServerResponse,
+        caller: { tenant: 'bench' },
+        snapshot: { config: { passthrough: {} } },
         ts: Date.now(),
         startedAt: performance.now(),
       }

@@ -24,8 +24,12 @@ export interface StoreUnderTest {
   discard: () => Promise<void>
 }
 
-/** What every store must do. `start` is called once; each test uses tenants of its own. */
-export function storeContract(name: string, start: () => Promise<StoreUnderTest>): void {
+/**
+ * What every store must do. `start` is called once; each test uses tenants of its own.
+ *
+ * @param withLimits false: without what has nothing to do with users and the log
+ */
+export function storeContract(name: string, start: () => Promise<StoreUnderTest>, withLimits = true): void {
   describe(`store contract: ${name}`, () => {
     let subject: StoreUnderTest
     let store: Store
@@ -814,19 +818,21 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
       await second.close()
     })
 
-    describe('limits', () =>
+    describe.runIf(withLimits)('limits', () =>
       limitsContract(
         () => store,
         () => subject.open(),
-      ))
+      ),
+    )
 
-    describe('usage', () => usageContract(() => store))
+    describe.runIf(withLimits)('usage', () => usageContract(() => store))
 
-    describe('responses', () =>
+    describe.runIf(withLimits)('responses', () =>
       responsesContract(
         () => store,
         () => subject.open(),
-      ))
+      ),
+    )
 
     test('is there again when it is opened again', async () => {
       const t = tenant()

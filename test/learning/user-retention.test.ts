@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { UserRetention } from '../../src/learning/user-retention.ts'
-import type { Store } from '../../src/store/store.ts'
+import { type Store, StoreError } from '../../src/store/store.ts'
 import { silent, tinyPolicy } from '../routing/support.ts'
 import { anEdge, aUser } from '../store/records.ts'
 import { eventually } from '../support/eventually.ts'
@@ -37,6 +37,21 @@ it('drops users by their tenant’s days, or those of all, however many there ar
   // Not in the configuration: erased by command.
   expect(await store.loadUser('unknown', 'long ago')).not.toBeNull()
   expect(await retention.sweep()).toBe(0)
+  retention.close()
+})
+
+it('goes on with the other tenants where the store fails for one', async () => {
+  const asked: string[] = []
+  const dropIdleUsers = async (tenant: string) => {
+    asked.push(tenant)
+    if (tenant === 'away') throw new StoreError('away')
+    return { dropped: 1, next: '' }
+  }
+  const tenants = [{ name: 'away' }, { name: 'usual' }]
+  const config = () => ({ privacy: { user_retention_days: 30 }, tenants }) as never
+  const retention = new UserRetention({ store: { dropIdleUsers }, config, log: silent })
+  await expect(retention.sweep()).rejects.toThrow('away')
+  expect(asked).toEqual(['away', 'usual'])
   retention.close()
 })
 

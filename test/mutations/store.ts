@@ -278,17 +278,17 @@ export const STORE: readonly Mutation[] = [
   },
   {
     file: 'src/store/sqlite/wal.ts',
-    find: 'if (this.#owesTruncation) return this.empty()',
-    replace: '',
+    find: 'if (this.#owesTruncation) await this.#truncate(1)\n    else if',
+    replace: 'if',
     tests: ['test/store/sqlite/wal.test.ts'],
     rule: 'what was erased leaves the log once a reader that was in the way has gone',
   },
   {
     file: 'src/store/sqlite/wal-worker.ts',
-    find: 'if (!truncates) return isWhole',
-    replace: '',
+    find: 'truncates ? truncate : restart',
+    replace: 'restart',
     tests: ['test/store/sqlite/wal.test.ts'],
-    rule: 'a log that is written back is not emptied where nothing was erased',
+    rule: 'what was erased leaves the log with the erasure',
   },
   {
     file: 'src/store/archive/parquet.ts',

@@ -5,6 +5,8 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, test } from 'vitest'
 import { GatewayError } from '../../src/errors.ts'
+import { asAsked, readEmbeddings } from '../../src/openai/embeddings-answer.ts'
+import { parseJson } from '../../src/openai/error.ts'
 import { ParseThread } from '../../src/openai/parse-thread.ts'
 import { parseRawBody } from '../../src/openai/raw-body.ts'
 
@@ -54,6 +56,39 @@ describe('on the thread', () => {
       message: (here as GatewayError).message,
       param: (here as GatewayError).param,
     })
+  })
+})
+
+describe('answers with embeddings, on the thread', () => {
+  const floats = [0.25, -0.5, 1]
+  const base64 = Buffer.from(Float32Array.from(floats).buffer).toString('base64')
+  const told = (...data: unknown[]) => JSON.stringify({ object: 'list', data, usage: { prompt_tokens: 7 } })
+  const at = (index: number, embedding: unknown) => ({ object: 'embedding', index, embedding })
+
+  test.each([
+    ['as they were asked for', 'float', told(at(0, floats), at(1, floats))],
+    ['in floats, asked for in base64', 'base64', told(at(0, floats), at(1, floats))],
+    ['in base64, asked for in floats', 'float', told(at(0, base64), at(1, base64))],
+    ['in another order', 'float', told(at(1, floats), at(0, [1]))],
+    ['without places', 'base64', told({ embedding: base64 }, { embedding: base64 })],
+    ['sparse', 'float', told(at(0, { indices: [1], values: [1] }), at(1, { indices: [2], values: [2] }))],
+    ['with a byte-order mark', 'float', `\uFEFF${told(at(0, floats), at(1, floats))}`],
+    ['one too few', 'float', told(at(0, floats))],
+    ['an empty one', 'float', told(at(0, []), at(1, floats))],
+    ['broken off', 'float', '{"data":['],
+    // What comes back is small, and memory that is shared can't be handed over.
+    [
+      'in a megabyte of digits',
+      'base64',
+      told(at(0, [1]), { index: 1, embedding: [0] }).replace('[0]', `[0.${'0'.repeat(1e6)}]`),
+    ],
+  ] as const)('%s: the same as here', async (_, format, text) => {
+    const found = await thread.embeddings(alone(text), { inputs: 2, format }, 'a')
+    const json = parseJson(Buffer.from(text))
+    const { facts, isInPlace } = readEmbeddings(json, 2)
+    expect(found.facts).toEqual(facts)
+    const body = facts ? asAsked(Buffer.from(text), format, isInPlace, json) : Buffer.from(text)
+    expect(String(found.body)).toBe(String(body))
   })
 })
 

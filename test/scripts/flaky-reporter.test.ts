@@ -9,10 +9,11 @@ function run(env: Record<string, string>) {
   )
 }
 
-it('a test that fails once and then passes makes the run red, and is told by name', () => {
+it('a test that fails once and then passes makes the run red, and is told by name and why', () => {
   const { status, stdout } = run({})
   expect(stdout).toMatch(/Tests +2 passed/)
   expect(stdout).toMatch(/^ +Flaky {2}flaky\.ts > some tests > passes when tried again$/m)
+  expect(stdout).toMatch(/tried again\n +\S.* \(line \d+\)$/m)
   expect(stdout).not.toMatch(/Flaky.*passes at once/)
   expect(status).toBe(1)
 })

@@ -32,6 +32,7 @@ TERMS = (
     ("size_b", "log10", None),
     ("context_window", "log10", 131_072.0),
     ("reasoning", "flag", None),
+    ("released", "identity", None),
 )
 # Whoever has no figures may be obscure or new: those of whom only their makers published some are less able than their
 # cards alone make expect (by .37, mean of 19), today's newest are not. So nothing is added for it.
@@ -79,7 +80,8 @@ def fit_abilities(cards: Sequence[Card], effort: Mapping[str, float]) -> Fitted:
         for j, field in enumerate(fields):
             if field in card.benchmarks:
                 x[i, j] = transformed(card.benchmarks[field], transform_of(field))
-    known, means, deviations = _described(cards)
+    told = [term for term in TERMS if sum(card.value(term[0]) is not None for card in cards) >= FEWEST]
+    known, means, deviations = _described(cards, told)
     found = _Factors.start(x, known, np.array([[True, *(bool(p.search(f)) for p in ASPECTS.values())] for f in fields]))
     for _ in range(ROUNDS):
         found.step(x, known)
@@ -101,7 +103,7 @@ def fit_abilities(cards: Sequence[Card], effort: Mapping[str, float]) -> Fitted:
         Term.model_validate(
             {"field": f, "transform": t, "mean": _short(m), "std": _short(s), "slope": _short(b), "most": most}
         )
-        for (f, t, most), m, s, b in zip(TERMS, means, deviations, found.slopes[1:], strict=True)
+        for (f, t, most), m, s, b in zip(told, means, deviations, found.slopes[1:], strict=True)
     )
     aspects = {
         name: Aspect(figures={f: _short(load[j, k]) for j, f in enumerate(fields) if found.has[j, k]})
@@ -194,11 +196,13 @@ class _Factors:
         self.noise[j] = (left + 3 * (0.4 * spread) ** 2) / (n + 3)
 
 
-def _described(cards: Sequence[Card]) -> tuple[Doubles, Doubles, Doubles]:
-    """1 and the standardised fields of `TERMS` [M, 1 + terms], their means and deviations; missing = at the mean."""
-    raw = np.full((len(cards), len(TERMS)), np.nan)
+def _described(
+    cards: Sequence[Card], terms: Sequence[tuple[str, str, float | None]]
+) -> tuple[Doubles, Doubles, Doubles]:
+    """1 and the standardised fields of terms [M, 1 + terms], their means and deviations; missing = at the mean."""
+    raw = np.full((len(cards), len(terms)), np.nan)
     for i, card in enumerate(cards):
-        for j, (field, transform, most) in enumerate(TERMS):
+        for j, (field, transform, most) in enumerate(terms):
             value = card.value(field)
             if value is not None:
                 value = value if most is None else min(value, most)

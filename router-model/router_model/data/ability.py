@@ -7,6 +7,7 @@ sure, never lower. The gateway computes the same from its configuration (`src/ro
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -103,6 +104,10 @@ class Described(Protocol):
     """What is read of a card."""
 
     @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
     def vendor(self) -> str:
         """Who made it."""
 
@@ -161,13 +166,18 @@ def transformed(value: float, transform: str) -> float:
     raise ValueError(f"unknown transform {transform!r}: log10, identity, logit or flag")
 
 
+# From Claude 5 on a request that says nothing of thinking is answered with it; before, without (Anthropic's guides on
+# moving to Sonnet 5 and Opus 5).
+_THINKS_UNTOLD = re.compile(r"claude-[a-z]+-(?:[5-9]|\d\d)(?!\d)")
+
+
 def thinks(card: Described) -> bool:
-    """Whether the arm thinks before it answers. Anthropic's do so only where they are told to."""
+    """Whether the arm thinks before it answers. Anthropic's before Claude 5 do so only where they are told to."""
     if card.thinking is not None:
         return card.thinking
     if card.effort is not None:
         return card.effort != "none"
-    return bool(card.reasoning) and card.vendor != "anthropic"
+    return bool(card.reasoning) and (card.vendor != "anthropic" or bool(_THINKS_UNTOLD.search(card.name.lower())))
 
 
 def effort_of(card: Described) -> str | None:

@@ -20,6 +20,8 @@ from router_model.data.ability import AbilitySpec, VerbositySpec, infer, log_ver
 from router_model.places import DATA, HOME
 
 Array = NDArray[np.float32]
+Abilities = dict[str, dict[str, Any]]
+"""Entries of the layout of `config/abilities.json` by plain name."""
 
 CARDS_FILE = DATA / "cards.json"
 SPEC_FILE = CARDS_FILE.with_name("ability.json")
@@ -112,6 +114,8 @@ class Card:
     ability_sd: float | None = None
     aspects: Mapping[str, float] = field(default_factory=dict)
     verbosity: Mapping[str, float] = field(default_factory=dict)
+    released: float | None = None
+    """Year, with its fraction."""
 
     @property
     def text(self) -> str:
@@ -189,9 +193,11 @@ def card_for(row: Mapping[str, Any]) -> Card:
     return able(replace(card, effort=None if effort == "default" else effort), str(row.get("model") or name))
 
 
-def able(card: Card, model: str) -> Card:
-    """The card with the ability, aspects and verbosity that `config/abilities.json` holds for a model, if it does."""
-    known = known_ability(model)
+def able(card: Card, model: str, table: Abilities | None = None) -> Card:
+    """The card with the ability, aspects and verbosity that a table holds for a model, if it does; by default
+    `config/abilities.json`.
+    """
+    known = known_ability(model, table)
     if known is None:
         return card
     silent = known.get("thinks") is False and card.thinking is None and card.effort is None
@@ -215,9 +221,11 @@ def plain_name(model: str) -> str:
     return re.sub(r"^(?:meta-)?llama-v?(?=\d)", "llama-", re.sub(r"(?<=\d)p(?=\d)", "-", name))
 
 
-def known_ability(model: str) -> dict[str, Any] | None:
-    """The entry of `config/abilities.json` for a model, by its name or by that without what hosts add to it."""
-    name, table = plain_name(model), abilities()
+def known_ability(model: str, table: Abilities | None = None) -> dict[str, Any] | None:
+    """The entry of a table, by default `config/abilities.json`, for a model, by its name or by that without what hosts
+    add to it.
+    """
+    name, table = plain_name(model), abilities() if table is None else table
     hosted = _HOST.match(model.lower()) or _SIZED.search(name)
     while name not in table:
         weights = _HOSTED.sub("", name)
@@ -241,11 +249,15 @@ _SIZED = re.compile(r"-e?(?:\d+x)?\d+b(?:-|$)")
 
 
 @cache
-def abilities() -> dict[str, dict[str, Any]]:
+def abilities() -> Abilities:
     """Entries of `config/abilities.json` by plain name; none where the file isn't there."""
     if not ABILITIES_FILE.is_file():
         return {}
-    models = json.loads(ABILITIES_FILE.read_text(encoding="utf-8"))["models"]
+    return by_plain_name(json.loads(ABILITIES_FILE.read_text(encoding="utf-8"))["models"])
+
+
+def by_plain_name(models: Mapping[str, dict[str, Any]]) -> Abilities:
+    """Entries by every plain name that a model has."""
     return {plain_name(name): entry for key, entry in models.items() for name in (key, *entry.get("names", ()))}
 
 

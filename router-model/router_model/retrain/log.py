@@ -2,9 +2,9 @@
 
 `redis://…` (also a Cluster, or behind Sentinels: `redis_address.py`): streams `pr:{<tenant>}:interactions` and
 `:rewards`, field `json`, or a row (`rows.py`): `{}`, or `{ }`
-and `b` with what it shares in the hash `:shared:<slice>`. `sqlite:<file>`: tables `interactions` and `rewards`. A path
-ending in `.jsonl` or `.jsonl.gz`: what `persona-router export` writes. A directory, or `s3://…`: an archive
-(`archived.py`).
+and `b` with what it shares in the hash `:shared:<slice>`. `sqlite:<file>`: tables `interactions` and `rewards`, and
+those of an earlier version, `earlier_…`. A path ending in `.jsonl` or `.jsonl.gz`: what `persona-router export`
+writes. A directory, or `s3://…`: an archive (`archived.py`).
 Candidates are a table in the stores and a list elsewhere: `candidates.py` reads both.
 """
 
@@ -204,26 +204,31 @@ class SqliteLog:
 
     def tenants(self) -> list[str]:
         """Every tenant with an interaction, by name."""
-        return [row[0] for row in self._query("SELECT DISTINCT tenant FROM interactions ORDER BY tenant")]
+        query = "SELECT DISTINCT tenant FROM {}"
+        return sorted({row[0] for table in self._tables("interaction") for row in self._query(query.format(table))})
 
     def count(self, kind: Kind, tenants: list[str]) -> int:
         """Rows of that kind by now."""
-        return int(next(self._query(f"SELECT count(*) FROM {kind}s WHERE {_among(tenants)}", *tenants))[0])
+        query = f"SELECT count(*) FROM {{}} WHERE {_among(tenants)}"
+        return sum(int(next(self._query(query.format(table), *tenants))[0]) for table in self._tables(kind))
 
     def read(
         self, kind: Kind, tenants: list[str], embedder: str | None = None, sample: Sample | None = None
     ) -> Iterator[list[Document]]:
         """Pages by `seq`, so that no long read keeps the gateway's log from being tidied."""
-        text = "text" if kind == "interaction" else "NULL"
-        columns = f"seq, json, {text}"
-        last = 0
-        while True:
-            query = f"SELECT {columns} FROM {kind}s WHERE seq > ? AND {_among(tenants)} ORDER BY seq LIMIT {BATCH}"
-            rows = list(self._query(query, last, *tenants))
-            if not rows:
-                return
-            last = rows[-1][0]
-            yield [_with_text(_parse(row[1], f"{self.path}, {kind} {row[0]}"), row[2]) for row in rows]
+        columns = f"seq, json, {'text' if kind == 'interaction' else 'NULL'}"
+        for table in self._tables(kind):
+            query = f"SELECT {columns} FROM {table} WHERE seq > ? AND {_among(tenants)} ORDER BY seq LIMIT {BATCH}"
+            last = 0
+            while rows := list(self._query(query, last, *tenants)):
+                last = rows[-1][0]
+                yield [_with_text(_parse(row[1], f"{self.path}, {kind} {row[0]}"), row[2]) for row in rows]
+
+    def _tables(self, kind: Kind) -> list[str]:
+        """The oldest rows first. A gateway that has not been started since has no earlier ones."""
+        earlier = f"earlier_{kind}s"
+        known = list(self._query("SELECT name FROM sqlite_master WHERE type = 'table' AND name = ?", earlier))
+        return [*([earlier] if known else []), f"{kind}s"]
 
     def _query(self, sql: str, *values: object) -> Iterator[tuple[Any, ...]]:
         try:

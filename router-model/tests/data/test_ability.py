@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from router_model.abilities.dates import date_of, read_dates, years
 from router_model.abilities.fit import fit_abilities
-from router_model.data.ability import AbilitySpec, Aspect, FigureSpec, infer
+from router_model.data.ability import AbilitySpec, Aspect, FigureSpec, infer, thinks
 from router_model.data.cards import Card, card_for, known_ability, plain_name
 
 VOTES = [f"votes_{i}" for i in range(7)]
@@ -79,6 +82,66 @@ def test_a_fit_finds_ability_and_aspects_again() -> None:
         again = infer(c, fitted.spec)
         assert again.mean == pytest.approx(fitted.ability[c.name][0], abs=0.02)
         assert again.aspects["agentic"] == pytest.approx(fitted.aspects[c.name]["agentic"], abs=0.1)
+
+
+def test_what_nobody_has_measured_is_as_able_as_others_of_its_time() -> None:
+    rng = np.random.default_rng(5)
+    cards = []
+    for i in range(60):
+        ability = (i - 30) / 15 + 0.2 * rng.normal()
+        share = float(1 / (1 + np.exp(-ability - 0.2 * rng.normal())))
+        figures = {f: share for f in ("gpqa", "mmlu", "humaneval")} if i % 6 else {}
+        cards.append(Card(f"llm-{i}", "x", output_price=1.0, benchmarks=figures, released=2023.0 + i / 20))
+    fitted = fit_abilities(cards, {})
+    unmeasured = [fitted.ability[f"llm-{i}"] for i in range(0, 60, 6)]
+    assert np.all(np.diff([mean for mean, _ in unmeasured]) > 0)
+    assert unmeasured[-1][0] > fitted.ability["llm-31"][0]
+    assert [term.field for term in fitted.spec.terms] == ["output_price", "released"]
+    undated = fit_abilities([Card(c.name, "x", output_price=1.0, benchmarks=c.benchmarks) for c in cards], {})
+    assert unmeasured[-1][1] < undated.ability["llm-54"][1]
+
+
+def test_the_maker_tells_when_a_model_came_out_else_the_host_in_the_middle(tmp_path: Path) -> None:
+    told = {
+        "models/openai/gpt-9.toml": "2030-02-01",
+        "providers/somebody/models/openai/gpt-9.toml": "2028-01-01",
+        "providers/xai/models/grok-9.toml": "2030-03",
+        "providers/somebody/models/grok-9.toml": "2030-05-01",
+        "providers/a/models/other-7b.toml": "2020-01-01",
+        "providers/b/models/other-7b-instruct.toml": "2029-06-01",
+        "providers/c/models/vendor/other-7b.toml": "2029-07-01",
+        "providers/c/models/undated.toml": "soon",
+    }
+    for name, date in told.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f'release_date = "{date}"\n')
+    dates = read_dates(tmp_path)
+    assert [dates[name] for name in ("gpt-9", "grok-9", "other-7b")] == ["2030-02-01", "2030-03", "2029-06-01"]
+    assert "undated" not in dates
+    assert dates["gpt-5-6-sol"] == "2026-07"  # by hand
+    assert date_of(["somebody/other-7b", "gpt-9"], dates) == "2029-06-01"
+    assert date_of(["nobody"], dates) is None
+    assert years("2026-07-01") == 2026.5
+    assert years("2026-07") == pytest.approx(2026.54, abs=0.01)
+    assert years(None) is None
+    with pytest.raises(ValueError, match="release_date"):
+        read_dates(tmp_path / "models" / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("claude-opus-4-8", False),
+        ("claude-3-7-sonnet-20250219", False),
+        ("claude-opus-4-20250514", False),
+        ("claude-sonnet-5", True),
+        ("anthropic/claude-opus-5.5", True),
+    ],
+)
+def test_from_claude_5_on_a_claude_thinks_untold(model: str, *, expected: bool) -> None:
+    assert thinks(Card(model, "anthropic", reasoning=True)) == expected
+    assert thinks(Card(model, "anthropic", reasoning=True, thinking=not expected)) != expected
 
 
 @pytest.mark.parametrize(

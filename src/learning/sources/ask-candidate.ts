@@ -15,6 +15,28 @@ export interface Askable {
   config: { timeouts: TimeoutsConfig; retries: RetriesConfig }
 }
 
+/** How much may be said: who asks a tenant's question again does not know what it makes a model do. */
+export interface AnswerBounds {
+  maxTokens: number
+  /** As the client's request has it. */
+  stop?: unknown
+}
+
+export interface OwnAnswer {
+  text: string
+  costUsd: number
+  /** It was not cut off. */
+  isWhole: boolean
+}
+
+/** Asks a candidate, by its name. Rejects when it does not answer. */
+export type AskCandidate = (
+  candidate: string,
+  messages: readonly unknown[],
+  signal: AbortSignal,
+  bounds: AnswerBounds,
+) => Promise<OwnAnswer>
+
 /**
  * One question of the gateway's own to a candidate, outside any tenant's traffic: deadlines, retries and breakers as
  * for all.
@@ -25,10 +47,12 @@ export async function askCandidate(
   name: string,
   messages: readonly unknown[],
   signal: AbortSignal,
-): Promise<{ text: string; costUsd: number }> {
+  { maxTokens, stop }: AnswerBounds,
+): Promise<OwnAnswer> {
   const candidate = candidates.find((other) => other.name === name)
   if (!candidate) throw new Error(`there is no candidate ${name}`)
-  const request = parseChat(Buffer.from(JSON.stringify({ model: name, messages, temperature: 0 })))
+  const bounds = { max_completion_tokens: maxTokens, ...(stop != null && { stop }) }
+  const request = parseChat(Buffer.from(JSON.stringify({ model: name, messages, temperature: 0, ...bounds })))
   const answer = await forward(
     {
       ranking: [candidate],
@@ -43,5 +67,9 @@ export async function askCandidate(
   if (answer.stream || answer.status >= 400) throw new Error(`${name} answered with HTTP ${answer.status}`)
   // A provider that does not count is not free: a budget must end.
   const usage = answer.usage ?? estimateUsage(request.promptTokens, answer.outputChars)
-  return { text: answerText(answer.body, false), costUsd: costUsd(usage, candidate.price) }
+  return {
+    text: answerText(answer.body, false),
+    costUsd: costUsd(usage, candidate.price),
+    isWhole: answer.finishReason !== 'length',
+  }
 }

@@ -4,7 +4,8 @@ import type { Logger } from '../../observability/logger.ts'
 import type { Gains } from '../../routing/safety/gains.ts'
 import type { RewardRecord } from '../../store/records/codec.ts'
 import type { InteractionSummary, Store } from '../../store/store.ts'
-import { judgeRecord } from './judge.ts'
+import type { AnswerBounds, AskCandidate, OwnAnswer } from './ask-candidate.ts'
+import { JUDGE_TOKENS, judgeRecord } from './judge.ts'
 import { framed, lastJson } from './judge-frame.ts'
 import { Sample } from './sample.ts'
 
@@ -19,6 +20,9 @@ export interface Answered {
   answer: string
   /** Dollars. */
   costUsd: number
+  /** Tokens of the answer, and where the client lets one end. */
+  completionTokens: number
+  stop?: unknown
   /** Who could have answered as well, with the dollars that were predicted. */
   others: readonly { name: string; costUsd: number }[]
   /** Name of the tenant's baseline, where it has one. */
@@ -27,12 +31,7 @@ export interface Answered {
 
 export interface GhostOptions {
   config: GhostConfig
-  /** Rejects when it does not answer. */
-  ask: (
-    candidate: string,
-    messages: readonly unknown[],
-    signal: AbortSignal,
-  ) => Promise<{ text: string; costUsd: number }>
+  ask: AskCandidate
   onReward: (reward: RewardRecord, interaction: InteractionSummary) => void | Promise<void>
   store: Pick<Store, 'addEvidence'>
   /** Of the router over the baseline: comparisons with the baseline's answers count for it. */
@@ -40,6 +39,7 @@ export interface GhostOptions {
   log: Pick<Logger, 'warn'>
   now?: () => number
   random?: () => number
+  tenants?: () => number
 }
 
 /** Kept like the evidence of an artifact, beside it. */
@@ -48,8 +48,16 @@ export const GHOSTS = 'ghost'
 export const PAIR = '\n'
 const TIMEOUT_MS = 180_000
 
+/** Asks a candidate, and books what that costs. */
+type Ask = (candidate: string, messages: readonly unknown[], bounds: AnswerBounds) => Promise<OwnAnswer>
+
 /** How the answer that a client got compares with the other. */
 export type Comparison = 'better' | 'alike' | 'worse'
+
+/** An answer so much longer is another one than was asked for: a question can be made so that only a rival's is. */
+const MOST_TIMES = 4
+const LEAST_TOKENS = 2_048
+const mostOf = ({ completionTokens }: Answered) => Math.max(LEAST_TOKENS, MOST_TIMES * completionTokens)
 
 const PREFERRED = { better: 1, alike: 0, worse: -1 } as const
 
@@ -65,7 +73,7 @@ export class Ghost {
   readonly #sample: Sample
 
   constructor(options: GhostOptions) {
-    this.#options = { now: Date.now, random: Math.random, ...options }
+    this.#options = { now: Date.now, random: Math.random, tenants: () => 1, ...options }
     const { config, log } = this.#options
     this.#sample = new Sample({
       ...this.#options,
@@ -78,7 +86,9 @@ export class Ghost {
   consider(answered: Answered): boolean {
     const rival = rivalOf(this.#options.config, answered)
     if (rival === null || answered.answer.trim() === '') return false
-    return this.#sample.draw((signal) => this.#compare(answered, rival, signal))
+    const { tenant } = answered.interaction
+    // A question can be made so that it is cheap for the one that answered, and dear for the other.
+    return this.#sample.draw({ tenant, usd: rival.costUsd }, (signal) => this.#compare(answered, rival.name, signal))
   }
 
   /** Gives up what is being compared. */
@@ -90,9 +100,16 @@ export class Ghost {
     const { interaction, messages, question, answer, costUsd } = answered
     const { config, onReward, store, log, now } = this.#options
     const { tenant, candidate } = interaction
-    const other = await this.#ask(rival, messages, signal)
-    const inOrder = await this.#verdict(question, answer, other.text, signal)
-    const turned = await this.#verdict(question, other.text, answer, signal)
+    const ask: Ask = async (candidate, asked, bounds) => {
+      const told = await this.#options.ask(candidate, asked, signal, bounds)
+      this.#sample.budget.spend(tenant, told.costUsd)
+      return told
+    }
+    const other = await ask(rival, messages, { maxTokens: mostOf(answered), stop: answered.stop })
+    // As little as of an answer of the client's that was cut off.
+    if (!other.isWhole) return
+    const inOrder = await this.#verdict(question, answer, other.text, ask)
+    const turned = await this.#verdict(question, other.text, answer, ask)
     if (inOrder === null || turned === null) {
       log.warn({ judge: config.judge }, 'the judge’s answer holds no comparison')
       return
@@ -117,28 +134,25 @@ export class Ghost {
     await this.#options.gains.noteComparison({ tenant, policy, baseline }, group, lift, preferred)
   }
 
-  async #verdict(question: string, first: string, second: string, signal: AbortSignal) {
+  async #verdict(question: string, first: string, second: string, ask: Ask) {
     const { config } = this.#options
     const cut = (text: string) => text.slice(0, config.max_chars)
     const content = comparePrompt(cut(question), cut(first), cut(second))
-    const { text } = await this.#ask(config.judge, [{ role: 'user', content }], signal)
+    const { text } = await ask(config.judge, [{ role: 'user', content }], { maxTokens: JUDGE_TOKENS })
     return lastJson(text, verdictSchema)?.better ?? null
-  }
-
-  async #ask(candidate: string, messages: readonly unknown[], signal: AbortSignal) {
-    const answer = await this.#options.ask(candidate, messages, signal)
-    this.#sample.budget.spend(answer.costUsd)
-    return answer
   }
 }
 
 /** Who answers as well; null where that is the one that did, or nobody is. A judge compares no answer of its own. */
-function rivalOf({ rival, judge }: GhostConfig, { interaction, others, baseline }: Answered): string | null {
+function rivalOf(
+  { rival, judge }: GhostConfig,
+  { interaction, others, baseline }: Answered,
+): Answered['others'][number] | null {
   const possible = others.filter(({ name }) => name !== interaction.candidate && name !== judge)
   const wanted = rival === 'baseline' ? baseline : rival
   const named = rival === 'cheapest' ? possible.toSorted((a, b) => a.costUsd - b.costUsd)[0] : undefined
   const found = named ?? possible.find(({ name }) => name === wanted)
-  return interaction.candidate === judge ? null : (found?.name ?? null)
+  return interaction.candidate === judge ? null : (found ?? null)
 }
 
 type Verdict = z.output<typeof verdictSchema>['better']

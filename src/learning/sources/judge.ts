@@ -3,17 +3,14 @@ import type { RouterConfig } from '../../config/schema.ts'
 import type { Logger } from '../../observability/logger.ts'
 import type { RewardRecord } from '../../store/records/codec.ts'
 import type { InteractionSummary } from '../../store/store.ts'
+import type { AskCandidate } from './ask-candidate.ts'
 import { framed, lastJson } from './judge-frame.ts'
 import { Sample } from './sample.ts'
 
 export interface JudgeOptions {
   config: NonNullable<RouterConfig['judge']>
-  /** Asks the judging candidate; the caller finds the provider, and accounts. Rejects when it does not answer. */
-  ask: (
-    candidate: string,
-    messages: readonly unknown[],
-    signal: AbortSignal,
-  ) => Promise<{ text: string; costUsd: number }>
+  /** Asks the judging candidate. */
+  ask: AskCandidate
   /** Takes the reward to the log and to the learner. */
   onReward: (reward: RewardRecord, interaction: InteractionSummary) => void | Promise<void>
   log: Logger
@@ -21,9 +18,13 @@ export interface JudgeOptions {
   now?: () => number
   /** 0 <= random < 1. */
   random?: () => number
+  /** How many tenants there are. */
+  tenants?: () => number
 }
 
 const TIMEOUT_MS = 60_000
+/** Of a judge, thoughts and all: what it judges may tell it to say a lot. */
+export const JUDGE_TOKENS = 8_192
 /** The largest mark. */
 const BEST = 10
 const verdictSchema = z.object({ score: z.number().min(0).max(BEST) })
@@ -37,7 +38,7 @@ export class Judge {
   readonly #sample: Sample
 
   constructor(options: JudgeOptions) {
-    this.#options = { now: Date.now, random: Math.random, ...options }
+    this.#options = { now: Date.now, random: Math.random, tenants: () => 1, ...options }
     const { config, log } = this.#options
     this.#sample = new Sample({
       ...this.#options,
@@ -51,7 +52,9 @@ export class Judge {
     const { config } = this.#options
     // A candidate does not grade itself.
     if (interaction.candidate === config.candidate || answer.trim() === '') return false
-    return this.#sample.draw((signal) => this.#judge(interaction, question, answer, signal))
+    return this.#sample.draw({ tenant: interaction.tenant, usd: 0 }, (signal) =>
+      this.#judge(interaction, question, answer, signal),
+    )
   }
 
   /** Gives up what is being judged. */
@@ -62,8 +65,10 @@ export class Judge {
   async #judge(interaction: InteractionSummary, question: string, answer: string, signal: AbortSignal): Promise<void> {
     const { config, ask, onReward, log, now } = this.#options
     const prompt = judgePrompt(question.slice(0, config.max_chars), answer.slice(0, config.max_chars))
-    const { text, costUsd } = await ask(config.candidate, [{ role: 'user', content: prompt }], signal)
-    this.#sample.budget.spend(costUsd)
+    const { text, costUsd } = await ask(config.candidate, [{ role: 'user', content: prompt }], signal, {
+      maxTokens: JUDGE_TOKENS,
+    })
+    this.#sample.budget.spend(interaction.tenant, costUsd)
     const score = parseVerdict(text)
     if (score === null) log.warn({ judge: config.candidate }, 'the judge’s answer holds no score')
     else await onReward(judgeRecord(interaction, (2 * score) / BEST - 1, config.weight, now()), interaction)

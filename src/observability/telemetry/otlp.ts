@@ -8,6 +8,7 @@ import { resourceFromAttributes } from '@opentelemetry/resources'
 import { BatchLogRecordProcessor, LoggerProvider } from '@opentelemetry/sdk-logs'
 import { MeterProvider, PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics'
 import { LRUCache } from 'lru-cache'
+import { PerMinute } from '../../runtime/per-minute.ts'
 import { proxyFor } from '../../runtime/proxy.ts'
 import { secretFile } from '../../runtime/secret-file.ts'
 import type { Logger } from '../logger.ts'
@@ -69,6 +70,8 @@ interface Options extends TelemetryConfig {
 /** Sends spans, histograms and events to a collector, in batches beside the requests. */
 export class OtlpTelemetry implements Telemetry {
   readonly #config: Options
+  /** A caller's flag costs the operator room at the collector, whatever share they chose for their own. */
+  readonly #callers: PerMinute
   readonly #spans: SpanSender
   readonly #meters: MeterProvider
   readonly #loggers: LoggerProvider
@@ -79,6 +82,7 @@ export class OtlpTelemetry implements Telemetry {
 
   constructor(config: Options, deps: { metrics: Metrics; log: Logger }) {
     this.#config = config
+    this.#callers = new PerMinute(config.callers_per_minute)
     const { otlp } = config
     const named = { 'service.name': config.service_name, 'process.pid': process.pid }
     const resource = resourceFromAttributes(named)
@@ -123,7 +127,9 @@ export class OtlpTelemetry implements Telemetry {
   }
 
   follow(request: TracedRequest): RequestTrace {
-    const trace = new RequestTrace(request.incoming.headers, this.#config)
+    const { sample, propagate } = this.#config
+    const isKeptForCaller = () => this.#callers.allows(request.caller.tenant)
+    const trace = new RequestTrace(request.incoming.headers, { sample, propagate, isKeptForCaller })
     request.outgoing.once('close', () => this.#end(trace, request))
     return trace
   }
@@ -150,7 +156,8 @@ export class OtlpTelemetry implements Telemetry {
     await Promise.allSettled([this.#spans.close(), this.#meters.shutdown(), this.#loggers.shutdown()])
   }
 
-  #end(trace: RequestTrace, { incoming, outgoing, ts, startedAt }: TracedRequest): void {
+  #end(trace: RequestTrace, request: TracedRequest): void {
+    const { incoming, outgoing, ts, startedAt } = request
     const endedAt = performance.now()
     const { record, traceId } = trace
     if (this.#config.metrics) for (const attempt of trace.attempts) this.#measure(attempt, trace, endedAt)
@@ -158,7 +165,7 @@ export class OtlpTelemetry implements Telemetry {
     const at = (time: number) => ts + (time - startedAt)
     const { statusCode } = outgoing
     const isBroken = !outgoing.writableFinished
-    const route = routeOf(incoming.url)
+    const route = routeOf(request)
     this.#spans.add({
       traceId,
       spanId: trace.spanId,
@@ -211,8 +218,19 @@ export class OtlpTelemetry implements Telemetry {
 const inSpan = ({ traceId, spanId }: RecentAnswer): Context =>
   traces.setSpanContext(ROOT_CONTEXT, { traceId, spanId, traceFlags: TraceFlags.SAMPLED })
 
-/** The first two steps of a path: what follows may be an id. */
-const routeOf = (url = '') => (url.split('?', 1)[0] ?? '').split('/', 3).join('/')
+const OWN_ROUTES: ReadonlySet<string> = new Set(
+  'chat completions embeddings feedback messages models responses router usage users'.split(' '),
+)
+
+/**
+ * The first two steps of a path, since what follows may be an id. Of a path that nobody serves the first alone: the
+ * client chose the other, and names of spans are what collectors count by.
+ */
+function routeOf({ incoming, snapshot }: TracedRequest): string {
+  const [, version = '', name = ''] = (incoming.url?.split('?', 1)[0] ?? '').split('/', 3)
+  const isServed = () => Object.keys(snapshot.config.passthrough).some((prefix) => prefix.startsWith(`/v1/${name}/`))
+  return OWN_ROUTES.has(name) || isServed() ? `/${version}/${name}` : `/${version}/*`
+}
 
 interface ExportResult {
   code: number

@@ -19,8 +19,10 @@ export const telemetrySchema = z.strictObject({
   delay_ms: z.number().int().positive().default(5_000),
   /** Spans of requests and of their tries. */
   traces: z.boolean().default(true),
-  /** Share of the traces that begin here; for others the caller's flag decides. */
+  /** Share of the traces that begin here; for others the caller's flag decides, as far as the next field goes. */
   sample: z.number().min(0).max(1).default(1),
+  /** Traces a minute and tenant that are kept for their callers' flags; beyond it `sample` decides of them, too. */
+  callers_per_minute: z.number().int().nonnegative().default(600),
   /** `gen_ai.client.*` histograms, every `interval_ms`. */
   metrics: z.boolean().default(true),
   interval_ms: z.number().int().positive().default(60_000),

@@ -16,6 +16,9 @@ export interface TracedReward {
 export interface TracedRequest {
   incoming: IncomingMessage
   outgoing: ServerResponse
+  /** Whose request it is. */
+  caller: { readonly tenant: string }
+  snapshot: { readonly config: { readonly passthrough: Readonly<Record<string, unknown>> } }
   /** When it began: Unix milliseconds, and on `performance.now()`'s clock. */
   ts: number
   startedAt: number

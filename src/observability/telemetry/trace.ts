@@ -59,10 +59,20 @@ export interface TracedRecord {
   readonly ttftMs: number | null
 }
 
-const FORMAT = /^[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$/
+/** Version ff is none, and version 00 ends with the flags. */
+const FORMAT = /^(?!ff|00-.{52}.)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?$/
 const SAMPLED = 1
 /** Longer ones may be dropped (W3C Trace Context, 3.3.1.5). */
 const MAX_STATE = 512
+
+export interface TraceOptions {
+  /** Share of the traces that begin here and are kept, 0 to 1. */
+  sample: number
+  /** Tell providers. */
+  propagate: boolean
+  /** Whether one that its caller keeps is kept here, too, whatever the share. */
+  isKeptForCaller(): boolean
+}
 
 /**
  * The place of one request in a trace. Ids are drawn when it begins, since providers are told them; its spans are made
@@ -82,13 +92,14 @@ export class RequestTrace {
   readonly #state: string | undefined
   readonly #isTold: boolean
 
-  /** @param options `sample`: share of the traces that begin here and are kept, 0 to 1; `propagate`: tell providers */
-  constructor(headers: IncomingHttpHeaders, { sample, propagate }: { sample: number; propagate: boolean }) {
+  constructor(headers: IncomingHttpHeaders, { sample, propagate, isKeptForCaller }: TraceOptions) {
     this.#isTold = propagate
     const { traceparent, tracestate } = headers
     const [, traceId, parentId, flags] = FORMAT.exec(single(traceparent)) ?? []
     this.parentId = parentId ?? null
-    this.isSampled = flags === undefined ? Math.random() < sample : (Number.parseInt(flags, 16) & SAMPLED) === SAMPLED
+    const isCallers = flags !== undefined
+    const isKept = isCallers && (Number.parseInt(flags, 16) & SAMPLED) === SAMPLED
+    this.isSampled = isCallers && !isKept ? false : (isKept && isKeptForCaller()) || Math.random() < sample
     const ids = randomHex(24)
     this.traceId = traceId ?? ids.slice(16)
     this.spanId = ids.slice(0, 16)

@@ -1,16 +1,18 @@
 import { GatewayError } from '../../errors.ts'
-import type { ChatMessage, ChatRequest } from '../../openai/chat.ts'
+import type { ChatMessage, ChatRequest, NativeRequest } from '../../openai/chat.ts'
 import { completionOfStream, streamOfCompletion } from '../../openai/convert-stream.ts'
 import { parseJson, readError, saysError, statusOfError, withoutMark } from '../../openai/error.ts'
 import { BROKE, endOf, isFailure } from '../../openai/finish-reason.ts'
 import { isBlank } from '../../openai/is-blank.ts'
 import { isObject } from '../../openai/is-object.ts'
 import { Mend } from '../../openai/mend.ts'
+import { LARGE_BYTES } from '../../openai/parse-thread.ts'
 import { retryAfterMs } from '../../openai/retry-after.ts'
 import { SseObserver } from '../../openai/sse-observer.ts'
 import type { PlainFacts, StreamObserver } from '../../openai/stream-observer.ts'
 import { parseUsage } from '../../openai/usage.ts'
 import { FairTimer } from '../../runtime/fair-timer.ts'
+import { inOwnMemory } from '../../runtime/own-memory.ts'
 import { withoutRepeated } from '../dialect/repeated.ts'
 import type { Failure } from '../forward/failure.ts'
 import { readAll } from '../http/read-all.ts'
@@ -209,11 +211,14 @@ function counter({ onBytes, hold }: ReadControl): (bytes: number) => void {
 
 async function readPlain(common: AnswerHead, body: Body, control: ReadControl): Promise<Read<PlainAnswer>> {
   const raw = withoutMark(await readAll(body, MAX_BODY_BYTES, counter(control)))
-  if (!common.request.native && looksLikeEvents(raw)) return readEvents(common, raw)
+  const { native } = common.request
+  if (native?.readLarge && raw.length > LARGE_BYTES)
+    return largeOf(common, await native.readLarge(inOwnMemory(raw)), native)
+  if (!native && looksLikeEvents(raw)) return readEvents(common, raw)
   const json = parseJson(raw)
-  const lines = json === undefined && !common.request.native ? linesAsEvents(raw) : null
+  const lines = json === undefined && !native ? linesAsEvents(raw) : null
   if (lines) return readEvents(common, lines)
-  const mended = common.request.native || !isObject(json) ? null : new Mend(askedBy(common.request)).mended(json)
+  const mended = native || !isObject(json) ? null : new Mend(askedBy(common.request)).mended(json)
   return mended ? plainOf(common, Buffer.from(JSON.stringify(mended)), mended) : plainOf(common, raw, json)
 }
 
@@ -244,10 +249,22 @@ function plainOf(common: AnswerHead, bytes: Buffer, json: unknown): Read<PlainAn
   if (failed) return { failure: failed }
   const { native } = common.request
   const facts = native ? native.read(json) : factsOf(json)
-  if (!facts) return { failure: protocol(`the provider sent something that is not a ${native?.api ?? 'chat'} answer`) }
+  if (!facts) return { failure: notAnAnswer(native) }
   const isEmpty = mayBeEmpty(common.request) && saysNothing(json)
   return { answer: { ...asJson(common), stream: false, body: bytes, ...facts, isEmpty } }
 }
+
+function largeOf(
+  common: AnswerHead,
+  { facts, body }: { facts: PlainFacts | null; body: Buffer },
+  native: NativeRequest,
+): Read<PlainAnswer> {
+  if (!facts) return { failure: notAnAnswer(native) }
+  return { answer: { ...asJson(common), stream: false, body, ...facts, isEmpty: false } }
+}
+
+const notAnAnswer = (native: NativeRequest | undefined) =>
+  protocol(`the provider sent something that is not a ${native?.api ?? 'chat'} answer`)
 
 /**
  * Whether an answer of nothing may be none: where it may end at once it is whole. Behind what tools returned models do

@@ -63,11 +63,17 @@ export function transformed(value: number, transform: Transform): number {
   return transform === 'flag' ? Number(value !== 0) : value
 }
 
-/** Whether it thinks before it answers. Anthropic's do so only where they are told to. */
-export function thinks({ thinking, effort, reasoning, vendor }: Candidate): boolean {
+/**
+ * From Claude 5 on a request that says nothing of thinking is answered with it; before, without (Anthropic's guides on
+ * moving to Sonnet 5 and Opus 5).
+ */
+const THINKS_UNTOLD = /claude-[a-z]+-(?:[5-9]|\d\d)(?!\d)/i
+
+/** Whether it thinks before it answers. Anthropic's before Claude 5 do so only where they are told to. */
+export function thinks({ thinking, effort, reasoning, vendor, model }: Candidate): boolean {
   if (thinking !== undefined) return thinking
   if (effort !== undefined) return effort !== 'none'
-  return reasoning === true && vendor !== 'anthropic'
+  return reasoning === true && (vendor !== 'anthropic' || THINKS_UNTOLD.test(model))
 }
 
 /** As the tables name it: `none` where one that could think does not; null where nothing is said. */

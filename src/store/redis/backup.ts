@@ -8,7 +8,7 @@ import type { RedisAccess } from './access.ts'
 import { nodesOf } from './erase-tenant.ts'
 import * as keys from './keys.ts'
 import type { RedisRecords } from './records.ts'
-import { SharedRows } from './shared-rows.ts'
+import type { SharedRows } from './shared-rows.ts'
 import { type KeptRow, keptIn } from './stream.ts'
 import { usageLine, usageOf } from './usage.ts'
 
@@ -93,11 +93,11 @@ export class RedisBackup implements Backup {
   readonly #shared: SharedRows
   readonly #retentionMs: number
 
-  constructor(redis: RedisAccess, store: BackupStore, records: RedisRecords, retentionMs: number) {
+  constructor(redis: RedisAccess, store: BackupStore, records: RedisRecords, shared: SharedRows, retentionMs: number) {
     this.#redis = redis
     this.#store = store
     this.#records = records
-    this.#shared = new SharedRows(redis)
+    this.#shared = shared
     this.#retentionMs = retentionMs
   }
 

@@ -1,4 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { eachOnItsOwn } from '../../runtime/each.ts'
 import { userHash } from '../../runtime/keys.ts'
 import { requestTimeOf } from '../../runtime/request-time.ts'
 import {
@@ -22,7 +23,7 @@ import { dayOf, MAX_USERS_A_DAY, USAGE_DAYS, usedOf } from '../usage.ts'
 import type { RedisAccess } from './access.ts'
 import { jsonArgument } from './commands.ts'
 import * as keys from './keys.ts'
-import { SharedRows } from './shared-rows.ts'
+import type { SharedRows } from './shared-rows.ts'
 import { entryOf, type KeptRow, noteEntry, readStream, readUserLog } from './stream.ts'
 
 /** Rows a script: Redis does nothing else meanwhile. */
@@ -52,10 +53,10 @@ export class RedisRecords {
   readonly #shared: SharedRows
   readonly #knownTenants = new Set<string>()
 
-  constructor(redis: RedisAccess, retentionMs: number, replicas: Replicas) {
+  constructor(redis: RedisAccess, retentionMs: number, replicas: Replicas, shared: SharedRows) {
     this.#redis = redis
     this.#replicas = replicas
-    this.#shared = new SharedRows(redis)
+    this.#shared = shared
     this.#retentionMs = retentionMs
     // A server that comes back may have forgotten them.
     for (const event of ['ready', '+node']) redis.client.on(event, () => this.#knownTenants.clear())
@@ -238,11 +239,11 @@ export class RedisRecords {
     })
   }
 
-  /** Drops what is too old also of tenants that write no more. */
+  /** Drops what is too old also of tenants that write no more. @throws StoreError where a tenant's part is away */
   async sweep(): Promise<void> {
     this.#knownTenants.clear()
     const oldest = Math.max(0, Date.now() - this.#retentionMs)
-    for (const tenant of await this.#tenants({})) {
+    await eachOnItsOwn(await this.#tenants({}), async (tenant) => {
       for (const stream of [keys.interactions(tenant), keys.rewards(tenant)]) {
         const trim = () => this.#redis.client.xtrim(stream, 'MINID', '~', oldest, 'LIMIT', TRIMMED_AT_ONCE)
         while ((await this.#redis.askLong(tenant, trim)) > 0) await nextTurn()
@@ -250,7 +251,7 @@ export class RedisRecords {
         await this.#redis.askLong(tenant, () => this.#redis.client.xtrim(stream, 'MINID', oldest))
       }
       await this.#dropSlices(tenant)
-    }
+    })
   }
 
   /** What is kept of the log's slices whose rows are gone. */

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
+import { eachOnItsOwn } from '../../runtime/each.ts'
 import { CLEAR, isClear, scrubEdges, scrubRows } from '../scrub.ts'
 import type { ReadVectors, StoredEdge } from '../store.ts'
 import { decodeOldEdge, encodeEdge } from '../stored-values.ts'
@@ -22,10 +23,11 @@ const LOCK_MS = 60_000
  */
 export async function scrubVectors(redis: RedisAccess, read: ReadVectors): Promise<number> {
   let scrubbed = 0
-  for (const tenant of await redis.askLong('{keys}', () => redis.client.smembers(keys.TENANTS))) {
+  const tenants = await redis.askLong('{keys}', () => redis.client.smembers(keys.TENANTS))
+  await eachOnItsOwn(tenants, async (tenant) => {
     const [lock, done] = [keys.scrubbing(tenant), keys.isScrubbed(tenant)]
-    if ((await redis.askLong(tenant, () => redis.client.exists(done))) === 1) continue
-    if ((await redis.askLong(tenant, () => redis.client.set(lock, '1', 'PX', LOCK_MS, 'NX'))) === null) continue
+    if ((await redis.askLong(tenant, () => redis.client.exists(done))) === 1) return
+    if ((await redis.askLong(tenant, () => redis.client.set(lock, '1', 'PX', LOCK_MS, 'NX'))) === null) return
     try {
       const found = (await scrubLog(redis, tenant, read)) + (await scrubAllEdges(redis, tenant, read))
       if (found === 0) await redis.askLong(tenant, () => redis.client.set(done, '1'))
@@ -33,7 +35,7 @@ export async function scrubVectors(redis: RedisAccess, read: ReadVectors): Promi
     } finally {
       await redis.askLong(tenant, () => redis.client.del(lock))
     }
-  }
+  })
   return scrubbed
 }
 

@@ -1,5 +1,6 @@
 import { userKey } from '../../runtime/keys.ts'
 import { type StoredInteraction, sharedOf, storedInteraction } from '../records/codec.ts'
+import type { StoreEvents } from '../store.ts'
 import type { RedisAccess } from './access.ts'
 import * as keys from './keys.ts'
 import type { KeptRow } from './stream.ts'
@@ -9,11 +10,13 @@ const MAX_KNOWN = 1_024
 /** Reads what Redis keeps of interactions, with what rows share. */
 export class SharedRows {
   readonly #redis: RedisAccess
+  readonly #passedBy: StoreEvents['passedBy']
   /** By tenant and name. */
   readonly #known = new Map<string, string>()
 
-  constructor(redis: RedisAccess) {
+  constructor(redis: RedisAccess, { passedBy }: StoreEvents = {}) {
     this.#redis = redis
+    this.#passedBy = passedBy
   }
 
   /** In their order; null where what a row shares is gone: the row left the log meanwhile, or Redis has lost it. */
@@ -30,12 +33,15 @@ export class SharedRows {
       else unknown.set(key, (unknown.get(key) ?? new Set()).add(one.id))
     }
     for (const [key, ids] of unknown) await this.#learn(tenant, key, [...ids], known)
-    return all.map((one, i) => {
+    const read = all.map((one, i) => {
       const id = shared[i]?.id
       if (id === undefined) return storedInteraction(one)
       const json = known.get(id)
       return json === undefined ? null : storedInteraction(one, json, kept[i]?.bytes)
     })
+    const lost = read.filter((row) => row === null).length
+    if (lost > 0) this.#passedBy?.(tenant, lost)
+    return read
   }
 
   async #learn(tenant: string, key: string, ids: string[], known: Map<string, string>): Promise<void> {

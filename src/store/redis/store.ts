@@ -17,6 +17,7 @@ import {
   type RefusalFilter,
   type Store,
   type StoredRefusal,
+  type StoreEvents,
 } from '../store.ts'
 import { decodeConversation } from '../stored-values.ts'
 import { announcing, RedisAccess } from './access.ts'
@@ -32,6 +33,7 @@ import { moveUser } from './move-user.ts'
 import { RedisRecords } from './records.ts'
 import { RedisResponses } from './responses.ts'
 import { scrubVectors } from './scrub.ts'
+import { SharedRows } from './shared-rows.ts'
 import { RedisTenantKeys } from './tenant-keys.ts'
 import { RedisUsage } from './usage.ts'
 import { RedisUsers } from './users.ts'
@@ -63,14 +65,15 @@ export class RedisStore implements BackupStore {
   readonly #sweep: NodeJS.Timeout
 
   /** @throws Error when the configuration is wrong; not when Redis is away */
-  constructor(config: RedisConfig) {
+  constructor(config: RedisConfig, events: StoreEvents = {}) {
     this.#redis = new RedisAccess(config)
     const { client, run, runLong, runPatiently } = this.#redis
     const id = randomUUID()
     this.#health = new RedisHealth(this.#redis, id)
     this.#retentionMs = Math.round(config.retention_days * 86_400_000)
     this.#keys = new RedisTenantKeys(this.#redis)
-    this.#records = new RedisRecords(this.#redis, this.#retentionMs, this.#health)
+    const shared = new SharedRows(this.#redis, events)
+    this.#records = new RedisRecords(this.#redis, this.#retentionMs, this.#health, shared)
     this.#channel = new ChangeChannel(client, id, (change) => this.#listeners.emit(change))
     this.#batch = new RedisBatch((tenant, operations) =>
       runPatiently(tenant, 'batch', [keys.tag(tenant)], [operations]),
@@ -81,7 +84,7 @@ export class RedisStore implements BackupStore {
     this.responses = new RedisResponses(run, runLong, mostFor)
     this.usage = new RedisUsage(this.#redis)
     this.#users = new RedisUsers(this.#redis, this.responses, this.usage, this.#retentionMs)
-    this.backup = new RedisBackup(this.#redis, this, this.#records, this.#retentionMs)
+    this.backup = new RedisBackup(this.#redis, this, this.#records, shared, this.#retentionMs)
     this.#sweep = setInterval(() => void this.sweep().catch(() => undefined), SWEEP_MS).unref()
   }
 

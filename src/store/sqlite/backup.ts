@@ -8,6 +8,7 @@ import { decodeConversation } from '../stored-values.ts'
 import type { UsageRow, UsageScope } from '../usage.ts'
 import { WHOLE_TENANT } from './erasures.ts'
 import type { Row, SqliteFile } from './file.ts'
+import { INTERACTIONS, REWARDS } from './log-tables.ts'
 import { interactionOf, rewardOf, type SqliteRecords } from './records.ts'
 import { keyOf } from './tenant-keys.ts'
 import type { SqliteUsers } from './users.ts'
@@ -20,7 +21,9 @@ export const CARRIED: Readonly<Record<string, RowType>> = {
   edges: 'user',
   salts: 'salt',
   interactions: 'interaction',
+  earlier_interactions: 'interaction',
   rewards: 'reward',
+  earlier_rewards: 'reward',
   conversations: 'conversation',
   responses: 'response',
   response_items: 'response',
@@ -48,6 +51,8 @@ export const LEFT_OUT: Readonly<Record<string, string>> = {
 /** Rows of a page: the process does nothing else meanwhile. */
 const PAGE = 64
 
+type Key = (string | number)[]
+
 interface Table {
   name: string
   /** Columns that tell a row from others, in order. */
@@ -69,7 +74,7 @@ export class SqliteBackup implements Backup {
 
   async *read(from: string): AsyncGenerator<Page> {
     const tables = this.#tables()
-    let [at, after] = from === '' ? [0, null] : (JSON.parse(from) as [number, (string | number)[] | null])
+    let [at, after] = from === '' ? [0, null] : placeIn(tables, JSON.parse(from))
     for (; at < tables.length; at++, after = null) {
       const { name, key, rows } = tables[at] as Table
       const columns = key.join(', ')
@@ -85,7 +90,7 @@ export class SqliteBackup implements Backup {
         const last = found.at(-1)
         if (!last) break
         after = key.map((column) => last[column] as string | number)
-        yield { rows: (await Promise.all(found.map(rows))).flat(), next: JSON.stringify([at, after]) }
+        yield { rows: (await Promise.all(found.map(rows))).flat(), next: JSON.stringify([name, after]) }
         if (Number(after[0]) >= end) break
         await nextTurn()
       }
@@ -127,8 +132,14 @@ export class SqliteBackup implements Backup {
   #tables(): Table[] {
     const now = Date.now()
     return [
-      { name: 'rewards', key: ['seq'], rows: (row) => [{ type: 'reward', record: rewardOf(row) }] },
-      { name: 'interactions', key: ['seq'], rows: (row) => [{ type: 'interaction', record: interactionOf(row) }] },
+      ...[...REWARDS].reverse().map((name) => ({
+        ...{ name, key: ['seq'] },
+        rows: (row: Row): BackupRow[] => [{ type: 'reward', record: rewardOf(row) }],
+      })),
+      ...[...INTERACTIONS].reverse().map((name) => ({
+        ...{ name, key: ['seq'] },
+        rows: (row: Row): BackupRow[] => [{ type: 'interaction', record: interactionOf(row) }],
+      })),
       { name: 'usage', key: ['tenant', 'day', 'scope', 'id', 'model'], rows: (row) => [usageRow(row)] },
       {
         name: 'evidence',
@@ -209,6 +220,12 @@ export class SqliteBackup implements Backup {
       },
     ]
   }
+}
+
+/** An earlier version gave the table's number; the first was of rewards then, the next of interactions. */
+function placeIn(tables: Table[], [of, after]: [string | number, Key | null]): [at: number, after: Key | null] {
+  if (typeof of === 'string') return [tables.findIndex(({ name }) => name === of), after]
+  return [of === 0 ? 0 : of === 1 ? REWARDS.length : of + 2, after]
 }
 
 const usageRow = (row: Row): BackupRow => ({

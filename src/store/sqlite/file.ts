@@ -47,6 +47,8 @@ export class SqliteFile {
   #timer: NodeJS.Timeout | undefined
   /** The next turn commits. */
   #isDue = false
+  /** Another thread has the file for a moment: waiting for it inside SQLite would hold up the event loop. */
+  #isHeld = false
 
   /**
    * @param note called inside the transaction of a change, @param tell after it
@@ -59,7 +61,17 @@ export class SqliteFile {
       throw new StoreError(`Cannot open ${path}: ${messageOf(error)}`, { cause: error })
     }
     this.#reserve = new DiskReserve(path)
-    this.#wal = new WriteAheadLog(path, () => truncateLog(this.db))
+    this.#wal = new WriteAheadLog(path, {
+      hold: () => {
+        this.#isHeld = true
+      },
+      release: () => {
+        if (!this.#isHeld) return
+        this.#isHeld = false
+        this.#commitNext()
+      },
+      truncateHere: () => truncateLog(this.db),
+    })
     this.sql = prepareStatements(this.db)
     this.#note = note
     this.#tell = tell
@@ -116,6 +128,11 @@ export class SqliteFile {
     return this.#wal.empty()
   }
 
+  /** Writes wait for a moment (`write` sees to that). */
+  get isHeld(): boolean {
+    return this.#isHeld
+  }
+
   /** To be called now and then. */
   lookAtWal(): void {
     void this.#wal.look()
@@ -127,6 +144,7 @@ export class SqliteFile {
   }
 
   async close(): Promise<void> {
+    this.#isHeld = false
     while (this.#writes.length > 0) this.#commitNext()
     await this.#wal.close()
     if (this.db.isOpen) this.db.close()
@@ -139,6 +157,7 @@ export class SqliteFile {
   readonly #commitNext = () => {
     clearTimeout(this.#timer)
     this.#timer = undefined
+    if (this.#isHeld) return
     const writes = this.#writes.splice(0, WRITES_PER_COMMIT)
     this.#isDue = this.#writes.length > 0
     if (this.#isDue) setImmediate(this.#commitNext)

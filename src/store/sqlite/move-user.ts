@@ -20,10 +20,11 @@ export async function moveUser(
   const { sql } = file
   const wasErased = () => [from, to].some((user) => erasedBefore(file)({ tenant, user, ts: 0 }))
   const mayMove = () => sql.userRevision.get(tenant, to) === undefined && !wasErased()
+  const hasRows = () => sql.hasRows.some((statement) => statement.get(tenant, from))
   const counted = await file.write(() => {
     limits.carry(tenant, from, to)
     const moves = mayMove()
-    for (const day of moves && sql.hasRows.get(tenant, from) ? daysBack(retentionMs) : []) {
+    for (const day of moves && hasRows() ? daysBack(retentionMs) : []) {
       sql.moveUsage.run(to, tenant, day, from)
       sql.dropUsage.run(tenant, day, from)
     }

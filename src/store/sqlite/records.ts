@@ -1,4 +1,3 @@
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import { userHash } from '../../runtime/keys.ts'
 import {
   type InteractionRecord,
@@ -19,11 +18,9 @@ import {
 import { decodeSummary, encodeSummary } from '../stored-values.ts'
 import { erasedBefore } from './erasures.ts'
 import type { Row, SqliteFile } from './file.ts'
+import { inOrder, readRows } from './read-log.ts'
 import { inSteps } from './steps.ts'
 import type { SqliteUsage } from './usage.ts'
-
-/** Rows read at once: the process does nothing else meanwhile. */
-const BATCH = 16
 
 /** The log: interactions and rewards. */
 export class SqliteRecords {
@@ -41,7 +38,8 @@ export class SqliteRecords {
       for (const row of rows) {
         if (erased(row)) continue
         const { tenant, id, user, ts, completionId = null } = row
-        this.#file.sql.openInteraction.run(tenant, id, user, ts, completionId, encodeSummary(row), tenant, id)
+        const of = [tenant, id]
+        this.#file.sql.openInteraction.run(...of, user, ts, completionId, encodeSummary(row), ...of, ...of)
       }
       return [undefined]
     })
@@ -67,6 +65,8 @@ export class SqliteRecords {
           json,
           text,
           expires,
+          tenant,
+          id,
         )
         if (changes === 1) added.push(row)
       }
@@ -83,7 +83,8 @@ export class SqliteRecords {
       for (const row of rows) {
         if (erased({ ...row, ts: row.askedAt ?? row.ts })) continue
         const { tenant, interaction, user, kind, ts } = row
-        added += Number(this.#file.sql.appendReward.run(tenant, interaction, user, kind, ts, rewardJson(row)).changes)
+        const of = [tenant, interaction, user, kind, ts]
+        added += Number(this.#file.sql.appendReward.run(...of, rewardJson(row), ...of).changes)
       }
       return [added]
     })
@@ -91,7 +92,7 @@ export class SqliteRecords {
 
   findInteraction(tenant: string, id: string): Promise<InteractionSummary | null> {
     return this.#file.read(() => {
-      const ended = this.#file.sql.findInteraction.get(tenant, id)
+      const ended = firstOf(this.#file.sql.findInteraction, (find) => find.get(tenant, id))
       if (ended) return { ...summaryOf(readInteraction(JSON.parse(String(ended.json)))), user: String(ended.user) }
       const open = this.#file.sql.findOpenInteraction.get(tenant, id)
       return open ? decodeSummary(String(open.state)) : null
@@ -100,32 +101,46 @@ export class SqliteRecords {
 
   findCompletions(tenant: string, completionId: string): Promise<CompletionRef[]> {
     const { findOpenCompletions, findCompletions } = this.#file.sql
-    return this.#file.read(() =>
-      [findOpenCompletions, findCompletions]
-        .flatMap((statement) => statement.all(tenant, completionId, MAX_COMPLETIONS))
-        .map(({ id, user, ts }) => ({ interaction: String(id), user: userHash(String(user)), ts: Number(ts) })),
-    )
+    return this.#file.read(() => {
+      const rows: Row[] = []
+      for (const { blocks, ofBlock } of findCompletions) {
+        const { first, last } = blocks.get() ?? {}
+        for (let block = Number(last); block >= Number(first) && rows.length < MAX_COMPLETIONS; block--) {
+          rows.push(...ofBlock.all(block, tenant, completionId, MAX_COMPLETIONS - rows.length))
+        }
+      }
+      return [...findOpenCompletions.all(tenant, completionId, MAX_COMPLETIONS), ...rows].map(({ id, user, ts }) => ({
+        ...{ interaction: String(id), user: userHash(String(user)), ts: Number(ts) },
+      }))
+    })
   }
 
   readInteractions(filter: RecordFilter): AsyncGenerator<InteractionRecord[]> {
-    const { readInteractions, readInteractionsOf } = this.#file.sql
-    return this.#read(readInteractions, readInteractionsOf, filter, interactionOf)
+    const [now, earlier] = this.#file.sql.readInteractions.map((reads) =>
+      readRows(this.#file, reads, filter, interactionOf),
+    )
+    return inOrder(earlier!, now!)
   }
 
   readRewards(filter: RecordFilter): AsyncGenerator<RewardRecord[]> {
-    const { readRewards, readRewardsOf } = this.#file.sql
-    return this.#read(readRewards, readRewardsOf, filter, rewardOf)
+    const [now, earlier] = this.#file.sql.readRewards.map((reads) => readRows(this.#file, reads, filter, rewardOf))
+    return inOrder(earlier!, now!)
   }
 
   async dropInteractions(rows: readonly InteractionRecord[]): Promise<void> {
-    await this.#inSlices(rows, ({ tenant, id }) => void this.#file.sql.dropInteraction.run(tenant, id))
+    const { dropInteraction } = this.#file.sql
+    await this.#inSlices(
+      rows,
+      ({ tenant, id }) => void dropInteraction.some((drop) => drop.run(tenant, id).changes > 0),
+    )
   }
 
   async dropRewards(rows: readonly RewardRecord[]): Promise<void> {
     const { dropReward } = this.#file.sql
     await this.#inSlices(
       rows,
-      ({ tenant, interaction, user, kind, ts }) => void dropReward.run(tenant, interaction, user, kind, ts),
+      ({ tenant, interaction, user, kind, ts }) =>
+        void dropReward.some((drop) => drop.run(tenant, interaction, user, kind, ts).changes > 0),
     )
   }
 
@@ -146,27 +161,6 @@ export class SqliteRecords {
     // An operator's work, mostly in a process of its own: it is in the way of writes alone.
     await inSteps(this.#file, drop, { perWork: 1 })
   }
-
-  async *#read<T extends { tenant: string }>(
-    everybody: { all: (...values: (string | number | null)[]) => Row[] },
-    ofUser: typeof everybody,
-    { tenant, user, since, until }: RecordFilter,
-    decode: (row: Row) => T,
-  ): AsyncGenerator<T[]> {
-    let [ts, seq] = [since ?? 0, -1]
-    for (;;) {
-      const place = [ts, ts, seq, until ?? Number.MAX_SAFE_INTEGER, BATCH]
-      const rows = await this.#file.read(() =>
-        tenant !== undefined && user !== undefined ? ofUser.all(tenant, user, ...place) : everybody.all(...place),
-      )
-      const last = rows.at(-1)
-      if (!last) return
-      ;[ts, seq] = [Number(last.ts), Number(last.seq)]
-      const wanted = tenant === undefined ? rows : rows.filter((row) => row.tenant === tenant)
-      if (wanted.length > 0) yield wanted.map(decode)
-      await nextTurn()
-    }
-  }
 }
 
 // A user who got another id (`moveUser`) has the former one in the documents: the column counts.
@@ -182,3 +176,11 @@ export const rewardOf = ({ json, user }: Row): RewardRecord => ({
   ...readReward(JSON.parse(String(json))),
   user: String(user),
 })
+
+function firstOf<S, T>(all: readonly S[], find: (one: S) => T | undefined): T | undefined {
+  for (const one of all) {
+    const found = find(one)
+    if (found !== undefined) return found
+  }
+  return undefined
+}

@@ -177,6 +177,29 @@ const MIGRATIONS = [
     UNIQUE (tenant, user)
   ) STRICT;
   `,
+  `
+  -- Rows of before stay where they are (log-tables.ts). Indexes by users and completions begin with the block of rows.
+  ALTER TABLE interactions RENAME TO earlier_interactions;
+  CREATE TABLE interactions (
+    seq INTEGER PRIMARY KEY, tenant TEXT NOT NULL, id TEXT NOT NULL, ts INTEGER NOT NULL, user TEXT NOT NULL,
+    completion_id TEXT, json TEXT NOT NULL, text TEXT, text_expires_at INTEGER,
+    UNIQUE (tenant, id)
+  ) STRICT;
+  CREATE INDEX interactions_by_time ON interactions (ts);
+  CREATE INDEX interactions_by_user ON interactions (seq / 65536, tenant, user, ts);
+  CREATE INDEX interactions_by_completion ON interactions (seq / 65536, tenant, completion_id)
+    WHERE completion_id IS NOT NULL;
+  CREATE INDEX interactions_by_text ON interactions (text_expires_at) WHERE text_expires_at IS NOT NULL;
+
+  ALTER TABLE rewards RENAME TO earlier_rewards;
+  CREATE TABLE rewards (
+    seq INTEGER PRIMARY KEY, tenant TEXT NOT NULL, interaction TEXT NOT NULL, user TEXT NOT NULL, kind TEXT NOT NULL,
+    ts INTEGER NOT NULL, json TEXT NOT NULL,
+    UNIQUE (tenant, interaction, user, kind, ts)
+  ) STRICT;
+  CREATE INDEX rewards_by_time ON rewards (ts);
+  CREATE INDEX rewards_by_user ON rewards (seq / 65536, tenant, user, ts);
+  `,
 ]
 
 /** @throws Error when the file was written by a newer version of this program */

@@ -3,6 +3,7 @@ import { CLEAR, isClear, scrubEdges, scrubRows } from '../scrub.ts'
 import type { ReadVectors, StoredEdge } from '../store.ts'
 import { decodeOldEdge, encodeEdge } from '../stored-values.ts'
 import type { SqliteFile } from './file.ts'
+import { INTERACTIONS, type LogTable } from './log-tables.ts'
 
 /** Rows a slice: SQLite blocks the process meanwhile. */
 const SLICE = 200
@@ -15,15 +16,16 @@ const PAUSE_MS = 20
  */
 export async function scrubVectors(file: SqliteFile, read: ReadVectors): Promise<number> {
   if (await file.read(() => file.sql.isScrubbed.get())) return 0
-  const scrubbed = (await scrubLog(file, read)) + (await scrubAllEdges(file, read))
+  let scrubbed = await scrubAllEdges(file, read)
+  for (const table of INTERACTIONS) scrubbed += await scrubLog(file, table, read)
   if (scrubbed > 0) await file.emptyWal()
   else await file.write(() => [void file.sql.noteScrubbed.run()])
   return scrubbed
 }
 
-async function scrubLog(file: SqliteFile, read: ReadVectors): Promise<number> {
-  const find = file.db.prepare('SELECT seq, json FROM interactions WHERE seq > ? ORDER BY seq LIMIT ?')
-  const replace = file.db.prepare('UPDATE interactions SET json = ? WHERE seq = ? AND json = ?')
+async function scrubLog(file: SqliteFile, table: LogTable, read: ReadVectors): Promise<number> {
+  const find = file.db.prepare(`SELECT seq, json FROM ${table} WHERE seq > ? ORDER BY seq LIMIT ?`)
+  const replace = file.db.prepare(`UPDATE ${table} SET json = ? WHERE seq = ? AND json = ?`)
   let scrubbed = 0
   for (let last = -1; ; await sleep(PAUSE_MS, undefined, { ref: false })) {
     const all = await file.read(() => find.all(last, SLICE))

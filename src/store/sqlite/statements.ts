@@ -1,12 +1,16 @@
 import type { DatabaseSync } from 'node:sqlite'
+import { notNewer, prepareLog } from './log-statements.ts'
+import { INTERACTIONS, rowsOfUser } from './log-tables.ts'
 
 /** Every statement of the SQLite store, prepared once. */
 export function prepareStatements(db: DatabaseSync) {
   const prepare = (sql: string) => db.prepare(sql)
+  const log = prepareLog(db)
   return {
     begin: prepare('BEGIN IMMEDIATE'),
     commit: prepare('COMMIT'),
     rollback: prepare('ROLLBACK'),
+    ...log,
 
     findKey: prepare('SELECT * FROM keys WHERE hash = ?'),
     createKey: prepare('INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)'),
@@ -32,12 +36,6 @@ export function prepareStatements(db: DatabaseSync) {
     moveUser: ['users', 'memories', 'edges', 'salts'].map((table) =>
       prepare(`UPDATE OR IGNORE ${table} SET user = ? WHERE tenant = ? AND user = ?`),
     ),
-    /** The log; each takes the new id, tenant, the old one and how many rows at most. */
-    moveSome: ['interactions', 'rewards'].map((table) =>
-      prepare(`
-        UPDATE OR IGNORE ${table} SET user = ?
-        WHERE rowid IN (SELECT rowid FROM ${table} WHERE tenant = ? AND user = ? LIMIT ?)`),
-    ),
     /** Takes the new id, tenant, day and the old one. */
     moveUsage: prepare(`
       INSERT INTO usage SELECT tenant, day, scope, ?, model, requests, prompt_tokens, completion_tokens, nano_usd
@@ -46,7 +44,6 @@ export function prepareStatements(db: DatabaseSync) {
         prompt_tokens = prompt_tokens + excluded.prompt_tokens,
         completion_tokens = completion_tokens + excluded.completion_tokens, nano_usd = nano_usd + excluded.nano_usd`),
     dropUsage: prepare("DELETE FROM usage WHERE tenant = ? AND day = ? AND scope = 'user' AND id = ?"),
-    hasRows: prepare('SELECT 1 FROM interactions WHERE tenant = ? AND user = ? LIMIT 1'),
 
     loadUser: prepare(`
       SELECT u.*, m.belief, m.older FROM users u LEFT JOIN memories m ON m.tenant = u.tenant AND m.user = u.user
@@ -70,38 +67,11 @@ export function prepareStatements(db: DatabaseSync) {
     loadMemory: prepare('SELECT belief, history FROM memories WHERE tenant = ? AND user = ?'),
     loadEarlierEdges: prepare('SELECT edge FROM edges WHERE tenant = ? AND user = ?'),
 
-    openInteraction: prepare(`
-      INSERT INTO open_interactions (tenant, id, user, ts, completion_id, state) SELECT ?, ?, ?, ?, ?, ?
-      WHERE NOT EXISTS (SELECT 1 FROM interactions WHERE tenant = ? AND id = ?)
-      ON CONFLICT DO UPDATE SET completion_id = excluded.completion_id, state = excluded.state`),
     closeInteraction: prepare('DELETE FROM open_interactions WHERE tenant = ? AND id = ?'),
-    appendInteraction: prepare(`
-      INSERT OR IGNORE INTO interactions (tenant, id, ts, user, completion_id, json, text, text_expires_at)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?)`),
-    appendReward: prepare(
-      'INSERT OR IGNORE INTO rewards (tenant, interaction, user, kind, ts, json) VALUES (?, ?, ?, ?, ?, ?)',
-    ),
-    findInteraction: prepare('SELECT user, json FROM interactions WHERE tenant = ? AND id = ?'),
-    findCompletions: prepare(
-      'SELECT id, user, ts FROM interactions WHERE tenant = ? AND completion_id = ? ORDER BY seq DESC LIMIT ?',
-    ),
     findOpenCompletions: prepare(
       'SELECT id, user, ts FROM open_interactions WHERE tenant = ? AND completion_id = ? ORDER BY ts DESC LIMIT ?',
     ),
     findOpenInteraction: prepare('SELECT state FROM open_interactions WHERE tenant = ? AND id = ?'),
-    readInteractions: prepare(`
-      SELECT seq, tenant, user, ts, json, text, text_expires_at FROM interactions
-      WHERE ts >= ? AND (ts, seq) > (?, ?) AND ts <= ? ORDER BY ts, seq LIMIT ?`),
-    readRewards: prepare(`
-      SELECT seq, tenant, user, ts, json FROM rewards
-      WHERE ts >= ? AND (ts, seq) > (?, ?) AND ts <= ? ORDER BY ts, seq LIMIT ?`),
-    readInteractionsOf: prepare(`
-      SELECT seq, tenant, user, ts, json, text, text_expires_at FROM interactions
-      WHERE tenant = ? AND user = ? AND ts >= ? AND (ts, seq) > (?, ?) AND ts <= ? ORDER BY ts, seq LIMIT ?`),
-    readRewardsOf: prepare(`
-      SELECT seq, tenant, user, ts, json FROM rewards
-      WHERE tenant = ? AND user = ? AND ts >= ? AND (ts, seq) > (?, ?) AND ts <= ? ORDER BY ts, seq LIMIT ?`),
-
     loadConversation: prepare('SELECT state FROM conversations WHERE tenant = ? AND id = ? AND expires_at > ?'),
     saveConversation: prepare('INSERT OR REPLACE INTO conversations VALUES (?, ?, ?, ?, ?)'),
 
@@ -125,10 +95,6 @@ export function prepareStatements(db: DatabaseSync) {
     saveMode: prepare('INSERT OR REPLACE INTO modes VALUES (?, ?)'),
     dropMode: prepare('DELETE FROM modes WHERE tenant = ?'),
 
-    dropInteraction: prepare('DELETE FROM interactions WHERE tenant = ? AND id = ?'),
-    dropReward: prepare(
-      'DELETE FROM rewards WHERE tenant = ? AND interaction = ? AND user = ? AND kind = ? AND ts = ?',
-    ),
     listErasures: prepare('SELECT tenant, user_hash, at FROM erasures'),
     noteErasure: prepare('INSERT OR REPLACE INTO erasures VALUES (?, ?, ?)'),
     raiseErasure: prepare(`
@@ -148,22 +114,23 @@ export function prepareStatements(db: DatabaseSync) {
     dropUnusedSalt: prepare(`
       DELETE FROM salts WHERE tenant = ? AND user = ?
         AND NOT EXISTS (SELECT 1 FROM users o WHERE o.tenant = salts.tenant AND o.user = salts.user)
-        AND NOT EXISTS (SELECT 1 FROM interactions o WHERE o.tenant = salts.tenant AND o.user = salts.user)
+        ${INTERACTIONS.map((table) => `AND NOT EXISTS (${rowsOfUser(table, 'salts.tenant', 'salts.user')})`).join(' ')}
         AND NOT EXISTS (SELECT 1 FROM open_interactions o WHERE o.tenant = salts.tenant AND o.user = salts.user)`),
     /** All else; each takes tenant, user, twice what is newer than which time stays (null: none), most rows. */
     eraseSome: [
-      ['interactions', 'rowid', 'ts'],
-      ['rewards', 'rowid', "coalesce(json_extract(json, '$.asked_at'), ts)"],
-      ['idempotency', 'rowid', '0'],
-      ['responses', 'rowid', 'ts'],
-      ['open_interactions', 'tenant, id', 'ts'],
-      ['conversations', 'tenant, id', "json_extract(state, '$.ts')"],
-    ].map(([table, row, time]) =>
-      prepare(`
-        DELETE FROM ${table} WHERE (${row}) IN (
-          SELECT ${row} FROM ${table} WHERE tenant = ? AND user = ?
-          AND CASE WHEN ? IS NULL THEN 1 ELSE ${time} <= ? END LIMIT ?)`),
-    ),
+      ...log.eraseLog,
+      ...[
+        ['idempotency', 'rowid', '0'],
+        ['responses', 'rowid', 'ts'],
+        ['open_interactions', 'tenant, id', 'ts'],
+        ['conversations', 'tenant, id', "json_extract(state, '$.ts')"],
+      ].map(([table, row, time]) =>
+        prepare(`
+          DELETE FROM ${table} WHERE (${row}) IN (
+            SELECT ${row} FROM ${table} WHERE tenant = ? AND user = ?
+            AND ${notNewer(String(time))} LIMIT ?)`),
+      ),
+    ],
 
     takeRoom: prepare('INSERT INTO room (filler) VALUES (zeroblob(8192))'),
     giveRoomBack: prepare('DELETE FROM room WHERE id = ?'),

@@ -283,6 +283,7 @@ export class SqliteStore implements BackupStore {
   #sweepIn(ms: number): void {
     this.#nextSweep = setTimeout(() => {
       let more = false
+      if (this.#file.isHeld) return this.#sweepIn(NEXT_SLICE_MS)
       try {
         const from = performance.now()
         more = this.#sweep(this.#retentionMs, Date.now(), this.#sweepSize.rows)

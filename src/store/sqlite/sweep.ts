@@ -1,5 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite'
 import { dayOf, USAGE_DAYS } from '../usage.ts'
+import { INTERACTIONS, REWARDS } from './log-tables.ts'
 
 /** Rows a table and slice at most: SQLite blocks the process meanwhile. */
 export const SLICE = 200
@@ -53,14 +54,13 @@ function statements(): Step[] {
     }
   }
   return [
-    drop('interactions', 'ts', isOld),
-    drop('rewards', 'ts', isOld),
+    ...[...INTERACTIONS, ...REWARDS].map((table) => drop(table, 'ts', isOld)),
     drop('changes', 'at', (now) => now - CHANGES_MS),
-    {
-      sql: `UPDATE interactions SET text = NULL, text_expires_at = NULL
-        WHERE rowid IN (SELECT rowid FROM interactions WHERE text_expires_at < ? LIMIT ?)`,
+    ...INTERACTIONS.map((table) => ({
+      sql: `UPDATE ${table} SET text = NULL, text_expires_at = NULL
+        WHERE rowid IN (SELECT rowid FROM ${table} WHERE text_expires_at < ? LIMIT ?)`,
       before: isOver,
-    },
+    })),
     drop('open_interactions', 'ts', (now) => now - OPEN_MS, 'tenant, id'),
     drop('conversations', 'expires_at', isOver, 'tenant, id'),
     drop('erasures', 'at', isOld, 'tenant, user_hash'),

@@ -26,10 +26,10 @@ function ghost(says: Says, config: Partial<GhostConfig> = {}, of: Partial<GhostO
     ask: async (candidate, [message]) => {
       const { content } = message as { content: string }
       asked.push({ candidate, content })
-      if (candidate !== 'grader') return { text: `answer of ${candidate}`, costUsd: 0.01 }
+      if (candidate !== 'grader') return { text: `answer of ${candidate}`, costUsd: 0.01, isWhole: true }
       const [, first = '', second = ''] =
         /<first>\n([\s\S]*?)\n<\/first>[\s\S]*<second>\n([\s\S]*?)\n<\/second>/.exec(content) ?? []
-      return { text: says(first, second), costUsd: 0.1 }
+      return { text: says(first, second), costUsd: 0.1, isWhole: true }
     },
     onReward: (reward) => void rewards.push(reward),
     store: {
@@ -63,6 +63,7 @@ const answered = (of: Partial<Answered> = {}): Answered => ({
   question: 'What is 2 + 2?',
   answer: 'answer of dear',
   costUsd: 0.05,
+  completionTokens: 1_000,
   others: [
     { name: 'dear', costUsd: 0.05 },
     { name: 'middle', costUsd: 0.02 },
@@ -154,6 +155,60 @@ describe('Ghost', () => {
     // 0.21 each: the second one overspends.
     expect([...sums.values()][0]?.[0]).toBe(2)
     expect(rewards).toEqual([])
+  })
+
+  it('lets the other say four times as much, ends it where the client’s ends, and compares nothing that was cut off', async () => {
+    const bounds: unknown[] = []
+    const { ghost: one, sums } = ghost(
+      () => '',
+      {},
+      {
+        ask: async (candidate, _, __, of) => {
+          bounds.push([candidate, of])
+          return { text: 'and so on', costUsd: 0.01, isWhole: false }
+        },
+      },
+    )
+    one.consider(answered({ stop: ['1'] }))
+    await idle()
+    one.consider(answered({ completionTokens: 1 }))
+    await idle()
+    expect(bounds).toEqual([
+      ['cheap', { maxTokens: 4_000, stop: ['1'] }],
+      ['cheap', { maxTokens: 2_048 }],
+    ])
+    expect(sums.size).toBe(0)
+  })
+
+  it('asks nobody whose answer alone is expected to cost more than is left', async () => {
+    const { ghost: one, asked } = ghost(() => better('first'), { usd_per_day: 1, rival: 'baseline' })
+    const others = [{ name: 'baseline', costUsd: 13.5 }]
+    expect(one.consider(answered({ others, baseline: 'baseline' }))).toBe(false)
+    expect(one.consider(answered({ others: [{ name: 'baseline', costUsd: 0.9 }], baseline: 'baseline' }))).toBe(true)
+    await idle()
+    expect(asked).toHaveLength(3)
+  })
+
+  it('leaves half of its budget and of its time to tenants other than one that asks a lot', async () => {
+    const { promise: over, resolve: end } = Promise.withResolvers<void>()
+    const of = (tenant: string) => answered({ interaction: { ...interaction('i'), tenant, candidate: 'dear' } })
+    const waits = ghost(
+      () => '',
+      { concurrent: 4 },
+      { tenants: () => 2, ask: () => over.then(() => ({ text: '', costUsd: 0, isWhole: true })) },
+    )
+    const tries = ['busy', 'busy', 'busy', 'calm', 'calm', 'calm'].map((tenant) => waits.ghost.consider(of(tenant)))
+    expect(tries).toEqual([true, true, false, true, true, false])
+    end()
+    await waits.ghost.close()
+    const { ghost: one } = ghost(() => better('first'), { usd_per_day: 0.8 }, { tenants: () => 2 })
+    const drawn: boolean[] = []
+    for (const tenant of ['busy', 'busy', 'busy', 'busy', 'calm']) {
+      drawn.push(one.consider(of(tenant)))
+      await idle()
+    }
+    // .21 each.
+    expect(drawn).toEqual([true, true, false, false, true])
   })
 
   it('makes no reward of a reply without a comparison', async () => {

@@ -14,7 +14,7 @@ function judge(config: Partial<JudgeConfig> = {}, of: Partial<JudgeOptions> = {}
     config: routerConfig({ judge: { candidate: 'grader', rate: 1, ...config } }).judge as JudgeConfig,
     ask: async (_, [message]) => {
       prompts.push((message as { content: string }).content)
-      return { text: '{"score": 7.5}', costUsd: 0.4 }
+      return { text: '{"score": 7.5}', costUsd: 0.4, isWhole: true }
     },
     onReward: (reward) => void rewards.push(reward),
     log: silent,

@@ -153,6 +153,40 @@ describe('telemetry by OTLP', () => {
     expect(request.trace_id).not.toMatch(/^0*$/)
   })
 
+  it('keeps no more traces for their callers than is configured, and lets the provider know it', async () => {
+    const client = await start({ sample: 0, callers_per_minute: 0 })
+    await ask(client, { traceparent: `00-${TRACE}-${CALLER}-01` })
+    await collector.find('metrics', 'gen_ai.client.operation.duration')
+    expect(running.upstream.requests[0]?.headers.traceparent).toMatch(new RegExp(`^00-${TRACE}-[0-9a-f]{16}-00$`))
+    expect(collector.items('traces')).toEqual([])
+  })
+
+  it('calls a span by no path that a client made up', async () => {
+    await start()
+    const { url, key } = running.gateway
+    for (const path of [`/v1/${SECRET_WORDS.replaceAll(' ', '-')}`, '/v1/models/of-mine']) {
+      await (await fetch(url + path, { headers: { authorization: `Bearer ${key}` } })).text()
+    }
+    await collector.find('traces', 'GET /v1/models')
+    await collector.find('traces', 'GET /v1/*')
+    expect(JSON.stringify(collector.items('traces'))).not.toContain('marmot')
+  })
+
+  it.each([
+    ['of version ff, which is none', `ff-${TRACE}-${CALLER}-01`],
+    ['of version 00 that goes on', `00-${TRACE}-${CALLER}-01-more`],
+  ])('goes on with no trace %s', async (_, traceparent) => {
+    const client = await start()
+    await ask(client, { traceparent })
+    expect((await collector.find('traces', 'POST /v1/chat')).parent_span_id).toBe('')
+  })
+
+  it('goes on with a trace of a later version', async () => {
+    const client = await start()
+    await ask(client, { traceparent: `cc-${TRACE}-${CALLER}-01-what-it-adds` })
+    expect((await collector.find('traces', 'POST /v1/chat')).parent_span_id).toBe(CALLER)
+  })
+
   it('tells providers nothing where that is off', async () => {
     const client = await start({ propagate: false })
     await ask(client, { traceparent: `00-${TRACE}-${CALLER}-01` })

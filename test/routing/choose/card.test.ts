@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import type { Candidate, Capability } from '../../../src/candidates/candidate.ts'
 import type { CardFeature, Manifest } from '../../../src/routing/artifact/manifest.ts'
+import { thinks } from '../../../src/routing/choose/ability.ts'
 import { cardFeatures, cardText } from '../../../src/routing/choose/card.ts'
 import { expectClose } from '../../support/close.ts'
 import { candidate } from '../support.ts'
@@ -64,6 +65,18 @@ describe('card', () => {
     expect(more.sd).toBeLessThan(few.sd)
     expect(more.ability).toBeLessThan(few.ability)
     expect(read({}).sd).toBeGreaterThan(few.sd)
+  })
+
+  it.each([
+    ['claude-opus-4-8', false],
+    ['claude-3-7-sonnet-20250219', false],
+    ['claude-opus-4-20250514', false],
+    ['claude-sonnet-5', true],
+    ['anthropic/claude-opus-5.5', true],
+  ])('%s thinks where a request says nothing of it: %s', (model, expected) => {
+    const one = candidate('mine', { vendor: 'anthropic', model, reasoning: true })
+    expect(thinks(one)).toBe(expected)
+    expect(thinks({ ...one, thinking: !expected })).toBe(!expected)
   })
 
   it('leaves out what is no number, and clips what is far out', () => {

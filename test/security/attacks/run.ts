@@ -35,7 +35,20 @@ const SECONDS = Number(process.env.SECONDS ?? 8)
 const only = process.env.ATTACKS?.split(',')
 const wants = (what: string) => only === undefined || only.includes(what)
 
-const upstream = await startUpstream(replyPlain())
+const FLOATS = Array.from({ length: 1_536 }, (_, i) => Math.fround(Math.sin(i)))
+/** As providers tell them. */
+const VECTORS: [form: string, vector: unknown][] = [
+  ['floats', FLOATS],
+  ['base64', Buffer.from(Float32Array.from(FLOATS).buffer).toString('base64')],
+]
+let vector: unknown
+const plain = replyPlain()
+const upstream = await startUpstream((exchange) => {
+  const { input } = exchange.json as { input?: unknown }
+  if (vector === undefined || !Array.isArray(input)) return plain(exchange)
+  const data = input.map((_, index) => ({ object: 'embedding', index, embedding: vector }))
+  exchange.reply(200, { object: 'list', data, usage: { prompt_tokens: input.length, total_tokens: input.length } })
+})
 const config = {
   providers: { up: { kind: 'openai-compatible', base_url: `${upstream.origin}/v1`, key_required: false } },
   candidates: [{ name: 'one', provider: 'up', price: { input: 1, output: 2 } }],
@@ -177,6 +190,7 @@ async function onLarge() {
         },
         { name: 'claude', provider: 'claude', price: { input: 1, output: 2 }, context_window: 100_000_000 },
       ],
+      embeddings: [{ name: 'embed', provider: 'up', price: { input: 0.02 } }],
     },
     { dir, env },
   )
@@ -203,7 +217,31 @@ async function onLarge() {
     ['Responses, kept', '/v1/responses', (input) => ({ model: 'one', input })],
     ['completions', '/v1/completions', () => ({ model: 'one', prompt: text })],
   ]
+  const longestFor = async (path: string, bytes: string) => {
+    const headers = { authorization: `Bearer ${FREE}`, 'content-type': 'application/json' }
+    const turns: number[] = []
+    let status = 0
+    for (let i = 0; i < 4; i++) {
+      await longest()
+      const answer = await fetch(gateway.url + path, { method: 'POST', headers, body: bytes })
+      await answer.arrayBuffer()
+      status = answer.status
+      await sleep(300)
+      turns.push(await longest())
+    }
+    // The first of a kind is compiled meanwhile.
+    return `longest turn ${Math.max(...turns.slice(1)).toFixed(0)} ms of CPU (${status})`
+  }
   try {
+    const input = Array.from({ length: 1_500 }, () => 'a')
+    for (const [form, embedding] of 'embeddings'.includes(process.env.LARGE ?? '') ? VECTORS : []) {
+      vector = embedding
+      for (const encoding_format of ['float', 'base64']) {
+        const told = await longestFor('/v1/embeddings', JSON.stringify({ model: 'embed', input, encoding_format }))
+        console.log(`1,500 embeddings of 1,536 in ${form}, asked for in ${encoding_format}: ${told}`)
+      }
+    }
+    vector = undefined
     for (const [what, messages] of [
       ['one text', [{ role: 'user', content: text }]],
       ['10,000 messages', turns],
@@ -212,26 +250,8 @@ async function onLarge() {
       const isAsked = ([name]: (typeof kinds)[number]) =>
         name.includes(process.env.LARGE ?? '') && (messages !== parts || /^(chat|Messages)/.test(name))
       for (const [kind, path, body] of kinds.filter(isAsked)) {
-        const sent = {
-          method: 'POST',
-          headers: { authorization: `Bearer ${FREE}`, 'content-type': 'application/json' },
-        }
         const bytes = JSON.stringify(body(messages))
-        const longestOf: number[] = []
-        let status = 0
-        for (let i = 0; i < 4; i++) {
-          await longest()
-          const answer = await fetch(gateway.url + path, { ...sent, body: bytes })
-          await answer.arrayBuffer()
-          status = answer.status
-          await sleep(300)
-          longestOf.push(await longest())
-        }
-        // The first of a kind is compiled meanwhile.
-        const worst = Math.max(...longestOf.slice(1))
-        console.log(
-          `${(bytes.length / MB).toFixed(1)} MB of ${what}, ${kind}: longest turn ${worst.toFixed(0)} ms of CPU (${status})`,
-        )
+        console.log(`${(bytes.length / MB).toFixed(1)} MB of ${what}, ${kind}: ${await longestFor(path, bytes)}`)
       }
     }
   } finally {

@@ -178,9 +178,32 @@ describe('Redis', () => {
     await store.close()
   })
 
+  test('a tenant whose part fails is in the way of no other: sweeping, scrubbing', async () => {
+    await server.command('FLUSHALL')
+    const store = new RedisStore(config({ url: server.url, retention_days: 1 }))
+    await store.connect()
+    const old = Date.now() - 2 * DAY_MS
+    for (const tenant of ['acme', 'zeta']) {
+      await server.command('SADD', 'pr:tenants', tenant)
+      await server.command('XADD', `pr:{${tenant}}:interactions`, old, 'id', 'x', '{}', '{"embedding":null}')
+    }
+    await server.command('SADD', 'pr:tenants', 'broken')
+    await server.command('SET', 'pr:{broken}:interactions', 'no stream')
+    await expect(store.scrubVectors(async (vectors) => vectors.map(() => null))).rejects.toThrow(/WRONGTYPE/)
+    for (const tenant of ['acme', 'zeta']) {
+      expect(await server.command('EXISTS', keys.isScrubbed(tenant))).toBe(1)
+    }
+    await expect(store.sweep()).rejects.toThrow(/WRONGTYPE/)
+    for (const tenant of ['acme', 'zeta']) {
+      expect(await server.command('XLEN', `pr:{${tenant}}:interactions`)).toBe(0)
+    }
+    await store.close()
+  })
+
   test('a row whose shared part is lost is passed by, and no other with it', async () => {
     await server.command('FLUSHALL')
-    const store = new RedisStore(config({ url: server.url }))
+    const told: [tenant: string, rows: number][] = []
+    const store = new RedisStore(config({ url: server.url }), { passedBy: (...of) => void told.push(of) })
     await store.connect()
     const then = Date.now() - 10 * DAY_MS
     const [lost, row] = [then, Date.now()].map((ts) => anInteraction({ ts, text: 'a prompt', policy: `of ${ts}` }))
@@ -193,6 +216,8 @@ describe('Redis', () => {
     for await (const page of store.backup.read(''))
       saved.push(...page.rows.filter(({ type }) => type === 'interaction'))
     expect(saved).toEqual([{ type: 'interaction', record: here }])
+    // By each reading.
+    expect(told).toEqual(Array(3).fill(['acme', 1]))
     expect(await store.findInteraction('acme', lost!.id)).toBeNull()
     expect(await store.findInteraction('acme', row!.id)).toMatchObject({ id: row!.id })
     // For this what a row shares is not asked.

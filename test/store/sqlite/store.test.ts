@@ -139,8 +139,10 @@ describe('SQLite', () => {
     await store.appendInteractions([row])
     await store.commitUser('acme', secret, aUser({ preferences: { secret } }), [anEdge({ candidate: secret })])
     await store.eraseUser('acme', secret)
-    // The write-ahead log is empty at once; what tells other processes of the erasure goes a little later.
-    expect(statSync(join(dir, 'store.db-wal')).size).toBe(0)
+    // The write-ahead log has a head and a page at most; what tells other processes of the erasure goes a little later.
+    const log = readFileSync(join(dir, 'store.db-wal'))
+    expect(log.length).toBeLessThan(8_192)
+    expect(log.includes(secret)).toBe(false)
     await store.close()
     const db = new DatabaseSync(join(dir, 'store.db'))
     db.exec('PRAGMA secure_delete = ON')
@@ -202,7 +204,7 @@ describe('SQLite', () => {
     prepareStatements(spy)
     db.close()
     const scans = plans.filter(
-      (plan) => /^SCAN/.test(plan) && !/CONSTANT ROW|^SCAN (keys|erasures|changes)\b/.test(plan),
+      (plan) => /^SCAN/.test(plan) && !/CONSTANT ROW|^SCAN (keys|erasures|changes|blocks)\b/.test(plan),
     )
     expect(plans.length).toBeGreaterThan(20)
     expect(scans).toEqual([])

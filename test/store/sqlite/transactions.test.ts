@@ -1,10 +1,13 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
+import { Worker } from 'node:worker_threads'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import type { Limit } from '../../../src/store/limits.ts'
 import { SqliteFile } from '../../../src/store/sqlite/file.ts'
 import { SqliteLimits } from '../../../src/store/sqlite/limits.ts'
+import { GO } from '../../../src/store/sqlite/wal.ts'
 import type { Invalidation } from '../../../src/store/store.ts'
 
 let dir: string
@@ -43,6 +46,32 @@ const reserve = (id: string, nanoUsd: number) => {
 const used = async () => (await limits.look('acme', [DAY, MINUTE])).map((state) => state.used)
 
 const secret = (value: string) => file.write(() => [file.sql.proposeSecret.run(value).changes])
+
+test('writes wait, and nobody with them, while the thread begins the log anew', async () => {
+  await secret('before')
+  // The thread asks for the file, and keeps it until it is told to go on.
+  const asked = Promise.withResolvers<() => void>()
+  const postMessage = Worker.prototype.postMessage
+  const posted = vi.spyOn(Worker.prototype, 'postMessage').mockImplementation(function (this: Worker, ...sent) {
+    if (sent[0] === GO) asked.resolve(() => postMessage.apply(this, sent as [unknown]))
+    else postMessage.apply(this, sent as [unknown])
+  })
+  const emptied = file.emptyWal()
+  const goOn = await asked.promise
+  expect(file.isHeld).toBe(true)
+  const written: string[] = []
+  const writes = (['now', 'together', 'soon'] as const).map(async (when) => {
+    await file.write(() => [file.sql.proposeSecret.run(when)], when)
+    written.push(when)
+  })
+  // As long as it may take until a write would have been tried.
+  for (let turn = 0; turn < 5; turn++) await setTimeout(10)
+  expect(written).toEqual([])
+  goOn()
+  await Promise.all([emptied, ...writes])
+  expect([file.isHeld, written.length]).toEqual([false, 3])
+  posted.mockRestore()
+})
 
 test('a write that fails is undone alone, and those beside it are done', async () => {
   const done = await Promise.allSettled([

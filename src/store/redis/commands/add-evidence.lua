@@ -20,7 +20,8 @@ if sums then
     if days > 0 then kept = 0.5 ^ (days / ARGV[6]) else fresh = 0.5 ^ (-days / ARGV[6]) end
   end
   for at = 1, last - 1, 4 do -- a message: as long as the graph's width
-    added[#added + 1] = struct.pack('<f', kept * struct.unpack('<f', sums, at) + fresh * struct.unpack('<f', message, at))
+    local before, now = struct.unpack('<f', sums, at), struct.unpack('<f', message, at)
+    added[#added + 1] = struct.pack('<f', kept * before + fresh * now)
   end
   if ARGV[6] then
     added[#added + 1] = struct.pack('<f', math.max(struct.unpack('<f', sums, last), struct.unpack('<f', message, last)))
