@@ -1,31 +1,86 @@
-import { readdirSync, statSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 
 /** Of `scripts/build.mjs`, in the repository or the package. */
 export const DIST = 'dist'
 export const ENTRY = 'cli.js'
+/** In `DIST`: the bundle's folder there, and what it was made of. */
+export const MADE = 'bundle.json'
 
 /**
- * What the command line runs: the bundle, where there is one and nothing that it was made of is newer; else the
- * sources, which run as they are.
+ * A file as it was when the bundle was made of it. Its time spares reading it: where it differs (a checkout, a package
+ * that was unpacked, an image), what the file says decides.
+ *
+ * @typedef {{ size: number, time: number, sha256: string }} Source
+ * @typedef {{ folder: string, sources: Record<string, Source>, tools: Record<string, Source> }} Made
+ *   `sources` by path in the repository; `tools` (the bundler's script, bundled packages) may be absent, as in the
+ *   package
+ */
+
+/**
+ * What the command line runs: the bundle, where there is one of the sources as they are; else these, which run, too.
  *
  * @param {string} root the repository
  */
-export const findEntry = (root) => (isBundled(root) ? join(root, DIST, ENTRY) : join(root, 'src', 'cli', 'cli.ts'))
+export function findEntry(root) {
+  const made = readMade(root)
+  return made && isOf(root, made) ? join(root, DIST, made.folder, ENTRY) : join(root, 'src', 'cli', 'cli.ts')
+}
 
 /**
- * Whether there is a bundle of the sources as they are now, by the times of all files, as `make` has it.
+ * Whether there is a bundle of the sources as they are now.
  *
  * @param {string} root the repository
  */
 export function isBundled(root) {
-  const made = changedAt(join(root, DIST, ENTRY))
-  if (made === 0) return false
-  const source = join(root, 'src')
-  // Folders, too: they change when a file goes.
-  const of = readdirSync(source, { recursive: true, encoding: 'utf8' }).map((name) => join(source, name))
-  return ![source, ...of, join(root, 'package-lock.json')].some((path) => changedAt(path) > made)
+  const made = readMade(root)
+  return made !== null && isOf(root, made)
+}
+
+/**
+ * @param {string} root
+ * @param {Made} made
+ */
+function isOf(root, made) {
+  if (!statOf(join(root, DIST, made.folder, ENTRY))) return false
+  const isSame = (/** @type {[string, Source]} */ [path, before]) => isAsBefore(join(root, path), before)
+  const tools = Object.entries(made.tools).filter(([path]) => statOf(join(root, path)))
+  return [...Object.entries(made.sources), ...tools].every(isSame)
+}
+
+/**
+ * @param {string} path
+ * @returns {Source}
+ */
+export function sourceAt(path) {
+  const { size, mtimeMs: time } = statSync(path)
+  return { size, time, sha256: createHash('sha256').update(readFileSync(path)).digest('base64url') }
+}
+
+/**
+ * The last bundle; null: none, or none that was made whole.
+ *
+ * @param {string} root
+ * @returns {Made | null}
+ */
+export function readMade(root) {
+  try {
+    return JSON.parse(readFileSync(join(root, DIST, MADE), 'utf8'))
+  } catch {
+    return null
+  }
+}
+
+/**
+ * @param {string} path
+ * @param {Source} before
+ */
+function isAsBefore(path, before) {
+  const now = statOf(path)
+  if (now?.size !== before.size) return false
+  return now.mtimeMs === before.time || sourceAt(path).sha256 === before.sha256
 }
 
 /** @param {string} path */
-const changedAt = (path) => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0
+const statOf = (path) => statSync(path, { throwIfNoEntry: false })

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
-// Writes dist/: src/ as a few files of JavaScript, which `bin/persona-router.mjs` runs where they are there and newer
-// than what they were made of. Node then strips no types, and reads some dozens of files instead of several hundred.
-// With --beside the bundle before stays, for the gateways that run from it.
+// Writes dist/: src/ as a few files of JavaScript, which `bin/persona-router.mjs` runs as long as the sources are what
+// they were made of. Node then strips no types, and reads some dozens of files instead of several hundred.
+// With --beside the last bundles stay, for the gateways that run from them.
 import { bundle } from './lib/bundle.mjs'
 import { root } from './lib/paths.mjs'
 

@@ -1,7 +1,7 @@
-import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join, relative, sep } from 'node:path'
 import { rolldown } from 'rolldown'
-import { DIST, ENTRY } from '../../bin/bundle.mjs'
+import { DIST, ENTRY, MADE, sourceAt } from '../../bin/bundle.mjs'
 
 /** How the source names the entry of a thread. */
 const THREAD = /new URL\('(\.\/[\w-]+)\.ts', import\.meta\.url\)/g
@@ -15,6 +15,10 @@ const INSIDE = ['zod']
 /** @param {string} id */
 const isInside = (id) => INSIDE.some((name) => id === name || id.startsWith(`${name}/`))
 
+/** @param {string} source */
+const filesOf = (source) =>
+  readdirSync(source, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'))
+
 /**
  * Threads' entries, by the names that they get in the bundle.
  *
@@ -22,8 +26,7 @@ const isInside = (id) => INSIDE.some((name) => id === name || id.startsWith(`${n
  * @returns {Record<string, string>}
  */
 function threadsOf(source) {
-  const files = readdirSync(source, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'))
-  const found = files.flatMap((file) =>
+  const found = filesOf(source).flatMap((file) =>
     [...readFileSync(join(source, file), 'utf8').matchAll(THREAD)].map(([, name = '']) => [
       basename(name),
       join(source, dirname(file), `${name}.ts`),
@@ -54,20 +57,36 @@ const besideSource = (source, to) => ({
   },
 })
 
+/** What else a bundle depends on, by path in the repository. */
+const TOOLS = ['scripts/lib/bundle.mjs', ...INSIDE.map((name) => `node_modules/${name}/package.json`)]
+
+/** How many stay with `beside`. */
+const KEPT = 3
+
 /**
- * Puts the source together in a folder of its own, to which the entry then leads: a process that started before finds
- * its own files as long as the one before stays.
+ * @param {string} root
+ * @param {string[]} paths in it
+ */
+const describe = (root, paths) => Object.fromEntries(paths.map((path) => [path, sourceAt(join(root, path))]))
+
+/**
+ * Puts the source together in a folder of its own, to which `MADE` then leads: a process that started before finds its
+ * own files as long as its bundle stays. What a file says is taken down before the bundler reads it: one that changes
+ * meanwhile makes a bundle that is not run.
  *
  * @param {string} root the repository
- * @param {{ beside: boolean }} options whether the one before stays
+ * @param {{ beside: boolean }} options whether the last ones stay
  */
 export async function bundle(root, { beside }) {
   const source = join(root, 'src')
   const dist = join(root, DIST)
-  const entry = join(dist, ENTRY)
-  const before = existsSync(entry) ? readFileSync(entry, 'utf8') : ''
-  const name = `${Date.now().toString(36)}-${process.pid}`
-  const to = join(dist, name)
+  const folder = `${Date.now().toString(36)}-${process.pid}`
+  const to = join(dist, folder)
+  const sources = describe(
+    root,
+    filesOf(source).map((file) => `src/${file.replaceAll(sep, '/')}`),
+  )
+  const tools = describe(root, TOOLS)
   const made = await rolldown({
     cwd: root,
     input: { [basename(ENTRY, '.js')]: join(source, 'cli/cli.ts'), ...threadsOf(source) },
@@ -77,10 +96,12 @@ export async function bundle(root, { beside }) {
   })
   await made.write({ dir: to, format: 'esm', chunkFileNames: '[name]-[hash].js', sourcemap: true })
   await made.close()
-  writeFileSync(`${entry}.${process.pid}`, `import './${name}/${ENTRY}'\n`)
-  renameSync(`${entry}.${process.pid}`, entry)
-  for (const other of readdirSync(dist)) {
-    if (other === ENTRY || other === name || (beside && before.includes(other))) continue
-    rmSync(join(dist, other), { recursive: true })
+  const whole = join(dist, MADE)
+  writeFileSync(`${whole}.${process.pid}`, JSON.stringify({ folder, sources, tools }))
+  renameSync(`${whole}.${process.pid}`, whole)
+  const others = readdirSync(dist).filter((name) => name !== MADE && name !== folder)
+  // Named by their time, and so sorted by it.
+  for (const other of beside ? others.toSorted().slice(0, -KEPT) : others) {
+    rmSync(join(dist, other), { recursive: true, force: true })
   }
 }

@@ -1,9 +1,20 @@
 import { spawnSync } from 'node:child_process'
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { DIST, ENTRY, findEntry, isBundled } from '../../bin/bundle.mjs'
+import { DIST, ENTRY, findEntry, isBundled, MADE, readMade } from '../../bin/bundle.mjs'
 import { root } from '../../scripts/lib/paths.mjs'
 import { call, complete, expectError, explain } from '../support/clients.ts'
 import { eventually } from '../support/eventually.ts'
@@ -12,8 +23,12 @@ import { startRedis } from '../support/redis.ts'
 
 /** A repository of its own, whose packages and artifacts are this one's. */
 let folder: string
-const bundled = () => join(folder, DIST, ENTRY)
+const bundled = () => join(folder, DIST, `${readMade(folder)?.folder}`, ENTRY)
 const source = () => join(folder, 'src', 'cli', 'cli.ts')
+const sources = () =>
+  readdirSync(join(folder, 'src'), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => join(folder, 'src', name))
 const build = (...args: string[]) => spawnSync(process.execPath, [join(folder, 'scripts', 'build.mjs'), ...args])
 const files = () => readdirSync(join(folder, DIST), { recursive: true, encoding: 'utf8' })
 
@@ -23,33 +38,58 @@ beforeAll(() => {
     cpSync(join(root, name), join(folder, name), { recursive: true })
   }
   for (const name of ['node_modules', 'router-model']) symlinkSync(join(root, name), join(folder, name))
+  for (const path of sources()) utimesSync(path, 1, 1)
   expect(build()).toMatchObject({ status: 0 })
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 describe('which of the two runs', () => {
-  const at = (path: string, seconds: number) => utimesSync(path, seconds, seconds)
+  const edited = (path: string, edit: (text: string) => string, check: () => void) => {
+    const file = join(folder, path)
+    const before = readFileSync(file, 'utf8')
+    writeFileSync(file, edit(before))
+    check()
+    writeFileSync(file, before)
+    utimesSync(file, 1, 1)
+    expect(findEntry(folder), path).toBe(bundled())
+  }
 
-  it('is the bundle, unless something that it was made of is newer', () => {
-    const file = join(folder, 'src', 'errors.ts')
+  it('is the bundle, as long as what it was made of says the same, whenever it was written', () => {
     expect(findEntry(folder)).toBe(bundled())
-    for (const changed of [file, join(folder, 'src', 'server'), join(folder, 'package-lock.json')]) {
-      at(changed, Date.now() / 1000 + 60)
-      expect(findEntry(folder), changed).toBe(source())
-      at(changed, Date.now() / 1000 - 3600)
-      expect(findEntry(folder), changed).toBe(bundled())
+    for (const seconds of [Date.now() / 1000 + 60, 1]) {
+      utimesSync(join(folder, 'src', 'errors.ts'), seconds, seconds)
+      expect(findEntry(folder)).toBe(bundled())
+    }
+    for (const path of ['src/errors.ts', 'scripts/lib/bundle.mjs']) {
+      const isSource = () => expect(findEntry(folder), path).toBe(source())
+      edited(path, (text) => `${text}\n`, isSource)
+      edited(path, (text) => text.replace('a', 'b'), isSource)
     }
   })
 
-  it('leaves the bundle before for those that run from it, where told to, and no other', () => {
-    const folders = () => readdirSync(join(folder, DIST)).filter((name) => name !== ENTRY)
+  it('is the bundle where the bundler is not at hand, as in the package', () => {
+    const [here, away] = [join(folder, 'scripts'), join(folder, 'elsewhere')]
+    renameSync(here, away)
+    expect(findEntry(folder)).toBe(bundled())
+    renameSync(away, here)
+  })
+
+  it('is the source where one is gone, or no bundle is whole', () => {
+    const isSource = () => expect(findEntry(folder)).toBe(source())
+    for (const path of [join(folder, 'src', 'errors.ts'), join(folder, DIST, MADE), bundled()]) {
+      renameSync(path, `${path}.away`)
+      isSource()
+      renameSync(`${path}.away`, path)
+    }
+    edited(join(DIST, MADE), (text) => text.slice(0, -10), isSource)
+  })
+
+  it('leaves the bundles before for those that run from them, where told to, and no other', () => {
+    const folders = () => readdirSync(join(folder, DIST)).filter((name) => name !== MADE)
     const [first] = folders()
     expect(build('--beside')).toMatchObject({ status: 0 })
     expect(folders()).toHaveLength(2)
     expect(folders()).toContain(first)
-    expect(build('--beside')).toMatchObject({ status: 0 })
-    expect(folders()).toHaveLength(2)
-    expect(folders()).not.toContain(first)
     expect(build()).toMatchObject({ status: 0 })
     expect(folders()).toHaveLength(1)
     expect(isBundled(folder)).toBe(true)
@@ -70,11 +110,10 @@ describe('a gateway that runs from it', () => {
   let gateway: RunningGateway
 
   beforeAll(async () => {
-    // Whoever ran the sources would find nothing in them.
-    for (const name of readdirSync(join(folder, 'src'), { recursive: true, encoding: 'utf8' })) {
-      if (!name.endsWith('.ts')) continue
-      writeFileSync(join(folder, 'src', name), '')
-      utimesSync(join(folder, 'src', name), 0, 0)
+    // Whoever ran the sources would find nothing in them, and nobody reads what has its size and time.
+    for (const path of sources()) {
+      writeFileSync(path, ' '.repeat(statSync(path).size))
+      utimesSync(path, 1, 1)
     }
     redis = await startRedis()
     const store = { kind: 'redis', url: redis.url }
