@@ -22,8 +22,12 @@ const IN_FLIGHT = 6
 /** Answers between two steps of the upgrade. */
 const BETWEEN = 60
 
-/** Earlier versions: those that fixtures are of. */
-const earlier = new Map(fixtures().map((name) => [name.split('/')[0] as string, readFixture(name).commit]))
+/** Of the versions that fixtures are of, the oldest, whose forms differ the most; or each (`ROLLING=all`). */
+const earlier = fixtures()
+  .filter((name) => name.endsWith('/redis'))
+  .map((name) => ({ name, ...readFixture(name) }))
+  .sort((a, b) => a.madeAt - b.madeAt)
+  .slice(0, process.env.ROLLING === 'all' ? undefined : 1)
 
 /** The source of a version, as git has it; null where the history is not there. */
 function sourceOf(commit: string): string | null {
@@ -56,7 +60,7 @@ function installWhatIsGone(folder: string, around: string): void {
   execFileSync('npm', ['install', '--prefix', around, ...options, ...gone], { cwd: around, stdio: 'pipe' })
 }
 
-const versions = [...earlier].map(([name, commit]) => {
+const versions = earlier.map(({ name, commit }) => {
   const source = sourceOf(commit)
   if (source === null) {
     process.stderr.write(`rolling upgrade: skipped, commit ${commit} is not there (git fetch --unshallow)\n`)
