@@ -11,7 +11,7 @@ import { eventually } from '../support/eventually.ts'
 import { discard, type RunningGateway, startGateway } from '../support/gateway.ts'
 import { measured } from '../support/measured.ts'
 import { exported } from '../support/records.ts'
-import { replyPlain, startUpstream, type Upstream } from '../support/upstream.ts'
+import { completionBody, replyPlain, startUpstream, type Upstream } from '../support/upstream.ts'
 
 /** LLMs that the committed artifact has outcomes of, so that one without these scores every one of them otherwise. */
 const LLMS = ['gpt-4o-2024-08-06', 'gpt-4o-mini-2024-07-18', 'claude-3-haiku-20240307', 'Mistral-Large-2']
@@ -32,7 +32,10 @@ const config = (router: Record<string, unknown>) => ({
 })
 
 beforeAll(async () => {
-  upstream = await startUpstream(replyPlain())
+  // Cut off, so that nothing is learned of how much they write: scores would follow it, sooner or later.
+  const body = completionBody()
+  const choices = body.choices.map((choice) => ({ ...choice, finish_reason: 'length' }))
+  upstream = await startUpstream(replyPlain(200, { ...body, choices }))
   folder.add('one')
   folder.addForgetful('two')
 })
